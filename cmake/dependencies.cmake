@@ -1,0 +1,38 @@
+# Libraries. Required: zlib, cJSON. The rest is optional, each with what its absence costs.
+find_package(PkgConfig REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(OpenMP)
+pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
+pkg_check_modules(MATIO IMPORTED_TARGET matio)
+pkg_check_modules(OPENBLAS IMPORTED_TARGET openblas)
+
+add_library(detent_dependencies INTERFACE)
+target_link_libraries(detent_dependencies INTERFACE ZLIB::ZLIB PkgConfig::CJSON m)
+if(OpenMP_C_FOUND)
+  target_link_libraries(detent_dependencies INTERFACE OpenMP::OpenMP_C)
+endif()
+if(MATIO_FOUND) # else: no SVHN
+  target_compile_definitions(detent_dependencies INTERFACE DETENT_HAVE_MATIO)
+  target_link_libraries(detent_dependencies INTERFACE PkgConfig::MATIO)
+endif()
+if(OPENBLAS_FOUND) # else: plain loops in linear
+  target_compile_definitions(detent_dependencies INTERFACE DETENT_HAVE_CBLAS)
+  target_link_libraries(detent_dependencies INTERFACE PkgConfig::OPENBLAS)
+endif()
+
+set(DETENT_WITH_ONEDNN OFF)
+if(NOT DETENT_ONEDNN STREQUAL "OFF")
+  find_path(DNNL_INCLUDE oneapi/dnnl/dnnl.h)
+  find_library(DNNL_LIBRARY dnnl)
+  if(DNNL_INCLUDE AND DNNL_LIBRARY)
+    set(DETENT_WITH_ONEDNN ON)
+    target_compile_definitions(detent_dependencies INTERFACE DETENT_HAVE_ONEDNN)
+    target_include_directories(detent_dependencies SYSTEM INTERFACE ${DNNL_INCLUDE})
+    target_link_libraries(detent_dependencies INTERFACE ${DNNL_LIBRARY})
+  elseif(DETENT_ONEDNN STREQUAL "ON")
+    message(FATAL_ERROR "DETENT_ONEDNN is ON, but oneapi/dnnl/dnnl.h or libdnnl is missing: apt-get install libdnnl-dev")
+  endif()
+endif()
+message(STATUS "oneDNN convolutions: ${DETENT_WITH_ONEDNN}")
+
+include(cmake/cuda.cmake)

@@ -1,0 +1,28 @@
+# Options, and the flags that every target is compiled with.
+set(DETENT_CUDA AUTO CACHE STRING "GPU backend: AUTO, ON, OFF")
+set(DETENT_ONEDNN AUTO CACHE STRING "oneDNN convolutions: AUTO, ON, OFF")
+set(DETENT_SANITIZE "" CACHE STRING "sanitizers, e.g. address,undefined")
+set(DETENT_CUDA_ARCHITECTURES "80-real;90-real;100-real;120" CACHE STRING "GPUs to compile for")
+option(DETENT_NATIVE "Tune for this machine's CPU" ON)
+option(DETENT_WERROR "Warnings are errors" OFF)
+
+add_library(detent_flags INTERFACE)
+target_compile_definitions(detent_flags INTERFACE _GNU_SOURCE)
+set(on_host "$<COMPILE_LANGUAGE:C,CXX>")
+# No product is fused with a sum, so that CPU and GPU round alike; errno and traps of the maths functions are not read.
+target_compile_options(detent_flags INTERFACE
+  $<${on_host}:-ffp-contract=off -fno-math-errno -fno-trapping-math -Wall -Wextra -Wshadow>
+  $<$<COMPILE_LANGUAGE:C>:-Wconversion>
+  $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false -Xcompiler=-Wall,-Wextra>)
+if(DETENT_WERROR)
+  target_compile_options(detent_flags INTERFACE $<${on_host}:-Werror>)
+endif()
+if(DETENT_NATIVE)
+  target_compile_options(detent_flags INTERFACE $<${on_host}:-march=native>)
+endif()
+if(DETENT_SANITIZE)
+  target_compile_options(detent_flags INTERFACE
+    $<${on_host}:-fsanitize=${DETENT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer>)
+  target_link_options(detent_flags INTERFACE -fsanitize=${DETENT_SANITIZE})
+endif()
+set(CMAKE_C_FLAGS_RELEASE "-O3")
