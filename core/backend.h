@@ -1,0 +1,56 @@
+/*
+ * backend.h - what a device must be able to do: memory, one optimiser update, capture of a step, and a kernel for
+ *             each operator. The tape and the trainer know nothing else of it.
+ */
+#ifndef DT_BACKEND_H
+#define DT_BACKEND_H
+
+#include "op.h"
+
+/* A run of parameters that share their settings. */
+typedef struct {
+    int64_t first, count;
+    float lr_factor; /* on dt_step_in.lr */
+    float weight_decay;
+    float floor; /* values are kept >= this (clip alphas stay positive); -INFINITY: no floor */
+} dt_update_range;
+
+/* One optimiser update of all parameters; see core/optim.c for the formulas. All pointers are device memory. */
+typedef struct {
+    dt_optim_kind kind;
+    float momentum, beta1, beta2, epsilon;
+    float *w;
+    const float *dw;
+    float *m1;                    /* momentum, or Adam's first moment */
+    float *m2;                    /* Adam's second moment; NULL for SGD */
+    const dt_update_range *range; /* host copy, cover [0, count) in order */
+    const dt_update_range *range_device;
+    int n_ranges;
+    int64_t count;
+} dt_update;
+
+typedef struct {
+    const char *name;
+    /* DT_ERR_UNSUPPORTED if there is no such device. *device is the backend's own state. */
+    dt_status (*open)(const dt_options *opt, void **device, char *text, size_t text_bytes);
+    void (*close)(void *device);
+    dt_status (*alloc)(void *device, size_t bytes, void **out); /* aligned to 64 bytes at least; not cleared */
+    void (*free)(void *device, void *p);
+    /* Ordered after everything launched before. write may return before the copy is done, but has read host. */
+    dt_status (*write)(void *device, void *dst, const void *host, size_t bytes);
+    dt_status (*read)(void *device, void *host, const void *src, size_t bytes); /* waits */
+    dt_status (*zero)(void *device, void *dst, size_t bytes);
+    dt_status (*update)(const dt_update *u, const dt_exec *ex);
+    void *(*stream)(void *device);
+    /* All NULL where a step cannot be captured: the trainer then runs eagerly. */
+    dt_status (*capture_begin)(void *device);
+    dt_status (*capture_end)(void *device, void **graph);
+    dt_status (*replay)(void *device, void *graph);
+    void (*graph_free)(void *device, void *graph);
+    const dt_kernel *const *(*kernels)(void); /* [DT_OP_COUNT]; an entry may be NULL */
+} dt_backend;
+
+extern const dt_backend dt_backend_cpu;
+extern const dt_backend dt_backend_cuda; /* built with CUDA only */
+
+#endif /* DT_BACKEND_H */

@@ -1,0 +1,142 @@
+/*
+ * context.c - opens a device and owns the memory that all tapes of it share.
+ */
+#include "context.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+void dt_options_default(dt_options *out)
+{
+    *out = (dt_options){ .backend = "auto", .precision = DT_PRECISION_MIXED, .seed = 1 };
+}
+
+static dt_status context_open(dt_context *ctx, const dt_backend *backend)
+{
+    DT_TRY(backend->open(&ctx->opt, &ctx->device, ctx->text, sizeof ctx->text));
+    ctx->backend = backend;
+    return DT_OK;
+}
+
+static dt_status context_choose(dt_context *ctx)
+{
+    const char *want = ctx->opt.backend;
+    const int automatic = strcmp(want, "auto") == 0;
+
+    DT_CHECK(automatic || strcmp(want, "cpu") == 0 || strcmp(want, "cuda") == 0, DT_ERR_ARGUMENT,
+             "device '%s' is not known; there are auto, cpu and cuda", want);
+#ifdef DETENT_HAVE_CUDA
+    if (automatic && context_open(ctx, &dt_backend_cuda) == DT_OK) return DT_OK;
+    if (strcmp(want, "cuda") == 0) return context_open(ctx, &dt_backend_cuda);
+#endif
+    DT_CHECK(strcmp(want, "cuda") != 0, DT_ERR_UNSUPPORTED,
+             "this build has no CUDA; configure with -DDETENT_CUDA=ON, or use --device cpu");
+    return context_open(ctx, &dt_backend_cpu);
+}
+
+dt_status dt_context_create(const dt_options *opt, dt_context **out)
+{
+    DT_CHECK(opt->threads >= 0 && opt->threads <= 1024, DT_ERR_ARGUMENT, "threads is %d, allowed are 0..1024",
+             opt->threads);
+    dt_context *ctx = calloc(1, sizeof *ctx);
+    DT_CHECK(ctx, DT_ERR_MEMORY, "no memory for a context");
+    ctx->opt = *opt;
+
+#ifdef _OPENMP
+    if (opt->threads > 0) omp_set_num_threads(opt->threads);
+#endif
+    dt_status status = context_choose(ctx);
+    if (status == DT_OK) status = dt_device_alloc(ctx, sizeof *ctx->step, (void **)&ctx->step);
+    if (status == DT_OK) status = dt_device_zero(ctx, ctx->step, sizeof *ctx->step);
+    if (status != DT_OK) {
+        dt_context_destroy(ctx);
+        return status;
+    }
+    ctx->opt.backend = ctx->backend->name;
+    *out = ctx;
+    return DT_OK;
+}
+
+void dt_context_destroy(dt_context *ctx)
+{
+    if (!ctx) return;
+    if (ctx->backend) {
+        dt_device_free(ctx, ctx->scratch, ctx->scratch_bytes);
+        dt_device_free(ctx, ctx->workspace, ctx->workspace_bytes);
+        dt_device_free(ctx, ctx->step, sizeof *ctx->step);
+        ctx->backend->close(ctx->device);
+    }
+    free(ctx);
+}
+
+const char *dt_context_backend(const dt_context *ctx)
+{
+    return ctx->backend->name;
+}
+
+const char *dt_context_device(const dt_context *ctx)
+{
+    return ctx->text;
+}
+
+dt_exec dt_context_exec(const dt_context *ctx)
+{
+    return (dt_exec){ .stream = ctx->backend->stream(ctx->device),
+                      .device = ctx->device,
+                      .scratch = ctx->scratch,
+                      .scratch_bytes = ctx->scratch_bytes,
+                      .step = ctx->step,
+                      .precision = ctx->opt.precision };
+}
+
+dt_status dt_device_alloc(dt_context *ctx, size_t bytes, void **out)
+{
+    DT_TRY(ctx->backend->alloc(ctx->device, bytes, out));
+    ctx->bytes += bytes;
+    return DT_OK;
+}
+
+void dt_device_free(dt_context *ctx, void *p, size_t bytes)
+{
+    if (!p) return;
+    ctx->backend->free(ctx->device, p);
+    ctx->bytes -= bytes;
+}
+
+dt_status dt_device_write(dt_context *ctx, void *dst, const void *host, size_t bytes)
+{
+    return ctx->backend->write(ctx->device, dst, host, bytes);
+}
+
+dt_status dt_device_read(dt_context *ctx, void *host, const void *src, size_t bytes)
+{
+    return ctx->backend->read(ctx->device, host, src, bytes);
+}
+
+dt_status dt_device_zero(dt_context *ctx, void *dst, size_t bytes)
+{
+    return ctx->backend->zero(ctx->device, dst, bytes);
+}
+
+static dt_status block_grow(dt_context *ctx, void **block, size_t *bytes, size_t wanted)
+{
+    if (wanted <= *bytes) return DT_OK;
+    dt_device_free(ctx, *block, *bytes);
+    *block = NULL;
+    *bytes = 0;
+    ctx->generation++;
+    DT_TRY(dt_device_alloc(ctx, wanted, block));
+    *bytes = wanted;
+    return DT_OK;
+}
+
+dt_status dt_context_reserve(dt_context *ctx, size_t workspace_bytes, size_t scratch_bytes)
+{
+    DT_TRY(block_grow(ctx, &ctx->workspace, &ctx->workspace_bytes, workspace_bytes));
+    DT_TRY(block_grow(ctx, &ctx->scratch, &ctx->scratch_bytes, scratch_bytes));
+    return DT_OK;
+}

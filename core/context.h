@@ -1,0 +1,35 @@
+/*
+ * context.h - inside dt_context: the device, and the two blocks of device memory that all tapes share.
+ */
+#ifndef DT_CONTEXT_H
+#define DT_CONTEXT_H
+
+#include "backend.h"
+
+struct dt_context {
+    const dt_backend *backend;
+    void *device;
+    dt_options opt;
+    char text[128];  /* dt_context_device */
+    void *workspace; /* activations and their gradients; tapes run in turn and share it */
+    size_t workspace_bytes;
+    void *scratch; /* one kernel's */
+    size_t scratch_bytes;
+    int generation; /* counts moves of workspace or scratch; a tape rebinds when it lags */
+    dt_step *step;  /* device */
+    size_t bytes;   /* device memory allocated through dt_device_alloc */
+};
+
+dt_exec dt_context_exec(const dt_context *ctx);
+
+/* Device memory that is counted in ctx->bytes; free with the same size. */
+DT_MUST_CHECK dt_status dt_device_alloc(dt_context *ctx, size_t bytes, void **out);
+void dt_device_free(dt_context *ctx, void *p, size_t bytes);
+DT_MUST_CHECK dt_status dt_device_write(dt_context *ctx, void *dst, const void *host, size_t bytes);
+DT_MUST_CHECK dt_status dt_device_read(dt_context *ctx, void *host, const void *src, size_t bytes);
+DT_MUST_CHECK dt_status dt_device_zero(dt_context *ctx, void *dst, size_t bytes);
+
+/* Grow the shared blocks to at least this; their contents are lost and generation moves when they do. */
+DT_MUST_CHECK dt_status dt_context_reserve(dt_context *ctx, size_t workspace_bytes, size_t scratch_bytes);
+
+#endif /* DT_CONTEXT_H */

@@ -1,0 +1,123 @@
+/*
+ * cpu_backend.c - the host as a device: plain memory, OpenMP kernels, and no capture.
+ *
+ * The plain-C kernels of layers/ and quant/ fill the table; oneDNN overwrites what it does better, once, when the
+ * first context opens.
+ */
+#include "backend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#define XX(upper, lower, stem) extern const dt_op dt_op_##lower;
+DT_OP_MAP(XX)
+#undef XX
+#define XX(upper, lower, stem) extern const dt_kernel dt_cpu_##lower;
+DT_OP_MAP(XX)
+#undef XX
+
+#define XX(upper, lower, stem) [DT_OP_##upper] = &dt_op_##lower,
+const dt_op *const dt_ops[DT_OP_COUNT] = { DT_OP_MAP(XX) };
+#undef XX
+
+#define XX(upper, lower, stem) [DT_OP_##upper] = &dt_cpu_##lower,
+static const dt_kernel *cpu_kernels[DT_OP_COUNT] = { DT_OP_MAP(XX) };
+#undef XX
+
+#ifdef DETENT_HAVE_ONEDNN
+/* layers/onednn.c: overwrites entries; isa is for people: "avx512_core_bf16" */
+dt_status dt_onednn_install(const dt_kernel **table, const char **isa);
+#endif
+
+/* optim.c */
+dt_status dt_cpu_update(const dt_update *u, const dt_exec *ex);
+
+static dt_status cpu_open(const dt_options *opt, void **device, char *text, size_t text_bytes)
+{
+    const char *isa = "plain C";
+    int threads = 1;
+    (void)opt;
+#ifdef DETENT_HAVE_ONEDNN
+    DT_TRY(dt_onednn_install(cpu_kernels, &isa));
+#endif
+#ifdef _OPENMP
+    threads = omp_get_max_threads();
+#endif
+    snprintf(text, text_bytes, "%d thread%s, %s", threads, threads == 1 ? "" : "s", isa);
+    *device = NULL;
+    return DT_OK;
+}
+
+static void cpu_close(void *device)
+{
+    (void)device;
+}
+
+/* Whole pages, so that large blocks start on a cache line and vector loads never split. */
+static dt_status cpu_alloc(void *device, size_t bytes, void **out)
+{
+    (void)device;
+    const size_t rounded = (bytes + 63) / 64 * 64;
+    void *p = aligned_alloc(64, rounded ? rounded : 64);
+    DT_CHECK(p, DT_ERR_MEMORY, "%zu bytes of memory are not to be had; a smaller batch needs less", bytes);
+    *out = p;
+    return DT_OK;
+}
+
+static void cpu_free(void *device, void *p)
+{
+    (void)device;
+    free(p);
+}
+
+static dt_status cpu_copy(void *device, void *dst, const void *src, size_t bytes)
+{
+    (void)device;
+    if (bytes) memcpy(dst, src, bytes);
+    return DT_OK;
+}
+
+/* Large activations are cleared by all threads: one core does not fill the memory bus. */
+static dt_status cpu_zero(void *device, void *dst, size_t bytes)
+{
+    const size_t piece = (size_t)1 << 20;
+    const int64_t n_pieces = (int64_t)((bytes + piece - 1) / piece);
+    (void)device;
+
+#pragma omp parallel for if (n_pieces > 1)
+    for (int64_t i = 0; i < n_pieces; i++) {
+        const size_t at = (size_t)i * piece;
+        memset((char *)dst + at, 0, bytes - at < piece ? bytes - at : piece);
+    }
+    return DT_OK;
+}
+
+static void *cpu_stream(void *device)
+{
+    (void)device;
+    return NULL;
+}
+
+static const dt_kernel *const *cpu_kernel_table(void)
+{
+    return cpu_kernels;
+}
+
+const dt_backend dt_backend_cpu = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .write = cpu_copy,
+    .read = cpu_copy,
+    .zero = cpu_zero,
+    .update = dt_cpu_update,
+    .stream = cpu_stream,
+    .kernels = cpu_kernel_table,
+};

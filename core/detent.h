@@ -1,0 +1,268 @@
+/*
+ * detent.h - the whole public interface: datasets, models, training, evaluation, capture, checkpoints.
+ *
+ * Rules that hold for every function here:
+ *   - Failure is returned, never printed and never exit()ed; dt_last_error() has the text.
+ *   - The out-parameter is last and is written only on DT_OK.
+ *   - Every _destroy/_close accepts NULL.
+ *   - `bytes` counts bytes; `n` and `count` count elements or images.
+ *   - Images are N,H,W,C; filters are K,R,S,C; host buffers are row-major.
+ *   - A context, and everything made from it, belongs to one thread, and outlives nothing made from it.
+ */
+#ifndef DT_DETENT_H
+#define DT_DETENT_H
+
+#include <stddef.h> /* size_t */
+#include <stdint.h> /* int64_t */
+
+#include "status.h" /* dt_status, DT_MUST_CHECK */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DT_VERSION "0.1.0"
+
+typedef struct dt_context dt_context; /* one device: its backend, threads, workspace */
+typedef struct dt_dataset dt_dataset; /* labelled 8-bit images in host memory */
+typedef struct dt_model dt_model;     /* named parameters + a function that records a tape */
+typedef struct dt_trainer dt_trainer; /* model + loss + optimiser + schedule + step graph */
+
+/* ---- context ---------------------------------------------------------------------------------- */
+
+/* f32: everything in f32. mixed: convolutions take 16-bit operands in backward (accumulating in f32); forward
+ * psums are integers and exact either way, so evaluation gives equal bits in both. */
+typedef enum { DT_PRECISION_F32, DT_PRECISION_MIXED } dt_precision;
+
+typedef struct {
+    const char *backend; /* "cpu", "cuda", or "auto": cuda if a device answers, else cpu */
+    int device;          /* ordinal of the GPU */
+    int threads;         /* OpenMP threads; 0: leave to the runtime */
+    dt_precision precision;
+    uint64_t seed; /* every random number is a function of this, its purpose and its index */
+    int no_graph;  /* 1: run eagerly, for debugging; results are the same bits */
+} dt_options;
+
+void dt_options_default(dt_options *out);
+DT_MUST_CHECK dt_status dt_context_create(const dt_options *opt, dt_context **out);
+void dt_context_destroy(dt_context *ctx);
+const char *dt_context_backend(const dt_context *ctx); /* "cpu" or "cuda" */
+const char *dt_context_device(const dt_context *ctx);  /* for people: "2 threads, avx512_core_bf16" */
+
+/* ---- datasets --------------------------------------------------------------------------------- */
+
+typedef enum { DT_SPLIT_TRAIN, DT_SPLIT_TEST } dt_split;
+
+typedef struct {
+    const char *name; /* one of dt_dataset_known() */
+    const char *dir;  /* folder of its files; NULL: the dataset's own default folders */
+    dt_split split;
+    int64_t limit; /* 0: all; else a subset with equally many images of every class, +-1 */
+    uint64_t seed; /* chooses the subset, and makes the synthetic images */
+    int height;    /* grey or small images are zero-padded evenly to this; 0: as in the files */
+    int width;
+    int channels; /* 1 -> 3 repeats the grey channel; 0: as in the files */
+} dt_dataset_options;
+
+/* Borrowed from the dataset; valid until it is closed. */
+typedef struct {
+    const uint8_t *images; /* [n][height][width][channels] */
+    const int32_t *labels; /* [n], 0..n_classes-1 */
+    int64_t n;
+    int height, width, channels, n_classes;
+    float mean[4]; /* of a channel, for pixels in 0..1: x = (pixel / 255 - mean) / std */
+    float std[4];
+} dt_dataset_view;
+
+typedef struct {
+    const char *name;
+    const char *about; /* "60,000 + 10,000 grey 28x28 images of clothing, 10 classes" */
+    const char *files; /* the files it looks for, separated by blanks */
+    const char *where; /* folders it looks in, most wanted first, separated by ':'; "" where it needs --data */
+    const char *get;   /* how to get the rest, one line */
+} dt_dataset_info;
+
+int dt_dataset_known(const dt_dataset_info **out); /* returns how many */
+/* DT_OK and the folder that holds all files of the split, else the error that open would give. */
+DT_MUST_CHECK dt_status dt_dataset_find(const char *name, const char *dir, dt_split split, char *found, size_t bytes);
+DT_MUST_CHECK dt_status dt_dataset_open(const dt_dataset_options *opt, dt_dataset **out);
+void dt_dataset_look(const dt_dataset *d, dt_dataset_view *out);
+void dt_dataset_close(dt_dataset *d);
+
+/* ---- models ----------------------------------------------------------------------------------- */
+
+/* How a quantizer's gradient treats its clip; quant/grid.h has the formulas. */
+typedef enum {
+    DT_RULE_ECE284, /* straight-through, masked outside the clip; alpha learns from clipped values only */
+    DT_RULE_APOT,   /* alpha also learns from the rounding error inside; weights' gradient is not masked */
+    DT_RULE_SCREAM, /* as APOT, but masked */
+    DT_RULE_PACT,   /* activations: edge at v >= alpha; weights as ECE284 */
+    DT_RULE_LSQ     /* a learned step in place of a clip */
+} dt_quant_rule;
+
+enum { DT_BITS_FLOAT = 32 }; /* wbits or abits of this: no quantizer */
+
+typedef struct {
+    const char *name; /* "vgg16" */
+    int height, width, channels, n_classes;
+    int choke;       /* channels of the chokepoint, 0: none */
+    int skip_block;  /* 1: the skip block at features[20] (its chokepoint has `choke` channels) */
+    int wbits;       /* 2..8 or DT_BITS_FLOAT */
+    int abits;       /* 2..8 or DT_BITS_FLOAT */
+    int input_bits;  /* of the image: 2..8 signed and fixed, or 0: quantized like any activation */
+    int per_channel; /* 1: a clip for each filter, else one for the layer */
+    dt_quant_rule rule;
+} dt_model_config;
+
+/* Which learning rate and weight decay a parameter gets. STATE is not trained (running statistics, fixed clips). */
+typedef enum { DT_GROUP_WEIGHT, DT_GROUP_ALPHA, DT_GROUP_STATE } dt_param_group;
+
+typedef struct {
+    const char *name; /* as in the checkpoint: "features.27.weight" */
+    dt_param_group group;
+    int ndim;
+    int64_t dim[4]; /* filters K,R,S,C */
+    int64_t count;
+} dt_param_info;
+
+/* One convolution on the integer grid, as `detent inspect` prints it. */
+typedef struct {
+    const char *name; /* "features.27" */
+    int wbits, abits;
+    int64_t terms;      /* K: products in one psum = C*R*S */
+    int64_t psum_bound; /* largest |psum| that the codes allow: terms * max|qx| * max|qw| */
+    int psum_bits;      /* two's complement bits that hold +-psum_bound */
+    int exact_f32;      /* psum_bound < 2^24: any f32 summation order gives the integer */
+    int64_t macs;       /* per image */
+    int height, width;  /* of the output */
+    int filters;
+} dt_layer_info;
+
+DT_MUST_CHECK dt_status dt_model_config_default(const char *name, dt_model_config *out);
+DT_MUST_CHECK dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out);
+void dt_model_destroy(dt_model *m);
+const dt_model_config *dt_model_get_config(const dt_model *m);
+int dt_model_n_params(const dt_model *m);
+void dt_model_param(const dt_model *m, int i, dt_param_info *out); /* 0 <= i < n_params */
+int64_t dt_model_count(const dt_model *m);                         /* trained values, clips not counted */
+DT_MUST_CHECK dt_status dt_model_read(const dt_model *m, int i, float *host);
+DT_MUST_CHECK dt_status dt_model_write(dt_model *m, int i, const float *host);
+int dt_model_n_layers(const dt_model *m);
+void dt_model_layer(const dt_model *m, int i, dt_layer_info *out);
+
+/* ---- evaluation and capture ------------------------------------------------------------------- */
+
+typedef struct {
+    double loss;     /* mean over images */
+    double accuracy; /* 0..1 */
+    int64_t images;  /* images that the two numbers above are over */
+} dt_metrics;
+
+/* Called after each batch of long work; returning non-zero stops it with DT_ERR_INTERRUPTED. */
+typedef struct {
+    int (*tick)(void *user, int64_t done, int64_t total);
+    void *user;
+} dt_progress;
+
+/* Predictions may be NULL; else n of the dataset. */
+DT_MUST_CHECK dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
+                                    const dt_progress *progress, int32_t *predictions, dt_metrics *out);
+
+/* What one convolution saw and gave. Codes are integers held in f32; the real value is scale * code. */
+typedef struct {
+    int64_t n;                   /* images */
+    int height, width, channels; /* of the input */
+    int out_height, out_width, filters;
+    int kernel_height, kernel_width, stride, pad;
+    float *qx;   /* [n][height][width][channels] codes */
+    float *qw;   /* [filters][kernel_height][kernel_width][channels] codes */
+    float *psum; /* [n][out_height][out_width][filters] */
+    float sx;    /* scale of qx */
+    float *sw;   /* [n_sw] scale of qw: one, or one a filter */
+    int n_sw;
+} dt_capture;
+
+DT_MUST_CHECK dt_status dt_capture_layer(dt_model *m, const dt_dataset *d, int64_t first, int64_t count,
+                                         const char *layer, dt_capture **out);
+void dt_capture_destroy(dt_capture *c);
+
+/* psum == sum of qx*qw in int64, at every position: the number of psums compared and of those that differ. */
+DT_MUST_CHECK dt_status dt_capture_check(const dt_capture *c, int64_t *n_psums, int64_t *n_mismatches);
+
+/* ---- training --------------------------------------------------------------------------------- */
+
+typedef enum { DT_OPTIM_SGD, DT_OPTIM_ADAM } dt_optim_kind;
+typedef enum { DT_SCHEDULE_CONSTANT, DT_SCHEDULE_COSINE, DT_SCHEDULE_STEP, DT_SCHEDULE_EXPONENTIAL } dt_schedule_kind;
+
+typedef struct {
+    int batch;
+    int epochs;
+    dt_optim_kind optim;
+    float lr;
+    float momentum;              /* SGD */
+    float beta1, beta2, epsilon; /* Adam */
+    float weight_decay;
+    float alpha_lr;    /* factor on lr for clip alphas */
+    float alpha_decay; /* weight decay of clip alphas */
+    dt_schedule_kind schedule;
+    int step_epochs[2]; /* STEP: lr is multiplied by gamma when these epochs begin */
+    float gamma;        /* STEP, EXPONENTIAL (each epoch) */
+    float label_smoothing;
+    int crop_pad; /* pixels of zero padding before a random crop; 0: no crop */
+    int flip;     /* 1: mirror half of the images */
+} dt_train_config;
+
+/* One activation quantizer, as the training report prints it. */
+typedef struct {
+    const char *name; /* "features.27" */
+    float alpha;
+    double clip_rate; /* share of inputs beyond the clip */
+    double d_alpha;   /* gradient of alpha */
+    int fixed;        /* alpha is not trained: the image quantizer of input_bits */
+} dt_quant_report;
+
+void dt_train_config_default(dt_train_config *out);
+DT_MUST_CHECK dt_status dt_train_recipe(const char *recipe, dt_model_config *model, dt_train_config *train);
+DT_MUST_CHECK dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_config *cfg,
+                                          dt_trainer **out);
+void dt_trainer_destroy(dt_trainer *t);
+const dt_train_config *dt_trainer_get_config(const dt_trainer *t);
+dt_model *dt_trainer_model(const dt_trainer *t);
+
+/* Sets every alpha of an LSQ model from one batch (no-op for the other rules); before the first step. */
+DT_MUST_CHECK dt_status dt_trainer_calibrate(dt_trainer *t);
+DT_MUST_CHECK dt_status dt_trainer_step(dt_trainer *t);
+/* Mean loss and accuracy since the epoch began. Waits for the device. */
+DT_MUST_CHECK dt_status dt_trainer_metrics(dt_trainer *t, dt_metrics *out);
+int64_t dt_trainer_steps_done(const dt_trainer *t);
+int64_t dt_trainer_steps_per_epoch(const dt_trainer *t);
+int dt_trainer_epoch(const dt_trainer *t); /* epochs completed */
+float dt_trainer_lr(const dt_trainer *t);  /* of the next step */
+int dt_trainer_n_quantizers(const dt_trainer *t);
+/* n_quantizers of them, from a look at the next batch that leaves the run as it was. */
+DT_MUST_CHECK dt_status dt_trainer_report(dt_trainer *t, dt_quant_report *out);
+size_t dt_trainer_bytes(const dt_trainer *t); /* device memory in use */
+
+/* ---- checkpoints (safetensors) ---------------------------------------------------------------- */
+
+/* Everything a run needs to go on with equal bits. Written aside, fsynced, renamed: never half a file.
+ * extra: a string kept in the metadata (the run's own JSON), or NULL. */
+DT_MUST_CHECK dt_status dt_checkpoint_save(const dt_trainer *t, const char *path, const char *extra);
+/* The configurations inside, to make the model and trainer with; either may be NULL. */
+DT_MUST_CHECK dt_status dt_checkpoint_config(const char *path, dt_model_config *model, dt_train_config *train);
+/* The string saved as extra; the caller frees it. NULL if none. */
+DT_MUST_CHECK dt_status dt_checkpoint_extra(const char *path, char **out);
+/* Continues the run: parameters, optimiser state, position. Refused if model or data differ, naming both values. */
+DT_MUST_CHECK dt_status dt_checkpoint_resume(dt_trainer *t, const char *path);
+/* Parameters only; every name and shape must match. */
+DT_MUST_CHECK dt_status dt_checkpoint_load(dt_model *m, const char *path);
+/* Copies every parameter whose name and shape match; calls skipped (may be NULL) with the reason for each other. */
+DT_MUST_CHECK dt_status dt_checkpoint_load_partial(dt_model *m, const char *path,
+                                                   void (*skipped)(void *user, const char *name, const char *why),
+                                                   void *user, int *n_loaded);
+DT_MUST_CHECK dt_status dt_capture_save(const dt_capture *c, const char *layer, const char *path);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* DT_DETENT_H */

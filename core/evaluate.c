@@ -1,0 +1,61 @@
+/*
+ * evaluate.c - loss, accuracy and predictions over a dataset.
+ */
+#include "inference.h"
+
+#include <stdlib.h>
+
+typedef struct {
+    dt_model *model;
+    const dt_progress *progress;
+    int64_t total;
+    int32_t *predictions;
+    float *logits; /* host, one batch */
+} evaluation;
+
+/* The first of the largest. */
+static int32_t argmax(const float *v, int n)
+{
+    int best = 0;
+    for (int i = 1; i < n; i++) {
+        if (v[i] > v[best]) best = i;
+    }
+    return best;
+}
+
+static dt_status evaluation_batch(void *user, const dt_batch *b)
+{
+    const evaluation *e = user;
+    const int classes = e->model->config.n_classes;
+
+    if (e->predictions) {
+        const size_t bytes = (size_t)(b->n * classes) * sizeof(float);
+        DT_TRY(dt_device_read(e->model->ctx, e->logits, b->logits->data, bytes));
+        for (int64_t i = 0; i < b->n; i++) e->predictions[b->first + i] = argmax(e->logits + i * classes, classes);
+    }
+    if (e->progress && e->progress->tick(e->progress->user, b->first + b->n, e->total)) {
+        return dt_raise(DT_ERR_INTERRUPTED, __FILE__, __LINE__, "evaluation stopped after %lld of %lld images",
+                        (long long)(b->first + b->n), (long long)e->total);
+    }
+    return DT_OK;
+}
+
+dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing, const dt_progress *progress,
+                      int32_t *predictions, dt_metrics *out)
+{
+    dt_dataset_view v;
+    dt_inference *inf;
+    dt_step_sum sum;
+
+    dt_dataset_look(d, &v);
+    evaluation e = { m, progress, v.n, predictions, NULL };
+    DT_TRY(dt_inference_create(m, d, 0, v.n, batch, label_smoothing, &inf));
+    e.logits = malloc((size_t)batch * (size_t)m->config.n_classes * sizeof(float));
+    dt_status status = e.logits ? dt_inference_run(inf, NULL, evaluation_batch, &e, &sum)
+                                : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a batch of logits");
+    free(e.logits);
+    dt_inference_destroy(inf);
+    DT_TRY(status);
+    *out = (dt_metrics){ sum.loss / (double)sum.n_images, (double)sum.n_correct / (double)sum.n_images, sum.n_images };
+    return DT_OK;
+}

@@ -1,0 +1,175 @@
+/*
+ * inference.c - the evaluation tapes (a full batch, and the smaller last one), compiled once and run over the images.
+ */
+#include "inference.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    dt_tape *tape;
+    dt_tensor *logits;
+} inference_tape;
+
+struct dt_inference {
+    dt_model *model;
+    dt_device_data data;
+    int64_t first, count;
+    int batch;
+    inference_tape full, rest;
+};
+
+dt_status dt_model_check_data(const dt_model *m, const dt_dataset_view *v)
+{
+    const dt_model_config *c = &m->config;
+    DT_CHECK(v->height == c->height && v->width == c->width && v->channels == c->channels, DT_ERR_SHAPE,
+             "images are %dx%dx%d, the model wants %dx%dx%d", v->height, v->width, v->channels, c->height, c->width,
+             c->channels);
+    DT_CHECK(v->n_classes <= c->n_classes, DT_ERR_SHAPE, "the dataset has %d classes, the model %d", v->n_classes,
+             c->n_classes);
+    DT_CHECK(v->n > 0, DT_ERR_ARGUMENT, "the dataset is empty");
+    return DT_OK;
+}
+
+dt_status dt_device_data_create(dt_context *ctx, const dt_dataset_view *v, int64_t n_order, dt_device_data *out)
+{
+    *out = (dt_device_data){
+        .images = { .type = DT_U8, .shape = { 4, { v->n, v->height, v->width, v->channels } }, .name = "images" },
+        .labels = { .type = DT_I32, .shape = { 1, { v->n } }, .name = "labels" },
+        .order = { .type = DT_I32, .shape = { 1, { n_order } }, .name = "order" }
+    };
+    DT_TRY(dt_device_alloc(ctx, dt_tensor_bytes(&out->images), &out->images.data));
+    DT_TRY(dt_device_alloc(ctx, dt_tensor_bytes(&out->labels), &out->labels.data));
+    DT_TRY(dt_device_alloc(ctx, dt_tensor_bytes(&out->order), &out->order.data));
+    DT_TRY(dt_device_write(ctx, out->images.data, v->images, dt_tensor_bytes(&out->images)));
+    return dt_device_write(ctx, out->labels.data, v->labels, dt_tensor_bytes(&out->labels));
+}
+
+void dt_device_data_destroy(dt_context *ctx, dt_device_data *data)
+{
+    dt_device_free(ctx, data->order.data, dt_tensor_bytes(&data->order));
+    dt_device_free(ctx, data->labels.data, dt_tensor_bytes(&data->labels));
+    dt_device_free(ctx, data->images.data, dt_tensor_bytes(&data->images));
+    memset(data, 0, sizeof *data);
+}
+
+static dt_status inference_record(dt_inference *inf, const dt_dataset_view *v, int batch, float label_smoothing,
+                                  inference_tape *out)
+{
+    dt_tensor *loss;
+    dt_record_spec spec = { .images = &inf->data.images,
+                            .labels = &inf->data.labels,
+                            .order = &inf->data.order,
+                            .batch = batch,
+                            .label_smoothing = label_smoothing };
+
+    if (batch == 0) return DT_OK;
+    memcpy(spec.mean, v->mean, sizeof spec.mean);
+    memcpy(spec.std, v->std, sizeof spec.std);
+    DT_TRY(dt_tape_create(inf->model->ctx, &out->tape));
+    DT_TRY(dt_model_record(inf->model, out->tape, &spec, &out->logits, &loss));
+    dt_tape_keep(out->tape, out->logits);
+    return dt_tape_compile(out->tape, NULL);
+}
+
+/* The images in [first, first + count) alone go to the device; the order is theirs as it stands. */
+static dt_status inference_upload(dt_inference *inf, const dt_dataset_view *v)
+{
+    dt_dataset_view part = *v;
+    int32_t *order = malloc((size_t)inf->count * sizeof *order);
+
+    DT_CHECK(order, DT_ERR_MEMORY, "no memory for the order of %lld images", (long long)inf->count);
+    part.images += inf->first * v->height * v->width * v->channels;
+    part.labels += inf->first;
+    part.n = inf->count;
+    for (int64_t i = 0; i < inf->count; i++) order[i] = (int32_t)i;
+    dt_status status = dt_device_data_create(inf->model->ctx, &part, inf->count, &inf->data);
+    if (status == DT_OK) {
+        status = dt_device_write(inf->model->ctx, inf->data.order.data, order, (size_t)inf->count * sizeof *order);
+    }
+    free(order);
+    return status;
+}
+
+dt_status dt_inference_create(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, int batch,
+                              float label_smoothing, dt_inference **out)
+{
+    dt_dataset_view v;
+
+    dt_dataset_look(d, &v);
+    DT_TRY(dt_model_check_data(m, &v));
+    DT_CHECK(batch >= 1, DT_ERR_ARGUMENT, "batch is %d, at least 1", batch);
+    DT_CHECK(first >= 0 && count >= 1 && first <= v.n - count, DT_ERR_RANGE, "images %lld to %lld of a dataset of %lld",
+             (long long)first, (long long)(first + count), (long long)v.n);
+    dt_inference *inf = calloc(1, sizeof *inf);
+    DT_CHECK(inf, DT_ERR_MEMORY, "no memory for an inference");
+    inf->model = m;
+    inf->first = first;
+    inf->count = count;
+    inf->batch = batch < count ? batch : (int)count;
+    dt_status status = inference_upload(inf, &v);
+    if (status == DT_OK) status = inference_record(inf, &v, inf->batch, label_smoothing, &inf->full);
+    if (status == DT_OK) {
+        status = inference_record(inf, &v, (int)(count % inf->batch), label_smoothing, &inf->rest);
+    }
+    if (status != DT_OK) {
+        dt_inference_destroy(inf);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = inf;
+    return DT_OK;
+}
+
+void dt_inference_destroy(dt_inference *inf)
+{
+    if (!inf) return;
+    dt_tape_destroy(inf->rest.tape);
+    dt_tape_destroy(inf->full.tape);
+    dt_device_data_destroy(inf->model->ctx, &inf->data);
+    free(inf);
+}
+
+/* Two tapes share the workspace, so each finds its constants overwritten when the other has run. */
+static dt_status run_batches(dt_inference *inf, const inference_tape *t, int64_t begin, int64_t end, int64_t batch,
+                             dt_node_hook node_hook, dt_status (*batch_hook)(void *, const dt_batch *), void *user)
+{
+    dt_context *ctx = inf->model->ctx;
+
+    if (begin >= end) return DT_OK;
+    DT_TRY(dt_tape_run(t->tape, DT_PASS_CONSTANT, node_hook, user));
+    for (int64_t at = begin; at < end; at += batch) {
+        const dt_step_in in = { .first = at };
+        const dt_batch b = { t->logits, inf->first + at, batch };
+        DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in));
+        DT_TRY(dt_tape_run(t->tape, DT_PASS_FORWARD, node_hook, user));
+        if (batch_hook) DT_TRY(batch_hook(user, &b));
+    }
+    return DT_OK;
+}
+
+static dt_status run_all(dt_inference *inf, dt_node_hook node_hook, dt_status (*batch_hook)(void *, const dt_batch *),
+                         void *user, dt_step_sum *sum)
+{
+    dt_context *ctx = inf->model->ctx;
+    const int64_t whole = inf->count / inf->batch * inf->batch;
+
+    DT_TRY(dt_device_zero(ctx, &ctx->step->sum, sizeof *sum));
+    DT_TRY(run_batches(inf, &inf->full, 0, whole, inf->batch, node_hook, batch_hook, user));
+    DT_TRY(run_batches(inf, &inf->rest, whole, inf->count, inf->count - whole, node_hook, batch_hook, user));
+    return dt_device_read(ctx, sum, &ctx->step->sum, sizeof *sum);
+}
+
+dt_status dt_inference_run(dt_inference *inf, dt_node_hook node_hook, dt_status (*batch_hook)(void *, const dt_batch *),
+                           void *user, dt_step_sum *sum)
+{
+    dt_context *ctx = inf->model->ctx;
+    dt_step before;
+    dt_step_sum total;
+
+    DT_TRY(dt_device_read(ctx, &before, ctx->step, sizeof before));
+    const dt_status status = run_all(inf, node_hook, batch_hook, user, &total);
+    DT_TRY(dt_device_write(ctx, ctx->step, &before, sizeof before));
+    if (status != DT_OK) return dt_forward(status, __FILE__, __LINE__);
+    *sum = total;
+    return DT_OK;
+}

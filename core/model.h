@@ -1,0 +1,83 @@
+/*
+ * model.h - named parameters, and the function that records a network on a tape.
+ *
+ * The network is written once, as its record function. Run on a throwaway tape while the model is open, it
+ * declares the parameters; afterwards the same calls find them by name.
+ */
+#ifndef DT_MODEL_H
+#define DT_MODEL_H
+
+#include "tape.h"
+
+typedef enum {
+    DT_INIT_CONSTANT, /* init_value */
+    DT_INIT_FAN_IN    /* uniform in +-1/sqrt(fan in), PyTorch's default of Conv2d and Linear; fan in = init_value */
+} dt_init;
+
+typedef struct {
+    char name[96];
+    dt_param_group group;
+    dt_init init;
+    float init_value;
+    float floor;   /* the optimiser keeps values >= this */
+    int64_t first; /* offset in the block of its group's kind: trained or state */
+    dt_tensor tensor;
+} dt_param;
+
+/* Parameters with a gradient lie in one block, w, in the order declared; state (running statistics) in another. */
+struct dt_model {
+    dt_context *ctx;
+    dt_model_config config;
+    dt_status (*record)(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits);
+    dt_param **param;
+    int n_params, params_room;
+    int open;      /* 1 while record may declare parameters */
+    float *w, *dw; /* device, [n_trained] */
+    float *state;  /* device, [n_state] */
+    int64_t n_trained, n_state;
+    dt_layer_info *layer; /* of every grid convolution */
+    int n_layers;
+};
+
+/* What a record function asks for. fan_in is used by DT_INIT_FAN_IN, value by DT_INIT_CONSTANT. */
+typedef struct {
+    dt_shape shape;
+    dt_param_group group;
+    dt_init init;
+    float init_value;
+    float floor;
+} dt_param_spec;
+
+/* The parameter of that name: declared now if the model is open, else found; DT_ERR_SHAPE if spec disagrees. */
+DT_MUST_CHECK dt_status dt_model_declare(dt_model *m, const char *name, const dt_param_spec *spec, dt_tensor **out);
+
+/* Index of a parameter, or -1. */
+int dt_model_find(const dt_model *m, const char *name);
+
+/* Records AUGMENT, the network and, if labels are wanted, the loss, for batches of `batch` images of a dataset. */
+typedef struct {
+    dt_tensor *images; /* u8 [n,H,W,C], device */
+    dt_tensor *labels; /* i32 [n], device */
+    dt_tensor *order;  /* i32 [n], device */
+    int batch;
+    int training;
+    int crop_pad, flip;
+    float mean[4], std[4];
+    float label_smoothing;
+} dt_record_spec;
+
+DT_MUST_CHECK dt_status dt_model_record(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **logits,
+                                        dt_tensor **loss);
+
+/* models/: the table of networks. */
+typedef struct {
+    const char *name;
+    void (*defaults)(dt_model_config *out);
+    dt_status (*check)(const dt_model_config *cfg); /* names the option, its value and the range */
+    dt_status (*record)(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits);
+} dt_network;
+
+const dt_network *dt_network_find(const char *name); /* NULL if unknown */
+const char *dt_network_names(void);                  /* "vgg16, tiny" */
+
+#endif /* DT_MODEL_H */

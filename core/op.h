@@ -1,0 +1,65 @@
+/*
+ * op.h - what an operator is (shapes, what its backward reads) and what a backend must supply for it
+ *        (a kernel pair and its scratch size).
+ */
+#ifndef DT_OP_H
+#define DT_OP_H
+
+#include "op_list.h"
+#include "op_params.h"
+#include "step.h"
+#include "tensor.h"
+
+#define DT_MAX_IN 6
+
+/* What backward reads of forward's tensors; the planner frees everything else early. Scales are never freed. */
+#define DT_READS_IN(i) (1u << (i))
+#define DT_READS_OUT   (1u << 16)
+#define DT_READS_AUX   (1u << 17)
+
+typedef struct {
+    dt_op_kind kind;
+    const char *name;   /* the layer's: "features.27"; for messages, capture and reports */
+    const void *params; /* the op's struct from op_params.h, a copy owned by the tape */
+    dt_tensor *in[DT_MAX_IN];
+    int n_in;
+    dt_tensor *out;
+    void *aux; /* op-owned bytes from forward to backward (batch statistics, probabilities) */
+    size_t aux_bytes;
+    void *plan; /* kernel-owned: cuDNN plans, oneDNN primitives */
+} dt_node;
+
+/* Declared by layers/<stem>.c or quant/<stem>.c: facts that no backend may disagree on. */
+typedef struct {
+    const char *name;
+    int min_in, max_in;
+    size_t params_bytes;
+    unsigned backward_reads;
+    int no_grad; /* 1: nothing flows back through it (labels, images) */
+    /* Checks the inputs; sets out's type and shape, its grid facts (n_scale, qmin, qmax; scale when it is an
+     * input's, else the tape supplies it) and aux_bytes. */
+    dt_status (*infer)(dt_node *node);
+} dt_op;
+
+/* Where and on what a kernel runs. The CPU backend has stream and device NULL. */
+typedef struct {
+    void *stream;
+    void *device;  /* the backend's own state: library handles */
+    void *scratch; /* at least what prepare asked for; contents are lost between kernels */
+    size_t scratch_bytes;
+    dt_step *step; /* in device memory */
+    dt_precision precision;
+} dt_exec;
+
+/* Supplied by a backend. forward OVERWRITES out and, if it is a grid tensor that owns its scale, out->scale.
+ * backward ADDS into in[i]->grad wherever that is not NULL. */
+typedef struct {
+    dt_status (*prepare)(dt_node *node, const dt_exec *ex, size_t *scratch_bytes); /* may be NULL; at compile */
+    dt_status (*forward)(const dt_node *node, const dt_exec *ex);
+    dt_status (*backward)(const dt_node *node, const dt_exec *ex); /* NULL where op.no_grad */
+    void (*release)(dt_node *node);                                /* may be NULL; frees node->plan */
+} dt_kernel;
+
+extern const dt_op *const dt_ops[DT_OP_COUNT];
+
+#endif /* DT_OP_H */

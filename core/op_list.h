@@ -1,0 +1,36 @@
+/*
+ * op_list.h - the one list of operators. A line here is seen by every backend's table, the name table and the
+ *             check that each operator has a test.
+ *
+ * XX(UPPER, lower, stem): facts are `dt_op_lower` and `dt_cpu_lower` in layers/stem.c or quant/stem.c,
+ * the CUDA kernel pair is `dt_cuda_lower` in cuda/stem.cu (or .c where only a library is called).
+ */
+#ifndef DT_OP_LIST_H
+#define DT_OP_LIST_H
+
+/* clang-format off */
+#define DT_OP_MAP(XX)                                                                                         \
+    XX(AUGMENT,      augment,      augment)      /* images u8 n,H,W,C; order i32 n -> x N,H,W,C            */ \
+    XX(GATHER,       gather,       augment)      /* labels i32 n; order i32 n -> labels of the batch N     */ \
+    XX(CONV2D,       conv,         conv)         /* x N,H,W,C; w K,R,S,C -> y N,P,Q,K                      */ \
+    XX(LINEAR,       linear,       linear)       /* x N,I; w O,I; b O -> y N,O                             */ \
+    XX(BATCHNORM,    batchnorm,    batchnorm)    /* x ..,C; gamma beta mean var C -> y ..,C                */ \
+    XX(RELU,         relu,         activation)                                                                \
+    XX(MAXPOOL,      maxpool,      pool)         /* x N,H,W,C -> y N,P,Q,C                                 */ \
+    XX(AVGPOOL,      avgpool,      pool)                                                                      \
+    XX(FLATTEN,      flatten,      shape)        /* x N,.. -> y N,I                                        */ \
+    XX(IDENTITY,     identity,     shape)                                                                     \
+    XX(ADD,          add,          shape)        /* a, b of one shape                                      */ \
+    XX(SOFTMAX_XENT, softmax_xent, loss)         /* logits N,O; labels i32 N -> mean loss 1                */ \
+    XX(WEIGHT_QUANT, weight_quant, weight_quant) /* w K,..; alpha 1 or K -> codes K,..                     */ \
+    XX(ACT_QUANT,    act_quant,    act_quant)    /* x; alpha 1 -> codes                                    */
+/* clang-format on */
+
+typedef enum {
+#define XX(upper, lower, stem) DT_OP_##upper,
+    DT_OP_MAP(XX)
+#undef XX
+    DT_OP_COUNT
+} dt_op_kind;
+
+#endif /* DT_OP_LIST_H */

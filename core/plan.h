@@ -1,0 +1,18 @@
+/*
+ * plan.h - places buffers with known lifetimes into one block, so that two that are alive together never overlap.
+ */
+#ifndef DT_PLAN_H
+#define DT_PLAN_H
+
+#include <stddef.h>
+
+typedef struct {
+    size_t bytes;
+    int first, last; /* alive from time first to time last, both included */
+    size_t offset;   /* out: a multiple of 256, what cuDNN and vector loads want */
+} dt_buffer;
+
+/* Returns the size of the block. Largest first, each at the lowest offset that is free for its whole life. */
+size_t dt_plan_place(dt_buffer *buffer, int n);
+
+#endif /* DT_PLAN_H */

@@ -1,0 +1,45 @@
+/*
+ * schedule.c - the learning rate of each epoch, and the order of its images.
+ *
+ *   constant     lr
+ *   cosine       lr * (1 + cos(pi * epoch / epochs)) / 2
+ *   step         lr * gamma^(number of step_epochs reached)
+ *   exponential  lr * gamma^epoch
+ *
+ * Source of the cosine: Loshchilov, Hutter, "SGDR", ICLR 2017, eq. 5, one period, stepped after each epoch as the
+ * notebook does.  Tests: tests/test_schedule.c.
+ */
+#include "rng.h"
+#include "trainer.h"
+
+#include <math.h>
+
+float dt_schedule_lr(const dt_train_config *cfg, int epoch)
+{
+    const double pi = 3.14159265358979323846;
+    const double lr = (double)cfg->lr;
+    int reached = 0;
+
+    switch (cfg->schedule) {
+    case DT_SCHEDULE_CONSTANT: return cfg->lr;
+    case DT_SCHEDULE_COSINE: return (float)(lr * (1.0 + cos(pi * epoch / cfg->epochs)) / 2.0);
+    case DT_SCHEDULE_EXPONENTIAL: return (float)(lr * pow((double)cfg->gamma, epoch));
+    case DT_SCHEDULE_STEP:
+        for (int i = 0; i < 2; i++) reached += epoch >= cfg->step_epochs[i];
+        return (float)(lr * pow((double)cfg->gamma, reached));
+    }
+    return cfg->lr;
+}
+
+/* Fisher and Yates, from the end; one Philox draw an image. */
+void dt_shuffle(uint64_t seed, uint32_t epoch, int64_t n, int32_t *order)
+{
+    for (int64_t i = 0; i < n; i++) order[i] = (int32_t)i;
+    for (int64_t i = n - 1; i > 0; i--) {
+        const dt_random4 r = dt_random(seed, DT_STREAM_SHUFFLE, epoch, (uint64_t)i);
+        const int64_t j = dt_below(r.v[0], (uint32_t)(i + 1));
+        const int32_t keep = order[i];
+        order[i] = order[j];
+        order[j] = keep;
+    }
+}

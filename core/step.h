@@ -1,0 +1,30 @@
+/*
+ * step.h - what changes from step to step, kept in device memory so that a captured step can be replayed.
+ */
+#ifndef DT_STEP_H
+#define DT_STEP_H
+
+#include <stdint.h>
+
+/* The host writes `in` before a step; kernels add to `sum` during it; the host clears `sum` at an epoch's start. */
+typedef struct {
+    uint64_t seed;
+    int64_t first; /* position of the batch's first image in the epoch's order */
+    uint32_t epoch;
+    float lr;            /* of the group WEIGHT; other groups have a factor */
+    float adam_correct1; /* 1 / (1 - beta1^t), t = 1, 2, ... steps */
+    float adam_correct2; /* 1 / (1 - beta2^t) */
+} dt_step_in;
+
+typedef struct {
+    double loss; /* sum over images */
+    int64_t n_correct;
+    int64_t n_images;
+} dt_step_sum;
+
+typedef struct {
+    dt_step_in in;
+    dt_step_sum sum;
+} dt_step;
+
+#endif /* DT_STEP_H */

@@ -1,0 +1,358 @@
+/*
+ * trainer.c - the training step: forward, backward, update, over shuffled batches; the whole position is `step`.
+ *
+ * Where the backend can capture, each batch size is run eagerly once and then captured and replayed; what changes from
+ * step to step lies in device memory (step.h), so both give the same bits.
+ */
+#include "trainer.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void dt_train_config_default(dt_train_config *out)
+{
+    *out = (dt_train_config){ .batch = 128,
+                              .epochs = 10,
+                              .optim = DT_OPTIM_SGD,
+                              .lr = 1e-2f,
+                              .momentum = 0.9f,
+                              .beta1 = 0.9f,
+                              .beta2 = 0.999f,
+                              .epsilon = 1e-8f,
+                              .weight_decay = 1e-5f,
+                              .alpha_lr = 0.1f,
+                              .alpha_decay = 0.0f,
+                              .schedule = DT_SCHEDULE_COSINE,
+                              .step_epochs = { 150, 225 },
+                              .gamma = 0.1f,
+                              .label_smoothing = 0.1f,
+                              .crop_pad = 4,
+                              .flip = 1 };
+}
+
+static dt_status config_check(const dt_train_config *c)
+{
+    DT_CHECK(c->batch >= 1 && c->batch <= 65536, DT_ERR_ARGUMENT, "batch is %d, allowed are 1..65536", c->batch);
+    DT_CHECK(c->epochs >= 1, DT_ERR_ARGUMENT, "epochs is %d, at least 1", c->epochs);
+    DT_CHECK(c->lr > 0.0f && isfinite(c->lr), DT_ERR_ARGUMENT, "lr is %g, must be above 0", (double)c->lr);
+    DT_CHECK(c->momentum >= 0.0f && c->momentum < 1.0f, DT_ERR_ARGUMENT, "momentum is %g, allowed are 0..1",
+             (double)c->momentum);
+    DT_CHECK(c->weight_decay >= 0.0f && c->alpha_decay >= 0.0f && c->alpha_lr >= 0.0f, DT_ERR_ARGUMENT,
+             "weight_decay %g, alpha_decay %g and alpha_lr %g must not be negative", (double)c->weight_decay,
+             (double)c->alpha_decay, (double)c->alpha_lr);
+    DT_CHECK(c->label_smoothing >= 0.0f && c->label_smoothing < 1.0f, DT_ERR_ARGUMENT,
+             "label_smoothing is %g, allowed are 0..1", (double)c->label_smoothing);
+    DT_CHECK(c->crop_pad >= 0 && c->crop_pad <= 16, DT_ERR_ARGUMENT, "crop_pad is %d, allowed are 0..16", c->crop_pad);
+    return DT_OK;
+}
+
+static dt_status step_tape_record(dt_trainer *t, int batch, dt_step_tape *out)
+{
+    dt_tensor *logits;
+
+    if (batch == 0) return DT_OK;
+    out->batch = batch;
+    t->spec.batch = batch;
+    DT_TRY(dt_tape_create(t->model->ctx, &out->tape));
+    DT_TRY(dt_model_record(t->model, out->tape, &t->spec, &logits, &out->loss));
+    return dt_tape_compile(out->tape, out->loss);
+}
+
+/* One range for each run of parameters of one group and floor. */
+static dt_status trainer_ranges(dt_trainer *t)
+{
+    const dt_model *m = t->model;
+    int n = 0;
+
+    t->range = calloc((size_t)m->n_params, sizeof *t->range);
+    DT_CHECK(t->range, DT_ERR_MEMORY, "no memory for %d parameter ranges", m->n_params);
+    for (int i = 0; i < m->n_params; i++) {
+        const dt_param *p = m->param[i];
+        if (p->group == DT_GROUP_STATE) continue;
+        const int is_alpha = p->group == DT_GROUP_ALPHA;
+        const dt_update_range r = { .first = p->first,
+                                    .count = dt_count(&p->tensor.shape),
+                                    .lr_factor = is_alpha ? t->config.alpha_lr : 1.0f,
+                                    .weight_decay = is_alpha ? t->config.alpha_decay : t->config.weight_decay,
+                                    .floor = p->floor };
+        dt_update_range *last = n > 0 ? &t->range[n - 1] : NULL;
+        if (last && last->lr_factor == r.lr_factor && last->weight_decay == r.weight_decay && last->floor == r.floor) {
+            last->count += r.count;
+        } else {
+            t->range[n++] = r;
+        }
+    }
+    t->update.n_ranges = n;
+    return DT_OK;
+}
+
+static dt_status trainer_optimiser(dt_trainer *t)
+{
+    dt_model *m = t->model;
+    dt_context *ctx = m->ctx;
+    const size_t bytes = (size_t)m->n_trained * sizeof(float);
+    const dt_train_config *c = &t->config;
+
+    DT_TRY(trainer_ranges(t));
+    DT_TRY(dt_device_alloc(ctx, bytes, (void **)&t->m1));
+    DT_TRY(dt_device_zero(ctx, t->m1, bytes));
+    if (c->optim == DT_OPTIM_ADAM) {
+        DT_TRY(dt_device_alloc(ctx, bytes, (void **)&t->m2));
+        DT_TRY(dt_device_zero(ctx, t->m2, bytes));
+    }
+    const size_t range_bytes = (size_t)m->n_params * sizeof *t->range;
+    DT_TRY(dt_device_alloc(ctx, range_bytes, (void **)&t->range_device));
+    DT_TRY(dt_device_write(ctx, t->range_device, t->range, range_bytes));
+    t->update = (dt_update){ .kind = c->optim,
+                             .momentum = c->momentum,
+                             .beta1 = c->beta1,
+                             .beta2 = c->beta2,
+                             .epsilon = c->epsilon,
+                             .w = m->w,
+                             .dw = m->dw,
+                             .m1 = t->m1,
+                             .m2 = t->m2,
+                             .range = t->range,
+                             .range_device = t->range_device,
+                             .n_ranges = t->update.n_ranges,
+                             .count = m->n_trained };
+    return DT_OK;
+}
+
+static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
+{
+    const int rest = (int)(v->n % t->config.batch);
+
+    DT_TRY(dt_device_data_create(t->model->ctx, v, v->n, &t->data));
+    t->spec = (dt_record_spec){ .images = &t->data.images,
+                                .labels = &t->data.labels,
+                                .order = &t->data.order,
+                                .training = 1,
+                                .crop_pad = t->config.crop_pad,
+                                .flip = t->config.flip,
+                                .label_smoothing = t->config.label_smoothing };
+    memcpy(t->spec.mean, v->mean, sizeof t->spec.mean);
+    memcpy(t->spec.std, v->std, sizeof t->spec.std);
+    DT_TRY(step_tape_record(t, v->n >= t->config.batch ? t->config.batch : 0, &t->full));
+    DT_TRY(step_tape_record(t, rest, &t->rest));
+    return trainer_optimiser(t);
+}
+
+dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_config *cfg, dt_trainer **out)
+{
+    dt_dataset_view v;
+
+    dt_dataset_look(d, &v);
+    DT_TRY(config_check(cfg));
+    DT_TRY(dt_model_check_data(m, &v));
+    dt_trainer *t = calloc(1, sizeof *t);
+    DT_CHECK(t, DT_ERR_MEMORY, "no memory for a trainer");
+    t->model = m;
+    t->config = *cfg;
+    t->n_images = v.n;
+    t->order_epoch = -1;
+    const dt_status status = trainer_build(t, &v);
+    if (status != DT_OK) {
+        dt_trainer_destroy(t);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = t;
+    return DT_OK;
+}
+
+static void step_tape_destroy(dt_context *ctx, dt_step_tape *s)
+{
+    if (s->graph) ctx->backend->graph_free(ctx->device, s->graph);
+    dt_tape_destroy(s->tape);
+}
+
+void dt_trainer_destroy(dt_trainer *t)
+{
+    if (!t) return;
+    dt_context *ctx = t->model->ctx;
+    const size_t bytes = (size_t)t->model->n_trained * sizeof(float);
+    step_tape_destroy(ctx, &t->rest);
+    step_tape_destroy(ctx, &t->full);
+    dt_device_free(ctx, t->range_device, (size_t)t->model->n_params * sizeof *t->range);
+    dt_device_free(ctx, t->m2, bytes);
+    dt_device_free(ctx, t->m1, bytes);
+    dt_device_data_destroy(ctx, &t->data);
+    free(t->range);
+    free(t);
+}
+
+static dt_status load_order(dt_trainer *t, int epoch)
+{
+    const size_t bytes = (size_t)t->n_images * sizeof(int32_t);
+    if (t->order_epoch == epoch) return DT_OK;
+    int32_t *order = malloc(bytes);
+    DT_CHECK(order, DT_ERR_MEMORY, "no memory to shuffle %lld images", (long long)t->n_images);
+    dt_shuffle(t->model->ctx->opt.seed, (uint32_t)epoch, t->n_images, order);
+    const dt_status status = dt_device_write(t->model->ctx, t->data.order.data, order, bytes);
+    free(order);
+    DT_TRY(status);
+    t->order_epoch = epoch;
+    return DT_OK;
+}
+
+/* What step number t->step reads from device memory. */
+static dt_status write_step(dt_trainer *t)
+{
+    dt_context *ctx = t->model->ctx;
+    const int epoch = dt_trainer_epoch(t);
+    const int64_t in_epoch = t->step % dt_trainer_steps_per_epoch(t);
+    const double count = (double)(t->step + 1);
+    const dt_step_in in = { .seed = ctx->opt.seed,
+                            .first = in_epoch * t->config.batch,
+                            .epoch = (uint32_t)epoch,
+                            .lr = dt_schedule_lr(&t->config, epoch),
+                            .adam_correct1 = (float)(1.0 / (1.0 - pow((double)t->config.beta1, count))),
+                            .adam_correct2 = (float)(1.0 / (1.0 - pow((double)t->config.beta2, count))) };
+
+    DT_TRY(load_order(t, epoch));
+    if (in_epoch == 0) DT_TRY(dt_device_zero(ctx, &ctx->step->sum, sizeof ctx->step->sum));
+    return dt_device_write(ctx, &ctx->step->in, &in, sizeof in);
+}
+
+static dt_status run_gradients(dt_trainer *t, dt_step_tape *s, dt_node_hook hook, void *user)
+{
+    dt_model *m = t->model;
+    DT_TRY(dt_device_zero(m->ctx, m->dw, (size_t)m->n_trained * sizeof(float)));
+    DT_TRY(dt_tape_run(s->tape, DT_PASS_FORWARD, hook, user));
+    return dt_tape_run(s->tape, DT_PASS_BACKWARD, NULL, NULL);
+}
+
+static dt_status run_step(dt_trainer *t, dt_step_tape *s)
+{
+    const dt_exec ex = dt_context_exec(t->model->ctx);
+    DT_TRY(run_gradients(t, s, NULL, NULL));
+    return t->model->ctx->backend->update(&t->update, &ex);
+}
+
+static int can_capture(const dt_context *ctx)
+{
+    return ctx->backend->capture_begin && !ctx->opt.no_graph;
+}
+
+static dt_status capture_step(dt_trainer *t, dt_step_tape *s)
+{
+    dt_context *ctx = t->model->ctx;
+    void *graph = NULL;
+
+    if (s->graph) ctx->backend->graph_free(ctx->device, s->graph);
+    s->graph = NULL;
+    DT_TRY(ctx->backend->capture_begin(ctx->device));
+    const dt_status recorded = run_step(t, s);
+    const dt_status ended = ctx->backend->capture_end(ctx->device, &graph);
+    DT_TRY(recorded);
+    DT_TRY(ended);
+    s->graph = graph;
+    s->generation = ctx->generation;
+    return DT_OK;
+}
+
+/* The tape of the next step: the epoch's last batch may be smaller. */
+static dt_step_tape *next_tape(dt_trainer *t)
+{
+    const int64_t in_epoch = t->step % dt_trainer_steps_per_epoch(t);
+    return (in_epoch + 1) * t->config.batch > t->n_images ? &t->rest : &t->full;
+}
+
+dt_status dt_trainer_step(dt_trainer *t)
+{
+    dt_context *ctx = t->model->ctx;
+    dt_step_tape *s = next_tape(t);
+
+    DT_TRY(write_step(t));
+    if (!can_capture(ctx) || !s->warm) {
+        DT_TRY(run_step(t, s));
+        s->warm = 1;
+    } else {
+        if (!s->graph || s->generation != ctx->generation) DT_TRY(capture_step(t, s));
+        DT_TRY(ctx->backend->replay(ctx->device, s->graph));
+    }
+    t->step++;
+    return DT_OK;
+}
+
+dt_status dt_trainer_sum(const dt_trainer *t, dt_step_sum *out)
+{
+    const dt_context *ctx = t->model->ctx;
+    return ctx->backend->read(ctx->device, out, &ctx->step->sum, sizeof *out);
+}
+
+dt_status dt_trainer_metrics(dt_trainer *t, dt_metrics *out)
+{
+    dt_step_sum sum;
+
+    DT_TRY(dt_trainer_sum(t, &sum));
+    DT_CHECK(isfinite(sum.loss), DT_ERR_NUMERIC,
+             "the loss is no longer a number after step %lld; a lower lr may help, or wider clips", (long long)t->step);
+    const double n = sum.n_images > 0 ? (double)sum.n_images : 1.0;
+    *out = (dt_metrics){ sum.loss / n, (double)sum.n_correct / n, sum.n_images };
+    return DT_OK;
+}
+
+dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_step_sum *sum)
+{
+    dt_context *ctx = t->model->ctx;
+    DT_CHECK(step >= 0, DT_ERR_RANGE, "step %lld", (long long)step);
+    DT_TRY(dt_device_write(ctx, &ctx->step->sum, sum, sizeof *sum));
+    t->step = step;
+    return DT_OK;
+}
+
+const dt_train_config *dt_trainer_get_config(const dt_trainer *t)
+{
+    return &t->config;
+}
+
+dt_model *dt_trainer_model(const dt_trainer *t)
+{
+    return t->model;
+}
+
+int64_t dt_trainer_steps_done(const dt_trainer *t)
+{
+    return t->step;
+}
+
+int64_t dt_trainer_steps_per_epoch(const dt_trainer *t)
+{
+    return (t->n_images + t->config.batch - 1) / t->config.batch;
+}
+
+int dt_trainer_epoch(const dt_trainer *t)
+{
+    return (int)(t->step / dt_trainer_steps_per_epoch(t));
+}
+
+float dt_trainer_lr(const dt_trainer *t)
+{
+    return dt_schedule_lr(&t->config, dt_trainer_epoch(t));
+}
+
+size_t dt_trainer_bytes(const dt_trainer *t)
+{
+    return t->model->ctx->bytes;
+}
+
+dt_status dt_trainer_observe(dt_trainer *t, dt_node_hook hook, void *user)
+{
+    dt_model *m = t->model;
+    const size_t bytes = (size_t)m->n_state * sizeof(float);
+    float *state = malloc(bytes ? bytes : 1);
+    dt_step_sum sum;
+
+    DT_CHECK(state, DT_ERR_MEMORY, "no memory to keep the running statistics");
+    dt_status status = dt_device_read(m->ctx, state, m->state, bytes);
+    if (status == DT_OK) status = dt_trainer_sum(t, &sum);
+    if (status == DT_OK) status = write_step(t);
+    if (status == DT_OK) status = run_gradients(t, next_tape(t), hook, user);
+    if (status == DT_OK) status = dt_device_write(m->ctx, m->state, state, bytes);
+    if (status == DT_OK) status = dt_device_write(m->ctx, &m->ctx->step->sum, &sum, sizeof sum);
+    free(state);
+    return status;
+}

@@ -1,0 +1,49 @@
+/*
+ * trainer.h - inside dt_trainer: tapes for the full batch and for an epoch's last, smaller one, the optimiser state,
+ *             and the position in the run. formats/checkpoint.c saves and restores what stands here.
+ */
+#ifndef DT_TRAINER_H
+#define DT_TRAINER_H
+
+#include "inference.h"
+
+/* One recorded step for one batch size. graph: the captured step, NULL where steps run eagerly. */
+typedef struct {
+    dt_tape *tape;
+    dt_tensor *loss;
+    int batch;
+    int warm; /* 1: has run eagerly, so that libraries have loaded what they need */
+    void *graph;
+    int generation; /* of the context when graph was captured */
+} dt_step_tape;
+
+struct dt_trainer {
+    dt_model *model;
+    dt_train_config config;
+    int64_t n_images;
+    dt_device_data data; /* the dataset and this epoch's order */
+    dt_record_spec spec;
+    dt_step_tape full, rest; /* rest.tape is NULL when the batch divides the dataset */
+    float *m1, *m2;          /* device [n_trained]; optimiser state; m2 NULL for SGD */
+    dt_update update;
+    dt_update_range *range; /* host */
+    dt_update_range *range_device;
+    int64_t step;    /* steps done since the run began: the whole position */
+    int order_epoch; /* the epoch that data.order holds, -1: none */
+};
+
+/* Makes `step` the number of steps done and restores the epoch's running sums (from a checkpoint). */
+DT_MUST_CHECK dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_step_sum *sum);
+DT_MUST_CHECK dt_status dt_trainer_sum(const dt_trainer *t, dt_step_sum *out);
+
+/* Forward and backward of the next batch with a hook on every forward node; gradients are left in the parameters'
+ * grad, everything else is as before. */
+DT_MUST_CHECK dt_status dt_trainer_observe(dt_trainer *t, dt_node_hook hook, void *user);
+
+/* The learning rate of an epoch: schedule.c. */
+float dt_schedule_lr(const dt_train_config *cfg, int epoch);
+
+/* A permutation of 0..n-1, a function of (seed, epoch) alone. */
+void dt_shuffle(uint64_t seed, uint32_t epoch, int64_t n, int32_t *order);
+
+#endif /* DT_TRAINER_H */
