@@ -1,0 +1,136 @@
+/*
+ * known.c - the table of datasets: what people are told of each, and what its reader needs.
+ *
+ * Sources of mean and std: those in common use for training on each set, over its training images, pixels in 0..1.
+ * Tests: tests/test_dataset.c.
+ */
+#include "dataset.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define IDX_TRAIN_IMAGES "train-images-idx3-ubyte"
+#define IDX_TRAIN_LABELS "train-labels-idx1-ubyte"
+#define IDX_TEST_IMAGES  "t10k-images-idx3-ubyte"
+#define IDX_TEST_LABELS  "t10k-labels-idx1-ubyte"
+#define IDX_ALL          IDX_TRAIN_IMAGES " " IDX_TRAIN_LABELS " " IDX_TEST_IMAGES " " IDX_TEST_LABELS
+
+#define DEFAULT_FOLDERS(name) "$DETENT_DATA/" name ":./data/" name
+
+#ifdef DETENT_HAVE_MATIO
+#define SVHN_READ dt_svhn_read
+#else
+#define SVHN_READ NULL
+#endif
+
+enum { MNIST, FASHION_MNIST, CIFAR10, SVHN, SYNTHETIC, N_KNOWN };
+
+static const dt_dataset_info infos[N_KNOWN] = {
+    [MNIST] = {
+        .name = "mnist",
+        .about = "60,000 + 10,000 grey 28x28 images of handwritten digits, 10 classes",
+        .files = IDX_ALL,
+        .where = DEFAULT_FOLDERS("mnist"),
+        .get = "download the four files (.gz or unpacked) of https://ossci-datasets.s3.amazonaws.com/mnist/",
+    },
+    [FASHION_MNIST] = {
+        .name = "fashion-mnist",
+        .about = "60,000 + 10,000 grey 28x28 images of clothing, 10 classes",
+        .files = IDX_ALL,
+        .where = DEFAULT_FOLDERS("fashion-mnist") ":/usr/share/datasets/fashion-mnist",
+        .get = "apt-get install dataset-fashion-mnist, or see https://github.com/zalandoresearch/fashion-mnist",
+    },
+    [CIFAR10] = {
+        .name = "cifar10",
+        .about = "50,000 + 10,000 colour 32x32 images of animals and vehicles, 10 classes",
+        .files = "data_batch_1.bin data_batch_2.bin data_batch_3.bin data_batch_4.bin data_batch_5.bin test_batch.bin",
+        .where = DEFAULT_FOLDERS("cifar10"),
+        .get = "unpack the binary version, https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    },
+    [SVHN] = {
+        .name = "svhn",
+        .about = "73,257 + 26,032 colour 32x32 images of house numbers, 10 classes",
+        .files = "train_32x32.mat test_32x32.mat",
+        .where = DEFAULT_FOLDERS("svhn"),
+        .get = "download train_32x32.mat and test_32x32.mat of http://ufldl.stanford.edu/housenumbers/",
+    },
+    [SYNTHETIC] = {
+        .name = "synthetic",
+        .about = "10,000 + 2,000 colour 32x32 images made from the seed, 10 classes",
+        .files = "",
+        .where = "",
+        .get = "nothing to get: the images are computed",
+    },
+};
+
+static const dt_dataset_source sources[N_KNOWN] = {
+    [MNIST] = {
+        .info = &infos[MNIST],
+        .files = { { IDX_TRAIN_IMAGES, IDX_TRAIN_LABELS }, { IDX_TEST_IMAGES, IDX_TEST_LABELS } },
+        .gz = 1,
+        .height = 28, .width = 28, .channels = 1, .n_classes = 10,
+        .mean = { 0.1307f },
+        .std = { 0.3081f },
+        .read = dt_idx_read,
+    },
+    [FASHION_MNIST] = {
+        .info = &infos[FASHION_MNIST],
+        .files = { { IDX_TRAIN_IMAGES, IDX_TRAIN_LABELS }, { IDX_TEST_IMAGES, IDX_TEST_LABELS } },
+        .gz = 1,
+        .height = 28, .width = 28, .channels = 1, .n_classes = 10,
+        .mean = { 0.2860f },
+        .std = { 0.3530f },
+        .read = dt_idx_read,
+    },
+    [CIFAR10] = {
+        .info = &infos[CIFAR10],
+        .files = { { "data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
+                     "data_batch_5.bin" },
+                   { "test_batch.bin" } },
+        .subfolder = "cifar-10-batches-bin",
+        .height = 32, .width = 32, .channels = 3, .n_classes = 10,
+        .mean = { 0.491f, 0.482f, 0.447f },
+        .std = { 0.247f, 0.243f, 0.262f },
+        .read = dt_cifar10_read,
+    },
+    [SVHN] = {
+        .info = &infos[SVHN],
+        .files = { { "train_32x32.mat" }, { "test_32x32.mat" } },
+        .height = 32, .width = 32, .channels = 3, .n_classes = 10,
+        .mean = { 0.4377f, 0.4438f, 0.4728f },
+        .std = { 0.1980f, 0.2010f, 0.1970f },
+        .read = SVHN_READ,
+        .refused = "this build cannot read .mat files: install libmatio-dev, then configure and build again",
+    },
+    [SYNTHETIC] = {
+        .info = &infos[SYNTHETIC],
+        .height = 32, .width = 32, .channels = 3, .n_classes = 10,
+        .mean = { 0.5f, 0.5f, 0.5f },
+        .std = { 0.25f, 0.25f, 0.25f },
+        .read = dt_synthetic_read,
+    },
+};
+
+int dt_dataset_known(const dt_dataset_info **out)
+{
+    *out = infos;
+    return N_KNOWN;
+}
+
+dt_status dt_dataset_source_of(const char *name, const dt_dataset_source **out)
+{
+    const dt_dataset_source *source = NULL;
+    char names[128] = "";
+
+    DT_CHECK(name != NULL, DT_ERR_ARGUMENT, "no dataset is named");
+    for (int i = 0; i < N_KNOWN; i++) {
+        const size_t used = strlen(names);
+
+        snprintf(names + used, sizeof names - used, " %s", infos[i].name);
+        if (strcmp(infos[i].name, name) == 0) source = &sources[i];
+    }
+    DT_CHECK(source != NULL, DT_ERR_ARGUMENT, "there is no dataset '%s', only:%s", name, names);
+    DT_CHECK(source->read != NULL, DT_ERR_UNSUPPORTED, "%s: %s", name, source->refused);
+    *out = source;
+    return DT_OK;
+}
