@@ -1,0 +1,191 @@
+/*
+ * conv.c - 2-D convolution (cross-correlation), the operator that detent exists for.
+ *
+ *   y[n,p,q,k] = sum over r,s,c of x[n, p*stride + r - pad, q*stride + s - pad, c] * w[k,r,s,c]
+ *
+ * Of two grid tensors it sums the integer codes: y is the psum, a grid tensor with scale sx * sw[k]. Every psum is
+ * exact: the codes are summed in an integer or in a float wide enough, and rounded to f32 once, which changes nothing
+ * below 2^24.
+ *
+ * Backward, with dy the gradient of the real y:  dx += dy (*) real w,  dw += sx * (x codes (*) dy).
+ *
+ * Shapes: x N,H,W,C; w K,R,S,C; y N,P,Q,K with P = (H + 2 pad - R) / stride + 1.
+ * Here: the facts, and plain loops that any CPU runs. conv_onednn.c overwrites the loops where oneDNN is built in.
+ * CUDA: cuda/conv.c.  Tests: tests/test_conv.c.
+ */
+#include "conv.h"
+
+static dt_status conv_check(const dt_node *node)
+{
+    const dt_conv_params *p = node->params;
+    const dt_tensor *x = node->in[0], *w = node->in[1];
+
+    DT_CHECK(x->shape.ndim == 4 && w->shape.ndim == 4, DT_ERR_SHAPE,
+             "%s: conv wants x N,H,W,C and w K,R,S,C, got %d and %d dimensions", node->name, x->shape.ndim,
+             w->shape.ndim);
+    DT_CHECK(x->shape.dim[3] == w->shape.dim[3], DT_ERR_SHAPE, "%s: conv: x has %lld channels, w expects %lld",
+             node->name, (long long)x->shape.dim[3], (long long)w->shape.dim[3]);
+    DT_CHECK(p->stride >= 1 && p->pad >= 0, DT_ERR_ARGUMENT, "%s: conv: stride %d (>= 1), pad %d (>= 0)", node->name,
+             p->stride, p->pad);
+    for (int i = 1; i <= 2; i++) {
+        DT_CHECK(w->shape.dim[i] <= x->shape.dim[i] + 2 * p->pad, DT_ERR_SHAPE,
+                 "%s: conv: kernel %lldx%lld is larger than the padded input %lldx%lld", node->name,
+                 (long long)w->shape.dim[1], (long long)w->shape.dim[2], (long long)x->shape.dim[1] + 2 * p->pad,
+                 (long long)x->shape.dim[2] + 2 * p->pad);
+    }
+    DT_CHECK((x->n_scale > 0) == (w->n_scale > 0) && x->n_scale <= 1, DT_ERR_ARGUMENT,
+             "%s: conv: both x (one scale) and w are on the grid, or neither", node->name);
+    return DT_OK;
+}
+
+static dt_status conv_infer(dt_node *node)
+{
+    DT_TRY(conv_check(node));
+    const dt_conv_params *p = node->params;
+    const dt_tensor *x = node->in[0], *w = node->in[1];
+    dt_tensor *y = node->out;
+
+    y->type = DT_F32;
+    y->shape = (dt_shape){ 4,
+                           { x->shape.dim[0], (x->shape.dim[1] + 2 * p->pad - w->shape.dim[1]) / p->stride + 1,
+                             (x->shape.dim[2] + 2 * p->pad - w->shape.dim[2]) / p->stride + 1, w->shape.dim[0] } };
+    if (x->n_scale == 0) return DT_OK;
+    const dt_conv_shape s = dt_conv_shape_of(node);
+    y->n_scale = w->n_scale;
+    y->qmax = s.terms * dt_code_bound(x) * dt_code_bound(w);
+    y->qmin = -y->qmax;
+    DT_CHECK(y->qmax <= INT32_MAX, DT_ERR_NUMERIC,
+             "%s: conv: psums may reach %lld, beyond 32 bits; use fewer bits or fewer channels", node->name,
+             (long long)y->qmax);
+    return DT_OK;
+}
+
+const dt_op dt_op_conv = {
+    .name = "conv",
+    .min_in = 2,
+    .max_in = 2,
+    .params_bytes = sizeof(dt_conv_params),
+    .backward_reads = DT_READS_IN(0) | DT_READS_IN(1),
+    .infer = conv_infer,
+};
+
+/* One output position: acc[k] = sum over the taps inside the image. double holds any sum of codes exactly. */
+static void conv_at(const dt_conv_shape *s, const float *x, const float *w, int64_t p, int64_t q, double *acc)
+{
+    for (int64_t k = 0; k < s->K; k++) {
+        double sum = 0.0;
+        for (int64_t r = 0; r < s->R; r++) {
+            const int64_t h = p * s->stride + r - s->pad;
+            if (h < 0 || h >= s->H) continue;
+            for (int64_t t = 0; t < s->S; t++) {
+                const int64_t v = q * s->stride + t - s->pad;
+                if (v < 0 || v >= s->W) continue;
+                const float *xc = x + (h * s->W + v) * s->C, *wc = w + ((k * s->R + r) * s->S + t) * s->C;
+                for (int64_t c = 0; c < s->C; c++) sum += (double)xc[c] * (double)wc[c];
+            }
+        }
+        acc[k] = sum;
+    }
+}
+
+/* Sums in double: of each row of outputs forward; of each row of inputs, then of each filter tap, backward. */
+static dt_status conv_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    const dt_conv_shape s = dt_conv_shape_of(node);
+    const int64_t sums[3] = { s.N * s.P * s.K, s.N * s.H * s.C, s.K * s.R * s.S * s.C };
+    int64_t most = 0;
+    (void)ex;
+    for (int i = 0; i < 3; i++) most = sums[i] > most ? sums[i] : most;
+    *scratch_bytes = (size_t)most * sizeof(double);
+    return DT_OK;
+}
+
+static dt_status conv_forward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_conv_shape s = dt_conv_shape_of(node);
+    const float *x = node->in[0]->data, *w = node->in[1]->data;
+    float *y = node->out->data;
+
+#pragma omp parallel for
+    for (int64_t row = 0; row < s.N * s.P; row++) {
+        const int64_t n = row / s.P, p = row % s.P;
+        double *acc = (double *)ex->scratch + row * s.K;
+        for (int64_t q = 0; q < s.Q; q++) {
+            conv_at(&s, x + n * s.H * s.W * s.C, w, p, q, acc);
+            for (int64_t k = 0; k < s.K; k++) y[(row * s.Q + q) * s.K + k] = (float)acc[k];
+        }
+    }
+    dt_conv_scale(node);
+    return DT_OK;
+}
+
+/* dx at one position (h, v) of one image: acc[c] = sum over the taps and filters that saw it. */
+static void conv_backward_x_at(const dt_conv_shape *s, const float *dy, const dt_tensor *w, int64_t h, int64_t v,
+                               double *acc)
+{
+    for (int64_t c = 0; c < s->C; c++) acc[c] = 0.0;
+    for (int64_t tap = 0; tap < s->R * s->S; tap++) {
+        const int64_t up = h + s->pad - tap / s->S, left = v + s->pad - tap % s->S;
+        const int64_t p = up / s->stride, q = left / s->stride;
+        if (up < 0 || left < 0 || up % s->stride || left % s->stride || p >= s->P || q >= s->Q) continue;
+        for (int64_t k = 0; k < s->K; k++) {
+            const double scale = w->n_scale ? (double)w->scale[w->n_scale > 1 ? k : 0] : 1.0;
+            const double g = scale * (double)dy[(p * s->Q + q) * s->K + k];
+            const float *wc = (const float *)w->data + (k * s->R * s->S + tap) * s->C;
+            for (int64_t c = 0; c < s->C; c++) acc[c] += g * (double)wc[c];
+        }
+    }
+}
+
+static void conv_backward_x(const dt_conv_shape *s, const float *dy, const dt_tensor *w, double *scratch, float *dx)
+{
+#pragma omp parallel for
+    for (int64_t row = 0; row < s->N * s->H; row++) {
+        const int64_t n = row / s->H, h = row % s->H;
+        double *acc = scratch + row * s->C;
+        for (int64_t v = 0; v < s->W; v++) {
+            float *out = dx + (row * s->W + v) * s->C;
+            conv_backward_x_at(s, dy + n * s->P * s->Q * s->K, w, h, v, acc);
+            for (int64_t c = 0; c < s->C; c++) out[c] += (float)acc[c];
+        }
+    }
+}
+
+/* dw of one tap (k, r, s): sum over the batch in double, in a fixed order. acc: [C] */
+static void conv_backward_w(const dt_conv_shape *s, const float *x, const float *dy, int64_t k, int64_t r, int64_t t,
+                            double *acc)
+{
+    for (int64_t c = 0; c < s->C; c++) acc[c] = 0.0;
+    for (int64_t row = 0; row < s->N * s->P; row++) {
+        const int64_t n = row / s->P, h = row % s->P * s->stride + r - s->pad;
+        if (h < 0 || h >= s->H) continue;
+        for (int64_t q = 0; q < s->Q; q++) {
+            const int64_t v = q * s->stride + t - s->pad;
+            if (v < 0 || v >= s->W) continue;
+            const double g = (double)dy[(row * s->Q + q) * s->K + k];
+            const float *xc = x + ((n * s->H + h) * s->W + v) * s->C;
+            for (int64_t c = 0; c < s->C; c++) acc[c] += g * (double)xc[c];
+        }
+    }
+}
+
+static dt_status conv_backward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_conv_shape s = dt_conv_shape_of(node);
+    const dt_tensor *x = node->in[0], *w = node->in[1];
+    const float *dy = node->out->grad;
+
+    if (x->grad) conv_backward_x(&s, dy, w, ex->scratch, x->grad);
+    if (w->grad) {
+        const double sx = x->n_scale ? (double)x->scale[0] : 1.0;
+#pragma omp parallel for
+        for (int64_t tap = 0; tap < s.K * s.R * s.S; tap++) {
+            double *acc = (double *)ex->scratch + tap * s.C;
+            conv_backward_w(&s, x->data, dy, tap / (s.R * s.S), tap / s.S % s.R, tap % s.S, acc);
+            for (int64_t c = 0; c < s.C; c++) w->grad[tap * s.C + c] += (float)(sx * acc[c]);
+        }
+    }
+    return DT_OK;
+}
+
+const dt_kernel dt_cpu_conv = { conv_prepare, conv_forward, conv_backward, NULL };

@@ -1,0 +1,32 @@
+/*
+ * conv.h - the sizes of one convolution, named, and what its kernels share.
+ */
+#ifndef DT_CONV_H
+#define DT_CONV_H
+
+#include "../core/op.h"
+
+typedef struct {
+    int64_t N, H, W, C; /* x */
+    int64_t K, R, S;    /* w */
+    int64_t P, Q;       /* y */
+    int64_t stride, pad;
+    int64_t terms; /* products in one psum: R * S * C */
+} dt_conv_shape;
+
+static inline dt_conv_shape dt_conv_shape_of(const dt_node *node)
+{
+    const dt_conv_params *p = (const dt_conv_params *)node->params;
+    const int64_t *x = node->in[0]->shape.dim, *w = node->in[1]->shape.dim, *y = node->out->shape.dim;
+    const dt_conv_shape s = { x[0], x[1], x[2], x[3],      w[0],   w[1],
+                              w[2], y[1], y[2], p->stride, p->pad, w[1] * w[2] * w[3] };
+    return s;
+}
+
+/* y's scale from those of x and w, on the host. */
+static inline void dt_conv_scale(const dt_node *node)
+{
+    for (int k = 0; k < node->out->n_scale; k++) node->out->scale[k] = node->in[0]->scale[0] * node->in[1]->scale[k];
+}
+
+#endif /* DT_CONV_H */

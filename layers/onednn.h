@@ -1,0 +1,46 @@
+/*
+ * onednn.h - oneDNN's C API with dt_status, and the few calls that our kernels need of it.
+ */
+#ifndef DT_ONEDNN_H
+#define DT_ONEDNN_H
+
+#include <oneapi/dnnl/dnnl.h>
+#include <oneapi/dnnl/dnnl_debug.h> /* dnnl_status2str */
+
+#include "../core/status.h"
+
+#define DT_DNNL(call)                                                                                  \
+    do {                                                                                               \
+        const dnnl_status_t dt_dnnl_ = (call);                                                         \
+        DT_CHECK(dt_dnnl_ == dnnl_success, DT_ERR_DEVICE, "%s: %s", #call, dnnl_status2str(dt_dnnl_)); \
+    } while (0)
+
+/* The one engine and stream of the process; valid after dt_onednn_install. */
+dnnl_engine_t dt_onednn_engine(void);
+dnnl_stream_t dt_onednn_stream(void);
+
+/* Integer dot products without 16-bit saturation on the way (VNNI); 16-bit floats in hardware. */
+int dt_onednn_has_int8(void);
+int dt_onednn_has_bf16(void);
+
+/* A primitive with a memory object for each argument. Destroying one that is all zeros is allowed. */
+enum { DT_DNNL_MAX_ARGS = 5 };
+
+typedef struct {
+    dnnl_primitive_t primitive;
+    dnnl_memory_t memory[DT_DNNL_MAX_ARGS];
+    int arg[DT_DNNL_MAX_ARGS]; /* DNNL_ARG_SRC, ... */
+    int n_args;
+} dt_dnnl_call;
+
+/* Adds an argument of that layout; its data is given at each run. */
+DT_MUST_CHECK dt_status dt_dnnl_call_arg(dt_dnnl_call *call, int arg, const dnnl_memory_desc_t *layout);
+/* data[i] belongs to the i-th argument added. */
+DT_MUST_CHECK dt_status dt_dnnl_call_run(dt_dnnl_call *call, void *const *data);
+void dt_dnnl_call_destroy(dt_dnnl_call *call);
+
+/* A copy between two layouts or types, rounding half to even. Arguments: from, to. */
+DT_MUST_CHECK dt_status dt_dnnl_reorder_create(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
+                                               dt_dnnl_call *out);
+
+#endif /* DT_ONEDNN_H */

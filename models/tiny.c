@@ -1,0 +1,41 @@
+/*
+ * tiny.c - two quantized convolutions and a linear layer: the blocks of VGG16 at a size that trains in a second.
+ *
+ *   features.0 8 filters, BN, ReLU, max-pool 2;  features.4 8 filters, identity, ReLU, max-pool 2;  classifier
+ *
+ * For tests and for trying the tools. features.4 is an 8x8-channel layer without BN, as features.27 of VGG16 is.
+ */
+#include "blocks.h"
+#include "networks.h"
+
+void dt_tiny_defaults(dt_model_config *out)
+{
+    dt_vgg16_defaults(out);
+}
+
+dt_status dt_tiny_check(const dt_model_config *c)
+{
+    DT_TRY(dt_network_check_common(c));
+    DT_CHECK(c->choke == 0 && !c->skip_block, DT_ERR_ARGUMENT, "tiny has no chokepoint and no skip block");
+    DT_CHECK(c->height >= 4 && c->width >= 4 && c->height <= 64 && c->width <= 64, DT_ERR_ARGUMENT,
+             "tiny takes images of 4x4 to 64x64, not %dx%d", c->height, c->width);
+    return DT_OK;
+}
+
+dt_status dt_tiny_record(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
+{
+    dt_recorder r = { m, tape, training };
+    const dt_conv_spec first = { .filters = 8, .kernel = 3, .stride = 1, .pad = 1, .is_image = 1 };
+    const dt_conv_spec second = { .filters = 8, .kernel = 3, .stride = 1, .pad = 1 };
+
+    DT_TRY(dt_block_conv(&r, "features.0", x, &first, &x));
+    DT_TRY(dt_block_batchnorm(&r, "features.1", x, &x));
+    DT_TRY(dt_block_apply(&r, DT_OP_RELU, "features.2", x, &x));
+    DT_TRY(dt_block_pool(&r, DT_OP_MAXPOOL, "features.3", 2, x, &x));
+    DT_TRY(dt_block_conv(&r, "features.4", x, &second, &x));
+    DT_TRY(dt_block_apply(&r, DT_OP_IDENTITY, "features.5", x, &x));
+    DT_TRY(dt_block_apply(&r, DT_OP_RELU, "features.6", x, &x));
+    DT_TRY(dt_block_pool(&r, DT_OP_MAXPOOL, "features.7", 2, x, &x));
+    DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
+    return dt_block_linear(&r, "classifier", x, m->config.n_classes, logits);
+}

@@ -1,0 +1,147 @@
+/*
+ * vgg16.c - VGG16 for 32x32 images with quantized convolutions: plain, with a chokepoint, or with a skip block.
+ *
+ * features[i] are numbered as in the notebook's torch.nn.Sequential, so that a layer is called what it is called there:
+ * each convolution 3x3 (no bias), batch norm and ReLU take three numbers, a pool one.
+ *
+ *   plain        64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M, average pool 1x1, linear 512 -> classes
+ *   chokepoint   features[24..32]: 256 -> C, BN, ReLU;  [27] C -> C, [28] identity (no BN), ReLU;  C -> 512, BN, ReLU.
+ *                features[27] is the layer that is mapped on the 8x8 array: its psums meet ReLU unscaled.
+ *   skip block   features[20] maps 256x8x8 to 512x4x4 around the same chokepoint, [21..32] are identities:
+ *                conv20 256, bn21, relu22, pool23, conv24 C, bn25, relu26, conv27 C, bn28 (identity), relu29, conv30
+ * 512, bn31, + skip_conv 1x1 256 -> 512 of pool23 with skip_bn, relu32.
+ *
+ * Sources: Simonyan, Zisserman, "Very deep convolutional networks", 2015, configuration D; the VGG16 QAT notebook.
+ * The notebook does not show its SkipBlock's body; the projection above is our reading of its interface.
+ * Parameters: 14,724,042 plain, 8,879,642 with C = 8, 8,936,682 with C = 16 (clip alphas not counted).
+ * Tests: tests/test_vgg16.c.
+ */
+#include "blocks.h"
+#include "networks.h"
+
+#include <stdio.h>
+
+enum { POOL = 0, N_STAGES = 18, SKIP_AT = 20, SKIP_TO = 33, CHOKE_FIRST = 24, CHOKE_MIDDLE = 27 };
+
+static const int stages[N_STAGES] = { 64,   64,  POOL, 128, 128,  POOL, 256, 256, 256,
+                                      POOL, 512, 512,  512, POOL, 512,  512, 512, POOL };
+
+void dt_vgg16_defaults(dt_model_config *out)
+{
+    out->height = out->width = 32;
+    out->channels = 3;
+    out->n_classes = 10;
+    out->wbits = out->abits = 4;
+    out->input_bits = 8;
+    out->rule = DT_RULE_ECE284;
+}
+
+dt_status dt_vgg16_check(const dt_model_config *c)
+{
+    DT_TRY(dt_network_check_common(c));
+    DT_CHECK(c->height == 32 && c->width == 32, DT_ERR_ARGUMENT, "vgg16 takes 32x32 images, not %dx%d", c->height,
+             c->width);
+    DT_CHECK(c->choke >= 0 && c->choke <= 512, DT_ERR_ARGUMENT, "choke is %d, allowed are 0 (none) to 512", c->choke);
+    DT_CHECK(!c->skip_block || c->choke > 0, DT_ERR_ARGUMENT, "a skip block needs a chokepoint: choke 8, say");
+    return DT_OK;
+}
+
+/* conv, BN (or identity), ReLU under three consecutive names; in a Sequential "features.24", in the skip block
+ * "features.20.conv24" */
+typedef struct {
+    char conv[48], norm[48], relu[48];
+} unit_names;
+
+static unit_names unit_in_features(int i)
+{
+    unit_names n;
+    snprintf(n.conv, sizeof n.conv, "features.%d", i);
+    snprintf(n.norm, sizeof n.norm, "features.%d", i + 1);
+    snprintf(n.relu, sizeof n.relu, "features.%d", i + 2);
+    return n;
+}
+
+static unit_names unit_in_skip_block(int i)
+{
+    unit_names n;
+    snprintf(n.conv, sizeof n.conv, "features.%d.conv%d", SKIP_AT, i);
+    snprintf(n.norm, sizeof n.norm, "features.%d.bn%d", SKIP_AT, i + 1);
+    snprintf(n.relu, sizeof n.relu, "features.%d.relu%d", SKIP_AT, i + 2);
+    return n;
+}
+
+static dt_status normalised(dt_recorder *r, const unit_names *n, const dt_conv_spec *spec, int has_norm, dt_tensor *x,
+                            dt_tensor **y)
+{
+    DT_TRY(dt_block_conv(r, n->conv, x, spec, y));
+    if (has_norm) return dt_block_batchnorm(r, n->norm, *y, y);
+    return dt_block_apply(r, DT_OP_IDENTITY, n->norm, *y, y);
+}
+
+static dt_status unit(dt_recorder *r, const unit_names *n, int filters, int is_image, int has_norm, dt_tensor **x)
+{
+    const dt_conv_spec spec = { .filters = filters, .kernel = 3, .stride = 1, .pad = 1, .is_image = is_image };
+    DT_TRY(normalised(r, n, &spec, has_norm, *x, x));
+    return dt_block_apply(r, DT_OP_RELU, n->relu, *x, x);
+}
+
+/* features[20..32] as one block; *x is 256x8x8, then 512x4x4 */
+static dt_status skip_block(dt_recorder *r, int choke, dt_tensor **x)
+{
+    const unit_names u20 = unit_in_skip_block(20), u24 = unit_in_skip_block(24), u27 = unit_in_skip_block(27),
+                     u30 = unit_in_skip_block(30);
+    const unit_names side = { "features.20.skip_conv", "features.20.skip_bn", "" };
+    const dt_conv_spec wide = { .filters = 512, .kernel = 3, .stride = 1, .pad = 1 };
+    const dt_conv_spec projection = { .filters = 512, .kernel = 1, .stride = 1, .pad = 0 };
+    dt_tensor *shared, *skip;
+
+    DT_TRY(unit(r, &u20, 256, 0, 1, x));
+    DT_TRY(dt_block_pool(r, DT_OP_MAXPOOL, "features.20.pool23", 2, *x, &shared));
+    *x = shared;
+    DT_TRY(unit(r, &u24, choke, 0, 1, x));
+    DT_TRY(unit(r, &u27, choke, 0, 0, x));
+    DT_TRY(normalised(r, &u30, &wide, 1, *x, x));
+    DT_TRY(normalised(r, &side, &projection, 1, shared, &skip));
+    dt_tensor *const both[] = { *x, skip };
+    DT_TRY(dt_tape_apply(r->tape, DT_OP_ADD, "features.20.add", NULL, both, 2, x));
+    return dt_block_apply(r, DT_OP_RELU, u30.relu, *x, x);
+}
+
+/* Channels of the convolution at features[i], and whether BN follows it. */
+static int filters_at(const dt_model_config *c, int i, int stage, int *has_norm)
+{
+    *has_norm = 1;
+    if (!c->choke || c->skip_block || i < CHOKE_FIRST || i > CHOKE_MIDDLE) return stage;
+    *has_norm = i != CHOKE_MIDDLE;
+    return c->choke;
+}
+
+dt_status dt_vgg16_record(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
+{
+    dt_recorder r = { m, tape, training };
+    const dt_model_config *c = &m->config;
+    char name[48];
+    int at = 0;
+
+    for (int s = 0; s < N_STAGES; s++) {
+        if (c->skip_block && at == SKIP_AT) {
+            DT_TRY(skip_block(&r, c->choke, &x));
+            while (at < SKIP_TO) at += stages[s++] == POOL ? 1 : 3;
+        }
+        snprintf(name, sizeof name, "features.%d", at);
+        if (stages[s] == POOL) {
+            DT_TRY(dt_block_pool(&r, DT_OP_MAXPOOL, name, 2, x, &x));
+            at += 1;
+            continue;
+        }
+        int has_norm;
+        const unit_names names = unit_in_features(at);
+        const int filters = filters_at(c, at, stages[s], &has_norm);
+        DT_TRY(unit(&r, &names, filters, at == 0, has_norm, &x));
+        at += 3;
+    }
+    snprintf(name, sizeof name, "features.%d", at);
+    DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, name, 1, x, &x));
+    DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
+    return dt_block_linear(&r, "classifier", x, c->n_classes, logits);
+}

@@ -1,0 +1,134 @@
+/*
+ * act_quant.c - activations to integer codes: clip at alpha, round half to even.
+ *
+ * The formulas, the gradient rules and their sources are in grid.h. x may itself be a grid tensor, a psum that no batch
+ * norm took off the grid (features.27 of the chokepoint): then v = scale * x, of the channel.
+ *
+ * Shapes: x any, channels last; alpha 1, > 0; codes as x, scale 1.
+ * CUDA: cuda/act_quant.cu.  Tests: tests/test_act_quant.c.
+ */
+#include "../core/op.h"
+#include "grid.h"
+
+/* Elements one thread takes at a time: alpha's gradient is summed piece by piece, in order. */
+enum { PIECE = 4096 };
+
+/* An unclamped image may give codes below 0; a normalised pixel over any useful clip stays well within this. */
+enum { UNCLAMPED_LOW = -32767 };
+
+static dt_status act_quant_infer(dt_node *node)
+{
+    const dt_act_quant_params *p = node->params;
+    const dt_tensor *x = node->in[0];
+
+    DT_CHECK(p->bits >= 2 && p->bits <= 8, DT_ERR_ARGUMENT, "%s: activations of %d bits, allowed are 2..8", node->name,
+             p->bits);
+    DT_CHECK(dt_count(&node->in[1]->shape) == 1, DT_ERR_SHAPE, "%s: act_quant takes one alpha, got %lld", node->name,
+             (long long)dt_count(&node->in[1]->shape));
+    node->out->type = DT_F32;
+    node->out->shape = x->shape;
+    node->out->n_scale = 1;
+    node->out->qmax = dt_act_high(p->bits, p->is_signed);
+    node->out->qmin = p->is_signed ? -node->out->qmax : 0;
+    if (p->unclamped) node->out->qmin = UNCLAMPED_LOW;
+    return DT_OK;
+}
+
+const dt_op dt_op_act_quant = {
+    .name = "act_quant",
+    .min_in = 2,
+    .max_in = 2,
+    .params_bytes = sizeof(dt_act_quant_params),
+    .backward_reads = DT_READS_IN(0),
+    .infer = act_quant_infer,
+};
+
+static dt_grid act_grid(const dt_node *node)
+{
+    const dt_act_quant_params *p = node->params;
+    const int high = dt_act_high(p->bits, p->is_signed);
+    const float count = (float)dt_count(&node->out->shape);
+    return (dt_grid){ p->is_signed ? -high : 0, high, 1.0f / sqrtf(count * (float)high) };
+}
+
+static int64_t n_pieces(const dt_node *node)
+{
+    return (dt_count(&node->out->shape) + PIECE - 1) / PIECE;
+}
+
+static dt_status act_quant_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    (void)ex;
+    *scratch_bytes = (size_t)n_pieces(node) * sizeof(double);
+    return DT_OK;
+}
+
+/* Real values of x[0..n): v = scale * x; at is the index of x[0] in the tensor. For real tensors scale is 1. */
+static void real_values(const dt_tensor *t, int64_t at, int64_t n, float *v)
+{
+    const float *x = (const float *)t->data + at;
+    const float whole = t->n_scale == 1 ? t->scale[0] : 1.0f;
+
+    if (t->n_scale > 1) {
+        for (int64_t i = 0; i < n; i++) v[i] = t->scale[(at + i) % t->n_scale] * x[i];
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) v[i] = whole * x[i];
+}
+
+static dt_status act_quant_forward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_act_quant_params p = *(const dt_act_quant_params *)node->params;
+    const dt_grid grid = act_grid(node);
+    const int64_t n = dt_count(&node->out->shape), pieces = n_pieces(node);
+    const float alpha = *(const float *)node->in[1]->data;
+    float *code = node->out->data;
+    (void)ex;
+
+#pragma omp parallel for
+    for (int64_t j = 0; j < pieces; j++) {
+        const int64_t at = j * PIECE, count = n - at < PIECE ? n - at : PIECE;
+        float v[PIECE];
+        real_values(node->in[0], at, count, v);
+        for (int64_t i = 0; i < count; i++) code[at + i] = dt_act_code(v[i], alpha, &grid, p.unclamped, p.rule);
+    }
+    node->out->scale[0] = dt_grid_scale(alpha, grid.high, p.rule);
+    return DT_OK;
+}
+
+/* dx of one piece; returns its share of dalpha */
+static double piece_backward(const float *v, const float *g, int64_t n, float alpha, const dt_grid *grid,
+                             const dt_act_quant_params *p, float *dx)
+{
+    double dalpha = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        const dt_grid_slope slope = dt_act_slope(v[i], alpha, grid, p->unclamped, p->rule);
+        if (dx) dx[i] += slope.value * g[i];
+        dalpha += (double)(slope.alpha * g[i]);
+    }
+    return dalpha;
+}
+
+static dt_status act_quant_backward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_act_quant_params *p = node->params;
+    const dt_grid grid = act_grid(node);
+    const int64_t n = dt_count(&node->out->shape), pieces = n_pieces(node);
+    const float *g = node->out->grad;
+    const float alpha = *(const float *)node->in[1]->data;
+    float *dx = node->in[0]->grad, *dalpha = node->in[1]->grad;
+    double *part = ex->scratch, sum = 0.0;
+
+#pragma omp parallel for
+    for (int64_t i = 0; i < pieces; i++) {
+        const int64_t at = i * PIECE, count = n - at < PIECE ? n - at : PIECE;
+        float v[PIECE];
+        real_values(node->in[0], at, count, v);
+        part[i] = piece_backward(v, g + at, count, alpha, &grid, p, dx ? dx + at : NULL);
+    }
+    for (int64_t i = 0; i < pieces; i++) sum += part[i];
+    if (dalpha) dalpha[0] += (float)sum;
+    return DT_OK;
+}
+
+const dt_kernel dt_cpu_act_quant = { act_quant_prepare, act_quant_forward, act_quant_backward, NULL };

@@ -1,0 +1,153 @@
+/*
+ * grid.h - the arithmetic of the integer grid: from a real value to its code, and the straight-through gradients.
+ *
+ * One header for the CPU, CUDA and the array emulator, so that they cannot disagree. Rounding is half to even
+ * everywhere (rintf in the default mode), the operations and their order are those of the notebook's f32 quantizers,
+ * and no product is contracted with a sum: equal inputs give equal bits on every backend.
+ *
+ * Weights, clip rules (b bits, n = 2^(b-1) - 1, clip alpha, mean mu and unbiased deviation sd of the whole filter set):
+ *   x = ((w + (-mu)) / sd) / alpha,  code = sign(x) * rint(min(|x|, 1) * n),  real = code * (alpha / n)
+ * Weights, LSQ (step s, codes -2^(b-1)..n):
+ *   x = w / s,  code = rint(clip(x)),  real = code * s
+ * Activations, clip rules (m = 2^b - 1, or 2^(b-1) - 1 when signed; clip alpha):
+ *   x = v / alpha,  code = rint(clip(x, low, 1) * m),  real = code * (alpha / m);  low = 0, -1 if signed, none if
+ *   unclamped (the notebook's form; after a ReLU it is the same as 0)
+ * Activations, LSQ (step s, codes 0..m):
+ *   x = v / s,  code = rint(clip(x, 0, m)),  real = code * s
+ *
+ * Gradients with g = dL/d real: each rule is a factor on g for the value and a factor on g for alpha (summed):
+ *   rule     value, inside | outside    alpha, inside                  alpha, outside
+ *   ECE284   1             | 0          0                              sign(x)
+ *   SCREAM   1             | 0          code/n - x                     sign(x)
+ *   APOT     1             | 1 (weights), 0 (activations)  code/n - x  sign(x)
+ *   PACT     1 for 0 <= v < alpha | 0   0                              1 for v >= alpha (weights: as ECE284)
+ *   LSQ      1             | 0          code - x                       -Qn or Qp, all times 1/sqrt(count * Qp)
+ * outside means |x| > 1 for weights, x > 1 for activations (also x < low where there is a low); LSQ: x <= -Qn or
+ * x >= Qp. The standardisation of the weights is constant for the gradient: dL/dw = factor * g / sd.
+ *
+ * Sources: the VGG16 QAT notebook's weight_quantize_fn and act_quantization (ECE284); Li, Dong, Wang, "Additive powers
+ * of two quantization", ICLR 2020 (APOT); Choi et al., "PACT", arXiv 1805.06085, eq. 1-3; Esser et al., "Learned step
+ * size quantization", ICLR 2020, eq. 1-3 and section 2.2.
+ * Ops: weight_quant.c, act_quant.c.  Tests: tests/test_grid.c, and golden values in tests/golden/.
+ */
+#ifndef DT_GRID_H
+#define DT_GRID_H
+
+#include <math.h>
+
+#include "../core/detent.h" /* dt_quant_rule */
+#include "../core/rng.h"    /* DT_HD */
+
+/* Above this, f32 cannot hold every integer: sums of codes are exact in any order only below it. */
+#define DT_F32_EXACT ((int64_t)1 << 24)
+
+/* A quantizer's constants. Codes lie in [low, high]; high is n, m or Qp above. */
+typedef struct {
+    int low, high;
+    float step_factor; /* LSQ: 1/sqrt(count * Qp), on the gradient of the step */
+} dt_grid;
+
+/* What one value contributes to the gradients: dL/dv += value * g, dL/dalpha += alpha * g. */
+typedef struct {
+    float value, alpha;
+} dt_grid_slope;
+
+static inline DT_HD int dt_weight_high(int bits)
+{
+    return (1 << (bits - 1)) - 1;
+}
+
+static inline DT_HD int dt_weight_low(int bits, dt_quant_rule rule)
+{
+    return rule == DT_RULE_LSQ ? -(1 << (bits - 1)) : -dt_weight_high(bits);
+}
+
+static inline DT_HD int dt_act_high(int bits, int is_signed)
+{
+    return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
+}
+
+/* The real value of one code: alpha / n for clips; LSQ's parameter is the step itself. */
+static inline DT_HD float dt_grid_scale(float alpha, int high, dt_quant_rule rule)
+{
+    return rule == DT_RULE_LSQ ? alpha : alpha / (float)high;
+}
+
+/* comparisons instead of fminf: they vectorise, and a NaN stays one */
+static inline DT_HD float dt_clamp(float x, float low, float high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+/* ---- weights ---- */
+
+/* w in units of the clip (or of the step) */
+static inline DT_HD float dt_weight_unit(float w, float mean, float deviation, float alpha, dt_quant_rule rule)
+{
+    return rule == DT_RULE_LSQ ? w / alpha : (w + -mean) / deviation / alpha;
+}
+
+static inline DT_HD float dt_weight_code(float x, const dt_grid *grid, dt_quant_rule rule)
+{
+    if (rule == DT_RULE_LSQ) return rintf(dt_clamp(x, (float)grid->low, (float)grid->high));
+    return rintf(dt_clamp(x, -1.0f, 1.0f) * (float)grid->high); /* odd in x, as the magnitude-then-sign form is */
+}
+
+static inline DT_HD dt_grid_slope dt_weight_slope(float x, const dt_grid *grid, dt_quant_rule rule)
+{
+    dt_grid_slope s = { 1.0f, 0.0f };
+    if (rule == DT_RULE_LSQ) {
+        const int below = x <= (float)grid->low, above = x >= (float)grid->high;
+        s.value = below || above ? 0.0f : 1.0f;
+        s.alpha = below ? (float)grid->low : above ? (float)grid->high : rintf(x) - x;
+        s.alpha *= grid->step_factor;
+        return s;
+    }
+    const int outside = fabsf(x) > 1.0f;
+    const int learns_inside = rule == DT_RULE_APOT || rule == DT_RULE_SCREAM;
+    s.value = outside && rule != DT_RULE_APOT ? 0.0f : 1.0f;
+    s.alpha = outside ? (x > 0.0f ? 1.0f : -1.0f)
+                      : (learns_inside ? dt_weight_code(x, grid, rule) / (float)grid->high - x : 0.0f);
+    return s;
+}
+
+/* ---- activations ---- */
+
+static inline DT_HD float dt_act_code(float v, float alpha, const dt_grid *grid, int unclamped, dt_quant_rule rule)
+{
+    const float x = v / alpha;
+    if (rule == DT_RULE_LSQ) return rintf(dt_clamp(x, (float)grid->low, (float)grid->high));
+    const float low = grid->low < 0 ? -1.0f : 0.0f;
+    return rintf((unclamped ? (x > 1.0f ? 1.0f : x) : dt_clamp(x, low, 1.0f)) * (float)grid->high);
+}
+
+static inline DT_HD dt_grid_slope dt_act_slope(float v, float alpha, const dt_grid *grid, int unclamped,
+                                               dt_quant_rule rule)
+{
+    const float x = v / alpha;
+    dt_grid_slope s = { 1.0f, 0.0f };
+    if (rule == DT_RULE_LSQ) {
+        const int below = x <= (float)grid->low, above = x >= (float)grid->high;
+        s.value = below || above ? 0.0f : 1.0f;
+        s.alpha = below ? (float)grid->low : above ? (float)grid->high : rintf(x) - x;
+        s.alpha *= grid->step_factor;
+        return s;
+    }
+    if (rule == DT_RULE_PACT) {
+        s.value = v < alpha && (unclamped || v >= (grid->low < 0 ? -alpha : 0.0f)) ? 1.0f : 0.0f;
+        s.alpha = v >= alpha ? 1.0f : 0.0f;
+        return s;
+    }
+    const int above = x > 1.0f, below = !unclamped && x < (grid->low < 0 ? -1.0f : 0.0f);
+    const int learns_inside = rule == DT_RULE_APOT || rule == DT_RULE_SCREAM;
+    s.value = above || below ? 0.0f : 1.0f;
+    if (above)
+        s.alpha = 1.0f;
+    else if (below)
+        s.alpha = grid->low < 0 ? -1.0f : 0.0f;
+    else if (learns_inside)
+        s.alpha = rintf(x * (float)grid->high) / (float)grid->high - x;
+    return s;
+}
+
+#endif /* DT_GRID_H */
