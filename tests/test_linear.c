@@ -1,0 +1,57 @@
+/*
+ * test_linear.c - the fully connected layer against sums of products in double.
+ */
+#include "op_case.h"
+
+#include <criterion/criterion.h>
+
+static void linear_oracle(const op_case *c, const double *const *in, double *out)
+{
+    const int64_t batch = c->in[0].shape.dim[0], inputs = c->in[0].shape.dim[1], features = c->in[1].shape.dim[0];
+
+    for (int64_t n = 0; n < batch; n++) {
+        for (int64_t o = 0; o < features; o++) {
+            double y = c->n_in > 2 ? in[2][o] : 0.0;
+            for (int64_t i = 0; i < inputs; i++) y += in[0][n * inputs + i] * in[1][o * inputs + i];
+            out[n * features + o] = y;
+        }
+    }
+}
+
+#define LINEAR .op = DT_OP_LINEAR, .oracle = linear_oracle
+
+static const op_case cases[] = {
+    { LINEAR, .why = "one of each", .n_in = 3, .in = { { OP_SHAPE(1, 1) }, { OP_SHAPE(1, 1) }, { OP_SHAPE(1) } } },
+    { LINEAR, .why = "odd sizes", .n_in = 3, .in = { { OP_SHAPE(7, 33) }, { OP_SHAPE(3, 33) }, { OP_SHAPE(3) } } },
+    { LINEAR, .why = "no bias", .n_in = 2, .in = { { OP_SHAPE(33, 7) }, { OP_SHAPE(5, 7) } } },
+    { LINEAR, .why = "integers are exact", .n_in = 3, .agree = AGREE_INTEGERS,
+      .in = { { OP_SHAPE(7, 33), .fill = FILL_COUNT },
+              { OP_SHAPE(10, 33), .fill = FILL_INTEGER },
+              { OP_SHAPE(10), .fill = FILL_INTEGER } } },
+    { LINEAR, .why = "large values", .n_in = 3,
+      .in = { { OP_SHAPE(2, 7), .size = 1e4f }, { OP_SHAPE(3, 7), .size = 1e4f }, { OP_SHAPE(3), .size = 1e4f } } },
+    { LINEAR, .why = "zeros", .n_in = 3,
+      .in = { { OP_SHAPE(2, 7), .fill = FILL_ZERO },
+              { OP_SHAPE(3, 7), .fill = FILL_ZERO },
+              { OP_SHAPE(3), .fill = FILL_ZERO } } },
+    { LINEAR, .why = "VGG16's classifier", .n_in = 3, .no_slopes = "128x512: too many",
+      .tolerance = 512 * 6e-8, /* 512 terms, 2^-24 each */
+      .in = { { OP_SHAPE(128, 512) }, { OP_SHAPE(10, 512) }, { OP_SHAPE(10) } } },
+};
+
+Test(linear, matches_its_oracle)
+{
+    op_cases_run(cases, sizeof cases / sizeof cases[0]);
+}
+
+Test(linear, misfits_are_refused)
+{
+    const op_case inputs = { LINEAR, .why = "inputs", .n_in = 2, .in = { { OP_SHAPE(2, 7) }, { OP_SHAPE(3, 8) } } };
+    op_case_refused(&inputs, DT_ERR_SHAPE, "linear: x is 2x7, w is 3x8");
+    const op_case bias = { LINEAR, .why = "bias", .n_in = 3,
+                           .in = { { OP_SHAPE(2, 7) }, { OP_SHAPE(3, 7) }, { OP_SHAPE(2) } } };
+    op_case_refused(&bias, DT_ERR_SHAPE, "b has 2 values, w gives 3 features");
+    const op_case codes = { LINEAR, .why = "codes", .n_in = 2,
+                            .in = { { OP_SHAPE(2, 7), .fill = FILL_COUNT, .scale = 0.1f }, { OP_SHAPE(3, 7) } } };
+    op_case_refused(&codes, DT_ERR_UNSUPPORTED, "x is a grid tensor");
+}
