@@ -1,0 +1,200 @@
+/*
+ * bench_step.c - times the training step on synthetic images: images/s, milliseconds a step, memory.
+ *
+ * The step is checked before it is timed: the loss must be a number, and fall over the warm-up. Each step is timed by
+ * itself and waited for. Minimum: what the machine can do; median: what it did. FLOP/s count 2 operations a
+ * multiply-accumulate, forward plus two backward products a layer (the first layer has no input gradient).
+ */
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "../core/detent.h"
+
+typedef struct {
+    dt_model_config model;
+    dt_options options;
+    int batch, steps, warmup, json;
+} bench_settings;
+
+enum {
+    OPT_CHOKE = 256,
+    OPT_WBITS,
+    OPT_ABITS,
+    OPT_STEPS,
+    OPT_WARMUP,
+    OPT_PRECISION,
+    OPT_THREADS,
+    OPT_NO_GRAPH,
+    OPT_SKIP
+};
+
+static const struct argp_option arguments[] = {
+    { "model", 'm', "NAME", 0, "network (vgg16)", 0 },
+    { "choke", OPT_CHOKE, "N", 0, "channels of the chokepoint, 0: none (16)", 0 },
+    { "skip-block", OPT_SKIP, NULL, 0, "the skip block", 0 },
+    { "wbits", OPT_WBITS, "BITS", 0, "weight bits 2..8, 32: float (4)", 0 },
+    { "abits", OPT_ABITS, "BITS", 0, "activation bits 2..8, 32: float (2)", 0 },
+    { "batch", 'b', "N", 0, "images a step (128)", 0 },
+    { "steps", OPT_STEPS, "N", 0, "timed steps (20)", 0 },
+    { "warmup", OPT_WARMUP, "N", 0, "steps before them (5)", 0 },
+    { "device", 'd', "NAME", 0, "auto, cpu or cuda (auto)", 0 },
+    { "threads", OPT_THREADS, "N", 0, "CPU threads, 0: all (0)", 0 },
+    { "precision", OPT_PRECISION, "NAME", 0, "f32 or mixed (mixed)", 0 },
+    { "no-graph", OPT_NO_GRAPH, NULL, 0, "launch every kernel from the host", 0 },
+    { "json", 'j', NULL, 0, "one JSON object on standard output", 0 },
+    { 0 },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    bench_settings *s = state->input;
+
+    switch (key) {
+    case 'm': s->model.name = arg; return 0;
+    case OPT_CHOKE: s->model.choke = atoi(arg); return 0;
+    case OPT_SKIP: s->model.skip_block = 1; return 0;
+    case OPT_WBITS: s->model.wbits = atoi(arg); return 0;
+    case OPT_ABITS: s->model.abits = atoi(arg); return 0;
+    case 'b': s->batch = atoi(arg); return 0;
+    case OPT_STEPS: s->steps = atoi(arg); return 0;
+    case OPT_WARMUP: s->warmup = atoi(arg); return 0;
+    case 'd': s->options.backend = arg; return 0;
+    case OPT_THREADS: s->options.threads = atoi(arg); return 0;
+    case OPT_NO_GRAPH: s->options.no_graph = 1; return 0;
+    case OPT_PRECISION:
+        if (strcmp(arg, "f32") != 0 && strcmp(arg, "mixed") != 0) argp_error(state, "--precision is f32 or mixed");
+        s->options.precision = strcmp(arg, "f32") == 0 ? DT_PRECISION_F32 : DT_PRECISION_MIXED;
+        return 0;
+    case 'j': s->json = 1; return 0;
+    case ARGP_KEY_END:
+        if (s->steps < 1 || s->warmup < 2) argp_error(state, "--steps is at least 1, --warmup at least 2");
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* One step, waited for; the mean loss since the epoch began */
+static dt_status step_once(dt_trainer *t, double *ms, double *loss)
+{
+    dt_metrics m;
+    const double start = now_ms();
+    DT_TRY(dt_trainer_step(t));
+    DT_TRY(dt_trainer_metrics(t, &m));
+    *ms = now_ms() - start;
+    *loss = m.loss;
+    return DT_OK;
+}
+
+static dt_status measure(dt_trainer *t, const bench_settings *s, double *ms)
+{
+    double first = 0.0, last = 0.0, unused;
+
+    for (int i = 0; i < s->warmup; i++) {
+        DT_TRY(step_once(t, &unused, &last));
+        if (i == 0) first = last;
+    }
+    DT_CHECK(last < first, DT_ERR_NUMERIC, "the mean loss did not fall over the warm-up: %g, then %g", first, last);
+    for (int i = 0; i < s->steps; i++) DT_TRY(step_once(t, &ms[i], &last));
+    qsort(ms, (size_t)s->steps, sizeof *ms, by_value);
+    return DT_OK;
+}
+
+static double gflop_per_image(const dt_model *m)
+{
+    double macs = 0.0;
+    for (int i = 0; i < dt_model_n_layers(m); i++) {
+        dt_layer_info layer;
+        dt_model_layer(m, i, &layer);
+        macs += (double)layer.macs * (i == 0 ? 2.0 : 3.0);
+    }
+    return 2e-9 * macs;
+}
+
+static double peak_mib(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss / 1024.0;
+}
+
+static void print_result(const bench_settings *s, dt_context *ctx, dt_model *m, dt_trainer *t, const double *ms)
+{
+    const double median = ms[s->steps / 2], images_per_s = 1e3 * s->batch / median;
+    const double gflops = gflop_per_image(m) * images_per_s, device_mib = (double)dt_trainer_bytes(t) / 1048576.0;
+    const char *precision = s->options.precision == DT_PRECISION_F32 ? "f32" : "mixed";
+
+    if (s->json) {
+        printf(
+            "{\"images_per_s\": %.1f, \"step_ms\": {\"median\": %.3f, \"min\": %.3f}, \"peak_mib\": %.0f, "
+            "\"device_mib\": %.0f, \"gflops\": %.1f, \"backend\": \"%s\", \"device\": \"%s\", \"precision\": \"%s\", "
+            "\"model\": \"%s\", \"choke\": %d, \"wbits\": %d, \"abits\": %d, \"batch\": %d, \"steps\": %d}\n",
+            images_per_s, median, ms[0], peak_mib(), device_mib, gflops, dt_context_backend(ctx),
+            dt_context_device(ctx), precision, s->model.name, s->model.choke, s->model.wbits, s->model.abits, s->batch,
+            s->steps);
+        return;
+    }
+    printf("%s choke %d w%da%d, batch %d, %s, %s (%s)\n", s->model.name, s->model.choke, s->model.wbits, s->model.abits,
+           s->batch, precision, dt_context_backend(ctx), dt_context_device(ctx));
+    printf("%8.1f images/s   step %.2f ms median, %.2f ms minimum of %d   %.0f GFLOP/s\n", images_per_s, median, ms[0],
+           s->steps, gflops);
+    printf("%8.0f MiB peak of the process, %.0f MiB of tensors\n", peak_mib(), device_mib);
+}
+
+static dt_status run(bench_settings *s)
+{
+    dt_train_config train;
+    dt_context *ctx = NULL;
+    dt_dataset *data = NULL;
+    dt_model *model = NULL;
+    dt_trainer *trainer = NULL;
+    double *ms = calloc((size_t)s->steps, sizeof *ms);
+    const dt_dataset_options images = { .name = "synthetic", .limit = 8 * (int64_t)s->batch, .seed = 1 };
+
+    dt_train_config_default(&train);
+    train.batch = s->batch;
+    dt_status status = ms ? dt_context_create(&s->options, &ctx) : DT_ERR_MEMORY;
+    if (status == DT_OK) status = dt_dataset_open(&images, &data);
+    if (status == DT_OK) status = dt_model_create(ctx, &s->model, &model);
+    if (status == DT_OK) status = dt_trainer_create(model, data, &train, &trainer);
+    if (status == DT_OK) status = measure(trainer, s, ms);
+    if (status == DT_OK) print_result(s, ctx, model, trainer, ms);
+    dt_trainer_destroy(trainer);
+    dt_model_destroy(model);
+    dt_dataset_close(data);
+    dt_context_destroy(ctx);
+    free(ms);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct argp argp = { arguments, parse, NULL, "Times the training step on synthetic images.",
+                                      NULL,      NULL,  NULL };
+    bench_settings s = { .batch = 128, .steps = 20, .warmup = 5 };
+
+    dt_options_default(&s.options);
+    if (dt_model_config_default("vgg16", &s.model) != DT_OK) return 1;
+    s.model.choke = 16;
+    s.model.abits = 2;
+    argp_parse(&argp, argc, argv, 0, NULL, &s);
+    if (run(&s) == DT_OK) return 0;
+    fprintf(stderr, "bench_step: %s\n", dt_last_error());
+    return 1;
+}
