@@ -1,7 +1,7 @@
 /*
  * tiny.c - two quantized convolutions and a linear layer: the blocks of VGG16 at a size that trains in a second.
  *
- *   features.0 8 filters, BN, ReLU, max-pool 2;  features.4 8 filters, identity, ReLU, max-pool 2;  classifier
+ *   features.0 8 filters, BN, ReLU, max-pool 2;  features.4 8 filters, identity, ReLU, average pool 2;  classifier
  *
  * For tests and for trying the tools. features.4 is an 8x8-channel layer without BN, as features.27 of VGG16 is.
  */
@@ -35,7 +35,7 @@ dt_status dt_tiny_record(dt_model *m, dt_tape *tape, dt_tensor *x, int training,
     DT_TRY(dt_block_conv(&r, "features.4", x, &second, &x));
     DT_TRY(dt_block_apply(&r, DT_OP_IDENTITY, "features.5", x, &x));
     DT_TRY(dt_block_apply(&r, DT_OP_RELU, "features.6", x, &x));
-    DT_TRY(dt_block_pool(&r, DT_OP_MAXPOOL, "features.7", 2, x, &x));
+    DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, "features.7", 2, x, &x));
     DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
     return dt_block_linear(&r, "classifier", x, m->config.n_classes, logits);
 }

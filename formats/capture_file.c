@@ -1,0 +1,92 @@
+/*
+ * capture_file.c - what one convolution saw and gave, as integers in a safetensors file.
+ *
+ *   input         I32 [n][height][width][channels]       codes
+ *   weight        I32 [filters][kernel height][kernel width][channels]  codes
+ *   psum          I32 [n][out height][out width][filters]
+ *   input_scale   F32 [1]; weight_scale F32 [1] or [filters]: real value = scale * code
+ *   metadata      format = "detent-capture", version = "1", layer, stride, pad (zeros on each side), input_layout =
+ *                 psum_layout = "NHWC", weight_layout = "KRSC"
+ *
+ * Interface: dt_capture_save in core/detent.h.  Tests: tests/test_capture_file.c.
+ */
+#include "safetensors.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* n integers held in floats, as int32. */
+static dt_status to_int32(const char *name, const float *from, int64_t n, int32_t *to)
+{
+    for (int64_t i = 0; i < n; i++) {
+        DT_CHECK(from[i] == rintf(from[i]) && fabsf(from[i]) < 2147483648.0f, DT_ERR_NUMERIC,
+                 "capture: %s[%" PRId64 "] is %.9g, expected an integer of 32 bits", name, i, (double)from[i]);
+        to[i] = (int32_t)from[i];
+    }
+    return DT_OK;
+}
+
+/* Adds a 4-D tensor of codes; *room, which it advances, takes its integers. */
+static dt_status add_codes(dt_safetensors_writer *w, const char *name, const int64_t dim[4], const float *codes,
+                           int32_t **room)
+{
+    const int64_t n = dim[0] * dim[1] * dim[2] * dim[3];
+
+    DT_TRY(to_int32(name, codes, n, *room));
+    DT_TRY(dt_safetensors_writer_add(w, name, DT_SAFETENSORS_I32, 4, dim, *room));
+    *room += n;
+    return DT_OK;
+}
+
+static dt_status add_metadata(dt_safetensors_writer *w, const dt_capture *c, const char *layer)
+{
+    char stride[16], pad[16];
+
+    snprintf(stride, sizeof stride, "%d", c->stride);
+    snprintf(pad, sizeof pad, "%d", c->pad);
+    DT_TRY(dt_safetensors_writer_metadata(w, "format", "detent-capture"));
+    DT_TRY(dt_safetensors_writer_metadata(w, "version", "1"));
+    DT_TRY(dt_safetensors_writer_metadata(w, "layer", layer));
+    DT_TRY(dt_safetensors_writer_metadata(w, "stride", stride));
+    DT_TRY(dt_safetensors_writer_metadata(w, "pad", pad));
+    DT_TRY(dt_safetensors_writer_metadata(w, "input_layout", "NHWC"));
+    DT_TRY(dt_safetensors_writer_metadata(w, "weight_layout", "KRSC"));
+    DT_TRY(dt_safetensors_writer_metadata(w, "psum_layout", "NHWC"));
+    return DT_OK;
+}
+
+static dt_status save(const dt_capture *c, const char *layer, const char *path, int32_t *room, dt_safetensors_writer *w)
+{
+    const int64_t input[4] = { c->n, c->height, c->width, c->channels };
+    const int64_t weight[4] = { c->filters, c->kernel_height, c->kernel_width, c->channels };
+    const int64_t psum[4] = { c->n, c->out_height, c->out_width, c->filters };
+    const int64_t one = 1, n_sw = c->n_sw;
+
+    DT_TRY(add_metadata(w, c, layer));
+    DT_TRY(add_codes(w, "input", input, c->qx, &room));
+    DT_TRY(add_codes(w, "weight", weight, c->qw, &room));
+    DT_TRY(add_codes(w, "psum", psum, c->psum, &room));
+    DT_TRY(dt_safetensors_writer_add(w, "input_scale", DT_SAFETENSORS_F32, 1, &one, &c->sx));
+    DT_TRY(dt_safetensors_writer_add(w, "weight_scale", DT_SAFETENSORS_F32, 1, &n_sw, c->sw));
+    DT_TRY(dt_safetensors_writer_write(w, path));
+    return DT_OK;
+}
+
+dt_status dt_capture_save(const dt_capture *c, const char *layer, const char *path)
+{
+    const int64_t n_codes = c->n * c->height * c->width * c->channels +
+                            (int64_t)c->filters * c->kernel_height * c->kernel_width * c->channels +
+                            c->n * c->out_height * c->out_width * c->filters;
+    int32_t *room = malloc(((size_t)n_codes + 1) * sizeof *room);
+    dt_safetensors_writer *w = NULL;
+
+    DT_CHECK(room, DT_ERR_MEMORY, "capture: no memory for %" PRId64 " integers", n_codes);
+    dt_status s = dt_safetensors_writer_create(&w);
+    if (s == DT_OK) s = save(c, layer, path, room, w);
+    dt_safetensors_writer_destroy(w);
+    free(room);
+    DT_TRY(s);
+    return DT_OK;
+}

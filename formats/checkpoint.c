@@ -1,0 +1,403 @@
+/*
+ * checkpoint.c - a run in one safetensors file: parameters, optimiser state, and its position as metadata.
+ *
+ *   tensors   <parameter>                        F32, laid out as PyTorch does (snapshot.h)
+ *             optimizer.momentum.<parameter>     SGD; of trained parameters
+ *             optimizer.exp_avg.<parameter>      Adam, first moment
+ *             optimizer.exp_avg_sq.<parameter>   Adam, second moment
+ *   metadata  format = "detent-checkpoint", version = "1", model and train (JSON, config_json.h), step, seed,
+ *             train_images; loss_sum (hexadecimal float), n_correct, n_images since the epoch began; extra
+ *
+ * Loading checks everything and reads all of the file before it writes to the device: what is refused changes nothing.
+ * Parameters are loaded from any safetensors file with the right names; only resume and config need our metadata.
+ * Interface: core/detent.h.  Tests: tests/test_checkpoint.c, tests/test_checkpoint_resume.c.
+ */
+#include "config_json.h"
+#include "snapshot.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FORMAT  "detent-checkpoint"
+#define VERSION "1"
+
+/* Where a run stands, and what must be equal for it to go on with equal bits. */
+typedef struct {
+    dt_model_config model;
+    dt_train_config train;
+    uint64_t seed;
+    int64_t train_images;
+    int64_t step;
+    dt_step_sum sum;
+} position;
+
+static dt_status add_json(dt_safetensors_writer *w, const char *key, const cJSON *object)
+{
+    char *text = cJSON_PrintUnformatted(object);
+    DT_CHECK(text, DT_ERR_MEMORY, "checkpoint: no memory for the metadata '%s'", key);
+
+    const dt_status s = dt_safetensors_writer_metadata(w, key, text);
+    cJSON_free(text);
+    DT_TRY(s);
+    return DT_OK;
+}
+
+static dt_status add_configs(dt_safetensors_writer *w, const dt_trainer *t)
+{
+    cJSON *model = cJSON_CreateObject(), *train = cJSON_CreateObject();
+    dt_status s = dt_model_config_write(&t->model->config, model);
+
+    if (s == DT_OK) s = dt_train_config_write(&t->config, train);
+    if (s == DT_OK) s = add_json(w, "model", model);
+    if (s == DT_OK) s = add_json(w, "train", train);
+    cJSON_Delete(model);
+    cJSON_Delete(train);
+    DT_TRY(s);
+    return DT_OK;
+}
+
+static dt_status add_whole(dt_safetensors_writer *w, const char *key, int64_t value)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%" PRId64, value);
+    DT_TRY(dt_safetensors_writer_metadata(w, key, text));
+    return DT_OK;
+}
+
+static dt_status add_position(dt_safetensors_writer *w, const dt_trainer *t)
+{
+    char loss[32], seed[32];
+    dt_step_sum sum;
+
+    DT_TRY(dt_trainer_sum(t, &sum));
+    snprintf(loss, sizeof loss, "%a", sum.loss);
+    snprintf(seed, sizeof seed, "%" PRIu64, t->model->ctx->opt.seed);
+    DT_TRY(add_whole(w, "step", t->step));
+    DT_TRY(dt_safetensors_writer_metadata(w, "loss_sum", loss));
+    DT_TRY(add_whole(w, "n_correct", sum.n_correct));
+    DT_TRY(add_whole(w, "n_images", sum.n_images));
+    DT_TRY(dt_safetensors_writer_metadata(w, "seed", seed));
+    DT_TRY(add_whole(w, "train_images", t->n_images));
+    return DT_OK;
+}
+
+static dt_status save(dt_snapshot *s, const dt_trainer *t, const char *path, const char *extra,
+                      dt_safetensors_writer *w)
+{
+    DT_TRY(dt_safetensors_writer_metadata(w, "format", FORMAT));
+    DT_TRY(dt_safetensors_writer_metadata(w, "version", VERSION));
+    DT_TRY(add_configs(w, t));
+    DT_TRY(add_position(w, t));
+    if (extra) DT_TRY(dt_safetensors_writer_metadata(w, "extra", extra));
+    DT_TRY(dt_snapshot_from_device(s));
+    DT_TRY(dt_snapshot_to_writer(s, w));
+    DT_TRY(dt_safetensors_writer_write(w, path));
+    return DT_OK;
+}
+
+dt_status dt_checkpoint_save(const dt_trainer *t, const char *path, const char *extra)
+{
+    dt_safetensors_writer *w = NULL;
+    dt_snapshot s;
+
+    DT_TRY(dt_snapshot_init(&s, t->model, t));
+    dt_status status = dt_safetensors_writer_create(&w);
+    if (status == DT_OK) status = save(&s, t, path, extra, w);
+    dt_safetensors_writer_destroy(w);
+    dt_snapshot_release(&s);
+    DT_TRY(status);
+    return DT_OK;
+}
+
+static dt_status metadata(const dt_safetensors *f, const char *path, const char *key, const char **out)
+{
+    const char *text = dt_safetensors_metadata(f, key);
+
+    DT_CHECK(text, DT_ERR_FORMAT, "%s: has no metadata '%s'; not a checkpoint of a run", path, key);
+    *out = text;
+    return DT_OK;
+}
+
+static dt_status check_format(const dt_safetensors *f, const char *path)
+{
+    const char *format = NULL, *version = NULL;
+
+    DT_TRY(metadata(f, path, "format", &format));
+    DT_CHECK(strcmp(format, FORMAT) == 0, DT_ERR_FORMAT, "%s: format is '%.40s', expected '" FORMAT "'", path, format);
+    DT_TRY(metadata(f, path, "version", &version));
+    DT_CHECK(strcmp(version, VERSION) == 0, DT_ERR_FORMAT, "%s: version is '%.40s', this build reads version " VERSION,
+             path, version);
+    return DT_OK;
+}
+
+static dt_status parse_json(const dt_safetensors *f, const char *path, const char *key, cJSON **out)
+{
+    const char *text = NULL, *end = NULL;
+
+    DT_TRY(metadata(f, path, key, &text));
+    cJSON *object = cJSON_ParseWithOpts(text, &end, 1);
+    DT_CHECK(object, DT_ERR_FORMAT, "%s: metadata '%s' is not JSON from '%.20s' on", path, key, end ? end : text);
+    *out = object;
+    return DT_OK;
+}
+
+static dt_status read_configs(const dt_safetensors *f, const char *path, dt_model_config *model, dt_train_config *train)
+{
+    cJSON *json;
+
+    DT_TRY(check_format(f, path));
+    DT_TRY(parse_json(f, path, "model", &json));
+    dt_status s = dt_model_config_read(json, path, model);
+    cJSON_Delete(json);
+    DT_TRY(s);
+
+    DT_TRY(parse_json(f, path, "train", &json));
+    s = dt_train_config_read(json, path, train);
+    cJSON_Delete(json);
+    DT_TRY(s);
+    return DT_OK;
+}
+
+/* A decimal number of 0..max. */
+static dt_status read_whole(const dt_safetensors *f, const char *path, const char *key, uint64_t max, uint64_t *out)
+{
+    const char *text = NULL;
+    char *end;
+
+    DT_TRY(metadata(f, path, key, &text));
+    errno = 0;
+    const uint64_t value = strtoull(text, &end, 10);
+    DT_CHECK(text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && value <= max, DT_ERR_FORMAT,
+             "%s: metadata '%s' is '%.40s', expected a whole number of 0..%" PRIu64, path, key, text, max);
+    *out = value;
+    return DT_OK;
+}
+
+static dt_status read_real(const dt_safetensors *f, const char *path, const char *key, double *out)
+{
+    const char *text = NULL;
+    char *end;
+
+    DT_TRY(metadata(f, path, key, &text));
+    const double value = strtod(text, &end);
+    DT_CHECK(end > text && *end == '\0', DT_ERR_FORMAT, "%s: metadata '%s' is '%.40s', expected a number", path, key,
+             text);
+    *out = value;
+    return DT_OK;
+}
+
+static dt_status read_position(const dt_safetensors *f, const char *path, position *out)
+{
+    uint64_t train_images, step, n_images, n_correct;
+
+    DT_TRY(read_configs(f, path, &out->model, &out->train));
+    DT_TRY(read_whole(f, path, "seed", UINT64_MAX, &out->seed));
+    DT_TRY(read_whole(f, path, "train_images", INT64_MAX, &train_images));
+    DT_TRY(read_whole(f, path, "step", INT64_MAX, &step));
+    DT_TRY(read_whole(f, path, "n_images", INT64_MAX, &n_images));
+    DT_TRY(read_whole(f, path, "n_correct", n_images, &n_correct));
+    DT_TRY(read_real(f, path, "loss_sum", &out->sum.loss));
+    out->train_images = (int64_t)train_images;
+    out->step = (int64_t)step;
+    out->sum.n_images = (int64_t)n_images;
+    out->sum.n_correct = (int64_t)n_correct;
+    return DT_OK;
+}
+
+/* The trainer is set up as the one that was saved. */
+static dt_status match_run(const position *p, const dt_trainer *t, const char *path)
+{
+    const uint64_t seed = t->model->ctx->opt.seed;
+    const int64_t last = t->config.epochs * dt_trainer_steps_per_epoch(t);
+
+    DT_TRY(dt_model_config_match(&p->model, &t->model->config, path));
+    DT_TRY(dt_train_config_match(&p->train, &t->config, path));
+    DT_CHECK(p->seed == seed, DT_ERR_ARGUMENT,
+             "%s: the run was started with seed = %" PRIu64 ", here it is %" PRIu64
+             "; resume with the value it started with",
+             path, p->seed, seed);
+    DT_CHECK(p->train_images == t->n_images, DT_ERR_ARGUMENT,
+             "%s: the run was started with %" PRId64 " training images, here there are %" PRId64
+             "; resume with the dataset it started with",
+             path, p->train_images, t->n_images);
+    DT_CHECK(p->step <= last, DT_ERR_FORMAT, "%s: step is %" PRId64 ", but the run ends at step %" PRId64, path,
+             p->step, last);
+    return DT_OK;
+}
+
+static void shape_text(const int64_t *dim, int ndim, char *text, size_t bytes)
+{
+    size_t used = (size_t)snprintf(text, bytes, "%s", ndim ? "" : "scalar");
+
+    for (int i = 0; i < ndim && used < bytes; i++) {
+        used += (size_t)snprintf(text + used, bytes - used, "%s%" PRId64, i ? "x" : "", dim[i]);
+    }
+}
+
+/* Whether the slot can take the tensor; if not, why. */
+static int fits(const dt_snapshot_slot *slot, const dt_safetensors_tensor *t, char *why, size_t bytes)
+{
+    char in_file[80], in_model[80];
+
+    if (t->type != DT_SAFETENSORS_F32) {
+        snprintf(why, bytes, "%s in the checkpoint, F32 in the model", dt_safetensors_type_name(t->type));
+        return 0;
+    }
+    if (t->ndim == slot->ndim && memcmp(t->dim, slot->dim, (size_t)slot->ndim * sizeof *t->dim) == 0) return 1;
+    shape_text(t->dim, t->ndim, in_file, sizeof in_file);
+    shape_text(slot->dim, slot->ndim, in_model, sizeof in_model);
+    snprintf(why, bytes, "%s in the checkpoint, %s in the model", in_file, in_model);
+    return 0;
+}
+
+static int is_moment(const char *name)
+{
+    return strncmp(name, DT_SNAPSHOT_MOMENTS, strlen(DT_SNAPSHOT_MOMENTS)) == 0;
+}
+
+/* Gives every slot its source. No tensor may be left over, except moments if ignore_moments. */
+static dt_status match_tensors(dt_snapshot *s, const dt_safetensors *f, int ignore_moments, const char *path)
+{
+    char why[192];
+
+    for (int i = 0; i < s->n_slots; i++) {
+        dt_snapshot_slot *slot = &s->slot[i];
+        slot->source = dt_safetensors_find(f, slot->name);
+        DT_CHECK(slot->source, DT_ERR_SHAPE, "%s: has no tensor '%s', which the model needs", path, slot->name);
+        DT_CHECK(fits(slot, slot->source, why, sizeof why), DT_ERR_SHAPE, "%s: '%s' is %s", path, slot->name, why);
+    }
+    for (int i = 0; i < dt_safetensors_count(f); i++) {
+        const char *name = dt_safetensors_at(f, i)->name;
+        DT_CHECK((ignore_moments && is_moment(name)) || dt_snapshot_find(s, name), DT_ERR_SHAPE,
+                 "%s: has a tensor '%.80s', which the model does not", path, name);
+    }
+    return DT_OK;
+}
+
+static dt_status load_matched(dt_snapshot *s, const dt_safetensors *f)
+{
+    DT_TRY(dt_snapshot_from_file(s, f));
+    DT_TRY(dt_snapshot_to_device(s));
+    return DT_OK;
+}
+
+static dt_status resume(dt_trainer *t, const dt_safetensors *f, const char *path, dt_snapshot *s)
+{
+    position p;
+
+    DT_TRY(read_position(f, path, &p));
+    DT_TRY(match_run(&p, t, path));
+    DT_TRY(match_tensors(s, f, 0, path));
+    DT_TRY(load_matched(s, f));
+    DT_TRY(dt_trainer_seek(t, p.step, &p.sum));
+    return DT_OK;
+}
+
+dt_status dt_checkpoint_resume(dt_trainer *t, const char *path)
+{
+    dt_safetensors *f = NULL;
+    dt_snapshot s;
+
+    DT_TRY(dt_snapshot_init(&s, t->model, t));
+    dt_status status = dt_safetensors_open(path, &f);
+    if (status == DT_OK) status = resume(t, f, path, &s);
+    dt_safetensors_close(f);
+    dt_snapshot_release(&s);
+    DT_TRY(status);
+    return DT_OK;
+}
+
+dt_status dt_checkpoint_load(dt_model *m, const char *path)
+{
+    dt_safetensors *f = NULL;
+    dt_snapshot s;
+
+    DT_TRY(dt_snapshot_init(&s, m, NULL));
+    dt_status status = dt_safetensors_open(path, &f);
+    if (status == DT_OK) status = match_tensors(&s, f, 1, path);
+    if (status == DT_OK) status = load_matched(&s, f);
+    dt_safetensors_close(f);
+    dt_snapshot_release(&s);
+    DT_TRY(status);
+    return DT_OK;
+}
+
+typedef void skipped_fn(void *user, const char *name, const char *why);
+
+/* Gives a source to each slot that a tensor fits; reports the other tensors, then the slots whose name is not there. */
+static int match_some(dt_snapshot *s, const dt_safetensors *f, skipped_fn *skipped, void *user)
+{
+    int n_matched = 0;
+    char why[192];
+
+    for (int i = 0; i < dt_safetensors_count(f); i++) {
+        const dt_safetensors_tensor *t = dt_safetensors_at(f, i);
+        dt_snapshot_slot *slot = dt_snapshot_find(s, t->name);
+
+        if (is_moment(t->name)) continue;
+        if (!slot) snprintf(why, sizeof why, "not in the model");
+        if (slot && fits(slot, t, why, sizeof why)) {
+            slot->source = t;
+            n_matched++;
+        } else if (skipped) {
+            skipped(user, t->name, why);
+        }
+    }
+    for (int i = 0; skipped && i < s->n_slots; i++) {
+        if (!dt_safetensors_find(f, s->slot[i].name)) skipped(user, s->slot[i].name, "not in the checkpoint");
+    }
+    return n_matched;
+}
+
+dt_status dt_checkpoint_load_partial(dt_model *m, const char *path, skipped_fn *skipped, void *user, int *n_loaded)
+{
+    dt_safetensors *f = NULL;
+    dt_snapshot s;
+    int n_matched = 0;
+
+    DT_TRY(dt_snapshot_init(&s, m, NULL));
+    dt_status status = dt_safetensors_open(path, &f);
+    if (status == DT_OK) {
+        n_matched = match_some(&s, f, skipped, user);
+        status = load_matched(&s, f);
+    }
+    dt_safetensors_close(f);
+    dt_snapshot_release(&s);
+    DT_TRY(status);
+    *n_loaded = n_matched;
+    return DT_OK;
+}
+
+dt_status dt_checkpoint_config(const char *path, dt_model_config *model, dt_train_config *train)
+{
+    dt_safetensors *f;
+    dt_model_config saved_model;
+    dt_train_config saved_train;
+
+    DT_TRY(dt_safetensors_open(path, &f));
+    const dt_status s = read_configs(f, path, &saved_model, &saved_train);
+    dt_safetensors_close(f);
+    DT_TRY(s);
+    if (model) *model = saved_model;
+    if (train) *train = saved_train;
+    return DT_OK;
+}
+
+dt_status dt_checkpoint_extra(const char *path, char **out)
+{
+    dt_safetensors *f;
+    char *copy = NULL;
+
+    DT_TRY(dt_safetensors_open(path, &f));
+    const char *extra = dt_safetensors_metadata(f, "extra");
+    if (extra) copy = strdup(extra);
+    const int lost = extra && !copy;
+    dt_safetensors_close(f);
+    DT_CHECK(!lost, DT_ERR_MEMORY, "%s: no memory for its metadata 'extra'", path);
+    *out = copy;
+    return DT_OK;
+}

@@ -1,0 +1,34 @@
+/*
+ * config_json.h - the two configurations as JSON objects: what a checkpoint and a run's config.json hold.
+ *
+ * Fields are named as in detent.h, enumerations are lower-case words, floats come back with the bits they had.
+ * Reading wants every field exactly once, of its type and in its range, and no other field.
+ * Tests: tests/test_config_json.c.
+ */
+#ifndef DT_CONFIG_JSON_H
+#define DT_CONFIG_JSON_H
+
+#include "../core/detent.h"
+
+#include <cjson/cJSON.h>
+
+/* Adds every field to object. DT_ERR_ARGUMENT if a value is out of range: what is written can be read. */
+DT_MUST_CHECK dt_status dt_model_config_write(const dt_model_config *cfg, cJSON *object);
+DT_MUST_CHECK dt_status dt_train_config_write(const dt_train_config *cfg, cJSON *object);
+
+/* file: for messages. DT_ERR_FORMAT names it, the field and its value. */
+DT_MUST_CHECK dt_status dt_model_config_read(const cJSON *object, const char *file, dt_model_config *out);
+DT_MUST_CHECK dt_status dt_train_config_read(const cJSON *object, const char *file, dt_train_config *out);
+
+/* DT_ERR_ARGUMENT naming the first field that differs, its value in `file` and here. */
+DT_MUST_CHECK dt_status dt_model_config_match(const dt_model_config *saved, const dt_model_config *here,
+                                              const char *file);
+DT_MUST_CHECK dt_status dt_train_config_match(const dt_train_config *saved, const dt_train_config *here,
+                                              const char *file);
+
+/* The words of the enumerations above, for options and reports: "ece284", "sgd", "cosine". */
+const char *dt_quant_rule_name(dt_quant_rule rule);
+const char *dt_optim_name(dt_optim_kind kind);
+const char *dt_schedule_name(dt_schedule_kind kind);
+
+#endif /* DT_CONFIG_JSON_H */

@@ -1,0 +1,68 @@
+/*
+ * safetensors.h - reads and writes the safetensors format: named arrays behind a JSON header.
+ *
+ *   8 bytes: n, little-endian | n bytes: JSON, blanks at its end | data, without holes or overlaps
+ *   {"__metadata__": {"key": "text"}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}
+ *
+ * Source: the format's description in the README of github.com/huggingface/safetensors.
+ * A reader holds a file whose header has been checked completely; a file that breaks a rule is never half read.
+ * Strings are UTF-8, without NUL. Both ends assume a little-endian machine (checked when compiled).
+ * Tests: tests/test_safetensors.c.
+ */
+#ifndef DT_SAFETENSORS_H
+#define DT_SAFETENSORS_H
+
+#include "../core/detent.h"
+
+enum { DT_SAFETENSORS_MAX_DIMS = 8 };
+
+#define DT_SAFETENSORS_TYPE_MAP(XX) \
+    XX(F32, 4) XX(I32, 4) XX(I64, 8) XX(U8, 1) XX(I8, 1) XX(F64, 8) XX(F16, 2) XX(BF16, 2) XX(I16, 2) XX(BOOL, 1)
+
+typedef enum {
+#define XX(name, bytes) DT_SAFETENSORS_##name,
+    DT_SAFETENSORS_TYPE_MAP(XX)
+#undef XX
+        DT_SAFETENSORS_TYPE_COUNT
+} dt_safetensors_type;
+
+typedef struct {
+    const char *name; /* owned by the file */
+    dt_safetensors_type type;
+    int ndim; /* 0: a scalar */
+    int64_t dim[DT_SAFETENSORS_MAX_DIMS];
+    int64_t count;
+    int64_t begin, end; /* bytes, from the start of the data */
+} dt_safetensors_tensor;
+
+typedef struct dt_safetensors dt_safetensors;
+typedef struct dt_safetensors_writer dt_safetensors_writer;
+
+const char *dt_safetensors_type_name(dt_safetensors_type type); /* "F32" */
+
+/* DT_ERR_IO if it cannot be read, DT_ERR_FORMAT if it breaks a rule: the message names file, tensor and values. */
+DT_MUST_CHECK dt_status dt_safetensors_open(const char *path, dt_safetensors **out);
+void dt_safetensors_close(dt_safetensors *f);
+
+/* Tensors in the order of the header, 0 <= i < count; and by name, NULL if there is none. Valid until close. */
+int dt_safetensors_count(const dt_safetensors *f);
+const dt_safetensors_tensor *dt_safetensors_at(const dt_safetensors *f, int i);
+const dt_safetensors_tensor *dt_safetensors_find(const dt_safetensors *f, const char *name);
+const char *dt_safetensors_metadata(const dt_safetensors *f, const char *key); /* NULL if none */
+
+/* Copies the tensor's end - begin bytes to `to`. */
+DT_MUST_CHECK dt_status dt_safetensors_read(const dt_safetensors *f, const dt_safetensors_tensor *t, void *to);
+
+DT_MUST_CHECK dt_status dt_safetensors_writer_create(dt_safetensors_writer **out);
+void dt_safetensors_writer_destroy(dt_safetensors_writer *w);
+/* key and text are copied. */
+DT_MUST_CHECK dt_status dt_safetensors_writer_metadata(dt_safetensors_writer *w, const char *key, const char *text);
+/* name is copied, data is borrowed until the writer is destroyed. Readers may want aligned data: add wide types first.
+ */
+DT_MUST_CHECK dt_status dt_safetensors_writer_add(dt_safetensors_writer *w, const char *name, dt_safetensors_type type,
+                                                  int ndim, const int64_t *dim, const void *data);
+/* Makes `path`, or replaces it whole: written aside in the same folder, fsynced, renamed. On failure a file that was
+ * there is as it was. Equal calls give equal bytes. */
+DT_MUST_CHECK dt_status dt_safetensors_writer_write(const dt_safetensors_writer *w, const char *path);
+
+#endif /* DT_SAFETENSORS_H */

@@ -1,0 +1,205 @@
+/*
+ * safetensors_writer.c - the writer: collects names, shapes and borrowed data, then makes the file in one go.
+ *
+ * Bytes depend on the calls alone: tensors in the order of adding, metadata first, the header padded with blanks
+ * to a multiple of 8 so that mapped data is aligned. Format: safetensors.h.  Tests: tests/test_safetensors.c.
+ */
+#include "safetensors.h"
+#include "utf8.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors are written as they lie in memory");
+
+typedef struct {
+    const void *data;
+    size_t bytes;
+} piece;
+
+struct dt_safetensors_writer {
+    cJSON *header;
+    cJSON *metadata; /* in header */
+    piece *pieces;
+    int n_pieces, pieces_room;
+    size_t bytes; /* of all pieces */
+};
+
+static const size_t type_bytes[DT_SAFETENSORS_TYPE_COUNT] = {
+#define XX(name, bytes) bytes,
+    DT_SAFETENSORS_TYPE_MAP(XX)
+#undef XX
+};
+
+dt_status dt_safetensors_writer_create(dt_safetensors_writer **out)
+{
+    dt_safetensors_writer *w = calloc(1, sizeof *w);
+
+    if (w) w->header = cJSON_CreateObject();
+    if (w) w->metadata = cJSON_AddObjectToObject(w->header, "__metadata__");
+    if (!w || !w->metadata) {
+        dt_safetensors_writer_destroy(w);
+        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a safetensors writer");
+    }
+    *out = w;
+    return DT_OK;
+}
+
+void dt_safetensors_writer_destroy(dt_safetensors_writer *w)
+{
+    if (!w) return;
+    cJSON_Delete(w->header);
+    free(w->pieces);
+    free(w);
+}
+
+static dt_status check_new_name(const cJSON *object, const char *name)
+{
+    DT_CHECK(dt_utf8_find_bad(name, (int64_t)strlen(name)) < 0, DT_ERR_ARGUMENT, "the name '%.80s' is not UTF-8 text",
+             name);
+    DT_CHECK(!cJSON_GetObjectItemCaseSensitive(object, name), DT_ERR_ARGUMENT, "the name '%.80s' is taken", name);
+    return DT_OK;
+}
+
+dt_status dt_safetensors_writer_metadata(dt_safetensors_writer *w, const char *key, const char *text)
+{
+    DT_TRY(check_new_name(w->metadata, key));
+    DT_CHECK(dt_utf8_find_bad(text, (int64_t)strlen(text)) < 0, DT_ERR_ARGUMENT,
+             "the metadata '%.80s' is not UTF-8 text", key);
+    DT_CHECK(cJSON_AddStringToObject(w->metadata, key, text), DT_ERR_MEMORY, "no memory for the metadata '%.80s'", key);
+    return DT_OK;
+}
+
+static dt_status grow(dt_safetensors_writer *w)
+{
+    if (w->n_pieces < w->pieces_room) return DT_OK;
+
+    const int room = w->pieces_room ? 2 * w->pieces_room : 64;
+    piece *pieces = realloc(w->pieces, (size_t)room * sizeof *pieces);
+    DT_CHECK(pieces, DT_ERR_MEMORY, "no memory for %d tensors", room);
+    w->pieces = pieces;
+    w->pieces_room = room;
+    return DT_OK;
+}
+
+/* {"dtype": .., "shape": .., "data_offsets": ..}, NULL if memory is short. */
+static cJSON *describe(const char *type, int ndim, const int64_t *dim, size_t begin, size_t end)
+{
+    cJSON *item = cJSON_CreateObject();
+    int ok = cJSON_AddStringToObject(item, "dtype", type) != NULL;
+    cJSON *shape = cJSON_AddArrayToObject(item, "shape");
+    cJSON *offsets = cJSON_AddArrayToObject(item, "data_offsets");
+
+    for (int i = 0; i < ndim; i++) ok &= cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)dim[i]));
+    ok &= cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)begin));
+    ok &= cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)end));
+    if (ok) return item;
+    cJSON_Delete(item);
+    return NULL;
+}
+
+dt_status dt_safetensors_writer_add(dt_safetensors_writer *w, const char *name, dt_safetensors_type type, int ndim,
+                                    const int64_t *dim, const void *data)
+{
+    size_t bytes = type_bytes[type];
+
+    DT_TRY(check_new_name(w->header, name));
+    DT_CHECK(ndim >= 0 && ndim <= DT_SAFETENSORS_MAX_DIMS, DT_ERR_ARGUMENT, "tensor '%.80s': %d dimensions, limit %d",
+             name, ndim, DT_SAFETENSORS_MAX_DIMS);
+    for (int i = 0; i < ndim; i++) {
+        DT_CHECK(dim[i] >= 0, DT_ERR_ARGUMENT, "tensor '%.80s': dimension %d is %lld", name, i, (long long)dim[i]);
+        bytes *= (size_t)dim[i];
+    }
+    DT_TRY(grow(w));
+
+    cJSON *item = describe(dt_safetensors_type_name(type), ndim, dim, w->bytes, w->bytes + bytes);
+    DT_CHECK(item, DT_ERR_MEMORY, "no memory for the header of tensor '%.80s'", name);
+    if (!cJSON_AddItemToObject(w->header, name, item)) {
+        cJSON_Delete(item);
+        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the name '%.80s'", name);
+    }
+    w->pieces[w->n_pieces++] = (piece){ data, bytes };
+    w->bytes += bytes;
+    return DT_OK;
+}
+
+static int put(FILE *file, const void *data, size_t bytes)
+{
+    return bytes == 0 || fwrite(data, 1, bytes, file) == bytes;
+}
+
+static int put_header(FILE *file, const char *text)
+{
+    static const char blanks[8] = "        ";
+    const size_t length = strlen(text), padding = (8 - length % 8) % 8;
+    const uint64_t n = length + padding;
+
+    return put(file, &n, sizeof n) && put(file, text, length) && put(file, blanks, padding);
+}
+
+/* Makes the file `temp`, on the disk when this returns. */
+static dt_status write_aside(const dt_safetensors_writer *w, const char *text, const char *temp)
+{
+    FILE *file = fopen(temp, "wb");
+    DT_CHECK(file, DT_ERR_IO, "%s: cannot be made: %s", temp, strerror(errno));
+
+    int ok = put_header(file, text);
+    for (int i = 0; i < w->n_pieces; i++) ok = ok && put(file, w->pieces[i].data, w->pieces[i].bytes);
+    ok = ok && fflush(file) == 0 && fsync(fileno(file)) == 0;
+    int why = errno;
+    if (fclose(file) != 0 && ok) {
+        ok = 0;
+        why = errno;
+    }
+    DT_CHECK(ok, DT_ERR_IO, "%s: cannot be written: %s; the file it was to replace is as it was", temp, strerror(why));
+    return DT_OK;
+}
+
+/* A rename is on the disk only when its folder is. */
+static dt_status sync_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, slash > path ? (size_t)(slash - path) : 1) : strdup(".");
+    DT_CHECK(folder, DT_ERR_MEMORY, "%s: no memory for its folder's name", path);
+
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(folder);
+    DT_CHECK(fd >= 0, DT_ERR_IO, "%s: its folder cannot be opened: %s", path, strerror(errno));
+    const int failed = fsync(fd) != 0 && errno != EINVAL; /* EINVAL: a file system whose folders need no fsync */
+    const int why = errno;
+    close(fd);
+    DT_CHECK(!failed, DT_ERR_IO, "%s: its folder cannot be fsynced: %s", path, strerror(why));
+    return DT_OK;
+}
+
+static dt_status write_and_rename(const dt_safetensors_writer *w, const char *text, const char *temp, const char *path)
+{
+    DT_TRY(write_aside(w, text, temp));
+    DT_CHECK(rename(temp, path) == 0, DT_ERR_IO, "%s: cannot take the place of %s: %s", temp, path, strerror(errno));
+    DT_TRY(sync_folder(path));
+    return DT_OK;
+}
+
+dt_status dt_safetensors_writer_write(const dt_safetensors_writer *w, const char *path)
+{
+    const size_t temp_bytes = strlen(path) + 32;
+    char *temp = malloc(temp_bytes);
+    char *text = cJSON_PrintUnformatted(w->header);
+    dt_status s = DT_ERR_MEMORY;
+
+    if (temp && text) {
+        snprintf(temp, temp_bytes, "%s.tmp-%ld", path, (long)getpid());
+        s = write_and_rename(w, text, temp, path);
+        if (s != DT_OK) unlink(temp);
+    } else {
+        dt_raise(s, __FILE__, __LINE__, "%s: no memory for its header", path);
+    }
+    cJSON_free(text);
+    free(temp);
+    return s;
+}
