@@ -76,7 +76,7 @@ static dt_status idx_word(idx_file *f, int64_t *out)
 static dt_status idx_expect(idx_file *f, const char *what, int64_t expected)
 {
     const int64_t at = f->offset;
-    int64_t found;
+    int64_t found = 0;
 
     DT_TRY(idx_word(f, &found));
     DT_CHECK(found == expected, DT_ERR_FORMAT, "%s, byte %lld: %s is %lld (0x%llx), expected %lld (0x%llx); %s",

@@ -125,7 +125,7 @@ static dt_status svhn_labels(const svhn_file *f, dt_dataset *d)
 static dt_status svhn_open_and_read(const dt_dataset_request *r, svhn_file *f, dt_dataset *d)
 {
     const char *name = r->source->files[r->split][0];
-    int64_t n;
+    int64_t n = 0;
 
     f->get = r->source->info->get;
     DT_CHECK(dt_dataset_file(r->source, r->folder, name, f->path, &f->bytes), DT_ERR_IO, "%s/%s is not there",
