@@ -1,0 +1,236 @@
+/*
+ * cli.h - what the subcommands of `detent` share: settings, exit codes, the run directory, progress, text for people.
+ *
+ * A subcommand is a row of main.c's table and one file with its run function. The program uses the library only
+ * through core/detent.h. Functions here report failures as the library does: dt_status, text in dt_last_error().
+ */
+#ifndef DT_CLI_H
+#define DT_CLI_H
+
+#include <cjson/cJSON.h>
+
+#include "../core/detent.h"
+
+/* Exit codes. From dt_status: ERR_ARGUMENT is bad usage, ERR_INTERRUPTED is interrupted, the others have failed. */
+enum { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_BAD_USAGE = 2, EXIT_MISMATCH = 3, EXIT_INTERRUPTED = 130 };
+
+enum { PATH_BYTES = 4096, VALUE_BYTES = 64 };
+
+/* ---- settings: the value of every option (settings.c) ------------------------------------------ */
+
+/* Which subcommands take an option. */
+enum { FOR_TRAIN = 1, FOR_EVAL = 2, FOR_CAPTURE = 4, FOR_INSPECT = 8, FOR_DATA = 16 };
+
+/* Texts point into argv, or into `saved`. */
+typedef struct {
+    dt_model_config model;
+    dt_train_config train;
+    const char *recipe; /* NULL: none */
+    const char *dataset;
+    const char *data_dir;          /* NULL: the dataset's own folders */
+    int64_t train_size, test_size; /* images; 0: all */
+
+    int device; /* index into device_words */
+    int gpu;
+    int threads;
+    int precision; /* dt_precision */
+    uint64_t seed;
+    int no_graph;
+
+    const char *out;  /* run directory, or the file of capture */
+    const char *init; /* checkpoint to take parameters from, NULL: none */
+    int resume, force;
+    int64_t save_every;           /* steps; 0: at the end of each epoch only */
+    int eval_every, report_every; /* epochs; report_every 0: at the end of the run only */
+
+    const char *checkpoint;
+    const char *layer;
+    const char *index; /* "A:B" */
+    const char *engine;
+    int check, json, quiet, verbose;
+
+    int argc; /* the command line, for config.json */
+    char **argv;
+    cJSON *saved; /* config.json of the run to go on with, owned; NULL: a new run */
+} settings;
+
+typedef enum {
+    KIND_INT,
+    KIND_INT64,
+    KIND_SEED, /* uint64_t, at most 2^53, so that JSON readers keep every digit */
+    KIND_FLOAT,
+    KIND_PAIR, /* int[2], as "A,B" */
+    KIND_WORD, /* int, index into words */
+    KIND_TEXT, /* const char * */
+    KIND_FLAG  /* int, set to flag_value; takes no argument */
+} option_kind;
+
+/* SAVED goes to config.json and comes back on --resume; FIXED also may not change then. */
+typedef enum { FORGOTTEN, SAVED, FIXED } option_memory;
+
+typedef struct {
+    const char *name; /* without the dashes */
+    option_kind kind;
+    size_t offset; /* of its field in settings */
+    int commands;
+    int group; /* of the help */
+    option_memory memory;
+    const char *unit; /* shown as the argument */
+    double min, max;
+    const char *const *words; /* WORD: NULL-terminated, in the order of the enum */
+    const char *special;      /* a word that stands for special_value, outside min..max; or NULL */
+    int special_value;
+    int flag_value;
+    const char *about;
+} option_row;
+
+extern const option_row option_rows[];
+extern const int n_option_rows;
+extern const char *const device_words[];
+
+DT_MUST_CHECK dt_status settings_default(settings *out);
+void settings_free(settings *s);
+
+/* Checks the range; the error names option, value and range. text is kept for TEXT, and ignored for FLAG. */
+DT_MUST_CHECK dt_status option_set(const option_row *row, const char *text, settings *s);
+/* What option_set would read back; "" for a TEXT that is NULL; "0" or "1" for a FLAG. */
+void option_format(const option_row *row, const settings *s, char *text, size_t bytes);
+/* "2..8 or float"; "" where there is no range to tell. */
+void option_range(const option_row *row, char *text, size_t bytes);
+
+/* The SAVED and FIXED options as a JSON object, and back. */
+DT_MUST_CHECK dt_status settings_to_json(const settings *s, cJSON **out);
+DT_MUST_CHECK dt_status settings_from_json(const cJSON *options, settings *s);
+
+/* ---- subcommands ------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *name;
+    int bit; /* FOR_TRAIN, ... */
+    const char *brief;
+    const char *about; /* first paragraph of its --help */
+    dt_status (*run)(const settings *s, int *exit_code);
+} command;
+
+/* Fills s from the command line: defaults or the saved run, then model and recipe, then the options given. A wrong
+ * option, --help and --usage end the program here. */
+DT_MUST_CHECK dt_status options_parse(const command *cmd, int argc, char **argv, settings *s);
+
+DT_MUST_CHECK dt_status train_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status eval_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status capture_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status inspect_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status data_run(const settings *s, int *exit_code);
+
+/* ---- what subcommands open (session.c) --------------------------------------------------------- */
+
+/* Unused members stay NULL. */
+typedef struct {
+    dt_context *ctx;
+    dt_dataset *train_set, *test_set;
+    dt_model *model;
+    dt_trainer *trainer;
+} session;
+
+void session_close(session *o);
+DT_MUST_CHECK dt_status session_open_context(const settings *s, session *o);
+/* limit 0: all. Images are padded to the height and width of model, and get its channels. */
+DT_MUST_CHECK dt_status session_open_dataset(const settings *s, const dt_model_config *model, dt_split split,
+                                             dt_dataset **out);
+/* Context and model of s->checkpoint; train (may be NULL) is the configuration that it was trained with. */
+DT_MUST_CHECK dt_status session_open_checkpoint(const settings *s, session *o, dt_train_config *train);
+/* DT_ERR_ARGUMENT if an option that the subcommand cannot do without is missing. */
+DT_MUST_CHECK dt_status need_option(const char *name, const char *value);
+
+/* ---- the run directory (run_dir.c) ------------------------------------------------------------- */
+
+/* One line of metrics.jsonl. NaN is written as null: no evaluation in this epoch, no step in this process. */
+typedef struct {
+    int epoch;    /* completed, so the first line has 1 */
+    int64_t step; /* completed since the run began */
+    double lr;
+    double train_loss, train_accuracy;
+    double test_loss, test_accuracy;
+    double images_per_s, seconds; /* of this epoch's steps, in the process that ended it */
+} metrics_line;
+
+/* text, of PATH_BYTES bytes, becomes dir/name. */
+DT_MUST_CHECK dt_status run_dir_path(const char *dir, const char *name, char *text);
+int run_dir_has(const char *dir, const char *name);
+/* DT_ERR_ARGUMENT if dir has a run in it, unless force. */
+DT_MUST_CHECK dt_status run_dir_refuse(const char *dir, int force);
+/* Makes dir and its parents. */
+DT_MUST_CHECK dt_status run_dir_create(const char *dir);
+/* Refused while another process holds it. Closing fd, or dying, gives it back. */
+DT_MUST_CHECK dt_status run_dir_lock(const char *dir, int *fd);
+/* Removes what a killed process left half written, and with `everything` the run itself. */
+DT_MUST_CHECK dt_status run_dir_sweep(const char *dir, int everything);
+/* NULL if dir has no config.json. */
+DT_MUST_CHECK dt_status run_dir_read_config(const char *dir, cJSON **out);
+/* Never leaves half a file. */
+DT_MUST_CHECK dt_status run_dir_write_config(const char *dir, const cJSON *config);
+/* Cuts metrics.jsonl after the line of `epoch`, dropping a line that was not written to its end. */
+DT_MUST_CHECK dt_status run_dir_cut_metrics(const char *dir, int epoch);
+/* The line is on the disk when this returns; on failure the file is as before. */
+DT_MUST_CHECK dt_status run_dir_append_metrics(const char *dir, const metrics_line *line);
+
+/* ---- progress on stderr (progress.c) ----------------------------------------------------------- */
+
+typedef struct {
+    int terminal; /* a line redrawn ten times a second; else a plain line every 30 s */
+    int quiet;
+    int drawn;   /* the cursor stands behind a line to be wiped */
+    double next; /* clock_seconds() at which to show again */
+} progress;
+
+/* NaN: not shown. */
+typedef struct {
+    const char *what; /* "epoch 3/300", "evaluating" */
+    int64_t done, total;
+    double images_per_s, loss, accuracy;
+    double seconds_left;
+} progress_view;
+
+double clock_seconds(void); /* monotonic */
+void progress_begin(progress *p, int quiet);
+int progress_due(const progress *p);
+void progress_show(progress *p, const progress_view *view);
+void progress_wipe(progress *p); /* before anything else is printed */
+
+/* An evaluation or a loop over images: shows progress, and stops it on Ctrl-C. Is the user of progress_tick. */
+typedef struct {
+    progress *bar;
+    const char *what;
+    double begin;
+} progress_task;
+
+int progress_tick(void *task, int64_t done, int64_t total);
+
+/* ---- interruption (interrupt.c) ---------------------------------------------------------------- */
+
+/* SIGINT and SIGTERM: the first sets the flag, the second ends the process. */
+void interrupt_install(void);
+int interrupt_requested(void);
+
+/* ---- text for people (text.c) ------------------------------------------------------------------ */
+
+typedef struct {
+    char s[VALUE_BYTES];
+} short_text;
+
+short_text text_count(int64_t n);   /* 8,936,682 */
+short_text text_float(float value); /* the fewest digits that read back as value: 0.01 */
+short_text text_double(double value);
+short_text text_seconds(double seconds);           /* 1:02:10, 0:12 */
+short_text text_bytes(size_t bytes);               /* 312 MiB */
+short_text text_precision(int wbits, int abits);   /* w4a2, float */
+short_text text_model(const dt_model_config *cfg); /* vgg16 w4a2 choke 16 */
+
+/* The last failure's message without file, line and trace. */
+void failure_message(dt_status status, char *message, size_t bytes);
+/* Prints "detent train: message" (with the trace if verbose) and returns the exit code. */
+int report_failure(const char *command_name, dt_status status, int verbose);
+/* Prints the object and a newline, and deletes it; NULL is DT_ERR_MEMORY. */
+DT_MUST_CHECK dt_status print_json(cJSON *object);
+
+#endif /* DT_CLI_H */

@@ -1,0 +1,81 @@
+/*
+ * data.c - `detent data`: the known datasets, where their files are, or what is missing and how to get it.
+ */
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct {
+    int found;
+    char text[PATH_BYTES]; /* the folder, or why it is not found */
+} split_state;
+
+static void look_for(const settings *s, const char *name, dt_split split, split_state *out)
+{
+    const dt_status status = dt_dataset_find(name, s->data_dir, split, out->text, sizeof out->text);
+
+    out->found = status == DT_OK;
+    if (!out->found) failure_message(status, out->text, sizeof out->text);
+}
+
+static void print_dataset(const settings *s, const dt_dataset_info *info)
+{
+    split_state train, test;
+
+    look_for(s, info->name, DT_SPLIT_TRAIN, &train);
+    look_for(s, info->name, DT_SPLIT_TEST, &test);
+    printf("%s: %s\n", info->name, info->about);
+    if (info->files[0] == '\0') {
+        printf("  needs no files\n");
+        return;
+    }
+    if (strcmp(train.text, test.text) == 0) {
+        printf("  %s %s\n", train.found ? "found in" : "missing:", train.text);
+    } else {
+        printf("  train %s %s\n", train.found ? "found in" : "missing:", train.text);
+        printf("  test %s %s\n", test.found ? "found in" : "missing:", test.text);
+    }
+    if (!train.found || !test.found) printf("  files: %s\n", info->files);
+}
+
+static void add_split(cJSON *object, const char *label, const split_state *state)
+{
+    cJSON *split = cJSON_AddObjectToObject(object, label);
+
+    cJSON_AddBoolToObject(split, "found", state->found);
+    cJSON_AddStringToObject(split, state->found ? "folder" : "missing", state->text);
+}
+
+static cJSON *dataset_json(const settings *s, const dt_dataset_info *info)
+{
+    cJSON *object = cJSON_CreateObject();
+    split_state train, test;
+
+    look_for(s, info->name, DT_SPLIT_TRAIN, &train);
+    look_for(s, info->name, DT_SPLIT_TEST, &test);
+    cJSON_AddStringToObject(object, "name", info->name);
+    cJSON_AddStringToObject(object, "about", info->about);
+    cJSON_AddStringToObject(object, "files", info->files);
+    cJSON_AddStringToObject(object, "where", info->where);
+    cJSON_AddStringToObject(object, "get", info->get);
+    add_split(object, "train", &train);
+    add_split(object, "test", &test);
+    return object;
+}
+
+dt_status data_run(const settings *s, int *exit_code)
+{
+    const dt_dataset_info *infos;
+    const int n = dt_dataset_known(&infos);
+    cJSON *all = s->json ? cJSON_CreateArray() : NULL;
+
+    *exit_code = EXIT_GOOD;
+    for (int i = 0; i < n; i++) {
+        if (s->json)
+            cJSON_AddItemToArray(all, dataset_json(s, &infos[i]));
+        else
+            print_dataset(s, &infos[i]);
+    }
+    return s->json ? print_json(all) : DT_OK;
+}

@@ -1,0 +1,153 @@
+/*
+ * inspect.c - `detent inspect`: parameters, and for each convolution on the integer grid how large a psum can be.
+ */
+#include "cli.h"
+
+#include <stdio.h>
+
+static const char *group_name(dt_param_group group)
+{
+    switch (group) {
+    case DT_GROUP_WEIGHT: return "weight";
+    case DT_GROUP_ALPHA: return "alpha";
+    case DT_GROUP_STATE: return "state";
+    }
+    return "?";
+}
+
+/* 512x3x3x512; 1 for a scalar */
+static short_text shape_text(const dt_param_info *p)
+{
+    short_text out = { "1" };
+    int used = 0;
+
+    for (int d = 0; d < p->ndim && used < VALUE_BYTES; d++) {
+        used += snprintf(out.s + used, sizeof out.s - (size_t)used, "%s%lld", d ? "x" : "", (long long)p->dim[d]);
+    }
+    return out;
+}
+
+static void print_params(const dt_model *m)
+{
+    const int n = dt_model_n_params(m);
+    int64_t total[3] = { 0 }; /* of each group */
+    dt_param_info p;
+
+    printf("%-32s %-14s %12s  %s\n", "parameter", "shape", "values", "group");
+    for (int i = 0; i < n; i++) {
+        dt_model_param(m, i, &p);
+        printf("%-32s %-14s %12s  %s\n", p.name, shape_text(&p).s, text_count(p.count).s, group_name(p.group));
+        total[p.group] += p.count;
+    }
+    printf("%s trained values, %s clips, %s of state\n\n", text_count(total[DT_GROUP_WEIGHT]).s,
+           text_count(total[DT_GROUP_ALPHA]).s, text_count(total[DT_GROUP_STATE]).s);
+}
+
+static void print_layers(const dt_model *m)
+{
+    const int n = dt_model_n_layers(m);
+    int64_t macs = 0;
+    int n_exact = 0;
+    dt_layer_info l;
+
+    printf("%-16s %5s %5s %12s %8s %12s %9s %6s %14s\n", "layer", "wbits", "abits", "output", "terms", "psum bound",
+           "psum bits", "exact", "MACs/image");
+    for (int i = 0; i < n; i++) {
+        char output[VALUE_BYTES];
+
+        dt_model_layer(m, i, &l);
+        snprintf(output, sizeof output, "%dx%dx%d", l.height, l.width, l.filters);
+        printf("%-16s %5d %5d %12s %8s %12s %9d %6s %14s\n", l.name, l.wbits, l.abits, output, text_count(l.terms).s,
+               text_count(l.psum_bound).s, l.psum_bits, l.exact_f32 ? "f32" : "int32", text_count(l.macs).s);
+        macs += l.macs;
+        n_exact += l.exact_f32;
+    }
+    printf("%d quantized convolutions, %s MACs an image; %d of them exact in f32 in any order (psum bound < 2^24)\n", n,
+           text_count(macs).s, n_exact);
+}
+
+static cJSON *params_json(const dt_model *m)
+{
+    cJSON *array = cJSON_CreateArray();
+    const int n = dt_model_n_params(m);
+    dt_param_info p;
+
+    for (int i = 0; i < n; i++) {
+        cJSON *one = cJSON_CreateObject();
+
+        dt_model_param(m, i, &p);
+        cJSON_AddStringToObject(one, "name", p.name);
+        cJSON *shape = cJSON_AddArrayToObject(one, "shape");
+        for (int d = 0; d < p.ndim; d++) cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)p.dim[d]));
+        cJSON_AddNumberToObject(one, "count", (double)p.count);
+        cJSON_AddStringToObject(one, "group", group_name(p.group));
+        cJSON_AddItemToArray(array, one);
+    }
+    return array;
+}
+
+static cJSON *layers_json(const dt_model *m)
+{
+    cJSON *array = cJSON_CreateArray();
+    const int n = dt_model_n_layers(m);
+    dt_layer_info l;
+
+    for (int i = 0; i < n; i++) {
+        cJSON *one = cJSON_CreateObject();
+
+        dt_model_layer(m, i, &l);
+        cJSON_AddStringToObject(one, "name", l.name);
+        cJSON_AddNumberToObject(one, "wbits", l.wbits);
+        cJSON_AddNumberToObject(one, "abits", l.abits);
+        cJSON_AddNumberToObject(one, "height", l.height);
+        cJSON_AddNumberToObject(one, "width", l.width);
+        cJSON_AddNumberToObject(one, "filters", l.filters);
+        cJSON_AddNumberToObject(one, "terms", (double)l.terms);
+        cJSON_AddNumberToObject(one, "psum_bound", (double)l.psum_bound);
+        cJSON_AddNumberToObject(one, "psum_bits", l.psum_bits);
+        cJSON_AddBoolToObject(one, "exact_f32", l.exact_f32);
+        cJSON_AddNumberToObject(one, "macs", (double)l.macs);
+        cJSON_AddItemToArray(array, one);
+    }
+    return array;
+}
+
+static dt_status print_model(const settings *s, const dt_model *m)
+{
+    const short_text name = text_model(dt_model_get_config(m));
+
+    if (s->json) {
+        cJSON *out = cJSON_CreateObject();
+        cJSON_AddStringToObject(out, "model", name.s);
+        cJSON_AddNumberToObject(out, "parameters", (double)dt_model_count(m));
+        cJSON_AddItemToObject(out, "params", params_json(m));
+        cJSON_AddItemToObject(out, "layers", layers_json(m));
+        return print_json(out);
+    }
+    printf("%s: %s parameters\n\n", name.s, text_count(dt_model_count(m)).s);
+    print_params(m);
+    print_layers(m);
+    return DT_OK;
+}
+
+/* Loading the checkpoint too finds a file that is cut short or does not fit its own description. */
+static dt_status open_model(const settings *s, session *o)
+{
+    if (s->checkpoint) return session_open_checkpoint(s, o, NULL);
+    DT_TRY(session_open_context(s, o));
+    DT_TRY(dt_model_create(o->ctx, &s->model, &o->model));
+    return DT_OK;
+}
+
+dt_status inspect_run(const settings *s, int *exit_code)
+{
+    session o = { 0 };
+    settings on_cpu = *s;
+
+    on_cpu.device = 1; /* nothing is computed */
+    dt_status status = open_model(&on_cpu, &o);
+    if (status == DT_OK) status = print_model(s, o.model);
+    session_close(&o);
+    *exit_code = EXIT_GOOD;
+    return status;
+}

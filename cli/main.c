@@ -1,0 +1,108 @@
+/*
+ * main.c - the program `detent`: finds the subcommand, runs it, turns what it returns into an exit code.
+ *
+ *   0 good   1 failed   2 wrong usage   3 a check found mismatches   130 interrupted
+ */
+#include "cli.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const command commands[] = {
+    { "train", FOR_TRAIN, "train a quantized network, or go on with a run",
+      "Train a network whose convolutions compute on integers, and keep the run in a directory: config.json, "
+      "metrics.jsonl, last.safetensors, best.safetensors.\n\n"
+      "  detent train --recipe w4a4 --dataset cifar10 --data DIR --out runs/w4a4\n"
+      "  detent train --recipe w4a2 --data DIR --init runs/w4a4/last.safetensors --out runs/w4a2\n"
+      "  detent train --resume --out runs/w4a2",
+      train_run },
+    { "eval", FOR_EVAL, "measure the accuracy of a checkpoint",
+      "Measure loss and accuracy of a checkpoint on a test set.\n\n"
+      "  detent eval --checkpoint runs/w4a2/best.safetensors --dataset cifar10 --data DIR",
+      eval_run },
+    { "capture", FOR_CAPTURE, "write a layer's integers: activation codes, weight codes, psums",
+      "Write what a convolution saw and gave for some test images: integer codes, their scales, and the psums.\n\n"
+      "  detent capture --checkpoint F --data DIR --index 0:128 --layer features.27 --out cap.safetensors --check\n"
+      "  detent capture --checkpoint F --data DIR --layer all --check",
+      capture_run },
+    { "inspect", FOR_INSPECT, "list parameters and the integer ranges of each layer",
+      "List the parameters of a checkpoint, or of a model that the options describe, and for each convolution on "
+      "integers how large its psums can become.\n\n"
+      "  detent inspect --checkpoint F\n"
+      "  detent inspect --choke 16 --wbits 4 --abits 2",
+      inspect_run },
+    { "data", FOR_DATA, "list the datasets: found where, or how to get them",
+      "List the known datasets, where their files were found, or which are missing and how to get them.", data_run },
+};
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void print_usage(FILE *to)
+{
+    fprintf(to, "Usage: detent COMMAND [OPTION...]\n"
+                "Train networks that compute on integers, and hand the same integers to hardware.\n\n");
+    for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].brief);
+    fprintf(to, "\n'detent COMMAND --help' lists the options of one; 'detent --version' prints the version.\n"
+                "Exit codes: 0 good, 1 failed, 2 wrong usage, 3 a check found mismatches, 130 interrupted.\n");
+}
+
+static const command *find_command(const char *name)
+{
+    for (int i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(name, commands[i].name) == 0) return &commands[i];
+    }
+    return NULL;
+}
+
+/* A full disk behind `detent eval > file` must not look like success. */
+static dt_status flush_results(void)
+{
+    DT_CHECK(fflush(stdout) == 0 && !ferror(stdout), DT_ERR_IO, "standard output: %s", strerror(errno));
+    return DT_OK;
+}
+
+/* argv[0] is the subcommand. */
+static int run_command(const command *cmd, int argc, char **argv)
+{
+    settings s = { 0 };
+    int exit_code = EXIT_GOOD;
+    char name[VALUE_BYTES];
+
+    snprintf(name, sizeof name, "detent %s", cmd->name);
+    argv[0] = name; /* argp begins its messages with it */
+
+    dt_status status = options_parse(cmd, argc, argv, &s);
+    if (status == DT_OK) status = cmd->run(&s, &exit_code);
+    if (status == DT_OK) status = flush_results();
+    if (status != DT_OK) exit_code = report_failure(cmd->name, status, s.verbose);
+    settings_free(&s);
+    return exit_code;
+}
+
+int main(int argc, char **argv)
+{
+    argp_err_exit_status = EXIT_BAD_USAGE;
+    argp_program_version = "detent " DT_VERSION;
+
+    if (argc < 2) {
+        print_usage(stderr);
+        return EXIT_BAD_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return EXIT_GOOD;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts(argp_program_version);
+        return EXIT_GOOD;
+    }
+    const command *cmd = find_command(argv[1]);
+    if (!cmd) {
+        fprintf(stderr, "detent: there is no command '%s'; there are", argv[1]);
+        for (int i = 0; i < N_COMMANDS; i++) fprintf(stderr, " %s", commands[i].name);
+        fprintf(stderr, "\nTry 'detent --help' for more information.\n");
+        return EXIT_BAD_USAGE;
+    }
+    return run_command(cmd, argc - 1, argv + 1);
+}

@@ -1,0 +1,295 @@
+/*
+ * run_dir.c - a run's directory: config.json, metrics.jsonl, last.safetensors, best.safetensors.
+ *
+ * metrics.jsonl has one line an epoch. A run may be killed between any two writes, so on resume the lines past the
+ * checkpoint are cut, together with a last line that has no end, and written again.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define METRICS "metrics.jsonl"
+#define CONFIG  "config.json"
+
+static const char *const run_files[] = { CONFIG, METRICS, "last.safetensors", "best.safetensors" };
+enum { N_RUN_FILES = sizeof run_files / sizeof run_files[0] };
+
+dt_status run_dir_path(const char *dir, const char *name, char *text)
+{
+    const int n = snprintf(text, PATH_BYTES, "%s/%s", dir, name);
+
+    DT_CHECK(n > 0 && n < PATH_BYTES, DT_ERR_ARGUMENT, "--out: a path of %d bytes, at most %d are allowed", n,
+             PATH_BYTES - 1);
+    return DT_OK;
+}
+
+int run_dir_has(const char *dir, const char *name)
+{
+    char path[PATH_BYTES];
+
+    return run_dir_path(dir, name, path) == DT_OK && access(path, F_OK) == 0;
+}
+
+dt_status run_dir_create(const char *dir)
+{
+    char path[PATH_BYTES];
+    struct stat is;
+
+    DT_TRY(run_dir_path(dir, "", path)); /* ends in a slash */
+    for (char *p = path + 1; *p; p++) {
+        if (*p != '/') continue;
+        *p = '\0';
+        DT_CHECK(mkdir(path, 0777) == 0 || errno == EEXIST, DT_ERR_IO, "%s: %s", path, strerror(errno));
+        *p = '/';
+    }
+    DT_CHECK(stat(path, &is) == 0 && S_ISDIR(is.st_mode), DT_ERR_IO, "%s: not a directory", dir);
+    return DT_OK;
+}
+
+dt_status run_dir_refuse(const char *dir, int force)
+{
+    const int used = run_dir_has(dir, CONFIG) || run_dir_has(dir, "last.safetensors");
+
+    DT_CHECK(force || !used, DT_ERR_ARGUMENT,
+             "%s has a run in it: go on with --resume, replace it with --force, or choose another --out", dir);
+    return DT_OK;
+}
+
+dt_status run_dir_lock(const char *dir, int *fd)
+{
+    const int opened = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    DT_CHECK(opened >= 0, DT_ERR_IO, "%s: %s", dir, strerror(errno));
+    if (flock(opened, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        close(opened);
+        return dt_raise(DT_ERR_IO, __FILE__, __LINE__, "%s: another 'detent train' is at work here", dir);
+    }
+    *fd = opened; /* a file system without locks is not refused */
+    return DT_OK;
+}
+
+static dt_status remove_matching(const char *dir, const char *pattern)
+{
+    char path[PATH_BYTES];
+    glob_t found;
+    int failed = 0;
+
+    DT_TRY(run_dir_path(dir, pattern, path));
+    if (glob(path, GLOB_NOSORT, NULL, &found) != 0) return DT_OK;
+    for (size_t i = 0; i < found.gl_pathc && !failed; i++) {
+        if (unlink(found.gl_pathv[i]) == 0) continue;
+        failed = errno;
+        snprintf(path, sizeof path, "%s", found.gl_pathv[i]);
+    }
+    globfree(&found);
+    DT_CHECK(!failed, DT_ERR_IO, "%s: %s", path, strerror(failed));
+    return DT_OK;
+}
+
+dt_status run_dir_sweep(const char *dir, int everything)
+{
+    DT_TRY(remove_matching(dir, "*.safetensors.tmp-*")); /* as dt_checkpoint_save names a file until it is whole */
+    for (int i = 0; everything && i < N_RUN_FILES; i++) DT_TRY(remove_matching(dir, run_files[i]));
+    return DT_OK;
+}
+
+/* A text with '\0' behind it, malloced; NULL if there is no such file. */
+static dt_status read_file(const char *path, char **out, size_t *bytes)
+{
+    FILE *f = fopen(path, "rb");
+    struct stat is;
+    char *content = NULL;
+
+    if (!f && errno == ENOENT) {
+        *out = NULL;
+        *bytes = 0;
+        return DT_OK;
+    }
+    DT_CHECK(f, DT_ERR_IO, "%s: %s", path, strerror(errno));
+    const int known = fstat(fileno(f), &is) == 0;
+    if (known) content = malloc((size_t)is.st_size + 1);
+    const size_t n = content ? fread(content, 1, (size_t)is.st_size, f) : 0;
+    fclose(f);
+    if (!content || n != (size_t)is.st_size) {
+        free(content);
+        return dt_raise(DT_ERR_IO, __FILE__, __LINE__, "%s: could not be read to its end", path);
+    }
+    content[n] = '\0';
+    *out = content;
+    *bytes = n;
+    return DT_OK;
+}
+
+dt_status run_dir_read_config(const char *dir, cJSON **out)
+{
+    char path[PATH_BYTES];
+    char *content;
+    size_t bytes;
+
+    DT_TRY(run_dir_path(dir, CONFIG, path));
+    DT_TRY(read_file(path, &content, &bytes));
+    if (!content) {
+        DT_CHECK(!run_dir_has(dir, "last.safetensors"), DT_ERR_IO,
+                 "%s is missing, and with it the options of the run; take %s/last.safetensors as --init of another run",
+                 path, dir);
+        *out = NULL;
+        return DT_OK;
+    }
+    cJSON *config = cJSON_ParseWithLength(content, bytes);
+    free(content);
+    DT_CHECK(config, DT_ERR_FORMAT, "%s: not JSON", path);
+    *out = config;
+    return DT_OK;
+}
+
+/* Writes all of it and waits until it is on the disk. */
+static int write_synced(int fd, const char *content, size_t bytes)
+{
+    while (bytes > 0) {
+        const ssize_t n = write(fd, content, bytes);
+
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -1;
+        content += n;
+        bytes -= (size_t)n;
+    }
+    return fsync(fd);
+}
+
+/* Makes a rename last: it is an entry of the directory. */
+static void sync_directory(const char *dir)
+{
+    const int fd = open(dir, O_RDONLY | O_DIRECTORY);
+
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+static dt_status write_aside(const char *dir, const char *content)
+{
+    char path[PATH_BYTES], aside[PATH_BYTES];
+
+    DT_TRY(run_dir_path(dir, CONFIG, path));
+    DT_TRY(run_dir_path(dir, CONFIG ".part", aside));
+    const int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    DT_CHECK(fd >= 0, DT_ERR_IO, "%s: %s", aside, strerror(errno));
+    const int failed = write_synced(fd, content, strlen(content)) != 0 ? errno : 0;
+    close(fd);
+    if (failed) unlink(aside);
+    DT_CHECK(!failed, DT_ERR_IO, "%s: %s", path, strerror(failed));
+    DT_CHECK(rename(aside, path) == 0, DT_ERR_IO, "%s: %s", path, strerror(errno));
+    sync_directory(dir);
+    return DT_OK;
+}
+
+dt_status run_dir_write_config(const char *dir, const cJSON *config)
+{
+    char *content = cJSON_Print(config);
+
+    DT_CHECK(content, DT_ERR_MEMORY, "no memory for config.json");
+    const dt_status status = write_aside(dir, content);
+    cJSON_free(content);
+    return status;
+}
+
+/* Epoch of a line, or INT_MAX if it is not one of ours: it is cut. */
+static int epoch_of(const char *text, size_t bytes)
+{
+    cJSON *object = cJSON_ParseWithLength(text, bytes);
+    const cJSON *epoch = cJSON_GetObjectItemCaseSensitive(object, "epoch");
+    const int n = cJSON_IsNumber(epoch) ? epoch->valueint : INT32_MAX;
+
+    cJSON_Delete(object);
+    return n;
+}
+
+dt_status run_dir_cut_metrics(const char *dir, int epoch)
+{
+    char path[PATH_BYTES];
+    char *content;
+    size_t bytes, keep = 0;
+
+    DT_TRY(run_dir_path(dir, METRICS, path));
+    DT_TRY(read_file(path, &content, &bytes));
+    while (keep < bytes) {
+        const char *end = memchr(content + keep, '\n', bytes - keep);
+        const size_t length = end ? (size_t)(end - content) - keep : 0;
+
+        if (!end || epoch_of(content + keep, length) > epoch) break;
+        keep += length + 1;
+    }
+    free(content);
+    DT_CHECK(keep == bytes || truncate(path, (off_t)keep) == 0, DT_ERR_IO, "%s: %s", path, strerror(errno));
+    return DT_OK;
+}
+
+static void add_number(cJSON *object, const char *name, double value, short_text digits)
+{
+    cJSON_AddRawToObject(object, name, isfinite(value) ? digits.s : "null");
+}
+
+static void add_exact(cJSON *object, const char *name, double value)
+{
+    add_number(object, name, value, text_double(value));
+}
+
+static void add_rounded(cJSON *object, const char *name, double value)
+{
+    short_text digits;
+
+    snprintf(digits.s, sizeof digits.s, "%.3f", value);
+    add_number(object, name, value, digits);
+}
+
+/* Malloced; NULL if memory is short. */
+static char *format_metrics(const metrics_line *line)
+{
+    cJSON *object = cJSON_CreateObject();
+
+    cJSON_AddNumberToObject(object, "epoch", line->epoch);
+    cJSON_AddNumberToObject(object, "step", (double)line->step);
+    add_number(object, "lr", line->lr, text_float((float)line->lr));
+    add_exact(object, "train_loss", line->train_loss);
+    add_exact(object, "train_accuracy", line->train_accuracy);
+    add_exact(object, "test_loss", line->test_loss);
+    add_exact(object, "test_accuracy", line->test_accuracy);
+    add_rounded(object, "images_per_s", line->images_per_s);
+    add_rounded(object, "seconds", line->seconds);
+    char *text = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    return text;
+}
+
+dt_status run_dir_append_metrics(const char *dir, const metrics_line *line)
+{
+    char path[PATH_BYTES];
+    struct stat before;
+
+    DT_TRY(run_dir_path(dir, METRICS, path));
+    char *text = format_metrics(line);
+    DT_CHECK(text, DT_ERR_MEMORY, "%s: no memory for a line", path);
+    const size_t length = strlen(text);
+    text[length] = '\n'; /* in place of the '\0': a line goes out in one write */
+
+    const int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0666);
+    int failed = fd < 0 || fstat(fd, &before) != 0 ? errno : 0;
+    if (!failed && write_synced(fd, text, length + 1) != 0) {
+        failed = errno;
+        const int cut = ftruncate(fd, before.st_size);
+        (void)cut; /* a piece that stays is cut on resume */
+    }
+    if (fd >= 0) close(fd);
+    cJSON_free(text);
+    DT_CHECK(!failed, DT_ERR_IO, "%s: %s", path, strerror(failed));
+    return DT_OK;
+}

@@ -1,0 +1,344 @@
+/*
+ * settings.c - the table of options: each option's name, field, range and help stand in one row, which serves the
+ *              command line, its --help, the range checks and config.json alike.
+ *
+ * Defaults are those of the library (dt_*_default), so the table has none.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(field) offsetof(settings, field)
+
+#define MODEL_OPTION .commands = FOR_TRAIN | FOR_INSPECT, .group = 1, .memory = FIXED
+#define TRAIN_OPTION .commands = FOR_TRAIN, .group = 3, .memory = FIXED
+#define RUN_OPTION   .commands = FOR_TRAIN, .group = 4
+#define ON_DATA      (FOR_TRAIN | FOR_EVAL | FOR_CAPTURE)
+#define ON_FILE      (FOR_EVAL | FOR_CAPTURE | FOR_INSPECT)
+#define ON_ALL       (ON_DATA | FOR_INSPECT | FOR_DATA)
+#define FLAG         .kind = KIND_FLAG, .flag_value = 1
+
+#define MAX_COUNT 1e9
+#define MAX_SEED  9007199254740992.0 /* 2^53 */
+
+const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
+static const char *const precision_words[] = { "f32", "mixed", NULL };
+static const char *const rule_words[] = { "ece284", "apot", "scream", "pact", "lsq", NULL };
+static const char *const optim_words[] = { "sgd", "adam", NULL };
+static const char *const schedule_words[] = { "constant", "cosine", "step", "exponential", NULL };
+
+/* clang-format off */
+const option_row option_rows[] = {
+    { "model", KIND_TEXT, AT(model.name), MODEL_OPTION, .unit = "NAME", .about = "Network: vgg16, or tiny for trials" },
+    { "recipe", KIND_TEXT, AT(recipe), MODEL_OPTION, .unit = "NAME",
+      .about = "Start from the published settings w4a4 or w4a2; the other options change single values of them" },
+    { "choke", KIND_INT, AT(model.choke), MODEL_OPTION, .unit = "N", .min = 0, .max = 512,
+      .about = "Channels of the chokepoint around features.27; 0 has none" },
+    { "skip-block", FLAG, .offset = AT(model.skip_block), MODEL_OPTION,
+      .about = "Put the skip block at features.20; its chokepoint has --choke channels" },
+    { "wbits", KIND_INT, AT(model.wbits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 8,
+      .special = "float", .special_value = DT_BITS_FLOAT, .about = "Bits of a weight" },
+    { "abits", KIND_INT, AT(model.abits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 8,
+      .special = "float", .special_value = DT_BITS_FLOAT, .about = "Bits of an activation" },
+    { "input-bits", KIND_INT, AT(model.input_bits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 8,
+      .special = "same", .special_value = 0,
+      .about = "Bits of the image, signed, with a fixed clip; 'same' quantizes it like any activation" },
+    { "quant-rule", KIND_WORD, AT(model.rule), MODEL_OPTION, .unit = "RULE", .words = rule_words,
+      .about = "How gradients treat the clip" },
+    { "per-channel", FLAG, .offset = AT(model.per_channel), MODEL_OPTION,
+      .about = "A weight clip for each filter, not one for the layer" },
+
+    { "dataset", KIND_TEXT, AT(dataset), ON_DATA, 2, FIXED, .unit = "NAME",
+      .about = "Dataset; 'detent data' lists them" },
+    { "data", KIND_TEXT, AT(data_dir), ON_DATA | FOR_DATA, 2, SAVED, .unit = "DIR",
+      .about = "Folder of the dataset's files, where they are not in its own folders" },
+    { "train-size", KIND_INT64, AT(train_size), FOR_TRAIN, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
+      .about = "Train on a balanced subset; 0 takes all" },
+    { "test-size", KIND_INT64, AT(test_size), ON_DATA, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
+      .about = "Evaluate on a balanced subset; 0 takes all" },
+
+    { "epochs", KIND_INT, AT(train.epochs), TRAIN_OPTION, .unit = "N", .min = 1, .max = 100000,
+      .about = "Passes over the training images" },
+    { "batch", KIND_INT, AT(train.batch), FOR_TRAIN | FOR_EVAL, 3, FIXED, .unit = "IMAGES", .min = 1, .max = 65536,
+      .about = "Images in one step" },
+    { "lr", KIND_FLOAT, AT(train.lr), TRAIN_OPTION, .unit = "RATE", .min = 1e-9, .max = 100,
+      .about = "Learning rate of the first epoch" },
+    { "momentum", KIND_FLOAT, AT(train.momentum), TRAIN_OPTION, .unit = "X", .min = 0, .max = 0.9999,
+      .about = "Momentum of sgd" },
+    { "weight-decay", KIND_FLOAT, AT(train.weight_decay), TRAIN_OPTION, .unit = "X", .min = 0, .max = 1,
+      .about = "Decay added to the gradient, per unit of weight" },
+    { "alpha-lr", KIND_FLOAT, AT(train.alpha_lr), TRAIN_OPTION, .unit = "FACTOR", .min = 0, .max = 1000,
+      .about = "Clips learn at FACTOR times the learning rate" },
+    { "alpha-decay", KIND_FLOAT, AT(train.alpha_decay), TRAIN_OPTION, .unit = "X", .min = 0, .max = 1,
+      .about = "Weight decay of the clips" },
+    { "optim", KIND_WORD, AT(train.optim), TRAIN_OPTION, .unit = "NAME", .words = optim_words, .about = "Optimiser" },
+    { "beta1", KIND_FLOAT, AT(train.beta1), TRAIN_OPTION, .unit = "X", .min = 0, .max = 0.9999,
+      .about = "Adam: memory of the gradient" },
+    { "beta2", KIND_FLOAT, AT(train.beta2), TRAIN_OPTION, .unit = "X", .min = 0, .max = 0.999999,
+      .about = "Adam: memory of the squared gradient" },
+    { "epsilon", KIND_FLOAT, AT(train.epsilon), TRAIN_OPTION, .unit = "X", .min = 1e-12, .max = 1,
+      .about = "Adam: added to the divisor" },
+    { "schedule", KIND_WORD, AT(train.schedule), TRAIN_OPTION, .unit = "NAME", .words = schedule_words,
+      .about = "How the learning rate falls, epoch by epoch; cosine ends at 0" },
+    { "step-epochs", KIND_PAIR, AT(train.step_epochs), TRAIN_OPTION, .unit = "A,B", .min = 0, .max = 100000,
+      .about = "Schedule step: epochs at whose begin the rate is multiplied by --gamma" },
+    { "gamma", KIND_FLOAT, AT(train.gamma), TRAIN_OPTION, .unit = "FACTOR", .min = 0, .max = 1,
+      .about = "Schedules step and exponential: the factor" },
+    { "label-smoothing", KIND_FLOAT, AT(train.label_smoothing), TRAIN_OPTION, .unit = "SHARE", .min = 0, .max = 0.9,
+      .about = "Share of the target given to all classes alike" },
+    { "crop", KIND_INT, AT(train.crop_pad), TRAIN_OPTION, .unit = "PIXELS", .min = 0, .max = 16,
+      .about = "Zero padding before a random crop to the old size; 0 does not crop" },
+    { "flip", FLAG, .offset = AT(train.flip), TRAIN_OPTION,
+      .about = "Mirror half of the images; the default except for digits (mnist, svhn)" },
+    { "no-flip", KIND_FLAG, AT(train.flip), FOR_TRAIN, 3, FORGOTTEN, .flag_value = 0, .about = "Mirror none" },
+
+    { "out", KIND_TEXT, AT(out), RUN_OPTION, .unit = "DIR", .about = "Run directory, made if missing (needed)" },
+    { "init", KIND_TEXT, AT(init), RUN_OPTION, .memory = SAVED, .unit = "FILE",
+      .about = "Checkpoint to take every parameter from whose name and shape fit" },
+    { "resume", FLAG, .offset = AT(resume), RUN_OPTION,
+      .about = "Go on from DIR/last.safetensors, with the options of that run; where there is no run yet, start it" },
+    { "force", FLAG, .offset = AT(force), RUN_OPTION, .about = "Replace the run in DIR" },
+    { "save-every", KIND_INT64, AT(save_every), RUN_OPTION, .memory = SAVED, .unit = "STEPS",
+      .min = 0, .max = MAX_COUNT, .about = "Save last.safetensors also every STEPS steps; 0 at epochs' ends only" },
+    { "eval-every", KIND_INT, AT(eval_every), RUN_OPTION, .memory = FIXED, .unit = "EPOCHS", .min = 1, .max = 100000,
+      .about = "Evaluate after every EPOCHS epochs, and after the last" },
+    { "report-every", KIND_INT, AT(report_every), RUN_OPTION, .memory = SAVED, .unit = "EPOCHS",
+      .min = 0, .max = 100000, .about = "Print the table of quantizers every EPOCHS epochs; 0 at the end only" },
+
+    { "checkpoint", KIND_TEXT, AT(checkpoint), ON_FILE, 5, .unit = "FILE", .about = "Trained network (.safetensors)" },
+    { "engine", KIND_TEXT, AT(engine), FOR_EVAL, 5, .unit = "NAME", .about = "What computes; there is grid" },
+    { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE, 5, .unit = "NAME",
+      .about = "Convolution, as 'detent inspect' names it: features.27; or 'all', with --check" },
+    { "index", KIND_TEXT, AT(index), FOR_CAPTURE, 5, .unit = "A:B", .about = "Test images A to B-1, counted from 0" },
+    { "out", KIND_TEXT, AT(out), FOR_CAPTURE, 5, .unit = "FILE", .about = "File to write (.safetensors)" },
+    { "check", FLAG, .offset = AT(check), .commands = FOR_CAPTURE, .group = 5,
+      .about = "Compare every psum with a sum in 64-bit integers; exit code 3 on a mismatch" },
+
+    { "device", KIND_WORD, AT(device), ON_DATA, 6, SAVED, .unit = "NAME", .words = device_words,
+      .about = "Where to compute; auto takes cuda if a device answers" },
+    { "gpu", KIND_INT, AT(gpu), ON_DATA, 6, SAVED, .unit = "N", .min = 0, .max = 1023, .about = "Which GPU" },
+    { "threads", KIND_INT, AT(threads), ON_DATA, 6, SAVED, .unit = "N", .min = 0, .max = 1024,
+      .about = "CPU threads; 0 leaves it to OpenMP. Results do not depend on it" },
+    { "precision", KIND_WORD, AT(precision), ON_DATA, 6, FIXED, .unit = "NAME", .words = precision_words,
+      .about = "Operands of backward convolutions: f32, or mixed for 16 bits. Forward is the same in both" },
+    { "seed", KIND_SEED, AT(seed), ON_DATA, 6, FIXED, .unit = "N", .min = 0, .max = MAX_SEED,
+      .about = "Makes every random number" },
+    { "no-graph", FLAG, .offset = AT(no_graph), .commands = FOR_TRAIN, .group = 6, .memory = SAVED,
+      .about = "Run each kernel by itself, for debugging; the results are the same bits" },
+
+    { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 7, .about = "Print errors only" },
+    { "json", FLAG, .offset = AT(json), .commands = FOR_EVAL | FOR_INSPECT | FOR_DATA, .group = 7,
+      .about = "Print JSON" },
+    { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL, .group = 7,
+      .about = "With an error, print where it came from" },
+};
+/* clang-format on */
+const int n_option_rows = sizeof option_rows / sizeof option_rows[0];
+
+dt_status settings_default(settings *out)
+{
+    dt_options device;
+
+    dt_options_default(&device);
+    *out = (settings){ .dataset = "cifar10",
+                       .precision = (int)device.precision,
+                       .seed = device.seed,
+                       .eval_every = 1,
+                       .engine = "grid",
+                       .index = "0:1" };
+    DT_TRY(dt_model_config_default("vgg16", &out->model));
+    dt_train_config_default(&out->train);
+    return DT_OK;
+}
+
+void settings_free(settings *s)
+{
+    cJSON_Delete(s->saved);
+    s->saved = NULL;
+}
+
+void option_range(const option_row *row, char *text, size_t bytes)
+{
+    int used = 0;
+
+    *text = '\0';
+    if (row->kind == KIND_WORD) {
+        for (int i = 0; row->words[i] && used < (int)bytes; i++) {
+            used += snprintf(text + used, bytes - (size_t)used, "%s%s", i ? ", " : "", row->words[i]);
+        }
+    } else if (row->kind != KIND_TEXT && row->kind != KIND_FLAG) {
+        used = snprintf(text, bytes, "%.16g..%.16g", row->min, row->max);
+        if (row->special) snprintf(text + used, bytes - (size_t)used, " or %s", row->special);
+    }
+}
+
+static dt_status refuse(const option_row *row, const char *text)
+{
+    char range[VALUE_BYTES];
+
+    option_range(row, range, sizeof range);
+    return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "--%s %s: expected %s%s", row->name, text, range,
+                    row->kind == KIND_PAIR ? " twice, as A,B" : "");
+}
+
+static int read_whole(const char *text, const option_row *row, int64_t *out)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    return errno == 0 && end != text && *end == '\0' && (double)*out >= row->min && (double)*out <= row->max;
+}
+
+static dt_status set_whole(const option_row *row, const char *text, void *field)
+{
+    int64_t value;
+
+    if (row->special && strcmp(text, row->special) == 0)
+        value = row->special_value;
+    else if (!read_whole(text, row, &value))
+        return refuse(row, text);
+
+    if (row->kind == KIND_INT)
+        *(int *)field = (int)value;
+    else if (row->kind == KIND_INT64)
+        *(int64_t *)field = value;
+    else
+        *(uint64_t *)field = (uint64_t)value;
+    return DT_OK;
+}
+
+static dt_status set_float(const option_row *row, const char *text, float *field)
+{
+    char *end;
+    const float value = strtof(text, &end);
+
+    /* in float: 0.9999 of the table and 0.9999f of the reader are one number */
+    if (end == text || *end != '\0' || !(value >= (float)row->min && value <= (float)row->max)) {
+        return refuse(row, text);
+    }
+    *field = value;
+    return DT_OK;
+}
+
+static dt_status set_pair(const option_row *row, const char *text, int *field)
+{
+    char first[VALUE_BYTES];
+    const char *comma = strchr(text, ',');
+    int64_t a, b;
+
+    if (!comma || comma - text >= VALUE_BYTES) return refuse(row, text);
+    snprintf(first, sizeof first, "%.*s", (int)(comma - text), text);
+    if (!read_whole(first, row, &a) || !read_whole(comma + 1, row, &b)) return refuse(row, text);
+    field[0] = (int)a;
+    field[1] = (int)b;
+    return DT_OK;
+}
+
+static dt_status set_word(const option_row *row, const char *text, int *field)
+{
+    for (int i = 0; row->words[i]; i++) {
+        if (strcmp(text, row->words[i]) != 0) continue;
+        *field = i;
+        return DT_OK;
+    }
+    return refuse(row, text);
+}
+
+dt_status option_set(const option_row *row, const char *text, settings *s)
+{
+    void *field = (char *)s + row->offset;
+
+    switch (row->kind) {
+    case KIND_INT:
+    case KIND_INT64:
+    case KIND_SEED: return set_whole(row, text, field);
+    case KIND_FLOAT: return set_float(row, text, field);
+    case KIND_PAIR: return set_pair(row, text, field);
+    case KIND_WORD: return set_word(row, text, field);
+    case KIND_TEXT: *(const char **)field = text; break;
+    case KIND_FLAG: *(int *)field = row->flag_value; break;
+    }
+    return DT_OK;
+}
+
+void option_format(const option_row *row, const settings *s, char *text, size_t bytes)
+{
+    const void *field = (const char *)s + row->offset;
+    const int *whole = field;        /* INT, PAIR, WORD, FLAG */
+    const char *const *word = field; /* TEXT */
+
+    switch (row->kind) {
+    case KIND_INT:
+        if (row->special && *whole == row->special_value)
+            snprintf(text, bytes, "%s", row->special);
+        else
+            snprintf(text, bytes, "%d", *whole);
+        break;
+    case KIND_INT64: snprintf(text, bytes, "%" PRId64, *(const int64_t *)field); break;
+    case KIND_SEED: snprintf(text, bytes, "%" PRIu64, *(const uint64_t *)field); break;
+    case KIND_FLOAT: snprintf(text, bytes, "%s", text_float(*(const float *)field).s); break;
+    case KIND_PAIR: snprintf(text, bytes, "%d,%d", whole[0], whole[1]); break;
+    case KIND_WORD: snprintf(text, bytes, "%s", row->words[*whole]); break;
+    case KIND_TEXT: snprintf(text, bytes, "%s", *word ? *word : ""); break;
+    case KIND_FLAG: snprintf(text, bytes, "%d", *whole != 0); break;
+    }
+}
+
+static cJSON *add_value(cJSON *object, const option_row *row, const settings *s)
+{
+    char text[PATH_BYTES];
+
+    option_format(row, s, text, sizeof text);
+    if (row->kind == KIND_FLAG) return cJSON_AddBoolToObject(object, row->name, text[0] == '1');
+    if (row->kind == KIND_TEXT && text[0] == '\0') return cJSON_AddNullToObject(object, row->name);
+    if (row->kind == KIND_TEXT || row->kind == KIND_WORD || row->kind == KIND_PAIR ||
+        (row->special && strcmp(text, row->special) == 0)) {
+        return cJSON_AddStringToObject(object, row->name, text);
+    }
+    return cJSON_AddRawToObject(object, row->name, text);
+}
+
+dt_status settings_to_json(const settings *s, cJSON **out)
+{
+    cJSON *object = cJSON_CreateObject();
+    int ok = object != NULL;
+
+    for (int i = 0; ok && i < n_option_rows; i++) {
+        if (option_rows[i].memory != FORGOTTEN) ok = add_value(object, &option_rows[i], s) != NULL;
+    }
+    if (!ok) cJSON_Delete(object);
+    DT_CHECK(ok, DT_ERR_MEMORY, "no memory for config.json");
+    *out = object;
+    return DT_OK;
+}
+
+static dt_status set_from_json(const option_row *row, const cJSON *item, settings *s)
+{
+    char text[VALUE_BYTES];
+
+    if (cJSON_IsNull(item) || cJSON_IsFalse(item)) {
+        const option_row empty = { .kind = row->kind, .offset = row->offset };
+        return option_set(&empty, NULL, s);
+    }
+    if (cJSON_IsNumber(item)) {
+        snprintf(text, sizeof text, "%.17g", item->valuedouble);
+        return option_set(row, text, s);
+    }
+    return option_set(row, cJSON_IsString(item) ? item->valuestring : "", s);
+}
+
+dt_status settings_from_json(const cJSON *options, settings *s)
+{
+    for (int i = 0; i < n_option_rows; i++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(options, option_rows[i].name);
+
+        if (option_rows[i].memory != FORGOTTEN && item) DT_TRY(set_from_json(&option_rows[i], item, s));
+    }
+    return DT_OK;
+}

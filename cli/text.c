@@ -1,0 +1,130 @@
+/*
+ * text.c - numbers and failures as people read them.
+ */
+#include "cli.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MESSAGE_BYTES = 1024 };
+
+short_text text_count(int64_t n)
+{
+    char digits[VALUE_BYTES];
+    const int n_digits = snprintf(digits, sizeof digits, "%" PRId64, n < 0 ? -n : n);
+    short_text out = { "" };
+    char *p = out.s;
+
+    if (n < 0) *p++ = '-';
+    for (int i = 0; i < n_digits; i++) {
+        if (i > 0 && (n_digits - i) % 3 == 0) *p++ = ',';
+        *p++ = digits[i];
+    }
+    return out;
+}
+
+short_text text_float(float value)
+{
+    short_text out = { "" };
+
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(out.s, sizeof out.s, "%.*g", digits, (double)value);
+        if (strtof(out.s, NULL) == value) break;
+    }
+    return out;
+}
+
+short_text text_double(double value)
+{
+    short_text out = { "" };
+
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(out.s, sizeof out.s, "%.*g", digits, value);
+        if (strtod(out.s, NULL) == value) break;
+    }
+    return out;
+}
+
+short_text text_seconds(double seconds)
+{
+    const int64_t all = seconds < 1e9 ? (int64_t)(seconds + 0.5) : 1000000000;
+    const int s = (int)(all % 60), m = (int)(all / 60 % 60);
+    const int64_t h = all / 3600;
+    short_text out;
+
+    if (h > 0)
+        snprintf(out.s, sizeof out.s, "%" PRId64 ":%02d:%02d", h, m, s);
+    else
+        snprintf(out.s, sizeof out.s, "%d:%02d", m, s);
+    return out;
+}
+
+short_text text_bytes(size_t bytes)
+{
+    short_text out;
+
+    snprintf(out.s, sizeof out.s, "%.40s MiB", text_count((int64_t)((bytes + (1u << 19)) >> 20)).s);
+    return out;
+}
+
+short_text text_precision(int wbits, int abits)
+{
+    short_text out;
+
+    if (wbits == DT_BITS_FLOAT && abits == DT_BITS_FLOAT)
+        snprintf(out.s, sizeof out.s, "float");
+    else
+        snprintf(out.s, sizeof out.s, "w%da%d", wbits, abits);
+    return out;
+}
+
+short_text text_model(const dt_model_config *cfg)
+{
+    short_text out;
+    int used = snprintf(out.s, sizeof out.s, "%s %s", cfg->name, text_precision(cfg->wbits, cfg->abits).s);
+
+    if (cfg->choke > 0 && used < VALUE_BYTES) {
+        used += snprintf(out.s + used, sizeof out.s - (size_t)used, " choke %d", cfg->choke);
+    }
+    if (cfg->skip_block && used < VALUE_BYTES) snprintf(out.s + used, sizeof out.s - (size_t)used, " skip block");
+    return out;
+}
+
+/* dt_last_error() is "file:line: NAME: message", then lines "  from file:line". */
+void failure_message(dt_status status, char *message, size_t bytes)
+{
+    const char *all = dt_last_error();
+    const char *name = strstr(all, dt_status_name(status));
+    const char *begin = name ? name + strlen(dt_status_name(status)) + strlen(": ") : all;
+    const char *trace = strstr(begin, "\n  from ");
+
+    snprintf(message, bytes, "%.*s", trace ? (int)(trace - begin) : (int)strlen(begin), begin);
+}
+
+int report_failure(const char *command_name, dt_status status, int verbose)
+{
+    const char *wanted = getenv("DETENT_TRACE");
+    char message[MESSAGE_BYTES];
+
+    failure_message(status, message, sizeof message);
+    if (verbose || (wanted && strcmp(wanted, "1") == 0)) snprintf(message, sizeof message, "%s", dt_last_error());
+    fprintf(stderr, "detent %s: %s\n", command_name, message);
+
+    if (status == DT_ERR_INTERRUPTED) return EXIT_INTERRUPTED;
+    if (status != DT_ERR_ARGUMENT) return EXIT_FAILED;
+    fprintf(stderr, "Try 'detent %s --help' for more information.\n", command_name);
+    return EXIT_BAD_USAGE;
+}
+
+dt_status print_json(cJSON *object)
+{
+    char *out = cJSON_Print(object);
+
+    cJSON_Delete(object);
+    DT_CHECK(out, DT_ERR_MEMORY, "no memory for the JSON");
+    puts(out);
+    cJSON_free(out);
+    return DT_OK;
+}

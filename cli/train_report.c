@@ -1,0 +1,133 @@
+/*
+ * train_report.c - what `detent train` prints: results on stdout, progress on stderr.
+ */
+#include "train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void report_begin(const run *r)
+{
+    const dt_model_config *cfg = dt_model_get_config(r->o.model);
+    dt_dataset_view train, test;
+
+    if (r->s->quiet) return;
+    dt_dataset_look(r->o.train_set, &train);
+    dt_dataset_look(r->o.test_set, &test);
+    printf("model      %s: %s parameters, %d quantized convolutions\n", text_model(cfg).s,
+           text_count(dt_model_count(r->o.model)).s, dt_model_n_layers(r->o.model));
+    printf("data       %s: %s training and %s test images, %dx%dx%d, %d classes\n", r->s->dataset,
+           text_count(train.n).s, text_count(test.n).s, train.height, train.width, train.channels, train.n_classes);
+    printf("device     %s: %s; %s\n", dt_context_backend(r->o.ctx), dt_context_device(r->o.ctx),
+           r->s->precision == DT_PRECISION_F32 ? "f32" : "mixed precision");
+}
+
+void report_position(const run *r)
+{
+    const dt_trainer *t = r->o.trainer;
+    const dt_train_config *cfg = &r->s->train;
+
+    if (r->s->quiet) return;
+    printf("training   %d epochs of %s steps, batch %d, %s, lr %g, crop %d, %s, %s\n", cfg->epochs,
+           text_count(dt_trainer_steps_per_epoch(t)).s, cfg->batch, cfg->optim == DT_OPTIM_SGD ? "sgd" : "adam",
+           (double)cfg->lr, cfg->crop_pad, cfg->flip ? "flip" : "no flip", text_bytes(dt_trainer_bytes(t)).s);
+    if (dt_trainer_steps_done(t) > 0) {
+        printf("resumed    after step %s, epoch %d\n", text_count(dt_trainer_steps_done(t)).s, dt_trainer_epoch(t));
+    } else if (r->s->resume) {
+        printf("resumed    at the begin: nothing was saved yet\n");
+    }
+}
+
+dt_status report_progress(run *r)
+{
+    const dt_trainer *t = r->o.trainer;
+    const int64_t per_epoch = dt_trainer_steps_per_epoch(t), done = dt_trainer_steps_done(t);
+    const int64_t in_epoch = (done - 1) % per_epoch + 1; /* called after a step */
+    const double now = clock_seconds();
+    const double steps_left = (double)(per_epoch * r->s->train.epochs - done);
+    char what[VALUE_BYTES];
+    dt_metrics m;
+
+    DT_TRY(dt_trainer_metrics(r->o.trainer, &m));
+    snprintf(what, sizeof what, "epoch %d/%d", r->state.epochs_ended + 1, r->s->train.epochs);
+    const progress_view view = { .what = what,
+                                 .done = in_epoch,
+                                 .total = per_epoch,
+                                 .images_per_s = (double)r->epoch_images / (now - r->epoch_begin),
+                                 .loss = m.loss,
+                                 .accuracy = m.accuracy,
+                                 .seconds_left = (now - r->run_begin) / (double)(done - r->first_step) * steps_left };
+    progress_show(&r->bar, &view);
+    return DT_OK;
+}
+
+void report_epoch(const run *r, const metrics_line *line, int best)
+{
+    if (r->s->quiet) return;
+    printf("epoch %*d/%d  train %.4f %5.2f %%", r->s->train.epochs < 100 ? 2 : 3, line->epoch, r->s->train.epochs,
+           line->train_loss, 100.0 * line->train_accuracy);
+    if (!isnan(line->test_loss)) printf("  test %.4f %5.2f %%", line->test_loss, 100.0 * line->test_accuracy);
+    printf("  lr %.3g", line->lr);
+    if (!isnan(line->seconds)) {
+        printf("  %s images/s  %s", text_count((int64_t)(line->images_per_s + 0.5)).s, text_seconds(line->seconds).s);
+    }
+    printf("%s\n", best ? "  best" : "");
+}
+
+static void print_quantizers(const dt_quant_report *q, int n)
+{
+    printf("  %-16s %10s %10s %12s\n", "quantizer", "alpha", "clipped", "d alpha");
+    for (int i = 0; i < n; i++) {
+        printf("  %-16s %10.4f %8.3f %% %12.3e%s\n", q[i].name, (double)q[i].alpha, 100.0 * q[i].clip_rate,
+               q[i].d_alpha, q[i].fixed ? "  fixed" : "");
+    }
+}
+
+static int is_stuck(const dt_quant_report *q)
+{
+    return q->d_alpha == 0.0 && !q->fixed;
+}
+
+/* The first quantizer's input is the image: normalised pixels reach about 2, and a new clip stands at 8. */
+static void warn_of_stuck(const dt_quant_report *q, int n)
+{
+    int n_inner = 0;
+
+    if (n > 0 && is_stuck(&q[0])) {
+        printf(
+            "warning: %s: no pixel reaches the clip, so alpha gets no gradient and the image keeps only a few of its "
+            "levels; train with --input-bits 8\n",
+            q[0].name);
+    }
+    for (int i = 1; i < n; i++) {
+        if (is_stuck(&q[i])) printf("%s %s", n_inner++ ? "" : "warning:", q[i].name);
+    }
+    if (n_inner > 0) {
+        printf(": nothing reaches the clip, so alpha gets no gradient and part of the codes is never used; "
+               "--quant-rule scream learns from inside the clip\n");
+    }
+}
+
+dt_status report_quantizers(const run *r)
+{
+    const int n = dt_trainer_n_quantizers(r->o.trainer);
+
+    if (r->s->quiet || n == 0) return DT_OK;
+    dt_quant_report *q = calloc((size_t)n, sizeof *q);
+    DT_CHECK(q, DT_ERR_MEMORY, "no memory for a report of %d quantizers", n);
+    const dt_status status = dt_trainer_report(r->o.trainer, q);
+    if (status == DT_OK) {
+        print_quantizers(q, n);
+        warn_of_stuck(q, n);
+    }
+    free(q);
+    return status;
+}
+
+void report_end(const run *r)
+{
+    if (r->s->quiet) return;
+    printf("complete   %d epochs; best test accuracy %.2f %% after epoch %d, in %s/best.safetensors\n",
+           r->state.epochs_ended, 100.0 * r->state.best_accuracy, r->state.best_epoch, r->s->out);
+}

@@ -1,0 +1,210 @@
+#!/bin/sh
+# test_cli.sh - the program as its users meet it: exit codes, messages, and a tiny run from train to inspect.
+#
+# usage: test_cli.sh PATH_OF_DETENT.  Prints "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
+set -u
+
+detent=${1:?usage: test_cli.sh PATH_OF_DETENT}
+case $detent in /*) ;; *) detent=$PWD/$detent ;; esac
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+cd "$work" || exit 1
+
+n=0
+n_failed=0
+tiny="--model tiny --dataset synthetic --train-size 60 --test-size 40 --batch 16 --threads 1 --device cpu"
+
+ok()
+{
+    n=$((n + 1))
+    echo "ok $n - $1"
+}
+
+not_ok()
+{
+    n=$((n + 1))
+    n_failed=$((n_failed + 1))
+    echo "not ok $n - $1"
+    sed 's/^/#   /' out err
+}
+
+# expect WHAT CODE ARGUMENTS...: runs detent and compares its exit code; leaves its output in `out` and `err`.
+expect()
+{
+    what=$1
+    code=$2
+    shift 2
+    "$detent" "$@" >out 2>err
+    got=$?
+    if [ $got -eq "$code" ]; then ok "$what"; else not_ok "$what: exit code $got, expected $code"; fi
+}
+
+# has FILE PATTERN: the last command wrote that.
+has()
+{
+    if grep -q -e "$2" "$1"; then ok "... says '$2'"; else not_ok "... does not say '$2'"; fi
+}
+
+# is WHAT CONDITION...: a test(1) that must hold.
+is()
+{
+    what=$1
+    shift
+    if [ "$@" ]; then ok "$what"; else not_ok "$what"; fi
+}
+
+json()
+{
+    if ! command -v python3 >/dev/null; then
+        n=$((n + 1))
+        echo "ok $n - $1 # SKIP no python3 to parse JSON with"
+    elif python3 -m json.tool "$2" >/dev/null 2>&1; then
+        ok "$1"
+    else
+        not_ok "$1"
+    fi
+}
+
+# ---- usage
+
+expect "no command is wrong usage" 2
+has err "Usage: detent COMMAND"
+expect "--help" 0 --help
+has out "capture"
+expect "--version" 0 --version
+has out "^detent [0-9]"
+expect "an unknown command" 2 tarin
+has err "there is no command 'tarin'; there are train eval capture inspect data"
+for command in train eval capture inspect data; do
+    expect "$command --help" 0 $command --help
+    has out "Usage: detent $command"
+    expect "$command with an unknown option" 2 $command --frobnicate
+    has err "detent $command --help"
+done
+expect "a stray word" 2 data cifar10
+has err "what is 'cifar10'"
+
+expect "wbits out of range" 2 train --wbits 9
+has err "^detent train: --wbits 9: expected 2..8 or float$"
+expect "a number with something behind it" 2 train --epochs 3x
+has err "^detent train: --epochs 3x: expected 1..100000$"
+expect "lr not a number" 2 train --lr nan
+has err "^detent train: --lr nan: expected"
+expect "an unknown word" 2 train --schedule linear
+has err "expected constant, cosine, step, exponential"
+expect "half a pair" 2 train --step-epochs 150
+has err "expected 0..100000 twice, as A,B"
+expect "an unknown model" 2 train --model vgg99 --out run
+has err "vgg99.*vgg16"
+expect "an unknown dataset" 2 train --model tiny --dataset cifar11 --out run
+has err "cifar11.*cifar10.*synthetic"
+expect "an unknown recipe" 2 train --recipe w3a3 --out run
+has err "w3a3.*w4a4"
+expect "train without --out" 2 train $tiny
+has err "^detent train: --out is needed"
+has err "^Try 'detent train --help'"
+expect "train on a dataset that is not there" 1 train --dataset cifar10 --data "$work/nowhere" --out run
+has err "^detent train: .*nowhere"
+is "a refused training leaves no directory" ! -e run
+expect "eval without a checkpoint" 2 eval --dataset synthetic
+has err "^detent eval: --checkpoint is needed"
+expect "eval of a file that is not there" 1 eval --checkpoint nowhere.safetensors --dataset synthetic
+has err "nowhere.safetensors"
+expect "an engine that does not exist yet" 2 eval --checkpoint x --engine program
+has err "engine 'program' is not built yet; available: grid"
+DETENT_TRACE=1 expect "a trace on request" 1 eval --checkpoint nowhere.safetensors --dataset synthetic
+has err "  from .*session.c:"
+
+# ---- train
+
+expect "train an epoch" 0 train $tiny --epochs 1 --out a/run
+has out "^model      tiny w4a4: .* parameters, 2 quantized convolutions"
+has out "^data       synthetic: 60 training and 40 test images, 32x32x3, 10 classes"
+has out "^epoch  1/1  train .* test .* best$"
+has out "features.4 .*e[-+]"
+for file in config.json metrics.jsonl last.safetensors best.safetensors; do is "$file is there" -s a/run/$file; done
+is "nothing else is there" "$(ls a/run | wc -l)" -eq 4
+is "metrics.jsonl has a line an epoch" "$(wc -l <a/run/metrics.jsonl)" -eq 1
+json "config.json is JSON" a/run/config.json
+json "metrics.jsonl is JSON" a/run/metrics.jsonl
+
+expect "a directory with a run in it is refused" 2 train $tiny --epochs 1 --out a/run
+has err "a/run has a run in it: go on with --resume, replace it with --force"
+expect "a complete run is not repeated" 0 train --resume --out a/run
+has out "^complete   1 epochs; best test accuracy"
+expect "--resume and --force are not both meant" 2 train $tiny --epochs 1 --resume --force --out a/run
+expect "--force replaces it" 0 train $tiny --epochs 2 --eval-every 2 --quiet --force --out a/run
+is "--quiet is quiet" ! -s out
+is "metrics.jsonl is new" "$(wc -l <a/run/metrics.jsonl)" -eq 2
+is "without evaluation there are nulls" "$(grep -c '"test_loss":null' a/run/metrics.jsonl)" -eq 1
+expect "another learning rate is not the same run" 2 train --resume --out a/run --lr 0.5
+has err "^detent train: --lr is '0.5', but the run in a/run has '0.01'"
+expect "the same options and other threads are" 0 train $tiny --threads 2 --epochs 2 --eval-every 2 --resume --out a/run
+
+expect "--resume where nothing is starts the run" 0 train $tiny --epochs 1 --resume --out b
+expect "--init takes what fits" 0 train $tiny --epochs 1 --init a/run/last.safetensors --out c
+has out "copied [0-9]* of [0-9]* parameters"
+expect "the recipe is the base, whatever the order" 0 train --lr 0.002 --recipe w4a2 $tiny --choke 0 --epochs 1 --out d
+has out "^model      tiny w4a2:"
+is "... and --lr counts" "$(grep -c '"lr":.*0.002,' d/config.json)" -eq 1
+expect "--init of a file that is not there" 1 train $tiny --epochs 1 --init nowhere.safetensors --out e
+is "... leaves no directory" ! -e e
+
+mkdir full
+ln -s /dev/full full/metrics.jsonl
+expect "a full disk under metrics.jsonl" 1 train $tiny --epochs 1 --save-every 1 --out full
+has err "metrics.jsonl: No space left on device"
+expect "... leaves the checkpoint whole" 0 inspect --checkpoint full/last.safetensors
+rm full/metrics.jsonl
+expect "... and the run goes on" 0 train --resume --out full
+is "... with its line" "$(wc -l <full/metrics.jsonl)" -eq 1
+
+# ---- eval, capture, inspect, data
+
+F=a/run/last.safetensors
+expect "eval" 0 eval --checkpoint $F --dataset synthetic --test-size 40 --device cpu
+has out "^accuracy "
+expect "eval --json" 0 eval --checkpoint $F --dataset synthetic --test-size 40 --batch 16 --device cpu --json
+json "... is JSON" out
+accuracy=$(sed -n 's/.*"accuracy":[[:space:]]*\([0-9.]*\).*/\1/p' out)
+is "... and equals the last line of metrics.jsonl" "$(tail -n 1 a/run/metrics.jsonl |
+    grep -c "\"test_accuracy\":$accuracy[,0-9]")" -eq 1
+"$detent" eval --checkpoint $F --dataset synthetic --device cpu >/dev/full 2>err
+is "results that cannot be written are a failure" $? -eq 1
+
+expect "capture --check" 0 capture --checkpoint $F --dataset synthetic --index 3:10 --layer features.4 \
+    --out cap.safetensors --check --device cpu
+has out "^features.4: 14,336 psums, 0 mismatches with the integer oracle"
+is "the capture is there" -s cap.safetensors
+expect "capture --layer all --check" 0 capture --checkpoint $F --dataset synthetic --index 0:70 --layer all --check \
+    --device cpu
+has out "^all .* 0$"
+expect "capture of no images" 2 capture --checkpoint $F --dataset synthetic --index 5:5 --layer features.4 --check
+has err "^detent capture: --index 5:5: expected A:B with 0 <= A < B <= 2000"
+expect "capture past the end" 2 capture --checkpoint $F --dataset synthetic --index 0:2001 --layer features.4 --check
+expect "capture of an unknown layer" 2 capture --checkpoint $F --dataset synthetic --layer features.5 --check
+has err "features.5.*there are features.0 features.4, or all"
+expect "capture to nowhere" 2 capture --checkpoint $F --dataset synthetic --layer features.4
+has err "out FILE or --check is needed"
+
+expect "inspect" 0 inspect --checkpoint $F
+has out "^features.4.weight  *8x3x3x8  *576  weight"
+expect "inspect --json" 0 inspect --checkpoint $F --json
+json "... is JSON" out
+expect "inspect a model by its options" 0 inspect --model vgg16 --choke 16 --wbits 4 --abits 2
+has out "^vgg16 w4a2 choke 16: 8,936,682 parameters"
+has out "^features.27 .* 144 .* 3,024 .* f32 .* 36,864$"
+head -c 1000 $F >cut.safetensors
+expect "inspect a file cut short" 1 inspect --checkpoint cut.safetensors
+has err "cut.safetensors"
+
+expect "data" 0 data
+has out "^cifar10: "
+expect "data --json" 0 data --json
+json "... is JSON" out
+expect "data --data" 0 data --data "$work"
+has out "missing: "
+
+echo "1..$n"
+[ $n_failed -eq 0 ]
