@@ -26,7 +26,8 @@ typedef struct {
     dt_tensor *out;
     void *aux; /* op-owned bytes from forward to backward (batch statistics, probabilities) */
     size_t aux_bytes;
-    void *plan; /* kernel-owned: cuDNN plans, oneDNN primitives */
+    unsigned fresh; /* bit k: in[k]->grad holds nothing yet when backward runs; this node is the first to add to it */
+    void *plan;     /* kernel-owned: cuDNN plans, oneDNN primitives */
 } dt_node;
 
 /* Declared by layers/<stem>.c or quant/<stem>.c: facts that no backend may disagree on. */
@@ -49,15 +50,19 @@ typedef struct {
     size_t scratch_bytes;
     dt_step *step; /* in device memory */
     dt_precision precision;
+    int training; /* in prepare: 1 if backward will run */
 } dt_exec;
 
 /* Supplied by a backend. forward OVERWRITES out and, if it is a grid tensor that owns its scale, out->scale.
- * backward ADDS into in[i]->grad wherever that is not NULL. */
+ * backward ADDS into in[k]->grad wherever that is not NULL; where that is fresh, the tape clears it before. A kernel
+ * for which clearing and adding costs too much sets bit k of overwrites, and then writes a fresh in[k]->grad instead.
+ */
 typedef struct {
     dt_status (*prepare)(dt_node *node, const dt_exec *ex, size_t *scratch_bytes); /* may be NULL; at compile */
     dt_status (*forward)(const dt_node *node, const dt_exec *ex);
     dt_status (*backward)(const dt_node *node, const dt_exec *ex); /* NULL where op.no_grad */
     void (*release)(dt_node *node);                                /* may be NULL; frees node->plan */
+    unsigned overwrites;
 } dt_kernel;
 
 extern const dt_op *const dt_ops[DT_OP_COUNT];

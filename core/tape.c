@@ -19,9 +19,8 @@ typedef struct {
     dt_tensor out;
     char name[64];
     int owns_scale;
-    int keep;       /* out must survive the run */
-    int backward;   /* the loss depends on out, and out on something trained */
-    unsigned clear; /* bit k: backward of this node is the first to add into in[k]->grad */
+    int keep;     /* out must survive the run */
+    int backward; /* the loss depends on out, and out on something trained */
 } tape_entry;
 
 /* Which pointer a planned buffer is for. */
@@ -226,7 +225,7 @@ static void entry_lifetimes(dt_tape *tape, int i, dt_buffer *buffer)
     dt_node *first_adder = &tape->entry[user]->node;
     for (int k = 0; k < first_adder->n_in; k++) {
         if (first_adder->in[k] != &e->out) continue;
-        tape->entry[user]->clear |= 1u << k;
+        first_adder->fresh |= 1u << k;
         break;
     }
 }
@@ -251,6 +250,7 @@ static dt_status tape_plan(dt_tape *tape)
 static dt_status tape_prepare(dt_tape *tape)
 {
     dt_exec ex = dt_context_exec(tape->ctx);
+    ex.training = tape->training;
     for (int i = 0; i < tape->n; i++) {
         dt_node *node = &tape->entry[i]->node;
         const dt_kernel *kernel = tape_kernel(tape, node);
@@ -325,12 +325,13 @@ static dt_status run_backward(dt_tape *tape, const dt_exec *ex, dt_node_hook hoo
     for (int i = tape->n - 1; i >= 0; i--) {
         const tape_entry *e = tape->entry[i];
         if (!e->backward) continue;
+        const dt_kernel *kernel = tape_kernel(tape, &e->node);
         for (int k = 0; k < e->node.n_in; k++) {
             const dt_tensor *in = e->node.in[k];
-            if (!(e->clear & 1u << k)) continue;
+            if (!(e->node.fresh & ~kernel->overwrites & 1u << k)) continue;
             DT_TRY(dt_device_zero(tape->ctx, in->grad, (size_t)dt_count(&in->shape) * sizeof(float)));
         }
-        DT_TRY(tape_kernel(tape, &e->node)->backward(&e->node, ex));
+        DT_TRY(kernel->backward(&e->node, ex));
         if (hook) DT_TRY(hook(user, &e->node));
     }
     return DT_OK;

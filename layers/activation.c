@@ -53,9 +53,13 @@ static dt_status relu_backward(const dt_node *node, const dt_exec *ex)
     (void)ex;
     if (!dx) return DT_OK;
 
+    const int fresh = node->fresh & 1u;
 #pragma omp parallel for simd
-    for (int64_t i = 0; i < count; i++) dx[i] += y[i] > 0.0f ? dy[i] : 0.0f;
+    for (int64_t i = 0; i < count; i++) {
+        const float passed = y[i] > 0.0f ? dy[i] : 0.0f;
+        dx[i] = fresh ? passed : dx[i] + passed;
+    }
     return DT_OK;
 }
 
-const dt_kernel dt_cpu_relu = { .forward = relu_forward, .backward = relu_backward };
+const dt_kernel dt_cpu_relu = { .forward = relu_forward, .backward = relu_backward, .overwrites = 1u };

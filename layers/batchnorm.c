@@ -198,13 +198,16 @@ static void take_slopes(const dt_node *node, const double *sums, slope_arrays ou
     }
 }
 
-static void slope_row(const float *restrict q, const float *restrict dy, slope_arrays k, int64_t channels,
+static void slope_row(const float *restrict q, const float *restrict dy, slope_arrays k, int64_t channels, int fresh,
                       float *restrict dx)
 {
     const float *restrict a = k.a, *restrict mean_dy = k.mean_dy, *restrict centre = k.centre,
                           *restrict slope = k.slope;
 
-    for (int64_t c = 0; c < channels; c++) dx[c] += a[c] * (dy[c] - mean_dy[c] - (q[c] - centre[c]) * slope[c]);
+    for (int64_t c = 0; c < channels; c++) {
+        const float g = a[c] * (dy[c] - mean_dy[c] - (q[c] - centre[c]) * slope[c]);
+        dx[c] = fresh ? g : dx[c] + g;
+    }
 }
 
 static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
@@ -220,9 +223,10 @@ static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
     column_sums(dy, q, rows, channels, sums);
     take_slopes(node, sums, k);
     if (!dx) return DT_OK;
+    const int fresh = node->fresh & 1u << X;
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
-        slope_row(q + r * channels, dy + r * channels, k, channels, dx + r * channels);
+        slope_row(q + r * channels, dy + r * channels, k, channels, fresh, dx + r * channels);
     }
     return DT_OK;
 }
@@ -231,4 +235,5 @@ const dt_kernel dt_cpu_batchnorm = {
     .prepare = batchnorm_prepare,
     .forward = batchnorm_forward,
     .backward = batchnorm_backward,
+    .overwrites = 1u << X,
 };

@@ -188,4 +188,4 @@ static dt_status conv_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-const dt_kernel dt_cpu_conv = { conv_prepare, conv_forward, conv_backward, NULL };
+const dt_kernel dt_cpu_conv = { .prepare = conv_prepare, .forward = conv_forward, .backward = conv_backward };

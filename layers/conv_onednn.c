@@ -5,7 +5,7 @@
  * saturating (VNNI); else in f32, which is exact below 2^24 and refused above. Backward is f32, or in mixed precision
  * bf16 operands with f32 sums. Activations keep their N,H,W,C layout; filters are copied to the layout oneDNN prefers.
  *
- * Scratch: [real w or nothing][gradient before it is added][copies of the operands][result][oneDNN's own].
+ * Scratch: [real w][gradient before it is added][dy in backward's type][copies of operands][result][oneDNN's own].
  * Tests: tests/test_conv.c.
  */
 #include "conv.h"
@@ -26,20 +26,24 @@ typedef struct {
 
 typedef struct {
     direction forward, backward_x, backward_w;
+    dt_dnnl_call copy_dy;  /* once for both backward directions; primitive NULL: dy is read where it lies */
+    size_t front_bytes[3]; /* scratch of backward: real w, gradient before it is added, dy */
 } conv_plan;
 
 typedef struct {
     dnnl_memory_desc_t x, w, y; /* f32, as detent keeps them */
+    dnnl_memory_desc_t dy;      /* as y, in backward's type */
     dnnl_dims_t stride, pad_front, pad_back;
 } conv_layout;
 
-static dt_status layout_of(const dt_conv_shape *s, conv_layout *out)
+static dt_status layout_of(const dt_conv_shape *s, dnnl_data_type_t backward_type, conv_layout *out)
 {
     const dnnl_dims_t x = { s->N, s->C, s->H, s->W }, w = { s->K, s->C, s->R, s->S }, y = { s->N, s->K, s->P, s->Q };
 
     DT_DNNL(dnnl_memory_desc_init_by_tag(&out->x, 4, x, dnnl_f32, dnnl_nhwc));
     DT_DNNL(dnnl_memory_desc_init_by_tag(&out->w, 4, w, dnnl_f32, dnnl_ohwi));
     DT_DNNL(dnnl_memory_desc_init_by_tag(&out->y, 4, y, dnnl_f32, dnnl_nhwc));
+    DT_DNNL(dnnl_memory_desc_init_by_tag(&out->dy, 4, y, backward_type, dnnl_nhwc));
     out->stride[0] = out->stride[1] = s->stride;
     out->pad_front[0] = out->pad_front[1] = s->pad;
     out->pad_back[0] = (s->P - 1) * s->stride + s->R - s->H - s->pad;
@@ -160,22 +164,22 @@ static dt_status hint_create(const dnnl_memory_desc_t *x, const dnnl_memory_desc
     return DT_OK;
 }
 
-static dt_status backward_x_create(const conv_layout *l, dnnl_data_type_t type, direction *out)
+static dt_status backward_x_create(const conv_layout *l, direction *out)
 {
-    dnnl_memory_desc_t x, w, dy;
+    const dnnl_data_type_t type = l->dy.data_type;
+    dnnl_memory_desc_t x, w;
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t hint = NULL;
 
     DT_TRY(retyped(&l->x, type, dnnl_nhwc, &x));
     DT_TRY(retyped(&l->w, type, dnnl_format_tag_any, &w));
-    DT_TRY(retyped(&l->y, type, dnnl_nhwc, &dy));
-    DT_TRY(hint_create(&x, &w, &dy, l, &hint));
+    DT_TRY(hint_create(&x, &w, &l->dy, l, &hint));
     const direction_args args = { { DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_SRC },
                                   { dnnl_query_diff_dst_md, dnnl_query_weights_md, dnnl_query_diff_src_md },
-                                  { l->y, l->w, l->x } };
+                                  { l->dy, l->w, l->x } };
     dt_status status = DT_OK;
-    if (dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &l->x, &w, &dy, l->stride, l->pad_front,
-                                                 l->pad_back) != dnnl_success) {
+    if (dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &l->x, &w, &l->dy, l->stride,
+                                                 l->pad_front, l->pad_back) != dnnl_success) {
         status = dt_raise(DT_ERR_DEVICE, __FILE__, __LINE__, "oneDNN refuses a backward-data convolution");
     }
     if (status == DT_OK) status = direction_create(out, &op, hint, &args);
@@ -183,22 +187,22 @@ static dt_status backward_x_create(const conv_layout *l, dnnl_data_type_t type, 
     return status;
 }
 
-static dt_status backward_w_create(const conv_layout *l, dnnl_data_type_t type, direction *out)
+static dt_status backward_w_create(const conv_layout *l, direction *out)
 {
-    dnnl_memory_desc_t x, dw, w, dy;
+    const dnnl_data_type_t type = l->dy.data_type;
+    dnnl_memory_desc_t x, dw, w;
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t hint = NULL;
 
     DT_TRY(retyped(&l->x, type, dnnl_nhwc, &x));
     DT_TRY(retyped(&l->w, dnnl_f32, dnnl_format_tag_any, &dw));
     DT_TRY(retyped(&l->w, type, dnnl_format_tag_any, &w));
-    DT_TRY(retyped(&l->y, type, dnnl_nhwc, &dy));
-    DT_TRY(hint_create(&x, &w, &dy, l, &hint));
+    DT_TRY(hint_create(&x, &w, &l->dy, l, &hint));
     const direction_args args = { { DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS },
                                   { dnnl_query_src_md, dnnl_query_diff_dst_md, dnnl_query_diff_weights_md },
-                                  { l->x, l->y, l->w } };
+                                  { l->x, l->dy, l->w } };
     dt_status status = DT_OK;
-    if (dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &x, &dw, NULL, &dy, l->stride,
+    if (dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &x, &dw, NULL, &l->dy, l->stride,
                                                     l->pad_front, l->pad_back) != dnnl_success) {
         status = dt_raise(DT_ERR_DEVICE, __FILE__, __LINE__, "oneDNN refuses a backward-weights convolution");
     }
@@ -233,14 +237,6 @@ static size_t largest(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* bytes of the first two regions of backward's scratch: real w, and the gradient before it is added */
-static size_t backward_front(const dt_conv_shape *s)
-{
-    const size_t x_bytes = (size_t)(s->N * s->H * s->W * s->C) * sizeof(float);
-    const size_t w_bytes = (size_t)(s->K * s->terms) * sizeof(float);
-    return padded(w_bytes) + padded(largest(x_bytes, w_bytes));
-}
-
 static void conv_release(dt_node *node)
 {
     conv_plan *plan = node->plan;
@@ -248,28 +244,45 @@ static void conv_release(dt_node *node)
     direction_destroy(&plan->forward);
     direction_destroy(&plan->backward_x);
     direction_destroy(&plan->backward_w);
+    dt_dnnl_call_destroy(&plan->copy_dy);
     free(plan);
     node->plan = NULL;
+}
+
+static size_t front_bytes(const conv_plan *plan)
+{
+    return plan->front_bytes[0] + plan->front_bytes[1] + plan->front_bytes[2];
+}
+
+static dt_status backward_prepare(const dt_node *node, const conv_layout *l, conv_plan *plan)
+{
+    const size_t x_bytes = dt_tensor_bytes(node->in[0]), w_bytes = dt_tensor_bytes(node->in[1]);
+
+    if (node->in[0]->wants_grad) DT_TRY(backward_x_create(l, &plan->backward_x));
+    if (node->in[1]->wants_grad) DT_TRY(backward_w_create(l, &plan->backward_w));
+    plan->front_bytes[0] = padded(w_bytes);
+    plan->front_bytes[1] = padded(largest(x_bytes, w_bytes));
+    if (dnnl_memory_desc_equal(&l->y, &l->dy)) return DT_OK;
+    plan->front_bytes[2] = padded(dnnl_memory_desc_get_size(&l->dy));
+    return dt_dnnl_reorder_create(&l->y, &l->dy, &plan->copy_dy);
 }
 
 static dt_status conv_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
     const int mixed = ex->precision == DT_PRECISION_MIXED && dt_onednn_has_bf16();
-    const dnnl_data_type_t backward_type = mixed ? dnnl_bf16 : dnnl_f32;
     conv_layout layout;
     dnnl_data_type_t x_type, w_type;
     conv_plan *plan = calloc(1, sizeof *plan);
 
     DT_CHECK(plan, DT_ERR_MEMORY, "no memory for a plan");
     node->plan = plan;
-    DT_TRY(layout_of(&s, &layout));
+    DT_TRY(layout_of(&s, mixed ? dnnl_bf16 : dnnl_f32, &layout));
     DT_TRY(forward_types(node, &x_type, &w_type));
     DT_TRY(forward_create(&layout, x_type, w_type, &plan->forward));
-    if (node->in[0]->wants_grad) DT_TRY(backward_x_create(&layout, backward_type, &plan->backward_x));
-    if (node->in[1]->wants_grad) DT_TRY(backward_w_create(&layout, backward_type, &plan->backward_w));
+    if (ex->training) DT_TRY(backward_prepare(node, &layout, plan));
     const size_t backward = largest(direction_bytes(&plan->backward_x), direction_bytes(&plan->backward_w));
-    *scratch_bytes = largest(direction_bytes(&plan->forward), backward_front(&s) + backward);
+    *scratch_bytes = largest(direction_bytes(&plan->forward), front_bytes(plan) + backward);
     return DT_OK;
 }
 
@@ -292,30 +305,41 @@ static void real_filters(const dt_tensor *w, int64_t K, int64_t terms, float *re
     }
 }
 
-static void add_scaled(float *sum, const float *part, float scale, int64_t n)
+static void add_scaled(float *sum, int fresh, const float *part, float scale, int64_t n)
 {
 #pragma omp parallel for
-    for (int64_t i = 0; i < n; i++) sum[i] += scale * part[i];
+    for (int64_t i = 0; i < n; i++) sum[i] = fresh ? scale * part[i] : sum[i] + scale * part[i];
 }
 
 static dt_status conv_backward(const dt_node *node, const dt_exec *ex)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
-    conv_plan *plan = node->plan;
     const dt_tensor *x = node->in[0], *w = node->in[1];
-    float *real_w = ex->scratch, *part = real_w + padded((size_t)(s.K * s.terms) * sizeof(float)) / sizeof(float);
-    char *scratch = (char *)ex->scratch + backward_front(&s);
+    const int x_fresh = node->fresh & 1u, w_fresh = (node->fresh & 2u) != 0;
+    conv_plan *plan = node->plan;
+    float *real_w = ex->scratch, *part = (float *)((char *)ex->scratch + plan->front_bytes[0]);
+    char *scratch = (char *)ex->scratch + front_bytes(plan);
+    void *dy = node->out->grad;
 
+    if (plan->copy_dy.primitive) {
+        dy = (char *)part + plan->front_bytes[1];
+        DT_TRY(dt_dnnl_call_run(&plan->copy_dy, (void *[]){ node->out->grad, dy }));
+    }
     if (x->grad) {
+        float *dx = x_fresh ? x->grad : part;
         if (w->n_scale) real_filters(w, s.K, s.terms, real_w);
-        DT_TRY(direction_run(&plan->backward_x, node->out->grad, w->n_scale ? real_w : w->data, scratch, part));
-        add_scaled(x->grad, part, 1.0f, dt_count(&x->shape));
+        DT_TRY(direction_run(&plan->backward_x, dy, w->n_scale ? real_w : w->data, scratch, dx));
+        if (!x_fresh) add_scaled(x->grad, 0, part, 1.0f, dt_count(&x->shape));
     }
     if (w->grad) {
-        DT_TRY(direction_run(&plan->backward_w, x->data, node->out->grad, scratch, part));
-        add_scaled(w->grad, part, x->n_scale ? x->scale[0] : 1.0f, dt_count(&w->shape));
+        DT_TRY(direction_run(&plan->backward_w, x->data, dy, scratch, part));
+        add_scaled(w->grad, w_fresh, part, x->n_scale ? x->scale[0] : 1.0f, dt_count(&w->shape));
     }
     return DT_OK;
 }
 
-const dt_kernel dt_onednn_conv = { conv_prepare, conv_forward, conv_backward, conv_release };
+const dt_kernel dt_onednn_conv = { .prepare = conv_prepare,
+                                   .forward = conv_forward,
+                                   .backward = conv_backward,
+                                   .release = conv_release,
+                                   .overwrites = 3u };

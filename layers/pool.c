@@ -146,18 +146,19 @@ static dt_status avgpool_forward(const dt_node *node, const dt_exec *ex)
 }
 
 /* Where x is the maximum, dx takes what is left of dy, and leaves nothing for later cells. */
-static inline void claim_row(const float *restrict x, const float *restrict y, int64_t channels, float *restrict left,
-                             float *restrict dx)
+static inline void claim_row(const float *restrict x, const float *restrict y, int64_t channels, int fresh,
+                             float *restrict left, float *restrict dx)
 {
     for (int64_t c = 0; c < channels; c++) {
         const float taken = x[c] == y[c] ? left[c] : 0.0f;
-        dx[c] += taken;
+        dx[c] = fresh ? taken : dx[c] + taken;
         left[c] -= taken;
     }
 }
 
-/* Adds into dx; y and dy are of one output cell. */
-static void unpool_window(const pool_view *v, const float *x, int64_t at[3], const float *y, const float *dy, float *dx)
+/* y and dy are of one output cell. */
+static void unpool_window(const pool_view *v, const float *x, const int64_t at[3], const float *y, const float *dy,
+                          int fresh, float *dx)
 {
     for (int64_t first = 0; first < v->channels; first += LANES) {
         const int64_t lanes = v->channels - first < LANES ? v->channels - first : LANES;
@@ -165,9 +166,15 @@ static void unpool_window(const pool_view *v, const float *x, int64_t at[3], con
         memcpy(left, dy + first, (size_t)lanes * sizeof *left);
         for (int k = 0; k < v->kernel * v->kernel; k++) {
             const int64_t i = cell(v, at[0], at[1], at[2], k / v->kernel, k % v->kernel) + first;
-            claim_row(x + i, y + first, lanes, left, dx + i);
+            claim_row(x + i, y + first, lanes, fresh, left, dx + i);
         }
     }
+}
+
+/* Every cell of x lies in exactly one window. */
+static int tiles(const pool_view *v)
+{
+    return v->kernel == v->stride && v->height % v->stride == 0 && v->width % v->stride == 0;
 }
 
 /* Threads take whole images: windows of one image overlap where the stride is below the kernel. */
@@ -179,11 +186,14 @@ static dt_status maxpool_backward(const dt_node *node, const dt_exec *ex)
     (void)ex;
     if (!dx) return DT_OK;
 
+    const int fresh = node->fresh & 1u, whole = fresh && tiles(&v);
+    const int64_t image = v.height * v.width * v.channels;
 #pragma omp parallel for
     for (int64_t n = 0; n < v.n; n++) {
+        if (fresh && !whole) memset(dx + n * image, 0, (size_t)image * sizeof *dx);
         for (int64_t i = 0; i < v.out_height * v.out_width; i++) {
             const int64_t out = (n * v.out_height * v.out_width + i) * v.channels;
-            unpool_window(&v, x, (int64_t[3]){ n, i / v.out_width, i % v.out_width }, y + out, dy + out, dx);
+            unpool_window(&v, x, (int64_t[3]){ n, i / v.out_width, i % v.out_width }, y + out, dy + out, whole, dx);
         }
     }
     return DT_OK;
@@ -216,5 +226,5 @@ static dt_status avgpool_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-const dt_kernel dt_cpu_maxpool = { .forward = maxpool_forward, .backward = maxpool_backward };
+const dt_kernel dt_cpu_maxpool = { .forward = maxpool_forward, .backward = maxpool_backward, .overwrites = 1u };
 const dt_kernel dt_cpu_avgpool = { .forward = avgpool_forward, .backward = avgpool_backward };

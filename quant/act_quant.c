@@ -8,6 +8,7 @@
  * CUDA: cuda/act_quant.cu.  Tests: tests/test_act_quant.c.
  */
 #include "../core/op.h"
+#include "../layers/grid_facts.h"
 #include "grid.h"
 
 /* Elements one thread takes at a time: alpha's gradient is summed piece by piece, in order. */
@@ -63,17 +64,17 @@ static dt_status act_quant_prepare(dt_node *node, const dt_exec *ex, size_t *scr
     return DT_OK;
 }
 
-/* Real values of x[0..n): v = scale * x; at is the index of x[0] in the tensor. For real tensors scale is 1. */
+/* Real values of n elements from at on. */
 static void real_values(const dt_tensor *t, int64_t at, int64_t n, float *v)
 {
     const float *x = (const float *)t->data + at;
-    const float whole = t->n_scale == 1 ? t->scale[0] : 1.0f;
+    const float whole = dt_scale_at(t->scale, t->n_scale, 0);
 
     if (t->n_scale > 1) {
         for (int64_t i = 0; i < n; i++) v[i] = t->scale[(at + i) % t->n_scale] * x[i];
-        return;
+    } else {
+        for (int64_t i = 0; i < n; i++) v[i] = whole * x[i];
     }
-    for (int64_t i = 0; i < n; i++) v[i] = whole * x[i];
 }
 
 static dt_status act_quant_forward(const dt_node *node, const dt_exec *ex)
@@ -98,12 +99,12 @@ static dt_status act_quant_forward(const dt_node *node, const dt_exec *ex)
 
 /* dx of one piece; returns its share of dalpha */
 static double piece_backward(const float *v, const float *g, int64_t n, float alpha, const dt_grid *grid,
-                             const dt_act_quant_params *p, float *dx)
+                             const dt_act_quant_params *p, int fresh, float *dx)
 {
     double dalpha = 0.0;
     for (int64_t i = 0; i < n; i++) {
         const dt_grid_slope slope = dt_act_slope(v[i], alpha, grid, p->unclamped, p->rule);
-        if (dx) dx[i] += slope.value * g[i];
+        if (dx) dx[i] = fresh ? slope.value * g[i] : dx[i] + slope.value * g[i];
         dalpha += (double)(slope.alpha * g[i]);
     }
     return dalpha;
@@ -124,11 +125,14 @@ static dt_status act_quant_backward(const dt_node *node, const dt_exec *ex)
         const int64_t at = i * PIECE, count = n - at < PIECE ? n - at : PIECE;
         float v[PIECE];
         real_values(node->in[0], at, count, v);
-        part[i] = piece_backward(v, g + at, count, alpha, &grid, p, dx ? dx + at : NULL);
+        part[i] = piece_backward(v, g + at, count, alpha, &grid, p, node->fresh & 1u, dx ? dx + at : NULL);
     }
     for (int64_t i = 0; i < pieces; i++) sum += part[i];
     if (dalpha) dalpha[0] += (float)sum;
     return DT_OK;
 }
 
-const dt_kernel dt_cpu_act_quant = { act_quant_prepare, act_quant_forward, act_quant_backward, NULL };
+const dt_kernel dt_cpu_act_quant = { .prepare = act_quant_prepare,
+                                     .forward = act_quant_forward,
+                                     .backward = act_quant_backward,
+                                     .overwrites = 1u };

@@ -175,4 +175,6 @@ static dt_status weight_quant_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-const dt_kernel dt_cpu_weight_quant = { weight_quant_prepare, weight_quant_forward, weight_quant_backward, NULL };
+const dt_kernel dt_cpu_weight_quant = { .prepare = weight_quant_prepare,
+                                        .forward = weight_quant_forward,
+                                        .backward = weight_quant_backward };

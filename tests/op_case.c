@@ -167,6 +167,7 @@ static void rig_output(op_rig *rig, const op_case *c)
     size_t scratch_bytes = 0;
 
     out->data = device_constant(rig->ctx, NAN, count);
+    for (int k = 0; k < c->n_in; k++) out->wants_grad |= rig->in[k].wants_grad;
     if (!dt_ops[c->op]->no_grad) out->grad = device_constant(rig->ctx, 0.0f, count);
     if (out->n_scale > 0 && !out->scale) out->scale = device_constant(rig->ctx, NAN, out->n_scale);
     if (rig->node.aux_bytes) must(dt_device_alloc(rig->ctx, rig->node.aux_bytes, &rig->node.aux), c->why, "aux");
@@ -258,7 +259,7 @@ static void result_free(op_result *r)
 static double *read_real(const op_case *c, const op_rig *rig, const float *out)
 {
     const int n = rig->out.n_scale;
-    const int64_t count = dt_count(&rig->out.shape);
+    const int64_t count = dt_count(&rig->out.shape), in_filter = c->out_scale_first && n ? count / n : 1;
     float *scale = op_rig_read(rig, rig->out.scale, n);
     double *real = malloc((size_t)count * sizeof *real);
 
@@ -267,7 +268,7 @@ static double *read_real(const op_case *c, const op_rig *rig, const float *out)
         cr_assert(n == 0 || (v >= (double)rig->out.qmin && v <= (double)rig->out.qmax),
                   "%s: code %g of [%lld] is outside %lld..%lld", c->why, v, (long long)i, (long long)rig->out.qmin,
                   (long long)rig->out.qmax);
-        real[i] = v * (n == 0 ? 1.0 : (double)scale[n == 1 ? 0 : i % n]);
+        real[i] = v * (n == 0 ? 1.0 : (double)scale[i / in_filter % n]);
     }
     free(scale);
     return real;

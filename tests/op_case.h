@@ -49,6 +49,7 @@ struct op_case {
     const void *params;
     int n_in;
     op_input in[DT_MAX_IN];
+    int out_scale_first; /* 1: out's scales go along its first axis (filters), else along the last */
     op_agreement agree;
     dt_precision precision; /* of the context; DT_PRECISION_F32 unless said */
     const char *no_slopes;  /* why central differences are not taken: "ties", "large" */
