@@ -1,0 +1,44 @@
+/*
+ * activation.cu - CUDA kernels of ReLU; see layers/activation.c.
+ */
+#include "kernel.h"
+
+/* one thread for each element */
+__global__ static void relu_forward_kernel(const float *x, float *y, int64_t count)
+{
+    const int64_t i = dt_thread();
+
+    if (i < count) y[i] = x[i] < 0.0f ? 0.0f : x[i]; /* a NaN is passed on */
+}
+
+/* one thread for each element; gives to dx */
+__global__ static void relu_backward_kernel(const float *y, const float *dy, float *dx, int fresh, int64_t count)
+{
+    const int64_t i = dt_thread();
+
+    if (i < count) dt_give(&dx[i], y[i] > 0.0f ? dy[i] : 0.0f, fresh);
+}
+
+static dt_status relu_forward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t count = dt_count(&node->out->shape);
+
+    DT_LAUNCH(relu_forward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
+              dt_values(node->out), count);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+static dt_status relu_backward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t count = dt_count(&node->out->shape);
+
+    if (!node->in[0]->grad) return DT_OK;
+    DT_LAUNCH(relu_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->out),
+              node->out->grad, node->in[0]->grad, (int)(node->fresh & 1u), count);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+extern "C" const dt_kernel dt_cuda_relu;
+const dt_kernel dt_cuda_relu = { NULL, relu_forward, relu_backward, NULL, 1u };

@@ -1,0 +1,63 @@
+/*
+ * augment.cu - CUDA kernels that take a batch from the dataset; what they compute is in layers/augment.c.
+ */
+#include "kernel.h"
+
+#include "../layers/augment.h"
+
+/* One thread for each pixel of the batch; each draws its image's view again, which is cheaper than sharing it.
+ * images: n,H,W,C; x: N,H,W,C. */
+__global__ static void augment_kernel(const uint8_t *images, const int32_t *order, const dt_step *step, float *x,
+                                      dt_augment_params p, int64_t height, int64_t width, int64_t channels)
+{
+    const int64_t pixel = dt_thread();
+    if (pixel >= p.batch * height * width) return;
+    const int64_t w = pixel % width, h = pixel / width % height, n = pixel / width / height;
+
+    const int64_t index = order[step->in.first + n];
+    const dt_augment_view view = dt_augment_draw(step->in.seed, step->in.epoch, index, p.crop_pad, p.flip);
+    const int64_t row = h + view.top, column = (view.mirror ? width - 1 - w : w) + view.left;
+    const int inside = row >= 0 && row < height && column >= 0 && column < width;
+    for (int64_t c = 0; c < channels; c++) {
+        const uint8_t value = inside ? images[((index * height + row) * width + column) * channels + c] : 0;
+        x[pixel * channels + c] = dt_augment_value(value, p.mean[c], p.std[c]);
+    }
+}
+
+static dt_status augment_forward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_augment_params *p = (const dt_augment_params *)node->params;
+    const int64_t *dim = node->out->shape.dim;
+
+    DT_LAUNCH(augment_kernel, dt_blocks(dim[0] * dim[1] * dim[2], DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+              (const uint8_t *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step, dt_values(node->out),
+              *p, dim[1], dim[2], dim[3]);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+extern "C" const dt_kernel dt_cuda_augment;
+const dt_kernel dt_cuda_augment = { NULL, augment_forward, NULL, NULL, 0 };
+
+/* one thread for each label of the batch */
+__global__ static void gather_kernel(const int32_t *labels, const int32_t *order, const dt_step *step, int32_t *y,
+                                     int64_t batch)
+{
+    const int64_t n = dt_thread();
+
+    if (n < batch) y[n] = labels[order[step->in.first + n]];
+}
+
+static dt_status gather_forward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_gather_params *p = (const dt_gather_params *)node->params;
+
+    DT_LAUNCH(gather_kernel, dt_blocks(p->batch, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+              (const int32_t *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step,
+              (int32_t *)node->out->data, p->batch);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+extern "C" const dt_kernel dt_cuda_gather;
+const dt_kernel dt_cuda_gather = { NULL, gather_forward, NULL, NULL, 0 };

@@ -1,0 +1,99 @@
+/*
+ * linear.cu - the fully connected layer on CUDA; see layers/linear.c.
+ *
+ * The products are cuBLASLt's, through cublas_gemm.h; the kernels here spread the bias and sum its gradient.
+ */
+#include "kernel.h"
+
+extern "C" {
+#include "cuda_device.h"
+}
+
+#include <stdlib.h>
+
+enum { X, W, B };
+
+/* The three products of the layer; those of backward are NULL where no gradient is wanted. */
+typedef struct {
+    dt_gemm_plan *y, *dx, *dw;
+} linear_plan;
+
+/* one thread for each element of y [batch][features]; bias NULL: zeros */
+__global__ static void spread_bias_kernel(const float *bias, float *y, int64_t batch, int64_t features)
+{
+    const int64_t i = dt_thread();
+
+    if (i < batch * features) y[i] = bias ? bias[i % features] : 0.0f;
+}
+
+/* one thread for each feature; adds the column's sum into db */
+__global__ static void bias_backward_kernel(const float *dy, float *db, int64_t batch, int64_t features)
+{
+    const int64_t o = dt_thread();
+    if (o >= features) return;
+    double sum = 0.0;
+
+    for (int64_t n = 0; n < batch; n++) sum += (double)dy[n * features + o];
+    db[o] += (float)sum;
+}
+
+static void linear_release(dt_node *node)
+{
+    linear_plan *plan = (linear_plan *)node->plan;
+
+    if (!plan) return;
+    dt_gemm_plan_destroy(plan->y);
+    dt_gemm_plan_destroy(plan->dx);
+    dt_gemm_plan_destroy(plan->dw);
+    free(plan);
+    node->plan = NULL;
+}
+
+static dt_status linear_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    const dt_cuda_device *device = (const dt_cuda_device *)ex->device;
+    const int batch = (int)node->out->shape.dim[0], features = (int)node->out->shape.dim[1];
+    const int inputs = (int)node->in[X]->shape.dim[1];
+    const dt_gemm_problem y = { batch, features, inputs, 0, 1, 1 }, dx = { batch, inputs, features, 0, 0, 1 };
+    const dt_gemm_problem dw = { features, inputs, batch, 1, 0, 1 };
+
+    linear_plan *plan = (linear_plan *)calloc(1, sizeof *plan);
+    DT_CHECK(plan, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
+    node->plan = plan;
+    DT_TRY(dt_gemm_plan_create(device->cublas, &y, &plan->y));
+    if (ex->training && node->in[X]->wants_grad) DT_TRY(dt_gemm_plan_create(device->cublas, &dx, &plan->dx));
+    if (ex->training && node->in[W]->wants_grad) DT_TRY(dt_gemm_plan_create(device->cublas, &dw, &plan->dw));
+    *scratch_bytes = 0;
+    return DT_OK;
+}
+
+static dt_status linear_forward(const dt_node *node, const dt_exec *ex)
+{
+    const linear_plan *plan = (const linear_plan *)node->plan;
+    const int64_t batch = node->out->shape.dim[0], features = node->out->shape.dim[1];
+    const float *bias = node->n_in > B ? dt_values(node->in[B]) : NULL;
+
+    DT_LAUNCH(spread_bias_kernel, dt_blocks(batch * features, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), bias,
+              dt_values(node->out), batch, features);
+    DT_CUDA_LAUNCHED();
+    return dt_gemm_run(plan->y, dt_values(node->in[X]), dt_values(node->in[W]), dt_values(node->out));
+}
+
+static dt_status linear_backward(const dt_node *node, const dt_exec *ex)
+{
+    const linear_plan *plan = (const linear_plan *)node->plan;
+    const dt_tensor *x = node->in[X], *w = node->in[W];
+    const int64_t batch = node->out->shape.dim[0], features = node->out->shape.dim[1];
+    const float *dy = node->out->grad;
+
+    if (x->grad) DT_TRY(dt_gemm_run(plan->dx, dy, dt_values(w), x->grad));
+    if (w->grad) DT_TRY(dt_gemm_run(plan->dw, dy, dt_values(x), w->grad));
+    if (node->n_in <= B || !node->in[B]->grad) return DT_OK;
+    DT_LAUNCH(bias_backward_kernel, dt_blocks(features, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dy, node->in[B]->grad,
+              batch, features);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+extern "C" const dt_kernel dt_cuda_linear;
+const dt_kernel dt_cuda_linear = { linear_prepare, linear_forward, linear_backward, linear_release, 0 };

@@ -1,0 +1,174 @@
+/*
+ * standin_cudnn.c - cuda/cudnn_graph.h in plain loops, for the SIMT shim: the same operands, sums in double.
+ *
+ * A run is work on the stream, so that a captured step replays it. Its arguments must outlive the capture: they belong
+ * to the dt_cudnn.
+ */
+#include "../../cuda/convert.h"
+#include "../../cuda/cudnn_graph.h"
+
+#include <cuda_runtime.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../cuda/cuda_check.h"
+
+struct dt_conv_plan {
+    dt_conv_problem problem;
+    dt_cudnn *cudnn;
+    dt_conv_plan *next;
+};
+
+typedef struct conv_run {
+    dt_conv_problem problem;
+    const void *a, *b;
+    float *result;
+    struct conv_run *next;
+} conv_run;
+
+struct dt_cudnn {
+    cudaStream_t stream;
+    dt_conv_plan *plans;
+    conv_run *runs;
+};
+
+const char *dt_cudnn_name(void)
+{
+    return "a stand-in for cuDNN";
+}
+
+dt_status dt_cudnn_open(void *stream, dt_cudnn **out)
+{
+    dt_cudnn *cudnn = calloc(1, sizeof *cudnn);
+    DT_CHECK(cudnn, DT_ERR_MEMORY, "no memory for the stand-in");
+    cudnn->stream = stream;
+    *out = cudnn;
+    return DT_OK;
+}
+
+dt_status dt_cudnn_describe(const char *json, dt_cudnn **out)
+{
+    (void)json;
+    (void)out;
+    return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "the stand-in for cuDNN describes no device");
+}
+
+void dt_cudnn_close(dt_cudnn *cudnn)
+{
+    if (!cudnn) return;
+    while (cudnn->plans) {
+        dt_conv_plan *plan = cudnn->plans;
+        cudnn->plans = plan->next;
+        free(plan);
+    }
+    while (cudnn->runs) {
+        conv_run *run = cudnn->runs;
+        cudnn->runs = run->next;
+        free(run);
+    }
+    free(cudnn);
+}
+
+dt_status dt_conv_plan_get(dt_cudnn *cudnn, const dt_conv_problem *problem, const dt_conv_plan **out)
+{
+    dt_conv_plan *plan = calloc(1, sizeof *plan);
+    DT_CHECK(plan, DT_ERR_MEMORY, "no memory for a convolution's plan");
+    plan->problem = *problem;
+    plan->cudnn = cudnn;
+    plan->next = cudnn->plans;
+    cudnn->plans = plan;
+    *out = plan;
+    return DT_OK;
+}
+
+/* Some, so that a caller that gives none is found by the sanitizer: run writes it. */
+size_t dt_conv_plan_workspace(const dt_conv_plan *plan)
+{
+    return (size_t)plan->problem.k;
+}
+
+int dt_conv_plan_is_compiled(const dt_conv_plan *plan)
+{
+    (void)plan;
+    return 0;
+}
+
+static double value_at(const void *data, dt_operand operand, int64_t i)
+{
+    switch (operand) {
+    case DT_OPERAND_F32: return (double)((const float *)data)[i];
+    case DT_OPERAND_BF16: return (double)dt_from_bf16(((const uint16_t *)data)[i]);
+    case DT_OPERAND_I8: return (double)((const int8_t *)data)[i];
+    }
+    return 0.0;
+}
+
+/* A triple of places whose product is a term: x at xi, filter at wi, y at yi. */
+typedef void (*visit_term)(const conv_run *run, int64_t xi, int64_t wi, int64_t yi, double *sum);
+
+static void term_forward(const conv_run *run, int64_t xi, int64_t wi, int64_t yi, double *sum)
+{
+    sum[yi] += value_at(run->a, run->problem.operand, xi) * value_at(run->b, run->problem.operand, wi);
+}
+
+static void term_data(const conv_run *run, int64_t xi, int64_t wi, int64_t yi, double *sum)
+{
+    sum[xi] += value_at(run->a, run->problem.operand, yi) * value_at(run->b, run->problem.operand, wi);
+}
+
+static void term_filter(const conv_run *run, int64_t xi, int64_t wi, int64_t yi, double *sum)
+{
+    sum[wi] += value_at(run->a, run->problem.operand, yi) * value_at(run->b, run->problem.operand, xi);
+}
+
+/* all terms of output row (n, p) */
+static void visit_row(const conv_run *run, int n, int p, visit_term visit, double *sum)
+{
+    const dt_conv_problem *c = &run->problem;
+    const int P = dt_conv_out(c->h, c->r, c->stride, c->pad), Q = dt_conv_out(c->w, c->s, c->stride, c->pad);
+
+    for (int q = 0; q < Q; q++) {
+        for (int tap = 0; tap < c->r * c->s; tap++) {
+            const int h = p * c->stride + tap / c->s - c->pad, w = q * c->stride + tap % c->s - c->pad;
+            if (h < 0 || h >= c->h || w < 0 || w >= c->w) continue;
+            for (int64_t i = 0; i < (int64_t)c->k * c->c; i++) {
+                const int64_t k = i / c->c, channel = i % c->c;
+                visit(run, (((int64_t)n * c->h + h) * c->w + w) * c->c + channel,
+                      (k * c->r * c->s + tap) * c->c + channel, (((int64_t)n * P + p) * Q + q) * c->k + k, sum);
+            }
+        }
+    }
+}
+
+static void run_now(void *argument)
+{
+    static const visit_term visits[DT_CONV_PASSES] = { term_forward, term_data, term_filter };
+    const conv_run *run = argument;
+    const dt_conv_problem *c = &run->problem;
+    const int P = dt_conv_out(c->h, c->r, c->stride, c->pad), Q = dt_conv_out(c->w, c->s, c->stride, c->pad);
+    const int64_t counts[DT_CONV_PASSES] = { (int64_t)c->n * P * Q * c->k, (int64_t)c->n * c->h * c->w * c->c,
+                                             (int64_t)c->k * c->r * c->s * c->c };
+    const int64_t count = counts[c->pass];
+    double *sum = calloc((size_t)count, sizeof *sum);
+
+    if (!sum) abort(); /* a test has no use for half a step */
+    for (int row = 0; row < c->n * P; row++) visit_row(run, row / P, row % P, visits[c->pass], sum);
+    for (int64_t i = 0; i < count; i++) run->result[i] = (float)sum[i];
+    free(sum);
+}
+
+dt_status dt_conv_plan_run(const dt_conv_plan *plan, const void *a, const void *b, float *result, void *workspace)
+{
+    conv_run *run = calloc(1, sizeof *run);
+    DT_CHECK(run, DT_ERR_MEMORY, "no memory for a run");
+    run->problem = plan->problem;
+    run->a = a;
+    run->b = b;
+    run->result = result;
+    run->next = plan->cudnn->runs;
+    plan->cudnn->runs = run;
+    DT_CUDA(cudaMemsetAsync(workspace, 0x7f, dt_conv_plan_workspace(plan), plan->cudnn->stream));
+    DT_CUDA(cudaLaunchHostFunc(plan->cudnn->stream, run_now, run));
+    return DT_OK;
+}

@@ -1,0 +1,216 @@
+/*
+ * test_cudnn_plans.c - every convolution of VGG16 has a deterministic cuDNN plan, on GPUs that need not be here.
+ *
+ * cuDNN makes plans for a described device (conv problems come from the networks themselves, recorded on the CPU).
+ * Engines that compile a kernel are checked as far as they go without a driver: cuDNN says that they support the
+ * graph. It asks libcuda for that, and is content with the toolkit's stub of it.
+ */
+#include "../core/model.h"
+
+#include <criterion/criterion.h>
+
+#ifdef DETENT_HAVE_CUDA
+
+#include "../cuda/conv_problem.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* What cuDNN wants to know of a device and what differs between architectures: a large GPU of each. */
+typedef struct {
+    int capability, multiprocessors, shared_bytes, threads;
+    long long l2_bytes;
+} device_facts;
+
+static const device_facts devices[] = {
+    { 80, 108, 166912, 2048, 41943040 },   /* A100 */
+    { 90, 132, 232448, 2048, 52428800 },   /* H100 */
+    { 100, 148, 232448, 2048, 132644864 }, /* B200 */
+    { 120, 170, 101376, 1536, 100663296 }, /* RTX 5090 */
+};
+
+enum { N_DEVICES = sizeof devices / sizeof *devices, JSON_BYTES = 1024, BATCH = 128 };
+
+static void device_json(const device_facts *f, char *json)
+{
+    snprintf(json, JSON_BYTES,
+             "{\"deviceName\":\"described\",\"cudaDeviceId\":0,\"deviceVer\":%d,\"driverVer\":13000,\"isTccDriver\":0,"
+             "\"l2CacheSize\":%lld,\"maxCtasPerSM\":32,\"maxRegistersPerSM\":65536,\"maxSharedMemoryPerBlock\":49152,"
+             "\"maxSharedMemoryPerBlockOptin\":%d,\"maxThreadsPerBlock\":1024,\"maxThreadsPerSM\":%d,"
+             "\"memClockRateKHz\":2619000,\"multiProcessorCount\":%d,\"pciDeviceId\":0,\"regsPerBlock\":65536,"
+             "\"reservedSharedMemoryPerBlock\":1024,\"smClockRateKHz\":1980000,\"supportCoopLaunch\":1,"
+             "\"totalGlobalMem\":32000000000,\"warpSize\":32,\"maxBlockSize\":[1024,1024,64],"
+             "\"maxGridSize\":[2147483647,65535,65535]}",
+             10 * f->capability, f->l2_bytes, f->shared_bytes, f->threads, f->multiprocessors);
+}
+
+/* The driver, or the toolkit's stub of it under the driver's name. Returns 0 if neither is here. */
+static int load_driver(void)
+{
+    const char *root = getenv("CUDA_HOME");
+    char stub[512];
+
+    if (dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL)) return 1;
+    snprintf(stub, sizeof stub, "%s/lib64/stubs/libcuda.so", root ? root : "/usr/local/cuda");
+    return dlopen(stub, RTLD_NOW | RTLD_GLOBAL) != NULL;
+}
+
+/* A network recorded for training, never compiled: only shapes and grid facts are looked at. */
+typedef struct {
+    dt_context *ctx;
+    dt_model *model;
+    dt_tape *tape;
+    dt_tensor images, labels, order;
+} recorded;
+
+static void record(int choke, int skip_block, recorded *r)
+{
+    dt_options opt;
+    dt_model_config config;
+    dt_tensor *logits, *loss;
+
+    dt_options_default(&opt);
+    opt.backend = "cpu";
+    cr_assert(dt_model_config_default("vgg16", &config) == DT_OK);
+    config.choke = choke;
+    config.skip_block = skip_block;
+    *r = (recorded){ .images = { .type = DT_U8, .shape = { 4, { BATCH, 32, 32, 3 } } },
+                     .labels = { .type = DT_I32, .shape = { 1, { BATCH } } },
+                     .order = { .type = DT_I32, .shape = { 1, { BATCH } } } };
+    cr_assert(dt_context_create(&opt, &r->ctx) == DT_OK, "%s", dt_last_error());
+    cr_assert(dt_model_create(r->ctx, &config, &r->model) == DT_OK, "%s", dt_last_error());
+    cr_assert(dt_tape_create(r->ctx, &r->tape) == DT_OK);
+    const dt_record_spec spec = { .images = &r->images,
+                                  .labels = &r->labels,
+                                  .order = &r->order,
+                                  .batch = BATCH,
+                                  .training = 1,
+                                  .std = { 1.0f, 1.0f, 1.0f, 1.0f } };
+    cr_assert(dt_model_record(r->model, r->tape, &spec, &logits, &loss) == DT_OK, "%s", dt_last_error());
+}
+
+static void forget(recorded *r)
+{
+    dt_tape_destroy(r->tape);
+    dt_model_destroy(r->model);
+    dt_context_destroy(r->ctx);
+}
+
+/* How many plans were asked for, and how many of those compile a kernel. */
+typedef struct {
+    int asked, compiled;
+} plan_count;
+
+static void plan_node(dt_cudnn *cudnn, const device_facts *f, const dt_node *node, plan_count *count)
+{
+    for (int i = 0; i < 2 * DT_CONV_PASSES; i++) {
+        const dt_precision precision = i < DT_CONV_PASSES ? DT_PRECISION_F32 : DT_PRECISION_MIXED;
+        const dt_conv_pass pass = (dt_conv_pass)(i % DT_CONV_PASSES);
+        const dt_conv_plan *plan = NULL;
+        dt_conv_problem problem;
+
+        cr_assert(dt_conv_problem_of(node, pass, precision, &problem) == DT_OK, "%s", dt_last_error());
+        cr_assert(problem.operand == (precision == DT_PRECISION_F32 ? DT_OPERAND_F32 : DT_OPERAND_BF16),
+                  "%s: codes of 8 bits and less fit bf16", node->name);
+        cr_assert(dt_conv_plan_get(cudnn, &problem, &plan) == DT_OK, "sm_%d: %s: %s", f->capability, node->name,
+                  dt_last_error());
+        count->asked++;
+        count->compiled += dt_conv_plan_is_compiled(plan);
+    }
+}
+
+static void plan_network(const device_facts *f, int choke, int skip_block, int n_convs)
+{
+    char json[JSON_BYTES];
+    dt_cudnn *cudnn = NULL;
+    plan_count count = { 0, 0 };
+    recorded r;
+
+    device_json(f, json);
+    const dt_status described = dt_cudnn_describe(json, &cudnn);
+    if (described == DT_ERR_UNSUPPORTED) cr_skip_test("%s", dt_last_error());
+    cr_assert(described == DT_OK, "%s", dt_last_error());
+    record(choke, skip_block, &r);
+    for (int i = 0; i < dt_tape_n_nodes(r.tape); i++) {
+        const dt_node *node = dt_tape_node(r.tape, i);
+        if (node->kind == DT_OP_CONV2D) plan_node(cudnn, f, node, &count);
+    }
+    cr_expect_eq(count.asked, n_convs * 2 * DT_CONV_PASSES);
+    fprintf(stderr, "sm_%d, choke %d%s: %d plans, %d of them compiled at run time\n", f->capability, choke,
+            skip_block ? ", skip block" : "", count.asked, count.compiled);
+    forget(&r);
+    dt_cudnn_close(cudnn);
+}
+
+static void plan_on_all(int choke, int skip_block, int n_convs)
+{
+    if (!load_driver()) cr_skip_test("there is neither libcuda nor the toolkit's stub of it; set CUDA_HOME");
+    for (int i = 0; i < N_DEVICES; i++) plan_network(&devices[i], choke, skip_block, n_convs);
+}
+
+Test(cudnn_plans, plain)
+{
+    plan_on_all(0, 0, 13);
+}
+
+Test(cudnn_plans, chokepoint_8)
+{
+    plan_on_all(8, 0, 13);
+}
+
+Test(cudnn_plans, chokepoint_16)
+{
+    plan_on_all(16, 0, 13);
+}
+
+/* features[20], four around the chokepoint's pool, the projection beside them */
+Test(cudnn_plans, skip_block)
+{
+    plan_on_all(8, 1, 14);
+}
+
+/* One filter cannot be read 16 bytes at a time, and what has no plan in bf16 is asked for in f32. */
+Test(cudnn_plans, odd_filters_stay_f32)
+{
+    dt_tensor x = { .shape = { 4, { 2, 7, 7, 3 } }, .n_scale = 1, .qmin = 0, .qmax = 15 };
+    dt_tensor w = { .shape = { 4, { 33, 3, 3, 3 } }, .n_scale = 1, .qmin = -7, .qmax = 7 };
+    dt_tensor y = { .shape = { 4, { 2, 7, 7, 33 } }, .n_scale = 1, .qmin = -2835, .qmax = 2835 };
+    const dt_conv_params params = { .stride = 1, .pad = 1 };
+    const dt_node node = {
+        .kind = DT_OP_CONV2D, .name = "odd", .params = &params, .in = { &x, &w }, .n_in = 2, .out = &y
+    };
+    dt_conv_problem p;
+
+    cr_assert(dt_conv_problem_of(&node, DT_CONV_FORWARD, DT_PRECISION_MIXED, &p) == DT_OK);
+    cr_expect(p.operand == DT_OPERAND_F32 && p.c == 3 && !p.keep_f32);
+    cr_assert(dt_conv_problem_of(&node, DT_CONV_BACKWARD_DATA, DT_PRECISION_MIXED, &p) == DT_OK);
+    cr_expect(p.operand == DT_OPERAND_F32 && p.c == 3 && p.keep_f32);
+}
+
+/* Psums at and above 2^24 are summed in int32 if the codes are bytes, else refused. */
+Test(cudnn_plans, wide_psums)
+{
+    dt_tensor x = { .shape = { 4, { 2, 7, 7, 256 } }, .n_scale = 1, .qmin = 0, .qmax = 127 };
+    dt_tensor w = { .shape = { 4, { 16, 3, 3, 256 } }, .n_scale = 1, .qmin = -127, .qmax = 127 };
+    dt_tensor y = { .shape = { 4, { 2, 7, 7, 16 } }, .n_scale = 1, .qmin = -37161216, .qmax = 37161216 };
+    const dt_conv_params params = { .stride = 1, .pad = 1 };
+    const dt_node node = {
+        .kind = DT_OP_CONV2D, .name = "wide", .params = &params, .in = { &x, &w }, .n_in = 2, .out = &y
+    };
+    dt_conv_problem p;
+
+    cr_assert(dt_conv_problem_of(&node, DT_CONV_FORWARD, DT_PRECISION_F32, &p) == DT_OK);
+    cr_expect(p.operand == DT_OPERAND_I8);
+    x.qmax = 255;
+    cr_expect_eq(dt_conv_problem_of(&node, DT_CONV_FORWARD, DT_PRECISION_F32, &p), DT_ERR_UNSUPPORTED);
+}
+
+#else
+
+Test(cudnn_plans, all)
+{
+    cr_skip_test("built without cuDNN");
+}
+
+#endif
