@@ -17,7 +17,7 @@ typedef struct {
 } filter_stats;
 
 /* Elements one thread sums at a time; sums of such pieces are added in order, whatever the number of threads. */
-enum { PIECE = 4096 };
+enum { PIECE = 4096, LANES = 256 };
 
 static int is_standardised(dt_quant_rule rule)
 {
@@ -80,15 +80,23 @@ static dt_status weight_quant_prepare(dt_node *node, const dt_exec *ex, size_t *
     return DT_OK;
 }
 
-/* part[piece] = sum over the piece of (w - shift)^power, power 1 or 2 */
+/* Sum over a piece of (w - shift)^power, power 1 or 2, on LANES accumulators that are then folded by halves: the order
+ * of the GPU's blocks (cuda/reduce.h), so that both find the same bits. */
 static double piece_sum(const float *w, int64_t n, double shift, int power)
 {
-    double sum = 0.0;
-    for (int64_t i = 0; i < n; i++) {
-        const double d = (double)w[i] - shift;
-        sum += power == 1 ? d : d * d;
+    double lane[LANES] = { 0.0 };
+
+    for (int64_t first = 0; first < n; first += LANES) {
+        const int64_t count = n - first < LANES ? n - first : LANES;
+        for (int64_t i = 0; i < count; i++) {
+            const double d = (double)w[first + i] - shift;
+            lane[i] += power == 1 ? d : d * d;
+        }
     }
-    return sum;
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+    }
+    return lane[0];
 }
 
 static double set_sum(const float *w, const set_shape *s, double shift, int power, double *part)
