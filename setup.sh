@@ -3,7 +3,7 @@
 # command instead. CUDA is optional and not installed here: docs/ARCHITECTURE.md says where it is looked for.
 set -eu
 
-packages="gcc g++ libc6-dev cmake ninja-build pkg-config zlib1g-dev libcjson-dev libdnnl-dev libopenblas-dev
+packages="gcc g++ libc6-dev cmake ninja-build pkg-config zlib1g-dev libcjson-dev libdnnl-dev
 libmatio-dev libcriterion-dev dataset-fashion-mnist"
 
 missing=""

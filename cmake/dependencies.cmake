@@ -4,7 +4,6 @@ find_package(ZLIB REQUIRED)
 find_package(OpenMP)
 pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
 pkg_check_modules(MATIO IMPORTED_TARGET matio)
-pkg_check_modules(OPENBLAS IMPORTED_TARGET openblas)
 
 add_library(detent_dependencies INTERFACE)
 target_link_libraries(detent_dependencies INTERFACE ZLIB::ZLIB PkgConfig::CJSON m)
@@ -14,10 +13,6 @@ endif()
 if(MATIO_FOUND) # else: no SVHN
   target_compile_definitions(detent_dependencies INTERFACE DETENT_HAVE_MATIO)
   target_link_libraries(detent_dependencies INTERFACE PkgConfig::MATIO)
-endif()
-if(OPENBLAS_FOUND) # else: plain loops in linear
-  target_compile_definitions(detent_dependencies INTERFACE DETENT_HAVE_CBLAS)
-  target_link_libraries(detent_dependencies INTERFACE PkgConfig::OPENBLAS)
 endif()
 
 set(DETENT_WITH_ONEDNN OFF)

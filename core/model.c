@@ -67,22 +67,25 @@ dt_status dt_model_declare(dt_model *m, const char *name, const dt_param_spec *s
     return DT_OK;
 }
 
+/* Bits of two's complement that hold -bound..bound; without sign for 0..bound. */
+static int bits_for(int64_t bound, int is_signed)
+{
+    int bits = is_signed;
+    while (((int64_t)1 << (bits - is_signed)) - 1 < bound) bits++;
+    return bits;
+}
+
 static void layer_describe(const dt_node *node, dt_layer_info *out)
 {
     const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
     const int64_t terms = dt_count(&w->shape) / w->shape.dim[0];
-    int bits = 1;
 
-    while (((int64_t)1 << (bits - 1)) - 1 < y->qmax) bits++;
-    int wbits = 1, abits = x->qmin < 0 ? 1 : 0;
-    while (((int64_t)1 << (wbits - 1)) - 1 < w->qmax) wbits++;
-    while (((int64_t)1 << (abits - (x->qmin < 0))) - 1 < x->qmax) abits++;
     *out = (dt_layer_info){ .name = node->name,
-                            .wbits = wbits,
-                            .abits = abits,
+                            .wbits = bits_for(w->qmax, 1),
+                            .abits = bits_for(x->qmax, x->qmin == -x->qmax),
                             .terms = terms,
                             .psum_bound = y->qmax,
-                            .psum_bits = bits,
+                            .psum_bits = bits_for(y->qmax, 1),
                             .exact_f32 = y->qmax < (int64_t)1 << 24,
                             .macs = y->shape.dim[1] * y->shape.dim[2] * y->shape.dim[3] * terms,
                             .height = (int)y->shape.dim[1],

@@ -30,7 +30,7 @@ typedef enum {
 #define XX(upper, lower, stem) DT_OP_##upper,
     DT_OP_MAP(XX)
 #undef XX
-    DT_OP_COUNT
+        DT_OP_COUNT
 } dt_op_kind;
 
 #endif /* DT_OP_LIST_H */

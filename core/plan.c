@@ -42,20 +42,21 @@ static size_t lowest_gap(dt_buffer *const *placed, int n, const dt_buffer *b)
     return at;
 }
 
-size_t dt_plan_place(dt_buffer *buffer, int n)
+dt_status dt_plan_place(dt_buffer *buffer, int n, size_t *total)
 {
     dt_buffer **order = malloc((size_t)(n > 0 ? n : 1) * sizeof *order);
-    size_t total = 0;
+    size_t end = 0;
 
-    if (!order) return 0;
+    DT_CHECK(order, DT_ERR_MEMORY, "no memory to place %d buffers", n);
     for (int i = 0; i < n; i++) order[i] = &buffer[i];
     qsort(order, (size_t)n, sizeof *order, larger_first);
     for (int i = 0; i < n; i++) {
         dt_buffer *b = order[i];
         b->offset = lowest_gap(order, i, b);
-        if (b->offset + aligned(b->bytes) > total) total = b->offset + aligned(b->bytes);
+        if (b->offset + aligned(b->bytes) > end) end = b->offset + aligned(b->bytes);
         qsort(order, (size_t)i + 1, sizeof *order, by_offset);
     }
     free(order);
-    return total;
+    *total = end;
+    return DT_OK;
 }

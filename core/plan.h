@@ -4,6 +4,8 @@
 #ifndef DT_PLAN_H
 #define DT_PLAN_H
 
+#include "status.h"
+
 #include <stddef.h>
 
 typedef struct {
@@ -12,7 +14,7 @@ typedef struct {
     size_t offset;   /* out: a multiple of 256, what cuDNN and vector loads want */
 } dt_buffer;
 
-/* Returns the size of the block. Largest first, each at the lowest offset that is free for its whole life. */
-size_t dt_plan_place(dt_buffer *buffer, int n);
+/* Largest first, each at the lowest offset that is free for its whole life. *total: the size of the block. */
+DT_MUST_CHECK dt_status dt_plan_place(dt_buffer *buffer, int n, size_t *total);
 
 #endif /* DT_PLAN_H */

@@ -62,8 +62,7 @@ static const dt_kernel *tape_kernel(const dt_tape *tape, const dt_node *node)
 
 static void entry_destroy(dt_tape *tape, tape_entry *e)
 {
-    const dt_kernel *kernel = tape_kernel(tape, &e->node);
-    if (tape->compiled && kernel->release) kernel->release(&e->node);
+    if (e->node.plan) tape_kernel(tape, &e->node)->release(&e->node);
     if (e->owns_scale) dt_device_free(tape->ctx, e->out.scale, (size_t)e->out.n_scale * sizeof(float));
     free((void *)e->node.params);
     free(e);
@@ -241,10 +240,10 @@ static dt_status tape_plan(dt_tape *tape)
     }
     tape_mark_backward(tape);
     for (int i = 0; i < tape->n; i++) entry_lifetimes(tape, i, buffer);
-    tape->workspace_bytes = dt_plan_place(buffer, tape->n_slots);
-    for (int i = 0; i < tape->n_slots; i++) tape->slot[i].offset = buffer[i].offset;
+    const dt_status placed = dt_plan_place(buffer, tape->n_slots, &tape->workspace_bytes);
+    for (int i = 0; placed == DT_OK && i < tape->n_slots; i++) tape->slot[i].offset = buffer[i].offset;
     free(buffer);
-    return DT_OK;
+    return placed;
 }
 
 static dt_status tape_prepare(dt_tape *tape)

@@ -5,7 +5,7 @@
  */
 #include "reduce.h"
 
-#include "../layers/grid_facts.h"
+#include "../core/grid_facts.h"
 #include "../quant/grid.h"
 
 /* What is quantized: real values, or codes with a scale, or with one a channel. */

@@ -9,7 +9,7 @@
 #include "kernel.h"
 
 #include "../layers/batchnorm.h"
-#include "../layers/grid_facts.h"
+#include "../core/grid_facts.h"
 
 enum { X, GAMMA, BETA, MEAN, VAR };
 enum { LANES = 32, BLOCK_ROWS = DT_BLOCK / LANES, MAX_SLICES = 64 };

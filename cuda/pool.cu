@@ -6,7 +6,7 @@
  */
 #include "kernel.h"
 
-#include "../layers/grid_facts.h"
+#include "../core/grid_facts.h"
 
 typedef struct {
     int64_t batch, height, width, channels, out_height, out_width;

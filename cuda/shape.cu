@@ -3,7 +3,7 @@
  */
 #include "kernel.h"
 
-#include "../layers/grid_facts.h"
+#include "../core/grid_facts.h"
 
 /* a grid tensor's codes with their scales, or real values */
 typedef struct {

@@ -9,7 +9,7 @@
  * Shapes: any.  CUDA: cuda/activation.cu.  Tests: tests/test_activation.c.
  */
 #include "../core/op.h"
-#include "grid_facts.h"
+#include "../core/grid_facts.h"
 
 #include <assert.h>
 

@@ -19,7 +19,7 @@
 #include "batchnorm.h"
 
 #include "../core/op.h"
-#include "grid_facts.h"
+#include "../core/grid_facts.h"
 
 #include <assert.h>
 #include <string.h>

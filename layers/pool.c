@@ -11,7 +11,7 @@
  * Shapes: N,H,W,C -> N,P,Q,C with P = (H - kernel) / stride + 1.  CUDA: cuda/pool.cu.  Tests: tests/test_pool.c.
  */
 #include "../core/op.h"
-#include "grid_facts.h"
+#include "../core/grid_facts.h"
 
 #include <assert.h>
 #include <string.h>

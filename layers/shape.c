@@ -10,7 +10,7 @@
  * Shapes: flatten N,... -> N,I; the others keep theirs.  CUDA: cuda/shape.cu.  Tests: tests/test_shape.c.
  */
 #include "../core/op.h"
-#include "grid_facts.h"
+#include "../core/grid_facts.h"
 
 #include <assert.h>
 

@@ -1,9 +1,11 @@
 /*
- * tiny.c - two quantized convolutions and a linear layer: the blocks of VGG16 at a size that trains in a second.
+ * tiny.c - three quantized convolutions and a linear layer: the blocks of VGG16 at a size that trains in a second.
  *
- *   features.0 8 filters, BN, ReLU, max-pool 2;  features.4 8 filters, identity, ReLU, average pool 2;  classifier
+ *   features.0 8 filters, BN, ReLU, max-pool 2;  features.4 8 filters, identity, ReLU, max-pool 2;
+ *   features.8 16 filters, BN, ReLU, average pool 2;  classifier
  *
- * For tests and for trying the tools. features.4 is an 8x8-channel layer without BN, as features.27 of VGG16 is.
+ * For tests and for trying the tools. features.4 is an 8x8-channel layer without BN, as features.27 of VGG16 is: its
+ * psums stay on the grid until features.8 quantizes them.
  */
 #include "blocks.h"
 #include "networks.h"
@@ -17,8 +19,8 @@ dt_status dt_tiny_check(const dt_model_config *c)
 {
     DT_TRY(dt_network_check_common(c));
     DT_CHECK(c->choke == 0 && !c->skip_block, DT_ERR_ARGUMENT, "tiny has no chokepoint and no skip block");
-    DT_CHECK(c->height >= 4 && c->width >= 4 && c->height <= 64 && c->width <= 64, DT_ERR_ARGUMENT,
-             "tiny takes images of 4x4 to 64x64, not %dx%d", c->height, c->width);
+    DT_CHECK(c->height >= 8 && c->width >= 8 && c->height <= 64 && c->width <= 64, DT_ERR_ARGUMENT,
+             "tiny takes images of 8x8 to 64x64, not %dx%d", c->height, c->width);
     return DT_OK;
 }
 
@@ -27,6 +29,7 @@ dt_status dt_tiny_record(dt_model *m, dt_tape *tape, dt_tensor *x, int training,
     dt_recorder r = { m, tape, training };
     const dt_conv_spec first = { .filters = 8, .kernel = 3, .stride = 1, .pad = 1, .is_image = 1 };
     const dt_conv_spec second = { .filters = 8, .kernel = 3, .stride = 1, .pad = 1 };
+    const dt_conv_spec third = { .filters = 16, .kernel = 3, .stride = 1, .pad = 1 };
 
     DT_TRY(dt_block_conv(&r, "features.0", x, &first, &x));
     DT_TRY(dt_block_batchnorm(&r, "features.1", x, &x));
@@ -35,7 +38,11 @@ dt_status dt_tiny_record(dt_model *m, dt_tape *tape, dt_tensor *x, int training,
     DT_TRY(dt_block_conv(&r, "features.4", x, &second, &x));
     DT_TRY(dt_block_apply(&r, DT_OP_IDENTITY, "features.5", x, &x));
     DT_TRY(dt_block_apply(&r, DT_OP_RELU, "features.6", x, &x));
-    DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, "features.7", 2, x, &x));
+    DT_TRY(dt_block_pool(&r, DT_OP_MAXPOOL, "features.7", 2, x, &x));
+    DT_TRY(dt_block_conv(&r, "features.8", x, &third, &x));
+    DT_TRY(dt_block_batchnorm(&r, "features.9", x, &x));
+    DT_TRY(dt_block_apply(&r, DT_OP_RELU, "features.10", x, &x));
+    DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, "features.11", 2, x, &x));
     DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
     return dt_block_linear(&r, "classifier", x, m->config.n_classes, logits);
 }

@@ -13,7 +13,7 @@
  *   x = v / alpha,  code = rint(clip(x, low, 1) * m),  real = code * (alpha / m);  low = 0, -1 if signed, none if
  *   unclamped (the notebook's form; after a ReLU it is the same as 0)
  * Activations, LSQ (step s, codes 0..m):
- *   x = v / s,  code = rint(clip(x, 0, m)),  real = code * s
+ *   x = v / s,  code = rint(clip(x, low, m)),  real = code * s;  low = 0, -m if signed, none if unclamped
  *
  * Gradients with g = dL/d real: each rule is a factor on g for the value and a factor on g for alpha (summed):
  *   rule     value, inside | outside    alpha, inside                  alpha, outside
@@ -79,6 +79,15 @@ static inline DT_HD float dt_clamp(float x, float low, float high)
     return x < low ? low : x > high ? high : x;
 }
 
+/* LSQ, of weights and activations: x in steps. */
+static inline DT_HD dt_grid_slope dt_step_slope(float x, float low, const dt_grid *grid)
+{
+    const float high = (float)grid->high;
+    const float alpha = x <= low ? low : x >= high ? high : rintf(x) - x;
+    const dt_grid_slope s = { x <= low ? 0.0f : x >= high ? 0.0f : 1.0f, alpha * grid->step_factor };
+    return s;
+}
+
 /* ---- weights ---- */
 
 /* w in units of the clip (or of the step) */
@@ -95,19 +104,11 @@ static inline DT_HD float dt_weight_code(float x, const dt_grid *grid, dt_quant_
 
 static inline DT_HD dt_grid_slope dt_weight_slope(float x, const dt_grid *grid, dt_quant_rule rule)
 {
-    dt_grid_slope s = { 1.0f, 0.0f };
-    if (rule == DT_RULE_LSQ) {
-        const int below = x <= (float)grid->low, above = x >= (float)grid->high;
-        s.value = below || above ? 0.0f : 1.0f;
-        s.alpha = below ? (float)grid->low : above ? (float)grid->high : rintf(x) - x;
-        s.alpha *= grid->step_factor;
-        return s;
-    }
-    const int outside = fabsf(x) > 1.0f;
-    const int learns_inside = rule == DT_RULE_APOT || rule == DT_RULE_SCREAM;
-    s.value = outside && rule != DT_RULE_APOT ? 0.0f : 1.0f;
-    s.alpha = outside ? (x > 0.0f ? 1.0f : -1.0f)
-                      : (learns_inside ? dt_weight_code(x, grid, rule) / (float)grid->high - x : 0.0f);
+    if (rule == DT_RULE_LSQ) return dt_step_slope(x, (float)grid->low, grid);
+    const int outside = fabsf(x) > 1.0f, learns_inside = rule == DT_RULE_APOT || rule == DT_RULE_SCREAM;
+    const float sign = x > 0.0f ? 1.0f : -1.0f;
+    const float inside = learns_inside ? dt_weight_code(x, grid, rule) / (float)grid->high - x : 0.0f;
+    const dt_grid_slope s = { rule == DT_RULE_APOT ? 1.0f : outside ? 0.0f : 1.0f, outside ? sign : inside };
     return s;
 }
 
@@ -116,37 +117,26 @@ static inline DT_HD dt_grid_slope dt_weight_slope(float x, const dt_grid *grid, 
 static inline DT_HD float dt_act_code(float v, float alpha, const dt_grid *grid, int unclamped, dt_quant_rule rule)
 {
     const float x = v / alpha;
-    if (rule == DT_RULE_LSQ) return rintf(dt_clamp(x, (float)grid->low, (float)grid->high));
-    const float low = grid->low < 0 ? -1.0f : 0.0f;
-    return rintf((unclamped ? (x > 1.0f ? 1.0f : x) : dt_clamp(x, low, 1.0f)) * (float)grid->high);
+    if (rule == DT_RULE_LSQ) return rintf(dt_clamp(x, unclamped ? -INFINITY : (float)grid->low, (float)grid->high));
+    const float low = unclamped ? -INFINITY : grid->low < 0 ? -1.0f : 0.0f;
+    return rintf(dt_clamp(x, low, 1.0f) * (float)grid->high);
 }
 
 static inline DT_HD dt_grid_slope dt_act_slope(float v, float alpha, const dt_grid *grid, int unclamped,
                                                dt_quant_rule rule)
 {
     const float x = v / alpha;
-    dt_grid_slope s = { 1.0f, 0.0f };
-    if (rule == DT_RULE_LSQ) {
-        const int below = x <= (float)grid->low, above = x >= (float)grid->high;
-        s.value = below || above ? 0.0f : 1.0f;
-        s.alpha = below ? (float)grid->low : above ? (float)grid->high : rintf(x) - x;
-        s.alpha *= grid->step_factor;
-        return s;
-    }
+    if (rule == DT_RULE_LSQ) return dt_step_slope(x, unclamped ? -INFINITY : (float)grid->low, grid);
+    const float at_low = grid->low < 0 ? -1.0f : 0.0f, low = unclamped ? -INFINITY : at_low;
     if (rule == DT_RULE_PACT) {
-        s.value = v < alpha && (unclamped || v >= (grid->low < 0 ? -alpha : 0.0f)) ? 1.0f : 0.0f;
-        s.alpha = v >= alpha ? 1.0f : 0.0f;
+        const float reached = v >= alpha ? 1.0f : 0.0f;
+        const dt_grid_slope s = { x < low ? 0.0f : 1.0f - reached, reached };
         return s;
     }
-    const int above = x > 1.0f, below = !unclamped && x < (grid->low < 0 ? -1.0f : 0.0f);
     const int learns_inside = rule == DT_RULE_APOT || rule == DT_RULE_SCREAM;
-    s.value = above || below ? 0.0f : 1.0f;
-    if (above)
-        s.alpha = 1.0f;
-    else if (below)
-        s.alpha = grid->low < 0 ? -1.0f : 0.0f;
-    else if (learns_inside)
-        s.alpha = rintf(x * (float)grid->high) / (float)grid->high - x;
+    const float inside = learns_inside ? rintf(x * (float)grid->high) / (float)grid->high - x : 0.0f;
+    const float below = x < low ? at_low : inside;
+    const dt_grid_slope s = { x > 1.0f ? 0.0f : x < low ? 0.0f : 1.0f, x > 1.0f ? 1.0f : below };
     return s;
 }
 

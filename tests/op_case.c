@@ -172,6 +172,7 @@ static void rig_output(op_rig *rig, const op_case *c)
     if (out->n_scale > 0 && !out->scale) out->scale = device_constant(rig->ctx, NAN, out->n_scale);
     if (rig->node.aux_bytes) must(dt_device_alloc(rig->ctx, rig->node.aux_bytes, &rig->node.aux), c->why, "aux");
     rig->ex = dt_context_exec(rig->ctx);
+    rig->ex.training = 1;
     if (rig->kernel->prepare) must(rig->kernel->prepare(&rig->node, &rig->ex, &scratch_bytes), c->why, "prepare");
     must(dt_context_reserve(rig->ctx, 0, scratch_bytes), c->why, "scratch");
     rig->ex = dt_context_exec(rig->ctx);
@@ -274,6 +275,35 @@ static double *read_real(const op_case *c, const op_rig *rig, const float *out)
     return real;
 }
 
+/* A kernel that writes fresh gradients instead of adding must find nothing in them, not even a NaN, and give what it
+ * would have added to 0.5. */
+static void check_fresh(const op_case *c, op_rig *rig, const op_result *r, const float *dy)
+{
+    const double tolerance = c->tolerance > 0.0 ? c->tolerance : OP_TOLERANCE;
+
+    rig->node.fresh = rig->kernel->overwrites;
+    for (int k = 0; k < c->n_in; k++) {
+        const int64_t n = input_count(c, k);
+        if (!r->grad[k]) continue;
+        dt_device_free(rig->ctx, rig->in[k].grad, (size_t)n * sizeof(float));
+        rig->in[k].grad = device_constant(rig->ctx, rig->node.fresh & 1u << k ? NAN : 0.0f, n);
+    }
+    op_rig_backward(rig, dy);
+    for (int k = 0; k < c->n_in; k++) {
+        double largest = 0.5;
+        if (!r->grad[k]) continue;
+        float *fresh = op_rig_read(rig, rig->in[k].grad, input_count(c, k));
+        for (int64_t i = 0; i < input_count(c, k); i++) largest = fmax(largest, fabs((double)fresh[i]));
+        for (int64_t i = 0; i < input_count(c, k); i++) {
+            cr_assert(fabs((double)fresh[i] + 0.5 - (double)r->grad[k][i]) <= tolerance * largest,
+                      "%s: fresh gradient of input %d [%lld] is %.9g, added to 0.5 it was %.9g", c->why, k,
+                      (long long)i, (double)fresh[i], (double)r->grad[k][i]);
+        }
+        free(fresh);
+    }
+    rig->node.fresh = 0;
+}
+
 /* Runs forward and backward; 0 if the backend is not here. */
 static int run_on(const op_case *c, const char *backend, int threads, op_result *r)
 {
@@ -288,10 +318,11 @@ static int run_on(const op_case *c, const char *backend, int threads, op_result 
         float *dy = malloc((size_t)r->n_out * sizeof *dy);
         for (int64_t i = 0; i < r->n_out; i++) dy[i] = loss_weight(i);
         op_rig_backward(&rig, dy);
+        for (int k = 0; k < c->n_in; k++) {
+            if (is_differentiable(c, k)) r->grad[k] = op_rig_read(&rig, rig.in[k].grad, input_count(c, k));
+        }
+        check_fresh(c, &rig, r, dy);
         free(dy);
-    }
-    for (int k = 0; k < c->n_in; k++) {
-        if (is_differentiable(c, k)) r->grad[k] = op_rig_read(&rig, rig.in[k].grad, input_count(c, k));
     }
     op_rig_close(&rig);
     return 1;

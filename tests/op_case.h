@@ -5,6 +5,7 @@
  *   - forward against the oracle; forward must overwrite, so its output starts as NaN;
  *   - backward of every differentiable input against central differences of the oracle, never of the kernel;
  *   - backward must add, so every gradient starts at 0.5;
+ *   - where a kernel writes fresh gradients instead, they start as NaN and must come out as what was added;
  *   - one, two and three CPU threads must give equal bits, forward and backward;
  *   - where `agree` says so, CUDA's output must equal the CPU's with ==.
  * test_op_case.c says whether CUDA was among them.

@@ -7,8 +7,8 @@
 #ifndef DT_GRID_FACTS_H
 #define DT_GRID_FACTS_H
 
-#include "../core/rng.h" /* DT_HD */
-#include "../core/tensor.h"
+#include "rng.h" /* DT_HD */
+#include "tensor.h"
 
 static inline void dt_stay_on_grid(dt_tensor *out, const dt_tensor *in)
 {

@@ -1,0 +1,47 @@
+/*
+ * gemm.c - oneDNN's product with DETENT_HAVE_ONEDNN, else plain loops that sum in double.
+ *
+ * Tests: tests/test_linear.c, tests/test_conv.c.
+ */
+#include "gemm.h"
+
+#ifdef DETENT_HAVE_ONEDNN
+#include <omp.h>
+
+#include "onednn.h"
+
+dt_status dt_gemm(int64_t m, int64_t n, int64_t k, float alpha, dt_matrix a, dt_matrix b, float beta, float *c,
+                  int64_t c_stride)
+{
+    const int threads = omp_get_max_threads();
+
+    omp_set_num_threads(1); /* for this thread's next parallel regions, which are oneDNN's */
+    const dnnl_status_t done = dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, alpha, a.at,
+                                          a.stride, b.at, b.stride, beta, c, c_stride);
+    omp_set_num_threads(threads);
+    DT_DNNL(done);
+    return DT_OK;
+}
+
+#else
+
+dt_status dt_gemm(int64_t m, int64_t n, int64_t k, float alpha, dt_matrix a, dt_matrix b, float beta, float *c,
+                  int64_t c_stride)
+{
+    const int64_t a_row = a.transposed ? 1 : a.stride, a_column = a.transposed ? a.stride : 1;
+    const int64_t b_row = b.transposed ? 1 : b.stride, b_column = b.transposed ? b.stride : 1;
+
+    for (int64_t i = 0; i < m; i++) {
+        for (int64_t j = 0; j < n; j++) {
+            float *to = c + i * c_stride + j;
+            double sum = 0.0;
+            for (int64_t l = 0; l < k; l++) {
+                sum += (double)a.at[i * a_row + l * a_column] * (double)b.at[l * b_row + j * b_column];
+            }
+            *to = (beta == 0.0f ? 0.0f : beta * *to) + alpha * (float)sum;
+        }
+    }
+    return DT_OK;
+}
+
+#endif

@@ -1,0 +1,161 @@
+/*
+ * test_capture.c - the integers of a layer on real images, and the check that counts every psum that is not their sum.
+ */
+#include "tiny_run.h"
+
+#include <math.h>
+
+static tiny_run run;
+
+static void capture_open(void)
+{
+    tiny_options o = tiny_defaults();
+    o.images = 140; /* more than a capture takes in one batch, and not a multiple of it */
+    cr_assert(tiny_open(&run, &o));
+    tiny_steps(&run, 2); /* running statistics that are not their first values */
+}
+
+static void capture_close(void)
+{
+    tiny_close(&run);
+}
+
+TestSuite(capture, .init = capture_open, .fini = capture_close);
+
+static dt_capture *capture_of(const char *layer, int64_t first, int64_t count)
+{
+    dt_capture *c;
+    MUST(dt_capture_layer(run.model, run.data, first, count, layer, &c));
+    return c;
+}
+
+static int64_t n_psums(const dt_capture *c)
+{
+    return c->n * c->out_height * c->out_width * c->filters;
+}
+
+/* Scatters every input pixel to the psums that see it. */
+static int64_t *sums(const dt_capture *c)
+{
+    int64_t *sum = calloc((size_t)n_psums(c), sizeof *sum);
+    for (int64_t i = 0; i < c->n * c->height * c->width; i++) {
+        const int64_t n = i / (c->height * c->width), h = i / c->width % c->height, w = i % c->width;
+        for (int tap = 0; tap < c->kernel_height * c->kernel_width; tap++) {
+            const int64_t p = h + c->pad - tap / c->kernel_width, q = w + c->pad - tap % c->kernel_width;
+            if (p < 0 || q < 0 || p >= c->out_height || q >= c->out_width) continue;
+            for (int k = 0; k < c->filters; k++) {
+                const float *x = c->qx + i * c->channels;
+                const float *f = c->qw + ((int64_t)k * c->kernel_height * c->kernel_width + tap) * c->channels;
+                int64_t *s = &sum[((n * c->out_height + p) * c->out_width + q) * c->filters + k];
+                for (int j = 0; j < c->channels; j++) *s += (int64_t)x[j] * (int64_t)f[j];
+            }
+        }
+    }
+    return sum;
+}
+
+/* every code an integer in its range, and both signs or ends in use */
+static void check_codes(const char *what, const float *code, int64_t n, float low, float high)
+{
+    float least = high, most = low;
+    for (int64_t i = 0; i < n; i++) {
+        cr_assert(code[i] == rintf(code[i]) && code[i] >= low && code[i] <= high, "%s[%lld] is %g", what, (long long)i,
+                  (double)code[i]);
+        least = fminf(least, code[i]);
+        most = fmaxf(most, code[i]);
+    }
+    cr_assert(least < most, "%s is constant", what);
+}
+
+static void check_layer(const char *layer, int channels, int side, float x_low, float x_high)
+{
+    int64_t compared, wrong;
+    dt_capture *c = capture_of(layer, 0, 20);
+    cr_assert(c->n == 20 && c->channels == channels && c->height == side && c->width == side && c->filters == 8 &&
+              c->out_height == side && c->out_width == side && c->kernel_height == 3 && c->kernel_width == 3);
+    cr_assert(c->stride == 1 && c->pad == 1 && c->n_sw == 1 && c->sx > 0.0f && c->sw[0] > 0.0f);
+    check_codes("qx", c->qx, c->n * side * side * channels, x_low, x_high);
+    check_codes("qw", c->qw, 8 * 9 * channels, -7.0f, 7.0f);
+    int64_t *want = sums(c);
+    for (int64_t i = 0; i < n_psums(c); i++) {
+        cr_assert((double)c->psum[i] == (double)want[i], "%s: psum[%lld] is %g, expected %lld", layer, (long long)i,
+                  (double)c->psum[i], (long long)want[i]);
+    }
+    free(want);
+    MUST(dt_capture_check(c, &compared, &wrong));
+    cr_assert(compared == n_psums(c) && wrong == 0, "%lld of %lld", (long long)wrong, (long long)compared);
+    dt_capture_destroy(c);
+}
+
+Test(capture, psums_are_the_sums_of_their_codes)
+{
+    check_layer("features.0", 3, 32, -127.0f, 127.0f);
+    check_layer("features.4", 8, 16, 0.0f, 15.0f);
+}
+
+Test(capture, every_wrong_psum_is_counted)
+{
+    int64_t compared, wrong;
+    dt_capture *c = capture_of("features.4", 0, 5);
+    const int64_t last = n_psums(c) - 1;
+    c->psum[0] += 1.0f;
+    MUST(dt_capture_check(c, &compared, &wrong));
+    cr_assert(wrong == 1, "%lld", (long long)wrong);
+    c->psum[last / 2] -= 1.0f;
+    c->psum[last] = NAN;
+    MUST(dt_capture_check(c, &compared, &wrong));
+    cr_assert(wrong == 3 && compared == last + 1, "%lld", (long long)wrong);
+    dt_capture_destroy(c);
+}
+
+/* a tap of one filter at the centre: every position of that filter sees it, unless its code there is 0 */
+Test(capture, a_wrong_weight_is_seen_in_its_filter)
+{
+    enum { FILTER = 3, CHANNEL = 5 };
+    int64_t compared, wrong, want = 0;
+    dt_capture *c = capture_of("features.4", 0, 5);
+    for (int64_t i = 0; i < c->n * c->height * c->width; i++) want += c->qx[i * c->channels + CHANNEL] != 0.0f;
+    c->qw[(FILTER * 9 + 4) * c->channels + CHANNEL] += 1.0f;
+    MUST(dt_capture_check(c, &compared, &wrong));
+    cr_assert(want > 0 && wrong == want, "%lld, expected %lld", (long long)wrong, (long long)want);
+    dt_capture_destroy(c);
+}
+
+Test(capture, images_are_those_asked_for)
+{
+    dt_capture *all = capture_of("features.4", 0, 140), *part = capture_of("features.4", 125, 10);
+    const int64_t n_x = all->height * all->width * all->channels, n_y = n_psums(all) / all->n;
+    cr_assert(part->n == 10);
+    cr_assert(memcmp(all->qx + 125 * n_x, part->qx, (size_t)(10 * n_x) * sizeof(float)) == 0);
+    cr_assert(memcmp(all->psum + 125 * n_y, part->psum, (size_t)(10 * n_y) * sizeof(float)) == 0);
+    dt_capture_destroy(all);
+    dt_capture_destroy(part);
+}
+
+static void refused(dt_model *m, int64_t first, int64_t count, const char *layer, dt_status want, const char *text)
+{
+    dt_capture *c = NULL;
+    const dt_status got = dt_capture_layer(m, run.data, first, count, layer, &c);
+    cr_assert(got == want && c == NULL && strstr(dt_last_error(), text) != NULL, "expected '%s', got %s: %s", text,
+              dt_status_name(got), dt_last_error());
+}
+
+Test(capture, misuse_is_refused)
+{
+    refused(run.model, 0, 5, "features.27", DT_ERR_RANGE, "the model has no convolution 'features.27'");
+    refused(run.model, 0, 5, "classifier", DT_ERR_RANGE, "no convolution 'classifier'");
+    refused(run.model, -1, 5, "features.4", DT_ERR_RANGE, "images -1 to 4 of a dataset of 140");
+    refused(run.model, 0, 0, "features.4", DT_ERR_RANGE, "images 0 to 0");
+    refused(run.model, 136, 5, "features.4", DT_ERR_RANGE, "images 136 to 141 of a dataset of 140");
+    refused(run.model, 0, INT64_MAX, "features.4", DT_ERR_RANGE, "of a dataset of 140");
+}
+
+Test(capture, a_layer_in_float_has_no_integers)
+{
+    dt_model_config c = *dt_model_get_config(run.model);
+    dt_model *m;
+    c.wbits = c.abits = DT_BITS_FLOAT;
+    MUST(dt_model_create(run.ctx, &c, &m));
+    refused(m, 0, 5, "features.4", DT_ERR_ARGUMENT, "features.4 is not quantized");
+    dt_model_destroy(m);
+}

@@ -1,0 +1,497 @@
+/*
+ * test_conv.c - convolution against its definition in double, and its psums against sums in 64-bit integers.
+ *
+ * A convolution is linear in each operand, so gradients have a closed form: where central differences of the oracle
+ * would take too long, every product is added to what it belongs to, in double.
+ */
+#include "op_case.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern const dt_kernel dt_cpu_conv; /* plain loops; the table may hold oneDNN's */
+#ifdef DETENT_HAVE_ONEDNN
+int dt_onednn_has_int8(void);
+#endif
+
+/* One product of the sum: which x, which w and which y it joins. */
+typedef struct {
+    int64_t x, w, y;
+} conv_product;
+
+typedef void (*product_fn)(void *user, const conv_product *at);
+
+/* Every product of the definition, in the order of the input's pixels. */
+static void each_product(const op_case *c, product_fn visit, void *user)
+{
+    const dt_conv_params *p = c->params;
+    const int64_t *x = c->in[0].shape.dim, *w = c->in[1].shape.dim;
+    const int64_t rows = (x[1] + 2 * p->pad - w[1]) / p->stride + 1;
+    const int64_t columns = (x[2] + 2 * p->pad - w[2]) / p->stride + 1;
+
+    for (int64_t i = 0; i < x[0] * x[1] * x[2]; i++) {
+        const int64_t n = i / (x[1] * x[2]), h = i / x[2] % x[1] + p->pad, v = i % x[2] + p->pad;
+        for (int64_t tap = 0; tap < w[1] * w[2]; tap++) {
+            const int64_t down = h - tap / w[2], right = v - tap % w[2];
+            if (down < 0 || right < 0 || down % p->stride != 0 || right % p->stride != 0) continue;
+            const int64_t row = down / p->stride, column = right / p->stride;
+            if (row >= rows || column >= columns) continue;
+            for (int64_t k = 0; k < w[0]; k++) {
+                for (int64_t j = 0; j < x[3]; j++) {
+                    visit(user, &(conv_product){ i * x[3] + j, (k * w[1] * w[2] + tap) * x[3] + j,
+                                                 ((n * rows + row) * columns + column) * w[0] + k });
+                }
+            }
+        }
+    }
+}
+
+static int64_t out_count(const op_case *c)
+{
+    const dt_conv_params *p = c->params;
+    const int64_t *x = c->in[0].shape.dim, *w = c->in[1].shape.dim;
+    return x[0] * ((x[1] + 2 * p->pad - w[1]) / p->stride + 1) * ((x[2] + 2 * p->pad - w[2]) / p->stride + 1) * w[0];
+}
+
+typedef struct {
+    const double *const *in;
+    double *out;
+} oracle_run;
+
+static void oracle_product(void *user, const conv_product *at)
+{
+    const oracle_run *run = user;
+    run->out[at->y] += run->in[0][at->x] * run->in[1][at->w];
+}
+
+static void conv_oracle(const op_case *c, const double *const *in, double *out)
+{
+    oracle_run run = { in, out };
+    memset(out, 0, (size_t)out_count(c) * sizeof *out);
+    each_product(c, oracle_product, &run);
+}
+
+/* stride, pad */
+static const dt_conv_params same = { 1, 1 }, bare = { 1, 0 }, wide = { 1, 2 }, half = { 2, 1 }, half_bare = { 2, 0 };
+
+#define CONV .op = DT_OP_CONV2D, .n_in = 2, .oracle = conv_oracle
+
+/* The scales are powers of two: then the oracle's real values are exact too, and a psum of 0 is 0. */
+#define CODES(...)                                                              \
+    {                                                                           \
+        OP_SHAPE(__VA_ARGS__), .fill = FILL_COUNT, .size = 15.0f, .scale = 0.5f \
+    }
+#define FILTERS(...)                                                               \
+    {                                                                              \
+        OP_SHAPE(__VA_ARGS__), .fill = FILL_INTEGER, .size = 7.0f, .scale = 0.125f \
+    }
+#define SCALED_FILTERS(K, ...)                                                                                        \
+    {                                                                                                                 \
+        OP_SHAPE(K, __VA_ARGS__), .fill = FILL_INTEGER, .size = 7.0f, .scale = 0.125f, .n_scale = K, .scale_first = 1 \
+    }
+
+static const op_case real_cases[] = {
+    { CONV, .why = "one product", .params = &bare, .in = { { OP_SHAPE(1, 1, 1, 1) }, { OP_SHAPE(1, 1, 1, 1) } } },
+    { CONV, .why = "3x3, pad 1, odd map", .params = &same,
+      .in = { { OP_SHAPE(2, 5, 4, 3) }, { OP_SHAPE(7, 3, 3, 3) } } },
+    { CONV, .why = "3x3, stride 2", .params = &half, .in = { { OP_SHAPE(2, 7, 6, 8) }, { OP_SHAPE(7, 3, 3, 8) } } },
+    { CONV, .why = "3x3, stride 2, the last row and column unread", .params = &half_bare,
+      .in = { { OP_SHAPE(1, 6, 8, 3) }, { OP_SHAPE(3, 3, 3, 3) } } },
+    { CONV, .why = "5x5, pad 2", .params = &wide, .in = { { OP_SHAPE(1, 6, 7, 3) }, { OP_SHAPE(3, 5, 5, 3) } } },
+    { CONV, .why = "5x5, stride 2, no pad", .params = &half_bare,
+      .in = { { OP_SHAPE(1, 9, 8, 1) }, { OP_SHAPE(7, 5, 5, 1) } } },
+    { CONV, .why = "1x1, stride 2: three of four pixels unread", .params = &half_bare,
+      .in = { { OP_SHAPE(2, 5, 4, 16) }, { OP_SHAPE(33, 1, 1, 16) } } },
+    { CONV, .why = "1x1, pad 2: a frame of zeros", .params = &wide,
+      .in = { { OP_SHAPE(1, 3, 2, 8) }, { OP_SHAPE(7, 1, 1, 8) } } },
+    { CONV, .why = "the kernel is the padded input", .params = &same,
+      .in = { { OP_SHAPE(7, 1, 1, 33) }, { OP_SHAPE(7, 3, 3, 33) } } },
+    { CONV, .why = "1x3: not square", .params = &bare, .in = { { OP_SHAPE(1, 4, 5, 3) }, { OP_SHAPE(1, 1, 3, 3) } } },
+    { CONV, .why = "one channel, one filter", .params = &same,
+      .in = { { OP_SHAPE(3, 4, 5, 1) }, { OP_SHAPE(1, 3, 3, 1) } } },
+    { CONV, .why = "zeros", .params = &same,
+      .in = { { OP_SHAPE(1, 3, 3, 3), .fill = FILL_ZERO }, { OP_SHAPE(3, 3, 3, 3), .fill = FILL_ZERO } } },
+    { CONV, .why = "large values", .params = &same,
+      .in = { { OP_SHAPE(1, 3, 3, 3), .size = 1e4f }, { OP_SHAPE(3, 3, 3, 3), .size = 1e4f } } },
+};
+
+static const op_case grid_cases[] = {
+    { CONV, .why = "w4a4", .params = &same, .agree = AGREE_INTEGERS, .in = { CODES(2, 5, 4, 3), FILTERS(7, 3, 3, 3) } },
+    { CONV, .why = "a scale for each filter", .params = &same, .agree = AGREE_INTEGERS,
+      .in = { CODES(2, 3, 4, 8), SCALED_FILTERS(7, 3, 3, 8) } },
+    { CONV, .why = "codes, stride 2", .params = &half, .agree = AGREE_INTEGERS,
+      .in = { CODES(1, 7, 6, 3), SCALED_FILTERS(8, 3, 3, 3) } },
+    { CONV, .why = "codes, 5x5, pad 2", .params = &wide, .agree = AGREE_INTEGERS,
+      .in = { CODES(1, 4, 5, 3), FILTERS(3, 5, 5, 3) } },
+    { CONV, .why = "codes, 1x1, stride 2", .params = &half_bare, .agree = AGREE_INTEGERS,
+      .in = { CODES(2, 5, 4, 16), FILTERS(33, 1, 1, 16) } },
+    { CONV, .why = "the layer of the 8x8 array", .params = &same, .agree = AGREE_INTEGERS,
+      .in = { CODES(2, 4, 4, 8), FILTERS(8, 3, 3, 8) } },
+    { CONV, .why = "signed 8-bit image", .params = &same, .agree = AGREE_INTEGERS,
+      .in = { { OP_SHAPE(2, 5, 4, 3), .fill = FILL_INTEGER, .size = 127.0f, .scale = 0.0625f },
+              FILTERS(16, 3, 3, 3) } },
+    { CONV, .why = "unsigned 8-bit codes", .params = &same, .agree = AGREE_INTEGERS,
+      .in = { { OP_SHAPE(2, 5, 4, 3), .fill = FILL_COUNT, .size = 255.0f, .scale = 0.0625f },
+              { OP_SHAPE(7, 3, 3, 3), .fill = FILL_INTEGER, .size = 127.0f, .scale = 0.125f } } },
+    { CONV, .why = "unclamped image: codes that no byte holds", .params = &same, .agree = AGREE_INTEGERS,
+      .in = { { OP_SHAPE(2, 5, 4, 3), .fill = FILL_INTEGER, .size = 300.0f, .scale = 0.25f }, FILTERS(8, 3, 3, 3) } },
+};
+
+/* Their gradients are compared with the closed form: see gradients_are_the_sums_of_their_products. */
+static const op_case large_cases[] = {
+    { CONV, .why = "odd channels, small maps, odd batch", .params = &same, .no_slopes = "large",
+      .in = { { OP_SHAPE(19, 2, 2, 33) }, { OP_SHAPE(33, 3, 3, 33) } } },
+    { CONV, .why = "odd channels, stride 2, 5x5", .params = &half, .no_slopes = "large",
+      .in = { { OP_SHAPE(2, 9, 7, 33) }, { OP_SHAPE(7, 5, 5, 33) } } },
+    { CONV, .why = "w4a4, odd channels", .params = &same, .no_slopes = "large", .agree = AGREE_INTEGERS,
+      .in = { CODES(3, 7, 5, 33), SCALED_FILTERS(33, 3, 3, 33) } },
+    { CONV, .why = "w4a4, odd batch", .params = &same, .no_slopes = "large", .agree = AGREE_INTEGERS,
+      .in = { CODES(19, 6, 7, 16), FILTERS(32, 3, 3, 16) } },
+};
+
+#define COUNT(cases) (sizeof cases / sizeof cases[0])
+
+/* 33 * 25 products a psum, 19 * 42 a weight gradient: up to 1,000 terms of 2^-24 */
+static const double long_sum = 6e-5;
+
+Test(conv, real_values_match_the_oracle)
+{
+    op_cases_run(real_cases, COUNT(real_cases));
+}
+
+Test(conv, codes_match_the_oracle_exactly)
+{
+    op_cases_run(grid_cases, COUNT(grid_cases));
+}
+
+Test(conv, large_layers_match_the_oracle)
+{
+    for (size_t i = 0; i < COUNT(large_cases); i++) {
+        op_case c = large_cases[i];
+        c.tolerance = long_sum;
+        op_case_run(&c);
+    }
+}
+
+/* bf16 keeps 8 bits of dy and of the other operand: a product errs by up to 2^-8, and where products cancel, their
+ * magnitudes sum to twice the largest gradient and more, though not all err the same way. Codes are exact in bf16, and
+ * psums are integers all the same. */
+static const double bf16_products = 1.0 / 128.0;
+
+Test(conv, mixed_precision_matches_the_oracle)
+{
+    for (size_t i = 0; i < COUNT(grid_cases); i++) {
+        op_case c = grid_cases[i];
+        c.precision = DT_PRECISION_MIXED;
+        c.tolerance = bf16_products;
+        op_case_run(&c);
+    }
+    for (size_t i = 1; i < COUNT(real_cases); i++) { /* not the one product: 0.5 + its gradient nearly cancels */
+        op_case c = real_cases[i];
+        c.precision = DT_PRECISION_MIXED;
+        c.tolerance = bf16_products;
+        op_case_run(&c);
+    }
+}
+
+Test(conv, all_ones_count_the_taps_inside)
+{
+    static const float want[9] = { 4.0f, 6.0f, 4.0f, 6.0f, 9.0f, 6.0f, 4.0f, 6.0f, 4.0f };
+    static const char *const backends[] = { "cpu", "cuda" };
+    const op_case c = { CONV, .why = "ones", .params = &same,
+                        .in = { { OP_SHAPE(1, 3, 3, 1) }, { OP_SHAPE(1, 3, 3, 1) } } };
+    const float ones[9] = { 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f };
+    for (int b = 0; b < 2; b++) {
+        op_rig rig;
+        if (!op_rig_open(&rig, backends[b], 1, &c)) continue;
+        op_rig_write(&rig, rig.in[0].data, ones, sizeof ones);
+        op_rig_write(&rig, rig.in[1].data, ones, sizeof ones);
+        op_rig_forward(&rig);
+        float *y = op_rig_read(&rig, rig.out.data, 9);
+        for (int i = 0; i < 9; i++) cr_assert(y[i] == want[i], "%s: [%d] is %g", backends[b], i, (double)y[i]);
+        free(y);
+        op_rig_close(&rig);
+    }
+}
+
+/* ---- psums past 2^24 ---- */
+
+/* x within 0..255 or +-127, w within +-127, in patterns that make the largest sums, and odd ones */
+typedef struct {
+    const char *why;
+    int x_low, x_high; /* x takes turns between these */
+    int w_low, w_high;
+} extreme;
+
+static const extreme unsigned_extremes[] = {
+    { "u8 x s8, all of one sign", 255, 255, 127, 127 },
+    { "u8 x s8, all negative", 255, 255, -127, -127 },
+    { "u8 x s8, sums that f32 has to round", 254, 255, 126, 127 },
+};
+static const extreme signed_extremes[] = {
+    { "s8 x s8, all of one sign", 127, 127, 127, 127 },
+    { "s8 x s8, both negative", -127, -127, -127, -127 },
+    { "s8 x s8, sums that f32 has to round", -127, -126, 126, 127 },
+};
+
+/* 1,800 products a psum: 1800 * 127 * 127 > 2^24 */
+enum { EXTREME_C = 200, EXTREME_SIDE = 3, EXTREME_K = 3 };
+
+static op_case extreme_case(int is_signed, dt_precision precision)
+{
+    const op_input codes = { OP_SHAPE(1, EXTREME_SIDE, EXTREME_SIDE, EXTREME_C),
+                             .fill = is_signed ? FILL_INTEGER : FILL_COUNT, .size = is_signed ? 127.0f : 255.0f,
+                             .scale = 0.5f };
+    return (op_case){
+        CONV, .why = "extremes", .params = &same, .precision = precision,
+        .in = { codes, { OP_SHAPE(EXTREME_K, 3, 3, EXTREME_C), .fill = FILL_INTEGER, .size = 127.0f, .scale = 0.25f } }
+    };
+}
+
+/* every third differs, out of step with the channels */
+static float alternate(int low, int high, int64_t i)
+{
+    return (float)(i % 3 == 1 ? low : high);
+}
+
+typedef struct {
+    const extreme *e;
+    int64_t *sum;
+} integer_run;
+
+static void integer_product(void *user, const conv_product *at)
+{
+    const integer_run *run = user;
+    const extreme *e = run->e;
+    run->sum[at->y] += (int64_t)alternate(e->x_low, e->x_high, at->x) * (int64_t)alternate(e->w_low, e->w_high, at->w);
+}
+
+static void write_alternating(const op_rig *rig, int k, int low, int high)
+{
+    const int64_t n = dt_count(&rig->in[k].shape);
+    float *host = malloc((size_t)n * sizeof *host);
+    for (int64_t i = 0; i < n; i++) host[i] = alternate(low, high, i);
+    op_rig_write(rig, rig->in[k].data, host, (size_t)n * sizeof *host);
+    free(host);
+}
+
+/* Runs the plain loops in place of the table's kernel. */
+static void forward_plain(op_rig *rig)
+{
+    dt_node node = rig->node;
+    size_t bytes = 0;
+    node.plan = NULL;
+    cr_assert(dt_cpu_conv.prepare(&node, &rig->ex, &bytes) == DT_OK);
+    cr_assert(dt_context_reserve(rig->ctx, 0, bytes) == DT_OK);
+    const dt_exec ex = dt_context_exec(rig->ctx);
+    cr_assert(dt_cpu_conv.forward(&node, &ex) == DT_OK);
+}
+
+static void check_psums(const op_rig *rig, const extreme *e, const int64_t *want, const char *kernel)
+{
+    const int64_t n = dt_count(&rig->out.shape);
+    float *y = op_rig_read(rig, rig->out.data, n);
+    for (int64_t i = 0; i < n; i++) {
+        cr_assert(y[i] == (float)want[i], "%s: %s: psum [%lld] is %.0f, expected %lld rounded once", e->why, kernel,
+                  (long long)i, (double)y[i], (long long)want[i]);
+    }
+    free(y);
+}
+
+static void run_extreme(const op_case *c, const char *backend, const extreme *e)
+{
+    op_rig rig;
+    if (!op_rig_open(&rig, backend, 0, c)) return;
+    int64_t *want = calloc((size_t)out_count(c), sizeof *want), largest = 0;
+    integer_run run = { e, want };
+
+    each_product(c, integer_product, &run);
+    for (int64_t i = 0; i < out_count(c); i++) largest = llabs(want[i]) > largest ? llabs(want[i]) : largest;
+    cr_assert(largest > 1 << 24, "%s: the largest psum is only %lld", e->why, (long long)largest);
+    write_alternating(&rig, 0, e->x_low, e->x_high);
+    write_alternating(&rig, 1, e->w_low, e->w_high);
+    op_rig_forward(&rig);
+    check_psums(&rig, e, want, backend);
+    if (strcmp(backend, "cpu") == 0) {
+        forward_plain(&rig);
+        check_psums(&rig, e, want, "plain loops");
+    }
+    free(want);
+    op_rig_close(&rig);
+}
+
+static void must_hold_large_sums(void)
+{
+#ifdef DETENT_HAVE_ONEDNN
+    dt_context *ctx;
+    dt_options opt;
+    dt_options_default(&opt);
+    opt.backend = "cpu"; /* asks oneDNN what the machine has */
+    cr_assert(dt_context_create(&opt, &ctx) == DT_OK);
+    dt_context_destroy(ctx);
+    if (!dt_onednn_has_int8()) cr_skip("this CPU has no VNNI: oneDNN's kernel refuses psums past 2^24");
+#endif
+}
+
+Test(conv, psums_past_2_24_are_rounded_once)
+{
+    static const dt_precision precisions[] = { DT_PRECISION_F32, DT_PRECISION_MIXED };
+    must_hold_large_sums();
+    for (int p = 0; p < 2; p++) {
+        const op_case u8 = extreme_case(0, precisions[p]), s8 = extreme_case(1, precisions[p]);
+        for (size_t i = 0; i < COUNT(unsigned_extremes); i++) {
+            run_extreme(&u8, "cpu", &unsigned_extremes[i]); /* on CUDA unsigned bytes are refused: no exact product */
+        }
+        for (size_t i = 0; i < COUNT(signed_extremes); i++) {
+            run_extreme(&s8, "cpu", &signed_extremes[i]);
+            run_extreme(&s8, "cuda", &signed_extremes[i]);
+        }
+    }
+}
+
+/* ---- gradients in closed form ---- */
+
+typedef struct {
+    const double *x, *w; /* real values */
+    const float *dy;
+    double *dx, *dw;
+} gradient_run;
+
+static void gradient_product(void *user, const conv_product *at)
+{
+    const gradient_run *run = user;
+    run->dx[at->x] += (double)run->dy[at->y] * run->w[at->w];
+    run->dw[at->w] += (double)run->dy[at->y] * run->x[at->x];
+}
+
+static double *real_input(const op_rig *rig, int k)
+{
+    const dt_tensor *t = &rig->in[k];
+    const int64_t n = dt_count(&t->shape), in_scale = t->n_scale > 1 ? n / t->n_scale : n;
+    float *data = op_rig_read(rig, t->data, n), *scale = op_rig_read(rig, t->scale, t->n_scale);
+    double *real = malloc((size_t)n * sizeof *real);
+    for (int64_t i = 0; i < n; i++) real[i] = (double)data[i] * (t->n_scale ? (double)scale[i / in_scale] : 1.0);
+    free(data);
+    free(scale);
+    return real;
+}
+
+static void check_gradient(const op_case *c, const op_rig *rig, int k, const double *want, const char *backend)
+{
+    const int64_t n = dt_count(&rig->in[k].shape);
+    float *got = op_rig_read(rig, rig->in[k].grad, n);
+    double largest = 0.0;
+    for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs(want[i]));
+    for (int64_t i = 0; i < n; i++) {
+        cr_assert(fabs((double)got[i] - 0.5 - want[i]) <= c->tolerance * largest,
+                  "%s: %s: 0.5 + gradient of input %d [%lld] is %.9g, expected %.9g", c->why, backend, k, (long long)i,
+                  (double)got[i], 0.5 + want[i]);
+    }
+    free(got);
+}
+
+static void run_gradients(const op_case *c, const char *backend)
+{
+    op_rig rig;
+    if (!op_rig_open(&rig, backend, 0, c)) return;
+    const int64_t n_x = dt_count(&rig.in[0].shape), n_w = dt_count(&rig.in[1].shape), n_y = dt_count(&rig.out.shape);
+    double *x = real_input(&rig, 0), *w = real_input(&rig, 1);
+    double *dx = calloc((size_t)n_x, sizeof *dx), *dw = calloc((size_t)n_w, sizeof *dw);
+    float *dy = malloc((size_t)n_y * sizeof *dy);
+    gradient_run run = { x, w, dy, dx, dw };
+
+    for (int64_t i = 0; i < n_y; i++) dy[i] = sinf((float)(i * i % 1009));
+    each_product(c, gradient_product, &run);
+    op_rig_forward(&rig);
+    op_rig_backward(&rig, dy);
+    check_gradient(c, &rig, 0, dx, backend);
+    check_gradient(c, &rig, 1, dw, backend);
+    free(x);
+    free(w);
+    free(dx);
+    free(dw);
+    free(dy);
+    op_rig_close(&rig);
+}
+
+Test(conv, gradients_are_the_sums_of_their_products)
+{
+    for (size_t i = 0; i < COUNT(large_cases); i++) {
+        op_case c = large_cases[i];
+        c.tolerance = long_sum;
+        run_gradients(&c, "cpu");
+        run_gradients(&c, "cuda");
+        c.precision = DT_PRECISION_MIXED;
+        c.tolerance = bf16_products;
+        run_gradients(&c, "cpu");
+        run_gradients(&c, "cuda");
+    }
+}
+
+/* ---- the plain loops, which stand behind oneDNN where it is built in ---- */
+
+static void compare_kernels(const op_case *c)
+{
+    const double tolerance = c->agree == AGREE_INTEGERS ? 0.0 : long_sum;
+    double largest = 0.0;
+    op_rig rig;
+    cr_assert(op_rig_open(&rig, "cpu", 0, c));
+    const int64_t n = dt_count(&rig.out.shape);
+    op_rig_forward(&rig);
+    float *table = op_rig_read(&rig, rig.out.data, n);
+    forward_plain(&rig);
+    float *plain = op_rig_read(&rig, rig.out.data, n);
+    for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)plain[i]));
+    for (int64_t i = 0; i < n; i++) {
+        cr_assert(fabs((double)plain[i] - (double)table[i]) <= tolerance * largest,
+                  "%s: y[%lld] is %.9g in plain loops and %.9g in the table's kernel", c->why, (long long)i,
+                  (double)plain[i], (double)table[i]);
+    }
+    free(table);
+    free(plain);
+    op_rig_close(&rig);
+}
+
+Test(conv, plain_loops_agree_with_the_tables_kernel)
+{
+    for (size_t i = 0; i < COUNT(real_cases); i++) compare_kernels(&real_cases[i]);
+    for (size_t i = 0; i < COUNT(grid_cases); i++) compare_kernels(&grid_cases[i]);
+    for (size_t i = 0; i < COUNT(large_cases); i++) compare_kernels(&large_cases[i]);
+}
+
+Test(conv, misfits_are_refused)
+{
+    const op_case channels = { CONV, .why = "channels", .params = &same,
+                               .in = { { OP_SHAPE(1, 4, 4, 3) }, { OP_SHAPE(8, 3, 3, 4) } } };
+    op_case_refused(&channels, DT_ERR_SHAPE, "x has 3 channels, w expects 4");
+    const op_case kernel = { CONV, .why = "kernel", .params = &same,
+                             .in = { { OP_SHAPE(1, 4, 2, 3) }, { OP_SHAPE(8, 5, 5, 3) } } };
+    op_case_refused(&kernel, DT_ERR_SHAPE, "kernel 5x5 is larger than the padded input 6x4");
+    const op_case flat = { CONV, .why = "axes", .params = &same,
+                           .in = { { OP_SHAPE(4, 3) }, { OP_SHAPE(8, 3, 3, 3) } } };
+    op_case_refused(&flat, DT_ERR_SHAPE, "got 2 and 4 dimensions");
+    const dt_conv_params still = { 0, 1 };
+    const op_case stride = { CONV, .why = "stride", .params = &still,
+                             .in = { { OP_SHAPE(1, 4, 4, 3) }, { OP_SHAPE(8, 3, 3, 3) } } };
+    op_case_refused(&stride, DT_ERR_ARGUMENT, "stride 0");
+}
+
+Test(conv, half_a_grid_and_sums_past_32_bits_are_refused)
+{
+    const op_case one_grid = { CONV, .why = "x alone on the grid", .params = &same,
+                               .in = { CODES(1, 4, 4, 3), { OP_SHAPE(8, 3, 3, 3) } } };
+    op_case_refused(&one_grid, DT_ERR_ARGUMENT, "both x (one scale) and w are on the grid, or neither");
+    const op_case scales = { CONV, .why = "x with a scale a channel", .params = &same,
+                             .in = { { OP_SHAPE(1, 4, 4, 3), .fill = FILL_COUNT, .scale = 0.5f, .n_scale = 3 },
+                                     FILTERS(8, 3, 3, 3) } };
+    op_case_refused(&scales, DT_ERR_ARGUMENT, "both x (one scale)");
+    /* 9 * 8192 * 255 * 127 = 2,387,681,280 */
+    const op_case wraps = { CONV, .why = "32 bits", .params = &same,
+                            .in = {
+                                { OP_SHAPE(1, 3, 3, 8192), .fill = FILL_COUNT, .size = 255.0f, .scale = 0.5f },
+                                { OP_SHAPE(1, 3, 3, 8192), .fill = FILL_INTEGER, .size = 127.0f, .scale = 0.5f } } };
+    op_case_refused(&wraps, DT_ERR_NUMERIC, "psums may reach 2387681280, beyond 32 bits");
+}
