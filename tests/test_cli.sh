@@ -119,7 +119,7 @@ has err "  from .*session.c:"
 # ---- train
 
 expect "train an epoch" 0 train $tiny --epochs 1 --out a/run
-has out "^model      tiny w4a4: .* parameters, 2 quantized convolutions"
+has out "^model      tiny w4a4: .* parameters, 3 quantized convolutions"
 has out "^data       synthetic: 60 training and 40 test images, 32x32x3, 10 classes"
 has out "^epoch  1/1  train .* test .* best$"
 has out "features.4 .*e[-+]"
@@ -184,7 +184,7 @@ expect "capture of no images" 2 capture --checkpoint $F --dataset synthetic --in
 has err "^detent capture: --index 5:5: expected A:B with 0 <= A < B <= 2000"
 expect "capture past the end" 2 capture --checkpoint $F --dataset synthetic --index 0:2001 --layer features.4 --check
 expect "capture of an unknown layer" 2 capture --checkpoint $F --dataset synthetic --layer features.5 --check
-has err "features.5.*there are features.0 features.4, or all"
+has err "features.5.*there are features.0 features.4 features.8, or all"
 expect "capture to nowhere" 2 capture --checkpoint $F --dataset synthetic --layer features.4
 has err "out FILE or --check is needed"
 

@@ -195,10 +195,10 @@ Test(trainer, reports_what_the_quantizers_do)
 {
     const tiny_options o = tiny_defaults();
     const float small = 0.05f;
-    dt_quant_report report[2];
+    dt_quant_report report[3];
     tiny_run r;
     cr_assert(tiny_open(&r, &o));
-    cr_assert(dt_trainer_n_quantizers(r.trainer) == 2);
+    cr_assert(dt_trainer_n_quantizers(r.trainer) == 3);
     MUST(dt_trainer_report(r.trainer, report));
     cr_assert(strcmp(report[0].name, "features.0") == 0 && strcmp(report[1].name, "features.4") == 0);
     cr_assert(report[0].fixed && report[0].alpha == 3.2f && report[0].clip_rate == 0.0 && report[0].d_alpha == 0.0);
@@ -214,7 +214,7 @@ Test(trainer, reports_what_the_quantizers_do)
 
 static void look(tiny_run *r)
 {
-    dt_quant_report report[2];
+    dt_quant_report report[3];
     dt_metrics m;
     int32_t predictions[80];
     MUST(dt_trainer_report(r->trainer, report));
@@ -252,7 +252,7 @@ Test(trainer, reports_and_evaluations_leave_the_run_as_it_was)
 
 typedef struct {
     tiny_run *run;
-    double want[2]; /* 2 mean|x| / sqrt(Qp) of each quantizer's input */
+    double want[3]; /* 2 mean|x| / sqrt(Qp) of each quantizer's input */
     int n;
 } step_watch;
 
@@ -264,7 +264,9 @@ static dt_status watch_inputs(void *user, const dt_node *node)
     if (node->kind != DT_OP_ACT_QUANT) return DT_OK;
     float *x = malloc((size_t)n * sizeof *x);
     MUST(dt_device_read(watch->run->ctx, x, node->in[0]->data, (size_t)n * sizeof *x));
-    for (int64_t i = 0; i < n; i++) sum += fabs((double)x[i]);
+    const dt_tensor *in = node->in[0];
+    for (int64_t i = 0; i < n; i++)
+        sum += fabs((double)x[i] * (in->n_scale ? (double)in->scale[i % in->n_scale] : 1.0));
     free(x);
     watch->want[watch->n++] = 2.0 * sum / (double)n / sqrt((double)node->out->qmax);
     return DT_OK;
@@ -282,13 +284,17 @@ Test(trainer, calibration_sets_learned_steps_from_a_batch)
     MUST(dt_trainer_observe(r.trainer, watch_inputs, &watch));
     float *step = tiny_param(&r, tiny_index(&r, "features.4.act_alpha"), &n);
     float *image = tiny_param(&r, tiny_index(&r, "features.0.act_alpha"), &n);
-    cr_assert(watch.n == 2 && fabs((double)step[0] - watch.want[1]) <= 1e-6 * watch.want[1], "step %g, expected %g",
+    float *psum = tiny_param(&r, tiny_index(&r, "features.8.act_alpha"), &n); /* its input is on the grid */
+    cr_assert(watch.n == 3 && fabs((double)step[0] - watch.want[1]) <= 1e-6 * watch.want[1], "step %g, expected %g",
               (double)step[0], watch.want[1]);
+    cr_assert(fabs((double)psum[0] - watch.want[2]) <= 1e-6 * watch.want[2], "step %g, expected %g", (double)psum[0],
+              watch.want[2]);
     cr_assert(image[0] == 3.2f, "the image's clip is fixed, not %g", (double)image[0]);
     tiny_steps(&r, 1);
     cr_assert(dt_trainer_calibrate(r.trainer) == DT_ERR_ARGUMENT);
     cr_assert(strstr(dt_last_error(), "1 are done") != NULL, "%s", dt_last_error());
     free(step);
+    free(psum);
     free(image);
     tiny_close(&r);
 }

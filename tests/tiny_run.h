@@ -40,7 +40,6 @@ static inline tiny_options tiny_defaults(void)
     MUST(dt_model_config_default("tiny", &o.model));
     dt_train_config_default(&o.train);
     o.train.batch = 32;
-    o.train.lr = 1e-3f; /* the standardised weights of features.4 make large outputs, and no BN follows it */
     return o;
 }
 
