@@ -69,22 +69,36 @@ static dt_status check_layer(const session *o, const image_range *range, const c
     return DT_OK;
 }
 
-static dt_status check_all(const session *o, const image_range *range, int *exit_code)
+static cJSON *result_json(const char *layer, const check_result *r)
+{
+    cJSON *out = cJSON_CreateObject();
+    cJSON_AddStringToObject(out, "layer", layer);
+    cJSON_AddNumberToObject(out, "psums", (double)r->psums);
+    cJSON_AddNumberToObject(out, "mismatches", (double)r->mismatches);
+    return out;
+}
+
+static dt_status check_all(const settings *s, const session *o, const image_range *range, int *exit_code)
 {
     const int n = dt_model_n_layers(o->model);
+    cJSON *layers = s->json ? cJSON_CreateArray() : NULL;
     check_result sum = { 0 }, one;
     dt_layer_info info;
 
-    printf("%-16s %16s %12s\n", "layer", "psums", "mismatches");
+    if (!s->json) printf("%-16s %16s %12s\n", "layer", "psums", "mismatches");
     for (int i = 0; i < n; i++) {
         dt_model_layer(o->model, i, &info);
         DT_TRY(check_layer(o, range, info.name, &one));
-        printf("%-16s %16s %12s\n", info.name, text_count(one.psums).s, text_count(one.mismatches).s);
+        if (s->json)
+            cJSON_AddItemToArray(layers, result_json(info.name, &one));
+        else
+            printf("%-16s %16s %12s\n", info.name, text_count(one.psums).s, text_count(one.mismatches).s);
         sum.psums += one.psums;
         sum.mismatches += one.mismatches;
     }
-    printf("%-16s %16s %12s\n", "all", text_count(sum.psums).s, text_count(sum.mismatches).s);
     *exit_code = sum.mismatches > 0 ? EXIT_MISMATCH : EXIT_GOOD;
+    if (s->json) return print_json(layers);
+    printf("%-16s %16s %12s\n", "all", text_count(sum.psums).s, text_count(sum.mismatches).s);
     return DT_OK;
 }
 
@@ -94,7 +108,7 @@ static dt_status save_layer(const settings *s, const session *o, const image_ran
 
     DT_TRY(dt_capture_layer(o->model, o->test_set, range->first, range->count, s->layer, &c));
     const dt_status status = dt_capture_save(c, s->layer, s->out);
-    if (status == DT_OK) {
+    if (status == DT_OK && !s->json) {
         printf("%s: %s images, codes %dx%dx%d, psums %dx%dx%d, to %s\n", s->layer, text_count(c->n).s, c->height,
                c->width, c->channels, c->out_height, c->out_width, c->filters, s->out);
     }
@@ -110,9 +124,10 @@ static dt_status capture_one(const settings *s, const session *o, const image_ra
     if (s->out) DT_TRY(save_layer(s, o, range));
     if (!s->check) return DT_OK;
     DT_TRY(check_layer(o, range, s->layer, &result));
+    if (result.mismatches > 0) *exit_code = EXIT_MISMATCH;
+    if (s->json) return print_json(result_json(s->layer, &result));
     printf("%s: %s psums, %s mismatches with the integer oracle (sums of qx*qw in int64)\n", s->layer,
            text_count(result.psums).s, text_count(result.mismatches).s);
-    if (result.mismatches > 0) *exit_code = EXIT_MISMATCH;
     return DT_OK;
 }
 
@@ -129,7 +144,7 @@ static dt_status capture(const settings *s, session *o, int *exit_code)
     dt_dataset_look(o->test_set, &view);
     DT_TRY(parse_range(s->index, view.n, &range));
     interrupt_install();
-    return all ? check_all(o, &range, exit_code) : capture_one(s, o, &range, exit_code);
+    return all ? check_all(s, o, &range, exit_code) : capture_one(s, o, &range, exit_code);
 }
 
 dt_status capture_run(const settings *s, int *exit_code)

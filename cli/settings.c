@@ -132,7 +132,7 @@ const option_row option_rows[] = {
       .about = "Run each kernel by itself, for debugging; the results are the same bits" },
 
     { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 7, .about = "Print errors only" },
-    { "json", FLAG, .offset = AT(json), .commands = FOR_EVAL | FOR_INSPECT | FOR_DATA, .group = 7,
+    { "json", FLAG, .offset = AT(json), .commands = FOR_EVAL | FOR_CAPTURE | FOR_INSPECT | FOR_DATA, .group = 7,
       .about = "Print JSON" },
     { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL, .group = 7,
       .about = "With an error, print where it came from" },
