@@ -207,7 +207,7 @@ static dt_status write_step(dt_trainer *t)
     const dt_step_in in = { .seed = ctx->opt.seed,
                             .first = in_epoch * t->config.batch,
                             .epoch = (uint32_t)epoch,
-                            .lr = dt_schedule_lr(&t->config, epoch),
+                            .lr = dt_trainer_lr(t),
                             .adam_correct1 = (float)(1.0 / (1.0 - pow((double)t->config.beta1, count))),
                             .adam_correct2 = (float)(1.0 / (1.0 - pow((double)t->config.beta2, count))) };
 
@@ -331,7 +331,7 @@ int dt_trainer_epoch(const dt_trainer *t)
 
 float dt_trainer_lr(const dt_trainer *t)
 {
-    return dt_schedule_lr(&t->config, dt_trainer_epoch(t));
+    return dt_schedule_lr(&t->config, t->step, dt_trainer_steps_per_epoch(t));
 }
 
 size_t dt_trainer_bytes(const dt_trainer *t)

@@ -40,8 +40,8 @@ DT_MUST_CHECK dt_status dt_trainer_sum(const dt_trainer *t, dt_step_sum *out);
  * grad, everything else is as before. */
 DT_MUST_CHECK dt_status dt_trainer_observe(dt_trainer *t, dt_node_hook hook, void *user);
 
-/* The learning rate of an epoch: schedule.c. */
-float dt_schedule_lr(const dt_train_config *cfg, int epoch);
+/* The learning rate of the step after `step` steps: schedule.c. */
+float dt_schedule_lr(const dt_train_config *cfg, int64_t step, int64_t steps_per_epoch);
 
 /* A permutation of 0..n-1, a function of (seed, epoch) alone. */
 void dt_shuffle(uint64_t seed, uint32_t epoch, int64_t n, int32_t *order);

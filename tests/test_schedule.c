@@ -21,26 +21,47 @@ static dt_train_config config(dt_schedule_kind kind)
     return c;
 }
 
+enum { STEPS_PER_EPOCH = 7 };
+
+/* at the begin of an epoch */
+static float lr_of(const dt_train_config *c, int epoch)
+{
+    return dt_schedule_lr(c, (int64_t)epoch * STEPS_PER_EPOCH, STEPS_PER_EPOCH);
+}
+
 static void near(const dt_train_config *c, int epoch, double want)
 {
-    const double got = (double)dt_schedule_lr(c, epoch);
+    const double got = (double)lr_of(c, epoch);
     cr_assert(fabs(got - want) <= 1e-7 * 0.1, "epoch %d: lr is %.9g, expected %.9g", epoch, got, want);
 }
 
 Test(schedule, constant)
 {
     const dt_train_config c = config(DT_SCHEDULE_CONSTANT);
-    for (int e = 0; e < 12; e++) cr_assert(dt_schedule_lr(&c, e) == 0.1f);
+    for (int e = 0; e < 12; e++) cr_assert(lr_of(&c, e) == 0.1f);
 }
 
 Test(schedule, cosine)
 {
     const dt_train_config c = config(DT_SCHEDULE_COSINE);
-    cr_assert(dt_schedule_lr(&c, 0) == 0.1f);
+    cr_assert(lr_of(&c, 0) == 0.1f);
     near(&c, 5, 0.05);
     near(&c, 10, 0.0);
     near(&c, 1, 0.0975528258147577); /* 0.1 (1 + cos 18 degrees) / 2 */
-    for (int e = 1; e <= 10; e++) cr_assert(dt_schedule_lr(&c, e) < dt_schedule_lr(&c, e - 1), "epoch %d", e);
+    for (int e = 1; e <= 10; e++) cr_assert(lr_of(&c, e) < lr_of(&c, e - 1), "epoch %d", e);
+}
+
+Test(schedule, cosine_falls_within_an_epoch_and_the_others_do_not)
+{
+    for (int kind = DT_SCHEDULE_CONSTANT; kind <= DT_SCHEDULE_EXPONENTIAL; kind++) {
+        const dt_train_config c = config((dt_schedule_kind)kind);
+        const float begin = dt_schedule_lr(&c, 14, STEPS_PER_EPOCH), end = dt_schedule_lr(&c, 20, STEPS_PER_EPOCH);
+        cr_assert(kind == DT_SCHEDULE_COSINE ? end < begin : end == begin, "schedule %d: %g, then %g", kind,
+                  (double)begin, (double)end);
+    }
+    const dt_train_config c = config(DT_SCHEDULE_COSINE);
+    const double want = 0.1 * (1.0 + cos(3.14159265358979323846 * 17.0 / 70.0)) / 2.0;
+    cr_assert(fabs((double)dt_schedule_lr(&c, 17, STEPS_PER_EPOCH) - want) <= 1e-8);
 }
 
 Test(schedule, step)
