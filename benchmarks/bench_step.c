@@ -22,25 +22,31 @@ typedef struct {
 
 enum {
     OPT_CHOKE = 256,
+    OPT_SKIP_BLOCK,
     OPT_WBITS,
     OPT_ABITS,
+    OPT_INPUT_BITS,
+    OPT_QUANT_RULE,
+    OPT_PER_CHANNEL,
     OPT_STEPS,
     OPT_WARMUP,
-    OPT_PRECISION,
     OPT_THREADS,
-    OPT_NO_GRAPH,
-    OPT_SKIP
+    OPT_PRECISION,
+    OPT_NO_GRAPH
 };
 
 static const struct argp_option arguments[] = {
     { "model", 'm', "NAME", 0, "network (vgg16)", 0 },
     { "choke", OPT_CHOKE, "N", 0, "channels of the chokepoint, 0: none (16)", 0 },
-    { "skip-block", OPT_SKIP, NULL, 0, "the skip block", 0 },
+    { "skip-block", OPT_SKIP_BLOCK, NULL, 0, "the skip block", 0 },
     { "wbits", OPT_WBITS, "BITS", 0, "weight bits 2..8, 32: float (4)", 0 },
     { "abits", OPT_ABITS, "BITS", 0, "activation bits 2..8, 32: float (2)", 0 },
+    { "input-bits", OPT_INPUT_BITS, "BITS", 0, "image bits 2..8, signed, 0: as any activation (8)", 0 },
+    { "quant-rule", OPT_QUANT_RULE, "RULE", 0, "ece284, apot, scream, pact or lsq (ece284)", 0 },
+    { "per-channel", OPT_PER_CHANNEL, NULL, 0, "a weight clip for each filter", 0 },
     { "batch", 'b', "N", 0, "images a step (128)", 0 },
     { "steps", OPT_STEPS, "N", 0, "timed steps (20)", 0 },
-    { "warmup", OPT_WARMUP, "N", 0, "steps before them (5)", 0 },
+    { "warmup", OPT_WARMUP, "N", 0, "steps before them, at least 2 (5)", 0 },
     { "device", 'd', "NAME", 0, "auto, cpu or cuda (auto)", 0 },
     { "threads", OPT_THREADS, "N", 0, "CPU threads, 0: all (0)", 0 },
     { "precision", OPT_PRECISION, "NAME", 0, "f32 or mixed (mixed)", 0 },
@@ -49,26 +55,46 @@ static const struct argp_option arguments[] = {
     { 0 },
 };
 
+static int number(const char *arg, struct argp_state *state)
+{
+    char *end;
+    const long value = strtol(arg, &end, 10);
+    if (end == arg || *end || value < 0 || value > 1000000) argp_error(state, "'%s' is not a number in range", arg);
+    return (int)value;
+}
+
+/* Index of arg in words, which end with NULL. */
+static int word(const char *arg, const char *const *words, struct argp_state *state)
+{
+    for (int i = 0; words[i]; i++) {
+        if (strcmp(arg, words[i]) == 0) return i;
+    }
+    argp_error(state, "'%s' is not known here; see --help", arg);
+    return 0;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
+    static const char *const rules[] = { "ece284", "apot", "scream", "pact", "lsq", NULL };
+    static const char *const precisions[] = { "f32", "mixed", NULL };
     bench_settings *s = state->input;
 
     switch (key) {
     case 'm': s->model.name = arg; return 0;
-    case OPT_CHOKE: s->model.choke = atoi(arg); return 0;
-    case OPT_SKIP: s->model.skip_block = 1; return 0;
-    case OPT_WBITS: s->model.wbits = atoi(arg); return 0;
-    case OPT_ABITS: s->model.abits = atoi(arg); return 0;
-    case 'b': s->batch = atoi(arg); return 0;
-    case OPT_STEPS: s->steps = atoi(arg); return 0;
-    case OPT_WARMUP: s->warmup = atoi(arg); return 0;
+    case OPT_CHOKE: s->model.choke = number(arg, state); return 0;
+    case OPT_SKIP_BLOCK: s->model.skip_block = 1; return 0;
+    case OPT_WBITS: s->model.wbits = number(arg, state); return 0;
+    case OPT_ABITS: s->model.abits = number(arg, state); return 0;
+    case OPT_INPUT_BITS: s->model.input_bits = number(arg, state); return 0;
+    case OPT_QUANT_RULE: s->model.rule = (dt_quant_rule)word(arg, rules, state); return 0;
+    case OPT_PER_CHANNEL: s->model.per_channel = 1; return 0;
+    case 'b': s->batch = number(arg, state); return 0;
+    case OPT_STEPS: s->steps = number(arg, state); return 0;
+    case OPT_WARMUP: s->warmup = number(arg, state); return 0;
     case 'd': s->options.backend = arg; return 0;
-    case OPT_THREADS: s->options.threads = atoi(arg); return 0;
+    case OPT_THREADS: s->options.threads = number(arg, state); return 0;
+    case OPT_PRECISION: s->options.precision = (dt_precision)word(arg, precisions, state); return 0;
     case OPT_NO_GRAPH: s->options.no_graph = 1; return 0;
-    case OPT_PRECISION:
-        if (strcmp(arg, "f32") != 0 && strcmp(arg, "mixed") != 0) argp_error(state, "--precision is f32 or mixed");
-        s->options.precision = strcmp(arg, "f32") == 0 ? DT_PRECISION_F32 : DT_PRECISION_MIXED;
-        return 0;
     case 'j': s->json = 1; return 0;
     case ARGP_KEY_END:
         if (s->steps < 1 || s->warmup < 2) argp_error(state, "--steps is at least 1, --warmup at least 2");

@@ -31,6 +31,7 @@ if(NOT DETENT_CUDA STREQUAL "OFF")
     target_compile_definitions(detent_cuda INTERFACE DETENT_HAVE_CUDA)
     target_include_directories(detent_cuda SYSTEM INTERFACE ${CUDNN_INCLUDE} ${CUBLASLT_INCLUDE})
     target_link_libraries(detent_cuda INTERFACE CUDA::cudart ${CUDNN_LIBRARY} ${CUBLASLT_LIBRARY})
+    string(APPEND DETENT_PC_LIBS " ${CUDNN_LIBRARY} ${CUBLASLT_LIBRARY} -L${CUDAToolkit_LIBRARY_DIR} -lcudart -lstdc++")
   elseif(DETENT_CUDA STREQUAL "ON")
     message(FATAL_ERROR "DETENT_CUDA is ON, but something is missing: nvcc '${CMAKE_CUDA_COMPILER}', cuDNN "
                         "'${CUDNN_INCLUDE}' '${CUDNN_LIBRARY}', cuBLASLt '${CUBLASLT_INCLUDE}' '${CUBLASLT_LIBRARY}'")

@@ -10,9 +10,11 @@ target_link_libraries(detent_dependencies INTERFACE ZLIB::ZLIB PkgConfig::CJSON 
 if(OpenMP_C_FOUND)
   target_link_libraries(detent_dependencies INTERFACE OpenMP::OpenMP_C)
 endif()
+set(DETENT_PC_LIBS "") # for programs that link the static library
 if(MATIO_FOUND) # else: no SVHN
   target_compile_definitions(detent_dependencies INTERFACE DETENT_HAVE_MATIO)
   target_link_libraries(detent_dependencies INTERFACE PkgConfig::MATIO)
+  string(APPEND DETENT_PC_LIBS " -lmatio")
 endif()
 
 set(DETENT_WITH_ONEDNN OFF)
@@ -24,6 +26,7 @@ if(NOT DETENT_ONEDNN STREQUAL "OFF")
     target_compile_definitions(detent_dependencies INTERFACE DETENT_HAVE_ONEDNN)
     target_include_directories(detent_dependencies SYSTEM INTERFACE ${DNNL_INCLUDE})
     target_link_libraries(detent_dependencies INTERFACE ${DNNL_LIBRARY})
+    string(APPEND DETENT_PC_LIBS " -ldnnl")
   elseif(DETENT_ONEDNN STREQUAL "ON")
     message(FATAL_ERROR "DETENT_ONEDNN is ON, but oneapi/dnnl/dnnl.h or libdnnl is missing: apt-get install libdnnl-dev")
   endif()
