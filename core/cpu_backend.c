@@ -58,7 +58,7 @@ static void cpu_close(void *device)
     (void)device;
 }
 
-/* Whole pages, so that large blocks start on a cache line and vector loads never split. */
+/* On a cache line, so that vector loads never split. */
 static dt_status cpu_alloc(void *device, size_t bytes, void **out)
 {
     (void)device;
