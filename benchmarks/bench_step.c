@@ -75,8 +75,6 @@ static int word(const char *arg, const char *const *words, struct argp_state *st
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-    static const char *const rules[] = { "ece284", "apot", "scream", "pact", "lsq", NULL };
-    static const char *const precisions[] = { "f32", "mixed", NULL };
     bench_settings *s = state->input;
 
     switch (key) {
@@ -86,14 +84,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_WBITS: s->model.wbits = number(arg, state); return 0;
     case OPT_ABITS: s->model.abits = number(arg, state); return 0;
     case OPT_INPUT_BITS: s->model.input_bits = number(arg, state); return 0;
-    case OPT_QUANT_RULE: s->model.rule = (dt_quant_rule)word(arg, rules, state); return 0;
+    case OPT_QUANT_RULE: s->model.rule = (dt_quant_rule)word(arg, dt_quant_rule_names, state); return 0;
     case OPT_PER_CHANNEL: s->model.per_channel = 1; return 0;
     case 'b': s->batch = number(arg, state); return 0;
     case OPT_STEPS: s->steps = number(arg, state); return 0;
     case OPT_WARMUP: s->warmup = number(arg, state); return 0;
     case 'd': s->options.backend = arg; return 0;
     case OPT_THREADS: s->options.threads = number(arg, state); return 0;
-    case OPT_PRECISION: s->options.precision = (dt_precision)word(arg, precisions, state); return 0;
+    case OPT_PRECISION: s->options.precision = (dt_precision)word(arg, dt_precision_names, state); return 0;
     case OPT_NO_GRAPH: s->options.no_graph = 1; return 0;
     case 'j': s->json = 1; return 0;
     case ARGP_KEY_END:
@@ -164,7 +162,7 @@ static void print_result(const bench_settings *s, dt_context *ctx, dt_model *m, 
 {
     const double median = ms[s->steps / 2], images_per_s = 1e3 * s->batch / median;
     const double gflops = gflop_per_image(m) * images_per_s, device_mib = (double)dt_trainer_bytes(t) / 1048576.0;
-    const char *precision = s->options.precision == DT_PRECISION_F32 ? "f32" : "mixed";
+    const char *precision = dt_precision_names[s->options.precision];
 
     if (s->json) {
         printf(

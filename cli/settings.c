@@ -27,10 +27,6 @@
 #define MAX_SEED  9007199254740992.0 /* 2^53 */
 
 const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
-static const char *const precision_words[] = { "f32", "mixed", NULL };
-static const char *const rule_words[] = { "ece284", "apot", "scream", "pact", "lsq", NULL };
-static const char *const optim_words[] = { "sgd", "adam", NULL };
-static const char *const schedule_words[] = { "constant", "cosine", "step", "exponential", NULL };
 
 /* clang-format off */
 const option_row option_rows[] = {
@@ -48,7 +44,7 @@ const option_row option_rows[] = {
     { "input-bits", KIND_INT, AT(model.input_bits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 8,
       .special = "same", .special_value = 0,
       .about = "Bits of the image, signed, with a fixed clip; 'same' quantizes it like any activation" },
-    { "quant-rule", KIND_WORD, AT(model.rule), MODEL_OPTION, .unit = "RULE", .words = rule_words,
+    { "quant-rule", KIND_WORD, AT(model.rule), MODEL_OPTION, .unit = "RULE", .words = dt_quant_rule_names,
       .about = "How gradients treat the clip" },
     { "per-channel", FLAG, .offset = AT(model.per_channel), MODEL_OPTION,
       .about = "A weight clip for each filter, not one for the layer" },
@@ -76,14 +72,15 @@ const option_row option_rows[] = {
       .about = "Clips learn at FACTOR times the learning rate" },
     { "alpha-decay", KIND_FLOAT, AT(train.alpha_decay), TRAIN_OPTION, .unit = "X", .min = 0, .max = 1,
       .about = "Weight decay of the clips" },
-    { "optim", KIND_WORD, AT(train.optim), TRAIN_OPTION, .unit = "NAME", .words = optim_words, .about = "Optimiser" },
+    { "optim", KIND_WORD, AT(train.optim), TRAIN_OPTION, .unit = "NAME", .words = dt_optim_names,
+      .about = "Optimiser" },
     { "beta1", KIND_FLOAT, AT(train.beta1), TRAIN_OPTION, .unit = "X", .min = 0, .max = 0.9999,
       .about = "Adam: memory of the gradient" },
     { "beta2", KIND_FLOAT, AT(train.beta2), TRAIN_OPTION, .unit = "X", .min = 0, .max = 0.999999,
       .about = "Adam: memory of the squared gradient" },
     { "epsilon", KIND_FLOAT, AT(train.epsilon), TRAIN_OPTION, .unit = "X", .min = 1e-12, .max = 1,
       .about = "Adam: added to the divisor" },
-    { "schedule", KIND_WORD, AT(train.schedule), TRAIN_OPTION, .unit = "NAME", .words = schedule_words,
+    { "schedule", KIND_WORD, AT(train.schedule), TRAIN_OPTION, .unit = "NAME", .words = dt_schedule_names,
       .about = "How the learning rate falls: cosine with every step, to 0; step and exponential with epochs" },
     { "step-epochs", KIND_PAIR, AT(train.step_epochs), TRAIN_OPTION, .unit = "A,B", .min = 0, .max = 100000,
       .about = "Schedule step: epochs at whose begin the rate is multiplied by --gamma" },
@@ -124,7 +121,7 @@ const option_row option_rows[] = {
     { "gpu", KIND_INT, AT(gpu), ON_DATA, 6, SAVED, .unit = "N", .min = 0, .max = 1023, .about = "Which GPU" },
     { "threads", KIND_INT, AT(threads), ON_DATA, 6, SAVED, .unit = "N", .min = 0, .max = 1024,
       .about = "CPU threads; 0 leaves it to OpenMP. Results do not depend on it" },
-    { "precision", KIND_WORD, AT(precision), ON_DATA, 6, FIXED, .unit = "NAME", .words = precision_words,
+    { "precision", KIND_WORD, AT(precision), ON_DATA, 6, FIXED, .unit = "NAME", .words = dt_precision_names,
       .about = "Operands of backward convolutions: f32, or mixed for 16 bits. Forward is the same in both" },
     { "seed", KIND_SEED, AT(seed), ON_DATA, 6, FIXED, .unit = "N", .min = 0, .max = MAX_SEED,
       .about = "Makes every random number" },

@@ -243,6 +243,13 @@ int dt_trainer_n_quantizers(const dt_trainer *t);
 DT_MUST_CHECK dt_status dt_trainer_report(dt_trainer *t, dt_quant_report *out);
 size_t dt_trainer_bytes(const dt_trainer *t); /* device memory in use */
 
+/* ---- words of the enumerations, in their order, NULL at the end --------------------------------- */
+
+extern const char *const dt_precision_names[3];
+extern const char *const dt_quant_rule_names[6];
+extern const char *const dt_optim_names[3];
+extern const char *const dt_schedule_names[5];
+
 /* ---- checkpoints (safetensors) ---------------------------------------------------------------- */
 
 /* Everything a run needs to go on with equal bits. Written aside, fsynced, renamed: never half a file.

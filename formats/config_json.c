@@ -29,10 +29,6 @@ typedef struct {
     int n_fields;
 } schema;
 
-static const char *const rule_words[] = { "ece284", "apot", "scream", "pact", "lsq" };
-static const char *const optim_words[] = { "sgd", "adam" };
-static const char *const schedule_words[] = { "constant", "cosine", "step", "exponential" };
-
 #define LENGTH(array) ((int)(sizeof(array) / sizeof(array)[0]))
 
 /* Parts of a row: the member, then its kind and range. */
@@ -40,7 +36,7 @@ static const char *const schedule_words[] = { "constant", "cosine", "step", "exp
 #define INT(min, max)     FIELD_INT, min, max, NULL, 0
 #define INTS(n, min, max) FIELD_INT, min, max, NULL, n
 #define FLOAT(min, max)   FIELD_FLOAT, min, max, NULL, 0
-#define WORD(words)       FIELD_WORD, 0, LENGTH(words) - 1, words, 0
+#define WORD(words)       FIELD_WORD, 0, LENGTH(words) - 2, words, 0 /* they end with NULL */
 #define NETWORK           FIELD_NETWORK, 0, 0, NULL, 0
 
 /* A word is read and written through an int. */
@@ -60,13 +56,13 @@ static const field model_fields[] = {
     { AT(dt_model_config, abits), INT(2, DT_BITS_FLOAT) },
     { AT(dt_model_config, input_bits), INT(0, 8) },
     { AT(dt_model_config, per_channel), INT(0, 1) },
-    { AT(dt_model_config, rule), WORD(rule_words) },
+    { AT(dt_model_config, rule), WORD(dt_quant_rule_names) },
 };
 
 static const field train_fields[] = {
     { AT(dt_train_config, batch), INT(1, INT_MAX) },
     { AT(dt_train_config, epochs), INT(0, INT_MAX) },
-    { AT(dt_train_config, optim), WORD(optim_words) },
+    { AT(dt_train_config, optim), WORD(dt_optim_names) },
     { AT(dt_train_config, lr), FLOAT(0, 1e30) },
     { AT(dt_train_config, momentum), FLOAT(0, 1) },
     { AT(dt_train_config, beta1), FLOAT(0, 1) },
@@ -75,7 +71,7 @@ static const field train_fields[] = {
     { AT(dt_train_config, weight_decay), FLOAT(0, 1e30) },
     { AT(dt_train_config, alpha_lr), FLOAT(0, 1e30) },
     { AT(dt_train_config, alpha_decay), FLOAT(0, 1e30) },
-    { AT(dt_train_config, schedule), WORD(schedule_words) },
+    { AT(dt_train_config, schedule), WORD(dt_schedule_names) },
     { AT(dt_train_config, step_epochs), INTS(2, 0, INT_MAX) },
     { AT(dt_train_config, gamma), FLOAT(0, 1e30) },
     { AT(dt_train_config, label_smoothing), FLOAT(0, 1) },
@@ -85,21 +81,6 @@ static const field train_fields[] = {
 
 static const schema model_schema = { "model", model_fields, LENGTH(model_fields) };
 static const schema train_schema = { "train", train_fields, LENGTH(train_fields) };
-
-const char *dt_quant_rule_name(dt_quant_rule rule)
-{
-    return rule_words[rule];
-}
-
-const char *dt_optim_name(dt_optim_kind kind)
-{
-    return optim_words[kind];
-}
-
-const char *dt_schedule_name(dt_schedule_kind kind)
-{
-    return schedule_words[kind];
-}
 
 /* The double with the fewest decimals that is still f: 0.01, where (double)0.01f prints as 0.0099999997764825821. */
 static double shortest(float f)

@@ -26,9 +26,4 @@ DT_MUST_CHECK dt_status dt_model_config_match(const dt_model_config *saved, cons
 DT_MUST_CHECK dt_status dt_train_config_match(const dt_train_config *saved, const dt_train_config *here,
                                               const char *file);
 
-/* The words of the enumerations above, for options and reports: "ece284", "sgd", "cosine". */
-const char *dt_quant_rule_name(dt_quant_rule rule);
-const char *dt_optim_name(dt_optim_kind kind);
-const char *dt_schedule_name(dt_schedule_kind kind);
-
 #endif /* DT_CONFIG_JSON_H */

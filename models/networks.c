@@ -5,10 +5,11 @@
 
 #include <string.h>
 
-static const dt_network networks[] = {
-    { "vgg16", dt_vgg16_defaults, dt_vgg16_check, dt_vgg16_record },
-    { "tiny", dt_tiny_defaults, dt_tiny_check, dt_tiny_record },
-};
+#define NETWORK_MAP(XX) XX(vgg16) XX(tiny)
+
+#define XX(name) { #name, dt_##name##_defaults, dt_##name##_check, dt_##name##_record },
+static const dt_network networks[] = { NETWORK_MAP(XX) };
+#undef XX
 
 const dt_network *dt_network_find(const char *name)
 {
@@ -20,7 +21,10 @@ const dt_network *dt_network_find(const char *name)
 
 const char *dt_network_names(void)
 {
-    return "vgg16, tiny";
+#define XX(name) ", " #name
+    static const char names[] = NETWORK_MAP(XX);
+#undef XX
+    return names + 2; /* past the first comma */
 }
 
 static int bits_allowed(int bits)

@@ -115,13 +115,13 @@ Test(config_json, every_enumeration_has_its_word)
     static const char *const schedules[] = { "constant", "cosine", "step", "exponential" };
 
     for (int i = DT_RULE_ECE284; i <= DT_RULE_LSQ; i++) {
-        cr_assert(eq(str, (char *)dt_quant_rule_name((dt_quant_rule)i), (char *)rules[i]));
+        cr_assert(eq(str, (char *)dt_quant_rule_names[i], (char *)rules[i]));
     }
     for (int i = DT_SCHEDULE_CONSTANT; i <= DT_SCHEDULE_EXPONENTIAL; i++) {
-        cr_assert(eq(str, (char *)dt_schedule_name((dt_schedule_kind)i), (char *)schedules[i]));
+        cr_assert(eq(str, (char *)dt_schedule_names[i], (char *)schedules[i]));
     }
-    cr_assert(eq(str, (char *)dt_optim_name(DT_OPTIM_SGD), "sgd"));
-    cr_assert(eq(str, (char *)dt_optim_name(DT_OPTIM_ADAM), "adam"));
+    cr_assert(eq(str, (char *)dt_optim_names[DT_OPTIM_SGD], "sgd"));
+    cr_assert(eq(str, (char *)dt_optim_names[DT_OPTIM_ADAM], "adam"));
 }
 
 /* Floats over the whole range of exponents and odd mantissas. */

@@ -1,0 +1,9 @@
+/*
+ * names.c - the words of the public enumerations, in their order: for options, configurations and reports.
+ */
+#include "detent.h"
+
+const char *const dt_precision_names[] = { "f32", "mixed", NULL };
+const char *const dt_quant_rule_names[] = { "ece284", "apot", "scream", "pact", "lsq", NULL };
+const char *const dt_optim_names[] = { "sgd", "adam", NULL };
+const char *const dt_schedule_names[] = { "constant", "cosine", "step", "exponential", NULL };
