@@ -30,6 +30,10 @@ static dt_status capture_allocate(dt_capture *c, const dt_node *node)
     c->out_width = (int)y[2];
     c->stride = p->stride;
     c->pad = p->pad;
+    c->x_low = (int)node->in[0]->qmin;
+    c->x_high = (int)node->in[0]->qmax;
+    c->w_low = (int)node->in[1]->qmin;
+    c->w_high = (int)node->in[1]->qmax;
     c->n_sw = node->in[1]->n_scale;
     c->qx = malloc((size_t)(c->n * x[1] * x[2] * x[3]) * sizeof(float));
     c->qw = malloc(dt_tensor_bytes(node->in[1]));

@@ -11,6 +11,8 @@ typedef struct {
     int64_t total;
     int32_t *predictions;
     float *logits; /* host, one batch */
+    dt_node_hook node_hook;
+    void *user;
 } evaluation;
 
 /* The first of the largest. */
@@ -21,6 +23,12 @@ static int32_t argmax(const float *v, int n)
         if (v[i] > v[best]) best = i;
     }
     return best;
+}
+
+static dt_status evaluation_node(void *user, const dt_node *node)
+{
+    const evaluation *e = user;
+    return e->node_hook(e->user, node);
 }
 
 static dt_status evaluation_batch(void *user, const dt_batch *b)
@@ -40,22 +48,29 @@ static dt_status evaluation_batch(void *user, const dt_batch *b)
     return DT_OK;
 }
 
-dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing, const dt_progress *progress,
-                      int32_t *predictions, dt_metrics *out)
+dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
+                              const dt_progress *progress, dt_node_hook node_hook, void *user, int32_t *predictions,
+                              dt_metrics *out)
 {
     dt_dataset_view v;
     dt_inference *inf;
     dt_step_sum sum;
 
     dt_dataset_look(d, &v);
-    evaluation e = { m, progress, v.n, predictions, NULL };
+    evaluation e = { m, progress, v.n, predictions, NULL, node_hook, user };
     DT_TRY(dt_inference_create(m, d, 0, v.n, batch, label_smoothing, &inf));
     e.logits = malloc((size_t)batch * (size_t)m->config.n_classes * sizeof(float));
-    dt_status status = e.logits ? dt_inference_run(inf, NULL, evaluation_batch, &e, &sum)
+    dt_status status = e.logits ? dt_inference_run(inf, node_hook ? evaluation_node : NULL, evaluation_batch, &e, &sum)
                                 : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a batch of logits");
     free(e.logits);
     dt_inference_destroy(inf);
     DT_TRY(status);
     *out = (dt_metrics){ sum.loss / (double)sum.n_images, (double)sum.n_correct / (double)sum.n_images, sum.n_images };
     return DT_OK;
+}
+
+dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing, const dt_progress *progress,
+                      int32_t *predictions, dt_metrics *out)
+{
+    return dt_evaluate_watched(m, d, batch, label_smoothing, progress, NULL, NULL, predictions, out);
 }

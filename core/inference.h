@@ -25,6 +25,11 @@ DT_MUST_CHECK dt_status dt_inference_run(dt_inference *inf, dt_node_hook node_ho
                                          dt_status (*batch_hook)(void *user, const dt_batch *b), void *user,
                                          dt_step_sum *sum);
 
+/* dt_evaluate with a look at every node; node_hook may be NULL. */
+DT_MUST_CHECK dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
+                                            const dt_progress *progress, dt_node_hook node_hook, void *user,
+                                            int32_t *predictions, dt_metrics *out);
+
 /* A dataset's images, labels and an order of n indices, in device memory. */
 typedef struct {
     dt_tensor images, labels, order;

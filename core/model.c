@@ -114,13 +114,18 @@ static dt_status model_list_layers(dt_model *m, const dt_tape *tape)
 static dt_status model_declare_all(dt_model *m)
 {
     const dt_model_config *c = &m->config;
-    dt_tensor x = { .type = DT_F32, .shape = { 4, { 2, c->height, c->width, c->channels } }, .name = "image" };
-    dt_tensor *logits;
+    dt_tensor images = { .type = DT_U8, .shape = { 4, { 1, c->height, c->width, c->channels } }, .name = "images" };
+    dt_tensor labels = { .type = DT_I32, .shape = { 1, { 1 } }, .name = "labels" };
+    dt_tensor order = { .type = DT_I32, .shape = { 1, { 2 } }, .name = "order" };
+    const dt_record_spec spec = {
+        .images = &images, .labels = &labels, .order = &order, .batch = 2, .std = { 1.0f, 1.0f, 1.0f, 1.0f }
+    };
+    dt_tensor *logits, *loss;
     dt_tape *tape;
 
     DT_TRY(dt_tape_create(m->ctx, &tape));
     m->open = 1;
-    dt_status status = m->record(m, tape, &x, 1, &logits);
+    dt_status status = dt_model_record(m, tape, &spec, &logits, &loss);
     m->open = 0;
     if (status == DT_OK) status = model_list_layers(m, tape);
     dt_tape_destroy(tape);
@@ -185,17 +190,17 @@ dt_status dt_model_config_default(const char *name, dt_model_config *out)
     return DT_OK;
 }
 
-dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out)
+dt_status dt_model_open(dt_context *ctx, const dt_model_config *cfg, const dt_recording *recording, dt_model **out)
 {
-    const dt_network *network = dt_network_find(cfg->name);
-    DT_CHECK(network, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", cfg->name, dt_network_names());
-    DT_TRY(network->check(cfg));
     dt_model *m = calloc(1, sizeof *m);
-    DT_CHECK(m, DT_ERR_MEMORY, "no memory for a model");
+
+    if (!m) {
+        if (recording->network_destroy) recording->network_destroy(recording->network);
+        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a model");
+    }
     m->ctx = ctx;
     m->config = *cfg;
-    m->config.name = network->name;
-    m->record = network->record;
+    m->recording = *recording;
 
     dt_status status = model_declare_all(m);
     if (status == DT_OK) status = model_allocate(m);
@@ -208,6 +213,17 @@ dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model 
     return DT_OK;
 }
 
+dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out)
+{
+    const dt_network *network = dt_network_find(cfg->name);
+    DT_CHECK(network, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", cfg->name, dt_network_names());
+    DT_TRY(network->check(cfg));
+    const dt_recording recording = { .record = network->record };
+    dt_model_config named = *cfg;
+    named.name = network->name;
+    return dt_model_open(ctx, &named, &recording, out);
+}
+
 void dt_model_destroy(dt_model *m)
 {
     if (!m) return;
@@ -216,6 +232,7 @@ void dt_model_destroy(dt_model *m)
     dt_device_free(m->ctx, m->w, (size_t)m->n_trained * sizeof(float));
     for (int i = 0; i < m->n_layers; i++) free((void *)m->layer[i].name);
     for (int i = 0; i < m->n_params; i++) free(m->param[i]);
+    if (m->recording.network_destroy) m->recording.network_destroy(m->recording.network);
     free(m->layer);
     free(m->param);
     free(m);
@@ -275,18 +292,29 @@ void dt_model_layer(const dt_model *m, int i, dt_layer_info *out)
     *out = m->layer[i];
 }
 
-dt_status dt_model_record(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **logits, dt_tensor **loss)
+static dt_status record_augmented(dt_tape *tape, const dt_record_spec *spec, dt_tensor **x)
 {
     dt_augment_params augment = { .batch = spec->batch, .crop_pad = spec->crop_pad, .flip = spec->flip };
+    dt_tensor *const in[] = { spec->images, spec->order };
+
+    memcpy(augment.mean, spec->mean, sizeof augment.mean);
+    memcpy(augment.std, spec->std, sizeof augment.std);
+    return dt_tape_apply(tape, DT_OP_AUGMENT, "image", &augment, in, 2, x);
+}
+
+dt_status dt_model_record(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **logits, dt_tensor **loss)
+{
+    const dt_recording *r = &m->recording;
     const dt_gather_params gather = { .batch = spec->batch };
     const dt_softmax_xent_params xent = { .label_smoothing = spec->label_smoothing };
     dt_tensor *x, *labels;
 
-    memcpy(augment.mean, spec->mean, sizeof augment.mean);
-    memcpy(augment.std, spec->std, sizeof augment.std);
-    dt_tensor *const image_in[] = { spec->images, spec->order }, *const label_in[] = { spec->labels, spec->order };
-    DT_TRY(dt_tape_apply(tape, DT_OP_AUGMENT, "image", &augment, image_in, 2, &x));
-    DT_TRY(m->record(m, tape, x, spec->training, logits));
+    if (r->record_image)
+        DT_TRY(r->record_image(m, tape, spec, &x));
+    else
+        DT_TRY(record_augmented(tape, spec, &x));
+    DT_TRY(r->record(m, tape, x, spec->training, logits));
+    dt_tensor *const label_in[] = { spec->labels, spec->order };
     DT_TRY(dt_tape_apply(tape, DT_OP_GATHER, "labels", &gather, label_in, 2, &labels));
     dt_tensor *const loss_in[] = { *logits, labels };
     return dt_tape_apply(tape, DT_OP_SOFTMAX_XENT, "loss", &xent, loss_in, 2, loss);

@@ -24,11 +24,33 @@ typedef struct {
     dt_tensor tensor;
 } dt_param;
 
+/* What a tape is recorded for: batches of `batch` images of a dataset. */
+typedef struct {
+    dt_tensor *images; /* u8 [n,H,W,C], device */
+    dt_tensor *labels; /* i32 [n], device */
+    dt_tensor *order;  /* i32 [n], device */
+    int batch;
+    int training;
+    int crop_pad, flip;
+    float mean[4], std[4];
+    float label_smoothing;
+} dt_record_spec;
+
+/* How a model's tape is recorded: a network of models/, or a program. */
+typedef struct {
+    dt_status (*record)(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits);
+    /* NULL: AUGMENT */
+    dt_status (*record_image)(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x);
+    void *network; /* what record reads beside the configuration; or NULL */
+    /* Called in the end, even if opening fails. NULL: the network is borrowed. */
+    void (*network_destroy)(void *network);
+} dt_recording;
+
 /* Parameters with a gradient lie in one block, w, in the order declared; state (running statistics) in another. */
 struct dt_model {
     dt_context *ctx;
     dt_model_config config;
-    dt_status (*record)(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits);
+    dt_recording recording;
     dt_param **param;
     int n_params, params_room;
     int open;      /* 1 while record may declare parameters */
@@ -51,21 +73,14 @@ typedef struct {
 /* The parameter of that name: declared now if the model is open, else found; DT_ERR_SHAPE if spec disagrees. */
 DT_MUST_CHECK dt_status dt_model_declare(dt_model *m, const char *name, const dt_param_spec *spec, dt_tensor **out);
 
+/* Declares, lays out and initialises the parameters. cfg->name outlives the model. */
+DT_MUST_CHECK dt_status dt_model_open(dt_context *ctx, const dt_model_config *cfg, const dt_recording *recording,
+                                      dt_model **out);
+
 /* Index of a parameter, or -1. */
 int dt_model_find(const dt_model *m, const char *name);
 
-/* Records AUGMENT, the network and, if labels are wanted, the loss, for batches of `batch` images of a dataset. */
-typedef struct {
-    dt_tensor *images; /* u8 [n,H,W,C], device */
-    dt_tensor *labels; /* i32 [n], device */
-    dt_tensor *order;  /* i32 [n], device */
-    int batch;
-    int training;
-    int crop_pad, flip;
-    float mean[4], std[4];
-    float label_smoothing;
-} dt_record_spec;
-
+/* Records the image, the network and the loss. */
 DT_MUST_CHECK dt_status dt_model_record(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **logits,
                                         dt_tensor **loss);
 

@@ -35,6 +35,10 @@ typedef struct {
 } dt_pool_params;
 
 typedef struct {
+    int in_order; /* 1: y is summed in double, feature by feature, so that it has equal bits everywhere; 0: a GEMM */
+} dt_linear_params;
+
+typedef struct {
     float label_smoothing; /* target = (1 - s) * onehot + s / classes */
 } dt_softmax_xent_params;
 
@@ -49,5 +53,23 @@ typedef struct {
     int unclamped; /* 1: no lower clip, as the notebook's quantizer of the image; codes may be negative */
     dt_quant_rule rule;
 } dt_act_quant_params;
+
+typedef struct {
+    int low, high; /* range of the codes */
+} dt_codes_params;
+
+typedef struct {
+    int batch;
+    int low, high;
+} dt_pixel_table_params;
+
+typedef struct {
+    int low; /* the first code; there is one more than thresholds a channel */
+} dt_threshold_params;
+
+typedef struct {
+    int stride, pad; /* as of a convolution */
+    dt_array array;
+} dt_psum_params;
 
 #endif /* DT_OP_PARAMS_H */

@@ -1,7 +1,8 @@
 /*
  * linear.cu - the fully connected layer on CUDA; see layers/linear.c.
  *
- * The products are cuBLASLt's, through cublas_gemm.h; the kernels here spread the bias and sum its gradient.
+ * The products are cuBLASLt's, through cublas_gemm.h; the kernels here spread the bias and sum its gradient, and sum y
+ * where params.in_order asks for it.
  */
 #include "kernel.h"
 
@@ -13,7 +14,8 @@ extern "C" {
 
 enum { X, W, B };
 
-/* The three products of the layer; those of backward are NULL where no gradient is wanted. */
+/* The three products of the layer; y is NULL where it is summed in order, those of backward where no gradient is
+ * wanted. */
 typedef struct {
     dt_gemm_plan *y, *dx, *dw;
 } linear_plan;
@@ -24,6 +26,19 @@ __global__ static void spread_bias_kernel(const float *bias, float *y, int64_t b
     const int64_t i = dt_thread();
 
     if (i < batch * features) y[i] = bias ? bias[i % features] : 0.0f;
+}
+
+/* one thread for each element of y [batch][features]; bias may be NULL */
+__global__ static void in_order_kernel(const float *x, const float *w, const float *bias, float *y, int64_t batch,
+                                       int64_t features, int64_t inputs)
+{
+    const int64_t i = dt_thread();
+    if (i >= batch * features) return;
+    const int64_t n = i / features, o = i % features;
+    double sum = bias ? (double)bias[o] : 0.0;
+
+    for (int64_t k = 0; k < inputs; k++) sum += (double)x[n * inputs + k] * (double)w[o * inputs + k];
+    y[i] = (float)sum;
 }
 
 /* one thread for each feature; adds the column's sum into db */
@@ -51,6 +66,7 @@ static void linear_release(dt_node *node)
 
 static dt_status linear_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
+    const dt_linear_params *p = (const dt_linear_params *)node->params;
     const dt_cuda_device *device = (const dt_cuda_device *)ex->device;
     const int batch = (int)node->out->shape.dim[0], features = (int)node->out->shape.dim[1];
     const int inputs = (int)node->in[X]->shape.dim[1];
@@ -60,7 +76,7 @@ static dt_status linear_prepare(dt_node *node, const dt_exec *ex, size_t *scratc
     linear_plan *plan = (linear_plan *)calloc(1, sizeof *plan);
     DT_CHECK(plan, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
     node->plan = plan;
-    DT_TRY(dt_gemm_plan_create(device->cublas, &y, &plan->y));
+    if (!p->in_order) DT_TRY(dt_gemm_plan_create(device->cublas, &y, &plan->y));
     if (ex->training && node->in[X]->wants_grad) DT_TRY(dt_gemm_plan_create(device->cublas, &dx, &plan->dx));
     if (ex->training && node->in[W]->wants_grad) DT_TRY(dt_gemm_plan_create(device->cublas, &dw, &plan->dw));
     *scratch_bytes = 0;
@@ -73,6 +89,13 @@ static dt_status linear_forward(const dt_node *node, const dt_exec *ex)
     const int64_t batch = node->out->shape.dim[0], features = node->out->shape.dim[1];
     const float *bias = node->n_in > B ? dt_values(node->in[B]) : NULL;
 
+    if (!plan->y) {
+        DT_LAUNCH(in_order_kernel, dt_blocks(batch * features, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+                  dt_values(node->in[X]), dt_values(node->in[W]), bias, dt_values(node->out), batch, features,
+                  node->in[X]->shape.dim[1]);
+        DT_CUDA_LAUNCHED();
+        return DT_OK;
+    }
     DT_LAUNCH(spread_bias_kernel, dt_blocks(batch * features, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), bias,
               dt_values(node->out), batch, features);
     DT_CUDA_LAUNCHED();

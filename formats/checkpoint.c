@@ -372,6 +372,17 @@ dt_status dt_checkpoint_load_partial(dt_model *m, const char *path, skipped_fn *
     return DT_OK;
 }
 
+dt_status dt_file_format(const char *path, char *text, size_t bytes)
+{
+    dt_safetensors *f;
+
+    DT_TRY(dt_safetensors_open(path, &f));
+    const char *format = dt_safetensors_metadata(f, "format");
+    snprintf(text, bytes, "%s", format ? format : "");
+    dt_safetensors_close(f);
+    return DT_OK;
+}
+
 dt_status dt_checkpoint_config(const char *path, dt_model_config *model, dt_train_config *train)
 {
     dt_safetensors *f;

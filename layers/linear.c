@@ -4,7 +4,9 @@
  *   y = x w^T + b,  dx = dy w,  dw = dy^T x,  db = column sums of dy
  *
  * It works on real values; a grid tensor must pass an operator that leaves the grid first.
- * The products are gemm.c's.
+ * The products are gemm.c's, but for y with params.in_order: then y = (float)(b + x[0] w[0] + x[1] w[1] + ...), feature
+ * by feature in double. A product of two floats is exact there, so y has the same bits wherever it is summed, whether
+ * or not the products are fused with the sum.
  *
  * Shapes: x N,I; w O,I; b O or absent; y N,O.  CUDA: cuda/linear.cu.  Tests: tests/test_linear.c.
  */
@@ -40,6 +42,7 @@ const dt_op dt_op_linear = {
     .name = "linear",
     .min_in = 2,
     .max_in = 3,
+    .params_bytes = sizeof(dt_linear_params),
     .backward_reads = DT_READS_IN(X) | DT_READS_IN(W),
     .infer = linear_infer,
 };
@@ -50,14 +53,42 @@ static dt_status add_product(int64_t m, int64_t n, int64_t k, dt_matrix a, dt_ma
     return dt_gemm(m, n, k, 1.0f, a, b, 1.0f, c, n);
 }
 
+static double sum_in_order(double start, const float *x, const float *w, int64_t inputs)
+{
+    double sum = start;
+
+    for (int64_t i = 0; i < inputs; i++) sum += (double)x[i] * (double)w[i];
+    return sum;
+}
+
+static void forward_in_order(const dt_node *node)
+{
+    const int64_t batch = node->out->shape.dim[0], features = node->out->shape.dim[1];
+    const int64_t inputs = node->in[X]->shape.dim[1];
+    const float *x = node->in[X]->data, *w = node->in[W]->data, *bias = node->n_in > B ? node->in[B]->data : NULL;
+    float *y = node->out->data;
+
+#pragma omp parallel for
+    for (int64_t i = 0; i < batch * features; i++) {
+        const int64_t n = i / features, o = i % features;
+        const double start = bias ? (double)bias[o] : 0.0;
+        y[i] = (float)sum_in_order(start, x + n * inputs, w + o * inputs, inputs);
+    }
+}
+
 static dt_status linear_forward(const dt_node *node, const dt_exec *ex)
 {
+    const dt_linear_params *p = node->params;
     const int64_t batch = node->out->shape.dim[0], features = node->out->shape.dim[1];
     const int64_t inputs = node->in[X]->shape.dim[1];
     const float *bias = node->n_in > B ? node->in[B]->data : NULL;
     float *y = node->out->data;
     (void)ex;
 
+    if (p->in_order) {
+        forward_in_order(node);
+        return DT_OK;
+    }
     if (!bias) memset(y, 0, dt_tensor_bytes(node->out));
     for (int64_t n = 0; bias && n < batch; n++) memcpy(y + n * features, bias, (size_t)features * sizeof *y);
     return add_product(batch, features, inputs, (dt_matrix){ node->in[X]->data, inputs, 0 },

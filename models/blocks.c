@@ -125,6 +125,7 @@ dt_status dt_block_batchnorm(dt_recorder *r, const char *name, dt_tensor *x, dt_
 dt_status dt_block_linear(dt_recorder *r, const char *name, dt_tensor *x, int n_out, dt_tensor **y)
 {
     const int64_t n_in = x->shape.dim[1];
+    const dt_linear_params params = { .in_order = 1 }; /* as a program's: equal scores, bit for bit */
     const dt_param_spec weight = fan_in_spec((dt_shape){ 2, { n_out, n_in } }, n_in);
     const dt_param_spec bias = fan_in_spec((dt_shape){ 1, { n_out } }, n_in);
     dt_tensor *w, *b;
@@ -132,7 +133,7 @@ dt_status dt_block_linear(dt_recorder *r, const char *name, dt_tensor *x, int n_
     DT_TRY(declare(r, name, "weight", &weight, &w));
     DT_TRY(declare(r, name, "bias", &bias, &b));
     dt_tensor *const in[] = { x, w, b };
-    return dt_tape_apply(r->tape, DT_OP_LINEAR, name, NULL, in, 3, y);
+    return dt_tape_apply(r->tape, DT_OP_LINEAR, name, &params, in, 3, y);
 }
 
 dt_status dt_block_apply(dt_recorder *r, dt_op_kind op, const char *name, dt_tensor *x, dt_tensor **y)

@@ -39,11 +39,23 @@ static double spread(int k, int64_t i)
     return x - floor(x);
 }
 
+/* Element i of [levels][columns] that ascend by about 2 size / levels. */
+static double ascending_value(const op_input *in, int k, int64_t i, double size)
+{
+    const int64_t levels = in->shape.dim[0], columns = in->shape.dim[1], level = i / columns, column = i % columns;
+
+    if (column % 5 == 1 && level == 0) return -INFINITY;
+    if (column % 5 == 2 && level == levels - 1) return INFINITY;
+    if (column % 5 == 3) return column % 2 ? INFINITY : -INFINITY;
+    return floor(size * (2.0 * ((double)level + spread(k, column)) / (double)levels - 1.0));
+}
+
 /* A value as the tensor holds it: a code if it is on the grid. */
 static double fill_value(const op_input *in, int k, int64_t i)
 {
     static const double usual[] = {
-        [FILL_REAL] = 1.0, [FILL_POSITIVE] = 1.0, [FILL_INTEGER] = 7.0, [FILL_COUNT] = 15.0, [FILL_DISTINCT] = 0.0
+        [FILL_REAL] = 1.0,     [FILL_POSITIVE] = 1.0, [FILL_INTEGER] = 7.0,  [FILL_COUNT] = 15.0,
+        [FILL_DISTINCT] = 0.0, [FILL_SIGN] = 1.0,     [FILL_ASCENDING] = 7.0
     };
     const double size = in->size > 0.0f ? (double)in->size : usual[in->fill];
     const int64_t n = dt_count(&in->shape);
@@ -56,6 +68,8 @@ static double fill_value(const op_input *in, int k, int64_t i)
     case FILL_COUNT: return floor(spread(k, i) * (size + 1.0));
     /* the odd numbers around 0; 7919 is prime, so 7919 i mod n takes every value once (n is never a multiple of it) */
     case FILL_DISTINCT: return 2.0 * (double)(i * 7919 % n - n / 2) + 1.0;
+    case FILL_SIGN: return spread(k, i) < 0.5 ? -1.0 : 1.0;
+    case FILL_ASCENDING: return ascending_value(in, k, i, size);
     }
     return NAN;
 }

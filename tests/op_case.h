@@ -21,9 +21,12 @@ typedef enum {
     FILL_REAL,     /* between -size and size (0: 1) */
     FILL_POSITIVE, /* between size / 2 and 3 size / 2 (0: 1) */
     FILL_ZERO,
-    FILL_INTEGER, /* -size..size (0: 7), equal values likely */
-    FILL_COUNT,   /* 0..size (0: 15), equal values likely: unsigned codes, labels */
-    FILL_DISTINCT /* integers, all different, none 0, both signs: no kinks, no ties */
+    FILL_INTEGER,  /* -size..size (0: 7), equal values likely */
+    FILL_COUNT,    /* 0..size (0: 15), equal values likely: unsigned codes, labels */
+    FILL_DISTINCT, /* integers, all different, none 0, both signs: no kinks, no ties */
+    FILL_SIGN,     /* 1 or -1 */
+    FILL_ASCENDING /* T,C: integers from -size (0: 7) up to size along the first axis, equal ones likely; of every 5
+                    * columns one begins with -INFINITY, one ends with INFINITY, one is all of either */
 } op_fill;
 
 typedef struct {

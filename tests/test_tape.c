@@ -50,9 +50,10 @@ static dt_tensor matrix(int64_t rows, int64_t columns, float *data, float *grad)
 
 static dt_tensor *apply(dt_op_kind op, const char *name, dt_tensor *a, dt_tensor *b)
 {
+    static const dt_linear_params gemm = { .in_order = 0 };
     dt_tensor *const in[] = { a, b };
     dt_tensor *out = NULL;
-    must(dt_tape_apply(tape, op, name, NULL, in, b ? 2 : 1, &out));
+    must(dt_tape_apply(tape, op, name, op == DT_OP_LINEAR ? &gemm : NULL, in, b ? 2 : 1, &out));
     return out;
 }
 
