@@ -1,18 +1,15 @@
 /*
  * bench_step.c - times the training step on synthetic images: images/s, milliseconds a step, memory.
  *
- * The step is checked before it is timed: the loss must be a number, and fall over the warm-up. Each step is timed by
- * itself and waited for. Minimum: what the machine can do; median: what it did. FLOP/s count 2 operations a
- * multiply-accumulate, forward plus two backward products a layer (the first layer has no input gradient).
+ * Checked: the loss must be a number, and fall over the warm-up. Each step is timed by itself and waited for. FLOP/s
+ * count 2 operations a multiply-accumulate, forward plus two backward products a layer (the first layer has no input
+ * gradient).
  */
-#include <argp.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <time.h>
-
 #include "../core/detent.h"
+#include "bench.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
 
 typedef struct {
     dt_model_config model;
@@ -55,43 +52,25 @@ static const struct argp_option arguments[] = {
     { 0 },
 };
 
-static int number(const char *arg, struct argp_state *state)
-{
-    char *end;
-    const long value = strtol(arg, &end, 10);
-    if (end == arg || *end || value < 0 || value > 1000000) argp_error(state, "'%s' is not a number in range", arg);
-    return (int)value;
-}
-
-/* Index of arg in words, which end with NULL. */
-static int word(const char *arg, const char *const *words, struct argp_state *state)
-{
-    for (int i = 0; words[i]; i++) {
-        if (strcmp(arg, words[i]) == 0) return i;
-    }
-    argp_error(state, "'%s' is not known here; see --help", arg);
-    return 0;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     bench_settings *s = state->input;
 
     switch (key) {
     case 'm': s->model.name = arg; return 0;
-    case OPT_CHOKE: s->model.choke = number(arg, state); return 0;
+    case OPT_CHOKE: s->model.choke = bench_number(arg, state); return 0;
     case OPT_SKIP_BLOCK: s->model.skip_block = 1; return 0;
-    case OPT_WBITS: s->model.wbits = number(arg, state); return 0;
-    case OPT_ABITS: s->model.abits = number(arg, state); return 0;
-    case OPT_INPUT_BITS: s->model.input_bits = number(arg, state); return 0;
-    case OPT_QUANT_RULE: s->model.rule = (dt_quant_rule)word(arg, dt_quant_rule_names, state); return 0;
+    case OPT_WBITS: s->model.wbits = bench_number(arg, state); return 0;
+    case OPT_ABITS: s->model.abits = bench_number(arg, state); return 0;
+    case OPT_INPUT_BITS: s->model.input_bits = bench_number(arg, state); return 0;
+    case OPT_QUANT_RULE: s->model.rule = (dt_quant_rule)bench_word(arg, dt_quant_rule_names, state); return 0;
     case OPT_PER_CHANNEL: s->model.per_channel = 1; return 0;
-    case 'b': s->batch = number(arg, state); return 0;
-    case OPT_STEPS: s->steps = number(arg, state); return 0;
-    case OPT_WARMUP: s->warmup = number(arg, state); return 0;
+    case 'b': s->batch = bench_number(arg, state); return 0;
+    case OPT_STEPS: s->steps = bench_number(arg, state); return 0;
+    case OPT_WARMUP: s->warmup = bench_number(arg, state); return 0;
     case 'd': s->options.backend = arg; return 0;
-    case OPT_THREADS: s->options.threads = number(arg, state); return 0;
-    case OPT_PRECISION: s->options.precision = (dt_precision)word(arg, dt_precision_names, state); return 0;
+    case OPT_THREADS: s->options.threads = bench_number(arg, state); return 0;
+    case OPT_PRECISION: s->options.precision = (dt_precision)bench_word(arg, dt_precision_names, state); return 0;
     case OPT_NO_GRAPH: s->options.no_graph = 1; return 0;
     case 'j': s->json = 1; return 0;
     case ARGP_KEY_END:
@@ -101,32 +80,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* One step, waited for; the mean loss since the epoch began */
 static dt_status step_once(dt_trainer *t, double *ms, double *loss)
 {
     dt_metrics m;
-    const double start = now_ms();
+    const double start = bench_now();
     DT_TRY(dt_trainer_step(t));
     DT_TRY(dt_trainer_metrics(t, &m));
-    *ms = now_ms() - start;
+    *ms = 1e3 * (bench_now() - start);
     *loss = m.loss;
     return DT_OK;
 }
 
-static dt_status measure(dt_trainer *t, const bench_settings *s, double *ms)
+/* ms: room for the steps */
+static dt_status measure(dt_trainer *t, const bench_settings *s, double *ms, bench_summary *out)
 {
     double first = 0.0, last = 0.0, unused;
 
@@ -136,7 +103,7 @@ static dt_status measure(dt_trainer *t, const bench_settings *s, double *ms)
     }
     DT_CHECK(last < first, DT_ERR_NUMERIC, "the mean loss did not fall over the warm-up: %g, then %g", first, last);
     for (int i = 0; i < s->steps; i++) DT_TRY(step_once(t, &ms[i], &last));
-    qsort(ms, (size_t)s->steps, sizeof *ms, by_value);
+    *out = bench_summarise(ms, s->steps);
     return DT_OK;
 }
 
@@ -158,9 +125,9 @@ static double peak_mib(void)
     return (double)usage.ru_maxrss / 1024.0;
 }
 
-static void print_result(const bench_settings *s, dt_context *ctx, dt_model *m, dt_trainer *t, const double *ms)
+static void print_result(const bench_settings *s, dt_context *ctx, dt_model *m, dt_trainer *t, bench_summary ms)
 {
-    const double median = ms[s->steps / 2], images_per_s = 1e3 * s->batch / median;
+    const double images_per_s = 1e3 * s->batch / ms.median;
     const double gflops = gflop_per_image(m) * images_per_s, device_mib = (double)dt_trainer_bytes(t) / 1048576.0;
     const char *precision = dt_precision_names[s->options.precision];
 
@@ -169,15 +136,15 @@ static void print_result(const bench_settings *s, dt_context *ctx, dt_model *m, 
             "{\"images_per_s\": %.1f, \"step_ms\": {\"median\": %.3f, \"min\": %.3f}, \"peak_mib\": %.0f, "
             "\"device_mib\": %.0f, \"gflops\": %.1f, \"backend\": \"%s\", \"device\": \"%s\", \"precision\": \"%s\", "
             "\"model\": \"%s\", \"choke\": %d, \"wbits\": %d, \"abits\": %d, \"batch\": %d, \"steps\": %d}\n",
-            images_per_s, median, ms[0], peak_mib(), device_mib, gflops, dt_context_backend(ctx),
+            images_per_s, ms.median, ms.least, peak_mib(), device_mib, gflops, dt_context_backend(ctx),
             dt_context_device(ctx), precision, s->model.name, s->model.choke, s->model.wbits, s->model.abits, s->batch,
             s->steps);
         return;
     }
     printf("%s choke %d w%da%d, batch %d, %s, %s (%s)\n", s->model.name, s->model.choke, s->model.wbits, s->model.abits,
            s->batch, precision, dt_context_backend(ctx), dt_context_device(ctx));
-    printf("%8.1f images/s   step %.2f ms median, %.2f ms minimum of %d   %.0f GFLOP/s\n", images_per_s, median, ms[0],
-           s->steps, gflops);
+    printf("%8.1f images/s   step %.2f ms median, %.2f ms minimum of %d   %.0f GFLOP/s\n", images_per_s, ms.median,
+           ms.least, s->steps, gflops);
     printf("%8.0f MiB peak of the process, %.0f MiB of tensors\n", peak_mib(), device_mib);
 }
 
@@ -188,6 +155,7 @@ static dt_status run(bench_settings *s)
     dt_dataset *data = NULL;
     dt_model *model = NULL;
     dt_trainer *trainer = NULL;
+    bench_summary summary = { 0 };
     double *ms = calloc((size_t)s->steps, sizeof *ms);
     const dt_dataset_options images = { .name = "synthetic", .limit = 8 * (int64_t)s->batch, .seed = 1 };
 
@@ -197,8 +165,8 @@ static dt_status run(bench_settings *s)
     if (status == DT_OK) status = dt_dataset_open(&images, &data);
     if (status == DT_OK) status = dt_model_create(ctx, &s->model, &model);
     if (status == DT_OK) status = dt_trainer_create(model, data, &train, &trainer);
-    if (status == DT_OK) status = measure(trainer, s, ms);
-    if (status == DT_OK) print_result(s, ctx, model, trainer, ms);
+    if (status == DT_OK) status = measure(trainer, s, ms, &summary);
+    if (status == DT_OK) print_result(s, ctx, model, trainer, summary);
     dt_trainer_destroy(trainer);
     dt_model_destroy(model);
     dt_dataset_close(data);

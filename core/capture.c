@@ -1,5 +1,5 @@
 /*
- * capture.c - the integers of one convolution on real images, and the check that its psums are what they must be.
+ * capture.c - the integers of one convolution on real images.
  */
 #include "inference.h"
 
@@ -50,7 +50,8 @@ static dt_status capture_node(void *user, const dt_node *node)
     dt_capture *c = run->capture;
     dt_context *ctx = run->model->ctx;
 
-    if (node->kind != DT_OP_CONV2D || strcmp(node->name, run->layer) != 0) return DT_OK;
+    if (node->kind != DT_OP_CONV2D && node->kind != DT_OP_PSUM) return DT_OK;
+    if (strcmp(node->name, run->layer) != 0) return DT_OK;
     DT_CHECK(node->out->n_scale > 0, DT_ERR_ARGUMENT, "%s is not quantized: it has no integers to capture", node->name);
     if (!c->qx) DT_TRY(capture_allocate(c, node));
     const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
@@ -100,40 +101,4 @@ void dt_capture_destroy(dt_capture *c)
     free(c->psum);
     free(c->sw);
     free(c);
-}
-
-/* One psum in 64-bit integers, straight from the definition. */
-static int64_t psum_oracle(const dt_capture *c, int64_t n, int p, int q, int k)
-{
-    int64_t sum = 0;
-    for (int r = 0; r < c->kernel_height; r++) {
-        const int h = p * c->stride + r - c->pad;
-        for (int s = 0; s < c->kernel_width; s++) {
-            const int w = q * c->stride + s - c->pad;
-            if (h < 0 || h >= c->height || w < 0 || w >= c->width) continue;
-            const float *x = c->qx + ((n * c->height + h) * c->width + w) * c->channels;
-            const float *f = c->qw + (((int64_t)k * c->kernel_height + r) * c->kernel_width + s) * c->channels;
-            for (int i = 0; i < c->channels; i++) sum += (int64_t)x[i] * (int64_t)f[i];
-        }
-    }
-    return sum;
-}
-
-dt_status dt_capture_check(const dt_capture *c, int64_t *n_psums, int64_t *n_mismatches)
-{
-    const int64_t rows = c->n * c->out_height;
-    int64_t wrong = 0;
-
-#pragma omp parallel for reduction(+ : wrong)
-    for (int64_t row = 0; row < rows; row++) {
-        for (int q = 0; q < c->out_width; q++) {
-            for (int k = 0; k < c->filters; k++) {
-                const int64_t want = psum_oracle(c, row / c->out_height, (int)(row % c->out_height), q, k);
-                wrong += (double)c->psum[(row * c->out_width + q) * c->filters + k] != (double)want;
-            }
-        }
-    }
-    *n_psums = rows * c->out_width * c->filters;
-    *n_mismatches = wrong;
-    return DT_OK;
 }

@@ -188,9 +188,6 @@ DT_MUST_CHECK dt_status dt_capture_layer(dt_model *m, const dt_dataset *d, int64
                                          const char *layer, dt_capture **out);
 void dt_capture_destroy(dt_capture *c);
 
-/* psum == sum of qx*qw in int64, at every position: the number of psums compared and of those that differ. */
-DT_MUST_CHECK dt_status dt_capture_check(const dt_capture *c, int64_t *n_psums, int64_t *n_mismatches);
-
 /* ---- the integer array -------------------------------------------------------------------------- */
 
 typedef enum { DT_DATAFLOW_WS, DT_DATAFLOW_OS } dt_dataflow;         /* weight stationary, output stationary */

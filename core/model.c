@@ -100,7 +100,8 @@ static dt_status model_list_layers(dt_model *m, const dt_tape *tape)
     DT_CHECK(m->layer, DT_ERR_MEMORY, "no memory for the list of layers");
     for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
         const dt_node *node = dt_tape_node(tape, i);
-        if (node->kind != DT_OP_CONV2D || node->out->n_scale == 0) continue;
+        const int convolves = node->kind == DT_OP_CONV2D || node->kind == DT_OP_PSUM;
+        if (!convolves || node->out->n_scale == 0) continue;
         dt_layer_info *layer = &m->layer[m->n_layers];
         layer_describe(node, layer);
         layer->name = strdup(node->name);

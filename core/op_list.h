@@ -2,7 +2,7 @@
  * op_list.h - the one list of operators. A line here is seen by every backend's table, the name table and the
  *             check that each operator has a test.
  *
- * XX(UPPER, lower, stem): facts are `dt_op_lower` and `dt_cpu_lower` in layers/stem.c or quant/stem.c,
+ * XX(UPPER, lower, stem): facts are `dt_op_lower` and `dt_cpu_lower` in layers/, quant/ or accel/stem.c,
  * the CUDA kernel pair is `dt_cuda_lower` in cuda/stem.cu (or .c where only a library is called).
  */
 #ifndef DT_OP_LIST_H
@@ -27,7 +27,8 @@
     XX(CODES,        codes,        codes)        /* integers K,..; scale 1 or K -> codes K,..              */ \
     XX(PIXEL_TABLE,  pixel_table,  codes)        /* images, order; table 256,C; scale 1 -> codes N,H,W,C   */ \
     XX(THRESHOLD,    threshold,    threshold)    /* psum ..,C; thresholds T,C; sign C; scale 1 -> codes    */ \
-    XX(AFFINE,       affine,       affine)       /* x ..,C; a C; b C -> y ..,C                             */
+    XX(AFFINE,       affine,       affine)       /* x ..,C; a C; b C -> y ..,C                             */ \
+    XX(PSUM,         psum,         psum)         /* x N,H,W,C; w K,R,S,C -> psums of the array N,P,Q,K     */
 /* clang-format on */
 
 typedef enum {

@@ -68,7 +68,7 @@ typedef struct {
 } dt_threshold_params;
 
 typedef struct {
-    int stride, pad; /* as of a convolution */
+    dt_conv_params conv; /* first: what reads a convolution's sizes reads these */
     dt_array array;
 } dt_psum_params;
 

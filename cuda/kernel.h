@@ -16,6 +16,13 @@ extern "C" {
 
 enum { DT_BLOCK = 256 };
 
+/* Before a loop with a large body: several rounds at once would take too many registers. */
+#ifdef __CUDACC__
+#define DT_NO_UNROLL _Pragma("unroll 1")
+#else
+#define DT_NO_UNROLL
+#endif
+
 static inline cudaStream_t dt_stream_of(const dt_exec *ex)
 {
     return (cudaStream_t)ex->stream;

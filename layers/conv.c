@@ -38,7 +38,7 @@ static dt_status conv_check(const dt_node *node)
     return DT_OK;
 }
 
-static dt_status conv_infer(dt_node *node)
+dt_status dt_conv_infer(dt_node *node)
 {
     DT_TRY(conv_check(node));
     const dt_conv_params *p = node->params;
@@ -66,7 +66,7 @@ const dt_op dt_op_conv = {
     .max_in = 2,
     .params_bytes = sizeof(dt_conv_params),
     .backward_reads = DT_READS_IN(0) | DT_READS_IN(1),
-    .infer = conv_infer,
+    .infer = dt_conv_infer,
 };
 
 /* One output position: acc[k] = sum over the taps inside the image. double holds any sum of codes exactly. */

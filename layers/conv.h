@@ -14,6 +14,7 @@ typedef struct {
     int64_t terms; /* products in one psum: R * S * C */
 } dt_conv_shape;
 
+/* Of CONV2D, or of an operator whose parameters begin as a convolution's. */
 static inline dt_conv_shape dt_conv_shape_of(const dt_node *node)
 {
     const dt_conv_params *p = (const dt_conv_params *)node->params;
@@ -22,6 +23,9 @@ static inline dt_conv_shape dt_conv_shape_of(const dt_node *node)
                               w[2], y[1], y[2], p->stride, p->pad, w[1] * w[2] * w[3] };
     return s;
 }
+
+/* Checks such a node and sets out's facts. */
+DT_MUST_CHECK dt_status dt_conv_infer(dt_node *node);
 
 /* y's scale from those of x and w, on the host. */
 static inline void dt_conv_scale(const dt_node *node)

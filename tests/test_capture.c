@@ -1,5 +1,5 @@
 /*
- * test_capture.c - the integers of a layer on real images, and the check that counts every psum that is not their sum.
+ * test_capture.c - the integers of a layer on real images.
  */
 #include "tiny_run.h"
 
@@ -69,7 +69,6 @@ static void check_codes(const char *what, const float *code, int64_t n, float lo
 
 static void check_layer(const char *layer, int channels, int side, float x_low, float x_high)
 {
-    int64_t compared, wrong;
     dt_capture *c = capture_of(layer, 0, 20);
     cr_assert(c->n == 20 && c->channels == channels && c->height == side && c->width == side && c->filters == 8 &&
               c->out_height == side && c->out_width == side && c->kernel_height == 3 && c->kernel_width == 3);
@@ -82,8 +81,6 @@ static void check_layer(const char *layer, int channels, int side, float x_low, 
                   (double)c->psum[i], (long long)want[i]);
     }
     free(want);
-    MUST(dt_capture_check(c, &compared, &wrong));
-    cr_assert(compared == n_psums(c) && wrong == 0, "%lld of %lld", (long long)wrong, (long long)compared);
     dt_capture_destroy(c);
 }
 
@@ -91,34 +88,6 @@ Test(capture, psums_are_the_sums_of_their_codes)
 {
     check_layer("features.0", 3, 32, -127.0f, 127.0f);
     check_layer("features.4", 8, 16, 0.0f, 15.0f);
-}
-
-Test(capture, every_wrong_psum_is_counted)
-{
-    int64_t compared, wrong;
-    dt_capture *c = capture_of("features.4", 0, 5);
-    const int64_t last = n_psums(c) - 1;
-    c->psum[0] += 1.0f;
-    MUST(dt_capture_check(c, &compared, &wrong));
-    cr_assert(wrong == 1, "%lld", (long long)wrong);
-    c->psum[last / 2] -= 1.0f;
-    c->psum[last] = NAN;
-    MUST(dt_capture_check(c, &compared, &wrong));
-    cr_assert(wrong == 3 && compared == last + 1, "%lld", (long long)wrong);
-    dt_capture_destroy(c);
-}
-
-/* a tap of one filter at the centre: every position of that filter sees it, unless its code there is 0 */
-Test(capture, a_wrong_weight_is_seen_in_its_filter)
-{
-    enum { FILTER = 3, CHANNEL = 5 };
-    int64_t compared, wrong, want = 0;
-    dt_capture *c = capture_of("features.4", 0, 5);
-    for (int64_t i = 0; i < c->n * c->height * c->width; i++) want += c->qx[i * c->channels + CHANNEL] != 0.0f;
-    c->qw[(FILTER * 9 + 4) * c->channels + CHANNEL] += 1.0f;
-    MUST(dt_capture_check(c, &compared, &wrong));
-    cr_assert(want > 0 && wrong == want, "%lld, expected %lld", (long long)wrong, (long long)want);
-    dt_capture_destroy(c);
 }
 
 Test(capture, images_are_those_asked_for)

@@ -23,11 +23,12 @@ typedef struct {
 static const include_rule include_rules[] = {
     { "core", { "core/" } },
     { "layers", { "layers/", "core/", "quant/grid.h" } },
-    { "quant", { "quant/", "core/" } },
-    { "cuda", { "cuda/", "core/", "layers/.h", "quant/grid.h" } },
+    { "quant", { "quant/", "core/", "layers/.h" } },
+    { "cuda", { "cuda/", "core/", "layers/.h", "quant/grid.h", "accel/.h" } },
     { "models", { "models/", "core/", "layers/", "quant/" } },
     { "datasets", { "datasets/", "core/detent.h", "core/status.h", "core/rng.h" } },
-    { "formats", { "formats/", "core/", "quant/" } },
+    { "accel", { "accel/", "core/", "layers/.h", "quant/grid.h", "quant/program.h" } },
+    { "formats", { "formats/", "core/", "quant/", "accel/.h" } },
     { "cli", { "cli/", "core/detent.h", "formats/config_json.h" } },
 };
 enum { N_FOLDERS = sizeof include_rules / sizeof include_rules[0] };
@@ -40,6 +41,7 @@ static const struct {
     { "oneapi/", { "layers" } },   { "cblas.h", { "layers" } },        { "cuda", { "cuda" } },
     { "cudnn", { "cuda" } },       { "cublas", { "cuda" } },           { "zlib.h", { "datasets" } },
     { "matio.h", { "datasets" } }, { "cjson/", { "formats", "cli" } }, { "argp.h", { "cli" } },
+    { "sha2.h", { "formats" } },
 };
 
 typedef void (*file_visit)(void *user, const char *folder, const char *name, const char *text);
@@ -182,26 +184,25 @@ static int file_has(const char *folder, const char *stem, const char *suffix, co
 }
 
 static void check_definition(const char *op, const char *stem, const char *type, const char *prefix,
-                             const char *const places[2][2])
+                             const char *const (*places)[2], int n_places)
 {
     char wanted[128];
     int found = 0, has = 0;
     snprintf(wanted, sizeof wanted, "\nconst %s %s%s = {", type, prefix, op);
-    for (int i = 0; i < 2; i++) has += file_has(places[i][0], stem, places[i][1], wanted, &found);
-    cr_assert(found == 1, "%s: %d files named %s in %s/ and %s/, expected 1", op, found, stem, places[0][0],
-              places[1][0]);
+    for (int i = 0; i < n_places; i++) has += file_has(places[i][0], stem, places[i][1], wanted, &found);
+    cr_assert(found == 1, "%s: %d files named %s in %s/ and the like, expected 1", op, found, stem, places[0][0]);
     cr_assert(has == 1, "%s: no '%s' in %s/%s%s", op, wanted + 1, places[0][0], stem, places[0][1]);
 }
 
 static void check_op(const char *op, const char *stem)
 {
-    static const char *const host[2][2] = { { "layers", ".c" }, { "quant", ".c" } };
+    static const char *const host[3][2] = { { "layers", ".c" }, { "quant", ".c" }, { "accel", ".c" } };
     static const char *const cuda[2][2] = { { "cuda", ".cu" }, { "cuda", ".c" } };
     char name[128];
     int found = 0;
-    check_definition(op, stem, "dt_op", "dt_op_", host);
-    check_definition(op, stem, "dt_kernel", "dt_cpu_", host);
-    check_definition(op, stem, "dt_kernel", "dt_cuda_", cuda);
+    check_definition(op, stem, "dt_op", "dt_op_", host, 3);
+    check_definition(op, stem, "dt_kernel", "dt_cpu_", host, 3);
+    check_definition(op, stem, "dt_kernel", "dt_cuda_", cuda, 2);
     snprintf(name, sizeof name, "test_%s", stem);
     file_has("tests", name, ".c", "", &found);
     cr_assert(found == 1, "%s: there is no tests/%s.c", op, name);

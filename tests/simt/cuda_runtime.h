@@ -5,7 +5,8 @@
  * Blocks run one after another; the threads of a block run in turn from one wait to the next. So shared memory,
  * barriers, warp operations, returned threads and the order of additions are as on a GPU. Static __shared__ variables
  * keep what the last block left in them. Not modelled: races inside a barrier interval (set_order() in simt.h shows
- * many), threads that spin for each other, __activemask(), approximate intrinsics, inline PTX, clusters, textures.
+ * many), threads that spin for each other, __activemask(), approximate intrinsics, inline PTX (but see tensor_cores.h),
+ * clusters, textures.
  *
  * This file: the words of the device language. intrinsics.h: its arithmetic. cuda_runtime_api.h: the host functions.
  * simt.h: launches and the scheduler.
@@ -21,6 +22,7 @@
 
 #include "intrinsics.h"
 #include "simt.h"
+#include "tensor_cores.h"
 
 #define __global__
 #define __device__

@@ -1,8 +1,11 @@
 /*
- * test_intrinsics.cc - the shim's arithmetic against definitions in double and in wider integers.
+ * test_intrinsics.cc - the shim's arithmetic against definitions in double and in wider integers, and its tensor cores
+ * against a plain product.
  */
 #include <cmath>
 
+#include "../../cuda/launch.h"
+#include "../../cuda/mma.h"
 #include "check.h"
 #include "cuda_bf16.h"
 #include "cuda_fp16.h"
@@ -29,6 +32,67 @@ Test(intrinsics, dp4a_adds_four_products)
         for (int k = 0; k < 4; k++) sum += as[k] * bs[k];
         check_equal(__dp4a(static_cast<int>(a), static_cast<int>(b), i), sum, "%08x . %08x", a, b);
     }
+}
+
+/* Operands of a product on tensor cores, as matrices. */
+struct matrices {
+    uint8_t a[16][16], b[16][8]; /* b, and a of dt_mma_s8, are read as signed */
+    int32_t c[16][8];
+};
+
+/* One warp. Byte i of a and b, and value i of c, lie where the tables of the PTX ISA say, element by element. */
+template <bool is_signed> static __global__ void product_kernel(matrices *m)
+{
+    const unsigned group = threadIdx.x >> 2, in_group = threadIdx.x % 4;
+    uint8_t a_bytes[8], b_bytes[4];
+    uint32_t a[2], b;
+    int32_t c[4];
+
+    for (unsigned i = 0; i < 8; i++) a_bytes[i] = m->a[i < 4 ? group : group + 8][in_group * 4 + (i & 3)];
+    for (unsigned i = 0; i < 4; i++) b_bytes[i] = m->b[in_group * 4 + i][group];
+    for (unsigned i = 0; i < 4; i++) c[i] = m->c[i < 2 ? group : group + 8][in_group * 2 + (i & 1)];
+    memcpy(a, a_bytes, sizeof a);
+    memcpy(&b, b_bytes, sizeof b);
+    if (is_signed)
+        dt_mma_s8(c, a, b);
+    else
+        dt_mma_u8(c, a, b);
+    for (unsigned i = 0; i < 4; i++) m->c[i < 2 ? group : group + 8][in_group * 2 + (i & 1)] = c[i];
+}
+
+static void check_product(bool is_signed)
+{
+    matrices m, got;
+
+    for (auto &row : m.a) {
+        for (uint8_t &value : row) value = static_cast<uint8_t>(next_bits());
+    }
+    for (auto &row : m.b) {
+        for (uint8_t &value : row) value = static_cast<uint8_t>(next_bits());
+    }
+    for (auto &row : m.c) {
+        for (int32_t &value : row) value = static_cast<int32_t>(next_bits() >> 8);
+    }
+    got = m;
+    if (is_signed)
+        DT_LAUNCH(product_kernel<true>, 1, 32, 0, 0, &got);
+    else
+        DT_LAUNCH(product_kernel<false>, 1, 32, 0, 0, &got);
+    check_equal(cudaGetLastError(), cudaSuccess);
+    for (int i = 0; i < 16; i++) {
+        for (int j = 0; j < 8; j++) {
+            int sum = m.c[i][j];
+            for (int k = 0; k < 16; k++) {
+                sum += (is_signed ? static_cast<int8_t>(m.a[i][k]) : m.a[i][k]) * static_cast<int8_t>(m.b[k][j]);
+            }
+            check_equal(got.c[i][j], sum, "signed %d: C[%d][%d]", is_signed, i, j);
+        }
+    }
+}
+
+Test(intrinsics, a_warp_multiplies_matrices_of_bytes)
+{
+    for (int i = 0; i < 20; i++) check_product(i % 2);
 }
 
 Test(intrinsics, conversions_round_half_to_even_and_clamp)

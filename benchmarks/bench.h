@@ -1,0 +1,58 @@
+/*
+ * bench.h - what the benchmark programs share: arguments, a clock, the summary of rounds.
+ *
+ * A benchmark verifies first, then warms up, then times rounds by themselves. Minimum: what the machine can do; median:
+ * what it did.
+ */
+#ifndef DT_BENCH_H
+#define DT_BENCH_H
+
+#include <argp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static inline int bench_number(const char *arg, struct argp_state *state)
+{
+    char *end;
+    const long value = strtol(arg, &end, 10);
+    if (end == arg || *end || value < 0 || value > 1000000) argp_error(state, "'%s' is not a number in range", arg);
+    return (int)value;
+}
+
+/* Index of arg in words, which end with NULL. */
+static inline int bench_word(const char *arg, const char *const *words, struct argp_state *state)
+{
+    for (int i = 0; words[i]; i++) {
+        if (strcmp(arg, words[i]) == 0) return i;
+    }
+    argp_error(state, "'%s' is not known here; see --help", arg);
+    return 0;
+}
+
+static inline double bench_now(void) /* seconds */
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static inline int bench_by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* In the unit of the rounds. */
+typedef struct {
+    double least, median;
+} bench_summary;
+
+/* Sorts the n rounds. */
+static inline bench_summary bench_summarise(double *round, int n)
+{
+    qsort(round, (size_t)n, sizeof *round, bench_by_value);
+    return (bench_summary){ round[0], round[n / 2] };
+}
+
+#endif /* DT_BENCH_H */

@@ -1,0 +1,427 @@
+/*
+ * psum.cu - CUDA kernels of the array's psums; see accel/psum.c for the operator, accel/psum.h for its sums and for
+ * what its statistics count.
+ *
+ * Scratch, both packed once a forward: x as accel/psum_layout.h lays it out, for the whole batch and with no offset;
+ * w [in_tiles][taps][step / 4][filters] words of four neighbouring channels.
+ * Statistics are integers, which atomics may add in any order.
+ */
+#include "kernel.h"
+#include "mma.h"
+
+extern "C" {
+#include "../accel/psum_layout.h"
+#include "../layers/conv.h"
+#include "convert.h"
+}
+
+#include <stdlib.h>
+
+/* A warp sums 16 positions x 32 filters: TILES products of 16 x 8. */
+enum { WARP = 32, WARP_POSITIONS = 16, WARP_FILTERS = 32, TILES = WARP_FILTERS / 8, WARPS = DT_BLOCK / WARP };
+
+typedef struct {
+    dt_psum_plan plan;
+    dt_psum_layout layout; /* of x */
+    int64_t batch;
+} psum_view;
+
+/* What a thread saw. */
+typedef struct {
+    int32_t low, high, n_overflows;
+} psum_seen;
+
+__device__ static inline void look(psum_seen *seen, int32_t value)
+{
+    seen->low = min(seen->low, value);
+    seen->high = max(seen->high, value);
+}
+
+__device__ static inline int is_outside(int32_t value, dt_psum_limits limits)
+{
+    return value < limits.low || value > limits.high;
+}
+
+/* The whole warp's, in every lane; all lanes must call. */
+__device__ static inline void share(psum_seen *seen)
+{
+    for (int lane = WARP / 2; lane > 0; lane /= 2) {
+        seen->low = min(seen->low, __shfl_xor_sync(0xffffffffu, seen->low, lane));
+        seen->high = max(seen->high, __shfl_xor_sync(0xffffffffu, seen->high, lane));
+        seen->n_overflows += __shfl_xor_sync(0xffffffffu, seen->n_overflows, lane);
+    }
+}
+
+__device__ static inline void add_to_count(int64_t *count, int64_t value)
+{
+    atomicAdd((unsigned long long *)count, (unsigned long long)value);
+}
+
+/* by one lane, of what the warp shares */
+__device__ static inline void report(const psum_seen *seen, dt_psum_stats *stats)
+{
+    if (threadIdx.x % WARP != 0) return;
+    atomicMin(&stats->min, seen->low);
+    atomicMax(&stats->max, seen->high);
+    if (seen->n_overflows) add_to_count(&stats->n_overflows, seen->n_overflows);
+}
+
+/* ---- packing ---- */
+
+/* one thread */
+__global__ static void start_stats_kernel(dt_psum_stats *stats, dt_psum_stats start)
+{
+    *stats = start;
+}
+
+/* Four codes from channel c of a tile on, those beyond the tile or the layer 0; counts the zeros among the others. */
+__device__ static uint32_t pack_word(const float *from, int first, int c, const dt_psum_plan *plan, int32_t *n_zeros)
+{
+    uint32_t word = 0;
+
+    for (int j = 0; j < 4; j++) {
+        if (c + j >= plan->tile_channels || first + c + j >= plan->shape.channels) break;
+        const float code = from[first + c + j];
+        word |= (uint32_t)(uint8_t)(int32_t)code << 8 * j;
+        *n_zeros += code == 0.0f;
+    }
+    return word;
+}
+
+/* one thread for each word of the packed x */
+__global__ static void pack_x_kernel(const float *x, uint32_t *packed, dt_psum_stats *stats, psum_view v)
+{
+    const dt_psum_shape *s = &v.plan.shape;
+    const int64_t i = dt_thread(), words = v.layout.step / 4, n_words = v.batch * (v.layout.image / 4);
+    const int64_t rows = s->height + 2 * s->pad, columns = s->width + 2 * s->pad;
+    const int64_t position = i / words / v.plan.in_tiles, n = position / columns / rows;
+    const int64_t h = position / columns % rows - s->pad, w = position % columns - s->pad;
+    psum_seen zeros = { 0, 0, 0 }; /* counted in n_overflows */
+
+    if (i < n_words) {
+        const int tile = (int)(i / words % v.plan.in_tiles), c = (int)(i % words) * 4;
+        uint32_t word = 0;
+        if (h >= 0 && h < s->height && w >= 0 && w < s->width) {
+            const float *from = x + ((n * s->height + h) * s->width + w) * s->channels;
+            word = pack_word(from, tile * v.plan.tile_channels, c, &v.plan, &zeros.n_overflows);
+        }
+        packed[i] = word;
+    }
+    share(&zeros);
+    if (threadIdx.x % WARP == 0 && zeros.n_overflows) add_to_count(&stats->n_zero_codes, zeros.n_overflows);
+}
+
+/* one thread for each word of the packed w */
+__global__ static void pack_w_kernel(const float *w, uint32_t *packed, psum_view v)
+{
+    const dt_psum_plan *plan = &v.plan;
+    const int64_t i = dt_thread(), words = v.layout.step / 4, filters = plan->shape.filters;
+    if (i >= plan->in_tiles * plan->taps * words * filters) return;
+    const int64_t k = i % filters, pass = i / filters / words, tap = pass % plan->taps, tile = pass / plan->taps;
+    int32_t n_zeros = 0;
+
+    packed[i] = pack_word(w + (k * plan->taps + tap) * plan->shape.channels, (int)tile * plan->tile_channels,
+                          (int)(i / filters % words) * 4, plan, &n_zeros);
+}
+
+/* ---- weight stationary sums that wrap ---- */
+
+/* A lane's part in its warp's sums. Rows and filters beyond the layer's repeat the last, and are not stored. */
+typedef struct {
+    const uint8_t *x[2];    /* windows of positions group and group + 8, from channel 4 quad on */
+    uint32_t column[TILES]; /* of a tap's weights: filters 8 tile + group, from channel 4 quad on */
+    int64_t position;       /* of row group */
+    int filter;             /* of column 2 quad of the first product */
+} lane_part;
+
+__device__ static const uint8_t *window_at(const uint8_t *x, int64_t position, const psum_view *v)
+{
+    const dt_psum_shape *s = &v->plan.shape;
+    const int64_t last = v->batch * s->out_height * s->out_width - 1, i = position < last ? position : last;
+    const int64_t q = i % s->out_width, p = i / s->out_width % s->out_height, n = i / s->out_width / s->out_height;
+
+    return x + n * v->layout.image + s->stride * (p * v->layout.row + q * v->layout.pixel);
+}
+
+__device__ static lane_part lane_part_of(const uint8_t *x, int64_t position, int filter, const psum_view *v)
+{
+    const int group = threadIdx.x % WARP / 4, quad = threadIdx.x % 4, filters = v->plan.shape.filters;
+    lane_part part;
+
+    part.position = position + group;
+    part.filter = filter + 2 * quad;
+    for (int i = 0; i < 2; i++) part.x[i] = window_at(x, part.position + 8 * i, v) + 4 * quad;
+    for (int j = 0; j < TILES; j++) part.column[j] = quad * filters + min(filter + 8 * j + group, filters - 1);
+    return part;
+}
+
+/* The tap psums of one tile and tap. x: byte offset of its codes; w: its weights. */
+template <int SIGNED>
+__device__ static inline void tap_sums(const lane_part *part, int x, const uint32_t *w, const psum_view *v,
+                                       int32_t psum[TILES][4])
+{
+    const int step = (int)v->layout.step, quad = threadIdx.x % 4;
+    int c = 0;
+
+    for (int j = 0; j < TILES; j++) psum[j][0] = psum[j][1] = psum[j][2] = psum[j][3] = 0;
+    DT_NO_UNROLL
+    do {
+        const int inside = c + 4 * quad < step; /* no branch: the warp's lanes must stay together */
+        uint32_t a[2];
+        for (int i = 0; i < 2; i++) a[i] = inside ? *(const uint32_t *)(part->x[i] + x + c) : 0;
+        for (int j = 0; j < TILES; j++) {
+            const uint32_t b = inside ? w[part->column[j]] : 0;
+            if (SIGNED)
+                dt_mma_s8(psum[j], a, b);
+            else
+                dt_mma_u8(psum[j], a, b);
+        }
+        w += 4 * v->plan.shape.filters;
+        c += 16;
+    } while (c < step);
+}
+
+/* 1 where the lane's result i of product j is one of the layer's */
+__device__ static inline int is_real(const lane_part *part, int i, int j, const psum_view *v)
+{
+    const int64_t outputs = v->batch * v->plan.shape.out_height * v->plan.shape.out_width;
+    return part->position + i / 2 * 8 < outputs && part->filter + 8 * j + i % 2 < v->plan.shape.filters;
+}
+
+template <int COUNTS>
+__device__ static inline void add_taps(const lane_part *part, const int32_t psum[TILES][4], const psum_view *v,
+                                       int32_t sum[TILES][4], psum_seen *seen)
+{
+    const dt_psum_limits limits = dt_psum_limits_of(&v->plan.array);
+
+    for (int j = 0; j < TILES; j++) {
+        for (int i = 0; i < 4; i++) {
+            sum[j][i] += psum[j][i];
+            look(seen, psum[j][i]);
+            look(seen, sum[j][i]);
+            if (COUNTS && is_real(part, i, j, v)) {
+                seen->n_overflows += is_outside(psum[j][i], limits) + is_outside(sum[j][i], limits);
+            }
+        }
+    }
+}
+
+/* COUNTS: overflows too */
+template <int SIGNED, int COUNTS>
+__device__ static psum_seen warp_sums(const lane_part *part, const uint32_t *w, const psum_view *v,
+                                      int32_t sum[TILES][4])
+{
+    const int step = (int)v->layout.step, pixel = (int)v->layout.pixel, words = step / 4 * v->plan.shape.filters;
+    psum_seen seen = { INT32_MAX, INT32_MIN, 0 };
+
+    for (int j = 0; j < TILES; j++) sum[j][0] = sum[j][1] = sum[j][2] = sum[j][3] = 0;
+    for (int tile = 0; tile < v->plan.in_tiles; tile++) {
+        for (int r = 0; r < v->plan.shape.window_height; r++) {
+            int x = tile * step + r * (int)v->layout.row;
+            for (int s = 0; s < v->plan.shape.window_width; s++, x += pixel, w += words) {
+                int32_t psum[TILES][4];
+                tap_sums<SIGNED>(part, x, w, v, psum);
+                add_taps<COUNTS>(part, psum, v, sum, &seen);
+            }
+        }
+    }
+    share(&seen);
+    return seen;
+}
+
+/*
+ * A warp for each 16 positions of the batch and 32 filters; a block's warps take neighbouring positions, and read the
+ * same weights while those are in the L1 cache. Overflows are rare and counting them takes as long as all else: a warp
+ * that has any sums again.
+ */
+template <int SIGNED>
+__global__ static void __launch_bounds__(DT_BLOCK, 3)
+    psum_kernel(const uint8_t *x, const uint32_t *w, float *y, dt_psum_stats *stats, psum_view v)
+{
+    const dt_psum_limits limits = dt_psum_limits_of(&v.plan.array);
+    const int64_t first = ((int64_t)blockIdx.x * WARPS + threadIdx.x / WARP) * WARP_POSITIONS;
+    if (first >= v.batch * v.plan.shape.out_height * v.plan.shape.out_width) return;
+    const lane_part part = lane_part_of(x, first, (int)blockIdx.y * WARP_FILTERS, &v);
+    int32_t sum[TILES][4];
+
+    psum_seen seen = warp_sums<SIGNED, 0>(&part, w, &v, sum);
+    if (is_outside(seen.low, limits) || is_outside(seen.high, limits)) seen = warp_sums<SIGNED, 1>(&part, w, &v, sum);
+    report(&seen, stats);
+    for (int j = 0; j < TILES; j++) {
+        for (int i = 0; i < 4; i++) {
+            if (!is_real(&part, i, j, &v)) continue;
+            const int64_t row = part.position + i / 2 * 8;
+            y[row * v.plan.shape.filters + part.filter + 8 * j + i % 2] =
+                (float)dt_psum_wrap(sum[j][i], v.plan.array.psum_bits);
+        }
+    }
+}
+
+/* ---- one addition after another ---- */
+
+/* One output: where its window begins, and its filter's words. */
+typedef struct {
+    const uint8_t *x;
+    const uint32_t *w;
+} output_place;
+
+/* What the PEs of channel c of a tile make, or those of c and c + 1. at, word: of the tap of that tile. */
+__device__ static inline int32_t row_product(const output_place *o, int64_t at, int64_t word, int c, const psum_view *v)
+{
+    const uint32_t four = o->w[word + c / 4 * v->plan.shape.filters] >> 8 * (c % 4);
+    const uint8_t *x = o->x + at + c;
+    const int is_signed = v->plan.shape.x_low < 0;
+    int32_t product = (is_signed ? (int8_t)x[0] : x[0]) * (int8_t)four;
+
+    if (v->plan.array.simd > 1) product += x[1] * (int8_t)(four >> 8); /* of 2 unsigned bits */
+    return product;
+}
+
+/* fit(sum + what), or the exact sum where sums wrap */
+__device__ static inline int32_t add(int32_t sum, int32_t what, const psum_view *v, psum_seen *seen)
+{
+    const dt_psum_limits limits = dt_psum_limits_of(&v->plan.array);
+    const int32_t value = sum + what;
+
+    look(seen, value);
+    seen->n_overflows += is_outside(value, limits);
+    if (v->plan.array.overflow == DT_OVERFLOW_WRAP) return value;
+    return max(limits.low, min(limits.high, value));
+}
+
+__device__ static int32_t weight_stationary(const output_place *o, const psum_view *v, psum_seen *seen)
+{
+    const dt_psum_plan *plan = &v->plan;
+    const int64_t words = v->layout.step / 4 * plan->shape.filters;
+    int32_t sum = 0;
+
+    for (int pass = 0; pass < plan->in_tiles * plan->taps; pass++) {
+        const int tile = pass / plan->taps, tap = pass % plan->taps, across = plan->shape.window_width;
+        const int channels = min(plan->tile_channels, plan->shape.channels - tile * plan->tile_channels);
+        const int64_t at = tile * v->layout.step + tap / across * v->layout.row + tap % across * v->layout.pixel;
+        int32_t psum = 0;
+        for (int c = 0; c < channels; c += plan->array.simd) {
+            psum = add(psum, row_product(o, at, pass * words, c, v), v, seen);
+        }
+        sum = pass == 0 ? psum : add(sum, psum, v, seen);
+    }
+    return sum;
+}
+
+__device__ static int32_t output_stationary(const output_place *o, const psum_view *v, psum_seen *seen)
+{
+    const dt_psum_shape *s = &v->plan.shape;
+    const int64_t words = v->layout.step / 4 * s->filters;
+    int32_t sum = 0;
+
+    for (int c = 0; c < s->channels; c += v->plan.array.simd) {
+        for (int r = 0; r < s->window_height; r++) {
+            for (int t = 0; t < s->window_width; t++) {
+                const int64_t at = r * v->layout.row + t * v->layout.pixel;
+                sum = add(sum, row_product(o, at, (r * s->window_width + t) * words, c, v), v, seen);
+            }
+        }
+    }
+    return dt_psum_wrap(sum, v->plan.array.psum_bits);
+}
+
+/* one thread for each psum; surplus threads see nothing */
+__global__ static void psum_ordered_kernel(const uint8_t *x, const uint32_t *w, float *y, dt_psum_stats *stats,
+                                           psum_view v)
+{
+    const dt_psum_shape *s = &v.plan.shape;
+    const int64_t i = dt_thread(), position = i / s->filters;
+    psum_seen seen = { INT32_MAX, INT32_MIN, 0 };
+
+    if (i < v.batch * s->out_height * s->out_width * s->filters) {
+        const output_place o = { window_at(x, position, &v), w + i % s->filters };
+        const int is_stationary = v.plan.array.dataflow == DT_DATAFLOW_WS;
+        y[i] = (float)(is_stationary ? weight_stationary(&o, &v, &seen) : output_stationary(&o, &v, &seen));
+    }
+    share(&seen);
+    report(&seen, stats);
+}
+
+/* ---- the operator ---- */
+
+enum { ALIGNMENT = 256 };
+
+/* Bytes of packed x, which come first in the scratch. */
+static size_t packed_x_bytes(const psum_view *v)
+{
+    return ((size_t)(v->batch * v->layout.image) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static int64_t packed_w_words(const psum_view *v)
+{
+    return v->plan.in_tiles * v->plan.taps * (v->layout.step / 4) * v->plan.shape.filters;
+}
+
+static void psum_release(dt_node *node)
+{
+    free(node->plan);
+    node->plan = NULL;
+}
+
+static dt_status psum_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    const dt_psum_params *p = (const dt_psum_params *)node->params;
+    const dt_psum_shape shape = dt_psum_shape_of(node);
+    psum_view *v = (psum_view *)calloc(1, sizeof *v);
+    (void)ex;
+
+    DT_CHECK(v, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
+    node->plan = v;
+    DT_TRY(dt_psum_plan_init(&v->plan, node->name, &p->array, &shape));
+    v->layout = dt_psum_layout_of(&v->plan);
+    v->batch = node->in[0]->shape.dim[0];
+    DT_CHECK(v->layout.image <= INT32_MAX, DT_ERR_UNSUPPORTED, "%s: psum: an image of %lld bytes of codes, limit 2^31",
+             node->name, (long long)v->layout.image);
+    *scratch_bytes = packed_x_bytes(v) + (size_t)packed_w_words(v) * sizeof(uint32_t);
+    return DT_OK;
+}
+
+static dt_status pack(const dt_node *node, const dt_exec *ex, const psum_view *v, uint32_t *x, uint32_t *w)
+{
+    const dt_psum_shape *s = &v->plan.shape;
+    dt_psum_stats *stats = &((dt_psum_aux *)node->aux)->stats, start;
+
+    dt_psum_stats_clear(&start);
+    start.n_psums = dt_count(&node->out->shape);
+    if (v->plan.array.dataflow == DT_DATAFLOW_WS) start.n_tap_psums = start.n_psums * v->plan.in_tiles * v->plan.taps;
+    start.n_codes = v->batch * s->height * s->width * s->channels;
+    DT_LAUNCH(start_stats_kernel, 1, 1, 0, dt_stream_of(ex), stats, start);
+    DT_CUDA_LAUNCHED();
+    DT_LAUNCH(pack_x_kernel, dt_blocks(v->batch * (v->layout.image / 4), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+              dt_values(node->in[0]), x, stats, *v);
+    DT_CUDA_LAUNCHED();
+    DT_LAUNCH(pack_w_kernel, dt_blocks(packed_w_words(v), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+              dt_values(node->in[1]), w, *v);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
+{
+    const psum_view *v = (const psum_view *)node->plan;
+    const dt_psum_shape *s = &v->plan.shape;
+    uint8_t *x = (uint8_t *)ex->scratch;
+    uint32_t *w = (uint32_t *)(x + packed_x_bytes(v));
+    dt_psum_stats *stats = &((dt_psum_aux *)node->aux)->stats;
+    const int64_t positions = v->batch * s->out_height * s->out_width;
+    const dim3 grid(dt_blocks(positions, WARPS * WARP_POSITIONS), dt_blocks(s->filters, WARP_FILTERS));
+
+    DT_TRY(pack(node, ex, v, (uint32_t *)x, w));
+    if (v->plan.ordered)
+        DT_LAUNCH(psum_ordered_kernel, dt_blocks(positions * s->filters, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), x, w,
+                  dt_values(node->out), stats, *v);
+    else if (s->x_low < 0)
+        DT_LAUNCH(psum_kernel<1>, grid, DT_BLOCK, 0, dt_stream_of(ex), x, w, dt_values(node->out), stats, *v);
+    else
+        DT_LAUNCH(psum_kernel<0>, grid, DT_BLOCK, 0, dt_stream_of(ex), x, w, dt_values(node->out), stats, *v);
+    DT_CUDA_LAUNCHED();
+    return dt_cuda_psum_scale(node->in[0]->scale, node->in[1]->scale, node->out->n_scale, node->out->scale, ex->stream);
+}
+
+extern "C" const dt_kernel dt_cuda_psum;
+const dt_kernel dt_cuda_psum = { psum_prepare, psum_forward, NULL, psum_release, 0 };
