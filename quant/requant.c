@@ -1,0 +1,165 @@
+/*
+ * requant.c - thresholds as a multiplier and a shift, which is what most accelerators have, and what that costs.
+ *
+ *   line of a channel:  code ~ r * psum + z,  r = slope / scale,  z = offset / scale
+ *   multiplier = rint(r * 2^shift),  offset = rint((z + 1/2) * 2^shift)
+ *   code = clamp((psum * multiplier + offset) >> shift, low, high)
+ *
+ * shift is the largest at which the multiplier fits its bits and the offset DT_REQUANT_OFFSET_MAX. ReLU is the clamp at
+ * low. This differs from evaluation where r is cut to its bits, where evaluation's f32 arithmetic rounds, and at ties,
+ * which go up here and to even there. The thresholds that the multiplier itself has are found by bisection and take
+ * the place of the exact ones, so that whatever runs the program, runs the multiplier; both lists tell how many psums
+ * get another code, with no need to try each.
+ *
+ * Source: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference",
+ * CVPR 2018, section 2.2; with the zero point and rounding folded into one offset.
+ * Tests: tests/test_requant.c.
+ */
+#include "program.h"
+#include "steps.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+int dt_requant_code(const dt_layer *l, int c, int64_t psum)
+{
+    const dt_requant *r = &l->requant;
+    /* |psum| < 2^31 and |multiplier| < 2^30: the sum stays below 2^62; >> of a negative number is arithmetic */
+    const int64_t code = (psum * r->multiplier[c] + r->offset[c]) >> r->shift[c];
+    return code < l->low ? l->low : code > l->high ? l->high : (int)code;
+}
+
+static void channel_multiplier(dt_layer *l, int c)
+{
+    dt_requant *r = &l->requant;
+    const double slope = (double)l->slope[c] / (double)l->scale;
+    const double offset = (double)l->offset[c] / (double)l->scale + 0.5;
+    const double most = (double)(((int64_t)1 << (r->bits - 1)) - 1), offset_most = (double)DT_REQUANT_OFFSET_MAX;
+    int shift = DT_REQUANT_SHIFT_MAX;
+
+    while (shift > 0 && (fabs(rint(ldexp(slope, shift))) > most || fabs(rint(ldexp(offset, shift))) > offset_most)) {
+        shift--;
+    }
+    r->shift[c] = shift;
+    r->multiplier[c] = (int32_t)fmax(-most, fmin(most, rint(ldexp(slope, shift))));
+    r->offset[c] = (int64_t)fmax(-offset_most, fmin(offset_most, rint(ldexp(offset, shift))));
+}
+
+/* A channel's code as its psum grows from -bound: level counts the thresholds passed. */
+typedef struct {
+    const int32_t *threshold; /* of the channel: `stride` apart */
+    int64_t stride;
+    int sign, levels, level;
+} walk;
+
+static int64_t threshold_at(const walk *w, int level)
+{
+    return w->threshold[level * w->stride];
+}
+
+static void walk_to(walk *w, int64_t psum)
+{
+    const int64_t s = w->sign * psum;
+    while (w->level < w->levels && threshold_at(w, w->level) <= s) w->level++;
+    while (w->level > 0 && threshold_at(w, w->level - 1) > s) w->level--;
+}
+
+/* The next psum at which the level changes. */
+static int64_t walk_next(const walk *w)
+{
+    if (w->sign > 0) return w->level < w->levels ? threshold_at(w, w->level) : INT64_MAX;
+    return w->level > 0 ? 1 - threshold_at(w, w->level - 1) : INT64_MAX;
+}
+
+/* Both lists' codes over all psums of a channel, stretch by stretch; returns how many psums differ. */
+static int64_t compare_channel(walk a, walk b, int64_t bound, int *largest)
+{
+    int64_t differ = 0, next;
+
+    for (int64_t psum = -bound; psum <= bound; psum = next) {
+        walk_to(&a, psum);
+        walk_to(&b, psum);
+        next = walk_next(&a) < walk_next(&b) ? walk_next(&a) : walk_next(&b);
+        if (next > bound) next = bound + 1;
+        assert(next > psum);
+        const int apart = abs(a.level - b.level);
+        if (apart > 0) differ += next - psum;
+        if (apart > *largest) *largest = apart;
+    }
+    return differ;
+}
+
+typedef struct {
+    const dt_layer *l;
+    int c;
+} channel;
+
+static int channel_code(const void *user, int64_t psum)
+{
+    const channel *ch = user;
+    return dt_requant_code(ch->l, ch->c, psum);
+}
+
+/* exact: [high - low], room for the thresholds that go */
+static void replace_channel(dt_layer *l, int c, int64_t bound, int32_t *exact, dt_requant_report *report)
+{
+    const int levels = l->high - l->low, sign = l->sign[c];
+    const int64_t stride = l->channels;
+    const channel ch = { l, c };
+
+    for (int k = 0; k < levels; k++) exact[k] = l->threshold[k * stride + c];
+    channel_multiplier(l, c);
+    l->sign[c] = l->requant.multiplier[c] < 0 ? -1 : 1;
+    const dt_steps steps = { channel_code, &ch, l->sign[c], bound, l->low, l->high };
+    dt_steps_find(&steps, l->threshold + c, stride);
+
+    const walk before = { exact, 1, sign, levels, 0 }, after = { l->threshold + c, stride, l->sign[c], levels, 0 };
+    const int64_t differ = compare_channel(before, after, bound, &report->largest_difference);
+    report->n_channels++;
+    report->n_channels_differ += differ > 0;
+    report->n_psums += 2 * bound + 1;
+    report->n_psums_differ += differ;
+}
+
+static dt_status replace_layer(dt_layer *l, int64_t bound, int bits, dt_requant_report *report)
+{
+    const size_t channels = (size_t)l->channels;
+    dt_requant *r = &l->requant;
+    int32_t *exact = malloc((size_t)(l->high - l->low) * sizeof *exact);
+
+    r->bits = bits;
+    r->multiplier = malloc(channels * sizeof *r->multiplier);
+    r->offset = malloc(channels * sizeof *r->offset);
+    r->shift = malloc(channels * sizeof *r->shift);
+    if (exact && r->multiplier && r->offset && r->shift) {
+        for (int c = 0; c < l->channels; c++) replace_channel(l, c, bound, exact, report);
+        free(exact);
+        return DT_OK;
+    }
+    free(exact);
+    free(r->multiplier);
+    free(r->offset);
+    free(r->shift);
+    *r = (dt_requant){ 0 };
+    return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the multipliers of %s", l->name);
+}
+
+dt_status dt_program_use_multipliers(dt_program *p, int bits, dt_requant_report *out)
+{
+    dt_requant_report report = { 0 };
+
+    DT_CHECK(bits >= DT_REQUANT_BITS_MIN && bits <= DT_REQUANT_BITS_MAX, DT_ERR_ARGUMENT,
+             "multipliers of %d bits, allowed are %d..%d", bits, DT_REQUANT_BITS_MIN, DT_REQUANT_BITS_MAX);
+    for (int i = 0; i < p->n_layers; i++) {
+        DT_CHECK(!p->layer[i].requant.multiplier, DT_ERR_ARGUMENT,
+                 "%s has multipliers of %d bits already; lower the model again", p->layer[i].name,
+                 p->layer[i].requant.bits);
+    }
+    for (int i = 0; i < p->n_layers; i++) {
+        if (p->layer[i].kind != DT_LAYER_THRESHOLD) continue;
+        DT_TRY(replace_layer(&p->layer[i], dt_layer_input(p, i, 0).high, bits, &report));
+    }
+    *out = report;
+    return DT_OK;
+}

@@ -1,0 +1,420 @@
+/*
+ * test_lower.c - programs against the models they come from: every code that a convolution reads, every psum and every
+ * score has the model's bits; and what cannot be lowered is refused by name.
+ */
+#include "lowered.h"
+#include "../models/blocks.h"
+
+/* ---- the whole network ---- */
+
+/* What the reference gave for one image, beside what was captured of all. */
+typedef struct {
+    const dt_program *p;
+    const uint8_t *image;
+    dt_capture **capture; /* [n_layers]; of convolutions */
+    int64_t at;           /* of the image */
+    int32_t **codes;      /* [n_layers], of this image, owned */
+    int64_t n_codes_seen; /* distinct enough to mean something: codes that are not 0 */
+} comparison;
+
+static int32_t code_read(const comparison *k, const dt_layer *l, int64_t i)
+{
+    if (l->in[0] != DT_FROM_IMAGE) return k->codes[l->in[0]][i];
+    return k->p->table[k->image[i] * k->p->channels + i % k->p->channels];
+}
+
+static void compare_conv(comparison *k, int layer, const int32_t *psum)
+{
+    const dt_layer *l = &k->p->layer[layer];
+    const dt_capture *c = k->capture[layer];
+    const int64_t n_x = (int64_t)c->height * c->width * c->channels, n_y = dt_layer_count(l);
+    for (int64_t i = 0; i < n_x; i++) {
+        const int32_t code = code_read(k, l, i);
+        const float want = c->qx[k->at * n_x + i];
+        cr_assert((float)code == want, "%s: image %lld, code %lld is %d, expected %g", l->name, (long long)k->at,
+                  (long long)i, code, (double)want);
+        k->n_codes_seen += code != 0;
+    }
+    for (int64_t i = 0; i < n_y; i++) {
+        const float want = c->psum[k->at * n_y + i];
+        cr_assert((float)psum[i] == want && psum[i] >= l->low && psum[i] <= l->high,
+                  "%s: image %lld, psum %lld is %d, expected %g", l->name, (long long)k->at, (long long)i, psum[i],
+                  (double)want);
+    }
+}
+
+static void compare_layer(void *user, const dt_program *p, int layer, const void *values)
+{
+    comparison *k = user;
+    const dt_layer *l = &p->layer[layer];
+    if (l->kind == DT_LAYER_CONV) compare_conv(k, layer, values);
+    if (l->value != DT_VALUE_CODE) return;
+    k->codes[layer] = realloc(k->codes[layer], (size_t)dt_layer_count(l) * sizeof(int32_t));
+    memcpy(k->codes[layer], values, (size_t)dt_layer_count(l) * sizeof(int32_t));
+    for (int64_t i = 0; i < dt_layer_count(l); i++) {
+        cr_assert(k->codes[layer][i] >= l->low && k->codes[layer][i] <= l->high, "%s", l->name);
+    }
+}
+
+static void compare_weights(const dt_layer *l, const dt_capture *c)
+{
+    const int64_t n = (int64_t)c->filters * c->kernel_height * c->kernel_width * c->channels;
+    cr_assert(l->n_weight_scale == c->n_sw && l->stride == c->stride && l->pad == c->pad);
+    for (int64_t i = 0; i < n; i++)
+        cr_assert((float)l->weight[i] == c->qw[i], "%s: weight %lld", l->name, (long long)i);
+    for (int i = 0; i < c->n_sw; i++) cr_assert(l->weight_scale[i] == c->sw[i], "%s: scale %d", l->name, i);
+}
+
+static comparison comparison_open(const lowered *r, int64_t images)
+{
+    const dt_program *p = r->program;
+    comparison k = { .p = p };
+    k.capture = calloc((size_t)p->n_layers, sizeof(dt_capture *));
+    k.codes = calloc((size_t)p->n_layers, sizeof(int32_t *));
+    for (int i = 0; i < p->n_layers; i++) {
+        if (p->layer[i].kind != DT_LAYER_CONV) continue;
+        MUST(dt_capture_layer(r->model, r->data, 0, images, p->layer[i].name, &k.capture[i]));
+        compare_weights(&p->layer[i], k.capture[i]);
+    }
+    return k;
+}
+
+static void comparison_close(comparison *k)
+{
+    for (int i = 0; i < k->p->n_layers; i++) {
+        dt_capture_destroy(k->capture[i]);
+        free(k->codes[i]);
+    }
+    free(k->capture);
+    free(k->codes);
+}
+
+/* The reference on every image, layer by layer, against the model. */
+static void check_program(const lowered *r, int64_t images)
+{
+    dt_dataset_view v;
+    const int classes = r->model->config.n_classes;
+    dt_dataset_look(r->data, &v);
+    comparison k = comparison_open(r, images);
+    float *want = lowered_logits(r->model, r->data, images), *scores = malloc((size_t)classes * sizeof *scores);
+    for (; k.at < images; k.at++) {
+        k.image = v.images + k.at * v.height * v.width * v.channels;
+        MUST(dt_program_trace(r->program, k.image, compare_layer, &k, scores));
+        for (int o = 0; o < classes; o++) {
+            cr_assert(scores[o] == want[k.at * classes + o], "%s: image %lld, score %d is %.9g, expected %.9g",
+                      r->program->model, (long long)k.at, o, (double)scores[o], (double)want[k.at * classes + o]);
+        }
+    }
+    cr_assert(k.n_codes_seen > 0, "every code is 0");
+    free(scores);
+    free(want);
+    comparison_close(&k);
+}
+
+static void check_model(const dt_model_config *c, int64_t images)
+{
+    lowered r = lowered_open(c, images);
+    check_program(&r, images);
+    lowered_close(&r);
+}
+
+Test(lower, tiny_with_every_rule)
+{
+    for (int rule = DT_RULE_ECE284; rule <= DT_RULE_LSQ; rule++) {
+        for (int per_channel = 0; per_channel <= 1; per_channel++) {
+            dt_model_config c = lowered_config("tiny", 4, 4);
+            c.rule = (dt_quant_rule)rule;
+            c.per_channel = per_channel;
+            check_model(&c, 10);
+        }
+    }
+}
+
+Test(lower, tiny_with_other_bits)
+{
+    static const int bits[][3] = { { 4, 2, 8 }, { 8, 8, 8 }, { 2, 8, 2 }, { 8, 3, 5 }, { 4, 4, 0 }, { 4, 8, 0 } };
+    for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++) {
+        for (int rule = DT_RULE_ECE284; rule <= DT_RULE_LSQ; rule += DT_RULE_LSQ) {
+            dt_model_config c = lowered_config("tiny", bits[i][0], bits[i][1]);
+            c.input_bits = bits[i][2];
+            c.rule = (dt_quant_rule)rule;
+            check_model(&c, 4);
+        }
+    }
+}
+
+/* 33 leaves the pools a row and a column that fill no window */
+Test(lower, images_of_odd_sides)
+{
+    dt_model_config c = lowered_config("tiny", 4, 4);
+    c.height = c.width = 33;
+    check_model(&c, 3);
+}
+
+Test(lower, vgg16_with_a_chokepoint)
+{
+    dt_model_config c = lowered_config("vgg16", 4, 2);
+    c.choke = 16;
+    check_model(&c, 2);
+}
+
+Test(lower, vgg16_with_a_skip_block)
+{
+    dt_model_config c = lowered_config("vgg16", 4, 4);
+    c.choke = 8;
+    c.skip_block = 1;
+    c.per_channel = 1;
+    check_model(&c, 1);
+}
+
+Test(lower, vgg16_plain_with_psums_above_24_bits)
+{
+    dt_model_config c = lowered_config("vgg16", 8, 8);
+    check_model(&c, 1);
+}
+
+/* ---- a network of everything that the others have not ---- */
+
+/* A convolution whose quantizer is signed, which only images have elsewhere. */
+static dt_status signed_conv(dt_recorder *r, const char *name, dt_tensor *x, int kernel, int pad, dt_tensor **y)
+{
+    const int64_t filters = 7;
+    const dt_act_quant_params act = { .bits = 4, .is_signed = 1, .rule = DT_RULE_ECE284 };
+    const dt_weight_quant_params weight = { .bits = 4, .rule = DT_RULE_ECE284 };
+    const dt_conv_params conv = { 1, pad };
+    const dt_param_spec clip = { .shape = { 1, { 1 } }, .group = DT_GROUP_ALPHA, .init_value = 3.0f }, filter = {
+        .shape = { 4, { filters, kernel, kernel, x->shape.dim[3] } }, .init = DT_INIT_FAN_IN, .init_value = 9.0f
+    };
+    dt_tensor *quant[2] = { x }, *filters_in[2], *operands[2];
+    char part[96];
+    snprintf(part, sizeof part, "%s.act_alpha", name);
+    DT_TRY(dt_model_declare(r->model, part, &clip, &quant[1]));
+    snprintf(part, sizeof part, "%s.wgt_alpha", name);
+    DT_TRY(dt_model_declare(r->model, part, &clip, &filters_in[1]));
+    snprintf(part, sizeof part, "%s.weight", name);
+    DT_TRY(dt_model_declare(r->model, part, &filter, &filters_in[0]));
+    DT_TRY(dt_tape_apply(r->tape, DT_OP_ACT_QUANT, name, &act, quant, 2, &operands[0]));
+    DT_TRY(dt_tape_apply(r->tape, DT_OP_WEIGHT_QUANT, name, &weight, filters_in, 2, &operands[1]));
+    return dt_tape_apply(r->tape, DT_OP_CONV2D, name, &conv, operands, 2, y);
+}
+
+/* A stride, no padding and too much of it; pools that overlap, before and after ReLU; ReLU before a signed quantizer,
+ * and none; a batch norm that is read by a quantizer and as reals; ReLU of bare psums as reals; average by strides. */
+static dt_status record_odd(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
+{
+    dt_recorder r = { m, tape, training };
+    const dt_conv_spec first = { .filters = 5, .kernel = 3, .stride = 2, .pad = 0, .is_image = 1 };
+    const dt_pool_params overlap = { .kernel = 3, .stride = 2 }, dense = { .kernel = 2, .stride = 1 };
+    dt_tensor *u, *v;
+
+    DT_TRY(dt_block_conv(&r, "a", x, &first, &x));
+    DT_TRY(dt_block_batchnorm(&r, "a.bn", x, &x));
+    DT_TRY(dt_tape_apply(tape, DT_OP_MAXPOOL, "a.pool", &overlap, &x, 1, &x));
+    DT_TRY(dt_block_apply(&r, DT_OP_RELU, "a.relu", x, &x));
+    DT_TRY(signed_conv(&r, "b", x, 3, 2, &x));
+    DT_TRY(dt_block_batchnorm(&r, "b.bn", x, &u));
+    DT_TRY(signed_conv(&r, "c", u, 1, 0, &v));
+    DT_TRY(dt_block_apply(&r, DT_OP_IDENTITY, "c.same", v, &v));
+    DT_TRY(dt_block_apply(&r, DT_OP_RELU, "c.relu", v, &v));
+    dt_tensor *const both[] = { u, v };
+    DT_TRY(dt_tape_apply(tape, DT_OP_ADD, "sum", NULL, both, 2, &x));
+    DT_TRY(dt_tape_apply(tape, DT_OP_MAXPOOL, "sum.pool", &dense, &x, 1, &x));
+    DT_TRY(signed_conv(&r, "d", x, 3, 1, &x));
+    DT_TRY(dt_block_batchnorm(&r, "d.bn", x, &x));
+    DT_TRY(dt_tape_apply(tape, DT_OP_AVGPOOL, "d.pool", &overlap, &x, 1, &x));
+    DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
+    return dt_block_linear(&r, "classifier", x, m->config.n_classes, logits);
+}
+
+Test(lower, a_network_of_odd_parts)
+{
+    const dt_recording recording = { .record = record_odd };
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = { .ctx = lowered_context("cpu"), .data = lowered_images(&c, 4) };
+    MUST(dt_model_open(r.ctx, &c, &recording, &r.model));
+    lowered_disturb(r.model, 78);
+    MUST(dt_program_lower(r.model, r.data, &r.program));
+    const dt_layer *after_relu = lowered_layer(r.program, DT_LAYER_THRESHOLD, "b"),
+                   *bare = lowered_layer(r.program, DT_LAYER_THRESHOLD, "c"),
+                   *reals = lowered_layer(r.program, DT_LAYER_QUANTIZE, "d");
+    cr_assert(after_relu->low == 0 && after_relu->high == 7 && bare->low == -7 && reals->low == -7);
+    check_program(&r, 4);
+    lowered_close(&r);
+}
+
+/* ---- the layers, in order ---- */
+
+typedef struct {
+    dt_layer_kind kind;
+    const char *name;
+    int in, in2;
+    int side, channels;
+} wanted_layer;
+
+static void check_layers(const dt_program *p, const wanted_layer *want, int n)
+{
+    cr_assert(p->n_layers == n, "%d layers, expected %d", p->n_layers, n);
+    for (int i = 0; i < n; i++) {
+        const dt_layer *l = &p->layer[i];
+        cr_assert(l->kind == want[i].kind && strcmp(l->name, want[i].name) == 0 && l->in[0] == want[i].in,
+                  "layer %d is %s %s of %d", i, dt_layer_kind_name(l->kind), l->name, l->in[0]);
+        cr_assert(l->kind != DT_LAYER_ADD || l->in[1] == want[i].in2, "layer %d adds %d", i, l->in[1]);
+        cr_assert(l->height == want[i].side && l->width == want[i].side && l->channels == want[i].channels,
+                  "layer %d is %dx%dx%d", i, l->height, l->width, l->channels);
+    }
+}
+
+Test(lower, layers_of_tiny)
+{
+    static const wanted_layer want[] = {
+        { DT_LAYER_CONV, "features.0", DT_FROM_IMAGE, 0, 32, 8 },
+        { DT_LAYER_THRESHOLD, "features.4", 0, 0, 32, 8 },
+        { DT_LAYER_MAXPOOL, "features.3", 1, 0, 16, 8 },
+        { DT_LAYER_CONV, "features.4", 2, 0, 16, 8 },
+        { DT_LAYER_THRESHOLD, "features.8", 3, 0, 16, 8 },
+        { DT_LAYER_MAXPOOL, "features.7", 4, 0, 8, 8 },
+        { DT_LAYER_CONV, "features.8", 5, 0, 8, 16 },
+        { DT_LAYER_AFFINE, "features.9", 6, 0, 8, 16 },
+        { DT_LAYER_RELU, "features.10", 7, 0, 8, 16 },
+        { DT_LAYER_AVGPOOL, "features.11", 8, 0, 4, 16 },
+        { DT_LAYER_LINEAR, "classifier", 9, 0, 1, 10 },
+    };
+    dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_open(&c, 1);
+    check_layers(r.program, want, sizeof want / sizeof want[0]);
+    cr_assert_str_eq(r.program->model, "tiny w4a4");
+    const dt_layer *conv = lowered_layer(r.program, DT_LAYER_CONV, "features.4");
+    cr_assert(conv->high == 72 * 15 * 7 && conv->low == -conv->high && conv->weight_bound == 7);
+    lowered_close(&r);
+}
+
+/* features.24, behind the block's pool, quantizes twice: for conv24 and for skip_conv; then come reals */
+Test(lower, a_skip_block_ends_in_reals)
+{
+    dt_model_config c = lowered_config("vgg16", 4, 4);
+    c.choke = 8;
+    c.skip_block = 1;
+    lowered r = lowered_open(&c, 1);
+    const dt_layer *add = lowered_layer(r.program, DT_LAYER_ADD, "features.20.add");
+    const dt_layer *one = lowered_layer(r.program, DT_LAYER_THRESHOLD, "features.20.conv24");
+    const dt_layer *two = lowered_layer(r.program, DT_LAYER_THRESHOLD, "features.20.skip_conv");
+    cr_assert(one->in[0] == two->in[0] && one->scale != two->scale);
+    cr_assert_str_eq(r.program->layer[add->in[0]].name, "features.20.bn31");
+    cr_assert_str_eq(r.program->layer[add->in[1]].name, "features.20.skip_bn");
+    const dt_layer *quantize = lowered_layer(r.program, DT_LAYER_QUANTIZE, "features.34");
+    cr_assert_str_eq(r.program->layer[quantize->in[0]].name, "features.33");
+    cr_assert_str_eq(r.program->model, "vgg16 w4a4 choke 8 skip block");
+    lowered_close(&r);
+}
+
+/* ---- what is refused ---- */
+
+static void refused(const lowered *r, const dt_dataset *d, dt_status want, const char *text)
+{
+    dt_program *p = NULL;
+    const dt_status got = dt_program_lower(r->model, d, &p);
+    cr_assert(got == want && p == NULL && strstr(dt_last_error(), text) != NULL, "expected '%s', got %s: %s", text,
+              dt_status_name(got), dt_last_error());
+}
+
+Test(lower, a_float_model_is_refused)
+{
+    dt_model_config c = lowered_config("tiny", DT_BITS_FLOAT, DT_BITS_FLOAT);
+    lowered r = lowered_model(&c, 1);
+    refused(&r, r.data, DT_ERR_UNSUPPORTED, "features.0 is not quantized, so it has no integers; train the model");
+    lowered_close(&r);
+}
+
+Test(lower, images_of_another_size_are_refused)
+{
+    dt_model_config c = lowered_config("tiny", 4, 4), big = c;
+    big.height = big.width = 40;
+    lowered r = lowered_model(&c, 1), other = lowered_model(&big, 1);
+    refused(&r, other.data, DT_ERR_SHAPE, "images are 40x40x3, the model wants 32x32x3");
+    lowered_close(&other);
+    lowered_close(&r);
+}
+
+Test(lower, a_diverged_model_is_refused)
+{
+    dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_model(&c, 1);
+    lowered_write(&r, "features.9", "running_mean", NAN);
+    refused(&r, r.data, DT_ERR_NUMERIC, "features.9: channel 0 is");
+    lowered_write(&r, "features.4", "weight", INFINITY);
+    refused(&r, r.data, DT_ERR_NUMERIC, "features.4: a weight has the code");
+    lowered_write(&r, "features.4", "act_alpha", NAN);
+    refused(&r, r.data, DT_ERR_NUMERIC, "features.4: the clip is");
+    lowered_close(&r);
+}
+
+Test(lower, an_image_beyond_16_bits_is_refused)
+{
+    dt_model_config c = lowered_config("tiny", 4, 8);
+    c.input_bits = 0;
+    lowered r = lowered_model(&c, 1);
+    lowered_write(&r, "features.0", "act_alpha", 1e-3f);
+    refused(&r, r.data, DT_ERR_NUMERIC, "features.0: a pixel has the code -");
+    lowered_close(&r);
+}
+
+/* Networks that a tape takes and a program does not: one convolution, and then one thing out of place. */
+typedef enum { AVERAGE_OF_PSUMS, NORM_AFTER_RELU, TWO_TABLES, CODES_AS_REALS, NO_CLASSIFIER, N_MISPLACED } misplaced;
+
+static misplaced wrong;
+
+static dt_status record_misplaced(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
+{
+    dt_recorder r = { m, tape, training };
+    const dt_conv_spec conv = { .filters = 4, .kernel = 32, .stride = 1, .pad = 1, .is_image = 1 };
+    dt_tensor *image = x, *second;
+
+    DT_TRY(dt_block_conv(&r, "a", image, &conv, &x));
+    if (wrong == AVERAGE_OF_PSUMS) DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, "pool", 3, x, &x));
+    if (wrong == NORM_AFTER_RELU) {
+        DT_TRY(dt_block_apply(&r, DT_OP_RELU, "relu", x, &x));
+        DT_TRY(dt_block_batchnorm(&r, "bn", x, &x));
+    }
+    if (wrong == TWO_TABLES) {
+        DT_TRY(dt_block_conv(&r, "b", image, &conv, &second));
+        dt_tensor *const both[] = { x, second };
+        DT_TRY(dt_tape_apply(tape, DT_OP_ADD, "sum", NULL, both, 2, &x));
+    }
+    if (wrong == CODES_AS_REALS) {
+        const dt_act_quant_params act = { .bits = 4 };
+        const dt_param_spec clip = { .shape = { 1, { 1 } }, .group = DT_GROUP_ALPHA, .init_value = 3.0f };
+        dt_tensor *in[2] = { x };
+        DT_TRY(dt_model_declare(m, "clip", &clip, &in[1]));
+        DT_TRY(dt_tape_apply(tape, DT_OP_ACT_QUANT, "codes", &act, in, 2, &x));
+        DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, "pool", 1, x, &x));
+    }
+    if (wrong == NO_CLASSIFIER) DT_TRY(dt_block_batchnorm(&r, "bn", x, &x));
+    DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
+    if (wrong != NO_CLASSIFIER) return dt_block_linear(&r, "classifier", x, m->config.n_classes, logits);
+    *logits = x;
+    return DT_OK;
+}
+
+Test(lower, networks_with_something_out_of_place_are_refused)
+{
+    static const struct {
+        dt_status status;
+        const char *why;
+    } want[N_MISPLACED] = {
+        [AVERAGE_OF_PSUMS] = { DT_ERR_UNSUPPORTED, "pool: an average of psums that no batch norm scaled; put one" },
+        [NORM_AFTER_RELU] = { DT_ERR_UNSUPPORTED, "bn: a batch norm must follow its convolution" },
+        [TWO_TABLES] = { DT_ERR_UNSUPPORTED, "b: a second quantizer reads the image, and a program has one table" },
+        [CODES_AS_REALS] = { DT_ERR_UNSUPPORTED, "codes: only what a convolution gave can be read as reals" },
+        [NO_CLASSIFIER] = { DT_ERR_UNSUPPORTED, "tiny ends in" },
+    };
+    const dt_recording recording = { .record = record_misplaced };
+    dt_model_config c = lowered_config("tiny", 4, 4);
+    c.n_classes = 4 * 9;
+    for (int i = 0; i < N_MISPLACED; i++) {
+        lowered r = { .ctx = lowered_context("cpu"), .data = lowered_images(&c, 1) };
+        wrong = (misplaced)i;
+        MUST(dt_model_open(r.ctx, &c, &recording, &r.model));
+        refused(&r, r.data, want[i].status, want[i].why);
+        lowered_close(&r);
+    }
+}

@@ -1,0 +1,334 @@
+/*
+ * test_program_model.c - a program on a tape, on every device: it predicts what its model predicts, with the same
+ * codes, psums and scores, and refuses to be trained.
+ */
+#include "lowered.h"
+
+/* Skips the test where there is no such device. */
+static dt_context *device(const char *backend)
+{
+    dt_context *ctx = lowered_context(backend);
+    if (!ctx) cr_skip("no CUDA here: %s", dt_last_error());
+    return ctx;
+}
+
+static void same_floats(const float *a, const float *b, int64_t n, const char *layer, const char *what)
+{
+    for (int64_t i = 0; i < n; i++) {
+        cr_assert(a[i] == b[i], "%s: %s[%lld] is %.9g, expected %.9g", layer, what, (long long)i, (double)a[i],
+                  (double)b[i]);
+    }
+}
+
+static void same_capture(dt_model *m, const lowered *r, int64_t images, const char *layer)
+{
+    dt_capture *is, *want;
+    MUST(dt_capture_layer(m, r->data, 0, images, layer, &is));
+    MUST(dt_capture_layer(r->model, r->data, 0, images, layer, &want));
+    const int64_t taps = (int64_t)want->kernel_height * want->kernel_width;
+    cr_assert(is->n_sw == want->n_sw && is->w_low == want->w_low && is->w_high == want->w_high && is->sx == want->sx,
+              "%s", layer);
+    same_floats(is->qx, want->qx, images * want->height * want->width * want->channels, layer, "code");
+    same_floats(is->qw, want->qw, want->filters * taps * want->channels, layer, "weight");
+    same_floats(is->psum, want->psum, images * want->out_height * want->out_width * want->filters, layer, "psum");
+    same_floats(is->sw, want->sw, want->n_sw, layer, "scale");
+    dt_capture_destroy(is);
+    dt_capture_destroy(want);
+}
+
+static void same_layers(const dt_model *m, const dt_model *of)
+{
+    cr_assert(dt_model_n_layers(m) == dt_model_n_layers(of));
+    for (int i = 0; i < dt_model_n_layers(m); i++) {
+        dt_layer_info is, want;
+        dt_model_layer(m, i, &is);
+        dt_model_layer(of, i, &want);
+        cr_assert_str_eq(is.name, want.name);
+        cr_assert(is.wbits == want.wbits && is.abits == want.abits && is.psum_bound == want.psum_bound &&
+                      is.macs == want.macs && is.filters == want.filters,
+                  "%s: %d and %d bits, psums to %lld", is.name, is.wbits, is.abits, (long long)is.psum_bound);
+    }
+}
+
+/* The program's model on another context, which outlives the program. */
+static void check_model(const dt_model_config *c, const char *backend, int64_t images)
+{
+    dt_context *ctx = device(backend);
+    lowered r = lowered_open(c, images);
+    dt_metrics is, want;
+    int32_t *predicted = malloc((size_t)images * sizeof *predicted),
+            *expected = malloc((size_t)images * sizeof *expected);
+    dt_model *m;
+    MUST(dt_program_model(ctx, r.program, NULL, &m));
+    dt_program_destroy(r.program);
+    r.program = NULL;
+
+    MUST(dt_evaluate(m, r.data, 3, 0.1f, NULL, predicted, &is));
+    MUST(dt_evaluate(r.model, r.data, 3, 0.1f, NULL, expected, &want));
+    cr_assert(is.accuracy == want.accuracy && is.images == images);
+    for (int64_t i = 0; i < images; i++)
+        cr_assert(predicted[i] == expected[i], "%s: image %lld", backend, (long long)i);
+    float *scores = lowered_logits(m, r.data, images), *logits = lowered_logits(r.model, r.data, images);
+    same_floats(scores, logits, images * m->config.n_classes, backend, "score");
+    same_layers(m, r.model);
+    for (int i = 0; i < dt_model_n_layers(m); i++) same_capture(m, &r, images, m->layer[i].name);
+
+    free(logits);
+    free(scores);
+    free(expected);
+    free(predicted);
+    dt_model_destroy(m);
+    cr_assert(ctx->bytes == ctx->workspace_bytes + ctx->scratch_bytes + sizeof(dt_step));
+    dt_context_destroy(ctx);
+    lowered_close(&r);
+}
+
+static void check_tiny(const char *backend)
+{
+    dt_model_config c = lowered_config("tiny", 4, 4);
+    check_model(&c, backend, 10);
+    c.rule = DT_RULE_LSQ;
+    c.per_channel = 1;
+    c.wbits = 8;
+    c.abits = 2;
+    check_model(&c, backend, 4);
+}
+
+Test(program_model, tiny_on_the_cpu)
+{
+    check_tiny("cpu");
+}
+
+Test(program_model, tiny_on_cuda)
+{
+    check_tiny("cuda");
+}
+
+static void same_bytes(const void *is, const void *want, size_t bytes, const dt_layer *l, const char *what)
+{
+    cr_assert((is == NULL) == (want == NULL) && (!is || memcmp(is, want, bytes) == 0), "%s %s: %s differs",
+              dt_layer_kind_name(l->kind), l->name, what);
+}
+
+Test(program_model, lowering_on_cuda_gives_the_same_program)
+{
+    dt_context *ctx = device("cuda");
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_open(&c, 1);
+    dt_model *m;
+    dt_program *p;
+    MUST(dt_model_create(ctx, &c, &m));
+    lowered_disturb(m, 77); /* as the model of r */
+    MUST(dt_program_lower(m, r.data, &p));
+    cr_assert(p->n_layers == r.program->n_layers && p->scale == r.program->scale);
+    same_bytes(p->table, r.program->table, 256 * 3 * sizeof *p->table, &p->layer[0], "table");
+    for (int i = 0; i < p->n_layers; i++) {
+        const dt_layer *is = &p->layer[i], *want = &r.program->layer[i];
+        const size_t channels = (size_t)is->channels, line = channels * sizeof(float);
+        const size_t taps = (size_t)is->window_height * (size_t)is->window_width;
+        same_bytes(is->weight, want->weight, channels * taps * (size_t)dt_layer_input(p, i, 0).channels, is, "weight");
+        same_bytes(is->weight_scale, want->weight_scale, sizeof(float), is, "weight_scale");
+        same_bytes(is->threshold, want->threshold, (size_t)(is->high - is->low) * line, is, "threshold");
+        same_bytes(is->slope, want->slope, line, is, "slope");
+        same_bytes(is->offset, want->offset, line, is, "offset");
+    }
+    dt_program_destroy(p);
+    dt_model_destroy(m);
+    dt_context_destroy(ctx);
+    lowered_close(&r);
+}
+
+Test(program_model, vgg16_with_a_skip_block)
+{
+    dt_model_config c = lowered_config("vgg16", 4, 2);
+    c.choke = 8;
+    c.skip_block = 1;
+    check_model(&c, "cpu", 1);
+}
+
+enum { IMAGES = 5, CLASSES = 10 };
+
+/* Scores of the program's model against those of the reference. */
+static void check_scores(const lowered *r, dt_model *m)
+{
+    dt_dataset_view v;
+    float want[CLASSES];
+    dt_dataset_look(r->data, &v);
+    float *scores = lowered_logits(m, r->data, IMAGES);
+    for (int n = 0; n < IMAGES; n++) {
+        MUST(dt_program_run(r->program, v.images + (int64_t)n * v.height * v.width * v.channels, want));
+        same_floats(scores + n * CLASSES, want, CLASSES, r->program->model, "score");
+    }
+    free(scores);
+}
+
+Test(program_model, multipliers_are_run_as_their_thresholds)
+{
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_open(&c, IMAGES);
+    dt_requant_report report;
+    dt_model *m;
+    MUST(dt_program_use_multipliers(r.program, 8, &report));
+    MUST(dt_program_model(r.ctx, r.program, NULL, &m));
+    check_scores(&r, m);
+    dt_model_destroy(m);
+    lowered_close(&r);
+}
+
+/* ---- on an array ---- */
+
+typedef struct {
+    const dt_capture *exact; /* of features.0 */
+    dt_context *ctx;
+    int bits;
+    int64_t n_wrapped;
+} wrap_watch;
+
+/* in two's complement of bits */
+static int64_t wrapped(int64_t v, int bits)
+{
+    const int64_t range = (int64_t)1 << bits, low = -(range / 2);
+    return ((v - low) % range + range) % range + low;
+}
+
+static dt_status watch_psums(void *user, const dt_node *node)
+{
+    wrap_watch *w = user;
+    if (node->kind != DT_OP_PSUM || strcmp(node->name, "features.0") != 0) return DT_OK;
+    const int64_t n = dt_count(&node->out->shape);
+    float *psum = malloc((size_t)n * sizeof *psum);
+    MUST(dt_device_read(w->ctx, psum, node->out->data, (size_t)n * sizeof *psum));
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t exact = (int64_t)w->exact->psum[i], want = wrapped(exact, w->bits);
+        cr_assert((double)psum[i] == (double)want, "psum %lld is %g, expected %lld", (long long)i, (double)psum[i],
+                  (long long)want);
+        w->n_wrapped += want != exact;
+    }
+    free(psum);
+    return DT_OK;
+}
+
+static void check_array(const char *backend)
+{
+    dt_context *ctx = device(backend);
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_open(&c, IMAGES);
+    dt_array array;
+    dt_capture *exact;
+    dt_inference *inf;
+    dt_step_sum sum;
+    dt_model *m;
+
+    dt_array_default(&array);
+    array.psum_bits = 32;
+    MUST(dt_program_model(ctx, r.program, &array, &m));
+    check_scores(&r, m);
+    dt_model_destroy(m);
+
+    array.psum_bits = 10;
+    MUST(dt_program_model(ctx, r.program, &array, &m));
+    MUST(dt_capture_layer(r.model, r.data, 0, IMAGES, "features.0", &exact));
+    wrap_watch watch = { exact, ctx, 10, 0 };
+    MUST(dt_inference_create(m, r.data, 0, IMAGES, IMAGES, 0.0f, &inf));
+    MUST(dt_inference_run(inf, watch_psums, NULL, &watch, &sum));
+    cr_assert(watch.n_wrapped > 0);
+    dt_inference_destroy(inf);
+    dt_capture_destroy(exact);
+    dt_model_destroy(m);
+    lowered_close(&r);
+    dt_context_destroy(ctx);
+}
+
+Test(program_model, array_on_the_cpu)
+{
+    check_array("cpu");
+}
+
+Test(program_model, array_on_cuda)
+{
+    check_array("cuda");
+}
+
+/* ---- the model's facts ---- */
+
+Test(program_model, is_called_what_the_program_is)
+{
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_open(&c, 1);
+    dt_model *m;
+    MUST(dt_program_model(r.ctx, r.program, NULL, &m));
+    const dt_model_config *config = dt_model_get_config(m);
+    cr_assert_str_eq(config->name, "tiny w4a4");
+    cr_assert(config->height == 32 && config->channels == 3 && config->n_classes == 10);
+    cr_assert(dt_model_count(m) == 0, "a program has %lld trained values", (long long)dt_model_count(m));
+    cr_assert(dt_model_find(m, "features.4.weight") >= 0 && dt_model_find(m, "features.8.threshold") >= 0 &&
+              dt_model_find(m, "features.9.slope") >= 0 && dt_model_find(m, "image.table") >= 0);
+    dt_model_destroy(m);
+    lowered_close(&r);
+}
+
+/* ---- what is refused ---- */
+
+Test(program_model, cannot_be_trained_or_lowered)
+{
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_open(&c, 2);
+    dt_train_config train;
+    dt_trainer *t = NULL;
+    dt_program *p = NULL;
+    dt_model *m;
+    MUST(dt_program_model(r.ctx, r.program, NULL, &m));
+    dt_train_config_default(&train);
+    train.batch = 2;
+    cr_assert(dt_trainer_create(m, r.data, &train, &t) == DT_ERR_UNSUPPORTED && t == NULL);
+    cr_assert(strstr(dt_last_error(), "tiny w4a4 is a program, whose integers cannot be trained"), "%s",
+              dt_last_error());
+    cr_assert(dt_program_lower(m, r.data, &p) == DT_ERR_UNSUPPORTED && p == NULL);
+    cr_assert(strstr(dt_last_error(), "has no form in a program"), "%s", dt_last_error());
+    dt_model_destroy(m);
+    lowered_close(&r);
+}
+
+Test(program_model, a_damaged_program_is_refused)
+{
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_open(&c, 1);
+    dt_model *m = NULL;
+    r.program->layer[3].weight[0] = 8;
+    cr_assert(dt_program_model(r.ctx, r.program, NULL, &m) == DT_ERR_FORMAT && m == NULL);
+    cr_assert(strstr(dt_last_error(), "features.4 (conv): weight is 8"), "%s", dt_last_error());
+    lowered_close(&r);
+}
+
+/* 2^24 and 2^24 + 1 are one f32 */
+Test(program_model, a_threshold_that_f32_cannot_hold_is_refused)
+{
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_open(&c, 1);
+    dt_layer *conv = &r.program->layer[0], *l = &r.program->layer[1];
+    dt_model *m = NULL;
+    r.program->low = INT16_MIN;
+    conv->weight_bound = 128;
+    conv->high = 27 * 128 * 32768;
+    conv->low = -conv->high;
+    l->threshold[14 * 8] = (1 << 24) + 1;
+    cr_assert(dt_program_model(r.ctx, r.program, NULL, &m) == DT_ERR_NUMERIC && m == NULL);
+    cr_assert(strstr(dt_last_error(), "threshold 16777217 of channel 0 parts two psums"), "%s", dt_last_error());
+    l->threshold[14 * 8] = (1 << 24) + 2;
+    MUST(dt_program_model(r.ctx, r.program, NULL, &m));
+    dt_model_destroy(m);
+    lowered_close(&r);
+}
+
+Test(program_model, an_array_out_of_range_is_refused)
+{
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_open(&c, 1);
+    dt_array array;
+    dt_model *m = NULL;
+    dt_array_default(&array);
+    array.psum_bits = 33;
+    cr_assert(dt_program_model(r.ctx, r.program, &array, &m) == DT_ERR_ARGUMENT && m == NULL);
+    cr_assert(strstr(dt_last_error(), "psum_bits is 33"), "%s", dt_last_error());
+    lowered_close(&r);
+}
