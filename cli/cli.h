@@ -19,7 +19,7 @@ enum { PATH_BYTES = 4096, VALUE_BYTES = 64 };
 /* ---- settings: the value of every option (settings.c) ------------------------------------------ */
 
 /* Which subcommands take an option. */
-enum { FOR_TRAIN = 1, FOR_EVAL = 2, FOR_CAPTURE = 4, FOR_INSPECT = 8, FOR_DATA = 16 };
+enum { FOR_TRAIN = 1, FOR_EVAL = 2, FOR_CAPTURE = 4, FOR_INSPECT = 8, FOR_DATA = 16, FOR_VERIFY = 32, FOR_EXPORT = 64 };
 
 /* Texts point into argv, or into `saved`. */
 typedef struct {
@@ -45,14 +45,24 @@ typedef struct {
 
     const char *checkpoint;
     const char *layer;
-    const char *index; /* "A:B" */
-    const char *engine;
-    int check, json, quiet, verbose;
+    const char *index; /* "A:B", or "A" for one image */
+    int64_t images;
+    int engine;          /* engine_kind */
+    int target;          /* export_kind */
+    int layout;          /* dt_layout */
+    int multiplier_bits; /* 0: exact thresholds */
+    const char *vectors; /* folder to check */
+    const char *name;    /* of the C functions */
+    dt_array array;
+    int json, quiet, verbose;
 
     int argc; /* the command line, for config.json */
     char **argv;
     cJSON *saved; /* config.json of the run to go on with, owned; NULL: a new run */
 } settings;
+
+typedef enum { ENGINE_GRID, ENGINE_PROGRAM, ENGINE_ARRAY } engine_kind;
+typedef enum { EXPORT_PROGRAM, EXPORT_VECTORS, EXPORT_C } export_kind;
 
 typedef enum {
     KIND_INT,
@@ -86,7 +96,7 @@ typedef struct {
 
 extern const option_row option_rows[];
 extern const int n_option_rows;
-extern const char *const device_words[];
+extern const char *const device_words[], *const engine_words[], *const export_words[];
 
 DT_MUST_CHECK dt_status settings_default(settings *out);
 void settings_free(settings *s);
@@ -119,6 +129,8 @@ DT_MUST_CHECK dt_status options_parse(const command *cmd, int argc, char **argv,
 DT_MUST_CHECK dt_status train_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status eval_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status capture_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status verify_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status export_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status inspect_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status data_run(const settings *s, int *exit_code);
 
@@ -129,6 +141,7 @@ typedef struct {
     dt_context *ctx;
     dt_dataset *train_set, *test_set;
     dt_model *model;
+    dt_program *program;
     dt_trainer *trainer;
 } session;
 
@@ -139,6 +152,19 @@ DT_MUST_CHECK dt_status session_open_dataset(const settings *s, const dt_model_c
                                              dt_dataset **out);
 /* Context and model of s->checkpoint; train (may be NULL) is the configuration that it was trained with. */
 DT_MUST_CHECK dt_status session_open_checkpoint(const settings *s, session *o, dt_train_config *train);
+/* Context and program of s->checkpoint, which is a program's file, or a model's: then o->model and o->test_set are open
+ * too, and the program is for images like those. With --multiplier-bits its thresholds are replaced and, unless --json,
+ * a line says what that changes. */
+DT_MUST_CHECK dt_status session_open_program(const settings *s, session *o);
+/* A layer of o->model, or an error that lists them; all: whether "all" is one. */
+DT_MUST_CHECK dt_status session_find_layer(const session *o, const char *name, int all);
+
+typedef struct {
+    int64_t first, count;
+} image_range;
+
+/* s->index among n_images. */
+DT_MUST_CHECK dt_status session_range(const settings *s, int64_t n_images, image_range *out);
 /* DT_ERR_ARGUMENT if an option that the subcommand cannot do without is missing. */
 DT_MUST_CHECK dt_status need_option(const char *name, const char *value);
 
@@ -230,6 +256,8 @@ short_text text_model(const dt_model_config *cfg); /* vgg16 w4a2 choke 16 */
 void failure_message(dt_status status, char *message, size_t bytes);
 /* Prints "detent train: message" (with the trace if verbose) and returns the exit code. */
 int report_failure(const char *command_name, dt_status status, int verbose);
+/* The fields of a report, for JSON. */
+cJSON *array_report_json(const dt_array_report *r);
 /* Prints the object and a newline, and deletes it; NULL is DT_ERR_MEMORY. */
 DT_MUST_CHECK dt_status print_json(cJSON *object);
 

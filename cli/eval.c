@@ -1,70 +1,193 @@
 /*
- * eval.c - `detent eval`: loss and accuracy of a checkpoint on a test set.
+ * eval.c - `detent eval`: loss and accuracy of a checkpoint on a test set: as it was trained, as its integer program,
+ * or as a given array would run that program.
  */
 #include "cli.h"
 
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
-static dt_status check_engine(const char *name)
+/* One pass over the test set. */
+typedef struct {
+    dt_metrics metrics;
+    double seconds;
+    int32_t *predictions; /* owned */
+} measurement;
+
+/* A second engine whose predictions are to be the same. */
+typedef struct {
+    const char *name; /* NULL: none */
+    measurement measured;
+    int64_t n_differ; /* predictions */
+} comparison;
+
+static dt_status measure(const settings *s, dt_model *m, const dt_dataset *d, float label_smoothing, const char *what,
+                         dt_array_report *layers, measurement *out)
 {
-    DT_CHECK(strcmp(name, "grid") == 0, DT_ERR_ARGUMENT, "engine '%s' is not built yet; available: grid", name);
-    return DT_OK;
-}
-
-static dt_status print_metrics(const settings *s, const session *o, const dt_metrics *m, double seconds)
-{
-    const double images_per_s = (double)m->images / seconds;
-
-    if (s->json) {
-        cJSON *out = cJSON_CreateObject();
-        cJSON_AddStringToObject(out, "checkpoint", s->checkpoint);
-        cJSON_AddStringToObject(out, "dataset", s->dataset);
-        cJSON_AddStringToObject(out, "engine", s->engine);
-        cJSON_AddStringToObject(out, "device", dt_context_backend(o->ctx));
-        cJSON_AddNumberToObject(out, "images", (double)m->images);
-        cJSON_AddNumberToObject(out, "accuracy", m->accuracy);
-        cJSON_AddNumberToObject(out, "loss", m->loss);
-        cJSON_AddNumberToObject(out, "images_per_s", images_per_s);
-        cJSON_AddNumberToObject(out, "seconds", seconds);
-        return print_json(out);
-    }
-    printf("model      %s\n", text_model(dt_model_get_config(o->model)).s);
-    printf("data       %s: %s test images\n", s->dataset, text_count(m->images).s);
-    printf("device     %s: %s, engine %s\n", dt_context_backend(o->ctx), dt_context_device(o->ctx), s->engine);
-    printf("accuracy   %.2f %%\n", 100.0 * m->accuracy);
-    printf("loss       %.4f\n", m->loss);
-    printf("speed      %s images/s, %.2f s\n", text_count((int64_t)(images_per_s + 0.5)).s, seconds);
-    return DT_OK;
-}
-
-static dt_status evaluate(const settings *s, session *o)
-{
-    dt_train_config trained; /* its label smoothing makes the loss the one of metrics.jsonl */
-    dt_metrics m;
+    dt_dataset_view v;
     progress bar;
+    dt_status status;
 
-    DT_TRY(session_open_checkpoint(s, o, &trained));
-    DT_TRY(session_open_dataset(s, dt_model_get_config(o->model), DT_SPLIT_TEST, &o->test_set));
-    interrupt_install();
+    dt_dataset_look(d, &v);
+    out->predictions = malloc((size_t)v.n * sizeof *out->predictions);
+    DT_CHECK(out->predictions, DT_ERR_MEMORY, "no memory for %lld predictions", (long long)v.n);
     progress_begin(&bar, 0);
-
-    progress_task task = { .bar = &bar, .what = "evaluating", .begin = clock_seconds() };
+    progress_task task = { .bar = &bar, .what = what, .begin = clock_seconds() };
     const dt_progress tick = { progress_tick, &task };
-    const dt_status status =
-        dt_evaluate(o->model, o->test_set, s->train.batch, trained.label_smoothing, &tick, NULL, &m);
-    const double seconds = clock_seconds() - task.begin;
+    if (layers)
+        status =
+            dt_array_evaluate(m, d, s->train.batch, label_smoothing, &tick, out->predictions, &out->metrics, layers);
+    else
+        status = dt_evaluate(m, d, s->train.batch, label_smoothing, &tick, out->predictions, &out->metrics);
+    out->seconds = clock_seconds() - task.begin;
     progress_wipe(&bar);
-    DT_TRY(status);
-    return print_metrics(s, o, &m, seconds);
+    return status;
+}
+
+static void count_differences(const measurement *a, comparison *with)
+{
+    with->n_differ = 0;
+    for (int64_t i = 0; i < a->metrics.images; i++) {
+        with->n_differ += a->predictions[i] != with->measured.predictions[i];
+    }
+}
+
+static dt_status print_evaluation_json(const settings *s, const session *o, const measurement *a,
+                                       const comparison *with, const dt_array_report *layers, int n_layers)
+{
+    cJSON *out = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(out, "checkpoint", s->checkpoint);
+    cJSON_AddStringToObject(out, "dataset", s->dataset);
+    cJSON_AddStringToObject(out, "engine", engine_words[s->engine]);
+    cJSON_AddStringToObject(out, "device", dt_context_backend(o->ctx));
+    cJSON_AddNumberToObject(out, "images", (double)a->metrics.images);
+    cJSON_AddNumberToObject(out, "accuracy", a->metrics.accuracy);
+    cJSON_AddNumberToObject(out, "loss", a->metrics.loss);
+    cJSON_AddNumberToObject(out, "images_per_s", (double)a->metrics.images / a->seconds);
+    cJSON_AddNumberToObject(out, "seconds", a->seconds);
+    if (with->name) {
+        cJSON *other = cJSON_AddObjectToObject(out, "compared");
+        cJSON_AddStringToObject(other, "engine", with->name);
+        cJSON_AddNumberToObject(other, "accuracy", with->measured.metrics.accuracy);
+        cJSON_AddNumberToObject(other, "predictions_that_differ", (double)with->n_differ);
+    }
+    if (layers) {
+        cJSON *array = cJSON_AddArrayToObject(out, "layers");
+        for (int i = 0; i < n_layers; i++) cJSON_AddItemToArray(array, array_report_json(&layers[i]));
+    }
+    return print_json(out);
+}
+
+static void print_layers(const settings *s, const dt_array_report *layers, int n_layers)
+{
+    int64_t cycles = 0;
+
+    printf("array      %dx%d, %d-bit psums, %s, %s\n", s->array.rows, s->array.cols, s->array.psum_bits,
+           dt_overflow_names[s->array.overflow], dt_dataflow_names[s->array.dataflow]);
+    printf("%-22s %12s %12s %5s %16s %10s %12s %6s\n", "layer", "min", "max", "bits", "overflows", "zero codes",
+           "cycles/image", "busy");
+    for (int i = 0; i < n_layers; i++) {
+        const dt_array_report *l = &layers[i];
+        printf("%-22s %12s %12s %5d %16s %9.1f%% %12s %5.1f%%\n", l->name, text_count(l->min).s, text_count(l->max).s,
+               l->bits, text_count(l->n_overflows).s, 100.0 * l->zero_share, text_count(l->cycles).s,
+               100.0 * l->utilisation);
+        cycles += l->cycles;
+    }
+    printf("%-22s %73s\n", "all", text_count(cycles).s);
+}
+
+static void print_evaluation(const settings *s, const session *o, const char *model, const measurement *a,
+                             const comparison *with)
+{
+    const double images_per_s = (double)a->metrics.images / a->seconds;
+
+    printf("model      %s\n", model);
+    printf("data       %s: %s test images\n", s->dataset, text_count(a->metrics.images).s);
+    printf("device     %s: %s, engine %s\n", dt_context_backend(o->ctx), dt_context_device(o->ctx),
+           engine_words[s->engine]);
+    printf("accuracy   %.2f %%\n", 100.0 * a->metrics.accuracy);
+    if (with->name) {
+        printf("%-10s %.2f %%; %s predictions differ\n", with->name, 100.0 * with->measured.metrics.accuracy,
+               text_count(with->n_differ).s);
+    }
+    printf("loss       %.4f\n", a->metrics.loss);
+    printf("speed      %s images/s, %.2f s\n", text_count((int64_t)(images_per_s + 0.5)).s, a->seconds);
+}
+
+/* What is evaluated, and beside what: the program beside the model it was lowered from, the array beside exact sums. */
+static dt_status open_engines(const settings *s, session *o, dt_model **main_model, dt_model **other, comparison *with)
+{
+    if (s->engine == ENGINE_GRID) {
+        DT_TRY(session_open_checkpoint(s, o, NULL));
+        DT_TRY(session_open_dataset(s, dt_model_get_config(o->model), DT_SPLIT_TEST, &o->test_set));
+        return DT_OK;
+    }
+    DT_TRY(session_open_program(s, o));
+    DT_TRY(dt_program_model(o->ctx, o->program, s->engine == ENGINE_ARRAY ? &s->array : NULL, main_model));
+    if (!o->test_set) {
+        DT_TRY(session_open_dataset(s, dt_model_get_config(*main_model), DT_SPLIT_TEST, &o->test_set));
+    }
+    if (s->engine == ENGINE_ARRAY) {
+        with->name = "exact";
+        return dt_program_model(o->ctx, o->program, NULL, other);
+    }
+    if (o->model) with->name = "grid";
+    return DT_OK;
+}
+
+/* Of the training, so that the loss is the one of metrics.jsonl; 0 for a program's file. */
+static dt_status find_label_smoothing(const settings *s, const session *o, float *out)
+{
+    dt_train_config trained;
+
+    *out = 0.0f;
+    if (!o->model) return DT_OK;
+    DT_TRY(dt_checkpoint_config(s->checkpoint, NULL, &trained));
+    *out = trained.label_smoothing;
+    return DT_OK;
+}
+
+static dt_status evaluate(const settings *s, session *o, dt_model **main_model, dt_model **other)
+{
+    measurement a = { 0 };
+    comparison with = { 0 };
+    dt_array_report *layers = NULL;
+    float smoothing = 0.0f;
+
+    dt_status status = open_engines(s, o, main_model, other, &with);
+    dt_model *const m = *main_model ? *main_model : o->model, *const reference = *other ? *other : o->model;
+    const int n = status == DT_OK ? dt_model_n_layers(m) : 0;
+    if (status == DT_OK && s->engine == ENGINE_ARRAY) layers = calloc((size_t)n, sizeof *layers);
+    interrupt_install();
+    if (status == DT_OK) status = find_label_smoothing(s, o, &smoothing);
+    if (status == DT_OK) status = measure(s, m, o->test_set, smoothing, "evaluating", layers, &a);
+    if (status == DT_OK && with.name) {
+        status = measure(s, reference, o->test_set, smoothing, with.name, NULL, &with.measured);
+        if (status == DT_OK) count_differences(&a, &with);
+    }
+    if (status == DT_OK && s->json) {
+        status = print_evaluation_json(s, o, &a, &with, layers, n);
+    } else if (status == DT_OK) {
+        const char *name = o->model ? NULL : dt_model_get_config(m)->name;
+        print_evaluation(s, o, name ? name : text_model(dt_model_get_config(o->model)).s, &a, &with);
+        if (layers) print_layers(s, layers, n);
+    }
+    free(layers);
+    free(a.predictions);
+    free(with.measured.predictions);
+    return status;
 }
 
 dt_status eval_run(const settings *s, int *exit_code)
 {
     session o = { 0 };
+    dt_model *main_model = NULL, *other = NULL;
 
-    DT_TRY(check_engine(s->engine));
-    const dt_status status = evaluate(s, &o);
+    DT_TRY(need_option("checkpoint", s->checkpoint));
+    const dt_status status = evaluate(s, &o, &main_model, &other);
+    dt_model_destroy(other);
+    dt_model_destroy(main_model);
     session_close(&o);
     *exit_code = EXIT_GOOD;
     return status;

@@ -20,9 +20,8 @@ typedef struct {
     settings scratch;
 } line;
 
-static const char *const group_titles[] = {
-    NULL, "Model:", "Data:", "Training:", "Run:", "Files:", "Device:", "Output:"
-};
+static const char *const group_titles[] = { NULL,     "Model:", "Data:",   "Training:", "Run:",
+                                            "Files:", "Array:", "Device:", "Output:" };
 enum { N_GROUPS = sizeof group_titles / sizeof group_titles[0] };
 
 /* argp wants everything beforehand: room for the rows, the titles and the end mark. */

@@ -1,11 +1,16 @@
 /*
- * session.c - opens what a subcommand works on: device, datasets, and the model of a checkpoint.
+ * session.c - opens what a subcommand works on: device, datasets, the model of a checkpoint, its integer program.
  */
 #include "cli.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 void session_close(session *o)
 {
     dt_trainer_destroy(o->trainer);
+    dt_program_destroy(o->program);
     dt_model_destroy(o->model);
     dt_dataset_close(o->train_set);
     dt_dataset_close(o->test_set);
@@ -52,6 +57,69 @@ dt_status session_open_checkpoint(const settings *s, session *o, dt_train_config
     DT_TRY(session_open_context(s, o));
     DT_TRY(dt_model_create(o->ctx, &cfg, &o->model));
     DT_TRY(dt_checkpoint_load(o->model, s->checkpoint));
+    return DT_OK;
+}
+
+static dt_status use_multipliers(const settings *s, session *o)
+{
+    dt_requant_report r;
+
+    if (s->multiplier_bits == 0) return DT_OK;
+    DT_TRY(dt_program_use_multipliers(o->program, s->multiplier_bits, &r));
+    if (s->json) return DT_OK;
+    printf("multiplier %d bits: %s of %s channels differ, for %s of %s psums, by %d at most\n", s->multiplier_bits,
+           text_count(r.n_channels_differ).s, text_count(r.n_channels).s, text_count(r.n_psums_differ).s,
+           text_count(r.n_psums).s, r.largest_difference);
+    return DT_OK;
+}
+
+dt_status session_open_program(const settings *s, session *o)
+{
+    char format[VALUE_BYTES];
+
+    DT_TRY(need_option("checkpoint", s->checkpoint));
+    DT_TRY(dt_file_format(s->checkpoint, format, sizeof format));
+    if (strcmp(format, "detent-program") == 0) {
+        DT_TRY(session_open_context(s, o));
+        DT_TRY(dt_program_load(s->checkpoint, &o->program));
+        return use_multipliers(s, o);
+    }
+    DT_TRY(session_open_checkpoint(s, o, NULL));
+    DT_TRY(session_open_dataset(s, dt_model_get_config(o->model), DT_SPLIT_TEST, &o->test_set));
+    DT_TRY(dt_program_lower(o->model, o->test_set, &o->program));
+    return use_multipliers(s, o);
+}
+
+dt_status session_find_layer(const session *o, const char *name, int all)
+{
+    const int n = dt_model_n_layers(o->model);
+    char names[VALUE_BYTES * 8] = "";
+    dt_layer_info info;
+
+    for (int i = 0; i < n; i++) {
+        dt_model_layer(o->model, i, &info);
+        if (strcmp(info.name, name) == 0) return DT_OK;
+        const size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, " %s", info.name);
+    }
+    return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "--layer %s: no quantized convolution; there are%s%s", name,
+                    names, all ? ", or all" : "");
+}
+
+dt_status session_range(const settings *s, int64_t n_images, image_range *out)
+{
+    int64_t a = 0, b = 0;
+    char rest;
+    int ok = sscanf(s->index, "%" SCNd64 ":%" SCNd64 "%c", &a, &b, &rest) == 2;
+
+    if (!ok && sscanf(s->index, "%" SCNd64 "%c", &a, &rest) == 1) {
+        ok = 1;
+        b = a + 1;
+    }
+    DT_CHECK(ok && a >= 0 && a < b && b <= n_images, DT_ERR_ARGUMENT,
+             "--index %s: expected A:B with 0 <= A < B <= %" PRId64 ", the images of this test set, or A", s->index,
+             n_images);
+    *out = (image_range){ a, b - a };
     return DT_OK;
 }
 

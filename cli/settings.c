@@ -18,15 +18,19 @@
 #define MODEL_OPTION .commands = FOR_TRAIN | FOR_INSPECT, .group = 1, .memory = FIXED
 #define TRAIN_OPTION .commands = FOR_TRAIN, .group = 3, .memory = FIXED
 #define RUN_OPTION   .commands = FOR_TRAIN, .group = 4
-#define ON_DATA      (FOR_TRAIN | FOR_EVAL | FOR_CAPTURE)
-#define ON_FILE      (FOR_EVAL | FOR_CAPTURE | FOR_INSPECT)
+#define ON_ARRAY     (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
+#define ON_DATA      (FOR_TRAIN | FOR_CAPTURE | ON_ARRAY)
+#define ON_FILE      (FOR_CAPTURE | FOR_INSPECT | ON_ARRAY)
 #define ON_ALL       (ON_DATA | FOR_INSPECT | FOR_DATA)
+#define ARRAY_OPTION .commands = ON_ARRAY, .group = 6
 #define FLAG         .kind = KIND_FLAG, .flag_value = 1
 
 #define MAX_COUNT 1e9
 #define MAX_SEED  9007199254740992.0 /* 2^53 */
 
 const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
+const char *const engine_words[] = { "grid", "program", "array", NULL };
+const char *const export_words[] = { "program", "vectors", "c", NULL };
 
 /* clang-format off */
 const option_row option_rows[] = {
@@ -107,29 +111,57 @@ const option_row option_rows[] = {
     { "report-every", KIND_INT, AT(report_every), RUN_OPTION, .memory = SAVED, .unit = "EPOCHS",
       .min = 0, .max = 100000, .about = "Print the table of quantizers every EPOCHS epochs; 0 at the end only" },
 
-    { "checkpoint", KIND_TEXT, AT(checkpoint), ON_FILE, 5, .unit = "FILE", .about = "Trained network (.safetensors)" },
-    { "engine", KIND_TEXT, AT(engine), FOR_EVAL, 5, .unit = "NAME", .about = "What computes; there is grid" },
-    { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE, 5, .unit = "NAME",
-      .about = "Convolution, as 'detent inspect' names it: features.27; or 'all', with --check" },
-    { "index", KIND_TEXT, AT(index), FOR_CAPTURE, 5, .unit = "A:B", .about = "Test images A to B-1, counted from 0" },
-    { "out", KIND_TEXT, AT(out), FOR_CAPTURE, 5, .unit = "FILE", .about = "File to write (.safetensors)" },
-    { "check", FLAG, .offset = AT(check), .commands = FOR_CAPTURE, .group = 5,
-      .about = "Compare every psum with a sum in 64-bit integers; exit code 3 on a mismatch" },
+    { "checkpoint", KIND_TEXT, AT(checkpoint), ON_FILE, 5, .unit = "FILE",
+      .about = "Trained network, or with the engines program and array an exported program (.safetensors)" },
+    { "engine", KIND_WORD, AT(engine), FOR_EVAL, 5, .unit = "NAME", .words = engine_words,
+      .about = "What computes: the trained model, its integer program, or the program on an array" },
+    { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,
+      .about = "Integer program (.safetensors), vectors for RTL, or C" },
+    { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE | FOR_VERIFY | FOR_EXPORT, 5, .unit = "NAME",
+      .about = "Convolution, as 'detent inspect' names it: features.27; to verify, 'all' is the default" },
+    { "index", KIND_TEXT, AT(index), FOR_CAPTURE | FOR_EXPORT, 5, .unit = "A:B",
+      .about = "Test images A to B-1, counted from 0, or the one image A" },
+    { "images", KIND_INT64, AT(images), FOR_VERIFY, 5, .unit = "N", .min = 1, .max = MAX_COUNT,
+      .about = "Verify the first N test images" },
+    { "vectors", KIND_TEXT, AT(vectors), FOR_VERIFY, 5, .unit = "DIR",
+      .about = "Check a folder of exported vectors instead of a checkpoint" },
+    { "layout", KIND_WORD, AT(layout), FOR_EXPORT, 5, .unit = "NAME", .words = dt_layout_names,
+      .about = "How vectors are packed into lines" },
+    { "name", KIND_TEXT, AT(name), FOR_EXPORT, 5, .unit = "NAME", .about = "C: files NAME.c, NAME.h, functions NAME_..." },
+    { "multiplier-bits", KIND_INT, AT(multiplier_bits), FOR_EVAL | FOR_EXPORT, 5, .unit = "BITS", .min = 8, .max = 31,
+      .special = "none", .special_value = 0,
+      .about = "Replace the program's thresholds by a multiplier of BITS bits and a shift, and say what that changes" },
+    { "out", KIND_TEXT, AT(out), FOR_CAPTURE | FOR_EXPORT, 5, .unit = "PATH",
+      .about = "File to write (.safetensors); a folder for vectors and C" },
 
-    { "device", KIND_WORD, AT(device), ON_DATA, 6, SAVED, .unit = "NAME", .words = device_words,
+    { "rows", KIND_INT, AT(array.rows), ARRAY_OPTION, .unit = "N", .min = 1, .max = 256,
+      .about = "Rows of processing elements: input channels" },
+    { "cols", KIND_INT, AT(array.cols), ARRAY_OPTION, .unit = "N", .min = 1, .max = 256,
+      .about = "Columns of processing elements: filters" },
+    { "psum-bits", KIND_INT, AT(array.psum_bits), ARRAY_OPTION, .unit = "BITS", .min = 8, .max = 32,
+      .about = "Width of a partial sum, two's complement" },
+    { "overflow", KIND_WORD, AT(array.overflow), ARRAY_OPTION, .unit = "HOW", .words = dt_overflow_names,
+      .about = "What a partial sum does that does not fit, at each addition" },
+    { "dataflow", KIND_WORD, AT(array.dataflow), ARRAY_OPTION, .unit = "KIND", .words = dt_dataflow_names,
+      .about = "Weight stationary, or output stationary" },
+    { "simd", KIND_INT, AT(array.simd), ARRAY_OPTION, .unit = "N", .min = 1, .max = 2,
+      .special = "auto", .special_value = 0,
+      .about = "Activations that a processing element takes at once; 2 needs 2-bit codes, auto takes 2 where they are" },
+
+    { "device", KIND_WORD, AT(device), ON_DATA, 7, SAVED, .unit = "NAME", .words = device_words,
       .about = "Where to compute; auto takes cuda if a device answers" },
-    { "gpu", KIND_INT, AT(gpu), ON_DATA, 6, SAVED, .unit = "N", .min = 0, .max = 1023, .about = "Which GPU" },
-    { "threads", KIND_INT, AT(threads), ON_DATA, 6, SAVED, .unit = "N", .min = 0, .max = 1024,
+    { "gpu", KIND_INT, AT(gpu), ON_DATA, 7, SAVED, .unit = "N", .min = 0, .max = 1023, .about = "Which GPU" },
+    { "threads", KIND_INT, AT(threads), ON_DATA, 7, SAVED, .unit = "N", .min = 0, .max = 1024,
       .about = "CPU threads; 0 leaves it to OpenMP. Results do not depend on it" },
-    { "precision", KIND_WORD, AT(precision), ON_DATA, 6, FIXED, .unit = "NAME", .words = dt_precision_names,
+    { "precision", KIND_WORD, AT(precision), ON_DATA, 7, FIXED, .unit = "NAME", .words = dt_precision_names,
       .about = "Operands of backward convolutions: f32, or mixed for 16 bits. Forward is the same in both" },
-    { "seed", KIND_SEED, AT(seed), ON_DATA, 6, FIXED, .unit = "N", .min = 0, .max = MAX_SEED,
+    { "seed", KIND_SEED, AT(seed), ON_DATA, 7, FIXED, .unit = "N", .min = 0, .max = MAX_SEED,
       .about = "Makes every random number" },
-    { "no-graph", FLAG, .offset = AT(no_graph), .commands = FOR_TRAIN, .group = 6, .memory = SAVED,
+    { "no-graph", FLAG, .offset = AT(no_graph), .commands = FOR_TRAIN, .group = 7, .memory = SAVED,
       .about = "Run each kernel by itself, for debugging; the results are the same bits" },
 
-    { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 7, .about = "Print errors only" },
-    { "json", FLAG, .offset = AT(json), .commands = FOR_EVAL | FOR_CAPTURE | FOR_INSPECT | FOR_DATA, .group = 7,
+    { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 8, .about = "Print errors only" },
+    { "json", FLAG, .offset = AT(json), .commands = ON_ALL & ~FOR_TRAIN, .group = 8,
       .about = "Print JSON" },
     { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL, .group = 7,
       .about = "With an error, print where it came from" },
@@ -146,10 +178,12 @@ dt_status settings_default(settings *out)
                        .precision = (int)device.precision,
                        .seed = device.seed,
                        .eval_every = 1,
-                       .engine = "grid",
-                       .index = "0:1" };
+                       .index = "0:1",
+                       .images = 100,
+                       .name = "network" };
     DT_TRY(dt_model_config_default("vgg16", &out->model));
     dt_train_config_default(&out->train);
+    dt_array_default(&out->array);
     return DT_OK;
 }
 

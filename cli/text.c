@@ -118,6 +118,27 @@ int report_failure(const char *command_name, dt_status status, int verbose)
     return EXIT_BAD_USAGE;
 }
 
+cJSON *array_report_json(const dt_array_report *r)
+{
+    cJSON *out = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(out, "layer", r->name);
+    cJSON_AddNumberToObject(out, "images", (double)r->images);
+    cJSON_AddNumberToObject(out, "psums", (double)r->n_psums);
+    cJSON_AddNumberToObject(out, "tap_psums", (double)r->n_tap_psums);
+    cJSON_AddNumberToObject(out, "min", (double)r->min);
+    cJSON_AddNumberToObject(out, "max", (double)r->max);
+    cJSON_AddNumberToObject(out, "bits", r->bits);
+    cJSON_AddNumberToObject(out, "overflows", (double)r->n_overflows);
+    cJSON_AddNumberToObject(out, "zero_share", r->zero_share);
+    cJSON_AddNumberToObject(out, "macs", (double)r->macs);
+    cJSON_AddNumberToObject(out, "cycles", (double)r->cycles);
+    cJSON_AddNumberToObject(out, "utilisation", r->utilisation);
+    cJSON_AddNumberToObject(out, "sram_reads", (double)r->sram_reads);
+    cJSON_AddNumberToObject(out, "sram_writes", (double)r->sram_writes);
+    return out;
+}
+
 dt_status print_json(cJSON *object)
 {
     char *out = cJSON_Print(object);

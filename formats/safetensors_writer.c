@@ -6,14 +6,12 @@
  */
 #include "safetensors.h"
 #include "utf8.h"
+#include "whole_file.h"
 
 #include <cjson/cJSON.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors are written as they lie in memory");
 
@@ -142,64 +140,29 @@ static int put_header(FILE *file, const char *text)
     return put(file, &n, sizeof n) && put(file, text, length) && put(file, blanks, padding);
 }
 
-/* Makes the file `temp`, on the disk when this returns. */
-static dt_status write_aside(const dt_safetensors_writer *w, const char *text, const char *temp)
-{
-    FILE *file = fopen(temp, "wb");
-    DT_CHECK(file, DT_ERR_IO, "%s: cannot be made: %s", temp, strerror(errno));
+/* What a file is made of. */
+typedef struct {
+    const dt_safetensors_writer *writer;
+    const char *header;
+} contents;
 
-    int ok = put_header(file, text);
+static int put_contents(const void *user, FILE *file)
+{
+    const contents *c = user;
+    const dt_safetensors_writer *w = c->writer;
+    int ok = put_header(file, c->header);
+
     for (int i = 0; i < w->n_pieces; i++) ok = ok && put(file, w->pieces[i].data, w->pieces[i].bytes);
-    ok = ok && fflush(file) == 0 && fsync(fileno(file)) == 0;
-    int why = errno;
-    if (fclose(file) != 0 && ok) {
-        ok = 0;
-        why = errno;
-    }
-    DT_CHECK(ok, DT_ERR_IO, "%s: cannot be written: %s; the file it was to replace is as it was", temp, strerror(why));
-    return DT_OK;
-}
-
-/* A rename is on the disk only when its folder is. */
-static dt_status sync_folder(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? strndup(path, slash > path ? (size_t)(slash - path) : 1) : strdup(".");
-    DT_CHECK(folder, DT_ERR_MEMORY, "%s: no memory for its folder's name", path);
-
-    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(folder);
-    DT_CHECK(fd >= 0, DT_ERR_IO, "%s: its folder cannot be opened: %s", path, strerror(errno));
-    const int failed = fsync(fd) != 0 && errno != EINVAL; /* EINVAL: a file system whose folders need no fsync */
-    const int why = errno;
-    close(fd);
-    DT_CHECK(!failed, DT_ERR_IO, "%s: its folder cannot be fsynced: %s", path, strerror(why));
-    return DT_OK;
-}
-
-static dt_status write_and_rename(const dt_safetensors_writer *w, const char *text, const char *temp, const char *path)
-{
-    DT_TRY(write_aside(w, text, temp));
-    DT_CHECK(rename(temp, path) == 0, DT_ERR_IO, "%s: cannot take the place of %s: %s", temp, path, strerror(errno));
-    DT_TRY(sync_folder(path));
-    return DT_OK;
+    return ok;
 }
 
 dt_status dt_safetensors_writer_write(const dt_safetensors_writer *w, const char *path)
 {
-    const size_t temp_bytes = strlen(path) + 32;
-    char *temp = malloc(temp_bytes);
-    char *text = cJSON_PrintUnformatted(w->header);
-    dt_status s = DT_ERR_MEMORY;
+    char *header = cJSON_PrintUnformatted(w->header);
+    DT_CHECK(header, DT_ERR_MEMORY, "%s: no memory for its header", path);
 
-    if (temp && text) {
-        snprintf(temp, temp_bytes, "%s.tmp-%ld", path, (long)getpid());
-        s = write_and_rename(w, text, temp, path);
-        if (s != DT_OK) unlink(temp);
-    } else {
-        dt_raise(s, __FILE__, __LINE__, "%s: no memory for its header", path);
-    }
-    cJSON_free(text);
-    free(temp);
-    return s;
+    const dt_status s = dt_whole_file_write(path, put_contents, &(contents){ w, header });
+    cJSON_free(header);
+    DT_TRY(s);
+    return DT_OK;
 }

@@ -75,8 +75,8 @@ has out "capture"
 expect "--version" 0 --version
 has out "^detent [0-9]"
 expect "an unknown command" 2 tarin
-has err "there is no command 'tarin'; there are train eval capture inspect data"
-for command in train eval capture inspect data; do
+has err "there is no command 'tarin'; there are train eval verify export capture inspect data"
+for command in train eval verify export capture inspect data; do
     expect "$command --help" 0 $command --help
     has out "Usage: detent $command"
     expect "$command with an unknown option" 2 $command --frobnicate
@@ -111,8 +111,19 @@ expect "eval without a checkpoint" 2 eval --dataset synthetic
 has err "^detent eval: --checkpoint is needed"
 expect "eval of a file that is not there" 1 eval --checkpoint nowhere.safetensors --dataset synthetic
 has err "nowhere.safetensors"
-expect "an engine that does not exist yet" 2 eval --checkpoint x --engine program
-has err "engine 'program' is not built yet; available: grid"
+expect "an unknown engine" 2 eval --checkpoint x --engine float
+has err "^detent eval: --engine float: expected grid, program, array"
+expect "an array without rows" 2 verify --checkpoint x --rows 0
+has err "^detent verify: --rows 0: expected 1..256"
+expect "psums of 64 bits" 2 eval --checkpoint x --engine array --psum-bits 64
+has err "^detent eval: --psum-bits 64: expected 8..32"
+expect "an unknown layout" 2 export --checkpoint x --to vectors --layout mine --out v
+has err "expected course, notebook, pack-a, pack-b, pack-c, output-stationary"
+expect "export without --out" 2 export --checkpoint x --to c
+has err "^detent export: --out is needed"
+expect "vectors and a checkpoint" 2 verify --checkpoint x --vectors v
+expect "vectors that are not there" 1 verify --vectors nowhere
+has err "nowhere"
 DETENT_TRACE=1 expect "a trace on request" 1 eval --checkpoint nowhere.safetensors --dataset synthetic
 has err "  from .*session.c:"
 
@@ -173,20 +184,59 @@ is "... and equals the last line of metrics.jsonl" "$(tail -n 1 a/run/metrics.js
 "$detent" eval --checkpoint $F --dataset synthetic --device cpu >/dev/full 2>err
 is "results that cannot be written are a failure" $? -eq 1
 
-expect "capture --check" 0 capture --checkpoint $F --dataset synthetic --index 3:10 --layer features.4 \
-    --out cap.safetensors --check --device cpu
-has out "^features.4: 14,336 psums, 0 mismatches with the integer oracle"
-is "the capture is there" -s cap.safetensors
-expect "capture --layer all --check" 0 capture --checkpoint $F --dataset synthetic --index 0:70 --layer all --check \
+expect "capture" 0 capture --checkpoint $F --dataset synthetic --index 3:10 --layer features.4 --out cap.safetensors \
     --device cpu
-has out "^all .* 0$"
-expect "capture of no images" 2 capture --checkpoint $F --dataset synthetic --index 5:5 --layer features.4 --check
+has out "7 images"
+is "the capture is there" -s cap.safetensors
+expect "capture of no images" 2 capture --checkpoint $F --dataset synthetic --index 5:5 --layer features.4 --out c
 has err "^detent capture: --index 5:5: expected A:B with 0 <= A < B <= 2000"
-expect "capture past the end" 2 capture --checkpoint $F --dataset synthetic --index 0:2001 --layer features.4 --check
-expect "capture of an unknown layer" 2 capture --checkpoint $F --dataset synthetic --layer features.5 --check
-has err "features.5.*there are features.0 features.4 features.8, or all"
+expect "capture past the end" 2 capture --checkpoint $F --dataset synthetic --index 0:2001 --layer features.4 --out c
+expect "capture of an unknown layer" 2 capture --checkpoint $F --dataset synthetic --layer features.5 --out c
+has err "there are features.0 features.4 features.8"
 expect "capture to nowhere" 2 capture --checkpoint $F --dataset synthetic --layer features.4
-has err "out FILE or --check is needed"
+has err "^detent capture: --out is needed"
+
+# ---- verify, export, and the engines
+
+data="--dataset synthetic --test-size 40 --device cpu"
+expect "verify" 0 verify --checkpoint $F $data --images 33
+has out "^array 8x8, 16-bit psums, wrap, ws"
+has out "^features.8 .* 0 "
+has out "^all .* 0 "
+expect "verify one layer as JSON" 0 verify --checkpoint $F $data --layer features.4 --images 5 --rows 3 --overflow saturate \
+    --psum-bits 9 --json
+json "it is JSON" out
+has out '"mismatches":[[:space:]]*0'
+expect "verify an unknown layer" 2 verify --checkpoint $F $data --layer features.5
+has err "there are features.0 features.4 features.8, or all"
+expect "verify on an array that cannot" 2 verify --checkpoint $F $data --images 2 --simd 2
+expect "eval --engine program" 0 eval --checkpoint $F $data --engine program
+has out "^grid .* 0 predictions differ"
+expect "eval --engine array" 0 eval --checkpoint $F $data --engine array --psum-bits 24
+has out "^exact .* 0 predictions differ"
+expect "eval --engine array as JSON" 0 eval --checkpoint $F $data --engine array --psum-bits 8 --json
+json "it is JSON" out
+has out '"overflows"'
+expect "eval with multipliers" 0 eval --checkpoint $F $data --engine program --multiplier-bits 8
+has out "^multiplier 8 bits: .* channels differ"
+expect "export a program" 0 export --checkpoint $F $data --to program --out net.safetensors
+has out "weight codes"
+expect "eval of the exported program" 0 eval --checkpoint net.safetensors $data --engine program
+expect "a program is not a checkpoint" 1 eval --checkpoint net.safetensors $data
+expect "a program cannot give vectors" 1 export --checkpoint net.safetensors $data --to vectors --layer features.4 --out v
+expect "export C" 0 export --checkpoint net.safetensors $data --to c --name net --out c
+is "the C is there" -s c/net.c -a -s c/net.h
+expect "C of a name that is none" 2 export --checkpoint net.safetensors $data --to c --name 3net --out c
+expect "export vectors" 0 export --checkpoint $F $data --to vectors --layer features.4 --index 7 --out vectors
+is "the manifest is there" -s vectors/manifest.json
+expect "verify the vectors" 0 verify --vectors vectors
+has out " 0 differ"
+sed 's/1/0/' vectors/out.txt >changed && cp changed vectors/out.txt
+expect "a changed file is found" 1 verify --vectors vectors
+has err "out.txt"
+expect "vectors of two images" 2 export --checkpoint $F $data --to vectors --layer features.4 --index 0:2 --out w
+has err "vectors are of one image"
+expect "vectors of signed codes" 2 export --checkpoint $F $data --to vectors --layer features.0 --out w
 
 expect "inspect" 0 inspect --checkpoint $F
 has out "^features.4.weight  *8x3x3x8  *576  weight"

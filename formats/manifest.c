@@ -1,0 +1,389 @@
+/*
+ * manifest.c - manifest.json written, and read by writing it again: the numbers that the rest follows from are taken
+ *              out, a manifest is made of them, and every field is compared with it. So one rule book serves both.
+ *
+ * Interface and format: manifest.h.  Tests: tests/test_vector_folder.c.
+ */
+#include "manifest.h"
+#include "json_value.h"
+#include "utf8.h"
+
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VERSION = 1, PATH_ROOM = 96, VALUE_ROOM = 96 };
+
+#define WHOLE_MAX 9007199254740991.0 /* 2^53 - 1: integers up to here survive JSON's doubles */
+
+typedef struct {
+    const char *key;
+    double value;
+} pair;
+
+static int add_numbers(cJSON *object, const pair *pairs, int n)
+{
+    int ok = object != NULL;
+
+    for (int i = 0; i < n; i++) ok = ok && cJSON_AddNumberToObject(object, pairs[i].key, pairs[i].value);
+    return ok;
+}
+
+static int add_array_and_geometry(const dt_vectors *v, cJSON *root)
+{
+    const dt_psum_shape *s = &v->shape;
+    const pair array[] = {
+        { "rows", v->rows }, { "cols", v->cols }, { "psum_bits", v->psum_bits }, { "simd", v->simd }
+    };
+    const pair geometry[] = { { "H", s->height },      { "W", s->width },         { "C", s->channels },
+                              { "K", s->filters },     { "R", s->window_height }, { "S", s->window_width },
+                              { "stride", s->stride }, { "pad", s->pad },         { "P", s->out_height },
+                              { "Q", s->out_width } };
+
+    return add_numbers(cJSON_AddObjectToObject(root, "array"), array, 4) &&
+           add_numbers(cJSON_AddObjectToObject(root, "geometry"), geometry, 10);
+}
+
+static int add_codes(const dt_vectors *v, cJSON *root)
+{
+    cJSON *activation = cJSON_AddObjectToObject(root, "activation"), *weight = cJSON_AddObjectToObject(root, "weight");
+    cJSON *psum = cJSON_AddObjectToObject(root, "psum");
+    int ok = cJSON_AddNumberToObject(activation, "bits", v->activation_bits) &&
+             cJSON_AddFalseToObject(activation, "signed") &&
+             cJSON_AddNumberToObject(activation, "scale", dt_json_shortest(v->sx)) &&
+             cJSON_AddNumberToObject(weight, "bits", v->weight_bits) && cJSON_AddTrueToObject(weight, "signed") &&
+             cJSON_AddNumberToObject(psum, "bits", v->psum_bits) &&
+             cJSON_AddNumberToObject(psum, "overflows", (double)v->n_overflows);
+    cJSON *scale = cJSON_AddArrayToObject(weight, "scale");
+
+    for (int i = 0; i < v->n_sw; i++)
+        ok = ok && cJSON_AddItemToArray(scale, cJSON_CreateNumber(dt_json_shortest(v->sw[i])));
+    return ok && scale;
+}
+
+static int add_file(const dt_vector_file *f, cJSON *files)
+{
+    const pair counts[] = {
+        { "header_lines", f->header_lines }, { "lines", f->lines }, { "lanes", f->lanes }, { "bits", f->bits }
+    };
+    const pair places[] = {
+        { "in_tile", f->in_tile }, { "out_tile", f->out_tile }, { "tap", f->tap }, { "bytes", (double)f->bytes }
+    };
+    cJSON *item = cJSON_CreateObject();
+
+    if (!item || !cJSON_AddItemToArray(files, item)) {
+        cJSON_Delete(item);
+        return 0;
+    }
+    return cJSON_AddStringToObject(item, "name", f->name) &&
+           cJSON_AddStringToObject(item, "role", dt_vector_role_names[f->role]) &&
+           cJSON_AddStringToObject(item, "about", f->about) && add_numbers(item, counts, 4) &&
+           cJSON_AddBoolToObject(item, "signed", f->is_signed) && cJSON_AddStringToObject(item, "order", f->order) &&
+           add_numbers(item, places, 4) && cJSON_AddStringToObject(item, "sha256", f->sha256);
+}
+
+/* Of the compact text of all other fields: layer and scales follow from nothing else. */
+static int add_sha256(cJSON *root)
+{
+    char *text = cJSON_PrintUnformatted(root), sha256[65];
+
+    if (!text) return 0;
+    SHA256Data((const uint8_t *)text, strlen(text), sha256);
+    cJSON_free(text);
+    return cJSON_AddStringToObject(root, "sha256", sha256) != NULL;
+}
+
+/* NULL if memory is short. */
+static cJSON *make_json(const dt_vectors *v)
+{
+    cJSON *root = cJSON_CreateObject();
+    int ok = cJSON_AddStringToObject(root, "format", "detent-vectors") &&
+             cJSON_AddNumberToObject(root, "version", VERSION) && cJSON_AddStringToObject(root, "layer", v->layer) &&
+             cJSON_AddStringToObject(root, "layout", dt_layout_names[v->layout]) && add_array_and_geometry(v, root) &&
+             add_codes(v, root);
+    cJSON *files = cJSON_AddArrayToObject(root, "files");
+
+    for (int i = 0; i < v->n_files; i++) ok = ok && add_file(&v->file[i], files);
+    if (ok && files && add_sha256(root)) return root;
+    cJSON_Delete(root);
+    return NULL;
+}
+
+dt_status dt_manifest_write(const dt_vectors *v, char **text)
+{
+    DT_CHECK(dt_utf8_find_bad(v->layer, (int64_t)strlen(v->layer)) < 0, DT_ERR_ARGUMENT,
+             "vectors: the layer's name '%s' is not UTF-8 text", v->layer);
+    cJSON *root = make_json(v);
+    char *made = root ? cJSON_Print(root) : NULL;
+    cJSON_Delete(root);
+    DT_CHECK(made, DT_ERR_MEMORY, "vectors: no memory for a manifest of %d files", v->n_files);
+    *text = made;
+    return DT_OK;
+}
+
+/* ---- reading: the text ---- */
+
+static dt_status parse_text(const char *text, size_t bytes, const char *file, cJSON **out)
+{
+    static const char nul[] = "\\u0000"; /* cJSON would let it end a string early */
+    const int64_t bad = dt_utf8_find_bad(text, (int64_t)bytes);
+    const char *end = NULL;
+
+    DT_CHECK(bad < 0, DT_ERR_FORMAT, "%s: byte %" PRId64 " (0x%02x) is not UTF-8 text", file, bad,
+             (unsigned char)text[bad]);
+    DT_CHECK(!memmem(text, bytes, nul, sizeof nul - 1), DT_ERR_FORMAT, "%s: a string holds a NUL", file);
+    cJSON *root = cJSON_ParseWithLengthOpts(text, bytes, &end, 0);
+    const size_t used = end ? (size_t)(end - text) : 0;
+    size_t at = used;
+    while (at < bytes && strchr(" \t\r\n", text[at])) at++;
+    if (!root || at < bytes) {
+        cJSON_Delete(root);
+        return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: is not JSON from byte %zu on", file, used);
+    }
+    *out = root;
+    return DT_OK;
+}
+
+/* ---- reading: the numbers that the rest follows from ---- */
+
+static dt_status read_whole(const cJSON *root, const char *group, const char *key, const char *file, double most,
+                            int64_t *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(root, group), key);
+    const double value = cJSON_IsNumber(item) ? item->valuedouble : -1.0;
+    char got[VALUE_ROOM];
+
+    DT_CHECK(value >= 0.0 && value <= most && value == floor(value), DT_ERR_FORMAT,
+             "%s: %s.%s is %s, expected a whole number of 0..%.0f", file, group, key,
+             dt_json_text(item, got, sizeof got), most);
+    *out = (int64_t)value;
+    return DT_OK;
+}
+
+static dt_status read_int(const cJSON *root, const char *group, const char *key, const char *file, int *out)
+{
+    int64_t value;
+
+    DT_TRY(read_whole(root, group, key, file, INT_MAX, &value));
+    *out = (int)value;
+    return DT_OK;
+}
+
+static dt_status read_scale(const cJSON *item, const char *what, const char *file, float *out)
+{
+    char got[VALUE_ROOM];
+
+    DT_CHECK(cJSON_IsNumber(item) && isfinite((float)item->valuedouble), DT_ERR_FORMAT,
+             "%s: %s.scale is %s, expected a number that a float holds", file, what,
+             dt_json_text(item, got, sizeof got));
+    *out = (float)item->valuedouble;
+    return DT_OK;
+}
+
+static dt_status read_scales(const cJSON *root, const char *file, dt_vectors *v)
+{
+    const cJSON *activation = cJSON_GetObjectItemCaseSensitive(root, "activation");
+    const cJSON *weight = cJSON_GetObjectItemCaseSensitive(root, "weight"), *item;
+    const cJSON *scales = cJSON_GetObjectItemCaseSensitive(weight, "scale");
+    const int n = cJSON_IsArray(scales) ? cJSON_GetArraySize(scales) : 0;
+
+    DT_TRY(read_scale(cJSON_GetObjectItemCaseSensitive(activation, "scale"), "activation", file, &v->sx));
+    DT_CHECK(n == 1 || (n > 1 && n == v->shape.filters), DT_ERR_FORMAT,
+             "%s: weight.scale has %d values, expected 1, or one for each of %d filters", file, n, v->shape.filters);
+    v->sw = malloc((size_t)n * sizeof *v->sw);
+    DT_CHECK(v->sw, DT_ERR_MEMORY, "%s: no memory for %d scales", file, n);
+    cJSON_ArrayForEach(item, scales)
+    {
+        DT_TRY(read_scale(item, "weight", file, &v->sw[v->n_sw]));
+        v->n_sw++;
+    }
+    return DT_OK;
+}
+
+static dt_status read_words(const cJSON *root, const char *file, dt_vectors *v)
+{
+    const cJSON *layer = cJSON_GetObjectItemCaseSensitive(root, "layer");
+    const cJSON *layout = cJSON_GetObjectItemCaseSensitive(root, "layout");
+    char got[VALUE_ROOM];
+    int found = 0;
+
+    DT_CHECK(cJSON_IsString(layer) && strlen(layer->valuestring) < sizeof v->layer, DT_ERR_FORMAT,
+             "%s: layer is %s, expected a name of at most %zu characters", file, dt_json_text(layer, got, sizeof got),
+             sizeof v->layer - 1);
+    strcpy(v->layer, layer->valuestring);
+    for (int i = 0; cJSON_IsString(layout) && dt_layout_names[i]; i++) {
+        if (strcmp(layout->valuestring, dt_layout_names[i]) != 0) continue;
+        v->layout = (dt_layout)i;
+        found = 1;
+    }
+    DT_CHECK(found, DT_ERR_FORMAT, "%s: layout is %s, expected course or another that detent writes", file,
+             dt_json_text(layout, got, sizeof got));
+    return DT_OK;
+}
+
+static dt_status read_numbers(const cJSON *root, const char *file, dt_vectors *v)
+{
+    dt_psum_shape *s = &v->shape;
+    const struct {
+        const char *group, *key;
+        int *to;
+    } fields[] = {
+        { "array", "rows", &v->rows },           { "array", "cols", &v->cols },
+        { "array", "psum_bits", &v->psum_bits }, { "geometry", "H", &s->height },
+        { "geometry", "W", &s->width },          { "geometry", "C", &s->channels },
+        { "geometry", "K", &s->filters },        { "geometry", "R", &s->window_height },
+        { "geometry", "S", &s->window_width },   { "geometry", "stride", &s->stride },
+        { "geometry", "pad", &s->pad },          { "activation", "bits", &v->activation_bits },
+        { "weight", "bits", &v->weight_bits },
+    };
+
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        DT_TRY(read_int(root, fields[i].group, fields[i].key, file, fields[i].to));
+    }
+    DT_TRY(read_whole(root, "psum", "overflows", file, WHOLE_MAX, &v->n_overflows));
+    return DT_OK;
+}
+
+static int is_sha256(const cJSON *item)
+{
+    return cJSON_IsString(item) && strlen(item->valuestring) == 64 &&
+           strspn(item->valuestring, "0123456789abcdef") == 64;
+}
+
+/* What no plan can know of a file. A file that is missing or too many is found when all is compared. */
+static dt_status read_files(const cJSON *files, const char *file, dt_vectors *v)
+{
+    const cJSON *item;
+    char got[VALUE_ROOM];
+    int i = 0;
+
+    cJSON_ArrayForEach(item, files)
+    {
+        const cJSON *sha256 = cJSON_GetObjectItemCaseSensitive(item, "sha256");
+        const cJSON *bytes = cJSON_GetObjectItemCaseSensitive(item, "bytes");
+        if (i == v->n_files) break;
+        DT_CHECK(is_sha256(sha256), DT_ERR_FORMAT, "%s: files[%d].sha256 is %s, expected 64 of 0-9 and a-f", file, i,
+                 dt_json_text(sha256, got, sizeof got));
+        DT_CHECK(cJSON_IsNumber(bytes) && bytes->valuedouble >= 0.0 && bytes->valuedouble <= WHOLE_MAX &&
+                     bytes->valuedouble == floor(bytes->valuedouble),
+                 DT_ERR_FORMAT, "%s: files[%d].bytes is %s, expected a whole number", file, i,
+                 dt_json_text(bytes, got, sizeof got));
+        strcpy(v->file[i].sha256, sha256->valuestring);
+        v->file[i].bytes = (size_t)bytes->valuedouble;
+        i++;
+    }
+    return DT_OK;
+}
+
+/* ---- reading: every field against a manifest made of those numbers ---- */
+
+static dt_status compare_items(const cJSON *found, const cJSON *expected, const char *path, const char *file);
+
+static int same_value(const cJSON *a, const cJSON *b)
+{
+    if (cJSON_IsNumber(a) && cJSON_IsNumber(b)) return a->valuedouble == b->valuedouble;
+    if (cJSON_IsString(a) && cJSON_IsString(b)) return strcmp(a->valuestring, b->valuestring) == 0;
+    return (cJSON_IsTrue(a) && cJSON_IsTrue(b)) || (cJSON_IsFalse(a) && cJSON_IsFalse(b));
+}
+
+static dt_status compare_objects(const cJSON *found, const cJSON *expected, const char *path, const char *file)
+{
+    const char *dot = *path ? "." : "";
+    char name[PATH_ROOM];
+    const cJSON *item;
+
+    cJSON_ArrayForEach(item, found)
+    {
+        DT_CHECK(cJSON_GetObjectItemCaseSensitive(expected, item->string), DT_ERR_FORMAT,
+                 "%s: %s%s%.40s is not a field of this version", file, path, dot, item->string);
+        DT_CHECK(cJSON_GetObjectItemCaseSensitive(found, item->string) == item, DT_ERR_FORMAT,
+                 "%s: %s%s%.40s stands there twice", file, path, dot, item->string);
+    }
+    cJSON_ArrayForEach(item, expected)
+    {
+        snprintf(name, sizeof name, "%s%s%.40s", path, dot, item->string);
+        DT_TRY(compare_items(cJSON_GetObjectItemCaseSensitive(found, item->string), item, name, file));
+    }
+    return DT_OK;
+}
+
+static dt_status compare_arrays(const cJSON *found, const cJSON *expected, const char *path, const char *file)
+{
+    const cJSON *a = found->child, *b = expected->child;
+    char name[PATH_ROOM];
+
+    DT_CHECK(cJSON_GetArraySize(found) == cJSON_GetArraySize(expected), DT_ERR_FORMAT,
+             "%s: %s has %d entries, expected %d", file, path, cJSON_GetArraySize(found), cJSON_GetArraySize(expected));
+    for (int i = 0; b; i++, a = a->next, b = b->next) {
+        snprintf(name, sizeof name, "%s[%d]", path, i);
+        DT_TRY(compare_items(a, b, name, file));
+    }
+    return DT_OK;
+}
+
+/* found may be NULL. Depth is that of `expected`: 3. */
+static dt_status compare_items(const cJSON *found, const cJSON *expected, const char *path, const char *file)
+{
+    char got[VALUE_ROOM], wanted[VALUE_ROOM];
+
+    if (cJSON_IsObject(found) && cJSON_IsObject(expected)) return compare_objects(found, expected, path, file);
+    if (cJSON_IsArray(found) && cJSON_IsArray(expected)) return compare_arrays(found, expected, path, file);
+    DT_CHECK(same_value(found, expected), DT_ERR_FORMAT, "%s: %s is %s, expected %s", file, path,
+             dt_json_text(found, got, sizeof got), dt_json_text(expected, wanted, sizeof wanted));
+    return DT_OK;
+}
+
+static dt_status compare_all(const cJSON *root, const char *file, const dt_vectors *v)
+{
+    cJSON *expected = make_json(v);
+
+    DT_CHECK(expected, DT_ERR_MEMORY, "%s: no memory to compare %d files", file, v->n_files);
+    const dt_status s = compare_items(root, expected, "", file);
+    cJSON_Delete(expected);
+    return s;
+}
+
+static dt_status read_vectors(const cJSON *root, const char *file, dt_vectors *v)
+{
+    const cJSON *files = cJSON_GetObjectItemCaseSensitive(root, "files");
+    const cJSON *format = cJSON_GetObjectItemCaseSensitive(root, "format");
+    const cJSON *version = cJSON_GetObjectItemCaseSensitive(root, "version");
+    char got[VALUE_ROOM];
+
+    DT_CHECK(cJSON_IsString(format) && strcmp(format->valuestring, "detent-vectors") == 0, DT_ERR_FORMAT,
+             "%s: format is %s, expected \"detent-vectors\"", file, dt_json_text(format, got, sizeof got));
+    DT_CHECK(cJSON_IsNumber(version) && version->valuedouble == VERSION, DT_ERR_FORMAT,
+             "%s: version is %s, expected %d; this detent reads no other", file, dt_json_text(version, got, sizeof got),
+             VERSION);
+    DT_TRY(read_words(root, file, v));
+    DT_TRY(read_numbers(root, file, v));
+    DT_TRY(read_scales(root, file, v));
+    DT_CHECK(cJSON_IsArray(files), DT_ERR_FORMAT, "%s: files is %s, expected a list", file,
+             dt_json_text(files, got, sizeof got));
+    DT_TRY(dt_vectors_plan(v, cJSON_GetArraySize(files), file, DT_ERR_FORMAT));
+    DT_TRY(read_files(files, file, v));
+    DT_TRY(compare_all(root, file, v));
+    return DT_OK;
+}
+
+dt_status dt_manifest_parse(const char *text, size_t bytes, const char *file, dt_vectors **out)
+{
+    dt_vectors *v = calloc(1, sizeof *v);
+    cJSON *root = NULL;
+
+    DT_CHECK(v, DT_ERR_MEMORY, "%s: no memory", file);
+    dt_status s = parse_text(text, bytes, file, &root);
+    if (s == DT_OK) s = read_vectors(root, file, v);
+    cJSON_Delete(root);
+    if (s != DT_OK) {
+        dt_vectors_destroy(v);
+        return dt_forward(s, __FILE__, __LINE__);
+    }
+    *out = v;
+    return DT_OK;
+}

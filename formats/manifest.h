@@ -1,0 +1,30 @@
+/*
+ * manifest.h - manifest.json of a folder of vectors: the layer, the array, and every file with its place in them.
+ *
+ *   { "format": "detent-vectors", "version": 1, "layer": "features.27", "layout": "course",
+ *     "array": { "rows", "cols", "psum_bits", "simd" },
+ *     "geometry": { "H", "W", "C", "K", "R", "S", "stride", "pad", "P", "Q" },
+ *     "activation": { "bits", "signed", "scale" },  real value = scale * code
+ *     "weight": { "bits", "signed", "scale": [one, or one a filter] },
+ *     "psum": { "bits", "overflows": psums in the files that the bits did not hold },
+ *     "files": [ { "name", "role", "about", "header_lines", "lines", "lanes", "bits", "signed", "order", "in_tile",
+ *                  "out_tile", "tap", "bytes", "sha256" }, .. ],
+ *     "sha256": of the fields above, as JSON without blanks }
+ *
+ * Tiles and tap are -1 where a file is not of one. Fields and files are those that accel/vector_plan.c derives from
+ * layer and array: a manifest that says anything else is refused.
+ * Tests: tests/test_vector_folder.c.
+ */
+#ifndef DT_MANIFEST_H
+#define DT_MANIFEST_H
+
+#include "../accel/vectors.h"
+
+/* bytes and sha256 of every file are set. *text is the caller's, freed with free. */
+DT_MUST_CHECK dt_status dt_manifest_write(const dt_vectors *v, char **text);
+
+/* text need not end with NUL. file: for messages. DT_ERR_FORMAT names it, the field, its value and what it must be.
+ * The vectors have no texts. */
+DT_MUST_CHECK dt_status dt_manifest_parse(const char *text, size_t bytes, const char *file, dt_vectors **out);
+
+#endif /* DT_MANIFEST_H */

@@ -1,0 +1,253 @@
+/*
+ * program_c_text.h - the functions of the C that program_c.c writes: one a kind of layer, over a descriptor.
+ *
+ * Each is written only if the program has such a layer. "code" is the narrowest of uint8_t, int8_t and int16_t that
+ * holds every activation code. Psums are never stored as a layer: THRESHOLD and AFFINE ask for those of one position.
+ */
+#ifndef DT_PROGRAM_C_TEXT_H
+#define DT_PROGRAM_C_TEXT_H
+
+static const char conv_text[] =
+    "typedef struct {\n"
+    "    int height, width, channels; /* of x */\n"
+    "    int filters, window_height, window_width, stride, pad;\n"
+    "    const int8_t *weight; /* [filters][window_height][window_width][channels] */\n"
+    "} conv_layer;\n"
+    "\n"
+    "static int32_t dot(const code *x, const int8_t *w, int n)\n"
+    "{\n"
+    "    int32_t sum = 0;\n"
+    "    for (int i = 0; i < n; i++) sum += x[i] * w[i];\n"
+    "    return sum;\n"
+    "}\n"
+    "\n"
+    "/* The psums of every filter at row p, column q of the output. Outside of x there are zeros: they are passed "
+    "over. */\n"
+    "static void convolve(const conv_layer *v, const code *x, int p, int q, int32_t *psum)\n"
+    "{\n"
+    "    const int row = p * v->stride - v->pad, column = q * v->stride - v->pad;\n"
+    "    const int first = column < 0 ? -column : 0; /* columns of the window that lie in x: first .. last - 1 */\n"
+    "    const int last = v->width - column < v->window_width ? v->width - column : v->window_width;\n"
+    "    const int n = last > first ? (last - first) * v->channels : 0;\n"
+    "    const int8_t *w = v->weight + first * v->channels;\n"
+    "\n"
+    "    for (int k = 0; k < v->filters; k++) {\n"
+    "        psum[k] = 0;\n"
+    "        for (int r = row; r < row + v->window_height; r++) {\n"
+    "            if (r >= 0 && r < v->height) psum[k] += dot(x + (r * v->width + column + first) * v->channels, w, "
+    "n);\n"
+    "            w += v->window_width * v->channels;\n"
+    "        }\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
+static const char threshold_text[] =
+    "typedef struct {\n"
+    "    const conv_layer *conv;\n"
+    "    int height, width; /* of y */\n"
+    "    int low, n_steps;\n"
+    "    const int8_t *sign;       /* [filters] */\n"
+    "    const int32_t *threshold; /* [n_steps][filters] */\n"
+    "} threshold_layer;\n"
+    "\n"
+    "/* code = low + number of thresholds that sign * psum reaches */\n"
+    "static void threshold(const threshold_layer *v, const code *x, code *y)\n"
+    "{\n"
+    "    const int filters = v->conv->filters;\n"
+    "    for (int i = 0; i < v->height * v->width; i++, y += filters) {\n"
+    "        convolve(v->conv, x, i / v->width, i % v->width, psums);\n"
+    "        for (int k = 0; k < filters; k++) {\n"
+    "            psums[k] *= v->sign[k];\n"
+    "            y[k] = (code)v->low;\n"
+    "        }\n"
+    "        for (int t = 0; t < v->n_steps; t++) {\n"
+    "            const int32_t *step = v->threshold + t * filters;\n"
+    "            for (int k = 0; k < filters; k++) y[k] = (code)(y[k] + (psums[k] >= step[k]));\n"
+    "        }\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
+static const char multiplier_text[] =
+    "typedef struct {\n"
+    "    const conv_layer *conv;\n"
+    "    int height, width; /* of y */\n"
+    "    int low, high;\n"
+    "    const int32_t *multiplier; /* [filters] */\n"
+    "    const int64_t *offset;     /* [filters] */\n"
+    "    const int32_t *shift;      /* [filters] */\n"
+    "} multiplier_layer;\n"
+    "\n"
+    "/* code = psum * multiplier + offset, shifted right with its sign (C leaves that open), clamped */\n"
+    "static void multiply(const multiplier_layer *v, const code *x, code *y)\n"
+    "{\n"
+    "    const int filters = v->conv->filters;\n"
+    "    for (int i = 0; i < v->height * v->width; i++, y += filters) {\n"
+    "        convolve(v->conv, x, i / v->width, i % v->width, psums);\n"
+    "        for (int k = 0; k < filters; k++) {\n"
+    "            const int64_t wide = (int64_t)psums[k] * v->multiplier[k] + v->offset[k];\n"
+    "            const int64_t scaled = wide < 0 ? ~(~wide >> v->shift[k]) : wide >> v->shift[k];\n"
+    "            y[k] = (code)(scaled < v->low ? v->low : scaled > v->high ? v->high : scaled);\n"
+    "        }\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
+static const char affine_text[] =
+    "typedef struct {\n"
+    "    const conv_layer *conv;\n"
+    "    int height, width;           /* of y */\n"
+    "    const float *slope, *offset; /* [filters] */\n"
+    "} affine_layer;\n"
+    "\n"
+    "static void affine(const affine_layer *v, const code *x, float *y)\n"
+    "{\n"
+    "    const int filters = v->conv->filters;\n"
+    "    for (int i = 0; i < v->height * v->width; i++, y += filters) {\n"
+    "        convolve(v->conv, x, i / v->width, i % v->width, psums);\n"
+    "        for (int k = 0; k < filters; k++) {\n"
+    "            volatile float product; /* rounded to float: else compilers may fuse it with the sum */\n"
+    "            product = v->slope[k] * (float)psums[k];\n"
+    "            y[k] = product + v->offset[k];\n"
+    "        }\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
+static const char relu_text[] = "static void relu(int n, const float *x, float *y)\n"
+                                "{\n"
+                                "    for (int i = 0; i < n; i++) y[i] = x[i] < 0.0f ? 0.0f : x[i];\n"
+                                "}\n"
+                                "\n";
+
+static const char add_text[] = "static void add(int n, const float *a, const float *b, float *y)\n"
+                               "{\n"
+                               "    for (int i = 0; i < n; i++) y[i] = a[i] + b[i];\n"
+                               "}\n"
+                               "\n";
+
+static const char pool_text[] = "typedef struct {\n"
+                                "    int width, channels; /* of x */\n"
+                                "    int out_height, out_width, window, stride;\n"
+                                "} pool_layer;\n"
+                                "\n";
+
+/* %1$s: codes or reals, %2$s: its type */
+static const char maxpool_text[] =
+    "static void maxpool_%1$s(const pool_layer *v, const %2$s *x, %2$s *y)\n"
+    "{\n"
+    "    for (int i = 0; i < v->out_height * v->out_width; i++, y += v->channels) {\n"
+    "        const int row = i / v->out_width * v->stride, column = i %% v->out_width * v->stride;\n"
+    "        const %2$s *corner = x + (row * v->width + column) * v->channels;\n"
+    "        memcpy(y, corner, (size_t)v->channels * sizeof *y);\n"
+    "        for (int k = 1; k < v->window * v->window; k++) {\n"
+    "            const %2$s *cell = corner + (k / v->window * v->width + k %% v->window) * v->channels;\n"
+    "            for (int c = 0; c < v->channels; c++) {\n"
+    "                if (cell[c] > y[c]) y[c] = cell[c];\n"
+    "            }\n"
+    "        }\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
+static const char avgpool_text[] =
+    "static void avgpool(const pool_layer *v, const float *x, float *y)\n"
+    "{\n"
+    "    for (int i = 0; i < v->out_height * v->out_width; i++, y += v->channels) {\n"
+    "        const int row = i / v->out_width * v->stride, column = i % v->out_width * v->stride;\n"
+    "        const float *corner = x + (row * v->width + column) * v->channels;\n"
+    "        memcpy(y, corner, (size_t)v->channels * sizeof *y);\n"
+    "        for (int k = 1; k < v->window * v->window; k++) {\n"
+    "            const float *cell = corner + (k / v->window * v->width + k % v->window) * v->channels;\n"
+    "            for (int c = 0; c < v->channels; c++) y[c] += cell[c];\n"
+    "        }\n"
+    "        for (int c = 0; c < v->channels; c++) y[c] /= (float)(v->window * v->window);\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
+static const char quantize_text[] =
+    "typedef struct {\n"
+    "    int n;\n"
+    "    float alpha, floor, ceiling, factor;\n"
+    "} quantize_layer;\n"
+    "\n"
+    "static int round_half_even(double v)\n"
+    "{\n"
+    "    const int down = (int)v - (v < (double)(int)v);\n"
+    "    const double above = v - (double)down;\n"
+    "    return down + (above > 0.5 || (above == 0.5 && down % 2 != 0));\n"
+    "}\n"
+    "\n"
+    "/* code = x / alpha, clamped (so that a NaN is a number, too), times factor, rounded */\n"
+    "static void quantize(const quantize_layer *v, const float *x, code *y)\n"
+    "{\n"
+    "    for (int i = 0; i < v->n; i++) {\n"
+    "        float u = x[i] / v->alpha;\n"
+    "        u = u > v->floor ? u : v->floor;\n"
+    "        u = u < v->ceiling ? u : v->ceiling;\n"
+    "        u *= v->factor;\n"
+    "        y[i] = (code)round_half_even((double)u);\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
+static const char linear_text[] =
+    "typedef struct {\n"
+    "    int inputs, outputs;\n"
+    "    const float *matrix, *bias; /* [outputs][inputs], [outputs] */\n"
+    "} linear_layer;\n"
+    "\n"
+    "/* In double, where a product of two floats is exact: fused or not, the sum is the same. */\n"
+    "static void linear(const linear_layer *v, const float *x, float *y)\n"
+    "{\n"
+    "    for (int o = 0; o < v->outputs; o++) {\n"
+    "        const float *w = v->matrix + o * v->inputs;\n"
+    "        double sum = (double)v->bias[o];\n"
+    "        for (int i = 0; i < v->inputs; i++) sum += (double)x[i] * (double)w[i];\n"
+    "        y[o] = (float)sum;\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
+/* %1$s: the program's name in capitals */
+static const char pixels_text[] =
+    "static void pixels(const uint8_t *image, code *y)\n"
+    "{\n"
+    "    for (int i = 0; i < %1$s_HEIGHT * %1$s_WIDTH; i++) {\n"
+    "        for (int c = 0; c < %1$s_CHANNELS; c++) *y++ = image_table[*image++ * %1$s_CHANNELS + c];\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
+/* %1$s: the program's name, %2$s: the same in capitals */
+static const char header_text[] =
+    "#ifdef __cplusplus\n"
+    "extern \"C\" {\n"
+    "#endif\n"
+    "\n"
+    "/* image: rows of pixels, the channels of a pixel together, 0..255 as in the data set. */\n"
+    "void %1$s_run(const uint8_t image[%2$s_HEIGHT * %2$s_WIDTH * %2$s_CHANNELS], float scores[%2$s_CLASSES]);\n"
+    "\n"
+    "/* The class of the largest score, the first of equals. */\n"
+    "int %1$s_classify(const uint8_t *image);\n"
+    "\n"
+    "#ifdef __cplusplus\n"
+    "}\n"
+    "#endif\n"
+    "#endif /* %2$s_H */\n";
+
+static const char classify_text[] = "int %1$s_classify(const uint8_t *image)\n"
+                                    "{\n"
+                                    "    float scores[%2$s_CLASSES];\n"
+                                    "    int best = 0;\n"
+                                    "\n"
+                                    "    %1$s_run(image, scores);\n"
+                                    "    for (int i = 1; i < %2$s_CLASSES; i++) {\n"
+                                    "        if (scores[i] > scores[best]) best = i;\n"
+                                    "    }\n"
+                                    "    return best;\n"
+                                    "}\n";
+
+#endif /* DT_PROGRAM_C_TEXT_H */

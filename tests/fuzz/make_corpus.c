@@ -1,0 +1,126 @@
+/*
+ * make_corpus.c - makes corpus/: small valid files of each format, from which a fuzzer starts. Run it when a format
+ *                 changes: ninja -C build make_corpus && build/make_corpus tests/fuzz/corpus
+ */
+#include "../program_case.h"
+
+#include <unistd.h>
+
+#include "../../formats/safetensors.h"
+
+enum { PATH_BYTES = 4096 };
+
+static const char *in(const char *root, const char *name)
+{
+    static char path[PATH_BYTES];
+
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    return path;
+}
+
+static dt_status make_safetensors(const char *root)
+{
+    const int64_t shape[] = { 2, 1 }, none[] = { 0, 7 };
+    const float values[] = { 1.5f, -2.0f };
+    dt_safetensors_writer *w;
+
+    DT_TRY(dt_safetensors_writer_create(&w));
+    DT_TRY(dt_safetensors_writer_write(w, in(root, "safetensors/empty")));
+    DT_TRY(dt_safetensors_writer_metadata(w, "format", "a \"quoted\" text\n"));
+    DT_TRY(dt_safetensors_writer_add(w, "features.27.weight", DT_SAFETENSORS_F32, 2, shape, values));
+    DT_TRY(dt_safetensors_writer_add(w, "scalar", DT_SAFETENSORS_I64, 0, NULL, values));
+    DT_TRY(dt_safetensors_writer_add(w, "nothing", DT_SAFETENSORS_BF16, 2, none, NULL));
+    DT_TRY(dt_safetensors_writer_add(w, "bytes", DT_SAFETENSORS_U8, 1, shape, values));
+    DT_TRY(dt_safetensors_writer_write(w, in(root, "safetensors/four")));
+    dt_safetensors_writer_destroy(w);
+    return DT_OK;
+}
+
+static dt_status make_program(const char *root, const char *name, const program_case *spec)
+{
+    dt_program *p = program_case_make(spec);
+
+    DT_TRY(dt_program_save(p, in(root, name)));
+    dt_program_destroy(p);
+    return DT_OK;
+}
+
+/* The smallest program that there is, so that mutations are quick. */
+static dt_status make_smallest(const char *root)
+{
+    const program_case spec = { .seed = 3 };
+    uint64_t state = spec.seed;
+    dt_program *p = calloc(1, sizeof *p);
+
+    *p = (dt_program){ .model = "m", .height = 2, .width = 2, .channels = 1, .high = 1, .scale = 1.0f };
+    p->layer = calloc(4, sizeof *p->layer);
+    p->table = calloc(256, sizeof *p->table);
+    program_case_add(p, (dt_layer){ .kind = DT_LAYER_CONV,
+                                    .name = "c",
+                                    .in = { DT_FROM_IMAGE, 0 },
+                                    .channels = 2,
+                                    .weight_bound = 1,
+                                    .window_height = 1,
+                                    .window_width = 1,
+                                    .stride = 1 });
+    program_case_add(p, (dt_layer){ .kind = DT_LAYER_AFFINE, .name = "a" });
+    program_case_add(p, (dt_layer){ .kind = DT_LAYER_LINEAR, .name = "l", .in = { 1, 0 }, .channels = 2 });
+    for (int i = 0; i < p->n_layers; i++) program_case_fill(p, i, &spec, &state);
+    DT_TRY(dt_program_save(p, in(root, "program/smallest")));
+    dt_program_destroy(p);
+    return DT_OK;
+}
+
+static dt_status make_manifest(const char *root, dt_layout layout, const char *name)
+{
+    float qx[2 * 3 * 8] = { 0 }, qw[8 * 3 * 3 * 8] = { 0 }, sw = 0.125f;
+    dt_array array;
+    const dt_capture c = { .n = 1,
+                           .height = 2,
+                           .width = 3,
+                           .channels = 8,
+                           .out_height = 2,
+                           .out_width = 3,
+                           .filters = 8,
+                           .kernel_height = 3,
+                           .kernel_width = 3,
+                           .stride = 1,
+                           .pad = 1,
+                           .x_high = 3,
+                           .w_low = -7,
+                           .w_high = 7,
+                           .qx = qx,
+                           .qw = qw,
+                           .sx = 0.5f,
+                           .sw = &sw,
+                           .n_sw = 1 };
+    char folder[PATH_BYTES], text[PATH_BYTES];
+
+    for (int i = 0; i < 2 * 3 * 8; i++) qx[i] = (float)(i % 4);
+    for (int i = 0; i < 8 * 9 * 8; i++) qw[i] = (float)(i % 15 - 7);
+    dt_array_default(&array);
+    snprintf(folder, sizeof folder, "/tmp/corpus-%ld", (long)getpid());
+    DT_TRY(dt_vectors_save(&c, "features.27", &array, layout, folder, NULL));
+    snprintf(text, sizeof text, "cp '%.200s/manifest.json' '%.1000s' && rm -r '%.200s'", folder, in(root, name),
+             folder);
+    return system(text) == 0 ? DT_OK : dt_raise(DT_ERR_IO, __FILE__, __LINE__, "%s", text);
+}
+
+static dt_status make_all(const char *root)
+{
+    DT_TRY(make_safetensors(root));
+    DT_TRY(make_smallest(root));
+    DT_TRY(make_program(root, "program/thresholds", &(program_case){ .seed = 1, .image_low = -4 }));
+    DT_TRY(
+        make_program(root, "program/multipliers", &(program_case){ .seed = 2, .multipliers = 1, .rule = DT_RULE_LSQ }));
+    DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, "manifest/course"));
+    DT_TRY(make_manifest(root, DT_LAYOUT_OUTPUT_STATIONARY, "manifest/output-stationary"));
+    return DT_OK;
+}
+
+int main(int n_arguments, char **argument)
+{
+    if (n_arguments == 2 && make_all(argument[1]) == DT_OK) return 0;
+    fprintf(stderr, "%s\n", n_arguments == 2 ? dt_last_error() : "make_corpus FOLDER");
+    return 1;
+}
