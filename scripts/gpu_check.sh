@@ -112,7 +112,7 @@ use_packages() {
 }
 
 compile() {
-    rm -f "$build/detent" "$build/bench_step" # whatever an earlier check left
+    rm -f "$build/detent" "$build/bench_step" "$build/bench_accel" # whatever an earlier check left
     needs "$work/capability"
     limited 60 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DDETENT_CUDA=ON \
         -DDETENT_CUDA_ARCHITECTURES="$(cat "$work/capability")-real" || return $?
@@ -161,23 +161,26 @@ repeats() {
     note "two runs, and one without a graph, left equal bits"
 }
 
-capture() { # options...
-    limited 90 "$build/detent" capture --checkpoint "$work/runs/first/last.safetensors" --dataset synthetic "$@"
+on_first() { # subcommand, options...
+    subcommand=$1
+    shift
+    limited 90 "$build/detent" "$subcommand" --checkpoint "$work/runs/first/last.safetensors" --dataset synthetic "$@"
 }
 
 psums() {
     needs "$work/runs/first/last.safetensors"
     for precision in mixed f32; do
-        capture --device cuda --precision $precision --index 0:32 --layer all --check || return $?
+        on_first verify --device cuda --precision $precision --images 128 || return $?
     done
-    note "every psum of every layer is the 64-bit integer sum, in mixed and in f32"
+    on_first verify --device cuda --images 32 --psum-bits 10 --overflow saturate || return $?
+    note "every psum, tap psum and code of every layer is what 64-bit integers give, in mixed and in f32"
 }
 
 # The last convolution's codes have been through every kind of layer before it.
 backends() {
     needs "$work/runs/first/last.safetensors"
     for device in cpu cuda; do
-        capture --device $device --index 0:8 --layer features.40 --out "$work/$device.safetensors" || return $?
+        on_first capture --device $device --index 0:8 --layer features.40 --out "$work/$device.safetensors" || return $?
     done
     same_tensors "$work/cpu.safetensors" "$work/cuda.safetensors" || {
         note "codes and psums of features.40 differ between CPU and GPU"
@@ -205,6 +208,12 @@ timing() {
     done
     time_ours "detent f32, batch 128" --batch 128 --precision f32 || return $?
     time_ours "detent mixed, batch 128, no graph" --batch 128 --no-graph
+}
+
+array() {
+    needs "$build/bench_accel"
+    line=$(limited 60 "$build/bench_accel" --device cuda --images 10000 --rounds 5 --json) || return $?
+    note "10,000 images: $line"
 }
 
 time_peer() { # label, options...
@@ -240,6 +249,7 @@ step repeats repeats
 step psums psums
 step backends backends
 step timing timing
+step array array
 step peers peers
 
 python3 scripts/gpu_report.py "$work" "$out" || exit 1
