@@ -79,22 +79,33 @@ static dt_status print_evaluation_json(const settings *s, const session *o, cons
     return print_json(out);
 }
 
+static short_text kib(int64_t bytes)
+{
+    return text_count((bytes + 512) / 1024);
+}
+
 static void print_layers(const settings *s, const dt_array_report *layers, int n_layers)
 {
-    int64_t cycles = 0;
+    dt_array_report sum = { 0 };
 
-    printf("array      %dx%d, %d-bit psums, %s, %s\n", s->array.rows, s->array.cols, s->array.psum_bits,
-           dt_overflow_names[s->array.overflow], dt_dataflow_names[s->array.dataflow]);
-    printf("%-22s %12s %12s %5s %16s %10s %12s %6s\n", "layer", "min", "max", "bits", "overflows", "zero codes",
-           "cycles/image", "busy");
+    printf("array      %dx%d, %d-bit psums, %s, %s; cycles, MACs and SRAM traffic are of one image\n", s->array.rows,
+           s->array.cols, s->array.psum_bits, dt_overflow_names[s->array.overflow],
+           dt_dataflow_names[s->array.dataflow]);
+    printf("%-20s %9s %9s %5s %14s %6s %12s %11s %6s %9s %9s\n", "layer", "min", "max", "bits", "overflows", "zeros",
+           "MACs", "cycles", "busy", "KiB read", "written");
     for (int i = 0; i < n_layers; i++) {
         const dt_array_report *l = &layers[i];
-        printf("%-22s %12s %12s %5d %16s %9.1f%% %12s %5.1f%%\n", l->name, text_count(l->min).s, text_count(l->max).s,
-               l->bits, text_count(l->n_overflows).s, 100.0 * l->zero_share, text_count(l->cycles).s,
-               100.0 * l->utilisation);
-        cycles += l->cycles;
+        printf("%-20s %9s %9s %5d %14s %5.1f%% %12s %11s %5.1f%% %9s %9s\n", l->name, text_count(l->min).s,
+               text_count(l->max).s, l->bits, text_count(l->n_overflows).s, 100.0 * l->zero_share,
+               text_count(l->macs).s, text_count(l->cycles).s, 100.0 * l->utilisation, kib(l->sram_reads).s,
+               kib(l->sram_writes).s);
+        sum.macs += l->macs;
+        sum.cycles += l->cycles;
+        sum.sram_reads += l->sram_reads;
+        sum.sram_writes += l->sram_writes;
     }
-    printf("%-22s %73s\n", "all", text_count(cycles).s);
+    printf("%-20s %60s %11s %6s %9s %9s\n", "all", text_count(sum.macs).s, text_count(sum.cycles).s, "",
+           kib(sum.sram_reads).s, kib(sum.sram_writes).s);
 }
 
 static void print_evaluation(const settings *s, const session *o, const char *model, const measurement *a,

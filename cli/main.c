@@ -22,27 +22,26 @@ static const command commands[] = {
       "Measure loss and accuracy of a checkpoint on a test set: as it was trained, as its integer program, or as an "
       "array of processing elements would compute it.\n\n"
       "  detent eval --checkpoint runs/w4a2/best.safetensors --dataset cifar10 --data DIR\n"
-      "  detent eval --checkpoint F --data DIR --engine array --rows 8 --cols 8 --psum-bits 16 --overflow wrap",
+      "  detent eval --checkpoint F --data DIR --engine array --psum-bits 12",
       eval_run },
     { "verify", FOR_VERIFY, "compare every psum: model, array, 64-bit sums",
       "Compute every psum of the first test images three ways: by the model's own forward, by an array of processing "
       "elements, and as a sum in 64-bit integers; the codes and scores of the integer program too. Exit code 3 and the "
       "first mismatch if any differs.\n\n"
       "  detent verify --checkpoint F --data DIR --images 1000\n"
-      "  detent verify --checkpoint F --data DIR --layer features.27 --images 10000 --psum-bits 12 --overflow "
-      "saturate\n"
+      "  detent verify --checkpoint F --data DIR --layer features.27 --psum-bits 12\n"
       "  detent verify --vectors DIR",
       verify_run },
     { "export", FOR_EXPORT, "write an integer program, vectors for RTL, or C",
       "Write what hardware needs of a checkpoint. The dataset gives the normalisation of the images, and the image of "
       "the vectors.\n\n"
-      "  detent export --checkpoint F --data DIR --to program --out net.safetensors\n"
-      "  detent export --checkpoint F --data DIR --to vectors --layer features.27 --index 0 --out vectors\n"
-      "  detent export --checkpoint F --data DIR --to c --out c",
+      "  detent export --checkpoint F --to program --out net.safetensors\n"
+      "  detent export --checkpoint F --to vectors --layer features.27 --out vectors\n"
+      "  detent export --checkpoint F --to c --out c",
       export_run },
     { "capture", FOR_CAPTURE, "write a layer's integers: activation codes, weight codes, psums",
       "Write what a convolution saw and gave for some test images: integer codes, their scales, and the psums.\n\n"
-      "  detent capture --checkpoint F --data DIR --index 0:128 --layer features.27 --out cap.safetensors",
+      "  detent capture --checkpoint F --index 0:128 --layer features.27 --out c.safetensors",
       capture_run },
     { "inspect", FOR_INSPECT, "list parameters and the integer ranges of each layer",
       "List the parameters of a checkpoint, or of a model that the options describe, and for each convolution on "

@@ -163,7 +163,7 @@ const option_row option_rows[] = {
     { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 8, .about = "Print errors only" },
     { "json", FLAG, .offset = AT(json), .commands = ON_ALL & ~FOR_TRAIN, .group = 8,
       .about = "Print JSON" },
-    { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL, .group = 7,
+    { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL, .group = 8,
       .about = "With an error, print where it came from" },
 };
 /* clang-format on */
