@@ -101,6 +101,77 @@ Test(verify, misuse_is_refused)
     tiny_close(&run);
 }
 
+/* ---- what differs is found ---- */
+
+/* The CPU's kernels, but for one whose forward adds to one value of the second image of features.4:
+ * more than a code has, so that no max-pool hides it. */
+static dt_kernel broken_kernel;
+static const dt_kernel *broken_table[DT_OP_COUNT];
+static dt_op_kind broken_op;
+enum { WRONG_ROW = 3, WRONG_COL = 5, WRONG_CHANNEL = 2, WRONG_BY = 20 };
+
+static dt_status broken_forward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t *dim = node->out->shape.dim;
+    float *y = node->out->data;
+
+    const dt_status status = dt_backend_cpu.kernels()[broken_op]->forward(node, ex);
+    if (strcmp(node->name, "features.4") == 0 && node->out->shape.ndim == 4) {
+        y[((dim[1] + WRONG_ROW) * dim[2] + WRONG_COL) * dim[3] + WRONG_CHANNEL] += (float)WRONG_BY;
+    }
+    return status;
+}
+
+static const dt_kernel *const *broken_kernels(void)
+{
+    return broken_table;
+}
+
+static const struct {
+    const char *why;
+    dt_op_kind op;
+    const char *what;
+    int row, col;
+} breaks[] = {
+    { "the model's convolution", DT_OP_CONV2D, "grid psum", WRONG_ROW, WRONG_COL },
+    { "the device's array", DT_OP_PSUM, "array psum", WRONG_ROW, WRONG_COL },
+    { "the program's thresholds, before a max-pool of 2x2", DT_OP_THRESHOLD, "program code", WRONG_ROW / 2,
+      WRONG_COL / 2 },
+};
+
+Test(verify, what_differs_is_located)
+{
+    for (size_t i = 0; i < sizeof breaks / sizeof breaks[0]; i++) {
+        dt_backend broken = dt_backend_cpu;
+        dt_verify_report *r;
+        dt_array array;
+        tiny_run run;
+
+        dt_array_default(&array);
+        cr_assert(open_trained(&run, "cpu", 4));
+        broken_op = breaks[i].op;
+        memcpy(broken_table, dt_backend_cpu.kernels(), sizeof broken_table);
+        broken_kernel = *broken_table[broken_op];
+        broken_kernel.forward = broken_forward;
+        broken_table[broken_op] = &broken_kernel;
+        broken.kernels = broken_kernels;
+        run.ctx->backend = &broken;
+        MUST(dt_verify(run.model, run.data, 10, 3, NULL, &array, NULL, &r));
+        cr_assert(r->mismatches > 0, "%s", breaks[i].why);
+        cr_assert(strcmp(r->first.what, breaks[i].what) == 0 && strcmp(r->first.layer, "features.4") == 0,
+                  "%s: %s of %s", breaks[i].why, r->first.what, r->first.layer);
+        cr_assert(r->first.image == 11 && r->first.row == breaks[i].row && r->first.col == breaks[i].col &&
+                      r->first.channel == WRONG_CHANNEL,
+                  "%s: image %lld, row %d, col %d, channel %d", breaks[i].why, (long long)r->first.image, r->first.row,
+                  r->first.col, r->first.channel);
+        cr_assert(r->first.found > r->first.expected, "%s", breaks[i].why);
+        cr_assert(r->layer[1].mismatches > 0 && r->layer[0].mismatches == 0, "%s", breaks[i].why);
+        dt_verify_report_destroy(r);
+        run.ctx->backend = &dt_backend_cpu;
+        tiny_close(&run);
+    }
+}
+
 /* ---- the oracle itself ---- */
 
 /* 2x2 positions, 3 channels in two tiles of 2, 2 filters, 1x1: small enough to see. x = 1..12, w[c][k] = 1 + c + k. */
