@@ -41,13 +41,9 @@ typedef struct {
 static dt_status verify_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x)
 {
     verification *v = m->recording.network;
-    dt_augment_params augment = { .batch = spec->batch };
-    dt_tensor *const in[] = { spec->images, spec->order };
 
-    v->spec = *spec;
-    memcpy(augment.mean, spec->mean, sizeof augment.mean);
-    memcpy(augment.std, spec->std, sizeof augment.std);
-    return dt_tape_apply(tape, DT_OP_AUGMENT, "image", &augment, in, 2, x);
+    v->spec = *spec; /* the program's image is recorded later */
+    return dt_model_record_image(v->model, tape, spec, x);
 }
 
 /* Index of a layer that is to be checked, or -1. */
@@ -82,7 +78,7 @@ static dt_status verify_record(dt_model *m, dt_tape *tape, dt_tensor *x, int tra
 
     DT_TRY(v->model->recording.record(v->model, tape, x, training, logits));
     DT_TRY(record_arrays(v, tape));
-    DT_TRY(v->program->recording.record_image(v->program, tape, &v->spec, &image));
+    DT_TRY(dt_model_record_image(v->program, tape, &v->spec, &image));
     return v->program->recording.record(v->program, tape, image, training, &scores);
 }
 

@@ -293,11 +293,12 @@ void dt_model_layer(const dt_model *m, int i, dt_layer_info *out)
     *out = m->layer[i];
 }
 
-static dt_status record_augmented(dt_tape *tape, const dt_record_spec *spec, dt_tensor **x)
+dt_status dt_model_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x)
 {
     dt_augment_params augment = { .batch = spec->batch, .crop_pad = spec->crop_pad, .flip = spec->flip };
     dt_tensor *const in[] = { spec->images, spec->order };
 
+    if (m->recording.record_image) return m->recording.record_image(m, tape, spec, x);
     memcpy(augment.mean, spec->mean, sizeof augment.mean);
     memcpy(augment.std, spec->std, sizeof augment.std);
     return dt_tape_apply(tape, DT_OP_AUGMENT, "image", &augment, in, 2, x);
@@ -305,16 +306,12 @@ static dt_status record_augmented(dt_tape *tape, const dt_record_spec *spec, dt_
 
 dt_status dt_model_record(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **logits, dt_tensor **loss)
 {
-    const dt_recording *r = &m->recording;
     const dt_gather_params gather = { .batch = spec->batch };
     const dt_softmax_xent_params xent = { .label_smoothing = spec->label_smoothing };
     dt_tensor *x, *labels;
 
-    if (r->record_image)
-        DT_TRY(r->record_image(m, tape, spec, &x));
-    else
-        DT_TRY(record_augmented(tape, spec, &x));
-    DT_TRY(r->record(m, tape, x, spec->training, logits));
+    DT_TRY(dt_model_record_image(m, tape, spec, &x));
+    DT_TRY(m->recording.record(m, tape, x, spec->training, logits));
     dt_tensor *const label_in[] = { spec->labels, spec->order };
     DT_TRY(dt_tape_apply(tape, DT_OP_GATHER, "labels", &gather, label_in, 2, &labels));
     dt_tensor *const loss_in[] = { *logits, labels };

@@ -80,6 +80,9 @@ DT_MUST_CHECK dt_status dt_model_open(dt_context *ctx, const dt_model_config *cf
 /* Index of a parameter, or -1. */
 int dt_model_find(const dt_model *m, const char *name);
 
+/* Records what the network reads of a batch: normalised pixels, or a program's codes. */
+DT_MUST_CHECK dt_status dt_model_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x);
+
 /* Records the image, the network and the loss. */
 DT_MUST_CHECK dt_status dt_model_record(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **logits,
                                         dt_tensor **loss);
