@@ -481,7 +481,6 @@ Test(psum, bits_hold_both_ends)
                   dt_psum_bits(cases[i].min, cases[i].max));
     }
 }
-
 Test(psum, layers_that_do_not_fit_are_refused)
 {
     const dt_psum_params plain = { { 1, 1 }, { 8, 8, 16, WRAP, WS, 0 } },
