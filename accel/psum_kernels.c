@@ -2,7 +2,7 @@
  * psum_kernels.c - sums of one block of outputs; see psum_kernels.h. A lane is a filter; a pass is one tap of one tile.
  *
  * The words of w are what AVX-512 VNNI multiplies; the plain loops take them apart with shifts, which vectorises on any
- * machine.
+ * machine.  Tests: tests/test_psum.c.
  */
 #include "psum_kernels.h"
 

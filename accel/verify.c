@@ -139,6 +139,13 @@ static dt_status compare(verification *v, int layer, const char *what, const dt_
     return status;
 }
 
+static int64_t bits_of(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
 /* The first LINEAR of a batch is the model's, the second the program's. */
 static dt_status look_at_scores(verification *v, const dt_node *node)
 {
@@ -152,8 +159,13 @@ static dt_status look_at_scores(verification *v, const dt_node *node)
     DT_CHECK(found, DT_ERR_MEMORY, "no memory for %lld scores", (long long)n);
     const dt_status status = dt_device_read(v->model->ctx, found, node->out->data, (size_t)n * sizeof(float));
     for (int64_t i = 0; status == DT_OK && i < n; i++) {
-        const dt_mismatch m = { .what = "program score", .channel = (int)(i % classes), .tile = -1, .tap = -1 };
-        if (found[i] != v->scores[i]) found_wrong(v, &m, node->name, i / classes, 1);
+        const dt_mismatch m = { .what = "program score, f32 bits",
+                                .channel = (int)(i % classes),
+                                .tile = -1,
+                                .tap = -1,
+                                .expected = bits_of(v->scores[i]),
+                                .found = bits_of(found[i]) };
+        if (m.found != m.expected) found_wrong(v, &m, node->name, i / classes, 1);
     }
     free(found);
     return status;

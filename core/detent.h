@@ -1,5 +1,6 @@
 /*
- * detent.h - the whole public interface: datasets, models, training, evaluation, capture, checkpoints.
+ * detent.h - the whole public interface: datasets, models, training, evaluation, capture, checkpoints, integer
+ * programs, the array, verification and export.
  *
  * Rules that hold for every function here:
  *   - Failure is returned, never printed and never exit()ed; dt_last_error() has the text.
@@ -282,7 +283,7 @@ typedef struct {
 
 /* The first psum or code that differs. */
 typedef struct {
-    const char *what; /* "grid psum", "array psum", "array tap", "program code", "program score" */
+    const char *what; /* "grid psum", "array psum", "array tap", "program code", "program score, f32 bits" */
     const char *layer;
     int64_t image;
     int row, col, channel; /* of the output (of the input for a code) */

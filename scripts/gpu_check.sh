@@ -4,8 +4,8 @@
 #
 #   scripts/gpu_check.sh [DEBS [OUT]]
 #
-#   DEBS  folder of .deb files with the libraries that this machine lacks (libcjson-dev, libcriterion-dev, ...); they
-#         are unpacked beside the build, not installed. "-": none
+#   DEBS  folder of .deb files with the libraries that this machine lacks (libcjson-dev, libmd-dev, libcriterion-dev,
+#         ...); they are unpacked beside the build, not installed. "-": none
 #   OUT   folder of report.md, report.json and log.txt (benchmarks/results/gpu)
 #
 # Needs nvcc, cmake, ninja, python3, and cuDNN 9 from the toolkit or from Python's nvidia-* wheels. No network.

@@ -103,11 +103,12 @@ Test(verify, misuse_is_refused)
 
 /* ---- what differs is found ---- */
 
-/* The CPU's kernels, but for one whose forward adds to one value of the second image of features.4:
- * more than a code has, so that no max-pool hides it. */
+/* The CPU's kernels, but for one whose forward adds to one value of the second image of one layer: more than a code
+ * has, so that no max-pool hides it. */
 static dt_kernel broken_kernel;
 static const dt_kernel *broken_table[DT_OP_COUNT];
 static dt_op_kind broken_op;
+static const char *broken_layer;
 enum { WRONG_ROW = 3, WRONG_COL = 5, WRONG_CHANNEL = 2, WRONG_BY = 20 };
 
 static dt_status broken_forward(const dt_node *node, const dt_exec *ex)
@@ -116,7 +117,7 @@ static dt_status broken_forward(const dt_node *node, const dt_exec *ex)
     float *y = node->out->data;
 
     const dt_status status = dt_backend_cpu.kernels()[broken_op]->forward(node, ex);
-    if (strcmp(node->name, "features.4") == 0 && node->out->shape.ndim == 4) {
+    if (strcmp(node->name, broken_layer) == 0 && node->out->shape.ndim == 4) {
         y[((dim[1] + WRONG_ROW) * dim[2] + WRONG_COL) * dim[3] + WRONG_CHANNEL] += (float)WRONG_BY;
     }
     return status;
@@ -125,6 +126,31 @@ static dt_status broken_forward(const dt_node *node, const dt_exec *ex)
 static const dt_kernel *const *broken_kernels(void)
 {
     return broken_table;
+}
+
+/* What verification says of images 10 to 12 where that kernel is broken in that layer. */
+static dt_verify_report *broken_report(dt_op_kind op, const char *layer)
+{
+    dt_backend broken = dt_backend_cpu;
+    dt_verify_report *r;
+    dt_array array;
+    tiny_run run;
+
+    dt_array_default(&array);
+    cr_assert(open_trained(&run, "cpu", 4));
+    broken_op = op;
+    broken_layer = layer;
+    memcpy(broken_table, dt_backend_cpu.kernels(), sizeof broken_table);
+    broken_kernel = *broken_table[op];
+    broken_kernel.forward = broken_forward;
+    broken_table[op] = &broken_kernel;
+    broken.kernels = broken_kernels;
+    run.ctx->backend = &broken;
+    MUST(dt_verify(run.model, run.data, 10, 3, NULL, &array, NULL, &r));
+    r->first.layer = strcmp(r->first.layer, layer) == 0 ? layer : "another"; /* the names are the model's */
+    run.ctx->backend = &dt_backend_cpu;
+    tiny_close(&run);
+    return r;
 }
 
 static const struct {
@@ -142,21 +168,7 @@ static const struct {
 Test(verify, what_differs_is_located)
 {
     for (size_t i = 0; i < sizeof breaks / sizeof breaks[0]; i++) {
-        dt_backend broken = dt_backend_cpu;
-        dt_verify_report *r;
-        dt_array array;
-        tiny_run run;
-
-        dt_array_default(&array);
-        cr_assert(open_trained(&run, "cpu", 4));
-        broken_op = breaks[i].op;
-        memcpy(broken_table, dt_backend_cpu.kernels(), sizeof broken_table);
-        broken_kernel = *broken_table[broken_op];
-        broken_kernel.forward = broken_forward;
-        broken_table[broken_op] = &broken_kernel;
-        broken.kernels = broken_kernels;
-        run.ctx->backend = &broken;
-        MUST(dt_verify(run.model, run.data, 10, 3, NULL, &array, NULL, &r));
+        dt_verify_report *r = broken_report(breaks[i].op, "features.4");
         cr_assert(r->mismatches > 0, "%s", breaks[i].why);
         cr_assert(strcmp(r->first.what, breaks[i].what) == 0 && strcmp(r->first.layer, "features.4") == 0,
                   "%s: %s of %s", breaks[i].why, r->first.what, r->first.layer);
@@ -167,11 +179,20 @@ Test(verify, what_differs_is_located)
         cr_assert(r->first.found > r->first.expected, "%s", breaks[i].why);
         cr_assert(r->layer[1].mismatches > 0 && r->layer[0].mismatches == 0, "%s", breaks[i].why);
         dt_verify_report_destroy(r);
-        run.ctx->backend = &dt_backend_cpu;
-        tiny_close(&run);
     }
 }
 
+/* features.9 is the head's line, which the program alone has as AFFINE: no code depends on it, the scores do. */
+Test(verify, a_score_that_differs_is_located)
+{
+    dt_verify_report *r = broken_report(DT_OP_AFFINE, "features.9");
+
+    cr_assert(r->mismatches > 0 && strcmp(r->first.what, "program score, f32 bits") == 0, "%lld, %s",
+              (long long)r->mismatches, r->first.what);
+    cr_assert(r->first.image == 11 && r->first.channel == 0 && r->first.found != r->first.expected);
+    for (int i = 0; i < r->n_layers; i++) cr_assert(r->layer[i].mismatches == 0, "layer %d", i);
+    dt_verify_report_destroy(r);
+}
 /* ---- the oracle itself ---- */
 
 /* 2x2 positions, 3 channels in two tiles of 2, 2 filters, 1x1: small enough to see. x = 1..12, w[c][k] = 1 + c + k. */
