@@ -4,7 +4,7 @@
 set -eu
 
 packages="gcc g++ libc6-dev cmake ninja-build pkg-config zlib1g-dev libcjson-dev libdnnl-dev
-libmd-dev libmatio-dev libcriterion-dev iverilog verilator dataset-fashion-mnist"
+libmd-dev libpng-dev libmatio-dev libcriterion-dev iverilog verilator dataset-fashion-mnist"
 
 missing=""
 for package in $packages; do

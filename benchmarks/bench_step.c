@@ -1,9 +1,9 @@
 /*
- * bench_step.c - times the training step on synthetic images: images/s, milliseconds a step, memory.
+ * bench_step.c - times a network's training step: images/s, milliseconds a step, memory.
  *
  * Checked: the loss must be a number, and fall over the warm-up. Each step is timed by itself and waited for. FLOP/s
- * count 2 operations a multiply-accumulate, forward plus two backward products a layer (the first layer has no input
- * gradient).
+ * count 2 operations a multiply-accumulate of the convolutions on the grid, forward plus two backward products a layer
+ * (the first layer has no input gradient); a float network has none.
  */
 #include "../core/detent.h"
 #include "bench.h"
@@ -14,11 +14,16 @@
 typedef struct {
     dt_model_config model;
     dt_options options;
+    const char *dataset;
+    int size; /* 0: as in the files */
     int batch, steps, warmup, json;
 } bench_settings;
 
 enum {
-    OPT_CHOKE = 256,
+    OPT_DATASET = 256,
+    OPT_SIZE,
+    OPT_DECODER,
+    OPT_CHOKE,
     OPT_SKIP_BLOCK,
     OPT_WBITS,
     OPT_ABITS,
@@ -33,7 +38,10 @@ enum {
 };
 
 static const struct argp_option arguments[] = {
-    { "model", 'm', "NAME", 0, "network (vgg16)", 0 },
+    { "model", 'm', "NAME", 0, "network with its own defaults, before other options (vgg16 choke 16 w4a2)", 0 },
+    { "dataset", OPT_DATASET, "NAME", 0, "where the images are from (synthetic)", 0 },
+    { "size", OPT_SIZE, "N", 0, "resizes them to NxN, 0: not (0)", 0 },
+    { "decoder", OPT_DECODER, "NAME", 0, "none, fc, conv28 or conv64, of capsule networks (the network's)", 0 },
     { "choke", OPT_CHOKE, "N", 0, "channels of the chokepoint, 0: none (16)", 0 },
     { "skip-block", OPT_SKIP_BLOCK, NULL, 0, "the skip block", 0 },
     { "wbits", OPT_WBITS, "BITS", 0, "weight bits 2..8, 32: float (4)", 0 },
@@ -57,7 +65,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     bench_settings *s = state->input;
 
     switch (key) {
-    case 'm': s->model.name = arg; return 0;
+    case 'm':
+        if (dt_model_config_default(arg, &s->model) != DT_OK) argp_error(state, "%s", dt_last_error());
+        return 0;
+    case OPT_DATASET: s->dataset = arg; return 0;
+    case OPT_SIZE: s->size = bench_number(arg, state); return 0;
+    case OPT_DECODER: s->model.decoder = (dt_decoder)bench_word(arg, dt_decoder_names, state); return 0;
     case OPT_CHOKE: s->model.choke = bench_number(arg, state); return 0;
     case OPT_SKIP_BLOCK: s->model.skip_block = 1; return 0;
     case OPT_WBITS: s->model.wbits = bench_number(arg, state); return 0;
@@ -148,6 +161,26 @@ static void print_result(const bench_settings *s, dt_context *ctx, dt_model *m, 
     printf("%8.0f MiB peak of the process, %.0f MiB of tensors\n", peak_mib(), device_mib);
 }
 
+/* Sets the model's images to those of the dataset. */
+static dt_status open_images(bench_settings *s, dt_dataset **out)
+{
+    const dt_dataset_options images = { .name = s->dataset,
+                                        .limit = 8 * (int64_t)s->batch,
+                                        .seed = 1,
+                                        .height = s->size,
+                                        .width = s->size,
+                                        .resize = s->size > 0 };
+    dt_dataset_view view;
+
+    DT_TRY(dt_dataset_open(&images, out));
+    dt_dataset_look(*out, &view);
+    s->model.height = view.height;
+    s->model.width = view.width;
+    s->model.channels = view.channels;
+    s->model.n_classes = view.n_classes;
+    return DT_OK;
+}
+
 static dt_status run(bench_settings *s)
 {
     dt_train_config train;
@@ -157,12 +190,11 @@ static dt_status run(bench_settings *s)
     dt_trainer *trainer = NULL;
     bench_summary summary = { 0 };
     double *ms = calloc((size_t)s->steps, sizeof *ms);
-    const dt_dataset_options images = { .name = "synthetic", .limit = 8 * (int64_t)s->batch, .seed = 1 };
 
-    dt_train_config_default(&train);
+    dt_train_config_default(s->model.name, &train);
     train.batch = s->batch;
     dt_status status = ms ? dt_context_create(&s->options, &ctx) : DT_ERR_MEMORY;
-    if (status == DT_OK) status = dt_dataset_open(&images, &data);
+    if (status == DT_OK) status = open_images(s, &data);
     if (status == DT_OK) status = dt_model_create(ctx, &s->model, &model);
     if (status == DT_OK) status = dt_trainer_create(model, data, &train, &trainer);
     if (status == DT_OK) status = measure(trainer, s, ms, &summary);
@@ -177,9 +209,8 @@ static dt_status run(bench_settings *s)
 
 int main(int argc, char **argv)
 {
-    static const struct argp argp = { arguments, parse, NULL, "Times the training step on synthetic images.",
-                                      NULL,      NULL,  NULL };
-    bench_settings s = { .batch = 128, .steps = 20, .warmup = 5 };
+    static const struct argp argp = { arguments, parse, NULL, "Times a network's training step.", NULL, NULL, NULL };
+    bench_settings s = { .dataset = "synthetic", .batch = 128, .steps = 20, .warmup = 5 };
 
     dt_options_default(&s.options);
     if (dt_model_config_default("vgg16", &s.model) != DT_OK) return 1;

@@ -1,8 +1,10 @@
 #!/bin/sh
-# run.sh BUILD_DIR - the training step beside PyTorch's, one after the other, three times in turn.
+# run.sh BUILD_DIR - training steps beside PyTorch's, one after the other, three times in turn: VGG16 w4a2, and the two
+# capsule networks in float on 28x28 grey images.
 #
-# PYTHON names an interpreter that has torch (default python3); without one only detent is timed. Results go to
-# benchmarks/results/step-HOST-DATE.json, one object a line, and a table to standard output.
+# PYTHON names an interpreter that has torch (default python3); without one only detent is timed. The capsule networks
+# are left out where Fashion-MNIST is not found. Results go to benchmarks/results/step-cpu-DATE.json, one object a line,
+# and a table to standard output.
 set -eu
 build=$1
 python=${PYTHON:-python3}
@@ -10,9 +12,19 @@ here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$here/results"
 out="$here/results/step-cpu-$(date -u +%Y%m%d-%H%M%S).json"
 
-peer() { # options
-    "$python" "$here/peers/vgg16_torch.py" --batch 128 --choke 16 --wbits 4 --abits 2 --steps 12 --warmup 3 \
-        --threads "$(nproc)" --device cpu --json "$@"
+# lists of options, to be split
+vgg16="--batch 128 --choke 16 --wbits 4 --abits 2"
+capsules="--batch 100 --steps 8 --warmup 3"
+
+detent() { # options
+    "$build/bench_step" --device cpu --json "$@" >>"$out"
+}
+
+peer() { # name, options
+    [ "$has_torch" = 1 ] || return 0
+    script=$here/peers/$1_torch.py
+    shift
+    "$python" "$script" --threads "$(nproc)" --device cpu --json "$@" >>"$out"
 }
 
 has_torch=1
@@ -20,16 +32,37 @@ has_torch=1
     has_torch=0
     echo "bench: $python has no torch; timing detent alone (PYTHON=... ./run bench)" >&2
 }
+networks="shallowcaps deepcaps"
+"$build/detent" data | grep -A 1 '^fashion-mnist:' | grep -q 'found in' || {
+    networks=
+    echo "bench: no Fashion-MNIST ('detent data' says how to get it); timing no capsule networks" >&2
+}
 for round in 1 2 3; do
     echo "round $round of 3" >&2
-    "$build/bench_step" --device cpu --batch 128 --choke 16 --wbits 4 --abits 2 --steps 20 --json >>"$out"
-    "$build/bench_step" --device cpu --batch 128 --choke 16 --wbits 4 --abits 2 --steps 12 --precision f32 --json >>"$out"
-    [ "$has_torch" = 0 ] || {
-        peer --mode eager >>"$out"
-        peer --mode channels_last >>"$out"
-    }
+    detent $vgg16 --steps 20
+    detent $vgg16 --steps 12 --precision f32
+    peer vgg16 $vgg16 --steps 12 --warmup 3 --mode eager
+    peer vgg16 $vgg16 --steps 12 --warmup 3 --mode channels_last
+    for network in $networks; do
+        detent --model $network --dataset fashion-mnist $capsules
+        detent --model $network --dataset fashion-mnist $capsules --precision f32
+        peer capsnet --model $network --variant broadcast $capsules
+        peer capsnet --model $network --variant einsum $capsules
+        peer capsnet --model $network --variant einsum $capsules --mode channels_last
+    done
 done
-echo "images/s (median of the step times), batch 128, VGG16 choke 16, w4a2, $(nproc) threads"
-sed -n 's/^{"images_per_s": \([0-9.]*\).*"precision": "\([a-z0-9]*\)".*/detent \2 \1/p; s/^{"images_per_s": \([0-9.]*\).*"mode": "\([a-z_]*\)".*/torch \2 \1/p' "$out" |
-    awk '{ key = $1 " " $2; line[key] = line[key] "  " $3 } END { for (key in line) print key ":" line[key] }' | sort
+echo "images/s (median of the step times); VGG16 choke 16 w4a2, batch 128, and capsule networks, batch 100; $(nproc) threads"
+awk '
+function field(name) {
+    if (!match($0, "\"" name "\": \"?[^\",}]*")) return ""
+    value = substr($0, RSTART, RLENGTH)
+    sub(/^"[a-z_]*": "?/, "", value)
+    return value
+}
+{
+    who = field("precision") != "" ? "detent " field("precision") : "torch " field("mode")
+    if (field("variant") != "") who = who " " field("variant")
+    line[field("model") " " who] = line[field("model") " " who] "  " field("images_per_s")
+}
+END { for (key in line) print key ":" line[key] }' "$out" | sort
 echo "written to $out"

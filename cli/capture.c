@@ -1,5 +1,6 @@
 /*
- * capture.c - `detent capture`: what a convolution saw and gave for some images, as integers in a file.
+ * capture.c - `detent capture`: what a convolution saw and gave for some images, as integers in a file; or with
+ *             --reconstruct a picture (reconstruct.c).
  *
  * `detent verify` is what compares them.
  */
@@ -26,7 +27,7 @@ static dt_status capture(const settings *s, session *o)
     dt_dataset_view view;
     image_range range;
 
-    DT_TRY(session_open_checkpoint(s, o, NULL));
+    DT_TRY(session_open_checkpoint(s, o));
     DT_TRY(session_open_dataset(s, dt_model_get_config(o->model), DT_SPLIT_TEST, &o->test_set));
     DT_TRY(session_find_layer(o, s->layer, 0));
     dt_dataset_look(o->test_set, &view);
@@ -39,10 +40,10 @@ dt_status capture_run(const settings *s, int *exit_code)
     session o = { 0 };
 
     DT_TRY(need_option("checkpoint", s->checkpoint));
-    DT_TRY(need_option("layer", s->layer));
+    if (!s->reconstruct) DT_TRY(need_option("layer", s->layer));
     DT_TRY(need_option("out", s->out));
     *exit_code = EXIT_GOOD;
-    const dt_status status = capture(s, &o);
+    const dt_status status = s->reconstruct ? reconstruct(s, &o) : capture(s, &o);
     session_close(&o);
     return status;
 }

@@ -19,7 +19,16 @@ enum { PATH_BYTES = 4096, VALUE_BYTES = 64 };
 /* ---- settings: the value of every option (settings.c) ------------------------------------------ */
 
 /* Which subcommands take an option. */
-enum { FOR_TRAIN = 1, FOR_EVAL = 2, FOR_CAPTURE = 4, FOR_INSPECT = 8, FOR_DATA = 16, FOR_VERIFY = 32, FOR_EXPORT = 64 };
+enum {
+    FOR_TRAIN = 1,
+    FOR_EVAL = 2,
+    FOR_CAPTURE = 4,
+    FOR_INSPECT = 8,
+    FOR_DATA = 16,
+    FOR_VERIFY = 32,
+    FOR_EXPORT = 64,
+    FOR_SEARCH = 128
+};
 
 /* Texts point into argv, or into `saved`. */
 typedef struct {
@@ -29,6 +38,7 @@ typedef struct {
     const char *dataset;
     const char *data_dir;          /* NULL: the dataset's own folders */
     int64_t train_size, test_size; /* images; 0: all */
+    int64_t val_size;              /* training images held out; 0: none */
 
     int device; /* index into device_words */
     int gpu;
@@ -51,9 +61,18 @@ typedef struct {
     int target;          /* export_kind */
     int layout;          /* dt_layout */
     int multiplier_bits; /* 0: exact thresholds */
+    int reconstruct;
     const char *vectors; /* folder to check */
     const char *name;    /* of the C functions */
     dt_array array;
+
+    int method;  /* of the search: index into method_words */
+    int tune_on; /* tune_kind */
+    int plan;
+    dt_qcaps_options qcaps; /* but for cache_bytes */
+    int64_t cache_mib;
+    int64_t tune_size; /* validation images that decide */
+
     int json, quiet, verbose;
 
     int argc; /* the command line, for config.json */
@@ -62,17 +81,19 @@ typedef struct {
 } settings;
 
 typedef enum { ENGINE_GRID, ENGINE_PROGRAM, ENGINE_ARRAY } engine_kind;
-typedef enum { EXPORT_PROGRAM, EXPORT_VECTORS, EXPORT_C } export_kind;
+typedef enum { EXPORT_PROGRAM, EXPORT_VECTORS, EXPORT_C, EXPORT_FIXED_POINT } export_kind;
+typedef enum { TUNE_ON_VALIDATION, TUNE_ON_TEST } tune_kind;
 
 typedef enum {
     KIND_INT,
     KIND_INT64,
     KIND_SEED, /* uint64_t, at most 2^53, so that JSON readers keep every digit */
     KIND_FLOAT,
-    KIND_PAIR, /* int[2], as "A,B" */
-    KIND_WORD, /* int, index into words */
-    KIND_TEXT, /* const char * */
-    KIND_FLAG  /* int, set to flag_value; takes no argument */
+    KIND_PAIR,  /* int[2], as "A,B" */
+    KIND_SHAPE, /* int[3], as "HxWxC" */
+    KIND_WORD,  /* int, index into words */
+    KIND_TEXT,  /* const char * */
+    KIND_FLAG   /* int, set to flag_value; takes no argument */
 } option_kind;
 
 /* SAVED goes to config.json and comes back on --resume; FIXED also may not change then. */
@@ -97,6 +118,7 @@ typedef struct {
 extern const option_row option_rows[];
 extern const int n_option_rows;
 extern const char *const device_words[], *const engine_words[], *const export_words[];
+extern const char *const method_words[], *const tune_words[], *const compat_words[];
 
 DT_MUST_CHECK dt_status settings_default(settings *out);
 void settings_free(settings *s);
@@ -128,6 +150,7 @@ DT_MUST_CHECK dt_status options_parse(const command *cmd, int argc, char **argv,
 
 DT_MUST_CHECK dt_status train_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status eval_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status search_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status capture_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status verify_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status export_run(const settings *s, int *exit_code);
@@ -147,11 +170,11 @@ typedef struct {
 
 void session_close(session *o);
 DT_MUST_CHECK dt_status session_open_context(const settings *s, session *o);
-/* limit 0: all. Images are padded to the height and width of model, and get its channels. */
+/* Images get the height and width of model, padded or resized as its network wants it, and its channels. */
 DT_MUST_CHECK dt_status session_open_dataset(const settings *s, const dt_model_config *model, dt_split split,
                                              dt_dataset **out);
-/* Context and model of s->checkpoint; train (may be NULL) is the configuration that it was trained with. */
-DT_MUST_CHECK dt_status session_open_checkpoint(const settings *s, session *o, dt_train_config *train);
+/* Context and model of s->checkpoint, a run's or a quantized network's. */
+DT_MUST_CHECK dt_status session_open_checkpoint(const settings *s, session *o);
 /* Context and program of s->checkpoint, which is a program's file, or a model's: then o->model and o->test_set are open
  * too, and the program is for images like those. With --multiplier-bits its thresholds are replaced and, unless --json,
  * a line says what that changes. */
@@ -165,6 +188,8 @@ typedef struct {
 
 /* s->index among n_images. */
 DT_MUST_CHECK dt_status session_range(const settings *s, int64_t n_images, image_range *out);
+/* `detent capture --reconstruct` (reconstruct.c): the picture goes to s->out. */
+DT_MUST_CHECK dt_status reconstruct(const settings *s, session *o);
 /* DT_ERR_ARGUMENT if an option that the subcommand cannot do without is missing. */
 DT_MUST_CHECK dt_status need_option(const char *name, const char *value);
 
@@ -176,6 +201,7 @@ typedef struct {
     int64_t step; /* completed since the run began */
     double lr;
     double train_loss, train_accuracy;
+    double train_reconstruction; /* squared error summed over an image, before its scale; NaN without a decoder */
     double test_loss, test_accuracy;
     double images_per_s, seconds; /* of this epoch's steps, in the process that ended it */
 } metrics_line;
@@ -213,7 +239,7 @@ typedef struct {
 typedef struct {
     const char *what; /* "epoch 3/300", "evaluating" */
     int64_t done, total;
-    double images_per_s, loss, accuracy;
+    double images_per_s, loss, margin, accuracy; /* margin: the part of the loss that the decoder has not */
     double seconds_left;
 } progress_view;
 
@@ -251,6 +277,7 @@ short_text text_seconds(double seconds);           /* 1:02:10, 0:12 */
 short_text text_bytes(size_t bytes);               /* 312 MiB */
 short_text text_precision(int wbits, int abits);   /* w4a2, float */
 short_text text_model(const dt_model_config *cfg); /* vgg16 w4a2 choke 16 */
+short_text text_network(const dt_model *m);        /* the same, or shallowcaps in fixed point, round_to_nearest */
 
 /* The last failure's message without file, line and trace. */
 void failure_message(dt_status status, char *message, size_t bytes);

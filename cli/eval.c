@@ -130,7 +130,7 @@ static void print_evaluation(const settings *s, const session *o, const char *mo
 static dt_status open_engines(const settings *s, session *o, dt_model **main_model, dt_model **other, comparison *with)
 {
     if (s->engine == ENGINE_GRID) {
-        DT_TRY(session_open_checkpoint(s, o, NULL));
+        DT_TRY(session_open_checkpoint(s, o));
         DT_TRY(session_open_dataset(s, dt_model_get_config(o->model), DT_SPLIT_TEST, &o->test_set));
         return DT_OK;
     }
@@ -147,13 +147,14 @@ static dt_status open_engines(const settings *s, session *o, dt_model **main_mod
     return DT_OK;
 }
 
-/* Of the training, so that the loss is the one of metrics.jsonl; 0 for a program's file. */
+/* Of the training, so that the loss is the one of metrics.jsonl; 0 for files that do not tell of one. */
 static dt_status find_label_smoothing(const settings *s, const session *o, float *out)
 {
     dt_train_config trained;
+    dt_qcaps_formats formats;
 
     *out = 0.0f;
-    if (!o->model) return DT_OK;
+    if (!o->model || dt_qcaps_look(o->model, &formats)) return DT_OK;
     DT_TRY(dt_checkpoint_config(s->checkpoint, NULL, &trained));
     *out = trained.label_smoothing;
     return DT_OK;
@@ -181,7 +182,7 @@ static dt_status evaluate(const settings *s, session *o, dt_model **main_model, 
         status = print_evaluation_json(s, o, &a, &with, layers, n);
     } else if (status == DT_OK) {
         const char *name = o->model ? NULL : dt_model_get_config(m)->name;
-        print_evaluation(s, o, name ? name : text_model(dt_model_get_config(o->model)).s, &a, &with);
+        print_evaluation(s, o, name ? name : text_network(o->model).s, &a, &with);
         if (layers) print_layers(s, layers, n);
     }
     free(layers);

@@ -1,5 +1,5 @@
 /*
- * export.c - `detent export`: a checkpoint's integers for hardware: program, vectors for RTL, C.
+ * export.c - `detent export`: a checkpoint's integers for hardware: program, vectors for RTL, C, fixed-point codes.
  */
 #include "cli.h"
 
@@ -14,7 +14,7 @@ static dt_status export_vectors(const settings *s, session *o)
     int n_files = 0;
 
     DT_TRY(need_option("layer", s->layer));
-    DT_TRY(session_open_checkpoint(s, o, NULL));
+    DT_TRY(session_open_checkpoint(s, o));
     DT_TRY(session_open_dataset(s, dt_model_get_config(o->model), DT_SPLIT_TEST, &o->test_set));
     DT_TRY(session_find_layer(o, s->layer, 0));
     dt_dataset_look(o->test_set, &view);
@@ -46,6 +46,31 @@ static dt_status export_program(const settings *s, session *o)
     return DT_OK;
 }
 
+static dt_status export_codes(const settings *s, session *o)
+{
+    dt_qcaps_formats formats;
+
+    DT_TRY(session_open_checkpoint(s, o));
+    DT_CHECK(dt_qcaps_look(o->model, &formats), DT_ERR_UNSUPPORTED,
+             "%s: %s has no fixed-point formats; 'detent search' gives them to a capsule network", s->checkpoint,
+             text_network(o->model).s);
+    DT_TRY(dt_model_save_codes(o->model, s->out));
+    printf("%s: the weights' codes and the formats of %d tensors, %s\n", s->out, formats.n_tensors,
+           dt_rounding_names[formats.rounding]);
+    return DT_OK;
+}
+
+static dt_status export_target(const settings *s, session *o)
+{
+    switch ((export_kind)s->target) {
+    case EXPORT_PROGRAM:
+    case EXPORT_C: break;
+    case EXPORT_VECTORS: return export_vectors(s, o);
+    case EXPORT_FIXED_POINT: return export_codes(s, o);
+    }
+    return export_program(s, o);
+}
+
 dt_status export_run(const settings *s, int *exit_code)
 {
     session o = { 0 };
@@ -53,7 +78,7 @@ dt_status export_run(const settings *s, int *exit_code)
     DT_TRY(need_option("checkpoint", s->checkpoint));
     DT_TRY(need_option("out", s->out));
     *exit_code = EXIT_GOOD;
-    const dt_status status = s->target == EXPORT_VECTORS ? export_vectors(s, &o) : export_program(s, &o);
+    const dt_status status = export_target(s, &o);
     session_close(&o);
     return status;
 }

@@ -1,9 +1,28 @@
 /*
- * inspect.c - `detent inspect`: parameters, and for each convolution on the integer grid how large a psum can be.
+ * inspect.c - `detent inspect`: parameters, and for each convolution on the integer grid how large a psum can be; of a
+ *             network in fixed point also the format of every tensor.
  */
 #include "cli.h"
 
 #include <stdio.h>
+
+/* What a network in fixed point has beside its parameters. */
+typedef struct {
+    dt_qcaps_formats formats;
+    dt_qcaps_shape shape;
+    dt_qcaps_cost cost;
+} fixed_point;
+
+static dt_status measure_fixed_point(const dt_model *m, fixed_point *f)
+{
+    dt_qcaps_options opt;
+
+    dt_qcaps_options_default(&opt);
+    opt.published = f->formats.published;
+    DT_TRY(dt_qcaps_describe(m, &f->shape));
+    dt_qcaps_cost_of(&f->shape, &opt, &f->formats.bits, &f->cost);
+    return DT_OK;
+}
 
 static const char *group_name(dt_param_group group)
 {
@@ -66,6 +85,29 @@ static void print_layers(const dt_model *m)
            text_count(macs).s, n_exact);
 }
 
+static void print_fixed_point(const dt_model *m, const fixed_point *f)
+{
+    const dt_qcaps_bits *bits = &f->formats.bits;
+    dt_qcaps_tensor t;
+
+    printf("\n%s%s; weights of %.3g MiB, %.2f times less than f32; activations %.2f times less\n",
+           dt_rounding_names[f->formats.rounding],
+           f->formats.published ? " of the published code, in fractional bits" : "", f->cost.memory_mib,
+           f->cost.weight_reduction, f->cost.activation_reduction);
+    printf("%-16s %12s %16s %13s\n", "layer", "weight bits", "activation bits", "routing bits");
+    for (int i = 0; i < f->shape.n_layers; i++) {
+        const dt_qcaps_layer *layer = &f->shape.layer[i];
+        printf("%-16s %12d %16d %13s\n", layer->name, bits->weight[i], bits->activation[i],
+               layer->routes ? text_count(bits->routing[i]).s : "none");
+    }
+    printf("\n%-32s %-16s %5s %14s %14s\n", "tensor", "layer", "bits", "scale", "step");
+    for (int i = 0; i < f->formats.n_tensors; i++) {
+        dt_qcaps_look_at(m, i, &t);
+        printf("%-32s %-16s %5d %14s %14s\n", t.name, f->shape.layer[t.layer].name, t.bits, text_float(t.scale).s,
+               t.step > 0.0f ? text_float(t.step).s : "powers of 2");
+    }
+}
+
 static cJSON *params_json(const dt_model *m)
 {
     cJSON *array = cJSON_CreateArray();
@@ -112,9 +154,56 @@ static cJSON *layers_json(const dt_model *m)
     return array;
 }
 
+static cJSON *bits_json(const dt_qcaps_shape *shape, const dt_qcaps_bits *bits)
+{
+    cJSON *array = cJSON_CreateArray();
+
+    for (int i = 0; i < shape->n_layers; i++) {
+        cJSON *one = cJSON_CreateObject();
+
+        cJSON_AddStringToObject(one, "name", shape->layer[i].name);
+        cJSON_AddNumberToObject(one, "weight_bits", bits->weight[i]);
+        cJSON_AddNumberToObject(one, "activation_bits", bits->activation[i]);
+        if (shape->layer[i].routes) cJSON_AddNumberToObject(one, "routing_bits", bits->routing[i]);
+        cJSON_AddItemToArray(array, one);
+    }
+    return array;
+}
+
+static cJSON *fixed_point_json(const dt_model *m, const fixed_point *f)
+{
+    cJSON *out = cJSON_CreateObject();
+    dt_qcaps_tensor t;
+
+    cJSON_AddStringToObject(out, "rounding", dt_rounding_names[f->formats.rounding]);
+    cJSON_AddBoolToObject(out, "published", f->formats.published);
+    cJSON_AddNumberToObject(out, "memory_mib", f->cost.memory_mib);
+    cJSON_AddNumberToObject(out, "weight_reduction", f->cost.weight_reduction);
+    cJSON_AddNumberToObject(out, "activation_reduction", f->cost.activation_reduction);
+    cJSON_AddItemToObject(out, "layers", bits_json(&f->shape, &f->formats.bits));
+    cJSON *tensors = cJSON_AddArrayToObject(out, "tensors");
+    for (int i = 0; i < f->formats.n_tensors; i++) {
+        cJSON *one = cJSON_CreateObject();
+
+        dt_qcaps_look_at(m, i, &t);
+        cJSON_AddStringToObject(one, "name", t.name);
+        cJSON_AddStringToObject(one, "layer", f->shape.layer[t.layer].name);
+        cJSON_AddBoolToObject(one, "is_weight", t.is_weight);
+        cJSON_AddNumberToObject(one, "bits", t.bits);
+        cJSON_AddRawToObject(one, "scale", text_float(t.scale).s);
+        cJSON_AddRawToObject(one, "step", text_float(t.step).s);
+        cJSON_AddItemToArray(tensors, one);
+    }
+    return out;
+}
+
 static dt_status print_model(const settings *s, const dt_model *m)
 {
-    const short_text name = text_model(dt_model_get_config(m));
+    const short_text name = text_network(m);
+    fixed_point f;
+    const int is_fixed = dt_qcaps_look(m, &f.formats);
+
+    if (is_fixed) DT_TRY(measure_fixed_point(m, &f));
 
     if (s->json) {
         cJSON *out = cJSON_CreateObject();
@@ -122,18 +211,20 @@ static dt_status print_model(const settings *s, const dt_model *m)
         cJSON_AddNumberToObject(out, "parameters", (double)dt_model_count(m));
         cJSON_AddItemToObject(out, "params", params_json(m));
         cJSON_AddItemToObject(out, "layers", layers_json(m));
+        if (is_fixed) cJSON_AddItemToObject(out, "fixed_point", fixed_point_json(m, &f));
         return print_json(out);
     }
     printf("%s: %s parameters\n\n", name.s, text_count(dt_model_count(m)).s);
     print_params(m);
     print_layers(m);
+    if (is_fixed) print_fixed_point(m, &f);
     return DT_OK;
 }
 
 /* Loading the checkpoint too finds a file that is cut short or does not fit its own description. */
 static dt_status open_model(const settings *s, session *o)
 {
-    if (s->checkpoint) return session_open_checkpoint(s, o, NULL);
+    if (s->checkpoint) return session_open_checkpoint(s, o);
     DT_TRY(session_open_context(s, o));
     DT_TRY(dt_model_create(o->ctx, &s->model, &o->model));
     return DT_OK;

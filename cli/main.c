@@ -32,13 +32,21 @@ static const command commands[] = {
       "  detent verify --checkpoint F --data DIR --layer features.27 --psum-bits 12\n"
       "  detent verify --vectors DIR",
       verify_run },
-    { "export", FOR_EXPORT, "write an integer program, vectors for RTL, or C",
+    { "export", FOR_EXPORT, "write an integer program, vectors for RTL, C, or fixed-point codes",
       "Write what hardware needs of a checkpoint. The dataset gives the normalisation of the images, and the image of "
       "the vectors.\n\n"
       "  detent export --checkpoint F --to program --out net.safetensors\n"
       "  detent export --checkpoint F --to vectors --layer features.27 --out vectors\n"
-      "  detent export --checkpoint F --to c --out c",
+      "  detent export --checkpoint F --to c --out c\n"
+      "  detent export --checkpoint F --to fixed-point --out codes.safetensors",
       export_run },
+    { "search", FOR_SEARCH, "find few bits for a trained capsule network",
+      "Find word lengths for weights, activations and routing of a trained capsule network, without training it again: "
+      "within a tolerance of its accuracy and a budget of memory, or else one network for each. With --plan, only tell "
+      "which bits the budget allots to the weights, which needs no images.\n\n"
+      "  detent search --method qcapsnets --checkpoint runs/caps/best.safetensors --dataset mnist --memory-budget 4\n"
+      "  detent search --method qcapsnets --model deepcaps --input 64x64x3 --memory-budget 4 --plan",
+      search_run },
     { "capture", FOR_CAPTURE, "write a layer's integers: activation codes, weight codes, psums",
       "Write what a convolution saw and gave for some test images: integer codes, their scales, and the psums.\n\n"
       "  detent capture --checkpoint F --index 0:128 --layer features.27 --out c.safetensors",

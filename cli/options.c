@@ -2,17 +2,18 @@
  * options.c - a subcommand's command line, by argp, from the table of settings.c.
  *
  * An option given wins over the recipe and over the defaults wherever it stands on the line. So the line is read
- * first, and its options are applied when the base is known: the library's defaults, changed by --model and --recipe,
- * or with --resume the options of the run in --out.
+ * first, and its options are applied when the base is known: the library's defaults for --model, or --recipe's, or with
+ * --resume the options of the run in --out.
  */
 #include "cli.h"
 
 #include <argp.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_KEY = 0x1000, MAX_ROWS = 80, HELP_BYTES = 256 };
+enum { FIRST_KEY = 0x1000, MAX_ROWS = 128, HELP_BYTES = 256 };
 
 /* What the line has: given[i] is the argument of option_rows[i], "" for a flag, NULL if it is not there. */
 typedef struct {
@@ -21,7 +22,7 @@ typedef struct {
 } line;
 
 static const char *const group_titles[] = { NULL,     "Model:", "Data:",   "Training:", "Run:",
-                                            "Files:", "Array:", "Device:", "Output:" };
+                                            "Files:", "Array:", "Search:", "Device:",   "Output:" };
 enum { N_GROUPS = sizeof group_titles / sizeof group_titles[0] };
 
 /* argp wants everything beforehand: room for the rows, the titles and the end mark. */
@@ -44,6 +45,7 @@ static void build_argp_rows(const command *cmd, const settings *defaults)
     struct argp_option *out = argp_rows;
     int group = 0;
 
+    assert(n_option_rows <= MAX_ROWS);
     for (int i = 0; i < n_option_rows; i++) {
         const option_row *row = &option_rows[i];
 
@@ -60,14 +62,6 @@ static void build_argp_rows(const command *cmd, const settings *defaults)
     *out = (struct argp_option){ 0 };
 }
 
-/* The last of several for one field counts: --flip after --no-flip flips. */
-static void forget_rivals(line *l, const option_row *row)
-{
-    for (int i = 0; i < n_option_rows; i++) {
-        if (option_rows[i].offset == row->offset) l->given[i] = NULL;
-    }
-}
-
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     line *l = state->input;
@@ -82,7 +76,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         failure_message(status, message, sizeof message);
         argp_error(state, "%s", message);
     }
-    forget_rivals(l, row);
     l->given[key - FIRST_KEY] = arg ? arg : "";
     return 0;
 }
@@ -95,18 +88,23 @@ static dt_status apply_given(const line *l, settings *s)
     return DT_OK;
 }
 
-/* Digits are not the same in a mirror. */
-static int mirrors_mean_the_same(const char *dataset)
+static int is_given(const line *l, const char *name)
 {
-    return strcmp(dataset, "mnist") != 0 && strcmp(dataset, "svhn") != 0;
+    for (int i = 0; i < n_option_rows; i++) {
+        if (l->given[i] && strcmp(option_rows[i].name, name) == 0) return 1;
+    }
+    return 0;
 }
 
 static dt_status start_from_defaults(const line *l, settings *s)
 {
     DT_TRY(dt_model_config_default(l->scratch.model.name, &s->model));
+    dt_train_config_default(l->scratch.model.name, &s->train);
     if (l->scratch.recipe) DT_TRY(dt_train_recipe(l->scratch.recipe, &s->model, &s->train));
     s->model.name = l->scratch.model.name;
-    if (!mirrors_mean_the_same(l->scratch.dataset)) s->train.flip = 0;
+    if (s->model.caps_dim > 0) s->dataset = "mnist"; /* what capsule networks are first tried on */
+    if (is_given(l, "dataset")) s->dataset = l->scratch.dataset;
+    dt_config_for_dataset(s->dataset, &s->model, &s->train);
     return DT_OK;
 }
 

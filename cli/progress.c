@@ -58,6 +58,7 @@ static void format_line(const progress_view *v, int bar, char *line)
     add(line, "%3d %%", (int)(share * 100.0));
     if (!isnan(v->images_per_s)) add(line, "  %s images/s", text_count((int64_t)(v->images_per_s + 0.5)).s);
     if (!isnan(v->loss)) add(line, "  loss %.4f", v->loss);
+    if (!isnan(v->margin)) add(line, "  margin %.4f", v->margin);
     if (!isnan(v->accuracy)) add(line, "  accuracy %.2f %%", 100.0 * v->accuracy);
     if (!isnan(v->seconds_left)) add(line, "  %s left", text_seconds(v->seconds_left).s);
 }
@@ -104,6 +105,7 @@ int progress_tick(void *task, int64_t done, int64_t total)
                                                 .total = total,
                                                 .images_per_s = (double)done / seconds,
                                                 .loss = NAN,
+                                                .margin = NAN,
                                                 .accuracy = NAN,
                                                 .seconds_left = seconds * (double)(total - done) / (double)done });
     }

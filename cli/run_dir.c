@@ -261,6 +261,7 @@ static char *format_metrics(const metrics_line *line)
     add_number(object, "lr", line->lr, text_float((float)line->lr));
     add_exact(object, "train_loss", line->train_loss);
     add_exact(object, "train_accuracy", line->train_accuracy);
+    add_exact(object, "train_reconstruction", line->train_reconstruction);
     add_exact(object, "test_loss", line->test_loss);
     add_exact(object, "test_accuracy", line->test_accuracy);
     add_rounded(object, "images_per_s", line->images_per_s);

@@ -35,28 +35,29 @@ dt_status session_open_context(const settings *s, session *o)
 
 dt_status session_open_dataset(const settings *s, const dt_model_config *model, dt_split split, dt_dataset **out)
 {
+    const int64_t limits[] = {
+        [DT_SPLIT_TRAIN] = s->train_size, [DT_SPLIT_TEST] = s->test_size, [DT_SPLIT_VALIDATION] = 0
+    };
     const dt_dataset_options opt = { .name = s->dataset,
                                      .dir = s->data_dir,
                                      .split = split,
-                                     .limit = split == DT_SPLIT_TRAIN ? s->train_size : s->test_size,
+                                     .limit = limits[split],
+                                     .held_out = s->val_size,
                                      .seed = s->seed,
                                      .height = model->height,
                                      .width = model->width,
+                                     .resize = dt_model_resizes(model->name),
                                      .channels = model->channels };
 
     DT_TRY(dt_dataset_open(&opt, out));
     return DT_OK;
 }
 
-dt_status session_open_checkpoint(const settings *s, session *o, dt_train_config *train)
+dt_status session_open_checkpoint(const settings *s, session *o)
 {
-    dt_model_config cfg;
-
     DT_TRY(need_option("checkpoint", s->checkpoint));
-    DT_TRY(dt_checkpoint_config(s->checkpoint, &cfg, train));
     DT_TRY(session_open_context(s, o));
-    DT_TRY(dt_model_create(o->ctx, &cfg, &o->model));
-    DT_TRY(dt_checkpoint_load(o->model, s->checkpoint));
+    DT_TRY(dt_checkpoint_open(o->ctx, s->checkpoint, &o->model));
     return DT_OK;
 }
 
@@ -84,7 +85,12 @@ dt_status session_open_program(const settings *s, session *o)
         DT_TRY(dt_program_load(s->checkpoint, &o->program));
         return use_multipliers(s, o);
     }
-    DT_TRY(session_open_checkpoint(s, o, NULL));
+    DT_TRY(session_open_checkpoint(s, o));
+    DT_CHECK(
+        dt_model_get_config(o->model)->caps_dim == 0, DT_ERR_UNSUPPORTED,
+        "%s: %s has no integer program, capsules are routed by real numbers; what 'detent search' has quantized is "
+        "exported with --to fixed-point",
+        s->checkpoint, dt_model_get_config(o->model)->name);
     DT_TRY(session_open_dataset(s, dt_model_get_config(o->model), DT_SPLIT_TEST, &o->test_set));
     DT_TRY(dt_program_lower(o->model, o->test_set, &o->program));
     return use_multipliers(s, o);
@@ -102,6 +108,7 @@ dt_status session_find_layer(const session *o, const char *name, int all)
         const size_t used = strlen(names);
         snprintf(names + used, sizeof names - used, " %s", info.name);
     }
+    DT_CHECK(n > 0, DT_ERR_UNSUPPORTED, "%s has no convolution of integer codes", dt_model_get_config(o->model)->name);
     return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "--layer %s: no quantized convolution; there are%s%s", name,
                     names, all ? ", or all" : "");
 }

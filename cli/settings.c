@@ -15,26 +15,36 @@
 
 #define AT(field) offsetof(settings, field)
 
-#define MODEL_OPTION .commands = FOR_TRAIN | FOR_INSPECT, .group = 1, .memory = FIXED
-#define TRAIN_OPTION .commands = FOR_TRAIN, .group = 3, .memory = FIXED
-#define RUN_OPTION   .commands = FOR_TRAIN, .group = 4
-#define ON_ARRAY     (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
-#define ON_DATA      (FOR_TRAIN | FOR_CAPTURE | ON_ARRAY)
-#define ON_FILE      (FOR_CAPTURE | FOR_INSPECT | ON_ARRAY)
-#define ON_ALL       (ON_DATA | FOR_INSPECT | FOR_DATA)
-#define ARRAY_OPTION .commands = ON_ARRAY, .group = 6
-#define FLAG         .kind = KIND_FLAG, .flag_value = 1
+/* --input writes the three as one shape. */
+_Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.channels) == AT(model.width) + sizeof(int),
+               "height, width and channels lie side by side");
+
+#define MODEL_OPTION  .commands = FOR_TRAIN | FOR_INSPECT, .group = 1, .memory = FIXED
+#define CAPS_OPTION   .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH, .group = 1, .memory = FIXED
+#define TRAIN_OPTION  .commands = FOR_TRAIN, .group = 3, .memory = FIXED
+#define RUN_OPTION    .commands = FOR_TRAIN, .group = 4
+#define ON_ARRAY      (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
+#define ON_DATA       (FOR_TRAIN | FOR_CAPTURE | FOR_SEARCH | ON_ARRAY)
+#define ON_FILE       (FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | ON_ARRAY)
+#define ON_ALL        (ON_DATA | FOR_INSPECT | FOR_DATA)
+#define ARRAY_OPTION  .commands = ON_ARRAY, .group = 6
+#define SEARCH_OPTION .commands = FOR_SEARCH, .group = 7
+#define FLAG          .kind = KIND_FLAG, .flag_value = 1
 
 #define MAX_COUNT 1e9
 #define MAX_SEED  9007199254740992.0 /* 2^53 */
 
 const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
 const char *const engine_words[] = { "grid", "program", "array", NULL };
-const char *const export_words[] = { "program", "vectors", "c", NULL };
+const char *const export_words[] = { "program", "vectors", "c", "fixed-point", NULL };
+const char *const method_words[] = { "qcapsnets", NULL };
+const char *const tune_words[] = { "val", "test", NULL };           /* in the order of tune_kind */
+const char *const compat_words[] = { "corrected", "master", NULL }; /* of dt_qcaps_options.published */
 
 /* clang-format off */
 const option_row option_rows[] = {
-    { "model", KIND_TEXT, AT(model.name), MODEL_OPTION, .unit = "NAME", .about = "Network: vgg16, or tiny for trials" },
+    { "model", KIND_TEXT, AT(model.name), CAPS_OPTION, .unit = "NAME",
+      .about = "Network: vgg16, shallowcaps, deepcaps, or tiny for trials" },
     { "recipe", KIND_TEXT, AT(recipe), MODEL_OPTION, .unit = "NAME",
       .about = "Start from the published settings w4a4 or w4a2; the other options change single values of them" },
     { "choke", KIND_INT, AT(model.choke), MODEL_OPTION, .unit = "N", .min = 0, .max = 512,
@@ -52,6 +62,16 @@ const option_row option_rows[] = {
       .about = "How gradients treat the clip" },
     { "per-channel", FLAG, .offset = AT(model.per_channel), MODEL_OPTION,
       .about = "A weight clip for each filter, not one for the layer" },
+    { "input", KIND_SHAPE, AT(model.height), CAPS_OPTION, .unit = "HxWxC", .min = 1, .max = 4096,
+      .about = "Size of the images and their channels; images are padded to that, for capsule networks resized" },
+    { "caps-dim", KIND_INT, AT(model.caps_dim), CAPS_OPTION, .unit = "N", .min = 1, .max = 1024,
+      .special = "none", .special_value = 0, .about = "Capsule networks: values of a class capsule" },
+    { "routing-iterations", KIND_INT, AT(model.routing), CAPS_OPTION, .unit = "N", .min = 1, .max = 4,
+      .special = "none", .special_value = 0, .about = "Capsule networks: iterations of routing by agreement" },
+    { "paper-primary", FLAG, .offset = AT(model.paper_primary), CAPS_OPTION,
+      .about = "Primary capsules without the factor 1/32 of the published code" },
+    { "decoder", KIND_WORD, AT(model.decoder), MODEL_OPTION, .unit = "NAME", .words = dt_decoder_names,
+      .about = "Capsule networks: what makes the image again from the true class's capsule, in training" },
 
     { "dataset", KIND_TEXT, AT(dataset), ON_DATA, 2, FIXED, .unit = "NAME",
       .about = "Dataset; 'detent data' lists them" },
@@ -59,6 +79,8 @@ const option_row option_rows[] = {
       .about = "Folder of the dataset's files, where they are not in its own folders" },
     { "train-size", KIND_INT64, AT(train_size), FOR_TRAIN, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
       .about = "Train on a balanced subset; 0 takes all" },
+    { "val-size", KIND_INT64, AT(val_size), FOR_TRAIN, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
+      .about = "Hold training images out, equally many of each class; 0 holds none out" },
     { "test-size", KIND_INT64, AT(test_size), ON_DATA, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
       .about = "Evaluate on a balanced subset; 0 takes all" },
 
@@ -85,18 +107,29 @@ const option_row option_rows[] = {
     { "epsilon", KIND_FLOAT, AT(train.epsilon), TRAIN_OPTION, .unit = "X", .min = 1e-12, .max = 1,
       .about = "Adam: added to the divisor" },
     { "schedule", KIND_WORD, AT(train.schedule), TRAIN_OPTION, .unit = "NAME", .words = dt_schedule_names,
-      .about = "How the learning rate falls: cosine with every step, to 0; step and exponential with epochs" },
+      .about = "How the learning rate falls: cosine (to 0) and decay by steps, step and exponential by epochs" },
     { "step-epochs", KIND_PAIR, AT(train.step_epochs), TRAIN_OPTION, .unit = "A,B", .min = 0, .max = 100000,
       .about = "Schedule step: epochs at whose begin the rate is multiplied by --gamma" },
     { "gamma", KIND_FLOAT, AT(train.gamma), TRAIN_OPTION, .unit = "FACTOR", .min = 0, .max = 1,
       .about = "Schedules step and exponential: the factor" },
+    { "decay-steps", KIND_INT, AT(train.decay_steps), TRAIN_OPTION, .unit = "N", .min = 1, .max = MAX_COUNT,
+      .about = "Schedule decay: steps in which the rate falls by --decay-rate" },
+    { "decay-rate", KIND_FLOAT, AT(train.decay_rate), TRAIN_OPTION, .unit = "FACTOR", .min = 1e-6, .max = 1,
+      .about = "Schedule decay: the factor" },
     { "label-smoothing", KIND_FLOAT, AT(train.label_smoothing), TRAIN_OPTION, .unit = "SHARE", .min = 0, .max = 0.9,
       .about = "Share of the target given to all classes alike" },
+    { "regularization-scale", KIND_FLOAT, AT(train.regularization_scale), TRAIN_OPTION, .unit = "X",
+      .min = 0, .max = 1000, .about = "Factor on the decoder's squared error, which is summed over an image" },
+    { "hard-training", FLAG, .offset = AT(train.hard_training), TRAIN_OPTION,
+      .about = "Capsule networks: harder margins in the last half of the epochs" },
     { "crop", KIND_INT, AT(train.crop_pad), TRAIN_OPTION, .unit = "PIXELS", .min = 0, .max = 16,
       .about = "Zero padding before a random crop to the old size; 0 does not crop" },
-    { "flip", FLAG, .offset = AT(train.flip), TRAIN_OPTION,
-      .about = "Mirror half of the images; the default except for digits (mnist, svhn)" },
-    { "no-flip", KIND_FLAG, AT(train.flip), FOR_TRAIN, 3, FORGOTTEN, .flag_value = 0, .about = "Mirror none" },
+    { "shift", KIND_INT, AT(train.shift), TRAIN_OPTION, .unit = "PIXELS", .min = 0, .max = 16,
+      .about = "Move images by up to PIXELS along both axes; 0 does not" },
+    { "rotation", KIND_FLOAT, AT(train.rotation), TRAIN_OPTION, .unit = "DEGREES", .min = 0, .max = 45,
+      .about = "Turn images by up to DEGREES either way; 0 does not" },
+    { "flip", KIND_FLOAT, AT(train.flip_share), TRAIN_OPTION, .unit = "SHARE", .min = 0, .max = 1,
+      .about = "Share of the images to mirror; 0 except for pictures that mean the same in a mirror" },
 
     { "out", KIND_TEXT, AT(out), RUN_OPTION, .unit = "DIR", .about = "Run directory, made if missing (needed)" },
     { "init", KIND_TEXT, AT(init), RUN_OPTION, .memory = SAVED, .unit = "FILE",
@@ -116,11 +149,14 @@ const option_row option_rows[] = {
     { "engine", KIND_WORD, AT(engine), FOR_EVAL, 5, .unit = "NAME", .words = engine_words,
       .about = "What computes: the trained model, its integer program, or the program on an array" },
     { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,
-      .about = "Integer program (.safetensors), vectors for RTL, or C" },
+      .about = "Integer program (.safetensors), vectors for RTL, C, or the codes of a network that 'detent search' has "
+               "quantized (.safetensors)" },
     { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE | FOR_VERIFY | FOR_EXPORT, 5, .unit = "NAME",
       .about = "Convolution, as 'detent inspect' names it: features.27; to verify, 'all' is the default" },
     { "index", KIND_TEXT, AT(index), FOR_CAPTURE | FOR_EXPORT, 5, .unit = "A:B",
       .about = "Test images A to B-1, counted from 0, or the one image A" },
+    { "reconstruct", FLAG, .offset = AT(reconstruct), .commands = FOR_CAPTURE, .group = 5,
+      .about = "Capsule networks: a picture (PNG) of the images that the decoder makes, instead of a layer" },
     { "images", KIND_INT64, AT(images), FOR_VERIFY, 5, .unit = "N", .min = 1, .max = MAX_COUNT,
       .about = "Verify the first N test images" },
     { "vectors", KIND_TEXT, AT(vectors), FOR_VERIFY, 5, .unit = "DIR",
@@ -148,22 +184,46 @@ const option_row option_rows[] = {
       .special = "auto", .special_value = 0,
       .about = "Activations that a processing element takes at once; 2 needs 2-bit codes, auto takes 2 where they are" },
 
-    { "device", KIND_WORD, AT(device), ON_DATA, 7, SAVED, .unit = "NAME", .words = device_words,
+    { "method", KIND_WORD, AT(method), SEARCH_OPTION, .unit = "NAME", .words = method_words,
+      .about = "How to search" },
+    { "memory-budget", KIND_FLOAT, AT(qcaps.memory_budget), SEARCH_OPTION, .unit = "MIB", .min = 0.001, .max = 1e6,
+      .about = "Memory that the weights may take; with --compat master in MB of 8,000,000 bits" },
+    { "accuracy-tolerance", KIND_FLOAT, AT(qcaps.accuracy_tolerance), SEARCH_OPTION, .unit = "PERCENT",
+      .min = 0, .max = 100, .about = "Part of the accuracy that may be lost: 0.2 lets 99.50 % fall to 99.301 %" },
+    { "rounding", KIND_WORD, AT(qcaps.rounding), SEARCH_OPTION, .unit = "NAME", .words = dt_rounding_names,
+      .about = "How a value becomes a code" },
+    { "compat", KIND_WORD, AT(qcaps.published), SEARCH_OPTION, .unit = "NAME", .words = compat_words,
+      .about = "Formats and search: the authors' corrected ones, or those of the published code, quirks and all" },
+    { "plan", FLAG, .offset = AT(plan), SEARCH_OPTION,
+      .about = "Only allot weight bits to the budget, for --checkpoint or --model; needs no images" },
+    { "tune-on", KIND_WORD, AT(tune_on), SEARCH_OPTION, .unit = "NAME", .words = tune_words,
+      .about = "Images that decide: val, training images held out (--val-size), or the test set, as published" },
+    { "val-size", KIND_INT64, AT(tune_size), SEARCH_OPTION, .unit = "IMAGES", .min = 1, .max = MAX_COUNT,
+      .about = "How many images val has, equally many of each class; give the --val-size of the training" },
+    { "batch", KIND_INT, AT(qcaps.batch), SEARCH_OPTION, .unit = "IMAGES", .min = 1, .max = 65536,
+      .about = "Images evaluated at once" },
+    { "cache", KIND_INT64, AT(cache_mib), SEARCH_OPTION, .unit = "MIB", .min = 0, .max = 1e6,
+      .about = "Memory of the device for activations kept between trials" },
+    { "out", KIND_TEXT, AT(out), SEARCH_OPTION, .unit = "BASE",
+      .about = "Networks found become BASE_quantized_satisfied.safetensors, .._memory, .._accuracy; without it BASE is "
+               "the checkpoint's name" },
+
+    { "device", KIND_WORD, AT(device), ON_DATA, 8, SAVED, .unit = "NAME", .words = device_words,
       .about = "Where to compute; auto takes cuda if a device answers" },
-    { "gpu", KIND_INT, AT(gpu), ON_DATA, 7, SAVED, .unit = "N", .min = 0, .max = 1023, .about = "Which GPU" },
-    { "threads", KIND_INT, AT(threads), ON_DATA, 7, SAVED, .unit = "N", .min = 0, .max = 1024,
+    { "gpu", KIND_INT, AT(gpu), ON_DATA, 8, SAVED, .unit = "N", .min = 0, .max = 1023, .about = "Which GPU" },
+    { "threads", KIND_INT, AT(threads), ON_DATA, 8, SAVED, .unit = "N", .min = 0, .max = 1024,
       .about = "CPU threads; 0 leaves it to OpenMP. Results do not depend on it" },
-    { "precision", KIND_WORD, AT(precision), ON_DATA, 7, FIXED, .unit = "NAME", .words = dt_precision_names,
+    { "precision", KIND_WORD, AT(precision), ON_DATA, 8, FIXED, .unit = "NAME", .words = dt_precision_names,
       .about = "Operands of backward convolutions: f32, or mixed for 16 bits. Forward is the same in both" },
-    { "seed", KIND_SEED, AT(seed), ON_DATA, 7, FIXED, .unit = "N", .min = 0, .max = MAX_SEED,
+    { "seed", KIND_SEED, AT(seed), ON_DATA, 8, FIXED, .unit = "N", .min = 0, .max = MAX_SEED,
       .about = "Makes every random number" },
-    { "no-graph", FLAG, .offset = AT(no_graph), .commands = FOR_TRAIN, .group = 7, .memory = SAVED,
+    { "no-graph", FLAG, .offset = AT(no_graph), .commands = FOR_TRAIN, .group = 8, .memory = SAVED,
       .about = "Run each kernel by itself, for debugging; the results are the same bits" },
 
-    { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 8, .about = "Print errors only" },
-    { "json", FLAG, .offset = AT(json), .commands = ON_ALL & ~FOR_TRAIN, .group = 8,
+    { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 9, .about = "Print errors only" },
+    { "json", FLAG, .offset = AT(json), .commands = ON_ALL & ~FOR_TRAIN, .group = 9,
       .about = "Print JSON" },
-    { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL, .group = 8,
+    { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL, .group = 9,
       .about = "With an error, print where it came from" },
 };
 /* clang-format on */
@@ -180,10 +240,13 @@ dt_status settings_default(settings *out)
                        .eval_every = 1,
                        .index = "0:1",
                        .images = 100,
-                       .name = "network" };
+                       .name = "network",
+                       .cache_mib = 1024,
+                       .tune_size = 5000 };
     DT_TRY(dt_model_config_default("vgg16", &out->model));
-    dt_train_config_default(&out->train);
+    dt_train_config_default(NULL, &out->train);
     dt_array_default(&out->array);
+    dt_qcaps_options_default(&out->qcaps);
     return DT_OK;
 }
 
@@ -214,7 +277,9 @@ static dt_status refuse(const option_row *row, const char *text)
 
     option_range(row, range, sizeof range);
     return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "--%s %s: expected %s%s", row->name, text, range,
-                    row->kind == KIND_PAIR ? " twice, as A,B" : "");
+                    row->kind == KIND_PAIR    ? " twice, as A,B"
+                    : row->kind == KIND_SHAPE ? " three times, as HxWxC"
+                                              : "");
 }
 
 static int read_whole(const char *text, const option_row *row, int64_t *out)
@@ -257,17 +322,22 @@ static dt_status set_float(const option_row *row, const char *text, float *field
     return DT_OK;
 }
 
-static dt_status set_pair(const option_row *row, const char *text, int *field)
+/* n <= 3 whole numbers with a separator between them */
+static dt_status set_list(const option_row *row, const char *text, int n, char separator, int *field)
 {
-    char first[VALUE_BYTES];
-    const char *comma = strchr(text, ',');
-    int64_t a, b;
+    const char *at = text;
+    int64_t value[3];
 
-    if (!comma || comma - text >= VALUE_BYTES) return refuse(row, text);
-    snprintf(first, sizeof first, "%.*s", (int)(comma - text), text);
-    if (!read_whole(first, row, &a) || !read_whole(comma + 1, row, &b)) return refuse(row, text);
-    field[0] = (int)a;
-    field[1] = (int)b;
+    for (int i = 0; i < n; i++) {
+        const char *end = i + 1 < n ? strchr(at, separator) : at + strlen(at);
+        char number[VALUE_BYTES];
+
+        if (!end || end - at >= VALUE_BYTES) return refuse(row, text);
+        snprintf(number, sizeof number, "%.*s", (int)(end - at), at);
+        if (!read_whole(number, row, &value[i])) return refuse(row, text);
+        at = end + 1;
+    }
+    for (int i = 0; i < n; i++) field[i] = (int)value[i];
     return DT_OK;
 }
 
@@ -290,7 +360,8 @@ dt_status option_set(const option_row *row, const char *text, settings *s)
     case KIND_INT64:
     case KIND_SEED: return set_whole(row, text, field);
     case KIND_FLOAT: return set_float(row, text, field);
-    case KIND_PAIR: return set_pair(row, text, field);
+    case KIND_PAIR: return set_list(row, text, 2, ',', field);
+    case KIND_SHAPE: return set_list(row, text, 3, 'x', field);
     case KIND_WORD: return set_word(row, text, field);
     case KIND_TEXT: *(const char **)field = text; break;
     case KIND_FLAG: *(int *)field = row->flag_value; break;
@@ -301,7 +372,7 @@ dt_status option_set(const option_row *row, const char *text, settings *s)
 void option_format(const option_row *row, const settings *s, char *text, size_t bytes)
 {
     const void *field = (const char *)s + row->offset;
-    const int *whole = field;        /* INT, PAIR, WORD, FLAG */
+    const int *whole = field;        /* INT, PAIR, SHAPE, WORD, FLAG */
     const char *const *word = field; /* TEXT */
 
     switch (row->kind) {
@@ -315,6 +386,7 @@ void option_format(const option_row *row, const settings *s, char *text, size_t 
     case KIND_SEED: snprintf(text, bytes, "%" PRIu64, *(const uint64_t *)field); break;
     case KIND_FLOAT: snprintf(text, bytes, "%s", text_float(*(const float *)field).s); break;
     case KIND_PAIR: snprintf(text, bytes, "%d,%d", whole[0], whole[1]); break;
+    case KIND_SHAPE: snprintf(text, bytes, "%dx%dx%d", whole[0], whole[1], whole[2]); break;
     case KIND_WORD: snprintf(text, bytes, "%s", row->words[*whole]); break;
     case KIND_TEXT: snprintf(text, bytes, "%s", *word ? *word : ""); break;
     case KIND_FLAG: snprintf(text, bytes, "%d", *whole != 0); break;
@@ -328,7 +400,7 @@ static cJSON *add_value(cJSON *object, const option_row *row, const settings *s)
     option_format(row, s, text, sizeof text);
     if (row->kind == KIND_FLAG) return cJSON_AddBoolToObject(object, row->name, text[0] == '1');
     if (row->kind == KIND_TEXT && text[0] == '\0') return cJSON_AddNullToObject(object, row->name);
-    if (row->kind == KIND_TEXT || row->kind == KIND_WORD || row->kind == KIND_PAIR ||
+    if (row->kind == KIND_TEXT || row->kind == KIND_WORD || row->kind == KIND_PAIR || row->kind == KIND_SHAPE ||
         (row->special && strcmp(text, row->special) == 0)) {
         return cJSON_AddStringToObject(object, row->name, text);
     }
@@ -351,9 +423,10 @@ dt_status settings_to_json(const settings *s, cJSON **out)
 
 static dt_status set_from_json(const option_row *row, const cJSON *item, settings *s)
 {
+    const int may_be_empty = row->kind == KIND_TEXT || row->kind == KIND_FLAG;
     char text[VALUE_BYTES];
 
-    if (cJSON_IsNull(item) || cJSON_IsFalse(item)) {
+    if (may_be_empty && (cJSON_IsNull(item) || cJSON_IsFalse(item))) {
         const option_row empty = { .kind = row->kind, .offset = row->offset };
         return option_set(&empty, NULL, s);
     }
@@ -361,7 +434,8 @@ static dt_status set_from_json(const option_row *row, const cJSON *item, setting
         snprintf(text, sizeof text, "%.17g", item->valuedouble);
         return option_set(row, text, s);
     }
-    return option_set(row, cJSON_IsString(item) ? item->valuestring : "", s);
+    if (cJSON_IsBool(item)) return option_set(row, cJSON_IsTrue(item) ? "true" : "false", s);
+    return option_set(row, cJSON_IsString(item) ? item->valuestring : "null", s);
 }
 
 dt_status settings_from_json(const cJSON *options, settings *s)

@@ -29,7 +29,7 @@ short_text text_float(float value)
 {
     short_text out = { "" };
 
-    for (int digits = 1; digits <= 9; digits++) {
+    for (int digits = value >= 10.0f && value < 1000.0f ? 3 : 1; digits <= 9; digits++) { /* 200, not 2e+02 */
         snprintf(out.s, sizeof out.s, "%.*g", digits, (double)value);
         if (strtof(out.s, NULL) == value) break;
     }
@@ -89,6 +89,18 @@ short_text text_model(const dt_model_config *cfg)
         used += snprintf(out.s + used, sizeof out.s - (size_t)used, " choke %d", cfg->choke);
     }
     if (cfg->skip_block && used < VALUE_BYTES) snprintf(out.s + used, sizeof out.s - (size_t)used, " skip block");
+    return out;
+}
+
+short_text text_network(const dt_model *m)
+{
+    const dt_model_config *cfg = dt_model_get_config(m);
+    short_text out = text_model(cfg);
+    dt_qcaps_formats f;
+
+    if (dt_qcaps_look(m, &f)) {
+        snprintf(out.s, sizeof out.s, "%s in fixed point, %s", cfg->name, dt_rounding_names[f.rounding]);
+    }
     return out;
 }
 

@@ -92,6 +92,7 @@ static int is_due(int epoch, int every, const run *r)
 static dt_status measure_epoch(run *r, metrics_line *line)
 {
     const int epoch = dt_trainer_epoch(r->o.trainer);
+    const int has_decoder = dt_model_get_config(r->o.model)->decoder != DT_DECODER_NONE;
     dt_metrics train, test = { .loss = NAN, .accuracy = NAN };
 
     DT_TRY(dt_trainer_metrics(r->o.trainer, &train));
@@ -103,6 +104,7 @@ static dt_status measure_epoch(run *r, metrics_line *line)
                             .lr = r->state.lr,
                             .train_loss = train.loss,
                             .train_accuracy = train.accuracy,
+                            .train_reconstruction = has_decoder ? train.reconstruction : NAN,
                             .test_loss = test.loss,
                             .test_accuracy = test.accuracy,
                             .images_per_s = r->epoch_images > 0 ? (double)r->epoch_images / seconds : NAN,

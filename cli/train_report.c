@@ -17,10 +17,47 @@ void report_begin(const run *r)
     dt_dataset_look(r->o.test_set, &test);
     printf("model      %s: %s parameters, %d quantized convolutions\n", text_model(cfg).s,
            text_count(dt_model_count(r->o.model)).s, dt_model_n_layers(r->o.model));
-    printf("data       %s: %s training and %s test images, %dx%dx%d, %d classes\n", r->s->dataset,
-           text_count(train.n).s, text_count(test.n).s, train.height, train.width, train.channels, train.n_classes);
+    printf("data       %s: %s training and %s test images, %dx%dx%d, %d classes", r->s->dataset, text_count(train.n).s,
+           text_count(test.n).s, train.height, train.width, train.channels, train.n_classes);
+    if (r->s->val_size > 0) printf("; %s held out", text_count(r->s->val_size).s);
+    printf("\n");
     printf("device     %s: %s; %s\n", dt_context_backend(r->o.ctx), dt_context_device(r->o.ctx),
            r->s->precision == DT_PRECISION_F32 ? "f32" : "mixed precision");
+}
+
+static void print_loss(const dt_model_config *model, const dt_train_config *cfg)
+{
+    const int n_hard = cfg->hard_training ? cfg->epochs / 2 : 0;
+
+    if (model->caps_dim == 0) {
+        printf("loss       cross-entropy, label smoothing %g\n", (double)cfg->label_smoothing);
+        return;
+    }
+    printf("loss       margin");
+    if (n_hard > 0) printf(", hard from epoch %d", cfg->epochs - n_hard + 1);
+    if (model->decoder != DT_DECODER_NONE) {
+        printf(", + %g * squared error of the %s decoder", (double)cfg->regularization_scale,
+               dt_decoder_names[model->decoder]);
+    }
+    printf("\n");
+}
+
+static void print_augmentation(const dt_train_config *cfg)
+{
+    const struct {
+        const char *name;
+        double amount;
+    } all[] = { { "crop", cfg->crop_pad },
+                { "shift", cfg->shift },
+                { "rotation", (double)cfg->rotation },
+                { "flip", (double)cfg->flip_share } };
+    int n = 0;
+
+    printf("images    ");
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (all[i].amount > 0.0) printf("%s %s %g", n++ ? "," : "", all[i].name, all[i].amount);
+    }
+    printf("%s\n", n ? "" : " as they are");
 }
 
 void report_position(const run *r)
@@ -29,9 +66,11 @@ void report_position(const run *r)
     const dt_train_config *cfg = &r->s->train;
 
     if (r->s->quiet) return;
-    printf("training   %d epochs of %s steps, batch %d, %s, lr %g, crop %d, %s, %s\n", cfg->epochs,
-           text_count(dt_trainer_steps_per_epoch(t)).s, cfg->batch, cfg->optim == DT_OPTIM_SGD ? "sgd" : "adam",
-           (double)cfg->lr, cfg->crop_pad, cfg->flip ? "flip" : "no flip", text_bytes(dt_trainer_bytes(t)).s);
+    printf("training   %d epochs of %s steps, batch %d, %s, lr %g %s, %s\n", cfg->epochs,
+           text_count(dt_trainer_steps_per_epoch(t)).s, cfg->batch, dt_optim_names[cfg->optim], (double)cfg->lr,
+           dt_schedule_names[cfg->schedule], text_bytes(dt_trainer_bytes(t)).s);
+    print_loss(dt_model_get_config(r->o.model), cfg);
+    print_augmentation(cfg);
     if (dt_trainer_steps_done(t) > 0) {
         printf("resumed    after step %s, epoch %d\n", text_count(dt_trainer_steps_done(t)).s, dt_trainer_epoch(t));
     } else if (r->s->resume) {
@@ -39,11 +78,18 @@ void report_position(const run *r)
     }
 }
 
+/* Of a loss, the part that is not the decoder's. */
+static double margin_of(const run *r, double loss, double reconstruction)
+{
+    return loss - (double)r->s->train.regularization_scale * reconstruction;
+}
+
 dt_status report_progress(run *r)
 {
     const dt_trainer *t = r->o.trainer;
     const int64_t per_epoch = dt_trainer_steps_per_epoch(t), done = dt_trainer_steps_done(t);
     const int64_t in_epoch = (done - 1) % per_epoch + 1; /* called after a step */
+    const int has_decoder = dt_model_get_config(r->o.model)->decoder != DT_DECODER_NONE;
     const double now = clock_seconds();
     const double steps_left = (double)(per_epoch * r->s->train.epochs - done);
     char what[VALUE_BYTES];
@@ -56,6 +102,7 @@ dt_status report_progress(run *r)
                                  .total = per_epoch,
                                  .images_per_s = (double)r->epoch_images / (now - r->epoch_begin),
                                  .loss = m.loss,
+                                 .margin = has_decoder ? margin_of(r, m.loss, m.reconstruction) : NAN,
                                  .accuracy = m.accuracy,
                                  .seconds_left = (now - r->run_begin) / (double)(done - r->first_step) * steps_left };
     progress_show(&r->bar, &view);
@@ -65,8 +112,13 @@ dt_status report_progress(run *r)
 void report_epoch(const run *r, const metrics_line *line, int best)
 {
     if (r->s->quiet) return;
-    printf("epoch %*d/%d  train %.4f %5.2f %%", r->s->train.epochs < 100 ? 2 : 3, line->epoch, r->s->train.epochs,
-           line->train_loss, 100.0 * line->train_accuracy);
+    printf("epoch %*d/%d  train %.4f", r->s->train.epochs < 100 ? 2 : 3, line->epoch, r->s->train.epochs,
+           line->train_loss);
+    if (!isnan(line->train_reconstruction)) {
+        printf(" (margin %.4f, reconstruction %.2f)", margin_of(r, line->train_loss, line->train_reconstruction),
+               line->train_reconstruction);
+    }
+    printf(" %5.2f %%", 100.0 * line->train_accuracy);
     if (!isnan(line->test_loss)) printf("  test %.4f %5.2f %%", line->test_loss, 100.0 * line->test_accuracy);
     printf("  lr %.3g", line->lr);
     if (!isnan(line->seconds)) {

@@ -1,13 +1,14 @@
-# Libraries. Required: zlib, cJSON, libmd (SHA-256). The rest is optional, each with what its absence costs.
+# Libraries. Required: zlib, cJSON, libmd (SHA-256), libpng. The rest is optional, each with what its absence costs.
 find_package(PkgConfig REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(OpenMP)
 pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
 pkg_check_modules(MD REQUIRED IMPORTED_TARGET libmd)
+pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng)
 pkg_check_modules(MATIO IMPORTED_TARGET matio)
 
 add_library(detent_dependencies INTERFACE)
-target_link_libraries(detent_dependencies INTERFACE ZLIB::ZLIB PkgConfig::CJSON PkgConfig::MD m)
+target_link_libraries(detent_dependencies INTERFACE ZLIB::ZLIB PkgConfig::CJSON PkgConfig::MD PkgConfig::PNG m)
 if(OpenMP_C_FOUND)
   target_link_libraries(detent_dependencies INTERFACE OpenMP::OpenMP_C)
 endif()

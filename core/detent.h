@@ -53,16 +53,19 @@ const char *dt_context_device(const dt_context *ctx);  /* for people: "2 threads
 
 /* ---- datasets --------------------------------------------------------------------------------- */
 
-typedef enum { DT_SPLIT_TRAIN, DT_SPLIT_TEST } dt_split;
+/* TRAIN and VALIDATION share the training files: `held_out` images of each dataset's are for VALIDATION alone. */
+typedef enum { DT_SPLIT_TRAIN, DT_SPLIT_TEST, DT_SPLIT_VALIDATION } dt_split;
 
 typedef struct {
     const char *name; /* one of dt_dataset_known() */
     const char *dir;  /* folder of its files; NULL: the dataset's own default folders */
     dt_split split;
-    int64_t limit; /* 0: all; else a subset with equally many images of every class, +-1 */
-    uint64_t seed; /* chooses the subset, and makes the synthetic images */
-    int height;    /* grey or small images are zero-padded evenly to this; 0: as in the files */
+    int64_t limit;    /* 0: all; else a subset with equally many images of every class, +-1 */
+    int64_t held_out; /* training images kept for validation, equally many of every class, +-1; 0: none */
+    uint64_t seed;    /* chooses both subsets, and makes the synthetic images */
+    int height;       /* smaller images are zero-padded evenly to this, or resized; 0: as in the files */
     int width;
+    int resize;   /* 1: images are scaled to height x width, bilinearly, as Pillow does it; 0: padded */
     int channels; /* 1 -> 3 repeats the grey channel; 0: as in the files */
 } dt_dataset_options;
 
@@ -102,6 +105,9 @@ typedef enum {
     DT_RULE_LSQ     /* a learned step in place of a clip */
 } dt_quant_rule;
 
+/* FC: three linear layers, for images of any size. CONV28, CONV64: transposed convolutions, for images of that size. */
+typedef enum { DT_DECODER_NONE, DT_DECODER_FC, DT_DECODER_CONV28, DT_DECODER_CONV64 } dt_decoder;
+
 enum { DT_BITS_FLOAT = 32 }; /* wbits or abits of this: no quantizer */
 
 typedef struct {
@@ -114,6 +120,11 @@ typedef struct {
     int input_bits;  /* of the image: 2..8 signed and fixed, or 0: quantized like any activation */
     int per_channel; /* 1: a clip for each filter, else one for the layer */
     dt_quant_rule rule;
+    /* Capsule networks only. */
+    int caps_dim;       /* values of a class capsule */
+    int routing;        /* iterations of dynamic routing, 1..4 */
+    int paper_primary;  /* shallowcaps: primary capsules are squash(s + b), as in the paper, not squash(s / 32 + b) */
+    dt_decoder decoder; /* reconstructs the image in training */
 } dt_model_config;
 
 /* Which learning rate and weight decay a parameter gets. STATE is not trained (running statistics, fixed clips). */
@@ -141,6 +152,8 @@ typedef struct {
 } dt_layer_info;
 
 DT_MUST_CHECK dt_status dt_model_config_default(const char *name, dt_model_config *out);
+/* 1: a network of that name is trained on images that are resized to its size; 0: on padded ones, or unknown. */
+int dt_model_resizes(const char *network);
 DT_MUST_CHECK dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out);
 void dt_model_destroy(dt_model *m);
 const dt_model_config *dt_model_get_config(const dt_model *m);
@@ -155,9 +168,10 @@ void dt_model_layer(const dt_model *m, int i, dt_layer_info *out);
 /* ---- evaluation and capture ------------------------------------------------------------------- */
 
 typedef struct {
-    double loss;     /* mean over images */
-    double accuracy; /* 0..1 */
-    int64_t images;  /* images that the two numbers above are over */
+    double loss;           /* mean over images */
+    double reconstruction; /* mean over images of the squared error summed over an image; 0 without a decoder */
+    double accuracy;       /* 0..1 */
+    int64_t images;        /* images that the two numbers above are over */
 } dt_metrics;
 
 /* Called after each batch of long work; returning non-zero stops it with DT_ERR_INTERRUPTED. */
@@ -188,6 +202,13 @@ typedef struct {
 DT_MUST_CHECK dt_status dt_capture_layer(dt_model *m, const dt_dataset *d, int64_t first, int64_t count,
                                          const char *layer, dt_capture **out);
 void dt_capture_destroy(dt_capture *c);
+
+/* Class capsules of images first .. first + count - 1: [count][n_classes][caps_dim]. */
+DT_MUST_CHECK dt_status dt_capsules(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, float *capsules);
+/* What the decoder makes of n capsules [n][caps_dim]: [n][height][width][channels], of which 0..1 is black to white. */
+DT_MUST_CHECK dt_status dt_decode(dt_model *m, const float *capsules, int64_t n, float *images);
+/* [height][width][channels] with 1 or 3 channels, as a PNG. */
+DT_MUST_CHECK dt_status dt_png_save(const char *path, const uint8_t *pixels, int height, int width, int channels);
 
 /* ---- the integer array -------------------------------------------------------------------------- */
 
@@ -322,10 +343,127 @@ DT_MUST_CHECK dt_status dt_vectors_save(const dt_capture *c, const char *layer, 
  * weights. n_mismatches counts psums that are not; a damaged file is DT_ERR_FORMAT. */
 DT_MUST_CHECK dt_status dt_vectors_check(const char *dir, int64_t *n_psums, int64_t *n_mismatches);
 
+/* ---- Q-CapsNets ---------------------------------------------------------------------------------- */
+
+/* How a real value becomes a code: nearest (half to even), stochastic (up with the fraction as probability), down, or
+ * to the nearest power of two. */
+typedef enum { DT_ROUND_NEAREST, DT_ROUND_STOCHASTIC, DT_ROUND_TRUNCATION, DT_ROUND_LOGARITHMIC } dt_rounding;
+
+enum { DT_QCAPS_LAYERS = 8 };
+
+/* A layer as Q-CapsNets counts them: a child of the network (a block of DeepCaps is one). */
+typedef struct {
+    char name[32];
+    int64_t n_weights;     /* filters, biases, batch norm's gamma and beta */
+    int64_t n_activations; /* outputs for one image; the image itself is counted by dt_qcaps_shape */
+    int routes;            /* iterations of dynamic routing; where it has any, it has bits for it */
+} dt_qcaps_layer;
+
+typedef struct {
+    int n_layers;
+    int64_t n_input; /* values of the image, which get the first layer's activation bits */
+    dt_qcaps_layer layer[DT_QCAPS_LAYERS];
+} dt_qcaps_shape;
+
+/* Word lengths of each layer, sign included (published: fractional bits). */
+typedef struct {
+    int weight[DT_QCAPS_LAYERS], activation[DT_QCAPS_LAYERS];
+    int routing[DT_QCAPS_LAYERS]; /* 0 where the layer does not route */
+} dt_qcaps_bits;
+
+typedef struct {
+    dt_rounding rounding;
+    float accuracy_tolerance; /* %, of the accuracy itself: 0.2 lets 99.50 fall to 99.301 */
+    float memory_budget;      /* MiB of weights; published: MB of 8,000,000 bits */
+    int published;            /* 1: the published code, quirks and all; 0: corrected */
+    int64_t cache_bytes;      /* of activations kept between trials */
+    int batch;
+} dt_qcaps_options;
+
+/* What the bits cost. */
+typedef struct {
+    double memory_mib;           /* of the weights; published: with an integer bit for each */
+    double weight_reduction;     /* against 32 bits */
+    double activation_reduction; /* against 32 bits, image counted, votes and routing not */
+} dt_qcaps_cost;
+
+/* One evaluation of the search. */
+typedef struct {
+    const char *step; /* "1", "2", "3A", "4A", "3B" */
+    int trial;        /* 1, 2, ... */
+    dt_qcaps_bits bits;
+    double accuracy; /* % */
+} dt_qcaps_trial;
+
+typedef struct {
+    int present;
+    dt_qcaps_bits bits;
+    double accuracy; /* %, on the images that decided */
+} dt_qcaps_outcome;
+
+typedef struct {
+    double full_accuracy, min_accuracy; /* % */
+    int uniform_bits;                   /* step 1's */
+    int n_trials;
+    dt_qcaps_outcome satisfied; /* meets tolerance and budget; else: */
+    dt_qcaps_outcome memory;    /* meets the budget */
+    dt_qcaps_outcome accuracy;  /* meets the tolerance */
+} dt_qcaps_result;
+
+/* Non-zero stops the search with DT_ERR_INTERRUPTED. */
+typedef struct {
+    int (*trial)(void *user, const dt_qcaps_trial *t);
+    dt_progress images; /* of the evaluation that runs; tick may be NULL */
+    void *user;
+} dt_qcaps_watch;
+
+void dt_qcaps_options_default(dt_qcaps_options *out); /* nearest, 0.2 %, 200 MiB, corrected, 1 GiB, 100 images */
+/* DT_ERR_UNSUPPORTED if the network has no capsules. */
+DT_MUST_CHECK dt_status dt_qcaps_describe(const dt_model *m, dt_qcaps_shape *out);
+/* Step 2 alone: the weight bits that the budget allots; activations and routing get `uniform` bits. Needs no
+ * parameters, only sizes. DT_ERR_ARGUMENT if the budget is below what one bit a weight takes, naming both. */
+DT_MUST_CHECK dt_status dt_qcaps_plan(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, int uniform,
+                                      dt_qcaps_bits *out);
+void dt_qcaps_cost_of(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, const dt_qcaps_bits *bits,
+                      dt_qcaps_cost *out);
+/* Steps 1, 2, then 3A and 4A, or 3B. d decides. */
+DT_MUST_CHECK dt_status dt_qcaps_search(dt_model *m, const dt_dataset *d, const dt_qcaps_options *opt,
+                                        const dt_qcaps_watch *watch, dt_qcaps_result *out);
+/* m with those bits, as a model for dt_evaluate, with scales calibrated on d. It borrows nothing of m. */
+DT_MUST_CHECK dt_status dt_qcaps_quantize(dt_model *m, const dt_dataset *d, const dt_qcaps_options *opt,
+                                          const dt_qcaps_bits *bits, dt_model **out);
+
+/* What dt_qcaps_quantize chose, or a file holds. */
+typedef struct {
+    dt_rounding rounding;
+    int published;
+    dt_qcaps_bits bits;
+    int n_tensors;
+} dt_qcaps_formats;
+
+typedef struct {
+    const char *name; /* a parameter's, or "digit.votes", "digit.s2": the weighted sums of the second iteration */
+    int layer;        /* of dt_qcaps_shape */
+    int is_weight;
+    int bits;
+    float scale; /* the largest magnitude; published: not used */
+    float step;  /* codes are in steps of scale / 2^(bits-1); 0: powers of two, logarithmic rounding */
+} dt_qcaps_tensor;
+
+/* 0 if m does not record with fixed-point formats. */
+int dt_qcaps_look(const dt_model *m, dt_qcaps_formats *out);
+void dt_qcaps_look_at(const dt_model *m, int i, dt_qcaps_tensor *out); /* 0 <= i < n_tensors */
+
 /* ---- training --------------------------------------------------------------------------------- */
 
 typedef enum { DT_OPTIM_SGD, DT_OPTIM_ADAM } dt_optim_kind;
-typedef enum { DT_SCHEDULE_CONSTANT, DT_SCHEDULE_COSINE, DT_SCHEDULE_STEP, DT_SCHEDULE_EXPONENTIAL } dt_schedule_kind;
+typedef enum {
+    DT_SCHEDULE_CONSTANT,
+    DT_SCHEDULE_COSINE,
+    DT_SCHEDULE_STEP,
+    DT_SCHEDULE_EXPONENTIAL,
+    DT_SCHEDULE_DECAY
+} dt_schedule_kind;
 
 typedef struct {
     int batch;
@@ -340,9 +478,16 @@ typedef struct {
     dt_schedule_kind schedule;
     int step_epochs[2]; /* STEP: lr is multiplied by gamma when these epochs begin */
     float gamma;        /* STEP, EXPONENTIAL (each epoch) */
+    int decay_steps;    /* DECAY: lr * decay_rate^(steps done / decay_steps), a real exponent */
+    float decay_rate;
     float label_smoothing;
-    int crop_pad; /* pixels of zero padding before a random crop; 0: no crop */
-    int flip;     /* 1: mirror half of the images */
+    int crop_pad;     /* pixels of zero padding before a random crop; 0: no crop */
+    int shift;        /* moves images by round(U(-shift, shift)) pixels along both axes, filled with 0; 0: not */
+    float rotation;   /* turns images by U(-rotation, rotation) degrees, nearest pixel, filled with 0; 0..45; 0: not */
+    float flip_share; /* share of images that are mirrored; 0: none */
+    /* Capsule networks only. */
+    float regularization_scale; /* factor on the reconstruction loss */
+    int hard_training;          /* 1: the last epochs / 2 epochs, rounded down, take the margins of hard training */
 } dt_train_config;
 
 /* One activation quantizer, as the training report prints it. */
@@ -354,7 +499,11 @@ typedef struct {
     int fixed;        /* alpha is not trained: the image quantizer of input_bits */
 } dt_quant_report;
 
-void dt_train_config_default(dt_train_config *out);
+/* Those of a network by that name; general ones for NULL. */
+void dt_train_config_default(const char *network, dt_train_config *out);
+/* What suits that dataset: for capsule networks the size of images, the decoder, and the published augmentation; for
+ * any network no mirror images of digits. Other names change nothing. */
+void dt_config_for_dataset(const char *dataset, dt_model_config *model, dt_train_config *train);
 DT_MUST_CHECK dt_status dt_train_recipe(const char *recipe, dt_model_config *model, dt_train_config *train);
 DT_MUST_CHECK dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_config *cfg,
                                           dt_trainer **out);
@@ -362,7 +511,8 @@ void dt_trainer_destroy(dt_trainer *t);
 const dt_train_config *dt_trainer_get_config(const dt_trainer *t);
 dt_model *dt_trainer_model(const dt_trainer *t);
 
-/* Sets every alpha of an LSQ model from one batch (no-op for the other rules); before the first step. */
+/* Sets every alpha of an LSQ model from its weights and one batch (no-op for the other rules); before the first step.
+ */
 DT_MUST_CHECK dt_status dt_trainer_calibrate(dt_trainer *t);
 DT_MUST_CHECK dt_status dt_trainer_step(dt_trainer *t);
 /* Mean loss and accuracy since the epoch began. Waits for the device. */
@@ -381,7 +531,9 @@ size_t dt_trainer_bytes(const dt_trainer *t); /* device memory in use */
 extern const char *const dt_precision_names[3];
 extern const char *const dt_quant_rule_names[6];
 extern const char *const dt_optim_names[3];
-extern const char *const dt_schedule_names[5];
+extern const char *const dt_schedule_names[6];
+extern const char *const dt_decoder_names[5];
+extern const char *const dt_rounding_names[5];
 extern const char *const dt_dataflow_names[3];
 extern const char *const dt_overflow_names[3];
 extern const char *const dt_layout_names[7];
@@ -401,6 +553,12 @@ DT_MUST_CHECK dt_status dt_checkpoint_extra(const char *path, char **out);
 DT_MUST_CHECK dt_status dt_checkpoint_resume(dt_trainer *t, const char *path);
 /* Parameters only; every name and shape must match. */
 DT_MUST_CHECK dt_status dt_checkpoint_load(dt_model *m, const char *path);
+/* A model that dt_qcaps_quantize made: parameters as they were before rounding, and the formats. extra: as above. */
+DT_MUST_CHECK dt_status dt_model_save(dt_model *m, const char *path, const char *extra);
+/* The model that such a file or a checkpoint of a run holds, with its parameters. */
+DT_MUST_CHECK dt_status dt_checkpoint_open(dt_context *ctx, const char *path, dt_model **out);
+/* The codes of its weights (I32; logarithmic rounding: F32, the powers of two) and every format, for hardware. */
+DT_MUST_CHECK dt_status dt_model_save_codes(dt_model *m, const char *path);
 /* Copies every parameter whose name and shape match; calls skipped (may be NULL) with the reason for each other. */
 DT_MUST_CHECK dt_status dt_checkpoint_load_partial(dt_model *m, const char *path,
                                                    void (*skipped)(void *user, const char *name, const char *why),

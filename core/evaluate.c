@@ -25,6 +25,15 @@ static int32_t argmax(const float *v, int n)
     return best;
 }
 
+dt_metrics dt_metrics_of(const dt_step_sum *sum)
+{
+    const double n = sum->n_images > 0 ? (double)sum->n_images : 1.0;
+    return (dt_metrics){ .loss = sum->loss / n,
+                         .reconstruction = sum->reconstruction / n,
+                         .accuracy = (double)sum->n_correct / n,
+                         .images = sum->n_images };
+}
+
 static dt_status evaluation_node(void *user, const dt_node *node)
 {
     const evaluation *e = user;
@@ -65,7 +74,7 @@ dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float
     free(e.logits);
     dt_inference_destroy(inf);
     DT_TRY(status);
-    *out = (dt_metrics){ sum.loss / (double)sum.n_images, (double)sum.n_correct / (double)sum.n_images, sum.n_images };
+    *out = dt_metrics_of(&sum);
     return DT_OK;
 }
 

@@ -134,12 +134,13 @@ static dt_status run_batches(dt_inference *inf, const inference_tape *t, int64_t
                              dt_node_hook node_hook, dt_status (*batch_hook)(void *, const dt_batch *), void *user)
 {
     dt_context *ctx = inf->model->ctx;
+    dt_step_in in = { .seed = ctx->opt.seed, .first = begin };
 
     if (begin >= end) return DT_OK;
+    DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in)); /* constants may draw by the seed */
     DT_TRY(dt_tape_run(t->tape, DT_PASS_CONSTANT, node_hook, user));
-    for (int64_t at = begin; at < end; at += batch) {
-        const dt_step_in in = { .first = at };
-        const dt_batch b = { t->logits, inf->first + at, batch };
+    for (; in.first < end; in.first += batch) {
+        const dt_batch b = { t->logits, inf->first + in.first, batch };
         DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in));
         DT_TRY(dt_tape_run(t->tape, DT_PASS_FORWARD, node_hook, user));
         if (batch_hook) DT_TRY(batch_hook(user, &b));

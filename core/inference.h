@@ -30,6 +30,9 @@ DT_MUST_CHECK dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, in
                                             const dt_progress *progress, dt_node_hook node_hook, void *user,
                                             int32_t *predictions, dt_metrics *out);
 
+/* Means of the sums; 0 of no images. */
+dt_metrics dt_metrics_of(const dt_step_sum *sum);
+
 /* A dataset's images, labels and an order of n indices, in device memory. */
 typedef struct {
     dt_tensor images, labels, order;

@@ -75,6 +75,12 @@ static int bits_for(int64_t bound, int is_signed)
     return bits;
 }
 
+/* Symmetric or two's complement; the low end of an image that is not clipped below is no word's. */
+static int is_signed(const dt_tensor *x)
+{
+    return x->qmin == -x->qmax || x->qmin == -x->qmax - 1;
+}
+
 static void layer_describe(const dt_node *node, dt_layer_info *out)
 {
     const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
@@ -82,7 +88,7 @@ static void layer_describe(const dt_node *node, dt_layer_info *out)
 
     *out = (dt_layer_info){ .name = node->name,
                             .wbits = bits_for(w->qmax, 1),
-                            .abits = bits_for(x->qmax, x->qmin == -x->qmax),
+                            .abits = bits_for(x->qmax, is_signed(x)),
                             .terms = terms,
                             .psum_bound = y->qmax,
                             .psum_bits = bits_for(y->qmax, 1),
@@ -118,9 +124,13 @@ static dt_status model_declare_all(dt_model *m)
     dt_tensor images = { .type = DT_U8, .shape = { 4, { 1, c->height, c->width, c->channels } }, .name = "images" };
     dt_tensor labels = { .type = DT_I32, .shape = { 1, { 1 } }, .name = "labels" };
     dt_tensor order = { .type = DT_I32, .shape = { 1, { 2 } }, .name = "order" };
-    const dt_record_spec spec = {
-        .images = &images, .labels = &labels, .order = &order, .batch = 2, .std = { 1.0f, 1.0f, 1.0f, 1.0f }
-    };
+    const int trains = m->recording.record_image == NULL; /* programs do not; a decoder is there in training alone */
+    const dt_record_spec spec = { .images = &images,
+                                  .labels = &labels,
+                                  .order = &order,
+                                  .batch = 2,
+                                  .training = trains,
+                                  .std = { 1.0f, 1.0f, 1.0f, 1.0f } };
     dt_tensor *logits, *loss;
     dt_tape *tape;
 
@@ -157,7 +167,7 @@ static uint32_t name_hash(const char *name)
 static void param_values(const dt_model *m, const dt_param *p, float *value)
 {
     const int64_t n = dt_count(&p->tensor.shape);
-    const float bound = p->init == DT_INIT_FAN_IN ? 1.0f / sqrtf(p->init_value) : 0.0f;
+    const float bound = p->init_value;
 
     for (int64_t i = 0; i < n; i++) {
         if (p->init == DT_INIT_CONSTANT) {
@@ -214,12 +224,21 @@ dt_status dt_model_open(dt_context *ctx, const dt_model_config *cfg, const dt_re
     return DT_OK;
 }
 
+int dt_model_resizes(const char *name)
+{
+    const dt_network *network = dt_network_find(name);
+
+    return network && network->resizes;
+}
+
 dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out)
 {
     const dt_network *network = dt_network_find(cfg->name);
     DT_CHECK(network, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", cfg->name, dt_network_names());
     DT_TRY(network->check(cfg));
-    const dt_recording recording = { .record = network->record };
+    const dt_recording recording = { .record = network->record,
+                                     .record_loss = network->record_loss,
+                                     .unit_pixels = network->unit_pixels };
     dt_model_config named = *cfg;
     named.name = network->name;
     return dt_model_open(ctx, &named, &recording, out);
@@ -295,12 +314,18 @@ void dt_model_layer(const dt_model *m, int i, dt_layer_info *out)
 
 dt_status dt_model_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x)
 {
-    dt_augment_params augment = { .batch = spec->batch, .crop_pad = spec->crop_pad, .flip = spec->flip };
+    dt_augment_params augment = { .batch = spec->batch,
+                                  .crop_pad = spec->crop_pad,
+                                  .shift = spec->shift,
+                                  .rotation = spec->rotation,
+                                  .flip_share = spec->flip_share };
     dt_tensor *const in[] = { spec->images, spec->order };
 
     if (m->recording.record_image) return m->recording.record_image(m, tape, spec, x);
-    memcpy(augment.mean, spec->mean, sizeof augment.mean);
-    memcpy(augment.std, spec->std, sizeof augment.std);
+    for (int c = 0; c < 4; c++) {
+        augment.mean[c] = m->recording.unit_pixels ? 0.0f : spec->mean[c];
+        augment.std[c] = m->recording.unit_pixels ? 1.0f : spec->std[c];
+    }
     return dt_tape_apply(tape, DT_OP_AUGMENT, "image", &augment, in, 2, x);
 }
 
@@ -308,12 +333,14 @@ dt_status dt_model_record(dt_model *m, dt_tape *tape, const dt_record_spec *spec
 {
     const dt_gather_params gather = { .batch = spec->batch };
     const dt_softmax_xent_params xent = { .label_smoothing = spec->label_smoothing };
-    dt_tensor *x, *labels;
+    dt_tensor *x, *y, *labels;
 
     DT_TRY(dt_model_record_image(m, tape, spec, &x));
-    DT_TRY(m->recording.record(m, tape, x, spec->training, logits));
+    DT_TRY(m->recording.record(m, tape, x, spec->training, &y));
     dt_tensor *const label_in[] = { spec->labels, spec->order };
     DT_TRY(dt_tape_apply(tape, DT_OP_GATHER, "labels", &gather, label_in, 2, &labels));
+    if (m->recording.record_loss) return m->recording.record_loss(m, tape, spec, x, y, labels, logits, loss);
+    *logits = y;
     dt_tensor *const loss_in[] = { *logits, labels };
     return dt_tape_apply(tape, DT_OP_SOFTMAX_XENT, "loss", &xent, loss_in, 2, loss);
 }

@@ -11,7 +11,7 @@
 
 typedef enum {
     DT_INIT_CONSTANT, /* init_value */
-    DT_INIT_FAN_IN    /* uniform in +-1/sqrt(fan in), PyTorch's default of Conv2d and Linear; fan in = init_value */
+    DT_INIT_UNIFORM   /* uniform in +-init_value */
 } dt_init;
 
 typedef struct {
@@ -31,14 +31,22 @@ typedef struct {
     dt_tensor *order;  /* i32 [n], device */
     int batch;
     int training;
-    int crop_pad, flip;
+    int crop_pad, shift; /* as dt_train_config's */
+    float rotation, flip_share;
     float mean[4], std[4];
     float label_smoothing;
+    float regularization_scale; /* of the decoder's loss, in training */
 } dt_record_spec;
 
 /* How a model's tape is recorded: a network of models/, or a program. */
 typedef struct {
+    /* *logits: [N][classes], or what record_loss takes. */
     dt_status (*record)(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits);
+    /* NULL: logits are record's, and the loss is SOFTMAX_XENT. y: record's; x: the image. The largest of logits, [N]
+     * [classes], is the prediction. */
+    dt_status (*record_loss)(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor *x, dt_tensor *y,
+                             dt_tensor *labels, dt_tensor **logits, dt_tensor **loss);
+    int unit_pixels; /* 1: pixels are 0..1, without the dataset's mean and deviation */
     /* NULL: AUGMENT */
     dt_status (*record_image)(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x);
     void *network; /* what record reads beside the configuration; or NULL */
@@ -61,7 +69,7 @@ struct dt_model {
     int n_layers;
 };
 
-/* What a record function asks for. fan_in is used by DT_INIT_FAN_IN, value by DT_INIT_CONSTANT. */
+/* What a record function asks for. */
 typedef struct {
     dt_shape shape;
     dt_param_group group;
@@ -93,9 +101,18 @@ typedef struct {
     void (*defaults)(dt_model_config *out);
     dt_status (*check)(const dt_model_config *cfg); /* names the option, its value and the range */
     dt_status (*record)(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits);
+    /* As dt_recording's. */
+    dt_status (*record_loss)(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor *x, dt_tensor *y,
+                             dt_tensor *labels, dt_tensor **logits, dt_tensor **loss);
+    int unit_pixels;
+    int resizes; /* 1: images of another size are resized; 0: padded */
+    /* v N,caps_dim -> images N,H,W,C, or a shape of that count. NULL: no decoder. */
+    dt_status (*record_decoder)(dt_model *m, dt_tape *tape, dt_tensor *v, dt_tensor **image);
+    void (*train_defaults)(dt_train_config *c); /* changes the general defaults; NULL: none */
+    void (*for_dataset)(const char *dataset, dt_model_config *model, dt_train_config *train); /* or NULL */
 } dt_network;
 
 const dt_network *dt_network_find(const char *name); /* NULL if unknown */
-const char *dt_network_names(void);                  /* "vgg16, tiny" */
+const char *dt_network_names(void);                  /* "vgg16, tiny, .." */
 
 #endif /* DT_MODEL_H */

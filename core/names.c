@@ -6,7 +6,9 @@
 const char *const dt_precision_names[] = { "f32", "mixed", NULL };
 const char *const dt_quant_rule_names[] = { "ece284", "apot", "scream", "pact", "lsq", NULL };
 const char *const dt_optim_names[] = { "sgd", "adam", NULL };
-const char *const dt_schedule_names[] = { "constant", "cosine", "step", "exponential", NULL };
+const char *const dt_schedule_names[] = { "constant", "cosine", "step", "exponential", "decay", NULL };
+const char *const dt_decoder_names[] = { "none", "fc", "conv28", "conv64", NULL };
+const char *const dt_rounding_names[] = { "round_to_nearest", "stochastic", "truncation", "logarithmic", NULL };
 const char *const dt_dataflow_names[] = { "ws", "os", NULL };
 const char *const dt_overflow_names[] = { "wrap", "saturate", NULL };
 const char *const dt_layout_names[] = { "course", "notebook", "pack-a", "pack-b", "pack-c", "output-stationary", NULL };

@@ -28,7 +28,21 @@
     XX(PIXEL_TABLE,  pixel_table,  codes)        /* images, order; table 256,C; scale 1 -> codes N,H,W,C   */ \
     XX(THRESHOLD,    threshold,    threshold)    /* psum ..,C; thresholds T,C; sign C; scale 1 -> codes    */ \
     XX(AFFINE,       affine,       affine)       /* x ..,C; a C; b C -> y ..,C                             */ \
-    XX(PSUM,         psum,         psum)         /* x N,H,W,C; w K,R,S,C -> psums of the array N,P,Q,K     */
+    XX(PSUM,         psum,         psum)         /* x N,H,W,C; w K,R,S,C -> psums of the array N,P,Q,K     */ \
+    XX(BIAS,         bias,         bias)         /* x ..,C; b C -> real y ..,C                             */ \
+    XX(SIGMOID,      sigmoid,      activation)                                                                \
+    XX(TRANSPOSE,    transpose,    shape)        /* x N,A,B,D -> y N,B,A,D, in the shape given             */ \
+    XX(CONCAT,       concat,       shape)        /* a N,A,..; b N,B,.. -> y N,A+B,..                       */ \
+    XX(CONV_TRANSPOSE, conv_transpose, conv_transpose) /* x N,P,Q,K; w K,R,S,C -> y N,H,W,C                */ \
+    XX(SQUASH,       squash,       squash)       /* x ..,C of capsules of D -> y ..,C                      */ \
+    XX(CAPS_VOTES,   caps_votes,   caps_votes)   /* x N,I,A; w I,A,C -> votes N,I,C                        */ \
+    XX(CAPS_ROUTE,   caps_route,   caps_route)   /* votes N*I,(H,W,)C; b C -> capsules N,(H,W,)C           */ \
+    XX(CAPS_LENGTH,  caps_length,  caps_class)   /* v N,C -> lengths N,J                                   */ \
+    XX(CAPS_MASK,    caps_mask,    caps_class)   /* v N,C; labels i32 N -> the labelled capsule N,D        */ \
+    XX(MARGIN_LOSS,  margin_loss,  caps_loss)    /* lengths N,J; labels i32 N -> mean loss 1               */ \
+    XX(RECONSTRUCTION_LOSS, reconstruction_loss, caps_loss) /* y N,..; x N,.. -> scaled mean loss 1        */ \
+    XX(FIXED_POINT,  fixed_point,  fixed_point)  /* x -> x in a fixed-point format, real or codes          */ \
+    XX(ROWS,         rows,         augment)      /* rows f32 n,..; order i32 -> x N,..                     */
 /* clang-format on */
 
 typedef enum {

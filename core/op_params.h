@@ -8,9 +8,11 @@
 
 typedef struct {
     int batch;
-    int crop_pad;  /* zero pixels added on each side before the random crop back to H x W; 0: no crop */
-    int flip;      /* 1: mirror an image with probability 1/2 */
-    float mean[4]; /* of a channel, for pixels in 0..1 */
+    int crop_pad;     /* zero pixels added on each side before the random crop back to H x W; 0: no crop */
+    int shift;        /* moved by round(U(-shift, shift)) pixels along both axes */
+    float rotation;   /* turned by U(-rotation, rotation) degrees, 0..45 */
+    float flip_share; /* probability of being mirrored */
+    float mean[4];    /* of a channel, for pixels in 0..1 */
     float std[4];
 } dt_augment_params;
 
@@ -71,5 +73,66 @@ typedef struct {
     dt_conv_params conv; /* first: what reads a convolution's sizes reads these */
     dt_array array;
 } dt_psum_params;
+
+/* x is seen as N, rows, columns, inner, where N is its first axis; y is N, columns, rows, inner, and gets `shape`,
+ * whose product is x's. So N,(H W),(caps),D becomes N,(caps),(H W),D. */
+typedef struct {
+    int64_t rows, columns;
+    int ndim;
+    int64_t dim[6];
+} dt_transpose_params;
+
+typedef struct {
+    int stride, pad; /* of the convolution that this is the transpose of */
+    int output_pad;  /* rows and columns added at the bottom and right: H = (P - 1) * stride - 2 pad + R + output_pad */
+} dt_conv_transpose_params;
+
+/* SQUASH, CAPS_LENGTH, CAPS_MASK: C is capsules of `dim` values each. */
+typedef struct {
+    int dim;
+} dt_caps_params;
+
+/* A fixed-point format and how values are brought into it; quant/fixed_point.h has the arithmetic. */
+typedef struct {
+    int bits; /* word length, two's complement, 1..32; published: fractional bits, 0 or more; < 0: values stay as they
+                 are */
+    dt_rounding rounding;
+    float scale;     /* largest magnitude, > 0: codes are in steps of scale / 2^(bits-1). published: not read */
+    int published;   /* 1: the published code's arithmetic: step 2^-bits, nothing is clamped */
+    int is_weight;   /* published only: weights are rounded by other formulas than activations */
+    uint32_t tensor; /* STOCHASTIC: number of the tensor, so that no two share their draws */
+} dt_fixed_format;
+
+typedef struct {
+    dt_fixed_format format;
+    int codes;   /* 1: out is a grid tensor of codes (format: not published, not logarithmic); 0: out is real */
+    int observe; /* 1: out = x; calibration looks at it */
+    int images;  /* N of x, for which STOCHASTIC's draws are numbered through the dataset; 0: x is a parameter */
+} dt_fixed_point_params;
+
+enum { DT_MAX_ROUTING = 4 }; /* iterations */
+
+/* Of one iteration: coupling, weighted sum (before squash), output capsule, logit after its update. */
+typedef struct {
+    dt_fixed_format c, s, v, b;
+} dt_route_format;
+
+typedef struct {
+    int iterations; /* 1..DT_MAX_ROUTING */
+    int inputs;     /* I: input capsules (types) whose votes lie one after another along the first axis */
+    int dim;        /* D: values of an output capsule */
+    int joint;      /* softmax over 1: all capsules of the output map; 0: those at one position */
+    int observe;    /* 1: aux tells the largest magnitudes of the run, layers/caps_route.h; calibration reads them */
+    int fixed;      /* 1: round by format[]; then nothing flows back */
+    dt_route_format format[DT_MAX_ROUTING];
+} dt_caps_route_params;
+
+typedef struct {
+    float scale; /* factor on the loss: --regularization-scale */
+} dt_reconstruction_loss_params;
+
+typedef struct {
+    int batch;
+} dt_rows_params;
 
 #endif /* DT_OP_PARAMS_H */

@@ -101,24 +101,41 @@ dt_status dt_trainer_report(dt_trainer *t, dt_quant_report *out)
     return status;
 }
 
-/* s = 2 mean|x| / sqrt(Qp) of the first batch, then the node runs again so that later layers see its codes.
- * Source: Esser et al., "Learned step size quantization", ICLR 2020, section 2.1. */
+static int has_learned_step(const dt_node *node)
+{
+    if (node->kind == DT_OP_ACT_QUANT) return ((const dt_act_quant_params *)node->params)->rule == DT_RULE_LSQ;
+    if (node->kind == DT_OP_WEIGHT_QUANT) return ((const dt_weight_quant_params *)node->params)->rule == DT_RULE_LSQ;
+    return 0;
+}
+
+/* s = 2 mean|x| / sqrt(Qp) of the first batch, or of the filters; those of a channel where it has a step of its own.
+ * All zero: s stays. Source: Esser et al., "Learned step size quantization", ICLR 2020, section 2.1. */
+static dt_status write_steps(dt_context *ctx, const dt_node *node, const float *x)
+{
+    const int64_t n_steps = dt_count(&node->in[1]->shape), n = dt_count(&node->in[0]->shape) / n_steps;
+    float *const steps = node->in[1]->data;
+
+    for (int64_t k = 0; k < n_steps; k++) {
+        double sum = 0.0;
+        for (int64_t i = 0; i < n; i++) sum += fabs((double)x[k * n + i]);
+        const float step = (float)(2.0 * sum / (double)n / sqrt((double)node->out->qmax));
+        if (step > 0.0f) DT_TRY(dt_device_write(ctx, steps + k, &step, sizeof step));
+    }
+    return DT_OK;
+}
+
+/* Then the node runs again, so that later layers see its codes. */
 static dt_status calibrate_node(void *user, const dt_node *node)
 {
     dt_trainer *t = user;
     dt_context *ctx = t->model->ctx;
-    const dt_act_quant_params *p = node->params;
-    double sum = 0.0;
     float *x;
 
-    if (!is_quantizer(node) || p->rule != DT_RULE_LSQ) return DT_OK;
+    if (!has_learned_step(node)) return DT_OK;
     DT_TRY(read_input(ctx, node, &x));
-    const int64_t n = dt_count(&node->in[0]->shape);
-    for (int64_t i = 0; i < n; i++) sum += fabs((double)x[i]);
+    const dt_status status = write_steps(ctx, node, x);
     free(x);
-    const float step = (float)(2.0 * sum / (double)n / sqrt((double)node->out->qmax));
-    if (!(step > 0.0f)) return DT_OK;
-    DT_TRY(dt_device_write(ctx, node->in[1]->data, &step, sizeof step));
+    DT_TRY(status);
     const dt_exec ex = dt_context_exec(ctx);
     return ctx->backend->kernels()[node->kind]->forward(node, &ex);
 }

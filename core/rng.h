@@ -19,7 +19,14 @@
 #endif
 
 /* What a number is for. Two purposes never share a stream, so adding a draw to one leaves the others as they were. */
-typedef enum { DT_STREAM_INIT = 1, DT_STREAM_SHUFFLE, DT_STREAM_AUGMENT, DT_STREAM_SYNTHETIC } dt_stream;
+typedef enum {
+    DT_STREAM_INIT = 1,
+    DT_STREAM_SHUFFLE,
+    DT_STREAM_AUGMENT,
+    DT_STREAM_SYNTHETIC,
+    DT_STREAM_ROUND,
+    DT_STREAM_AFFINE
+} dt_stream;
 
 typedef struct {
     uint32_t v[4];

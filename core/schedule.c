@@ -5,6 +5,7 @@
  *   cosine       lr * (1 + cos(pi * steps done / steps of the run)) / 2
  *   step         lr * gamma^(number of step_epochs reached)
  *   exponential  lr * gamma^epoch
+ *   decay        lr * decay_rate^(steps done / decay_steps), a real exponent: it falls a little with every step
  *
  * Source of the cosine: Loshchilov, Hutter, "SGDR", ICLR 2017, eq. 5, one period, with the fractions of an epoch that
  * it asks for. The notebook steps once an epoch: over 150 epochs the two differ by less than 1.1 % of lr, and a run of
@@ -27,6 +28,7 @@ float dt_schedule_lr(const dt_train_config *cfg, int64_t step, int64_t steps_per
     case DT_SCHEDULE_CONSTANT: return cfg->lr;
     case DT_SCHEDULE_COSINE: return (float)(lr * (1.0 + cos(pi * progress)) / 2.0);
     case DT_SCHEDULE_EXPONENTIAL: return (float)(lr * pow((double)cfg->gamma, (double)epoch));
+    case DT_SCHEDULE_DECAY: return (float)(lr * pow((double)cfg->decay_rate, (double)step / (double)cfg->decay_steps));
     case DT_SCHEDULE_STEP:
         for (int i = 0; i < 2; i++) reached += epoch >= cfg->step_epochs[i];
         return (float)(lr * pow((double)cfg->gamma, reached));

@@ -14,10 +14,12 @@ typedef struct {
     float lr;            /* of the group WEIGHT; other groups have a factor */
     float adam_correct1; /* 1 / (1 - beta1^t), t = 1, 2, ... steps */
     float adam_correct2; /* 1 / (1 - beta2^t) */
+    int hard;            /* 1: MARGIN_LOSS takes the margins of hard training */
 } dt_step_in;
 
 typedef struct {
-    double loss; /* sum over images */
+    double loss;           /* sum over images, all terms */
+    double reconstruction; /* of that, RECONSTRUCTION_LOSS before its scale */
     int64_t n_correct;
     int64_t n_images;
 } dt_step_sum;

@@ -11,8 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-void dt_train_config_default(dt_train_config *out)
+void dt_train_config_default(const char *name, dt_train_config *out)
 {
+    const dt_network *network = name ? dt_network_find(name) : NULL;
+
     *out = (dt_train_config){ .batch = 128,
                               .epochs = 10,
                               .optim = DT_OPTIM_SGD,
@@ -27,9 +29,12 @@ void dt_train_config_default(dt_train_config *out)
                               .schedule = DT_SCHEDULE_COSINE,
                               .step_epochs = { 150, 225 },
                               .gamma = 0.1f,
+                              .decay_steps = 2000,
+                              .decay_rate = 0.96f,
                               .label_smoothing = 0.1f,
                               .crop_pad = 4,
-                              .flip = 1 };
+                              .flip_share = 0.5f };
+    if (network && network->train_defaults) network->train_defaults(out);
 }
 
 static dt_status config_check(const dt_train_config *c)
@@ -45,6 +50,16 @@ static dt_status config_check(const dt_train_config *c)
     DT_CHECK(c->label_smoothing >= 0.0f && c->label_smoothing < 1.0f, DT_ERR_ARGUMENT,
              "label_smoothing is %g, allowed are 0..1", (double)c->label_smoothing);
     DT_CHECK(c->crop_pad >= 0 && c->crop_pad <= 16, DT_ERR_ARGUMENT, "crop_pad is %d, allowed are 0..16", c->crop_pad);
+    DT_CHECK(c->shift >= 0 && c->shift <= 16, DT_ERR_ARGUMENT, "shift is %d, allowed are 0..16", c->shift);
+    DT_CHECK(c->rotation >= 0.0f && c->rotation <= 45.0f, DT_ERR_ARGUMENT, "rotation is %g, allowed are 0..45 degrees",
+             (double)c->rotation);
+    DT_CHECK(c->flip_share >= 0.0f && c->flip_share <= 1.0f, DT_ERR_ARGUMENT, "flip_share is %g, allowed are 0..1",
+             (double)c->flip_share);
+    DT_CHECK(c->decay_steps >= 1, DT_ERR_ARGUMENT, "decay_steps is %d, at least 1", c->decay_steps);
+    DT_CHECK(c->decay_rate > 0.0f && c->decay_rate <= 1.0f, DT_ERR_ARGUMENT,
+             "decay_rate is %g, must be above 0 and at most 1", (double)c->decay_rate);
+    DT_CHECK(c->regularization_scale >= 0.0f && isfinite(c->regularization_scale), DT_ERR_ARGUMENT,
+             "regularization_scale is %g, must not be negative", (double)c->regularization_scale);
     return DT_OK;
 }
 
@@ -131,7 +146,10 @@ static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
                                 .order = &t->data.order,
                                 .training = 1,
                                 .crop_pad = t->config.crop_pad,
-                                .flip = t->config.flip,
+                                .shift = t->config.shift,
+                                .rotation = t->config.rotation,
+                                .flip_share = t->config.flip_share,
+                                .regularization_scale = t->config.regularization_scale,
                                 .label_smoothing = t->config.label_smoothing };
     memcpy(t->spec.mean, v->mean, sizeof t->spec.mean);
     memcpy(t->spec.std, v->std, sizeof t->spec.std);
@@ -197,6 +215,12 @@ static dt_status load_order(dt_trainer *t, int epoch)
     return DT_OK;
 }
 
+/* Of E epochs, counted from 0, the last floor(E / 2). */
+static int is_hard(const dt_train_config *c, int epoch)
+{
+    return c->hard_training && epoch >= c->epochs - c->epochs / 2;
+}
+
 /* What step number t->step reads from device memory. */
 static dt_status write_step(dt_trainer *t)
 {
@@ -209,7 +233,8 @@ static dt_status write_step(dt_trainer *t)
                             .epoch = (uint32_t)epoch,
                             .lr = dt_trainer_lr(t),
                             .adam_correct1 = (float)(1.0 / (1.0 - pow((double)t->config.beta1, count))),
-                            .adam_correct2 = (float)(1.0 / (1.0 - pow((double)t->config.beta2, count))) };
+                            .adam_correct2 = (float)(1.0 / (1.0 - pow((double)t->config.beta2, count))),
+                            .hard = is_hard(&t->config, epoch) };
 
     DT_TRY(load_order(t, epoch));
     if (in_epoch == 0) DT_TRY(dt_device_zero(ctx, &ctx->step->sum, sizeof ctx->step->sum));
@@ -290,8 +315,7 @@ dt_status dt_trainer_metrics(dt_trainer *t, dt_metrics *out)
     DT_TRY(dt_trainer_sum(t, &sum));
     DT_CHECK(isfinite(sum.loss), DT_ERR_NUMERIC,
              "the loss is no longer a number after step %lld; a lower lr may help, or wider clips", (long long)t->step);
-    const double n = sum.n_images > 0 ? (double)sum.n_images : 1.0;
-    *out = (dt_metrics){ sum.loss / n, (double)sum.n_correct / n, sum.n_images };
+    *out = dt_metrics_of(&sum);
     return DT_OK;
 }
 

@@ -8,18 +8,18 @@
 /* One thread for each pixel of the batch; each draws its image's view again, which is cheaper than sharing it.
  * images: n,H,W,C; x: N,H,W,C. */
 __global__ static void augment_kernel(const uint8_t *images, const int32_t *order, const dt_step *step, float *x,
-                                      dt_augment_params p, int64_t height, int64_t width, int64_t channels)
+                                      dt_augment_params p, int height, int width, int channels)
 {
-    const int64_t pixel = dt_thread();
-    if (pixel >= p.batch * height * width) return;
-    const int64_t w = pixel % width, h = pixel / width % height, n = pixel / width / height;
+    const int64_t pixel = dt_thread(), image_pixels = (int64_t)height * width;
+    if (pixel >= p.batch * image_pixels) return;
+    const int64_t n = pixel / image_pixels;
+    const int in_image = (int)(pixel % image_pixels);
 
     const int64_t index = order[step->in.first + n];
-    const dt_augment_view view = dt_augment_draw(step->in.seed, step->in.epoch, index, p.crop_pad, p.flip);
-    const int64_t row = h + view.top, column = (view.mirror ? width - 1 - w : w) + view.left;
-    const int inside = row >= 0 && row < height && column >= 0 && column < width;
-    for (int64_t c = 0; c < channels; c++) {
-        const uint8_t value = inside ? images[((index * height + row) * width + column) * channels + c] : 0;
+    const dt_augment_view view = dt_augment_draw(step->in.seed, step->in.epoch, index, &p);
+    const int source = dt_augment_source(&view, in_image / width, in_image % width, height, width);
+    for (int c = 0; c < channels; c++) {
+        const uint8_t value = source >= 0 ? images[(index * image_pixels + source) * channels + c] : 0;
         x[pixel * channels + c] = dt_augment_value(value, p.mean[c], p.std[c]);
     }
 }
@@ -31,7 +31,7 @@ static dt_status augment_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(augment_kernel, dt_blocks(dim[0] * dim[1] * dim[2], DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               (const uint8_t *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step, dt_values(node->out),
-              *p, dim[1], dim[2], dim[3]);
+              *p, (int)dim[1], (int)dim[2], (int)dim[3]);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -61,3 +61,26 @@ static dt_status gather_forward(const dt_node *node, const dt_exec *ex)
 
 extern "C" const dt_kernel dt_cuda_gather;
 const dt_kernel dt_cuda_gather = { NULL, gather_forward, NULL, NULL, 0 };
+
+/* one thread for each value of the batch; a row has `count` of them */
+__global__ static void rows_kernel(const float *rows, const int32_t *order, const dt_step *step, float *x,
+                                   int64_t batch, int64_t count)
+{
+    const int64_t i = dt_thread();
+
+    if (i < batch * count) x[i] = rows[order[step->in.first + i / count] * count + i % count];
+}
+
+static dt_status rows_forward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_shape *shape = &node->out->shape;
+    const int64_t batch = shape->dim[0], count = dt_count(shape) / batch;
+
+    DT_LAUNCH(rows_kernel, dt_blocks(batch * count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
+              (const int32_t *)node->in[1]->data, ex->step, dt_values(node->out), batch, count);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+extern "C" const dt_kernel dt_cuda_rows;
+const dt_kernel dt_cuda_rows = { NULL, rows_forward, NULL, NULL, 0 };

@@ -2,8 +2,8 @@
  * dataset.h - what a dataset is inside, and what a file format's reader gives to it.
  *
  * known.c lists the datasets, folder.c finds their files, a reader (idx.c, cifar10.c, svhn.c, synthetic.c) checks and
- * unpacks them, dataset.c chooses the subset and pads. A new dataset is one entry in known.c, and a reader where no
- * present one knows its format.
+ * unpacks them, subset.c chooses among the images, and dataset.c resizes (resize.c) or pads them. A new dataset is one
+ * entry in known.c, and a reader where no present one knows its format.
  */
 #ifndef DT_DATASET_H
 #define DT_DATASET_H
@@ -30,7 +30,7 @@ typedef struct dt_dataset_request dt_dataset_request;
 /* One dataset: the shape of its images and where they come from. */
 typedef struct {
     const dt_dataset_info *info;
-    const char *files[2][DT_DATASET_MAX_FILES + 1]; /* of each dt_split; NULL ends a list */
+    const char *files[2][DT_DATASET_MAX_FILES + 1]; /* of TRAIN, which VALIDATION shares, and TEST; NULL ends a list */
     int gz;                                         /* 1: name.gz will do in place of name */
     const char *subfolder; /* made by unpacking the archive, so its parent is accepted too; or NULL */
     int height, width, channels, n_classes;
@@ -44,14 +44,14 @@ typedef struct {
 struct dt_dataset_request {
     const dt_dataset_source *source;
     const char *folder; /* holds every file of the split; "" where there are none */
-    dt_split split;
-    uint64_t seed; /* for images that are made, not read */
+    dt_split split;     /* TRAIN or TEST */
+    uint64_t seed;      /* for images that are made, not read */
 };
 
 /* known.c: the entry of a name, DT_ERR_ARGUMENT with the names that exist, or DT_ERR_UNSUPPORTED. */
 DT_MUST_CHECK dt_status dt_dataset_source_of(const char *name, const dt_dataset_source **out);
 
-/* folder.c: the folder that holds all files of a split; found has DT_DATASET_PATH_BYTES. */
+/* folder.c: the folder that holds all files of TRAIN or TEST; found has DT_DATASET_PATH_BYTES. */
 DT_MUST_CHECK dt_status dt_dataset_folder(const dt_dataset_source *source, const char *dir, dt_split split,
                                           char *found);
 /* folder.c: 1 and the path and size of a file (or its .gz, where the source allows that), or 0 if it is not there. */
@@ -59,6 +59,10 @@ int dt_dataset_file(const dt_dataset_source *source, const char *folder, const c
 
 /* dataset.c: room for n images of the source's shape in an empty d. */
 DT_MUST_CHECK dt_status dt_dataset_reserve(const dt_dataset_source *source, int64_t n, dt_dataset *d);
+
+/* subset.c: keeps what opt->held_out leaves to the split, and of that a balanced subset of opt->limit images. */
+DT_MUST_CHECK dt_status dt_dataset_hold_out(dt_dataset *d, const dt_dataset_options *opt);
+DT_MUST_CHECK dt_status dt_dataset_take_subset(dt_dataset *d, const dt_dataset_options *opt);
 
 /* The readers. */
 dt_status dt_idx_read(const dt_dataset_request *r, dt_dataset *d);

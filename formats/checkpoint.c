@@ -5,14 +5,16 @@
  *             optimizer.momentum.<parameter>     SGD; of trained parameters
  *             optimizer.exp_avg.<parameter>      Adam, first moment
  *             optimizer.exp_avg_sq.<parameter>   Adam, second moment
- *   metadata  format = "detent-checkpoint", version = "1", model and train (JSON, config_json.h), step, seed,
- *             train_images; loss_sum (hexadecimal float), n_correct, n_images since the epoch began; extra
+ *   metadata  format = "detent-checkpoint", version = "2", model and train (JSON, config_json.h), step, seed,
+ *             train_images; since the epoch began: loss_sum and reconstruction_sum (hexadecimal floats; the latter
+ *             only if it is not 0), n_correct, n_images; extra
  *
  * Loading checks everything and reads all of the file before it writes to the device: what is refused changes nothing.
  * Parameters are loaded from any safetensors file with the right names; only resume and config need our metadata.
  * Interface: core/detent.h.  Tests: tests/test_checkpoint.c, tests/test_checkpoint_resume.c.
  */
 #include "config_json.h"
+#include "metadata.h"
 #include "snapshot.h"
 
 #include <errno.h>
@@ -22,7 +24,7 @@
 #include <string.h>
 
 #define FORMAT  "detent-checkpoint"
-#define VERSION "1"
+#define VERSION "2"
 
 /* Where a run stands, and what must be equal for it to go on with equal bits. */
 typedef struct {
@@ -34,25 +36,14 @@ typedef struct {
     dt_step_sum sum;
 } position;
 
-static dt_status add_json(dt_safetensors_writer *w, const char *key, const cJSON *object)
-{
-    char *text = cJSON_PrintUnformatted(object);
-    DT_CHECK(text, DT_ERR_MEMORY, "checkpoint: no memory for the metadata '%s'", key);
-
-    const dt_status s = dt_safetensors_writer_metadata(w, key, text);
-    cJSON_free(text);
-    DT_TRY(s);
-    return DT_OK;
-}
-
 static dt_status add_configs(dt_safetensors_writer *w, const dt_trainer *t)
 {
     cJSON *model = cJSON_CreateObject(), *train = cJSON_CreateObject();
     dt_status s = dt_model_config_write(&t->model->config, model);
 
     if (s == DT_OK) s = dt_train_config_write(&t->config, train);
-    if (s == DT_OK) s = add_json(w, "model", model);
-    if (s == DT_OK) s = add_json(w, "train", train);
+    if (s == DT_OK) s = dt_metadata_add(w, "model", model);
+    if (s == DT_OK) s = dt_metadata_add(w, "train", train);
     cJSON_Delete(model);
     cJSON_Delete(train);
     DT_TRY(s);
@@ -68,16 +59,25 @@ static dt_status add_whole(dt_safetensors_writer *w, const char *key, int64_t va
     return DT_OK;
 }
 
+static dt_status add_real(dt_safetensors_writer *w, const char *key, double value)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%a", value);
+    DT_TRY(dt_safetensors_writer_metadata(w, key, text));
+    return DT_OK;
+}
+
 static dt_status add_position(dt_safetensors_writer *w, const dt_trainer *t)
 {
-    char loss[32], seed[32];
+    char seed[32];
     dt_step_sum sum;
 
     DT_TRY(dt_trainer_sum(t, &sum));
-    snprintf(loss, sizeof loss, "%a", sum.loss);
     snprintf(seed, sizeof seed, "%" PRIu64, t->model->ctx->opt.seed);
     DT_TRY(add_whole(w, "step", t->step));
-    DT_TRY(dt_safetensors_writer_metadata(w, "loss_sum", loss));
+    DT_TRY(add_real(w, "loss_sum", sum.loss));
+    if (sum.reconstruction != 0.0) DT_TRY(add_real(w, "reconstruction_sum", sum.reconstruction));
     DT_TRY(add_whole(w, "n_correct", sum.n_correct));
     DT_TRY(add_whole(w, "n_images", sum.n_images));
     DT_TRY(dt_safetensors_writer_metadata(w, "seed", seed));
@@ -88,8 +88,7 @@ static dt_status add_position(dt_safetensors_writer *w, const dt_trainer *t)
 static dt_status save(dt_snapshot *s, const dt_trainer *t, const char *path, const char *extra,
                       dt_safetensors_writer *w)
 {
-    DT_TRY(dt_safetensors_writer_metadata(w, "format", FORMAT));
-    DT_TRY(dt_safetensors_writer_metadata(w, "version", VERSION));
+    DT_TRY(dt_metadata_begin(w, FORMAT, VERSION));
     DT_TRY(add_configs(w, t));
     DT_TRY(add_position(w, t));
     if (extra) DT_TRY(dt_safetensors_writer_metadata(w, "extra", extra));
@@ -113,49 +112,17 @@ dt_status dt_checkpoint_save(const dt_trainer *t, const char *path, const char *
     return DT_OK;
 }
 
-static dt_status metadata(const dt_safetensors *f, const char *path, const char *key, const char **out)
-{
-    const char *text = dt_safetensors_metadata(f, key);
-
-    DT_CHECK(text, DT_ERR_FORMAT, "%s: has no metadata '%s'; not a checkpoint of a run", path, key);
-    *out = text;
-    return DT_OK;
-}
-
-static dt_status check_format(const dt_safetensors *f, const char *path)
-{
-    const char *format = NULL, *version = NULL;
-
-    DT_TRY(metadata(f, path, "format", &format));
-    DT_CHECK(strcmp(format, FORMAT) == 0, DT_ERR_FORMAT, "%s: format is '%.40s', expected '" FORMAT "'", path, format);
-    DT_TRY(metadata(f, path, "version", &version));
-    DT_CHECK(strcmp(version, VERSION) == 0, DT_ERR_FORMAT, "%s: version is '%.40s', this build reads version " VERSION,
-             path, version);
-    return DT_OK;
-}
-
-static dt_status parse_json(const dt_safetensors *f, const char *path, const char *key, cJSON **out)
-{
-    const char *text = NULL, *end = NULL;
-
-    DT_TRY(metadata(f, path, key, &text));
-    cJSON *object = cJSON_ParseWithOpts(text, &end, 1);
-    DT_CHECK(object, DT_ERR_FORMAT, "%s: metadata '%s' is not JSON from '%.20s' on", path, key, end ? end : text);
-    *out = object;
-    return DT_OK;
-}
-
 static dt_status read_configs(const dt_safetensors *f, const char *path, dt_model_config *model, dt_train_config *train)
 {
     cJSON *json;
 
-    DT_TRY(check_format(f, path));
-    DT_TRY(parse_json(f, path, "model", &json));
+    DT_TRY(dt_metadata_check(f, path, FORMAT, VERSION));
+    DT_TRY(dt_metadata_json(f, path, "model", &json));
     dt_status s = dt_model_config_read(json, path, model);
     cJSON_Delete(json);
     DT_TRY(s);
 
-    DT_TRY(parse_json(f, path, "train", &json));
+    DT_TRY(dt_metadata_json(f, path, "train", &json));
     s = dt_train_config_read(json, path, train);
     cJSON_Delete(json);
     DT_TRY(s);
@@ -168,7 +135,7 @@ static dt_status read_whole(const dt_safetensors *f, const char *path, const cha
     const char *text = NULL;
     char *end;
 
-    DT_TRY(metadata(f, path, key, &text));
+    DT_TRY(dt_metadata_text(f, path, key, &text));
     errno = 0;
     const uint64_t value = strtoull(text, &end, 10);
     DT_CHECK(text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && value <= max, DT_ERR_FORMAT,
@@ -182,7 +149,7 @@ static dt_status read_real(const dt_safetensors *f, const char *path, const char
     const char *text = NULL;
     char *end;
 
-    DT_TRY(metadata(f, path, key, &text));
+    DT_TRY(dt_metadata_text(f, path, key, &text));
     const double value = strtod(text, &end);
     DT_CHECK(end > text && *end == '\0', DT_ERR_FORMAT, "%s: metadata '%s' is '%.40s', expected a number", path, key,
              text);
@@ -201,6 +168,10 @@ static dt_status read_position(const dt_safetensors *f, const char *path, positi
     DT_TRY(read_whole(f, path, "n_images", INT64_MAX, &n_images));
     DT_TRY(read_whole(f, path, "n_correct", n_images, &n_correct));
     DT_TRY(read_real(f, path, "loss_sum", &out->sum.loss));
+    out->sum.reconstruction = 0.0;
+    if (dt_safetensors_metadata(f, "reconstruction_sum")) {
+        DT_TRY(read_real(f, path, "reconstruction_sum", &out->sum.reconstruction));
+    }
     out->train_images = (int64_t)train_images;
     out->step = (int64_t)step;
     out->sum.n_images = (int64_t)n_images;

@@ -12,7 +12,7 @@
 
 /* A word is read and written through an int. */
 _Static_assert(sizeof(dt_quant_rule) == sizeof(int) && sizeof(dt_optim_kind) == sizeof(int) &&
-                   sizeof(dt_schedule_kind) == sizeof(int),
+                   sizeof(dt_schedule_kind) == sizeof(int) && sizeof(dt_decoder) == sizeof(int),
                "enumerations have the size of int");
 
 static const dt_field model_fields[] = {
@@ -28,6 +28,10 @@ static const dt_field model_fields[] = {
     { DT_MEMBER(dt_model_config, input_bits), DT_INT(0, 8) },
     { DT_MEMBER(dt_model_config, per_channel), DT_INT(0, 1) },
     { DT_MEMBER(dt_model_config, rule), DT_WORD(dt_quant_rule_names) },
+    { DT_MEMBER(dt_model_config, caps_dim), DT_INT(0, 1024) },
+    { DT_MEMBER(dt_model_config, routing), DT_INT(0, 4) },
+    { DT_MEMBER(dt_model_config, paper_primary), DT_INT(0, 1) },
+    { DT_MEMBER(dt_model_config, decoder), DT_WORD(dt_decoder_names) },
 };
 
 static const dt_field train_fields[] = {
@@ -45,9 +49,15 @@ static const dt_field train_fields[] = {
     { DT_MEMBER(dt_train_config, schedule), DT_WORD(dt_schedule_names) },
     { DT_MEMBER(dt_train_config, step_epochs), DT_INTS(2, 0, INT_MAX) },
     { DT_MEMBER(dt_train_config, gamma), DT_FLOAT(0, 1e30) },
+    { DT_MEMBER(dt_train_config, decay_steps), DT_INT(1, INT_MAX) },
+    { DT_MEMBER(dt_train_config, decay_rate), DT_FLOAT(0, 1) },
     { DT_MEMBER(dt_train_config, label_smoothing), DT_FLOAT(0, 1) },
     { DT_MEMBER(dt_train_config, crop_pad), DT_INT(0, 65536) },
-    { DT_MEMBER(dt_train_config, flip), DT_INT(0, 1) },
+    { DT_MEMBER(dt_train_config, shift), DT_INT(0, 65536) },
+    { DT_MEMBER(dt_train_config, rotation), DT_FLOAT(0, 45) },
+    { DT_MEMBER(dt_train_config, flip_share), DT_FLOAT(0, 1) },
+    { DT_MEMBER(dt_train_config, regularization_scale), DT_FLOAT(0, 1e30) },
+    { DT_MEMBER(dt_train_config, hard_training), DT_INT(0, 1) },
 };
 
 static const dt_fields model_table = { .field = model_fields, .n_fields = DT_LENGTH(model_fields) };

@@ -141,7 +141,7 @@ dt_status dt_fields_write(const dt_fields *s, const dt_field_place *at, const vo
             const char *name;
             char text[64];
             float number;
-            int numbers[4];
+            int numbers[DT_FIELD_MOST];
         } checked; /* what a reader would make of it */
         if (!has_field(s, i, from)) continue;
 

@@ -3,7 +3,7 @@
  *
  * Strict both ways: what writing accepts reading accepts, with equal bits; reading wants every field exactly once, of
  * its type and in its range, and no other.
- * Used by: config_json.c, program_json.c.  Tests: tests/test_config_json.c, tests/test_program_file.c.
+ * Used by: config_json.c, program_json.c, fixed_json.c.  Tests: tests/test_config_json.c, tests/test_program_file.c.
  */
 #ifndef DT_JSON_FIELDS_H
 #define DT_JSON_FIELDS_H
@@ -23,8 +23,10 @@ typedef struct {
     dt_field_kind kind;
     double min, max;          /* of the number; of a word's index; max of a text: bytes with its NUL */
     const char *const *words; /* WORD */
-    int count;                /* INT: 0, or the length of an array */
+    int count;                /* INT: 0, or the length of an array, at most DT_FIELD_MOST */
 } dt_field;
+
+enum { DT_FIELD_MOST = 8 };
 
 typedef struct {
     const dt_field *field;

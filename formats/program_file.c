@@ -16,8 +16,8 @@
  * Nothing is allocated that the file does not hold. Loading and saving gives equal bytes; docs/PROGRAM_FORMAT.md.
  * Interface: dt_program_save, dt_program_load in core/detent.h.  Tests: tests/test_program_file.c.
  */
+#include "metadata.h"
 #include "program_json.h"
-#include "safetensors.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -100,14 +100,10 @@ static void *array_data(const dt_layer *l, const array *a)
 static dt_status add_json(dt_safetensors_writer *w, const dt_program *p)
 {
     cJSON *object = cJSON_CreateObject();
-    dt_status s = object ? dt_program_to_json(p, object) : DT_ERR_MEMORY;
-    char *text = s == DT_OK ? cJSON_PrintUnformatted(object) : NULL;
 
-    if (text)
-        s = dt_safetensors_writer_metadata(w, "program", text);
-    else if (s == DT_OK || !object)
-        s = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a program's JSON");
-    cJSON_free(text);
+    DT_CHECK(object, DT_ERR_MEMORY, "no memory for a program's JSON");
+    dt_status s = dt_program_to_json(p, object);
+    if (s == DT_OK) s = dt_metadata_add(w, "program", object);
     cJSON_Delete(object);
     DT_TRY(s);
     return DT_OK;
@@ -138,8 +134,7 @@ static dt_status add_arrays(dt_safetensors_writer *w, const dt_program *p, size_
 
 static dt_status save(const dt_program *p, const char *path, dt_safetensors_writer *w)
 {
-    DT_TRY(dt_safetensors_writer_metadata(w, "format", FORMAT));
-    DT_TRY(dt_safetensors_writer_metadata(w, "version", VERSION));
+    DT_TRY(dt_metadata_begin(w, FORMAT, VERSION));
     DT_TRY(add_json(w, p));
     for (size_t bytes = 8; bytes > 0; bytes /= 2) DT_TRY(add_arrays(w, p, bytes)); /* wide first: all are aligned */
     DT_TRY(dt_safetensors_writer_write(w, path));
@@ -167,35 +162,11 @@ typedef struct {
     unsigned char *used; /* [tensors] */
 } reader;
 
-static dt_status metadata(const reader *r, const char *key, const char **out)
-{
-    const char *text = dt_safetensors_metadata(r->file, key);
-
-    DT_CHECK(text, DT_ERR_FORMAT, "%s: has no metadata '%s'; not a program", r->path, key);
-    *out = text;
-    return DT_OK;
-}
-
-static dt_status check_format(const reader *r)
-{
-    const char *format = NULL, *version = NULL;
-
-    DT_TRY(metadata(r, "format", &format));
-    DT_CHECK(strcmp(format, FORMAT) == 0, DT_ERR_FORMAT, "%s: format is '%.40s', expected '" FORMAT "'", r->path,
-             format);
-    DT_TRY(metadata(r, "version", &version));
-    DT_CHECK(strcmp(version, VERSION) == 0, DT_ERR_FORMAT, "%s: version is '%.40s', this build reads version " VERSION,
-             r->path, version);
-    return DT_OK;
-}
-
 static dt_status read_json(const reader *r, dt_program *p)
 {
-    const char *text = NULL, *end = NULL;
+    cJSON *object;
 
-    DT_TRY(metadata(r, "program", &text));
-    cJSON *object = cJSON_ParseWithOpts(text, &end, 1);
-    DT_CHECK(object, DT_ERR_FORMAT, "%s: metadata 'program' is not JSON from '%.20s' on", r->path, end ? end : text);
+    DT_TRY(dt_metadata_json(r->file, r->path, "program", &object));
     const dt_status s = dt_program_from_json(object, r->path, p);
     cJSON_Delete(object);
     DT_TRY(s);
@@ -264,25 +235,13 @@ static dt_status read_arrays(const reader *r, dt_program *p)
     return DT_OK;
 }
 
-/* The check does not know the file: its message gets the name. */
-static dt_status check(const reader *r, const dt_program *p)
-{
-    const dt_status s = dt_program_check(p);
-
-    if (s == DT_OK) return DT_OK;
-    char *why = strdup(dt_last_error());
-    dt_raise(s, __FILE__, __LINE__, "%s: %s", r->path, why ? why : "");
-    free(why);
-    return s;
-}
-
 static dt_status load(const reader *r, dt_program *p)
 {
-    DT_TRY(check_format(r));
+    DT_TRY(dt_metadata_check(r->file, r->path, FORMAT, VERSION));
     DT_TRY(read_json(r, p));
     DT_TRY(read_arrays(r, p));
-    DT_TRY(check(r, p));
-    return DT_OK;
+    const dt_status s = dt_program_check(p);
+    return s == DT_OK ? DT_OK : dt_metadata_blame(s, r->path);
 }
 
 static dt_status load_open(const char *path, const dt_safetensors *file, dt_program **out)

@@ -1,32 +1,80 @@
 /*
- * augment.h - the random crop and mirror of one training image, and the value of one pixel; one for CPU and CUDA.
+ * augment.h - how a training image is turned, moved, cropped and mirrored at random, and the value of one pixel; one
+ *             for CPU and CUDA.
  *
- * The draws are a function of (seed, epoch, index in the dataset) alone: the same image gets the same crop whatever
+ * The draws are a function of (seed, epoch, index in the dataset) alone: the same image gets the same view whatever
  * the batch size, the device, and wherever the run was stopped and resumed.
  *
- * The operator is in augment.c.
+ * The operator is in augment.c, with what the view means.
  */
 #ifndef DT_AUGMENT_H
 #define DT_AUGMENT_H
 
+#include "../core/op_params.h"
 #include "../core/rng.h"
 
-/* Output pixel (h, w) is input pixel (h + top, (mirror ? width - 1 - w : w) + left), or a pixel 0 outside the image. */
+#include <math.h>
+
+enum { DT_AUGMENT_MAX_ROTATION = 45, DT_AUGMENT_MAX_SHIFT = 4096 };
+
 typedef struct {
     int top, left; /* -crop_pad..crop_pad */
     int mirror;
+    int down, right;    /* -shift..shift */
+    float cosine, sine; /* of the angle, clockwise; 1 and 0: not turned */
 } dt_augment_view;
 
-static inline DT_HD dt_augment_view dt_augment_draw(uint64_t seed, uint32_t epoch, int64_t index, int crop_pad,
-                                                    int flip)
+/* cos(x) and sin(x) for |x| <= pi / 4 within 1.2e-7, in sums and products alone, so that every machine has these bits:
+ * Taylor's series to x^8 and x^9. */
+static inline DT_HD void dt_augment_turn(float x, dt_augment_view *view)
+{
+    const float xx = x * x;
+    view->cosine = 1.0f + xx * (-1.0f / 2 + xx * (1.0f / 24 + xx * (-1.0f / 720 + xx * (1.0f / 40320))));
+    view->sine = x + x * xx * (-1.0f / 6 + xx * (1.0f / 120 + xx * (-1.0f / 5040 + xx * (1.0f / 362880))));
+}
+
+/* round(U(-shift, shift)): of 4 shift half pixels, the two outermost go to +-shift, and two to each other value. */
+static inline DT_HD int dt_augment_shift(uint32_t bits, int shift)
+{
+    return ((int)dt_below(bits, 4 * (uint32_t)shift) + 1) / 2 - shift;
+}
+
+static inline DT_HD dt_augment_view dt_augment_draw(uint64_t seed, uint32_t epoch, int64_t index,
+                                                    const dt_augment_params *p)
 {
     const dt_random4 r = dt_random(seed, DT_STREAM_AUGMENT, epoch, (uint64_t)index);
-    const uint32_t offsets = 2 * (uint32_t)crop_pad + 1;
+    const uint32_t offsets = 2 * (uint32_t)p->crop_pad + 1;
     dt_augment_view view;
-    view.top = (int)dt_below(r.v[0], offsets) - crop_pad;
-    view.left = (int)dt_below(r.v[1], offsets) - crop_pad;
-    view.mirror = flip && r.v[2] >> 31;
+    view.top = (int)dt_below(r.v[0], offsets) - p->crop_pad;
+    view.left = (int)dt_below(r.v[1], offsets) - p->crop_pad;
+    view.mirror = dt_uniform(r.v[2]) >= 1.0f - p->flip_share;
+    view.down = view.right = 0;
+    view.cosine = 1.0f;
+    view.sine = 0.0f;
+    if (p->shift == 0 && p->rotation == 0.0f) return view;
+
+    const dt_random4 a = dt_random(seed, DT_STREAM_AFFINE, epoch, (uint64_t)index);
+    view.down = dt_augment_shift(a.v[0], p->shift);
+    view.right = dt_augment_shift(a.v[1], p->shift);
+    dt_augment_turn((2.0f * dt_uniform(a.v[2]) - 1.0f) * p->rotation * (3.14159265f / 180.0f), &view);
     return view;
+}
+
+/* The input pixel, row * width + column, that output pixel (h, w) shows; -1: none, it is 0. */
+static inline DT_HD int dt_augment_source(const dt_augment_view *view, int h, int w, int height, int width)
+{
+    int row = h + view->top, column = (view->mirror ? width - 1 - w : w) + view->left;
+    if (row < 0 || row >= height || column < 0 || column >= width) return -1;
+
+    row -= view->down;
+    column -= view->right;
+    if (view->sine != 0.0f) {
+        const float middle_y = 0.5f * (float)height, middle_x = 0.5f * (float)width;
+        const float y = (float)row + 0.5f - middle_y, x = (float)column + 0.5f - middle_x;
+        row = (int)floorf(view->cosine * y - view->sine * x + middle_y);
+        column = (int)floorf(view->cosine * x + view->sine * y + middle_x);
+    }
+    return row < 0 || row >= height || column < 0 || column >= width ? -1 : row * width + column;
 }
 
 static inline DT_HD float dt_augment_value(uint8_t pixel, float mean, float std)

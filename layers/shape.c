@@ -1,18 +1,23 @@
 /*
- * shape.c - operators that move or join values: flatten, identity, add.
+ * shape.c - operators that move or join values: flatten, identity, add, transpose, concat.
  *
  *   flatten:   y = x with every axis but the first joined; feature (h W + w) C + c is x[n,h,w,c]
  *   identity:  y = x, a layer that keeps its place and its name where another was taken out
  *   add:       y = a + b of real values; for grid tensors y = s_a a + s_b b
- *   gradients: dx += dy;  da += dy, db += dy
+ *   transpose: y[n,column,row,:] = x[n,row,column,:], and y gets the shape asked for
+ *   concat:    y[n] = a[n] followed by b[n]
+ *   gradients: what moved moves back;  da += dy, db += dy for add
  *
- * flatten and identity stay on the grid, add leaves it.
- * Shapes: flatten N,... -> N,I; the others keep theirs.  CUDA: cuda/shape.cu.  Tests: tests/test_shape.c.
+ * flatten, identity and transpose stay on the grid, add leaves it, concat takes real values only.
+ * Shapes: flatten N,... -> N,I;  transpose N,rows,columns,inner -> N,columns,rows,inner, which lie in memory as the
+ * shape asked for: its first axis may be N*columns (capsule types that share a convolution);  concat N,A,... and
+ * N,B,... -> N,A+B,...;  the others keep theirs.  CUDA: cuda/shape.cu.  Tests: tests/test_shape.c.
  */
 #include "../core/op.h"
 #include "../core/grid_facts.h"
 
 #include <assert.h>
+#include <string.h>
 
 static dt_status identity_infer(dt_node *node)
 {
@@ -53,9 +58,62 @@ static dt_status add_infer(dt_node *node)
     return DT_OK;
 }
 
+static dt_status transpose_infer(dt_node *node)
+{
+    const dt_transpose_params *p = node->params;
+    const dt_tensor *x = node->in[0];
+    const int64_t count = dt_count(&x->shape);
+    dt_shape asked = { .ndim = p->ndim };
+    char text[64], asked_text[64];
+    assert(p->ndim >= 1 && p->ndim <= DT_MAX_DIMS && p->rows >= 1 && p->columns >= 1);
+
+    memcpy(asked.dim, p->dim, sizeof asked.dim);
+    dt_shape_text(&x->shape, text, sizeof text);
+    DT_CHECK(count / x->shape.dim[0] % (p->rows * p->columns) == 0, DT_ERR_SHAPE,
+             "%s: transpose: x is %s, which is not %lld rows of %lld columns for each of the first axis", node->name,
+             text, (long long)p->rows, (long long)p->columns);
+    DT_CHECK(dt_count(&asked) == count, DT_ERR_SHAPE, "%s: transpose: x is %s, y is to be %s, of another count",
+             node->name, text, dt_shape_text(&asked, asked_text, sizeof asked_text));
+    DT_CHECK(
+        x->n_scale <= 1, DT_ERR_UNSUPPORTED,
+        "%s: transpose: x is %s with a scale for each channel, which y cannot keep; quantize with one clip a layer",
+        node->name, text);
+    DT_TRY(identity_infer(node));
+    node->out->shape = asked;
+    return DT_OK;
+}
+
+static dt_status concat_infer(dt_node *node)
+{
+    const dt_tensor *a = node->in[0], *b = node->in[1];
+    dt_shape rest = b->shape;
+    char text_a[64], text_b[64];
+    assert(a->type == DT_F32 && b->type == DT_F32);
+
+    rest.dim[1] = a->shape.dim[1];
+    DT_CHECK(a->shape.ndim >= 2 && dt_same_shape(&a->shape, &rest), DT_ERR_SHAPE,
+             "%s: concat: a is %s, b is %s; they may differ in the second axis only", node->name,
+             dt_shape_text(&a->shape, text_a, sizeof text_a), dt_shape_text(&b->shape, text_b, sizeof text_b));
+    DT_CHECK(a->n_scale == 0 && b->n_scale == 0, DT_ERR_UNSUPPORTED,
+             "%s: concat: %s is a grid tensor, and parts of two scales have none; quantize after joining, or to real "
+             "values",
+             node->name, a->n_scale ? "a" : "b");
+    node->out->shape = a->shape;
+    node->out->shape.dim[1] += b->shape.dim[1];
+    return DT_OK;
+}
+
 const dt_op dt_op_flatten = { .name = "flatten", .min_in = 1, .max_in = 1, .infer = flatten_infer };
 const dt_op dt_op_identity = { .name = "identity", .min_in = 1, .max_in = 1, .infer = identity_infer };
 const dt_op dt_op_add = { .name = "add", .min_in = 2, .max_in = 2, .infer = add_infer };
+const dt_op dt_op_transpose = {
+    .name = "transpose",
+    .min_in = 1,
+    .max_in = 1,
+    .params_bytes = sizeof(dt_transpose_params),
+    .infer = transpose_infer,
+};
+const dt_op dt_op_concat = { .name = "concat", .min_in = 2, .max_in = 2, .infer = concat_infer };
 
 static dt_status copy_forward(const dt_node *node, const dt_exec *ex)
 {
@@ -103,6 +161,91 @@ static dt_status pass_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
+/* to += from; to = from where it is fresh */
+static void give_row(const float *restrict from, int64_t count, int fresh, float *restrict to)
+{
+    for (int64_t i = 0; i < count; i++) to[i] = fresh ? from[i] : to[i] + from[i];
+}
+
+/* What is exchanged: [batch][rows][columns][inner] becomes [batch][columns][rows][inner]. */
+typedef struct {
+    int64_t batch, rows, columns, inner;
+} transpose_view;
+
+static transpose_view transpose_look(const dt_node *node)
+{
+    const dt_transpose_params *p = node->params;
+    const dt_shape *x = &node->in[0]->shape;
+    return (transpose_view){ x->dim[0], p->rows, p->columns, dt_count(x) / x->dim[0] / p->rows / p->columns };
+}
+
+static void exchange(transpose_view v, const float *from, int fresh, float *to)
+{
+#pragma omp parallel for
+    for (int64_t i = 0; i < v.batch * v.columns; i++) {
+        const int64_t n = i / v.columns, column = i % v.columns;
+        for (int64_t row = 0; row < v.rows; row++) {
+            const float *source = from + ((n * v.rows + row) * v.columns + column) * v.inner;
+            give_row(source, v.inner, fresh, to + (i * v.rows + row) * v.inner);
+        }
+    }
+}
+
+static dt_status transpose_forward(const dt_node *node, const dt_exec *ex)
+{
+    (void)ex;
+    exchange(transpose_look(node), node->in[0]->data, 1, node->out->data);
+    return DT_OK;
+}
+
+static dt_status transpose_backward(const dt_node *node, const dt_exec *ex)
+{
+    const transpose_view v = transpose_look(node), back = { v.batch, v.columns, v.rows, v.inner };
+    (void)ex;
+
+    if (node->in[0]->grad) exchange(back, node->out->grad, (int)(node->fresh & 1u), node->in[0]->grad);
+    return DT_OK;
+}
+
+static dt_status concat_forward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t batch = node->out->shape.dim[0], width = dt_count(&node->out->shape) / batch;
+    float *y = node->out->data;
+    (void)ex;
+
+    for (int k = 0; k < node->n_in; k++) {
+        const int64_t part = dt_count(&node->in[k]->shape) / batch;
+        const float *x = node->in[k]->data;
+#pragma omp parallel for
+        for (int64_t n = 0; n < batch; n++) give_row(x + n * part, part, 1, y + n * width);
+        y += part;
+    }
+    return DT_OK;
+}
+
+static dt_status concat_backward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t batch = node->out->shape.dim[0], width = dt_count(&node->out->shape) / batch;
+    const float *dy = node->out->grad;
+    (void)ex;
+
+    for (int k = 0; k < node->n_in; k++) {
+        const int64_t part = dt_count(&node->in[k]->shape) / batch;
+        const int fresh = (int)(node->fresh & 1u << k);
+        float *dx = node->in[k]->grad;
+#pragma omp parallel for
+        for (int64_t n = 0; n < (dx ? batch : 0); n++) give_row(dy + n * width, part, fresh, dx + n * part);
+        dy += part;
+    }
+    return DT_OK;
+}
+
 const dt_kernel dt_cpu_flatten = { .forward = copy_forward, .backward = pass_backward };
 const dt_kernel dt_cpu_identity = { .forward = copy_forward, .backward = pass_backward };
 const dt_kernel dt_cpu_add = { .forward = add_forward, .backward = pass_backward };
+const dt_kernel dt_cpu_transpose = {
+    .forward = transpose_forward,
+    .backward = transpose_backward,
+    .overwrites = 1u,
+};
+const dt_kernel dt_cpu_concat = { .forward = concat_forward, .backward = concat_backward, .overwrites = 3u };

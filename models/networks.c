@@ -3,11 +3,26 @@
  */
 #include "networks.h"
 
+#include "capsules.h"
+
 #include <string.h>
 
-#define NETWORK_MAP(XX) XX(vgg16) XX(tiny)
+/* name, what is true of this network alone */
+#define NETWORK_MAP(XX)            \
+    XX(vgg16, .record_loss = NULL) \
+    XX(shallowcaps, CAPSULES)      \
+    XX(deepcaps, CAPSULES)         \
+    XX(tiny, .record_loss = NULL)
+#define CAPSULES                                                                                                  \
+    .record_loss = dt_caps_record_loss, .unit_pixels = 1, .resizes = 1, .train_defaults = dt_caps_train_defaults, \
+    .record_decoder = dt_caps_record_decoder, .for_dataset = dt_caps_for_dataset
 
-#define XX(name) { #name, dt_##name##_defaults, dt_##name##_check, dt_##name##_record },
+#define XX(net, ...)                   \
+    { .name = #net,                    \
+      .defaults = dt_##net##_defaults, \
+      .check = dt_##net##_check,       \
+      .record = dt_##net##_record,     \
+      __VA_ARGS__ },
 static const dt_network networks[] = { NETWORK_MAP(XX) };
 #undef XX
 
@@ -21,7 +36,7 @@ const dt_network *dt_network_find(const char *name)
 
 const char *dt_network_names(void)
 {
-#define XX(name) ", " #name
+#define XX(name, ...) ", " #name
     static const char names[] = NETWORK_MAP(XX);
 #undef XX
     return names + 2; /* past the first comma */
@@ -50,6 +65,23 @@ dt_status dt_network_check_common(const dt_model_config *c)
     return DT_OK;
 }
 
+void dt_config_for_dataset(const char *dataset, dt_model_config *model, dt_train_config *train)
+{
+    const dt_network *network = dt_network_find(model->name);
+    const int digits = strcmp(dataset, "mnist") == 0 || strcmp(dataset, "svhn") == 0;
+
+    if (network && network->for_dataset) network->for_dataset(dataset, model, train);
+    if (digits) train->flip_share = 0.0f;
+}
+
+dt_status dt_network_check_plain(const dt_model_config *c)
+{
+    DT_CHECK(c->caps_dim == 0 && c->routing == 0 && !c->paper_primary && c->decoder == DT_DECODER_NONE, DT_ERR_ARGUMENT,
+             "%s has no capsules: caps_dim is %d, routing %d, decoder %s, and all are for shallowcaps and deepcaps",
+             c->name, c->caps_dim, c->routing, dt_decoder_names[c->decoder]);
+    return dt_network_check_common(c);
+}
+
 /* The notebook's two runs. w4a4 trains from scratch; w4a2 starts from w4a4's last checkpoint (--init). */
 dt_status dt_train_recipe(const char *recipe, dt_model_config *model, dt_train_config *train)
 {
@@ -58,7 +90,7 @@ dt_status dt_train_recipe(const char *recipe, dt_model_config *model, dt_train_c
     DT_CHECK(is_w4a2 || strcmp(recipe, "w4a4") == 0, DT_ERR_ARGUMENT, "recipe '%s' is not known; there are w4a4, w4a2",
              recipe);
     DT_TRY(dt_model_config_default("vgg16", model));
-    dt_train_config_default(train);
+    dt_train_config_default(NULL, train);
     model->choke = is_w4a2 ? 16 : 8;
     model->abits = is_w4a2 ? 2 : 4;
     train->epochs = is_w4a2 ? 300 : 150;

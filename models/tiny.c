@@ -17,7 +17,7 @@ void dt_tiny_defaults(dt_model_config *out)
 
 dt_status dt_tiny_check(const dt_model_config *c)
 {
-    DT_TRY(dt_network_check_common(c));
+    DT_TRY(dt_network_check_plain(c));
     DT_CHECK(c->choke == 0 && !c->skip_block, DT_ERR_ARGUMENT, "tiny has no chokepoint and no skip block");
     DT_CHECK(c->height >= 8 && c->width >= 8 && c->height <= 64 && c->width <= 64, DT_ERR_ARGUMENT,
              "tiny takes images of 8x8 to 64x64, not %dx%d", c->height, c->width);
@@ -26,13 +26,13 @@ dt_status dt_tiny_check(const dt_model_config *c)
 
 dt_status dt_tiny_record(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
 {
-    dt_recorder r = { m, tape, training };
-    const dt_conv_spec first = { .filters = 8, .kernel = 3, .stride = 1, .pad = 1, .is_image = 1 };
+    dt_recorder r = { .model = m, .tape = tape, .training = training };
+    const dt_conv_spec first = { .filters = 8, .kernel = 3, .stride = 1, .pad = 1, .range = DT_RANGE_IMAGE };
     const dt_conv_spec second = { .filters = 8, .kernel = 3, .stride = 1, .pad = 1 };
     const dt_conv_spec third = { .filters = 16, .kernel = 3, .stride = 1, .pad = 1 };
 
     DT_TRY(dt_block_conv(&r, "features.0", x, &first, &x));
-    DT_TRY(dt_block_batchnorm(&r, "features.1", x, &x));
+    DT_TRY(dt_block_batchnorm(&r, "features.1", x, NULL, &x));
     DT_TRY(dt_block_apply(&r, DT_OP_RELU, "features.2", x, &x));
     DT_TRY(dt_block_pool(&r, DT_OP_MAXPOOL, "features.3", 2, x, &x));
     DT_TRY(dt_block_conv(&r, "features.4", x, &second, &x));
@@ -40,9 +40,9 @@ dt_status dt_tiny_record(dt_model *m, dt_tape *tape, dt_tensor *x, int training,
     DT_TRY(dt_block_apply(&r, DT_OP_RELU, "features.6", x, &x));
     DT_TRY(dt_block_pool(&r, DT_OP_MAXPOOL, "features.7", 2, x, &x));
     DT_TRY(dt_block_conv(&r, "features.8", x, &third, &x));
-    DT_TRY(dt_block_batchnorm(&r, "features.9", x, &x));
+    DT_TRY(dt_block_batchnorm(&r, "features.9", x, NULL, &x));
     DT_TRY(dt_block_apply(&r, DT_OP_RELU, "features.10", x, &x));
     DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, "features.11", 2, x, &x));
     DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
-    return dt_block_linear(&r, "classifier", x, m->config.n_classes, logits);
+    return dt_block_classifier(&r, "classifier", x, m->config.n_classes, logits);
 }

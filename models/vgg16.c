@@ -38,7 +38,7 @@ void dt_vgg16_defaults(dt_model_config *out)
 
 dt_status dt_vgg16_check(const dt_model_config *c)
 {
-    DT_TRY(dt_network_check_common(c));
+    DT_TRY(dt_network_check_plain(c));
     DT_CHECK(c->height == 32 && c->width == 32, DT_ERR_ARGUMENT, "vgg16 takes 32x32 images, not %dx%d", c->height,
              c->width);
     DT_CHECK(c->choke >= 0 && c->choke <= 512, DT_ERR_ARGUMENT, "choke is %d, allowed are 0 (none) to 512", c->choke);
@@ -74,13 +74,15 @@ static dt_status normalised(dt_recorder *r, const unit_names *n, const dt_conv_s
                             dt_tensor **y)
 {
     DT_TRY(dt_block_conv(r, n->conv, x, spec, y));
-    if (has_norm) return dt_block_batchnorm(r, n->norm, *y, y);
+    if (has_norm) return dt_block_batchnorm(r, n->norm, *y, NULL, y);
     return dt_block_apply(r, DT_OP_IDENTITY, n->norm, *y, y);
 }
 
 static dt_status unit(dt_recorder *r, const unit_names *n, int filters, int is_image, int has_norm, dt_tensor **x)
 {
-    const dt_conv_spec spec = { .filters = filters, .kernel = 3, .stride = 1, .pad = 1, .is_image = is_image };
+    const dt_conv_spec spec = {
+        .filters = filters, .kernel = 3, .stride = 1, .pad = 1, .range = is_image ? DT_RANGE_IMAGE : DT_RANGE_POSITIVE
+    };
     DT_TRY(normalised(r, n, &spec, has_norm, *x, x));
     return dt_block_apply(r, DT_OP_RELU, n->relu, *x, x);
 }
@@ -118,7 +120,7 @@ static int filters_at(const dt_model_config *c, int i, int stage, int *has_norm)
 
 dt_status dt_vgg16_record(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
 {
-    dt_recorder r = { m, tape, training };
+    dt_recorder r = { .model = m, .tape = tape, .training = training };
     const dt_model_config *c = &m->config;
     char name[48];
     int at = 0;
@@ -143,5 +145,5 @@ dt_status dt_vgg16_record(dt_model *m, dt_tape *tape, dt_tensor *x, int training
     snprintf(name, sizeof name, "features.%d", at);
     DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, name, 1, x, &x));
     DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
-    return dt_block_linear(&r, "classifier", x, c->n_classes, logits);
+    return dt_block_classifier(&r, "classifier", x, c->n_classes, logits);
 }

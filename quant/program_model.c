@@ -288,7 +288,9 @@ dt_status dt_program_model(dt_context *ctx, const dt_program *p, const dt_array 
     DT_TRY(dt_program_check(p));
     if (array) DT_TRY(dt_array_check(array));
     DT_TRY(network_create(p, array, &net));
-    const dt_recording recording = { record_network, record_image, net, network_destroy };
+    const dt_recording recording = {
+        .record = record_network, .record_image = record_image, .network = net, .network_destroy = network_destroy
+    };
     const dt_model_config config = { .name = net->program.model,
                                      .height = p->height,
                                      .width = p->width,

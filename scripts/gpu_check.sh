@@ -4,7 +4,7 @@
 #
 #   scripts/gpu_check.sh [DEBS [OUT]]
 #
-#   DEBS  folder of .deb files with the libraries that this machine lacks (libcjson-dev, libmd-dev, libcriterion-dev,
+#   DEBS  folder of .deb files with the libraries that this machine lacks (libcjson-dev, libmd-dev, libpng-dev, libcriterion-dev,
 #         ...); they are unpacked beside the build, not installed. "-": none
 #   OUT   folder of report.md, report.json and log.txt (benchmarks/results/gpu)
 #
@@ -210,6 +210,19 @@ timing() {
     time_ours "detent mixed, batch 128, no graph" --batch 128 --no-graph
 }
 
+# Capsule networks, batch 100, on synthetic images.
+capsules() {
+    needs "$build/bench_step"
+    time_ours "detent shallowcaps 28x28" --model shallowcaps --size 28 --batch 100 || return $?
+    time_ours "detent deepcaps 64x64" --model deepcaps --size 64 --decoder conv64 --batch 100 || return $?
+    python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' || return 0
+    for variant in broadcast einsum; do
+        line=$(limited 60 python3 benchmarks/peers/capsnet_torch.py --device cuda --model shallowcaps --batch 100 \
+            --variant $variant --steps 30 --warmup 5 --json) || return $?
+        record_timing "PyTorch shallowcaps 28x28, $variant" "$line"
+    done
+}
+
 array() {
     needs "$build/bench_accel"
     line=$(limited 60 "$build/bench_accel" --device cuda --images 10000 --rounds 5 --json) || return $?
@@ -249,6 +262,7 @@ step repeats repeats
 step psums psums
 step backends backends
 step timing timing
+step capsules capsules
 step array array
 step peers peers
 

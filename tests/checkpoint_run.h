@@ -30,7 +30,7 @@ static inline setup default_setup(void)
     setup s = { .seed = 7, .n_images = N_IMAGES };
 
     cr_assert(eq(int, dt_model_config_default("tiny", &s.model), DT_OK));
-    dt_train_config_default(&s.train);
+    dt_train_config_default(NULL, &s.train);
     s.train.batch = BATCH;
     s.train.epochs = 3;
     return s;
@@ -107,6 +107,7 @@ static inline void expect_state(const char *why, const run *r, const state *expe
 
     cr_assert(eq(i64, s.step, expected->step), "%s", why);
     cr_assert(eq(dbl, s.sum.loss, expected->sum.loss), "%s", why);
+    cr_assert(eq(dbl, s.sum.reconstruction, expected->sum.reconstruction), "%s", why);
     cr_assert(eq(i64, s.sum.n_correct, expected->sum.n_correct), "%s", why);
     cr_assert(eq(i64, s.sum.n_images, expected->sum.n_images), "%s", why);
     cr_assert(eq(sz, s.bytes, expected->bytes), "%s", why);

@@ -1,8 +1,10 @@
 /*
- * test_augment.c - batches out of a dataset: every image must be one of the crops that the definition allows, and the
+ * test_augment.c - batches out of a dataset: every image must be one of the views that the definition allows, and the
  *                  choice must depend on seed, epoch and index alone.
  */
 #include "op_case.h"
+
+#include "../layers/augment.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -11,8 +13,14 @@
 
 enum { IMAGES = 12, HEIGHT = 5, WIDTH = 7, CHANNELS = 3, BATCH = 4, COUNT = HEIGHT * WIDTH * CHANNELS };
 
-static const dt_augment_params still = { BATCH, 0, 0, { 0.4914f, 0.4822f, 0.4465f }, { 0.247f, 0.243f, 0.2616f } };
-static const dt_augment_params moved = { BATCH, 2, 1, { 0.4914f, 0.4822f, 0.4465f }, { 0.247f, 0.243f, 0.2616f } };
+#define NORMALISED .mean = { 0.4914f, 0.4822f, 0.4465f }, .std = { 0.247f, 0.243f, 0.2616f }
+
+static const dt_augment_params still = { .batch = BATCH, NORMALISED };
+static const dt_augment_params cropped = { .batch = BATCH, .crop_pad = 2, .flip_share = 0.5f, NORMALISED };
+static const dt_augment_params shifted = { .batch = BATCH, .shift = 2, NORMALISED };
+static const dt_augment_params turned = {
+    .batch = BATCH, .crop_pad = 1, .shift = 2, .rotation = 45.0f, .flip_share = 0.3f, NORMALISED
+};
 static const char *const backends[] = { "cpu", "cuda" };
 
 #define IMAGE_INPUT                                                                                  \
@@ -91,7 +99,7 @@ static int count_views(const float *x, int64_t image, const dt_augment_params *p
     int n = 0;
     for (int top = 0; top <= 2 * p->crop_pad; top++) {
         for (int left = 0; left <= 2 * p->crop_pad; left++) {
-            for (int mirror = 0; mirror <= p->flip; mirror++) {
+            for (int mirror = 0; mirror <= (p->flip_share > 0.0f); mirror++) {
                 if (!is_view(x, image, top, left, mirror, p)) continue;
                 found[0] = top;
                 found[1] = left;
@@ -115,34 +123,160 @@ Test(augment, without_crop_and_flip_it_only_normalises)
     }
 }
 
-/* Over 2,000 images every offset comes up 400 times, every side 1,000; 6 standard deviations are 107 and 134. */
-Test(augment, crops_and_mirrors_evenly)
+/* How often 2,000 images are each of the views of `cropped`, which those of `shifted` are too. */
+typedef struct {
+    int top[5], left[5], mirror[2];
+} view_counts;
+
+static view_counts count_2000_views(const dt_augment_params *p)
 {
-    int tops[5] = { 0 }, lefts[5] = { 0 }, mirrors[2] = { 0 }, found[3];
+    view_counts counts = { 0 };
+    int found[3] = { 0 };
     for (uint32_t epoch = 0; epoch < 500; epoch++) {
         const dt_step_in in = { .seed = 1, .epoch = epoch, .first = epoch % 8 };
-        float *x = batch_of("cpu", 1, &moved, &in);
+        float *x = batch_of("cpu", 1, p, &in);
         for (int n = 0; n < BATCH; n++) {
-            const int views = count_views(x + n * COUNT, order_at(in.first + n), &moved, found);
+            const int views = count_views(x + n * COUNT, order_at(in.first + n), &cropped, found);
             cr_assert(views == 1, "epoch %u, image %d is %d of the allowed views", epoch, n, views);
-            tops[found[0]]++;
-            lefts[found[1]]++;
-            mirrors[found[2]]++;
+            counts.top[found[0]]++;
+            counts.left[found[1]]++;
+            counts.mirror[found[2]]++;
         }
         free(x);
     }
-    for (int i = 0; i < 5; i++) {
-        cr_assert(abs(tops[i] - 400) < 107 && abs(lefts[i] - 400) < 107, "offset %d: %d rows, %d columns of 2000", i,
-                  tops[i], lefts[i]);
-    }
-    cr_assert(abs(mirrors[1] - 1000) < 134, "%d of 2000 are mirrored", mirrors[1]);
+    return counts;
 }
 
-Test(augment, cuda_draws_and_computes_what_the_cpu_does)
+/* Every offset comes up 400 times, every side 1,000; 6 standard deviations are 107 and 134. */
+Test(augment, crops_and_mirrors_evenly)
 {
-    const dt_step_in in = { .seed = 0x123456789abcULL, .epoch = 9, .first = 2 };
-    float *cpu = batch_of("cpu", 1, &moved, &in), *cuda = batch_of("cuda", 1, &moved, &in);
-    float *threads = batch_of("cpu", 2, &moved, &in);
+    const view_counts n = count_2000_views(&cropped);
+    for (int i = 0; i < 5; i++) {
+        cr_assert(abs(n.top[i] - 400) < 107 && abs(n.left[i] - 400) < 107, "offset %d: %d rows, %d columns of 2000", i,
+                  n.top[i], n.left[i]);
+    }
+    cr_assert(abs(n.mirror[1] - 1000) < 134, "%d of 2000 are mirrored", n.mirror[1]);
+}
+
+/* round(U(-2, 2)): the outermost offsets have half the share of the others; 6 standard deviations are 89 and 116. */
+Test(augment, shifts_by_a_rounded_uniform_number)
+{
+    static const int expected[5] = { 250, 500, 500, 500, 250 }, bound[5] = { 89, 116, 116, 116, 89 };
+    const view_counts n = count_2000_views(&shifted);
+    for (int i = 0; i < 5; i++) {
+        cr_assert(abs(n.top[i] - expected[i]) < bound[i] && abs(n.left[i] - expected[i]) < bound[i],
+                  "offset %d: %d rows, %d columns of 2000, expected %d", i, n.top[i], n.left[i], expected[i]);
+    }
+    cr_assert(n.mirror[1] == 0);
+}
+
+enum { OUTSIDE = -1, EITHER = -2 };
+
+/* The input pixel that each pixel shows, after each step of the definition. */
+typedef struct {
+    int source[HEIGHT][WIDTH];
+} picture;
+
+/* In double and with the C library's sine; EITHER where a centre is so near to two pixels that f32 may take each. */
+static picture turn_and_shift(double degrees, int down, int right)
+{
+    const double angle = degrees * acos(-1.0) / 180.0, middle_h = HEIGHT / 2.0, middle_w = WIDTH / 2.0;
+    picture out;
+    for (int h = 0; h < HEIGHT; h++) {
+        for (int w = 0; w < WIDTH; w++) {
+            const double y = h + 0.5 - middle_h - down, x = w + 0.5 - middle_w - right;
+            const double row = cos(angle) * y - sin(angle) * x + middle_h;
+            const double column = sin(angle) * y + cos(angle) * x + middle_w;
+            const int inside = row >= 0.0 && row < HEIGHT && column >= 0.0 && column < WIDTH;
+            out.source[h][w] = inside ? (int)row * WIDTH + (int)column : OUTSIDE;
+            if (fabs(row - round(row)) < 1e-5 || fabs(column - round(column)) < 1e-5) out.source[h][w] = EITHER;
+        }
+    }
+    return out;
+}
+
+static picture crop(const picture *in, int top, int left)
+{
+    picture out;
+    for (int h = 0; h < HEIGHT; h++) {
+        for (int w = 0; w < WIDTH; w++) {
+            const int row = h + top, column = w + left;
+            const int inside = row >= 0 && row < HEIGHT && column >= 0 && column < WIDTH;
+            out.source[h][w] = inside ? in->source[row][column] : OUTSIDE;
+        }
+    }
+    return out;
+}
+
+static picture mirror(const picture *in)
+{
+    picture out;
+    for (int h = 0; h < HEIGHT; h++) {
+        for (int w = 0; w < WIDTH; w++) out.source[h][w] = in->source[h][WIDTH - 1 - w];
+    }
+    return out;
+}
+
+/* What the definition and the drawn numbers say. */
+static picture expected_picture(const dt_step_in *in, int32_t index, const dt_augment_params *p)
+{
+    const dt_random4 r = dt_random(in->seed, DT_STREAM_AUGMENT, in->epoch, (uint64_t)index);
+    const dt_random4 a = dt_random(in->seed, DT_STREAM_AFFINE, in->epoch, (uint64_t)index);
+    const double whole = 4294967296.0;
+    const double down = a.v[0] / whole * 2 * p->shift - p->shift, right = a.v[1] / whole * 2 * p->shift - p->shift;
+    const double degrees = (2.0 * (a.v[2] >> 8) / 16777216.0 - 1.0) * (double)p->rotation;
+    const int offsets = 2 * p->crop_pad + 1;
+    picture out = turn_and_shift(degrees, (int)floor(down + 0.5), (int)floor(right + 0.5));
+    out = crop(&out, (int)(r.v[0] / whole * offsets) - p->crop_pad, (int)(r.v[1] / whole * offsets) - p->crop_pad);
+    return r.v[2] / whole < 1.0 - (double)p->flip_share ? out : mirror(&out);
+}
+
+/* x must show image as the picture says; counts the values that may be either of two. */
+static void check_picture(const float *x, int32_t image, const picture *expected, int *n_either)
+{
+    for (int i = 0; i < COUNT; i++) {
+        const int c = i % CHANNELS, source = expected->source[i / CHANNELS / WIDTH][i / CHANNELS % WIDTH];
+        *n_either += source == EITHER;
+        if (source == EITHER) continue;
+        const double value = source == OUTSIDE ? 0.0 : pixel(image, source / WIDTH, source % WIDTH, c) / 255.0;
+        const double want = (value - (double)turned.mean[c]) / (double)turned.std[c];
+        cr_assert(fabs((double)x[i] - want) <= 1e-6, "image %d, [%d] is %g, expected %g", image, i, (double)x[i], want);
+    }
+}
+
+Test(augment, turns_and_shifts_then_crops_then_mirrors)
+{
+    int n_either = 0;
+    for (uint32_t epoch = 0; epoch < 300; epoch++) {
+        const dt_step_in in = { .seed = 3, .epoch = epoch, .first = epoch % 8 };
+        float *x = batch_of("cpu", 1, &turned, &in);
+        for (int n = 0; n < BATCH; n++) {
+            const int32_t image = order_at(in.first + n);
+            const picture expected = expected_picture(&in, image, &turned);
+            check_picture(x + n * COUNT, image, &expected, &n_either);
+        }
+        free(x);
+    }
+    cr_assert(n_either < 300 * BATCH * COUNT / 1000, "%d values were not compared", n_either);
+}
+
+Test(augment, sine_and_cosine_are_as_exact_as_f32)
+{
+    for (int i = -45000; i <= 45000; i++) {
+        const float x = (float)i * (3.14159265f / 180000.0f);
+        dt_augment_view view;
+        dt_augment_turn(x, &view);
+        cr_assert(fabs((double)view.cosine - cos((double)x)) <= 1.2e-7, "cos(%g) is %.9g", (double)x,
+                  (double)view.cosine);
+        cr_assert(fabs((double)view.sine - sin((double)x)) <= 1.2e-7, "sin(%g) is %.9g", (double)x, (double)view.sine);
+    }
+}
+
+static void check_equal_bits(const dt_augment_params *p, uint32_t epoch)
+{
+    const dt_step_in in = { .seed = 0x123456789abcULL, .epoch = epoch, .first = 2 };
+    float *cpu = batch_of("cpu", 1, p, &in), *cuda = batch_of("cuda", 1, p, &in);
+    float *threads = batch_of("cpu", 2, p, &in);
     for (int i = 0; i < BATCH * COUNT; i++) {
         cr_assert(cpu[i] == threads[i], "[%d] is %g with two threads, %g with one", i, (double)threads[i],
                   (double)cpu[i]);
@@ -153,11 +287,18 @@ Test(augment, cuda_draws_and_computes_what_the_cpu_does)
     free(threads);
 }
 
+Test(augment, cuda_draws_and_computes_what_the_cpu_does)
+{
+    check_equal_bits(&cropped, 9);
+    check_equal_bits(&shifted, 9);
+    for (uint32_t epoch = 0; epoch < 20; epoch++) check_equal_bits(&turned, epoch);
+}
+
 /* Image 5 stands second in one batch and first in the other. */
 Test(augment, a_view_depends_on_the_image_and_not_on_its_place)
 {
     const dt_step_in early = { .seed = 1, .first = 0 }, late = { .seed = 1, .first = 1 };
-    float *a = batch_of("cpu", 1, &moved, &early), *b = batch_of("cpu", 1, &moved, &late);
+    float *a = batch_of("cpu", 1, &turned, &early), *b = batch_of("cpu", 1, &turned, &late);
     cr_assert(memcmp(a + COUNT, b, COUNT * sizeof *a) == 0);
     free(a);
     free(b);
@@ -192,20 +333,86 @@ Test(augment, gather_takes_the_labels_of_the_same_images)
     }
 }
 
+#define ROWS_CASE(p)                                                                                               \
+    {                                                                                                              \
+        .why = "rows", .op = DT_OP_ROWS, .params = p, .n_in = 2, .in = { { OP_SHAPE(IMAGES, 7, 3) }, ORDER_INPUT } \
+    }
+
+Test(augment, rows_takes_those_of_the_same_images)
+{
+    enum { ROW = 7 * 3 };
+    const dt_rows_params p = { BATCH };
+    const op_case c = ROWS_CASE(&p);
+    const dt_step step = { .in = { .first = 5 } };
+    float rows[IMAGES * ROW];
+    int32_t order[IMAGES];
+    for (int i = 0; i < IMAGES * ROW; i++) rows[i] = (float)i;
+    for (int i = 0; i < IMAGES; i++) order[i] = order_at(i);
+
+    for (int b = 0; b < 2; b++) {
+        op_rig rig;
+        if (!op_rig_open(&rig, backends[b], 2, &c)) continue;
+        cr_assert(rig.out.shape.ndim == 3 && rig.out.shape.dim[0] == BATCH);
+        op_rig_write(&rig, rig.in[0].data, rows, sizeof rows);
+        op_rig_write(&rig, rig.in[1].data, order, sizeof order);
+        op_rig_write(&rig, rig.ex.step, &step, sizeof step);
+        op_rig_forward(&rig);
+        float *x = op_rig_read(&rig, rig.out.data, BATCH * ROW);
+        for (int i = 0; i < BATCH * ROW; i++) {
+            const float want = rows[order_at(5 + i / ROW) * ROW + i % ROW];
+            cr_assert(x[i] == want, "%s: [%d] is %g, expected %g", backends[b], i, (double)x[i], (double)want);
+        }
+        free(x);
+        op_rig_close(&rig);
+    }
+}
+
+Test(augment, rows_of_codes_keep_their_scale)
+{
+    const dt_rows_params p = { BATCH };
+    op_case c = ROWS_CASE(&p);
+    op_rig rig;
+    c.in[0] = (op_input){ OP_SHAPE(IMAGES, 7), .fill = FILL_INTEGER, .scale = 0.5f };
+    cr_assert(op_rig_open(&rig, "cpu", 1, &c));
+    cr_assert(rig.out.n_scale == 1 && rig.out.scale == rig.in[0].scale && rig.out.qmin == rig.in[0].qmin);
+    op_rig_close(&rig);
+}
+
+Test(augment, rows_that_do_not_fit_are_refused)
+{
+    dt_rows_params p = { IMAGES + 1 };
+    op_case c = ROWS_CASE(&p);
+    op_case_refused(&c, DT_ERR_ARGUMENT, "batch is 13, the order holds 12 images");
+    p.batch = BATCH;
+    c.in[0].type = DT_I32;
+    op_case_refused(&c, DT_ERR_ARGUMENT, "needs rows of f32");
+}
+
 Test(augment, misfits_are_refused)
 {
-    dt_augment_params p = moved;
+    dt_augment_params p = cropped;
     op_case c = augment_case(&p);
     p.batch = IMAGES + 1;
     op_case_refused(&c, DT_ERR_ARGUMENT, "batch is 13, the order holds 12 images");
-    p = moved;
+    p = cropped;
     p.std[1] = 0.0f;
     op_case_refused(&c, DT_ERR_ARGUMENT, "std[1] is 0");
-    p = moved;
+    p = cropped;
     p.crop_pad = -1;
     op_case_refused(&c, DT_ERR_ARGUMENT, "crop_pad is -1");
+    p = cropped;
+    p.shift = -1;
+    op_case_refused(&c, DT_ERR_ARGUMENT, "shift is -1, allowed are 0..4096");
+    p = cropped;
+    p.rotation = 46.0f;
+    op_case_refused(&c, DT_ERR_ARGUMENT, "rotation is 46, allowed are 0..45 degrees");
+    p.rotation = NAN;
+    op_case_refused(&c, DT_ERR_ARGUMENT, "rotation is nan");
+    p = cropped;
+    p.flip_share = 1.5f;
+    op_case_refused(&c, DT_ERR_ARGUMENT, "flip_share is 1.5, allowed are 0..1");
     c.in[0].type = DT_F32;
-    p = moved;
+    p = cropped;
     op_case_refused(&c, DT_ERR_ARGUMENT, "needs images of u8");
     c.in[0] = (op_input){ OP_SHAPE(1, 2, 2, 5), .type = DT_U8 };
     op_case_refused(&c, DT_ERR_SHAPE, "images are 1x2x2x5");

@@ -53,6 +53,36 @@ Test(checkpoint_resume, resume_gives_equal_bits)
     check_resume(&s, "float");
 }
 
+/* tiny has no decoder: the sum is what a network with one would have. */
+Test(checkpoint_resume, the_reconstruction_so_far_is_kept)
+{
+    const setup s = default_setup();
+    const edit damaged = { "damaged", "\"reconstruction_sum\":\"0", "\"reconstruction_sum\":\"y", DT_ERR_FORMAT, "" };
+    const edit unknown = { "absent", "reconstruction_sum", "reconstruction_som", DT_OK, "" };
+    run a = open_run(&s), b = open_run(&s);
+
+    train_steps(&a, 6);
+    state fake = state_of(&a);
+    fake.sum.reconstruction = 1e9 / 3.0;
+    cr_assert(eq(int, dt_trainer_seek(a.trainer, 6, &fake.sum), DT_OK));
+    save(&a, "a.safetensors");
+    cr_assert(eq(int, dt_checkpoint_resume(b.trainer, temp_path("a.safetensors")), DT_OK), "%s", dt_last_error());
+    expect_state("kept", &b, &fake);
+
+    write_edited("a.safetensors", "damaged.safetensors", &damaged);
+    cr_assert(eq(int, dt_checkpoint_resume(b.trainer, temp_path("damaged.safetensors")), DT_ERR_FORMAT));
+    expect_message("damaged", "metadata 'reconstruction_sum' is 'y");
+    expect_state("damaged", &b, &fake);
+
+    write_edited("a.safetensors", "absent.safetensors", &unknown);
+    cr_assert(eq(int, dt_checkpoint_resume(b.trainer, temp_path("absent.safetensors")), DT_OK), "%s", dt_last_error());
+    fake.sum.reconstruction = 0.0;
+    expect_state("absent", &b, &fake);
+    free(fake.values);
+    close_run(&a);
+    close_run(&b);
+}
+
 typedef struct {
     const char *why;
     void (*change)(setup *s);
@@ -131,7 +161,8 @@ Test(checkpoint_resume, resume_of_another_run_is_refused_and_changes_nothing)
 
 static const edit edits[] = {
     { "another format", "detent-checkpoint", "detent-chequebook", DT_ERR_FORMAT, "format is 'detent-chequebook'" },
-    { "a later version", "\"version\":\"1\"", "\"version\":\"2\"", DT_ERR_FORMAT, "version is '2', this build reads" },
+    { "an earlier version", "\"version\":\"2\"", "\"version\":\"1\"", DT_ERR_FORMAT,
+      "version is '1', this build reads version 2" },
     { "model is not JSON", "{\\\"name\\\"", "(\\\"name\\\"", DT_ERR_FORMAT, "metadata 'model' is not JSON" },
     { "unknown field", "\\\"wbits\\\"", "\\\"wbitz\\\"", DT_ERR_FORMAT, "model.wbitz is not a field" },
     { "unknown network", "\\\"tiny\\\"", "\\\"tinx\\\"", DT_ERR_FORMAT, "model.name is \"tinx\"" },

@@ -75,8 +75,8 @@ has out "capture"
 expect "--version" 0 --version
 has out "^detent [0-9]"
 expect "an unknown command" 2 tarin
-has err "there is no command 'tarin'; there are train eval verify export capture inspect data"
-for command in train eval verify export capture inspect data; do
+has err "there is no command 'tarin'; there are train eval verify export search capture inspect data"
+for command in train eval verify export search capture inspect data; do
     expect "$command --help" 0 $command --help
     has out "Usage: detent $command"
     expect "$command with an unknown option" 2 $command --frobnicate
@@ -92,7 +92,25 @@ has err "^detent train: --epochs 3x: expected 1..100000$"
 expect "lr not a number" 2 train --lr nan
 has err "^detent train: --lr nan: expected"
 expect "an unknown word" 2 train --schedule linear
-has err "expected constant, cosine, step, exponential"
+has err "expected constant, cosine, step, exponential, decay"
+expect "more images mirrored than there are" 2 train --flip 1.5
+has err "^detent train: --flip 1.5: expected 0..1$"
+expect "a shift too far" 2 train --shift 17
+has err "^detent train: --shift 17: expected 0..16$"
+expect "a turn too far" 2 train --rotation 45.5
+has err "^detent train: --rotation 45.5: expected 0..45$"
+for shape in 28x28 28x28x1x1 28x28x 28,28,1 0x28x1 28x5000x1 ax28x1; do
+    expect "images of $shape" 2 train --input $shape
+    has err "^detent train: --input $shape: expected 1..4096 three times, as HxWxC$"
+done
+expect "images of five channels" 2 inspect --model tiny --input 32x32x5
+has err "images of 5 channels"
+expect "images too large for the network" 2 inspect --model tiny --input 65x32x3
+has err "tiny takes images of 8x8 to 64x64, not 65x32"
+expect "an unknown decoder" 2 train --decoder conv32
+has err "expected none, fc, conv28, conv64"
+expect "a rate that grows" 2 train --decay-rate 1.1
+has err "^detent train: --decay-rate 1.1: expected"
 expect "half a pair" 2 train --step-epochs 150
 has err "expected 0..100000 twice, as A,B"
 expect "an unknown model" 2 train --model vgg99 --out run
@@ -132,6 +150,9 @@ has err "  from .*session.c:"
 expect "train an epoch" 0 train $tiny --epochs 1 --out a/run
 has out "^model      tiny w4a4: .* parameters, 3 quantized convolutions"
 has out "^data       synthetic: 60 training and 40 test images, 32x32x3, 10 classes"
+has out "^training   1 epochs of .* batch .*, sgd, lr 0.01 cosine, .* MiB$"
+has out "^loss       cross-entropy, label smoothing 0.1$"
+has out "^images     crop 4, flip 0.5$"
 has out "^epoch  1/1  train .* test .* best$"
 has out "features.4 .*e[-+]"
 for file in config.json metrics.jsonl last.safetensors best.safetensors; do is "$file is there" -s a/run/$file; done
@@ -149,9 +170,29 @@ expect "--force replaces it" 0 train $tiny --epochs 2 --eval-every 2 --quiet --f
 is "--quiet is quiet" ! -s out
 is "metrics.jsonl is new" "$(wc -l <a/run/metrics.jsonl)" -eq 2
 is "without evaluation there are nulls" "$(grep -c '"test_loss":null' a/run/metrics.jsonl)" -eq 1
+is "without a decoder too" "$(grep -c '"train_reconstruction":null' a/run/metrics.jsonl)" -eq 2
 expect "another learning rate is not the same run" 2 train --resume --out a/run --lr 0.5
 has err "^detent train: --lr is '0.5', but the run in a/run has '0.01'"
 expect "the same options and other threads are" 0 train $tiny --threads 2 --epochs 2 --eval-every 2 --resume --out a/run
+
+expect "hold images out" 0 train $tiny --val-size 9930 --input 36x40x3 --shift 2 --rotation 10 --epochs 1 --out held
+has out "^data       synthetic: 60 training and 40 test images, 36x40x3, 10 classes; 9,930 held out$"
+has out "^images     crop 4, shift 2, rotation 10, flip 0.5$"
+is "... and say so in config.json" "$(grep -c '"val-size":.*9930\|"input":.*"36x40x3"' held/config.json)" -eq 2
+expect "... and no fewer when it goes on" 2 train --resume --out held --val-size 9929
+has err "^detent train: --val-size is '9929', but the run in held has '9930'"
+expect "hold too many out" 2 train $tiny --val-size 9950 --out held2
+has err "limit 60, but the split has 50"
+expect "hold all out" 2 train $tiny --val-size 10000 --out held2
+has err "held_out 10000, but there are 10000 training images"
+
+cp -r a/run old
+sed 's/"flip":.*,/"flip": true,/' a/run/config.json >old/config.json
+expect "an option of another kind than this version's" 2 train --resume --out old
+has err "^detent train: --flip true: expected 0..1$"
+sed 's/"lr":.*,/"lr": null,/' a/run/config.json >old/config.json
+expect "no number at all" 2 train --resume --out old
+has err "^detent train: --lr null: expected"
 
 expect "--resume where nothing is starts the run" 0 train $tiny --epochs 1 --resume --out b
 expect "--init takes what fits" 0 train $tiny --epochs 1 --init a/run/last.safetensors --out c
@@ -159,6 +200,8 @@ has out "copied [0-9]* of [0-9]* parameters"
 expect "the recipe is the base, whatever the order" 0 train --lr 0.002 --recipe w4a2 $tiny --choke 0 --epochs 1 --out d
 has out "^model      tiny w4a2:"
 is "... and --lr counts" "$(grep -c '"lr":.*0.002,' d/config.json)" -eq 1
+expect "a rate that decays" 0 train $tiny --epochs 1 --schedule decay --decay-steps 1 --decay-rate 0.5 --crop 0 --flip 0 --out decay
+has out "^images     as they are$"
 expect "--init of a file that is not there" 1 train $tiny --epochs 1 --init nowhere.safetensors --out e
 is "... leaves no directory" ! -e e
 
@@ -248,6 +291,66 @@ has out "^features.27 .* 144 .* 3,024 .* f32 .* 36,864$"
 head -c 1000 $F >cut.safetensors
 expect "inspect a file cut short" 1 inspect --checkpoint cut.safetensors
 has err "cut.safetensors"
+
+# ---- search
+
+plan="search --method qcapsnets --plan --model"
+expect "plan" 0 $plan shallowcaps --memory-budget 5.2
+has out "^primary  *5,308,672  *6 "
+has out "^all  *6,804,384  *4.6936  5.53x less"
+expect "plan as JSON" 0 $plan deepcaps --memory-budget 3.3 --json
+json "it is JSON" out
+is "the bits are there" "$(tr -d '[:space:]' <out | grep -c '"weight_bits":\[6,5,4,3,2,2\],"memory_mib":2.999')" -eq 1
+has out '"reduction":[[:space:]]*10.74'
+expect "plan of another size" 0 $plan deepcaps --input 64x64x3 --memory-budget 12.8 --json
+is "the bits are there" "$(tr -d '[:space:]' <out | grep -c '"weight_bits":\[11,10,9,8,7,7\]')" -eq 1
+expect "plan of the published code" 0 $plan shallowcaps --memory-budget 8 --compat master
+has out "^all  *6,804,384  *7.4732 "
+expect "a budget that is too small" 2 $plan deepcaps --memory-budget 1 --compat master
+has err "memory budget 1 MB: .* 1.0557 MB at least"
+expect "plan of a network without capsules" 1 $plan vgg16
+has err "vgg16"
+expect "search without a checkpoint" 2 search --dataset synthetic
+has err "^detent search: --checkpoint is needed"
+expect "search in a network without capsules" 1 search --checkpoint $F $data --tune-on test
+has err "tiny"
+expect "an unknown rounding" 2 search --rounding nearest
+has err "expected round_to_nearest, stochastic, truncation, logarithmic"
+expect "an unknown method" 2 search --method haq
+expect "a tolerance that is none" 2 search --accuracy-tolerance 101
+has err "^detent search: --accuracy-tolerance 101: expected 0..100"
+expect "a budget that is none" 2 search --memory-budget 0
+expect "images to decide that are none" 2 search --tune-on train
+has err "expected val, test"
+
+# ---- a network in fixed point
+
+caps="--dataset synthetic --test-size 10 --device cpu --threads 1"
+train_caps="train --model shallowcaps --input 17x17x3 --decoder none $caps --train-size 20 --batch 10 --epochs 1"
+expect "train capsules" 0 $train_caps --quiet --out caps
+expect "search" 0 search --checkpoint caps/last.safetensors $caps --tune-on test --memory-budget 3 \
+    --accuracy-tolerance 50 --out caps/net
+Q=$(ls caps/net_quantized_*.safetensors | head -n 1)
+expect "eval of what it found" 0 eval --checkpoint "$Q" $caps
+has out "^model      shallowcaps in fixed point, round_to_nearest$"
+expect "inspect it" 0 inspect --checkpoint "$Q"
+has out "^round_to_nearest; weights of .* MiB, .* times less than f32"
+has out "^digit  *[0-9]*  *[0-9]*  *[0-9]*$"
+has out "^digit.s3  *digit "
+expect "inspect it as JSON" 0 inspect --checkpoint "$Q" --json
+json "it is JSON" out
+has out '"routing_bits"'
+expect "export its codes" 0 export --checkpoint "$Q" --to fixed-point --out codes.safetensors
+has out "formats of 26 tensors"
+is "the codes are there" -s codes.safetensors
+expect "codes are not a network" 1 eval --checkpoint codes.safetensors $caps
+has err "'detent-fixed-point', expected 'detent-checkpoint' or 'detent-quantized'"
+expect "codes of a network in training" 1 export --checkpoint caps/last.safetensors --to fixed-point --out x
+has err "shallowcaps float has no fixed-point formats"
+expect "a program of capsules" 1 export --checkpoint "$Q" $caps --to program --out x
+has err "has no integer program.*--to fixed-point"
+expect "--init takes its parameters" 0 $train_caps --init "$Q" --out caps/again
+has out "copied 6 of 6 parameters"
 
 expect "data" 0 data
 has out "^cifar10: "

@@ -21,7 +21,11 @@ static const dt_model_config model = { .name = "vgg16",
                                        .abits = 2,
                                        .input_bits = 8,
                                        .per_channel = 1,
-                                       .rule = DT_RULE_SCREAM };
+                                       .rule = DT_RULE_SCREAM,
+                                       .caps_dim = 32,
+                                       .routing = 3,
+                                       .paper_primary = 1,
+                                       .decoder = DT_DECODER_CONV64 };
 
 static const dt_train_config train = { .batch = 128,
                                        .epochs = 300,
@@ -37,9 +41,15 @@ static const dt_train_config train = { .batch = 128,
                                        .schedule = DT_SCHEDULE_STEP,
                                        .step_epochs = { 150, 225 },
                                        .gamma = 16777215.0f,
+                                       .decay_steps = 6000,
+                                       .decay_rate = 0.96f,
                                        .label_smoothing = 0.1f,
                                        .crop_pad = 4,
-                                       .flip = 1 };
+                                       .shift = 2,
+                                       .rotation = 1.0f / 7.0f,
+                                       .flip_share = 0.5f,
+                                       .regularization_scale = 0.0005f,
+                                       .hard_training = 1 };
 
 /* One field of the text below gets another value, or other text. */
 typedef struct {
@@ -80,7 +90,8 @@ Test(config_json, model_round_trip)
 {
     static const char expected[] = "{\"name\":\"vgg16\",\"height\":32,\"width\":31,\"channels\":3,\"n_classes\":10,"
                                    "\"choke\":16,\"skip_block\":1,\"wbits\":4,\"abits\":2,\"input_bits\":8,"
-                                   "\"per_channel\":1,\"rule\":\"scream\"}";
+                                   "\"per_channel\":1,\"rule\":\"scream\",\"caps_dim\":32,\"routing\":3,"
+                                   "\"paper_primary\":1,\"decoder\":\"conv64\"}";
     char *text = model_text(&model);
     cJSON *object = cJSON_Parse(text);
     dt_model_config back;
@@ -112,13 +123,17 @@ Test(config_json, train_round_trip)
 Test(config_json, every_enumeration_has_its_word)
 {
     static const char *const rules[] = { "ece284", "apot", "scream", "pact", "lsq" };
-    static const char *const schedules[] = { "constant", "cosine", "step", "exponential" };
+    static const char *const schedules[] = { "constant", "cosine", "step", "exponential", "decay" };
+    static const char *const decoders[] = { "none", "fc", "conv28", "conv64" };
 
     for (int i = DT_RULE_ECE284; i <= DT_RULE_LSQ; i++) {
         cr_assert(eq(str, (char *)dt_quant_rule_names[i], (char *)rules[i]));
     }
-    for (int i = DT_SCHEDULE_CONSTANT; i <= DT_SCHEDULE_EXPONENTIAL; i++) {
+    for (int i = DT_SCHEDULE_CONSTANT; i <= DT_SCHEDULE_DECAY; i++) {
         cr_assert(eq(str, (char *)dt_schedule_names[i], (char *)schedules[i]));
+    }
+    for (int i = DT_DECODER_NONE; i <= DT_DECODER_CONV64; i++) {
+        cr_assert(eq(str, (char *)dt_decoder_names[i], (char *)decoders[i]));
     }
     cr_assert(eq(str, (char *)dt_optim_names[DT_OPTIM_SGD], "sgd"));
     cr_assert(eq(str, (char *)dt_optim_names[DT_OPTIM_ADAM], "adam"));
@@ -157,6 +172,9 @@ static const edit model_edits[] = {
     { "bits 1", "\"wbits\":4", "\"wbits\":1", "model.wbits is 1, expected a whole number of 2..32" },
     { "no such rule", "scream", "screem", "model.rule is \"screem\", expected one of ece284, apot, scream, pact, lsq" },
     { "a rule's number", "\"scream\"", "2", "model.rule is 2, expected one of" },
+    { "no such decoder", "conv64", "conv32", "model.decoder is \"conv32\", expected one of none, fc, conv28, conv64" },
+    { "five iterations", "\"routing\":3", "\"routing\":5", "model.routing is 5, expected a whole number of 0..4" },
+    { "before capsules", ",\"caps_dim\":32", NULL, "f.json: model.caps_dim is missing" },
     { "no such network", "\"vgg16\"", "\"vgg17\"", "model.name is \"vgg17\", expected one of" },
     { "network is null", "\"vgg16\"", "null", "model.name is null, expected" },
 };
@@ -172,8 +190,16 @@ static const edit train_edits[] = {
     { "half an epoch", "[150,225]", "[150,225.5]", "train.step_epochs is [150,225.5], expected a list" },
     { "not a list", "[150,225]", "150", "train.step_epochs is 150, expected a list" },
     { "no such optimiser", "adam", "adamw", "train.optim is \"adamw\", expected one of sgd, adam" },
-    { "no such schedule", "\"step\"", "\"steps\"", "one of constant, cosine, step, exponential" },
-    { "missing", "\"flip\":1", "\"flip\":1,\"flop\":1", "train.flop is not a field" },
+    { "no such schedule", "\"step\"", "\"steps\"", "one of constant, cosine, step, exponential, decay" },
+    { "flips before they had a share", "\"flip_share\":0.5", "\"flip\":1",
+      "f.json: train.flip is not a field of this version" },
+    { "before shifts", "\"shift\":2,", NULL, "f.json: train.shift is missing" },
+    { "turned too far", "\"rotation\":0.14285715", "\"rotation\":45.5",
+      "train.rotation is 45.5, expected a number of 0..45" },
+    { "never decays", "\"decay_steps\":6000", "\"decay_steps\":0",
+      "train.decay_steps is 0, expected a whole number of 1.." },
+    { "grows", "\"decay_rate\":0.96", "\"decay_rate\":1.04", "train.decay_rate is 1.04, expected a number of 0..1" },
+    { "unknown", "\"hard_training\":1", "\"hard_training\":1,\"x\":1", "train.x is not a field" },
 };
 
 static cJSON *edited(const char *text, const edit *e)

@@ -1,5 +1,6 @@
 /*
- * test_cudnn_plans.c - every convolution of VGG16 has a deterministic cuDNN plan, on GPUs that need not be here.
+ * test_cudnn_plans.c - every convolution of every network has a deterministic cuDNN plan, on GPUs that need not be
+ * here.
  *
  * cuDNN makes plans for a described device (conv problems come from the networks themselves, recorded on the CPU).
  * Engines that compile a kernel are checked as far as they go without a driver: cuDNN says that they support the
@@ -64,22 +65,19 @@ typedef struct {
     dt_tensor images, labels, order;
 } recorded;
 
-static void record(int choke, int skip_block, recorded *r)
+static void record(const dt_model_config *config, recorded *r)
 {
     dt_options opt;
-    dt_model_config config;
     dt_tensor *logits, *loss;
 
     dt_options_default(&opt);
     opt.backend = "cpu";
-    cr_assert(dt_model_config_default("vgg16", &config) == DT_OK);
-    config.choke = choke;
-    config.skip_block = skip_block;
-    *r = (recorded){ .images = { .type = DT_U8, .shape = { 4, { BATCH, 32, 32, 3 } } },
+    *r = (recorded){ .images = { .type = DT_U8,
+                                 .shape = { 4, { BATCH, config->height, config->width, config->channels } } },
                      .labels = { .type = DT_I32, .shape = { 1, { BATCH } } },
                      .order = { .type = DT_I32, .shape = { 1, { BATCH } } } };
     cr_assert(dt_context_create(&opt, &r->ctx) == DT_OK, "%s", dt_last_error());
-    cr_assert(dt_model_create(r->ctx, &config, &r->model) == DT_OK, "%s", dt_last_error());
+    cr_assert(dt_model_create(r->ctx, config, &r->model) == DT_OK, "%s", dt_last_error());
     cr_assert(dt_tape_create(r->ctx, &r->tape) == DT_OK);
     const dt_record_spec spec = { .images = &r->images,
                                   .labels = &r->labels,
@@ -111,8 +109,9 @@ static void plan_node(dt_cudnn *cudnn, const device_facts *f, const dt_node *nod
         dt_conv_problem problem;
 
         cr_assert(dt_conv_problem_of(node, pass, precision, &problem) == DT_OK, "%s", dt_last_error());
-        cr_assert(problem.operand == (precision == DT_PRECISION_F32 ? DT_OPERAND_F32 : DT_OPERAND_BF16),
-                  "%s: codes of 8 bits and less fit bf16", node->name);
+        const int in_bf16 = precision == DT_PRECISION_MIXED && (node->out->n_scale > 0 || pass != DT_CONV_FORWARD);
+        cr_assert(problem.operand == (in_bf16 ? DT_OPERAND_BF16 : DT_OPERAND_F32),
+                  "%s: codes of 8 bits and less fit bf16, real values go forward in f32", node->name);
         cr_assert(dt_conv_plan_get(cudnn, &problem, &plan) == DT_OK, "sm_%d: %s: %s", f->capability, node->name,
                   dt_last_error());
         count->asked++;
@@ -120,7 +119,7 @@ static void plan_node(dt_cudnn *cudnn, const device_facts *f, const dt_node *nod
     }
 }
 
-static void plan_network(const device_facts *f, int choke, int skip_block, int n_convs)
+static void plan_network(const device_facts *f, const dt_model_config *config, int n_convs)
 {
     char json[JSON_BYTES];
     dt_cudnn *cudnn = NULL;
@@ -131,43 +130,87 @@ static void plan_network(const device_facts *f, int choke, int skip_block, int n
     const dt_status described = dt_cudnn_describe(json, &cudnn);
     if (described == DT_ERR_UNSUPPORTED) cr_skip_test("%s", dt_last_error());
     cr_assert(described == DT_OK, "%s", dt_last_error());
-    record(choke, skip_block, &r);
+    record(config, &r);
     for (int i = 0; i < dt_tape_n_nodes(r.tape); i++) {
         const dt_node *node = dt_tape_node(r.tape, i);
         if (node->kind == DT_OP_CONV2D) plan_node(cudnn, f, node, &count);
     }
     cr_expect_eq(count.asked, n_convs * 2 * DT_CONV_PASSES);
-    fprintf(stderr, "sm_%d, choke %d%s: %d plans, %d of them compiled at run time\n", f->capability, choke,
-            skip_block ? ", skip block" : "", count.asked, count.compiled);
+    fprintf(stderr, "sm_%d, %s %dx%d choke %d%s: %d plans, %d of them compiled at run time\n", f->capability,
+            config->name, config->height, config->width, config->choke, config->skip_block ? ", skip block" : "",
+            count.asked, count.compiled);
     forget(&r);
     dt_cudnn_close(cudnn);
 }
 
-static void plan_on_all(int choke, int skip_block, int n_convs)
+static void plan_on_all(const dt_model_config *config, int n_convs)
 {
     if (!load_driver()) cr_skip_test("there is neither libcuda nor the toolkit's stub of it; set CUDA_HOME");
-    for (int i = 0; i < N_DEVICES; i++) plan_network(&devices[i], choke, skip_block, n_convs);
+    for (int i = 0; i < N_DEVICES; i++) plan_network(&devices[i], config, n_convs);
+}
+
+static dt_model_config config_of(const char *name)
+{
+    dt_model_config c;
+    cr_assert(dt_model_config_default(name, &c) == DT_OK);
+    return c;
+}
+
+static void plan_vgg16(int choke, int skip_block, int n_convs)
+{
+    dt_model_config c = config_of("vgg16");
+    c.choke = choke;
+    c.skip_block = skip_block;
+    plan_on_all(&c, n_convs);
 }
 
 Test(cudnn_plans, plain)
 {
-    plan_on_all(0, 0, 13);
+    plan_vgg16(0, 0, 13);
 }
 
 Test(cudnn_plans, chokepoint_8)
 {
-    plan_on_all(8, 0, 13);
+    plan_vgg16(8, 0, 13);
 }
 
 Test(cudnn_plans, chokepoint_16)
 {
-    plan_on_all(16, 0, 13);
+    plan_vgg16(16, 0, 13);
 }
 
 /* features[20], four around the chokepoint's pool, the projection beside them */
 Test(cudnn_plans, skip_block)
 {
-    plan_on_all(8, 1, 14);
+    plan_vgg16(8, 1, 14);
+}
+
+Test(cudnn_plans, shallowcaps)
+{
+    const dt_model_config c = config_of("shallowcaps");
+    plan_on_all(&c, 2);
+}
+
+Test(cudnn_plans, shallowcaps_w4a4)
+{
+    dt_model_config c = config_of("shallowcaps");
+    c.wbits = c.abits = 4;
+    plan_on_all(&c, 2);
+}
+
+Test(cudnn_plans, deepcaps_28)
+{
+    const dt_model_config c = config_of("deepcaps");
+    plan_on_all(&c, 17);
+}
+
+Test(cudnn_plans, deepcaps_64)
+{
+    dt_model_config c = config_of("deepcaps");
+    c.height = c.width = 64;
+    c.channels = 3;
+    c.decoder = DT_DECODER_CONV64;
+    plan_on_all(&c, 17);
 }
 
 /* One filter cannot be read 16 bytes at a time, and what has no plan in bf16 is asked for in f32. */

@@ -1,5 +1,6 @@
 /*
- * test_dataset.c - opening by name, folders, the balanced subset, padding, and the synthetic images.
+ * test_dataset.c - opening by name, folders, the balanced subset, images held out, padding and resizing, and the
+ *                  synthetic images.
  */
 #include "temp_files.h"
 
@@ -17,6 +18,11 @@ static dt_dataset *open_or_fail(dt_dataset_options opt, dt_dataset_view *v)
 static dt_dataset_options synthetic(dt_split split, int64_t limit, uint64_t seed)
 {
     return (dt_dataset_options){ .name = "synthetic", .split = split, .limit = limit, .seed = seed };
+}
+
+static dt_dataset_options holding_out(dt_split split, int64_t held_out, int64_t limit)
+{
+    return (dt_dataset_options){ .name = "synthetic", .split = split, .held_out = held_out, .limit = limit, .seed = 5 };
 }
 
 /* A grey set of n images of these classes, in temp_folder/sub. */
@@ -59,10 +65,17 @@ Test(dataset, refuses_bad_options)
     } cases[] = {
         { { .name = NULL }, { "no dataset is named" } },
         { { .name = "imagenet" }, { "no dataset 'imagenet'", "mnist fashion-mnist cifar10 svhn synthetic" } },
-        { { .name = "synthetic", .split = (dt_split)2 }, { "split 2, expected" } },
+        { { .name = "synthetic", .split = (dt_split)3 }, { "split 3, expected" } },
         { { .name = "synthetic", .limit = -1 }, { "limit -1, expected 0" } },
         { { .name = "synthetic", .limit = 10001 }, { "limit 10001, but the split has 10000" } },
         { { .name = "synthetic", .limit = 2001, .split = DT_SPLIT_TEST }, { "limit 2001, but the split has 2000" } },
+        { { .name = "synthetic", .held_out = -1 }, { "held_out -1, expected 0" } },
+        { { .name = "synthetic", .held_out = 10000 }, { "held_out 10000, but there are 10000 training images" } },
+        { { .name = "synthetic", .split = DT_SPLIT_VALIDATION }, { "held_out 0 leaves no images to", "give the" } },
+        { { .name = "synthetic", .split = DT_SPLIT_VALIDATION, .held_out = 30, .limit = 31 },
+          { "limit 31, but the split has 30" } },
+        { { .name = "synthetic", .held_out = 9990, .limit = 11 }, { "limit 11, but the split has 10" } },
+        { { .name = "synthetic", .height = -1, .resize = 1 }, { "asked for -1x32", "resized to 1x1 up to 4096" } },
         { { .name = "synthetic", .height = 31 }, { "asked for 31x32, its images are 32x32" } },
         { { .name = "synthetic", .width = 5000 }, { "asked for 32x5000", "up to 4096x4096" } },
         { { .name = "synthetic", .channels = 1 }, { "asked for 1 channels, its images have 3" } },
@@ -174,6 +187,36 @@ Test(dataset, pads_evenly_and_repeats_grey)
     }
 }
 
+/* A corner's window is the corner alone where images grow, and the whole image where one pixel is left. */
+Test(dataset, resizes_before_it_repeats_grey)
+{
+    static const int label[] = { 7, 0 };
+    dt_dataset_options opt = { .name = "mnist", .height = 56, .width = 60, .channels = 3, .resize = 1 };
+    dt_dataset_view v;
+
+    write_grey("grey", 2, label);
+    opt.dir = temp_path("grey");
+    dt_dataset *d = open_or_fail(opt, &v);
+    cr_assert(v.n == 2 && v.height == 56 && v.width == 60 && v.channels == 3);
+    for (int n = 0; n < 2; n++) {
+        for (int c = 0; c < 3; c++) {
+            const uint8_t *image = v.images + n * 56 * 60 * 3;
+            cr_assert(eq(int, image[c], idx_pixel(n, 0, 0)));
+            cr_assert(eq(int, image[59 * 3 + c], idx_pixel(n, 0, 27)));
+            cr_assert(eq(int, image[(55 * 60 + 59) * 3 + c], idx_pixel(n, 27, 27)));
+        }
+    }
+    cr_assert(eq(flt, v.mean[2], 0.1307f));
+    cr_assert(eq(int, v.labels[0], 7));
+    dt_dataset_close(d);
+
+    opt.width = opt.channels = 0;
+    opt.height = 1;
+    d = open_or_fail(opt, &v);
+    cr_assert(v.n == 2 && v.height == 1 && v.width == 28 && v.channels == 1);
+    dt_dataset_close(d);
+}
+
 /* The file indices of a subset's images, found by their bytes; fails unless they are there, in file order. */
 static void locate(const dt_dataset_view *all, const dt_dataset_view *sub, int64_t *index)
 {
@@ -189,16 +232,15 @@ static void locate(const dt_dataset_view *all, const dt_dataset_view *sub, int64
     }
 }
 
-/* What dataset.c documents, written the long way: the whole shuffle first, then each class takes its first ones. */
-static void expected_subset(const dt_dataset_view *all, int limit, uint64_t seed, uint8_t *keep)
+/* What subset.c documents, written the long way: the whole shuffle first, then each class takes its first ones. */
+static void expected_subset(const dt_dataset_view *all, int count, uint64_t seed, uint32_t epoch, uint8_t *keep)
 {
     int64_t *order = malloc((size_t)all->n * sizeof *order);
 
     for (int64_t i = 0; i < all->n; i++) order[i] = i;
     for (int64_t i = all->n - 1; i >= 0; i--) {
         const uint32_t bits =
-            dt_philox((uint32_t)seed, (uint32_t)(seed >> 32), (uint32_t)i, 0, 0xFFFFFFFFu, (uint32_t)DT_STREAM_SHUFFLE)
-                .v[0];
+            dt_philox((uint32_t)seed, (uint32_t)(seed >> 32), (uint32_t)i, 0, epoch, (uint32_t)DT_STREAM_SHUFFLE).v[0];
         const int64_t j = (int64_t)((double)bits / 4294967296.0 * (double)(i + 1));
         const int64_t swap = order[i];
         order[i] = order[j];
@@ -206,7 +248,7 @@ static void expected_subset(const dt_dataset_view *all, int limit, uint64_t seed
     }
     memset(keep, 0, (size_t)all->n);
     for (int c = 0; c < 10; c++) {
-        int wanted = limit / 10 + (c < limit % 10);
+        int wanted = count / 10 + (c < count % 10);
         for (int64_t i = all->n - 1; wanted > 0; i--) {
             if (all->labels[order[i]] != c) continue;
             keep[order[i]] = 1;
@@ -229,7 +271,7 @@ Test(dataset, subset_is_balanced_stable_and_as_documented)
         dt_dataset *part = open_or_fail(synthetic(DT_SPLIT_TEST, limits[k], 5), &sub);
         cr_assert(eq(i64, sub.n, limits[k]));
         locate(&all, &sub, index);
-        expected_subset(&all, limits[k], 5, keep);
+        expected_subset(&all, limits[k], 5, 0xFFFFFFFFu, keep);
         for (int64_t i = 0; i < sub.n; i++) {
             count[sub.labels[i]]++;
             cr_assert(eq(int, keep[index[i]], 1), "limit %d took image %lld", limits[k], (long long)index[i]);
@@ -256,6 +298,74 @@ Test(dataset, subset_refuses_what_a_rare_class_cannot_give)
     dt_dataset *d = open_or_fail(opt, &v);
     cr_assert(eq(i64, v.n, 39));
     dt_dataset_close(d);
+
+    const char *const held_out_parts[] = { "held_out 39 takes 3 images of class 9, but the split has 2",
+                                           "a held_out of 20 or less can be balanced, 0 holds none out", NULL };
+    label[37] = 0;
+    write_grey("rarer", 40, label);
+    opt = (dt_dataset_options){ .name = "mnist", .dir = temp_path("rarer"), .held_out = 39 };
+    expect_refused("rare class held out", &opt, DT_ERR_ARGUMENT, held_out_parts);
+}
+
+/* Every training image is in one of the two, and in one alone. */
+Test(dataset, held_out_images_are_not_trained_on)
+{
+    static const int counts[] = { 1, 33, 5000, 9999 };
+    static uint8_t keep[10000];
+    static int64_t index[10000];
+    dt_dataset_view all, train, validation;
+    dt_dataset *whole = open_or_fail(synthetic(DT_SPLIT_TRAIN, 0, 5), &all);
+
+    for (size_t k = 0; k < sizeof counts / sizeof counts[0]; k++) {
+        dt_dataset *kept = open_or_fail(holding_out(DT_SPLIT_TRAIN, counts[k], 0), &train);
+        dt_dataset *held = open_or_fail(holding_out(DT_SPLIT_VALIDATION, counts[k], 0), &validation);
+        expected_subset(&all, counts[k], 5, 0xFFFFFFFEu, keep);
+        cr_assert(validation.n == counts[k] && train.n == all.n - counts[k]);
+        locate(&all, &validation, index);
+        for (int64_t i = 0; i < validation.n; i++) cr_assert(eq(int, keep[index[i]], 1), "held out %d", counts[k]);
+        locate(&all, &train, index);
+        for (int64_t i = 0; i < train.n; i++) cr_assert(eq(int, keep[index[i]], 0), "held out %d", counts[k]);
+        dt_dataset_close(kept);
+        dt_dataset_close(held);
+    }
+    dt_dataset_close(whole);
+}
+
+Test(dataset, limit_counts_what_is_left)
+{
+    static uint8_t keep[10000];
+    int64_t index[2000];
+    dt_dataset_view rest, part;
+    static const dt_split splits[] = { DT_SPLIT_TRAIN, DT_SPLIT_VALIDATION };
+
+    for (int k = 0; k < 2; k++) {
+        dt_dataset *whole = open_or_fail(holding_out(splits[k], 4000, 0), &rest);
+        dt_dataset *some = open_or_fail(holding_out(splits[k], 4000, 1234), &part);
+        cr_assert(eq(i64, part.n, 1234));
+        locate(&rest, &part, index);
+        expected_subset(&rest, 1234, 5, 0xFFFFFFFFu, keep);
+        for (int64_t i = 0; i < part.n; i++) cr_assert(eq(int, keep[index[i]], 1), "image %lld", (long long)index[i]);
+        dt_dataset_close(some);
+        dt_dataset_close(whole);
+    }
+}
+
+Test(dataset, validation_is_in_the_training_files)
+{
+    static const int label[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+    dt_dataset_options opt = { .name = "mnist", .split = DT_SPLIT_VALIDATION, .held_out = 10 };
+    char found[TEMP_PATH_BYTES];
+    dt_dataset_view v;
+    int seen = 0;
+
+    write_grey("twenty", 20, label);
+    opt.dir = temp_path("twenty");
+    dt_dataset *d = open_or_fail(opt, &v);
+    cr_assert(eq(i64, v.n, 10));
+    for (int i = 0; i < 10; i++) seen |= 1 << v.labels[i];
+    cr_assert(eq(int, seen, (1 << 10) - 1), "a class is held out twice");
+    dt_dataset_close(d);
+    cr_assert(eq(int, (int)dt_dataset_find("mnist", opt.dir, DT_SPLIT_VALIDATION, found, sizeof found), DT_OK));
 }
 
 Test(dataset, synthetic_is_a_function_of_the_seed)

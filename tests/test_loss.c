@@ -49,13 +49,13 @@ Test(loss, matches_its_oracle)
     op_cases_run(cases, sizeof cases / sizeof cases[0]);
 }
 
-/* Rows: right; wrong; a tie won by the lower index, which is the label; a tie whose label is the higher index. */
+/* Rows: right; wrong; two ties won by the lower index, which is the label; a tie whose label is the higher index. */
 Test(loss, counts_right_answers_and_adds_to_the_sums)
 {
     static const char *const backends[] = { "cpu", "cuda" };
-    const op_case c = { XENT, .why = "sums", .params = &plain, .in = { { OP_SHAPE(4, 3) }, LABELS(4, 3) } };
-    const float z[12] = { 0, 2, 1, 0, 2, 1, 5, 0, 5, 5, 0, 5 };
-    const int32_t labels[4] = { 1, 2, 0, 2 };
+    const op_case c = { XENT, .why = "sums", .params = &plain, .in = { { OP_SHAPE(5, 3) }, LABELS(5, 3) } };
+    const float z[15] = { 0, 2, 1, 0, 2, 1, 5, 0, 5, 5, 5, 0, 5, 0, 5 };
+    const int32_t labels[5] = { 1, 2, 0, 0, 2 };
     const dt_step start = { .sum = { .loss = 100.0, .n_correct = 10, .n_images = 20 } };
     for (int b = 0; b < 2; b++) {
         op_rig rig;
@@ -67,10 +67,10 @@ Test(loss, counts_right_answers_and_adds_to_the_sums)
         op_rig_forward(&rig);
         float *loss = op_rig_read(&rig, rig.out.data, 1);
         cr_assert(dt_device_read(rig.ctx, &step, rig.ex.step, sizeof step) == DT_OK);
-        cr_assert(step.sum.n_correct == 12, "%s: n_correct is %lld, expected 10 + 2", backends[b],
+        cr_assert(step.sum.n_correct == 13, "%s: n_correct is %lld, expected 10 + 3", backends[b],
                   (long long)step.sum.n_correct);
-        cr_assert(step.sum.n_images == 24, "%s: n_images is %lld", backends[b], (long long)step.sum.n_images);
-        cr_assert(fabs(step.sum.loss - 100.0 - 4.0 * (double)*loss) < 1e-5, "%s: the sum is %.9g, the mean %.9g",
+        cr_assert(step.sum.n_images == 25, "%s: n_images is %lld", backends[b], (long long)step.sum.n_images);
+        cr_assert(fabs(step.sum.loss - 100.0 - 5.0 * (double)*loss) < 1e-5, "%s: the sum is %.9g, the mean %.9g",
                   backends[b], step.sum.loss, (double)*loss);
         free(loss);
         op_rig_close(&rig);

@@ -183,7 +183,7 @@ static dt_status signed_conv(dt_recorder *r, const char *name, dt_tensor *x, int
     const dt_weight_quant_params weight = { .bits = 4, .rule = DT_RULE_ECE284 };
     const dt_conv_params conv = { 1, pad };
     const dt_param_spec clip = { .shape = { 1, { 1 } }, .group = DT_GROUP_ALPHA, .init_value = 3.0f }, filter = {
-        .shape = { 4, { filters, kernel, kernel, x->shape.dim[3] } }, .init = DT_INIT_FAN_IN, .init_value = 9.0f
+        .shape = { 4, { filters, kernel, kernel, x->shape.dim[3] } }, .init = DT_INIT_UNIFORM, .init_value = 1.0f / 3.0f
     };
     dt_tensor *quant[2] = { x }, *filters_in[2], *operands[2];
     char part[96];
@@ -202,17 +202,17 @@ static dt_status signed_conv(dt_recorder *r, const char *name, dt_tensor *x, int
  * and none; a batch norm that is read by a quantizer and as reals; ReLU of bare psums as reals; average by strides. */
 static dt_status record_odd(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
 {
-    dt_recorder r = { m, tape, training };
-    const dt_conv_spec first = { .filters = 5, .kernel = 3, .stride = 2, .pad = 0, .is_image = 1 };
+    dt_recorder r = { .model = m, .tape = tape, .training = training };
+    const dt_conv_spec first = { .filters = 5, .kernel = 3, .stride = 2, .pad = 0, .range = DT_RANGE_IMAGE };
     const dt_pool_params overlap = { .kernel = 3, .stride = 2 }, dense = { .kernel = 2, .stride = 1 };
     dt_tensor *u, *v;
 
     DT_TRY(dt_block_conv(&r, "a", x, &first, &x));
-    DT_TRY(dt_block_batchnorm(&r, "a.bn", x, &x));
+    DT_TRY(dt_block_batchnorm(&r, "a.bn", x, NULL, &x));
     DT_TRY(dt_tape_apply(tape, DT_OP_MAXPOOL, "a.pool", &overlap, &x, 1, &x));
     DT_TRY(dt_block_apply(&r, DT_OP_RELU, "a.relu", x, &x));
     DT_TRY(signed_conv(&r, "b", x, 3, 2, &x));
-    DT_TRY(dt_block_batchnorm(&r, "b.bn", x, &u));
+    DT_TRY(dt_block_batchnorm(&r, "b.bn", x, NULL, &u));
     DT_TRY(signed_conv(&r, "c", u, 1, 0, &v));
     DT_TRY(dt_block_apply(&r, DT_OP_IDENTITY, "c.same", v, &v));
     DT_TRY(dt_block_apply(&r, DT_OP_RELU, "c.relu", v, &v));
@@ -220,10 +220,10 @@ static dt_status record_odd(dt_model *m, dt_tape *tape, dt_tensor *x, int traini
     DT_TRY(dt_tape_apply(tape, DT_OP_ADD, "sum", NULL, both, 2, &x));
     DT_TRY(dt_tape_apply(tape, DT_OP_MAXPOOL, "sum.pool", &dense, &x, 1, &x));
     DT_TRY(signed_conv(&r, "d", x, 3, 1, &x));
-    DT_TRY(dt_block_batchnorm(&r, "d.bn", x, &x));
+    DT_TRY(dt_block_batchnorm(&r, "d.bn", x, NULL, &x));
     DT_TRY(dt_tape_apply(tape, DT_OP_AVGPOOL, "d.pool", &overlap, &x, 1, &x));
     DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
-    return dt_block_linear(&r, "classifier", x, m->config.n_classes, logits);
+    return dt_block_classifier(&r, "classifier", x, m->config.n_classes, logits);
 }
 
 Test(lower, a_network_of_odd_parts)
@@ -365,15 +365,15 @@ static misplaced wrong;
 
 static dt_status record_misplaced(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
 {
-    dt_recorder r = { m, tape, training };
-    const dt_conv_spec conv = { .filters = 4, .kernel = 32, .stride = 1, .pad = 1, .is_image = 1 };
+    dt_recorder r = { .model = m, .tape = tape, .training = training };
+    const dt_conv_spec conv = { .filters = 4, .kernel = 32, .stride = 1, .pad = 1, .range = DT_RANGE_IMAGE };
     dt_tensor *image = x, *second;
 
     DT_TRY(dt_block_conv(&r, "a", image, &conv, &x));
     if (wrong == AVERAGE_OF_PSUMS) DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, "pool", 3, x, &x));
     if (wrong == NORM_AFTER_RELU) {
         DT_TRY(dt_block_apply(&r, DT_OP_RELU, "relu", x, &x));
-        DT_TRY(dt_block_batchnorm(&r, "bn", x, &x));
+        DT_TRY(dt_block_batchnorm(&r, "bn", x, NULL, &x));
     }
     if (wrong == TWO_TABLES) {
         DT_TRY(dt_block_conv(&r, "b", image, &conv, &second));
@@ -388,9 +388,9 @@ static dt_status record_misplaced(dt_model *m, dt_tape *tape, dt_tensor *x, int 
         DT_TRY(dt_tape_apply(tape, DT_OP_ACT_QUANT, "codes", &act, in, 2, &x));
         DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, "pool", 1, x, &x));
     }
-    if (wrong == NO_CLASSIFIER) DT_TRY(dt_block_batchnorm(&r, "bn", x, &x));
+    if (wrong == NO_CLASSIFIER) DT_TRY(dt_block_batchnorm(&r, "bn", x, NULL, &x));
     DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
-    if (wrong != NO_CLASSIFIER) return dt_block_linear(&r, "classifier", x, m->config.n_classes, logits);
+    if (wrong != NO_CLASSIFIER) return dt_block_classifier(&r, "classifier", x, m->config.n_classes, logits);
     *logits = x;
     return DT_OK;
 }

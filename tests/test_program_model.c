@@ -278,7 +278,7 @@ Test(program_model, cannot_be_trained_or_lowered)
     dt_program *p = NULL;
     dt_model *m;
     MUST(dt_program_model(r.ctx, r.program, NULL, &m));
-    dt_train_config_default(&train);
+    dt_train_config_default(NULL, &train);
     train.batch = 2;
     cr_assert(dt_trainer_create(m, r.data, &train, &t) == DT_ERR_UNSUPPORTED && t == NULL);
     cr_assert(strstr(dt_last_error(), "tiny w4a4 is a program, whose integers cannot be trained"), "%s",

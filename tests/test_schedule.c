@@ -11,7 +11,7 @@
 static dt_train_config config(dt_schedule_kind kind)
 {
     dt_train_config c;
-    dt_train_config_default(&c);
+    dt_train_config_default(NULL, &c);
     c.schedule = kind;
     c.lr = 0.1f;
     c.epochs = 10;
@@ -51,13 +51,13 @@ Test(schedule, cosine)
     for (int e = 1; e <= 10; e++) cr_assert(lr_of(&c, e) < lr_of(&c, e - 1), "epoch %d", e);
 }
 
-Test(schedule, cosine_falls_within_an_epoch_and_the_others_do_not)
+Test(schedule, only_cosine_and_decay_fall_within_an_epoch)
 {
-    for (int kind = DT_SCHEDULE_CONSTANT; kind <= DT_SCHEDULE_EXPONENTIAL; kind++) {
+    for (int kind = DT_SCHEDULE_CONSTANT; kind <= DT_SCHEDULE_DECAY; kind++) {
         const dt_train_config c = config((dt_schedule_kind)kind);
+        const int falls = kind == DT_SCHEDULE_COSINE || kind == DT_SCHEDULE_DECAY;
         const float begin = dt_schedule_lr(&c, 14, STEPS_PER_EPOCH), end = dt_schedule_lr(&c, 20, STEPS_PER_EPOCH);
-        cr_assert(kind == DT_SCHEDULE_COSINE ? end < begin : end == begin, "schedule %d: %g, then %g", kind,
-                  (double)begin, (double)end);
+        cr_assert(falls ? end < begin : end == begin, "schedule %d: %g, then %g", kind, (double)begin, (double)end);
     }
     const dt_train_config c = config(DT_SCHEDULE_COSINE);
     const double want = 0.1 * (1.0 + cos(3.14159265358979323846 * 17.0 / 70.0)) / 2.0;
@@ -75,6 +75,33 @@ Test(schedule, exponential)
 {
     const dt_train_config c = config(DT_SCHEDULE_EXPONENTIAL);
     for (int e = 0; e < 10; e++) near(&c, e, 0.1 / (double)(1 << e));
+}
+
+/* lr is a float near 0.1: half a unit in its last place is 3.7e-9. */
+static void near_at(const dt_train_config *c, int64_t step, double want)
+{
+    static const int64_t steps_per_epoch[] = { 1, 7, 1000000 }; /* epochs change nothing */
+    for (int i = 0; i < 3; i++) {
+        const double got = (double)dt_schedule_lr(c, step, steps_per_epoch[i]);
+        cr_assert(fabs(got - want) <= 5e-9, "step %lld: lr is %.9g, expected %.9g", (long long)step, got, want);
+    }
+}
+
+Test(schedule, decay)
+{
+    dt_train_config c = config(DT_SCHEDULE_DECAY);
+    c.decay_steps = 2000;
+    c.decay_rate = 0.5f;
+    near_at(&c, 0, 0.1);
+    near_at(&c, 1, 0.0999653486459409);    /* 0.1 / the 2000th root of 2 */
+    near_at(&c, 500, 0.0840896415253715);  /* 0.1 / the fourth root of 2 */
+    near_at(&c, 1000, 0.0707106781186548); /* 0.1 / the root of 2: a staircase would still be at 0.1 */
+    near_at(&c, 2000, 0.05);
+    near_at(&c, 20000, 0.1 / 1024.0);
+    c.decay_rate = 0.96f;
+    near_at(&c, 1000, 0.0979795897113271); /* 0.1 times the root of 0.96 */
+    c.decay_rate = 1.0f;
+    near_at(&c, 12345, 0.1);
 }
 
 static int32_t *shuffled(uint64_t seed, uint32_t epoch, int64_t n)

@@ -1,5 +1,5 @@
 /*
- * test_shape.c - flatten, identity and add against copies and sums in double.
+ * test_shape.c - flatten, identity, add, transpose and concat against copies and sums in double.
  */
 #include "op_case.h"
 
@@ -16,9 +16,45 @@ static void add_oracle(const op_case *c, const double *const *in, double *out)
     for (int64_t i = 0; i < dt_count(&c->in[0].shape); i++) out[i] = in[0][i] + in[1][i];
 }
 
-#define FLATTEN  .op = DT_OP_FLATTEN, .n_in = 1, .oracle = copy_oracle
-#define IDENTITY .op = DT_OP_IDENTITY, .n_in = 1, .oracle = copy_oracle
-#define ADD      .op = DT_OP_ADD, .n_in = 2, .oracle = add_oracle
+/* Walks x in memory order, and counts the place in y. */
+static void transpose_oracle(const op_case *c, const double *const *in, double *out)
+{
+    const dt_transpose_params *p = c->params;
+    const int64_t image = dt_count(&c->in[0].shape) / c->in[0].shape.dim[0], inner = image / p->rows / p->columns;
+    const double *x = in[0];
+
+    for (int64_t n = 0; n < c->in[0].shape.dim[0]; n++) {
+        for (int64_t row = 0; row < p->rows; row++) {
+            for (int64_t column = 0; column < p->columns; column++) {
+                double *y = out + n * image + column * p->rows * inner + row * inner;
+                for (int64_t i = 0; i < inner; i++) y[i] = *x++;
+            }
+        }
+    }
+}
+
+static void concat_oracle(const op_case *c, const double *const *in, double *out)
+{
+    const double *a = in[0], *b = in[1];
+
+    for (int64_t n = 0; n < c->in[0].shape.dim[0]; n++) {
+        for (int64_t i = 0; i < dt_count(&c->in[0].shape) / c->in[0].shape.dim[0]; i++) *out++ = *a++;
+        for (int64_t i = 0; i < dt_count(&c->in[1].shape) / c->in[1].shape.dim[0]; i++) *out++ = *b++;
+    }
+}
+
+static const dt_transpose_params matrix = { 7, 33, 3, { 1, 33, 7 } };    /* of the only image */
+static const dt_transpose_params capsules = { 12, 5, 3, { 2, 60, 3 } };  /* H*W = 12, 5 types of dimension 3 */
+static const dt_transpose_params split = { 12, 5, 4, { 10, 3, 4, 3 } };  /* N*types images for one convolution */
+static const dt_transpose_params joined = { 5, 12, 4, { 2, 3, 4, 15 } }; /* and back: rows of x are its types */
+static const dt_transpose_params still = { 1, 1, 2, { 7, 5 } };
+static const dt_transpose_params uneven = { 5, 3, 2, { 7, 33 } }, other = { 3, 11, 3, { 7, 33, 2 } };
+
+#define TRANSPOSE(p) .op = DT_OP_TRANSPOSE, .params = &(p), .n_in = 1, .oracle = transpose_oracle
+#define CONCAT       .op = DT_OP_CONCAT, .n_in = 2, .oracle = concat_oracle
+#define FLATTEN      .op = DT_OP_FLATTEN, .n_in = 1, .oracle = copy_oracle
+#define IDENTITY     .op = DT_OP_IDENTITY, .n_in = 1, .oracle = copy_oracle
+#define ADD          .op = DT_OP_ADD, .n_in = 2, .oracle = add_oracle
 
 static const op_case cases[] = {
     { FLATTEN, .why = "flatten: odd sizes", .in = { { OP_SHAPE(7, 1, 3, 33) } }, .agree = AGREE_BITS },
@@ -36,6 +72,16 @@ static const op_case cases[] = {
     { ADD, .why = "add: codes of two scales", .agree = AGREE_BITS,
       .in = { { OP_SHAPE(2, 33), .fill = FILL_INTEGER, .scale = 0.3f },
               { OP_SHAPE(2, 33), .fill = FILL_COUNT, .scale = 0.07f } } },
+    { TRANSPOSE(matrix), .why = "transpose: a matrix", .in = { { OP_SHAPE(1, 7, 33) } }, .agree = AGREE_BITS },
+    { TRANSPOSE(capsules), .why = "transpose: capsules", .in = { { OP_SHAPE(2, 3, 4, 15) } }, .agree = AGREE_BITS },
+    { TRANSPOSE(split), .why = "transpose: types become images", .agree = AGREE_INTEGERS,
+      .in = { { OP_SHAPE(2, 3, 4, 15), .fill = FILL_DISTINCT, .scale = 0.25f } } },
+    { TRANSPOSE(joined), .why = "transpose: and back", .in = { { OP_SHAPE(2, 60, 3) } }, .agree = AGREE_BITS },
+    { TRANSPOSE(still), .why = "transpose: nothing moves", .in = { { OP_SHAPE(7, 5) } }, .agree = AGREE_BITS },
+    { CONCAT, .why = "concat: one value each", .in = { { OP_SHAPE(1, 1) }, { OP_SHAPE(1, 1) } }, .agree = AGREE_BITS },
+    { CONCAT, .why = "concat: odd sizes", .in = { { OP_SHAPE(7, 3, 5) }, { OP_SHAPE(7, 1, 5) } }, .agree = AGREE_BITS },
+    { CONCAT, .why = "concat: b is the larger", .agree = AGREE_BITS,
+      .in = { { OP_SHAPE(3, 2, 2, 3) }, { OP_SHAPE(3, 33, 2, 3) } } },
 };
 
 Test(shape, operators_match_their_oracles)
@@ -67,6 +113,36 @@ Test(shape, add_of_a_tensor_to_itself_adds_its_gradient_twice)
     for (int i = 0; i < 3; i++) cr_assert(dx[i] == 0.5f + 2.0f * dy[i], "dx[%d] is %g", i, (double)dx[i]);
     free(dx);
     op_rig_close(&rig);
+}
+
+Test(shape, transpose_stays_on_the_grid_in_the_shape_asked_for)
+{
+    const op_case c = { TRANSPOSE(split), .why = "split",
+                        .in = { { OP_SHAPE(2, 12, 15), .fill = FILL_COUNT, .scale = 2.0f } } };
+    const dt_shape want = OP_SHAPE(10, 3, 4, 3);
+    op_rig rig;
+    cr_assert(op_rig_open(&rig, "cpu", 1, &c));
+    cr_assert(rig.out.n_scale == 1 && rig.out.scale == rig.in[0].scale && rig.out.qmax == 15);
+    cr_assert(dt_same_shape(&rig.out.shape, &want));
+    op_rig_close(&rig);
+}
+
+Test(shape, transpose_and_concat_refuse_misfits)
+{
+    const op_case rows = { TRANSPOSE(uneven), .why = "33 is not 5 x 3", .in = { { OP_SHAPE(7, 33) } } };
+    op_case_refused(&rows, DT_ERR_SHAPE, "x is 7x33, which is not 5 rows of 3 columns");
+    const op_case count = { TRANSPOSE(other), .why = "twice as many", .in = { { OP_SHAPE(7, 33) } } };
+    op_case_refused(&count, DT_ERR_SHAPE, "x is 7x33, y is to be 7x33x2");
+    const op_case scales = { TRANSPOSE(still), .why = "a scale for each channel",
+                             .in = { { OP_SHAPE(7, 5), .fill = FILL_COUNT, .scale = 1.0f, .n_scale = 5 } } };
+    op_case_refused(&scales, DT_ERR_UNSUPPORTED, "x is 7x5 with a scale for each channel, which y cannot keep");
+    const op_case batch = { CONCAT, .why = "batches", .in = { { OP_SHAPE(2, 3, 4) }, { OP_SHAPE(3, 3, 4) } } };
+    op_case_refused(&batch, DT_ERR_SHAPE, "concat: a is 2x3x4, b is 3x3x4");
+    const op_case flat = { CONCAT, .why = "one axis", .in = { { OP_SHAPE(3) }, { OP_SHAPE(3) } } };
+    op_case_refused(&flat, DT_ERR_SHAPE, "concat: a is 3, b is 3");
+    const op_case codes = { CONCAT, .why = "codes",
+                            .in = { { OP_SHAPE(2, 3) }, { OP_SHAPE(2, 1), .fill = FILL_COUNT, .scale = 1.0f } } };
+    op_case_refused(&codes, DT_ERR_UNSUPPORTED, "concat: b is a grid tensor");
 }
 
 Test(shape, misfits_are_refused)

@@ -22,9 +22,9 @@ typedef struct {
 
 static const include_rule include_rules[] = {
     { "core", { "core/" } },
-    { "layers", { "layers/", "core/", "quant/grid.h" } },
+    { "layers", { "layers/", "core/", "quant/grid.h", "quant/fixed_point.h" } },
     { "quant", { "quant/", "core/", "layers/.h" } },
-    { "cuda", { "cuda/", "core/", "layers/.h", "quant/grid.h", "accel/.h" } },
+    { "cuda", { "cuda/", "core/", "layers/.h", "quant/grid.h", "quant/fixed_point.h", "accel/.h" } },
     { "models", { "models/", "core/", "layers/", "quant/" } },
     { "datasets", { "datasets/", "core/detent.h", "core/status.h", "core/rng.h" } },
     { "accel", { "accel/", "core/", "layers/.h", "quant/grid.h", "quant/program.h" } },

@@ -38,7 +38,7 @@ static inline tiny_options tiny_defaults(void)
     o.context.backend = "cpu";
     o.context.precision = DT_PRECISION_F32;
     MUST(dt_model_config_default("tiny", &o.model));
-    dt_train_config_default(&o.train);
+    dt_train_config_default(NULL, &o.train);
     o.train.batch = 32;
     return o;
 }

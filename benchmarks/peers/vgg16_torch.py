@@ -12,20 +12,15 @@ round is half to even. The gradients pass straight through inside the clip range
 elements alone. The data is synthetic: the time of a step does not depend on what the pixels show.
 
     python vgg16_torch.py --batch 128 --choke 16 --wbits 4 --abits 2 --threads 2 --json
-
-Times cover zero_grad, forward, loss, backward and the SGD update; on a GPU each step ends with a synchronisation.
-peak_mib is the process's resident peak on a CPU (base_mib of it before the first step) and the allocator's on a GPU.
 """
 
 import argparse
-import json
-import resource
-import statistics
-import time
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+import step_timing
 
 PLAN = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
 
@@ -136,11 +131,7 @@ def build(args):
     model = VGG16(float_conv if args.float else quant_conv, args.choke).to(args.device)
     images = torch.randn(args.batch, 3, 32, 32, device=args.device)
     labels = torch.randint(0, 10, (args.batch,), device=args.device)
-    if args.mode != "eager":
-        model = model.to(memory_format=torch.channels_last)
-        images = images.contiguous(memory_format=torch.channels_last)
-    if args.mode == "compile":
-        model = torch.compile(model)
+    model, images = step_timing.prepare(model.train(), images, args)
     return model, images, labels
 
 
@@ -155,77 +146,28 @@ def train_step(model, criterion, optimizer, images, labels, args):
 
 def measure(args):
     model, images, labels = build(args)
-    model.train()
     criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9, weight_decay=1e-5)
-    base = resident_peak_mib()
-    times, losses = [], []
-    for step in range(args.warmup + args.steps):
-        start = time.perf_counter()
-        loss = train_step(model, criterion, optimizer, images, labels, args)
-        if args.device == "cuda":
-            torch.cuda.synchronize()
-        if step >= args.warmup:
-            times.append(1e3 * (time.perf_counter() - start))
-        losses.append(loss.item())
-    peak = torch.cuda.max_memory_allocated() / 2**20 if args.device == "cuda" else resident_peak_mib()
-    return report(args, times, losses, base, peak)
-
-
-def resident_peak_mib():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def report(args, times, losses, base, peak):
-    median, best = statistics.median(times), min(times)
-    return {
-        "images_per_s": round(1e3 * args.batch / median, 2),
-        "images_per_s_best": round(1e3 * args.batch / best, 2),
-        "step_ms": {"median": round(median, 2), "min": round(best, 2)},
-        "steps": len(times),
-        "peak_mib": round(peak, 1),
-        "base_mib": round(base, 1),
-        "loss_first": round(losses[0], 4),
-        "loss_last": round(losses[-1], 4),
-        "torch_version": torch.__version__,
-        "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
-        "mode": args.mode,
-        "amp": args.amp,
-        "tf32_conv": args.device == "cuda" and torch.backends.cudnn.allow_tf32,
-        "quantized": not args.float,
-        "net": {"batch": args.batch, "choke": args.choke, "wbits": args.wbits, "abits": args.abits},
-        "threads": args.threads,
-    }
+    result = step_timing.measure(lambda: train_step(model, criterion, optimizer, images, labels, args), args)
+    result.update({"model": "vgg16", "quantized": not args.float,
+                   "net": {"batch": args.batch, "choke": args.choke, "wbits": args.wbits, "abits": args.abits}})
+    return result
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description="Times one training step of the quantized VGG16 in PyTorch.")
-    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--choke", type=int, default=16, help="channels of the squeezed block, 0 for the plain VGG16")
     parser.add_argument("--wbits", type=int, default=4)
     parser.add_argument("--abits", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=10, help="timed steps")
-    parser.add_argument("--warmup", type=int, default=2, help="untimed steps before them")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--mode", choices=["eager", "channels_last", "compile"], default="eager")
-    parser.add_argument("--amp", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--float", action="store_true", help="ordinary convolutions, no quantizers")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    step_timing.add_arguments(parser, batch=128)
     return parser.parse_args()
 
 
 def main():
     args = parse_arguments()
     torch.set_num_threads(args.threads)
-    result = measure(args)
-    if args.json:
-        print(json.dumps(result))
-    else:
-        print(f"{result['images_per_s']} images/s, step {result['step_ms']['median']} ms (median), "
-              f"{result['step_ms']['min']} ms (min), peak {result['peak_mib']} MiB, "
-              f"loss {result['loss_first']} -> {result['loss_last']}")
+    step_timing.print_result(measure(args), args.json)
 
 
 if __name__ == "__main__":

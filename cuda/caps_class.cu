@@ -1,0 +1,101 @@
+/*
+ * caps_class.cu - CUDA kernels of capsules' lengths and of the labelled capsule; see layers/caps_class.c.
+ */
+#include "kernel.h"
+
+/* one thread for each capsule */
+__global__ static void caps_length_forward_kernel(const float *v, int dim, float *y, int64_t count)
+{
+    const int64_t i = dt_thread();
+    if (i >= count) return;
+    float squares = 0.0f;
+
+    for (int d = 0; d < dim; d++) squares += v[i * dim + d] * v[i * dim + d];
+    y[i] = sqrtf(squares);
+}
+
+/* one thread for each value of a capsule, [count][dim]; adds into dv */
+__global__ static void caps_length_backward_kernel(const float *v, const float *y, const float *dy, int dim, float *dv,
+                                                   int64_t count)
+{
+    const int64_t i = dt_thread();
+    if (i >= count * dim || y[i / dim] == 0.0f) return;
+
+    dv[i] += dy[i / dim] * (v[i] / y[i / dim]);
+}
+
+/* offset into v [N][channels] of what becomes element i of y [N][dim] */
+__device__ static int64_t labelled(int64_t i, const int32_t *labels, int dim, int64_t channels)
+{
+    return i / dim * channels + labels[i / dim] * dim + i % dim;
+}
+
+/* one thread for each element of y */
+__global__ static void caps_mask_forward_kernel(const float *v, const int32_t *labels, int dim, int64_t channels,
+                                                float *y, int64_t count)
+{
+    const int64_t i = dt_thread();
+
+    if (i < count) y[i] = v[labelled(i, labels, dim, channels)];
+}
+
+/* one thread for each element of y; adds into dv */
+__global__ static void caps_mask_backward_kernel(const float *dy, const int32_t *labels, int dim, int64_t channels,
+                                                 float *dv, int64_t count)
+{
+    const int64_t i = dt_thread();
+
+    if (i < count) dv[labelled(i, labels, dim, channels)] += dy[i];
+}
+
+static int dim_of(const dt_node *node)
+{
+    return ((const dt_caps_params *)node->params)->dim;
+}
+
+static dt_status caps_length_forward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t count = dt_count(&node->out->shape);
+
+    DT_LAUNCH(caps_length_forward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+              dt_values(node->in[0]), dim_of(node), dt_values(node->out), count);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+static dt_status caps_length_backward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_tensor *v = node->in[0], *y = node->out;
+
+    if (!v->grad) return DT_OK;
+    DT_LAUNCH(caps_length_backward_kernel, dt_blocks(dt_count(&v->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+              dt_values(v), dt_values(y), y->grad, dim_of(node), v->grad, dt_count(&y->shape));
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+static dt_status caps_mask_forward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t count = dt_count(&node->out->shape);
+
+    DT_LAUNCH(caps_mask_forward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+              dt_values(node->in[0]), (const int32_t *)node->in[1]->data, dim_of(node), node->in[0]->shape.dim[1],
+              dt_values(node->out), count);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+static dt_status caps_mask_backward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t count = dt_count(&node->out->shape);
+
+    if (!node->in[0]->grad) return DT_OK;
+    DT_LAUNCH(caps_mask_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), node->out->grad,
+              (const int32_t *)node->in[1]->data, dim_of(node), node->in[0]->shape.dim[1], node->in[0]->grad, count);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+extern "C" const dt_kernel dt_cuda_caps_length, dt_cuda_caps_mask;
+const dt_kernel dt_cuda_caps_length = { NULL, caps_length_forward, caps_length_backward, NULL, 0 };
+const dt_kernel dt_cuda_caps_mask = { NULL, caps_mask_forward, caps_mask_backward, NULL, 0 };

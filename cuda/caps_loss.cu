@@ -1,0 +1,146 @@
+/*
+ * caps_loss.cu - CUDA kernels of the margin loss and of the reconstruction loss; see layers/caps_loss.c.
+ *
+ * Scratch of reconstruction_loss: the sum of squares of each image, in double.
+ */
+#include "reduce.h"
+
+#include "../layers/caps_loss.h"
+
+/* One block: thread t takes images t, t + DT_BLOCK, ... Writes the mean loss and adds to the step's sums. */
+__global__ static void margin_forward_kernel(const float *length, const int32_t *labels, int64_t batch,
+                                             int64_t capsules, float *mean, dt_step *step)
+{
+    const dt_margins margins = dt_margins_of(step->in.hard);
+    double loss = 0.0, correct = 0.0;
+
+    for (int64_t n = threadIdx.x; n < batch; n += DT_BLOCK) {
+        const float *row = length + n * capsules;
+        int64_t best = 0;
+        for (int64_t j = 0; j < capsules; j++) {
+            loss += dt_margin_loss(margins, (double)row[j], j == labels[n]);
+            if (row[j] > row[best]) best = j;
+        }
+        correct += best == labels[n] ? 1.0 : 0.0;
+    }
+    loss = dt_block_sum(loss);
+    correct = dt_block_sum(correct);
+    if (threadIdx.x > 0) return;
+    *mean = (float)(loss / (double)batch);
+    step->sum.loss += loss;
+    step->sum.n_correct += (int64_t)correct;
+    step->sum.n_images += batch;
+}
+
+/* one thread for each length; adds into dlength */
+__global__ static void margin_backward_kernel(const float *length, const int32_t *labels, const float *dloss,
+                                              int64_t batch, int64_t capsules, const dt_step *step, float *dlength)
+{
+    const int64_t i = dt_thread();
+    if (i >= batch * capsules) return;
+    const double g = (double)*dloss / (double)batch;
+    const int is_label = i % capsules == labels[i / capsules];
+
+    dlength[i] += (float)(g * dt_margin_slope(dt_margins_of(step->in.hard), (double)length[i], is_label));
+}
+
+/* One block for each image: thread t adds pixels t, t + DT_BLOCK, ... */
+__global__ static void squares_kernel(const float *y, const float *x, int64_t pixels, double *squares)
+{
+    const int64_t image = blockIdx.x * pixels;
+    double sum = 0.0;
+
+    for (int64_t i = threadIdx.x; i < pixels; i += DT_BLOCK) {
+        const double miss = (double)y[image + i] - (double)x[image + i];
+        sum += miss * miss;
+    }
+    sum = dt_block_sum(sum);
+    if (threadIdx.x == 0) squares[blockIdx.x] = sum;
+}
+
+/* One block: thread t adds images t, t + DT_BLOCK, ... Writes the scaled mean and adds to the step's sums. */
+__global__ static void squares_sum_kernel(const double *squares, int64_t batch, double scale, float *mean,
+                                          dt_step *step)
+{
+    double sum = 0.0;
+
+    for (int64_t n = threadIdx.x; n < batch; n += DT_BLOCK) sum += squares[n];
+    sum = dt_block_sum(sum);
+    if (threadIdx.x > 0) return;
+    *mean = (float)(scale * sum / (double)batch);
+    step->sum.loss += scale * sum;
+    step->sum.reconstruction += sum;
+}
+
+/* one thread for each value; adds into dy, and takes from dx, where they are not NULL */
+__global__ static void reconstruction_backward_kernel(const float *y, const float *x, const float *dloss, int64_t batch,
+                                                      int64_t count, float scale, float *dy, float *dx)
+{
+    const int64_t i = dt_thread();
+    if (i >= count) return;
+    const float slope = 2.0f * scale * *dloss / (float)batch * (y[i] - x[i]);
+
+    if (dy) dy[i] += slope;
+    if (dx) dx[i] -= slope;
+}
+
+static dt_status margin_loss_forward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t batch = node->in[0]->shape.dim[0], capsules = node->in[0]->shape.dim[1];
+
+    DT_LAUNCH(margin_forward_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
+              (const int32_t *)node->in[1]->data, batch, capsules, dt_values(node->out), ex->step);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+static dt_status margin_loss_backward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t batch = node->in[0]->shape.dim[0], capsules = node->in[0]->shape.dim[1];
+
+    if (!node->in[0]->grad) return DT_OK;
+    DT_LAUNCH(margin_backward_kernel, dt_blocks(batch * capsules, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+              dt_values(node->in[0]), (const int32_t *)node->in[1]->data, node->out->grad, batch, capsules, ex->step,
+              node->in[0]->grad);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+static dt_status reconstruction_loss_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    (void)ex;
+    *scratch_bytes = (size_t)node->in[0]->shape.dim[0] * sizeof(double);
+    return DT_OK;
+}
+
+static dt_status reconstruction_loss_forward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_reconstruction_loss_params *p = (const dt_reconstruction_loss_params *)node->params;
+    const int64_t batch = node->in[0]->shape.dim[0], pixels = dt_count(&node->in[0]->shape) / batch;
+    double *squares = (double *)ex->scratch;
+
+    DT_LAUNCH(squares_kernel, (unsigned)batch, DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
+              dt_values(node->in[1]), pixels, squares);
+    DT_CUDA_LAUNCHED();
+    DT_LAUNCH(squares_sum_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), squares, batch, (double)p->scale,
+              dt_values(node->out), ex->step);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+static dt_status reconstruction_loss_backward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_reconstruction_loss_params *p = (const dt_reconstruction_loss_params *)node->params;
+    const dt_tensor *y = node->in[0], *x = node->in[1];
+    const int64_t count = dt_count(&y->shape);
+
+    DT_LAUNCH(reconstruction_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(y),
+              dt_values(x), node->out->grad, y->shape.dim[0], count, p->scale, y->grad, x->grad);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+extern "C" const dt_kernel dt_cuda_margin_loss, dt_cuda_reconstruction_loss;
+const dt_kernel dt_cuda_margin_loss = { NULL, margin_loss_forward, margin_loss_backward, NULL, 0 };
+const dt_kernel dt_cuda_reconstruction_loss = { reconstruction_loss_prepare, reconstruction_loss_forward,
+                                                reconstruction_loss_backward, NULL, 0 };

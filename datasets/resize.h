@@ -1,0 +1,18 @@
+/*
+ * resize.h - images scaled to another size, to the bytes that Pillow gives.
+ */
+#ifndef DT_RESIZE_H
+#define DT_RESIZE_H
+
+#include "../core/detent.h"
+
+/* n images [height][width][channels] become [new_height][new_width][channels]; sides are 1..4096. */
+typedef struct {
+    int64_t n;
+    int height, width, channels;
+    int new_height, new_width;
+} dt_resize;
+
+DT_MUST_CHECK dt_status dt_resize_images(const dt_resize *r, const uint8_t *in, uint8_t *out);
+
+#endif /* DT_RESIZE_H */

@@ -1,0 +1,130 @@
+/*
+ * subset.c - which images of a dataset's files a split is: those held out, or the others, and `limit` of these.
+ *
+ * A balanced choice of `count` images. Class c of the K classes gets (count + K - 1 - c) / K of them, rounded down, so
+ * the first count % K classes have one more. The images are visited in the order of a Fisher-Yates shuffle that runs
+ * from the last index down to 0: step i swaps index i with dt_below(r, i + 1), r = word 0 of dt_random(seed,
+ * DT_STREAM_SHUFFLE, epoch, i), and visits what is then at i. A visited image is chosen if its class still lacks some.
+ * Those kept stay in file order. So a smaller choice's images are among a larger one's of the same seed.
+ *
+ * `held_out` of the training images are chosen so, epoch HELD_OUT_EPOCH: VALIDATION keeps these, TRAIN the others. TEST
+ * has nothing to hold out. Of what a split then has, `limit` images are chosen, epoch SUBSET_EPOCH.
+ *
+ * Tests: tests/test_dataset.c.
+ */
+#include "dataset.h"
+
+#include "../core/rng.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* no epochs of training: the trainer's shuffles count from 0 */
+#define SUBSET_EPOCH   0xFFFFFFFFu
+#define HELD_OUT_EPOCH 0xFFFFFFFEu
+
+/* Images to choose, equally many of every class. */
+typedef struct {
+    const char *option; /* its name, for messages */
+    const char *remedy; /* what 0 does */
+    int64_t count;
+    uint64_t seed;
+    uint32_t epoch;
+} choice;
+
+/* left[c]: how many images of class c are chosen. */
+static dt_status divide_count(const dt_dataset *d, const char *name, const choice *what, int64_t *left)
+{
+    int64_t have[DT_DATASET_MAX_CLASSES] = { 0 };
+    int scarce = 0; /* the class with the fewest images */
+
+    for (int64_t i = 0; i < d->n; i++) have[d->labels[i]]++;
+    for (int c = 1; c < d->n_classes; c++) {
+        if (have[c] < have[scarce]) scarce = c;
+    }
+    for (int c = 0; c < d->n_classes; c++) {
+        left[c] = (what->count + d->n_classes - 1 - c) / d->n_classes;
+        DT_CHECK(left[c] <= have[c], DT_ERR_ARGUMENT,
+                 "%s: %s %lld takes %lld images of class %d, but the split has %lld; "
+                 "a %s of %lld or less can be balanced, 0 %s",
+                 name, what->option, (long long)what->count, (long long)left[c], c, (long long)have[c], what->option,
+                 (long long)(have[scarce] * d->n_classes), what->remedy);
+    }
+    return DT_OK;
+}
+
+/* Sets chosen[i] = 1 for what->count images; order is room for d->n indices. */
+static void draw_images(const dt_dataset *d, const choice *what, int64_t *left, int32_t *order, uint8_t *chosen)
+{
+    int64_t n_chosen = 0;
+
+    for (int64_t i = 0; i < d->n; i++) order[i] = (int32_t)i;
+    for (int64_t i = d->n - 1; n_chosen < what->count; i--) {
+        const dt_random4 r = dt_random(what->seed, DT_STREAM_SHUFFLE, what->epoch, (uint64_t)i);
+        const uint32_t j = dt_below(r.v[0], (uint32_t)i + 1);
+        const int32_t visited = order[j];
+
+        order[j] = order[i];
+        order[i] = visited;
+        if (left[d->labels[visited]] == 0) continue;
+        left[d->labels[visited]]--;
+        chosen[visited] = 1;
+        n_chosen++;
+    }
+}
+
+/* Moves the images with chosen[i] == keep to the front, in file order, and gives the rest of the memory back. */
+static void drop_others(dt_dataset *d, const uint8_t *chosen, int keep)
+{
+    const size_t image_bytes = (size_t)d->height * (size_t)d->width * (size_t)d->channels;
+    int64_t n = 0;
+
+    for (int64_t i = 0; i < d->n; i++) {
+        if (chosen[i] != keep) continue;
+        memmove(d->images + (size_t)n * image_bytes, d->images + (size_t)i * image_bytes, image_bytes);
+        d->labels[n++] = d->labels[i];
+    }
+    uint8_t *images = realloc(d->images, (size_t)n * image_bytes);
+    if (images != NULL) d->images = images;
+    d->n = n;
+}
+
+/* keep 1: the chosen images stay; 0: the others do. */
+static dt_status choose(dt_dataset *d, const char *name, const choice *what, int keep)
+{
+    int64_t left[DT_DATASET_MAX_CLASSES];
+
+    DT_TRY(divide_count(d, name, what, left));
+    int32_t *order = malloc((size_t)d->n * sizeof *order);
+    uint8_t *chosen = calloc((size_t)d->n, 1);
+    const int ok = order != NULL && chosen != NULL;
+    if (ok) {
+        draw_images(d, what, left, order, chosen);
+        drop_others(d, chosen, keep);
+    }
+    free(order);
+    free(chosen);
+    DT_CHECK(ok, DT_ERR_MEMORY, "%s: no memory to choose among %lld images", name, (long long)d->n);
+    return DT_OK;
+}
+
+dt_status dt_dataset_hold_out(dt_dataset *d, const dt_dataset_options *opt)
+{
+    const choice held_out = { "held_out", "holds none out", opt->held_out, opt->seed, HELD_OUT_EPOCH };
+
+    if (opt->held_out == 0 || opt->split == DT_SPLIT_TEST) return DT_OK;
+    DT_CHECK(opt->held_out < d->n, DT_ERR_ARGUMENT,
+             "%s: held_out %lld, but there are %lld training images, and some must be left to train on", opt->name,
+             (long long)opt->held_out, (long long)d->n);
+    return choose(d, opt->name, &held_out, opt->split == DT_SPLIT_VALIDATION);
+}
+
+dt_status dt_dataset_take_subset(dt_dataset *d, const dt_dataset_options *opt)
+{
+    const choice subset = { "limit", "takes all", opt->limit, opt->seed, SUBSET_EPOCH };
+
+    if (opt->limit == 0) return DT_OK;
+    DT_CHECK(opt->limit <= d->n, DT_ERR_ARGUMENT, "%s: limit %lld, but the split has %lld images; 0 takes all",
+             opt->name, (long long)opt->limit, (long long)d->n);
+    return choose(d, opt->name, &subset, 1);
+}

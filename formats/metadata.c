@@ -1,0 +1,69 @@
+/*
+ * metadata.c - reads and writes the strings that say what a file is. Interface: metadata.h.
+ */
+#include "metadata.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+dt_status dt_metadata_begin(dt_safetensors_writer *w, const char *format, const char *version)
+{
+    DT_TRY(dt_safetensors_writer_metadata(w, "format", format));
+    DT_TRY(dt_safetensors_writer_metadata(w, "version", version));
+    return DT_OK;
+}
+
+dt_status dt_metadata_add(dt_safetensors_writer *w, const char *key, const cJSON *object)
+{
+    char *text = cJSON_PrintUnformatted(object);
+    DT_CHECK(text, DT_ERR_MEMORY, "no memory for the metadata '%s'", key);
+
+    const dt_status s = dt_safetensors_writer_metadata(w, key, text);
+    cJSON_free(text);
+    DT_TRY(s);
+    return DT_OK;
+}
+
+dt_status dt_metadata_text(const dt_safetensors *f, const char *path, const char *key, const char **out)
+{
+    const char *text = dt_safetensors_metadata(f, key);
+
+    DT_CHECK(text, DT_ERR_FORMAT, "%s: has no metadata '%s'; it is no file of detent's", path, key);
+    *out = text;
+    return DT_OK;
+}
+
+dt_status dt_metadata_check(const dt_safetensors *f, const char *path, const char *format, const char *version)
+{
+    const char *its_format = NULL, *its_version = NULL;
+
+    DT_TRY(dt_metadata_text(f, path, "format", &its_format));
+    DT_CHECK(strcmp(its_format, format) == 0, DT_ERR_FORMAT, "%s: format is '%.40s', expected '%s'", path, its_format,
+             format);
+    DT_TRY(dt_metadata_text(f, path, "version", &its_version));
+    DT_CHECK(strcmp(its_version, version) == 0, DT_ERR_FORMAT, "%s: version is '%.40s', this build reads version %s",
+             path, its_version, version);
+    return DT_OK;
+}
+
+dt_status dt_metadata_json(const dt_safetensors *f, const char *path, const char *key, cJSON **out)
+{
+    const char *text = NULL, *end = NULL;
+
+    DT_TRY(dt_metadata_text(f, path, key, &text));
+    cJSON *object = cJSON_ParseWithOpts(text, &end, 1);
+    DT_CHECK(object, DT_ERR_FORMAT, "%s: metadata '%s' is not JSON from '%.20s' on", path, key, end ? end : text);
+    *out = object;
+    return DT_OK;
+}
+
+/* The text is behind the place where it was raised, and the status's name. */
+dt_status dt_metadata_blame(dt_status s, const char *path)
+{
+    const char *name = strstr(dt_last_error(), dt_status_name(s));
+    char *why = strdup(name ? name + strlen(dt_status_name(s)) + strlen(": ") : dt_last_error());
+
+    dt_raise(s, __FILE__, __LINE__, "%s: %s", path, why ? why : "");
+    free(why);
+    return s;
+}
