@@ -1,12 +1,14 @@
 #!/bin/sh
-# run.sh BUILD_DIR - training steps beside PyTorch's, one after the other, three times in turn: VGG16 w4a2, and the two
-# capsule networks in float on 28x28 grey images.
+# run.sh BUILD_DIR [NETWORK...] - training steps beside PyTorch's, one after the other, three times in turn: vgg16 (w4a2),
+# and the capsule networks shallowcaps and deepcaps in float on 28x28 grey images; all three unless some are named.
 #
 # PYTHON names an interpreter that has torch (default python3); without one only detent is timed. The capsule networks
 # are left out where Fashion-MNIST is not found. Results go to benchmarks/results/step-cpu-DATE.json, one object a line,
 # and a table to standard output.
 set -eu
 build=$1
+shift
+networks=${*:-vgg16 shallowcaps deepcaps}
 python=${PYTHON:-python3}
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$here/results"
@@ -32,24 +34,29 @@ has_torch=1
     has_torch=0
     echo "bench: $python has no torch; timing detent alone (PYTHON=... ./run bench)" >&2
 }
-networks="shallowcaps deepcaps"
 "$build/detent" data | grep -A 1 '^fashion-mnist:' | grep -q 'found in' || {
-    networks=
+    networks=$(echo "$networks" | sed 's/[a-z]*caps//g')
     echo "bench: no Fashion-MNIST ('detent data' says how to get it); timing no capsule networks" >&2
 }
+
+pair() { # network
+    if [ "$1" = vgg16 ]; then
+        detent $vgg16 --steps 20
+        detent $vgg16 --steps 12 --precision f32
+        peer vgg16 $vgg16 --steps 12 --warmup 3 --mode eager
+        peer vgg16 $vgg16 --steps 12 --warmup 3 --mode channels_last
+        return
+    fi
+    detent --model "$1" --dataset fashion-mnist $capsules
+    detent --model "$1" --dataset fashion-mnist $capsules --precision f32
+    peer capsnet --model "$1" --variant broadcast $capsules
+    peer capsnet --model "$1" --variant einsum $capsules
+    peer capsnet --model "$1" --variant einsum $capsules --mode channels_last
+}
+
 for round in 1 2 3; do
     echo "round $round of 3" >&2
-    detent $vgg16 --steps 20
-    detent $vgg16 --steps 12 --precision f32
-    peer vgg16 $vgg16 --steps 12 --warmup 3 --mode eager
-    peer vgg16 $vgg16 --steps 12 --warmup 3 --mode channels_last
-    for network in $networks; do
-        detent --model $network --dataset fashion-mnist $capsules
-        detent --model $network --dataset fashion-mnist $capsules --precision f32
-        peer capsnet --model $network --variant broadcast $capsules
-        peer capsnet --model $network --variant einsum $capsules
-        peer capsnet --model $network --variant einsum $capsules --mode channels_last
-    done
+    for network in $networks; do pair "$network"; done
 done
 echo "images/s (median of the step times); VGG16 choke 16 w4a2, batch 128, and capsule networks, batch 100; $(nproc) threads"
 awk '

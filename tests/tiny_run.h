@@ -13,6 +13,7 @@
 typedef struct {
     dt_options context;
     int64_t images; /* of the training split */
+    int side;       /* images are resized to this; 0: they are 32x32 */
     dt_model_config model;
     dt_train_config train;
 } tiny_options;
@@ -46,7 +47,13 @@ static inline tiny_options tiny_defaults(void)
 /* 0 if there is no such device here; any other failure fails the test. */
 static inline int tiny_open(tiny_run *r, const tiny_options *o)
 {
-    const dt_dataset_options data = { .name = "synthetic", .split = DT_SPLIT_TRAIN, .limit = o->images, .seed = 1 };
+    const dt_dataset_options data = { .name = "synthetic",
+                                      .split = DT_SPLIT_TRAIN,
+                                      .limit = o->images,
+                                      .seed = 1,
+                                      .height = o->side,
+                                      .width = o->side,
+                                      .resize = o->side > 0 };
     *r = (tiny_run){ 0 };
     const dt_status opened = dt_context_create(&o->context, &r->ctx);
     if (opened == DT_ERR_UNSUPPORTED && strcmp(o->context.backend, "cpu") != 0) return 0;
