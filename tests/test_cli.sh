@@ -351,6 +351,15 @@ expect "a program of capsules" 1 export --checkpoint "$Q" $caps --to program --o
 has err "has no integer program.*--to fixed-point"
 expect "--init takes its parameters" 0 $train_caps --init "$Q" --out caps/again
 has out "copied 6 of 6 parameters"
+expect "a picture without a decoder" 1 capture --reconstruct --checkpoint caps/last.safetensors $caps --out caps.png
+has err "trained without a decoder; train it with --decoder fc"
+expect "train with a decoder" 0 $train_caps --decoder fc --quiet --out caps/decoded
+expect "a picture of capsules" 0 capture --reconstruct --checkpoint caps/decoded/last.safetensors $caps --index 0:3 \
+    --out caps.png
+has out "3 test images above, their reconstructions below; then the 16 dimensions"
+is "it is a PNG" "$(head -c 4 caps.png | tail -c 3)" = PNG
+expect "a picture of a network without capsules" 2 capture --reconstruct --checkpoint $F $data --out x.png
+has err "needs a capsule network"
 
 expect "data" 0 data
 has out "^cifar10: "
