@@ -6,6 +6,21 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* Parameters of training alone. */
+static int64_t decoder_count(const dt_model *m)
+{
+    static const char prefix[] = "decoder.";
+    int64_t n = 0;
+    dt_param_info p;
+
+    for (int i = 0; i < dt_model_n_params(m); i++) {
+        dt_model_param(m, i, &p);
+        if (p.group == DT_GROUP_WEIGHT && strncmp(p.name, prefix, strlen(prefix)) == 0) n += p.count;
+    }
+    return n;
+}
 
 void report_begin(const run *r)
 {
@@ -15,8 +30,10 @@ void report_begin(const run *r)
     if (r->s->quiet) return;
     dt_dataset_look(r->o.train_set, &train);
     dt_dataset_look(r->o.test_set, &test);
-    printf("model      %s: %s parameters, %d quantized convolutions\n", text_model(cfg).s,
-           text_count(dt_model_count(r->o.model)).s, dt_model_n_layers(r->o.model));
+    const int64_t n_decoder = decoder_count(r->o.model);
+    printf("model      %s: %s parameters", text_model(cfg).s, text_count(dt_model_count(r->o.model) - n_decoder).s);
+    if (n_decoder > 0) printf(" and %s of the decoder", text_count(n_decoder).s);
+    printf(", %d quantized convolutions\n", dt_model_n_layers(r->o.model));
     printf("data       %s: %s training and %s test images, %dx%dx%d, %d classes", r->s->dataset, text_count(train.n).s,
            text_count(test.n).s, train.height, train.width, train.channels, train.n_classes);
     if (r->s->val_size > 0) printf("; %s held out", text_count(r->s->val_size).s);
@@ -129,9 +146,9 @@ void report_epoch(const run *r, const metrics_line *line, int best)
 
 static void print_quantizers(const dt_quant_report *q, int n)
 {
-    printf("  %-16s %10s %10s %12s\n", "quantizer", "alpha", "clipped", "d alpha");
+    printf("  %-20s %10s %10s %12s\n", "quantizer", "alpha", "clipped", "d alpha");
     for (int i = 0; i < n; i++) {
-        printf("  %-16s %10.4f %8.3f %% %12.3e%s\n", q[i].name, (double)q[i].alpha, 100.0 * q[i].clip_rate,
+        printf("  %-20s %10.4f %8.3f %% %12.3e%s\n", q[i].name, (double)q[i].alpha, 100.0 * q[i].clip_rate,
                q[i].d_alpha, q[i].fixed ? "  fixed" : "");
     }
 }
@@ -141,8 +158,9 @@ static int is_stuck(const dt_quant_report *q)
     return q->d_alpha == 0.0 && !q->fixed;
 }
 
-/* The first quantizer's input is the image: normalised pixels reach about 2, and a new clip stands at 8. */
-static void warn_of_stuck(const dt_quant_report *q, int n)
+/* Where the first quantizer's input is the image: normalised pixels reach about 2, and a new clip stands at 8. A
+ * learned step gets no gradient only where all of its input is 0. */
+static void warn_of_stuck(const dt_quant_report *q, int n, dt_quant_rule rule)
 {
     int n_inner = 0;
 
@@ -155,7 +173,10 @@ static void warn_of_stuck(const dt_quant_report *q, int n)
     for (int i = 1; i < n; i++) {
         if (is_stuck(&q[i])) printf("%s %s", n_inner++ ? "" : "warning:", q[i].name);
     }
-    if (n_inner > 0) {
+    if (n_inner > 0 && rule == DT_RULE_LSQ) {
+        printf(": no value but 0 arrives, so the step gets no gradient; train in float first, and from there with "
+               "--init\n");
+    } else if (n_inner > 0) {
         printf(": nothing reaches the clip, so alpha gets no gradient and part of the codes is never used; "
                "--quant-rule scream learns from inside the clip\n");
     }
@@ -171,7 +192,7 @@ dt_status report_quantizers(const run *r)
     const dt_status status = dt_trainer_report(r->o.trainer, q);
     if (status == DT_OK) {
         print_quantizers(q, n);
-        warn_of_stuck(q, n);
+        warn_of_stuck(q, n, dt_model_get_config(r->o.model)->rule);
     }
     free(q);
     return status;
