@@ -12,9 +12,9 @@
 /* x of a batch, where m records with or without formats. */
 dt_recorder dt_caps_recorder(dt_model *m, dt_tape *tape, dt_tensor *x, int training);
 
-/* Layer r->layer ends with x, all that later layers read, and the next begins. skips: r->layer is not to be recorded,
- * because x is the output of a later one. */
+/* r->layer ends with x, which is all that later layers read, and the next begins. */
 void dt_caps_layer_end(dt_recorder *r, const dt_tensor *x);
+/* r->layer is not to be recorded: formats->first_layer lies behind it. */
 int dt_caps_skips(const dt_recorder *r);
 
 /* The image, rounded with the first layer's activations; the published code leaves it as it is. */
@@ -52,7 +52,7 @@ DT_MUST_CHECK dt_status dt_decoder_record(dt_recorder *r, dt_tensor *v, dt_tenso
 /* The decoder fits the images. */
 DT_MUST_CHECK dt_status dt_decoder_check(const dt_model_config *c);
 
-/* What every capsule network checks, and how it is trained if nobody says otherwise: spec'd by the Q-CapsNets code. */
+/* What every capsule network checks, and how it is trained if nobody says otherwise: as the Q-CapsNets code has it. */
 DT_MUST_CHECK dt_status dt_caps_check(const dt_model_config *c);
 void dt_caps_defaults(dt_model_config *out);
 void dt_caps_train_defaults(dt_train_config *c);

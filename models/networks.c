@@ -7,15 +7,13 @@
 
 #include <string.h>
 
-/* name, what is true of this network alone */
-#define NETWORK_MAP(XX)            \
-    XX(vgg16, .record_loss = NULL) \
-    XX(shallowcaps, CAPSULES)      \
-    XX(deepcaps, CAPSULES)         \
-    XX(tiny, .record_loss = NULL)
+/* What a network has beside its defaults, check and record. */
+#define PLAIN .record_loss = NULL
 #define CAPSULES                                                                                                  \
     .record_loss = dt_caps_record_loss, .unit_pixels = 1, .resizes = 1, .train_defaults = dt_caps_train_defaults, \
     .record_decoder = dt_caps_record_decoder, .for_dataset = dt_caps_for_dataset
+
+#define NETWORK_MAP(XX) XX(vgg16, PLAIN) XX(shallowcaps, CAPSULES) XX(deepcaps, CAPSULES) XX(tiny, PLAIN)
 
 #define XX(net, ...)                   \
     { .name = #net,                    \
