@@ -14,6 +14,7 @@
 #include "layer_check.h"
 #include "report.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,7 +88,7 @@ static void found_wrong(verification *v, const dt_mismatch *first, const char *l
 {
     if (v->report->mismatches == 0) {
         v->report->first = *first;
-        v->report->first.layer = layer;
+        snprintf(v->report->first.layer, sizeof v->report->first.layer, "%s", layer);
         v->report->first.image = v->first_image + image;
     }
     v->report->mismatches += n;

@@ -305,7 +305,7 @@ typedef struct {
 /* The first psum or code that differs. */
 typedef struct {
     const char *what; /* "grid psum", "array psum", "array tap", "program code", "program score, f32 bits" */
-    const char *layer;
+    char layer[64];
     int64_t image;
     int row, col, channel; /* of the output (of the input for a code) */
     int tile, tap;         /* of an array tap, else -1 */
