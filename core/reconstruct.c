@@ -1,7 +1,7 @@
 /*
  * reconstruct.c - the class capsules of images, and the images that a decoder makes of capsules.
  *
- * Tests: tests/test_capsnets.c.
+ * Tests: tests/test_reconstruct.c.
  */
 #include "inference.h"
 

@@ -160,7 +160,7 @@ static dt_status observe_routing(dt_model *q, const dt_node *node)
     dt_fixed_formats *f = dt_fixed_formats_of(q);
     dt_route_ranges ranges;
 
-    DT_TRY(dt_device_read(q->ctx, &ranges, node->aux, sizeof ranges));
+    DT_TRY(dt_device_read(q->ctx, &ranges, dt_route_ranges_of(node), sizeof ranges));
     for (int k = 0; k < p->iterations; k++) {
         const dt_route_format *format = &p->format[k];
         const uint32_t tensor[4] = { format->c.tensor, format->s.tensor, format->v.tensor, format->b.tensor };
