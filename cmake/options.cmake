@@ -12,7 +12,7 @@ set(on_host "$<COMPILE_LANGUAGE:C,CXX>")
 # No product is fused with a sum, so that CPU and GPU round alike; errno and traps of the maths functions are not read.
 target_compile_options(detent_flags INTERFACE
   $<${on_host}:-ffp-contract=off -fno-math-errno -fno-trapping-math -Wall -Wextra -Wshadow>
-  $<$<COMPILE_LANGUAGE:C>:-Wconversion>
+  $<$<COMPILE_LANGUAGE:C>:-Wconversion -Wpointer-arith>
   $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false -Xcompiler=-Wall,-Wextra>)
 if(DETENT_WERROR)
   target_compile_options(detent_flags INTERFACE $<${on_host}:-Werror>)

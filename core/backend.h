@@ -27,7 +27,23 @@ typedef struct {
     const dt_update_range *range_device;
     int n_ranges;
     int64_t count;
+    /* WEIGHT_QUANT nodes whose backward is part of the update (SGD only): the gradient of such a weight is that of its
+     * codes by the straight-through rule, and dw does not hold it. */
+    const dt_node *const *quantizer;
+    int n_quantizers;
+    int scaled; /* 1: gradients are step->scale.value times too large, which is kept up to date here */
 } dt_update;
+
+/* What a convolution and the fused nodes before and behind it exchange. */
+typedef struct {
+    dt_dtype x;      /* its input's codes */
+    dt_dtype y;      /* psums; F16 holds psum / DT_PSUM_F16_UNIT, and the scale is as many times larger */
+    dt_dtype w;      /* codes of its filters */
+    dt_dtype x_grad; /* both are with respect to the real values, as ever */
+    dt_dtype y_grad;
+} dt_storage;
+
+enum { DT_PSUM_F16_UNIT = 8 }; /* largest psum in F16: 8 * 65,504 */
 
 typedef struct {
     const char *name;
@@ -42,6 +58,8 @@ typedef struct {
     dt_status (*zero)(void *device, void *dst, size_t bytes);
     dt_status (*update)(const dt_update *u, const dt_exec *ex);
     void *(*stream)(void *device);
+    /* How a CONV2D node stores its tensors; all F32 where it is NULL. */
+    dt_storage (*storage)(const dt_node *conv, const dt_exec *ex);
     /* All NULL where a step cannot be captured: the trainer then runs eagerly. */
     dt_status (*capture_begin)(void *device);
     dt_status (*capture_end)(void *device, void **graph);

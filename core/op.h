@@ -11,6 +11,7 @@
 #include "tensor.h"
 
 #define DT_MAX_IN 6
+enum { DT_ALIGN = 256 }; /* bytes: of planned tensors, and of parts of scratch */
 
 /* What backward reads of forward's tensors; the planner frees everything else early. Scales are never freed. */
 #define DT_READS_IN(i) (1u << (i))
@@ -56,13 +57,17 @@ typedef struct {
 /* Supplied by a backend. forward OVERWRITES out and, if it is a grid tensor that owns its scale, out->scale.
  * backward ADDS into in[k]->grad wherever that is not NULL; where that is fresh, the tape clears it before. A kernel
  * for which clearing and adding costs too much sets bit k of overwrites, and then writes a fresh in[k]->grad instead.
- */
+ * Kernels see tensors of type and grad_type F32; those that core/fuse.c gives others are named there. */
 typedef struct {
     dt_status (*prepare)(dt_node *node, const dt_exec *ex, size_t *scratch_bytes); /* may be NULL; at compile */
     dt_status (*forward)(const dt_node *node, const dt_exec *ex);
     dt_status (*backward)(const dt_node *node, const dt_exec *ex); /* NULL where op.no_grad */
     void (*release)(dt_node *node);                                /* may be NULL; frees node->plan */
     unsigned overwrites;
+    /* Nodes of this kind that stand side by side on the tape, in one call; NULL: one after another. Their scratch is
+     * what their prepares asked for, one after another, each rounded up to DT_ALIGN. */
+    dt_status (*forward_all)(const dt_node *const *node, int n, const dt_exec *ex);
+    dt_status (*backward_all)(const dt_node *const *node, int n, const dt_exec *ex);
 } dt_kernel;
 
 extern const dt_op *const dt_ops[DT_OP_COUNT];

@@ -24,6 +24,7 @@
     XX(SOFTMAX_XENT, softmax_xent, loss)         /* logits N,O; labels i32 N -> mean loss 1                */ \
     XX(WEIGHT_QUANT, weight_quant, weight_quant) /* w K,..; alpha 1 or K -> codes K,..                     */ \
     XX(ACT_QUANT,    act_quant,    act_quant)    /* x; alpha 1 -> codes                                    */ \
+    XX(NORM_QUANT,   norm_quant,   norm_quant)   /* x [gamma beta mean var C] [alpha 1] -> codes or y      */ \
     XX(CODES,        codes,        codes)        /* integers K,..; scale 1 or K -> codes K,..              */ \
     XX(PIXEL_TABLE,  pixel_table,  codes)        /* images, order; table 256,C; scale 1 -> codes N,H,W,C   */ \
     XX(THRESHOLD,    threshold,    threshold)    /* psum ..,C; thresholds T,C; sign C; scale 1 -> codes    */ \

@@ -56,6 +56,14 @@ typedef struct {
     dt_quant_rule rule;
 } dt_act_quant_params;
 
+/* Batch norm, ReLU, max-pool, activation quantizer, in this order, each if it is there. */
+typedef struct {
+    int has_norm, has_relu, has_quant;
+    int pool; /* window and stride of the max-pool; 0: none */
+    dt_batchnorm_params norm;
+    dt_act_quant_params quant;
+} dt_norm_quant_params;
+
 typedef struct {
     int low, high; /* range of the codes */
 } dt_codes_params;

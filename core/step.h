@@ -24,9 +24,19 @@ typedef struct {
     int64_t n_images;
 } dt_step_sum;
 
+/* Gradients in 16 bits are `value` times too large, a power of two, so that the smallest do not vanish; the optimiser
+ * divides. A step whose gradients overflowed changes no parameter. Source: Micikevicius et al., "Mixed precision
+ * training", ICLR 2018, section 3.2; growth and backoff as in PyTorch's GradScaler. */
+typedef struct {
+    float value;     /* 1 where gradients are wide enough */
+    int32_t clean;   /* steps without overflow since it last changed */
+    int64_t skipped; /* steps that overflowed, of the whole run */
+} dt_loss_scale;
+
 typedef struct {
     dt_step_in in;
     dt_step_sum sum;
+    dt_loss_scale scale;
 } dt_step;
 
 #endif /* DT_STEP_H */

@@ -11,7 +11,8 @@
 
 #define DT_MAX_DIMS 6 /* convolutional routing votes: N, H, W, caps in, caps out, dim */
 
-typedef enum { DT_F32, DT_I32, DT_U8 } dt_dtype;
+/* Tensors are F32, but for datasets (U8, I32) and for what core/fuse.c stores in fewer bytes. */
+typedef enum { DT_F32, DT_I32, DT_U8, DT_I8, DT_BF16, DT_F16 } dt_dtype;
 
 typedef struct {
     int ndim;
@@ -21,8 +22,9 @@ typedef struct {
 typedef struct {
     dt_dtype type;
     dt_shape shape;
-    void *data;  /* memory of the context's backend; of a tape's tensors: bound when the tape runs */
-    float *grad; /* [count], or NULL when nothing upstream is trained */
+    void *data;         /* memory of the context's backend; of a tape's tensors: bound when the tape runs */
+    void *grad;         /* [count], or NULL when nothing upstream is trained */
+    dt_dtype grad_type; /* of grad: F32, but for what core/fuse.c stores in 16 bits */
     int wants_grad;
     int constant;       /* 1: a parameter, or computed from parameters alone; evaluation computes it once */
     int n_scale;        /* 0: data is the real value; 1: one scale; else one for each index of the channel axis */
@@ -40,12 +42,23 @@ static inline int64_t dt_count(const dt_shape *s)
 
 static inline size_t dt_type_bytes(dt_dtype type)
 {
-    return type == DT_U8 ? 1 : 4;
+    return type == DT_U8 || type == DT_I8 ? 1 : type == DT_BF16 || type == DT_F16 ? 2 : 4;
 }
 
 static inline size_t dt_tensor_bytes(const dt_tensor *t)
 {
     return (size_t)dt_count(&t->shape) * dt_type_bytes(t->type);
+}
+
+static inline size_t dt_grad_bytes(const dt_tensor *t)
+{
+    return (size_t)dt_count(&t->shape) * dt_type_bytes(t->grad_type);
+}
+
+/* of a tensor whose gradient is f32 */
+static inline float *dt_grads(const dt_tensor *t)
+{
+    return (float *)t->grad;
 }
 
 static inline int dt_same_shape(const dt_shape *a, const dt_shape *b)

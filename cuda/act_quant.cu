@@ -97,10 +97,10 @@ static dt_status act_quant_backward(const dt_node *node, const dt_exec *ex)
     double *part = (double *)ex->scratch;
 
     DT_LAUNCH(act_quant_backward_kernel, DT_REDUCE_BLOCKS, DT_BLOCK, 0, dt_stream_of(ex), act_look(x), dt_values(alpha),
-              act_grid(node), *p, node->out->grad, x->grad, (int)(node->fresh & 1u), part, dt_count(&x->shape));
+              act_grid(node), *p, dt_grads(node->out), dt_grads(x), (int)(node->fresh & 1u), part, dt_count(&x->shape));
     DT_CUDA_LAUNCHED();
-    if (!alpha->grad) return DT_OK;
-    DT_LAUNCH(add_dalpha_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), part, alpha->grad);
+    if (!dt_grads(alpha)) return DT_OK;
+    DT_LAUNCH(add_dalpha_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), part, dt_grads(alpha));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

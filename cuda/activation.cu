@@ -49,9 +49,9 @@ static dt_status relu_backward(const dt_node *node, const dt_exec *ex)
 {
     const int64_t count = dt_count(&node->out->shape);
 
-    if (!node->in[0]->grad) return DT_OK;
+    if (!dt_grads(node->in[0])) return DT_OK;
     DT_LAUNCH(relu_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->out),
-              node->out->grad, node->in[0]->grad, (int)(node->fresh & 1u), count);
+              dt_grads(node->out), dt_grads(node->in[0]), (int)(node->fresh & 1u), count);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -70,9 +70,9 @@ static dt_status sigmoid_backward(const dt_node *node, const dt_exec *ex)
 {
     const int64_t count = dt_count(&node->out->shape);
 
-    if (!node->in[0]->grad) return DT_OK;
+    if (!dt_grads(node->in[0])) return DT_OK;
     DT_LAUNCH(sigmoid_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->out),
-              node->out->grad, node->in[0]->grad, (int)(node->fresh & 1u), count);
+              dt_grads(node->out), dt_grads(node->in[0]), (int)(node->fresh & 1u), count);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

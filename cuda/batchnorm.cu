@@ -195,17 +195,18 @@ static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
     const dt_batchnorm_params *p = (const dt_batchnorm_params *)node->params;
     const batchnorm_view v = batchnorm_look(node);
     const cudaStream_t stream = dt_stream_of(ex);
-    const float *mean = (const float *)node->aux, *inv = mean + v.channels, *dy = node->out->grad;
+    const float *mean = (const float *)node->aux, *inv = mean + v.channels, *dy = dt_grads(node->out);
     double *sums = (double *)ex->scratch;
     dt_batchnorm_slope *slopes = slopes_at(sums, &v);
 
     DT_TRY(column_sums(dy, v.q, &v, sums, stream));
     DT_LAUNCH(slopes_kernel, dt_blocks(v.channels, DT_BLOCK), DT_BLOCK, 0, stream, sums, n_slices(v.rows), v,
-              p->training, dt_values(node->in[GAMMA]), mean, inv, slopes, node->in[GAMMA]->grad, node->in[BETA]->grad);
+              p->training, dt_values(node->in[GAMMA]), mean, inv, slopes, dt_grads(node->in[GAMMA]),
+              dt_grads(node->in[BETA]));
     DT_CUDA_LAUNCHED();
-    if (!node->in[X]->grad) return DT_OK;
+    if (!dt_grads(node->in[X])) return DT_OK;
     DT_LAUNCH(batchnorm_backward_kernel, dt_blocks(v.rows * v.channels, DT_BLOCK), DT_BLOCK, 0, stream, v, slopes, dy,
-              node->in[X]->grad, (int)(node->fresh & 1u << X));
+              dt_grads(node->in[X]), (int)(node->fresh & 1u << X));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

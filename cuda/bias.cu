@@ -91,16 +91,16 @@ static dt_status bias_backward(const dt_node *node, const dt_exec *ex)
     const dt_shape *shape = &node->in[X]->shape;
     const int64_t count = dt_count(shape), channels = dt_channels(shape), rows = dt_rows(shape);
     const dim3 grid(dt_blocks(channels, LANES), (unsigned)n_slices(rows));
-    float *dx = node->in[X]->grad, *db = node->in[B]->grad;
+    float *dx = dt_grads(node->in[X]), *db = dt_grads(node->in[B]);
     double *sums = (double *)ex->scratch;
 
     if (dx) {
-        DT_LAUNCH(pass_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), node->out->grad, dx,
+        DT_LAUNCH(pass_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out), dx,
                   (int)(node->fresh & 1u << X), count);
         DT_CUDA_LAUNCHED();
     }
     if (!db) return DT_OK;
-    DT_LAUNCH(column_sums_kernel, grid, DT_BLOCK, 0, dt_stream_of(ex), node->out->grad, rows, channels, sums);
+    DT_LAUNCH(column_sums_kernel, grid, DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out), rows, channels, sums);
     DT_CUDA_LAUNCHED();
     DT_LAUNCH(add_slices_kernel, dt_blocks(channels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), sums, n_slices(rows),
               channels, db);

@@ -67,9 +67,9 @@ static dt_status caps_length_backward(const dt_node *node, const dt_exec *ex)
 {
     const dt_tensor *v = node->in[0], *y = node->out;
 
-    if (!v->grad) return DT_OK;
+    if (!dt_grads(v)) return DT_OK;
     DT_LAUNCH(caps_length_backward_kernel, dt_blocks(dt_count(&v->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              dt_values(v), dt_values(y), y->grad, dim_of(node), v->grad, dt_count(&y->shape));
+              dt_values(v), dt_values(y), dt_grads(y), dim_of(node), dt_grads(v), dt_count(&y->shape));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -89,9 +89,10 @@ static dt_status caps_mask_backward(const dt_node *node, const dt_exec *ex)
 {
     const int64_t count = dt_count(&node->out->shape);
 
-    if (!node->in[0]->grad) return DT_OK;
-    DT_LAUNCH(caps_mask_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), node->out->grad,
-              (const int32_t *)node->in[1]->data, dim_of(node), node->in[0]->shape.dim[1], node->in[0]->grad, count);
+    if (!dt_grads(node->in[0])) return DT_OK;
+    DT_LAUNCH(caps_mask_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out),
+              (const int32_t *)node->in[1]->data, dim_of(node), node->in[0]->shape.dim[1], dt_grads(node->in[0]),
+              count);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

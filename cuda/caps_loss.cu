@@ -98,10 +98,10 @@ static dt_status margin_loss_backward(const dt_node *node, const dt_exec *ex)
 {
     const int64_t batch = node->in[0]->shape.dim[0], capsules = node->in[0]->shape.dim[1];
 
-    if (!node->in[0]->grad) return DT_OK;
+    if (!dt_grads(node->in[0])) return DT_OK;
     DT_LAUNCH(margin_backward_kernel, dt_blocks(batch * capsules, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              dt_values(node->in[0]), (const int32_t *)node->in[1]->data, node->out->grad, batch, capsules, ex->step,
-              node->in[0]->grad);
+              dt_values(node->in[0]), (const int32_t *)node->in[1]->data, dt_grads(node->out), batch, capsules,
+              ex->step, dt_grads(node->in[0]));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -135,7 +135,7 @@ static dt_status reconstruction_loss_backward(const dt_node *node, const dt_exec
     const int64_t count = dt_count(&y->shape);
 
     DT_LAUNCH(reconstruction_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(y),
-              dt_values(x), node->out->grad, y->shape.dim[0], count, p->scale, y->grad, x->grad);
+              dt_values(x), dt_grads(node->out), y->shape.dim[0], count, p->scale, dt_grads(y), dt_grads(x));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

@@ -371,11 +371,11 @@ static dt_status route_backward(const dt_node *node, const dt_exec *ex)
     const unsigned capsule_blocks = dt_blocks(t.images * t.capsules, DT_BLOCK);
     const unsigned slice_blocks = (unsigned)(t.images * route_slices(t.inputs, dt_route_width(&t)));
     const int fresh = node->fresh & 1u << VOTES ? 1 : 0;
-    float *du = node->in[VOTES]->grad, *db = node->in[BIAS]->grad;
+    float *du = dt_grads(node->in[VOTES]), *db = dt_grads(node->in[BIAS]);
     if (!du && !db) return DT_OK;
 
     for (int r = t.iterations - 1; r >= 0; r--) {
-        DT_LAUNCH(route_capsules_backward_kernel, capsule_blocks, DT_BLOCK, 0, stream, t, r, node->out->grad);
+        DT_LAUNCH(route_capsules_backward_kernel, capsule_blocks, DT_BLOCK, 0, stream, t, r, dt_grads(node->out));
         DT_CUDA_LAUNCHED();
         if (r == 0) break;
         DT_LAUNCH(route_sweep_backward_kernel, slice_blocks, DT_BLOCK, 0, stream, t, r);

@@ -149,21 +149,21 @@ static dt_status caps_votes_backward(const dt_node *node, const dt_exec *ex)
 {
     const votes_view v = votes_look(node);
     const dt_tensor *x = node->in[X], *w = node->in[W];
-    const float *dvotes = node->out->grad;
+    const float *dvotes = dt_grads(node->out);
 
-    if (x->grad) {
+    if (dt_grads(x)) {
         DT_LAUNCH(dx_kernel, (unsigned)v.inputs, DT_BLOCK, 0, dt_stream_of(ex), v, dvotes, dt_values(w),
-                  w->n_scale > 0 ? w->scale : NULL, x->grad, (int)(node->fresh & 1u << X));
+                  w->n_scale > 0 ? w->scale : NULL, dt_grads(x), (int)(node->fresh & 1u << X));
         DT_CUDA_LAUNCHED();
     }
-    if (!w->grad) return DT_OK;
+    if (!dt_grads(w)) return DT_OK;
     product p = {};
     p.rows = v.terms;
     p.terms = v.batch;
     p.columns = v.columns;
     p.left = { dt_values(x), v.terms, 1, v.inputs * v.terms };
     p.right = { dvotes, v.columns, v.inputs * v.columns, 1 };
-    p.out = w->grad;
+    p.out = dt_grads(w);
     p.out_next = v.terms * v.columns;
     p.out_row_step = v.columns;
     p.scale = x->n_scale > 0 ? x->scale : NULL;

@@ -144,8 +144,8 @@ static dt_status backward_x(const dt_node *node, const dt_conv_shape *s, float *
     DT_LAUNCH(turn_filters_kernel, dt_blocks(s->K * s->terms, DT_BLOCK), DT_BLOCK, 0, stream, dt_values(node->in[W]),
               turned, s->K, s->terms);
     DT_CUDA_LAUNCHED();
-    DT_LAUNCH(conv_transpose_dx_kernel, dt_blocks(dt_count(&x->shape), DT_BLOCK), DT_BLOCK, 0, stream, node->out->grad,
-              turned, x->grad, (int)(node->fresh & 1u << X), *s);
+    DT_LAUNCH(conv_transpose_dx_kernel, dt_blocks(dt_count(&x->shape), DT_BLOCK), DT_BLOCK, 0, stream,
+              dt_grads(node->out), turned, dt_grads(x), (int)(node->fresh & 1u << X), *s);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -155,9 +155,10 @@ static dt_status backward_w(const dt_node *node, const dt_conv_shape *s, double 
     const int64_t weights = s->K * s->terms, slices = n_slices(s);
     const dim3 grid(dt_blocks(weights, DT_BLOCK), (unsigned)slices);
 
-    DT_LAUNCH(conv_transpose_dw_kernel, grid, DT_BLOCK, 0, stream, dt_values(node->in[X]), node->out->grad, part, *s);
+    DT_LAUNCH(conv_transpose_dw_kernel, grid, DT_BLOCK, 0, stream, dt_values(node->in[X]), dt_grads(node->out), part,
+              *s);
     DT_CUDA_LAUNCHED();
-    DT_LAUNCH(add_slices_kernel, dt_blocks(weights, DT_BLOCK), DT_BLOCK, 0, stream, part, slices, node->in[W]->grad,
+    DT_LAUNCH(add_slices_kernel, dt_blocks(weights, DT_BLOCK), DT_BLOCK, 0, stream, part, slices, dt_grads(node->in[W]),
               weights);
     DT_CUDA_LAUNCHED();
     return DT_OK;
@@ -169,8 +170,8 @@ static dt_status conv_transpose_backward(const dt_node *node, const dt_exec *ex)
     double *part = (double *)ex->scratch;
     float *turned = (float *)(part + n_slices(&s) * s.K * s.terms);
 
-    if (node->in[X]->grad) DT_TRY(backward_x(node, &s, turned, dt_stream_of(ex)));
-    if (node->in[W]->grad) DT_TRY(backward_w(node, &s, part, dt_stream_of(ex)));
+    if (dt_grads(node->in[X])) DT_TRY(backward_x(node, &s, turned, dt_stream_of(ex)));
+    if (dt_grads(node->in[W])) DT_TRY(backward_w(node, &s, part, dt_stream_of(ex)));
     return DT_OK;
 }
 

@@ -9,9 +9,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
-#include "../core/rng.h" /* DT_HD */
+#include "../core/half.h"
 #include "../core/status.h"
 #include "cudnn_graph.h"
 
@@ -46,25 +45,6 @@ DT_MUST_CHECK dt_status dt_cuda_psum_scale(const float *sx, const float *sw, int
 static inline size_t dt_operand_bytes(dt_operand operand)
 {
     return operand == DT_OPERAND_F32 ? 4 : operand == DT_OPERAND_BF16 ? 2 : 1;
-}
-
-/* The upper half of an f32, rounded half to even; integers up to 256 are exact. */
-static inline DT_HD uint16_t dt_to_bf16(float x)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &x, sizeof bits);
-    if (x != x) return (uint16_t)(bits >> 16 | 0x40); /* a quiet NaN: rounding could make it infinity */
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static inline DT_HD float dt_from_bf16(uint16_t x)
-{
-    const uint32_t bits = (uint32_t)x << 16;
-    float value;
-
-    memcpy(&value, &bits, sizeof value);
-    return value;
 }
 
 #ifdef __cplusplus

@@ -107,13 +107,13 @@ static dt_status linear_backward(const dt_node *node, const dt_exec *ex)
     const linear_plan *plan = (const linear_plan *)node->plan;
     const dt_tensor *x = node->in[X], *w = node->in[W];
     const int64_t batch = node->out->shape.dim[0], features = node->out->shape.dim[1];
-    const float *dy = node->out->grad;
+    const float *dy = dt_grads(node->out);
 
-    if (x->grad) DT_TRY(dt_gemm_run(plan->dx, dy, dt_values(w), x->grad));
-    if (w->grad) DT_TRY(dt_gemm_run(plan->dw, dy, dt_values(x), w->grad));
-    if (node->n_in <= B || !node->in[B]->grad) return DT_OK;
-    DT_LAUNCH(bias_backward_kernel, dt_blocks(features, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dy, node->in[B]->grad,
-              batch, features);
+    if (dt_grads(x)) DT_TRY(dt_gemm_run(plan->dx, dy, dt_values(w), dt_grads(x)));
+    if (dt_grads(w)) DT_TRY(dt_gemm_run(plan->dw, dy, dt_values(x), dt_grads(w)));
+    if (node->n_in <= B || !dt_grads(node->in[B])) return DT_OK;
+    DT_LAUNCH(bias_backward_kernel, dt_blocks(features, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dy,
+              dt_grads(node->in[B]), batch, features);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

@@ -91,10 +91,10 @@ static dt_status softmax_xent_backward(const dt_node *node, const dt_exec *ex)
     const dt_softmax_xent_params *p = (const dt_softmax_xent_params *)node->params;
     const int64_t batch = node->in[0]->shape.dim[0], classes = node->in[0]->shape.dim[1];
 
-    if (!node->in[0]->grad) return DT_OK;
+    if (!dt_grads(node->in[0])) return DT_OK;
     DT_LAUNCH(xent_backward_kernel, dt_blocks(batch * classes, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              (const float *)node->aux, (const int32_t *)node->in[1]->data, node->out->grad, batch, classes,
-              p->label_smoothing, node->in[0]->grad);
+              (const float *)node->aux, (const int32_t *)node->in[1]->data, dt_grads(node->out), batch, classes,
+              p->label_smoothing, dt_grads(node->in[0]));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

@@ -137,9 +137,9 @@ static dt_status maxpool_backward(const dt_node *node, const dt_exec *ex)
 {
     const dt_tensor *x = node->in[0], *y = node->out;
 
-    if (!x->grad) return DT_OK;
+    if (!dt_grads(x)) return DT_OK;
     DT_LAUNCH(maxpool_backward_kernel, dt_blocks(dt_count(&x->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              dt_values(x), dt_values(y), y->grad, x->grad, (int)(node->fresh & 1u), pool_look(node));
+              dt_values(x), dt_values(y), dt_grads(y), dt_grads(x), (int)(node->fresh & 1u), pool_look(node));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -158,9 +158,9 @@ static dt_status avgpool_backward(const dt_node *node, const dt_exec *ex)
 {
     const dt_tensor *x = node->in[0];
 
-    if (!x->grad) return DT_OK;
+    if (!dt_grads(x)) return DT_OK;
     DT_LAUNCH(avgpool_backward_kernel, dt_blocks(dt_count(&x->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              node->out->grad, x->grad, pool_look(node));
+              dt_grads(node->out), dt_grads(x), pool_look(node));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

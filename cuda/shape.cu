@@ -85,9 +85,9 @@ static dt_status pass_backward(const dt_node *node, const dt_exec *ex)
     const int64_t count = dt_count(&node->out->shape);
 
     for (int k = 0; k < node->n_in; k++) {
-        if (!node->in[k]->grad) continue;
-        DT_LAUNCH(pass_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), node->out->grad,
-                  node->in[k]->grad, count);
+        if (!dt_grads(node->in[k])) continue;
+        DT_LAUNCH(pass_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out),
+                  dt_grads(node->in[k]), count);
         DT_CUDA_LAUNCHED();
     }
     return DT_OK;
@@ -118,8 +118,8 @@ static dt_status transpose_backward(const dt_node *node, const dt_exec *ex)
 {
     const transpose_view v = transpose_look(node), back = { v.batch, v.columns, v.rows, v.inner };
 
-    if (!node->in[0]->grad) return DT_OK;
-    return exchange(back, node->out->grad, node->in[0]->grad, (int)(node->fresh & 1u), dt_stream_of(ex));
+    if (!dt_grads(node->in[0])) return DT_OK;
+    return exchange(back, dt_grads(node->out), dt_grads(node->in[0]), (int)(node->fresh & 1u), dt_stream_of(ex));
 }
 
 static dt_status concat_forward(const dt_node *node, const dt_exec *ex)
@@ -140,13 +140,13 @@ static dt_status concat_forward(const dt_node *node, const dt_exec *ex)
 static dt_status concat_backward(const dt_node *node, const dt_exec *ex)
 {
     const int64_t batch = node->out->shape.dim[0], width = dt_count(&node->out->shape) / batch;
-    const float *dy = node->out->grad;
+    const float *dy = dt_grads(node->out);
 
     for (int k = 0; k < node->n_in; k++) {
         const int64_t part = dt_count(&node->in[k]->shape) / batch;
-        if (node->in[k]->grad) {
+        if (dt_grads(node->in[k])) {
             DT_LAUNCH(part_kernel, dt_blocks(batch * part, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dy, width,
-                      node->in[k]->grad, part, batch, part, (int)(node->fresh & 1u << k));
+                      dt_grads(node->in[k]), part, batch, part, (int)(node->fresh & 1u << k));
             DT_CUDA_LAUNCHED();
         }
         dy += part;

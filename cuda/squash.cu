@@ -40,9 +40,9 @@ static dt_status squash_backward(const dt_node *node, const dt_exec *ex)
     const dt_tensor *s = node->in[0];
     const int64_t n = dt_count(&s->shape) / p->dim;
 
-    if (!s->grad) return DT_OK;
+    if (!dt_grads(s)) return DT_OK;
     DT_LAUNCH(squash_backward_kernel, dt_blocks(n, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(s),
-              node->out->grad, s->grad, (int)(node->fresh & 1u), p->dim, n);
+              dt_grads(node->out), dt_grads(s), (int)(node->fresh & 1u), p->dim, n);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

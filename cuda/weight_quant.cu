@@ -187,10 +187,11 @@ static dt_status weight_quant_backward(const dt_node *node, const dt_exec *ex)
     double *part = (double *)ex->scratch;
 
     DT_LAUNCH(weight_backward_kernel, (unsigned)(s.n_sets * s.pieces), DT_BLOCK, 0, dt_stream_of(ex), dt_values(w),
-              dt_values(alpha), (const filter_stats *)node->aux, s, node->out->grad, w->grad, part);
+              dt_values(alpha), (const filter_stats *)node->aux, s, dt_grads(node->out), dt_grads(w), part);
     DT_CUDA_LAUNCHED();
-    if (!alpha->grad) return DT_OK;
-    DT_LAUNCH(add_dalpha_kernel, dt_blocks(s.n_sets, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), part, s, alpha->grad);
+    if (!dt_grads(alpha)) return DT_OK;
+    DT_LAUNCH(add_dalpha_kernel, dt_blocks(s.n_sets, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), part, s,
+              dt_grads(alpha));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

@@ -138,7 +138,7 @@ static dt_status caps_mask_backward(const dt_node *node, const dt_exec *ex)
     if (!node->in[0]->grad) return DT_OK;
 
     for (int64_t n = 0; n < batch; n++) {
-        float *dv = node->in[0]->grad + labelled(node, n);
+        float *dv = dt_grads(node->in[0]) + labelled(node, n);
         for (int64_t d = 0; d < dim; d++) dv[d] += dy[n * dim + d];
     }
     return DT_OK;

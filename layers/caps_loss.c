@@ -110,7 +110,7 @@ static dt_status margin_loss_backward(const dt_node *node, const dt_exec *ex)
     const float *length = node->in[0]->data;
     const int32_t *labels = node->in[1]->data;
     const dt_margins margins = dt_margins_of(ex->step->in.hard);
-    const double g = (double)node->out->grad[0] / (double)batch;
+    const double g = (double)dt_grads(node->out)[0] / (double)batch;
     float *dlength = node->in[0]->grad;
     if (!dlength) return DT_OK;
 
@@ -162,7 +162,7 @@ static dt_status reconstruction_loss_backward(const dt_node *node, const dt_exec
     const dt_reconstruction_loss_params *p = node->params;
     const int64_t count = dt_count(&node->in[0]->shape);
     const float *y = node->in[0]->data, *x = node->in[1]->data;
-    const float g = 2.0f * p->scale * node->out->grad[0] / (float)node->in[0]->shape.dim[0];
+    const float g = 2.0f * p->scale * dt_grads(node->out)[0] / (float)node->in[0]->shape.dim[0];
     float *dy = node->in[0]->grad, *dx = node->in[1]->grad;
     (void)ex;
 

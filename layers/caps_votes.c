@@ -175,7 +175,7 @@ static void capsule_backward(const dt_node *node, const votes_view *v, int64_t i
 {
     const dt_tensor *x = node->in[X], *w = node->in[W];
     const float *dvotes = node->out->grad;
-    float *dw = w->grad ? w->grad + i * v->terms * v->columns : NULL;
+    float *dw = dt_grads(w) ? dt_grads(w) + i * v->terms * v->columns : NULL;
 
     if (dw && node->fresh & 1u << W) memset(dw, 0, (size_t)(v->terms * v->columns) * sizeof *dw);
     for (int64_t first = 0; first < v->batch; first += IMAGES) {
@@ -184,7 +184,7 @@ static void capsule_backward(const dt_node *node, const votes_view *v, int64_t i
         if (dw) add_dw(v, x, at, n, dvotes + at * v->columns, dw);
         for (int64_t k = 0; x->grad && k < n; k++) {
             const int64_t here = at + k * v->inputs;
-            give_dx(v, w, i, dvotes + here * v->columns, (int)(node->fresh & 1u << X), x->grad + here * v->terms);
+            give_dx(v, w, i, dvotes + here * v->columns, (int)(node->fresh & 1u << X), dt_grads(x) + here * v->terms);
         }
     }
 }

@@ -182,7 +182,7 @@ static dt_status conv_backward(const dt_node *node, const dt_exec *ex)
         for (int64_t tap = 0; tap < s.K * s.R * s.S; tap++) {
             double *acc = (double *)ex->scratch + tap * s.C;
             conv_backward_w(&s, x->data, dy, tap / (s.R * s.S), tap / s.S % s.R, tap % s.S, acc);
-            for (int64_t c = 0; c < s.C; c++) w->grad[tap * s.C + c] += (float)(sx * acc[c]);
+            for (int64_t c = 0; c < s.C; c++) dt_grads(w)[tap * s.C + c] += (float)(sx * acc[c]);
         }
     }
     return DT_OK;

@@ -418,7 +418,7 @@ static dt_status backward_group(const dt_node *node, conv_plan *plan, int me, in
     float *part = (float *)(room + r->x + r->dy), *dx = node->in[0]->grad;
     void *x, *dy;
 
-    DT_TRY(copied(&w->copy_dy, node->out->grad + g * y_group, room + r->x, &dy));
+    DT_TRY(copied(&w->copy_dy, dt_grads(node->out) + g * y_group, room + r->x, &dy));
     if (dx) {
         float *to = node->fresh & 1u ? dx + g * x_group : part;
         DT_TRY(dt_dnnl_call_run(&w->backward_x.call, (void *[]){ dy, b->filters, to, pad }));
@@ -454,7 +454,7 @@ static dt_status finish_dw(const dt_node *node, conv_plan *plan, float *group_dw
     DT_TRY(copied(&plan->copy_dw, group_dw, room, &dw));
     const float *sum = dw;
 #pragma omp parallel for
-    for (int64_t i = 0; i < n; i++) w->grad[i] = fresh ? scale * sum[i] : w->grad[i] + scale * sum[i];
+    for (int64_t i = 0; i < n; i++) dt_grads(w)[i] = fresh ? scale * sum[i] : dt_grads(w)[i] + scale * sum[i];
     return DT_OK;
 }
 

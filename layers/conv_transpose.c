@@ -190,7 +190,7 @@ static dt_status backward_group(const dt_node *node, const dt_conv_shape *s, int
     for (int64_t n = first; n < first_image(s, group + 1); n++) {
         const int64_t at = n * positions * s->K;
         const dt_matrix x = { (const float *)node->in[X]->data + at, s->K, 1 };
-        gather_columns(s, node->out->grad + n * s->H * s->W * s->C, room + s->K * s->terms);
+        gather_columns(s, dt_grads(node->out) + n * s->H * s->W * s->C, room + s->K * s->terms);
         if (dx) DT_TRY(dt_gemm(positions, s->K, s->terms, 1.0f, columns, w, kept, dx + at, s->K));
         if (dw) DT_TRY(dt_gemm(s->K, s->terms, positions, 1.0f, x, columns, n > first ? 1.0f : 0.0f, dw, s->terms));
     }

@@ -96,7 +96,7 @@ static dt_status softmax_xent_backward(const dt_node *node, const dt_exec *ex)
     const int64_t batch = node->in[0]->shape.dim[0], classes = node->in[0]->shape.dim[1];
     const float *probability = node->aux;
     const int32_t *labels = node->in[1]->data;
-    const float g = node->out->grad[0] / (float)batch;
+    const float g = dt_grads(node->out)[0] / (float)batch;
     const float off = p->label_smoothing / (float)classes, on = 1.0f - p->label_smoothing + off;
     float *dz = node->in[0]->grad;
     (void)ex;

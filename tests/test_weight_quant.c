@@ -151,7 +151,7 @@ static void check_set(const op_case *c, const char *backend, const op_rig *rig, 
     const dt_weight_quant_params *p = c->params;
     const int64_t n = dt_count(&c->in[0].shape) / dt_count(&c->in[1].shape);
     double *w = as_double(rig, (const float *)rig->in[0].data + k * n, n);
-    double *dw = as_double(rig, rig->in[0].grad + k * n, n), *dalpha = as_double(rig, rig->in[1].grad + k, 1);
+    double *dw = as_double(rig, dt_grads(rig->in[0]) + k * n, n), *dalpha = as_double(rig, dt_grads(rig->in[1]) + k, 1);
     double *alpha = as_double(rig, (const float *)rig->in[1].data + k, 1);
     const double_stats s = stats_of(w, n, p->rule);
     double want_alpha = 0.5, size = 0.5;

@@ -1,0 +1,69 @@
+/*
+ * half.h - 16-bit floats as bits: bf16 (the upper half of an f32) and fp16 (IEEE binary16), rounded half to even.
+ *
+ * One header for CPU and CUDA: equal inputs give equal bits. Integers are exact up to 256 in bf16 and 2,048 in fp16;
+ * fp16 overflows to infinity at 65,520 and is subnormal below 2^-14.  Tests: tests/test_half.c.
+ */
+#ifndef DT_HALF_H
+#define DT_HALF_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "rng.h" /* DT_HD */
+
+static inline DT_HD uint32_t dt_float_bits(float x)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline DT_HD float dt_float_of_bits(uint32_t bits)
+{
+    float x;
+
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline DT_HD uint16_t dt_to_bf16(float x)
+{
+    const uint32_t bits = dt_float_bits(x);
+
+    if (x != x) return (uint16_t)(bits >> 16 | 0x40); /* a quiet NaN: rounding could make it infinity */
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static inline DT_HD float dt_from_bf16(uint16_t x)
+{
+    return dt_float_of_bits((uint32_t)x << 16);
+}
+
+static inline DT_HD uint16_t dt_to_fp16(float x)
+{
+    const uint32_t bits = dt_float_bits(x), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
+
+    if (magnitude > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
+    if (magnitude >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65,520 and above */
+    if (magnitude < 0x38800000u) {
+        /* added to 0.5, whose last bit is worth 2^-24, a subnormal is rounded as fp16's are */
+        const float sum = dt_float_of_bits(magnitude) + 0.5f;
+        return (uint16_t)(sign | (dt_float_bits(sum) - 0x3f000000u));
+    }
+    return (uint16_t)(sign | (magnitude - 0x38000000u + 0xfff + (magnitude >> 13 & 1)) >> 13);
+}
+
+static inline DT_HD float dt_from_fp16(uint16_t x)
+{
+    const uint32_t sign = (uint32_t)(x & 0x8000u) << 16, magnitude = x & 0x7fffu;
+
+    if (magnitude >= 0x7c00u) return dt_float_of_bits(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
+    if (magnitude >= 0x400u) return dt_float_of_bits(sign | ((magnitude << 13) + 0x38000000u));
+    const float value = (float)magnitude * 0x1p-24f;
+    return sign ? -value : value;
+}
+
+#endif /* DT_HALF_H */
