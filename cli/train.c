@@ -133,18 +133,32 @@ static dt_status end_epoch(run *r)
     return DT_OK;
 }
 
+/* As many as go together, but not beyond the epoch's end or the next save. */
+static int64_t steps_now(const run *r)
+{
+    const dt_trainer *t = r->o.trainer;
+    const int64_t done = dt_trainer_steps_done(t), per_epoch = dt_trainer_steps_per_epoch(t);
+    const int64_t to_end = per_epoch - done % per_epoch;
+    const int64_t to_save = r->s->save_every > 0 ? r->s->save_every - done % r->s->save_every : to_end;
+    int64_t n = dt_trainer_steps_together(t);
+
+    if (n > to_end) n = to_end;
+    return n > to_save ? to_save : n;
+}
+
 static dt_status step(run *r)
 {
     dt_trainer *t = r->o.trainer;
     const int64_t per_epoch = dt_trainer_steps_per_epoch(t);
-    const int64_t done = dt_trainer_steps_done(t);
+    const int64_t done = dt_trainer_steps_done(t), n = steps_now(r);
     const int64_t left = r->n_train - done % per_epoch * r->s->train.batch; /* images of this epoch */
+    const int64_t images = n * r->s->train.batch;
 
     if (r->epoch_images == 0) r->epoch_begin = clock_seconds();
     r->state.lr = (double)dt_trainer_lr(t);
-    DT_TRY(dt_trainer_step(t));
-    r->epoch_images += left < r->s->train.batch ? left : r->s->train.batch;
-    if (r->s->save_every > 0 && (done + 1) % r->s->save_every == 0) DT_TRY(save_last(r));
+    DT_TRY(dt_trainer_run(t, n));
+    r->epoch_images += left < images ? left : images;
+    if (r->s->save_every > 0 && (done + n) % r->s->save_every == 0) DT_TRY(save_last(r));
     return progress_due(&r->bar) ? report_progress(r) : DT_OK;
 }
 

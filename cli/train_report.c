@@ -112,7 +112,7 @@ dt_status report_progress(run *r)
     char what[VALUE_BYTES];
     dt_metrics m;
 
-    DT_TRY(dt_trainer_metrics(r->o.trainer, &m));
+    DT_TRY(dt_trainer_recent(r->o.trainer, &m));
     snprintf(what, sizeof what, "epoch %d/%d", r->state.epochs_ended + 1, r->s->train.epochs);
     const progress_view view = { .what = what,
                                  .done = in_epoch,

@@ -13,7 +13,8 @@ set(on_host "$<COMPILE_LANGUAGE:C,CXX>")
 target_compile_options(detent_flags INTERFACE
   $<${on_host}:-ffp-contract=off -fno-math-errno -fno-trapping-math -Wall -Wextra -Wshadow>
   $<$<COMPILE_LANGUAGE:C>:-Wconversion -Wpointer-arith>
-  $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false -Xcompiler=-Wall,-Wextra>)
+  $<$<COMPILE_LANGUAGE:CXX>:-Wno-missing-field-initializers> # as C, where {a, b} leaves the rest 0
+  $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers>)
 if(DETENT_WERROR)
   target_compile_options(detent_flags INTERFACE $<${on_host}:-Werror>)
 endif()

@@ -45,6 +45,8 @@ typedef struct {
 
 enum { DT_PSUM_F16_UNIT = 8 }; /* largest psum in F16: 8 * 65,504 */
 
+enum { DT_PEEK_BYTES = 64 };
+
 typedef struct {
     const char *name;
     /* DT_ERR_UNSUPPORTED if there is no such device. *device is the backend's own state. */
@@ -56,6 +58,11 @@ typedef struct {
     dt_status (*write)(void *device, void *dst, const void *host, size_t bytes);
     dt_status (*read)(void *device, void *host, const void *src, size_t bytes); /* waits */
     dt_status (*zero)(void *device, void *dst, size_t bytes);
+    /* A read in two halves, one at a time, of at most DT_PEEK_BYTES: begin orders it behind everything launched before,
+     * end sets *ready to whether it is done, and then writes host. Neither waits. NULL where read does not wait. */
+    dt_status (*peek_begin)(void *device, const void *src, size_t bytes);
+    dt_status (*peek_end)(void *device, void *host, size_t bytes, int *ready);
+    dt_status (*copy)(void *device, void *dst, const void *src, size_t bytes); /* both in device memory */
     dt_status (*update)(const dt_update *u, const dt_exec *ex);
     void *(*stream)(void *device);
     /* How a CONV2D node stores its tensors; all F32 where it is NULL. */

@@ -42,6 +42,7 @@ dt_status dt_context_create(const dt_options *opt, dt_context **out)
 {
     DT_CHECK(opt->threads >= 0 && opt->threads <= 1024, DT_ERR_ARGUMENT, "threads is %d, allowed are 0..1024",
              opt->threads);
+    const dt_step fresh = { .scale = { .value = 1.0f } };
     dt_context *ctx = calloc(1, sizeof *ctx);
     DT_CHECK(ctx, DT_ERR_MEMORY, "no memory for a context");
     ctx->opt = *opt;
@@ -51,7 +52,7 @@ dt_status dt_context_create(const dt_options *opt, dt_context **out)
 #endif
     dt_status status = context_choose(ctx);
     if (status == DT_OK) status = dt_device_alloc(ctx, sizeof *ctx->step, (void **)&ctx->step);
-    if (status == DT_OK) status = dt_device_zero(ctx, ctx->step, sizeof *ctx->step);
+    if (status == DT_OK) status = dt_device_write(ctx, ctx->step, &fresh, sizeof fresh);
     if (status != DT_OK) {
         dt_context_destroy(ctx);
         return status;

@@ -117,6 +117,7 @@ const dt_backend dt_backend_cpu = {
     .write = cpu_copy,
     .read = cpu_copy,
     .zero = cpu_zero,
+    .copy = cpu_copy,
     .update = dt_cpu_update,
     .stream = cpu_stream,
     .kernels = cpu_kernel_table,

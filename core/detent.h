@@ -406,8 +406,14 @@ dt_model *dt_trainer_model(const dt_trainer *t);
  */
 DT_MUST_CHECK dt_status dt_trainer_calibrate(dt_trainer *t);
 DT_MUST_CHECK dt_status dt_trainer_step(dt_trainer *t);
+/* n steps: the same as n times dt_trainer_step, for which a GPU needs the host less often. */
+DT_MUST_CHECK dt_status dt_trainer_run(dt_trainer *t, int64_t n);
 /* Mean loss and accuracy since the epoch began. Waits for the device. */
 DT_MUST_CHECK dt_status dt_trainer_metrics(dt_trainer *t, dt_metrics *out);
+/* The same without waiting: as of some step that was done already; all 0 before one has been. */
+DT_MUST_CHECK dt_status dt_trainer_recent(dt_trainer *t, dt_metrics *out);
+/* Steps that dt_trainer_run gives the device in one call, where that many are left of an epoch: 1, or more on a GPU. */
+int dt_trainer_steps_together(const dt_trainer *t);
 int64_t dt_trainer_steps_done(const dt_trainer *t);
 int64_t dt_trainer_steps_per_epoch(const dt_trainer *t);
 int dt_trainer_epoch(const dt_trainer *t); /* epochs completed */

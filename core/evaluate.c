@@ -67,7 +67,7 @@ dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float
 
     dt_dataset_look(d, &v);
     evaluation e = { m, progress, v.n, predictions, NULL, node_hook, user };
-    DT_TRY(dt_inference_create(m, d, 0, v.n, batch, label_smoothing, &inf));
+    DT_TRY(dt_inference_create(m, d, 0, v.n, batch, label_smoothing, node_hook != NULL, &inf));
     e.logits = malloc((size_t)batch * (size_t)m->config.n_classes * sizeof(float));
     dt_status status = e.logits ? dt_inference_run(inf, node_hook ? evaluation_node : NULL, evaluation_batch, &e, &sum)
                                 : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a batch of logits");

@@ -3,6 +3,8 @@
  */
 #include "inference.h"
 
+#include "fuse.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +17,7 @@ struct dt_inference {
     dt_model *model;
     dt_device_data data;
     int64_t first, count;
-    int batch;
+    int batch, watched;
     inference_tape full, rest;
 };
 
@@ -69,6 +71,7 @@ static dt_status inference_record(dt_inference *inf, const dt_dataset_view *v, i
     DT_TRY(dt_tape_create(inf->model->ctx, &out->tape));
     DT_TRY(dt_model_record(inf->model, out->tape, &spec, &out->logits, &loss));
     dt_tape_keep(out->tape, out->logits);
+    if (!inf->watched) DT_TRY(dt_tape_fuse(out->tape, 0));
     return dt_tape_compile(out->tape, NULL);
 }
 
@@ -92,7 +95,7 @@ static dt_status inference_upload(dt_inference *inf, const dt_dataset_view *v)
 }
 
 dt_status dt_inference_create(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, int batch,
-                              float label_smoothing, dt_inference **out)
+                              float label_smoothing, int watched, dt_inference **out)
 {
     dt_dataset_view v;
 
@@ -106,6 +109,7 @@ dt_status dt_inference_create(dt_model *m, const dt_dataset *d, int64_t first, i
     inf->model = m;
     inf->first = first;
     inf->count = count;
+    inf->watched = watched;
     inf->batch = batch < count ? batch : (int)count;
     dt_status status = inference_upload(inf, &v);
     if (status == DT_OK) status = inference_record(inf, &v, inf->batch, label_smoothing, &inf->full);

@@ -14,9 +14,10 @@ typedef struct {
     int64_t first, n;
 } dt_batch;
 
-/* Images first .. first + count - 1 of d, at most `batch` at a time. Nothing of d is needed after this call. */
+/* Images first .. first + count - 1 of d, at most `batch` at a time. Nothing of d is needed after this call. watched: 1
+ * if node hooks will look at the network's nodes, so that none may be fused with another. */
 DT_MUST_CHECK dt_status dt_inference_create(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, int batch,
-                                            float label_smoothing, dt_inference **out);
+                                            float label_smoothing, int watched, dt_inference **out);
 void dt_inference_destroy(dt_inference *inf);
 
 /* node_hook sees every node after it ran, batch_hook every batch; either may be NULL. *sum: over all images. The

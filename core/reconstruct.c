@@ -34,7 +34,7 @@ dt_status dt_capsules(dt_model *m, const dt_dataset *d, int64_t first, int64_t c
     dt_step_sum sum;
 
     DT_TRY(need_capsules(m));
-    DT_TRY(dt_inference_create(m, d, first, count, BATCH, 0.0f, &inf));
+    DT_TRY(dt_inference_create(m, d, first, count, BATCH, 0.0f, 1, &inf));
     const dt_status status = dt_inference_run(inf, collect, NULL, &c, &sum);
     dt_inference_destroy(inf);
     return status;

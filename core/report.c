@@ -22,6 +22,13 @@ static int is_quantizer(const dt_node *node)
     return node->kind == DT_OP_ACT_QUANT;
 }
 
+/* on a step's tape, where most are fused */
+static int holds_quantizer(const dt_node *node)
+{
+    const dt_norm_quant_params *p = node->params;
+    return is_quantizer(node) || (node->kind == DT_OP_NORM_QUANT && p->has_quant);
+}
+
 static const dt_tape *any_tape(const dt_trainer *t)
 {
     return t->full.tape ? t->full.tape : t->rest.tape;
@@ -31,7 +38,7 @@ int dt_trainer_n_quantizers(const dt_trainer *t)
 {
     const dt_tape *tape = any_tape(t);
     int n = 0;
-    for (int i = 0; i < dt_tape_n_nodes(tape); i++) n += is_quantizer(dt_tape_node(tape, i));
+    for (int i = 0; i < dt_tape_n_nodes(tape); i++) n += holds_quantizer(dt_tape_node(tape, i));
     return n;
 }
 

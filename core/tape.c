@@ -21,6 +21,7 @@ typedef struct {
     int owns_scale;
     int keep;     /* out must survive the run */
     int backward; /* the loss depends on out, and out on something trained */
+    int deferred; /* its backward is the optimiser's */
 } tape_entry;
 
 /* Which pointer a planned buffer is for. */
@@ -35,6 +36,7 @@ typedef struct {
 struct dt_tape {
     dt_context *ctx;
     tape_entry **entry;
+    const dt_node **node; /* those of the entries; from compile on */
     int n, room;
     int compiled, training;
     tape_slot *slot;
@@ -42,7 +44,6 @@ struct dt_tape {
     size_t workspace_bytes, scratch_bytes;
     int generation; /* of the context when the slots were bound */
     dt_tensor *loss;
-    float *one; /* device: d loss / d loss */
 };
 
 dt_status dt_tape_create(dt_context *ctx, dt_tape **out)
@@ -72,8 +73,8 @@ void dt_tape_destroy(dt_tape *tape)
 {
     if (!tape) return;
     for (int i = tape->n - 1; i >= 0; i--) entry_destroy(tape, tape->entry[i]);
-    dt_device_free(tape->ctx, tape->one, sizeof(float));
     free(tape->entry);
+    free((void *)tape->node);
     free(tape->slot);
     free(tape);
 }
@@ -142,8 +143,7 @@ dt_status dt_tape_apply(dt_tape *tape, dt_op_kind kind, const char *name, const 
     return DT_OK;
 }
 
-/* The node that makes t, or -1 for a tensor from outside. */
-static int tape_maker(const dt_tape *tape, const dt_tensor *t)
+int dt_tape_maker(const dt_tape *tape, const dt_tensor *t)
 {
     for (int i = 0; i < tape->n; i++) {
         if (&tape->entry[i]->out == t) return i;
@@ -153,9 +153,71 @@ static int tape_maker(const dt_tape *tape, const dt_tensor *t)
 
 void dt_tape_keep(dt_tape *tape, const dt_tensor *t)
 {
-    const int i = tape_maker(tape, t);
+    const int i = dt_tape_maker(tape, t);
     assert(i >= 0 && !tape->compiled);
     tape->entry[i]->keep = 1;
+}
+
+int dt_tape_reader(const dt_tape *tape, const dt_tensor *t)
+{
+    const int maker = dt_tape_maker(tape, t);
+    int reader = -1;
+
+    for (int i = 0; i < tape->n; i++) {
+        for (int k = 0; k < tape->entry[i]->node.n_in; k++) {
+            if (tape->entry[i]->node.in[k] != t) continue;
+            if (reader >= 0) return -1;
+            reader = i;
+        }
+    }
+    return maker >= 0 && tape->entry[maker]->keep ? -1 : reader;
+}
+
+void dt_tape_to_front(dt_tape *tape, int i, int front)
+{
+    tape_entry *e = tape->entry[i];
+    assert(!tape->compiled && front <= i);
+    memmove(tape->entry + front + 1, tape->entry + front, (size_t)(i - front) * sizeof *tape->entry);
+    tape->entry[front] = e;
+}
+
+dt_status dt_tape_merge(dt_tape *tape, const int *at, int n, dt_op_kind kind, const void *params, dt_tensor *const *in,
+                        int n_in)
+{
+    const dt_op *op = dt_ops[kind];
+    tape_entry *e = tape->entry[at[n - 1]];
+    void *copy = malloc(op->params_bytes);
+
+    assert(!tape->compiled);
+    DT_CHECK(copy, DT_ERR_MEMORY, "%s: no memory for its parameters", e->name);
+    memcpy(copy, params, op->params_bytes);
+    free((void *)e->node.params);
+    e->node = (dt_node){ .kind = kind, .name = e->name, .params = copy, .n_in = n_in, .out = &e->out };
+    memcpy(e->node.in, in, (size_t)n_in * sizeof *in);
+    for (int k = n - 2; k >= 0; k--) {
+        entry_destroy(tape, tape->entry[at[k]]);
+        tape->n--;
+        memmove(tape->entry + at[k], tape->entry + at[k] + 1, (size_t)(tape->n - at[k]) * sizeof *tape->entry);
+    }
+    return entry_infer(tape, e);
+}
+
+void dt_tape_defer(dt_tape *tape, dt_op_kind kind)
+{
+    assert(!tape->compiled);
+    for (int i = 0; i < tape->n; i++) {
+        tape_entry *e = tape->entry[i];
+        if (e->node.kind == kind && e->out.wants_grad) e->deferred = dt_tape_reader(tape, e->node.in[0]) >= 0;
+    }
+}
+
+int dt_tape_deferred(const dt_tape *tape, const dt_node **out)
+{
+    int n = 0;
+    for (int i = 0; i < tape->n; i++) {
+        if (tape->entry[i]->deferred && tape->entry[i]->backward) out[n++] = &tape->entry[i]->node;
+    }
+    return n;
 }
 
 /* Marks, from the loss down, the nodes whose backward runs. */
@@ -167,7 +229,7 @@ static void tape_mark_backward(dt_tape *tape)
         if (&e->out == tape->loss) e->backward = 1;
         if (!e->backward) continue;
         for (int k = 0; k < e->node.n_in; k++) {
-            const int maker = tape_maker(tape, e->node.in[k]);
+            const int maker = dt_tape_maker(tape, e->node.in[k]);
             if (maker >= 0) tape->entry[maker]->backward = tape->entry[maker]->out.wants_grad;
         }
     }
@@ -206,7 +268,7 @@ static void slot_add(dt_tape *tape, dt_buffer *buffer, slot_kind kind, tape_entr
     buffer[tape->n_slots++] = (dt_buffer){ .bytes = bytes, .first = first, .last = last };
 }
 
-/* The buffers of entry i with their lifetimes; marks who clears its gradient. */
+/* The buffers of entry i with their lifetimes. */
 static void entry_lifetimes(dt_tape *tape, int i, dt_buffer *buffer)
 {
     tape_entry *e = tape->entry[i];
@@ -214,18 +276,39 @@ static void entry_lifetimes(dt_tape *tape, int i, dt_buffer *buffer)
     int user = -1;
     const int last = last_read(tape, i, &user);
     const int whole_run = e->keep || (!tape->training && e->out.constant);
+    const int done = e->deferred ? end + 1 : end - i; /* when its backward has run */
 
     slot_add(tape, buffer, SLOT_DATA, e, dt_tensor_bytes(&e->out), whole_run ? -1 : i, whole_run ? end + 1 : last);
-    if (e->node.aux_bytes) {
-        slot_add(tape, buffer, SLOT_AUX, e, e->node.aux_bytes, i, e->backward ? end - i : i);
-    }
+    if (e->node.aux_bytes) slot_add(tape, buffer, SLOT_AUX, e, e->node.aux_bytes, i, e->backward ? done : i);
     if (!e->backward || user < 0) return;
-    slot_add(tape, buffer, SLOT_GRAD, e, (size_t)dt_count(&e->out.shape) * sizeof(float), end - user, end - i);
-    dt_node *first_adder = &tape->entry[user]->node;
-    for (int k = 0; k < first_adder->n_in; k++) {
-        if (first_adder->in[k] != &e->out) continue;
-        first_adder->fresh |= 1u << k;
-        break;
+    slot_add(tape, buffer, SLOT_GRAD, e, dt_grad_bytes(&e->out), end - user, done);
+}
+
+/* Among the nodes whose backward has run before that of node i, and its inputs before k: one that adds to t. */
+static int has_adder(const dt_tape *tape, const dt_tensor *t, int i, int k)
+{
+    for (int m = 0; m < k; m++) {
+        if (tape->entry[i]->node.in[m] == t) return 1;
+    }
+    for (int j = i + 1; j < tape->n; j++) {
+        const tape_entry *e = tape->entry[j];
+        if (!e->backward || e->deferred) continue;
+        for (int m = 0; m < e->node.n_in; m++) {
+            if (e->node.in[m] == t) return 1;
+        }
+    }
+    return 0;
+}
+
+/* Marks who finds a gradient empty, be it of an output or of a parameter. */
+static void tape_mark_fresh(dt_tape *tape)
+{
+    for (int i = 0; i < tape->n; i++) {
+        dt_node *node = &tape->entry[i]->node;
+        if (!tape->entry[i]->backward || tape->entry[i]->deferred) continue;
+        for (int k = 0; k < node->n_in; k++) {
+            if (node->in[k]->wants_grad && !has_adder(tape, node->in[k], i, k)) node->fresh |= 1u << k;
+        }
     }
 }
 
@@ -239,6 +322,7 @@ static dt_status tape_plan(dt_tape *tape)
         return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to plan %d nodes", tape->n);
     }
     tape_mark_backward(tape);
+    tape_mark_fresh(tape);
     for (int i = 0; i < tape->n; i++) entry_lifetimes(tape, i, buffer);
     const dt_status placed = dt_plan_place(buffer, tape->n_slots, &tape->workspace_bytes);
     for (int i = 0; placed == DT_OK && i < tape->n_slots; i++) tape->slot[i].offset = buffer[i].offset;
@@ -246,31 +330,57 @@ static dt_status tape_plan(dt_tape *tape)
     return placed;
 }
 
+/* Nodes first .. the one returned, of one kind, take one call; run one by one, a group is its first node alone. */
+static int group_end(const dt_tape *tape, int first, int has_call)
+{
+    const tape_entry *e = tape->entry[first];
+    int end = first + 1;
+
+    while (has_call && end < tape->n && tape->entry[end]->node.kind == e->node.kind &&
+           tape->entry[end]->backward == e->backward && tape->entry[end]->deferred == e->deferred &&
+           tape->entry[end]->out.constant == e->out.constant) {
+        end++;
+    }
+    return end;
+}
+
+static dt_status prepare_node(dt_tape *tape, int i, const dt_exec *ex, size_t *scratch_bytes)
+{
+    dt_node *node = &tape->entry[i]->node;
+    const dt_kernel *kernel = tape_kernel(tape, node);
+
+    DT_CHECK(kernel && kernel->forward, DT_ERR_UNSUPPORTED, "%s: backend %s has no kernel for %s", node->name,
+             tape->ctx->backend->name, dt_ops[node->kind]->name);
+    *scratch_bytes = 0;
+    return kernel->prepare ? kernel->prepare(node, ex, scratch_bytes) : DT_OK;
+}
+
 static dt_status tape_prepare(dt_tape *tape)
 {
     dt_exec ex = dt_context_exec(tape->ctx);
+    size_t bytes = 0;
+
     ex.training = tape->training;
-    for (int i = 0; i < tape->n; i++) {
-        dt_node *node = &tape->entry[i]->node;
-        const dt_kernel *kernel = tape_kernel(tape, node);
-        size_t bytes = 0;
-        DT_CHECK(kernel && kernel->forward, DT_ERR_UNSUPPORTED, "%s: backend %s has no kernel for %s", node->name,
-                 tape->ctx->backend->name, dt_ops[node->kind]->name);
-        if (kernel->prepare) DT_TRY(kernel->prepare(node, &ex, &bytes));
+    for (int i = 0, end = 0; i < tape->n; i++) {
+        size_t wanted;
+        DT_TRY(prepare_node(tape, i, &ex, &wanted));
+        if (i == end) {
+            const dt_kernel *kernel = tape_kernel(tape, &tape->entry[i]->node);
+            end = group_end(tape, i, kernel->forward_all != NULL || kernel->backward_all != NULL);
+            bytes = 0;
+        }
+        bytes += (wanted + DT_ALIGN - 1) / DT_ALIGN * DT_ALIGN;
         if (bytes > tape->scratch_bytes) tape->scratch_bytes = bytes;
     }
     return DT_OK;
 }
 
-/* d loss / d loss */
+/* d loss / d loss is the loss scale, 1 where there is none */
 static dt_status tape_seed(dt_tape *tape)
 {
-    const float one = 1.0f;
     DT_CHECK(dt_count(&tape->loss->shape) == 1 && tape->loss->wants_grad, DT_ERR_SHAPE,
              "%s: only one element that depends on a trained parameter can be differentiated", tape->loss->name);
-    DT_TRY(dt_device_alloc(tape->ctx, sizeof one, (void **)&tape->one));
-    DT_TRY(dt_device_write(tape->ctx, tape->one, &one, sizeof one));
-    tape->loss->grad = tape->one;
+    tape->loss->grad = &tape->ctx->step->scale.value;
     return DT_OK;
 }
 
@@ -285,6 +395,9 @@ dt_status dt_tape_compile(dt_tape *tape, dt_tensor *loss)
         DT_TRY(tape_seed(tape));
     }
     tape->compiled = 1;
+    tape->node = malloc((size_t)tape->n * sizeof *tape->node);
+    DT_CHECK(tape->node, DT_ERR_MEMORY, "no memory to compile %d nodes", tape->n);
+    for (int i = 0; i < tape->n; i++) tape->node[i] = &tape->entry[i]->node;
     DT_TRY(tape_plan(tape));
     DT_TRY(tape_prepare(tape));
     return dt_context_reserve(tape->ctx, tape->workspace_bytes, tape->scratch_bytes);
@@ -309,12 +422,24 @@ static void tape_bind(dt_tape *tape)
 
 static dt_status run_forward(dt_tape *tape, int constants, const dt_exec *ex, dt_node_hook hook, void *user)
 {
-    for (int i = 0; i < tape->n; i++) {
-        const dt_node *node = &tape->entry[i]->node;
+    for (int i = 0, end; i < tape->n; i = end) {
+        const dt_node *node = tape->node[i];
+        const dt_kernel *kernel = tape_kernel(tape, node);
         const int constant = !tape->training && node->out->constant;
+        end = group_end(tape, i, kernel->forward_all != NULL);
         if (constant != constants) continue;
-        DT_TRY(tape_kernel(tape, node)->forward(node, ex));
-        if (hook) DT_TRY(hook(user, node));
+        DT_TRY(kernel->forward_all ? kernel->forward_all(tape->node + i, end - i, ex) : kernel->forward(node, ex));
+        for (int k = i; hook && k < end; k++) DT_TRY(hook(user, tape->node[k]));
+    }
+    return DT_OK;
+}
+
+static dt_status clear_fresh(const dt_tape *tape, const dt_node *node, unsigned overwrites)
+{
+    for (int k = 0; k < node->n_in; k++) {
+        const dt_tensor *in = node->in[k];
+        if (!in->grad || !(node->fresh & ~overwrites & 1u << k)) continue;
+        DT_TRY(dt_device_zero(tape->ctx, in->grad, dt_grad_bytes(in)));
     }
     return DT_OK;
 }
@@ -323,15 +448,14 @@ static dt_status run_backward(dt_tape *tape, const dt_exec *ex, dt_node_hook hoo
 {
     for (int i = tape->n - 1; i >= 0; i--) {
         const tape_entry *e = tape->entry[i];
-        if (!e->backward) continue;
         const dt_kernel *kernel = tape_kernel(tape, &e->node);
-        for (int k = 0; k < e->node.n_in; k++) {
-            const dt_tensor *in = e->node.in[k];
-            if (!(e->node.fresh & ~kernel->overwrites & 1u << k)) continue;
-            DT_TRY(dt_device_zero(tape->ctx, in->grad, (size_t)dt_count(&in->shape) * sizeof(float)));
-        }
-        DT_TRY(kernel->backward(&e->node, ex));
-        if (hook) DT_TRY(hook(user, &e->node));
+        if (!e->backward || e->deferred) continue;
+        const int end = i + 1;
+        while (kernel->backward_all && i > 0 && group_end(tape, i - 1, 1) == end) i--;
+        for (int k = i; k < end; k++) DT_TRY(clear_fresh(tape, tape->node[k], kernel->overwrites));
+        DT_TRY(kernel->backward_all ? kernel->backward_all(tape->node + i, end - i, ex)
+                                    : kernel->backward(tape->node[i], ex));
+        for (int k = end - 1; hook && k >= i; k--) DT_TRY(hook(user, tape->node[k]));
     }
     return DT_OK;
 }
@@ -344,6 +468,11 @@ dt_status dt_tape_run(dt_tape *tape, dt_pass pass, dt_node_hook hook, void *user
     const dt_exec ex = dt_context_exec(tape->ctx);
     if (pass == DT_PASS_BACKWARD) return run_backward(tape, &ex, hook, user);
     return run_forward(tape, pass == DT_PASS_CONSTANT, &ex, hook, user);
+}
+
+dt_context *dt_tape_context(const dt_tape *tape)
+{
+    return tape->ctx;
 }
 
 int dt_tape_n_nodes(const dt_tape *tape)

@@ -29,12 +29,31 @@ DT_MUST_CHECK dt_status dt_tape_apply(dt_tape *tape, dt_op_kind op, const char *
 /* Its data stays valid until the run ends; before compile. */
 void dt_tape_keep(dt_tape *tape, const dt_tensor *t);
 
+/* The index of the node that makes t; -1: t is from outside. Of the only node that reads t, and reads it once; -1:
+ * there is no such node, or t is kept. */
+int dt_tape_maker(const dt_tape *tape, const dt_tensor *t);
+int dt_tape_reader(const dt_tape *tape, const dt_tensor *t);
+
+/* Of core/fuse.c, before compile. Nodes at[0] < .. < at[n-1] become one, which makes what the last of them made; nobody
+ * else reads what the others made. */
+DT_MUST_CHECK dt_status dt_tape_merge(dt_tape *tape, const int *at, int n, dt_op_kind kind, const void *params,
+                                      dt_tensor *const *in, int n_in);
+/* Node i becomes node front <= i; it reads nothing that is made in between. */
+void dt_tape_to_front(dt_tape *tape, int i, int front);
+
+/* Before compile: the backward of nodes of that kind, where they alone read their first input, is left to the caller,
+ * who finds them by dt_tape_deferred: out has room for n_nodes, and the count is returned. Their tensors stay valid
+ * until the next run. */
+void dt_tape_defer(dt_tape *tape, dt_op_kind kind);
+int dt_tape_deferred(const dt_tape *tape, const dt_node **out);
+
 /* loss: one element, to be differentiated; NULL makes an inference tape. */
 DT_MUST_CHECK dt_status dt_tape_compile(dt_tape *tape, dt_tensor *loss);
 
 /* hook may be NULL. */
 DT_MUST_CHECK dt_status dt_tape_run(dt_tape *tape, dt_pass pass, dt_node_hook hook, void *user);
 
+dt_context *dt_tape_context(const dt_tape *tape);
 int dt_tape_n_nodes(const dt_tape *tape);
 const dt_node *dt_tape_node(const dt_tape *tape, int i);
 size_t dt_tape_workspace_bytes(const dt_tape *tape);

@@ -6,6 +6,8 @@
  */
 #include "trainer.h"
 
+#include "fuse.h"
+
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -63,16 +65,39 @@ static dt_status config_check(const dt_train_config *c)
     return DT_OK;
 }
 
-static dt_status step_tape_record(dt_trainer *t, int batch, dt_step_tape *out)
+/* The tape of a step, not compiled yet. */
+static dt_status record_step(dt_trainer *t, int batch, dt_tape **tape, dt_tensor **loss)
 {
     dt_tensor *logits;
 
+    t->spec.batch = batch;
+    DT_TRY(dt_tape_create(t->model->ctx, tape));
+    return dt_model_record(t->model, *tape, &t->spec, &logits, loss);
+}
+
+static int has_narrow_gradients(const dt_tape *tape)
+{
+    for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
+        if (dt_tape_node(tape, i)->out->grad_type == DT_F16) return 1;
+    }
+    return 0;
+}
+
+static dt_status step_tape_record(dt_trainer *t, int batch, dt_step_tape *out)
+{
     if (batch == 0) return DT_OK;
     out->batch = batch;
-    t->spec.batch = batch;
-    DT_TRY(dt_tape_create(t->model->ctx, &out->tape));
-    DT_TRY(dt_model_record(t->model, out->tape, &t->spec, &logits, &out->loss));
-    return dt_tape_compile(out->tape, out->loss);
+    DT_TRY(record_step(t, batch, &out->tape, &out->loss));
+    DT_TRY(dt_tape_fuse(out->tape, 1));
+    // DEFER if (t->config.optim == DT_OPTIM_SGD) dt_tape_defer(out->tape, DT_OP_WEIGHT_QUANT);
+    DT_TRY(dt_tape_compile(out->tape, out->loss));
+    out->quantizer = malloc((size_t)dt_tape_n_nodes(out->tape) * sizeof *out->quantizer);
+    DT_CHECK(out->quantizer, DT_ERR_MEMORY, "no memory for the weights' quantizers");
+    out->update = t->update;
+    out->update.n_quantizers = dt_tape_deferred(out->tape, out->quantizer);
+    out->update.quantizer = out->quantizer;
+    out->update.scaled = has_narrow_gradients(out->tape);
+    return DT_OK;
 }
 
 /* One range for each run of parameters of one group and floor. */
@@ -111,6 +136,8 @@ static dt_status trainer_optimiser(dt_trainer *t)
     const dt_train_config *c = &t->config;
 
     DT_TRY(trainer_ranges(t));
+    DT_TRY(dt_device_zero(ctx, m->dw, bytes)); /* what no step reaches stays 0 */
+    DT_TRY(dt_device_alloc(ctx, DT_UNROLL * sizeof *t->queue, (void **)&t->queue));
     DT_TRY(dt_device_alloc(ctx, bytes, (void **)&t->m1));
     DT_TRY(dt_device_zero(ctx, t->m1, bytes));
     if (c->optim == DT_OPTIM_ADAM) {
@@ -136,6 +163,16 @@ static dt_status trainer_optimiser(dt_trainer *t)
     return DT_OK;
 }
 
+/* Gradients begin well above fp16's subnormals; a first overflow or two find the largest scale that fits. */
+static dt_status trainer_scale(dt_trainer *t)
+{
+    dt_context *ctx = t->model->ctx;
+    const int scaled = t->full.update.scaled || t->rest.update.scaled;
+    const dt_loss_scale first = { .value = scaled ? 65536.0f : 1.0f };
+
+    return dt_device_write(ctx, &ctx->step->scale, &first, sizeof first);
+}
+
 static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
 {
     const int rest = (int)(v->n % t->config.batch);
@@ -153,9 +190,10 @@ static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
                                 .label_smoothing = t->config.label_smoothing };
     memcpy(t->spec.mean, v->mean, sizeof t->spec.mean);
     memcpy(t->spec.std, v->std, sizeof t->spec.std);
+    DT_TRY(trainer_optimiser(t));
     DT_TRY(step_tape_record(t, v->n >= t->config.batch ? t->config.batch : 0, &t->full));
     DT_TRY(step_tape_record(t, rest, &t->rest));
-    return trainer_optimiser(t);
+    return trainer_scale(t);
 }
 
 dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_config *cfg, dt_trainer **out)
@@ -182,8 +220,10 @@ dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_con
 
 static void step_tape_destroy(dt_context *ctx, dt_step_tape *s)
 {
-    if (s->graph) ctx->backend->graph_free(ctx->device, s->graph);
+    if (s->once.graph) ctx->backend->graph_free(ctx->device, s->once.graph);
+    if (s->unrolled.graph) ctx->backend->graph_free(ctx->device, s->unrolled.graph);
     dt_tape_destroy(s->tape);
+    free((void *)s->quantizer);
 }
 
 void dt_trainer_destroy(dt_trainer *t)
@@ -196,6 +236,7 @@ void dt_trainer_destroy(dt_trainer *t)
     dt_device_free(ctx, t->range_device, (size_t)t->model->n_params * sizeof *t->range);
     dt_device_free(ctx, t->m2, bytes);
     dt_device_free(ctx, t->m1, bytes);
+    dt_device_free(ctx, t->queue, DT_UNROLL * sizeof *t->queue);
     dt_device_data_destroy(ctx, &t->data);
     free(t->range);
     free(t);
@@ -221,39 +262,53 @@ static int is_hard(const dt_train_config *c, int epoch)
     return c->hard_training && epoch >= c->epochs - c->epochs / 2;
 }
 
-/* What step number t->step reads from device memory. */
-static dt_status write_step(dt_trainer *t)
+/* What step number `step` reads from device memory. */
+static dt_step_in step_inputs(const dt_trainer *t, int64_t step)
+{
+    const int64_t per_epoch = dt_trainer_steps_per_epoch(t);
+    const int epoch = (int)(step / per_epoch);
+    const double count = (double)(step + 1);
+
+    return (dt_step_in){ .seed = t->model->ctx->opt.seed,
+                         .first = step % per_epoch * t->config.batch,
+                         .epoch = (uint32_t)epoch,
+                         .lr = dt_schedule_lr(&t->config, step, per_epoch),
+                         .adam_correct1 = (float)(1.0 / (1.0 - pow((double)t->config.beta1, count))),
+                         .adam_correct2 = (float)(1.0 / (1.0 - pow((double)t->config.beta2, count))),
+                         .hard = is_hard(&t->config, epoch) };
+}
+
+/* Queues what the next n steps read; they are of one epoch. */
+static dt_status write_steps(dt_trainer *t, int n)
 {
     dt_context *ctx = t->model->ctx;
-    const int epoch = dt_trainer_epoch(t);
-    const int64_t in_epoch = t->step % dt_trainer_steps_per_epoch(t);
-    const double count = (double)(t->step + 1);
-    const dt_step_in in = { .seed = ctx->opt.seed,
-                            .first = in_epoch * t->config.batch,
-                            .epoch = (uint32_t)epoch,
-                            .lr = dt_trainer_lr(t),
-                            .adam_correct1 = (float)(1.0 / (1.0 - pow((double)t->config.beta1, count))),
-                            .adam_correct2 = (float)(1.0 / (1.0 - pow((double)t->config.beta2, count))),
-                            .hard = is_hard(&t->config, epoch) };
+    dt_step_in in[DT_UNROLL];
 
-    DT_TRY(load_order(t, epoch));
-    if (in_epoch == 0) DT_TRY(dt_device_zero(ctx, &ctx->step->sum, sizeof ctx->step->sum));
-    return dt_device_write(ctx, &ctx->step->in, &in, sizeof in);
+    DT_TRY(load_order(t, dt_trainer_epoch(t)));
+    if (t->step % dt_trainer_steps_per_epoch(t) == 0) {
+        DT_TRY(dt_device_zero(ctx, &ctx->step->sum, sizeof ctx->step->sum));
+    }
+    for (int i = 0; i < n; i++) in[i] = step_inputs(t, t->step + i);
+    return dt_device_write(ctx, t->queue, in, (size_t)n * sizeof *in);
 }
 
-static dt_status run_gradients(dt_trainer *t, dt_step_tape *s, dt_node_hook hook, void *user)
+/* Step number i of the queue. */
+static dt_status run_step(dt_trainer *t, dt_step_tape *s, int i)
 {
-    dt_model *m = t->model;
-    DT_TRY(dt_device_zero(m->ctx, m->dw, (size_t)m->n_trained * sizeof(float)));
-    DT_TRY(dt_tape_run(s->tape, DT_PASS_FORWARD, hook, user));
-    return dt_tape_run(s->tape, DT_PASS_BACKWARD, NULL, NULL);
+    dt_context *ctx = t->model->ctx;
+    const dt_exec ex = dt_context_exec(ctx);
+
+    DT_TRY(ctx->backend->copy(ctx->device, &ctx->step->in, &t->queue[i], sizeof ctx->step->in));
+    DT_TRY(dt_tape_run(s->tape, DT_PASS_FORWARD, NULL, NULL));
+    DT_TRY(dt_tape_run(s->tape, DT_PASS_BACKWARD, NULL, NULL));
+    return ctx->backend->update(&s->update, &ex);
 }
 
-static dt_status run_step(dt_trainer *t, dt_step_tape *s)
+static dt_status run_eagerly(dt_trainer *t, dt_step_tape *s, int n)
 {
-    const dt_exec ex = dt_context_exec(t->model->ctx);
-    DT_TRY(run_gradients(t, s, NULL, NULL));
-    return t->model->ctx->backend->update(&t->update, &ex);
+    for (int i = 0; i < n; i++) DT_TRY(run_step(t, s, i));
+    s->warm = 1;
+    return DT_OK;
 }
 
 static int can_capture(const dt_context *ctx)
@@ -261,20 +316,20 @@ static int can_capture(const dt_context *ctx)
     return ctx->backend->capture_begin && !ctx->opt.no_graph;
 }
 
-static dt_status capture_step(dt_trainer *t, dt_step_tape *s)
+static dt_status capture_steps(dt_trainer *t, dt_step_tape *s, int n, dt_captured *c)
 {
     dt_context *ctx = t->model->ctx;
     void *graph = NULL;
 
-    if (s->graph) ctx->backend->graph_free(ctx->device, s->graph);
-    s->graph = NULL;
+    if (c->graph) ctx->backend->graph_free(ctx->device, c->graph);
+    c->graph = NULL;
     DT_TRY(ctx->backend->capture_begin(ctx->device));
-    const dt_status recorded = run_step(t, s);
+    const dt_status recorded = run_eagerly(t, s, n);
     const dt_status ended = ctx->backend->capture_end(ctx->device, &graph);
     DT_TRY(recorded);
     DT_TRY(ended);
-    s->graph = graph;
-    s->generation = ctx->generation;
+    c->graph = graph;
+    c->generation = ctx->generation;
     return DT_OK;
 }
 
@@ -285,45 +340,97 @@ static dt_step_tape *next_tape(dt_trainer *t)
     return (in_epoch + 1) * t->config.batch > t->n_images ? &t->rest : &t->full;
 }
 
-dt_status dt_trainer_step(dt_trainer *t)
+int dt_trainer_steps_together(const dt_trainer *t)
+{
+    return can_capture(t->model->ctx) ? DT_UNROLL : 1;
+}
+
+/* How many of the next n steps go in one call to the device: 1 or DT_UNROLL, all on the tape of full batches. */
+static int steps_together(const dt_trainer *t, int64_t n)
+{
+    const int64_t left = t->n_images / t->config.batch - t->step % dt_trainer_steps_per_epoch(t);
+    return can_capture(t->model->ctx) && t->full.warm && n >= DT_UNROLL && left >= DT_UNROLL ? DT_UNROLL : 1;
+}
+
+static dt_status advance(dt_trainer *t, int n)
 {
     dt_context *ctx = t->model->ctx;
     dt_step_tape *s = next_tape(t);
+    dt_captured *c = n == DT_UNROLL ? &s->unrolled : &s->once;
 
-    DT_TRY(write_step(t));
+    DT_TRY(write_steps(t, n));
     if (!can_capture(ctx) || !s->warm) {
-        DT_TRY(run_step(t, s));
-        s->warm = 1;
+        DT_TRY(run_eagerly(t, s, n));
     } else {
-        if (!s->graph || s->generation != ctx->generation) DT_TRY(capture_step(t, s));
-        DT_TRY(ctx->backend->replay(ctx->device, s->graph));
+        if (!c->graph || c->generation != ctx->generation) DT_TRY(capture_steps(t, s, n, c));
+        DT_TRY(ctx->backend->replay(ctx->device, c->graph));
     }
-    t->step++;
+    t->step += n;
     return DT_OK;
 }
 
-dt_status dt_trainer_sum(const dt_trainer *t, dt_step_sum *out)
+dt_status dt_trainer_run(dt_trainer *t, int64_t n)
 {
-    const dt_context *ctx = t->model->ctx;
-    return ctx->backend->read(ctx->device, out, &ctx->step->sum, sizeof *out);
+    while (n > 0) {
+        const int together = steps_together(t, n);
+        DT_TRY(advance(t, together));
+        n -= together;
+    }
+    return DT_OK;
+}
+
+dt_status dt_trainer_step(dt_trainer *t)
+{
+    return dt_trainer_run(t, 1);
+}
+
+dt_status dt_trainer_state(const dt_trainer *t, dt_step *out)
+{
+    return dt_device_read(t->model->ctx, out, t->model->ctx->step, sizeof *out);
+}
+
+static dt_status metrics_of(const dt_trainer *t, const dt_step_sum *sum, dt_metrics *out)
+{
+    DT_CHECK(isfinite(sum->loss), DT_ERR_NUMERIC,
+             "the loss is no longer a number after step %lld; a lower lr may help, or wider clips", (long long)t->step);
+    *out = dt_metrics_of(sum);
+    return DT_OK;
 }
 
 dt_status dt_trainer_metrics(dt_trainer *t, dt_metrics *out)
 {
-    dt_step_sum sum;
+    dt_step state;
 
-    DT_TRY(dt_trainer_sum(t, &sum));
-    DT_CHECK(isfinite(sum.loss), DT_ERR_NUMERIC,
-             "the loss is no longer a number after step %lld; a lower lr may help, or wider clips", (long long)t->step);
-    *out = dt_metrics_of(&sum);
+    DT_TRY(dt_trainer_state(t, &state));
+    return metrics_of(t, &state.sum, out);
+}
+
+dt_status dt_trainer_recent(dt_trainer *t, dt_metrics *out)
+{
+    dt_context *ctx = t->model->ctx;
+    dt_step_sum sum;
+    int ready = 0;
+
+    if (!ctx->backend->peek_begin) return dt_trainer_metrics(t, out);
+    if (!t->is_peeking) DT_TRY(ctx->backend->peek_begin(ctx->device, &ctx->step->sum, sizeof sum));
+    t->is_peeking = 1;
+    DT_TRY(ctx->backend->peek_end(ctx->device, &sum, sizeof sum, &ready));
+    if (ready) DT_TRY(metrics_of(t, &sum, &t->recent));
+    t->is_peeking = !ready;
+    *out = t->recent;
     return DT_OK;
 }
 
-dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_step_sum *sum)
+dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_step *state)
 {
     dt_context *ctx = t->model->ctx;
+    const int scaled = t->full.update.scaled || t->rest.update.scaled;
+
     DT_CHECK(step >= 0, DT_ERR_RANGE, "step %lld", (long long)step);
-    DT_TRY(dt_device_write(ctx, &ctx->step->sum, sum, sizeof *sum));
+    DT_TRY(dt_device_write(ctx, &ctx->step->sum, &state->sum, sizeof state->sum));
+    if (scaled && state->scale.value >= 1.0f) {
+        DT_TRY(dt_device_write(ctx, &ctx->step->scale, &state->scale, sizeof state->scale));
+    }
     t->step = step;
     return DT_OK;
 }
@@ -363,20 +470,38 @@ size_t dt_trainer_bytes(const dt_trainer *t)
     return t->model->ctx->bytes;
 }
 
+/* Forward and backward on a tape whose nodes are not fused. */
+static dt_status observe_gradients(dt_trainer *t, dt_node_hook hook, void *user)
+{
+    dt_context *ctx = t->model->ctx;
+    const float one = 1.0f;
+    dt_tape *tape = NULL;
+    dt_tensor *loss;
+
+    DT_TRY(write_steps(t, 1));
+    DT_TRY(ctx->backend->copy(ctx->device, &ctx->step->in, t->queue, sizeof ctx->step->in));
+    DT_TRY(dt_device_write(ctx, &ctx->step->scale.value, &one, sizeof one));
+    dt_status status = record_step(t, next_tape(t)->batch, &tape, &loss);
+    if (status == DT_OK) status = dt_tape_compile(tape, loss);
+    if (status == DT_OK) status = dt_tape_run(tape, DT_PASS_FORWARD, hook, user);
+    if (status == DT_OK) status = dt_tape_run(tape, DT_PASS_BACKWARD, NULL, NULL);
+    dt_tape_destroy(tape);
+    return status;
+}
+
 dt_status dt_trainer_observe(dt_trainer *t, dt_node_hook hook, void *user)
 {
     dt_model *m = t->model;
     const size_t bytes = (size_t)m->n_state * sizeof(float);
     float *state = malloc(bytes ? bytes : 1);
-    dt_step_sum sum;
+    dt_step step;
 
     DT_CHECK(state, DT_ERR_MEMORY, "no memory to keep the running statistics");
     dt_status status = dt_device_read(m->ctx, state, m->state, bytes);
-    if (status == DT_OK) status = dt_trainer_sum(t, &sum);
-    if (status == DT_OK) status = write_step(t);
-    if (status == DT_OK) status = run_gradients(t, next_tape(t), hook, user);
+    if (status == DT_OK) status = dt_device_read(m->ctx, &step, m->ctx->step, sizeof step);
+    if (status == DT_OK) status = observe_gradients(t, hook, user);
     if (status == DT_OK) status = dt_device_write(m->ctx, m->state, state, bytes);
-    if (status == DT_OK) status = dt_device_write(m->ctx, &m->ctx->step->sum, &sum, sizeof sum);
+    if (status == DT_OK) status = dt_device_write(m->ctx, m->ctx->step, &step, sizeof step);
     free(state);
     return status;
 }

@@ -7,14 +7,24 @@
 
 #include "inference.h"
 
-/* One recorded step for one batch size. graph: the captured step, NULL where steps run eagerly. */
+/* Steps that a captured graph may hold: a replay costs the host and the device some microseconds. */
+enum { DT_UNROLL = 8 };
+
+/* `steps` steps as a captured graph; NULL: not captured yet. */
+typedef struct {
+    void *graph;
+    int generation; /* of the context when graph was captured */
+} dt_captured;
+
+/* One recorded step for one batch size. */
 typedef struct {
     dt_tape *tape;
     dt_tensor *loss;
     int batch;
     int warm; /* 1: has run eagerly, so that libraries have loaded what they need */
-    void *graph;
-    int generation; /* of the context when graph was captured */
+    dt_captured once, unrolled;
+    dt_update update;          /* with this tape's quantizers */
+    const dt_node **quantizer; /* whose backward the update does */
 } dt_step_tape;
 
 struct dt_trainer {
@@ -24,17 +34,21 @@ struct dt_trainer {
     dt_device_data data; /* the dataset and this epoch's order */
     dt_record_spec spec;
     dt_step_tape full, rest; /* rest.tape is NULL when the batch divides the dataset */
+    dt_step_in *queue;       /* device [DT_UNROLL]; what the next steps read */
     float *m1, *m2;          /* device [n_trained]; optimiser state; m2 NULL for SGD */
     dt_update update;
     dt_update_range *range; /* host */
     dt_update_range *range_device;
-    int64_t step;    /* steps done since the run began: the whole position */
-    int order_epoch; /* the epoch that data.order holds, -1: none */
+    int64_t step;      /* steps done since the run began: the whole position */
+    dt_metrics recent; /* the last that dt_trainer_recent has seen */
+    int is_peeking;    /* 1: newer ones are on their way */
+    int order_epoch;   /* the epoch that data.order holds, -1: none */
 };
 
-/* Makes `step` the number of steps done and restores the epoch's running sums (from a checkpoint). */
-DT_MUST_CHECK dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_step_sum *sum);
-DT_MUST_CHECK dt_status dt_trainer_sum(const dt_trainer *t, dt_step_sum *out);
+/* Makes `step` the number of steps done and restores what a checkpoint has of `state`: the epoch's running sums, and
+ * the loss scale, which a trainer without one keeps at 1. */
+DT_MUST_CHECK dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_step *state);
+DT_MUST_CHECK dt_status dt_trainer_state(const dt_trainer *t, dt_step *out);
 
 /* Forward and backward of the next batch with a hook on every forward node; gradients are left in the parameters'
  * grad, everything else is as before. */

@@ -195,4 +195,8 @@ static dt_status conv_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-const dt_kernel dt_cuda_conv = { conv_prepare, conv_forward, conv_backward, conv_release, 3u };
+const dt_kernel dt_cuda_conv = { .prepare = conv_prepare,
+                                 .forward = conv_forward,
+                                 .backward = conv_backward,
+                                 .release = conv_release,
+                                 .overwrites = 3u };

@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { OLDEST_MAJOR = 8 }; /* compute capability; kernels are built from sm_80 on */
 
@@ -41,6 +42,8 @@ static void cuda_close(void *state)
     if (!d) return;
     dt_cublas_close(d->cublas);
     dt_cudnn_close(d->cudnn);
+    if (d->peek_done) (void)cudaEventDestroy(d->peek_done);
+    if (d->peeked) (void)cudaFreeHost(d->peeked);
     if (d->stream) (void)cudaStreamDestroy(d->stream);
     free(d);
 }
@@ -49,6 +52,8 @@ static dt_status cuda_start(dt_cuda_device *d)
 {
     DT_CUDA(cudaSetDevice(d->ordinal));
     DT_CUDA(cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking));
+    DT_CUDA(cudaMallocHost(&d->peeked, DT_PEEK_BYTES));
+    DT_CUDA(cudaEventCreateWithFlags(&d->peek_done, cudaEventDisableTiming));
     DT_TRY(dt_cudnn_open(d->stream, &d->cudnn));
     DT_TRY(dt_cublas_open(d->stream, &d->cublas));
     return DT_OK;
@@ -121,6 +126,35 @@ static dt_status cuda_zero(void *device, void *dst, size_t bytes)
     return DT_OK;
 }
 
+static dt_status cuda_peek_begin(void *device, const void *src, size_t bytes)
+{
+    const dt_cuda_device *d = device;
+
+    DT_CUDA(cudaMemcpyAsync(d->peeked, src, bytes, cudaMemcpyDeviceToHost, d->stream));
+    DT_CUDA(cudaEventRecord(d->peek_done, d->stream));
+    return DT_OK;
+}
+
+static dt_status cuda_peek_end(void *device, void *host, size_t bytes, int *ready)
+{
+    const dt_cuda_device *d = device;
+    const cudaError_t done = cudaEventQuery(d->peek_done);
+
+    *ready = done == cudaSuccess;
+    if (done == cudaErrorNotReady) return DT_OK;
+    DT_CUDA(done);
+    memcpy(host, d->peeked, bytes);
+    return DT_OK;
+}
+
+static dt_status cuda_copy(void *device, void *dst, const void *src, size_t bytes)
+{
+    const dt_cuda_device *d = device;
+
+    DT_CUDA(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToDevice, d->stream));
+    return DT_OK;
+}
+
 static void *cuda_stream(void *device)
 {
     const dt_cuda_device *d = device;
@@ -187,6 +221,9 @@ const dt_backend dt_backend_cuda = {
     .write = cuda_write,
     .read = cuda_read,
     .zero = cuda_zero,
+    .peek_begin = cuda_peek_begin,
+    .peek_end = cuda_peek_end,
+    .copy = cuda_copy,
     .update = dt_cuda_update,
     .stream = cuda_stream,
     .capture_begin = cuda_capture_begin,

@@ -14,6 +14,8 @@
 typedef struct {
     int ordinal;
     cudaStream_t stream;
+    void *peeked; /* pinned; peek_done: the copy into it is complete */
+    cudaEvent_t peek_done;
     dt_cudnn *cudnn;
     dt_cublas *cublas;
 } dt_cuda_device;

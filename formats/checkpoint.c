@@ -33,7 +33,7 @@ typedef struct {
     uint64_t seed;
     int64_t train_images;
     int64_t step;
-    dt_step_sum sum;
+    dt_step state; /* of it: sum and scale */
 } position;
 
 static dt_status add_configs(dt_safetensors_writer *w, const dt_trainer *t)
@@ -71,15 +71,21 @@ static dt_status add_real(dt_safetensors_writer *w, const char *key, double valu
 static dt_status add_position(dt_safetensors_writer *w, const dt_trainer *t)
 {
     char seed[32];
-    dt_step_sum sum;
+    dt_step state;
 
-    DT_TRY(dt_trainer_sum(t, &sum));
+    DT_TRY(dt_trainer_state(t, &state));
+    const dt_step_sum sum = state.sum;
     snprintf(seed, sizeof seed, "%" PRIu64, t->model->ctx->opt.seed);
     DT_TRY(add_whole(w, "step", t->step));
     DT_TRY(add_real(w, "loss_sum", sum.loss));
     if (sum.reconstruction != 0.0) DT_TRY(add_real(w, "reconstruction_sum", sum.reconstruction));
     DT_TRY(add_whole(w, "n_correct", sum.n_correct));
     DT_TRY(add_whole(w, "n_images", sum.n_images));
+    if (state.scale.value != 1.0f) {
+        DT_TRY(add_real(w, "loss_scale", (double)state.scale.value));
+        DT_TRY(add_whole(w, "loss_scale_clean", state.scale.clean));
+        DT_TRY(add_whole(w, "loss_scale_skipped", state.scale.skipped));
+    }
     DT_TRY(dt_safetensors_writer_metadata(w, "seed", seed));
     DT_TRY(add_whole(w, "train_images", t->n_images));
     return DT_OK;
@@ -157,6 +163,21 @@ static dt_status read_real(const dt_safetensors *f, const char *path, const char
     return DT_OK;
 }
 
+/* A run whose gradients are wide has none. */
+static dt_status read_loss_scale(const dt_safetensors *f, const char *path, dt_loss_scale *out)
+{
+    uint64_t clean, skipped;
+    double value;
+
+    *out = (dt_loss_scale){ .value = 1.0f };
+    if (!dt_safetensors_metadata(f, "loss_scale")) return DT_OK;
+    DT_TRY(read_real(f, path, "loss_scale", &value));
+    DT_TRY(read_whole(f, path, "loss_scale_clean", INT32_MAX, &clean));
+    DT_TRY(read_whole(f, path, "loss_scale_skipped", INT64_MAX, &skipped));
+    *out = (dt_loss_scale){ .value = (float)value, .clean = (int32_t)clean, .skipped = (int64_t)skipped };
+    return DT_OK;
+}
+
 static dt_status read_position(const dt_safetensors *f, const char *path, position *out)
 {
     uint64_t train_images, step, n_images, n_correct;
@@ -167,15 +188,16 @@ static dt_status read_position(const dt_safetensors *f, const char *path, positi
     DT_TRY(read_whole(f, path, "step", INT64_MAX, &step));
     DT_TRY(read_whole(f, path, "n_images", INT64_MAX, &n_images));
     DT_TRY(read_whole(f, path, "n_correct", n_images, &n_correct));
-    DT_TRY(read_real(f, path, "loss_sum", &out->sum.loss));
-    out->sum.reconstruction = 0.0;
+    DT_TRY(read_real(f, path, "loss_sum", &out->state.sum.loss));
+    out->state.sum.reconstruction = 0.0;
     if (dt_safetensors_metadata(f, "reconstruction_sum")) {
-        DT_TRY(read_real(f, path, "reconstruction_sum", &out->sum.reconstruction));
+        DT_TRY(read_real(f, path, "reconstruction_sum", &out->state.sum.reconstruction));
     }
+    DT_TRY(read_loss_scale(f, path, &out->state.scale));
     out->train_images = (int64_t)train_images;
     out->step = (int64_t)step;
-    out->sum.n_images = (int64_t)n_images;
-    out->sum.n_correct = (int64_t)n_correct;
+    out->state.sum.n_images = (int64_t)n_images;
+    out->state.sum.n_correct = (int64_t)n_correct;
     return DT_OK;
 }
 
@@ -264,7 +286,7 @@ static dt_status resume(dt_trainer *t, const dt_safetensors *f, const char *path
     DT_TRY(match_run(&p, t, path));
     DT_TRY(match_tensors(s, f, 0, path));
     DT_TRY(load_matched(s, f));
-    DT_TRY(dt_trainer_seek(t, p.step, &p.sum));
+    DT_TRY(dt_trainer_seek(t, p.step, &p.state));
     return DT_OK;
 }
 

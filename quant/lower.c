@@ -363,7 +363,7 @@ dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out)
     dt_step_sum sum;
 
     DT_TRY(program_create(&m->config, &w.program));
-    dt_status status = dt_inference_create(m, d, 0, 1, 1, 0.0f, &inf);
+    dt_status status = dt_inference_create(m, d, 0, 1, 1, 0.0f, 1, &inf);
     if (status == DT_OK) {
         status = dt_inference_run(inf, lower_node, NULL, &w, &sum);
         dt_inference_destroy(inf);

@@ -185,14 +185,14 @@ static void check_gradients(const pair *p)
         double squares = 0.0, sum = 0.0;
         if (param->group == DT_GROUP_STATE) continue;
         for (int64_t k = 0; k < n; k++) {
-            squares += (double)dt_grads(param->tensor)[k] * (double)dt_grads(param->tensor)[k];
-            sum += (double)dt_grads(param->tensor)[k];
+            squares += (double)dt_grads(&param->tensor)[k] * (double)dt_grads(&param->tensor)[k];
+            sum += (double)dt_grads(&param->tensor)[k];
         }
         const double share = 2e-4;
         expect(param->name, 0, sqrt(squares), g->length, share * g->length);
         expect(param->name, 1, sum, g->sum, share * sqrt((double)n) * g->length);
         for (int64_t k = 0; k < 2 && k < n; k++) {
-            const float d = dt_grads(param->tensor)[our_index(&param->tensor.shape, k)];
+            const float d = dt_grads(&param->tensor)[our_index(&param->tensor.shape, k)];
             expect(param->name, 2 + (int)k, (double)d, g->first[k], share * (g->length + fabs(g->first[k])));
         }
     }

@@ -64,7 +64,7 @@ Test(checkpoint_resume, the_reconstruction_so_far_is_kept)
     train_steps(&a, 6);
     state fake = state_of(&a);
     fake.sum.reconstruction = 1e9 / 3.0;
-    cr_assert(eq(int, dt_trainer_seek(a.trainer, 6, &fake.sum), DT_OK));
+    cr_assert(eq(int, dt_trainer_seek(a.trainer, 6, &(dt_step){ .sum = fake.sum }), DT_OK));
     save(&a, "a.safetensors");
     cr_assert(eq(int, dt_checkpoint_resume(b.trainer, temp_path("a.safetensors")), DT_OK), "%s", dt_last_error());
     expect_state("kept", &b, &fake);

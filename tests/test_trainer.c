@@ -123,7 +123,7 @@ static void copy_device(const tiny_run *from, const float *src, const tiny_run *
 /* What a checkpoint holds. */
 static void hand_over(const tiny_run *from, const tiny_run *to)
 {
-    dt_step_sum sum;
+    dt_step state;
     for (int i = 0; i < dt_model_n_params(from->model); i++) {
         int64_t n;
         float *value = tiny_param(from, i, &n);
@@ -132,8 +132,8 @@ static void hand_over(const tiny_run *from, const tiny_run *to)
     }
     copy_device(from, from->trainer->m1, to, to->trainer->m1);
     if (from->trainer->m2) copy_device(from, from->trainer->m2, to, to->trainer->m2);
-    MUST(dt_trainer_sum(from->trainer, &sum));
-    MUST(dt_trainer_seek(to->trainer, dt_trainer_steps_done(from->trainer), &sum));
+    MUST(dt_trainer_state(from->trainer, &state));
+    MUST(dt_trainer_seek(to->trainer, dt_trainer_steps_done(from->trainer), &state));
 }
 
 /* An epoch has 3 steps: stops in the middle of one, at its end, and in the next. */

@@ -96,14 +96,14 @@ Test(trainer_capsules, the_rate_decays_with_every_step)
 Test(trainer_capsules, a_run_goes_on_with_the_reconstruction_so_far)
 {
     const tiny_options o = tiny_defaults();
-    const dt_step_sum set = { .loss = 32.0, .reconstruction = 100.0 / 3.0, .n_correct = 8, .n_images = 32 };
-    dt_step_sum sum;
+    const dt_step set = { .sum = { 32.0, 100.0 / 3.0, 8, 32 } };
+    dt_step state;
     tiny_run before, after;
     cr_assert(tiny_open(&before, &o) && tiny_open(&after, &o));
     MUST(dt_trainer_seek(before.trainer, 1, &set));
     cr_assert(metrics_of(&before).reconstruction == 100.0 / 3.0 / 32.0 && metrics_of(&before).loss == 1.0);
-    MUST(dt_trainer_sum(before.trainer, &sum));
-    MUST(dt_trainer_seek(after.trainer, 1, &sum));
+    MUST(dt_trainer_state(before.trainer, &state));
+    MUST(dt_trainer_seek(after.trainer, 1, &state));
     tiny_steps(&before, 2);
     tiny_steps(&after, 2);
     cr_assert(metrics_of(&after).reconstruction == 100.0 / 3.0 / 80.0, "%g", metrics_of(&after).reconstruction);

@@ -1,0 +1,134 @@
+/*
+ * winograd_tiles.h - what the two backward passes share: where the tiles of a map lie, and their transforms.
+ *
+ * With 1-D matrices
+ *
+ *         | 1  0 -1  0 |        | 2  0  0 |          | 1  0 |
+ *   B^T = | 0  1  1  0 |   2G = | 1  1  1 |      A = | 1  1 |
+ *         | 0 -1  1  0 |        | 1 -1  1 |          | 1 -1 |
+ *         | 0 -1  0  1 |        | 0  0  2 |          | 0  1 |
+ *
+ * a tile d of 4x4 inputs and a filter g give the 2x2 outputs A^T [(G g G^T) . (B^T d B)] A. Here the last rows of B^T
+ * and A have the opposite sign of the paper's, which cancels. Tile (i, j) covers rows 2i..2i+1 and columns 2j..2j+1 of
+ * the map; its 4x4 inputs begin one row and one column before. What lies outside is 0.
+ *
+ * Source: Lavin, Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section 4.1.
+ */
+#ifndef DT_WINOGRAD_TILES_H
+#define DT_WINOGRAD_TILES_H
+
+#include "winograd.h"
+
+#include <immintrin.h>
+
+#define DT_TILES        __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
+#define DT_TILES_INLINE static inline __attribute__((always_inline)) DT_TILES
+
+enum { DT_LANES = 16 };
+
+typedef struct {
+    int64_t H, W;
+    int64_t down, across; /* tiles along H and W */
+    int64_t count;        /* of the batch */
+} dt_tile_map;
+
+static inline dt_tile_map dt_tile_map_of(const dt_conv_shape *s)
+{
+    const int64_t down = (s->H + 1) / 2, across = (s->W + 1) / 2;
+    const dt_tile_map map = { s->H, s->W, down, across, s->N * down * across };
+    return map;
+}
+
+/* Where a tensor's channels from some channel on lie: pixel (n, h, w) at data + ((n * H + h) * W + w) * pixel_bytes. */
+typedef struct {
+    const char *data;
+    int64_t pixel_bytes;
+    const char *outside; /* zeros, for the pixels that there are none of */
+} dt_tile_source;
+
+/* The size x size pixels of a tile, from row and column `first` (-1 or 0) of its own on. A tile beyond the last one
+ * lies outside. */
+static inline void dt_tile_pixels(const dt_tile_map *map, const dt_tile_source *from, int64_t tile, int first, int size,
+                                  const char **pixel)
+{
+    const int64_t n = tile / (map->down * map->across), at = tile - n * map->down * map->across;
+    const int64_t i = at / map->across, h0 = 2 * i + first, w0 = 2 * (at - i * map->across) + first;
+
+    for (int r = 0; r < size; r++) {
+        const int64_t h = h0 + r;
+        const int is_row = tile < map->count && h >= 0 && h < map->H;
+        const char *row = from->data + ((n * map->H + h) * map->W + w0) * from->pixel_bytes;
+        for (int t = 0; t < size; t++) {
+            const int64_t w = w0 + t;
+            pixel[r * size + t] = is_row && w >= 0 && w < map->W ? row + t * from->pixel_bytes : from->outside;
+        }
+    }
+}
+
+/* Values i .. i + 15 of a pixel. */
+DT_TILES_INLINE __m512 dt_tile_load(const char *pixel, int64_t i, dt_dtype type)
+{
+    switch (type) {
+    case DT_U8: return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(pixel + i))));
+    case DT_I8: return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(pixel + i))));
+    case DT_BF16: {
+        const __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(pixel + 2 * i)));
+        return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+    }
+    default: return _mm512_loadu_ps(pixel + 4 * i);
+    }
+}
+
+/* y = B^T d of a column whose values are `step` apart */
+DT_TILES_INLINE void dt_tile_bt(const __m512 *d, __m512 *y, int step)
+{
+    const __m512 d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step];
+
+    y[0] = _mm512_sub_ps(d0, d2);
+    y[step] = _mm512_add_ps(d1, d2);
+    y[2 * step] = _mm512_sub_ps(d2, d1);
+    y[3 * step] = _mm512_sub_ps(d3, d1);
+}
+
+/* B^T d B of 4x4 pixels, 16 channels */
+DT_TILES_INLINE void dt_tile_inputs(const char *const *pixel, int64_t i, dt_dtype type, __m512 *y)
+{
+#pragma GCC unroll 16
+    for (int p = 0; p < 16; p++) y[p] = dt_tile_load(pixel[p], i, type);
+#pragma GCC unroll 4
+    for (int t = 0; t < 4; t++) dt_tile_bt(y + t, y + t, 4);
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++) dt_tile_bt(y + 4 * r, y + 4 * r, 1);
+}
+
+/* A g of two values */
+DT_TILES_INLINE void dt_tile_a(__m512 g0, __m512 g1, __m512 *y, int step)
+{
+    y[0] = g0;
+    y[step] = _mm512_add_ps(g0, g1);
+    y[2 * step] = _mm512_sub_ps(g0, g1);
+    y[3 * step] = g1;
+}
+
+/* A g A^T of 2x2 pixels, 16 channels */
+DT_TILES_INLINE void dt_tile_outputs(const char *const *pixel, int64_t i, dt_dtype type, __m512 *y)
+{
+    __m512 left[4], right[4];
+
+    dt_tile_a(dt_tile_load(pixel[0], i, type), dt_tile_load(pixel[2], i, type), left, 1);
+    dt_tile_a(dt_tile_load(pixel[1], i, type), dt_tile_load(pixel[3], i, type), right, 1);
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++) dt_tile_a(left[r], right[r], y + 4 * r, 1);
+}
+
+/* Words of two bf16, the low one of `low`. */
+DT_TILES_INLINE __m512i dt_tile_words(__m512 low, __m512 high)
+{
+    const __m512i a = _mm512_castsi256_si512((__m256i)_mm512_cvtneps_pbh(low));
+    const __m512i b = _mm512_castsi256_si512((__m256i)_mm512_cvtneps_pbh(high));
+    const __m512i order = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
+                                           37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+    return _mm512_permutex2var_epi16(a, order, b);
+}
+
+#endif /* DT_WINOGRAD_TILES_H */
