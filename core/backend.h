@@ -27,8 +27,9 @@ typedef struct {
     const dt_update_range *range_device;
     int n_ranges;
     int64_t count;
-    /* WEIGHT_QUANT nodes whose backward is part of the update (SGD only): the gradient of such a weight is that of its
-     * codes by the straight-through rule, and dw does not hold it. */
+    /* WEIGHT_QUANT nodes whose backward is part of the update (SGD only): the gradients of such a weight and its alpha
+     * follow from that of the codes by the straight-through rule, and dw does not hold them. Both are read by that node
+     * alone. Sums that the weight has (tensor.h) become those of the new weight. Scratch: that of the nodes. */
     const dt_node *const *quantizer;
     int n_quantizers;
     int scaled; /* 1: gradients are step->scale.value times too large, which is kept up to date here */

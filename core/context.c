@@ -98,6 +98,7 @@ dt_status dt_device_alloc(dt_context *ctx, size_t bytes, void **out)
 {
     DT_TRY(ctx->backend->alloc(ctx->device, bytes, out));
     ctx->bytes += bytes;
+    ctx->n_allocations++;
     return DT_OK;
 }
 

@@ -15,9 +15,10 @@ struct dt_context {
     size_t workspace_bytes;
     void *scratch; /* one kernel's */
     size_t scratch_bytes;
-    int generation; /* counts moves of workspace or scratch; a tape rebinds when it lags */
-    dt_step *step;  /* device */
-    size_t bytes;   /* device memory allocated through dt_device_alloc */
+    int generation;        /* counts moves of workspace or scratch; a tape rebinds when it lags */
+    dt_step *step;         /* device */
+    size_t bytes;          /* device memory allocated through dt_device_alloc */
+    int64_t n_allocations; /* calls of it so far; a step makes none */
 };
 
 dt_exec dt_context_exec(const dt_context *ctx);

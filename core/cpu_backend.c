@@ -32,6 +32,8 @@ static const dt_kernel *cpu_kernels[DT_OP_COUNT] = { DT_OP_MAP(XX) };
 #ifdef DETENT_HAVE_ONEDNN
 /* layers/onednn.c: overwrites entries; isa is for people: "avx512_core_bf16" */
 dt_status dt_onednn_install(const dt_kernel **table, const char **isa);
+/* layers/conv_onednn.c */
+dt_storage dt_onednn_conv_storage(const dt_node *node, const dt_exec *ex);
 #endif
 
 /* optim.c */
@@ -120,5 +122,8 @@ const dt_backend dt_backend_cpu = {
     .copy = cpu_copy,
     .update = dt_cpu_update,
     .stream = cpu_stream,
+#ifdef DETENT_HAVE_ONEDNN
+    .storage = dt_onednn_conv_storage,
+#endif
     .kernels = cpu_kernel_table,
 };

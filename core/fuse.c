@@ -79,6 +79,66 @@ static dt_status merge_chains(dt_tape *tape)
     return DT_OK;
 }
 
+/* The image's quantizer, where its clip is not trained: nothing flows back through an AUGMENT. */
+static dt_status merge_image(dt_tape *tape, int training)
+{
+    for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
+        const dt_node *image = dt_tape_node(tape, i);
+        const int reader = image->kind == DT_OP_AUGMENT ? dt_tape_reader(tape, image->out) : -1;
+        const dt_node *quant = reader >= 0 ? dt_tape_node(tape, reader) : NULL;
+        if (!quant || quant->kind != DT_OP_ACT_QUANT || quant->in[0] != image->out) continue;
+        if (training && quant->in[1]->wants_grad) continue;
+        dt_augment_params params = *(const dt_augment_params *)image->params;
+        params.has_quant = 1;
+        params.quant = *(const dt_act_quant_params *)quant->params;
+        dt_tensor *const in[] = { image->in[0], image->in[1], quant->in[1] };
+        DT_TRY(dt_tape_merge(tape, (int[]){ i, reader }, 2, DT_OP_AUGMENT, &params, in, 3));
+    }
+    return DT_OK;
+}
+
+/* out has the values of in[0], in their order. */
+static int only_reshapes(const dt_node *node)
+{
+    const dt_pool_params *pool = node->params;
+
+    if (node->kind == DT_OP_FLATTEN) return 1;
+    return node->kind == DT_OP_AVGPOOL && pool->kernel == 1 && pool->stride == 1 && node->in[0]->n_scale == 0;
+}
+
+/* LINEAR reads what stands before such nodes. */
+static dt_status merge_reshapes(dt_tape *tape)
+{
+    for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
+        const dt_node *linear = dt_tape_node(tape, i);
+        if (linear->kind != DT_OP_LINEAR) continue;
+        dt_tensor *in[DT_MAX_IN];
+        memcpy(in, linear->in, sizeof in);
+        const int maker = dt_tape_maker(tape, in[0]);
+        if (maker < 0 || dt_tape_reader(tape, in[0]) != i || !only_reshapes(dt_tape_node(tape, maker))) continue;
+        in[0] = dt_tape_node(tape, maker)->in[0];
+        DT_TRY(dt_tape_merge(tape, (int[]){ maker, i }, 2, DT_OP_LINEAR, linear->params, in, linear->n_in));
+        i -= 2; /* there may be another before it */
+    }
+    return DT_OK;
+}
+
+/* The classifier with its loss, if nobody looks at the logits. */
+static dt_status merge_loss(dt_tape *tape)
+{
+    for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
+        const dt_node *linear = dt_tape_node(tape, i);
+        const dt_linear_params *p = linear->params;
+        if (linear->kind != DT_OP_LINEAR || !p->in_order || linear->n_in != 3) continue;
+        const int reader = dt_tape_reader(tape, linear->out);
+        const dt_node *loss = reader >= 0 ? dt_tape_node(tape, reader) : NULL;
+        if (!loss || loss->kind != DT_OP_SOFTMAX_XENT) continue;
+        dt_tensor *const in[] = { linear->in[0], linear->in[1], linear->in[2], loss->in[1] };
+        DT_TRY(dt_tape_merge(tape, (int[]){ i, reader }, 2, DT_OP_LINEAR_XENT, loss->params, in, 4));
+    }
+    return DT_OK;
+}
+
 static void gather_weights(dt_tape *tape)
 {
     int front = 0;
@@ -91,14 +151,14 @@ static void gather_weights(dt_tape *tape)
     }
 }
 
-/* The fused quantizer that makes t for this node alone, or NULL. */
-static dt_tensor *made_by(const dt_tape *tape, dt_tensor *t, dt_op_kind kind, int reader)
+/* t, if it is codes that a node makes for this reader alone which can store them in any type; else NULL. */
+static dt_tensor *codes_for(const dt_tape *tape, dt_tensor *t, int reader)
 {
-    const int maker = dt_tape_maker(tape, t);
-    const int is_codes = t->n_scale > 0;
+    const int maker = t->n_scale > 0 ? dt_tape_maker(tape, t) : -1;
+    const dt_op_kind kind = maker >= 0 ? dt_tape_node(tape, maker)->kind : DT_OP_COUNT;
+    const int can = kind == DT_OP_NORM_QUANT || kind == DT_OP_AUGMENT || kind == DT_OP_WEIGHT_QUANT;
 
-    if (maker < 0 || !is_codes || dt_tape_node(tape, maker)->kind != kind) return NULL;
-    return dt_tape_reader(tape, t) == reader ? t : NULL;
+    return can && dt_tape_reader(tape, t) == reader ? t : NULL;
 }
 
 /* What is exchanged with nodes that understand it gets the backend's types. */
@@ -106,8 +166,8 @@ static void choose_types(const dt_tape *tape, int i, const dt_exec *ex)
 {
     const dt_node *conv = dt_tape_node(tape, i);
     const dt_storage s = dt_tape_context(tape)->backend->storage(conv, ex);
-    dt_tensor *x = made_by(tape, conv->in[0], DT_OP_NORM_QUANT, i);
-    dt_tensor *w = made_by(tape, conv->in[1], DT_OP_WEIGHT_QUANT, i);
+    dt_tensor *x = codes_for(tape, conv->in[0], i);
+    dt_tensor *w = codes_for(tape, conv->in[1], i);
     const int reader = dt_tape_reader(tape, conv->out);
 
     if (x) x->type = s.x;
@@ -124,7 +184,10 @@ dt_status dt_tape_fuse(dt_tape *tape, int training)
     dt_exec ex = dt_context_exec(ctx);
 
     ex.training = training;
-    // M DT_TRY(merge_chains(tape));
+    DT_TRY(merge_chains(tape));
+    DT_TRY(merge_image(tape, training));
+    DT_TRY(merge_reshapes(tape));
+    if (training) DT_TRY(merge_loss(tape));
     gather_weights(tape);
     for (int i = 0; ctx->backend->storage && i < dt_tape_n_nodes(tape); i++) {
         if (dt_tape_node(tape, i)->kind == DT_OP_CONV2D) choose_types(tape, i, &ex);

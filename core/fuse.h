@@ -3,6 +3,12 @@
  *
  *   batch norm, ReLU, max-pool, activation quantizer behind each other, all but the last read by one node only
  *       -> one NORM_QUANT (quant/norm_quant.c), if there are two of them at least
+ *   AUGMENT and the quantizer of the image, whose clip is fixed
+ *       -> an AUGMENT that makes codes (layers/augment.c)
+ *   LINEAR behind FLATTEN and average pools of one cell
+ *       -> LINEAR alone, which reads the same values in their order
+ *   LINEAR summed in order, and in training the SOFTMAX_XENT behind it
+ *       -> LINEAR_XENT (layers/linear_xent.c)
  *   WEIGHT_QUANT of parameters
  *       -> moved to the front of the tape, side by side, so that a backend can run them in one call
  *   CONV2D between such nodes

@@ -64,8 +64,8 @@ typedef struct {
     dt_status (*backward)(const dt_node *node, const dt_exec *ex); /* NULL where op.no_grad */
     void (*release)(dt_node *node);                                /* may be NULL; frees node->plan */
     unsigned overwrites;
-    /* Nodes of this kind that stand side by side on the tape, in one call; NULL: one after another. Their scratch is
-     * what their prepares asked for, one after another, each rounded up to DT_ALIGN. */
+    /* Both or neither: nodes of this kind that stand side by side on the tape, in one call. Their scratch is what their
+     * prepares asked for, one after another, each rounded up to DT_ALIGN. */
     dt_status (*forward_all)(const dt_node *const *node, int n, const dt_exec *ex);
     dt_status (*backward_all)(const dt_node *const *node, int n, const dt_exec *ex);
 } dt_kernel;

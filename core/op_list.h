@@ -10,7 +10,7 @@
 
 /* clang-format off */
 #define DT_OP_MAP(XX)                                                                                         \
-    XX(AUGMENT,      augment,      augment)      /* images u8 n,H,W,C; order i32 n -> x N,H,W,C            */ \
+    XX(AUGMENT,      augment,      augment)      /* images u8 n,H,W,C; order i32 n [alpha 1] -> x N,H,W,C  */ \
     XX(GATHER,       gather,       augment)      /* labels i32 n; order i32 n -> labels of the batch N     */ \
     XX(CONV2D,       conv,         conv)         /* x N,H,W,C; w K,R,S,C -> y N,P,Q,K                      */ \
     XX(LINEAR,       linear,       linear)       /* x N,I; w O,I; b O -> y N,O                             */ \
@@ -22,6 +22,7 @@
     XX(IDENTITY,     identity,     shape)                                                                     \
     XX(ADD,          add,          shape)        /* a, b of one shape                                      */ \
     XX(SOFTMAX_XENT, softmax_xent, loss)         /* logits N,O; labels i32 N -> mean loss 1                */ \
+    XX(LINEAR_XENT,  linear_xent,  linear_xent)  /* x N,I; w O,I; b O; labels i32 N -> mean loss 1         */ \
     XX(WEIGHT_QUANT, weight_quant, weight_quant) /* w K,..; alpha 1 or K -> codes K,..                     */ \
     XX(ACT_QUANT,    act_quant,    act_quant)    /* x; alpha 1 -> codes                                    */ \
     XX(NORM_QUANT,   norm_quant,   norm_quant)   /* x [gamma beta mean var C] [alpha 1] -> codes or y      */ \

@@ -7,6 +7,13 @@
 #include "detent.h" /* dt_quant_rule */
 
 typedef struct {
+    int bits;      /* 2..8 */
+    int is_signed; /* 1: codes -(2^(bits-1)-1)..2^(bits-1)-1; 0: 0..2^bits-1 */
+    int unclamped; /* 1: no lower clip, as the notebook's quantizer of the image; codes may be negative */
+    dt_quant_rule rule;
+} dt_act_quant_params;
+
+typedef struct {
     int batch;
     int crop_pad;     /* zero pixels added on each side before the random crop back to H x W; 0: no crop */
     int shift;        /* moved by round(U(-shift, shift)) pixels along both axes */
@@ -14,6 +21,8 @@ typedef struct {
     float flip_share; /* probability of being mirrored */
     float mean[4];    /* of a channel, for pixels in 0..1 */
     float std[4];
+    int has_quant; /* 1: out is codes, of quant with a fixed alpha */
+    dt_act_quant_params quant;
 } dt_augment_params;
 
 typedef struct {
@@ -42,19 +51,12 @@ typedef struct {
 
 typedef struct {
     float label_smoothing; /* target = (1 - s) * onehot + s / classes */
-} dt_softmax_xent_params;
+} dt_softmax_xent_params;  /* LINEAR_XENT's too */
 
 typedef struct {
     int bits; /* 2..8 */
     dt_quant_rule rule;
 } dt_weight_quant_params;
-
-typedef struct {
-    int bits;      /* 2..8 */
-    int is_signed; /* 1: codes -(2^(bits-1)-1)..2^(bits-1)-1; 0: 0..2^bits-1 */
-    int unclamped; /* 1: no lower clip, as the notebook's quantizer of the image; codes may be negative */
-    dt_quant_rule rule;
-} dt_act_quant_params;
 
 /* Batch norm, ReLU, max-pool, activation quantizer, in this order, each if it is there. */
 typedef struct {

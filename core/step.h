@@ -28,9 +28,10 @@ typedef struct {
  * divides. A step whose gradients overflowed changes no parameter. Source: Micikevicius et al., "Mixed precision
  * training", ICLR 2018, section 3.2; growth and backoff as in PyTorch's GradScaler. */
 typedef struct {
-    float value;     /* 1 where gradients are wide enough */
-    int32_t clean;   /* steps without overflow since it last changed */
-    int64_t skipped; /* steps that overflowed, of the whole run */
+    float value;      /* 1 where gradients are wide enough */
+    int32_t clean;    /* steps without overflow since it last changed */
+    int64_t skipped;  /* steps that overflowed, of the whole run */
+    int32_t overflow; /* within an update: 1 if a gradient was not finite; 0 between steps */
 } dt_loss_scale;
 
 typedef struct {

@@ -1,50 +1,14 @@
 /*
- * tape.c - records nodes, plans their memory, runs them.
+ * tape.c - records nodes and runs them; tape_plan.c places their tensors.
  *
- * Time for the planner: the forward of node i happens at i, its backward at 2n - 1 - i, n the number of nodes.
  * Tests: tests/test_tape.c.
  */
-#include "tape.h"
-
-#include "plan.h"
+#include "tape_entry.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A node with what the tape owns for it. */
-typedef struct {
-    dt_node node;
-    dt_tensor out;
-    char name[64];
-    int owns_scale;
-    int keep;     /* out must survive the run */
-    int backward; /* the loss depends on out, and out on something trained */
-    int deferred; /* its backward is the optimiser's */
-} tape_entry;
-
-/* Which pointer a planned buffer is for. */
-typedef enum { SLOT_DATA, SLOT_GRAD, SLOT_AUX } slot_kind;
-
-typedef struct {
-    slot_kind kind;
-    tape_entry *entry;
-    size_t offset;
-} tape_slot;
-
-struct dt_tape {
-    dt_context *ctx;
-    tape_entry **entry;
-    const dt_node **node; /* those of the entries; from compile on */
-    int n, room;
-    int compiled, training;
-    tape_slot *slot;
-    int n_slots;
-    size_t workspace_bytes, scratch_bytes;
-    int generation; /* of the context when the slots were bound */
-    dt_tensor *loss;
-};
 
 dt_status dt_tape_create(dt_context *ctx, dt_tape **out)
 {
@@ -56,14 +20,9 @@ dt_status dt_tape_create(dt_context *ctx, dt_tape **out)
     return DT_OK;
 }
 
-static const dt_kernel *tape_kernel(const dt_tape *tape, const dt_node *node)
-{
-    return tape->ctx->backend->kernels()[node->kind];
-}
-
 static void entry_destroy(dt_tape *tape, tape_entry *e)
 {
-    if (e->node.plan) tape_kernel(tape, &e->node)->release(&e->node);
+    if (e->node.plan) dt_tape_kernel(tape, &e->node)->release(&e->node);
     if (e->owns_scale) dt_device_free(tape->ctx, e->out.scale, (size_t)e->out.n_scale * sizeof(float));
     free((void *)e->node.params);
     free(e);
@@ -207,7 +166,9 @@ void dt_tape_defer(dt_tape *tape, dt_op_kind kind)
     assert(!tape->compiled);
     for (int i = 0; i < tape->n; i++) {
         tape_entry *e = tape->entry[i];
-        if (e->node.kind == kind && e->out.wants_grad) e->deferred = dt_tape_reader(tape, e->node.in[0]) >= 0;
+        if (e->node.kind == kind && e->out.wants_grad) {
+            e->deferred = dt_tape_maker(tape, e->node.in[0]) < 0 && dt_tape_reader(tape, e->node.in[0]) >= 0;
+        }
     }
 }
 
@@ -220,134 +181,10 @@ int dt_tape_deferred(const dt_tape *tape, const dt_node **out)
     return n;
 }
 
-/* Marks, from the loss down, the nodes whose backward runs. */
-static void tape_mark_backward(dt_tape *tape)
-{
-    for (int i = tape->n - 1; i >= 0; i--) {
-        tape_entry *e = tape->entry[i];
-        if (!tape->training || !e->out.wants_grad) continue;
-        if (&e->out == tape->loss) e->backward = 1;
-        if (!e->backward) continue;
-        for (int k = 0; k < e->node.n_in; k++) {
-            const int maker = dt_tape_maker(tape, e->node.in[k]);
-            if (maker >= 0) tape->entry[maker]->backward = tape->entry[maker]->out.wants_grad;
-        }
-    }
-}
-
-static int later(int a, int b)
-{
-    return a > b ? a : b;
-}
-
-/* Last time that entry i's output is read, and the last node that adds to its gradient (-1: none). */
-static int last_read(const dt_tape *tape, int i, int *last_user)
-{
-    const int end = 2 * tape->n - 1;
-    const dt_tensor *out = &tape->entry[i]->out;
-    int last = i;
-
-    *last_user = -1;
-    if (tape->entry[i]->backward && dt_ops[tape->entry[i]->node.kind]->backward_reads & DT_READS_OUT) last = end - i;
-    for (int j = i + 1; j < tape->n; j++) {
-        const dt_node *user = &tape->entry[j]->node;
-        for (int k = 0; k < user->n_in; k++) {
-            if (user->in[k] != out) continue;
-            last = later(last, j);
-            if (!tape->entry[j]->backward) continue;
-            *last_user = j;
-            if (dt_ops[user->kind]->backward_reads & DT_READS_IN(k)) last = later(last, end - j);
-        }
-    }
-    return last;
-}
-
-static void slot_add(dt_tape *tape, dt_buffer *buffer, slot_kind kind, tape_entry *e, size_t bytes, int first, int last)
-{
-    tape->slot[tape->n_slots] = (tape_slot){ .kind = kind, .entry = e };
-    buffer[tape->n_slots++] = (dt_buffer){ .bytes = bytes, .first = first, .last = last };
-}
-
-/* The buffers of entry i with their lifetimes. */
-static void entry_lifetimes(dt_tape *tape, int i, dt_buffer *buffer)
-{
-    tape_entry *e = tape->entry[i];
-    const int end = 2 * tape->n - 1;
-    int user = -1;
-    const int last = last_read(tape, i, &user);
-    const int whole_run = e->keep || (!tape->training && e->out.constant);
-    const int done = e->deferred ? end + 1 : end - i; /* when its backward has run */
-
-    slot_add(tape, buffer, SLOT_DATA, e, dt_tensor_bytes(&e->out), whole_run ? -1 : i, whole_run ? end + 1 : last);
-    if (e->node.aux_bytes) slot_add(tape, buffer, SLOT_AUX, e, e->node.aux_bytes, i, e->backward ? done : i);
-    if (!e->backward || user < 0) return;
-    slot_add(tape, buffer, SLOT_GRAD, e, dt_grad_bytes(&e->out), end - user, done);
-}
-
-/* Among the nodes whose backward has run before that of node i, and its inputs before k: one that adds to t. */
-static int has_adder(const dt_tape *tape, const dt_tensor *t, int i, int k)
-{
-    for (int m = 0; m < k; m++) {
-        if (tape->entry[i]->node.in[m] == t) return 1;
-    }
-    for (int j = i + 1; j < tape->n; j++) {
-        const tape_entry *e = tape->entry[j];
-        if (!e->backward || e->deferred) continue;
-        for (int m = 0; m < e->node.n_in; m++) {
-            if (e->node.in[m] == t) return 1;
-        }
-    }
-    return 0;
-}
-
-/* Marks who finds a gradient empty, be it of an output or of a parameter. */
-static void tape_mark_fresh(dt_tape *tape)
-{
-    for (int i = 0; i < tape->n; i++) {
-        dt_node *node = &tape->entry[i]->node;
-        if (!tape->entry[i]->backward || tape->entry[i]->deferred) continue;
-        for (int k = 0; k < node->n_in; k++) {
-            if (node->in[k]->wants_grad && !has_adder(tape, node->in[k], i, k)) node->fresh |= 1u << k;
-        }
-    }
-}
-
-static dt_status tape_plan(dt_tape *tape)
-{
-    const size_t most = 3 * (size_t)tape->n;
-    dt_buffer *buffer = malloc(most * sizeof *buffer);
-    tape->slot = malloc(most * sizeof *tape->slot);
-    if (!buffer || !tape->slot) {
-        free(buffer);
-        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to plan %d nodes", tape->n);
-    }
-    tape_mark_backward(tape);
-    tape_mark_fresh(tape);
-    for (int i = 0; i < tape->n; i++) entry_lifetimes(tape, i, buffer);
-    const dt_status placed = dt_plan_place(buffer, tape->n_slots, &tape->workspace_bytes);
-    for (int i = 0; placed == DT_OK && i < tape->n_slots; i++) tape->slot[i].offset = buffer[i].offset;
-    free(buffer);
-    return placed;
-}
-
-/* Nodes first .. the one returned, of one kind, take one call; run one by one, a group is its first node alone. */
-static int group_end(const dt_tape *tape, int first, int has_call)
-{
-    const tape_entry *e = tape->entry[first];
-    int end = first + 1;
-
-    while (has_call && end < tape->n && tape->entry[end]->node.kind == e->node.kind &&
-           tape->entry[end]->backward == e->backward && tape->entry[end]->deferred == e->deferred &&
-           tape->entry[end]->out.constant == e->out.constant) {
-        end++;
-    }
-    return end;
-}
-
 static dt_status prepare_node(dt_tape *tape, int i, const dt_exec *ex, size_t *scratch_bytes)
 {
     dt_node *node = &tape->entry[i]->node;
-    const dt_kernel *kernel = tape_kernel(tape, node);
+    const dt_kernel *kernel = dt_tape_kernel(tape, node);
 
     DT_CHECK(kernel && kernel->forward, DT_ERR_UNSUPPORTED, "%s: backend %s has no kernel for %s", node->name,
              tape->ctx->backend->name, dt_ops[node->kind]->name);
@@ -361,14 +198,10 @@ static dt_status tape_prepare(dt_tape *tape)
     size_t bytes = 0;
 
     ex.training = tape->training;
-    for (int i = 0, end = 0; i < tape->n; i++) {
+    for (int i = 0; i < tape->n; i++) {
         size_t wanted;
         DT_TRY(prepare_node(tape, i, &ex, &wanted));
-        if (i == end) {
-            const dt_kernel *kernel = tape_kernel(tape, &tape->entry[i]->node);
-            end = group_end(tape, i, kernel->forward_all != NULL || kernel->backward_all != NULL);
-            bytes = 0;
-        }
+        if (i == 0 || tape->entry[i]->turn != tape->entry[i - 1]->turn) bytes = 0;
         bytes += (wanted + DT_ALIGN - 1) / DT_ALIGN * DT_ALIGN;
         if (bytes > tape->scratch_bytes) tape->scratch_bytes = bytes;
     }
@@ -398,7 +231,7 @@ dt_status dt_tape_compile(dt_tape *tape, dt_tensor *loss)
     tape->node = malloc((size_t)tape->n * sizeof *tape->node);
     DT_CHECK(tape->node, DT_ERR_MEMORY, "no memory to compile %d nodes", tape->n);
     for (int i = 0; i < tape->n; i++) tape->node[i] = &tape->entry[i]->node;
-    DT_TRY(tape_plan(tape));
+    DT_TRY(dt_tape_plan(tape));
     DT_TRY(tape_prepare(tape));
     return dt_context_reserve(tape->ctx, tape->workspace_bytes, tape->scratch_bytes);
 }
@@ -420,13 +253,21 @@ static void tape_bind(dt_tape *tape)
     tape->generation = tape->ctx->generation;
 }
 
+/* The node after the last one of i's turn. */
+static int turn_end(const dt_tape *tape, int i)
+{
+    int end = i + 1;
+    while (end < tape->n && tape->entry[end]->turn == tape->entry[i]->turn) end++;
+    return end;
+}
+
 static dt_status run_forward(dt_tape *tape, int constants, const dt_exec *ex, dt_node_hook hook, void *user)
 {
     for (int i = 0, end; i < tape->n; i = end) {
         const dt_node *node = tape->node[i];
-        const dt_kernel *kernel = tape_kernel(tape, node);
+        const dt_kernel *kernel = dt_tape_kernel(tape, node);
         const int constant = !tape->training && node->out->constant;
-        end = group_end(tape, i, kernel->forward_all != NULL);
+        end = turn_end(tape, i);
         if (constant != constants) continue;
         DT_TRY(kernel->forward_all ? kernel->forward_all(tape->node + i, end - i, ex) : kernel->forward(node, ex));
         for (int k = i; hook && k < end; k++) DT_TRY(hook(user, tape->node[k]));
@@ -448,10 +289,10 @@ static dt_status run_backward(dt_tape *tape, const dt_exec *ex, dt_node_hook hoo
 {
     for (int i = tape->n - 1; i >= 0; i--) {
         const tape_entry *e = tape->entry[i];
-        const dt_kernel *kernel = tape_kernel(tape, &e->node);
+        const dt_kernel *kernel = dt_tape_kernel(tape, &e->node);
         if (!e->backward || e->deferred) continue;
         const int end = i + 1;
-        while (kernel->backward_all && i > 0 && group_end(tape, i - 1, 1) == end) i--;
+        while (i > 0 && tape->entry[i - 1]->turn == e->turn) i--;
         for (int k = i; k < end; k++) DT_TRY(clear_fresh(tape, tape->node[k], kernel->overwrites));
         DT_TRY(kernel->backward_all ? kernel->backward_all(tape->node + i, end - i, ex)
                                     : kernel->backward(tape->node[i], ex));

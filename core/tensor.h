@@ -30,6 +30,9 @@ typedef struct {
     int n_scale;        /* 0: data is the real value; 1: one scale; else one for each index of the channel axis */
     float *scale;       /* [n_scale], > 0; shared by the tensors whose op leaves it as it is (ReLU, max-pool) */
     int64_t qmin, qmax; /* grid tensors: every code lies in [qmin, qmax] */
+    double *sums;       /* of a weight: the sums by which its quantizer standardises it, which the optimiser keeps up to
+                           date (core/optim.h); NULL: each forward takes them anew */
+    int has_sums;       /* 1: they are those of data; who changes data otherwise sets 0 */
     const char *name;   /* for messages; owned by the model or the tape */
 } dt_tensor;
 

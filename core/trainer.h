@@ -45,6 +45,9 @@ struct dt_trainer {
     int order_epoch;   /* the epoch that data.order holds, -1: none */
 };
 
+/* The tape of a step of `batch` images as the model records it: not fused, not compiled. */
+DT_MUST_CHECK dt_status dt_trainer_record(dt_trainer *t, int batch, dt_tape **tape, dt_tensor **loss);
+
 /* Makes `step` the number of steps done and restores what a checkpoint has of `state`: the epoch's running sums, and
  * the loss scale, which a trainer without one keeps at 1. */
 DT_MUST_CHECK dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_step *state);

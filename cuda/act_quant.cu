@@ -62,12 +62,12 @@ __global__ static void act_quant_backward_kernel(act_view v, const float *alpha,
 }
 
 /* One block, whose thread t has part[t]. */
-__global__ static void add_dalpha_kernel(const double *part, float *dalpha)
+__global__ static void give_dalpha_kernel(const double *part, float *dalpha, int fresh)
 {
     static_assert((int)DT_REDUCE_BLOCKS == (int)DT_BLOCK, "one thread for each partial sum");
     const double sum = dt_block_sum(part[threadIdx.x]);
 
-    if (threadIdx.x == 0) *dalpha += (float)sum;
+    if (threadIdx.x == 0) dt_give(dalpha, (float)sum, fresh);
 }
 
 static dt_status act_quant_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
@@ -100,10 +100,10 @@ static dt_status act_quant_backward(const dt_node *node, const dt_exec *ex)
               act_grid(node), *p, dt_grads(node->out), dt_grads(x), (int)(node->fresh & 1u), part, dt_count(&x->shape));
     DT_CUDA_LAUNCHED();
     if (!dt_grads(alpha)) return DT_OK;
-    DT_LAUNCH(add_dalpha_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), part, dt_grads(alpha));
+    DT_LAUNCH(give_dalpha_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), part, dt_grads(alpha), (int)(node->fresh & 2u));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 extern "C" const dt_kernel dt_cuda_act_quant;
-const dt_kernel dt_cuda_act_quant = { act_quant_prepare, act_quant_forward, act_quant_backward, NULL, 1u };
+const dt_kernel dt_cuda_act_quant = { act_quant_prepare, act_quant_forward, act_quant_backward, NULL, 3u };

@@ -5,22 +5,28 @@
 
 #include "../layers/augment.h"
 
-/* One thread for each pixel of the batch; each draws its image's view again, which is cheaper than sharing it.
- * images: n,H,W,C; x: N,H,W,C. */
-__global__ static void augment_kernel(const uint8_t *images, const int32_t *order, const dt_step *step, float *x,
-                                      dt_augment_params p, int height, int width, int channels)
+/* One thread for each pixel of the batch; each draws its image's view again, which is cheaper than sharing it. The
+ * first also writes the scale, where there is a quantizer. images: n,H,W,C; x: N,H,W,C. */
+__global__ static void augment_kernel(const uint8_t *images, const int32_t *order, const dt_step *step,
+                                      const float *alpha, void *x, dt_dtype type, float *scale, dt_augment_params p,
+                                      int height, int width, int channels)
 {
     const int64_t pixel = dt_thread(), image_pixels = (int64_t)height * width;
     if (pixel >= p.batch * image_pixels) return;
+    if (pixel == 0 && p.has_quant) {
+        *scale = dt_grid_scale(*alpha, dt_act_high(p.quant.bits, p.quant.is_signed), p.quant.rule);
+    }
     const int64_t n = pixel / image_pixels;
     const int in_image = (int)(pixel % image_pixels);
 
     const int64_t index = order[step->in.first + n];
     const dt_augment_view view = dt_augment_draw(step->in.seed, step->in.epoch, index, &p);
     const int source = dt_augment_source(&view, in_image / width, in_image % width, height, width);
-    for (int c = 0; c < channels; c++) {
+    for (int c = 0; c < DT_AUGMENT_MAX_CHANNELS; c++) { /* unrolled, so that p stays where launches put it */
+        if (c >= channels) break;
         const uint8_t value = source >= 0 ? images[(index * image_pixels + source) * channels + c] : 0;
-        x[pixel * channels + c] = dt_augment_value(value, p.mean[c], p.std[c]);
+        const float stored = dt_augment_stored(dt_augment_value(value, p.mean[c], p.std[c]), &p, alpha);
+        dt_augment_put(x, type, pixel * channels + c, stored);
     }
 }
 
@@ -28,10 +34,11 @@ static dt_status augment_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_augment_params *p = (const dt_augment_params *)node->params;
     const int64_t *dim = node->out->shape.dim;
+    const float *alpha = p->has_quant ? dt_values(node->in[2]) : NULL;
 
     DT_LAUNCH(augment_kernel, dt_blocks(dim[0] * dim[1] * dim[2], DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              (const uint8_t *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step, dt_values(node->out),
-              *p, (int)dim[1], (int)dim[2], (int)dim[3]);
+              (const uint8_t *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step, alpha, node->out->data,
+              node->out->type, node->out->scale, *p, (int)dim[1], (int)dim[2], (int)dim[3]);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

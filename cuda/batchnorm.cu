@@ -116,10 +116,10 @@ __global__ static void normalise_kernel(batchnorm_view v, const float *gamma, co
     y[i] = line.a * v.q[i] + line.b;
 }
 
-/* One thread for each channel: what dx needs; adds into dgamma and dbeta where they are not NULL. */
+/* One thread for each channel: what dx needs; gives to dgamma and dbeta where they are not NULL. fresh: the node's. */
 __global__ static void slopes_kernel(const double *sums, int64_t slices, batchnorm_view v, int training,
                                      const float *gamma, const float *mean, const float *inv,
-                                     dt_batchnorm_slope *slopes, float *dgamma, float *dbeta)
+                                     dt_batchnorm_slope *slopes, float *dgamma, float *dbeta, unsigned fresh)
 {
     const int64_t c = dt_thread();
     if (c >= v.channels) return;
@@ -131,8 +131,8 @@ __global__ static void slopes_kernel(const double *sums, int64_t slices, batchno
     dt_batchnorm_slope k = dt_batchnorm_slope_of(sum_dy, sum_dyx, v.rows, gamma[c], mean[c], inv[c], scale);
     if (!training) k.mean_dy = k.slope = 0.0f;
     slopes[c] = k;
-    if (dgamma) dgamma[c] += (float)sum_dyx;
-    if (dbeta) dbeta[c] += (float)sum_dy;
+    if (dgamma) dt_give(&dgamma[c], (float)sum_dyx, (int)(fresh & 1u << GAMMA));
+    if (dbeta) dt_give(&dbeta[c], (float)sum_dy, (int)(fresh & 1u << BETA));
 }
 
 /* one thread for each element; gives to dx */
@@ -202,7 +202,7 @@ static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
     DT_TRY(column_sums(dy, v.q, &v, sums, stream));
     DT_LAUNCH(slopes_kernel, dt_blocks(v.channels, DT_BLOCK), DT_BLOCK, 0, stream, sums, n_slices(v.rows), v,
               p->training, dt_values(node->in[GAMMA]), mean, inv, slopes, dt_grads(node->in[GAMMA]),
-              dt_grads(node->in[BETA]));
+              dt_grads(node->in[BETA]), node->fresh);
     DT_CUDA_LAUNCHED();
     if (!dt_grads(node->in[X])) return DT_OK;
     DT_LAUNCH(batchnorm_backward_kernel, dt_blocks(v.rows * v.channels, DT_BLOCK), DT_BLOCK, 0, stream, v, slopes, dy,
@@ -212,4 +212,5 @@ static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_batchnorm;
-const dt_kernel dt_cuda_batchnorm = { batchnorm_prepare, batchnorm_forward, batchnorm_backward, NULL, 1u << X };
+const dt_kernel dt_cuda_batchnorm = { batchnorm_prepare, batchnorm_forward, batchnorm_backward, NULL,
+                                      1u << X | 1u << GAMMA | 1u << BETA };

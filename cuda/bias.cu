@@ -55,15 +55,15 @@ __global__ static void column_sums_kernel(const float *dy, int64_t rows, int64_t
     sums[blockIdx.y * channels + c] = sum;
 }
 
-/* one thread for each channel; adds into db */
-__global__ static void add_slices_kernel(const double *sums, int64_t slices, int64_t channels, float *db)
+/* one thread for each channel; gives to db */
+__global__ static void add_slices_kernel(const double *sums, int64_t slices, int64_t channels, float *db, int fresh)
 {
     const int64_t c = dt_thread();
     if (c >= channels) return;
     double sum = 0.0;
 
     for (int64_t s = 0; s < slices; s++) sum += sums[s * channels + c];
-    db[c] += (float)sum;
+    dt_give(&db[c], (float)sum, fresh);
 }
 
 static dt_status bias_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
@@ -103,10 +103,10 @@ static dt_status bias_backward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(column_sums_kernel, grid, DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out), rows, channels, sums);
     DT_CUDA_LAUNCHED();
     DT_LAUNCH(add_slices_kernel, dt_blocks(channels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), sums, n_slices(rows),
-              channels, db);
+              channels, db, (int)(node->fresh & 1u << B));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 extern "C" const dt_kernel dt_cuda_bias;
-const dt_kernel dt_cuda_bias = { bias_prepare, bias_forward, bias_backward, NULL, 1u << X };
+const dt_kernel dt_cuda_bias = { bias_prepare, bias_forward, bias_backward, NULL, 1u << X | 1u << B };

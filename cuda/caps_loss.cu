@@ -32,16 +32,18 @@ __global__ static void margin_forward_kernel(const float *length, const int32_t 
     step->sum.n_images += batch;
 }
 
-/* one thread for each length; adds into dlength */
+/* one thread for each length; gives to dlength */
 __global__ static void margin_backward_kernel(const float *length, const int32_t *labels, const float *dloss,
-                                              int64_t batch, int64_t capsules, const dt_step *step, float *dlength)
+                                              int64_t batch, int64_t capsules, const dt_step *step, float *dlength,
+                                              int fresh)
 {
     const int64_t i = dt_thread();
     if (i >= batch * capsules) return;
     const double g = (double)*dloss / (double)batch;
     const int is_label = i % capsules == labels[i / capsules];
 
-    dlength[i] += (float)(g * dt_margin_slope(dt_margins_of(step->in.hard), (double)length[i], is_label));
+    const double slope = dt_margin_slope(dt_margins_of(step->in.hard), (double)length[i], is_label);
+    dt_give(&dlength[i], (float)(g * slope), fresh);
 }
 
 /* One block for each image: thread t adds pixels t, t + DT_BLOCK, ... */
@@ -72,16 +74,16 @@ __global__ static void squares_sum_kernel(const double *squares, int64_t batch, 
     step->sum.reconstruction += sum;
 }
 
-/* one thread for each value; adds into dy, and takes from dx, where they are not NULL */
+/* one thread for each value; gives to dy and dx, where they are not NULL. fresh: the node's. */
 __global__ static void reconstruction_backward_kernel(const float *y, const float *x, const float *dloss, int64_t batch,
-                                                      int64_t count, float scale, float *dy, float *dx)
+                                                      int64_t count, float scale, float *dy, float *dx, unsigned fresh)
 {
     const int64_t i = dt_thread();
     if (i >= count) return;
     const float slope = 2.0f * scale * *dloss / (float)batch * (y[i] - x[i]);
 
-    if (dy) dy[i] += slope;
-    if (dx) dx[i] -= slope;
+    if (dy) dt_give(&dy[i], slope, (int)(fresh & 1u));
+    if (dx) dt_give(&dx[i], -slope, (int)(fresh & 2u));
 }
 
 static dt_status margin_loss_forward(const dt_node *node, const dt_exec *ex)
@@ -101,7 +103,7 @@ static dt_status margin_loss_backward(const dt_node *node, const dt_exec *ex)
     if (!dt_grads(node->in[0])) return DT_OK;
     DT_LAUNCH(margin_backward_kernel, dt_blocks(batch * capsules, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_values(node->in[0]), (const int32_t *)node->in[1]->data, dt_grads(node->out), batch, capsules,
-              ex->step, dt_grads(node->in[0]));
+              ex->step, dt_grads(node->in[0]), (int)(node->fresh & 1u));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -135,12 +137,13 @@ static dt_status reconstruction_loss_backward(const dt_node *node, const dt_exec
     const int64_t count = dt_count(&y->shape);
 
     DT_LAUNCH(reconstruction_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(y),
-              dt_values(x), dt_grads(node->out), y->shape.dim[0], count, p->scale, dt_grads(y), dt_grads(x));
+              dt_values(x), dt_grads(node->out), y->shape.dim[0], count, p->scale, dt_grads(y), dt_grads(x),
+              node->fresh);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 extern "C" const dt_kernel dt_cuda_margin_loss, dt_cuda_reconstruction_loss;
-const dt_kernel dt_cuda_margin_loss = { NULL, margin_loss_forward, margin_loss_backward, NULL, 0 };
+const dt_kernel dt_cuda_margin_loss = { NULL, margin_loss_forward, margin_loss_backward, NULL, 1u };
 const dt_kernel dt_cuda_reconstruction_loss = { reconstruction_loss_prepare, reconstruction_loss_forward,
-                                                reconstruction_loss_backward, NULL, 0 };
+                                                reconstruction_loss_backward, NULL, 3u };

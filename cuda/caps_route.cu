@@ -319,15 +319,15 @@ __global__ static void route_votes_backward_kernel(dt_route t, float *du, int fr
     }
 }
 
-/* One block for each channel: ds summed over iterations, images and positions; adds into db. */
-__global__ static void route_bias_backward_kernel(dt_route t, float *db)
+/* One block for each channel: ds summed over iterations, images and positions; gives to db. */
+__global__ static void route_bias_backward_kernel(dt_route t, float *db, int fresh)
 {
     const int64_t channels = t.types * t.dim, rows = t.iterations * t.images * dt_route_width(&t) / channels;
     double sum = 0.0;
 
     for (int64_t row = threadIdx.x; row < rows; row += DT_BLOCK) sum += (double)t.ds[row * channels + blockIdx.x];
     sum = dt_block_sum(sum);
-    if (threadIdx.x == 0) db[blockIdx.x] += (float)sum;
+    if (threadIdx.x == 0) dt_give(&db[blockIdx.x], (float)sum, fresh);
 }
 
 static dt_status route_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
@@ -386,11 +386,12 @@ static dt_status route_backward(const dt_node *node, const dt_exec *ex)
         DT_CUDA_LAUNCHED();
     }
     if (db) {
-        DT_LAUNCH(route_bias_backward_kernel, (unsigned)(t.types * t.dim), DT_BLOCK, 0, stream, t, db);
+        DT_LAUNCH(route_bias_backward_kernel, (unsigned)(t.types * t.dim), DT_BLOCK, 0, stream, t, db,
+                  (int)(node->fresh & 1u << BIAS));
         DT_CUDA_LAUNCHED();
     }
     return DT_OK;
 }
 
 extern "C" const dt_kernel dt_cuda_caps_route;
-const dt_kernel dt_cuda_caps_route = { route_prepare, route_forward, route_backward, NULL, 1u << VOTES };
+const dt_kernel dt_cuda_caps_route = { route_prepare, route_forward, route_backward, NULL, 1u << VOTES | 1u << BIAS };

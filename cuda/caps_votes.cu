@@ -142,7 +142,7 @@ static dt_status caps_votes_forward(const dt_node *node, const dt_exec *ex)
     p.fresh = 1;
     DT_TRY(run_product(&p, v.inputs, dt_stream_of(ex)));
     if (votes->n_scale == 0) return DT_OK;
-    return dt_cuda_psum_scale(x->scale, w->scale, votes->n_scale, votes->scale, ex->stream);
+    return dt_cuda_psum_scale(x->scale, w->scale, 1, votes->n_scale, votes->scale, ex->stream);
 }
 
 static dt_status caps_votes_backward(const dt_node *node, const dt_exec *ex)

@@ -2,7 +2,8 @@
  * conv.c - convolution on CUDA: what surrounds cuDNN's three convolutions. conv_problem.c chooses their operands.
  *
  * Forward reads codes and gives psums, or real values of real values. Backward reads codes of x, real filters and dy;
- * its results are scaled and added to the gradients.
+ * its results are given to the gradients. Between fused nodes in mixed precision everything is fp16 and stays where it
+ * is: backward to x turns codes of filters into real ones, and the gradient of the filters is scaled and widened.
  *
  * Scratch of a pass: [first operand][second operand][result][cuDNN's workspace]; an operand that cuDNN can read where
  * it lies, and a result that it can write in place, take no room.
@@ -33,7 +34,7 @@ static const conv_tensor pass_tensors[DT_CONV_PASSES][3] = {
 typedef struct {
     dt_conv_problem problem;  /* c counts the added channels */
     const dt_conv_plan *plan; /* NULL: nobody wants its result */
-    size_t bytes[N_REGIONS];
+    size_t bytes[N_REGIONS];  /* 0: of a tensor that is read or written in place */
 } conv_pass;
 
 typedef struct {
@@ -45,20 +46,43 @@ static size_t aligned(size_t bytes)
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-static void lay_out(const dt_conv_shape *s, conv_pass *pass)
+/* The type in which an operand lies there; y is one in backward only, and stands for dy. */
+static dt_dtype stored_type(const dt_node *node, conv_tensor t)
+{
+    return t == Y ? node->out->grad_type : node->in[t]->type;
+}
+
+/* Whether cuDNN can read an operand where it lies. */
+static int read_in_place(const dt_node *node, const dt_conv_problem *p, conv_tensor t)
+{
+    const dt_dtype type = stored_type(node, t);
+    const int codes_made_real = p->pass == DT_CONV_BACKWARD_DATA && node->in[1]->n_scale > 0;
+
+    if (type != p->operand) return 0;
+    if (t != Y && node->in[0]->shape.dim[3] != p->c) return 0;
+    /* f32 filters are parameters, which may lie at any address */
+    return t != W || (type != DT_F32 && !codes_made_real);
+}
+
+/* Whether cuDNN can write its result where it belongs. Filters' gradients are scaled or lie at any address. */
+static int write_in_place(const dt_node *node, const dt_conv_problem *p)
+{
+    if (p->pass == DT_CONV_FORWARD) return 1;
+    if (p->pass == DT_CONV_BACKWARD_FILTER || !(node->fresh & 1u << X)) return 0;
+    return node->in[0]->grad_type == p->result && node->in[0]->shape.dim[3] == p->c;
+}
+
+static void lay_out(const dt_node *node, conv_pass *pass)
 {
     const dt_conv_problem *p = &pass->problem;
-    const size_t elements[N_TENSORS] = { (size_t)(s->N * s->H * s->W * p->c), (size_t)(s->K * s->R * s->S * p->c),
-                                         (size_t)(s->N * s->P * s->Q * s->K) };
+    int64_t count[3];
 
-    for (int i = FIRST; i <= SECOND; i++) {
-        const conv_tensor t = pass_tensors[p->pass][i];
-        /* filters are parameters, which may lie at any address: they are always copied */
-        const int copied = t == W || p->operand != DT_OPERAND_F32;
-        pass->bytes[i] = copied ? aligned(elements[t] * dt_operand_bytes(p->operand)) : 0;
+    dt_conv_counts(p, count);
+    for (int i = FIRST; i <= RESULT; i++) {
+        const int in_place = i == RESULT ? write_in_place(node, p) : read_in_place(node, p, pass_tensors[p->pass][i]);
+        const dt_dtype type = i == RESULT ? p->result : p->operand;
+        pass->bytes[i] = in_place ? 0 : aligned((size_t)count[i] * dt_type_bytes(type));
     }
-    const int in_place = p->pass == DT_CONV_FORWARD; /* backward adds to what is there */
-    pass->bytes[RESULT] = in_place ? 0 : aligned(elements[pass_tensors[p->pass][2]] * sizeof(float));
     pass->bytes[WORKSPACE] = aligned(dt_conv_plan_workspace(pass->plan));
 }
 
@@ -66,12 +90,11 @@ static dt_status pass_prepare(const dt_node *node, const dt_exec *ex, dt_conv_pa
                               size_t *scratch_bytes)
 {
     const dt_cuda_device *device = ex->device;
-    const dt_conv_shape s = dt_conv_shape_of(node);
     size_t bytes = 0;
 
     DT_TRY(dt_conv_problem_of(node, which, ex->precision, &pass->problem));
     DT_TRY(dt_conv_plan_get(device->cudnn, &pass->problem, &pass->plan));
-    lay_out(&s, pass);
+    lay_out(node, pass);
     for (int i = 0; i < N_REGIONS; i++) bytes += pass->bytes[i];
     if (bytes > *scratch_bytes) *scratch_bytes = bytes;
     return DT_OK;
@@ -111,7 +134,7 @@ static dt_convert operand_of(const dt_node *node, const dt_conv_problem *p, conv
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
     const dt_tensor *w = node->in[1];
-    dt_convert c = { .operand = p->operand, .channels = s.C, .padded = p->c };
+    dt_convert c = { .from_type = stored_type(node, t), .to_type = p->operand, .channels = s.C, .padded = p->c };
 
     switch (t) {
     case X:
@@ -138,7 +161,7 @@ static dt_status run_pass(const dt_node *node, const dt_exec *ex, dt_conv_pass w
 {
     const conv_pass *pass = &((const conv_plan *)node->plan)->pass[which];
     const void *operand[2];
-    float *result = node->out->data;
+    void *result = which == DT_CONV_FORWARD ? node->out->data : node->in[0]->grad;
     assert(pass->plan); /* prepare makes one wherever a gradient is wanted */
 
     for (int i = FIRST; i <= SECOND; i++) {
@@ -148,7 +171,7 @@ static dt_status run_pass(const dt_node *node, const dt_exec *ex, dt_conv_pass w
         operand[i] = c.to = region_at(pass, ex, (conv_region)i);
         if (i == SECOND || !has_first) DT_TRY(dt_cuda_convert(&c, ex->stream));
     }
-    if (pass->bytes[RESULT] > 0) result = (float *)(void *)region_at(pass, ex, RESULT);
+    if (pass->bytes[RESULT] > 0) result = region_at(pass, ex, RESULT);
     return dt_conv_plan_run(pass->plan, operand[FIRST], operand[SECOND], result, region_at(pass, ex, WORKSPACE));
 }
 
@@ -158,7 +181,8 @@ static dt_status conv_forward(const dt_node *node, const dt_exec *ex)
 
     DT_TRY(run_pass(node, ex, DT_CONV_FORWARD, 0));
     if (y->n_scale == 0) return DT_OK;
-    return dt_cuda_psum_scale(x->scale, w->scale, y->n_scale, y->scale, ex->stream);
+    const int unit = y->type == DT_F16 ? DT_PSUM_F16_UNIT : 1;
+    return dt_cuda_psum_scale(x->scale, w->scale, unit, y->n_scale, y->scale, ex->stream);
 }
 
 /* Gives a pass's result, times scale where it is not NULL, to the gradient of in[k], of rows x C values. */
@@ -166,15 +190,19 @@ static dt_status give_result(const dt_node *node, const dt_exec *ex, dt_conv_pas
                              const float *scale)
 {
     const conv_pass *pass = &((const conv_plan *)node->plan)->pass[which];
-    const dt_accumulate a = { .from = (const float *)(const void *)region_at(pass, ex, RESULT),
+    const dt_accumulate a = { .from = region_at(pass, ex, RESULT),
                               .to = node->in[k]->grad,
+                              .from_type = pass->problem.result,
+                              .to_type = node->in[k]->grad_type,
                               .rows = rows,
                               .channels = node->in[0]->shape.dim[3],
                               .padded = pass->problem.c,
                               .scale = scale,
                               .fresh = (int)(node->fresh & 1u << k) };
 
-    return dt_cuda_accumulate(&a, ex->stream);
+    if (pass->bytes[RESULT] > 0) return dt_cuda_accumulate(&a, ex->stream);
+    assert(a.fresh); /* else it would have been overwritten */
+    return DT_OK;
 }
 
 static dt_status conv_backward(const dt_node *node, const dt_exec *ex)

@@ -108,15 +108,15 @@ __global__ static void conv_transpose_dw_kernel(const float *x, const float *dy,
     part[blockIdx.y * s.K * s.terms + i] = sum;
 }
 
-/* One thread for each weight; adds the slices' parts into dw, in order. */
-__global__ static void add_slices_kernel(const double *part, int64_t slices, float *dw, int64_t count)
+/* One thread for each weight; gives the sum of the slices' parts, in order, to dw. */
+__global__ static void add_slices_kernel(const double *part, int64_t slices, float *dw, int fresh, int64_t count)
 {
     const int64_t i = dt_thread();
     if (i >= count) return;
     double sum = 0.0;
 
     for (int64_t k = 0; k < slices; k++) sum += part[k * count + i];
-    dw[i] += (float)sum;
+    dt_give(&dw[i], (float)sum, fresh);
 }
 
 static dt_status conv_transpose_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
@@ -159,7 +159,7 @@ static dt_status backward_w(const dt_node *node, const dt_conv_shape *s, double 
               *s);
     DT_CUDA_LAUNCHED();
     DT_LAUNCH(add_slices_kernel, dt_blocks(weights, DT_BLOCK), DT_BLOCK, 0, stream, part, slices, dt_grads(node->in[W]),
-              weights);
+              (int)(node->fresh & 1u << W), weights);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -177,4 +177,4 @@ static dt_status conv_transpose_backward(const dt_node *node, const dt_exec *ex)
 
 extern "C" const dt_kernel dt_cuda_conv_transpose;
 const dt_kernel dt_cuda_conv_transpose = { conv_transpose_prepare, conv_transpose_forward, conv_transpose_backward,
-                                           NULL, 1u << X };
+                                           NULL, 1u << X | 1u << W };

@@ -4,25 +4,41 @@
 #include "convert.h"
 #include "kernel.h"
 
-__device__ static void store(void *to, dt_operand operand, int64_t i, float value)
+#include <cuda_fp16.h>
+
+#include "../core/half.h"
+
+__device__ static float load(const void *from, dt_dtype type, int64_t i)
 {
-    switch (operand) {
-    case DT_OPERAND_F32: ((float *)to)[i] = value; break;
-    case DT_OPERAND_BF16: ((uint16_t *)to)[i] = dt_to_bf16(value); break;
-    case DT_OPERAND_I8: ((int8_t *)to)[i] = (int8_t)value; break;
+    switch (type) {
+    case DT_BF16: return dt_from_bf16(((const uint16_t *)from)[i]);
+    case DT_F16: return __half2float(((const __half *)from)[i]);
+    default: return ((const float *)from)[i];
     }
 }
 
-/* one thread for each element of `to` */
+__device__ static void store(void *to, dt_dtype type, int64_t i, float value)
+{
+    switch (type) {
+    case DT_BF16: ((uint16_t *)to)[i] = dt_to_bf16(value); break;
+    case DT_F16: ((__half *)to)[i] = __float2half_rn(value); break;
+    case DT_I8: ((int8_t *)to)[i] = (int8_t)value; break;
+    default: ((float *)to)[i] = value; break;
+    }
+}
+
+/* One thread for each element of `to`. Where no channels are added and one scale is all, places need no division. */
 __global__ static void convert_kernel(dt_convert p)
 {
     const int64_t i = dt_thread();
     if (i >= p.rows * p.padded) return;
-    const int64_t row = i / p.padded, c = i % p.padded;
+    int64_t at = i;
+    float value = 0.0f;
 
-    float value = c < p.channels ? p.from[row * p.channels + c] : 0.0f;
-    if (p.scale) value *= p.scale[row / p.rows_per_scale];
-    store(p.to, p.operand, i, value);
+    if (p.padded != p.channels) at = i % p.padded < p.channels ? i / p.padded * p.channels + i % p.padded : -1;
+    if (at >= 0) value = load(p.from, p.from_type, at);
+    if (p.scale) value *= p.scale[p.rows_per_scale < p.rows ? i / (p.padded * p.rows_per_scale) : 0];
+    store(p.to, p.to_type, i, value);
 }
 
 /* one thread for each element of `to`, to which it gives */
@@ -30,17 +46,20 @@ __global__ static void accumulate_kernel(dt_accumulate p)
 {
     const int64_t i = dt_thread();
     if (i >= p.rows * p.channels) return;
-    const float value = p.from[i / p.channels * p.padded + i % p.channels];
+    const int64_t at = p.padded != p.channels ? i / p.channels * p.padded + i % p.channels : i;
+    float value = load(p.from, p.from_type, at);
 
-    dt_give(&p.to[i], p.scale ? p.scale[0] * value : value, p.fresh);
+    if (p.scale) value *= p.scale[0];
+    if (!p.fresh) value += load(p.to, p.to_type, i);
+    store(p.to, p.to_type, i, value);
 }
 
 /* one thread for each scale */
-__global__ static void psum_scale_kernel(const float *sx, const float *sw, int n, float *scale)
+__global__ static void psum_scale_kernel(const float *sx, const float *sw, int unit, int n, float *scale)
 {
     const int64_t i = dt_thread();
 
-    if (i < n) scale[i] = sx[0] * sw[i];
+    if (i < n) scale[i] = (float)unit * (sx[0] * sw[i]);
 }
 
 dt_status dt_cuda_convert(const dt_convert *c, void *stream)
@@ -57,9 +76,9 @@ dt_status dt_cuda_accumulate(const dt_accumulate *a, void *stream)
     return DT_OK;
 }
 
-dt_status dt_cuda_psum_scale(const float *sx, const float *sw, int n, float *scale, void *stream)
+dt_status dt_cuda_psum_scale(const float *sx, const float *sw, int unit, int n, float *scale, void *stream)
 {
-    DT_LAUNCH(psum_scale_kernel, dt_blocks(n, DT_BLOCK), DT_BLOCK, 0, (cudaStream_t)stream, sx, sw, n, scale);
+    DT_LAUNCH(psum_scale_kernel, dt_blocks(n, DT_BLOCK), DT_BLOCK, 0, (cudaStream_t)stream, sx, sw, unit, n, scale);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

@@ -1,5 +1,6 @@
 /*
- * convert.h - between detent's f32 tensors and what a convolution of cuDNN reads and writes.
+ * convert.h - between detent's tensors and what a convolution of cuDNN reads and writes, where types or channels
+ * differ.
  *
  * Rows are all axes but the last, which is channels; a convolution may want more channels than there are, and the ones
  * added are 0.
@@ -10,9 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../core/half.h"
 #include "../core/status.h"
-#include "cudnn_graph.h"
+#include "../core/tensor.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -20,9 +20,9 @@ extern "C" {
 
 /* to[row][c] = from[row][c] * scale[row / rows_per_scale] */
 typedef struct {
-    const float *from; /* [rows][channels] */
-    void *to;          /* [rows][padded] of `operand` */
-    dt_operand operand;
+    const void *from; /* [rows][channels], f32 or 16 bits */
+    void *to;         /* [rows][padded], f32, 16 bits or int8 */
+    dt_dtype from_type, to_type;
     int64_t rows, channels, padded;
     const float *scale; /* in device memory; NULL: 1 */
     int64_t rows_per_scale;
@@ -30,8 +30,9 @@ typedef struct {
 
 /* to[row][c] += from[row][c] * scale[0], or = where to is fresh */
 typedef struct {
-    const float *from; /* [rows][padded] */
-    float *to;         /* [rows][channels] */
+    const void *from; /* [rows][padded], f32 or 16 bits */
+    void *to;         /* [rows][channels], f32 or 16 bits */
+    dt_dtype from_type, to_type;
     int64_t rows, channels, padded;
     const float *scale; /* in device memory; NULL: 1 */
     int fresh;
@@ -39,13 +40,9 @@ typedef struct {
 
 DT_MUST_CHECK dt_status dt_cuda_convert(const dt_convert *c, void *stream);
 DT_MUST_CHECK dt_status dt_cuda_accumulate(const dt_accumulate *a, void *stream);
-/* scale[i] = sx[0] * sw[i]; the scale of psums */
-DT_MUST_CHECK dt_status dt_cuda_psum_scale(const float *sx, const float *sw, int n, float *scale, void *stream);
-
-static inline size_t dt_operand_bytes(dt_operand operand)
-{
-    return operand == DT_OPERAND_F32 ? 4 : operand == DT_OPERAND_BF16 ? 2 : 1;
-}
+/* scale[i] = unit * sx[0] * sw[i] for i < n; unit is a power of two */
+DT_MUST_CHECK dt_status dt_cuda_psum_scale(const float *sx, const float *sw, int unit, int n, float *scale,
+                                           void *stream);
 
 #ifdef __cplusplus
 }

@@ -150,9 +150,9 @@ void dt_gemm_plan_destroy(dt_gemm_plan *plan)
     free(plan);
 }
 
-dt_status dt_gemm_run(const dt_gemm_plan *plan, const float *a, const float *b, float *c)
+dt_status dt_gemm_run(const dt_gemm_plan *plan, const float *a, const float *b, float *c, int add)
 {
-    const float one = 1.0f, keep = plan->problem.add ? 1.0f : 0.0f;
+    const float one = 1.0f, keep = add ? 1.0f : 0.0f;
 
     DT_CUBLAS(cublasLtMatmul(plan->cublas->handle, plan->product, &one, b, plan->b, a, plan->a, &keep, c, plan->c, c,
                              plan->c, &plan->algorithm, NULL, 0, plan->cublas->stream));

@@ -15,11 +15,10 @@ extern "C" {
 typedef struct dt_cublas dt_cublas;
 typedef struct dt_gemm_plan dt_gemm_plan;
 
-/* Row-major c [m][n] = op(a) op(b) + (add ? c : 0); op(a) is m x k, stored k x m where transposed; op(b) is k x n. */
+/* Row-major c [m][n] = op(a) op(b); op(a) is m x k, stored k x m where transposed; op(b) is k x n. */
 typedef struct {
     int m, n, k;
     int transpose_a, transpose_b;
-    int add;
 } dt_gemm_problem;
 
 /* stream: the cudaStream_t that products run on. */
@@ -28,8 +27,8 @@ void dt_cublas_close(dt_cublas *cublas);
 
 DT_MUST_CHECK dt_status dt_gemm_plan_create(dt_cublas *cublas, const dt_gemm_problem *problem, dt_gemm_plan **out);
 void dt_gemm_plan_destroy(dt_gemm_plan *plan);
-/* Device memory, aligned to 4 bytes. */
-DT_MUST_CHECK dt_status dt_gemm_run(const dt_gemm_plan *plan, const float *a, const float *b, float *c);
+/* add: to what c holds, which is not read otherwise. Device memory, aligned to 4 bytes. */
+DT_MUST_CHECK dt_status dt_gemm_run(const dt_gemm_plan *plan, const float *a, const float *b, float *c, int add);
 
 #ifdef __cplusplus
 }

@@ -7,6 +7,7 @@
  */
 #include "cuda_device.h"
 
+#include "conv_problem.h"
 #include "cuda_check.h"
 
 #include <stdio.h>
@@ -226,6 +227,7 @@ const dt_backend dt_backend_cuda = {
     .copy = cuda_copy,
     .update = dt_cuda_update,
     .stream = cuda_stream,
+    .storage = dt_conv_storage,
     .capture_begin = cuda_capture_begin,
     .capture_end = cuda_capture_end,
     .replay = cuda_replay,

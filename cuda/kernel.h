@@ -45,6 +45,15 @@ __device__ static inline void dt_give(float *at, float value, int fresh)
     *at = fresh ? value : *at + value;
 }
 
+/* Elements that a thread loads before it works on the first: one at a time, it would mostly wait for memory. */
+enum { DT_AT_ONCE = 4 };
+
+/* to[k] = from[i + k * DT_BLOCK], 0 from n on */
+__device__ static inline void dt_load_some(float to[DT_AT_ONCE], const float *from, int i, int n)
+{
+    for (int k = 0; k < DT_AT_ONCE; k++) to[k] = i + k * DT_BLOCK < n ? from[i + k * DT_BLOCK] : 0.0f;
+}
+
 /* threads in the whole of a one-dimensional launch: the step of a loop that a fixed grid shares */
 __device__ static inline int64_t dt_threads()
 {

@@ -7,12 +7,13 @@
 #include "kernel.h"
 
 extern "C" {
+#include "../layers/linear.h"
 #include "cuda_device.h"
 }
 
 #include <stdlib.h>
 
-enum { X, W, B };
+enum { X = DT_LINEAR_X, W = DT_LINEAR_W, B = DT_LINEAR_B };
 
 /* The three products of the layer; y is NULL where it is summed in order, those of backward where no gradient is
  * wanted. */
@@ -20,12 +21,12 @@ typedef struct {
     dt_gemm_plan *y, *dx, *dw;
 } linear_plan;
 
-/* one thread for each element of y [batch][features]; bias NULL: zeros */
+/* one thread for each element of y [batch][features] */
 __global__ static void spread_bias_kernel(const float *bias, float *y, int64_t batch, int64_t features)
 {
     const int64_t i = dt_thread();
 
-    if (i < batch * features) y[i] = bias ? bias[i % features] : 0.0f;
+    if (i < batch * features) y[i] = bias[i % features];
 }
 
 /* one thread for each element of y [batch][features]; bias may be NULL */
@@ -41,15 +42,15 @@ __global__ static void in_order_kernel(const float *x, const float *w, const flo
     y[i] = (float)sum;
 }
 
-/* one thread for each feature; adds the column's sum into db */
-__global__ static void bias_backward_kernel(const float *dy, float *db, int64_t batch, int64_t features)
+/* one thread for each feature; gives the column's sum to db */
+__global__ static void bias_backward_kernel(const float *dy, float *db, int fresh, int64_t batch, int64_t features)
 {
     const int64_t o = dt_thread();
     if (o >= features) return;
     double sum = 0.0;
 
     for (int64_t n = 0; n < batch; n++) sum += (double)dy[n * features + o];
-    db[o] += (float)sum;
+    dt_give(&db[o], (float)sum, fresh);
 }
 
 static void linear_release(dt_node *node)
@@ -68,10 +69,10 @@ static dt_status linear_prepare(dt_node *node, const dt_exec *ex, size_t *scratc
 {
     const dt_linear_params *p = (const dt_linear_params *)node->params;
     const dt_cuda_device *device = (const dt_cuda_device *)ex->device;
-    const int batch = (int)node->out->shape.dim[0], features = (int)node->out->shape.dim[1];
-    const int inputs = (int)node->in[X]->shape.dim[1];
-    const dt_gemm_problem y = { batch, features, inputs, 0, 1, 1 }, dx = { batch, inputs, features, 0, 0, 1 };
-    const dt_gemm_problem dw = { features, inputs, batch, 1, 0, 1 };
+    const dt_linear_size size = dt_linear_size_of(node);
+    const int batch = (int)size.batch, features = (int)size.features, inputs = (int)size.inputs;
+    const dt_gemm_problem y = { batch, features, inputs, 0, 1 }, dx = { batch, inputs, features, 0, 0 };
+    const dt_gemm_problem dw = { features, inputs, batch, 1, 0 };
 
     linear_plan *plan = (linear_plan *)calloc(1, sizeof *plan);
     DT_CHECK(plan, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
@@ -86,20 +87,23 @@ static dt_status linear_prepare(dt_node *node, const dt_exec *ex, size_t *scratc
 static dt_status linear_forward(const dt_node *node, const dt_exec *ex)
 {
     const linear_plan *plan = (const linear_plan *)node->plan;
-    const int64_t batch = node->out->shape.dim[0], features = node->out->shape.dim[1];
+    const dt_linear_size size = dt_linear_size_of(node);
+    const unsigned blocks = dt_blocks(size.batch * size.features, DT_BLOCK);
+    const float *x = dt_values(node->in[X]), *w = dt_values(node->in[W]);
     const float *bias = node->n_in > B ? dt_values(node->in[B]) : NULL;
+    float *y = dt_values(node->out);
 
     if (!plan->y) {
-        DT_LAUNCH(in_order_kernel, dt_blocks(batch * features, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-                  dt_values(node->in[X]), dt_values(node->in[W]), bias, dt_values(node->out), batch, features,
-                  node->in[X]->shape.dim[1]);
+        DT_LAUNCH(in_order_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), x, w, bias, y, size.batch, size.features,
+                  size.inputs);
         DT_CUDA_LAUNCHED();
         return DT_OK;
     }
-    DT_LAUNCH(spread_bias_kernel, dt_blocks(batch * features, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), bias,
-              dt_values(node->out), batch, features);
-    DT_CUDA_LAUNCHED();
-    return dt_gemm_run(plan->y, dt_values(node->in[X]), dt_values(node->in[W]), dt_values(node->out));
+    if (bias) {
+        DT_LAUNCH(spread_bias_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), bias, y, size.batch, size.features);
+        DT_CUDA_LAUNCHED();
+    }
+    return dt_gemm_run(plan->y, x, w, y, bias != NULL);
 }
 
 static dt_status linear_backward(const dt_node *node, const dt_exec *ex)
@@ -107,16 +111,18 @@ static dt_status linear_backward(const dt_node *node, const dt_exec *ex)
     const linear_plan *plan = (const linear_plan *)node->plan;
     const dt_tensor *x = node->in[X], *w = node->in[W];
     const int64_t batch = node->out->shape.dim[0], features = node->out->shape.dim[1];
+    const unsigned stale = ~node->fresh;
     const float *dy = dt_grads(node->out);
 
-    if (dt_grads(x)) DT_TRY(dt_gemm_run(plan->dx, dy, dt_values(w), dt_grads(x)));
-    if (dt_grads(w)) DT_TRY(dt_gemm_run(plan->dw, dy, dt_values(x), dt_grads(w)));
+    if (dt_grads(x)) DT_TRY(dt_gemm_run(plan->dx, dy, dt_values(w), dt_grads(x), (int)(stale & 1u << X)));
+    if (dt_grads(w)) DT_TRY(dt_gemm_run(plan->dw, dy, dt_values(x), dt_grads(w), (int)(stale & 1u << W)));
     if (node->n_in <= B || !dt_grads(node->in[B])) return DT_OK;
     DT_LAUNCH(bias_backward_kernel, dt_blocks(features, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dy,
-              dt_grads(node->in[B]), batch, features);
+              dt_grads(node->in[B]), (int)(node->fresh & 1u << B), batch, features);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 extern "C" const dt_kernel dt_cuda_linear;
-const dt_kernel dt_cuda_linear = { linear_prepare, linear_forward, linear_backward, linear_release, 0 };
+const dt_kernel dt_cuda_linear = { linear_prepare, linear_forward, linear_backward, linear_release,
+                                   1u << X | 1u << W | 1u << B };

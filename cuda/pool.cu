@@ -104,8 +104,8 @@ __global__ static void maxpool_backward_kernel(const float *x, const float *y, c
     dx[i] = sum;
 }
 
-/* one thread for each element of x; adds into dx */
-__global__ static void avgpool_backward_kernel(const float *dy, float *dx, pool_view v)
+/* one thread for each element of x; gives to dx */
+__global__ static void avgpool_backward_kernel(const float *dy, float *dx, int fresh, pool_view v)
 {
     const int64_t i = dt_thread();
     if (i >= v.batch * v.height * v.width * v.channels) return;
@@ -116,7 +116,7 @@ __global__ static void avgpool_backward_kernel(const float *dy, float *dx, pool_
 
     pool_windows(&v, row, v.out_height, &p, &p_end);
     pool_windows(&v, column, v.out_width, &q_first, &q_end);
-    float sum = dx[i];
+    float sum = fresh ? 0.0f : dx[i];
     for (; p < p_end; p++) {
         for (int64_t q = q_first; q < q_end; q++) {
             sum += dy[pool_at(&v, v.out_height, v.out_width, n, p, q, c)] / area;
@@ -160,11 +160,11 @@ static dt_status avgpool_backward(const dt_node *node, const dt_exec *ex)
 
     if (!dt_grads(x)) return DT_OK;
     DT_LAUNCH(avgpool_backward_kernel, dt_blocks(dt_count(&x->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              dt_grads(node->out), dt_grads(x), pool_look(node));
+              dt_grads(node->out), dt_grads(x), (int)(node->fresh & 1u), pool_look(node));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 extern "C" const dt_kernel dt_cuda_maxpool, dt_cuda_avgpool;
 const dt_kernel dt_cuda_maxpool = { NULL, maxpool_forward, maxpool_backward, NULL, 1u };
-const dt_kernel dt_cuda_avgpool = { NULL, avgpool_forward, avgpool_backward, NULL, 0 };
+const dt_kernel dt_cuda_avgpool = { NULL, avgpool_forward, avgpool_backward, NULL, 1u };

@@ -420,7 +420,7 @@ static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
     else
         DT_LAUNCH(psum_kernel<0>, grid, DT_BLOCK, 0, dt_stream_of(ex), x, w, dt_values(node->out), stats, *v);
     DT_CUDA_LAUNCHED();
-    return dt_cuda_psum_scale(node->in[0]->scale, node->in[1]->scale, node->out->n_scale, node->out->scale, ex->stream);
+    return dt_cuda_psum_scale(node->in[0]->scale, node->in[1]->scale, 1, node->out->n_scale, node->out->scale, ex->stream);
 }
 
 extern "C" const dt_kernel dt_cuda_psum;

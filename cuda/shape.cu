@@ -21,12 +21,12 @@ __global__ static void add_kernel(operand a, operand b, float *y, int64_t count,
     y[i] = dt_scale_at(a.scale, a.n_scale, c) * a.data[i] + dt_scale_at(b.scale, b.n_scale, c) * b.data[i];
 }
 
-/* one thread for each element; adds into dx */
-__global__ static void pass_backward_kernel(const float *dy, float *dx, int64_t count)
+/* one thread for each element; gives to dx */
+__global__ static void pass_backward_kernel(const float *dy, float *dx, int fresh, int64_t count)
 {
     const int64_t i = dt_thread();
 
-    if (i < count) dx[i] += dy[i];
+    if (i < count) dt_give(&dx[i], dy[i], fresh);
 }
 
 /* What is exchanged: [batch][rows][columns][inner] becomes [batch][columns][rows][inner]. */
@@ -87,7 +87,7 @@ static dt_status pass_backward(const dt_node *node, const dt_exec *ex)
     for (int k = 0; k < node->n_in; k++) {
         if (!dt_grads(node->in[k])) continue;
         DT_LAUNCH(pass_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out),
-                  dt_grads(node->in[k]), count);
+                  dt_grads(node->in[k]), (int)(node->fresh & 1u << k), count);
         DT_CUDA_LAUNCHED();
     }
     return DT_OK;
@@ -155,8 +155,8 @@ static dt_status concat_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_flatten, dt_cuda_identity, dt_cuda_add, dt_cuda_transpose, dt_cuda_concat;
-const dt_kernel dt_cuda_flatten = { NULL, copy_forward, pass_backward, NULL, 0 };
-const dt_kernel dt_cuda_identity = { NULL, copy_forward, pass_backward, NULL, 0 };
-const dt_kernel dt_cuda_add = { NULL, add_forward, pass_backward, NULL, 0 };
+const dt_kernel dt_cuda_flatten = { NULL, copy_forward, pass_backward, NULL, 1u };
+const dt_kernel dt_cuda_identity = { NULL, copy_forward, pass_backward, NULL, 1u };
+const dt_kernel dt_cuda_add = { NULL, add_forward, pass_backward, NULL, 3u };
 const dt_kernel dt_cuda_transpose = { NULL, transpose_forward, transpose_backward, NULL, 1u };
 const dt_kernel dt_cuda_concat = { NULL, concat_forward, concat_backward, NULL, 3u };

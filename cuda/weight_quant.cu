@@ -2,199 +2,190 @@
  * weight_quant.cu - CUDA kernels of the weight quantizer; see quant/weight_quant.c, and quant/grid.h for the
  * arithmetic.
  *
- * A set is what shares one alpha: all filters, or one. Sums over a set are taken piece by piece, a block a piece, then
- * by one thread a set, in order. Scratch: [sets][pieces] partial sums, then [sets] means, all in double.
+ * A launch takes the layers of a group (quant/weight_quant.h): a block a piece of some layer, so that small layers cost
+ * no launch of their own. What a set's pieces add up to is found by the blocks that need it.
  */
 #include "reduce.h"
 
-#include "../quant/grid.h"
+#include <cuda_fp16.h>
 
-enum { PIECE = 4096 }; /* weights that one block sums */
-
-/* aux: of each set */
-typedef struct {
-    float mean, deviation;
-} filter_stats;
-
-/* w seen as n_sets sets of `count` weights, each set as pieces */
-typedef struct {
-    int64_t n_sets, count, pieces;
-    dt_grid grid;
-    dt_quant_rule rule;
-} set_shape;
-
-static set_shape sets_of(const dt_node *node)
-{
-    const dt_weight_quant_params *p = (const dt_weight_quant_params *)node->params;
-    set_shape s;
-
-    s.n_sets = node->out->n_scale;
-    s.count = dt_count(&node->out->shape) / s.n_sets;
-    s.pieces = (s.count + PIECE - 1) / PIECE;
-    s.grid.low = (int)node->out->qmin;
-    s.grid.high = (int)node->out->qmax;
-    s.grid.step_factor = 1.0f / sqrtf((float)s.count * (float)s.grid.high);
-    s.rule = p->rule;
-    return s;
+extern "C" {
+#include "../quant/weight_quant.h"
 }
 
-/* The weights of this block's piece: [first, end) of w. Blocks go through the pieces of a set, then the next set. */
-__device__ static void piece_range(const set_shape *s, int64_t *first, int64_t *end)
-{
-    const int64_t set = blockIdx.x / s->pieces, at = blockIdx.x % s->pieces * PIECE;
+static_assert((int)DT_BLOCK == (int)DT_WEIGHT_LANES, "the CPU sums on as many accumulators as a block has threads");
 
-    *first = set * s->count + at;
-    *end = set * s->count + (at + PIECE < s->count ? at + PIECE : s->count);
-}
-
-/* A block for each piece: part[block] = sum of (w - mean)^power, power 1 or 2. mean: [sets], or NULL for 0. */
-__global__ static void piece_sum_kernel(const float *w, set_shape s, const double *mean, int power, double *part)
+/* Sum of n doubles, in all threads of the block; the order is dt_weight_sum's. */
+__device__ static double block_total(const double *v, int n)
 {
-    const double shift = mean ? mean[blockIdx.x / s.pieces] : 0.0;
-    int64_t first, end;
+    __shared__ double total;
     double sum = 0.0;
 
-    piece_range(&s, &first, &end);
-    for (int64_t i = first + threadIdx.x; i < end; i += DT_BLOCK) {
-        const double d = (double)w[i] - shift;
-        sum += power == 1 ? d : d * d;
-    }
+    if (n == 1) return v[0];
+    for (int i = threadIdx.x; i < n; i += DT_BLOCK) sum += v[i];
     sum = dt_block_sum(sum);
-    if (threadIdx.x == 0) part[blockIdx.x] = sum;
-}
-
-__device__ static double add_pieces(const double *part, int64_t set, int64_t pieces)
-{
-    double sum = 0.0;
-
-    for (int64_t i = 0; i < pieces; i++) sum += part[set * pieces + i];
+    if (threadIdx.x == 0) total = sum;
+    __syncthreads();
+    sum = total;
+    __syncthreads(); /* total may be used again by the next call */
     return sum;
 }
 
-/* one thread for each set */
-__global__ static void mean_kernel(const double *part, set_shape s, double *mean)
+/* a block for each piece; leaves its sums of w and of w^2 */
+__global__ static void weight_sum_kernel(const __grid_constant__ dt_weight_group g)
 {
-    const int64_t set = dt_thread();
+    const dt_weight_piece p = dt_weight_piece_at(&g, (int)blockIdx.x);
+    const dt_weight_layer *l = &g.layer[p.layer];
+    const float *w = l->w + p.first;
+    double sum = 0.0, square = 0.0;
 
-    if (set < s.n_sets) mean[set] = add_pieces(part, set, s.pieces) / (double)s.count;
-}
-
-/* One thread for each set, whose sums of squares are in part. LSQ does not standardise, and has NULL there. */
-__global__ static void stats_kernel(const double *part, const double *mean, set_shape s, const float *alpha,
-                                    filter_stats *stats, float *scale)
-{
-    const int64_t set = dt_thread();
-    if (set >= s.n_sets) return;
-    filter_stats st = { 0.0f, 1.0f };
-
-    if (part) {
-        st.mean = (float)mean[set];
-        st.deviation = (float)sqrt(add_pieces(part, set, s.pieces) / (double)(s.count - 1));
+    if (l->has_sums) return;
+    for (int i = threadIdx.x; i < p.n; i += DT_BLOCK) {
+        const double v = (double)w[i];
+        sum += v;
+        square += v * v;
     }
-    stats[set] = st;
-    scale[set] = dt_grid_scale(alpha[set], s.grid.high, s.rule);
+    sum = dt_block_sum(sum);
+    square = dt_block_sum(square);
+    if (threadIdx.x > 0) return;
+    l->sums[p.part] = sum;
+    l->sums[l->n_sets * l->pieces + p.part] = square;
 }
 
-/* one thread for each weight */
-__global__ static void code_kernel(const float *w, const float *alpha, const filter_stats *stats, set_shape s,
-                                   float *code)
+__device__ static dt_weight_stats set_stats(const dt_weight_layer *l, int set)
 {
-    const int64_t i = dt_thread();
-    if (i >= s.n_sets * s.count) return;
-    const int64_t set = i / s.count;
+    const double *sum = l->sums + set * l->pieces, *square = sum + l->n_sets * l->pieces;
+    const dt_weight_stats real = { 0.0f, 1.0f };
 
-    const float x = dt_weight_unit(w[i], stats[set].mean, stats[set].deviation, alpha[set], s.rule);
-    code[i] = dt_weight_code(x, &s.grid, s.rule);
+    if (l->rule == DT_RULE_LSQ) return real; /* does not standardise */
+    const double total = block_total(sum, l->pieces);
+    return dt_weight_stats_of(total, block_total(square, l->pieces), l->count);
 }
 
-/* A block for each piece. Adds into dw where it is not NULL; part[block] is the piece's share of dalpha. */
-__global__ static void weight_backward_kernel(const float *w, const float *alpha, const filter_stats *stats,
-                                              set_shape s, const float *g, float *dw, double *part)
+__device__ static void store_code(const dt_weight_layer *l, int64_t i, float code)
 {
-    const int64_t set = blockIdx.x / s.pieces;
-    const filter_stats st = stats[set];
-    const float a = alpha[set];
-    int64_t first, end;
-    double dalpha = 0.0;
+    if (l->type == DT_F16)
+        ((__half *)l->code)[i] = __float2half_rn(code);
+    else
+        ((float *)l->code)[i] = code;
+}
 
-    piece_range(&s, &first, &end);
-    for (int64_t i = first + threadIdx.x; i < end; i += DT_BLOCK) {
-        const float x = dt_weight_unit(w[i], st.mean, st.deviation, a, s.rule);
-        const dt_grid_slope slope = dt_weight_slope(x, &s.grid, s.rule);
-        if (dw) dw[i] += slope.value * g[i] / st.deviation;
-        dalpha += (double)(slope.alpha * g[i]);
+/* A block for each piece; the first piece of a set leaves its statistics and scale. */
+__global__ static void weight_code_kernel(const __grid_constant__ dt_weight_group g)
+{
+    const dt_weight_piece p = dt_weight_piece_at(&g, (int)blockIdx.x);
+    const dt_weight_layer *l = &g.layer[p.layer];
+    const dt_weight_stats st = set_stats(l, p.set);
+    const float alpha = l->alpha[p.set];
+
+    for (int first = threadIdx.x; first < p.n; first += DT_AT_ONCE * DT_BLOCK) {
+        float w[DT_AT_ONCE];
+        dt_load_some(w, l->w + p.first, first, p.n);
+        for (int k = 0; k < DT_AT_ONCE; k++) {
+            const int i = first + k * DT_BLOCK;
+            const float x = dt_weight_unit(w[k], st.mean, st.deviation, alpha, l->rule);
+            if (i < p.n) store_code(l, p.first + i, dt_weight_code(x, &l->grid, l->rule));
+        }
     }
-    dalpha = dt_block_sum(dalpha);
-    if (threadIdx.x == 0) part[blockIdx.x] = dalpha;
+    if (threadIdx.x > 0 || p.part % l->pieces > 0) return;
+    l->stats[p.set] = st;
+    l->scale[p.set] = dt_grid_scale(alpha, l->grid.high, l->rule);
 }
 
-/* one thread for each set; adds into dalpha */
-__global__ static void add_dalpha_kernel(const double *part, set_shape s, float *dalpha)
+/* A block for each piece. Gives dw where it is not NULL, and leaves the piece's share of dalpha. */
+__global__ static void weight_backward_kernel(const __grid_constant__ dt_weight_group g)
 {
-    const int64_t set = dt_thread();
+    const dt_weight_piece p = dt_weight_piece_at(&g, (int)blockIdx.x);
+    const dt_weight_layer *l = &g.layer[p.layer];
+    const dt_weight_stats st = l->stats[p.set];
+    const float alpha = l->alpha[p.set];
+    float *dw = l->dw ? l->dw + p.first : NULL;
+    double share = 0.0;
 
-    if (set < s.n_sets) dalpha[set] += (float)add_pieces(part, set, s.pieces);
+    for (int first = threadIdx.x; first < p.n; first += DT_AT_ONCE * DT_BLOCK) {
+        float w[DT_AT_ONCE], g_code[DT_AT_ONCE];
+        dt_load_some(w, l->w + p.first, first, p.n);
+        dt_load_some(g_code, l->g + p.first, first, p.n);
+        for (int k = 0; k < DT_AT_ONCE; k++) {
+            const int i = first + k * DT_BLOCK;
+            if (i >= p.n) continue;
+            const float x = dt_weight_unit(w[k], st.mean, st.deviation, alpha, l->rule);
+            const dt_grid_slope slope = dt_weight_slope(x, &l->grid, l->rule);
+            if (dw) dt_give(&dw[i], slope.value * g_code[k] / st.deviation, l->fresh & 1);
+            share += (double)(slope.alpha * g_code[k]);
+        }
+    }
+    share = dt_block_sum(share);
+    if (threadIdx.x == 0) l->dshare[p.part] = share;
+}
+
+/* a block for each set */
+__global__ static void weight_dalpha_kernel(const __grid_constant__ dt_weight_group g)
+{
+    const int layer = dt_weight_layer_of_set(&g, (int)blockIdx.x), set = (int)blockIdx.x - g.layer[layer].first_set;
+    const dt_weight_layer *l = &g.layer[layer];
+
+    if (!l->dalpha) return;
+    const double dalpha = block_total(l->dshare + set * l->pieces, l->pieces);
+    if (threadIdx.x == 0) dt_give(&l->dalpha[set], (float)dalpha, l->fresh & 2);
 }
 
 static dt_status weight_quant_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
-    const set_shape s = sets_of(node);
     (void)ex;
-
-    *scratch_bytes = (size_t)(s.n_sets * (s.pieces + 1)) * sizeof(double);
+    *scratch_bytes = dt_weight_sums_bytes(node);
     return DT_OK;
 }
 
-/* Leaves the sums of squares about the mean in part. */
-static dt_status sum_sets(const float *w, const set_shape *s, double *part, double *mean, cudaStream_t stream)
+static dt_status weight_quant_forward_all(const dt_node *const *node, int n, const dt_exec *ex)
 {
-    const unsigned pieces = (unsigned)(s->n_sets * s->pieces);
+    const cudaStream_t stream = dt_stream_of(ex);
+    char *scratch = (char *)ex->scratch;
+    dt_weight_group g;
 
-    DT_LAUNCH(piece_sum_kernel, pieces, DT_BLOCK, 0, stream, w, *s, (const double *)NULL, 1, part);
-    DT_CUDA_LAUNCHED();
-    DT_LAUNCH(mean_kernel, dt_blocks(s->n_sets, DT_BLOCK), DT_BLOCK, 0, stream, part, *s, mean);
-    DT_CUDA_LAUNCHED();
-    DT_LAUNCH(piece_sum_kernel, pieces, DT_BLOCK, 0, stream, w, *s, mean, 2, part);
-    DT_CUDA_LAUNCHED();
+    for (int i = 0; i < n; i++) {
+        const dt_dtype type = node[i]->out->type;
+        DT_CHECK(type == DT_F32 || type == DT_F16, DT_ERR_UNSUPPORTED, "%s: codes of type %d; CUDA has F32 and F16",
+                 node[i]->name, (int)type);
+    }
+    for (int i = 0; i < n;) {
+        i += dt_weight_group_of(node + i, n - i, &scratch, &g);
+        if (!g.has_sums) DT_LAUNCH(weight_sum_kernel, (unsigned)g.n_pieces, DT_BLOCK, 0, stream, g);
+        DT_CUDA_LAUNCHED();
+        DT_LAUNCH(weight_code_kernel, (unsigned)g.n_pieces, DT_BLOCK, 0, stream, g);
+        DT_CUDA_LAUNCHED();
+    }
     return DT_OK;
 }
 
 static dt_status weight_quant_forward(const dt_node *node, const dt_exec *ex)
 {
-    const set_shape s = sets_of(node);
-    const cudaStream_t stream = dt_stream_of(ex);
-    const float *w = dt_values(node->in[0]), *alpha = dt_values(node->in[1]);
-    filter_stats *stats = (filter_stats *)node->aux;
-    double *part = (double *)ex->scratch, *mean = part + s.n_sets * s.pieces;
+    return weight_quant_forward_all(&node, 1, ex);
+}
 
-    if (s.rule == DT_RULE_LSQ)
-        part = NULL;
-    else
-        DT_TRY(sum_sets(w, &s, part, mean, stream));
-    DT_LAUNCH(stats_kernel, dt_blocks(s.n_sets, DT_BLOCK), DT_BLOCK, 0, stream, part, mean, s, alpha, stats,
-              node->out->scale);
-    DT_CUDA_LAUNCHED();
-    DT_LAUNCH(code_kernel, dt_blocks(s.n_sets * s.count, DT_BLOCK), DT_BLOCK, 0, stream, w, alpha, stats, s,
-              dt_values(node->out));
-    DT_CUDA_LAUNCHED();
+static dt_status weight_quant_backward_all(const dt_node *const *node, int n, const dt_exec *ex)
+{
+    const cudaStream_t stream = dt_stream_of(ex);
+    char *scratch = (char *)ex->scratch;
+    dt_weight_group g;
+
+    for (int i = 0; i < n;) {
+        i += dt_weight_group_of(node + i, n - i, &scratch, &g);
+        DT_LAUNCH(weight_backward_kernel, (unsigned)g.n_pieces, DT_BLOCK, 0, stream, g);
+        DT_CUDA_LAUNCHED();
+        DT_LAUNCH(weight_dalpha_kernel, (unsigned)g.n_sets, DT_BLOCK, 0, stream, g);
+        DT_CUDA_LAUNCHED();
+    }
     return DT_OK;
 }
 
 static dt_status weight_quant_backward(const dt_node *node, const dt_exec *ex)
 {
-    const set_shape s = sets_of(node);
-    const dt_tensor *w = node->in[0], *alpha = node->in[1];
-    double *part = (double *)ex->scratch;
-
-    DT_LAUNCH(weight_backward_kernel, (unsigned)(s.n_sets * s.pieces), DT_BLOCK, 0, dt_stream_of(ex), dt_values(w),
-              dt_values(alpha), (const filter_stats *)node->aux, s, dt_grads(node->out), dt_grads(w), part);
-    DT_CUDA_LAUNCHED();
-    if (!dt_grads(alpha)) return DT_OK;
-    DT_LAUNCH(add_dalpha_kernel, dt_blocks(s.n_sets, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), part, s,
-              dt_grads(alpha));
-    DT_CUDA_LAUNCHED();
-    return DT_OK;
+    return weight_quant_backward_all(&node, 1, ex);
 }
 
 extern "C" const dt_kernel dt_cuda_weight_quant;
-const dt_kernel dt_cuda_weight_quant = { weight_quant_prepare, weight_quant_forward, weight_quant_backward, NULL, 0 };
+const dt_kernel dt_cuda_weight_quant = {
+    weight_quant_prepare,     weight_quant_forward,     weight_quant_backward, NULL, 3,
+    weight_quant_forward_all, weight_quant_backward_all
+};

@@ -9,13 +9,14 @@
  *                falls into (nearest; torchvision's RandomAffine);
  *              - a crop of H x W out of it with crop_pad pixels more on each side (torchvision's RandomCrop);
  *              - left and right exchanged with probability flip_share.
- *            What comes from outside of an image is 0, before normalising.
+ *            What comes from outside of an image is 0, before normalising. With params.has_quant x is codes, those that
+ *            ACT_QUANT with a fixed alpha would give (quant/act_quant.c); core/fuse.c makes it of both.
  *   gather:  y = labels[order[first + n]]
  *   rows:    x = rows[order[first + n]]
  *
- * Shapes: images u8 n,H,W,C with C <= 4; order i32; x f32 N,H,W,C; labels i32 n; y i32 N; rows f32 n,.., x f32 N,...
- * N is params.batch.
- * Draws: augment.h.  CUDA: cuda/augment.cu.  Tests: tests/test_augment.c.
+ * Shapes: images u8 n,H,W,C with C <= 4; order i32; alpha 1; x f32 N,H,W,C, codes also u8, i8 or f16; labels i32 n; y
+ * i32 N; rows f32 n,.., x f32 N,... N is params.batch. Draws: augment.h.  CUDA: cuda/augment.cu.  Tests:
+ * tests/test_augment.c.
  */
 #include "augment.h"
 
@@ -25,7 +26,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { MAX_CHANNELS = 4 };
+enum { IMAGES, ORDER, ALPHA };
 
 /* in[0] is the dataset's images, labels or rows, in[1] its order. */
 static dt_status batch_check(const dt_node *node, dt_dtype type, const char *needed, int batch)
@@ -52,23 +53,43 @@ static dt_status ranges_check(const char *name, const dt_augment_params *p)
     return DT_OK;
 }
 
+static dt_status quant_check(const dt_node *node)
+{
+    const dt_augment_params *p = node->params;
+
+    DT_CHECK(node->n_in == (p->has_quant ? 3 : 2), DT_ERR_ARGUMENT, "%s: augment takes %d inputs, got %d", node->name,
+             p->has_quant ? 3 : 2, node->n_in);
+    if (!p->has_quant) return DT_OK;
+    DT_CHECK(p->quant.bits >= 2 && p->quant.bits <= 8, DT_ERR_ARGUMENT,
+             "%s: augment: codes of %d bits, allowed are 2..8", node->name, p->quant.bits);
+    DT_CHECK(dt_count(&node->in[ALPHA]->shape) == 1, DT_ERR_SHAPE, "%s: augment takes one alpha, got %lld", node->name,
+             (long long)dt_count(&node->in[ALPHA]->shape));
+    return DT_OK;
+}
+
 static dt_status augment_infer(dt_node *node)
 {
     const dt_augment_params *p = node->params;
     const dt_shape *images = &node->in[0]->shape;
     char text[64];
 
-    DT_CHECK(images->ndim == 4 && images->dim[3] <= MAX_CHANNELS, DT_ERR_SHAPE,
+    DT_CHECK(images->ndim == 4 && images->dim[3] <= DT_AUGMENT_MAX_CHANNELS, DT_ERR_SHAPE,
              "%s: augment: images are %s, needed are the axes n,H,W,C with C up to %d", node->name,
-             dt_shape_text(images, text, sizeof text), MAX_CHANNELS);
+             dt_shape_text(images, text, sizeof text), DT_AUGMENT_MAX_CHANNELS);
     DT_TRY(batch_check(node, DT_U8, "images of u8", p->batch));
     DT_TRY(ranges_check(node->name, p));
+    DT_TRY(quant_check(node));
     for (int64_t c = 0; c < images->dim[3]; c++) {
         DT_CHECK(p->std[c] > 0.0f, DT_ERR_ARGUMENT, "%s: augment: std[%lld] is %g, must be above 0", node->name,
                  (long long)c, (double)p->std[c]);
     }
     node->out->shape = *images;
     node->out->shape.dim[0] = p->batch;
+    node->out->type = DT_F32;
+    if (!p->has_quant) return DT_OK;
+    node->out->n_scale = 1;
+    node->out->qmin = dt_act_low(p->quant.bits, p->quant.is_signed, p->quant.unclamped);
+    node->out->qmax = dt_act_high(p->quant.bits, p->quant.is_signed);
     return DT_OK;
 }
 
@@ -96,7 +117,7 @@ static dt_status rows_infer(dt_node *node)
 const dt_op dt_op_augment = {
     .name = "augment",
     .min_in = 2,
-    .max_in = 2,
+    .max_in = 3,
     .params_bytes = sizeof(dt_augment_params),
     .no_grad = 1,
     .infer = augment_infer,
@@ -122,30 +143,31 @@ const dt_op dt_op_rows = {
 
 /* A pixel has 256 values, so what it becomes is looked up. */
 typedef struct {
-    float value[256][MAX_CHANNELS];
+    float value[256][DT_AUGMENT_MAX_CHANNELS];
 } pixel_table;
 
-static void table_fill(const dt_augment_params *p, int channels, pixel_table *table)
+static void table_fill(const dt_augment_params *p, const float *alpha, int channels, pixel_table *table)
 {
     for (int pixel = 0; pixel < 256; pixel++) {
         for (int c = 0; c < channels; c++) {
-            table->value[pixel][c] = dt_augment_value((uint8_t)pixel, p->mean[c], p->std[c]);
+            const float value = dt_augment_value((uint8_t)pixel, p->mean[c], p->std[c]);
+            table->value[pixel][c] = dt_augment_stored(value, p, alpha);
         }
     }
 }
 
-/* image and x: [height][width][channels] */
+/* image, and x from element `at` on: [height][width][channels] */
 static void augment_image(const uint8_t *image, const int64_t *dim, const dt_augment_view *view,
-                          const pixel_table *table, float *x)
+                          const pixel_table *table, const dt_tensor *x, int64_t at)
 {
-    static const uint8_t outside[MAX_CHANNELS] = { 0 };
+    static const uint8_t outside[DT_AUGMENT_MAX_CHANNELS] = { 0 };
     const int height = (int)dim[1], width = (int)dim[2], channels = (int)dim[3];
 
     for (int h = 0; h < height; h++) {
-        for (int w = 0; w < width; w++, x += channels) {
+        for (int w = 0; w < width; w++, at += channels) {
             const int source = dt_augment_source(view, h, w, height, width);
             const uint8_t *pixel = source >= 0 ? image + (int64_t)source * channels : outside;
-            for (int c = 0; c < channels; c++) x[c] = table->value[pixel[c]][c];
+            for (int c = 0; c < channels; c++) dt_augment_put(x->data, x->type, at + c, table->value[pixel[c]][c]);
         }
     }
 }
@@ -153,21 +175,22 @@ static void augment_image(const uint8_t *image, const int64_t *dim, const dt_aug
 static dt_status augment_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_augment_params *p = node->params;
-    const int64_t *dim = node->in[0]->shape.dim;
+    const int64_t *dim = node->in[IMAGES]->shape.dim;
     const int64_t image_count = dim[1] * dim[2] * dim[3];
-    const uint8_t *images = node->in[0]->data;
+    const uint8_t *images = node->in[IMAGES]->data;
+    const float *alpha = p->has_quant ? node->in[ALPHA]->data : NULL;
     const dt_step_in in = ex->step->in;
-    const int32_t *order = (const int32_t *)node->in[1]->data + in.first;
-    float *x = node->out->data;
+    const int32_t *order = (const int32_t *)node->in[ORDER]->data + in.first;
     pixel_table table;
-    assert(in.first >= 0 && in.first + p->batch <= dt_count(&node->in[1]->shape));
+    assert(in.first >= 0 && in.first + p->batch <= dt_count(&node->in[ORDER]->shape));
 
-    table_fill(p, (int)dim[3], &table);
+    table_fill(p, alpha, (int)dim[3], &table);
+    if (p->has_quant) node->out->scale[0] = dt_grid_scale(*alpha, (int)node->out->qmax, p->quant.rule);
 #pragma omp parallel for
     for (int n = 0; n < p->batch; n++) {
         assert(order[n] >= 0 && order[n] < dim[0]);
         const dt_augment_view view = dt_augment_draw(in.seed, in.epoch, order[n], p);
-        augment_image(images + order[n] * image_count, dim, &view, &table, x + n * image_count);
+        augment_image(images + order[n] * image_count, dim, &view, &table, node->out, n * image_count);
     }
     return DT_OK;
 }

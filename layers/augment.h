@@ -10,12 +10,15 @@
 #ifndef DT_AUGMENT_H
 #define DT_AUGMENT_H
 
+#include "../core/half.h"
 #include "../core/op_params.h"
 #include "../core/rng.h"
+#include "../core/tensor.h"
+#include "../quant/grid.h"
 
 #include <math.h>
 
-enum { DT_AUGMENT_MAX_ROTATION = 45, DT_AUGMENT_MAX_SHIFT = 4096 };
+enum { DT_AUGMENT_MAX_ROTATION = 45, DT_AUGMENT_MAX_SHIFT = 4096, DT_AUGMENT_MAX_CHANNELS = 4 };
 
 typedef struct {
     int top, left; /* -crop_pad..crop_pad */
@@ -80,6 +83,26 @@ static inline DT_HD int dt_augment_source(const dt_augment_view *view, int h, in
 static inline DT_HD float dt_augment_value(uint8_t pixel, float mean, float std)
 {
     return ((float)pixel / 255.0f - mean) / std;
+}
+
+/* What is stored of a normalised value; alpha is read where there is a quantizer. */
+static inline DT_HD float dt_augment_stored(float value, const dt_augment_params *p, const float *alpha)
+{
+    if (!p->has_quant) return value;
+    const int high = dt_act_high(p->quant.bits, p->quant.is_signed);
+    const dt_grid grid = { p->quant.is_signed ? -high : 0, high, 0.0f };
+    return dt_act_code(value, *alpha, &grid, p->quant.unclamped, p->quant.rule);
+}
+
+/* x[i] = value; codes may be in any type that holds them. */
+static inline DT_HD void dt_augment_put(void *x, dt_dtype type, int64_t i, float value)
+{
+    switch (type) {
+    case DT_U8: ((uint8_t *)x)[i] = (uint8_t)value; break;
+    case DT_I8: ((int8_t *)x)[i] = (int8_t)value; break;
+    case DT_F16: ((uint16_t *)x)[i] = dt_to_fp16(value); break;
+    default: ((float *)x)[i] = value; break;
+    }
 }
 
 #endif /* DT_AUGMENT_H */

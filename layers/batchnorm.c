@@ -175,7 +175,7 @@ typedef struct {
     float *a, *mean_dy, *centre, *slope;
 } slope_arrays;
 
-/* Adds into dgamma and dbeta. */
+/* Gives to dgamma and dbeta. */
 static void take_slopes(const dt_node *node, const double *sums, slope_arrays out)
 {
     const dt_batchnorm_params *p = node->params;
@@ -193,8 +193,8 @@ static void take_slopes(const dt_node *node, const double *sums, slope_arrays ou
         out.mean_dy[c] = p->training ? k.mean_dy : 0.0f;
         out.centre[c] = k.centre;
         out.slope[c] = p->training ? k.slope : 0.0f;
-        if (dgamma) dgamma[c] += (float)sum_dyx;
-        if (dbeta) dbeta[c] += (float)sum_dy;
+        if (dgamma) dgamma[c] = (float)sum_dyx + (node->fresh & 1u << GAMMA ? 0.0f : dgamma[c]);
+        if (dbeta) dbeta[c] = (float)sum_dy + (node->fresh & 1u << BETA ? 0.0f : dbeta[c]);
     }
 }
 
@@ -235,5 +235,5 @@ const dt_kernel dt_cpu_batchnorm = {
     .prepare = batchnorm_prepare,
     .forward = batchnorm_forward,
     .backward = batchnorm_backward,
-    .overwrites = 1u << X,
+    .overwrites = 1u << X | 1u << GAMMA | 1u << BETA,
 };

@@ -81,6 +81,11 @@ static void add_row(const float *restrict dy, int64_t channels, double *restrict
     for (int64_t c = 0; c < channels; c++) sum[c] += (double)dy[c];
 }
 
+static void give_sums(const double *sum, int64_t channels, int fresh, float *db)
+{
+    for (int64_t c = 0; c < channels; c++) db[c] = fresh ? (float)sum[c] : db[c] + (float)sum[c];
+}
+
 /* One pass over dy; sums has room for every block's, and block 0's is db in the end. */
 static dt_status bias_backward(const dt_node *node, const dt_exec *ex)
 {
@@ -103,7 +108,7 @@ static dt_status bias_backward(const dt_node *node, const dt_exec *ex)
     for (int64_t block = 1; block < blocks; block++) {
         for (int64_t c = 0; c < channels; c++) sums[c] += sums[block * channels + c];
     }
-    for (int64_t c = 0; db && c < channels; c++) db[c] += (float)sums[c];
+    if (db) give_sums(sums, channels, (int)(node->fresh & 1u << B), db);
     return DT_OK;
 }
 
@@ -111,5 +116,5 @@ const dt_kernel dt_cpu_bias = {
     .prepare = bias_prepare,
     .forward = bias_forward,
     .backward = bias_backward,
-    .overwrites = 1u << X,
+    .overwrites = 1u << X | 1u << B,
 };

@@ -111,12 +111,14 @@ static dt_status margin_loss_backward(const dt_node *node, const dt_exec *ex)
     const int32_t *labels = node->in[1]->data;
     const dt_margins margins = dt_margins_of(ex->step->in.hard);
     const double g = (double)dt_grads(node->out)[0] / (double)batch;
+    const int fresh = (int)(node->fresh & 1u);
     float *dlength = node->in[0]->grad;
     if (!dlength) return DT_OK;
 
     for (int64_t i = 0; i < batch * capsules; i++) {
         const int is_label = i % capsules == labels[i / capsules];
-        dlength[i] += (float)(g * dt_margin_slope(margins, (double)length[i], is_label));
+        const float slope = (float)(g * dt_margin_slope(margins, (double)length[i], is_label));
+        dlength[i] = fresh ? slope : dlength[i] + slope;
     }
     return DT_OK;
 }
@@ -163,21 +165,27 @@ static dt_status reconstruction_loss_backward(const dt_node *node, const dt_exec
     const int64_t count = dt_count(&node->in[0]->shape);
     const float *y = node->in[0]->data, *x = node->in[1]->data;
     const float g = 2.0f * p->scale * dt_grads(node->out)[0] / (float)node->in[0]->shape.dim[0];
+    const int fresh_y = (int)(node->fresh & 1u), fresh_x = (int)(node->fresh & 2u);
     float *dy = node->in[0]->grad, *dx = node->in[1]->grad;
     (void)ex;
 
 #pragma omp parallel for
     for (int64_t i = 0; i < count; i++) {
         const float slope = g * (y[i] - x[i]);
-        if (dy) dy[i] += slope;
-        if (dx) dx[i] -= slope;
+        if (dy) dy[i] = fresh_y ? slope : dy[i] + slope;
+        if (dx) dx[i] = fresh_x ? -slope : dx[i] - slope;
     }
     return DT_OK;
 }
 
-const dt_kernel dt_cpu_margin_loss = { .forward = margin_loss_forward, .backward = margin_loss_backward };
+const dt_kernel dt_cpu_margin_loss = {
+    .forward = margin_loss_forward,
+    .backward = margin_loss_backward,
+    .overwrites = 1u,
+};
 const dt_kernel dt_cpu_reconstruction_loss = {
     .prepare = reconstruction_loss_prepare,
     .forward = reconstruction_loss_forward,
     .backward = reconstruction_loss_backward,
+    .overwrites = 3u,
 };

@@ -395,8 +395,9 @@ static void route_image_backward(const route_image *im, const float *dy, int fre
     }
 }
 
-/* Adds ds of all iterations, images and positions into db. LANES channels at a time: a cache line of each row. */
-static void bias_backward(const dt_route *t, float *db)
+/* Gives the sum of ds over iterations, images and positions to db. LANES channels at a time: a cache line of each row.
+ */
+static void bias_backward(const dt_route *t, int fresh, float *db)
 {
     enum { LANES = 16 };
     const int64_t channels = t->types * t->dim, rows = t->iterations * t->images * dt_route_width(t) / channels;
@@ -408,7 +409,7 @@ static void bias_backward(const dt_route *t, float *db)
         for (int64_t row = 0; row < rows; row++) {
             for (int64_t l = 0; l < lanes; l++) sum[l] += (double)t->ds[row * channels + first + l];
         }
-        for (int64_t l = 0; l < lanes; l++) db[first + l] += (float)sum[l];
+        for (int64_t l = 0; l < lanes; l++) db[first + l] = (float)sum[l] + (fresh ? 0.0f : db[first + l]);
     }
 }
 
@@ -425,10 +426,13 @@ static dt_status route_backward(const dt_node *node, const dt_exec *ex)
         const route_image im = { &t, node->params, &ex->step->in, n, scale, NULL };
         route_image_backward(&im, node->out->grad, fresh, du);
     }
-    if (dbias) bias_backward(&t, dbias);
+    if (dbias) bias_backward(&t, (int)(node->fresh & 1u << BIAS), dbias);
     return DT_OK;
 }
 
 const dt_kernel dt_cpu_caps_route = {
-    .prepare = route_prepare, .forward = route_forward, .backward = route_backward, .overwrites = 1u << VOTES
+    .prepare = route_prepare,
+    .forward = route_forward,
+    .backward = route_backward,
+    .overwrites = 1u << VOTES | 1u << BIAS,
 };

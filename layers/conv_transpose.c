@@ -197,14 +197,14 @@ static dt_status backward_group(const dt_node *node, const dt_conv_shape *s, int
     return DT_OK;
 }
 
-/* dw += the groups' parts, in order */
-static void add_groups(const dt_conv_shape *s, const float *scratch, float *dw)
+/* gives the sum of the groups' parts, in order, to dw */
+static void add_groups(const dt_conv_shape *s, const float *scratch, int fresh, float *dw)
 {
 #pragma omp parallel for
     for (int64_t i = 0; i < s->K * s->terms; i++) {
         double sum = 0.0;
         for (int64_t g = 0; g < n_groups(s); g++) sum += (double)scratch[g * group_room(s) + i];
-        dw[i] += (float)sum;
+        dw[i] = (float)sum + (fresh ? 0.0f : dw[i]);
     }
 }
 
@@ -213,7 +213,7 @@ static dt_status conv_transpose_backward(const dt_node *node, const dt_exec *ex)
     const dt_conv_shape s = transposed_shape(node);
 
     DT_TRY(each_group(node, &s, ex->scratch, backward_group));
-    if (node->in[W]->grad) add_groups(&s, ex->scratch, node->in[W]->grad);
+    if (node->in[W]->grad) add_groups(&s, ex->scratch, (int)(node->fresh & 1u << W), node->in[W]->grad);
     return DT_OK;
 }
 
@@ -221,5 +221,5 @@ const dt_kernel dt_cpu_conv_transpose = {
     .prepare = conv_transpose_prepare,
     .forward = conv_transpose_forward,
     .backward = conv_transpose_backward,
-    .overwrites = 1u << X,
+    .overwrites = 1u << X | 1u << W,
 };

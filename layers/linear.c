@@ -8,33 +8,49 @@
  * by feature in double. A product of two floats is exact there, so y has the same bits wherever it is summed, whether
  * or not the products are fused with the sum.
  *
- * Shapes: x N,I; w O,I; b O or absent; y N,O.  CUDA: cuda/linear.cu.  Tests: tests/test_linear.c.
+ * Shapes: x N,I, or N,.. of I values each; w O,I; b O or absent; y N,O.
+ * CUDA: cuda/linear.cu.  Tests: tests/test_linear.c.
  */
-#include "../core/op.h"
+#include "linear.h"
+
 #include "gemm.h"
 
 #include <assert.h>
 #include <string.h>
 
-enum { X, W, B };
+enum { X = DT_LINEAR_X, W = DT_LINEAR_W, B = DT_LINEAR_B };
 
-static dt_status linear_infer(dt_node *node)
+/* b, or NULL where there is none */
+static const dt_tensor *bias_of(const dt_node *node)
 {
-    const dt_tensor *x = node->in[X], *w = node->in[W], *b = node->n_in > B ? node->in[B] : NULL;
+    return node->n_in > B ? node->in[B] : NULL;
+}
+
+dt_status dt_linear_check(const dt_node *node)
+{
+    const dt_tensor *x = node->in[X], *w = node->in[W], *bias = bias_of(node);
+    const char *op = dt_ops[node->kind]->name;
     char text_x[64], text_w[64];
     assert(x->type == DT_F32 && w->type == DT_F32);
 
-    DT_CHECK(x->shape.ndim == 2 && w->shape.ndim == 2 && x->shape.dim[1] == w->shape.dim[1], DT_ERR_SHAPE,
-             "%s: linear: x is %s, w is %s; needed are N,I and O,I", node->name,
+    DT_CHECK(x->shape.ndim >= 2 && w->shape.ndim == 2 && dt_count(&x->shape) == x->shape.dim[0] * w->shape.dim[1],
+             DT_ERR_SHAPE, "%s: %s: x is %s, w is %s; needed are N,I and O,I", node->name, op,
              dt_shape_text(&x->shape, text_x, sizeof text_x), dt_shape_text(&w->shape, text_w, sizeof text_w));
-    DT_CHECK(!b || dt_count(&b->shape) == w->shape.dim[0], DT_ERR_SHAPE,
-             "%s: linear: b has %lld values, w gives %lld features", node->name,
-             (long long)(b ? dt_count(&b->shape) : 0), (long long)w->shape.dim[0]);
+    DT_CHECK(!bias || dt_count(&bias->shape) == w->shape.dim[0], DT_ERR_SHAPE,
+             "%s: %s: b has %lld values, w gives %lld features", node->name, op,
+             (long long)(bias ? dt_count(&bias->shape) : 0), (long long)w->shape.dim[0]);
     DT_CHECK(x->n_scale == 0 && w->n_scale == 0, DT_ERR_UNSUPPORTED,
-             "%s: linear: %s is a grid tensor, and this layer takes real values; put a batch norm or an average pool "
+             "%s: %s: %s is a grid tensor, and this layer takes real values; put a batch norm or an average pool "
              "before it",
-             node->name, x->n_scale ? "x" : "w");
-    node->out->shape = (dt_shape){ .ndim = 2, .dim = { x->shape.dim[0], w->shape.dim[0] } };
+             node->name, op, x->n_scale ? "x" : "w");
+    return DT_OK;
+}
+
+static dt_status linear_infer(dt_node *node)
+{
+    DT_TRY(dt_linear_check(node));
+    const dt_linear_size size = dt_linear_size_of(node);
+    node->out->shape = (dt_shape){ .ndim = 2, .dim = { size.batch, size.features } };
     return DT_OK;
 }
 
@@ -47,12 +63,6 @@ const dt_op dt_op_linear = {
     .infer = linear_infer,
 };
 
-/* c += a b, where c is m x n, and k terms make a sum */
-static dt_status add_product(int64_t m, int64_t n, int64_t k, dt_matrix a, dt_matrix b, float *c)
-{
-    return dt_gemm(m, n, k, 1.0f, a, b, 1.0f, c, n);
-}
-
 static double sum_in_order(double start, const float *x, const float *w, int64_t inputs)
 {
     double sum = start;
@@ -61,62 +71,75 @@ static double sum_in_order(double start, const float *x, const float *w, int64_t
     return sum;
 }
 
-static void forward_in_order(const dt_node *node)
+void dt_linear_in_order(const dt_node *node, float *y)
 {
-    const int64_t batch = node->out->shape.dim[0], features = node->out->shape.dim[1];
-    const int64_t inputs = node->in[X]->shape.dim[1];
-    const float *x = node->in[X]->data, *w = node->in[W]->data, *bias = node->n_in > B ? node->in[B]->data : NULL;
-    float *y = node->out->data;
+    const dt_linear_size size = dt_linear_size_of(node);
+    const float *x = node->in[X]->data, *w = node->in[W]->data, *bias = bias_of(node) ? bias_of(node)->data : NULL;
 
 #pragma omp parallel for
-    for (int64_t i = 0; i < batch * features; i++) {
-        const int64_t n = i / features, o = i % features;
+    for (int64_t i = 0; i < size.batch * size.features; i++) {
+        const int64_t n = i / size.features, o = i % size.features;
         const double start = bias ? (double)bias[o] : 0.0;
-        y[i] = (float)sum_in_order(start, x + n * inputs, w + o * inputs, inputs);
+        y[i] = (float)sum_in_order(start, x + n * size.inputs, w + o * size.inputs, size.inputs);
     }
 }
 
 static dt_status linear_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_linear_params *p = node->params;
-    const int64_t batch = node->out->shape.dim[0], features = node->out->shape.dim[1];
-    const int64_t inputs = node->in[X]->shape.dim[1];
-    const float *bias = node->n_in > B ? node->in[B]->data : NULL;
+    const dt_linear_size size = dt_linear_size_of(node);
+    const float *bias = bias_of(node) ? bias_of(node)->data : NULL;
     float *y = node->out->data;
     (void)ex;
 
     if (p->in_order) {
-        forward_in_order(node);
+        dt_linear_in_order(node, y);
         return DT_OK;
     }
-    if (!bias) memset(y, 0, dt_tensor_bytes(node->out));
-    for (int64_t n = 0; bias && n < batch; n++) memcpy(y + n * features, bias, (size_t)features * sizeof *y);
-    return add_product(batch, features, inputs, (dt_matrix){ node->in[X]->data, inputs, 0 },
-                       (dt_matrix){ node->in[W]->data, inputs, 1 }, y);
+    for (int64_t n = 0; bias && n < size.batch; n++) {
+        memcpy(y + n * size.features, bias, (size_t)size.features * sizeof *y);
+    }
+    return dt_gemm(size.batch, size.features, size.inputs, 1.0f, (dt_matrix){ node->in[X]->data, size.inputs, 0 },
+                   (dt_matrix){ node->in[W]->data, size.inputs, 1 }, bias ? 1.0f : 0.0f, y, size.features);
 }
 
-static void add_column_sums(const float *dy, int64_t rows, int64_t columns, float *sum)
+/* 0 where the gradient of input k is fresh, and its product is to be written: what a product multiplies it with. */
+static float kept(const dt_node *node, int k)
+{
+    return node->fresh & 1u << k ? 0.0f : 1.0f;
+}
+
+static void give_column_sums(const float *dy, int64_t rows, int64_t columns, int fresh, float *sum)
 {
     for (int64_t j = 0; j < columns; j++) {
         double s = 0.0;
         for (int64_t i = 0; i < rows; i++) s += (double)dy[i * columns + j];
-        sum[j] += (float)s;
+        sum[j] = fresh ? (float)s : sum[j] + (float)s;
     }
+}
+
+dt_status dt_linear_gradients(const dt_node *node, const float *dy)
+{
+    const dt_linear_size size = dt_linear_size_of(node);
+    const int64_t batch = size.batch, inputs = size.inputs, features = size.features;
+    const dt_matrix x = { node->in[X]->data, inputs, 0 }, w = { node->in[W]->data, inputs, 0 };
+    const dt_matrix rows = { dy, features, 0 }, columns = { dy, features, 1 };
+    float *dx = node->in[X]->grad, *dw = node->in[W]->grad, *db = bias_of(node) ? bias_of(node)->grad : NULL;
+
+    if (dx) DT_TRY(dt_gemm(batch, inputs, features, 1.0f, rows, w, kept(node, X), dx, inputs));
+    if (dw) DT_TRY(dt_gemm(features, inputs, batch, 1.0f, columns, x, kept(node, W), dw, inputs));
+    if (db) give_column_sums(dy, batch, features, (int)(node->fresh & 1u << B), db);
+    return DT_OK;
 }
 
 static dt_status linear_backward(const dt_node *node, const dt_exec *ex)
 {
-    const int64_t batch = node->out->shape.dim[0], features = node->out->shape.dim[1];
-    const int64_t inputs = node->in[X]->shape.dim[1];
-    const float *dy = node->out->grad;
-    const dt_matrix x = { node->in[X]->data, inputs, 0 }, w = { node->in[W]->data, inputs, 0 };
-    float *dx = node->in[X]->grad, *dw = node->in[W]->grad, *db = node->n_in > B ? node->in[B]->grad : NULL;
     (void)ex;
-
-    if (dx) DT_TRY(add_product(batch, inputs, features, (dt_matrix){ dy, features, 0 }, w, dx));
-    if (dw) DT_TRY(add_product(features, inputs, batch, (dt_matrix){ dy, features, 1 }, x, dw));
-    if (db) add_column_sums(dy, batch, features, db);
-    return DT_OK;
+    return dt_linear_gradients(node, node->out->grad);
 }
 
-const dt_kernel dt_cpu_linear = { .forward = linear_forward, .backward = linear_backward };
+const dt_kernel dt_cpu_linear = {
+    .forward = linear_forward,
+    .backward = linear_backward,
+    .overwrites = 1u << X | 1u << W | 1u << B,
+};

@@ -10,10 +10,17 @@
  * Source: Szegedy et al., "Rethinking the Inception architecture", CVPR 2016, section 7.
  * Shapes: z N,O; labels i32 N; loss 1.  aux: p, f32 N,O.  CUDA: cuda/loss.cu.  Tests: tests/test_loss.c.
  */
-#include "../core/op.h"
+#include "loss.h"
 
 #include <assert.h>
-#include <math.h>
+
+dt_status dt_xent_check(const dt_node *node, float smoothing)
+{
+    DT_CHECK(smoothing >= 0.0f && smoothing < 1.0f, DT_ERR_ARGUMENT,
+             "%s: %s: label_smoothing is %g, allowed are 0 to below 1", node->name, dt_ops[node->kind]->name,
+             (double)smoothing);
+    return DT_OK;
+}
 
 static dt_status softmax_xent_infer(dt_node *node)
 {
@@ -27,9 +34,7 @@ static dt_status softmax_xent_infer(dt_node *node)
              dt_shape_text(&labels->shape, text_labels, sizeof text_labels));
     DT_CHECK(z->type == DT_F32 && z->n_scale == 0 && labels->type == DT_I32, DT_ERR_ARGUMENT,
              "%s: softmax_xent: logits must be real f32 values and labels i32", node->name);
-    DT_CHECK(p->label_smoothing >= 0.0f && p->label_smoothing < 1.0f, DT_ERR_ARGUMENT,
-             "%s: softmax_xent: label_smoothing is %g, allowed are 0 to below 1", node->name,
-             (double)p->label_smoothing);
+    DT_TRY(dt_xent_check(node, p->label_smoothing));
     node->out->shape = (dt_shape){ .ndim = 1, .dim = { 1 } };
     node->aux_bytes = dt_tensor_bytes(z);
     return DT_OK;
@@ -44,71 +49,61 @@ const dt_op dt_op_softmax_xent = {
     .infer = softmax_xent_infer,
 };
 
-static int64_t first_largest(const float *z, int64_t classes)
+float dt_xent_forward(const dt_xent_view *v, const float *z, float *p, dt_step_sum *sum)
 {
-    int64_t best = 0;
-    for (int64_t o = 1; o < classes; o++) {
-        if (z[o] > z[best]) best = o;
+    double total = 0.0;
+
+    for (int64_t n = 0; n < v->batch; n++) {
+        const int64_t at = n * v->classes;
+        assert(v->labels[n] >= 0 && v->labels[n] < v->classes);
+        const dt_xent_image image = dt_xent_row(z + at, v->classes, v->labels[n], v->smoothing, p + at);
+        total += image.loss;
+        sum->n_correct += image.is_correct;
     }
-    return best;
+    sum->loss += total;
+    sum->n_images += v->batch;
+    return (float)(total / (double)v->batch);
 }
 
-/* One image: fills probability[classes], returns the loss. In double: N times O is small. */
-static double xent_row(const float *z, int64_t classes, int64_t label, double smoothing, float *probability)
+void dt_xent_backward(const dt_xent_view *v, const float *p, float dloss, int fresh, float *dz)
 {
-    const double top = (double)z[first_largest(z, classes)];
-    double sum_exp = 0.0, sum_z = 0.0;
+    const float g = dloss / (float)v->batch;
 
-    for (int64_t o = 0; o < classes; o++) {
-        sum_exp += exp((double)z[o] - top);
-        sum_z += (double)z[o] - top;
+    for (int64_t i = 0; i < v->batch * v->classes; i++) {
+        const int is_label = i % v->classes == v->labels[i / v->classes];
+        const float slope = dt_xent_slope(g, p[i], is_label, v->classes, v->smoothing);
+        dz[i] = fresh ? slope : dz[i] + slope;
     }
-    for (int64_t o = 0; o < classes; o++) probability[o] = (float)(exp((double)z[o] - top) / sum_exp);
-    const double z_target = (1.0 - smoothing) * ((double)z[label] - top) + smoothing / (double)classes * sum_z;
-    return log(sum_exp) - z_target; /* the targets sum to 1 */
+}
+
+static dt_xent_view xent_look(const dt_node *node)
+{
+    const dt_softmax_xent_params *p = node->params;
+    const int64_t *z = node->in[0]->shape.dim;
+    return (dt_xent_view){ z[0], z[1], node->in[1]->data, p->label_smoothing };
 }
 
 static dt_status softmax_xent_forward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_softmax_xent_params *p = node->params;
-    const int64_t batch = node->in[0]->shape.dim[0], classes = node->in[0]->shape.dim[1];
-    const float *z = node->in[0]->data;
-    const int32_t *labels = node->in[1]->data;
-    float *probability = node->aux, *loss = node->out->data;
-    dt_step_sum *sum = &ex->step->sum;
-    double total = 0.0;
+    const dt_xent_view v = xent_look(node);
+    float *loss = node->out->data;
 
-    for (int64_t n = 0; n < batch; n++) {
-        const float *row = z + n * classes;
-        assert(labels[n] >= 0 && labels[n] < classes);
-        total += xent_row(row, classes, labels[n], (double)p->label_smoothing, probability + n * classes);
-        sum->n_correct += first_largest(row, classes) == labels[n];
-    }
-    sum->loss += total;
-    sum->n_images += batch;
-    *loss = (float)(total / (double)batch);
+    *loss = dt_xent_forward(&v, node->in[0]->data, node->aux, &ex->step->sum);
     return DT_OK;
 }
 
 static dt_status softmax_xent_backward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_softmax_xent_params *p = node->params;
-    const int64_t batch = node->in[0]->shape.dim[0], classes = node->in[0]->shape.dim[1];
-    const float *probability = node->aux;
-    const int32_t *labels = node->in[1]->data;
-    const float g = dt_grads(node->out)[0] / (float)batch;
-    const float off = p->label_smoothing / (float)classes, on = 1.0f - p->label_smoothing + off;
+    const dt_xent_view v = xent_look(node);
     float *dz = node->in[0]->grad;
     (void)ex;
-    if (!dz) return DT_OK;
 
-    for (int64_t n = 0; n < batch; n++) {
-        for (int64_t o = 0; o < classes; o++) {
-            const float target = o == labels[n] ? on : off;
-            dz[n * classes + o] += g * (probability[n * classes + o] - target);
-        }
-    }
+    if (dz) dt_xent_backward(&v, node->aux, dt_grads(node->out)[0], (int)(node->fresh & 1u), dz);
     return DT_OK;
 }
 
-const dt_kernel dt_cpu_softmax_xent = { .forward = softmax_xent_forward, .backward = softmax_xent_backward };
+const dt_kernel dt_cpu_softmax_xent = {
+    .forward = softmax_xent_forward,
+    .backward = softmax_xent_backward,
+    .overwrites = 1u,
+};

@@ -199,9 +199,9 @@ static dt_status maxpool_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-static void add_share(const float *restrict dy, int64_t channels, float area, float *restrict dx)
+static void give_share(const float *restrict dy, int64_t channels, float area, int fresh, float *restrict dx)
 {
-    for (int64_t c = 0; c < channels; c++) dx[c] += dy[c] / area;
+    for (int64_t c = 0; c < channels; c++) dx[c] = fresh ? dy[c] / area : dx[c] + dy[c] / area;
 }
 
 static dt_status avgpool_backward(const dt_node *node, const dt_exec *ex)
@@ -213,13 +213,16 @@ static dt_status avgpool_backward(const dt_node *node, const dt_exec *ex)
     (void)ex;
     if (!dx) return DT_OK;
 
+    const int fresh = node->fresh & 1u, whole = fresh && tiles(&v);
+    const int64_t image = v.height * v.width * v.channels;
 #pragma omp parallel for
     for (int64_t n = 0; n < v.n; n++) {
+        if (fresh && !whole) memset(dx + n * image, 0, (size_t)image * sizeof *dx);
         for (int64_t i = 0; i < v.out_height * v.out_width; i++) {
             const float *share = dy + (n * v.out_height * v.out_width + i) * v.channels;
             for (int k = 0; k < v.kernel * v.kernel; k++) {
                 const int64_t to = cell(&v, n, i / v.out_width, i % v.out_width, k / v.kernel, k % v.kernel);
-                add_share(share, v.channels, area, dx + to);
+                give_share(share, v.channels, area, whole, dx + to);
             }
         }
     }
@@ -227,4 +230,4 @@ static dt_status avgpool_backward(const dt_node *node, const dt_exec *ex)
 }
 
 const dt_kernel dt_cpu_maxpool = { .forward = maxpool_forward, .backward = maxpool_backward, .overwrites = 1u };
-const dt_kernel dt_cpu_avgpool = { .forward = avgpool_forward, .backward = avgpool_backward };
+const dt_kernel dt_cpu_avgpool = { .forward = avgpool_forward, .backward = avgpool_backward, .overwrites = 1u };

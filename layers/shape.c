@@ -153,10 +153,11 @@ static dt_status pass_backward(const dt_node *node, const dt_exec *ex)
     (void)ex;
 
     for (int k = 0; k < node->n_in; k++) {
+        const int fresh = (int)(node->fresh & 1u << k);
         float *dx = node->in[k]->grad;
         if (!dx) continue;
 #pragma omp parallel for simd
-        for (int64_t i = 0; i < count; i++) dx[i] += dy[i];
+        for (int64_t i = 0; i < count; i++) dx[i] = fresh ? dy[i] : dx[i] + dy[i];
     }
     return DT_OK;
 }
@@ -240,9 +241,9 @@ static dt_status concat_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-const dt_kernel dt_cpu_flatten = { .forward = copy_forward, .backward = pass_backward };
-const dt_kernel dt_cpu_identity = { .forward = copy_forward, .backward = pass_backward };
-const dt_kernel dt_cpu_add = { .forward = add_forward, .backward = pass_backward };
+const dt_kernel dt_cpu_flatten = { .forward = copy_forward, .backward = pass_backward, .overwrites = 1u };
+const dt_kernel dt_cpu_identity = { .forward = copy_forward, .backward = pass_backward, .overwrites = 1u };
+const dt_kernel dt_cpu_add = { .forward = add_forward, .backward = pass_backward, .overwrites = 3u };
 const dt_kernel dt_cpu_transpose = {
     .forward = transpose_forward,
     .backward = transpose_backward,

@@ -5,7 +5,7 @@
  * Source: Lavin, Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, F(2x2,3x3). Integers stay
  * integers, so psums are exact. Each direction is a trio: whether a node qualifies on this machine (of an unprepared
  * node: its tensors' shapes, types and code ranges are read, never their data), the scratch that it wants for that
- * many threads, and the computation, which runs on at most that many. Scratch is aligned to 64 bytes.
+ * many threads, and the computation, which runs on at most that many. Scratch and tensors are aligned to 64 bytes.
  */
 #ifndef DT_WINOGRAD_H
 #define DT_WINOGRAD_H

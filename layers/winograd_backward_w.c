@@ -6,10 +6,11 @@
  * 16 products of [K x tiles] and [tiles x C], the tiles in pairs, a word each. B^T x B of codes is an integer, at most
  * 4 times the largest code, and exact in bf16 up to 256. x's scale is put on the result.
  *
- * Rounded to bf16 is A dy A^T, once, by at most 2^-8 of itself, and B^T x B where it is no small integer. All else is
- * f32. So an element of dw errs by at most 2^-8 (or 2^-7 with x) of the same formula with signs dropped; unlike a
- * direct convolution of bf16 gradients, whose operands are exact. Rounding is independent from tile to tile:
- * tests/test_winograd_backward.c prints the norm of the error beside that of rounded operands.
+ * Rounded to bf16 is A dy A^T, once, by at most 2^-8 of itself, and B^T x B where it is no small integer; all else is
+ * f32. With T = |G^T| [|A| . |B^T|], entries of which are at most 2 along an axis, dw errs by at most 2^-8 (2^-7 with
+ * x) times 4 sum over tiles of (sum |dy| of the tile) (sum |x| of its 4x4 inputs). Where magnitudes are alike, that is
+ * 9 times the sum of |dy| |x| that dw itself is made of, 25 times on a map of one tile. Errors are independent from
+ * tile to tile: as a norm they are near 5/3 of what rounding both operands of a direct convolution gives.
  *
  * The work is cut in items, a block of filters and channels for a part of the tiles. The 16 sums of an item stay in the
  * cache while its tiles pass in chunks, each transformed just before; x and dy are transformed again for each block,
@@ -30,10 +31,12 @@
 #include <string.h>
 
 /* Of one megabyte of second-level cache a core, the sums of a block take half and its chunk of tiles 3/8. */
-enum { BLOCK_K = 64, BLOCK_C = 128, CHUNK = 64 };
+enum { BLOCK_K = 128, BLOCK_C = 64, CHUNK = 64 };
+
+enum { STEP = 24 }; /* filters multiplied at a time */
 
 /* Items to share among threads; a part of the tiles is worth at least so many. */
-enum { ITEMS = 32, PART_TILES = 512 };
+enum { ITEMS = 16, PART_TILES = 512 };
 
 typedef struct {
     const dt_node *node;
@@ -85,7 +88,7 @@ static backward_w plan_of(const dt_node *node)
     b.x_words = CHUNK / 2 * b.channels + DT_LANES;
     b.dy_words = CHUNK / 2 * b.filters + DT_LANES;
     b.sums_words = b.filters * b.channels + DT_LANES;
-    b.zeros_bytes = BLOCK_C * sizeof(float);
+    b.zeros_bytes = (size_t)(b.filters > b.channels ? b.filters : b.channels) * sizeof(float);
     b.room_bytes = b.zeros_bytes + (size_t)(b.x_words + b.dy_words + b.sums_words) * DT_WINOGRAD_POINTS * sizeof(float);
     return b;
 }
@@ -96,7 +99,7 @@ int dt_winograd_backward_w_fits(const dt_node *node, const dt_exec *ex)
     const dt_dtype x = node->in[0]->type;
 
     return ex->precision == DT_PRECISION_MIXED && dt_word_gemm_has_bf16() && dt_winograd_shape_fits(&s) &&
-           (x == DT_F32 || x == DT_U8 || x == DT_I8);
+           dt_tile_saves(&s) && (x == DT_F32 || x == DT_U8 || x == DT_I8);
 }
 
 /* Where parts are kept until all are there; not needed of one. */
@@ -167,18 +170,30 @@ DT_TILES_INLINE void transform_typed(const dt_tile_map *map, const transform *t,
     }
 }
 
-static DT_TILES void transform_x(const backward_w *b, const span *a, int64_t tile, int64_t end, const rooms *r)
+/* The channels of x, or the filters of dy, of a block. */
+static dt_tile_source x_of(const backward_w *b, const span *a, const rooms *r)
 {
     const dt_tensor *x = b->node->in[0];
     const int64_t value = (int64_t)dt_type_bytes(x->type);
-    const transform t = { .from = { (const char *)x->data + a->c * value, b->s.C * value, r->zeros },
-                          .tile = tile,
-                          .end = end,
-                          .n = a->channels,
-                          .step = b->x_words,
-                          .to = r->x };
+    const dt_tile_source from = { (const char *)x->data + a->c * value, b->s.C * value, r->zeros };
+    return from;
+}
 
-    switch (x->type) {
+static dt_tile_source dy_of(const backward_w *b, const span *a, const rooms *r)
+{
+    const dt_tensor *y = b->node->out;
+    const int64_t value = (int64_t)dt_type_bytes(y->grad_type);
+    const dt_tile_source from = { (const char *)y->grad + a->k * value, b->s.K * value, r->zeros };
+    return from;
+}
+
+static DT_TILES void transform_x(const backward_w *b, const span *a, int64_t tile, int64_t end, const rooms *r)
+{
+    const transform t = {
+        .from = x_of(b, a, r), .tile = tile, .end = end, .n = a->channels, .step = b->x_words, .to = r->x
+    };
+
+    switch (b->node->in[0]->type) {
     case DT_U8: transform_typed(&b->map, &t, DT_U8, 1); break;
     case DT_I8: transform_typed(&b->map, &t, DT_I8, 1); break;
     default: transform_typed(&b->map, &t, DT_F32, 1); break;
@@ -187,37 +202,43 @@ static DT_TILES void transform_x(const backward_w *b, const span *a, int64_t til
 
 static DT_TILES void transform_dy(const backward_w *b, const span *a, int64_t tile, int64_t end, const rooms *r)
 {
-    const dt_tensor *y = b->node->out;
-    const int64_t value = (int64_t)dt_type_bytes(y->grad_type);
-    const transform t = { .from = { (const char *)y->grad + a->k * value, b->s.K * value, r->zeros },
-                          .tile = tile,
-                          .end = end,
-                          .n = a->filters,
-                          .step = b->dy_words,
-                          .to = r->dy };
+    const transform t = {
+        .from = dy_of(b, a, r), .tile = tile, .end = end, .n = a->filters, .step = b->dy_words, .to = r->dy
+    };
 
-    if (y->grad_type == DT_BF16) {
+    if (b->node->out->grad_type == DT_BF16) {
         transform_typed(&b->map, &t, DT_BF16, 0);
     } else {
         transform_typed(&b->map, &t, DT_F32, 0);
     }
 }
 
-static void multiply(const backward_w *b, const span *a, int64_t pairs, int add, const rooms *r)
+/* Fetches what the next chunk reads while it multiplies: a few lines at a time, or the CPU drops the requests. */
+static void multiply(const backward_w *b, const span *a, int64_t tile, int64_t end, const rooms *r)
 {
+    const dt_tile_source x = x_of(b, a, r), dy = dy_of(b, a, r);
+    const int64_t next = least(end + CHUNK, a->end);
+    const int64_t share = ceiling(4 * (next - end), DT_WINOGRAD_POINTS * ceiling(a->filters, STEP));
+    dt_tile_ahead x_ahead = dt_tile_ahead_of(&b->map, &x, a->channels * x.pixel_bytes / b->s.C, end, next);
+    dt_tile_ahead dy_ahead = dt_tile_ahead_of(&b->map, &dy, a->filters * dy.pixel_bytes / b->s.K, end, next);
+
     for (int p = 0; p < DT_WINOGRAD_POINTS; p++) {
-        const dt_word_gemm g = { .m = a->filters,
-                                 .n = a->channels,
-                                 .k = pairs,
-                                 .a = r->dy + p * b->dy_words,
-                                 .a_row = 1,
-                                 .a_step = a->filters,
-                                 .b = r->x + p * b->x_words,
-                                 .b_row = a->channels,
-                                 .c = r->sums + p * b->sums_words,
-                                 .c_row = a->channels,
-                                 .add = add };
-        dt_word_gemm_bf16(&g);
+        for (int64_t k = 0; k < a->filters; k += STEP) {
+            const dt_word_gemm g = { .m = least(STEP, a->filters - k),
+                                     .n = a->channels,
+                                     .k = (end - tile + 1) / 2,
+                                     .a = r->dy + p * b->dy_words + k,
+                                     .a_row = 1,
+                                     .a_step = a->filters,
+                                     .b = r->x + p * b->x_words,
+                                     .b_row = a->channels,
+                                     .c = r->sums + p * b->sums_words + k * a->channels,
+                                     .c_row = a->channels,
+                                     .add = tile > a->tile };
+            dt_tile_fetch(&x_ahead, share);
+            dt_tile_fetch(&dy_ahead, share);
+            dt_word_gemm_bf16(&g);
+        }
     }
 }
 
@@ -272,7 +293,7 @@ static void run_item(const backward_w *b, int64_t item, float *parts, char *scra
         const int64_t end = least(tile + CHUNK, a.end);
         transform_x(b, &a, tile, end, &r);
         transform_dy(b, &a, tile, end, &r);
-        multiply(b, &a, (end - tile + 1) / 2, tile > a.tile, &r);
+        multiply(b, &a, tile, end, &r);
     }
     if (b->n_parts == 1) {
         transform_sums(b, &a, r.sums, scale_of(node->in[0]), !(node->fresh & 2u), dt_grads(node->in[1]));
@@ -289,10 +310,13 @@ static void sum_parts(const backward_w *b, const float *parts, int threads)
     float *dw = dt_grads(b->node->in[1]);
 
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < count; i++) {
-        float sum = parts[i];
-        for (int64_t p = 1; p < b->n_parts; p++) sum += parts[p * count + i];
-        dw[i] = add ? dw[i] + scale * sum : scale * sum;
+    for (int64_t i = 0; i < count; i += DT_LANES) {
+        float sum[DT_LANES];
+        memcpy(sum, parts + i, sizeof sum);
+        for (int64_t p = 1; p < b->n_parts; p++) {
+            for (int l = 0; l < DT_LANES; l++) sum[l] += parts[p * count + i + l];
+        }
+        for (int l = 0; l < DT_LANES; l++) dw[i + l] = add ? dw[i + l] + scale * sum[l] : scale * sum[l];
     }
 }
 

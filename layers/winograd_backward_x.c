@@ -6,11 +6,11 @@
  * U' = (2G) g (2G)^T of codes is an integer, |U'| <= 9 qmax, and exact in bf16 up to 256; 1/4 and the scale are put on
  * the result. Where each filter has its own scale, that goes into U', which is then rounded.
  *
- * Rounded to bf16 is B^T dy B, once, by at most 2^-8 of itself; U' where it is no small integer, likewise. All else is
- * f32. |B^T| sums two values along each axis, as does |A^T| three of |B^T dy B|: so an element of dx errs by at most
- * 2^-8 (or 2^-7 with U') of A^T [ |U| . (|B^T| |dy| |B|) ] A with signs dropped, which is up to 9 * 9/4 the sum of
- * |dy| |w| of its own terms. Rounding is independent from product to product, and the norm of the error stays close to
- * what bf16 operands of a direct convolution give: tests/test_winograd_backward.c prints both.
+ * Rounded to bf16 is B^T dy B, once, by at most 2^-8 of itself, and U' where it is no small integer; all else is f32.
+ * With T = |A^T| [|G| . |B^T|], entries of which are at most 2 along an axis, dx errs by at most 2^-8 (2^-7 with U')
+ * times 4 sum over filters of (sum |dy| of the 4x4 tile) (sum |w| of the filter). Where magnitudes are alike, that is
+ * 64/9 of the sum of |dy| |w| that dx itself is made of, 49/4 in a corner of the map. Errors are independent from
+ * product to product: as a norm they are near 5/3 of what rounding the same operands of a direct convolution gives.
  *
  * The work is cut in items, a block of columns (channels of x) for a range of tiles. An item transforms its filters
  * once; U' of the block then stays in the cache beside a chunk of tiles and its products. dy is transformed again for
@@ -31,6 +31,8 @@
 
 /* Of one megabyte of second-level cache a core, U' takes up to half, a chunk of tiles and its products a third. */
 enum { U_BYTES = 512 << 10, CHUNK_BYTES = 320 << 10, LEAST_CHUNK = 24 };
+
+enum { STEP = 12 }; /* tiles multiplied at a time */
 
 /* Tiles of an item at least: transforming the filters costs what 16 tiles' products do. */
 enum { ITEM_TILES = 512, MOST_RANGES = 32 };
@@ -90,7 +92,7 @@ int dt_winograd_backward_x_fits(const dt_node *node, const dt_exec *ex)
     const dt_tensor *w = node->in[1];
 
     return ex->precision == DT_PRECISION_MIXED && dt_word_gemm_has_bf16() && dt_winograd_shape_fits(&s) &&
-           (w->type == DT_F32 || w->type == DT_I8);
+           dt_tile_saves(&s) && (w->type == DT_F32 || w->type == DT_I8);
 }
 
 size_t dt_winograd_backward_x_scratch(const dt_node *node, int threads)
@@ -164,10 +166,17 @@ static DT_TILES void transform_filters(const backward_x *b, int64_t first, int64
     }
 }
 
+static dt_tile_source dy_of(const backward_x *b, const rooms *r)
+{
+    const dt_tensor *y = b->node->out;
+    const dt_tile_source from = { y->grad, b->s.K * (int64_t)dt_type_bytes(y->grad_type), r->zeros };
+    return from;
+}
+
 DT_TILES_INLINE void dy_typed(const backward_x *b, int64_t first, int64_t n, const rooms *r, dt_dtype type)
 {
     const int64_t K = b->s.K;
-    const dt_tile_source dy = { b->node->out->grad, K * (int64_t)dt_type_bytes(type), r->zeros };
+    const dt_tile_source dy = dy_of(b, r);
 
     for (int64_t t = 0; t < n; t++) {
         const char *pixel[16];
@@ -193,20 +202,29 @@ static DT_TILES void transform_dy(const backward_x *b, int64_t first, int64_t n,
     }
 }
 
-static void multiply(const backward_x *b, int64_t n, int64_t columns, const rooms *r)
+/* Of n tiles before tile `next`; those from there to `end` follow, and what they read is fetched meanwhile: a few lines
+ * at a time, or the CPU drops the requests. */
+static void multiply(const backward_x *b, int64_t n, int64_t columns, int64_t next, int64_t end, const rooms *r)
 {
+    const dt_tile_source dy = dy_of(b, r);
+    const int64_t share = ceiling(4 * (end - next), DT_WINOGRAD_POINTS * ceiling(n, STEP));
+    dt_tile_ahead ahead = dt_tile_ahead_of(&b->map, &dy, dy.pixel_bytes, next, end);
+
     for (int p = 0; p < DT_WINOGRAD_POINTS; p++) {
-        const dt_word_gemm g = { .m = n,
-                                 .n = columns,
-                                 .k = b->s.K / 2,
-                                 .a = r->V + p * b->v_words,
-                                 .a_row = b->s.K / 2,
-                                 .a_step = 1,
-                                 .b = r->U + p * b->u_words,
-                                 .b_row = columns,
-                                 .c = r->M + p * b->m_words,
-                                 .c_row = columns };
-        dt_word_gemm_bf16(&g);
+        for (int64_t t = 0; t < n; t += STEP) {
+            const dt_word_gemm g = { .m = least(STEP, n - t),
+                                     .n = columns,
+                                     .k = b->s.K / 2,
+                                     .a = r->V + p * b->v_words + t * b->s.K / 2,
+                                     .a_row = b->s.K / 2,
+                                     .a_step = 1,
+                                     .b = r->U + p * b->u_words,
+                                     .b_row = columns,
+                                     .c = r->M + p * b->m_words + t * columns,
+                                     .c_row = columns };
+            dt_tile_fetch(&ahead, share);
+            dt_word_gemm_bf16(&g);
+        }
     }
 }
 
@@ -290,7 +308,7 @@ static void run_item(const backward_x *b, int64_t item, char *scratch)
     for (int64_t t = first; t < end; t += b->chunk) {
         const int64_t n = least(b->chunk, end - t);
         transform_dy(b, t, n, &r);
-        multiply(b, n, columns, &r);
+        multiply(b, n, columns, t + n, least(t + n + b->chunk, end), &r);
         transform_products(b, t, n, from, columns, r.M);
     }
 }

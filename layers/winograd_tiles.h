@@ -26,6 +26,16 @@
 
 enum { DT_LANES = 16 };
 
+/* Sizes for which these passes are worth while, as measured against oneDNN: there are fewer products than in the
+ * definition (a map of one pixel is mostly padding), and enough of them to pay for the transforms
+ * (16 to 16 channels are not). */
+static inline int dt_tile_saves(const dt_conv_shape *s)
+{
+    const int64_t tiles = (s->H + 1) / 2 * ((s->W + 1) / 2);
+
+    return DT_WINOGRAD_POINTS * tiles < 9 * s->H * s->W && s->C * s->K >= 512;
+}
+
 typedef struct {
     int64_t H, W;
     int64_t down, across; /* tiles along H and W */
@@ -53,15 +63,48 @@ static inline void dt_tile_pixels(const dt_tile_map *map, const dt_tile_source *
 {
     const int64_t n = tile / (map->down * map->across), at = tile - n * map->down * map->across;
     const int64_t i = at / map->across, h0 = 2 * i + first, w0 = 2 * (at - i * map->across) + first;
+    const uint64_t H = tile < map->count ? (uint64_t)map->H : 0, W = (uint64_t)map->W;
 
     for (int r = 0; r < size; r++) {
-        const int64_t h = h0 + r;
-        const int is_row = tile < map->count && h >= 0 && h < map->H;
-        const char *row = from->data + ((n * map->H + h) * map->W + w0) * from->pixel_bytes;
+        const int64_t row = ((n * map->H + h0 + r) * map->W + w0) * from->pixel_bytes;
         for (int t = 0; t < size; t++) {
-            const int64_t w = w0 + t;
-            pixel[r * size + t] = is_row && w >= 0 && w < map->W ? row + t * from->pixel_bytes : from->outside;
+            /* as unsigned numbers, those below 0 are large; no branches, which would be foretold wrongly */
+            const int inside = ((uint64_t)(h0 + r) < H) & ((uint64_t)(w0 + t) < W);
+            pixel[r * size + t] = inside ? from->data + row + t * from->pixel_bytes : from->outside;
         }
+    }
+}
+
+/* The first pixel of a tile, counted through the batch. */
+static inline int64_t dt_tile_corner(const dt_tile_map *map, int64_t tile)
+{
+    const int64_t n = tile / (map->down * map->across), at = tile - n * map->down * map->across;
+
+    return (n * map->H + at / map->across * 2) * map->W + at % map->across * 2;
+}
+
+/* What is to be fetched into the caches, `bytes` of each pixel from `at` to `end`. */
+typedef struct {
+    const char *at, *end;
+    int64_t pixel_bytes, bytes;
+} dt_tile_ahead;
+
+/* What tiles tile .. end - 1 read that those before do not. */
+static inline dt_tile_ahead dt_tile_ahead_of(const dt_tile_map *map, const dt_tile_source *from, int64_t bytes,
+                                             int64_t tile, int64_t end)
+{
+    const int64_t n_pixels = map->count / (map->down * map->across) * map->H * map->W;
+    const int64_t first = dt_tile_corner(map, tile) + 2 * map->W, last = dt_tile_corner(map, end) + 2 * map->W;
+    const dt_tile_ahead ahead = { from->data + first * from->pixel_bytes,
+                                  from->data + (last < n_pixels ? last : n_pixels) * from->pixel_bytes,
+                                  from->pixel_bytes, bytes };
+    return ahead;
+}
+
+static inline void dt_tile_fetch(dt_tile_ahead *ahead, int64_t pixels)
+{
+    for (; pixels > 0 && ahead->at < ahead->end; pixels--, ahead->at += ahead->pixel_bytes) {
+        for (int64_t i = 0; i < ahead->bytes; i += 64) __builtin_prefetch(ahead->at + i);
     }
 }
 
@@ -124,11 +167,10 @@ DT_TILES_INLINE void dt_tile_outputs(const char *const *pixel, int64_t i, dt_dty
 /* Words of two bf16, the low one of `low`. */
 DT_TILES_INLINE __m512i dt_tile_words(__m512 low, __m512 high)
 {
-    const __m512i a = _mm512_castsi256_si512((__m256i)_mm512_cvtneps_pbh(low));
-    const __m512i b = _mm512_castsi256_si512((__m256i)_mm512_cvtneps_pbh(high));
-    const __m512i order = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
-                                           37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
-    return _mm512_permutex2var_epi16(a, order, b);
+    const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                                           21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(order, both);
 }
 
 #endif /* DT_WINOGRAD_TILES_H */

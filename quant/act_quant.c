@@ -14,9 +14,6 @@
 /* Elements one thread takes at a time: alpha's gradient is summed piece by piece, in order. */
 enum { PIECE = 4096, LANES = 64 };
 
-/* An unclamped image may give codes below 0; a normalised pixel over any useful clip stays well within this. */
-enum { UNCLAMPED_LOW = -32767 };
-
 static dt_status act_quant_infer(dt_node *node)
 {
     const dt_act_quant_params *p = node->params;
@@ -30,8 +27,7 @@ static dt_status act_quant_infer(dt_node *node)
     node->out->shape = x->shape;
     node->out->n_scale = 1;
     node->out->qmax = dt_act_high(p->bits, p->is_signed);
-    node->out->qmin = p->is_signed ? -node->out->qmax : 0;
-    if (p->unclamped) node->out->qmin = UNCLAMPED_LOW;
+    node->out->qmin = dt_act_low(p->bits, p->is_signed, p->unclamped);
     return DT_OK;
 }
 
@@ -150,10 +146,10 @@ static dt_status act_quant_backward(const dt_node *node, const dt_exec *ex)
         part[i] = piece_by_rule(v, g + at, count, alpha, &grid, p, dx ? fresh : 1, dx ? dx + at : unwanted);
     }
     for (int64_t i = 0; i < pieces; i++) sum += part[i];
-    if (dalpha) dalpha[0] += (float)sum;
+    if (dalpha) dalpha[0] = (float)sum + (node->fresh & 2u ? 0.0f : dalpha[0]);
     return DT_OK;
 }
 
 const dt_kernel dt_cpu_act_quant = {
-    .prepare = act_quant_prepare, .forward = act_quant_forward, .backward = act_quant_backward, .overwrites = 1u
+    .prepare = act_quant_prepare, .forward = act_quant_forward, .backward = act_quant_backward, .overwrites = 3u
 };

@@ -67,6 +67,15 @@ static inline DT_HD int dt_act_high(int bits, int is_signed)
     return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
 }
 
+/* An unclamped image may give codes below 0; a normalised pixel over any useful clip stays well within this. */
+enum { DT_ACT_UNCLAMPED_LOW = -32767 };
+
+/* Codes lie in dt_act_low..dt_act_high. */
+static inline DT_HD int dt_act_low(int bits, int is_signed, int unclamped)
+{
+    return unclamped ? (int)DT_ACT_UNCLAMPED_LOW : is_signed ? -dt_act_high(bits, 1) : 0;
+}
+
 /* The real value of one code: alpha / n for clips; LSQ's parameter is the step itself. */
 static inline DT_HD float dt_grid_scale(float alpha, int high, dt_quant_rule rule)
 {
@@ -114,22 +123,25 @@ static inline DT_HD dt_grid_slope dt_weight_slope(float x, const dt_grid *grid, 
 
 /* ---- activations ---- */
 
-static inline DT_HD float dt_act_code(float v, float alpha, const dt_grid *grid, int unclamped, dt_quant_rule rule)
+/* x = v / alpha, in units of the clip (or of the step) */
+static inline DT_HD float dt_act_unit_code(float x, const dt_grid *grid, int unclamped, dt_quant_rule rule)
 {
-    const float x = v / alpha;
     if (rule == DT_RULE_LSQ) return rintf(dt_clamp(x, unclamped ? -INFINITY : (float)grid->low, (float)grid->high));
     const float low = unclamped ? -INFINITY : grid->low < 0 ? -1.0f : 0.0f;
     return rintf(dt_clamp(x, low, 1.0f) * (float)grid->high);
 }
 
-static inline DT_HD dt_grid_slope dt_act_slope(float v, float alpha, const dt_grid *grid, int unclamped,
-                                               dt_quant_rule rule)
+static inline DT_HD float dt_act_code(float v, float alpha, const dt_grid *grid, int unclamped, dt_quant_rule rule)
 {
-    const float x = v / alpha;
+    return dt_act_unit_code(v / alpha, grid, unclamped, rule);
+}
+
+static inline DT_HD dt_grid_slope dt_act_unit_slope(float x, const dt_grid *grid, int unclamped, dt_quant_rule rule)
+{
     if (rule == DT_RULE_LSQ) return dt_step_slope(x, unclamped ? -INFINITY : (float)grid->low, grid);
     const float at_low = grid->low < 0 ? -1.0f : 0.0f, low = unclamped ? -INFINITY : at_low;
     if (rule == DT_RULE_PACT) {
-        const float reached = v >= alpha ? 1.0f : 0.0f;
+        const float reached = x >= 1.0f ? 1.0f : 0.0f; /* v >= alpha: a smaller v gives 1 - 2^-24 at most */
         const dt_grid_slope s = { x < low ? 0.0f : 1.0f - reached, reached };
         return s;
     }
@@ -138,6 +150,12 @@ static inline DT_HD dt_grid_slope dt_act_slope(float v, float alpha, const dt_gr
     const float below = x < low ? at_low : inside;
     const dt_grid_slope s = { x > 1.0f ? 0.0f : x < low ? 0.0f : 1.0f, x > 1.0f ? 1.0f : below };
     return s;
+}
+
+static inline DT_HD dt_grid_slope dt_act_slope(float v, float alpha, const dt_grid *grid, int unclamped,
+                                               dt_quant_rule rule)
+{
+    return dt_act_unit_slope(v / alpha, grid, unclamped, rule);
 }
 
 #endif /* DT_GRID_H */

@@ -1,13 +1,26 @@
 /*
  * norm_quant.c - batch norm, ReLU, max-pool and activation quantizer in one operator, each if it is there.
  *
- *   z = a q + b (batch norm),  v = max(z, 0) (ReLU),  u = max of v over the window,  code = act_quant(u)
+ *   z = a q + b,  v = max(z, 0),  u = max of v over the window,  code = act_quant(u)
+ *   dv = slope(u) du at the window's first maximum, 0 elsewhere;  dz = dv where z > 0
+ *   sums of dz and dz * q over the channel -> dgamma, dbeta;  dx = a (dz - mean dz - (q - centre) slope)
  *
- * The formulas are those of layers/batchnorm.c, layers/activation.c, layers/pool.c and quant/act_quant.c.
+ * What each part computes is said in layers/batchnorm.c, layers/activation.c, layers/pool.c and quant/act_quant.c; with
+ * the same expressions, this one gives the bits that they give one after another, for half to a quarter of their
+ * traffic: forward reads x for the batch statistics and again for y, backward reads x and dy for the sums and again
+ * for dx. Nothing in between is stored. The gradients may differ from theirs where double sums in another order round
+ * to another float: dalpha, and where windows are pooled everything that the sums of the norm enter.
+ *
+ * Shapes: x any, channels C last, N,H,W,C where it is pooled; gamma, beta, mean, var: C; alpha: 1.
+ * Types: y is F32 or, codes, U8 or I8; gradients are F32 or BF16, rounded half to even.
+ * Arithmetic: norm_quant.h; loops: norm_quant_lines.c.  CUDA: cuda/norm_quant.cu.  Tests: tests/test_norm_quant.c.
  */
 #include "norm_quant.h"
 
 #include "../core/op.h"
+#include "norm_quant_lines.h"
+
+#include <string.h>
 
 /* An unclamped quantizer may give codes below 0: the bound that act_quant.c states. */
 enum { UNCLAMPED_LOW = -32767 };
@@ -105,4 +118,301 @@ const dt_op dt_op_norm_quant = {
     .infer = norm_quant_infer,
 };
 
-const dt_kernel dt_cpu_norm_quant = { .forward = NULL };
+enum {
+    BLOCK_ROWS = 32, /* as batchnorm.c, whose sums these are */
+    MAX_BLOCKS = 64,
+    N_CHANNEL_ARRAYS = 7
+};
+
+/* A block of fewer pixels costs more to fold than to sum. */
+static int64_t n_blocks(int64_t rows, int64_t units)
+{
+    const int64_t wanted = rows / BLOCK_ROWS, most = units < MAX_BLOCKS ? units : MAX_BLOCKS;
+    return wanted < 1 ? 1 : wanted < most ? wanted : most;
+}
+
+/* One run of a node. */
+typedef struct {
+    dt_nq_view view;
+    const dt_norm_quant_params *params;
+    int64_t rows; /* pixels of x */
+    int64_t unit; /* windows that stay together: a row of them, or 1 where nothing is pooled */
+    int64_t n_units, unit_blocks;
+    int64_t row_blocks; /* of the batch statistics */
+    double *sums;       /* scratch, [blocks][sums_of_block] */
+    int64_t sums_of_block;
+    float *channel; /* scratch, N_CHANNEL_ARRAYS of [C] */
+} task;
+
+static int64_t max_blocks(const task *t)
+{
+    return t->row_blocks > t->unit_blocks ? t->row_blocks : t->unit_blocks;
+}
+
+/* Sizes; scratch: NULL in prepare. */
+static task task_of(const dt_node *node, void *scratch)
+{
+    const dt_norm_quant_params *p = node->params;
+    const dt_shape *x = &node->in[DT_NQ_X]->shape, *y = &node->out->shape;
+    task t = { .params = p, .rows = dt_rows(x), .unit = 1, .sums = scratch };
+    dt_nq_view *v = &t.view;
+
+    v->channels = dt_channels(x);
+    v->pool = p->pool > 1 ? p->pool : 1;
+    if (v->pool > 1) {
+        v->height = x->dim[1];
+        v->width = x->dim[2];
+        v->out_height = y->dim[1];
+        v->out_width = y->dim[2];
+        t.unit = v->out_width;
+    }
+    t.n_units = dt_rows(y) / t.unit;
+    t.row_blocks = n_blocks(t.rows, t.rows);
+    t.unit_blocks = n_blocks(t.rows, t.n_units);
+    t.sums_of_block = 2 * v->channels + DT_NQ_LANES;
+    if (scratch) t.channel = (float *)(t.sums + max_blocks(&t) * t.sums_of_block);
+    return t;
+}
+
+static dt_status check_types(const dt_node *node)
+{
+    const dt_tensor *x = node->in[DT_NQ_X], *y = node->out;
+    const int64_t low = y->type == DT_I8 ? -128 : 0, high = y->type == DT_I8 ? 127 : 255;
+    const int is_byte = y->type == DT_U8 || y->type == DT_I8;
+
+    DT_CHECK(x->type == DT_F32 && (y->type == DT_F32 || is_byte), DT_ERR_UNSUPPORTED,
+             "%s: norm_quant from type %d to type %d; the CPU takes f32 and gives f32 or bytes", node->name,
+             (int)x->type, (int)y->type);
+    DT_CHECK(!is_byte || (y->n_scale > 0 && y->qmin >= low && y->qmax <= high), DT_ERR_UNSUPPORTED,
+             "%s: norm_quant: y is stored in bytes of %lld..%lld, its codes are %lld..%lld", node->name, (long long)low,
+             (long long)high, (long long)y->qmin, (long long)y->qmax);
+    DT_CHECK((x->grad_type == DT_F32 || x->grad_type == DT_BF16) && (y->grad_type == DT_F32 || y->grad_type == DT_BF16),
+             DT_ERR_UNSUPPORTED, "%s: norm_quant: gradients of types %d and %d; the CPU has f32 and bf16", node->name,
+             (int)x->grad_type, (int)y->grad_type);
+    return DT_OK;
+}
+
+static dt_status norm_quant_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    const task t = task_of(node, NULL);
+    (void)ex;
+
+    DT_TRY(check_types(node));
+    *scratch_bytes = (size_t)(max_blocks(&t) * t.sums_of_block) * sizeof(double) +
+                     (size_t)(N_CHANNEL_ARRAYS * t.view.channels) * sizeof(float);
+    return DT_OK;
+}
+
+static float *channel_array(const task *t, int i)
+{
+    return t->channel + i * t->view.channels;
+}
+
+/* The line of channel c, from the mean and 1 / deviation in aux. */
+static dt_batchnorm_line line_at(const dt_node *node, const task *t, int64_t c, float scale)
+{
+    const float *gamma = node->in[DT_NQ_GAMMA]->data, *beta = node->in[DT_NQ_BETA]->data, *mean = node->aux;
+    return dt_batchnorm_fold(gamma[c], beta[c], mean[c], mean[t->view.channels + c], scale);
+}
+
+/* Without a norm: 1 q + -0, which is q whatever q is. */
+static void fill_lines(const dt_node *node, const task *t, float *a, float *b, float *scale)
+{
+    const dt_tensor *x = node->in[DT_NQ_X];
+    const int has_norm = t->params->has_norm;
+
+    for (int64_t c = 0; c < t->view.channels; c++) {
+        const float s = dt_scale_at(x->scale, x->n_scale, c);
+        const dt_batchnorm_line line = has_norm ? line_at(node, t, c, s) : (dt_batchnorm_line){ 1.0f, -0.0f };
+        a[c] = line.a;
+        b[c] = line.b;
+        scale[c] = has_norm ? 1.0f : s;
+    }
+}
+
+/* What both directions need; aux is filled. */
+static task task_open(const dt_node *node, const dt_exec *ex)
+{
+    const dt_norm_quant_params *p = node->params;
+    task t = task_of(node, ex->scratch);
+    dt_nq_view *v = &t.view;
+    float *a = channel_array(&t, 0), *b = channel_array(&t, 1), *scale = channel_array(&t, 2);
+
+    fill_lines(node, &t, a, b, scale);
+    v->x = node->in[DT_NQ_X]->data;
+    v->a = a;
+    v->b = b;
+    v->scale = scale;
+    v->floor = p->has_relu ? 0.0f : -INFINITY;
+    v->has_quant = p->has_quant;
+    if (p->has_quant) {
+        v->quant = p->quant;
+        v->grid = dt_norm_quant_grid(&p->quant, dt_count(&node->out->shape));
+        v->alpha = *(const float *)node->in[dt_norm_quant_alpha(p)]->data;
+    }
+    return t;
+}
+
+/* sums[0] += sums[1] + ... */
+static void fold_blocks(double *sums, int64_t blocks, int64_t count)
+{
+    for (int64_t b = 1; b < blocks; b++) {
+        for (int64_t i = 0; i < count; i++) sums[i] += sums[b * count + i];
+    }
+}
+
+/* Statistics of the batch into aux; the running ones move. */
+static void take_batch_statistics(const dt_node *node, const task *t)
+{
+    const dt_batchnorm_params *p = &t->params->norm;
+    const dt_tensor *x = node->in[DT_NQ_X];
+    const int64_t channels = t->view.channels, blocks = t->row_blocks, rows = t->rows;
+    float *mean = node->aux, *inv = mean + channels, *running_mean = node->in[DT_NQ_MEAN]->data,
+          *running_var = node->in[DT_NQ_VAR]->data;
+
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < blocks; i++) {
+        double *sums = t->sums + i * 2 * channels;
+        memset(sums, 0, (size_t)(2 * channels) * sizeof *sums);
+        dt_nq_add_moments(x->data, channels, rows * i / blocks, rows * (i + 1) / blocks, sums, sums + channels);
+    }
+    fold_blocks(t->sums, blocks, 2 * channels);
+    for (int64_t c = 0; c < channels; c++) {
+        const float scale = dt_scale_at(x->scale, x->n_scale, c);
+        const dt_batchnorm_moments m = dt_batchnorm_moments_of(t->sums[c], t->sums[channels + c], rows, scale);
+        mean[c] = m.mean;
+        inv[c] = dt_batchnorm_inv(m.var, p->epsilon);
+        running_mean[c] = dt_batchnorm_move(running_mean[c], m.mean, p->momentum);
+        running_var[c] = dt_batchnorm_move(running_var[c], m.var_unbiased, p->momentum);
+    }
+}
+
+static void take_running_statistics(const dt_node *node, const task *t)
+{
+    const int64_t channels = t->view.channels;
+    const float *running_mean = node->in[DT_NQ_MEAN]->data, *running_var = node->in[DT_NQ_VAR]->data;
+    float *mean = node->aux, *inv = mean + channels;
+
+    for (int64_t c = 0; c < channels; c++) {
+        mean[c] = running_mean[c];
+        inv[c] = dt_batchnorm_inv(running_var[c], t->params->norm.epsilon);
+    }
+}
+
+/* A byte holds no NaN: a diverged norm must show in the loss, by way of the scale. */
+static int is_diverged(const task *t)
+{
+    for (int64_t c = 0; c < t->view.channels; c++) {
+        if (t->view.a[c] != t->view.a[c] || t->view.b[c] != t->view.b[c]) return 1;
+    }
+    return 0;
+}
+
+static dt_status norm_quant_forward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_norm_quant_params *p = node->params;
+    task t = task_of(node, ex->scratch);
+
+    if (p->has_norm && p->norm.training)
+        take_batch_statistics(node, &t);
+    else if (p->has_norm)
+        take_running_statistics(node, &t);
+    t = task_open(node, ex);
+    t.view.y = node->out->data;
+    t.view.y_type = node->out->type;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < t.unit_blocks; i++) {
+        dt_nq_map(&t.view, t.n_units * i / t.unit_blocks * t.unit, t.n_units * (i + 1) / t.unit_blocks * t.unit);
+    }
+    if (p->has_quant) {
+        const float scale = dt_grid_scale(t.view.alpha, t.view.grid.high, p->quant.rule);
+        node->out->scale[0] = node->out->type != DT_F32 && is_diverged(&t) ? NAN : scale;
+    }
+    return DT_OK;
+}
+
+/* Adds to dalpha. */
+static void take_sums(const dt_node *node, const task *t)
+{
+    const int64_t channels = t->view.channels;
+
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < t->unit_blocks; i++) {
+        double *sums = t->sums + i * t->sums_of_block;
+        memset(sums, 0, (size_t)t->sums_of_block * sizeof *sums);
+        dt_nq_add_sums(&t->view, t->n_units * i / t->unit_blocks * t->unit,
+                       t->n_units * (i + 1) / t->unit_blocks * t->unit,
+                       (dt_nq_sums){ sums, sums + channels, sums + 2 * channels });
+    }
+    fold_blocks(t->sums, t->unit_blocks, t->sums_of_block);
+    if (!t->params->has_quant) return;
+    float *dalpha = node->in[dt_norm_quant_alpha(t->params)]->grad;
+    double sum = 0.0;
+    for (int i = 0; i < DT_NQ_LANES; i++) sum += t->sums[2 * channels + i];
+    if (dalpha) dalpha[0] += (float)sum;
+}
+
+/* Adds to dgamma[c] and dbeta[c]. In evaluation the statistics are constants. */
+static dt_batchnorm_slope take_slope(const dt_node *node, const task *t, int64_t c)
+{
+    const dt_tensor *x = node->in[DT_NQ_X];
+    const float *gamma = node->in[DT_NQ_GAMMA]->data, *mean = node->aux, *inv = mean + t->view.channels;
+    float *dgamma = node->in[DT_NQ_GAMMA]->grad, *dbeta = node->in[DT_NQ_BETA]->grad;
+    const float scale = dt_scale_at(x->scale, x->n_scale, c);
+    const double dz = t->sums[c], dzq = t->sums[t->view.channels + c];
+    const double dz_xhat = dt_batchnorm_dgamma(dz, dzq, mean[c], inv[c], scale);
+    dt_batchnorm_slope k = dt_batchnorm_slope_of(dz, dz_xhat, t->rows, gamma[c], mean[c], inv[c], scale);
+
+    if (dgamma) dgamma[c] += (float)dz_xhat;
+    if (dbeta) dbeta[c] += (float)dz;
+    if (!t->params->norm.training) k.mean_dy = k.slope = 0.0f;
+    return k;
+}
+
+/* Without a norm: dx = dz. */
+static void take_slopes(const dt_node *node, task *t)
+{
+    float *a = channel_array(t, 3), *mean_dy = channel_array(t, 4), *centre = channel_array(t, 5),
+          *slope = channel_array(t, 6);
+
+    for (int64_t c = 0; c < t->view.channels; c++) {
+        const dt_batchnorm_slope k =
+            t->params->has_norm ? take_slope(node, t, c) : (dt_batchnorm_slope){ 1.0f, 0.0f, 0.0f, 0.0f };
+        a[c] = k.a;
+        mean_dy[c] = k.mean_dy;
+        centre[c] = k.centre;
+        slope[c] = k.slope;
+    }
+    t->view.dx_a = a;
+    t->view.mean_dy = mean_dy;
+    t->view.centre = centre;
+    t->view.slope = slope;
+}
+
+static dt_status norm_quant_backward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_norm_quant_params *p = node->params;
+    const dt_tensor *x = node->in[DT_NQ_X];
+    task t = task_open(node, ex);
+
+    t.view.dy = node->out->grad;
+    t.view.dy_type = node->out->grad_type;
+    if (p->has_norm || (p->has_quant && node->in[dt_norm_quant_alpha(p)]->grad)) take_sums(node, &t);
+    take_slopes(node, &t);
+    if (!x->grad) return DT_OK;
+    t.view.dx = x->grad;
+    t.view.dx_type = x->grad_type;
+    t.view.fresh = (node->fresh & 1u << DT_NQ_X) != 0;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < t.unit_blocks; i++) {
+        dt_nq_slope(&t.view, t.n_units * i / t.unit_blocks * t.unit, t.n_units * (i + 1) / t.unit_blocks * t.unit);
+    }
+    return DT_OK;
+}
+
+const dt_kernel dt_cpu_norm_quant = {
+    .prepare = norm_quant_prepare,
+    .forward = norm_quant_forward,
+    .backward = norm_quant_backward,
+    .overwrites = 1u << DT_NQ_X,
+};

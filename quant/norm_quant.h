@@ -29,7 +29,7 @@ static inline dt_grid dt_norm_quant_grid(const dt_act_quant_params *p, int64_t c
     return grid;
 }
 
-/* What the max-pool sees: z = a * q + b of the channel, or q where there is no norm; then max(z, 0). */
+/* What the max-pool sees: z = a * q + b of the channel, or q where there is no norm; then max(z, 0) if has_relu. */
 static inline DT_HD float dt_norm_quant_value(float q, float a, float b, int has_norm, int has_relu)
 {
     const float z = has_norm ? a * q + b : q;

@@ -5,19 +5,15 @@
  * set, or of each filter when alpha has one value a filter; they are summed in double, in a fixed order, and rounded to
  * f32 once. Everything after that is the notebook's f32 arithmetic, bit for bit.
  *
- * Shapes: w K,.. ; alpha 1 or K, > 0; codes as w, scale as alpha.
- * CUDA: cuda/weight_quant.cu.  Tests: tests/test_weight_quant.c.
+ * A call takes many layers, and threads go over the pieces of all of them. Weights whose sums the optimiser left
+ * (core/optim.h) are not read for their statistics; the sums, and so the codes, are the same either way.
+ *
+ * Shapes: w K,.. ; alpha 1 or K, > 0; codes as w, F32 or I8 (CUDA: F16), scale as alpha.
+ * The update in place of backward: weight_update.c.  CUDA: cuda/weight_quant.cu.  Tests: tests/test_weight_quant.c.
  */
-#include "../core/op.h"
-#include "grid.h"
+#include "weight_quant.h"
 
-/* aux: of the whole set, or of each filter */
-typedef struct {
-    float mean, deviation;
-} filter_stats;
-
-/* Elements one thread sums at a time; sums of such pieces are added in order, whatever the number of threads. */
-enum { PIECE = 4096, LANES = 256 };
+enum { LANES = DT_WEIGHT_LANES };
 
 static int is_standardised(dt_quant_rule rule)
 {
@@ -43,7 +39,7 @@ static dt_status weight_quant_infer(dt_node *node)
     node->out->n_scale = (int)n_alpha;
     node->out->qmin = dt_weight_low(p->bits, p->rule);
     node->out->qmax = dt_weight_high(p->bits);
-    node->aux_bytes = (size_t)n_alpha * sizeof(filter_stats);
+    node->aux_bytes = (size_t)n_alpha * sizeof(dt_weight_stats);
     return DT_OK;
 }
 
@@ -56,42 +52,69 @@ const dt_op dt_op_weight_quant = {
     .infer = weight_quant_infer,
 };
 
-/* w seen as n_sets sets of `count` values, each with its own alpha, and each set as pieces */
-typedef struct {
-    int64_t n_sets, count, pieces;
-    dt_grid grid;
-} set_shape;
+/* ---- groups ---- */
 
-static set_shape sets_of(const dt_node *node)
+static dt_weight_layer layer_of(const dt_node *node, double *scratch)
 {
-    set_shape s = { .n_sets = node->out->n_scale };
-    s.count = dt_count(&node->out->shape) / s.n_sets;
-    s.pieces = (s.count + PIECE - 1) / PIECE;
-    s.grid =
-        (dt_grid){ (int)node->out->qmin, (int)node->out->qmax, 1.0f / sqrtf((float)s.count * (float)node->out->qmax) };
-    return s;
+    const dt_weight_quant_params *p = node->params;
+    const dt_tensor *w = node->in[0], *alpha = node->in[1], *out = node->out;
+    dt_weight_layer l = { .w = w->data,
+                          .alpha = alpha->data,
+                          .dw = dt_grads(w),
+                          .dalpha = dt_grads(alpha),
+                          .g = dt_grads(out),
+                          .code = out->data,
+                          .scale = out->scale,
+                          .stats = node->aux,
+                          .sums = w->sums ? w->sums : scratch,
+                          .dshare = scratch,
+                          .n_sets = out->n_scale,
+                          .pieces = dt_weight_pieces(node),
+                          .has_sums = (w->sums && w->has_sums) || !is_standardised(p->rule),
+                          .fresh = node->fresh,
+                          .type = out->type,
+                          .rule = p->rule };
+
+    l.count = dt_count(&out->shape) / l.n_sets;
+    l.grid = (dt_grid){ (int)out->qmin, (int)out->qmax, 1.0f / sqrtf((float)l.count * (float)out->qmax) };
+    return l;
+}
+
+int dt_weight_group_of(const dt_node *const *node, int n, char **scratch, dt_weight_group *out)
+{
+    out->n = n < DT_WEIGHT_LAYERS ? n : DT_WEIGHT_LAYERS;
+    out->n_pieces = out->n_sets = 0;
+    out->has_sums = 1;
+    for (int i = 0; i < out->n; i++) {
+        dt_weight_layer *l = &out->layer[i];
+        *l = layer_of(node[i], (double *)(void *)*scratch);
+        l->first_piece = out->n_pieces;
+        l->first_set = out->n_sets;
+        out->n_pieces += l->n_sets * l->pieces;
+        out->n_sets += l->n_sets;
+        out->has_sums &= l->has_sums;
+        *scratch += (dt_weight_sums_bytes(node[i]) + DT_ALIGN - 1) / DT_ALIGN * DT_ALIGN;
+    }
+    return out->n;
 }
 
 static dt_status weight_quant_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
-    const set_shape s = sets_of(node);
     (void)ex;
-    *scratch_bytes = (size_t)(s.n_sets * s.pieces) * sizeof(double);
+    *scratch_bytes = dt_weight_sums_bytes(node);
     return DT_OK;
 }
 
-/* Sum over a piece of (w - shift)^power, power 1 or 2, on LANES accumulators that are then folded by halves: the order
- * of the GPU's blocks (cuda/reduce.h), so that both find the same bits. */
-static double piece_sum(const float *w, int64_t n, double shift, int power)
+/* ---- forward ---- */
+
+double dt_weight_sum(const double *v, int n)
 {
     double lane[LANES] = { 0.0 };
 
-    for (int64_t first = 0; first < n; first += LANES) {
-        const int64_t count = n - first < LANES ? n - first : LANES;
-        for (int64_t i = 0; i < count; i++) {
-            const double d = (double)w[first + i] - shift;
-            lane[i] += power == 1 ? d : d * d;
-        }
+    if (n == 1) return v[0];
+    for (int first = 0; first < n; first += LANES) {
+        const int count = n - first < LANES ? n - first : LANES;
+        for (int i = 0; i < count; i++) lane[i] += v[first + i];
     }
     for (int half = LANES / 2; half > 0; half /= 2) {
         for (int i = 0; i < half; i++) lane[i] += lane[i + half];
@@ -99,110 +122,183 @@ static double piece_sum(const float *w, int64_t n, double shift, int power)
     return lane[0];
 }
 
-static double set_sum(const float *w, const set_shape *s, double shift, int power, double *part)
+static void sum_piece(const dt_weight_layer *l, const dt_weight_piece *p)
 {
-    double sum = 0.0;
-#pragma omp parallel for if (s->pieces > 1)
-    for (int64_t i = 0; i < s->pieces; i++) {
-        const int64_t left = s->count - i * PIECE;
-        part[i] = piece_sum(w + i * PIECE, left < PIECE ? left : PIECE, shift, power);
+    const float *w = l->w + p->first;
+    double sum[LANES] = { 0.0 }, square[LANES] = { 0.0 };
+
+    for (int first = 0; first < p->n; first += LANES) {
+        const int count = p->n - first < LANES ? p->n - first : LANES;
+        for (int i = 0; i < count; i++) {
+            const double v = (double)w[first + i];
+            sum[i] += v;
+            square[i] += v * v;
+        }
     }
-    for (int64_t i = 0; i < s->pieces; i++) sum += part[i];
-    return sum;
+    l->sums[p->part] = dt_weight_sum(sum, LANES);
+    l->sums[l->n_sets * l->pieces + p->part] = dt_weight_sum(square, LANES);
 }
 
-static filter_stats stats_of(const float *w, const set_shape *s, double *part)
+static void find_stats(const dt_weight_layer *l)
 {
-    const double mean = set_sum(w, s, 0.0, 1, part) / (double)s->count;
-    const double variance = set_sum(w, s, mean, 2, part) / (double)(s->count - 1);
-    return (filter_stats){ (float)mean, (float)sqrt(variance) };
+    const double *square = l->sums + l->n_sets * l->pieces;
+
+    for (int k = 0; k < l->n_sets; k++) {
+        l->stats[k] = is_standardised(l->rule)
+                          ? dt_weight_stats_of(dt_weight_sum(l->sums + k * l->pieces, l->pieces),
+                                               dt_weight_sum(square + k * l->pieces, l->pieces), l->count)
+                          : (dt_weight_stats){ 0.0f, 1.0f };
+        l->scale[k] = dt_grid_scale(l->alpha[k], l->grid.high, l->rule);
+    }
+}
+
+/* The rule and the type are constants wherever this is inlined: so the loops have no branch and vectorise. */
+static inline void codes_of(const dt_weight_layer *l, const dt_weight_piece *p, dt_quant_rule rule)
+{
+    const float *w = l->w + p->first, alpha = l->alpha[p->set];
+    const dt_weight_stats st = l->stats[p->set];
+    const dt_grid grid = l->grid;
+
+    if (l->type == DT_I8) {
+        int8_t *code = (int8_t *)l->code + p->first;
+        for (int i = 0; i < p->n; i++) {
+            code[i] = (int8_t)dt_weight_code(dt_weight_unit(w[i], st.mean, st.deviation, alpha, rule), &grid, rule);
+        }
+    } else {
+        float *code = (float *)l->code + p->first;
+        for (int i = 0; i < p->n; i++) {
+            code[i] = dt_weight_code(dt_weight_unit(w[i], st.mean, st.deviation, alpha, rule), &grid, rule);
+        }
+    }
+}
+
+static void forward_group(const dt_weight_group *g)
+{
+#pragma omp parallel for if (!g->has_sums)
+    for (int i = 0; i < g->n_pieces; i++) {
+        const dt_weight_piece p = dt_weight_piece_at(g, i);
+        if (!g->layer[p.layer].has_sums) sum_piece(&g->layer[p.layer], &p);
+    }
+    for (int i = 0; i < g->n; i++) find_stats(&g->layer[i]);
+#pragma omp parallel for
+    for (int i = 0; i < g->n_pieces; i++) {
+        const dt_weight_piece p = dt_weight_piece_at(g, i);
+        if (is_standardised(g->layer[p.layer].rule))
+            codes_of(&g->layer[p.layer], &p, DT_RULE_ECE284); /* the clip rules differ in their gradients alone */
+        else
+            codes_of(&g->layer[p.layer], &p, DT_RULE_LSQ);
+    }
+}
+
+static dt_status weight_quant_forward_all(const dt_node *const *node, int n, const dt_exec *ex)
+{
+    char *scratch = ex->scratch;
+    dt_weight_group group;
+
+    for (int i = 0; i < n;) {
+        const dt_dtype type = node[i]->out->type;
+        DT_CHECK(type == DT_F32 || type == DT_I8, DT_ERR_UNSUPPORTED, "%s: codes of type %d; the CPU has F32 and I8",
+                 node[i]->name, (int)type);
+        i += dt_weight_group_of(node + i, n - i, &scratch, &group);
+        forward_group(&group);
+    }
+    return DT_OK;
 }
 
 static dt_status weight_quant_forward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_weight_quant_params *p = node->params;
-    const set_shape s = sets_of(node);
-    const float *w = node->in[0]->data, *alpha = node->in[1]->data;
-    float *code = node->out->data;
-    filter_stats *stats = node->aux;
-
-    for (int64_t k = 0; k < s.n_sets; k++) {
-        const float *from = w + k * s.count;
-        float *to = code + k * s.count;
-        const float a = alpha[k];
-        const filter_stats st =
-            is_standardised(p->rule) ? stats_of(from, &s, ex->scratch) : (filter_stats){ 0.0f, 1.0f };
-        const dt_quant_rule rule = p->rule;
-        const dt_grid grid = s.grid;
-
-#pragma omp parallel for if (s.pieces > 1)
-        for (int64_t i = 0; i < s.count; i++) {
-            to[i] = dt_weight_code(dt_weight_unit(from[i], st.mean, st.deviation, a, rule), &grid, rule);
-        }
-        stats[k] = st;
-        node->out->scale[k] = dt_grid_scale(a, grid.high, rule);
-    }
-    return DT_OK;
+    return weight_quant_forward_all(&node, 1, ex);
 }
 
-/* dw of one piece; returns its share of dalpha. The rule is a constant wherever this is inlined, and the sum has LANES
- * accumulators: so the loop has no branch and vectorises. */
-static inline double piece_backward(const float *w, const float *g, int64_t n, const filter_stats *st, float alpha,
-                                    const dt_grid *grid, dt_quant_rule rule, float *dw)
-{
-    double lane[LANES] = { 0.0 }, dalpha = 0.0;
+/* ---- backward ---- */
 
-    for (int64_t first = 0; first < n; first += LANES) {
-        const int64_t count = n - first < LANES ? n - first : LANES;
-        for (int64_t i = 0; i < count; i++) {
-            const float gi = g[first + i];
-            const float x = dt_weight_unit(w[first + i], st->mean, st->deviation, alpha, rule);
-            const dt_grid_slope slope = dt_weight_slope(x, grid, rule);
-            dw[first + i] += slope.value * gi / st->deviation;
-            lane[i] += (double)(slope.alpha * gi);
-        }
+static inline void gradient_by(const dt_weight_layer *l, int set, const float *w, const float *g, int n, float unscale,
+                               dt_quant_rule rule, float *d, double *lane)
+{
+    const dt_weight_stats st = l->stats[set];
+    const float alpha = l->alpha[set];
+    const dt_grid grid = l->grid;
+
+    for (int i = 0; i < n; i++) {
+        const float gi = g[i] * unscale;
+        const float x = dt_weight_unit(w[i], st.mean, st.deviation, alpha, rule);
+        const dt_grid_slope slope = dt_weight_slope(x, &grid, rule);
+        d[i] = slope.value * gi / st.deviation;
+        lane[i] += (double)(slope.alpha * gi);
     }
-    for (int i = 0; i < LANES; i++) dalpha += lane[i];
-    return dalpha;
 }
 
-static double piece_by_rule(const float *w, const float *g, int64_t n, const filter_stats *st, float alpha,
-                            const dt_grid *grid, dt_quant_rule rule, float *dw)
+void dt_weight_gradient(const dt_weight_layer *l, int set, const float *w, const float *g, int n, float unscale,
+                        float *d, double *lane)
 {
-    switch (rule) {
-    case DT_RULE_APOT: return piece_backward(w, g, n, st, alpha, grid, DT_RULE_APOT, dw);
-    case DT_RULE_SCREAM: return piece_backward(w, g, n, st, alpha, grid, DT_RULE_SCREAM, dw);
-    case DT_RULE_LSQ: return piece_backward(w, g, n, st, alpha, grid, DT_RULE_LSQ, dw);
+    switch (l->rule) {
+    case DT_RULE_APOT: gradient_by(l, set, w, g, n, unscale, DT_RULE_APOT, d, lane); return;
+    case DT_RULE_SCREAM: gradient_by(l, set, w, g, n, unscale, DT_RULE_SCREAM, d, lane); return;
+    case DT_RULE_LSQ: gradient_by(l, set, w, g, n, unscale, DT_RULE_LSQ, d, lane); return;
     case DT_RULE_ECE284:
     case DT_RULE_PACT: break; /* PACT's weights are ECE284's */
     }
-    return piece_backward(w, g, n, st, alpha, grid, DT_RULE_ECE284, dw);
+    gradient_by(l, set, w, g, n, unscale, DT_RULE_ECE284, d, lane);
+}
+
+float dt_weight_dalpha(const dt_weight_layer *l, int set)
+{
+    return (float)dt_weight_sum(l->dshare + set * l->pieces, l->pieces);
+}
+
+static void backward_piece(const dt_weight_layer *l, const dt_weight_piece *p)
+{
+    const float *w = l->w + p->first, *g = l->g + p->first;
+    const int fresh = l->fresh & 1;
+    float d[LANES];
+    double share[LANES] = { 0.0 };
+
+    for (int first = 0; first < p->n; first += LANES) {
+        const int n = p->n - first < LANES ? p->n - first : LANES;
+        dt_weight_gradient(l, p->set, w + first, g + first, n, 1.0f, d, share);
+        if (!l->dw) continue;
+        float *dw = l->dw + p->first + first;
+        for (int i = 0; i < n; i++) dw[i] = fresh ? d[i] : dw[i] + d[i];
+    }
+    l->dshare[p->part] = dt_weight_sum(share, LANES);
+}
+
+static void backward_group(const dt_weight_group *g)
+{
+#pragma omp parallel for
+    for (int i = 0; i < g->n_pieces; i++) {
+        const dt_weight_piece p = dt_weight_piece_at(g, i);
+        backward_piece(&g->layer[p.layer], &p);
+    }
+    for (int i = 0; i < g->n; i++) {
+        const dt_weight_layer *l = &g->layer[i];
+        for (int k = 0; l->dalpha && k < l->n_sets; k++) {
+            const float dalpha = dt_weight_dalpha(l, k);
+            l->dalpha[k] = l->fresh & 2 ? dalpha : l->dalpha[k] + dalpha;
+        }
+    }
+}
+
+static dt_status weight_quant_backward_all(const dt_node *const *node, int n, const dt_exec *ex)
+{
+    char *scratch = ex->scratch;
+    dt_weight_group group;
+
+    for (int i = 0; i < n;) {
+        i += dt_weight_group_of(node + i, n - i, &scratch, &group);
+        backward_group(&group);
+    }
+    return DT_OK;
 }
 
 static dt_status weight_quant_backward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_weight_quant_params *p = node->params;
-    const set_shape s = sets_of(node);
-    const float *w = node->in[0]->data, *alpha = node->in[1]->data, *g = node->out->grad;
-    float *dw = node->in[0]->grad, *dalpha = node->in[1]->grad;
-    const filter_stats *stats = node->aux;
-    double *part = ex->scratch;
-
-#pragma omp parallel for
-    for (int64_t j = 0; j < s.n_sets * s.pieces; j++) {
-        const int64_t k = j / s.pieces, in_set = j % s.pieces * PIECE, at = k * s.count + in_set;
-        const int64_t left = s.count - in_set;
-        part[j] =
-            piece_by_rule(w + at, g + at, left < PIECE ? left : PIECE, &stats[k], alpha[k], &s.grid, p->rule, dw + at);
-    }
-    for (int64_t j = 0; dalpha && j < s.n_sets; j++) {
-        double sum = 0.0;
-        for (int64_t i = 0; i < s.pieces; i++) sum += part[j * s.pieces + i];
-        dalpha[j] += (float)sum;
-    }
-    return DT_OK;
+    return weight_quant_backward_all(&node, 1, ex);
 }
 
 const dt_kernel dt_cpu_weight_quant = { .prepare = weight_quant_prepare,
                                         .forward = weight_quant_forward,
-                                        .backward = weight_quant_backward };
+                                        .backward = weight_quant_backward,
+                                        .overwrites = 3,
+                                        .forward_all = weight_quant_forward_all,
+                                        .backward_all = weight_quant_backward_all };

@@ -140,7 +140,7 @@ static inline float *lowered_logits(dt_model *m, const dt_dataset *d, int64_t n)
     lowered_reader r = { m->ctx, malloc((size_t)(n * m->config.n_classes) * sizeof(float)) };
     dt_inference *inf;
     dt_step_sum sum;
-    MUST(dt_inference_create(m, d, 0, n, 3, 0.0f, &inf));
+    MUST(dt_inference_create(m, d, 0, n, 3, 0.0f, 1, &inf));
     MUST(dt_inference_run(inf, NULL, lowered_read_batch, &r, &sum));
     dt_inference_destroy(inf);
     return r.logits;

@@ -147,6 +147,95 @@ static view_counts count_2000_views(const dt_augment_params *p)
     return counts;
 }
 
+/* The quantizers of the networks: 8 bits around 0, 2 bits of pixels that are never negative, the notebook's of 4 bits,
+ * which is not clamped below, and a learned step. */
+static const dt_act_quant_params quantizers[] = {
+    { .bits = 8, .is_signed = 1, .rule = DT_RULE_ECE284 },
+    { .bits = 2, .rule = DT_RULE_PACT },
+    { .bits = 4, .unclamped = 1, .rule = DT_RULE_SCREAM },
+    { .bits = 3, .is_signed = 1, .rule = DT_RULE_LSQ },
+};
+static const float alpha = 1.7f;
+
+/* ACT_QUANT of x; the caller frees the codes. */
+static float *quantized(const char *backend, const dt_act_quant_params *quant, const float *x, dt_tensor *facts,
+                        float *scale)
+{
+    const op_case c = { .why = "codes",
+                        .op = DT_OP_ACT_QUANT,
+                        .params = quant,
+                        .n_in = 2,
+                        .in = { { OP_SHAPE(BATCH, HEIGHT, WIDTH, CHANNELS) }, { OP_SHAPE(1) } } };
+    op_rig rig;
+    cr_assert(op_rig_open(&rig, backend, 1, &c));
+    op_rig_write(&rig, rig.in[0].data, x, BATCH * COUNT * sizeof *x);
+    op_rig_write(&rig, rig.in[1].data, &alpha, sizeof alpha);
+    op_rig_forward(&rig);
+    float *codes = op_rig_read(&rig, rig.out.data, BATCH * COUNT), *s = op_rig_read(&rig, rig.out.scale, 1);
+    *facts = rig.out;
+    *scale = *s;
+    free(s);
+    op_rig_close(&rig);
+    return codes;
+}
+
+/* The codes again, in a type that holds them. */
+static void check_narrow(op_rig *rig, const float *want, dt_dtype type)
+{
+    rig->out.type = type;
+    op_rig_forward(rig);
+    float *room = op_rig_read(rig, rig->out.data, BATCH * COUNT);
+    for (int i = 0; i < BATCH * COUNT; i++) {
+        const float code = type == DT_U8   ? (float)((const uint8_t *)room)[i]
+                           : type == DT_I8 ? (float)((const int8_t *)room)[i]
+                                           : dt_from_fp16(((const uint16_t *)room)[i]);
+        cr_assert(code == want[i], "%s, type %d: code [%d] is %g, expected %g", rig->ctx->backend->name, (int)type, i,
+                  (double)code, (double)want[i]);
+    }
+    free(room);
+}
+
+static void check_codes(const char *backend, const dt_act_quant_params *quant)
+{
+    const dt_step_in in = { .seed = 3, .epoch = 2, .first = 1 };
+    float *x = batch_of(backend, 1, &turned, &in), want_scale;
+    if (!x) return;
+    dt_tensor facts;
+    dt_augment_params p = turned;
+    op_rig rig;
+    p.has_quant = 1;
+    p.quant = *quant;
+    op_case c = augment_case(&p);
+    c.in[c.n_in++] = (op_input){ OP_SHAPE(1), .fill = FILL_REAL };
+    float *want = quantized(backend, quant, x, &facts, &want_scale);
+    cr_assert(open_batch(&rig, backend, 2, &c, &in));
+    op_rig_write(&rig, rig.in[2].data, &alpha, sizeof alpha);
+    op_rig_forward(&rig);
+    float *codes = op_rig_read(&rig, rig.out.data, BATCH * COUNT), *scale = op_rig_read(&rig, rig.out.scale, 1);
+    cr_assert(rig.out.n_scale == 1 && rig.out.qmin == facts.qmin && rig.out.qmax == facts.qmax, "%s: %lld..%lld",
+              backend, (long long)rig.out.qmin, (long long)rig.out.qmax);
+    check_narrow(&rig, want, facts.qmin < 0 ? DT_I8 : DT_U8);
+    check_narrow(&rig, want, DT_F16);
+    cr_assert(*scale == want_scale, "%s: the scale is %.9g, expected %.9g", backend, (double)*scale,
+              (double)want_scale);
+    for (int i = 0; i < BATCH * COUNT; i++) {
+        cr_assert(codes[i] == want[i], "%s, %d bits: code [%d] is %g, expected %g of %g", backend, quant->bits, i,
+                  (double)codes[i], (double)want[i], (double)x[i]);
+    }
+    op_rig_close(&rig);
+    free(scale);
+    free(codes);
+    free(want);
+    free(x);
+}
+
+Test(augment, codes_are_those_of_the_quantizer_behind_it)
+{
+    for (int b = 0; b < 2; b++) {
+        for (int q = 0; q < 4; q++) check_codes(backends[b], &quantizers[q]);
+    }
+}
+
 /* Every offset comes up 400 times, every side 1,000; 6 standard deviations are 107 and 134. */
 Test(augment, crops_and_mirrors_evenly)
 {
@@ -411,6 +500,15 @@ Test(augment, misfits_are_refused)
     p = cropped;
     p.flip_share = 1.5f;
     op_case_refused(&c, DT_ERR_ARGUMENT, "flip_share is 1.5, allowed are 0..1");
+    p = cropped;
+    p.has_quant = 1;
+    p.quant = quantizers[0];
+    op_case_refused(&c, DT_ERR_ARGUMENT, "augment takes 3 inputs, got 2");
+    c.in[c.n_in++] = (op_input){ OP_SHAPE(2), .fill = FILL_REAL };
+    op_case_refused(&c, DT_ERR_SHAPE, "augment takes one alpha, got 2");
+    p.quant.bits = 9;
+    op_case_refused(&c, DT_ERR_ARGUMENT, "codes of 9 bits, allowed are 2..8");
+    c.n_in = 2;
     c.in[0].type = DT_F32;
     p = cropped;
     op_case_refused(&c, DT_ERR_ARGUMENT, "needs images of u8");

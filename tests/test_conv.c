@@ -150,6 +150,8 @@ static const op_case large_cases[] = {
       .in = { CODES(3, 7, 5, 33), SCALED_FILTERS(33, 3, 3, 33) } },
     { CONV, .why = "w4a4, odd batch", .params = &same, .no_slopes = "large", .agree = AGREE_INTEGERS,
       .in = { CODES(19, 6, 7, 16), FILTERS(32, 3, 3, 16) } },
+    { CONV, .why = "w4a4, vectors of channels", .params = &same, .no_slopes = "large", .agree = AGREE_INTEGERS,
+      .in = { CODES(3, 7, 5, 32), SCALED_FILTERS(48, 3, 3, 32) } },
 };
 
 #define COUNT(cases) (sizeof cases / sizeof cases[0])

@@ -134,6 +134,114 @@ Test(fuse, quantizers_of_weights_stand_in_front)
     cr_assert(strcmp(order, "acb") == 0, "%s", order);
 }
 
+/* ---- the two ends ---- */
+
+static dt_tensor *image(dt_tensor *images, dt_tensor *order)
+{
+    const dt_augment_params p = { .batch = 2, .std = { 1.0f, 1.0f, 1.0f } };
+    dt_tensor *const in[] = { images, order };
+    dt_tensor *x;
+    images->type = DT_U8;
+    order->type = DT_I32;
+    MUST(dt_tape_apply(tape, DT_OP_AUGMENT, "image", &p, in, 2, &x));
+    return x;
+}
+
+Test(fuse, an_image_of_fixed_clip_becomes_codes)
+{
+    dt_tensor images = outside(4, 5, 4, 4, 3), order = outside(1, 5, 0, 0, 0), alpha = outside(1, 1, 0, 0, 0);
+    dt_tensor *codes = quantize(image(&images, &order), &alpha);
+    relu(codes);
+    MUST(dt_tape_fuse(tape, 1));
+    const dt_node *node = dt_tape_node(tape, 0);
+    const dt_augment_params *p = node->params;
+    cr_assert(dt_tape_n_nodes(tape) == 2 && node->kind == DT_OP_AUGMENT && node->out == codes);
+    cr_assert(node->n_in == 3 && node->in[0] == &images && node->in[1] == &order && node->in[2] == &alpha);
+    cr_assert(p->batch == 2 && p->has_quant && p->quant.bits == 4 && codes->n_scale == 1 && codes->qmax == 15);
+}
+
+Test(fuse, an_image_whose_clip_is_trained_is_left_in_training)
+{
+    dt_tensor images = outside(4, 5, 4, 4, 3), order = outside(1, 5, 0, 0, 0), alpha = outside(1, 1, 0, 0, 0);
+    alpha.wants_grad = 1;
+    quantize(image(&images, &order), &alpha);
+    MUST(dt_tape_fuse(tape, 1));
+    cr_assert(dt_tape_n_nodes(tape) == 2);
+    MUST(dt_tape_fuse(tape, 0));
+    cr_assert(dt_tape_n_nodes(tape) == 1);
+}
+
+Test(fuse, an_image_that_is_read_twice_is_left)
+{
+    dt_tensor images = outside(4, 5, 4, 4, 3), order = outside(1, 5, 0, 0, 0), alpha = outside(1, 1, 0, 0, 0);
+    dt_tensor *x = image(&images, &order);
+    quantize(x, &alpha);
+    relu(x);
+    MUST(dt_tape_fuse(tape, 1));
+    cr_assert(dt_tape_n_nodes(tape) == 3);
+}
+
+/* What a classifier stands on and leads to. */
+typedef struct {
+    dt_tensor x, w, b, labels;
+    dt_tensor *logits, *loss;
+} head;
+
+/* average pool of `window` cells along each axis, flatten, linear, loss */
+static void record_head(head *h, int window, int in_order)
+{
+    const dt_pool_params pool_params = { window, window };
+    const dt_linear_params linear = { .in_order = in_order };
+    const dt_softmax_xent_params xent = { .label_smoothing = 0.1f };
+    dt_tensor *x, *const labels = &h->labels;
+
+    *h = (head){ .x = outside(4, 2, window, window, 8),
+                 .w = outside(2, 3, 8, 0, 0),
+                 .b = outside(1, 3, 0, 0, 0),
+                 .labels = outside(1, 2, 0, 0, 0) };
+    h->labels.type = DT_I32;
+    MUST(dt_tape_apply(tape, DT_OP_AVGPOOL, "pool", &pool_params, (dt_tensor *[]){ &h->x }, 1, &x));
+    MUST(dt_tape_apply(tape, DT_OP_FLATTEN, "flatten", NULL, &x, 1, &x));
+    MUST(dt_tape_apply(tape, DT_OP_LINEAR, "linear", &linear, (dt_tensor *[]){ x, &h->w, &h->b }, 3, &h->logits));
+    MUST(dt_tape_apply(tape, DT_OP_SOFTMAX_XENT, "loss", &xent, (dt_tensor *[]){ h->logits, labels }, 2, &h->loss));
+}
+
+Test(fuse, a_classifier_takes_its_loss_in_and_reads_what_stands_before_reshapes)
+{
+    head h;
+    record_head(&h, 1, 1);
+    MUST(dt_tape_fuse(tape, 1));
+    const dt_node *node = dt_tape_node(tape, 0);
+    const dt_softmax_xent_params *p = node->params;
+    cr_assert(dt_tape_n_nodes(tape) == 1 && node->kind == DT_OP_LINEAR_XENT && node->out == h.loss);
+    cr_assert(node->n_in == 4 && node->in[0] == &h.x && node->in[1] == &h.w && node->in[2] == &h.b &&
+              node->in[3] == &h.labels && p->label_smoothing == 0.1f);
+}
+
+Test(fuse, an_average_of_four_cells_stays)
+{
+    head h;
+    record_head(&h, 2, 1);
+    MUST(dt_tape_fuse(tape, 1));
+    cr_assert(dt_tape_n_nodes(tape) == 2 && dt_tape_node(tape, 0)->kind == DT_OP_AVGPOOL);
+}
+
+Test(fuse, logits_stay_in_evaluation_where_they_are_kept_and_where_they_are_a_product)
+{
+    for (int why = 0; why < 3; why++) {
+        head h;
+        record_head(&h, 1, why != 2);
+        if (why == 1) dt_tape_keep(tape, h.logits);
+        MUST(dt_tape_fuse(tape, why > 0));
+        const dt_node *node = dt_tape_node(tape, 0);
+        cr_assert(dt_tape_n_nodes(tape) == 2 && node->kind == DT_OP_LINEAR && node->out == h.logits &&
+                      node->in[0] == &h.x,
+                  "case %d", why);
+        fuse_close();
+        fuse_open();
+    }
+}
+
 /* ---- what they compute ---- */
 
 typedef struct {
@@ -149,9 +257,16 @@ static void record(tiny_run *r, int fuse, int training, recorded *out)
     spec.training = training;
     MUST(dt_tape_create(r->ctx, &out->tape));
     MUST(dt_model_record(r->model, out->tape, &spec, &out->logits, &out->loss));
-    dt_tape_keep(out->tape, out->logits);
+    if (!training) dt_tape_keep(out->tape, out->logits);
     if (fuse) MUST(dt_tape_fuse(out->tape, training));
     MUST(dt_tape_compile(out->tape, training ? out->loss : NULL));
+}
+
+/* Whatever steps were done before, it is the first batch. */
+static void to_first_batch(tiny_run *r)
+{
+    const dt_step_in in = { .seed = 1 };
+    MUST(dt_device_write(r->ctx, &r->ctx->step->in, &in, sizeof in));
 }
 
 static float *logits_of(tiny_run *r, int fuse)
@@ -159,6 +274,7 @@ static float *logits_of(tiny_run *r, int fuse)
     recorded tape_of;
     float *logits = malloc(32 * 10 * sizeof *logits);
 
+    to_first_batch(r);
     record(r, fuse, 0, &tape_of);
     MUST(dt_tape_run(tape_of.tape, DT_PASS_CONSTANT, NULL, NULL));
     MUST(dt_tape_run(tape_of.tape, DT_PASS_FORWARD, NULL, NULL));
@@ -174,6 +290,7 @@ static float *gradients_of(tiny_run *r, int fuse)
     recorded tape_of;
     float *dw = malloc(bytes);
 
+    to_first_batch(r);
     MUST(dt_device_zero(r->ctx, r->model->dw, bytes));
     record(r, fuse, 1, &tape_of);
     MUST(dt_tape_run(tape_of.tape, DT_PASS_FORWARD, NULL, NULL));

@@ -8,7 +8,7 @@
 
 static void linear_oracle(const op_case *c, const double *const *in, double *out)
 {
-    const int64_t batch = c->in[0].shape.dim[0], inputs = c->in[0].shape.dim[1], features = c->in[1].shape.dim[0];
+    const int64_t batch = c->in[0].shape.dim[0], inputs = c->in[1].shape.dim[1], features = c->in[1].shape.dim[0];
 
     for (int64_t n = 0; n < batch; n++) {
         for (int64_t o = 0; o < features; o++) {
@@ -28,6 +28,8 @@ static const op_case cases[] = {
     { LINEAR, .why = "one of each", .n_in = 3, .in = { { OP_SHAPE(1, 1) }, { OP_SHAPE(1, 1) }, { OP_SHAPE(1) } } },
     { LINEAR, .why = "odd sizes", .n_in = 3, .in = { { OP_SHAPE(7, 33) }, { OP_SHAPE(3, 33) }, { OP_SHAPE(3) } } },
     { LINEAR, .why = "no bias", .n_in = 2, .in = { { OP_SHAPE(33, 7) }, { OP_SHAPE(5, 7) } } },
+    { LINEAR, .why = "x of four cells", .n_in = 3,
+      .in = { { OP_SHAPE(5, 2, 2, 3) }, { OP_SHAPE(7, 12) }, { OP_SHAPE(7) } } },
     { LINEAR, .why = "integers are exact", .n_in = 3, .agree = AGREE_INTEGERS,
       .in = { { OP_SHAPE(7, 33), .fill = FILL_COUNT },
               { OP_SHAPE(10, 33), .fill = FILL_INTEGER },
@@ -94,6 +96,8 @@ Test(linear, misfits_are_refused)
 {
     const op_case inputs = { LINEAR, .why = "inputs", .n_in = 2, .in = { { OP_SHAPE(2, 7) }, { OP_SHAPE(3, 8) } } };
     op_case_refused(&inputs, DT_ERR_SHAPE, "linear: x is 2x7, w is 3x8");
+    const op_case cells = { LINEAR, .why = "cells", .n_in = 2, .in = { { OP_SHAPE(2, 2, 7) }, { OP_SHAPE(3, 7) } } };
+    op_case_refused(&cells, DT_ERR_SHAPE, "linear: x is 2x2x7, w is 3x7");
     const op_case bias = { LINEAR, .why = "bias", .n_in = 3,
                            .in = { { OP_SHAPE(2, 7) }, { OP_SHAPE(3, 7) }, { OP_SHAPE(2) } } };
     op_case_refused(&bias, DT_ERR_SHAPE, "b has 2 values, w gives 3 features");

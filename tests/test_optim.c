@@ -1,5 +1,5 @@
 /*
- * test_optim.c - SGD and Adam against their formulas in double, over ranges that share no settings.
+ * test_optim.c - SGD and Adam against their formulas in double, over ranges that share no settings; the loss scale.
  */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../core/context.h"
+#include "../core/optim.h"
 
 enum { N_RANGES = 4, STEPS = 6 };
 
@@ -77,7 +78,8 @@ static float *device_values(dt_context *ctx, float (*value)(int i))
     return p;
 }
 
-static void take_step(dt_context *ctx, const dt_update *u, int step)
+/* Gradients are `scale` times too large. */
+static void take_step(dt_context *ctx, const dt_update *u, int step, float scale)
 {
     static float dw[COUNT];
     const double b1 = pow((double)u->beta1, step + 1), b2 = pow((double)u->beta2, step + 1);
@@ -85,7 +87,7 @@ static void take_step(dt_context *ctx, const dt_update *u, int step)
                             .adam_correct1 = (float)(1.0 / (1.0 - b1)),
                             .adam_correct2 = (float)(1.0 / (1.0 - b2)) };
     const dt_exec ex = dt_context_exec(ctx);
-    for (int i = 0; i < COUNT; i++) dw[i] = gradient(i, step);
+    for (int i = 0; i < COUNT; i++) dw[i] = scale * gradient(i, step);
     must(dt_device_write(ctx, (float *)u->dw, dw, sizeof dw));
     must(dt_device_write(ctx, &ctx->step->in, &in, sizeof in));
     must(ctx->backend->update(u, &ex));
@@ -104,45 +106,55 @@ static void compare(dt_context *ctx, const dt_update *u, const oracle_state *o, 
     for (int i = 7; i < 16392; i++) cr_assert(w[i] >= 0.25f, "w[%d] is %g, below its floor", i, (double)w[i]);
 }
 
+/* 0: no such backend here */
+static int update_open(const char *backend, dt_optim_kind kind, dt_context **ctx, dt_update *u)
+{
+    dt_options opt;
+
+    dt_options_default(&opt);
+    opt.backend = backend;
+    if (dt_context_create(&opt, ctx) == DT_ERR_UNSUPPORTED) return 0;
+    *u = (dt_update){ .kind = kind,
+                      .momentum = 0.9f,
+                      .beta1 = 0.9f,
+                      .beta2 = 0.999f,
+                      .epsilon = 1e-8f,
+                      .w = device_values(*ctx, first_weight),
+                      .dw = device_values(*ctx, NULL),
+                      .m1 = device_values(*ctx, NULL),
+                      .m2 = kind == DT_OPTIM_ADAM ? device_values(*ctx, NULL) : NULL,
+                      .range = ranges,
+                      .n_ranges = N_RANGES,
+                      .count = COUNT };
+    return 1;
+}
+
+static void update_close(dt_context *ctx, const dt_update *u)
+{
+    const size_t bytes = COUNT * sizeof(float);
+
+    dt_device_free(ctx, u->w, bytes);
+    dt_device_free(ctx, (float *)u->dw, bytes);
+    dt_device_free(ctx, u->m1, bytes);
+    dt_device_free(ctx, u->m2, bytes);
+    dt_context_destroy(ctx);
+}
+
 static void run(const char *backend, dt_optim_kind kind)
 {
     static oracle_state o;
-    const size_t bytes = COUNT * sizeof(float);
-    dt_options opt;
     dt_context *ctx;
-    void *range_device;
-    dt_options_default(&opt);
-    opt.backend = backend;
-    if (dt_context_create(&opt, &ctx) == DT_ERR_UNSUPPORTED) return;
+    dt_update u;
 
-    must(dt_device_alloc(ctx, sizeof ranges, &range_device));
-    must(dt_device_write(ctx, range_device, ranges, sizeof ranges));
-    const dt_update u = { .kind = kind,
-                          .momentum = 0.9f,
-                          .beta1 = 0.9f,
-                          .beta2 = 0.999f,
-                          .epsilon = 1e-8f,
-                          .w = device_values(ctx, first_weight),
-                          .dw = device_values(ctx, NULL),
-                          .m1 = device_values(ctx, NULL),
-                          .m2 = kind == DT_OPTIM_ADAM ? device_values(ctx, NULL) : NULL,
-                          .range = ranges,
-                          .range_device = range_device,
-                          .n_ranges = N_RANGES,
-                          .count = COUNT };
+    if (!update_open(backend, kind, &ctx, &u)) return;
     memset(&o, 0, sizeof o);
     for (int i = 0; i < COUNT; i++) o.w[i] = (double)first_weight(i);
     for (int step = 0; step < STEPS; step++) {
         oracle_step(&o, &u, step);
-        take_step(ctx, &u, step);
+        take_step(ctx, &u, step, 1.0f);
         compare(ctx, &u, &o, step);
     }
-    dt_device_free(ctx, u.w, bytes);
-    dt_device_free(ctx, (float *)u.dw, bytes);
-    dt_device_free(ctx, u.m1, bytes);
-    dt_device_free(ctx, u.m2, bytes);
-    dt_device_free(ctx, range_device, sizeof ranges);
-    dt_context_destroy(ctx);
+    update_close(ctx, &u);
 }
 
 Test(optim, sgd_follows_its_formula)
@@ -153,4 +165,97 @@ Test(optim, sgd_follows_its_formula)
 Test(optim, adam_follows_its_formula)
 {
     for (int b = 0; b < 2; b++) run(backends[b], DT_OPTIM_ADAM);
+}
+
+/* ---- the loss scale ---- */
+
+static void set_scale(dt_context *ctx, float value, int clean)
+{
+    const dt_loss_scale scale = { .value = value, .clean = clean, .skipped = 5 };
+    must(dt_device_write(ctx, &ctx->step->scale, &scale, sizeof scale));
+}
+
+static void check_scale(dt_context *ctx, float value, int clean, int skipped)
+{
+    dt_loss_scale s;
+    must(dt_device_read(ctx, &s, &ctx->step->scale, sizeof s));
+    cr_assert(s.value == value && s.clean == clean && s.skipped == skipped && s.overflow == 0,
+              "%s: scale %g, clean %d, skipped %lld, overflow %d; expected %g, %d, %d, 0", ctx->backend->name,
+              (double)s.value, s.clean, (long long)s.skipped, s.overflow, (double)value, clean, skipped);
+}
+
+/* A good step with this scale, then one whose gradient `at` is `bad`, which must leave parameters and moments alone;
+ * then, with the smaller scale, a good one. */
+static void overflow(const char *backend, dt_optim_kind kind, int at, float bad)
+{
+    static oracle_state o;
+    static float before[3][COUNT], after[3][COUNT];
+    dt_context *ctx;
+    dt_update u;
+
+    if (!update_open(backend, kind, &ctx, &u)) return;
+    float *const state[3] = { u.w, u.m1, u.m2 ? u.m2 : u.m1 };
+    u.scaled = 1;
+    memset(&o, 0, sizeof o);
+    for (int i = 0; i < COUNT; i++) o.w[i] = (double)first_weight(i);
+    set_scale(ctx, 256.0f, 10);
+    take_step(ctx, &u, 0, 256.0f);
+    check_scale(ctx, 256.0f, 11, 5);
+    for (int k = 0; k < 3; k++) must(dt_device_read(ctx, before[k], state[k], sizeof before[k]));
+    must(dt_device_write(ctx, (float *)u.dw + at, &bad, sizeof bad));
+    const dt_exec ex = dt_context_exec(ctx);
+    must(ctx->backend->update(&u, &ex));
+    check_scale(ctx, 128.0f, 0, 6);
+    for (int k = 0; k < 3; k++) must(dt_device_read(ctx, after[k], state[k], sizeof after[k]));
+    cr_assert(memcmp(before, after, sizeof before) == 0, "%s: a step with %g at %d changed something", backend,
+              (double)bad, at);
+    take_step(ctx, &u, 1, 128.0f);
+    for (int step = 0; step < 2; step++) oracle_step(&o, &u, step);
+    compare(ctx, &u, &o, 1);
+    update_close(ctx, &u);
+}
+
+Test(optim, a_step_that_overflows_is_skipped)
+{
+    static const int at[] = { 0, 16391, COUNT - 1 };
+    static const float bad[] = { NAN, INFINITY, -INFINITY };
+    for (int b = 0; b < 2; b++) {
+        for (int k = 0; k < 3; k++) {
+            overflow(backends[b], DT_OPTIM_SGD, at[k], bad[k]);
+            overflow(backends[b], DT_OPTIM_ADAM, at[k], bad[k]);
+        }
+    }
+}
+
+/* value and clean before, whether the step overflows, and both after */
+static const struct {
+    float value;
+    int clean, overflows;
+    float next;
+    int next_clean;
+} scales[] = {
+    { 4.0f, DT_SCALE_INTERVAL - 1, 0, 8.0f, 0 },
+    { 4.0f, DT_SCALE_INTERVAL - 2, 0, 4.0f, DT_SCALE_INTERVAL - 1 },
+    { 0x1p23f, DT_SCALE_INTERVAL - 1, 0, 0x1p24f, 0 },
+    { 0x1p24f, DT_SCALE_INTERVAL - 1, 0, 0x1p24f, 0 },
+    { 2.0f, 1999, 1, 1.0f, 0 },
+    { 1.0f, 3, 1, 1.0f, 0 },
+    { 1.0f, 1999, 0, 2.0f, 0 },
+};
+
+Test(optim, the_scale_grows_and_shrinks_within_limits)
+{
+    cr_assert(DT_SCALE_INTERVAL == 2000);
+    for (int b = 0; b < 2; b++) {
+        dt_context *ctx;
+        dt_update u;
+        if (!update_open(backends[b], DT_OPTIM_SGD, &ctx, &u)) continue;
+        u.scaled = 1;
+        for (size_t k = 0; k < sizeof scales / sizeof scales[0]; k++) {
+            set_scale(ctx, scales[k].value, scales[k].clean);
+            take_step(ctx, &u, (int)k, scales[k].overflows ? INFINITY : scales[k].value);
+            check_scale(ctx, scales[k].next, scales[k].next_clean, 5 + scales[k].overflows);
+        }
+        update_close(ctx, &u);
+    }
 }

@@ -4,6 +4,8 @@
  *
  * Rounding has no useful slope, so gradients are compared with each rule's formula, not with differences.
  */
+#include "../core/half.h"
+#include "../core/optim.h"
 #include "golden.h"
 #include "op_case.h"
 
@@ -151,7 +153,8 @@ static void check_set(const op_case *c, const char *backend, const op_rig *rig, 
     const dt_weight_quant_params *p = c->params;
     const int64_t n = dt_count(&c->in[0].shape) / dt_count(&c->in[1].shape);
     double *w = as_double(rig, (const float *)rig->in[0].data + k * n, n);
-    double *dw = as_double(rig, dt_grads(rig->in[0]) + k * n, n), *dalpha = as_double(rig, dt_grads(rig->in[1]) + k, 1);
+    double *dw = as_double(rig, dt_grads(&rig->in[0]) + k * n, n),
+           *dalpha = as_double(rig, dt_grads(&rig->in[1]) + k, 1);
     double *alpha = as_double(rig, (const float *)rig->in[1].data + k, 1);
     const double_stats s = stats_of(w, n, p->rule);
     double want_alpha = 0.5, size = 0.5;
@@ -244,6 +247,181 @@ Test(weight_quant, statistics_are_taken_in_double)
         cr_assert(fabs((double)stats[1] - want.deviation) <= 6e-8 * want.deviation, "%s: deviation %.9g, expected %.9g",
                   backends[b], (double)stats[1], want.deviation);
         free(stats);
+        op_rig_close(&rig);
+    }
+}
+
+/* ---- many layers in one call ---- */
+
+enum { GROUP = 40, PARTS = 4 }; /* layers: more than one launch takes */
+
+/* What a layer leaves: codes, scales, dw and dalpha, all f32. */
+typedef struct {
+    float *part[PARTS];
+    int64_t n[PARTS];
+} layer_result;
+
+static layer_result layer_read(const op_rig *rig, const op_rig *reader)
+{
+    const void *const at[PARTS] = { rig->out.data, rig->out.scale, rig->in[0].grad, rig->in[1].grad };
+    const int64_t weights = dt_count(&rig->out.shape), alphas = rig->out.n_scale;
+    layer_result r = { .n = { weights, alphas, weights, alphas } };
+
+    for (int k = 0; k < PARTS; k++) r.part[k] = op_rig_read(reader, at[k], r.n[k]);
+    return r;
+}
+
+static void layer_compare(layer_result *one, layer_result *all, const char *why, const char *backend)
+{
+    static const char *const name[PARTS] = { "code", "scale", "dw", "dalpha" };
+
+    for (int k = 0; k < PARTS; k++) {
+        for (int64_t i = 0; i < one->n[k]; i++) {
+            cr_assert(one->part[k][i] == all->part[k][i], "%s: %s: %s[%lld] is %.9g alone, %.9g among others", why,
+                      backend, name[k], (long long)i, (double)one->part[k][i], (double)all->part[k][i]);
+        }
+        free(one->part[k]);
+        free(all->part[k]);
+    }
+}
+
+/* Gradients to add to, or, where they are fresh, ones that must be overwritten. Waits: another stream may be next. */
+static void layer_start(op_rig *rig, unsigned fresh)
+{
+    rig->node.fresh = fresh;
+    for (int k = 0; k < 2; k++) {
+        const int64_t n = dt_count(&rig->in[k].shape);
+        float *start = malloc((size_t)n * sizeof *start);
+        for (int64_t j = 0; j < n; j++) start[j] = fresh & 1u << k ? NAN : 0.5f;
+        op_rig_write(rig, rig->in[k].grad, start, (size_t)n * sizeof *start);
+        free(start);
+        free(op_rig_read(rig, rig->in[k].grad, n));
+    }
+}
+
+/* All in one call, in the first one's context, whose scratch grows to what they want together. */
+static void group_run(op_rig *rig)
+{
+    const dt_node *node[GROUP];
+    size_t scratch_bytes = 0;
+
+    for (int i = 0; i < GROUP; i++) {
+        node[i] = &rig[i].node;
+        scratch_bytes += (rig[i].ctx->scratch_bytes + DT_ALIGN - 1) / DT_ALIGN * DT_ALIGN;
+    }
+    cr_assert(dt_context_reserve(rig[0].ctx, 0, scratch_bytes) == DT_OK);
+    rig[0].ex = dt_context_exec(rig[0].ctx);
+    cr_assert(rig[0].kernel->forward_all(node, GROUP, &rig[0].ex) == DT_OK);
+    cr_assert(rig[0].kernel->backward_all(node, GROUP, &rig[0].ex) == DT_OK);
+}
+
+static void group_check(const char *backend)
+{
+    static op_rig rig[GROUP];
+    layer_result one[GROUP];
+
+    for (int i = 0; i < GROUP; i++) {
+        if (!op_rig_open(&rig[i], backend, 2, &cases[i % N_CASES])) return;
+        float *dy = test_dy(dt_count(&rig[i].out.shape));
+        layer_start(&rig[i], (unsigned)i % 4);
+        op_rig_forward(&rig[i]);
+        op_rig_backward(&rig[i], dy);
+        one[i] = layer_read(&rig[i], &rig[i]);
+        layer_start(&rig[i], (unsigned)i % 4);
+        free(dy);
+    }
+    group_run(rig);
+    for (int i = 0; i < GROUP; i++) {
+        layer_result all = layer_read(&rig[i], &rig[0]);
+        layer_compare(&one[i], &all, cases[i % N_CASES].why, backend);
+    }
+    for (int i = 0; i < GROUP; i++) op_rig_close(&rig[i]);
+}
+
+Test(weight_quant, many_layers_are_as_one_at_a_time)
+{
+    for (int b = 0; b < 2; b++) group_check(backends[b]);
+}
+
+/* ---- how codes are stored ---- */
+
+static float narrow_code(dt_dtype type, const void *code, int64_t i)
+{
+    return type == DT_I8 ? (float)((const int8_t *)code)[i] : dt_from_fp16(((const uint16_t *)code)[i]);
+}
+
+static void check_narrow(const op_case *c, const char *backend, dt_dtype type)
+{
+    op_rig rig;
+    if (!op_rig_open(&rig, backend, 1, c)) return;
+    const int64_t n = dt_count(&rig.out.shape);
+    op_rig_forward(&rig);
+    float *wide = op_rig_read(&rig, rig.out.data, n);
+    rig.out.type = type;
+    op_rig_forward(&rig);
+    float *narrow = op_rig_read(&rig, rig.out.data, n);
+    for (int64_t i = 0; i < n; i++) {
+        cr_assert(narrow_code(type, narrow, i) == wide[i], "%s: %s: code [%lld] is %g in few bits, %g in f32", c->why,
+                  backend, (long long)i, (double)narrow_code(type, narrow, i), (double)wide[i]);
+    }
+    free(wide);
+    free(narrow);
+    op_rig_close(&rig);
+}
+
+Test(weight_quant, narrow_codes_are_the_same)
+{
+    for (int i = 0; i < N_CASES; i++) {
+        check_narrow(&cases[i], "cpu", DT_I8);
+        check_narrow(&cases[i], "cuda", DT_F16);
+    }
+}
+
+Test(weight_quant, other_types_of_codes_are_refused)
+{
+    for (int b = 0; b < 2; b++) {
+        op_rig rig;
+        if (!op_rig_open(&rig, backends[b], 1, &cases[0])) continue;
+        rig.out.type = DT_BF16;
+        cr_assert(rig.kernel->forward(&rig.node, &rig.ex) == DT_ERR_UNSUPPORTED &&
+                  strstr(dt_last_error(), "layer: codes of type"));
+        op_rig_close(&rig);
+    }
+}
+
+/* ---- sums that another left ---- */
+
+/* Sums that are there are taken as they are: doubled weights go unnoticed; and taken anew where they are not. */
+Test(weight_quant, sums_of_the_optimiser_are_used)
+{
+    const op_case c = { QUANT, .why = "sums", .params = &w4, .in = { FILTERS(3, 5, 5, 333), CLIP(3, 1.0f) } };
+    for (int b = 0; b < 2; b++) {
+        op_rig rig;
+        void *sums;
+        if (!op_rig_open(&rig, backends[b], 1, &c)) continue;
+        const int64_t n = dt_count(&rig.in[0].shape);
+        const size_t bytes = dt_weight_sums_bytes(&rig.node);
+        op_rig_forward(&rig);
+        float *stats = op_rig_read(&rig, rig.node.aux, 6), *w = op_rig_read(&rig, rig.in[0].data, n);
+        cr_assert(dt_device_alloc(rig.ctx, bytes, &sums) == DT_OK);
+        rig.in[0].sums = sums;
+        for (int has = 0; has < 2; has++) {
+            rig.in[0].has_sums = has;
+            op_rig_forward(&rig);
+            float *again = op_rig_read(&rig, rig.node.aux, 6);
+            for (int i = 0; i < 6; i++) cr_assert(again[i] == stats[i], "%s: stats[%d]", backends[b], i);
+            free(again);
+            for (int64_t i = 0; i < n; i++) w[i] *= 2.0f;
+            op_rig_write(&rig, rig.in[0].data, w, (size_t)n * sizeof *w);
+        }
+        rig.in[0].has_sums = 0;
+        op_rig_forward(&rig);
+        float *fourfold = op_rig_read(&rig, rig.node.aux, 6);
+        for (int i = 0; i < 6; i++) cr_assert(fourfold[i] == 4.0f * stats[i], "%s: stats[%d] anew", backends[b], i);
+        dt_device_free(rig.ctx, sums, bytes);
+        free(fourfold);
+        free(stats);
+        free(w);
         op_rig_close(&rig);
     }
 }

@@ -204,28 +204,6 @@ def build(args):
     return model, images, labels
 
 
-def measure(args):
-    model, images, labels = build(args)
-    n_parameters = sum(p.numel() for p in model.network.parameters())
-    model, images = step_timing.prepare(model.train(), images, args)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.96 ** (1 / 2000))
-
-    def step():
-        optimizer.zero_grad()
-        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.amp):
-            loss = loss_of(*model(images, labels), images, labels)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        return loss
-
-    result = step_timing.measure(step, args)
-    result.update({"model": args.model, "variant": args.variant,
-                   "net": {"batch": args.batch, "parameters": n_parameters}})
-    return result
-
-
 def parse_arguments():
     parser = argparse.ArgumentParser(description="Times one training step of a capsule network in PyTorch.")
     parser.add_argument("--model", choices=["shallowcaps", "deepcaps"], default="shallowcaps")
@@ -237,7 +215,21 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     torch.set_num_threads(args.threads)
-    step_timing.print_result(measure(args), args.json)
+    model, images, labels = build(args)
+    n_parameters = sum(p.numel() for p in model.network.parameters())
+    model, images = step_timing.prepare(model.train(), images, args)
+    fused = {"fused": True} if args.mode != "eager" else {}
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **fused)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.96 ** (1 / 2000))
+    train = step_timing.make_step(lambda: loss_of(*model(images, labels), images, labels), optimizer, args)
+
+    def step():
+        loss = train()
+        schedule.step()
+        return loss
+
+    step_timing.run(step, args, {"model": args.model, "variant": args.variant, "batch": args.batch,
+                                 "parameters": n_parameters})
 
 
 if __name__ == "__main__":

@@ -9,9 +9,12 @@ writes them: one tensor operation per arithmetic step, each materialised.
                   Xq = round(c m) / m * A,  m = 2^b - 1
 
 round is half to even. The gradients pass straight through inside the clip range; a clip value learns from the clipped
-elements alone. The data is synthetic: the time of a step does not depend on what the pixels show.
+elements alone. The data is synthetic, one batch that stays on the device: no image is gathered, cropped or mirrored.
+The time of a step does not depend on what the pixels show.
 
-    python vgg16_torch.py --batch 128 --choke 16 --wbits 4 --abits 2 --threads 2 --json
+--quantizer brevitas takes that library's quantized convolution instead (brevitas_conv.py), none an ordinary one.
+
+    python vgg16_torch.py --batch 128 --choke 16 --wbits 4 --abits 2 --threads 2 --mode compile --amp bf16
 """
 
 import argparse
@@ -123,35 +126,24 @@ def float_conv(in_channels, out_channels):
     return nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
 
 
-def build(args):
-    def quant_conv(in_channels, out_channels):
-        return QuantConv2d(in_channels, out_channels, args.wbits, args.abits)
+def conv_of(args):
+    """The function that makes a 3x3 convolution of so many channels, and what is to be said about it."""
+    if args.quantizer == "none":
+        return float_conv, {}
+    if args.quantizer == "brevitas":
+        import brevitas_conv
+        return (lambda i, o: brevitas_conv.conv3x3(i, o, args.wbits, args.abits)), {"brevitas": brevitas_conv.VERSION}
+    return (lambda i, o: QuantConv2d(i, o, args.wbits, args.abits)), {}
 
+
+def build(args):
     torch.manual_seed(args.seed)
-    model = VGG16(float_conv if args.float else quant_conv, args.choke).to(args.device)
+    conv, facts = conv_of(args)
+    model = VGG16(conv, args.choke).to(args.device)
     images = torch.randn(args.batch, 3, 32, 32, device=args.device)
     labels = torch.randint(0, 10, (args.batch,), device=args.device)
     model, images = step_timing.prepare(model.train(), images, args)
-    return model, images, labels
-
-
-def train_step(model, criterion, optimizer, images, labels, args):
-    optimizer.zero_grad()
-    with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.amp):
-        loss = criterion(model(images), labels)
-    loss.backward()
-    optimizer.step()
-    return loss
-
-
-def measure(args):
-    model, images, labels = build(args)
-    criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9, weight_decay=1e-5)
-    result = step_timing.measure(lambda: train_step(model, criterion, optimizer, images, labels, args), args)
-    result.update({"model": "vgg16", "quantized": not args.float,
-                   "net": {"batch": args.batch, "choke": args.choke, "wbits": args.wbits, "abits": args.abits}})
-    return result
+    return model, images, labels, facts
 
 
 def parse_arguments():
@@ -159,7 +151,7 @@ def parse_arguments():
     parser.add_argument("--choke", type=int, default=16, help="channels of the squeezed block, 0 for the plain VGG16")
     parser.add_argument("--wbits", type=int, default=4)
     parser.add_argument("--abits", type=int, default=2)
-    parser.add_argument("--float", action="store_true", help="ordinary convolutions, no quantizers")
+    parser.add_argument("--quantizer", choices=["notebook", "brevitas", "none"], default="notebook")
     step_timing.add_arguments(parser, batch=128)
     return parser.parse_args()
 
@@ -167,7 +159,14 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     torch.set_num_threads(args.threads)
-    step_timing.print_result(measure(args), args.json)
+    model, images, labels, facts = build(args)
+    criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
+    fused = {"fused": True} if args.mode != "eager" else {}
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9, weight_decay=1e-5, **fused)
+    step = step_timing.make_step(lambda: criterion(model(images), labels), optimizer, args)
+    facts = {"model": "vgg16", "quantizer": args.quantizer, "choke": args.choke, "wbits": args.wbits,
+             "abits": args.abits, "batch": args.batch} | facts
+    step_timing.run(step, args, facts)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@
 #define __shared__       static
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 /* cuda/launch.h has nvcc's side of these two. A kernel with commas of its own goes in parentheses. */
 #define DT_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \

@@ -20,6 +20,7 @@ typedef struct gemm_run {
     dt_gemm_problem problem;
     const float *a, *b;
     float *c;
+    int add;
     struct gemm_run *next;
 } gemm_run;
 
@@ -77,12 +78,12 @@ static void run_now(void *argument)
                 sum += (double)a * (double)b;
             }
             float *c = &run->c[(int64_t)i * p->n + j];
-            *c = (p->add ? *c : 0.0f) + (float)sum;
+            *c = (run->add ? *c : 0.0f) + (float)sum;
         }
     }
 }
 
-dt_status dt_gemm_run(const dt_gemm_plan *plan, const float *a, const float *b, float *c)
+dt_status dt_gemm_run(const dt_gemm_plan *plan, const float *a, const float *b, float *c, int add)
 {
     gemm_run *run = calloc(1, sizeof *run);
     DT_CHECK(run, DT_ERR_MEMORY, "no memory for a run");
@@ -90,6 +91,7 @@ dt_status dt_gemm_run(const dt_gemm_plan *plan, const float *a, const float *b, 
     run->a = a;
     run->b = b;
     run->c = c;
+    run->add = add;
     run->next = plan->cublas->runs;
     plan->cublas->runs = run;
     DT_CUDA(cudaLaunchHostFunc(plan->cublas->stream, run_now, run));

@@ -1,14 +1,16 @@
 /*
- * standin_cudnn.c - cuda/cudnn_graph.h in plain loops, for the SIMT shim: the same operands, sums in double.
+ * standin_cudnn.c - cuda/cudnn_graph.h in plain loops, for the SIMT shim: the same operands and results, sums in
+ * double.
  *
  * A run is work on the stream, so that a captured step replays it. Its arguments must outlive the capture: they belong
  * to the dt_cudnn.
  */
-#include "../../cuda/convert.h"
+#include "../../core/half.h"
 #include "../../cuda/cudnn_graph.h"
 
 #include <cuda_runtime.h>
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +25,7 @@ struct dt_conv_plan {
 typedef struct conv_run {
     dt_conv_problem problem;
     const void *a, *b;
-    float *result;
+    void *result;
     struct conv_run *next;
 } conv_run;
 
@@ -94,14 +96,31 @@ int dt_conv_plan_is_compiled(const dt_conv_plan *plan)
     return 0;
 }
 
-static double value_at(const void *data, dt_operand operand, int64_t i)
+const char *dt_conv_plan_engine(const dt_conv_plan *plan)
 {
-    switch (operand) {
-    case DT_OPERAND_F32: return (double)((const float *)data)[i];
-    case DT_OPERAND_BF16: return (double)dt_from_bf16(((const uint16_t *)data)[i]);
-    case DT_OPERAND_I8: return (double)((const int8_t *)data)[i];
+    (void)plan;
+    return "plain loops";
+}
+
+static double value_at(const void *data, dt_dtype type, int64_t i)
+{
+    switch (type) {
+    case DT_BF16: return (double)dt_from_bf16(((const uint16_t *)data)[i]);
+    case DT_F16: return (double)dt_from_fp16(((const uint16_t *)data)[i]);
+    case DT_I8: return (double)((const int8_t *)data)[i];
+    default: return (double)((const float *)data)[i];
     }
-    return 0.0;
+}
+
+/* as cuDNN's kernels do, which sum in f32 */
+static void store_sum(const conv_run *run, int64_t i, double sum)
+{
+    const float value = (float)ldexp(sum, -run->problem.shift);
+
+    if (run->problem.result == DT_F16)
+        ((uint16_t *)run->result)[i] = dt_to_fp16(value);
+    else
+        ((float *)run->result)[i] = value;
 }
 
 /* A triple of places whose product is a term: x at xi, filter at wi, y at yi. */
@@ -146,19 +165,18 @@ static void run_now(void *argument)
     static const visit_term visits[DT_CONV_PASSES] = { term_forward, term_data, term_filter };
     const conv_run *run = argument;
     const dt_conv_problem *c = &run->problem;
-    const int P = dt_conv_out(c->h, c->r, c->stride, c->pad), Q = dt_conv_out(c->w, c->s, c->stride, c->pad);
-    const int64_t counts[DT_CONV_PASSES] = { (int64_t)c->n * P * Q * c->k, (int64_t)c->n * c->h * c->w * c->c,
-                                             (int64_t)c->k * c->r * c->s * c->c };
-    const int64_t count = counts[c->pass];
-    double *sum = calloc((size_t)count, sizeof *sum);
+    const int P = dt_conv_out(c->h, c->r, c->stride, c->pad);
+    int64_t count[3];
+    dt_conv_counts(c, count);
+    double *sum = calloc((size_t)count[2], sizeof *sum);
 
     if (!sum) abort(); /* a test has no use for half a step */
     for (int row = 0; row < c->n * P; row++) visit_row(run, row / P, row % P, visits[c->pass], sum);
-    for (int64_t i = 0; i < count; i++) run->result[i] = (float)sum[i];
+    for (int64_t i = 0; i < count[2]; i++) store_sum(run, i, sum[i]);
     free(sum);
 }
 
-dt_status dt_conv_plan_run(const dt_conv_plan *plan, const void *a, const void *b, float *result, void *workspace)
+dt_status dt_conv_plan_run(const dt_conv_plan *plan, const void *a, const void *b, void *result, void *workspace)
 {
     conv_run *run = calloc(1, sizeof *run);
     DT_CHECK(run, DT_ERR_MEMORY, "no memory for a run");

@@ -1,0 +1,360 @@
+/*
+ * ops_ceiling.c - what this machine can do, measured: bandwidth by size, and operations a second; see ops.h.
+ *
+ *   copy        all threads copy a slice each (memcpy); on a device, its own copy. Bytes read and bytes written count.
+ *   read        all threads sum a slice each; CPU only
+ *   f32         chains of multiply-adds in registers, all threads; on a device, cuBLASLt's product of f32 matrices
+ *   16-bit      layers/word_gemm.h on operands that stay in the first cache; on a device, cuDNN's 1x1 convolution of
+ *   int8        bf16, as large as a matrix product of 8,192. Values are random: zeros would take less power.
+ *
+ * The build allows this file, and no other, to fuse a product with a sum.
+ */
+#include "../core/half.h"
+#include "../layers/word_gemm.h"
+#include "ops.h"
+#ifdef DETENT_HAVE_CUDA
+#include "../cuda/cuda_device.h"
+#endif
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+enum { ROUNDS = 7, MIB = 1 << 20 };
+
+/* ---- memory ---- */
+
+typedef struct {
+    dt_context *ctx;
+    char *arena; /* device; copies go from its first half to its second */
+    size_t bytes;
+} traffic;
+
+enum { PIECE = 1 << 16 }; /* bytes: a thread's share is a run of these */
+
+static void copy_on_cpu(const traffic *t)
+{
+    const size_t half = t->bytes / 2;
+    char *to = t->arena + half;
+
+#pragma omp parallel for schedule(static)
+    for (size_t at = 0; at < half; at += PIECE) memcpy(to + at, t->arena + at, half - at < PIECE ? half - at : PIECE);
+}
+
+static uint64_t read_on_cpu(const traffic *t)
+{
+    const int64_t n = (int64_t)(t->bytes / sizeof(uint64_t));
+    const uint64_t *word = (const uint64_t *)(const void *)t->arena;
+    uint64_t sum = 0;
+
+#pragma omp parallel for schedule(static) reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += word[i];
+    return sum;
+}
+
+static dt_status copy_call(void *user)
+{
+    const traffic *t = user;
+    const size_t half = t->bytes / 2;
+
+    if (t->ctx->backend != &dt_backend_cpu)
+        return t->ctx->backend->copy(t->ctx->device, t->arena + half, t->arena, half);
+    copy_on_cpu(t);
+    return DT_OK;
+}
+
+/* What is computed for its time alone goes here, or the compiler would leave it out. */
+volatile double ops_unread;
+
+static dt_status read_call(void *user)
+{
+    ops_unread = (double)read_on_cpu(user);
+    return DT_OK;
+}
+
+/* Bytes/ms, the best of the rounds; each moves about as much as the largest size. */
+static dt_status rate_of(traffic *t, dt_status (*call)(void *user), double *out)
+{
+    const int n = (int)(64.0 * MIB / (double)t->bytes) + 1;
+    double ms[ROUNDS];
+
+    DT_TRY(ops_time_calls(t->ctx, call, t, n, ROUNDS, ms));
+    *out = (double)t->bytes / bench_summarise(ms, ROUNDS).least;
+    return DT_OK;
+}
+
+static dt_status measure_memory(dt_context *ctx, ops_ceilings *out)
+{
+    const int on_cpu = ctx->backend == &dt_backend_cpu;
+    const size_t most = (size_t)MIB << 2 * (OPS_SIZES - 1); /* 1, 4, .. 1,024 MiB */
+    traffic t = { .ctx = ctx };
+    dt_status status = DT_OK;
+
+    DT_TRY(dt_device_alloc(ctx, most, (void **)&t.arena));
+    status = dt_device_zero(ctx, t.arena, most);
+    for (int i = 0; status == DT_OK && i < OPS_SIZES; i++) {
+        t.bytes = (size_t)MIB << 2 * i;
+        out->bytes[i] = (double)t.bytes;
+        status = rate_of(&t, copy_call, &out->copy[i]);
+        if (status == DT_OK && on_cpu) status = rate_of(&t, read_call, &out->read[i]);
+    }
+    dt_device_free(ctx, t.arena, most);
+    return status;
+}
+
+/* ---- operations of a CPU ---- */
+
+#ifdef __AVX512F__
+enum { VECTOR = 64 };
+#else
+enum { VECTOR = 32 };
+#endif
+typedef float lanes __attribute__((vector_size(VECTOR)));
+
+enum { CHAINS = 12, TURNS = 200000 };
+
+static double fma_chains(void)
+{
+    lanes sum[CHAINS], factor, more;
+
+    for (int k = 0; k < (int)(VECTOR / sizeof(float)); k++) {
+        factor[k] = 0.999f + 1e-5f * (float)k;
+        more[k] = 1e-3f;
+    }
+    for (int c = 0; c < CHAINS; c++) sum[c] = more * (float)c;
+    for (int i = 0; i < TURNS; i++) {
+#pragma GCC unroll 12
+        for (int c = 0; c < CHAINS; c++) sum[c] = sum[c] * factor + more;
+    }
+    for (int c = 1; c < CHAINS; c++) sum[0] += sum[c];
+    return (double)sum[0][0];
+}
+
+enum { GEMM_M = 24, GEMM_N = 64, GEMM_K = 64, PRODUCTS = 4000 };
+
+/* 4,000 products of 24 x 64 by 64 x 64 words, 28 KiB in all */
+static double word_products(int is_int8)
+{
+    uint32_t a[GEMM_M * GEMM_K], b[GEMM_K * GEMM_N], c[GEMM_M * GEMM_N] = { 0 };
+    const dt_word_gemm g = { .m = GEMM_M,
+                             .n = GEMM_N,
+                             .k = GEMM_K,
+                             .a = a,
+                             .a_row = GEMM_K,
+                             .a_step = 1,
+                             .b = b,
+                             .b_row = GEMM_N,
+                             .c = c,
+                             .c_row = GEMM_N };
+    uint32_t draw = 1;
+
+    for (int i = 0; i < GEMM_M * GEMM_K + GEMM_K * GEMM_N; i++) {
+        draw = draw * 1664525u + 1013904223u; /* Knuth's linear congruence will do */
+        const float x = (float)(draw >> 8) * 0x1p-23f - 1.0f;
+        const uint32_t halves = dt_to_bf16(x) * 0x10001u;
+        *(i < GEMM_M * GEMM_K ? &a[i] : &b[i - GEMM_M * GEMM_K]) = is_int8 ? draw ^ draw >> 16 : halves;
+    }
+    for (int i = 0; i < PRODUCTS; i++) {
+        if (is_int8)
+            dt_word_gemm_u8s8(&g);
+        else
+            dt_word_gemm_bf16(&g);
+    }
+    return (double)c[0];
+}
+
+/* Operations/ms over all threads, the best of the rounds. */
+static double cpu_peak(ops_unit unit)
+{
+    const double words = (double)PRODUCTS * GEMM_M * GEMM_N * GEMM_K;
+    const double flop =
+        unit == OPS_F32 ? 2.0 * TURNS * CHAINS * VECTOR / sizeof(float) : (unit == OPS_INT8 ? 8.0 : 4.0) * words;
+    double ms[ROUNDS];
+    int threads = 1;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        double sum = 0.0;
+        const double begin = bench_now();
+#pragma omp parallel reduction(+ : sum)
+        {
+#ifdef _OPENMP
+            if (omp_get_thread_num() == 0) threads = omp_get_num_threads();
+#endif
+            sum += unit == OPS_F32 ? fma_chains() : word_products(unit == OPS_INT8);
+        }
+        ms[i] = 1e3 * (bench_now() - begin);
+        ops_unread = sum;
+    }
+    return threads * flop / bench_summarise(ms, ROUNDS).least;
+}
+
+static dt_status measure_cpu_peaks(ops_ceilings *out)
+{
+    out->peak[OPS_F32] = cpu_peak(OPS_F32);
+    if (dt_word_gemm_has_bf16()) out->peak[OPS_HALF] = cpu_peak(OPS_HALF);
+    if (dt_word_gemm_has_int8()) out->peak[OPS_INT8] = cpu_peak(OPS_INT8);
+    return DT_OK;
+}
+
+/* ---- operations of a device ---- */
+
+#ifdef DETENT_HAVE_CUDA
+
+enum { FIRST_SIZE = 256, MOST_SIZE = 8192 };
+static const double long_enough_ms = 1.0; /* larger products would be no faster */
+
+typedef struct {
+    const dt_gemm_plan *gemm;
+    const dt_conv_plan *conv;
+    void *a, *b, *c, *workspace;
+} product;
+
+static dt_status product_call(void *user)
+{
+    const product *p = user;
+    return p->gemm ? dt_gemm_run(p->gemm, p->a, p->b, p->c) : dt_conv_plan_run(p->conv, p->a, p->b, p->c, p->workspace);
+}
+
+/* Random f32 in +-1, or as many bytes of bf16. */
+static dt_status fill(dt_context *ctx, void *to, size_t bytes, int is_half)
+{
+    uint16_t *half = malloc(bytes);
+    uint32_t draw = 7;
+
+    DT_CHECK(half, DT_ERR_MEMORY, "no memory for %zu bytes", bytes);
+    for (size_t i = 0; i < bytes / 2; i++) {
+        draw = draw * 1664525u + 1013904223u;
+        const float x = (float)(draw >> 8) * 0x1p-23f - 1.0f;
+        half[i] = is_half || i % 2 ? dt_to_bf16(x) : (uint16_t)(draw >> 16); /* an f32 begins as a bf16 does */
+    }
+    const dt_status status = dt_device_write(ctx, to, half, bytes);
+    free(half);
+    return status;
+}
+
+static dt_status plan_product(dt_context *ctx, int size, int is_half, product *p, size_t *workspace_bytes)
+{
+    const dt_cuda_device *device = ctx->device;
+    const dt_gemm_problem gemm = { .m = size, .n = size, .k = size };
+    const dt_conv_problem conv = { .pass = DT_CONV_FORWARD,
+                                   .operand = DT_BF16,
+                                   .n = size / 64,
+                                   .h = 8,
+                                   .w = 8,
+                                   .c = size,
+                                   .k = size,
+                                   .r = 1,
+                                   .s = 1,
+                                   .stride = 1 };
+    dt_gemm_plan *plan = NULL;
+
+    *workspace_bytes = 0;
+    if (is_half) {
+        DT_TRY(dt_conv_plan_get(device->cudnn, &conv, &p->conv));
+        *workspace_bytes = dt_conv_plan_workspace(p->conv);
+        return DT_OK;
+    }
+    DT_TRY(dt_gemm_plan_create(device->cublas, &gemm, &plan));
+    p->gemm = plan;
+    return DT_OK;
+}
+
+/* ms of one product of size x size matrices. */
+static dt_status time_product(dt_context *ctx, int size, int is_half, double *out)
+{
+    const size_t n = (size_t)size * (size_t)size, in_bytes = n * (is_half ? 2 : 4), out_bytes = n * 4;
+    size_t workspace_bytes = 0;
+    product p = { 0 };
+    double ms[ROUNDS];
+
+    dt_status status = plan_product(ctx, size, is_half, &p, &workspace_bytes);
+    if (status == DT_OK) status = dt_device_alloc(ctx, in_bytes, &p.a);
+    if (status == DT_OK) status = dt_device_alloc(ctx, in_bytes, &p.b);
+    if (status == DT_OK) status = dt_device_alloc(ctx, out_bytes, &p.c);
+    if (status == DT_OK) status = dt_device_alloc(ctx, workspace_bytes + DT_ALIGN, &p.workspace);
+    if (status == DT_OK) status = fill(ctx, p.a, in_bytes, is_half);
+    if (status == DT_OK) status = fill(ctx, p.b, in_bytes, is_half);
+    if (status == DT_OK) status = ops_time_calls(ctx, product_call, &p, 4, ROUNDS, ms);
+    if (status == DT_OK) *out = bench_summarise(ms, ROUNDS).least;
+    dt_device_free(ctx, p.workspace, workspace_bytes + DT_ALIGN);
+    dt_device_free(ctx, p.c, out_bytes);
+    dt_device_free(ctx, p.b, in_bytes);
+    dt_device_free(ctx, p.a, in_bytes);
+    dt_gemm_plan_destroy((dt_gemm_plan *)p.gemm);
+    return status;
+}
+
+static dt_status measure_device_peaks(dt_context *ctx, ops_ceilings *out)
+{
+    for (int is_half = 0; is_half < 2; is_half++) {
+        double ms = 0.0;
+        for (int size = FIRST_SIZE; size <= MOST_SIZE && ms < long_enough_ms; size *= 2) {
+            DT_TRY(time_product(ctx, size, is_half, &ms));
+            const double rate = 2.0 * size * size * size / ms;
+            double *best = &out->peak[is_half ? OPS_HALF : OPS_F32];
+            if (rate > *best) *best = rate;
+        }
+    }
+    return DT_OK;
+}
+
+#endif
+
+static dt_status measure_peaks(dt_context *ctx, ops_ceilings *out)
+{
+#ifdef DETENT_HAVE_CUDA
+    if (ctx->backend == &dt_backend_cuda) return measure_device_peaks(ctx, out);
+#endif
+    (void)ctx;
+    return measure_cpu_peaks(out);
+}
+
+static dt_status measure_launch(dt_context *ctx, ops_ceilings *out)
+{
+    traffic t = { .ctx = ctx, .bytes = 512 };
+    double ms[ROUNDS];
+
+    if (ctx->backend == &dt_backend_cpu) return DT_OK;
+    DT_TRY(dt_device_alloc(ctx, t.bytes, (void **)&t.arena));
+    const dt_status status = ops_time_calls(ctx, copy_call, &t, 200, ROUNDS, ms);
+    dt_device_free(ctx, t.arena, t.bytes);
+    DT_TRY(status);
+    out->launch_ms = bench_summarise(ms, ROUNDS).least;
+    return DT_OK;
+}
+
+dt_status ops_ceilings_measure(dt_context *ctx, ops_ceilings *out)
+{
+    *out = (ops_ceilings){ 0 };
+    DT_TRY(measure_memory(ctx, out));
+    DT_TRY(measure_peaks(ctx, out));
+    return measure_launch(ctx, out);
+}
+
+/* ---- use ---- */
+
+static double faster(const ops_ceilings *c, int i)
+{
+    return c->copy[i] > c->read[i] ? c->copy[i] : c->read[i];
+}
+
+/* Between two sizes: on the straight line over the logarithm of bytes. */
+double ops_ceiling_bandwidth(const ops_ceilings *c, double bytes)
+{
+    int i = 0;
+
+    if (bytes <= c->bytes[0]) return faster(c, 0);
+    while (i < OPS_SIZES - 2 && bytes > c->bytes[i + 1]) i++;
+    if (bytes >= c->bytes[OPS_SIZES - 1]) return faster(c, OPS_SIZES - 1);
+    const double share = log(bytes / c->bytes[i]) / log(c->bytes[i + 1] / c->bytes[i]);
+    return (1.0 - share) * faster(c, i) + share * faster(c, i + 1);
+}
+
+double ops_ceiling_ms(const ops_ceilings *c, const ops_cost *cost, int *is_memory)
+{
+    const double moved = cost->bytes / ops_ceiling_bandwidth(c, cost->bytes);
+    const double computed = c->peak[cost->unit] > 0.0 ? cost->flop / c->peak[cost->unit] : 0.0;
+
+    *is_memory = moved >= computed;
+    return *is_memory ? moved : computed;
+}

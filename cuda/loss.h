@@ -1,0 +1,14 @@
+/*
+ * loss.h - the last step of a loss's forward: what its images add up to.
+ */
+#ifndef DT_CUDA_LOSS_H
+#define DT_CUDA_LOSS_H
+
+#include "kernel.h"
+
+#include "../layers/loss.h"
+
+/* Writes the mean loss and adds to the step's sums; image: [batch]. */
+DT_MUST_CHECK dt_status dt_cuda_xent_sum(const dt_xent_image *image, int64_t batch, float *mean, const dt_exec *ex);
+
+#endif /* DT_CUDA_LOSS_H */

@@ -1,0 +1,81 @@
+/*
+ * linear_xent.c - the classifier of a training step: a fully connected layer and the loss behind it, in one operator.
+ *
+ *   z = x w^T + b (linear.c, summed in order),  loss = softmax_xent(z, labels) (loss.c)
+ *
+ * What LINEAR and SOFTMAX_XENT behind each other compute, and the same sums of the step; the logits are kept nowhere.
+ * core/fuse.c makes it of them.
+ *
+ * Shapes: x N,I, or N,.. of I values each; w O,I; b O; labels i32 N; loss 1.  aux: p, f32 N,O.
+ * CUDA: cuda/linear_xent.cu.  Tests: tests/test_linear_xent.c.
+ */
+#include "linear.h"
+#include "loss.h"
+
+enum { X = DT_LINEAR_X, W = DT_LINEAR_W, B = DT_LINEAR_B, LABELS, N_IN };
+
+static dt_status linear_xent_infer(dt_node *node)
+{
+    const dt_softmax_xent_params *p = node->params;
+    const dt_tensor *labels = node->in[LABELS];
+
+    DT_TRY(dt_linear_check(node));
+    const dt_linear_size size = dt_linear_size_of(node);
+    DT_CHECK(labels->type == DT_I32 && dt_count(&labels->shape) == size.batch, DT_ERR_SHAPE,
+             "%s: linear_xent: needs a label of i32 for each of %lld images, got %lld", node->name,
+             (long long)size.batch, (long long)dt_count(&labels->shape));
+    DT_TRY(dt_xent_check(node, p->label_smoothing));
+    node->out->shape = (dt_shape){ .ndim = 1, .dim = { 1 } };
+    node->aux_bytes = (size_t)(size.batch * size.features) * sizeof(float);
+    return DT_OK;
+}
+
+const dt_op dt_op_linear_xent = {
+    .name = "linear_xent",
+    .min_in = N_IN,
+    .max_in = N_IN,
+    .params_bytes = sizeof(dt_softmax_xent_params),
+    .backward_reads = DT_READS_IN(X) | DT_READS_IN(W) | DT_READS_IN(LABELS) | DT_READS_AUX,
+    .infer = linear_xent_infer,
+};
+
+static dt_xent_view xent_look(const dt_node *node)
+{
+    const dt_softmax_xent_params *p = node->params;
+    const dt_linear_size size = dt_linear_size_of(node);
+    return (dt_xent_view){ size.batch, size.features, node->in[LABELS]->data, p->label_smoothing };
+}
+
+/* Scratch: dz. */
+static dt_status linear_xent_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    (void)ex;
+    *scratch_bytes = node->aux_bytes;
+    return DT_OK;
+}
+
+static dt_status linear_xent_forward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_xent_view v = xent_look(node);
+    float *loss = node->out->data;
+
+    dt_linear_in_order(node, node->aux);
+    *loss = dt_xent_forward(&v, node->aux, node->aux, &ex->step->sum);
+    return DT_OK;
+}
+
+static dt_status linear_xent_backward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_xent_view v = xent_look(node);
+    float *dz = ex->scratch;
+
+    dt_xent_backward(&v, node->aux, dt_grads(node->out)[0], 1, dz);
+    return dt_linear_gradients(node, dz);
+}
+
+const dt_kernel dt_cpu_linear_xent = {
+    .prepare = linear_xent_prepare,
+    .forward = linear_xent_forward,
+    .backward = linear_xent_backward,
+    .overwrites = 1u << X | 1u << W | 1u << B,
+};

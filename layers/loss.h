@@ -1,0 +1,62 @@
+/*
+ * loss.h - softmax and cross entropy of one image, one arithmetic for CPU and CUDA, and of a batch on the CPU.
+ *
+ * The mathematics is in loss.c.
+ */
+#ifndef DT_LOSS_H
+#define DT_LOSS_H
+
+#include "../core/op.h"
+#include "../core/rng.h" /* DT_HD */
+
+#include <math.h>
+
+typedef struct {
+    double loss;
+    int64_t is_correct; /* 1: the label is the largest logit */
+} dt_xent_image;
+
+/* z: the logits of one image; p: its probabilities, which may take the place of z. In double: N times O is small. */
+static inline DT_HD dt_xent_image dt_xent_row(const float *z, int64_t classes, int64_t label, float smoothing, float *p)
+{
+    const double s = (double)smoothing;
+    int64_t best = 0;
+    double sum_exp = 0.0, sum_z = 0.0;
+    dt_xent_image image;
+
+    for (int64_t o = 1; o < classes; o++) {
+        if (z[o] > z[best]) best = o;
+    }
+    const double top = (double)z[best];
+    for (int64_t o = 0; o < classes; o++) {
+        sum_exp += exp((double)z[o] - top);
+        sum_z += (double)z[o] - top;
+    }
+    const double z_target = (1.0 - s) * ((double)z[label] - top) + s / (double)classes * sum_z;
+    for (int64_t o = 0; o < classes; o++) p[o] = (float)(exp((double)z[o] - top) / sum_exp);
+    image.loss = log(sum_exp) - z_target; /* the targets sum to 1 */
+    image.is_correct = best == label;
+    return image;
+}
+
+/* dz: p minus its target, times g, which is dloss / N */
+static inline DT_HD float dt_xent_slope(float g, float p, int is_label, int64_t classes, float smoothing)
+{
+    const float off = smoothing / (float)classes, on = 1.0f - smoothing + off;
+    return g * (p - (is_label ? on : off));
+}
+
+/* What infer checks of label_smoothing. */
+DT_MUST_CHECK dt_status dt_xent_check(const dt_node *node, float smoothing);
+
+typedef struct {
+    int64_t batch, classes;
+    const int32_t *labels;
+    float smoothing;
+} dt_xent_view;
+
+/* The CPU's; z, p and dz: [N][O]. forward returns the mean loss; p may be z. */
+float dt_xent_forward(const dt_xent_view *v, const float *z, float *p, dt_step_sum *sum);
+void dt_xent_backward(const dt_xent_view *v, const float *p, float dloss, int fresh, float *dz);
+
+#endif /* DT_LOSS_H */

@@ -1,0 +1,413 @@
+/*
+ * norm_quant_lines.c - see norm_quant_lines.h.
+ *
+ * A window is taken LANES channels at a time, in loops over channels that vectorise: rule and window are constants in
+ * them, and conversions from and to narrow types are loops of their own over arrays in L1. To compute a value again
+ * costs less than to store it: the passes read x and dy, and write y or dx, and nothing else.
+ */
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC target("prefer-vector-width=512") /* half as many instructions; they are the limit where x is in cache */
+#endif
+
+#include "norm_quant_lines.h"
+
+#include "../core/half.h"
+
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline)) /* so that what callers pass as constants is one */
+
+enum { LANES = DT_NQ_LANES, NO_RULE = -1, CACHE_LINE = 16 /* floats */, GROUP = 4 };
+
+/* What loops are made for. Others than windows of 1 and 2 and codes from 0 on get the loop for any. */
+typedef struct {
+    int pool;
+    int rule;     /* a dt_quant_rule, or NO_RULE: there is no quantizer */
+    int is_plain; /* codes from 0 on */
+} variant;
+
+static int is_plain(const dt_nq_view *v)
+{
+    return !v->has_quant || (v->grid.low == 0 && !v->quant.unclamped);
+}
+
+/* The quantizer with what the variant knows of it. */
+typedef struct {
+    dt_grid grid;
+    float alpha;
+    int unclamped;
+} quantizer;
+
+INLINE quantizer quantizer_of(const dt_nq_view *v, variant k)
+{
+    return (quantizer){ { k.is_plain ? 0 : v->grid.low, v->grid.high, v->grid.step_factor },
+                        v->alpha,
+                        k.is_plain ? 0 : v->quant.unclamped };
+}
+
+/* Windows side by side. */
+typedef struct {
+    const float *x; /* the first cell of the first of them, channel 0 */
+    int64_t count;
+} run;
+
+/* The windows from first on: to the end of their row or, where nothing is pooled, to last. */
+static run run_from(const dt_nq_view *v, int64_t first, int64_t last)
+{
+    if (v->pool == 1) return (run){ v->x + first * v->channels, last - first };
+    const int64_t line = first / v->out_width;
+    const int64_t row = line / v->out_height * v->height + line % v->out_height * v->pool;
+    return (run){ v->x + row * v->width * v->channels, v->out_width };
+}
+
+/* Fetches a window's neighbour in the line below. Two rows side by side are more than the hardware foresees: without
+ * this, windows of 2 run at a fifth of the speed. */
+INLINE void prefetch_below(const dt_nq_view *v, const float *x, int n, int pool)
+{
+    const int64_t row = v->width * v->channels;
+
+    if (pool == 1) return;
+    for (int i = 0; i < pool; i++) {
+        for (int j = 0; j < pool; j++) {
+            const float *below = x + (i + pool) * row + j * v->channels;
+            for (int c = 0; c < n; c += CACHE_LINE) __builtin_prefetch(below + c);
+        }
+    }
+}
+
+INLINE float value_of(float q, float a, float b, float floor)
+{
+    const float z = a * q + b;
+    return z < floor ? floor : z;
+}
+
+typedef struct {
+    float value, q;
+} cell;
+
+/* The first maximum of a window of one channel, whose first cell is *x. */
+INLINE cell window_top(const float *x, int64_t right, int64_t down, int pool, float a, float b, float floor)
+{
+    cell top = { value_of(*x, a, b, floor), *x };
+
+    for (int k = 1; k < pool * pool; k++) {
+        const float q = x[k / pool * down + k % pool * right], value = value_of(q, a, b, floor);
+        top.q = value > top.value ? q : top.q;
+        top.value = value > top.value ? value : top.value;
+    }
+    return top;
+}
+
+/* ---- forward ---- */
+
+INLINE void map_window(const dt_nq_view *v, const float *restrict x, int64_t c, int n, variant k, float *restrict y)
+{
+    const float *restrict a = v->a + c, *restrict b = v->b + c, *restrict scale = v->scale + c;
+    const int64_t right = v->channels, down = v->width * v->channels;
+    const quantizer to = quantizer_of(v, k);
+    const float floor = v->floor;
+
+    for (int i = 0; i < n; i++) {
+        const float value = window_top(x + i, right, down, k.pool, a[i], b[i], floor).value;
+        y[i] = k.rule == NO_RULE
+                   ? value
+                   : dt_act_code(scale[i] * value, to.alpha, &to.grid, to.unclamped, (dt_quant_rule)k.rule);
+    }
+}
+
+INLINE void store_y(const dt_nq_view *v, int64_t at, const float *restrict y, int n)
+{
+    if (v->y_type == DT_U8) {
+        uint8_t *restrict to = (uint8_t *)v->y + at;
+        for (int i = 0; i < n; i++) to[i] = (uint8_t)(int32_t)y[i];
+    } else if (v->y_type == DT_I8) {
+        int8_t *restrict to = (int8_t *)v->y + at;
+        for (int i = 0; i < n; i++) to[i] = (int8_t)(int32_t)y[i];
+    } else {
+        memcpy((float *)v->y + at, y, (size_t)n * sizeof *y);
+    }
+}
+
+INLINE void map_part(const dt_nq_view *v, const float *x, int64_t at, int64_t c, int n, variant k)
+{
+    float y[LANES];
+
+    prefetch_below(v, x + c, n, k.pool);
+    map_window(v, x + c, c, n, k, y);
+    store_y(v, at + c, y, n);
+}
+
+INLINE void map_runs(const dt_nq_view *v, int64_t first, int64_t last, variant k)
+{
+    while (first < last) {
+        const run r = run_from(v, first, last);
+        for (int64_t w = 0; w < r.count; w++) {
+            const float *x = r.x + w * k.pool * v->channels;
+            const int64_t at = (first + w) * v->channels;
+            int64_t c = 0;
+            for (; c + LANES <= v->channels; c += LANES) map_part(v, x, at, c, LANES, k);
+            if (c < v->channels) map_part(v, x, at, c, (int)(v->channels - c), k);
+        }
+        first += r.count;
+    }
+}
+
+INLINE void map_rule(const dt_nq_view *v, int64_t first, int64_t last, int rule)
+{
+    if (v->pool == 1 && is_plain(v))
+        map_runs(v, first, last, (variant){ 1, rule, 1 });
+    else if (v->pool == 2 && is_plain(v))
+        map_runs(v, first, last, (variant){ 2, rule, 1 });
+    else
+        map_runs(v, first, last, (variant){ v->pool, rule, 0 });
+}
+
+void dt_nq_map(const dt_nq_view *v, int64_t first, int64_t last)
+{
+    if (!v->has_quant)
+        map_rule(v, first, last, NO_RULE);
+    else if (v->quant.rule == DT_RULE_LSQ)
+        map_rule(v, first, last, DT_RULE_LSQ);
+    else
+        map_rule(v, first, last, DT_RULE_ECE284); /* the clip rules differ in their gradients alone */
+}
+
+/* ---- backward ---- */
+
+/* dy[at .. at + n) as floats */
+INLINE void load_dy(const dt_nq_view *v, int64_t at, int n, float *restrict dy)
+{
+    if (v->dy_type == DT_F32) {
+        memcpy(dy, (const float *)v->dy + at, (size_t)n * sizeof *dy);
+    } else {
+        const uint16_t *restrict half = (const uint16_t *)v->dy + at;
+        for (int i = 0; i < n; i++) dy[i] = dt_from_bf16(half[i]);
+    }
+}
+
+INLINE dt_grid_slope slope_of(const quantizer *to, float u, int rule)
+{
+    if (rule == NO_RULE) return (dt_grid_slope){ 1.0f, 0.0f };
+    return dt_act_slope(u, to->alpha, &to->grid, to->unclamped, (dt_quant_rule)rule);
+}
+
+/* Adds `windows` of them; of a window's cells only the maximum has a gradient. dy: [windows][LANES] */
+INLINE void sum_windows(const dt_nq_view *v, const float *restrict x, const float *restrict dy, int64_t c, int n,
+                        int windows, variant k, dt_nq_sums sums)
+{
+    const float *restrict a = v->a + c, *restrict b = v->b + c, *restrict scale = v->scale + c;
+    double *restrict dz_sum = sums.dz + c, *restrict dzq_sum = sums.dzq + c, *restrict dalpha_sum = sums.dalpha;
+    const int64_t right = v->channels, down = v->width * v->channels;
+    const quantizer to = quantizer_of(v, k);
+    const float floor = v->floor;
+
+    for (int i = 0; i < n; i++) {
+        double sum = dz_sum[i], product = dzq_sum[i], dalpha = dalpha_sum[i];
+        for (int w = 0; w < windows; w++) {
+            const cell top = window_top(x + w * k.pool * right + i, right, down, k.pool, a[i], b[i], floor);
+            const dt_grid_slope slope = slope_of(&to, scale[i] * top.value, k.rule);
+            const float g = dy[w * LANES + i], dv = slope.value * g, dz = top.value > floor ? dv : 0.0f;
+            sum += (double)dz;
+            product += (double)dz * (double)top.q;
+            dalpha += (double)(slope.alpha * g);
+        }
+        dz_sum[i] = sum;
+        dzq_sum[i] = product;
+        dalpha_sum[i] = dalpha;
+    }
+}
+
+/* Several at a time, so that sums are loaded and stored less often. */
+INLINE void sum_part(const dt_nq_view *v, const float *x, int64_t at, int64_t c, int n, int windows, variant k,
+                     dt_nq_sums sums)
+{
+    float dy[GROUP * LANES];
+
+    for (int w = 0; w < windows; w++) {
+        prefetch_below(v, x + w * k.pool * v->channels + c, n, k.pool);
+        load_dy(v, at + w * v->channels + c, n, dy + w * LANES);
+    }
+    sum_windows(v, x + c, dy, c, n, windows, k, sums);
+}
+
+INLINE void sum_group(const dt_nq_view *v, const float *x, int64_t at, int windows, variant k, dt_nq_sums sums)
+{
+    int64_t c = 0;
+
+    for (; c + LANES <= v->channels; c += LANES) sum_part(v, x, at, c, LANES, windows, k, sums);
+    if (c < v->channels) sum_part(v, x, at, c, (int)(v->channels - c), windows, k, sums);
+}
+
+INLINE void sum_runs(const dt_nq_view *v, int64_t first, int64_t last, variant k, dt_nq_sums sums)
+{
+    while (first < last) {
+        const run r = run_from(v, first, last);
+        int64_t w = 0;
+        for (; k.pool == 1 && w + GROUP <= r.count; w += GROUP) {
+            sum_group(v, r.x + w * v->channels, (first + w) * v->channels, GROUP, k, sums);
+        }
+        for (; w < r.count; w++) {
+            sum_group(v, r.x + w * k.pool * v->channels, (first + w) * v->channels, 1, k, sums);
+        }
+        first += r.count;
+    }
+}
+
+INLINE void sum_rule(const dt_nq_view *v, int64_t first, int64_t last, int rule, dt_nq_sums sums)
+{
+    if (v->pool == 1 && is_plain(v))
+        sum_runs(v, first, last, (variant){ 1, rule, 1 }, sums);
+    else if (v->pool == 2 && is_plain(v))
+        sum_runs(v, first, last, (variant){ 2, rule, 1 }, sums);
+    else
+        sum_runs(v, first, last, (variant){ v->pool, rule, 0 }, sums);
+}
+
+void dt_nq_add_sums(const dt_nq_view *v, int64_t first, int64_t last, dt_nq_sums sums)
+{
+    switch (v->has_quant ? (int)v->quant.rule : NO_RULE) {
+    case NO_RULE: sum_rule(v, first, last, NO_RULE, sums); break;
+    case DT_RULE_ECE284: sum_rule(v, first, last, DT_RULE_ECE284, sums); break;
+    case DT_RULE_PACT: sum_rule(v, first, last, DT_RULE_PACT, sums); break;
+    case DT_RULE_LSQ: sum_rule(v, first, last, DT_RULE_LSQ, sums); break;
+    default: sum_rule(v, first, last, DT_RULE_SCREAM, sums); /* of activations, APoT is the same */
+    }
+}
+
+/* What is left of dy for the window's maximum, and that maximum. */
+INLINE void window_slope(const dt_nq_view *v, const float *restrict x, const float *restrict dy, int64_t c, int n,
+                         variant k, float *restrict value, float *restrict left)
+{
+    const float *restrict a = v->a + c, *restrict b = v->b + c, *restrict scale = v->scale + c;
+    const int64_t right = v->channels, down = v->width * v->channels;
+    const quantizer to = quantizer_of(v, k);
+    const float floor = v->floor;
+
+    for (int i = 0; i < n; i++) {
+        value[i] = window_top(x + i, right, down, k.pool, a[i], b[i], floor).value;
+        const float dv = slope_of(&to, scale[i] * value[i], k.rule).value * dy[i];
+        left[i] = value[i] > floor ? dv : 0.0f;
+    }
+}
+
+/* dx of one cell; where it is the window's maximum it takes what is left, and leaves nothing for later cells. */
+INLINE void cell_slope(const dt_nq_view *v, const float *restrict q, const float *restrict top, int64_t c, int n,
+                       int pool, float *restrict left, float *restrict dx)
+{
+    const float *restrict a = v->a + c, *restrict b = v->b + c, *restrict dx_a = v->dx_a + c,
+                          *restrict mean_dy = v->mean_dy + c, *restrict centre = v->centre + c,
+                          *restrict slope = v->slope + c;
+    const float floor = v->floor;
+
+    for (int i = 0; i < n; i++) {
+        const float dz = pool == 1 || value_of(q[i], a[i], b[i], floor) == top[i] ? left[i] : 0.0f;
+        if (pool > 1) left[i] -= dz;
+        dx[i] = dx_a[i] * (dz - mean_dy[i] - (q[i] - centre[i]) * slope[i]);
+    }
+}
+
+INLINE void store_dx(const dt_nq_view *v, int64_t at, const float *restrict dx, int n)
+{
+    if (v->dx_type == DT_F32) {
+        float *restrict to = (float *)v->dx + at;
+        if (v->fresh)
+            memcpy(to, dx, (size_t)n * sizeof *dx);
+        else
+            for (int i = 0; i < n; i++) to[i] += dx[i];
+    } else {
+        uint16_t *restrict to = (uint16_t *)v->dx + at;
+        if (v->fresh)
+            for (int i = 0; i < n; i++) to[i] = dt_to_bf16(dx[i]);
+        else
+            for (int i = 0; i < n; i++) to[i] = dt_to_bf16(dt_from_bf16(to[i]) + dx[i]);
+    }
+}
+
+INLINE void slope_part(const dt_nq_view *v, const float *x, int64_t at, int64_t c, int n, variant k)
+{
+    float dy[LANES], top[LANES], left[LANES], dx[LANES];
+
+    prefetch_below(v, x + c, n, k.pool);
+    load_dy(v, at + c, n, dy);
+    window_slope(v, x + c, dy, c, n, k, top, left);
+    for (int i = 0; i < k.pool; i++) {
+        for (int j = 0; j < k.pool; j++) {
+            const float *q = x + (i * v->width + j) * v->channels + c;
+            cell_slope(v, q, top, c, n, k.pool, left, dx);
+            store_dx(v, q - v->x, dx, n);
+        }
+    }
+}
+
+/* Cells that no window covers: no gradient, but the batch's mean and variance are made of them too. */
+static void slope_uncovered(const dt_nq_view *v, const float *x, int64_t cells)
+{
+    for (const float *q = x; q < x + cells * v->channels; q += v->channels) {
+        for (int64_t c = 0; c < v->channels; c += LANES) {
+            const int n = (int)(v->channels - c < LANES ? v->channels - c : LANES);
+            float none[LANES] = { 0.0f }, dx[LANES];
+            cell_slope(v, q + c, NULL, c, n, 1, none, dx);
+            store_dx(v, q + c - v->x, dx, n);
+        }
+    }
+}
+
+/* To the right of a row of windows and, if it is the image's last, below it. */
+static void slope_around(const dt_nq_view *v, const float *x, int64_t line)
+{
+    const int64_t covered = v->out_width * v->pool, below = v->height - v->out_height * v->pool;
+    const int is_last = line % v->out_height == v->out_height - 1;
+
+    for (int i = 0; i < v->pool; i++) {
+        slope_uncovered(v, x + (i * v->width + covered) * v->channels, v->width - covered);
+    }
+    if (is_last) slope_uncovered(v, x + v->pool * v->width * v->channels, below * v->width);
+}
+
+INLINE void slope_runs(const dt_nq_view *v, int64_t first, int64_t last, variant k)
+{
+    while (first < last) {
+        const run r = run_from(v, first, last);
+        for (int64_t w = 0; w < r.count; w++) {
+            const float *x = r.x + w * k.pool * v->channels;
+            const int64_t at = (first + w) * v->channels;
+            int64_t c = 0;
+            for (; c + LANES <= v->channels; c += LANES) slope_part(v, x, at, c, LANES, k);
+            if (c < v->channels) slope_part(v, x, at, c, (int)(v->channels - c), k);
+        }
+        if (k.pool > 1) slope_around(v, r.x, first / v->out_width);
+        first += r.count;
+    }
+}
+
+INLINE void slope_rule(const dt_nq_view *v, int64_t first, int64_t last, int rule)
+{
+    if (v->pool == 1 && is_plain(v))
+        slope_runs(v, first, last, (variant){ 1, rule, 1 });
+    else if (v->pool == 2 && is_plain(v))
+        slope_runs(v, first, last, (variant){ 2, rule, 1 });
+    else
+        slope_runs(v, first, last, (variant){ v->pool, rule, 0 });
+}
+
+void dt_nq_slope(const dt_nq_view *v, int64_t first, int64_t last)
+{
+    switch (v->has_quant ? (int)v->quant.rule : NO_RULE) {
+    case NO_RULE: slope_rule(v, first, last, NO_RULE); break;
+    case DT_RULE_PACT: slope_rule(v, first, last, DT_RULE_PACT); break;
+    case DT_RULE_LSQ: slope_rule(v, first, last, DT_RULE_LSQ); break;
+    default: slope_rule(v, first, last, DT_RULE_ECE284); /* of the value, all clip rules but PACT have one slope */
+    }
+}
+
+void dt_nq_add_moments(const float *x, int64_t channels, int64_t first, int64_t last, double *restrict sum,
+                       double *restrict square)
+{
+    for (int64_t r = first; r < last; r++) {
+        const float *restrict q = x + r * channels;
+        for (int64_t c = 0; c < channels; c++) {
+            sum[c] += (double)q[c];
+            square[c] += (double)q[c] * (double)q[c];
+        }
+    }
+}

@@ -1,0 +1,84 @@
+/*
+ * weight_update.c - backward of the weight quantizers and SGD in one pass over memory, on the CPU.
+ *
+ * For each weight: its gradient from that of its code (grid.h), the update of core/optim.c, and the sums that the next
+ * forward standardises by. Alphas follow when all weights have used the old ones. The expressions are those of backward
+ * and of the plain update, so the bits are too.
+ *
+ * Needs what the quantizer's forward left in aux.  CUDA: cuda/optim.cu.  Tests: tests/test_optim.c.
+ */
+#include "weight_quant.h"
+
+enum { LANES = DT_WEIGHT_LANES };
+
+typedef struct {
+    dt_weight_group group;
+    dt_sgd weight[DT_WEIGHT_LAYERS], alpha[DT_WEIGHT_LAYERS];
+    float *m[DT_WEIGHT_LAYERS], *m_alpha[DT_WEIGHT_LAYERS]; /* momentum; of alpha NULL: it is not trained */
+} update_group;
+
+static void update_piece(const update_group *u, const dt_weight_piece *p)
+{
+    const dt_weight_layer *l = &u->group.layer[p->layer];
+    const dt_sgd sgd = u->weight[p->layer];
+    const float *g = l->g + p->first;
+    float *w = l->w + p->first, *m = u->m[p->layer] + p->first, d[LANES];
+    double share[LANES] = { 0.0 }, sum[LANES] = { 0.0 }, square[LANES] = { 0.0 };
+
+    for (int first = 0; first < p->n; first += LANES) {
+        const int n = p->n - first < LANES ? p->n - first : LANES;
+        dt_weight_gradient(l, p->set, w + first, g + first, n, sgd.unscale, d, share);
+        for (int i = 0; i < n; i++) {
+            dt_sgd_step(&sgd, d[i], &m[first + i], &w[first + i]);
+            const double next = (double)w[first + i];
+            sum[i] += next;
+            square[i] += next * next;
+        }
+    }
+    l->sums[p->part] = dt_weight_sum(sum, LANES);
+    l->sums[l->n_sets * l->pieces + p->part] = dt_weight_sum(square, LANES);
+    l->dshare[p->part] = dt_weight_sum(share, LANES); /* last: where nobody keeps sums, they share their room */
+}
+
+static void update_alphas(const update_group *u, int layer)
+{
+    const dt_weight_layer *l = &u->group.layer[layer];
+
+    for (int k = 0; u->m_alpha[layer] && k < l->n_sets; k++) {
+        dt_sgd_step(&u->alpha[layer], dt_weight_dalpha(l, k), &u->m_alpha[layer][k], &l->alpha[k]);
+    }
+}
+
+/* Of the update's quantizers from `first` on; returns how many. */
+static int group_from(const dt_update *u, int first, const dt_step *step, char **scratch, update_group *out)
+{
+    const int n = dt_weight_group_of(u->quantizer + first, u->n_quantizers - first, scratch, &out->group);
+
+    for (int i = 0; i < n; i++) {
+        const dt_tensor *w = u->quantizer[first + i]->in[0], *alpha = u->quantizer[first + i]->in[1];
+        out->weight[i] = dt_sgd_of(u, dt_update_range_of(u, w), step);
+        out->m[i] = u->m1 + ((float *)w->data - u->w);
+        out->m_alpha[i] = NULL;
+        if (!alpha->wants_grad) continue;
+        out->alpha[i] = dt_sgd_of(u, dt_update_range_of(u, alpha), step);
+        out->m_alpha[i] = u->m1 + ((float *)alpha->data - u->w);
+    }
+    return n;
+}
+
+dt_status dt_cpu_update_quantized(const dt_update *u, const dt_exec *ex)
+{
+    char *scratch = ex->scratch;
+    update_group g;
+
+    for (int first = 0; first < u->n_quantizers;) {
+        first += group_from(u, first, ex->step, &scratch, &g);
+#pragma omp parallel for
+        for (int i = 0; i < g.group.n_pieces; i++) {
+            const dt_weight_piece p = dt_weight_piece_at(&g.group, i);
+            update_piece(&g, &p);
+        }
+        for (int i = 0; i < g.group.n; i++) update_alphas(&g, i);
+    }
+    return DT_OK;
+}

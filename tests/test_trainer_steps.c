@@ -1,0 +1,111 @@
+/*
+ * test_trainer_steps.c - steps in one call, captured or not: the same bits, no allocation, metrics without waiting.
+ *
+ * On CUDA under the shim DT_UNROLL steps are captured into one graph; an epoch of 9 full batches and a smaller one
+ * makes the three kinds of steps alternate.
+ */
+#include "tiny_run.h"
+
+static tiny_options nine_batches(const char *backend, dt_precision precision, int no_graph)
+{
+    tiny_options o = tiny_defaults();
+    o.context.backend = backend;
+    o.context.precision = precision;
+    o.context.no_graph = no_graph;
+    o.train.batch = 8;
+    o.images = 9 * 8 + 3;
+    o.side = 16;
+    o.model.height = o.model.width = 16;
+    return o;
+}
+
+static dt_metrics metrics_of(const tiny_run *r)
+{
+    dt_metrics m;
+    MUST(dt_trainer_metrics(r->trainer, &m));
+    return m;
+}
+
+static void same_run(const tiny_options *a, const tiny_options *b, int64_t steps, const char *why)
+{
+    tiny_run x, y;
+
+    if (!tiny_open(&x, a)) cr_skip("no %s here: %s", a->context.backend, dt_last_error());
+    cr_assert(tiny_open(&y, b));
+    MUST(dt_trainer_run(x.trainer, steps));
+    tiny_steps(&y, (int)steps);
+    cr_assert(dt_trainer_steps_done(x.trainer) == steps);
+    tiny_same_params(&x, &y, why);
+    cr_assert(metrics_of(&x).loss == metrics_of(&y).loss, "%s", why);
+    tiny_close(&x);
+    tiny_close(&y);
+}
+
+Test(trainer_steps, many_in_one_call_are_the_same_steps)
+{
+    const tiny_options cpu = nine_batches("cpu", DT_PRECISION_F32, 0);
+    same_run(&cpu, &cpu, 23, "cpu");
+}
+
+Test(trainer_steps, unrolled_captured_and_eager_give_equal_bits)
+{
+    for (int p = DT_PRECISION_F32; p <= DT_PRECISION_MIXED; p++) {
+        const tiny_options graph = nine_batches("cuda", (dt_precision)p, 0);
+        const tiny_options eager = nine_batches("cuda", (dt_precision)p, 1);
+        same_run(&graph, &eager, 23, dt_precision_names[p]);
+        same_run(&graph, &graph, 23, dt_precision_names[p]);
+    }
+}
+
+static void allocates_nothing(const tiny_options *o)
+{
+    tiny_run r;
+
+    if (!tiny_open(&r, o)) cr_skip("no %s here: %s", o->context.backend, dt_last_error());
+    MUST(dt_trainer_run(r.trainer, 10));
+    const int64_t before = r.ctx->n_allocations;
+    MUST(dt_trainer_run(r.trainer, 30));
+    cr_assert(r.ctx->n_allocations == before, "%s: %lld allocations in 30 steps", o->context.backend,
+              (long long)(r.ctx->n_allocations - before));
+    tiny_close(&r);
+}
+
+Test(trainer_steps, allocate_nothing_on_the_cpu)
+{
+    const tiny_options o = nine_batches("cpu", DT_PRECISION_MIXED, 0);
+    allocates_nothing(&o);
+}
+
+Test(trainer_steps, allocate_nothing_on_cuda)
+{
+    const tiny_options o = nine_batches("cuda", DT_PRECISION_MIXED, 0);
+    allocates_nothing(&o);
+}
+
+/* The first look may come before the copy has arrived; one after the device was waited for may not. */
+static void sees_the_metrics(const tiny_options *o)
+{
+    dt_metrics seen;
+    tiny_run r;
+
+    if (!tiny_open(&r, o)) cr_skip("no %s here: %s", o->context.backend, dt_last_error());
+    MUST(dt_trainer_run(r.trainer, 3));
+    MUST(dt_trainer_recent(r.trainer, &seen));
+    const dt_metrics all = metrics_of(&r);
+    MUST(dt_trainer_recent(r.trainer, &seen));
+    cr_assert(seen.images == all.images && seen.loss == all.loss, "%lld of %lld images", (long long)seen.images,
+              (long long)all.images);
+    tiny_close(&r);
+}
+
+Test(trainer_steps, recent_metrics_are_those_of_steps_done)
+{
+    const tiny_options cpu = nine_batches("cpu", DT_PRECISION_F32, 0);
+    sees_the_metrics(&cpu);
+}
+
+Test(trainer_steps, recent_metrics_on_cuda)
+{
+    const tiny_options cuda = nine_batches("cuda", DT_PRECISION_F32, 0);
+    sees_the_metrics(&cuda);
+}
