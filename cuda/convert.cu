@@ -4,15 +4,13 @@
 #include "convert.h"
 #include "kernel.h"
 
-#include <cuda_fp16.h>
-
 #include "../core/half.h"
 
 __device__ static float load(const void *from, dt_dtype type, int64_t i)
 {
     switch (type) {
     case DT_BF16: return dt_from_bf16(((const uint16_t *)from)[i]);
-    case DT_F16: return __half2float(((const __half *)from)[i]);
+    case DT_F16: return dt_from_fp16(((const uint16_t *)from)[i]);
     default: return ((const float *)from)[i];
     }
 }
@@ -21,7 +19,7 @@ __device__ static void store(void *to, dt_dtype type, int64_t i, float value)
 {
     switch (type) {
     case DT_BF16: ((uint16_t *)to)[i] = dt_to_bf16(value); break;
-    case DT_F16: ((__half *)to)[i] = __float2half_rn(value); break;
+    case DT_F16: ((uint16_t *)to)[i] = dt_to_fp16(value); break;
     case DT_I8: ((int8_t *)to)[i] = (int8_t)value; break;
     default: ((float *)to)[i] = value; break;
     }
