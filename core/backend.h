@@ -23,8 +23,7 @@ typedef struct {
     const float *dw;
     float *m1;                    /* momentum, or Adam's first moment */
     float *m2;                    /* Adam's second moment; NULL for SGD */
-    const dt_update_range *range; /* host copy, cover [0, count) in order */
-    const dt_update_range *range_device;
+    const dt_update_range *range; /* cover [0, count) in order */
     int n_ranges;
     int64_t count;
     /* WEIGHT_QUANT nodes whose backward is part of the update (SGD only): the gradients of such a weight and its alpha

@@ -297,7 +297,8 @@ dt_status dt_model_read(const dt_model *m, int i, float *host)
 dt_status dt_model_write(dt_model *m, int i, const float *host)
 {
     DT_CHECK(i >= 0 && i < m->n_params, DT_ERR_RANGE, "parameter %d of %d", i, m->n_params);
-    const dt_tensor *t = &m->param[i]->tensor;
+    dt_tensor *t = &m->param[i]->tensor;
+    t->has_sums = 0;
     return dt_device_write(m->ctx, t->data, host, dt_tensor_bytes(t));
 }
 

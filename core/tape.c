@@ -161,14 +161,21 @@ dt_status dt_tape_merge(dt_tape *tape, const int *at, int n, dt_op_kind kind, co
     return entry_infer(tape, e);
 }
 
+/* Nobody else computes with what the node reads, nor makes it. */
+static int owns_inputs(const dt_tape *tape, const dt_node *node)
+{
+    for (int k = 0; k < node->n_in; k++) {
+        if (dt_tape_maker(tape, node->in[k]) >= 0 || dt_tape_reader(tape, node->in[k]) < 0) return 0;
+    }
+    return 1;
+}
+
 void dt_tape_defer(dt_tape *tape, dt_op_kind kind)
 {
     assert(!tape->compiled);
     for (int i = 0; i < tape->n; i++) {
         tape_entry *e = tape->entry[i];
-        if (e->node.kind == kind && e->out.wants_grad) {
-            e->deferred = dt_tape_maker(tape, e->node.in[0]) < 0 && dt_tape_reader(tape, e->node.in[0]) >= 0;
-        }
+        if (e->node.kind == kind && e->node.in[0]->wants_grad) e->deferred = owns_inputs(tape, &e->node);
     }
 }
 

@@ -41,9 +41,9 @@ DT_MUST_CHECK dt_status dt_tape_merge(dt_tape *tape, const int *at, int n, dt_op
 /* Node i becomes node front <= i; it reads nothing that is made in between. */
 void dt_tape_to_front(dt_tape *tape, int i, int front);
 
-/* Before compile: the backward of nodes of that kind, where they alone read their first input, is left to the caller,
- * who finds them by dt_tape_deferred: out has room for n_nodes, and the count is returned. Their tensors stay valid
- * until the next run. */
+/* Before compile: the backward of nodes of that kind, where their inputs are from outside and nobody else reads them,
+ * is left to the caller, who finds them by dt_tape_deferred: out has room for n_nodes, and the count is returned. The
+ * gradient of what they make takes the place of the first input's; their aux stays valid until the next run. */
 void dt_tape_defer(dt_tape *tape, dt_op_kind kind);
 int dt_tape_deferred(const dt_tape *tape, const dt_node **out);
 

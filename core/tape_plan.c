@@ -91,6 +91,10 @@ static void entry_lifetimes(dt_tape *tape, int i, dt_buffer *buffer)
     if (e->node.aux_bytes)
         slot_add(tape, buffer, SLOT_AUX, e, e->node.aux_bytes, e->turn, e->backward ? done : e->turn);
     if (!e->backward || !user) return;
+    if (e->deferred) {
+        e->out.grad = e->node.in[0]->grad;
+        return;
+    }
     slot_add(tape, buffer, SLOT_GRAD, e, dt_grad_bytes(&e->out), backward_time(tape, user), done);
 }
 

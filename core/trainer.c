@@ -6,6 +6,7 @@
 #include "trainer.h"
 
 #include "fuse.h"
+#include "optim.h"
 
 #include <assert.h>
 #include <math.h>
@@ -81,6 +82,26 @@ static int has_narrow_gradients(const dt_tape *tape)
     return 0;
 }
 
+/* The update leaves what the next step standardises weights by; both tapes share it. */
+static dt_status keep_sums(dt_context *ctx, const dt_step_tape *s)
+{
+    for (int i = 0; i < s->update.n_quantizers; i++) {
+        const dt_node *q = s->quantizer[i];
+        if (!q->in[0]->sums) DT_TRY(dt_device_alloc(ctx, dt_weight_sums_bytes(q), (void **)&q->in[0]->sums));
+    }
+    return DT_OK;
+}
+
+static void free_sums(dt_context *ctx, const dt_step_tape *s)
+{
+    for (int i = 0; i < s->update.n_quantizers; i++) {
+        const dt_node *q = s->quantizer[i];
+        dt_device_free(ctx, q->in[0]->sums, dt_weight_sums_bytes(q));
+        q->in[0]->sums = NULL;
+        q->in[0]->has_sums = 0;
+    }
+}
+
 static dt_status step_tape_record(dt_trainer *t, int batch, dt_step_tape *out)
 {
     if (batch == 0) return DT_OK;
@@ -95,7 +116,7 @@ static dt_status step_tape_record(dt_trainer *t, int batch, dt_step_tape *out)
     out->update.n_quantizers = dt_tape_deferred(out->tape, out->quantizer);
     out->update.quantizer = out->quantizer;
     out->update.scaled = has_narrow_gradients(out->tape);
-    return DT_OK;
+    return keep_sums(t->model->ctx, out);
 }
 
 /* One range for each run of parameters of one group and floor. */
@@ -142,9 +163,6 @@ static dt_status trainer_optimiser(dt_trainer *t)
         DT_TRY(dt_device_alloc(ctx, bytes, (void **)&t->m2));
         DT_TRY(dt_device_zero(ctx, t->m2, bytes));
     }
-    const size_t range_bytes = (size_t)m->n_params * sizeof *t->range;
-    DT_TRY(dt_device_alloc(ctx, range_bytes, (void **)&t->range_device));
-    DT_TRY(dt_device_write(ctx, t->range_device, t->range, range_bytes));
     t->update = (dt_update){ .kind = c->optim,
                              .momentum = c->momentum,
                              .beta1 = c->beta1,
@@ -155,7 +173,6 @@ static dt_status trainer_optimiser(dt_trainer *t)
                              .m1 = t->m1,
                              .m2 = t->m2,
                              .range = t->range,
-                             .range_device = t->range_device,
                              .n_ranges = t->update.n_ranges,
                              .count = m->n_trained };
     return DT_OK;
@@ -218,6 +235,7 @@ dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_con
 
 static void step_tape_destroy(dt_context *ctx, dt_step_tape *s)
 {
+    free_sums(ctx, s);
     if (s->once.graph) ctx->backend->graph_free(ctx->device, s->once.graph);
     if (s->unrolled.graph) ctx->backend->graph_free(ctx->device, s->unrolled.graph);
     dt_tape_destroy(s->tape);
@@ -231,7 +249,6 @@ void dt_trainer_destroy(dt_trainer *t)
     const size_t bytes = (size_t)t->model->n_trained * sizeof(float);
     step_tape_destroy(ctx, &t->rest);
     step_tape_destroy(ctx, &t->full);
-    dt_device_free(ctx, t->range_device, (size_t)t->model->n_params * sizeof *t->range);
     dt_device_free(ctx, t->m2, bytes);
     dt_device_free(ctx, t->m1, bytes);
     dt_device_free(ctx, t->queue, DT_UNROLL * sizeof *t->queue);
@@ -287,6 +304,7 @@ dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_step *state)
     if (scaled && state->scale.value >= 1.0f) {
         DT_TRY(dt_device_write(ctx, &ctx->step->scale, &state->scale, sizeof state->scale));
     }
+    for (int i = 0; i < t->model->n_params; i++) t->model->param[i]->tensor.has_sums = 0;
     t->step = step;
     return DT_OK;
 }

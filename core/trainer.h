@@ -38,11 +38,10 @@ struct dt_trainer {
     float *m1, *m2;          /* device [n_trained]; optimiser state; m2 NULL for SGD */
     dt_update update;
     dt_update_range *range; /* host */
-    dt_update_range *range_device;
-    int64_t step;      /* steps done since the run began: the whole position */
-    dt_metrics recent; /* the last that dt_trainer_recent has seen */
-    int is_peeking;    /* 1: newer ones are on their way */
-    int order_epoch;   /* the epoch that data.order holds, -1: none */
+    int64_t step;           /* steps done since the run began: the whole position */
+    dt_metrics recent;      /* the last that dt_trainer_recent has seen */
+    int is_peeking;         /* 1: newer ones are on their way */
+    int order_epoch;        /* the epoch that data.order holds, -1: none */
 };
 
 /* The tape of a step of `batch` images as the model records it: not fused, not compiled. */

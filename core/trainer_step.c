@@ -121,6 +121,15 @@ static int steps_together(const dt_trainer *t, int64_t n)
     return can_capture(t->model->ctx) && t->full.warm && n >= DT_UNROLL && left >= DT_UNROLL ? DT_UNROLL : 1;
 }
 
+/* 0: weights were changed from outside, and only an eager step takes their sums anew. */
+static int has_sums(const dt_step_tape *s)
+{
+    for (int i = 0; i < s->update.n_quantizers; i++) {
+        if (!s->quantizer[i]->in[0]->has_sums) return 0;
+    }
+    return 1;
+}
+
 static dt_status advance(dt_trainer *t, int n)
 {
     dt_context *ctx = t->model->ctx;
@@ -128,7 +137,7 @@ static dt_status advance(dt_trainer *t, int n)
     dt_captured *c = n == DT_UNROLL ? &s->unrolled : &s->once;
 
     DT_TRY(write_steps(t, n));
-    if (!can_capture(ctx) || !s->warm) {
+    if (!can_capture(ctx) || !s->warm || !has_sums(s)) {
         DT_TRY(run_eagerly(t, s, n));
     } else {
         if (!c->graph || c->generation != ctx->generation) DT_TRY(capture_steps(t, s, n, c));

@@ -39,13 +39,15 @@ __global__ static void caps_mask_forward_kernel(const float *v, const int32_t *l
     if (i < count) y[i] = v[labelled(i, labels, dim, channels)];
 }
 
-/* one thread for each element of y; adds into dv */
+/* one thread for each element of v; gives to dv, 0 where the capsule is not the labelled one */
 __global__ static void caps_mask_backward_kernel(const float *dy, const int32_t *labels, int dim, int64_t channels,
-                                                 float *dv, int64_t count)
+                                                 float *dv, int fresh, int64_t count)
 {
     const int64_t i = dt_thread();
+    if (i >= count) return;
+    const int64_t n = i / channels, c = i % channels;
 
-    if (i < count) dv[labelled(i, labels, dim, channels)] += dy[i];
+    dt_give(&dv[i], c / dim == labels[n] ? dy[n * dim + c % dim] : 0.0f, fresh);
 }
 
 static int dim_of(const dt_node *node)
@@ -87,16 +89,16 @@ static dt_status caps_mask_forward(const dt_node *node, const dt_exec *ex)
 
 static dt_status caps_mask_backward(const dt_node *node, const dt_exec *ex)
 {
-    const int64_t count = dt_count(&node->out->shape);
+    const int64_t count = dt_count(&node->in[0]->shape);
 
     if (!dt_grads(node->in[0])) return DT_OK;
     DT_LAUNCH(caps_mask_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out),
               (const int32_t *)node->in[1]->data, dim_of(node), node->in[0]->shape.dim[1], dt_grads(node->in[0]),
-              count);
+              (int)(node->fresh & 1u), count);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 extern "C" const dt_kernel dt_cuda_caps_length, dt_cuda_caps_mask;
 const dt_kernel dt_cuda_caps_length = { NULL, caps_length_forward, caps_length_backward, NULL, 0 };
-const dt_kernel dt_cuda_caps_mask = { NULL, caps_mask_forward, caps_mask_backward, NULL, 0 };
+const dt_kernel dt_cuda_caps_mask = { NULL, caps_mask_forward, caps_mask_backward, NULL, 1u };

@@ -23,8 +23,6 @@
  */
 #include "norm_quant.h"
 
-#include <assert.h>
-
 enum {
     FORWARD_BLOCK = 1024,
     BACKWARD_BLOCK = 512,
@@ -112,6 +110,17 @@ __global__ static void __launch_bounds__(FORWARD_BLOCK, 1)
     }
 }
 
+/* One block, behind forward. A byte holds no NaN: a norm that has diverged must show in the loss, by way of the scale.
+ */
+__global__ static void mark_diverged_kernel(dt_nq_chain s, float *y_scale)
+{
+    for (int c = (int)threadIdx.x; c < s.channels; c += (int)blockDim.x) {
+        const dt_batchnorm_line line =
+            dt_batchnorm_fold(s.gamma[c], s.beta[c], s.mean[c], s.inv[c], dt_scale_at(s.scale, s.n_scale, c));
+        if (line.a != line.a || line.b != line.b) *y_scale = NAN;
+    }
+}
+
 /* Grid: x slices, y tiles. part[slice][0][c] = sum of dz over the slice, part[slice][1][c] = sum of dz * x, where dz is
  * the gradient of batch norm's output; alpha_part[tile][slice] = the block's share of dalpha. */
 template <dt_dtype TYPE, int VEC, int POOL, int RULE>
@@ -155,7 +164,7 @@ __global__ static void __launch_bounds__(BACKWARD_BLOCK, 1)
             dt_nq_make_real<VEC>(s, at.channel, v);
             DT_UNROLL
             for (int j = 0; j < VEC; j++) {
-                const dt_grid_slope slope = dt_nq_slope<RULE>(s, v[j], d);
+                const dt_grid_slope slope = dt_nq_slope_at<RULE>(s, v[j], d);
                 const float dz = s.has_relu && !(v[j] > 0.0f) ? 0.0f : slope.value * g[j];
                 of_alpha += slope.alpha * g[j];
                 sum[j] += dz;
@@ -221,7 +230,7 @@ __global__ static void __launch_bounds__(BACKWARD_BLOCK, 1)
             dt_nq_make_real<VEC>(s, at.channel, v);
             DT_UNROLL
             for (int j = 0; j < VEC; j++) {
-                dv[j] *= dt_nq_slope<RULE>(s, v[j], d).value;
+                dv[j] *= dt_nq_slope_at<RULE>(s, v[j], d).value;
                 if (s.has_relu && !(v[j] > 0.0f)) dv[j] = 0.0f;
             }
             if (first + u * at.step >= s.corners) continue;
@@ -239,9 +248,10 @@ __global__ static void __launch_bounds__(BACKWARD_BLOCK, 1)
                                                  VEC > 1 || s.has_norm, 0);
                 }
                 if (!fresh) {
-                    const dt_pack<VEC> before = dt_pack_load<VEC>(dx, DT_F32, cell); /* of 16 bits: always fresh */
+                    float before[VEC];
+                    dt_pack_values(dt_pack_load<VEC>(dx, dx_type, cell), dx_type, before);
                     DT_UNROLL
-                    for (int j = 0; j < VEC; j++) result[j] += dt_pack_value(before, DT_F32, j);
+                    for (int j = 0; j < VEC; j++) result[j] = before[j] + result[j];
                 }
                 dt_pack_store(dx, dx_type, cell, dt_pack_of<VEC>(result, dx_type));
             }
@@ -370,6 +380,10 @@ struct forward_pass {
         DT_LAUNCH((forward_kernel<TYPE, VEC, POOL>), grid_of(r, blocks), FORWARD_BLOCK, 0, r.stream, r.s, r.part,
                   r.slices, y->data, y->type, y->scale);
         DT_CUDA_LAUNCHED();
+        if (r.s.has_norm && dt_type_bytes(y->type) == 1) {
+            DT_LAUNCH(mark_diverged_kernel, 1, DT_BLOCK, 0, r.stream, r.s, y->scale);
+            DT_CUDA_LAUNCHED();
+        }
         return DT_OK;
     }
 };
@@ -378,7 +392,6 @@ template <dt_dtype TYPE, int VEC, int POOL, int RULE> static dt_status backward_
 {
     const dt_norm_quant_params *p = (const dt_norm_quant_params *)r.node->params;
     const dt_tensor *x = r.node->in[DT_NQ_X], *y = r.node->out;
-    assert(!x->grad || r.node->fresh & 1u || x->grad_type == DT_F32);
     const int blocks = x->grad ? share(r.s.corners, BACKWARD_BLOCK / r.s.lanes, WINDOWS_AT_ONCE, r.tiles) : 1;
     double *alpha_part = r.part + (int64_t)2 * r.gradient_slices * r.s.channels;
     dt_nq_gradients to = {};
@@ -418,11 +431,35 @@ struct backward_pass {
     }
 };
 
+static int is_gradient_type(dt_dtype type)
+{
+    return type == DT_F32 || type == DT_BF16 || type == DT_F16;
+}
+
+static dt_status check_types(const dt_node *node)
+{
+    const dt_tensor *x = node->in[DT_NQ_X], *y = node->out;
+    const int64_t low = y->type == DT_I8 ? -128 : 0, high = y->type == DT_I8 ? 127 : 255;
+    const int is_byte = y->type == DT_U8 || y->type == DT_I8;
+
+    DT_CHECK((x->type == DT_F32 || x->type == DT_F16) && (y->type == DT_F32 || y->type == DT_F16 || is_byte),
+             DT_ERR_UNSUPPORTED, "%s: norm_quant from type %d to type %d; CUDA takes f32 and f16, and gives bytes too",
+             node->name, (int)x->type, (int)y->type);
+    DT_CHECK(!is_byte || (y->n_scale > 0 && y->qmin >= low && y->qmax <= high), DT_ERR_UNSUPPORTED,
+             "%s: norm_quant: y is stored in bytes of %lld..%lld, its codes are %lld..%lld", node->name, (long long)low,
+             (long long)high, (long long)y->qmin, (long long)y->qmax);
+    DT_CHECK(is_gradient_type(x->grad_type) && is_gradient_type(y->grad_type), DT_ERR_UNSUPPORTED,
+             "%s: norm_quant: gradients of types %d and %d; CUDA has f32, bf16 and f16", node->name, (int)x->grad_type,
+             (int)y->grad_type);
+    return DT_OK;
+}
+
 static dt_status norm_quant_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     const dt_shape *x = &node->in[DT_NQ_X]->shape;
     char text[64];
 
+    DT_TRY(check_types(node));
     DT_CHECK(dt_rows(x) < 1 << 30, DT_ERR_UNSUPPORTED,
              "%s: norm_quant: x is %s, and CUDA takes less than 2^30 rows; use a smaller batch", node->name,
              dt_shape_text(x, text, sizeof text));

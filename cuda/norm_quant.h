@@ -170,7 +170,7 @@ __device__ static void dt_nq_take_lines(const dt_nq_chain &s, int width, double 
     const int i = (int)threadIdx.x, c = dt_nq_channel(s, width, i);
 
     if (c >= 0) {
-        dt_batchnorm_line own = { 1.0f, 0.0f };
+        dt_batchnorm_line own = { 1.0f, -0.0f }; /* 1 q - 0 is q, whatever q is */
         if (s.has_norm) {
             float mean = total ? 0.0f : s.mean[c], inv = total ? 0.0f : s.inv[c];
             if (total) dt_nq_take_statistics(s, c, total[0][i], total[1][i], &mean, &inv);
@@ -292,7 +292,7 @@ typedef struct {
     int cell;
 } dt_nq_peak;
 
-/* Of channel j of those from c on; a and b of its line, 1 and 0 where there is no norm. */
+/* Of channel j of those from c on; a and b of its line. */
 template <dt_dtype TYPE, int VEC, int POOL>
 __device__ static dt_nq_peak dt_nq_find_peak(const dt_nq_chain &s, const dt_nq_window<TYPE, VEC, POOL> &w, int j, int c,
                                              float a, float b)
@@ -359,7 +359,7 @@ __device__ static inline void dt_nq_make_codes(const dt_nq_chain &s, dt_nq_divis
     }
 }
 
-template <int RULE> __device__ static dt_grid_slope dt_nq_slope(const dt_nq_chain &s, float v, dt_nq_divisor d)
+template <int RULE> __device__ static dt_grid_slope dt_nq_slope_at(const dt_nq_chain &s, float v, dt_nq_divisor d)
 {
     if (RULE == DT_NQ_NO_QUANT || (RULE == DT_NQ_ANY_RULE && !s.alpha)) {
         const dt_grid_slope straight = { 1.0f, 0.0f };

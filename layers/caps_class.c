@@ -137,6 +137,7 @@ static dt_status caps_mask_backward(const dt_node *node, const dt_exec *ex)
     (void)ex;
     if (!node->in[0]->grad) return DT_OK;
 
+    if (node->fresh & 1u) memset(node->in[0]->grad, 0, dt_grad_bytes(node->in[0]));
     for (int64_t n = 0; n < batch; n++) {
         float *dv = dt_grads(node->in[0]) + labelled(node, n);
         for (int64_t d = 0; d < dim; d++) dv[d] += dy[n * dim + d];
@@ -145,4 +146,4 @@ static dt_status caps_mask_backward(const dt_node *node, const dt_exec *ex)
 }
 
 const dt_kernel dt_cpu_caps_length = { .forward = caps_length_forward, .backward = caps_length_backward };
-const dt_kernel dt_cpu_caps_mask = { .forward = caps_mask_forward, .backward = caps_mask_backward };
+const dt_kernel dt_cpu_caps_mask = { .forward = caps_mask_forward, .backward = caps_mask_backward, .overwrites = 1u };

@@ -357,7 +357,6 @@ Test(weight_update, overflow_changes_nothing_but_the_scale)
     }
 }
 
-/* On this shape of network the sums of f32 products differ by their contraction alone, which neither does. */
 Test(weight_update, cuda_is_the_cpu)
 {
     static network cpu, cuda;
