@@ -94,10 +94,11 @@ static void print_json_line(const line *l)
     const ops_cost *c = &l->row->cost;
     printf("{\"op\": \"%s\", \"name\": \"%s\", \"pass\": \"%s\", \"nodes\": %d, \"ms\": %.5f, \"ms_min\": %.5f, "
            "\"ceiling_ms\": %.5f, \"share\": %.4f, \"bound\": \"%s\", \"bytes\": %.0f, \"flop\": %.0f, \"unit\": "
-           "\"%s\", \"gb_per_s\": %.2f, \"gflops\": %.2f, \"checked\": \"%s\"}",
+           "\"%s\", \"gb_per_s\": %.2f, \"gflops\": %.2f, \"checked\": \"%s\", "
+           "\"error\": %.3g}",
            l->row->op, l->row->name, ops_pass_names[l->row->pass], l->row->count, l->ms.median, l->ms.least,
            l->ceiling_ms, l->share, l->is_memory ? "memory" : "compute", c->bytes, c->flop, ops_unit_names[c->unit],
-           c->bytes / l->ms.median / 1e6, c->flop / l->ms.median / 1e6, l->row->how);
+           c->bytes / l->ms.median / 1e6, c->flop / l->ms.median / 1e6, l->row->checked.how, l->row->checked.error);
 }
 
 static void print_json(const bench_settings *s, const dt_context *ctx, const results *r)
@@ -136,13 +137,15 @@ static void print_ceilings(const ops_ceilings *c)
 static void print_line(const line *l)
 {
     const ops_cost *c = &l->row->cost;
-    char name[64];
+    const ops_checked *k = &l->row->checked;
+    char name[64], checked[32];
 
+    snprintf(checked, sizeof checked, k->error > 0.0 ? "%s, %.2g off" : "%s", k->how, k->error);
     snprintf(name, sizeof name, l->row->count > 1 ? "%s and %d more" : "%s", l->row->name, l->row->count - 1);
     printf("%-14s %-24s %-8s %9.3f %9.3f %9.1f %9.2f %8.1f %8.1f  %5.1f %% of %-7s %s\n", l->row->op, name,
            ops_pass_names[l->row->pass], l->ms.median, l->ms.least, c->bytes / 1048576.0, c->flop / 1e9,
            c->bytes / l->ms.median / 1e6, c->flop / l->ms.median / 1e6, 100.0 * l->share,
-           l->is_memory ? "memory" : ops_unit_names[c->unit], l->row->how);
+           l->is_memory ? "memory" : ops_unit_names[c->unit], checked);
 }
 
 /* One line for each operator and pass, in the order of the first. */

@@ -55,15 +55,28 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* n steps, waited for; ms of one of them, and the mean loss since the epoch began */
-static dt_status steps_once(dt_trainer *t, int n, double *ms, double *loss)
+/* n steps, waited for: ms of one of them. */
+static dt_status steps_once(dt_trainer *t, int n, double *ms)
 {
     dt_metrics m;
     const double start = bench_now();
     DT_TRY(dt_trainer_run(t, n));
     DT_TRY(dt_trainer_metrics(t, &m));
     *ms = 1e3 * (bench_now() - start) / n;
-    *loss = m.loss;
+    return DT_OK;
+}
+
+/* One step and the loss of its batch; metrics are means since the epoch began, *sum their sum before and after. */
+static dt_status step_loss(dt_trainer *t, double *sum, double *loss)
+{
+    const int64_t before = dt_trainer_steps_done(t) % dt_trainer_steps_per_epoch(t);
+    dt_metrics m;
+
+    DT_TRY(dt_trainer_step(t));
+    DT_TRY(dt_trainer_metrics(t, &m));
+    if (before == 0) *sum = 0.0;
+    *loss = m.loss * (double)(before + 1) - *sum;
+    *sum += *loss;
     return DT_OK;
 }
 
@@ -71,15 +84,15 @@ static dt_status steps_once(dt_trainer *t, int n, double *ms, double *loss)
  * they divide what is left of the epoch. */
 static dt_status warm_up(dt_trainer *t, int steps, int together)
 {
-    double first = 0.0, last = 0.0, unused;
+    double first = 0.0, last = 0.0, sum = 0.0, unused;
 
     for (int i = 0; i < steps || (last >= first && i < MOST_WARMUP); i++) {
-        DT_TRY(steps_once(t, 1, &unused, &last));
+        DT_TRY(step_loss(t, &sum, &last));
         if (i == 0) first = last;
     }
-    DT_CHECK(last < first, DT_ERR_NUMERIC, "the mean loss did not fall over the warm-up: %g, then %g", first, last);
-    while (dt_trainer_steps_done(t) % together != 0) DT_TRY(steps_once(t, 1, &unused, &last));
-    return together > 1 ? steps_once(t, together, &unused, &last) : DT_OK;
+    DT_CHECK(last < first, DT_ERR_NUMERIC, "the loss did not fall over the warm-up: %g, then %g", first, last);
+    while (dt_trainer_steps_done(t) % together != 0) DT_TRY(steps_once(t, 1, &unused));
+    return together > 1 ? steps_once(t, together, &unused) : DT_OK;
 }
 
 static double gflop_per_image(const dt_model *m)
@@ -127,9 +140,8 @@ static void print_result(const bench_settings *s, const bench_run *run, bench_su
 static dt_status measure(const bench_settings *s, const bench_run *run, double *ms)
 {
     const int n = s->steps / s->together;
-    double loss;
 
-    for (int i = 0; i < n; i++) DT_TRY(steps_once(run->trainer, s->together, &ms[i], &loss));
+    for (int i = 0; i < n; i++) DT_TRY(steps_once(run->trainer, s->together, &ms[i]));
     print_result(s, run, bench_summarise(ms, n));
     return DT_OK;
 }

@@ -2,9 +2,9 @@
 
 usage: compare.py BUILD [--device cpu|cuda] [--networks vgg16 ...] [--batch N ...] [--rounds N] [--budget SECONDS]
 
-Ours stays warm through all contests of a batch size, a peer through its rounds: both wait for a line, time some steps and
-answer (--serve), so that what is compiled is compiled once, and each pair of rounds sees the same machine. A contest's
-ratio is the median of its pairs'. PYTHON names the interpreter that has torch (python3); what cannot run is left out,
+Ours stays warm through all contests of a batch size, a peer through its rounds: both wait for a line, time some steps
+and answer (--serve), so that what is compiled is compiled once, and each pair of rounds sees the same machine. A
+contest's ratio is the median of its pairs'. PYTHON names the interpreter that has torch (python3); what cannot run is left out,
 with the reason. Results: step-MACHINE.json of vgg16, capsules-MACHINE.json of the capsule networks.
 """
 

@@ -44,10 +44,17 @@ DT_MUST_CHECK dt_status ops_ceilings_measure(dt_context *ctx, ops_ceilings *out)
 double ops_ceiling_bandwidth(const ops_ceilings *c, double bytes);
 double ops_ceiling_ms(const ops_ceilings *c, const ops_cost *cost, int *is_memory);
 
-/* ops_check.c: compares what the node has just computed; *how says with what, "" where there is no check. Draws its
- * positions from `draw`. DT_ERR_NUMERIC names the node and both values. */
+/* What a result was compared with, "" where there is no check; error is |found - wanted| / |wanted| over the values
+ * looked at where they are sums of reals, else 0. */
+typedef struct {
+    const char *how;
+    double error;
+} ops_checked;
+
+/* ops_check.c: compares what the node has just computed, at positions drawn from `draw`. DT_ERR_NUMERIC names the node
+ * and both values. */
 DT_MUST_CHECK dt_status ops_check(dt_context *ctx, const dt_node *node, ops_pass pass, uint64_t *draw,
-                                  const char **how);
+                                  ops_checked *out);
 
 enum { OPS_MOST_ROUNDS = 200 };
 
@@ -57,7 +64,7 @@ typedef struct {
     ops_pass pass;
     int first, count; /* nodes of the tape; count 0: the update */
     ops_cost cost;
-    const char *how; /* it was checked */
+    ops_checked checked;
     double ms[OPS_MOST_ROUNDS];
     int n_ms;
 } ops_row;

@@ -5,7 +5,7 @@
  *   read        all threads sum a slice each; CPU only
  *   f32         chains of multiply-adds in registers, all threads; on a device, cuBLASLt's product of f32 matrices
  *   16-bit      layers/word_gemm.h on operands that stay in the first cache; on a device, cuDNN's 1x1 convolution of
- *   int8        bf16, as large as a matrix product of 8,192. Values are random: zeros would take less power.
+ *   int8        fp16, as large as a matrix product of 8,192. Values are random: zeros would take less power.
  *
  * The build allows this file, and no other, to fuse a product with a sum.
  */
@@ -212,10 +212,11 @@ typedef struct {
 static dt_status product_call(void *user)
 {
     const product *p = user;
-    return p->gemm ? dt_gemm_run(p->gemm, p->a, p->b, p->c) : dt_conv_plan_run(p->conv, p->a, p->b, p->c, p->workspace);
+    return p->gemm ? dt_gemm_run(p->gemm, p->a, p->b, p->c, 0)
+                   : dt_conv_plan_run(p->conv, p->a, p->b, p->c, p->workspace);
 }
 
-/* Random f32 in +-1, or as many bytes of bf16. */
+/* Random f32 in +-1, or as many bytes of fp16. */
 static dt_status fill(dt_context *ctx, void *to, size_t bytes, int is_half)
 {
     uint16_t *half = malloc(bytes);
@@ -225,7 +226,7 @@ static dt_status fill(dt_context *ctx, void *to, size_t bytes, int is_half)
     for (size_t i = 0; i < bytes / 2; i++) {
         draw = draw * 1664525u + 1013904223u;
         const float x = (float)(draw >> 8) * 0x1p-23f - 1.0f;
-        half[i] = is_half || i % 2 ? dt_to_bf16(x) : (uint16_t)(draw >> 16); /* an f32 begins as a bf16 does */
+        half[i] = is_half ? dt_to_fp16(x) : i % 2 ? dt_to_bf16(x) : 0; /* an f32's upper half is a bf16 */
     }
     const dt_status status = dt_device_write(ctx, to, half, bytes);
     free(half);
@@ -237,7 +238,8 @@ static dt_status plan_product(dt_context *ctx, int size, int is_half, product *p
     const dt_cuda_device *device = ctx->device;
     const dt_gemm_problem gemm = { .m = size, .n = size, .k = size };
     const dt_conv_problem conv = { .pass = DT_CONV_FORWARD,
-                                   .operand = DT_BF16,
+                                   .operand = DT_F16,
+                                   .result = DT_F16,
                                    .n = size / 64,
                                    .h = 8,
                                    .w = 8,
@@ -262,7 +264,7 @@ static dt_status plan_product(dt_context *ctx, int size, int is_half, product *p
 /* ms of one product of size x size matrices. */
 static dt_status time_product(dt_context *ctx, int size, int is_half, double *out)
 {
-    const size_t n = (size_t)size * (size_t)size, in_bytes = n * (is_half ? 2 : 4), out_bytes = n * 4;
+    const size_t n = (size_t)size * (size_t)size, in_bytes = n * (is_half ? 2 : 4), out_bytes = n * (is_half ? 2 : 4);
     size_t workspace_bytes = 0;
     product p = { 0 };
     double ms[ROUNDS];

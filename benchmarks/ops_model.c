@@ -52,7 +52,7 @@ static double product_flop(const dt_node *node)
     case DT_OP_CONV2D: return conv_flop(node);
     case DT_OP_CONV_TRANSPOSE: return conv_transpose_flop(node);
     case DT_OP_LINEAR: /* x N,I; w O,I */
-        return 2.0 * (double)(dt_count(&node->in[0]->shape) * node->in[1]->shape.dim[0]);
+    case DT_OP_LINEAR_XENT: return 2.0 * (double)(dt_count(&node->in[0]->shape) * node->in[1]->shape.dim[0]);
     case DT_OP_CAPS_VOTES: /* x N,I,A; w I,A,C */
         return 2.0 * (double)(node->in[0]->shape.dim[0] * dt_count(&node->in[1]->shape));
     default: return 0.0;

@@ -22,15 +22,15 @@ static int index_of(const dt_tape *tape, const dt_node *node)
     return i;
 }
 
-/* The row that this node's pass joins, or NULL. Backward comes in reverse, so the neighbour is behind. */
+/* The row that this node's pass joins, or NULL: that of the neighbour that has run before, which core/tape_plan.c has
+ * given the same turn. */
 static ops_row *neighbour(const ops_table *table, int i, ops_pass pass)
 {
     const dt_tape *tape = tape_of(table);
     const dt_kernel *kernel = context_of(table)->backend->kernels()[dt_tape_node(tape, i)->kind];
     const int other = pass == OPS_FORWARD ? i - 1 : i + 1;
-    const int together = pass == OPS_FORWARD ? kernel->forward_all != NULL : kernel->backward_all != NULL;
 
-    if (!together || other < 0 || other >= dt_tape_n_nodes(tape)) return NULL;
+    if (!kernel->forward_all || other < 0 || other >= dt_tape_n_nodes(tape)) return NULL;
     if (dt_tape_node(tape, other)->kind != dt_tape_node(tape, i)->kind || table->row_of[pass][other] < 0) return NULL;
     return &table->row[table->row_of[pass][other]];
 }
@@ -47,13 +47,14 @@ static dt_status list_node(void *user, const dt_node *node)
     ops_table *table = l->table;
     const int i = index_of(tape_of(table), node);
     const ops_cost cost = ops_cost_of(node, l->pass, context_of(table));
-    const char *how;
+    ops_checked checked;
     ops_row *row = neighbour(table, i, l->pass);
 
-    DT_TRY(ops_check(context_of(table), node, l->pass, &table->draw, &how));
+    DT_TRY(ops_check(context_of(table), node, l->pass, &table->draw, &checked));
     if (row) {
         ops_cost_add(&row->cost, cost);
         row->count++;
+        if (checked.error > row->checked.error) row->checked.error = checked.error;
         if (i < row->first) row->first = i;
     } else {
         row = &table->row[table->n_rows++];
@@ -63,7 +64,7 @@ static dt_status list_node(void *user, const dt_node *node)
                           .first = i,
                           .count = 1,
                           .cost = cost,
-                          .how = how };
+                          .checked = checked };
     }
     table->row_of[l->pass][i] = (int)(row - table->row);
     return DT_OK;
@@ -77,9 +78,12 @@ static dt_status list_rows(ops_table *table)
     DT_TRY(dt_trainer_step(table->trainer)); /* sets what a step reads, and its tensors' places */
     DT_TRY(dt_tape_run(tape_of(table), DT_PASS_FORWARD, list_node, &forward));
     DT_TRY(dt_tape_run(tape_of(table), DT_PASS_BACKWARD, list_node, &backward));
-    table->row[table->n_rows++] = (ops_row){
-        .op = "update", .name = dt_optim_names[u->kind], .pass = OPS_UPDATE, .cost = ops_cost_of_update(u), .how = ""
-    };
+    const ops_row update = { .op = "update",
+                             .name = dt_optim_names[u->kind],
+                             .pass = OPS_UPDATE,
+                             .cost = ops_cost_of_update(u),
+                             .checked = { "", 0.0 } };
+    table->row[table->n_rows++] = update;
     return DT_OK;
 }
 

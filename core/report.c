@@ -22,11 +22,14 @@ static int is_quantizer(const dt_node *node)
     return node->kind == DT_OP_ACT_QUANT;
 }
 
-/* on a step's tape, where most are fused */
+/* on a step's tape, where they are part of other nodes */
 static int holds_quantizer(const dt_node *node)
 {
-    const dt_norm_quant_params *p = node->params;
-    return is_quantizer(node) || (node->kind == DT_OP_NORM_QUANT && p->has_quant);
+    switch (node->kind) {
+    case DT_OP_AUGMENT: return ((const dt_augment_params *)node->params)->has_quant;
+    case DT_OP_NORM_QUANT: return ((const dt_norm_quant_params *)node->params)->has_quant;
+    default: return is_quantizer(node);
+    }
 }
 
 static const dt_tape *any_tape(const dt_trainer *t)

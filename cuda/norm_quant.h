@@ -277,12 +277,13 @@ __device__ static dt_nq_window<TYPE, VEC, POOL> dt_nq_open(const dt_nq_chain &s,
     return w;
 }
 
-/* x in cell k, channel j of those from c on */
+/* x in cell k, channel j of those from c on; 0 where there is no cell */
 template <dt_dtype TYPE, int VEC, int POOL>
 __device__ static inline float dt_nq_data(const dt_nq_chain &s, const dt_nq_window<TYPE, VEC, POOL> &w, int k, int j,
                                           int c)
 {
     if (POOL) return dt_pack_value(w.held[POOL ? k : 0], TYPE, j);
+    if (!dt_nq_has_cell(s, w, k)) return 0.0f;
     return dt_pack_value(dt_pack_load<VEC>(s.x, TYPE, dt_nq_cell_at<POOL>(s, w.first, k, c)), TYPE, j);
 }
 

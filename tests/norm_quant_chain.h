@@ -128,7 +128,7 @@ static dt_tensor make_x(device_memory *m, const type_case *c, dt_dtype type, dt_
 {
     const int64_t n = dt_count(&c->x);
     dt_tensor x = { .type = type, .shape = c->x, .grad_type = grad_type, .n_scale = c->n_scale, .name = "x" };
-    float *value = malloc((size_t)n * sizeof *value), scale[256];
+    float *value = calloc((size_t)n, sizeof *value), scale[256];
 
     for (int64_t i = 0; i < n; i++) value[i] = x_value(c, type, i);
     x.data = take_values(m, type, value, n);

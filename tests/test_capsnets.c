@@ -142,8 +142,8 @@ static void record(pair *p, int training, recorded *out)
 
 static void run(pair *p, recorded *r, int hard)
 {
-    const dt_step zero = { .in = { .hard = hard } };
-    MUST(dt_device_write(p->ctx, p->ctx->step, &zero, sizeof zero));
+    const dt_step first = { .in = { .hard = hard }, .scale = { .value = 1.0f } };
+    MUST(dt_device_write(p->ctx, p->ctx->step, &first, sizeof first));
     MUST(dt_tape_run(r->tape, DT_PASS_CONSTANT, NULL, NULL));
     MUST(dt_tape_run(r->tape, DT_PASS_FORWARD, NULL, NULL));
 }
