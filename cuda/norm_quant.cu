@@ -179,7 +179,7 @@ __global__ static void __launch_bounds__(BACKWARD_BLOCK, 1)
 }
 
 /* Grid: x blocks that walk over the windows and those that the border cuts off, y tiles. A thread owns VEC channels of
- * its windows and gives to their dx. The block first works out the slopes of its tile; the first block adds to dalpha.
+ * its windows and gives to their dx. The block first works out the slopes of its tile; the first block gives dalpha.
  */
 template <dt_dtype TYPE, int VEC, int POOL, int RULE>
 __global__ static void __launch_bounds__(BACKWARD_BLOCK, 1)
@@ -199,7 +199,7 @@ __global__ static void __launch_bounds__(BACKWARD_BLOCK, 1)
     if (s.has_norm) dt_nq_take_slopes<VEC>(s, total, slope, to);
     dt_nq_take_lines(s, s.lanes * VEC, NULL, &line);
     if (to.dalpha && blockIdx.x == 0 && blockIdx.y == 0)
-        dt_nq_add_dalpha(alpha_part, slices * (int)gridDim.y, to.dalpha);
+        dt_nq_give_dalpha(alpha_part, slices * (int)gridDim.y, to.dalpha, to.alpha_fresh);
     if (!dx || at.channel >= s.channels) return;
     DT_UNROLL
     for (int j = 0; j < VEC; j++) {
@@ -399,6 +399,9 @@ template <dt_dtype TYPE, int VEC, int POOL, int RULE> static dt_status backward_
     if (p->has_norm) to.dgamma = dt_grads(r.node->in[DT_NQ_GAMMA]);
     if (p->has_norm) to.dbeta = dt_grads(r.node->in[DT_NQ_BETA]);
     if (p->has_quant) to.dalpha = dt_grads(r.node->in[dt_norm_quant_alpha(p)]);
+    to.gamma_fresh = (int)(r.node->fresh & 1u << DT_NQ_GAMMA);
+    to.beta_fresh = (int)(r.node->fresh & 1u << DT_NQ_BETA);
+    to.alpha_fresh = (int)(r.node->fresh & 1u << dt_norm_quant_alpha(p));
     if (p->has_norm || to.dalpha) {
         DT_LAUNCH((gradient_sums_kernel<TYPE, VEC, POOL, RULE>), grid_of(r, r.gradient_slices), BACKWARD_BLOCK, 0,
                   r.stream, r.s, y->grad, y->grad_type, r.part, alpha_part);
@@ -481,4 +484,5 @@ static dt_status norm_quant_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_norm_quant;
-const dt_kernel dt_cuda_norm_quant = { norm_quant_prepare, norm_quant_forward, norm_quant_backward, NULL, 1u };
+const dt_kernel dt_cuda_norm_quant = { norm_quant_prepare, norm_quant_forward, norm_quant_backward, NULL,
+                                       DT_NQ_OVERWRITES };

@@ -182,12 +182,13 @@ __device__ static void dt_nq_take_lines(const dt_nq_chain &s, int width, double 
     __syncthreads();
 }
 
-/* Where the gradients of the parameters go; each may be NULL. */
+/* Where the gradients of the parameters go, each may be NULL; 1: nothing is there yet. */
 typedef struct {
     float *dgamma, *dbeta, *dalpha;
+    int gamma_fresh, beta_fresh, alpha_fresh;
 } dt_nq_gradients;
 
-/* The slopes of the tile's channels, from the sums; one block of each tile adds to dgamma and dbeta. Channel 0 of every
+/* The slopes of the tile's channels, from the sums; one block of each tile gives dgamma and dbeta. Channel 0 of every
  * lane, then channel 1: lanes read different banks. Every thread must call it. */
 template <int VEC>
 __device__ static void dt_nq_take_slopes(const dt_nq_chain &s, double (*total)[DT_NQ_TILE], dt_batchnorm_slope *slope,
@@ -201,20 +202,20 @@ __device__ static void dt_nq_take_slopes(const dt_nq_chain &s, double (*total)[D
         dt_batchnorm_slope k = dt_batchnorm_slope_of(total[0][i], dgamma, s.rows, s.gamma[c], mean, inv, scale);
         if (!s.training) k.mean_dy = k.slope = 0.0f;
         slope[i % VEC * s.lanes + i / VEC] = k;
-        if (blockIdx.x == 0 && to.dgamma) to.dgamma[c] += (float)dgamma;
-        if (blockIdx.x == 0 && to.dbeta) to.dbeta[c] += (float)total[0][i];
+        if (blockIdx.x == 0 && to.dgamma) dt_give(&to.dgamma[c], (float)dgamma, to.gamma_fresh);
+        if (blockIdx.x == 0 && to.dbeta) dt_give(&to.dbeta[c], (float)total[0][i], to.beta_fresh);
     }
     __syncthreads();
 }
 
 /* Every thread must call it. */
-__device__ static void dt_nq_add_dalpha(const double *part, int n, float *dalpha)
+__device__ static void dt_nq_give_dalpha(const double *part, int n, float *dalpha, int fresh)
 {
     double sum = 0.0;
 
     for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x) sum += part[i];
     sum = dt_nq_block_sum(sum);
-    if (threadIdx.x == 0) *dalpha += (float)sum;
+    if (threadIdx.x == 0) dt_give(dalpha, (float)sum, fresh);
 }
 
 /* ---- windows ---- */

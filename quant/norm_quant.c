@@ -331,7 +331,14 @@ static dt_status norm_quant_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-/* Adds to dalpha. */
+/* To a parameter's gradient, in[k]: added, or written where it is fresh. */
+static void give(const dt_node *node, int k, int64_t at, double value)
+{
+    float *grad = node->in[k]->grad;
+    if (grad) grad[at] = node->fresh & 1u << k ? (float)value : grad[at] + (float)value;
+}
+
+/* Gives dalpha. */
 static void take_sums(const dt_node *node, const task *t)
 {
     const int64_t channels = t->view.channels;
@@ -346,25 +353,23 @@ static void take_sums(const dt_node *node, const task *t)
     }
     fold_blocks(t->sums, t->unit_blocks, t->sums_of_block);
     if (!t->params->has_quant) return;
-    float *dalpha = node->in[dt_norm_quant_alpha(t->params)]->grad;
     double sum = 0.0;
     for (int i = 0; i < DT_NQ_LANES; i++) sum += t->sums[2 * channels + i];
-    if (dalpha) dalpha[0] += (float)sum;
+    give(node, dt_norm_quant_alpha(t->params), 0, sum);
 }
 
-/* Adds to dgamma[c] and dbeta[c]. In evaluation the statistics are constants. */
+/* Gives dgamma[c] and dbeta[c]. In evaluation the statistics are constants. */
 static dt_batchnorm_slope take_slope(const dt_node *node, const task *t, int64_t c)
 {
     const dt_tensor *x = node->in[DT_NQ_X];
     const float *gamma = node->in[DT_NQ_GAMMA]->data, *mean = node->aux, *inv = mean + t->view.channels;
-    float *dgamma = node->in[DT_NQ_GAMMA]->grad, *dbeta = node->in[DT_NQ_BETA]->grad;
     const float scale = dt_scale_at(x->scale, x->n_scale, c);
     const double dz = t->sums[c], dzq = t->sums[t->view.channels + c];
     const double dz_xhat = dt_batchnorm_dgamma(dz, dzq, mean[c], inv[c], scale);
     dt_batchnorm_slope k = dt_batchnorm_slope_of(dz, dz_xhat, t->rows, gamma[c], mean[c], inv[c], scale);
 
-    if (dgamma) dgamma[c] += (float)dz_xhat;
-    if (dbeta) dbeta[c] += (float)dz;
+    give(node, DT_NQ_GAMMA, c, dz_xhat);
+    give(node, DT_NQ_BETA, c, dz);
     if (!t->params->norm.training) k.mean_dy = k.slope = 0.0f;
     return k;
 }
@@ -414,5 +419,5 @@ const dt_kernel dt_cpu_norm_quant = {
     .prepare = norm_quant_prepare,
     .forward = norm_quant_forward,
     .backward = norm_quant_backward,
-    .overwrites = 1u << DT_NQ_X,
+    .overwrites = DT_NQ_OVERWRITES,
 };

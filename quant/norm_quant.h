@@ -36,6 +36,13 @@ static inline DT_HD float dt_norm_quant_value(float q, float a, float b, int has
     return has_relu && z < 0.0f ? 0.0f : z;
 }
 
+/* The same bits without choices, for vectors: floor is 0, or -infinity without a ReLU; without a norm a = 1, b = -0. */
+static inline DT_HD float dt_norm_quant_bounded(float q, float a, float b, float floor)
+{
+    const float z = a * q + b;
+    return z < floor ? floor : z;
+}
+
 /* dx from dv, the gradient of that value, `value`; k is read where there is a norm. */
 static inline DT_HD float dt_norm_quant_dx(float q, float value, float dv, dt_batchnorm_slope k, int has_norm,
                                            int has_relu)

@@ -17,18 +17,34 @@
 
 #define INLINE static inline __attribute__((always_inline)) /* so that what callers pass as constants is one */
 
-enum { LANES = DT_NQ_LANES, NO_RULE = -1, CACHE_LINE = 16, AHEAD = 2048 /* floats */, ROWS = 4 };
+enum { LANES = DT_NQ_LANES, NO_RULE = -1, CACHE_LINE = 64, AHEAD = 2048 /* elements */, ROWS = 4 };
 
-/* What loops are made for. Others than windows of 1 and 2 and codes from 0 on get the loop for any. */
+/* What a loop is made for: constants, but in the one loop for whatever has none of its own. */
 typedef struct {
     int pool;
     int rule;     /* a dt_quant_rule, or NO_RULE: there is no quantizer */
     int is_plain; /* codes from 0 on */
 } variant;
 
-static int is_plain(const dt_nq_view *v)
+static int rule_of(const dt_nq_view *v)
 {
-    return !v->has_quant || (v->grid.low == 0 && !v->quant.unclamped);
+    return v->has_quant ? (int)v->quant.rule : NO_RULE;
+}
+
+static int has_own_loop(const dt_nq_view *v)
+{
+    const int is_plain = !v->has_quant || (v->grid.low == 0 && !v->quant.unclamped);
+    return is_plain && v->pool <= 2;
+}
+
+static variant any(const dt_nq_view *v)
+{
+    return (variant){ v->pool, rule_of(v), 0 };
+}
+
+static int lanes_from(const dt_nq_view *v, int64_t c)
+{
+    return (int)(v->channels - c < LANES ? v->channels - c : LANES);
 }
 
 /* The quantizer with what the variant knows of it. */
@@ -61,23 +77,23 @@ static run run_from(const dt_nq_view *v, int64_t first, int64_t last)
 }
 
 /* Fetches what comes next: of a window, its neighbour in the row of windows below. Two rows of x side by side are more
- * than the hardware foresees: without this, windows of 2 run at a fifth of the speed. */
-INLINE void prefetch_ahead(const dt_nq_view *v, const float *x, int n, int pool)
+ * than the hardware foresees: without this, windows of 2 run at a fifth of the speed. p is x or dx, of `bytes` an
+ * element. */
+INLINE void prefetch_ahead(const dt_nq_view *v, const void *p, int64_t at, int n, int pool, int bytes, int is_write)
 {
     const int64_t row = v->width * v->channels, ahead = pool == 1 ? AHEAD : pool * row;
 
     for (int i = 0; i < pool; i++) {
         for (int j = 0; j < pool; j++) {
-            const float *next = x + ahead + i * row + j * v->channels;
-            for (int c = 0; c < n; c += CACHE_LINE) __builtin_prefetch(next + c);
+            const char *next = (const char *)p + (at + ahead + i * row + j * v->channels) * bytes;
+            for (int c = 0; c < n * bytes; c += CACHE_LINE) {
+                if (is_write)
+                    __builtin_prefetch(next + c, 1);
+                else
+                    __builtin_prefetch(next + c, 0);
+            }
         }
     }
-}
-
-INLINE float value_of(float q, float a, float b, float floor)
-{
-    const float z = a * q + b;
-    return z < floor ? floor : z;
 }
 
 typedef struct {
@@ -87,17 +103,15 @@ typedef struct {
 /* The first maximum of a window of one channel, whose first cell is *x. */
 INLINE cell window_top(const float *x, int64_t right, int64_t down, int pool, float a, float b, float floor)
 {
-    cell top = { value_of(*x, a, b, floor), *x };
+    cell top = { dt_norm_quant_bounded(*x, a, b, floor), *x };
 
     for (int k = 1; k < pool * pool; k++) {
-        const float q = x[k / pool * down + k % pool * right], value = value_of(q, a, b, floor);
+        const float q = x[k / pool * down + k % pool * right], value = dt_norm_quant_bounded(q, a, b, floor);
         top.q = value > top.value ? q : top.q;
         top.value = value > top.value ? value : top.value;
     }
     return top;
 }
-
-/* ---- forward ---- */
 
 INLINE void map_window(const dt_nq_view *v, const float *restrict x, int64_t c, int n, variant k, float *restrict y)
 {
@@ -114,6 +128,7 @@ INLINE void map_window(const dt_nq_view *v, const float *restrict x, int64_t c, 
     }
 }
 
+/* Codes fit into their bytes; what a NaN becomes is nobody's: norm_quant.c makes the scale NaN then. */
 INLINE void store_y(const dt_nq_view *v, int64_t at, const float *restrict y, int n)
 {
     if (v->y_type == DT_U8) {
@@ -131,7 +146,7 @@ INLINE void map_part(const dt_nq_view *v, const float *x, int64_t at, int64_t c,
 {
     float y[LANES];
 
-    prefetch_ahead(v, x + c, n, k.pool);
+    prefetch_ahead(v, x, c, n, k.pool, 4, 0);
     map_window(v, x + c, c, n, k, y);
     store_y(v, at + c, y, n);
 }
@@ -144,8 +159,8 @@ INLINE void map_runs(const dt_nq_view *v, int64_t first, int64_t last, variant k
             const float *x = r.x + w * k.pool * v->channels;
             const int64_t at = (first + w) * v->channels;
             int64_t c = 0;
-            for (; c + LANES <= v->channels; c += LANES) map_part(v, x, at, c, LANES, k);
-            if (c < v->channels) map_part(v, x, at, c, (int)(v->channels - c), k);
+            for (; k.is_plain && c + LANES <= v->channels; c += LANES) map_part(v, x, at, c, LANES, k);
+            for (; c < v->channels; c += LANES) map_part(v, x, at, c, lanes_from(v, c), k);
         }
         first += r.count;
     }
@@ -153,25 +168,23 @@ INLINE void map_runs(const dt_nq_view *v, int64_t first, int64_t last, variant k
 
 INLINE void map_rule(const dt_nq_view *v, int64_t first, int64_t last, int rule)
 {
-    if (v->pool == 1 && is_plain(v))
+    if (v->pool == 1)
         map_runs(v, first, last, (variant){ 1, rule, 1 });
-    else if (v->pool == 2 && is_plain(v))
-        map_runs(v, first, last, (variant){ 2, rule, 1 });
     else
-        map_runs(v, first, last, (variant){ v->pool, rule, 0 });
+        map_runs(v, first, last, (variant){ 2, rule, 1 });
 }
 
 void dt_nq_map(const dt_nq_view *v, int64_t first, int64_t last)
 {
-    if (!v->has_quant)
+    if (!has_own_loop(v))
+        map_runs(v, first, last, any(v));
+    else if (!v->has_quant)
         map_rule(v, first, last, NO_RULE);
     else if (v->quant.rule == DT_RULE_LSQ)
         map_rule(v, first, last, DT_RULE_LSQ);
     else
         map_rule(v, first, last, DT_RULE_ECE284); /* the clip rules differ in their gradients alone */
 }
-
-/* ---- backward ---- */
 
 /* dy[at .. at + n) as floats */
 INLINE void load_dy(const dt_nq_view *v, int64_t at, int n, float *restrict dy)
@@ -199,8 +212,7 @@ typedef struct {
 } window;
 
 /* Two loops: in one, gcc moves the comparisons through general registers, at half the speed. */
-INLINE void window_open(const dt_nq_view *v, const float *restrict x, int64_t c, int n, variant k, int wants_alpha,
-                        window *restrict w)
+INLINE void window_open(const dt_nq_view *v, const float *restrict x, int64_t c, int n, variant k, window *restrict w)
 {
     const float *restrict a = v->a + c, *restrict b = v->b + c, *restrict scale = v->scale + c;
     const int64_t right = v->channels, down = v->width * v->channels;
@@ -213,11 +225,53 @@ INLINE void window_open(const dt_nq_view *v, const float *restrict x, int64_t c,
         w->top[i] = top.value;
         w->q[i] = top.q;
         w->by_value[i] = slope.value;
-        if (wants_alpha) w->by_alpha[i] = slope.alpha;
+        w->by_alpha[i] = slope.alpha;
     }
     for (int i = 0; i < n; i++) {
         const float dv = w->by_value[i] * w->dy[i];
         w->dz[i] = w->top[i] > floor ? dv : 0.0f;
+    }
+}
+
+typedef void opener(const dt_nq_view *v, const float *x, int64_t c, int n, window *w);
+
+/* A function for each rule and window, so that there is one of what calls them. */
+#define OPENER(name, pool, rule)                                                       \
+    static void name(const dt_nq_view *v, const float *x, int64_t c, int n, window *w) \
+    {                                                                                  \
+        if (n == LANES)                                                                \
+            window_open(v, x, c, LANES, (variant){ pool, rule, 1 }, w);                \
+        else                                                                           \
+            window_open(v, x, c, n, (variant){ pool, rule, 1 }, w);                    \
+    }
+
+OPENER(open_real, 1, NO_RULE)
+OPENER(open_ece284, 1, DT_RULE_ECE284)
+OPENER(open_scream, 1, DT_RULE_SCREAM)
+OPENER(open_pact, 1, DT_RULE_PACT)
+OPENER(open_lsq, 1, DT_RULE_LSQ)
+OPENER(open_real_2, 2, NO_RULE)
+OPENER(open_ece284_2, 2, DT_RULE_ECE284)
+OPENER(open_scream_2, 2, DT_RULE_SCREAM)
+OPENER(open_pact_2, 2, DT_RULE_PACT)
+OPENER(open_lsq_2, 2, DT_RULE_LSQ)
+
+static void open_any(const dt_nq_view *v, const float *x, int64_t c, int n, window *w)
+{
+    window_open(v, x, c, n, any(v), w);
+}
+
+static opener *opener_of(const dt_nq_view *v, int rule)
+{
+    const int two = v->pool == 2;
+
+    if (!has_own_loop(v)) return open_any;
+    switch (rule) {
+    case NO_RULE: return two ? open_real_2 : open_real;
+    case DT_RULE_ECE284: return two ? open_ece284_2 : open_ece284;
+    case DT_RULE_PACT: return two ? open_pact_2 : open_pact;
+    case DT_RULE_LSQ: return two ? open_lsq_2 : open_lsq;
+    default: return two ? open_scream_2 : open_scream; /* of activations, APoT is the same */
     }
 }
 
@@ -232,98 +286,100 @@ INLINE void add_terms(const window *restrict w, int64_t c, int n, dt_nq_sums sum
     }
 }
 
-INLINE void sum_part(const dt_nq_view *v, const float *x, int64_t at, int64_t c, int n, variant k, dt_nq_sums sums)
+INLINE void sum_part(const dt_nq_view *v, opener *open, const float *x, int64_t at, int64_t c, int n, dt_nq_sums sums)
 {
     window w;
 
-    prefetch_ahead(v, x + c, n, k.pool);
+    prefetch_ahead(v, x, c, n, v->pool, 4, 0);
     load_dy(v, at + c, n, w.dy);
-    window_open(v, x + c, c, n, k, 1, &w);
+    open(v, x + c, c, n, &w);
     add_terms(&w, c, n, sums);
 }
 
-INLINE void sum_runs(const dt_nq_view *v, int64_t first, int64_t last, variant k, dt_nq_sums sums)
+void dt_nq_add_sums(const dt_nq_view *v, int64_t first, int64_t last, dt_nq_sums sums)
 {
+    opener *open = opener_of(v, rule_of(v));
+
     while (first < last) {
         const run r = run_from(v, first, last);
         for (int64_t w = 0; w < r.count; w++) {
-            const float *x = r.x + w * k.pool * v->channels;
+            const float *x = r.x + w * v->pool * v->channels;
             const int64_t at = (first + w) * v->channels;
             int64_t c = 0;
-            for (; c + LANES <= v->channels; c += LANES) sum_part(v, x, at, c, LANES, k, sums);
-            if (c < v->channels) sum_part(v, x, at, c, (int)(v->channels - c), k, sums);
+            for (; c + LANES <= v->channels; c += LANES) sum_part(v, open, x, at, c, LANES, sums);
+            if (c < v->channels) sum_part(v, open, x, at, c, (int)(v->channels - c), sums);
         }
         first += r.count;
     }
 }
 
-INLINE void sum_rule(const dt_nq_view *v, int64_t first, int64_t last, int rule, dt_nq_sums sums)
-{
-    if (v->pool == 1 && is_plain(v))
-        sum_runs(v, first, last, (variant){ 1, rule, 1 }, sums);
-    else if (v->pool == 2 && is_plain(v))
-        sum_runs(v, first, last, (variant){ 2, rule, 1 }, sums);
-    else
-        sum_runs(v, first, last, (variant){ v->pool, rule, 0 }, sums);
-}
-
-void dt_nq_add_sums(const dt_nq_view *v, int64_t first, int64_t last, dt_nq_sums sums)
-{
-    switch (v->has_quant ? (int)v->quant.rule : NO_RULE) {
-    case NO_RULE: sum_rule(v, first, last, NO_RULE, sums); break;
-    case DT_RULE_ECE284: sum_rule(v, first, last, DT_RULE_ECE284, sums); break;
-    case DT_RULE_PACT: sum_rule(v, first, last, DT_RULE_PACT, sums); break;
-    case DT_RULE_LSQ: sum_rule(v, first, last, DT_RULE_LSQ, sums); break;
-    default: sum_rule(v, first, last, DT_RULE_SCREAM, sums); /* of activations, APoT is the same */
-    }
-}
-
-/* dx of one cell. Where it is the maximum it takes the window's gradient, and leaves nothing for later cells. */
-INLINE void cell_slope(const dt_nq_view *v, const float *restrict q, int64_t c, int n, int pool, window *restrict w,
-                       float *restrict dx)
+/* dx of the `cells` cells from q on in a row of the window; dx: [cells][LANES]. Where a cell is the maximum it takes
+ * the window's gradient, and leaves nothing for later cells. */
+INLINE void cell_slopes(const dt_nq_view *v, const float *restrict q, int64_t c, int n, int pool, int cells,
+                        window *restrict w, float *restrict dx)
 {
     const float *restrict a = v->a + c, *restrict b = v->b + c, *restrict dx_a = v->dx_a + c,
                           *restrict mean_dy = v->mean_dy + c, *restrict centre = v->centre + c,
                           *restrict slope = v->slope + c;
+    const int64_t right = v->channels;
     const float floor = v->floor;
 
     for (int i = 0; i < n; i++) {
-        const float dz = pool == 1 || value_of(q[i], a[i], b[i], floor) == w->top[i] ? w->dz[i] : 0.0f;
-        if (pool > 1) w->dz[i] -= dz;
-        dx[i] = dx_a[i] * (dz - mean_dy[i] - (q[i] - centre[i]) * slope[i]);
+        float left = w->dz[i];
+        for (int j = 0; j < cells; j++) {
+            const float x = q[j * right + i];
+            const float dz = pool == 1 || dt_norm_quant_bounded(x, a[i], b[i], floor) == w->top[i] ? left : 0.0f;
+            left -= dz;
+            dx[j * LANES + i] =
+                dt_norm_quant_dx(x, 1.0f, dz, (dt_batchnorm_slope){ dx_a[i], mean_dy[i], centre[i], slope[i] }, 1, 0);
+        }
+        if (pool > 1) w->dz[i] = left;
+    }
+}
+
+/* Rare, so once: x has readers beside this node. */
+static __attribute__((noinline)) void add_dx(const dt_nq_view *v, int64_t at, const float *restrict dx, int n)
+{
+    if (v->dx_type == DT_F32) {
+        float *restrict to = (float *)v->dx + at;
+        for (int i = 0; i < n; i++) to[i] += dx[i];
+    } else {
+        uint16_t *restrict to = (uint16_t *)v->dx + at;
+        for (int i = 0; i < n; i++) to[i] = dt_to_bf16(dt_from_bf16(to[i]) + dx[i]);
     }
 }
 
 INLINE void store_dx(const dt_nq_view *v, int64_t at, const float *restrict dx, int n)
 {
-    if (v->dx_type == DT_F32) {
-        float *restrict to = (float *)v->dx + at;
-        if (v->fresh)
-            memcpy(to, dx, (size_t)n * sizeof *dx);
-        else
-            for (int i = 0; i < n; i++) to[i] += dx[i];
+    if (!v->fresh) {
+        add_dx(v, at, dx, n);
+    } else if (v->dx_type == DT_F32) {
+        memcpy((float *)v->dx + at, dx, (size_t)n * sizeof *dx);
     } else {
         uint16_t *restrict to = (uint16_t *)v->dx + at;
-        if (v->fresh)
-            for (int i = 0; i < n; i++) to[i] = dt_to_bf16(dx[i]);
-        else
-            for (int i = 0; i < n; i++) to[i] = dt_to_bf16(dt_from_bf16(to[i]) + dx[i]);
+        for (int i = 0; i < n; i++) to[i] = dt_to_bf16(dx[i]);
     }
 }
 
-INLINE void slope_part(const dt_nq_view *v, const float *x, int64_t at, int64_t c, int n, variant k)
+/* pool: 1 and 2 are constants in the loops */
+INLINE void slope_part(const dt_nq_view *v, opener *open, const float *x, int64_t at, int64_t c, int n, int pool)
 {
+    const int cells = pool == 2 ? 2 : 1; /* at a time */
     window w;
-    float dx[LANES];
+    float dx[2 * LANES];
 
-    prefetch_ahead(v, x + c, n, k.pool);
+    prefetch_ahead(v, x, c, n, pool, 4, 0);
+    if (v->dx_type == DT_BF16)
+        prefetch_ahead(v, v->dx, x - v->x + c, n, pool, 2, 1);
+    else
+        prefetch_ahead(v, v->dx, x - v->x + c, n, pool, 4, 1);
     load_dy(v, at + c, n, w.dy);
-    window_open(v, x + c, c, n, k, 0, &w);
-    for (int i = 0; i < k.pool; i++) {
-        for (int j = 0; j < k.pool; j++) {
+    open(v, x + c, c, n, &w);
+    for (int i = 0; i < pool; i++) {
+        for (int j = 0; j < pool; j += cells) {
             const float *q = x + (i * v->width + j) * v->channels + c;
-            cell_slope(v, q, c, n, k.pool, &w, dx);
-            store_dx(v, q - v->x, dx, n);
+            cell_slopes(v, q, c, n, pool, cells, &w, dx);
+            for (int m = 0; m < cells; m++) store_dx(v, q - v->x + m * v->channels, dx + m * LANES, n);
         }
     }
 }
@@ -337,8 +393,8 @@ static void slope_uncovered(const dt_nq_view *v, const float *x, int64_t cells)
     memset(w.dz, 0, sizeof w.dz);
     for (const float *q = x; q < x + cells * v->channels; q += v->channels) {
         for (int64_t c = 0; c < v->channels; c += LANES) {
-            const int n = (int)(v->channels - c < LANES ? v->channels - c : LANES);
-            cell_slope(v, q + c, c, n, 1, &w, dx);
+            const int n = lanes_from(v, c);
+            cell_slopes(v, q + c, c, n, 1, 1, &w, dx);
             store_dx(v, q + c - v->x, dx, n);
         }
     }
@@ -356,46 +412,40 @@ static void slope_around(const dt_nq_view *v, const float *x, int64_t line)
     if (is_last) slope_uncovered(v, x + v->pool * v->width * v->channels, below * v->width);
 }
 
-INLINE void slope_runs(const dt_nq_view *v, int64_t first, int64_t last, variant k)
+INLINE void slope_runs(const dt_nq_view *v, opener *open, int64_t first, int64_t last, int pool)
 {
     while (first < last) {
         const run r = run_from(v, first, last);
         for (int64_t w = 0; w < r.count; w++) {
-            const float *x = r.x + w * k.pool * v->channels;
+            const float *x = r.x + w * pool * v->channels;
             const int64_t at = (first + w) * v->channels;
             int64_t c = 0;
-            for (; c + LANES <= v->channels; c += LANES) slope_part(v, x, at, c, LANES, k);
-            if (c < v->channels) slope_part(v, x, at, c, (int)(v->channels - c), k);
+            for (; c + LANES <= v->channels; c += LANES) slope_part(v, open, x, at, c, LANES, pool);
+            if (c < v->channels) slope_part(v, open, x, at, c, (int)(v->channels - c), pool);
         }
-        if (k.pool > 1) slope_around(v, r.x, first / v->out_width);
+        if (pool > 1) slope_around(v, r.x, first / v->out_width);
         first += r.count;
     }
 }
 
-INLINE void slope_rule(const dt_nq_view *v, int64_t first, int64_t last, int rule)
-{
-    if (v->pool == 1 && is_plain(v))
-        slope_runs(v, first, last, (variant){ 1, rule, 1 });
-    else if (v->pool == 2 && is_plain(v))
-        slope_runs(v, first, last, (variant){ 2, rule, 1 });
-    else
-        slope_runs(v, first, last, (variant){ v->pool, rule, 0 });
-}
-
 void dt_nq_slope(const dt_nq_view *v, int64_t first, int64_t last)
 {
-    switch (v->has_quant ? (int)v->quant.rule : NO_RULE) {
-    case NO_RULE: slope_rule(v, first, last, NO_RULE); break;
-    case DT_RULE_PACT: slope_rule(v, first, last, DT_RULE_PACT); break;
-    case DT_RULE_LSQ: slope_rule(v, first, last, DT_RULE_LSQ); break;
-    default: slope_rule(v, first, last, DT_RULE_ECE284); /* of the value, all clip rules but PACT have one slope */
-    }
+    /* of the value, the clip rules but PACT have one slope, and ECE284's costs least */
+    const int rule = rule_of(v), learns = rule == DT_RULE_APOT || rule == DT_RULE_SCREAM;
+    opener *open = opener_of(v, learns ? DT_RULE_ECE284 : rule);
+
+    if (v->pool == 1)
+        slope_runs(v, open, first, last, 1);
+    else if (v->pool == 2)
+        slope_runs(v, open, first, last, 2);
+    else
+        slope_runs(v, open, first, last, v->pool);
 }
 
 /* Adds `rows` of them (a constant in the loop: several, so that sums are loaded and stored less often). */
 INLINE void add_rows(const float *restrict x, int64_t channels, int rows, double *restrict sum, double *restrict square)
 {
-    for (int64_t c = 0; c < rows * channels; c += CACHE_LINE) __builtin_prefetch(x + AHEAD + c);
+    for (int64_t c = 0; c < rows * channels; c += CACHE_LINE / 4) __builtin_prefetch(x + AHEAD + c);
     for (int64_t c = 0; c < channels; c++) {
         double s = sum[c], t = square[c];
         for (int r = 0; r < rows; r++) {

@@ -283,7 +283,7 @@ static chain_result run_parts(device_memory *m, const type_case *c)
     set_dy(m, &out[n - 1]);
     for (int i = n - 1; i >= 0; i--) {
         const dt_exec ex = dt_context_exec(m->ctx);
-        node[i].fresh = i || !c->not_fresh;
+        node[i].fresh = !c->not_fresh ? ~0u : i > 0; /* all gradients, parameters' too; or those in between */
         cr_assert(kernel[i]->overwrites & 1u);
         must(kernel[i]->backward(&node[i], &ex), "backward");
     }
@@ -304,7 +304,7 @@ static chain_result run_fused(device_memory *m, const type_case *c, dt_dtype dx_
     const dt_exec ex = dt_context_exec(m->ctx);
     must(kernel->forward(&node, &ex), "forward");
     set_dy(m, &out);
-    node.fresh = !c->not_fresh;
+    node.fresh = !c->not_fresh ? ~0u : 0u;
     must(kernel->backward(&node, &ex), "backward");
     chain_result r = collect(m, &x, parameter, &out);
     const int is_psum = !p->has_norm && !p->has_quant && c->x_type == DT_F16;

@@ -59,7 +59,7 @@ static float input_value(const norm_quant_case *c, int k, int64_t i)
 
     switch (k) {
     case 0: return (float)(floor(spread(0, i * 31 + i / 7) * (2 * c->x_size + 1)) - c->x_size);
-    case 1: return (float)(2.0 * s - 1.0); /* gamma, of both signs */
+    case 1: return i % 5 == 2 ? 0.0f : (float)(2.0 * s - 1.0); /* gamma, of both signs; 0: ties of unequal q */
     case 2: return (float)(s - 0.3);
     case 3: return (float)(s - 0.5);
     case 4: return (float)(0.5 + s);

@@ -24,10 +24,10 @@ static const char *case_text(const norm_quant_case *c)
     static char text[200];
     const dt_norm_quant_params *p = &c->p;
 
-    snprintf(text, sizeof text, "%dx%dx%dx%d%s%s%s pool %d%s rule %d bits %d signed %d, %d scales", (int)c->shape[0],
+    snprintf(text, sizeof text, "%dx%dx%dx%d%s%s pool %d%s rule %d bits %d signed %d, %d scales", (int)c->shape[0],
              (int)c->shape[1], (int)c->shape[2], (int)c->shape[3],
-             p->has_norm ? p->norm.training ? " norm" : " norm in evaluation" : "", p->has_relu ? " relu" : "", "",
-             p->pool, p->has_quant ? " quant" : "", p->quant.rule, p->quant.bits, p->quant.is_signed, c->n_scale);
+             p->has_norm ? p->norm.training ? " norm" : " norm in evaluation" : "", p->has_relu ? " relu" : "", p->pool,
+             p->has_quant ? " quant" : "", p->quant.rule, p->quant.bits, p->quant.is_signed, c->n_scale);
     return text;
 }
 
