@@ -3,7 +3,7 @@
 #
 # All three compute tap psums of features.27 on an 8x8 array: sums over 8 channels, one tap, one output. PYTHON names an
 # interpreter that has torch; iverilog runs the RTL (tests/rtl). What is missing is left out, and said. Results go to
-# benchmarks/results/accel-cpu-DATE.json, one object a line, and a table to standard output.
+# benchmarks/results/accel-MACHINE.json, one object a line, and a table to standard output.
 set -eu
 build=$(cd "$1" && pwd)
 python=${PYTHON:-python3}
@@ -12,7 +12,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 mkdir -p "$here/results"
-out="$here/results/accel-cpu-$(date -u +%Y%m%d-%H%M%S).json"
+out="$here/results/accel-$(python3 "$here/machine.py").json"
+: >"$out"
 
 # The choke-8 network's features.27, as text, through the simulated array: seconds of REPEATS images less those of one.
 rtl() {

@@ -4,8 +4,9 @@ usage: compare.py BUILD [--device cpu|cuda] [--networks vgg16 ...] [--batch N ..
 
 Ours stays warm through all contests of a batch size, a peer through its rounds: both wait for a line, time some steps
 and answer (--serve), so that what is compiled is compiled once, and each pair of rounds sees the same machine. A
-contest's ratio is the median of its pairs'. PYTHON names the interpreter that has torch (python3); what cannot run is left out,
-with the reason. Results: step-MACHINE.json of vgg16, capsules-MACHINE.json of the capsule networks.
+contest's ratio is the median of its pairs'. Peers of a GPU get warm all at the same time, but for those that tune
+themselves by the clock. Batch sizes share what is left of the budget. PYTHON names the interpreter that has torch
+(python3); what cannot run is left out, with the reason. Results: step-MACHINE.json of vgg16, capsules-MACHINE.json of the capsule networks.
 """
 
 import argparse
@@ -60,32 +61,44 @@ VGG16_OPTIONS = ["--choke", "16", "--wbits", "4", "--abits", "2"]
 
 
 class Server:
-    """A program that times a round for each line it reads."""
+    """A program that times a round for each line it reads, once it is warm."""
 
-    def __init__(self, command, seconds):
+    def __init__(self, command):
         self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
-                                        text=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.process.stdout, selectors.EVENT_READ)
-        try:
+        self.unread = b""
+        self.is_warm = False
+
+    def warm(self, seconds):
+        if not self.is_warm:
             self.answer(seconds)
-        except RuntimeError:
-            self.stop()
-            raise
+        self.is_warm = True
+
+    def line(self, deadline):
+        while b"\n" not in self.unread:
+            if not self.selector.select(max(1.0, deadline - time.monotonic())):
+                raise RuntimeError("no answer in time")
+            more = os.read(self.process.stdout.fileno(), 65536)
+            if not more:
+                self.log.seek(0)
+                raise RuntimeError((self.log.read().strip().splitlines() or ["it ended without a word"])[-1])
+            self.unread += more
+        line, _, self.unread = self.unread.partition(b"\n")
+        return line
 
     def answer(self, seconds):
-        if not self.selector.select(seconds):
-            raise RuntimeError(f"no answer in {seconds:.0f} s")
-        line = self.process.stdout.readline()
-        if not line:
-            self.log.seek(0)
-            raise RuntimeError((self.log.read().strip().splitlines() or ["it ended without a word"])[-1])
-        return json.loads(line)
+        """The next object on its output; other lines are a library's chatter."""
+        deadline = time.monotonic() + seconds
+        while True:
+            line = self.line(deadline)
+            if line.startswith(b"{"):
+                return json.loads(line)
 
     def round(self, seconds):
         try:
-            self.process.stdin.write("go\n")
+            self.process.stdin.write(b"go\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # the answer says why
@@ -104,7 +117,8 @@ class Server:
 class Bench:
     def __init__(self, args):
         self.args = args
-        self.begin = time.monotonic()
+        self.deadline = self.end = time.monotonic() + args.budget
+        self.started = {}  # contestants that are getting warm
         self.python = os.environ.get("PYTHON", "python3")
         self.has_torch = not subprocess.run([self.python, "-c", "import torch"], capture_output=True).returncode
         self.has_brevitas = not subprocess.run([self.python, "-c", "import brevitas"], capture_output=True).returncode
@@ -112,14 +126,19 @@ class Bench:
         self.has_fashion = data.partition("fashion-mnist:")[2].partition("\n")[2].lstrip().startswith("found in")
 
     def left(self):
-        return self.args.budget - (time.monotonic() - self.begin)
+        return self.deadline - time.monotonic()
+
+    def share(self, n_runs):
+        """The next of n runs has its share of what is left of the budget."""
+        now = time.monotonic()
+        self.deadline = now + (self.end - now) / n_runs
 
     def pace(self, batch, is_peer):
-        """Options for how many steps a round has: about a second of them on a CPU, a fifth on a GPU."""
+        """Options for how many steps a round has: a second or two of them on a CPU, a tenth or more on a GPU."""
         if self.args.quick:
             return ["--steps", "2", "--warmup", "2"]
         if self.args.device == "cuda":
-            steps = max(8, min(128, 16384 // batch // 8 * 8))
+            steps = max(8, min(32 if is_peer else 128, 16384 // batch // 8 * 8))
             return ["--steps", str(steps), "--together", "8", "--warmup", "3" if is_peer else "8"]
         steps = (512 if is_peer else 1024) // batch
         return ["--steps", str(max(2, min(steps, 16))), "--warmup", "3"]
@@ -158,18 +177,21 @@ class Bench:
             rounds.append(answers if number % 2 == 0 else answers[::-1])
         return rounds
 
+    def start(self, network, batch, contestant):
+        command = self.ours if contestant.name.startswith("detent") else self.theirs
+        return Server(command(network, batch, contestant.options))
+
     def contest(self, ours, network, batch, contestant):
         result = {"network": network, "batch": batch, "name": contestant.name}
-        reason = self.refusal(contestant) or ("no time was left" if self.left() < 20 else None)
+        reason = self.refusal(contestant) or ("no time was left" if self.left() < 10 else None)
         if reason:
             return result | {"skipped": reason}
-        command = (self.ours if contestant.name.startswith("detent") else self.theirs)(network, batch,
-                                                                                       contestant.options)
-        peer = Server(command, min(self.args.start, self.left()))
-        try:
-            rounds = self.pairs(ours, peer)
-        finally:
-            peer.stop()
+        peer = self.started.get(contestant.name) or self.start(network, batch, contestant)
+        self.started[contestant.name] = peer
+        peer.warm(min(self.args.start, self.left()))
+        rounds = self.pairs(ours, peer)
+        peer.stop()
+        del self.started[contestant.name]
         mine, other = ([answer[side]["images_per_s"] for answer in rounds] for side in (0, 1))
         ratios = [a / b for a, b in zip(mine, other)]
         return result | {"ours": mine, "peer": other, "ratio": round(statistics.median(ratios), 4),
@@ -177,30 +199,48 @@ class Bench:
                          "ours_images_per_s": statistics.median(mine), "ours_last": rounds[-1][0],
                          "peer_last": rounds[-1][1]}
 
+    def warm_together(self, network, batch, contestants):
+        for contestant in contestants:
+            if self.args.device == "cuda" and "compile_max" not in contestant.options and not self.refusal(contestant):
+                self.started[contestant.name] = self.start(network, batch, contestant)
+        for server in self.started.values():
+            try:
+                server.warm(min(self.args.start, self.left()))
+            except RuntimeError:
+                pass  # its contest will say so
+
+    def alone(self, ours, network, batch):
+        answers = [ours.round(600.0) for _ in range(self.args.rounds)]
+        mine = [answer["images_per_s"] for answer in answers]
+        return {"network": network, "batch": batch, "name": "detent", "ours": mine,
+                "ours_images_per_s": statistics.median(mine), "ours_last": answers[-1]}
+
+    def contests(self, ours, network, batch, contestants):
+        self.warm_together(network, batch, contestants)
+        for contestant in contestants:
+            try:
+                result = self.contest(ours, network, batch, contestant)
+            except RuntimeError as reason:
+                result = {"network": network, "batch": batch, "name": contestant.name, "skipped": str(reason)}
+            yield result
+
     def run(self, network, batch, contestants):
-        """Results of all contests at one batch size."""
-        results = []
+        """Yields the result of each contest at one batch size."""
+        ours = Server(self.ours(network, batch, []))
+        found = False
         try:
-            ours = Server(self.ours(network, batch, []), self.args.start)
+            ours.warm(self.args.start)
+            for result in self.contests(ours, network, batch, contestants):
+                found = found or "ours" in result
+                yield result
+            if not found:  # nobody to compare with
+                yield self.alone(ours, network, batch)
         except RuntimeError as reason:
-            return [{"network": network, "batch": batch, "name": "detent", "skipped": str(reason)}]
-        try:
-            for contestant in contestants:
-                try:
-                    result = self.contest(ours, network, batch, contestant)
-                except RuntimeError as reason:
-                    result = {"network": network, "batch": batch, "name": contestant.name, "skipped": str(reason)}
-                machine.say(line_of(result))
-                results.append(result)
-            if not any("ours" in result for result in results):  # nobody to compare with
-                alone = [ours.round(600.0) for _ in range(self.args.rounds)]
-                mine = [answer["images_per_s"] for answer in alone]
-                results.append({"network": network, "batch": batch, "name": "detent", "ours": mine,
-                                "ours_images_per_s": statistics.median(mine), "ours_last": alone[-1]})
-                machine.say(line_of(results[-1]))
+            yield {"network": network, "batch": batch, "name": "detent", "skipped": str(reason)}
         finally:
-            ours.stop()
-        return results
+            for server in [ours, *self.started.values()]:
+                server.stop()
+            self.started = {}
 
 
 def line_of(result):
@@ -225,20 +265,30 @@ def parse_arguments():
     return parser.parse_args()
 
 
+def runs_of(args):
+    """[(network, batch, contestants)]"""
+    on_gpu = args.device == "cuda"
+    runs = []
+    for network in args.networks:
+        contestants = (VGG16_CUDA if on_gpu else VGG16_CPU) if network == "vgg16" else CAPSULES
+        contestants = [c for c in contestants if not args.peers or args.peers in c.name]
+        batches = args.batch or ([128, 512] if on_gpu else [128])
+        runs += [(network, batch, contestants) for batch in (batches if network == "vgg16" else [100])]
+    return runs
+
+
 def main():
     args = parse_arguments()
     bench = Bench(args)
-    on_gpu = args.device == "cuda"
-    for kind, networks in (("step", {"vgg16"}), ("capsules", {"shallowcaps", "deepcaps"})):
-        results = []
-        for network in (n for n in args.networks if n in networks):
-            contestants = (VGG16_CUDA if on_gpu else VGG16_CPU) if network == "vgg16" else CAPSULES
-            contestants = [c for c in contestants if not args.peers or args.peers in c.name]
-            batches = args.batch or ([128, 512] if on_gpu else [128]) if network == "vgg16" else [100]
-            for batch in batches:
-                results += bench.run(network, batch, contestants)
-        if results:
-            machine.save(args, kind, {"contests": results})
+    results = {"step": [], "capsules": []}
+    runs = runs_of(args)
+    for number, run in enumerate(runs):
+        bench.share(len(runs) - number)
+        kind = "step" if run[0] == "vgg16" else "capsules"
+        for result in bench.run(*run):
+            machine.say(line_of(result))
+            results[kind].append(result)
+            machine.save(args, kind, {"contests": results[kind]})  # so that what is cut off keeps what it has
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """What the benchmarks' scripts share: a description of the machine, its short name, and files of results.
 
+usage: machine.py [cpu|cuda] prints the short name
+
 A file of results is an object: {"machine": {...}, "kind": "compare", ...}; its name is KIND-MACHINE.json.
 """
 
@@ -105,5 +107,7 @@ def save(args, kind, result):
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / f"{kind}-{args.machine or short_name(args.device)}.json"
     path.write_text(json.dumps({"kind": kind, "machine": describe(args.device)} | result, indent=1) + "\n")
-    say(f"{kind}: written to {path}")
-    return path
+
+
+if __name__ == "__main__":
+    print(short_name(sys.argv[1] if len(sys.argv) > 1 else "cpu"))

@@ -94,8 +94,8 @@ def contest_panels(contests, floor):
         rows = [{"label": "detent mixed", "value": ours, "colour": chart.GREEN, "note": rate(ours)}]
         if key in floor:
             most = floor[key][1]
-            rows.insert(0, {"label": "every kernel at its ceiling (direct convolutions)", "value": most, "colour": chart.SAND,
-                            "note": f"{rate(most)}; detent at {100 * ours / most:.0f} %"})
+            rows.insert(0, {"label": "every kernel at its ceiling (direct convolutions)", "value": most,
+                            "colour": chart.SAND, "note": f"{rate(most)}; detent at {100 * ours / most:.0f} %"})
         for c in sorted((c for c in mine if "peer" in c), key=lambda c: -c["peer_images_per_s"]):
             colour = chart.GREEN if c["name"].startswith("detent") else (
                 chart.ORANGE if c["name"].startswith("Brevitas") else chart.BLUE)

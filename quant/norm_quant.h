@@ -15,6 +15,9 @@
  * aux: mean[C], inv[C] of batchnorm.h, f32, if there is a norm. */
 enum { DT_NQ_X, DT_NQ_GAMMA, DT_NQ_BETA, DT_NQ_MEAN, DT_NQ_VAR, DT_NQ_NORM_INPUTS = DT_NQ_VAR };
 
+/* x, gamma, beta, alpha: all that have a gradient, wherever alpha stands. */
+enum { DT_NQ_OVERWRITES = 1 << DT_NQ_X | 1 << DT_NQ_GAMMA | 1 << DT_NQ_BETA | 1 << (1 + DT_NQ_NORM_INPUTS) };
+
 /* Index of alpha, where there is one. */
 static inline int dt_norm_quant_alpha(const dt_norm_quant_params *p)
 {

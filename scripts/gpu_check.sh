@@ -1,14 +1,17 @@
 #!/bin/sh
 # gpu_check.sh - everything that only a GPU can show, in under 10 minutes: builds, tests, checks that the integers are
-# exact and the bits repeat, times the training step beside PyTorch's, and leaves a report.
+# exact and the bits repeat, runs the benchmarks (every kernel beside its ceiling, whole runs, growth, the step beside
+# PyTorch's and Brevitas'), and leaves a report with charts.
 #
 #   scripts/gpu_check.sh [DEBS [OUT]]
 #
 #   DEBS  folder of .deb files with the libraries that this machine lacks (libcjson-dev, libmd-dev, libpng-dev, libcriterion-dev,
 #         ...); they are unpacked beside the build, not installed. "-": none
-#   OUT   folder of report.md, report.json and log.txt (benchmarks/results/gpu)
+#   OUT   folder of report.md, report.json, log.txt, and of the benchmarks' results (benchmarks/results/gpu)
 #
-# Needs nvcc, cmake, ninja, python3, and cuDNN 9 from the toolkit or from Python's nvidia-* wheels. No network.
+# Times are bounded: build 200 s, tests 120, exactness 90 a call, the array 30, and the benchmarks take what is left, 280
+# at most; benchmarks/run.sh alone, on what this built, has time for every contestant. A folder on PYTHONPATH may hold
+# Brevitas. Needs nvcc, cmake, ninja, python3, and cuDNN 9 from the toolkit or from Python's nvidia-* wheels. No network.
 # Exit code: 0 if no step failed, else 1. A step that cannot run is skipped, with its reason.
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -27,7 +30,6 @@ SKIP=77
 log=$out/log.txt
 : >"$log"
 : >"$work/steps.tsv"
-: >"$work/timings.jsonl"
 
 # A step is a function; what it says on file descriptor 3 is its note in the report.
 step() { # name, function
@@ -112,7 +114,7 @@ use_packages() {
 }
 
 compile() {
-    rm -f "$build/detent" "$build/bench_step" "$build/bench_accel" # whatever an earlier check left
+    rm -f "$build/detent" "$build"/bench_* # whatever an earlier check left
     needs "$work/capability"
     limited 60 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DDETENT_CUDA=ON \
         -DDETENT_CUDA_ARCHITECTURES="$(cat "$work/capability")-real" || return $?
@@ -121,7 +123,7 @@ compile() {
 
 tests() {
     needs "$build/detent"
-    limited 150 ctest --test-dir "$build" --output-on-failure --timeout 120 --no-tests=error \
+    limited 120 ctest --test-dir "$build" --output-on-failure --timeout 120 --no-tests=error \
         --output-junit "$work/ctest.xml" || {
         note "$(grep -c 'status="fail"' "$work/ctest.xml" 2>/dev/null || echo some) tests failed"
         return 1
@@ -189,62 +191,22 @@ backends() {
     note "codes and psums of features.40 have equal bits on CPU and GPU"
 }
 
-record_timing() { # label, JSON object
-    printf '{"what": "%s", "result": %s}\n' "$1" "$2" >>"$work/timings.jsonl"
-    printf '%s: %s\n' "$1" "$2"
-}
-
-time_ours() { # label, options...
-    label=$1
-    shift
-    line=$(limited 60 "$build/bench_step" --device cuda --steps 50 --warmup 8 --json "$@") || return $?
-    record_timing "$label" "$line"
-}
-
-timing() {
-    needs "$build/bench_step"
-    for batch in 128 512; do
-        time_ours "detent mixed, batch $batch" --batch $batch || return $?
-    done
-    time_ours "detent f32, batch 128" --batch 128 --precision f32 || return $?
-    time_ours "detent mixed, batch 128, no graph" --batch 128 --no-graph
-}
-
-# Capsule networks, batch 100, on synthetic images.
-capsules() {
-    needs "$build/bench_step"
-    time_ours "detent shallowcaps 28x28" --model shallowcaps --size 28 --batch 100 || return $?
-    time_ours "detent deepcaps 64x64" --model deepcaps --size 64 --decoder conv64 --batch 100 || return $?
-    python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' || return 0
-    for variant in broadcast einsum; do
-        line=$(limited 60 python3 benchmarks/peers/capsnet_torch.py --device cuda --model shallowcaps --batch 100 \
-            --variant $variant --steps 30 --warmup 5 --json) || return $?
-        record_timing "PyTorch shallowcaps 28x28, $variant" "$line"
-    done
-}
-
 array() {
     needs "$build/bench_accel"
-    line=$(limited 60 "$build/bench_accel" --device cuda --images 10000 --rounds 5 --json) || return $?
+    line=$(limited 30 "$build/bench_accel" --device cuda --images 10000 --rounds 5 --json) || return $?
     note "10,000 images: $line"
 }
 
-time_peer() { # label, options...
-    label=$1
-    shift
-    line=$(limited 120 python3 benchmarks/peers/vgg16_torch.py --device cuda --steps 50 --warmup 8 --json "$@") ||
-        return $?
-    record_timing "$label" "$line"
-}
-
-peers() {
-    python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' || skip "PyTorch with CUDA is not installed"
-    for batch in 128 512; do
-        time_peer "PyTorch eager, batch $batch" --batch $batch || return $?
-        time_peer "PyTorch channels last, bf16 autocast, batch $batch" --batch $batch --mode channels_last --amp ||
-            return $?
-    done
-    time_peer "PyTorch compiled, bf16 autocast, batch 128" --batch 128 --mode compile --amp
+benchmarks() {
+    for program in bench_step bench_ops bench_train; do needs "$build/$program"; done
+    seconds=$((deadline - $(date +%s) - 20))
+    [ $seconds -lt 280 ] || seconds=280
+    [ $seconds -ge 60 ] || skip "no time was left"
+    limited $((seconds + 15)) sh benchmarks/run.sh "$build" cuda "$out" $seconds || {
+        python3 benchmarks/report.py --device cuda --out "$out"
+        return 1
+    }
+    note "in $seconds s; what it left out is in the report"
 }
 
 wheels=$(wheel_libraries)
@@ -261,10 +223,8 @@ step tests tests
 step repeats repeats
 step psums psums
 step backends backends
-step timing timing
-step capsules capsules
 step array array
-step peers peers
+step benchmarks benchmarks
 
 python3 scripts/gpu_report.py "$work" "$out" || exit 1
 echo "report: $out/report.md"

@@ -2,7 +2,7 @@
 
 usage: gpu_report.py WORK OUT
 
-WORK/steps.tsv: name, status, seconds, note of each step. WORK/timings.jsonl: {"what": label, "result": {...}} a line.
+WORK/steps.tsv: name, status, seconds, note of each step. OUT/report-*.md, made by benchmarks/report.py, is appended.
 """
 import datetime
 import json
@@ -17,10 +17,6 @@ def read_steps(path):
     return [dict(zip(fields, row)) | {"seconds": int(row[2])} for row in rows]
 
 
-def read_timings(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def commit():
     command = ["git", "describe", "--always", "--dirty"]
     try:
@@ -33,13 +29,6 @@ def markdown(report):
     lines = [f"# GPU check, {report['date']}", "", f"Commit {report['commit']}; {report['gpu']}.", ""]
     lines += ["| step | result | s | |", "|---|---|---:|---|"]
     lines += [f"| {s['name']} | {s['status']} | {s['seconds']} | {s['note'].strip()} |" for s in report["steps"]]
-    lines += ["", "Training step of VGG16 w4a2, chokepoint of 16 channels; each step is waited for.", ""]
-    lines += ["| what | images/s | step ms, median | step ms, min | steps |", "|---|---:|---:|---:|---:|"]
-    for timing in report["timings"]:
-        result = timing["result"]
-        step = result["step_ms"]
-        lines.append(f"| {timing['what']} | {result['images_per_s']:.0f} | {step['median']:.3f} | {step['min']:.3f} "
-                     f"| {result['steps']} |")
     return "\n".join(lines) + "\n"
 
 
@@ -51,10 +40,11 @@ def main():
         "commit": commit(),
         "gpu": gpu.read_text().splitlines()[0] if gpu.exists() and gpu.read_text() else "no GPU",
         "steps": read_steps(work / "steps.tsv"),
-        "timings": read_timings(work / "timings.jsonl"),
     }
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    (out / "report.md").write_text(markdown(report))
+    benchmarks = [path.read_text().replace("\n#", "\n##").replace("# Bench", "## Bench", 1)
+                  for path in sorted(out.glob("report-*.md"))]
+    (out / "report.md").write_text("\n".join([markdown(report), *benchmarks]))
 
 
 if __name__ == "__main__":
