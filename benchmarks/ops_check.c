@@ -16,9 +16,10 @@
 
 enum { POSITIONS = 48, SUMS = 12, CHANNELS = 4 };
 
-static const double code_slack = 1e-3; /* f32 arithmetic on values of a few codes */
-static const double f32_error = 1e-4;  /* of sums of up to 10^6 f32 products; 1e-6 and less is usual */
-static const double half_error = 0.03; /* of bf16 operands, each off by 2^-9, some of them after a transform */
+static const double code_slack = 1e-3;    /* f32 arithmetic on values of a few codes */
+static const double f32_error = 1e-4;     /* of sums of up to 10^6 f32 products; 1e-6 and less is usual */
+static const double half_error = 0.03;    /* of bf16 operands, each off by 2^-9, some of them after a transform */
+static const double least_length = 1e-36; /* below it f32 has no whole digits, and a kernel may take 0 */
 
 /* ---- tensors on the host ---- */
 
@@ -170,7 +171,7 @@ static void compare(lengths *l, double found, double wanted)
 
 static dt_status near_enough(conv_check *v, const char *what, const lengths *l)
 {
-    const double error = l->wanted > 0.0 ? sqrt(l->off / l->wanted) : 0.0;
+    const double error = l->wanted > least_length * least_length ? sqrt(l->off / l->wanted) : 0.0;
 
     DT_CHECK(error <= (v->mixed ? half_error : f32_error), DT_ERR_NUMERIC, "%s: %s is off by %.3g of its length, %.3g",
              v->node->name, what, error, sqrt(l->wanted));
