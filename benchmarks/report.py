@@ -161,7 +161,7 @@ def ops_chart(run, name, out):
     rows = sorted(run["rows"], key=lambda row: -row["ms"])
     shown = [row for row in rows[:28] if row["ms"] > 0.002 * run["sum_ms"]]
     rest = run["sum_ms"] - sum(row["ms"] for row in shown)
-    panel = [{"label": row_label(row), "value": row["ms"], "inner": row["ceiling_ms"],
+    panel = [{"label": row_label(row), "value": row["ms"], "inner": min(row["ms"], row["ceiling_ms"]),
               "colour": chart.BLUE if row["bound"] == "memory" else chart.ORANGE, "note": f"{100 * row['share']:.0f} %"}
              for row in shown]
     title = f"{model_of(run)}, batch {run['batch']}, {run['precision']}: where the step's time goes"
