@@ -25,6 +25,7 @@ work=$(cd "$work" && pwd)
 cd "$root" || exit 1
 
 build=$work/build
+export DETENT_CACHE="$work/cache" # the choice of cuDNN's plans: made here, and kept from one program to the next
 deadline=$(($(date +%s) + 570))
 SKIP=77
 log=$out/log.txt
