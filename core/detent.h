@@ -383,7 +383,7 @@ typedef struct {
 
 /* One activation quantizer, as the training report prints it. */
 typedef struct {
-    const char *name; /* "features.27" */
+    char name[64]; /* "features.27" */
     float alpha;
     double clip_rate; /* share of inputs beyond the clip */
     double d_alpha;   /* gradient of alpha */

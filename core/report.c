@@ -8,6 +8,7 @@
 #include "trainer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct {
@@ -89,9 +90,11 @@ static dt_status report_node(void *user, const dt_node *node)
     int64_t clipped = 0;
     for (int64_t i = 0; i < n; i++) clipped += x[i] > clip || (p->is_signed && x[i] < -clip);
     free(x);
-    run->report[run->n] = (dt_quant_report){
-        .name = node->name, .alpha = alpha, .clip_rate = (double)clipped / (double)n, .fixed = node->in[1]->grad == NULL
-    };
+    dt_quant_report *r = &run->report[run->n];
+    *r = (dt_quant_report){ .alpha = alpha,
+                            .clip_rate = (double)clipped / (double)n,
+                            .fixed = node->in[1]->grad == NULL };
+    snprintf(r->name, sizeof r->name, "%s", node->name); /* the tape that was looked at goes */
     run->alpha[run->n++] = node->in[1];
     return DT_OK;
 }
