@@ -53,6 +53,30 @@ Test(checkpoint_resume, resume_gives_equal_bits)
     check_resume(&s, "float");
 }
 
+/* The CPU needs no scale: both runs are told that their gradients have one. */
+Test(checkpoint_resume, the_loss_scale_is_kept)
+{
+    const setup s = default_setup();
+    const dt_loss_scale scale = { .value = 4096.0f, .clean = 17, .skipped = 3 };
+    run a = open_run(&s), b = open_run(&s);
+    dt_step found;
+
+    train_steps(&a, 2);
+    cr_assert(eq(int, dt_device_write(a.ctx, &a.ctx->step->scale, &scale, sizeof scale), DT_OK));
+    save(&a, "scaled.safetensors");
+    cr_assert(eq(int, dt_checkpoint_resume(b.trainer, temp_path("scaled.safetensors")), DT_OK), "%s", dt_last_error());
+    cr_assert(eq(int, dt_trainer_state(b.trainer, &found), DT_OK));
+    cr_assert(found.scale.value == 1.0f, "a run without a scale takes %g", (double)found.scale.value);
+
+    b.trainer->full.update.scaled = 1;
+    cr_assert(eq(int, dt_checkpoint_resume(b.trainer, temp_path("scaled.safetensors")), DT_OK), "%s", dt_last_error());
+    cr_assert(eq(int, dt_trainer_state(b.trainer, &found), DT_OK));
+    cr_assert(found.scale.value == 4096.0f && found.scale.clean == 17 && found.scale.skipped == 3, "%g, %d, %lld",
+              (double)found.scale.value, found.scale.clean, (long long)found.scale.skipped);
+    close_run(&a);
+    close_run(&b);
+}
+
 /* tiny has no decoder: the sum is what a network with one would have. */
 Test(checkpoint_resume, the_reconstruction_so_far_is_kept)
 {
