@@ -44,7 +44,8 @@ static dt_status watch_node(void *user, const dt_node *node)
 }
 
 dt_status dt_array_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
-                            const dt_progress *progress, int32_t *predictions, dt_metrics *out, dt_array_report *layers)
+                            const dt_progress *progress, const dt_outputs *outputs, dt_metrics *out,
+                            dt_array_report *layers)
 {
     const size_t n = (size_t)m->n_layers;
     array_watch w = { m, layers, calloc(n, sizeof *w.stats), calloc(n, sizeof *w.images) };
@@ -52,7 +53,7 @@ dt_status dt_array_evaluate(dt_model *m, const dt_dataset *d, int batch, float l
 
     if (w.stats && w.images) {
         for (size_t i = 0; i < n; i++) dt_psum_stats_clear(&w.stats[i]);
-        status = dt_evaluate_watched(m, d, batch, label_smoothing, progress, watch_node, &w, predictions, out);
+        status = dt_evaluate_watched(m, d, batch, label_smoothing, progress, watch_node, &w, outputs, out);
     } else {
         status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the reports of %zu layers", n);
     }

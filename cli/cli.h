@@ -65,6 +65,8 @@ typedef struct {
     const char *vectors; /* folder to check */
     const char *name;    /* of the C functions */
     dt_array array;
+    int top_k;
+    int confusion;
 
     int method;  /* of the search: index into method_words */
     int tune_on; /* tune_kind */
@@ -156,6 +158,15 @@ DT_MUST_CHECK dt_status verify_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status export_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status inspect_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status data_run(const settings *s, int *exit_code);
+
+/* ---- how the classes were told apart (class_report.c) ------------------------------------------- */
+
+/* "top-5      99.31 %", where there are more than k classes. */
+void print_top_k(const dt_class_report *r, int k);
+/* A line a class: images, accuracy, and how many of them were taken for each class. */
+void print_confusion(const dt_class_report *r);
+/* Adds "top_k", "classes" and "confusion" to an evaluation. */
+void add_class_report(cJSON *to, const dt_class_report *r, int k);
 
 /* ---- what subcommands open (session.c) --------------------------------------------------------- */
 

@@ -11,7 +11,8 @@
 typedef struct {
     dt_metrics metrics;
     double seconds;
-    int32_t *predictions; /* owned */
+    dt_outputs outputs;       /* owned */
+    dt_class_report *classes; /* owned */
 } measurement;
 
 /* A second engine whose predictions are to be the same. */
@@ -21,26 +22,37 @@ typedef struct {
     int64_t n_differ; /* predictions */
 } comparison;
 
+static void measurement_release(measurement *a)
+{
+    dt_class_report_destroy(a->classes);
+    free(a->outputs.scores);
+    free(a->outputs.predictions);
+}
+
 static dt_status measure(const settings *s, dt_model *m, const dt_dataset *d, float label_smoothing, const char *what,
                          dt_array_report *layers, measurement *out)
 {
+    const int n_classes = dt_model_get_config(m)->n_classes;
+    dt_outputs *o = &out->outputs;
     dt_dataset_view v;
     progress bar;
     dt_status status;
 
     dt_dataset_look(d, &v);
-    out->predictions = malloc((size_t)v.n * sizeof *out->predictions);
-    DT_CHECK(out->predictions, DT_ERR_MEMORY, "no memory for %lld predictions", (long long)v.n);
+    o->predictions = malloc((size_t)v.n * sizeof *o->predictions);
+    o->scores = malloc((size_t)v.n * (size_t)n_classes * sizeof *o->scores);
+    DT_CHECK(o->predictions && o->scores, DT_ERR_MEMORY, "no memory for the predictions of %lld images",
+             (long long)v.n);
     progress_begin(&bar, 0);
     progress_task task = { .bar = &bar, .what = what, .begin = clock_seconds() };
     const dt_progress tick = { progress_tick, &task };
     if (layers)
-        status =
-            dt_array_evaluate(m, d, s->train.batch, label_smoothing, &tick, out->predictions, &out->metrics, layers);
+        status = dt_array_evaluate(m, d, s->train.batch, label_smoothing, &tick, o, &out->metrics, layers);
     else
-        status = dt_evaluate(m, d, s->train.batch, label_smoothing, &tick, out->predictions, &out->metrics);
+        status = dt_evaluate(m, d, s->train.batch, label_smoothing, &tick, o, &out->metrics);
     out->seconds = clock_seconds() - task.begin;
     progress_wipe(&bar);
+    if (status == DT_OK) status = dt_class_report_create(o->scores, v.labels, v.n, n_classes, &out->classes);
     return status;
 }
 
@@ -48,11 +60,11 @@ static void count_differences(const measurement *a, comparison *with)
 {
     with->n_differ = 0;
     for (int64_t i = 0; i < a->metrics.images; i++) {
-        with->n_differ += a->predictions[i] != with->measured.predictions[i];
+        with->n_differ += a->outputs.predictions[i] != with->measured.outputs.predictions[i];
     }
 }
 
-static dt_status print_evaluation_json(const settings *s, const session *o, const measurement *a,
+static dt_status print_evaluation_json(const settings *s, const session *o, float label_smoothing, const measurement *a,
                                        const comparison *with, const dt_array_report *layers, int n_layers)
 {
     cJSON *out = cJSON_CreateObject();
@@ -64,8 +76,10 @@ static dt_status print_evaluation_json(const settings *s, const session *o, cons
     cJSON_AddNumberToObject(out, "images", (double)a->metrics.images);
     cJSON_AddNumberToObject(out, "accuracy", a->metrics.accuracy);
     cJSON_AddNumberToObject(out, "loss", a->metrics.loss);
+    cJSON_AddRawToObject(out, "label_smoothing", text_float(label_smoothing).s);
     cJSON_AddNumberToObject(out, "images_per_s", (double)a->metrics.images / a->seconds);
     cJSON_AddNumberToObject(out, "seconds", a->seconds);
+    add_class_report(out, a->classes, s->top_k);
     if (with->name) {
         cJSON *other = cJSON_AddObjectToObject(out, "compared");
         cJSON_AddStringToObject(other, "engine", with->name);
@@ -108,8 +122,8 @@ static void print_layers(const settings *s, const dt_array_report *layers, int n
            kib(sum.sram_reads).s, kib(sum.sram_writes).s);
 }
 
-static void print_evaluation(const settings *s, const session *o, const char *model, const measurement *a,
-                             const comparison *with)
+static void print_evaluation(const settings *s, const session *o, const char *model, float label_smoothing,
+                             const measurement *a, const comparison *with)
 {
     const double images_per_s = (double)a->metrics.images / a->seconds;
 
@@ -122,8 +136,12 @@ static void print_evaluation(const settings *s, const session *o, const char *mo
         printf("%-10s %.2f %%; %s predictions differ\n", with->name, 100.0 * with->measured.metrics.accuracy,
                text_count(with->n_differ).s);
     }
-    printf("loss       %.4f\n", a->metrics.loss);
+    print_top_k(a->classes, s->top_k);
+    printf("loss       %.4f", a->metrics.loss);
+    if (label_smoothing > 0.0f) printf(", with the training's label smoothing of %s", text_float(label_smoothing).s);
+    printf("\n");
     printf("speed      %s images/s, %.2f s\n", text_count((int64_t)(images_per_s + 0.5)).s, a->seconds);
+    if (s->confusion) print_confusion(a->classes);
 }
 
 /* What is evaluated, and beside what: the program beside the model it was lowered from, the array beside exact sums. */
@@ -147,7 +165,8 @@ static dt_status open_engines(const settings *s, session *o, dt_model **main_mod
     return DT_OK;
 }
 
-/* Of the training, so that the loss is the one of metrics.jsonl; 0 for files that do not tell of one. */
+/* Of the training, so that the loss is the one of metrics.jsonl; 0 for files that do not tell of one, and for capsule
+ * networks, whose loss has none. */
 static dt_status find_label_smoothing(const settings *s, const session *o, float *out)
 {
     dt_train_config trained;
@@ -156,7 +175,7 @@ static dt_status find_label_smoothing(const settings *s, const session *o, float
     *out = 0.0f;
     if (!o->model || dt_qcaps_look(o->model, &formats)) return DT_OK;
     DT_TRY(dt_checkpoint_config(s->checkpoint, NULL, &trained));
-    *out = trained.label_smoothing;
+    if (dt_model_get_config(o->model)->caps_dim == 0) *out = trained.label_smoothing;
     return DT_OK;
 }
 
@@ -179,15 +198,15 @@ static dt_status evaluate(const settings *s, session *o, dt_model **main_model, 
         if (status == DT_OK) count_differences(&a, &with);
     }
     if (status == DT_OK && s->json) {
-        status = print_evaluation_json(s, o, &a, &with, layers, n);
+        status = print_evaluation_json(s, o, smoothing, &a, &with, layers, n);
     } else if (status == DT_OK) {
         const char *name = o->model ? NULL : dt_model_get_config(m)->name;
-        print_evaluation(s, o, name ? name : text_network(o->model).s, &a, &with);
+        print_evaluation(s, o, name ? name : text_network(o->model).s, smoothing, &a, &with);
         if (layers) print_layers(s, layers, n);
     }
     free(layers);
-    free(a.predictions);
-    free(with.measured.predictions);
+    measurement_release(&a);
+    measurement_release(&with.measured);
     return status;
 }
 

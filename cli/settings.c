@@ -148,6 +148,10 @@ const option_row option_rows[] = {
       .about = "Trained network, or with the engines program and array an exported program (.safetensors)" },
     { "engine", KIND_WORD, AT(engine), FOR_EVAL, 5, .unit = "NAME", .words = engine_words,
       .about = "What computes: the trained model, its integer program, or the program on an array" },
+    { "top-k", KIND_INT, AT(top_k), FOR_EVAL, 5, .unit = "K", .min = 1, .max = 1e6,
+      .about = "Tell also how often the true class is among the K largest scores, where there are more classes than K" },
+    { "confusion", FLAG, .offset = AT(confusion), .commands = FOR_EVAL, .group = 5,
+      .about = "Print the accuracy of each class, and for which classes its images were taken" },
     { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,
       .about = "Integer program (.safetensors), vectors for RTL, C, or the codes of a network that 'detent search' has "
                "quantized (.safetensors)" },
@@ -240,6 +244,7 @@ dt_status settings_default(settings *out)
                        .eval_every = 1,
                        .index = "0:1",
                        .images = 100,
+                       .top_k = 5,
                        .name = "network",
                        .cache_mib = 1024,
                        .tune_size = 5000 };

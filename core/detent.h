@@ -180,9 +180,31 @@ typedef struct {
     void *user;
 } dt_progress;
 
-/* Predictions may be NULL; else n of the dataset. */
+/* What an evaluation keeps of each of the dataset's n images; a member may be NULL. */
+typedef struct {
+    int32_t *predictions; /* [n] class of the largest score, of equal ones the first */
+    float *scores;        /* [n][n_classes of the model] logits; lengths of class capsules */
+} dt_outputs;
+
+/* progress and outputs may be NULL. */
 DT_MUST_CHECK dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
-                                    const dt_progress *progress, int32_t *predictions, dt_metrics *out);
+                                    const dt_progress *progress, const dt_outputs *outputs, dt_metrics *out);
+
+/* How the classes were told apart. */
+typedef struct {
+    int n_classes;
+    int64_t n;          /* images */
+    int64_t *confusion; /* [n_classes][n_classes] images of class i (row) whose largest score is class j's (column) */
+    int64_t *ranked;    /* [n_classes] images whose own class has the score of that rank; 0: the largest */
+} dt_class_report;
+
+/* scores: [n][n_classes]; labels: [n]. Equal scores rank in the order of their classes, as predictions do. A score that
+ * is not a number is DT_ERR_NUMERIC. */
+DT_MUST_CHECK dt_status dt_class_report_create(const float *scores, const int32_t *labels, int64_t n, int n_classes,
+                                               dt_class_report **out);
+void dt_class_report_destroy(dt_class_report *r);
+/* Share of the images whose own class is among the k largest scores: top-k accuracy, 0..1. */
+double dt_class_report_top(const dt_class_report *r, int k);
 
 /* What one convolution saw and gave. Codes are integers held in f32; the real value is scale * code. */
 typedef struct {
@@ -291,7 +313,7 @@ typedef struct {
 
 /* dt_evaluate of a program's model that has an array, with a report for each of its n_layers convolutions. */
 DT_MUST_CHECK dt_status dt_array_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
-                                          const dt_progress *progress, int32_t *predictions, dt_metrics *out,
+                                          const dt_progress *progress, const dt_outputs *outputs, dt_metrics *out,
                                           dt_array_report *layers);
 
 typedef struct {

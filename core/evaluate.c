@@ -1,16 +1,17 @@
 /*
- * evaluate.c - loss, accuracy and predictions over a dataset.
+ * evaluate.c - loss, accuracy, predictions and scores over a dataset.
  */
 #include "inference.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct {
     dt_model *model;
     const dt_progress *progress;
     int64_t total;
-    int32_t *predictions;
-    float *logits; /* host, one batch */
+    dt_outputs outputs;
+    float *scores; /* host, one batch; NULL: no output is asked for */
     dt_node_hook node_hook;
     void *user;
 } evaluation;
@@ -40,16 +41,25 @@ static dt_status evaluation_node(void *user, const dt_node *node)
     return e->node_hook(e->user, node);
 }
 
+static dt_status keep_outputs(const evaluation *e, const dt_batch *b)
+{
+    const int classes = e->model->config.n_classes;
+    const size_t bytes = (size_t)(b->n * classes) * sizeof(float);
+    int32_t *predictions = e->outputs.predictions;
+
+    DT_TRY(dt_device_read(e->model->ctx, e->scores, b->logits->data, bytes));
+    for (int64_t i = 0; predictions && i < b->n; i++) {
+        predictions[b->first + i] = argmax(e->scores + i * classes, classes);
+    }
+    if (e->outputs.scores) memcpy(e->outputs.scores + b->first * classes, e->scores, bytes);
+    return DT_OK;
+}
+
 static dt_status evaluation_batch(void *user, const dt_batch *b)
 {
     const evaluation *e = user;
-    const int classes = e->model->config.n_classes;
 
-    if (e->predictions) {
-        const size_t bytes = (size_t)(b->n * classes) * sizeof(float);
-        DT_TRY(dt_device_read(e->model->ctx, e->logits, b->logits->data, bytes));
-        for (int64_t i = 0; i < b->n; i++) e->predictions[b->first + i] = argmax(e->logits + i * classes, classes);
-    }
+    if (e->scores) DT_TRY(keep_outputs(e, b));
     if (e->progress && e->progress->tick(e->progress->user, b->first + b->n, e->total)) {
         return dt_raise(DT_ERR_INTERRUPTED, __FILE__, __LINE__, "evaluation stopped after %lld of %lld images",
                         (long long)(b->first + b->n), (long long)e->total);
@@ -58,20 +68,23 @@ static dt_status evaluation_batch(void *user, const dt_batch *b)
 }
 
 dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
-                              const dt_progress *progress, dt_node_hook node_hook, void *user, int32_t *predictions,
-                              dt_metrics *out)
+                              const dt_progress *progress, dt_node_hook node_hook, void *user,
+                              const dt_outputs *outputs, dt_metrics *out)
 {
     dt_dataset_view v;
     dt_inference *inf;
     dt_step_sum sum;
 
     dt_dataset_look(d, &v);
-    evaluation e = { m, progress, v.n, predictions, NULL, node_hook, user };
+    evaluation e = { .model = m, .progress = progress, .total = v.n, .node_hook = node_hook, .user = user };
+    if (outputs) e.outputs = *outputs;
+    const int keeps = e.outputs.predictions || e.outputs.scores;
     DT_TRY(dt_inference_create(m, d, 0, v.n, batch, label_smoothing, node_hook != NULL, &inf));
-    e.logits = malloc((size_t)batch * (size_t)m->config.n_classes * sizeof(float));
-    dt_status status = e.logits ? dt_inference_run(inf, node_hook ? evaluation_node : NULL, evaluation_batch, &e, &sum)
-                                : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a batch of logits");
-    free(e.logits);
+    if (keeps) e.scores = malloc((size_t)batch * (size_t)m->config.n_classes * sizeof(float));
+    dt_status status = e.scores || !keeps
+                           ? dt_inference_run(inf, node_hook ? evaluation_node : NULL, evaluation_batch, &e, &sum)
+                           : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a batch of scores");
+    free(e.scores);
     dt_inference_destroy(inf);
     DT_TRY(status);
     *out = dt_metrics_of(&sum);
@@ -79,7 +92,7 @@ dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float
 }
 
 dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing, const dt_progress *progress,
-                      int32_t *predictions, dt_metrics *out)
+                      const dt_outputs *outputs, dt_metrics *out)
 {
-    return dt_evaluate_watched(m, d, batch, label_smoothing, progress, NULL, NULL, predictions, out);
+    return dt_evaluate_watched(m, d, batch, label_smoothing, progress, NULL, NULL, outputs, out);
 }

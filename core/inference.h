@@ -29,7 +29,7 @@ DT_MUST_CHECK dt_status dt_inference_run(dt_inference *inf, dt_node_hook node_ho
 /* dt_evaluate with a look at every node; node_hook may be NULL. */
 DT_MUST_CHECK dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
                                             const dt_progress *progress, dt_node_hook node_hook, void *user,
-                                            int32_t *predictions, dt_metrics *out);
+                                            const dt_outputs *outputs, dt_metrics *out);
 
 /* Means of the sums; 0 of no images. */
 dt_metrics dt_metrics_of(const dt_step_sum *sum);

@@ -221,9 +221,15 @@ expect "eval" 0 eval --checkpoint $F --dataset synthetic --test-size 40 --device
 has out "^accuracy "
 expect "eval --json" 0 eval --checkpoint $F --dataset synthetic --test-size 40 --batch 16 --device cpu --json
 json "... is JSON" out
-accuracy=$(sed -n 's/.*"accuracy":[[:space:]]*\([0-9.]*\).*/\1/p' out)
+accuracy=$(sed -n 's/.*"accuracy":[[:space:]]*\([0-9.]*\).*/\1/p' out | head -n 1)
 is "... and equals the last line of metrics.jsonl" "$(tail -n 1 a/run/metrics.jsonl |
     grep -c "\"test_accuracy\":$accuracy[,0-9]")" -eq 1
+has out '"top_k"'
+has out '"confusion"'
+expect "eval --top-k --confusion" 0 eval --checkpoint $F --dataset synthetic --test-size 40 --device cpu --top-k 3 --confusion
+has out "^top-3      [0-9.]* %$"
+has out "^    9        4 .* %"
+has out "^loss .* label smoothing of 0.1$"
 "$detent" eval --checkpoint $F --dataset synthetic --device cpu >/dev/full 2>err
 is "results that cannot be written are a failure" $? -eq 1
 

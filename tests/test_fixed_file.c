@@ -71,8 +71,8 @@ static void expect_same_results(const fixture *f, dt_model *other)
     int32_t p[N_IMAGES], q[N_IMAGES];
     dt_metrics a, b;
 
-    MUST(dt_evaluate(f->model, f->data, IMAGES_BATCH, 0.0f, NULL, p, &a));
-    MUST(dt_evaluate(other, f->data, IMAGES_BATCH, 0.0f, NULL, q, &b));
+    MUST(dt_evaluate(f->model, f->data, IMAGES_BATCH, 0.0f, NULL, &(dt_outputs){ .predictions = p }, &a));
+    MUST(dt_evaluate(other, f->data, IMAGES_BATCH, 0.0f, NULL, &(dt_outputs){ .predictions = q }, &b));
     cr_assert(a.loss == b.loss && a.accuracy == b.accuracy, "loss %.17g and %.17g", a.loss, b.loss);
     cr_assert(memcmp(p, q, sizeof p) == 0);
 }

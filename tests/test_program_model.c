@@ -63,8 +63,8 @@ static void check_model(const dt_model_config *c, const char *backend, int64_t i
     dt_program_destroy(r.program);
     r.program = NULL;
 
-    MUST(dt_evaluate(m, r.data, 3, 0.1f, NULL, predicted, &is));
-    MUST(dt_evaluate(r.model, r.data, 3, 0.1f, NULL, expected, &want));
+    MUST(dt_evaluate(m, r.data, 3, 0.1f, NULL, &(dt_outputs){ .predictions = predicted }, &is));
+    MUST(dt_evaluate(r.model, r.data, 3, 0.1f, NULL, &(dt_outputs){ .predictions = expected }, &want));
     cr_assert(is.accuracy == want.accuracy && is.images == images);
     for (int64_t i = 0; i < images; i++)
         cr_assert(predicted[i] == expected[i], "%s: image %lld", backend, (long long)i);

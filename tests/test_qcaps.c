@@ -252,9 +252,9 @@ Test(qcaps, many_bits_change_no_prediction)
     train(&n, 8);
     MUST(dt_qcaps_describe(n.model, &shape));
     const dt_qcaps_bits bits = dt_qcaps_uniform(&shape, 24);
-    MUST(dt_evaluate(n.model, n.data, 20, 0.0f, NULL, whole, &metrics));
+    MUST(dt_evaluate(n.model, n.data, 20, 0.0f, NULL, &(dt_outputs){ .predictions = whole }, &metrics));
     MUST(dt_qcaps_quantize(n.model, n.data, &o, &bits, &q));
-    MUST(dt_evaluate(q, n.data, 20, 0.0f, NULL, rounded, &metrics));
+    MUST(dt_evaluate(q, n.data, 20, 0.0f, NULL, &(dt_outputs){ .predictions = rounded }, &metrics));
     for (int i = 0; i < IMAGES; i++) cr_assert(whole[i] == rounded[i], "image %d", i);
     dt_model_destroy(q);
     net_close(&n);

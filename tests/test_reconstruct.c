@@ -46,7 +46,7 @@ Test(reconstruct, the_longest_capsule_is_the_prediction)
     net_open(&r, "shallowcaps", DT_DECODER_NONE);
     tiny_steps(&r, 2);
     MUST(dt_capsules(r.model, r.data, 0, IMAGES, all));
-    MUST(dt_evaluate(r.model, r.data, 5, 0.0f, NULL, predictions, &metrics));
+    MUST(dt_evaluate(r.model, r.data, 5, 0.0f, NULL, &(dt_outputs){ .predictions = predictions }, &metrics));
     for (int n = 0; n < IMAGES; n++) {
         const int found = longest(all + n * CLASSES * DIM);
         cr_assert(found == predictions[n], "image %d: %d, predicted %d", n, found, predictions[n]);

@@ -200,7 +200,7 @@ static void look(tiny_run *r)
     dt_metrics m;
     int32_t predictions[80];
     MUST(dt_trainer_report(r->trainer, report));
-    MUST(dt_evaluate(r->model, r->data, 7, 0.0f, NULL, predictions, &m));
+    MUST(dt_evaluate(r->model, r->data, 7, 0.0f, NULL, &(dt_outputs){ .predictions = predictions }, &m));
     cr_assert(m.images == 80 && isfinite(m.loss));
     MUST(dt_trainer_report(r->trainer, report));
 }
