@@ -2,69 +2,7 @@
 # test_cli.sh - the program as its users meet it: exit codes, messages, and a tiny run from train to inspect.
 #
 # usage: test_cli.sh PATH_OF_DETENT.  Prints "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
-set -u
-
-detent=${1:?usage: test_cli.sh PATH_OF_DETENT}
-case $detent in /*) ;; *) detent=$PWD/$detent ;; esac
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-cd "$work" || exit 1
-
-n=0
-n_failed=0
-tiny="--model tiny --dataset synthetic --train-size 60 --test-size 40 --batch 16 --threads 1 --device cpu"
-
-ok()
-{
-    n=$((n + 1))
-    echo "ok $n - $1"
-}
-
-not_ok()
-{
-    n=$((n + 1))
-    n_failed=$((n_failed + 1))
-    echo "not ok $n - $1"
-    sed 's/^/#   /' out err
-}
-
-# expect WHAT CODE ARGUMENTS...: runs detent and compares its exit code; leaves its output in `out` and `err`.
-expect()
-{
-    what=$1
-    code=$2
-    shift 2
-    "$detent" "$@" >out 2>err
-    got=$?
-    if [ $got -eq "$code" ]; then ok "$what"; else not_ok "$what: exit code $got, expected $code"; fi
-}
-
-# has FILE PATTERN: the last command wrote that.
-has()
-{
-    if grep -q -e "$2" "$1"; then ok "... says '$2'"; else not_ok "... does not say '$2'"; fi
-}
-
-# is WHAT CONDITION...: a test(1) that must hold.
-is()
-{
-    what=$1
-    shift
-    if [ "$@" ]; then ok "$what"; else not_ok "$what"; fi
-}
-
-json()
-{
-    if ! command -v python3 >/dev/null; then
-        n=$((n + 1))
-        echo "ok $n - $1 # SKIP no python3 to parse JSON with"
-    elif python3 -m json.tool "$2" >/dev/null 2>&1; then
-        ok "$1"
-    else
-        not_ok "$1"
-    fi
-}
+. "$(dirname "$0")/command.sh"
 
 # ---- usage
 
@@ -374,5 +312,4 @@ json "... is JSON" out
 expect "data --data" 0 data --data "$work"
 has out "missing: "
 
-echo "1..$n"
-[ $n_failed -eq 0 ]
+finish
