@@ -11,13 +11,10 @@
  */
 #include "psum.h"
 
+#include "../core/threads.h"
 #include "../layers/conv.h"
 
 #include <stdlib.h>
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 enum { X, W, ALIGNMENT = 64 };
 
@@ -114,10 +111,7 @@ static dt_status psum_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_
     DT_CHECK(plan, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
     node->plan = plan;
     DT_TRY(plan_of(node, &plan->layer));
-    plan->n_workers = 1;
-#ifdef _OPENMP
-    plan->n_workers = omp_get_max_threads();
-#endif
+    plan->n_workers = dt_threads_now();
     const dt_psum_shape *s = &plan->layer.shape;
     plan->packed = aligned(plan->layer.packed_bytes);
     plan->room = aligned(plan->layer.room_bytes);

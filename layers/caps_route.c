@@ -334,7 +334,7 @@ static dt_status route_forward(const dt_node *node, const dt_exec *ex)
         dt_route_ranges seen = { 0 };
         const float scale = dt_scale_at(t.scale, t.n_scale, 0);
         route_image_forward(&(route_image){ &t, node->params, &ex->step->in, n, scale, &seen });
-#pragma omp critical
+#pragma omp critical(dt_caps_route_ranges)
         widen(t.seen, &seen); /* maxima, so in any order */
     }
     return DT_OK;

@@ -85,8 +85,10 @@ static dt_status forward_groups(const dt_node *node, const dt_exec *ex)
         const int me = omp_get_thread_num();
         char *room = rooms_at + (size_t)me * plan->forward_region.room;
         const dt_status status = forward_group(node, plan, &plan->worker[me], g, filters, room);
-#pragma omp critical
-        if (status != DT_OK) worst = status;
+        if (status != DT_OK) {
+#pragma omp atomic write
+            worst = status;
+        }
     }
     DT_CHECK(worst == DT_OK, worst, "%s: oneDNN failed to convolve", node->name);
     return DT_OK;
@@ -213,8 +215,10 @@ static dt_status backward_groups(const dt_node *node, const dt_exec *ex)
 #pragma omp parallel for schedule(dynamic) num_threads(plan->n_workers)
     for (int64_t g = 0; g < plan->n_groups; g++) {
         const dt_status status = backward_group(node, plan, omp_get_thread_num(), g, &shared);
-#pragma omp critical
-        if (status != DT_OK) worst = status;
+        if (status != DT_OK) {
+#pragma omp atomic write
+            worst = status;
+        }
     }
     DT_CHECK(worst == DT_OK, worst, "%s: oneDNN failed to convolve backward", node->name);
     if (!w->grad || !first->backward_w.call.primitive) return DT_OK;

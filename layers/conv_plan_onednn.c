@@ -8,7 +8,6 @@
 #include "../quant/grid.h"
 #include "winograd.h"
 
-#include <omp.h>
 #include <stdlib.h>
 
 /* Enough positions a group that reading the filters does not dominate, few enough that its operands stay in cache. */
@@ -82,6 +81,7 @@ static dt_status direction_create(const_dnnl_op_desc_t op, dnnl_primitive_desc_t
     dnnl_primitive_desc_t desc = NULL;
     dnnl_memory_desc_t pad;
     dnnl_status_t made;
+    dt_status status;
 
     DT_DNNL(dnnl_primitive_attr_create(&attr));
     dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
@@ -90,9 +90,9 @@ static dt_status direction_create(const_dnnl_op_desc_t op, dnnl_primitive_desc_t
     DT_DNNL(made);
     for (int i = 0; i < 3; i++) out->md[i] = *dnnl_primitive_desc_query_md(desc, a->query[i], 0);
     pad = *dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
-    made = dnnl_primitive_create(&out->call.primitive, desc);
+    status = dt_dnnl_call_create(desc, &out->call);
     dnnl_primitive_desc_destroy(desc);
-    DT_DNNL(made);
+    DT_TRY(status);
     for (int i = 0; i < 3; i++) DT_TRY(dt_dnnl_call_arg(&out->call, a->arg[i], &out->md[i]));
     out->pad_bytes = dt_conv_bytes(&pad);
     return dt_dnnl_call_arg(&out->call, DNNL_ARG_SCRATCHPAD, &pad);
@@ -292,20 +292,17 @@ static void plan_backward_scratch(dt_conv_plan *plan, const dt_node *node)
     region->room = room->x + room->dy + room->dx + room->pad;
 }
 
-/* A worker's primitives are made for one thread; the copies of filters run before and after, on all threads. */
 static dt_status plan_workers(const dt_node *node, const conv_layout *l, int training, dt_conv_plan *plan)
 {
     const int wants_dx = training && node->in[0]->wants_grad && !plan->x_winograd;
     const int wants_dw = training && !plan->w_winograd && !plan->w_small;
     dt_status status = DT_OK;
 
-    omp_set_num_threads(1);
     for (int i = 0; status == DT_OK && i < plan->n_workers; i++) {
         dt_conv_worker *w = &plan->worker[i];
         if (!plan->forward_winograd) status = worker_forward(l, w);
         if (status == DT_OK && (wants_dx || wants_dw)) status = worker_backward(l, wants_dx, wants_dw, w);
     }
-    omp_set_num_threads(plan->n_workers);
     return status;
 }
 
@@ -320,6 +317,19 @@ static dt_status plan_filter_copies(const dt_node *node, const conv_layout *l, d
     }
     if (!first->backward_w.call.primitive) return DT_OK;
     return copy_create(&first->backward_w.md[2], &l->real_w, &plan->copy_dw);
+}
+
+static dt_status plan_primitives(dt_node *node, const dt_exec *ex, conv_layout *l)
+{
+    dt_conv_plan *plan = node->plan;
+    const int before = dt_onednn_enter();
+
+    dt_status status = layout_of(node, plan->group, l);
+    if (status == DT_OK) status = forward_types(node, l);
+    if (status == DT_OK) status = plan_workers(node, l, ex->training, plan);
+    if (status == DT_OK) status = plan_filter_copies(node, l, plan);
+    dt_onednn_leave(before);
+    return status;
 }
 
 static void plan_scratch(dt_conv_plan *plan, const dt_node *node)
@@ -350,7 +360,7 @@ static void plan_who(dt_conv_plan *plan, const dt_node *node, const dt_exec *ex)
 dt_status dt_conv_plan_create(dt_node *node, const dt_exec *ex)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
-    const int threads = omp_get_max_threads();
+    const int threads = dt_threads_now();
     const int mixed = ex->precision == DT_PRECISION_MIXED && dt_onednn_has_bf16();
     conv_layout layout = { .backward_type = mixed ? dnnl_bf16 : dnnl_f32 };
     dt_conv_plan *plan = calloc(1, sizeof *plan);
@@ -365,10 +375,7 @@ dt_status dt_conv_plan_create(dt_node *node, const dt_exec *ex)
     plan_who(plan, node, ex);
     DT_CHECK(mixed || (node->in[0]->grad_type == DT_F32 && node->out->grad_type == DT_F32), DT_ERR_UNSUPPORTED,
              "%s: conv: gradients are stored in bf16, but backward computes in f32", node->name);
-    DT_TRY(layout_of(node, plan->group, &layout));
-    DT_TRY(forward_types(node, &layout));
-    DT_TRY(plan_workers(node, &layout, ex->training, plan));
-    DT_TRY(plan_filter_copies(node, &layout, plan));
+    DT_TRY(plan_primitives(node, ex, &layout));
     plan_scratch(plan, node);
     return DT_OK;
 }

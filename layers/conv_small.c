@@ -72,7 +72,7 @@ dt_status dt_conv_small_dw(const dt_conv_shape *s, const float *x, const float *
             clear_tap(s, tap, dw);
         }
         if (status != DT_OK) {
-#pragma omp critical
+#pragma omp atomic write
             worst = status;
         }
     }

@@ -143,7 +143,7 @@ static dt_status each_group(const dt_node *node, const dt_conv_shape *s, float *
     for (int64_t g = 0; g < n_groups(s); g++) {
         const dt_status status = work(node, s, g, scratch + g * group_room(s));
         if (status != DT_OK) {
-#pragma omp critical
+#pragma omp atomic write
             worst = status;
         }
     }

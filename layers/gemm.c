@@ -6,19 +6,15 @@
 #include "gemm.h"
 
 #ifdef DETENT_HAVE_ONEDNN
-#include <omp.h>
-
 #include "onednn.h"
 
 dt_status dt_gemm(int64_t m, int64_t n, int64_t k, float alpha, dt_matrix a, dt_matrix b, float beta, float *c,
                   int64_t c_stride)
 {
-    const int threads = omp_get_max_threads();
-
-    omp_set_num_threads(1); /* for this thread's next parallel regions, which are oneDNN's */
+    const int before = dt_onednn_enter();
     const dnnl_status_t done = dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, alpha, a.at,
                                           a.stride, b.at, b.stride, beta, c, c_stride);
-    omp_set_num_threads(threads);
+    dt_onednn_leave(before);
     DT_DNNL(done);
     return DT_OK;
 }
