@@ -7,6 +7,7 @@
  * over the rows of one input tile, for one tap.
  */
 #include "../accel/psum.h"
+#include "../core/context.h"
 #include "bench.h"
 
 #include <stdio.h>
@@ -145,8 +146,9 @@ static void run_layer(const bench_settings *s, const dt_capture *c, const dt_psu
     }
 }
 
-static dt_status time_layer(const bench_settings *s, const dt_capture *c, bench_summary *out, int64_t *tap_psums)
+static dt_status time_layer(const bench_settings *s, const bench *b, bench_summary *out, int64_t *tap_psums)
 {
+    const dt_capture *c = b->capture;
     const dt_psum_shape shape = dt_psum_shape_of_capture(c);
     dt_psum_plan plan;
     double took[MAX_ROUNDS];
@@ -155,6 +157,7 @@ static dt_status time_layer(const bench_settings *s, const dt_capture *c, bench_
     *tap_psums = (int64_t)plan.in_tiles * plan.taps * c->out_height * c->out_width * c->filters;
     void *packed = aligned_alloc(64, (plan.packed_bytes + 63) / 64 * 64);
     int32_t *taps = malloc((size_t)(*tap_psums * s->test_images) * sizeof *taps);
+    const int before = dt_context_enter(b->ctx);
     if (packed && taps) {
         dt_psum_pack(&plan, c->qw, packed);
         for (int i = -1; i < s->rounds; i++) {
@@ -164,6 +167,7 @@ static dt_status time_layer(const bench_settings *s, const dt_capture *c, bench_
         }
         *out = bench_summarise(took, s->rounds);
     }
+    dt_context_leave(before);
     const int ok = packed && taps;
     free(taps);
     free(packed);
@@ -218,7 +222,7 @@ int main(int argc, char **argv)
     }
     if (status == DT_OK) status = bench_open(&s, &b);
     if (status == DT_OK) status = time_network(&s, &b, &net, &net_taps);
-    if (status == DT_OK) status = time_layer(&s, b.capture, &layer, &layer_taps);
+    if (status == DT_OK) status = time_layer(&s, &b, &layer, &layer_taps);
     if (status == DT_OK) print_results(&s, &b, net, net_taps, layer, layer_taps);
     bench_close(&b);
     if (status != DT_OK) fprintf(stderr, "bench_accel: %s\n", dt_last_error());

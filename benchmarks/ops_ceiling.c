@@ -327,10 +327,15 @@ static dt_status measure_launch(dt_context *ctx, ops_ceilings *out)
 
 dt_status ops_ceilings_measure(dt_context *ctx, ops_ceilings *out)
 {
+    const int before = dt_context_enter(ctx);
+    dt_status status;
+
     *out = (ops_ceilings){ 0 };
-    DT_TRY(measure_memory(ctx, out));
-    DT_TRY(measure_peaks(ctx, out));
-    return measure_launch(ctx, out);
+    status = measure_memory(ctx, out);
+    if (status == DT_OK) status = measure_peaks(ctx, out);
+    if (status == DT_OK) status = measure_launch(ctx, out);
+    dt_context_leave(before);
+    return status;
 }
 
 /* ---- use ---- */

@@ -100,9 +100,7 @@ static dt_status run_row(void *user)
 static dt_status run_update(void *user)
 {
     const repeat *r = user;
-    dt_context *ctx = context_of(r->table);
-    const dt_exec ex = dt_context_exec(ctx);
-    return ctx->backend->update(&r->table->trainer->full.update, &ex);
+    return dt_context_update(context_of(r->table), &r->table->trainer->full.update);
 }
 
 /* Fills the row's times, with as many launches a replay as make it long enough. */
@@ -176,7 +174,6 @@ static dt_status watch_step(ops_table *table, int round)
 {
     dt_context *ctx = context_of(table);
     dt_tape *tape = table->trainer->full.tape;
-    const dt_exec ex = dt_context_exec(ctx);
     watch forward = { .table = table, .pass = OPS_FORWARD, .round = round, .last = bench_now() };
 
     DT_TRY(dt_tape_run(tape, DT_PASS_FORWARD, watch_node, &forward));
@@ -184,7 +181,7 @@ static dt_status watch_step(ops_table *table, int round)
     backward.last = bench_now();
     DT_TRY(dt_tape_run(tape, DT_PASS_BACKWARD, watch_node, &backward));
     const double begin = bench_now();
-    DT_TRY(ctx->backend->update(&table->trainer->full.update, &ex));
+    DT_TRY(dt_context_update(ctx, &table->trainer->full.update));
     table->row[table->n_rows - 1].ms[round] = 1e3 * (bench_now() - begin);
     return DT_OK;
 }

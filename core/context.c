@@ -6,10 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 void dt_options_default(dt_options *out)
 {
     *out = (dt_options){ .backend = "auto", .precision = DT_PRECISION_MIXED, .seed = 1 };
@@ -46,11 +42,11 @@ dt_status dt_context_create(const dt_options *opt, dt_context **out)
     dt_context *ctx = calloc(1, sizeof *ctx);
     DT_CHECK(ctx, DT_ERR_MEMORY, "no memory for a context");
     ctx->opt = *opt;
+    ctx->threads = opt->threads > 0 ? opt->threads : dt_threads_now();
 
-#ifdef _OPENMP
-    if (opt->threads > 0) omp_set_num_threads(opt->threads);
-#endif
+    const int before = dt_context_enter(ctx);
     dt_status status = context_choose(ctx);
+    dt_context_leave(before);
     if (status == DT_OK) status = dt_device_alloc(ctx, sizeof *ctx->step, (void **)&ctx->step);
     if (status == DT_OK) status = dt_device_write(ctx, ctx->step, &fresh, sizeof fresh);
     if (status != DT_OK) {
@@ -121,7 +117,21 @@ dt_status dt_device_read(dt_context *ctx, void *host, const void *src, size_t by
 
 dt_status dt_device_zero(dt_context *ctx, void *dst, size_t bytes)
 {
-    return ctx->backend->zero(ctx->device, dst, bytes);
+    const int before = dt_context_enter(ctx);
+    const dt_status status = ctx->backend->zero(ctx->device, dst, bytes);
+
+    dt_context_leave(before);
+    return status;
+}
+
+dt_status dt_context_update(dt_context *ctx, const dt_update *u)
+{
+    const dt_exec ex = dt_context_exec(ctx);
+    const int before = dt_context_enter(ctx);
+    const dt_status status = ctx->backend->update(u, &ex);
+
+    dt_context_leave(before);
+    return status;
 }
 
 static dt_status block_grow(dt_context *ctx, void **block, size_t *bytes, size_t wanted)

@@ -5,11 +5,13 @@
 #define DT_CONTEXT_H
 
 #include "backend.h"
+#include "threads.h"
 
 struct dt_context {
     const dt_backend *backend;
     void *device;
     dt_options opt;
+    int threads;     /* >= 1, for the work of this context */
     char text[128];  /* dt_context_device */
     void *workspace; /* activations and their gradients; tapes run in turn and share it */
     size_t workspace_bytes;
@@ -23,12 +25,26 @@ struct dt_context {
 
 dt_exec dt_context_exec(const dt_context *ctx);
 
+/* From enter, which returns what leave takes, parallel regions ask for the context's threads; the caller's own setting
+ * is back after leave. Around whatever runs a context's kernels, or plans how they will be run. */
+static inline int dt_context_enter(const dt_context *ctx)
+{
+    return dt_threads_use(ctx->threads);
+}
+
+static inline void dt_context_leave(int before)
+{
+    dt_threads_use(before);
+}
+
 /* Device memory that is counted in ctx->bytes; free with the same size. */
 DT_MUST_CHECK dt_status dt_device_alloc(dt_context *ctx, size_t bytes, void **out);
 void dt_device_free(dt_context *ctx, void *p, size_t bytes);
 DT_MUST_CHECK dt_status dt_device_write(dt_context *ctx, void *dst, const void *host, size_t bytes);
 DT_MUST_CHECK dt_status dt_device_read(dt_context *ctx, void *host, const void *src, size_t bytes);
 DT_MUST_CHECK dt_status dt_device_zero(dt_context *ctx, void *dst, size_t bytes);
+
+DT_MUST_CHECK dt_status dt_context_update(dt_context *ctx, const dt_update *u);
 
 /* Grow the shared blocks to at least this; their contents are lost and generation moves when they do. */
 DT_MUST_CHECK dt_status dt_context_reserve(dt_context *ctx, size_t workspace_bytes, size_t scratch_bytes);

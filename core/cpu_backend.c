@@ -5,14 +5,11 @@
  * first context opens.
  */
 #include "backend.h"
+#include "threads.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 #define XX(upper, lower, stem) extern const dt_op dt_op_##lower;
 DT_OP_MAP(XX)
@@ -42,13 +39,10 @@ dt_status dt_cpu_update(const dt_update *u, const dt_exec *ex);
 static dt_status cpu_open(const dt_options *opt, void **device, char *text, size_t text_bytes)
 {
     const char *isa = "plain C";
-    int threads = 1;
+    const int threads = dt_threads_now(); /* the context's */
     (void)opt;
 #ifdef DETENT_HAVE_ONEDNN
     DT_TRY(dt_onednn_install(cpu_kernels, &isa));
-#endif
-#ifdef _OPENMP
-    threads = omp_get_max_threads();
 #endif
     snprintf(text, text_bytes, "%d thread%s, %s", threads, threads == 1 ? "" : "s", isa);
     *device = NULL;

@@ -39,7 +39,7 @@ typedef enum { DT_PRECISION_F32, DT_PRECISION_MIXED } dt_precision;
 typedef struct {
     const char *backend; /* "cpu", "cuda", or "auto": cuda if a device answers, else cpu */
     int device;          /* ordinal of the GPU */
-    int threads;         /* OpenMP threads; 0: leave to the runtime */
+    int threads;         /* OpenMP threads for this context's work; 0: as many as its creator's regions would get */
     dt_precision precision;
     uint64_t seed; /* every random number is a function of this, its purpose and its index */
     int no_graph;  /* 1: run eagerly, for debugging; results are the same bits */

@@ -239,7 +239,10 @@ dt_status dt_tape_compile(dt_tape *tape, dt_tensor *loss)
     DT_CHECK(tape->node, DT_ERR_MEMORY, "no memory to compile %d nodes", tape->n);
     for (int i = 0; i < tape->n; i++) tape->node[i] = &tape->entry[i]->node;
     DT_TRY(dt_tape_plan(tape));
-    DT_TRY(tape_prepare(tape));
+    const int before = dt_context_enter(tape->ctx);
+    const dt_status prepared = tape_prepare(tape);
+    dt_context_leave(before);
+    DT_TRY(prepared);
     return dt_context_reserve(tape->ctx, tape->workspace_bytes, tape->scratch_bytes);
 }
 
@@ -314,8 +317,11 @@ dt_status dt_tape_run(dt_tape *tape, dt_pass pass, dt_node_hook hook, void *user
     DT_CHECK(pass != DT_PASS_BACKWARD || tape->training, DT_ERR_ARGUMENT, "an inference tape has no backward");
     tape_bind(tape);
     const dt_exec ex = dt_context_exec(tape->ctx);
-    if (pass == DT_PASS_BACKWARD) return run_backward(tape, &ex, hook, user);
-    return run_forward(tape, pass == DT_PASS_CONSTANT, &ex, hook, user);
+    const int before = dt_context_enter(tape->ctx);
+    const dt_status status = pass == DT_PASS_BACKWARD ? run_backward(tape, &ex, hook, user)
+                                                      : run_forward(tape, pass == DT_PASS_CONSTANT, &ex, hook, user);
+    dt_context_leave(before);
+    return status;
 }
 
 dt_context *dt_tape_context(const dt_tape *tape)

@@ -65,12 +65,11 @@ static dt_status write_steps(dt_trainer *t, int n)
 static dt_status run_step(dt_trainer *t, dt_step_tape *s, int i)
 {
     dt_context *ctx = t->model->ctx;
-    const dt_exec ex = dt_context_exec(ctx);
 
     DT_TRY(ctx->backend->copy(ctx->device, &ctx->step->in, &t->queue[i], sizeof ctx->step->in));
     DT_TRY(dt_tape_run(s->tape, DT_PASS_FORWARD, NULL, NULL));
     DT_TRY(dt_tape_run(s->tape, DT_PASS_BACKWARD, NULL, NULL));
-    return ctx->backend->update(&s->update, &ex);
+    return dt_context_update(ctx, &s->update);
 }
 
 static dt_status run_eagerly(dt_trainer *t, dt_step_tape *s, int n)

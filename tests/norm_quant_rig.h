@@ -240,6 +240,7 @@ static void write_dx(rig *r, int added)
 
 static void rig_run(rig *r, int added)
 {
+    const int before = dt_context_enter(r->ctx);
     size_t most = 0;
 
     for (size_t i = 0; i < r->n_nodes; i++) {
@@ -260,6 +261,7 @@ static void rig_run(rig *r, int added)
     for (size_t i = r->n_nodes; i-- > 0;) {
         must(r->ctx->backend->kernels()[r->node[i].kind]->backward(&r->node[i], &ex), "backward");
     }
+    dt_context_leave(before);
 }
 
 /* n values of `type` as floats; the caller frees them */

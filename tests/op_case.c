@@ -187,7 +187,9 @@ static void rig_output(op_rig *rig, const op_case *c)
     if (rig->node.aux_bytes) must(dt_device_alloc(rig->ctx, rig->node.aux_bytes, &rig->node.aux), c->why, "aux");
     rig->ex = dt_context_exec(rig->ctx);
     rig->ex.training = 1;
+    const int before = dt_context_enter(rig->ctx);
     if (rig->kernel->prepare) must(rig->kernel->prepare(&rig->node, &rig->ex, &scratch_bytes), c->why, "prepare");
+    dt_context_leave(before);
     must(dt_context_reserve(rig->ctx, 0, scratch_bytes), c->why, "scratch");
     rig->ex = dt_context_exec(rig->ctx);
 }
@@ -215,13 +217,17 @@ int op_rig_open(op_rig *rig, const char *backend, int threads, const op_case *c)
 
 void op_rig_forward(op_rig *rig)
 {
+    const int before = dt_context_enter(rig->ctx);
     must(rig->kernel->forward(&rig->node, &rig->ex), rig->node.name, "forward");
+    dt_context_leave(before);
 }
 
 void op_rig_backward(op_rig *rig, const float *dy)
 {
     op_rig_write(rig, rig->out.grad, dy, (size_t)dt_count(&rig->out.shape) * sizeof *dy);
+    const int before = dt_context_enter(rig->ctx);
     must(rig->kernel->backward(&rig->node, &rig->ex), rig->node.name, "backward");
+    dt_context_leave(before);
 }
 
 void op_rig_close(op_rig *rig)

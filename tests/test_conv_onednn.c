@@ -119,7 +119,9 @@ static void narrow_open(narrow_rig *r, const op_case *c, int threads)
     rig->out.grad_type = r->storage.y_grad;
     x->grad = malloc(dt_grad_bytes(x));
     rig->kernel->release(&rig->node);
+    const int before = dt_context_enter(rig->ctx);
     cr_assert(rig->kernel->prepare(&rig->node, &ex, &bytes) == DT_OK, "%s: %s", c->why, dt_last_error());
+    dt_context_leave(before);
     cr_assert(dt_context_reserve(rig->ctx, 0, bytes) == DT_OK);
     rig->ex = dt_context_exec(rig->ctx);
 }
@@ -156,7 +158,9 @@ static void run_backward(op_rig *rig)
             ((uint16_t *)y->grad)[i] = dt_to_bf16(slope_at(i));
     }
     rig->node.fresh = 1u;
+    const int before = dt_context_enter(rig->ctx);
     cr_assert(rig->kernel->backward(&rig->node, &rig->ex) == DT_OK, "%s", dt_last_error());
+    dt_context_leave(before);
     rig->node.fresh = 0;
 }
 
@@ -203,6 +207,23 @@ static void compare_outcomes(const op_case *c, const op_rig *rig, const outcome 
     compare(c->why, "0.5 + dw", want->dw, got->dw, dt_count(&rig->in[1].shape), tolerance);
 }
 
+/* What was planned for three threads, in a caller's parallel region, where OpenMP grants one. */
+static void run_in_a_team(const op_case *c, const op_rig *wide, const outcome *want)
+{
+    narrow_rig narrow;
+    outcome got = { NULL };
+
+    narrow_open(&narrow, c, 3);
+#pragma omp parallel num_threads(2)
+    {
+#pragma omp master
+        got = outcome_of(&narrow.rig);
+    }
+    compare_outcomes(c, wide, want, &got, 0.0);
+    outcome_free(&got);
+    narrow_close(&narrow);
+}
+
 static void run_case(const op_case *c, double tolerance)
 {
     op_rig wide;
@@ -223,6 +244,7 @@ static void run_case(const op_case *c, double tolerance)
         }
         narrow_close(&narrow);
     }
+    run_in_a_team(c, &wide, &one);
     outcome_free(&want);
     outcome_free(&one);
     op_rig_close(&wide);

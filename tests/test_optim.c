@@ -86,11 +86,10 @@ static void take_step(dt_context *ctx, const dt_update *u, int step, float scale
     const dt_step_in in = { .lr = (float)lr_of(step),
                             .adam_correct1 = (float)(1.0 / (1.0 - b1)),
                             .adam_correct2 = (float)(1.0 / (1.0 - b2)) };
-    const dt_exec ex = dt_context_exec(ctx);
     for (int i = 0; i < COUNT; i++) dw[i] = scale * gradient(i, step);
     must(dt_device_write(ctx, (float *)u->dw, dw, sizeof dw));
     must(dt_device_write(ctx, &ctx->step->in, &in, sizeof in));
-    must(ctx->backend->update(u, &ex));
+    must(dt_context_update(ctx, u));
 }
 
 /* Values are about 1 and take STEPS steps of a few roundings, 2^-24 each. */
@@ -203,8 +202,7 @@ static void overflow(const char *backend, dt_optim_kind kind, int at, float bad)
     check_scale(ctx, 256.0f, 11, 5);
     for (int k = 0; k < 3; k++) must(dt_device_read(ctx, before[k], state[k], sizeof before[k]));
     must(dt_device_write(ctx, (float *)u.dw + at, &bad, sizeof bad));
-    const dt_exec ex = dt_context_exec(ctx);
-    must(ctx->backend->update(&u, &ex));
+    must(dt_context_update(ctx, &u));
     check_scale(ctx, 128.0f, 0, 6);
     for (int k = 0; k < 3; k++) must(dt_device_read(ctx, after[k], state[k], sizeof after[k]));
     cr_assert(memcmp(before, after, sizeof before) == 0, "%s: a step with %g at %d changed something", backend,

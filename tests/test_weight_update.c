@@ -214,9 +214,11 @@ static void write_gradients(const network *n, int step, float scale)
 
 static void forward_backward(const network *n, int step, float scale)
 {
+    const int before = dt_context_enter(n->ctx);
     must(n->kernel->forward_all(n->nodes, LAYERS, &n->ex));
     write_gradients(n, step, scale);
     if (!n->fused) must(n->kernel->backward_all(n->nodes, LAYERS, &n->ex));
+    dt_context_leave(before);
 }
 
 static void take_step(const network *n, int step, float scale)
@@ -225,7 +227,7 @@ static void take_step(const network *n, int step, float scale)
 
     must(dt_device_write(n->ctx, &n->ctx->step->in, &in, sizeof in));
     forward_backward(n, step, scale);
-    must(n->ctx->backend->update(&n->u, &n->ex));
+    must(dt_context_update(n->ctx, &n->u));
 }
 
 static void compare(const network *a, const network *b, const char *what, double tolerance)
