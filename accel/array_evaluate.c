@@ -16,21 +16,13 @@ typedef struct {
     int64_t *images;      /* [n_layers] */
 } array_watch;
 
-static int layer_index(const dt_model *m, const char *name)
-{
-    for (int i = 0; i < m->n_layers; i++) {
-        if (strcmp(m->layer[i].name, name) == 0) return i;
-    }
-    return -1;
-}
-
 static dt_status watch_node(void *user, const dt_node *node)
 {
     array_watch *w = user;
     dt_psum_aux aux;
 
     if (node->kind != DT_OP_PSUM) return DT_OK;
-    const int i = layer_index(w->model, node->name);
+    const int i = dt_model_find_layer(w->model, node->name);
     const dt_psum_params *p = node->params;
     DT_CHECK(i >= 0, DT_ERR_RANGE, "%s is not among the model's layers", node->name);
     if (w->images[i] == 0) {
@@ -39,7 +31,7 @@ static dt_status watch_node(void *user, const dt_node *node)
     }
     DT_TRY(dt_device_read(w->model->ctx, &aux, node->aux, sizeof aux));
     dt_psum_stats_add(&w->stats[i], &aux.stats);
-    w->images[i] += node->in[0]->shape.dim[0];
+    w->images[i] += node->in[0]->shape.dim[0]; /* a program has one map an image */
     return DT_OK;
 }
 

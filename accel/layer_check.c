@@ -43,6 +43,9 @@ dt_status dt_layer_check_open(dt_layer_check *l, dt_context *ctx, const dt_array
     const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
     const size_t w_bytes = dt_tensor_bytes(w);
 
+    DT_CHECK(y->shape.dim[0] <= batch, DT_ERR_UNSUPPORTED,
+             "%s: %lld maps in a batch of %d images; a layer is verified that has one map an image", l->name,
+             (long long)y->shape.dim[0], batch);
     l->shape = dt_psum_shape_of(node);
     l->n_sw = w->n_scale;
     DT_TRY(dt_psum_plan_init(&l->plan, l->name, array, &l->shape));

@@ -71,7 +71,8 @@ typedef struct {
     dt_vector_file *file; /* the twin of file[i] is file[i + n_files / 2] */
 } dt_vectors;
 
-/* Of image 0 of c. Refused with the reason: signed activations, codes that do not fit the layout's lanes. */
+/* Of the first map of image 0 of c. Refused with the reason: signed activations, codes that do not fit the layout's
+ * lanes. */
 DT_MUST_CHECK dt_status dt_vectors_make(const dt_capture *c, const char *layer, const dt_array *array, dt_layout layout,
                                         dt_vectors **out);
 void dt_vectors_destroy(dt_vectors *v);

@@ -15,8 +15,9 @@ static dt_status save_layer(const settings *s, const session *o, const image_ran
     DT_TRY(dt_capture_layer(o->model, o->test_set, range->first, range->count, s->layer, &c));
     const dt_status status = dt_capture_save(c, s->layer, s->out);
     if (status == DT_OK) {
-        printf("%s: %s images, codes %dx%dx%d, psums %dx%dx%d, to %s\n", s->layer, text_count(c->n).s, c->height,
-               c->width, c->channels, c->out_height, c->out_width, c->filters, s->out);
+        printf("%s: %s images, codes %s, psums %s, to %s\n", s->layer, text_count(c->n).s,
+               text_size(c->maps, c->height, c->width, c->channels).s,
+               text_size(c->maps, c->out_height, c->out_width, c->filters).s, s->out);
     }
     dt_capture_destroy(c);
     return status;

@@ -284,8 +284,10 @@ typedef struct {
 short_text text_count(int64_t n);   /* 8,936,682 */
 short_text text_float(float value); /* the fewest digits that read back as value: 0.01 */
 short_text text_double(double value);
-short_text text_seconds(double seconds);           /* 1:02:10, 0:12 */
-short_text text_bytes(size_t bytes);               /* 312 MiB */
+short_text text_seconds(double seconds); /* 1:02:10, 0:12 */
+short_text text_bytes(size_t bytes);     /* 312 MiB */
+/* 8x8x64; 32x4x4x8 where an image has several maps */
+short_text text_size(int maps, int height, int width, int channels);
 short_text text_precision(int wbits, int abits);   /* w4a2, float */
 short_text text_model(const dt_model_config *cfg); /* vgg16 w4a2 choke 16 */
 short_text text_network(const dt_model *m);        /* the same, or shallowcaps in fixed point, round_to_nearest */

@@ -72,12 +72,10 @@ static void print_layers(const dt_model *m)
     printf("%-16s %5s %5s %12s %8s %12s %9s %6s %14s\n", "layer", "wbits", "abits", "output", "terms", "psum bound",
            "psum bits", "exact", "MACs/image");
     for (int i = 0; i < n; i++) {
-        char output[VALUE_BYTES];
-
         dt_model_layer(m, i, &l);
-        snprintf(output, sizeof output, "%dx%dx%d", l.height, l.width, l.filters);
-        printf("%-16s %5d %5d %12s %8s %12s %9d %6s %14s\n", l.name, l.wbits, l.abits, output, text_count(l.terms).s,
-               text_count(l.psum_bound).s, l.psum_bits, l.exact_f32 ? "f32" : "int32", text_count(l.macs).s);
+        printf("%-16s %5d %5d %12s %8s %12s %9d %6s %14s\n", l.name, l.wbits, l.abits,
+               text_size(l.maps, l.height, l.width, l.filters).s, text_count(l.terms).s, text_count(l.psum_bound).s,
+               l.psum_bits, l.exact_f32 ? "f32" : "int32", text_count(l.macs).s);
         macs += l.macs;
         n_exact += l.exact_f32;
     }
@@ -141,6 +139,7 @@ static cJSON *layers_json(const dt_model *m)
         cJSON_AddStringToObject(one, "name", l.name);
         cJSON_AddNumberToObject(one, "wbits", l.wbits);
         cJSON_AddNumberToObject(one, "abits", l.abits);
+        cJSON_AddNumberToObject(one, "maps", l.maps);
         cJSON_AddNumberToObject(one, "height", l.height);
         cJSON_AddNumberToObject(one, "width", l.width);
         cJSON_AddNumberToObject(one, "filters", l.filters);

@@ -69,6 +69,15 @@ short_text text_bytes(size_t bytes)
     return out;
 }
 
+short_text text_size(int maps, int height, int width, int channels)
+{
+    short_text out = { "" };
+    const int used = maps > 1 ? snprintf(out.s, sizeof out.s, "%dx", maps) : 0;
+
+    snprintf(out.s + used, sizeof out.s - (size_t)used, "%dx%dx%d", height, width, channels);
+    return out;
+}
+
 short_text text_precision(int wbits, int abits)
 {
     short_text out;

@@ -12,13 +12,14 @@ typedef struct {
     dt_model *model;
     const char *layer;
     dt_capture *capture;
-    int64_t done; /* images */
+    int64_t done; /* maps */
 } capture_run;
 
 static dt_status capture_allocate(dt_capture *c, const dt_node *node)
 {
     const dt_conv_params *p = node->params;
     const int64_t *x = node->in[0]->shape.dim, *w = node->in[1]->shape.dim, *y = node->out->shape.dim;
+    const int64_t n_maps = c->n * c->maps;
 
     c->height = (int)x[1];
     c->width = (int)x[2];
@@ -35,9 +36,9 @@ static dt_status capture_allocate(dt_capture *c, const dt_node *node)
     c->w_low = (int)node->in[1]->qmin;
     c->w_high = (int)node->in[1]->qmax;
     c->n_sw = node->in[1]->n_scale;
-    c->qx = malloc((size_t)(c->n * x[1] * x[2] * x[3]) * sizeof(float));
+    c->qx = malloc((size_t)(n_maps * x[1] * x[2] * x[3]) * sizeof(float));
     c->qw = malloc(dt_tensor_bytes(node->in[1]));
-    c->psum = malloc((size_t)(c->n * y[1] * y[2] * y[3]) * sizeof(float));
+    c->psum = malloc((size_t)(n_maps * y[1] * y[2] * y[3]) * sizeof(float));
     c->sw = malloc((size_t)c->n_sw * sizeof(float));
     DT_CHECK(c->qx && c->qw && c->psum && c->sw, DT_ERR_MEMORY, "no memory to capture %lld images of %s; take fewer",
              (long long)c->n, node->name);
@@ -53,6 +54,7 @@ static dt_status capture_node(void *user, const dt_node *node)
     if (node->kind != DT_OP_CONV2D && node->kind != DT_OP_PSUM) return DT_OK;
     if (strcmp(node->name, run->layer) != 0) return DT_OK;
     DT_CHECK(node->out->n_scale > 0, DT_ERR_ARGUMENT, "%s is not quantized: it has no integers to capture", node->name);
+    c->maps = run->model->layer[dt_model_find_layer(run->model, node->name)].maps;
     if (!c->qx) DT_TRY(capture_allocate(c, node));
     const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
     const int64_t n = x->shape.dim[0];
@@ -78,9 +80,10 @@ dt_status dt_capture_layer(dt_model *m, const dt_dataset *d, int64_t first, int6
     dt_status status = DT_ERR_MEMORY;
     if (run.capture) {
         run.capture->n = count;
+        run.capture->maps = 1; /* until the layer says otherwise */
         status = dt_inference_run(inf, capture_node, NULL, &run, &sum);
     }
-    if (status == DT_OK && run.done != count) {
+    if (status == DT_OK && run.done != count * run.capture->maps) {
         status = dt_raise(DT_ERR_RANGE, __FILE__, __LINE__,
                           "the model has no convolution '%s'; detent inspect lists them", layer);
     }

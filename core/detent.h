@@ -146,8 +146,9 @@ typedef struct {
     int64_t psum_bound; /* largest |psum| that the codes allow: terms * max|qx| * max|qw| */
     int psum_bits;      /* two's complement bits that hold +-psum_bound */
     int exact_f32;      /* psum_bound < 2^24: any f32 summation order gives the integer */
-    int64_t macs;       /* per image */
-    int height, width;  /* of the output */
+    int64_t macs;       /* per image, all of its maps */
+    int maps;           /* feature maps an image that the filters convolve: 1; DeepCaps' routed skip: a map a type */
+    int height, width;  /* of the output, one map's */
     int filters;
 } dt_layer_info;
 
@@ -209,13 +210,14 @@ double dt_class_report_top(const dt_class_report *r, int k);
 /* What one convolution saw and gave. Codes are integers held in f32; the real value is scale * code. */
 typedef struct {
     int64_t n;                   /* images */
+    int maps;                    /* of an image, as dt_layer_info's; those of an image follow each other */
     int height, width, channels; /* of the input */
     int out_height, out_width, filters;
     int kernel_height, kernel_width, stride, pad;
     int x_low, x_high, w_low, w_high; /* what the bits of the codes allow */
-    float *qx;                        /* [n][height][width][channels] codes */
+    float *qx;                        /* [n][maps][height][width][channels] codes */
     float *qw;                        /* [filters][kernel_height][kernel_width][channels] codes */
-    float *psum;                      /* [n][out_height][out_width][filters] */
+    float *psum;                      /* [n][maps][out_height][out_width][filters] */
     float sx;                         /* scale of qx */
     float *sw;                        /* [n_sw] scale of qw: one, or one a filter */
     int n_sw;
@@ -357,8 +359,8 @@ typedef enum {
     DT_LAYOUT_OUTPUT_STATIONARY
 } dt_layout;
 
-/* Text files of image 0 of a capture and a manifest.json that describes each, into dir, which is made. layer: for the
- * manifest. n_files may be NULL. */
+/* Text files of image 0 of a capture (of its first map, if it has several) and a manifest.json that describes each,
+ * into dir, which is made. layer: for the manifest. n_files may be NULL. */
 DT_MUST_CHECK dt_status dt_vectors_save(const dt_capture *c, const char *layer, const dt_array *array, dt_layout layout,
                                         const char *dir, int *n_files);
 /* Reads such a folder back: every file is as the manifest says, and the psums in it are those of its activations and

@@ -25,6 +25,14 @@ int dt_model_find(const dt_model *m, const char *name)
     return -1;
 }
 
+int dt_model_find_layer(const dt_model *m, const char *name)
+{
+    for (int i = 0; i < m->n_layers; i++) {
+        if (strcmp(m->layer[i].name, name) == 0) return i;
+    }
+    return -1;
+}
+
 static dt_status param_add(dt_model *m, const char *name, const dt_param_spec *spec)
 {
     if (m->n_params == m->params_room) {
@@ -81,10 +89,11 @@ static int is_signed(const dt_tensor *x)
     return x->qmin == -x->qmax || x->qmin == -x->qmax - 1;
 }
 
-static void layer_describe(const dt_node *node, dt_layer_info *out)
+/* Of a convolution on a tape for `batch` images. */
+static void layer_describe(const dt_node *node, int64_t batch, dt_layer_info *out)
 {
     const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
-    const int64_t terms = dt_count(&w->shape) / w->shape.dim[0];
+    const int64_t terms = dt_count(&w->shape) / w->shape.dim[0], maps = y->shape.dim[0] / batch;
 
     *out = (dt_layer_info){ .name = node->name,
                             .wbits = bits_for(w->qmax, 1),
@@ -93,14 +102,15 @@ static void layer_describe(const dt_node *node, dt_layer_info *out)
                             .psum_bound = y->qmax,
                             .psum_bits = bits_for(y->qmax, 1),
                             .exact_f32 = y->qmax < (int64_t)1 << 24,
-                            .macs = y->shape.dim[1] * y->shape.dim[2] * y->shape.dim[3] * terms,
+                            .macs = maps * y->shape.dim[1] * y->shape.dim[2] * y->shape.dim[3] * terms,
+                            .maps = (int)maps,
                             .height = (int)y->shape.dim[1],
                             .width = (int)y->shape.dim[2],
                             .filters = (int)y->shape.dim[3] };
 }
 
 /* The layers of a tape that convolve on the grid; their names are copied. */
-static dt_status model_list_layers(dt_model *m, const dt_tape *tape)
+static dt_status model_list_layers(dt_model *m, const dt_tape *tape, int64_t batch)
 {
     m->layer = calloc((size_t)dt_tape_n_nodes(tape), sizeof *m->layer);
     DT_CHECK(m->layer, DT_ERR_MEMORY, "no memory for the list of layers");
@@ -109,7 +119,7 @@ static dt_status model_list_layers(dt_model *m, const dt_tape *tape)
         const int convolves = node->kind == DT_OP_CONV2D || node->kind == DT_OP_PSUM;
         if (!convolves || node->out->n_scale == 0) continue;
         dt_layer_info *layer = &m->layer[m->n_layers];
-        layer_describe(node, layer);
+        layer_describe(node, batch, layer);
         layer->name = strdup(node->name);
         DT_CHECK(layer->name, DT_ERR_MEMORY, "no memory for the list of layers");
         m->n_layers++;
@@ -138,7 +148,7 @@ static dt_status model_declare_all(dt_model *m)
     m->open = 1;
     dt_status status = dt_model_record(m, tape, &spec, &logits, &loss);
     m->open = 0;
-    if (status == DT_OK) status = model_list_layers(m, tape);
+    if (status == DT_OK) status = model_list_layers(m, tape, spec.batch);
     dt_tape_destroy(tape);
     return status;
 }

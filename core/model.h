@@ -87,6 +87,8 @@ DT_MUST_CHECK dt_status dt_model_open(dt_context *ctx, const dt_model_config *cf
 
 /* Index of a parameter, or -1. */
 int dt_model_find(const dt_model *m, const char *name);
+/* Index of a convolution on the grid, or -1. */
+int dt_model_find_layer(const dt_model *m, const char *name);
 
 /* Records what the network reads of a batch: normalised pixels, or a program's codes. */
 DT_MUST_CHECK dt_status dt_model_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x);

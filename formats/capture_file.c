@@ -1,12 +1,13 @@
 /*
  * capture_file.c - what one convolution saw and gave, as integers in a safetensors file.
  *
- *   input         I32 [n][height][width][channels]       codes
+ *   input         I32 [n maps][height][width][channels]  codes; an image has `maps` of them, one behind the other
  *   weight        I32 [filters][kernel height][kernel width][channels]  codes
- *   psum          I32 [n][out height][out width][filters]
+ *   psum          I32 [n maps][out height][out width][filters]
  *   input_scale   F32 [1]; weight_scale F32 [1] or [filters]: real value = scale * code
- *   metadata      format = "detent-capture", version = "1", layer, stride, pad (zeros on each side), input_layout =
- *                 psum_layout = "NHWC", weight_layout = "KRSC"
+ *   metadata      format = "detent-capture", version = "1", layer, maps (an image's: 1 but for DeepCaps'
+ *                 routed skip), stride, pad (zeros on each side), input_layout = psum_layout = "NHWC", weight_layout =
+ *                 "KRSC"
  *
  * Interface: dt_capture_save in core/detent.h.  Tests: tests/test_capture_file.c.
  */
@@ -42,13 +43,15 @@ static dt_status add_codes(dt_safetensors_writer *w, const char *name, const int
 
 static dt_status add_metadata(dt_safetensors_writer *w, const dt_capture *c, const char *layer)
 {
-    char stride[16], pad[16];
+    char maps[16], stride[16], pad[16];
 
+    snprintf(maps, sizeof maps, "%d", c->maps);
     snprintf(stride, sizeof stride, "%d", c->stride);
     snprintf(pad, sizeof pad, "%d", c->pad);
     DT_TRY(dt_safetensors_writer_metadata(w, "format", "detent-capture"));
     DT_TRY(dt_safetensors_writer_metadata(w, "version", "1"));
     DT_TRY(dt_safetensors_writer_metadata(w, "layer", layer));
+    DT_TRY(dt_safetensors_writer_metadata(w, "maps", maps));
     DT_TRY(dt_safetensors_writer_metadata(w, "stride", stride));
     DT_TRY(dt_safetensors_writer_metadata(w, "pad", pad));
     DT_TRY(dt_safetensors_writer_metadata(w, "input_layout", "NHWC"));
@@ -59,9 +62,9 @@ static dt_status add_metadata(dt_safetensors_writer *w, const dt_capture *c, con
 
 static dt_status save(const dt_capture *c, const char *layer, const char *path, int32_t *room, dt_safetensors_writer *w)
 {
-    const int64_t input[4] = { c->n, c->height, c->width, c->channels };
+    const int64_t input[4] = { c->n * c->maps, c->height, c->width, c->channels };
     const int64_t weight[4] = { c->filters, c->kernel_height, c->kernel_width, c->channels };
-    const int64_t psum[4] = { c->n, c->out_height, c->out_width, c->filters };
+    const int64_t psum[4] = { c->n * c->maps, c->out_height, c->out_width, c->filters };
     const int64_t one = 1, n_sw = c->n_sw;
 
     DT_TRY(add_metadata(w, c, layer));
@@ -76,9 +79,10 @@ static dt_status save(const dt_capture *c, const char *layer, const char *path, 
 
 dt_status dt_capture_save(const dt_capture *c, const char *layer, const char *path)
 {
-    const int64_t n_codes = c->n * c->height * c->width * c->channels +
+    const int64_t n_maps = c->n * c->maps;
+    const int64_t n_codes = n_maps * c->height * c->width * c->channels +
                             (int64_t)c->filters * c->kernel_height * c->kernel_width * c->channels +
-                            c->n * c->out_height * c->out_width * c->filters;
+                            n_maps * c->out_height * c->out_width * c->filters;
     int32_t *room = malloc(((size_t)n_codes + 1) * sizeof *room);
     dt_safetensors_writer *w = NULL;
 

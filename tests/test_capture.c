@@ -31,14 +31,14 @@ static dt_capture *capture_of(const char *layer, int64_t first, int64_t count)
 
 static int64_t n_psums(const dt_capture *c)
 {
-    return c->n * c->out_height * c->out_width * c->filters;
+    return c->n * c->maps * c->out_height * c->out_width * c->filters;
 }
 
 /* Scatters every input pixel to the psums that see it. */
 static int64_t *sums(const dt_capture *c)
 {
     int64_t *sum = calloc((size_t)n_psums(c), sizeof *sum);
-    for (int64_t i = 0; i < c->n * c->height * c->width; i++) {
+    for (int64_t i = 0; i < c->n * c->maps * c->height * c->width; i++) {
         const int64_t n = i / (c->height * c->width), h = i / c->width % c->height, w = i % c->width;
         for (int tap = 0; tap < c->kernel_height * c->kernel_width; tap++) {
             const int64_t p = h + c->pad - tap / c->kernel_width, q = w + c->pad - tap % c->kernel_width;
@@ -67,20 +67,26 @@ static void check_codes(const char *what, const float *code, int64_t n, float lo
     cr_assert(least < most, "%s is constant", what);
 }
 
-static void check_layer(const char *layer, int channels, int side, float x_low, float x_high)
+static void check_psums(const dt_capture *c, const char *layer)
 {
-    dt_capture *c = capture_of(layer, 0, 20);
-    cr_assert(c->n == 20 && c->channels == channels && c->height == side && c->width == side && c->filters == 8 &&
-              c->out_height == side && c->out_width == side && c->kernel_height == 3 && c->kernel_width == 3);
-    cr_assert(c->stride == 1 && c->pad == 1 && c->n_sw == 1 && c->sx > 0.0f && c->sw[0] > 0.0f);
-    check_codes("qx", c->qx, c->n * side * side * channels, x_low, x_high);
-    check_codes("qw", c->qw, 8 * 9 * channels, -7.0f, 7.0f);
     int64_t *want = sums(c);
     for (int64_t i = 0; i < n_psums(c); i++) {
         cr_assert((double)c->psum[i] == (double)want[i], "%s: psum[%lld] is %g, expected %lld", layer, (long long)i,
                   (double)c->psum[i], (long long)want[i]);
     }
     free(want);
+}
+
+static void check_layer(const char *layer, int channels, int side, float x_low, float x_high)
+{
+    dt_capture *c = capture_of(layer, 0, 20);
+    cr_assert(c->n == 20 && c->maps == 1 && c->channels == channels && c->height == side && c->width == side &&
+              c->filters == 8 && c->out_height == side && c->out_width == side && c->kernel_height == 3 &&
+              c->kernel_width == 3);
+    cr_assert(c->stride == 1 && c->pad == 1 && c->n_sw == 1 && c->sx > 0.0f && c->sw[0] > 0.0f);
+    check_codes("qx", c->qx, c->n * side * side * channels, x_low, x_high);
+    check_codes("qw", c->qw, 8 * 9 * channels, -7.0f, 7.0f);
+    check_psums(c, layer);
     dt_capture_destroy(c);
 }
 
@@ -127,4 +133,69 @@ Test(capture, a_layer_in_float_has_no_integers)
     MUST(dt_model_create(run.ctx, &c, &m));
     refused(m, 0, 5, "features.4", DT_ERR_ARGUMENT, "features.4 is not quantized");
     dt_model_destroy(m);
+}
+
+/* Weights so large that capsules survive the squash of every block, and steps that fit them. */
+static void make_lively(dt_model *m, const dt_dataset *d)
+{
+    dt_train_config c;
+    dt_trainer *t;
+
+    for (int i = 0; i < dt_model_n_params(m); i++) {
+        dt_param_info info;
+        dt_model_param(m, i, &info);
+        if (info.group != DT_GROUP_WEIGHT || info.ndim != 4) continue;
+        float *w = malloc((size_t)info.count * sizeof *w);
+        MUST(dt_model_read(m, i, w));
+        for (int64_t j = 0; j < info.count; j++) w[j] *= 10.0f;
+        MUST(dt_model_write(m, i, w));
+        free(w);
+    }
+    dt_train_config_default("deepcaps", &c);
+    c.batch = 4;
+    MUST(dt_trainer_create(m, d, &c, &t));
+    MUST(dt_trainer_calibrate(t));
+    dt_trainer_destroy(t);
+}
+
+/* DeepCaps' routed skip convolves the 32 types of capsules one by one: 32 maps an image. More images than one batch. */
+Test(capture, a_layer_of_several_maps_an_image)
+{
+    static const char layer[] = "block4.l_skip.conv";
+    const dt_dataset_options images = {
+        .name = "synthetic", .split = DT_SPLIT_TEST, .limit = 130, .seed = 1, .height = 28, .width = 28, .resize = 1
+    };
+    dt_model_config config;
+    dt_dataset *d;
+    dt_model *m;
+    dt_capture *all, *last;
+
+    MUST(dt_model_config_default("deepcaps", &config));
+    config.channels = 3;
+    config.wbits = config.abits = 4;
+    MUST(dt_dataset_open(&images, &d));
+    MUST(dt_model_create(run.ctx, &config, &m));
+    make_lively(m, d);
+    MUST(dt_capture_layer(m, d, 0, 130, layer, &all));
+    MUST(dt_capture_layer(m, d, 129, 1, layer, &last));
+    cr_assert(all->n == 130 && all->maps == 32 && all->channels == 8 && all->filters == 256);
+    cr_assert(last->n == 1 && last->maps == 32);
+    const int64_t n_x = (int64_t)last->maps * last->height * last->width * last->channels, n_y = n_psums(last);
+    check_codes("qx", last->qx, n_x, -7.0f, 7.0f);
+    check_psums(last, layer);
+    cr_assert(memcmp(all->qx + 129 * n_x, last->qx, (size_t)n_x * sizeof(float)) == 0);
+    cr_assert(memcmp(all->psum + 129 * n_y, last->psum, (size_t)n_y * sizeof(float)) == 0);
+
+    for (int i = 0; i < dt_model_n_layers(m); i++) {
+        dt_layer_info info;
+        dt_model_layer(m, i, &info);
+        const int shared = strcmp(info.name, layer) == 0;
+        cr_assert(info.maps == (shared ? 32 : 1), "%s: %d maps an image", info.name, info.maps);
+        cr_assert(info.macs == (int64_t)info.maps * info.height * info.width * info.filters * info.terms);
+        if (shared) cr_assert(info.macs == 2359296, "%lld MACs", (long long)info.macs);
+    }
+    dt_capture_destroy(last);
+    dt_capture_destroy(all);
+    dt_model_destroy(m);
+    dt_dataset_close(d);
 }

@@ -12,10 +12,11 @@ Test(capture_file, holds_the_integers)
     float qx[12] = { 0, 1, 2, 3, 4, 5, 6, 7, -8, 9, 10, 15 }, qw[6] = { -7, 0, 7, 1, 2, -3 };
     float psum[4] = { 16777216.0f, -5, 0, 1 }, sw[1] = { 0.25f };
     const dt_capture c = { .n = 1,
-                           .height = 2,
+                           .maps = 2,
+                           .height = 1,
                            .width = 2,
                            .channels = 3,
-                           .out_height = 2,
+                           .out_height = 1,
                            .out_width = 1,
                            .filters = 2,
                            .kernel_height = 1,
@@ -29,7 +30,7 @@ Test(capture_file, holds_the_integers)
                            .sw = sw,
                            .n_sw = 1 };
     static const char *const metadata[][2] = {
-        { "format", "detent-capture" }, { "layer", "features.27" },  { "stride", "2" }, { "pad", "1" },
+        { "format", "detent-capture" }, { "layer", "features.27" },  { "maps", "2" }, { "stride", "2" }, { "pad", "1" },
         { "input_layout", "NHWC" },     { "weight_layout", "KRSC" },
     };
     dt_safetensors *f;
@@ -43,10 +44,10 @@ Test(capture_file, holds_the_integers)
     }
     const dt_safetensors_tensor *input = dt_safetensors_find(f, "input"), *p = dt_safetensors_find(f, "psum");
     cr_assert(eq(int, (int)input->type, DT_SAFETENSORS_I32));
-    cr_assert(eq(int, memcmp(input->dim, (int64_t[]){ 1, 2, 2, 3 }, sizeof(int64_t[4])), 0));
+    cr_assert(eq(int, memcmp(input->dim, (int64_t[]){ 2, 1, 2, 3 }, sizeof(int64_t[4])), 0));
     cr_assert(eq(int, dt_safetensors_read(f, input, back), DT_OK));
     for (int i = 0; i < 12; i++) cr_assert(eq(int, back[i], (int)qx[i]));
-    cr_assert(eq(int, memcmp(p->dim, (int64_t[]){ 1, 2, 1, 2 }, sizeof(int64_t[4])), 0));
+    cr_assert(eq(int, memcmp(p->dim, (int64_t[]){ 2, 1, 1, 2 }, sizeof(int64_t[4])), 0));
     cr_assert(eq(int, dt_safetensors_read(f, p, back), DT_OK));
     for (int i = 0; i < 4; i++) cr_assert(eq(int, back[i], (int)psum[i]));
     cr_assert(eq(int, dt_safetensors_read(f, dt_safetensors_find(f, "input_scale"), &scale), DT_OK));

@@ -26,6 +26,7 @@ static inline void case_shape(vector_case *t, int height, int width, int channel
     memset(t, 0, sizeof *t);
     t->sw[0] = 0.125f;
     t->capture = (dt_capture){ .n = 1,
+                               .maps = 1,
                                .height = height,
                                .width = width,
                                .channels = channels,

@@ -76,6 +76,7 @@ static dt_status make_manifest(const char *root, dt_layout layout, const char *n
     float qx[2 * 3 * 8] = { 0 }, qw[8 * 3 * 3 * 8] = { 0 }, sw = 0.125f;
     dt_array array;
     const dt_capture c = { .n = 1,
+                           .maps = 1,
                            .height = 2,
                            .width = 3,
                            .channels = 8,
