@@ -7,6 +7,7 @@
  *
  * Weights, clip rules (b bits, n = 2^(b-1) - 1, clip alpha, mean mu and unbiased deviation sd of the whole filter set):
  *   x = ((w + (-mu)) / sd) / alpha,  code = sign(x) * rint(min(|x|, 1) * n),  real = code * (alpha / n)
+ *   a set of weights without spread has an infinite sd: x, codes and gradients are 0
  * Weights, LSQ (step s, codes -2^(b-1)..n):
  *   x = w / s,  code = rint(clip(x)),  real = code * s
  * Activations, clip rules (m = 2^b - 1, or 2^(b-1) - 1 when signed; clip alpha):

@@ -5,6 +5,10 @@
  * set, or of each filter when alpha has one value a filter; they are summed in double, in a fixed order, and rounded to
  * f32 once. Everything after that is the notebook's f32 arithmetic, bit for bit.
  *
+ * A set of weights that are all alike (a pruned filter; dt_weight_stats_of has the limit) has nothing to standardise:
+ * its codes are 0, and so are the gradients of its weights and, from it, of alpha. So a pruned filter stays pruned. LSQ
+ * does not standardise: there a filter of zeros has codes of 0, and learns.
+ *
  * A call takes many layers, and threads go over the pieces of all of them. Weights whose sums the optimiser left
  * (core/optim.h) are not read for their statistics; the sums, and so the codes, are the same either way.
  *

@@ -18,7 +18,7 @@ enum {
 
 /* aux: of each set */
 typedef struct {
-    float mean, deviation;
+    float mean, deviation; /* deviation: infinite without spread, see dt_weight_stats_of */
 } dt_weight_stats;
 
 /* w seen as n_sets sets of `count` weights, each set as pieces. */
@@ -94,13 +94,21 @@ static inline DT_HD int dt_weight_layer_of_set(const dt_weight_group *g, int s)
     return layer;
 }
 
+/* A set whose deviation is less has no spread: 2^-22 of the mean are 4 units of f32's last place, 2^-126 is f32's least
+ * normal number. The rounding of the sums leaves a constant set a variance of at most 2^-46 of its square. */
+#define DT_WEIGHT_LEAST_SPREAD    0x1p-22
+#define DT_WEIGHT_LEAST_DEVIATION 0x1p-126
+
 /* Of n weights from their sums in double. Squares are not taken about the mean, so that the optimiser can sum them
  * before it is known: that costs digits where the mean is far above the deviation, but fewer than w - mean in f32 does.
- */
+ * The deviation of a set without spread is infinite, by which all codes and gradients are 0; that of a set with a
+ * weight that is no number is none either. */
 static inline DT_HD dt_weight_stats dt_weight_stats_of(double sum, double square, int64_t n)
 {
     const double mean = sum / (double)n, variance = (square - sum * mean) / (double)(n - 1);
-    const dt_weight_stats s = { (float)mean, (float)sqrt(variance < 0.0 ? 0.0 : variance) };
+    const double relative = DT_WEIGHT_LEAST_SPREAD * mean, least = DT_WEIGHT_LEAST_DEVIATION;
+    const int is_flat = variance <= relative * relative || variance < least * least;
+    const dt_weight_stats s = { (float)mean, is_flat ? INFINITY : (float)sqrt(variance) };
     return s;
 }
 

@@ -251,6 +251,105 @@ Test(weight_quant, statistics_are_taken_in_double)
     }
 }
 
+/* ---- filters without spread ---- */
+
+/* All weights of a set alike, but for one that lies `odd` away. */
+typedef struct {
+    float value, odd;
+    const char *why;
+} flat_set;
+
+static const flat_set flat_sets[] = {
+    { 0.0f, 0.0f, "zeros" },
+    { -0.1f, 0.0f, "one constant, whose squares round in double" },
+    { 1e-30f, 0.0f, "one small constant" },
+    { 1e-44f, 0.0f, "one subnormal constant" },
+    { 1e30f, 0.0f, "one large constant" },
+    { 1.0f, 0x1p-23f, "a unit in the last place apart" },
+    { 0.0f, 1e-44f, "a subnormal number apart" },
+};
+
+static const op_case flat_cases[] = {
+    { QUANT, .why = "ece284, of 4 filters", .params = &w4, .in = { FILTERS(4, 3, 3, 3), CLIP(4, 1.0f) } },
+    { QUANT, .why = "apot, of 4 filters", .params = &apot, .in = { FILTERS(4, 3, 3, 3), CLIP(4, 1.0f) } },
+    { QUANT, .why = "scream, many pieces", .params = &scream, .in = { FILTERS(3, 5, 5, 333), CLIP(3, 1.0f) } },
+    { QUANT, .why = "pact, of 4 filters", .params = &pact, .in = { FILTERS(4, 3, 3, 3), CLIP(4, 1.0f) } },
+    { QUANT, .why = "apot, the layer", .params = &apot, .in = { FILTERS(4, 3, 3, 3), CLIP(1, 1.0f) } },
+    { QUANT, .why = "ece284, the layer, many pieces", .params = &w2, .in = { FILTERS(3, 5, 5, 333), CLIP(1, 1.0f) } },
+};
+
+/* The last of the case's sets becomes flat; read back in the order of layer_read. */
+static void flat_run(op_rig *rig, const flat_set *flat, float **code, float **dw, float **dalpha)
+{
+    const int64_t n = dt_count(&rig->in[0].shape), sets = dt_count(&rig->in[1].shape), count = n / sets;
+    float *w = op_rig_read(rig, rig->in[0].data, n), *dy = test_dy(n);
+
+    for (int64_t i = n - count; flat && i < n; i++) w[i] = flat->value + (i == n - 1 ? flat->odd : 0.0f);
+    op_rig_write(rig, rig->in[0].data, w, (size_t)n * sizeof *w);
+    op_rig_forward(rig);
+    op_rig_backward(rig, dy); /* gradients start at 0.5 */
+    *code = op_rig_read(rig, rig->out.data, n);
+    *dw = op_rig_read(rig, rig->in[0].grad, n);
+    *dalpha = op_rig_read(rig, rig->in[1].grad, sets);
+    free(w);
+    free(dy);
+}
+
+static void flat_check(const op_case *c, const flat_set *flat, const char *backend)
+{
+    op_rig rig;
+    float *code[2], *dw[2], *dalpha[2]; /* without and with the flat set */
+
+    for (int k = 0; k < 2; k++) {
+        if (!op_rig_open(&rig, backend, 0, c)) return;
+        flat_run(&rig, k ? flat : NULL, &code[k], &dw[k], &dalpha[k]);
+        if (k == 0) op_rig_close(&rig);
+    }
+    const int64_t n = dt_count(&rig.in[0].shape), sets = dt_count(&rig.in[1].shape), first = n - n / sets;
+    for (int64_t i = 0; i < n; i++) {
+        const float want_code = i < first ? code[0][i] : 0.0f, want_dw = i < first ? dw[0][i] : 0.5f;
+        cr_assert(code[1][i] == want_code && dw[1][i] == want_dw, "%s: %s: %s: [%lld]: code %g, dw 0.5 + %g", c->why,
+                  flat->why, backend, (long long)i, (double)code[1][i], (double)dw[1][i] - 0.5);
+    }
+    for (int64_t k = 0; k < sets; k++) {
+        const float want = k < sets - 1 ? dalpha[0][k] : 0.5f;
+        cr_assert(dalpha[1][k] == want, "%s: %s: %s: dalpha[%lld] is %g", c->why, flat->why, backend, (long long)k,
+                  (double)dalpha[1][k]);
+    }
+    for (int k = 0; k < 2; k++) {
+        free(code[k]);
+        free(dw[k]);
+        free(dalpha[k]);
+    }
+    op_rig_close(&rig);
+}
+
+Test(weight_quant, a_filter_without_spread_has_codes_and_gradients_of_0)
+{
+    for (size_t i = 0; i < sizeof flat_cases / sizeof flat_cases[0]; i++) {
+        for (size_t k = 0; k < sizeof flat_sets / sizeof flat_sets[0]; k++) {
+            for (int b = 0; b < 2; b++) flat_check(&flat_cases[i], &flat_sets[k], backends[b]);
+        }
+    }
+}
+
+/* What is not a number must not become a code. */
+Test(weight_quant, a_weight_that_is_no_number_stays_so)
+{
+    static const float bad[] = { NAN, INFINITY, -INFINITY };
+    for (int i = 0; i < 6; i++) {
+        op_rig rig;
+        if (!op_rig_open(&rig, backends[i % 2], 1, &flat_cases[0])) continue;
+        op_rig_write(&rig, rig.in[0].data, &bad[i / 2], sizeof bad[0]);
+        op_rig_forward(&rig);
+        float *code = op_rig_read(&rig, rig.out.data, 27);
+        for (int j = 0; j < 27; j++)
+            cr_assert(isnan(code[j]), "%s: code[%d] is %g", backends[i % 2], j, (double)code[j]);
+        free(code);
+        op_rig_close(&rig);
+    }
+}
+
 /* ---- many layers in one call ---- */
 
 enum { GROUP = 40, PARTS = 4 }; /* layers: more than one launch takes */

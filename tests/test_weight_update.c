@@ -125,6 +125,14 @@ static void place_layers(network *n, float *dw, float *codes, float *scales, cha
     }
 }
 
+/* Filter 1 of a layer: all of its weights are `value`. */
+static void flatten(const network *n, float *w, int layer, float value)
+{
+    const int64_t count = dt_count(&n->weight[layer].shape) / n->weight[layer].shape.dim[0];
+    float *at = w + ((float *)n->weight[layer].data - n->u.w) + count;
+    for (int64_t i = 0; i < count; i++) at[i] = value;
+}
+
 /* Weights of about +-0.1 with a mean, alphas of about a deviation (LSQ: a step). */
 static void first_values(const network *n)
 {
@@ -136,6 +144,7 @@ static void first_values(const network *n)
         float *at = w + ((float *)n->alpha[k].data - n->u.w);
         for (int64_t i = 0; i < dt_count(&n->alpha[k].shape); i++) at[i] = alpha + 0.01f * (float)i;
     }
+    for (int k = 0; k < 2; k++) flatten(n, w, 1 + 2 * k, 0.3f * (float)k); /* a filter of zeros, one of one constant */
     must(dt_device_write(n->ctx, n->u.w, w, (size_t)n->count * sizeof *w));
     free(w);
 }
