@@ -247,6 +247,7 @@ static dt_status run(verification *v, const dt_dataset *d, int64_t first)
     v->scores = malloc((size_t)(VERIFY_BATCH * v->model->config.n_classes) * sizeof *v->scores);
     DT_CHECK(v->scores, DT_ERR_MEMORY, "no memory for the scores of %d images", VERIFY_BATCH);
     dt_status status = dt_model_open(v->model->ctx, &v->model->config, &recording, &both);
+    if (status == DT_OK) both->origin = v->model->origin;
     if (status == DT_OK) status = dt_inference_create(both, d, first, v->total, VERIFY_BATCH, 0.0f, 1, &inf);
     if (status == DT_OK) status = dt_inference_run(inf, verify_node, verify_batch, v, &sum);
     dt_inference_destroy(inf);

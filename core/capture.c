@@ -81,6 +81,7 @@ dt_status dt_capture_layer(dt_model *m, const dt_dataset *d, int64_t first, int6
     if (run.capture) {
         run.capture->n = count;
         run.capture->maps = 1; /* until the layer says otherwise */
+        run.capture->origin = m->origin;
         status = dt_inference_run(inf, capture_node, NULL, &run, &sum);
     }
     if (status == DT_OK && run.done != count * run.capture->maps) {

@@ -69,8 +69,14 @@ typedef struct {
     int channels; /* 1 -> 3 repeats the grey channel; 0: as in the files */
 } dt_dataset_options;
 
+enum { DT_DATASET_NAME_BYTES = 32, DT_FINGERPRINT_BYTES = 17 /* ends included */ };
+
 /* Borrowed from the dataset; valid until it is closed. */
 typedef struct {
+    const char *name;
+    /* Of all images and labels in the split's files, whatever was asked for: CRC-32 of the pixels and CRC-32 of the
+     * labels, a byte each, in hexadecimal. Equal for a file and its .gz. It finds mistakes, not forgers. */
+    char fingerprint[DT_FINGERPRINT_BYTES];
     const uint8_t *images; /* [n][height][width][channels] */
     const int32_t *labels; /* [n], 0..n_classes-1 */
     int64_t n;
@@ -78,6 +84,15 @@ typedef struct {
     float mean[4]; /* of a channel, for pixels in 0..1: x = (pixel / 255 - mean) / std */
     float std[4];
 } dt_dataset_view;
+
+/* What a network was trained on. Wherever it runs, images are normalised as those were. */
+typedef struct {
+    char name[DT_DATASET_NAME_BYTES];       /* of the dataset; "": unknown, and nothing else counts */
+    int n_images;                           /* in training; 0: unknown */
+    char fingerprint[DT_FINGERPRINT_BYTES]; /* of the training files; "": unknown */
+    float mean[4];                          /* of a channel; 0 where the network takes pixels of 0..1 */
+    float std[4];                           /* 1 there; 0 of channels that images do not have */
+} dt_data_origin;
 
 typedef struct {
     const char *name;
@@ -158,6 +173,8 @@ int dt_model_resizes(const char *network);
 DT_MUST_CHECK dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out);
 void dt_model_destroy(dt_model *m);
 const dt_model_config *dt_model_get_config(const dt_model *m);
+/* Of its training or its file; unknown in a new model. */
+const dt_data_origin *dt_model_get_origin(const dt_model *m);
 int dt_model_n_params(const dt_model *m);
 void dt_model_param(const dt_model *m, int i, dt_param_info *out); /* 0 <= i < n_params */
 int64_t dt_model_count(const dt_model *m);                         /* trained values, clips not counted */
@@ -187,7 +204,8 @@ typedef struct {
     float *scores;        /* [n][n_classes of the model] logits; lengths of class capsules */
 } dt_outputs;
 
-/* progress and outputs may be NULL. */
+/* Images are normalised by the model's origin, or where that is unknown by d's own mean and std; so in everything below
+ * that runs a model. progress and outputs may be NULL. */
 DT_MUST_CHECK dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
                                     const dt_progress *progress, const dt_outputs *outputs, dt_metrics *out);
 
@@ -221,6 +239,7 @@ typedef struct {
     float sx;                         /* scale of qx */
     float *sw;                        /* [n_sw] scale of qw: one, or one a filter */
     int n_sw;
+    dt_data_origin origin; /* of the model */
 } dt_capture;
 
 DT_MUST_CHECK dt_status dt_capture_layer(dt_model *m, const dt_dataset *d, int64_t first, int64_t count,
@@ -255,9 +274,9 @@ DT_MUST_CHECK dt_status dt_array_check(const dt_array *a);
 
 /* ---- programs ------------------------------------------------------------------------------------ */
 
-/* Integers of a trained model, for images normalised as those of d (which must have one at least): weight codes, and
- * between two convolutions a table of psum thresholds for each channel, bisected from the arithmetic of evaluation. So
- * every code, prediction and score is the model's. Refused where a convolution is not on the grid. */
+/* Integers of a trained model: weight codes, and between two convolutions a table of psum thresholds for each channel,
+ * bisected from the arithmetic of evaluation. So every code, prediction and score is the model's. Refused where a
+ * convolution is not on the grid. d: whose normalisation a model of unknown origin gets; else it may be NULL. */
 DT_MUST_CHECK dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out);
 void dt_program_destroy(dt_program *p);
 
@@ -293,6 +312,7 @@ typedef struct {
     int n_layers;
     int64_t n_weights; /* codes */
     size_t bytes;      /* of weights, thresholds and the rest, as stored */
+    dt_data_origin origin; /* of the model that it was lowered from */
 } dt_program_info;
 
 void dt_program_describe(const dt_program *p, dt_program_info *out);
@@ -470,9 +490,10 @@ DT_MUST_CHECK dt_status dt_file_format(const char *path, char *text, size_t byte
 DT_MUST_CHECK dt_status dt_checkpoint_config(const char *path, dt_model_config *model, dt_train_config *train);
 /* The string saved as extra; the caller frees it. NULL if none. */
 DT_MUST_CHECK dt_status dt_checkpoint_extra(const char *path, char **out);
-/* Continues the run: parameters, optimiser state, position. Refused if model or data differ, naming both values. */
+/* Continues the run: parameters, optimiser state, position. Refused if model or data differ, naming both values. A file
+ * that does not tell its data set is taken to be of this one. */
 DT_MUST_CHECK dt_status dt_checkpoint_resume(dt_trainer *t, const char *path);
-/* Parameters only; every name and shape must match. */
+/* Parameters and origin; every name and shape must match. */
 DT_MUST_CHECK dt_status dt_checkpoint_load(dt_model *m, const char *path);
 /* A model that dt_qcaps_quantize made: parameters as they were before rounding, and the formats. extra: as above. */
 DT_MUST_CHECK dt_status dt_model_save(dt_model *m, const char *path, const char *extra);
@@ -480,7 +501,7 @@ DT_MUST_CHECK dt_status dt_model_save(dt_model *m, const char *path, const char 
 DT_MUST_CHECK dt_status dt_checkpoint_open(dt_context *ctx, const char *path, dt_model **out);
 /* The codes of its weights (I32; logarithmic rounding: F32, the powers of two) and every format, for hardware. */
 DT_MUST_CHECK dt_status dt_model_save_codes(dt_model *m, const char *path);
-/* Copies every parameter whose name and shape match; calls skipped (may be NULL) with the reason for each other. */
+/* Copies every parameter whose name and shape match, and leaves the origin; calls skipped (may be NULL) with the reason for each other. */
 DT_MUST_CHECK dt_status dt_checkpoint_load_partial(dt_model *m, const char *path,
                                                    void (*skipped)(void *user, const char *name, const char *why),
                                                    void *user, int *n_loaded);

@@ -66,8 +66,7 @@ static dt_status inference_record(dt_inference *inf, const dt_dataset_view *v, i
                             .label_smoothing = label_smoothing };
 
     if (batch == 0) return DT_OK;
-    memcpy(spec.mean, v->mean, sizeof spec.mean);
-    memcpy(spec.std, v->std, sizeof spec.std);
+    dt_model_normalise(inf->model, v, &spec);
     DT_TRY(dt_tape_create(inf->model->ctx, &out->tape));
     DT_TRY(dt_model_record(inf->model, out->tape, &spec, &out->logits, &loss));
     dt_tape_keep(out->tape, out->logits);
@@ -94,16 +93,13 @@ static dt_status inference_upload(dt_inference *inf, const dt_dataset_view *v)
     return status;
 }
 
-dt_status dt_inference_create(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, int batch,
-                              float label_smoothing, int watched, dt_inference **out)
+dt_status dt_inference_create_of(dt_model *m, const dt_dataset_view *v, int64_t first, int64_t count, int batch,
+                                 float label_smoothing, int watched, dt_inference **out)
 {
-    dt_dataset_view v;
-
-    dt_dataset_look(d, &v);
-    DT_TRY(dt_model_check_data(m, &v));
+    DT_TRY(dt_model_check_data(m, v));
     DT_CHECK(batch >= 1, DT_ERR_ARGUMENT, "batch is %d, at least 1", batch);
-    DT_CHECK(first >= 0 && count >= 1 && first <= v.n - count, DT_ERR_RANGE, "images %lld to %lld of a dataset of %lld",
-             (long long)first, (long long)(first + count), (long long)v.n);
+    DT_CHECK(first >= 0 && count >= 1 && first <= v->n - count, DT_ERR_RANGE,
+             "images %lld to %lld of a dataset of %lld", (long long)first, (long long)(first + count), (long long)v->n);
     dt_inference *inf = calloc(1, sizeof *inf);
     DT_CHECK(inf, DT_ERR_MEMORY, "no memory for an inference");
     inf->model = m;
@@ -111,16 +107,26 @@ dt_status dt_inference_create(dt_model *m, const dt_dataset *d, int64_t first, i
     inf->count = count;
     inf->watched = watched;
     inf->batch = batch < count ? batch : (int)count;
-    dt_status status = inference_upload(inf, &v);
-    if (status == DT_OK) status = inference_record(inf, &v, inf->batch, label_smoothing, &inf->full);
+    dt_status status = inference_upload(inf, v);
+    if (status == DT_OK) status = inference_record(inf, v, inf->batch, label_smoothing, &inf->full);
     if (status == DT_OK) {
-        status = inference_record(inf, &v, (int)(count % inf->batch), label_smoothing, &inf->rest);
+        status = inference_record(inf, v, (int)(count % inf->batch), label_smoothing, &inf->rest);
     }
     if (status != DT_OK) {
         dt_inference_destroy(inf);
         return dt_forward(status, __FILE__, __LINE__);
     }
     *out = inf;
+    return DT_OK;
+}
+
+dt_status dt_inference_create(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, int batch,
+                              float label_smoothing, int watched, dt_inference **out)
+{
+    dt_dataset_view v;
+
+    dt_dataset_look(d, &v);
+    DT_TRY(dt_inference_create_of(m, &v, first, count, batch, label_smoothing, watched, out));
     return DT_OK;
 }
 

@@ -18,6 +18,9 @@ typedef struct {
  * if node hooks will look at the network's nodes, so that none may be fused with another. */
 DT_MUST_CHECK dt_status dt_inference_create(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, int batch,
                                             float label_smoothing, int watched, dt_inference **out);
+/* The same of images that stand in no dataset. */
+DT_MUST_CHECK dt_status dt_inference_create_of(dt_model *m, const dt_dataset_view *v, int64_t first, int64_t count,
+                                               int batch, float label_smoothing, int watched, dt_inference **out);
 void dt_inference_destroy(dt_inference *inf);
 
 /* node_hook sees every node after it ran, batch_hook every batch; either may be NULL. *sum: over all images. The

@@ -312,6 +312,32 @@ dt_status dt_model_write(dt_model *m, int i, const float *host)
     return dt_device_write(m->ctx, t->data, host, dt_tensor_bytes(t));
 }
 
+const dt_data_origin *dt_model_get_origin(const dt_model *m)
+{
+    return &m->origin;
+}
+
+dt_data_origin dt_model_origin_of(const dt_model *m, const dt_dataset_view *v)
+{
+    dt_data_origin origin = { .n_images = (int)v->n };
+
+    snprintf(origin.name, sizeof origin.name, "%s", v->name);
+    memcpy(origin.fingerprint, v->fingerprint, sizeof origin.fingerprint);
+    for (int c = 0; c < m->config.channels; c++) {
+        origin.mean[c] = m->recording.unit_pixels ? 0.0f : v->mean[c];
+        origin.std[c] = m->recording.unit_pixels ? 1.0f : v->std[c];
+    }
+    return origin;
+}
+
+void dt_model_normalise(const dt_model *m, const dt_dataset_view *v, dt_record_spec *spec)
+{
+    const int known = m->origin.name[0] != '\0';
+
+    memcpy(spec->mean, known ? m->origin.mean : v->mean, sizeof spec->mean);
+    memcpy(spec->std, known ? m->origin.std : v->std, sizeof spec->std);
+}
+
 int dt_model_n_layers(const dt_model *m)
 {
     return m->n_layers;

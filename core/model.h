@@ -58,6 +58,7 @@ typedef struct {
 struct dt_model {
     dt_context *ctx;
     dt_model_config config;
+    dt_data_origin origin;
     dt_recording recording;
     dt_param **param;
     int n_params, params_room;
@@ -84,6 +85,12 @@ DT_MUST_CHECK dt_status dt_model_declare(dt_model *m, const char *name, const dt
 /* Declares, lays out and initialises the parameters. cfg->name outlives the model. */
 DT_MUST_CHECK dt_status dt_model_open(dt_context *ctx, const dt_model_config *cfg, const dt_recording *recording,
                                       dt_model **out);
+
+/* What training on v makes of the origin. */
+dt_data_origin dt_model_origin_of(const dt_model *m, const dt_dataset_view *v);
+
+/* The mean and std by which m's images are normalised: its origin's, or where that is unknown v's. */
+void dt_model_normalise(const dt_model *m, const dt_dataset_view *v, dt_record_spec *spec);
 
 /* Index of a parameter, or -1. */
 int dt_model_find(const dt_model *m, const char *name);

@@ -203,8 +203,8 @@ static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
                                 .flip_share = t->config.flip_share,
                                 .regularization_scale = t->config.regularization_scale,
                                 .label_smoothing = t->config.label_smoothing };
-    memcpy(t->spec.mean, v->mean, sizeof t->spec.mean);
-    memcpy(t->spec.std, v->std, sizeof t->spec.std);
+    memcpy(t->spec.mean, t->origin.mean, sizeof t->spec.mean);
+    memcpy(t->spec.std, t->origin.std, sizeof t->spec.std);
     DT_TRY(trainer_optimiser(t));
     DT_TRY(step_tape_record(t, v->n >= t->config.batch ? t->config.batch : 0, &t->full));
     DT_TRY(step_tape_record(t, rest, &t->rest));
@@ -223,12 +223,14 @@ dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_con
     t->model = m;
     t->config = *cfg;
     t->n_images = v.n;
+    t->origin = dt_model_origin_of(m, &v);
     t->order_epoch = -1;
     const dt_status status = trainer_build(t, &v);
     if (status != DT_OK) {
         dt_trainer_destroy(t);
         return dt_forward(status, __FILE__, __LINE__);
     }
+    m->origin = t->origin;
     *out = t;
     return DT_OK;
 }

@@ -31,6 +31,7 @@ struct dt_trainer {
     dt_model *model;
     dt_train_config config;
     int64_t n_images;
+    dt_data_origin origin; /* of its dataset; the model's from the first step on, whatever was loaded since */
     dt_device_data data; /* the dataset and this epoch's order */
     dt_record_spec spec;
     dt_step_tape full, rest; /* rest.tape is NULL when the batch divides the dataset */

@@ -148,6 +148,7 @@ static dt_status advance(dt_trainer *t, int n)
 
 dt_status dt_trainer_run(dt_trainer *t, int64_t n)
 {
+    t->model->origin = t->origin;
     while (n > 0) {
         const int together = steps_together(t, n);
         DT_TRY(advance(t, together));

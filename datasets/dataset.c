@@ -3,7 +3,7 @@
  *
  * Images are resized (resize.c) where that is asked, else padded: zeros (black, before normalisation) evenly around the
  * image; of an odd difference the larger half is below and to the right. A grey channel is repeated, and its mean and
- * std with it; they are adjusted neither to the padding nor to the new size.
+ * std with it; they are adjusted neither to the padding nor to the new size. The fingerprint is taken before all that.
  *
  * Readers and table: dataset.h.  Subsets: subset.c.  Tests: tests/test_dataset.c.
  */
@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 dt_status dt_dataset_reserve(const dt_dataset_source *source, int64_t n, dt_dataset *d)
 {
@@ -26,6 +27,7 @@ dt_status dt_dataset_reserve(const dt_dataset_source *source, int64_t n, dt_data
     d->labels = malloc((size_t)n * sizeof *d->labels);
     DT_CHECK(d->images != NULL && d->labels != NULL, DT_ERR_MEMORY, "%s: no memory for %lld images of %lld bytes",
              source->info->name, (long long)n, (long long)image_bytes);
+    d->name = source->info->name;
     d->n = n;
     d->height = source->height;
     d->width = source->width;
@@ -34,6 +36,20 @@ dt_status dt_dataset_reserve(const dt_dataset_source *source, int64_t n, dt_data
     memcpy(d->mean, source->mean, sizeof d->mean);
     memcpy(d->std, source->std, sizeof d->std);
     return DT_OK;
+}
+
+/* Of what a reader gave, all of it. CRC-32 and not SHA-256: CIFAR-10's training images take 0.1 s, not 1. */
+static void take_fingerprint(dt_dataset *d)
+{
+    const size_t image_bytes = (size_t)d->height * (size_t)d->width * (size_t)d->channels;
+    const uLong pixels = crc32_z(0, d->images, (size_t)d->n * image_bytes);
+    uLong labels = 0;
+
+    for (int64_t i = 0; i < d->n; i++) {
+        const uint8_t label = (uint8_t)d->labels[i];
+        labels = crc32_z(labels, &label, 1);
+    }
+    snprintf(d->fingerprint, sizeof d->fingerprint, "%08lx%08lx", pixels, labels);
 }
 
 static int asked_or(int asked, int own)
@@ -167,6 +183,7 @@ static dt_status fill(dt_dataset *d, const dt_dataset_options *opt)
     DT_TRY(dt_dataset_folder(source, opt->dir, split, folder));
     const dt_dataset_request r = { .source = source, .folder = folder, .split = split, .seed = opt->seed };
     DT_TRY(source->read(&r, d));
+    take_fingerprint(d);
     DT_TRY(dt_dataset_hold_out(d, opt));
     DT_TRY(dt_dataset_take_subset(d, opt));
     DT_TRY(resize(d, opt));
@@ -205,6 +222,7 @@ dt_status dt_dataset_find(const char *name, const char *dir, dt_split split, cha
 void dt_dataset_look(const dt_dataset *d, dt_dataset_view *out)
 {
     *out = (dt_dataset_view){
+        .name = d->name ? d->name : "",
         .images = d->images,
         .labels = d->labels,
         .n = d->n,
@@ -213,6 +231,7 @@ void dt_dataset_look(const dt_dataset *d, dt_dataset_view *out)
         .channels = d->channels,
         .n_classes = d->n_classes,
     };
+    memcpy(out->fingerprint, d->fingerprint, sizeof out->fingerprint);
     memcpy(out->mean, d->mean, sizeof out->mean);
     memcpy(out->std, d->std, sizeof out->std);
 }

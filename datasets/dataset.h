@@ -18,6 +18,8 @@ enum {
 };
 
 struct dt_dataset {
+    const char *name; /* static */
+    char fingerprint[DT_FINGERPRINT_BYTES];
     uint8_t *images; /* [n][height][width][channels]; owned */
     int32_t *labels; /* [n], 0..n_classes-1; owned */
     int64_t n;

@@ -7,11 +7,11 @@
  *   input_scale   F32 [1]; weight_scale F32 [1] or [filters]: real value = scale * code
  *   metadata      format = "detent-capture", version = "1", layer, maps (an image's: 1 but for DeepCaps'
  *                 routed skip), stride, pad (zeros on each side), input_layout = psum_layout = "NHWC", weight_layout =
- *                 "KRSC"
+ *                 "KRSC"; data (JSON, origin_json.h)
  *
  * Interface: dt_capture_save in core/detent.h.  Tests: tests/test_capture_file.c.
  */
-#include "safetensors.h"
+#include "origin_json.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -57,6 +57,7 @@ static dt_status add_metadata(dt_safetensors_writer *w, const dt_capture *c, con
     DT_TRY(dt_safetensors_writer_metadata(w, "input_layout", "NHWC"));
     DT_TRY(dt_safetensors_writer_metadata(w, "weight_layout", "KRSC"));
     DT_TRY(dt_safetensors_writer_metadata(w, "psum_layout", "NHWC"));
+    DT_TRY(dt_origin_add(w, &c->origin));
     return DT_OK;
 }
 

@@ -7,7 +7,7 @@
  *             optimizer.exp_avg_sq.<parameter>   Adam, second moment
  *   metadata  format = "detent-checkpoint", version = "2", model and train (JSON, config_json.h), step, seed,
  *             train_images; since the epoch began: loss_sum and reconstruction_sum (hexadecimal floats; the latter
- *             only if it is not 0), n_correct, n_images; extra; where gradients are scaled: loss_scale (hexadecimal
+ *             only if it is not 0), n_correct, n_images; data (JSON, origin_json.h); extra; where gradients are scaled: loss_scale (hexadecimal
  *             float), loss_scale_clean, loss_scale_skipped
  *
  * Loading checks everything and reads all of the file before it writes to the device: what is refused changes nothing.
@@ -16,6 +16,7 @@
  */
 #include "config_json.h"
 #include "metadata.h"
+#include "origin_json.h"
 #include "snapshot.h"
 
 #include <errno.h>
@@ -31,6 +32,7 @@
 typedef struct {
     dt_model_config model;
     dt_train_config train;
+    dt_data_origin origin;
     uint64_t seed;
     int64_t train_images;
     int64_t step;
@@ -97,6 +99,7 @@ static dt_status save(dt_snapshot *s, const dt_trainer *t, const char *path, con
 {
     DT_TRY(dt_metadata_begin(w, FORMAT, VERSION));
     DT_TRY(add_configs(w, t));
+    DT_TRY(dt_origin_add(w, &t->origin));
     DT_TRY(add_position(w, t));
     if (extra) DT_TRY(dt_safetensors_writer_metadata(w, "extra", extra));
     DT_TRY(dt_snapshot_from_device(s));
@@ -184,6 +187,7 @@ static dt_status read_position(const dt_safetensors *f, const char *path, positi
     uint64_t train_images, step, n_images, n_correct;
 
     DT_TRY(read_configs(f, path, &out->model, &out->train));
+    DT_TRY(dt_origin_read(f, path, out->model.channels, &out->origin));
     DT_TRY(read_whole(f, path, "seed", UINT64_MAX, &out->seed));
     DT_TRY(read_whole(f, path, "train_images", INT64_MAX, &train_images));
     DT_TRY(read_whole(f, path, "step", INT64_MAX, &step));
@@ -214,6 +218,7 @@ static dt_status match_run(const position *p, const dt_trainer *t, const char *p
              "%s: the run was started with seed = %" PRIu64 ", here it is %" PRIu64
              "; resume with the value it started with",
              path, p->seed, seed);
+    DT_TRY(dt_origin_match(&p->origin, &t->origin, path));
     DT_CHECK(p->train_images == t->n_images, DT_ERR_ARGUMENT,
              "%s: the run was started with %" PRId64 " training images, here there are %" PRId64
              "; resume with the dataset it started with",
@@ -308,12 +313,15 @@ dt_status dt_checkpoint_resume(dt_trainer *t, const char *path)
 dt_status dt_checkpoint_load(dt_model *m, const char *path)
 {
     dt_safetensors *f = NULL;
+    dt_data_origin origin;
     dt_snapshot s;
 
     DT_TRY(dt_snapshot_init(&s, m, NULL));
     dt_status status = dt_safetensors_open(path, &f);
     if (status == DT_OK) status = match_tensors(&s, f, 1, path);
+    if (status == DT_OK) status = dt_origin_read(f, path, m->config.channels, &origin);
     if (status == DT_OK) status = load_matched(&s, f);
+    if (status == DT_OK) m->origin = origin;
     dt_safetensors_close(f);
     dt_snapshot_release(&s);
     DT_TRY(status);

@@ -3,7 +3,7 @@
  *                 format of every tensor.
  *
  *   metadata  format = "detent-fixed-point", version = "1", model (JSON, config_json.h), formats (JSON, fixed_json.h,
- *             with steps and ranges), seed (of stochastic rounding's draws)
+ *             with steps and ranges), data (JSON, origin_json.h), seed (of stochastic rounding's draws)
  *   tensors   <parameter>   I32: codes; logarithmic rounding: F32, powers of two. F32 as they are: parameters that no
  *                           format rounds, such as batch norm's. Laid out as PyTorch does (snapshot.h)
  *
@@ -16,6 +16,7 @@
 #include "config_json.h"
 #include "fixed_json.h"
 #include "metadata.h"
+#include "origin_json.h"
 #include "snapshot.h"
 
 #include <inttypes.h>
@@ -93,6 +94,7 @@ static dt_status add_metadata(dt_safetensors_writer *w, const dt_model *m)
     if (s == DT_OK) s = dt_fixed_to_json(dt_fixed_formats_of(m), 1, formats);
     if (s == DT_OK) s = dt_metadata_add(w, "model", model);
     if (s == DT_OK) s = dt_metadata_add(w, "formats", formats);
+    if (s == DT_OK) s = dt_origin_add(w, &m->origin);
     if (s == DT_OK) s = dt_safetensors_writer_metadata(w, "seed", seed);
     cJSON_Delete(model);
     cJSON_Delete(formats);

@@ -3,7 +3,7 @@
  *                checkpoint.
  *
  *   metadata  format = "detent-quantized", version = "1", model (JSON, config_json.h), formats (JSON, fixed_json.h),
- *             extra
+ *             data (JSON, origin_json.h), extra
  *   tensors   <parameter>   F32, before rounding, laid out as PyTorch does (snapshot.h); a decoder's too
  *
  * Rounding is a function of parameters and formats, so the file has no codes: fixed_codes.c writes those.
@@ -12,6 +12,7 @@
 #include "config_json.h"
 #include "fixed_json.h"
 #include "metadata.h"
+#include "origin_json.h"
 #include "snapshot.h"
 
 #include <stdlib.h>
@@ -38,6 +39,7 @@ static dt_status save(dt_snapshot *s, const char *path, const char *extra, dt_sa
 {
     DT_TRY(dt_metadata_begin(w, FORMAT, VERSION));
     DT_TRY(add_json(w, s->model));
+    DT_TRY(dt_origin_add(w, &s->model->origin));
     if (extra) DT_TRY(dt_safetensors_writer_metadata(w, "extra", extra));
     DT_TRY(dt_snapshot_from_device(s));
     DT_TRY(dt_snapshot_to_writer(s, w));

@@ -53,6 +53,8 @@ static int parse_value(const dt_field *f, const cJSON *item, void *to)
     return cJSON_IsString(item) && parse_text(f, item->valuestring, to);
 }
 
+_Static_assert(sizeof(float) == sizeof(int), "elements of both kinds of array have one width");
+
 static int parse_field(const dt_field *f, const cJSON *item, char *to)
 {
     if (f->count == 0) return parse_value(f, item, to);
@@ -63,7 +65,7 @@ static int parse_field(const dt_field *f, const cJSON *item, char *to)
     cJSON_ArrayForEach(element, item)
     {
         ok = ok && parse_value(f, element, to);
-        to += sizeof(int);
+        to += sizeof(int); /* or of float, which is as wide */
     }
     return ok;
 }
@@ -81,9 +83,9 @@ static const char *expected_text(const dt_field *f, char *text, size_t bytes)
             used += (size_t)snprintf(text + used, bytes - used, ", %s", f->words[i]);
         }
     } else {
-        const char *what = f->kind == DT_FIELD_FLOAT ? "a number"
-                           : f->count                ? "a list of whole numbers"
-                                                     : "a whole number";
+        const int real = f->kind == DT_FIELD_FLOAT;
+        const char *what = f->count ? (real ? "a list of numbers" : "a list of whole numbers")
+                                    : (real ? "a number" : "a whole number");
         snprintf(text, bytes, "%s of %.10g..%.10g", what, f->min, f->max);
     }
     return text;
@@ -141,7 +143,7 @@ dt_status dt_fields_write(const dt_fields *s, const dt_field_place *at, const vo
             const char *name;
             char text[64];
             float number;
-            int numbers[DT_FIELD_MOST];
+            int numbers[DT_FIELD_MOST]; /* or floats */
         } checked; /* what a reader would make of it */
         if (!has_field(s, i, from)) continue;
 

@@ -3,7 +3,7 @@
  *
  * Strict both ways: what writing accepts reading accepts, with equal bits; reading wants every field exactly once, of
  * its type and in its range, and no other.
- * Used by: config_json.c, program_json.c, fixed_json.c.  Tests: tests/test_config_json.c, tests/test_program_file.c.
+ * Used by: config_json.c, origin_json.c, program_json.c, fixed_json.c.  Tests: tests/test_config_json.c, tests/test_program_file.c.
  */
 #ifndef DT_JSON_FIELDS_H
 #define DT_JSON_FIELDS_H
@@ -23,7 +23,7 @@ typedef struct {
     dt_field_kind kind;
     double min, max;          /* of the number; of a word's index; max of a text: bytes with its NUL */
     const char *const *words; /* WORD */
-    int count;                /* INT: 0, or the length of an array, at most DT_FIELD_MOST */
+    int count;                /* INT, FLOAT: 0, or the length of an array, at most DT_FIELD_MOST */
 } dt_field;
 
 enum { DT_FIELD_MOST = 8 };
@@ -49,6 +49,7 @@ typedef struct {
 #define DT_INT(min, max)                 DT_FIELD_INT, min, max, NULL, 0
 #define DT_INTS(n, min, max)             DT_FIELD_INT, min, max, NULL, n
 #define DT_FLOAT(min, max)               DT_FIELD_FLOAT, min, max, NULL, 0
+#define DT_FLOATS(n, min, max)           DT_FIELD_FLOAT, min, max, NULL, n
 #define DT_WORD(words)                   DT_FIELD_WORD, 0, DT_LENGTH(words) - 2, words, 0 /* they end with NULL */
 #define DT_TEXT(type, member)            DT_FIELD_TEXT, 0, sizeof((type *)NULL)->member, NULL, 0
 #define DT_NETWORK                       DT_FIELD_NETWORK, 0, 0, NULL, 0

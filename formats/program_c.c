@@ -304,6 +304,21 @@ static void put_work(FILE *file, const dt_program *p, int i)
     }
 }
 
+/* What the image's table has built in. */
+static void put_origin(FILE *file, const dt_data_origin *o, int channels)
+{
+    char name[64];
+
+    if (!o->name[0]) return;
+    fprintf(file, " * Pixels are 0..255. image_table normalises them as those of %s", safe(o->name, name));
+    if (o->fingerprint[0]) fprintf(file, ", files %s", safe(o->fingerprint, name));
+    fprintf(file, ":\n * (pixel / 255 - mean) / std, mean");
+    for (int c = 0; c < channels; c++) fprintf(file, " %.9g", (double)o->mean[c]);
+    fprintf(file, ", std");
+    for (int c = 0; c < channels; c++) fprintf(file, " %.9g", (double)o->std[c]);
+    fprintf(file, ".\n *\n");
+}
+
 static void put_about(FILE *file, const source *s, const char *suffix)
 {
     const dt_program *p = s->plan.p;
@@ -311,6 +326,7 @@ static void put_about(FILE *file, const source *s, const char *suffix)
 
     fprintf(file, "/*\n * %s.%s - %s as C99: class scores of one image. Written by detent.\n *\n", s->name, suffix,
             safe(p->model, name));
+    put_origin(file, &p->origin, p->channels);
     fprintf(file, " *   image      %-22s %4d x %-4d x %d; codes %d..%d\n", "", p->height, p->width, p->channels, p->low,
             p->high);
     for (int i = 0; i < p->n_layers; i++) {

@@ -1,7 +1,7 @@
 /*
  * program_file.c - a program in one safetensors file: its numbers and words as JSON, its arrays as tensors.
  *
- *   metadata  format = "detent-program", version = "1", program = JSON (program_json.h)
+ *   metadata  format = "detent-program", version = "1", program = JSON (program_json.h), data = JSON (origin_json.h)
  *   tensors   image.table                       I16 [256][channels]
  *             <conv>.weight                     I8  [filters][window height][window width][channels]
  *             <conv>.weight_scale               F32 [1] or [filters]
@@ -17,6 +17,7 @@
  * Interface: dt_program_save, dt_program_load in core/detent.h.  Tests: tests/test_program_file.c.
  */
 #include "metadata.h"
+#include "origin_json.h"
 #include "program_json.h"
 
 #include <inttypes.h>
@@ -136,6 +137,7 @@ static dt_status save(const dt_program *p, const char *path, dt_safetensors_writ
 {
     DT_TRY(dt_metadata_begin(w, FORMAT, VERSION));
     DT_TRY(add_json(w, p));
+    DT_TRY(dt_origin_add(w, &p->origin));
     for (size_t bytes = 8; bytes > 0; bytes /= 2) DT_TRY(add_arrays(w, p, bytes)); /* wide first: all are aligned */
     DT_TRY(dt_safetensors_writer_write(w, path));
     return DT_OK;
@@ -239,6 +241,7 @@ static dt_status load(const reader *r, dt_program *p)
 {
     DT_TRY(dt_metadata_check(r->file, r->path, FORMAT, VERSION));
     DT_TRY(read_json(r, p));
+    DT_TRY(dt_origin_read(r->file, r->path, p->channels, &p->origin));
     DT_TRY(read_arrays(r, p));
     const dt_status s = dt_program_check(p);
     return s == DT_OK ? DT_OK : dt_metadata_blame(s, r->path);

@@ -356,14 +356,54 @@ static dt_status check_end(const dt_program *p, const char *name)
     return dt_program_check(p);
 }
 
+/* Of an unknown one, what d's normalisation says. */
+static dt_data_origin program_origin(const dt_model *m, const dt_dataset *d)
+{
+    dt_data_origin origin = m->origin;
+    dt_dataset_view v;
+
+    if (origin.name[0]) return origin;
+    dt_dataset_look(d, &v);
+    origin = dt_model_origin_of(m, &v);
+    origin.n_images = 0;
+    origin.fingerprint[0] = '\0';
+    return origin;
+}
+
+/* Of one image. A black one will do: layers and constants do not depend on it. */
+static dt_status open_inference(dt_model *m, const dt_dataset *d, dt_inference **out)
+{
+    const dt_model_config *c = &m->config;
+    const int32_t label = 0;
+
+    if (d) return dt_inference_create(m, d, 0, 1, 1, 0.0f, 1, out);
+    uint8_t *black = calloc((size_t)c->height * (size_t)c->width, (size_t)c->channels);
+    DT_CHECK(black, DT_ERR_MEMORY, "no memory for an image of %dx%dx%d", c->height, c->width, c->channels);
+    const dt_dataset_view v = { .images = black,
+                                .labels = &label,
+                                .n = 1,
+                                .height = c->height,
+                                .width = c->width,
+                                .channels = c->channels,
+                                .n_classes = c->n_classes };
+    const dt_status s = dt_inference_create_of(m, &v, 0, 1, 1, 0.0f, 1, out);
+    free(black);
+    return s;
+}
+
 dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out)
 {
     dt_lowering w = { .ctx = m->ctx };
     dt_inference *inf;
     dt_step_sum sum;
 
+    DT_CHECK(d || m->origin.name[0], DT_ERR_ARGUMENT,
+             "%s: nothing says what the network was trained on; its program needs a dataset, whose mean and std "
+             "normalise its images",
+             m->config.name);
     DT_TRY(program_create(&m->config, &w.program));
-    dt_status status = dt_inference_create(m, d, 0, 1, 1, 0.0f, 1, &inf);
+    w.program->origin = program_origin(m, d);
+    dt_status status = open_inference(m, d, &inf);
     if (status == DT_OK) {
         status = dt_inference_run(inf, lower_node, NULL, &w, &sum);
         dt_inference_destroy(inf);

@@ -85,6 +85,7 @@ void dt_program_describe(const dt_program *p, dt_program_info *out)
                               .channels = p->channels,
                               .n_classes = p->layer[p->n_layers - 1].channels,
                               .n_layers = p->n_layers,
+                              .origin = p->origin,
                               .bytes = 256 * (size_t)p->channels * sizeof *p->table };
     for (int i = 0; i < p->n_layers; i++) {
         const dt_layer *l = &p->layer[i];

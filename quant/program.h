@@ -94,6 +94,7 @@ typedef struct {
 
 struct dt_program {
     char model[64];              /* "vgg16 w4a2 choke 16", for people */
+    dt_data_origin origin;       /* its normalisation is in the table; here for people */
     int height, width, channels; /* of the image */
     int16_t *table;              /* [256][channels]: code of a pixel */
     int low, high;               /* of those codes */

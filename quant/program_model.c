@@ -297,6 +297,7 @@ dt_status dt_program_model(dt_context *ctx, const dt_program *p, const dt_array 
                                      .channels = p->channels,
                                      .n_classes = p->layer[p->n_layers - 1].channels };
     DT_TRY(dt_model_open(ctx, &config, &recording, &m));
+    m->origin = p->origin;
     const dt_status status = fill_all(m, p);
     if (status != DT_OK) {
         dt_model_destroy(m);

@@ -35,6 +35,7 @@ static dt_status open_observer(const dt_model *m, int copy, int published, dt_mo
     formats->observe = 1;
     formats->published = published;
     DT_TRY(dt_fixed_model_open(m->ctx, &m->config, formats, &q));
+    q->origin = m->origin;
     dt_status status = DT_OK;
     for (int i = 0; copy && i < m->n_params && status == DT_OK; i++) {
         const int64_t n = dt_count(&m->param[i]->tensor.shape);
