@@ -65,6 +65,7 @@ static dt_status describe(const dt_capture *c, const char *layer, const dt_array
     v->activation_bits = dt_psum_bits(0, c->x_high) - 1; /* unsigned: no bit for a sign */
     v->weight_bits = dt_psum_bits(c->w_low, c->w_high);
     v->shape = dt_psum_shape_of_capture(c);
+    v->origin = c->origin;
     v->sx = c->sx;
     v->n_sw = c->n_sw;
     v->sw = malloc((size_t)c->n_sw * sizeof *v->sw);

@@ -60,6 +60,7 @@ typedef struct {
 typedef struct {
     dt_layout layout;
     char layer[64];
+    dt_data_origin origin; /* of the network */
     dt_psum_shape shape;
     int rows, cols, psum_bits, simd;
     int activation_bits, weight_bits;

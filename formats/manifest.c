@@ -6,6 +6,7 @@
  */
 #include "manifest.h"
 #include "json_value.h"
+#include "origin_json.h"
 #include "utf8.h"
 
 #include <cjson/cJSON.h>
@@ -87,6 +88,11 @@ static int add_file(const dt_vector_file *f, cJSON *files)
            add_numbers(item, places, 4) && cJSON_AddStringToObject(item, "sha256", f->sha256);
 }
 
+static int add_origin(const dt_data_origin *o, cJSON *root)
+{
+    return !o->name[0] || dt_origin_to_json(o, cJSON_AddObjectToObject(root, "data")) == DT_OK;
+}
+
 /* Of the compact text of all other fields: layer and scales follow from nothing else. */
 static int add_sha256(cJSON *root)
 {
@@ -104,8 +110,8 @@ static cJSON *make_json(const dt_vectors *v)
     cJSON *root = cJSON_CreateObject();
     int ok = cJSON_AddStringToObject(root, "format", "detent-vectors") &&
              cJSON_AddNumberToObject(root, "version", VERSION) && cJSON_AddStringToObject(root, "layer", v->layer) &&
-             cJSON_AddStringToObject(root, "layout", dt_layout_names[v->layout]) && add_array_and_geometry(v, root) &&
-             add_codes(v, root);
+             cJSON_AddStringToObject(root, "layout", dt_layout_names[v->layout]) && add_origin(&v->origin, root) &&
+             add_array_and_geometry(v, root) && add_codes(v, root);
     cJSON *files = cJSON_AddArrayToObject(root, "files");
 
     for (int i = 0; i < v->n_files; i++) ok = ok && add_file(&v->file[i], files);
@@ -351,6 +357,7 @@ static dt_status compare_all(const cJSON *root, const char *file, const dt_vecto
 static dt_status read_vectors(const cJSON *root, const char *file, dt_vectors *v)
 {
     const cJSON *files = cJSON_GetObjectItemCaseSensitive(root, "files");
+    const cJSON *data = cJSON_GetObjectItemCaseSensitive(root, "data");
     const cJSON *format = cJSON_GetObjectItemCaseSensitive(root, "format");
     const cJSON *version = cJSON_GetObjectItemCaseSensitive(root, "version");
     char got[VALUE_ROOM];
@@ -361,6 +368,7 @@ static dt_status read_vectors(const cJSON *root, const char *file, dt_vectors *v
              "%s: version is %s, expected %d; this detent reads no other", file, dt_json_text(version, got, sizeof got),
              VERSION);
     DT_TRY(read_words(root, file, v));
+    if (data) DT_TRY(dt_origin_from_json(data, file, &v->origin));
     DT_TRY(read_numbers(root, file, v));
     DT_TRY(read_scales(root, file, v));
     DT_CHECK(cJSON_IsArray(files), DT_ERR_FORMAT, "%s: files is %s, expected a list", file,

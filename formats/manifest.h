@@ -2,6 +2,7 @@
  * manifest.h - manifest.json of a folder of vectors: the layer, the array, and every file with its place in them.
  *
  *   { "format": "detent-vectors", "version": 1, "layer": "features.27", "layout": "course",
+ *     "data": what the network was trained on (origin_json.h), if that is known,
  *     "array": { "rows", "cols", "psum_bits", "simd" },
  *     "geometry": { "H", "W", "C", "K", "R", "S", "stride", "pad", "P", "Q" },
  *     "activation": { "bits", "signed", "scale" },  real value = scale * code

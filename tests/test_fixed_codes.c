@@ -125,8 +125,12 @@ Test(fixed_codes, codes_file_describes_every_tensor)
     fixture f = open_fixture(DT_ROUND_NEAREST, 0, &some_bits);
     dt_safetensors *file;
 
+    f.model->origin = (dt_data_origin){ "mnist", 600, "0123456789abcdef", { 0 }, { 1, 1, 1 } };
     MUST(dt_model_save_codes(f.model, temp_path("codes.safetensors")));
     MUST(dt_safetensors_open(temp_path("codes.safetensors"), &file));
+    cr_assert(eq(str, (char *)dt_safetensors_metadata(file, "data"),
+                 "{\"name\":\"mnist\",\"images\":600,\"fingerprint\":\"0123456789abcdef\",\"mean\":[0,0,0,0],"
+                 "\"std\":[1,1,1,0]}"));
     const char *formats = dt_safetensors_metadata(file, "formats");
     cr_assert(eq(str, (char *)dt_safetensors_metadata(file, "format"), "detent-fixed-point"));
     cr_assert(eq(str, (char *)dt_safetensors_metadata(file, "seed"), "5"));

@@ -83,8 +83,12 @@ static void expect_round_trip(dt_rounding rounding, int published)
     size_t bytes, bytes_again;
     dt_model *m;
 
+    f.model->origin = (dt_data_origin){ "mnist", 600, "0123456789abcdef", { 0 }, { 1, 1, 1 } };
     MUST(dt_model_save(f.model, temp_path("a.safetensors"), NULL));
     MUST(dt_checkpoint_open(f.ctx, temp_path("a.safetensors"), &m));
+    const dt_data_origin *o = dt_model_get_origin(m);
+    cr_assert(strcmp(o->name, "mnist") == 0 && o->n_images == 600 && o->std[2] == 1.0f && o->std[3] == 0.0f);
+    cr_assert(strcmp(o->fingerprint, "0123456789abcdef") == 0);
     expect_same_params(f.model, m);
     expect_same_formats(f.model, m);
     expect_same_results(&f, m);

@@ -88,6 +88,26 @@ Test(vector_folder, every_layout_is_read_back)
     }
 }
 
+Test(vector_folder, the_manifest_names_what_the_network_was_trained_on)
+{
+    size_t bytes;
+
+    case_fill_example(&t, 8, 4, 15);
+    t.capture.origin = (dt_data_origin){ "mnist", 600, "0123456789abcdef", { 0.1307f }, { 0.3081f } };
+    cr_assert(eq(int, (int)save(DT_LAYOUT_COURSE, folder(), NULL), DT_OK), "%s", dt_last_error());
+    expect_good("with an origin");
+    char *text = read_all("manifest.json", &bytes);
+    cJSON *root = cJSON_Parse(text), *data = cJSON_GetObjectItem(root, "data");
+    cr_assert(eq(str, cJSON_GetObjectItem(data, "name")->valuestring, "mnist"));
+    cr_assert(eq(str, cJSON_GetObjectItem(data, "fingerprint")->valuestring, "0123456789abcdef"));
+    cr_assert(eq(dbl, cJSON_GetArrayItem(cJSON_GetObjectItem(data, "mean"), 0)->valuedouble, 0.1307));
+    cJSON_Delete(root);
+    memcpy(strstr(text, "0.3081"), "0.3082", 6);
+    write_all("manifest.json", text, bytes);
+    expect_bad("another deviation", DT_ERR_FORMAT, "sha256 is");
+    free(text);
+}
+
 /* What people who read the manifest without detent rely on. */
 Test(vector_folder, the_manifest_describes_each_file)
 {
