@@ -29,7 +29,7 @@ static dt_status capture(const settings *s, session *o)
     image_range range;
 
     DT_TRY(session_open_checkpoint(s, o));
-    DT_TRY(session_open_dataset(s, dt_model_get_config(o->model), DT_SPLIT_TEST, &o->test_set));
+    DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
     DT_TRY(session_find_layer(o, s->layer, 0));
     dt_dataset_look(o->test_set, &view);
     DT_TRY(session_range(s, view.n, &range));

@@ -34,8 +34,8 @@ enum {
 typedef struct {
     dt_model_config model;
     dt_train_config train;
-    const char *recipe; /* NULL: none */
-    const char *dataset;
+    const char *recipe;            /* NULL: none */
+    const char *dataset;           /* NULL: the one that the checkpoint's network was trained on */
     const char *data_dir;          /* NULL: the dataset's own folders */
     int64_t train_size, test_size; /* images; 0: all */
     int64_t val_size;              /* training images held out; 0: none */
@@ -184,10 +184,16 @@ DT_MUST_CHECK dt_status session_open_context(const settings *s, session *o);
 /* Images get the height and width of model, padded or resized as its network wants it, and its channels. */
 DT_MUST_CHECK dt_status session_open_dataset(const settings *s, const dt_model_config *model, dt_split split,
                                              dt_dataset **out);
+/* Of a network from a file: what it was trained on, unless --dataset names another; a line on stderr then says so when
+ * the test images are opened, which every subcommand does once. */
+DT_MUST_CHECK dt_status session_open_images(const settings *s, const dt_model *m, dt_split split, dt_dataset **out);
+const char *session_dataset(const settings *s, const dt_model *m); /* its name; "" where nothing tells */
+/* That line, if it is due. */
+void session_note_dataset(const settings *s, const dt_data_origin *trained_on);
 /* Context and model of s->checkpoint, a run's or a quantized network's. */
 DT_MUST_CHECK dt_status session_open_checkpoint(const settings *s, session *o);
-/* Context and program of s->checkpoint, which is a program's file, or a model's: then o->model and o->test_set are open
- * too, and the program is for images like those. With --multiplier-bits its thresholds are replaced and, unless --json,
+/* Context and program of s->checkpoint, which is a program's file, or a model's: then o->model is open too, and where
+ * nothing tells its data set, o->test_set. With --multiplier-bits its thresholds are replaced and, unless --json,
  * a line says what that changes. */
 DT_MUST_CHECK dt_status session_open_program(const settings *s, session *o);
 /* A layer of o->model, or an error that lists them; all: whether "all" is one. */

@@ -10,6 +10,7 @@
 /* One pass over the test set. */
 typedef struct {
     dt_metrics metrics;
+    float label_smoothing; /* in the loss */
     double seconds;
     dt_outputs outputs;       /* owned */
     dt_class_report *classes; /* owned */
@@ -51,6 +52,7 @@ static dt_status measure(const settings *s, dt_model *m, const dt_dataset *d, fl
     else
         status = dt_evaluate(m, d, s->train.batch, label_smoothing, &tick, o, &out->metrics);
     out->seconds = clock_seconds() - task.begin;
+    out->label_smoothing = label_smoothing;
     progress_wipe(&bar);
     if (status == DT_OK) status = dt_class_report_create(o->scores, v.labels, v.n, n_classes, &out->classes);
     return status;
@@ -64,19 +66,19 @@ static void count_differences(const measurement *a, comparison *with)
     }
 }
 
-static dt_status print_evaluation_json(const settings *s, const session *o, float label_smoothing, const measurement *a,
+static dt_status print_evaluation_json(const settings *s, const session *o, const dt_model *m, const measurement *a,
                                        const comparison *with, const dt_array_report *layers, int n_layers)
 {
     cJSON *out = cJSON_CreateObject();
 
     cJSON_AddStringToObject(out, "checkpoint", s->checkpoint);
-    cJSON_AddStringToObject(out, "dataset", s->dataset);
+    cJSON_AddStringToObject(out, "dataset", session_dataset(s, m));
     cJSON_AddStringToObject(out, "engine", engine_words[s->engine]);
     cJSON_AddStringToObject(out, "device", dt_context_backend(o->ctx));
     cJSON_AddNumberToObject(out, "images", (double)a->metrics.images);
     cJSON_AddNumberToObject(out, "accuracy", a->metrics.accuracy);
     cJSON_AddNumberToObject(out, "loss", a->metrics.loss);
-    cJSON_AddRawToObject(out, "label_smoothing", text_float(label_smoothing).s);
+    cJSON_AddRawToObject(out, "label_smoothing", text_float(a->label_smoothing).s);
     cJSON_AddNumberToObject(out, "images_per_s", (double)a->metrics.images / a->seconds);
     cJSON_AddNumberToObject(out, "seconds", a->seconds);
     add_class_report(out, a->classes, s->top_k);
@@ -122,13 +124,14 @@ static void print_layers(const settings *s, const dt_array_report *layers, int n
            kib(sum.sram_reads).s, kib(sum.sram_writes).s);
 }
 
-static void print_evaluation(const settings *s, const session *o, const char *model, float label_smoothing,
-                             const measurement *a, const comparison *with)
+static void print_evaluation(const settings *s, const session *o, const dt_model *m, const measurement *a,
+                             const comparison *with)
 {
+    const short_text trained = o->model ? text_network(o->model) : (short_text){ "" };
     const double images_per_s = (double)a->metrics.images / a->seconds;
 
-    printf("model      %s\n", model);
-    printf("data       %s: %s test images\n", s->dataset, text_count(a->metrics.images).s);
+    printf("model      %s\n", o->model ? trained.s : dt_model_get_config(m)->name);
+    printf("data       %s: %s test images\n", session_dataset(s, m), text_count(a->metrics.images).s);
     printf("device     %s: %s, engine %s\n", dt_context_backend(o->ctx), dt_context_device(o->ctx),
            engine_words[s->engine]);
     printf("accuracy   %.2f %%\n", 100.0 * a->metrics.accuracy);
@@ -138,7 +141,9 @@ static void print_evaluation(const settings *s, const session *o, const char *mo
     }
     print_top_k(a->classes, s->top_k);
     printf("loss       %.4f", a->metrics.loss);
-    if (label_smoothing > 0.0f) printf(", with the training's label smoothing of %s", text_float(label_smoothing).s);
+    if (a->label_smoothing > 0.0f) {
+        printf(", with the training's label smoothing of %s", text_float(a->label_smoothing).s);
+    }
     printf("\n");
     printf("speed      %s images/s, %.2f s\n", text_count((int64_t)(images_per_s + 0.5)).s, a->seconds);
     if (s->confusion) print_confusion(a->classes);
@@ -149,14 +154,12 @@ static dt_status open_engines(const settings *s, session *o, dt_model **main_mod
 {
     if (s->engine == ENGINE_GRID) {
         DT_TRY(session_open_checkpoint(s, o));
-        DT_TRY(session_open_dataset(s, dt_model_get_config(o->model), DT_SPLIT_TEST, &o->test_set));
+        DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
         return DT_OK;
     }
     DT_TRY(session_open_program(s, o));
     DT_TRY(dt_program_model(o->ctx, o->program, s->engine == ENGINE_ARRAY ? &s->array : NULL, main_model));
-    if (!o->test_set) {
-        DT_TRY(session_open_dataset(s, dt_model_get_config(*main_model), DT_SPLIT_TEST, &o->test_set));
-    }
+    if (!o->test_set) DT_TRY(session_open_images(s, *main_model, DT_SPLIT_TEST, &o->test_set));
     if (s->engine == ENGINE_ARRAY) {
         with->name = "exact";
         return dt_program_model(o->ctx, o->program, NULL, other);
@@ -198,10 +201,9 @@ static dt_status evaluate(const settings *s, session *o, dt_model **main_model, 
         if (status == DT_OK) count_differences(&a, &with);
     }
     if (status == DT_OK && s->json) {
-        status = print_evaluation_json(s, o, smoothing, &a, &with, layers, n);
+        status = print_evaluation_json(s, o, m, &a, &with, layers, n);
     } else if (status == DT_OK) {
-        const char *name = o->model ? NULL : dt_model_get_config(m)->name;
-        print_evaluation(s, o, name ? name : text_network(o->model).s, smoothing, &a, &with);
+        print_evaluation(s, o, m, &a, &with);
         if (layers) print_layers(s, layers, n);
     }
     free(layers);

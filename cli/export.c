@@ -15,7 +15,7 @@ static dt_status export_vectors(const settings *s, session *o)
 
     DT_TRY(need_option("layer", s->layer));
     DT_TRY(session_open_checkpoint(s, o));
-    DT_TRY(session_open_dataset(s, dt_model_get_config(o->model), DT_SPLIT_TEST, &o->test_set));
+    DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
     DT_TRY(session_find_layer(o, s->layer, 0));
     dt_dataset_look(o->test_set, &view);
     DT_TRY(session_range(s, view.n, &range));
@@ -35,6 +35,7 @@ static dt_status export_program(const settings *s, session *o)
 
     DT_TRY(session_open_program(s, o));
     dt_program_describe(o->program, &info);
+    session_note_dataset(s, &info.origin);
     if (s->target == EXPORT_C) {
         DT_TRY(dt_program_write_c(o->program, s->out, s->name));
         printf("%s/%s.c and %s.h: ", s->out, s->name, s->name);

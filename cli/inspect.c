@@ -106,6 +106,50 @@ static void print_fixed_point(const dt_model *m, const fixed_point *f)
     }
 }
 
+static void print_floats(const char *what, const float *value, int n)
+{
+    printf(", %s", what);
+    for (int c = 0; c < n; c++) printf(" %s", text_float(value[c]).s);
+}
+
+static void print_origin(const dt_model *m)
+{
+    const dt_data_origin *o = dt_model_get_origin(m);
+    const int channels = dt_model_get_config(m)->channels;
+
+    if (!o->name[0]) {
+        printf("data       unknown: the file does not say what the network was trained on\n\n");
+        return;
+    }
+    printf("data       %s: %s training images, files %s", o->name, text_count(o->n_images).s, o->fingerprint);
+    print_floats("mean", o->mean, channels);
+    print_floats("std", o->std, channels);
+    printf("\n\n");
+}
+
+static cJSON *floats_json(const float *value, int n)
+{
+    cJSON *array = cJSON_CreateArray();
+
+    for (int c = 0; c < n; c++) cJSON_AddItemToArray(array, cJSON_CreateRaw(text_float(value[c]).s));
+    return array;
+}
+
+static cJSON *origin_json(const dt_model *m)
+{
+    const dt_data_origin *o = dt_model_get_origin(m);
+    const int channels = dt_model_get_config(m)->channels;
+    cJSON *out = o->name[0] ? cJSON_CreateObject() : cJSON_CreateNull();
+
+    if (!o->name[0]) return out;
+    cJSON_AddStringToObject(out, "name", o->name);
+    cJSON_AddNumberToObject(out, "images", o->n_images);
+    cJSON_AddStringToObject(out, "fingerprint", o->fingerprint);
+    cJSON_AddItemToObject(out, "mean", floats_json(o->mean, channels));
+    cJSON_AddItemToObject(out, "std", floats_json(o->std, channels));
+    return out;
+}
+
 static cJSON *params_json(const dt_model *m)
 {
     cJSON *array = cJSON_CreateArray();
@@ -208,12 +252,14 @@ static dt_status print_model(const settings *s, const dt_model *m)
         cJSON *out = cJSON_CreateObject();
         cJSON_AddStringToObject(out, "model", name.s);
         cJSON_AddNumberToObject(out, "parameters", (double)dt_model_count(m));
+        if (s->checkpoint) cJSON_AddItemToObject(out, "data", origin_json(m));
         cJSON_AddItemToObject(out, "params", params_json(m));
         cJSON_AddItemToObject(out, "layers", layers_json(m));
         if (is_fixed) cJSON_AddItemToObject(out, "fixed_point", fixed_point_json(m, &f));
         return print_json(out);
     }
-    printf("%s: %s parameters\n\n", name.s, text_count(dt_model_count(m)).s);
+    printf("%s: %s parameters\n%s", name.s, text_count(dt_model_count(m)).s, s->checkpoint ? "" : "\n");
+    if (s->checkpoint) print_origin(m);
     print_params(m);
     print_layers(m);
     if (is_fixed) print_fixed_point(m, &f);

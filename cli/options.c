@@ -142,7 +142,9 @@ dt_status options_parse(const command *cmd, int argc, char **argv, settings *s)
     const struct argp argp = { .options = argp_rows, .parser = parse_option, .doc = cmd->about };
 
     DT_TRY(settings_default(s));
-    build_argp_rows(cmd, s);
+    settings shown = *s;
+    if (cmd->bit != FOR_TRAIN) shown.dataset = NULL;
+    build_argp_rows(cmd, &shown);
     l.scratch = *s;
     argp_parse(&argp, argc, argv, 0, NULL, &l);
     s->argc = argc;
@@ -151,5 +153,6 @@ dt_status options_parse(const command *cmd, int argc, char **argv, settings *s)
     if (l.scratch.resume && l.scratch.out) DT_TRY(run_dir_read_config(l.scratch.out, &s->saved));
     if (s->saved) return start_from_saved(&l, s);
     DT_TRY(start_from_defaults(&l, s));
+    if (cmd->bit != FOR_TRAIN) s->dataset = NULL; /* the checkpoint has its own */
     return apply_given(&l, s);
 }

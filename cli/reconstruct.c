@@ -148,7 +148,7 @@ dt_status reconstruct(const settings *s, session *o)
     DT_TRY(session_open_checkpoint(s, o));
     const dt_model_config *c = dt_model_get_config(o->model);
     DT_CHECK(c->caps_dim > 0, DT_ERR_ARGUMENT, "--reconstruct needs a capsule network; %s is none", c->name);
-    DT_TRY(session_open_dataset(s, c, DT_SPLIT_TEST, &o->test_set));
+    DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
     dt_dataset_look(o->test_set, &view);
     DT_TRY(session_range(s, view.n, &range));
     DT_CHECK(range.count <= MAX_IMAGES, DT_ERR_ARGUMENT, "--index %s: a picture has up to %d images", s->index,

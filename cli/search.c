@@ -133,15 +133,14 @@ static dt_status make_network(search *r, const char *name, const dt_qcaps_outcom
 
 static dt_status open_images(search *r)
 {
-    const dt_model_config *cfg = dt_model_get_config(r->o.model);
     settings on_validation = *r->s;
     dt_dataset_view v;
 
-    DT_TRY(session_open_dataset(r->s, cfg, DT_SPLIT_TEST, &r->o.test_set));
+    DT_TRY(session_open_images(r->s, r->o.model, DT_SPLIT_TEST, &r->o.test_set));
     r->tune = r->o.test_set;
     if (r->s->tune_on == TUNE_ON_VALIDATION) {
         on_validation.val_size = r->s->tune_size;
-        DT_TRY(session_open_dataset(&on_validation, cfg, DT_SPLIT_VALIDATION, &r->o.train_set));
+        DT_TRY(session_open_images(&on_validation, r->o.model, DT_SPLIT_VALIDATION, &r->o.train_set));
         r->tune = r->o.train_set;
     }
     dt_dataset_look(r->tune, &v);
@@ -167,7 +166,7 @@ static dt_status open_all(search *r)
 
 /* Of its training, by the config.json beside the checkpoint: the images that it had held out include those of tune_size
  * if seed and number say so. Where there is no such file, or another dataset in it, nothing is known. */
-static int was_trained_on_them(const settings *s)
+static int was_trained_on_them(const settings *s, const dt_model *m)
 {
     char folder[PATH_BYTES];
     cJSON *config = NULL;
@@ -181,7 +180,7 @@ static int was_trained_on_them(const settings *s)
     if (run_dir_read_config(slash ? folder : ".", &config) != DT_OK || !config) return 0;
     is_known = settings_default(&run) == DT_OK &&
                settings_from_json(cJSON_GetObjectItemCaseSensitive(config, "options"), &run) == DT_OK &&
-               strcmp(run.dataset, s->dataset) == 0;
+               strcmp(run.dataset, session_dataset(s, m)) == 0;
     cJSON_Delete(config); /* run's texts were in it */
     return is_known && (run.seed != s->seed || run.val_size < s->tune_size);
 }
@@ -194,7 +193,7 @@ static dt_status begin_report(search *r)
         return DT_OK;
     }
     setvbuf(stdout, NULL, _IOLBF, 0); /* each trial is seen when it ends, in a log file too */
-    report_search_begin(r, was_trained_on_them(r->s));
+    report_search_begin(r, was_trained_on_them(r->s, r->o.model));
     return DT_OK;
 }
 

@@ -77,8 +77,8 @@ void report_search_begin(const search *r, int trained_on_tune)
 
     printf("model      %s: %s weights, %.2f %s\n", text_model(dt_model_get_config(r->o.model)).s,
            text_count(n_weights).s, memory_of(s, n_weights, 32), unit_of(s));
-    printf("data       %s: %s %s images decide, %s test images\n", s->dataset, text_count(r->n_tune).s,
-           tune_words[s->tune_on], text_count(r->n_test).s);
+    printf("data       %s: %s %s images decide, %s test images\n", session_dataset(s, r->o.model),
+           text_count(r->n_tune).s, tune_words[s->tune_on], text_count(r->n_test).s);
     printf("device     %s: %s\n", dt_context_backend(r->o.ctx), dt_context_device(r->o.ctx));
     printf("search     %s, %s, %s; tolerance %g %%, budget %g %s\n", method_words[s->method],
            compat_words[s->qcaps.published], dt_rounding_names[s->qcaps.rounding], (double)s->qcaps.accuracy_tolerance,
@@ -174,12 +174,12 @@ static void add_options(cJSON *object, const settings *s)
     cJSON_AddStringToObject(object, "memory_unit", unit_of(s));
 }
 
-static void add_search_options(cJSON *object, const settings *s)
+static void add_search_options(cJSON *object, const settings *s, const dt_model *m)
 {
     add_options(object, s);
     cJSON_AddStringToObject(object, "rounding", dt_rounding_names[s->qcaps.rounding]);
     cJSON_AddRawToObject(object, "accuracy_tolerance", text_float(s->qcaps.accuracy_tolerance).s);
-    cJSON_AddStringToObject(object, "dataset", s->dataset);
+    cJSON_AddStringToObject(object, "dataset", session_dataset(s, m));
     cJSON_AddStringToObject(object, "tune_on", tune_words[s->tune_on]);
 }
 
@@ -199,7 +199,7 @@ cJSON *found_json(const search *r, const found_network *f)
     cJSON *out = cJSON_CreateObject();
 
     cJSON_AddStringToObject(out, "outcome", f->name);
-    add_search_options(out, r->s);
+    add_search_options(out, r->s, r->o.model);
     cJSON_AddNumberToObject(out, "accuracy", f->outcome->accuracy / 100.0);
     add_all_bits(out, &r->shape, &f->outcome->bits);
     cJSON_AddNumberToObject(out, "memory_mib", f->cost.memory_mib);
@@ -214,7 +214,7 @@ dt_status report_search_json(search *r)
     cJSON *out = cJSON_CreateObject();
 
     cJSON_AddStringToObject(out, "checkpoint", s->checkpoint);
-    add_search_options(out, s);
+    add_search_options(out, s, r->o.model);
     cJSON_AddNumberToObject(out, "tune_images", (double)r->n_tune);
     cJSON_AddNumberToObject(out, "test_images", (double)r->n_test);
     cJSON_AddStringToObject(out, "device", dt_context_backend(r->o.ctx));

@@ -53,6 +53,30 @@ dt_status session_open_dataset(const settings *s, const dt_model_config *model, 
     return DT_OK;
 }
 
+const char *session_dataset(const settings *s, const dt_model *m)
+{
+    return s->dataset ? s->dataset : dt_model_get_origin(m)->name;
+}
+
+void session_note_dataset(const settings *s, const dt_data_origin *trained_on)
+{
+    if (!s->dataset || !trained_on->name[0] || strcmp(s->dataset, trained_on->name) == 0) return;
+    fprintf(stderr, "%s: note: trained on %s; %s's images are normalised as %s's were\n", s->argv[0], trained_on->name,
+            s->dataset, trained_on->name);
+}
+
+dt_status session_open_images(const settings *s, const dt_model *m, dt_split split, dt_dataset **out)
+{
+    settings named = *s;
+
+    named.dataset = session_dataset(s, m);
+    DT_CHECK(named.dataset[0], DT_ERR_ARGUMENT,
+             "%s: does not say what the network was trained on; name the dataset with --dataset", s->checkpoint);
+    DT_TRY(session_open_dataset(&named, dt_model_get_config(m), split, out));
+    if (split == DT_SPLIT_TEST) session_note_dataset(s, dt_model_get_origin(m));
+    return DT_OK;
+}
+
 dt_status session_open_checkpoint(const settings *s, session *o)
 {
     DT_TRY(need_option("checkpoint", s->checkpoint));
@@ -91,7 +115,8 @@ dt_status session_open_program(const settings *s, session *o)
         "%s: %s has no integer program, capsules are routed by real numbers; what 'detent search' has quantized is "
         "exported with --to fixed-point",
         s->checkpoint, dt_model_get_config(o->model)->name);
-    DT_TRY(session_open_dataset(s, dt_model_get_config(o->model), DT_SPLIT_TEST, &o->test_set));
+    const int known = dt_model_get_origin(o->model)->name[0] != '\0';
+    if (!known) DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
     DT_TRY(dt_program_lower(o->model, o->test_set, &o->program));
     return use_multipliers(s, o);
 }

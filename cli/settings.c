@@ -73,8 +73,10 @@ const option_row option_rows[] = {
     { "decoder", KIND_WORD, AT(model.decoder), MODEL_OPTION, .unit = "NAME", .words = dt_decoder_names,
       .about = "Capsule networks: what makes the image again from the true class's capsule, in training" },
 
-    { "dataset", KIND_TEXT, AT(dataset), ON_DATA, 2, FIXED, .unit = "NAME",
+    { "dataset", KIND_TEXT, AT(dataset), FOR_TRAIN, 2, FIXED, .unit = "NAME",
       .about = "Dataset; 'detent data' lists them" },
+    { "dataset", KIND_TEXT, AT(dataset), ON_DATA & ~FOR_TRAIN, 2, .unit = "NAME",
+      .about = "Dataset; without it the one that the network was trained on, as its file says" },
     { "data", KIND_TEXT, AT(data_dir), ON_DATA | FOR_DATA, 2, SAVED, .unit = "DIR",
       .about = "Folder of the dataset's files, where they are not in its own folders" },
     { "train-size", KIND_INT64, AT(train_size), FOR_TRAIN, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,

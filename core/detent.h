@@ -310,8 +310,8 @@ DT_MUST_CHECK dt_status dt_program_run(const dt_program *p, const uint8_t *image
 typedef struct {
     int height, width, channels, n_classes;
     int n_layers;
-    int64_t n_weights; /* codes */
-    size_t bytes;      /* of weights, thresholds and the rest, as stored */
+    int64_t n_weights;     /* codes */
+    size_t bytes;          /* of weights, thresholds and the rest, as stored */
     dt_data_origin origin; /* of the model that it was lowered from */
 } dt_program_info;
 
@@ -501,7 +501,8 @@ DT_MUST_CHECK dt_status dt_model_save(dt_model *m, const char *path, const char 
 DT_MUST_CHECK dt_status dt_checkpoint_open(dt_context *ctx, const char *path, dt_model **out);
 /* The codes of its weights (I32; logarithmic rounding: F32, the powers of two) and every format, for hardware. */
 DT_MUST_CHECK dt_status dt_model_save_codes(dt_model *m, const char *path);
-/* Copies every parameter whose name and shape match, and leaves the origin; calls skipped (may be NULL) with the reason for each other. */
+/* Copies every parameter whose name and shape match, and leaves the origin; calls skipped (may be NULL) with the reason
+ * for each other. */
 DT_MUST_CHECK dt_status dt_checkpoint_load_partial(dt_model *m, const char *path,
                                                    void (*skipped)(void *user, const char *name, const char *why),
                                                    void *user, int *n_loaded);

@@ -32,7 +32,7 @@ struct dt_trainer {
     dt_train_config config;
     int64_t n_images;
     dt_data_origin origin; /* of its dataset; the model's from the first step on, whatever was loaded since */
-    dt_device_data data; /* the dataset and this epoch's order */
+    dt_device_data data;   /* the dataset and this epoch's order */
     dt_record_spec spec;
     dt_step_tape full, rest; /* rest.tape is NULL when the batch divides the dataset */
     dt_step_in *queue;       /* device [DT_UNROLL]; what the next steps read */

@@ -7,8 +7,8 @@
  *             optimizer.exp_avg_sq.<parameter>   Adam, second moment
  *   metadata  format = "detent-checkpoint", version = "2", model and train (JSON, config_json.h), step, seed,
  *             train_images; since the epoch began: loss_sum and reconstruction_sum (hexadecimal floats; the latter
- *             only if it is not 0), n_correct, n_images; data (JSON, origin_json.h); extra; where gradients are scaled: loss_scale (hexadecimal
- *             float), loss_scale_clean, loss_scale_skipped
+ *             only if it is not 0), n_correct, n_images; data (JSON, origin_json.h); extra; where gradients are scaled:
+ * loss_scale (hexadecimal float), loss_scale_clean, loss_scale_skipped
  *
  * Loading checks everything and reads all of the file before it writes to the device: what is refused changes nothing.
  * Parameters are loaded from any safetensors file with the right names; only resume and config need our metadata.

@@ -144,7 +144,7 @@ dt_status dt_fields_write(const dt_fields *s, const dt_field_place *at, const vo
             char text[64];
             float number;
             int numbers[DT_FIELD_MOST]; /* or floats */
-        } checked; /* what a reader would make of it */
+        } checked;                      /* what a reader would make of it */
         if (!has_field(s, i, from)) continue;
 
         cJSON *item = dt_field_make(f, (const char *)from + f->offset);

@@ -83,10 +83,11 @@ dt_status dt_origin_match(const dt_data_origin *saved, const dt_data_origin *her
     DT_CHECK(strcmp(saved->name, here->name) == 0, DT_ERR_ARGUMENT,
              "%s: the run was started on the dataset %s, here it is %s; resume with the dataset it started with", path,
              saved->name, here->name);
-    DT_CHECK(strcmp(saved->fingerprint, here->fingerprint) == 0, DT_ERR_ARGUMENT,
-             "%s: the run was started with files of %s whose images and labels have the checksums %s, here they are %s; "
-             "resume with the files it started with, which --data names",
-             path, saved->name, saved->fingerprint, here->fingerprint);
+    DT_CHECK(
+        strcmp(saved->fingerprint, here->fingerprint) == 0, DT_ERR_ARGUMENT,
+        "%s: the run was started with files of %s whose images and labels have the checksums %s, here they are %s; "
+        "resume with the files it started with, which --data names",
+        path, saved->name, saved->fingerprint, here->fingerprint);
     DT_TRY(match_numbers("mean", saved->mean, here->mean, path));
     DT_TRY(match_numbers("std", saved->std, here->std, path));
     return DT_OK;

@@ -31,8 +31,13 @@ Test(capture_file, holds_the_integers)
                            .n_sw = 1,
                            .origin = { "mnist", 600, "0123456789abcdef", { 0.5f }, { 0.25f } } };
     static const char *const metadata[][2] = {
-        { "format", "detent-capture" }, { "layer", "features.27" },  { "maps", "2" }, { "stride", "2" }, { "pad", "1" },
-        { "input_layout", "NHWC" },     { "weight_layout", "KRSC" },
+        { "format", "detent-capture" },
+        { "layer", "features.27" },
+        { "maps", "2" },
+        { "stride", "2" },
+        { "pad", "1" },
+        { "input_layout", "NHWC" },
+        { "weight_layout", "KRSC" },
         { "data", "{\"name\":\"mnist\",\"images\":600,\"fingerprint\":\"0123456789abcdef\",\"mean\":[0.5,0,0,0],"
                   "\"std\":[0.25,0,0,0]}" },
     };

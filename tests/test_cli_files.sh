@@ -1,0 +1,156 @@
+#!/bin/sh
+# test_cli_files.sh - files as the program meets them: what a network was trained on, which its file tells; outputs that
+#                     are no plain files; inputs that are files of another kind.
+#
+# usage: test_cli_files.sh PATH_OF_DETENT.  Prints "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
+set -u
+
+detent=${1:?usage: test_cli_files.sh PATH_OF_DETENT}
+case $detent in /*) ;; *) detent=$PWD/$detent ;; esac
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+cd "$work" || exit 1
+export OMP_NUM_THREADS=1 LC_ALL=C # sed goes over binary files
+
+n=0
+n_failed=0
+
+ok()
+{
+    n=$((n + 1))
+    echo "ok $n - $1"
+}
+
+not_ok()
+{
+    n=$((n + 1))
+    n_failed=$((n_failed + 1))
+    echo "not ok $n - $1"
+    sed 's/^/#   /' out err
+}
+
+# expect WHAT CODE ARGUMENTS...: runs detent and compares its exit code; leaves its output in `out` and `err`.
+expect()
+{
+    what=$1
+    code=$2
+    shift 2
+    "$detent" "$@" >out 2>err
+    got=$?
+    if [ $got -eq "$code" ]; then ok "$what"; else not_ok "$what: exit code $got, expected $code"; fi
+}
+
+# has FILE PATTERN: the last command wrote that.
+has()
+{
+    if grep -q -e "$2" "$1"; then ok "... says '$2'"; else not_ok "... does not say '$2'"; fi
+}
+
+# is WHAT CONDITION...: a test(1) that must hold.
+is()
+{
+    what=$1
+    shift
+    if [ "$@" ]; then ok "$what"; else not_ok "$what"; fi
+}
+
+# idx FOLDER PREFIX N PIXEL: N images of 28 x 28 and labels 0..9 in turn. Image i has the pixel's value in column i % 10.
+idx()
+{
+    mkdir -p "$1"
+    awk -v n="$3" -v pixel="$4" 'BEGIN {
+        for (i = 0; i < n; i++)
+            for (h = 0; h < 28; h++)
+                for (w = 0; w < 28; w++) printf "\\%03o", int(w / 2) == i % 10 ? pixel : (i * 7 + h) % 8
+    }' >pixels
+    printf '\000\000\010\003\000\000\000\'"$(printf %03o "$3")"'\000\000\000\034\000\000\000\034' >"$1/$2-images-idx3-ubyte"
+    printf "$(cat pixels)" >>"$1/$2-images-idx3-ubyte"
+    printf '\000\000\010\001\000\000\000\'"$(printf %03o "$3")" >"$1/$2-labels-idx1-ubyte"
+    printf "$(awk -v n="$3" 'BEGIN { for (i = 0; i < n; i++) printf "\\%03o", i % 10 }')" >>"$1/$2-labels-idx1-ubyte"
+}
+
+idx data/fashion-mnist train 60 200
+idx data/fashion-mnist t10k 40 200
+idx data/mnist train 60 120
+idx data/mnist t10k 40 200
+
+# ---- what a network was trained on
+
+F=run/last.safetensors
+on_cpu="--device cpu --threads 1"
+train="train --model tiny --batch 20 --epochs 2 $on_cpu --quiet"
+expect "train" 0 $train --dataset fashion-mnist --out run
+expect "inspect names the data" 0 inspect --checkpoint $F
+has out "^data  *fashion-mnist: 60 training images, files [0-9a-f]\{16\}, mean 0.286 0.286 0.286, std 0.353 0.353 0.353$"
+expect "inspect names it as JSON" 0 inspect --checkpoint $F --json
+is "... with its fields" "$(tr -d '[:space:]' <out |
+    grep -c '"data":{"name":"fashion-mnist","images":60,"fingerprint":"[0-9a-f]*","mean":\[0.286,0.286,0.286\],')" -eq 1
+
+# losses FILE...: of `eval --json` in FILE, without what differs from run to run
+loss_of() { sed -n 's/.*"loss":[[:space:]]*\([0-9.e-]*\).*/\1/p' "$1"; }
+
+expect "eval takes the data set of the training" 0 eval --checkpoint $F $on_cpu --json
+has out '"dataset":[[:space:]]*"fashion-mnist"'
+is "... without a word" ! -s err
+own=$(loss_of out)
+expect "eval on another data set" 0 eval --checkpoint $F $on_cpu --json --dataset mnist
+has err "^detent eval: note: trained on fashion-mnist; mnist's images are normalised as fashion-mnist's were$"
+is "... of equal pixels gives the equal loss" "$(loss_of out)" = "$own"
+expect "verify on another data set" 0 verify --checkpoint $F $on_cpu --dataset mnist --images 2
+has err "^detent verify: note: trained on fashion-mnist; mnist's"
+expect "verify" 0 verify --checkpoint $F $on_cpu --images 2
+is "... without a word" ! -s err
+expect "capture" 0 capture --checkpoint $F $on_cpu --layer features.4 --out a.safetensors
+expect "capture of another data set" 0 capture --checkpoint $F $on_cpu --layer features.4 --dataset mnist --out b.safetensors
+has err "^detent capture: note: trained on"
+is "... of equal pixels has the equal codes" "$(cmp a.safetensors b.safetensors 2>&1)" = ""
+expect "export of vectors" 0 export --checkpoint $F $on_cpu --to vectors --layer features.4 --out vectors
+has vectors/manifest.json '"name":[[:space:]]*"fashion-mnist"'
+
+mv data elsewhere
+expect "export of a program needs no images" 0 export --checkpoint $F $on_cpu --to program --out own.safetensors
+expect "... of whatever data set" 0 export --checkpoint $F $on_cpu --to program --dataset mnist --out other.safetensors
+has err "^detent export: note: trained on fashion-mnist; mnist's images are normalised as"
+is "... and has the equal program" "$(cmp own.safetensors other.safetensors 2>&1)" = ""
+expect "export of C needs none either" 0 export --checkpoint $F $on_cpu --to c --out c
+has c/network.c "as those of fashion-mnist, files [0-9a-f]*:"
+expect "eval needs the images" 1 eval --checkpoint $F $on_cpu --data nowhere
+has err "^detent eval: fashion-mnist: there is no folder nowhere"
+mv elsewhere data
+
+expect "a program knows its data set" 0 eval --checkpoint own.safetensors $on_cpu --engine program --json
+has out '"dataset":[[:space:]]*"fashion-mnist"'
+expect "... and says when it gets another" 0 eval --checkpoint own.safetensors $on_cpu --engine program --dataset mnist
+has err "note: trained on fashion-mnist; mnist's"
+
+# The same file as versions wrote it that did not tell.
+sed 's/"data":"{/"dato":"{/' $F >old.safetensors
+expect "a file that does not tell" 2 eval --checkpoint old.safetensors $on_cpu
+has err "^detent eval: old.safetensors: does not say what the network was trained on; name the dataset with --dataset$"
+expect "... nor is it exported" 2 export --checkpoint old.safetensors $on_cpu --to program --out x
+has err "name the dataset with --dataset"
+expect "... is evaluated as on what is named" 0 eval --checkpoint old.safetensors $on_cpu --dataset fashion-mnist --json
+is "... without a word" ! -s err
+is "... to the equal loss" "$(loss_of out)" = "$own"
+expect "... and exported" 0 export --checkpoint old.safetensors $on_cpu --dataset fashion-mnist --to program --out o.safetensors
+expect "... into a program that knows" 0 eval --checkpoint o.safetensors $on_cpu --engine program
+expect "inspect of it" 0 inspect --checkpoint old.safetensors
+has out "^data  *unknown"
+
+expect "--init of another data set's" 0 $train --dataset mnist --init $F --out next
+expect "... is of the new one" 0 inspect --checkpoint next/last.safetensors
+has out "^data  *mnist: 60 .* mean 0.1307 "
+
+expect "a run that stops" 0 $train --dataset fashion-mnist --out part
+idx other train 60 199
+idx other t10k 40 199
+cp -r part again
+sed 's/"epochs":[[:space:]]*2/"epochs": 3/' again/config.json >config && mv config again/config.json
+sed 's/\\"epochs\\":2/\\"epochs\\":3/' part/last.safetensors >again/last.safetensors
+expect "resume with other files of that name" 2 train --resume --out again --data other
+has err "have the checksums [0-9a-f]*, here they are [0-9a-f]*; resume with the files it started with, which --data names"
+expect "... and with its own" 0 train --resume --out again
+
+echo "1..$n"
+[ $n_failed -eq 0 ]
