@@ -228,6 +228,15 @@ static void make_name(const char *from, const cuts *c, dt_vector_file *f)
     snprintf(f->name + used, room - used, ".txt");
 }
 
+/* Before the data. The notebook's readers of weights and of psums of one tap expect none. */
+static int header_lines_of(const dt_vectors *v, dt_vector_role role)
+{
+    if (v->header_lines != DT_HEADER_OF_LAYOUT) return v->header_lines;
+    if (v->layout == DT_LAYOUT_PACK_C) return 0;
+    if (v->layout != DT_LAYOUT_NOTEBOOK) return 3;
+    return role == DT_VECTOR_WEIGHT || role == DT_VECTOR_TAP_PSUM ? 0 : role == DT_VECTOR_OUTPUT ? 2 : 3;
+}
+
 static void add_role(dt_vectors *v, const measures *m, dt_vector_role role, int64_t lines)
 {
     const cuts c = cuts_of(v, m, role);
@@ -236,7 +245,7 @@ static void add_role(dt_vectors *v, const measures *m, dt_vector_role role, int6
     for (int64_t i = 0; i < n_in * n_out * n_tap; i++) {
         dt_vector_file *f = &v->file[v->n_files++];
         f->role = role;
-        f->header_lines = v->layout == DT_LAYOUT_PACK_C ? 0 : 3;
+        f->header_lines = header_lines_of(v, role);
         f->lines = (int)lines;
         f->lanes = lanes_of(v, m, role);
         f->bits = bits_of(v, m, role);

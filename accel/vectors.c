@@ -31,8 +31,9 @@ static dt_status take_codes(const char *layer, const char *what, const float *fr
     return DT_OK;
 }
 
-static dt_status check_call(const dt_capture *c, const char *layer, const dt_array *array, dt_layout layout)
+static dt_status check_call(const dt_capture *c, const char *layer, const dt_array *array, const dt_vector_style *style)
 {
+    const dt_layout layout = style->layout;
     const int needs_pairs = layout == DT_LAYOUT_PACK_A || layout == DT_LAYOUT_PACK_B || layout == DT_LAYOUT_PACK_C;
 
     DT_TRY(dt_array_check(array));
@@ -45,6 +46,9 @@ static dt_status check_call(const dt_capture *c, const char *layer, const dt_arr
     DT_CHECK(array->simd == 0 || (array->simd == 2) == needs_pairs, DT_ERR_ARGUMENT,
              "%s: layout %s needs simd %d (or 0), it is %d", layer, dt_layout_names[layout], needs_pairs ? 2 : 1,
              array->simd);
+    DT_CHECK(style->header_lines >= DT_HEADER_OF_LAYOUT && style->header_lines <= DT_HEADER_LINES_MOST, DT_ERR_ARGUMENT,
+             "%s: %d header lines, expected 0..%d, or %d for those of the layout", layer, style->header_lines,
+             DT_HEADER_LINES_MOST, DT_HEADER_OF_LAYOUT);
     DT_CHECK(isfinite(c->sx) && c->n_sw > 0, DT_ERR_NUMERIC, "%s: the scale of its codes is %g", layer, (double)c->sx);
     for (int i = 0; i < c->n_sw; i++) {
         DT_CHECK(isfinite(c->sw[i]), DT_ERR_NUMERIC, "%s: weight scale %d is %g", layer, i, (double)c->sw[i]);
@@ -53,10 +57,11 @@ static dt_status check_call(const dt_capture *c, const char *layer, const dt_arr
 }
 
 /* Everything that the plan follows from. */
-static dt_status describe(const dt_capture *c, const char *layer, const dt_array *array, dt_layout layout,
+static dt_status describe(const dt_capture *c, const char *layer, const dt_array *array, const dt_vector_style *style,
                           dt_vectors *v)
 {
-    v->layout = layout;
+    v->layout = style->layout;
+    v->header_lines = style->header_lines;
     DT_CHECK((size_t)snprintf(v->layer, sizeof v->layer, "%s", layer) < sizeof v->layer, DT_ERR_ARGUMENT,
              "%.80s: a layer's name has at most %zu characters", layer, sizeof v->layer - 1);
     v->rows = array->rows;
@@ -78,7 +83,7 @@ static dt_status write_file(dt_vectors *v, const dt_vector_codes *codes, dt_vect
 {
     const int counted = f->role == DT_VECTOR_TAP_PSUM || f->role == DT_VECTOR_OUTPUT;
 
-    DT_TRY(dt_vector_text_begin(f));
+    DT_TRY(dt_vector_text_begin(v, f));
     char *data = dt_vector_text_data(f);
     for (int line = 0; line < f->lines; line++) {
         for (int lane = 0; lane < f->lanes; lane++) {
@@ -107,15 +112,15 @@ static dt_status make(const dt_capture *c, dt_vectors *v, dt_vector_codes *codes
     return DT_OK;
 }
 
-dt_status dt_vectors_make(const dt_capture *c, const char *layer, const dt_array *array, dt_layout layout,
+dt_status dt_vectors_make(const dt_capture *c, const char *layer, const dt_array *array, const dt_vector_style *style,
                           dt_vectors **out)
 {
     dt_vector_codes codes = { NULL, NULL };
 
-    DT_TRY(check_call(c, layer, array, layout));
+    DT_TRY(check_call(c, layer, array, style));
     dt_vectors *v = calloc(1, sizeof *v);
     DT_CHECK(v, DT_ERR_MEMORY, "%s: no memory for vectors", layer);
-    dt_status s = describe(c, layer, array, layout, v);
+    dt_status s = describe(c, layer, array, style, v);
     if (s == DT_OK) s = make(c, v, &codes);
     free(codes.x);
     free(codes.w);

@@ -18,8 +18,14 @@
  *                      2 cols filters, ascending from the left; no headers
  *   output-stationary  activation_os[_tile{i}].txt, weights_os[_otile{o}].txt: a line for each channel and tap;
  *                      positions (tiles of rows positions), and filters, high to low; out_raw, out as course
- * Channels and filters past the last are zeros. Files begin with three lines of one token each, which readers skip;
- * pack-c's do not. Each has a human-readable twin of decimals in viz/.
+ * Channels and filters past the last are zeros. Each file has a human-readable twin of decimals in viz/.
+ *
+ * Before the data stand comment lines that begin with #. A reader skips them ($fgets, or $fscanf of %s where a line is
+ * one token), then reads words ($fscanf of %b); $readmemb reads files without them only.
+ *   notebook           its own words: 3 lines in activation.txt and psum_relu.txt, 2 in psum.txt, none in the others
+ *   pack-c             none
+ *   all others         3 lines of one token each
+ *   --header-lines N   N lines of one token each, in every file of any layout
  * Source: the files of the ECE284 course's project; pack-a, -b, -c and output-stationary are those of designs made in
  * it.
  *
@@ -59,6 +65,7 @@ typedef struct {
 
 typedef struct {
     dt_layout layout;
+    int header_lines; /* as dt_vector_style's; of vectors read from files DT_HEADER_OF_LAYOUT: each file has its own */
     char layer[64];
     dt_data_origin origin; /* of the network */
     dt_psum_shape shape;
@@ -74,13 +81,13 @@ typedef struct {
 
 /* Of the first map of image 0 of c. Refused with the reason: signed activations, codes that do not fit the layout's
  * lanes. */
-DT_MUST_CHECK dt_status dt_vectors_make(const dt_capture *c, const char *layer, const dt_array *array, dt_layout layout,
-                                        dt_vectors **out);
+DT_MUST_CHECK dt_status dt_vectors_make(const dt_capture *c, const char *layer, const dt_array *array,
+                                        const dt_vector_style *style, dt_vectors **out);
 void dt_vectors_destroy(dt_vectors *v);
 
-/* From layout, shape, rows, cols and bits: checks them, sets simd and the shape's outputs, and lists the files, without
- * texts. A layer that needs more than most_files is refused. Messages begin with `where`; `kind` is the status of a
- * value out of range: DT_ERR_ARGUMENT of a call, DT_ERR_FORMAT of a manifest. */
+/* From layout, header_lines, shape, rows, cols and bits: checks them, sets simd and the shape's outputs, and lists the
+ * files, without texts. A layer that needs more than most_files is refused. Messages begin with `where`; `kind` is the
+ * status of a value out of range: DT_ERR_ARGUMENT of a call, DT_ERR_FORMAT of a manifest. */
 DT_MUST_CHECK dt_status dt_vectors_plan(dt_vectors *v, int64_t most_files, const char *where, dt_status kind);
 
 /* From the texts alone: activations and weights back to integers, their psums in 64 bits, and how many of those in the

@@ -60,6 +60,7 @@ typedef struct {
     int engine;          /* engine_kind */
     int target;          /* export_kind */
     int layout;          /* dt_layout */
+    int header_lines;    /* of dt_vector_style */
     int multiplier_bits; /* 0: exact thresholds */
     int reconstruct;
     const char *vectors; /* folder to check */

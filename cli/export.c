@@ -21,7 +21,8 @@ static dt_status export_vectors(const settings *s, session *o)
     DT_TRY(session_range(s, view.n, &range));
     DT_CHECK(range.count == 1, DT_ERR_ARGUMENT, "--index %s: vectors are of one image, as --index 3", s->index);
     DT_TRY(dt_capture_layer(o->model, o->test_set, range.first, 1, s->layer, &c));
-    const dt_status status = dt_vectors_save(c, s->layer, &s->array, (dt_layout)s->layout, s->out, &n_files);
+    const dt_vector_style style = { (dt_layout)s->layout, s->header_lines };
+    const dt_status status = dt_vectors_save(c, s->layer, &s->array, &style, s->out, &n_files);
     dt_capture_destroy(c);
     DT_TRY(status);
     printf("%s, image %s: %d files and manifest.json in %s, layout %s\n", s->layer, text_count(range.first).s, n_files,

@@ -169,6 +169,9 @@ const option_row option_rows[] = {
       .about = "Check a folder of exported vectors instead of a checkpoint" },
     { "layout", KIND_WORD, AT(layout), FOR_EXPORT, 5, .unit = "NAME", .words = dt_layout_names,
       .about = "How vectors are packed into lines" },
+    { "header-lines", KIND_INT, AT(header_lines), FOR_EXPORT, 5, .unit = "N", .min = 0, .max = DT_HEADER_LINES_MOST,
+      .special = "layout", .special_value = DT_HEADER_OF_LAYOUT,
+      .about = "Comment lines before the data of each vector file, for readers to skip. $readmemb reads files with 0" },
     { "name", KIND_TEXT, AT(name), FOR_EXPORT, 5, .unit = "NAME", .about = "C: files NAME.c, NAME.h, functions NAME_..." },
     { "multiplier-bits", KIND_INT, AT(multiplier_bits), FOR_EVAL | FOR_EXPORT, 5, .unit = "BITS", .min = 8, .max = 31,
       .special = "none", .special_value = 0,
@@ -247,6 +250,7 @@ dt_status settings_default(settings *out)
                        .index = "0:1",
                        .images = 100,
                        .top_k = 5,
+                       .header_lines = DT_HEADER_OF_LAYOUT,
                        .name = "network",
                        .cache_mib = 1024,
                        .tune_size = 5000 };

@@ -379,10 +379,19 @@ typedef enum {
     DT_LAYOUT_OUTPUT_STATIONARY
 } dt_layout;
 
+enum { DT_HEADER_OF_LAYOUT = -1, DT_HEADER_LINES_MOST = 9 };
+
+typedef struct {
+    dt_layout layout;
+    /* Comment lines before the data of every file, 0..9; $readmemb reads files that have none. DT_HEADER_OF_LAYOUT: as
+     * many as the designs have that the layout is from, which differs from file to file. */
+    int header_lines;
+} dt_vector_style;
+
 /* Text files of image 0 of a capture (of its first map, if it has several) and a manifest.json that describes each,
  * into dir, which is made. layer: for the manifest. n_files may be NULL. */
-DT_MUST_CHECK dt_status dt_vectors_save(const dt_capture *c, const char *layer, const dt_array *array, dt_layout layout,
-                                        const char *dir, int *n_files);
+DT_MUST_CHECK dt_status dt_vectors_save(const dt_capture *c, const char *layer, const dt_array *array,
+                                        const dt_vector_style *style, const char *dir, int *n_files);
 /* Reads such a folder back: every file is as the manifest says, and the psums in it are those of its activations and
  * weights. n_mismatches counts psums that are not; a damaged file is DT_ERR_FORMAT. */
 DT_MUST_CHECK dt_status dt_vectors_check(const char *dir, int64_t *n_psums, int64_t *n_mismatches);

@@ -261,6 +261,19 @@ static int is_sha256(const cJSON *item)
            strspn(item->valuestring, "0123456789abcdef") == 64;
 }
 
+static dt_status read_header_lines(const cJSON *item, int i, const char *file, int *out)
+{
+    const cJSON *lines = cJSON_GetObjectItemCaseSensitive(item, "header_lines");
+    const double value = cJSON_IsNumber(lines) ? lines->valuedouble : -1.0;
+    char got[VALUE_ROOM];
+
+    DT_CHECK(value >= 0.0 && value <= DT_HEADER_LINES_MOST && value == floor(value), DT_ERR_FORMAT,
+             "%s: files[%d].header_lines is %s, expected a whole number of 0..%d", file, i,
+             dt_json_text(lines, got, sizeof got), DT_HEADER_LINES_MOST);
+    *out = (int)value;
+    return DT_OK;
+}
+
 /* What no plan can know of a file. A file that is missing or too many is found when all is compared. */
 static dt_status read_files(const cJSON *files, const char *file, dt_vectors *v)
 {
@@ -279,6 +292,7 @@ static dt_status read_files(const cJSON *files, const char *file, dt_vectors *v)
                      bytes->valuedouble == floor(bytes->valuedouble),
                  DT_ERR_FORMAT, "%s: files[%d].bytes is %s, expected a whole number", file, i,
                  dt_json_text(bytes, got, sizeof got));
+        DT_TRY(read_header_lines(item, i, file, &v->file[i].header_lines));
         strcpy(v->file[i].sha256, sha256->valuestring);
         v->file[i].bytes = (size_t)bytes->valuedouble;
         i++;
@@ -367,6 +381,7 @@ static dt_status read_vectors(const cJSON *root, const char *file, dt_vectors *v
     DT_CHECK(cJSON_IsNumber(version) && version->valuedouble == VERSION, DT_ERR_FORMAT,
              "%s: version is %s, expected %d; this detent reads no other", file, dt_json_text(version, got, sizeof got),
              VERSION);
+    v->header_lines = DT_HEADER_OF_LAYOUT;
     DT_TRY(read_words(root, file, v));
     if (data) DT_TRY(dt_origin_from_json(data, file, &v->origin));
     DT_TRY(read_numbers(root, file, v));

@@ -69,12 +69,12 @@ static dt_status write_folder(dt_vectors *v, const char *dir)
     return s;
 }
 
-dt_status dt_vectors_save(const dt_capture *c, const char *layer, const dt_array *array, dt_layout layout,
+dt_status dt_vectors_save(const dt_capture *c, const char *layer, const dt_array *array, const dt_vector_style *style,
                           const char *dir, int *n_files)
 {
     dt_vectors *v;
 
-    DT_TRY(dt_vectors_make(c, layer, array, layout, &v));
+    DT_TRY(dt_vectors_make(c, layer, array, style, &v));
     const int n = v->n_files;
     const dt_status s = write_folder(v, dir);
     dt_vectors_destroy(v);

@@ -30,7 +30,7 @@ export LC_ALL=C # *.sv: array_op.sv, which others import, comes first
 
 n=0
 n_failed=0
-header=3 # lines
+header=3 # lines before the data of the folder last exported
 
 # check WHAT STATUS: a failure shows the last command's output
 check()
@@ -105,6 +105,7 @@ export_layer()
     status=$?
     check "$dir: export $*" $status
     [ $status -eq 0 ] || return 1
+    header=$(sed -n 's/.*"header_lines":[^0-9]*\([0-9]*\).*/\1/p' "$dir/manifest.json" | head -n 1)
     [ -n "$(first_one "$dir"/out_raw*.txt)" ]
     check "$dir: psums are not all 0" $?
 }
@@ -149,7 +150,7 @@ agrees()
     dir=$1 layout=$3
     export_layer "$1" "$2" --layout "$3" || return
     shift 3
-    set -- "$dir" "+layout=$layout" "$@"
+    set -- "$dir" "+layout=$layout" "+headers=$header" "$@"
     passes simulation "$@"
     notices_all "$@"
 }
@@ -162,6 +163,15 @@ wraps()
     ! diff -b w4a4-course/decimals 8-bit/decimals >log
     check "8-bit: some psums need more" $?
     passes narrow 8-bit +layout=course
+}
+
+# reads_plain CHECKPOINT: files without headers
+reads_plain()
+{
+    export_layer no-headers "$1" --layout course --header-lines 0 || return
+    passes simulation no-headers +layout=course "+headers=$header"
+    ! simulate simulation no-headers +layout=course && [ "$header" = 0 ]
+    check "no-headers: three lines too many are noticed" $?
 }
 
 # compile SIMULATION OPTIONS...
@@ -190,6 +200,7 @@ agrees w4a4-course "$w4a4" course
 agrees w4a4-output-stationary "$w4a4" output-stationary
 agrees w4a2-pack-a "$w4a2" pack-a
 agrees w4a2-output-stationary "$w4a2" output-stationary +simd=1
+reads_plain "$w4a4"
 [ -n "${DETENT_RTL_CHECKPOINTS-}" ] || wraps "$w4a4" # psums of a given network may all fit 8 bits
 
 echo "1..$n"

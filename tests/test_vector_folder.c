@@ -16,11 +16,16 @@ TestSuite(vector_folder, .init = temp_make, .fini = temp_remove);
 
 static vector_case t;
 
-static dt_status save(dt_layout layout, const char *dir, int *n_files)
+static dt_status save_styled(dt_vector_style style, const char *dir, int *n_files)
 {
     const dt_array array = case_array();
 
-    return dt_vectors_save(&t.capture, "features.27", &array, layout, dir, n_files);
+    return dt_vectors_save(&t.capture, "features.27", &array, &style, dir, n_files);
+}
+
+static dt_status save(dt_layout layout, const char *dir, int *n_files)
+{
+    return save_styled(case_style(layout), dir, n_files);
 }
 
 static char *folder(void)
@@ -106,6 +111,18 @@ Test(vector_folder, the_manifest_names_what_the_network_was_trained_on)
     write_all("manifest.json", text, bytes);
     expect_bad("another deviation", DT_ERR_FORMAT, "sha256 is");
     free(text);
+}
+
+/* The reader goes by what the manifest says of each file, not by what this version would write. */
+Test(vector_folder, any_number_of_header_lines_is_read_back)
+{
+    case_fill_example(&t, 8, 4, 15);
+    for (dt_layout layout = DT_LAYOUT_COURSE; layout <= DT_LAYOUT_NOTEBOOK; layout++) {
+        for (int lines = DT_HEADER_OF_LAYOUT; lines <= DT_HEADER_LINES_MOST; lines++) {
+            cr_assert(eq(int, (int)save_styled((dt_vector_style){ layout, lines }, folder(), NULL), DT_OK));
+            expect_good(dt_layout_names[layout]);
+        }
+    }
 }
 
 /* What people who read the manifest without detent rely on. */
@@ -256,7 +273,10 @@ static const struct {
     { "\"files\"", "activation_tile0.txt", "../activation_tile0", "files[0].name is \"../activation_tile0\"" },
     { "\"files\"", "activation_tile0.txt", "/etc/passwd", "files[0].name is \"/etc/passwd\"" },
     { "\"role\"", "activation", "weight", "files[0].role is \"weight\", expected \"activation\"" },
-    { "header_lines", "3", "2", "files[0].header_lines is 2, expected 3" },
+    { "header_lines", "3", "2", "sha256 is" },
+    { "header_lines", "3", "10", "files[0].header_lines is 10, expected a whole number of 0..9" },
+    { "header_lines", "3", "-1", "files[0].header_lines is -1, expected a whole number of 0..9" },
+    { "header_lines", "3", "\"3\"", "files[0].header_lines is \"3\", expected a whole number of 0..9" },
     { "\"lines\"", "36", "35", "files[0].lines is 35, expected 36" },
     { "\"lanes\"", "8", "9", "files[0].lanes is 9, expected 8" },
     { "\"files\"", "false", "true", "files[0].signed is true, expected false" },

@@ -127,15 +127,25 @@ static inline dt_array case_array(void)
     return array;
 }
 
-/* The vectors of an 8x8 array with 16 bits. */
-static inline dt_vectors *case_make(const vector_case *t, dt_layout layout)
+static inline dt_vector_style case_style(dt_layout layout)
+{
+    return (dt_vector_style){ layout, DT_HEADER_OF_LAYOUT };
+}
+
+static inline dt_vectors *case_make_styled(const vector_case *t, dt_vector_style style)
 {
     const dt_array array = case_array();
     dt_vectors *v = NULL;
 
-    cr_assert(eq(int, (int)dt_vectors_make(&t->capture, "features.27", &array, layout, &v), DT_OK), "%s: %s",
-              dt_layout_names[layout], dt_last_error());
+    cr_assert(eq(int, (int)dt_vectors_make(&t->capture, "features.27", &array, &style, &v), DT_OK), "%s: %s",
+              dt_layout_names[style.layout], dt_last_error());
     return v;
+}
+
+/* The vectors of an 8x8 array with 16 bits. */
+static inline dt_vectors *case_make(const vector_case *t, dt_layout layout)
+{
+    return case_make_styled(t, case_style(layout));
 }
 
 /* Behind the header. */

@@ -95,13 +95,14 @@ static dt_status make_manifest(const char *root, dt_layout layout, const char *n
                            .sx = 0.5f,
                            .sw = &sw,
                            .n_sw = 1 };
+    const dt_vector_style style = { layout, DT_HEADER_OF_LAYOUT };
     char folder[PATH_BYTES], text[PATH_BYTES];
 
     for (int i = 0; i < 2 * 3 * 8; i++) qx[i] = (float)(i % 4);
     for (int i = 0; i < 8 * 9 * 8; i++) qw[i] = (float)(i % 15 - 7);
     dt_array_default(&array);
     snprintf(folder, sizeof folder, "/tmp/corpus-%ld", (long)getpid());
-    DT_TRY(dt_vectors_save(&c, "features.27", &array, layout, folder, NULL));
+    DT_TRY(dt_vectors_save(&c, "features.27", &array, &style, folder, NULL));
     snprintf(text, sizeof text, "cp '%.200s/manifest.json' '%.1000s' && rm -r '%.200s'", folder, in(root, name),
              folder);
     return system(text) == 0 ? DT_OK : dt_raise(DT_ERR_IO, __FILE__, __LINE__, "%s", text);

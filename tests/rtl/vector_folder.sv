@@ -4,7 +4,7 @@
 //   +dir=FOLDER +layout=course|pack-a|output-stationary, and, with the values of features.27 as defaults,
 //   +height=4 +width=4 +pad=1 +window=3 +stride=1 +channels=8 +filters=8 (16 with simd)
 //   +simd=1       two 2-bit channels in a PE and a step: pack-a always, output-stationary on request
-//   +headers=3    lines before the data, in every file
+//   +headers=3    lines before the data, in every file; manifest.json counts them (export --header-lines)
 module vector_folder #(
     parameter int ROWS = 8,
     parameter int COLS = 8,

@@ -1,0 +1,118 @@
+#!/bin/sh
+# test_vector_readers.sh - exported vectors read by what people read them with, in Icarus Verilog: $readmemb reads files
+#                          that have no header, in every layout; $fgets and $fscanf of %b read those that have one, by
+#                          the number of lines that the manifest says; %b alone reads the notebook's weights.
+#
+# usage: test_vector_readers.sh PATH_OF_DETENT
+set -u
+
+detent=${1:?usage: test_vector_readers.sh PATH_OF_DETENT}
+case $detent in /*) ;; *) detent=$PWD/$detent ;; esac
+for program in iverilog vvp; do
+    if ! command -v $program >/dev/null; then
+        echo "skipped: there is no $program (apt-get install iverilog)"
+        exit 77
+    fi
+done
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+cd "$work" || exit 1
+n=0
+n_failed=0
+
+# check WHAT STATUS: a failure shows what was printed last
+check()
+{
+    n=$((n + 1))
+    if [ "$2" -eq 0 ]; then echo "ok $n - $1"; else
+        echo "not ok $n - $1"
+        head -n 20 log | sed 's/^/#   /'
+        n_failed=$((n_failed + 1))
+    fi
+}
+
+# files_of DIR: name and header lines of each file of digits, by the manifest
+files_of()
+{
+    awk -F '"' '/"name":/ { name = $4 } /"header_lines":/ { split($3, part, /[^0-9]+/); print name, part[2] }' \
+        "$1/manifest.json" | grep -v '^viz/'
+}
+
+# data_of DIR: the digits of all files; a header line begins with #
+data_of()
+{
+    files_of "$1" | while read -r name header; do tail -n +$((header + 1)) "$1/$name"; done
+}
+
+# modules DIR HOW: a module a file, which prints the words that it has read, then one that makes them follow each other
+modules()
+{
+    files_of "$1" >files
+    echo "module top; int turn = 0;"
+    count=0
+    while read -r name header; do
+        lines=$(($(wc -l <"$1/$name") - header))
+        bits=$(tail -n 1 "$1/$name" | tr -d '\n' | wc -c)
+        echo "reg [$bits-1:0] m$count [0:$lines-1];"
+        case $2 in
+        readmemb) read="\$readmemb(\"$1/$name\", m$count);" ;;
+        fscanf) read="file = \$fopen(\"$1/$name\", \"r\");
+            repeat ($header) skipped = \$fgets(comment, file);
+            for (int i = 0; i < $lines; i++) skipped = \$fscanf(file, \"%b\", m$count[i]);
+            \$fclose(file);" ;;
+        esac
+        echo "initial begin : read$count int file, skipped; reg [8*512-1:0] comment;
+            wait (turn == $count); $read
+            for (int i = 0; i < $lines; i++) \$display(\"%b\", m$count[i]);
+            turn = $((count + 1)); end"
+        count=$((count + 1))
+    done <files
+    echo "endmodule"
+}
+
+# reads DIR HOW: words are the files' digits, and the simulator says nothing else
+reads()
+{
+    modules "$1" "$2" >top.sv && iverilog -g2012 -o top top.sv >log 2>&1 && vvp top >log 2>&1 || return
+    data_of "$1" >expected
+    [ -s expected ] && cmp expected log
+}
+
+# export_to DIR OPTIONS...
+export_to()
+{
+    dir=$1
+    shift
+    "$detent" export --checkpoint w2a2/last.safetensors --dataset synthetic --layer features.4 --to vectors "$@" \
+        --out "$dir" >log 2>&1
+    check "export $*" $?
+}
+
+"$detent" train --model tiny --dataset synthetic --train-size 64 --test-size 32 --batch 32 --epochs 1 --abits 2 \
+    --device cpu --quiet --out w2a2 >log 2>&1
+check "train" $?
+
+for layout in course notebook pack-a pack-b pack-c output-stationary; do
+    export_to $layout-0 --layout $layout --header-lines 0
+    reads $layout-0 readmemb
+    check "$layout: \$readmemb reads files without a header" $?
+    export_to $layout --layout $layout
+    reads $layout fscanf
+    check "$layout: \$fscanf reads behind the lines that the manifest counts" $?
+    "$detent" verify --vectors $layout-0 >log 2>&1 && "$detent" verify --vectors $layout >>log 2>&1
+    check "$layout: verify reads both" $?
+done
+export_to course-1 --layout course --header-lines 1
+reads course-1 fscanf
+check "one line, as asked for" $?
+[ -s course-1/manifest.json ] && ! reads course-1 readmemb
+check "\$readmemb does not read a comment that begins with #" $?
+
+! grep -v '^[01]*$' notebook/weight_itile0_otile0_kij0.txt >log
+check "the notebook's weights have no header" $?
+[ "$(head -n 1 notebook/psum_relu.txt)" = "#ReLUed psum output" ]
+check "the notebook's psum_relu.txt begins with its own words" $?
+
+echo "1..$n"
+[ $n_failed -eq 0 ]
