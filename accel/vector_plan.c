@@ -335,8 +335,9 @@ dt_status dt_vectors_plan(dt_vectors *v, int64_t most_files, const char *where, 
                  dt_vector_role_names[role], lines, INT_MAX);
         n += 2 * files_of(cuts_of(v, &m, (dt_vector_role)role));
     }
-    DT_CHECK(n <= most_files, kind, "%s: layout %s makes %" PRId64 " files of this layer, limit %" PRId64, where,
-             dt_layout_names[v->layout], n, most_files);
+    DT_CHECK(n <= most_files, kind, "%s: layout %s makes %" PRId64 " files of this layer, limit %" PRId64 "%s", where,
+             dt_layout_names[v->layout], n, most_files,
+             kind == DT_ERR_ARGUMENT ? "; an array of more rows and cols needs fewer" : "");
 
     v->file = calloc((size_t)n, sizeof *v->file);
     DT_CHECK(v->file, DT_ERR_MEMORY, "%s: no memory to list %" PRId64 " files", where, n);

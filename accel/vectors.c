@@ -38,14 +38,23 @@ static dt_status check_call(const dt_capture *c, const char *layer, const dt_arr
 
     DT_TRY(dt_array_check(array));
     DT_CHECK(c->n > 0, DT_ERR_ARGUMENT, "%s: the capture holds no image", layer);
-    DT_CHECK(c->x_low >= 0, DT_ERR_ARGUMENT,
-             "%s: activation codes of %d..%d are signed, the array takes unsigned ones; export a layer behind a ReLU",
-             layer, c->x_low, c->x_high);
+    DT_CHECK(
+        c->x_low >= 0, DT_ERR_ARGUMENT,
+        "%s: activation codes of %d..%d are signed, the array takes unsigned ones; export a layer behind a ReLU, or "
+        "take its codes by 'detent capture'",
+        layer, c->x_low, c->x_high);
     DT_CHECK(array->overflow == DT_OVERFLOW_WRAP, DT_ERR_ARGUMENT,
-             "%s: vectors hold psums that wrap; set the array's overflow to wrap", layer);
+             "%s: vectors hold psums that wrap; set the array's overflow to wrap (--overflow wrap)", layer);
+    DT_CHECK(array->dataflow == DT_DATAFLOW_WS || layout == DT_LAYOUT_OUTPUT_STATIONARY, DT_ERR_ARGUMENT,
+             "%s: layout %s is for a weight stationary array; choose --layout output-stationary, or --dataflow ws",
+             layer, dt_layout_names[layout]);
     DT_CHECK(array->simd == 0 || (array->simd == 2) == needs_pairs, DT_ERR_ARGUMENT,
-             "%s: layout %s needs simd %d (or 0), it is %d", layer, dt_layout_names[layout], needs_pairs ? 2 : 1,
-             array->simd);
+             "%s: layout %s needs simd %d, it is %d; choose --simd auto, which is what the layout needs", layer,
+             dt_layout_names[layout], needs_pairs ? 2 : 1, array->simd);
+    DT_CHECK(!needs_pairs || c->x_high <= 3, DT_ERR_ARGUMENT,
+             "%s: activation codes of %d..%d do not fit layout %s, whose lanes have 2 bits; choose --layout course, or "
+             "train with --abits 2",
+             layer, c->x_low, c->x_high, dt_layout_names[layout]);
     DT_CHECK(style->header_lines >= DT_HEADER_OF_LAYOUT && style->header_lines <= DT_HEADER_LINES_MOST, DT_ERR_ARGUMENT,
              "%s: %d header lines, expected 0..%d, or %d for those of the layout", layer, style->header_lines,
              DT_HEADER_LINES_MOST, DT_HEADER_OF_LAYOUT);

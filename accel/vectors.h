@@ -90,9 +90,9 @@ void dt_vectors_destroy(dt_vectors *v);
  * status of a value out of range: DT_ERR_ARGUMENT of a call, DT_ERR_FORMAT of a manifest. */
 DT_MUST_CHECK dt_status dt_vectors_plan(dt_vectors *v, int64_t most_files, const char *where, dt_status kind);
 
-/* From the texts alone: activations and weights back to integers, their psums in 64 bits, and how many of those in the
+/* From the texts alone: activations and weights back to integers, their psums in 64 bits, and which of those in the
  * psum and output files differ. DT_ERR_FORMAT, naming file and line, if a text is not what its file's lanes and lines
  * say, or an address or a twin is wrong. */
-DT_MUST_CHECK dt_status dt_vectors_compare(const dt_vectors *v, int64_t *n_psums, int64_t *n_mismatches);
+DT_MUST_CHECK dt_status dt_vectors_compare(const dt_vectors *v, dt_vectors_report *out);
 
 #endif /* DT_VECTORS_H */

@@ -10,6 +10,7 @@
 #include "vector_text.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +20,8 @@ typedef struct {
     const dt_vectors *v;
     dt_vector_codes codes;
     int64_t n_x, n_w;
-    int64_t n_psums, n_mismatches, n_overflows;
+    int64_t n_overflows;
+    dt_vectors_report report;
 } comparison;
 
 /* Puts the lanes of an activation or weight file where they belong. */
@@ -58,6 +60,17 @@ static void read_unread_as_zero(int32_t *codes, int64_t n)
     }
 }
 
+static void found_wrong(dt_vectors_report *r, const dt_vector_file *f, int line, int lane, int64_t expected,
+                        int64_t found)
+{
+    if (r->n_mismatches++ > 0) return;
+    snprintf(r->file, sizeof r->file, "%s", f->name);
+    r->line = f->header_lines + line + 1;
+    r->lane = lane + 1;
+    r->expected = expected;
+    r->found = found;
+}
+
 static void compare_psums(comparison *c, const dt_vector_file *f)
 {
     const char *data = dt_vector_text_data(f);
@@ -67,11 +80,12 @@ static void compare_psums(comparison *c, const dt_vector_file *f)
         for (int lane = 0; lane < f->lanes; lane++) {
             const int64_t exact = dt_vector_value(c->v, &c->codes, f, line, lane);
             const int64_t kept = dt_vector_wrap(exact, f->bits);
-            c->n_mismatches += dt_vector_text_get(f, data, line, lane) != kept;
+            const int64_t found = dt_vector_text_get(f, data, line, lane);
+            if (found != kept) found_wrong(&c->report, f, line, lane, kept, found);
             c->n_overflows += counted && kept != exact;
         }
     }
-    c->n_psums += (int64_t)f->lines * f->lanes;
+    c->report.n_psums += (int64_t)f->lines * f->lanes;
 }
 
 static dt_status check_addresses(const comparison *c, const dt_vector_file *f)
@@ -126,7 +140,7 @@ static dt_status compare(comparison *c)
     read_unread_as_zero(c->codes.x, c->n_x);
     read_unread_as_zero(c->codes.w, c->n_w);
     for (int i = 0; i < n; i++) DT_TRY(compare_file(c, &v->file[i]));
-    if (c->n_mismatches > 0) return DT_OK; /* twins would only say so again */
+    if (c->report.n_mismatches > 0) return DT_OK; /* twins would only say so again */
 
     for (int i = 0; i < n; i++) DT_TRY(check_twin(&v->file[i], &v->file[i + n]));
     DT_CHECK(c->n_overflows == v->n_overflows, DT_ERR_FORMAT,
@@ -143,7 +157,7 @@ static int32_t *unread_codes(int64_t n)
     return codes;
 }
 
-dt_status dt_vectors_compare(const dt_vectors *v, int64_t *n_psums, int64_t *n_mismatches)
+dt_status dt_vectors_compare(const dt_vectors *v, dt_vectors_report *out)
 {
     const dt_psum_shape *s = &v->shape;
     comparison c = { .v = v,
@@ -158,7 +172,6 @@ dt_status dt_vectors_compare(const dt_vectors *v, int64_t *n_psums, int64_t *n_m
     free(c.codes.x);
     free(c.codes.w);
     DT_TRY(status);
-    *n_psums = c.n_psums;
-    *n_mismatches = c.n_mismatches;
+    *out = c.report;
     return DT_OK;
 }

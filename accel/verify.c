@@ -159,6 +159,7 @@ static dt_status look_at_scores(verification *v, const dt_node *node)
     float *found = malloc((size_t)n * sizeof *found);
     DT_CHECK(found, DT_ERR_MEMORY, "no memory for %lld scores", (long long)n);
     const dt_status status = dt_device_read(v->model->ctx, found, node->out->data, (size_t)n * sizeof(float));
+    v->report->n_checked += n;
     for (int64_t i = 0; status == DT_OK && i < n; i++) {
         const dt_mismatch m = { .what = "program score, f32 bits",
                                 .channel = (int)(i % classes),
@@ -234,6 +235,7 @@ static void finish_report(verification *v)
         one.mae_float = l->error_float / (double)l->stats.n_psums;
         one.mae_next = l->error_next / (double)l->stats.n_psums;
         r->layer[r->n_layers++] = one;
+        r->n_checked += one.n_checked;
     }
 }
 

@@ -133,7 +133,8 @@ dt_status session_find_layer(const session *o, const char *name, int all)
         const size_t used = strlen(names);
         snprintf(names + used, sizeof names - used, " %s", info.name);
     }
-    DT_CHECK(n > 0, DT_ERR_UNSUPPORTED, "%s has no convolution of integer codes", dt_model_get_config(o->model)->name);
+    DT_CHECK(n > 0, DT_ERR_UNSUPPORTED, "%s has no convolution of integer codes; train it with --wbits and --abits",
+             dt_model_get_config(o->model)->name);
     return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "--layer %s: no quantized convolution; there are%s%s", name,
                     names, all ? ", or all" : "");
 }

@@ -1,12 +1,15 @@
 /*
  * verify.c - `detent verify`: every psum three ways (the model's forward, the array, sums in 64-bit integers), or a
- *            folder of exported vectors against itself. A mismatch is exit code 3, with the first one located.
+ *            folder of exported vectors against itself. A mismatch is exit code 3. The last line is the verdict, in one
+ *            sentence, which locates the first mismatch.
  */
 #include "cli.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { SENTENCE_BYTES = 512 };
 
 static void add_mismatch(cJSON *to, const dt_mismatch *m)
 {
@@ -24,7 +27,41 @@ static void add_mismatch(cJSON *to, const dt_mismatch *m)
     cJSON_AddNumberToObject(first, "found", (double)m->found);
 }
 
-static dt_status print_report_json(const dt_verify_report *r)
+/* "grid psum of features.27, image 3, channel 2, row 1, col 0: expected 5, found 4" */
+static void describe_mismatch(const dt_mismatch *m, char *text, size_t bytes)
+{
+    char tap[VALUE_BYTES] = "";
+
+    if (m->tile >= 0) snprintf(tap, sizeof tap, ", input tile %d, tap %d", m->tile, m->tap);
+    snprintf(text, bytes,
+             "%s of %s, image %" PRId64 ", channel %d, row %d, col %d%s: expected %" PRId64 ", found %" PRId64, m->what,
+             m->layer, m->image, m->channel, m->row, m->col, tap, m->expected, m->found);
+}
+
+/* How a check ends, in one sentence; more is what a success adds, or which value is the first that differs. */
+static void conclude(int64_t n, int64_t n_differ, const char *more, char *sentence)
+{
+    snprintf(sentence, SENTENCE_BYTES, "%s: %s of %s values differ; %s%s", n_differ > 0 ? "failed" : "verified",
+             text_count(n_differ).s, text_count(n).s, n_differ > 0 ? "the first is " : "", more);
+}
+
+static void conclude_model(const dt_verify_report *r, char *sentence)
+{
+    const dt_verify_layer *worst = &r->layer[0];
+    char more[SENTENCE_BYTES / 2];
+
+    for (int i = 1; i < r->n_layers; i++) {
+        if (r->layer[i].mae_float > worst->mae_float) worst = &r->layer[i];
+    }
+    if (r->mismatches > 0)
+        describe_mismatch(&r->first, more, sizeof more);
+    else
+        snprintf(more, sizeof more, "the largest MAE against the float convolution is %.2e, of %s", worst->mae_float,
+                 worst->array.name);
+    conclude(r->n_checked, r->mismatches, more, sentence);
+}
+
+static dt_status print_report_json(const dt_verify_report *r, const char *sentence)
 {
     cJSON *out = cJSON_CreateObject(), *layers = cJSON_AddArrayToObject(out, "layers");
 
@@ -37,22 +74,16 @@ static dt_status print_report_json(const dt_verify_report *r)
         cJSON_AddNumberToObject(one, "mae_next", l->mae_next);
         cJSON_AddItemToArray(layers, one);
     }
+    cJSON_AddNumberToObject(out, "checked", (double)r->n_checked);
     cJSON_AddNumberToObject(out, "mismatches", (double)r->mismatches);
     if (r->mismatches > 0) add_mismatch(out, &r->first);
+    cJSON_AddStringToObject(out, "verdict", sentence);
     return print_json(out);
 }
 
-static void print_mismatch(const dt_mismatch *m)
+static void print_report(const settings *s, const dt_verify_report *r, const char *sentence)
 {
-    printf("first mismatch: %s of %s, image %" PRId64 ", channel %d, row %d, col %d", m->what, m->layer, m->image,
-           m->channel, m->row, m->col);
-    if (m->tile >= 0) printf(", input tile %d, tap %d", m->tile, m->tap);
-    printf(": expected %" PRId64 ", found %" PRId64 "\n", m->expected, m->found);
-}
-
-static void print_report(const settings *s, const dt_verify_report *r)
-{
-    int64_t checked = 0, psums = 0, cycles = 0;
+    int64_t checked = 0, mismatches = 0, psums = 0, cycles = 0;
 
     printf("array %dx%d, %d-bit psums, %s, %s\n", s->array.rows, s->array.cols, s->array.psum_bits,
            dt_overflow_names[s->array.overflow], dt_dataflow_names[s->array.dataflow]);
@@ -65,12 +96,15 @@ static void print_report(const settings *s, const dt_verify_report *r)
                text_count(l->n_checked).s, text_count(l->mismatches).s, l->mae_float, l->mae_next, a->bits,
                text_count(a->n_overflows).s, text_count(a->cycles).s, 100.0 * a->utilisation);
         checked += l->n_checked;
+        mismatches += l->mismatches;
         psums += a->n_psums;
         cycles += a->cycles;
     }
-    printf("%-22s %14s %16s %10s %36s %12s\n", "all", text_count(psums).s, text_count(checked).s,
+    printf("%-22s %14s %16s %10s\n", "scores", "", text_count(r->n_checked - checked).s,
+           text_count(r->mismatches - mismatches).s);
+    printf("%-22s %14s %16s %10s %36s %12s\n", "all", text_count(psums).s, text_count(r->n_checked).s,
            text_count(r->mismatches).s, "", text_count(cycles).s);
-    if (r->mismatches > 0) print_mismatch(&r->first);
+    puts(sentence);
 }
 
 static dt_status verify_model(const settings *s, session *o, int *exit_code)
@@ -93,30 +127,46 @@ static dt_status verify_model(const settings *s, session *o, int *exit_code)
     progress_wipe(&bar);
     DT_TRY(status);
     *exit_code = report->mismatches > 0 ? EXIT_MISMATCH : EXIT_GOOD;
+    char sentence[SENTENCE_BYTES];
+    conclude_model(report, sentence);
     dt_status printed = DT_OK;
     if (s->json)
-        printed = print_report_json(report);
+        printed = print_report_json(report, sentence);
     else
-        print_report(s, report);
+        print_report(s, report, sentence);
     dt_verify_report_destroy(report);
     return printed;
 }
 
+static void conclude_vectors(const dt_vectors_report *r, char *sentence)
+{
+    char more[SENTENCE_BYTES / 2];
+
+    if (r->n_mismatches > 0)
+        snprintf(more, sizeof more, "%s, line %d, lane %d: expected %" PRId64 ", found %" PRId64, r->file, r->line,
+                 r->lane, r->expected, r->found);
+    else
+        snprintf(more, sizeof more, "every psum is that of the activations and weights");
+    conclude(r->n_psums, r->n_mismatches, more, sentence);
+}
+
 static dt_status verify_vectors(const settings *s, int *exit_code)
 {
-    int64_t psums, mismatches;
+    char sentence[SENTENCE_BYTES];
+    dt_vectors_report r;
 
-    DT_TRY(dt_vectors_check(s->vectors, &psums, &mismatches));
-    *exit_code = mismatches > 0 ? EXIT_MISMATCH : EXIT_GOOD;
+    DT_TRY(dt_vectors_check(s->vectors, &r));
+    *exit_code = r.n_mismatches > 0 ? EXIT_MISMATCH : EXIT_GOOD;
+    conclude_vectors(&r, sentence);
     if (s->json) {
         cJSON *out = cJSON_CreateObject();
         cJSON_AddStringToObject(out, "vectors", s->vectors);
-        cJSON_AddNumberToObject(out, "psums", (double)psums);
-        cJSON_AddNumberToObject(out, "mismatches", (double)mismatches);
+        cJSON_AddNumberToObject(out, "psums", (double)r.n_psums);
+        cJSON_AddNumberToObject(out, "mismatches", (double)r.n_mismatches);
+        cJSON_AddStringToObject(out, "verdict", sentence);
         return print_json(out);
     }
-    printf("%s: every file is as its manifest says; %s psums, %s differ from those of the activations and weights\n",
-           s->vectors, text_count(psums).s, text_count(mismatches).s);
+    printf("%s: every file is as its manifest says\n%s\n", s->vectors, sentence);
     return DT_OK;
 }
 

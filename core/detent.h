@@ -359,8 +359,9 @@ typedef struct {
 typedef struct {
     int n_layers;
     dt_verify_layer *layer;
-    int64_t mismatches;
-    dt_mismatch first; /* if mismatches > 0 */
+    int64_t n_checked;  /* values that were compared: those of the layers, and the program's scores */
+    int64_t mismatches; /* of those */
+    dt_mismatch first;  /* if mismatches > 0 */
 } dt_verify_report;
 
 /* Images first .. first + count - 1 of d through one convolution, or all of them (layer NULL): every psum of the
@@ -392,9 +393,17 @@ typedef struct {
  * into dir, which is made. layer: for the manifest. n_files may be NULL. */
 DT_MUST_CHECK dt_status dt_vectors_save(const dt_capture *c, const char *layer, const dt_array *array,
                                         const dt_vector_style *style, const char *dir, int *n_files);
+typedef struct {
+    int64_t n_psums, n_mismatches;
+    /* The first psum that differs, if n_mismatches > 0. */
+    char file[96];
+    int line, lane; /* from 1, header lines counted */
+    int64_t expected, found;
+} dt_vectors_report;
+
 /* Reads such a folder back: every file is as the manifest says, and the psums in it are those of its activations and
  * weights. n_mismatches counts psums that are not; a damaged file is DT_ERR_FORMAT. */
-DT_MUST_CHECK dt_status dt_vectors_check(const char *dir, int64_t *n_psums, int64_t *n_mismatches);
+DT_MUST_CHECK dt_status dt_vectors_check(const char *dir, dt_vectors_report *out);
 
 #include "detent_qcaps.h" /* Q-CapsNets: few bits for capsule networks */
 

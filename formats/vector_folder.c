@@ -148,7 +148,7 @@ static dt_status read_texts(const char *dir, dt_vectors *v)
     return DT_OK;
 }
 
-dt_status dt_vectors_check(const char *dir, int64_t *n_psums, int64_t *n_mismatches)
+dt_status dt_vectors_check(const char *dir, dt_vectors_report *out)
 {
     char path[PATH_BYTES], *text;
     dt_vectors *v;
@@ -160,7 +160,7 @@ dt_status dt_vectors_check(const char *dir, int64_t *n_psums, int64_t *n_mismatc
     free(text);
     DT_TRY(s);
     s = read_texts(dir, v);
-    if (s == DT_OK) s = dt_vectors_compare(v, n_psums, n_mismatches);
+    if (s == DT_OK) s = dt_vectors_compare(v, out);
     dt_vectors_destroy(v);
     DT_TRY(s);
     return DT_OK;

@@ -64,19 +64,19 @@ static void write_all(const char *name, const char *text, size_t bytes)
 
 static void expect_good(const char *why)
 {
-    int64_t n_psums = 0, n_mismatches = -1;
+    dt_vectors_report r = { .n_psums = 0, .n_mismatches = -1 };
 
-    cr_assert(eq(int, (int)dt_vectors_check(folder(), &n_psums, &n_mismatches), DT_OK), "%s: %s", why, dt_last_error());
-    cr_assert(n_psums > 0 && n_mismatches == 0, "%s", why);
+    cr_assert(eq(int, (int)dt_vectors_check(folder(), &r), DT_OK), "%s: %s", why, dt_last_error());
+    cr_assert(r.n_psums > 0 && r.n_mismatches == 0, "%s", why);
 }
 
 static void expect_bad(const char *why, dt_status status, const char *message)
 {
-    int64_t n_psums = -7, n_mismatches = -7;
-    const dt_status s = dt_vectors_check(folder(), &n_psums, &n_mismatches);
+    dt_vectors_report r = { .n_psums = -7, .n_mismatches = -7 };
+    const dt_status s = dt_vectors_check(folder(), &r);
 
     cr_assert(eq(int, (int)s, (int)status), "%s: %s", why, s == DT_OK ? "accepted" : dt_last_error());
-    cr_assert(n_psums == -7 && n_mismatches == -7, "%s: results were written", why);
+    cr_assert(r.n_psums == -7 && r.n_mismatches == -7, "%s: results were written", why);
     cr_assert(ne(ptr, (void *)strstr(dt_last_error(), message), NULL), "%s: no '%s' in '%s'", why, message,
               dt_last_error());
 }
@@ -325,7 +325,7 @@ static void rewrite_manifest(const char *name)
 
 Test(vector_folder, psums_that_do_not_follow_are_counted)
 {
-    int64_t n_psums, n_mismatches;
+    dt_vectors_report r;
     size_t bytes;
 
     case_fill_example(&t, 8, 4, 15);
@@ -334,8 +334,8 @@ Test(vector_folder, psums_that_do_not_follow_are_counted)
     text[bytes - 2] ^= 1;
     write_all("out_raw.txt", text, bytes);
     rewrite_manifest("out_raw.txt");
-    cr_assert(eq(int, (int)dt_vectors_check(folder(), &n_psums, &n_mismatches), DT_OK), "%s", dt_last_error());
-    cr_assert(eq(int, (int)n_mismatches, 1));
+    cr_assert(eq(int, (int)dt_vectors_check(folder(), &r), DT_OK), "%s", dt_last_error());
+    cr_assert(eq(int, (int)r.n_mismatches, 1));
     free(text);
 }
 

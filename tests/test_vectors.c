@@ -268,10 +268,10 @@ Test(vectors, every_layout_holds_the_psums_of_its_codes)
         case_random_of(&t, &case_sizes[i], (uint32_t)i);
         for (dt_layout layout = DT_LAYOUT_COURSE; layout <= DT_LAYOUT_OUTPUT_STATIONARY; layout++) {
             dt_vectors *v = case_make(&t, layout);
-            int64_t n_psums = -1, n_mismatches = -1;
-            cr_assert(eq(int, (int)dt_vectors_compare(v, &n_psums, &n_mismatches), DT_OK), "%s: %s: %s",
-                      case_sizes[i].why, dt_layout_names[layout], dt_last_error());
-            cr_assert(n_mismatches == 0 && n_psums > 0, "%s: %s", case_sizes[i].why, dt_layout_names[layout]);
+            dt_vectors_report r = { .n_psums = -1, .n_mismatches = -1 };
+            cr_assert(eq(int, (int)dt_vectors_compare(v, &r), DT_OK), "%s: %s: %s", case_sizes[i].why,
+                      dt_layout_names[layout], dt_last_error());
+            cr_assert(r.n_mismatches == 0 && r.n_psums > 0, "%s: %s", case_sizes[i].why, dt_layout_names[layout]);
             expect_outputs(v, case_sizes[i].why);
             dt_vectors_destroy(v);
         }
@@ -362,7 +362,7 @@ Test(vectors, psums_wrap_and_wide_codes_get_wide_lanes)
     dt_array array = case_array();
     const dt_vector_style style = case_style(DT_LAYOUT_COURSE);
     dt_vectors *v;
-    int64_t n_psums, n_mismatches;
+    dt_vectors_report r;
 
     case_shape(&t, 3, 3, 8, 8, 3, 1, 1);
     case_fill_random(&t, 8, 8, 5);
@@ -380,8 +380,8 @@ Test(vectors, psums_wrap_and_wide_codes_get_wide_lanes)
         }
     }
     cr_assert(overflows > 0 && v->n_overflows >= overflows, "%d overflows", (int)v->n_overflows);
-    cr_assert(eq(int, (int)dt_vectors_compare(v, &n_psums, &n_mismatches), DT_OK), "%s", dt_last_error());
-    cr_assert(eq(int, (int)n_mismatches, 0));
+    cr_assert(eq(int, (int)dt_vectors_compare(v, &r), DT_OK), "%s", dt_last_error());
+    cr_assert(eq(int, (int)r.n_mismatches, 0));
     dt_vectors_destroy(v);
 }
 
@@ -489,13 +489,13 @@ Test(vectors, as_many_header_lines_as_asked_for)
         dt_vectors *plain = case_make_styled(&t, (dt_vector_style){ layout, 0 });
         for (int lines = 0; lines <= DT_HEADER_LINES_MOST; lines++) {
             dt_vectors *v = case_make_styled(&t, (dt_vector_style){ layout, lines });
-            int64_t n_psums, n_mismatches = -1;
+            dt_vectors_report r = { .n_mismatches = -1 };
             for (int i = 0; i < v->n_files; i++) {
                 expect_tokens(&v->file[i], lines);
                 cr_assert(eq(str, (char *)case_data(&v->file[i]), plain->file[i].text), "%s", v->file[i].name);
             }
-            cr_assert(eq(int, (int)dt_vectors_compare(v, &n_psums, &n_mismatches), DT_OK), "%s", dt_last_error());
-            cr_assert(eq(int, (int)n_mismatches, 0));
+            cr_assert(eq(int, (int)dt_vectors_compare(v, &r), DT_OK), "%s", dt_last_error());
+            cr_assert(eq(int, (int)r.n_mismatches, 0));
             dt_vectors_destroy(v);
         }
         dt_vectors_destroy(plain);
@@ -529,7 +529,7 @@ Test(vectors, what_cannot_be_exported_is_refused)
 
     case_fill_example(&t, 8, 4, 15);
     expect_refused("4 bits in a pack", &array, DT_LAYOUT_PACK_B, DT_ERR_ARGUMENT,
-                   "features.0: activation bits is 4, expected 1..2 in layout pack-b");
+                   "features.0: activation codes of 0..15 do not fit layout pack-b, whose lanes have 2 bits");
     t.capture.x_high = 511;
     expect_refused("9 bits", &array, DT_LAYOUT_COURSE, DT_ERR_ARGUMENT, "activation bits is 9, expected 1..8");
 
@@ -548,11 +548,15 @@ Test(vectors, what_cannot_be_exported_is_refused)
     case_fill_example(&t, 16, 2, 3);
     array.simd = 1;
     expect_refused("a pack without simd", &array, DT_LAYOUT_PACK_A, DT_ERR_ARGUMENT,
-                   "layout pack-a needs simd 2 (or 0), it is 1");
+                   "layout pack-a needs simd 2, it is 1");
     array = case_array();
     array.overflow = DT_OVERFLOW_SATURATE;
     expect_refused("an array that clips", &array, DT_LAYOUT_COURSE, DT_ERR_ARGUMENT,
                    "set the array's overflow to wrap");
+    array = case_array();
+    array.dataflow = DT_DATAFLOW_OS;
+    expect_refused("another dataflow", &array, DT_LAYOUT_COURSE, DT_ERR_ARGUMENT,
+                   "layout course is for a weight stationary array");
     array = case_array();
     array.rows = 257;
     expect_refused("a huge array", &array, DT_LAYOUT_COURSE, DT_ERR_ARGUMENT, "257");

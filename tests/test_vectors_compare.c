@@ -8,10 +8,10 @@ static vector_case t;
 /* dt_vectors_compare sees it: as a mismatch, or as an error that names the file. */
 static int compare_finds(const dt_vectors *v)
 {
-    int64_t n_psums = 0, n_mismatches = 0;
-    const dt_status s = dt_vectors_compare(v, &n_psums, &n_mismatches);
+    dt_vectors_report r = { .n_psums = 0, .n_mismatches = 0 };
+    const dt_status s = dt_vectors_compare(v, &r);
 
-    return s == DT_ERR_FORMAT || (s == DT_OK && n_mismatches > 0);
+    return s == DT_ERR_FORMAT || (s == DT_OK && r.n_mismatches > 0);
 }
 
 Test(vectors_compare, flipped_bits_are_found)
@@ -43,18 +43,21 @@ Test(vectors_compare, a_psum_that_differs_is_counted)
 {
     static const struct {
         const char *file;
-        int mismatches;
-    } cases[] = { { "psum.txt", 1 }, { "out_raw.txt", 1 }, { "out.txt", 1 } };
-    int64_t n_psums, n_mismatches;
+        int mismatches, line;
+    } cases[] = { { "psum.txt", 1, 327 }, { "out_raw.txt", 1, 19 }, { "out.txt", 1, 19 } };
+    dt_vectors_report r;
 
     case_fill_example(&t, 8, 4, 15);
     dt_vectors *v = case_make(&t, DT_LAYOUT_COURSE);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         dt_vector_file *f = case_file(v, cases[i].file);
         f->text[f->bytes - 2] ^= 1;
-        cr_assert(eq(int, (int)dt_vectors_compare(v, &n_psums, &n_mismatches), DT_OK));
-        cr_assert(eq(int, (int)n_mismatches, cases[i].mismatches));
-        cr_assert(eq(int, (int)n_psums, 324 * 8 + 2 * 16 * 8));
+        cr_assert(eq(int, (int)dt_vectors_compare(v, &r), DT_OK));
+        cr_assert(eq(int, (int)r.n_mismatches, cases[i].mismatches));
+        cr_assert(eq(int, (int)r.n_psums, 324 * 8 + 2 * 16 * 8));
+        cr_assert(eq(str, r.file, (char *)cases[i].file));
+        cr_assert(r.line == cases[i].line && r.lane == 8, "line %d, lane %d", r.line, r.lane);
+        cr_assert(r.found == r.expected + 1 || r.found == r.expected - 1);
         f->text[f->bytes - 2] ^= 1;
     }
     dt_vectors_destroy(v);
@@ -76,7 +79,7 @@ Test(vectors_compare, damaged_texts_are_named)
         { "padding", "activation_tile0.txt", 2, '1', "line 39, lane 8 is 1, expected 0 as padding" },
         { "a twin", "viz/viz_out.txt", 2, '9', "viz/viz_out.txt: line 19 is not what out.txt says" },
     };
-    int64_t n_psums, n_mismatches;
+    dt_vectors_report r;
 
     case_fill_example(&t, 8, 4, 15);
     dt_vectors *v = case_make(&t, DT_LAYOUT_COURSE);
@@ -85,7 +88,7 @@ Test(vectors_compare, damaged_texts_are_named)
         char *at = cases[i].from_end ? f->text + f->bytes - cases[i].from_end : f->text;
         const char was = *at;
         *at = cases[i].to;
-        cr_assert(eq(int, (int)dt_vectors_compare(v, &n_psums, &n_mismatches), DT_ERR_FORMAT), "%s", cases[i].why);
+        cr_assert(eq(int, (int)dt_vectors_compare(v, &r), DT_ERR_FORMAT), "%s", cases[i].why);
         cr_assert(ne(ptr, (void *)strstr(dt_last_error(), cases[i].message), NULL), "%s: %s", cases[i].why,
                   dt_last_error());
         *at = was;
@@ -95,12 +98,12 @@ Test(vectors_compare, damaged_texts_are_named)
 
 Test(vectors_compare, overflows_are_counted_again)
 {
-    int64_t n_psums, n_mismatches;
+    dt_vectors_report r;
 
     case_fill_example(&t, 8, 4, 15);
     dt_vectors *v = case_make(&t, DT_LAYOUT_COURSE);
     v->n_overflows = 2;
-    cr_assert(eq(int, (int)dt_vectors_compare(v, &n_psums, &n_mismatches), DT_ERR_FORMAT));
+    cr_assert(eq(int, (int)dt_vectors_compare(v, &r), DT_ERR_FORMAT));
     cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "0 psums overflow 16 bits, the vectors say 2"), NULL), "%s",
               dt_last_error());
     dt_vectors_destroy(v);
@@ -108,13 +111,13 @@ Test(vectors_compare, overflows_are_counted_again)
 
 Test(vectors_compare, a_plan_without_texts_is_refused)
 {
-    int64_t n_psums, n_mismatches;
+    dt_vectors_report r;
 
     case_fill_example(&t, 8, 4, 15);
     dt_vectors *v = case_make(&t, DT_LAYOUT_COURSE);
     char *text = v->file[3].text;
     v->file[3].text = NULL;
-    cr_assert(eq(int, (int)dt_vectors_compare(v, &n_psums, &n_mismatches), DT_ERR_ARGUMENT));
+    cr_assert(eq(int, (int)dt_vectors_compare(v, &r), DT_ERR_ARGUMENT));
     cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "kij2.txt: its text has not been read"), NULL), "%s",
               dt_last_error());
     v->file[3].text = text;

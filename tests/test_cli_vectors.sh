@@ -1,0 +1,125 @@
+#!/bin/sh
+# test_cli_vectors.sh - what the program says to people who bring up hardware: the verdict of `detent verify`, captures,
+#                       and the refusals of `detent export --to vectors`, each with what to do about it.
+#
+# usage: test_cli_vectors.sh PATH_OF_DETENT.  Prints "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
+set -u
+
+detent=${1:?usage: test_cli_vectors.sh PATH_OF_DETENT}
+case $detent in /*) ;; *) detent=$PWD/$detent ;; esac
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+cd "$work" || exit 1
+n=0
+n_failed=0
+data="--dataset synthetic --test-size 40 --device cpu"
+
+# check WHAT STATUS
+check()
+{
+    n=$((n + 1))
+    if [ "$2" -eq 0 ]; then echo "ok $n - $1"; else
+        n_failed=$((n_failed + 1))
+        echo "not ok $n - $1"
+        sed 's/^/#   /' out err
+    fi
+}
+
+# expect WHAT CODE ARGUMENTS...: runs detent and compares its exit code; leaves its output in `out` and `err`.
+expect()
+{
+    what=$1 code=$2
+    shift 2
+    "$detent" "$@" >out 2>err
+    [ $? -eq "$code" ]
+    check "$what" $?
+}
+
+# has FILE PATTERN; ends FILE PATTERN: its last line
+has()
+{
+    grep -q -e "$2" "$1"
+    check "... says '$2'" $?
+}
+
+ends()
+{
+    tail -n 1 "$1" | grep -q -e "$2"
+    check "... ends with '$2'" $?
+}
+
+# train DIR OPTIONS...
+train()
+{
+    out=$1
+    shift
+    expect "train $*" 0 train --model tiny --dataset synthetic --train-size 64 --test-size 32 --batch 32 --epochs 1 \
+        --device cpu --quiet "$@" --out "$out"
+}
+
+# spoil DIR: the last bit of out_raw.txt is another, and the manifest agrees with it
+spoil()
+{
+    python3 - "$1" <<'END'
+import hashlib, json, sys
+folder = sys.argv[1]
+text = open(folder + "/out_raw.txt").read()
+text = text[:-2] + ("1" if text[-2] == "0" else "0") + "\n"
+open(folder + "/out_raw.txt", "w").write(text)
+manifest = json.load(open(folder + "/manifest.json"))
+del manifest["sha256"]
+for file in manifest["files"]:
+    if file["name"] == "out_raw.txt":
+        file["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+compact = json.dumps(manifest, separators=(",", ":"))
+manifest["sha256"] = hashlib.sha256(compact.encode()).hexdigest()
+json.dump(manifest, open(folder + "/manifest.json", "w"))
+END
+}
+
+train w4a4
+F=w4a4/last.safetensors
+
+# ---- the verdict
+
+expect "verify" 0 verify --checkpoint $F $data --images 5
+ends out "^verified: 0 of [0-9,]* values differ; the largest MAE against the float convolution is .*e-.*, of features"
+has out "^scores  *50  *0$"
+expect "verify as JSON" 0 verify --checkpoint $F $data --images 5 --json
+has out '"verdict":[[:space:]]*"verified: 0 of [0-9,]* values differ; the largest MAE'
+expect "export vectors" 0 export --checkpoint $F $data --to vectors --layer features.4 --out v
+expect "verify vectors" 0 verify --vectors v
+ends out "^verified: 0 of 27,424 values differ; every psum is that of the activations and weights$"
+expect "verify vectors as JSON" 0 verify --vectors v --json
+has out '"verdict":[[:space:]]*"verified: 0 of 27,424 values differ;'
+if command -v python3 >/dev/null; then
+    spoil v
+    expect "a psum that does not follow" 3 verify --vectors v
+    ends out "^failed: 1 of 27,424 values differ; the first is out_raw.txt, line 259, lane 8: expected -*[0-9]*, found "
+    expect "... as JSON" 3 verify --vectors v --json
+    has out '"verdict":[[:space:]]*"failed: 1 of '
+else
+    echo "# skipped: there is no python3 to spoil vectors with"
+fi
+
+# ---- refusals say what to do
+
+expect "vectors of signed codes" 2 export --checkpoint $F $data --to vectors --layer features.0 --out w
+has err "features.0: activation codes of .* are signed"
+has err "export a layer behind a ReLU, or take its codes by 'detent capture'"
+expect "vectors of 4-bit codes in pairs" 2 export --checkpoint $F $data --to vectors --layer features.4 --layout pack-a --out w
+has err "do not fit layout pack-a, whose lanes have 2 bits; choose --layout course, or train with --abits 2"
+expect "vectors of an array that clips" 2 export --checkpoint $F $data --to vectors --layer features.4 --overflow saturate --out w
+has err "--overflow wrap"
+expect "vectors with another simd" 2 export --checkpoint $F $data --to vectors --layer features.4 --simd 2 --out w
+has err "choose --simd auto"
+expect "vectors of another dataflow" 2 export --checkpoint $F $data --to vectors --layer features.4 --dataflow os --out w
+has err "choose --layout output-stationary, or --dataflow ws"
+expect "vectors of an output stationary array" 0 export --checkpoint $F $data --to vectors --layer features.4 --dataflow os \
+    --layout output-stationary --out os
+expect "header lines beyond a hand's" 2 export --checkpoint $F --header-lines 10 --out w
+has err "--header-lines 10: expected 0..9 or layout"
+
+echo "1..$n"
+[ $n_failed -eq 0 ]
