@@ -6,9 +6,9 @@
  */
 #include "cli.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +19,8 @@
 
 #define METRICS "metrics.jsonl"
 #define CONFIG  "config.json"
+
+#define CONFIG_PART CONFIG ".part" /* its name until it is whole */
 
 static const char *const run_files[] = { CONFIG, METRICS, "last.safetensors", "best.safetensors" };
 enum { N_RUN_FILES = sizeof run_files / sizeof run_files[0] };
@@ -77,28 +79,42 @@ dt_status run_dir_lock(const char *dir, int *fd)
     return DT_OK;
 }
 
-static dt_status remove_matching(const char *dir, const char *pattern)
+/* The file's name until it is whole: formats/whole_file.c appends ".tmp-" and the process's number. */
+static int is_half_of(const char *name, const char *file)
 {
-    char path[PATH_BYTES];
-    glob_t found;
-    int failed = 0;
+    static const char mark[] = ".tmp-";
+    const size_t length = strlen(file);
 
-    DT_TRY(run_dir_path(dir, pattern, path));
-    if (glob(path, GLOB_NOSORT, NULL, &found) != 0) return DT_OK;
-    for (size_t i = 0; i < found.gl_pathc && !failed; i++) {
-        if (unlink(found.gl_pathv[i]) == 0) continue;
-        failed = errno;
-        snprintf(path, sizeof path, "%s", found.gl_pathv[i]);
-    }
-    globfree(&found);
-    DT_CHECK(!failed, DT_ERR_IO, "%s: %s", path, strerror(failed));
-    return DT_OK;
+    if (strncmp(name, file, length) != 0 || strncmp(name + length, mark, strlen(mark)) != 0) return 0;
+    const char *digits = name + length + strlen(mark);
+    return *digits && strspn(digits, "0123456789") == strlen(digits);
 }
 
+static int is_ours(const char *name, int everything)
+{
+    if (strcmp(name, CONFIG_PART) == 0) return 1;
+    for (int i = 0; i < N_RUN_FILES; i++) {
+        if (is_half_of(name, run_files[i])) return 1;
+        if (everything && strcmp(name, run_files[i]) == 0) return 1;
+    }
+    return 0;
+}
+
+/* Names are compared one by one: the path is the user's and may hold the signs of a pattern. */
 dt_status run_dir_sweep(const char *dir, int everything)
 {
-    DT_TRY(remove_matching(dir, "*.safetensors.tmp-*")); /* as dt_checkpoint_save names a file until it is whole */
-    for (int i = 0; everything && i < N_RUN_FILES; i++) DT_TRY(remove_matching(dir, run_files[i]));
+    char path[PATH_BYTES] = "";
+    int failed = 0;
+    DIR *entries = opendir(dir);
+
+    DT_CHECK(entries, DT_ERR_IO, "%s: %s", dir, strerror(errno));
+    for (struct dirent *e = readdir(entries); e && !failed; e = readdir(entries)) {
+        if (!is_ours(e->d_name, everything)) continue;
+        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        if (unlinkat(dirfd(entries), e->d_name, 0) != 0 && errno != ENOENT) failed = errno;
+    }
+    closedir(entries);
+    DT_CHECK(!failed, DT_ERR_IO, "%s: %s", path, strerror(failed));
     return DT_OK;
 }
 
@@ -180,7 +196,7 @@ static dt_status write_aside(const char *dir, const char *content)
     char path[PATH_BYTES], aside[PATH_BYTES];
 
     DT_TRY(run_dir_path(dir, CONFIG, path));
-    DT_TRY(run_dir_path(dir, CONFIG ".part", aside));
+    DT_TRY(run_dir_path(dir, CONFIG_PART, aside));
     const int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     DT_CHECK(fd >= 0, DT_ERR_IO, "%s: %s", aside, strerror(errno));
     const int failed = write_synced(fd, content, strlen(content)) != 0 ? errno : 0;
