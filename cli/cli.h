@@ -90,7 +90,7 @@ typedef enum { TUNE_ON_VALIDATION, TUNE_ON_TEST } tune_kind;
 typedef enum {
     KIND_INT,
     KIND_INT64,
-    KIND_SEED, /* uint64_t, at most 2^53, so that JSON readers keep every digit */
+    KIND_SEED, /* uint64_t, below 2^53, so that JSON readers keep every digit */
     KIND_FLOAT,
     KIND_PAIR,  /* int[2], as "A,B" */
     KIND_SHAPE, /* int[3], as "HxWxC" */
@@ -278,8 +278,11 @@ int progress_tick(void *task, int64_t done, int64_t total);
 
 /* ---- interruption (interrupt.c) ---------------------------------------------------------------- */
 
-/* SIGINT and SIGTERM: the first sets the flag, the second ends the process. */
+/* SIGINT, SIGTERM, SIGHUP (unless ignored), SIGUSR1 and SIGXCPU: the first sets the flag, one that comes two seconds
+ * later or more ends the process. */
 void interrupt_install(void);
+/* SIGPIPE too, for a subcommand that has something to save when nobody reads its output any more. */
+void interrupt_on_closed_output(void);
 int interrupt_requested(void);
 
 /* ---- text for people (text.c) ------------------------------------------------------------------ */

@@ -32,7 +32,7 @@ _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.cha
 #define FLAG          .kind = KIND_FLAG, .flag_value = 1
 
 #define MAX_COUNT 1e9
-#define MAX_SEED  9007199254740992.0 /* 2^53 */
+#define MAX_SEED  9007199254740991.0 /* 2^53 - 1: above, JSON's doubles round one whole number to another */
 
 const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
 const char *const engine_words[] = { "grid", "program", "array", NULL };
@@ -293,13 +293,14 @@ static dt_status refuse(const option_row *row, const char *text)
                                               : "");
 }
 
+/* Limits are whole and below 2^53; a value compared as a double might be rounded to one. */
 static int read_whole(const char *text, const option_row *row, int64_t *out)
 {
     char *end;
 
     errno = 0;
     *out = strtoll(text, &end, 10);
-    return errno == 0 && end != text && *end == '\0' && (double)*out >= row->min && (double)*out <= row->max;
+    return errno == 0 && end != text && *end == '\0' && *out >= (int64_t)row->min && *out <= (int64_t)row->max;
 }
 
 static dt_status set_whole(const option_row *row, const char *text, void *field)

@@ -8,6 +8,9 @@
  *     metrics.jsonl was cut to the epochs that had ended;
  *   - a checkpoint between the last step of an epoch and its end (--save-every, Ctrl-C while evaluating) has
  *     trainer epoch = epochs_ended + 1, and the loop below begins with the end of that epoch.
+ *
+ * A signal, and a reader of the output that goes away (`detent train | head -1`), end a run after the step that is
+ * running, when it is saved. It does not go on unseen: who closes the output of a program expects it to end.
  */
 #include "train.h"
 
@@ -27,6 +30,11 @@ static void format_state(const run_state *state, char *extra, size_t bytes)
              state->epochs_ended, state->best_epoch, state->best_accuracy, state->lr);
 }
 
+static int is_epoch(const cJSON *item)
+{
+    return cJSON_IsNumber(item) && item->valuedouble >= 0.0 && item->valuedouble == (double)item->valueint;
+}
+
 static dt_status read_state(const char *path, run_state *out)
 {
     char *extra;
@@ -37,7 +45,7 @@ static dt_status read_state(const char *path, run_state *out)
     const cJSON *epoch = cJSON_GetObjectItemCaseSensitive(object, "best_epoch");
     const cJSON *accuracy = cJSON_GetObjectItemCaseSensitive(object, "best_accuracy");
     const cJSON *lr = cJSON_GetObjectItemCaseSensitive(object, "lr");
-    const int ok = cJSON_IsNumber(ended) && cJSON_IsNumber(epoch) && cJSON_IsNumber(accuracy) && cJSON_IsNumber(lr);
+    const int ok = is_epoch(ended) && is_epoch(epoch) && cJSON_IsNumber(accuracy) && cJSON_IsNumber(lr);
 
     if (ok) *out = (run_state){ ended->valueint, epoch->valueint, accuracy->valuedouble, lr->valuedouble };
     cJSON_Delete(object);
@@ -68,6 +76,7 @@ static dt_status stop_here(run *r)
 {
     const int64_t step = dt_trainer_steps_done(r->o.trainer);
 
+    progress_wipe(&r->bar);
     if (r->saved_step != step) DT_TRY(save_last(r));
     return dt_raise(DT_ERR_INTERRUPTED, __FILE__, __LINE__,
                     "stopped after step %s and saved; go on with 'detent train --resume --out %s'", text_count(step).s,
@@ -168,16 +177,13 @@ static dt_status train(run *r)
     const dt_trainer *t = r->o.trainer;
 
     while (r->state.epochs_ended < r->s->train.epochs) {
+        if (interrupt_requested()) return stop_here(r);
         if (dt_trainer_epoch(t) > r->state.epochs_ended) {
             DT_TRY(end_epoch(r));
             if (is_due(r->state.epochs_ended, r->s->report_every, r)) DT_TRY(report_quantizers(r));
             r->epoch_images = 0;
         } else {
             DT_TRY(step(r));
-        }
-        if (interrupt_requested() && r->state.epochs_ended < r->s->train.epochs) {
-            progress_wipe(&r->bar);
-            return stop_here(r);
         }
     }
     return DT_OK;
@@ -290,7 +296,6 @@ static dt_status open_all(run *r)
     r->run_begin = clock_seconds();
     r->first_step = dt_trainer_steps_done(r->o.trainer);
     progress_begin(&r->bar, r->s->quiet);
-    interrupt_install();
     return DT_OK;
 }
 
@@ -315,6 +320,8 @@ dt_status train_run(const settings *s, int *exit_code)
     run r = { .s = s, .lock = -1, .saved_step = -1, .state = { .best_accuracy = -1.0 } };
 
     setvbuf(stdout, NULL, _IOLBF, 0); /* each line is seen when it happens, in a log file too */
+    interrupt_install();              /* before anything is opened: a signal then is answered before the first step */
+    interrupt_on_closed_output();
     dt_status status = look_into_directory(&r);
     if (status == DT_OK && r.state.epochs_ended < s->train.epochs) {
         status = open_all(&r);

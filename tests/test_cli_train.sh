@@ -93,5 +93,98 @@ expect "a folder by the name of a run's file is not removed" 1 train $tiny --epo
 has err "odd/config.json: "
 is "... and is still there" -d odd/config.json
 
+# ---- whole numbers keep every digit
+
+for seed in 9007199254740992 9007199254740993 9223372036854775807 9223372036854775808 18446744073709551617 -1 1e3 1.0; do
+    expect "a seed of $seed" 2 train $tiny --epochs 1 --seed $seed --out seed
+    has err "^detent train: --seed $seed: expected 0..9007199254740991$"
+done
+expect "more epochs than there may be" 2 train $tiny --epochs 4294967297 --out seed
+has err "expected 1..100000$"
+expect "an input whose sides are beyond an int" 2 train $tiny --input 4294967297x32x3 --out seed
+mkdir seed
+ln -s /dev/full seed/metrics.jsonl
+expect "the largest seed, stopped by a full disk" 1 train $tiny --epochs 2 --seed 9007199254740991 --save-every 1 --out seed
+rm seed/metrics.jsonl
+expect "... goes on" 0 train --resume --out seed
+is "... with every digit" "$(grep -c '"seed":.*9007199254740991' seed/config.json)" -eq 1
+sed 's/9007199254740991/9007199254740993/' seed/config.json >edited && mv edited seed/config.json
+expect "a seed of config.json that its reader would round" 2 train --resume --out seed
+has err "^detent train: --seed 9007199254740992: expected 0..9007199254740991$"
+
+# ---- signals
+
+# A run that writes into a full pipe stands behind the reading of its data, and before its directory is made.
+pipe_bytes=65536 # of Linux
+
+# stand FOLDER [COMMAND]: starts a run that stands there, by that command, and waits until it has its handlers.
+stand()
+{
+    rm -f pipe
+    mkfifo pipe
+    exec 9<>pipe
+    head -c $pipe_bytes /dev/zero >&9
+    ${2:-} "$detent" train $tiny --epochs 2 --out "$1" >&9 2>err &
+    pid=$!
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        grep -q '^SigCgt:.*[4-7c-f][0-9a-f]\{3\}$' /proc/$pid/status && break # SIGTERM's bit
+        sleep 0.1
+    done
+}
+
+# go_on: empties the pipe and waits for the end; the exit code is in `got`.
+go_on()
+{
+    head -c $pipe_bytes <&9 >/dev/null
+    wait $pid
+    got=$?
+    exec 9>&-
+}
+
+train_in undisturbed --epochs 2
+for signal in TERM INT HUP USR1 XCPU; do
+    stand at_$signal
+    kill -$signal $pid
+    sleep 0.01
+    kill -$signal $pid
+    go_on
+    is "SIG$signal twice while the run begins ends with 130, here $got" $got -eq 130
+    has err "^detent train: stopped after step 0 and saved; go on with 'detent train --resume --out at_$signal'$"
+    expect "... goes on" 0 train --resume --out at_$signal
+    is "... to the bytes of an undisturbed run" "$(cmp at_$signal/last.safetensors undisturbed/last.safetensors && echo same)" = same
+done
+stand late
+kill -TERM $pid
+sleep 2.2
+kill -TERM $pid
+go_on
+is "a second SIGTERM after two seconds ends at once, with 143, here $got" $got -eq 143
+stand cpu
+kill -XCPU $pid
+sleep 2.2
+kill -XCPU $pid
+go_on
+is "a repeated SIGXCPU does not, here $got" $got -eq 130
+stand nohup nohup
+kill -HUP $pid
+go_on
+is "SIGHUP stays ignored under nohup, here $got" $got -eq 0
+
+long="--model tiny --dataset synthetic --train-size 2000 --test-size 40 --batch 2000 --epochs 1000 --device cpu --threads 1"
+"$detent" train $long --out long >out 2>err &
+pid=$!
+while ! grep -q '^epoch' out && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+kill -TERM $pid
+sleep 0.01
+kill -TERM $pid
+wait $pid
+got=$?
+is "two SIGTERMs in a long step end with 130, here $got" $got -eq 130
+has err "^detent train: stopped after step .* and saved"
+("$detent" train $long --out piped 2>err; echo $? >code) | head -n 1 >out
+is "a run whose output nobody reads ends with 130, here $(cat code)" "$(cat code)" -eq 130
+has err "^detent train: stopped after step .* and saved"
+is "... and is saved" -s piped/last.safetensors
+
 echo "1..$n"
 [ $n_failed -eq 0 ]
