@@ -73,7 +73,8 @@ static dt_status cuda_open(const dt_options *opt, void **device, char *text, siz
         cuda_close(d);
         return started;
     }
-    snprintf(text, text_bytes, "%s, sm_%d%d, %s", properties.name, properties.major, properties.minor, dt_cudnn_name());
+    snprintf(text, text_bytes, "%s, sm_%d%d, %s", properties.name, properties.major, properties.minor,
+             dt_cudnn_name().text);
     *device = d;
     return DT_OK;
 }

@@ -24,12 +24,12 @@
 enum { ALIGNMENT = 16 };
 enum { UID_X = 1, UID_FILTER, UID_Y, UID_ACCUMULATOR };
 
-const char *dt_cudnn_name(void)
+dt_cudnn_text dt_cudnn_name(void)
 {
-    static char name[32];
     const size_t version = cudnnGetVersion(); /* 91900 is 9.19.0 */
+    dt_cudnn_text name;
 
-    snprintf(name, sizeof name, "cuDNN %zu.%zu", version / 10000, version / 100 % 100);
+    snprintf(name.text, sizeof name.text, "cuDNN %zu.%zu", version / 10000, version / 100 % 100);
     return name;
 }
 
@@ -232,8 +232,8 @@ static dt_status plan_make(dt_conv_plan *plan)
 
     DT_TRY(make_graph(plan, &graph));
     DT_TRY(dt_conv_plan_choose(plan, graph));
-    DT_CHECK(plan->config, DT_ERR_UNSUPPORTED, "%s has no deterministic engine for the convolution %s", dt_cudnn_name(),
-             dt_conv_problem_text(&plan->problem, text, sizeof text));
+    DT_CHECK(plan->config, DT_ERR_UNSUPPORTED, "%s has no deterministic engine for the convolution %s",
+             dt_cudnn_name().text, dt_conv_problem_text(&plan->problem, text, sizeof text));
     return DT_OK;
 }
 

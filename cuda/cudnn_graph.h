@@ -36,7 +36,12 @@ DT_MUST_CHECK dt_status dt_cudnn_open(void *stream, dt_cudnn **out);
  * it, and not run. tests/test_cudnn_plans.c has some. */
 DT_MUST_CHECK dt_status dt_cudnn_describe(const char *json, dt_cudnn **out);
 void dt_cudnn_close(dt_cudnn *cudnn);
-const char *dt_cudnn_name(void); /* "cuDNN 9.19" */
+
+typedef struct {
+    char text[32]; /* "cuDNN 9.19" */
+} dt_cudnn_text;
+
+dt_cudnn_text dt_cudnn_name(void);
 
 /* An engine whose sums are deterministic and accumulate in full precision. On a GPU the fastest of those that cuDNN's
  * heuristics like best, as timed once and kept by plan_cache.h; it is timed beside its operands, which need memory for

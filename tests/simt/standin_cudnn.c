@@ -35,9 +35,9 @@ struct dt_cudnn {
     conv_run *runs;
 };
 
-const char *dt_cudnn_name(void)
+dt_cudnn_text dt_cudnn_name(void)
 {
-    return "a stand-in for cuDNN";
+    return (dt_cudnn_text){ "a stand-in for cuDNN" };
 }
 
 dt_status dt_cudnn_open(void *stream, dt_cudnn **out)
