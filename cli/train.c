@@ -105,6 +105,7 @@ static dt_status measure_epoch(run *r, metrics_line *line)
     dt_metrics train, test = { .loss = NAN, .accuracy = NAN };
 
     DT_TRY(dt_trainer_metrics(r->o.trainer, &train));
+    DT_TRY(dt_trainer_check_values(r->o.trainer));
     const double seconds = clock_seconds() - r->epoch_begin; /* metrics waited for the device: all steps are in */
     if (is_due(epoch, r->s->eval_every, r)) DT_TRY(evaluate(r, &test));
 

@@ -75,6 +75,7 @@ dt_status dt_capture_layer(dt_model *m, const dt_dataset *d, int64_t first, int6
     dt_inference *inf;
     dt_step_sum sum;
 
+    DT_TRY(dt_model_check_values(m, NULL));
     DT_TRY(dt_inference_create(m, d, first, count, CAPTURE_BATCH, 0.0f, 1, &inf));
     capture_run run = { m, layer, calloc(1, sizeof(dt_capture)), 0 };
     dt_status status = DT_ERR_MEMORY;

@@ -205,7 +205,7 @@ typedef struct {
 } dt_outputs;
 
 /* Images are normalised by the model's origin, or where that is unknown by d's own mean and std; so in everything below
- * that runs a model. progress and outputs may be NULL. */
+ * that runs a model. progress and outputs may be NULL. DT_ERR_NUMERIC if a parameter or the loss is no number. */
 DT_MUST_CHECK dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
                                     const dt_progress *progress, const dt_outputs *outputs, dt_metrics *out);
 
@@ -470,6 +470,9 @@ DT_MUST_CHECK dt_status dt_trainer_calibrate(dt_trainer *t);
 DT_MUST_CHECK dt_status dt_trainer_step(dt_trainer *t);
 /* n steps: the same as n times dt_trainer_step, for which a GPU needs the host less often. */
 DT_MUST_CHECK dt_status dt_trainer_run(dt_trainer *t, int64_t n);
+/* Are all parameters numbers, clips above 0 and variances not below? Else DT_ERR_NUMERIC names the first that is none
+ * and the step: training has diverged. Waits for the device. dt_checkpoint_save refuses such a model, too. */
+DT_MUST_CHECK dt_status dt_trainer_check_values(const dt_trainer *t);
 /* Mean loss and accuracy since the epoch began. Waits for the device. */
 DT_MUST_CHECK dt_status dt_trainer_metrics(dt_trainer *t, dt_metrics *out);
 /* The same without waiting: as of some step that was done already; all 0 before one has been. */

@@ -3,6 +3,7 @@
  */
 #include "inference.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,6 +88,9 @@ dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float
     free(e.scores);
     dt_inference_destroy(inf);
     DT_TRY(status);
+    DT_CHECK(isfinite(sum.loss), DT_ERR_NUMERIC,
+             "the loss of %lld images is %g: values of %s are beyond f32; the model has diverged", (long long)v.n,
+             sum.loss, m->config.name);
     *out = dt_metrics_of(&sum);
     return DT_OK;
 }
@@ -94,5 +98,6 @@ dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float
 dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing, const dt_progress *progress,
                       const dt_outputs *outputs, dt_metrics *out)
 {
+    DT_TRY(dt_model_check_values(m, NULL));
     return dt_evaluate_watched(m, d, batch, label_smoothing, progress, NULL, NULL, outputs, out);
 }

@@ -29,7 +29,7 @@ DT_MUST_CHECK dt_status dt_inference_run(dt_inference *inf, dt_node_hook node_ho
                                          dt_status (*batch_hook)(void *user, const dt_batch *b), void *user,
                                          dt_step_sum *sum);
 
-/* dt_evaluate with a look at every node; node_hook may be NULL. */
+/* dt_evaluate with a look at every node, and none at the parameters' values; node_hook may be NULL. */
 DT_MUST_CHECK dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
                                             const dt_progress *progress, dt_node_hook node_hook, void *user,
                                             const dt_outputs *outputs, dt_metrics *out);

@@ -46,6 +46,7 @@ static dt_status param_add(dt_model *m, const char *name, const dt_param_spec *s
     DT_CHECK(p, DT_ERR_MEMORY, "no memory for parameter %s", name);
     snprintf(p->name, sizeof p->name, "%s", name);
     p->group = spec->group;
+    p->values = spec->values;
     p->init = spec->init;
     p->init_value = spec->init_value;
     p->floor = spec->floor;

@@ -14,9 +14,13 @@ typedef enum {
     DT_INIT_UNIFORM   /* uniform in +-init_value */
 } dt_init;
 
+/* What a parameter's values may be: model_values.c. */
+typedef enum { DT_VALUES_FINITE, DT_VALUES_POSITIVE, DT_VALUES_NOT_NEGATIVE, DT_VALUES_ANY } dt_param_values;
+
 typedef struct {
     char name[96];
     dt_param_group group;
+    dt_param_values values;
     dt_init init;
     float init_value;
     float floor;   /* the optimiser keeps values >= this */
@@ -74,6 +78,7 @@ struct dt_model {
 typedef struct {
     dt_shape shape;
     dt_param_group group;
+    dt_param_values values;
     dt_init init;
     float init_value;
     float floor;
@@ -96,6 +101,17 @@ void dt_model_normalise(const dt_model *m, const dt_dataset_view *v, dt_record_s
 int dt_model_find(const dt_model *m, const char *name);
 /* Index of a convolution on the grid, or -1. */
 int dt_model_find_layer(const dt_model *m, const char *name);
+
+/* Words around the message about a bad value: "FILE: ", "; take an earlier one". NULL: none. */
+typedef struct {
+    const char *before, *after;
+} dt_values_words;
+
+/* DT_ERR_NUMERIC names the first value that its parameter must not have, and its index in files (filters K,C,R,S): of
+ * all parameters, as they are on the device; of n values on the host. words may be NULL. */
+DT_MUST_CHECK dt_status dt_model_check_values(const dt_model *m, const dt_values_words *words);
+DT_MUST_CHECK dt_status dt_values_check(const char *name, dt_param_values values, const float *v, int64_t n,
+                                        const dt_values_words *words);
 
 /* Records what the network reads of a batch: normalised pixels, or a program's codes. */
 DT_MUST_CHECK dt_status dt_model_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x);

@@ -23,7 +23,7 @@ static dt_status collect(void *user, const dt_node *node)
 static dt_status need_capsules(const dt_model *m)
 {
     DT_CHECK(m->config.caps_dim > 0, DT_ERR_UNSUPPORTED, "%s has no capsules", m->config.name);
-    return DT_OK;
+    return dt_model_check_values(m, NULL);
 }
 
 dt_status dt_capsules(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, float *capsules)

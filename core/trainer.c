@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -264,8 +265,18 @@ dt_status dt_trainer_state(const dt_trainer *t, dt_step *out)
     return dt_device_read(t->model->ctx, out, t->model->ctx->step, sizeof *out);
 }
 
+dt_status dt_trainer_check_values(const dt_trainer *t)
+{
+    char before[64];
+    const dt_values_words words = { before, "; training has diverged, a lower lr may help, or wider clips" };
+
+    snprintf(before, sizeof before, "after step %lld ", (long long)t->step);
+    return dt_model_check_values(t->model, &words);
+}
+
 static dt_status metrics_of(const dt_trainer *t, const dt_step_sum *sum, dt_metrics *out)
 {
+    if (!isfinite(sum->loss)) DT_TRY(dt_trainer_check_values(t));
     DT_CHECK(isfinite(sum->loss), DT_ERR_NUMERIC,
              "the loss is no longer a number after step %lld; a lower lr may help, or wider clips", (long long)t->step);
     *out = dt_metrics_of(sum);

@@ -94,6 +94,16 @@ static dt_status add_position(dt_safetensors_writer *w, const dt_trainer *t)
     return DT_OK;
 }
 
+/* A run that has diverged leaves its last good checkpoint where it is. */
+static dt_status check_diverged(const dt_snapshot *s, const dt_trainer *t, const char *path)
+{
+    char before[256];
+    const dt_values_words words = { before, "; training has diverged, a lower lr may help, or wider clips" };
+
+    snprintf(before, sizeof before, "%.200s: not written: after step %" PRId64 " ", path, t->step);
+    return dt_snapshot_check(s, 1, &words);
+}
+
 static dt_status save(dt_snapshot *s, const dt_trainer *t, const char *path, const char *extra,
                       dt_safetensors_writer *w)
 {
@@ -103,6 +113,7 @@ static dt_status save(dt_snapshot *s, const dt_trainer *t, const char *path, con
     DT_TRY(add_position(w, t));
     if (extra) DT_TRY(dt_safetensors_writer_metadata(w, "extra", extra));
     DT_TRY(dt_snapshot_from_device(s));
+    DT_TRY(check_diverged(s, t, path));
     DT_TRY(dt_snapshot_to_writer(s, w));
     DT_TRY(dt_safetensors_writer_write(w, path));
     return DT_OK;
@@ -277,9 +288,14 @@ static dt_status match_tensors(dt_snapshot *s, const dt_safetensors *f, int igno
     return DT_OK;
 }
 
-static dt_status load_matched(dt_snapshot *s, const dt_safetensors *f)
+static dt_status load_matched(dt_snapshot *s, const dt_safetensors *f, const char *path)
 {
+    char before[256];
+    const dt_values_words words = { before, "; the file is damaged, or its training diverged: take an earlier one" };
+
+    snprintf(before, sizeof before, "%.200s: ", path);
     DT_TRY(dt_snapshot_from_file(s, f));
+    DT_TRY(dt_snapshot_check(s, 0, &words));
     DT_TRY(dt_snapshot_to_device(s));
     return DT_OK;
 }
@@ -291,7 +307,7 @@ static dt_status resume(dt_trainer *t, const dt_safetensors *f, const char *path
     DT_TRY(read_position(f, path, &p));
     DT_TRY(match_run(&p, t, path));
     DT_TRY(match_tensors(s, f, 0, path));
-    DT_TRY(load_matched(s, f));
+    DT_TRY(load_matched(s, f, path));
     DT_TRY(dt_trainer_seek(t, p.step, &p.state));
     return DT_OK;
 }
@@ -320,7 +336,7 @@ dt_status dt_checkpoint_load(dt_model *m, const char *path)
     dt_status status = dt_safetensors_open(path, &f);
     if (status == DT_OK) status = match_tensors(&s, f, 1, path);
     if (status == DT_OK) status = dt_origin_read(f, path, m->config.channels, &origin);
-    if (status == DT_OK) status = load_matched(&s, f);
+    if (status == DT_OK) status = load_matched(&s, f, path);
     if (status == DT_OK) m->origin = origin;
     dt_safetensors_close(f);
     dt_snapshot_release(&s);
@@ -365,7 +381,7 @@ dt_status dt_checkpoint_load_partial(dt_model *m, const char *path, skipped_fn *
     dt_status status = dt_safetensors_open(path, &f);
     if (status == DT_OK) {
         n_matched = match_some(&s, f, skipped, user);
-        status = load_matched(&s, f);
+        status = load_matched(&s, f, path);
     }
     dt_safetensors_close(f);
     dt_snapshot_release(&s);

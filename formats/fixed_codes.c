@@ -112,6 +112,7 @@ static dt_status save(dt_snapshot *s, const char *path, int32_t *codes, dt_safet
 {
     DT_TRY(add_metadata(w, s->model));
     DT_TRY(dt_snapshot_from_device(s));
+    DT_TRY(dt_snapshot_check(s, 1, NULL));
     for (int i = 0; i < s->n_slots; i++) {
         const dt_snapshot_slot *slot = &s->slot[i];
         if (!is_decoders(slot->name)) DT_TRY(add_slot(w, s, slot, codes + slot->first));

@@ -120,6 +120,18 @@ dt_status dt_snapshot_from_device(dt_snapshot *s)
     return DT_OK;
 }
 
+dt_status dt_snapshot_check(const dt_snapshot *s, int all, const dt_values_words *words)
+{
+    for (int i = 0; i < s->n_slots; i++) {
+        const dt_snapshot_slot *slot = &s->slot[i];
+        const dt_param_values values = slot->moment ? DT_VALUES_FINITE : s->model->param[slot->param]->values;
+
+        if (!slot->source && !all) continue;
+        DT_TRY(dt_values_check(slot->name, values, s->values + slot->first, slot->count, words));
+    }
+    return DT_OK;
+}
+
 dt_status dt_snapshot_to_device(const dt_snapshot *s)
 {
     for (int i = 0; i < s->n_slots; i++) {

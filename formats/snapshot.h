@@ -39,6 +39,10 @@ void dt_snapshot_release(dt_snapshot *s);
 DT_MUST_CHECK dt_status dt_snapshot_from_device(dt_snapshot *s);
 DT_MUST_CHECK dt_status dt_snapshot_to_writer(const dt_snapshot *s, dt_safetensors_writer *w); /* borrows the values */
 
+/* Are the values those that the slots may have? DT_ERR_NUMERIC names the first that is not. Of slots with a source, or
+ * of all. */
+DT_MUST_CHECK dt_status dt_snapshot_check(const dt_snapshot *s, int all, const dt_values_words *words);
+
 /* Both pass over slots without a source. */
 DT_MUST_CHECK dt_status dt_snapshot_from_file(dt_snapshot *s, const dt_safetensors *f);
 DT_MUST_CHECK dt_status dt_snapshot_to_device(const dt_snapshot *s);

@@ -35,6 +35,15 @@ static dt_param_spec constant_spec(int64_t n, dt_param_group group, float value)
                             .floor = group == DT_GROUP_ALPHA ? alpha_floor : -INFINITY };
 }
 
+/* of clips and learned steps, which codes are divided by */
+static dt_param_spec clip_spec(int64_t n, dt_param_group group, float value)
+{
+    dt_param_spec spec = constant_spec(n, group, value);
+
+    spec.values = DT_VALUES_POSITIVE;
+    return spec;
+}
+
 static dt_param_spec uniform_spec(dt_shape shape, float bound)
 {
     return (dt_param_spec){
@@ -100,7 +109,7 @@ dt_status dt_block_quantize_x(dt_recorder *r, const char *name, dt_tensor *x, dt
                                          .rule = fixed ? DT_RULE_ECE284 : c->rule };
     const float clip = unit ? 1.0f : image_clip;
     const float first = fixed ? clip : c->rule == DT_RULE_LSQ ? 1.0f : 8.0f;
-    const dt_param_spec spec = constant_spec(1, fixed ? DT_GROUP_STATE : DT_GROUP_ALPHA, first);
+    const dt_param_spec spec = clip_spec(1, fixed ? DT_GROUP_STATE : DT_GROUP_ALPHA, first);
     dt_tensor *alpha;
 
     DT_TRY(declare(r, name, "act_alpha", &spec, &alpha));
@@ -120,8 +129,7 @@ dt_status dt_block_quantize_w(dt_recorder *r, const char *name, dt_tensor *w, dt
     const dt_model_config *c = &r->model->config;
     const dt_weight_quant_params params = { .bits = c->wbits, .rule = c->rule };
     const int64_t fan_in = dt_count(&w->shape) / w->shape.dim[0];
-    const dt_param_spec spec =
-        constant_spec(c->per_channel ? w->shape.dim[0] : 1, DT_GROUP_ALPHA, weight_clip(c, fan_in));
+    const dt_param_spec spec = clip_spec(c->per_channel ? w->shape.dim[0] : 1, DT_GROUP_ALPHA, weight_clip(c, fan_in));
     dt_tensor *alpha;
 
     DT_TRY(declare(r, name, "weight_quant.wgt_alpha", &spec, &alpha));
@@ -161,14 +169,16 @@ dt_status dt_block_batchnorm(dt_recorder *r, const char *name, dt_tensor *x, con
         const char *part;
         dt_param_group group;
         float first;
-    } parts[4] = { { "weight", DT_GROUP_WEIGHT, 1.0f },
-                   { "bias", DT_GROUP_WEIGHT, 0.0f },
-                   { "running_mean", DT_GROUP_STATE, 0.0f },
-                   { "running_var", DT_GROUP_STATE, 1.0f } };
+        dt_param_values values;
+    } parts[4] = { { "weight", DT_GROUP_WEIGHT, 1.0f, DT_VALUES_FINITE },
+                   { "bias", DT_GROUP_WEIGHT, 0.0f, DT_VALUES_FINITE },
+                   { "running_mean", DT_GROUP_STATE, 0.0f, DT_VALUES_FINITE },
+                   { "running_var", DT_GROUP_STATE, 1.0f, DT_VALUES_NOT_NEGATIVE } };
     dt_tensor *in[5] = { x };
 
     for (int i = 0; i < 4; i++) {
-        const dt_param_spec param = constant_spec(channels, parts[i].group, parts[i].first);
+        dt_param_spec param = constant_spec(channels, parts[i].group, parts[i].first);
+        param.values = parts[i].values;
         DT_TRY(declare(r, name, parts[i].part, &param, &in[i + 1]));
         if (!r->formats || !r->formats->published || parts[i].group == DT_GROUP_STATE) continue;
         DT_TRY(round_fixed(r, in[i + 1]->name, in[i + 1], DT_FIXED_WEIGHT, 0, &in[i + 1]));

@@ -401,6 +401,7 @@ dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out)
              "%s: nothing says what the network was trained on; its program needs a dataset, whose mean and std "
              "normalise its images",
              m->config.name);
+    DT_TRY(dt_model_check_values(m, NULL));
     DT_TRY(program_create(&m->config, &w.program));
     w.program->origin = program_origin(m, d);
     dt_status status = open_inference(m, d, &inf);

@@ -49,7 +49,7 @@ typedef struct {
 
 static dt_status declare(dt_model *m, const char *layer, const char *part, dt_shape shape, dt_tensor **out)
 {
-    const dt_param_spec spec = { .shape = shape, .group = DT_GROUP_STATE, .floor = -INFINITY };
+    const dt_param_spec spec = { .shape = shape, .group = DT_GROUP_STATE, .values = DT_VALUES_ANY, .floor = -INFINITY };
     char name[96];
     snprintf(name, sizeof name, "%s.%s", layer, part);
     return dt_model_declare(m, name, &spec, out);

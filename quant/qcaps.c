@@ -28,9 +28,11 @@
  * the published code rounds. */
 static dt_status open_observer(const dt_model *m, int copy, int published, dt_model **out)
 {
-    dt_fixed_formats *formats = calloc(1, sizeof *formats);
+    dt_fixed_formats *formats;
     dt_model *q = NULL;
 
+    if (copy) DT_TRY(dt_model_check_values(m, NULL));
+    formats = calloc(1, sizeof *formats);
     DT_CHECK(formats, DT_ERR_MEMORY, "no memory for formats");
     formats->observe = 1;
     formats->published = published;
@@ -137,9 +139,12 @@ dt_status dt_qcaps_describe(const dt_model *m, dt_qcaps_shape *out)
 
 /* ---- calibration ---- */
 
+/* Infinite if a value is no number: a maximum would pass over it. */
 static float largest(const float *x, int64_t n, float so_far)
 {
-    for (int64_t i = 0; i < n; i++) so_far = fabsf(x[i]) > so_far ? fabsf(x[i]) : so_far;
+    for (int64_t i = 0; i < n; i++) {
+        if (!(fabsf(x[i]) <= so_far)) so_far = isfinite(x[i]) ? fabsf(x[i]) : INFINITY;
+    }
     return so_far;
 }
 

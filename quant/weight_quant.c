@@ -143,6 +143,7 @@ static void sum_piece(const dt_weight_layer *l, const dt_weight_piece *p)
     l->sums[l->n_sets * l->pieces + p->part] = dt_weight_sum(square, LANES);
 }
 
+/* A byte cannot hold the NaN of a weight that is no number: the scale does. */
 static void find_stats(const dt_weight_layer *l)
 {
     const double *square = l->sums + l->n_sets * l->pieces;
@@ -152,7 +153,7 @@ static void find_stats(const dt_weight_layer *l)
                           ? dt_weight_stats_of(dt_weight_sum(l->sums + k * l->pieces, l->pieces),
                                                dt_weight_sum(square + k * l->pieces, l->pieces), l->count)
                           : (dt_weight_stats){ 0.0f, 1.0f };
-        l->scale[k] = dt_grid_scale(l->alpha[k], l->grid.high, l->rule);
+        l->scale[k] = isnan(l->stats[k].deviation) ? NAN : dt_grid_scale(l->alpha[k], l->grid.high, l->rule);
     }
 }
 

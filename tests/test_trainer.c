@@ -402,6 +402,6 @@ Test(trainer, a_loss_that_is_no_number_is_an_error)
     MUST(dt_model_write(r.model, tiny_index(&r, "classifier.bias"), nan));
     tiny_steps(&r, 1);
     cr_assert(dt_trainer_metrics(r.trainer, &m) == DT_ERR_NUMERIC, "a NaN was hidden");
-    cr_assert(strstr(dt_last_error(), "after step 1") != NULL, "%s", dt_last_error());
+    cr_assert(strstr(dt_last_error(), "after step 1 ") != NULL, "%s", dt_last_error());
     tiny_close(&r);
 }
