@@ -5,11 +5,13 @@
  *   multiplier = rint(r * 2^shift),  offset = rint((z + 1/2) * 2^shift)
  *   code = clamp((psum * multiplier + offset) >> shift, low, high)
  *
- * shift is the largest at which the multiplier fits its bits and the offset DT_REQUANT_OFFSET_MAX. ReLU is the clamp at
- * low. This differs from evaluation where r is cut to its bits, where evaluation's f32 arithmetic rounds, and at ties,
- * which go up here and to even there. The thresholds that the multiplier itself has are found by bisection and take
- * the place of the exact ones, so that whatever runs the program, runs the multiplier; both lists tell how many psums
- * get another code, with no need to try each.
+ * shift is the largest at which the multiplier fits its bits and the offset DT_REQUANT_OFFSET_MAX. A channel that is
+ * too steep even for shift 0 gets the largest multiplier, and the offset at which its codes are half-way from low to
+ * high in the middle of the exact steps, so that the step stays where it is. An offset beyond its limit outweighs every
+ * psum, as the limit does. ReLU is the clamp at low. This differs from evaluation where r is cut to its bits, where
+ * evaluation's f32 arithmetic rounds, and at ties, which go up here and to even there. The thresholds that the
+ * multiplier itself has are found by bisection and take the place of the exact ones, so that whatever runs the program,
+ * runs the multiplier; both lists tell how many psums get another code, with no need to try each.
  *
  * Source: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference",
  * CVPR 2018, section 2.2; with the zero point and rounding folded into one offset.
@@ -30,20 +32,36 @@ int dt_requant_code(const dt_layer *l, int c, int64_t psum)
     return code < l->low ? l->low : code > l->high ? l->high : (int)code;
 }
 
-static void channel_multiplier(dt_layer *l, int c)
+/* The middle of a channel's exact steps, in sign * psum: half-way between two psums where one step takes all levels.
+ * Steps that no psum takes, or every one, lie just outside of -bound..bound. */
+static double middle_of_steps(const int32_t *exact, int levels, int64_t bound)
+{
+    const double low = (double)-bound, high = (double)bound + 1.0;
+    const double first = fmin(high, fmax(low, (double)exact[0])),
+                 last = fmin(high, fmax(low, (double)exact[levels - 1]));
+
+    return (first + last - 1.0) / 2.0;
+}
+
+/* exact: the channel's thresholds */
+static void channel_multiplier(dt_layer *l, int c, int64_t bound, const int32_t *exact)
 {
     dt_requant *r = &l->requant;
     const double slope = (double)l->slope[c] / (double)l->scale;
     const double offset = (double)l->offset[c] / (double)l->scale + 0.5;
     const double most = (double)(((int64_t)1 << (r->bits - 1)) - 1), offset_most = (double)DT_REQUANT_OFFSET_MAX;
+    const double half_way = (double)(l->low + l->high + 1) / 2.0;
     int shift = DT_REQUANT_SHIFT_MAX;
 
     while (shift > 0 && (fabs(rint(ldexp(slope, shift))) > most || fabs(rint(ldexp(offset, shift))) > offset_most)) {
         shift--;
     }
+    const int too_steep = fabs(rint(ldexp(slope, shift))) > most;
+    const double at_zero =
+        too_steep ? half_way - most * middle_of_steps(exact, l->high - l->low, bound) : ldexp(offset, shift);
     r->shift[c] = shift;
-    r->multiplier[c] = (int32_t)fmax(-most, fmin(most, rint(ldexp(slope, shift))));
-    r->offset[c] = (int64_t)fmax(-offset_most, fmin(offset_most, rint(ldexp(offset, shift))));
+    r->multiplier[c] = (int32_t)(too_steep ? copysign(most, slope) : rint(ldexp(slope, shift)));
+    r->offset[c] = (int64_t)fmax(-offset_most, fmin(offset_most, rint(at_zero)));
 }
 
 /* A channel's code as its psum grows from -bound: level counts the thresholds passed. */
@@ -109,7 +127,7 @@ static void replace_channel(dt_layer *l, int c, int64_t bound, int32_t *exact, d
     const channel ch = { l, c };
 
     for (int k = 0; k < levels; k++) exact[k] = l->threshold[k * stride + c];
-    channel_multiplier(l, c);
+    channel_multiplier(l, c, bound, exact);
     l->sign[c] = l->requant.multiplier[c] < 0 ? -1 : 1;
     const dt_steps steps = { channel_code, &ch, l->sign[c], bound, l->low, l->high };
     dt_steps_find(&steps, l->threshold + c, stride);

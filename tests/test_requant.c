@@ -95,6 +95,72 @@ Test(requant, eight_bits_differ_and_more_differ_less)
     cr_assert(finest.n_psums_differ < finest.n_psums / 1000 && finest.largest_difference <= 1);
 }
 
+/* Every value of a parameter times `factor`. */
+static void scale_param(dt_model *m, const char *name, float factor)
+{
+    const int i = dt_model_find(m, name);
+    dt_param_info info;
+
+    cr_assert(i >= 0, "no parameter %s", name);
+    dt_model_param(m, i, &info);
+    float *v = malloc((size_t)info.count * sizeof *v);
+    MUST(dt_model_read(m, i, v));
+    for (int64_t k = 0; k < info.count; k++) v[k] *= factor;
+    MUST(dt_model_write(m, i, v));
+    free(v);
+}
+
+/* Channels so steep that the largest multiplier is too small: `n` of them. Codes go from low to high within one psum,
+ * where the multiplier's do, too: it may differ at that psum alone. */
+static int check_steep(lowered *r, int bits)
+{
+    const double most = ldexp(1.0, bits - 1) - 1.0;
+    dt_requant_report report;
+    dt_program *exact;
+    int n = 0;
+
+    MUST(dt_program_lower(r->model, r->data, &exact));
+    MUST(dt_program_lower(r->model, r->data, &r->program));
+    MUST(dt_program_use_multipliers(r->program, bits, &report));
+    MUST(dt_program_check(r->program));
+    for (int i = 0; i < exact->n_layers; i++) {
+        const dt_layer *l = &exact->layer[i];
+        for (int c = 0; l->kind == DT_LAYER_THRESHOLD && c < l->channels; c++) {
+            dt_requant_report one = { 0 };
+            const double slope = fabs((double)l->slope[c] / (double)l->scale);
+            if (slope < most + 1.0 || slope < l->high - l->low) continue;
+            try_channel(l, &r->program->layer[i], c, exact->layer[l->in[0]].high, &one);
+            cr_assert(one.n_psums_differ <= 1, "%s: channel %d of slope %g: %lld psums differ, by up to %d", l->name, c,
+                      slope, (long long)one.n_psums_differ, one.largest_difference);
+            n++;
+        }
+    }
+    dt_program_destroy(exact);
+    return n;
+}
+
+Test(requant, a_multiplier_at_its_limit_keeps_the_step_where_it_is)
+{
+    static const struct {
+        const char *param; /* of the layer's batch norm, or the clip of the next */
+        float factor;
+        int bits, least; /* channels */
+    } cases[] = { { "features.1.weight", 1e5f, 8, 4 },
+                  { "features.1.weight", 1e8f, 16, 4 },
+                  { "features.1.weight", 1e14f, 31, 4 },
+                  { "features.8.act_alpha", 1e-5f, 8, 4 },
+                  { "features.1.bias", 1e20f, 8, 0 } };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const dt_model_config c = config_of(4, 4, DT_RULE_ECE284);
+        lowered r = lowered_model(&c, 1);
+        scale_param(r.model, cases[i].param, cases[i].factor);
+        const int n = check_steep(&r, cases[i].bits);
+        cr_assert(n >= cases[i].least, "%s: %d channels are steep", cases[i].param, n);
+        lowered_close(&r);
+    }
+}
+
 /* Half way between two codes the multiplier goes up, evaluation to the even one: clip 30 of 4 bits and scale 1 make the
  * code psum / 2, which is half at odd psums; every second of those is rounded up by both. */
 Test(requant, ties_are_counted)
