@@ -193,6 +193,8 @@ const char *session_dataset(const settings *s, const dt_model *m); /* its name; 
 void session_note_dataset(const settings *s, const dt_data_origin *trained_on);
 /* Context and model of s->checkpoint, a run's or a quantized network's. */
 DT_MUST_CHECK dt_status session_open_checkpoint(const settings *s, session *o);
+/* Refuses, naming the file, a model of a kind that has no integer program. */
+DT_MUST_CHECK dt_status session_need_program(const settings *s, const session *o);
 /* Context and program of s->checkpoint, which is a program's file, or a model's: then o->model is open too, and where
  * nothing tells its data set, o->test_set. With --multiplier-bits its thresholds are replaced and, unless --json,
  * a line says what that changes. */

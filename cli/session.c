@@ -98,6 +98,16 @@ static dt_status use_multipliers(const settings *s, session *o)
     return DT_OK;
 }
 
+dt_status session_need_program(const settings *s, const session *o)
+{
+    char why[VALUE_BYTES * 8];
+    const dt_status status = dt_program_possible(o->model);
+
+    if (status == DT_OK) return DT_OK;
+    failure_message(status, why, sizeof why);
+    return dt_raise(status, __FILE__, __LINE__, "%s: %s", s->checkpoint, why);
+}
+
 dt_status session_open_program(const settings *s, session *o)
 {
     char format[VALUE_BYTES];
@@ -110,11 +120,7 @@ dt_status session_open_program(const settings *s, session *o)
         return use_multipliers(s, o);
     }
     DT_TRY(session_open_checkpoint(s, o));
-    DT_CHECK(
-        dt_model_get_config(o->model)->caps_dim == 0, DT_ERR_UNSUPPORTED,
-        "%s: %s has no integer program, capsules are routed by real numbers; what 'detent search' has quantized is "
-        "exported with --to fixed-point",
-        s->checkpoint, dt_model_get_config(o->model)->name);
+    DT_TRY(session_need_program(s, o));
     const int known = dt_model_get_origin(o->model)->name[0] != '\0';
     if (!known) DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
     DT_TRY(dt_program_lower(o->model, o->test_set, &o->program));

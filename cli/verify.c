@@ -115,6 +115,7 @@ static dt_status verify_model(const settings *s, session *o, int *exit_code)
     progress bar;
 
     DT_TRY(session_open_checkpoint(s, o));
+    DT_TRY(session_need_program(s, o));
     DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
     if (!all) DT_TRY(session_find_layer(o, s->layer, 1));
     dt_dataset_look(o->test_set, &view);

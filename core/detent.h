@@ -278,6 +278,9 @@ DT_MUST_CHECK dt_status dt_array_check(const dt_array *a);
  * bisected from the arithmetic of evaluation. So every code, prediction and score is the model's. Refused where a
  * convolution is not on the grid. d: whose normalisation a model of unknown origin gets; else it may be NULL. */
 DT_MUST_CHECK dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out);
+/* DT_ERR_UNSUPPORTED with the reason, and what can be had instead, if the model is of a kind that has no program:
+ * a capsule network. A layer of another network may still have none. */
+DT_MUST_CHECK dt_status dt_program_possible(const dt_model *m);
 void dt_program_destroy(dt_program *p);
 
 /* Of the thresholds that a multiplier and a shift replaced. */

@@ -4,6 +4,7 @@
  * lowering.h has the idea, lower_values.c the thresholds. A node that a program has no layer for is refused by name.
  * Tests: tests/test_lower.c.
  */
+#include "fixed_formats.h"
 #include "lowering.h"
 
 #include "../core/grid_facts.h"
@@ -318,9 +319,11 @@ static dt_status lower_node(void *user, const dt_node *node)
     case DT_OP_GATHER:
     case DT_OP_SOFTMAX_XENT: return DT_OK;
     default:
-        return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
-                        "%s: %s has no form in a program; lower a network that was trained with detent", node->name,
-                        dt_ops[node->kind]->name);
+        return dt_raise(
+            DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
+            "%s: %s has no form in a program, which holds convolutions, batch norms, ReLUs, pools, sums and "
+            "a linear classifier",
+            node->name, dt_ops[node->kind]->name);
     }
 }
 
@@ -391,6 +394,24 @@ static dt_status open_inference(dt_model *m, const dt_dataset *d, dt_inference *
     return s;
 }
 
+dt_status dt_program_possible(const dt_model *m)
+{
+    const dt_model_config *c = &m->config;
+    const char *instead = "'detent search' gives it fixed-point formats, which 'detent export --to fixed-point' writes";
+    char name[sizeof((dt_program *)0)->model];
+
+    if (c->caps_dim == 0) return DT_OK;
+    model_text(c, name, sizeof name);
+    if (c->wbits == DT_BITS_FLOAT) snprintf(name, sizeof name, "%s float", c->name);
+    if (c->wbits != DT_BITS_FLOAT) instead = "'detent capture' writes the codes and psums of each of its convolutions";
+    if (dt_fixed_formats_of(m)) {
+        snprintf(name, sizeof name, "%s in fixed point", c->name);
+        instead = "'detent export --to fixed-point' writes its codes and formats";
+    }
+    return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                    "%s has no integer program yet: its capsules are routed by real numbers; %s", name, instead);
+}
+
 dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out)
 {
     dt_lowering w = { .ctx = m->ctx };
@@ -401,6 +422,7 @@ dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out)
              "%s: nothing says what the network was trained on; its program needs a dataset, whose mean and std "
              "normalise its images",
              m->config.name);
+    DT_TRY(dt_program_possible(m));
     DT_TRY(dt_model_check_values(m, NULL));
     DT_TRY(program_create(&m->config, &w.program));
     w.program->origin = program_origin(m, d);

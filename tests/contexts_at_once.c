@@ -1,6 +1,6 @@
 /*
  * contexts_at_once.c - threads that each open a context, at the same time; and then train, evaluate, lower and run a
- *                      program, and fail on purpose. 1 if they do not all get the same. test_helgrind.sh looks for
+ *                      program, and fail on purpose. 1 if they do not all get the same. helgrind.sh looks for
  * races.
  *
  * Between the two the main thread does all that once, alone. So the machine code that oneDNN writes is there before the

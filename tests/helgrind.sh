@@ -1,6 +1,6 @@
 #!/bin/sh
 # Looks for data races between contexts of different threads: contexts_at_once under valgrind's helgrind.
-# Usage: test_helgrind.sh PROGRAM. One thread for dt_program_run too, which has no context.
+# Usage: helgrind.sh PROGRAM. One thread for dt_program_run too, which has no context.
 set -u
 here=$(dirname "$0")
 log=$(mktemp)
