@@ -13,11 +13,12 @@ static dt_status save_layer(const settings *s, const session *o, const image_ran
     dt_capture *c;
 
     DT_TRY(dt_capture_layer(o->model, o->test_set, range->first, range->count, s->layer, &c));
+    FILE *const to = report_stream(s->out);
     const dt_status status = dt_capture_save(c, s->layer, s->out);
     if (status == DT_OK) {
-        printf("%s: %s images, codes %s, psums %s, to %s\n", s->layer, text_count(c->n).s,
-               text_size(c->maps, c->height, c->width, c->channels).s,
-               text_size(c->maps, c->out_height, c->out_width, c->filters).s, s->out);
+        fprintf(to, "%s: %s images, codes %s, psums %s, to %s\n", s->layer, text_count(c->n).s,
+                text_size(c->maps, c->height, c->width, c->channels).s,
+                text_size(c->maps, c->out_height, c->out_width, c->filters).s, s->out);
     }
     dt_capture_destroy(c);
     return status;

@@ -8,6 +8,7 @@
 #define DT_CLI_H
 
 #include <cjson/cJSON.h>
+#include <stdio.h>
 
 #include "../core/detent.h"
 
@@ -210,6 +211,9 @@ typedef struct {
 DT_MUST_CHECK dt_status session_range(const settings *s, int64_t n_images, image_range *out);
 /* `detent capture --reconstruct` (reconstruct.c): the picture goes to s->out. */
 DT_MUST_CHECK dt_status reconstruct(const settings *s, session *o);
+/* Where a line about the file `out` goes: stdout, or stderr where `out` is stdout itself, as /dev/stdout is. NULL:
+ * stdout. */
+FILE *report_stream(const char *out);
 /* DT_ERR_ARGUMENT if an option that the subcommand cannot do without is missing. */
 DT_MUST_CHECK dt_status need_option(const char *name, const char *value);
 

@@ -37,14 +37,16 @@ static dt_status export_program(const settings *s, session *o)
     DT_TRY(session_open_program(s, o));
     dt_program_describe(o->program, &info);
     session_note_dataset(s, &info.origin);
+    FILE *const to = report_stream(s->out);
     if (s->target == EXPORT_C) {
         DT_TRY(dt_program_write_c(o->program, s->out, s->name));
-        printf("%s/%s.c and %s.h: ", s->out, s->name, s->name);
+        fprintf(to, "%s/%s.c and %s.h: ", s->out, s->name, s->name);
     } else {
         DT_TRY(dt_program_save(o->program, s->out));
-        printf("%s: ", s->out);
+        fprintf(to, "%s: ", s->out);
     }
-    printf("%d layers, %s weight codes, %s\n", info.n_layers, text_count(info.n_weights).s, text_bytes(info.bytes).s);
+    fprintf(to, "%d layers, %s weight codes, %s\n", info.n_layers, text_count(info.n_weights).s,
+            text_bytes(info.bytes).s);
     return DT_OK;
 }
 
@@ -56,9 +58,10 @@ static dt_status export_codes(const settings *s, session *o)
     DT_CHECK(dt_qcaps_look(o->model, &formats), DT_ERR_UNSUPPORTED,
              "%s: %s has no fixed-point formats; 'detent search' gives them to a capsule network", s->checkpoint,
              text_network(o->model).s);
+    FILE *const to = report_stream(s->out);
     DT_TRY(dt_model_save_codes(o->model, s->out));
-    printf("%s: the weights' codes and the formats of %d tensors, %s\n", s->out, formats.n_tensors,
-           dt_rounding_names[formats.rounding]);
+    fprintf(to, "%s: the weights' codes and the formats of %d tensors, %s\n", s->out, formats.n_tensors,
+            dt_rounding_names[formats.rounding]);
     return DT_OK;
 }
 

@@ -130,12 +130,13 @@ static dt_status make_picture(const settings *s, session *o, const dt_dataset_vi
     choose_capsules(c, v, range, w->all, w->chosen);
     DT_TRY(dt_decode(o->model, w->chosen, range->count + c->caps_dim * MOVES, w->images));
     draw(c, v, range, w->images, &w->sheet);
+    FILE *const to = report_stream(s->out);
     DT_TRY(dt_png_save(s->out, w->sheet.pixels, sheet_side(w->sheet.rows, w->sheet.height),
                        sheet_side(w->sheet.columns, w->sheet.width), c->channels));
-    printf("%s: %s test images above, their reconstructions below; then the %d dimensions of the first capsule, each "
-           "moved "
-           "by -0.25 to 0.25\n",
-           s->out, text_count(range->count).s, c->caps_dim);
+    fprintf(to,
+            "%s: %s test images above, their reconstructions below; then the %d dimensions of the first capsule, each "
+            "moved by -0.25 to 0.25\n",
+            s->out, text_count(range->count).s, c->caps_dim);
     return DT_OK;
 }
 

@@ -20,8 +20,6 @@
 #define METRICS "metrics.jsonl"
 #define CONFIG  "config.json"
 
-#define CONFIG_PART CONFIG ".part" /* its name until it is whole */
-
 static const char *const run_files[] = { CONFIG, METRICS, "last.safetensors", "best.safetensors" };
 enum { N_RUN_FILES = sizeof run_files / sizeof run_files[0] };
 
@@ -92,7 +90,6 @@ static int is_half_of(const char *name, const char *file)
 
 static int is_ours(const char *name, int everything)
 {
-    if (strcmp(name, CONFIG_PART) == 0) return 1;
     for (int i = 0; i < N_RUN_FILES; i++) {
         if (is_half_of(name, run_files[i])) return 1;
         if (everything && strcmp(name, run_files[i]) == 0) return 1;
@@ -181,39 +178,14 @@ static int write_synced(int fd, const char *content, size_t bytes)
     return fsync(fd);
 }
 
-/* Makes a rename last: it is an entry of the directory. */
-static void sync_directory(const char *dir)
-{
-    const int fd = open(dir, O_RDONLY | O_DIRECTORY);
-
-    if (fd < 0) return;
-    fsync(fd);
-    close(fd);
-}
-
-static dt_status write_aside(const char *dir, const char *content)
-{
-    char path[PATH_BYTES], aside[PATH_BYTES];
-
-    DT_TRY(run_dir_path(dir, CONFIG, path));
-    DT_TRY(run_dir_path(dir, CONFIG_PART, aside));
-    const int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    DT_CHECK(fd >= 0, DT_ERR_IO, "%s: %s", aside, strerror(errno));
-    const int failed = write_synced(fd, content, strlen(content)) != 0 ? errno : 0;
-    close(fd);
-    if (failed) unlink(aside);
-    DT_CHECK(!failed, DT_ERR_IO, "%s: %s", path, strerror(failed));
-    DT_CHECK(rename(aside, path) == 0, DT_ERR_IO, "%s: %s", path, strerror(errno));
-    sync_directory(dir);
-    return DT_OK;
-}
-
 dt_status run_dir_write_config(const char *dir, const cJSON *config)
 {
-    char *content = cJSON_Print(config);
+    char path[PATH_BYTES];
 
+    DT_TRY(run_dir_path(dir, CONFIG, path));
+    char *content = cJSON_Print(config);
     DT_CHECK(content, DT_ERR_MEMORY, "no memory for config.json");
-    const dt_status status = write_aside(dir, content);
+    const dt_status status = dt_file_replace(path, content, strlen(content));
     cJSON_free(content);
     return status;
 }

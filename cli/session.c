@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 void session_close(session *o)
 {
@@ -92,9 +94,9 @@ static dt_status use_multipliers(const settings *s, session *o)
     if (s->multiplier_bits == 0) return DT_OK;
     DT_TRY(dt_program_use_multipliers(o->program, s->multiplier_bits, &r));
     if (s->json) return DT_OK;
-    printf("multiplier %d bits: %s of %s channels differ, for %s of %s psums, by %d at most\n", s->multiplier_bits,
-           text_count(r.n_channels_differ).s, text_count(r.n_channels).s, text_count(r.n_psums_differ).s,
-           text_count(r.n_psums).s, r.largest_difference);
+    fprintf(report_stream(s->out), "multiplier %d bits: %s of %s channels differ, for %s of %s psums, by %d at most\n",
+            s->multiplier_bits, text_count(r.n_channels_differ).s, text_count(r.n_channels).s,
+            text_count(r.n_psums_differ).s, text_count(r.n_psums).s, r.largest_difference);
     return DT_OK;
 }
 
@@ -160,6 +162,15 @@ dt_status session_range(const settings *s, int64_t n_images, image_range *out)
              n_images);
     *out = (image_range){ a, b - a };
     return DT_OK;
+}
+
+FILE *report_stream(const char *out)
+{
+    struct stat a, b;
+    const int same =
+        out && stat(out, &a) == 0 && fstat(STDOUT_FILENO, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+
+    return same ? stderr : stdout;
 }
 
 dt_status need_option(const char *name, const char *value)

@@ -503,6 +503,12 @@ extern const char *const dt_dataflow_names[3];
 extern const char *const dt_overflow_names[3];
 extern const char *const dt_layout_names[7];
 
+/* ---- files ------------------------------------------------------------------------------------ */
+
+/* Makes the file, or replaces it whole: written aside, fsynced, renamed; a replaced one keeps its mode. So does every
+ * function here that writes a file. Links are followed; a device, pipe or /dev/fd/N is written into. */
+DT_MUST_CHECK dt_status dt_file_replace(const char *path, const void *data, size_t bytes);
+
 /* ---- checkpoints (safetensors) ---------------------------------------------------------------- */
 
 /* Everything a run needs to go on with equal bits. Written aside, fsynced, renamed: never half a file.

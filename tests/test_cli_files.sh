@@ -152,5 +152,43 @@ expect "resume with other files of that name" 2 train --resume --out again --dat
 has err "have the checksums [0-9a-f]*, here they are [0-9a-f]*; resume with the files it started with, which --data names"
 expect "... and with its own" 0 train --resume --out again
 
+# ---- outputs that are no plain files
+
+mkdir store
+mkfifo pipe
+ln -s store/net.safetensors link
+ln -s link chain
+timeout 60 cat pipe >from_pipe &
+export="export --checkpoint run/last.safetensors $on_cpu"
+expect "a program into a pipe" 0 $export --to program --out pipe
+wait $!
+is "... gets there whole" "$(cmp own.safetensors from_pipe 2>&1)" = ""
+is "... and the pipe stays one" -p pipe
+expect "a program by a link to what is not there" 0 $export --to program --out link
+is "... is what the link names" "$(cmp own.safetensors store/net.safetensors 2>&1)" = ""
+expect "a capture by a link to that link" 0 capture --checkpoint $F $on_cpu --layer features.4 --out chain
+is "... replaces the file behind both" "$(cmp a.safetensors store/net.safetensors 2>&1)" = ""
+is "... and both stay links" -L link -a -L chain
+"$detent" $export --to program --multiplier-bits none --out /dev/stdout 2>err | cat >from_stdout
+is "a program on stdout is the whole of it" "$(cmp own.safetensors from_stdout 2>&1)" = ""
+has err "^/dev/stdout: .* layers"
+"$detent" $export --to program --out /dev/fd/7 7>from_fd >out 2>err
+is "a program on a descriptor" "$(cmp own.safetensors from_fd 2>&1)" = ""
+mkdir linked linked_to
+ln -s ../linked_to/config linked/config.json
+ln -s ../linked_to/last linked/last.safetensors
+expect "a run by links" 0 $train --dataset fashion-mnist --out linked
+is "... stays where they lead" -L linked/config.json -a -s linked_to/config -a -L linked/last.safetensors -a -s linked_to/last
+is "... and leaves nothing half" "$(ls linked linked_to | grep -c -e tmp -e part)" -eq 0
+expect "a folder as a file" 1 $export --to program --out store
+has err "^detent export: store: is a folder; name a file in it$"
+if mknod null c 1 3 2>/dev/null; then
+    expect "a program into a device" 0 $export --to program --out null
+    is "... which stays one" -c null
+else
+    n=$((n + 1))
+    echo "ok $n - a program into a device # SKIP no right to make one"
+fi
+
 echo "1..$n"
 [ $n_failed -eq 0 ]
