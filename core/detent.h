@@ -531,7 +531,7 @@ DT_MUST_CHECK dt_status dt_model_save(dt_model *m, const char *path, const char 
 DT_MUST_CHECK dt_status dt_checkpoint_open(dt_context *ctx, const char *path, dt_model **out);
 /* The codes of its weights (I32; logarithmic rounding: F32, the powers of two) and every format, for hardware. */
 DT_MUST_CHECK dt_status dt_model_save_codes(dt_model *m, const char *path);
-/* Copies every parameter whose name and shape match, and leaves the origin; calls skipped (may be NULL) with the reason
+/* Copies every parameter whose name and shape match, F16, BF16 and F64 too, and leaves the origin; calls skipped (may be NULL) with the reason
  * for each other. */
 DT_MUST_CHECK dt_status dt_checkpoint_load_partial(dt_model *m, const char *path,
                                                    void (*skipped)(void *user, const char *name, const char *why),

@@ -11,7 +11,8 @@
  * loss_scale (hexadecimal float), loss_scale_clean, loss_scale_skipped
  *
  * Loading checks everything and reads all of the file before it writes to the device: what is refused changes nothing.
- * Parameters are loaded from any safetensors file with the right names; only resume and config need our metadata.
+ * Parameters are loaded from any safetensors file with the right names, in any float type; only resume and config need
+ * our metadata. A scalar and a list of one value are the same; a wrapper's prefix of all names is passed over.
  * Interface: core/detent.h.  Tests: tests/test_checkpoint.c, tests/test_checkpoint_resume.c.
  */
 #include "config_json.h"
@@ -253,11 +254,11 @@ static int fits(const dt_snapshot_slot *slot, const dt_safetensors_tensor *t, ch
 {
     char in_file[80], in_model[80];
 
-    if (t->type != DT_SAFETENSORS_F32) {
+    if (!dt_safetensors_is_float(t->type)) {
         snprintf(why, bytes, "%s in the checkpoint, F32 in the model", dt_safetensors_type_name(t->type));
         return 0;
     }
-    if (t->ndim == slot->ndim && memcmp(t->dim, slot->dim, (size_t)slot->ndim * sizeof *t->dim) == 0) return 1;
+    if (dt_safetensors_has_shape(t, slot->ndim, slot->dim)) return 1;
     shape_text(t->dim, t->ndim, in_file, sizeof in_file);
     shape_text(slot->dim, slot->ndim, in_model, sizeof in_model);
     snprintf(why, bytes, "%s in the checkpoint, %s in the model", in_file, in_model);
@@ -269,19 +270,45 @@ static int is_moment(const char *name)
     return strncmp(name, DT_SNAPSHOT_MOMENTS, strlen(DT_SNAPSHOT_MOMENTS)) == 0;
 }
 
+/* What DataParallel and torch.compile put before every name; "" if these names are bare. */
+static const char *prefix_of(const dt_safetensors *f)
+{
+    static const char *const prefixes[] = { "module.", "_orig_mod." };
+    const int n = dt_safetensors_count(f);
+
+    for (size_t k = 0; k < sizeof prefixes / sizeof prefixes[0]; k++) {
+        int i = 0;
+        while (i < n && strncmp(dt_safetensors_at(f, i)->name, prefixes[k], strlen(prefixes[k])) == 0) i++;
+        if (n > 0 && i == n) return prefixes[k];
+    }
+    return "";
+}
+
+static const dt_safetensors_tensor *find_after(const dt_safetensors *f, const char *prefix, const char *name)
+{
+    char whole[160];
+
+    snprintf(whole, sizeof whole, "%s%s", prefix, name);
+    return dt_safetensors_find(f, whole);
+}
+
 /* Gives every slot its source. No tensor may be left over, except moments if ignore_moments. */
 static dt_status match_tensors(dt_snapshot *s, const dt_safetensors *f, int ignore_moments, const char *path)
 {
+    const char *prefix = prefix_of(f);
     char why[192];
 
     for (int i = 0; i < s->n_slots; i++) {
         dt_snapshot_slot *slot = &s->slot[i];
-        slot->source = dt_safetensors_find(f, slot->name);
+        slot->source = find_after(f, prefix, slot->name);
         DT_CHECK(slot->source, DT_ERR_SHAPE, "%s: has no tensor '%s', which the model needs", path, slot->name);
         DT_CHECK(fits(slot, slot->source, why, sizeof why), DT_ERR_SHAPE, "%s: '%s' is %s", path, slot->name, why);
+        DT_CHECK(ignore_moments || slot->source->type == DT_SAFETENSORS_F32, DT_ERR_SHAPE,
+                 "%s: '%s' is %s, but a run goes on with equal bits, from F32 alone; take the file as --init", path,
+                 slot->name, dt_safetensors_type_name(slot->source->type));
     }
     for (int i = 0; i < dt_safetensors_count(f); i++) {
-        const char *name = dt_safetensors_at(f, i)->name;
+        const char *name = dt_safetensors_at(f, i)->name + strlen(prefix);
         DT_CHECK((ignore_moments && is_moment(name)) || dt_snapshot_find(s, name), DT_ERR_SHAPE,
                  "%s: has a tensor '%.80s', which the model does not", path, name);
     }
@@ -349,12 +376,14 @@ typedef void skipped_fn(void *user, const char *name, const char *why);
 /* Gives a source to each slot that a tensor fits; reports the other tensors, then the slots whose name is not there. */
 static int match_some(dt_snapshot *s, const dt_safetensors *f, skipped_fn *skipped, void *user)
 {
+    const char *prefix = prefix_of(f);
     int n_matched = 0;
     char why[192];
 
+    if (prefix[0] && skipped) skipped(user, prefix, "all names begin with it, as PyTorch's wrappers write them");
     for (int i = 0; i < dt_safetensors_count(f); i++) {
         const dt_safetensors_tensor *t = dt_safetensors_at(f, i);
-        dt_snapshot_slot *slot = dt_snapshot_find(s, t->name);
+        dt_snapshot_slot *slot = dt_snapshot_find(s, t->name + strlen(prefix));
 
         if (is_moment(t->name)) continue;
         if (!slot) snprintf(why, sizeof why, "not in the model");
@@ -366,7 +395,7 @@ static int match_some(dt_snapshot *s, const dt_safetensors *f, skipped_fn *skipp
         }
     }
     for (int i = 0; skipped && i < s->n_slots; i++) {
-        if (!dt_safetensors_find(f, s->slot[i].name)) skipped(user, s->slot[i].name, "not in the checkpoint");
+        if (!find_after(f, prefix, s->slot[i].name)) skipped(user, s->slot[i].name, "not in the checkpoint");
     }
     return n_matched;
 }

@@ -194,8 +194,8 @@ static dt_status read_array(const reader *r, const char *name, const array *a, v
     DT_CHECK(t, DT_ERR_FORMAT, "%s: tensor '%s' is missing", r->path, name);
     shape_text(t->type, t->ndim, t->dim, got, sizeof got);
     shape_text(a->type, a->ndim, a->dim, expected, sizeof expected);
-    DT_CHECK(t->type == a->type && t->ndim == a->ndim && memcmp(t->dim, a->dim, (size_t)a->ndim * sizeof *t->dim) == 0,
-             DT_ERR_FORMAT, "%s: tensor '%s' is %s, expected %s", r->path, name, got, expected);
+    DT_CHECK(t->type == a->type && dt_safetensors_has_shape(t, a->ndim, a->dim), DT_ERR_FORMAT,
+             "%s: tensor '%s' is %s, expected %s", r->path, name, got, expected);
     unsigned char *used = &r->used[t - dt_safetensors_at(r->file, 0)];
     DT_CHECK(!*used, DT_ERR_FORMAT, "%s: tensor '%s' is wanted by two layers of that name", r->path, name);
     *used = 1;

@@ -34,9 +34,9 @@ struct dt_safetensors {
 
 static const struct {
     const char *name;
-    int bytes;
+    int bits;
 } types[DT_SAFETENSORS_TYPE_COUNT] = {
-#define XX(name, bytes) { #name, bytes },
+#define XX(name, bits) { #name, bits },
     DT_SAFETENSORS_TYPE_MAP(XX)
 #undef XX
 };
@@ -209,7 +209,7 @@ static dt_status parse_shape(const dt_safetensors *f, const cJSON *shape, dt_saf
 
 static dt_status parse_offsets(const dt_safetensors *f, const cJSON *offsets, dt_safetensors_tensor *t)
 {
-    const int64_t bytes = t->count * types[t->type].bytes;
+    const int64_t bits = t->count * types[t->type].bits; /* less than 2^60 */
 
     DT_CHECK(cJSON_GetArraySize(offsets) == 2 && whole_number(offsets->child, &t->begin) &&
                  whole_number(offsets->child->next, &t->end),
@@ -218,9 +218,12 @@ static dt_status parse_offsets(const dt_safetensors *f, const cJSON *offsets, dt
              "%s: tensor '%.80s': data_offsets are %" PRId64 "..%" PRId64 ", expected within 0..%" PRId64
              "; the file is damaged or cut short",
              f->path, t->name, t->begin, t->end, f->data_bytes);
-    DT_CHECK(t->end - t->begin == bytes, DT_ERR_FORMAT,
+    DT_CHECK(bits % 8 == 0, DT_ERR_FORMAT,
+             "%s: tensor '%.80s': %" PRId64 " elements of %d bits are no whole number of bytes", f->path, t->name,
+             t->count, types[t->type].bits);
+    DT_CHECK(t->end - t->begin == bits / 8, DT_ERR_FORMAT,
              "%s: tensor '%.80s': data_offsets span %" PRId64 " bytes, its shape and dtype need %" PRId64, f->path,
-             t->name, t->end - t->begin, bytes);
+             t->name, t->end - t->begin, bits / 8);
     return DT_OK;
 }
 
@@ -353,6 +356,15 @@ const dt_safetensors_tensor *dt_safetensors_find(const dt_safetensors *f, const 
         if (strcmp(f->tensor[i].name, name) == 0) return &f->tensor[i];
     }
     return NULL;
+}
+
+int dt_safetensors_has_shape(const dt_safetensors_tensor *t, int ndim, const int64_t *dim)
+{
+    int64_t count = 1;
+
+    for (int i = 0; i < ndim; i++) count *= dim[i];
+    if (count == 1 && t->count == 1) return 1;
+    return t->ndim == ndim && memcmp(t->dim, dim, (size_t)ndim * sizeof *dim) == 0;
 }
 
 const char *dt_safetensors_metadata(const dt_safetensors *f, const char *key)

@@ -4,6 +4,7 @@
  *   8 bytes: n, little-endian | n bytes: JSON, blanks at its end | data, without holes or overlaps
  *   {"__metadata__": {"key": "text"}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}
  *
+ * A tensor's bits are a whole number of bytes, also where its elements have 4 or 6.
  * Source: the format's description in the README of github.com/huggingface/safetensors.
  * A reader holds a file whose header has been checked completely; a file that breaks a rule is never half read.
  * Strings are UTF-8, without NUL. Both ends assume a little-endian machine (checked when compiled).
@@ -16,11 +17,16 @@
 
 enum { DT_SAFETENSORS_MAX_DIMS = 8 };
 
-#define DT_SAFETENSORS_TYPE_MAP(XX) \
-    XX(F32, 4) XX(I32, 4) XX(I64, 8) XX(U8, 1) XX(I8, 1) XX(F64, 8) XX(F16, 2) XX(BF16, 2) XX(I16, 2) XX(BOOL, 1)
+/* All types of the reference implementation (safetensors/src/tensor.rs), with their bits. Of most nothing is read: a
+ * file is refused for no tensor that nobody wants. */
+#define DT_SAFETENSORS_TYPE_MAP(XX)                                                                          \
+    XX(F32, 32)                                                                                              \
+    XX(I32, 32) XX(I64, 64) XX(U8, 8) XX(I8, 8) XX(F64, 64) XX(F16, 16) XX(BF16, 16) XX(I16, 16) XX(BOOL, 8) \
+        XX(U16, 16) XX(U32, 32) XX(U64, 64) XX(C64, 64) XX(F8_E4M3, 8) XX(F8_E5M2, 8) XX(F8_E8M0, 8)         \
+            XX(F8_E4M3FNUZ, 8) XX(F8_E5M2FNUZ, 8) XX(F6_E2M3, 6) XX(F6_E3M2, 6) XX(F4, 4)
 
 typedef enum {
-#define XX(name, bytes) DT_SAFETENSORS_##name,
+#define XX(name, bits) DT_SAFETENSORS_##name,
     DT_SAFETENSORS_TYPE_MAP(XX)
 #undef XX
         DT_SAFETENSORS_TYPE_COUNT
@@ -49,6 +55,15 @@ int dt_safetensors_count(const dt_safetensors *f);
 const dt_safetensors_tensor *dt_safetensors_at(const dt_safetensors *f, int i);
 const dt_safetensors_tensor *dt_safetensors_find(const dt_safetensors *f, const char *name);
 const char *dt_safetensors_metadata(const dt_safetensors *f, const char *key); /* NULL if none */
+
+/* Of that shape; a scalar and shapes of ones are all one value. */
+int dt_safetensors_has_shape(const dt_safetensors_tensor *t, int ndim, const int64_t *dim);
+
+/* safetensors_floats.c: 1 if dt_safetensors_read_floats takes the type. */
+int dt_safetensors_is_float(dt_safetensors_type type);
+/* A tensor of F32, F16 or BF16, which F32 holds exactly, or of F64, rounded to the nearest. DT_ERR_FORMAT names a value
+ * beyond F32. */
+DT_MUST_CHECK dt_status dt_safetensors_read_floats(const dt_safetensors *f, const dt_safetensors_tensor *t, float *to);
 
 /* Copies the tensor's end - begin bytes to `to`. */
 DT_MUST_CHECK dt_status dt_safetensors_read(const dt_safetensors *f, const dt_safetensors_tensor *t, void *to);

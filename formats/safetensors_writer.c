@@ -28,8 +28,8 @@ struct dt_safetensors_writer {
     size_t bytes; /* of all pieces */
 };
 
-static const size_t type_bytes[DT_SAFETENSORS_TYPE_COUNT] = {
-#define XX(name, bytes) bytes,
+static const size_t type_bits[DT_SAFETENSORS_TYPE_COUNT] = {
+#define XX(name, bits) bits,
     DT_SAFETENSORS_TYPE_MAP(XX)
 #undef XX
 };
@@ -104,15 +104,17 @@ static cJSON *describe(const char *type, int ndim, const int64_t *dim, size_t be
 dt_status dt_safetensors_writer_add(dt_safetensors_writer *w, const char *name, dt_safetensors_type type, int ndim,
                                     const int64_t *dim, const void *data)
 {
-    size_t bytes = type_bytes[type];
+    size_t bits = type_bits[type];
 
     DT_TRY(check_new_name(w->header, name));
     DT_CHECK(ndim >= 0 && ndim <= DT_SAFETENSORS_MAX_DIMS, DT_ERR_ARGUMENT, "tensor '%.80s': %d dimensions, limit %d",
              name, ndim, DT_SAFETENSORS_MAX_DIMS);
     for (int i = 0; i < ndim; i++) {
         DT_CHECK(dim[i] >= 0, DT_ERR_ARGUMENT, "tensor '%.80s': dimension %d is %lld", name, i, (long long)dim[i]);
-        bytes *= (size_t)dim[i];
+        bits *= (size_t)dim[i];
     }
+    DT_CHECK(bits % 8 == 0, DT_ERR_ARGUMENT, "tensor '%.80s': %zu bits are no whole number of bytes", name, bits);
+    const size_t bytes = bits / 8;
     DT_TRY(grow(w));
 
     cJSON *item = describe(dt_safetensors_type_name(type), ndim, dim, w->bytes, w->bytes + bytes);

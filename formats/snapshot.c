@@ -162,7 +162,7 @@ dt_status dt_snapshot_from_file(dt_snapshot *s, const dt_safetensors *f)
 {
     for (int i = 0; i < s->n_slots; i++) {
         const dt_snapshot_slot *slot = &s->slot[i];
-        if (slot->source) DT_TRY(dt_safetensors_read(f, slot->source, s->values + slot->first));
+        if (slot->source) DT_TRY(dt_safetensors_read_floats(f, slot->source, s->values + slot->first));
     }
     return DT_OK;
 }
