@@ -400,6 +400,24 @@ static int match_some(dt_snapshot *s, const dt_safetensors *f, skipped_fn *skipp
     return n_matched;
 }
 
+/* Other files of detent's have tensors too, but not what is trained. */
+static dt_status check_trainable(const dt_safetensors *f, const char *path)
+{
+    static const char *const exported[][2] = {
+        { "detent-program", "an exported program, integers for hardware" },
+        { "detent-fixed-point", "the codes of a network for hardware" },
+        { "detent-capture", "what a layer saw and gave" },
+    };
+    const char *format = dt_safetensors_metadata(f, "format");
+
+    for (int i = 0; format && i < 3; i++) {
+        DT_CHECK(strcmp(format, exported[i][0]) != 0, DT_ERR_FORMAT,
+                 "%s: is %s ('%s'), and has no parameters to train; take the checkpoint that it was made of", path,
+                 exported[i][1], format);
+    }
+    return DT_OK;
+}
+
 dt_status dt_checkpoint_load_partial(dt_model *m, const char *path, skipped_fn *skipped, void *user, int *n_loaded)
 {
     dt_safetensors *f = NULL;
@@ -408,6 +426,7 @@ dt_status dt_checkpoint_load_partial(dt_model *m, const char *path, skipped_fn *
 
     DT_TRY(dt_snapshot_init(&s, m, NULL));
     dt_status status = dt_safetensors_open(path, &f);
+    if (status == DT_OK) status = check_trainable(f, path);
     if (status == DT_OK) {
         n_matched = match_some(&s, f, skipped, user);
         status = load_matched(&s, f, path);

@@ -144,6 +144,10 @@ dt_status dt_checkpoint_open(dt_context *ctx, const char *path, dt_model **out)
 
     DT_TRY(dt_file_format(path, format, sizeof format));
     const int quantized = strcmp(format, FORMAT) == 0;
+    DT_CHECK(strncmp(format, "detent-", 7) == 0, DT_ERR_FORMAT,
+             "%s: has tensors but no settings of a network, so it is no checkpoint of detent's; 'detent train --init' "
+             "takes its parameters into a network that --model and its options describe",
+             path);
     DT_CHECK(quantized || strcmp(format, "detent-checkpoint") == 0, DT_ERR_FORMAT,
              "%s: format is '%s', expected 'detent-checkpoint' or '" FORMAT "'%s", path, format,
              strcmp(format, "detent-program") == 0 ? "; a program is run by the engines program and array" : "");

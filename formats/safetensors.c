@@ -6,6 +6,7 @@
  * Writer: safetensors_writer.c.  Tests: tests/test_safetensors.c.
  */
 #include "safetensors.h"
+#include "foreign_file.h"
 #include "utf8.h"
 
 #include <cjson/cJSON.h>
@@ -74,6 +75,18 @@ static dt_status open_file(dt_safetensors *f, int64_t *bytes)
     return DT_OK;
 }
 
+/* Of a file that cannot be one: what it is, if its first bytes tell. */
+static dt_status check_kind(const dt_safetensors *f, int64_t file_bytes)
+{
+    unsigned char begin[DT_FOREIGN_BYTES];
+    const int64_t n = file_bytes < DT_FOREIGN_BYTES ? file_bytes : DT_FOREIGN_BYTES;
+
+    DT_TRY(read_at(f, 0, begin, n));
+    const char *what = dt_foreign_file(begin, (size_t)n);
+    DT_CHECK(!what, DT_ERR_FORMAT, "%s: %s", f->path, what);
+    return DT_OK;
+}
+
 /* The header's text with a NUL behind it; the caller frees it. Sets where the data lies. */
 static dt_status read_header(dt_safetensors *f, int64_t file_bytes, char **text, int64_t *text_bytes)
 {
@@ -84,6 +97,7 @@ static dt_status read_header(dt_safetensors *f, int64_t file_bytes, char **text,
              file_bytes);
     DT_TRY(read_at(f, 0, prefix, 8));
     for (int i = 7; i >= 0; i--) n = n << 8 | prefix[i];
+    if (n > (uint64_t)file_bytes - 8) DT_TRY(check_kind(f, file_bytes));
     DT_CHECK(n <= (uint64_t)file_bytes - 8, DT_ERR_FORMAT,
              "%s: header length is %" PRIu64 " but %" PRId64 " bytes follow; not a safetensors file, or cut short",
              f->path, n, file_bytes - 8);

@@ -190,5 +190,21 @@ else
     echo "ok $n - a program into a device # SKIP no right to make one"
 fi
 
+# ---- inputs that are files of another kind
+
+printf 'PK\003\004%0200d' 0 >net.pth
+for command in "eval" "verify" "inspect" "export --out x" "capture --layer features.4 --out x"; do
+    expect "${command%% *} of a .pth" 1 $command --checkpoint net.pth
+    has err "net.pth: is a zip archive, as torch.save makes it"
+    sed 's/"format":"detent-checkpoint"/"formax":"detent-checkpoint"/' $F >torch.safetensors
+    expect "${command%% *} of a safetensors file of others" 1 $command --checkpoint torch.safetensors
+    has err "torch.safetensors: has tensors but no settings of a network.*'detent train --init' takes its parameters"
+done
+expect "--init of a .pth" 1 $train --dataset mnist --init net.pth --out never
+has err "is a zip archive"
+expect "--init of a program" 1 $train --dataset mnist --init own.safetensors --out never
+has err "own.safetensors: is an exported program, integers for hardware ('detent-program'), and has no parameters"
+is "... leaves no directory" ! -e never
+
 echo "1..$n"
 [ $n_failed -eq 0 ]
