@@ -30,7 +30,7 @@
  * it.
  *
  * This file makes texts; formats/vector_folder.c writes them with manifest.json, and reads them back.
- * Tests: tests/test_vectors.c, tests/test_vectors_compare.c, tests/test_vector_folder.c.
+ * Tests: tests/test_vectors.c, test_vector_headers.c, test_vectors_compare.c, test_vector_folder.c.
  */
 #ifndef DT_VECTORS_H
 #define DT_VECTORS_H
