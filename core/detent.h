@@ -240,6 +240,15 @@ typedef struct {
     float *sw;                        /* [n_sw] scale of qw: one, or one a filter */
     int n_sw;
     dt_data_origin origin; /* of the model */
+    char layer[64];
+    float *input_float; /* as qx: what the layer's quantizer read; NULL where no quantizer made the codes, as in a
+                           program */
+    /* The convolution or linear layer that reads what becomes of the output, and the floats that arrive there, before
+     * it quantizes them: [n][next_maps][next_height][next_width][next_channels]; a flat tensor is 1x1. "" and NULL:
+     * nobody does, several do, or what arrives are codes. */
+    char next_layer[64];
+    int next_maps, next_height, next_width, next_channels;
+    float *next_input;
 } dt_capture;
 
 DT_MUST_CHECK dt_status dt_capture_layer(dt_model *m, const dt_dataset *d, int64_t first, int64_t count,
@@ -537,6 +546,9 @@ DT_MUST_CHECK dt_status dt_checkpoint_load_partial(dt_model *m, const char *path
                                                    void (*skipped)(void *user, const char *name, const char *why),
                                                    void *user, int *n_loaded);
 DT_MUST_CHECK dt_status dt_capture_save(const dt_capture *c, const char *layer, const char *path);
+/* DT_ERR_FORMAT names the file, and what it has and what it must have. */
+DT_MUST_CHECK dt_status dt_capture_load(const char *path, dt_capture **out);
+int dt_capture_is_file(const char *path); /* 1 if path is a safetensors file that says it is a capture */
 
 #ifdef __cplusplus
 }

@@ -139,6 +139,11 @@ void dt_inference_destroy(dt_inference *inf)
     free(inf);
 }
 
+const dt_tape *dt_inference_tape(const dt_inference *inf)
+{
+    return inf->full.tape;
+}
+
 /* Two tapes share the workspace, so each finds its constants overwritten when the other has run. */
 static dt_status run_batches(dt_inference *inf, const inference_tape *t, int64_t begin, int64_t end, int64_t batch,
                              dt_node_hook node_hook, dt_status (*batch_hook)(void *, const dt_batch *), void *user)

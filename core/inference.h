@@ -22,6 +22,8 @@ DT_MUST_CHECK dt_status dt_inference_create(dt_model *m, const dt_dataset *d, in
 DT_MUST_CHECK dt_status dt_inference_create_of(dt_model *m, const dt_dataset_view *v, int64_t first, int64_t count,
                                                int batch, float label_smoothing, int watched, dt_inference **out);
 void dt_inference_destroy(dt_inference *inf);
+/* The tape of a full batch; that of the last one has the same nodes. */
+const dt_tape *dt_inference_tape(const dt_inference *inf);
 
 /* node_hook sees every node after it ran, batch_hook every batch; either may be NULL. *sum: over all images. The
  * trainer's running sums are left as they were. */

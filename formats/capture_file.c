@@ -1,16 +1,22 @@
 /*
- * capture_file.c - what one convolution saw and gave, as integers in a safetensors file.
+ * capture_file.c - what one convolution saw and gave, in a safetensors file: integers, and the floats on both sides.
  *
  *   input         I32 [n maps][height][width][channels]  codes; an image has `maps` of them, one behind the other
  *   weight        I32 [filters][kernel height][kernel width][channels]  codes
  *   psum          I32 [n maps][out height][out width][filters]
  *   input_scale   F32 [1]; weight_scale F32 [1] or [filters]: real value = scale * code
- *   metadata      format = "detent-capture", version = "1", layer, maps (an image's: 1 but for DeepCaps'
- *                 routed skip), stride, pad (zeros on each side), input_layout = psum_layout = "NHWC", weight_layout =
- *                 "KRSC"; data (JSON, origin_json.h)
+ *   input_float   F32, as input: what the layer's quantizer read; not there where no quantizer made the codes
+ *   next_input    F32 [n next_maps][height][width][channels]: the floats that the next layer reads, before it quantizes
+ *                 them (after batch norm, ReLU, pool); [n][1][1][features] of a linear layer. Not there if nobody reads
+ *                 the output, or several do
+ *   metadata      format = "detent-capture", version = "1", layer, maps (an image's: 1 but for DeepCaps' routed skip),
+ *                 stride, pad (zeros on each side), input_layout = psum_layout = "NHWC", weight_layout = "KRSC",
+ *                 input_low, input_high, weight_low, weight_high (what the bits of the codes allow), and beside
+ *                 next_input: next_layer, next_maps; data (JSON, origin_json.h)
  *
- * Interface: dt_capture_save in core/detent.h.  Tests: tests/test_capture_file.c.
+ * Interface: dt_capture_save in core/detent.h; capture_reader.c reads it.  Tests: tests/test_capture_file.c.
  */
+#include "metadata.h"
 #include "origin_json.h"
 
 #include <inttypes.h>
@@ -41,23 +47,43 @@ static dt_status add_codes(dt_safetensors_writer *w, const char *name, const int
     return DT_OK;
 }
 
+static dt_status add_number(dt_safetensors_writer *w, const char *key, int value)
+{
+    char text[16];
+
+    snprintf(text, sizeof text, "%d", value);
+    return dt_safetensors_writer_metadata(w, key, text);
+}
+
 static dt_status add_metadata(dt_safetensors_writer *w, const dt_capture *c, const char *layer)
 {
-    char maps[16], stride[16], pad[16];
-
-    snprintf(maps, sizeof maps, "%d", c->maps);
-    snprintf(stride, sizeof stride, "%d", c->stride);
-    snprintf(pad, sizeof pad, "%d", c->pad);
-    DT_TRY(dt_safetensors_writer_metadata(w, "format", "detent-capture"));
-    DT_TRY(dt_safetensors_writer_metadata(w, "version", "1"));
+    DT_TRY(dt_metadata_begin(w, "detent-capture", "1"));
     DT_TRY(dt_safetensors_writer_metadata(w, "layer", layer));
-    DT_TRY(dt_safetensors_writer_metadata(w, "maps", maps));
-    DT_TRY(dt_safetensors_writer_metadata(w, "stride", stride));
-    DT_TRY(dt_safetensors_writer_metadata(w, "pad", pad));
+    DT_TRY(add_number(w, "maps", c->maps));
+    DT_TRY(add_number(w, "stride", c->stride));
+    DT_TRY(add_number(w, "pad", c->pad));
+    DT_TRY(add_number(w, "input_low", c->x_low));
+    DT_TRY(add_number(w, "input_high", c->x_high));
+    DT_TRY(add_number(w, "weight_low", c->w_low));
+    DT_TRY(add_number(w, "weight_high", c->w_high));
     DT_TRY(dt_safetensors_writer_metadata(w, "input_layout", "NHWC"));
     DT_TRY(dt_safetensors_writer_metadata(w, "weight_layout", "KRSC"));
     DT_TRY(dt_safetensors_writer_metadata(w, "psum_layout", "NHWC"));
     DT_TRY(dt_origin_add(w, &c->origin));
+    if (!c->next_input) return DT_OK;
+    DT_TRY(dt_safetensors_writer_metadata(w, "next_layer", c->next_layer));
+    DT_TRY(add_number(w, "next_maps", c->next_maps));
+    return DT_OK;
+}
+
+static dt_status add_floats(dt_safetensors_writer *w, const dt_capture *c)
+{
+    const int64_t input[4] = { c->n * c->maps, c->height, c->width, c->channels };
+    const int64_t next[4] = { c->n * c->next_maps, c->next_height, c->next_width, c->next_channels };
+
+    if (c->input_float)
+        DT_TRY(dt_safetensors_writer_add(w, "input_float", DT_SAFETENSORS_F32, 4, input, c->input_float));
+    if (c->next_input) DT_TRY(dt_safetensors_writer_add(w, "next_input", DT_SAFETENSORS_F32, 4, next, c->next_input));
     return DT_OK;
 }
 
@@ -74,6 +100,7 @@ static dt_status save(const dt_capture *c, const char *layer, const char *path, 
     DT_TRY(add_codes(w, "psum", psum, c->psum, &room));
     DT_TRY(dt_safetensors_writer_add(w, "input_scale", DT_SAFETENSORS_F32, 1, &one, &c->sx));
     DT_TRY(dt_safetensors_writer_add(w, "weight_scale", DT_SAFETENSORS_F32, 1, &n_sw, c->sw));
+    DT_TRY(add_floats(w, c));
     DT_TRY(dt_safetensors_writer_write(w, path));
     return DT_OK;
 }

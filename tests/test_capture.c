@@ -107,6 +107,80 @@ Test(capture, images_are_those_asked_for)
     dt_capture_destroy(part);
 }
 
+/* ---- the floats on both sides ---- */
+
+/* The codes are those of the floats: nothing is further than half a step away, but what the clip cuts off. */
+static void check_input_float(const dt_capture *c)
+{
+    const int64_t n = c->n * c->maps * c->height * c->width * c->channels;
+
+    cr_assert(c->input_float != NULL, "%s", c->layer);
+    for (int64_t i = 0; i < n; i++) {
+        const double code = (double)c->input_float[i] / (double)c->sx;
+        const double kept = fmin(fmax(code, c->x_low), c->x_high);
+        cr_assert(fabs(kept - (double)c->qx[i]) < 0.5001, "%s[%lld]: %g is code %g, not %g", c->layer, (long long)i,
+                  (double)c->input_float[i], code, (double)c->qx[i]);
+    }
+}
+
+/* More images than one batch, so that the last batch's tape is watched too. */
+Test(capture, what_the_quantizer_and_the_next_layer_read)
+{
+    dt_capture *before = capture_of("features.4", 0, 140), *after = capture_of("features.8", 0, 140);
+    const int64_t n = 140 * (int64_t)after->height * after->width * after->channels;
+
+    check_input_float(before);
+    check_input_float(after);
+    cr_assert(strcmp(before->layer, "features.4") == 0 && strcmp(before->next_layer, "features.8") == 0);
+    cr_assert(before->next_maps == 1 && before->next_height == after->height && before->next_width == after->width &&
+              before->next_channels == after->channels);
+    cr_assert(memcmp(before->next_input, after->input_float, (size_t)n * sizeof(float)) == 0);
+    cr_assert(strcmp(after->next_layer, "classifier") == 0, "'%s'", after->next_layer);
+    cr_assert(after->next_input != NULL && after->next_height == 1 && after->next_width == 1);
+    dt_capture_destroy(before);
+    dt_capture_destroy(after);
+}
+
+/* The notebook's check: features.27 has no batch norm, so that features.30 reads the psums' real values after ReLU. */
+Test(capture, the_next_layer_reads_recovered_psums)
+{
+    dt_model_config config;
+    dt_capture *c;
+    dt_model *m;
+
+    MUST(dt_model_config_default("vgg16", &config));
+    config.choke = 8;
+    config.wbits = config.abits = 4;
+    MUST(dt_model_create(run.ctx, &config, &m));
+    MUST(dt_capture_layer(m, run.data, 0, 2, "features.27", &c));
+    check_input_float(c);
+    cr_assert(strcmp(c->next_layer, "features.30") == 0, "'%s'", c->next_layer);
+    for (int64_t i = 0; i < n_psums(c); i++) {
+        const double recovered = fmax(0.0, (double)c->psum[i] * (double)c->sx * (double)c->sw[0]);
+        cr_assert(fabs(recovered - (double)c->next_input[i]) <= 1e-6 * (1.0 + recovered), "psum[%lld]: %g, not %g",
+                  (long long)i, recovered, (double)c->next_input[i]);
+    }
+    dt_capture_destroy(c);
+    dt_model_destroy(m);
+}
+
+/* In a program codes come from thresholds: there are no floats but before the classifier. */
+Test(capture, a_program_has_no_floats_between_layers)
+{
+    dt_program *p;
+    dt_model *m;
+    dt_capture *c;
+
+    MUST(dt_program_lower(run.model, run.data, &p));
+    MUST(dt_program_model(run.ctx, p, NULL, &m));
+    MUST(dt_capture_layer(m, run.data, 0, 3, "features.4", &c));
+    cr_assert(c->input_float == NULL && c->next_input == NULL && c->next_layer[0] == '\0');
+    check_psums(c, "features.4");
+    dt_capture_destroy(c);
+    dt_model_destroy(m);
+    dt_program_destroy(p);
+}
+
 static void refused(dt_model *m, int64_t first, int64_t count, const char *layer, dt_status want, const char *text)
 {
     dt_capture *c = NULL;
@@ -183,6 +257,8 @@ Test(capture, a_layer_of_several_maps_an_image)
     const int64_t n_x = (int64_t)last->maps * last->height * last->width * last->channels, n_y = n_psums(last);
     check_codes("qx", last->qx, n_x, -7.0f, 7.0f);
     check_psums(last, layer);
+    check_input_float(last);
+    cr_assert(memcmp(all->input_float + 129 * n_x, last->input_float, (size_t)n_x * sizeof(float)) == 0);
     cr_assert(memcmp(all->qx + 129 * n_x, last->qx, (size_t)n_x * sizeof(float)) == 0);
     cr_assert(memcmp(all->psum + 129 * n_y, last->psum, (size_t)n_y * sizeof(float)) == 0);
 

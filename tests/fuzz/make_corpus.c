@@ -108,6 +108,40 @@ static dt_status make_manifest(const char *root, dt_layout layout, const char *n
     return system(text) == 0 ? DT_OK : dt_raise(DT_ERR_IO, __FILE__, __LINE__, "%s", text);
 }
 
+static dt_status make_capture(const char *root)
+{
+    float qx[4] = { 0, 1, 2, 3 }, qw[2] = { -1, 1 }, psum[4] = { 1, 1, 1, 1 }, sw = 0.125f, real[4] = { 0.5f, 1.0f };
+    const dt_capture c = { .n = 2,
+                           .maps = 1,
+                           .height = 1,
+                           .width = 1,
+                           .channels = 2,
+                           .out_height = 1,
+                           .out_width = 1,
+                           .filters = 1,
+                           .kernel_height = 1,
+                           .kernel_width = 1,
+                           .stride = 1,
+                           .x_high = 3,
+                           .w_low = -1,
+                           .w_high = 1,
+                           .qx = qx,
+                           .qw = qw,
+                           .psum = psum,
+                           .sx = 0.5f,
+                           .sw = &sw,
+                           .n_sw = 1,
+                           .input_float = real,
+                           .next_layer = "b",
+                           .next_maps = 1,
+                           .next_height = 1,
+                           .next_width = 1,
+                           .next_channels = 1,
+                           .next_input = real };
+
+    return dt_capture_save(&c, "a", in(root, "capture/one"));
+}
+
 static dt_status make_all(const char *root)
 {
     DT_TRY(make_safetensors(root));
@@ -115,6 +149,7 @@ static dt_status make_all(const char *root)
     DT_TRY(make_program(root, "program/thresholds", &(program_case){ .seed = 1, .image_low = -4 }));
     DT_TRY(
         make_program(root, "program/multipliers", &(program_case){ .seed = 2, .multipliers = 1, .rule = DT_RULE_LSQ }));
+    DT_TRY(make_capture(root));
     DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, "manifest/course"));
     DT_TRY(make_manifest(root, DT_LAYOUT_OUTPUT_STATIONARY, "manifest/output-stationary"));
     return DT_OK;
