@@ -209,6 +209,8 @@ typedef struct {
 
 /* s->index among n_images. */
 DT_MUST_CHECK dt_status session_range(const settings *s, int64_t n_images, image_range *out);
+/* `detent inspect` of a capture's file (inspect_capture.c). */
+DT_MUST_CHECK dt_status inspect_capture(const settings *s);
 /* `detent capture --reconstruct` (reconstruct.c): the picture goes to s->out. */
 DT_MUST_CHECK dt_status reconstruct(const settings *s, session *o);
 /* Where a line about the file `out` goes: stdout, or stderr where `out` is stdout itself, as /dev/stdout is. NULL:

@@ -1,6 +1,6 @@
 /*
  * inspect.c - `detent inspect`: parameters, and for each convolution on the integer grid how large a psum can be; of a
- *             network in fixed point also the format of every tensor.
+ *             network in fixed point also the format of every tensor. A capture's file is inspect_capture.c's.
  */
 #include "cli.h"
 
@@ -280,10 +280,11 @@ dt_status inspect_run(const settings *s, int *exit_code)
     session o = { 0 };
     settings on_cpu = *s;
 
+    *exit_code = EXIT_GOOD;
+    if (s->checkpoint && dt_capture_is_file(s->checkpoint)) return inspect_capture(s);
     on_cpu.device = 1; /* nothing is computed */
     dt_status status = open_model(&on_cpu, &o);
     if (status == DT_OK) status = print_model(s, o.model);
     session_close(&o);
-    *exit_code = EXIT_GOOD;
     return status;
 }

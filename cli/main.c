@@ -48,13 +48,15 @@ static const command commands[] = {
       "  detent search --method qcapsnets --model deepcaps --input 64x64x3 --memory-budget 4 --plan",
       search_run },
     { "capture", FOR_CAPTURE, "write a layer's integers: activation codes, weight codes, psums",
-      "Write what a convolution saw and gave for some test images: integer codes, their scales, and the psums.\n\n"
+      "Write what a convolution saw and gave for some test images: integer codes, their scales, the psums, and the "
+      "floats that its quantizer read and that the next layer reads. 'detent inspect' shows them.\n\n"
       "  detent capture --checkpoint F --index 0:128 --layer features.27 --out c.safetensors",
       capture_run },
     { "inspect", FOR_INSPECT, "list parameters and the integer ranges of each layer",
       "List the parameters of a checkpoint, or of a model that the options describe, and for each convolution on "
-      "integers how large its psums can become.\n\n"
+      "integers how large its psums can become. Of a capture's file, show how often each code and psum occurs.\n\n"
       "  detent inspect --checkpoint F\n"
+      "  detent inspect --checkpoint c.safetensors\n"
       "  detent inspect --choke 16 --wbits 4 --abits 2",
       inspect_run },
     { "data", FOR_DATA, "list the datasets: found where, or how to get them",

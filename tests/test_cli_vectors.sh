@@ -103,6 +103,33 @@ else
     echo "# skipped: there is no python3 to spoil vectors with"
 fi
 
+# ---- captures
+
+expect "capture" 0 capture --checkpoint $F $data --index 0:9 --layer features.4 --out c.safetensors
+expect "inspect a capture" 0 inspect --checkpoint c.safetensors
+has out "^c.safetensors: capture of features.4, 9 images$"
+has out "^input  *16x16x8  *0..15, 4 bits; scale "
+has out "^weight  *8x3x3x8  *-7..7, 4 bits; scale "
+has out "^input_float  *as input  *0.."
+has out "^next_input  *8x8x8  *0.*; read by features.8$"
+has out "^  *0  *[0-9,]*  *[0-9.]*%  *#"
+rows=$(awk '/^[a-z]/ { is_psum = $1 == "psum" && $2 == "count" } is_psum && /%/ { n++ } END { print n }' out)
+[ "$rows" -ge 8 ] && [ "$rows" -le 16 ]
+check "... psums in $rows lines" $?
+expect "... as JSON" 0 inspect --checkpoint c.safetensors --json
+has out '"histogram"'
+if command -v python3 >/dev/null; then
+    python3 -c 'import json; c = json.load(open("out"))
+for name in "input", "weight", "psum":
+    n = 9 if name != "weight" else 1
+    for side in c[name]["shape"]: n *= side
+    assert sum(row["count"] for row in c[name]["histogram"]) == n, name' >log 2>&1
+    check "... every value is counted once" $?
+fi
+head -c 3000 c.safetensors >cut.safetensors
+expect "a capture that is cut short" 1 inspect --checkpoint cut.safetensors
+has err "cut.safetensors"
+
 # ---- refusals say what to do
 
 expect "vectors of signed codes" 2 export --checkpoint $F $data --to vectors --layer features.0 --out w
