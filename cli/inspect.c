@@ -5,6 +5,7 @@
 #include "cli.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* What a network in fixed point has beside its parameters. */
 typedef struct {
@@ -266,6 +267,13 @@ static dt_status print_model(const settings *s, const dt_model *m)
     return DT_OK;
 }
 
+static int is_capture(const char *path)
+{
+    char format[VALUE_BYTES];
+
+    return dt_file_format(path, format, sizeof format) == DT_OK && strcmp(format, "detent-capture") == 0;
+}
+
 /* Loading the checkpoint too finds a file that is cut short or does not fit its own description. */
 static dt_status open_model(const settings *s, session *o)
 {
@@ -281,7 +289,7 @@ dt_status inspect_run(const settings *s, int *exit_code)
     settings on_cpu = *s;
 
     *exit_code = EXIT_GOOD;
-    if (s->checkpoint && dt_capture_is_file(s->checkpoint)) return inspect_capture(s);
+    if (s->checkpoint && is_capture(s->checkpoint)) return inspect_capture(s);
     on_cpu.device = 1; /* nothing is computed */
     dt_status status = open_model(&on_cpu, &o);
     if (status == DT_OK) status = print_model(s, o.model);

@@ -540,15 +540,14 @@ DT_MUST_CHECK dt_status dt_model_save(dt_model *m, const char *path, const char 
 DT_MUST_CHECK dt_status dt_checkpoint_open(dt_context *ctx, const char *path, dt_model **out);
 /* The codes of its weights (I32; logarithmic rounding: F32, the powers of two) and every format, for hardware. */
 DT_MUST_CHECK dt_status dt_model_save_codes(dt_model *m, const char *path);
-/* Copies every parameter whose name and shape match, F16, BF16 and F64 too, and leaves the origin; calls skipped (may be NULL) with the reason
- * for each other. */
+/* Copies every parameter whose name and shape match, F16, BF16 and F64 too, and leaves the origin; calls skipped (may
+ * be NULL) with the reason for each other. */
 DT_MUST_CHECK dt_status dt_checkpoint_load_partial(dt_model *m, const char *path,
                                                    void (*skipped)(void *user, const char *name, const char *why),
                                                    void *user, int *n_loaded);
 DT_MUST_CHECK dt_status dt_capture_save(const dt_capture *c, const char *layer, const char *path);
 /* DT_ERR_FORMAT names the file, and what it has and what it must have. */
 DT_MUST_CHECK dt_status dt_capture_load(const char *path, dt_capture **out);
-int dt_capture_is_file(const char *path); /* 1 if path is a safetensors file that says it is a capture */
 
 #ifdef __cplusplus
 }

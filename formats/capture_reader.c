@@ -242,14 +242,3 @@ dt_status dt_capture_load(const char *path, dt_capture **out)
     *out = c;
     return DT_OK;
 }
-
-int dt_capture_is_file(const char *path)
-{
-    dt_safetensors *file;
-
-    if (dt_safetensors_open(path, &file) != DT_OK) return 0;
-    const char *format = dt_safetensors_metadata(file, "format");
-    const int is_capture = format && strcmp(format, "detent-capture") == 0;
-    dt_safetensors_close(file);
-    return is_capture;
-}

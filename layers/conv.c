@@ -89,14 +89,20 @@ static void conv_at(const dt_conv_shape *s, const float *x, const float *w, int6
 }
 
 /* Sums in double: of each row of outputs forward; of each row of inputs, then of each filter tap, backward. */
-static dt_status conv_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+size_t dt_conv_plain_scratch(const dt_node *node)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
     const int64_t sums[3] = { s.N * s.P * s.K, s.N * s.H * s.C, s.K * s.R * s.S * s.C };
     int64_t most = 0;
-    (void)ex;
+
     for (int i = 0; i < 3; i++) most = sums[i] > most ? sums[i] : most;
-    *scratch_bytes = (size_t)most * sizeof(double);
+    return (size_t)most * sizeof(double);
+}
+
+static dt_status conv_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    (void)ex;
+    *scratch_bytes = dt_conv_plain_scratch(node);
     return DT_OK;
 }
 

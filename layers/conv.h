@@ -24,6 +24,9 @@ static inline dt_conv_shape dt_conv_shape_of(const dt_node *node)
     return s;
 }
 
+extern const dt_kernel dt_cpu_conv; /* plain loops */
+size_t dt_conv_plain_scratch(const dt_node *node);
+
 /* Checks such a node and sets out's facts. */
 DT_MUST_CHECK dt_status dt_conv_infer(dt_node *node);
 

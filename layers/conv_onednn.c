@@ -2,8 +2,9 @@
  * conv_onednn.c - convolution by oneDNN, or by what is faster than it; the mathematics and the facts are in conv.c.
  *
  * Forward of grid tensors runs on u8 or s8 codes with 32-bit sums where the machine multiplies bytes without
- * saturating (VNNI); else in f32, which is exact below 2^24 and refused above. Backward is f32, or in mixed precision
- * bf16 operands with f32 sums. What winograd_*.c says to fit is theirs, dw of other smallest maps conv_small.c's.
+ * saturating (VNNI); else in f32, which is exact below 2^24, and above by the plain loops of conv.c, in double.
+ * Backward is f32, or in mixed precision bf16 operands with f32 sums. What winograd_*.c says to fit is theirs, dw of
+ * other smallest maps conv_small.c's.
  *
  * The batch is cut in groups of images, and each group is one thread's: it converts its operands and convolves them
  * while they are in its cache. oneDNN itself always runs on one thread. So results do not depend on the number of
@@ -98,6 +99,7 @@ static dt_status conv_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_conv_plan *plan = node->plan;
 
+    if (plan->forward_plain) return dt_cpu_conv.forward(node, ex);
     if (plan->forward_winograd)
         dt_winograd_forward(node, ex->scratch, plan->n_workers);
     else

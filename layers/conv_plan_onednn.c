@@ -212,23 +212,18 @@ int dt_conv_has_bytes(const dt_node *node)
 }
 
 /* u8 or s8 where codes fit and bytes multiply exactly, else f32 */
-static dt_status forward_types(const dt_node *node, conv_layout *l)
+static void forward_types(const dt_node *node, conv_layout *l)
 {
-    const dt_tensor *y = node->out;
-
     l->x_type = l->w_type = dnnl_f32;
-    if (y->n_scale == 0) return DT_OK;
-    if (dt_conv_has_bytes(node)) {
-        l->x_type = node->in[0]->qmin < 0 ? dnnl_s8 : dnnl_u8;
-        l->w_type = dnnl_s8;
-        return DT_OK;
-    }
-    DT_CHECK(
-        y->qmax < DT_F32_EXACT, DT_ERR_UNSUPPORTED,
-        "%s: psums may reach %lld, at or above 2^24, which f32 sums do not hold exactly, and this CPU has no exact "
-        "8-bit products (VNNI); use fewer bits, or configure with -DDETENT_ONEDNN=OFF",
-        node->name, (long long)y->qmax);
-    return DT_OK;
+    if (node->out->n_scale == 0 || !dt_conv_has_bytes(node)) return;
+    l->x_type = node->in[0]->qmin < 0 ? dnnl_s8 : dnnl_u8;
+    l->w_type = dnnl_s8;
+}
+
+/* 1: no sum of oneDNN's holds the psums. */
+static int is_beyond_f32(const dt_node *node)
+{
+    return node->out->n_scale > 0 && !dt_conv_has_bytes(node) && node->out->qmax >= DT_F32_EXACT;
 }
 
 /* The largest divisor of the batch within the group's size. */
@@ -300,7 +295,7 @@ static dt_status plan_workers(const dt_node *node, const conv_layout *l, int tra
 
     for (int i = 0; status == DT_OK && i < plan->n_workers; i++) {
         dt_conv_worker *w = &plan->worker[i];
-        if (!plan->forward_winograd) status = worker_forward(l, w);
+        if (!plan->forward_winograd && !plan->forward_plain) status = worker_forward(l, w);
         if (status == DT_OK && (wants_dx || wants_dw)) status = worker_backward(l, wants_dx, wants_dw, w);
     }
     return status;
@@ -325,7 +320,7 @@ static dt_status plan_primitives(dt_node *node, const dt_exec *ex, conv_layout *
     const int before = dt_onednn_enter();
 
     dt_status status = layout_of(node, plan->group, l);
-    if (status == DT_OK) status = forward_types(node, l);
+    forward_types(node, l);
     if (status == DT_OK) status = plan_workers(node, l, ex->training, plan);
     if (status == DT_OK) status = plan_filter_copies(node, l, plan);
     dt_onednn_leave(before);
@@ -340,6 +335,7 @@ static void plan_scratch(dt_conv_plan *plan, const dt_node *node)
     plan_backward_scratch(plan, node);
     size_t bytes = largest(region_bytes(&plan->forward_region, n), region_bytes(&plan->backward_region, n));
     bytes = largest(bytes, plan->wide_x + plan->wide_dy);
+    if (plan->forward_plain) bytes = largest(bytes, dt_conv_plain_scratch(node));
     if (plan->forward_winograd) bytes = largest(bytes, dt_winograd_forward_scratch(node, n));
     if (plan->x_winograd) bytes = largest(bytes, dt_winograd_backward_x_scratch(node, n));
     if (plan->w_winograd) bytes = largest(bytes, dt_winograd_backward_w_scratch(node, n));
@@ -351,6 +347,7 @@ static void plan_who(dt_conv_plan *plan, const dt_node *node, const dt_exec *ex)
     const dt_conv_shape s = dt_conv_shape_of(node);
 
     plan->forward_winograd = dt_winograd_forward_fits(node, ex);
+    plan->forward_plain = !plan->forward_winograd && is_beyond_f32(node);
     if (!ex->training) return;
     plan->x_winograd = node->in[0]->wants_grad && dt_winograd_backward_x_fits(node, ex);
     plan->w_winograd = dt_winograd_backward_w_fits(node, ex);

@@ -150,7 +150,6 @@ Test(capture_file, is_read_back)
         if (alone) t.capture.input_float = t.capture.next_input = NULL;
         if (alone) t.capture.next_layer[0] = '\0';
         cr_assert(eq(int, dt_capture_save(&t.capture, "features.27", path), DT_OK), "%s", dt_last_error());
-        cr_assert(eq(int, dt_capture_is_file(path), 1));
         cr_assert(eq(int, dt_capture_load(path, &back), DT_OK), "%s", dt_last_error());
         cr_assert(eq(str, (char *)back->layer, "features.27"));
         expect_equal(back, &t.capture);
@@ -215,7 +214,6 @@ Test(capture_file, what_is_no_capture_is_refused)
     dt_safetensors_writer *w;
     dt_capture *back = NULL;
 
-    cr_assert(eq(int, dt_capture_is_file(temp_path("nowhere")), 0));
     cr_assert(eq(int, dt_safetensors_writer_create(&w), DT_OK));
     cr_assert(eq(int, dt_safetensors_writer_metadata(w, "format", "detent-capture"), DT_OK));
     cr_assert(eq(int, dt_safetensors_writer_metadata(w, "version", "7"), DT_OK));
