@@ -13,7 +13,8 @@
  * (core/optim.h) are not read for their statistics; the sums, and so the codes, are the same either way.
  *
  * Shapes: w K,.. ; alpha 1 or K, > 0; codes as w, F32 or I8 (CUDA: F16), scale as alpha.
- * The update in place of backward: weight_update.c.  CUDA: cuda/weight_quant.cu.  Tests: tests/test_weight_quant.c.
+ * The update in place of backward: weight_update.c.  CUDA: cuda/weight_quant.cu.  Tests: tests/test_weight_quant.c, and
+ * tests/test_weight_spread.c.
  */
 #include "weight_quant.h"
 
