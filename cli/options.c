@@ -62,6 +62,12 @@ static void build_argp_rows(const command *cmd, const settings *defaults)
     *out = (struct argp_option){ 0 };
 }
 
+/* Without the slashes that a shell completes folders with: joined with a file's name they would be two. */
+static void trim_slashes(char *path)
+{
+    for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--) path[n - 1] = '\0';
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     line *l = state->input;
@@ -70,6 +76,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     if (key < FIRST_KEY || key >= FIRST_KEY + n_option_rows) return ARGP_ERR_UNKNOWN;
 
     const option_row *row = &option_rows[key - FIRST_KEY];
+    if (arg && row->kind == KIND_TEXT) trim_slashes(arg);
     const dt_status status = option_set(row, arg, &l->scratch);
     if (status != DT_OK) {
         char message[HELP_BYTES];

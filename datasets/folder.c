@@ -3,7 +3,8 @@
  *
  * A folder that the user names is the only one looked at. Without one, the entries of info.where are tried in turn;
  * one that begins with $DETENT_DATA counts only while that variable is set. The first folder with every file of the
- * split is taken; one that lacks a file is remembered for the message.
+ * split is taken; one that lacks a file is remembered for the message. IDX files may also be named as some archives
+ * have them, with a dot: train-images.idx3-ubyte.
  * Tests: tests/test_dataset.c.
  */
 #include "dataset.h"
@@ -21,15 +22,31 @@ typedef struct {
     const char *missing;                 /* that file, or NULL */
 } folder_search;
 
+/* Without the slashes at its end, so that paths in messages have one between folder and file. */
+static void trim(char *folder)
+{
+    for (size_t n = strlen(folder); n > 1 && folder[n - 1] == '/'; n--) folder[n - 1] = '\0';
+}
+
+static int is_file(const char *path, int64_t *bytes)
+{
+    struct stat st;
+
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return 0;
+    *bytes = (int64_t)st.st_size;
+    return 1;
+}
+
 int dt_dataset_file(const dt_dataset_source *source, const char *folder, const char *name, char *path, int64_t *bytes)
 {
-    for (int gz = 0; gz <= source->gz; gz++) {
-        struct stat st;
+    for (int i = 0; i < 4; i++) {
+        const int gz = i % 2, dotted = i / 2;
         const int length = snprintf(path, DT_DATASET_PATH_BYTES, "%s/%s%s", folder, name, gz ? ".gz" : "");
+        char *idx = length < DT_DATASET_PATH_BYTES ? strstr(path + strlen(folder), "-idx") : NULL;
 
-        if (length >= DT_DATASET_PATH_BYTES || stat(path, &st) != 0 || !S_ISREG(st.st_mode)) continue;
-        *bytes = (int64_t)st.st_size;
-        return 1;
+        if (length >= DT_DATASET_PATH_BYTES || (gz && !source->gz) || (dotted && !idx)) continue;
+        if (dotted) *idx = '.';
+        if (is_file(path, bytes)) return 1;
     }
     return 0;
 }
@@ -85,7 +102,10 @@ static int expand_entry(const char *entry, int length, char *folder)
         return snprintf(folder, DT_DATASET_PATH_BYTES, "%.*s", length, entry) < DT_DATASET_PATH_BYTES;
     }
     if (root == NULL || root[0] == '\0') return 0;
-    return snprintf(folder, DT_DATASET_PATH_BYTES, "%s%.*s", root, length - skip, entry + skip) < DT_DATASET_PATH_BYTES;
+    if (snprintf(folder, DT_DATASET_PATH_BYTES, "%s", root) >= DT_DATASET_PATH_BYTES) return 0;
+    trim(folder);
+    const size_t used = strlen(folder), room = DT_DATASET_PATH_BYTES - used;
+    return (size_t)snprintf(folder + used, room, "%.*s", length - skip, entry + skip) < room;
 }
 
 static int try_default_folders(folder_search *s)
@@ -107,9 +127,13 @@ dt_status dt_dataset_folder(const dt_dataset_source *source, const char *dir, dt
 {
     const dt_dataset_info *info = source->info;
     folder_search s = { .source = source, .split = split };
+    char own[DT_DATASET_PATH_BYTES];
 
+    DT_CHECK(!dir || (size_t)snprintf(own, sizeof own, "%s", dir) < sizeof own, DT_ERR_IO,
+             "%s: its folder's name has %zu bytes, limit %zu", info->name, strlen(dir), sizeof own - 1);
+    if (dir) trim(own);
     if (source->files[split][0] != NULL) {
-        const int ok = dir != NULL ? try_both(&s, dir) : try_default_folders(&s);
+        const int ok = dir != NULL ? try_both(&s, own) : try_default_folders(&s);
 
         DT_CHECK(ok || s.missing == NULL, DT_ERR_IO, "%s: folder %s has no file %s%s; %s", info->name, s.partial,
                  s.missing, source->gz ? " (or .gz)" : "", info->get);

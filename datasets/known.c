@@ -68,6 +68,7 @@ static const dt_dataset_source sources[N_KNOWN] = {
         .info = &infos[MNIST],
         .files = { { IDX_TRAIN_IMAGES, IDX_TRAIN_LABELS }, { IDX_TEST_IMAGES, IDX_TEST_LABELS } },
         .gz = 1,
+        .subfolder = "MNIST/raw", /* torchvision's */
         .height = 28, .width = 28, .channels = 1, .n_classes = 10,
         .mean = { 0.1307f },
         .std = { 0.3081f },
@@ -77,6 +78,7 @@ static const dt_dataset_source sources[N_KNOWN] = {
         .info = &infos[FASHION_MNIST],
         .files = { { IDX_TRAIN_IMAGES, IDX_TRAIN_LABELS }, { IDX_TEST_IMAGES, IDX_TEST_LABELS } },
         .gz = 1,
+        .subfolder = "FashionMNIST/raw",
         .height = 28, .width = 28, .channels = 1, .n_classes = 10,
         .mean = { 0.2860f },
         .std = { 0.3530f },

@@ -190,6 +190,28 @@ else
     echo "ok $n - a program into a device # SKIP no right to make one"
 fi
 
+# ---- folders
+
+expect "a folder with a slash at its end" 1 eval --checkpoint $F $on_cpu --data store/
+has err "folder store has no file t10k-images-idx3-ubyte"
+idx slash train 60 200
+cp data/fashion-mnist/t10k* slash
+printf 'x' >>slash/train-labels-idx1-ubyte
+expect "a bad file in it" 1 $train --dataset fashion-mnist --data slash/ --out never
+has err "^detent train: slash/train-labels-idx1-ubyte, byte 68"
+expect "a run with a slash at its end" 0 $train --dataset fashion-mnist --out slashes//
+expect "... is named with one" 2 $train --dataset fashion-mnist --out slashes/
+"$detent" train --model tiny --batch 20 --epochs 2 $on_cpu --dataset fashion-mnist --out slashes/ --force >out 2>err
+has out "slashes/best.safetensors"
+is "... in all lines" "$(cat out err | grep -c '[a-z]//')" -eq 0
+"$detent" $export --to c --out c/ >out
+"$detent" $export --to vectors --layer features.4 --out vectors/ >>out
+is "... also of exports" "$(grep -c '//' out)" -eq 0
+mkdir -p torch/FashionMNIST/raw
+for f in data/fashion-mnist/*; do cp "$f" "torch/FashionMNIST/raw/$(basename "$f" | sed 's/-idx/.idx/')"; done
+expect "torchvision's folder, names with a dot" 0 eval --checkpoint $F $on_cpu --data torch --json
+is "... has the images" "$(loss_of out)" = "$own"
+
 # ---- inputs that are files of another kind
 
 printf 'PK\003\004%0200d' 0 >net.pth
