@@ -46,7 +46,7 @@ static dt_status measure(const settings *s, dt_model *m, const dt_dataset *d, fl
              (long long)v.n);
     progress_begin(&bar, 0);
     progress_task task = { .bar = &bar, .what = what, .begin = clock_seconds() };
-    const dt_progress tick = { progress_tick, &task };
+    const dt_progress tick = { .tick = progress_tick, .user = &task };
     if (layers)
         status = dt_array_evaluate(m, d, s->train.batch, label_smoothing, &tick, o, &out->metrics, layers);
     else

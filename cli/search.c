@@ -53,7 +53,7 @@ static int on_trial(void *user, const dt_qcaps_trial *t)
 
 static dt_status measure(search *r, dt_model *m, const char *what, double *accuracy)
 {
-    const dt_progress tick = { progress_tick, &r->task };
+    const dt_progress tick = { .tick = progress_tick, .user = &r->task };
     dt_metrics metrics;
 
     now_comes(r, what);
@@ -199,7 +199,7 @@ static dt_status begin_report(search *r)
 
 static dt_status find(search *r)
 {
-    const dt_qcaps_watch watch = { .trial = on_trial, .images = { on_images, r }, .user = r };
+    const dt_qcaps_watch watch = { .trial = on_trial, .images = { .tick = on_images, .user = r }, .user = r };
 
     interrupt_install();
     progress_begin(&r->bar, 0);

@@ -122,7 +122,7 @@ static dt_status verify_model(const settings *s, session *o, int *exit_code)
     interrupt_install();
     progress_begin(&bar, 0);
     progress_task task = { .bar = &bar, .what = "verifying", .begin = clock_seconds() };
-    const dt_progress tick = { progress_tick, &task };
+    const dt_progress tick = { .tick = progress_tick, .user = &task };
     const dt_status status = dt_verify(o->model, o->test_set, 0, s->images < view.n ? s->images : view.n,
                                        all ? NULL : s->layer, &s->array, &tick, &report);
     progress_wipe(&bar);

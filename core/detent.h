@@ -192,10 +192,14 @@ typedef struct {
     int64_t images;        /* images that the two numbers above are over */
 } dt_metrics;
 
-/* Called after each batch of long work; returning non-zero stops it with DT_ERR_INTERRUPTED. */
+/* tick is called after each batch of long work; returning non-zero stops it with DT_ERR_INTERRUPTED. watch is called by
+ * evaluations after every watch_every batches, with the metrics of the images so far, for which it waits for the
+ * device; it may be NULL. */
 typedef struct {
     int (*tick)(void *user, int64_t done, int64_t total);
     void *user;
+    dt_status (*watch)(void *user, const dt_metrics *so_far);
+    int64_t watch_every;
 } dt_progress;
 
 /* What an evaluation keeps of each of the dataset's n images; a member may be NULL. */
@@ -469,6 +473,8 @@ void dt_train_config_default(const char *network, dt_train_config *out);
 /* What suits that dataset: for capsule networks the size of images, the decoder, and the published augmentation; for
  * any network no mirror images of digits. Other names change nothing. */
 void dt_config_for_dataset(const char *dataset, dt_model_config *model, dt_train_config *train);
+/* Chooses the decoder that makes images of the model's size, where the network's is for another. */
+void dt_config_for_input(dt_model_config *model);
 DT_MUST_CHECK dt_status dt_train_recipe(const char *recipe, dt_model_config *model, dt_train_config *train);
 DT_MUST_CHECK dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_config *cfg,
                                           dt_trainer **out);
@@ -495,6 +501,9 @@ int64_t dt_trainer_steps_done(const dt_trainer *t);
 int64_t dt_trainer_steps_per_epoch(const dt_trainer *t);
 int dt_trainer_epoch(const dt_trainer *t); /* epochs completed */
 float dt_trainer_lr(const dt_trainer *t);  /* of the next step */
+/* Time that the host has spent so far in preparing what steps read: an epoch's order, and each step's place in it, rate
+ * and random numbers' seed. Images are in device memory, and a step's own kernels gather and change them. */
+double dt_trainer_data_seconds(const dt_trainer *t);
 int dt_trainer_n_quantizers(const dt_trainer *t);
 /* n_quantizers of them, from a look at the next batch that leaves the run as it was. */
 DT_MUST_CHECK dt_status dt_trainer_report(dt_trainer *t, dt_quant_report *out);

@@ -10,7 +10,7 @@
 typedef struct {
     dt_model *model;
     const dt_progress *progress;
-    int64_t total;
+    int64_t total, n_batches;
     dt_outputs outputs;
     float *scores; /* host, one batch; NULL: no output is asked for */
     dt_node_hook node_hook;
@@ -56,11 +56,23 @@ static dt_status keep_outputs(const evaluation *e, const dt_batch *b)
     return DT_OK;
 }
 
+static dt_status watch(evaluation *e)
+{
+    const dt_progress *p = e->progress;
+    dt_step_sum sum;
+
+    if (!p || !p->watch || ++e->n_batches % p->watch_every != 0) return DT_OK;
+    DT_TRY(dt_device_read(e->model->ctx, &sum, &e->model->ctx->step->sum, sizeof sum));
+    const dt_metrics so_far = dt_metrics_of(&sum);
+    return p->watch(p->user, &so_far);
+}
+
 static dt_status evaluation_batch(void *user, const dt_batch *b)
 {
-    const evaluation *e = user;
+    evaluation *e = user;
 
     if (e->scores) DT_TRY(keep_outputs(e, b));
+    DT_TRY(watch(e));
     if (e->progress && e->progress->tick(e->progress->user, b->first + b->n, e->total)) {
         return dt_raise(DT_ERR_INTERRUPTED, __FILE__, __LINE__, "evaluation stopped after %lld of %lld images",
                         (long long)(b->first + b->n), (long long)e->total);

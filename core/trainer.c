@@ -352,6 +352,11 @@ float dt_trainer_lr(const dt_trainer *t)
     return dt_schedule_lr(&t->config, t->step, dt_trainer_steps_per_epoch(t));
 }
 
+double dt_trainer_data_seconds(const dt_trainer *t)
+{
+    return t->data_seconds;
+}
+
 size_t dt_trainer_bytes(const dt_trainer *t)
 {
     return t->model->ctx->bytes;

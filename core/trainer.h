@@ -43,6 +43,7 @@ struct dt_trainer {
     dt_metrics recent;      /* the last that dt_trainer_recent has seen */
     int is_peeking;         /* 1: newer ones are on their way */
     int order_epoch;        /* the epoch that data.order holds, -1: none */
+    double data_seconds;    /* of the host's clock, spent in preparing what steps read */
 };
 
 /* The tape of a step of `batch` images as the model records it: not fused, not compiled. */

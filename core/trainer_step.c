@@ -10,6 +10,15 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <time.h>
+
+static double now_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static dt_status load_order(dt_trainer *t, int epoch)
 {
@@ -135,7 +144,9 @@ static dt_status advance(dt_trainer *t, int n)
     dt_step_tape *s = next_tape(t);
     dt_captured *c = n == DT_UNROLL ? &s->unrolled : &s->once;
 
+    const double begin = now_seconds();
     DT_TRY(write_steps(t, n));
+    t->data_seconds += now_seconds() - begin;
     if (!can_capture(ctx) || !s->warm || !has_sums(s)) {
         DT_TRY(run_eagerly(t, s, n));
     } else {

@@ -6,6 +6,8 @@
  */
 #include "tiny_run.h"
 
+#include <math.h>
+
 static tiny_options nine_batches(const char *backend, dt_precision precision, int no_graph)
 {
     tiny_options o = tiny_defaults();
@@ -108,4 +110,79 @@ Test(trainer_steps, recent_metrics_on_cuda)
 {
     const tiny_options cuda = nine_batches("cuda", DT_PRECISION_F32, 0);
     sees_the_metrics(&cuda);
+}
+
+/* ---- what an evaluation tells on its way ---- */
+
+enum { WATCH_EVERY = 4, MOST_SEEN = 8 };
+
+typedef struct {
+    dt_metrics seen[MOST_SEEN];
+    int n, stop_at;
+} watcher;
+
+static int tick(void *user, int64_t done, int64_t total)
+{
+    (void)user;
+    return done > total; /* never */
+}
+
+static dt_status note(void *user, const dt_metrics *so_far)
+{
+    watcher *w = user;
+    cr_assert(w->n < MOST_SEEN);
+    w->seen[w->n++] = *so_far;
+    return w->n == w->stop_at ? DT_ERR_IO : DT_OK;
+}
+
+static void watches_an_evaluation(const tiny_options *o)
+{
+    watcher w = { .n = 0 };
+    const dt_progress watched = { .tick = tick, .watch = note, .watch_every = WATCH_EVERY, .user = &w };
+    int32_t predictions[9 * 8 + 3];
+    dt_dataset_view v;
+    dt_metrics m;
+    tiny_run r;
+
+    if (!tiny_open(&r, o)) cr_skip("no %s here: %s", o->context.backend, dt_last_error());
+    MUST(dt_evaluate(r.model, r.data, 7, 0.0f, &watched, NULL, &m)); /* 75 images: ten batches, and one of 5 */
+    cr_assert(w.n == 2 && w.seen[0].images == 28 && w.seen[1].images == 56, "%d", w.n);
+    MUST(dt_evaluate(r.model, r.data, 7, 0.0f, NULL, predictions, &m));
+    dt_dataset_look(r.data, &v);
+    for (int i = 0; i < 2; i++) {
+        int64_t right = 0;
+        for (int k = 0; k < w.seen[i].images; k++) right += predictions[k] == v.labels[k];
+        cr_assert(w.seen[i].accuracy == (double)right / (double)w.seen[i].images, "%g", w.seen[i].accuracy);
+        cr_assert(isfinite(w.seen[i].loss) && w.seen[i].loss != m.loss);
+    }
+    w = (watcher){ .stop_at = 2 };
+    cr_assert(dt_evaluate(r.model, r.data, 7, 0.0f, &watched, NULL, &m) == DT_ERR_IO && w.n == 2);
+    tiny_close(&r);
+}
+
+Test(trainer_steps, an_evaluation_is_watched)
+{
+    const tiny_options cpu = nine_batches("cpu", DT_PRECISION_F32, 0);
+    watches_an_evaluation(&cpu);
+}
+
+Test(trainer_steps, an_evaluation_is_watched_on_cuda)
+{
+    const tiny_options cuda = nine_batches("cuda", DT_PRECISION_F32, 0);
+    watches_an_evaluation(&cuda);
+}
+
+Test(trainer_steps, preparing_steps_takes_some_time)
+{
+    const tiny_options cpu = nine_batches("cpu", DT_PRECISION_F32, 0);
+    tiny_run r;
+
+    cr_assert(tiny_open(&r, &cpu));
+    cr_assert(dt_trainer_data_seconds(r.trainer) == 0.0);
+    tiny_steps(&r, 1);
+    const double one = dt_trainer_data_seconds(r.trainer);
+    tiny_steps(&r, 1);
+    const double two = dt_trainer_data_seconds(r.trainer);
+    cr_assert(one > 0.0 && two > one && two < 1.0, "%g, %g s", one, two); /* 75 indices and a few numbers */
+    tiny_close(&r);
 }
