@@ -66,13 +66,12 @@ static dt_status check_split(const char *name, dt_split split)
 
 static dt_status check_counts(const dt_dataset_options *opt)
 {
-    DT_CHECK(opt->limit >= 0, DT_ERR_ARGUMENT, "%s: limit %lld, expected 0 (all) or more", opt->name,
+    DT_CHECK(opt->limit >= 0, DT_ERR_ARGUMENT, "%s: a subset of %lld images, expected 0 (all) or more", opt->name,
              (long long)opt->limit);
-    DT_CHECK(opt->held_out >= 0, DT_ERR_ARGUMENT, "%s: held_out %lld, expected 0 (none) or more", opt->name,
+    DT_CHECK(opt->held_out >= 0, DT_ERR_ARGUMENT, "%s: holding out %lld images, expected 0 (none) or more", opt->name,
              (long long)opt->held_out);
     DT_CHECK(opt->split != DT_SPLIT_VALIDATION || opt->held_out > 0, DT_ERR_ARGUMENT,
-             "%s: held_out 0 leaves no images to DT_SPLIT_VALIDATION; give the number that training holds out",
-             opt->name);
+             "%s: holding out 0 images leaves none to validate on; give the number that training holds out", opt->name);
     return DT_OK;
 }
 

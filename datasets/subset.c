@@ -25,7 +25,7 @@
 
 /* Images to choose, equally many of every class. */
 typedef struct {
-    const char *option; /* its name, for messages */
+    const char *what;   /* "a subset of", behind which the count stands in messages */
     const char *remedy; /* what 0 does */
     int64_t count;
     uint64_t seed;
@@ -45,9 +45,8 @@ static dt_status divide_count(const dt_dataset *d, const char *name, const choic
     for (int c = 0; c < d->n_classes; c++) {
         left[c] = (what->count + d->n_classes - 1 - c) / d->n_classes;
         DT_CHECK(left[c] <= have[c], DT_ERR_ARGUMENT,
-                 "%s: %s %lld takes %lld images of class %d, but the split has %lld; "
-                 "a %s of %lld or less can be balanced, 0 %s",
-                 name, what->option, (long long)what->count, (long long)left[c], c, (long long)have[c], what->option,
+                 "%s: %s %lld images takes %lld of class %d, but there are %lld; %lld or fewer can be balanced, 0 %s",
+                 name, what->what, (long long)what->count, (long long)left[c], c, (long long)have[c],
                  (long long)(have[scarce] * d->n_classes), what->remedy);
     }
     return DT_OK;
@@ -110,21 +109,22 @@ static dt_status choose(dt_dataset *d, const char *name, const choice *what, int
 
 dt_status dt_dataset_hold_out(dt_dataset *d, const dt_dataset_options *opt)
 {
-    const choice held_out = { "held_out", "holds none out", opt->held_out, opt->seed, HELD_OUT_EPOCH };
+    const choice held_out = { "holding out", "holds none out", opt->held_out, opt->seed, HELD_OUT_EPOCH };
 
     if (opt->held_out == 0 || opt->split == DT_SPLIT_TEST) return DT_OK;
     DT_CHECK(opt->held_out < d->n, DT_ERR_ARGUMENT,
-             "%s: held_out %lld, but there are %lld training images, and some must be left to train on", opt->name,
+             "%s: holding out %lld of %lld training images leaves none to train on; hold out fewer", opt->name,
              (long long)opt->held_out, (long long)d->n);
     return choose(d, opt->name, &held_out, opt->split == DT_SPLIT_VALIDATION);
 }
 
 dt_status dt_dataset_take_subset(dt_dataset *d, const dt_dataset_options *opt)
 {
-    const choice subset = { "limit", "takes all", opt->limit, opt->seed, SUBSET_EPOCH };
+    const choice subset = { opt->split == DT_SPLIT_TEST ? "a test subset of" : "a training subset of", "takes all",
+                            opt->limit, opt->seed, SUBSET_EPOCH };
 
     if (opt->limit == 0) return DT_OK;
-    DT_CHECK(opt->limit <= d->n, DT_ERR_ARGUMENT, "%s: limit %lld, but the split has %lld images; 0 takes all",
-             opt->name, (long long)opt->limit, (long long)d->n);
+    DT_CHECK(opt->limit <= d->n, DT_ERR_ARGUMENT, "%s: %s %lld images, but there are %lld; 0 takes all", opt->name,
+             subset.what, (long long)opt->limit, (long long)d->n);
     return choose(d, opt->name, &subset, 1);
 }

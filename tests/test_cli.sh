@@ -120,9 +120,9 @@ is "... and say so in config.json" "$(grep -c '"val-size":.*9930\|"input":.*"36x
 expect "... and no fewer when it goes on" 2 train --resume --out held --val-size 9929
 has err "^detent train: --val-size is '9929', but the run in held has '9930'"
 expect "hold too many out" 2 train $tiny --val-size 9950 --out held2
-has err "limit 60, but the split has 50"
+has err "a training subset of 60 images, but there are 50"
 expect "hold all out" 2 train $tiny --val-size 10000 --out held2
-has err "held_out 10000, but there are 10000 training images"
+has err "holding out 10000 of 10000 training images leaves none"
 
 cp -r a/run old
 sed 's/"flip":.*,/"flip": true,/' a/run/config.json >old/config.json

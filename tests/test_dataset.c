@@ -66,15 +66,18 @@ Test(dataset, refuses_bad_options)
         { { .name = NULL }, { "no dataset is named" } },
         { { .name = "imagenet" }, { "no dataset 'imagenet'", "mnist fashion-mnist cifar10 svhn synthetic" } },
         { { .name = "synthetic", .split = (dt_split)3 }, { "split 3, expected" } },
-        { { .name = "synthetic", .limit = -1 }, { "limit -1, expected 0" } },
-        { { .name = "synthetic", .limit = 10001 }, { "limit 10001, but the split has 10000" } },
-        { { .name = "synthetic", .limit = 2001, .split = DT_SPLIT_TEST }, { "limit 2001, but the split has 2000" } },
-        { { .name = "synthetic", .held_out = -1 }, { "held_out -1, expected 0" } },
-        { { .name = "synthetic", .held_out = 10000 }, { "held_out 10000, but there are 10000 training images" } },
-        { { .name = "synthetic", .split = DT_SPLIT_VALIDATION }, { "held_out 0 leaves no images to", "give the" } },
+        { { .name = "synthetic", .limit = -1 }, { "a subset of -1 images, expected 0" } },
+        { { .name = "synthetic", .limit = 10001 }, { "a training subset of 10001 images, but there are 10000" } },
+        { { .name = "synthetic", .limit = 2001, .split = DT_SPLIT_TEST },
+          { "a test subset of 2001 images, but there are 2000" } },
+        { { .name = "synthetic", .held_out = -1 }, { "holding out -1 images, expected 0" } },
+        { { .name = "synthetic", .held_out = 10000 }, { "holding out 10000 of 10000 training images leaves none" } },
+        { { .name = "synthetic", .split = DT_SPLIT_VALIDATION },
+          { "holding out 0 images leaves none to", "give the" } },
         { { .name = "synthetic", .split = DT_SPLIT_VALIDATION, .held_out = 30, .limit = 31 },
-          { "limit 31, but the split has 30" } },
-        { { .name = "synthetic", .held_out = 9990, .limit = 11 }, { "limit 11, but the split has 10" } },
+          { "a training subset of 31 images, but there are 30" } },
+        { { .name = "synthetic", .held_out = 9990, .limit = 11 },
+          { "a training subset of 11 images, but there are 10" } },
         { { .name = "synthetic", .height = -1, .resize = 1 }, { "asked for -1x32", "resized to 1x1 up to 4096" } },
         { { .name = "synthetic", .height = 31 }, { "asked for 31x32, its images are 32x32" } },
         { { .name = "synthetic", .width = 5000 }, { "asked for 32x5000", "up to 4096x4096" } },
@@ -288,8 +291,7 @@ Test(dataset, subset_refuses_what_a_rare_class_cannot_give)
     for (int i = 0; i < 40; i++) label[i] = i < 37 ? i % 9 : 9; /* 3 images of class 9 */
     write_grey("rare", 40, label);
 
-    const char *const parts[] = { "limit 40 takes 4 images of class 9, but the split has 3", "limit of 30 or less",
-                                  NULL };
+    const char *const parts[] = { "subset of 40 images takes 4 of class 9, but there are 3", "30 or fewer", NULL };
     dt_dataset_options opt = { .name = "mnist", .dir = temp_path("rare"), .limit = 40 };
     dt_dataset_view v;
 
@@ -299,8 +301,8 @@ Test(dataset, subset_refuses_what_a_rare_class_cannot_give)
     cr_assert(eq(i64, v.n, 39));
     dt_dataset_close(d);
 
-    const char *const held_out_parts[] = { "held_out 39 takes 3 images of class 9, but the split has 2",
-                                           "a held_out of 20 or less can be balanced, 0 holds none out", NULL };
+    const char *const held_out_parts[] = { "holding out 39 images takes 3 of class 9, but there are 2",
+                                           "20 or fewer can be balanced, 0 holds none out", NULL };
     label[37] = 0;
     write_grey("rarer", 40, label);
     opt = (dt_dataset_options){ .name = "mnist", .dir = temp_path("rarer"), .held_out = 39 };
