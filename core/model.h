@@ -134,6 +134,7 @@ typedef struct {
     /* v N,caps_dim -> images N,H,W,C, or a shape of that count. NULL: no decoder. */
     dt_status (*record_decoder)(dt_model *m, dt_tape *tape, dt_tensor *v, dt_tensor **image);
     void (*train_defaults)(dt_train_config *c); /* changes the general defaults; NULL: none */
+    void (*for_input)(dt_model_config *model);  /* height and width are set; or NULL */
     void (*for_dataset)(const char *dataset, dt_model_config *model, dt_train_config *train); /* or NULL */
 } dt_network;
 

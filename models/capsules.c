@@ -144,7 +144,8 @@ dt_status dt_caps_record_loss(dt_model *m, dt_tape *tape, const dt_record_spec *
 dt_status dt_caps_check(const dt_model_config *c)
 {
     DT_TRY(dt_network_check_common(c));
-    DT_CHECK(c->caps_dim >= 1 && c->caps_dim <= 64, DT_ERR_ARGUMENT, "caps_dim is %d, allowed are 1..64", c->caps_dim);
+    DT_CHECK(c->caps_dim >= 1 && c->caps_dim <= 64, DT_ERR_ARGUMENT, "class capsules of %d values, allowed are 1..64",
+             c->caps_dim);
     DT_CHECK(c->routing >= 1 && c->routing <= DT_MAX_ROUTING, DT_ERR_ARGUMENT,
              "%d iterations of routing, allowed are 1..%d", c->routing, DT_MAX_ROUTING);
     DT_CHECK(c->wbits == DT_BITS_FLOAT || c->rule == DT_RULE_LSQ, DT_ERR_ARGUMENT,
@@ -198,7 +199,7 @@ void dt_caps_for_dataset(const char *dataset, dt_model_config *model, dt_train_c
         const int enlarged = strcmp(model->name, "deepcaps") == 0 && table[i].side == 32; /* it takes 28 or 64 */
         model->height = model->width = enlarged ? 64 : table[i].side;
         model->channels = table[i].channels;
-        if (enlarged) model->decoder = DT_DECODER_CONV64;
+        dt_decoder_for_input(model);
         train->shift = enlarged && table[i].shift > 0 ? 5 : table[i].shift;
         train->rotation = table[i].rotation;
         train->flip_share = table[i].flip_share;

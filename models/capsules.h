@@ -51,6 +51,8 @@ DT_MUST_CHECK dt_status dt_caps_record_decoder(dt_model *m, dt_tape *tape, dt_te
 DT_MUST_CHECK dt_status dt_decoder_record(dt_recorder *r, dt_tensor *v, dt_tensor **image);
 /* The decoder fits the images. */
 DT_MUST_CHECK dt_status dt_decoder_check(const dt_model_config *c);
+/* A decoder by transposed convolutions becomes the one for images of c's size, or fc where there is none. */
+void dt_decoder_for_input(dt_model_config *c);
 
 /* What every capsule network checks, and how it is trained if nobody says otherwise: as the Q-CapsNets code has it. */
 DT_MUST_CHECK dt_status dt_caps_check(const dt_model_config *c);

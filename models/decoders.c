@@ -39,6 +39,16 @@ static const conv_decoder *conv_decoder_of(dt_decoder kind)
     return kind == DT_DECODER_CONV28 ? &conv28 : kind == DT_DECODER_CONV64 ? &conv64 : NULL;
 }
 
+void dt_decoder_for_input(dt_model_config *c)
+{
+    const int square = c->height == c->width;
+
+    if (!conv_decoder_of(c->decoder)) return; /* fc makes images of any size */
+    c->decoder = square && c->height == conv28.image_size   ? DT_DECODER_CONV28
+                 : square && c->height == conv64.image_size ? DT_DECODER_CONV64
+                                                            : DT_DECODER_FC;
+}
+
 dt_status dt_decoder_check(const dt_model_config *c)
 {
     const conv_decoder *d = conv_decoder_of(c->decoder);

@@ -11,7 +11,7 @@
 #define PLAIN .record_loss = NULL
 #define CAPSULES                                                                                                  \
     .record_loss = dt_caps_record_loss, .unit_pixels = 1, .resizes = 1, .train_defaults = dt_caps_train_defaults, \
-    .record_decoder = dt_caps_record_decoder, .for_dataset = dt_caps_for_dataset
+    .record_decoder = dt_caps_record_decoder, .for_dataset = dt_caps_for_dataset, .for_input = dt_decoder_for_input
 
 #define NETWORK_MAP(XX) XX(vgg16, PLAIN) XX(shallowcaps, CAPSULES) XX(deepcaps, CAPSULES) XX(tiny, PLAIN)
 
@@ -72,11 +72,21 @@ void dt_config_for_dataset(const char *dataset, dt_model_config *model, dt_train
     if (digits) train->flip_share = 0.0f;
 }
 
+void dt_config_for_input(dt_model_config *model)
+{
+    const dt_network *network = dt_network_find(model->name);
+
+    if (network && network->for_input) network->for_input(model);
+}
+
 dt_status dt_network_check_plain(const dt_model_config *c)
 {
-    DT_CHECK(c->caps_dim == 0 && c->routing == 0 && !c->paper_primary && c->decoder == DT_DECODER_NONE, DT_ERR_ARGUMENT,
-             "%s has no capsules: caps_dim is %d, routing %d, decoder %s, and all are for shallowcaps and deepcaps",
-             c->name, c->caps_dim, c->routing, dt_decoder_names[c->decoder]);
+    DT_CHECK(
+        c->caps_dim == 0 && c->routing == 0 && !c->paper_primary && c->decoder == DT_DECODER_NONE, DT_ERR_ARGUMENT,
+        "%s has no capsules: capsules of %d values, %d routing iterations%s and decoder %s are for shallowcaps and "
+        "deepcaps",
+        c->name, c->caps_dim, c->routing, c->paper_primary ? ", the paper's primary capsules" : "",
+        dt_decoder_names[c->decoder]);
     return dt_network_check_common(c);
 }
 
