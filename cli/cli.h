@@ -40,6 +40,10 @@ typedef struct {
     const char *data_dir;          /* NULL: the dataset's own folders */
     int64_t train_size, test_size; /* images; 0: all */
     int64_t val_size;              /* training images held out; 0: none */
+    int classes;                   /* of the network; 0: as many as the dataset has */
+    int test_batch;                /* images evaluated at once; 0: train.batch */
+    float stop_at;                 /* per cent of accuracy; 0: none */
+    int patience;                  /* epochs; 0: no end */
 
     int device; /* index into device_words */
     int gpu;
@@ -53,6 +57,7 @@ typedef struct {
     int resume, force;
     int64_t save_every;           /* steps; 0: at the end of each epoch only */
     int eval_every, report_every; /* epochs; report_every 0: at the end of the run only */
+    int64_t log_every;            /* batches; 0: no lines of them */
 
     const char *checkpoint;
     const char *layer;
@@ -113,7 +118,7 @@ typedef struct {
     const char *unit; /* shown as the argument */
     double min, max;
     const char *const *words; /* WORD: NULL-terminated, in the order of the enum */
-    const char *special;      /* a word that stands for special_value, outside min..max; or NULL */
+    const char *special;      /* a word that stands for special_value, which may be outside min..max; or NULL */
     int special_value;
     int flag_value;
     const char *about;
@@ -148,8 +153,11 @@ typedef struct {
     dt_status (*run)(const settings *s, int *exit_code);
 } command;
 
+/* A full disk behind `detent eval > file` must not look like success: DT_ERR_IO if what was printed did not get out. */
+DT_MUST_CHECK dt_status flush_results(void);
+
 /* Fills s from the command line: defaults or the saved run, then model and recipe, then the options given. A wrong
- * option, --help and --usage end the program here. */
+ * option, --help, --usage and --version end the program here. */
 DT_MUST_CHECK dt_status options_parse(const command *cmd, int argc, char **argv, settings *s);
 
 DT_MUST_CHECK dt_status train_run(const settings *s, int *exit_code);
@@ -175,7 +183,7 @@ void add_class_report(cJSON *to, const dt_class_report *r, int k);
 /* Unused members stay NULL. */
 typedef struct {
     dt_context *ctx;
-    dt_dataset *train_set, *test_set;
+    dt_dataset *train_set, *val_set, *test_set;
     dt_model *model;
     dt_program *program;
     dt_trainer *trainer;
@@ -221,17 +229,6 @@ DT_MUST_CHECK dt_status need_option(const char *name, const char *value);
 
 /* ---- the run directory (run_dir.c) ------------------------------------------------------------- */
 
-/* One line of metrics.jsonl. NaN is written as null: no evaluation in this epoch, no step in this process. */
-typedef struct {
-    int epoch;    /* completed, so the first line has 1 */
-    int64_t step; /* completed since the run began */
-    double lr;
-    double train_loss, train_accuracy;
-    double train_reconstruction; /* squared error summed over an image, before its scale; NaN without a decoder */
-    double test_loss, test_accuracy;
-    double images_per_s, seconds; /* of this epoch's steps, in the process that ended it */
-} metrics_line;
-
 /* text, of PATH_BYTES bytes, becomes dir/name. */
 DT_MUST_CHECK dt_status run_dir_path(const char *dir, const char *name, char *text);
 int run_dir_has(const char *dir, const char *name);
@@ -247,10 +244,53 @@ DT_MUST_CHECK dt_status run_dir_sweep(const char *dir, int everything);
 DT_MUST_CHECK dt_status run_dir_read_config(const char *dir, cJSON **out);
 /* Never leaves half a file. */
 DT_MUST_CHECK dt_status run_dir_write_config(const char *dir, const cJSON *config);
-/* Cuts metrics.jsonl after the line of `epoch`, dropping a line that was not written to its end. */
-DT_MUST_CHECK dt_status run_dir_cut_metrics(const char *dir, int epoch);
-/* The line is on the disk when this returns; on failure the file is as before. */
-DT_MUST_CHECK dt_status run_dir_append_metrics(const char *dir, const metrics_line *line);
+/* Writes all of it and waits until it is on the disk; -1 and errno if that failed. */
+DT_MUST_CHECK int write_synced(int fd, const char *content, size_t bytes);
+/* The file as a text, malloced; NULL where there is no such file. */
+DT_MUST_CHECK dt_status read_file(const char *path, char **out, size_t *bytes);
+
+/* ---- metrics.jsonl in the run directory (metrics_file.c) --------------------------------------- */
+
+/* The line of an epoch. NaN is written as null: no evaluation in this epoch, no step in this process. */
+typedef struct {
+    int epoch;    /* completed, so the first line has 1 */
+    int64_t step; /* completed since the run began */
+    double lr;
+    double train_loss, train_accuracy;
+    double train_reconstruction; /* squared error summed over an image, before its scale; NaN without a decoder */
+    const char *split;           /* what the next two are of: "test", or "val" for the images held out */
+    double eval_loss, eval_accuracy;
+    double images_per_s, seconds; /* of this epoch's steps, in the process that ended it */
+} epoch_line;
+
+/* Means over some batches. NaN: there is no such number. */
+typedef struct {
+    double batch_s, data_s; /* seconds of one batch, and of them what the host took to prepare it */
+    double loss, margin, reconstruction, accuracy;
+} batch_values;
+
+/* A line of --log-every. */
+typedef struct {
+    const char *event; /* "step", or of an evaluation its split */
+    int epoch;         /* that the batch belongs to, the first is 1 */
+    int64_t step;      /* completed since the run began */
+    int64_t batch, batches;
+    batch_values recent, mean; /* over the last --log-every batches, and since the epoch or the evaluation began */
+} batch_line;
+
+/* What best.safetensors reaches on the test set, where the images held out have chosen it. */
+typedef struct {
+    int best_epoch;
+    double test_loss, test_accuracy;
+} end_line;
+
+/* A line is on the disk when these return; on failure the file is as before. */
+DT_MUST_CHECK dt_status metrics_append_epoch(const char *dir, const epoch_line *line);
+DT_MUST_CHECK dt_status metrics_append_batch(const char *dir, const batch_line *line);
+DT_MUST_CHECK dt_status metrics_append_end(const char *dir, const end_line *line);
+/* Keeps what an unfinished run had written when `epochs` had ended and `step` steps were done, and cuts the rest, a
+ * line that was not written to its end included. */
+DT_MUST_CHECK dt_status metrics_cut(const char *dir, int epochs, int64_t step);
 
 /* ---- progress on stderr (progress.c) ----------------------------------------------------------- */
 

@@ -69,7 +69,7 @@ static void print_usage(FILE *to)
     fprintf(to, "Usage: detent COMMAND [OPTION...]\n"
                 "Train networks that compute on integers, and hand the same integers to hardware.\n\n");
     for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].brief);
-    fprintf(to, "\n'detent COMMAND --help' lists the options of one; 'detent --version' prints the version.\n"
+    fprintf(to, "\n'detent help COMMAND' lists the options of one; 'detent --version' prints the version.\n"
                 "Exit codes: 0 good, 1 failed, 2 wrong usage, 3 a check found mismatches, 130 interrupted.\n");
 }
 
@@ -81,8 +81,7 @@ static const command *find_command(const char *name)
     return NULL;
 }
 
-/* A full disk behind `detent eval > file` must not look like success. */
-static dt_status flush_results(void)
+dt_status flush_results(void)
 {
     DT_CHECK(fflush(stdout) == 0 && !ferror(stdout), DT_ERR_IO, "standard output: %s", strerror(errno));
     return DT_OK;
@@ -106,8 +105,49 @@ static int run_command(const command *cmd, int argc, char **argv)
     return exit_code;
 }
 
+static int refuse(const char *name)
+{
+    fprintf(stderr, "detent: there is no command '%s'; there are", name);
+    for (int i = 0; i < N_COMMANDS; i++) fprintf(stderr, " %s", commands[i].name);
+    fprintf(stderr, "\nTry 'detent --help' for more information.\n");
+    return EXIT_BAD_USAGE;
+}
+
+static int is_one_of(const char *word, const char *const *words)
+{
+    for (; *words; words++) {
+        if (strcmp(word, *words) == 0) return 1;
+    }
+    return 0;
+}
+
+/* What is printed without a command; its exit code. */
+static int end_of_page(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return EXIT_GOOD;
+    fprintf(stderr, "detent: standard output: %s\n", strerror(errno));
+    return EXIT_FAILED;
+}
+
+/* `detent help` and `detent help train`, of which the latter is `detent train --help`. */
+static int run_help(int argc, char **argv)
+{
+    char option[] = "--help";
+    char *line[] = { argv[1], option, NULL };
+
+    if (argc < 2) {
+        print_usage(stdout);
+        return end_of_page();
+    }
+    const command *cmd = find_command(argv[1]);
+    return cmd ? run_command(cmd, 2, line) : refuse(argv[1]);
+}
+
 int main(int argc, char **argv)
 {
+    static const char *const help_words[] = { "--help", "-h", "-?", "--usage", NULL };
+    static const char *const version_words[] = { "--version", "-V", NULL };
+
     argp_err_exit_status = EXIT_BAD_USAGE;
     argp_program_version = "detent " DT_VERSION;
 
@@ -115,20 +155,12 @@ int main(int argc, char **argv)
         print_usage(stderr);
         return EXIT_BAD_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
-        print_usage(stdout);
-        return EXIT_GOOD;
-    }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (strcmp(argv[1], "help") == 0) return run_help(argc - 1, argv + 1);
+    if (is_one_of(argv[1], help_words)) return run_help(1, argv);
+    if (is_one_of(argv[1], version_words)) {
         puts(argp_program_version);
-        return EXIT_GOOD;
+        return end_of_page();
     }
     const command *cmd = find_command(argv[1]);
-    if (!cmd) {
-        fprintf(stderr, "detent: there is no command '%s'; there are", argv[1]);
-        for (int i = 0; i < N_COMMANDS; i++) fprintf(stderr, " %s", commands[i].name);
-        fprintf(stderr, "\nTry 'detent --help' for more information.\n");
-        return EXIT_BAD_USAGE;
-    }
-    return run_command(cmd, argc - 1, argv + 1);
+    return cmd ? run_command(cmd, argc - 1, argv + 1) : refuse(argv[1]);
 }

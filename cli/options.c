@@ -13,10 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_KEY = 0x1000, MAX_ROWS = 128, HELP_BYTES = 256 };
+enum { FIRST_KEY = 0x1000, MAX_ROWS = 128, HELP_BYTES = 256, KEY_USAGE = 0x100, N_OWN_ROWS = 5 /* and the end mark */ };
 
 /* What the line has: given[i] is the argument of option_rows[i], "" for a flag, NULL if it is not there. */
 typedef struct {
+    const command *cmd;
     const char *given[MAX_ROWS];
     settings scratch;
 } line;
@@ -25,9 +26,17 @@ static const char *const group_titles[] = { NULL,     "Model:", "Data:",   "Trai
                                             "Files:", "Array:", "Search:", "Device:",   "Output:" };
 enum { N_GROUPS = sizeof group_titles / sizeof group_titles[0] };
 
-/* argp wants everything beforehand: room for the rows, the titles and the end mark. */
+/* argp wants everything beforehand: room for the rows, the titles and own_rows. */
 static char help[MAX_ROWS][HELP_BYTES];
-static struct argp_option argp_rows[MAX_ROWS + N_GROUPS + 1];
+static struct argp_option argp_rows[MAX_ROWS + N_GROUPS + N_OWN_ROWS];
+
+/* In place of argp's own, which know no -h, tell the defaults of no --model, and exit with 0 on a full disk. */
+static const struct argp_option own_rows[N_OWN_ROWS] = {
+    { .name = "help", .key = '?', .doc = "Print this list, with the defaults of what stands before it", .group = -1 },
+    { .key = 'h', .flags = OPTION_ALIAS, .group = -1 },
+    { .name = "usage", .key = KEY_USAGE, .doc = "Print the options alone", .group = -1 },
+    { .name = "version", .key = 'V', .doc = "Print the version", .group = -1 },
+};
 
 /* about, range, default: "Bits of a weight (2..8 or float; default 4)". */
 static void write_help(const option_row *row, const settings *defaults, char *out)
@@ -59,7 +68,75 @@ static void build_argp_rows(const command *cmd, const settings *defaults)
             .name = row->name, .key = FIRST_KEY + i, .arg = row->unit, .doc = help[i], .group = group
         };
     }
-    *out = (struct argp_option){ 0 };
+    memcpy(out, own_rows, sizeof own_rows);
+}
+
+static int is_given(const line *l, const char *name)
+{
+    for (int i = 0; i < n_option_rows; i++) {
+        if (l->given[i] && strcmp(option_rows[i].name, name) == 0) return 1;
+    }
+    return 0;
+}
+
+static dt_status start_from_defaults(const line *l, settings *s)
+{
+    DT_TRY(dt_model_config_default(l->scratch.model.name, &s->model));
+    dt_train_config_default(l->scratch.model.name, &s->train);
+    if (l->scratch.recipe) DT_TRY(dt_train_recipe(l->scratch.recipe, &s->model, &s->train));
+    s->model.name = l->scratch.model.name;
+    if (s->model.caps_dim > 0) s->dataset = "mnist"; /* what capsule networks are first tried on */
+    if (is_given(l, "dataset")) s->dataset = l->scratch.dataset;
+    dt_config_for_dataset(s->dataset, &s->model, &s->train);
+    return DT_OK;
+}
+
+/* What follows from the options where they leave it open. */
+static void settle(const line *l, settings *s)
+{
+    if (s->classes > 0) s->model.n_classes = s->classes;
+    if (!is_given(l, "decoder")) dt_config_for_input(&s->model);
+    if (l->cmd->bit != FOR_TRAIN && !is_given(l, "dataset")) s->dataset = NULL; /* the checkpoint has its own */
+}
+
+/* The program ends: 0, or 1 if what it printed did not get out. */
+static void end_of_help(const char *name)
+{
+    const dt_status status = flush_results();
+
+    exit(status == DT_OK ? EXIT_GOOD : report_failure(name, status, 0));
+}
+
+/* argp puts a line of blanks behind an option's text that ends at the margin: those lines are left out. */
+static void print_lines(const char *text)
+{
+    while (*text) {
+        const size_t length = strcspn(text, "\n"), blanks = strspn(text, " ");
+
+        if (length == 0 || blanks < length) printf("%.*s\n", (int)length, text);
+        text += length + (text[length] == '\n');
+    }
+}
+
+/* With the defaults of the model, recipe and dataset that the line has so far. */
+static void show_help(const line *l, const struct argp_state *state, unsigned what)
+{
+    char *text = NULL, message[HELP_BYTES];
+    size_t bytes = 0;
+    settings defaults = l->scratch;
+
+    const dt_status status = start_from_defaults(l, &defaults);
+    if (status != DT_OK) {
+        failure_message(status, message, sizeof message);
+        argp_error(state, "%s", message);
+    }
+    settle(l, &defaults);
+    build_argp_rows(l->cmd, &defaults);
+    FILE *to = open_memstream(&text, &bytes);
+    if (to) argp_state_help(state, to, what);
+    if (to && fclose(to) == 0) print_lines(text);
+    free(text);
+    end_of_help(l->cmd->name);
 }
 
 /* Without the slashes that a shell completes folders with: joined with a file's name they would be two. */
@@ -72,6 +149,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     line *l = state->input;
 
+    if (key == '?' || key == 'h') show_help(l, state, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC);
+    if (key == KEY_USAGE) show_help(l, state, ARGP_HELP_USAGE);
+    if (key == 'V') {
+        puts(argp_program_version);
+        end_of_help(l->cmd->name);
+    }
     if (key == ARGP_KEY_ARG) argp_error(state, "what is '%s'? Every value follows its option", arg);
     if (key < FIRST_KEY || key >= FIRST_KEY + n_option_rows) return ARGP_ERR_UNKNOWN;
 
@@ -92,26 +175,6 @@ static dt_status apply_given(const line *l, settings *s)
     for (int i = 0; i < n_option_rows; i++) {
         if (l->given[i]) DT_TRY(option_set(&option_rows[i], l->given[i], s));
     }
-    return DT_OK;
-}
-
-static int is_given(const line *l, const char *name)
-{
-    for (int i = 0; i < n_option_rows; i++) {
-        if (l->given[i] && strcmp(option_rows[i].name, name) == 0) return 1;
-    }
-    return 0;
-}
-
-static dt_status start_from_defaults(const line *l, settings *s)
-{
-    DT_TRY(dt_model_config_default(l->scratch.model.name, &s->model));
-    dt_train_config_default(l->scratch.model.name, &s->train);
-    if (l->scratch.recipe) DT_TRY(dt_train_recipe(l->scratch.recipe, &s->model, &s->train));
-    s->model.name = l->scratch.model.name;
-    if (s->model.caps_dim > 0) s->dataset = "mnist"; /* what capsule networks are first tried on */
-    if (is_given(l, "dataset")) s->dataset = l->scratch.dataset;
-    dt_config_for_dataset(s->dataset, &s->model, &s->train);
     return DT_OK;
 }
 
@@ -149,17 +212,18 @@ dt_status options_parse(const command *cmd, int argc, char **argv, settings *s)
     const struct argp argp = { .options = argp_rows, .parser = parse_option, .doc = cmd->about };
 
     DT_TRY(settings_default(s));
-    settings shown = *s;
-    if (cmd->bit != FOR_TRAIN) shown.dataset = NULL;
-    build_argp_rows(cmd, &shown);
+    if (cmd->bit == FOR_SEARCH) DT_TRY(dt_model_config_default("shallowcaps", &s->model)); /* it needs capsules */
+    build_argp_rows(cmd, s);
+    l.cmd = cmd;
     l.scratch = *s;
-    argp_parse(&argp, argc, argv, 0, NULL, &l);
+    argp_parse(&argp, argc, argv, ARGP_NO_HELP, NULL, &l);
     s->argc = argc;
     s->argv = argv;
 
     if (l.scratch.resume && l.scratch.out) DT_TRY(run_dir_read_config(l.scratch.out, &s->saved));
     if (s->saved) return start_from_saved(&l, s);
     DT_TRY(start_from_defaults(&l, s));
-    if (cmd->bit != FOR_TRAIN) s->dataset = NULL; /* the checkpoint has its own */
-    return apply_given(&l, s);
+    DT_TRY(apply_given(&l, s));
+    settle(&l, s);
+    return DT_OK;
 }

@@ -1,15 +1,13 @@
 /*
  * run_dir.c - a run's directory: config.json, metrics.jsonl, last.safetensors, best.safetensors.
  *
- * metrics.jsonl has one line an epoch. A run may be killed between any two writes, so on resume the lines past the
- * checkpoint are cut, together with a last line that has no end, and written again.
+ * What stands in metrics.jsonl: metrics_file.c.
  */
 #include "cli.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define METRICS "metrics.jsonl"
-#define CONFIG  "config.json"
+#define CONFIG "config.json"
 
-static const char *const run_files[] = { CONFIG, METRICS, "last.safetensors", "best.safetensors" };
+static const char *const run_files[] = { CONFIG, "metrics.jsonl", "last.safetensors", "best.safetensors" };
 enum { N_RUN_FILES = sizeof run_files / sizeof run_files[0] };
 
 dt_status run_dir_path(const char *dir, const char *name, char *text)
@@ -115,8 +112,7 @@ dt_status run_dir_sweep(const char *dir, int everything)
     return DT_OK;
 }
 
-/* A text with '\0' behind it, malloced; NULL if there is no such file. */
-static dt_status read_file(const char *path, char **out, size_t *bytes)
+dt_status read_file(const char *path, char **out, size_t *bytes)
 {
     FILE *f = fopen(path, "rb");
     struct stat is;
@@ -164,8 +160,7 @@ dt_status run_dir_read_config(const char *dir, cJSON **out)
     return DT_OK;
 }
 
-/* Writes all of it and waits until it is on the disk. */
-static int write_synced(int fd, const char *content, size_t bytes)
+int write_synced(int fd, const char *content, size_t bytes)
 {
     while (bytes > 0) {
         const ssize_t n = write(fd, content, bytes);
@@ -188,97 +183,4 @@ dt_status run_dir_write_config(const char *dir, const cJSON *config)
     const dt_status status = dt_file_replace(path, content, strlen(content));
     cJSON_free(content);
     return status;
-}
-
-/* Epoch of a line, or INT_MAX if it is not one of ours: it is cut. */
-static int epoch_of(const char *text, size_t bytes)
-{
-    cJSON *object = cJSON_ParseWithLength(text, bytes);
-    const cJSON *epoch = cJSON_GetObjectItemCaseSensitive(object, "epoch");
-    const int n = cJSON_IsNumber(epoch) ? epoch->valueint : INT32_MAX;
-
-    cJSON_Delete(object);
-    return n;
-}
-
-dt_status run_dir_cut_metrics(const char *dir, int epoch)
-{
-    char path[PATH_BYTES];
-    char *content;
-    size_t bytes, keep = 0;
-
-    DT_TRY(run_dir_path(dir, METRICS, path));
-    DT_TRY(read_file(path, &content, &bytes));
-    while (keep < bytes) {
-        const char *end = memchr(content + keep, '\n', bytes - keep);
-        const size_t length = end ? (size_t)(end - content) - keep : 0;
-
-        if (!end || epoch_of(content + keep, length) > epoch) break;
-        keep += length + 1;
-    }
-    free(content);
-    DT_CHECK(keep == bytes || truncate(path, (off_t)keep) == 0, DT_ERR_IO, "%s: %s", path, strerror(errno));
-    return DT_OK;
-}
-
-static void add_number(cJSON *object, const char *name, double value, short_text digits)
-{
-    cJSON_AddRawToObject(object, name, isfinite(value) ? digits.s : "null");
-}
-
-static void add_exact(cJSON *object, const char *name, double value)
-{
-    add_number(object, name, value, text_double(value));
-}
-
-static void add_rounded(cJSON *object, const char *name, double value)
-{
-    short_text digits;
-
-    snprintf(digits.s, sizeof digits.s, "%.3f", value);
-    add_number(object, name, value, digits);
-}
-
-/* Malloced; NULL if memory is short. */
-static char *format_metrics(const metrics_line *line)
-{
-    cJSON *object = cJSON_CreateObject();
-
-    cJSON_AddNumberToObject(object, "epoch", line->epoch);
-    cJSON_AddNumberToObject(object, "step", (double)line->step);
-    add_number(object, "lr", line->lr, text_float((float)line->lr));
-    add_exact(object, "train_loss", line->train_loss);
-    add_exact(object, "train_accuracy", line->train_accuracy);
-    add_exact(object, "train_reconstruction", line->train_reconstruction);
-    add_exact(object, "test_loss", line->test_loss);
-    add_exact(object, "test_accuracy", line->test_accuracy);
-    add_rounded(object, "images_per_s", line->images_per_s);
-    add_rounded(object, "seconds", line->seconds);
-    char *text = cJSON_PrintUnformatted(object);
-    cJSON_Delete(object);
-    return text;
-}
-
-dt_status run_dir_append_metrics(const char *dir, const metrics_line *line)
-{
-    char path[PATH_BYTES];
-    struct stat before;
-
-    DT_TRY(run_dir_path(dir, METRICS, path));
-    char *text = format_metrics(line);
-    DT_CHECK(text, DT_ERR_MEMORY, "%s: no memory for a line", path);
-    const size_t length = strlen(text);
-    text[length] = '\n'; /* in place of the '\0': a line goes out in one write */
-
-    const int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0666);
-    int failed = fd < 0 || fstat(fd, &before) != 0 ? errno : 0;
-    if (!failed && write_synced(fd, text, length + 1) != 0) {
-        failed = errno;
-        const int cut = ftruncate(fd, before.st_size);
-        (void)cut; /* a piece that stays is cut on resume */
-    }
-    if (fd >= 0) close(fd);
-    cJSON_free(text);
-    DT_CHECK(!failed, DT_ERR_IO, "%s: %s", path, strerror(failed));
-    return DT_OK;
 }

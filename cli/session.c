@@ -15,6 +15,7 @@ void session_close(session *o)
     dt_program_destroy(o->program);
     dt_model_destroy(o->model);
     dt_dataset_close(o->train_set);
+    dt_dataset_close(o->val_set);
     dt_dataset_close(o->test_set);
     dt_context_destroy(o->ctx);
     *o = (session){ 0 };

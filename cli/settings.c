@@ -64,7 +64,7 @@ const option_row option_rows[] = {
       .about = "A weight clip for each filter, not one for the layer" },
     { "input", KIND_SHAPE, AT(model.height), CAPS_OPTION, .unit = "HxWxC", .min = 1, .max = 4096,
       .about = "Size of the images and their channels; images are padded to that, for capsule networks resized" },
-    { "caps-dim", KIND_INT, AT(model.caps_dim), CAPS_OPTION, .unit = "N", .min = 1, .max = 1024,
+    { "caps-dim", KIND_INT, AT(model.caps_dim), CAPS_OPTION, .unit = "N", .min = 1, .max = 64,
       .special = "none", .special_value = 0, .about = "Capsule networks: values of a class capsule" },
     { "routing-iterations", KIND_INT, AT(model.routing), CAPS_OPTION, .unit = "N", .min = 1, .max = 4,
       .special = "none", .special_value = 0, .about = "Capsule networks: iterations of routing by agreement" },
@@ -72,6 +72,9 @@ const option_row option_rows[] = {
       .about = "Primary capsules without the factor 1/32 of the published code" },
     { "decoder", KIND_WORD, AT(model.decoder), MODEL_OPTION, .unit = "NAME", .words = dt_decoder_names,
       .about = "Capsule networks: what makes the image again from the true class's capsule, in training" },
+    { "classes", KIND_INT, AT(classes), CAPS_OPTION, .unit = "N", .min = 2, .max = 1000,
+      .special = "dataset", .special_value = 0,
+      .about = "Classes of the network, as many as the dataset has or more; without a dataset it has 10" },
 
     { "dataset", KIND_TEXT, AT(dataset), FOR_TRAIN, 2, FIXED, .unit = "NAME",
       .about = "Dataset; 'detent data' lists them" },
@@ -82,7 +85,7 @@ const option_row option_rows[] = {
     { "train-size", KIND_INT64, AT(train_size), FOR_TRAIN, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
       .about = "Train on a balanced subset; 0 takes all" },
     { "val-size", KIND_INT64, AT(val_size), FOR_TRAIN, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
-      .about = "Hold training images out, equally many of each class; 0 holds none out" },
+      .about = "Hold training images out, equally many of each class, to choose the best network by; 0 holds none out" },
     { "test-size", KIND_INT64, AT(test_size), ON_DATA, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
       .about = "Evaluate on a balanced subset; 0 takes all" },
 
@@ -90,6 +93,12 @@ const option_row option_rows[] = {
       .about = "Passes over the training images" },
     { "batch", KIND_INT, AT(train.batch), FOR_TRAIN | FOR_EVAL, 3, FIXED, .unit = "IMAGES", .min = 1, .max = 65536,
       .about = "Images in one step" },
+    { "test-batch", KIND_INT, AT(test_batch), TRAIN_OPTION, .unit = "IMAGES", .min = 1, .max = 65536,
+      .special = "same", .special_value = 0, .about = "Images evaluated at once; 'same' takes as many as --batch" },
+    { "stop-at", KIND_FLOAT, AT(stop_at), TRAIN_OPTION, .unit = "PERCENT", .min = 0, .max = 100,
+      .about = "Stop when an evaluation reaches that accuracy; 0 does not" },
+    { "patience", KIND_INT, AT(patience), TRAIN_OPTION, .unit = "EPOCHS", .min = 0, .max = 100000,
+      .about = "Stop when that many epochs have ended without a new best; 0 does not" },
     { "lr", KIND_FLOAT, AT(train.lr), TRAIN_OPTION, .unit = "RATE", .min = 1e-9, .max = 100,
       .about = "Learning rate at the begin" },
     { "momentum", KIND_FLOAT, AT(train.momentum), TRAIN_OPTION, .unit = "X", .min = 0, .max = 0.9999,
@@ -143,6 +152,8 @@ const option_row option_rows[] = {
       .min = 0, .max = MAX_COUNT, .about = "Save last.safetensors also every STEPS steps; 0 at epochs' ends only" },
     { "eval-every", KIND_INT, AT(eval_every), RUN_OPTION, .memory = FIXED, .unit = "EPOCHS", .min = 1, .max = 100000,
       .about = "Evaluate after every EPOCHS epochs, and after the last" },
+    { "log-every", KIND_INT64, AT(log_every), RUN_OPTION, .memory = SAVED, .unit = "STEPS", .min = 0, .max = MAX_COUNT,
+      .about = "Print and keep in metrics.jsonl a line every STEPS steps, and batches of an evaluation; 0 prints none" },
     { "report-every", KIND_INT, AT(report_every), RUN_OPTION, .memory = SAVED, .unit = "EPOCHS",
       .min = 0, .max = 100000, .about = "Print the table of quantizers every EPOCHS epochs; 0 at the end only" },
 
@@ -200,6 +211,7 @@ const option_row option_rows[] = {
     { "accuracy-tolerance", KIND_FLOAT, AT(qcaps.accuracy_tolerance), SEARCH_OPTION, .unit = "PERCENT",
       .min = 0, .max = 100, .about = "Part of the accuracy that may be lost: 0.2 lets 99.50 % fall to 99.301 %" },
     { "rounding", KIND_WORD, AT(qcaps.rounding), SEARCH_OPTION, .unit = "NAME", .words = dt_rounding_names,
+      .special = "stochastic_rounding", .special_value = DT_ROUND_STOCHASTIC,
       .about = "How a value becomes a code" },
     { "compat", KIND_WORD, AT(qcaps.published), SEARCH_OPTION, .unit = "NAME", .words = compat_words,
       .about = "Formats and search: the authors' corrected ones, or those of the published code, quirks and all" },
@@ -358,6 +370,10 @@ static dt_status set_word(const option_row *row, const char *text, int *field)
     for (int i = 0; row->words[i]; i++) {
         if (strcmp(text, row->words[i]) != 0) continue;
         *field = i;
+        return DT_OK;
+    }
+    if (row->special && strcmp(text, row->special) == 0) { /* another name of a word */
+        *field = row->special_value;
         return DT_OK;
     }
     return refuse(row, text);

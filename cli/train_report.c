@@ -3,6 +3,7 @@
  */
 #include "train.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,9 +96,9 @@ void report_position(const run *r)
     }
 }
 
-/* Of a loss, the part that is not the decoder's. */
-static double margin_of(const run *r, double loss, double reconstruction)
+double margin_of(const run *r, double loss, double reconstruction)
 {
+    if (dt_model_get_config(r->o.model)->decoder == DT_DECODER_NONE) return NAN;
     return loss - (double)r->s->train.regularization_scale * reconstruction;
 }
 
@@ -106,7 +107,6 @@ dt_status report_progress(run *r)
     const dt_trainer *t = r->o.trainer;
     const int64_t per_epoch = dt_trainer_steps_per_epoch(t), done = dt_trainer_steps_done(t);
     const int64_t in_epoch = (done - 1) % per_epoch + 1; /* called after a step */
-    const int has_decoder = dt_model_get_config(r->o.model)->decoder != DT_DECODER_NONE;
     const double now = clock_seconds();
     const double steps_left = (double)(per_epoch * r->s->train.epochs - done);
     char what[VALUE_BYTES];
@@ -119,14 +119,40 @@ dt_status report_progress(run *r)
                                  .total = per_epoch,
                                  .images_per_s = (double)r->epoch_images / (now - r->epoch_begin),
                                  .loss = m.loss,
-                                 .margin = has_decoder ? margin_of(r, m.loss, m.reconstruction) : NAN,
+                                 .margin = margin_of(r, m.loss, m.reconstruction),
                                  .accuracy = m.accuracy,
                                  .seconds_left = (now - r->run_begin) / (double)(done - r->first_step) * steps_left };
     progress_show(&r->bar, &view);
     return DT_OK;
 }
 
-void report_epoch(const run *r, const metrics_line *line, int best)
+/* "  loss 0.8123 (0.9001)"; nothing for NaN */
+static void print_pair(const char *what, int decimals, double factor, const char *unit, double recent, double mean)
+{
+    if (isnan(recent)) return;
+    printf("  %s %.*f%s (%.*f)", what, decimals, factor * recent, unit, decimals, factor * mean);
+}
+
+void report_batch(const run *r, const batch_line *line)
+{
+    const batch_values *a = &line->recent, *b = &line->mean;
+
+    if (r->s->quiet) return;
+    if (strcmp(line->event, "step") == 0)
+        printf("epoch %d/%d", line->epoch, r->s->train.epochs);
+    else
+        printf("%s", line->event);
+    printf(" [%" PRId64 "/%" PRId64 "]", line->batch, line->batches);
+    print_pair("batch", 3, 1.0, " s", a->batch_s, b->batch_s);
+    print_pair("data", 3, 1.0, " s", a->data_s, b->data_s);
+    print_pair("loss", 4, 1.0, "", a->loss, b->loss);
+    print_pair("margin", 4, 1.0, "", a->margin, b->margin);
+    print_pair("reconstruction", 2, 1.0, "", a->reconstruction, b->reconstruction);
+    print_pair("accuracy", 2, 100.0, " %", a->accuracy, b->accuracy);
+    printf("\n");
+}
+
+void report_epoch(const run *r, const epoch_line *line, int best)
 {
     if (r->s->quiet) return;
     printf("epoch %*d/%d  train %.4f", r->s->train.epochs < 100 ? 2 : 3, line->epoch, r->s->train.epochs,
@@ -136,7 +162,9 @@ void report_epoch(const run *r, const metrics_line *line, int best)
                line->train_reconstruction);
     }
     printf(" %5.2f %%", 100.0 * line->train_accuracy);
-    if (!isnan(line->test_loss)) printf("  test %.4f %5.2f %%", line->test_loss, 100.0 * line->test_accuracy);
+    if (!isnan(line->eval_loss)) {
+        printf("  %s %.4f %5.2f %%", line->split, line->eval_loss, 100.0 * line->eval_accuracy);
+    }
     printf("  lr %.3g", line->lr);
     if (!isnan(line->seconds)) {
         printf("  %s images/s  %s", text_count((int64_t)(line->images_per_s + 0.5)).s, text_seconds(line->seconds).s);
@@ -200,7 +228,20 @@ dt_status report_quantizers(const run *r)
 
 void report_end(const run *r)
 {
+    const run_state *state = &r->state;
+    const run_end end = train_end(r);
+
     if (r->s->quiet) return;
-    printf("complete   %d epochs; best test accuracy %.2f %% after epoch %d, in %s/best.safetensors\n",
-           r->state.epochs_ended, 100.0 * r->state.best_accuracy, r->state.best_epoch, r->s->out);
+    printf("complete   %d ", state->epochs_ended);
+    if (end != END_ALL_EPOCHS) printf("of %d ", r->s->train.epochs);
+    printf("epochs");
+    if (end == END_STOP_AT) printf(", --stop-at %g is reached", (double)r->s->stop_at);
+    if (end == END_PATIENCE) printf(", no new best in the last %d", state->epochs_ended - state->best_epoch);
+    if (state->best_epoch == 0) {
+        printf("; no accuracy could be measured, so there is no best network\n");
+        return;
+    }
+    printf("; best %s accuracy %.2f %% after epoch %d, in %s/" TRAIN_BEST "\n",
+           r->s->val_size > 0 ? "validation" : "test", 100.0 * state->best_accuracy, state->best_epoch, r->s->out);
+    if (state->test_accuracy >= 0.0) printf("test       %.2f %% with that network\n", 100.0 * state->test_accuracy);
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# test_cli_train.sh - what `detent train` does beside training: other runs' files, signals, lines of steps, and when to
-# stop.
+# test_cli_train.sh - what `detent train` does beside training: other runs' files, signals, lines of steps, when to stop;
+# and what the help of the command says.
 #
 # usage: test_cli_train.sh PATH_OF_DETENT.  Prints "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
 set -u
@@ -53,6 +53,17 @@ is()
     what=$1
     shift
     if [ "$@" ]; then ok "$what"; else not_ok "$what"; fi
+}
+
+json()
+{
+    if ! command -v python3 >/dev/null; then
+        ok "$1 # SKIP no python3 to parse JSON with"
+    elif python3 -c 'import json, sys; [json.loads(line) for line in open(sys.argv[1])]' "$2" 2>err; then
+        ok "$1"
+    else
+        not_ok "$1"
+    fi
 }
 
 # ---- a folder's name is no pattern
@@ -127,7 +138,7 @@ stand()
     ${2:-} "$detent" train $tiny --epochs 2 --out "$1" >&9 2>err &
     pid=$!
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        grep -q '^SigCgt:.*[4-7c-f][0-9a-f]\{3\}$' /proc/$pid/status && break # SIGTERM's bit
+        grep -q '^SigCgt:.*[89a-f][0-9a-f]\{5\}$' /proc/$pid/status && break # the bit of SIGXCPU, the last
         sleep 0.1
     done
 }
@@ -185,6 +196,144 @@ has err "^detent train: stopped after step .* and saved"
 is "a run whose output nobody reads ends with 130, here $(cat code)" "$(cat code)" -eq 130
 has err "^detent train: stopped after step .* and saved"
 is "... and is saved" -s piped/last.safetensors
+
+# ---- lines of steps
+
+# lines EVENT FOLDER: how many lines of that event its metrics.jsonl has.
+lines()
+{
+    grep -c "\"event\":\"$1\"" "$2/metrics.jsonl"
+}
+
+value='[0-9][0-9.]* ([0-9.]*)'
+seconds='[0-9][0-9.]* s ([0-9.]*)'
+expect "a line every second step and batch" 0 train $tiny --epochs 2 --log-every 2 --out lines
+has out "^epoch 1/2 \[2/4\]  batch $seconds  data $seconds  loss $value  accuracy [0-9.]* % ([0-9.]*)$"
+has out "^epoch 2/2 \[4/4\]  batch"
+has out "^test \[2/3\]  batch $seconds  loss $value  accuracy [0-9.]* % ([0-9.]*)$"
+is "... two lines of steps an epoch" "$(grep -c '^epoch ./2 \[' out)" -eq 4
+is "... and in metrics.jsonl" "$(lines step lines)" -eq 4
+is "... and one of an evaluation" "$(lines test lines)" -eq 2
+is "... beside the epochs' lines" "$(grep -vc event lines/metrics.jsonl)" -eq 2
+json "metrics.jsonl is JSON" lines/metrics.jsonl
+is "the last line's mean is the epoch's loss" "$(sed -n '/"batch":4/s/.*"loss_mean":\([0-9.]*\).*/\1/p' lines/metrics.jsonl | tr '\n' ' ')" = \
+    "$(sed -n 's/.*"train_loss":\([0-9.]*\).*/\1/p' lines/metrics.jsonl | tr '\n' ' ')"
+expect "without --log-every" 0 train $tiny --epochs 2 --out plain
+is "there is no line of them" "$(grep -c '^epoch ./2 \[' out)" -eq 0
+is "... nor in metrics.jsonl" "$(grep -c event plain/metrics.jsonl)" -eq 0
+tensors()
+{
+    tail -c 20000 "$1/best.safetensors" | cksum
+}
+is "the network is the same with and without" "$(tensors lines)" = "$(tensors plain)"
+train_in lines --epochs 2 --log-every 2 --force
+is "with --quiet the file has them too" "$(lines step lines)" -eq 4
+expect "the parts of a capsule network's loss" 0 train --model shallowcaps --input 17x17x3 --dataset synthetic --train-size 20 \
+    --test-size 10 --batch 10 --epochs 1 --log-every 1 --threads 1 --device cpu --out parts
+has out "^epoch 1/1 \[2/2\] .* loss $value  margin $value  reconstruction $value  accuracy"
+has out "^test \[1/1\] .* loss $value  accuracy"
+
+# ---- which images decide, and when to stop
+
+expect "images held out choose the best" 0 train $tiny --val-size 40 --epochs 2 --out held
+has out "^epoch  1/2  train .* val [0-9.]* .* best$"
+has out "^complete   2 epochs; best validation accuracy .* % after epoch ., in held/best.safetensors$"
+has out "^test       [0-9.]* % with that network$"
+is "metrics.jsonl says so" "$(grep -c '"val_loss":.*"val_accuracy":' held/metrics.jsonl)" -eq 2
+is "... and nothing of the test set before the end" "$(grep -c test_ held/metrics.jsonl)" -eq 1
+has held/metrics.jsonl '^{"event":"end","best_epoch":.,"test_loss":[0-9.]*,"test_accuracy":[0-9.]*}$'
+"$detent" eval --checkpoint held/best.safetensors --dataset synthetic --test-size 40 --batch 16 --threads 1 --device cpu --json >out
+accuracy=$(sed -n 's/.*"accuracy":[[:space:]]*\([0-9.]*\).*/\1/p' out)
+has held/metrics.jsonl "\"test_accuracy\":$accuracy}"
+expect "a complete run says it again" 0 train --resume --out held
+has out "^test       [0-9.]* % with that network$"
+
+expect "stop at an accuracy" 0 train $tiny --epochs 50 --lr 0.05 --stop-at 50 --out stopped
+has out "^complete   [0-9]* of 50 epochs, --stop-at 50 is reached; best test accuracy"
+has out "features.4 .*e[-+]"
+is "... and not before it is reached" "$(sed '$d' stopped/metrics.jsonl | grep -c '"test_accuracy":\(0\.[5-9]\|1\)')" -eq 0
+is "... but then" "$(tail -n 1 stopped/metrics.jsonl | grep -c '"test_accuracy":\(0\.[5-9]\|1\)')" -eq 1
+cp stopped/metrics.jsonl before
+expect "... and it is complete" 0 train --resume --out stopped
+has out "^complete   [0-9]* of 50 epochs, --stop-at 50 is reached"
+is "... and left alone" "$(cmp before stopped/metrics.jsonl && echo same)" = same
+expect "another accuracy is another run" 2 train --resume --stop-at 60 --out stopped
+has err "^detent train: --stop-at is '60', but the run in stopped has '50'"
+expect "stop without a new best" 0 train $tiny --epochs 50 --lr 1e-9 --patience 3 --out patient
+has out "^complete   [0-9]* of 50 epochs, no new best in the last 3; best test accuracy"
+is "... three epochs after the best" "$(sed -n 's/^complete *\([0-9]*\) of .* after epoch \([0-9]*\),.*/\1 - \2/p' out)" = \
+    "$(wc -l <patient/metrics.jsonl) - $(($(wc -l <patient/metrics.jsonl) - 3))"
+expect "... and it is complete" 0 train --resume --out patient
+has out "^complete   [0-9]* of 50 epochs, no new best"
+expect "evaluate in larger batches" 0 train $tiny --epochs 1 --test-batch 40 --log-every 1 --out large
+has out "^test \[1/1\]"
+expect "no more than 100 %" 2 train $tiny --stop-at 101 --out large
+has err "^detent train: --stop-at 101: expected 0..100$"
+
+# ---- classes
+
+expect "more classes than the dataset has" 0 train $tiny --epochs 1 --classes 12 --out classes
+is "... in the network" "$(tr -d '[:space:]' <classes/config.json | grep -c '"classes":12')" -eq 1
+expect "... which is evaluated" 0 eval --checkpoint classes/best.safetensors --dataset synthetic --test-size 40 --device cpu
+expect "fewer classes than the dataset has" 2 train $tiny --epochs 1 --classes 9 --out few
+has err "^detent train: --classes 9: synthetic has 10 classes, and a network for it needs as many or more$"
+is "... makes no folder" ! -e few
+expect "classes without a dataset" 0 inspect --model vgg16 --classes 100
+has out "^classifier.weight  *100x512 "
+expect "classes to search for" 0 search --plan --model shallowcaps --classes 43 --memory-budget 8
+has out "^digit  *6,341,296 "
+
+# ---- decoders follow the images
+
+expect "deepcaps for 64x64" 0 inspect --model deepcaps --input 64x64x3
+has out "^decoder.dc4"
+expect "a decoder that was asked for is not replaced" 2 inspect --model deepcaps --input 64x64x3 --decoder conv28
+has err "decoder conv28 makes images of 28x28, these are 64x64; fc makes any"
+expect "fc stays fc" 0 inspect --model shallowcaps --input 64x64x3
+has out "^decoder.fc3.weight  *12288x"
+
+# ---- help
+
+for word in -h '-?' --usage help; do
+    expect "detent $word" 0 "$word"
+    has out "^Usage: detent COMMAND"
+done
+expect "-V" 0 -V
+has out "^detent [0-9]"
+expect "help of a command" 0 help train
+has out "^Usage: detent train"
+has out "--wbits=BITS"
+expect "help of no command" 2 help nonsense
+has err "there is no command 'nonsense'; there are train"
+expect "train -h" 0 train -h
+has out "--wbits=BITS"
+is "no line of the help is blanks" "$(grep -c '^  *$' out)" -eq 0
+expect "train --usage" 0 train --usage
+has out "^Usage: detent train .*-"
+expect "train -V" 0 train -V
+has out "^detent [0-9]"
+for words in --help --version help 'help train' 'train --help' 'train --version'; do
+    "$detent" $words >/dev/full 2>err
+    is "$words that cannot be written is a failure" $? -eq 1
+    has err "standard output: No space left on device"
+done
+expect "help has the defaults of the network before it" 0 train --model shallowcaps --help
+has out "optim=NAME.*Optimiser (sgd, adam; default adam)"
+has out "batch=IMAGES .*default 100)"
+has out "default shallowcaps)"
+for text in 'at the begin (1e-09..100; default 0.001)' 'conv64; default fc)' '0 does not (0..16; default 2)'; do
+    is "... '$text'" "$(tr -d '\n' <out | tr -s ' ' | grep -cF "$text")" -eq 1
+done
+expect "... and of the recipe" 0 train --recipe w4a2 --help
+is "... 300 epochs" "$(grep -c 'default 300)' out)" -eq 1
+expect "... and of the dataset" 0 train --model deepcaps --dataset cifar10 --help
+has out "default 64x64x3)"
+has out "default conv64)"
+expect "help for a network that there is not" 2 train --model vgg99 --help
+has err "vgg99.*vgg16"
+expect "plan of the network that is the default" 0 search --plan --memory-budget 5.2
+has out "^all  *6,804,384 "
+expect "the published name of stochastic rounding" 0 search --plan --memory-budget 5.2 --rounding stochastic_rounding
 
 echo "1..$n"
 [ $n_failed -eq 0 ]

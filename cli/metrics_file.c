@@ -1,0 +1,190 @@
+/*
+ * metrics_file.c - metrics.jsonl: a JSON object a line, in the order in which things happened.
+ *
+ *   the line of an epoch    has no "event": epoch, step, lr, train_loss, train_accuracy, train_reconstruction,
+ * test_loss and test_accuracy (val_loss and val_accuracy where images are held out), images_per_s, seconds
+ *   "event":"step"          every --log-every steps of an epoch: batch of batches; batch_s, data_s, loss, margin,
+ *                           reconstruction and accuracy over those steps, and each as ..._mean since the epoch began
+ *   "event":"test", "val"   the same of an evaluation's batches
+ *   "event":"end"           where images are held out: the test set's loss and accuracy with the best network
+ *
+ * A run may be killed between any two writes, so on resume the lines past the checkpoint are cut, together with a last
+ * line that has no end, and written again: times apart, the file becomes that of a run which nobody killed.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define METRICS "metrics.jsonl"
+
+/* A whole number of the line; -1 if there is none. */
+static int64_t whole_of(const cJSON *object, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+
+    return cJSON_IsNumber(item) && item->valuedouble >= 0.0 && item->valuedouble < 0x1p53 ? (int64_t)item->valuedouble
+                                                                                          : -1;
+}
+
+/* Steps are kept up to the checkpoint's; an epoch and its evaluation only when it had ended, since else it is evaluated
+ * again; the end never, since the run is not over: it has no "epoch". What is not one of ours is cut. */
+static int is_kept(const char *text, size_t bytes, int epochs, int64_t step)
+{
+    cJSON *object = cJSON_ParseWithLength(text, bytes);
+    const cJSON *event = cJSON_GetObjectItemCaseSensitive(object, "event");
+    const char *const name = cJSON_IsString(event) ? event->valuestring : "";
+    const int64_t at_epoch = whole_of(object, "epoch"), at_step = whole_of(object, "step");
+    const int is_step = strcmp(name, "step") == 0;
+    const int kept = is_step ? at_step >= 0 && at_step <= step : at_epoch >= 0 && at_epoch <= epochs;
+
+    cJSON_Delete(object);
+    return kept;
+}
+
+dt_status metrics_cut(const char *dir, int epochs, int64_t step)
+{
+    char path[PATH_BYTES];
+    char *content;
+    size_t bytes, keep = 0;
+
+    DT_TRY(run_dir_path(dir, METRICS, path));
+    DT_TRY(read_file(path, &content, &bytes));
+    while (keep < bytes) {
+        const char *end = memchr(content + keep, '\n', bytes - keep);
+        const size_t length = end ? (size_t)(end - content) - keep : 0;
+
+        if (!end || !is_kept(content + keep, length, epochs, step)) break;
+        keep += length + 1;
+    }
+    free(content);
+    DT_CHECK(keep == bytes || truncate(path, (off_t)keep) == 0, DT_ERR_IO, "%s: %s", path, strerror(errno));
+    return DT_OK;
+}
+
+static void add_number(cJSON *object, const char *name, double value, short_text digits)
+{
+    cJSON_AddRawToObject(object, name, isfinite(value) ? digits.s : "null");
+}
+
+static void add_exact(cJSON *object, const char *name, double value)
+{
+    add_number(object, name, value, text_double(value));
+}
+
+static void add_rounded(cJSON *object, const char *name, double value, int decimals)
+{
+    short_text digits;
+
+    snprintf(digits.s, sizeof digits.s, "%.*f", decimals, value);
+    add_number(object, name, value, digits);
+}
+
+/* Adds what the object says as a line, and deletes it. */
+static dt_status append(const char *dir, cJSON *object)
+{
+    char path[PATH_BYTES];
+    struct stat before;
+    char *text = cJSON_PrintUnformatted(object);
+
+    cJSON_Delete(object);
+    DT_CHECK(text, DT_ERR_MEMORY, "no memory for a line of " METRICS);
+    const size_t length = strlen(text);
+    text[length] = '\n'; /* in place of the '\0': a line goes out in one write */
+
+    int failed = run_dir_path(dir, METRICS, path) == DT_OK ? 0 : ENAMETOOLONG;
+    const int fd = failed ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND, 0666);
+    if (!failed && (fd < 0 || fstat(fd, &before) != 0)) failed = errno;
+    if (!failed && write_synced(fd, text, length + 1) != 0) {
+        failed = errno;
+        const int cut = ftruncate(fd, before.st_size);
+        (void)cut; /* a piece that stays is cut on resume */
+    }
+    if (fd >= 0) close(fd);
+    cJSON_free(text);
+    DT_CHECK(!failed, DT_ERR_IO, "%s/" METRICS ": %s", dir, strerror(failed));
+    return DT_OK;
+}
+
+/* "val_loss" for "val" and "loss" */
+static void add_of_split(cJSON *object, const char *split, const char *what, double value)
+{
+    char name[VALUE_BYTES];
+
+    snprintf(name, sizeof name, "%s_%s", split, what);
+    add_exact(object, name, value);
+}
+
+dt_status metrics_append_epoch(const char *dir, const epoch_line *line)
+{
+    cJSON *object = cJSON_CreateObject();
+
+    cJSON_AddNumberToObject(object, "epoch", line->epoch);
+    cJSON_AddNumberToObject(object, "step", (double)line->step);
+    add_number(object, "lr", line->lr, text_float((float)line->lr));
+    add_exact(object, "train_loss", line->train_loss);
+    add_exact(object, "train_accuracy", line->train_accuracy);
+    add_exact(object, "train_reconstruction", line->train_reconstruction);
+    add_of_split(object, line->split, "loss", line->eval_loss);
+    add_of_split(object, line->split, "accuracy", line->eval_accuracy);
+    add_rounded(object, "images_per_s", line->images_per_s, 3);
+    add_rounded(object, "seconds", line->seconds, 3);
+    DT_TRY(append(dir, object));
+    return DT_OK;
+}
+
+static void add_values(cJSON *object, const batch_values *v, const char *suffix)
+{
+    const struct {
+        const char *name;
+        double value;
+        int is_time;
+    } all[] = { { "batch_s", v->batch_s, 1 },
+                { "data_s", v->data_s, 1 },
+                { "loss", v->loss, 0 },
+                { "margin", v->margin, 0 },
+                { "reconstruction", v->reconstruction, 0 },
+                { "accuracy", v->accuracy, 0 } };
+    char name[VALUE_BYTES];
+
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        snprintf(name, sizeof name, "%s%s", all[i].name, suffix);
+        if (all[i].is_time)
+            add_rounded(object, name, all[i].value, 6);
+        else
+            add_exact(object, name, all[i].value);
+    }
+}
+
+dt_status metrics_append_batch(const char *dir, const batch_line *line)
+{
+    cJSON *object = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(object, "event", line->event);
+    cJSON_AddNumberToObject(object, "epoch", line->epoch);
+    cJSON_AddNumberToObject(object, "step", (double)line->step);
+    cJSON_AddNumberToObject(object, "batch", (double)line->batch);
+    cJSON_AddNumberToObject(object, "batches", (double)line->batches);
+    add_values(object, &line->recent, "");
+    add_values(object, &line->mean, "_mean");
+    DT_TRY(append(dir, object));
+    return DT_OK;
+}
+
+dt_status metrics_append_end(const char *dir, const end_line *line)
+{
+    cJSON *object = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(object, "event", "end");
+    cJSON_AddNumberToObject(object, "best_epoch", line->best_epoch);
+    add_exact(object, "test_loss", line->test_loss);
+    add_exact(object, "test_accuracy", line->test_accuracy);
+    DT_TRY(append(dir, object));
+    return DT_OK;
+}

@@ -1,0 +1,137 @@
+/*
+ * train_open.c - opens a run of `detent train`: data, model, trainer, run directory; new, or where it stopped.
+ */
+#include "train.h"
+
+#include <stdio.h>
+
+static void print_skipped(void *user, const char *name, const char *why)
+{
+    const run *r = user;
+
+    if (!r->s->quiet) printf("           skipped %s: %s\n", name, why);
+}
+
+static dt_status load_init(run *r)
+{
+    int n_loaded;
+
+    if (!r->s->init) return DT_OK;
+    if (!r->s->quiet) printf("init       %s\n", r->s->init);
+    DT_TRY(dt_checkpoint_load_partial(r->o.model, r->s->init, print_skipped, r, &n_loaded));
+    DT_CHECK(n_loaded > 0, DT_ERR_FORMAT, "--init %s: no parameter of it fits this model", r->s->init);
+    if (!r->s->quiet) printf("           copied %d of %d parameters\n", n_loaded, dt_model_n_params(r->o.model));
+    return DT_OK;
+}
+
+static dt_status open_model(run *r)
+{
+    dt_model_config cfg = r->s->model;
+    dt_dataset_view view;
+
+    DT_TRY(session_open_dataset(r->s, &cfg, DT_SPLIT_TRAIN, &r->o.train_set));
+    if (r->s->val_size > 0) DT_TRY(session_open_dataset(r->s, &cfg, DT_SPLIT_VALIDATION, &r->o.val_set));
+    DT_TRY(session_open_dataset(r->s, &cfg, DT_SPLIT_TEST, &r->o.test_set));
+    dt_dataset_look(r->o.train_set, &view);
+    r->n_train = view.n;
+    cfg.height = view.height;
+    cfg.width = view.width;
+    cfg.channels = view.channels;
+    cfg.n_classes = r->s->classes > 0 ? r->s->classes : view.n_classes;
+    DT_CHECK(view.n_classes <= cfg.n_classes, DT_ERR_ARGUMENT,
+             "--classes %d: %s has %d classes, and a network for it needs as many or more", cfg.n_classes,
+             r->s->dataset, view.n_classes);
+    DT_TRY(session_open_context(r->s, &r->o));
+    DT_TRY(dt_model_create(r->o.ctx, &cfg, &r->o.model));
+    return DT_OK;
+}
+
+/* Parameters and position: of last.safetensors if the run has got so far, else of the run's begin. */
+static dt_status open_trainer(run *r)
+{
+    char path[PATH_BYTES];
+
+    if (!r->goes_on) DT_TRY(load_init(r));
+    DT_TRY(dt_trainer_create(r->o.model, r->o.train_set, &r->s->train, &r->o.trainer));
+    if (!r->goes_on) return dt_trainer_calibrate(r->o.trainer);
+
+    DT_TRY(run_dir_path(r->s->out, TRAIN_LAST, path));
+    DT_TRY(dt_checkpoint_resume(r->o.trainer, path));
+    r->saved_step = dt_trainer_steps_done(r->o.trainer);
+    return DT_OK;
+}
+
+static void add_strings(cJSON *array, int n, char *const *strings)
+{
+    for (int i = 0; i < n; i++) cJSON_AddItemToArray(array, cJSON_CreateString(strings[i]));
+}
+
+/* All that is needed to repeat the run: the options make both configurations, the rest is for readers. */
+static dt_status write_config(const run *r)
+{
+    const dt_model_config *cfg = dt_model_get_config(r->o.model);
+    dt_dataset_view test;
+    cJSON *options;
+
+    dt_dataset_look(r->o.test_set, &test);
+    DT_TRY(settings_to_json(r->s, &options));
+    cJSON *config = cJSON_CreateObject();
+    cJSON_AddStringToObject(config, "version", DT_VERSION);
+    add_strings(cJSON_AddArrayToObject(config, "command"), r->s->argc, r->s->argv);
+    cJSON_AddItemToObject(config, "options", options);
+    cJSON *data = cJSON_AddObjectToObject(config, "data");
+    cJSON_AddNumberToObject(data, "train_images", (double)r->n_train);
+    if (r->s->val_size > 0) cJSON_AddNumberToObject(data, "val_images", (double)r->s->val_size);
+    cJSON_AddNumberToObject(data, "test_images", (double)test.n);
+    cJSON_AddNumberToObject(data, "height", cfg->height);
+    cJSON_AddNumberToObject(data, "width", cfg->width);
+    cJSON_AddNumberToObject(data, "channels", cfg->channels);
+    cJSON_AddNumberToObject(data, "classes", cfg->n_classes);
+    cJSON_AddNumberToObject(config, "parameters", (double)dt_model_count(r->o.model));
+    cJSON_AddStringToObject(config, "device", dt_context_backend(r->o.ctx));
+    const dt_status status = run_dir_write_config(r->s->out, config);
+    cJSON_Delete(config);
+    return status;
+}
+
+/* config.json comes last: a directory that has it has a run that can be resumed. */
+static dt_status open_directory(run *r)
+{
+    const int is_new = r->s->saved == NULL;
+
+    if (is_new) DT_TRY(run_dir_create(r->s->out));
+    if (is_new) DT_TRY(run_dir_lock(r->s->out, &r->lock));
+    DT_TRY(run_dir_sweep(r->s->out, is_new && r->s->force));
+    DT_TRY(metrics_cut(r->s->out, r->state.epochs_ended, dt_trainer_steps_done(r->o.trainer)));
+    if (is_new) DT_TRY(write_config(r));
+    return DT_OK;
+}
+
+dt_status train_open(run *r)
+{
+    DT_TRY(open_model(r));
+    report_begin(r);
+    DT_TRY(open_trainer(r));
+    DT_TRY(open_directory(r));
+    report_position(r);
+    r->run_begin = clock_seconds();
+    r->first_step = dt_trainer_steps_done(r->o.trainer);
+    progress_begin(&r->bar, r->s->quiet);
+    return DT_OK;
+}
+
+dt_status train_look_into_directory(run *r)
+{
+    char path[PATH_BYTES];
+
+    DT_TRY(need_option("out", r->s->out));
+    DT_CHECK(!r->s->resume || !r->s->force, DT_ERR_ARGUMENT,
+             "--resume goes on with a run and --force removes it: one of them");
+    if (!r->s->saved) return run_dir_refuse(r->s->out, r->s->force);
+    DT_TRY(run_dir_lock(r->s->out, &r->lock));
+    r->goes_on = run_dir_has(r->s->out, TRAIN_LAST);
+    if (!r->goes_on) return DT_OK;
+    DT_TRY(run_dir_path(r->s->out, TRAIN_LAST, path));
+    DT_TRY(train_read_state(path, &r->state));
+    return DT_OK;
+}
