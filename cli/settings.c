@@ -241,7 +241,7 @@ const option_row option_rows[] = {
     { "no-graph", FLAG, .offset = AT(no_graph), .commands = FOR_TRAIN, .group = 8, .memory = SAVED,
       .about = "Run each kernel by itself, for debugging; the results are the same bits" },
 
-    { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 9, .about = "Print errors only" },
+    { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 9, .about = "Print errors and warnings only" },
     { "json", FLAG, .offset = AT(json), .commands = ON_ALL & ~FOR_TRAIN, .group = 9,
       .about = "Print JSON" },
     { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL, .group = 9,

@@ -79,7 +79,7 @@ DT_MUST_CHECK dt_status log_steps(run *r);
 /* Evaluates m on d, with the lines; split: "val" or "test". */
 DT_MUST_CHECK dt_status log_evaluation(run *r, dt_model *m, const dt_dataset *d, const char *split, dt_metrics *out);
 
-/* ---- train_report.c: nothing prints when --quiet is given ---- */
+/* ---- train_report.c: prints nothing when --quiet is given ---- */
 
 void report_begin(const run *r);    /* model, data, device */
 void report_position(const run *r); /* where it starts or goes on */

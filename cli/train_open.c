@@ -9,7 +9,10 @@ static void print_skipped(void *user, const char *name, const char *why)
 {
     const run *r = user;
 
-    if (!r->s->quiet) printf("           skipped %s: %s\n", name, why);
+    if (r->s->quiet)
+        fprintf(stderr, "detent train: warning: --init %s: skipped %s: %s\n", r->s->init, name, why);
+    else
+        printf("           skipped %s: %s\n", name, why);
 }
 
 static dt_status load_init(run *r)

@@ -233,6 +233,14 @@ expect "the parts of a capsule network's loss" 0 train --model shallowcaps --inp
 has out "^epoch 1/1 \[2/2\] .* loss $value  margin $value  reconstruction $value  accuracy"
 has out "^test \[1/1\] .* loss $value  accuracy"
 
+# ---- what --quiet keeps to itself
+
+train_in other --choke 0 --per-channel --init plain/last.safetensors
+has err "^detent train: warning: --init plain/last.safetensors: skipped features.4.weight_quant.wgt_alpha: .* in the model$"
+is "... and nothing on stdout" ! -s out
+train_in same --init plain/last.safetensors
+is "where nothing is skipped nothing is said" ! -s err
+
 # ---- which images decide, and when to stop
 
 expect "images held out choose the best" 0 train $tiny --val-size 40 --epochs 2 --out held
