@@ -56,7 +56,9 @@ static dt_status evaluate(dt_context *ctx, outcome *out)
     DT_TRY(dt_dataset_open(&options, &data));
     dt_status status = dt_model_config_default("tiny", &config);
     if (status == DT_OK) status = dt_model_create(ctx, &config, &model);
-    if (status == DT_OK) status = dt_evaluate(model, data, 16, 0.0f, NULL, out->prediction, &out->metrics);
+    if (status == DT_OK)
+        status =
+            dt_evaluate(model, data, 16, 0.0f, NULL, &(dt_outputs){ .predictions = out->prediction }, &out->metrics);
     dt_model_destroy(model);
     dt_dataset_close(data);
     return status;

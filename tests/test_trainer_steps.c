@@ -147,7 +147,7 @@ static void watches_an_evaluation(const tiny_options *o)
     if (!tiny_open(&r, o)) cr_skip("no %s here: %s", o->context.backend, dt_last_error());
     MUST(dt_evaluate(r.model, r.data, 7, 0.0f, &watched, NULL, &m)); /* 75 images: ten batches, and one of 5 */
     cr_assert(w.n == 2 && w.seen[0].images == 28 && w.seen[1].images == 56, "%d", w.n);
-    MUST(dt_evaluate(r.model, r.data, 7, 0.0f, NULL, predictions, &m));
+    MUST(dt_evaluate(r.model, r.data, 7, 0.0f, NULL, &(dt_outputs){ .predictions = predictions }, &m));
     dt_dataset_look(r.data, &v);
     for (int i = 0; i < 2; i++) {
         int64_t right = 0;
