@@ -37,7 +37,8 @@ static void write_notebook_header(const dt_vector_file *f, char text[HEADER_ROOM
     snprintf(text + used, HEADER_ROOM - (size_t)used, "#.....#\n");
 }
 
-/* Lines of one token each: readers that skip tokens would lose data to a blank. */
+/* Lines of one token each: readers that skip tokens would lose data to a blank, and $readmemb skips what begins with
+ * slashes. */
 static void write_token_header(const dt_vector_file *f, char text[HEADER_ROOM])
 {
     char bits[64];
@@ -46,7 +47,7 @@ static void write_token_header(const dt_vector_file *f, char text[HEADER_ROOM])
     snprintf(bits, sizeof bits, "%d_bits_a_lane,msb_first,%s", f->bits, f->is_signed ? "signed" : "unsigned");
     for (int line = 0; line < f->header_lines; line++) {
         const char *words = line == 0 ? f->order : line == 1 ? bits : "................";
-        used += snprintf(text + used, HEADER_ROOM - (size_t)used, "#%s#\n", words);
+        used += snprintf(text + used, HEADER_ROOM - (size_t)used, "//%s\n", words);
     }
     for (char *p = text; *p; p++) {
         if (*p == ' ') *p = '_';
@@ -115,9 +116,9 @@ static dt_status check_header(const dt_vector_file *f)
 
     for (int line = 0; line < f->header_lines; line++) {
         const size_t n = strcspn(at, "\n");
-        DT_CHECK(*at == '#' && at[n] == '\n', DT_ERR_FORMAT,
-                 "%s: line %d begins with '%.*s', expected '#': %d lines of comments stand before the data", f->name,
-                 line + 1, n < 16 ? (int)n : 16, at, f->header_lines);
+        DT_CHECK((*at == '#' || strncmp(at, "//", 2) == 0) && at[n] == '\n', DT_ERR_FORMAT,
+                 "%s: line %d begins with '%.*s', expected '//' or '#': %d lines of comments stand before the data",
+                 f->name, line + 1, n < 16 ? (int)n : 16, at, f->header_lines);
         at += n + 1;
     }
     return DT_OK;

@@ -20,12 +20,13 @@
  *                      positions (tiles of rows positions), and filters, high to low; out_raw, out as course
  * Channels and filters past the last are zeros. Each file has a human-readable twin of decimals in viz/.
  *
- * Before the data stand comment lines that begin with #. A reader skips them ($fgets, or $fscanf of %s where a line is
- * one token), then reads words ($fscanf of %b); $readmemb reads files without them only.
- *   notebook           its own words: 3 lines in activation.txt and psum_relu.txt, 2 in psum.txt, none in the others
+ * Before the data stand comment lines. A reader skips them ($fgets, or $fscanf of %s where a line is one token), then
+ * reads words ($fscanf of %b); $readmemb skips those that begin with // by itself.
+ *   notebook           its own words, which begin with #: 3 lines in activation.txt and psum_relu.txt, 2 in psum.txt,
+ *                      none in the others; $readmemb needs --header-lines
  *   pack-c             none
- *   all others         3 lines of one token each
- *   --header-lines N   N lines of one token each, in every file of any layout
+ *   all others         3 lines of one token each, which begin with //
+ *   --header-lines N   N such lines, in every file of any layout
  * Source: the files of the ECE284 course's project; pack-a, -b, -c and output-stationary are those of designs made in
  * it.
  *

@@ -182,7 +182,7 @@ const option_row option_rows[] = {
       .about = "How vectors are packed into lines" },
     { "header-lines", KIND_INT, AT(header_lines), FOR_EXPORT, 5, .unit = "N", .min = 0, .max = DT_HEADER_LINES_MOST,
       .special = "layout", .special_value = DT_HEADER_OF_LAYOUT,
-      .about = "Comment lines before the data of each vector file, for readers to skip. $readmemb reads files with 0" },
+      .about = "Comment lines before the data of each vector file. $readmemb skips them, but not those of layout notebook" },
     { "name", KIND_TEXT, AT(name), FOR_EXPORT, 5, .unit = "NAME", .about = "C: files NAME.c, NAME.h, functions NAME_..." },
     { "multiplier-bits", KIND_INT, AT(multiplier_bits), FOR_EVAL | FOR_EXPORT, 5, .unit = "BITS", .min = 8, .max = 31,
       .special = "none", .special_value = 0,

@@ -400,8 +400,8 @@ enum { DT_HEADER_OF_LAYOUT = -1, DT_HEADER_LINES_MOST = 9 };
 
 typedef struct {
     dt_layout layout;
-    /* Comment lines before the data of every file, 0..9; $readmemb reads files that have none. DT_HEADER_OF_LAYOUT: as
-     * many as the designs have that the layout is from, which differs from file to file. */
+    /* Comment lines before the data of every file, 0..9; they begin with //, and $readmemb skips them.
+     * DT_HEADER_OF_LAYOUT: as many as the designs have that the layout is from, which differs from file to file. */
     int header_lines;
 } dt_vector_style;
 

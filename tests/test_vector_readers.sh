@@ -39,7 +39,7 @@ files_of()
         "$1/manifest.json" | grep -v '^viz/'
 }
 
-# data_of DIR: the digits of all files; a header line begins with #
+# data_of DIR: the digits of all files, behind their headers
 data_of()
 {
     files_of "$1" | while read -r name header; do tail -n +$((header + 1)) "$1/$name"; done
@@ -100,14 +100,16 @@ for layout in course notebook pack-a pack-b pack-c output-stationary; do
     export_to $layout --layout $layout
     reads $layout fscanf
     check "$layout: \$fscanf reads behind the lines that the manifest counts" $?
+    [ $layout = notebook ] || reads $layout readmemb
+    check "$layout: \$readmemb reads them as they are, but for the notebook's" $?
     "$detent" verify --vectors $layout-0 >log 2>&1 && "$detent" verify --vectors $layout >>log 2>&1
     check "$layout: verify reads both" $?
 done
 export_to course-1 --layout course --header-lines 1
 reads course-1 fscanf
 check "one line, as asked for" $?
-[ -s course-1/manifest.json ] && ! reads course-1 readmemb
-check "\$readmemb does not read a comment that begins with #" $?
+[ -s notebook/manifest.json ] && ! reads notebook readmemb
+check "\$readmemb does not read the notebook's comments, which begin with #" $?
 
 ! grep -v '^[01]*$' notebook/weight_itile0_otile0_kij0.txt >log
 check "the notebook's weights have no header" $?
