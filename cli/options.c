@@ -123,9 +123,10 @@ static void show_help(const line *l, const struct argp_state *state, unsigned wh
 {
     char *text = NULL, message[HELP_BYTES];
     size_t bytes = 0;
-    settings defaults = l->scratch;
+    settings defaults;
 
-    const dt_status status = start_from_defaults(l, &defaults);
+    dt_status status = settings_default(&defaults);
+    if (status == DT_OK) status = start_from_defaults(l, &defaults);
     if (status != DT_OK) {
         failure_message(status, message, sizeof message);
         argp_error(state, "%s", message);

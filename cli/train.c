@@ -103,8 +103,8 @@ static dt_status step(run *r)
         r->epoch_begin = clock_seconds();
         log_epoch_begins(r);
     }
-    r->state.lr = (double)dt_trainer_lr(t);
     DT_TRY(dt_trainer_run(t, n));
+    r->state.lr = (double)dt_trainer_last_lr(t);
     r->epoch_images += least(left, n * r->s->train.batch);
     DT_TRY(log_steps(r));
     if (r->s->save_every > 0 && (done + n) % r->s->save_every == 0) DT_TRY(train_save_last(r));

@@ -499,8 +499,9 @@ DT_MUST_CHECK dt_status dt_trainer_recent(dt_trainer *t, dt_metrics *out);
 int dt_trainer_steps_together(const dt_trainer *t);
 int64_t dt_trainer_steps_done(const dt_trainer *t);
 int64_t dt_trainer_steps_per_epoch(const dt_trainer *t);
-int dt_trainer_epoch(const dt_trainer *t); /* epochs completed */
-float dt_trainer_lr(const dt_trainer *t);  /* of the next step */
+int dt_trainer_epoch(const dt_trainer *t);     /* epochs completed */
+float dt_trainer_lr(const dt_trainer *t);      /* of the next step */
+float dt_trainer_last_lr(const dt_trainer *t); /* of the last step done; before one has been, of the first */
 /* Time that the host has spent so far in preparing what steps read: an epoch's order, and each step's place in it, rate
  * and random numbers' seed. Images are in device memory, and a step's own kernels gather and change them. */
 double dt_trainer_data_seconds(const dt_trainer *t);

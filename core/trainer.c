@@ -357,6 +357,11 @@ double dt_trainer_data_seconds(const dt_trainer *t)
     return t->data_seconds;
 }
 
+float dt_trainer_last_lr(const dt_trainer *t)
+{
+    return dt_schedule_lr(&t->config, t->step > 0 ? t->step - 1 : 0, dt_trainer_steps_per_epoch(t));
+}
+
 size_t dt_trainer_bytes(const dt_trainer *t)
 {
     return t->model->ctx->bytes;

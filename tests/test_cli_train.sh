@@ -332,6 +332,8 @@ has out "default shallowcaps)"
 for text in 'at the begin (1e-09..100; default 0.001)' 'conv64; default fc)' '0 does not (0..16; default 2)'; do
     is "... '$text'" "$(tr -d '\n' <out | tr -s ' ' | grep -cF "$text")" -eq 1
 done
+expect "what was given is no default" 0 train --lr 0.5 --seed 77 --help
+is "... of the rate or the seed" "$(grep -c 'default 0.5)\|default 77)' out)" -eq 0
 expect "... and of the recipe" 0 train --recipe w4a2 --help
 is "... 300 epochs" "$(grep -c 'default 300)' out)" -eq 1
 expect "... and of the dataset" 0 train --model deepcaps --dataset cifar10 --help

@@ -186,3 +186,18 @@ Test(trainer_steps, preparing_steps_takes_some_time)
     cr_assert(one > 0.0 && two > one && two < 1.0, "%g, %g s", one, two); /* 75 indices and a few numbers */
     tiny_close(&r);
 }
+
+/* The rate of the last step is the same however many steps went together. */
+Test(trainer_steps, the_last_rate_is_the_last_steps)
+{
+    const tiny_options cpu = nine_batches("cpu", DT_PRECISION_F32, 0);
+    tiny_run r;
+
+    cr_assert(tiny_open(&r, &cpu));
+    cr_assert(dt_trainer_last_lr(r.trainer) == dt_trainer_lr(r.trainer));
+    tiny_steps(&r, 6);
+    const float seventh = dt_trainer_lr(r.trainer);
+    tiny_steps(&r, 1);
+    cr_assert(dt_trainer_last_lr(r.trainer) == seventh && dt_trainer_lr(r.trainer) != seventh, "%g", (double)seventh);
+    tiny_close(&r);
+}
