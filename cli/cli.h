@@ -350,8 +350,6 @@ short_text text_precision(int wbits, int abits);   /* w4a2, float */
 short_text text_model(const dt_model_config *cfg); /* vgg16 w4a2 choke 16 */
 short_text text_network(const dt_model *m);        /* the same, or shallowcaps in fixed point, round_to_nearest */
 
-/* The last failure's message without file, line and trace. */
-void failure_message(dt_status status, char *message, size_t bytes);
 /* Prints "detent train: message" (with the trace if verbose) and returns the exit code. */
 int report_failure(const char *command_name, dt_status status, int verbose);
 /* The fields of a report, for JSON. */

@@ -16,7 +16,7 @@ static void look_for(const settings *s, const char *name, dt_split split, split_
     const dt_status status = dt_dataset_find(name, s->data_dir, split, out->text, sizeof out->text);
 
     out->found = status == DT_OK;
-    if (!out->found) failure_message(status, out->text, sizeof out->text);
+    if (!out->found) snprintf(out->text, sizeof out->text, "%s", dt_last_error());
 }
 
 static void print_dataset(const settings *s, const dt_dataset_info *info)

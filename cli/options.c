@@ -121,16 +121,13 @@ static void print_lines(const char *text)
 /* With the defaults of the model, recipe and dataset that the line has so far. */
 static void show_help(const line *l, const struct argp_state *state, unsigned what)
 {
-    char *text = NULL, message[HELP_BYTES];
+    char *text = NULL;
     size_t bytes = 0;
     settings defaults;
 
     dt_status status = settings_default(&defaults);
     if (status == DT_OK) status = start_from_defaults(l, &defaults);
-    if (status != DT_OK) {
-        failure_message(status, message, sizeof message);
-        argp_error(state, "%s", message);
-    }
+    if (status != DT_OK) argp_error(state, "%s", dt_last_error());
     settle(l, &defaults);
     build_argp_rows(l->cmd, &defaults);
     FILE *to = open_memstream(&text, &bytes);
@@ -162,11 +159,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     const option_row *row = &option_rows[key - FIRST_KEY];
     if (arg && row->kind == KIND_TEXT) trim_slashes(arg);
     const dt_status status = option_set(row, arg, &l->scratch);
-    if (status != DT_OK) {
-        char message[HELP_BYTES];
-        failure_message(status, message, sizeof message);
-        argp_error(state, "%s", message);
-    }
+    if (status != DT_OK) argp_error(state, "%s", dt_last_error());
     l->given[key - FIRST_KEY] = arg ? arg : "";
     return 0;
 }

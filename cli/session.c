@@ -107,7 +107,7 @@ dt_status session_need_program(const settings *s, const session *o)
     const dt_status status = dt_program_possible(o->model);
 
     if (status == DT_OK) return DT_OK;
-    failure_message(status, why, sizeof why);
+    snprintf(why, sizeof why, "%s", dt_last_error());
     return dt_raise(status, __FILE__, __LINE__, "%s: %s", s->checkpoint, why);
 }
 

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MESSAGE_BYTES = 1024 };
-
 short_text text_count(int64_t n)
 {
     char digits[VALUE_BYTES];
@@ -113,25 +111,12 @@ short_text text_network(const dt_model *m)
     return out;
 }
 
-/* dt_last_error() is "file:line: NAME: message", then lines "  from file:line". */
-void failure_message(dt_status status, char *message, size_t bytes)
-{
-    const char *all = dt_last_error();
-    const char *name = strstr(all, dt_status_name(status));
-    const char *begin = name ? name + strlen(dt_status_name(status)) + strlen(": ") : all;
-    const char *trace = strstr(begin, "\n  from ");
-
-    snprintf(message, bytes, "%.*s", trace ? (int)(trace - begin) : (int)strlen(begin), begin);
-}
-
 int report_failure(const char *command_name, dt_status status, int verbose)
 {
     const char *wanted = getenv("DETENT_TRACE");
-    char message[MESSAGE_BYTES];
 
-    failure_message(status, message, sizeof message);
-    if (verbose || (wanted && strcmp(wanted, "1") == 0)) snprintf(message, sizeof message, "%s", dt_last_error());
-    fprintf(stderr, "detent %s: %s\n", command_name, message);
+    fprintf(stderr, "detent %s: %s\n", command_name, dt_last_error());
+    if (verbose || (wanted && strcmp(wanted, "1") == 0)) fprintf(stderr, "%s\n", dt_last_trace());
 
     if (status == DT_ERR_INTERRUPTED) return EXIT_INTERRUPTED;
     if (status != DT_ERR_ARGUMENT) return EXIT_FAILED;

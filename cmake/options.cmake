@@ -9,6 +9,10 @@ option(DETENT_WERROR "Warnings are errors" OFF)
 add_library(detent_flags INTERFACE)
 target_compile_definitions(detent_flags INTERFACE _GNU_SOURCE)
 set(on_host "$<COMPILE_LANGUAGE:C,CXX>")
+# Messages name files from the source folder on, wherever that lay when it was built.
+set(plain_paths -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
+target_compile_options(detent_flags INTERFACE
+  $<${on_host}:${plain_paths}> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${plain_paths}>)
 # No product is fused with a sum, so that CPU and GPU round alike; errno and traps of the maths functions are not read.
 target_compile_options(detent_flags INTERFACE
   $<${on_host}:-ffp-contract=off -fno-math-errno -fno-trapping-math -Wall -Wextra -Wshadow>

@@ -3,7 +3,7 @@
  * programs, the array, verification and export.
  *
  * Rules that hold for every function here:
- *   - Failure is returned, never printed and never exit()ed; dt_last_error() has the text.
+ *   - Failure is returned, never printed and never exit()ed; dt_last_error() has the text, dt_last_trace() the place.
  *   - The out-parameter is last and is written only on DT_OK.
  *   - Every _destroy/_close accepts NULL.
  *   - `bytes` counts bytes; `n` and `count` count elements or images.

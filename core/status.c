@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local char last_error[1024] = "no error";
+static _Thread_local char last_error[1024] = "no error", last_trace[1024];
 
 const char *dt_status_name(dt_status s)
 {
@@ -26,22 +26,39 @@ const char *dt_last_error(void)
     return last_error;
 }
 
+const char *dt_last_trace(void)
+{
+    return last_trace;
+}
+
+/* From the source folder on, also where the compiler was called with paths relative to the build folder. */
+static const char *plain_path(const char *file)
+{
+    for (;;) {
+        if (strncmp(file, "../", 3) == 0)
+            file += 3;
+        else if (strncmp(file, "./", 2) == 0)
+            file += 2;
+        else
+            return file;
+    }
+}
+
 dt_status dt_raise(dt_status s, const char *file, int line, const char *fmt, ...)
 {
     va_list ap;
-    int used = snprintf(last_error, sizeof last_error, "%s:%d: %s: ", file, line, dt_status_name(s));
 
-    if (used < 0 || (size_t)used >= sizeof last_error) return s;
+    snprintf(last_trace, sizeof last_trace, "%s at %s:%d", dt_status_name(s), plain_path(file), line);
     va_start(ap, fmt);
-    vsnprintf(last_error + used, sizeof last_error - (size_t)used, fmt, ap);
+    vsnprintf(last_error, sizeof last_error, fmt, ap);
     va_end(ap);
     return s;
 }
 
 dt_status dt_forward(dt_status s, const char *file, int line)
 {
-    size_t const used = strlen(last_error);
+    size_t const used = strlen(last_trace);
 
-    snprintf(last_error + used, sizeof last_error - used, "\n  from %s:%d", file, line);
+    snprintf(last_trace + used, sizeof last_trace - used, "\n  from %s:%d", plain_path(file), line);
     return s;
 }

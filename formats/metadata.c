@@ -57,11 +57,9 @@ dt_status dt_metadata_json(const dt_safetensors *f, const char *path, const char
     return DT_OK;
 }
 
-/* The text is behind the place where it was raised, and the status's name. */
 dt_status dt_metadata_blame(dt_status s, const char *path)
 {
-    const char *name = strstr(dt_last_error(), dt_status_name(s));
-    char *why = strdup(name ? name + strlen(dt_status_name(s)) + strlen(": ") : dt_last_error());
+    char *why = strdup(dt_last_error());
 
     dt_raise(s, __FILE__, __LINE__, "%s: %s", path, why ? why : "");
     free(why);

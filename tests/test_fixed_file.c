@@ -174,7 +174,7 @@ typedef struct {
 } edit;
 
 static const edit edits[] = {
-    { "no format", "format", NULL, NULL, "format is ''" },
+    { "no format", "format", NULL, NULL, "has tensors but no settings of a network" },
     { "a program", "format", NULL, "detent-program", "expected 'detent-checkpoint' or 'detent-quantized'; a program" },
     { "codes", "format", NULL, "detent-fixed-point", "expected 'detent-checkpoint' or 'detent-quantized'" },
     { "a run's", "format", NULL, "detent-checkpoint", "version is '1', this build reads version 2" },
