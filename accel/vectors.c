@@ -4,6 +4,8 @@
  * Interface: vectors.h; what a lane holds: vector_layout.c.  Tests: tests/test_vectors.c.
  */
 #include "vector_layout.h"
+
+#include "../core/names.h"
 #include "vector_text.h"
 
 #include <inttypes.h>
@@ -37,6 +39,7 @@ static dt_status check_call(const dt_capture *c, const char *layer, const dt_arr
     const int needs_pairs = layout == DT_LAYOUT_PACK_A || layout == DT_LAYOUT_PACK_B || layout == DT_LAYOUT_PACK_C;
 
     DT_TRY(dt_array_check(array));
+    DT_TRY(dt_check_word("layout", (int)layout, dt_layout_names));
     DT_CHECK(c->n > 0, DT_ERR_ARGUMENT, "%s: the capture holds no image", layer);
     DT_CHECK(
         c->x_low >= 0, DT_ERR_ARGUMENT,

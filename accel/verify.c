@@ -196,7 +196,7 @@ static dt_status verify_batch(void *user, const dt_batch *b)
     v->scores_seen = 0;
     for (int i = 0; i < v->n_checks; i++) v->check[i].seen = 0;
     v->done += b->n;
-    if (v->progress && v->progress->tick(v->progress->user, v->done, v->total)) {
+    if (v->progress && v->progress->tick && v->progress->tick(v->progress->user, v->done, v->total)) {
         return dt_raise(DT_ERR_INTERRUPTED, __FILE__, __LINE__, "verification stopped after %lld of %lld images",
                         (long long)v->done, (long long)v->total);
     }

@@ -3,12 +3,24 @@
  */
 #include "context.h"
 
+#include "names.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 void dt_options_default(dt_options *out)
 {
     *out = (dt_options){ .backend = "auto", .precision = DT_PRECISION_MIXED, .seed = 1 };
+}
+
+static dt_status options_check(const dt_options *opt)
+{
+    DT_CHECK(opt->backend, DT_ERR_ARGUMENT, "backend is NULL; dt_options_default fills dt_options");
+    DT_TRY(dt_check_word("precision", (int)opt->precision, dt_precision_names));
+    DT_CHECK(opt->threads >= 0 && opt->threads <= 1024, DT_ERR_ARGUMENT, "threads is %d, allowed are 0..1024",
+             opt->threads);
+    return DT_OK;
 }
 
 static dt_status context_open(dt_context *ctx, const dt_backend *backend)
@@ -36,8 +48,7 @@ static dt_status context_choose(dt_context *ctx)
 
 dt_status dt_context_create(const dt_options *opt, dt_context **out)
 {
-    DT_CHECK(opt->threads >= 0 && opt->threads <= 1024, DT_ERR_ARGUMENT, "threads is %d, allowed are 0..1024",
-             opt->threads);
+    DT_TRY(options_check(opt));
     const dt_step fresh = { .scale = { .value = 1.0f } };
     dt_context *ctx = calloc(1, sizeof *ctx);
     DT_CHECK(ctx, DT_ERR_MEMORY, "no memory for a context");

@@ -61,7 +61,7 @@ static dt_status watch(evaluation *e)
     const dt_progress *p = e->progress;
     dt_step_sum sum;
 
-    if (!p || !p->watch || ++e->n_batches % p->watch_every != 0) return DT_OK;
+    if (!p || !p->watch || p->watch_every < 1 || ++e->n_batches % p->watch_every != 0) return DT_OK;
     DT_TRY(dt_device_read(e->model->ctx, &sum, &e->model->ctx->step->sum, sizeof sum));
     const dt_metrics so_far = dt_metrics_of(&sum);
     return p->watch(p->user, &so_far);
@@ -73,7 +73,7 @@ static dt_status evaluation_batch(void *user, const dt_batch *b)
 
     if (e->scores) DT_TRY(keep_outputs(e, b));
     DT_TRY(watch(e));
-    if (e->progress && e->progress->tick(e->progress->user, b->first + b->n, e->total)) {
+    if (e->progress && e->progress->tick && e->progress->tick(e->progress->user, b->first + b->n, e->total)) {
         return dt_raise(DT_ERR_INTERRUPTED, __FILE__, __LINE__, "evaluation stopped after %lld of %lld images",
                         (long long)(b->first + b->n), (long long)e->total);
     }

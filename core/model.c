@@ -4,6 +4,7 @@
  */
 #include "model.h"
 
+#include "names.h"
 #include "rng.h"
 
 #include <assert.h>
@@ -206,7 +207,7 @@ static dt_status model_initialise(dt_model *m)
 dt_status dt_model_config_default(const char *name, dt_model_config *out)
 {
     const dt_network *network = dt_network_find(name);
-    DT_CHECK(network, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", name, dt_network_names());
+    DT_CHECK(network, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", name ? name : "", dt_network_names());
     *out = (dt_model_config){ .name = network->name };
     network->defaults(out);
     return DT_OK;
@@ -247,7 +248,10 @@ dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model 
     const dt_network *network = dt_network_find(cfg->name);
     DT_CHECK(network, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", cfg->name, dt_network_names());
     DT_TRY(network->check(cfg));
+    DT_CHECK(cfg->name, DT_ERR_ARGUMENT, "the model's name is NULL; dt_model_config_default fills dt_model_config");
     const dt_recording recording = { .record = network->record,
+    DT_TRY(dt_check_word("rule", (int)cfg->rule, dt_quant_rule_names));
+    DT_TRY(dt_check_word("decoder", (int)cfg->decoder, dt_decoder_names));
                                      .record_loss = network->record_loss,
                                      .unit_pixels = network->unit_pixels };
     dt_model_config named = *cfg;

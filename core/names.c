@@ -1,7 +1,7 @@
 /*
  * names.c - the words of the public enumerations, in their order: for options, configurations and reports.
  */
-#include "detent.h"
+#include "names.h"
 
 const char *const dt_precision_names[] = { "f32", "mixed", NULL };
 const char *const dt_quant_rule_names[] = { "ece284", "apot", "scream", "pact", "lsq", NULL };
@@ -12,3 +12,13 @@ const char *const dt_rounding_names[] = { "round_to_nearest", "stochastic", "tru
 const char *const dt_dataflow_names[] = { "ws", "os", NULL };
 const char *const dt_overflow_names[] = { "wrap", "saturate", NULL };
 const char *const dt_layout_names[] = { "course", "notebook", "pack-a", "pack-b", "pack-c", "output-stationary", NULL };
+
+dt_status dt_check_word(const char *field, int value, const char *const *words)
+{
+    int n = 0;
+
+    while (words[n]) n++;
+    DT_CHECK(value >= 0 && value < n, DT_ERR_ARGUMENT, "%s is %d, allowed are 0 (%s) to %d (%s)", field, value,
+             words[0], n - 1, words[n - 1]);
+    return DT_OK;
+}

@@ -6,6 +6,7 @@
 #include "trainer.h"
 
 #include "fuse.h"
+#include "names.h"
 #include "optim.h"
 
 #include <assert.h>
@@ -42,6 +43,8 @@ void dt_train_config_default(const char *name, dt_train_config *out)
 
 static dt_status config_check(const dt_train_config *c)
 {
+    DT_TRY(dt_check_word("optim", (int)c->optim, dt_optim_names));
+    DT_TRY(dt_check_word("schedule", (int)c->schedule, dt_schedule_names));
     DT_CHECK(c->batch >= 1 && c->batch <= 65536, DT_ERR_ARGUMENT, "batch is %d, allowed are 1..65536", c->batch);
     DT_CHECK(c->epochs >= 1, DT_ERR_ARGUMENT, "epochs is %d, at least 1", c->epochs);
     DT_CHECK(c->lr > 0.0f && isfinite(c->lr), DT_ERR_ARGUMENT, "lr is %g, must be above 0", (double)c->lr);

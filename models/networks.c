@@ -27,7 +27,7 @@ static const dt_network networks[] = { NETWORK_MAP(XX) };
 const dt_network *dt_network_find(const char *name)
 {
     for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++) {
-        if (strcmp(networks[i].name, name) == 0) return &networks[i];
+        if (name && strcmp(networks[i].name, name) == 0) return &networks[i];
     }
     return NULL;
 }

@@ -16,6 +16,7 @@
 #include "qcaps.h"
 
 #include "../core/inference.h"
+#include "../core/names.h"
 #include "../layers/caps_route.h"
 #include "fixed_formats.h"
 
@@ -219,6 +220,7 @@ dt_status dt_qcaps_quantize(dt_model *m, const dt_dataset *d, const dt_qcaps_opt
     double accuracy;
     dt_model *q = NULL;
 
+    DT_TRY(dt_check_word("rounding", (int)opt->rounding, dt_rounding_names));
     DT_TRY(open_observer(m, 1, opt->published, &q));
     const dt_status status = calibrate(q, d, opt->batch, NULL, &accuracy);
     if (status != DT_OK) {

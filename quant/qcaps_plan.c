@@ -20,6 +20,8 @@
  */
 #include "qcaps.h"
 
+#include "../core/names.h"
+
 #include <math.h>
 
 enum { DEEPEST = 5, MOST_BITS = 32 };
@@ -81,6 +83,7 @@ dt_status dt_qcaps_plan(const dt_qcaps_shape *shape, const dt_qcaps_options *opt
     int64_t n_weights = 0;
     int depth = DEEPEST, n;
 
+    DT_TRY(dt_check_word("rounding", (int)opt->rounding, dt_rounding_names));
     DT_CHECK(last >= 0 && last < DT_QCAPS_LAYERS, DT_ERR_ARGUMENT, "%d layers, allowed are 1..%d", shape->n_layers,
              DT_QCAPS_LAYERS);
     for (int l = 0; l <= last; l++) n_weights += shape->layer[l].n_weights;

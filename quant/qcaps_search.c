@@ -86,7 +86,8 @@ static dt_status test(search *s, const char *step, const dt_qcaps_bits *bits, do
     if (!s->watch || !s->watch->trial) return DT_OK;
 
     const dt_qcaps_trial t = { .step = step, .trial = s->n_trials, .bits = *bits, .accuracy = *accuracy };
-    DT_CHECK(s->watch->trial(s->watch->user, &t) == 0, DT_ERR_INTERRUPTED, "stopped after trial %d", t.trial);
+    DT_CHECK(!s->watch->trial || s->watch->trial(s->watch->user, &t) == 0, DT_ERR_INTERRUPTED, "stopped after trial %d",
+             t.trial);
     return DT_OK;
 }
 
