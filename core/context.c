@@ -53,6 +53,7 @@ dt_status dt_context_create(const dt_options *opt, dt_context **out)
     dt_context *ctx = calloc(1, sizeof *ctx);
     DT_CHECK(ctx, DT_ERR_MEMORY, "no memory for a context");
     ctx->opt = *opt;
+    ctx->holders = 1;
     ctx->threads = opt->threads > 0 ? opt->threads : dt_threads_now();
 
     const int before = dt_context_enter(ctx);
@@ -70,8 +71,13 @@ dt_status dt_context_create(const dt_options *opt, dt_context **out)
 }
 
 void dt_context_destroy(dt_context *ctx)
+void dt_context_hold(dt_context *ctx)
 {
-    if (!ctx) return;
+    ctx->holders++;
+}
+
+{
+    if (!ctx || --ctx->holders > 0) return;
     if (ctx->backend) {
         dt_device_free(ctx, ctx->scratch, ctx->scratch_bytes);
         dt_device_free(ctx, ctx->workspace, ctx->workspace_bytes);

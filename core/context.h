@@ -8,6 +8,7 @@
 #include "threads.h"
 
 struct dt_context {
+    int holders; /* its maker, and every model of it */
     const dt_backend *backend;
     void *device;
     dt_options opt;
@@ -24,6 +25,9 @@ struct dt_context {
 };
 
 dt_exec dt_context_exec(const dt_context *ctx);
+/* Somebody else needs ctx too, and will call dt_context_destroy: the last call frees it. */
+void dt_context_hold(dt_context *ctx);
+
 
 /* From enter, which returns what leave takes, parallel regions ask for the context's threads; the caller's own setting
  * is back after leave. Around whatever runs a context's kernels, or plans how they will be run. */

@@ -8,7 +8,12 @@
  *   - Every _destroy/_close accepts NULL.
  *   - `bytes` counts bytes; `n` and `count` count elements or images.
  *   - Images are N,H,W,C; filters are K,R,S,C; host buffers are row-major.
- *   - A context, and everything made from it, belongs to one thread, and outlives nothing made from it.
+ *   - A context and everything made from it belong to one thread at a time. Threads may each have a context of their
+ *     own, at the same time; a dataset or a program that nobody changes may be read by several of them.
+ *   - Destroying may be done in any order: a context lives until its last model is destroyed, a model until its last
+ *     trainer is. What a _look or _get gave goes with the object that it was asked of.
+ *   - A context's `threads` hold for its own work alone; the caller's OpenMP settings are left as they are. Results
+ *     do not depend on the threads, nor on how many of them OpenMP grants.
  */
 #ifndef DT_DETENT_H
 #define DT_DETENT_H

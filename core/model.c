@@ -221,6 +221,8 @@ dt_status dt_model_open(dt_context *ctx, const dt_model_config *cfg, const dt_re
         if (recording->network_destroy) recording->network_destroy(recording->network);
         return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a model");
     }
+    dt_context_hold(ctx);
+    m->holders = 1;
     m->ctx = ctx;
     m->config = *cfg;
     m->recording = *recording;
@@ -246,12 +248,12 @@ int dt_model_resizes(const char *name)
 dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out)
 {
     const dt_network *network = dt_network_find(cfg->name);
-    DT_CHECK(network, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", cfg->name, dt_network_names());
-    DT_TRY(network->check(cfg));
     DT_CHECK(cfg->name, DT_ERR_ARGUMENT, "the model's name is NULL; dt_model_config_default fills dt_model_config");
-    const dt_recording recording = { .record = network->record,
+    DT_CHECK(network, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", cfg->name, dt_network_names());
     DT_TRY(dt_check_word("rule", (int)cfg->rule, dt_quant_rule_names));
     DT_TRY(dt_check_word("decoder", (int)cfg->decoder, dt_decoder_names));
+    DT_TRY(network->check(cfg));
+    const dt_recording recording = { .record = network->record,
                                      .record_loss = network->record_loss,
                                      .unit_pixels = network->unit_pixels };
     dt_model_config named = *cfg;
@@ -259,15 +261,21 @@ dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model 
     return dt_model_open(ctx, &named, &recording, out);
 }
 
+void dt_model_hold(dt_model *m)
+{
+    m->holders++;
+}
+
 void dt_model_destroy(dt_model *m)
 {
-    if (!m) return;
+    if (!m || --m->holders > 0) return;
     dt_device_free(m->ctx, m->state, (size_t)m->n_state * sizeof(float));
     dt_device_free(m->ctx, m->dw, (size_t)m->n_trained * sizeof(float));
     dt_device_free(m->ctx, m->w, (size_t)m->n_trained * sizeof(float));
     for (int i = 0; i < m->n_layers; i++) free((void *)m->layer[i].name);
     for (int i = 0; i < m->n_params; i++) free(m->param[i]);
     if (m->recording.network_destroy) m->recording.network_destroy(m->recording.network);
+    dt_context_destroy(m->ctx);
     free(m->layer);
     free(m->param);
     free(m);

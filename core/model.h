@@ -60,7 +60,8 @@ typedef struct {
 
 /* Parameters with a gradient lie in one block, w, in the order declared; state (running statistics) in another. */
 struct dt_model {
-    dt_context *ctx;
+    int holders;     /* its maker, and every trainer of it */
+    dt_context *ctx; /* held */
     dt_model_config config;
     dt_data_origin origin;
     dt_recording recording;
@@ -90,6 +91,9 @@ DT_MUST_CHECK dt_status dt_model_declare(dt_model *m, const char *name, const dt
 /* Declares, lays out and initialises the parameters. cfg->name outlives the model. */
 DT_MUST_CHECK dt_status dt_model_open(dt_context *ctx, const dt_model_config *cfg, const dt_recording *recording,
                                       dt_model **out);
+
+/* Somebody else needs m too, and will call dt_model_destroy: the last call frees it. */
+void dt_model_hold(dt_model *m);
 
 /* What training on v makes of the origin. */
 dt_data_origin dt_model_origin_of(const dt_model *m, const dt_dataset_view *v);

@@ -224,6 +224,7 @@ dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_con
     DT_TRY(dt_model_check_data(m, &v));
     dt_trainer *t = calloc(1, sizeof *t);
     DT_CHECK(t, DT_ERR_MEMORY, "no memory for a trainer");
+    dt_model_hold(m);
     t->model = m;
     t->config = *cfg;
     t->n_images = v.n;
@@ -259,6 +260,7 @@ void dt_trainer_destroy(dt_trainer *t)
     dt_device_free(ctx, t->m1, bytes);
     dt_device_free(ctx, t->queue, DT_UNROLL * sizeof *t->queue);
     dt_device_data_destroy(ctx, &t->data);
+    dt_model_destroy(t->model);
     free(t->range);
     free(t);
 }

@@ -203,3 +203,25 @@ Test(contexts, two_contexts_keep_their_own_numbers)
     }
     for (int i = 0; i < 3; i++) tiny_close(&run[i]);
 }
+
+/* Context, model and trainer in each order, with work in between by what is left; sanitizers see what is freed when. */
+Test(contexts, may_be_destroyed_in_any_order)
+{
+    const int orders[][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
+
+    for (int i = 0; i < 6; i++) {
+        tiny_options o = tiny_defaults();
+        tiny_run run;
+        int has_trainer = 1;
+        cr_assert(tiny_open(&run, &o));
+        for (int k = 0; k < 3; k++) {
+            switch (orders[i][k]) {
+            case 0: dt_context_destroy(run.ctx); break;
+            case 1: dt_model_destroy(run.model); break;
+            default: dt_trainer_destroy(run.trainer); has_trainer = 0;
+            }
+            if (has_trainer) MUST(dt_trainer_step(run.trainer));
+        }
+        dt_dataset_close(run.data);
+    }
+}
