@@ -1,0 +1,15 @@
+# find_package(detent): the target detent::detent, from the pkg-config file of the same installation, which says what the
+# library needs.
+include(CMakeFindDependencyMacro)
+find_dependency(PkgConfig)
+set(detent_path_before "$ENV{PKG_CONFIG_PATH}")
+set(ENV{PKG_CONFIG_PATH} "${CMAKE_CURRENT_LIST_DIR}/../../pkgconfig:${detent_path_before}")
+pkg_check_modules(DETENT_PC QUIET IMPORTED_TARGET GLOBAL detent)
+set(ENV{PKG_CONFIG_PATH} "${detent_path_before}")
+if(DETENT_PC_FOUND AND NOT TARGET detent::detent)
+  add_library(detent::detent INTERFACE IMPORTED)
+  target_link_libraries(detent::detent INTERFACE PkgConfig::DETENT_PC)
+elseif(NOT DETENT_PC_FOUND)
+  set(detent_FOUND FALSE)
+  set(detent_NOT_FOUND_MESSAGE "pkg-config does not find what detent needs: pkg-config --print-errors --libs detent")
+endif()
