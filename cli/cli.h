@@ -350,6 +350,9 @@ short_text text_precision(int wbits, int abits);   /* w4a2, float */
 short_text text_model(const dt_model_config *cfg); /* vgg16 w4a2 choke 16 */
 short_text text_network(const dt_model *m);        /* the same, or shallowcaps in fixed point, round_to_nearest */
 
+/* Why "auto" took the CPU although there is a GPU: a line below "device", a field; nothing where there is no reason. */
+void print_fallback(const dt_context *ctx);
+void add_fallback(cJSON *object, const dt_context *ctx);
 /* Prints "detent train: message" (with the trace if verbose) and returns the exit code. */
 int report_failure(const char *command_name, dt_status status, int verbose);
 /* The fields of a report, for JSON. */

@@ -75,6 +75,7 @@ static dt_status print_evaluation_json(const settings *s, const session *o, cons
     cJSON_AddStringToObject(out, "dataset", session_dataset(s, m));
     cJSON_AddStringToObject(out, "engine", engine_words[s->engine]);
     cJSON_AddStringToObject(out, "device", dt_context_backend(o->ctx));
+    add_fallback(out, o->ctx);
     cJSON_AddNumberToObject(out, "images", (double)a->metrics.images);
     cJSON_AddNumberToObject(out, "accuracy", a->metrics.accuracy);
     cJSON_AddNumberToObject(out, "loss", a->metrics.loss);
@@ -134,6 +135,7 @@ static void print_evaluation(const settings *s, const session *o, const dt_model
     printf("data       %s: %s test images\n", session_dataset(s, m), text_count(a->metrics.images).s);
     printf("device     %s: %s, engine %s\n", dt_context_backend(o->ctx), dt_context_device(o->ctx),
            engine_words[s->engine]);
+    print_fallback(o->ctx);
     printf("accuracy   %.2f %%\n", 100.0 * a->metrics.accuracy);
     if (with->name) {
         printf("%-10s %.2f %%; %s predictions differ\n", with->name, 100.0 * with->measured.metrics.accuracy,

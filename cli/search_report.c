@@ -80,6 +80,7 @@ void report_search_begin(const search *r, int trained_on_tune)
     printf("data       %s: %s %s images decide, %s test images\n", session_dataset(s, r->o.model),
            text_count(r->n_tune).s, tune_words[s->tune_on], text_count(r->n_test).s);
     printf("device     %s: %s\n", dt_context_backend(r->o.ctx), dt_context_device(r->o.ctx));
+    print_fallback(r->o.ctx);
     printf("search     %s, %s, %s; tolerance %g %%, budget %g %s\n", method_words[s->method],
            compat_words[s->qcaps.published], dt_rounding_names[s->qcaps.rounding], (double)s->qcaps.accuracy_tolerance,
            (double)s->qcaps.memory_budget, unit_of(s));
@@ -218,6 +219,7 @@ dt_status report_search_json(search *r)
     cJSON_AddNumberToObject(out, "tune_images", (double)r->n_tune);
     cJSON_AddNumberToObject(out, "test_images", (double)r->n_test);
     cJSON_AddStringToObject(out, "device", dt_context_backend(r->o.ctx));
+    add_fallback(out, r->o.ctx);
     cJSON_AddNumberToObject(out, "full_accuracy", r->result.full_accuracy / 100.0);
     cJSON_AddNumberToObject(out, "full_test_accuracy", r->full_test_accuracy);
     cJSON_AddNumberToObject(out, "min_accuracy", r->result.min_accuracy / 100.0);

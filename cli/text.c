@@ -111,6 +111,18 @@ short_text text_network(const dt_model *m)
     return out;
 }
 
+void print_fallback(const dt_context *ctx)
+{
+    const char *why = dt_context_fallback(ctx);
+    if (*why) printf("           not cuda: %s\n", why);
+}
+
+void add_fallback(cJSON *object, const dt_context *ctx)
+{
+    const char *why = dt_context_fallback(ctx);
+    if (*why) cJSON_AddStringToObject(object, "not_cuda", why);
+}
+
 int report_failure(const char *command_name, dt_status status, int verbose)
 {
     const char *wanted = getenv("DETENT_TRACE");

@@ -41,6 +41,7 @@ void report_begin(const run *r)
     printf("\n");
     printf("device     %s: %s; %s\n", dt_context_backend(r->o.ctx), dt_context_device(r->o.ctx),
            r->s->precision == DT_PRECISION_F32 ? "f32" : "mixed precision");
+    print_fallback(r->o.ctx);
 }
 
 static void print_loss(const dt_model_config *model, const dt_train_config *cfg)

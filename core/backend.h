@@ -52,6 +52,8 @@ typedef struct {
     /* DT_ERR_UNSUPPORTED if there is no such device. *device is the backend's own state. */
     dt_status (*open)(const dt_options *opt, void **device, char *text, size_t text_bytes);
     void (*close)(void *device);
+    /* Whether the machine has such a device at all, usable or not: if so, people want to know why open failed. */
+    int (*present)(void);
     dt_status (*alloc)(void *device, size_t bytes, void **out); /* aligned to 64 bytes at least; not cleared */
     void (*free)(void *device, void *p);
     /* Ordered after everything launched before. write may return before the copy is done, but has read host. */

@@ -39,6 +39,7 @@ static dt_status context_choose(dt_context *ctx)
              "device '%s' is not known; there are auto, cpu and cuda", want);
 #ifdef DETENT_HAVE_CUDA
     if (automatic && context_open(ctx, &dt_backend_cuda) == DT_OK) return DT_OK;
+    if (automatic && dt_backend_cuda.present()) snprintf(ctx->fallback, sizeof ctx->fallback, "%s", dt_last_error());
     if (strcmp(want, "cuda") == 0) return context_open(ctx, &dt_backend_cuda);
 #endif
     DT_CHECK(strcmp(want, "cuda") != 0, DT_ERR_UNSUPPORTED,
@@ -52,8 +53,8 @@ dt_status dt_context_create(const dt_options *opt, dt_context **out)
     const dt_step fresh = { .scale = { .value = 1.0f } };
     dt_context *ctx = calloc(1, sizeof *ctx);
     DT_CHECK(ctx, DT_ERR_MEMORY, "no memory for a context");
-    ctx->opt = *opt;
     ctx->holders = 1;
+    ctx->opt = *opt;
     ctx->threads = opt->threads > 0 ? opt->threads : dt_threads_now();
 
     const int before = dt_context_enter(ctx);
@@ -70,12 +71,12 @@ dt_status dt_context_create(const dt_options *opt, dt_context **out)
     return DT_OK;
 }
 
-void dt_context_destroy(dt_context *ctx)
 void dt_context_hold(dt_context *ctx)
 {
     ctx->holders++;
 }
 
+void dt_context_destroy(dt_context *ctx)
 {
     if (!ctx || --ctx->holders > 0) return;
     if (ctx->backend) {
@@ -95,6 +96,11 @@ const char *dt_context_backend(const dt_context *ctx)
 const char *dt_context_device(const dt_context *ctx)
 {
     return ctx->text;
+}
+
+const char *dt_context_fallback(const dt_context *ctx)
+{
+    return ctx->fallback;
 }
 
 dt_exec dt_context_exec(const dt_context *ctx)

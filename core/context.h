@@ -12,9 +12,10 @@ struct dt_context {
     const dt_backend *backend;
     void *device;
     dt_options opt;
-    int threads;     /* >= 1, for the work of this context */
-    char text[128];  /* dt_context_device */
-    void *workspace; /* activations and their gradients; tapes run in turn and share it */
+    int threads;        /* >= 1, for the work of this context */
+    char text[128];     /* dt_context_device */
+    char fallback[256]; /* dt_context_fallback */
+    void *workspace;    /* activations and their gradients; tapes run in turn and share it */
     size_t workspace_bytes;
     void *scratch; /* one kernel's */
     size_t scratch_bytes;
@@ -24,10 +25,10 @@ struct dt_context {
     int64_t n_allocations; /* calls of it so far; a step makes none */
 };
 
-dt_exec dt_context_exec(const dt_context *ctx);
 /* Somebody else needs ctx too, and will call dt_context_destroy: the last call frees it. */
 void dt_context_hold(dt_context *ctx);
 
+dt_exec dt_context_exec(const dt_context *ctx);
 
 /* From enter, which returns what leave takes, parallel regions ask for the context's threads; the caller's own setting
  * is back after leave. Around whatever runs a context's kernels, or plans how they will be run. */

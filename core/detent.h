@@ -55,6 +55,8 @@ DT_MUST_CHECK dt_status dt_context_create(const dt_options *opt, dt_context **ou
 void dt_context_destroy(dt_context *ctx);
 const char *dt_context_backend(const dt_context *ctx); /* "cpu" or "cuda" */
 const char *dt_context_device(const dt_context *ctx);  /* for people: "2 threads, avx512_core_bf16" */
+/* Why "auto" did not take the GPU that the machine has; "" if it did, if there is none, or if "auto" was not asked. */
+const char *dt_context_fallback(const dt_context *ctx);
 
 /* ---- datasets --------------------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
 
 #include "conv_problem.h"
 #include "cuda_check.h"
+#include "pci_bus.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,17 @@ static dt_status cuda_find(int ordinal, struct cudaDeviceProp *properties)
     DT_CHECK(properties->major >= OLDEST_MAJOR, DT_ERR_UNSUPPORTED, "%s has compute capability %d.%d, %d.0 is needed",
              properties->name, properties->major, properties->minor, OLDEST_MAJOR);
     return DT_OK;
+}
+
+static int cuda_present(void)
+{
+    int n_devices = 0;
+    const cudaError_t found = cudaGetDeviceCount(&n_devices);
+
+    if (found != cudaSuccess) (void)cudaGetLastError();
+    if (found == cudaErrorNoDevice) return 0;
+    if (found == cudaErrorInsufficientDriver) return dt_nvidia_on_bus("/sys/bus/pci/devices"); /* also: no driver */
+    return found != cudaSuccess || n_devices > 0;
 }
 
 static void cuda_close(void *state)
@@ -218,6 +230,7 @@ const dt_backend dt_backend_cuda = {
     .name = "cuda",
     .open = cuda_open,
     .close = cuda_close,
+    .present = cuda_present,
     .alloc = cuda_alloc,
     .free = cuda_free,
     .write = cuda_write,

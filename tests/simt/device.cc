@@ -62,8 +62,19 @@ const char *cudaGetErrorString(cudaError_t error)
     return "unrecognized error code";
 }
 
+/* SIMT_DEVICE: "none", "driver" (too old or missing), "busy", or the compute capability of the one device. */
+static const char *wished_device(void)
+{
+    const char *const wish = getenv("SIMT_DEVICE");
+    return wish ? wish : "9.0";
+}
+
 cudaError_t cudaGetDeviceCount(int *count)
 {
+    *count = 0;
+    if (strcmp(wished_device(), "none") == 0) return result(cudaErrorNoDevice);
+    if (strcmp(wished_device(), "driver") == 0) return result(cudaErrorInsufficientDriver);
+    if (strcmp(wished_device(), "busy") == 0) return result(cudaErrorUnknown);
     *count = 1;
     return cudaSuccess;
 }
@@ -87,8 +98,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int device)
     prop->totalGlobalMem = total_memory;
     prop->sharedMemPerBlock = simt::shared_plain;
     prop->sharedMemPerBlockOptin = simt::shared_optin;
-    prop->major = 9;
-    prop->minor = 0;
+    if (sscanf(wished_device(), "%d.%d", &prop->major, &prop->minor) != 2) return result(cudaErrorNoDevice);
     prop->multiProcessorCount = 4;
     prop->warpSize = simt::WARP;
     prop->maxThreadsPerBlock = simt::MAX_THREADS;

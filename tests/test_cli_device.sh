@@ -1,0 +1,27 @@
+#!/bin/sh
+# The program says why it does not use a GPU that the machine has. Usage: test_cli_device.sh SIMT_DETENT
+set -eu
+detent=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+fail() { echo "FAIL: $*"; cat out; exit 1; }
+tiny="--model tiny --dataset synthetic --train-size 64 --test-size 40 --epochs 1"
+
+# shellcheck disable=SC2086 # words are wanted
+SIMT_DEVICE=7.0 "$detent" train $tiny --out old >out 2>&1 || fail "train"
+grep -q "^device     cpu: " out || fail "train: the device"
+grep -A1 "^device " out | grep -q "^           not cuda: .* has compute capability 7.0, 8.0 is needed" || fail "train: why"
+eval="eval --checkpoint old/last.safetensors --dataset synthetic --test-size 40"
+# shellcheck disable=SC2086
+SIMT_DEVICE=busy "$detent" $eval >out 2>&1 || fail "eval"
+grep -A1 "^device " out | grep -q "^           not cuda: .*unknown error" || fail "eval: why"
+# shellcheck disable=SC2086
+SIMT_DEVICE=7.0 "$detent" $eval --json >out 2>&1 || fail "eval --json"
+grep -q '"not_cuda":.*has compute capability 7.0' out || fail "eval --json: why"
+# shellcheck disable=SC2086
+SIMT_DEVICE=none "$detent" $eval --json >out 2>&1 || fail "eval without a GPU"
+! grep -q not_cuda out || fail "no GPU, and a reason"
+# shellcheck disable=SC2086
+SIMT_DEVICE=none "$detent" $eval >out 2>&1 || fail "eval without a GPU"
+! grep -q "not cuda" out || fail "no GPU, and a reason"
