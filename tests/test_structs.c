@@ -195,9 +195,10 @@ static dt_status verify_with_zero_array(void)
 static dt_status wrong_layout(void)
 {
     const dt_array a = right_array();
+    const dt_vector_style style = { (dt_layout)WRONG, DT_HEADER_OF_LAYOUT };
     dt_capture *c = NULL;
     MUST(dt_capture_layer(ready.model, ready.data, 0, 2, "features.4", &c));
-    const dt_status status = dt_vectors_save(c, "features.4", &a, (dt_layout)WRONG, "/nowhere", NULL);
+    const dt_status status = dt_vectors_save(c, "features.4", &a, &style, "/nowhere", NULL);
     dt_capture_destroy(c);
     return status;
 }
