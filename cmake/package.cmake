@@ -1,6 +1,6 @@
 # How other projects get the library: add_subdirectory, find_package(detent), pkg-config. All three give its headers, as
 # <detent/detent.h>, and what it must be linked with; none gives the flags that it was compiled with.
-set(public_headers core/detent.h core/detent_qcaps.h core/status.h)
+set(public_headers core/detent.h core/detent_array.h core/detent_qcaps.h core/status.h)
 foreach(header IN LISTS public_headers)
   get_filename_component(name ${header} NAME)
   configure_file(${header} include/detent/${name} COPYONLY)

@@ -136,6 +136,20 @@ static dt_status follow(const char *path, char target[PATH_BYTES], int *fd)
                     MOST_LINKS);
 }
 
+/* A device or a pipe. Opening a pipe that nobody reads would wait for ever, so that is refused; a reader that waits for
+ * a writer counts. */
+static dt_status write_into_special(const char *target, const output *o)
+{
+    const int fd = open(target, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+
+    DT_CHECK(fd >= 0 || errno != ENXIO, DT_ERR_IO,
+             "%s: a pipe that nobody reads, or a device that is not there; start its "
+             "reader first",
+             o->path);
+    if (fd >= 0) (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    return write_into(fd, o);
+}
+
 dt_status dt_whole_file_write(const char *path, dt_file_content content, const void *user)
 {
     const output o = { content, user, path, "" };
@@ -147,7 +161,7 @@ dt_status dt_whole_file_write(const char *path, dt_file_content content, const v
     if (fd >= 0) return write_into(dup(fd), &o); /* opened anew it would begin at the file's begin */
     const int there = stat(target, &is) == 0;
     DT_CHECK(!there || !S_ISDIR(is.st_mode), DT_ERR_IO, "%s: is a folder; name a file in it", path);
-    if (there && !S_ISREG(is.st_mode)) return write_into(open(target, O_WRONLY | O_NOCTTY | O_CLOEXEC), &o);
+    if (there && !S_ISREG(is.st_mode)) return write_into_special(target, &o);
     return replace(target, there ? is.st_mode & 0777 : 0, &o);
 }
 

@@ -54,13 +54,20 @@ is()
     if [ "$@" ]; then ok "$what"; else not_ok "$what"; fi
 }
 
-# json WHAT FILE: the file is JSON.
+# check WHAT STATUS: the status is 0.
+check()
+{
+    if [ "$2" -eq 0 ]; then ok "$1"; else not_ok "$1"; fi
+}
+
+# json WHAT FILE: the file is JSON, or each line of a .jsonl is.
 json()
 {
+    case $2 in *.jsonl) lines=--json-lines ;; *) lines= ;; esac
     if ! command -v python3 >/dev/null; then
         n=$((n + 1))
         echo "ok $n - $1 # SKIP no python3 to parse JSON with"
-    elif python3 -m json.tool "$2" >/dev/null 2>&1; then
+    elif python3 -m json.tool $lines "$2" >/dev/null 2>&1; then
         ok "$1"
     else
         not_ok "$1"

@@ -3,57 +3,8 @@
 #                     are no plain files; inputs that are files of another kind.
 #
 # usage: test_cli_files.sh PATH_OF_DETENT.  Prints "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
-set -u
-
-detent=${1:?usage: test_cli_files.sh PATH_OF_DETENT}
-case $detent in /*) ;; *) detent=$PWD/$detent ;; esac
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-cd "$work" || exit 1
+. "$(dirname "$0")/command.sh"
 export OMP_NUM_THREADS=1 LC_ALL=C # sed goes over binary files
-
-n=0
-n_failed=0
-
-ok()
-{
-    n=$((n + 1))
-    echo "ok $n - $1"
-}
-
-not_ok()
-{
-    n=$((n + 1))
-    n_failed=$((n_failed + 1))
-    echo "not ok $n - $1"
-    sed 's/^/#   /' out err
-}
-
-# expect WHAT CODE ARGUMENTS...: runs detent and compares its exit code; leaves its output in `out` and `err`.
-expect()
-{
-    what=$1
-    code=$2
-    shift 2
-    "$detent" "$@" >out 2>err
-    got=$?
-    if [ $got -eq "$code" ]; then ok "$what"; else not_ok "$what: exit code $got, expected $code"; fi
-}
-
-# has FILE PATTERN: the last command wrote that.
-has()
-{
-    if grep -q -e "$2" "$1"; then ok "... says '$2'"; else not_ok "... does not say '$2'"; fi
-}
-
-# is WHAT CONDITION...: a test(1) that must hold.
-is()
-{
-    what=$1
-    shift
-    if [ "$@" ]; then ok "$what"; else not_ok "$what"; fi
-}
 
 # idx FOLDER PREFIX N PIXEL: N images of 28 x 28 and labels 0..9 in turn. Image i has the pixel's value in column i % 10.
 idx()
@@ -228,5 +179,4 @@ expect "--init of a program" 1 $train --dataset mnist --init own.safetensors --o
 has err "own.safetensors: is an exported program, integers for hardware ('detent-program'), and has no parameters"
 is "... leaves no directory" ! -e never
 
-echo "1..$n"
-[ $n_failed -eq 0 ]
+finish

@@ -3,48 +3,7 @@
 #                       convolve several maps an image.
 #
 # usage: test_cli_numbers.sh PATH_OF_DETENT.  Prints "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
-set -u
-
-detent=${1:?usage: test_cli_numbers.sh PATH_OF_DETENT}
-case $detent in /*) ;; *) detent=$PWD/$detent ;; esac
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-cd "$work" || exit 1
-
-n=0
-n_failed=0
-
-# expect WHAT CODE ARGUMENTS...: runs detent and compares its exit code; leaves its output in `out` and `err`.
-expect()
-{
-    what=$1
-    code=$2
-    shift 2
-    "$detent" "$@" >out 2>err
-    got=$?
-    say "$what: exit code $got" test $got -eq "$code"
-}
-
-# has FILE PATTERN: the output of the last run.
-has()
-{
-    say "$1 has $2" grep -q -- "$2" "$1"
-}
-
-say()
-{
-    what=$1
-    shift
-    n=$((n + 1))
-    if "$@"; then
-        echo "ok $n - $what"
-    else
-        echo "not ok $n - $what"
-        n_failed=$((n_failed + 1))
-        sed 's/^/#   /' out err
-    fi
-}
+. "$(dirname "$0")/command.sh"
 
 expect "inspect deepcaps" 0 inspect --model deepcaps --wbits 4 --abits 4 --input 28x28x1
 has out "^block4.l_skip.conv .* 32x2x2x256 .* 2,359,296$"
@@ -64,4 +23,4 @@ for way in verify "eval --engine program" "eval --engine array" "export --to pro
     has err "float/last.safetensors: shallowcaps float has no integer program.*'detent search'"
 done
 
-[ $n_failed -eq 0 ]
+finish

@@ -3,68 +3,7 @@
 # and what the help of the command says.
 #
 # usage: test_cli_train.sh PATH_OF_DETENT.  Prints "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
-set -u
-
-detent=${1:?usage: test_cli_train.sh PATH_OF_DETENT}
-case $detent in /*) ;; *) detent=$PWD/$detent ;; esac
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-cd "$work" || exit 1
-
-n=0
-n_failed=0
-tiny="--model tiny --dataset synthetic --train-size 60 --test-size 40 --batch 16 --threads 1 --device cpu"
-
-ok()
-{
-    n=$((n + 1))
-    printf 'ok %d - %s\n' $n "$1"
-}
-
-not_ok()
-{
-    n=$((n + 1))
-    n_failed=$((n_failed + 1))
-    printf 'not ok %d - %s\n' $n "$1"
-    sed 's/^/#   /' out err
-}
-
-# expect WHAT CODE ARGUMENTS...: runs detent and compares its exit code; leaves its output in `out` and `err`.
-expect()
-{
-    what=$1
-    code=$2
-    shift 2
-    "$detent" "$@" >out 2>err
-    got=$?
-    if [ $got -eq "$code" ]; then ok "$what"; else not_ok "$what: exit code $got, expected $code"; fi
-}
-
-# has FILE PATTERN: the last command wrote that.
-has()
-{
-    if grep -q -e "$2" "$1"; then ok "... says '$2'"; else not_ok "... does not say '$2'"; fi
-}
-
-# is WHAT CONDITION...: a test(1) that must hold.
-is()
-{
-    what=$1
-    shift
-    if [ "$@" ]; then ok "$what"; else not_ok "$what"; fi
-}
-
-json()
-{
-    if ! command -v python3 >/dev/null; then
-        ok "$1 # SKIP no python3 to parse JSON with"
-    elif python3 -c 'import json, sys; [json.loads(line) for line in open(sys.argv[1])]' "$2" 2>err; then
-        ok "$1"
-    else
-        not_ok "$1"
-    fi
-}
+. "$(dirname "$0")/command.sh"
 
 # ---- a folder's name is no pattern
 
@@ -332,8 +271,8 @@ has out "default shallowcaps)"
 for text in 'at the begin (1e-09..100; default 0.001)' 'conv64; default fc)' '0 does not (0..16; default 2)'; do
     is "... '$text'" "$(tr -d '\n' <out | tr -s ' ' | grep -cF "$text")" -eq 1
 done
-expect "what was given is no default" 0 train --lr 0.5 --seed 77 --help
-is "... of the rate or the seed" "$(grep -c 'default 0.5)\|default 77)' out)" -eq 0
+expect "what was given is no default" 0 train --lr 0.123 --seed 77 --help
+is "... of the rate or the seed" "$(grep -c 'default 0.123)\|default 77)' out)" -eq 0
 expect "... and of the recipe" 0 train --recipe w4a2 --help
 is "... 300 epochs" "$(grep -c 'default 300)' out)" -eq 1
 expect "... and of the dataset" 0 train --model deepcaps --dataset cifar10 --help
@@ -345,5 +284,4 @@ expect "plan of the network that is the default" 0 search --plan --memory-budget
 has out "^all  *6,804,384 "
 expect "the published name of stochastic rounding" 0 search --plan --memory-budget 5.2 --rounding stochastic_rounding
 
-echo "1..$n"
-[ $n_failed -eq 0 ]
+finish

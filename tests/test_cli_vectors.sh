@@ -3,50 +3,14 @@
 #                       and the refusals of `detent export --to vectors`, each with what to do about it.
 #
 # usage: test_cli_vectors.sh PATH_OF_DETENT.  Prints "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
-set -u
-
-detent=${1:?usage: test_cli_vectors.sh PATH_OF_DETENT}
-case $detent in /*) ;; *) detent=$PWD/$detent ;; esac
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-cd "$work" || exit 1
-n=0
-n_failed=0
+. "$(dirname "$0")/command.sh"
 data="--dataset synthetic --test-size 40 --device cpu"
 
-# check WHAT STATUS
-check()
-{
-    n=$((n + 1))
-    if [ "$2" -eq 0 ]; then echo "ok $n - $1"; else
-        n_failed=$((n_failed + 1))
-        echo "not ok $n - $1"
-        sed 's/^/#   /' out err
-    fi
-}
-
-# expect WHAT CODE ARGUMENTS...: runs detent and compares its exit code; leaves its output in `out` and `err`.
-expect()
-{
-    what=$1 code=$2
-    shift 2
-    "$detent" "$@" >out 2>err
-    [ $? -eq "$code" ]
-    check "$what" $?
-}
-
-# has FILE PATTERN; ends FILE PATTERN: its last line
-has()
-{
-    grep -q -e "$2" "$1"
-    check "... says '$2'" $?
-}
-
+# ends FILE PATTERN: the last command's last line
 ends()
 {
-    tail -n 1 "$1" | grep -q -e "$2"
-    check "... ends with '$2'" $?
+    tail -n 1 "$1" >last
+    has last "$2"
 }
 
 # train DIR OPTIONS...
@@ -148,5 +112,4 @@ expect "vectors of an output stationary array" 0 export --checkpoint $F $data --
 expect "header lines beyond a hand's" 2 export --checkpoint $F --header-lines 10 --out w
 has err "--header-lines 10: expected 0..9 or layout"
 
-echo "1..$n"
-[ $n_failed -eq 0 ]
+finish

@@ -74,7 +74,7 @@ Test(vectors_compare, damaged_texts_are_named)
         { "not a digit", "out.txt", 2, '2', "out.txt: line 19, character 128 is 0x32, expected 0 or 1" },
         { "no newline", "out.txt", 1, '0', "out.txt: line 19, character 129 is 0x30, expected the end of the line" },
         { "a header", "psum.txt", 0, 'x',
-          "psum.txt: line 1 begins with 'xlanes_filter_7.', expected '#': 3 lines of comments stand" },
+          "psum.txt: line 1 begins with 'x/lanes_filter_7', expected '//' or '#': 3 lines of comments stand" },
         { "an address", "acc_address.txt", 2, '0', "acc_address.txt: line 147 is 322, expected 323" },
         { "padding", "activation_tile0.txt", 2, '1', "line 39, lane 8 is 1, expected 0 as padding" },
         { "a twin", "viz/viz_out.txt", 2, '9', "viz/viz_out.txt: line 19 is not what out.txt says" },

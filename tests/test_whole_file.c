@@ -203,6 +203,9 @@ Test(whole_file, a_pipe_is_written_into)
     expect_type("link", S_IFLNK);
     expect_no_temporary();
     close(fd);
+    cr_assert(eq(int, dt_whole_file_write(in_folder("pipe"), put_text, "three"), DT_ERR_IO), "nobody reads");
+    cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "a pipe that nobody reads"), NULL), "%s", dt_last_error());
+    expect_type("pipe", S_IFIFO);
 }
 
 Test(whole_file, a_device_stays_one)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The program says why it does not use a GPU that the machine has. Usage: test_cli_device.sh SIMT_DETENT
+# The program says why it does not use a GPU that the machine has. Usage: device.sh SIMT_DETENT
 set -eu
 detent=$1
 work=$(mktemp -d)
