@@ -160,6 +160,9 @@ DT_MUST_CHECK dt_status flush_results(void);
  * option, --help, --usage and --version end the program here. */
 DT_MUST_CHECK dt_status options_parse(const command *cmd, int argc, char **argv, settings *s);
 
+/* `detent completion` (completion.c): a script for bash. */
+void print_completion(const command *commands, int n);
+
 DT_MUST_CHECK dt_status train_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status eval_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status search_run(const settings *s, int *exit_code);

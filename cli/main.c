@@ -69,8 +69,11 @@ static void print_usage(FILE *to)
     fprintf(to, "Usage: detent COMMAND [OPTION...]\n"
                 "Train networks that compute on integers, and hand the same integers to hardware.\n\n");
     for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].brief);
-    fprintf(to, "\n'detent help COMMAND' lists the options of one; 'detent --version' prints the version.\n"
-                "Exit codes: 0 good, 1 failed, 2 wrong usage, 3 a check found mismatches, 130 interrupted.\n");
+    fprintf(
+        to,
+        "\n'detent help COMMAND' lists the options of one; 'detent --version' prints the version; 'detent completion'\n"
+        "prints a script that completes all of them in bash: source <(detent completion)\n"
+        "Exit codes: 0 good, 1 failed, 2 wrong usage, 3 a check found mismatches, 130 interrupted.\n");
 }
 
 static const command *find_command(const char *name)
@@ -157,6 +160,10 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "help") == 0) return run_help(argc - 1, argv + 1);
     if (is_one_of(argv[1], help_words)) return run_help(1, argv);
+    if (strcmp(argv[1], "completion") == 0) {
+        print_completion(commands, N_COMMANDS);
+        return end_of_page();
+    }
     if (is_one_of(argv[1], version_words)) {
         puts(argp_program_version);
         return end_of_page();

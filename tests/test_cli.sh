@@ -12,6 +12,21 @@ expect "--help" 0 --help
 has out "capture"
 expect "--version" 0 --version
 has out "^detent [0-9]"
+expect "completion" 0 completion
+if command -v bash >/dev/null; then
+    # completed WORDS...: what bash offers for the last of them
+    completed()
+    {
+        bash -c 'source ./script; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _detent; echo "${COMPREPLY[@]}"' bash "$@" 2>&1
+    }
+    cp out script
+    is "bash completes a command" "$(completed detent tr)" = train
+    is "... an option of it" "$(completed detent eval --eng)" = --engine
+    is "... no option of another" "$(completed detent data --eng)" = ""
+    is "... a word" "$(completed detent train --quant-rule s)" = scream
+    is "... a dataset" "$(completed detent train --model tiny --dataset fash)" = fashion-mnist
+    is "... a command to explain" "$(completed detent help insp)" = inspect
+fi
 expect "an unknown command" 2 tarin
 has err "there is no command 'tarin'; there are train eval verify export search capture inspect data"
 for command in train eval verify export search capture inspect data; do
