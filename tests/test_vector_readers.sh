@@ -5,32 +5,14 @@
 #
 # usage: test_vector_readers.sh PATH_OF_DETENT
 set -u
-
-detent=${1:?usage: test_vector_readers.sh PATH_OF_DETENT}
-case $detent in /*) ;; *) detent=$PWD/$detent ;; esac
 for program in iverilog vvp; do
     if ! command -v $program >/dev/null; then
         echo "skipped: there is no $program (apt-get install iverilog)"
         exit 77
     fi
 done
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-cd "$work" || exit 1
-n=0
-n_failed=0
-
-# check WHAT STATUS: a failure shows what was printed last
-check()
-{
-    n=$((n + 1))
-    if [ "$2" -eq 0 ]; then echo "ok $n - $1"; else
-        echo "not ok $n - $1"
-        head -n 20 log | sed 's/^/#   /'
-        n_failed=$((n_failed + 1))
-    fi
-}
+. "$(dirname "$0")/command.sh"
+: >err # all that is printed goes to out
 
 # files_of DIR: name and header lines of each file of digits, by the manifest
 files_of()
@@ -74,9 +56,9 @@ modules()
 # reads DIR HOW: words are the files' digits, and the simulator says nothing else
 reads()
 {
-    modules "$1" "$2" >top.sv && iverilog -g2012 -o top top.sv >log 2>&1 && vvp top >log 2>&1 || return
+    modules "$1" "$2" >top.sv && iverilog -g2012 -o top top.sv >out 2>&1 && vvp top >out 2>&1 || return
     data_of "$1" >expected
-    [ -s expected ] && cmp expected log
+    [ -s expected ] && cmp expected out
 }
 
 # export_to DIR OPTIONS...
@@ -85,12 +67,12 @@ export_to()
     dir=$1
     shift
     "$detent" export --checkpoint w2a2/last.safetensors --dataset synthetic --layer features.4 --to vectors "$@" \
-        --out "$dir" >log 2>&1
+        --out "$dir" >out 2>&1
     check "export $*" $?
 }
 
 "$detent" train --model tiny --dataset synthetic --train-size 64 --test-size 32 --batch 32 --epochs 1 --abits 2 \
-    --device cpu --quiet --out w2a2 >log 2>&1
+    --device cpu --quiet --out w2a2 >out 2>&1
 check "train" $?
 
 for layout in course notebook pack-a pack-b pack-c output-stationary; do
@@ -102,7 +84,7 @@ for layout in course notebook pack-a pack-b pack-c output-stationary; do
     check "$layout: \$fscanf reads behind the lines that the manifest counts" $?
     [ $layout = notebook ] || reads $layout readmemb
     check "$layout: \$readmemb reads them as they are, but for the notebook's" $?
-    "$detent" verify --vectors $layout-0 >log 2>&1 && "$detent" verify --vectors $layout >>log 2>&1
+    "$detent" verify --vectors $layout-0 >out 2>&1 && "$detent" verify --vectors $layout >>out 2>&1
     check "$layout: verify reads both" $?
 done
 export_to course-1 --layout course --header-lines 1
@@ -111,10 +93,9 @@ check "one line, as asked for" $?
 [ -s notebook/manifest.json ] && ! reads notebook readmemb
 check "\$readmemb does not read the notebook's comments, which begin with #" $?
 
-! grep -v '^[01]*$' notebook/weight_itile0_otile0_kij0.txt >log
+! grep -v '^[01]*$' notebook/weight_itile0_otile0_kij0.txt >out
 check "the notebook's weights have no header" $?
 [ "$(head -n 1 notebook/psum_relu.txt)" = "#ReLUed psum output" ]
 check "the notebook's psum_relu.txt begins with its own words" $?
 
-echo "1..$n"
-[ $n_failed -eq 0 ]
+finish
