@@ -42,6 +42,8 @@ done
 unset PKG_CONFIG_PATH
 [ -z "$sanitized" ] || exit 0 # the rest would need its flags, too
 
+[ -s "$prefix"/share/bash-completion/completions/detent ] || fail "no completion for bash"
+
 # ---- find_package
 
 mkdir "$work/found" "$work/added"
