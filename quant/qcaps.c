@@ -214,6 +214,22 @@ static void quantize_with(dt_model *q, const dt_qcaps_options *opt, const dt_qca
     f->bits = *bits;
 }
 
+/* The published code's bits are fractional ones, of which 0 are some. */
+static dt_status check_bits(const dt_model *q)
+{
+    dt_fixed_formats *f = dt_fixed_formats_of(q);
+    const int least = f->published ? 0 : 1;
+    dt_fixed_format format;
+
+    for (int i = 0; i < f->n; i++) {
+        const dt_fixed_tensor *t = &f->tensor[i];
+        DT_TRY(dt_fixed_format_of(f, t->name, t->layer, t->kind, &format));
+        DT_CHECK(format.bits >= least && format.bits <= 32, DT_ERR_ARGUMENT,
+                 "%s, of layer %d, has %d bits, expected %d..32", t->name, t->layer, format.bits, least);
+    }
+    return DT_OK;
+}
+
 dt_status dt_qcaps_quantize(dt_model *m, const dt_dataset *d, const dt_qcaps_options *opt, const dt_qcaps_bits *bits,
                             dt_model **out)
 {
@@ -222,12 +238,13 @@ dt_status dt_qcaps_quantize(dt_model *m, const dt_dataset *d, const dt_qcaps_opt
 
     DT_TRY(dt_check_word("rounding", (int)opt->rounding, dt_rounding_names));
     DT_TRY(open_observer(m, 1, opt->published, &q));
-    const dt_status status = calibrate(q, d, opt->batch, NULL, &accuracy);
+    dt_status status = calibrate(q, d, opt->batch, NULL, &accuracy);
+    quantize_with(q, opt, bits);
+    if (status == DT_OK) status = check_bits(q);
     if (status != DT_OK) {
         dt_model_destroy(q);
         return dt_forward(status, __FILE__, __LINE__);
     }
-    quantize_with(q, opt, bits);
     *out = q;
     return DT_OK;
 }

@@ -28,7 +28,7 @@ static const struct {
     { "ONNX", "\x08\x07\x12\x07pytorch", 11, { "is an ONNX model", "initializers" } },
     { "LFS",
       "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a",
-      60,
+      58,
       { "is a pointer of Git LFS", "git lfs pull" } },
     { "gzip", "\x1f\x8b\x08\0\0\0\0\0\0\3", 10, { "is a gzip archive", "unpack it" } },
     { "NumPy", "\x93NUMPY\1\0v\0", 10, { "is one NumPy array", "by name" } },
