@@ -16,8 +16,8 @@ char *dt_vector_text_data(const dt_vector_file *f);
 void dt_vector_text_put(const dt_vector_file *f, char *data, int line, int lane, int64_t value);
 int64_t dt_vector_text_get(const dt_vector_file *f, const char *data, int line, int lane);
 
-/* f->text has as many header lines, which begin with // or #, and as many lines and lanes as f says, of nothing but '0' and
- * '1'. DT_ERR_FORMAT names file, line and character. */
+/* f->text has as many header lines, which begin with // or #, and as many lines and lanes as f says, of nothing but '0'
+ * and '1'. DT_ERR_FORMAT names file, line and character. */
 DT_MUST_CHECK dt_status dt_vector_text_check(const dt_vector_file *f);
 
 /* Makes the twin's text from f's, which has been made or checked: the same header, decimals, right-aligned. */

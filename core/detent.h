@@ -1,6 +1,6 @@
 /*
- * detent.h - the whole public interface: contexts, datasets, models, evaluation, capture, training and checkpoints here;
- * integer programs and the array in detent_array.h, Q-CapsNets in detent_qcaps.h, both of which it includes.
+ * detent.h - the whole public interface: contexts, datasets, models, evaluation, capture, training and checkpoints
+ * here; integer programs and the array in detent_array.h, Q-CapsNets in detent_qcaps.h, both of which it includes.
  *
  * Rules that hold for every function here:
  *   - Failure is returned, never printed and never exit()ed; dt_last_error() has the text, dt_last_trace() the place.

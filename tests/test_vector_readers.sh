@@ -1,7 +1,7 @@
 #!/bin/sh
 # test_vector_readers.sh - exported vectors read by what people read them with, in Icarus Verilog: $readmemb reads files
-#                          that have no header, in every layout; $fgets and $fscanf of %b read those that have one, by
-#                          the number of lines that the manifest says; %b alone reads the notebook's weights.
+#                          without a header in every layout, and with one in all but the notebook's; $fgets and $fscanf
+#                          of %b read behind as many lines as the manifest says.
 #
 # usage: test_vector_readers.sh PATH_OF_DETENT
 set -u

@@ -307,7 +307,8 @@ Test(verify, a_wide_array_changes_no_prediction_and_a_narrow_one_says_what_overf
         MUST(dt_program_lower(run.model, run.data, &p));
         MUST(dt_evaluate(run.model, run.data, 32, 0.0f, NULL, &(dt_outputs){ .predictions = predictions[0] }, &exact));
         MUST(dt_program_model(run.ctx, p, &array, &m));
-        MUST(dt_array_evaluate(m, run.data, 32, 0.0f, NULL, &(dt_outputs){ .predictions = predictions[1] }, &wide, layers));
+        MUST(dt_array_evaluate(m, run.data, 32, 0.0f, NULL, &(dt_outputs){ .predictions = predictions[1] }, &wide,
+                               layers));
         cr_assert(memcmp(predictions[0], predictions[1], sizeof predictions[0]) == 0, "%s", backends[b]);
         cr_assert(exact.loss == wide.loss, "%s: equal scores give equal losses", backends[b]);
         for (int i = 0; i < 3; i++)
@@ -316,7 +317,8 @@ Test(verify, a_wide_array_changes_no_prediction_and_a_narrow_one_says_what_overf
 
         array.psum_bits = 8;
         MUST(dt_program_model(run.ctx, p, &array, &m));
-        MUST(dt_array_evaluate(m, run.data, 32, 0.0f, NULL, &(dt_outputs){ .predictions = predictions[2] }, &narrow, layers));
+        MUST(dt_array_evaluate(m, run.data, 32, 0.0f, NULL, &(dt_outputs){ .predictions = predictions[2] }, &narrow,
+                               layers));
         cr_assert(layers[0].n_overflows > 0 && layers[0].bits > 8, "%s", backends[b]);
         cr_assert(memcmp(predictions[0], predictions[2], sizeof predictions[0]) != 0, "%s", backends[b]);
         dt_model_destroy(m);
