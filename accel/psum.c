@@ -28,8 +28,8 @@ dt_psum_shape dt_psum_shape_of(const dt_node *node)
                             .filters = (int)s.K,
                             .window_height = (int)s.R,
                             .window_width = (int)s.S,
-                            .stride = (int)s.stride,
-                            .pad = (int)s.pad,
+                            .stride = (int)s.stride[0],
+                            .pad = (int)s.pad[0],
                             .out_height = (int)s.P,
                             .out_width = (int)s.Q,
                             .x_low = (int)x->qmin,
@@ -68,6 +68,7 @@ static dt_status psum_infer(dt_node *node)
     dt_psum_plan plan;
 
     DT_TRY(dt_conv_infer(node));
+    DT_TRY(dt_conv_check_square(node->name, "the array", &p->conv));
     DT_CHECK(y->n_scale > 0, DT_ERR_ARGUMENT, "%s: psum: x and w must be on the grid, they are real", node->name);
     DT_TRY(plan_of(node, &plan));
     const int64_t half = (int64_t)1 << (p->array.psum_bits - 1);

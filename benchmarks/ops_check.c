@@ -118,7 +118,7 @@ static products y_products(const conv_check *v, int64_t n, int64_t p, int64_t q,
 
     for (int64_t i = 0; i < s->terms; i++) {
         const int64_t c = i % s->C, column = i / s->C % s->S, row = i / s->C / s->S;
-        const int64_t h = p * s->stride + row - s->pad, w = q * s->stride + column - s->pad;
+        const int64_t h = p * s->stride[0] + row - s->pad[0], w = q * s->stride[1] + column - s->pad[1];
         if (h < 0 || h >= s->H || w < 0 || w >= s->W) continue;
         const double a = value_at(&v->x, x_index(s, n, h, w, c)), b = value_at(&v->w, k * s->terms + i);
         t.integer += (int64_t)a * (int64_t)b;
@@ -135,8 +135,9 @@ static products dx_products(const conv_check *v, int64_t n, int64_t h, int64_t w
 
     for (int64_t i = 0; i < s->R * s->S * s->K; i++) {
         const int64_t k = i % s->K, column = i / s->K % s->S, row = i / s->K / s->S;
-        const int64_t up = h + s->pad - row, left = w + s->pad - column, p = up / s->stride, q = left / s->stride;
-        if (up < 0 || left < 0 || up % s->stride || left % s->stride || p >= s->P || q >= s->Q) continue;
+        const int64_t up = h + s->pad[0] - row, left = w + s->pad[1] - column;
+        const int64_t p = up / s->stride[0], q = left / s->stride[1];
+        if (up < 0 || left < 0 || up % s->stride[0] || left % s->stride[1] || p >= s->P || q >= s->Q) continue;
         const double dy = value_at(&v->dy, ((n * s->P + p) * s->Q + q) * s->K + k);
         t.sum += dy * scale_at(&v->w, k) * value_at(&v->w, ((k * s->R + row) * s->S + column) * s->C + c);
     }
@@ -151,7 +152,7 @@ static products dw_products(const conv_check *v, int64_t k, int64_t row, int64_t
 
     for (int64_t i = 0; i < s->N * s->P * s->Q; i++) {
         const int64_t q = i % s->Q, p = i / s->Q % s->P, n = i / s->Q / s->P;
-        const int64_t h = p * s->stride + row - s->pad, w = q * s->stride + column - s->pad;
+        const int64_t h = p * s->stride[0] + row - s->pad[0], w = q * s->stride[1] + column - s->pad[1];
         if (h < 0 || h >= s->H || w < 0 || w >= s->W) continue;
         t.sum += value_at(&v->dy, i * s->K + k) * scale_at(&v->x, 0) * value_at(&v->x, x_index(s, n, h, w, c));
     }

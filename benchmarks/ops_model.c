@@ -32,8 +32,8 @@ static double taps(int64_t size, int64_t window, int64_t outputs, int64_t stride
 static double conv_flop(const dt_node *node)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
-    return 2.0 * (double)(s.N * s.C * s.K) * taps(s.H, s.R, s.P, s.stride, s.pad) *
-           taps(s.W, s.S, s.Q, s.stride, s.pad);
+    return 2.0 * (double)(s.N * s.C * s.K) * taps(s.H, s.R, s.P, s.stride[0], s.pad[0]) *
+           taps(s.W, s.S, s.Q, s.stride[1], s.pad[1]);
 }
 
 /* x N,P,Q,K; w K,R,S,C -> y N,H,W,C: the products of the convolution that it is the transpose of */

@@ -83,6 +83,7 @@ dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, dt_precisio
     const dt_conv_shape s = dt_conv_shape_of(node);
     const int mixed = precision == DT_PRECISION_MIXED;
 
+    DT_TRY(dt_conv_check_square(node->name, "cuDNN's plan", (const dt_conv_params *)node->params));
     DT_CHECK(s.N * s.H * s.W <= INT_MAX && s.C <= INT_MAX / CHANNELS_8_BITS && s.K <= INT_MAX, DT_ERR_SHAPE,
              "%s: conv: %lld images of %lldx%lldx%lld are more than cuDNN takes at once; use a smaller batch",
              node->name, (long long)s.N, (long long)s.H, (long long)s.W, (long long)s.C);
@@ -95,8 +96,8 @@ dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, dt_precisio
                           .k = (int)s.K,
                           .r = (int)s.R,
                           .s = (int)s.S,
-                          .stride = (int)s.stride,
-                          .pad = (int)s.pad };
+                          .stride = (int)s.stride[0],
+                          .pad = (int)s.pad[0] };
     if (pass == DT_CONV_FORWARD)
         DT_TRY(choose_forward(node, mixed, &p));
     else

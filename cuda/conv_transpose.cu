@@ -20,9 +20,9 @@ static dt_conv_shape transposed_shape(const dt_node *node)
 {
     const dt_conv_transpose_params *p = (const dt_conv_transpose_params *)node->params;
     const int64_t *x = node->in[X]->shape.dim, *w = node->in[W]->shape.dim, *y = node->out->shape.dim;
-    const dt_conv_shape s = { y[0], y[1], y[2], y[3],      w[0],   w[1],
-                              w[2], x[1], x[2], p->stride, p->pad, w[1] * w[2] * w[3] };
-    return s;
+    const dt_conv_params conv = dt_conv_square(p->stride, p->pad);
+
+    return dt_conv_shape_from(y, w, x, &conv);
 }
 
 /* rows of x, over all images, that are summed side by side */
@@ -45,12 +45,12 @@ __global__ static void conv_transpose_forward_kernel(const float *x, const float
 {
     const int64_t i = dt_thread();
     if (i >= s.N * s.H * s.W * s.C) return;
-    const int64_t c = i % s.C, left = i / s.C % s.W + s.pad;
-    const int64_t up = i / s.C / s.W % s.H + s.pad, n = i / s.C / s.W / s.H;
+    const int64_t c = i % s.C, left = i / s.C % s.W + s.pad[1];
+    const int64_t up = i / s.C / s.W % s.H + s.pad[0], n = i / s.C / s.W / s.H;
     float sum = 0.0f;
 
-    for (int64_t r = up % s.stride, p = up / s.stride; r < s.R && p >= 0; r += s.stride, p--) {
-        for (int64_t t = left % s.stride, q = left / s.stride; t < s.S && q >= 0; t += s.stride, q--) {
+    for (int64_t r = up % s.stride[0], p = up / s.stride[0]; r < s.R && p >= 0; r += s.stride[0], p--) {
+        for (int64_t t = left % s.stride[1], q = left / s.stride[1]; t < s.S && q >= 0; t += s.stride[1], q--) {
             if (p >= s.P || q >= s.Q) continue;
             sum += dot(x + ((n * s.P + p) * s.Q + q) * s.K, w + (r * s.S + t) * s.C + c, s.terms, s.K);
         }
@@ -72,8 +72,8 @@ __global__ static void conv_transpose_dx_kernel(const float *dy, const float *tu
 {
     const int64_t i = dt_thread();
     if (i >= s.N * s.P * s.Q * s.K) return;
-    const int64_t k = i % s.K, left = i / s.K % s.Q * s.stride - s.pad;
-    const int64_t up = i / s.K / s.Q % s.P * s.stride - s.pad, n = i / s.K / s.Q / s.P;
+    const int64_t k = i % s.K, left = i / s.K % s.Q * s.stride[1] - s.pad[1];
+    const int64_t up = i / s.K / s.Q % s.P * s.stride[0] - s.pad[0], n = i / s.K / s.Q / s.P;
     float sum = 0.0f;
 
     for (int64_t h = up > 0 ? up : 0; h < up + s.R && h < s.H; h++) {
@@ -91,16 +91,16 @@ __global__ static void conv_transpose_dw_kernel(const float *x, const float *dy,
     const int64_t i = dt_thread();
     if (i >= s.K * s.terms) return;
     const int64_t k = i / s.terms, c = i % s.C;
-    const int64_t down = i / s.C / s.S % s.R - s.pad, right = i / s.C % s.S - s.pad;
+    const int64_t down = i / s.C / s.S % s.R - s.pad[0], right = i / s.C % s.S - s.pad[1];
     double sum = 0.0;
 
     for (int64_t row = blockIdx.y; row < s.N * s.P; row += gridDim.y) {
-        const int64_t h = row % s.P * s.stride + down;
+        const int64_t h = row % s.P * s.stride[0] + down;
         if (h < 0 || h >= s.H) continue;
         const float *dy_row = dy + (row / s.P * s.H + h) * s.W * s.C + c;
         float row_sum = 0.0f;
         for (int64_t q = 0; q < s.Q; q++) {
-            const int64_t v = q * s.stride + right;
+            const int64_t v = q * s.stride[1] + right;
             if (v >= 0 && v < s.W) row_sum += x[(row * s.Q + q) * s.K + k] * dy_row[v * s.C];
         }
         sum += (double)row_sum;

@@ -15,6 +15,37 @@
  */
 #include "conv.h"
 
+/* Every field on its own. */
+static dt_status params_check(const dt_node *node)
+{
+    const dt_conv_params *p = node->params;
+
+    DT_CHECK(p->stride[0] >= 1 && p->stride[1] >= 1, DT_ERR_ARGUMENT,
+             "%s: conv: stride is %d,%d; both must be 1 or more", node->name, p->stride[0], p->stride[1]);
+    DT_CHECK(p->dilation[0] >= 1 && p->dilation[1] >= 1, DT_ERR_ARGUMENT,
+             "%s: conv: dilation is %d,%d; both must be 1 or more", node->name, p->dilation[0], p->dilation[1]);
+    DT_CHECK(p->pad[0] >= 0 && p->pad[1] >= 0 && p->pad[2] >= 0 && p->pad[3] >= 0, DT_ERR_ARGUMENT,
+             "%s: conv: pad is %d,%d,%d,%d; none may be below 0", node->name, p->pad[0], p->pad[1], p->pad[2],
+             p->pad[3]);
+    DT_CHECK(p->groups >= 1, DT_ERR_ARGUMENT, "%s: conv: groups is %d, must be 1 or more", node->name, p->groups);
+    return DT_OK;
+}
+
+static dt_status channels_check(const dt_node *node)
+{
+    const int groups = ((const dt_conv_params *)node->params)->groups;
+    const int64_t C = node->in[0]->shape.dim[3], K = node->in[1]->shape.dim[0], each = node->in[1]->shape.dim[3];
+
+    DT_CHECK(C % groups == 0, DT_ERR_SHAPE, "%s: conv: x has %lld channels, which %d groups do not divide", node->name,
+             (long long)C, groups);
+    DT_CHECK(K % groups == 0, DT_ERR_SHAPE, "%s: conv: w has %lld filters, which %d groups do not divide", node->name,
+             (long long)K, groups);
+    DT_CHECK(each == C / groups, DT_ERR_SHAPE,
+             "%s: conv: x has %lld channels, w expects %lld: %lld in each of %d groups", node->name, (long long)C,
+             (long long)each * groups, (long long)each, groups);
+    return DT_OK;
+}
+
 static dt_status conv_check(const dt_node *node)
 {
     const dt_conv_params *p = node->params;
@@ -23,16 +54,15 @@ static dt_status conv_check(const dt_node *node)
     DT_CHECK(x->shape.ndim == 4 && w->shape.ndim == 4, DT_ERR_SHAPE,
              "%s: conv wants x N,H,W,C and w K,R,S,C, got %d and %d dimensions", node->name, x->shape.ndim,
              w->shape.ndim);
-    DT_CHECK(x->shape.dim[3] == w->shape.dim[3], DT_ERR_SHAPE, "%s: conv: x has %lld channels, w expects %lld",
-             node->name, (long long)x->shape.dim[3], (long long)w->shape.dim[3]);
-    DT_CHECK(p->stride >= 1 && p->pad >= 0, DT_ERR_ARGUMENT, "%s: conv: stride %d (>= 1), pad %d (>= 0)", node->name,
-             p->stride, p->pad);
-    for (int i = 1; i <= 2; i++) {
-        DT_CHECK(w->shape.dim[i] <= x->shape.dim[i] + 2 * p->pad, DT_ERR_SHAPE,
-                 "%s: conv: kernel %lldx%lld is larger than the padded input %lldx%lld", node->name,
-                 (long long)w->shape.dim[1], (long long)w->shape.dim[2], (long long)x->shape.dim[1] + 2 * p->pad,
-                 (long long)x->shape.dim[2] + 2 * p->pad);
-    }
+    DT_TRY(params_check(node));
+    DT_TRY(channels_check(node));
+    const int64_t *side = x->shape.dim + 1, *taps = w->shape.dim + 1;
+    const int64_t span[2] = { dt_conv_span(p, 0, taps[0]), dt_conv_span(p, 1, taps[1]) };
+    const int64_t room[2] = { dt_conv_padded(p, 0, side[0]), dt_conv_padded(p, 1, side[1]) };
+    DT_CHECK(span[0] <= room[0] && span[1] <= room[1], DT_ERR_SHAPE,
+             "%s: conv: kernel %lldx%lld, with dilation %d,%d, is larger than the padded input %lldx%lld", node->name,
+             (long long)span[0], (long long)span[1], p->dilation[0], p->dilation[1], (long long)room[0],
+             (long long)room[1]);
     DT_CHECK((x->n_scale > 0) == (w->n_scale > 0) && x->n_scale <= 1, DT_ERR_ARGUMENT,
              "%s: conv: both x (one scale) and w are on the grid, or neither", node->name);
     return DT_OK;
@@ -47,8 +77,8 @@ dt_status dt_conv_infer(dt_node *node)
 
     y->type = DT_F32;
     y->shape = (dt_shape){ 4,
-                           { x->shape.dim[0], (x->shape.dim[1] + 2 * p->pad - w->shape.dim[1]) / p->stride + 1,
-                             (x->shape.dim[2] + 2 * p->pad - w->shape.dim[2]) / p->stride + 1, w->shape.dim[0] } };
+                           { x->shape.dim[0], dt_conv_out_size(p, 0, x->shape.dim[1], w->shape.dim[1]),
+                             dt_conv_out_size(p, 1, x->shape.dim[2], w->shape.dim[2]), w->shape.dim[0] } };
     if (x->n_scale == 0) return DT_OK;
     const dt_conv_shape s = dt_conv_shape_of(node);
     y->n_scale = w->n_scale;
@@ -75,10 +105,10 @@ static void conv_at(const dt_conv_shape *s, const float *x, const float *w, int6
     for (int64_t k = 0; k < s->K; k++) {
         double sum = 0.0;
         for (int64_t r = 0; r < s->R; r++) {
-            const int64_t h = p * s->stride + r - s->pad;
+            const int64_t h = p * s->stride[0] + r - s->pad[0];
             if (h < 0 || h >= s->H) continue;
             for (int64_t t = 0; t < s->S; t++) {
-                const int64_t v = q * s->stride + t - s->pad;
+                const int64_t v = q * s->stride[1] + t - s->pad[1];
                 if (v < 0 || v >= s->W) continue;
                 const float *xc = x + (h * s->W + v) * s->C, *wc = w + ((k * s->R + r) * s->S + t) * s->C;
                 for (int64_t c = 0; c < s->C; c++) sum += (double)xc[c] * (double)wc[c];
@@ -102,6 +132,7 @@ size_t dt_conv_plain_scratch(const dt_node *node)
 static dt_status conv_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     (void)ex;
+    DT_TRY(dt_conv_check_square(node->name, "the plain loops", node->params));
     *scratch_bytes = dt_conv_plain_scratch(node);
     return DT_OK;
 }
@@ -131,9 +162,9 @@ static void conv_backward_x_at(const dt_conv_shape *s, const float *dy, const dt
 {
     for (int64_t c = 0; c < s->C; c++) acc[c] = 0.0;
     for (int64_t tap = 0; tap < s->R * s->S; tap++) {
-        const int64_t up = h + s->pad - tap / s->S, left = v + s->pad - tap % s->S;
-        const int64_t p = up / s->stride, q = left / s->stride;
-        if (up < 0 || left < 0 || up % s->stride || left % s->stride || p >= s->P || q >= s->Q) continue;
+        const int64_t up = h + s->pad[0] - tap / s->S, left = v + s->pad[1] - tap % s->S;
+        const int64_t p = up / s->stride[0], q = left / s->stride[1];
+        if (up < 0 || left < 0 || up % s->stride[0] || left % s->stride[1] || p >= s->P || q >= s->Q) continue;
         for (int64_t k = 0; k < s->K; k++) {
             const double scale = w->n_scale ? (double)w->scale[w->n_scale > 1 ? k : 0] : 1.0;
             const double g = scale * (double)dy[(p * s->Q + q) * s->K + k];
@@ -163,10 +194,10 @@ static void conv_backward_w(const dt_conv_shape *s, const float *x, const float 
 {
     for (int64_t c = 0; c < s->C; c++) acc[c] = 0.0;
     for (int64_t row = 0; row < s->N * s->P; row++) {
-        const int64_t n = row / s->P, h = row % s->P * s->stride + r - s->pad;
+        const int64_t n = row / s->P, h = row % s->P * s->stride[0] + r - s->pad[0];
         if (h < 0 || h >= s->H) continue;
         for (int64_t q = 0; q < s->Q; q++) {
-            const int64_t v = q * s->stride + t - s->pad;
+            const int64_t v = q * s->stride[1] + t - s->pad[1];
             if (v < 0 || v >= s->W) continue;
             const double g = (double)dy[(row * s->Q + q) * s->K + k];
             const float *xc = x + ((n * s->H + h) * s->W + v) * s->C;

@@ -4,24 +4,46 @@
 #ifndef DT_CONV_H
 #define DT_CONV_H
 
+#include "../core/conv_params.h"
 #include "../core/op.h"
 
 typedef struct {
     int64_t N, H, W, C; /* x */
     int64_t K, R, S;    /* w */
     int64_t P, Q;       /* y */
-    int64_t stride, pad;
-    int64_t terms; /* products in one psum: R * S * C */
+    int64_t stride[2];  /* as dt_conv_params has them */
+    int64_t pad[4];
+    int64_t dilation[2];
+    int64_t groups;
+    int64_t terms; /* products in one psum: R * S * C / groups */
 } dt_conv_shape;
+
+/* Of a convolution with parameters p that takes a tensor of shape x, by filters w, to one of shape y. */
+static inline dt_conv_shape dt_conv_shape_from(const int64_t *x, const int64_t *w, const int64_t *y,
+                                               const dt_conv_params *p)
+{
+    const dt_conv_shape s = { x[0],
+                              x[1],
+                              x[2],
+                              x[3],
+                              w[0],
+                              w[1],
+                              w[2],
+                              y[1],
+                              y[2],
+                              { p->stride[0], p->stride[1] },
+                              { p->pad[0], p->pad[1], p->pad[2], p->pad[3] },
+                              { p->dilation[0], p->dilation[1] },
+                              p->groups,
+                              w[1] * w[2] * w[3] };
+    return s;
+}
 
 /* Of CONV2D, or of an operator whose parameters begin as a convolution's. */
 static inline dt_conv_shape dt_conv_shape_of(const dt_node *node)
 {
-    const dt_conv_params *p = (const dt_conv_params *)node->params;
-    const int64_t *x = node->in[0]->shape.dim, *w = node->in[1]->shape.dim, *y = node->out->shape.dim;
-    const dt_conv_shape s = { x[0], x[1], x[2], x[3],      w[0],   w[1],
-                              w[2], y[1], y[2], p->stride, p->pad, w[1] * w[2] * w[3] };
-    return s;
+    return dt_conv_shape_from(node->in[0]->shape.dim, node->in[1]->shape.dim, node->out->shape.dim,
+                              (const dt_conv_params *)node->params);
 }
 
 extern const dt_kernel dt_cpu_conv; /* plain loops */

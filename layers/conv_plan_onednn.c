@@ -61,10 +61,12 @@ static dt_status layout_of(const dt_node *node, int64_t group, conv_layout *out)
     DT_DNNL(dnnl_memory_desc_init_by_tag(&out->real_w, 4, w_dims, dnnl_f32, dnnl_ohwi));
     DT_DNNL(dnnl_memory_desc_init_by_tag(&out->y, 4, y_dims, dnnl_f32, dnnl_nhwc));
     DT_DNNL(dnnl_memory_desc_init_by_tag(&out->dy, 4, y_dims, type_of(y->grad_type), dnnl_nhwc));
-    out->stride[0] = out->stride[1] = s->stride;
-    out->pad_front[0] = out->pad_front[1] = s->pad;
-    out->pad_back[0] = (s->P - 1) * s->stride + s->R - s->H - s->pad;
-    out->pad_back[1] = (s->Q - 1) * s->stride + s->S - s->W - s->pad;
+    out->stride[0] = s->stride[0];
+    out->stride[1] = s->stride[1];
+    out->pad_front[0] = s->pad[0];
+    out->pad_front[1] = s->pad[1];
+    out->pad_back[0] = (s->P - 1) * s->stride[0] + s->R - s->H - s->pad[0];
+    out->pad_back[1] = (s->Q - 1) * s->stride[1] + s->S - s->W - s->pad[1];
     return DT_OK;
 }
 
@@ -360,8 +362,9 @@ dt_status dt_conv_plan_create(dt_node *node, const dt_exec *ex)
     const int threads = dt_threads_now();
     const int mixed = ex->precision == DT_PRECISION_MIXED && dt_onednn_has_bf16();
     conv_layout layout = { .backward_type = mixed ? dnnl_bf16 : dnnl_f32 };
-    dt_conv_plan *plan = calloc(1, sizeof *plan);
 
+    DT_TRY(dt_conv_check_square(node->name, "oneDNN's plan", node->params));
+    dt_conv_plan *plan = calloc(1, sizeof *plan);
     DT_CHECK(plan, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
     node->plan = plan;
     plan->group = group_of(&s);

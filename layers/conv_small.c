@@ -16,7 +16,7 @@ static int64_t inside(int64_t out, int64_t in, int64_t t, const dt_conv_shape *s
 {
     int64_t n = 0;
     for (int64_t p = 0; p < out; p++) {
-        const int64_t at = p * s->stride + t - s->pad;
+        const int64_t at = p * s->stride[0] + t - s->pad[0];
         n += at >= 0 && at < in;
     }
     return n;
@@ -36,8 +36,8 @@ static dt_status small_tap(const dt_conv_shape *s, const float *x, const float *
                            float beta, float *dw)
 {
     for (int64_t out = 0; out < s->P * s->Q; out++) {
-        const int64_t h = out / s->Q * s->stride + tap / s->S - s->pad;
-        const int64_t v = out % s->Q * s->stride + tap % s->S - s->pad;
+        const int64_t h = out / s->Q * s->stride[0] + tap / s->S - s->pad[0];
+        const int64_t v = out % s->Q * s->stride[1] + tap % s->S - s->pad[1];
         if (h < 0 || h >= s->H || v < 0 || v >= s->W) continue;
         const dt_matrix a = { dy + out * s->K, s->P * s->Q * s->K, 1 };
         const dt_matrix b = { x + (h * s->W + v) * s->C, s->H * s->W * s->C, 0 };

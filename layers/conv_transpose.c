@@ -69,9 +69,9 @@ static dt_conv_shape transposed_shape(const dt_node *node)
 {
     const dt_conv_transpose_params *p = node->params;
     const int64_t *x = node->in[X]->shape.dim, *w = node->in[W]->shape.dim, *y = node->out->shape.dim;
-    const dt_conv_shape s = { y[0], y[1], y[2], y[3],      w[0],   w[1],
-                              w[2], x[1], x[2], p->stride, p->pad, w[1] * w[2] * w[3] };
-    return s;
+    const dt_conv_params conv = dt_conv_square(p->stride, p->pad);
+
+    return dt_conv_shape_from(y, w, x, &conv);
 }
 
 /* The taps first..end-1 of one filter row lie inside the map, the first of them at `at`. */
@@ -82,7 +82,7 @@ typedef struct {
 /* Filter row r at position (p, q) of x. */
 static tap_run taps_inside(const dt_conv_shape *s, int64_t p, int64_t q, int64_t r)
 {
-    const int64_t h = p * s->stride + r - s->pad, v = q * s->stride - s->pad;
+    const int64_t h = p * s->stride[0] + r - s->pad[0], v = q * s->stride[1] - s->pad[1];
     const int64_t first = v < 0 ? -v : 0, end = s->W - v < s->S ? s->W - v : s->S;
 
     if (h < 0 || h >= s->H || first >= end) return (tap_run){ 0, 0, 0 };

@@ -17,7 +17,10 @@ enum { DT_WINOGRAD_POINTS = 16 }; /* of a transformed tile, 4x4 */
 /* The sizes that the transforms are written for: C and K in whole vectors. */
 static inline int dt_winograd_shape_fits(const dt_conv_shape *s)
 {
-    return s->R == 3 && s->S == 3 && s->stride == 1 && s->pad == 1 && s->C % 16 == 0 && s->K % 16 == 0;
+    for (int i = 0; i < 2; i++) {
+        if (s->stride[i] != 1 || s->dilation[i] != 1 || s->pad[i] != 1 || s->pad[i + 2] != 1) return 0;
+    }
+    return s->groups == 1 && s->R == 3 && s->S == 3 && s->C % 16 == 0 && s->K % 16 == 0;
 }
 
 /* winograd_forward.c: overwrites out's psums; scales are left to the caller */

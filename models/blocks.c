@@ -7,6 +7,7 @@
  */
 #include "blocks.h"
 
+#include "../core/conv_params.h"
 #include "../quant/grid.h"
 
 #include <math.h>
@@ -139,7 +140,7 @@ dt_status dt_block_quantize_w(dt_recorder *r, const char *name, dt_tensor *w, dt
 
 dt_status dt_block_conv(dt_recorder *r, const char *name, dt_tensor *x, const dt_conv_spec *spec, dt_tensor **y)
 {
-    const dt_conv_params params = { .stride = spec->stride, .pad = spec->pad };
+    const dt_conv_params params = dt_conv_square(spec->stride, spec->pad);
     const dt_shape shape = { 4, { spec->filters, spec->kernel, spec->kernel, x->shape.dim[3] } };
     const float bound = spec->bound > 0.0f ? spec->bound : fan_in_bound(dt_count(&shape) / spec->filters);
     const dt_param_spec filters = uniform_spec(shape, bound);

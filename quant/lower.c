@@ -7,6 +7,7 @@
 #include "fixed_formats.h"
 #include "lowering.h"
 
+#include "../core/conv_params.h"
 #include "../core/grid_facts.h"
 #include "../core/inference.h"
 #include "../layers/augment.h"
@@ -179,13 +180,14 @@ static dt_status lower_conv(dt_lowering *w, const dt_node *node)
     DT_TRY(source_find(w, node, 0, &x));
     DT_CHECK(x->kind == DT_SOURCE_CODES, DT_ERR_UNSUPPORTED, "%s: reads psums, not codes; quantize them before it",
              node->name);
+    DT_TRY(dt_conv_check_square(node->name, "a program", p));
     DT_TRY(dt_lowering_add(w, DT_LAYER_CONV, node->name, x->layer, &l));
     const int64_t most = l->high > -l->low ? l->high : -l->low;
     l->value = DT_VALUE_PSUM;
     l->window_height = (int)filters[1];
     l->window_width = (int)filters[2];
-    l->stride = p->stride;
-    l->pad = p->pad;
+    l->stride = p->stride[0];
+    l->pad = p->pad[0];
     l->height = (int)y[1];
     l->width = (int)y[2];
     l->channels = (int)y[3];

@@ -15,6 +15,7 @@
  */
 #include "program.h"
 
+#include "../core/conv_params.h"
 #include "../core/model.h"
 
 #include <math.h>
@@ -68,7 +69,7 @@ static dt_shape matrix(int64_t rows, int64_t columns)
 static dt_status record_conv(const recorder *r, const dt_layer *l, dt_tensor *x, dt_tensor **y)
 {
     const dt_codes_params codes = { -l->weight_bound, dt_layer_weight_high(l) };
-    const dt_conv_params conv = { l->stride, l->pad };
+    const dt_conv_params conv = dt_conv_square(l->stride, l->pad);
     const dt_shape shape = { 4, { l->channels, l->window_height, l->window_width, x->shape.dim[3] } };
     dt_tensor *in[2], *w;
 
@@ -77,7 +78,7 @@ static dt_status record_conv(const recorder *r, const dt_layer *l, dt_tensor *x,
     DT_TRY(dt_tape_apply(r->tape, DT_OP_CODES, l->name, &codes, in, 2, &w));
     dt_tensor *const operands[] = { x, w };
     if (!r->net->on_array) return dt_tape_apply(r->tape, DT_OP_CONV2D, l->name, &conv, operands, 2, y);
-    const dt_psum_params psum = { { l->stride, l->pad }, r->net->array };
+    const dt_psum_params psum = { conv, r->net->array };
     return dt_tape_apply(r->tape, DT_OP_PSUM, l->name, &psum, operands, 2, y);
 }
 

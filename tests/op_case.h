@@ -14,6 +14,7 @@
 #define OP_CASE_H
 
 #include "../core/context.h"
+#include "../core/conv_params.h"
 #include "../core/op.h"
 
 /* How an input is filled; deterministic, a function of the input's number and the element's. `size` is op_input's. */

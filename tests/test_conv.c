@@ -26,15 +26,15 @@ static void each_product(const op_case *c, product_fn visit, void *user)
 {
     const dt_conv_params *p = c->params;
     const int64_t *x = c->in[0].shape.dim, *w = c->in[1].shape.dim;
-    const int64_t rows = (x[1] + 2 * p->pad - w[1]) / p->stride + 1;
-    const int64_t columns = (x[2] + 2 * p->pad - w[2]) / p->stride + 1;
+    const int64_t rows = (x[1] + 2 * p->pad[0] - w[1]) / p->stride[0] + 1;
+    const int64_t columns = (x[2] + 2 * p->pad[1] - w[2]) / p->stride[1] + 1;
 
     for (int64_t i = 0; i < x[0] * x[1] * x[2]; i++) {
-        const int64_t n = i / (x[1] * x[2]), h = i / x[2] % x[1] + p->pad, v = i % x[2] + p->pad;
+        const int64_t n = i / (x[1] * x[2]), h = i / x[2] % x[1] + p->pad[0], v = i % x[2] + p->pad[1];
         for (int64_t tap = 0; tap < w[1] * w[2]; tap++) {
             const int64_t down = h - tap / w[2], right = v - tap % w[2];
-            if (down < 0 || right < 0 || down % p->stride != 0 || right % p->stride != 0) continue;
-            const int64_t row = down / p->stride, column = right / p->stride;
+            if (down < 0 || right < 0 || down % p->stride[0] != 0 || right % p->stride[1] != 0) continue;
+            const int64_t row = down / p->stride[0], column = right / p->stride[1];
             if (row >= rows || column >= columns) continue;
             for (int64_t k = 0; k < w[0]; k++) {
                 for (int64_t j = 0; j < x[3]; j++) {
@@ -50,7 +50,8 @@ static int64_t out_count(const op_case *c)
 {
     const dt_conv_params *p = c->params;
     const int64_t *x = c->in[0].shape.dim, *w = c->in[1].shape.dim;
-    return x[0] * ((x[1] + 2 * p->pad - w[1]) / p->stride + 1) * ((x[2] + 2 * p->pad - w[2]) / p->stride + 1) * w[0];
+    return x[0] * ((x[1] + 2 * p->pad[0] - w[1]) / p->stride[0] + 1) *
+           ((x[2] + 2 * p->pad[1] - w[2]) / p->stride[1] + 1) * w[0];
 }
 
 typedef struct {
@@ -72,7 +73,8 @@ static void conv_oracle(const op_case *c, const double *const *in, double *out)
 }
 
 /* stride, pad */
-static const dt_conv_params same = { 1, 1 }, bare = { 1, 0 }, wide = { 1, 2 }, half = { 2, 1 }, half_bare = { 2, 0 };
+static const dt_conv_params same = DT_CONV_SQUARE(1, 1), bare = DT_CONV_SQUARE(1, 0), wide = DT_CONV_SQUARE(1, 2),
+                            half = DT_CONV_SQUARE(2, 1), half_bare = DT_CONV_SQUARE(2, 0);
 
 #define CONV .op = DT_OP_CONV2D, .n_in = 2, .oracle = conv_oracle
 
@@ -454,14 +456,46 @@ Test(conv, misfits_are_refused)
     op_case_refused(&channels, DT_ERR_SHAPE, "x has 3 channels, w expects 4");
     const op_case kernel = { CONV, .why = "kernel", .params = &same,
                              .in = { { OP_SHAPE(1, 4, 2, 3) }, { OP_SHAPE(8, 5, 5, 3) } } };
-    op_case_refused(&kernel, DT_ERR_SHAPE, "kernel 5x5 is larger than the padded input 6x4");
+    op_case_refused(&kernel, DT_ERR_SHAPE, "kernel 5x5, with dilation 1,1, is larger than the padded input 6x4");
     const op_case flat = { CONV, .why = "axes", .params = &same,
                            .in = { { OP_SHAPE(4, 3) }, { OP_SHAPE(8, 3, 3, 3) } } };
     op_case_refused(&flat, DT_ERR_SHAPE, "got 2 and 4 dimensions");
-    const dt_conv_params still = { 0, 1 };
-    const op_case stride = { CONV, .why = "stride", .params = &still,
-                             .in = { { OP_SHAPE(1, 4, 4, 3) }, { OP_SHAPE(8, 3, 3, 3) } } };
-    op_case_refused(&stride, DT_ERR_ARGUMENT, "stride 0");
+}
+
+Test(conv, parameters_out_of_range_are_refused)
+{
+    static const struct {
+        dt_conv_params params;
+        const char *text;
+        dt_status status;
+        int channels; /* of x; w has 8 filters of 3 */
+    } rows[] = {
+        { { { 0, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 }, "stride is 0,1; both must be", DT_ERR_ARGUMENT, 3 },
+        { { { 1, 0 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 }, "stride is 1,0; both must be", DT_ERR_ARGUMENT, 3 },
+        { { { 1, 1 }, { 1, 1, 1, 1 }, { 0, 1 }, 1 }, "dilation is 0,1; both must be", DT_ERR_ARGUMENT, 3 },
+        { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 0 }, 1 }, "dilation is 1,0; both must be", DT_ERR_ARGUMENT, 3 },
+        { { { 1, 1 }, { 1, 1, 1, -1 }, { 1, 1 }, 1 }, "pad is 1,1,1,-1; none may", DT_ERR_ARGUMENT, 3 },
+        { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 0 }, "groups is 0, must be", DT_ERR_ARGUMENT, 3 },
+        { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 2 }, "x has 3 channels, which 2 groups do not", DT_ERR_SHAPE, 3 },
+        { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 3 }, "w has 8 filters, which 3 groups do not", DT_ERR_SHAPE, 3 },
+        { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 2 },
+          "x has 4 channels, w expects 6: 3 in each of 2 groups",
+          DT_ERR_SHAPE,
+          4 },
+        { { { 1, 1 }, { 0, 1, 1, 1 }, { 2, 1 }, 1 },
+          "kernel 5x3, with dilation 2,1, is larger than the padded input 4x6",
+          DT_ERR_SHAPE,
+          3 },
+        { { { 1, 1 }, { 1, 0, 1, 0 }, { 1, 3 }, 1 },
+          "kernel 3x7, with dilation 1,3, is larger than the padded input 5x4",
+          DT_ERR_SHAPE,
+          3 },
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const op_case c = { CONV, .why = rows[i].text, .params = &rows[i].params,
+                            .in = { { OP_SHAPE(1, 3, 4, rows[i].channels) }, { OP_SHAPE(8, 3, 3, 3) } } };
+        op_case_refused(&c, rows[i].status, rows[i].text);
+    }
 }
 
 Test(conv, half_a_grid_and_sums_past_32_bits_are_refused)

@@ -46,7 +46,7 @@ typedef struct {
     }
 
 /* stride, pad */
-static const dt_conv_params same = { 1, 1 }, half = { 2, 1 };
+static const dt_conv_params same = DT_CONV_SQUARE(1, 1), half = DT_CONV_SQUARE(2, 1);
 
 #define ALL_F16                                \
     {                                          \
@@ -211,8 +211,8 @@ static void add_products(const op_rig *rig, oracle *o)
     for (int64_t i = 0; i < dt_count(&rig->out.shape); i++) {
         const int64_t k = i % y[3], q = i / y[3] % y[2], row = i / y[3] / y[2] % y[1], n = i / y[3] / y[2] / y[1];
         for (int64_t j = 0; j < w[1] * w[2] * w[3]; j++) {
-            const int64_t c = j % w[3], left = j / w[3] % w[2] + q * p->stride - p->pad;
-            const int64_t up = j / w[3] / w[2] + row * p->stride - p->pad;
+            const int64_t c = j % w[3], left = j / w[3] % w[2] + q * p->stride[1] - p->pad[1];
+            const int64_t up = j / w[3] / w[2] + row * p->stride[0] - p->pad[0];
             if (left < 0 || left >= x[2] || up < 0 || up >= x[1]) continue;
             const int64_t at = ((n * x[1] + up) * x[2] + left) * x[3] + c, tap = k * w[1] * w[2] * w[3] + j;
             o->y[i] += o->x[at] * o->w[tap];

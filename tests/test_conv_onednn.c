@@ -27,7 +27,7 @@ static int dt_onednn_has_bf16(void)
 }
 #endif
 
-static const dt_conv_params same = { 1, 1 }, bare = { 1, 0 }, half = { 2, 1 };
+static const dt_conv_params same = DT_CONV_SQUARE(1, 1), bare = DT_CONV_SQUARE(1, 0), half = DT_CONV_SQUARE(2, 1);
 
 #define CONV .op = DT_OP_CONV2D, .n_in = 2
 #define CODES(largest, ...)                                                       \

@@ -182,7 +182,7 @@ static double dot(const op_rig *rig, const float *a, const void *b, int64_t n)
 static void check_transpose(const op_case *c)
 {
     const dt_conv_transpose_params *p = c->params;
-    const dt_conv_params conv_params = { p->stride, p->pad };
+    const dt_conv_params conv_params = dt_conv_square(p->stride, p->pad);
     const op_case conv = { .why = c->why,
                            .op = DT_OP_CONV2D,
                            .params = &conv_params,

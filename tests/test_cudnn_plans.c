@@ -16,6 +16,7 @@
  *
  * The exceptions: backward to w of a layer of 8 or 16 channels on both sides, on sm_90 and sm_120 (engine 19).
  */
+#include "../core/conv_params.h"
 #include "../core/model.h"
 
 #include <criterion/criterion.h>
@@ -263,7 +264,7 @@ Test(cudnn_plans, odd_filters_stay_f32)
     dt_tensor x = { .shape = { 4, { 2, 7, 7, 3 } }, .n_scale = 1, .qmin = 0, .qmax = 15 };
     dt_tensor w = { .shape = { 4, { 33, 3, 3, 3 } }, .n_scale = 1, .qmin = -7, .qmax = 7 };
     dt_tensor y = { .shape = { 4, { 2, 7, 7, 33 } }, .n_scale = 1, .qmin = -2835, .qmax = 2835 };
-    const dt_conv_params params = { .stride = 1, .pad = 1 };
+    const dt_conv_params params = dt_conv_square(1, 1);
     const dt_node node = {
         .kind = DT_OP_CONV2D, .name = "odd", .params = &params, .in = { &x, &w }, .n_in = 2, .out = &y
     };
@@ -281,7 +282,7 @@ Test(cudnn_plans, wide_psums)
     dt_tensor x = { .shape = { 4, { 2, 7, 7, 256 } }, .n_scale = 1, .qmin = 0, .qmax = 127 };
     dt_tensor w = { .shape = { 4, { 16, 3, 3, 256 } }, .n_scale = 1, .qmin = -127, .qmax = 127 };
     dt_tensor y = { .shape = { 4, { 2, 7, 7, 16 } }, .n_scale = 1, .qmin = -37161216, .qmax = 37161216 };
-    const dt_conv_params params = { .stride = 1, .pad = 1 };
+    const dt_conv_params params = dt_conv_square(1, 1);
     const dt_node node = {
         .kind = DT_OP_CONV2D, .name = "wide", .params = &params, .in = { &x, &w }, .n_in = 2, .out = &y
     };

@@ -3,6 +3,7 @@
  * score has the model's bits; and what cannot be lowered is refused by name.
  */
 #include "lowered.h"
+#include "../core/conv_params.h"
 #include "../models/blocks.h"
 
 /* ---- the whole network ---- */
@@ -181,7 +182,7 @@ static dt_status signed_conv(dt_recorder *r, const char *name, dt_tensor *x, int
     const int64_t filters = 7;
     const dt_act_quant_params act = { .bits = 4, .is_signed = 1, .rule = DT_RULE_ECE284 };
     const dt_weight_quant_params weight = { .bits = 4, .rule = DT_RULE_ECE284 };
-    const dt_conv_params conv = { 1, pad };
+    const dt_conv_params conv = dt_conv_square(1, pad);
     const dt_param_spec clip = { .shape = { 1, { 1 } }, .group = DT_GROUP_ALPHA, .init_value = 3.0f }, filter = {
         .shape = { 4, { filters, kernel, kernel, x->shape.dim[3] } }, .init = DT_INIT_UNIFORM, .init_value = 1.0f / 3.0f
     };

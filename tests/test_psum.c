@@ -369,36 +369,36 @@ typedef struct {
 
 static const op_row op_rows[] = {
     { { PSUM, .why = "the layer of the 8x8 array", .in = { UNSIGNED(15, 3, 4, 4, 8), SIGNED(7, 8, 3, 3, 8) } },
-      { { 1, 1 }, { 8, 8, 16, WRAP, WS, 0 } } },
+      { DT_CONV_SQUARE(1, 1), { 8, 8, 16, WRAP, WS, 0 } } },
     { { PSUM, .why = "2-bit codes, two a PE", .in = { UNSIGNED(3, 2, 4, 4, 16), SIGNED(7, 16, 3, 3, 16) } },
-      { { 1, 1 }, { 8, 8, 16, WRAP, WS, 0 } } },
+      { DT_CONV_SQUARE(1, 1), { 8, 8, 16, WRAP, WS, 0 } } },
     { { PSUM, .why = "2-bit codes, one a PE, odd channels",
         .in = { UNSIGNED(3, 5, 5, 4, 33), SIGNED(7, 17, 3, 3, 33) } },
-      { { 1, 1 }, { 8, 8, 8, WRAP, WS, 1 } } },
+      { DT_CONV_SQUARE(1, 1), { 8, 8, 8, WRAP, WS, 1 } } },
     { { PSUM, .why = "tiles of 16, 8-bit psums overflow",
         .in = { UNSIGNED(15, 2, 5, 3, 33), SIGNED(7, 33, 3, 3, 33) } },
-      { { 2, 1 }, { 16, 3, 8, WRAP, WS, 1 } } },
+      { DT_CONV_SQUARE(2, 1), { 16, 3, 8, WRAP, WS, 1 } } },
     { { PSUM, .why = "tiles of 33", .in = { UNSIGNED(255, 2, 3, 4, 65), SIGNED(127, 7, 2, 2, 65) } },
-      { { 1, 0 }, { 33, 8, 32, WRAP, WS, 0 } } },
+      { DT_CONV_SQUARE(1, 0), { 33, 8, 32, WRAP, WS, 0 } } },
     { { PSUM, .why = "tiles of 3, unsigned bytes", .in = { UNSIGNED(255, 1, 5, 4, 7), SIGNED(127, 7, 3, 3, 7) } },
-      { { 1, 1 }, { 3, 1, 16, WRAP, WS, 0 } } },
+      { DT_CONV_SQUARE(1, 1), { 3, 1, 16, WRAP, WS, 0 } } },
     { { PSUM, .why = "the signed image", .in = { SIGNED(127, 3, 6, 5, 3), SIGNED(7, 33, 3, 3, 3) } },
-      { { 1, 1 }, { 8, 8, 10, WRAP, WS, 0 } } },
+      { DT_CONV_SQUARE(1, 1), { 8, 8, 10, WRAP, WS, 0 } } },
     { { PSUM, .why = "signed, many channels", .in = { SIGNED(127, 2, 2, 2, 40), SIGNED(127, 7, 1, 1, 40) } },
-      { { 2, 0 }, { 16, 16, 16, WRAP, WS, 0 } } },
+      { DT_CONV_SQUARE(2, 0), { 16, 16, 16, WRAP, WS, 0 } } },
     { { PSUM, .why = "clipped psums", .in = { UNSIGNED(15, 2, 4, 5, 16), SIGNED(7, 17, 3, 3, 16) } },
-      { { 1, 1 }, { 8, 8, 8, SATURATE, WS, 0 } } },
+      { DT_CONV_SQUARE(1, 1), { 8, 8, 8, SATURATE, WS, 0 } } },
     { { PSUM, .why = "clipped, two a PE, odd", .in = { UNSIGNED(3, 2, 4, 5, 7), SIGNED(7, 7, 3, 3, 7) } },
-      { { 2, 1 }, { 1, 8, 8, SATURATE, WS, 0 } } },
+      { DT_CONV_SQUARE(2, 1), { 1, 8, 8, SATURATE, WS, 0 } } },
     { { PSUM, .why = "clipped, signed", .in = { SIGNED(127, 2, 3, 3, 33), SIGNED(127, 7, 2, 2, 33) } },
-      { { 1, 0 }, { 8, 8, 16, SATURATE, WS, 0 } } },
+      { DT_CONV_SQUARE(1, 0), { 8, 8, 16, SATURATE, WS, 0 } } },
     { { PSUM, .why = "wide enough not to clip", .in = { UNSIGNED(15, 1, 4, 5, 8), SIGNED(7, 3, 3, 3, 8) } },
-      { { 1, 1 }, { 8, 8, 32, SATURATE, WS, 0 } } },
+      { DT_CONV_SQUARE(1, 1), { 8, 8, 32, SATURATE, WS, 0 } } },
     { { PSUM, .why = "output stationary", .in = { UNSIGNED(15, 2, 4, 4, 7), SIGNED(7, 8, 3, 3, 7) } },
-      { { 1, 1 }, { 8, 8, 10, WRAP, OS, 0 } } },
+      { DT_CONV_SQUARE(1, 1), { 8, 8, 10, WRAP, OS, 0 } } },
     { { PSUM, .why = "output stationary, clipped, two a PE",
         .in = { UNSIGNED(3, 2, 4, 3, 9), SIGNED(7, 33, 3, 3, 9) } },
-      { { 1, 1 }, { 8, 8, 8, SATURATE, OS, 0 } } },
+      { DT_CONV_SQUARE(1, 1), { 8, 8, 8, SATURATE, OS, 0 } } },
 };
 
 /* The oracle's psums over the batch, one image after another; l->stats: of the batch. The caller frees. */
@@ -483,8 +483,8 @@ Test(psum, bits_hold_both_ends)
 }
 Test(psum, layers_that_do_not_fit_are_refused)
 {
-    const dt_psum_params plain = { { 1, 1 }, { 8, 8, 16, WRAP, WS, 0 } },
-                         pairs = { { 1, 1 }, { 8, 8, 16, WRAP, WS, 2 } };
+    const dt_psum_params plain = { DT_CONV_SQUARE(1, 1), { 8, 8, 16, WRAP, WS, 0 } },
+                         pairs = { DT_CONV_SQUARE(1, 1), { 8, 8, 16, WRAP, WS, 2 } };
     const op_case four_bits = { PSUM, .why = "simd 2 of 4 bits", .params = &pairs,
                                 .in = { UNSIGNED(15, 1, 4, 4, 8), SIGNED(7, 8, 3, 3, 8) } };
     op_case_refused(&four_bits, DT_ERR_ARGUMENT, "layer: array: simd 2 takes activation codes 0..3, these are 0..15");

@@ -82,7 +82,7 @@ typedef struct {
 
 static void node_make(winograd_node *t, const winograd_case *c, dt_dtype x_type, dt_dtype w_type)
 {
-    *t = (winograd_node){ .params = { 1, 1 }, .scale = 1.0f };
+    *t = (winograd_node){ .params = dt_conv_square(1, 1), .scale = 1.0f };
     t->x = (dt_tensor){ .type = x_type,
                         .shape = { 4, { c->N, c->H, c->W, c->C } },
                         .n_scale = 1,
@@ -214,7 +214,7 @@ Test(winograd, fits_only_where_every_byte_holds_its_point)
                             rows[i].w_high, SPREAD, SPREAD };
         winograd_node t;
         node_make(&t, &c, DT_F32, DT_F32);
-        t.params.stride = rows[i].stride;
+        t.params = dt_conv_square(rows[i].stride, 1);
         cr_assert(dt_conv_infer(&t.node) == DT_OK);
         cr_assert(fits(&t) == rows[i].fits, "%s: fits is %d", rows[i].why, fits(&t));
     }

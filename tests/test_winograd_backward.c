@@ -116,7 +116,7 @@ static void open_problem(problem *p, const row *c, int is_real)
     uint64_t state = 7;
     const int on_grid = c->scales != NO_SCALES;
 
-    *p = (problem){ .params = { 1, 1 }, .x_scale = { 0.25f }, .n_x = c->N * c->H * c->W * c->C };
+    *p = (problem){ .params = dt_conv_square(1, 1), .x_scale = { 0.25f }, .n_x = c->N * c->H * c->W * c->C };
     p->n_y = c->N * c->H * c->W * c->K;
     p->n_w = c->K * 9 * c->C;
     p->x = tensor(c->x, c->dx, c->N, c->H, c->W, c->C);
@@ -335,7 +335,7 @@ static void expect_refused(const row *c, const dt_conv_params *params, dt_precis
 
 Test(winograd_backward, misfits_are_refused)
 {
-    const dt_conv_params plain = { 1, 1 }, strided = { 2, 1 }, unpadded = { 1, 0 };
+    const dt_conv_params plain = dt_conv_square(1, 1), strided = dt_conv_square(2, 1), unpadded = dt_conv_square(1, 0);
     row c = { "row", 1, 8, 8, 64, 64, DT_U8, DT_I8, DT_BF16, DT_BF16, ONE_SCALE, 3 };
 
     expect_refused(&c, &plain, DT_PRECISION_F32, "gradients are wanted in f32");
