@@ -18,14 +18,20 @@ typedef struct {
     int n_in;
 } chain;
 
+/* The side of square windows that lie side by side, without padding; 0: the pool has others. */
+static int tile_side(const dt_pool_params *p)
+{
+    const int side = p->window[0];
+    const int same = p->window[1] == side && p->stride[0] == side && p->stride[1] == side;
+    return same && !(p->pad[0] || p->pad[1] || p->pad[2] || p->pad[3]) ? side : 0;
+}
+
 static chain_part part_of(const dt_node *node)
 {
-    const dt_pool_params *pool = node->params;
-
     switch (node->kind) {
     case DT_OP_BATCHNORM: return PART_NORM;
     case DT_OP_RELU: return PART_RELU;
-    case DT_OP_MAXPOOL: return pool->kernel == pool->stride ? PART_POOL : PART_NONE;
+    case DT_OP_MAXPOOL: return tile_side(node->params) > 0 ? PART_POOL : PART_NONE;
     case DT_OP_ACT_QUANT: return PART_QUANT;
     default: return PART_NONE;
     }
@@ -39,7 +45,7 @@ static void chain_add(chain *c, const dt_node *node, chain_part part)
         c->params.norm = *(const dt_batchnorm_params *)node->params;
         break;
     case PART_RELU: c->params.has_relu = 1; break;
-    case PART_POOL: c->params.pool = ((const dt_pool_params *)node->params)->kernel; break;
+    case PART_POOL: c->params.pool = tile_side(node->params); break;
     case PART_QUANT:
         c->params.has_quant = 1;
         c->params.quant = *(const dt_act_quant_params *)node->params;
@@ -100,10 +106,8 @@ static dt_status merge_image(dt_tape *tape, int training)
 /* out has the values of in[0], in their order. */
 static int only_reshapes(const dt_node *node)
 {
-    const dt_pool_params *pool = node->params;
-
     if (node->kind == DT_OP_FLATTEN) return 1;
-    return node->kind == DT_OP_AVGPOOL && pool->kernel == 1 && pool->stride == 1 && node->in[0]->n_scale == 0;
+    return node->kind == DT_OP_AVGPOOL && tile_side(node->params) == 1 && node->in[0]->n_scale == 0;
 }
 
 /* LINEAR reads what stands before such nodes. */

@@ -43,10 +43,20 @@ typedef struct {
     int training;   /* 1: batch statistics, and the running ones move; 0: running statistics */
 } dt_batchnorm_params;
 
+/* A window that does not fit into the padded map is dropped, as in PyTorch. */
 typedef struct {
-    int kernel; /* square window; no padding; a window that does not fit is dropped, as in PyTorch */
-    int stride;
+    int window[2];         /* rows, columns; both 0: the whole map */
+    int stride[2];         /* rows, columns; not read where the window is the whole map */
+    int pad[4];            /* cells added at the top, left, bottom, right; each below the window's side */
+    int count_include_pad; /* AVGPOOL: 1: the divisor counts padded cells too; 0: cells of the map alone */
 } dt_pool_params;
+
+/* Square windows that lie side by side. */
+static inline dt_pool_params dt_pool_square(int size)
+{
+    const dt_pool_params params = { { size, size }, { size, size }, { 0, 0, 0, 0 }, 0 };
+    return params;
+}
 
 typedef struct {
     int in_order; /* 1: y is summed in double, feature by feature, so that it has equal bits everywhere; 0: a GEMM */

@@ -10,14 +10,16 @@
 
 typedef struct {
     int64_t batch, height, width, channels, out_height, out_width;
-    int kernel, stride;
+    int window[2], stride[2]; /* rows, columns */
 } pool_view;
 
 static pool_view pool_look(const dt_node *node)
 {
     const dt_pool_params *p = (const dt_pool_params *)node->params;
     const int64_t *x = node->in[0]->shape.dim, *y = node->out->shape.dim;
-    const pool_view v = { x[0], x[1], x[2], x[3], y[1], y[2], p->kernel, p->stride };
+    const pool_view v = {
+        x[0], x[1], x[2], x[3], y[1], y[2], { p->window[0], p->window[1] }, { p->stride[0], p->stride[1] }
+    };
     return v;
 }
 
@@ -36,9 +38,9 @@ __global__ static void maxpool_forward_kernel(const float *x, float *y, pool_vie
     const int64_t c = i % v.channels, q = i / v.channels % v.out_width;
     const int64_t p = i / v.channels / v.out_width % v.out_height, n = i / v.channels / v.out_width / v.out_height;
 
-    float top = x[pool_at(&v, v.height, v.width, n, p * v.stride, q * v.stride, c)];
-    for (int k = 1; k < v.kernel * v.kernel; k++) {
-        const int64_t row = p * v.stride + k / v.kernel, column = q * v.stride + k % v.kernel;
+    float top = x[pool_at(&v, v.height, v.width, n, p * v.stride[0], q * v.stride[1], c)];
+    for (int k = 1; k < v.window[0] * v.window[1]; k++) {
+        const int64_t row = p * v.stride[0] + k / v.window[1], column = q * v.stride[1] + k % v.window[1];
         const float here = x[pool_at(&v, v.height, v.width, n, row, column, c)];
         top = here > top ? here : top;
     }
@@ -53,30 +55,30 @@ __global__ static void avgpool_forward_kernel(const float *x, const float *scale
     const int64_t c = i % v.channels, q = i / v.channels % v.out_width;
     const int64_t p = i / v.channels / v.out_width % v.out_height, n = i / v.channels / v.out_width / v.out_height;
 
-    float sum = x[pool_at(&v, v.height, v.width, n, p * v.stride, q * v.stride, c)];
-    for (int k = 1; k < v.kernel * v.kernel; k++) {
-        const int64_t row = p * v.stride + k / v.kernel, column = q * v.stride + k % v.kernel;
+    float sum = x[pool_at(&v, v.height, v.width, n, p * v.stride[0], q * v.stride[1], c)];
+    for (int k = 1; k < v.window[0] * v.window[1]; k++) {
+        const int64_t row = p * v.stride[0] + k / v.window[1], column = q * v.stride[1] + k % v.window[1];
         sum += x[pool_at(&v, v.height, v.width, n, row, column, c)];
     }
-    y[i] = sum / (float)(v.kernel * v.kernel) * dt_scale_at(scale, n_scale, c);
+    y[i] = sum / (float)(v.window[0] * v.window[1]) * dt_scale_at(scale, n_scale, c);
 }
 
 /* Along one axis: the windows that hold cell `at` are [first, end). */
-__device__ static void pool_windows(const pool_view *v, int64_t at, int64_t n_windows, int64_t *first, int64_t *end)
+__device__ static void pool_windows(int window, int stride, int64_t at, int64_t n_windows, int64_t *first, int64_t *end)
 {
-    *first = at < v->kernel ? 0 : (at - v->kernel) / v->stride + 1;
-    *end = at / v->stride + 1 < n_windows ? at / v->stride + 1 : n_windows;
+    *first = at < window ? 0 : (at - window) / stride + 1;
+    *end = at / stride + 1 < n_windows ? at / stride + 1 : n_windows;
 }
 
 /* 1 if (row, column) is the first cell of window (n, p, q) that holds its maximum, top */
 __device__ static int is_first_maximum(const float *x, const pool_view *v, int64_t n, int64_t p, int64_t q, int64_t c,
                                        int64_t row, int64_t column, float top)
 {
-    const int64_t own = (row - p * v->stride) * v->kernel + column - q * v->stride;
+    const int64_t own = (row - p * v->stride[0]) * v->window[1] + column - q * v->stride[1];
 
     if (x[pool_at(v, v->height, v->width, n, row, column, c)] != top) return 0;
     for (int64_t k = 0; k < own; k++) {
-        const int64_t r = p * v->stride + k / v->kernel, s = q * v->stride + k % v->kernel;
+        const int64_t r = p * v->stride[0] + k / v->window[1], s = q * v->stride[1] + k % v->window[1];
         if (x[pool_at(v, v->height, v->width, n, r, s, c)] == top) return 0;
     }
     return 1;
@@ -92,8 +94,8 @@ __global__ static void maxpool_backward_kernel(const float *x, const float *y, c
     const int64_t row = i / v.channels / v.width % v.height, n = i / v.channels / v.width / v.height;
     int64_t p, p_end, q_first, q_end;
 
-    pool_windows(&v, row, v.out_height, &p, &p_end);
-    pool_windows(&v, column, v.out_width, &q_first, &q_end);
+    pool_windows(v.window[0], v.stride[0], row, v.out_height, &p, &p_end);
+    pool_windows(v.window[1], v.stride[1], column, v.out_width, &q_first, &q_end);
     float sum = fresh ? 0.0f : dx[i];
     for (; p < p_end; p++) {
         for (int64_t q = q_first; q < q_end; q++) {
@@ -111,11 +113,11 @@ __global__ static void avgpool_backward_kernel(const float *dy, float *dx, int f
     if (i >= v.batch * v.height * v.width * v.channels) return;
     const int64_t c = i % v.channels, column = i / v.channels % v.width;
     const int64_t row = i / v.channels / v.width % v.height, n = i / v.channels / v.width / v.height;
-    const float area = (float)(v.kernel * v.kernel);
+    const float area = (float)(v.window[0] * v.window[1]);
     int64_t p, p_end, q_first, q_end;
 
-    pool_windows(&v, row, v.out_height, &p, &p_end);
-    pool_windows(&v, column, v.out_width, &q_first, &q_end);
+    pool_windows(v.window[0], v.stride[0], row, v.out_height, &p, &p_end);
+    pool_windows(v.window[1], v.stride[1], column, v.out_width, &q_first, &q_end);
     float sum = fresh ? 0.0f : dx[i];
     for (; p < p_end; p++) {
         for (int64_t q = q_first; q < q_end; q++) {

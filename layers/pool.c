@@ -1,14 +1,14 @@
 /*
- * pool.c - max and average pooling over square windows without padding; rows and columns that fill no window are
+ * pool.c - max and average pooling over windows without padding; rows and columns that fill no window are
  *          dropped, as in PyTorch.
  *
  *   maxpool: y = max x over the window;  the whole of dy goes to the window's first maximum, row by row
- *   avgpool: y = (sum of x over the window, row by row) / (kernel * kernel);  every cell gets dy / (kernel * kernel)
+ *   avgpool: y = (sum of x over the window, row by row) / cells of the window;  every cell gets dy / cells
  *
  * The maximum of codes is a code, so maxpool stays on the grid; avgpool leaves it (y = sum of codes / area * s).
  * Which cell was the maximum is found again in backward, from x and y: that is cheaper than an index map.
  *
- * Shapes: N,H,W,C -> N,P,Q,C with P = (H - kernel) / stride + 1.  CUDA: cuda/pool.cu.  Tests: tests/test_pool.c.
+ * Shapes: N,H,W,C -> N,P,Q,C with P = (H - window) / stride + 1.  CUDA: cuda/pool.cu.  Tests: tests/test_pool.c.
  */
 #include "../core/op.h"
 #include "../core/grid_facts.h"
@@ -27,14 +27,18 @@ static dt_status pool_infer(dt_node *node)
 
     DT_CHECK(x->ndim == 4, DT_ERR_SHAPE, "%s: pool: x is %s, needs the axes N,H,W,C", node->name,
              dt_shape_text(x, text, sizeof text));
-    DT_CHECK(p->kernel >= 1 && p->stride >= 1, DT_ERR_ARGUMENT, "%s: pool: kernel %d and stride %d must be 1 or more",
-             node->name, p->kernel, p->stride);
-    DT_CHECK(p->kernel <= x->dim[1] && p->kernel <= x->dim[2], DT_ERR_SHAPE,
-             "%s: pool: a window of %dx%d does not fit into x, which is %s", node->name, p->kernel, p->kernel,
+    DT_CHECK(p->window[0] >= 1 && p->window[1] >= 1 && p->stride[0] >= 1 && p->stride[1] >= 1, DT_ERR_ARGUMENT,
+             "%s: pool: a window of %dx%d and strides of %dx%d must be 1 or more", node->name, p->window[0],
+             p->window[1], p->stride[0], p->stride[1]);
+    DT_CHECK(!p->pad[0] && !p->pad[1] && !p->pad[2] && !p->pad[3], DT_ERR_UNSUPPORTED,
+             "%s: pool: a padding of %d, %d, %d, %d is not supported; it must be 0", node->name, p->pad[0], p->pad[1],
+             p->pad[2], p->pad[3]);
+    DT_CHECK(p->window[0] <= x->dim[1] && p->window[1] <= x->dim[2], DT_ERR_SHAPE,
+             "%s: pool: a window of %dx%d does not fit into x, which is %s", node->name, p->window[0], p->window[1],
              dt_shape_text(x, text, sizeof text));
     node->out->shape = *x;
-    node->out->shape.dim[1] = (x->dim[1] - p->kernel) / p->stride + 1;
-    node->out->shape.dim[2] = (x->dim[2] - p->kernel) / p->stride + 1;
+    node->out->shape.dim[1] = (x->dim[1] - p->window[0]) / p->stride[0] + 1;
+    node->out->shape.dim[2] = (x->dim[2] - p->window[1]) / p->stride[1] + 1;
     return DT_OK;
 }
 
@@ -71,20 +75,22 @@ const dt_op dt_op_avgpool = {
 /* One node's sizes. */
 typedef struct {
     int64_t n, height, width, channels, out_height, out_width;
-    int kernel, stride;
+    int window[2], stride[2]; /* rows, columns */
 } pool_view;
 
 static pool_view pool_look(const dt_node *node)
 {
     const dt_pool_params *p = node->params;
     const int64_t *x = node->in[0]->shape.dim, *y = node->out->shape.dim;
-    return (pool_view){ x[0], x[1], x[2], x[3], y[1], y[2], p->kernel, p->stride };
+    return (pool_view){
+        x[0], x[1], x[2], x[3], y[1], y[2], { p->window[0], p->window[1] }, { p->stride[0], p->stride[1] }
+    };
 }
 
 /* Offset into x of cell (i, j) of the window of output (n, p, q). */
 static inline int64_t cell(const pool_view *v, int64_t n, int64_t p, int64_t q, int i, int j)
 {
-    return ((n * v->height + p * v->stride + i) * v->width + q * v->stride + j) * v->channels;
+    return ((n * v->height + p * v->stride[0] + i) * v->width + q * v->stride[1] + j) * v->channels;
 }
 
 static void max_row(const float *restrict x, int64_t channels, float *restrict y)
@@ -101,8 +107,8 @@ static void add_row(const float *restrict x, int64_t channels, float *restrict y
 static void pool_window(const pool_view *v, const float *x, int64_t n, int64_t p, int64_t q, int average, float *y)
 {
     memcpy(y, x + cell(v, n, p, q, 0, 0), (size_t)v->channels * sizeof *y);
-    for (int k = 1; k < v->kernel * v->kernel; k++) {
-        const float *row = x + cell(v, n, p, q, k / v->kernel, k % v->kernel);
+    for (int k = 1; k < v->window[0] * v->window[1]; k++) {
+        const float *row = x + cell(v, n, p, q, k / v->window[1], k % v->window[1]);
         if (average)
             add_row(row, v->channels, y);
         else
@@ -130,7 +136,7 @@ static dt_status avgpool_forward(const dt_node *node, const dt_exec *ex)
 {
     const pool_view v = pool_look(node);
     const dt_tensor *x = node->in[0];
-    const float area = (float)(v.kernel * v.kernel);
+    const float area = (float)(v.window[0] * v.window[1]);
     float *y = node->out->data;
     (void)ex;
 
@@ -164,8 +170,8 @@ static void unpool_window(const pool_view *v, const float *x, const int64_t at[3
         const int64_t lanes = v->channels - first < LANES ? v->channels - first : LANES;
         float left[LANES];
         memcpy(left, dy + first, (size_t)lanes * sizeof *left);
-        for (int k = 0; k < v->kernel * v->kernel; k++) {
-            const int64_t i = cell(v, at[0], at[1], at[2], k / v->kernel, k % v->kernel) + first;
+        for (int k = 0; k < v->window[0] * v->window[1]; k++) {
+            const int64_t i = cell(v, at[0], at[1], at[2], k / v->window[1], k % v->window[1]) + first;
             claim_row(x + i, y + first, lanes, fresh, left, dx + i);
         }
     }
@@ -174,7 +180,8 @@ static void unpool_window(const pool_view *v, const float *x, const int64_t at[3
 /* Every cell of x lies in exactly one window. */
 static int tiles(const pool_view *v)
 {
-    return v->kernel == v->stride && v->height % v->stride == 0 && v->width % v->stride == 0;
+    return v->window[0] == v->stride[0] && v->window[1] == v->stride[1] && v->height % v->stride[0] == 0 &&
+           v->width % v->stride[1] == 0;
 }
 
 /* Threads take whole images: windows of one image overlap where the stride is below the kernel. */
@@ -207,7 +214,7 @@ static void give_share(const float *restrict dy, int64_t channels, float area, i
 static dt_status avgpool_backward(const dt_node *node, const dt_exec *ex)
 {
     const pool_view v = pool_look(node);
-    const float area = (float)(v.kernel * v.kernel);
+    const float area = (float)(v.window[0] * v.window[1]);
     const float *dy = node->out->grad;
     float *dx = node->in[0]->grad;
     (void)ex;
@@ -220,8 +227,8 @@ static dt_status avgpool_backward(const dt_node *node, const dt_exec *ex)
         if (fresh && !whole) memset(dx + n * image, 0, (size_t)image * sizeof *dx);
         for (int64_t i = 0; i < v.out_height * v.out_width; i++) {
             const float *share = dy + (n * v.out_height * v.out_width + i) * v.channels;
-            for (int k = 0; k < v.kernel * v.kernel; k++) {
-                const int64_t to = cell(&v, n, i / v.out_width, i % v.out_width, k / v.kernel, k % v.kernel);
+            for (int k = 0; k < v.window[0] * v.window[1]; k++) {
+                const int64_t to = cell(&v, n, i / v.out_width, i % v.out_width, k / v.window[1], k % v.window[1]);
                 give_share(share, v.channels, area, whole, dx + to);
             }
         }

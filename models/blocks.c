@@ -218,6 +218,6 @@ dt_status dt_block_apply(dt_recorder *r, dt_op_kind op, const char *name, dt_ten
 
 dt_status dt_block_pool(dt_recorder *r, dt_op_kind op, const char *name, int size, dt_tensor *x, dt_tensor **y)
 {
-    const dt_pool_params params = { .kernel = size, .stride = size };
+    const dt_pool_params params = dt_pool_square(size);
     return dt_tape_apply(r->tape, op, name, &params, &x, 1, y);
 }

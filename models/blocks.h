@@ -75,7 +75,7 @@ DT_MUST_CHECK dt_status dt_block_round(dt_recorder *r, const char *name, dt_tens
 /* One input, no parameters: RELU, IDENTITY, FLATTEN. */
 DT_MUST_CHECK dt_status dt_block_apply(dt_recorder *r, dt_op_kind op, const char *name, dt_tensor *x, dt_tensor **y);
 
-/* MAXPOOL or AVGPOOL, kernel == stride == size */
+/* MAXPOOL or AVGPOOL, of windows of size x size that lie side by side */
 DT_MUST_CHECK dt_status dt_block_pool(dt_recorder *r, dt_op_kind op, const char *name, int size, dt_tensor *x,
                                       dt_tensor **y);
 

@@ -257,7 +257,7 @@ static dt_status lower_avgpool(dt_lowering *w, const dt_node *node)
     int from;
 
     /* evaluation sums such psums before it scales them, in another order of roundings */
-    DT_CHECK(node->in[0]->n_scale == 0 || p->kernel == 1, DT_ERR_UNSUPPORTED,
+    DT_CHECK(node->in[0]->n_scale == 0 || (p->window[0] == 1 && p->window[1] == 1), DT_ERR_UNSUPPORTED,
              "%s: an average of psums that no batch norm scaled; put one before it", node->name);
     DT_TRY(source_find(w, node, 0, &x));
     DT_TRY(dt_source_reals(w, x, &from));

@@ -95,11 +95,15 @@ dt_status dt_lowering_add_pool(dt_lowering *w, const dt_node *node, dt_layer_kin
     const dt_pool_params *p = node->params;
     dt_layer *l;
 
+    DT_CHECK(p->window[0] == p->window[1] && p->stride[0] == p->stride[1], DT_ERR_UNSUPPORTED,
+             "%s: a pool of %dx%d windows at strides of %dx%d; a program's have one side and one stride", node->name,
+             p->window[0], p->window[1], p->stride[0], p->stride[1]);
     DT_TRY(dt_lowering_add(w, kind, node->name, from, &l));
-    l->window_height = l->window_width = p->kernel;
-    l->stride = p->stride;
-    l->height = (l->height - p->kernel) / p->stride + 1;
-    l->width = (l->width - p->kernel) / p->stride + 1;
+    l->window_height = p->window[0];
+    l->window_width = p->window[1];
+    l->stride = p->stride[0];
+    l->height = (l->height - p->window[0]) / p->stride[0] + 1;
+    l->width = (l->width - p->window[1]) / p->stride[1] + 1;
     return DT_OK;
 }
 

@@ -124,7 +124,7 @@ static dt_status record_linear(const recorder *r, const dt_layer *l, dt_tensor *
 
 static dt_status record_layer(const recorder *r, const dt_layer *l, dt_tensor *const in[2], dt_tensor **y)
 {
-    const dt_pool_params pool = { .kernel = l->window_height, .stride = l->stride };
+    const dt_pool_params pool = { .window = { l->window_height, l->window_width }, .stride = { l->stride, l->stride } };
 
     switch (l->kind) {
     case DT_LAYER_CONV: return record_conv(r, l, in[0], y);

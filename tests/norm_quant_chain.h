@@ -251,7 +251,7 @@ static int record_parts(const type_case *c, dt_tensor *x, dt_tensor *parameter, 
     const dt_norm_quant_params *p = &c->p;
     int n = 0;
 
-    *pool = (dt_pool_params){ p->pool, p->pool };
+    *pool = dt_pool_square(p->pool);
     if (p->has_norm) node[n++] = (dt_node){ .kind = DT_OP_BATCHNORM, .params = &p->norm, .n_in = 5 };
     if (p->has_relu) node[n++] = (dt_node){ .kind = DT_OP_RELU, .n_in = 1 };
     if (p->pool) node[n++] = (dt_node){ .kind = DT_OP_MAXPOOL, .params = pool, .n_in = 1 };

@@ -190,7 +190,7 @@ static void rig_chain(rig *r, const norm_quant_case *c, dt_pool_params *pool)
 {
     const dt_norm_quant_params *p = &c->p;
 
-    *pool = (dt_pool_params){ p->pool, p->pool };
+    *pool = dt_pool_square(p->pool);
     if (p->has_norm) rig_add(r, DT_OP_BATCHNORM, &p->norm, norm_inputs, 4, DT_F32);
     if (p->has_relu) rig_add(r, DT_OP_RELU, NULL, NULL, 0, DT_F32);
     if (p->pool) rig_add(r, DT_OP_MAXPOOL, pool, NULL, 0, DT_F32);

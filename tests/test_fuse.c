@@ -47,7 +47,7 @@ static dt_tensor *relu(dt_tensor *x)
 
 static dt_tensor *pool(dt_tensor *x, int kernel, int stride)
 {
-    const dt_pool_params p = { kernel, stride };
+    const dt_pool_params p = { .window = { kernel, kernel }, .stride = { stride, stride } };
     dt_tensor *y;
     MUST(dt_tape_apply(tape, DT_OP_MAXPOOL, "pool", &p, &x, 1, &y));
     return y;
@@ -190,7 +190,7 @@ typedef struct {
 /* average pool of `window` cells along each axis, flatten, linear, loss */
 static void record_head(head *h, int window, int in_order)
 {
-    const dt_pool_params pool_params = { window, window };
+    const dt_pool_params pool_params = dt_pool_square(window);
     const dt_linear_params linear = { .in_order = in_order };
     const dt_softmax_xent_params xent = { .label_smoothing = 0.1f };
     dt_tensor *x, *const labels = &h->labels;

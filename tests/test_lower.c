@@ -205,7 +205,8 @@ static dt_status record_odd(dt_model *m, dt_tape *tape, dt_tensor *x, int traini
 {
     dt_recorder r = { .model = m, .tape = tape, .training = training };
     const dt_conv_spec first = { .filters = 5, .kernel = 3, .stride = 2, .pad = 0, .range = DT_RANGE_IMAGE };
-    const dt_pool_params overlap = { .kernel = 3, .stride = 2 }, dense = { .kernel = 2, .stride = 1 };
+    const dt_pool_params overlap = { .window = { 3, 3 }, .stride = { 2, 2 } };
+    const dt_pool_params dense = { .window = { 2, 2 }, .stride = { 1, 1 } };
     dt_tensor *u, *v;
 
     DT_TRY(dt_block_conv(&r, "a", x, &first, &x));

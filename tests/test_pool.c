@@ -12,16 +12,17 @@ static void pool_oracle(const op_case *c, const double *const *in, double *out, 
 {
     const dt_pool_params *p = c->params;
     const int64_t *d = c->in[0].shape.dim;
-    const int64_t rows = (d[1] - p->kernel) / p->stride + 1, columns = (d[2] - p->kernel) / p->stride + 1;
+    const int64_t area = p->window[0] * p->window[1];
+    const int64_t rows = (d[1] - p->window[0]) / p->stride[0] + 1, columns = (d[2] - p->window[1]) / p->stride[1] + 1;
 
     for (int64_t i = 0; i < d[0] * rows * columns * d[3]; i++) out[i] = average ? 0.0 : -INFINITY;
-    for (int64_t k = 0; k < p->kernel * p->kernel; k++) {
+    for (int64_t k = 0; k < area; k++) {
         for (int64_t i = 0; i < d[0] * rows * columns * d[3]; i++) {
             const int64_t channel = i % d[3], q = i / d[3] % columns, r = i / d[3] / columns % rows;
-            const int64_t h = r * p->stride + k / p->kernel, w = q * p->stride + k % p->kernel;
+            const int64_t h = r * p->stride[0] + k / p->window[1], w = q * p->stride[1] + k % p->window[1];
             const double x = in[0][((i / d[3] / columns / rows * d[1] + h) * d[2] + w) * d[3] + channel];
             if (average)
-                out[i] += x / (p->kernel * p->kernel);
+                out[i] += x / (double)area;
             else
                 out[i] = fmax(out[i], x);
         }
@@ -38,7 +39,14 @@ static void average_oracle(const op_case *c, const double *const *in, double *ou
     pool_oracle(c, in, out, 1);
 }
 
-static const dt_pool_params two = { 2, 2 }, overlapping = { 3, 2 }, dense = { 2, 1 }, one = { 1, 1 }, apart = { 2, 3 };
+/* rows and columns of a window, and both strides */
+#define POOL(R, S, STRIDE)                               \
+    {                                                    \
+        .window = { R, S }, .stride = { STRIDE, STRIDE } \
+    }
+
+static const dt_pool_params two = POOL(2, 2, 2), overlapping = POOL(3, 3, 2), dense = POOL(2, 2, 1),
+                            one = POOL(1, 1, 1), apart = POOL(2, 2, 3);
 
 #define MAXPOOL .op = DT_OP_MAXPOOL, .n_in = 1, .oracle = max_oracle
 #define AVGPOOL .op = DT_OP_AVGPOOL, .n_in = 1, .oracle = average_oracle
@@ -97,11 +105,11 @@ Test(pool, the_first_of_equal_maxima_gets_the_gradient)
 
 Test(pool, misfits_are_refused)
 {
-    const dt_pool_params none = { 2, 0 };
+    const dt_pool_params none = POOL(2, 2, 0);
     const op_case large = { MAXPOOL, .why = "window", .params = &overlapping, .in = { { OP_SHAPE(1, 2, 9, 1) } } };
     op_case_refused(&large, DT_ERR_SHAPE, "a window of 3x3 does not fit into x, which is 1x2x9x1");
     const op_case still = { AVGPOOL, .why = "stride", .params = &none, .in = { { OP_SHAPE(1, 2, 9, 1) } } };
-    op_case_refused(&still, DT_ERR_ARGUMENT, "kernel 2 and stride 0 must be 1 or more");
+    op_case_refused(&still, DT_ERR_ARGUMENT, "a window of 2x2 and strides of 0x0 must be 1 or more");
     const op_case flat = { AVGPOOL, .why = "axes", .params = &two, .in = { { OP_SHAPE(2, 9) } } };
     op_case_refused(&flat, DT_ERR_SHAPE, "x is 2x9, needs the axes N,H,W,C");
 }
