@@ -29,7 +29,6 @@ typedef struct {
 typedef struct {
     dt_model *model, *program;
     dt_array array;
-    dt_record_spec spec;
     layer_check *check; /* [n_layers of the model] */
     int n_checks;
     float *scores; /* of the model, for one batch */
@@ -38,14 +37,6 @@ typedef struct {
     const dt_progress *progress;
     dt_verify_report *report;
 } verification;
-
-static dt_status verify_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x)
-{
-    verification *v = m->recording.network;
-
-    v->spec = *spec; /* the program's image is recorded later */
-    return dt_model_record_image(v->model, tape, spec, x);
-}
 
 /* Index of a layer that is to be checked, or -1. */
 static int find_check(const verification *v, const char *name)
@@ -72,15 +63,18 @@ static dt_status record_arrays(const verification *v, dt_tape *tape)
     return DT_OK;
 }
 
-static dt_status verify_record(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
+/* Beside the model: the array of each of its convolutions, and its program from the image on. */
+static dt_status record_beside(void *user, dt_tape *tape, const dt_record_spec *spec, dt_tensor *const *tensor)
 {
-    const verification *v = m->recording.network;
-    dt_tensor *image, *scores;
+    const verification *v = user;
+    dt_tensor **of_program;
+    (void)tensor;
 
-    DT_TRY(v->model->recording.record(v->model, tape, x, training, logits));
     DT_TRY(record_arrays(v, tape));
-    DT_TRY(dt_model_record_image(v->program, tape, &v->spec, &image));
-    return v->program->recording.record(v->program, tape, image, training, &scores);
+    DT_TRY(dt_model_tensors(v->program, &of_program));
+    const dt_status status = dt_model_record_network(v->program, tape, spec, of_program);
+    free(of_program);
+    return status;
 }
 
 /* n of them in one image of the batch */
@@ -241,19 +235,22 @@ static void finish_report(verification *v)
 
 static dt_status run(verification *v, const dt_dataset *d, int64_t first)
 {
-    const dt_recording recording = { .record = verify_record, .record_image = verify_record_image, .network = v };
-    dt_model *both = NULL;
+    const dt_inference_options opt = { .first = first,
+                                       .count = v->total,
+                                       .batch = VERIFY_BATCH,
+                                       .watched = 1,
+                                       .beside = record_beside,
+                                       .user = v };
     dt_inference *inf = NULL;
+    dt_dataset_view view;
     dt_step_sum sum;
 
     v->scores = malloc((size_t)(VERIFY_BATCH * v->model->config.n_classes) * sizeof *v->scores);
     DT_CHECK(v->scores, DT_ERR_MEMORY, "no memory for the scores of %d images", VERIFY_BATCH);
-    dt_status status = dt_model_open(v->model->ctx, &v->model->config, &recording, &both);
-    if (status == DT_OK) both->origin = v->model->origin;
-    if (status == DT_OK) status = dt_inference_create(both, d, first, v->total, VERIFY_BATCH, 0.0f, 1, &inf);
+    dt_dataset_look(d, &view);
+    dt_status status = dt_inference_create(v->model, &view, &opt, &inf);
     if (status == DT_OK) status = dt_inference_run(inf, verify_node, verify_batch, v, &sum);
     dt_inference_destroy(inf);
-    dt_model_destroy(both);
     return status;
 }
 

@@ -8,6 +8,7 @@
 #include "conv_params.h"
 #include "grid_facts.h"
 #include "inference.h"
+#include "names.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,7 +132,7 @@ static dt_status capture_next(capture_run *run, const dt_tensor *x)
         c->next_height = is_map ? (int)dim[1] : 1;
         c->next_width = is_map ? (int)dim[2] : 1;
         c->next_channels = is_map ? (int)dim[3] : (int)row;
-        snprintf(c->next_layer, sizeof c->next_layer, "%s", run->next->name);
+        snprintf(c->next_layer, sizeof c->next_layer, "%.*s", dt_layer_name_bytes(run->next->name), run->next->name);
         c->next_input = malloc((size_t)(c->n * c->next_maps * row) * sizeof(float));
     }
     DT_CHECK(c->next_input, DT_ERR_MEMORY, "no memory to capture the input of %s; take fewer images", run->next->name);
@@ -173,11 +174,14 @@ static dt_status capture_node(void *user, const dt_node *node)
 dt_status dt_capture_layer(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, const char *layer,
                            dt_capture **out)
 {
+    const dt_inference_options opt = { .first = first, .count = count, .batch = CAPTURE_BATCH, .watched = 1 };
+    dt_dataset_view v;
     dt_inference *inf;
     dt_step_sum sum;
 
     DT_TRY(dt_model_check_values(m, NULL));
-    DT_TRY(dt_inference_create(m, d, first, count, CAPTURE_BATCH, 0.0f, 1, &inf));
+    dt_dataset_look(d, &v);
+    DT_TRY(dt_inference_create(m, &v, &opt, &inf));
     const int at = dt_model_find_layer(m, layer);
     capture_run run = { .model = m, .layer = layer, .capture = calloc(1, sizeof(dt_capture)) };
     dt_status status = DT_ERR_MEMORY;

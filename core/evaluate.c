@@ -81,21 +81,29 @@ static dt_status evaluation_batch(void *user, const dt_batch *b)
 }
 
 dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
-                              const dt_progress *progress, dt_node_hook node_hook, void *user,
-                              const dt_outputs *outputs, dt_metrics *out)
+                              const dt_progress *progress, const dt_watch *how, const dt_outputs *outputs,
+                              dt_metrics *out)
 {
+    static const dt_watch nobody = { 0 };
+    const dt_watch *w = how ? how : &nobody;
     dt_dataset_view v;
     dt_inference *inf;
     dt_step_sum sum;
 
     dt_dataset_look(d, &v);
-    evaluation e = { .model = m, .progress = progress, .total = v.n, .node_hook = node_hook, .user = user };
+    evaluation e = { .model = m, .progress = progress, .total = v.n, .node_hook = w->hook, .user = w->user };
     if (outputs) e.outputs = *outputs;
     const int keeps = e.outputs.predictions || e.outputs.scores;
-    DT_TRY(dt_inference_create(m, d, 0, v.n, batch, label_smoothing, node_hook != NULL, &inf));
+    const dt_inference_options opt = { .count = v.n,
+                                       .batch = batch,
+                                       .label_smoothing = label_smoothing,
+                                       .watched = w->hook != NULL,
+                                       .rows = w->rows,
+                                       .start = w->start };
+    DT_TRY(dt_inference_create(m, &v, &opt, &inf));
     if (keeps) e.scores = malloc((size_t)batch * (size_t)m->config.n_classes * sizeof(float));
     dt_status status = e.scores || !keeps
-                           ? dt_inference_run(inf, node_hook ? evaluation_node : NULL, evaluation_batch, &e, &sum)
+                           ? dt_inference_run(inf, w->hook ? evaluation_node : NULL, evaluation_batch, &e, &sum)
                            : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a batch of scores");
     free(e.scores);
     dt_inference_destroy(inf);
@@ -111,5 +119,5 @@ dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_s
                       const dt_outputs *outputs, dt_metrics *out)
 {
     DT_TRY(dt_model_check_values(m, NULL));
-    return dt_evaluate_watched(m, d, batch, label_smoothing, progress, NULL, NULL, outputs, out);
+    return dt_evaluate_watched(m, d, batch, label_smoothing, progress, NULL, outputs, out);
 }

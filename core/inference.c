@@ -10,14 +10,13 @@
 
 typedef struct {
     dt_tape *tape;
-    dt_tensor *logits;
+    dt_tensor *scores;
 } inference_tape;
 
 struct dt_inference {
     dt_model *model;
     dt_device_data data;
-    int64_t first, count;
-    int batch, watched;
+    dt_inference_options opt;
     inference_tape full, rest;
 };
 
@@ -55,78 +54,80 @@ void dt_device_data_destroy(dt_context *ctx, dt_device_data *data)
     memset(data, 0, sizeof *data);
 }
 
-static dt_status inference_record(dt_inference *inf, const dt_dataset_view *v, int batch, float label_smoothing,
-                                  inference_tape *out)
+static dt_status record_all(const dt_inference *inf, const dt_record_spec *spec, dt_tensor **tensor,
+                            inference_tape *out)
 {
+    const dt_inference_options *opt = &inf->opt;
     dt_tensor *loss;
+
+    DT_TRY(dt_tape_create(inf->model->ctx, &out->tape));
+    DT_TRY(dt_model_record_into(inf->model, out->tape, spec, tensor, &loss));
+    out->scores = tensor[inf->model->graph->scores];
+    dt_tape_keep(out->tape, out->scores);
+    if (opt->beside) DT_TRY(opt->beside(opt->user, out->tape, spec, tensor));
+    if (!opt->watched) DT_TRY(dt_tape_fuse(out->tape, 0));
+    return dt_tape_compile(out->tape, NULL);
+}
+
+static dt_status inference_record(dt_inference *inf, const dt_dataset_view *v, int batch, inference_tape *out)
+{
     dt_record_spec spec = { .images = &inf->data.images,
                             .labels = &inf->data.labels,
                             .order = &inf->data.order,
                             .batch = batch,
-                            .label_smoothing = label_smoothing };
+                            .label_smoothing = inf->opt.label_smoothing,
+                            .rows = inf->opt.rows,
+                            .start = inf->opt.start };
+    dt_tensor **tensor;
 
     if (batch == 0) return DT_OK;
     dt_model_normalise(inf->model, v, &spec);
-    DT_TRY(dt_tape_create(inf->model->ctx, &out->tape));
-    DT_TRY(dt_model_record(inf->model, out->tape, &spec, &out->logits, &loss));
-    dt_tape_keep(out->tape, out->logits);
-    if (!inf->watched) DT_TRY(dt_tape_fuse(out->tape, 0));
-    return dt_tape_compile(out->tape, NULL);
+    DT_TRY(dt_model_tensors(inf->model, &tensor));
+    const dt_status status = record_all(inf, &spec, tensor, out);
+    free(tensor);
+    return status;
 }
 
 /* The images in [first, first + count) alone go to the device; the order is theirs as it stands. */
 static dt_status inference_upload(dt_inference *inf, const dt_dataset_view *v)
 {
     dt_dataset_view part = *v;
-    int32_t *order = malloc((size_t)inf->count * sizeof *order);
+    int32_t *order = malloc((size_t)inf->opt.count * sizeof *order);
 
-    DT_CHECK(order, DT_ERR_MEMORY, "no memory for the order of %lld images", (long long)inf->count);
-    part.images += inf->first * v->height * v->width * v->channels;
-    part.labels += inf->first;
-    part.n = inf->count;
-    for (int64_t i = 0; i < inf->count; i++) order[i] = (int32_t)i;
-    dt_status status = dt_device_data_create(inf->model->ctx, &part, inf->count, &inf->data);
+    DT_CHECK(order, DT_ERR_MEMORY, "no memory for the order of %lld images", (long long)inf->opt.count);
+    part.images += inf->opt.first * v->height * v->width * v->channels;
+    part.labels += inf->opt.first;
+    part.n = inf->opt.count;
+    for (int64_t i = 0; i < inf->opt.count; i++) order[i] = (int32_t)i;
+    dt_status status = dt_device_data_create(inf->model->ctx, &part, inf->opt.count, &inf->data);
     if (status == DT_OK) {
-        status = dt_device_write(inf->model->ctx, inf->data.order.data, order, (size_t)inf->count * sizeof *order);
+        status = dt_device_write(inf->model->ctx, inf->data.order.data, order, (size_t)inf->opt.count * sizeof *order);
     }
     free(order);
     return status;
 }
 
-dt_status dt_inference_create_of(dt_model *m, const dt_dataset_view *v, int64_t first, int64_t count, int batch,
-                                 float label_smoothing, int watched, dt_inference **out)
+dt_status dt_inference_create(dt_model *m, const dt_dataset_view *v, const dt_inference_options *opt,
+                              dt_inference **out)
 {
     DT_TRY(dt_model_check_data(m, v));
-    DT_CHECK(batch >= 1, DT_ERR_ARGUMENT, "batch is %d, at least 1", batch);
-    DT_CHECK(first >= 0 && count >= 1 && first <= v->n - count, DT_ERR_RANGE,
-             "images %lld to %lld of a dataset of %lld", (long long)first, (long long)(first + count), (long long)v->n);
+    DT_CHECK(opt->batch >= 1, DT_ERR_ARGUMENT, "batch is %d, at least 1", opt->batch);
+    DT_CHECK(opt->first >= 0 && opt->count >= 1 && opt->first <= v->n - opt->count, DT_ERR_RANGE,
+             "images %lld to %lld of a dataset of %lld", (long long)opt->first, (long long)(opt->first + opt->count),
+             (long long)v->n);
     dt_inference *inf = calloc(1, sizeof *inf);
     DT_CHECK(inf, DT_ERR_MEMORY, "no memory for an inference");
     inf->model = m;
-    inf->first = first;
-    inf->count = count;
-    inf->watched = watched;
-    inf->batch = batch < count ? batch : (int)count;
+    inf->opt = *opt;
+    if (inf->opt.batch > opt->count) inf->opt.batch = (int)opt->count;
     dt_status status = inference_upload(inf, v);
-    if (status == DT_OK) status = inference_record(inf, v, inf->batch, label_smoothing, &inf->full);
-    if (status == DT_OK) {
-        status = inference_record(inf, v, (int)(count % inf->batch), label_smoothing, &inf->rest);
-    }
+    if (status == DT_OK) status = inference_record(inf, v, inf->opt.batch, &inf->full);
+    if (status == DT_OK) status = inference_record(inf, v, (int)(opt->count % inf->opt.batch), &inf->rest);
     if (status != DT_OK) {
         dt_inference_destroy(inf);
         return dt_forward(status, __FILE__, __LINE__);
     }
     *out = inf;
-    return DT_OK;
-}
-
-dt_status dt_inference_create(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, int batch,
-                              float label_smoothing, int watched, dt_inference **out)
-{
-    dt_dataset_view v;
-
-    dt_dataset_look(d, &v);
-    DT_TRY(dt_inference_create_of(m, &v, first, count, batch, label_smoothing, watched, out));
     return DT_OK;
 }
 
@@ -155,7 +156,7 @@ static dt_status run_batches(dt_inference *inf, const inference_tape *t, int64_t
     DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in)); /* constants may draw by the seed */
     DT_TRY(dt_tape_run(t->tape, DT_PASS_CONSTANT, node_hook, user));
     for (; in.first < end; in.first += batch) {
-        const dt_batch b = { t->logits, inf->first + in.first, batch };
+        const dt_batch b = { t->scores, inf->opt.first + in.first, batch };
         DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in));
         DT_TRY(dt_tape_run(t->tape, DT_PASS_FORWARD, node_hook, user));
         if (batch_hook) DT_TRY(batch_hook(user, &b));
@@ -167,11 +168,11 @@ static dt_status run_all(dt_inference *inf, dt_node_hook node_hook, dt_status (*
                          void *user, dt_step_sum *sum)
 {
     dt_context *ctx = inf->model->ctx;
-    const int64_t whole = inf->count / inf->batch * inf->batch;
+    const int64_t whole = inf->opt.count / inf->opt.batch * inf->opt.batch;
 
     DT_TRY(dt_device_zero(ctx, &ctx->step->sum, sizeof *sum));
-    DT_TRY(run_batches(inf, &inf->full, 0, whole, inf->batch, node_hook, batch_hook, user));
-    DT_TRY(run_batches(inf, &inf->rest, whole, inf->count, inf->count - whole, node_hook, batch_hook, user));
+    DT_TRY(run_batches(inf, &inf->full, 0, whole, inf->opt.batch, node_hook, batch_hook, user));
+    DT_TRY(run_batches(inf, &inf->rest, whole, inf->opt.count, inf->opt.count - whole, node_hook, batch_hook, user));
     return dt_device_read(ctx, sum, &ctx->step->sum, sizeof *sum);
 }
 

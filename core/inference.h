@@ -14,13 +14,22 @@ typedef struct {
     int64_t first, n;
 } dt_batch;
 
-/* Images first .. first + count - 1 of d, at most `batch` at a time. Nothing of d is needed after this call. watched: 1
- * if node hooks will look at the network's nodes, so that none may be fused with another. */
-DT_MUST_CHECK dt_status dt_inference_create(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, int batch,
-                                            float label_smoothing, int watched, dt_inference **out);
-/* The same of images that stand in no dataset. */
-DT_MUST_CHECK dt_status dt_inference_create_of(dt_model *m, const dt_dataset_view *v, int64_t first, int64_t count,
-                                               int batch, float label_smoothing, int watched, dt_inference **out);
+/* Which images run, and what else their tape holds. */
+typedef struct {
+    int64_t first, count; /* images first .. first + count - 1 */
+    int batch;            /* at most so many at a time */
+    float label_smoothing;
+    int watched;     /* 1: node hooks will look at the network's nodes, so that none may be fused with another */
+    dt_tensor *rows; /* these and start: as dt_record_spec's */
+    int start;
+    /* Records more beside the network, whose values stand in tensor. NULL: nothing. */
+    dt_status (*beside)(void *user, dt_tape *tape, const dt_record_spec *spec, dt_tensor *const *tensor);
+    void *user;
+} dt_inference_options;
+
+/* Nothing of the images is needed after this call. */
+DT_MUST_CHECK dt_status dt_inference_create(dt_model *m, const dt_dataset_view *v, const dt_inference_options *opt,
+                                            dt_inference **out);
 void dt_inference_destroy(dt_inference *inf);
 /* The tape of a full batch; that of the last one has the same nodes. */
 const dt_tape *dt_inference_tape(const dt_inference *inf);
@@ -31,9 +40,17 @@ DT_MUST_CHECK dt_status dt_inference_run(dt_inference *inf, dt_node_hook node_ho
                                          dt_status (*batch_hook)(void *user, const dt_batch *b), void *user,
                                          dt_step_sum *sum);
 
-/* dt_evaluate with a look at every node, and none at the parameters' values; node_hook may be NULL. */
+/* How an evaluation differs from dt_evaluate. */
+typedef struct {
+    dt_node_hook hook; /* sees every node; NULL: none */
+    void *user;
+    dt_tensor *rows; /* as dt_record_spec's */
+    int start;
+} dt_watch;
+
+/* dt_evaluate with a look at every node, and none at the parameters' values. */
 DT_MUST_CHECK dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
-                                            const dt_progress *progress, dt_node_hook node_hook, void *user,
+                                            const dt_progress *progress, const dt_watch *watch,
                                             const dt_outputs *outputs, dt_metrics *out);
 
 /* Means of the sums; 0 of no images. */

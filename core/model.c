@@ -1,6 +1,6 @@
 /*
- * model.c - parameters by name: declared by the network's record function, laid out in one block, initialised from
- *           the seed, read and written.
+ * model.c - a network's parameters: laid out in one block in the graph's order, initialised from the seed, read and
+ *           written; and its recording with image, labels and loss.
  */
 #include "model.h"
 
@@ -34,46 +34,34 @@ int dt_model_find_layer(const dt_model *m, const char *name)
     return -1;
 }
 
-static dt_status param_add(dt_model *m, const char *name, const dt_param_spec *spec)
+static dt_status param_add(dt_model *m, int value)
 {
-    if (m->n_params == m->params_room) {
-        const int room = m->params_room ? 2 * m->params_room : 64;
-        dt_param **bigger = realloc(m->param, (size_t)room * sizeof *bigger);
-        DT_CHECK(bigger, DT_ERR_MEMORY, "no memory for %d parameters", room);
-        m->param = bigger;
-        m->params_room = room;
-    }
+    const dt_graph_value *v = m->graph->value[value];
     dt_param *p = calloc(1, sizeof *p);
-    DT_CHECK(p, DT_ERR_MEMORY, "no memory for parameter %s", name);
-    snprintf(p->name, sizeof p->name, "%s", name);
-    p->group = spec->group;
-    p->values = spec->values;
-    p->init = spec->init;
-    p->init_value = spec->init_value;
-    p->floor = spec->floor;
-    p->tensor = (dt_tensor){ .type = DT_F32, .shape = spec->shape, .constant = 1, .name = p->name };
-    p->tensor.wants_grad = is_trained(p);
+
+    DT_CHECK(p, DT_ERR_MEMORY, "no memory for parameter %s", v->name);
+    p->name = v->name;
+    p->value = value;
+    p->group = v->param.group;
+    p->values = v->param.values;
+    p->floor = v->param.floor;
+    p->tensor = v->facts;
     int64_t *used = is_trained(p) ? &m->n_trained : &m->n_state;
     p->first = *used;
-    *used += dt_count(&spec->shape);
+    *used += dt_count(&p->tensor.shape);
     m->param[m->n_params++] = p;
     return DT_OK;
 }
 
-dt_status dt_model_declare(dt_model *m, const char *name, const dt_param_spec *spec, dt_tensor **out)
+static dt_status params_add(dt_model *m)
 {
-    int i = dt_model_find(m, name);
-    char is[64], wanted[64];
+    const dt_graph *g = m->graph;
 
-    if (i < 0) {
-        DT_CHECK(m->open, DT_ERR_RANGE, "the model has no parameter %s", name);
-        DT_TRY(param_add(m, name, spec));
-        i = m->n_params - 1;
+    m->param = calloc((size_t)g->n_values + 1, sizeof(dt_param *));
+    DT_CHECK(m->param, DT_ERR_MEMORY, "no memory for the parameters of %s", g->name);
+    for (int i = 0; i < g->n_values; i++) {
+        if (g->value[i]->source == DT_SOURCE_PARAM) DT_TRY(param_add(m, i));
     }
-    dt_param *p = m->param[i];
-    DT_CHECK(dt_same_shape(&p->tensor.shape, &spec->shape), DT_ERR_SHAPE, "%s is %s, the network wants %s", name,
-             dt_shape_text(&p->tensor.shape, is, sizeof is), dt_shape_text(&spec->shape, wanted, sizeof wanted));
-    *out = &p->tensor;
     return DT_OK;
 }
 
@@ -91,13 +79,12 @@ static int is_signed(const dt_tensor *x)
     return x->qmin == -x->qmax || x->qmin == -x->qmax - 1;
 }
 
-/* Of a convolution on a tape for `batch` images. */
-static void layer_describe(const dt_node *node, int64_t batch, dt_layer_info *out)
+static void layer_describe(const dt_graph *g, const dt_graph_node *n, dt_layer_info *out)
 {
-    const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
-    const int64_t terms = dt_count(&w->shape) / w->shape.dim[0], maps = y->shape.dim[0] / batch;
+    const dt_tensor *x = &g->value[n->in[0]]->facts, *w = &g->value[n->in[1]]->facts, *y = &g->value[n->out]->facts;
+    const int64_t terms = dt_count(&w->shape) / w->shape.dim[0], maps = dt_graph_rows(g, n->out);
 
-    *out = (dt_layer_info){ .name = node->name,
+    *out = (dt_layer_info){ .name = dt_graph_name(g, n->out),
                             .wbits = bits_for(w->qmax, 1),
                             .abits = bits_for(x->qmax, is_signed(x)),
                             .terms = terms,
@@ -111,48 +98,19 @@ static void layer_describe(const dt_node *node, int64_t batch, dt_layer_info *ou
                             .filters = (int)y->shape.dim[3] };
 }
 
-/* The layers of a tape that convolve on the grid; their names are copied. */
-static dt_status model_list_layers(dt_model *m, const dt_tape *tape, int64_t batch)
+/* The convolutions on the grid. */
+static dt_status model_list_layers(dt_model *m)
 {
-    m->layer = calloc((size_t)dt_tape_n_nodes(tape), sizeof *m->layer);
+    const dt_graph *g = m->graph;
+
+    m->layer = calloc((size_t)g->n_nodes + 1, sizeof *m->layer);
     DT_CHECK(m->layer, DT_ERR_MEMORY, "no memory for the list of layers");
-    for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
-        const dt_node *node = dt_tape_node(tape, i);
-        const int convolves = node->kind == DT_OP_CONV2D || node->kind == DT_OP_PSUM;
-        if (!convolves || node->out->n_scale == 0) continue;
-        dt_layer_info *layer = &m->layer[m->n_layers];
-        layer_describe(node, batch, layer);
-        layer->name = strdup(node->name);
-        DT_CHECK(layer->name, DT_ERR_MEMORY, "no memory for the list of layers");
-        m->n_layers++;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        const int convolves = n->kind == DT_OP_CONV2D || n->kind == DT_OP_PSUM;
+        if (convolves && g->value[n->out]->facts.n_scale > 0) layer_describe(g, n, &m->layer[m->n_layers++]);
     }
     return DT_OK;
-}
-
-/* Records once, for no purpose but to learn the parameters and the layers. */
-static dt_status model_declare_all(dt_model *m)
-{
-    const dt_model_config *c = &m->config;
-    dt_tensor images = { .type = DT_U8, .shape = { 4, { 1, c->height, c->width, c->channels } }, .name = "images" };
-    dt_tensor labels = { .type = DT_I32, .shape = { 1, { 1 } }, .name = "labels" };
-    dt_tensor order = { .type = DT_I32, .shape = { 1, { 2 } }, .name = "order" };
-    const int trains = m->recording.record_image == NULL; /* programs do not; a decoder is there in training alone */
-    const dt_record_spec spec = { .images = &images,
-                                  .labels = &labels,
-                                  .order = &order,
-                                  .batch = 2,
-                                  .training = trains,
-                                  .std = { 1.0f, 1.0f, 1.0f, 1.0f } };
-    dt_tensor *logits, *loss;
-    dt_tape *tape;
-
-    DT_TRY(dt_tape_create(m->ctx, &tape));
-    m->open = 1;
-    dt_status status = dt_model_record(m, tape, &spec, &logits, &loss);
-    m->open = 0;
-    if (status == DT_OK) status = model_list_layers(m, tape, spec.batch);
-    dt_tape_destroy(tape);
-    return status;
 }
 
 static dt_status model_allocate(dt_model *m)
@@ -179,11 +137,12 @@ static uint32_t name_hash(const char *name)
 static void param_values(const dt_model *m, const dt_param *p, float *value)
 {
     const int64_t n = dt_count(&p->tensor.shape);
-    const float bound = p->init_value;
+    const dt_param_spec *spec = &m->graph->value[p->value]->param;
+    const float bound = spec->init_value;
 
     for (int64_t i = 0; i < n; i++) {
-        if (p->init == DT_INIT_CONSTANT) {
-            value[i] = p->init_value;
+        if (spec->init == DT_INIT_CONSTANT) {
+            value[i] = spec->init_value;
             continue;
         }
         const dt_random4 r = dt_random(m->ctx->opt.seed, DT_STREAM_INIT, name_hash(p->name), (uint64_t)i);
@@ -204,30 +163,22 @@ static dt_status model_initialise(dt_model *m)
     return DT_OK;
 }
 
-dt_status dt_model_config_default(const char *name, dt_model_config *out)
-{
-    const dt_network *network = dt_network_find(name);
-    DT_CHECK(network, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", name ? name : "", dt_network_names());
-    *out = (dt_model_config){ .name = network->name };
-    network->defaults(out);
-    return DT_OK;
-}
-
-dt_status dt_model_open(dt_context *ctx, const dt_model_config *cfg, const dt_recording *recording, dt_model **out)
+dt_status dt_model_open(dt_context *ctx, dt_graph *graph, const dt_model_config *cfg, dt_model **out)
 {
     dt_model *m = calloc(1, sizeof *m);
 
     if (!m) {
-        if (recording->network_destroy) recording->network_destroy(recording->network);
+        dt_graph_destroy(graph);
         return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a model");
     }
     dt_context_hold(ctx);
     m->holders = 1;
     m->ctx = ctx;
+    m->graph = graph;
     m->config = *cfg;
-    m->recording = *recording;
 
-    dt_status status = model_declare_all(m);
+    dt_status status = params_add(m);
+    if (status == DT_OK) status = model_list_layers(m);
     if (status == DT_OK) status = model_allocate(m);
     if (status == DT_OK) status = model_initialise(m);
     if (status != DT_OK) {
@@ -238,27 +189,21 @@ dt_status dt_model_open(dt_context *ctx, const dt_model_config *cfg, const dt_re
     return DT_OK;
 }
 
-int dt_model_resizes(const char *name)
+/* Names are the graph's. */
+void dt_model_replace_graph(dt_model *m, dt_graph *graph)
 {
-    const dt_network *network = dt_network_find(name);
-
-    return network && network->resizes;
-}
-
-dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out)
-{
-    const dt_network *network = dt_network_find(cfg->name);
-    DT_CHECK(cfg->name, DT_ERR_ARGUMENT, "the model's name is NULL; dt_model_config_default fills dt_model_config");
-    DT_CHECK(network, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", cfg->name, dt_network_names());
-    DT_TRY(dt_check_word("rule", (int)cfg->rule, dt_quant_rule_names));
-    DT_TRY(dt_check_word("decoder", (int)cfg->decoder, dt_decoder_names));
-    DT_TRY(network->check(cfg));
-    const dt_recording recording = { .record = network->record,
-                                     .record_loss = network->record_loss,
-                                     .unit_pixels = network->unit_pixels };
-    dt_model_config named = *cfg;
-    named.name = network->name;
-    return dt_model_open(ctx, &named, &recording, out);
+    for (int i = 0; i < m->n_params; i++) {
+        dt_param *p = m->param[i];
+        assert(strcmp(graph->value[p->value]->name, p->name) == 0);
+        p->name = p->tensor.name = graph->value[p->value]->name;
+    }
+    for (int i = 0; i < m->n_layers; i++) {
+        const int value = dt_graph_find(graph, m->layer[i].name);
+        assert(value >= 0);
+        m->layer[i].name = dt_graph_name(graph, value);
+    }
+    dt_graph_destroy(m->graph);
+    m->graph = graph;
 }
 
 void dt_model_hold(dt_model *m)
@@ -272,9 +217,9 @@ void dt_model_destroy(dt_model *m)
     dt_device_free(m->ctx, m->state, (size_t)m->n_state * sizeof(float));
     dt_device_free(m->ctx, m->dw, (size_t)m->n_trained * sizeof(float));
     dt_device_free(m->ctx, m->w, (size_t)m->n_trained * sizeof(float));
-    for (int i = 0; i < m->n_layers; i++) free((void *)m->layer[i].name);
     for (int i = 0; i < m->n_params; i++) free(m->param[i]);
-    if (m->recording.network_destroy) m->recording.network_destroy(m->recording.network);
+    if (m->attached_destroy) m->attached_destroy(m->attached);
+    dt_graph_destroy(m->graph);
     dt_context_destroy(m->ctx);
     free(m->layer);
     free(m->param);
@@ -337,8 +282,8 @@ dt_data_origin dt_model_origin_of(const dt_model *m, const dt_dataset_view *v)
     snprintf(origin.name, sizeof origin.name, "%s", v->name);
     memcpy(origin.fingerprint, v->fingerprint, sizeof origin.fingerprint);
     for (int c = 0; c < m->config.channels; c++) {
-        origin.mean[c] = m->recording.unit_pixels ? 0.0f : v->mean[c];
-        origin.std[c] = m->recording.unit_pixels ? 1.0f : v->std[c];
+        origin.mean[c] = m->graph->unit_pixels ? 0.0f : v->mean[c];
+        origin.std[c] = m->graph->unit_pixels ? 1.0f : v->std[c];
     }
     return origin;
 }
@@ -362,6 +307,16 @@ void dt_model_layer(const dt_model *m, int i, dt_layer_info *out)
     *out = m->layer[i];
 }
 
+dt_status dt_model_tensors(dt_model *m, dt_tensor ***out)
+{
+    dt_tensor **tensor = calloc((size_t)m->graph->n_values + 1, sizeof(dt_tensor *));
+
+    DT_CHECK(tensor, DT_ERR_MEMORY, "no memory to record %s", m->graph->name);
+    for (int i = 0; i < m->n_params; i++) tensor[m->param[i]->value] = &m->param[i]->tensor;
+    *out = tensor;
+    return DT_OK;
+}
+
 dt_status dt_model_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x)
 {
     dt_augment_params augment = { .batch = spec->batch,
@@ -369,28 +324,102 @@ dt_status dt_model_record_image(dt_model *m, dt_tape *tape, const dt_record_spec
                                   .shift = spec->shift,
                                   .rotation = spec->rotation,
                                   .flip_share = spec->flip_share };
+    const dt_rows_params pixels = { .batch = spec->batch };
     dt_tensor *const in[] = { spec->images, spec->order };
 
-    if (m->recording.record_image) return m->recording.record_image(m, tape, spec, x);
+    if (m->graph->value[m->graph->image]->facts.type == DT_U8) {
+        return dt_tape_apply(tape, DT_OP_ROWS, "image", &pixels, in, 2, x);
+    }
     for (int c = 0; c < 4; c++) {
-        augment.mean[c] = m->recording.unit_pixels ? 0.0f : spec->mean[c];
-        augment.std[c] = m->recording.unit_pixels ? 1.0f : spec->std[c];
+        augment.mean[c] = m->graph->unit_pixels ? 0.0f : spec->mean[c];
+        augment.std[c] = m->graph->unit_pixels ? 1.0f : spec->std[c];
     }
     return dt_tape_apply(tape, DT_OP_AUGMENT, "image", &augment, in, 2, x);
 }
 
-dt_status dt_model_record(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **logits, dt_tensor **loss)
+static dt_status record_labels(dt_tape *tape, const dt_record_spec *spec, dt_tensor **labels)
 {
     const dt_gather_params gather = { .batch = spec->batch };
-    const dt_softmax_xent_params xent = { .label_smoothing = spec->label_smoothing };
-    dt_tensor *x, *y, *labels;
+    dt_tensor *const in[] = { spec->labels, spec->order };
 
-    DT_TRY(dt_model_record_image(m, tape, spec, &x));
-    DT_TRY(m->recording.record(m, tape, x, spec->training, &y));
-    dt_tensor *const label_in[] = { spec->labels, spec->order };
-    DT_TRY(dt_tape_apply(tape, DT_OP_GATHER, "labels", &gather, label_in, 2, &labels));
-    if (m->recording.record_loss) return m->recording.record_loss(m, tape, spec, x, y, labels, logits, loss);
-    *logits = y;
-    dt_tensor *const loss_in[] = { *logits, labels };
-    return dt_tape_apply(tape, DT_OP_SOFTMAX_XENT, "loss", &xent, loss_in, 2, loss);
+    return dt_tape_apply(tape, DT_OP_GATHER, "labels", &gather, in, 2, labels);
+}
+
+/* What the network begins with: the image, or rows of a value in its middle. */
+static dt_status record_start(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **tensor)
+{
+    const dt_rows_params params = { .batch = spec->batch };
+    dt_tensor *const in[] = { spec->rows, spec->order };
+
+    if (!spec->rows) return dt_model_record_image(m, tape, spec, &tensor[m->graph->image]);
+    return dt_tape_apply(tape, DT_OP_ROWS, "rows", &params, in, 2, &tensor[spec->start]);
+}
+
+/* In training a decoder makes its image too. */
+static int decodes(const dt_model *m, const dt_record_spec *spec)
+{
+    return spec->training && m->graph->reconstruction >= 0;
+}
+
+dt_status dt_model_record_network(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **tensor)
+{
+    const dt_graph *g = m->graph;
+    const int wanted[] = { g->scores, g->reconstruction };
+    const int with_decoder = decodes(m, spec);
+
+    DT_TRY(record_start(m, tape, spec, tensor));
+    if (with_decoder) DT_TRY(record_labels(tape, spec, &tensor[g->labels]));
+    return dt_graph_record(g, tape, spec->batch, spec->training, wanted, 1 + with_decoder, tensor);
+}
+
+/* Margin loss of the capsules' lengths; in training, where there is a decoder, with the squared error of its image. */
+static dt_status record_margin_loss(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor *const *tensor,
+                                    dt_tensor *labels, dt_tensor **loss)
+{
+    const dt_graph *g = m->graph;
+    const dt_reconstruction_loss_params params = { .scale = spec->regularization_scale };
+    dt_tensor *const in[] = { tensor[g->scores], labels };
+    dt_tensor *terms[2];
+
+    DT_TRY(dt_tape_apply(tape, DT_OP_MARGIN_LOSS, "margin_loss", NULL, in, 2, &terms[0]));
+    *loss = terms[0];
+    if (!decodes(m, spec)) return DT_OK;
+    dt_tensor *const images[] = { tensor[g->reconstruction], tensor[g->image] };
+    DT_TRY(dt_tape_apply(tape, DT_OP_RECONSTRUCTION_LOSS, "reconstruction_loss", &params, images, 2, &terms[1]));
+    return dt_tape_apply(tape, DT_OP_ADD, "loss", NULL, terms, 2, loss);
+}
+
+dt_status dt_model_record_loss(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor *const *tensor,
+                               dt_tensor *labels, dt_tensor **loss)
+{
+    const dt_graph *g = m->graph;
+    const dt_softmax_xent_params xent = { .label_smoothing = spec->label_smoothing };
+
+    if (g->loss == DT_LOSS_MARGIN) return record_margin_loss(m, tape, spec, tensor, labels, loss);
+    dt_tensor *const in[] = { tensor[g->scores], labels };
+    return dt_tape_apply(tape, DT_OP_SOFTMAX_XENT, "loss", &xent, in, 2, loss);
+}
+
+dt_status dt_model_record_into(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **tensor,
+                               dt_tensor **loss)
+{
+    dt_tensor *labels;
+
+    DT_TRY(dt_model_record_network(m, tape, spec, tensor));
+    if (decodes(m, spec))
+        labels = tensor[m->graph->labels];
+    else
+        DT_TRY(record_labels(tape, spec, &labels));
+    return dt_model_record_loss(m, tape, spec, tensor, labels, loss);
+}
+
+dt_status dt_model_record(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **scores, dt_tensor **loss)
+{
+    dt_tensor **tensor = NULL;
+
+    DT_TRY(dt_model_tensors(m, &tensor));
+    const dt_status status = dt_model_record_into(m, tape, spec, tensor, loss);
+    if (status == DT_OK) *scores = tensor[m->graph->scores];
+    free(tensor);
+    return status;
 }

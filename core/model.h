@@ -1,28 +1,17 @@
 /*
- * model.h - named parameters, and the function that records a network on a tape.
- *
- * The network is written once, as its record function. Run on a throwaway tape while the model is open, it
- * declares the parameters; afterwards the same calls find them by name.
+ * model.h - a network with its parameters: the graph, and the memory of what is trained.
  */
 #ifndef DT_MODEL_H
 #define DT_MODEL_H
 
-#include "tape.h"
+#include "graph/graph.h"
 
-typedef enum {
-    DT_INIT_CONSTANT, /* init_value */
-    DT_INIT_UNIFORM   /* uniform in +-init_value */
-} dt_init;
-
-/* What a parameter's values may be: model_values.c. */
-typedef enum { DT_VALUES_FINITE, DT_VALUES_POSITIVE, DT_VALUES_NOT_NEGATIVE, DT_VALUES_ANY } dt_param_values;
-
+/* A parameter of the graph in memory. */
 typedef struct {
-    char name[96];
+    const char *name; /* the graph's */
+    int value;        /* of the graph */
     dt_param_group group;
     dt_param_values values;
-    dt_init init;
-    float init_value;
     float floor;   /* the optimiser keeps values >= this */
     int64_t first; /* offset in the block of its group's kind: trained or state */
     dt_tensor tensor;
@@ -40,34 +29,23 @@ typedef struct {
     float mean[4], std[4];
     float label_smoothing;
     float regularization_scale; /* of the decoder's loss, in training */
+    /* Where rows is not NULL the network begins in its middle: the value `start` of its graph is taken from rows, f32
+     * n,.., device, and what comes before is not recorded. */
+    dt_tensor *rows;
+    int start;
 } dt_record_spec;
 
-/* How a model's tape is recorded: a network of models/, or a program. */
-typedef struct {
-    /* *logits: [N][classes], or what record_loss takes. */
-    dt_status (*record)(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits);
-    /* NULL: logits are record's, and the loss is SOFTMAX_XENT. y: record's; x: the image. The largest of logits, [N]
-     * [classes], is the prediction. */
-    dt_status (*record_loss)(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor *x, dt_tensor *y,
-                             dt_tensor *labels, dt_tensor **logits, dt_tensor **loss);
-    int unit_pixels; /* 1: pixels are 0..1, without the dataset's mean and deviation */
-    /* NULL: AUGMENT */
-    dt_status (*record_image)(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x);
-    void *network; /* what record reads beside the configuration; or NULL */
-    /* Called in the end, even if opening fails. NULL: the network is borrowed. */
-    void (*network_destroy)(void *network);
-} dt_recording;
-
-/* Parameters with a gradient lie in one block, w, in the order declared; state (running statistics) in another. */
+/* Parameters with a gradient lie in one block, w, in the graph's order; state (running statistics) in another. */
 struct dt_model {
     int holders;     /* its maker, and every trainer of it */
     dt_context *ctx; /* held */
+    dt_graph *graph; /* owned */
     dt_model_config config;
     dt_data_origin origin;
-    dt_recording recording;
+    void *attached; /* what a pass knows of the model: quant/fixed_formats.h; or NULL */
+    void (*attached_destroy)(void *attached);
     dt_param **param;
-    int n_params, params_room;
-    int open;      /* 1 while record may declare parameters */
+    int n_params;
     float *w, *dw; /* device, [n_trained] */
     float *state;  /* device, [n_state] */
     int64_t n_trained, n_state;
@@ -75,22 +53,12 @@ struct dt_model {
     int n_layers;
 };
 
-/* What a record function asks for. */
-typedef struct {
-    dt_shape shape;
-    dt_param_group group;
-    dt_param_values values;
-    dt_init init;
-    float init_value;
-    float floor;
-} dt_param_spec;
+/* Lays out and initialises the parameters. The graph is the model's from now on, even if this fails. cfg->name outlives
+ * the model. */
+DT_MUST_CHECK dt_status dt_model_open(dt_context *ctx, dt_graph *graph, const dt_model_config *cfg, dt_model **out);
 
-/* The parameter of that name: declared now if the model is open, else found; DT_ERR_SHAPE if spec disagrees. */
-DT_MUST_CHECK dt_status dt_model_declare(dt_model *m, const char *name, const dt_param_spec *spec, dt_tensor **out);
-
-/* Declares, lays out and initialises the parameters. cfg->name outlives the model. */
-DT_MUST_CHECK dt_status dt_model_open(dt_context *ctx, const dt_model_config *cfg, const dt_recording *recording,
-                                      dt_model **out);
+/* Another graph of the same parameters, in the same order, takes the place of m's. */
+void dt_model_replace_graph(dt_model *m, dt_graph *graph);
 
 /* Somebody else needs m too, and will call dt_model_destroy: the last call frees it. */
 void dt_model_hold(dt_model *m);
@@ -117,32 +85,26 @@ DT_MUST_CHECK dt_status dt_model_check_values(const dt_model *m, const dt_values
 DT_MUST_CHECK dt_status dt_values_check(const char *name, dt_param_values values, const float *v, int64_t n,
                                         const dt_values_words *words);
 
-/* Records what the network reads of a batch: normalised pixels, or a program's codes. */
+/* A place for each value of m's graph, in which the parameters stand; the caller frees it. */
+DT_MUST_CHECK dt_status dt_model_tensors(dt_model *m, dt_tensor ***out);
+
+/* Records the images of a batch, as the network reads them: normalised, or as u8 pixels. */
 DT_MUST_CHECK dt_status dt_model_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x);
 
-/* Records the image, the network and the loss. */
-DT_MUST_CHECK dt_status dt_model_record(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **logits,
+/* Records the network, and in training its decoder, into tensor, a place for each value of the graph: dt_model_tensors.
+ * The labels are given only if it reads them. */
+DT_MUST_CHECK dt_status dt_model_record_network(dt_model *m, dt_tape *tape, const dt_record_spec *spec,
+                                                dt_tensor **tensor);
+
+/* Records the loss of what the network gave. */
+DT_MUST_CHECK dt_status dt_model_record_loss(dt_model *m, dt_tape *tape, const dt_record_spec *spec,
+                                             dt_tensor *const *tensor, dt_tensor *labels, dt_tensor **loss);
+
+/* Records the network and its loss. The largest of the scores, [N][classes], is the prediction. */
+DT_MUST_CHECK dt_status dt_model_record_into(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **tensor,
+                                             dt_tensor **loss);
+/* The same, where scores and loss are all that is wanted. */
+DT_MUST_CHECK dt_status dt_model_record(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **scores,
                                         dt_tensor **loss);
-
-/* models/: the table of networks. */
-typedef struct {
-    const char *name;
-    void (*defaults)(dt_model_config *out);
-    dt_status (*check)(const dt_model_config *cfg); /* names the option, its value and the range */
-    dt_status (*record)(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits);
-    /* As dt_recording's. */
-    dt_status (*record_loss)(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor *x, dt_tensor *y,
-                             dt_tensor *labels, dt_tensor **logits, dt_tensor **loss);
-    int unit_pixels;
-    int resizes; /* 1: images of another size are resized; 0: padded */
-    /* v N,caps_dim -> images N,H,W,C, or a shape of that count. NULL: no decoder. */
-    dt_status (*record_decoder)(dt_model *m, dt_tape *tape, dt_tensor *v, dt_tensor **image);
-    void (*train_defaults)(dt_train_config *c); /* changes the general defaults; NULL: none */
-    void (*for_input)(dt_model_config *model);  /* height and width are set; or NULL */
-    void (*for_dataset)(const char *dataset, dt_model_config *model, dt_train_config *train); /* or NULL */
-} dt_network;
-
-const dt_network *dt_network_find(const char *name); /* NULL if unknown */
-const char *dt_network_names(void);                  /* "vgg16, tiny, .." */
 
 #endif /* DT_MODEL_H */

@@ -3,6 +3,8 @@
  */
 #include "names.h"
 
+#include <string.h>
+
 const char *const dt_precision_names[] = { "f32", "mixed", NULL };
 const char *const dt_quant_rule_names[] = { "ece284", "apot", "scream", "pact", "lsq", NULL };
 const char *const dt_optim_names[] = { "sgd", "adam", NULL };
@@ -12,6 +14,13 @@ const char *const dt_rounding_names[] = { "round_to_nearest", "stochastic", "tru
 const char *const dt_dataflow_names[] = { "ws", "os", NULL };
 const char *const dt_overflow_names[] = { "wrap", "saturate", NULL };
 const char *const dt_layout_names[] = { "course", "notebook", "pack-a", "pack-b", "pack-c", "output-stationary", NULL };
+
+int dt_layer_name_bytes(const char *node)
+{
+    const size_t bytes = strlen(node), end = sizeof DT_ACT_QUANT_SUFFIX - 1;
+
+    return (int)(bytes > end && strcmp(node + bytes - end, DT_ACT_QUANT_SUFFIX) == 0 ? bytes - end : bytes);
+}
 
 dt_status dt_check_word(const char *field, int value, const char *const *words)
 {

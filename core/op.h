@@ -5,6 +5,7 @@
 #ifndef DT_OP_H
 #define DT_OP_H
 
+#include "fields.h"
 #include "op_list.h"
 #include "op_params.h"
 #include "step.h"
@@ -31,11 +32,17 @@ typedef struct {
     void *plan;     /* kernel-owned: cuDNN plans, oneDNN primitives */
 } dt_node;
 
+/* Members of a dt_op: its table of fields, and params_bytes of that type. */
+#define DT_OP_PARAMS(type, table) .params_bytes = sizeof(type), .fields = (table), .n_fields = DT_LENGTH(table)
+
 /* Declared by layers/<stem>.c or quant/<stem>.c: facts that no backend may disagree on. */
 typedef struct {
     const char *name;
     int min_in, max_in;
     size_t params_bytes;
+    const dt_field *fields; /* of params, for files and messages; those that the tape decides are not among them */
+    int n_fields;
+    const void *defaults; /* params of a node that a network's file says nothing more about; NULL: all 0 */
     unsigned backward_reads;
     int no_grad; /* 1: nothing flows back through it (labels, images) */
     /* Checks the inputs; sets out's type and shape, its grid facts (n_scale, qmin, qmax; scale when it is an

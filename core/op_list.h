@@ -27,7 +27,7 @@
     XX(ACT_QUANT,    act_quant,    act_quant)    /* x; alpha 1 -> codes                                    */ \
     XX(NORM_QUANT,   norm_quant,   norm_quant)   /* x [gamma beta mean var C] [alpha 1] -> codes or y      */ \
     XX(CODES,        codes,        codes)        /* integers K,..; scale 1 or K -> codes K,..              */ \
-    XX(PIXEL_TABLE,  pixel_table,  codes)        /* images, order; table 256,C; scale 1 -> codes N,H,W,C   */ \
+    XX(TABLE,        table,        codes)        /* x u8 ..,C; table 256,C; scale 1 -> codes ..,C          */ \
     XX(THRESHOLD,    threshold,    threshold)    /* psum ..,C; thresholds T,C; sign C; scale 1 -> codes    */ \
     XX(AFFINE,       affine,       affine)       /* x ..,C; a C; b C -> y ..,C                             */ \
     XX(PSUM,         psum,         psum)         /* x N,H,W,C; w K,R,S,C -> psums of the array N,P,Q,K     */ \
@@ -44,7 +44,7 @@
     XX(MARGIN_LOSS,  margin_loss,  caps_loss)    /* lengths N,J; labels i32 N -> mean loss 1               */ \
     XX(RECONSTRUCTION_LOSS, reconstruction_loss, caps_loss) /* y N,..; x N,.. -> scaled mean loss 1        */ \
     XX(FIXED_POINT,  fixed_point,  fixed_point)  /* x -> x in a fixed-point format, real or codes          */ \
-    XX(ROWS,         rows,         augment)      /* rows f32 n,..; order i32 -> x N,..                     */
+    XX(ROWS,         rows,         augment)      /* rows f32 or u8 n,..; order i32 -> x N,..               */
 /* clang-format on */
 
 typedef enum {

@@ -40,7 +40,7 @@ typedef struct {
 typedef struct {
     float epsilon;  /* added to the variance of the real values */
     float momentum; /* running = (1 - momentum) * running + momentum * batch */
-    int training;   /* 1: batch statistics, and the running ones move; 0: running statistics */
+    int training;   /* 1: batch statistics, and the running ones move; 0: running statistics. The tape decides. */
 } dt_batchnorm_params;
 
 /* A window that does not fit into the padded map is dropped, as in PyTorch. */
@@ -84,9 +84,8 @@ typedef struct {
 } dt_codes_params;
 
 typedef struct {
-    int batch;
-    int low, high;
-} dt_pixel_table_params;
+    int low, high; /* range of the table's codes */
+} dt_table_params;
 
 typedef struct {
     int low; /* the first code; there is one more than thresholds a channel */
@@ -98,7 +97,7 @@ typedef struct {
 } dt_psum_params;
 
 /* x is seen as N, rows, columns, inner, where N is its first axis; y is N, columns, rows, inner, and gets `shape`,
- * whose product is x's. So N,(H W),(caps),D becomes N,(caps),(H W),D. */
+ * whose product is x's. So N,(H W),(caps),D becomes N,(caps),(H W),D. A first axis of 0 is as long as that needs. */
 typedef struct {
     int64_t rows, columns;
     int ndim;
@@ -130,7 +129,8 @@ typedef struct {
     dt_fixed_format format;
     int codes;   /* 1: out is a grid tensor of codes (format: not published, not logarithmic); 0: out is real */
     int observe; /* 1: out = x; calibration looks at it */
-    int images;  /* N of x, for which STOCHASTIC's draws are numbered through the dataset; 0: x is a parameter */
+    int images;  /* N of x, for which STOCHASTIC's draws are numbered through the dataset; 0: x is a parameter. The tape
+                    decides. */
 } dt_fixed_point_params;
 
 enum { DT_MAX_ROUTING = 4 }; /* iterations */

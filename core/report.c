@@ -5,6 +5,7 @@
  * With the rule ECE284 an alpha learns from clipped values alone: a clip that nothing reaches gets no gradient and
  * stays where it is, however coarse the grid it makes.
  */
+#include "names.h"
 #include "trainer.h"
 
 #include <math.h>
@@ -94,7 +95,8 @@ static dt_status report_node(void *user, const dt_node *node)
     *r = (dt_quant_report){ .alpha = alpha,
                             .clip_rate = (double)clipped / (double)n,
                             .fixed = node->in[1]->grad == NULL };
-    snprintf(r->name, sizeof r->name, "%s", node->name); /* the tape that was looked at goes */
+    /* the tape that was looked at goes */
+    snprintf(r->name, sizeof r->name, "%.*s", dt_layer_name_bytes(node->name), node->name);
     run->alpha[run->n++] = node->in[1];
     return DT_OK;
 }

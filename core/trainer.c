@@ -15,10 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-void dt_train_config_default(const char *name, dt_train_config *out)
+void dt_train_config_general(dt_train_config *out)
 {
-    const dt_network *network = name ? dt_network_find(name) : NULL;
-
     *out = (dt_train_config){ .batch = 128,
                               .epochs = 10,
                               .optim = DT_OPTIM_SGD,
@@ -38,7 +36,6 @@ void dt_train_config_default(const char *name, dt_train_config *out)
                               .label_smoothing = 0.1f,
                               .crop_pad = 4,
                               .flip_share = 0.5f };
-    if (network && network->train_defaults) network->train_defaults(out);
 }
 
 static dt_status config_check(const dt_train_config *c)
@@ -221,6 +218,9 @@ dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_con
 
     dt_dataset_look(d, &v);
     DT_TRY(config_check(cfg));
+    DT_CHECK(m->n_trained > 0, DT_ERR_UNSUPPORTED,
+             "%s is a program, whose integers cannot be trained; train the model that it was lowered from",
+             m->config.name);
     DT_TRY(dt_model_check_data(m, &v));
     dt_trainer *t = calloc(1, sizeof *t);
     DT_CHECK(t, DT_ERR_MEMORY, "no memory for a trainer");

@@ -64,4 +64,7 @@ float dt_schedule_lr(const dt_train_config *cfg, int64_t step, int64_t steps_per
 /* A permutation of 0..n-1, a function of (seed, epoch) alone. */
 void dt_shuffle(uint64_t seed, uint32_t epoch, int64_t n, int32_t *order);
 
+/* How any network is trained if nobody says otherwise. */
+void dt_train_config_general(dt_train_config *out);
+
 #endif /* DT_TRAINER_H */

@@ -70,23 +70,30 @@ extern "C" const dt_kernel dt_cuda_gather;
 const dt_kernel dt_cuda_gather = { NULL, gather_forward, NULL, NULL, 0 };
 
 /* one thread for each value of the batch; a row has `count` of them */
-__global__ static void rows_kernel(const float *rows, const int32_t *order, const dt_step *step, float *x,
-                                   int64_t batch, int64_t count)
+template <class T>
+__global__ static void rows_kernel(const T *rows, const int32_t *order, const dt_step *step, T *x, int64_t batch,
+                                   int64_t count)
 {
     const int64_t i = dt_thread();
 
     if (i < batch * count) x[i] = rows[order[step->in.first + i / count] * count + i % count];
 }
 
-static dt_status rows_forward(const dt_node *node, const dt_exec *ex)
+template <class T> static dt_status rows_of(const dt_node *node, const dt_exec *ex)
 {
     const dt_shape *shape = &node->out->shape;
     const int64_t batch = shape->dim[0], count = dt_count(shape) / batch;
 
-    DT_LAUNCH(rows_kernel, dt_blocks(batch * count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
-              (const int32_t *)node->in[1]->data, ex->step, dt_values(node->out), batch, count);
+    DT_LAUNCH(rows_kernel<T>, dt_blocks(batch * count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+              (const T *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step, (T *)node->out->data, batch,
+              count);
     DT_CUDA_LAUNCHED();
     return DT_OK;
+}
+
+static dt_status rows_forward(const dt_node *node, const dt_exec *ex)
+{
+    return node->out->type == DT_U8 ? rows_of<uint8_t>(node, ex) : rows_of<float>(node, ex);
 }
 
 extern "C" const dt_kernel dt_cuda_rows;

@@ -3,7 +3,9 @@
  */
 #include "kernel.h"
 
-enum { IMAGES, ORDER, TABLE, SCALE };
+#include "../core/grid_facts.h"
+
+enum { X, TABLE, SCALE };
 
 static dt_status copy_values(void *to, const dt_tensor *from, const dt_exec *ex)
 {
@@ -20,32 +22,25 @@ static dt_status codes_forward(const dt_node *node, const dt_exec *ex)
 extern "C" const dt_kernel dt_cuda_codes;
 const dt_kernel dt_cuda_codes = { NULL, codes_forward, NULL, NULL, 0 };
 
-/* One thread for each element of x; the first also writes the scale. table: [256][channels]; image_count: of an image's
- * elements; count: of x's. */
-__global__ static void pixel_table_kernel(const uint8_t *images, const int32_t *order, const dt_step *step,
-                                          const float *table, const float *given_scale, float *x, float *scale,
-                                          int64_t image_count, int64_t channels, int64_t count)
+/* One thread for each element of x; the first also writes the scale. table: [256][channels]; count: of x's elements. */
+__global__ static void table_kernel(const uint8_t *x, const float *table, const float *given_scale, float *y,
+                                    float *scale, int64_t channels, int64_t count)
 {
     const int64_t i = dt_thread();
     if (i == 0) *scale = *given_scale;
-    if (i >= count) return;
-    const int64_t image = order[step->in.first + i / image_count];
-
-    x[i] = table[images[image * image_count + i % image_count] * channels + i % channels];
+    if (i < count) y[i] = table[x[i] * channels + i % channels];
 }
 
-static dt_status pixel_table_forward(const dt_node *node, const dt_exec *ex)
+static dt_status table_forward(const dt_node *node, const dt_exec *ex)
 {
-    const int64_t *dim = node->out->shape.dim;
-    const int64_t image_count = dim[1] * dim[2] * dim[3], count = dim[0] * image_count;
+    const int64_t count = dt_count(&node->out->shape);
 
-    DT_LAUNCH(pixel_table_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              (const uint8_t *)node->in[IMAGES]->data, (const int32_t *)node->in[ORDER]->data, ex->step,
-              dt_values(node->in[TABLE]), dt_values(node->in[SCALE]), dt_values(node->out), node->out->scale,
-              image_count, dim[3], count);
+    DT_LAUNCH(table_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+              (const uint8_t *)node->in[X]->data, dt_values(node->in[TABLE]), dt_values(node->in[SCALE]),
+              dt_values(node->out), node->out->scale, dt_channels(&node->out->shape), count);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_pixel_table;
-const dt_kernel dt_cuda_pixel_table = { NULL, pixel_table_forward, NULL, NULL, 0 };
+extern "C" const dt_kernel dt_cuda_table;
+const dt_kernel dt_cuda_table = { NULL, table_forward, NULL, NULL, 0 };

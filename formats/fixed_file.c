@@ -9,6 +9,7 @@
  * Rounding is a function of parameters and formats, so the file has no codes: fixed_codes.c writes those.
  * Interface: core/detent.h.  Format: docs/FIXED_POINT_FORMAT.md.  Tests: tests/test_fixed_file.c.
  */
+#include "../models/networks.h"
 #include "config_json.h"
 #include "fixed_json.h"
 #include "metadata.h"
@@ -122,9 +123,12 @@ static dt_status open_quantized(dt_context *ctx, const char *path, dt_model **ou
 {
     dt_fixed_formats *formats = NULL;
     dt_model_config model;
+    dt_graph *graph;
 
     DT_TRY(read_head(path, &model, &formats));
-    const dt_status s = dt_fixed_model_open(ctx, &model, formats, out);
+    dt_status s = dt_network_build(&model, &graph);
+    if (s != DT_OK) dt_fixed_formats_destroy(formats);
+    if (s == DT_OK) s = dt_fixed_model_open(ctx, graph, &model, formats, out);
     return s == DT_OK ? check_weights(*out, path) : dt_metadata_blame(s, path);
 }
 

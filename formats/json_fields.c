@@ -2,8 +2,9 @@
  * json_fields.c - walks a table of fields. Interface: json_fields.h.
  */
 #include "json_fields.h"
-#include "../core/model.h"
+#include "../models/networks.h"
 
+#include <stdint.h>
 #include <string.h>
 
 /* Printable ASCII that fits. */
@@ -23,6 +24,10 @@ static int parse_number(const dt_field *f, const cJSON *item, void *to)
         *(float *)to = (float)item->valuedouble;
         return 1;
     }
+    if (f->kind == DT_FIELD_LONG) {
+        *(int64_t *)to = (int64_t)item->valuedouble;
+        return (double)*(int64_t *)to == item->valuedouble;
+    }
     *(int *)to = (int)item->valuedouble;
     return (double)*(int *)to == item->valuedouble;
 }
@@ -35,9 +40,9 @@ static int parse_text(const dt_field *f, const char *text, void *to)
         return 1;
     }
     if (f->kind == DT_FIELD_NETWORK) {
-        const dt_network *network = dt_network_find(text);
-        if (network) *(const char **)to = network->name; /* static, where the JSON's text dies with it */
-        return network != NULL;
+        const char *name = dt_network_known(text);
+        if (name) *(const char **)to = name; /* static, where the JSON's text dies with it */
+        return name != NULL;
     }
     for (int i = 0; i <= (int)f->max; i++) {
         if (strcmp(text, f->words[i]) != 0) continue;
@@ -49,11 +54,17 @@ static int parse_text(const dt_field *f, const char *text, void *to)
 
 static int parse_value(const dt_field *f, const cJSON *item, void *to)
 {
-    if (f->kind == DT_FIELD_INT || f->kind == DT_FIELD_FLOAT) return parse_number(f, item, to);
+    if (f->kind <= DT_FIELD_FLOAT) return parse_number(f, item, to);
     return cJSON_IsString(item) && parse_text(f, item->valuestring, to);
 }
 
 _Static_assert(sizeof(float) == sizeof(int), "elements of both kinds of array have one width");
+
+/* Bytes of one element of an array. */
+static size_t element_bytes(const dt_field *f)
+{
+    return f->kind == DT_FIELD_LONG ? sizeof(int64_t) : sizeof(int);
+}
 
 static int parse_field(const dt_field *f, const cJSON *item, char *to)
 {
@@ -65,7 +76,7 @@ static int parse_field(const dt_field *f, const cJSON *item, char *to)
     cJSON_ArrayForEach(element, item)
     {
         ok = ok && parse_value(f, element, to);
-        to += sizeof(int); /* or of float, which is as wide */
+        to += element_bytes(f);
     }
     return ok;
 }
@@ -112,6 +123,8 @@ static cJSON *make_value(const dt_field *f, const void *from)
     if (f->kind == DT_FIELD_TEXT) return cJSON_CreateString(from);
     if (f->kind == DT_FIELD_NETWORK) return cJSON_CreateString(*(const char *const *)from);
 
+    if (f->kind == DT_FIELD_LONG) return cJSON_CreateNumber((double)*(const int64_t *)from);
+
     const int value = *(const int *)from;
     if (f->kind == DT_FIELD_INT) return cJSON_CreateNumber(value);
     return value >= 0 && value <= (int)f->max ? cJSON_CreateString(f->words[value]) : NULL;
@@ -123,7 +136,7 @@ cJSON *dt_field_make(const dt_field *f, const void *from)
 
     cJSON *array = cJSON_CreateArray();
     for (int i = 0; array && i < f->count; i++) {
-        if (cJSON_AddItemToArray(array, make_value(f, (const int *)from + i))) continue;
+        if (cJSON_AddItemToArray(array, make_value(f, (const char *)from + (size_t)i * element_bytes(f)))) continue;
         cJSON_Delete(array);
         return NULL;
     }
@@ -143,8 +156,8 @@ dt_status dt_fields_write(const dt_fields *s, const dt_field_place *at, const vo
             const char *name;
             char text[64];
             float number;
-            int numbers[DT_FIELD_MOST]; /* or floats */
-        } checked;                      /* what a reader would make of it */
+            int64_t numbers[DT_FIELD_MOST]; /* or ints, or floats */
+        } checked;                          /* what a reader would make of it */
         if (!has_field(s, i, from)) continue;
 
         cJSON *item = dt_field_make(f, (const char *)from + f->offset);

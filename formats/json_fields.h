@@ -9,23 +9,9 @@
 #ifndef DT_JSON_FIELDS_H
 #define DT_JSON_FIELDS_H
 
-#include <stddef.h>
-
+#include "../core/fields.h"
 #include "../core/status.h"
 #include "json_value.h"
-
-/* What the member is: int, float, int that indexes words, char array, pointer to the name of a known network. */
-typedef enum { DT_FIELD_INT, DT_FIELD_FLOAT, DT_FIELD_WORD, DT_FIELD_TEXT, DT_FIELD_NETWORK } dt_field_kind;
-
-typedef struct {
-    const char *name;
-    size_t offset;
-    unsigned only; /* 0: always there; else the table's `has` decides by it */
-    dt_field_kind kind;
-    double min, max;          /* of the number; of a word's index; max of a text: bytes with its NUL */
-    const char *const *words; /* WORD */
-    int count;                /* INT, FLOAT: 0, or the length of an array, at most DT_FIELD_MOST */
-} dt_field;
 
 enum { DT_FIELD_MOST = 8 };
 
@@ -41,19 +27,6 @@ typedef struct {
 typedef struct {
     const char *file, *where, *mark;
 } dt_field_place;
-
-#define DT_LENGTH(array) ((int)(sizeof(array) / sizeof(array)[0]))
-
-/* A row: the member, then its kind and range. */
-#define DT_MEMBER(type, member)          #member, offsetof(type, member), 0
-#define DT_MEMBER_IF(only, type, member) #member, offsetof(type, member), only
-#define DT_INT(min, max)                 DT_FIELD_INT, min, max, NULL, 0
-#define DT_INTS(n, min, max)             DT_FIELD_INT, min, max, NULL, n
-#define DT_FLOAT(min, max)               DT_FIELD_FLOAT, min, max, NULL, 0
-#define DT_FLOATS(n, min, max)           DT_FIELD_FLOAT, min, max, NULL, n
-#define DT_WORD(words)                   DT_FIELD_WORD, 0, DT_LENGTH(words) - 2, words, 0 /* they end with NULL */
-#define DT_TEXT(type, member)            DT_FIELD_TEXT, 0, sizeof((type *)NULL)->member, NULL, 0
-#define DT_NETWORK                       DT_FIELD_NETWORK, 0, 0, NULL, 0
 
 /* Adds the fields to object. DT_ERR_ARGUMENT names a value that reading would refuse. */
 DT_MUST_CHECK dt_status dt_fields_write(const dt_fields *s, const dt_field_place *at, const void *from, cJSON *object);

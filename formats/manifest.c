@@ -5,6 +5,7 @@
  * Interface and format: manifest.h.  Tests: tests/test_vector_folder.c.
  */
 #include "manifest.h"
+#include "json_file.h"
 #include "json_value.h"
 #include "origin_json.h"
 #include "utf8.h"
@@ -129,29 +130,6 @@ dt_status dt_manifest_write(const dt_vectors *v, char **text)
     cJSON_Delete(root);
     DT_CHECK(made, DT_ERR_MEMORY, "vectors: no memory for a manifest of %d files", v->n_files);
     *text = made;
-    return DT_OK;
-}
-
-/* ---- reading: the text ---- */
-
-static dt_status parse_text(const char *text, size_t bytes, const char *file, cJSON **out)
-{
-    static const char nul[] = "\\u0000"; /* cJSON would let it end a string early */
-    const int64_t bad = dt_utf8_find_bad(text, (int64_t)bytes);
-    const char *end = NULL;
-
-    DT_CHECK(bad < 0, DT_ERR_FORMAT, "%s: byte %" PRId64 " (0x%02x) is not UTF-8 text", file, bad,
-             (unsigned char)text[bad]);
-    DT_CHECK(!memmem(text, bytes, nul, sizeof nul - 1), DT_ERR_FORMAT, "%s: a string holds a NUL", file);
-    cJSON *root = cJSON_ParseWithLengthOpts(text, bytes, &end, 0);
-    const size_t used = end ? (size_t)(end - text) : 0;
-    size_t at = used;
-    while (at < bytes && strchr(" \t\r\n", text[at])) at++;
-    if (!root || at < bytes) {
-        cJSON_Delete(root);
-        return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: is not JSON from byte %zu on", file, used);
-    }
-    *out = root;
     return DT_OK;
 }
 
@@ -400,7 +378,7 @@ dt_status dt_manifest_parse(const char *text, size_t bytes, const char *file, dt
     cJSON *root = NULL;
 
     DT_CHECK(v, DT_ERR_MEMORY, "%s: no memory", file);
-    dt_status s = parse_text(text, bytes, file, &root);
+    dt_status s = dt_json_parse(text, bytes, file, &root);
     if (s == DT_OK) s = read_vectors(root, file, v);
     cJSON_Delete(root);
     if (s != DT_OK) {

@@ -15,7 +15,7 @@
  *   rows:    x = rows[order[first + n]]
  *
  * Shapes: images u8 n,H,W,C with C <= 4; order i32; alpha 1; x f32 N,H,W,C, codes also u8, i8 or f16; labels i32 n; y
- * i32 N; rows f32 n,.., x f32 N,... N is params.batch. Draws: augment.h.  CUDA: cuda/augment.cu.  Tests:
+ * i32 N; rows f32 or u8 n,.., x N,.. of their type. N is params.batch. Draws: augment.h.  CUDA: cuda/augment.cu.  Tests:
  * tests/test_augment.c.
  */
 #include "augment.h"
@@ -106,8 +106,9 @@ static dt_status gather_infer(dt_node *node)
 static dt_status rows_infer(dt_node *node)
 {
     const dt_rows_params *p = node->params;
+    const dt_dtype type = node->in[0]->type == DT_U8 ? DT_U8 : DT_F32;
 
-    DT_TRY(batch_check(node, DT_F32, "rows of f32", p->batch));
+    DT_TRY(batch_check(node, type, "rows of f32 or u8", p->batch));
     dt_stay_on_grid(node->out, node->in[0]);
     node->out->shape = node->in[0]->shape;
     node->out->shape.dim[0] = p->batch;
@@ -212,15 +213,16 @@ static dt_status rows_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_shape *shape = &node->out->shape;
     const int64_t first = ex->step->in.first, batch = shape->dim[0], count = dt_count(shape) / batch;
-    const float *rows = node->in[0]->data;
+    const size_t row_bytes = (size_t)count * dt_type_bytes(node->out->type);
+    const char *rows = node->in[0]->data;
     const int32_t *order = (const int32_t *)node->in[1]->data + first;
-    float *x = node->out->data;
+    char *x = node->out->data;
     assert(first >= 0 && first + batch <= dt_count(&node->in[1]->shape));
 
 #pragma omp parallel for
     for (int64_t n = 0; n < batch; n++) {
         assert(order[n] >= 0 && order[n] < node->in[0]->shape.dim[0]);
-        memcpy(x + n * count, rows + order[n] * count, (size_t)count * sizeof *x);
+        memcpy(x + (size_t)n * row_bytes, rows + (size_t)order[n] * row_bytes, row_bytes);
     }
     return DT_OK;
 }

@@ -55,11 +55,19 @@ static dt_status batchnorm_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field batchnorm_fields[] = {
+    { DT_MEMBER(dt_batchnorm_params, epsilon), DT_FLOAT(0, 1) },
+    { DT_MEMBER(dt_batchnorm_params, momentum), DT_FLOAT(0, 1) },
+};
+
+static const dt_batchnorm_params batchnorm_defaults = { .epsilon = 1e-5f, .momentum = 0.1f };
+
 const dt_op dt_op_batchnorm = {
     .name = "batchnorm",
     .min_in = N_IN,
     .max_in = N_IN,
-    .params_bytes = sizeof(dt_batchnorm_params),
+    DT_OP_PARAMS(dt_batchnorm_params, batchnorm_fields),
+    .defaults = &batchnorm_defaults,
     .backward_reads = DT_READS_IN(X) | DT_READS_IN(GAMMA) | DT_READS_AUX,
     .infer = batchnorm_infer,
 };

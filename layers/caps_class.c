@@ -59,11 +59,15 @@ static dt_status caps_mask_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field caps_class_fields[] = {
+    { DT_MEMBER(dt_caps_params, dim), DT_INT(1, 1 << 20) },
+};
+
 const dt_op dt_op_caps_length = {
     .name = "caps_length",
     .min_in = 1,
     .max_in = 1,
-    .params_bytes = sizeof(dt_caps_params),
+    DT_OP_PARAMS(dt_caps_params, caps_class_fields),
     .backward_reads = DT_READS_IN(0) | DT_READS_OUT,
     .infer = caps_length_infer,
 };
@@ -72,7 +76,7 @@ const dt_op dt_op_caps_mask = {
     .name = "caps_mask",
     .min_in = 2,
     .max_in = 2,
-    .params_bytes = sizeof(dt_caps_params),
+    DT_OP_PARAMS(dt_caps_params, caps_class_fields),
     .backward_reads = DT_READS_IN(1),
     .infer = caps_mask_infer,
 };

@@ -119,11 +119,18 @@ static dt_status route_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field caps_route_fields[] = {
+    { DT_MEMBER(dt_caps_route_params, iterations), DT_INT(1, DT_MAX_ROUTING) },
+    { DT_MEMBER(dt_caps_route_params, inputs), DT_INT(1, 1 << 24) },
+    { DT_MEMBER(dt_caps_route_params, dim), DT_INT(1, 1 << 20) },
+    { DT_MEMBER(dt_caps_route_params, joint), DT_INT(0, 1) },
+};
+
 const dt_op dt_op_caps_route = {
     .name = "caps_route",
     .min_in = 2,
     .max_in = 2,
-    .params_bytes = sizeof(dt_caps_route_params),
+    DT_OP_PARAMS(dt_caps_route_params, caps_route_fields),
     .backward_reads = DT_READS_IN(VOTES) | DT_READS_AUX,
     .infer = route_infer,
 };

@@ -1,23 +1,24 @@
 /*
  * codes.c - how a program's integers come onto the grid: codes that are stored, and the image's through a table.
  *
- *   codes:        out = codes, each within low..high of params, with the scale that is given
- *   pixel_table:  x[n,h,w,c] = table[pixel][c] of image order[first + n], where first is the step's
+ *   codes:  out = codes, each within low..high of params, with the scale that is given
+ *   table:  y[..,c] = table[x[..,c]][c], with the scale that is given
  *
  * A model's parameters are f32, and so the codes are held in f32; that they are integers is the caller's to see to.
  *
  * Shapes: codes K,..; scale 1 or K; out as codes.
- *         images u8 n,H,W,C; order i32; table f32 256,C; scale 1; x N,H,W,C, where N is params.batch.
+ *         x u8 ..,C; table f32 256,C; scale 1; y as x.
  * CUDA: cuda/codes.cu.  Tests: tests/test_codes.c.
  */
+#include "../core/grid_facts.h"
 #include "../core/op.h"
 
 #include <assert.h>
 #include <string.h>
 
-enum { IMAGES, ORDER, TABLE, SCALE };
+enum { X, TABLE, SCALE };
 
-enum { PIXEL_VALUES = 256 };
+enum { BYTES = 256 };
 
 static dt_status check_range(const dt_node *node, int low, int high)
 {
@@ -45,47 +46,52 @@ static dt_status codes_infer(dt_node *node)
     return DT_OK;
 }
 
-static dt_status pixel_table_infer(dt_node *node)
+static dt_status table_infer(dt_node *node)
 {
-    const dt_pixel_table_params *p = node->params;
-    const dt_shape *images = &node->in[IMAGES]->shape, *table = &node->in[TABLE]->shape;
-    const int64_t n_order = dt_count(&node->in[ORDER]->shape), n_scale = dt_count(&node->in[SCALE]->shape);
-    char text_images[64], text_table[64];
+    const dt_table_params *p = node->params;
+    const dt_shape *x = &node->in[X]->shape, *table = &node->in[TABLE]->shape;
+    const int64_t n_scale = dt_count(&node->in[SCALE]->shape);
+    char text_x[64], text_table[64];
 
-    DT_CHECK(node->in[IMAGES]->type == DT_U8 && node->in[ORDER]->type == DT_I32, DT_ERR_ARGUMENT,
-             "%s: pixel_table: needs images of u8 and an order of i32", node->name);
-    DT_CHECK(images->ndim == 4 && table->ndim == 2 && table->dim[0] == PIXEL_VALUES && table->dim[1] == images->dim[3],
-             DT_ERR_SHAPE, "%s: pixel_table: images are %s, the table is %s; needed are n,H,W,C and 256,C", node->name,
-             dt_shape_text(images, text_images, sizeof text_images),
-             dt_shape_text(table, text_table, sizeof text_table));
-    DT_CHECK(n_scale == 1, DT_ERR_SHAPE, "%s: pixel_table: takes one scale, got %lld", node->name, (long long)n_scale);
-    DT_CHECK(p->batch >= 1 && p->batch <= n_order, DT_ERR_ARGUMENT,
-             "%s: pixel_table: batch is %d, the order holds %lld images", node->name, p->batch, (long long)n_order);
+    DT_CHECK(node->in[X]->type == DT_U8, DT_ERR_ARGUMENT, "%s: table: x must be bytes, which pixels are", node->name);
+    DT_CHECK(table->ndim == 2 && table->dim[0] == BYTES && table->dim[1] == dt_channels(x), DT_ERR_SHAPE,
+             "%s: table: x is %s, the table is %s; needed are ..,C and 256,C", node->name,
+             dt_shape_text(x, text_x, sizeof text_x), dt_shape_text(table, text_table, sizeof text_table));
+    DT_CHECK(n_scale == 1, DT_ERR_SHAPE, "%s: table: takes one scale, got %lld", node->name, (long long)n_scale);
     DT_TRY(check_range(node, p->low, p->high));
-    node->out->shape = *images;
-    node->out->shape.dim[0] = p->batch;
+    node->out->shape = *x;
     node->out->n_scale = 1;
     node->out->qmin = p->low;
     node->out->qmax = p->high;
     return DT_OK;
 }
 
+static const dt_field codes_fields[] = {
+    { DT_MEMBER(dt_codes_params, low), DT_INT(-65536, 65536) },
+    { DT_MEMBER(dt_codes_params, high), DT_INT(-65536, 65536) },
+};
+
+static const dt_field table_fields[] = {
+    { DT_MEMBER(dt_table_params, low), DT_INT(-65536, 65536) },
+    { DT_MEMBER(dt_table_params, high), DT_INT(-65536, 65536) },
+};
+
 const dt_op dt_op_codes = {
     .name = "codes",
     .min_in = 2,
     .max_in = 2,
-    .params_bytes = sizeof(dt_codes_params),
+    DT_OP_PARAMS(dt_codes_params, codes_fields),
     .no_grad = 1,
     .infer = codes_infer,
 };
 
-const dt_op dt_op_pixel_table = {
-    .name = "pixel_table",
-    .min_in = 4,
-    .max_in = 4,
-    .params_bytes = sizeof(dt_pixel_table_params),
+const dt_op dt_op_table = {
+    .name = "table",
+    .min_in = 3,
+    .max_in = 3,
+    DT_OP_PARAMS(dt_table_params, table_fields),
     .no_grad = 1,
-    .infer = pixel_table_infer,
+    .infer = table_infer,
 };
 
 static dt_status codes_forward(const dt_node *node, const dt_exec *ex)
@@ -97,30 +103,21 @@ static dt_status codes_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-static dt_status pixel_table_forward(const dt_node *node, const dt_exec *ex)
+static dt_status table_forward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_pixel_table_params *p = node->params;
-    const int64_t *dim = node->in[IMAGES]->shape.dim;
-    const int64_t pixels = dim[1] * dim[2], channels = dim[3];
-    const uint8_t *images = node->in[IMAGES]->data;
+    const int64_t channels = dt_channels(&node->out->shape), rows = dt_rows(&node->out->shape);
+    const uint8_t *x = node->in[X]->data;
     const float *table = node->in[TABLE]->data;
-    const int64_t first = ex->step->in.first;
-    const int32_t *order = (const int32_t *)node->in[ORDER]->data + first;
-    float *x = node->out->data;
-    assert(first >= 0 && first + p->batch <= dt_count(&node->in[ORDER]->shape));
+    float *y = node->out->data;
+    (void)ex;
 
 #pragma omp parallel for
-    for (int n = 0; n < p->batch; n++) {
-        assert(order[n] >= 0 && order[n] < dim[0]);
-        const uint8_t *image = images + order[n] * pixels * channels;
-        float *to = x + n * pixels * channels;
-        for (int64_t i = 0; i < pixels; i++) {
-            for (int64_t c = 0; c < channels; c++) to[i * channels + c] = table[image[i * channels + c] * channels + c];
-        }
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; c < channels; c++) y[r * channels + c] = table[x[r * channels + c] * channels + c];
     }
     node->out->scale[0] = *(const float *)node->in[SCALE]->data;
     return DT_OK;
 }
 
 const dt_kernel dt_cpu_codes = { .forward = codes_forward };
-const dt_kernel dt_cpu_pixel_table = { .forward = pixel_table_forward };
+const dt_kernel dt_cpu_table = { .forward = table_forward };

@@ -90,11 +90,21 @@ dt_status dt_conv_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field conv_fields[] = {
+    { DT_MEMBER(dt_conv_params, stride), DT_INTS(2, 1, 4096) },
+    { DT_MEMBER(dt_conv_params, pad), DT_INTS(4, 0, 4096) },
+    { DT_MEMBER(dt_conv_params, dilation), DT_INTS(2, 1, 4096) },
+    { DT_MEMBER(dt_conv_params, groups), DT_INT(1, 1 << 20) },
+};
+
+static const dt_conv_params conv_defaults = { .stride = { 1, 1 }, .dilation = { 1, 1 }, .groups = 1 };
+
 const dt_op dt_op_conv = {
     .name = "conv",
     .min_in = 2,
     .max_in = 2,
-    .params_bytes = sizeof(dt_conv_params),
+    DT_OP_PARAMS(dt_conv_params, conv_fields),
+    .defaults = &conv_defaults,
     .backward_reads = DT_READS_IN(0) | DT_READS_IN(1),
     .infer = dt_conv_infer,
 };

@@ -55,11 +55,17 @@ static dt_status conv_transpose_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field conv_transpose_fields[] = {
+    { DT_MEMBER(dt_conv_transpose_params, stride), DT_INT(1, 4096) },
+    { DT_MEMBER(dt_conv_transpose_params, pad), DT_INT(0, 4096) },
+    { DT_MEMBER(dt_conv_transpose_params, output_pad), DT_INT(0, 4096) },
+};
+
 const dt_op dt_op_conv_transpose = {
     .name = "conv_transpose",
     .min_in = 2,
     .max_in = 2,
-    .params_bytes = sizeof(dt_conv_transpose_params),
+    DT_OP_PARAMS(dt_conv_transpose_params, conv_transpose_fields),
     .backward_reads = DT_READS_IN(X) | DT_READS_IN(W),
     .infer = conv_transpose_infer,
 };

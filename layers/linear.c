@@ -54,11 +54,18 @@ static dt_status linear_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field linear_fields[] = {
+    { DT_MEMBER(dt_linear_params, in_order), DT_INT(0, 1) },
+};
+
+static const dt_linear_params linear_defaults = { .in_order = 1 };
+
 const dt_op dt_op_linear = {
     .name = "linear",
     .min_in = 2,
     .max_in = 3,
-    .params_bytes = sizeof(dt_linear_params),
+    DT_OP_PARAMS(dt_linear_params, linear_fields),
+    .defaults = &linear_defaults,
     .backward_reads = DT_READS_IN(X) | DT_READS_IN(W),
     .infer = linear_infer,
 };

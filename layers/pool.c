@@ -55,11 +55,16 @@ static dt_status avgpool_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field pool_fields[] = {
+    { DT_MEMBER(dt_pool_params, window), DT_INTS(2, 0, 4096) },
+    { DT_MEMBER(dt_pool_params, stride), DT_INTS(2, 1, 4096) },
+};
+
 const dt_op dt_op_maxpool = {
     .name = "maxpool",
     .min_in = 1,
     .max_in = 1,
-    .params_bytes = sizeof(dt_pool_params),
+    DT_OP_PARAMS(dt_pool_params, pool_fields),
     .backward_reads = DT_READS_IN(0) | DT_READS_OUT,
     .infer = maxpool_infer,
 };
@@ -68,7 +73,7 @@ const dt_op dt_op_avgpool = {
     .name = "avgpool",
     .min_in = 1,
     .max_in = 1,
-    .params_bytes = sizeof(dt_pool_params),
+    DT_OP_PARAMS(dt_pool_params, pool_fields),
     .infer = avgpool_infer,
 };
 

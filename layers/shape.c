@@ -58,6 +58,13 @@ static dt_status add_infer(dt_node *node)
     return DT_OK;
 }
 
+/* Makes the first axis as long as `count` values need. */
+static void fill_first_axis(dt_shape *s, int64_t count)
+{
+    s->dim[0] = 1;
+    s->dim[0] = count / dt_count(s);
+}
+
 static dt_status transpose_infer(dt_node *node)
 {
     const dt_transpose_params *p = node->params;
@@ -68,6 +75,7 @@ static dt_status transpose_infer(dt_node *node)
     assert(p->ndim >= 1 && p->ndim <= DT_MAX_DIMS && p->rows >= 1 && p->columns >= 1);
 
     memcpy(asked.dim, p->dim, sizeof asked.dim);
+    if (asked.dim[0] == 0) fill_first_axis(&asked, count);
     dt_shape_text(&x->shape, text, sizeof text);
     DT_CHECK(count / x->shape.dim[0] % (p->rows * p->columns) == 0, DT_ERR_SHAPE,
              "%s: transpose: x is %s, which is not %lld rows of %lld columns for each of the first axis", node->name,
@@ -103,6 +111,13 @@ static dt_status concat_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field transpose_fields[] = {
+    { DT_MEMBER(dt_transpose_params, rows), DT_LONG(1, 1 << 30) },
+    { DT_MEMBER(dt_transpose_params, columns), DT_LONG(1, 1 << 30) },
+    { DT_MEMBER(dt_transpose_params, ndim), DT_INT(1, DT_MAX_DIMS) },
+    { DT_MEMBER(dt_transpose_params, dim), DT_LONGS(6, 0, 1 << 30) },
+};
+
 const dt_op dt_op_flatten = { .name = "flatten", .min_in = 1, .max_in = 1, .infer = flatten_infer };
 const dt_op dt_op_identity = { .name = "identity", .min_in = 1, .max_in = 1, .infer = identity_infer };
 const dt_op dt_op_add = { .name = "add", .min_in = 2, .max_in = 2, .infer = add_infer };
@@ -110,7 +125,7 @@ const dt_op dt_op_transpose = {
     .name = "transpose",
     .min_in = 1,
     .max_in = 1,
-    .params_bytes = sizeof(dt_transpose_params),
+    DT_OP_PARAMS(dt_transpose_params, transpose_fields),
     .infer = transpose_infer,
 };
 const dt_op dt_op_concat = { .name = "concat", .min_in = 2, .max_in = 2, .infer = concat_infer };

@@ -32,11 +32,15 @@ static dt_status squash_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field squash_fields[] = {
+    { DT_MEMBER(dt_caps_params, dim), DT_INT(1, 1 << 20) },
+};
+
 const dt_op dt_op_squash = {
     .name = "squash",
     .min_in = 1,
     .max_in = 1,
-    .params_bytes = sizeof(dt_caps_params),
+    DT_OP_PARAMS(dt_caps_params, squash_fields),
     .backward_reads = DT_READS_IN(0),
     .infer = squash_infer,
 };

@@ -45,11 +45,15 @@ static dt_status threshold_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field threshold_fields[] = {
+    { DT_MEMBER(dt_threshold_params, low), DT_INT(-65536, 65536) },
+};
+
 const dt_op dt_op_threshold = {
     .name = "threshold",
     .min_in = 4,
     .max_in = 4,
-    .params_bytes = sizeof(dt_threshold_params),
+    DT_OP_PARAMS(dt_threshold_params, threshold_fields),
     .no_grad = 1,
     .infer = threshold_infer,
 };

@@ -1,5 +1,5 @@
 /*
- * capsules.c - routing, class capsules and the loss, as the capsule networks use them.
+ * capsules.c - routing and class capsules, as the capsule networks use them.
  *
  * Sources: Sabour, Frosst, Hinton, "Dynamic Routing Between Capsules", 2017; Marchisio et al., "Q-CapsNets", DAC 2020,
  * and the code published with it, whose initial values and training settings these are.
@@ -13,132 +13,71 @@
 #include <stdio.h>
 #include <string.h>
 
-dt_recorder dt_caps_recorder(dt_model *m, dt_tape *tape, dt_tensor *x, int training)
+int dt_caps_route(dt_builder *b, const char *name, int votes, const dt_caps_routing *how)
 {
-    return (dt_recorder){
-        .model = m, .tape = tape, .training = training, .batch = (int)x->shape.dim[0], .formats = m->recording.network
-    };
-}
-
-void dt_caps_layer_end(dt_recorder *r, const dt_tensor *x)
-{
-    if (r->formats && !dt_caps_skips(r)) {
-        snprintf(r->formats->end[r->layer], sizeof r->formats->end[0], "%s", x->name);
-    }
-    r->layer++;
-}
-
-int dt_caps_skips(const dt_recorder *r)
-{
-    return r->formats && r->layer < r->formats->first_layer;
-}
-
-dt_status dt_caps_image(dt_recorder *r, dt_tensor *x, const dt_reader *reader, dt_tensor **y)
-{
-    *y = x;
-    if (!r->formats || r->formats->published) return DT_OK;
-    return dt_block_round(r, "image", x, DT_FIXED_INNER, reader, y);
-}
-
-/* The formats of iteration k, which is counted from 1 in their names. */
-static dt_status route_formats(dt_recorder *r, const char *name, int k, dt_route_format *out)
-{
-    dt_fixed_format *const format[4] = { &out->c, &out->s, &out->v, &out->b };
-    static const dt_fixed_kind kind[4] = { DT_FIXED_INNER, DT_FIXED_ROUTING, DT_FIXED_INNER, DT_FIXED_ROUTING };
-    char full[64];
-
-    for (int i = 0; i < 4; i++) {
-        snprintf(full, sizeof full, "%s.%c%d", name, "csvb"[i], k);
-        DT_TRY(dt_fixed_format_of(r->formats, full, r->layer, kind[i], format[i]));
-    }
-    return DT_OK;
-}
-
-dt_status dt_caps_route(dt_recorder *r, const char *name, dt_tensor *votes, const dt_caps_routing *how, dt_tensor **v)
-{
-    const int64_t channels = votes->shape.dim[votes->shape.ndim - 1];
-    const dt_shape bias_shape = { 2, { channels / how->dim, how->dim } };
-    dt_caps_route_params params = {
+    const dt_shape shape = dt_build_shape(b, votes);
+    const dt_shape bias_shape = { 2, { shape.dim[shape.ndim - 1] / how->dim, how->dim } };
+    const dt_caps_route_params params = {
         .iterations = how->iterations, .inputs = how->inputs, .dim = how->dim, .joint = how->joint
     };
-    char full[96];
-    dt_tensor *bias;
+    char bias[DT_NAME_MAX];
 
-    snprintf(full, sizeof full, "%s.votes", name);
-    DT_TRY(dt_block_round(r, full, votes, DT_FIXED_INNER, NULL, &votes));
-    snprintf(full, sizeof full, "%s.bias", name);
-    DT_TRY(dt_block_param(r, full, &bias_shape, how->bias, &bias));
-    if (r->formats) {
-        params.observe = r->formats->observe;
-        params.fixed = !params.observe;
-        for (int k = 0; k < how->iterations; k++) DT_TRY(route_formats(r, name, k + 1, &params.format[k]));
-    }
-    dt_tensor *const in[] = { votes, bias };
-    return dt_tape_apply(r->tape, DT_OP_CAPS_ROUTE, name, &params, in, 2, v);
+    snprintf(bias, sizeof bias, "%s.bias", name);
+    const int in[] = { votes, dt_build_param(b, bias, &bias_shape, how->bias) };
+    return dt_build_node(b, DT_OP_CAPS_ROUTE, name, &params, in, 2);
 }
 
-dt_status dt_caps_list(dt_recorder *r, const char *name, dt_tensor *x, int dim, dt_tensor **y)
+int dt_caps_list(dt_builder *b, const char *name, int x, int dim)
 {
-    const int64_t *d = x->shape.dim;
+    const dt_shape shape = dt_build_shape(b, x);
+    const int64_t *d = shape.dim;
     const dt_transpose_params params = {
-        .rows = d[1] * d[2], .columns = d[3] / dim, .ndim = 3, .dim = { d[0], d[1] * d[2] * d[3] / dim, dim }
+        .rows = d[1] * d[2], .columns = d[3] / dim, .ndim = 3, .dim = { 0, d[1] * d[2] * d[3] / dim, dim }
     };
-    return dt_tape_apply(r->tape, DT_OP_TRANSPOSE, name, &params, &x, 1, y);
+    return dt_build_node(b, DT_OP_TRANSPOSE, name, &params, &x, 1);
 }
 
-dt_status dt_caps_classes(dt_recorder *r, const char *name, dt_tensor *x, dt_tensor **v)
+static int class_capsules(dt_builder *b, const char *name, int x)
 {
-    const dt_model_config *c = &r->model->config;
-    const int64_t inputs = x->shape.dim[1], in_dim = x->shape.dim[2], channels = (int64_t)c->n_classes * c->caps_dim;
+    const dt_model_config *c = b->config;
+    const dt_shape x_shape = dt_build_shape(b, x);
+    const int64_t inputs = x_shape.dim[1], in_dim = x_shape.dim[2], channels = (int64_t)c->n_classes * c->caps_dim;
     const dt_shape shape = { 3, { inputs, in_dim, channels } };
     const dt_start start = { .bound = sqrtf(6.0f / (float)(in_dim * channels)) }; /* PyTorch's kaiming of that shape */
     const dt_caps_routing how = {
         .inputs = (int)inputs, .dim = c->caps_dim, .iterations = c->routing, .bias = { .value = 0.1f }
     };
-    char full[96];
-    dt_tensor *w, *votes;
+    char full[DT_NAME_MAX];
 
     snprintf(full, sizeof full, "%s.weight", name);
-    DT_TRY(dt_block_param(r, full, &shape, start, &w));
-    if (!r->formats && c->wbits != DT_BITS_FLOAT) {
-        DT_TRY(dt_block_quantize_x(r, name, x, DT_RANGE_SIGNED, &x));
-        DT_TRY(dt_block_quantize_w(r, name, w, &w));
-    }
-    dt_tensor *const in[] = { x, w };
+    const int in[] = { x, dt_build_param(b, full, &shape, start) };
     snprintf(full, sizeof full, "%s.dot", name);
-    DT_TRY(dt_tape_apply(r->tape, DT_OP_CAPS_VOTES, full, NULL, in, 2, &votes));
-    return dt_caps_route(r, name, votes, &how, v);
+    return dt_caps_route(b, name, dt_build_node(b, DT_OP_CAPS_VOTES, full, NULL, in, 2), &how);
 }
 
-/* The loss of the image that the true class's capsule becomes. */
-static dt_status reconstruction(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor *x, dt_tensor *y,
-                                dt_tensor *labels, dt_tensor **loss)
+/* The image of the label's capsule. */
+static void reconstruct(dt_builder *b)
 {
-    dt_recorder r = { .model = m, .tape = tape, .training = 1 };
-    const dt_caps_params caps = { .dim = m->config.caps_dim };
-    const dt_reconstruction_loss_params params = { .scale = spec->regularization_scale };
-    dt_tensor *const masked[] = { y, labels };
-    dt_tensor *v, *image;
+    const dt_caps_params caps = { .dim = b->config->caps_dim };
+    const dt_shape one = { 1, { 1 } };
+    dt_graph *g = b->graph;
 
-    DT_TRY(dt_tape_apply(tape, DT_OP_CAPS_MASK, "decoder.mask", &caps, masked, 2, &v));
-    DT_TRY(dt_decoder_record(&r, v, &image));
-    dt_tensor *const both[] = { image, x };
-    return dt_tape_apply(tape, DT_OP_RECONSTRUCTION_LOSS, "reconstruction_loss", &params, both, 2, loss);
+    if (b->status == DT_OK) b->status = dt_graph_give(g, "labels", DT_I32, &one, &g->labels);
+    const int in[] = { g->capsules, g->labels };
+    g->masked = dt_build_node(b, DT_OP_CAPS_MASK, "decoder.mask", &caps, in, 2);
+    g->reconstruction = dt_decoder_build(b, g->masked);
 }
 
-dt_status dt_caps_record_loss(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor *x, dt_tensor *y,
-                              dt_tensor *labels, dt_tensor **logits, dt_tensor **loss)
+void dt_caps_classes(dt_builder *b, const char *name, int x)
 {
-    const dt_caps_params caps = { .dim = m->config.caps_dim };
-    dt_tensor *terms[2];
+    const dt_caps_params caps = { .dim = b->config->caps_dim };
+    dt_graph *g = b->graph;
 
-    DT_TRY(dt_tape_apply(tape, DT_OP_CAPS_LENGTH, "lengths", &caps, &y, 1, logits));
-    dt_tensor *const in[] = { *logits, labels };
-    DT_TRY(dt_tape_apply(tape, DT_OP_MARGIN_LOSS, "margin_loss", NULL, in, 2, &terms[0]));
-    *loss = terms[0];
-    if (!spec->training || m->config.decoder == DT_DECODER_NONE) return DT_OK;
-    DT_TRY(reconstruction(m, tape, spec, x, y, labels, &terms[1]));
-    return dt_tape_apply(tape, DT_OP_ADD, "loss", NULL, terms, 2, loss);
+    g->unit_pixels = 1;
+    g->loss = DT_LOSS_MARGIN;
+    g->capsules = class_capsules(b, name, x);
+    g->scores = dt_build_node(b, DT_OP_CAPS_LENGTH, "lengths", &caps, &g->capsules, 1);
+    if (b->config->decoder != DT_DECODER_NONE) reconstruct(b);
 }
 
 dt_status dt_caps_check(const dt_model_config *c)

@@ -59,61 +59,53 @@ dt_status dt_decoder_check(const dt_model_config *c)
     return DT_OK;
 }
 
-static dt_status fc_record(dt_recorder *r, dt_tensor *v, dt_tensor **image)
+static int fc_build(dt_builder *b, int v)
 {
-    const dt_model_config *c = &r->model->config;
+    const dt_model_config *c = b->config;
 
-    DT_TRY(dt_block_linear(r, "decoder.fc1", v, FC_FIRST, image));
-    DT_TRY(dt_block_apply(r, DT_OP_RELU, "decoder.relu1", *image, image));
-    DT_TRY(dt_block_linear(r, "decoder.fc2", *image, FC_SECOND, image));
-    DT_TRY(dt_block_apply(r, DT_OP_RELU, "decoder.relu2", *image, image));
-    DT_TRY(dt_block_linear(r, "decoder.fc3", *image, c->height * c->width * c->channels, image));
-    return dt_block_apply(r, DT_OP_SIGMOID, "decoder.sigmoid", *image, image);
+    v = dt_build_linear(b, "decoder.fc1", v, FC_FIRST);
+    v = dt_build_apply(b, DT_OP_RELU, "decoder.relu1", v);
+    v = dt_build_linear(b, "decoder.fc2", v, FC_SECOND);
+    v = dt_build_apply(b, DT_OP_RELU, "decoder.relu2", v);
+    v = dt_build_linear(b, "decoder.fc3", v, c->height * c->width * c->channels);
+    return dt_build_apply(b, DT_OP_SIGMOID, "decoder.sigmoid", v);
 }
 
 /* PyTorch's initial values, whose fan in of a transposed convolution is that of its output channels. */
-static dt_status stage_record(dt_recorder *r, int number, const stage *s, dt_tensor *x, dt_tensor **y)
+static int stage_build(dt_builder *b, int number, const stage *s, int x)
 {
-    const int filters = s->filters ? s->filters : r->model->config.channels;
-    const dt_shape shape = { 4, { x->shape.dim[3], s->kernel, s->kernel, filters } };
+    const int filters = s->filters ? s->filters : b->config->channels;
+    const dt_shape shape = { 4, { dt_build_shape(b, x).dim[3], s->kernel, s->kernel, filters } };
     const dt_start start = { .bound = 1.0f / sqrtf((float)(filters * s->kernel * s->kernel)) };
     const dt_conv_transpose_params params = { .stride = s->stride, .pad = s->pad, .output_pad = s->output_pad };
     char name[32], full[64];
-    dt_tensor *w;
 
     snprintf(name, sizeof name, "decoder.dc%d", number);
     snprintf(full, sizeof full, "%s.weight", name);
-    DT_TRY(dt_block_param(r, full, &shape, start, &w));
-    dt_tensor *const in[] = { x, w };
-    DT_TRY(dt_tape_apply(r->tape, DT_OP_CONV_TRANSPOSE, name, &params, in, 2, y));
-    return dt_block_bias(r, name, *y, start, y);
+    const int in[] = { x, dt_build_param(b, full, &shape, start) };
+    return dt_build_bias(b, name, dt_build_node(b, DT_OP_CONV_TRANSPOSE, name, &params, in, 2), start);
 }
 
 /* The linear layer's features are channel by channel, as PyTorch views them. */
-static dt_status conv_record(dt_recorder *r, const conv_decoder *d, dt_tensor *v, dt_tensor **image)
+static int conv_build(dt_builder *b, const conv_decoder *d, int v)
 {
     const int64_t pixels = (int64_t)d->size * d->size;
     const dt_transpose_params view = {
-        .rows = SEED_CHANNELS, .columns = pixels, .ndim = 4, .dim = { v->shape.dim[0], d->size, d->size, SEED_CHANNELS }
+        .rows = SEED_CHANNELS, .columns = pixels, .ndim = 4, .dim = { 0, d->size, d->size, SEED_CHANNELS }
     };
     const dt_norm_spec norm = { .epsilon = 1e-5f, .momentum = 0.8f };
 
-    DT_TRY(dt_block_linear(r, "decoder.lin", v, (int)(SEED_CHANNELS * pixels), image));
-    DT_TRY(dt_block_apply(r, DT_OP_RELU, "decoder.relu", *image, image));
-    DT_TRY(dt_tape_apply(r->tape, DT_OP_TRANSPOSE, "decoder.view", &view, image, 1, image));
-    DT_TRY(dt_block_batchnorm(r, "decoder.bn", *image, &norm, image));
-    for (int i = 0; i < d->n_stages; i++) DT_TRY(stage_record(r, i + 1, &d->stage[i], *image, image));
-    return dt_block_apply(r, DT_OP_RELU, "decoder.relu_out", *image, image);
+    v = dt_build_linear(b, "decoder.lin", v, (int)(SEED_CHANNELS * pixels));
+    v = dt_build_apply(b, DT_OP_RELU, "decoder.relu", v);
+    v = dt_build_node(b, DT_OP_TRANSPOSE, "decoder.view", &view, &v, 1);
+    v = dt_build_batchnorm(b, "decoder.bn", v, &norm);
+    for (int i = 0; i < d->n_stages; i++) v = stage_build(b, i + 1, &d->stage[i], v);
+    return dt_build_apply(b, DT_OP_RELU, "decoder.relu_out", v);
 }
 
-dt_status dt_decoder_record(dt_recorder *r, dt_tensor *v, dt_tensor **image)
+int dt_decoder_build(dt_builder *b, int v)
 {
-    const conv_decoder *d = conv_decoder_of(r->model->config.decoder);
-    return d ? conv_record(r, d, v, image) : fc_record(r, v, image);
-}
+    const conv_decoder *d = conv_decoder_of(b->config->decoder);
 
-dt_status dt_caps_record_decoder(dt_model *m, dt_tape *tape, dt_tensor *v, dt_tensor **image)
-{
-    dt_recorder r = { .model = m, .tape = tape };
-    return dt_decoder_record(&r, v, image);
+    return d ? conv_build(b, d, v) : fc_build(b, v);
 }

@@ -1,17 +1,31 @@
 /*
- * networks.c - the table of networks, and the recipes they are trained with.
+ * networks.c - the table of networks, models of them, and the recipes they are trained with.
  */
 #include "networks.h"
 
+#include "../core/names.h"
+#include "../core/trainer.h"
+#include "../quant/insert.h"
 #include "capsules.h"
 
 #include <string.h>
 
-/* What a network has beside its defaults, check and record. */
-#define PLAIN .record_loss = NULL
-#define CAPSULES                                                                                                  \
-    .record_loss = dt_caps_record_loss, .unit_pixels = 1, .resizes = 1, .train_defaults = dt_caps_train_defaults, \
-    .record_decoder = dt_caps_record_decoder, .for_dataset = dt_caps_for_dataset, .for_input = dt_decoder_for_input
+typedef struct {
+    const char *name;
+    void (*defaults)(dt_model_config *out);
+    dt_status (*check)(const dt_model_config *cfg); /* names the option, its value and the range */
+    void (*build)(dt_builder *b);                   /* from the graph's image to its scores */
+    int resizes;                                    /* 1: images of another size are resized; 0: padded */
+    void (*train_defaults)(dt_train_config *c);     /* changes the general defaults; NULL: none */
+    void (*for_input)(dt_model_config *model);      /* height and width are set; or NULL */
+    void (*for_dataset)(const char *dataset, dt_model_config *model, dt_train_config *train); /* or NULL */
+} network;
+
+/* What a network has beside its defaults, check and build. */
+#define PLAIN .resizes = 0
+#define CAPSULES                                                                                             \
+    .resizes = 1, .train_defaults = dt_caps_train_defaults, .for_dataset = dt_caps_for_dataset, \
+    .for_input = dt_decoder_for_input
 
 #define NETWORK_MAP(XX) XX(vgg16, PLAIN) XX(shallowcaps, CAPSULES) XX(deepcaps, CAPSULES) XX(tiny, PLAIN)
 
@@ -19,12 +33,12 @@
     { .name = #net,                    \
       .defaults = dt_##net##_defaults, \
       .check = dt_##net##_check,       \
-      .record = dt_##net##_record,     \
+      .build = dt_##net##_build,       \
       __VA_ARGS__ },
-static const dt_network networks[] = { NETWORK_MAP(XX) };
+static const network networks[] = { NETWORK_MAP(XX) };
 #undef XX
 
-const dt_network *dt_network_find(const char *name)
+static const network *network_find(const char *name)
 {
     for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++) {
         if (name && strcmp(networks[i].name, name) == 0) return &networks[i];
@@ -38,6 +52,91 @@ const char *dt_network_names(void)
     static const char names[] = NETWORK_MAP(XX);
 #undef XX
     return names + 2; /* past the first comma */
+}
+
+const char *dt_network_known(const char *name)
+{
+    const network *n = network_find(name);
+
+    return n ? n->name : NULL;
+}
+
+dt_status dt_model_config_default(const char *name, dt_model_config *out)
+{
+    const network *n = network_find(name);
+
+    DT_CHECK(n, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", name ? name : "", dt_network_names());
+    *out = (dt_model_config){ .name = n->name };
+    n->defaults(out);
+    return DT_OK;
+}
+
+void dt_train_config_default(const char *name, dt_train_config *out)
+{
+    const network *n = network_find(name);
+
+    dt_train_config_general(out);
+    if (n && n->train_defaults) n->train_defaults(out);
+}
+
+int dt_model_resizes(const char *name)
+{
+    const network *n = network_find(name);
+
+    return n && n->resizes;
+}
+
+static dt_status config_check(const network *n, const dt_model_config *cfg)
+{
+    DT_CHECK(cfg->name, DT_ERR_ARGUMENT, "the model's name is NULL; dt_model_config_default fills dt_model_config");
+    DT_CHECK(n, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", cfg->name, dt_network_names());
+    DT_TRY(dt_check_word("rule", (int)cfg->rule, dt_quant_rule_names));
+    DT_TRY(dt_check_word("decoder", (int)cfg->decoder, dt_decoder_names));
+    return n->check(cfg);
+}
+
+dt_status dt_network_build(const dt_model_config *cfg, dt_graph **out)
+{
+    const network *n = network_find(cfg->name);
+    const dt_shape image = { 4, { 1, cfg->height, cfg->width, cfg->channels } };
+    dt_builder b = { .config = cfg };
+
+    DT_TRY(config_check(n, cfg));
+    DT_TRY(dt_graph_create(n->name, &b.graph));
+    b.status = dt_graph_give(b.graph, "image", DT_F32, &image, &b.graph->image);
+    if (b.status == DT_OK) n->build(&b);
+    if (b.status != DT_OK) {
+        dt_graph_destroy(b.graph);
+        return dt_forward(b.status, __FILE__, __LINE__);
+    }
+    *out = b.graph;
+    return DT_OK;
+}
+
+/* The network, with quantizers where it has bits. */
+static dt_status build_quantized(const dt_model_config *cfg, dt_graph **out)
+{
+    const dt_quant_choice choice = { cfg->wbits, cfg->abits, cfg->input_bits, cfg->per_channel, cfg->rule };
+    dt_graph *plain;
+
+    DT_TRY(dt_network_build(cfg, &plain));
+    if (cfg->wbits == DT_BITS_FLOAT) {
+        *out = plain;
+        return DT_OK;
+    }
+    const dt_status status = dt_quant_insert(plain, &choice, out);
+    dt_graph_destroy(plain);
+    return status;
+}
+
+dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out)
+{
+    dt_model_config named = *cfg;
+    dt_graph *graph;
+
+    DT_TRY(build_quantized(cfg, &graph));
+    named.name = dt_network_known(cfg->name);
+    return dt_model_open(ctx, graph, &named, out);
 }
 
 static int bits_allowed(int bits)
@@ -65,18 +164,18 @@ dt_status dt_network_check_common(const dt_model_config *c)
 
 void dt_config_for_dataset(const char *dataset, dt_model_config *model, dt_train_config *train)
 {
-    const dt_network *network = dt_network_find(model->name);
+    const network *n = network_find(model->name);
     const int digits = strcmp(dataset, "mnist") == 0 || strcmp(dataset, "svhn") == 0;
 
-    if (network && network->for_dataset) network->for_dataset(dataset, model, train);
+    if (n && n->for_dataset) n->for_dataset(dataset, model, train);
     if (digits) train->flip_share = 0.0f;
 }
 
 void dt_config_for_input(dt_model_config *model)
 {
-    const dt_network *network = dt_network_find(model->name);
+    const network *n = network_find(model->name);
 
-    if (network && network->for_input) network->for_input(model);
+    if (n && n->for_input) n->for_input(model);
 }
 
 dt_status dt_network_check_plain(const dt_model_config *c)

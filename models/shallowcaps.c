@@ -33,50 +33,39 @@ dt_status dt_shallowcaps_check(const dt_model_config *c)
     return DT_OK;
 }
 
-static dt_status first_layer(dt_recorder *r, dt_tensor *x, dt_tensor **y)
+static int first_layer(dt_builder *b, int x)
 {
-    const dt_conv_spec spec = { .filters = FILTERS, .kernel = KERNEL, .stride = 1, .range = DT_RANGE_IMAGE };
-    const int64_t fan_in = KERNEL * KERNEL * x->shape.dim[3];
-    const dt_reader itself = { fan_in, r->layer }, primary = { KERNEL * KERNEL * FILTERS, r->layer + 1 };
+    const dt_conv_spec spec = { .filters = FILTERS, .kernel = KERNEL, .stride = 1 };
+    const int64_t fan_in = KERNEL * KERNEL * b->config->channels;
 
-    DT_TRY(dt_caps_image(r, x, &itself, &x));
-    DT_TRY(dt_block_conv(r, "conv.conv", x, &spec, y));
-    DT_TRY(dt_block_bias(r, "conv.conv", *y, (dt_start){ .bound = 1.0f / sqrtf((float)fan_in) }, y));
-    DT_TRY(dt_block_apply(r, DT_OP_RELU, "conv.relu", *y, y));
-    return dt_block_round(r, "conv", *y, DT_FIXED_OUTPUT, &primary, y);
+    x = dt_build_conv(b, "conv.conv", x, &spec);
+    x = dt_build_bias(b, "conv.conv", x, (dt_start){ .bound = 1.0f / sqrtf((float)fan_in) });
+    return dt_build_apply(b, DT_OP_RELU, "conv.relu", x);
 }
 
 /* squash(conv + bias), the paper's */
-static dt_status paper_capsules(dt_recorder *r, dt_tensor *conv, dt_tensor **v)
+static int paper_capsules(dt_builder *b, int x)
 {
     const dt_caps_params caps = { .dim = PRIMARY_DIM };
 
-    DT_TRY(dt_block_bias(r, "primary", conv, (dt_start){ 0 }, v));
-    DT_TRY(dt_block_round(r, "primary.s", *v, DT_FIXED_INNER, NULL, v));
-    DT_TRY(dt_tape_apply(r->tape, DT_OP_SQUASH, "primary.squash", &caps, v, 1, v));
-    return dt_block_round(r, "primary", *v, DT_FIXED_OUTPUT, NULL, v);
+    x = dt_build_bias(b, "primary", x, (dt_start){ 0 });
+    return dt_build_node(b, DT_OP_SQUASH, "primary.squash", &caps, &x, 1);
 }
 
-static dt_status primary_layer(dt_recorder *r, dt_tensor *x, dt_tensor **y)
+static int primary_layer(dt_builder *b, int x)
 {
     const dt_conv_spec spec = { .filters = FILTERS, .kernel = KERNEL, .stride = 2 };
     const dt_caps_routing once = { .inputs = 1, .dim = PRIMARY_DIM, .iterations = 1 };
 
-    DT_TRY(dt_block_conv(r, "primary.conv3d", x, &spec, y));
-    if (r->model->config.paper_primary)
-        DT_TRY(paper_capsules(r, *y, y));
-    else
-        DT_TRY(dt_caps_route(r, "primary", *y, &once, y));
-    return dt_caps_list(r, "primary.list", *y, PRIMARY_DIM, y);
+    x = dt_build_conv(b, "primary.conv3d", x, &spec);
+    x = b->config->paper_primary ? paper_capsules(b, x) : dt_caps_route(b, "primary", x, &once);
+    return dt_caps_list(b, "primary.list", x, PRIMARY_DIM);
 }
 
-dt_status dt_shallowcaps_record(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **y)
+void dt_shallowcaps_build(dt_builder *b)
 {
-    dt_recorder r = dt_caps_recorder(m, tape, x, training);
+    int x = first_layer(b, b->graph->image);
 
-    if (!dt_caps_skips(&r)) DT_TRY(first_layer(&r, x, &x));
-    dt_caps_layer_end(&r, x);
-    if (!dt_caps_skips(&r)) DT_TRY(primary_layer(&r, x, &x));
-    dt_caps_layer_end(&r, x);
-    return dt_caps_classes(&r, "digit", x, y);
+    x = primary_layer(b, x);
+    dt_caps_classes(b, "digit", x);
 }

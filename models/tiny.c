@@ -7,7 +7,6 @@
  * For tests and for trying the tools. features.4 is an 8x8-channel layer without BN, as features.27 of VGG16 is: its
  * psums stay on the grid until features.8 quantizes them.
  */
-#include "blocks.h"
 #include "networks.h"
 
 void dt_tiny_defaults(dt_model_config *out)
@@ -24,25 +23,24 @@ dt_status dt_tiny_check(const dt_model_config *c)
     return DT_OK;
 }
 
-dt_status dt_tiny_record(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
+void dt_tiny_build(dt_builder *b)
 {
-    dt_recorder r = { .model = m, .tape = tape, .training = training };
-    const dt_conv_spec first = { .filters = 8, .kernel = 3, .stride = 1, .pad = 1, .range = DT_RANGE_IMAGE };
-    const dt_conv_spec second = { .filters = 8, .kernel = 3, .stride = 1, .pad = 1 };
-    const dt_conv_spec third = { .filters = 16, .kernel = 3, .stride = 1, .pad = 1 };
+    const dt_conv_spec narrow = { .filters = 8, .kernel = 3, .stride = 1, .pad = 1 };
+    const dt_conv_spec wide = { .filters = 16, .kernel = 3, .stride = 1, .pad = 1 };
+    int x = b->graph->image;
 
-    DT_TRY(dt_block_conv(&r, "features.0", x, &first, &x));
-    DT_TRY(dt_block_batchnorm(&r, "features.1", x, NULL, &x));
-    DT_TRY(dt_block_apply(&r, DT_OP_RELU, "features.2", x, &x));
-    DT_TRY(dt_block_pool(&r, DT_OP_MAXPOOL, "features.3", 2, x, &x));
-    DT_TRY(dt_block_conv(&r, "features.4", x, &second, &x));
-    DT_TRY(dt_block_apply(&r, DT_OP_IDENTITY, "features.5", x, &x));
-    DT_TRY(dt_block_apply(&r, DT_OP_RELU, "features.6", x, &x));
-    DT_TRY(dt_block_pool(&r, DT_OP_MAXPOOL, "features.7", 2, x, &x));
-    DT_TRY(dt_block_conv(&r, "features.8", x, &third, &x));
-    DT_TRY(dt_block_batchnorm(&r, "features.9", x, NULL, &x));
-    DT_TRY(dt_block_apply(&r, DT_OP_RELU, "features.10", x, &x));
-    DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, "features.11", 2, x, &x));
-    DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
-    return dt_block_classifier(&r, "classifier", x, m->config.n_classes, logits);
+    x = dt_build_conv(b, "features.0", x, &narrow);
+    x = dt_build_batchnorm(b, "features.1", x, NULL);
+    x = dt_build_apply(b, DT_OP_RELU, "features.2", x);
+    x = dt_build_pool(b, DT_OP_MAXPOOL, "features.3", x, 2);
+    x = dt_build_conv(b, "features.4", x, &narrow);
+    x = dt_build_apply(b, DT_OP_IDENTITY, "features.5", x);
+    x = dt_build_apply(b, DT_OP_RELU, "features.6", x);
+    x = dt_build_pool(b, DT_OP_MAXPOOL, "features.7", x, 2);
+    x = dt_build_conv(b, "features.8", x, &wide);
+    x = dt_build_batchnorm(b, "features.9", x, NULL);
+    x = dt_build_apply(b, DT_OP_RELU, "features.10", x);
+    x = dt_build_pool(b, DT_OP_AVGPOOL, "features.11", x, 2);
+    x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
+    b->graph->scores = dt_build_classifier(b, "classifier", x, b->config->n_classes);
 }

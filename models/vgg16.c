@@ -16,7 +16,6 @@
  * Parameters: 14,724,042 plain, 8,879,642 with C = 8, 8,936,682 with C = 16 (clip alphas not counted).
  * Tests: tests/test_vgg16.c.
  */
-#include "blocks.h"
 #include "networks.h"
 
 #include <stdio.h>
@@ -70,43 +69,36 @@ static unit_names unit_in_skip_block(int i)
     return n;
 }
 
-static dt_status normalised(dt_recorder *r, const unit_names *n, const dt_conv_spec *spec, int has_norm, dt_tensor *x,
-                            dt_tensor **y)
+static int normalised(dt_builder *b, const unit_names *n, const dt_conv_spec *spec, int has_norm, int x)
 {
-    DT_TRY(dt_block_conv(r, n->conv, x, spec, y));
-    if (has_norm) return dt_block_batchnorm(r, n->norm, *y, NULL, y);
-    return dt_block_apply(r, DT_OP_IDENTITY, n->norm, *y, y);
+    x = dt_build_conv(b, n->conv, x, spec);
+    return has_norm ? dt_build_batchnorm(b, n->norm, x, NULL) : dt_build_apply(b, DT_OP_IDENTITY, n->norm, x);
 }
 
-static dt_status unit(dt_recorder *r, const unit_names *n, int filters, int is_image, int has_norm, dt_tensor **x)
+static int unit(dt_builder *b, unit_names n, int filters, int has_norm, int x)
 {
-    const dt_conv_spec spec = {
-        .filters = filters, .kernel = 3, .stride = 1, .pad = 1, .range = is_image ? DT_RANGE_IMAGE : DT_RANGE_POSITIVE
-    };
-    DT_TRY(normalised(r, n, &spec, has_norm, *x, x));
-    return dt_block_apply(r, DT_OP_RELU, n->relu, *x, x);
+    const dt_conv_spec spec = { .filters = filters, .kernel = 3, .stride = 1, .pad = 1 };
+
+    return dt_build_apply(b, DT_OP_RELU, n.relu, normalised(b, &n, &spec, has_norm, x));
 }
 
-/* features[20..32] as one block; *x is 256x8x8, then 512x4x4 */
-static dt_status skip_block(dt_recorder *r, int choke, dt_tensor **x)
+/* features[20..32] as one block; x is 256x8x8, the result 512x4x4 */
+static int skip_block(dt_builder *b, int x)
 {
-    const unit_names u20 = unit_in_skip_block(20), u24 = unit_in_skip_block(24), u27 = unit_in_skip_block(27),
-                     u30 = unit_in_skip_block(30);
+    const int choke = b->config->choke;
+    const unit_names last = unit_in_skip_block(30);
     const unit_names side = { "features.20.skip_conv", "features.20.skip_bn", "" };
     const dt_conv_spec wide = { .filters = 512, .kernel = 3, .stride = 1, .pad = 1 };
     const dt_conv_spec projection = { .filters = 512, .kernel = 1, .stride = 1, .pad = 0 };
-    dt_tensor *shared, *skip;
 
-    DT_TRY(unit(r, &u20, 256, 0, 1, x));
-    DT_TRY(dt_block_pool(r, DT_OP_MAXPOOL, "features.20.pool23", 2, *x, &shared));
-    *x = shared;
-    DT_TRY(unit(r, &u24, choke, 0, 1, x));
-    DT_TRY(unit(r, &u27, choke, 0, 0, x));
-    DT_TRY(normalised(r, &u30, &wide, 1, *x, x));
-    DT_TRY(normalised(r, &side, &projection, 1, shared, &skip));
-    dt_tensor *const both[] = { *x, skip };
-    DT_TRY(dt_tape_apply(r->tape, DT_OP_ADD, "features.20.add", NULL, both, 2, x));
-    return dt_block_apply(r, DT_OP_RELU, u30.relu, *x, x);
+    x = unit(b, unit_in_skip_block(20), 256, 1, x);
+    const int shared = dt_build_pool(b, DT_OP_MAXPOOL, "features.20.pool23", x, 2);
+    x = unit(b, unit_in_skip_block(24), choke, 1, shared);
+    x = unit(b, unit_in_skip_block(27), choke, 0, x);
+    const int main_path = normalised(b, &last, &wide, 1, x);
+    const int both[] = { main_path, normalised(b, &side, &projection, 1, shared) };
+    x = dt_build_node(b, DT_OP_ADD, "features.20.add", NULL, both, 2);
+    return dt_build_apply(b, DT_OP_RELU, last.relu, x);
 }
 
 /* Channels of the convolution at features[i], and whether BN follows it. */
@@ -118,32 +110,29 @@ static int filters_at(const dt_model_config *c, int i, int stage, int *has_norm)
     return c->choke;
 }
 
-dt_status dt_vgg16_record(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
+void dt_vgg16_build(dt_builder *b)
 {
-    dt_recorder r = { .model = m, .tape = tape, .training = training };
-    const dt_model_config *c = &m->config;
+    const dt_model_config *c = b->config;
+    int x = b->graph->image, at = 0, has_norm;
     char name[48];
-    int at = 0;
 
     for (int s = 0; s < N_STAGES; s++) {
         if (c->skip_block && at == SKIP_AT) {
-            DT_TRY(skip_block(&r, c->choke, &x));
+            x = skip_block(b, x);
             while (at < SKIP_TO) at += stages[s++] == POOL ? 1 : 3;
         }
         snprintf(name, sizeof name, "features.%d", at);
         if (stages[s] == POOL) {
-            DT_TRY(dt_block_pool(&r, DT_OP_MAXPOOL, name, 2, x, &x));
+            x = dt_build_pool(b, DT_OP_MAXPOOL, name, x, 2);
             at += 1;
             continue;
         }
-        int has_norm;
-        const unit_names names = unit_in_features(at);
         const int filters = filters_at(c, at, stages[s], &has_norm);
-        DT_TRY(unit(&r, &names, filters, at == 0, has_norm, &x));
+        x = unit(b, unit_in_features(at), filters, has_norm, x);
         at += 3;
     }
     snprintf(name, sizeof name, "features.%d", at);
-    DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, name, 1, x, &x));
-    DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
-    return dt_block_classifier(&r, "classifier", x, c->n_classes, logits);
+    x = dt_build_pool(b, DT_OP_AVGPOOL, name, x, 1);
+    x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
+    b->graph->scores = dt_build_classifier(b, "classifier", x, c->n_classes);
 }

@@ -31,11 +31,18 @@ static dt_status act_quant_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field act_quant_fields[] = {
+    { DT_MEMBER(dt_act_quant_params, bits), DT_INT(2, 8) },
+    { DT_MEMBER(dt_act_quant_params, is_signed), DT_INT(0, 1) },
+    { DT_MEMBER(dt_act_quant_params, unclamped), DT_INT(0, 1) },
+    { DT_MEMBER(dt_act_quant_params, rule), DT_FIELD_WORD, 0, DT_RULE_LSQ, dt_quant_rule_names, 0 },
+};
+
 const dt_op dt_op_act_quant = {
     .name = "act_quant",
     .min_in = 2,
     .max_in = 2,
-    .params_bytes = sizeof(dt_act_quant_params),
+    DT_OP_PARAMS(dt_act_quant_params, act_quant_fields),
     .backward_reads = DT_READS_IN(0),
     .infer = act_quant_infer,
 };

@@ -16,22 +16,15 @@ void dt_fixed_formats_destroy(void *formats)
 {
     dt_fixed_formats *f = formats;
     if (!f) return;
+    dt_graph_destroy(f->plain);
     free(f->tensor);
     free(f);
 }
 
-/* network's type is known by how it is freed. */
+/* attached's type is known by how it is freed. */
 dt_fixed_formats *dt_fixed_formats_of(const dt_model *m)
 {
-    return m->recording.network_destroy == dt_fixed_formats_destroy ? m->recording.network : NULL;
-}
-
-/* Layers before first_layer are not recorded, so neither is the image. */
-static dt_status record_rows(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x)
-{
-    const dt_rows_params params = { .batch = spec->batch };
-    dt_tensor *const in[] = { dt_fixed_formats_of(m)->rows, spec->order };
-    return dt_tape_apply(tape, DT_OP_ROWS, "rows", &params, in, 2, x);
+    return m->attached_destroy == dt_fixed_formats_destroy ? m->attached : NULL;
 }
 
 int dt_fixed_find(const dt_fixed_formats *f, const char *name)
@@ -98,41 +91,41 @@ int dt_fixed_exact(const dt_fixed_formats *f, int activation_layer, int weight_l
     return terms << (bits - 2) < (int64_t)1 << 24; /* |codes| up to 2^(bits-1) each */
 }
 
-dt_status dt_fixed_model_open(dt_context *ctx, const dt_model_config *cfg, dt_fixed_formats *formats, dt_model **out)
+/* Formats are for capsule networks of real values. */
+static dt_status check_plain(const dt_graph *g, const dt_model_config *cfg)
 {
-    const dt_network *network = dt_network_find(cfg->name);
-    const int known = network && network->record_loss; /* of capsule networks alone */
-    dt_status status = known ? network->check(cfg)
-                             : dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
-                                        "%s has no capsules, which fixed-point "
-                                        "formats are for",
-                                        cfg->name);
-    if (status == DT_OK && cfg->wbits != DT_BITS_FLOAT) {
-        status = dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
-                          "the network is quantized in training, to w%da%d; fixed-point formats are for a float one",
-                          cfg->wbits, cfg->abits);
-    }
-    if (status != DT_OK) {
-        dt_fixed_formats_destroy(formats);
-        return status;
-    }
-    const dt_recording recording = { .record = network->record,
-                                     .record_loss = network->record_loss,
-                                     .unit_pixels = network->unit_pixels,
-                                     .network = formats,
-                                     .network_destroy = dt_fixed_formats_destroy };
-    dt_model_config named = *cfg;
-    named.name = network->name;
-    return dt_model_open(ctx, &named, &recording, out);
+    DT_CHECK(g->capsules >= 0, DT_ERR_UNSUPPORTED, "%s has no capsules, which fixed-point formats are for", g->name);
+    DT_CHECK(cfg->wbits == DT_BITS_FLOAT, DT_ERR_UNSUPPORTED,
+             "the network is quantized in training, to w%da%d; fixed-point formats are for a float one", cfg->wbits,
+             cfg->abits);
+    return DT_OK;
 }
 
-void dt_fixed_start_at(dt_model *m, int layer, dt_tensor *rows)
+dt_status dt_fixed_model_open(dt_context *ctx, dt_graph *g, const dt_model_config *cfg, dt_fixed_formats *formats,
+                              dt_model **out)
 {
-    dt_fixed_formats *f = dt_fixed_formats_of(m);
+    dt_graph *rounded;
 
-    f->first_layer = layer;
-    f->rows = rows;
-    m->recording.record_image = layer > 0 ? record_rows : NULL;
+    formats->plain = g;
+    dt_status status = check_plain(g, cfg);
+    if (status == DT_OK) status = dt_fixed_insert(formats, &rounded);
+    if (status == DT_OK) status = dt_model_open(ctx, rounded, cfg, out);
+    if (status != DT_OK) {
+        dt_fixed_formats_destroy(formats);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    (*out)->attached = formats;
+    (*out)->attached_destroy = dt_fixed_formats_destroy;
+    return DT_OK;
+}
+
+dt_status dt_fixed_model_update(dt_model *m)
+{
+    dt_graph *rounded;
+
+    DT_TRY(dt_fixed_insert(dt_fixed_formats_of(m), &rounded));
+    dt_model_replace_graph(m, rounded);
+    return DT_OK;
 }
 
 int dt_qcaps_look(const dt_model *m, dt_qcaps_formats *out)

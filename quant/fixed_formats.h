@@ -1,6 +1,6 @@
 /*
- * fixed_formats.h - which tensors of a capsule network Q-CapsNets rounds, and how: read by the network's record
- *                   function, filled by calibration (qcaps.c), stored in checkpoints.
+ * fixed_formats.h - which tensors of a capsule network Q-CapsNets rounds, and how: read by the pass that puts FIXED_POINT
+ *                   nodes into its graph, filled by calibration (qcaps.c), stored in checkpoints.
  *
  * A layer (a child of the network) has word lengths for its weights, its activations and its routing; each of its
  * tensors has a scale of its own, the largest magnitude seen in calibration.
@@ -25,27 +25,33 @@ typedef struct {
 } dt_fixed_tensor;
 
 typedef struct {
-    int observe; /* 1: calibration: recording enters tensors, and rounds none */
+    int observe; /* 1: calibration: FIXED_POINT nodes look, and round nothing */
     dt_rounding rounding;
     int published;
     dt_qcaps_bits bits;
     dt_fixed_tensor *tensor;
     int n, room;
-    /* The end of each layer but the last: the node whose output is all that later layers read. Recording sets it. */
-    char end[DT_QCAPS_LAYERS][64];
-    /* Layers before this one are not recorded: x is taken from rows, f32 n,..: what the last of them gave. */
-    int first_layer;
-    dt_tensor *rows; /* device */
+    /* Of each layer but the last: the value of the model's graph that is all that later layers read. */
+    int end[DT_QCAPS_LAYERS];
+    int n_layers;
+    dt_graph *plain; /* the network of real values, of which every choice of bits is made; owned */
 } dt_fixed_formats;
 
 void dt_fixed_formats_destroy(void *formats);
 
-/* What m records with, or NULL. */
+/* Those of m, or NULL. */
 dt_fixed_formats *dt_fixed_formats_of(const dt_model *m);
 
-/* A network of models/ that records with formats, which it takes over, whatever happens. */
-DT_MUST_CHECK dt_status dt_fixed_model_open(dt_context *ctx, const dt_model_config *cfg, dt_fixed_formats *formats,
-                                            dt_model **out);
+/* A model of the network g of real values, with formats. It takes over both, whatever happens. */
+DT_MUST_CHECK dt_status dt_fixed_model_open(dt_context *ctx, dt_graph *g, const dt_model_config *cfg,
+                                            dt_fixed_formats *formats, dt_model **out);
+
+/* After a change of m's formats: its graph is made anew. */
+DT_MUST_CHECK dt_status dt_fixed_model_update(dt_model *m);
+
+/* The network f->plain with a FIXED_POINT node behind each tensor that is rounded, and the formats of what CAPS_ROUTE
+ * rounds inside; tensors of an observer enter f. Sets f's layers and their ends. insert_fixed.c says which tensors. */
+DT_MUST_CHECK dt_status dt_fixed_insert(dt_fixed_formats *f, dt_graph **out);
 
 /* Index of the tensor, or -1. */
 int dt_fixed_find(const dt_fixed_formats *f, const char *name);
@@ -58,9 +64,5 @@ DT_MUST_CHECK dt_status dt_fixed_format_of(dt_fixed_formats *f, const char *name
 /* Psums of `terms` products of activations and weights in these two layers' formats are below 2^24, exact on every
  * backend in any order: then they are convolved as codes. */
 int dt_fixed_exact(const dt_fixed_formats *f, int activation_layer, int weight_layer, int64_t terms);
-
-/* From now on m records from `layer` on, with rows (f32 n,.., device) for what the layer before it gives; 0: from the
- * image on. */
-void dt_fixed_start_at(dt_model *m, int layer, dt_tensor *rows);
 
 #endif /* DT_FIXED_FORMATS_H */

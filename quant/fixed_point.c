@@ -65,11 +65,16 @@ static dt_status fixed_point_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field fixed_point_fields[] = {
+    { DT_MEMBER(dt_fixed_point_params, codes), DT_INT(0, 1) },
+    { DT_MEMBER(dt_fixed_point_params, observe), DT_INT(0, 1) },
+};
+
 const dt_op dt_op_fixed_point = {
     .name = "fixed_point",
     .min_in = 1,
     .max_in = 1,
-    .params_bytes = sizeof(dt_fixed_point_params),
+    DT_OP_PARAMS(dt_fixed_point_params, fixed_point_fields),
     .no_grad = 1,
     .infer = fixed_point_infer,
 };

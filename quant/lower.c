@@ -10,6 +10,7 @@
 #include "../core/conv_params.h"
 #include "../core/grid_facts.h"
 #include "../core/inference.h"
+#include "../core/names.h"
 #include "../layers/augment.h"
 #include "../layers/batchnorm.h"
 
@@ -65,7 +66,9 @@ static dt_status quantizer_read(const dt_lowering *w, const dt_node *node, dt_qu
     const dt_act_quant_params *p = node->params;
     const int high = dt_act_high(p->bits, p->is_signed);
 
-    *q = (dt_quantizer){ .name = node->name, .params = *p, .grid = { p->is_signed ? -high : 0, high, 0.0f } };
+    snprintf(q->name, sizeof q->name, "%.*s", dt_layer_name_bytes(node->name), node->name);
+    q->params = *p;
+    q->grid = (dt_grid){ p->is_signed ? -high : 0, high, 0.0f };
     DT_TRY(dt_device_read(w->ctx, &q->alpha, node->in[1]->data, sizeof q->alpha));
     DT_TRY(dt_device_read(w->ctx, &q->scale, node->out->scale, sizeof q->scale));
     DT_CHECK(q->alpha > 0.0f && isfinite(q->alpha), DT_ERR_NUMERIC, "%s: the clip is %g, not above 0", node->name,
@@ -379,9 +382,14 @@ static dt_data_origin program_origin(const dt_model *m, const dt_dataset *d)
 static dt_status open_inference(dt_model *m, const dt_dataset *d, dt_inference **out)
 {
     const dt_model_config *c = &m->config;
+    const dt_inference_options opt = { .count = 1, .batch = 1, .watched = 1 };
     const int32_t label = 0;
+    dt_dataset_view given;
 
-    if (d) return dt_inference_create(m, d, 0, 1, 1, 0.0f, 1, out);
+    if (d) {
+        dt_dataset_look(d, &given);
+        return dt_inference_create(m, &given, &opt, out);
+    }
     uint8_t *black = calloc((size_t)c->height * (size_t)c->width, (size_t)c->channels);
     DT_CHECK(black, DT_ERR_MEMORY, "no memory for an image of %dx%dx%d", c->height, c->width, c->channels);
     const dt_dataset_view v = { .images = black,
@@ -391,7 +399,7 @@ static dt_status open_inference(dt_model *m, const dt_dataset *d, dt_inference *
                                 .width = c->width,
                                 .channels = c->channels,
                                 .n_classes = c->n_classes };
-    const dt_status s = dt_inference_create_of(m, &v, 0, 1, 1, 0.0f, 1, out);
+    const dt_status s = dt_inference_create(m, &v, &opt, out);
     free(black);
     return s;
 }

@@ -45,7 +45,7 @@ typedef struct {
 
 /* An activation quantizer, in host memory. */
 typedef struct {
-    const char *name;
+    char name[64];
     dt_act_quant_params params;
     dt_grid grid;
     float alpha, scale;

@@ -2,7 +2,7 @@
  * program_model.c - a program on a tape: its layers recorded as operators, its arrays as parameters that are not
  * trained. So it runs on any device, under dt_evaluate and dt_capture_layer, as any model does.
  *
- *   image      PIXEL_TABLE of image.table, image.scale
+ *   image      TABLE of image.table, image.scale
  *   CONV       CODES of name.weight, name.weight_scale; then CONV2D, or PSUM where an array makes the sums
  *   THRESHOLD  THRESHOLD of name.threshold, name.sign, name.act_scale
  *   AFFINE     AFFINE of name.slope, name.offset
@@ -10,50 +10,34 @@
  *   LINEAR     FLATTEN; LINEAR of name.weight, name.bias
  *   the rest by their own names
  *
- * Nodes are called as in the model that was lowered. The model keeps the layers without their arrays: those are on the
- * device.  Tests: tests/test_program_model.c.
+ * Nodes are called as in the model that was lowered.  Tests: tests/test_program_model.c.
  */
 #include "program.h"
 
 #include "../core/conv_params.h"
 #include "../core/model.h"
+#include "../core/names.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What the model keeps: every array pointer inside is NULL. */
+/* A program whose graph is being built. */
 typedef struct {
-    dt_program program;
-    dt_array array;
-    int on_array;
-    dt_tensor **value; /* [n_layers], of the tape that is being recorded */
-} network;
+    const dt_program *program;
+    const dt_array *array; /* NULL: psums of the grid */
+    dt_graph *graph;
+    int *value; /* [n_layers] of the graph: what each layer gives */
+} builder;
 
-static void network_destroy(void *user)
-{
-    network *net = user;
-    free(net->program.layer);
-    free(net->value);
-    free(net);
-}
-
-/* ---- recording ---- */
-
-/* Where a layer is being recorded. */
-typedef struct {
-    dt_model *model;
-    dt_tape *tape;
-    const network *net;
-} recorder;
-
-static dt_status declare(dt_model *m, const char *layer, const char *part, dt_shape shape, dt_tensor **out)
+static dt_status declare(const builder *b, const char *layer, const char *part, dt_shape shape, int *out)
 {
     const dt_param_spec spec = { .shape = shape, .group = DT_GROUP_STATE, .values = DT_VALUES_ANY, .floor = -INFINITY };
-    char name[96];
+    char name[DT_NAME_MAX];
+
     snprintf(name, sizeof name, "%s.%s", layer, part);
-    return dt_model_declare(m, name, &spec, out);
+    return dt_graph_param(b->graph, name, &spec, out);
 }
 
 static dt_shape vector(int64_t n)
@@ -66,109 +50,146 @@ static dt_shape matrix(int64_t rows, int64_t columns)
     return (dt_shape){ 2, { rows, columns } };
 }
 
-static dt_status record_conv(const recorder *r, const dt_layer *l, dt_tensor *x, dt_tensor **y)
+/* A node for layer l, whose name no other value has: layers of several kinds have their convolution's. */
+static dt_status add(const builder *b, dt_op_kind op, const dt_layer *l, const char *suffix, const void *params,
+                     const int *in, int n_in, int *out)
+{
+    char name[DT_NAME_MAX];
+
+    snprintf(name, sizeof name, "%s%s", l->name, suffix);
+    return dt_graph_add(b->graph, op, name, params, in, n_in, out);
+}
+
+static dt_status build_conv(const builder *b, const dt_layer *l, int x, int *y)
 {
     const dt_codes_params codes = { -l->weight_bound, dt_layer_weight_high(l) };
     const dt_conv_params conv = dt_conv_square(l->stride, l->pad);
-    const dt_shape shape = { 4, { l->channels, l->window_height, l->window_width, x->shape.dim[3] } };
-    dt_tensor *in[2], *w;
+    const int64_t channels = dt_graph_shape(b->graph, x)->dim[3];
+    const dt_shape shape = { 4, { l->channels, l->window_height, l->window_width, channels } };
+    int in[2], operands[2] = { x };
 
-    DT_TRY(declare(r->model, l->name, "weight", shape, &in[0]));
-    DT_TRY(declare(r->model, l->name, "weight_scale", vector(l->n_weight_scale), &in[1]));
-    DT_TRY(dt_tape_apply(r->tape, DT_OP_CODES, l->name, &codes, in, 2, &w));
-    dt_tensor *const operands[] = { x, w };
-    if (!r->net->on_array) return dt_tape_apply(r->tape, DT_OP_CONV2D, l->name, &conv, operands, 2, y);
-    const dt_psum_params psum = { conv, r->net->array };
-    return dt_tape_apply(r->tape, DT_OP_PSUM, l->name, &psum, operands, 2, y);
+    DT_TRY(declare(b, l->name, "weight", shape, &in[0]));
+    DT_TRY(declare(b, l->name, "weight_scale", vector(l->n_weight_scale), &in[1]));
+    DT_TRY(add(b, DT_OP_CODES, l, ".codes", &codes, in, 2, &operands[1]));
+    if (!b->array) return add(b, DT_OP_CONV2D, l, "", &conv, operands, 2, y);
+    const dt_psum_params psum = { conv, *b->array };
+    return add(b, DT_OP_PSUM, l, "", &psum, operands, 2, y);
 }
 
-static dt_status record_threshold(const recorder *r, const dt_layer *l, dt_tensor *x, dt_tensor **y)
+static dt_status build_threshold(const builder *b, const dt_layer *l, int x, int *y)
 {
     const dt_threshold_params params = { l->low };
-    dt_tensor *in[4] = { x };
+    int in[4] = { x };
 
-    DT_TRY(declare(r->model, l->name, "threshold", matrix(l->high - l->low, l->channels), &in[1]));
-    DT_TRY(declare(r->model, l->name, "sign", vector(l->channels), &in[2]));
-    DT_TRY(declare(r->model, l->name, "act_scale", vector(1), &in[3]));
-    return dt_tape_apply(r->tape, DT_OP_THRESHOLD, l->name, &params, in, 4, y);
+    DT_TRY(declare(b, l->name, "threshold", matrix(l->high - l->low, l->channels), &in[1]));
+    DT_TRY(declare(b, l->name, "sign", vector(l->channels), &in[2]));
+    DT_TRY(declare(b, l->name, "act_scale", vector(1), &in[3]));
+    return add(b, DT_OP_THRESHOLD, l, DT_ACT_QUANT_SUFFIX, &params, in, 4, y);
 }
 
-static dt_status record_affine(const recorder *r, const dt_layer *l, dt_tensor *x, dt_tensor **y)
+static dt_status build_affine(const builder *b, const dt_layer *l, int x, int *y)
 {
-    dt_tensor *in[3] = { x };
+    int in[3] = { x };
 
-    DT_TRY(declare(r->model, l->name, "slope", vector(l->channels), &in[1]));
-    DT_TRY(declare(r->model, l->name, "offset", vector(l->channels), &in[2]));
-    return dt_tape_apply(r->tape, DT_OP_AFFINE, l->name, NULL, in, 3, y);
+    DT_TRY(declare(b, l->name, "slope", vector(l->channels), &in[1]));
+    DT_TRY(declare(b, l->name, "offset", vector(l->channels), &in[2]));
+    return add(b, DT_OP_AFFINE, l, ".affine", NULL, in, 3, y);
 }
 
-static dt_status record_quantize(const recorder *r, const dt_layer *l, dt_tensor *x, dt_tensor **y)
+static dt_status build_quantize(const builder *b, const dt_layer *l, int x, int *y)
 {
     const dt_act_quant_params params = { .bits = l->bits, .is_signed = l->low < 0, .rule = l->rule };
-    dt_tensor *in[2] = { x };
+    int in[2] = { x };
 
-    DT_TRY(declare(r->model, l->name, "act_alpha", vector(1), &in[1]));
-    return dt_tape_apply(r->tape, DT_OP_ACT_QUANT, l->name, &params, in, 2, y);
+    DT_TRY(declare(b, l->name, "act_alpha", vector(1), &in[1]));
+    return add(b, DT_OP_ACT_QUANT, l, DT_ACT_QUANT_SUFFIX, &params, in, 2, y);
 }
 
-static dt_status record_linear(const recorder *r, const dt_layer *l, dt_tensor *x, dt_tensor **y)
+static dt_status build_linear(const builder *b, const dt_layer *l, int x, int *y)
 {
     const dt_linear_params params = { .in_order = 1 };
-    dt_tensor *in[3];
+    int in[3];
 
-    DT_TRY(dt_tape_apply(r->tape, DT_OP_FLATTEN, "flatten", NULL, &x, 1, &in[0]));
-    DT_TRY(declare(r->model, l->name, "weight", matrix(l->channels, in[0]->shape.dim[1]), &in[1]));
-    DT_TRY(declare(r->model, l->name, "bias", vector(l->channels), &in[2]));
-    return dt_tape_apply(r->tape, DT_OP_LINEAR, l->name, &params, in, 3, y);
+    DT_TRY(add(b, DT_OP_FLATTEN, l, ".flatten", NULL, &x, 1, &in[0]));
+    DT_TRY(declare(b, l->name, "weight", matrix(l->channels, dt_graph_shape(b->graph, in[0])->dim[1]), &in[1]));
+    DT_TRY(declare(b, l->name, "bias", vector(l->channels), &in[2]));
+    return add(b, DT_OP_LINEAR, l, "", &params, in, 3, y);
 }
 
-static dt_status record_layer(const recorder *r, const dt_layer *l, dt_tensor *const in[2], dt_tensor **y)
+/* ReLUs and max-pools may have one name, if one reads reals and the other codes. */
+static dt_status build_one(const builder *b, const dt_layer *l, dt_op_kind op, const void *params, const int *in,
+                           int n_in, int *y)
 {
-    const dt_pool_params pool = { .window = { l->window_height, l->window_width }, .stride = { l->stride, l->stride } };
+    const char *suffix = dt_graph_find(b->graph, l->name) < 0 ? "" : l->value == DT_VALUE_CODE ? ".of_codes" : ".of_reals";
+
+    return add(b, op, l, suffix, params, in, n_in, y);
+}
+
+static dt_status build_layer(const builder *b, const dt_layer *l, const int in[2], int *y)
+{
+    const dt_pool_params pool = { .window = { l->window_height, l->window_height },
+                                  .stride = { l->stride, l->stride } };
 
     switch (l->kind) {
-    case DT_LAYER_CONV: return record_conv(r, l, in[0], y);
-    case DT_LAYER_THRESHOLD: return record_threshold(r, l, in[0], y);
-    case DT_LAYER_AFFINE: return record_affine(r, l, in[0], y);
-    case DT_LAYER_RELU: return dt_tape_apply(r->tape, DT_OP_RELU, l->name, NULL, in, 1, y);
-    case DT_LAYER_MAXPOOL: return dt_tape_apply(r->tape, DT_OP_MAXPOOL, l->name, &pool, in, 1, y);
-    case DT_LAYER_AVGPOOL: return dt_tape_apply(r->tape, DT_OP_AVGPOOL, l->name, &pool, in, 1, y);
-    case DT_LAYER_ADD: return dt_tape_apply(r->tape, DT_OP_ADD, l->name, NULL, in, 2, y);
-    case DT_LAYER_QUANTIZE: return record_quantize(r, l, in[0], y);
-    case DT_LAYER_LINEAR: return record_linear(r, l, in[0], y);
+    case DT_LAYER_CONV: return build_conv(b, l, in[0], y);
+    case DT_LAYER_THRESHOLD: return build_threshold(b, l, in[0], y);
+    case DT_LAYER_AFFINE: return build_affine(b, l, in[0], y);
+    case DT_LAYER_RELU: return build_one(b, l, DT_OP_RELU, NULL, in, 1, y);
+    case DT_LAYER_MAXPOOL: return build_one(b, l, DT_OP_MAXPOOL, &pool, in, 1, y);
+    case DT_LAYER_AVGPOOL: return build_one(b, l, DT_OP_AVGPOOL, &pool, in, 1, y);
+    case DT_LAYER_ADD: return build_one(b, l, DT_OP_ADD, NULL, in, 2, y);
+    case DT_LAYER_QUANTIZE: return build_quantize(b, l, in[0], y);
+    case DT_LAYER_LINEAR: return build_linear(b, l, in[0], y);
     case DT_LAYER_COUNT: break;
     }
     return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "%s is of no known kind", l->name);
 }
 
-static dt_status record_network(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
+/* From u8 pixels to the codes of the first convolution. */
+static dt_status build_image(const builder *b, int *x)
 {
-    const network *net = m->recording.network;
-    const recorder r = { m, tape, net };
-    const int n = net->program.n_layers;
-    (void)training; /* record_image has refused it */
+    const dt_program *p = b->program;
+    const dt_shape pixels = { 4, { 1, p->height, p->width, p->channels } };
+    const dt_table_params params = { p->low, p->high };
+    int in[3];
 
+    DT_TRY(dt_graph_give(b->graph, "image", DT_U8, &pixels, &b->graph->image));
+    in[0] = b->graph->image;
+    DT_TRY(declare(b, "image", "table", matrix(256, p->channels), &in[1]));
+    DT_TRY(declare(b, "image", "scale", vector(1), &in[2]));
+    return dt_graph_add(b->graph, DT_OP_TABLE, "image.codes", &params, in, 3, x);
+}
+
+static dt_status build_all(const builder *b)
+{
+    const int n = b->program->n_layers;
+    int x;
+
+    DT_TRY(build_image(b, &x));
     for (int i = 0; i < n; i++) {
-        const dt_layer *l = &net->program.layer[i];
-        dt_tensor *in[2];
-        for (int k = 0; k < 2; k++) in[k] = l->in[k] == DT_FROM_IMAGE ? x : net->value[l->in[k]];
-        DT_TRY(record_layer(&r, l, in, &net->value[i]));
+        const dt_layer *l = &b->program->layer[i];
+        int in[2];
+        for (int k = 0; k < 2; k++) in[k] = l->in[k] == DT_FROM_IMAGE ? x : b->value[l->in[k]];
+        DT_TRY(build_layer(b, l, in, &b->value[i]));
     }
-    *logits = net->value[n - 1];
+    b->graph->scores = b->value[n - 1];
     return DT_OK;
 }
 
-static dt_status record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x)
+static dt_status program_graph(const dt_program *p, const dt_array *array, dt_graph **out)
 {
-    const dt_program *p = &((const network *)m->recording.network)->program;
-    const dt_pixel_table_params params = { spec->batch, p->low, p->high };
-    dt_tensor *in[4] = { spec->images, spec->order };
+    builder b = { .program = p, .array = array, .value = calloc((size_t)p->n_layers, sizeof *b.value) };
 
-    DT_CHECK(!spec->training, DT_ERR_UNSUPPORTED,
-             "%s is a program, whose integers cannot be trained; train the model that it was lowered from", p->model);
-    DT_TRY(declare(m, "image", "table", matrix(256, p->channels), &in[2]));
-    DT_TRY(declare(m, "image", "scale", vector(1), &in[3]));
-    return dt_tape_apply(tape, DT_OP_PIXEL_TABLE, "image", &params, in, 4, x);
+    DT_CHECK(b.value, DT_ERR_MEMORY, "no memory for the %d layers of a program", p->n_layers);
+    dt_status status = dt_graph_create(p->model, &b.graph);
+    if (status == DT_OK) status = build_all(&b);
+    free(b.value);
+    if (status != DT_OK) {
+        dt_graph_destroy(b.graph);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = b.graph;
+    return DT_OK;
 }
 
 /* ---- parameters ---- */
@@ -249,55 +270,20 @@ static dt_status fill_all(dt_model *m, const dt_program *p)
     return DT_OK;
 }
 
-/* ---- the model ---- */
-
-static void forget_arrays(dt_layer *l)
-{
-    l->weight = l->sign = NULL;
-    l->threshold = NULL;
-    l->weight_scale = l->slope = l->offset = l->matrix = l->bias = NULL;
-    memset(&l->requant, 0, sizeof l->requant);
-}
-
-static dt_status network_create(const dt_program *p, const dt_array *array, network **out)
-{
-    const size_t n = (size_t)p->n_layers;
-    network *net = calloc(1, sizeof *net);
-
-    DT_CHECK(net, DT_ERR_MEMORY, "no memory for the model of a program");
-    net->program = *p;
-    net->program.table = NULL;
-    net->program.layer = malloc(n * sizeof *net->program.layer);
-    net->value = calloc(n, sizeof *net->value);
-    if (!net->program.layer || !net->value) {
-        network_destroy(net);
-        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the %zu layers of a program", n);
-    }
-    memcpy(net->program.layer, p->layer, n * sizeof *p->layer);
-    for (size_t i = 0; i < n; i++) forget_arrays(&net->program.layer[i]);
-    net->on_array = array != NULL;
-    if (array) net->array = *array;
-    *out = net;
-    return DT_OK;
-}
-
 dt_status dt_program_model(dt_context *ctx, const dt_program *p, const dt_array *array, dt_model **out)
 {
-    network *net = NULL;
+    dt_graph *graph = NULL;
     dt_model *m;
 
     DT_TRY(dt_program_check(p));
     if (array) DT_TRY(dt_array_check(array));
-    DT_TRY(network_create(p, array, &net));
-    const dt_recording recording = {
-        .record = record_network, .record_image = record_image, .network = net, .network_destroy = network_destroy
-    };
-    const dt_model_config config = { .name = net->program.model,
-                                     .height = p->height,
-                                     .width = p->width,
-                                     .channels = p->channels,
-                                     .n_classes = p->layer[p->n_layers - 1].channels };
-    DT_TRY(dt_model_open(ctx, &config, &recording, &m));
+    DT_TRY(program_graph(p, array, &graph));
+    dt_model_config config = { .height = p->height,
+                               .width = p->width,
+                               .channels = p->channels,
+                               .n_classes = p->layer[p->n_layers - 1].channels };
+    config.name = graph->name; /* which lives as long as the model */
+    DT_TRY(dt_model_open(ctx, graph, &config, &m));
     m->origin = p->origin;
     const dt_status status = fill_all(m, p);
     if (status != DT_OK) {

@@ -2,8 +2,8 @@
  * qcaps.c - Q-CapsNets on a capsule network: what its layers hold, calibration of the scales, and the accuracy of a
  *           choice of bits, which the search (qcaps_search.c) asks for.
  *
- * A network is quantized by recording it with formats (fixed_formats.h): the same record function, with a FIXED_POINT
- * node behind each tensor that is rounded. Calibration is an evaluation in full precision in which those nodes only
+ * A network is quantized by a pass over its graph (insert_fixed.c), which puts a FIXED_POINT node behind each tensor that
+ * is rounded. Calibration is an evaluation in full precision in which those nodes only
  * look: the scale of a tensor is its largest magnitude.
  *
  * The search changes the bits of later layers while those before keep theirs. So an evaluation keeps what the last
@@ -15,6 +15,7 @@
  */
 #include "qcaps.h"
 
+#include "../core/graph/rewrite.h"
 #include "../core/inference.h"
 #include "../core/names.h"
 #include "../layers/caps_route.h"
@@ -25,29 +26,42 @@
 #include <stdlib.h>
 #include <string.h>
 
+static dt_status copy_params(const dt_model *from, dt_model *to)
+{
+    dt_status status = DT_OK;
+
+    for (int i = 0; i < from->n_params && status == DT_OK; i++) {
+        const int64_t n = dt_count(&from->param[i]->tensor.shape);
+        float *value = malloc((size_t)n * sizeof *value);
+        status = value ? dt_model_read(from, i, value)
+                       : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to copy %s", from->param[i]->name);
+        if (status == DT_OK) status = dt_model_write(to, i, value);
+        free(value);
+    }
+    return status;
+}
+
 /* A model that observes, with the parameters of m, or (copy 0) as initialised. published: its tensors are those that
  * the published code rounds. */
 static dt_status open_observer(const dt_model *m, int copy, int published, dt_model **out)
 {
-    dt_fixed_formats *formats;
+    const dt_fixed_formats *known = dt_fixed_formats_of(m);
+    dt_graph *plain = NULL;
     dt_model *q = NULL;
 
     if (copy) DT_TRY(dt_model_check_values(m, NULL));
-    formats = calloc(1, sizeof *formats);
+    dt_fixed_formats *formats = calloc(1, sizeof *formats);
     DT_CHECK(formats, DT_ERR_MEMORY, "no memory for formats");
     formats->observe = 1;
     formats->published = published;
-    DT_TRY(dt_fixed_model_open(m->ctx, &m->config, formats, &q));
-    q->origin = m->origin;
-    dt_status status = DT_OK;
-    for (int i = 0; copy && i < m->n_params && status == DT_OK; i++) {
-        const int64_t n = dt_count(&m->param[i]->tensor.shape);
-        float *value = malloc((size_t)n * sizeof *value);
-        status = value ? dt_model_read(m, i, value)
-                       : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to copy %s", m->param[i]->name);
-        if (status == DT_OK) status = dt_model_write(q, i, value);
-        free(value);
+    dt_status status = dt_graph_rewrite(known ? known->plain : m->graph, NULL, NULL, &plain);
+    if (status != DT_OK) {
+        dt_fixed_formats_destroy(formats);
+        return dt_forward(status, __FILE__, __LINE__);
     }
+    DT_TRY(dt_fixed_model_open(m->ctx, plain, &m->config, formats, &q));
+    q->origin = m->origin;
+    status = copy ? copy_params(m, q) : DT_OK;
     if (status != DT_OK) {
         dt_model_destroy(q);
         return dt_forward(status, __FILE__, __LINE__);
@@ -84,33 +98,25 @@ static void shape_layers(const dt_fixed_formats *f, dt_qcaps_shape *s)
 }
 
 /* A layer's activations are its OUTPUTs, and the capsules that it routes. */
-static void shape_activations(const dt_tape *tape, const dt_fixed_formats *f, dt_qcaps_shape *s)
+static void shape_activations(const dt_graph *g, const dt_fixed_formats *f, dt_qcaps_shape *s)
 {
-    for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
-        const dt_node *node = dt_tape_node(tape, i);
-        const dt_caps_route_params *route = node->kind == DT_OP_CAPS_ROUTE ? node->params : NULL;
-        const int t = route ? (int)route->format[0].v.tensor : dt_fixed_find(f, node->name);
-        if (t < 0 || (!route && f->tensor[t].kind != DT_FIXED_OUTPUT)) continue;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        const dt_caps_route_params *route = n->kind == DT_OP_CAPS_ROUTE ? n->params : NULL;
+        if (!route && n->kind != DT_OP_FIXED_POINT) continue;
+        const uint32_t t =
+            route ? route->format[0].v.tensor : ((const dt_fixed_point_params *)n->params)->format.tensor;
+        if (!route && f->tensor[t].kind != DT_FIXED_OUTPUT) continue;
         dt_qcaps_layer *layer = &s->layer[f->tensor[t].layer];
-        layer->n_activations += dt_count(&node->out->shape);
+        layer->n_activations += dt_graph_count(g, n->out);
         if (route) layer->routes = route->iterations;
     }
 }
 
-static dt_status shape_record(dt_model *q, dt_tape *tape)
+static void shape_of(const dt_model *q, dt_qcaps_shape *out)
 {
-    const dt_model_config *c = &q->config;
-    dt_tensor x = { .type = DT_F32, .shape = { 4, { 1, c->height, c->width, c->channels } }, .name = "image" };
-    dt_tensor *y;
-    return q->recording.record(q, tape, &x, 0, &y);
-}
-
-static dt_status shape_of(dt_model *q, dt_qcaps_shape *out)
-{
-    const dt_model_config *c = &q->config;
     const dt_fixed_formats *f = dt_fixed_formats_of(q);
-    dt_qcaps_shape s = { .n_input = (int64_t)c->height * c->width * c->channels };
-    dt_tape *tape;
+    dt_qcaps_shape s = { .n_input = dt_graph_count(q->graph, q->graph->image) };
 
     shape_layers(f, &s);
     for (int i = 0; i < q->n_params; i++) {
@@ -119,13 +125,8 @@ static dt_status shape_of(dt_model *q, dt_qcaps_shape *out)
             s.layer[layer].n_weights += dt_count(&q->param[i]->tensor.shape);
         }
     }
-    DT_TRY(dt_tape_create(q->ctx, &tape));
-    const dt_status status = shape_record(q, tape);
-    if (status == DT_OK) shape_activations(tape, f, &s);
-    dt_tape_destroy(tape);
-    DT_TRY(status);
+    shape_activations(q->graph, f, &s);
     *out = s;
-    return DT_OK;
 }
 
 dt_status dt_qcaps_describe(const dt_model *m, dt_qcaps_shape *out)
@@ -133,9 +134,9 @@ dt_status dt_qcaps_describe(const dt_model *m, dt_qcaps_shape *out)
     dt_model *q = NULL;
 
     DT_TRY(open_observer(m, 0, 0, &q));
-    const dt_status status = shape_of(q, out);
+    shape_of(q, out);
     dt_model_destroy(q);
-    return status;
+    return DT_OK;
 }
 
 /* ---- calibration ---- */
@@ -193,11 +194,12 @@ static dt_status observe_node(void *user, const dt_node *node)
 /* The accuracy (%) in full precision, and on the way every scale. */
 static dt_status calibrate(dt_model *q, const dt_dataset *d, int batch, const dt_progress *progress, double *accuracy)
 {
+    const dt_watch watch = { .hook = observe_node, .user = q };
     dt_fixed_formats *f = dt_fixed_formats_of(q);
     dt_metrics metrics;
 
     for (int i = 0; i < f->n; i++) f->tensor[i].scale = 0.0f;
-    DT_TRY(dt_evaluate_watched(q, d, batch, 0.0f, progress, observe_node, q, NULL, &metrics));
+    DT_TRY(dt_evaluate_watched(q, d, batch, 0.0f, progress, &watch, NULL, &metrics));
     for (int i = 0; i < f->n; i++) {
         DT_CHECK(isfinite(f->tensor[i].scale), DT_ERR_NUMERIC, "%s has values that are no numbers", f->tensor[i].name);
         if (f->tensor[i].scale < DT_FIXED_LEAST_SCALE) f->tensor[i].scale = 1.0f; /* all zero: any scale holds them */
@@ -206,18 +208,9 @@ static dt_status calibrate(dt_model *q, const dt_dataset *d, int batch, const dt
     return DT_OK;
 }
 
-static void quantize_with(dt_model *q, const dt_qcaps_options *opt, const dt_qcaps_bits *bits)
-{
-    dt_fixed_formats *f = dt_fixed_formats_of(q);
-    f->observe = 0;
-    f->rounding = opt->rounding;
-    f->bits = *bits;
-}
-
 /* The published code's bits are fractional ones, of which 0 are some. */
-static dt_status check_bits(const dt_model *q)
+static dt_status check_bits(dt_fixed_formats *f)
 {
-    dt_fixed_formats *f = dt_fixed_formats_of(q);
     const int least = f->published ? 0 : 1;
     dt_fixed_format format;
 
@@ -230,6 +223,16 @@ static dt_status check_bits(const dt_model *q)
     return DT_OK;
 }
 
+static dt_status quantize_with(dt_model *q, const dt_qcaps_options *opt, const dt_qcaps_bits *bits)
+{
+    dt_fixed_formats *f = dt_fixed_formats_of(q);
+    f->observe = 0;
+    f->rounding = opt->rounding;
+    f->bits = *bits;
+    DT_TRY(check_bits(f));
+    return dt_fixed_model_update(q);
+}
+
 dt_status dt_qcaps_quantize(dt_model *m, const dt_dataset *d, const dt_qcaps_options *opt, const dt_qcaps_bits *bits,
                             dt_model **out)
 {
@@ -239,8 +242,7 @@ dt_status dt_qcaps_quantize(dt_model *m, const dt_dataset *d, const dt_qcaps_opt
     DT_TRY(dt_check_word("rounding", (int)opt->rounding, dt_rounding_names));
     DT_TRY(open_observer(m, 1, opt->published, &q));
     dt_status status = calibrate(q, d, opt->batch, NULL, &accuracy);
-    quantize_with(q, opt, bits);
-    if (status == DT_OK) status = check_bits(q);
+    if (status == DT_OK) status = quantize_with(q, opt, bits);
     if (status != DT_OK) {
         dt_model_destroy(q);
         return dt_forward(status, __FILE__, __LINE__);
@@ -305,12 +307,18 @@ static dt_status keep_begin(evaluator *e, const dt_node *node)
     return status;
 }
 
+/* The node whose output is all that layers from this one on read. */
+static const char *end_name(const evaluator *e, int layer)
+{
+    return dt_graph_name(e->q->graph, dt_fixed_formats_of(e->q)->end[layer - 1]);
+}
+
 static dt_status keep_node(void *user, const dt_node *node)
 {
     evaluator *e = user;
     kept_layer *k = &e->next;
 
-    if (k->layer == 0 || strcmp(node->name, dt_fixed_formats_of(e->q)->end[k->layer - 1]) != 0) return DT_OK;
+    if (k->layer == 0 || strcmp(node->name, end_name(e, k->layer)) != 0) return DT_OK;
     if (!k->rows.data) DT_TRY(keep_begin(e, node));
     if (k->layer == 0) return DT_OK;
     const size_t row_bytes = dt_tensor_bytes(&k->rows) / (size_t)e->n_images, bytes = dt_tensor_bytes(node->out);
@@ -342,11 +350,12 @@ static dt_status measure(void *user, const dt_qcaps_bits *bits, double *accuracy
     dt_metrics metrics;
 
     choose_layers(e, bits);
-    quantize_with(e->q, e->opt, bits);
-    dt_fixed_start_at(e->q, e->kept.layer, &e->kept.rows);
+    DT_TRY(quantize_with(e->q, e->opt, bits));
+    dt_watch watch = { .hook = keep_node, .user = e };
+    if (e->kept.layer > 0) watch.rows = &e->kept.rows;
+    if (e->kept.layer > 0) watch.start = dt_fixed_formats_of(e->q)->end[e->kept.layer - 1];
     const dt_status status =
-        dt_evaluate_watched(e->q, e->d, e->opt->batch, 0.0f, e->progress, keep_node, e, NULL, &metrics);
-    dt_fixed_start_at(e->q, 0, NULL);
+        dt_evaluate_watched(e->q, e->d, e->opt->batch, 0.0f, e->progress, &watch, NULL, &metrics);
     if (status != DT_OK) return dt_forward(status, __FILE__, __LINE__);
     if (e->next.layer > 0) {
         forget(e, &e->kept);
@@ -364,7 +373,7 @@ static dt_status search(evaluator *e, const dt_qcaps_watch *watch, dt_qcaps_resu
     dt_qcaps_shape shape;
     double full_accuracy;
 
-    DT_TRY(shape_of(e->q, &shape));
+    shape_of(e->q, &shape);
     e->shape = &shape;
     DT_TRY(calibrate(e->q, e->d, e->opt->batch, e->progress, &full_accuracy));
     return dt_qcaps_run(&shape, e->opt, full_accuracy, measure, e, watch, out);

@@ -48,11 +48,16 @@ static dt_status weight_quant_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field weight_quant_fields[] = {
+    { DT_MEMBER(dt_weight_quant_params, bits), DT_INT(2, 8) },
+    { DT_MEMBER(dt_weight_quant_params, rule), DT_FIELD_WORD, 0, DT_RULE_LSQ, dt_quant_rule_names, 0 },
+};
+
 const dt_op dt_op_weight_quant = {
     .name = "weight_quant",
     .min_in = 2,
     .max_in = 2,
-    .params_bytes = sizeof(dt_weight_quant_params),
+    DT_OP_PARAMS(dt_weight_quant_params, weight_quant_fields),
     .backward_reads = DT_READS_IN(0) | DT_READS_AUX,
     .infer = weight_quant_infer,
 };

@@ -140,7 +140,10 @@ static inline float *lowered_logits(dt_model *m, const dt_dataset *d, int64_t n)
     lowered_reader r = { m->ctx, malloc((size_t)(n * m->config.n_classes) * sizeof(float)) };
     dt_inference *inf;
     dt_step_sum sum;
-    MUST(dt_inference_create(m, d, 0, n, 3, 0.0f, 1, &inf));
+    const dt_inference_options opt = { .count = n, .batch = 3, .watched = 1 };
+    dt_dataset_view v;
+    dt_dataset_look(d, &v);
+    MUST(dt_inference_create(m, &v, &opt, &inf));
     MUST(dt_inference_run(inf, NULL, lowered_read_batch, &r, &sum));
     dt_inference_destroy(inf);
     return r.logits;

@@ -3,6 +3,7 @@
  * and the published code's quantized outputs, for three pairs of network and decoder.
  */
 #include "../core/trainer.h"
+#include "../models/networks.h"
 #include "../quant/fixed_formats.h"
 #include "caps_golden.h"
 #include "golden/caps_hash.h"
@@ -106,10 +107,13 @@ static void pair_open(pair *p, const char *decoder, dt_fixed_formats *formats)
     opt.backend = "cpu";
     opt.precision = DT_PRECISION_F32;
     MUST(dt_context_create(&opt, &p->ctx));
-    if (formats)
-        MUST(dt_fixed_model_open(p->ctx, &c, formats, &p->model));
-    else
+    if (formats) {
+        dt_graph *g;
+        MUST(dt_network_build(&c, &g));
+        MUST(dt_fixed_model_open(p->ctx, g, &c, formats, &p->model));
+    } else {
         MUST(dt_model_create(p->ctx, &c, &p->model));
+    }
     fill_parameters(p);
     fill_images(p);
 }
@@ -132,9 +136,20 @@ static void record(pair *p, int training, recorded *out)
     dt_model *m = p->model;
     const dt_record_spec spec = { .batch = IMAGES, .training = training, .regularization_scale = 0.0005f };
 
+    const dt_graph *g = m->graph;
+    const int wanted[] = { g->scores, g->reconstruction };
+    dt_tensor **tensor;
+
     MUST(dt_tape_create(p->ctx, &out->tape));
-    MUST(m->recording.record(m, out->tape, &p->x, training, &out->y));
-    MUST(m->recording.record_loss(m, out->tape, &spec, &p->x, out->y, &p->labels, &out->lengths, &out->loss));
+    MUST(dt_model_tensors(m, &tensor));
+    tensor[g->image] = &p->x;
+    if (g->labels >= 0) tensor[g->labels] = &p->labels;
+    const int n = training && g->reconstruction >= 0 ? 2 : 1;
+    MUST(dt_graph_record(g, out->tape, IMAGES, training, wanted, n, tensor));
+    MUST(dt_model_record_loss(m, out->tape, &spec, tensor, &p->labels, &out->loss));
+    out->y = tensor[g->capsules];
+    out->lengths = tensor[g->scores];
+    free(tensor);
     dt_tape_keep(out->tape, out->y);
     dt_tape_keep(out->tape, out->lengths);
     MUST(dt_tape_compile(out->tape, training ? out->loss : NULL));
@@ -292,6 +307,7 @@ static void check_quantized(const char *decoder)
     pair_open(&p, decoder, f);
     for (int k = 0; k < p.golden.n_runs; k++) {
         use_run(f, &p.golden.run[k]);
+        MUST(dt_fixed_model_update(p.model));
         check_run(&p, &p.golden.run[k]);
     }
     pair_close(&p);

@@ -36,13 +36,14 @@ static float step_of(const dt_model *m, const char *name)
 static dt_status compare_node(void *user, const dt_node *node)
 {
     codes_check *c = user;
-    const dt_safetensors_tensor *t = dt_safetensors_find(c->file, node->name);
+    const char *param = node->in[0]->name;
+    const dt_safetensors_tensor *t = dt_safetensors_find(c->file, param);
     const int64_t n = dt_count(&node->out->shape);
 
-    if (node->kind != DT_OP_FIXED_POINT || dt_model_find(c->model, node->name) < 0) return DT_OK;
+    if (node->kind != DT_OP_FIXED_POINT || dt_model_find(c->model, param) < 0) return DT_OK;
     cr_assert(t && t->count == n, "%s", node->name);
     const int powers = t->type == DT_SAFETENSORS_F32;
-    const float step = step_of(c->model, node->name), unit = node->out->n_scale > 0 ? 1.0f : step;
+    const float step = step_of(c->model, param), unit = node->out->n_scale > 0 ? 1.0f : step;
     float *got = malloc((size_t)n * sizeof *got), *stored = malloc((size_t)n * sizeof *stored);
     MUST(dt_device_read(c->model->ctx, got, node->out->data, (size_t)n * sizeof *got));
     MUST(dt_safetensors_read(c->file, t, stored));
@@ -69,7 +70,8 @@ static void expect_codes(dt_rounding rounding, int published, const dt_qcaps_bit
     MUST(dt_model_save_codes(f.model, temp_path("codes.safetensors")));
     MUST(dt_safetensors_open(temp_path("codes.safetensors"), &file));
     c.file = file;
-    MUST(dt_evaluate_watched(f.model, f.data, N_IMAGES, 0.0f, NULL, compare_node, &c, NULL, &metrics));
+    const dt_watch watch = { .hook = compare_node, .user = &c };
+    MUST(dt_evaluate_watched(f.model, f.data, N_IMAGES, 0.0f, NULL, &watch, NULL, &metrics));
     cr_assert(eq(int, c.n_compared, 6)); /* three layers' weights and biases */
     cr_assert(eq(int, dt_safetensors_count(file), 6), "the decoder is not hardware's");
     dt_safetensors_close(file);

@@ -4,7 +4,7 @@
  */
 #include "lowered.h"
 #include "../core/conv_params.h"
-#include "../models/blocks.h"
+#include "../models/build.h"
 
 /* ---- the whole network ---- */
 
@@ -176,64 +176,84 @@ Test(lower, vgg16_plain_with_psums_above_24_bits)
 
 /* ---- a network of everything that the others have not ---- */
 
-/* A convolution whose quantizer is signed, which only images have elsewhere. */
-static dt_status signed_conv(dt_recorder *r, const char *name, dt_tensor *x, int kernel, int pad, dt_tensor **y)
+/* A convolution with quantizers; is_signed: of x, with 4 bits; else the image's, of 8. */
+static int quantized_conv(dt_builder *b, const char *name, int x, int is_image, const dt_conv_spec *spec)
 {
-    const int64_t filters = 7;
-    const dt_act_quant_params act = { .bits = 4, .is_signed = 1, .rule = DT_RULE_ECE284 };
+    const dt_act_quant_params act = { .bits = is_image ? 8 : 4, .is_signed = 1, .rule = DT_RULE_ECE284 };
     const dt_weight_quant_params weight = { .bits = 4, .rule = DT_RULE_ECE284 };
-    const dt_conv_params conv = dt_conv_square(1, pad);
-    const dt_param_spec clip = { .shape = { 1, { 1 } }, .group = DT_GROUP_ALPHA, .init_value = 3.0f }, filter = {
-        .shape = { 4, { filters, kernel, kernel, x->shape.dim[3] } }, .init = DT_INIT_UNIFORM, .init_value = 1.0f / 3.0f
-    };
-    dt_tensor *quant[2] = { x }, *filters_in[2], *operands[2];
+    const dt_conv_params conv = dt_conv_square(spec->stride, spec->pad);
+    const dt_shape one = { 1, { 1 } };
+    const dt_shape filters = { 4, { spec->filters, spec->kernel, spec->kernel, dt_build_shape(b, x).dim[3] } };
     char part[96];
+    int quant[2] = { x }, codes[2], operands[2];
+
     snprintf(part, sizeof part, "%s.act_alpha", name);
-    DT_TRY(dt_model_declare(r->model, part, &clip, &quant[1]));
+    quant[1] = dt_build_param(b, part, &one, (dt_start){ .value = 3.0f });
     snprintf(part, sizeof part, "%s.wgt_alpha", name);
-    DT_TRY(dt_model_declare(r->model, part, &clip, &filters_in[1]));
+    codes[1] = dt_build_param(b, part, &one, (dt_start){ .value = 3.0f });
     snprintf(part, sizeof part, "%s.weight", name);
-    DT_TRY(dt_model_declare(r->model, part, &filter, &filters_in[0]));
-    DT_TRY(dt_tape_apply(r->tape, DT_OP_ACT_QUANT, name, &act, quant, 2, &operands[0]));
-    DT_TRY(dt_tape_apply(r->tape, DT_OP_WEIGHT_QUANT, name, &weight, filters_in, 2, &operands[1]));
-    return dt_tape_apply(r->tape, DT_OP_CONV2D, name, &conv, operands, 2, y);
+    codes[0] = dt_build_param(b, part, &filters, (dt_start){ .bound = 1.0f / 3.0f });
+    snprintf(part, sizeof part, "%s.act_quant", name);
+    operands[0] = dt_build_node(b, DT_OP_ACT_QUANT, part, &act, quant, 2);
+    snprintf(part, sizeof part, "%s.weight_quant", name);
+    operands[1] = dt_build_node(b, DT_OP_WEIGHT_QUANT, part, &weight, codes, 2);
+    return dt_build_node(b, DT_OP_CONV2D, name, &conv, operands, 2);
+}
+
+/* A convolution whose quantizer is signed, which only images have elsewhere. */
+static int signed_conv(dt_builder *b, const char *name, int x, int kernel, int pad)
+{
+    const dt_conv_spec spec = { .filters = 7, .kernel = kernel, .stride = 1, .pad = pad };
+
+    return quantized_conv(b, name, x, 0, &spec);
 }
 
 /* A stride, no padding and too much of it; pools that overlap, before and after ReLU; ReLU before a signed quantizer,
  * and none; a batch norm that is read by a quantizer and as reals; ReLU of bare psums as reals; average by strides. */
-static dt_status record_odd(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
+static void build_odd(dt_builder *b)
 {
-    dt_recorder r = { .model = m, .tape = tape, .training = training };
-    const dt_conv_spec first = { .filters = 5, .kernel = 3, .stride = 2, .pad = 0, .range = DT_RANGE_IMAGE };
+    const dt_conv_spec first = { .filters = 5, .kernel = 3, .stride = 2, .pad = 0 };
     const dt_pool_params overlap = { .window = { 3, 3 }, .stride = { 2, 2 } };
     const dt_pool_params dense = { .window = { 2, 2 }, .stride = { 1, 1 } };
-    dt_tensor *u, *v;
+    int x = b->graph->image;
 
-    DT_TRY(dt_block_conv(&r, "a", x, &first, &x));
-    DT_TRY(dt_block_batchnorm(&r, "a.bn", x, NULL, &x));
-    DT_TRY(dt_tape_apply(tape, DT_OP_MAXPOOL, "a.pool", &overlap, &x, 1, &x));
-    DT_TRY(dt_block_apply(&r, DT_OP_RELU, "a.relu", x, &x));
-    DT_TRY(signed_conv(&r, "b", x, 3, 2, &x));
-    DT_TRY(dt_block_batchnorm(&r, "b.bn", x, NULL, &u));
-    DT_TRY(signed_conv(&r, "c", u, 1, 0, &v));
-    DT_TRY(dt_block_apply(&r, DT_OP_IDENTITY, "c.same", v, &v));
-    DT_TRY(dt_block_apply(&r, DT_OP_RELU, "c.relu", v, &v));
-    dt_tensor *const both[] = { u, v };
-    DT_TRY(dt_tape_apply(tape, DT_OP_ADD, "sum", NULL, both, 2, &x));
-    DT_TRY(dt_tape_apply(tape, DT_OP_MAXPOOL, "sum.pool", &dense, &x, 1, &x));
-    DT_TRY(signed_conv(&r, "d", x, 3, 1, &x));
-    DT_TRY(dt_block_batchnorm(&r, "d.bn", x, NULL, &x));
-    DT_TRY(dt_tape_apply(tape, DT_OP_AVGPOOL, "d.pool", &overlap, &x, 1, &x));
-    DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
-    return dt_block_classifier(&r, "classifier", x, m->config.n_classes, logits);
+    x = quantized_conv(b, "a", x, 1, &first);
+    x = dt_build_batchnorm(b, "a.bn", x, NULL);
+    x = dt_build_node(b, DT_OP_MAXPOOL, "a.pool", &overlap, &x, 1);
+    x = dt_build_apply(b, DT_OP_RELU, "a.relu", x);
+    x = signed_conv(b, "b", x, 3, 2);
+    const int u = dt_build_batchnorm(b, "b.bn", x, NULL);
+    int v = signed_conv(b, "c", u, 1, 0);
+    v = dt_build_apply(b, DT_OP_IDENTITY, "c.same", v);
+    v = dt_build_apply(b, DT_OP_RELU, "c.relu", v);
+    x = dt_build_node(b, DT_OP_ADD, "sum", NULL, (int[]){ u, v }, 2);
+    x = dt_build_node(b, DT_OP_MAXPOOL, "sum.pool", &dense, &x, 1);
+    x = signed_conv(b, "d", x, 3, 1);
+    x = dt_build_batchnorm(b, "d.bn", x, NULL);
+    x = dt_build_node(b, DT_OP_AVGPOOL, "d.pool", &overlap, &x, 1);
+    x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
+    b->graph->scores = dt_build_classifier(b, "classifier", x, b->config->n_classes);
+}
+
+static dt_model *open_built(dt_context *ctx, const dt_model_config *c, void (*build)(dt_builder *b))
+{
+    const dt_shape image = { 4, { 1, c->height, c->width, c->channels } };
+    dt_builder b = { .config = c };
+    dt_model *m;
+
+    MUST(dt_graph_create(c->name, &b.graph));
+    MUST(dt_graph_give(b.graph, "image", DT_F32, &image, &b.graph->image));
+    build(&b);
+    MUST(b.status);
+    MUST(dt_model_open(ctx, b.graph, c, &m));
+    return m;
 }
 
 Test(lower, a_network_of_odd_parts)
 {
-    const dt_recording recording = { .record = record_odd };
     const dt_model_config c = lowered_config("tiny", 4, 4);
     lowered r = { .ctx = lowered_context("cpu"), .data = lowered_images(&c, 4) };
-    MUST(dt_model_open(r.ctx, &c, &recording, &r.model));
+    r.model = open_built(r.ctx, &c, build_odd);
     lowered_disturb(r.model, 78);
     MUST(dt_program_lower(r.model, r.data, &r.program));
     const dt_layer *after_relu = lowered_layer(r.program, DT_LAYER_THRESHOLD, "b"),
@@ -365,36 +385,30 @@ typedef enum { AVERAGE_OF_PSUMS, NORM_AFTER_RELU, TWO_TABLES, CODES_AS_REALS, NO
 
 static misplaced wrong;
 
-static dt_status record_misplaced(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
+static void build_misplaced(dt_builder *b)
 {
-    dt_recorder r = { .model = m, .tape = tape, .training = training };
-    const dt_conv_spec conv = { .filters = 4, .kernel = 32, .stride = 1, .pad = 1, .range = DT_RANGE_IMAGE };
-    dt_tensor *image = x, *second;
+    const dt_conv_spec conv = { .filters = 4, .kernel = 32, .stride = 1, .pad = 1 };
+    const int image = b->graph->image;
+    int x = quantized_conv(b, "a", image, 1, &conv);
 
-    DT_TRY(dt_block_conv(&r, "a", image, &conv, &x));
-    if (wrong == AVERAGE_OF_PSUMS) DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, "pool", 3, x, &x));
+    if (wrong == AVERAGE_OF_PSUMS) x = dt_build_pool(b, DT_OP_AVGPOOL, "pool", x, 3);
     if (wrong == NORM_AFTER_RELU) {
-        DT_TRY(dt_block_apply(&r, DT_OP_RELU, "relu", x, &x));
-        DT_TRY(dt_block_batchnorm(&r, "bn", x, NULL, &x));
+        x = dt_build_apply(b, DT_OP_RELU, "relu", x);
+        x = dt_build_batchnorm(b, "bn", x, NULL);
     }
     if (wrong == TWO_TABLES) {
-        DT_TRY(dt_block_conv(&r, "b", image, &conv, &second));
-        dt_tensor *const both[] = { x, second };
-        DT_TRY(dt_tape_apply(tape, DT_OP_ADD, "sum", NULL, both, 2, &x));
+        const int both[] = { x, quantized_conv(b, "b", image, 1, &conv) };
+        x = dt_build_node(b, DT_OP_ADD, "sum", NULL, both, 2);
     }
     if (wrong == CODES_AS_REALS) {
         const dt_act_quant_params act = { .bits = 4 };
-        const dt_param_spec clip = { .shape = { 1, { 1 } }, .group = DT_GROUP_ALPHA, .init_value = 3.0f };
-        dt_tensor *in[2] = { x };
-        DT_TRY(dt_model_declare(m, "clip", &clip, &in[1]));
-        DT_TRY(dt_tape_apply(tape, DT_OP_ACT_QUANT, "codes", &act, in, 2, &x));
-        DT_TRY(dt_block_pool(&r, DT_OP_AVGPOOL, "pool", 1, x, &x));
+        const int in[2] = { x, dt_build_param(b, "clip", &(dt_shape){ 1, { 1 } }, (dt_start){ .value = 3.0f }) };
+        x = dt_build_node(b, DT_OP_ACT_QUANT, "codes", &act, in, 2);
+        x = dt_build_pool(b, DT_OP_AVGPOOL, "pool", x, 1);
     }
-    if (wrong == NO_CLASSIFIER) DT_TRY(dt_block_batchnorm(&r, "bn", x, NULL, &x));
-    DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
-    if (wrong != NO_CLASSIFIER) return dt_block_classifier(&r, "classifier", x, m->config.n_classes, logits);
-    *logits = x;
-    return DT_OK;
+    if (wrong == NO_CLASSIFIER) x = dt_build_batchnorm(b, "bn", x, NULL);
+    x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
+    b->graph->scores = wrong == NO_CLASSIFIER ? x : dt_build_classifier(b, "classifier", x, b->config->n_classes);
 }
 
 Test(lower, networks_with_something_out_of_place_are_refused)
@@ -409,13 +423,12 @@ Test(lower, networks_with_something_out_of_place_are_refused)
         [CODES_AS_REALS] = { DT_ERR_UNSUPPORTED, "codes: only what a convolution gave can be read as reals" },
         [NO_CLASSIFIER] = { DT_ERR_UNSUPPORTED, "tiny ends in" },
     };
-    const dt_recording recording = { .record = record_misplaced };
     dt_model_config c = lowered_config("tiny", 4, 4);
     c.n_classes = 4 * 9;
     for (int i = 0; i < N_MISPLACED; i++) {
         lowered r = { .ctx = lowered_context("cpu"), .data = lowered_images(&c, 1) };
         wrong = (misplaced)i;
-        MUST(dt_model_open(r.ctx, &c, &recording, &r.model));
+        r.model = open_built(r.ctx, &c, build_misplaced);
         refused(&r, r.data, want[i].status, want[i].why);
         lowered_close(&r);
     }

@@ -229,7 +229,10 @@ static void check_array(const char *backend)
     MUST(dt_program_model(ctx, r.program, &array, &m));
     MUST(dt_capture_layer(r.model, r.data, 0, IMAGES, "features.0", &exact));
     wrap_watch watch = { exact, ctx, 10, 0 };
-    MUST(dt_inference_create(m, r.data, 0, IMAGES, IMAGES, 0.0f, 1, &inf));
+    const dt_inference_options opt = { .count = IMAGES, .batch = IMAGES, .watched = 1 };
+    dt_dataset_view view;
+    dt_dataset_look(r.data, &view);
+    MUST(dt_inference_create(m, &view, &opt, &inf));
     MUST(dt_inference_run(inf, watch_psums, NULL, &watch, &sum));
     cr_assert(watch.n_wrapped > 0);
     dt_inference_destroy(inf);

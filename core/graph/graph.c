@@ -1,0 +1,222 @@
+/*
+ * graph.c - graphs as objects: values and nodes are added, looked up and freed.
+ *
+ * Tests: tests/test_graph.c.
+ */
+#include "graph.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+dt_status dt_graph_create(const char *name, dt_graph **out)
+{
+    dt_graph *g = calloc(1, sizeof *g);
+    char *copy = strdup(name);
+
+    if (!g || !copy) {
+        free(g);
+        free(copy);
+        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the graph of %s", name);
+    }
+    g->name = copy;
+    g->image = g->labels = g->scores = g->capsules = g->masked = g->reconstruction = -1;
+    *out = g;
+    return DT_OK;
+}
+
+static void value_destroy(dt_graph_value *v)
+{
+    free(v->name);
+    free(v);
+}
+
+void dt_graph_destroy(dt_graph *g)
+{
+    if (!g) return;
+    for (int i = 0; i < g->n_nodes; i++) free(g->node[i].params);
+    for (int i = 0; i < g->n_values; i++) value_destroy(g->value[i]);
+    free(g->node);
+    free(g->value);
+    free(g->name);
+    free(g);
+}
+
+int dt_graph_find(const dt_graph *g, const char *name)
+{
+    for (int i = 0; i < g->n_values; i++) {
+        if (strcmp(g->value[i]->name, name) == 0) return i;
+    }
+    return -1;
+}
+
+const char *dt_graph_name(const dt_graph *g, int value)
+{
+    return g->value[value]->name;
+}
+
+const dt_shape *dt_graph_shape(const dt_graph *g, int value)
+{
+    return &g->value[value]->facts.shape;
+}
+
+const dt_graph_node *dt_graph_maker(const dt_graph *g, int value)
+{
+    const int node = g->value[value]->node;
+
+    return node < 0 ? NULL : &g->node[node];
+}
+
+int dt_graph_n_readers(const dt_graph *g, int value)
+{
+    int n = 0;
+
+    for (int i = 0; i < g->n_nodes; i++) {
+        for (int k = 0; k < g->node[i].n_in; k++) n += g->node[i].in[k] == value;
+    }
+    return n;
+}
+
+int64_t dt_graph_count(const dt_graph *g, int value)
+{
+    return dt_count(dt_graph_shape(g, value)) / DT_FACTS_BATCH;
+}
+
+int dt_graph_rows(const dt_graph *g, int value)
+{
+    return (int)(dt_graph_shape(g, value)->dim[0] / DT_FACTS_BATCH);
+}
+
+/* Room for one more element of `size` bytes behind n; doubles when it is used up. */
+static dt_status grow(void **array, int n, int *room, size_t size)
+{
+    if (n < *room) return DT_OK;
+    const int wanted = *room ? 2 * *room : 64;
+    void *bigger = realloc(*array, (size_t)wanted * size);
+    DT_CHECK(bigger, DT_ERR_MEMORY, "no memory for a graph of %d values or nodes", wanted);
+    *array = bigger;
+    *room = wanted;
+    return DT_OK;
+}
+
+static dt_status name_check(const dt_graph *g, const char *name)
+{
+    const size_t bytes = strlen(name);
+
+    DT_CHECK(bytes > 0 && bytes <= DT_NAME_MAX, DT_ERR_ARGUMENT,
+             "%s: the name '%.40s%s' has %zu bytes, allowed are 1..%d", g->name, name, bytes > 40 ? "..." : "", bytes,
+             DT_NAME_MAX);
+    DT_CHECK(dt_graph_find(g, name) < 0, DT_ERR_ARGUMENT, "%s: two values are called '%s'; give one another name",
+             g->name, name);
+    return DT_OK;
+}
+
+/* Appends a value without facts. */
+static dt_status value_add(dt_graph *g, const char *name, dt_value_source source, dt_graph_value **out)
+{
+    DT_TRY(name_check(g, name));
+    DT_TRY(grow((void **)&g->value, g->n_values, &g->values_room, sizeof *g->value));
+    dt_graph_value *v = calloc(1, sizeof *v);
+    char *copy = strdup(name);
+    if (!v || !copy) {
+        free(v);
+        free(copy);
+        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %s", name);
+    }
+    v->name = copy;
+    v->source = source;
+    v->node = -1;
+    v->facts.name = copy;
+    g->value[g->n_values++] = v;
+    *out = v;
+    return DT_OK;
+}
+
+dt_status dt_graph_give(dt_graph *g, const char *name, dt_dtype type, const dt_shape *shape, int *out)
+{
+    dt_graph_value *v = NULL;
+
+    DT_TRY(value_add(g, name, DT_SOURCE_GIVEN, &v));
+    v->facts.type = type;
+    v->facts.shape = *shape;
+    v->facts.shape.dim[0] *= DT_FACTS_BATCH;
+    *out = g->n_values - 1;
+    return DT_OK;
+}
+
+dt_status dt_graph_param(dt_graph *g, const char *name, const dt_param_spec *spec, int *out)
+{
+    const int known = dt_graph_find(g, name);
+    char is[64], wanted[64];
+    dt_graph_value *v = NULL;
+
+    if (known >= 0) {
+        const dt_graph_value *k = g->value[known];
+        DT_CHECK(k->source == DT_SOURCE_PARAM && dt_same_shape(&k->facts.shape, &spec->shape), DT_ERR_SHAPE,
+                 "%s is %s, the network wants %s", name, dt_shape_text(&k->facts.shape, is, sizeof is),
+                 dt_shape_text(&spec->shape, wanted, sizeof wanted));
+        *out = known;
+        return DT_OK;
+    }
+    DT_TRY(value_add(g, name, DT_SOURCE_PARAM, &v));
+    v->param = *spec;
+    v->facts.type = DT_F32;
+    v->facts.shape = spec->shape;
+    v->facts.constant = 1;
+    v->facts.wants_grad = spec->group != DT_GROUP_STATE;
+    *out = g->n_values - 1;
+    return DT_OK;
+}
+
+/* The operator's facts for these inputs: what the tape will find again, but for a batch of DT_FACTS_BATCH. */
+static dt_status facts_infer(const dt_graph *g, const char *name, const dt_graph_node *n, dt_tensor *facts)
+{
+    const dt_op *op = dt_ops[n->kind];
+    dt_node node = { .kind = n->kind, .name = name, .params = n->params, .n_in = n->n_in, .out = facts };
+    int constant = 1, wants_grad = 0;
+
+    DT_CHECK(n->n_in >= op->min_in && n->n_in <= op->max_in, DT_ERR_ARGUMENT,
+             "%s: %s takes %d to %d inputs, got %d", name, op->name, op->min_in, op->max_in, n->n_in);
+    for (int k = 0; k < n->n_in; k++) {
+        assert(n->in[k] >= 0 && n->in[k] < g->n_values);
+        node.in[k] = &g->value[n->in[k]]->facts;
+        constant &= node.in[k]->constant;
+        wants_grad |= node.in[k]->wants_grad;
+    }
+    DT_TRY(op->infer(&node));
+    facts->constant = constant;
+    facts->wants_grad = wants_grad && !op->no_grad;
+    return DT_OK;
+}
+
+dt_status dt_graph_add(dt_graph *g, dt_op_kind kind, const char *name, const void *params, const int *in, int n_in,
+                       int *out)
+{
+    const size_t params_bytes = dt_ops[kind]->params_bytes;
+    dt_graph_node n = { .kind = kind, .n_in = n_in, .out = g->n_values };
+    dt_tensor facts = { .name = name };
+    dt_graph_value *v = NULL;
+
+    DT_CHECK(n_in <= DT_MAX_IN, DT_ERR_ARGUMENT, "%s: %s: %d inputs, at most %d", name, dt_ops[kind]->name, n_in,
+             DT_MAX_IN);
+    memcpy(n.in, in, (size_t)n_in * sizeof *in);
+    DT_TRY(grow((void **)&g->node, g->n_nodes, &g->nodes_room, sizeof *g->node));
+    if (params_bytes) {
+        n.params = malloc(params_bytes);
+        DT_CHECK(n.params, DT_ERR_MEMORY, "no memory for the parameters of %s", name);
+        memcpy(n.params, params, params_bytes);
+    }
+    dt_status status = facts_infer(g, name, &n, &facts);
+    if (status == DT_OK) status = value_add(g, name, DT_SOURCE_NODE, &v);
+    if (status != DT_OK) {
+        free(n.params);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    facts.name = v->name;
+    v->facts = facts;
+    if (facts.n_scale > 0 && !facts.scale) v->facts.scale = &v->own_scale;
+    v->node = g->n_nodes;
+    g->node[g->n_nodes++] = n;
+    *out = n.out;
+    return DT_OK;
+}

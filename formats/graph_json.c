@@ -1,0 +1,450 @@
+/*
+ * graph_json.c - see graph_json.h.
+ *
+ * Tests: tests/test_network_file.c.
+ */
+#include "graph_json.h"
+
+#include "../models/imply.h"
+#include "json_fields.h"
+#include "json_file.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VERSION = 1 };
+
+static const char *const group_words[] = { "weight", "alpha", "state", NULL };
+static const char *const values_words[] = { "finite", "positive", "not-negative", "any", NULL };
+static const char *const init_words[] = { "constant", "uniform", NULL };
+static const char *const loss_words[] = { "cross-entropy", "margin", NULL };
+static const char *const pixels_words[] = { "normalised", "unit", "bytes", NULL };
+
+enum { NORMALISED, UNIT, BYTES };
+
+/* Marks that name a value of the graph. */
+static const struct {
+    const char *name;
+    size_t offset;
+} marks[] = { { "scores", offsetof(dt_graph, scores) },
+              { "capsules", offsetof(dt_graph, capsules) },
+              { "masked", offsetof(dt_graph, masked) },
+              { "reconstruction", offsetof(dt_graph, reconstruction) } };
+
+enum { N_MARKS = DT_LENGTH(marks) };
+
+static int *mark_at(dt_graph *g, int i)
+{
+    return (int *)(void *)((char *)g + marks[i].offset);
+}
+
+/* ---- writing ---- */
+
+static cJSON *numbers(const int64_t *value, int n)
+{
+    cJSON *array = cJSON_CreateArray();
+
+    for (int i = 0; i < n; i++) cJSON_AddItemToArray(array, cJSON_CreateNumber((double)value[i]));
+    return array;
+}
+
+static cJSON *param_json(const dt_graph_value *v)
+{
+    const dt_param_spec *p = &v->param;
+    cJSON *object = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(object, "name", v->name);
+    cJSON_AddItemToObject(object, "shape", numbers(p->shape.dim, p->shape.ndim));
+    cJSON_AddStringToObject(object, "group", group_words[p->group]);
+    cJSON_AddStringToObject(object, "values", values_words[p->values]);
+    cJSON_AddStringToObject(object, "init", init_words[p->init]);
+    cJSON_AddNumberToObject(object, "value", dt_json_shortest(p->init_value));
+    if (isfinite(p->floor)) cJSON_AddNumberToObject(object, "floor", dt_json_shortest(p->floor));
+    return object;
+}
+
+/* A list of equal numbers is one. */
+static cJSON *attribute_json(const dt_field *f, const void *params)
+{
+    cJSON *item = dt_field_make(f, (const char *)params + f->offset);
+    const cJSON *element;
+
+    if (!cJSON_IsArray(item)) return item;
+    const double first = item->child->valuedouble;
+    cJSON_ArrayForEach(element, item)
+    {
+        if (element->valuedouble != first) return item;
+    }
+    cJSON_Delete(item);
+    return cJSON_CreateNumber(first);
+}
+
+static cJSON *node_json(const dt_graph *g, const dt_graph_node *n)
+{
+    const dt_op *op = dt_ops[n->kind];
+    cJSON *node = cJSON_CreateArray(), *inputs = cJSON_CreateArray(), *attributes = cJSON_CreateObject();
+
+    for (int k = 0; k < n->n_in; k++) {
+        cJSON_AddItemToArray(inputs, cJSON_CreateString(dt_graph_name(g, n->in[k])));
+    }
+    for (int i = 0; i < op->n_fields; i++) {
+        cJSON_AddItemToObject(attributes, op->fields[i].name, attribute_json(&op->fields[i], n->params));
+    }
+    cJSON_AddItemToArray(node, cJSON_CreateString(dt_graph_name(g, n->out)));
+    cJSON_AddItemToArray(node, cJSON_CreateString(op->name));
+    cJSON_AddItemToArray(node, inputs);
+    cJSON_AddItemToArray(node, attributes);
+    return node;
+}
+
+static int pixels_of(const dt_graph *g)
+{
+    if (g->value[g->image]->facts.type == DT_U8) return BYTES;
+    return g->unit_pixels ? UNIT : NORMALISED;
+}
+
+dt_status dt_graph_to_json(const dt_graph *g, cJSON *object)
+{
+    const dt_shape *image = dt_graph_shape(g, g->image);
+    dt_graph copy = *g; /* whose marks are read by offset */
+
+    cJSON_AddStringToObject(object, "format", "detent-network");
+    cJSON_AddNumberToObject(object, "version", VERSION);
+    cJSON_AddStringToObject(object, "name", g->name);
+    cJSON_AddItemToObject(object, "image", numbers(image->dim + 1, image->ndim - 1));
+    cJSON_AddStringToObject(object, "pixels", pixels_words[pixels_of(g)]);
+    cJSON_AddStringToObject(object, "loss", loss_words[g->loss]);
+    cJSON *params = cJSON_AddArrayToObject(object, "params"), *nodes = cJSON_AddArrayToObject(object, "nodes");
+    for (int i = 0; i < g->n_values; i++) {
+        if (g->value[i]->source == DT_SOURCE_PARAM) cJSON_AddItemToArray(params, param_json(g->value[i]));
+    }
+    for (int i = 0; i < g->n_nodes; i++) cJSON_AddItemToArray(nodes, node_json(g, &g->node[i]));
+    for (int i = 0; i < N_MARKS; i++) {
+        const int value = *mark_at(&copy, i);
+        if (value >= 0) cJSON_AddStringToObject(object, marks[i].name, dt_graph_name(g, value));
+    }
+    DT_CHECK(nodes, DT_ERR_MEMORY, "no memory for the JSON of %s", g->name);
+    return DT_OK;
+}
+
+/* ---- reading ---- */
+
+typedef struct {
+    const char *file;
+    dt_graph *graph;
+} reader;
+
+static int word_index(const char *const *words, const char *text)
+{
+    for (int i = 0; words[i]; i++) {
+        if (text && strcmp(words[i], text) == 0) return i;
+    }
+    return -1;
+}
+
+/* The index of object's word `field`; `fallback` if there is none. */
+static dt_status read_word(const reader *r, const cJSON *object, const char *field, const char *const *words,
+                           int fallback, int *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, field);
+    char text[64];
+
+    *out = item ? word_index(words, cJSON_GetStringValue(item)) : fallback;
+    DT_CHECK(*out >= 0, DT_ERR_FORMAT, "%s: %s is %s, expected one of %s, %s%s%s", r->file, field,
+             dt_json_text(item, text, sizeof text), words[0], words[1], words[2] ? ", " : "", words[2] ? words[2] : "");
+    return DT_OK;
+}
+
+/* A list of `least` to `most` whole numbers from 1 on. */
+static dt_status read_shape(const reader *r, const cJSON *list, const char *what, int least, int most, dt_shape *out)
+{
+    const int n = cJSON_GetArraySize(list);
+    const cJSON *item;
+    char text[64];
+    int at = 0;
+
+    DT_CHECK(cJSON_IsArray(list) && n >= least && n <= most, DT_ERR_FORMAT,
+             "%s: %s is %s, expected a list of %d to %d whole numbers", r->file, what,
+             dt_json_text(list, text, sizeof text), least, most);
+    out->ndim = n;
+    cJSON_ArrayForEach(item, list)
+    {
+        const double v = cJSON_IsNumber(item) ? item->valuedouble : 0.0;
+        DT_CHECK(v >= 1.0 && v <= (double)(1 << 30) && v == floor(v), DT_ERR_FORMAT,
+                 "%s: %s is %s, expected whole numbers from 1 on", r->file, what,
+                 dt_json_text(list, text, sizeof text));
+        out->dim[at++] = (int64_t)v;
+    }
+    return DT_OK;
+}
+
+static dt_status read_number(const reader *r, const cJSON *object, const char *field, float fallback, float *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, field);
+    char text[64];
+
+    DT_CHECK(!item || cJSON_IsNull(item) || cJSON_IsNumber(item), DT_ERR_FORMAT, "%s: %s is %s, expected a number",
+             r->file, field, dt_json_text(item, text, sizeof text));
+    *out = cJSON_IsNumber(item) ? (float)item->valuedouble : fallback;
+    return DT_OK;
+}
+
+static dt_status read_param(reader *r, const cJSON *object)
+{
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "name"));
+    dt_param_spec spec;
+    int group, values, init, value;
+    char text[64];
+
+    DT_CHECK(name, DT_ERR_FORMAT, "%s: a parameter without a name: %s", r->file,
+             dt_json_text(object, text, sizeof text));
+    DT_TRY(read_shape(r, cJSON_GetObjectItemCaseSensitive(object, "shape"), name, 1, 4, &spec.shape));
+    DT_TRY(read_word(r, object, "group", group_words, DT_GROUP_WEIGHT, &group));
+    DT_TRY(read_word(r, object, "values", values_words, DT_VALUES_FINITE, &values));
+    DT_TRY(read_word(r, object, "init", init_words, DT_INIT_CONSTANT, &init));
+    DT_TRY(read_number(r, object, "value", 0.0f, &spec.init_value));
+    DT_TRY(read_number(r, object, "floor", -INFINITY, &spec.floor));
+    spec.group = (dt_param_group)group;
+    spec.values = (dt_param_values)values;
+    spec.init = (dt_init)init;
+    DT_CHECK(dt_graph_find(r->graph, name) < 0, DT_ERR_FORMAT, "%s: there are two parameters called %s", r->file,
+             name);
+    return dt_graph_param(r->graph, name, &spec, &value);
+}
+
+static dt_status find_op(const reader *r, const char *node, const char *name, dt_op_kind *out)
+{
+    for (int k = 0; k < DT_OP_COUNT; k++) {
+        if (!name || strcmp(dt_ops[k]->name, name) != 0) continue;
+        *out = (dt_op_kind)k;
+        return DT_OK;
+    }
+    return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__,
+                    "%s: %s: there is no operator '%s'; docs/NETWORK_FORMAT.md lists them", r->file, node,
+                    name ? name : "");
+}
+
+static dt_status read_input(const reader *r, const char *node, const cJSON *item, int *in, int *n_in)
+{
+    const char *name = cJSON_GetStringValue(item);
+    char text[64];
+
+    DT_CHECK(name && *n_in < DT_MAX_IN, DT_ERR_FORMAT, "%s: %s: an input is %s, expected up to %d names of values",
+             r->file, node, dt_json_text(item, text, sizeof text), DT_MAX_IN);
+    in[*n_in] = dt_graph_find(r->graph, name);
+    DT_CHECK(in[*n_in] >= 0, DT_ERR_FORMAT, "%s: %s reads '%s', which no node before it makes", r->file, node, name);
+    (*n_in)++;
+    return DT_OK;
+}
+
+static dt_status read_inputs(const reader *r, const char *node, const cJSON *list, int *in, int *n_in)
+{
+    const cJSON *item;
+
+    *n_in = 0;
+    if (!cJSON_IsArray(list)) return read_input(r, node, list, in, n_in);
+    cJSON_ArrayForEach(item, list) DT_TRY(read_input(r, node, item, in, n_in));
+    return DT_OK;
+}
+
+/* One number for a list of f->count. */
+static dt_status read_repeated(const dt_field *f, const dt_field_place *at, const cJSON *item, void *params)
+{
+    cJSON *list = cJSON_CreateArray();
+
+    for (int i = 0; i < f->count; i++) cJSON_AddItemToArray(list, cJSON_Duplicate(item, 0));
+    const dt_status status = dt_field_read(f, at, list, (char *)params + f->offset);
+    cJSON_Delete(list);
+    return status;
+}
+
+static const dt_field size_fields[] = { { DT_MEMBER(dt_implied_sizes, filters), DT_INT(1, 1 << 20) },
+                                        { DT_MEMBER(dt_implied_sizes, window), DT_INTS(2, 1, 4096) },
+                                        { DT_MEMBER(dt_implied_sizes, features), DT_INT(1, 1 << 24) } };
+
+static const dt_field *find_field(const dt_field *f, int n, const char *name)
+{
+    for (int i = 0; i < n; i++) {
+        if (strcmp(f[i].name, name) == 0) return &f[i];
+    }
+    return NULL;
+}
+
+static dt_status unknown_attribute(const dt_field_place *at, const dt_op *op, const char *name)
+{
+    char known[256] = "none";
+    size_t used = 0;
+
+    for (int i = 0; i < op->n_fields && used < sizeof known; i++) {
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", op->fields[i].name);
+    }
+    return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: %s has no attribute '%.40s' of %s; there are: %s",
+                    at->file, at->where, name, op->name, known);
+}
+
+/* params begin as the operator's defaults. */
+static dt_status read_attributes(const dt_field_place *at, const dt_op *op, const cJSON *object, void *params,
+                                 dt_implied_sizes *sizes)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach(item, object)
+    {
+        const dt_field *f = find_field(op->fields, op->n_fields, item->string);
+        const dt_field *size = f ? NULL : find_field(size_fields, DT_LENGTH(size_fields), item->string);
+        void *to = f ? params : (void *)sizes;
+        if (!f && !size) return unknown_attribute(at, op, item->string);
+        if (!f) f = size;
+        if (f->count > 0 && !cJSON_IsArray(item))
+            DT_TRY(read_repeated(f, at, item, to));
+        else
+            DT_TRY(dt_field_read(f, at, item, (char *)to + f->offset));
+    }
+    return DT_OK;
+}
+
+/* A pool whose file names no stride moves by its window. */
+static void default_stride(const cJSON *attributes, dt_op_kind kind, void *params)
+{
+    dt_pool_params *p = params;
+
+    if (kind != DT_OP_MAXPOOL && kind != DT_OP_AVGPOOL) return;
+    if (cJSON_GetObjectItemCaseSensitive(attributes, "stride")) return;
+    for (int i = 0; i < 2; i++) p->stride[i] = p->window[i] > 0 ? p->window[i] : 1;
+}
+
+static dt_status read_node(reader *r, const cJSON *node, int number)
+{
+    const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(node, 0));
+    const cJSON *attributes = cJSON_GetArrayItem(node, 3);
+    const dt_field_place at = { r->file, name, ": " };
+    dt_implied_sizes sizes = { 0 };
+    int in[DT_MAX_IN], n_in, out;
+    dt_op_kind kind;
+    char text[64];
+
+    DT_CHECK(cJSON_IsArray(node) && name && cJSON_GetArraySize(node) >= 3, DT_ERR_FORMAT,
+             "%s: node %d is %s, expected [name, operator, inputs, attributes]", r->file, number,
+             dt_json_text(node, text, sizeof text));
+    DT_TRY(find_op(r, name, cJSON_GetStringValue(cJSON_GetArrayItem(node, 1)), &kind));
+    DT_TRY(read_inputs(r, name, cJSON_GetArrayItem(node, 2), in, &n_in));
+    const dt_op *op = dt_ops[kind];
+    void *params = calloc(1, op->params_bytes + 1);
+    DT_CHECK(params, DT_ERR_MEMORY, "no memory for the parameters of %s", name);
+    if (op->defaults) memcpy(params, op->defaults, op->params_bytes);
+    dt_status status = read_attributes(&at, op, attributes, params, &sizes);
+    default_stride(attributes, kind, params);
+    if (status == DT_OK) status = dt_graph_add_implied(r->graph, kind, name, params, in, n_in, &sizes, &out);
+    free(params);
+    return status;
+}
+
+static dt_status read_image(reader *r, const cJSON *object)
+{
+    dt_graph *g = r->graph;
+    dt_shape side, one = { 4, { 1 } };
+    int pixels, loss;
+
+    DT_TRY(read_shape(r, cJSON_GetObjectItemCaseSensitive(object, "image"), "image", 3, 3, &side));
+    DT_TRY(read_word(r, object, "pixels", pixels_words, NORMALISED, &pixels));
+    DT_TRY(read_word(r, object, "loss", loss_words, DT_LOSS_CROSS_ENTROPY, &loss));
+    memcpy(one.dim + 1, side.dim, 3 * sizeof *one.dim);
+    g->unit_pixels = pixels == UNIT;
+    g->loss = (dt_loss)loss;
+    DT_TRY(dt_graph_give(g, "image", pixels == BYTES ? DT_U8 : DT_F32, &one, &g->image));
+    if (!cJSON_GetObjectItemCaseSensitive(object, "masked")) return DT_OK;
+    return dt_graph_give(g, "labels", DT_I32, &(dt_shape){ 1, { 1 } }, &g->labels);
+}
+
+static dt_status read_marks(reader *r, const cJSON *object)
+{
+    dt_graph *g = r->graph;
+
+    g->scores = g->node[g->n_nodes - 1].out;
+    for (int i = 0; i < N_MARKS; i++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, marks[i].name);
+        const char *name = cJSON_GetStringValue(item);
+        if (!item) continue;
+        *mark_at(g, i) = name ? dt_graph_find(g, name) : -1;
+        DT_CHECK(*mark_at(g, i) >= 0, DT_ERR_FORMAT, "%s: %s is '%s', which is no value of the network", r->file,
+                 marks[i].name, name ? name : "");
+    }
+    DT_CHECK(dt_graph_shape(g, g->scores)->ndim == 2, DT_ERR_FORMAT,
+             "%s: the scores, %s, have %d axes, expected N,classes; end the network with a linear layer", r->file,
+             dt_graph_name(g, g->scores), dt_graph_shape(g, g->scores)->ndim);
+    return DT_OK;
+}
+
+static dt_status read_all(reader *r, const cJSON *object)
+{
+    const cJSON *params = cJSON_GetObjectItemCaseSensitive(object, "params"), *item;
+    const cJSON *nodes = cJSON_GetObjectItemCaseSensitive(object, "nodes");
+    int number = 0;
+
+    DT_TRY(read_image(r, object));
+    cJSON_ArrayForEach(item, params) DT_TRY(read_param(r, item));
+    DT_CHECK(cJSON_IsArray(nodes) && cJSON_GetArraySize(nodes) > 0, DT_ERR_FORMAT, "%s: there are no nodes", r->file);
+    cJSON_ArrayForEach(item, nodes) DT_TRY(read_node(r, item, number++));
+    return read_marks(r, object);
+}
+
+static dt_status check_head(const cJSON *object, const char *file)
+{
+    static const char *const known[] = { "format", "version", "name",   "image",    "classes", "pixels",        "loss",
+                                         "params", "nodes",   "scores", "capsules", "masked",  "reconstruction" };
+    const char *format = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "format"));
+    const cJSON *version = cJSON_GetObjectItemCaseSensitive(object, "version"), *item;
+
+    DT_CHECK(format && strcmp(format, "detent-network") == 0, DT_ERR_FORMAT,
+             "%s: format is '%s', expected 'detent-network'", file, format ? format : "");
+    DT_CHECK(!version || (cJSON_IsNumber(version) && version->valuedouble >= 1.0 && version->valuedouble <= VERSION),
+             DT_ERR_FORMAT, "%s: a network of version %g, and this detent reads versions up to %d; a newer one reads it",
+             file, cJSON_IsNumber(version) ? version->valuedouble : 0.0, VERSION);
+    cJSON_ArrayForEach(item, object)
+    {
+        int is_known = 0;
+        for (int i = 0; i < DT_LENGTH(known); i++) is_known |= strcmp(known[i], item->string) == 0;
+        DT_CHECK(is_known, DT_ERR_FORMAT, "%s: '%.40s' is not a field of a network", file, item->string);
+    }
+    return DT_OK;
+}
+
+static dt_status check_classes(const dt_graph *g, const cJSON *object, const char *file)
+{
+    const cJSON *classes = cJSON_GetObjectItemCaseSensitive(object, "classes");
+    const int64_t found = dt_graph_shape(g, g->scores)->dim[1];
+
+    DT_CHECK(!classes || (cJSON_IsNumber(classes) && classes->valuedouble == (double)found), DT_ERR_FORMAT,
+             "%s: classes is %g, and %s gives %lld scores", file, cJSON_IsNumber(classes) ? classes->valuedouble : 0.0,
+             dt_graph_name(g, g->scores), (long long)found);
+    return DT_OK;
+}
+
+dt_status dt_graph_from_json(const cJSON *object, const char *file, dt_graph **out)
+{
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "name"));
+    reader r = { .file = file };
+
+    DT_TRY(check_head(object, file));
+    DT_TRY(dt_graph_create(name ? name : "network", &r.graph));
+    dt_status status = read_all(&r, object);
+    if (status == DT_OK) status = check_classes(r.graph, object, file);
+    if (status != DT_OK) {
+        dt_graph_destroy(r.graph);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = r.graph;
+    return DT_OK;
+}
+
+dt_status dt_graph_load(const char *path, dt_graph **out)
+{
+    cJSON *object;
+
+    DT_TRY(dt_json_file_read(path, &object));
+    const dt_status status = dt_graph_from_json(object, path, out);
+    cJSON_Delete(object);
+    return status;
+}

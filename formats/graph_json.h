@@ -1,0 +1,31 @@
+/*
+ * graph_json.h - graphs as JSON: what checkpoints hold, what people write, and what `detent inspect --graph` shows.
+ *
+ *   { "format": "detent-network", "version": 1, "name": "small", "image": [32, 32, 3], "pixels": "normalised",
+ *     "loss": "cross-entropy",
+ *     "params": [ { "name": "stem.weight", "shape": [16, 3, 3, 3], "group": "weight", "values": "finite",
+ *                   "init": "uniform", "value": 0.19245, "floor": null }, .. ],
+ *     "nodes":  [ ["stem", "conv", ["image", "stem.weight"], { "stride": 1, "pad": 1, .. }], .. ],
+ *     "scores": "classifier" }
+ *
+ * A person leaves much out: "params", and of a node the inputs that are parameters (models/imply.h), which "filters",
+ * "window" and "features" stand for; attributes whose defaults suit; "pixels", "loss" and "scores", which is the last
+ * node. One input need not be a list, and one number stands for a list of equal ones. docs/NETWORK_FORMAT.md.
+ */
+#ifndef DT_GRAPH_JSON_H
+#define DT_GRAPH_JSON_H
+
+#include <cjson/cJSON.h>
+
+#include "../core/graph/graph.h"
+
+/* Adds all that reading needs to make the same graph. */
+DT_MUST_CHECK dt_status dt_graph_to_json(const dt_graph *g, cJSON *object);
+
+/* DT_ERR_FORMAT names file, node, attribute, its value and what it must be. */
+DT_MUST_CHECK dt_status dt_graph_from_json(const cJSON *object, const char *file, dt_graph **out);
+
+/* The network of a JSON file. */
+DT_MUST_CHECK dt_status dt_graph_load(const char *path, dt_graph **out);
+
+#endif /* DT_GRAPH_JSON_H */

@@ -1,0 +1,25 @@
+/*
+ * insert.h - quantization-aware training as a pass: a network of real values in, one whose convolutions compute on the
+ *            grid out.
+ */
+#ifndef DT_INSERT_H
+#define DT_INSERT_H
+
+#include "../core/graph/graph.h"
+
+typedef struct {
+    int wbits, abits; /* 2..8 */
+    int input_bits;   /* of the image: 2..8 signed and with a fixed clip; 0: quantized like any activation */
+    int per_channel;  /* 1: a clip for each filter, else one for the layer */
+    dt_quant_rule rule;
+} dt_quant_choice;
+
+/* Puts an ACT_QUANT before, and a WEIGHT_QUANT behind the weights of, every CONV2D and CAPS_VOTES that the scores need.
+ * Their clips are parameters: LAYER.act_alpha, LAYER.weight_quant.wgt_alpha. The activations' quantizer is unsigned
+ * where values cannot be negative. */
+DT_MUST_CHECK dt_status dt_quant_insert(const dt_graph *g, const dt_quant_choice *choice, dt_graph **out);
+
+/* 1 if no value can be below 0, by what makes it. */
+int dt_graph_is_positive(const dt_graph *g, int value);
+
+#endif /* DT_INSERT_H */
