@@ -1,0 +1,255 @@
+/*
+ * op_rig.c - see op_case.h: a case made ready on one backend.
+ */
+#include "op_rig.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void op_must(dt_status status, const char *why, const char *doing)
+{
+    cr_assert(status == DT_OK, "%s: %s: %s: %s", why, doing, dt_status_name(status), dt_last_error());
+}
+
+int64_t op_input_count(const op_case *c, int k)
+{
+    return dt_count(&c->in[k].shape);
+}
+
+int op_is_differentiable(const op_case *c, int k)
+{
+    return !dt_ops[c->op]->no_grad && c->in[k].type == DT_F32 && !c->in[k].state;
+}
+
+/* Evenly spread in [0, 1): the fractional parts of multiples of the golden ratio, in another order for each input. */
+double op_spread(int k, int64_t i)
+{
+    const double x = 0.618033988749895 * (double)(i + 1) + 0.37 * (double)(k + 1);
+    return x - floor(x);
+}
+
+/* Element i of [levels][columns] that ascend by about 2 size / levels. */
+static double ascending_value(const op_input *in, int k, int64_t i, double size)
+{
+    const int64_t levels = in->shape.dim[0], columns = in->shape.dim[1], level = i / columns, column = i % columns;
+
+    if (column % 5 == 1 && level == 0) return -INFINITY;
+    if (column % 5 == 2 && level == levels - 1) return INFINITY;
+    if (column % 5 == 3) return column % 2 ? INFINITY : -INFINITY;
+    return floor(size * (2.0 * ((double)level + op_spread(k, column)) / (double)levels - 1.0));
+}
+
+/* A value as the tensor holds it: a code if it is on the grid. */
+static double fill_value(const op_input *in, int k, int64_t i)
+{
+    static const double usual[] = {
+        [FILL_REAL] = 1.0,     [FILL_POSITIVE] = 1.0, [FILL_INTEGER] = 7.0,  [FILL_COUNT] = 15.0,
+        [FILL_DISTINCT] = 0.0, [FILL_SIGN] = 1.0,     [FILL_ASCENDING] = 7.0
+    };
+    const double size = in->size > 0.0f ? (double)in->size : usual[in->fill];
+    const int64_t n = dt_count(&in->shape);
+
+    switch (in->fill) {
+    case FILL_ZERO: return 0.0;
+    case FILL_REAL: return (2.0 * op_spread(k, i) - 1.0) * size;
+    case FILL_POSITIVE: return (0.5 + op_spread(k, i)) * size;
+    case FILL_INTEGER: return floor(op_spread(k, i) * (2.0 * size + 1.0)) - size;
+    case FILL_COUNT: return floor(op_spread(k, i) * (size + 1.0));
+    /* the odd numbers around 0; 7919 is prime, so 7919 i mod n takes every value once (n is never a multiple of it) */
+    case FILL_DISTINCT: return 2.0 * (double)(i * 7919 % n - n / 2) + 1.0;
+    case FILL_SIGN: return op_spread(k, i) < 0.5 ? -1.0 : 1.0;
+    case FILL_ASCENDING: return ascending_value(in, k, i, size);
+    }
+    return NAN;
+}
+
+static float scale_of(const op_input *in, int64_t channel)
+{
+    return in->n_scale <= 1 ? in->scale : in->scale * (1.0f + (float)channel / 8.0f);
+}
+
+static int64_t channel_of(const op_input *in, int64_t i)
+{
+    if (in->n_scale <= 1) return 0;
+    return in->scale_first ? i / (dt_count(&in->shape) / in->n_scale) : i % in->n_scale;
+}
+
+double op_real_value(const op_input *in, int k, int64_t i)
+{
+    const double value = (double)(float)fill_value(in, k, i);
+    if (in->scale <= 0.0f) return value;
+    return value * (double)scale_of(in, channel_of(in, i));
+}
+
+/* Tensor facts, without memory. */
+dt_tensor op_describe(const op_input *in, int k)
+{
+    dt_tensor t = { .type = in->type, .shape = in->shape, .name = "input" };
+    if (in->scale <= 0.0f) return t;
+    t.n_scale = in->n_scale > 1 ? in->n_scale : 1;
+    for (int64_t i = 0; i < dt_count(&in->shape); i++) {
+        const int64_t code = (int64_t)fill_value(in, k, i);
+        if (code < t.qmin) t.qmin = code;
+        if (code > t.qmax) t.qmax = code;
+    }
+    return t;
+}
+
+static void *device_copy(dt_context *ctx, const void *host, size_t bytes)
+{
+    void *p = NULL;
+    op_must(dt_device_alloc(ctx, bytes, &p), "op_case", "alloc");
+    op_must(dt_device_write(ctx, p, host, bytes), "op_case", "write");
+    return p;
+}
+
+void *op_device_constant(dt_context *ctx, float value, int64_t count)
+{
+    float *host = malloc((size_t)count * sizeof *host);
+    for (int64_t i = 0; i < count; i++) host[i] = value;
+    void *p = device_copy(ctx, host, (size_t)count * sizeof *host);
+    free(host);
+    return p;
+}
+
+static void *device_fill(dt_context *ctx, const op_input *in, int k)
+{
+    const int64_t n = dt_count(&in->shape);
+    const size_t bytes = (size_t)n * dt_type_bytes(in->type);
+    void *host = malloc(bytes);
+    for (int64_t i = 0; i < n; i++) {
+        const double v = fill_value(in, k, i);
+        if (in->type == DT_F32)
+            ((float *)host)[i] = (float)v;
+        else if (in->type == DT_I32)
+            ((int32_t *)host)[i] = (int32_t)v;
+        else
+            ((uint8_t *)host)[i] = (uint8_t)v;
+    }
+    void *p = device_copy(ctx, host, bytes);
+    free(host);
+    return p;
+}
+
+static float *device_scales(dt_context *ctx, const op_input *in, int n)
+{
+    float *host = malloc((size_t)n * sizeof *host);
+    for (int i = 0; i < n; i++) host[i] = scale_of(in, i);
+    float *p = device_copy(ctx, host, (size_t)n * sizeof *host);
+    free(host);
+    return p;
+}
+
+static void rig_inputs(op_rig *rig, const op_case *c)
+{
+    for (int k = 0; k < c->n_in; k++) {
+        const op_input *in = &c->in[k];
+        dt_tensor *t = &rig->in[k];
+        *t = op_describe(in, k);
+        t->data = device_fill(rig->ctx, in, k);
+        t->wants_grad = op_is_differentiable(c, k);
+        if (t->wants_grad) t->grad = op_device_constant(rig->ctx, 0.5f, op_input_count(c, k));
+        if (t->n_scale > 0) t->scale = device_scales(rig->ctx, in, t->n_scale);
+        rig->node.in[k] = t;
+    }
+}
+
+static int shares_scale(const op_rig *rig)
+{
+    for (int k = 0; k < rig->node.n_in; k++) {
+        if (rig->out.scale == rig->in[k].scale) return 1;
+    }
+    return 0;
+}
+
+/* What a tape would do between infer and the first run. */
+static void rig_output(op_rig *rig, const op_case *c)
+{
+    dt_tensor *out = &rig->out;
+    const int64_t count = dt_count(&out->shape);
+    size_t scratch_bytes = 0;
+
+    out->data = op_device_constant(rig->ctx, NAN, count);
+    for (int k = 0; k < c->n_in; k++) out->wants_grad |= rig->in[k].wants_grad;
+    if (!dt_ops[c->op]->no_grad) out->grad = op_device_constant(rig->ctx, 0.0f, count);
+    if (out->n_scale > 0 && !out->scale) out->scale = op_device_constant(rig->ctx, NAN, out->n_scale);
+    if (rig->node.aux_bytes) op_must(dt_device_alloc(rig->ctx, rig->node.aux_bytes, &rig->node.aux), c->why, "aux");
+    rig->ex = dt_context_exec(rig->ctx);
+    rig->ex.training = 1;
+    const int before = dt_context_enter(rig->ctx);
+    if (rig->kernel->prepare) op_must(rig->kernel->prepare(&rig->node, &rig->ex, &scratch_bytes), c->why, "prepare");
+    dt_context_leave(before);
+    op_must(dt_context_reserve(rig->ctx, 0, scratch_bytes), c->why, "scratch");
+    rig->ex = dt_context_exec(rig->ctx);
+}
+
+int op_rig_open(op_rig *rig, const char *backend, int threads, const op_case *c)
+{
+    dt_options opt;
+    dt_options_default(&opt);
+    opt.backend = backend;
+    opt.threads = threads;
+    opt.precision = c->precision;
+    *rig = (op_rig){ 0 };
+
+    const dt_status opened = dt_context_create(&opt, &rig->ctx);
+    if (opened == DT_ERR_UNSUPPORTED && strcmp(backend, "cpu") != 0) return 0;
+    op_must(opened, c->why, backend);
+    rig->kernel = rig->ctx->backend->kernels()[c->op];
+    cr_assert(rig->kernel && rig->kernel->forward, "%s: %s has no kernel for %s", c->why, backend, dt_ops[c->op]->name);
+    rig->node = (dt_node){ .kind = c->op, .name = "layer", .params = c->params, .n_in = c->n_in, .out = &rig->out };
+    rig_inputs(rig, c);
+    op_must(dt_ops[c->op]->infer(&rig->node), c->why, "infer");
+    rig_output(rig, c);
+    return 1;
+}
+
+void op_rig_forward(op_rig *rig)
+{
+    const int before = dt_context_enter(rig->ctx);
+    op_must(rig->kernel->forward(&rig->node, &rig->ex), rig->node.name, "forward");
+    dt_context_leave(before);
+}
+
+void op_rig_backward(op_rig *rig, const float *dy)
+{
+    op_rig_write(rig, rig->out.grad, dy, (size_t)dt_count(&rig->out.shape) * sizeof *dy);
+    const int before = dt_context_enter(rig->ctx);
+    op_must(rig->kernel->backward(&rig->node, &rig->ex), rig->node.name, "backward");
+    dt_context_leave(before);
+}
+
+void op_rig_close(op_rig *rig)
+{
+    dt_context *ctx = rig->ctx;
+    const size_t out_bytes = (size_t)dt_count(&rig->out.shape) * sizeof(float);
+
+    if (rig->kernel->release) rig->kernel->release(&rig->node);
+    for (int k = 0; k < rig->node.n_in; k++) {
+        dt_tensor *t = &rig->in[k];
+        dt_device_free(ctx, t->data, dt_tensor_bytes(t));
+        dt_device_free(ctx, t->grad, (size_t)dt_count(&t->shape) * sizeof(float));
+    }
+    if (!shares_scale(rig)) dt_device_free(ctx, rig->out.scale, (size_t)rig->out.n_scale * sizeof(float));
+    for (int k = 0; k < rig->node.n_in; k++) {
+        dt_device_free(ctx, rig->in[k].scale, (size_t)rig->in[k].n_scale * sizeof(float));
+    }
+    dt_device_free(ctx, rig->out.data, out_bytes);
+    dt_device_free(ctx, rig->out.grad, out_bytes);
+    dt_device_free(ctx, rig->node.aux, rig->node.aux_bytes);
+    dt_context_destroy(ctx);
+}
+
+float *op_rig_read(const op_rig *rig, const void *src, int64_t count)
+{
+    float *host = malloc((size_t)count * sizeof *host);
+    op_must(dt_device_read(rig->ctx, host, src, (size_t)count * sizeof *host), rig->node.name, "read");
+    return host;
+}
+
+void op_rig_write(const op_rig *rig, void *dst, const void *src, size_t bytes)
+{
+    op_must(dt_device_write(rig->ctx, dst, src, bytes), rig->node.name, "write");
+}
