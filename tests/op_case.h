@@ -7,8 +7,11 @@
  *   - backward must add, so every gradient starts at 0.5;
  *   - where a kernel writes fresh gradients instead, they start as NaN and must come out as what was added;
  *   - one, two and three CPU threads must give equal bits, forward and backward;
- *   - where `agree` says so, CUDA's output must equal the CPU's with ==.
- * test_op_case.c says whether CUDA was among them.
+ *   - where `agree` says so, CUDA's output must equal the CPU's with ==;
+ *   - what lies before and behind a tensor or the scratch must stay as it is, and so must the inputs but for their
+ * state;
+ *   - scratch is NaN when forward and backward begin.
+ * test_op_case.c says whether CUDA was among them, and that kernels which break one of these are refused.
  */
 #ifndef OP_CASE_H
 #define OP_CASE_H
@@ -72,11 +75,32 @@ struct op_case {
         .ndim = (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), .dim = { __VA_ARGS__ } \
     }
 
+/* Fails the test where one of the above does not hold. */
 void op_case_run(const op_case *c);
 void op_cases_run(const op_case *c, size_t n);
 
+/* Kernels that stand in for the backends' own; NULL: the backend's. That of CUDA then runs on the CPU. */
+typedef struct {
+    const dt_kernel *cpu, *cuda;
+} op_stand_ins;
+
+enum { OP_FAULT_BYTES = 512 };
+
+/* 1 if all of the above holds, 0 if not; fault, of OP_FAULT_BYTES, then begins with c->why and says the first thing
+ * that does not. For the harness's own test. */
+int op_case_holds(const op_case *c, const op_stand_ins *instead, char *fault);
+
 /* infer must refuse with this status and a text that contains `text`. */
 void op_case_refused(const op_case *c, dt_status status, const char *text);
+
+enum { OP_ROOMS = 3 * DT_MAX_IN + 4 }; /* data, grad and scale of each tensor, and aux */
+
+/* Device memory of a rig. DT_ALIGN bytes before it and behind it belong to nobody. */
+typedef struct {
+    char what[32];
+    char *at;
+    size_t bytes;
+} op_room;
 
 /* A case made ready on one backend, for tests that look closer. Device memory throughout. */
 typedef struct {
@@ -85,13 +109,15 @@ typedef struct {
     dt_exec ex;
     dt_node node;
     dt_tensor in[DT_MAX_IN], out;
+    op_room room[OP_ROOMS];
+    int n_rooms;
 } op_rig;
 
 /* Fills inputs, infers, prepares. 0 if the backend cannot be opened here; other failures fail the test. */
 int op_rig_open(op_rig *rig, const char *backend, int threads, const op_case *c);
 void op_rig_forward(op_rig *rig);
 void op_rig_backward(op_rig *rig, const float *dy); /* dy: host, of out's count; gradients start at 0.5 */
-void op_rig_close(op_rig *rig);
+void op_rig_close(op_rig *rig);                     /* fails the test if a tensor's surroundings were written */
 
 /* Host copies, which the caller frees. */
 float *op_rig_read(const op_rig *rig, const void *src, int64_t count);

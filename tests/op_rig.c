@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,28 +98,81 @@ dt_tensor op_describe(const op_input *in, int k)
     return t;
 }
 
-static void *device_copy(dt_context *ctx, const void *host, size_t bytes)
+enum { GUARD_BYTES = DT_ALIGN, GUARD = 0xa5, NOT_A_NUMBER = 0xff }; /* of every byte; 0xffffffff is a NaN */
+
+/* Room between two guards, with a copy of what host holds; NULL: with NaNs. */
+static void *room_add(op_rig *rig, const char *what, int k, const void *host, size_t bytes)
 {
+    char *all = malloc(bytes + 2 * GUARD_BYTES);
     void *p = NULL;
-    op_must(dt_device_alloc(ctx, bytes, &p), "op_case", "alloc");
-    op_must(dt_device_write(ctx, p, host, bytes), "op_case", "write");
-    return p;
+
+    cr_assert(rig->n_rooms < OP_ROOMS);
+    op_room *room = &rig->room[rig->n_rooms++];
+    memset(all, GUARD, bytes + 2 * GUARD_BYTES);
+    if (host)
+        memcpy(all + GUARD_BYTES, host, bytes);
+    else
+        memset(all + GUARD_BYTES, NOT_A_NUMBER, bytes);
+    op_must(dt_device_alloc(rig->ctx, bytes + 2 * GUARD_BYTES, &p), "op_case", "alloc");
+    op_must(dt_device_write(rig->ctx, p, all, bytes + 2 * GUARD_BYTES), "op_case", "write");
+    free(all);
+    *room = (op_room){ .at = (char *)p + GUARD_BYTES, .bytes = bytes };
+    snprintf(room->what, sizeof room->what, k < 0 ? "%s" : "%s of input %d", what, k);
+    return room->at;
 }
 
-void *op_device_constant(dt_context *ctx, float value, int64_t count)
+static void *room_of_constant(op_rig *rig, const char *what, int k, float value, int64_t count)
 {
     float *host = malloc((size_t)count * sizeof *host);
     for (int64_t i = 0; i < count; i++) host[i] = value;
-    void *p = device_copy(ctx, host, (size_t)count * sizeof *host);
+    void *p = room_add(rig, what, k, host, (size_t)count * sizeof *host);
     free(host);
     return p;
 }
 
-static void *device_fill(dt_context *ctx, const op_input *in, int k)
+static int is_guard(op_rig *rig, const char *at)
+{
+    unsigned char guard[GUARD_BYTES];
+    op_must(dt_device_read(rig->ctx, guard, at, sizeof guard), "op_case", "read");
+    for (int i = 0; i < GUARD_BYTES; i++) {
+        if (guard[i] != GUARD) return 0;
+    }
+    return 1;
+}
+
+const char *op_rig_overrun(op_rig *rig, const char **side)
+{
+    for (int i = 0; i < rig->n_rooms; i++) {
+        const op_room *room = &rig->room[i];
+        const int before = is_guard(rig, room->at - GUARD_BYTES);
+        *side = before ? "behind" : "before";
+        if (!before || !is_guard(rig, room->at + room->bytes)) return room->what;
+    }
+    return NULL;
+}
+
+void op_rig_clear_scratch(op_rig *rig)
+{
+    const size_t bytes = rig->ex.scratch_bytes;
+    char *all = malloc(bytes + GUARD_BYTES);
+
+    memset(all, NOT_A_NUMBER, bytes);
+    memset(all + bytes, GUARD, GUARD_BYTES);
+    op_rig_write(rig, rig->ex.scratch, all, bytes + GUARD_BYTES);
+    free(all);
+}
+
+int op_rig_scratch_overrun(op_rig *rig)
+{
+    return !is_guard(rig, (char *)rig->ex.scratch + rig->ex.scratch_bytes);
+}
+
+/* What input k holds, on the host; the caller frees it. */
+static void *filled(const op_input *in, int k, size_t *bytes)
 {
     const int64_t n = dt_count(&in->shape);
-    const size_t bytes = (size_t)n * dt_type_bytes(in->type);
-    void *host = malloc(bytes);
+    *bytes = (size_t)n * dt_type_bytes(in->type);
+    void *host = malloc(*bytes);
     for (int64_t i = 0; i < n; i++) {
         const double v = fill_value(in, k, i);
         if (in->type == DT_F32)
@@ -128,18 +182,23 @@ static void *device_fill(dt_context *ctx, const op_input *in, int k)
         else
             ((uint8_t *)host)[i] = (uint8_t)v;
     }
-    void *p = device_copy(ctx, host, bytes);
-    free(host);
-    return p;
+    return host;
 }
 
-static float *device_scales(dt_context *ctx, const op_input *in, int n)
+int op_rig_input_changed(op_rig *rig, const op_case *c)
 {
-    float *host = malloc((size_t)n * sizeof *host);
-    for (int i = 0; i < n; i++) host[i] = scale_of(in, i);
-    float *p = device_copy(ctx, host, (size_t)n * sizeof *host);
-    free(host);
-    return p;
+    int changed = -1;
+
+    for (int k = 0; k < c->n_in && changed < 0; k++) {
+        size_t bytes;
+        if (c->in[k].state) continue;
+        void *before = filled(&c->in[k], k, &bytes), *now = malloc(bytes);
+        op_must(dt_device_read(rig->ctx, now, rig->in[k].data, bytes), c->why, "read");
+        if (memcmp(before, now, bytes) != 0) changed = k;
+        free(before);
+        free(now);
+    }
+    return changed;
 }
 
 static void rig_inputs(op_rig *rig, const op_case *c)
@@ -147,21 +206,21 @@ static void rig_inputs(op_rig *rig, const op_case *c)
     for (int k = 0; k < c->n_in; k++) {
         const op_input *in = &c->in[k];
         dt_tensor *t = &rig->in[k];
+        size_t bytes;
         *t = op_describe(in, k);
-        t->data = device_fill(rig->ctx, in, k);
+        void *host = filled(in, k, &bytes);
+        t->data = room_add(rig, "data", k, host, bytes);
+        free(host);
         t->wants_grad = op_is_differentiable(c, k);
-        if (t->wants_grad) t->grad = op_device_constant(rig->ctx, 0.5f, op_input_count(c, k));
-        if (t->n_scale > 0) t->scale = device_scales(rig->ctx, in, t->n_scale);
+        if (t->wants_grad) t->grad = room_of_constant(rig, "gradient", k, 0.5f, op_input_count(c, k));
+        if (t->n_scale > 0) {
+            float *scale = malloc((size_t)t->n_scale * sizeof *scale);
+            for (int i = 0; i < t->n_scale; i++) scale[i] = scale_of(in, i);
+            t->scale = room_add(rig, "scale", k, scale, (size_t)t->n_scale * sizeof *scale);
+            free(scale);
+        }
         rig->node.in[k] = t;
     }
-}
-
-static int shares_scale(const op_rig *rig)
-{
-    for (int k = 0; k < rig->node.n_in; k++) {
-        if (rig->out.scale == rig->in[k].scale) return 1;
-    }
-    return 0;
 }
 
 /* What a tape would do between infer and the first run. */
@@ -171,21 +230,22 @@ static void rig_output(op_rig *rig, const op_case *c)
     const int64_t count = dt_count(&out->shape);
     size_t scratch_bytes = 0;
 
-    out->data = op_device_constant(rig->ctx, NAN, count);
+    out->data = room_of_constant(rig, "out", -1, NAN, count);
     for (int k = 0; k < c->n_in; k++) out->wants_grad |= rig->in[k].wants_grad;
-    if (!dt_ops[c->op]->no_grad) out->grad = op_device_constant(rig->ctx, 0.0f, count);
-    if (out->n_scale > 0 && !out->scale) out->scale = op_device_constant(rig->ctx, NAN, out->n_scale);
-    if (rig->node.aux_bytes) op_must(dt_device_alloc(rig->ctx, rig->node.aux_bytes, &rig->node.aux), c->why, "aux");
+    if (!dt_ops[c->op]->no_grad) out->grad = room_of_constant(rig, "gradient of out", -1, 0.0f, count);
+    if (out->n_scale > 0 && !out->scale) out->scale = room_of_constant(rig, "scale of out", -1, NAN, out->n_scale);
+    if (rig->node.aux_bytes) rig->node.aux = room_add(rig, "aux", -1, NULL, rig->node.aux_bytes);
     rig->ex = dt_context_exec(rig->ctx);
     rig->ex.training = 1;
     const int before = dt_context_enter(rig->ctx);
     if (rig->kernel->prepare) op_must(rig->kernel->prepare(&rig->node, &rig->ex, &scratch_bytes), c->why, "prepare");
     dt_context_leave(before);
-    op_must(dt_context_reserve(rig->ctx, 0, scratch_bytes), c->why, "scratch");
+    op_must(dt_context_reserve(rig->ctx, 0, scratch_bytes + GUARD_BYTES), c->why, "scratch");
     rig->ex = dt_context_exec(rig->ctx);
+    rig->ex.scratch_bytes = scratch_bytes;
 }
 
-int op_rig_open(op_rig *rig, const char *backend, int threads, const op_case *c)
+int op_rig_open_with(op_rig *rig, const char *backend, int threads, const op_case *c, const dt_kernel *kernel)
 {
     dt_options opt;
     dt_options_default(&opt);
@@ -197,7 +257,7 @@ int op_rig_open(op_rig *rig, const char *backend, int threads, const op_case *c)
     const dt_status opened = dt_context_create(&opt, &rig->ctx);
     if (opened == DT_ERR_UNSUPPORTED && strcmp(backend, "cpu") != 0) return 0;
     op_must(opened, c->why, backend);
-    rig->kernel = rig->ctx->backend->kernels()[c->op];
+    rig->kernel = kernel ? kernel : rig->ctx->backend->kernels()[c->op];
     cr_assert(rig->kernel && rig->kernel->forward, "%s: %s has no kernel for %s", c->why, backend, dt_ops[c->op]->name);
     rig->node = (dt_node){ .kind = c->op, .name = "layer", .params = c->params, .n_in = c->n_in, .out = &rig->out };
     rig_inputs(rig, c);
@@ -206,40 +266,54 @@ int op_rig_open(op_rig *rig, const char *backend, int threads, const op_case *c)
     return 1;
 }
 
-void op_rig_forward(op_rig *rig)
+int op_rig_open(op_rig *rig, const char *backend, int threads, const op_case *c)
+{
+    return op_rig_open_with(rig, backend, threads, c, NULL);
+}
+
+dt_status op_rig_try_forward(op_rig *rig)
 {
     const int before = dt_context_enter(rig->ctx);
-    op_must(rig->kernel->forward(&rig->node, &rig->ex), rig->node.name, "forward");
+    const dt_status status = rig->kernel->forward(&rig->node, &rig->ex);
     dt_context_leave(before);
+    return status;
+}
+
+dt_status op_rig_try_backward(op_rig *rig, const float *dy)
+{
+    op_rig_write(rig, rig->out.grad, dy, (size_t)dt_count(&rig->out.shape) * sizeof *dy);
+    const int before = dt_context_enter(rig->ctx);
+    const dt_status status = rig->kernel->backward(&rig->node, &rig->ex);
+    dt_context_leave(before);
+    return status;
+}
+
+void op_rig_forward(op_rig *rig)
+{
+    op_must(op_rig_try_forward(rig), rig->node.name, "forward");
 }
 
 void op_rig_backward(op_rig *rig, const float *dy)
 {
-    op_rig_write(rig, rig->out.grad, dy, (size_t)dt_count(&rig->out.shape) * sizeof *dy);
-    const int before = dt_context_enter(rig->ctx);
-    op_must(rig->kernel->backward(&rig->node, &rig->ex), rig->node.name, "backward");
-    dt_context_leave(before);
+    op_must(op_rig_try_backward(rig, dy), rig->node.name, "backward");
+}
+
+void op_rig_free(op_rig *rig)
+{
+    if (rig->kernel->release) rig->kernel->release(&rig->node);
+    for (int i = 0; i < rig->n_rooms; i++) {
+        const op_room *room = &rig->room[i];
+        dt_device_free(rig->ctx, room->at - GUARD_BYTES, room->bytes + 2 * GUARD_BYTES);
+    }
+    dt_context_destroy(rig->ctx);
 }
 
 void op_rig_close(op_rig *rig)
 {
-    dt_context *ctx = rig->ctx;
-    const size_t out_bytes = (size_t)dt_count(&rig->out.shape) * sizeof(float);
+    const char *side, *what = op_rig_overrun(rig, &side);
 
-    if (rig->kernel->release) rig->kernel->release(&rig->node);
-    for (int k = 0; k < rig->node.n_in; k++) {
-        dt_tensor *t = &rig->in[k];
-        dt_device_free(ctx, t->data, dt_tensor_bytes(t));
-        dt_device_free(ctx, t->grad, (size_t)dt_count(&t->shape) * sizeof(float));
-    }
-    if (!shares_scale(rig)) dt_device_free(ctx, rig->out.scale, (size_t)rig->out.n_scale * sizeof(float));
-    for (int k = 0; k < rig->node.n_in; k++) {
-        dt_device_free(ctx, rig->in[k].scale, (size_t)rig->in[k].n_scale * sizeof(float));
-    }
-    dt_device_free(ctx, rig->out.data, out_bytes);
-    dt_device_free(ctx, rig->out.grad, out_bytes);
-    dt_device_free(ctx, rig->node.aux, rig->node.aux_bytes);
-    dt_context_destroy(ctx);
+    cr_assert(!what, "%s: bytes %s %s were written", rig->node.name, side, what);
+    op_rig_free(rig);
 }
 
 float *op_rig_read(const op_rig *rig, const void *src, int64_t count)

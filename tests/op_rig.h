@@ -21,7 +21,20 @@ double op_real_value(const op_input *in, int k, int64_t i);
 /* Facts of input k, without memory. */
 dt_tensor op_describe(const op_input *in, int k);
 
-/* Device memory of count floats. */
-void *op_device_constant(dt_context *ctx, float value, int64_t count);
+/* op_rig_open with a kernel in the place of the backend's; NULL: the backend's. */
+int op_rig_open_with(op_rig *rig, const char *backend, int threads, const op_case *c, const dt_kernel *kernel);
+DT_MUST_CHECK dt_status op_rig_try_forward(op_rig *rig);
+DT_MUST_CHECK dt_status op_rig_try_backward(op_rig *rig, const float *dy);
+void op_rig_free(op_rig *rig); /* op_rig_close, whatever has been written */
+
+/* What has been written beside, "out" or the like, and on which side of it; NULL if nothing has. */
+const char *op_rig_overrun(op_rig *rig, const char **side);
+
+/* Fills the scratch with NaNs; whether anything was written behind it since. */
+void op_rig_clear_scratch(op_rig *rig);
+int op_rig_scratch_overrun(op_rig *rig);
+
+/* The number of an input, state aside, that holds something else than in the beginning; -1 if there is none. */
+int op_rig_input_changed(op_rig *rig, const op_case *c);
 
 #endif /* OP_RIG_H */

@@ -147,11 +147,9 @@ static void retype(op_rig *rig, dt_tensor *t, dt_dtype type)
 {
     const int64_t n = dt_count(&t->shape);
     double *values = read_values(rig, t->data, t->type, n);
-    const size_t spare = dt_tensor_bytes(t);
 
     t->type = type;
     write_values(rig, t->data, type, values, n);
-    rig->ctx->bytes -= spare - dt_tensor_bytes(t); /* op_rig_close will free so much less */
     free(values);
 }
 
