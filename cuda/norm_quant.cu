@@ -110,13 +110,14 @@ __global__ static void __launch_bounds__(FORWARD_BLOCK, 1)
     }
 }
 
-/* One block, behind forward. A byte holds no NaN: a norm that has diverged must show in the loss, by way of the scale.
- */
+/* One block, behind forward. A byte holds no NaN: a norm that has diverged, or a scale of x that is none, must show in
+ * the loss, by way of y's scale. */
 __global__ static void mark_diverged_kernel(dt_nq_chain s, float *y_scale)
 {
     for (int c = (int)threadIdx.x; c < s.channels; c += (int)blockDim.x) {
-        const dt_batchnorm_line line =
-            dt_batchnorm_fold(s.gamma[c], s.beta[c], s.mean[c], s.inv[c], dt_scale_at(s.scale, s.n_scale, c));
+        const float scale = dt_scale_at(s.scale, s.n_scale, c);
+        dt_batchnorm_line line = { scale, 0.0f };
+        if (s.has_norm) line = dt_batchnorm_fold(s.gamma[c], s.beta[c], s.mean[c], s.inv[c], scale);
         if (line.a != line.a || line.b != line.b) *y_scale = NAN;
     }
 }
@@ -380,7 +381,7 @@ struct forward_pass {
         DT_LAUNCH((forward_kernel<TYPE, VEC, POOL>), grid_of(r, blocks), FORWARD_BLOCK, 0, r.stream, r.s, r.part,
                   r.slices, y->data, y->type, y->scale);
         DT_CUDA_LAUNCHED();
-        if (r.s.has_norm && dt_type_bytes(y->type) == 1) {
+        if (dt_type_bytes(y->type) == 1) {
             DT_LAUNCH(mark_diverged_kernel, 1, DT_BLOCK, 0, r.stream, r.s, y->scale);
             DT_CUDA_LAUNCHED();
         }

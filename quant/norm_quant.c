@@ -299,11 +299,13 @@ static void take_running_statistics(const dt_node *node, const task *t)
     }
 }
 
-/* A byte holds no NaN: a diverged norm must show in the loss, by way of the scale. */
+/* A byte holds no NaN: a diverged norm, or a scale of x that is none, must show in the loss, by way of y's scale. */
 static int is_diverged(const task *t)
 {
-    for (int64_t c = 0; c < t->view.channels; c++) {
-        if (t->view.a[c] != t->view.a[c] || t->view.b[c] != t->view.b[c]) return 1;
+    const dt_nq_view *v = &t->view;
+
+    for (int64_t c = 0; c < v->channels; c++) {
+        if (isnan(v->a[c]) || isnan(v->b[c]) || isnan(v->scale[c])) return 1;
     }
     return 0;
 }

@@ -395,6 +395,25 @@ Test(norm_quant, a_diverged_norm_shows_in_the_scale)
     rig_close(&r);
 }
 
+/* Nor that of filters, which the psums' scale brings: also where no norm stands between. */
+Test(norm_quant, a_scale_that_is_no_number_is_passed_on)
+{
+    for (int parts = 6; parts <= 7; parts++) {
+        norm_quant_case c = case_of(parts, 2, 0, 3, 1);
+        const float x_scale[3] = { 0.1f, 0.2f, NAN };
+        rig r;
+        c.n_scale = 3;
+        rig_open(&r, &c, 1);
+        rig_fused(&r, &c, (storage){ DT_U8, DT_F32, DT_F32, 0 });
+        must(dt_device_write(r.ctx, r.in[0].scale, x_scale, sizeof x_scale), "scale");
+        rig_run(&r, 0);
+        result got = rig_read(&r);
+        cr_assert(isnan(got.scale), "%s a norm the scale is %g", parts & 1 ? "with" : "without", (double)got.scale);
+        result_free(&got);
+        rig_close(&r);
+    }
+}
+
 /* x and n_rest further inputs of 8 values each, but for a last one of 1. */
 static void refused(const dt_norm_quant_params *p, dt_shape x, int n_rest, int64_t n_last, dt_status status,
                     const char *text)

@@ -226,25 +226,43 @@ Test(norm_quant_types, many_blocks)
     }
 }
 
-/* A byte cannot hold the NaN of a norm that has diverged: the scale does. */
-Test(norm_quant_types, a_diverged_norm_shows_in_the_scale)
+/* The scale of codes in bytes, when one value of x's scale or of gamma is no number. */
+static void diverges(const type_case *c, int in_scale)
 {
-    const float gamma[40] = { [33] = NAN };
-    type_case c = usual(40, 2);
+    float value[40];
     device_memory m;
     if (!open_memory(&m, "cuda")) cr_skip_test("there is no CUDA here; test_norm_quant_types_simt has the shim");
-    dt_tensor x = make_x(&m, &c, DT_F16, DT_F16), parameter[N_PARAMETERS], out = { .name = "fused" };
-    dt_node node = { .kind = DT_OP_NORM_QUANT, .name = "fused", .params = &c.p, .in = { &x }, .n_in = 6, .out = &out };
-    make_parameters(&m, &c, parameter);
-    for (int k = 0; k < N_PARAMETERS; k++) node.in[k + 1] = &parameter[k];
-    must(dt_device_write(m.ctx, parameter[0].data, gamma, sizeof gamma), "gamma");
+    dt_tensor x = make_x(&m, c, DT_F16, DT_F16), parameter[N_PARAMETERS], out = { .name = "fused" };
+    dt_node node = { .kind = DT_OP_NORM_QUANT, .name = "fused", .params = &c->p, .in = { &x }, .n_in = 1, .out = &out };
+    make_parameters(&m, c, parameter);
+    for (int k = 0; c->p.has_norm && k < 4; k++) node.in[node.n_in++] = &parameter[k];
+    node.in[node.n_in++] = &parameter[4];
+    for (int i = 0; i < 40; i++) value[i] = i == 33 ? NAN : 0.5f;
+    must(dt_device_write(m.ctx, in_scale ? x.scale : parameter[0].data, value, sizeof value), "a NaN");
     const dt_kernel *kernel = make_ready(&m, &node, DT_U8, DT_F32);
     const dt_exec ex = dt_context_exec(m.ctx);
     must(kernel->forward(&node, &ex), "forward");
     float *scale = read_values(&m, out.scale, DT_F32, 1);
-    cr_assert(isnan(*scale), "the scale is %g", (double)*scale);
+    cr_assert(isnan(*scale), "a NaN in %s: the scale is %g", in_scale ? "x's scale" : "gamma", (double)*scale);
     free(scale);
     close_memory(&m);
+}
+
+/* A byte cannot hold the NaN of a norm that has diverged: the scale does. */
+Test(norm_quant_types, a_diverged_norm_shows_in_the_scale)
+{
+    const type_case c = usual(40, 2);
+    diverges(&c, 0);
+}
+
+/* Nor that of filters, which the psums' scale brings: also where no norm stands between. */
+Test(norm_quant_types, a_scale_that_is_no_number_is_passed_on)
+{
+    type_case c = usual(40, 2);
+    c.n_scale = 40;
+    diverges(&c, 1);
+    c.p.has_norm = 0;
+    diverges(&c, 1);
 }
 
 Test(norm_quant_types, misfits_are_refused)
