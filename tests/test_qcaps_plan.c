@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "draws.h"
 #include "qcaps_shapes.h"
 
 static dt_qcaps_bits plan(int shape, float budget, int published)
@@ -175,13 +176,13 @@ static int64_t used_bits(const dt_qcaps_shape *s, const int *q, int more)
  * one bit more for all would fit. */
 Test(qcaps_plan, any_budget_that_is_possible)
 {
-    srand(1);
+    draws d = { .seed = 1 };
     for (int trial = 0; trial < 20000; trial++) {
         dt_qcaps_shape s = { .n_layers = 1 + trial % DT_QCAPS_LAYERS };
         int64_t n = 0;
-        for (int l = 0; l < s.n_layers; l++) n += s.layer[l].n_weights = 1 + rand() % 100000;
+        for (int l = 0; l < s.n_layers; l++) n += s.layer[l].n_weights = 1 + draw(&d, 100000);
         const int published = trial % 2;
-        const double unit = published ? 8e6 : 8388608.0, bits = (double)n * (1.0 + 19.0 * rand() / RAND_MAX);
+        const double unit = published ? 8e6 : 8388608.0, bits = (double)n * (1.0 + 19.0 * draw_real(&d));
         const dt_qcaps_options o = qcaps_options(nextafterf((float)(bits / unit), 1e9f), published);
         const int64_t budget = (int64_t)((double)o.memory_budget * unit);
         dt_qcaps_bits b;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "draws.h"
 #include "qcaps_shapes.h"
 
 enum { MOST_TRIALS = 400, NEVER = 33 };
@@ -19,6 +20,7 @@ typedef struct {
     double good, bad;
     int weight_from, activation_from, routing_from;
     double weight_slope, activation_slope, routing_slope;
+    draws noise;
     int fail_at, stop_at; /* a measurement that fails, a trial that stops; 0: none */
     int n_measured, n_trials;
     dt_qcaps_bits measured[MOST_TRIALS];
@@ -262,12 +264,13 @@ static int larger(int a, int b)
     return a > b ? a : b;
 }
 
-static void random_needs(network *net, const dt_qcaps_shape *s, int most)
+static void random_needs(network *net, const dt_qcaps_shape *s, draws *d)
 {
+    const int most = 1 + draw(d, 12);
     for (int l = 0; l < s->n_layers; l++) {
-        net->weight[l] = 1 + rand() % most;
-        net->activation[l] = 1 + rand() % most;
-        net->routing[l] = s->layer[l].routes > 0 ? 1 + rand() % most : 0;
+        net->weight[l] = 1 + draw(d, most);
+        net->activation[l] = 1 + draw(d, most);
+        net->routing[l] = s->layer[l].routes > 0 ? 1 + draw(d, most) : 0;
     }
 }
 
@@ -294,14 +297,14 @@ static void expect_satisfied(const network *net, const dt_qcaps_shape *s, dt_qca
 Test(qcaps_search, any_thresholds)
 {
     int n_satisfied = 0;
-    srand(7);
+    draws d = { .seed = 7 };
     for (int i = 0; i < 3000; i++) {
         const int shape = i % N_SHAPES;
         const dt_qcaps_shape *s = &qcaps_shapes[shape];
         network net = { .good = 99.0, .bad = 9.0 };
         dt_qcaps_bits want = { 0 };
-        random_needs(&net, s, 1 + rand() % 12);
-        const dt_qcaps_options o = options(2.0f + (float)(rand() % 12), 0.5f);
+        random_needs(&net, s, &d);
+        const dt_qcaps_options o = options(2.0f + (float)draw(&d, 12), 0.5f);
         const dt_qcaps_result r = searched(shape, &o, &net, 99.0);
 
         n_satisfied += r.satisfied.present;
@@ -339,21 +342,21 @@ static dt_status measure_noise(void *user, const dt_qcaps_bits *b, double *accur
     cr_assert(net->n_measured < MOST_TRIALS);
     net->measured[net->n_measured++] = *b;
     for (size_t i = 0; i < sizeof *b; i++) hash = (hash ^ ((const unsigned char *)b)[i]) * 1099511628211u;
-    if (net->stop_at) hash += (uint64_t)rand(); /* draws anew */
+    if (net->stop_at) hash += (uint64_t)draw(&net->noise, 1 << 30); /* draws anew */
     *accuracy = 98.0 + (double)(hash >> 20 & 1023) / 512.0;
     return DT_OK;
 }
 
 Test(qcaps_search, accuracy_without_any_order)
 {
-    srand(3);
+    draws d = { .seed = 3 };
     for (int i = 0; i < 2000; i++) {
-        network net = { .stop_at = i % 2 }; /* here: stochastic */
+        network net = { .stop_at = i % 2, .noise = { .seed = (uint64_t)i } }; /* here: stochastic */
         const dt_qcaps_shape *s = &qcaps_shapes[i % N_SHAPES];
-        dt_qcaps_options o = options(2.0f + (float)(rand() % 3), (float)(rand() % 21) / 10.0f);
+        dt_qcaps_options o = options(2.0f + (float)draw(&d, 3), (float)draw(&d, 21) / 10.0f);
         dt_qcaps_result r;
         o.rounding = net.stop_at ? DT_ROUND_STOCHASTIC : DT_ROUND_TRUNCATION;
-        const double full = 99.0 + rand() % 2;
+        const double full = 99.0 + draw(&d, 2);
         cr_assert(dt_qcaps_run(s, &o, full, measure_noise, &net, NULL, &r) == DT_OK, "%s", dt_last_error());
         in_bounds(&net, s);
         cr_assert(r.satisfied.present || r.memory.present);
