@@ -42,7 +42,7 @@ dt_status dt_array_evaluate(dt_model *m, const dt_dataset *d, int batch, float l
     const size_t n = (size_t)m->n_layers;
     array_watch w = { m, layers, calloc(n, sizeof *w.stats), calloc(n, sizeof *w.images) };
     const dt_watch watch = { .hook = watch_node, .user = &w };
-    dt_status status = DT_ERR_MEMORY;
+    dt_status status;
 
     if (w.stats && w.images) {
         for (size_t i = 0; i < n; i++) dt_psum_stats_clear(&w.stats[i]);

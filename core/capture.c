@@ -184,8 +184,9 @@ dt_status dt_capture_layer(dt_model *m, const dt_dataset *d, int64_t first, int6
     DT_TRY(dt_inference_create(m, &v, &opt, &inf));
     const int at = dt_model_find_layer(m, layer);
     capture_run run = { .model = m, .layer = layer, .capture = calloc(1, sizeof(dt_capture)) };
-    dt_status status = DT_ERR_MEMORY;
-    if (run.capture) {
+    dt_status status =
+        run.capture ? DT_OK : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a capture of %s", layer);
+    if (status == DT_OK) {
         run.capture->n = count;
         run.capture->maps = at < 0 ? 1 : m->layer[at].maps;
         run.capture->origin = m->origin;

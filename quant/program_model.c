@@ -60,6 +60,15 @@ static dt_status add(const builder *b, dt_op_kind op, const dt_layer *l, const c
     return dt_graph_add(b->graph, op, name, params, in, n_in, out);
 }
 
+/* A layer whose name is free, or whose like of codes or reals has it: a max-pool may stand in both. */
+static dt_status build_one(const builder *b, const dt_layer *l, dt_op_kind op, const void *params, const int *in,
+                           int n_in, int *y)
+{
+    const char *suffix = dt_graph_find(b->graph, l->name) < 0 ? "" : l->value == DT_VALUE_CODE ? ".of_codes" : ".of_reals";
+
+    return add(b, op, l, suffix, params, in, n_in, y);
+}
+
 static dt_status build_conv(const builder *b, const dt_layer *l, int x, int *y)
 {
     const dt_codes_params codes = { -l->weight_bound, dt_layer_weight_high(l) };
@@ -93,7 +102,7 @@ static dt_status build_affine(const builder *b, const dt_layer *l, int x, int *y
 
     DT_TRY(declare(b, l->name, "slope", vector(l->channels), &in[1]));
     DT_TRY(declare(b, l->name, "offset", vector(l->channels), &in[2]));
-    return add(b, DT_OP_AFFINE, l, ".affine", NULL, in, 3, y);
+    return build_one(b, l, DT_OP_AFFINE, NULL, in, 3, y);
 }
 
 static dt_status build_quantize(const builder *b, const dt_layer *l, int x, int *y)
@@ -114,15 +123,6 @@ static dt_status build_linear(const builder *b, const dt_layer *l, int x, int *y
     DT_TRY(declare(b, l->name, "weight", matrix(l->channels, dt_graph_shape(b->graph, in[0])->dim[1]), &in[1]));
     DT_TRY(declare(b, l->name, "bias", vector(l->channels), &in[2]));
     return add(b, DT_OP_LINEAR, l, "", &params, in, 3, y);
-}
-
-/* ReLUs and max-pools may have one name, if one reads reals and the other codes. */
-static dt_status build_one(const builder *b, const dt_layer *l, dt_op_kind op, const void *params, const int *in,
-                           int n_in, int *y)
-{
-    const char *suffix = dt_graph_find(b->graph, l->name) < 0 ? "" : l->value == DT_VALUE_CODE ? ".of_codes" : ".of_reals";
-
-    return add(b, op, l, suffix, params, in, n_in, y);
 }
 
 static dt_status build_layer(const builder *b, const dt_layer *l, const int in[2], int *y)
