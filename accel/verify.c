@@ -235,12 +235,9 @@ static void finish_report(verification *v)
 
 static dt_status run(verification *v, const dt_dataset *d, int64_t first)
 {
-    const dt_inference_options opt = { .first = first,
-                                       .count = v->total,
-                                       .batch = VERIFY_BATCH,
-                                       .watched = 1,
-                                       .beside = record_beside,
-                                       .user = v };
+    const dt_inference_options opt = {
+        .first = first, .count = v->total, .batch = VERIFY_BATCH, .watched = 1, .beside = record_beside, .user = v
+    };
     dt_inference *inf = NULL;
     dt_dataset_view view;
     dt_step_sum sum;

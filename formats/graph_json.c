@@ -209,8 +209,7 @@ static dt_status read_param(reader *r, const cJSON *object)
     spec.group = (dt_param_group)group;
     spec.values = (dt_param_values)values;
     spec.init = (dt_init)init;
-    DT_CHECK(dt_graph_find(r->graph, name) < 0, DT_ERR_FORMAT, "%s: there are two parameters called %s", r->file,
-             name);
+    DT_CHECK(dt_graph_find(r->graph, name) < 0, DT_ERR_FORMAT, "%s: there are two parameters called %s", r->file, name);
     return dt_graph_param(r->graph, name, &spec, &value);
 }
 
@@ -280,8 +279,8 @@ static dt_status unknown_attribute(const dt_field_place *at, const dt_op *op, co
     for (int i = 0; i < op->n_fields && used < sizeof known; i++) {
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", op->fields[i].name);
     }
-    return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: %s has no attribute '%.40s' of %s; there are: %s",
-                    at->file, at->where, name, op->name, known);
+    return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: %s has no attribute '%.40s' of %s; there are: %s", at->file,
+                    at->where, name, op->name, known);
 }
 
 /* params begin as the operator's defaults. */
@@ -322,7 +321,7 @@ static dt_status read_node(reader *r, const cJSON *node, int number)
     const dt_field_place at = { r->file, name, ": " };
     dt_implied_sizes sizes = { 0 };
     int in[DT_MAX_IN], n_in, out;
-    dt_op_kind kind;
+    dt_op_kind kind = DT_OP_IDENTITY;
     char text[64];
 
     DT_CHECK(cJSON_IsArray(node) && name && cJSON_GetArraySize(node) >= 3, DT_ERR_FORMAT,
@@ -400,8 +399,9 @@ static dt_status check_head(const cJSON *object, const char *file)
     DT_CHECK(format && strcmp(format, "detent-network") == 0, DT_ERR_FORMAT,
              "%s: format is '%s', expected 'detent-network'", file, format ? format : "");
     DT_CHECK(!version || (cJSON_IsNumber(version) && version->valuedouble >= 1.0 && version->valuedouble <= VERSION),
-             DT_ERR_FORMAT, "%s: a network of version %g, and this detent reads versions up to %d; a newer one reads it",
-             file, cJSON_IsNumber(version) ? version->valuedouble : 0.0, VERSION);
+             DT_ERR_FORMAT,
+             "%s: a network of version %g, and this detent reads versions up to %d; a newer one reads it", file,
+             cJSON_IsNumber(version) ? version->valuedouble : 0.0, VERSION);
     cJSON_ArrayForEach(item, object)
     {
         int is_known = 0;

@@ -49,7 +49,7 @@ static dt_status read_all(FILE *file, const char *path, char *text, size_t *byte
 dt_status dt_json_file_read(const char *path, cJSON **out)
 {
     FILE *file = fopen(path, "rb");
-    size_t bytes;
+    size_t bytes = 0;
 
     DT_CHECK(file, DT_ERR_IO, "%s: %s", path, strerror(errno));
     char *text = malloc(MOST_BYTES + 1);

@@ -75,11 +75,9 @@ static int routed_skip(dt_builder *b, const char *name, int x, int dim)
     const dt_transpose_params split = {
         .rows = d[1] * d[2], .columns = TYPES, .ndim = 4, .dim = { 0, d[1], d[2], dim }
     };
-    const dt_conv_spec spec = { .filters = TYPES * dim,
-                                .kernel = KERNEL,
-                                .stride = 1,
-                                .pad = 1,
-                                .bound = sqrtf(6.0f / (float)(TAPS * dim)) }; /* He's */
+    const dt_conv_spec spec = {
+        .filters = TYPES * dim, .kernel = KERNEL, .stride = 1, .pad = 1, .bound = sqrtf(6.0f / (float)(TAPS * dim))
+    }; /* He's */
     const dt_caps_routing how = {
         .inputs = TYPES, .dim = dim, .joint = 1, .iterations = b->config->routing, .bias = { .value = 0.1f }
     };

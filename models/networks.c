@@ -23,7 +23,7 @@ typedef struct {
 
 /* What a network has beside its defaults, check and build. */
 #define PLAIN .resizes = 0
-#define CAPSULES                                                                                             \
+#define CAPSULES                                                                                \
     .resizes = 1, .train_defaults = dt_caps_train_defaults, .for_dataset = dt_caps_for_dataset, \
     .for_input = dt_decoder_for_input
 

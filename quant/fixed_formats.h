@@ -1,6 +1,6 @@
 /*
- * fixed_formats.h - which tensors of a capsule network Q-CapsNets rounds, and how: read by the pass that puts FIXED_POINT
- *                   nodes into its graph, filled by calibration (qcaps.c), stored in checkpoints.
+ * fixed_formats.h - which tensors of a capsule network Q-CapsNets rounds, and how: read by the pass that puts
+ * FIXED_POINT nodes into its graph, filled by calibration (qcaps.c), stored in checkpoints.
  *
  * A layer (a child of the network) has word lengths for its weights, its activations and its routing; each of its
  * tensors has a scale of its own, the largest magnitude seen in calibration.

@@ -5,7 +5,7 @@
  * dt_trainer_calibrate, from the weights and the first batch; until then those of activations are 1, and those of
  * weights what PyTorch's default filters would give.
  *
- * Tests: tests/test_insert.c.
+ * Tests: tests/test_graph.c.
  */
 #include "insert.h"
 

@@ -257,7 +257,8 @@ static int others_cross(const dt_graph *g, int at, int value)
     return 0;
 }
 
-/* The layer's end: the last value behind all of its weights, and before those of later layers, that nothing passes by. */
+/* The layer's end: the last value behind all of its weights, and before those of later layers, that nothing passes by.
+ */
 static int find_end(const dt_graph *g, const layer_list *l, int layer)
 {
     int end = -1, weights_seen = 0;

@@ -64,7 +64,9 @@ static dt_status add(const builder *b, dt_op_kind op, const dt_layer *l, const c
 static dt_status build_one(const builder *b, const dt_layer *l, dt_op_kind op, const void *params, const int *in,
                            int n_in, int *y)
 {
-    const char *suffix = dt_graph_find(b->graph, l->name) < 0 ? "" : l->value == DT_VALUE_CODE ? ".of_codes" : ".of_reals";
+    const char *suffix = dt_graph_find(b->graph, l->name) < 0 ? ""
+                         : l->value == DT_VALUE_CODE          ? ".of_codes"
+                                                              : ".of_reals";
 
     return add(b, op, l, suffix, params, in, n_in, y);
 }
@@ -278,10 +280,9 @@ dt_status dt_program_model(dt_context *ctx, const dt_program *p, const dt_array 
     DT_TRY(dt_program_check(p));
     if (array) DT_TRY(dt_array_check(array));
     DT_TRY(program_graph(p, array, &graph));
-    dt_model_config config = { .height = p->height,
-                               .width = p->width,
-                               .channels = p->channels,
-                               .n_classes = p->layer[p->n_layers - 1].channels };
+    dt_model_config config = {
+        .height = p->height, .width = p->width, .channels = p->channels, .n_classes = p->layer[p->n_layers - 1].channels
+    };
     config.name = graph->name; /* which lives as long as the model */
     DT_TRY(dt_model_open(ctx, graph, &config, &m));
     m->origin = p->origin;

@@ -2,9 +2,9 @@
  * qcaps.c - Q-CapsNets on a capsule network: what its layers hold, calibration of the scales, and the accuracy of a
  *           choice of bits, which the search (qcaps_search.c) asks for.
  *
- * A network is quantized by a pass over its graph (insert_fixed.c), which puts a FIXED_POINT node behind each tensor that
- * is rounded. Calibration is an evaluation in full precision in which those nodes only
- * look: the scale of a tensor is its largest magnitude.
+ * A network is quantized by a pass over its graph (insert_fixed.c), which puts a FIXED_POINT node behind each tensor
+ * that is rounded. Calibration is an evaluation in full precision in which those nodes only look: the scale of a tensor
+ * is its largest magnitude.
  *
  * The search changes the bits of later layers while those before keep theirs. So an evaluation keeps what the last
  * unchanged layer gave (f32, on the device, within options.cache_bytes), and the next begins there. Where psums of a
@@ -354,8 +354,7 @@ static dt_status measure(void *user, const dt_qcaps_bits *bits, double *accuracy
     dt_watch watch = { .hook = keep_node, .user = e };
     if (e->kept.layer > 0) watch.rows = &e->kept.rows;
     if (e->kept.layer > 0) watch.start = dt_fixed_formats_of(e->q)->end[e->kept.layer - 1];
-    const dt_status status =
-        dt_evaluate_watched(e->q, e->d, e->opt->batch, 0.0f, e->progress, &watch, NULL, &metrics);
+    const dt_status status = dt_evaluate_watched(e->q, e->d, e->opt->batch, 0.0f, e->progress, &watch, NULL, &metrics);
     if (status != DT_OK) return dt_forward(status, __FILE__, __LINE__);
     if (e->next.layer > 0) {
         forget(e, &e->kept);

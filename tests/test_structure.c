@@ -22,6 +22,7 @@ typedef struct {
 
 static const include_rule include_rules[] = {
     { "core", { "core/" } },
+    { "core/graph", { "core/" } },
     { "layers", { "layers/", "core/", "quant/grid.h", "quant/fixed_point.h" } },
     { "quant", { "quant/", "core/", "layers/.h" } },
     { "cuda",
@@ -30,7 +31,7 @@ static const include_rule include_rules[] = {
     { "models", { "models/", "core/", "layers/", "quant/" } },
     { "datasets", { "datasets/", "core/detent.h", "core/status.h", "core/rng.h" } },
     { "accel", { "accel/", "core/", "layers/.h", "quant/grid.h", "quant/program.h" } },
-    { "formats", { "formats/", "core/", "quant/", "accel/.h" } },
+    { "formats", { "formats/", "core/", "quant/", "accel/.h", "models/.h" } },
     { "cli", { "cli/", "core/detent.h", "formats/config_json.h" } },
 };
 enum { N_FOLDERS = sizeof include_rules / sizeof include_rules[0] };
@@ -128,10 +129,12 @@ static void check_own_header(const char *folder, const char *name, const char *h
     char target[2 * PATH_BYTES];
     const include_rule *rule = include_rules;
     while (strcmp(rule->folder, folder) != 0) rule++;
-    if (starts_with(header, "../"))
-        snprintf(target, sizeof target, "%s", header + 3);
-    else
-        snprintf(target, sizeof target, "%s/%s", folder, header);
+    size_t depth = strlen(folder); /* of the folder that the header's name starts from */
+    while (starts_with(header, "../")) {
+        while (depth > 0 && folder[--depth] != '/') continue;
+        header += 3;
+    }
+    snprintf(target, sizeof target, "%.*s%s%s", (int)depth, folder, depth ? "/" : "", header);
     for (int i = 0; i < MOST_ALLOWED && rule->allowed[i]; i++) {
         if (matches(target, rule->allowed[i])) return;
     }

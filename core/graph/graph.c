@@ -175,8 +175,8 @@ static dt_status facts_infer(const dt_graph *g, const char *name, const dt_graph
     dt_node node = { .kind = n->kind, .name = name, .params = n->params, .n_in = n->n_in, .out = facts };
     int constant = 1, wants_grad = 0;
 
-    DT_CHECK(n->n_in >= op->min_in && n->n_in <= op->max_in, DT_ERR_ARGUMENT,
-             "%s: %s takes %d to %d inputs, got %d", name, op->name, op->min_in, op->max_in, n->n_in);
+    DT_CHECK(n->n_in >= op->min_in && n->n_in <= op->max_in, DT_ERR_ARGUMENT, "%s: %s takes %d to %d inputs, got %d",
+             name, op->name, op->min_in, op->max_in, n->n_in);
     for (int k = 0; k < n->n_in; k++) {
         assert(n->in[k] >= 0 && n->in[k] < g->n_values);
         node.in[k] = &g->value[n->in[k]]->facts;

@@ -58,7 +58,7 @@ typedef struct {
 /* What training minimises. */
 typedef enum {
     DT_LOSS_CROSS_ENTROPY, /* of softmax(scores) */
-    DT_LOSS_MARGIN         /* of scores that are lengths of class capsules; with a reconstruction its squared error too */
+    DT_LOSS_MARGIN /* of scores that are lengths of class capsules; with a reconstruction its squared error too */
 } dt_loss;
 
 /* Members are read freely, and written by the functions below; the lower half by whoever builds the graph. */
@@ -109,8 +109,8 @@ int64_t dt_graph_count(const dt_graph *g, int value);
 int dt_graph_rows(const dt_graph *g, int value);
 
 /* Records the nodes that the n wanted values need, in the graph's order. tensor has a place for each value: the caller
- * has filled those that are given, and the parameters, and may fill others, which are then taken as they are; the values
- * recorded are put into theirs. batch: images of the tape. training: batch norm takes the batch's statistics. */
+ * has filled those that are given, and the parameters, and may fill others, which are then taken as they are; the
+ * values recorded are put into theirs. batch: images of the tape. training: batch norm takes the batch's statistics. */
 DT_MUST_CHECK dt_status dt_graph_record(const dt_graph *g, dt_tape *tape, int batch, int training, const int *wanted,
                                         int n, dt_tensor **tensor);
 

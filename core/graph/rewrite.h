@@ -19,8 +19,8 @@ typedef dt_status (*dt_rewrite_node)(dt_rewrite *r, const dt_graph_node *n, void
  * over. */
 DT_MUST_CHECK dt_status dt_graph_rewrite(const dt_graph *from, dt_rewrite_node each, void *user, dt_graph **out);
 
-/* The value of `to` for a value of `from`: given values and parameters enter `to` when they are first asked for, so that
- * they keep their order. */
+/* The value of `to` for a value of `from`: given values and parameters enter `to` when they are first asked for, so
+ * that they keep their order. */
 DT_MUST_CHECK dt_status dt_rewrite_value(dt_rewrite *r, int value, int *out);
 
 /* The node as it is, of what stands for its inputs. */

@@ -1,0 +1,174 @@
+/*
+ * test_network_file.c - graphs as JSON: what is written is read again as the same graph, a person may leave out what is
+ * plain, and what cannot be read is refused by file, node and attribute.
+ */
+#include "temp_files.h"
+#include "../formats/graph_json.h"
+#include "../formats/json_file.h"
+#include "../models/networks.h"
+#include "../quant/insert.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#define MUST(call)                                                   \
+    do {                                                             \
+        const dt_status must_ = (call);                              \
+        cr_assert(must_ == DT_OK, "%s: %s", #call, dt_last_error()); \
+    } while (0)
+
+static char *text_of(const dt_graph *g)
+{
+    cJSON *object = cJSON_CreateObject();
+
+    MUST(dt_graph_to_json(g, object));
+    char *text = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    return text;
+}
+
+static dt_status read_text(const char *text, dt_graph **out)
+{
+    cJSON *object;
+
+    MUST(dt_json_parse(text, strlen(text), "net.json", &object));
+    const dt_status status = dt_graph_from_json(object, "net.json", out);
+    cJSON_Delete(object);
+    return status;
+}
+
+static void check_round_trip(dt_graph *g)
+{
+    char *text = text_of(g);
+    dt_graph *again;
+
+    MUST(read_text(text, &again));
+    char *second = text_of(again);
+    cr_assert(strcmp(text, second) == 0, "%s\n%s", text, second);
+    cr_assert(again->n_nodes == g->n_nodes && again->n_values == g->n_values);
+    for (int i = 0; i < g->n_nodes; i++) {
+        const size_t bytes = dt_ops[g->node[i].kind]->params_bytes;
+        const int value = dt_graph_find(again, dt_graph_name(g, g->node[i].out));
+        cr_assert(dt_same_shape(dt_graph_shape(again, value), dt_graph_shape(g, g->node[i].out)));
+        cr_assert(bytes == 0 || memcmp(again->node[i].params, g->node[i].params, bytes) == 0, "%s",
+                  dt_graph_name(g, g->node[i].out));
+    }
+    dt_graph_destroy(again);
+    dt_graph_destroy(g);
+    free(second);
+    free(text);
+}
+
+Test(network_file, what_is_written_is_read)
+{
+    static const char *const names[] = { "vgg16", "tiny", "shallowcaps", "deepcaps" };
+    const dt_quant_choice choice = { .wbits = 4, .abits = 2, .input_bits = 8, .rule = DT_RULE_LSQ };
+
+    for (int i = 0; i < 4; i++) {
+        dt_model_config c;
+        dt_graph *g, *q;
+        MUST(dt_model_config_default(names[i], &c));
+        MUST(dt_network_build(&c, &g));
+        MUST(dt_quant_insert(g, &choice, &q));
+        check_round_trip(q);
+        check_round_trip(g);
+    }
+}
+
+#define HEAD "{ \"format\": \"detent-network\", \"image\": [8, 8, 3], "
+
+static const char small[] =
+    HEAD "\"classes\": 5, \"nodes\": ["
+         "[\"stem\", \"conv\", \"image\", { \"filters\": 4, \"window\": 3, \"pad\": 1 }],"
+         "[\"stem.bn\", \"batchnorm\", \"stem\"],"
+         "[\"act\", \"relu\", \"stem.bn\"],"
+         "[\"side\", \"conv\", \"act\", { \"filters\": 4, \"window\": [1, 3], \"pad\": [0, 1, 0, 1] }],"
+         "[\"join\", \"add\", [\"side\", \"act\"]],"
+         "[\"pool\", \"maxpool\", \"join\", { \"window\": 2 }],"
+         "[\"flat\", \"flatten\", \"pool\"],"
+         "[\"classifier\", \"linear\", \"flat\", { \"features\": 5 }] ] }";
+
+Test(network_file, a_person_leaves_out_what_is_plain)
+{
+    dt_graph *g;
+
+    MUST(read_text(small, &g));
+    cr_assert(strcmp(dt_graph_name(g, g->scores), "classifier") == 0 && g->loss == DT_LOSS_CROSS_ENTROPY);
+    static const char *const params[] = { "stem.weight",          "stem.bn.weight",      "stem.bn.bias",
+                                          "stem.bn.running_mean", "stem.bn.running_var", "side.weight",
+                                          "classifier.weight",    "classifier.bias" };
+    for (size_t i = 0; i < sizeof params / sizeof params[0]; i++)
+        cr_assert(dt_graph_find(g, params[i]) >= 0, "%s", params[i]);
+    const dt_shape *side = dt_graph_shape(g, dt_graph_find(g, "side.weight"));
+    cr_assert(side->dim[0] == 4 && side->dim[1] == 1 && side->dim[2] == 3 && side->dim[3] == 4);
+    cr_assert(dt_graph_shape(g, dt_graph_find(g, "pool"))->dim[1] == 4); /* the stride is the window */
+    const dt_linear_params *last = dt_graph_maker(g, g->scores)->params;
+    cr_assert(last->in_order == 1); /* scores have equal bits everywhere */
+    check_round_trip(g);
+}
+
+/* `from` in the small network becomes `to`. */
+static void check_refused(const char *from, const char *to, dt_status status, const char *why)
+{
+    char text[4096];
+    dt_graph *g = NULL;
+    const char *at = strstr(small, from);
+
+    cr_assert(at != NULL, "%s", from);
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(at - small), small, to, at + strlen(from));
+    const dt_status got = read_text(text, &g);
+    cr_assert(got == status && strstr(dt_last_error(), why) != NULL, "%s -> %s: %s: %s", from, to, dt_status_name(got),
+              dt_last_error());
+}
+
+Test(network_file, what_cannot_be_read_is_named)
+{
+    static const struct {
+        const char *from, *to;
+        dt_status status;
+        const char *why;
+    } rows[] = {
+        { "detent-network", "onnx", DT_ERR_FORMAT, "net.json: format is 'onnx'" },
+        { "\"image\": [8, 8, 3]", "\"image\": [8, 8]", DT_ERR_FORMAT, "net.json: image is [8,8]" },
+        { "\"image\": [8, 8, 3]", "\"image\": [8, 0, 3]", DT_ERR_FORMAT, "expected whole numbers from 1 on" },
+        { "\"classes\": 5", "\"classes\": 6", DT_ERR_FORMAT, "classes is 6, and classifier gives 5 scores" },
+        { "\"classes\": 5", "\"clases\": 5", DT_ERR_FORMAT, "'clases' is not a field of a network" },
+        { "\"classes\": 5", "\"version\": 2", DT_ERR_FORMAT, "a network of version 2, and this detent reads versions" },
+        { "\"relu\"", "\"gelu\"", DT_ERR_FORMAT, "act: there is no operator 'gelu'" },
+        { "\"relu\", \"stem.bn\"", "\"relu\", \"stem.b\"", DT_ERR_FORMAT, "act reads 'stem.b', which no node before" },
+        { "\"relu\", \"stem.bn\"", "\"relu\", 7", DT_ERR_FORMAT, "act: an input is 7" },
+        { "\"filters\": 4, ", "", DT_ERR_FORMAT, "stem: conv needs \"filters\" and \"window\"" },
+        { "\"pad\": 1", "\"pads\": 1", DT_ERR_FORMAT, "stem has no attribute 'pads' of conv; there are: stride, pad" },
+        { "\"pad\": 1", "\"pad\": -1", DT_ERR_FORMAT, "net.json: stem: pad is [-1,-1,-1,-1]" },
+        { "[0, 1, 0, 1]", "[0, 1, 0]", DT_ERR_FORMAT, "net.json: side: pad is [0,1,0]" },
+        { "[0, 1, 0, 1]", "[0, 0, 0, 0]", DT_ERR_SHAPE, "join: add: a is 2x8x6x4, b is 2x8x8x4" },
+        { "{ \"features\": 5 }", "{}", DT_ERR_FORMAT, "classifier: linear needs \"features\"" },
+        { "\"linear\", \"flat\"", "\"linear\", \"pool\"", DT_ERR_SHAPE, "pool has 4 axes; flatten it before" },
+        { "[\"act\",", "[\"stem\",", DT_ERR_ARGUMENT, "two values are called 'stem'" },
+        { "[\"act\", \"relu\", \"stem.bn\"]", "[\"act\", \"relu\"]", DT_ERR_FORMAT, "net.json: node 2 is" },
+        { ",[\"classifier\", \"linear\", \"flat\", { \"features\": 5 }]", "", DT_ERR_FORMAT, "classes is 5" },
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        check_refused(rows[i].from, rows[i].to, rows[i].status, rows[i].why);
+    }
+}
+
+Test(network_file, files_that_are_no_networks_are_refused)
+{
+    dt_graph *g;
+
+    temp_make();
+    cr_assert(dt_graph_load(temp_path("none.json"), &g) == DT_ERR_IO);
+    FILE *file = fopen(temp_path("cut.json"), "w");
+    fputs("{ \"format\": \"detent-network\", ", file);
+    fclose(file);
+    cr_assert(dt_graph_load(temp_path("cut.json"), &g) == DT_ERR_FORMAT);
+    cr_assert(strstr(dt_last_error(), "cut.json: is not JSON from byte") != NULL, "%s", dt_last_error());
+    file = fopen(temp_path("good.json"), "w");
+    fputs(small, file);
+    fclose(file);
+    MUST(dt_graph_load(temp_path("good.json"), &g));
+    dt_graph_destroy(g);
+    temp_remove();
+}
