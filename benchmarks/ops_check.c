@@ -114,11 +114,13 @@ static int64_t x_index(const dt_conv_shape *s, int64_t n, int64_t h, int64_t w, 
 static products y_products(const conv_check *v, int64_t n, int64_t p, int64_t q, int64_t k)
 {
     const dt_conv_shape *s = &v->s;
+    const int64_t each = s->C / s->groups; /* channels that a filter reads */
     products t = { 0 };
 
     for (int64_t i = 0; i < s->terms; i++) {
-        const int64_t c = i % s->C, column = i / s->C % s->S, row = i / s->C / s->S;
-        const int64_t h = p * s->stride[0] + row - s->pad[0], w = q * s->stride[1] + column - s->pad[1];
+        const int64_t c = k * s->groups / s->K * each + i % each, column = i / each % s->S, row = i / each / s->S;
+        const int64_t h = p * s->stride[0] + row * s->dilation[0] - s->pad[0];
+        const int64_t w = q * s->stride[1] + column * s->dilation[1] - s->pad[1];
         if (h < 0 || h >= s->H || w < 0 || w >= s->W) continue;
         const double a = value_at(&v->x, x_index(s, n, h, w, c)), b = value_at(&v->w, k * s->terms + i);
         t.integer += (int64_t)a * (int64_t)b;
@@ -131,20 +133,22 @@ static products y_products(const conv_check *v, int64_t n, int64_t p, int64_t q,
 static products dx_products(const conv_check *v, int64_t n, int64_t h, int64_t w, int64_t c)
 {
     const dt_conv_shape *s = &v->s;
+    const int64_t each = s->C / s->groups;
     products t = { 0 };
 
     for (int64_t i = 0; i < s->R * s->S * s->K; i++) {
         const int64_t k = i % s->K, column = i / s->K % s->S, row = i / s->K / s->S;
-        const int64_t up = h + s->pad[0] - row, left = w + s->pad[1] - column;
+        const int64_t up = h + s->pad[0] - row * s->dilation[0], left = w + s->pad[1] - column * s->dilation[1];
         const int64_t p = up / s->stride[0], q = left / s->stride[1];
+        if (k * s->groups / s->K != c / each) continue;
         if (up < 0 || left < 0 || up % s->stride[0] || left % s->stride[1] || p >= s->P || q >= s->Q) continue;
         const double dy = value_at(&v->dy, ((n * s->P + p) * s->Q + q) * s->K + k);
-        t.sum += dy * scale_at(&v->w, k) * value_at(&v->w, ((k * s->R + row) * s->S + column) * s->C + c);
+        t.sum += dy * scale_at(&v->w, k) * value_at(&v->w, ((k * s->R + row) * s->S + column) * each + c % each);
     }
     return t;
 }
 
-/* dw[k,row,column,c]: over images and positions */
+/* dw[k,row,column,..] of x's channel c: over images and positions */
 static products dw_products(const conv_check *v, int64_t k, int64_t row, int64_t column, int64_t c)
 {
     const dt_conv_shape *s = &v->s;
@@ -152,7 +156,8 @@ static products dw_products(const conv_check *v, int64_t k, int64_t row, int64_t
 
     for (int64_t i = 0; i < s->N * s->P * s->Q; i++) {
         const int64_t q = i % s->Q, p = i / s->Q % s->P, n = i / s->Q / s->P;
-        const int64_t h = p * s->stride[0] + row - s->pad[0], w = q * s->stride[1] + column - s->pad[1];
+        const int64_t h = p * s->stride[0] + row * s->dilation[0] - s->pad[0];
+        const int64_t w = q * s->stride[1] + column * s->dilation[1] - s->pad[1];
         if (h < 0 || h >= s->H || w < 0 || w >= s->W) continue;
         t.sum += value_at(&v->dy, i * s->K + k) * scale_at(&v->x, 0) * value_at(&v->x, x_index(s, n, h, w, c));
     }
@@ -223,12 +228,13 @@ static dt_status check_dx(dt_context *ctx, conv_check *v, uint64_t *draw)
 static dt_status check_dw(dt_context *ctx, conv_check *v, uint64_t *draw)
 {
     const dt_conv_shape *s = &v->s;
+    const int64_t each = s->C / s->groups;
     lengths l = { 0 };
 
     DT_TRY(grad_read(ctx, v->node->in[1], &v->dw));
     for (int i = 0; i < SUMS; i++) {
-        const int64_t at = drawn(draw, v->dw.n), c = at % s->C, column = at / s->C % s->S;
-        const int64_t row = at / s->C / s->S % s->R, k = at / s->terms;
+        const int64_t at = drawn(draw, v->dw.n), column = at / each % s->S;
+        const int64_t row = at / each / s->S % s->R, k = at / s->terms, c = k * s->groups / s->K * each + at % each;
         compare(&l, value_at(&v->dw, at), dw_products(v, k, row, column, c).sum);
     }
     return near_enough(v, "dw", &l);

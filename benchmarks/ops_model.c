@@ -15,41 +15,44 @@
 const char *const ops_pass_names[OPS_PASSES + 1] = { "forward", "backward", "update", NULL };
 const char *const ops_unit_names[OPS_UNITS + 1] = { "f32", "16-bit", "int8", NULL };
 
-/* Cells inside the image that a window of `window` cells meets, over `outputs` positions along one axis. */
-static double taps(int64_t size, int64_t window, int64_t outputs, int64_t stride, int64_t pad)
+/* Cells inside the map that taps meet, over the output's positions along an axis. */
+static double taps_inside(const dt_conv_shape *s, int axis)
 {
+    const int64_t size = axis == 0 ? s->H : s->W, outputs = axis == 0 ? s->P : s->Q, taps = axis == 0 ? s->R : s->S;
     double n = 0.0;
 
     for (int64_t p = 0; p < outputs; p++) {
-        for (int64_t r = 0; r < window; r++) {
-            const int64_t at = p * stride + r - pad;
+        for (int64_t tap = 0; tap < taps; tap++) {
+            const int64_t at = p * s->stride[axis] + tap * s->dilation[axis] - s->pad[axis];
             n += at >= 0 && at < size;
         }
     }
     return n;
 }
 
-static double conv_flop(const dt_node *node)
+static double conv_flop(const dt_conv_shape *s)
 {
-    const dt_conv_shape s = dt_conv_shape_of(node);
-    return 2.0 * (double)(s.N * s.C * s.K) * taps(s.H, s.R, s.P, s.stride[0], s.pad[0]) *
-           taps(s.W, s.S, s.Q, s.stride[1], s.pad[1]);
+    return 2.0 * (double)(s->N * s->C / s->groups * s->K) * taps_inside(s, 0) * taps_inside(s, 1);
 }
 
 /* x N,P,Q,K; w K,R,S,C -> y N,H,W,C: the products of the convolution that it is the transpose of */
 static double conv_transpose_flop(const dt_node *node)
 {
     const dt_conv_transpose_params *p = node->params;
+    const dt_conv_params conv = dt_conv_square(p->stride, p->pad);
     const int64_t *x = node->in[0]->shape.dim, *w = node->in[1]->shape.dim, *y = node->out->shape.dim;
-    return 2.0 * (double)(x[0] * w[0] * w[3]) * taps(y[1], w[1], x[1], p->stride, p->pad) *
-           taps(y[2], w[2], x[2], p->stride, p->pad);
+    const dt_conv_shape s = dt_conv_shape_from(y, w, x, &conv);
+
+    return conv_flop(&s);
 }
 
 /* Of one product. */
 static double product_flop(const dt_node *node)
 {
+    dt_conv_shape s;
+
     switch (node->kind) {
-    case DT_OP_CONV2D: return conv_flop(node);
+    case DT_OP_CONV2D: s = dt_conv_shape_of(node); return conv_flop(&s);
     case DT_OP_CONV_TRANSPOSE: return conv_transpose_flop(node);
     case DT_OP_LINEAR: /* x N,I; w O,I */
     case DT_OP_LINEAR_XENT: return 2.0 * (double)(dt_count(&node->in[0]->shape) * node->in[1]->shape.dim[0]);

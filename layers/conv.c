@@ -1,7 +1,8 @@
 /*
  * conv.c - 2-D convolution (cross-correlation), the operator that detent exists for.
  *
- *   y[n,p,q,k] = sum over r,s,c of x[n, p*stride + r - pad, q*stride + s - pad, c] * w[k,r,s,c]
+ *   y[n,p,q,k] = sum over r,s,c of x[n, h, v, g*C/groups + c] * w[k,r,s,c]
+ *   h = p*stride + r*dilation - pad, of rows; v = q*stride + s*dilation - pad, of columns; g = k / (K/groups)
  *
  * Of two grid tensors it sums the integer codes: y is the psum, a grid tensor with scale sx * sw[k]. Every psum is
  * exact: the codes are summed in an integer or in a float wide enough, and rounded to f32 once, which changes nothing
@@ -9,7 +10,7 @@
  *
  * Backward, with dy the gradient of the real y:  dx += dy (*) real w,  dw += sx * (x codes (*) dy).
  *
- * Shapes: x N,H,W,C; w K,R,S,C; y N,P,Q,K with P = (H + 2 pad - R) / stride + 1.
+ * Shapes: x N,H,W,C; w K,R,S,C/groups; y N,P,Q,K with P = (H + top + bottom - dilation (R - 1) - 1) / stride + 1.
  * Here: the facts, and plain loops that any CPU runs. conv_onednn.c overwrites the loops where oneDNN is built in.
  * CUDA: cuda/conv.c.  Tests: tests/test_conv.c.
  */
@@ -112,16 +113,19 @@ const dt_op dt_op_conv = {
 /* One output position: acc[k] = sum over the taps inside the image. double holds any sum of codes exactly. */
 static void conv_at(const dt_conv_shape *s, const float *x, const float *w, int64_t p, int64_t q, double *acc)
 {
+    const int64_t channels = dt_conv_group_channels(s);
+
     for (int64_t k = 0; k < s->K; k++) {
+        const int64_t first = dt_conv_first_channel(s, k);
         double sum = 0.0;
         for (int64_t r = 0; r < s->R; r++) {
-            const int64_t h = p * s->stride[0] + r - s->pad[0];
+            const int64_t h = dt_conv_reach(s, 0, p, r);
             if (h < 0 || h >= s->H) continue;
             for (int64_t t = 0; t < s->S; t++) {
-                const int64_t v = q * s->stride[1] + t - s->pad[1];
+                const int64_t v = dt_conv_reach(s, 1, q, t);
                 if (v < 0 || v >= s->W) continue;
-                const float *xc = x + (h * s->W + v) * s->C, *wc = w + ((k * s->R + r) * s->S + t) * s->C;
-                for (int64_t c = 0; c < s->C; c++) sum += (double)xc[c] * (double)wc[c];
+                const float *xc = x + (h * s->W + v) * s->C + first, *wc = w + ((k * s->R + r) * s->S + t) * channels;
+                for (int64_t c = 0; c < channels; c++) sum += (double)xc[c] * (double)wc[c];
             }
         }
         acc[k] = sum;
@@ -132,7 +136,7 @@ static void conv_at(const dt_conv_shape *s, const float *x, const float *w, int6
 size_t dt_conv_plain_scratch(const dt_node *node)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
-    const int64_t sums[3] = { s.N * s.P * s.K, s.N * s.H * s.C, s.K * s.R * s.S * s.C };
+    const int64_t sums[3] = { s.N * s.P * s.K, s.N * s.H * s.C, s.K * s.terms };
     int64_t most = 0;
 
     for (int i = 0; i < 3; i++) most = sums[i] > most ? sums[i] : most;
@@ -142,7 +146,6 @@ size_t dt_conv_plain_scratch(const dt_node *node)
 static dt_status conv_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     (void)ex;
-    DT_TRY(dt_conv_check_square(node->name, "the plain loops", node->params));
     *scratch_bytes = dt_conv_plain_scratch(node);
     return DT_OK;
 }
@@ -170,16 +173,19 @@ static dt_status conv_forward(const dt_node *node, const dt_exec *ex)
 static void conv_backward_x_at(const dt_conv_shape *s, const float *dy, const dt_tensor *w, int64_t h, int64_t v,
                                double *acc)
 {
+    const int64_t channels = dt_conv_group_channels(s);
+
     for (int64_t c = 0; c < s->C; c++) acc[c] = 0.0;
     for (int64_t tap = 0; tap < s->R * s->S; tap++) {
-        const int64_t up = h + s->pad[0] - tap / s->S, left = v + s->pad[1] - tap % s->S;
+        const int64_t up = h - dt_conv_reach(s, 0, 0, tap / s->S), left = v - dt_conv_reach(s, 1, 0, tap % s->S);
         const int64_t p = up / s->stride[0], q = left / s->stride[1];
         if (up < 0 || left < 0 || up % s->stride[0] || left % s->stride[1] || p >= s->P || q >= s->Q) continue;
         for (int64_t k = 0; k < s->K; k++) {
             const double scale = w->n_scale ? (double)w->scale[w->n_scale > 1 ? k : 0] : 1.0;
             const double g = scale * (double)dy[(p * s->Q + q) * s->K + k];
-            const float *wc = (const float *)w->data + (k * s->R * s->S + tap) * s->C;
-            for (int64_t c = 0; c < s->C; c++) acc[c] += g * (double)wc[c];
+            const float *wc = (const float *)w->data + (k * s->R * s->S + tap) * channels;
+            double *sum = acc + dt_conv_first_channel(s, k);
+            for (int64_t c = 0; c < channels; c++) sum[c] += g * (double)wc[c];
         }
     }
 }
@@ -198,20 +204,22 @@ static void conv_backward_x(const dt_conv_shape *s, const float *dy, const dt_te
     }
 }
 
-/* dw of one tap (k, r, s): sum over the batch in double, in a fixed order. acc: [C] */
+/* dw of one tap (k, r, s): sum over the batch in double, in a fixed order. acc: [C / groups] */
 static void conv_backward_w(const dt_conv_shape *s, const float *x, const float *dy, int64_t k, int64_t r, int64_t t,
                             double *acc)
 {
-    for (int64_t c = 0; c < s->C; c++) acc[c] = 0.0;
+    const int64_t channels = dt_conv_group_channels(s), first = dt_conv_first_channel(s, k);
+
+    for (int64_t c = 0; c < channels; c++) acc[c] = 0.0;
     for (int64_t row = 0; row < s->N * s->P; row++) {
-        const int64_t n = row / s->P, h = row % s->P * s->stride[0] + r - s->pad[0];
+        const int64_t n = row / s->P, h = dt_conv_reach(s, 0, row % s->P, r);
         if (h < 0 || h >= s->H) continue;
         for (int64_t q = 0; q < s->Q; q++) {
-            const int64_t v = q * s->stride[1] + t - s->pad[1];
+            const int64_t v = dt_conv_reach(s, 1, q, t);
             if (v < 0 || v >= s->W) continue;
             const double g = (double)dy[(row * s->Q + q) * s->K + k];
-            const float *xc = x + ((n * s->H + h) * s->W + v) * s->C;
-            for (int64_t c = 0; c < s->C; c++) acc[c] += g * (double)xc[c];
+            const float *xc = x + ((n * s->H + h) * s->W + v) * s->C + first;
+            for (int64_t c = 0; c < channels; c++) acc[c] += g * (double)xc[c];
         }
     }
 }
@@ -224,12 +232,13 @@ static dt_status conv_backward(const dt_node *node, const dt_exec *ex)
 
     if (x->grad) conv_backward_x(&s, dy, w, ex->scratch, x->grad);
     if (w->grad) {
+        const int64_t channels = dt_conv_group_channels(&s);
         const double sx = x->n_scale ? (double)x->scale[0] : 1.0;
 #pragma omp parallel for
         for (int64_t tap = 0; tap < s.K * s.R * s.S; tap++) {
-            double *acc = (double *)ex->scratch + tap * s.C;
+            double *acc = (double *)ex->scratch + tap * channels;
             conv_backward_w(&s, x->data, dy, tap / (s.R * s.S), tap / s.S % s.R, tap % s.S, acc);
-            for (int64_t c = 0; c < s.C; c++) dt_grads(w)[tap * s.C + c] += (float)(sx * acc[c]);
+            for (int64_t c = 0; c < channels; c++) dt_grads(w)[tap * channels + c] += (float)(sx * acc[c]);
         }
     }
     return DT_OK;

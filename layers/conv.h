@@ -18,6 +18,24 @@ typedef struct {
     int64_t terms; /* products in one psum: R * S * C / groups */
 } dt_conv_shape;
 
+/* Channels of one group: what a filter reads. */
+static inline int64_t dt_conv_group_channels(const dt_conv_shape *s)
+{
+    return s->C / s->groups;
+}
+
+/* The first channel that filter k reads. */
+static inline int64_t dt_conv_first_channel(const dt_conv_shape *s, int64_t k)
+{
+    return k / (s->K / s->groups) * dt_conv_group_channels(s);
+}
+
+/* Where in x the tap falls, of output position `at`, along an axis: 0 for rows, 1 for columns. May be outside x. */
+static inline int64_t dt_conv_reach(const dt_conv_shape *s, int axis, int64_t at, int64_t tap)
+{
+    return at * s->stride[axis] + tap * s->dilation[axis] - s->pad[axis];
+}
+
 /* Of a convolution with parameters p that takes a tensor of shape x, by filters w, to one of shape y. */
 static inline dt_conv_shape dt_conv_shape_from(const int64_t *x, const int64_t *w, const int64_t *y,
                                                const dt_conv_params *p)
@@ -58,7 +76,7 @@ static inline void dt_conv_scale(const dt_node *node)
     for (int k = 0; k < node->out->n_scale; k++) node->out->scale[k] = node->in[0]->scale[0] * node->in[1]->scale[k];
 }
 
-/* conv_small.c: more than half of the taps lie outside the map, and dw is best summed without them. */
+/* conv_small.c: more than half of the taps lie outside the map, and dw is best summed without them. One group. */
 int dt_conv_is_small(const dt_conv_shape *s);
 
 /* dw = scale * (x codes (*) dy), or dw += where it is not fresh. */

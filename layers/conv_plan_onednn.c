@@ -18,7 +18,7 @@ typedef struct {
     dnnl_memory_desc_t real_w;          /* f32 */
     dnnl_data_type_t x_type, w_type;    /* of forward's operands */
     dnnl_data_type_t backward_type;
-    dnnl_dims_t stride, pad_front, pad_back;
+    dnnl_dims_t stride, dilation, pad_front, pad_back; /* dilation as oneDNN counts: 0 is none */
 } conv_layout;
 
 static size_t padded(size_t bytes)
@@ -48,25 +48,45 @@ static dt_status retyped(const dnnl_memory_desc_t *as, dnnl_data_type_t type, dn
     return DT_OK;
 }
 
+/* K,R,S,C/groups as it lies; with groups they are a dimension of their own, which is cut from K. */
+static dt_status filters_layout(const dt_conv_shape *s, dnnl_data_type_t type, dnnl_memory_desc_t *out)
+{
+    const dnnl_dims_t whole = { s->K, s->C, s->R, s->S };
+    const dnnl_dims_t cut = { s->groups, s->K / s->groups, dt_conv_group_channels(s), s->R, s->S };
+
+    if (s->groups == 1)
+        DT_DNNL(dnnl_memory_desc_init_by_tag(out, 4, whole, type, dnnl_ohwi));
+    else
+        DT_DNNL(dnnl_memory_desc_init_by_tag(out, 5, cut, type, dnnl_gohwi));
+    return DT_OK;
+}
+
+/* The pad at the end that gives y its size; below 0 where the last rows or columns of x are not read. */
+static int64_t pad_after(const dt_conv_shape *s, int axis)
+{
+    const int64_t in = axis == 0 ? s->H : s->W, out = axis == 0 ? s->P : s->Q, taps = axis == 0 ? s->R : s->S;
+
+    return dt_conv_reach(s, axis, out - 1, taps - 1) + 1 - in;
+}
+
 static dt_status layout_of(const dt_node *node, int64_t group, conv_layout *out)
 {
     const dt_conv_shape shape = dt_conv_shape_of(node), *s = &shape;
     const dt_tensor *x = node->in[0], *y = node->out;
-    const dnnl_dims_t x_dims = { group, s->C, s->H, s->W }, w_dims = { s->K, s->C, s->R, s->S };
-    const dnnl_dims_t y_dims = { group, s->K, s->P, s->Q };
+    const dnnl_dims_t x_dims = { group, s->C, s->H, s->W }, y_dims = { group, s->K, s->P, s->Q };
 
     DT_DNNL(dnnl_memory_desc_init_by_tag(&out->x, 4, x_dims, type_of(x->type), dnnl_nhwc));
     DT_DNNL(dnnl_memory_desc_init_by_tag(&out->dx, 4, x_dims, type_of(x->grad_type), dnnl_nhwc));
-    DT_DNNL(dnnl_memory_desc_init_by_tag(&out->w, 4, w_dims, type_of(node->in[1]->type), dnnl_ohwi));
-    DT_DNNL(dnnl_memory_desc_init_by_tag(&out->real_w, 4, w_dims, dnnl_f32, dnnl_ohwi));
+    DT_TRY(filters_layout(s, type_of(node->in[1]->type), &out->w));
+    DT_TRY(filters_layout(s, dnnl_f32, &out->real_w));
     DT_DNNL(dnnl_memory_desc_init_by_tag(&out->y, 4, y_dims, dnnl_f32, dnnl_nhwc));
     DT_DNNL(dnnl_memory_desc_init_by_tag(&out->dy, 4, y_dims, type_of(y->grad_type), dnnl_nhwc));
-    out->stride[0] = s->stride[0];
-    out->stride[1] = s->stride[1];
-    out->pad_front[0] = s->pad[0];
-    out->pad_front[1] = s->pad[1];
-    out->pad_back[0] = (s->P - 1) * s->stride[0] + s->R - s->H - s->pad[0];
-    out->pad_back[1] = (s->Q - 1) * s->stride[1] + s->S - s->W - s->pad[1];
+    for (int i = 0; i < 2; i++) {
+        out->stride[i] = s->stride[i];
+        out->dilation[i] = s->dilation[i] - 1;
+        out->pad_front[i] = s->pad[i];
+        out->pad_back[i] = pad_after(s, i);
+    }
     return DT_OK;
 }
 
@@ -109,8 +129,8 @@ static dt_status forward_create(const conv_layout *l, dt_conv_direction *out)
 
     DT_TRY(retyped(&l->x, l->x_type, dnnl_nhwc, &x));
     DT_TRY(retyped(&l->w, l->w_type, dnnl_format_tag_any, &w));
-    DT_DNNL(dnnl_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &x, &w, NULL, &l->y,
-                                               l->stride, l->pad_front, l->pad_back));
+    DT_DNNL(dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &x, &w,
+                                                       NULL, &l->y, l->stride, l->dilation, l->pad_front, l->pad_back));
     return direction_create(&op, NULL, &args, out);
 }
 
@@ -128,8 +148,9 @@ static dt_status backward_operands_create(const conv_layout *l, backward_operand
     DT_TRY(retyped(&l->w, l->backward_type, dnnl_format_tag_any, &out->w));
     DT_TRY(retyped(&l->y, l->backward_type, dnnl_nhwc, &out->dy));
     DT_TRY(retyped(&l->w, dnnl_f32, dnnl_format_tag_any, &out->dw));
-    DT_DNNL(dnnl_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &out->x, &out->w,
-                                               NULL, &out->dy, l->stride, l->pad_front, l->pad_back));
+    DT_DNNL(dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &out->x,
+                                                       &out->w, NULL, &out->dy, l->stride, l->dilation, l->pad_front,
+                                                       l->pad_back));
     DT_DNNL(dnnl_primitive_desc_create(&out->hint, &op, NULL, dt_onednn_engine(), NULL));
     return DT_OK;
 }
@@ -140,8 +161,8 @@ static dt_status backward_x_create(const conv_layout *l, const backward_operands
                                          { dnnl_query_diff_dst_md, dnnl_query_weights_md, dnnl_query_diff_src_md } };
     dnnl_convolution_desc_t op;
 
-    DT_DNNL(dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &l->dx, &o->w, &o->dy, l->stride,
-                                                     l->pad_front, l->pad_back));
+    DT_DNNL(dnnl_dilated_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &l->dx, &o->w, &o->dy,
+                                                             l->stride, l->dilation, l->pad_front, l->pad_back));
     return direction_create(&op, o->hint, &args, out);
 }
 
@@ -151,8 +172,8 @@ static dt_status backward_w_create(const conv_layout *l, const backward_operands
                                          { dnnl_query_src_md, dnnl_query_diff_dst_md, dnnl_query_diff_weights_md } };
     dnnl_convolution_desc_t op;
 
-    DT_DNNL(dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &o->x, &o->dw, NULL, &o->dy,
-                                                        l->stride, l->pad_front, l->pad_back));
+    DT_DNNL(dnnl_dilated_convolution_backward_weights_desc_init(
+        &op, dnnl_convolution_direct, &o->x, &o->dw, NULL, &o->dy, l->stride, l->dilation, l->pad_front, l->pad_back));
     return direction_create(&op, o->hint, &args, out);
 }
 
@@ -362,9 +383,8 @@ dt_status dt_conv_plan_create(dt_node *node, const dt_exec *ex)
     const int threads = dt_threads_now();
     const int mixed = ex->precision == DT_PRECISION_MIXED && dt_onednn_has_bf16();
     conv_layout layout = { .backward_type = mixed ? dnnl_bf16 : dnnl_f32 };
-
-    DT_TRY(dt_conv_check_square(node->name, "oneDNN's plan", node->params));
     dt_conv_plan *plan = calloc(1, sizeof *plan);
+
     DT_CHECK(plan, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
     node->plan = plan;
     plan->group = group_of(&s);

@@ -11,12 +11,14 @@
 #include "conv.h"
 #include "gemm.h"
 
-/* Positions of a line of `out` outputs whose tap t falls inside a line of `in` inputs. */
-static int64_t inside(int64_t out, int64_t in, int64_t t, const dt_conv_shape *s)
+/* Output positions along an axis whose tap falls inside the map. */
+static int64_t inside(const dt_conv_shape *s, int axis, int64_t tap)
 {
+    const int64_t out = axis == 0 ? s->P : s->Q, in = axis == 0 ? s->H : s->W;
     int64_t n = 0;
+
     for (int64_t p = 0; p < out; p++) {
-        const int64_t at = p * s->stride[0] + t - s->pad[0];
+        const int64_t at = dt_conv_reach(s, axis, p, tap);
         n += at >= 0 && at < in;
     }
     return n;
@@ -26,9 +28,9 @@ int dt_conv_is_small(const dt_conv_shape *s)
 {
     int64_t rows = 0, columns = 0;
 
-    for (int64_t r = 0; r < s->R; r++) rows += inside(s->P, s->H, r, s);
-    for (int64_t t = 0; t < s->S; t++) columns += inside(s->Q, s->W, t, s);
-    return 2 * rows * columns < s->P * s->R * s->Q * s->S && s->P * s->Q <= 16;
+    for (int64_t r = 0; r < s->R; r++) rows += inside(s, 0, r);
+    for (int64_t t = 0; t < s->S; t++) columns += inside(s, 1, t);
+    return s->groups == 1 && 2 * rows * columns < s->P * s->R * s->Q * s->S && s->P * s->Q <= 16;
 }
 
 /* All pairs of one tap; beta applies to the first of them. */
@@ -36,8 +38,8 @@ static dt_status small_tap(const dt_conv_shape *s, const float *x, const float *
                            float beta, float *dw)
 {
     for (int64_t out = 0; out < s->P * s->Q; out++) {
-        const int64_t h = out / s->Q * s->stride[0] + tap / s->S - s->pad[0];
-        const int64_t v = out % s->Q * s->stride[1] + tap % s->S - s->pad[1];
+        const int64_t h = dt_conv_reach(s, 0, out / s->Q, tap / s->S);
+        const int64_t v = dt_conv_reach(s, 1, out % s->Q, tap % s->S);
         if (h < 0 || h >= s->H || v < 0 || v >= s->W) continue;
         const dt_matrix a = { dy + out * s->K, s->P * s->Q * s->K, 1 };
         const dt_matrix b = { x + (h * s->W + v) * s->C, s->H * s->W * s->C, 0 };
@@ -49,7 +51,7 @@ static dt_status small_tap(const dt_conv_shape *s, const float *x, const float *
 
 static int tap_is_used(const dt_conv_shape *s, int64_t tap)
 {
-    return inside(s->P, s->H, tap / s->S, s) > 0 && inside(s->Q, s->W, tap % s->S, s) > 0;
+    return inside(s, 0, tap / s->S) > 0 && inside(s, 1, tap % s->S) > 0;
 }
 
 static void clear_tap(const dt_conv_shape *s, int64_t tap, float *dw)

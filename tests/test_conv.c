@@ -21,37 +21,57 @@ typedef struct {
 
 typedef void (*product_fn)(void *user, const conv_product *at);
 
+/* Positions of y along an axis, 0 for rows, 1 for columns. */
+static int64_t out_size(const op_case *c, int axis)
+{
+    const dt_conv_params *p = c->params;
+    const int64_t size = c->in[0].shape.dim[axis + 1], taps = c->in[1].shape.dim[axis + 1];
+    int64_t n = 0;
+
+    for (int64_t first = -p->pad[axis]; first + (taps - 1) * p->dilation[axis] < size + p->pad[axis + 2];
+         first += p->stride[axis]) {
+        n++;
+    }
+    return n;
+}
+
+/* The products of one pixel with one tap of every filter: where is the pixel, the tap and the position of y. */
+static void each_filter(const op_case *c, const int64_t where[3], product_fn visit, void *user)
+{
+    const int groups = ((const dt_conv_params *)c->params)->groups;
+    const int64_t *x = c->in[0].shape.dim, *w = c->in[1].shape.dim;
+
+    for (int64_t k = 0; k < w[0]; k++) {
+        const int64_t first = k * groups / w[0] * w[3]; /* channel of the filter's group */
+        for (int64_t j = 0; j < w[3]; j++) {
+            visit(user, &(conv_product){ where[0] * x[3] + first + j, (k * w[1] * w[2] + where[1]) * w[3] + j,
+                                         where[2] * w[0] + k });
+        }
+    }
+}
+
 /* Every product of the definition, in the order of the input's pixels. */
 static void each_product(const op_case *c, product_fn visit, void *user)
 {
     const dt_conv_params *p = c->params;
     const int64_t *x = c->in[0].shape.dim, *w = c->in[1].shape.dim;
-    const int64_t rows = (x[1] + 2 * p->pad[0] - w[1]) / p->stride[0] + 1;
-    const int64_t columns = (x[2] + 2 * p->pad[1] - w[2]) / p->stride[1] + 1;
+    const int64_t rows = out_size(c, 0), columns = out_size(c, 1);
 
     for (int64_t i = 0; i < x[0] * x[1] * x[2]; i++) {
         const int64_t n = i / (x[1] * x[2]), h = i / x[2] % x[1] + p->pad[0], v = i % x[2] + p->pad[1];
         for (int64_t tap = 0; tap < w[1] * w[2]; tap++) {
-            const int64_t down = h - tap / w[2], right = v - tap % w[2];
+            const int64_t down = h - tap / w[2] * p->dilation[0], right = v - tap % w[2] * p->dilation[1];
             if (down < 0 || right < 0 || down % p->stride[0] != 0 || right % p->stride[1] != 0) continue;
             const int64_t row = down / p->stride[0], column = right / p->stride[1];
             if (row >= rows || column >= columns) continue;
-            for (int64_t k = 0; k < w[0]; k++) {
-                for (int64_t j = 0; j < x[3]; j++) {
-                    visit(user, &(conv_product){ i * x[3] + j, (k * w[1] * w[2] + tap) * x[3] + j,
-                                                 ((n * rows + row) * columns + column) * w[0] + k });
-                }
-            }
+            each_filter(c, (int64_t[]){ i, tap, (n * rows + row) * columns + column }, visit, user);
         }
     }
 }
 
 static int64_t out_count(const op_case *c)
 {
-    const dt_conv_params *p = c->params;
-    const int64_t *x = c->in[0].shape.dim, *w = c->in[1].shape.dim;
-    return x[0] * ((x[1] + 2 * p->pad[0] - w[1]) / p->stride[0] + 1) *
-           ((x[2] + 2 * p->pad[1] - w[2]) / p->stride[1] + 1) * w[0];
+    return c->in[0].shape.dim[0] * out_size(c, 0) * out_size(c, 1) * c->in[1].shape.dim[0];
 }
 
 typedef struct {
@@ -75,6 +95,27 @@ static void conv_oracle(const op_case *c, const double *const *in, double *out)
 /* stride, pad */
 static const dt_conv_params same = DT_CONV_SQUARE(1, 1), bare = DT_CONV_SQUARE(1, 0), wide = DT_CONV_SQUARE(1, 2),
                             half = DT_CONV_SQUARE(2, 1), half_bare = DT_CONV_SQUARE(2, 0);
+
+/* strides, pads (top, left, bottom, right), dilations, groups */
+#define GROUPED(n)                            \
+    {                                         \
+        { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, n \
+    }
+static const dt_conv_params by_2 = GROUPED(2), by_3 = GROUPED(3), by_7 = GROUPED(7),
+                            by_16 = GROUPED(16), by_33 = GROUPED(33), by_64 = GROUPED(64);
+static const dt_conv_params by_16_half = { { 2, 2 }, { 1, 1, 1, 1 }, { 1, 1 }, 16 };
+static const dt_conv_params by_16_tf = { { 2, 2 }, { 0, 0, 1, 1 }, { 1, 1 }, 16 }; /* TensorFlow's SAME */
+static const dt_conv_params by_5_bare = { { 1, 1 }, { 0, 0, 0, 0 }, { 1, 1 }, 5 };
+static const dt_conv_params by_32_dilated = { { 1, 1 }, { 2, 2, 2, 2 }, { 2, 2 }, 32 };
+static const dt_conv_params dilated = { { 1, 1 }, { 2, 2, 2, 2 }, { 2, 2 }, 1 };
+static const dt_conv_params dilated_rows = { { 1, 1 }, { 3, 1, 3, 1 }, { 3, 1 }, 1 };
+static const dt_conv_params apart = { { 1, 1 }, { 4, 4, 4, 4 }, { 4, 4 }, 1 };
+static const dt_conv_params sides = { { 1, 1 }, { 1, 0, 2, 1 }, { 1, 1 }, 1 };
+static const dt_conv_params after = { { 2, 2 }, { 0, 0, 1, 1 }, { 1, 1 }, 1 };
+static const dt_conv_params tall = { { 2, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 };
+static const dt_conv_params wide_steps = { { 1, 3 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 };
+static const dt_conv_params all_3 = { { 2, 1 }, { 1, 0, 2, 3 }, { 1, 2 }, 3 };
+static const dt_conv_params all_16 = { { 1, 2 }, { 0, 3, 1, 2 }, { 2, 1 }, 16 };
 
 #define CONV .op = DT_OP_CONV2D, .n_in = 2, .oracle = conv_oracle
 
@@ -115,6 +156,35 @@ static const op_case real_cases[] = {
       .in = { { OP_SHAPE(1, 3, 3, 3), .fill = FILL_ZERO }, { OP_SHAPE(3, 3, 3, 3), .fill = FILL_ZERO } } },
     { CONV, .why = "large values", .params = &same,
       .in = { { OP_SHAPE(1, 3, 3, 3), .size = 1e4f }, { OP_SHAPE(3, 3, 3, 3), .size = 1e4f } } },
+    { CONV, .why = "depthwise, odd channels", .params = &by_7,
+      .in = { { OP_SHAPE(2, 5, 4, 7) }, { OP_SHAPE(7, 3, 3, 1) } } },
+    { CONV, .why = "depthwise, a vector of channels, stride 2", .params = &by_16_half,
+      .in = { { OP_SHAPE(1, 5, 6, 16) }, { OP_SHAPE(16, 3, 3, 1) } } },
+    { CONV, .why = "depthwise, 5x3, no pad", .params = &by_5_bare,
+      .in = { { OP_SHAPE(2, 6, 4, 5) }, { OP_SHAPE(5, 5, 3, 1) } } },
+    { CONV, .why = "depthwise, 1x1", .params = &by_5_bare,
+      .in = { { OP_SHAPE(1, 3, 2, 5) }, { OP_SHAPE(5, 1, 1, 1) } } },
+    { CONV, .why = "depth multiplier 2", .params = &by_3,
+      .in = { { OP_SHAPE(1, 5, 4, 3) }, { OP_SHAPE(6, 3, 3, 1) } } },
+    { CONV, .why = "2 groups, more filters than channels", .params = &by_2,
+      .in = { { OP_SHAPE(2, 4, 5, 6) }, { OP_SHAPE(10, 3, 3, 3) } } },
+    { CONV, .why = "7 groups, fewer filters than channels", .params = &by_7,
+      .in = { { OP_SHAPE(1, 3, 4, 21) }, { OP_SHAPE(7, 3, 3, 3) } } },
+    { CONV, .why = "dilation 2", .params = &dilated, .in = { { OP_SHAPE(1, 7, 6, 3) }, { OP_SHAPE(3, 3, 3, 3) } } },
+    { CONV, .why = "dilation of rows alone", .params = &dilated_rows,
+      .in = { { OP_SHAPE(2, 5, 4, 2) }, { OP_SHAPE(7, 3, 3, 2) } } },
+    { CONV, .why = "dilation that leaves the middle tap alone in the map", .params = &apart,
+      .in = { { OP_SHAPE(3, 3, 2, 8) }, { OP_SHAPE(7, 3, 3, 8) } } },
+    { CONV, .why = "a pad of its own on each side", .params = &sides,
+      .in = { { OP_SHAPE(2, 5, 4, 3) }, { OP_SHAPE(7, 3, 3, 3) } } },
+    { CONV, .why = "stride 2, pads at the bottom and right alone", .params = &after,
+      .in = { { OP_SHAPE(1, 6, 8, 3) }, { OP_SHAPE(3, 3, 3, 3) } } },
+    { CONV, .why = "strides 2,1", .params = &tall, .in = { { OP_SHAPE(2, 7, 4, 3) }, { OP_SHAPE(5, 3, 3, 3) } } },
+    { CONV, .why = "strides 1,3", .params = &wide_steps, .in = { { OP_SHAPE(1, 4, 9, 3) }, { OP_SHAPE(5, 3, 3, 3) } } },
+    { CONV, .why = "all at once, 3 groups", .params = &all_3,
+      .in = { { OP_SHAPE(2, 6, 5, 6) }, { OP_SHAPE(9, 3, 2, 2) } } },
+    { CONV, .why = "all at once, depthwise", .params = &all_16,
+      .in = { { OP_SHAPE(1, 5, 4, 16) }, { OP_SHAPE(16, 2, 3, 1) } } },
 };
 
 static const op_case grid_cases[] = {
@@ -137,6 +207,32 @@ static const op_case grid_cases[] = {
               { OP_SHAPE(7, 3, 3, 3), .fill = FILL_INTEGER, .size = 127.0f, .scale = 0.125f } } },
     { CONV, .why = "unclamped image: codes that no byte holds", .params = &same, .agree = AGREE_INTEGERS,
       .in = { { OP_SHAPE(2, 5, 4, 3), .fill = FILL_INTEGER, .size = 300.0f, .scale = 0.25f }, FILTERS(8, 3, 3, 3) } },
+    { CONV, .why = "codes, depthwise, odd channels", .params = &by_7, .agree = AGREE_INTEGERS,
+      .in = { CODES(2, 5, 4, 7), SCALED_FILTERS(7, 3, 3, 1) } },
+    { CONV, .why = "codes, depthwise, stride 2, pads at the bottom and right alone", .params = &by_16_tf,
+      .agree = AGREE_INTEGERS, .in = { CODES(2, 6, 5, 16), SCALED_FILTERS(16, 3, 3, 1) } },
+    { CONV, .why = "signed codes, depthwise", .params = &by_16, .agree = AGREE_INTEGERS,
+      .in = { { OP_SHAPE(1, 4, 5, 16), .fill = FILL_INTEGER, .size = 127.0f, .scale = 0.0625f },
+              { OP_SHAPE(16, 3, 3, 1), .fill = FILL_INTEGER, .size = 127.0f, .scale = 0.125f } } },
+    { CONV, .why = "unsigned 8-bit codes, depthwise", .params = &by_7, .agree = AGREE_INTEGERS,
+      .in = { { OP_SHAPE(1, 4, 5, 7), .fill = FILL_COUNT, .size = 255.0f, .scale = 0.0625f },
+              { OP_SHAPE(7, 3, 3, 1), .fill = FILL_INTEGER, .size = 127.0f, .scale = 0.125f } } },
+    { CONV, .why = "codes that no byte holds, depthwise", .params = &by_3, .agree = AGREE_INTEGERS,
+      .in = { { OP_SHAPE(2, 5, 4, 3), .fill = FILL_INTEGER, .size = 300.0f, .scale = 0.25f }, FILTERS(3, 3, 3, 1) } },
+    { CONV, .why = "codes, depth multiplier 2", .params = &by_3, .agree = AGREE_INTEGERS,
+      .in = { CODES(2, 4, 5, 3), SCALED_FILTERS(6, 3, 3, 1) } },
+    { CONV, .why = "codes, 2 groups", .params = &by_2, .agree = AGREE_INTEGERS,
+      .in = { CODES(2, 5, 4, 6), SCALED_FILTERS(8, 3, 3, 3) } },
+    { CONV, .why = "codes, dilation 2", .params = &dilated, .agree = AGREE_INTEGERS,
+      .in = { CODES(1, 7, 6, 3), FILTERS(8, 3, 3, 3) } },
+    { CONV, .why = "codes, a pad of its own on each side", .params = &sides, .agree = AGREE_INTEGERS,
+      .in = { CODES(2, 5, 4, 3), FILTERS(7, 3, 3, 3) } },
+    { CONV, .why = "codes, strides 2,1", .params = &tall, .agree = AGREE_INTEGERS,
+      .in = { CODES(2, 7, 4, 3), FILTERS(8, 3, 3, 3) } },
+    { CONV, .why = "codes, all at once, 3 groups", .params = &all_3, .agree = AGREE_INTEGERS,
+      .in = { CODES(2, 6, 5, 6), SCALED_FILTERS(9, 3, 2, 2) } },
+    { CONV, .why = "codes, all at once, depthwise", .params = &all_16, .agree = AGREE_INTEGERS,
+      .in = { CODES(1, 5, 4, 16), SCALED_FILTERS(16, 2, 3, 1) } },
 };
 
 /* Their gradients are compared with the closed form: see gradients_are_the_sums_of_their_products. */
@@ -151,6 +247,24 @@ static const op_case large_cases[] = {
       .in = { CODES(19, 6, 7, 16), FILTERS(32, 3, 3, 16) } },
     { CONV, .why = "w4a4, vectors of channels", .params = &same, .no_slopes = "large", .agree = AGREE_INTEGERS,
       .in = { CODES(3, 7, 5, 32), SCALED_FILTERS(48, 3, 3, 32) } },
+    { CONV, .why = "depthwise, 33 channels, odd batch", .params = &by_33, .no_slopes = "large",
+      .in = { { OP_SHAPE(19, 7, 9, 33) }, { OP_SHAPE(33, 3, 3, 1) } } },
+    { CONV, .why = "depthwise, vectors of channels", .params = &by_64, .no_slopes = "large",
+      .in = { { OP_SHAPE(17, 8, 7, 64) }, { OP_SHAPE(64, 3, 3, 1) } } },
+    { CONV, .why = "depthwise, smallest map", .params = &by_33, .no_slopes = "large",
+      .in = { { OP_SHAPE(19, 2, 2, 33) }, { OP_SHAPE(33, 3, 3, 1) } } },
+    { CONV, .why = "depthwise, dilated 5x5", .params = &by_32_dilated, .no_slopes = "large",
+      .in = { { OP_SHAPE(3, 9, 11, 32) }, { OP_SHAPE(32, 5, 5, 1) } } },
+    { CONV, .why = "w4a4, depthwise, 33 channels", .params = &by_33, .no_slopes = "large", .agree = AGREE_INTEGERS,
+      .in = { CODES(19, 7, 9, 33), SCALED_FILTERS(33, 3, 3, 1) } },
+    { CONV, .why = "w4a4, depthwise, vectors of channels", .params = &by_64, .no_slopes = "large",
+      .agree = AGREE_INTEGERS, .in = { CODES(17, 8, 7, 64), SCALED_FILTERS(64, 3, 3, 1) } },
+    { CONV, .why = "w4a4, depth multiplier 2", .params = &by_16, .no_slopes = "large", .agree = AGREE_INTEGERS,
+      .in = { CODES(5, 7, 6, 16), SCALED_FILTERS(32, 3, 3, 1) } },
+    { CONV, .why = "w4a4, 2 groups of vectors", .params = &by_2, .no_slopes = "large", .agree = AGREE_INTEGERS,
+      .in = { CODES(3, 7, 6, 32), SCALED_FILTERS(64, 3, 3, 16) } },
+    { CONV, .why = "w4a4, dilation 2, smallest map", .params = &dilated, .no_slopes = "large", .agree = AGREE_INTEGERS,
+      .in = { CODES(19, 3, 2, 33), SCALED_FILTERS(16, 3, 3, 33) } },
 };
 
 #define COUNT(cases) (sizeof cases / sizeof cases[0])

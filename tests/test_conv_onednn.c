@@ -29,6 +29,15 @@ static int dt_onednn_has_bf16(void)
 
 static const dt_conv_params same = DT_CONV_SQUARE(1, 1), bare = DT_CONV_SQUARE(1, 0), half = DT_CONV_SQUARE(2, 1);
 
+/* strides, pads (top, left, bottom, right), dilations, groups */
+static const dt_conv_params by_2 = { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 2 };
+static const dt_conv_params by_16 = { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 16 };
+static const dt_conv_params by_33 = { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 33 };
+static const dt_conv_params by_32_half = { { 2, 2 }, { 0, 0, 1, 1 }, { 1, 1 }, 32 };
+static const dt_conv_params by_16_all = { { 1, 2 }, { 0, 3, 1, 2 }, { 2, 1 }, 16 };
+static const dt_conv_params dilated = { { 1, 1 }, { 2, 2, 2, 2 }, { 2, 2 }, 1 };
+static const dt_conv_params sides = { { 2, 1 }, { 1, 0, 2, 1 }, { 1, 1 }, 1 };
+
 #define CONV .op = DT_OP_CONV2D, .n_in = 2
 #define CODES(largest, ...)                                                       \
     {                                                                             \
@@ -60,6 +69,21 @@ static const op_case cases[] = {
     { CONV, .why = "1x1", .params = &bare, .in = { CODES(15, 2, 5, 4, 16), FILTERS(7, 33, 1, 1, 16) } },
     { CONV, .why = "three channels", .params = &same, .in = { SIGNED(127, 2, 6, 5, 3), FILTERS(7, 16, 3, 3, 3) } },
     { CONV, .why = "8 bits", .params = &same, .in = { CODES(255, 2, 5, 4, 16), FILTERS(127, 16, 3, 3, 16) } },
+    { CONV, .why = "depthwise, odd channels", .params = &by_33,
+      .in = { CODES(15, 19, 7, 9, 33), FILTERS(7, 33, 3, 3, 1) } },
+    { CONV, .why = "depthwise, odd channels, signed", .params = &by_33,
+      .in = { SIGNED(127, 19, 7, 9, 33), FILTERS(127, 33, 3, 3, 1) } },
+    { CONV, .why = "depthwise, stride 2, vectors of channels, 8 bits", .params = &by_32_half,
+      .in = { CODES(255, 3, 12, 10, 32), FILTERS(127, 32, 3, 3, 1) } },
+    { CONV, .why = "depthwise, of everything that is not square", .params = &by_16_all,
+      .in = { CODES(15, 5, 9, 8, 16), FILTERS(7, 16, 2, 3, 1) } },
+    { CONV, .why = "depth multiplier 2", .params = &by_16, .in = { CODES(15, 3, 7, 6, 16), FILTERS(7, 32, 3, 3, 1) } },
+    { CONV, .why = "2 groups", .params = &by_2, .in = { SIGNED(7, 3, 6, 7, 32), FILTERS(7, 16, 3, 3, 16) } },
+    { CONV, .why = "dilation 2", .params = &dilated, .in = { CODES(15, 3, 7, 6, 16), FILTERS(7, 16, 3, 3, 16) } },
+    { CONV, .why = "dilation 2, smallest map", .params = &dilated,
+      .in = { CODES(15, 19, 2, 2, 16), FILTERS(7, 16, 3, 3, 16) } },
+    { CONV, .why = "a stride and a pad of its own for each", .params = &sides,
+      .in = { CODES(15, 3, 7, 6, 16), FILTERS(7, 16, 3, 3, 16) } },
 };
 enum { N_CASES = sizeof cases / sizeof cases[0] };
 
