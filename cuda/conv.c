@@ -143,6 +143,8 @@ static dt_convert operand_of(const dt_node *node, const dt_conv_problem *p, conv
         break;
     case W:
         c.from = w->data;
+        c.channels = s.C / s.groups;
+        c.padded = p->c / s.groups;
         c.rows = s.K * s.R * s.S;
         c.scale = p->pass == DT_CONV_BACKWARD_DATA && w->n_scale > 0 ? w->scale : NULL;
         c.rows_per_scale = w->n_scale > 1 ? s.R * s.S : c.rows;
@@ -190,13 +192,14 @@ static dt_status give_result(const dt_node *node, const dt_exec *ex, dt_conv_pas
                              const float *scale)
 {
     const conv_pass *pass = &((const conv_plan *)node->plan)->pass[which];
+    const int groups = k == W ? pass->problem.form.groups : 1; /* a filter has one group's channels */
     const dt_accumulate a = { .from = region_at(pass, ex, RESULT),
                               .to = node->in[k]->grad,
                               .from_type = pass->problem.result,
                               .to_type = node->in[k]->grad_type,
                               .rows = rows,
-                              .channels = node->in[0]->shape.dim[3],
-                              .padded = pass->problem.c,
+                              .channels = node->in[k]->shape.dim[3],
+                              .padded = pass->problem.c / groups,
                               .scale = scale,
                               .fresh = (int)(node->fresh & 1u << k) };
 

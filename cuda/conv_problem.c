@@ -30,9 +30,21 @@ static int64_t largest_code(const dt_node *node)
     return x > w ? x : w;
 }
 
-static int has_16_bit_filters(const dt_node *node)
+/* Whether 16-bit engines can read the tensors. A single group's channels can be padded, those of several cannot. */
+static int has_16_bit_channels(const dt_node *node)
 {
-    return node->in[1]->shape.dim[0] % CHANNELS_16_BITS == 0;
+    const dt_conv_shape s = dt_conv_shape_of(node);
+
+    return s.K % CHANNELS_16_BITS == 0 && (s.groups == 1 || s.C % CHANNELS_16_BITS == 0);
+}
+
+/* Whether cuDNN has a deterministic engine for both passes of backward from bf16 to f32: see test_cudnn_plans.c. */
+static int has_bf16_backward(const dt_node *node)
+{
+    const dt_conv_shape s = dt_conv_shape_of(node);
+    const int is_dilated = s.dilation[0] > 1 || s.dilation[1] > 1, is_strided = s.stride[0] > 1 || s.stride[1] > 1;
+
+    return s.groups == 1 && !(is_dilated && is_strided);
 }
 
 /* Whether the psums of codes in fp16 are exact, and cuDNN has an engine. */
@@ -40,7 +52,7 @@ static int takes_f16_codes(const dt_node *node)
 {
     const dt_tensor *y = node->out;
 
-    return y->n_scale > 0 && y->qmax < DT_F32_EXACT && largest_code(node) <= EXACT_CODES && has_16_bit_filters(node);
+    return y->n_scale > 0 && y->qmax < DT_F32_EXACT && largest_code(node) <= EXACT_CODES && has_16_bit_channels(node);
 }
 
 static dt_status choose_forward(const dt_node *node, int mixed, dt_conv_problem *p)
@@ -67,13 +79,16 @@ static dt_status choose_forward(const dt_node *node, int mixed, dt_conv_problem 
 static void choose_backward(const dt_node *node, int mixed, dt_conv_problem *p)
 {
     p->keep_f32 = 1;
-    if (!mixed || !has_16_bit_filters(node)) return;
-    p->operand = node->out->grad_type == DT_F16 ? DT_F16 : DT_BF16;
-    p->result = node->out->grad_type;
+    if (!mixed || !has_16_bit_channels(node)) return;
+    if (node->out->grad_type == DT_F16)
+        p->operand = p->result = DT_F16;
+    else if (has_bf16_backward(node))
+        p->operand = DT_BF16;
 }
 
-static int padded_channels(int channels, dt_dtype operand)
+static int padded_channels(int channels, int groups, dt_dtype operand)
 {
+    if (groups > 1) return channels; /* each group would need its own */
     const int unit = operand == DT_F32 ? 1 : operand == DT_I8 ? CHANNELS_8_BITS : CHANNELS_16_BITS;
     return (channels + unit - 1) / unit * unit;
 }
@@ -83,7 +98,6 @@ dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, dt_precisio
     const dt_conv_shape s = dt_conv_shape_of(node);
     const int mixed = precision == DT_PRECISION_MIXED;
 
-    DT_TRY(dt_conv_check_square(node->name, "cuDNN's plan", (const dt_conv_params *)node->params));
     DT_CHECK(s.N * s.H * s.W <= INT_MAX && s.C <= INT_MAX / CHANNELS_8_BITS && s.K <= INT_MAX, DT_ERR_SHAPE,
              "%s: conv: %lld images of %lldx%lldx%lld are more than cuDNN takes at once; use a smaller batch",
              node->name, (long long)s.N, (long long)s.H, (long long)s.W, (long long)s.C);
@@ -96,13 +110,12 @@ dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, dt_precisio
                           .k = (int)s.K,
                           .r = (int)s.R,
                           .s = (int)s.S,
-                          .stride = (int)s.stride[0],
-                          .pad = (int)s.pad[0] };
+                          .form = *(const dt_conv_params *)node->params };
     if (pass == DT_CONV_FORWARD)
         DT_TRY(choose_forward(node, mixed, &p));
     else
         choose_backward(node, mixed, &p);
-    p.c = padded_channels((int)s.C, p.operand);
+    p.c = padded_channels((int)s.C, p.form.groups, p.operand);
     *out = p;
     return DT_OK;
 }

@@ -7,7 +7,8 @@
  * Real values are f32 without TF32.
  *
  * Backward takes f32 without TF32, or in mixed precision 16 bits: fp16 where dy is stored so, and the result is fp16
- * too; else bf16, as a dy in f32 may have any range.
+ * too; else bf16, as a dy in f32 may have any range, where cuDNN has engines for it: not for several groups, nor for
+ * dilation with a stride.
  *
  *                        pass                   operands    result
  *   mixed, training      forward                f16         f16, psum / 8; f32 if it does not fit

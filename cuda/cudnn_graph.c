@@ -86,9 +86,9 @@ static dt_status make_tensors(dt_conv_plan *plan, conv_tensors *out)
 {
     const dt_conv_problem *p = &plan->problem;
     const int dim[DT_CONV_PASSES][4] = {
-        { p->n, dt_conv_out(p->h, p->r, p->stride, p->pad), dt_conv_out(p->w, p->s, p->stride, p->pad), p->k },
+        { p->n, dt_conv_rows_out(p), dt_conv_columns_out(p), p->k },
         { p->n, p->h, p->w, p->c },
-        { p->k, p->r, p->s, p->c },
+        { p->k, p->r, p->s, p->c / p->form.groups }, /* fewer channels than x tell cuDNN of groups */
     };
     static const int64_t uid[DT_CONV_PASSES] = { UID_Y, UID_X, UID_FILTER };
     dt_descriptor tensor[DT_CONV_PASSES] = { NULL };
@@ -111,16 +111,17 @@ static dt_status make_tensors(dt_conv_plan *plan, conv_tensors *out)
 static dt_status make_convolution(dt_conv_plan *plan, dt_descriptor *out)
 {
     const dt_conv_problem *p = &plan->problem;
-    const int64_t spatial = 2, pads[2] = { p->pad, p->pad }, strides[2] = { p->stride, p->stride };
-    const int64_t dilations[2] = { 1, 1 };
+    const dt_conv_params *f = &p->form;
+    const int64_t spatial = 2, before[2] = { f->pad[0], f->pad[1] }, after[2] = { f->pad[2], f->pad[3] };
+    const int64_t strides[2] = { f->stride[0], f->stride[1] }, dilations[2] = { f->dilation[0], f->dilation[1] };
     const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
 
     DT_TRY(dt_cudnn_part(plan, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, out));
     DT_TRY(set_integers(*out, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, 1, &spatial));
     DT_TRY(set_type(*out, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, accumulator_type(p)));
     DT_TRY(dt_cudnn_set(*out, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode));
-    DT_TRY(set_integers(*out, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, spatial, pads));
-    DT_TRY(set_integers(*out, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, spatial, pads));
+    DT_TRY(set_integers(*out, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, spatial, before));
+    DT_TRY(set_integers(*out, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, spatial, after));
     DT_TRY(set_integers(*out, CUDNN_ATTR_CONVOLUTION_DILATIONS, spatial, dilations));
     DT_TRY(set_integers(*out, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, spatial, strides));
     return dt_cudnn_finish(*out);
@@ -204,16 +205,30 @@ static dt_status make_graph(dt_conv_plan *plan, dt_descriptor *out)
     return dt_cudnn_finish(*out);
 }
 
+/* The usual form has the words that it has always had, so that what was kept for it is found. */
+static void form_text(const dt_conv_params *f, char *text, size_t bytes)
+{
+    const dt_conv_params square = dt_conv_square(f->stride[0], f->pad[0]);
+
+    if (memcmp(f, &square, sizeof square) == 0)
+        snprintf(text, bytes, "stride %d, pad %d", f->stride[0], f->pad[0]);
+    else
+        snprintf(text, bytes, "strides %d,%d, pads %d,%d,%d,%d, dilations %d,%d, groups %d", f->stride[0], f->stride[1],
+                 f->pad[0], f->pad[1], f->pad[2], f->pad[3], f->dilation[0], f->dilation[1], f->groups);
+}
+
 const char *dt_conv_problem_text(const dt_conv_problem *p, char *text, size_t bytes)
 {
+    char form[160];
     static const char *const passes[DT_CONV_PASSES] = { "forward", "backward to x", "backward to w" };
     static const char *const types[] = {
         [DT_F32] = "f32", [DT_I32] = "i32", [DT_U8] = "u8", [DT_I8] = "i8", [DT_BF16] = "bf16", [DT_F16] = "f16"
     };
 
-    snprintf(text, bytes, "%s, %s%s -> %s / 2^%d, x %dx%dx%dx%d, w %dx%dx%dx%d, stride %d, pad %d", passes[p->pass],
-             types[p->operand], p->keep_f32 ? "" : " or tf32", types[p->result], p->shift, p->n, p->h, p->w, p->c, p->k,
-             p->r, p->s, p->c, p->stride, p->pad);
+    form_text(&p->form, form, sizeof form);
+    snprintf(text, bytes, "%s, %s%s -> %s / 2^%d, x %dx%dx%dx%d, w %dx%dx%dx%d, %s", passes[p->pass], types[p->operand],
+             p->keep_f32 ? "" : " or tf32", types[p->result], p->shift, p->n, p->h, p->w, p->c, p->k, p->r, p->s,
+             p->c / p->form.groups, form);
     return text;
 }
 
@@ -228,7 +243,7 @@ static void plan_destroy(dt_conv_plan *plan)
 static dt_status plan_make(dt_conv_plan *plan)
 {
     dt_descriptor graph = NULL;
-    char text[256];
+    char text[384];
 
     DT_TRY(make_graph(plan, &graph));
     DT_TRY(dt_conv_plan_choose(plan, graph));

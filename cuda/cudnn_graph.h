@@ -7,6 +7,7 @@
 #ifndef DT_CUDNN_GRAPH_H
 #define DT_CUDNN_GRAPH_H
 
+#include "../core/conv_params.h"
 #include "../core/tensor.h"
 
 #ifdef __cplusplus
@@ -15,8 +16,8 @@ extern "C" {
 
 typedef enum { DT_CONV_FORWARD, DT_CONV_BACKWARD_DATA, DT_CONV_BACKWARD_FILTER, DT_CONV_PASSES } dt_conv_pass;
 
-/* x N,H,W,C; filter K,R,S,C; y N,P,Q,K. Sums are f32, of I8 operands int32. All-int, so that equal problems are equal
- * bytes. */
+/* x N,H,W,C; filter K,R,S,C/groups; y N,P,Q,K. Sums are f32, of I8 operands int32. All-int, so that equal problems are
+ * equal bytes. */
 typedef struct {
     dt_conv_pass pass;
     dt_dtype operand; /* of both operands: F32, BF16, F16 or I8 */
@@ -24,7 +25,7 @@ typedef struct {
     int shift;        /* the result is 2^-shift of the sums; not 0 for F16 results only */
     int keep_f32;     /* 1: engines that round f32 operands to TF32 are refused */
     int n, h, w, c, k, r, s;
-    int stride, pad;
+    dt_conv_params form;
 } dt_conv_problem;
 
 typedef struct dt_cudnn dt_cudnn; /* a cuDNN handle, or the description of a device, and the plans made for it */
@@ -61,17 +62,22 @@ const char *dt_conv_plan_engine(const dt_conv_plan *plan); /* "62 2=1 3=0": its 
 DT_MUST_CHECK dt_status dt_conv_plan_run(const dt_conv_plan *plan, const void *a, const void *b, void *result,
                                          void *workspace);
 
-static inline int dt_conv_out(int size, int window, int stride, int pad)
+/* P and Q */
+static inline int dt_conv_rows_out(const dt_conv_problem *p)
 {
-    return (size + 2 * pad - window) / stride + 1;
+    return (int)dt_conv_out_size(&p->form, 0, p->h, p->r);
+}
+
+static inline int dt_conv_columns_out(const dt_conv_problem *p)
+{
+    return (int)dt_conv_out_size(&p->form, 1, p->w, p->s);
 }
 
 /* How many elements a pass reads as a and b and writes as its result, in this order. */
 static inline void dt_conv_counts(const dt_conv_problem *p, int64_t count[3])
 {
-    const int64_t P = dt_conv_out(p->h, p->r, p->stride, p->pad), Q = dt_conv_out(p->w, p->s, p->stride, p->pad);
-    const int64_t x = (int64_t)p->n * p->h * p->w * p->c, w = (int64_t)p->k * p->r * p->s * p->c;
-    const int64_t y = (int64_t)p->n * P * Q * p->k;
+    const int64_t x = (int64_t)p->n * p->h * p->w * p->c, w = (int64_t)p->k * p->r * p->s * (p->c / p->form.groups);
+    const int64_t y = (int64_t)p->n * dt_conv_rows_out(p) * dt_conv_columns_out(p) * p->k;
 
     count[0] = p->pass == DT_CONV_FORWARD ? x : y;
     count[1] = p->pass == DT_CONV_BACKWARD_FILTER ? x : w;

@@ -40,7 +40,8 @@ struct dt_cudnn {
     dt_conv_plan *plans;
 };
 
-/* "forward, f16 -> f16 / 2^3, x 128x32x32x64, w 64x3x3x64, stride 1, pad 1": every field. Returns text. */
+/* "forward, f16 -> f16 / 2^3, x 128x32x32x64, w 64x3x3x64, stride 1, pad 1": every field, 384 bytes at most.
+ * Returns text. */
 const char *dt_conv_problem_text(const dt_conv_problem *problem, char *text, size_t bytes);
 
 /* Chooses an engine for the graph of plan->problem, and fills in what follows n_parts. config stays NULL if no engine

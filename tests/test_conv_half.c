@@ -48,6 +48,12 @@ typedef struct {
 /* stride, pad */
 static const dt_conv_params same = DT_CONV_SQUARE(1, 1), half = DT_CONV_SQUARE(2, 1);
 
+/* strides, pads (top, left, bottom, right), dilations, groups */
+static const dt_conv_params by_2 = { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 2 };
+static const dt_conv_params by_8 = { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 8 };
+static const dt_conv_params by_16_all = { { 1, 2 }, { 0, 3, 1, 2 }, { 2, 1 }, 16 };
+static const dt_conv_params dilated_half = { { 2, 2 }, { 2, 1, 0, 2 }, { 2, 2 }, 1 };
+
 #define ALL_F16                                \
     {                                          \
         DT_F16, DT_F16, DT_F16, DT_F16, DT_F16 \
@@ -98,6 +104,40 @@ static const half_case cases[] = {
         .in = { CODES(1, 3, 3, 8), FILTERS(10, 3, 3, 8) } },
       .want = { DT_F32, DT_F32, DT_F32, DT_F32, DT_F32 },
       .tolerance = 6e-6 },
+    { { CONV, .why = "depthwise", .params = &by_8, .in = { CODES(2, 5, 4, 8), SCALED_FILTERS(8, 3, 3, 1) } },
+      .want = ALL_F16,
+      .tolerance = F16_PRODUCTS },
+    { { CONV, .why = "depthwise, of everything that is not square", .params = &by_16_all,
+        .in = { CODES(2, 5, 4, 16), FILTERS(16, 2, 3, 1) } },
+      .want = ALL_F16,
+      .tolerance = F16_PRODUCTS },
+    { { CONV, .why = "depth multiplier 2", .params = &by_8, .in = { CODES(2, 3, 4, 8), FILTERS(16, 3, 3, 1) } },
+      .want = ALL_F16,
+      .tolerance = F16_PRODUCTS },
+    { { CONV, .why = "2 groups, of filters that no quantizer makes", .params = &by_2,
+        .in = { CODES(2, 5, 4, 16), SCALED_FILTERS(8, 3, 3, 8) } },
+      .keep = KEEP_W,
+      .want = ALL_F16,
+      .tolerance = F16_PRODUCTS },
+    /* cuDNN has no backward from bf16 of several groups: it is in f32, and dx alone is rounded, to fp16 */
+    { { CONV, .why = "depthwise psums for a node that is not fused", .params = &by_8,
+        .in = { CODES(2, 5, 4, 8), FILTERS(8, 3, 3, 1) } },
+      .keep = KEEP_Y,
+      .want = ALL_F16,
+      .tolerance = F16_PRODUCTS },
+    /* 6 channels a group, which fp16 engines would want padded */
+    { { CONV, .why = "2 groups of 6 channels", .params = &by_2, .in = { CODES(1, 3, 3, 12), FILTERS(8, 3, 3, 6) } },
+      .want = { DT_F32, DT_F32, DT_F32, DT_F32, DT_F32 },
+      .tolerance = 6e-6 },
+    { { CONV, .why = "dilation, a stride and uneven pads", .params = &dilated_half,
+        .in = { CODES(2, 5, 6, 8), FILTERS(8, 3, 3, 8) } },
+      .want = ALL_F16,
+      .tolerance = F16_PRODUCTS },
+    { { CONV, .why = "dilation and a stride, psums for a node that is not fused", .params = &dilated_half,
+        .in = { CODES(2, 5, 6, 8), FILTERS(8, 3, 3, 8) } },
+      .keep = KEEP_Y,
+      .want = ALL_F16,
+      .tolerance = F16_PRODUCTS },
 };
 
 enum { N_CASES = sizeof cases / sizeof cases[0] };
@@ -209,8 +249,9 @@ static void add_products(const op_rig *rig, oracle *o)
     for (int64_t i = 0; i < dt_count(&rig->out.shape); i++) {
         const int64_t k = i % y[3], q = i / y[3] % y[2], row = i / y[3] / y[2] % y[1], n = i / y[3] / y[2] / y[1];
         for (int64_t j = 0; j < w[1] * w[2] * w[3]; j++) {
-            const int64_t c = j % w[3], left = j / w[3] % w[2] + q * p->stride[1] - p->pad[1];
-            const int64_t up = j / w[3] / w[2] + row * p->stride[0] - p->pad[0];
+            const int64_t c = k * p->groups / w[0] * w[3] + j % w[3];
+            const int64_t left = j / w[3] % w[2] * p->dilation[1] + q * p->stride[1] - p->pad[1];
+            const int64_t up = j / w[3] / w[2] * p->dilation[0] + row * p->stride[0] - p->pad[0];
             if (left < 0 || left >= x[2] || up < 0 || up >= x[1]) continue;
             const int64_t at = ((n * x[1] + up) * x[2] + left) * x[3] + c, tap = k * w[1] * w[2] * w[3] + j;
             o->y[i] += o->x[at] * o->w[tap];

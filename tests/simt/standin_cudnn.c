@@ -145,16 +145,18 @@ static void term_filter(const conv_run *run, int64_t xi, int64_t wi, int64_t yi,
 static void visit_row(const conv_run *run, int n, int p, visit_term visit, double *sum)
 {
     const dt_conv_problem *c = &run->problem;
-    const int P = dt_conv_out(c->h, c->r, c->stride, c->pad), Q = dt_conv_out(c->w, c->s, c->stride, c->pad);
+    const dt_conv_params *f = &c->form;
+    const int P = dt_conv_rows_out(c), Q = dt_conv_columns_out(c), each = c->c / f->groups;
 
     for (int q = 0; q < Q; q++) {
         for (int tap = 0; tap < c->r * c->s; tap++) {
-            const int h = p * c->stride + tap / c->s - c->pad, w = q * c->stride + tap % c->s - c->pad;
+            const int h = p * f->stride[0] + tap / c->s * f->dilation[0] - f->pad[0];
+            const int w = q * f->stride[1] + tap % c->s * f->dilation[1] - f->pad[1];
             if (h < 0 || h >= c->h || w < 0 || w >= c->w) continue;
-            for (int64_t i = 0; i < (int64_t)c->k * c->c; i++) {
-                const int64_t k = i / c->c, channel = i % c->c;
+            for (int64_t i = 0; i < (int64_t)c->k * each; i++) {
+                const int64_t k = i / each, channel = k / (c->k / f->groups) * each + i % each;
                 visit(run, (((int64_t)n * c->h + h) * c->w + w) * c->c + channel,
-                      (k * c->r * c->s + tap) * c->c + channel, (((int64_t)n * P + p) * Q + q) * c->k + k, sum);
+                      (k * c->r * c->s + tap) * each + i % each, (((int64_t)n * P + p) * Q + q) * c->k + k, sum);
             }
         }
     }
@@ -165,7 +167,7 @@ static void run_now(void *argument)
     static const visit_term visits[DT_CONV_PASSES] = { term_forward, term_data, term_filter };
     const conv_run *run = argument;
     const dt_conv_problem *c = &run->problem;
-    const int P = dt_conv_out(c->h, c->r, c->stride, c->pad);
+    const int P = dt_conv_rows_out(c);
     int64_t count[3];
     dt_conv_counts(c, count);
     double *sum = calloc((size_t)count[2], sizeof *sum);
