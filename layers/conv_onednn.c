@@ -3,8 +3,8 @@
  *
  * Forward of grid tensors runs on u8 or s8 codes with 32-bit sums where the machine multiplies bytes without
  * saturating (VNNI); else in f32, which is exact below 2^24, and above by the plain loops of conv.c, in double.
- * Backward is f32, or in mixed precision bf16 operands with f32 sums. What winograd_*.c says to fit is theirs, dw of
- * other smallest maps conv_small.c's.
+ * Backward is f32, or in mixed precision bf16 operands with f32 sums. What winograd_*.c and conv_depthwise.c say to fit
+ * is theirs, dw of other smallest maps conv_small.c's.
  *
  * The batch is cut in groups of images, and each group is one thread's: it converts its operands and convolves them
  * while they are in its cache. oneDNN itself always runs on one thread. So results do not depend on the number of
@@ -19,6 +19,7 @@
 
 #include "../core/backend.h"
 #include "../core/half.h"
+#include "conv_depthwise.h"
 #include "winograd.h"
 
 #include <assert.h>
@@ -102,6 +103,8 @@ static dt_status conv_forward(const dt_node *node, const dt_exec *ex)
     if (plan->forward_plain) return dt_cpu_conv.forward(node, ex);
     if (plan->forward_winograd)
         dt_winograd_forward(node, ex->scratch, plan->n_workers);
+    else if (plan->forward_depthwise)
+        dt_depthwise_forward(node, ex->scratch, plan->n_workers);
     else
         DT_TRY(forward_groups(node, ex));
     dt_conv_scale(node);
@@ -259,6 +262,10 @@ static dt_status conv_backward(const dt_node *node, const dt_exec *ex)
     const dt_conv_plan *plan = node->plan;
     const int has_dw = node->in[1]->grad != NULL;
 
+    if (plan->backward_depthwise) {
+        dt_depthwise_backward(node, ex->scratch, plan->n_workers);
+        return DT_OK;
+    }
     if (plan->x_winograd && node->in[0]->grad) dt_winograd_backward_x(node, ex->scratch, plan->n_workers);
     if (plan->w_winograd && has_dw) dt_winograd_backward_w(node, ex->scratch, plan->n_workers);
     DT_TRY(backward_groups(node, ex));

@@ -36,6 +36,7 @@ typedef struct {
 
 typedef struct {
     int forward_winograd, x_winograd, w_winograd; /* winograd_*.c computes psums, dx, dw */
+    int forward_depthwise, backward_depthwise;    /* conv_depthwise.c computes y; dx and dw */
     int forward_plain;                            /* conv.c computes psums */
     int w_small;                                  /* conv_small.c computes dw */
     dt_conv_worker *worker;

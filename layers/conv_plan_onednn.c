@@ -6,6 +6,7 @@
  */
 #include "conv_onednn.h"
 #include "../quant/grid.h"
+#include "conv_depthwise.h"
 #include "winograd.h"
 
 #include <stdlib.h>
@@ -312,13 +313,15 @@ static void plan_backward_scratch(dt_conv_plan *plan, const dt_node *node)
 
 static dt_status plan_workers(const dt_node *node, const conv_layout *l, int training, dt_conv_plan *plan)
 {
-    const int wants_dx = training && node->in[0]->wants_grad && !plan->x_winograd;
-    const int wants_dw = training && !plan->w_winograd && !plan->w_small;
+    const int is_ours = plan->forward_winograd || plan->forward_plain || plan->forward_depthwise;
+    const int backward = training && !plan->backward_depthwise;
+    const int wants_dx = backward && node->in[0]->wants_grad && !plan->x_winograd;
+    const int wants_dw = backward && !plan->w_winograd && !plan->w_small;
     dt_status status = DT_OK;
 
     for (int i = 0; status == DT_OK && i < plan->n_workers; i++) {
         dt_conv_worker *w = &plan->worker[i];
-        if (!plan->forward_winograd && !plan->forward_plain) status = worker_forward(l, w);
+        if (!is_ours) status = worker_forward(l, w);
         if (status == DT_OK && (wants_dx || wants_dw)) status = worker_backward(l, wants_dx, wants_dw, w);
     }
     return status;
@@ -359,19 +362,23 @@ static void plan_scratch(dt_conv_plan *plan, const dt_node *node)
     size_t bytes = largest(region_bytes(&plan->forward_region, n), region_bytes(&plan->backward_region, n));
     bytes = largest(bytes, plan->wide_x + plan->wide_dy);
     if (plan->forward_plain) bytes = largest(bytes, dt_conv_plain_scratch(node));
+    if (plan->forward_depthwise || plan->backward_depthwise) bytes = largest(bytes, dt_depthwise_scratch(node, n));
     if (plan->forward_winograd) bytes = largest(bytes, dt_winograd_forward_scratch(node, n));
     if (plan->x_winograd) bytes = largest(bytes, dt_winograd_backward_x_scratch(node, n));
     if (plan->w_winograd) bytes = largest(bytes, dt_winograd_backward_w_scratch(node, n));
     plan->scratch_bytes = bytes;
 }
 
-static void plan_who(dt_conv_plan *plan, const dt_node *node, const dt_exec *ex)
+static void plan_who(dt_conv_plan *plan, const dt_node *node, const dt_exec *ex, int mixed)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
 
     plan->forward_winograd = dt_winograd_forward_fits(node, ex);
-    plan->forward_plain = !plan->forward_winograd && is_beyond_f32(node);
+    plan->forward_depthwise = dt_depthwise_forward_fits(node);
+    plan->forward_plain = !plan->forward_winograd && !plan->forward_depthwise && is_beyond_f32(node);
     if (!ex->training) return;
+    plan->backward_depthwise = dt_depthwise_backward_fits(node, mixed);
+    if (plan->backward_depthwise) return;
     plan->x_winograd = node->in[0]->wants_grad && dt_winograd_backward_x_fits(node, ex);
     plan->w_winograd = dt_winograd_backward_w_fits(node, ex);
     plan->w_small = !plan->w_winograd && dt_conv_is_small(&s);
@@ -392,7 +399,7 @@ dt_status dt_conv_plan_create(dt_node *node, const dt_exec *ex)
     plan->worker = calloc((size_t)threads, sizeof *plan->worker);
     DT_CHECK(plan->worker, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
     plan->n_workers = threads;
-    plan_who(plan, node, ex);
+    plan_who(plan, node, ex, mixed);
     DT_CHECK(mixed || (node->in[0]->grad_type == DT_F32 && node->out->grad_type == DT_F32), DT_ERR_UNSUPPORTED,
              "%s: conv: gradients are stored in bf16, but backward computes in f32", node->name);
     DT_TRY(plan_primitives(node, ex, &layout));
