@@ -88,14 +88,14 @@ static void fetch_weight_line(array_run *run, int64_t line)
 
 static int padded_width(const dt_psum_shape *s)
 {
-    return s->width + 2 * s->pad;
+    return (int)dt_conv_padded(&s->conv, 1, s->width);
 }
 
 /* Cell n of the padded image, row by row. */
 static void fetch_cell(array_run *run, int64_t n)
 {
     const dt_psum_shape *s = &run->shape;
-    const int h = (int)(n / padded_width(s)) - s->pad, w = (int)(n % padded_width(s)) - s->pad;
+    const int h = (int)(n / padded_width(s)) - s->conv.pad[0], w = (int)(n % padded_width(s)) - s->conv.pad[1];
 
     for (int r = 0; r < run->array.rows; r++) {
         run->west[r].instruction = DT_PE_MULTIPLY;
@@ -120,18 +120,20 @@ static void fetch_weight_stationary(array_run *run, int64_t clock)
 static int64_t output_of_cell(const array_run *run, int64_t n)
 {
     const dt_psum_shape *s = &run->shape;
-    const int h = (int)(n / padded_width(s)) - run->pass.tap / s->window_width;
-    const int w = (int)(n % padded_width(s)) - run->pass.tap % s->window_width;
+    const int *stride = s->conv.stride, *dilation = s->conv.dilation;
+    const int h = (int)(n / padded_width(s)) - run->pass.tap / s->window_width * dilation[0];
+    const int w = (int)(n % padded_width(s)) - run->pass.tap % s->window_width * dilation[1];
 
-    if (h < 0 || w < 0 || h % s->stride != 0 || w % s->stride != 0) return -1;
-    if (h / s->stride >= s->out_height || w / s->stride >= s->out_width) return -1;
-    return (int64_t)(h / s->stride) * s->out_width + w / s->stride;
+    if (h < 0 || w < 0 || h % stride[0] != 0 || w % stride[1] != 0) return -1;
+    if (h / stride[0] >= s->out_height || w / stride[1] >= s->out_width) return -1;
+    return (int64_t)(h / stride[0]) * s->out_width + w / stride[1];
 }
 
 /* Step n: one channel (pair) under one tap; rows take positions, columns filters. */
 static void fetch_step(array_run *run, int64_t n)
 {
     const dt_psum_shape *s = &run->shape;
+    const dt_conv_params *c = &s->conv;
     const int channel = (int)(n / run->taps) * run->array.simd, tap = (int)(n % run->taps);
 
     for (int r = 0; r < run->array.rows; r++) {
@@ -139,12 +141,12 @@ static void fetch_step(array_run *run, int64_t n)
         const int p = (int)(position / s->out_width), q = (int)(position % s->out_width);
         run->west[r].instruction = DT_PE_ADD;
         if (position >= run->positions) continue;
-        fetch_activation(run, p * s->stride + tap / s->window_width - s->pad,
-                         q * s->stride + tap % s->window_width - s->pad, channel, &run->west[r]);
+        fetch_activation(run, p * c->stride[0] + tap / s->window_width * c->dilation[0] - c->pad[0],
+                         q * c->stride[1] + tap % s->window_width * c->dilation[1] - c->pad[1], channel, &run->west[r]);
     }
-    for (int c = 0; c < run->array.cols; c++) {
+    for (int col = 0; col < run->array.cols; col++) {
         for (int lane = 0; lane < run->array.simd; lane++) {
-            fetch_weight(run, run->pass.first_filter + c, tap, channel + lane, lane, &run->north[c]);
+            fetch_weight(run, run->pass.first_filter + col, tap, channel + lane, lane, &run->north[col]);
         }
     }
 }
@@ -259,7 +261,7 @@ static void run_weight_stationary(array_run *run)
     const dt_psum_shape *s = &run->shape;
     const int tile_channels = run->array.rows * run->array.simd;
     const int in_tiles = (s->channels + tile_channels - 1) / tile_channels;
-    array_pass pass = { .n_vectors = (int64_t)(s->height + 2 * s->pad) * padded_width(s) };
+    array_pass pass = { .n_vectors = dt_conv_padded(&s->conv, 0, s->height) * padded_width(s) };
 
     for (pass.first_filter = 0; pass.first_filter < s->filters; pass.first_filter += run->array.cols) {
         for (int i = 0; i < in_tiles * run->taps; i++) {

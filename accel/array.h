@@ -16,7 +16,7 @@
  * A pass takes, in cycles:
  *   weight stationary: for each output tile, for each input tile, for each tap
  *     load        simd * cols                  a line of weights for each column and lane, which travels east to it
- *     execute     (H + 2 pad) * (W + 2 pad)    every cell of the padded image, behind the weights without a gap
+ *     execute     padded H * padded W          every cell of the padded image, behind the weights without a gap
  *     drain       rows + cols                  the last cell crosses the array, its psum enters the last column's FIFO
  *     accumulate  2                            read and write of the last psum; all others are hidden behind the above
  *   output stationary: for each output tile, for each tile of `rows` positions

@@ -87,8 +87,8 @@ static void float_position(const dt_layer_check *l, const float *qx, int p, int 
 
     memset(y, 0, (size_t)s->filters * sizeof *y);
     for (int tap = 0; tap < s->window_height * s->window_width; tap++) {
-        const int h = p * s->stride + tap / s->window_width - s->pad;
-        const int w = q * s->stride + tap % s->window_width - s->pad;
+        const int h = p * s->conv.stride[0] + tap / s->window_width * s->conv.dilation[0] - s->conv.pad[0];
+        const int w = q * s->conv.stride[1] + tap % s->window_width * s->conv.dilation[1] - s->conv.pad[1];
         if (h < 0 || h >= s->height || w < 0 || w >= s->width) continue;
         for (int c = 0; c < s->channels; c++) {
             const float x = l->sx * qx[((int64_t)h * s->width + w) * s->channels + c];

@@ -41,8 +41,8 @@ static void add_products(const dt_oracle_case *c, const float *x, const int32_t 
 static const float *seen(const dt_oracle_case *c, const position *at, int tap)
 {
     const dt_psum_shape *s = c->shape;
-    const int h = at->row * s->stride + tap / s->window_width - s->pad;
-    const int w = at->col * s->stride + tap % s->window_width - s->pad;
+    const int h = at->row * s->conv.stride[0] + tap / s->window_width * s->conv.dilation[0] - s->conv.pad[0];
+    const int w = at->col * s->conv.stride[1] + tap % s->window_width * s->conv.dilation[1] - s->conv.pad[1];
 
     if (h < 0 || h >= s->height || w < 0 || w >= s->width) return NULL;
     return c->x + ((int64_t)h * s->width + w) * s->channels;

@@ -28,8 +28,7 @@ dt_psum_shape dt_psum_shape_of(const dt_node *node)
                             .filters = (int)s.K,
                             .window_height = (int)s.R,
                             .window_width = (int)s.S,
-                            .stride = (int)s.stride[0],
-                            .pad = (int)s.pad[0],
+                            .conv = *(const dt_conv_params *)node->params,
                             .out_height = (int)s.P,
                             .out_width = (int)s.Q,
                             .x_low = (int)x->qmin,
@@ -45,8 +44,7 @@ dt_psum_shape dt_psum_shape_of_capture(const dt_capture *c)
                             .filters = c->filters,
                             .window_height = c->kernel_height,
                             .window_width = c->kernel_width,
-                            .stride = c->stride,
-                            .pad = c->pad,
+                            .conv = dt_conv_square(c->stride, c->pad),
                             .out_height = c->out_height,
                             .out_width = c->out_width,
                             .x_low = c->x_low,
@@ -68,7 +66,8 @@ static dt_status psum_infer(dt_node *node)
     dt_psum_plan plan;
 
     DT_TRY(dt_conv_infer(node));
-    DT_TRY(dt_conv_check_square(node->name, "the array", &p->conv));
+    DT_CHECK(p->conv.groups == 1, DT_ERR_UNSUPPORTED, "%s: psum: groups is %d; the array takes 1", node->name,
+             p->conv.groups);
     DT_CHECK(y->n_scale > 0, DT_ERR_ARGUMENT, "%s: psum: x and w must be on the grid, they are real", node->name);
     DT_TRY(plan_of(node, &plan));
     const int64_t half = (int64_t)1 << (p->array.psum_bits - 1);

@@ -20,12 +20,14 @@
 #ifndef DT_PSUM_H
 #define DT_PSUM_H
 
+#include "../core/conv_params.h"
 #include "../core/op.h"
 
 /* One convolution of one image, and the range of its codes. */
 typedef struct {
     int height, width, channels; /* of x */
-    int filters, window_height, window_width, stride, pad;
+    int filters, window_height, window_width;
+    dt_conv_params conv;
     int out_height, out_width;
     int x_low, x_high; /* of activation codes; within -128..127 or 0..255 */
     int w_bound;       /* largest |weight code|, at most 128 */

@@ -47,8 +47,10 @@ dt_psum_layout dt_psum_layout_of(const dt_psum_plan *plan)
     const int channels = plan->tile_channels < s->channels ? plan->tile_channels : s->channels;
     dt_psum_layout l = { .step = (channels + 3) / 4 * 4 };
     l.pixel = plan->in_tiles * l.step;
-    l.row = (s->width + 2 * s->pad) * l.pixel;
-    l.image = (s->height + 2 * s->pad) * l.row;
+    l.row = dt_conv_padded(&s->conv, 1, s->width) * l.pixel;
+    l.image = dt_conv_padded(&s->conv, 0, s->height) * l.row;
+    l.down = s->conv.dilation[0] * l.row;
+    l.right = s->conv.dilation[1] * l.pixel;
     return l;
 }
 
@@ -93,8 +95,8 @@ dt_status dt_psum_plan_init(dt_psum_plan *plan, const char *name, const dt_array
     const dt_psum_shape *s = shape;
     DT_TRY(dt_array_check(array));
     DT_TRY(check_layer(name, array, shape));
-    assert(s->out_height == (s->height + 2 * s->pad - s->window_height) / s->stride + 1);
-    assert(s->out_width == (s->width + 2 * s->pad - s->window_width) / s->stride + 1);
+    assert(s->out_height == dt_conv_out_size(&s->conv, 0, s->height, s->window_height));
+    assert(s->out_width == dt_conv_out_size(&s->conv, 1, s->width, s->window_width));
 
     dt_psum_plan p = { .array = *array, .shape = *shape, .taps = s->window_height * s->window_width };
     const int is_stationary = array->dataflow == DT_DATAFLOW_WS;
@@ -160,7 +162,7 @@ static int64_t pack_image(const dt_psum_plan *plan, const dt_psum_layout *l, con
 
     memset(to, offset_of(plan), (size_t)l->image);
     for (int h = 0; h < s->height; h++) {
-        uint8_t *row = to + (h + s->pad) * l->row + s->pad * l->pixel;
+        uint8_t *row = to + (h + s->conv.pad[0]) * l->row + s->conv.pad[1] * l->pixel;
         for (int v = 0; v < s->width; v++) {
             n_zeros += pack_pixel(plan, l, x + ((int64_t)h * s->width + v) * s->channels, row + v * l->pixel);
         }
@@ -172,10 +174,11 @@ static int64_t pack_image(const dt_psum_plan *plan, const dt_psum_layout *l, con
 static void block_place(dt_psum_block *b, const uint8_t *x, int first, int n)
 {
     const dt_psum_shape *s = &b->plan->shape;
+    const int64_t down = s->conv.stride[0] * b->layout.row, right = s->conv.stride[1] * b->layout.pixel;
     b->n = n;
     for (int i = 0; i < n; i++) {
         const int p = (first + i) / s->out_width, q = (first + i) % s->out_width;
-        b->x[i] = x + s->stride * (p * b->layout.row + q * b->layout.pixel);
+        b->x[i] = x + p * down + q * right;
     }
 }
 

@@ -57,7 +57,7 @@ static inline int64_t tap_words(const dt_psum_block *b)
 static inline int64_t tap_at(const dt_psum_block *b, int tile, int tap)
 {
     const int across = b->plan->shape.window_width;
-    return tap / across * b->layout.row + tap % across * b->layout.pixel + tile * b->layout.step;
+    return tap / across * b->layout.down + tap % across * b->layout.right + tile * b->layout.step;
 }
 
 /* Weights of channel c of a tile. w: of the tap, without its starts. */
@@ -248,7 +248,7 @@ static inline __attribute__((always_inline)) VNNI void vnni_sums(dt_psum_block *
     for (int i = 0; i < n; i++) sum[i] = _mm512_setzero_si512();
     for (int64_t tile = 0; tile < l.pixel; tile += l.step) {
         for (int tap = 0; tap < n_taps; tap++) {
-            const int64_t at = tile + tap / across * l.row + tap % across * l.pixel;
+            const int64_t at = tile + tap / across * l.down + tap % across * l.right;
             w = vnni_tap(w, x, at, at + l.step, n, psum);
             for (int i = 0; i < n; i++) {
                 sum[i] = _mm512_add_epi32(sum[i], psum[i]);

@@ -33,7 +33,7 @@ static void weight_stationary(const dt_array *a, const dt_psum_shape *s, dt_tili
     const int64_t line = bytes_of(a->rows, weight_bits(s)), word = bytes_of(a->cols, a->psum_bits);
 
     t->position_tiles = 1;
-    t->positions = (int64_t)(s->height + 2 * s->pad) * (s->width + 2 * s->pad);
+    t->positions = dt_conv_padded(&s->conv, 0, s->height) * dt_conv_padded(&s->conv, 1, s->width);
     t->passes = t->out_tiles * tile_passes;
     t->load = (int64_t)t->simd * a->cols;
     t->drain = a->rows + a->cols;

@@ -24,16 +24,16 @@ static void place_tap(const dt_vectors *v, int o, int tap, dt_vector_place *at)
     const dt_psum_shape *s = &v->shape;
 
     at->tap = tap;
-    at->row = o / s->out_width * s->stride + tap / s->window_width - s->pad;
-    at->col = o % s->out_width * s->stride + tap % s->window_width - s->pad;
+    at->row = o / s->out_width * s->conv.stride[0] + tap / s->window_width - s->conv.pad[0];
+    at->col = o % s->out_width * s->conv.stride[1] + tap % s->window_width - s->conv.pad[1];
 }
 
 static void place_padded(const dt_vectors *v, int nij, dt_vector_place *at)
 {
-    const int width = v->shape.width + 2 * v->shape.pad;
+    const int width = (int)dt_conv_padded(&v->shape.conv, 1, v->shape.width);
 
-    at->row = nij / width - v->shape.pad;
-    at->col = nij % width - v->shape.pad;
+    at->row = nij / width - v->shape.conv.pad[0];
+    at->col = nij % width - v->shape.conv.pad[1];
 }
 
 static void place_activation(const dt_vectors *v, const dt_vector_file *f, int line, int lane, dt_vector_place *at)
@@ -82,7 +82,8 @@ static void place_tap_psum(const dt_vectors *v, const dt_vector_file *f, int lin
     if (f->tap >= 0) {
         place_tap(v, line, f->tap, at);
     } else {
-        const int positions = (v->shape.height + 2 * v->shape.pad) * (v->shape.width + 2 * v->shape.pad);
+        const int positions =
+            (v->shape.height + 2 * v->shape.conv.pad[0]) * (v->shape.width + 2 * v->shape.conv.pad[1]);
         at->tap = line / positions;
         place_padded(v, line % positions, at);
     }
@@ -171,9 +172,9 @@ static int64_t output_sum(const dt_vectors *v, const dt_vector_codes *codes, dt_
 /* The line of the tap psum file, its header not counted, that holds what output (p, q) adds for a tap. */
 static int64_t address(const dt_psum_shape *s, dt_vector_place at)
 {
-    const int64_t width = s->width + 2 * s->pad, height = s->height + 2 * s->pad;
-    const int64_t row = (int64_t)at.row * s->stride + at.tap / s->window_width;
-    const int64_t col = (int64_t)at.col * s->stride + at.tap % s->window_width;
+    const int64_t width = dt_conv_padded(&s->conv, 1, s->width), height = dt_conv_padded(&s->conv, 0, s->height);
+    const int64_t row = (int64_t)at.row * s->conv.stride[0] + at.tap / s->window_width;
+    const int64_t col = (int64_t)at.col * s->conv.stride[1] + at.tap % s->window_width;
 
     return at.tap * height * width + row * width + col;
 }

@@ -74,7 +74,7 @@ static measures measure(const dt_vectors *v)
     const int filters = v->layout == DT_LAYOUT_PACK_C ? 2 * v->cols : v->cols;
 
     return (measures){
-        .positions = (int64_t)(s->height + 2 * s->pad) * (s->width + 2 * s->pad),
+        .positions = dt_conv_padded(&s->conv, 0, s->height) * dt_conv_padded(&s->conv, 1, s->width),
         .outputs = (int64_t)s->out_height * s->out_width,
         .taps = s->window_height * s->window_width,
         .in_tiles = ceil_div(s->channels, v->rows * v->simd),
@@ -294,8 +294,8 @@ static dt_status check_ranges(const dt_vectors *v, const char *where, dt_status 
         { "filters", s->filters, 1, 65536 },
         { "window height", s->window_height, 1, 256 },
         { "window width", s->window_width, 1, 256 },
-        { "stride", s->stride, 1, 65536 },
-        { "pad", s->pad, 0, 256 },
+        { "stride", s->conv.stride[0], 1, 65536 },
+        { "pad", s->conv.pad[0], 0, 256 },
     };
 
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
@@ -304,9 +304,10 @@ static dt_status check_ranges(const dt_vectors *v, const char *where, dt_status 
                  ranges[i].max, ranges[i].max == 2 ? " in layout " : "",
                  ranges[i].max == 2 ? dt_layout_names[v->layout] : "");
     }
-    DT_CHECK(s->window_height <= s->height + 2 * s->pad && s->window_width <= s->width + 2 * s->pad, kind,
-             "%s: a window of %dx%d does not fit an input of %dx%d padded by %d", where, s->window_height,
-             s->window_width, s->height, s->width, s->pad);
+    DT_CHECK(s->window_height <= dt_conv_padded(&s->conv, 0, s->height) &&
+                 s->window_width <= dt_conv_padded(&s->conv, 1, s->width),
+             kind, "%s: a window of %dx%d does not fit an input of %dx%d padded by %d", where, s->window_height,
+             s->window_width, s->height, s->width, s->conv.pad[0]);
     const int64_t n_x = (int64_t)s->height * s->width * s->channels;
     const int64_t n_w = (int64_t)s->filters * s->window_height * s->window_width * s->channels;
     DT_CHECK(n_x <= CODES_MOST && n_w <= CODES_MOST, kind,
@@ -321,8 +322,8 @@ dt_status dt_vectors_plan(dt_vectors *v, int64_t most_files, const char *where, 
 
     DT_TRY(check_ranges(v, where, kind));
     v->simd = is_pack(v->layout) ? 2 : 1;
-    s->out_height = (s->height + 2 * s->pad - s->window_height) / s->stride + 1;
-    s->out_width = (s->width + 2 * s->pad - s->window_width) / s->stride + 1;
+    s->out_height = (int)dt_conv_out_size(&s->conv, 0, s->height, s->window_height);
+    s->out_width = (int)dt_conv_out_size(&s->conv, 1, s->width, s->window_width);
     s->x_low = 0;
     s->x_high = (1 << v->activation_bits) - 1;
     s->w_bound = 1 << (v->weight_bits - 1);

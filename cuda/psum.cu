@@ -93,9 +93,10 @@ __global__ static void pack_x_kernel(const float *x, uint32_t *packed, dt_psum_s
 {
     const dt_psum_shape *s = &v.plan.shape;
     const int64_t i = dt_thread(), words = v.layout.step / 4, n_words = v.batch * (v.layout.image / 4);
-    const int64_t rows = s->height + 2 * s->pad, columns = s->width + 2 * s->pad;
+    const int64_t rows = s->height + s->conv.pad[0] + s->conv.pad[2],
+                  columns = s->width + s->conv.pad[1] + s->conv.pad[3];
     const int64_t position = i / words / v.plan.in_tiles, n = position / columns / rows;
-    const int64_t h = position / columns % rows - s->pad, w = position % columns - s->pad;
+    const int64_t h = position / columns % rows - s->conv.pad[0], w = position % columns - s->conv.pad[1];
     psum_seen zeros = { 0, 0, 0 }; /* counted in n_overflows */
 
     if (i < n_words) {
@@ -140,7 +141,7 @@ __device__ static const uint8_t *window_at(const uint8_t *x, int64_t position, c
     const int64_t last = v->batch * s->out_height * s->out_width - 1, i = position < last ? position : last;
     const int64_t q = i % s->out_width, p = i / s->out_width % s->out_height, n = i / s->out_width / s->out_height;
 
-    return x + n * v->layout.image + s->stride * (p * v->layout.row + q * v->layout.pixel);
+    return x + n * v->layout.image + p * s->conv.stride[0] * v->layout.row + q * s->conv.stride[1] * v->layout.pixel;
 }
 
 __device__ static lane_part lane_part_of(const uint8_t *x, int64_t position, int filter, const psum_view *v)
@@ -211,14 +212,14 @@ template <int SIGNED, int COUNTS>
 __device__ static psum_seen warp_sums(const lane_part *part, const uint32_t *w, const psum_view *v,
                                       int32_t sum[TILES][4])
 {
-    const int step = (int)v->layout.step, pixel = (int)v->layout.pixel, words = step / 4 * v->plan.shape.filters;
+    const int step = (int)v->layout.step, right = (int)v->layout.right, words = step / 4 * v->plan.shape.filters;
     psum_seen seen = { INT32_MAX, INT32_MIN, 0 };
 
     for (int j = 0; j < TILES; j++) sum[j][0] = sum[j][1] = sum[j][2] = sum[j][3] = 0;
     for (int tile = 0; tile < v->plan.in_tiles; tile++) {
         for (int r = 0; r < v->plan.shape.window_height; r++) {
-            int x = tile * step + r * (int)v->layout.row;
-            for (int s = 0; s < v->plan.shape.window_width; s++, x += pixel, w += words) {
+            int x = tile * step + r * (int)v->layout.down;
+            for (int s = 0; s < v->plan.shape.window_width; s++, x += right, w += words) {
                 int32_t psum[TILES][4];
                 tap_sums<SIGNED>(part, x, w, v, psum);
                 add_taps<COUNTS>(part, psum, v, sum, &seen);
@@ -298,7 +299,7 @@ __device__ static int32_t weight_stationary(const output_place *o, const psum_vi
     for (int pass = 0; pass < plan->in_tiles * plan->taps; pass++) {
         const int tile = pass / plan->taps, tap = pass % plan->taps, across = plan->shape.window_width;
         const int channels = min(plan->tile_channels, plan->shape.channels - tile * plan->tile_channels);
-        const int64_t at = tile * v->layout.step + tap / across * v->layout.row + tap % across * v->layout.pixel;
+        const int64_t at = tile * v->layout.step + tap / across * v->layout.down + tap % across * v->layout.right;
         int32_t psum = 0;
         for (int c = 0; c < channels; c += plan->array.simd) {
             psum = add(psum, row_product(o, at, pass * words, c, v), v, seen);
@@ -317,7 +318,7 @@ __device__ static int32_t output_stationary(const output_place *o, const psum_vi
     for (int c = 0; c < s->channels; c += v->plan.array.simd) {
         for (int r = 0; r < s->window_height; r++) {
             for (int t = 0; t < s->window_width; t++) {
-                const int64_t at = r * v->layout.row + t * v->layout.pixel;
+                const int64_t at = r * v->layout.down + t * v->layout.right;
                 sum = add(sum, row_product(o, at, (r * s->window_width + t) * words, c, v), v, seen);
             }
         }
@@ -420,7 +421,8 @@ static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
     else
         DT_LAUNCH(psum_kernel<0>, grid, DT_BLOCK, 0, dt_stream_of(ex), x, w, dt_values(node->out), stats, *v);
     DT_CUDA_LAUNCHED();
-    return dt_cuda_psum_scale(node->in[0]->scale, node->in[1]->scale, 1, node->out->n_scale, node->out->scale, ex->stream);
+    return dt_cuda_psum_scale(node->in[0]->scale, node->in[1]->scale, 1, node->out->n_scale, node->out->scale,
+                              ex->stream);
 }
 
 extern "C" const dt_kernel dt_cuda_psum;

@@ -42,9 +42,15 @@ static int add_array_and_geometry(const dt_vectors *v, cJSON *root)
     const pair array[] = {
         { "rows", v->rows }, { "cols", v->cols }, { "psum_bits", v->psum_bits }, { "simd", v->simd }
     };
-    const pair geometry[] = { { "H", s->height },      { "W", s->width },         { "C", s->channels },
-                              { "K", s->filters },     { "R", s->window_height }, { "S", s->window_width },
-                              { "stride", s->stride }, { "pad", s->pad },         { "P", s->out_height },
+    const pair geometry[] = { { "H", s->height },
+                              { "W", s->width },
+                              { "C", s->channels },
+                              { "K", s->filters },
+                              { "R", s->window_height },
+                              { "S", s->window_width },
+                              { "stride", s->conv.stride[0] },
+                              { "pad", s->conv.pad[0] },
+                              { "P", s->out_height },
                               { "Q", s->out_width } };
 
     return add_numbers(cJSON_AddObjectToObject(root, "array"), array, 4) &&
@@ -213,22 +219,30 @@ static dt_status read_words(const cJSON *root, const char *file, dt_vectors *v)
 static dt_status read_numbers(const cJSON *root, const char *file, dt_vectors *v)
 {
     dt_psum_shape *s = &v->shape;
+    int stride = 0, pad = 0;
     const struct {
         const char *group, *key;
         int *to;
     } fields[] = {
-        { "array", "rows", &v->rows },           { "array", "cols", &v->cols },
-        { "array", "psum_bits", &v->psum_bits }, { "geometry", "H", &s->height },
-        { "geometry", "W", &s->width },          { "geometry", "C", &s->channels },
-        { "geometry", "K", &s->filters },        { "geometry", "R", &s->window_height },
-        { "geometry", "S", &s->window_width },   { "geometry", "stride", &s->stride },
-        { "geometry", "pad", &s->pad },          { "activation", "bits", &v->activation_bits },
+        { "array", "rows", &v->rows },
+        { "array", "cols", &v->cols },
+        { "array", "psum_bits", &v->psum_bits },
+        { "geometry", "H", &s->height },
+        { "geometry", "W", &s->width },
+        { "geometry", "C", &s->channels },
+        { "geometry", "K", &s->filters },
+        { "geometry", "R", &s->window_height },
+        { "geometry", "S", &s->window_width },
+        { "geometry", "stride", &stride },
+        { "geometry", "pad", &pad },
+        { "activation", "bits", &v->activation_bits },
         { "weight", "bits", &v->weight_bits },
     };
 
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         DT_TRY(read_int(root, fields[i].group, fields[i].key, file, fields[i].to));
     }
+    s->conv = dt_conv_square(stride, pad);
     DT_TRY(read_whole(root, "psum", "overflows", file, WHOLE_MAX, &v->n_overflows));
     return DT_OK;
 }

@@ -83,9 +83,12 @@ static inline void array_layer_describe(const array_layer *run, char *text, size
 {
     const dt_psum_shape *s = &run->shape;
     const dt_array *a = &run->array;
-    snprintf(text, bytes, "%dx%dx%d, %d filters of %dx%d, stride %d, pad %d, on %dx%d %s %d bits %s simd %d", s->height,
-             s->width, s->channels, s->filters, s->window_height, s->window_width, s->stride, s->pad, a->rows, a->cols,
-             a->dataflow == DT_DATAFLOW_WS ? "ws" : "os", a->psum_bits,
+    snprintf(text, bytes,
+             "%dx%dx%d, %d filters of %dx%d, strides %d,%d, pads %d,%d,%d,%d, dilations %d,%d, on %dx%d %s %d bits %s "
+             "simd %d",
+             s->height, s->width, s->channels, s->filters, s->window_height, s->window_width, s->conv.stride[0],
+             s->conv.stride[1], s->conv.pad[0], s->conv.pad[1], s->conv.pad[2], s->conv.pad[3], s->conv.dilation[0],
+             s->conv.dilation[1], a->rows, a->cols, a->dataflow == DT_DATAFLOW_WS ? "ws" : "os", a->psum_bits,
              a->overflow == DT_OVERFLOW_WRAP ? "wrap" : "saturate", a->simd);
 }
 
@@ -101,8 +104,7 @@ static inline dt_psum_shape array_layer_shape(int height, int width, int channel
                             .filters = filters,
                             .window_height = window[0],
                             .window_width = window[1],
-                            .stride = stride,
-                            .pad = pad,
+                            .conv = dt_conv_square(stride, pad),
                             .out_height = out_height,
                             .out_width = out_width,
                             .x_high = 15,
@@ -112,6 +114,23 @@ static inline dt_psum_shape array_layer_shape(int height, int width, int channel
 static inline int array_layer_draw(uint32_t seed, uint32_t *index, int low, int high)
 {
     return low + (int)dt_below(dt_random(seed, DT_STREAM_INIT, 0, (*index)++).v[0], (uint32_t)(high - low + 1));
+}
+
+/* A stride and a dilation of its own for each axis, a pad of its own for each side. */
+static inline void array_layer_deform(uint32_t seed, uint32_t *index, dt_psum_shape *s)
+{
+    const int taps[2] = { s->window_height, s->window_width }, side[2] = { s->height, s->width };
+    int *const out[2] = { &s->out_height, &s->out_width };
+
+    for (int axis = 0; axis < 2; axis++) {
+        const int most = taps[axis] > 1 ? (side[axis] - 1) / (taps[axis] - 1) : 3, dilation = most > 3 ? 3 : most;
+        s->conv.stride[axis] = array_layer_draw(seed, index, 1, 3);
+        s->conv.dilation[axis] = array_layer_draw(seed, index, 1, dilation);
+        s->conv.pad[axis] = array_layer_draw(seed, index, 0, 2);
+        s->conv.pad[axis + 2] = array_layer_draw(seed, index, 0, 2);
+        const int room = side[axis] + s->conv.pad[axis] + s->conv.pad[axis + 2];
+        *out[axis] = (room - s->conv.dilation[axis] * (taps[axis] - 1) - 1) / s->conv.stride[axis] + 1;
+    }
 }
 
 enum { ARRAY_LAYER_KINDS = 256, ARRAY_LAYER_SEEDS = 4 };
@@ -131,6 +150,7 @@ static inline void array_layer_random(uint32_t seed, int kind, array_layer *run)
     const dt_array array = { rows, cols, psum_bits[kind >> 6 & 3], overflow, dataflow, kind & 4 ? 2 : 1 };
 
     if (array.simd == 2) s.x_high = 3;
+    if (array_layer_draw(seed, &i, 0, 1)) array_layer_deform(seed, &i, &s);
     array_layer_open(run, &array, &s);
     for (int64_t k = 0; k < run->n_x; k++) run->x[k] = (float)array_layer_draw(seed, &i, 0, s.x_high);
     for (int64_t k = 0; k < run->n_w; k++) run->w[k] = (float)array_layer_draw(seed, &i, -7, 7);

@@ -23,8 +23,8 @@ static void look(array_layer *run, int64_t value)
 static int64_t pe_sum(array_layer *run, const int at[3], int tap, int c, int end)
 {
     const dt_psum_shape *s = &run->shape;
-    const int h = at[0] * s->stride + tap / s->window_width - s->pad;
-    const int w = at[1] * s->stride + tap % s->window_width - s->pad;
+    const int h = at[0] * s->conv.stride[0] + tap / s->window_width * s->conv.dilation[0] - s->conv.pad[0];
+    const int w = at[1] * s->conv.stride[1] + tap % s->window_width * s->conv.dilation[1] - s->conv.pad[1];
     const int taps = s->window_height * s->window_width;
     int64_t sum = 0;
 

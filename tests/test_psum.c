@@ -62,7 +62,8 @@ static partial add(layer *l, partial to, partial what)
 static partial pe(const layer *l, int p, int q, int k, int tap, int c)
 {
     const dt_psum_shape *s = &l->shape;
-    const int h = p * s->stride + tap / s->window_width - s->pad, v = q * s->stride + tap % s->window_width - s->pad;
+    const int h = p * s->conv.stride[0] + tap / s->window_width * s->conv.dilation[0] - s->conv.pad[0];
+    const int v = q * s->conv.stride[1] + tap % s->window_width * s->conv.dilation[1] - s->conv.pad[1];
     int64_t sum = 0;
     for (int lane = c; lane < c + l->array.simd && lane < s->channels; lane++) {
         if (h < 0 || h >= s->height || v < 0 || v >= s->width) continue;
@@ -131,10 +132,12 @@ static const char *text_of(const layer *l)
     static char text[256];
     const dt_psum_shape *s = &l->shape;
     snprintf(text, sizeof text,
-             "%s, %s, %d rows, simd %d, %d bits; x %dx%dx%d of %d..%d, w %dx%dx%d, stride %d, pad %d",
+             "%s, %s, %d rows, simd %d, %d bits; x %dx%dx%d of %d..%d, w %dx%dx%d, strides %d,%d, pads %d,%d,%d,%d, "
+             "dilations %d,%d",
              dt_dataflow_names[l->array.dataflow], dt_overflow_names[l->array.overflow], l->array.rows, l->array.simd,
              l->array.psum_bits, s->height, s->width, s->channels, s->x_low, s->x_high, s->filters, s->window_height,
-             s->window_width, s->stride, s->pad);
+             s->window_width, s->conv.stride[0], s->conv.stride[1], s->conv.pad[0], s->conv.pad[1], s->conv.pad[2],
+             s->conv.pad[3], s->conv.dilation[0], s->conv.dilation[1]);
     return text;
 }
 
@@ -259,6 +262,38 @@ static const struct {
 #define COUNT(list) (sizeof(list) / sizeof(list)[0])
 #define DRAW(list)  ((list)[draw(COUNT(list))])
 
+/* Half of them square, as most layers are. */
+static dt_conv_params draw_form(void)
+{
+    dt_conv_params form = dt_conv_square(between(1, 2), between(0, 1));
+
+    if (draw(2)) return form;
+    for (int i = 0; i < 2; i++) {
+        form.stride[i] = between(1, 3);
+        form.dilation[i] = between(1, 2);
+    }
+    for (int i = 0; i < 4; i++) form.pad[i] = between(0, 2);
+    return form;
+}
+
+/* Rows or columns of x: enough for a window, padding not counted. */
+static int draw_side(const dt_conv_params *form, int axis, int taps)
+{
+    const int span = form->dilation[axis] * (taps - 1) + 1;
+    return between(span, span > 7 ? span : 7);
+}
+
+/* Windows that fit, counted one by one. */
+static int n_positions(const dt_conv_params *form, int axis, int side, int taps)
+{
+    int n = 0;
+    for (int at = -form->pad[axis]; at + form->dilation[axis] * (taps - 1) < side + form->pad[axis + 2];
+         at += form->stride[axis]) {
+        n++;
+    }
+    return n;
+}
+
 static layer draw_layer(void)
 {
     const size_t range = draw(COUNT(code_ranges));
@@ -277,12 +312,11 @@ static layer draw_layer(void)
     s->filters = DRAW(filter_counts);
     s->window_height = between(1, 3);
     s->window_width = draw(4) ? s->window_height : between(1, 3);
-    s->stride = between(1, 2);
-    s->pad = between(0, 1);
-    s->height = between(s->window_height, 7);
-    s->width = between(s->window_width, 7);
-    s->out_height = (s->height + 2 * s->pad - s->window_height) / s->stride + 1;
-    s->out_width = (s->width + 2 * s->pad - s->window_width) / s->stride + 1;
+    s->conv = draw_form();
+    s->height = draw_side(&s->conv, 0, s->window_height);
+    s->width = draw_side(&s->conv, 1, s->window_width);
+    s->out_height = n_positions(&s->conv, 0, s->height, s->window_height);
+    s->out_width = n_positions(&s->conv, 1, s->width, s->window_width);
     return l;
 }
 
@@ -314,7 +348,7 @@ static const worked worked_layers[] = {
 static void check_worked(const worked *e)
 {
     const int C = e->channels;
-    const dt_psum_shape shape = { 4, 4, C, C, 3, 3, 1, 1, 4, 4, 0, e->x_modulus - 1, 7 };
+    const dt_psum_shape shape = { 4, 4, C, C, 3, 3, DT_CONV_SQUARE(1, 1), 4, 4, 0, e->x_modulus - 1, 7 };
     float x[16 * 16], w[16 * 9 * 16];
     int32_t psum[16 * 16], sum = 0;
     dt_psum_plan plan;
@@ -399,6 +433,15 @@ static const op_row op_rows[] = {
     { { PSUM, .why = "output stationary, clipped, two a PE",
         .in = { UNSIGNED(3, 2, 4, 3, 9), SIGNED(7, 33, 3, 3, 9) } },
       { DT_CONV_SQUARE(1, 1), { 8, 8, 8, SATURATE, OS, 0 } } },
+    { { PSUM, .why = "a pad of its own on each side", .in = { UNSIGNED(15, 2, 5, 4, 7), SIGNED(7, 8, 3, 3, 7) } },
+      { { { 1, 1 }, { 1, 0, 2, 1 }, { 1, 1 }, 1 }, { 8, 8, 10, WRAP, WS, 0 } } },
+    { { PSUM, .why = "strides, dilations and pads of their own",
+        .in = { SIGNED(127, 2, 9, 8, 9), SIGNED(7, 33, 3, 2, 9) } },
+      { { { 2, 1 }, { 0, 2, 1, 0 }, { 2, 3 }, 1 }, { 8, 8, 16, WRAP, WS, 0 } } },
+    { { PSUM, .why = "the same, clipped", .in = { UNSIGNED(15, 2, 9, 8, 9), SIGNED(7, 7, 3, 2, 9) } },
+      { { { 2, 1 }, { 0, 2, 1, 0 }, { 2, 3 }, 1 }, { 4, 8, 8, SATURATE, WS, 0 } } },
+    { { PSUM, .why = "the same, output stationary", .in = { UNSIGNED(15, 2, 9, 8, 9), SIGNED(7, 7, 3, 2, 9) } },
+      { { { 2, 1 }, { 0, 2, 1, 0 }, { 2, 3 }, 1 }, { 8, 8, 8, WRAP, OS, 0 } } },
 };
 
 /* The oracle's psums over the batch, one image after another; l->stats: of the batch. The caller frees. */

@@ -221,7 +221,7 @@ static void small_fill(small_case *s)
                                   .filters = FILTERS,
                                   .window_height = 1,
                                   .window_width = 1,
-                                  .stride = 1,
+                                  .conv = DT_CONV_SQUARE(1, 0),
                                   .out_height = 2,
                                   .out_width = 2 } };
     for (int i = 0; i < POSITIONS * CHANNELS; i++) s->x[i] = (float)(i + 1);
