@@ -14,7 +14,8 @@
 /* One tile of weights (weight stationary) or of outputs (output stationary) in the array. */
 typedef struct {
     int in_tile, tap;            /* weight stationary */
-    int first_filter;            /* column 0's */
+    int first_group, n_groups;   /* whole ones, where there are several */
+    int first_filter, n_filters; /* column 0's, and columns in use */
     int64_t first_position;      /* row 0's, output stationary */
     int adds;                    /* to what earlier passes left in the psum memory */
     int completes;               /* the psums of its outputs */
@@ -32,7 +33,9 @@ typedef struct {
     dt_array array; /* simd is 1 or 2 */
     dt_psum_shape shape;
     int taps;
-    int64_t positions; /* P * Q */
+    int channels, filters; /* of a group */
+    int group_rows;        /* from a group of a pass to the next; all rows where it has but one */
+    int64_t positions;     /* P * Q */
     const float *x, *w;
     int32_t *psum, *relu, *tap_psum;
     dt_psum_stats stats;
@@ -51,38 +54,56 @@ static void fetch_nothing(array_run *run)
     memset(run->north, 0, (size_t)run->array.cols * sizeof *run->north);
 }
 
-/* Codes of channels first_channel + 0 .. simd - 1 at row h, column w of x; zeros outside of it. */
-static void fetch_activation(const array_run *run, int h, int w, int first_channel, dt_operand *to)
+/* Channels of one group, from `first` of its own on. */
+typedef struct {
+    int group, first;
+} channel_place;
+
+/* What row r of the array takes in a weight stationary pass. */
+static channel_place place_of_row(const array_run *run, int r)
+{
+    const int below = run->pass.in_tile * run->array.rows + r % run->group_rows;
+    return (channel_place){ run->pass.first_group + r / run->group_rows, below * run->array.simd };
+}
+
+static int is_in_pass(const array_run *run, int group)
+{
+    return group < run->pass.first_group + run->pass.n_groups;
+}
+
+/* Codes of the first simd channels of a place at row h, column w of x; zeros outside of it. */
+static void fetch_activation(const array_run *run, int h, int w, channel_place at, dt_operand *to)
 {
     const dt_psum_shape *s = &run->shape;
 
-    if (h < 0 || h >= s->height || w < 0 || w >= s->width) return;
-    for (int lane = 0; lane < run->array.simd && first_channel + lane < s->channels; lane++) {
-        to->code[lane] = (int)run->x[((int64_t)h * s->width + w) * s->channels + first_channel + lane];
+    if (h < 0 || h >= s->height || w < 0 || w >= s->width || !is_in_pass(run, at.group)) return;
+    const float *x = run->x + ((int64_t)h * s->width + w) * s->channels + at.group * run->channels;
+    for (int lane = 0; lane < run->array.simd && at.first + lane < run->channels; lane++) {
+        to->code[lane] = (int)x[at.first + lane];
         to->real |= 1u << lane;
     }
 }
 
-/* One weight into a lane; 0 for filters and channels that the layer does not have. */
-static void fetch_weight(const array_run *run, int filter, int tap, int channel, int lane, dt_operand *to)
+/* The first channel's weight of column col into a lane; 0 where that column has no filter of the group. */
+static void fetch_weight(const array_run *run, int col, int tap, channel_place at, int lane, dt_operand *to)
 {
-    const dt_psum_shape *s = &run->shape;
+    const int filter = run->pass.first_filter + col;
 
-    if (filter >= s->filters || channel >= s->channels) return;
-    to->code[lane] = (int)run->w[((int64_t)filter * run->taps + tap) * s->channels + channel];
+    if (col >= run->pass.n_filters || filter / run->filters != at.group || at.first >= run->channels) return;
+    to->code[lane] = (int)run->w[((int64_t)filter * run->taps + tap) * run->channels + at.first];
     to->real |= 1u << lane;
 }
 
 /* Lines for column 0 first; with simd 2 each column's odd channels before its even ones. Row r takes lane 0. */
 static void fetch_weight_line(array_run *run, int64_t line)
 {
-    const int simd = run->array.simd, filter = run->pass.first_filter + (int)line / simd;
-    const int lane = simd - 1 - (int)line % simd;
+    const int simd = run->array.simd, lane = simd - 1 - (int)line % simd;
 
     for (int r = 0; r < run->array.rows; r++) {
-        const int channel = (run->pass.in_tile * run->array.rows + r) * simd + lane;
+        channel_place at = place_of_row(run, r);
+        at.first += lane;
         run->west[r].instruction = DT_PE_LOAD;
-        fetch_weight(run, filter, run->pass.tap, channel, 0, &run->west[r]);
+        fetch_weight(run, (int)line / simd, run->pass.tap, at, 0, &run->west[r]);
     }
 }
 
@@ -99,7 +120,7 @@ static void fetch_cell(array_run *run, int64_t n)
 
     for (int r = 0; r < run->array.rows; r++) {
         run->west[r].instruction = DT_PE_MULTIPLY;
-        fetch_activation(run, h, w, (run->pass.in_tile * run->array.rows + r) * run->array.simd, &run->west[r]);
+        fetch_activation(run, h, w, place_of_row(run, r), &run->west[r]);
     }
 }
 
@@ -134,7 +155,8 @@ static void fetch_step(array_run *run, int64_t n)
 {
     const dt_psum_shape *s = &run->shape;
     const dt_conv_params *c = &s->conv;
-    const int channel = (int)(n / run->taps) * run->array.simd, tap = (int)(n % run->taps);
+    const channel_place at = { run->pass.first_group, (int)(n / run->taps) * run->array.simd };
+    const int tap = (int)(n % run->taps);
 
     for (int r = 0; r < run->array.rows; r++) {
         const int64_t position = run->pass.first_position + r;
@@ -142,18 +164,19 @@ static void fetch_step(array_run *run, int64_t n)
         run->west[r].instruction = DT_PE_ADD;
         if (position >= run->positions) continue;
         fetch_activation(run, p * c->stride[0] + tap / s->window_width * c->dilation[0] - c->pad[0],
-                         q * c->stride[1] + tap % s->window_width * c->dilation[1] - c->pad[1], channel, &run->west[r]);
+                         q * c->stride[1] + tap % s->window_width * c->dilation[1] - c->pad[1], at, &run->west[r]);
     }
     for (int col = 0; col < run->array.cols; col++) {
         for (int lane = 0; lane < run->array.simd; lane++) {
-            fetch_weight(run, run->pass.first_filter + col, tap, channel + lane, lane, &run->north[col]);
+            const channel_place of_lane = { at.group, at.first + lane };
+            fetch_weight(run, col, tap, of_lane, lane, &run->north[col]);
         }
     }
 }
 
 static int64_t count_steps(const array_run *run)
 {
-    return (int64_t)((run->shape.channels + run->array.simd - 1) / run->array.simd) * run->taps;
+    return (int64_t)((run->channels + run->array.simd - 1) / run->array.simd) * run->taps;
 }
 
 static void fetch_output_stationary(array_run *run, int64_t clock)
@@ -229,7 +252,7 @@ static void unit_write(array_run *run)
         const int filter = run->pass.first_filter + c;
         unit_add(run, u->psum[c], &u->word[c]);
         word[c] = u->word[c];
-        if (filter < run->shape.filters) deliver(run, u->position, filter, u->psum[c].held, &word[c]);
+        if (c < run->pass.n_filters) deliver(run, u->position, filter, u->psum[c].held, &word[c]);
     }
     run->count.psum_writes++;
 }
@@ -256,31 +279,60 @@ static void run_pass(array_run *run, const array_pass *pass)
     }
 }
 
-static void run_weight_stationary(array_run *run)
+/* All passes of the filters that pass names, under its groups. */
+static void run_filters(array_run *run, array_pass *pass)
 {
-    const dt_psum_shape *s = &run->shape;
     const int tile_channels = run->array.rows * run->array.simd;
-    const int in_tiles = (s->channels + tile_channels - 1) / tile_channels;
-    array_pass pass = { .n_vectors = dt_conv_padded(&s->conv, 0, s->height) * padded_width(s) };
+    const int in_tiles = (run->channels + tile_channels - 1) / tile_channels;
 
-    for (pass.first_filter = 0; pass.first_filter < s->filters; pass.first_filter += run->array.cols) {
-        for (int i = 0; i < in_tiles * run->taps; i++) {
-            pass.in_tile = i / run->taps;
-            pass.tap = i % run->taps;
-            pass.adds = i > 0;
-            pass.completes = i == in_tiles * run->taps - 1;
-            run_pass(run, &pass);
-        }
+    for (int i = 0; i < in_tiles * run->taps; i++) {
+        pass->in_tile = i / run->taps;
+        pass->tap = i % run->taps;
+        pass->adds = i > 0;
+        pass->completes = i == in_tiles * run->taps - 1;
+        run_pass(run, pass);
     }
 }
 
-static void run_output_stationary(array_run *run)
+static void run_positions(array_run *run, array_pass *pass)
 {
-    array_pass pass = { .completes = 1, .n_vectors = run->array.rows };
+    for (pass->first_position = 0; pass->first_position < run->positions; pass->first_position += run->array.rows) {
+        run_pass(run, pass);
+    }
+}
 
-    for (pass.first_filter = 0; pass.first_filter < run->shape.filters; pass.first_filter += run->array.cols) {
-        for (pass.first_position = 0; pass.first_position < run->positions; pass.first_position += run->array.rows) {
-            run_pass(run, &pass);
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Groups at once: as many as fit side by side, rows below rows and columns beside columns. */
+static int groups_at_once(const array_run *run)
+{
+    const int rows = (run->channels + run->array.simd - 1) / run->array.simd;
+    const int fit = smaller(run->array.rows / rows, run->array.cols / run->filters);
+
+    return run->array.dataflow == DT_DATAFLOW_WS && fit > 1 ? fit : 1;
+}
+
+static void run_groups(array_run *run)
+{
+    const dt_psum_shape *s = &run->shape;
+    const int ws = run->array.dataflow == DT_DATAFLOW_WS, most = groups_at_once(run), groups = s->conv.groups;
+    const int64_t cells = dt_conv_padded(&s->conv, 0, s->height) * padded_width(s);
+    array_pass pass = { .n_vectors = ws ? cells : run->array.rows, .completes = 1 };
+
+    run->group_rows = most > 1 ? (run->channels + run->array.simd - 1) / run->array.simd : run->array.rows;
+    for (pass.first_group = 0; pass.first_group < groups; pass.first_group += pass.n_groups) {
+        pass.n_groups = smaller(most, groups - pass.first_group);
+        const int end = (pass.first_group + pass.n_groups) * run->filters;
+        for (pass.first_filter = pass.first_group * run->filters; pass.first_filter < end;
+             pass.first_filter += pass.n_filters) {
+            pass.n_filters = smaller(run->array.cols, end - pass.first_filter);
+            if (ws)
+                run_filters(run, &pass);
+            else
+                run_positions(run, &pass);
         }
     }
 }
@@ -337,12 +389,14 @@ dt_status dt_array_run(const dt_array *array, const dt_psum_shape *shape, const 
     dt_psum_plan plan; /* only for its checks and simd */
     DT_TRY(dt_psum_plan_init(&plan, "array", array, shape));
     DT_TRY(check_codes("x", x, (int64_t)shape->height * shape->width * shape->channels, shape->x_low, shape->x_high));
-    DT_TRY(check_codes("w", w, (int64_t)shape->filters * n_taps * shape->channels, -shape->w_bound,
+    DT_TRY(check_codes("w", w, (int64_t)shape->filters * n_taps * dt_psum_group_channels(shape), -shape->w_bound,
                        shape->w_bound < 128 ? shape->w_bound : 127));
 
     array_run run = { .array = plan.array,
                       .shape = *shape,
                       .taps = n_taps,
+                      .channels = dt_psum_group_channels(shape),
+                      .filters = dt_psum_group_filters(shape),
                       .x = x,
                       .w = w,
                       .psum = psum,
@@ -353,10 +407,7 @@ dt_status dt_array_run(const dt_array *array, const dt_psum_shape *shape, const 
     if (status == DT_OK) {
         dt_psum_stats_clear(&run.stats);
         count_codes(&run);
-        if (array->dataflow == DT_DATAFLOW_WS)
-            run_weight_stationary(&run);
-        else
-            run_output_stationary(&run);
+        run_groups(&run);
         dt_psum_stats_add(stats, &run.stats);
         *count = run.count;
     }

@@ -14,15 +14,16 @@
  *                           special function unit puts max(word, 0) out
  *
  * A pass takes, in cycles:
- *   weight stationary: for each output tile, for each input tile, for each tap
+ *   weight stationary: for each output tile (of a group, or of the groups that go at once), for each input tile, for
+ *   each tap
  *     load        simd * cols                  a line of weights for each column and lane, which travels east to it
  *     execute     padded H * padded W          every cell of the padded image, behind the weights without a gap
  *     drain       rows + cols                  the last cell crosses the array, its psum enters the last column's FIFO
  *     accumulate  2                            read and write of the last psum; all others are hidden behind the above
- *   output stationary: for each output tile, for each tile of `rows` positions
+ *   output stationary: for each group, for each output tile, for each tile of `rows` positions
  *     load        0
- *     execute     ceil(C / simd) * taps        a channel (pair) under a tap; taps of a channel are neighbours
- *     drain       rows + rows + cols           a FLUSH for each row, then the last of them crosses the array
+ *     execute     ceil(C / simd) * taps        a channel (pair) of the group under a tap; taps of a channel are
+ * neighbours drain       rows + rows + cols           a FLUSH for each row, then the last of them crosses the array
  *     accumulate  2                            as above
  * Passes do not overlap: the next weights wait until the last psum is written.
  */

@@ -27,7 +27,7 @@ static int64_t per_image(const dt_tensor *t)
 static void turn_weights(dt_layer_check *l)
 {
     const dt_psum_shape *s = &l->shape;
-    const int64_t per_filter = (int64_t)s->window_height * s->window_width * s->channels;
+    const int64_t per_filter = (int64_t)s->window_height * s->window_width * dt_psum_group_channels(s);
 
     for (int64_t k = 0; k < s->filters; k++) {
         for (int64_t i = 0; i < per_filter; i++) {
@@ -84,6 +84,7 @@ void dt_layer_check_close(dt_layer_check *l)
 static void float_position(const dt_layer_check *l, const float *qx, int p, int q, float *y)
 {
     const dt_psum_shape *s = &l->shape;
+    const int each = dt_psum_group_channels(s), filters = dt_psum_group_filters(s);
 
     memset(y, 0, (size_t)s->filters * sizeof *y);
     for (int tap = 0; tap < s->window_height * s->window_width; tap++) {
@@ -92,8 +93,8 @@ static void float_position(const dt_layer_check *l, const float *qx, int p, int 
         if (h < 0 || h >= s->height || w < 0 || w >= s->width) continue;
         for (int c = 0; c < s->channels; c++) {
             const float x = l->sx * qx[((int64_t)h * s->width + w) * s->channels + c];
-            const float *f = l->wr + ((int64_t)tap * s->channels + c) * s->filters;
-            for (int k = 0; k < s->filters; k++) y[k] += x * f[k];
+            const float *f = l->wr + ((int64_t)tap * each + c % each) * s->filters;
+            for (int k = c / each * filters; k < (c / each + 1) * filters; k++) y[k] += x * f[k];
         }
     }
 }

@@ -21,19 +21,30 @@ static int64_t fit(int64_t value, const dt_array *a)
     return (int64_t)((uint64_t)value << (64 - a->psum_bits)) >> (64 - a->psum_bits);
 }
 
-/* to[k] = fit(to[k] + sum of x[lane] * w[lane][k]): what one processing element adds, in a row of them. */
-static void add_products(const dt_oracle_case *c, const float *x, const int32_t *w, int lanes, int64_t *to,
-                         int64_t *exact)
+/* to[k] = fit(to[k] + sum of x[lane] * w[lane][k]): what one processing element adds, in a row of them, of a group. */
+static void add_group(const dt_oracle_case *c, const float *x, const int32_t *w, int lanes, int64_t *to, int64_t *exact)
 {
     const dt_array a = *c->array;
-    const int filters = c->shape->filters;
+    const int filters = c->shape->filters / c->shape->conv.groups;
     const int32_t x0 = (int32_t)x[0], x1 = lanes > 1 ? (int32_t)x[1] : 0;
-    const int32_t *w1 = lanes > 1 ? w + filters : w;
+    const int32_t *w1 = lanes > 1 ? w + c->shape->filters : w;
 
     for (int k = 0; k < filters; k++) {
         const int64_t product = (int64_t)(x0 * w[k]) + (int64_t)(x1 * w1[k]);
         to[k] = fit(to[k] + product, &a);
-        if (exact) exact[k] += product;
+        exact[k] += product;
+    }
+}
+
+/* Channels i .. i + lanes - 1 of every group, with a tap's weights of them. x: all channels that the tap sees. */
+static void add_products(const dt_oracle_case *c, const float *x, int tap, int i, int lanes, int64_t *to,
+                         int64_t *exact)
+{
+    const int groups = c->shape->conv.groups, each = c->shape->channels / groups, filters = c->shape->filters / groups;
+    const int32_t *w = c->w + ((int64_t)tap * each + i) * c->shape->filters;
+
+    for (int g = 0; g < groups; g++) {
+        add_group(c, x + g * each + i, w + g * filters, lanes, to + g * filters, exact + g * filters);
     }
 }
 
@@ -74,15 +85,15 @@ static void weight_stationary(const dt_oracle_case *c, position *at, dt_oracle_r
 {
     const dt_psum_shape *s = c->shape;
     const int simd = c->array->simd, tile_channels = c->array->rows * simd, taps = s->window_height * s->window_width;
+    const int channels = s->channels / s->conv.groups;
 
-    for (int first = 0; first < s->channels; first += tile_channels) {
-        const int end = first + tile_channels < s->channels ? first + tile_channels : s->channels;
+    for (int first = 0; first < channels; first += tile_channels) {
+        const int end = first + tile_channels < channels ? first + tile_channels : channels;
         for (int tap = 0; tap < taps; tap++) {
             const float *x = seen(c, at, tap);
             memset(at->tap, 0, (size_t)s->filters * sizeof *at->tap);
             for (int i = first; x && i < end; i += simd) {
-                const int32_t *w = c->w + ((int64_t)tap * s->channels + i) * s->filters;
-                add_products(c, x + i, w, end - i < simd ? end - i : simd, at->tap, at->exact);
+                add_products(c, x, tap, i, end - i < simd ? end - i : simd, at->tap, at->exact);
             }
             judge_taps(c, at, first / tile_channels, tap, r);
             for (int k = 0; k < s->filters; k++) at->sum[k] = fit(at->sum[k] + at->tap[k], c->array);
@@ -93,13 +104,12 @@ static void weight_stationary(const dt_oracle_case *c, position *at, dt_oracle_r
 static void output_stationary(const dt_oracle_case *c, position *at)
 {
     const dt_psum_shape *s = c->shape;
-    const int simd = c->array->simd, taps = s->window_height * s->window_width;
+    const int simd = c->array->simd, taps = s->window_height * s->window_width, channels = s->channels / s->conv.groups;
 
-    for (int i = 0; i < s->channels; i += simd) {
+    for (int i = 0; i < channels; i += simd) {
         for (int tap = 0; tap < taps; tap++) {
             const float *x = seen(c, at, tap);
-            const int32_t *w = c->w + ((int64_t)tap * s->channels + i) * s->filters;
-            if (x) add_products(c, x + i, w, s->channels - i < simd ? s->channels - i : simd, at->sum, at->exact);
+            if (x) add_products(c, x, tap, i, channels - i < simd ? channels - i : simd, at->sum, at->exact);
         }
     }
 }

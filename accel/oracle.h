@@ -14,7 +14,7 @@ typedef struct {
     const dt_array *array; /* simd is 1 or 2 */
     const dt_psum_shape *shape;
     const float *x;      /* codes [height][width][channels] */
-    const int32_t *w;    /* codes [tap][channel][filter] */
+    const int32_t *w;    /* codes [tap][channel of the filter's group][filter] */
     const float *grid;   /* psums of the grid's forward [out height][out width][filters] */
     const int32_t *psum; /* the array's */
     const int32_t *taps; /* the array's [in tile][tap][out height][out width][filters]; NULL output stationary */

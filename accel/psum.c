@@ -5,9 +5,9 @@
  *
  * Forward only. The node's dt_psum_aux says what its last forward saw, over the batch.
  *
- * Shapes: x N,H,W,C; w K,R,S,C; y N,P,Q,K, as of layers/conv.c, whose facts it shares; both inputs are on the grid.
- * Here: facts, and images shared among threads; psum_image.c has the sums of one image.
- * CUDA: cuda/psum.cu.  Tests: tests/test_psum.c.
+ * Shapes: x N,H,W,C; w K,R,S,C/groups; y N,P,Q,K, as of layers/conv.c, whose facts it shares; both inputs are on the
+ * grid. Here: facts, and images shared among threads; psum_image.c has the sums of one image. CUDA: cuda/psum.cu.
+ * Tests: tests/test_psum.c.
  */
 #include "psum.h"
 
@@ -66,8 +66,6 @@ static dt_status psum_infer(dt_node *node)
     dt_psum_plan plan;
 
     DT_TRY(dt_conv_infer(node));
-    DT_CHECK(p->conv.groups == 1, DT_ERR_UNSUPPORTED, "%s: psum: groups is %d; the array takes 1", node->name,
-             p->conv.groups);
     DT_CHECK(y->n_scale > 0, DT_ERR_ARGUMENT, "%s: psum: x and w must be on the grid, they are real", node->name);
     DT_TRY(plan_of(node, &plan));
     const int64_t half = (int64_t)1 << (p->array.psum_bits - 1);

@@ -11,6 +11,10 @@
  * fit wraps to psum_bits in two's complement, or clips to them (saturate). An input tile is rows * simd channels; the
  * last may have fewer. Padded cells are code 0.
  *
+ * Of several groups, a filter's input channels are those of its group, and tiles are cut from them. A weight stationary
+ * array takes as many whole groups at once as have room, each in rows and columns of its own: of a depthwise layer one
+ * channel a row and a column. All other places hold no weight and add nothing, so sums are those of one group alone.
+ *
  * Wrapping is exact mod 2^bits in any order: weight stationary sums that wrap are taken in 32 bits, as fast as the
  * machine can, and wrapped once. All others are taken one addition after another, in the order above.
  *
@@ -33,6 +37,17 @@ typedef struct {
     int w_bound;       /* largest |weight code|, at most 128 */
 } dt_psum_shape;
 
+/* Channels that a filter reads, and filters that read them. */
+static inline int dt_psum_group_channels(const dt_psum_shape *s)
+{
+    return s->channels / s->conv.groups;
+}
+
+static inline int dt_psum_group_filters(const dt_psum_shape *s)
+{
+    return s->filters / s->conv.groups;
+}
+
 /* Of a CONV2D or PSUM node on the grid; of a captured layer. */
 dt_psum_shape dt_psum_shape_of(const dt_node *node);
 dt_psum_shape dt_psum_shape_of_capture(const dt_capture *c);
@@ -43,7 +58,7 @@ dt_psum_shape dt_psum_shape_of_capture(const dt_capture *c);
  *   wrap, output stationary   every running psum, that is after every addition, as exact sums
  *   saturate                  every addition, of a PE and (weight stationary) to a running psum: what came out before
  *                             it was clipped. The first running psum is a copy, not an addition
- * Rows of the array beyond the layer's channels add nothing and are not looked at; taps in the padding are, with 0. */
+ * Rows of the array beyond the filter's channels add nothing and are not looked at; taps in the padding are, with 0. */
 typedef struct {
     int64_t n_psums;               /* outputs: P * Q * K */
     int64_t n_tap_psums;           /* weight stationary: in_tiles * taps * P * Q * K; else 0 */
@@ -65,7 +80,7 @@ int dt_psum_simd(const dt_array *array, const dt_psum_shape *shape);
 typedef struct {
     dt_array array; /* simd resolved */
     dt_psum_shape shape;
-    int tile_channels, in_tiles; /* output stationary: all channels are one tile */
+    int tile_channels, in_tiles; /* of a group; output stationary: all its channels are one tile */
     int taps;
     int ordered;         /* 1: additions are made one by one, in the order above */
     int vnni;            /* 1: this machine multiplies bytes into 32-bit sums; 0 gives the same, slower */
@@ -78,8 +93,8 @@ typedef struct {
 DT_MUST_CHECK dt_status dt_psum_plan_init(dt_psum_plan *plan, const char *name, const dt_array *array,
                                           const dt_psum_shape *shape);
 
-/* w [filters][window height][window width][channels]: codes held in floats, as a tape has them. packed is aligned to
- * 64 bytes. */
+/* w [filters][window height][window width][a group's channels]: codes held in floats, as a tape has them. packed is
+ * aligned to 64 bytes. */
 void dt_psum_pack(const dt_psum_plan *plan, const float *w, void *packed);
 
 /* x [height][width][channels] codes; psum [out height][out width][filters]; taps NULL, or the tap psums of the weight

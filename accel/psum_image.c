@@ -44,9 +44,10 @@ int dt_psum_simd(const dt_array *array, const dt_psum_shape *shape)
 dt_psum_layout dt_psum_layout_of(const dt_psum_plan *plan)
 {
     const dt_psum_shape *s = &plan->shape;
-    const int channels = plan->tile_channels < s->channels ? plan->tile_channels : s->channels;
+    const int each = dt_psum_group_channels(s), channels = plan->tile_channels < each ? plan->tile_channels : each;
     dt_psum_layout l = { .step = (channels + 3) / 4 * 4 };
-    l.pixel = plan->in_tiles * l.step;
+    l.group = plan->in_tiles * l.step;
+    l.pixel = s->conv.groups * l.group;
     l.row = dt_conv_padded(&s->conv, 1, s->width) * l.pixel;
     l.image = dt_conv_padded(&s->conv, 0, s->height) * l.row;
     l.down = s->conv.dilation[0] * l.row;
@@ -65,6 +66,12 @@ static int64_t block_words(const dt_psum_plan *plan)
     return plan->in_tiles * plan->taps * tap_words(plan);
 }
 
+/* A block's filters are of one group. */
+static int group_blocks(const dt_psum_plan *plan)
+{
+    return (dt_psum_group_filters(&plan->shape) + LANES - 1) / LANES;
+}
+
 /* Added to activation codes, to make them unsigned. */
 static int offset_of(const dt_psum_plan *plan)
 {
@@ -73,7 +80,7 @@ static int offset_of(const dt_psum_plan *plan)
 
 static dt_status check_layer(const char *name, const dt_array *array, const dt_psum_shape *s)
 {
-    const int64_t terms = (int64_t)s->channels * s->window_height * s->window_width;
+    const int64_t terms = (int64_t)dt_psum_group_channels(s) * s->window_height * s->window_width;
     const int64_t most = terms * (s->x_high > -s->x_low ? s->x_high : -s->x_low) * s->w_bound;
 
     DT_CHECK((s->x_low >= -128 && s->x_high <= 127) || (s->x_low >= 0 && s->x_high <= 255), DT_ERR_ARGUMENT,
@@ -99,13 +106,13 @@ dt_status dt_psum_plan_init(dt_psum_plan *plan, const char *name, const dt_array
     assert(s->out_width == dt_conv_out_size(&s->conv, 1, s->width, s->window_width));
 
     dt_psum_plan p = { .array = *array, .shape = *shape, .taps = s->window_height * s->window_width };
-    const int is_stationary = array->dataflow == DT_DATAFLOW_WS;
+    const int is_stationary = array->dataflow == DT_DATAFLOW_WS, channels = dt_psum_group_channels(s);
     p.array.simd = dt_psum_simd(array, shape);
-    p.tile_channels = is_stationary ? array->rows * p.array.simd : s->channels;
-    p.in_tiles = (s->channels + p.tile_channels - 1) / p.tile_channels;
+    p.tile_channels = is_stationary ? array->rows * p.array.simd : channels;
+    p.in_tiles = (channels + p.tile_channels - 1) / p.tile_channels;
     p.ordered = !is_stationary || array->overflow == DT_OVERFLOW_SATURATE;
     p.vnni = dt_psum_has_vnni();
-    p.packed_bytes = (size_t)((s->filters + LANES - 1) / LANES * block_words(&p)) * sizeof(int32_t);
+    p.packed_bytes = (size_t)(s->conv.groups * group_blocks(&p) * block_words(&p)) * sizeof(int32_t);
     p.room_bytes = (size_t)(dt_psum_layout_of(&p).image + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     *plan = p;
     return DT_OK;
@@ -126,12 +133,13 @@ static void pack_tap(const float *w, int64_t channels, int offset, int32_t *to)
 void dt_psum_pack(const dt_psum_plan *plan, const float *w, void *packed)
 {
     const int64_t of_block = block_words(plan), of_tap = tap_words(plan);
-    const int channels = plan->shape.channels, filters = plan->shape.filters;
+    const int channels = dt_psum_group_channels(&plan->shape), filters = dt_psum_group_filters(&plan->shape);
 
     memset(packed, 0, plan->packed_bytes);
 #pragma omp parallel for
-    for (int k = 0; k < filters; k++) {
-        int32_t *to = (int32_t *)packed + k / LANES * of_block + k % LANES;
+    for (int k = 0; k < plan->shape.filters; k++) {
+        const int block = k / filters * group_blocks(plan) + k % filters / LANES;
+        int32_t *to = (int32_t *)packed + block * of_block + k % filters % LANES;
         for (int pass = 0; pass < plan->in_tiles * plan->taps; pass++, to += of_tap) {
             const int first = pass / plan->taps * plan->tile_channels, left = channels - first;
             const float *from = w + ((int64_t)k * plan->taps + pass % plan->taps) * channels + first;
@@ -143,13 +151,14 @@ void dt_psum_pack(const dt_psum_plan *plan, const float *w, void *packed)
 /* One position's codes; returns how many are 0. */
 static int64_t pack_pixel(const dt_psum_plan *plan, const dt_psum_layout *l, const float *x, uint8_t *to)
 {
-    const int offset = offset_of(plan);
+    const int offset = offset_of(plan), channels = dt_psum_group_channels(&plan->shape);
     int64_t n_zeros = 0;
-    for (int first = 0; first < plan->shape.channels; first += plan->tile_channels, to += l->step) {
-        const int left = plan->shape.channels - first, n = left < plan->tile_channels ? left : plan->tile_channels;
-        for (int c = 0; c < n; c++) {
-            to[c] = (uint8_t)((int32_t)x[first + c] + offset);
-            n_zeros += x[first + c] == 0.0f;
+    for (int i = 0; i < plan->shape.conv.groups * plan->in_tiles; i++, to += l->step) {
+        const int first = i % plan->in_tiles * plan->tile_channels, left = channels - first;
+        const float *from = x + i / plan->in_tiles * channels + first;
+        for (int c = 0; c < left && c < plan->tile_channels; c++) {
+            to[c] = (uint8_t)((int32_t)from[c] + offset);
+            n_zeros += from[c] == 0.0f;
         }
     }
     return n_zeros;
@@ -240,14 +249,17 @@ void dt_psum_image(const dt_psum_plan *plan, const void *packed, const float *x,
 {
     const dt_psum_shape *s = &plan->shape;
     const int is_stationary = plan->array.dataflow == DT_DATAFLOW_WS;
+    const int blocks = group_blocks(plan), filters = dt_psum_group_filters(s);
     dt_psum_block b = { .plan = plan, .layout = dt_psum_layout_of(plan), .offset = offset_of(plan) };
 
     stats->n_zero_codes += pack_image(plan, &b.layout, x, room);
     stats->n_codes += (int64_t)s->height * s->width * s->channels;
-    for (int first = 0; first < s->filters; first += LANES) {
-        b.w = (const int32_t *)packed + first / LANES * block_words(plan);
-        b.n_filters = s->filters - first < LANES ? s->filters - first : LANES;
-        sum_filters(&b, room, psum + first, is_stationary && taps ? taps + first : NULL, stats);
+    b.w = packed;
+    for (int i = 0; i < s->conv.groups * blocks; i++, b.w += block_words(plan)) {
+        const int group = i / blocks, of_group = i % blocks * LANES, first = group * filters + of_group;
+        const uint8_t *codes = (const uint8_t *)room + group * b.layout.group;
+        b.n_filters = filters - of_group < LANES ? filters - of_group : LANES;
+        sum_filters(&b, codes, psum + first, is_stationary && taps ? taps + first : NULL, stats);
     }
     const int64_t n_psums = (int64_t)s->out_height * s->out_width * s->filters;
     stats->n_psums += n_psums;

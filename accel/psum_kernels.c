@@ -137,10 +137,11 @@ static void add_row(const dt_psum_block *b, const int32_t *w, int64_t at, int c,
 static void weight_stationary(dt_psum_block *b, additions *a)
 {
     const dt_psum_plan *plan = b->plan;
+    const int channels = dt_psum_group_channels(&plan->shape);
     int32_t psum[DT_PSUM_POSITIONS][LANES];
 
     for (int pass = 0; pass < plan->in_tiles * plan->taps; pass++) {
-        const int tile = pass / plan->taps, left = plan->shape.channels - tile * plan->tile_channels;
+        const int tile = pass / plan->taps, left = channels - tile * plan->tile_channels;
         const int64_t at = tap_at(b, tile, pass % plan->taps);
         memset(psum, 0, sizeof psum);
         for (int c = 0; c < plan->tile_channels && c < left; c += plan->array.simd) {
@@ -160,7 +161,7 @@ static void output_stationary(dt_psum_block *b, additions *a)
     const dt_psum_plan *plan = b->plan;
 
     memset(b->sum, 0, sizeof b->sum);
-    for (int c = 0; c < plan->shape.channels; c += plan->array.simd) {
+    for (int c = 0; c < dt_psum_group_channels(&plan->shape); c += plan->array.simd) {
         for (int tap = 0; tap < plan->taps; tap++) {
             add_row(b, b->w + tap * tap_words(b), tap_at(b, 0, tap), c, a, b->sum);
         }
@@ -246,7 +247,7 @@ static inline __attribute__((always_inline)) VNNI void vnni_sums(dt_psum_block *
     __m512i sum[DT_PSUM_POSITIONS], psum[DT_PSUM_POSITIONS];
 
     for (int i = 0; i < n; i++) sum[i] = _mm512_setzero_si512();
-    for (int64_t tile = 0; tile < l.pixel; tile += l.step) {
+    for (int64_t tile = 0; tile < l.group; tile += l.step) {
         for (int tap = 0; tap < n_taps; tap++) {
             const int64_t at = tile + tap / across * l.down + tap % across * l.right;
             w = vnni_tap(w, x, at, at + l.step, n, psum);

@@ -1,7 +1,8 @@
 /*
  * psum_kernels.h - inside psum_image.c: the sums of one block of outputs.
  *
- * Packed w: [blocks of LANES filters][in_tiles][taps][1 + step / 4][LANES] words; the first row of LANES is `start`.
+ * Packed w: [groups][blocks of LANES filters][in_tiles][taps][1 + step / 4]
+ * [LANES] words; the first row of LANES is `start`.
  * Packed x is unsigned: its offset is 128 where activation codes may be negative, else 0. A tap psum begins at its
  * start, -offset * (sum of the filter's weights in that tile and tap), which takes the offset out again.
  */

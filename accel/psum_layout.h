@@ -1,8 +1,9 @@
 /*
  * psum_layout.h - what the CPU's and CUDA's psums share: how codes lie in memory, and the range of a psum.
  *
- *   x  [top + H + bottom][left + W + right][in_tiles][step] bytes, code + offset; padded cells and channels hold code 0
- *   w  words of 32 bits: four neighbouring channels of a filter, the first in the low byte; channels beyond the tile 0
+ *   x  [top + H + bottom][left + W + right][groups][in_tiles][step] bytes, code + offset; padded cells and channels
+ * hold code 0 w  words of 32 bits: four neighbouring channels of a filter, the first in the low byte; channels beyond
+ * the tile 0
  *
  * step: a tile's channels, rounded up to 4.
  */
@@ -14,7 +15,7 @@
 
 /* Strides of x in bytes; down and right: from a tap to the next. */
 typedef struct {
-    int64_t step, pixel, row, image, down, right;
+    int64_t step, group, pixel, row, image, down, right;
 } dt_psum_layout;
 
 dt_psum_layout dt_psum_layout_of(const dt_psum_plan *plan);

@@ -47,7 +47,7 @@ static void output_stationary(const dt_array *a, const dt_psum_shape *s, dt_tili
     const int64_t outputs = (int64_t)s->out_height * s->out_width;
 
     t->position_tiles = (int)tiles(outputs, a->rows);
-    t->positions = tiles(s->channels, t->simd) * t->taps;
+    t->positions = tiles(dt_psum_group_channels(s), t->simd) * t->taps;
     t->passes = (int64_t)t->out_tiles * t->position_tiles;
     t->load = 0;
     t->drain = 2 * a->rows + a->cols;
@@ -56,15 +56,26 @@ static void output_stationary(const dt_array *a, const dt_psum_shape *s, dt_tili
     t->psum_reads = 0;
 }
 
+/* Whole groups that the array takes at once: each has its own rows and columns. */
+static int64_t groups_at_once(const dt_array *a, const dt_psum_shape *s, int simd)
+{
+    const int64_t rows = tiles(dt_psum_group_channels(s), simd), cols = dt_psum_group_filters(s);
+    const int64_t down = a->rows / rows, across = a->cols / cols;
+
+    if (a->dataflow == DT_DATAFLOW_OS || down == 0 || across == 0) return 1;
+    return down < across ? down : across;
+}
+
 dt_tiling dt_tiling_of(const dt_array *array, const dt_psum_shape *shape)
 {
-    const int simd = dt_psum_simd(array, shape);
+    const int simd = dt_psum_simd(array, shape), channels = dt_psum_group_channels(shape);
     const int64_t outputs = (int64_t)shape->out_height * shape->out_width;
     dt_tiling t = { .simd = simd, .taps = shape->window_height * shape->window_width };
 
-    t.tile_channels = array->dataflow == DT_DATAFLOW_WS ? array->rows * simd : shape->channels;
-    t.in_tiles = (int)tiles(shape->channels, t.tile_channels);
-    t.out_tiles = (int)tiles(shape->filters, array->cols);
+    t.tile_channels = array->dataflow == DT_DATAFLOW_WS ? array->rows * simd : channels;
+    t.in_tiles = (int)tiles(channels, t.tile_channels);
+    t.out_tiles = (int)(tiles(shape->conv.groups, groups_at_once(array, shape, simd)) *
+                        tiles(dt_psum_group_filters(shape), array->cols));
     if (array->dataflow == DT_DATAFLOW_WS)
         weight_stationary(array, shape, &t);
     else
@@ -72,7 +83,7 @@ dt_tiling dt_tiling_of(const dt_array *array, const dt_psum_shape *shape)
     t.execute = t.positions;
     t.accumulate = 2;
     t.cycles = t.passes * (t.load + t.execute + t.drain + t.accumulate);
-    t.macs = outputs * t.taps * shape->channels * shape->filters;
+    t.macs = outputs * t.taps * channels * shape->filters;
     t.utilisation = (double)t.macs / ((double)t.cycles * array->rows * array->cols * simd);
     t.activation_reads = t.passes * t.positions * bytes_of((int64_t)array->rows * simd, activation_bits(shape));
     return t;

@@ -19,8 +19,8 @@
 #include "psum.h"
 
 typedef struct {
-    int simd, tile_channels; /* channels of an input tile: rows * simd; all of them output stationary */
-    int in_tiles, out_tiles; /* of channels, of filters */
+    int simd, tile_channels; /* channels of an input tile: rows * simd; all of a group's output stationary */
+    int in_tiles, out_tiles; /* of a group's channels; of all filters, where groups that go at once are one */
     int position_tiles;      /* output stationary: of output positions; else 1 */
     int taps;                /* window height * window width */
     int64_t positions;       /* input vectors streamed in one pass (weight stationary), steps (output stationary) */

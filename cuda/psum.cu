@@ -74,13 +74,15 @@ __global__ static void start_stats_kernel(dt_psum_stats *stats, dt_psum_stats st
     *stats = start;
 }
 
-/* Four codes from channel c of a tile on, those beyond the tile or the layer 0; counts the zeros among the others. */
+/* Four codes from channel c of a tile on, those beyond the tile or the group 0; from: the group's; counts the zeros
+ * among the others. */
 __device__ static uint32_t pack_word(const float *from, int first, int c, const dt_psum_plan *plan, int32_t *n_zeros)
 {
+    const int channels = plan->shape.channels / plan->shape.conv.groups;
     uint32_t word = 0;
 
     for (int j = 0; j < 4; j++) {
-        if (c + j >= plan->tile_channels || first + c + j >= plan->shape.channels) break;
+        if (c + j >= plan->tile_channels || first + c + j >= channels) break;
         const float code = from[first + c + j];
         word |= (uint32_t)(uint8_t)(int32_t)code << 8 * j;
         *n_zeros += code == 0.0f;
@@ -95,15 +97,17 @@ __global__ static void pack_x_kernel(const float *x, uint32_t *packed, dt_psum_s
     const int64_t i = dt_thread(), words = v.layout.step / 4, n_words = v.batch * (v.layout.image / 4);
     const int64_t rows = s->height + s->conv.pad[0] + s->conv.pad[2],
                   columns = s->width + s->conv.pad[1] + s->conv.pad[3];
-    const int64_t position = i / words / v.plan.in_tiles, n = position / columns / rows;
+    const int64_t tiles = s->conv.groups * v.plan.in_tiles, position = i / words / tiles, n = position / columns / rows;
     const int64_t h = position / columns % rows - s->conv.pad[0], w = position % columns - s->conv.pad[1];
     psum_seen zeros = { 0, 0, 0 }; /* counted in n_overflows */
 
     if (i < n_words) {
-        const int tile = (int)(i / words % v.plan.in_tiles), c = (int)(i % words) * 4;
+        const int of_pixel = (int)(i / words % tiles), tile = of_pixel % v.plan.in_tiles, c = (int)(i % words) * 4;
+        const int group = of_pixel / v.plan.in_tiles;
         uint32_t word = 0;
         if (h >= 0 && h < s->height && w >= 0 && w < s->width) {
             const float *from = x + ((n * s->height + h) * s->width + w) * s->channels;
+            from += group * (s->channels / s->conv.groups);
             word = pack_word(from, tile * v.plan.tile_channels, c, &v.plan, &zeros.n_overflows);
         }
         packed[i] = word;
@@ -121,18 +125,19 @@ __global__ static void pack_w_kernel(const float *w, uint32_t *packed, psum_view
     const int64_t k = i % filters, pass = i / filters / words, tap = pass % plan->taps, tile = pass / plan->taps;
     int32_t n_zeros = 0;
 
-    packed[i] = pack_word(w + (k * plan->taps + tap) * plan->shape.channels, (int)tile * plan->tile_channels,
-                          (int)(i / filters % words) * 4, plan, &n_zeros);
+    packed[i] = pack_word(w + (k * plan->taps + tap) * (plan->shape.channels / plan->shape.conv.groups),
+                          (int)tile * plan->tile_channels, (int)(i / filters % words) * 4, plan, &n_zeros);
 }
 
 /* ---- weight stationary sums that wrap ---- */
 
-/* A lane's part in its warp's sums. Rows and filters beyond the layer's repeat the last, and are not stored. */
+/* A lane's part in its warp's sums. Rows and filters beyond the layer's or the group's repeat the last, and are not
+ * stored. */
 typedef struct {
     const uint8_t *x[2];    /* windows of positions group and group + 8, from channel 4 quad on */
     uint32_t column[TILES]; /* of a tap's weights: filters 8 tile + group, from channel 4 quad on */
-    int64_t position;       /* of row group */
-    int filter;             /* of column 2 quad of the first product */
+    int64_t position;       /* of row `row` */
+    int filter, end;        /* of column 2 quad of the first product; of its group */
 } lane_part;
 
 __device__ static const uint8_t *window_at(const uint8_t *x, int64_t position, const psum_view *v)
@@ -144,15 +149,27 @@ __device__ static const uint8_t *window_at(const uint8_t *x, int64_t position, c
     return x + n * v->layout.image + p * s->conv.stride[0] * v->layout.row + q * s->conv.stride[1] * v->layout.pixel;
 }
 
-__device__ static lane_part lane_part_of(const uint8_t *x, int64_t position, int filter, const psum_view *v)
+/* Blocks of WARP_FILTERS that the filters of a group take. */
+__host__ __device__ static inline int group_blocks(const dt_psum_shape *s)
 {
-    const int group = threadIdx.x % WARP / 4, quad = threadIdx.x % 4, filters = v->plan.shape.filters;
+    return (s->filters / s->conv.groups + WARP_FILTERS - 1) / WARP_FILTERS;
+}
+
+/* block: of filters. */
+__device__ static lane_part lane_part_of(const uint8_t *x, int64_t position, int block, const psum_view *v)
+{
+    const dt_psum_shape *s = &v->plan.shape;
+    const int row = threadIdx.x % WARP / 4, quad = threadIdx.x % 4;
+    const int of_group = s->filters / s->conv.groups, blocks = group_blocks(s), group = block / blocks;
+    const int filter = group * of_group + block % blocks * WARP_FILTERS;
     lane_part part;
 
-    part.position = position + group;
+    part.position = position + row;
     part.filter = filter + 2 * quad;
-    for (int i = 0; i < 2; i++) part.x[i] = window_at(x, part.position + 8 * i, v) + 4 * quad;
-    for (int j = 0; j < TILES; j++) part.column[j] = quad * filters + min(filter + 8 * j + group, filters - 1);
+    part.end = (group + 1) * of_group;
+    x += group * v->layout.group + 4 * quad;
+    for (int i = 0; i < 2; i++) part.x[i] = window_at(x, part.position + 8 * i, v);
+    for (int j = 0; j < TILES; j++) part.column[j] = quad * s->filters + min(filter + 8 * j + row, part.end - 1);
     return part;
 }
 
@@ -186,7 +203,7 @@ __device__ static inline void tap_sums(const lane_part *part, int x, const uint3
 __device__ static inline int is_real(const lane_part *part, int i, int j, const psum_view *v)
 {
     const int64_t outputs = v->batch * v->plan.shape.out_height * v->plan.shape.out_width;
-    return part->position + i / 2 * 8 < outputs && part->filter + 8 * j + i % 2 < v->plan.shape.filters;
+    return part->position + i / 2 * 8 < outputs && part->filter + 8 * j + i % 2 < part->end;
 }
 
 template <int COUNTS>
@@ -231,9 +248,9 @@ __device__ static psum_seen warp_sums(const lane_part *part, const uint32_t *w, 
 }
 
 /*
- * A warp for each 16 positions of the batch and 32 filters; a block's warps take neighbouring positions, and read the
- * same weights while those are in the L1 cache. Overflows are rare and counting them takes as long as all else: a warp
- * that has any sums again.
+ * A warp for each 16 positions of the batch and 32 filters of a group; a block's warps take neighbouring positions, and
+ * read the same weights while those are in the L1 cache. Overflows are rare and counting them takes as long as all
+ * else: a warp that has any sums again.
  */
 template <int SIGNED>
 __global__ static void __launch_bounds__(DT_BLOCK, 3)
@@ -242,7 +259,7 @@ __global__ static void __launch_bounds__(DT_BLOCK, 3)
     const dt_psum_limits limits = dt_psum_limits_of(&v.plan.array);
     const int64_t first = ((int64_t)blockIdx.x * WARPS + threadIdx.x / WARP) * WARP_POSITIONS;
     if (first >= v.batch * v.plan.shape.out_height * v.plan.shape.out_width) return;
-    const lane_part part = lane_part_of(x, first, (int)blockIdx.y * WARP_FILTERS, &v);
+    const lane_part part = lane_part_of(x, first, (int)blockIdx.y, &v);
     int32_t sum[TILES][4];
 
     psum_seen seen = warp_sums<SIGNED, 0>(&part, w, &v, sum);
@@ -294,11 +311,12 @@ __device__ static int32_t weight_stationary(const output_place *o, const psum_vi
 {
     const dt_psum_plan *plan = &v->plan;
     const int64_t words = v->layout.step / 4 * plan->shape.filters;
+    const int of_group = plan->shape.channels / plan->shape.conv.groups;
     int32_t sum = 0;
 
     for (int pass = 0; pass < plan->in_tiles * plan->taps; pass++) {
         const int tile = pass / plan->taps, tap = pass % plan->taps, across = plan->shape.window_width;
-        const int channels = min(plan->tile_channels, plan->shape.channels - tile * plan->tile_channels);
+        const int channels = min(plan->tile_channels, of_group - tile * plan->tile_channels);
         const int64_t at = tile * v->layout.step + tap / across * v->layout.down + tap % across * v->layout.right;
         int32_t psum = 0;
         for (int c = 0; c < channels; c += plan->array.simd) {
@@ -315,7 +333,7 @@ __device__ static int32_t output_stationary(const output_place *o, const psum_vi
     const int64_t words = v->layout.step / 4 * s->filters;
     int32_t sum = 0;
 
-    for (int c = 0; c < s->channels; c += v->plan.array.simd) {
+    for (int c = 0; c < s->channels / s->conv.groups; c += v->plan.array.simd) {
         for (int r = 0; r < s->window_height; r++) {
             for (int t = 0; t < s->window_width; t++) {
                 const int64_t at = r * v->layout.down + t * v->layout.right;
@@ -335,7 +353,8 @@ __global__ static void psum_ordered_kernel(const uint8_t *x, const uint32_t *w, 
     psum_seen seen = { INT32_MAX, INT32_MIN, 0 };
 
     if (i < v.batch * s->out_height * s->out_width * s->filters) {
-        const output_place o = { window_at(x, position, &v), w + i % s->filters };
+        const int64_t filter = i % s->filters, group = filter * s->conv.groups / s->filters;
+        const output_place o = { window_at(x + group * v.layout.group, position, &v), w + filter };
         const int is_stationary = v.plan.array.dataflow == DT_DATAFLOW_WS;
         y[i] = (float)(is_stationary ? weight_stationary(&o, &v, &seen) : output_stationary(&o, &v, &seen));
     }
@@ -410,7 +429,7 @@ static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
     uint32_t *w = (uint32_t *)(x + packed_x_bytes(v));
     dt_psum_stats *stats = &((dt_psum_aux *)node->aux)->stats;
     const int64_t positions = v->batch * s->out_height * s->out_width;
-    const dim3 grid(dt_blocks(positions, WARPS * WARP_POSITIONS), dt_blocks(s->filters, WARP_FILTERS));
+    const dim3 grid(dt_blocks(positions, WARPS * WARP_POSITIONS), s->conv.groups * group_blocks(s));
 
     DT_TRY(pack(node, ex, v, (uint32_t *)x, w));
     if (v->plan.ordered)

@@ -43,10 +43,11 @@ static inline void array_layer_open(array_layer *run, const dt_array *array, con
 
     *run = (array_layer){ .array = *array, .shape = *shape };
     run->n_x = (int64_t)s->height * s->width * s->channels;
-    run->n_w = taps * s->filters * s->channels;
+    run->n_w = taps * s->filters * (s->channels / s->conv.groups);
     run->n_psums = (int64_t)s->out_height * s->out_width * s->filters;
     if (array->dataflow == DT_DATAFLOW_WS)
-        run->n_tap_psums = array_layer_tiles(s->channels, array->rows * array->simd) * taps * run->n_psums;
+        run->n_tap_psums =
+            array_layer_tiles(s->channels / s->conv.groups, array->rows * array->simd) * taps * run->n_psums;
     run->x = array_layer_room(run->n_x, sizeof *run->x);
     run->w = array_layer_room(run->n_w, sizeof *run->w);
     run->psum = array_layer_room(run->n_psums, sizeof *run->psum);
@@ -84,12 +85,13 @@ static inline void array_layer_describe(const array_layer *run, char *text, size
     const dt_psum_shape *s = &run->shape;
     const dt_array *a = &run->array;
     snprintf(text, bytes,
-             "%dx%dx%d, %d filters of %dx%d, strides %d,%d, pads %d,%d,%d,%d, dilations %d,%d, on %dx%d %s %d bits %s "
+             "%dx%dx%d, %d filters of %dx%d, strides %d,%d, pads %d,%d,%d,%d, dilations %d,%d, groups %d, on %dx%d %s "
+             "%d bits %s "
              "simd %d",
              s->height, s->width, s->channels, s->filters, s->window_height, s->window_width, s->conv.stride[0],
              s->conv.stride[1], s->conv.pad[0], s->conv.pad[1], s->conv.pad[2], s->conv.pad[3], s->conv.dilation[0],
-             s->conv.dilation[1], a->rows, a->cols, a->dataflow == DT_DATAFLOW_WS ? "ws" : "os", a->psum_bits,
-             a->overflow == DT_OVERFLOW_WRAP ? "wrap" : "saturate", a->simd);
+             s->conv.dilation[1], s->conv.groups, a->rows, a->cols, a->dataflow == DT_DATAFLOW_WS ? "ws" : "os",
+             a->psum_bits, a->overflow == DT_OVERFLOW_WRAP ? "wrap" : "saturate", a->simd);
 }
 
 /* Of a window of window[0] x window[1]; the range of codes is the caller's. */
@@ -151,6 +153,11 @@ static inline void array_layer_random(uint32_t seed, int kind, array_layer *run)
 
     if (array.simd == 2) s.x_high = 3;
     if (array_layer_draw(seed, &i, 0, 1)) array_layer_deform(seed, &i, &s);
+    if (array_layer_draw(seed, &i, 0, 2) == 0) {
+        s.conv.groups = array_layer_draw(seed, &i, 2, 9);
+        s.channels = s.conv.groups * array_layer_draw(seed, &i, 1, 4);
+        s.filters = s.conv.groups * array_layer_draw(seed, &i, 1, 4);
+    }
     array_layer_open(run, &array, &s);
     for (int64_t k = 0; k < run->n_x; k++) run->x[k] = (float)array_layer_draw(seed, &i, 0, s.x_high);
     for (int64_t k = 0; k < run->n_w; k++) run->w[k] = (float)array_layer_draw(seed, &i, -7, 7);

@@ -19,19 +19,21 @@ static void look(array_layer *run, int64_t value)
     if (fitted(&run->array, value) != value) run->stats.n_overflows++;
 }
 
-/* What a PE adds for channels c .. c + simd - 1 below `end`; counts products of cells inside x. */
+/* What a PE adds for channels c .. c + simd - 1 of the filter's group, below `end`; counts products of cells inside x.
+ */
 static int64_t pe_sum(array_layer *run, const int at[3], int tap, int c, int end)
 {
     const dt_psum_shape *s = &run->shape;
     const int h = at[0] * s->conv.stride[0] + tap / s->window_width * s->conv.dilation[0] - s->conv.pad[0];
     const int w = at[1] * s->conv.stride[1] + tap % s->window_width * s->conv.dilation[1] - s->conv.pad[1];
-    const int taps = s->window_height * s->window_width;
+    const int taps = s->window_height * s->window_width, groups = s->conv.groups;
+    const int each = s->channels / groups, group = at[2] / (s->filters / groups);
     int64_t sum = 0;
 
     if (h < 0 || h >= s->height || w < 0 || w >= s->width) return 0;
     for (int i = c; i < c + run->array.simd && i < end; i++) {
-        sum += (int64_t)run->x[(h * s->width + w) * s->channels + i] *
-               (int64_t)run->w[(at[2] * taps + tap) * s->channels + i];
+        sum += (int64_t)run->x[(h * s->width + w) * s->channels + group * each + i] *
+               (int64_t)run->w[(at[2] * taps + tap) * each + i];
         run->busy++;
     }
     return sum;
@@ -39,7 +41,7 @@ static int64_t pe_sum(array_layer *run, const int at[3], int tap, int c, int end
 
 static int64_t tap_psum(array_layer *run, const int at[3], int tap, int first, int64_t *exact)
 {
-    const int rows = run->array.rows, simd = run->array.simd, channels = run->shape.channels;
+    const int rows = run->array.rows, simd = run->array.simd, channels = run->shape.channels / run->shape.conv.groups;
     const int end = first + rows * simd < channels ? first + rows * simd : channels;
     int64_t psum = 0;
 
@@ -60,7 +62,7 @@ static int64_t weight_stationary(array_layer *run, const int at[3], int64_t outp
     const int taps = run->shape.window_height * run->shape.window_width, tile = run->array.rows * run->array.simd;
     int64_t acc = 0, exact = 0;
 
-    for (int first = 0; first < run->shape.channels; first += tile) {
+    for (int first = 0; first < run->shape.channels / run->shape.conv.groups; first += tile) {
         for (int tap = 0; tap < taps; tap++) {
             const int adds = first + tap > 0;
             int64_t exact_tap;
@@ -79,11 +81,12 @@ static int64_t weight_stationary(array_layer *run, const int at[3], int64_t outp
 
 static int64_t output_stationary(array_layer *run, const int at[3])
 {
+    const int channels = run->shape.channels / run->shape.conv.groups;
     int64_t acc = 0, exact = 0;
 
-    for (int c = 0; c < run->shape.channels; c += run->array.simd) {
+    for (int c = 0; c < channels; c += run->array.simd) {
         for (int tap = 0; tap < run->shape.window_height * run->shape.window_width; tap++) {
-            const int64_t product = pe_sum(run, at, tap, c, run->shape.channels);
+            const int64_t product = pe_sum(run, at, tap, c, channels);
             exact += product;
             look(run, run->array.overflow == DT_OVERFLOW_WRAP ? exact : acc + product);
             acc = fitted(&run->array, acc + product);
@@ -108,8 +111,8 @@ static void oracle_run(array_layer *run)
     run->stats.n_psums = run->n_psums;
     run->stats.n_codes = run->n_x;
     for (int64_t i = 0; i < run->n_x; i++) run->stats.n_zero_codes += run->x[i] == 0.0f;
-    /* weight stationary every cell of x meets every weight, whether an output takes the product or not */
-    if (ws) run->busy = run->n_x * s->filters * s->window_height * s->window_width;
+    /* weight stationary every cell of x meets every weight of its group, whether an output takes the product or not */
+    if (ws) run->busy = run->n_x * (s->filters / s->conv.groups) * s->window_height * s->window_width;
 }
 
 static void expect_integers(const char *what, const char *layer, const int32_t *found, const int32_t *want, int64_t n)
@@ -251,6 +254,45 @@ Test(array, worked_example_of_8_channels)
         /* 9 taps of 8 + 36 + 16 + 2; 2 position tiles of 8 * 9 + 24 + 2 */
         cr_assert(count.cycles == (os ? 2 * 98 : 9 * 62), "%lld cycles", (long long)count.cycles);
         array_layer_close(&run);
+    }
+}
+
+/* What an array of 8x8 takes for 20 groups of a 3x3 layer on a 4x4 map, pad 1, counted by hand: a pass of 62 cycles for
+ * each tap and each set of groups that stand side by side; output stationary 2 tiles of positions a group. */
+Test(array, small_groups_stand_side_by_side)
+{
+    static const struct {
+        const char *why;
+        int channels, filters, simd; /* of a group */
+        int sets, os_steps;
+    } rows[] = {
+        { "depthwise: 8, 8 and 4", 1, 1, 1, 3, 9 },
+        { "depthwise, two a PE: a group has a row of its own all the same", 1, 1, 2, 3, 9 },
+        { "two filters a channel: 4 groups fill the columns", 1, 2, 1, 5, 9 },
+        { "3 channels: 2 groups fill the rows", 3, 1, 1, 10, 27 },
+        { "3 channels, two a PE: 2 rows a group", 3, 1, 2, 5, 18 },
+        { "9 channels: two tiles of rows, one group at once", 9, 1, 1, 40, 81 },
+        { "9 filters: two tiles of columns, one group at once", 1, 9, 1, 40, 9 },
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        for (int os = 0; os < 2; os++) {
+            const dt_array array = { 8, 8, 32, DT_OVERFLOW_WRAP, os ? DT_DATAFLOW_OS : DT_DATAFLOW_WS, rows[i].simd };
+            dt_psum_shape s =
+                array_layer_shape(4, 4, 20 * rows[i].channels, 20 * rows[i].filters, (int[2]){ 3, 3 }, 1, 1);
+            array_layer run;
+            dt_array_count count;
+            s.conv.groups = 20;
+            if (rows[i].simd == 2) s.x_high = 3;
+            array_layer_open(&run, &array, &s);
+            array_layer_run(&run, &count);
+            const int64_t column_tiles = array_layer_tiles(rows[i].filters, 8);
+            const int64_t ws_cycles = rows[i].sets * 9 * (8 * rows[i].simd + 36 + 16 + 2);
+            const int64_t os_cycles = 20 * column_tiles * 2 * (rows[i].os_steps + 24 + 2);
+            cr_assert(count.cycles == (os ? os_cycles : ws_cycles), "%s: %lld cycles", rows[i].why,
+                      (long long)count.cycles);
+            array_layer_close(&run);
+        }
     }
 }
 

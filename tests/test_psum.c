@@ -4,7 +4,7 @@
  */
 #include "op_case.h"
 
-#include "../accel/psum.h"
+#include "../accel/oracle.h"
 
 #include <criterion/criterion.h>
 #include <stdint.h>
@@ -18,6 +18,7 @@ typedef struct {
     dt_psum_shape shape;
     const float *x, *w;
     int32_t *psum, *taps; /* taps: of the weight stationary array */
+    float *exact;         /* psums of a plain convolution; NULL: not wanted */
     dt_psum_stats stats;
 } layer;
 
@@ -58,17 +59,18 @@ static partial add(layer *l, partial to, partial what)
     return (partial){ fit(&l->array, to.held + what.held), to.exact + what.exact };
 }
 
-/* What the PE of channel c (and its neighbour) gives for output (p, q, k) and tap (r, t). */
+/* What the PE of channel c of k's group (and its neighbour) gives for output (p, q, k) and tap (r, t). */
 static partial pe(const layer *l, int p, int q, int k, int tap, int c)
 {
     const dt_psum_shape *s = &l->shape;
     const int h = p * s->conv.stride[0] + tap / s->window_width * s->conv.dilation[0] - s->conv.pad[0];
     const int v = q * s->conv.stride[1] + tap % s->window_width * s->conv.dilation[1] - s->conv.pad[1];
+    const int each = s->channels / s->conv.groups, first = k / (s->filters / s->conv.groups) * each;
     int64_t sum = 0;
-    for (int lane = c; lane < c + l->array.simd && lane < s->channels; lane++) {
+    for (int lane = c; lane < c + l->array.simd && lane < each; lane++) {
         if (h < 0 || h >= s->height || v < 0 || v >= s->width) continue;
-        sum += (int64_t)l->x[(h * s->width + v) * s->channels + lane] *
-               (int64_t)l->w[(k * s->window_height * s->window_width + tap) * s->channels + lane];
+        sum += (int64_t)l->x[(h * s->width + v) * s->channels + first + lane] *
+               (int64_t)l->w[(k * s->window_height * s->window_width + tap) * each + lane];
     }
     return (partial){ sum, sum };
 }
@@ -76,13 +78,13 @@ static partial pe(const layer *l, int p, int q, int k, int tap, int c)
 static partial weight_stationary(layer *l, int p, int q, int k)
 {
     const dt_psum_shape *s = &l->shape;
-    const int tile_channels = l->array.rows * l->array.simd;
+    const int tile_channels = l->array.rows * l->array.simd, channels = s->channels / s->conv.groups;
     partial sum = { 0, 0 };
     int pass = 0;
-    for (int first = 0; first < s->channels; first += tile_channels) {
+    for (int first = 0; first < channels; first += tile_channels) {
         for (int tap = 0; tap < s->window_height * s->window_width; tap++, pass++) {
             partial psum = { 0, 0 };
-            for (int c = first; c < first + tile_channels && c < s->channels; c += l->array.simd) {
+            for (int c = first; c < first + tile_channels && c < channels; c += l->array.simd) {
                 psum = add(l, psum, pe(l, p, q, k, tap, c));
             }
             sum = pass == 0 ? psum : add(l, sum, psum);
@@ -101,7 +103,7 @@ static partial output_stationary(layer *l, int p, int q, int k)
 {
     const dt_psum_shape *s = &l->shape;
     partial sum = { 0, 0 };
-    for (int c = 0; c < s->channels; c += l->array.simd) {
+    for (int c = 0; c < s->channels / s->conv.groups; c += l->array.simd) {
         for (int tap = 0; tap < s->window_height * s->window_width; tap++) {
             sum = add(l, sum, pe(l, p, q, k, tap, c));
             if (!saturates(l)) look(l, sum.exact);
@@ -121,6 +123,7 @@ static void oracle(layer *l)
         const partial sum =
             l->array.dataflow == DT_DATAFLOW_WS ? weight_stationary(l, p, q, k) : output_stationary(l, p, q, k);
         l->psum[i] = (int32_t)sum.held;
+        if (l->exact) l->exact[i] = (float)sum.exact;
         l->stats.n_psums++;
     }
 }
@@ -133,11 +136,11 @@ static const char *text_of(const layer *l)
     const dt_psum_shape *s = &l->shape;
     snprintf(text, sizeof text,
              "%s, %s, %d rows, simd %d, %d bits; x %dx%dx%d of %d..%d, w %dx%dx%d, strides %d,%d, pads %d,%d,%d,%d, "
-             "dilations %d,%d",
+             "dilations %d,%d, groups %d",
              dt_dataflow_names[l->array.dataflow], dt_overflow_names[l->array.overflow], l->array.rows, l->array.simd,
              l->array.psum_bits, s->height, s->width, s->channels, s->x_low, s->x_high, s->filters, s->window_height,
              s->window_width, s->conv.stride[0], s->conv.stride[1], s->conv.pad[0], s->conv.pad[1], s->conv.pad[2],
-             s->conv.pad[3], s->conv.dilation[0], s->conv.dilation[1]);
+             s->conv.pad[3], s->conv.dilation[0], s->conv.dilation[1], s->conv.groups);
     return text;
 }
 
@@ -149,7 +152,7 @@ static int n_outputs(const layer *l)
 static int n_taps(const layer *l)
 {
     const int tile_channels = l->array.rows * l->array.simd, window = l->shape.window_height * l->shape.window_width;
-    return (l->shape.channels + tile_channels - 1) / tile_channels * window;
+    return (l->shape.channels / l->shape.conv.groups + tile_channels - 1) / tile_channels * window;
 }
 
 static void same_integers(const layer *l, const char *what, const int32_t *want, const int32_t *got, int n)
@@ -202,6 +205,34 @@ static void check_engine(const layer *l, const dt_psum_plan *plan, const char *w
     free(room);
 }
 
+/* accel/oracle.c, which judges whole networks, agrees too. */
+static void check_verdict(const layer *l)
+{
+    const dt_psum_shape *s = &l->shape;
+    const int per_filter = s->window_height * s->window_width * (s->channels / s->conv.groups), n = n_outputs(l);
+    int32_t *w = malloc((size_t)(per_filter * s->filters) * sizeof *w),
+            *expected = malloc((size_t)n * sizeof *expected);
+    int64_t *exact = malloc((size_t)n * sizeof *exact), *work = malloc((size_t)(3 * s->filters) * sizeof *work);
+    const int is_ws = l->array.dataflow == DT_DATAFLOW_WS;
+    const dt_oracle_case c = {
+        &l->array, s, l->x, w, l->exact, l->psum, is_ws ? l->taps : NULL, expected, exact, work
+    };
+    dt_oracle_result r;
+
+    for (int i = 0; i < per_filter * s->filters; i++) {
+        w[i % per_filter * s->filters + i / per_filter] = (int32_t)l->w[i];
+    }
+    dt_oracle_check(&c, &r);
+    cr_assert(r.n_wrong == 0, "%s: verdict: %s at %d,%d,%d is %lld, expected %lld", text_of(l), r.first.what,
+              r.first.row, r.first.col, r.first.channel, (long long)r.first.found, (long long)r.first.expected);
+    cr_assert(r.n_checked == 2 * n + (is_ws ? n * n_taps(l) : 0), "%s: %lld checked", text_of(l),
+              (long long)r.n_checked);
+    free(w);
+    free(expected);
+    free(exact);
+    free(work);
+}
+
 static uint32_t draw(uint32_t n) /* 0..n-1 */
 {
     static uint32_t state = 1;
@@ -229,13 +260,15 @@ static void check_layer(layer *l)
     const dt_psum_shape *s = &l->shape;
     const int window = s->window_height * s->window_width;
     float *x = draw_codes(s->height * s->width * s->channels, s->x_low, s->x_high);
-    float *w = draw_codes(s->filters * window * s->channels, -s->w_bound, s->w_bound < 128 ? s->w_bound : 127);
+    float *w = draw_codes(s->filters * window * (s->channels / s->conv.groups), -s->w_bound,
+                          s->w_bound < 128 ? s->w_bound : 127);
     dt_psum_plan plan;
 
     l->x = x;
     l->w = w;
     l->psum = malloc((size_t)n_outputs(l) * sizeof *l->psum);
     l->taps = malloc((size_t)n_outputs(l) * (size_t)n_taps(l) * sizeof *l->taps);
+    l->exact = malloc((size_t)n_outputs(l) * sizeof *l->exact);
     dt_psum_stats_clear(&l->stats);
     oracle(l);
     cr_assert(dt_psum_plan_init(&plan, "layer", &l->array, s) == DT_OK, "%s: %s", text_of(l), dt_last_error());
@@ -245,14 +278,16 @@ static void check_layer(layer *l)
         plan.vnni = 0;
         check_engine(l, &plan, "psum, plain C", 0);
     }
+    check_verdict(l);
     free(x);
     free(w);
     free(l->psum);
     free(l->taps);
+    free(l->exact);
 }
 
 static const int array_sides[] = { 1, 3, 8, 16, 33 }, channel_counts[] = { 1, 3, 7, 8, 16, 33 },
-                 filter_counts[] = { 1, 7, 8, 17 }, psum_widths[] = { 8, 10, 16, 32 };
+                 filter_counts[] = { 1, 7, 8, 17 }, group_counts[] = { 2, 3, 7, 16 }, psum_widths[] = { 8, 10, 16, 32 };
 
 /* Ranges of codes: 2 bits for both widths of simd, signed and unsigned bytes, ... */
 static const struct {
@@ -313,6 +348,11 @@ static layer draw_layer(void)
     s->window_height = between(1, 3);
     s->window_width = draw(4) ? s->window_height : between(1, 3);
     s->conv = draw_form();
+    if (!draw(3)) {
+        s->conv.groups = DRAW(group_counts);
+        s->channels = between(1, s->conv.groups > 7 ? 2 : 9) * s->conv.groups;
+        s->filters = between(1, s->conv.groups > 7 ? 2 : 17) * s->conv.groups;
+    }
     s->height = draw_side(&s->conv, 0, s->window_height);
     s->width = draw_side(&s->conv, 1, s->window_width);
     s->out_height = n_positions(&s->conv, 0, s->height, s->window_height);
@@ -440,6 +480,18 @@ static const op_row op_rows[] = {
       { { { 2, 1 }, { 0, 2, 1, 0 }, { 2, 3 }, 1 }, { 8, 8, 16, WRAP, WS, 0 } } },
     { { PSUM, .why = "the same, clipped", .in = { UNSIGNED(15, 2, 9, 8, 9), SIGNED(7, 7, 3, 2, 9) } },
       { { { 2, 1 }, { 0, 2, 1, 0 }, { 2, 3 }, 1 }, { 4, 8, 8, SATURATE, WS, 0 } } },
+    { { PSUM, .why = "depthwise", .in = { UNSIGNED(15, 2, 5, 4, 7), SIGNED(7, 7, 3, 3, 1) } },
+      { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 7 }, { 8, 8, 8, WRAP, WS, 0 } } },
+    { { PSUM, .why = "signed, depthwise, two filters a channel",
+        .in = { SIGNED(127, 2, 5, 4, 7), SIGNED(7, 14, 3, 3, 1) } },
+      { { { 2, 2 }, { 0, 0, 1, 1 }, { 1, 1 }, 7 }, { 8, 8, 12, WRAP, WS, 0 } } },
+    { { PSUM, .why = "2 groups, of several tiles and more filters than a warp takes",
+        .in = { UNSIGNED(15, 2, 4, 4, 18), SIGNED(7, 70, 3, 3, 9) } },
+      { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 2 }, { 4, 8, 10, WRAP, WS, 0 } } },
+    { { PSUM, .why = "3 groups, two a PE, clipped", .in = { UNSIGNED(3, 2, 4, 4, 15), SIGNED(7, 21, 3, 3, 5) } },
+      { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 3 }, { 2, 8, 8, SATURATE, WS, 0 } } },
+    { { PSUM, .why = "3 groups, output stationary", .in = { UNSIGNED(3, 2, 4, 4, 15), SIGNED(7, 21, 3, 3, 5) } },
+      { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 3 }, { 8, 8, 8, SATURATE, OS, 0 } } },
     { { PSUM, .why = "the same, output stationary", .in = { UNSIGNED(15, 2, 9, 8, 9), SIGNED(7, 7, 3, 2, 9) } },
       { { { 2, 1 }, { 0, 2, 1, 0 }, { 2, 3 }, 1 }, { 8, 8, 8, WRAP, OS, 0 } } },
 };

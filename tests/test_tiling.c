@@ -60,3 +60,15 @@ Test(tiling, traffic_of_the_worked_example)
     cr_assert(t.macs == 9216 && t.utilisation == 9216.0 / (558.0 * 64.0));
     array_layer_close(&run);
 }
+
+/* The same layer, depthwise: as many cycles for an eighth of the products. */
+Test(tiling, depthwise_uses_a_place_a_column)
+{
+    array_layer run;
+    array_layer_example(&run, 8, 16, 4, DT_DATAFLOW_WS);
+    run.shape.conv.groups = 8;
+    const dt_tiling t = dt_tiling_of(&run.array, &run.shape);
+    cr_assert(t.in_tiles == 1 && t.out_tiles == 1 && t.cycles == 558);
+    cr_assert(t.macs == 1152 && t.utilisation == 1152.0 / (558.0 * 64.0));
+    array_layer_close(&run);
+}
