@@ -433,3 +433,54 @@ Test(lower, networks_with_something_out_of_place_are_refused)
         lowered_close(&r);
     }
 }
+
+/* ---- convolutions that are not square, or have several groups ---- */
+
+static dt_conv_params odd_form;
+
+/* One such convolution of the image, 6 filters of 3x3, and a classifier. */
+static dt_status record_odd_form(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
+{
+    dt_recorder r = { .model = m, .tape = tape, .training = training };
+    const dt_param_spec filters = { .shape = { 4, { 6, 3, 3, x->shape.dim[3] / odd_form.groups } },
+                                    .init = DT_INIT_UNIFORM,
+                                    .init_value = 1.0f / 3.0f };
+    dt_tensor *w, *in[2];
+
+    DT_TRY(dt_model_declare(m, "a.weight", &filters, &w));
+    DT_TRY(dt_block_quantize_x(&r, "a", x, DT_RANGE_IMAGE, &in[0]));
+    DT_TRY(dt_block_quantize_w(&r, "a", w, &in[1]));
+    DT_TRY(dt_tape_apply(tape, DT_OP_CONV2D, "a", &odd_form, in, 2, &x));
+    DT_TRY(dt_block_batchnorm(&r, "bn", x, NULL, &x));
+    DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
+    return dt_block_classifier(&r, "classifier", x, m->config.n_classes, logits);
+}
+
+/* A program and a capture have one stride and one pad; the model itself evaluates. */
+Test(lower, forms_that_a_program_has_no_words_for_are_refused)
+{
+    static const struct {
+        dt_conv_params form;
+        const char *why;
+    } rows[] = {
+        { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 3 }, "a: conv: groups is 3; a program takes 1" },
+        { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 2 }, 1 }, "a: conv: dilation is 1,2; a program takes 1,1" },
+        { { { 2, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 }, "a: conv: stride is 2,1; a program takes the same for both" },
+        { { { 2, 2 }, { 0, 0, 1, 1 }, { 1, 1 }, 1 }, "a: conv: pad is 0,0,1,1; a program takes the same on all sides" },
+    };
+    const dt_recording recording = { .record = record_odd_form };
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        lowered r = { .ctx = lowered_context("cpu"), .data = lowered_images(&c, 3) };
+        dt_capture *capture = NULL;
+        dt_metrics metrics;
+        odd_form = rows[i].form;
+        MUST(dt_model_open(r.ctx, &c, &recording, &r.model));
+        MUST(dt_evaluate(r.model, r.data, 3, 0.0f, NULL, NULL, &metrics));
+        refused(&r, r.data, DT_ERR_UNSUPPORTED, rows[i].why);
+        cr_assert(dt_capture_layer(r.model, r.data, 0, 1, "a", &capture) == DT_ERR_UNSUPPORTED && !capture);
+        cr_assert(strstr(dt_last_error(), "; a capture takes"), "%s", dt_last_error());
+        lowered_close(&r);
+    }
+}
