@@ -7,121 +7,132 @@
 #include "kernel.h"
 
 #include "../core/grid_facts.h"
+#include "../layers/pool.h"
 
+/* where a thread's element i of an N,height,width,C tensor lies */
 typedef struct {
-    int64_t batch, height, width, channels, out_height, out_width;
-    int window[2], stride[2]; /* rows, columns */
-} pool_view;
+    int64_t n, row, column, c;
+} pool_place;
 
-static pool_view pool_look(const dt_node *node)
+__device__ static pool_place pool_place_of(int64_t i, int64_t height, int64_t width, int64_t channels)
 {
-    const dt_pool_params *p = (const dt_pool_params *)node->params;
-    const int64_t *x = node->in[0]->shape.dim, *y = node->out->shape.dim;
-    const pool_view v = {
-        x[0], x[1], x[2], x[3], y[1], y[2], { p->window[0], p->window[1] }, { p->stride[0], p->stride[1] }
-    };
-    return v;
-}
+    pool_place at;
 
-/* offset of (n, row, column, c) in a tensor of that height and width */
-__device__ static int64_t pool_at(const pool_view *v, int64_t height, int64_t width, int64_t n, int64_t row,
-                                  int64_t column, int64_t c)
-{
-    return ((n * height + row) * width + column) * v->channels + c;
+    at.c = i % channels;
+    at.column = i / channels % width;
+    at.row = i / channels / width % height;
+    at.n = i / channels / width / height;
+    return at;
 }
 
 /* one thread for each element of y */
-__global__ static void maxpool_forward_kernel(const float *x, float *y, pool_view v)
+__global__ static void maxpool_forward_kernel(const float *x, float *y, dt_pool_view v)
 {
     const int64_t i = dt_thread();
     if (i >= v.batch * v.out_height * v.out_width * v.channels) return;
-    const int64_t c = i % v.channels, q = i / v.channels % v.out_width;
-    const int64_t p = i / v.channels / v.out_width % v.out_height, n = i / v.channels / v.out_width / v.out_height;
+    const pool_place at = pool_place_of(i, v.out_height, v.out_width, v.channels);
+    const dt_pool_cells cells = dt_pool_window(&v, at.row, at.column);
 
-    float top = x[pool_at(&v, v.height, v.width, n, p * v.stride[0], q * v.stride[1], c)];
-    for (int k = 1; k < v.window[0] * v.window[1]; k++) {
-        const int64_t row = p * v.stride[0] + k / v.window[1], column = q * v.stride[1] + k % v.window[1];
-        const float here = x[pool_at(&v, v.height, v.width, n, row, column, c)];
+    float top = x[dt_pool_cell(&v, &cells, at.n, 0) + at.c];
+    for (int k = 1; k < cells.rows * cells.columns; k++) {
+        const float here = x[dt_pool_cell(&v, &cells, at.n, k) + at.c];
         top = here > top ? here : top;
     }
     y[i] = top;
 }
 
-/* one thread for each element of y; the window is summed row by row */
-__global__ static void avgpool_forward_kernel(const float *x, const float *scale, int n_scale, float *y, pool_view v)
+/* the window's sum, row by row, of the channel that x begins with */
+__device__ static float pool_sum(const float *x, const dt_pool_view *v, const dt_pool_cells *cells, int64_t n)
+{
+    const int n_cells = cells->rows * cells->columns;
+
+    if (n_cells > DT_POOL_F32_CELLS) {
+        double sum = 0.0;
+        for (int k = 0; k < n_cells; k++) sum += (double)x[dt_pool_cell(v, cells, n, k)];
+        return (float)sum;
+    }
+    float sum = x[dt_pool_cell(v, cells, n, 0)];
+    for (int k = 1; k < n_cells; k++) sum += x[dt_pool_cell(v, cells, n, k)];
+    return sum;
+}
+
+/* one thread for each element of y */
+__global__ static void avgpool_forward_kernel(const float *x, const float *scale, int n_scale, float *y, dt_pool_view v)
 {
     const int64_t i = dt_thread();
     if (i >= v.batch * v.out_height * v.out_width * v.channels) return;
-    const int64_t c = i % v.channels, q = i / v.channels % v.out_width;
-    const int64_t p = i / v.channels / v.out_width % v.out_height, n = i / v.channels / v.out_width / v.out_height;
+    const pool_place at = pool_place_of(i, v.out_height, v.out_width, v.channels);
+    const dt_pool_cells cells = dt_pool_window(&v, at.row, at.column);
 
-    float sum = x[pool_at(&v, v.height, v.width, n, p * v.stride[0], q * v.stride[1], c)];
-    for (int k = 1; k < v.window[0] * v.window[1]; k++) {
-        const int64_t row = p * v.stride[0] + k / v.window[1], column = q * v.stride[1] + k % v.window[1];
-        sum += x[pool_at(&v, v.height, v.width, n, row, column, c)];
-    }
-    y[i] = sum / (float)(v.window[0] * v.window[1]) * dt_scale_at(scale, n_scale, c);
+    y[i] = pool_sum(x + at.c, &v, &cells, at.n) / dt_pool_divisor(&v, &cells) * dt_scale_at(scale, n_scale, at.c);
 }
 
-/* Along one axis: the windows that hold cell `at` are [first, end). */
-__device__ static void pool_windows(int window, int stride, int64_t at, int64_t n_windows, int64_t *first, int64_t *end)
+/* Along axis 0 (rows) or 1 (columns): the windows that hold cell `at` are [first, end). */
+__device__ static void pool_windows(const dt_pool_view *v, int axis, int64_t at, int64_t *first, int64_t *end)
 {
-    *first = at < window ? 0 : (at - window) / stride + 1;
-    *end = at / stride + 1 < n_windows ? at / stride + 1 : n_windows;
+    const int64_t padded = at + v->before[axis], n_windows = axis ? v->out_width : v->out_height;
+    const int window = v->window[axis], stride = v->stride[axis];
+
+    *first = padded < window ? 0 : (padded - window) / stride + 1;
+    *end = padded / stride + 1 < n_windows ? padded / stride + 1 : n_windows;
 }
 
-/* 1 if (row, column) is the first cell of window (n, p, q) that holds its maximum, top */
-__device__ static int is_first_maximum(const float *x, const pool_view *v, int64_t n, int64_t p, int64_t q, int64_t c,
-                                       int64_t row, int64_t column, float top)
+/* 1 if `at` is the first cell of the window that holds its maximum, top */
+__device__ static int is_first_maximum(const float *x, const dt_pool_view *v, const dt_pool_cells *cells,
+                                       const pool_place *at, float top)
 {
-    const int64_t own = (row - p * v->stride[0]) * v->window[1] + column - q * v->stride[1];
+    const int own = (int)(at->row - cells->top) * cells->columns + (int)(at->column - cells->left);
 
-    if (x[pool_at(v, v->height, v->width, n, row, column, c)] != top) return 0;
-    for (int64_t k = 0; k < own; k++) {
-        const int64_t r = p * v->stride[0] + k / v->window[1], s = q * v->stride[1] + k % v->window[1];
-        if (x[pool_at(v, v->height, v->width, n, r, s, c)] == top) return 0;
+    if (x[dt_pool_cell(v, cells, at->n, own) + at->c] != top) return 0;
+    for (int k = 0; k < own; k++) {
+        if (x[dt_pool_cell(v, cells, at->n, k) + at->c] == top) return 0;
     }
     return 1;
 }
 
+/* offset of channel c of output (p, q) of image n */
+__device__ static int64_t pool_out(const dt_pool_view *v, int64_t n, int64_t p, int64_t q, int64_t c)
+{
+    return ((n * v->out_height + p) * v->out_width + q) * v->channels + c;
+}
+
 /* one thread for each element of x; gives to dx */
 __global__ static void maxpool_backward_kernel(const float *x, const float *y, const float *dy, float *dx, int fresh,
-                                               pool_view v)
+                                               dt_pool_view v)
 {
     const int64_t i = dt_thread();
     if (i >= v.batch * v.height * v.width * v.channels) return;
-    const int64_t c = i % v.channels, column = i / v.channels % v.width;
-    const int64_t row = i / v.channels / v.width % v.height, n = i / v.channels / v.width / v.height;
+    const pool_place at = pool_place_of(i, v.height, v.width, v.channels);
     int64_t p, p_end, q_first, q_end;
 
-    pool_windows(v.window[0], v.stride[0], row, v.out_height, &p, &p_end);
-    pool_windows(v.window[1], v.stride[1], column, v.out_width, &q_first, &q_end);
+    pool_windows(&v, 0, at.row, &p, &p_end);
+    pool_windows(&v, 1, at.column, &q_first, &q_end);
     float sum = fresh ? 0.0f : dx[i];
     for (; p < p_end; p++) {
         for (int64_t q = q_first; q < q_end; q++) {
-            const int64_t out = pool_at(&v, v.out_height, v.out_width, n, p, q, c);
-            if (is_first_maximum(x, &v, n, p, q, c, row, column, y[out])) sum += dy[out];
+            const int64_t out = pool_out(&v, at.n, p, q, at.c);
+            const dt_pool_cells cells = dt_pool_window(&v, p, q);
+            if (is_first_maximum(x, &v, &cells, &at, y[out])) sum += dy[out];
         }
     }
     dx[i] = sum;
 }
 
 /* one thread for each element of x; gives to dx */
-__global__ static void avgpool_backward_kernel(const float *dy, float *dx, int fresh, pool_view v)
+__global__ static void avgpool_backward_kernel(const float *dy, float *dx, int fresh, dt_pool_view v)
 {
     const int64_t i = dt_thread();
     if (i >= v.batch * v.height * v.width * v.channels) return;
-    const int64_t c = i % v.channels, column = i / v.channels % v.width;
-    const int64_t row = i / v.channels / v.width % v.height, n = i / v.channels / v.width / v.height;
-    const float area = (float)(v.window[0] * v.window[1]);
+    const pool_place at = pool_place_of(i, v.height, v.width, v.channels);
     int64_t p, p_end, q_first, q_end;
 
-    pool_windows(v.window[0], v.stride[0], row, v.out_height, &p, &p_end);
-    pool_windows(v.window[1], v.stride[1], column, v.out_width, &q_first, &q_end);
+    pool_windows(&v, 0, at.row, &p, &p_end);
+    pool_windows(&v, 1, at.column, &q_first, &q_end);
     float sum = fresh ? 0.0f : dx[i];
     for (; p < p_end; p++) {
         for (int64_t q = q_first; q < q_end; q++) {
-            sum += dy[pool_at(&v, v.out_height, v.out_width, n, p, q, c)] / area;
+            const dt_pool_cells cells = dt_pool_window(&v, p, q);
+            sum += dy[pool_out(&v, at.n, p, q, at.c)] / dt_pool_divisor(&v, &cells);
         }
     }
     dx[i] = sum;
@@ -130,7 +141,7 @@ __global__ static void avgpool_backward_kernel(const float *dy, float *dx, int f
 static dt_status maxpool_forward(const dt_node *node, const dt_exec *ex)
 {
     DT_LAUNCH(maxpool_forward_kernel, dt_blocks(dt_count(&node->out->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              dt_values(node->in[0]), dt_values(node->out), pool_look(node));
+              dt_values(node->in[0]), dt_values(node->out), dt_pool_look(node));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -141,7 +152,7 @@ static dt_status maxpool_backward(const dt_node *node, const dt_exec *ex)
 
     if (!dt_grads(x)) return DT_OK;
     DT_LAUNCH(maxpool_backward_kernel, dt_blocks(dt_count(&x->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              dt_values(x), dt_values(y), dt_grads(y), dt_grads(x), (int)(node->fresh & 1u), pool_look(node));
+              dt_values(x), dt_values(y), dt_grads(y), dt_grads(x), (int)(node->fresh & 1u), dt_pool_look(node));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -151,7 +162,7 @@ static dt_status avgpool_forward(const dt_node *node, const dt_exec *ex)
     const dt_tensor *x = node->in[0];
 
     DT_LAUNCH(avgpool_forward_kernel, dt_blocks(dt_count(&node->out->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              dt_values(x), x->scale, x->n_scale, dt_values(node->out), pool_look(node));
+              dt_values(x), x->scale, x->n_scale, dt_values(node->out), dt_pool_look(node));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -162,7 +173,7 @@ static dt_status avgpool_backward(const dt_node *node, const dt_exec *ex)
 
     if (!dt_grads(x)) return DT_OK;
     DT_LAUNCH(avgpool_backward_kernel, dt_blocks(dt_count(&x->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              dt_grads(node->out), dt_grads(x), (int)(node->fresh & 1u), pool_look(node));
+              dt_grads(node->out), dt_grads(x), (int)(node->fresh & 1u), dt_pool_look(node));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

@@ -1,44 +1,75 @@
 /*
- * pool.c - max and average pooling over windows without padding; rows and columns that fill no window are
- *          dropped, as in PyTorch.
+ * pool.c - max and average pooling; rows and columns that fill no window are dropped, as in PyTorch.
  *
  *   maxpool: y = max x over the window;  the whole of dy goes to the window's first maximum, row by row
- *   avgpool: y = (sum of x over the window, row by row) / cells of the window;  every cell gets dy / cells
+ *   avgpool: y = (sum of x over the window, row by row) / divisor;  every cell gets dy / divisor
  *
- * The maximum of codes is a code, so maxpool stays on the grid; avgpool leaves it (y = sum of codes / area * s).
+ * Padded cells are no cells: they never are the maximum, and add nothing to a sum. The divisor is the number of the
+ * window's cells in the map, or with count_include_pad of all its cells. A sum of at most DT_POOL_F32_CELLS is taken in
+ * f32, a longer one in double and rounded to f32 before it is divided.
+ *
+ * The maximum of codes is a code, so maxpool stays on the grid; avgpool leaves it (y = sum of codes / divisor * s).
  * Which cell was the maximum is found again in backward, from x and y: that is cheaper than an index map.
  *
- * Shapes: N,H,W,C -> N,P,Q,C with P = (H - window) / stride + 1.  CUDA: cuda/pool.cu.  Tests: tests/test_pool.c.
+ * Shapes: N,H,W,C -> N,P,Q,C with P = (H + pads - window) / stride + 1; P = Q = 1 where the window is the whole map.
+ * CUDA: cuda/pool.cu.  Tests: tests/test_pool.c.
  */
-#include "../core/op.h"
+#include "pool.h"
+
 #include "../core/grid_facts.h"
 
 #include <assert.h>
 #include <string.h>
 
-enum { LANES = 64 }; /* channels whose gradient waits at a time for its maximum */
+enum { LANES = 64 }; /* channels whose gradient waits at a time for its maximum, and whose sums are in double */
+
+/* Each output must see a cell of the map. */
+static dt_status padding_check(const dt_node *node)
+{
+    static const char *const side[] = { "top", "left", "bottom", "right" };
+    const dt_pool_params *p = node->params;
+
+    for (int i = 0; i < 4; i++) {
+        const int window = p->window[i % 2];
+        DT_CHECK(p->pad[i] == 0 || window > 0, DT_ERR_ARGUMENT,
+                 "%s: pool: a padding of %d at the %s of a window that is the whole map; it must be 0", node->name,
+                 p->pad[i], side[i]);
+        DT_CHECK(p->pad[i] == 0 || (p->pad[i] > 0 && p->pad[i] < window), DT_ERR_ARGUMENT,
+                 "%s: pool: a padding of %d at the %s of a window of %dx%d; it must be 0 or more and less than %d",
+                 node->name, p->pad[i], side[i], p->window[0], p->window[1], window);
+    }
+    return DT_OK;
+}
+
+static dt_status windows_check(const dt_node *node)
+{
+    const dt_pool_params *p = node->params;
+    const dt_shape *x = &node->in[0]->shape;
+    const int64_t height = x->dim[1] + p->pad[0] + p->pad[2], width = x->dim[2] + p->pad[1] + p->pad[3];
+    char text[64];
+
+    if (p->window[0] == 0 && p->window[1] == 0) return DT_OK;
+    DT_CHECK(p->window[0] >= 1 && p->window[1] >= 1 && p->stride[0] >= 1 && p->stride[1] >= 1, DT_ERR_ARGUMENT,
+             "%s: pool: a window of %dx%d and strides of %dx%d must be 1 or more, or the window 0x0, the whole map",
+             node->name, p->window[0], p->window[1], p->stride[0], p->stride[1]);
+    DT_CHECK(p->window[0] <= height && p->window[1] <= width, DT_ERR_SHAPE,
+             "%s: pool: a window of %dx%d does not fit into x, which is %s and %lldx%lld with its padding", node->name,
+             p->window[0], p->window[1], dt_shape_text(x, text, sizeof text), (long long)height, (long long)width);
+    return DT_OK;
+}
 
 static dt_status pool_infer(dt_node *node)
 {
-    const dt_pool_params *p = node->params;
     const dt_shape *x = &node->in[0]->shape;
     char text[64];
     assert(node->in[0]->type == DT_F32);
 
     DT_CHECK(x->ndim == 4, DT_ERR_SHAPE, "%s: pool: x is %s, needs the axes N,H,W,C", node->name,
              dt_shape_text(x, text, sizeof text));
-    DT_CHECK(p->window[0] >= 1 && p->window[1] >= 1 && p->stride[0] >= 1 && p->stride[1] >= 1, DT_ERR_ARGUMENT,
-             "%s: pool: a window of %dx%d and strides of %dx%d must be 1 or more", node->name, p->window[0],
-             p->window[1], p->stride[0], p->stride[1]);
-    DT_CHECK(!p->pad[0] && !p->pad[1] && !p->pad[2] && !p->pad[3], DT_ERR_UNSUPPORTED,
-             "%s: pool: a padding of %d, %d, %d, %d is not supported; it must be 0", node->name, p->pad[0], p->pad[1],
-             p->pad[2], p->pad[3]);
-    DT_CHECK(p->window[0] <= x->dim[1] && p->window[1] <= x->dim[2], DT_ERR_SHAPE,
-             "%s: pool: a window of %dx%d does not fit into x, which is %s", node->name, p->window[0], p->window[1],
-             dt_shape_text(x, text, sizeof text));
-    node->out->shape = *x;
-    node->out->shape.dim[1] = (x->dim[1] - p->window[0]) / p->stride[0] + 1;
-    node->out->shape.dim[2] = (x->dim[2] - p->window[1]) / p->stride[1] + 1;
+    DT_TRY(padding_check(node));
+    DT_TRY(windows_check(node));
+    const dt_pool_view v = dt_pool_look(node);
+    node->out->shape = (dt_shape){ .ndim = 4, .dim = { v.batch, v.out_height, v.out_width, v.channels } };
     return DT_OK;
 }
 
@@ -49,15 +80,11 @@ static dt_status maxpool_infer(dt_node *node)
     return DT_OK;
 }
 
-static dt_status avgpool_infer(dt_node *node)
-{
-    DT_TRY(pool_infer(node));
-    return DT_OK;
-}
-
 static const dt_field pool_fields[] = {
     { DT_MEMBER(dt_pool_params, window), DT_INTS(2, 0, 4096) },
     { DT_MEMBER(dt_pool_params, stride), DT_INTS(2, 1, 4096) },
+    { DT_MEMBER(dt_pool_params, pad), DT_INTS(4, 0, 4096) },
+    { DT_MEMBER(dt_pool_params, count_include_pad), DT_INT(0, 1) },
 };
 
 const dt_op dt_op_maxpool = {
@@ -74,29 +101,8 @@ const dt_op dt_op_avgpool = {
     .min_in = 1,
     .max_in = 1,
     DT_OP_PARAMS(dt_pool_params, pool_fields),
-    .infer = avgpool_infer,
+    .infer = pool_infer,
 };
-
-/* One node's sizes. */
-typedef struct {
-    int64_t n, height, width, channels, out_height, out_width;
-    int window[2], stride[2]; /* rows, columns */
-} pool_view;
-
-static pool_view pool_look(const dt_node *node)
-{
-    const dt_pool_params *p = node->params;
-    const int64_t *x = node->in[0]->shape.dim, *y = node->out->shape.dim;
-    return (pool_view){
-        x[0], x[1], x[2], x[3], y[1], y[2], { p->window[0], p->window[1] }, { p->stride[0], p->stride[1] }
-    };
-}
-
-/* Offset into x of cell (i, j) of the window of output (n, p, q). */
-static inline int64_t cell(const pool_view *v, int64_t n, int64_t p, int64_t q, int i, int j)
-{
-    return ((n * v->height + p * v->stride[0] + i) * v->width + q * v->stride[1] + j) * v->channels;
-}
 
 static void max_row(const float *restrict x, int64_t channels, float *restrict y)
 {
@@ -108,30 +114,54 @@ static void add_row(const float *restrict x, int64_t channels, float *restrict y
     for (int64_t c = 0; c < channels; c++) y[c] += x[c];
 }
 
-/* y[c] = the window's maximum or, if average is set, its sum */
-static void pool_window(const pool_view *v, const float *x, int64_t n, int64_t p, int64_t q, int average, float *y)
+/* y[c] = the window's maximum */
+static void max_window(const dt_pool_view *v, const float *x, int64_t n, const dt_pool_cells *cells, float *y)
 {
-    memcpy(y, x + cell(v, n, p, q, 0, 0), (size_t)v->channels * sizeof *y);
-    for (int k = 1; k < v->window[0] * v->window[1]; k++) {
-        const float *row = x + cell(v, n, p, q, k / v->window[1], k % v->window[1]);
-        if (average)
-            add_row(row, v->channels, y);
-        else
-            max_row(row, v->channels, y);
+    memcpy(y, x + dt_pool_cell(v, cells, n, 0), (size_t)v->channels * sizeof *y);
+    for (int k = 1; k < cells->rows * cells->columns; k++) {
+        max_row(x + dt_pool_cell(v, cells, n, k), v->channels, y);
+    }
+}
+
+/* y[c] = the window's sum, in double */
+static void sum_large_window(const dt_pool_view *v, const float *x, int64_t n, const dt_pool_cells *cells, float *y)
+{
+    for (int64_t first = 0; first < v->channels; first += LANES) {
+        const int64_t lanes = v->channels - first < LANES ? v->channels - first : LANES;
+        double sum[LANES] = { 0.0 };
+        for (int k = 0; k < cells->rows * cells->columns; k++) {
+            const float *from = x + dt_pool_cell(v, cells, n, k) + first;
+            for (int64_t c = 0; c < lanes; c++) sum[c] += (double)from[c];
+        }
+        for (int64_t c = 0; c < lanes; c++) y[first + c] = (float)sum[c];
+    }
+}
+
+/* y[c] = the window's sum */
+static void sum_window(const dt_pool_view *v, const float *x, int64_t n, const dt_pool_cells *cells, float *y)
+{
+    if (cells->rows * cells->columns > DT_POOL_F32_CELLS) {
+        sum_large_window(v, x, n, cells, y);
+        return;
+    }
+    memcpy(y, x + dt_pool_cell(v, cells, n, 0), (size_t)v->channels * sizeof *y);
+    for (int k = 1; k < cells->rows * cells->columns; k++) {
+        add_row(x + dt_pool_cell(v, cells, n, k), v->channels, y);
     }
 }
 
 static dt_status maxpool_forward(const dt_node *node, const dt_exec *ex)
 {
-    const pool_view v = pool_look(node);
+    const dt_pool_view v = dt_pool_look(node);
     const float *x = node->in[0]->data;
     float *y = node->out->data;
     (void)ex;
 
 #pragma omp parallel for
-    for (int64_t row = 0; row < v.n * v.out_height; row++) {
+    for (int64_t row = 0; row < v.batch * v.out_height; row++) {
         for (int64_t q = 0; q < v.out_width; q++) {
-            pool_window(&v, x, row / v.out_height, row % v.out_height, q, 0, y + (row * v.out_width + q) * v.channels);
+            const dt_pool_cells cells = dt_pool_window(&v, row % v.out_height, q);
+            max_window(&v, x, row / v.out_height, &cells, y + (row * v.out_width + q) * v.channels);
         }
     }
     return DT_OK;
@@ -139,18 +169,19 @@ static dt_status maxpool_forward(const dt_node *node, const dt_exec *ex)
 
 static dt_status avgpool_forward(const dt_node *node, const dt_exec *ex)
 {
-    const pool_view v = pool_look(node);
+    const dt_pool_view v = dt_pool_look(node);
     const dt_tensor *x = node->in[0];
-    const float area = (float)(v.window[0] * v.window[1]);
     float *y = node->out->data;
     (void)ex;
 
 #pragma omp parallel for
-    for (int64_t row = 0; row < v.n * v.out_height; row++) {
+    for (int64_t row = 0; row < v.batch * v.out_height; row++) {
         for (int64_t q = 0; q < v.out_width; q++) {
+            const dt_pool_cells cells = dt_pool_window(&v, row % v.out_height, q);
+            const float divisor = dt_pool_divisor(&v, &cells);
             float *out = y + (row * v.out_width + q) * v.channels;
-            pool_window(&v, x->data, row / v.out_height, row % v.out_height, q, 1, out);
-            for (int64_t c = 0; c < v.channels; c++) out[c] = out[c] / area * dt_scale_at(x->scale, x->n_scale, c);
+            sum_window(&v, x->data, row / v.out_height, &cells, out);
+            for (int64_t c = 0; c < v.channels; c++) out[c] = out[c] / divisor * dt_scale_at(x->scale, x->n_scale, c);
         }
     }
     return DT_OK;
@@ -167,78 +198,82 @@ static inline void claim_row(const float *restrict x, const float *restrict y, i
     }
 }
 
-/* y and dy are of one output cell. */
-static void unpool_window(const pool_view *v, const float *x, const int64_t at[3], const float *y, const float *dy,
-                          int fresh, float *dx)
+/* Of max and average: gives dy, at one output cell, to the window's cells in dx. */
+typedef struct {
+    const dt_pool_view *v;
+    const float *x, *y, *dy;
+    float *dx;
+    int overwrites; /* 1: every cell of dx gets its value from one window, and held nothing */
+} unpooling;
+
+static void max_unpool(const unpooling *u, int64_t n, const dt_pool_cells *cells, int64_t out)
 {
-    for (int64_t first = 0; first < v->channels; first += LANES) {
-        const int64_t lanes = v->channels - first < LANES ? v->channels - first : LANES;
+    for (int64_t first = 0; first < u->v->channels; first += LANES) {
+        const int64_t lanes = u->v->channels - first < LANES ? u->v->channels - first : LANES;
         float left[LANES];
-        memcpy(left, dy + first, (size_t)lanes * sizeof *left);
-        for (int k = 0; k < v->window[0] * v->window[1]; k++) {
-            const int64_t i = cell(v, at[0], at[1], at[2], k / v->window[1], k % v->window[1]) + first;
-            claim_row(x + i, y + first, lanes, fresh, left, dx + i);
+        memcpy(left, u->dy + out + first, (size_t)lanes * sizeof *left);
+        for (int k = 0; k < cells->rows * cells->columns; k++) {
+            const int64_t i = dt_pool_cell(u->v, cells, n, k) + first;
+            claim_row(u->x + i, u->y + out + first, lanes, u->overwrites, left, u->dx + i);
         }
+    }
+}
+
+static void give_share(const float *restrict dy, int64_t channels, float divisor, int fresh, float *restrict dx)
+{
+    for (int64_t c = 0; c < channels; c++) dx[c] = fresh ? dy[c] / divisor : dx[c] + dy[c] / divisor;
+}
+
+static void average_unpool(const unpooling *u, int64_t n, const dt_pool_cells *cells, int64_t out)
+{
+    const float divisor = dt_pool_divisor(u->v, cells);
+
+    for (int k = 0; k < cells->rows * cells->columns; k++) {
+        give_share(u->dy + out, u->v->channels, divisor, u->overwrites, u->dx + dt_pool_cell(u->v, cells, n, k));
     }
 }
 
 /* Every cell of x lies in exactly one window. */
-static int tiles(const pool_view *v)
+static int tiles(const dt_pool_view *v)
 {
-    return v->window[0] == v->stride[0] && v->window[1] == v->stride[1] && v->height % v->stride[0] == 0 &&
-           v->width % v->stride[1] == 0;
+    return v->window[0] == v->stride[0] && v->window[1] == v->stride[1] &&
+           v->out_height * v->stride[0] >= v->height + v->before[0] &&
+           v->out_width * v->stride[1] >= v->width + v->before[1];
 }
 
-/* Threads take whole images: windows of one image overlap where the stride is below the kernel. */
-static dt_status maxpool_backward(const dt_node *node, const dt_exec *ex)
+/* Threads take whole images: windows of one image overlap where the stride is below the window. */
+static dt_status pool_backward(const dt_node *node,
+                               void (*unpool)(const unpooling *, int64_t n, const dt_pool_cells *, int64_t out))
 {
-    const pool_view v = pool_look(node);
-    const float *x = node->in[0]->data, *y = node->out->data, *dy = node->out->grad;
-    float *dx = node->in[0]->grad;
-    (void)ex;
-    if (!dx) return DT_OK;
+    const dt_pool_view v = dt_pool_look(node);
+    unpooling u = { .v = &v, .x = node->in[0]->data, .y = node->out->data, .dy = node->out->grad };
+    u.dx = node->in[0]->grad;
+    if (!u.dx) return DT_OK;
 
-    const int fresh = node->fresh & 1u, whole = fresh && tiles(&v);
+    const int fresh = node->fresh & 1u;
     const int64_t image = v.height * v.width * v.channels;
+    u.overwrites = fresh && tiles(&v);
 #pragma omp parallel for
-    for (int64_t n = 0; n < v.n; n++) {
-        if (fresh && !whole) memset(dx + n * image, 0, (size_t)image * sizeof *dx);
+    for (int64_t n = 0; n < v.batch; n++) {
+        if (fresh && !u.overwrites) memset(u.dx + n * image, 0, (size_t)image * sizeof *u.dx);
         for (int64_t i = 0; i < v.out_height * v.out_width; i++) {
-            const int64_t out = (n * v.out_height * v.out_width + i) * v.channels;
-            unpool_window(&v, x, (int64_t[3]){ n, i / v.out_width, i % v.out_width }, y + out, dy + out, whole, dx);
+            const dt_pool_cells cells = dt_pool_window(&v, i / v.out_width, i % v.out_width);
+            unpool(&u, n, &cells, (n * v.out_height * v.out_width + i) * v.channels);
         }
     }
     return DT_OK;
 }
 
-static void give_share(const float *restrict dy, int64_t channels, float area, int fresh, float *restrict dx)
+static dt_status maxpool_backward(const dt_node *node, const dt_exec *ex)
 {
-    for (int64_t c = 0; c < channels; c++) dx[c] = fresh ? dy[c] / area : dx[c] + dy[c] / area;
+    (void)ex;
+    return pool_backward(node, max_unpool);
 }
 
 static dt_status avgpool_backward(const dt_node *node, const dt_exec *ex)
 {
-    const pool_view v = pool_look(node);
-    const float area = (float)(v.window[0] * v.window[1]);
-    const float *dy = node->out->grad;
-    float *dx = node->in[0]->grad;
     (void)ex;
-    if (!dx) return DT_OK;
-
-    const int fresh = node->fresh & 1u, whole = fresh && tiles(&v);
-    const int64_t image = v.height * v.width * v.channels;
-#pragma omp parallel for
-    for (int64_t n = 0; n < v.n; n++) {
-        if (fresh && !whole) memset(dx + n * image, 0, (size_t)image * sizeof *dx);
-        for (int64_t i = 0; i < v.out_height * v.out_width; i++) {
-            const float *share = dy + (n * v.out_height * v.out_width + i) * v.channels;
-            for (int k = 0; k < v.window[0] * v.window[1]; k++) {
-                const int64_t to = cell(&v, n, i / v.out_width, i % v.out_width, k / v.window[1], k % v.window[1]);
-                give_share(share, v.channels, area, whole, dx + to);
-            }
-        }
-    }
-    return DT_OK;
+    return pool_backward(node, average_unpool);
 }
 
 const dt_kernel dt_cpu_maxpool = { .forward = maxpool_forward, .backward = maxpool_backward, .overwrites = 1u };

@@ -13,6 +13,7 @@
 #include "../core/names.h"
 #include "../layers/augment.h"
 #include "../layers/batchnorm.h"
+#include "../layers/pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -255,12 +256,12 @@ static dt_status lower_through(dt_lowering *w, const dt_node *node, dt_source_ki
 
 static dt_status lower_avgpool(dt_lowering *w, const dt_node *node)
 {
-    const dt_pool_params *p = node->params;
+    const dt_pool_view v = dt_pool_look(node);
     dt_source *x = NULL;
     int from;
 
     /* evaluation sums such psums before it scales them, in another order of roundings */
-    DT_CHECK(node->in[0]->n_scale == 0 || (p->window[0] == 1 && p->window[1] == 1), DT_ERR_UNSUPPORTED,
+    DT_CHECK(node->in[0]->n_scale == 0 || v.window[0] * v.window[1] == 1, DT_ERR_UNSUPPORTED,
              "%s: an average of psums that no batch norm scaled; put one before it", node->name);
     DT_TRY(source_find(w, node, 0, &x));
     DT_TRY(dt_source_reals(w, x, &from));

@@ -11,6 +11,8 @@
 #include "lowering.h"
 #include "steps.h"
 
+#include "../layers/pool.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,17 +95,24 @@ static dt_status add_affine(dt_lowering *w, const dt_source *s)
 dt_status dt_lowering_add_pool(dt_lowering *w, const dt_node *node, dt_layer_kind kind, int from)
 {
     const dt_pool_params *p = node->params;
+    const dt_pool_view v = dt_pool_look(node);
     dt_layer *l;
 
-    DT_CHECK(p->window[0] == p->window[1] && p->stride[0] == p->stride[1], DT_ERR_UNSUPPORTED,
+    DT_CHECK(v.window[0] == v.window[1] && v.stride[0] == v.stride[1], DT_ERR_UNSUPPORTED,
              "%s: a pool of %dx%d windows at strides of %dx%d; a program's have one side and one stride", node->name,
-             p->window[0], p->window[1], p->stride[0], p->stride[1]);
+             v.window[0], v.window[1], v.stride[0], v.stride[1]);
+    DT_CHECK(!p->pad[0] && !p->pad[1] && !p->pad[2] && !p->pad[3], DT_ERR_UNSUPPORTED,
+             "%s: a pool with a padding of %d, %d, %d, %d; a program's have none", node->name, p->pad[0], p->pad[1],
+             p->pad[2], p->pad[3]);
+    DT_CHECK(kind != DT_LAYER_AVGPOOL || v.window[0] * v.window[1] <= DT_POOL_F32_CELLS, DT_ERR_UNSUPPORTED,
+             "%s: an average of %dx%d cells, summed in double; a program's sums are f32, of at most %d cells",
+             node->name, v.window[0], v.window[1], DT_POOL_F32_CELLS);
     DT_TRY(dt_lowering_add(w, kind, node->name, from, &l));
-    l->window_height = p->window[0];
-    l->window_width = p->window[1];
-    l->stride = p->stride[0];
-    l->height = (l->height - p->window[0]) / p->stride[0] + 1;
-    l->width = (l->width - p->window[1]) / p->stride[1] + 1;
+    l->window_height = v.window[0];
+    l->window_width = v.window[1];
+    l->stride = v.stride[0];
+    l->height = (int)v.out_height;
+    l->width = (int)v.out_width;
     return DT_OK;
 }
 
@@ -184,7 +193,7 @@ static dt_status codes_of(dt_lowering *w, const dt_source *s, const dt_quantizer
 static dt_status add_quantize(dt_lowering *w, dt_source *s, const dt_quantizer *q)
 {
     dt_layer *l;
-    int from;
+    int from = -1;
 
     DT_TRY(dt_source_reals(w, s, &from));
     DT_TRY(dt_lowering_add(w, DT_LAYER_QUANTIZE, q->name, from, &l));

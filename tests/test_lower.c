@@ -381,7 +381,15 @@ Test(lower, an_image_beyond_16_bits_is_refused)
 }
 
 /* Networks that a tape takes and a program does not: one convolution, and then one thing out of place. */
-typedef enum { AVERAGE_OF_PSUMS, NORM_AFTER_RELU, TWO_TABLES, CODES_AS_REALS, NO_CLASSIFIER, N_MISPLACED } misplaced;
+typedef enum {
+    AVERAGE_OF_PSUMS,
+    NORM_AFTER_RELU,
+    TWO_TABLES,
+    CODES_AS_REALS,
+    PADDED_POOL,
+    NO_CLASSIFIER,
+    N_MISPLACED
+} misplaced;
 
 static misplaced wrong;
 
@@ -406,6 +414,11 @@ static void build_misplaced(dt_builder *b)
         x = dt_build_node(b, DT_OP_ACT_QUANT, "codes", &act, in, 2);
         x = dt_build_pool(b, DT_OP_AVGPOOL, "pool", x, 1);
     }
+    if (wrong == PADDED_POOL) {
+        const dt_pool_params pool = { .window = { 2, 2 }, .stride = { 1, 1 }, .pad = { 1, 0, 0, 0 } };
+        x = dt_build_batchnorm(b, "bn", x, NULL);
+        x = dt_build_node(b, DT_OP_MAXPOOL, "pool", &pool, &x, 1);
+    }
     if (wrong == NO_CLASSIFIER) x = dt_build_batchnorm(b, "bn", x, NULL);
     x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
     b->graph->scores = wrong == NO_CLASSIFIER ? x : dt_build_classifier(b, "classifier", x, b->config->n_classes);
@@ -421,6 +434,7 @@ Test(lower, networks_with_something_out_of_place_are_refused)
         [NORM_AFTER_RELU] = { DT_ERR_UNSUPPORTED, "bn: a batch norm must follow its convolution" },
         [TWO_TABLES] = { DT_ERR_UNSUPPORTED, "b: a second quantizer reads the image, and a program has one table" },
         [CODES_AS_REALS] = { DT_ERR_UNSUPPORTED, "codes: only what a convolution gave can be read as reals" },
+        [PADDED_POOL] = { DT_ERR_UNSUPPORTED, "pool: a pool with a padding of 1, 0, 0, 0; a program's have none" },
         [NO_CLASSIFIER] = { DT_ERR_UNSUPPORTED, "tiny ends in" },
     };
     dt_model_config c = lowered_config("tiny", 4, 4);
