@@ -30,7 +30,7 @@ static chain_part part_of(const dt_node *node)
 {
     switch (node->kind) {
     case DT_OP_BATCHNORM: return PART_NORM;
-    case DT_OP_RELU: return PART_RELU;
+    case DT_OP_RELU: return ((const dt_relu_params *)node->params)->most > 0.0f ? PART_NONE : PART_RELU;
     case DT_OP_MAXPOOL: return tile_side(node->params) > 0 ? PART_POOL : PART_NONE;
     case DT_OP_ACT_QUANT: return PART_QUANT;
     default: return PART_NONE;

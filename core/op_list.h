@@ -33,6 +33,7 @@
     XX(PSUM,         psum,         psum)         /* x N,H,W,C; w K,R,S,C -> psums of the array N,P,Q,K     */ \
     XX(BIAS,         bias,         bias)         /* x ..,C; b C -> real y ..,C                             */ \
     XX(SIGMOID,      sigmoid,      activation)                                                                \
+    XX(CLIP,         clip,         activation)                                                                \
     XX(TRANSPOSE,    transpose,    shape)        /* x N,A,B,D -> y N,B,A,D, in the shape given             */ \
     XX(CONCAT,       concat,       shape)        /* a N,A,..; b N,B,.. -> y N,A+B,..                       */ \
     XX(CONV_TRANSPOSE, conv_transpose, conv_transpose) /* x N,P,Q,K; w K,R,S,C -> y N,H,W,C                */ \

@@ -43,6 +43,14 @@ typedef struct {
     int training;   /* 1: batch statistics, and the running ones move; 0: running statistics. The tape decides. */
 } dt_batchnorm_params;
 
+typedef struct {
+    float most; /* upper limit: 6 for ReLU6; 0: none */
+} dt_relu_params;
+
+typedef struct {
+    float low, high; /* low < high */
+} dt_clip_params;
+
 /* A window that does not fit into the padded map is dropped, as in PyTorch. */
 typedef struct {
     int window[2];         /* rows, columns; both 0: the whole map */

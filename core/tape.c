@@ -80,13 +80,13 @@ dt_status dt_tape_apply(dt_tape *tape, dt_op_kind kind, const char *name, const 
     DT_CHECK(n_in <= DT_MAX_IN, DT_ERR_ARGUMENT, "%s: %d inputs, at most %d", op->name, n_in, DT_MAX_IN);
     DT_TRY(tape_grow(tape));
     tape_entry *e = calloc(1, sizeof *e);
-    void *copy = op->params_bytes ? malloc(op->params_bytes) : NULL;
+    void *copy = op->params_bytes ? calloc(1, op->params_bytes) : NULL;
     if (!e || (op->params_bytes && !copy)) {
         free(e);
         free(copy);
         return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a node");
     }
-    if (copy) memcpy(copy, params, op->params_bytes);
+    if (copy && params) memcpy(copy, params, op->params_bytes);
     snprintf(e->name, sizeof e->name, "%s", name ? name : op->name);
     e->node = (dt_node){ .kind = kind, .name = e->name, .params = copy, .n_in = n_in, .out = &e->out };
     memcpy(e->node.in, in, (size_t)n_in * sizeof *in);

@@ -21,8 +21,8 @@ typedef dt_status (*dt_node_hook)(void *user, const dt_node *node);
 DT_MUST_CHECK dt_status dt_tape_create(dt_context *ctx, dt_tape **out);
 void dt_tape_destroy(dt_tape *tape);
 
-/* params is copied; name may be NULL. in: outputs of earlier nodes, or tensors whose owner sets data (parameters,
- * datasets). The result belongs to the tape. */
+/* params is copied, NULL stands for all zeros; name may be NULL. in: outputs of earlier nodes, or tensors whose owner
+ * sets data (parameters, datasets). The result belongs to the tape. */
 DT_MUST_CHECK dt_status dt_tape_apply(dt_tape *tape, dt_op_kind op, const char *name, const void *params,
                                       dt_tensor *const *in, int n_in, dt_tensor **out);
 

@@ -1,22 +1,27 @@
 /*
- * activation.cu - CUDA kernels of ReLU and sigmoid; see layers/activation.c.
+ * activation.cu - CUDA kernels of ReLU, clip and sigmoid; see layers/activation.c.
  */
 #include "kernel.h"
 
-/* one thread for each element */
-__global__ static void relu_forward_kernel(const float *x, float *y, int64_t count)
+#include "../core/grid_facts.h"
+#include "../layers/activation.h"
+
+/* one thread for each element; x with n_scale 0 is real, or codes that stay codes */
+__global__ static void limit_forward_kernel(const float *x, const float *scale, int n_scale, int64_t channels, float *y,
+                                            dt_limits limits, int64_t count)
 {
     const int64_t i = dt_thread();
 
-    if (i < count) y[i] = x[i] < 0.0f ? 0.0f : x[i]; /* a NaN is passed on */
+    if (i < count) y[i] = dt_limited(dt_scale_at(scale, n_scale, n_scale > 1 ? i % channels : 0) * x[i], limits);
 }
 
 /* one thread for each element; gives to dx */
-__global__ static void relu_backward_kernel(const float *y, const float *dy, float *dx, int fresh, int64_t count)
+__global__ static void limit_backward_kernel(const float *y, const float *dy, float *dx, int fresh, dt_limits limits,
+                                             int64_t count)
 {
     const int64_t i = dt_thread();
 
-    if (i < count) dt_give(&dx[i], y[i] > 0.0f ? dy[i] : 0.0f, fresh);
+    if (i < count) dt_give(&dx[i], dt_limit_passes(y[i], limits) ? dy[i] : 0.0f, fresh);
 }
 
 /* one thread for each element */
@@ -35,25 +40,47 @@ __global__ static void sigmoid_backward_kernel(const float *y, const float *dy, 
     if (i < count) dt_give(&dx[i], dy[i] * (y[i] * (1.0f - y[i])), fresh);
 }
 
-static dt_status relu_forward(const dt_node *node, const dt_exec *ex)
+static dt_status limit_forward(const dt_node *node, const dt_exec *ex, dt_limits limits)
 {
+    const dt_tensor *x = node->in[0];
     const int64_t count = dt_count(&node->out->shape);
+    const int n_scale = node->out->n_scale == 0 ? x->n_scale : 0;
 
-    DT_LAUNCH(relu_forward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
-              dt_values(node->out), count);
+    DT_LAUNCH(limit_forward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale,
+              n_scale, dt_channels(&x->shape), dt_values(node->out), limits, count);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
-static dt_status relu_backward(const dt_node *node, const dt_exec *ex)
+static dt_status limit_backward(const dt_node *node, const dt_exec *ex, dt_limits limits)
 {
     const int64_t count = dt_count(&node->out->shape);
 
     if (!dt_grads(node->in[0])) return DT_OK;
-    DT_LAUNCH(relu_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->out),
-              dt_grads(node->out), dt_grads(node->in[0]), (int)(node->fresh & 1u), count);
+    DT_LAUNCH(limit_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->out),
+              dt_grads(node->out), dt_grads(node->in[0]), (int)(node->fresh & 1u), limits, count);
     DT_CUDA_LAUNCHED();
     return DT_OK;
+}
+
+static dt_status relu_forward(const dt_node *node, const dt_exec *ex)
+{
+    return limit_forward(node, ex, dt_relu_limits((const dt_relu_params *)node->params));
+}
+
+static dt_status relu_backward(const dt_node *node, const dt_exec *ex)
+{
+    return limit_backward(node, ex, dt_relu_limits((const dt_relu_params *)node->params));
+}
+
+static dt_status clip_forward(const dt_node *node, const dt_exec *ex)
+{
+    return limit_forward(node, ex, dt_clip_limits((const dt_clip_params *)node->params));
+}
+
+static dt_status clip_backward(const dt_node *node, const dt_exec *ex)
+{
+    return limit_backward(node, ex, dt_clip_limits((const dt_clip_params *)node->params));
 }
 
 static dt_status sigmoid_forward(const dt_node *node, const dt_exec *ex)
@@ -77,6 +104,7 @@ static dt_status sigmoid_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_relu, dt_cuda_sigmoid;
+extern "C" const dt_kernel dt_cuda_relu, dt_cuda_clip, dt_cuda_sigmoid;
 const dt_kernel dt_cuda_relu = { NULL, relu_forward, relu_backward, NULL, 1u };
+const dt_kernel dt_cuda_clip = { NULL, clip_forward, clip_backward, NULL, 1u };
 const dt_kernel dt_cuda_sigmoid = { NULL, sigmoid_forward, sigmoid_backward, NULL, 1u };

@@ -254,6 +254,15 @@ static dt_status lower_through(dt_lowering *w, const dt_node *node, dt_source_ki
     return source_add(w, node, kind, x, -1, NULL);
 }
 
+static dt_status lower_relu(dt_lowering *w, const dt_node *node)
+{
+    const dt_relu_params *p = node->params;
+
+    DT_CHECK(p->most == 0.0f, DT_ERR_UNSUPPORTED, "%s: a ReLU with an upper limit of %g; a program's have none",
+             node->name, (double)p->most);
+    return lower_through(w, node, DT_SOURCE_RELU);
+}
+
 static dt_status lower_avgpool(dt_lowering *w, const dt_node *node)
 {
     const dt_pool_view v = dt_pool_look(node);
@@ -316,7 +325,7 @@ static dt_status lower_node(void *user, const dt_node *node)
     case DT_OP_BATCHNORM: return lower_batchnorm(w, node);
     case DT_OP_IDENTITY:
     case DT_OP_FLATTEN: return lower_through(w, node, DT_SOURCE_SAME);
-    case DT_OP_RELU: return lower_through(w, node, DT_SOURCE_RELU);
+    case DT_OP_RELU: return lower_relu(w, node);
     case DT_OP_MAXPOOL: return lower_through(w, node, DT_SOURCE_MAXPOOL);
     case DT_OP_AVGPOOL: return lower_avgpool(w, node);
     case DT_OP_ADD: return lower_add(w, node);

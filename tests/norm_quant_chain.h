@@ -244,6 +244,8 @@ static void close_memory(device_memory *m)
     dt_context_destroy(m->ctx);
 }
 
+static const dt_relu_params no_limit = { 0.0f };
+
 /* The nodes of the chain, one after another, all in f32. */
 static int record_parts(const type_case *c, dt_tensor *x, dt_tensor *parameter, dt_tensor *out, dt_node *node,
                         dt_pool_params *pool)
@@ -253,7 +255,7 @@ static int record_parts(const type_case *c, dt_tensor *x, dt_tensor *parameter, 
 
     *pool = dt_pool_square(p->pool);
     if (p->has_norm) node[n++] = (dt_node){ .kind = DT_OP_BATCHNORM, .params = &p->norm, .n_in = 5 };
-    if (p->has_relu) node[n++] = (dt_node){ .kind = DT_OP_RELU, .n_in = 1 };
+    if (p->has_relu) node[n++] = (dt_node){ .kind = DT_OP_RELU, .params = &no_limit, .n_in = 1 };
     if (p->pool) node[n++] = (dt_node){ .kind = DT_OP_MAXPOOL, .params = pool, .n_in = 1 };
     if (p->has_quant) node[n++] = (dt_node){ .kind = DT_OP_ACT_QUANT, .params = &p->quant, .n_in = 2 };
     for (int i = 0; i < n; i++) {

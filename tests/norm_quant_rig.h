@@ -186,13 +186,15 @@ static void rig_add(rig *r, dt_op_kind kind, const void *params, const int *rest
 
 static const int norm_inputs[] = { 1, 2, 3, 4 }, alpha_input[] = { ALPHA }, all_inputs[] = { 1, 2, 3, 4, ALPHA };
 
+static const dt_relu_params no_limit = { 0.0f };
+
 static void rig_chain(rig *r, const norm_quant_case *c, dt_pool_params *pool)
 {
     const dt_norm_quant_params *p = &c->p;
 
     *pool = dt_pool_square(p->pool);
     if (p->has_norm) rig_add(r, DT_OP_BATCHNORM, &p->norm, norm_inputs, 4, DT_F32);
-    if (p->has_relu) rig_add(r, DT_OP_RELU, NULL, NULL, 0, DT_F32);
+    if (p->has_relu) rig_add(r, DT_OP_RELU, &no_limit, NULL, 0, DT_F32);
     if (p->pool) rig_add(r, DT_OP_MAXPOOL, pool, NULL, 0, DT_F32);
     if (p->has_quant) rig_add(r, DT_OP_ACT_QUANT, &p->quant, alpha_input, 1, DT_F32);
 }

@@ -387,6 +387,7 @@ typedef enum {
     TWO_TABLES,
     CODES_AS_REALS,
     PADDED_POOL,
+    LIMITED_RELU,
     NO_CLASSIFIER,
     N_MISPLACED
 } misplaced;
@@ -419,6 +420,11 @@ static void build_misplaced(dt_builder *b)
         x = dt_build_batchnorm(b, "bn", x, NULL);
         x = dt_build_node(b, DT_OP_MAXPOOL, "pool", &pool, &x, 1);
     }
+    if (wrong == LIMITED_RELU) {
+        const dt_relu_params six = { .most = 6.0f };
+        x = dt_build_batchnorm(b, "bn", x, NULL);
+        x = dt_build_node(b, DT_OP_RELU, "relu6", &six, &x, 1);
+    }
     if (wrong == NO_CLASSIFIER) x = dt_build_batchnorm(b, "bn", x, NULL);
     x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
     b->graph->scores = wrong == NO_CLASSIFIER ? x : dt_build_classifier(b, "classifier", x, b->config->n_classes);
@@ -435,6 +441,7 @@ Test(lower, networks_with_something_out_of_place_are_refused)
         [TWO_TABLES] = { DT_ERR_UNSUPPORTED, "b: a second quantizer reads the image, and a program has one table" },
         [CODES_AS_REALS] = { DT_ERR_UNSUPPORTED, "codes: only what a convolution gave can be read as reals" },
         [PADDED_POOL] = { DT_ERR_UNSUPPORTED, "pool: a pool with a padding of 1, 0, 0, 0; a program's have none" },
+        [LIMITED_RELU] = { DT_ERR_UNSUPPORTED, "relu6: a ReLU with an upper limit of 6; a program's have none" },
         [NO_CLASSIFIER] = { DT_ERR_UNSUPPORTED, "tiny ends in" },
     };
     dt_model_config c = lowered_config("tiny", 4, 4);
