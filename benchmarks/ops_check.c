@@ -347,6 +347,7 @@ static double norm_value(const dt_node *node, const values *x, const int64_t at[
         const double z = a.factor * v + a.shift;
         most = fmax(most, p->has_relu && z < 0.0 ? 0.0 : z);
     }
+    if (p->has_relu && p->relu_most > 0.0f) most = fmin(most, (double)p->relu_most);
     return most;
 }
 

@@ -26,11 +26,18 @@ static int tile_side(const dt_pool_params *p)
     return same && !(p->pad[0] || p->pad[1] || p->pad[2] || p->pad[3]) ? side : 0;
 }
 
+/* A ReLU whose upper limit is real and its input is not: no part of a chain, which has the scale later. */
+static int limits_psums(const dt_node *relu)
+{
+    const dt_relu_params *p = relu->params;
+    return p->most > 0.0f && relu->in[0]->n_scale > 0;
+}
+
 static chain_part part_of(const dt_node *node)
 {
     switch (node->kind) {
     case DT_OP_BATCHNORM: return PART_NORM;
-    case DT_OP_RELU: return ((const dt_relu_params *)node->params)->most > 0.0f ? PART_NONE : PART_RELU;
+    case DT_OP_RELU: return limits_psums(node) ? PART_NONE : PART_RELU;
     case DT_OP_MAXPOOL: return tile_side(node->params) > 0 ? PART_POOL : PART_NONE;
     case DT_OP_ACT_QUANT: return PART_QUANT;
     default: return PART_NONE;
@@ -44,7 +51,10 @@ static void chain_add(chain *c, const dt_node *node, chain_part part)
         c->params.has_norm = 1;
         c->params.norm = *(const dt_batchnorm_params *)node->params;
         break;
-    case PART_RELU: c->params.has_relu = 1; break;
+    case PART_RELU:
+        c->params.has_relu = 1;
+        c->params.relu_most = ((const dt_relu_params *)node->params)->most;
+        break;
     case PART_POOL: c->params.pool = tile_side(node->params); break;
     case PART_QUANT:
         c->params.has_quant = 1;

@@ -82,7 +82,8 @@ typedef struct {
 /* Batch norm, ReLU, max-pool, activation quantizer, in this order, each if it is there. */
 typedef struct {
     int has_norm, has_relu, has_quant;
-    int pool; /* window and stride of the max-pool; 0: none */
+    float relu_most; /* of the ReLU, as dt_relu_params.most; above 0 only if x is real or there is a norm */
+    int pool;        /* window and stride of the max-pool; 0: none */
     dt_batchnorm_params norm;
     dt_act_quant_params quant;
 } dt_norm_quant_params;

@@ -166,7 +166,7 @@ __global__ static void __launch_bounds__(BACKWARD_BLOCK, 1)
             DT_UNROLL
             for (int j = 0; j < VEC; j++) {
                 const dt_grid_slope slope = dt_nq_slope_at<RULE>(s, v[j], d);
-                const float dz = s.has_relu && !(v[j] > 0.0f) ? 0.0f : slope.value * g[j];
+                const float dz = dt_nq_is_limited(s, v[j]) ? 0.0f : slope.value * g[j];
                 of_alpha += slope.alpha * g[j];
                 sum[j] += dz;
                 product[j] = fmaf(dz, data[j], product[j]);
@@ -232,7 +232,7 @@ __global__ static void __launch_bounds__(BACKWARD_BLOCK, 1)
             DT_UNROLL
             for (int j = 0; j < VEC; j++) {
                 dv[j] *= dt_nq_slope_at<RULE>(s, v[j], d).value;
-                if (s.has_relu && !(v[j] > 0.0f)) dv[j] = 0.0f;
+                if (dt_nq_is_limited(s, v[j])) dv[j] = 0.0f;
             }
             if (first + u * at.step >= s.corners) continue;
             asm volatile("" ::: "memory"); /* slopes are read here, not before the loop: registers are short */
@@ -322,6 +322,7 @@ static dt_nq_chain look_at_chain(const dt_node *node)
     s.scale = x->scale;
     s.n_scale = x->n_scale;
     s.has_relu = p->has_relu;
+    s.most = dt_norm_quant_limits(p).high;
     if (p->has_quant) {
         s.alpha = dt_values(node->in[dt_norm_quant_alpha(p)]);
         s.grid = dt_norm_quant_grid(&p->quant, dt_count(&node->out->shape));

@@ -33,6 +33,7 @@ typedef struct {
     int pool;  /* 1: none */
     int lanes; /* a power of two, 32 at most */
     int has_norm, training, has_relu;
+    float most; /* of the ReLU; NaN: no upper limit */
     float epsilon, momentum;
     const float *gamma, *beta;
     float *running_mean, *running_var, *mean, *inv;
@@ -288,7 +289,7 @@ __device__ static inline float dt_nq_data(const dt_nq_chain &s, const dt_nq_wind
     return dt_pack_value(dt_pack_load<VEC>(s.x, TYPE, dt_nq_cell_at<POOL>(s, w.first, k, c)), TYPE, j);
 }
 
-/* The largest value of a channel, in the first cell that has it. */
+/* The largest value of a channel, at most the ReLU's limit, and the first cell that had it. */
 typedef struct {
     float value, data;
     int cell;
@@ -314,7 +315,14 @@ __device__ static dt_nq_peak dt_nq_find_peak(const dt_nq_chain &s, const dt_nq_w
             top.cell = above ? k : top.cell;
         }
     }
+    top.value = top.value > s.most ? s.most : top.value;
     return top;
+}
+
+/* 1 if the ReLU lets no gradient of its value v through */
+__device__ static inline int dt_nq_is_limited(const dt_nq_chain &s, float v)
+{
+    return s.has_relu && (!(v > 0.0f) || v >= s.most);
 }
 
 /* ---- the quantizer ---- */

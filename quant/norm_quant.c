@@ -1,8 +1,8 @@
 /*
  * norm_quant.c - batch norm, ReLU, max-pool and activation quantizer in one operator, each if it is there.
  *
- *   z = a q + b,  v = max(z, 0),  u = max of v over the window,  code = act_quant(u)
- *   dv = slope(u) du at the window's first maximum, 0 elsewhere;  dz = dv where z > 0
+ *   z = a q + b,  v = min(max(z, 0), most),  u = max of v over the window,  code = act_quant(u)
+ *   dv = slope(u) du at the window's first maximum, 0 elsewhere;  dz = dv where 0 < z < most
  *   sums of dz and dz * q over the channel -> dgamma, dbeta;  dx = a (dz - mean dz - (q - centre) slope)
  *
  * What each part computes is said in layers/batchnorm.c, layers/activation.c, layers/pool.c and quant/act_quant.c; with
@@ -42,6 +42,21 @@ static dt_status check_norm(const dt_node *node)
              dt_shape_text(x, text, sizeof text));
     DT_CHECK(p->norm.epsilon > 0.0f, DT_ERR_ARGUMENT, "%s: norm_quant: epsilon is %g, must be above 0", node->name,
              (double)p->norm.epsilon);
+    return DT_OK;
+}
+
+static dt_status check_relu(const dt_node *node)
+{
+    const dt_norm_quant_params *p = node->params;
+
+    if (!p->has_relu || p->relu_most == 0.0f) return DT_OK;
+    DT_CHECK(p->relu_most > 0.0f && isfinite(p->relu_most), DT_ERR_ARGUMENT,
+             "%s: norm_quant: relu_most is %g, must be above 0, or 0 for no upper limit", node->name,
+             (double)p->relu_most);
+    DT_CHECK(p->has_norm || node->in[DT_NQ_X]->n_scale == 0, DT_ERR_UNSUPPORTED,
+             "%s: norm_quant: relu_most is %g, a real value, and x is a grid tensor without a norm; leave the ReLU a "
+             "node of its own",
+             node->name, (double)p->relu_most);
     return DT_OK;
 }
 
@@ -99,6 +114,7 @@ static dt_status norm_quant_infer(dt_node *node)
              "%s: norm_quant: %d inputs, with%s norm and with%s quantizer it takes %d", node->name, node->n_in,
              p->has_norm ? "" : "out", p->has_quant ? "" : "out", n_in);
     if (p->has_norm) DT_TRY(check_norm(node));
+    DT_TRY(check_relu(node));
     DT_TRY(check_pool(node));
     if (p->has_quant) DT_TRY(check_quant(node));
     node->out->shape = x->shape;
@@ -243,7 +259,7 @@ static task task_open(const dt_node *node, const dt_exec *ex)
     v->a = a;
     v->b = b;
     v->scale = scale;
-    v->floor = p->has_relu ? 0.0f : -INFINITY;
+    v->limits = dt_norm_quant_limits(p);
     v->has_quant = p->has_quant;
     if (p->has_quant) {
         v->quant = p->quant;

@@ -8,6 +8,7 @@
 
 #include "../core/grid_facts.h"
 #include "../core/op_params.h"
+#include "../layers/activation.h"
 #include "../layers/batchnorm.h"
 #include "grid.h"
 
@@ -32,7 +33,17 @@ static inline dt_grid dt_norm_quant_grid(const dt_act_quant_params *p, int64_t c
     return grid;
 }
 
-/* What the max-pool sees: z = a * q + b of the channel, or q where there is no norm; then max(z, 0) if has_relu. */
+/* Those of the ReLU, if there is one. */
+static inline dt_limits dt_norm_quant_limits(const dt_norm_quant_params *p)
+{
+    const dt_relu_params relu = { p->relu_most };
+    const dt_limits none = { -INFINITY, NAN };
+    return p->has_relu ? dt_relu_limits(&relu) : none;
+}
+
+/* What the max-pool sees: z = a * q + b of the channel, or q where there is no norm; then max(z, 0) if has_relu. The
+ * ReLU's upper limit is put on the window's maximum instead: that gives the same value, and where it is the limit it
+ * does not matter which cell had it, for no gradient passes. */
 static inline DT_HD float dt_norm_quant_value(float q, float a, float b, int has_norm, int has_relu)
 {
     const float z = has_norm ? a * q + b : q;

@@ -22,8 +22,9 @@ enum { LANES = DT_NQ_LANES, NO_RULE = -1, CACHE_LINE = 64, AHEAD = 2048 /* eleme
 /* What a loop is made for: constants, but in the one loop for whatever has none of its own. */
 typedef struct {
     int pool;
-    int rule;     /* a dt_quant_rule, or NO_RULE: there is no quantizer */
-    int is_plain; /* codes from 0 on */
+    int rule;       /* a dt_quant_rule, or NO_RULE: there is no quantizer */
+    int is_plain;   /* codes from 0 on */
+    int is_limited; /* the ReLU has an upper limit: a tenth slower, so that others have loops without */
 } variant;
 
 static int rule_of(const dt_nq_view *v)
@@ -39,7 +40,12 @@ static int has_own_loop(const dt_nq_view *v)
 
 static variant any(const dt_nq_view *v)
 {
-    return (variant){ v->pool, rule_of(v), 0 };
+    return (variant){ v->pool, rule_of(v), 0, 1 };
+}
+
+static int is_limited(const dt_nq_view *v)
+{
+    return !isnan(v->limits.high);
 }
 
 static int lanes_from(const dt_nq_view *v, int64_t c)
@@ -118,10 +124,11 @@ INLINE void map_window(const dt_nq_view *v, const float *restrict x, int64_t c, 
     const float *restrict a = v->a + c, *restrict b = v->b + c, *restrict scale = v->scale + c;
     const int64_t right = v->channels, down = v->width * v->channels;
     const quantizer to = quantizer_of(v, k);
-    const float floor = v->floor;
+    const dt_limits limits = v->limits;
 
     for (int i = 0; i < n; i++) {
-        const float value = window_top(x + i, right, down, k.pool, a[i], b[i], floor).value;
+        const float top = window_top(x + i, right, down, k.pool, a[i], b[i], limits.low).value;
+        const float value = k.is_limited ? dt_limited(top, limits) : top;
         y[i] = k.rule == NO_RULE
                    ? value
                    : dt_act_code(scale[i] * value, to.alpha, &to.grid, to.unclamped, (dt_quant_rule)k.rule);
@@ -168,10 +175,16 @@ INLINE void map_runs(const dt_nq_view *v, int64_t first, int64_t last, variant k
 
 INLINE void map_rule(const dt_nq_view *v, int64_t first, int64_t last, int rule)
 {
-    if (v->pool == 1)
-        map_runs(v, first, last, (variant){ 1, rule, 1 });
+    const int limited = is_limited(v);
+
+    if (v->pool == 1 && !limited)
+        map_runs(v, first, last, (variant){ 1, rule, 1, 0 });
+    else if (v->pool == 1)
+        map_runs(v, first, last, (variant){ 1, rule, 1, 1 });
+    else if (!limited)
+        map_runs(v, first, last, (variant){ 2, rule, 1, 0 });
     else
-        map_runs(v, first, last, (variant){ 2, rule, 1 });
+        map_runs(v, first, last, (variant){ 2, rule, 1, 1 });
 }
 
 void dt_nq_map(const dt_nq_view *v, int64_t first, int64_t last)
@@ -205,7 +218,7 @@ INLINE dt_grid_slope slope_of(const quantizer *to, float u, int rule)
 
 /* A window of backward, LANES channels of it. */
 typedef struct {
-    float top[LANES], q[LANES];             /* its first maximum, and where in x that comes from */
+    float top[LANES], q[LANES];             /* its first maximum, below no upper limit yet, and what x is there */
     float by_value[LANES], by_alpha[LANES]; /* the quantizer's slopes there */
     float dy[LANES];
     float dz[LANES]; /* of the maximum; the other cells have none */
@@ -217,11 +230,12 @@ INLINE void window_open(const dt_nq_view *v, const float *restrict x, int64_t c,
     const float *restrict a = v->a + c, *restrict b = v->b + c, *restrict scale = v->scale + c;
     const int64_t right = v->channels, down = v->width * v->channels;
     const quantizer to = quantizer_of(v, k);
-    const float floor = v->floor;
+    const dt_limits limits = v->limits;
 
     for (int i = 0; i < n; i++) {
-        const cell top = window_top(x + i, right, down, k.pool, a[i], b[i], floor);
-        const dt_grid_slope slope = slope_of(&to, scale[i] * top.value, k.rule);
+        const cell top = window_top(x + i, right, down, k.pool, a[i], b[i], limits.low);
+        const float value = k.is_limited ? dt_limited(top.value, limits) : top.value;
+        const dt_grid_slope slope = slope_of(&to, scale[i] * value, k.rule);
         w->top[i] = top.value;
         w->q[i] = top.q;
         w->by_value[i] = slope.value;
@@ -229,32 +243,36 @@ INLINE void window_open(const dt_nq_view *v, const float *restrict x, int64_t c,
     }
     for (int i = 0; i < n; i++) {
         const float dv = w->by_value[i] * w->dy[i];
-        w->dz[i] = w->top[i] > floor ? dv : 0.0f;
+        const int passes = k.is_limited ? dt_limit_passes(w->top[i], limits) : w->top[i] > limits.low;
+        w->dz[i] = passes ? dv : 0.0f;
     }
 }
 
 typedef void opener(const dt_nq_view *v, const float *x, int64_t c, int n, window *w);
 
-/* A function for each rule and window, so that there is one of what calls them. */
-#define OPENER(name, pool, rule)                                                       \
+/* A function for each variant, so that there is one of what calls them. */
+#define OPENER(name, pool, rule, limited)                                              \
     static void name(const dt_nq_view *v, const float *x, int64_t c, int n, window *w) \
     {                                                                                  \
         if (n == LANES)                                                                \
-            window_open(v, x, c, LANES, (variant){ pool, rule, 1 }, w);                \
+            window_open(v, x, c, LANES, (variant){ pool, rule, 1, limited }, w);       \
         else                                                                           \
-            window_open(v, x, c, n, (variant){ pool, rule, 1 }, w);                    \
+            window_open(v, x, c, n, (variant){ pool, rule, 1, limited }, w);           \
     }
 
-OPENER(open_real, 1, NO_RULE)
-OPENER(open_ece284, 1, DT_RULE_ECE284)
-OPENER(open_scream, 1, DT_RULE_SCREAM)
-OPENER(open_pact, 1, DT_RULE_PACT)
-OPENER(open_lsq, 1, DT_RULE_LSQ)
-OPENER(open_real_2, 2, NO_RULE)
-OPENER(open_ece284_2, 2, DT_RULE_ECE284)
-OPENER(open_scream_2, 2, DT_RULE_SCREAM)
-OPENER(open_pact_2, 2, DT_RULE_PACT)
-OPENER(open_lsq_2, 2, DT_RULE_LSQ)
+/* name[pool - 1][limited] */
+#define OPENERS(name, rule)              \
+    OPENER(name##_1, 1, rule, 0)         \
+    OPENER(name##_2, 2, rule, 0)         \
+    OPENER(name##_1_limited, 1, rule, 1) \
+    OPENER(name##_2_limited, 2, rule, 1) \
+    static opener *const name[2][2] = { { name##_1, name##_1_limited }, { name##_2, name##_2_limited } };
+
+OPENERS(open_real, NO_RULE)
+OPENERS(open_ece284, DT_RULE_ECE284)
+OPENERS(open_scream, DT_RULE_SCREAM)
+OPENERS(open_pact, DT_RULE_PACT)
+OPENERS(open_lsq, DT_RULE_LSQ)
 
 static void open_any(const dt_nq_view *v, const float *x, int64_t c, int n, window *w)
 {
@@ -263,15 +281,15 @@ static void open_any(const dt_nq_view *v, const float *x, int64_t c, int n, wind
 
 static opener *opener_of(const dt_nq_view *v, int rule)
 {
-    const int two = v->pool == 2;
+    const int two = v->pool == 2, limited = is_limited(v);
 
     if (!has_own_loop(v)) return open_any;
     switch (rule) {
-    case NO_RULE: return two ? open_real_2 : open_real;
-    case DT_RULE_ECE284: return two ? open_ece284_2 : open_ece284;
-    case DT_RULE_PACT: return two ? open_pact_2 : open_pact;
-    case DT_RULE_LSQ: return two ? open_lsq_2 : open_lsq;
-    default: return two ? open_scream_2 : open_scream; /* of activations, APoT is the same */
+    case NO_RULE: return open_real[two][limited];
+    case DT_RULE_ECE284: return open_ece284[two][limited];
+    case DT_RULE_PACT: return open_pact[two][limited];
+    case DT_RULE_LSQ: return open_lsq[two][limited];
+    default: return open_scream[two][limited]; /* of activations, APoT is the same */
     }
 }
 
@@ -322,7 +340,7 @@ INLINE void cell_slopes(const dt_nq_view *v, const float *restrict q, int64_t c,
                           *restrict mean_dy = v->mean_dy + c, *restrict centre = v->centre + c,
                           *restrict slope = v->slope + c;
     const int64_t right = v->channels;
-    const float floor = v->floor;
+    const float floor = v->limits.low;
 
     for (int i = 0; i < n; i++) {
         float left = w->dz[i];

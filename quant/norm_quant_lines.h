@@ -5,7 +5,7 @@
  * window. They are independent but for the sums, whose terms are added in the order of windows.
  *
  * Two parts that may be missing are made neutral, so that the loops need not ask: no norm is a = 1, b = -0, dx_a = 1
- * and the other slopes 0 (of the results, the sign of a zero gradient alone may differ); no ReLU is floor = -infinity.
+ * and the other slopes 0 (of the results, the sign of a zero gradient alone may differ); no ReLU is no limit.
  */
 #ifndef DT_NORM_QUANT_LINES_H
 #define DT_NORM_QUANT_LINES_H
@@ -22,7 +22,7 @@ typedef struct {
     int pool;                                               /* 1: none */
     const float *a, *b;                                     /* z = a q + b */
     const float *scale;                                     /* of what the quantizer reads, 1 if it is real */
-    float floor;                                            /* of z: 0, the ReLU's, or -infinity */
+    dt_limits limits;                                       /* of z */
     int has_quant;
     dt_act_quant_params quant;
     dt_grid grid;

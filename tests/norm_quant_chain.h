@@ -244,19 +244,23 @@ static void close_memory(device_memory *m)
     dt_context_destroy(m->ctx);
 }
 
-static const dt_relu_params no_limit = { 0.0f };
+/* What the nodes of the chain point to. */
+typedef struct {
+    dt_pool_params pool;
+    dt_relu_params relu;
+} part_params;
 
 /* The nodes of the chain, one after another, all in f32. */
 static int record_parts(const type_case *c, dt_tensor *x, dt_tensor *parameter, dt_tensor *out, dt_node *node,
-                        dt_pool_params *pool)
+                        part_params *params)
 {
     const dt_norm_quant_params *p = &c->p;
     int n = 0;
 
-    *pool = dt_pool_square(p->pool);
+    *params = (part_params){ dt_pool_square(p->pool), { p->relu_most } };
     if (p->has_norm) node[n++] = (dt_node){ .kind = DT_OP_BATCHNORM, .params = &p->norm, .n_in = 5 };
-    if (p->has_relu) node[n++] = (dt_node){ .kind = DT_OP_RELU, .params = &no_limit, .n_in = 1 };
-    if (p->pool) node[n++] = (dt_node){ .kind = DT_OP_MAXPOOL, .params = pool, .n_in = 1 };
+    if (p->has_relu) node[n++] = (dt_node){ .kind = DT_OP_RELU, .params = &params->relu, .n_in = 1 };
+    if (p->pool) node[n++] = (dt_node){ .kind = DT_OP_MAXPOOL, .params = &params->pool, .n_in = 1 };
     if (p->has_quant) node[n++] = (dt_node){ .kind = DT_OP_ACT_QUANT, .params = &p->quant, .n_in = 2 };
     for (int i = 0; i < n; i++) {
         out[i] = (dt_tensor){ .name = "part" };
@@ -272,10 +276,10 @@ static chain_result run_parts(device_memory *m, const type_case *c)
 {
     dt_tensor x = make_x(m, c, DT_F32, DT_F32), parameter[N_PARAMETERS], out[MAX_PARTS];
     dt_node node[MAX_PARTS];
-    dt_pool_params pool;
+    part_params params;
     const dt_kernel *kernel[MAX_PARTS];
     make_parameters(m, c, parameter);
-    const int n = record_parts(c, &x, parameter, out, node, &pool);
+    const int n = record_parts(c, &x, parameter, out, node, &params);
 
     for (int i = 0; i < n; i++) {
         kernel[i] = make_ready(m, &node[i], DT_F32, DT_F32);

@@ -157,8 +157,8 @@ static void rig_inputs(rig *r, const norm_quant_case *c)
     }
     dt_tensor *x = &r->in[0];
     x->n_scale = c->n_scale;
-    x->qmin = -c->x_size;
-    x->qmax = c->x_size;
+    if (c->n_scale > 0) x->qmin = -c->x_size;
+    if (c->n_scale > 0) x->qmax = c->x_size;
     float *scale = malloc((size_t)channels * sizeof *scale);
     for (int64_t i = 0; i < channels; i++) scale[i] = scale_value(c, i);
     if (c->n_scale > 0) x->scale = device_copy(r->ctx, scale, (size_t)c->n_scale * sizeof *scale);
@@ -186,16 +186,20 @@ static void rig_add(rig *r, dt_op_kind kind, const void *params, const int *rest
 
 static const int norm_inputs[] = { 1, 2, 3, 4 }, alpha_input[] = { ALPHA }, all_inputs[] = { 1, 2, 3, 4, ALPHA };
 
-static const dt_relu_params no_limit = { 0.0f };
+/* What the nodes of the chain point to. */
+typedef struct {
+    dt_pool_params pool;
+    dt_relu_params relu;
+} chain_params;
 
-static void rig_chain(rig *r, const norm_quant_case *c, dt_pool_params *pool)
+static void rig_chain(rig *r, const norm_quant_case *c, chain_params *params)
 {
     const dt_norm_quant_params *p = &c->p;
 
-    *pool = dt_pool_square(p->pool);
+    *params = (chain_params){ dt_pool_square(p->pool), { p->relu_most } };
     if (p->has_norm) rig_add(r, DT_OP_BATCHNORM, &p->norm, norm_inputs, 4, DT_F32);
-    if (p->has_relu) rig_add(r, DT_OP_RELU, &no_limit, NULL, 0, DT_F32);
-    if (p->pool) rig_add(r, DT_OP_MAXPOOL, pool, NULL, 0, DT_F32);
+    if (p->has_relu) rig_add(r, DT_OP_RELU, &params->relu, NULL, 0, DT_F32);
+    if (p->pool) rig_add(r, DT_OP_MAXPOOL, &params->pool, NULL, 0, DT_F32);
     if (p->has_quant) rig_add(r, DT_OP_ACT_QUANT, &p->quant, alpha_input, 1, DT_F32);
 }
 
@@ -352,11 +356,11 @@ static void rig_open(rig *r, const norm_quant_case *c, int threads)
 
 static result run_chain(const norm_quant_case *c)
 {
-    dt_pool_params pool;
+    chain_params params;
     rig r;
 
     rig_open(&r, c, 1);
-    rig_chain(&r, c, &pool);
+    rig_chain(&r, c, &params);
     rig_run(&r, 0);
     const result got = rig_read(&r);
     rig_close(&r);

@@ -45,12 +45,25 @@ static dt_tensor *relu(dt_tensor *x)
     return y;
 }
 
+static dt_tensor *relu6(dt_tensor *x)
+{
+    const dt_relu_params six = { .most = 6.0f };
+    dt_tensor *y;
+    MUST(dt_tape_apply(tape, DT_OP_RELU, "relu6", &six, &x, 1, &y));
+    return y;
+}
+
+static dt_tensor *pool_by(dt_tensor *x, const dt_pool_params *p)
+{
+    dt_tensor *y;
+    MUST(dt_tape_apply(tape, DT_OP_MAXPOOL, "pool", p, &x, 1, &y));
+    return y;
+}
+
 static dt_tensor *pool(dt_tensor *x, int kernel, int stride)
 {
     const dt_pool_params p = { .window = { kernel, kernel }, .stride = { stride, stride } };
-    dt_tensor *y;
-    MUST(dt_tape_apply(tape, DT_OP_MAXPOOL, "pool", &p, &x, 1, &y));
-    return y;
+    return pool_by(x, &p);
 }
 
 static dt_tensor *quantize(dt_tensor *x, dt_tensor *alpha)
@@ -79,6 +92,41 @@ Test(fuse, a_chain_becomes_one_node)
     cr_assert(!p->has_norm && p->has_relu && p->pool == 2 && p->has_quant && p->quant.bits == 4);
     const dt_node *node = dt_tape_node(tape, 0);
     cr_assert(node->n_in == 2 && node->in[0] == &x && node->in[1] == &alpha && node->out == codes);
+}
+
+Test(fuse, a_relu_brings_its_upper_limit)
+{
+    dt_tensor x = outside(4, 2, 4, 4, 8), alpha = outside(1, 1, 0, 0, 0);
+    quantize(pool(relu6(&x), 2, 2), &alpha);
+    MUST(dt_tape_fuse(tape, 0));
+    cr_assert(dt_tape_n_nodes(tape) == 1 && fused(0)->has_relu && fused(0)->relu_most == 6.0f);
+}
+
+/* its result is real, and the chain would have codes until the quantizer */
+Test(fuse, a_limited_relu_of_psums_is_left)
+{
+    dt_tensor x = outside(4, 2, 4, 4, 8), alpha = outside(1, 1, 0, 0, 0);
+    float scale = 0.5f;
+    x.n_scale = 1;
+    x.scale = &scale;
+    quantize(pool(relu6(&x), 2, 2), &alpha);
+    MUST(dt_tape_fuse(tape, 0));
+    cr_assert(dt_tape_n_nodes(tape) == 2 && dt_tape_node(tape, 0)->kind == DT_OP_RELU);
+    cr_assert(!fused(1)->has_relu && fused(1)->pool == 2 && fused(1)->has_quant);
+}
+
+Test(fuse, windows_that_are_no_tiles_are_left)
+{
+    const dt_pool_params others[] = {
+        { .window = { 2, 3 }, .stride = { 2, 3 } },
+        { .window = { 2, 2 }, .stride = { 2, 1 } },
+        { .window = { 2, 2 }, .stride = { 2, 2 }, .pad = { 0, 0, 0, 1 } },
+        { .window = { 0, 0 } },
+    };
+    dt_tensor x = outside(4, 2, 4, 4, 8);
+    for (int i = 0; i < 4; i++) relu(pool_by(relu(&x), &others[i]));
+    MUST(dt_tape_fuse(tape, 0));
+    cr_assert(dt_tape_n_nodes(tape) == 12, "%d nodes", dt_tape_n_nodes(tape));
 }
 
 Test(fuse, one_part_alone_is_left)

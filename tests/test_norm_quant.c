@@ -26,8 +26,9 @@ static const char *case_text(const norm_quant_case *c)
 
     snprintf(text, sizeof text, "%dx%dx%dx%d%s%s pool %d%s rule %d bits %d signed %d, %d scales", (int)c->shape[0],
              (int)c->shape[1], (int)c->shape[2], (int)c->shape[3],
-             p->has_norm ? p->norm.training ? " norm" : " norm in evaluation" : "", p->has_relu ? " relu" : "", p->pool,
-             p->has_quant ? " quant" : "", p->quant.rule, p->quant.bits, p->quant.is_signed, c->n_scale);
+             p->has_norm ? p->norm.training ? " norm" : " norm in evaluation" : "",
+             p->has_relu ? p->relu_most > 0.0f ? " limited relu" : " relu" : "", p->pool, p->has_quant ? " quant" : "",
+             p->quant.rule, p->quant.bits, p->quant.is_signed, c->n_scale);
     return text;
 }
 
@@ -121,6 +122,7 @@ static int64_t window_cell(const norm_quant_case *c, int64_t i, int k)
 static void oracle_pool(const norm_quant_case *c, int64_t n_y, oracle *o, int backward)
 {
     const int pool = c->p.pool ? c->p.pool : 1;
+    const double most = c->p.relu_most > 0.0f ? (double)c->p.relu_most : INFINITY;
 
     for (int64_t i = 0; i < n_y; i++) {
         int64_t top = window_cell(c, i, 0);
@@ -128,9 +130,9 @@ static void oracle_pool(const norm_quant_case *c, int64_t n_y, oracle *o, int ba
             if (o->z[window_cell(c, i, k)] > o->z[top]) top = window_cell(c, i, k);
         }
         if (backward)
-            o->dz[top] = !c->p.has_relu || o->z[top] > 0.0 ? o->du[i] : 0.0;
+            o->dz[top] = !c->p.has_relu || (o->z[top] > 0.0 && o->z[top] < most) ? o->du[i] : 0.0;
         else
-            o->u[i] = c->p.has_relu ? fmax(o->z[top], 0.0) : o->z[top];
+            o->u[i] = c->p.has_relu ? fmin(fmax(o->z[top], 0.0), most) : o->z[top];
     }
 }
 
@@ -243,6 +245,14 @@ static norm_quant_case case_of(int parts, int pool, int quantizer, int64_t chann
     return c;
 }
 
+/* The same with an upper limit to its ReLU, below the quantizers' clips; for reals, where there is no norm. */
+static norm_quant_case limited(norm_quant_case c)
+{
+    c.p.relu_most = 0.625f;
+    if (!c.p.has_norm) c.n_scale = 0;
+    return c;
+}
+
 /* Calls visit with every case there is. */
 static void each_case(void (*visit)(const norm_quant_case *c))
 {
@@ -254,6 +264,8 @@ static void each_case(void (*visit)(const norm_quant_case *c))
                 for (int training = 0; training <= (parts & 1); training++) {
                     const norm_quant_case c = case_of(parts, pool, q, channels_of[i / 3], training);
                     visit(&c);
+                    const norm_quant_case more = limited(c);
+                    if (c.p.has_relu) visit(&more);
                 }
             }
         }
@@ -451,8 +463,23 @@ Test(norm_quant, misfits_are_refused)
     p = full.p;
     p.norm.epsilon = 0.0f;
     refused(&p, map, 5, 1, DT_ERR_ARGUMENT, "epsilon is 0");
+    p = full.p;
+    p.relu_most = -6.0f;
+    refused(&p, map, 5, 1, DT_ERR_ARGUMENT, "relu_most is -6, must be above 0, or 0 for no upper limit");
     p = (dt_norm_quant_params){ .has_relu = 1, .pool = 2 };
     refused(&p, map, 1, 1, DT_ERR_ARGUMENT, "2 inputs, without norm and without quantizer it takes 1");
+}
+
+/* The limit is real, and the scale of psums comes behind the pool. */
+Test(norm_quant, a_limit_of_bare_psums_is_refused)
+{
+    const dt_norm_quant_params p = { .has_relu = 1, .pool = 2, .relu_most = 6.0f };
+    dt_tensor x = { .shape = { 4, { 2, 5, 7, 8 } }, .n_scale = 1, .qmin = -9, .qmax = 9 }, out = { 0 };
+    dt_node node = { .kind = DT_OP_NORM_QUANT, .name = "layer", .params = &p, .in = { &x }, .n_in = 1, .out = &out };
+
+    cr_assert(dt_ops[DT_OP_NORM_QUANT]->infer(&node) == DT_ERR_UNSUPPORTED &&
+                  strstr(dt_last_error(), "relu_most is 6, a real value, and x is a grid tensor without a norm"),
+              "%s", dt_last_error());
 }
 
 /* 8 unsigned bits do not fit into a signed byte. */

@@ -17,13 +17,13 @@ static const char *text_of(const type_case *c, const char *what)
 {
     static char text[256];
     char shape[64];
-    snprintf(
-        text, sizeof text,
-        "x %s, norm %d training %d relu %d pool %d quant %d rule %d signed %d unclamped %d, types x %d out %d dy %d "
-        "dx %d: %s",
-        dt_shape_text(&c->x, shape, sizeof shape), c->p.has_norm, c->p.norm.training, c->p.has_relu, c->p.pool,
-        c->p.has_quant, (int)c->p.quant.rule, c->p.quant.is_signed, c->p.quant.unclamped, (int)c->x_type,
-        (int)c->out_type, (int)c->dy_type, (int)c->dx_type, what);
+    snprintf(text, sizeof text,
+             "x %s, norm %d training %d relu %d most %g pool %d quant %d rule %d signed %d unclamped %d, types x %d "
+             "out %d dy %d "
+             "dx %d: %s",
+             dt_shape_text(&c->x, shape, sizeof shape), c->p.has_norm, c->p.norm.training, c->p.has_relu,
+             (double)c->p.relu_most, c->p.pool, c->p.has_quant, (int)c->p.quant.rule, c->p.quant.is_signed,
+             c->p.quant.unclamped, (int)c->x_type, (int)c->out_type, (int)c->dy_type, (int)c->dx_type, what);
     return text;
 }
 
@@ -100,7 +100,12 @@ static void check(const type_case *c)
     close_memory(&m);
 }
 
-static const dt_norm_quant_params whole = { 1, 1, 1, 2, { 1e-5f, 0.1f, 1 }, { .bits = 4, .rule = DT_RULE_ECE284 } };
+static const dt_norm_quant_params whole = { .has_norm = 1,
+                                            .has_relu = 1,
+                                            .has_quant = 1,
+                                            .pool = 2,
+                                            .norm = { 1e-5f, 0.1f, 1 },
+                                            .quant = { .bits = 4, .rule = DT_RULE_ECE284 } };
 
 static type_case usual(int channels, int pool)
 {
@@ -175,6 +180,29 @@ Test(norm_quant_types, each_part_if_it_is_there)
             check(&c);
         }
     }
+}
+
+/* Below the quantizer's clip, which is 1.3, above it, and without a quantizer. */
+Test(norm_quant_types, a_relu_with_an_upper_limit)
+{
+    static const int n_channels[] = { 3, 8, 33 };
+
+    for (int k = 0; k < 3 * 4 * N_TYPES; k++) {
+        type_case c = usual(n_channels[k % 3], k / 3 % 4);
+        const dt_dtype *type = types[k / 12];
+        give_types(&c, type[0], type[1], type[2], type[3]);
+        c.p.relu_most = k % 2 ? 0.7f : 1.5f;
+        check(&c);
+        c.p.norm.training = 0;
+        c.p.has_quant = 0;
+        c.out_type = DT_F32;
+        check(&c);
+    }
+    type_case real = usual(20, 2);
+    real.n_scale = 0;
+    real.p.has_norm = 0;
+    real.p.relu_most = 0.7f;
+    check(&real);
 }
 
 Test(norm_quant_types, evaluation)
