@@ -35,7 +35,7 @@
     XX(SIGMOID,      sigmoid,      activation)                                                                \
     XX(CLIP,         clip,         activation)                                                                \
     XX(TRANSPOSE,    transpose,    shape)        /* x N,A,B,D -> y N,B,A,D, in the shape given             */ \
-    XX(CONCAT,       concat,       shape)        /* a N,A,..; b N,B,.. -> y N,A+B,..                       */ \
+    XX(CONCAT,       concat,       shape)        /* 2..6 of N,.. that differ along one axis -> N,..        */ \
     XX(CONV_TRANSPOSE, conv_transpose, conv_transpose) /* x N,P,Q,K; w K,R,S,C -> y N,H,W,C                */ \
     XX(SQUASH,       squash,       squash)       /* x ..,C of capsules of D -> y ..,C                      */ \
     XX(CAPS_VOTES,   caps_votes,   caps_votes)   /* x N,I,A; w I,A,C -> votes N,I,C                        */ \

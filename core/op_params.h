@@ -114,6 +114,10 @@ typedef struct {
 } dt_transpose_params;
 
 typedef struct {
+    int axis; /* along which the inputs follow each other: 1..ndim-1 */
+} dt_concat_params;
+
+typedef struct {
     int stride, pad; /* of the convolution that this is the transpose of */
     int output_pad;  /* rows and columns added at the bottom and right: H = (P - 1) * stride - 2 pad + R + output_pad */
 } dt_conv_transpose_params;

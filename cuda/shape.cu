@@ -45,15 +45,24 @@ __global__ static void exchange_kernel(transpose_view v, const float *from, floa
     dt_give(&to[i], from[((n * v.rows + row) * v.columns + column) * v.inner + at], fresh);
 }
 
-/* One thread for each of batch x part elements; gives to `to`. Rows of `from` and `to` are so many elements apart. */
-__global__ static void part_kernel(const float *from, int64_t from_row, float *to, int64_t to_row, int64_t batch,
-                                   int64_t part, int fresh)
+/* One thread for each of rows x part elements: its real value, or its code where n_scale is 0. y begins with the part,
+ * and its rows are `width` elements long. */
+__global__ static void part_kernel(operand x, int64_t channels, float *y, int64_t width, int64_t rows, int64_t part)
 {
     const int64_t i = dt_thread();
-    if (i >= batch * part) return;
-    const int64_t n = i / part, at = i % part;
+    if (i >= rows * part) return;
+    const float scale = dt_scale_at(x.scale, x.n_scale, x.n_scale > 1 ? i % channels : 0);
 
-    dt_give(&to[n * to_row + at], from[n * from_row + at], fresh);
+    y[i / part * width + i % part] = scale * x.data[i];
+}
+
+/* One thread for each of rows x part elements; gives to dx. dy begins with the part. */
+__global__ static void part_backward_kernel(const float *dy, int64_t width, float *dx, int64_t rows, int64_t part,
+                                            int fresh)
+{
+    const int64_t i = dt_thread();
+
+    if (i < rows * part) dt_give(&dx[i], dy[i / part * width + i % part], fresh);
 }
 
 static dt_status copy_forward(const dt_node *node, const dt_exec *ex)
@@ -122,15 +131,28 @@ static dt_status transpose_backward(const dt_node *node, const dt_exec *ex)
     return exchange(back, dt_grads(node->out), dt_grads(node->in[0]), (int)(node->fresh & 1u), dt_stream_of(ex));
 }
 
+/* What comes before the axis: so many rows, in which the inputs' parts follow each other. */
+static int64_t concat_rows(const dt_node *node)
+{
+    const dt_concat_params *p = (const dt_concat_params *)node->params;
+    int64_t rows = 1;
+
+    for (int i = 0; i < p->axis; i++) rows *= node->out->shape.dim[i];
+    return rows;
+}
+
 static dt_status concat_forward(const dt_node *node, const dt_exec *ex)
 {
-    const int64_t batch = node->out->shape.dim[0], width = dt_count(&node->out->shape) / batch;
+    const int64_t rows = concat_rows(node), width = dt_count(&node->out->shape) / rows;
     float *y = dt_values(node->out);
 
     for (int k = 0; k < node->n_in; k++) {
-        const int64_t part = dt_count(&node->in[k]->shape) / batch;
-        DT_LAUNCH(part_kernel, dt_blocks(batch * part, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[k]),
-                  part, y, width, batch, part, 1);
+        const dt_tensor *t = node->in[k];
+        const int64_t part = dt_count(&t->shape) / rows;
+        operand x = operand_of(t);
+        if (node->out->n_scale > 0) x.n_scale = 0; /* codes stay codes */
+        DT_LAUNCH(part_kernel, dt_blocks(rows * part, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), x,
+                  dt_channels(&t->shape), y, width, rows, part);
         DT_CUDA_LAUNCHED();
         y += part;
     }
@@ -139,14 +161,14 @@ static dt_status concat_forward(const dt_node *node, const dt_exec *ex)
 
 static dt_status concat_backward(const dt_node *node, const dt_exec *ex)
 {
-    const int64_t batch = node->out->shape.dim[0], width = dt_count(&node->out->shape) / batch;
+    const int64_t rows = concat_rows(node), width = dt_count(&node->out->shape) / rows;
     const float *dy = dt_grads(node->out);
 
     for (int k = 0; k < node->n_in; k++) {
-        const int64_t part = dt_count(&node->in[k]->shape) / batch;
+        const int64_t part = dt_count(&node->in[k]->shape) / rows;
         if (dt_grads(node->in[k])) {
-            DT_LAUNCH(part_kernel, dt_blocks(batch * part, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dy, width,
-                      dt_grads(node->in[k]), part, batch, part, (int)(node->fresh & 1u << k));
+            DT_LAUNCH(part_backward_kernel, dt_blocks(rows * part, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dy, width,
+                      dt_grads(node->in[k]), rows, part, (int)(node->fresh & 1u << k));
             DT_CUDA_LAUNCHED();
         }
         dy += part;
@@ -159,4 +181,4 @@ const dt_kernel dt_cuda_flatten = { NULL, copy_forward, pass_backward, NULL, 1u 
 const dt_kernel dt_cuda_identity = { NULL, copy_forward, pass_backward, NULL, 1u };
 const dt_kernel dt_cuda_add = { NULL, add_forward, pass_backward, NULL, 3u };
 const dt_kernel dt_cuda_transpose = { NULL, transpose_forward, transpose_backward, NULL, 1u };
-const dt_kernel dt_cuda_concat = { NULL, concat_forward, concat_backward, NULL, 3u };
+const dt_kernel dt_cuda_concat = { NULL, concat_forward, concat_backward, NULL, (1u << DT_MAX_IN) - 1 };

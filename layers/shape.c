@@ -5,13 +5,14 @@
  *   identity:  y = x, a layer that keeps its place and its name where another was taken out
  *   add:       y = a + b of real values; for grid tensors y = s_a a + s_b b
  *   transpose: y[n,column,row,:] = x[n,row,column,:], and y gets the shape asked for
- *   concat:    y[n] = a[n] followed by b[n]
+ *   concat:    y[o] = in[0][o] followed by in[1][o] and so on, o being what comes before the axis
  *   gradients: what moved moves back;  da += dy, db += dy for add
  *
- * flatten, identity and transpose stay on the grid, add leaves it, concat takes real values only.
+ * flatten, identity and transpose stay on the grid, add leaves it. concat stays if all its inputs share one scale (they
+ * come from one quantizer), else it leaves: parts of two scales have no common one.
  * Shapes: flatten N,... -> N,I;  transpose N,rows,columns,inner -> N,columns,rows,inner, which lie in memory as the
- * shape asked for: its first axis may be N*columns (capsule types that share a convolution);  concat N,A,... and
- * N,B,... -> N,A+B,...;  the others keep theirs.  CUDA: cuda/shape.cu.  Tests: tests/test_shape.c.
+ * shape asked for: its first axis may be N*columns (capsule types that share a convolution);  concat N,..A.. and
+ * N,..B.. -> N,..A+B..;  the others keep theirs.  CUDA: cuda/shape.cu.  Tests: tests/test_shape.c.
  */
 #include "../core/op.h"
 #include "../core/grid_facts.h"
@@ -91,23 +92,49 @@ static dt_status transpose_infer(dt_node *node)
     return DT_OK;
 }
 
+static dt_status concat_shape(dt_node *node)
+{
+    const dt_concat_params *p = node->params;
+    const dt_shape *first = &node->in[0]->shape;
+    char text[64], text_first[64];
+
+    dt_shape_text(first, text_first, sizeof text_first);
+    DT_CHECK(p->axis >= 1 && p->axis < first->ndim, DT_ERR_ARGUMENT, "%s: concat: axis %d of %s, allowed are 1 to %d",
+             node->name, p->axis, text_first, first->ndim - 1);
+    node->out->shape = *first;
+    for (int k = 1; k < node->n_in; k++) {
+        dt_shape rest = node->in[k]->shape;
+        rest.dim[p->axis] = first->dim[p->axis];
+        DT_CHECK(dt_same_shape(first, &rest), DT_ERR_SHAPE,
+                 "%s: concat: input %d is %s, input 0 is %s; they may differ along axis %d only", node->name, k,
+                 dt_shape_text(&node->in[k]->shape, text, sizeof text), text_first, p->axis);
+        node->out->shape.dim[p->axis] += node->in[k]->shape.dim[p->axis];
+    }
+    return DT_OK;
+}
+
+static int shares_one_scale(const dt_node *node)
+{
+    const dt_tensor *first = node->in[0];
+
+    for (int k = 0; k < node->n_in; k++) {
+        if (node->in[k]->n_scale != 1 || !first->scale || node->in[k]->scale != first->scale) return 0;
+    }
+    return 1;
+}
+
 static dt_status concat_infer(dt_node *node)
 {
-    const dt_tensor *a = node->in[0], *b = node->in[1];
-    dt_shape rest = b->shape;
-    char text_a[64], text_b[64];
-    assert(a->type == DT_F32 && b->type == DT_F32);
+    dt_tensor *y = node->out;
 
-    rest.dim[1] = a->shape.dim[1];
-    DT_CHECK(a->shape.ndim >= 2 && dt_same_shape(&a->shape, &rest), DT_ERR_SHAPE,
-             "%s: concat: a is %s, b is %s; they may differ in the second axis only", node->name,
-             dt_shape_text(&a->shape, text_a, sizeof text_a), dt_shape_text(&b->shape, text_b, sizeof text_b));
-    DT_CHECK(a->n_scale == 0 && b->n_scale == 0, DT_ERR_UNSUPPORTED,
-             "%s: concat: %s is a grid tensor, and parts of two scales have none; quantize after joining, or to real "
-             "values",
-             node->name, a->n_scale ? "a" : "b");
-    node->out->shape = a->shape;
-    node->out->shape.dim[1] += b->shape.dim[1];
+    DT_TRY(concat_shape(node));
+    for (int k = 0; k < node->n_in; k++) assert(node->in[k]->type == DT_F32);
+    if (!shares_one_scale(node)) return DT_OK;
+    dt_stay_on_grid(y, node->in[0]);
+    for (int k = 1; k < node->n_in; k++) {
+        if (node->in[k]->qmin < y->qmin) y->qmin = node->in[k]->qmin;
+        if (node->in[k]->qmax > y->qmax) y->qmax = node->in[k]->qmax;
+    }
     return DT_OK;
 }
 
@@ -128,7 +155,13 @@ const dt_op dt_op_transpose = {
     DT_OP_PARAMS(dt_transpose_params, transpose_fields),
     .infer = transpose_infer,
 };
-const dt_op dt_op_concat = { .name = "concat", .min_in = 2, .max_in = 2, .infer = concat_infer };
+const dt_op dt_op_concat = {
+    .name = "concat",
+    .min_in = 2,
+    .max_in = DT_MAX_IN,
+    .params_bytes = sizeof(dt_concat_params),
+    .infer = concat_infer,
+};
 
 static dt_status copy_forward(const dt_node *node, const dt_exec *ex)
 {
@@ -223,17 +256,46 @@ static dt_status transpose_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
+/* What comes before the axis: so many rows, in which the inputs' parts follow each other. */
+static int64_t concat_rows(const dt_node *node)
+{
+    const dt_concat_params *p = node->params;
+    int64_t rows = 1;
+
+    for (int i = 0; i < p->axis; i++) rows *= node->out->shape.dim[i];
+    return rows;
+}
+
+/* to = scale * from; count is a multiple of the channels */
+static void real_row(const dt_tensor *t, const float *from, int64_t count, float *to)
+{
+    const int64_t channels = dt_channels(&t->shape);
+
+    for (int64_t first = 0; first < count; first += channels) {
+        for (int64_t c = 0; c < channels; c++) {
+            to[first + c] = dt_scale_at(t->scale, t->n_scale, c) * from[first + c];
+        }
+    }
+}
+
 static dt_status concat_forward(const dt_node *node, const dt_exec *ex)
 {
-    const int64_t batch = node->out->shape.dim[0], width = dt_count(&node->out->shape) / batch;
+    const int64_t rows = concat_rows(node), width = dt_count(&node->out->shape) / rows;
     float *y = node->out->data;
     (void)ex;
 
     for (int k = 0; k < node->n_in; k++) {
-        const int64_t part = dt_count(&node->in[k]->shape) / batch;
-        const float *x = node->in[k]->data;
+        const dt_tensor *t = node->in[k];
+        const int64_t part = dt_count(&t->shape) / rows;
+        const int copies = t->n_scale == node->out->n_scale;
+        const float *x = t->data;
 #pragma omp parallel for
-        for (int64_t n = 0; n < batch; n++) give_row(x + n * part, part, 1, y + n * width);
+        for (int64_t r = 0; r < rows; r++) {
+            if (copies)
+                give_row(x + r * part, part, 1, y + r * width);
+            else
+                real_row(t, x + r * part, part, y + r * width);
+        }
         y += part;
     }
     return DT_OK;
@@ -241,16 +303,16 @@ static dt_status concat_forward(const dt_node *node, const dt_exec *ex)
 
 static dt_status concat_backward(const dt_node *node, const dt_exec *ex)
 {
-    const int64_t batch = node->out->shape.dim[0], width = dt_count(&node->out->shape) / batch;
+    const int64_t rows = concat_rows(node), width = dt_count(&node->out->shape) / rows;
     const float *dy = node->out->grad;
     (void)ex;
 
     for (int k = 0; k < node->n_in; k++) {
-        const int64_t part = dt_count(&node->in[k]->shape) / batch;
+        const int64_t part = dt_count(&node->in[k]->shape) / rows;
         const int fresh = (int)(node->fresh & 1u << k);
         float *dx = node->in[k]->grad;
 #pragma omp parallel for
-        for (int64_t n = 0; n < (dx ? batch : 0); n++) give_row(dy + n * width, part, fresh, dx + n * part);
+        for (int64_t r = 0; r < (dx ? rows : 0); r++) give_row(dy + r * width, part, fresh, dx + r * part);
         dy += part;
     }
     return DT_OK;
@@ -264,4 +326,6 @@ const dt_kernel dt_cpu_transpose = {
     .backward = transpose_backward,
     .overwrites = 1u,
 };
-const dt_kernel dt_cpu_concat = { .forward = concat_forward, .backward = concat_backward, .overwrites = 3u };
+const dt_kernel dt_cpu_concat = { .forward = concat_forward,
+                                  .backward = concat_backward,
+                                  .overwrites = (1u << DT_MAX_IN) - 1 };

@@ -108,11 +108,12 @@ static int block(dt_builder *b, int number, int x)
 
 void dt_deepcaps_build(dt_builder *b)
 {
+    const dt_concat_params lists = { .axis = 1 };
     int x = first_layer(b, b->graph->image);
 
     for (int i = 1; i < N_BLOCKS; i++) x = block(b, i, x);
     const int last = block(b, N_BLOCKS, x);
     const int both[] = { dt_caps_list(b, "block3.list", x, block_dim[N_BLOCKS - 2]),
                          dt_caps_list(b, "block4.list", last, block_dim[N_BLOCKS - 1]) };
-    dt_caps_classes(b, "capsLayer", dt_build_node(b, DT_OP_CONCAT, "capsules", NULL, both, 2));
+    dt_caps_classes(b, "capsLayer", dt_build_node(b, DT_OP_CONCAT, "capsules", &lists, both, 2));
 }

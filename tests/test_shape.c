@@ -33,13 +33,20 @@ static void transpose_oracle(const op_case *c, const double *const *in, double *
     }
 }
 
+/* Walks y, and asks which input its place along the axis belongs to. */
 static void concat_oracle(const op_case *c, const double *const *in, double *out)
 {
-    const double *a = in[0], *b = in[1];
+    const dt_concat_params *p = c->params;
+    const dt_shape *first = &c->in[0].shape;
+    int64_t outer = 1, inner = 1;
 
-    for (int64_t n = 0; n < c->in[0].shape.dim[0]; n++) {
-        for (int64_t i = 0; i < dt_count(&c->in[0].shape) / c->in[0].shape.dim[0]; i++) *out++ = *a++;
-        for (int64_t i = 0; i < dt_count(&c->in[1].shape) / c->in[1].shape.dim[0]; i++) *out++ = *b++;
+    for (int i = 0; i < p->axis; i++) outer *= first->dim[i];
+    for (int i = p->axis + 1; i < first->ndim; i++) inner *= first->dim[i];
+    for (int64_t o = 0; o < outer; o++) {
+        for (int k = 0; k < c->n_in; k++) {
+            const int64_t length = c->in[k].shape.dim[p->axis];
+            for (int64_t i = 0; i < length * inner; i++) *out++ = in[k][o * length * inner + i];
+        }
     }
 }
 
@@ -48,13 +55,15 @@ static const dt_transpose_params capsules = { 12, 5, 3, { 2, 60, 3 } };  /* H*W 
 static const dt_transpose_params split = { 12, 5, 4, { 10, 3, 4, 3 } };  /* N*types images for one convolution */
 static const dt_transpose_params joined = { 5, 12, 4, { 2, 3, 4, 15 } }; /* and back: rows of x are its types */
 static const dt_transpose_params still = { 1, 1, 2, { 7, 5 } };
+static const dt_concat_params second = { 1 }, third = { 2 }, channels = { 3 };
 static const dt_transpose_params uneven = { 5, 3, 2, { 7, 33 } }, other = { 3, 11, 3, { 7, 33, 2 } };
 
-#define TRANSPOSE(p) .op = DT_OP_TRANSPOSE, .params = &(p), .n_in = 1, .oracle = transpose_oracle
-#define CONCAT       .op = DT_OP_CONCAT, .n_in = 2, .oracle = concat_oracle
-#define FLATTEN      .op = DT_OP_FLATTEN, .n_in = 1, .oracle = copy_oracle
-#define IDENTITY     .op = DT_OP_IDENTITY, .n_in = 1, .oracle = copy_oracle
-#define ADD          .op = DT_OP_ADD, .n_in = 2, .oracle = add_oracle
+#define TRANSPOSE(p)    .op = DT_OP_TRANSPOSE, .params = &(p), .n_in = 1, .oracle = transpose_oracle
+#define CONCAT          .op = DT_OP_CONCAT, .params = &second, .n_in = 2, .oracle = concat_oracle
+#define CONCAT_OF(p, n) .op = DT_OP_CONCAT, .params = &(p), .n_in = n, .oracle = concat_oracle
+#define FLATTEN         .op = DT_OP_FLATTEN, .n_in = 1, .oracle = copy_oracle
+#define IDENTITY        .op = DT_OP_IDENTITY, .n_in = 1, .oracle = copy_oracle
+#define ADD             .op = DT_OP_ADD, .n_in = 2, .oracle = add_oracle
 
 static const op_case cases[] = {
     { FLATTEN, .why = "flatten: odd sizes", .in = { { OP_SHAPE(7, 1, 3, 33) } }, .agree = AGREE_BITS },
@@ -82,6 +91,22 @@ static const op_case cases[] = {
     { CONCAT, .why = "concat: odd sizes", .in = { { OP_SHAPE(7, 3, 5) }, { OP_SHAPE(7, 1, 5) } }, .agree = AGREE_BITS },
     { CONCAT, .why = "concat: b is the larger", .agree = AGREE_BITS,
       .in = { { OP_SHAPE(3, 2, 2, 3) }, { OP_SHAPE(3, 33, 2, 3) } } },
+    { CONCAT_OF(third, 3), .why = "concat: three along columns", .agree = AGREE_BITS,
+      .in = { { OP_SHAPE(3, 5, 2, 3) }, { OP_SHAPE(3, 5, 1, 3) }, { OP_SHAPE(3, 5, 7, 3) } } },
+    { CONCAT_OF(channels, 6), .why = "concat: six along channels", .agree = AGREE_BITS,
+      .in = { { OP_SHAPE(2, 3, 3, 2) },
+              { OP_SHAPE(2, 3, 3, 1) },
+              { OP_SHAPE(2, 3, 3, 33) },
+              { OP_SHAPE(2, 3, 3, 7) },
+              { OP_SHAPE(2, 3, 3, 1) },
+              { OP_SHAPE(2, 3, 3, 4) } } },
+    { CONCAT_OF(channels, 3), .why = "concat: codes of other scales, and reals, become real", .agree = AGREE_BITS,
+      .in = { { OP_SHAPE(2, 3, 3, 2), .fill = FILL_COUNT, .scale = 0.3f },
+              { OP_SHAPE(2, 3, 3, 7), .fill = FILL_INTEGER, .scale = 0.7f, .n_scale = 7 },
+              { OP_SHAPE(2, 3, 3, 5) } } },
+    { CONCAT_OF(second, 2), .why = "concat: a scale for each channel, along rows", .agree = AGREE_BITS,
+      .in = { { OP_SHAPE(2, 3, 3, 7), .fill = FILL_COUNT, .scale = 0.3f, .n_scale = 7 },
+              { OP_SHAPE(2, 1, 3, 7), .fill = FILL_INTEGER, .scale = 0.7f, .n_scale = 7 } } },
 };
 
 Test(shape, operators_match_their_oracles)
@@ -137,12 +162,46 @@ Test(shape, transpose_and_concat_refuse_misfits)
                              .in = { { OP_SHAPE(7, 5), .fill = FILL_COUNT, .scale = 1.0f, .n_scale = 5 } } };
     op_case_refused(&scales, DT_ERR_UNSUPPORTED, "x is 7x5 with a scale for each channel, which y cannot keep");
     const op_case batch = { CONCAT, .why = "batches", .in = { { OP_SHAPE(2, 3, 4) }, { OP_SHAPE(3, 3, 4) } } };
-    op_case_refused(&batch, DT_ERR_SHAPE, "concat: a is 2x3x4, b is 3x3x4");
+    op_case_refused(&batch, DT_ERR_SHAPE,
+                    "layer: concat: input 1 is 3x3x4, input 0 is 2x3x4; they may differ along axis 1 only");
     const op_case flat = { CONCAT, .why = "one axis", .in = { { OP_SHAPE(3) }, { OP_SHAPE(3) } } };
-    op_case_refused(&flat, DT_ERR_SHAPE, "concat: a is 3, b is 3");
-    const op_case codes = { CONCAT, .why = "codes",
-                            .in = { { OP_SHAPE(2, 3) }, { OP_SHAPE(2, 1), .fill = FILL_COUNT, .scale = 1.0f } } };
-    op_case_refused(&codes, DT_ERR_UNSUPPORTED, "concat: b is a grid tensor");
+    op_case_refused(&flat, DT_ERR_ARGUMENT, "concat: axis 1 of 3, allowed are 1 to 0");
+    const dt_concat_params images = { 0 };
+    const op_case batches = { CONCAT_OF(images, 2), .why = "images", .in = { { OP_SHAPE(2, 3) }, { OP_SHAPE(2, 3) } } };
+    op_case_refused(&batches, DT_ERR_ARGUMENT, "concat: axis 0 of 2x3, allowed are 1 to 1");
+}
+
+/* What one quantizer gave keeps its scale, and has the widest of the ranges; a second quantizer of equal scale is
+ * another. */
+Test(shape, concat_stays_on_the_grid_of_one_scale)
+{
+    static const char *const backends[] = { "cpu", "cuda" };
+    const op_case c = { CONCAT_OF(channels, 3), .why = "one scale",
+                        .in = { { OP_SHAPE(2, 3, 3, 2), .fill = FILL_COUNT, .scale = 0.3f },
+                                { OP_SHAPE(2, 3, 3, 7), .fill = FILL_INTEGER, .scale = 0.3f },
+                                { OP_SHAPE(2, 3, 3, 1), .fill = FILL_COUNT, .size = 99.0f, .scale = 0.3f } } };
+    for (int b = 0; b < 2; b++) {
+        op_rig rig;
+        if (!op_rig_open(&rig, backends[b], 1, &c)) continue;
+        cr_assert(rig.out.n_scale == 0, "three scales have no common one");
+        float *const own[2] = { rig.in[1].scale, rig.in[2].scale };
+        rig.in[1].scale = rig.in[2].scale = rig.in[0].scale;
+        cr_assert(dt_ops[DT_OP_CONCAT]->infer(&rig.node) == DT_OK, "%s", dt_last_error());
+        cr_assert(rig.out.n_scale == 1 && rig.out.scale == rig.in[0].scale);
+        cr_assert(rig.out.qmin == -7 && rig.out.qmax >= 90, "codes of %lld..%lld", (long long)rig.out.qmin,
+                  (long long)rig.out.qmax);
+        op_rig_forward(&rig);
+        float *y = op_rig_read(&rig, rig.out.data, 10), *x = op_rig_read(&rig, rig.in[1].data, 7);
+        for (int i = 0; i < 7; i++) {
+            cr_assert(y[2 + i] == x[i], "%s: y[%d] is %g, expected the code %g", backends[b], 2 + i, (double)y[2 + i],
+                      (double)x[i]);
+        }
+        free(x);
+        free(y);
+        rig.in[1].scale = own[0];
+        rig.in[2].scale = own[1];
+        op_rig_close(&rig);
+    }
 }
 
 Test(shape, misfits_are_refused)

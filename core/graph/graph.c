@@ -202,9 +202,9 @@ dt_status dt_graph_add(dt_graph *g, dt_op_kind kind, const char *name, const voi
     memcpy(n.in, in, (size_t)n_in * sizeof *in);
     DT_TRY(grow((void **)&g->node, g->n_nodes, &g->nodes_room, sizeof *g->node));
     if (params_bytes) {
-        n.params = malloc(params_bytes);
+        n.params = calloc(1, params_bytes);
         DT_CHECK(n.params, DT_ERR_MEMORY, "no memory for the parameters of %s", name);
-        memcpy(n.params, params, params_bytes);
+        if (params) memcpy(n.params, params, params_bytes);
     }
     dt_status status = facts_infer(g, name, &n, &facts);
     if (status == DT_OK) status = value_add(g, name, DT_SOURCE_NODE, &v);

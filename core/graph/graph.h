@@ -89,7 +89,7 @@ DT_MUST_CHECK dt_status dt_graph_give(dt_graph *g, const char *name, dt_dtype ty
  * in a model in the order of these calls. */
 DT_MUST_CHECK dt_status dt_graph_param(dt_graph *g, const char *name, const dt_param_spec *spec, int *out);
 
-/* A node, and the value that it makes, both of that name. params is copied; NULL where the operator has none. The
+/* A node, and the value that it makes, both of that name. params is copied; NULL stands for all zeros, or none. The
  * operator's infer refuses inputs that do not fit. */
 DT_MUST_CHECK dt_status dt_graph_add(dt_graph *g, dt_op_kind kind, const char *name, const void *params, const int *in,
                                      int n_in, int *out);
