@@ -22,6 +22,7 @@
     XX(IDENTITY,     identity,     shape)                                                                     \
     XX(ADD,          add,          shape)        /* a, b of one shape                                      */ \
     XX(MUL,          mul,          mul)          /* a N,..,C; b of that shape or N,1,..,1,C -> y as a      */ \
+    XX(SOFTMAX,      softmax,      softmax)      /* x ..,C -> y ..,C, over the last axis                   */ \
     XX(SOFTMAX_XENT, softmax_xent, loss)         /* logits N,O; labels i32 N -> mean loss 1                */ \
     XX(LINEAR_XENT,  linear_xent,  linear_xent)  /* x N,I; w O,I; b O; labels i32 N -> mean loss 1         */ \
     XX(WEIGHT_QUANT, weight_quant, weight_quant) /* w K,..; alpha 1 or K -> codes K,..                     */ \
