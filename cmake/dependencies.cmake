@@ -23,6 +23,8 @@ endfunction()
 if(OpenMP_C_FOUND)
   target_link_libraries(detent_dependencies INTERFACE OpenMP::OpenMP_C)
   string(APPEND DETENT_PC_LIBS " ${OpenMP_C_FLAGS}")
+else() # one thread
+  target_compile_options(detent_dependencies INTERFACE $<$<COMPILE_LANGUAGE:C,CXX>:-Wno-unknown-pragmas>)
 endif()
 if(MATIO_FOUND) # else: no SVHN
   target_compile_definitions(detent_dependencies INTERFACE DETENT_HAVE_MATIO)

@@ -1,5 +1,5 @@
 /*
- * threads.h - how many threads OpenMP is asked for, for as long as a piece of work takes.
+ * threads.h - how many threads OpenMP is asked for, for as long as a piece of work takes; one where there is no OpenMP.
  *
  *   const int before = dt_threads_use(n);
  *   ... parallel regions of this thread ask for n ...
@@ -28,6 +28,12 @@ static inline int dt_threads_use(int n)
     return before;
 }
 
+/* The calling worker's number in its team, from 0. */
+static inline int dt_thread_number(void)
+{
+    return omp_get_thread_num();
+}
+
 #else
 
 static inline int dt_threads_now(void)
@@ -39,6 +45,11 @@ static inline int dt_threads_use(int n)
 {
     (void)n;
     return 1;
+}
+
+static inline int dt_thread_number(void)
+{
+    return 0;
 }
 
 #endif

@@ -20,6 +20,8 @@
  * Transforms: winograd_tiles.h.  Mathematics of dw: conv.c.  Tests: tests/test_winograd_backward.c.
  */
 #include "winograd.h"
+
+#include "../core/threads.h"
 #include "word_gemm.h"
 
 #if defined(__x86_64__)
@@ -27,7 +29,6 @@
 #include "winograd_tiles.h"
 
 #include <assert.h>
-#include <omp.h>
 #include <string.h>
 
 /* Of one megabyte of second-level cache a core, the sums of a block take half and its chunk of tiles 3/8. */
@@ -308,6 +309,7 @@ static void sum_parts(const backward_w *b, const float *parts, int threads)
     const float scale = scale_of(b->node->in[0]);
     const int add = !(b->node->fresh & 2u);
     float *dw = dt_grads(b->node->in[1]);
+    (void)threads; /* of OpenMP, which may be missing */
 
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t i = 0; i < count; i += DT_LANES) {
@@ -328,7 +330,7 @@ void dt_winograd_backward_w(const dt_node *node, void *scratch, int threads)
 
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t item = 0; item < b.n_filter_blocks * b.n_channel_blocks * b.n_parts; item++) {
-        run_item(&b, item, scratch, rooms_at + (size_t)omp_get_thread_num() * b.room_bytes);
+        run_item(&b, item, scratch, rooms_at + (size_t)dt_thread_number() * b.room_bytes);
     }
     if (b.n_parts > 1) sum_parts(&b, scratch, threads);
 }

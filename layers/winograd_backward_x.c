@@ -19,6 +19,8 @@
  * Transforms: winograd_tiles.h.  Mathematics of dx: conv.c.  Tests: tests/test_winograd_backward.c.
  */
 #include "winograd.h"
+
+#include "../core/threads.h"
 #include "word_gemm.h"
 
 #if defined(__x86_64__)
@@ -26,7 +28,6 @@
 #include "winograd_tiles.h"
 
 #include <assert.h>
-#include <omp.h>
 #include <string.h>
 
 /* Of one megabyte of second-level cache a core, U' takes up to half, a chunk of tiles and its products a third. */
@@ -319,10 +320,11 @@ void dt_winograd_backward_x(const dt_node *node, void *scratch, int threads)
     const dt_tensor *x = node->in[0];
     assert(x->grad_type == DT_F32 || (x->grad_type == DT_BF16 && (node->fresh & 1u)));
     (void)x;
+    (void)threads; /* of OpenMP, which may be missing */
 
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t item = 0; item < b.n_blocks * b.n_ranges; item++) {
-        run_item(&b, item, (char *)scratch + (size_t)omp_get_thread_num() * b.room_bytes);
+        run_item(&b, item, (char *)scratch + (size_t)dt_thread_number() * b.room_bytes);
     }
 }
 

@@ -28,12 +28,13 @@
  * V and M stay in its cache.  Tests: tests/test_winograd.c.
  */
 #include "winograd.h"
+
+#include "../core/threads.h"
 #include "word_gemm.h"
 
 #if defined(__x86_64__)
 
 #include <immintrin.h>
-#include <omp.h>
 #include <string.h>
 
 #define BYTES512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
@@ -425,7 +426,7 @@ void dt_winograd_forward(const dt_node *node, void *scratch, int threads)
     for (int64_t k = 0; k < g.s.K; k += VECTOR) transform_filters(&g, node->in[1], k);
 #pragma omp parallel num_threads(threads)
     {
-        const room mine = room_of(&g, rooms + (size_t)omp_get_thread_num() * g.room_bytes);
+        const room mine = room_of(&g, rooms + (size_t)dt_thread_number() * g.room_bytes);
 #pragma omp for schedule(dynamic)
         for (int64_t b = 0; b < g.n_blocks; b++) run_block(&g, node, b, &mine);
     }

@@ -86,6 +86,7 @@ static dt_status forward_writes_its_input(const dt_node *node, const dt_exec *ex
     return status;
 }
 
+#ifdef _OPENMP
 /* One rounding, where the threads are more than one. */
 static dt_status forward_looks_at_threads(const dt_node *node, const dt_exec *ex)
 {
@@ -102,6 +103,7 @@ static dt_status backward_looks_at_threads(const dt_node *node, const dt_exec *e
     if (dt_threads_now() > 1) s.db[s.n / 2] = nextafterf(s.db[s.n / 2], INFINITY);
     return status;
 }
+#endif
 
 static dt_status forward_rounds_otherwise(const dt_node *node, const dt_exec *ex)
 {
@@ -294,8 +296,10 @@ static const struct {
     { &add, FORWARD(forward_writes_behind), { 0 }, "a + b: cpu, forward: bytes behind out were written" },
     { &add, FORWARD(forward_writes_before), { 0 }, "a + b: cpu, forward: bytes before out were written" },
     { &add, FORWARD(forward_writes_its_input), { 0 }, "a + b: cpu, forward: input 1 was written" },
+#ifdef _OPENMP
     { &add, FORWARD(forward_looks_at_threads), { 0 }, "a + b: out with 1 thread and with more: [7] is " },
     { &add, BACKWARD(backward_looks_at_threads), { 0 }, "a + b: gradient with 1 thread and with more: [7] is " },
+#endif
     { &add, BACKWARD(backward_overwrites), { 0 }, "a + b: cpu, fresh gradient of input 1 [0] is " },
     { &add, BACKWARD(backward_forgets_an_input), { 0 }, "a + b: cpu, 0.5 + gradient of input 1 [0] is 0.5, expected" },
     { &add, BACKWARD(backward_is_too_steep), { 0 }, "a + b: cpu, 0.5 + gradient of input 0 [7] is " },
