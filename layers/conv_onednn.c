@@ -19,11 +19,11 @@
 
 #include "../core/backend.h"
 #include "../core/half.h"
+#include "../core/threads.h"
 #include "conv_depthwise.h"
 #include "winograd.h"
 
 #include <assert.h>
-#include <omp.h>
 
 /* backend.storage of the CPU */
 dt_storage dt_onednn_conv_storage(const dt_node *node, const dt_exec *ex);
@@ -84,7 +84,7 @@ static dt_status forward_groups(const dt_node *node, const dt_exec *ex)
     DT_TRY(copied(&plan->copy_forward_w, node->in[1]->data, ex->scratch, &filters));
 #pragma omp parallel for schedule(dynamic) num_threads(plan->n_workers)
     for (int64_t g = 0; g < plan->n_groups; g++) {
-        const int me = omp_get_thread_num();
+        const int me = dt_thread_number();
         char *room = rooms_at + (size_t)me * plan->forward_region.room;
         const dt_status status = forward_group(node, plan, &plan->worker[me], g, filters, room);
         if (status != DT_OK) {
@@ -219,7 +219,7 @@ static dt_status backward_groups(const dt_node *node, const dt_exec *ex)
     }
 #pragma omp parallel for schedule(dynamic) num_threads(plan->n_workers)
     for (int64_t g = 0; g < plan->n_groups; g++) {
-        const dt_status status = backward_group(node, plan, omp_get_thread_num(), g, &shared);
+        const dt_status status = backward_group(node, plan, dt_thread_number(), g, &shared);
         if (status != DT_OK) {
 #pragma omp atomic write
             worst = status;
