@@ -1,6 +1,6 @@
 /*
- * test_structure.c - the plan of the source tree: who may include whom, which libraries stay behind one folder, and
- * that every operator has its facts, its kernels and its test where its stem says.
+ * test_structure.c - the plan of the source tree: who may include whom, which libraries stay behind one folder, that
+ * every operator has its facts, its kernels and its test where its stem says, and that every kernel of CUDA is run.
  */
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -219,6 +219,57 @@ Test(structure, every_operator_lives_where_its_stem_says)
     DT_OP_MAP(XX)
 #undef XX
 }
+
+/* ---- kernels on the SIMT shim ---- */
+
+/* tests/simt/CMakeLists.txt finds test_<stem>.c, or a part of it, test_<stem>_<part>.c. */
+static int is_on_shim(const char *stem)
+{
+    char whole[160], part[160];
+    snprintf(whole, sizeof whole, " test_%.120s ", stem);
+    snprintf(part, sizeof part, " test_%.120s_", stem);
+    return strstr(DETENT_TEST_ON_SHIM, whole) || strstr(DETENT_TEST_ON_SHIM, part);
+}
+
+/* By the name of the file, or by what it says of its tests. */
+static void check_kernels(void *user, const char *folder, const char *name, const char *text)
+{
+    static const char tests[] = "tests/test_";
+    int *n_files = user;
+    const char *end = strrchr(name, '.');
+    char stem[PATH_BYTES];
+    snprintf(stem, sizeof stem, "%.*s", (int)(end - name), name);
+    if (strcmp(end, ".cu") != 0) return;
+    int found = is_on_shim(stem);
+    for (const char *p = text; !found && (p = strstr(p, tests)) != NULL; p++) {
+        const char *from = p + strlen(tests);
+        snprintf(stem, sizeof stem, "%.*s", (int)strcspn(from, "."), from);
+        found = is_on_shim(stem);
+    }
+    cr_assert(found,
+              "no test runs the kernels of %s/%s on the SIMT shim: let its test call op_cases_run, or open \"cuda\", "
+              "and run cmake again",
+              folder, name);
+    ++*n_files;
+}
+
+static void check_op_on_shim(const char *op, const char *stem)
+{
+    cr_assert(is_on_shim(stem), "%s: tests/test_%s.c does not run it on the SIMT shim; run cmake again if it should",
+              op, stem);
+}
+
+Test(structure, every_kernel_runs_on_the_shim)
+{
+    int n_files = 0;
+    each_source(check_kernels, &n_files);
+    cr_assert(n_files > 20, "only %d files of kernels were found", n_files);
+#define XX(upper, lower, stem) check_op_on_shim(#lower, #stem);
+    DT_OP_MAP(XX)
+#undef XX
+}
+
+/* ---- */
 
 /* "Tests: tests/test_conv.c": a file that says so is right. */
 static void check_named_tests(void *user, const char *folder, const char *name, const char *text)
