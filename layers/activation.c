@@ -45,20 +45,27 @@ static dt_status clip_infer(dt_node *node)
     return DT_OK;
 }
 
+static const dt_field relu_fields[] = { { DT_MEMBER(dt_relu_params, most), DT_FLOAT(0, 1e30) } };
+
 const dt_op dt_op_relu = {
     .name = "relu",
     .min_in = 1,
     .max_in = 1,
-    .params_bytes = sizeof(dt_relu_params),
+    DT_OP_PARAMS(dt_relu_params, relu_fields),
     .backward_reads = DT_READS_OUT,
     .infer = relu_infer,
+};
+
+static const dt_field clip_fields[] = {
+    { DT_MEMBER(dt_clip_params, low), DT_FLOAT(-1e30, 1e30) },
+    { DT_MEMBER(dt_clip_params, high), DT_FLOAT(-1e30, 1e30) },
 };
 
 const dt_op dt_op_clip = {
     .name = "clip",
     .min_in = 1,
     .max_in = 1,
-    .params_bytes = sizeof(dt_clip_params),
+    DT_OP_PARAMS(dt_clip_params, clip_fields),
     .backward_reads = DT_READS_OUT,
     .infer = clip_infer,
 };

@@ -155,11 +155,16 @@ const dt_op dt_op_transpose = {
     DT_OP_PARAMS(dt_transpose_params, transpose_fields),
     .infer = transpose_infer,
 };
+static const dt_field concat_fields[] = { { DT_MEMBER(dt_concat_params, axis), DT_INT(1, DT_MAX_DIMS - 1) } };
+
+static const dt_concat_params concat_defaults = { .axis = 3 }; /* channels of a map */
+
 const dt_op dt_op_concat = {
     .name = "concat",
     .min_in = 2,
     .max_in = DT_MAX_IN,
-    .params_bytes = sizeof(dt_concat_params),
+    DT_OP_PARAMS(dt_concat_params, concat_fields),
+    .defaults = &concat_defaults,
     .infer = concat_infer,
 };
 
