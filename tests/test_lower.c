@@ -5,6 +5,7 @@
 #include "lowered.h"
 #include "../core/conv_params.h"
 #include "../models/build.h"
+#include "../quant/insert.h"
 
 /* ---- the whole network ---- */
 
@@ -460,21 +461,27 @@ Test(lower, networks_with_something_out_of_place_are_refused)
 static dt_conv_params odd_form;
 
 /* One such convolution of the image, 6 filters of 3x3, and a classifier. */
-static dt_status record_odd_form(dt_model *m, dt_tape *tape, dt_tensor *x, int training, dt_tensor **logits)
+static void build_odd_form(dt_builder *b)
 {
-    dt_recorder r = { .model = m, .tape = tape, .training = training };
-    const dt_param_spec filters = { .shape = { 4, { 6, 3, 3, x->shape.dim[3] / odd_form.groups } },
-                                    .init = DT_INIT_UNIFORM,
-                                    .init_value = 1.0f / 3.0f };
-    dt_tensor *w, *in[2];
+    const dt_shape filters = { 4, { 6, 3, 3, b->config->channels / odd_form.groups } };
+    int in[] = { b->graph->image, dt_build_param(b, "a.weight", &filters, (dt_start){ .bound = 1.0f / 3.0f }) };
+    int x = dt_build_node(b, DT_OP_CONV2D, "a", &odd_form, in, 2);
 
-    DT_TRY(dt_model_declare(m, "a.weight", &filters, &w));
-    DT_TRY(dt_block_quantize_x(&r, "a", x, DT_RANGE_IMAGE, &in[0]));
-    DT_TRY(dt_block_quantize_w(&r, "a", w, &in[1]));
-    DT_TRY(dt_tape_apply(tape, DT_OP_CONV2D, "a", &odd_form, in, 2, &x));
-    DT_TRY(dt_block_batchnorm(&r, "bn", x, NULL, &x));
-    DT_TRY(dt_block_apply(&r, DT_OP_FLATTEN, "flatten", x, &x));
-    return dt_block_classifier(&r, "classifier", x, m->config.n_classes, logits);
+    x = dt_build_batchnorm(b, "bn", x, NULL);
+    x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
+    b->graph->scores = dt_build_classifier(b, "classifier", x, b->config->n_classes);
+}
+
+static dt_model *open_quantized(dt_context *ctx, const dt_model_config *c, void (*build)(dt_builder *b))
+{
+    const dt_quant_choice choice = { .wbits = c->wbits, .abits = c->abits, .input_bits = c->input_bits };
+    dt_model *plain = open_built(ctx, c, build), *m;
+    dt_graph *g;
+
+    MUST(dt_quant_insert(plain->graph, &choice, &g));
+    MUST(dt_model_open(ctx, g, c, &m));
+    dt_model_destroy(plain);
+    return m;
 }
 
 /* A program and a capture have one stride and one pad; the model itself evaluates. */
@@ -489,7 +496,6 @@ Test(lower, forms_that_a_program_has_no_words_for_are_refused)
         { { { 2, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 }, "a: conv: stride is 2,1; a program takes the same for both" },
         { { { 2, 2 }, { 0, 0, 1, 1 }, { 1, 1 }, 1 }, "a: conv: pad is 0,0,1,1; a program takes the same on all sides" },
     };
-    const dt_recording recording = { .record = record_odd_form };
     const dt_model_config c = lowered_config("tiny", 4, 4);
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -497,7 +503,7 @@ Test(lower, forms_that_a_program_has_no_words_for_are_refused)
         dt_capture *capture = NULL;
         dt_metrics metrics;
         odd_form = rows[i].form;
-        MUST(dt_model_open(r.ctx, &c, &recording, &r.model));
+        r.model = open_quantized(r.ctx, &c, build_odd_form);
         MUST(dt_evaluate(r.model, r.data, 3, 0.0f, NULL, NULL, &metrics));
         refused(&r, r.data, DT_ERR_UNSUPPORTED, rows[i].why);
         cr_assert(dt_capture_layer(r.model, r.data, 0, 1, "a", &capture) == DT_ERR_UNSUPPORTED && !capture);
