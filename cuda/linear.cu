@@ -2,12 +2,15 @@
  * linear.cu - the fully connected layer on CUDA; see layers/linear.c.
  *
  * The products are cuBLASLt's, through cublas_gemm.h; the kernels here spread the bias and sum its gradient, and sum y
- * where params.in_order asks for it.
+ * in order where that is asked for. Scratch: of codes, dy times the scales of w, then dy times that of x.
  */
 #include "kernel.h"
 
+#include "../core/grid_facts.h"
+
 extern "C" {
 #include "../layers/linear.h"
+#include "convert.h"
 #include "cuda_device.h"
 }
 
@@ -42,6 +45,15 @@ __global__ static void in_order_kernel(const float *x, const float *w, const flo
     y[i] = (float)sum;
 }
 
+/* One thread for each element of dy [batch][features], each of which has its own scale, or all have one. */
+__global__ static void scale_kernel(const float *dy, const float *scale, int n_scale, float *to, int64_t count,
+                                    int64_t features)
+{
+    const int64_t i = dt_thread();
+
+    if (i < count) to[i] = dt_scale_at(scale, n_scale, i % features) * dy[i];
+}
+
 /* one thread for each feature; gives the column's sum to db */
 __global__ static void bias_backward_kernel(const float *dy, float *db, int fresh, int64_t batch, int64_t features)
 {
@@ -67,7 +79,6 @@ static void linear_release(dt_node *node)
 
 static dt_status linear_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
-    const dt_linear_params *p = (const dt_linear_params *)node->params;
     const dt_cuda_device *device = (const dt_cuda_device *)ex->device;
     const dt_linear_size size = dt_linear_size_of(node);
     const int batch = (int)size.batch, features = (int)size.features, inputs = (int)size.inputs;
@@ -77,14 +88,14 @@ static dt_status linear_prepare(dt_node *node, const dt_exec *ex, size_t *scratc
     linear_plan *plan = (linear_plan *)calloc(1, sizeof *plan);
     DT_CHECK(plan, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
     node->plan = plan;
-    if (!p->in_order) DT_TRY(dt_gemm_plan_create(device->cublas, &y, &plan->y));
+    if (!dt_linear_sums_in_order(node)) DT_TRY(dt_gemm_plan_create(device->cublas, &y, &plan->y));
     if (ex->training && node->in[X]->wants_grad) DT_TRY(dt_gemm_plan_create(device->cublas, &dx, &plan->dx));
     if (ex->training && node->in[W]->wants_grad) DT_TRY(dt_gemm_plan_create(device->cublas, &dw, &plan->dw));
-    *scratch_bytes = 0;
+    *scratch_bytes = node->out->n_scale > 0 ? dt_tensor_bytes(node->out) : 0;
     return DT_OK;
 }
 
-static dt_status linear_forward(const dt_node *node, const dt_exec *ex)
+static dt_status linear_products(const dt_node *node, const dt_exec *ex)
 {
     const linear_plan *plan = (const linear_plan *)node->plan;
     const dt_linear_size size = dt_linear_size_of(node);
@@ -106,18 +117,48 @@ static dt_status linear_forward(const dt_node *node, const dt_exec *ex)
     return dt_gemm_run(plan->y, x, w, y, bias != NULL);
 }
 
+static dt_status linear_forward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_tensor *y = node->out;
+
+    DT_TRY(linear_products(node, ex));
+    if (y->n_scale == 0) return DT_OK;
+    return dt_cuda_psum_scale(node->in[X]->scale, node->in[W]->scale, 1, y->n_scale, y->scale, ex->stream);
+}
+
+/* dy times the scales of input t, in scratch; dy where t is real. */
+static dt_status scaled_dy(const dt_node *node, const dt_tensor *t, const dt_exec *ex, const float **out)
+{
+    const int64_t features = node->out->shape.dim[1], count = dt_count(&node->out->shape);
+    float *to = (float *)ex->scratch;
+
+    *out = dt_grads(node->out);
+    if (t->n_scale == 0) return DT_OK;
+    DT_LAUNCH(scale_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), *out, t->scale, t->n_scale, to,
+              count, features);
+    DT_CUDA_LAUNCHED();
+    *out = to;
+    return DT_OK;
+}
+
 static dt_status linear_backward(const dt_node *node, const dt_exec *ex)
 {
     const linear_plan *plan = (const linear_plan *)node->plan;
     const dt_tensor *x = node->in[X], *w = node->in[W];
     const int64_t batch = node->out->shape.dim[0], features = node->out->shape.dim[1];
     const unsigned stale = ~node->fresh;
-    const float *dy = dt_grads(node->out);
+    const float *dy;
 
-    if (dt_grads(x)) DT_TRY(dt_gemm_run(plan->dx, dy, dt_values(w), dt_grads(x), (int)(stale & 1u << X)));
-    if (dt_grads(w)) DT_TRY(dt_gemm_run(plan->dw, dy, dt_values(x), dt_grads(w), (int)(stale & 1u << W)));
+    if (dt_grads(x)) {
+        DT_TRY(scaled_dy(node, w, ex, &dy));
+        DT_TRY(dt_gemm_run(plan->dx, dy, dt_values(w), dt_grads(x), (int)(stale & 1u << X)));
+    }
+    if (dt_grads(w)) {
+        DT_TRY(scaled_dy(node, x, ex, &dy));
+        DT_TRY(dt_gemm_run(plan->dw, dy, dt_values(x), dt_grads(w), (int)(stale & 1u << W)));
+    }
     if (node->n_in <= B || !dt_grads(node->in[B])) return DT_OK;
-    DT_LAUNCH(bias_backward_kernel, dt_blocks(features, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dy,
+    DT_LAUNCH(bias_backward_kernel, dt_blocks(features, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out),
               dt_grads(node->in[B]), (int)(node->fresh & 1u << B), batch, features);
     DT_CUDA_LAUNCHED();
     return DT_OK;

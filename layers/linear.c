@@ -3,16 +3,21 @@
  *
  *   y = x w^T + b,  dx = dy w,  dw = dy^T x,  db = column sums of dy
  *
- * It works on real values; a grid tensor must pass an operator that leaves the grid first.
+ * Of two grid tensors it sums the integer codes: y is the psum, a grid tensor with scale sx * sw[o], and every psum is
+ * exact, rounded to f32 once. A bias is real and no part of it; BIAS adds one behind. Gradients are those of the real
+ * values: dx = (dy sw) w codes, dw = sx dy^T x codes.
+ *
  * The products are gemm.c's, but for y with params.in_order: then y = (float)(b + x[0] w[0] + x[1] w[1] + ...), feature
  * by feature in double. A product of two floats is exact there, so y has the same bits wherever it is summed, whether
- * or not the products are fused with the sum.
+ * or not the products are fused with the sum. Psums of 2^24 and more, which f32 does not hold, are summed so too.
  *
  * Shapes: x N,I, or N,.. of I values each; w O,I; b O or absent; y N,O.
  * CUDA: cuda/linear.cu.  Tests: tests/test_linear.c.
  */
 #include "linear.h"
 
+#include "../core/grid_facts.h"
+#include "../quant/grid.h"
 #include "gemm.h"
 
 #include <assert.h>
@@ -39,10 +44,29 @@ dt_status dt_linear_check(const dt_node *node)
     DT_CHECK(!bias || dt_count(&bias->shape) == w->shape.dim[0], DT_ERR_SHAPE,
              "%s: %s: b has %lld values, w gives %lld features", node->name, op,
              (long long)(bias ? dt_count(&bias->shape) : 0), (long long)w->shape.dim[0]);
-    DT_CHECK(x->n_scale == 0 && w->n_scale == 0, DT_ERR_UNSUPPORTED,
-             "%s: %s: %s is a grid tensor, and this layer takes real values; put a batch norm or an average pool "
-             "before it",
-             node->name, op, x->n_scale ? "x" : "w");
+    return DT_OK;
+}
+
+static dt_status psums_infer(dt_node *node)
+{
+    const dt_tensor *x = node->in[X], *w = node->in[W];
+    const int64_t terms = w->shape.dim[1];
+    const double most = (double)terms * (double)dt_code_bound(x) * (double)dt_code_bound(w);
+    dt_tensor *y = node->out;
+
+    DT_CHECK(x->n_scale == 1 && w->n_scale > 0, DT_ERR_UNSUPPORTED,
+             "%s: linear: x has %d scales, w has %d; needed is one of x and one or %lld of w, or real values of both, "
+             "which a batch norm or an average pool before it gives",
+             node->name, x->n_scale, w->n_scale, (long long)w->shape.dim[0]);
+    DT_CHECK(!bias_of(node), DT_ERR_UNSUPPORTED,
+             "%s: linear: b is real, and x and w are grid tensors, whose sums are integers; put a bias behind it",
+             node->name);
+    DT_CHECK(most <= (double)INT32_MAX, DT_ERR_NUMERIC,
+             "%s: linear: %lld products may sum to %.0f, beyond 32 bits; use fewer bits or fewer inputs", node->name,
+             (long long)terms, most);
+    y->n_scale = w->n_scale;
+    y->qmax = (int64_t)most;
+    y->qmin = -y->qmax;
     return DT_OK;
 }
 
@@ -51,6 +75,7 @@ static dt_status linear_infer(dt_node *node)
     DT_TRY(dt_linear_check(node));
     const dt_linear_size size = dt_linear_size_of(node);
     node->out->shape = (dt_shape){ .ndim = 2, .dim = { size.batch, size.features } };
+    if (node->in[X]->n_scale > 0 || node->in[W]->n_scale > 0) DT_TRY(psums_infer(node));
     return DT_OK;
 }
 
@@ -91,15 +116,29 @@ void dt_linear_in_order(const dt_node *node, float *y)
     }
 }
 
-static dt_status linear_forward(const dt_node *node, const dt_exec *ex)
+int dt_linear_sums_in_order(const dt_node *node)
 {
     const dt_linear_params *p = node->params;
+    return p->in_order || (node->out->n_scale > 0 && node->out->qmax >= DT_F32_EXACT);
+}
+
+/* Scratch: of codes, dy times the scales of w. */
+static dt_status linear_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    (void)ex;
+    *scratch_bytes = node->out->n_scale > 0 ? dt_tensor_bytes(node->out) : 0;
+    return DT_OK;
+}
+
+static dt_status linear_forward(const dt_node *node, const dt_exec *ex)
+{
     const dt_linear_size size = dt_linear_size_of(node);
     const float *bias = bias_of(node) ? bias_of(node)->data : NULL;
     float *y = node->out->data;
     (void)ex;
 
-    if (p->in_order) {
+    for (int k = 0; k < node->out->n_scale; k++) node->out->scale[k] = node->in[X]->scale[0] * node->in[W]->scale[k];
+    if (dt_linear_sums_in_order(node)) {
         dt_linear_in_order(node, y);
         return DT_OK;
     }
@@ -125,27 +164,39 @@ static void give_column_sums(const float *dy, int64_t rows, int64_t columns, int
     }
 }
 
-dt_status dt_linear_gradients(const dt_node *node, const float *dy)
+dt_status dt_linear_gradients(const dt_node *node, const float *dy, const float *for_x)
 {
     const dt_linear_size size = dt_linear_size_of(node);
     const int64_t batch = size.batch, inputs = size.inputs, features = size.features;
     const dt_matrix x = { node->in[X]->data, inputs, 0 }, w = { node->in[W]->data, inputs, 0 };
-    const dt_matrix rows = { dy, features, 0 }, columns = { dy, features, 1 };
+    const dt_matrix rows = { for_x, features, 0 }, columns = { dy, features, 1 };
+    const float sx = dt_scale_at(node->in[X]->scale, node->in[X]->n_scale, 0);
     float *dx = node->in[X]->grad, *dw = node->in[W]->grad, *db = bias_of(node) ? bias_of(node)->grad : NULL;
 
     if (dx) DT_TRY(dt_gemm(batch, inputs, features, 1.0f, rows, w, kept(node, X), dx, inputs));
-    if (dw) DT_TRY(dt_gemm(features, inputs, batch, 1.0f, columns, x, kept(node, W), dw, inputs));
+    if (dw) DT_TRY(dt_gemm(features, inputs, batch, sx, columns, x, kept(node, W), dw, inputs));
     if (db) give_column_sums(dy, batch, features, (int)(node->fresh & 1u << B), db);
     return DT_OK;
 }
 
 static dt_status linear_backward(const dt_node *node, const dt_exec *ex)
 {
-    (void)ex;
-    return dt_linear_gradients(node, node->out->grad);
+    const dt_tensor *w = node->in[W];
+    const dt_linear_size size = dt_linear_size_of(node);
+    const float *dy = node->out->grad;
+    float *scaled = ex->scratch;
+
+    if (w->n_scale == 0 || !node->in[X]->grad) return dt_linear_gradients(node, dy, dy);
+    for (int64_t n = 0; n < size.batch; n++) {
+        for (int64_t o = 0; o < size.features; o++) {
+            scaled[n * size.features + o] = dt_scale_at(w->scale, w->n_scale, o) * dy[n * size.features + o];
+        }
+    }
+    return dt_linear_gradients(node, dy, scaled);
 }
 
 const dt_kernel dt_cpu_linear = {
+    .prepare = linear_prepare,
     .forward = linear_forward,
     .backward = linear_backward,
     .overwrites = 1u << X | 1u << W | 1u << B,

@@ -21,11 +21,15 @@ static inline dt_linear_size dt_linear_size_of(const dt_node *node)
     return size;
 }
 
-/* What infer checks. */
+/* That the shapes fit each other. */
 DT_MUST_CHECK dt_status dt_linear_check(const dt_node *node);
 
-/* The CPU's; y and dy: [N][O]. gradients gives to dx, dw and db, those of them that are wanted. */
+/* 1 if y is summed feature by feature in double, 0 if by a GEMM. */
+int dt_linear_sums_in_order(const dt_node *node);
+
+/* The CPU's; y and dy: [N][O]. gradients gives to dx, dw and db, those of them that are wanted; for_x: dy times the
+ * scale of each feature's w, or dy where w is real. */
 void dt_linear_in_order(const dt_node *node, float *y);
-DT_MUST_CHECK dt_status dt_linear_gradients(const dt_node *node, const float *dy);
+DT_MUST_CHECK dt_status dt_linear_gradients(const dt_node *node, const float *dy, const float *for_x);
 
 #endif /* DT_LINEAR_H */

@@ -20,6 +20,11 @@ static dt_status linear_xent_infer(dt_node *node)
     const dt_tensor *labels = node->in[LABELS];
 
     DT_TRY(dt_linear_check(node));
+    DT_CHECK(
+        node->in[X]->n_scale == 0 && node->in[W]->n_scale == 0, DT_ERR_UNSUPPORTED,
+        "%s: linear_xent: %s is a grid tensor, and the classifier takes real values; put a batch norm or an average "
+        "pool before it",
+        node->name, node->in[X]->n_scale ? "x" : "w");
     const dt_linear_size size = dt_linear_size_of(node);
     DT_CHECK(labels->type == DT_I32 && dt_count(&labels->shape) == size.batch, DT_ERR_SHAPE,
              "%s: linear_xent: needs a label of i32 for each of %lld images, got %lld", node->name,
@@ -70,7 +75,7 @@ static dt_status linear_xent_backward(const dt_node *node, const dt_exec *ex)
     float *dz = ex->scratch;
 
     dt_xent_backward(&v, node->aux, dt_grads(node->out)[0], 1, dz);
-    return dt_linear_gradients(node, dz);
+    return dt_linear_gradients(node, dz, dz);
 }
 
 const dt_kernel dt_cpu_linear_xent = {

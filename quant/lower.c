@@ -299,6 +299,8 @@ static dt_status lower_linear(dt_lowering *w, const dt_node *node)
     int from;
     dt_layer *l;
 
+    DT_CHECK(node->in[1]->n_scale == 0, DT_ERR_UNSUPPORTED, "%s: a linear layer of codes; a program's has real weights",
+             node->name);
     DT_TRY(source_find(w, node, 0, &x));
     DT_TRY(dt_source_reals(w, x, &from));
     DT_TRY(dt_lowering_add(w, DT_LAYER_LINEAR, node->name, from, &l));

@@ -266,6 +266,23 @@ Test(fuse, a_classifier_takes_its_loss_in_and_reads_what_stands_before_reshapes)
               node->in[3] == &h.labels && p->label_smoothing == 0.1f);
 }
 
+Test(fuse, a_linear_layer_of_codes_reads_what_stands_before_reshapes_too)
+{
+    dt_tensor x = outside(4, 2, 2, 2, 8), w = outside(2, 3, 32, 0, 0), alpha = outside(1, 1, 0, 0, 0);
+    const dt_weight_quant_params bits = { .bits = 4, .rule = DT_RULE_LSQ };
+    const dt_linear_params linear = { 0 };
+    dt_tensor *codes = quantize(&x, &alpha), *in[2], *psums;
+    MUST(dt_tape_apply(tape, DT_OP_FLATTEN, "flatten", NULL, &codes, 1, &in[0]));
+    MUST(dt_tape_apply(tape, DT_OP_WEIGHT_QUANT, "w", &bits, (dt_tensor *[]){ &w, &alpha }, 2, &in[1]));
+    MUST(dt_tape_apply(tape, DT_OP_LINEAR, "linear", &linear, in, 2, &psums));
+    const int64_t most = psums->qmax;
+    float *const scale = psums->scale;
+    MUST(dt_tape_fuse(tape, 0));
+    const dt_node *node = dt_tape_node(tape, 2);
+    cr_assert(dt_tape_n_nodes(tape) == 3 && node->kind == DT_OP_LINEAR && node->in[0] == codes && node->out == psums);
+    cr_assert(psums->n_scale == 1 && psums->scale == scale && psums->qmax == most && most == 32 * 15 * 8);
+}
+
 Test(fuse, an_average_of_four_cells_stays)
 {
     head h;
