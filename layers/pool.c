@@ -117,9 +117,11 @@ static void add_row(const float *restrict x, int64_t channels, float *restrict y
 /* y[c] = the window's maximum */
 static void max_window(const dt_pool_view *v, const float *x, int64_t n, const dt_pool_cells *cells, float *y)
 {
-    memcpy(y, x + dt_pool_cell(v, cells, n, 0), (size_t)v->channels * sizeof *y);
-    for (int k = 1; k < cells->rows * cells->columns; k++) {
-        max_row(x + dt_pool_cell(v, cells, n, k), v->channels, y);
+    const float *row = x + dt_pool_cell(v, cells, n, 0);
+
+    memcpy(y, row, (size_t)v->channels * sizeof *y);
+    for (int i = 0; i < cells->rows; i++, row += v->width * v->channels) {
+        for (int j = i == 0; j < cells->columns; j++) max_row(row + j * v->channels, v->channels, y);
     }
 }
 
@@ -144,9 +146,10 @@ static void sum_window(const dt_pool_view *v, const float *x, int64_t n, const d
         sum_large_window(v, x, n, cells, y);
         return;
     }
-    memcpy(y, x + dt_pool_cell(v, cells, n, 0), (size_t)v->channels * sizeof *y);
-    for (int k = 1; k < cells->rows * cells->columns; k++) {
-        add_row(x + dt_pool_cell(v, cells, n, k), v->channels, y);
+    const float *row = x + dt_pool_cell(v, cells, n, 0);
+    memcpy(y, row, (size_t)v->channels * sizeof *y);
+    for (int i = 0; i < cells->rows; i++, row += v->width * v->channels) {
+        for (int j = i == 0; j < cells->columns; j++) add_row(row + j * v->channels, v->channels, y);
     }
 }
 
@@ -198,38 +201,48 @@ static inline void claim_row(const float *restrict x, const float *restrict y, i
     }
 }
 
-/* Of max and average: gives dy, at one output cell, to the window's cells in dx. */
+/* What backward reads, and where it gives to. */
 typedef struct {
-    const dt_pool_view *v;
     const float *x, *y, *dy;
     float *dx;
     int overwrites; /* 1: every cell of dx gets its value from one window, and held nothing */
 } unpooling;
 
-static void max_unpool(const unpooling *u, int64_t n, const dt_pool_cells *cells, int64_t out)
+/* Gives dy, at the output whose channels begin at `out`, to the window's maxima. */
+static inline void max_unpool(const dt_pool_view *v, unpooling u, int64_t n, const dt_pool_cells *cells, int64_t out)
 {
-    for (int64_t first = 0; first < u->v->channels; first += LANES) {
-        const int64_t lanes = u->v->channels - first < LANES ? u->v->channels - first : LANES;
+    const int64_t first_cell = dt_pool_cell(v, cells, n, 0);
+
+    for (int64_t first = 0; first < v->channels; first += LANES) {
+        const int64_t lanes = v->channels - first < LANES ? v->channels - first : LANES;
+        int64_t row = first_cell + first;
         float left[LANES];
-        memcpy(left, u->dy + out + first, (size_t)lanes * sizeof *left);
-        for (int k = 0; k < cells->rows * cells->columns; k++) {
-            const int64_t i = dt_pool_cell(u->v, cells, n, k) + first;
-            claim_row(u->x + i, u->y + out + first, lanes, u->overwrites, left, u->dx + i);
+        memcpy(left, u.dy + out + first, (size_t)lanes * sizeof *left);
+        for (int i = 0; i < cells->rows; i++, row += v->width * v->channels) {
+            for (int j = 0; j < cells->columns; j++) {
+                const int64_t at = row + j * v->channels;
+                claim_row(u.x + at, u.y + out + first, lanes, u.overwrites, left, u.dx + at);
+            }
         }
     }
 }
 
-static void give_share(const float *restrict dy, int64_t channels, float divisor, int fresh, float *restrict dx)
+static inline void give_share(const float *restrict dy, int64_t channels, float divisor, int fresh, float *restrict dx)
 {
     for (int64_t c = 0; c < channels; c++) dx[c] = fresh ? dy[c] / divisor : dx[c] + dy[c] / divisor;
 }
 
-static void average_unpool(const unpooling *u, int64_t n, const dt_pool_cells *cells, int64_t out)
+/* Gives dy, at the output whose channels begin at `out`, to all cells of the window alike. */
+static inline void average_unpool(const dt_pool_view *v, unpooling u, int64_t n, const dt_pool_cells *cells,
+                                  int64_t out)
 {
-    const float divisor = dt_pool_divisor(u->v, cells);
+    const float divisor = dt_pool_divisor(v, cells);
+    float *row = u.dx + dt_pool_cell(v, cells, n, 0);
 
-    for (int k = 0; k < cells->rows * cells->columns; k++) {
-        give_share(u->dy + out, u->v->channels, divisor, u->overwrites, u->dx + dt_pool_cell(u->v, cells, n, k));
+    for (int i = 0; i < cells->rows; i++, row += v->width * v->channels) {
+        for (int j = 0; j < cells->columns; j++) {
+            give_share(u.dy + out, v->channels, divisor, u.overwrites, row + j * v->channels);
+        }
     }
 }
 
@@ -242,23 +255,24 @@ static int tiles(const dt_pool_view *v)
 }
 
 /* Threads take whole images: windows of one image overlap where the stride is below the window. */
-static dt_status pool_backward(const dt_node *node,
-                               void (*unpool)(const unpooling *, int64_t n, const dt_pool_cells *, int64_t out))
+static inline dt_status pool_backward(const dt_node *node, int average)
 {
     const dt_pool_view v = dt_pool_look(node);
-    unpooling u = { .v = &v, .x = node->in[0]->data, .y = node->out->data, .dy = node->out->grad };
-    u.dx = node->in[0]->grad;
-    if (!u.dx) return DT_OK;
-
     const int fresh = node->fresh & 1u;
     const int64_t image = v.height * v.width * v.channels;
-    u.overwrites = fresh && tiles(&v);
+    const unpooling u = { node->in[0]->data, node->out->data, node->out->grad, node->in[0]->grad, fresh && tiles(&v) };
+    if (!u.dx) return DT_OK;
+
 #pragma omp parallel for
     for (int64_t n = 0; n < v.batch; n++) {
         if (fresh && !u.overwrites) memset(u.dx + n * image, 0, (size_t)image * sizeof *u.dx);
         for (int64_t i = 0; i < v.out_height * v.out_width; i++) {
             const dt_pool_cells cells = dt_pool_window(&v, i / v.out_width, i % v.out_width);
-            unpool(&u, n, &cells, (n * v.out_height * v.out_width + i) * v.channels);
+            const int64_t out = (n * v.out_height * v.out_width + i) * v.channels;
+            if (average)
+                average_unpool(&v, u, n, &cells, out);
+            else
+                max_unpool(&v, u, n, &cells, out);
         }
     }
     return DT_OK;
@@ -267,13 +281,13 @@ static dt_status pool_backward(const dt_node *node,
 static dt_status maxpool_backward(const dt_node *node, const dt_exec *ex)
 {
     (void)ex;
-    return pool_backward(node, max_unpool);
+    return pool_backward(node, 0);
 }
 
 static dt_status avgpool_backward(const dt_node *node, const dt_exec *ex)
 {
     (void)ex;
-    return pool_backward(node, average_unpool);
+    return pool_backward(node, 1);
 }
 
 const dt_kernel dt_cpu_maxpool = { .forward = maxpool_forward, .backward = maxpool_backward, .overwrites = 1u };
