@@ -1,0 +1,32 @@
+# How the tests of a folder are run; included at the end of its CMakeLists.txt.
+#
+# `./run test fast` is ctest -L fast: all that is in none of the first two lists, a minute's work of one core. A test
+# that takes one core more than 3 seconds (of a Xeon with VNNI) belongs in the first.
+set(slow
+    test_capsnets test_caps_route_simt test_cli test_cli_numbers test_cli_train test_fixed_codes test_fixed_file
+    test_fuse test_fuse_simt test_helgrind test_lower test_norm_quant_types_simt test_package test_program test_qcaps
+    test_requant test_resume test_rtl test_steps test_trainer test_trainer_capsules_simt test_trainer_simt
+    test_trainer_steps_simt test_vector_readers test_verify_simt test_vgg16)
+# What runs a test once more, in another order or with other threads.
+set(again "_descending$|_one_thread$|_int8_limit_")
+# What measures time, or hands over work by it, has the machine for itself.
+set(alone test_cli_train test_helgrind test_resume test_stopwatch test_stopwatch_simt test_stopwatch_simt_descending)
+
+get_property(tests DIRECTORY PROPERTY TESTS)
+foreach(test IN LISTS tests)
+  # Tests run side by side. A thread that waits must sleep: spinning, it takes a core from one that works (test_psum
+  # took 26 s on 2 busy cores, and takes 0.3).
+  set_property(TEST ${test} APPEND PROPERTY ENVIRONMENT OMP_WAIT_POLICY=passive)
+  if(NOT test IN_LIST slow AND NOT test MATCHES "${again}")
+    set_property(TEST ${test} APPEND PROPERTY LABELS fast)
+  endif()
+  if(test IN_LIST slow)
+    set_property(TEST ${test} PROPERTY COST 100) # they begin first, so that none is left alone at the end
+  endif()
+  if(test IN_LIST alone)
+    set_property(TEST ${test} PROPERTY RUN_SERIAL TRUE)
+  endif()
+  if(DETENT_WITH_CUDA AND EXISTS /dev/nvidiactl AND NOT test MATCHES "simt")
+    set_property(TEST ${test} PROPERTY RESOURCE_LOCK gpu) # plans are raced there
+  endif()
+endforeach()
