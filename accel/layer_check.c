@@ -56,7 +56,7 @@ dt_status dt_layer_check_open(dt_layer_check *l, dt_context *ctx, const dt_array
     l->sw = malloc((size_t)w->n_scale * sizeof *l->sw);
     l->w = malloc(w_bytes);
     l->wr = malloc(w_bytes);
-    l->packed = aligned_alloc(64, (l->plan.packed_bytes + 63) / 64 * 64);
+    l->packed = aligned_alloc(DT_CACHE_LINE, dt_round_up(l->plan.packed_bytes, DT_CACHE_LINE));
     DT_CHECK(l->qx && l->psum && l->expected && l->qw && l->sw && l->w && l->wr && l->packed, DT_ERR_MEMORY,
              "%s: no memory to verify %d images at once", l->name, batch);
     DT_TRY(dt_device_read(ctx, l->qw, w->data, w_bytes));
@@ -130,7 +130,7 @@ static void check_image(const dt_layer_check *l, const float *out_scale, int64_t
     int32_t *psum = malloc((size_t)n_out * sizeof *psum);
     int32_t *taps = is_ws ? malloc((size_t)(l->plan.in_tiles * l->plan.taps * n_out) * sizeof *taps) : NULL;
     int64_t *exact = malloc((size_t)(n_out + 3 * (int64_t)s->filters) * sizeof *exact);
-    void *room = aligned_alloc(64, (l->plan.room_bytes + 63) / 64 * 64);
+    void *room = aligned_alloc(DT_CACHE_LINE, dt_round_up(l->plan.room_bytes, DT_CACHE_LINE));
 
     *r = (image_result){ .failed = !psum || !exact || !room || (is_ws && !taps) };
     dt_psum_stats_clear(&r->stats);

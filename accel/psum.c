@@ -16,7 +16,7 @@
 
 #include <stdlib.h>
 
-enum { X, W, ALIGNMENT = 64 };
+enum { X, W };
 
 dt_psum_shape dt_psum_shape_of(const dt_node *node)
 {
@@ -93,7 +93,7 @@ typedef struct {
 
 static size_t aligned(size_t bytes)
 {
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return dt_round_up(bytes, DT_CACHE_LINE);
 }
 
 static void psum_release(dt_node *node)

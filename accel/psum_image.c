@@ -10,7 +10,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { LANES = DT_PSUM_LANES, ALIGNMENT = 64 };
+enum { LANES = DT_PSUM_LANES };
 
 void dt_psum_stats_clear(dt_psum_stats *s)
 {
@@ -113,7 +113,7 @@ dt_status dt_psum_plan_init(dt_psum_plan *plan, const char *name, const dt_array
     p.ordered = !is_stationary || array->overflow == DT_OVERFLOW_SATURATE;
     p.vnni = dt_psum_has_vnni();
     p.packed_bytes = (size_t)(s->conv.groups * group_blocks(&p) * block_words(&p)) * sizeof(int32_t);
-    p.room_bytes = (size_t)(dt_psum_layout_of(&p).image + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    p.room_bytes = dt_round_up((size_t)dt_psum_layout_of(&p).image, DT_CACHE_LINE);
     *plan = p;
     return DT_OK;
 }

@@ -133,7 +133,7 @@ static void run_layer(const bench_settings *s, const dt_capture *c, const dt_psu
 
 #pragma omp parallel
     {
-        void *room = aligned_alloc(64, (plan->room_bytes + 63) / 64 * 64);
+        void *room = aligned_alloc(DT_CACHE_LINE, dt_round_up(plan->room_bytes, DT_CACHE_LINE));
         int32_t *psum = malloc((size_t)n_out * sizeof *psum);
         dt_psum_stats stats;
         dt_psum_stats_clear(&stats);
@@ -155,7 +155,7 @@ static dt_status time_layer(const bench_settings *s, const bench *b, bench_summa
 
     DT_TRY(dt_psum_plan_init(&plan, layer_name, &s->array, &shape));
     *tap_psums = (int64_t)plan.in_tiles * plan.taps * c->out_height * c->out_width * c->filters;
-    void *packed = aligned_alloc(64, (plan.packed_bytes + 63) / 64 * 64);
+    void *packed = aligned_alloc(DT_CACHE_LINE, dt_round_up(plan.packed_bytes, DT_CACHE_LINE));
     int32_t *taps = malloc((size_t)(*tap_psums * s->test_images) * sizeof *taps);
     const int before = dt_context_enter(b->ctx);
     if (packed && taps) {

@@ -54,12 +54,11 @@ static void cpu_close(void *device)
     (void)device;
 }
 
-/* On a cache line, so that vector loads never split. */
 static dt_status cpu_alloc(void *device, size_t bytes, void **out)
 {
     (void)device;
-    const size_t rounded = (bytes + 63) / 64 * 64;
-    void *p = aligned_alloc(64, rounded ? rounded : 64);
+    const size_t rounded = dt_round_up(bytes, DT_CACHE_LINE);
+    void *p = aligned_alloc(DT_CACHE_LINE, rounded ? rounded : DT_CACHE_LINE);
     DT_CHECK(p, DT_ERR_MEMORY, "%zu bytes of memory are not to be had; a smaller batch needs less", bytes);
     *out = p;
     return DT_OK;

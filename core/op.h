@@ -5,6 +5,7 @@
 #ifndef DT_OP_H
 #define DT_OP_H
 
+#include "align.h"
 #include "fields.h"
 #include "op_list.h"
 #include "op_params.h"
@@ -12,7 +13,6 @@
 #include "tensor.h"
 
 #define DT_MAX_IN 6
-enum { DT_ALIGN = 256 }; /* bytes: of planned tensors, and of parts of scratch */
 
 /* What backward reads of forward's tensors; the planner frees everything else early. Scales are never freed. */
 #define DT_READS_IN(i) (1u << (i))

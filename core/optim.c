@@ -32,7 +32,7 @@ dt_status dt_update_check(const dt_update *u, const dt_exec *ex)
         DT_CHECK(at >= 0 && at + dt_count(&w->shape) <= u->count, DT_ERR_ARGUMENT,
                  "%s: its weights are not among the %lld parameters of the update", u->quantizer[i]->name,
                  (long long)u->count);
-        scratch_bytes += (dt_weight_sums_bytes(u->quantizer[i]) + DT_ALIGN - 1) / DT_ALIGN * DT_ALIGN;
+        scratch_bytes += dt_round_up(dt_weight_sums_bytes(u->quantizer[i]), DT_ALIGN);
     }
     DT_CHECK(scratch_bytes <= ex->scratch_bytes, DT_ERR_ARGUMENT,
              "%d weight quantizers need %zu bytes of scratch, there are %zu", u->n_quantizers, scratch_bytes,

@@ -6,9 +6,9 @@
  */
 #include "plan.h"
 
-#include <stdlib.h>
+#include "align.h"
 
-enum { ALIGN = 256 };
+#include <stdlib.h>
 
 static int larger_first(const void *a, const void *b)
 {
@@ -26,7 +26,7 @@ static int by_offset(const void *a, const void *b)
 
 static size_t aligned(size_t bytes)
 {
-    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    return dt_round_up(bytes, DT_ALIGN);
 }
 
 /* placed: n buffers in order of offset; those not alive with b do not count */

@@ -209,7 +209,7 @@ static dt_status tape_prepare(dt_tape *tape)
         size_t wanted;
         DT_TRY(prepare_node(tape, i, &ex, &wanted));
         if (i == 0 || tape->entry[i]->turn != tape->entry[i - 1]->turn) bytes = 0;
-        bytes += (wanted + DT_ALIGN - 1) / DT_ALIGN * DT_ALIGN;
+        bytes += dt_round_up(wanted, DT_ALIGN);
         if (bytes > tape->scratch_bytes) tape->scratch_bytes = bytes;
     }
     return DT_OK;

@@ -19,8 +19,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { ALIGNMENT = 256 };
-
 typedef enum { X, W, Y, N_TENSORS } conv_tensor;
 typedef enum { FIRST, SECOND, RESULT, WORKSPACE, N_REGIONS } conv_region;
 
@@ -43,7 +41,7 @@ typedef struct {
 
 static size_t aligned(size_t bytes)
 {
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return dt_round_up(bytes, DT_ALIGN);
 }
 
 /* The type in which an operand lies there; y is one in backward only, and stands for dy. */

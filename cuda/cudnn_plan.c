@@ -12,6 +12,7 @@
  */
 #include "cudnn_plan.h"
 
+#include "../core/align.h"
 #include "cuda_check.h"
 #include "plan_cache.h"
 #include "stopwatch.h"
@@ -20,7 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_CONFIGS = 64, MAX_NOTES = 16, MAX_KNOBS = 64, KEY_BYTES = 1024, ALIGNMENT = 256 };
+enum { MAX_CONFIGS = 64, MAX_NOTES = 16, MAX_KNOBS = 64, KEY_BYTES = 1024 };
 
 /* How many are timed, and how many of these compile a kernel first: that takes a second or so, each time the program
  * starts, and a network has dozens of problems for which all engines do. */
@@ -216,9 +217,9 @@ static size_t lay_out(contest *c)
     }
     for (int i = 0; i < 4; i++) {
         c->offset[i] = at;
-        at += (bytes[i] + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        at += dt_round_up(bytes[i], DT_ALIGN);
     }
-    return at + ALIGNMENT; /* so that a workspace of no bytes has an address */
+    return at + DT_ALIGN; /* so that a workspace of no bytes has an address */
 }
 
 /* *fastest is -1 if it cannot be told, be it for want of memory. */

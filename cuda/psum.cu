@@ -364,12 +364,10 @@ __global__ static void psum_ordered_kernel(const uint8_t *x, const uint32_t *w, 
 
 /* ---- the operator ---- */
 
-enum { ALIGNMENT = 256 };
-
 /* Bytes of packed x, which come first in the scratch. */
 static size_t packed_x_bytes(const psum_view *v)
 {
-    return ((size_t)(v->batch * v->layout.image) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return dt_round_up((size_t)(v->batch * v->layout.image), DT_ALIGN);
 }
 
 static int64_t packed_w_words(const psum_view *v)

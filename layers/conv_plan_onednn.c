@@ -24,7 +24,7 @@ typedef struct {
 
 static size_t padded(size_t bytes)
 {
-    return (bytes + 63) / 64 * 64;
+    return dt_round_up(bytes, DT_CACHE_LINE);
 }
 
 size_t dt_conv_bytes(const dnnl_memory_desc_t *md)

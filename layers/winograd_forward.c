@@ -73,7 +73,7 @@ typedef struct {
 
 static int64_t padded(int64_t bytes)
 {
-    return (bytes + 63) / 64 * 64;
+    return (int64_t)dt_round_up((size_t)bytes, DT_CACHE_LINE);
 }
 
 static winograd plan_of(const dt_node *node, int threads)

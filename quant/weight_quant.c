@@ -103,7 +103,7 @@ int dt_weight_group_of(const dt_node *const *node, int n, char **scratch, dt_wei
         out->n_pieces += l->n_sets * l->pieces;
         out->n_sets += l->n_sets;
         out->has_sums &= l->has_sums;
-        *scratch += (dt_weight_sums_bytes(node[i]) + DT_ALIGN - 1) / DT_ALIGN * DT_ALIGN;
+        *scratch += dt_round_up(dt_weight_sums_bytes(node[i]), DT_ALIGN);
     }
     return out->n;
 }

@@ -149,8 +149,8 @@ static void expect_psum_c(const char *layer, const array_layer *want)
     dt_psum_plan plan;
     array_layer_open(&fast, &want->array, &want->shape);
     cr_assert(dt_psum_plan_init(&plan, "layer", &want->array, &want->shape) == DT_OK, "%s", dt_last_error());
-    void *packed = aligned_alloc(64, (plan.packed_bytes + 63) / 64 * 64 + 64);
-    void *work = aligned_alloc(64, (plan.room_bytes + 63) / 64 * 64 + 64);
+    void *packed = aligned_alloc(64, dt_round_up(plan.packed_bytes, 64) + 64);
+    void *work = aligned_alloc(64, dt_round_up(plan.room_bytes, 64) + 64);
     cr_assert(packed && work);
     dt_psum_pack(&plan, want->w, packed);
     dt_psum_image(&plan, packed, want->x, work, fast.psum, want->n_tap_psums > 0 ? fast.tap : NULL, &fast.stats);

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "../core/align.h"
 #include "../core/plan.h"
 #include "../core/rng.h"
 
@@ -78,8 +79,7 @@ Test(plan, random_lifetimes_never_overlap)
         const size_t total = place(b, n);
         check_plan(b, n, total);
         cr_assert(total >= least(b, n), "%zu bytes, %zu are alive together", total, least(b, n));
-        cr_assert(place(again, n) == total && memcmp(b, again, (size_t)n * sizeof *b) == 0,
-                  "seed %u: two plans", seed);
+        cr_assert(place(again, n) == total && memcmp(b, again, (size_t)n * sizeof *b) == 0, "seed %u: two plans", seed);
         sum_total += total;
         sum_least += least(b, n);
     }
@@ -117,4 +117,16 @@ Test(plan, small_buffers_fill_the_gaps_of_large_ones)
 Test(plan, nothing_takes_no_room)
 {
     cr_assert(place(NULL, 0) == 0);
+}
+
+Test(plan, sizes_are_rounded_up)
+{
+    static const size_t rows[][3] = { { 0, 64, 0 },    { 1, 64, 64 },     { 63, 64, 64 }, { 64, 64, 64 },
+                                      { 65, 64, 128 }, { 257, 256, 512 }, { 7, 1, 7 },    { 10, 3, 12 } };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const size_t got = dt_round_up(rows[i][0], rows[i][1]);
+        cr_assert(got == rows[i][2], "%zu to a multiple of %zu is %zu, not %zu", rows[i][0], rows[i][1], rows[i][2],
+                  got);
+    }
 }

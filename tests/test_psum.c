@@ -188,8 +188,8 @@ static void check_engine(const layer *l, const dt_psum_plan *plan, const char *w
 {
     int32_t *psum = malloc((size_t)n_outputs(l) * sizeof *psum);
     int32_t *taps = malloc((size_t)n_outputs(l) * (size_t)n_taps(l) * sizeof *taps);
-    void *packed = aligned_alloc(64, (plan->packed_bytes + 63) / 64 * 64);
-    void *room = aligned_alloc(64, (plan->room_bytes + 63) / 64 * 64);
+    void *packed = aligned_alloc(64, dt_round_up(plan->packed_bytes, 64));
+    void *room = aligned_alloc(64, dt_round_up(plan->room_bytes, 64));
     dt_psum_stats stats;
 
     dt_psum_stats_clear(&stats);
@@ -402,8 +402,8 @@ static void check_worked(const worked *e)
     dt_array_default(&array);
     cr_assert(dt_psum_plan_init(&plan, "layer", &array, &shape) == DT_OK, "%s", dt_last_error());
     cr_assert(plan.array.simd == (e->x_modulus == 4 ? 2 : 1) && plan.in_tiles == 1);
-    void *packed = aligned_alloc(64, (plan.packed_bytes + 63) / 64 * 64);
-    void *room = aligned_alloc(64, (plan.room_bytes + 63) / 64 * 64);
+    void *packed = aligned_alloc(64, dt_round_up(plan.packed_bytes, 64));
+    void *room = aligned_alloc(64, dt_round_up(plan.room_bytes, 64));
     dt_psum_stats_clear(&stats);
     dt_psum_pack(&plan, w, packed);
     dt_psum_image(&plan, packed, x, room, psum, NULL, &stats);

@@ -307,7 +307,7 @@ static void group_run(op_rig *rig)
 
     for (int i = 0; i < GROUP; i++) {
         node[i] = &rig[i].node;
-        scratch_bytes += (rig[i].ctx->scratch_bytes + DT_ALIGN - 1) / DT_ALIGN * DT_ALIGN;
+        scratch_bytes += dt_round_up(rig[i].ctx->scratch_bytes, DT_ALIGN);
     }
     cr_assert(dt_context_reserve(rig[0].ctx, 0, scratch_bytes) == DT_OK);
     rig[0].ex = dt_context_exec(rig[0].ctx);

@@ -158,7 +158,7 @@ static void prepare(network *n)
     for (int i = 0; i < LAYERS; i++) {
         size_t bytes = 0;
         must(n->kernel->prepare(&n->node[i], &n->ex, &bytes));
-        scratch_bytes += (bytes + DT_ALIGN - 1) / DT_ALIGN * DT_ALIGN;
+        scratch_bytes += dt_round_up(bytes, DT_ALIGN);
     }
     must(dt_context_reserve(n->ctx, 0, scratch_bytes));
     n->ex = dt_context_exec(n->ctx);

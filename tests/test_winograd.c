@@ -135,7 +135,7 @@ static float *psums(const winograd_case *c)
 
 static char *guarded(size_t bytes, int fill)
 {
-    char *at = aligned_alloc(64, (bytes + GUARD + 63) / 64 * 64);
+    char *at = aligned_alloc(64, dt_round_up(bytes + GUARD, 64));
     memset(at, fill, bytes);
     memset(at + bytes, 0x5a, GUARD);
     return at;

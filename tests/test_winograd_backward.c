@@ -62,7 +62,7 @@ static double noise(uint64_t *state)
 
 static void *room(size_t bytes)
 {
-    void *p = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    void *p = aligned_alloc(64, dt_round_up(bytes, 64));
     cr_assert(p != NULL, "no memory");
     return memset(p, 0xff, bytes); /* NaN in every type of float */
 }
