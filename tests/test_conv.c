@@ -101,8 +101,8 @@ static const dt_conv_params same = DT_CONV_SQUARE(1, 1), bare = DT_CONV_SQUARE(1
     {                                         \
         { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, n \
     }
-static const dt_conv_params by_2 = GROUPED(2), by_3 = GROUPED(3), by_7 = GROUPED(7),
-                            by_16 = GROUPED(16), by_33 = GROUPED(33), by_64 = GROUPED(64);
+static const dt_conv_params by_2 = GROUPED(2), by_3 = GROUPED(3), by_7 = GROUPED(7), by_16 = GROUPED(16),
+                            by_33 = GROUPED(33), by_64 = GROUPED(64);
 static const dt_conv_params by_16_half = { { 2, 2 }, { 1, 1, 1, 1 }, { 1, 1 }, 16 };
 static const dt_conv_params by_16_tf = { { 2, 2 }, { 0, 0, 1, 1 }, { 1, 1 }, 16 }; /* TensorFlow's SAME */
 static const dt_conv_params by_5_bare = { { 1, 1 }, { 0, 0, 0, 0 }, { 1, 1 }, 5 };
