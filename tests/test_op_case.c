@@ -247,6 +247,8 @@ static void relu_oracle(const op_case *c, const double *const *in, double *out)
     for (int64_t i = 0; i < dt_count(&c->in[0].shape); i++) out[i] = fmax(in[0][i], 0.0);
 }
 
+static const dt_relu_params unlimited = { 0 };
+
 static const op_case add = { "a + b", .op = DT_OP_ADD, .n_in = 2, .in = { { OP_SHAPE(3, 5) }, { OP_SHAPE(3, 5) } },
                              .oracle = add_oracle };
 static const op_case add_bits = { "a + b, bit for bit",
@@ -255,20 +257,19 @@ static const op_case add_bits = { "a + b, bit for bit",
                                   .agree = AGREE_BITS,
                                   .in = { { OP_SHAPE(3, 5) }, { OP_SHAPE(3, 5) } },
                                   .oracle = add_oracle };
-static const op_case codes = { "relu of codes",
-                               .op = DT_OP_RELU,
-                               .n_in = 1,
-                               .agree = AGREE_INTEGERS,
-                               .in = { { OP_SHAPE(7, 33), .fill = FILL_DISTINCT, .scale = 0.03f } },
-                               .oracle = relu_oracle };
+static const op_case codes = {
+    "relu of codes",         .op = DT_OP_RELU,
+    .params = &unlimited,    .n_in = 1,
+    .agree = AGREE_INTEGERS, .in = { { OP_SHAPE(7, 33), .fill = FILL_DISTINCT, .scale = 0.03f } },
+    .oracle = relu_oracle
+};
 /* of a million, where one is less than OP_TOLERANCE */
-static const op_case psums = { "relu of psums",
-                               .op = DT_OP_RELU,
-                               .n_in = 1,
-                               .agree = AGREE_INTEGERS,
-                               .in = { { OP_SHAPE(7, 33), .fill = FILL_INTEGER, .size = 1e6f, .scale = 0.03f } },
-                               .oracle = relu_oracle,
-                               .no_slopes = "large" };
+static const op_case psums = {
+    "relu of psums",         .op = DT_OP_RELU,
+    .params = &unlimited,    .n_in = 1,
+    .agree = AGREE_INTEGERS, .in = { { OP_SHAPE(7, 33), .fill = FILL_INTEGER, .size = 1e6f, .scale = 0.03f } },
+    .oracle = relu_oracle,   .no_slopes = "large"
+};
 
 #define FORWARD(f)                         \
     {                                      \
