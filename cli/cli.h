@@ -28,7 +28,8 @@ enum {
     FOR_DATA = 16,
     FOR_VERIFY = 32,
     FOR_EXPORT = 64,
-    FOR_SEARCH = 128
+    FOR_SEARCH = 128,
+    FOR_PREDICT = 256
 };
 
 /* Texts point into argv, or into `saved`. */
@@ -61,7 +62,8 @@ typedef struct {
 
     const char *checkpoint;
     const char *layer;
-    const char *index; /* "A:B", or "A" for one image */
+    const char *inputs; /* "FILE" or "FILE:NAME" */
+    const char *index;  /* "A:B", or "A" for one image */
     int64_t images;
     int engine;          /* engine_kind */
     int target;          /* export_kind */
@@ -167,6 +169,7 @@ DT_MUST_CHECK dt_status train_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status eval_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status search_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status capture_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status predict_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status verify_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status export_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status inspect_run(const settings *s, int *exit_code);

@@ -24,6 +24,12 @@ static const command commands[] = {
       "  detent eval --checkpoint runs/w4a2/best.safetensors --dataset cifar10 --data DIR\n"
       "  detent eval --checkpoint F --data DIR --engine array --psum-bits 12",
       eval_run },
+    { "predict", FOR_PREDICT, "give scores for images in a file",
+      "Give the scores of images in a safetensors file: as the network was trained, as its integer program, or as an "
+      "array would compute it; with --layer also what values inside were.\n\n"
+      "  detent predict --checkpoint F --inputs images.safetensors --out scores.safetensors\n"
+      "  detent predict --checkpoint F --inputs i.safetensors:x --engine program --layer all --out o.safetensors",
+      predict_run },
     { "verify", FOR_VERIFY, "compare every psum: model, array, 64-bit sums",
       "Compute every psum of the first test images three ways: by the model's own forward, by an array of processing "
       "elements, and as a sum in 64-bit integers; the codes and scores of the integer program too. Exit code 3 and the "

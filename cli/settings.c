@@ -25,9 +25,10 @@ _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.cha
 #define RUN_OPTION    .commands = FOR_TRAIN, .group = 4
 #define ON_ARRAY      (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
 #define ON_DATA       (FOR_TRAIN | FOR_CAPTURE | FOR_SEARCH | ON_ARRAY)
-#define ON_FILE       (FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | ON_ARRAY)
-#define ON_ALL        (ON_DATA | FOR_INSPECT | FOR_DATA)
-#define ARRAY_OPTION  .commands = ON_ARRAY, .group = 6
+#define ON_DEVICE     (ON_DATA | FOR_PREDICT)
+#define ON_FILE       (FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | FOR_PREDICT | ON_ARRAY)
+#define ON_ALL        (ON_DATA | FOR_INSPECT | FOR_DATA | FOR_PREDICT)
+#define ARRAY_OPTION  .commands = ON_ARRAY | FOR_PREDICT, .group = 6
 #define SEARCH_OPTION .commands = FOR_SEARCH, .group = 7
 #define FLAG          .kind = KIND_FLAG, .flag_value = 1
 
@@ -78,9 +79,9 @@ const option_row option_rows[] = {
 
     { "dataset", KIND_TEXT, AT(dataset), FOR_TRAIN, 2, FIXED, .unit = "NAME",
       .about = "Dataset; 'detent data' lists them" },
-    { "dataset", KIND_TEXT, AT(dataset), ON_DATA & ~FOR_TRAIN, 2, .unit = "NAME",
+    { "dataset", KIND_TEXT, AT(dataset), ON_DEVICE & ~FOR_TRAIN, 2, .unit = "NAME",
       .about = "Dataset; without it the one that the network was trained on, as its file says" },
-    { "data", KIND_TEXT, AT(data_dir), ON_DATA | FOR_DATA, 2, SAVED, .unit = "DIR",
+    { "data", KIND_TEXT, AT(data_dir), ON_DEVICE | FOR_DATA, 2, SAVED, .unit = "DIR",
       .about = "Folder of the dataset's files, where they are not in its own folders" },
     { "train-size", KIND_INT64, AT(train_size), FOR_TRAIN, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
       .about = "Train on a balanced subset; 0 takes all" },
@@ -159,7 +160,7 @@ const option_row option_rows[] = {
 
     { "checkpoint", KIND_TEXT, AT(checkpoint), ON_FILE, 5, .unit = "FILE",
       .about = "Trained network, or with the engines program and array an exported program (.safetensors)" },
-    { "engine", KIND_WORD, AT(engine), FOR_EVAL, 5, .unit = "NAME", .words = engine_words,
+    { "engine", KIND_WORD, AT(engine), FOR_EVAL | FOR_PREDICT, 5, .unit = "NAME", .words = engine_words,
       .about = "What computes: the trained model, its integer program, or the program on an array" },
     { "top-k", KIND_INT, AT(top_k), FOR_EVAL, 5, .unit = "K", .min = 1, .max = 1e6,
       .about = "Tell also how often the true class is among the K largest scores, where there are more classes than K" },
@@ -168,8 +169,11 @@ const option_row option_rows[] = {
     { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,
       .about = "Integer program (.safetensors), vectors for RTL, C, or the codes of a network that 'detent search' has "
                "quantized (.safetensors)" },
-    { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE | FOR_VERIFY | FOR_EXPORT, 5, .unit = "NAME",
-      .about = "Convolution, as 'detent inspect' names it: features.27; to verify, 'all' is the default" },
+    { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE | FOR_VERIFY | FOR_EXPORT | FOR_PREDICT, 5, .unit = "NAME",
+      .about = "Convolution, as 'detent inspect' names it: features.27; to verify, 'all' is the default; to predict, "
+               "any value of the network, or 'all'" },
+    { "inputs", KIND_TEXT, AT(inputs), FOR_PREDICT, 5, .unit = "FILE[:NAME]",
+      .about = "Images of the network's size, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already" },
     { "index", KIND_TEXT, AT(index), FOR_CAPTURE | FOR_EXPORT, 5, .unit = "A:B",
       .about = "Test images A to B-1, counted from 0, or the one image A" },
     { "reconstruct", FLAG, .offset = AT(reconstruct), .commands = FOR_CAPTURE, .group = 5,
@@ -184,10 +188,10 @@ const option_row option_rows[] = {
       .special = "layout", .special_value = DT_HEADER_OF_LAYOUT,
       .about = "Comment lines before the data of each vector file. $readmemb skips them, but not those of layout notebook" },
     { "name", KIND_TEXT, AT(name), FOR_EXPORT, 5, .unit = "NAME", .about = "C: files NAME.c, NAME.h, functions NAME_..." },
-    { "multiplier-bits", KIND_INT, AT(multiplier_bits), FOR_EVAL | FOR_EXPORT, 5, .unit = "BITS", .min = 8, .max = 31,
+    { "multiplier-bits", KIND_INT, AT(multiplier_bits), FOR_EVAL | FOR_EXPORT | FOR_PREDICT, 5, .unit = "BITS", .min = 8, .max = 31,
       .special = "none", .special_value = 0,
       .about = "Replace the program's thresholds by a multiplier of BITS bits and a shift, and say what that changes" },
-    { "out", KIND_TEXT, AT(out), FOR_CAPTURE | FOR_EXPORT, 5, .unit = "PATH",
+    { "out", KIND_TEXT, AT(out), FOR_CAPTURE | FOR_EXPORT | FOR_PREDICT, 5, .unit = "PATH",
       .about = "File to write (.safetensors); a folder for vectors and C" },
 
     { "rows", KIND_INT, AT(array.rows), ARRAY_OPTION, .unit = "N", .min = 1, .max = 256,
@@ -229,20 +233,20 @@ const option_row option_rows[] = {
       .about = "Networks found become BASE_quantized_satisfied.safetensors, .._memory, .._accuracy; without it BASE is "
                "the checkpoint's name" },
 
-    { "device", KIND_WORD, AT(device), ON_DATA, 8, SAVED, .unit = "NAME", .words = device_words,
+    { "device", KIND_WORD, AT(device), ON_DEVICE, 8, SAVED, .unit = "NAME", .words = device_words,
       .about = "Where to compute; auto takes cuda if a device answers" },
-    { "gpu", KIND_INT, AT(gpu), ON_DATA, 8, SAVED, .unit = "N", .min = 0, .max = 1023, .about = "Which GPU" },
-    { "threads", KIND_INT, AT(threads), ON_DATA, 8, SAVED, .unit = "N", .min = 0, .max = 1024,
+    { "gpu", KIND_INT, AT(gpu), ON_DEVICE, 8, SAVED, .unit = "N", .min = 0, .max = 1023, .about = "Which GPU" },
+    { "threads", KIND_INT, AT(threads), ON_DEVICE, 8, SAVED, .unit = "N", .min = 0, .max = 1024,
       .about = "CPU threads; 0 leaves it to OpenMP. Results do not depend on it" },
-    { "precision", KIND_WORD, AT(precision), ON_DATA, 8, FIXED, .unit = "NAME", .words = dt_precision_names,
+    { "precision", KIND_WORD, AT(precision), ON_DEVICE, 8, FIXED, .unit = "NAME", .words = dt_precision_names,
       .about = "Operands of backward convolutions: f32, or mixed for 16 bits. Forward is the same in both" },
-    { "seed", KIND_SEED, AT(seed), ON_DATA, 8, FIXED, .unit = "N", .min = 0, .max = MAX_SEED,
+    { "seed", KIND_SEED, AT(seed), ON_DEVICE, 8, FIXED, .unit = "N", .min = 0, .max = MAX_SEED,
       .about = "Makes every random number" },
     { "no-graph", FLAG, .offset = AT(no_graph), .commands = FOR_TRAIN, .group = 8, .memory = SAVED,
       .about = "Run each kernel by itself, for debugging; the results are the same bits" },
 
     { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 9, .about = "Print errors and warnings only" },
-    { "json", FLAG, .offset = AT(json), .commands = ON_ALL & ~FOR_TRAIN, .group = 9,
+    { "json", FLAG, .offset = AT(json), .commands = ON_ALL & ~(FOR_TRAIN | FOR_PREDICT), .group = 9,
       .about = "Print JSON" },
     { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL, .group = 9,
       .about = "With an error, print where it came from" },

@@ -116,6 +116,19 @@ DT_MUST_CHECK dt_status dt_dataset_open(const dt_dataset_options *opt, dt_datase
 void dt_dataset_look(const dt_dataset *d, dt_dataset_view *out);
 void dt_dataset_close(dt_dataset *d);
 
+/* Images of one's own, in memory. */
+typedef struct {
+    const char *name;      /* says in checkpoints what a network was trained on: 1 to 31 characters */
+    const uint8_t *images; /* [n][height][width][channels] */
+    const int32_t *labels; /* [n], 0..n_classes-1; NULL: all 0 */
+    int64_t n;
+    int height, width, channels, n_classes;
+    float mean[4], std[4]; /* of a channel, for pixels in 0..1; where std is 0 both are taken from the images */
+} dt_images;
+
+/* A dataset of copies of them. */
+DT_MUST_CHECK dt_status dt_dataset_from_memory(const dt_images *images, dt_dataset **out);
+
 /* ---- models ----------------------------------------------------------------------------------- */
 
 /* How a quantizer's gradient treats its clip; quant/grid.h has the formulas. */
@@ -219,6 +232,41 @@ typedef struct {
  * that runs a model. progress and outputs may be NULL. DT_ERR_NUMERIC if a parameter or the loss is no number. */
 DT_MUST_CHECK dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
                                     const dt_progress *progress, const dt_outputs *outputs, dt_metrics *out);
+
+/* What a value of the network was for a batch of images: images first, first + 1, .. */
+typedef struct {
+    const char *name; /* of the value: "features.27" */
+    int64_t first;
+    int ndim;
+    int64_t dim[6];      /* the first axis: images, or a multiple where the network sees an image as several */
+    const float *values; /* codes where the value is on the grid */
+    int n_scale;         /* 0: real values; else value = scale * code, of one scale or one a channel */
+    const float *scale;  /* [n_scale] */
+} dt_value_batch;
+
+enum { DT_PREDICT_BATCH = 128 };
+
+/* What to predict. Images of the network's size, [n][height][width][channels]: pixels, which are normalised as those
+ * that it was trained on; or normalised already. */
+typedef struct {
+    const uint8_t *pixels;
+    const float *normalised;
+    int64_t n;
+    int batch; /* images at once; 0: DT_PREDICT_BATCH */
+    /* Called for each value of each batch, in the order of the network; NULL: nobody looks. */
+    dt_status (*look)(void *user, const dt_value_batch *value);
+    void *user;
+    const dt_progress *progress; /* or NULL */
+} dt_prediction;
+
+/* scores: [n][classes], as dt_outputs'. Of a program's model, too. */
+DT_MUST_CHECK dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores);
+
+/* The same from file to file: the tensor `name` (NULL: the only one) of a safetensors file, U8 or F32 [N][H][W][C]; to
+ * the tensors `scores` F32 [N][classes] and, for each value that layer names (NULL: none, "all": all), one of its name:
+ * F32, or I32 with NAME.scale. */
+DT_MUST_CHECK dt_status dt_predict_file(dt_model *m, const char *inputs, const char *name, const char *layer,
+                                        const dt_progress *progress, const char *out);
 
 /* How the classes were told apart. */
 typedef struct {

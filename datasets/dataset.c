@@ -39,7 +39,7 @@ dt_status dt_dataset_reserve(const dt_dataset_source *source, int64_t n, dt_data
 }
 
 /* Of what a reader gave, all of it. CRC-32 and not SHA-256: CIFAR-10's training images take 0.1 s, not 1. */
-static void take_fingerprint(dt_dataset *d)
+void dt_dataset_take_fingerprint(dt_dataset *d)
 {
     const size_t image_bytes = (size_t)d->height * (size_t)d->width * (size_t)d->channels;
     const uLong pixels = crc32_z(0, d->images, (size_t)d->n * image_bytes);
@@ -182,7 +182,7 @@ static dt_status fill(dt_dataset *d, const dt_dataset_options *opt)
     DT_TRY(dt_dataset_folder(source, opt->dir, split, folder));
     const dt_dataset_request r = { .source = source, .folder = folder, .split = split, .seed = opt->seed };
     DT_TRY(source->read(&r, d));
-    take_fingerprint(d);
+    dt_dataset_take_fingerprint(d);
     DT_TRY(dt_dataset_hold_out(d, opt));
     DT_TRY(dt_dataset_take_subset(d, opt));
     DT_TRY(resize(d, opt));

@@ -18,7 +18,8 @@ enum {
 };
 
 struct dt_dataset {
-    const char *name; /* static */
+    const char *name; /* static, or own_name */
+    char own_name[DT_DATASET_NAME_BYTES];
     char fingerprint[DT_FINGERPRINT_BYTES];
     uint8_t *images; /* [n][height][width][channels]; owned */
     int32_t *labels; /* [n], 0..n_classes-1; owned */
@@ -61,6 +62,9 @@ int dt_dataset_file(const dt_dataset_source *source, const char *folder, const c
 
 /* dataset.c: room for n images of the source's shape in an empty d. */
 DT_MUST_CHECK dt_status dt_dataset_reserve(const dt_dataset_source *source, int64_t n, dt_dataset *d);
+
+/* dataset.c: of all images and labels that d holds now. */
+void dt_dataset_take_fingerprint(dt_dataset *d);
 
 /* subset.c: keeps what opt->held_out leaves to the split, and of that a balanced subset of opt->limit images. */
 DT_MUST_CHECK dt_status dt_dataset_hold_out(dt_dataset *d, const dt_dataset_options *opt);

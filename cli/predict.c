@@ -1,0 +1,61 @@
+/*
+ * predict.c - `detent predict`: scores of images in a file, by any engine; and what values of the network were.
+ */
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static dt_status open_engine(const settings *s, session *o)
+{
+    dt_model *m;
+
+    if (s->engine == ENGINE_GRID) return session_open_checkpoint(s, o);
+    DT_TRY(session_open_program(s, o));
+    DT_TRY(dt_program_model(o->ctx, o->program, s->engine == ENGINE_ARRAY ? &s->array : NULL, &m));
+    dt_model_destroy(o->model);
+    o->model = m;
+    return DT_OK;
+}
+
+/* "FILE", or "FILE:NAME": a name has no slash. */
+static void split_inputs(const char *inputs, char path[PATH_BYTES], const char **name)
+{
+    const char *colon = strrchr(inputs, ':');
+    const int named = colon && !strchr(colon, '/');
+
+    *name = named ? colon + 1 : NULL;
+    snprintf(path, PATH_BYTES, "%.*s", named ? (int)(colon - inputs) : PATH_BYTES - 1, inputs);
+}
+
+static dt_status predict(const settings *s, session *o)
+{
+    char path[PATH_BYTES];
+    const char *name;
+    progress bar;
+
+    DT_TRY(open_engine(s, o));
+    split_inputs(s->inputs, path, &name);
+    progress_begin(&bar, s->quiet);
+    progress_task task = { .bar = &bar, .what = "predicting", .begin = clock_seconds() };
+    const dt_progress ticks = { .tick = progress_tick, .user = &task };
+    const dt_status status = dt_predict_file(o->model, path, name, s->layer, &ticks, s->out);
+    progress_wipe(&bar);
+    DT_TRY(status);
+    fprintf(report_stream(s->out), "scores of %s by %s (%s, engine %s), to %s\n", s->inputs, s->checkpoint,
+            dt_context_backend(o->ctx), engine_words[s->engine], s->out);
+    return DT_OK;
+}
+
+dt_status predict_run(const settings *s, int *exit_code)
+{
+    session o = { 0 };
+
+    DT_TRY(need_option("checkpoint", s->checkpoint));
+    DT_TRY(need_option("inputs", s->inputs));
+    DT_TRY(need_option("out", s->out));
+    *exit_code = EXIT_GOOD;
+    const dt_status status = predict(s, &o);
+    session_close(&o);
+    return status;
+}
