@@ -330,25 +330,6 @@ void dt_winograd_backward_x(const dt_node *node, void *scratch, int threads)
 
 #else
 
-int dt_winograd_backward_x_fits(const dt_node *node, const dt_exec *ex)
-{
-    (void)node;
-    (void)ex;
-    return 0;
-}
-
-size_t dt_winograd_backward_x_scratch(const dt_node *node, int threads)
-{
-    (void)node;
-    (void)threads;
-    return 0;
-}
-
-void dt_winograd_backward_x(const dt_node *node, void *scratch, int threads)
-{
-    (void)node; /* never called: see dt_winograd_backward_x_fits */
-    (void)scratch;
-    (void)threads;
-}
+DT_WINOGRAD_NONE(backward_x)
 
 #endif
