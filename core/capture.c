@@ -63,21 +63,6 @@ static int is_same(const dt_node *wanted, const dt_node *node)
     return wanted && wanted->kind == node->kind && strcmp(wanted->name, node->name) == 0;
 }
 
-/* Real values of t, which is on the grid or not. */
-static dt_status read_real(dt_context *ctx, const dt_tensor *t, float *to)
-{
-    const int64_t n = dt_count(&t->shape);
-
-    DT_TRY(dt_device_read(ctx, to, t->data, dt_tensor_bytes(t)));
-    if (t->n_scale == 0) return DT_OK;
-    float *scale = malloc((size_t)t->n_scale * sizeof *scale);
-    DT_CHECK(scale, DT_ERR_MEMORY, "no memory for %d scales", t->n_scale);
-    const dt_status s = dt_device_read(ctx, scale, t->scale, (size_t)t->n_scale * sizeof *scale);
-    for (int64_t i = 0; s == DT_OK && i < n; i++) to[i] *= dt_scale_at(scale, t->n_scale, i % t->n_scale);
-    free(scale);
-    return s;
-}
-
 static dt_status capture_allocate(dt_capture *c, const dt_node *node)
 {
     const dt_conv_params *p = node->params;
@@ -117,7 +102,7 @@ static dt_status capture_input(capture_run *run, const dt_tensor *x)
 
     if (!c->input_float) c->input_float = malloc((size_t)(c->n * c->maps * row) * sizeof(float));
     DT_CHECK(c->input_float, DT_ERR_MEMORY, "no memory to capture the input of %s; take fewer images", run->layer);
-    return read_real(run->model->ctx, x, c->input_float + run->done * row);
+    return dt_device_real(run->model->ctx, x, c->input_float + run->done * row);
 }
 
 /* After the convolution ran: run->batch is known. */
@@ -136,7 +121,7 @@ static dt_status capture_next(capture_run *run, const dt_tensor *x)
         c->next_input = malloc((size_t)(c->n * c->next_maps * row) * sizeof(float));
     }
     DT_CHECK(c->next_input, DT_ERR_MEMORY, "no memory to capture the input of %s; take fewer images", run->next->name);
-    DT_TRY(read_real(run->model->ctx, x, c->next_input + run->next_done * row));
+    DT_TRY(dt_device_real(run->model->ctx, x, c->next_input + run->next_done * row));
     run->next_done += dim[0];
     return DT_OK;
 }

@@ -3,8 +3,10 @@
  */
 #include "context.h"
 
+#include "grid_facts.h"
 #include "names.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,6 +147,35 @@ dt_status dt_device_zero(dt_context *ctx, void *dst, size_t bytes)
 
     dt_context_leave(before);
     return status;
+}
+
+dt_status dt_device_floats(dt_context *ctx, const void *src, int64_t n, float **out)
+{
+    const size_t bytes = (size_t)n * sizeof(float);
+    float *host = malloc(bytes ? bytes : 1);
+
+    DT_CHECK(host, DT_ERR_MEMORY, "no memory for a copy of %lld values", (long long)n);
+    const dt_status status = dt_device_read(ctx, host, src, bytes);
+    if (status != DT_OK) {
+        free(host);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = host;
+    return DT_OK;
+}
+
+dt_status dt_device_real(dt_context *ctx, const dt_tensor *t, float *to)
+{
+    const int64_t n = dt_count(&t->shape);
+    float *scale = NULL;
+
+    assert(t->type == DT_F32);
+    DT_TRY(dt_device_read(ctx, to, t->data, dt_tensor_bytes(t)));
+    if (t->n_scale == 0) return DT_OK;
+    DT_TRY(dt_device_floats(ctx, t->scale, t->n_scale, &scale));
+    for (int64_t i = 0; i < n; i++) to[i] *= dt_scale_at(scale, t->n_scale, i % t->n_scale);
+    free(scale);
+    return DT_OK;
 }
 
 dt_status dt_context_update(dt_context *ctx, const dt_update *u)

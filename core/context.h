@@ -49,6 +49,11 @@ DT_MUST_CHECK dt_status dt_device_write(dt_context *ctx, void *dst, const void *
 DT_MUST_CHECK dt_status dt_device_read(dt_context *ctx, void *host, const void *src, size_t bytes);
 DT_MUST_CHECK dt_status dt_device_zero(dt_context *ctx, void *dst, size_t bytes);
 
+/* n floats of device memory, in memory of the host that the caller frees. */
+DT_MUST_CHECK dt_status dt_device_floats(dt_context *ctx, const void *src, int64_t n, float **out);
+/* The real values of t, an F32 tensor with its channels last: scale * code where it is on the grid. to: [dt_count]. */
+DT_MUST_CHECK dt_status dt_device_real(dt_context *ctx, const dt_tensor *t, float *to);
+
 DT_MUST_CHECK dt_status dt_context_update(dt_context *ctx, const dt_update *u);
 
 /* Grow the shared blocks to at least this; their contents are lost and generation moves when they do. */

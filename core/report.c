@@ -47,18 +47,6 @@ int dt_trainer_n_quantizers(const dt_trainer *t)
     return n;
 }
 
-static dt_status to_real(dt_context *ctx, const dt_tensor *x, float *host)
-{
-    const int64_t n = dt_count(&x->shape);
-    float *scale = malloc((size_t)x->n_scale * sizeof *scale);
-
-    DT_CHECK(scale, DT_ERR_MEMORY, "no memory for %d scales", x->n_scale);
-    const dt_status status = dt_device_read(ctx, scale, x->scale, (size_t)x->n_scale * sizeof *scale);
-    for (int64_t i = 0; status == DT_OK && i < n; i++) host[i] *= scale[i % x->n_scale];
-    free(scale);
-    return status;
-}
-
 /* The real values of the quantizer's input on the host; the caller frees them. */
 static dt_status read_input(dt_context *ctx, const dt_node *node, float **out)
 {
@@ -66,8 +54,7 @@ static dt_status read_input(dt_context *ctx, const dt_node *node, float **out)
     float *host = malloc(dt_tensor_bytes(x));
 
     DT_CHECK(host, DT_ERR_MEMORY, "no memory to look at the input of %s", node->name);
-    dt_status status = dt_device_read(ctx, host, x->data, dt_tensor_bytes(x));
-    if (status == DT_OK && x->n_scale > 0) status = to_real(ctx, x, host);
+    const dt_status status = dt_device_real(ctx, x, host);
     if (status != DT_OK) {
         free(host);
         return status;

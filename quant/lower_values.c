@@ -19,17 +19,7 @@
 
 dt_status dt_lowering_read(const dt_lowering *w, const void *device, int64_t n, float **out)
 {
-    const size_t bytes = (size_t)n * sizeof(float);
-    float *host = malloc(bytes);
-
-    DT_CHECK(host, DT_ERR_MEMORY, "no memory for %lld values", (long long)n);
-    const dt_status status = dt_device_read(w->ctx, host, device, bytes);
-    if (status != DT_OK) {
-        free(host);
-        return dt_forward(status, __FILE__, __LINE__);
-    }
-    *out = host;
-    return DT_OK;
+    return dt_device_floats(w->ctx, device, n, out);
 }
 
 dt_status dt_lowering_add(dt_lowering *w, dt_layer_kind kind, const char *name, int from, dt_layer **out)

@@ -153,13 +153,12 @@ static float largest(const float *x, int64_t n, float so_far)
 static dt_status observe_values(dt_model *q, const dt_node *node, dt_fixed_tensor *t)
 {
     const int64_t n = dt_count(&node->out->shape);
-    float *x = malloc((size_t)n * sizeof *x);
+    float *x;
 
-    DT_CHECK(x, DT_ERR_MEMORY, "no memory to look at %s", node->name);
-    const dt_status status = dt_device_read(q->ctx, x, node->out->data, (size_t)n * sizeof *x);
-    if (status == DT_OK) t->scale = largest(x, n, t->scale);
+    DT_TRY(dt_device_floats(q->ctx, node->out->data, n, &x));
+    t->scale = largest(x, n, t->scale);
     free(x);
-    return status;
+    return DT_OK;
 }
 
 static dt_status observe_routing(dt_model *q, const dt_node *node)
@@ -322,12 +321,10 @@ static dt_status keep_node(void *user, const dt_node *node)
     if (!k->rows.data) DT_TRY(keep_begin(e, node));
     if (k->layer == 0) return DT_OK;
     const size_t row_bytes = dt_tensor_bytes(&k->rows) / (size_t)e->n_images, bytes = dt_tensor_bytes(node->out);
-    float *host = malloc(bytes);
-    DT_CHECK(host, DT_ERR_MEMORY, "no memory to keep %s", node->name);
-    dt_status status = dt_device_read(e->q->ctx, host, node->out->data, bytes);
-    if (status == DT_OK) {
-        status = dt_device_write(e->q->ctx, (char *)k->rows.data + (size_t)k->filled * row_bytes, host, bytes);
-    }
+    float *host;
+    DT_TRY(dt_device_floats(e->q->ctx, node->out->data, dt_count(&node->out->shape), &host));
+    const dt_status status =
+        dt_device_write(e->q->ctx, (char *)k->rows.data + (size_t)k->filled * row_bytes, host, bytes);
     free(host);
     k->filled += node->out->shape.dim[0];
     return status;
