@@ -83,6 +83,9 @@ static dt_status start_from_defaults(const line *l, settings *s)
 {
     DT_TRY(dt_model_config_default(l->scratch.model.name, &s->model));
     dt_train_config_default(l->scratch.model.name, &s->train);
+    DT_CHECK(!l->scratch.recipe || !dt_network_is_file(l->scratch.model.name), DT_ERR_ARGUMENT,
+             "--recipe %s is for vgg16, and --model is the file %s; give the settings by their own options",
+             l->scratch.recipe, l->scratch.model.name);
     if (l->scratch.recipe) DT_TRY(dt_train_recipe(l->scratch.recipe, &s->model, &s->train));
     s->model.name = l->scratch.model.name;
     if (s->model.caps_dim > 0) s->dataset = "mnist"; /* what capsule networks are first tried on */

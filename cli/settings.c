@@ -44,8 +44,8 @@ const char *const compat_words[] = { "corrected", "master", NULL }; /* of dt_qca
 
 /* clang-format off */
 const option_row option_rows[] = {
-    { "model", KIND_TEXT, AT(model.name), CAPS_OPTION, .unit = "NAME",
-      .about = "Network: vgg16, shallowcaps, deepcaps, or tiny for trials" },
+    { "model", KIND_TEXT, AT(model.name), CAPS_OPTION, .unit = "NAME|FILE",
+      .about = "Network: vgg16, shallowcaps, deepcaps, tiny for trials, or a network's file (.json), of its own size" },
     { "recipe", KIND_TEXT, AT(recipe), MODEL_OPTION, .unit = "NAME",
       .about = "Start from the published settings w4a4 or w4a2; the other options change single values of them" },
     { "choke", KIND_INT, AT(model.choke), MODEL_OPTION, .unit = "N", .min = 0, .max = 512,

@@ -27,8 +27,20 @@ static dt_status load_init(run *r)
     return DT_OK;
 }
 
+/* A run that goes on has the network of its checkpoint, where that came from a file: the file may be gone since. */
+static dt_status create_model(run *r, const dt_model_config *cfg)
+{
+    char path[PATH_BYTES];
+
+    DT_TRY(session_open_context(r->s, &r->o));
+    if (!r->goes_on || !dt_network_is_file(cfg->name)) return dt_model_create(r->o.ctx, cfg, &r->o.model);
+    DT_TRY(run_dir_path(r->s->out, TRAIN_LAST, path));
+    return dt_checkpoint_open(r->o.ctx, path, &r->o.model);
+}
+
 static dt_status open_model(run *r)
 {
+    const int from_file = dt_network_is_file(r->s->model.name);
     dt_model_config cfg = r->s->model;
     dt_dataset_view view;
 
@@ -40,12 +52,15 @@ static dt_status open_model(run *r)
     cfg.height = view.height;
     cfg.width = view.width;
     cfg.channels = view.channels;
-    cfg.n_classes = r->s->classes > 0 ? r->s->classes : view.n_classes;
-    DT_CHECK(view.n_classes <= cfg.n_classes, DT_ERR_ARGUMENT,
+    cfg.n_classes = r->s->classes > 0 || from_file ? r->s->classes : view.n_classes; /* a file says its own */
+    DT_CHECK(view.n_classes <= cfg.n_classes || from_file, DT_ERR_ARGUMENT,
              "--classes %d: %s has %d classes, and a network for it needs as many or more", cfg.n_classes,
              r->s->dataset, view.n_classes);
-    DT_TRY(session_open_context(r->s, &r->o));
-    DT_TRY(dt_model_create(r->o.ctx, &cfg, &r->o.model));
+    DT_TRY(create_model(r, &cfg));
+    const int n_classes = dt_model_get_config(r->o.model)->n_classes;
+    DT_CHECK(view.n_classes <= n_classes, DT_ERR_ARGUMENT,
+             "--model %s: it has %d classes, and %s has %d; a network for it needs as many or more", cfg.name,
+             n_classes, r->s->dataset, view.n_classes);
     return DT_OK;
 }
 

@@ -31,6 +31,7 @@ extern "C" {
 
 typedef struct dt_context dt_context; /* one device: its backend, threads, workspace */
 typedef struct dt_dataset dt_dataset; /* labelled 8-bit images in host memory */
+typedef struct dt_graph dt_graph;     /* a network as data: operators and the shapes of parameters, no values */
 typedef struct dt_model dt_model;     /* named parameters + a function that records a tape */
 typedef struct dt_trainer dt_trainer; /* model + loss + optimiser + schedule + step graph */
 typedef struct dt_program dt_program; /* a trained network as integers: what the hardware computes */
@@ -146,8 +147,8 @@ typedef enum { DT_DECODER_NONE, DT_DECODER_FC, DT_DECODER_CONV28, DT_DECODER_CON
 enum { DT_BITS_FLOAT = 32 }; /* wbits or abits of this: no quantizer */
 
 typedef struct {
-    const char *name; /* "vgg16" */
-    int height, width, channels, n_classes;
+    const char *name; /* "vgg16"; or a network's file: a path, with a '/' in it or ".json" at its end */
+    int height, width, channels, n_classes; /* of a file's network 0 too: as the file says, and nothing else */
     int choke;       /* channels of the chokepoint, 0: none */
     int skip_block;  /* 1: the skip block at features[20] (its chokepoint has `choke` channels) */
     int wbits;       /* 2..8 or DT_BITS_FLOAT */
@@ -187,10 +188,21 @@ typedef struct {
     int filters;
 } dt_layer_info;
 
+/* Of a network's file, 4 bits and its own sizes; float where it has quantizers already. out->name is then the caller's
+ * text. */
 DT_MUST_CHECK dt_status dt_model_config_default(const char *name, dt_model_config *out);
 /* 1: a network of that name is trained on images that are resized to its size; 0: on padded ones, or unknown. */
 int dt_model_resizes(const char *network);
+/* 1 if the name is the path of a network's file. */
+int dt_network_is_file(const char *name);
+/* The network of a JSON file, of real values: docs/NETWORK_FORMAT.md. DT_ERR_FORMAT names file, node and attribute. */
+DT_MUST_CHECK dt_status dt_graph_load(const char *path, dt_graph **out);
+void dt_graph_destroy(dt_graph *g);
 DT_MUST_CHECK dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out);
+/* A model of a network that one has: of bits, the two bits, input_bits, per_channel and rule are read; its sizes may be
+ * 0 or the network's. graph stays the caller's. */
+DT_MUST_CHECK dt_status dt_model_create_of(dt_context *ctx, const dt_graph *graph, const dt_model_config *bits,
+                                           dt_model **out);
 void dt_model_destroy(dt_model *m);
 const dt_model_config *dt_model_get_config(const dt_model *m);
 /* Of its training or its file; unknown in a new model. */

@@ -422,13 +422,26 @@ static dt_status check_classes(const dt_graph *g, const cJSON *object, const cha
     return DT_OK;
 }
 
-dt_status dt_graph_from_json(const cJSON *object, const char *file, dt_graph **out)
+/* "small" of a file "networks/small.json", where that does not say its network's name. */
+static const char *name_of(const cJSON *object, const char *file, char room[DT_NAME_MAX + 1])
 {
     const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "name"));
+    const char *slash = strrchr(file, '/');
+
+    if (name && name[0]) return name;
+    snprintf(room, DT_NAME_MAX + 1, "%.*s", DT_NAME_MAX, slash ? slash + 1 : file);
+    char *end = strrchr(room, '.');
+    if (end && end > room) *end = '\0';
+    return room;
+}
+
+dt_status dt_graph_from_json(const cJSON *object, const char *file, dt_graph **out)
+{
+    char room[DT_NAME_MAX + 1];
     reader r = { .file = file };
 
     DT_TRY(check_head(object, file));
-    DT_TRY(dt_graph_create(name ? name : "network", &r.graph));
+    DT_TRY(dt_graph_create(name_of(object, file, room), &r.graph));
     dt_status status = read_all(&r, object);
     if (status == DT_OK) status = check_classes(r.graph, object, file);
     if (status != DT_OK) {

@@ -10,7 +10,8 @@
  *
  * A person leaves much out: "params", and of a node the inputs that are parameters (models/imply.h), which "filters",
  * "window" and "features" stand for; attributes whose defaults suit; "pixels", "loss" and "scores", which is the last
- * node. One input need not be a list, and one number stands for a list of equal ones. docs/NETWORK_FORMAT.md.
+ * node; "name", which is the file's. One input need not be a list, and one number stands for a list of equal ones.
+ * docs/NETWORK_FORMAT.md.
  */
 #ifndef DT_GRAPH_JSON_H
 #define DT_GRAPH_JSON_H
@@ -24,8 +25,5 @@ DT_MUST_CHECK dt_status dt_graph_to_json(const dt_graph *g, cJSON *object);
 
 /* DT_ERR_FORMAT names file, node, attribute, its value and what it must be. */
 DT_MUST_CHECK dt_status dt_graph_from_json(const cJSON *object, const char *file, dt_graph **out);
-
-/* The network of a JSON file. */
-DT_MUST_CHECK dt_status dt_graph_load(const char *path, dt_graph **out);
 
 #endif /* DT_GRAPH_JSON_H */

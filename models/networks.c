@@ -1,14 +1,15 @@
 /*
- * networks.c - the table of networks, models of them, and the recipes they are trained with.
+ * networks.c - the table of networks, and the recipes they are trained with.
  */
 #include "networks.h"
 
 #include "../core/names.h"
 #include "../core/trainer.h"
-#include "../quant/insert.h"
 #include "capsules.h"
 
 #include <string.h>
+
+#define UNKNOWN "model '%s' is not known; there are %s, and files of networks (NAME.json)"
 
 typedef struct {
     const char *name;
@@ -61,11 +62,11 @@ const char *dt_network_known(const char *name)
     return n ? n->name : NULL;
 }
 
-dt_status dt_model_config_default(const char *name, dt_model_config *out)
+dt_status dt_network_defaults(const char *name, dt_model_config *out)
 {
     const network *n = network_find(name);
 
-    DT_CHECK(n, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", name ? name : "", dt_network_names());
+    DT_CHECK(n, DT_ERR_ARGUMENT, UNKNOWN, name ? name : "", dt_network_names());
     *out = (dt_model_config){ .name = n->name };
     n->defaults(out);
     return DT_OK;
@@ -89,7 +90,7 @@ int dt_model_resizes(const char *name)
 static dt_status config_check(const network *n, const dt_model_config *cfg)
 {
     DT_CHECK(cfg->name, DT_ERR_ARGUMENT, "the model's name is NULL; dt_model_config_default fills dt_model_config");
-    DT_CHECK(n, DT_ERR_ARGUMENT, "model '%s' is not known; there are %s", cfg->name, dt_network_names());
+    DT_CHECK(n, DT_ERR_ARGUMENT, UNKNOWN, cfg->name, dt_network_names());
     DT_TRY(dt_check_word("rule", (int)cfg->rule, dt_quant_rule_names));
     DT_TRY(dt_check_word("decoder", (int)cfg->decoder, dt_decoder_names));
     return n->check(cfg);
@@ -111,32 +112,6 @@ dt_status dt_network_build(const dt_model_config *cfg, dt_graph **out)
     }
     *out = b.graph;
     return DT_OK;
-}
-
-/* The network, with quantizers where it has bits. */
-static dt_status build_quantized(const dt_model_config *cfg, dt_graph **out)
-{
-    const dt_quant_choice choice = { cfg->wbits, cfg->abits, cfg->input_bits, cfg->per_channel, cfg->rule };
-    dt_graph *plain;
-
-    DT_TRY(dt_network_build(cfg, &plain));
-    if (cfg->wbits == DT_BITS_FLOAT) {
-        *out = plain;
-        return DT_OK;
-    }
-    const dt_status status = dt_quant_insert(plain, &choice, out);
-    dt_graph_destroy(plain);
-    return status;
-}
-
-dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out)
-{
-    dt_model_config named = *cfg;
-    dt_graph *graph;
-
-    DT_TRY(build_quantized(cfg, &graph));
-    named.name = dt_network_known(cfg->name);
-    return dt_model_open(ctx, graph, &named, out);
 }
 
 static int bits_allowed(int bits)
@@ -196,7 +171,7 @@ dt_status dt_train_recipe(const char *recipe, dt_model_config *model, dt_train_c
 
     DT_CHECK(is_w4a2 || strcmp(recipe, "w4a4") == 0, DT_ERR_ARGUMENT, "recipe '%s' is not known; there are w4a4, w4a2",
              recipe);
-    DT_TRY(dt_model_config_default("vgg16", model));
+    DT_TRY(dt_network_defaults("vgg16", model));
     dt_train_config_default(NULL, train);
     model->choke = is_w4a2 ? 16 : 8;
     model->abits = is_w4a2 ? 2 : 4;

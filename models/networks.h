@@ -10,6 +10,8 @@
 const char *dt_network_known(const char *name);
 const char *dt_network_names(void); /* "vgg16, tiny, .." */
 
+DT_MUST_CHECK dt_status dt_network_defaults(const char *name, dt_model_config *out);
+
 /* The network that cfg describes, of real values: its bits are not looked at, but for their range. */
 DT_MUST_CHECK dt_status dt_network_build(const dt_model_config *cfg, dt_graph **out);
 

@@ -172,3 +172,194 @@ Test(network_file, files_that_are_no_networks_are_refused)
     dt_graph_destroy(g);
     temp_remove();
 }
+
+/* ---- models of a file ---- */
+
+static const char *small_file(void)
+{
+    FILE *file = fopen(temp_path("small.json"), "w");
+
+    fputs(small, file);
+    fclose(file);
+    return temp_path("small.json");
+}
+
+Test(network_file, a_path_has_a_slash_or_ends_in_json)
+{
+    static const char *const files[] = { "a.json", "./vgg16", "nets/a", "a.b.json" };
+    static const char *const names[] = { "vgg16", "tiny", ".json", "json", "a.jso", "", NULL };
+
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) cr_assert(dt_network_is_file(files[i]), "%s", files[i]);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        cr_assert(dt_network_is_file(names[i]) == 0, "%s", names[i] ? names[i] : "NULL");
+    }
+}
+
+typedef struct {
+    dt_context *ctx;
+    dt_model_config config;
+    char path[2 * TEMP_PATH_BYTES];
+} small_model;
+
+static small_model begin_small(void)
+{
+    dt_options opt;
+    small_model s;
+
+    temp_make();
+    snprintf(s.path, sizeof s.path, "%s", small_file());
+    dt_options_default(&opt);
+    opt.backend = "cpu";
+    MUST(dt_context_create(&opt, &s.ctx));
+    MUST(dt_model_config_default(s.path, &s.config));
+    return s;
+}
+
+static void end_small(small_model *s)
+{
+    dt_context_destroy(s->ctx);
+    temp_remove();
+}
+
+/* stem 4*3*3*3, its norm 2*4, side 4*1*3*4, classifier 5*(4*4*4) + 5 */
+enum { SMALL_WEIGHTS = 108 + 8 + 48 + 320 + 5 };
+
+Test(network_file, a_model_of_a_file)
+{
+    small_model s = begin_small();
+    dt_model *of_file, *of_graph, *real;
+    dt_graph *g;
+    dt_layer_info stem, side;
+
+    cr_assert(s.config.height == 8 && s.config.width == 8 && s.config.channels == 3 && s.config.n_classes == 5);
+    MUST(dt_model_create(s.ctx, &s.config, &of_file));
+    cr_assert(dt_model_count(of_file) == SMALL_WEIGHTS, "%lld", (long long)dt_model_count(of_file));
+    cr_assert(dt_model_n_layers(of_file) == 2);
+    dt_model_layer(of_file, 0, &stem);
+    dt_model_layer(of_file, 1, &side);
+    cr_assert(stem.wbits == 4 && stem.abits == 8 && side.wbits == 4 && side.abits == 4);
+
+    MUST(dt_graph_load(s.path, &g));
+    const dt_model_config bits = { .wbits = 8, .abits = 2, .per_channel = 1, .rule = DT_RULE_LSQ };
+    MUST(dt_model_create_of(s.ctx, g, &bits, &of_graph));
+    dt_graph_destroy(g); /* the model has its own */
+    dt_model_layer(of_graph, 0, &stem);
+    dt_model_layer(of_graph, 1, &side);
+    cr_assert(stem.wbits == 8 && stem.abits == 2 && side.abits == 2);
+    cr_assert(dt_model_count(of_graph) == SMALL_WEIGHTS);
+
+    s.config.wbits = s.config.abits = DT_BITS_FLOAT;
+    MUST(dt_model_create(s.ctx, &s.config, &real));
+    cr_assert(dt_model_n_layers(real) == 0 && dt_model_n_params(real) == 8);
+    dt_model_destroy(real);
+    dt_model_destroy(of_graph);
+    dt_model_destroy(of_file);
+    end_small(&s);
+}
+
+static void wants_size(dt_model_config *c)
+{
+    c->height = c->width = 28;
+    c->channels = 1;
+}
+static void wants_classes(dt_model_config *c)
+{
+    c->n_classes = 7;
+}
+static void wants_choke(dt_model_config *c)
+{
+    c->choke = 8;
+}
+static void wants_skip_block(dt_model_config *c)
+{
+    c->skip_block = 1;
+}
+static void wants_capsules(dt_model_config *c)
+{
+    c->caps_dim = 16;
+}
+static void wants_routing(dt_model_config *c)
+{
+    c->routing = 3;
+}
+static void wants_decoder(dt_model_config *c)
+{
+    c->decoder = DT_DECODER_FC;
+}
+static void wants_wbits(dt_model_config *c)
+{
+    c->wbits = 9;
+}
+static void wants_rule(dt_model_config *c)
+{
+    c->rule = (dt_quant_rule)99;
+}
+static void sizes_of_the_file(dt_model_config *c)
+{
+    c->height = c->width = c->channels = c->n_classes = 0;
+}
+
+Test(network_file, what_contradicts_a_file_is_refused)
+{
+    static const struct {
+        void (*change)(dt_model_config *c);
+        const char *why;
+    } rows[] = {
+        { wants_size, "small.json takes images of 8x8x3, and 28x28x1 were asked for" },
+        { wants_classes, "small.json has 5 classes, and 7 were asked for" },
+        { wants_choke, "small.json is a network from a file, and choke is 8" },
+        { wants_skip_block, "skip_block is 1" },
+        { wants_capsules, "caps_dim is 16" },
+        { wants_routing, "routing is 3" },
+        { wants_decoder, "decoder is fc" },
+        { wants_wbits, "wbits is 9, allowed are 2..8 and 32" },
+        { wants_rule, "rule" },
+        { sizes_of_the_file, NULL },
+    };
+    small_model s = begin_small();
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        dt_model_config c = s.config;
+        dt_model *m = NULL;
+        rows[i].change(&c);
+        const dt_status status = dt_model_create(s.ctx, &c, &m);
+        if (!rows[i].why) MUST(status);
+        if (rows[i].why) {
+            cr_assert(status == DT_ERR_ARGUMENT && strstr(dt_last_error(), rows[i].why), "%s: %s", rows[i].why,
+                      dt_last_error());
+        }
+        dt_model_destroy(m);
+    }
+    end_small(&s);
+}
+
+/* Its bits are its own: they are taken as they are, and given no others. */
+Test(network_file, a_quantized_network_is_not_quantized_again)
+{
+    const dt_quant_choice choice = { .wbits = 3, .abits = 5, .input_bits = 8, .rule = DT_RULE_LSQ };
+    small_model s = begin_small();
+    dt_model_config c;
+    dt_layer_info side;
+    dt_graph *g, *q;
+    dt_model *m;
+
+    MUST(dt_graph_load(s.path, &g));
+    MUST(dt_quant_insert(g, &choice, &q));
+    char *text = text_of(q);
+    temp_write("quantized.json", (const uint8_t *)text, strlen(text));
+    MUST(dt_model_config_default(temp_path("quantized.json"), &c));
+    cr_assert(c.wbits == DT_BITS_FLOAT && c.abits == DT_BITS_FLOAT);
+    MUST(dt_model_create(s.ctx, &c, &m));
+    dt_model_layer(m, 1, &side);
+    cr_assert(side.wbits == 3 && side.abits == 5);
+    c.wbits = c.abits = 4;
+    dt_model *again = NULL;
+    cr_assert(dt_model_create(s.ctx, &c, &again) == DT_ERR_ARGUMENT);
+    cr_assert(strstr(dt_last_error(), "quantizers of its own (stem.act_quant), and wbits is 4") != NULL, "%s",
+              dt_last_error());
+    dt_model_destroy(m);
+    dt_graph_destroy(q);
+    dt_graph_destroy(g);
+    free(text);
+    end_small(&s);
+}

@@ -370,7 +370,7 @@ Test(vgg16, bad_configurations_are_refused)
     c.name = "tiny";
     refused(&c, "tiny has no chokepoint");
     c.name = "vgg17";
-    refused(&c, "model 'vgg17' is not known; there are vgg16, shallowcaps, deepcaps, tiny");
+    refused(&c, "model 'vgg17' is not known; there are vgg16, shallowcaps, deepcaps, tiny, and files of networks");
 }
 
 Test(vgg16, recipes_are_the_notebooks_two_runs)

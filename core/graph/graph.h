@@ -62,7 +62,7 @@ typedef enum {
 } dt_loss;
 
 /* Members are read freely, and written by the functions below; the lower half by whoever builds the graph. */
-typedef struct {
+struct dt_graph {
     dt_graph_value **value;
     int n_values, values_room;
     dt_graph_node *node;
@@ -77,10 +77,9 @@ typedef struct {
     int reconstruction; /* N,H,W,C or N,(H W C): the image that the decoder makes; -1: no decoder */
     dt_loss loss;
     int unit_pixels; /* 1: pixels are 0..1, not normalised by a data set's mean and deviation */
-} dt_graph;
+};
 
 DT_MUST_CHECK dt_status dt_graph_create(const char *name, dt_graph **out);
-void dt_graph_destroy(dt_graph *g);
 
 /* A value from outside. shape is that of one image and begins with 1, the number of its rows. */
 DT_MUST_CHECK dt_status dt_graph_give(dt_graph *g, const char *name, dt_dtype type, const dt_shape *shape, int *out);

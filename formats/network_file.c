@@ -1,0 +1,166 @@
+/*
+ * network_file.c - models of what a configuration names: a network of the table in models/networks.c, or one in a file.
+ *
+ *   name or file -> graph of real values -> quantizers (quant/insert.h) -> model
+ *
+ * A file's network has the sizes that its file says; what a configuration chooses of a built-in one is refused.
+ * Interface: core/detent.h, network_file.h.  Tests: tests/test_network_file.c.
+ */
+#include "network_file.h"
+
+#include "../core/graph/rewrite.h"
+#include "../core/model.h"
+#include "../core/names.h"
+#include "../models/networks.h"
+#include "../quant/insert.h"
+
+#include <string.h>
+
+int dt_network_is_file(const char *name)
+{
+    static const char suffix[] = ".json";
+    const size_t bytes = name ? strlen(name) : 0, end = sizeof suffix - 1;
+
+    return bytes > 0 && (strchr(name, '/') || (bytes > end && strcmp(name + bytes - end, suffix) == 0));
+}
+
+/* The first quantizer that the network has already, or NULL. */
+static const dt_graph_node *first_quantizer(const dt_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_op_kind kind = g->node[i].kind;
+        if (kind == DT_OP_ACT_QUANT || kind == DT_OP_WEIGHT_QUANT) return &g->node[i];
+    }
+    return NULL;
+}
+
+static void take_sizes(const dt_graph *g, dt_model_config *c)
+{
+    const dt_shape *image = dt_graph_shape(g, g->image);
+
+    c->height = (int)image->dim[1];
+    c->width = (int)image->dim[2];
+    c->channels = (int)image->dim[3];
+    c->n_classes = (int)dt_graph_shape(g, g->scores)->dim[1];
+}
+
+dt_status dt_model_config_default(const char *name, dt_model_config *out)
+{
+    dt_graph *g;
+
+    if (!dt_network_is_file(name)) return dt_network_defaults(name, out);
+    DT_TRY(dt_graph_load(name, &g));
+    const int bits = first_quantizer(g) ? DT_BITS_FLOAT : 4;
+    *out = (dt_model_config){ .name = name, .wbits = bits, .abits = bits, .input_bits = 8, .rule = DT_RULE_ECE284 };
+    take_sizes(g, out);
+    dt_graph_destroy(g);
+    return DT_OK;
+}
+
+/* Sizes that are asked for, against the network's. */
+static dt_status check_sizes(const char *from, const dt_model_config *own, const dt_model_config *c)
+{
+    const int asks = c->height || c->width || c->channels;
+
+    DT_CHECK(!asks || (c->height == own->height && c->width == own->width && c->channels == own->channels),
+             DT_ERR_ARGUMENT,
+             "%s takes images of %dx%dx%d, and %dx%dx%d were asked for; the size of a network from a file is the "
+             "file's",
+             from, own->height, own->width, own->channels, c->height, c->width, c->channels);
+    DT_CHECK(!c->n_classes || c->n_classes == own->n_classes, DT_ERR_ARGUMENT,
+             "%s has %d classes, and %d were asked for; the classes of a network from a file are the file's", from,
+             own->n_classes, c->n_classes);
+    return DT_OK;
+}
+
+/* What is for the networks that are built by name. */
+static dt_status check_options(const char *from, const dt_model_config *c)
+{
+    const struct {
+        const char *name;
+        int value;
+    } options[] = { { "choke", c->choke },
+                    { "skip_block", c->skip_block },
+                    { "caps_dim", c->caps_dim },
+                    { "routing", c->routing },
+                    { "paper_primary", c->paper_primary } };
+
+    for (int i = 0; i < DT_LENGTH(options); i++) {
+        DT_CHECK(!options[i].value, DT_ERR_ARGUMENT,
+                 "%s is a network from a file, and %s is %d: that is for networks by name; change the file", from,
+                 options[i].name, options[i].value);
+    }
+    DT_CHECK(c->decoder == DT_DECODER_NONE, DT_ERR_ARGUMENT,
+             "%s is a network from a file, and decoder is %s: that is for networks by name; change the file", from,
+             dt_decoder_names[c->decoder]);
+    return DT_OK;
+}
+
+/* from: the file, or the network's name. */
+static dt_status check_choice(const dt_graph *g, const char *from, const dt_model_config *c)
+{
+    const dt_graph_node *quantizer = first_quantizer(g);
+    dt_model_config own = *c;
+
+    DT_TRY(dt_check_word("rule", (int)c->rule, dt_quant_rule_names));
+    DT_TRY(dt_check_word("decoder", (int)c->decoder, dt_decoder_names));
+    take_sizes(g, &own);
+    DT_TRY(check_sizes(from, &own, c));
+    DT_TRY(check_options(from, c));
+    DT_TRY(dt_network_check_common(&own));
+    DT_CHECK(!quantizer || c->wbits == DT_BITS_FLOAT, DT_ERR_ARGUMENT,
+             "%s has quantizers of its own (%s), and wbits is %d; take both bits as float, or a network without", from,
+             dt_graph_name(g, quantizer->out), c->wbits);
+    return DT_OK;
+}
+
+dt_status dt_network_of(const dt_model_config *cfg, dt_graph **out)
+{
+    dt_graph *g;
+
+    if (!dt_network_is_file(cfg->name)) return dt_network_build(cfg, out);
+    DT_TRY(dt_graph_load(cfg->name, &g));
+    const dt_status status = check_choice(g, cfg->name, cfg);
+    if (status != DT_OK) {
+        dt_graph_destroy(g);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = g;
+    return DT_OK;
+}
+
+dt_status dt_network_quantize(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)
+{
+    const dt_quant_choice choice = { bits->wbits, bits->abits, bits->input_bits, bits->per_channel, bits->rule };
+
+    if (bits->wbits == DT_BITS_FLOAT) return dt_graph_rewrite(plain, NULL, NULL, out);
+    return dt_quant_insert(plain, &choice, out);
+}
+
+/* cfg describes plain. */
+static dt_status open_quantized(dt_context *ctx, const dt_graph *plain, const dt_model_config *cfg, dt_model **out)
+{
+    dt_model_config own = *cfg;
+    dt_graph *graph;
+
+    DT_TRY(dt_network_quantize(plain, cfg, &graph));
+    own.name = graph->name;
+    take_sizes(graph, &own);
+    return dt_model_open(ctx, graph, &own, out);
+}
+
+dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out)
+{
+    dt_graph *plain;
+
+    DT_TRY(dt_network_of(cfg, &plain));
+    const dt_status status = open_quantized(ctx, plain, cfg, out);
+    dt_graph_destroy(plain);
+    return status;
+}
+
+dt_status dt_model_create_of(dt_context *ctx, const dt_graph *graph, const dt_model_config *bits, dt_model **out)
+{
+    DT_TRY(check_choice(graph, graph->name, bits));
+    return open_quantized(ctx, graph, bits, out);
+}
