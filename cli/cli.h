@@ -198,7 +198,7 @@ typedef struct {
 void session_close(session *o);
 DT_MUST_CHECK dt_status session_open_context(const settings *s, session *o);
 /* Images get the height and width of model, padded or resized as its network wants it, and its channels. */
-DT_MUST_CHECK dt_status session_open_dataset(const settings *s, const dt_model_config *model, dt_split split,
+DT_MUST_CHECK dt_status session_open_dataset(const settings *s, const dt_model_info *model, dt_split split,
                                              dt_dataset **out);
 /* Of a network from a file: what it was trained on, unless --dataset names another; a line on stderr then says so when
  * the test images are opened, which every subcommand does once. */
@@ -352,9 +352,8 @@ short_text text_seconds(double seconds); /* 1:02:10, 0:12 */
 short_text text_bytes(size_t bytes);     /* 312 MiB */
 /* 8x8x64; 32x4x4x8 where an image has several maps */
 short_text text_size(int maps, int height, int width, int channels);
-short_text text_precision(int wbits, int abits);   /* w4a2, float */
-short_text text_model(const dt_model_config *cfg); /* vgg16 w4a2 choke 16 */
-short_text text_network(const dt_model *m);        /* the same, or shallowcaps in fixed point, round_to_nearest */
+/* vgg16 choke 16 w4a2; resnet8 w4-8a4 where layers differ; tiny float; shallowcaps in fixed point, round_to_nearest */
+short_text text_network(const dt_model *m);
 
 /* Why "auto" took the CPU although there is a GPU: a line below "device", a field; nothing where there is no reason. */
 void print_fallback(const dt_context *ctx);

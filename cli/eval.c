@@ -33,15 +33,16 @@ static void measurement_release(measurement *a)
 static dt_status measure(const settings *s, dt_model *m, const dt_dataset *d, float label_smoothing, const char *what,
                          dt_array_report *layers, measurement *out)
 {
-    const int n_classes = dt_model_get_config(m)->n_classes;
     dt_outputs *o = &out->outputs;
     dt_dataset_view v;
+    dt_model_info is;
     progress bar;
     dt_status status;
 
     dt_dataset_look(d, &v);
+    dt_model_look(m, &is);
     o->predictions = malloc((size_t)v.n * sizeof *o->predictions);
-    o->scores = malloc((size_t)v.n * (size_t)n_classes * sizeof *o->scores);
+    o->scores = malloc((size_t)v.n * (size_t)is.n_classes * sizeof *o->scores);
     DT_CHECK(o->predictions && o->scores, DT_ERR_MEMORY, "no memory for the predictions of %lld images",
              (long long)v.n);
     progress_begin(&bar, 0);
@@ -54,7 +55,7 @@ static dt_status measure(const settings *s, dt_model *m, const dt_dataset *d, fl
     out->seconds = clock_seconds() - task.begin;
     out->label_smoothing = label_smoothing;
     progress_wipe(&bar);
-    if (status == DT_OK) status = dt_class_report_create(o->scores, v.labels, v.n, n_classes, &out->classes);
+    if (status == DT_OK) status = dt_class_report_create(o->scores, v.labels, v.n, is.n_classes, &out->classes);
     return status;
 }
 
@@ -130,8 +131,10 @@ static void print_evaluation(const settings *s, const session *o, const dt_model
 {
     const short_text trained = o->model ? text_network(o->model) : (short_text){ "" };
     const double images_per_s = (double)a->metrics.images / a->seconds;
+    dt_model_info is;
 
-    printf("model      %s\n", o->model ? trained.s : dt_model_get_config(m)->name);
+    dt_model_look(m, &is);
+    printf("model      %s\n", o->model ? trained.s : is.name);
     printf("data       %s: %s test images\n", session_dataset(s, m), text_count(a->metrics.images).s);
     printf("device     %s: %s, engine %s\n", dt_context_backend(o->ctx), dt_context_device(o->ctx),
            engine_words[s->engine]);
@@ -176,11 +179,13 @@ static dt_status find_label_smoothing(const settings *s, const session *o, float
 {
     dt_train_config trained;
     dt_qcaps_formats formats;
+    dt_model_info is;
 
     *out = 0.0f;
     if (!o->model || dt_qcaps_look(o->model, &formats)) return DT_OK;
-    DT_TRY(dt_checkpoint_config(s->checkpoint, NULL, &trained));
-    if (dt_model_get_config(o->model)->caps_dim == 0) *out = trained.label_smoothing;
+    DT_TRY(dt_checkpoint_train_config(s->checkpoint, &trained));
+    dt_model_look(o->model, &is);
+    if (is.caps_dim == 0) *out = trained.label_smoothing;
     return DT_OK;
 }
 

@@ -116,15 +116,16 @@ static void print_floats(const char *what, const float *value, int n)
 static void print_origin(const dt_model *m)
 {
     const dt_data_origin *o = dt_model_get_origin(m);
-    const int channels = dt_model_get_config(m)->channels;
+    dt_model_info is;
 
     if (!o->name[0]) {
         printf("data       unknown: the file does not say what the network was trained on\n\n");
         return;
     }
+    dt_model_look(m, &is);
     printf("data       %s: %s training images, files %s", o->name, text_count(o->n_images).s, o->fingerprint);
-    print_floats("mean", o->mean, channels);
-    print_floats("std", o->std, channels);
+    print_floats("mean", o->mean, is.channels);
+    print_floats("std", o->std, is.channels);
     printf("\n\n");
 }
 
@@ -139,15 +140,16 @@ static cJSON *floats_json(const float *value, int n)
 static cJSON *origin_json(const dt_model *m)
 {
     const dt_data_origin *o = dt_model_get_origin(m);
-    const int channels = dt_model_get_config(m)->channels;
+    dt_model_info is;
     cJSON *out = o->name[0] ? cJSON_CreateObject() : cJSON_CreateNull();
 
     if (!o->name[0]) return out;
+    dt_model_look(m, &is);
     cJSON_AddStringToObject(out, "name", o->name);
     cJSON_AddNumberToObject(out, "images", o->n_images);
     cJSON_AddStringToObject(out, "fingerprint", o->fingerprint);
-    cJSON_AddItemToObject(out, "mean", floats_json(o->mean, channels));
-    cJSON_AddItemToObject(out, "std", floats_json(o->std, channels));
+    cJSON_AddItemToObject(out, "mean", floats_json(o->mean, is.channels));
+    cJSON_AddItemToObject(out, "std", floats_json(o->std, is.channels));
     return out;
 }
 

@@ -60,7 +60,7 @@ static void put_values(const sheet *s, int row, int column, const float *image)
 }
 
 /* capsules: first those of the images' labels, then the first of them with each dimension moved. */
-static void choose_capsules(const dt_model_config *c, const dt_dataset_view *v, const image_range *range,
+static void choose_capsules(const dt_model_info *c, const dt_dataset_view *v, const image_range *range,
                             const float *all, float *chosen)
 {
     const int dim = c->caps_dim;
@@ -76,7 +76,7 @@ static void choose_capsules(const dt_model_config *c, const dt_dataset_view *v, 
     }
 }
 
-static void draw(const dt_model_config *c, const dt_dataset_view *v, const image_range *range, const float *images,
+static void draw(const dt_model_info *c, const dt_dataset_view *v, const image_range *range, const float *images,
                  const sheet *s)
 {
     const int64_t size = (int64_t)c->height * c->width * c->channels;
@@ -95,7 +95,7 @@ typedef struct {
     sheet sheet;
 } work;
 
-static dt_status work_open(work *w, const dt_model_config *c, const image_range *range)
+static dt_status work_open(work *w, const dt_model_info *c, const image_range *range)
 {
     const size_t dim = (size_t)c->caps_dim, count = (size_t)range->count, n = count + dim * MOVES;
     const size_t size = (size_t)c->height * (size_t)c->width * (size_t)c->channels;
@@ -123,8 +123,10 @@ static void work_close(work *w)
 static dt_status make_picture(const settings *s, session *o, const dt_dataset_view *v, const image_range *range,
                               work *w)
 {
-    const dt_model_config *c = dt_model_get_config(o->model);
+    dt_model_info is;
+    const dt_model_info *c = &is;
 
+    dt_model_look(o->model, &is);
     DT_TRY(work_open(w, c, range));
     DT_TRY(dt_capsules(o->model, o->test_set, range->first, range->count, w->all));
     choose_capsules(c, v, range, w->all, w->chosen);
@@ -143,12 +145,13 @@ static dt_status make_picture(const settings *s, session *o, const dt_dataset_vi
 dt_status reconstruct(const settings *s, session *o)
 {
     dt_dataset_view view;
+    dt_model_info is;
     image_range range;
     work w = { 0 };
 
     DT_TRY(session_open_checkpoint(s, o));
-    const dt_model_config *c = dt_model_get_config(o->model);
-    DT_CHECK(c->caps_dim > 0, DT_ERR_ARGUMENT, "--reconstruct needs a capsule network; %s is none", c->name);
+    dt_model_look(o->model, &is);
+    DT_CHECK(is.caps_dim > 0, DT_ERR_ARGUMENT, "--reconstruct needs a capsule network; %s is none", is.name);
     DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
     dt_dataset_look(o->test_set, &view);
     DT_TRY(session_range(s, view.n, &range));

@@ -233,31 +233,32 @@ static dt_status search_bits(const settings *s)
 
 /* ---- --plan */
 
-static dt_status plan_model(const settings *s, session *o, dt_model_config *cfg, dt_qcaps_shape *shape)
+static dt_status plan_model(const settings *s, session *o, dt_qcaps_shape *shape)
 {
     settings on_cpu = *s;
 
     on_cpu.device = 1; /* nothing is computed */
-    *cfg = s->model;
-    if (s->checkpoint) DT_TRY(dt_checkpoint_config(s->checkpoint, cfg, NULL));
-    cfg->decoder = DT_DECODER_NONE; /* of training; may not fit --input */
-    DT_TRY(session_open_context(&on_cpu, o));
-    DT_TRY(dt_model_create(o->ctx, cfg, &o->model));
-    DT_TRY(dt_qcaps_describe(o->model, shape));
-    return DT_OK;
+    if (s->checkpoint) {
+        DT_TRY(session_open_checkpoint(&on_cpu, o));
+    } else {
+        dt_model_config cfg = s->model;
+        cfg.decoder = DT_DECODER_NONE; /* of training; may not fit --input */
+        DT_TRY(session_open_context(&on_cpu, o));
+        DT_TRY(dt_model_create(o->ctx, &cfg, &o->model));
+    }
+    return dt_qcaps_describe(o->model, shape);
 }
 
 static dt_status plan_bits(const settings *s)
 {
     session o = { 0 };
-    dt_model_config cfg;
     dt_qcaps_shape shape;
     dt_qcaps_bits bits;
 
-    dt_status status = plan_model(s, &o, &cfg, &shape);
+    dt_status status = plan_model(s, &o, &shape);
     if (status == DT_OK) status = dt_qcaps_plan(&shape, &s->qcaps, UNIFORM_BITS, &bits);
-    if (status == DT_OK && s->json) status = report_plan_json(s, &cfg, &shape, &bits);
-    if (status == DT_OK && !s->json) report_plan(s, &cfg, &shape, &bits);
+    if (status == DT_OK && s->json) status = report_plan_json(s, o.model, &shape, &bits);
+    if (status == DT_OK && !s->json) report_plan(s, o.model, &shape, &bits);
     session_close(&o);
     return status;
 }

@@ -42,12 +42,12 @@ typedef struct {
 void report_search_begin(const search *r, int trained_on_tune);
 void report_trial(const search *r, const dt_qcaps_trial *t, double seconds);
 void report_search_end(const search *r);
-void report_plan(const settings *s, const dt_model_config *cfg, const dt_qcaps_shape *shape, const dt_qcaps_bits *bits);
+void report_plan(const settings *s, const dt_model *m, const dt_qcaps_shape *shape, const dt_qcaps_bits *bits);
 cJSON *trial_json(const search *r, const dt_qcaps_trial *t);
 /* What a network found keeps in its file. */
 cJSON *found_json(const search *r, const found_network *f);
 DT_MUST_CHECK dt_status report_search_json(search *r);
-DT_MUST_CHECK dt_status report_plan_json(const settings *s, const dt_model_config *cfg, const dt_qcaps_shape *shape,
+DT_MUST_CHECK dt_status report_plan_json(const settings *s, const dt_model *m, const dt_qcaps_shape *shape,
                                          const dt_qcaps_bits *bits);
 
 #endif /* DT_SEARCH_H */

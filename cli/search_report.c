@@ -75,8 +75,8 @@ void report_search_begin(const search *r, int trained_on_tune)
     const int width = bits_width(&r->shape);
     const int64_t n_weights = weights_of(&r->shape);
 
-    printf("model      %s: %s weights, %.2f %s\n", text_model(dt_model_get_config(r->o.model)).s,
-           text_count(n_weights).s, memory_of(s, n_weights, 32), unit_of(s));
+    printf("model      %s: %s weights, %.2f %s\n", text_network(r->o.model).s, text_count(n_weights).s,
+           memory_of(s, n_weights, 32), unit_of(s));
     printf("data       %s: %s %s images decide, %s test images\n", session_dataset(s, r->o.model),
            text_count(r->n_tune).s, tune_words[s->tune_on], text_count(r->n_test).s);
     printf("device     %s: %s\n", dt_context_backend(r->o.ctx), dt_context_device(r->o.ctx));
@@ -129,13 +129,15 @@ void report_search_end(const search *r)
     for (int i = 0; i < r->n_found; i++) printf("saved      %s\n", r->found[i].path);
 }
 
-void report_plan(const settings *s, const dt_model_config *cfg, const dt_qcaps_shape *shape, const dt_qcaps_bits *bits)
+void report_plan(const settings *s, const dt_model *m, const dt_qcaps_shape *shape, const dt_qcaps_bits *bits)
 {
     const int word = s->qcaps.published; /* the sign's bit is not among the bits */
     dt_qcaps_cost cost;
+    dt_model_info is;
 
+    dt_model_look(m, &is);
     dt_qcaps_cost_of(shape, &s->qcaps, bits, &cost);
-    printf("%s, %dx%dx%d; budget %g %s\n", text_model(cfg).s, cfg->height, cfg->width, cfg->channels,
+    printf("%s, %dx%dx%d; budget %g %s\n", text_network(m).s, is.height, is.width, is.channels,
            (double)s->qcaps.memory_budget, unit_of(s));
     print_bits_meaning(s);
     printf("%-12s %12s %5s %9s\n", "layer", "weights", "bits", unit_of(s));
@@ -236,14 +238,13 @@ dt_status report_search_json(search *r)
     return print_json(out);
 }
 
-dt_status report_plan_json(const settings *s, const dt_model_config *cfg, const dt_qcaps_shape *shape,
-                           const dt_qcaps_bits *bits)
+dt_status report_plan_json(const settings *s, const dt_model *m, const dt_qcaps_shape *shape, const dt_qcaps_bits *bits)
 {
     cJSON *out = cJSON_CreateObject();
     dt_qcaps_cost cost;
 
     dt_qcaps_cost_of(shape, &s->qcaps, bits, &cost);
-    cJSON_AddStringToObject(out, "model", text_model(cfg).s);
+    cJSON_AddStringToObject(out, "model", text_network(m).s);
     add_options(out, s);
     cJSON *layers = cJSON_AddArrayToObject(out, "layers");
     for (int l = 0; l < shape->n_layers; l++) {

@@ -36,7 +36,7 @@ dt_status session_open_context(const settings *s, session *o)
     return DT_OK;
 }
 
-dt_status session_open_dataset(const settings *s, const dt_model_config *model, dt_split split, dt_dataset **out)
+dt_status session_open_dataset(const settings *s, const dt_model_info *model, dt_split split, dt_dataset **out)
 {
     const int64_t limits[] = {
         [DT_SPLIT_TRAIN] = s->train_size, [DT_SPLIT_TEST] = s->test_size, [DT_SPLIT_VALIDATION] = 0
@@ -49,7 +49,7 @@ dt_status session_open_dataset(const settings *s, const dt_model_config *model, 
                                      .seed = s->seed,
                                      .height = model->height,
                                      .width = model->width,
-                                     .resize = dt_model_resizes(model->name),
+                                     .resize = model->is_resized,
                                      .channels = model->channels };
 
     DT_TRY(dt_dataset_open(&opt, out));
@@ -71,11 +71,13 @@ void session_note_dataset(const settings *s, const dt_data_origin *trained_on)
 dt_status session_open_images(const settings *s, const dt_model *m, dt_split split, dt_dataset **out)
 {
     settings named = *s;
+    dt_model_info is;
 
     named.dataset = session_dataset(s, m);
     DT_CHECK(named.dataset[0], DT_ERR_ARGUMENT,
              "%s: does not say what the network was trained on; name the dataset with --dataset", s->checkpoint);
-    DT_TRY(session_open_dataset(&named, dt_model_get_config(m), split, out));
+    dt_model_look(m, &is);
+    DT_TRY(session_open_dataset(&named, &is, split, out));
     if (split == DT_SPLIT_TEST) session_note_dataset(s, dt_model_get_origin(m));
     return DT_OK;
 }
@@ -143,7 +145,7 @@ dt_status session_find_layer(const session *o, const char *name, int all)
         snprintf(names + used, sizeof names - used, " %s", info.name);
     }
     DT_CHECK(n > 0, DT_ERR_UNSUPPORTED, "%s has no convolution of integer codes; train it with --wbits and --abits",
-             dt_model_get_config(o->model)->name);
+             text_network(o->model).s);
     return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "--layer %s: no quantized convolution; there are%s%s", name,
                     names, all ? ", or all" : "");
 }

@@ -76,38 +76,33 @@ short_text text_size(int maps, int height, int width, int channels)
     return out;
 }
 
-short_text text_precision(int wbits, int abits)
+/* "w4", or "w4-8" where layers differ */
+static void append_bits(short_text *to, const char *letter, int least, int most)
 {
-    short_text out;
+    const size_t used = strlen(to->s);
+    const int n = snprintf(to->s + used, sizeof to->s - used, "%s%d", letter, least);
 
-    if (wbits == DT_BITS_FLOAT && abits == DT_BITS_FLOAT)
-        snprintf(out.s, sizeof out.s, "float");
-    else
-        snprintf(out.s, sizeof out.s, "w%da%d", wbits, abits);
-    return out;
-}
-
-short_text text_model(const dt_model_config *cfg)
-{
-    short_text out;
-    int used = snprintf(out.s, sizeof out.s, "%s %s", cfg->name, text_precision(cfg->wbits, cfg->abits).s);
-
-    if (cfg->choke > 0 && used < VALUE_BYTES) {
-        used += snprintf(out.s + used, sizeof out.s - (size_t)used, " choke %d", cfg->choke);
+    if (least != most && used + (size_t)n < sizeof to->s) {
+        snprintf(to->s + used + n, sizeof to->s - used - (size_t)n, "-%d", most);
     }
-    if (cfg->skip_block && used < VALUE_BYTES) snprintf(out.s + used, sizeof out.s - (size_t)used, " skip block");
-    return out;
 }
 
 short_text text_network(const dt_model *m)
 {
-    const dt_model_config *cfg = dt_model_get_config(m);
-    short_text out = text_model(cfg);
     dt_qcaps_formats f;
+    dt_model_info is;
+    short_text out;
 
+    dt_model_look(m, &is);
     if (dt_qcaps_look(m, &f)) {
-        snprintf(out.s, sizeof out.s, "%s in fixed point, %s", cfg->name, dt_rounding_names[f.rounding]);
+        snprintf(out.s, sizeof out.s, "%.30s in fixed point, %s", is.name, dt_rounding_names[f.rounding]);
+        return out;
     }
+    const int is_float = is.wbits_most == DT_BITS_FLOAT && is.abits_most == DT_BITS_FLOAT;
+    snprintf(out.s, sizeof out.s, "%.48s %s", is.name, is_float ? "float" : "");
+    if (is_float) return out;
+    append_bits(&out, "w", is.wbits_least, is.wbits_most);
+    append_bits(&out, "a", is.abits_least, is.abits_most);
     return out;
 }
 

@@ -23,7 +23,6 @@
 static dt_status measure_epoch(run *r, epoch_line *line)
 {
     const int epoch = dt_trainer_epoch(r->o.trainer);
-    const int has_decoder = dt_model_get_config(r->o.model)->decoder != DT_DECODER_NONE;
     const dt_dataset *decides = r->o.val_set ? r->o.val_set : r->o.test_set;
     dt_metrics train, found = { .loss = NAN, .accuracy = NAN };
 
@@ -39,7 +38,7 @@ static dt_status measure_epoch(run *r, epoch_line *line)
                           .lr = r->state.lr,
                           .train_loss = train.loss,
                           .train_accuracy = train.accuracy,
-                          .train_reconstruction = has_decoder ? train.reconstruction : NAN,
+                          .train_reconstruction = r->is.has_decoder ? train.reconstruction : NAN,
                           .split = train_split(r),
                           .eval_loss = found.loss,
                           .eval_accuracy = found.accuracy,

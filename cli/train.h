@@ -30,6 +30,7 @@ typedef struct {
 typedef struct {
     const settings *s;
     session o;
+    dt_model_info is; /* o.model's */
     run_state state;
     int lock;           /* file descriptor that holds the run directory, -1: none */
     int goes_on;        /* 1: from last.safetensors, not from the run's begin */

@@ -32,36 +32,64 @@ static dt_status create_model(run *r, const dt_model_config *cfg)
 {
     char path[PATH_BYTES];
 
-    DT_TRY(session_open_context(r->s, &r->o));
-    if (!r->goes_on || !dt_network_is_file(cfg->name)) return dt_model_create(r->o.ctx, cfg, &r->o.model);
-    DT_TRY(run_dir_path(r->s->out, TRAIN_LAST, path));
-    return dt_checkpoint_open(r->o.ctx, path, &r->o.model);
+    if (r->goes_on && dt_network_is_file(cfg->name)) {
+        DT_TRY(run_dir_path(r->s->out, TRAIN_LAST, path));
+        DT_TRY(dt_checkpoint_open(r->o.ctx, path, &r->o.model));
+    } else {
+        DT_TRY(dt_model_create(r->o.ctx, cfg, &r->o.model));
+    }
+    dt_model_look(r->o.model, &r->is);
+    return DT_OK;
 }
 
-static dt_status open_model(run *r)
+static dt_status open_datasets(run *r, const dt_model_info *model)
 {
-    const int from_file = dt_network_is_file(r->s->model.name);
+    dt_dataset_view view;
+
+    DT_TRY(session_open_dataset(r->s, model, DT_SPLIT_TRAIN, &r->o.train_set));
+    if (r->s->val_size > 0) DT_TRY(session_open_dataset(r->s, model, DT_SPLIT_VALIDATION, &r->o.val_set));
+    DT_TRY(session_open_dataset(r->s, model, DT_SPLIT_TEST, &r->o.test_set));
+    dt_dataset_look(r->o.train_set, &view);
+    r->n_train = view.n;
+    return DT_OK;
+}
+
+/* A file says how many classes its network has. */
+static dt_status open_from_file(run *r)
+{
     dt_model_config cfg = r->s->model;
     dt_dataset_view view;
 
-    DT_TRY(session_open_dataset(r->s, &cfg, DT_SPLIT_TRAIN, &r->o.train_set));
-    if (r->s->val_size > 0) DT_TRY(session_open_dataset(r->s, &cfg, DT_SPLIT_VALIDATION, &r->o.val_set));
-    DT_TRY(session_open_dataset(r->s, &cfg, DT_SPLIT_TEST, &r->o.test_set));
+    cfg.n_classes = r->s->classes;
+    DT_TRY(session_open_context(r->s, &r->o));
+    DT_TRY(create_model(r, &cfg));
+    DT_TRY(open_datasets(r, &r->is));
     dt_dataset_look(r->o.train_set, &view);
-    r->n_train = view.n;
+    DT_CHECK(view.n_classes <= r->is.n_classes, DT_ERR_ARGUMENT,
+             "--model %s: it has %d classes, and %s has %d; a network for it needs as many or more", cfg.name,
+             r->is.n_classes, r->s->dataset, view.n_classes);
+    return DT_OK;
+}
+
+static dt_status open_by_name(run *r)
+{
+    dt_model_config cfg = r->s->model;
+    const dt_model_info wanted = {
+        .height = cfg.height, .width = cfg.width, .channels = cfg.channels, .is_resized = dt_model_resizes(cfg.name)
+    };
+    dt_dataset_view view;
+
+    DT_TRY(open_datasets(r, &wanted));
+    dt_dataset_look(r->o.train_set, &view);
     cfg.height = view.height;
     cfg.width = view.width;
     cfg.channels = view.channels;
-    cfg.n_classes = r->s->classes > 0 || from_file ? r->s->classes : view.n_classes; /* a file says its own */
-    DT_CHECK(view.n_classes <= cfg.n_classes || from_file, DT_ERR_ARGUMENT,
+    cfg.n_classes = r->s->classes > 0 ? r->s->classes : view.n_classes;
+    DT_CHECK(view.n_classes <= cfg.n_classes, DT_ERR_ARGUMENT,
              "--classes %d: %s has %d classes, and a network for it needs as many or more", cfg.n_classes,
              r->s->dataset, view.n_classes);
-    DT_TRY(create_model(r, &cfg));
-    const int n_classes = dt_model_get_config(r->o.model)->n_classes;
-    DT_CHECK(view.n_classes <= n_classes, DT_ERR_ARGUMENT,
-             "--model %s: it has %d classes, and %s has %d; a network for it needs as many or more", cfg.name,
-             n_classes, r->s->dataset, view.n_classes);
-    return DT_OK;
+    DT_TRY(session_open_context(r->s, &r->o));
+    return create_model(r, &cfg);
 }
 
 /* Parameters and position: of last.safetensors if the run has got so far, else of the run's begin. */
@@ -87,7 +115,6 @@ static void add_strings(cJSON *array, int n, char *const *strings)
 /* All that is needed to repeat the run: the options make both configurations, the rest is for readers. */
 static dt_status write_config(const run *r)
 {
-    const dt_model_config *cfg = dt_model_get_config(r->o.model);
     dt_dataset_view test;
     cJSON *options;
 
@@ -101,10 +128,10 @@ static dt_status write_config(const run *r)
     cJSON_AddNumberToObject(data, "train_images", (double)r->n_train);
     if (r->s->val_size > 0) cJSON_AddNumberToObject(data, "val_images", (double)r->s->val_size);
     cJSON_AddNumberToObject(data, "test_images", (double)test.n);
-    cJSON_AddNumberToObject(data, "height", cfg->height);
-    cJSON_AddNumberToObject(data, "width", cfg->width);
-    cJSON_AddNumberToObject(data, "channels", cfg->channels);
-    cJSON_AddNumberToObject(data, "classes", cfg->n_classes);
+    cJSON_AddNumberToObject(data, "height", r->is.height);
+    cJSON_AddNumberToObject(data, "width", r->is.width);
+    cJSON_AddNumberToObject(data, "channels", r->is.channels);
+    cJSON_AddNumberToObject(data, "classes", r->is.n_classes);
     cJSON_AddNumberToObject(config, "parameters", (double)dt_model_count(r->o.model));
     cJSON_AddStringToObject(config, "device", dt_context_backend(r->o.ctx));
     const dt_status status = run_dir_write_config(r->s->out, config);
@@ -127,7 +154,7 @@ static dt_status open_directory(run *r)
 
 dt_status train_open(run *r)
 {
-    DT_TRY(open_model(r));
+    DT_TRY(dt_network_is_file(r->s->model.name) ? open_from_file(r) : open_by_name(r));
     report_begin(r);
     DT_TRY(open_trainer(r));
     DT_TRY(open_directory(r));

@@ -25,14 +25,14 @@ static int64_t decoder_count(const dt_model *m)
 
 void report_begin(const run *r)
 {
-    const dt_model_config *cfg = dt_model_get_config(r->o.model);
     dt_dataset_view train, test;
 
     if (r->s->quiet) return;
     dt_dataset_look(r->o.train_set, &train);
     dt_dataset_look(r->o.test_set, &test);
     const int64_t n_decoder = decoder_count(r->o.model);
-    printf("model      %s: %s parameters", text_model(cfg).s, text_count(dt_model_count(r->o.model) - n_decoder).s);
+    printf("model      %s: %s parameters", text_network(r->o.model).s,
+           text_count(dt_model_count(r->o.model) - n_decoder).s);
     if (n_decoder > 0) printf(" and %s of the decoder", text_count(n_decoder).s);
     printf(", %d quantized convolutions\n", dt_model_n_layers(r->o.model));
     printf("data       %s: %s training and %s test images, %dx%dx%d, %d classes", r->s->dataset, text_count(train.n).s,
@@ -44,7 +44,7 @@ void report_begin(const run *r)
     print_fallback(r->o.ctx);
 }
 
-static void print_loss(const dt_model_config *model, const dt_train_config *cfg)
+static void print_loss(const dt_model_info *model, const dt_train_config *cfg)
 {
     const int n_hard = cfg->hard_training ? cfg->epochs / 2 : 0;
 
@@ -54,10 +54,7 @@ static void print_loss(const dt_model_config *model, const dt_train_config *cfg)
     }
     printf("loss       margin");
     if (n_hard > 0) printf(", hard from epoch %d", cfg->epochs - n_hard + 1);
-    if (model->decoder != DT_DECODER_NONE) {
-        printf(", + %g * squared error of the %s decoder", (double)cfg->regularization_scale,
-               dt_decoder_names[model->decoder]);
-    }
+    if (model->has_decoder) printf(", + %g * squared error of the decoder", (double)cfg->regularization_scale);
     printf("\n");
 }
 
@@ -88,7 +85,7 @@ void report_position(const run *r)
     printf("training   %d epochs of %s steps, batch %d, %s, lr %g %s, %s\n", cfg->epochs,
            text_count(dt_trainer_steps_per_epoch(t)).s, cfg->batch, dt_optim_names[cfg->optim], (double)cfg->lr,
            dt_schedule_names[cfg->schedule], text_bytes(dt_trainer_bytes(t)).s);
-    print_loss(dt_model_get_config(r->o.model), cfg);
+    print_loss(&r->is, cfg);
     print_augmentation(cfg);
     if (dt_trainer_steps_done(t) > 0) {
         printf("resumed    after step %s, epoch %d\n", text_count(dt_trainer_steps_done(t)).s, dt_trainer_epoch(t));
@@ -99,7 +96,7 @@ void report_position(const run *r)
 
 double margin_of(const run *r, double loss, double reconstruction)
 {
-    if (dt_model_get_config(r->o.model)->decoder == DT_DECODER_NONE) return NAN;
+    if (!r->is.has_decoder) return NAN;
     return loss - (double)r->s->train.regularization_scale * reconstruction;
 }
 
@@ -221,7 +218,7 @@ dt_status report_quantizers(const run *r)
     const dt_status status = dt_trainer_report(r->o.trainer, q);
     if (status == DT_OK) {
         print_quantizers(q, n);
-        warn_of_stuck(q, n, dt_model_get_config(r->o.model)->rule);
+        warn_of_stuck(q, n, r->is.rule);
     }
     free(q);
     return status;

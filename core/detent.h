@@ -163,6 +163,19 @@ typedef struct {
     dt_decoder decoder; /* reconstructs the image in training */
 } dt_model_config;
 
+/* What a model is, as its network says, wherever that came from. */
+typedef struct {
+    const char *name; /* of the network: "vgg16 choke 16"; the model's */
+    int height, width, channels, n_classes;
+    int wbits_least, wbits_most; /* of the layers that are quantized; DT_BITS_FLOAT: none is */
+    int abits_least, abits_most; /* the image's not counted */
+    dt_quant_rule rule;          /* of the weights' quantizers */
+    int caps_dim;                /* values of a class capsule; 0: no capsule network */
+    int routing;                 /* iterations that make the class capsules; 0: none */
+    int has_decoder;             /* 1: makes the image again in training */
+    int is_resized;              /* 1: takes images that are resized to its size; 0: padded */
+} dt_model_info;
+
 /* Which learning rate and weight decay a parameter gets. STATE is not trained (running statistics, fixed clips). */
 typedef enum { DT_GROUP_WEIGHT, DT_GROUP_ALPHA, DT_GROUP_STATE } dt_param_group;
 
@@ -204,7 +217,7 @@ DT_MUST_CHECK dt_status dt_model_create(dt_context *ctx, const dt_model_config *
 DT_MUST_CHECK dt_status dt_model_create_of(dt_context *ctx, const dt_graph *graph, const dt_model_config *bits,
                                            dt_model **out);
 void dt_model_destroy(dt_model *m);
-const dt_model_config *dt_model_get_config(const dt_model *m);
+void dt_model_look(const dt_model *m, dt_model_info *out);
 /* Of its training or its file; unknown in a new model. */
 const dt_data_origin *dt_model_get_origin(const dt_model *m);
 int dt_model_n_params(const dt_model *m);
@@ -448,8 +461,8 @@ DT_MUST_CHECK dt_status dt_file_replace(const char *path, const void *data, size
 DT_MUST_CHECK dt_status dt_checkpoint_save(const dt_trainer *t, const char *path, const char *extra);
 /* What a safetensors file says it is: "detent-checkpoint", "detent-program"; "" if nothing. */
 DT_MUST_CHECK dt_status dt_file_format(const char *path, char *text, size_t bytes);
-/* The configurations inside, to make the model and trainer with; either may be NULL. */
-DT_MUST_CHECK dt_status dt_checkpoint_config(const char *path, dt_model_config *model, dt_train_config *train);
+/* How the run trains; dt_checkpoint_open makes its model. */
+DT_MUST_CHECK dt_status dt_checkpoint_train_config(const char *path, dt_train_config *out);
 /* The string saved as extra; the caller frees it. NULL if none. */
 DT_MUST_CHECK dt_status dt_checkpoint_extra(const char *path, char **out);
 /* Continues the run: parameters, optimiser state, position. Refused if model or data differ, naming both values. A file

@@ -44,13 +44,13 @@ static dt_status evaluation_node(void *user, const dt_node *node)
 
 static dt_status keep_outputs(const evaluation *e, const dt_batch *b)
 {
-    const int classes = e->model->config.n_classes;
+    const int64_t classes = dt_graph_count(e->model->graph, e->model->graph->scores);
     const size_t bytes = (size_t)(b->n * classes) * sizeof(float);
     int32_t *predictions = e->outputs.predictions;
 
     DT_TRY(dt_device_read(e->model->ctx, e->scores, b->logits->data, bytes));
     for (int64_t i = 0; predictions && i < b->n; i++) {
-        predictions[b->first + i] = argmax(e->scores + i * classes, classes);
+        predictions[b->first + i] = argmax(e->scores + i * classes, (int)classes);
     }
     if (e->outputs.scores) memcpy(e->outputs.scores + b->first * classes, e->scores, bytes);
     return DT_OK;
@@ -101,7 +101,7 @@ dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float
                                        .rows = w->rows,
                                        .start = w->start };
     DT_TRY(dt_inference_create(m, &v, &opt, &inf));
-    if (keeps) e.scores = malloc((size_t)batch * (size_t)m->config.n_classes * sizeof(float));
+    if (keeps) e.scores = malloc((size_t)batch * (size_t)dt_graph_count(m->graph, m->graph->scores) * sizeof(float));
     dt_status status = e.scores || !keeps
                            ? dt_inference_run(inf, w->hook ? evaluation_node : NULL, evaluation_batch, &e, &sum)
                            : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a batch of scores");
@@ -110,7 +110,7 @@ dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float
     DT_TRY(status);
     DT_CHECK(isfinite(sum.loss), DT_ERR_NUMERIC,
              "the loss of %lld images is %g: values of %s are beyond f32; the model has diverged", (long long)v.n,
-             sum.loss, m->config.name);
+             sum.loss, m->graph->name);
     *out = dt_metrics_of(&sum);
     return DT_OK;
 }

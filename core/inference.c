@@ -22,12 +22,14 @@ struct dt_inference {
 
 dt_status dt_model_check_data(const dt_model *m, const dt_dataset_view *v)
 {
-    const dt_model_config *c = &m->config;
-    DT_CHECK(v->height == c->height && v->width == c->width && v->channels == c->channels, DT_ERR_SHAPE,
-             "images are %dx%dx%d, the model wants %dx%dx%d", v->height, v->width, v->channels, c->height, c->width,
-             c->channels);
-    DT_CHECK(v->n_classes <= c->n_classes, DT_ERR_SHAPE, "the dataset has %d classes, the model %d", v->n_classes,
-             c->n_classes);
+    dt_model_info is;
+
+    dt_model_look(m, &is);
+    DT_CHECK(v->height == is.height && v->width == is.width && v->channels == is.channels, DT_ERR_SHAPE,
+             "images are %dx%dx%d, the model wants %dx%dx%d", v->height, v->width, v->channels, is.height, is.width,
+             is.channels);
+    DT_CHECK(v->n_classes <= is.n_classes, DT_ERR_SHAPE, "the dataset has %d classes, the model %d", v->n_classes,
+             is.n_classes);
     DT_CHECK(v->n > 0, DT_ERR_ARGUMENT, "the dataset is empty");
     return DT_OK;
 }

@@ -163,6 +163,22 @@ static dt_status model_initialise(dt_model *m)
     return DT_OK;
 }
 
+static dt_model_config config_of(const dt_graph *g)
+{
+    dt_model_info info;
+
+    dt_graph_look(g, &info);
+    return (dt_model_config){ .name = info.name,
+                              .height = info.height,
+                              .width = info.width,
+                              .channels = info.channels,
+                              .n_classes = info.n_classes,
+                              .wbits = info.wbits_most,
+                              .abits = info.abits_most,
+                              .rule = info.rule,
+                              .caps_dim = info.caps_dim };
+}
+
 dt_status dt_model_open(dt_context *ctx, dt_graph *graph, const dt_model_config *cfg, dt_model **out)
 {
     dt_model *m = calloc(1, sizeof *m);
@@ -175,7 +191,7 @@ dt_status dt_model_open(dt_context *ctx, dt_graph *graph, const dt_model_config 
     m->holders = 1;
     m->ctx = ctx;
     m->graph = graph;
-    m->config = *cfg;
+    m->config = cfg ? *cfg : config_of(graph);
 
     dt_status status = params_add(m);
     if (status == DT_OK) status = model_list_layers(m);
@@ -204,6 +220,7 @@ void dt_model_replace_graph(dt_model *m, dt_graph *graph)
     }
     dt_graph_destroy(m->graph);
     m->graph = graph;
+    m->config.name = graph->name;
 }
 
 void dt_model_hold(dt_model *m)
@@ -224,11 +241,6 @@ void dt_model_destroy(dt_model *m)
     free(m->layer);
     free(m->param);
     free(m);
-}
-
-const dt_model_config *dt_model_get_config(const dt_model *m)
-{
-    return &m->config;
 }
 
 int dt_model_n_params(const dt_model *m)
@@ -281,7 +293,7 @@ dt_data_origin dt_model_origin_of(const dt_model *m, const dt_dataset_view *v)
 
     snprintf(origin.name, sizeof origin.name, "%s", v->name);
     memcpy(origin.fingerprint, v->fingerprint, sizeof origin.fingerprint);
-    for (int c = 0; c < m->config.channels; c++) {
+    for (int c = 0; c < v->channels; c++) {
         origin.mean[c] = m->graph->unit_pixels ? 0.0f : v->mean[c];
         origin.std[c] = m->graph->unit_pixels ? 1.0f : v->std[c];
     }

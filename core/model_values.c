@@ -113,7 +113,7 @@ dt_status dt_model_check_values(const dt_model *m, const dt_values_words *words)
         if (bytes > largest) largest = bytes;
     }
     float *room = malloc(largest);
-    DT_CHECK(room, DT_ERR_MEMORY, "no memory to look at the parameters of %s", m->config.name);
+    DT_CHECK(room, DT_ERR_MEMORY, "no memory to look at the parameters of %s", m->graph->name);
     dt_status status = DT_OK;
     for (int i = 0; i < m->n_params && status == DT_OK; i++) {
         if (m->param[i]->values != DT_VALUES_ANY) status = check_param(m, i, room, words);

@@ -24,7 +24,7 @@ static dt_status collect(void *user, const dt_node *node)
 
 static dt_status need_capsules(const dt_model *m)
 {
-    DT_CHECK(m->graph->capsules >= 0, DT_ERR_UNSUPPORTED, "%s has no capsules", m->config.name);
+    DT_CHECK(m->graph->capsules >= 0, DT_ERR_UNSUPPORTED, "%s has no capsules", m->graph->name);
     return dt_model_check_values(m, NULL);
 }
 

@@ -144,8 +144,11 @@ static dt_status calibrate_node(void *user, const dt_node *node)
 
 dt_status dt_trainer_calibrate(dt_trainer *t)
 {
+    dt_model_info is;
+
     DT_CHECK(t->step == 0, DT_ERR_ARGUMENT, "calibration comes before the first step, %lld are done",
              (long long)t->step);
-    if (t->model->config.rule != DT_RULE_LSQ) return DT_OK;
+    dt_model_look(t->model, &is);
+    if (is.rule != DT_RULE_LSQ) return DT_OK;
     return dt_trainer_observe(t, calibrate_node, t);
 }

@@ -220,7 +220,7 @@ dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_con
     DT_TRY(config_check(cfg));
     DT_CHECK(m->n_trained > 0, DT_ERR_UNSUPPORTED,
              "%s is a program, whose integers cannot be trained; train the model that it was lowered from",
-             m->config.name);
+             m->graph->name);
     DT_TRY(dt_model_check_data(m, &v));
     dt_trainer *t = calloc(1, sizeof *t);
     DT_CHECK(t, DT_ERR_MEMORY, "no memory for a trainer");

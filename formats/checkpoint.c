@@ -5,10 +5,13 @@
  *             optimizer.momentum.<parameter>     SGD; of trained parameters
  *             optimizer.exp_avg.<parameter>      Adam, first moment
  *             optimizer.exp_avg_sq.<parameter>   Adam, second moment
- *   metadata  format = "detent-checkpoint", version = "2", model and train (JSON, config_json.h), step, seed,
- *             train_images; since the epoch began: loss_sum and reconstruction_sum (hexadecimal floats; the latter
- *             only if it is not 0), n_correct, n_images; data (JSON, origin_json.h); extra; where gradients are scaled:
- * loss_scale (hexadecimal float), loss_scale_clean, loss_scale_skipped
+ *   metadata  format = "detent-checkpoint", version = "3", graph (JSON, graph_json.h: the network with its quantizers),
+ *             train (JSON, config_json.h), step, seed, train_images; since the epoch began: loss_sum and
+ * reconstruction_sum (hexadecimal floats; the latter only if it is not 0), n_correct, n_images; data (JSON,
+ * origin_json.h); extra; where gradients are scaled: loss_scale (hexadecimal float), loss_scale_clean,
+ * loss_scale_skipped
+ *
+ * Version 2 has `model` in place of graph: the configuration of a built-in network (JSON, config_json.h).
  *
  * Loading checks everything and reads all of the file before it writes to the device: what is refused changes nothing.
  * Parameters are loaded from any safetensors file with the right names, in any float type; only resume and config need
@@ -19,6 +22,7 @@
 #include "metadata.h"
 #include "origin_json.h"
 #include "snapshot.h"
+#include "stored_graph.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -27,11 +31,13 @@
 #include <string.h>
 
 #define FORMAT  "detent-checkpoint"
-#define VERSION "2"
+#define VERSION "3"
+
+enum { OLDEST = 2, NEWEST = 3 };
 
 /* Where a run stands, and what must be equal for it to go on with equal bits. */
 typedef struct {
-    dt_model_config model;
+    dt_graph *graph; /* owned */
     dt_train_config train;
     dt_data_origin origin;
     uint64_t seed;
@@ -40,15 +46,12 @@ typedef struct {
     dt_step state; /* of it: sum and scale */
 } position;
 
-static dt_status add_configs(dt_safetensors_writer *w, const dt_trainer *t)
+static dt_status add_train(dt_safetensors_writer *w, const dt_train_config *c)
 {
-    cJSON *model = cJSON_CreateObject(), *train = cJSON_CreateObject();
-    dt_status s = dt_model_config_write(&t->model->config, model);
+    cJSON *train = cJSON_CreateObject();
+    dt_status s = dt_train_config_write(c, train);
 
-    if (s == DT_OK) s = dt_train_config_write(&t->config, train);
-    if (s == DT_OK) s = dt_metadata_add(w, "model", model);
     if (s == DT_OK) s = dt_metadata_add(w, "train", train);
-    cJSON_Delete(model);
     cJSON_Delete(train);
     DT_TRY(s);
     return DT_OK;
@@ -109,7 +112,8 @@ static dt_status save(dt_snapshot *s, const dt_trainer *t, const char *path, con
                       dt_safetensors_writer *w)
 {
     DT_TRY(dt_metadata_begin(w, FORMAT, VERSION));
-    DT_TRY(add_configs(w, t));
+    DT_TRY(dt_graph_store(w, t->model->graph));
+    DT_TRY(add_train(w, &t->config));
     DT_TRY(dt_origin_add(w, &t->origin));
     DT_TRY(add_position(w, t));
     if (extra) DT_TRY(dt_safetensors_writer_metadata(w, "extra", extra));
@@ -134,21 +138,30 @@ dt_status dt_checkpoint_save(const dt_trainer *t, const char *path, const char *
     return DT_OK;
 }
 
-static dt_status read_configs(const dt_safetensors *f, const char *path, dt_model_config *model, dt_train_config *train)
+static dt_status read_graph(const dt_safetensors *f, const char *path, dt_graph **out)
+{
+    int version;
+
+    DT_TRY(dt_metadata_version(f, path, FORMAT, OLDEST, NEWEST, &version));
+    return version == 2 ? dt_graph_of_stored_config(f, path, 1, out) : dt_graph_stored(f, path, out);
+}
+
+static dt_status read_train(const dt_safetensors *f, const char *path, dt_train_config *out)
 {
     cJSON *json;
+    int version;
 
-    DT_TRY(dt_metadata_check(f, path, FORMAT, VERSION));
-    DT_TRY(dt_metadata_json(f, path, "model", &json));
-    dt_status s = dt_model_config_read(json, path, model);
-    cJSON_Delete(json);
-    DT_TRY(s);
-
+    DT_TRY(dt_metadata_version(f, path, FORMAT, OLDEST, NEWEST, &version));
     DT_TRY(dt_metadata_json(f, path, "train", &json));
-    s = dt_train_config_read(json, path, train);
+    const dt_status s = dt_train_config_read(json, path, out);
     cJSON_Delete(json);
     DT_TRY(s);
     return DT_OK;
+}
+
+static int channels_of(const dt_graph *g)
+{
+    return (int)dt_graph_shape(g, g->image)->dim[3];
 }
 
 /* A decimal number of 0..max. */
@@ -198,8 +211,9 @@ static dt_status read_position(const dt_safetensors *f, const char *path, positi
 {
     uint64_t train_images, step, n_images, n_correct;
 
-    DT_TRY(read_configs(f, path, &out->model, &out->train));
-    DT_TRY(dt_origin_read(f, path, out->model.channels, &out->origin));
+    DT_TRY(read_graph(f, path, &out->graph));
+    DT_TRY(read_train(f, path, &out->train));
+    DT_TRY(dt_origin_read(f, path, channels_of(out->graph), &out->origin));
     DT_TRY(read_whole(f, path, "seed", UINT64_MAX, &out->seed));
     DT_TRY(read_whole(f, path, "train_images", INT64_MAX, &train_images));
     DT_TRY(read_whole(f, path, "step", INT64_MAX, &step));
@@ -224,7 +238,7 @@ static dt_status match_run(const position *p, const dt_trainer *t, const char *p
     const uint64_t seed = t->model->ctx->opt.seed;
     const int64_t last = t->config.epochs * dt_trainer_steps_per_epoch(t);
 
-    DT_TRY(dt_model_config_match(&p->model, &t->model->config, path));
+    DT_TRY(dt_graph_match(p->graph, t->model->graph, path));
     DT_TRY(dt_train_config_match(&p->train, &t->config, path));
     DT_CHECK(p->seed == seed, DT_ERR_ARGUMENT,
              "%s: the run was started with seed = %" PRIu64 ", here it is %" PRIu64
@@ -286,7 +300,7 @@ static const char *prefix_of(const dt_safetensors *f)
 
 static const dt_safetensors_tensor *find_after(const dt_safetensors *f, const char *prefix, const char *name)
 {
-    char whole[160];
+    char whole[DT_NAME_MAX + 64];
 
     snprintf(whole, sizeof whole, "%s%s", prefix, name);
     return dt_safetensors_find(f, whole);
@@ -327,16 +341,22 @@ static dt_status load_matched(dt_snapshot *s, const dt_safetensors *f, const cha
     return DT_OK;
 }
 
-static dt_status resume(dt_trainer *t, const dt_safetensors *f, const char *path, dt_snapshot *s)
+static dt_status resume_at(dt_trainer *t, const dt_safetensors *f, const char *path, dt_snapshot *s, position *p)
 {
-    position p;
-
-    DT_TRY(read_position(f, path, &p));
-    DT_TRY(match_run(&p, t, path));
+    DT_TRY(read_position(f, path, p));
+    DT_TRY(match_run(p, t, path));
     DT_TRY(match_tensors(s, f, 0, path));
     DT_TRY(load_matched(s, f, path));
-    DT_TRY(dt_trainer_seek(t, p.step, &p.state));
-    return DT_OK;
+    return dt_trainer_seek(t, p->step, &p->state);
+}
+
+static dt_status resume(dt_trainer *t, const dt_safetensors *f, const char *path, dt_snapshot *s)
+{
+    position p = { 0 };
+    const dt_status status = resume_at(t, f, path, s, &p);
+
+    dt_graph_destroy(p.graph);
+    return status;
 }
 
 dt_status dt_checkpoint_resume(dt_trainer *t, const char *path)
@@ -362,7 +382,7 @@ dt_status dt_checkpoint_load(dt_model *m, const char *path)
     DT_TRY(dt_snapshot_init(&s, m, NULL));
     dt_status status = dt_safetensors_open(path, &f);
     if (status == DT_OK) status = match_tensors(&s, f, 1, path);
-    if (status == DT_OK) status = dt_origin_read(f, path, m->config.channels, &origin);
+    if (status == DT_OK) status = dt_origin_read(f, path, channels_of(m->graph), &origin);
     if (status == DT_OK) status = load_matched(&s, f, path);
     if (status == DT_OK) m->origin = origin;
     dt_safetensors_close(f);
@@ -449,19 +469,27 @@ dt_status dt_file_format(const char *path, char *text, size_t bytes)
     return DT_OK;
 }
 
-dt_status dt_checkpoint_config(const char *path, dt_model_config *model, dt_train_config *train)
+dt_status dt_checkpoint_train_config(const char *path, dt_train_config *out)
 {
+    dt_train_config saved;
     dt_safetensors *f;
-    dt_model_config saved_model;
-    dt_train_config saved_train;
 
     DT_TRY(dt_safetensors_open(path, &f));
-    const dt_status s = read_configs(f, path, &saved_model, &saved_train);
+    const dt_status s = read_train(f, path, &saved);
     dt_safetensors_close(f);
     DT_TRY(s);
-    if (model) *model = saved_model;
-    if (train) *train = saved_train;
+    *out = saved;
     return DT_OK;
+}
+
+dt_status dt_checkpoint_graph(const char *path, dt_graph **out)
+{
+    dt_safetensors *f;
+
+    DT_TRY(dt_safetensors_open(path, &f));
+    const dt_status s = read_graph(f, path, out);
+    dt_safetensors_close(f);
+    return s;
 }
 
 dt_status dt_checkpoint_extra(const char *path, char **out)

@@ -75,7 +75,6 @@ static dt_field_place train_in(const char *file)
 
 static int same_field(const dt_field *f, const char *a, const char *b)
 {
-    if (f->kind == DT_FIELD_NETWORK) return strcmp(*(const char *const *)a, *(const char *const *)b) == 0;
     if (f->kind == DT_FIELD_FLOAT) return *(const float *)a == *(const float *)b;
     return memcmp(a, b, (size_t)(f->count ? f->count : 1) * sizeof(int)) == 0;
 }
@@ -98,14 +97,6 @@ static dt_status match_config(const dt_fields *s, const dt_field_place *at, cons
                         "%s: the run was started with %s.%s = %s, here it is %s; resume with the value it started with",
                         at->file, at->where, f->name, saved_text, here_text);
     }
-    return DT_OK;
-}
-
-dt_status dt_model_config_write(const dt_model_config *cfg, cJSON *object)
-{
-    const dt_field_place at = model_in("configuration");
-
-    DT_TRY(dt_fields_write(&model_table, &at, cfg, object));
     return DT_OK;
 }
 
@@ -134,14 +125,6 @@ dt_status dt_train_config_read(const cJSON *object, const char *file, dt_train_c
 
     DT_TRY(dt_fields_read(&train_table, &at, object, &cfg));
     *out = cfg;
-    return DT_OK;
-}
-
-dt_status dt_model_config_match(const dt_model_config *saved, const dt_model_config *here, const char *file)
-{
-    const dt_field_place at = model_in(file);
-
-    DT_TRY(match_config(&model_table, &at, saved, here));
     return DT_OK;
 }
 

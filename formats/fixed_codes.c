@@ -2,8 +2,9 @@
  * fixed_codes.c - the weights of a network that Q-CapsNets has quantized as the integers that hardware keeps, with the
  *                 format of every tensor.
  *
- *   metadata  format = "detent-fixed-point", version = "1", model (JSON, config_json.h), formats (JSON, fixed_json.h,
- *             with steps and ranges), data (JSON, origin_json.h), seed (of stochastic rounding's draws)
+ *   metadata  format = "detent-fixed-point", version = "1", model (JSON: name, sizes, routing), graph (JSON,
+ *             graph_json.h: the network of real values), formats (JSON, fixed_json.h, with steps and ranges), data (JSON,
+ *             origin_json.h), seed (of stochastic rounding's draws)
  *   tensors   <parameter>   I32: codes; logarithmic rounding: F32, powers of two. F32 as they are: parameters that no
  *                           format rounds, such as batch norm's. Laid out as PyTorch does (snapshot.h)
  *
@@ -13,11 +14,11 @@
  * Tests: tests/test_fixed_codes.c.
  */
 #include "../quant/fixed_point.h"
-#include "config_json.h"
 #include "fixed_json.h"
 #include "metadata.h"
 #include "origin_json.h"
 #include "snapshot.h"
+#include "stored_graph.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -83,16 +84,34 @@ static dt_status add_slot(dt_safetensors_writer *w, const dt_snapshot *s, const 
     return DT_OK;
 }
 
+/* What a reader of the codes wants to know first. */
+static cJSON *model_json(const dt_graph *plain)
+{
+    cJSON *model = cJSON_CreateObject();
+    dt_model_info is;
+
+    dt_graph_look(plain, &is);
+    cJSON_AddStringToObject(model, "name", is.name);
+    cJSON_AddNumberToObject(model, "height", is.height);
+    cJSON_AddNumberToObject(model, "width", is.width);
+    cJSON_AddNumberToObject(model, "channels", is.channels);
+    cJSON_AddNumberToObject(model, "n_classes", is.n_classes);
+    cJSON_AddNumberToObject(model, "caps_dim", is.caps_dim);
+    cJSON_AddNumberToObject(model, "routing", is.routing);
+    return model;
+}
+
 static dt_status add_metadata(dt_safetensors_writer *w, const dt_model *m)
 {
-    cJSON *model = cJSON_CreateObject(), *formats = cJSON_CreateObject();
+    const dt_graph *plain = dt_fixed_formats_of(m)->plain;
+    cJSON *model = model_json(plain), *formats = cJSON_CreateObject();
     char seed[32];
 
     snprintf(seed, sizeof seed, "%" PRIu64, m->ctx->opt.seed);
     dt_status s = dt_metadata_begin(w, FORMAT, VERSION);
-    if (s == DT_OK) s = dt_model_config_write(&m->config, model);
     if (s == DT_OK) s = dt_fixed_to_json(dt_fixed_formats_of(m), 1, formats);
     if (s == DT_OK) s = dt_metadata_add(w, "model", model);
+    if (s == DT_OK) s = dt_graph_store(w, plain);
     if (s == DT_OK) s = dt_metadata_add(w, "formats", formats);
     if (s == DT_OK) s = dt_origin_add(w, &m->origin);
     if (s == DT_OK) s = dt_safetensors_writer_metadata(w, "seed", seed);
@@ -127,7 +146,7 @@ dt_status dt_model_save_codes(dt_model *m, const char *path)
     dt_snapshot s;
 
     DT_CHECK(dt_fixed_formats_of(m), DT_ERR_UNSUPPORTED,
-             "%s: %s has no fixed-point formats, as Q-CapsNets gives them to a capsule network", path, m->config.name);
+             "%s: %s has no fixed-point formats, as Q-CapsNets gives them to a capsule network", path, m->graph->name);
     DT_TRY(dt_snapshot_init(&s, m, NULL));
     int32_t *codes = malloc((size_t)(m->n_trained + m->n_state) * sizeof *codes);
     dt_status status = codes ? dt_safetensors_writer_create(&w)

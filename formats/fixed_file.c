@@ -2,35 +2,35 @@
  * fixed_file.c - a network that Q-CapsNets has quantized, in one safetensors file; and the model of any such file or
  *                checkpoint.
  *
- *   metadata  format = "detent-quantized", version = "1", model (JSON, config_json.h), formats (JSON, fixed_json.h),
- *             data (JSON, origin_json.h), extra
- *   tensors   <parameter>   F32, before rounding, laid out as PyTorch does (snapshot.h); a decoder's too
+ *   metadata  format = "detent-quantized", version = "2", graph (JSON, graph_json.h: the network of real values),
+ * formats (JSON, fixed_json.h), data (JSON, origin_json.h), extra tensors   <parameter>   F32, before rounding, laid
+ * out as PyTorch does (snapshot.h); a decoder's too
+ *
+ * Version 1 has `model` in place of graph: the configuration of a built-in network (JSON, config_json.h).
  *
  * Rounding is a function of parameters and formats, so the file has no codes: fixed_codes.c writes those.
  * Interface: core/detent.h.  Format: docs/FIXED_POINT_FORMAT.md.  Tests: tests/test_fixed_file.c.
  */
-#include "../models/networks.h"
-#include "config_json.h"
 #include "fixed_json.h"
 #include "metadata.h"
 #include "origin_json.h"
 #include "snapshot.h"
+#include "stored_graph.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define FORMAT  "detent-quantized"
-#define VERSION "1"
+#define VERSION "2"
 
-static dt_status add_json(dt_safetensors_writer *w, const dt_model *m)
+enum { OLDEST = 1, NEWEST = 2 };
+
+static dt_status add_formats(dt_safetensors_writer *w, const dt_model *m)
 {
-    cJSON *model = cJSON_CreateObject(), *formats = cJSON_CreateObject();
-    dt_status s = dt_model_config_write(&m->config, model);
+    cJSON *formats = cJSON_CreateObject();
+    dt_status s = dt_fixed_to_json(dt_fixed_formats_of(m), 0, formats);
 
-    if (s == DT_OK) s = dt_fixed_to_json(dt_fixed_formats_of(m), 0, formats);
-    if (s == DT_OK) s = dt_metadata_add(w, "model", model);
     if (s == DT_OK) s = dt_metadata_add(w, "formats", formats);
-    cJSON_Delete(model);
     cJSON_Delete(formats);
     DT_TRY(s);
     return DT_OK;
@@ -39,7 +39,8 @@ static dt_status add_json(dt_safetensors_writer *w, const dt_model *m)
 static dt_status save(dt_snapshot *s, const char *path, const char *extra, dt_safetensors_writer *w)
 {
     DT_TRY(dt_metadata_begin(w, FORMAT, VERSION));
-    DT_TRY(add_json(w, s->model));
+    DT_TRY(dt_graph_store(w, dt_fixed_formats_of(s->model)->plain));
+    DT_TRY(add_formats(w, s->model));
     DT_TRY(dt_origin_add(w, &s->model->origin));
     if (extra) DT_TRY(dt_safetensors_writer_metadata(w, "extra", extra));
     DT_TRY(dt_snapshot_from_device(s));
@@ -55,24 +56,13 @@ dt_status dt_model_save(dt_model *m, const char *path, const char *extra)
     dt_snapshot s;
 
     DT_CHECK(dt_fixed_formats_of(m), DT_ERR_UNSUPPORTED,
-             "%s: %s has no fixed-point formats; a model in training is saved as a checkpoint", path, m->config.name);
+             "%s: %s has no fixed-point formats; a model in training is saved as a checkpoint", path, m->graph->name);
     DT_TRY(dt_snapshot_init(&s, m, NULL));
     dt_status status = dt_safetensors_writer_create(&w);
     if (status == DT_OK) status = save(&s, path, extra, w);
     dt_safetensors_writer_destroy(w);
     dt_snapshot_release(&s);
     DT_TRY(status);
-    return DT_OK;
-}
-
-static dt_status read_model(const dt_safetensors *f, const char *path, dt_model_config *out)
-{
-    cJSON *json;
-
-    DT_TRY(dt_metadata_json(f, path, "model", &json));
-    const dt_status s = dt_model_config_read(json, path, out);
-    cJSON_Delete(json);
-    DT_TRY(s);
     return DT_OK;
 }
 
@@ -93,16 +83,28 @@ static dt_status read_formats(const dt_safetensors *f, const char *path, dt_fixe
     return DT_OK;
 }
 
-static dt_status read_head(const char *path, dt_model_config *model, dt_fixed_formats **formats)
+static dt_status read_plain(const dt_safetensors *f, const char *path, dt_graph **out)
 {
+    int version;
+
+    DT_TRY(dt_metadata_version(f, path, FORMAT, OLDEST, NEWEST, &version));
+    return version == 1 ? dt_graph_of_stored_config(f, path, 0, out) : dt_graph_stored(f, path, out);
+}
+
+static dt_status read_head(const char *path, dt_graph **plain, dt_fixed_formats **formats)
+{
+    dt_graph *g = NULL;
     dt_safetensors *f;
 
     DT_TRY(dt_safetensors_open(path, &f));
-    dt_status s = dt_metadata_check(f, path, FORMAT, VERSION);
-    if (s == DT_OK) s = read_model(f, path, model);
+    dt_status s = read_plain(f, path, &g);
     if (s == DT_OK) s = read_formats(f, path, formats);
     dt_safetensors_close(f);
-    DT_TRY(s);
+    if (s != DT_OK) {
+        dt_graph_destroy(g);
+        return dt_forward(s, __FILE__, __LINE__);
+    }
+    *plain = g;
     return DT_OK;
 }
 
@@ -114,7 +116,7 @@ static dt_status check_weights(const dt_model *m, const char *path)
     for (int i = 0; i < f->n; i++) {
         const dt_fixed_tensor *t = &f->tensor[i];
         DT_CHECK(t->kind != DT_FIXED_WEIGHT || dt_model_find(m, t->name) >= 0, DT_ERR_FORMAT,
-                 "%s: has a format for the weights '%s', which %s does not have", path, t->name, m->config.name);
+                 "%s: has a format for the weights '%s', which %s does not have", path, t->name, m->graph->name);
     }
     return DT_OK;
 }
@@ -122,22 +124,19 @@ static dt_status check_weights(const dt_model *m, const char *path)
 static dt_status open_quantized(dt_context *ctx, const char *path, dt_model **out)
 {
     dt_fixed_formats *formats = NULL;
-    dt_model_config model;
-    dt_graph *graph;
+    dt_graph *plain = NULL;
 
-    DT_TRY(read_head(path, &model, &formats));
-    dt_status s = dt_network_build(&model, &graph);
-    if (s != DT_OK) dt_fixed_formats_destroy(formats);
-    if (s == DT_OK) s = dt_fixed_model_open(ctx, graph, &model, formats, out);
+    DT_TRY(read_head(path, &plain, &formats));
+    const dt_status s = dt_fixed_model_open(ctx, plain, formats, out);
     return s == DT_OK ? check_weights(*out, path) : dt_metadata_blame(s, path);
 }
 
 static dt_status open_trained(dt_context *ctx, const char *path, dt_model **out)
 {
-    dt_model_config model;
+    dt_graph *graph;
 
-    DT_TRY(dt_checkpoint_config(path, &model, NULL));
-    const dt_status s = dt_model_create(ctx, &model, out);
+    DT_TRY(dt_checkpoint_graph(path, &graph));
+    const dt_status s = dt_model_open(ctx, graph, NULL, out);
     return s == DT_OK ? DT_OK : dt_metadata_blame(s, path);
 }
 

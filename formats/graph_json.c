@@ -8,6 +8,7 @@
 #include "../models/imply.h"
 #include "json_fields.h"
 #include "json_file.h"
+#include "metadata.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -333,11 +334,13 @@ static dt_status read_node(reader *r, const cJSON *node, int number)
     void *params = calloc(1, op->params_bytes + 1);
     DT_CHECK(params, DT_ERR_MEMORY, "no memory for the parameters of %s", name);
     if (op->defaults) memcpy(params, op->defaults, op->params_bytes);
-    dt_status status = read_attributes(&at, op, attributes, params, &sizes);
+    const dt_status status = read_attributes(&at, op, attributes, params, &sizes);
     default_stride(attributes, kind, params);
-    if (status == DT_OK) status = dt_graph_add_implied(r->graph, kind, name, params, in, n_in, &sizes, &out);
+    const dt_status added =
+        status == DT_OK ? dt_graph_add_implied(r->graph, kind, name, params, in, n_in, &sizes, &out) : DT_OK;
     free(params);
-    return status;
+    DT_TRY(status);
+    return added == DT_OK ? DT_OK : dt_metadata_blame(added, r->file);
 }
 
 static dt_status read_image(reader *r, const cJSON *object)

@@ -33,16 +33,43 @@ dt_status dt_metadata_text(const dt_safetensors *f, const char *path, const char
     return DT_OK;
 }
 
+static dt_status check_format(const dt_safetensors *f, const char *path, const char *format)
+{
+    const char *its = NULL;
+
+    DT_TRY(dt_metadata_text(f, path, "format", &its));
+    DT_CHECK(strcmp(its, format) == 0, DT_ERR_FORMAT, "%s: format is '%.40s', expected '%s'", path, its, format);
+    return DT_OK;
+}
+
 dt_status dt_metadata_check(const dt_safetensors *f, const char *path, const char *format, const char *version)
 {
-    const char *its_format = NULL, *its_version = NULL;
+    const char *its = NULL;
 
-    DT_TRY(dt_metadata_text(f, path, "format", &its_format));
-    DT_CHECK(strcmp(its_format, format) == 0, DT_ERR_FORMAT, "%s: format is '%.40s', expected '%s'", path, its_format,
-             format);
-    DT_TRY(dt_metadata_text(f, path, "version", &its_version));
-    DT_CHECK(strcmp(its_version, version) == 0, DT_ERR_FORMAT, "%s: version is '%.40s', this build reads version %s",
-             path, its_version, version);
+    DT_TRY(check_format(f, path, format));
+    DT_TRY(dt_metadata_text(f, path, "version", &its));
+    DT_CHECK(strcmp(its, version) == 0, DT_ERR_FORMAT, "%s: version is '%.40s', this build reads version %s", path, its,
+             version);
+    return DT_OK;
+}
+
+dt_status dt_metadata_version(const dt_safetensors *f, const char *path, const char *format, int oldest, int newest,
+                              int *out)
+{
+    const char *text = NULL;
+    char *end;
+
+    DT_TRY(check_format(f, path, format));
+    DT_TRY(dt_metadata_text(f, path, "version", &text));
+    const long version = strtol(text, &end, 10);
+    DT_CHECK(text[0] >= '1' && text[0] <= '9' && *end == '\0' && end - text < 6, DT_ERR_FORMAT,
+             "%s: version is '%.40s', expected a whole number from 1 on", path, text);
+    DT_CHECK(version <= newest, DT_ERR_FORMAT,
+             "%s: version is %ld, and this detent reads versions up to %d; a newer detent reads it", path, version,
+             newest);
+    DT_CHECK(version >= oldest, DT_ERR_FORMAT, "%s: version is %ld, and this detent reads versions from %d on", path,
+             version, oldest);
+    *out = (int)version;
     return DT_OK;
 }
 

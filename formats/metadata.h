@@ -17,6 +17,9 @@ DT_MUST_CHECK dt_status dt_metadata_add(dt_safetensors_writer *w, const char *ke
 /* The file is of that format and version; DT_ERR_FORMAT names its own. path: for messages, here and below. */
 DT_MUST_CHECK dt_status dt_metadata_check(const dt_safetensors *f, const char *path, const char *format,
                                           const char *version);
+/* The same for a format whose files of versions oldest..newest are read: *out is the file's. */
+DT_MUST_CHECK dt_status dt_metadata_version(const dt_safetensors *f, const char *path, const char *format, int oldest,
+                                            int newest, int *out);
 /* The text, which lives as long as f; DT_ERR_FORMAT if there is none. */
 DT_MUST_CHECK dt_status dt_metadata_text(const dt_safetensors *f, const char *path, const char *key, const char **out);
 /* The text as JSON; the caller deletes it. */

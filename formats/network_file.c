@@ -140,13 +140,10 @@ dt_status dt_network_quantize(const dt_graph *plain, const dt_model_config *bits
 /* cfg describes plain. */
 static dt_status open_quantized(dt_context *ctx, const dt_graph *plain, const dt_model_config *cfg, dt_model **out)
 {
-    dt_model_config own = *cfg;
     dt_graph *graph;
 
     DT_TRY(dt_network_quantize(plain, cfg, &graph));
-    own.name = graph->name;
-    take_sizes(graph, &own);
-    return dt_model_open(ctx, graph, &own, out);
+    return dt_model_open(ctx, graph, NULL, out);
 }
 
 dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out)

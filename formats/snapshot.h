@@ -14,7 +14,7 @@
 
 /* One tensor, and where its values live on the device. */
 typedef struct {
-    char name[128];
+    char name[DT_NAME_MAX + 64];
     int param;     /* index in the model */
     float *moment; /* device; NULL: the parameter itself */
     int ndim;

@@ -7,6 +7,7 @@
 #include "../core/trainer.h"
 #include "capsules.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define UNKNOWN "model '%s' is not known; there are %s, and files of networks (NAME.json)"
@@ -96,6 +97,16 @@ static dt_status config_check(const network *n, const dt_model_config *cfg)
     return n->check(cfg);
 }
 
+/* "vgg16 choke 16 skip block" */
+static dt_status create_named(const dt_model_config *c, dt_graph **out)
+{
+    char name[96], choke[32] = "";
+
+    if (c->choke > 0) snprintf(choke, sizeof choke, " choke %d", c->choke);
+    snprintf(name, sizeof name, "%.40s%s%s", c->name, choke, c->skip_block ? " skip block" : "");
+    return dt_graph_create(name, out);
+}
+
 dt_status dt_network_build(const dt_model_config *cfg, dt_graph **out)
 {
     const network *n = network_find(cfg->name);
@@ -103,7 +114,7 @@ dt_status dt_network_build(const dt_model_config *cfg, dt_graph **out)
     dt_builder b = { .config = cfg };
 
     DT_TRY(config_check(n, cfg));
-    DT_TRY(dt_graph_create(n->name, &b.graph));
+    DT_TRY(create_named(cfg, &b.graph));
     b.status = dt_graph_give(b.graph, "image", DT_F32, &image, &b.graph->image);
     if (b.status == DT_OK) n->build(&b);
     if (b.status != DT_OK) {

@@ -92,24 +92,26 @@ int dt_fixed_exact(const dt_fixed_formats *f, int activation_layer, int weight_l
 }
 
 /* Formats are for capsule networks of real values. */
-static dt_status check_plain(const dt_graph *g, const dt_model_config *cfg)
+static dt_status check_plain(const dt_graph *g)
 {
+    dt_model_info is;
+
     DT_CHECK(g->capsules >= 0, DT_ERR_UNSUPPORTED, "%s has no capsules, which fixed-point formats are for", g->name);
-    DT_CHECK(cfg->wbits == DT_BITS_FLOAT, DT_ERR_UNSUPPORTED,
-             "the network is quantized in training, to w%da%d; fixed-point formats are for a float one", cfg->wbits,
-             cfg->abits);
+    dt_graph_look(g, &is);
+    DT_CHECK(is.wbits_most == DT_BITS_FLOAT, DT_ERR_UNSUPPORTED,
+             "the network is quantized in training, to w%da%d; fixed-point formats are for a float one", is.wbits_most,
+             is.abits_most);
     return DT_OK;
 }
 
-dt_status dt_fixed_model_open(dt_context *ctx, dt_graph *g, const dt_model_config *cfg, dt_fixed_formats *formats,
-                              dt_model **out)
+dt_status dt_fixed_model_open(dt_context *ctx, dt_graph *g, dt_fixed_formats *formats, dt_model **out)
 {
     dt_graph *rounded;
 
     formats->plain = g;
-    dt_status status = check_plain(g, cfg);
+    dt_status status = check_plain(g);
     if (status == DT_OK) status = dt_fixed_insert(formats, &rounded);
-    if (status == DT_OK) status = dt_model_open(ctx, rounded, cfg, out);
+    if (status == DT_OK) status = dt_model_open(ctx, rounded, NULL, out);
     if (status != DT_OK) {
         dt_fixed_formats_destroy(formats);
         return dt_forward(status, __FILE__, __LINE__);

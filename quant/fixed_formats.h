@@ -43,8 +43,7 @@ void dt_fixed_formats_destroy(void *formats);
 dt_fixed_formats *dt_fixed_formats_of(const dt_model *m);
 
 /* A model of the network g of real values, with formats. It takes over both, whatever happens. */
-DT_MUST_CHECK dt_status dt_fixed_model_open(dt_context *ctx, dt_graph *g, const dt_model_config *cfg,
-                                            dt_fixed_formats *formats, dt_model **out);
+DT_MUST_CHECK dt_status dt_fixed_model_open(dt_context *ctx, dt_graph *g, dt_fixed_formats *formats, dt_model **out);
 
 /* After a change of m's formats: its graph is made anew. */
 DT_MUST_CHECK dt_status dt_fixed_model_update(dt_model *m);

@@ -59,7 +59,7 @@ static dt_status open_observer(const dt_model *m, int copy, int published, dt_mo
         dt_fixed_formats_destroy(formats);
         return dt_forward(status, __FILE__, __LINE__);
     }
-    DT_TRY(dt_fixed_model_open(m->ctx, plain, &m->config, formats, &q));
+    DT_TRY(dt_fixed_model_open(m->ctx, plain, formats, &q));
     q->origin = m->origin;
     status = copy ? copy_params(m, q) : DT_OK;
     if (status != DT_OK) {

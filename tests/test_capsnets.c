@@ -110,7 +110,7 @@ static void pair_open(pair *p, const char *decoder, dt_fixed_formats *formats)
     if (formats) {
         dt_graph *g;
         MUST(dt_network_build(&c, &g));
-        MUST(dt_fixed_model_open(p->ctx, g, &c, formats, &p->model));
+        MUST(dt_fixed_model_open(p->ctx, g, formats, &p->model));
     } else {
         MUST(dt_model_create(p->ctx, &c, &p->model));
     }

@@ -201,7 +201,8 @@ Test(capture, misuse_is_refused)
 
 Test(capture, a_layer_in_float_has_no_integers)
 {
-    dt_model_config c = *dt_model_get_config(run.model);
+    dt_model_config c;
+    MUST(dt_model_config_default("tiny", &c));
     dt_model *m;
     c.wbits = c.abits = DT_BITS_FLOAT;
     MUST(dt_model_create(run.ctx, &c, &m));

@@ -45,27 +45,24 @@ Test(checkpoint, filters_are_laid_out_as_in_pytorch)
     close_run(&r);
 }
 
-Test(checkpoint, config_and_extra_come_back)
+Test(checkpoint, training_and_extra_come_back)
 {
     setup s = default_setup();
-    dt_model_config model;
     dt_train_config train;
     char *extra;
 
     s.train.lr = 0.0123456789f;
     run r = open_run(&s);
     save(&r, "c.safetensors");
-    cr_assert(eq(int, dt_checkpoint_config(temp_path("c.safetensors"), &model, &train), DT_OK), "%s", dt_last_error());
-    cr_assert(eq(str, (char *)model.name, "tiny"));
+    cr_assert(eq(int, dt_checkpoint_train_config(temp_path("c.safetensors"), &train), DT_OK), "%s", dt_last_error());
     cr_assert(eq(int, memcmp(&train, &s.train, sizeof train), 0));
-    cr_assert(eq(int, dt_checkpoint_config(temp_path("c.safetensors"), NULL, NULL), DT_OK));
     cr_assert(eq(int, dt_checkpoint_extra(temp_path("c.safetensors"), &extra), DT_OK));
     cr_assert(eq(str, extra, "{\"a\": 1}"));
     free(extra);
     cr_assert(eq(int, dt_checkpoint_save(r.trainer, temp_path("c.safetensors"), NULL), DT_OK));
     cr_assert(eq(int, dt_checkpoint_extra(temp_path("c.safetensors"), &extra), DT_OK));
     cr_assert(eq(ptr, extra, NULL));
-    cr_assert(eq(int, dt_checkpoint_config(temp_path("none.safetensors"), &model, &train), DT_ERR_IO));
+    cr_assert(eq(int, dt_checkpoint_train_config(temp_path("none.safetensors"), &train), DT_ERR_IO));
     close_run(&r);
 }
 

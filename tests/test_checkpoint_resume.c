@@ -154,8 +154,8 @@ static const other_run other_runs[] = {
     { "epochs", change_epochs, DT_ERR_ARGUMENT, "started with train.epochs = 3, here it is 4" },
     { "lr", change_lr, DT_ERR_ARGUMENT, "started with train.lr = 0.01, here it is 0.02" },
     { "optimiser", change_optim, DT_ERR_ARGUMENT, "started with train.optim = \"sgd\", here it is \"adam\"" },
-    { "bits", change_bits, DT_ERR_ARGUMENT, "started with model.wbits = 4, here it is 3" },
-    { "classes", change_classes, DT_ERR_ARGUMENT, "started with model.n_classes = 10, here it is 11" },
+    { "bits", change_bits, DT_ERR_ARGUMENT, "started with features.0.weight_quant.bits = 4, here it is 3" },
+    { "classes", change_classes, DT_ERR_ARGUMENT, "started with classifier.weight.shape = 10x256, here it is 11x256" },
 };
 
 Test(checkpoint_resume, resume_of_another_run_is_refused_and_changes_nothing)
@@ -185,11 +185,20 @@ Test(checkpoint_resume, resume_of_another_run_is_refused_and_changes_nothing)
 
 static const edit edits[] = {
     { "another format", "detent-checkpoint", "detent-chequebook", DT_ERR_FORMAT, "format is 'detent-chequebook'" },
-    { "an earlier version", "\"version\":\"2\"", "\"version\":\"1\"", DT_ERR_FORMAT,
-      "version is '1', this build reads version 2" },
-    { "model is not JSON", "{\\\"name\\\"", "(\\\"name\\\"", DT_ERR_FORMAT, "metadata 'model' is not JSON" },
-    { "unknown field", "\\\"wbits\\\"", "\\\"wbitz\\\"", DT_ERR_FORMAT, "model.wbitz is not a field" },
-    { "unknown network", "\\\"tiny\\\"", "\\\"tinx\\\"", DT_ERR_FORMAT, "model.name is \"tinx\"" },
+    { "an earlier version", "\"version\":\"3\"", "\"version\":\"1\"", DT_ERR_FORMAT,
+      "version is 1, and this detent reads versions from 2 on" },
+    { "no version", "\"version\":\"3\"", "\"version\":\"x\"", DT_ERR_FORMAT,
+      "version is 'x', expected a whole number" },
+    { "the graph is not JSON", "{\\\"format\\\"", "(\\\"format\\\"", DT_ERR_FORMAT, "metadata 'graph' is not JSON" },
+    { "no graph", "\"graph\"", "\"grape\"", DT_ERR_FORMAT, "has no metadata 'graph'" },
+    { "unknown attribute", "\\\"stride\\\"", "\\\"strode\\\"", DT_ERR_FORMAT, "features.0 has no attribute 'strode'" },
+    { "unknown operator", "\\\"batchnorm\\\"", "\\\"batchnorn\\\"", DT_ERR_FORMAT, "no operator 'batchnorn'" },
+    { "another operator", "\\\"maxpool\\\"", "\\\"avgpool\\\"", DT_ERR_ARGUMENT,
+      "started with features.3.operator = avgpool, here it is maxpool" },
+    { "another input", "[\\\"features.1\\\"]", "[\\\"features.0\\\"]", DT_ERR_ARGUMENT,
+      "started with features.2.input 0 = features.0, here it is features.1" },
+    { "a graph that does not fit", "[8,3,3,3]", "[3,8,3,3]", DT_ERR_SHAPE,
+      "features.1: batchnorm: gamma has 8 values, x has 3 channels" },
     { "no step", "\"step\":\"6\"", "\"stop\":\"6\"", DT_ERR_FORMAT, "no metadata 'step'" },
     { "step is text", "\"step\":\"6\"", "\"step\":\"x\"", DT_ERR_FORMAT, "'step' is 'x', expected a whole number" },
     { "step is empty", "\"step\":\"6\"", "\"step\":\"\" ", DT_ERR_FORMAT, "'step' is '', expected a whole number" },
@@ -201,9 +210,9 @@ static const edit edits[] = {
     { "a moment renamed", "\"optimizer.momentum.features.0.weight\"", "\"optimizer.momentum.features.5.weight\"",
       DT_ERR_SHAPE, "has no tensor 'optimizer.momentum.features.0.weight'" },
     { "another type", "\"F32\"", "\"I32\"", DT_ERR_SHAPE, "is I32 in the checkpoint, F32 in the model" },
-    { "another shape", "[8,3,3,3]", "[3,8,3,3]", DT_ERR_SHAPE,
+    { "another shape", "\"shape\":[8,3,3,3]", "\"shape\":[3,8,3,3]", DT_ERR_SHAPE,
       "'features.0.weight' is 3x8x3x3 in the checkpoint, 8x3x3x3 in the model" },
-    { "fewer dimensions", "[8,3,3,3]", "[8,3,9]  ", DT_ERR_SHAPE, "is 8x3x9 in the checkpoint" },
+    { "fewer dimensions", "\"shape\":[8,3,3,3]", "\"shape\":[8,3,9]  ", DT_ERR_SHAPE, "is 8x3x9 in the checkpoint" },
     { "damaged", "\"F32\"", "\"X32\"", DT_ERR_FORMAT, "dtype 'X32' is not known" },
 };
 

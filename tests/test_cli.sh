@@ -245,7 +245,7 @@ has out "^features.4.weight  *8x3x3x8  *576  weight"
 expect "inspect --json" 0 inspect --checkpoint $F --json
 json "... is JSON" out
 expect "inspect a model by its options" 0 inspect --model vgg16 --choke 16 --wbits 4 --abits 2
-has out "^vgg16 w4a2 choke 16: 8,936,682 parameters"
+has out "^vgg16 choke 16 w4a2: 8,936,682 parameters"
 has out "^features.27 .* 144 .* 3,024 .* f32 .* 36,864$"
 head -c 1000 $F >cut.safetensors
 expect "inspect a file cut short" 1 inspect --checkpoint cut.safetensors

@@ -66,15 +66,10 @@ static char *text_of(const cJSON *object)
     return text;
 }
 
-static char *model_text(const dt_model_config *cfg)
-{
-    cJSON *object = cJSON_CreateObject();
-
-    cr_assert(eq(int, dt_model_config_write(cfg, object), DT_OK), "%s", dt_last_error());
-    char *text = text_of(object);
-    cJSON_Delete(object);
-    return text;
-}
+static const char model_text[] = "{\"name\":\"vgg16\",\"height\":32,\"width\":31,\"channels\":3,\"n_classes\":10,"
+                                 "\"choke\":16,\"skip_block\":1,\"wbits\":4,\"abits\":2,\"input_bits\":8,"
+                                 "\"per_channel\":1,\"rule\":\"scream\",\"caps_dim\":32,\"routing\":3,"
+                                 "\"paper_primary\":1,\"decoder\":\"conv64\"}";
 
 static char *train_text(const dt_train_config *cfg)
 {
@@ -86,24 +81,16 @@ static char *train_text(const dt_train_config *cfg)
     return text;
 }
 
-Test(config_json, model_round_trip)
+Test(config_json, model_is_read)
 {
-    static const char expected[] = "{\"name\":\"vgg16\",\"height\":32,\"width\":31,\"channels\":3,\"n_classes\":10,"
-                                   "\"choke\":16,\"skip_block\":1,\"wbits\":4,\"abits\":2,\"input_bits\":8,"
-                                   "\"per_channel\":1,\"rule\":\"scream\",\"caps_dim\":32,\"routing\":3,"
-                                   "\"paper_primary\":1,\"decoder\":\"conv64\"}";
-    char *text = model_text(&model);
-    cJSON *object = cJSON_Parse(text);
-    dt_model_config back;
+    cJSON *object = cJSON_Parse(model_text);
+    dt_model_config back = { 0 };
 
-    cr_assert(eq(str, text, (char *)expected));
     cr_assert(eq(int, dt_model_config_read(object, "f.json", &back), DT_OK), "%s", dt_last_error());
     cJSON_Delete(object);
-    free(text);
     cr_assert(eq(str, (char *)back.name, "vgg16")); /* outlives the JSON */
     back.name = model.name;
     cr_assert(eq(int, memcmp(&back, &model, sizeof back), 0));
-    cr_assert(eq(int, dt_model_config_match(&back, &model, "f.json"), DT_OK));
 }
 
 Test(config_json, train_round_trip)
@@ -227,17 +214,14 @@ static void expect(const edit *e, dt_status s)
 
 Test(config_json, reads_a_model_or_names_what_is_wrong)
 {
-    char *text = model_text(&model);
-
     for (size_t i = 0; i < sizeof model_edits / sizeof model_edits[0]; i++) {
-        cJSON *object = edited(text, &model_edits[i]);
+        cJSON *object = edited(model_text, &model_edits[i]);
         dt_model_config out = { .height = 77 };
         const dt_status s = dt_model_config_read(object, "f.json", &out);
         expect(&model_edits[i], s);
         cr_assert(eq(int, out.height, s == DT_OK ? 32 : 77), "%s", model_edits[i].why);
         cJSON_Delete(object);
     }
-    free(text);
 }
 
 Test(config_json, reads_a_training_or_names_what_is_wrong)
@@ -270,21 +254,16 @@ Test(config_json, writes_nothing_that_it_would_not_read)
 {
     cJSON *object = cJSON_CreateObject();
     dt_train_config cfg = train;
-    dt_model_config odd = model;
 
     cfg.lr = NAN;
     cr_assert(eq(int, dt_train_config_write(&cfg, object), DT_ERR_ARGUMENT));
     cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "train.lr is null, expected a number"), NULL));
-    odd.rule = (dt_quant_rule)5;
-    cr_assert(eq(int, dt_model_config_write(&odd, object), DT_ERR_ARGUMENT));
-    cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "model.rule"), NULL));
     cJSON_Delete(object);
 }
 
 Test(config_json, match_names_the_field_and_both_values)
 {
     dt_train_config other_train = train;
-    dt_model_config other_model = model;
 
     other_train.step_epochs[1] = 226;
     cr_assert(eq(int, dt_train_config_match(&train, &other_train, "f.json"), DT_ERR_ARGUMENT));
@@ -298,11 +277,4 @@ Test(config_json, match_names_the_field_and_both_values)
     cr_assert(eq(int, dt_train_config_match(&train, &other_train, "f.json"), DT_ERR_ARGUMENT));
     cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "train.lr = 0.01, here it is 0.010000001;"), NULL), "%s",
               dt_last_error());
-    other_model.rule = DT_RULE_LSQ;
-    cr_assert(eq(int, dt_model_config_match(&model, &other_model, "f.json"), DT_ERR_ARGUMENT));
-    cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "model.rule = \"scream\", here it is \"lsq\""), NULL));
-    other_model = model;
-    other_model.name = "tiny";
-    cr_assert(eq(int, dt_model_config_match(&model, &other_model, "f.json"), DT_ERR_ARGUMENT));
-    cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "model.name = \"vgg16\", here it is \"tiny\""), NULL));
 }

@@ -177,17 +177,17 @@ static const edit edits[] = {
     { "no format", "format", NULL, NULL, "has tensors but no settings of a network" },
     { "a program", "format", NULL, "detent-program", "expected 'detent-checkpoint' or 'detent-quantized'; a program" },
     { "codes", "format", NULL, "detent-fixed-point", "expected 'detent-checkpoint' or 'detent-quantized'" },
-    { "a run's", "format", NULL, "detent-checkpoint", "version is '1', this build reads version 2" },
-    { "of the future", "version", NULL, "2", "version is '2', this build reads version 1" },
+    { "a run's", "format", NULL, "detent-checkpoint", "" },
+    { "of the future", "version", NULL, "3",
+      "version is 3, and this detent reads versions up to 2; a newer detent reads it" },
     { "no version", "version", NULL, NULL, "has no metadata 'version'" },
-    { "no model", "model", NULL, NULL, "has no metadata 'model'" },
-    { "no JSON", "model", NULL, "{", "metadata 'model' is not JSON" },
-    { "a list", "model", NULL, "[]", "model is not a JSON object" },
-    { "an unknown network", "model", "shallowcaps", "hollowcaps", "model.name is \"hollowcaps\"" },
-    { "no capsules", "model", "shallowcaps", "vgg16", "vgg16 has no capsules" },
-    { "trained in integers", "model", "\"wbits\":32,\"abits\":32", "\"wbits\":4,\"abits\":4", "w4a4" },
-    { "images too small", "model", "\"height\":17", "\"height\":16", "not 16x17" },
-    { "more routing", "model", "\"routing\":3", "\"routing\":4", "digit.c4 has no fixed-point format" },
+    { "version 0", "version", NULL, "0", "version is '0', expected a whole number from 1 on" },
+    { "no graph", "graph", NULL, NULL, "has no metadata 'graph'" },
+    { "no JSON", "graph", NULL, "{", "metadata 'graph' is not JSON" },
+    { "a list", "graph", NULL, "[]", "format is '', expected 'detent-network'" },
+    { "an unknown operator", "graph", "\"relu\"", "\"rely\"", "there is no operator 'rely'" },
+    { "no capsules", "graph", "\"capsules\":\"digit\"", "\"loss\":\"margin\"", "shallowcaps has no capsules" },
+    { "more routing", "graph", "\"iterations\":3", "\"iterations\":4", "digit.c4 has no fixed-point format" },
     { "no formats", "formats", NULL, NULL, "has no metadata 'formats'" },
     { "no JSON", "formats", NULL, "nothing", "metadata 'formats' is not JSON" },
     { "a number", "formats", NULL, "1", "formats is not a JSON object" },
@@ -230,7 +230,7 @@ static const edit edits[] = {
     { "weights that the network has not", "formats", "\"tensors\":[",
       "\"tensors\":[{\"name\":\"more\",\"layer\":0,\"kind\":\"weight\",\"scale\":1},",
       "has a format for the weights 'more', which shallowcaps does not have" },
-    { "no parameters", "version", NULL, "1", "has no tensor 'conv.conv.weight', which the model needs" },
+    { "no parameters", "version", NULL, "2", "has no tensor 'conv.conv.weight', which the model needs" },
 };
 
 /* text with the first `from` replaced */
@@ -246,7 +246,7 @@ static void replace(const char *why, const char *text, const char *from, const c
 /* The metadata of good.safetensors with the edit, and no tensors. */
 static void write_edited(const edit *e)
 {
-    static const char *const keys[] = { "format", "version", "model", "formats" };
+    static const char *const keys[] = { "format", "version", "graph", "formats" };
     static char text[TEXT_BYTES];
     dt_safetensors_writer *w;
     dt_safetensors *f;

@@ -152,16 +152,17 @@ Test(origin, of_a_new_model_is_unknown_and_of_a_trained_one_its_dataset)
 
 Test(origin, goes_with_the_checkpoint_and_not_with_parts_of_it)
 {
+    const setup s = default_setup();
     run r = trained_run();
     dt_model *opened, *loaded, *part;
     int n;
 
     MUST(dt_checkpoint_open(r.ctx, temp_path("a.safetensors"), &opened));
     expect_origin("opened", dt_model_get_origin(opened), dt_model_get_origin(r.model));
-    MUST(dt_model_create(r.ctx, dt_model_get_config(r.model), &loaded));
+    MUST(dt_model_create(r.ctx, &s.model, &loaded));
     MUST(dt_checkpoint_load(loaded, temp_path("a.safetensors")));
     expect_origin("loaded", dt_model_get_origin(loaded), dt_model_get_origin(r.model));
-    MUST(dt_model_create(r.ctx, dt_model_get_config(r.model), &part));
+    MUST(dt_model_create(r.ctx, &s.model, &part));
     MUST(dt_checkpoint_load_partial(part, temp_path("a.safetensors"), NULL, NULL, &n));
     cr_assert(eq(str, (char *)dt_model_get_origin(part)->name, ""));
     dt_model_destroy(part);
@@ -172,6 +173,7 @@ Test(origin, goes_with_the_checkpoint_and_not_with_parts_of_it)
 
 Test(origin, images_of_another_dataset_are_normalised_as_those_of_training)
 {
+    const setup s = default_setup();
     run r = trained_run();
     dt_dataset *other = open_other();
     dt_model *m;
@@ -181,7 +183,7 @@ Test(origin, images_of_another_dataset_are_normalised_as_those_of_training)
     cr_assert(eq(dbl, loss_on(m, other), loss_on(m, r.data)));
     dt_model_destroy(m);
 
-    MUST(dt_model_create(r.ctx, dt_model_get_config(r.model), &m)); /* unknown: by the dataset's own */
+    MUST(dt_model_create(r.ctx, &s.model, &m)); /* unknown: by the dataset's own */
     MUST(dt_checkpoint_load_partial(m, temp_path("a.safetensors"), NULL, NULL, &n));
     cr_assert(eq(dbl, loss_on(m, r.data), loss_on(r.model, r.data)));
     cr_assert(ne(dbl, loss_on(m, other), loss_on(m, r.data)));

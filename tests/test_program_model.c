@@ -260,9 +260,10 @@ Test(program_model, is_called_what_the_program_is)
     lowered r = lowered_open(&c, 1);
     dt_model *m;
     MUST(dt_program_model(r.ctx, r.program, NULL, &m));
-    const dt_model_config *config = dt_model_get_config(m);
-    cr_assert_str_eq(config->name, "tiny w4a4");
-    cr_assert(config->height == 32 && config->channels == 3 && config->n_classes == 10);
+    dt_model_info is;
+    dt_model_look(m, &is);
+    cr_assert_str_eq(is.name, "tiny w4a4");
+    cr_assert(is.height == 32 && is.channels == 3 && is.n_classes == 10 && is.wbits_most == DT_BITS_FLOAT);
     cr_assert(dt_model_count(m) == 0, "a program has %lld trained values", (long long)dt_model_count(m));
     cr_assert(dt_model_find(m, "features.4.weight") >= 0 && dt_model_find(m, "features.8.threshold") >= 0 &&
               dt_model_find(m, "features.9.slope") >= 0 && dt_model_find(m, "image.table") >= 0);

@@ -86,7 +86,7 @@ static void has_vector(const dt_model *m, const char *layer_name, const char *pa
 }
 
 /* All parameters of these layers and of the classifier, and no others. */
-static void has_params(const dt_model *m, const layer *l, int n)
+static void has_params(const dt_model *m, int per_channel, const layer *l, int n)
 {
     static const char *const norm_parts[] = { "weight", "bias", "running_mean", "running_var" };
     const int quantized = m->config.wbits != DT_BITS_FLOAT;
@@ -97,7 +97,7 @@ static void has_params(const dt_model *m, const layer *l, int n)
                   &found);
         if (quantized) has_vector(m, l[i].name, "act_alpha", 1, &found);
         if (quantized) {
-            has_vector(m, l[i].name, "weight_quant.wgt_alpha", m->config.per_channel ? l[i].filters : 1, &found);
+            has_vector(m, l[i].name, "weight_quant.wgt_alpha", per_channel ? l[i].filters : 1, &found);
         }
         for (int p = 0; l[i].norm && p < 4; p++) has_vector(m, l[i].norm, norm_parts[p], l[i].filters, &found);
     }
@@ -139,7 +139,7 @@ static void check_model(const dt_model_config *c, const layer *l, int n, int64_t
     dt_model *m;
     MUST(dt_model_create(ctx, c, &m));
     cr_assert(dt_model_count(m) == count, "%lld values, expected %lld", (long long)dt_model_count(m), (long long)count);
-    has_params(m, l, n);
+    has_params(m, c->per_channel, l, n);
     if (c->wbits == DT_BITS_FLOAT)
         cr_assert(dt_model_n_layers(m) == 0);
     else

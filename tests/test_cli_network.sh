@@ -1,0 +1,78 @@
+#!/bin/sh
+# test_cli_network.sh - networks from files: `--model FILE` in every command that takes --model.
+#
+# usage: test_cli_network.sh PATH_OF_DETENT.  Prints "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
+. "$(dirname "$0")/command.sh"
+
+cat >small.json <<'END'
+{ "format": "detent-network", "image": [32, 32, 3], "classes": 10,
+  "nodes": [
+    ["stem", "conv", "image", { "filters": 8, "window": 3, "pad": 1 }],
+    ["stem.act", "relu", "stem"],
+    ["body", "conv", "stem.act", { "filters": 8, "window": 3, "pad": 1 }],
+    ["body.bn", "batchnorm", "body"],
+    ["join", "add", ["body.bn", "stem.act"]],
+    ["join.act", "relu", "join"],
+    ["pool", "avgpool", "join.act", { "window": 32 }],
+    ["flat", "flatten", "pool"],
+    ["classifier", "linear", "flat", { "features": 10 }] ] }
+END
+data="--dataset synthetic --train-size 60 --test-size 40 --batch 16 --threads 1 --device cpu"
+
+# ---- train, and go on without the file
+
+expect "train a network from a file" 0 train --model small.json $data --epochs 2 --out whole
+has out "^model      small w4a4: 898 parameters, 2 quantized convolutions$"
+mkdir elsewhere
+cp small.json elsewhere/net.json
+expect "a run that stops" 0 train --model elsewhere/net.json $data --epochs 2 --stop-at 0.1 --out part
+rm elsewhere/net.json
+sed 's/"stop-at":[^,]*0.1/"stop-at": 0/' part/config.json >edited && mv edited part/config.json
+expect "... goes on without the network's file" 0 train --resume --out part
+cut -d, -f1-10 whole/metrics.jsonl | sed 's/,"images_per_s.*//' >whole.lines
+cut -d, -f1-10 part/metrics.jsonl | sed 's/,"images_per_s.*//' >part.lines
+is "... to the same numbers" "$(cmp -s whole.lines part.lines && echo same)" = same
+expect "other bits" 0 train --model ./small.json $data --wbits 8 --abits 2 --quant-rule lsq --per-channel --epochs 1 \
+    --out bits
+has out "^model      small w8a2: "
+expect "float" 0 train --model small.json $data --wbits float --abits float --epochs 1 --out float
+has out "small float: 898 parameters, 0 quantized"
+expect "smaller images are padded to the file's size" 0 train --model small.json --dataset synthetic --train-size 20 \
+    --test-size 20 --batch 10 --device cpu --epochs 1 --quiet --out padded
+
+# ---- the other commands
+
+expect "eval" 0 eval --checkpoint whole/best.safetensors $(echo $data | sed 's/--train-size 60//')
+has out "^model      small w4a4$"
+expect "capture" 0 capture --checkpoint whole/best.safetensors --test-size 40 --layer body --out c.safetensors
+expect "inspect a checkpoint" 0 inspect --checkpoint whole/best.safetensors
+has out "^small w4a4: 898 parameters$"
+expect "inspect a file" 0 inspect --model small.json --wbits 2 --abits 2
+has out "^small w2a2: 898 parameters$"
+expect "a plan needs capsules" 1 search --plan --model small.json --memory-budget 1
+has err "small has no capsules"
+
+# ---- what contradicts the file
+
+expect "another size" 2 train --model small.json $data --input 28x28x1 --out no
+has err "small.json takes images of 32x32x3, and 28x28x1 were asked for"
+expect "other classes" 2 train --model small.json $data --classes 12 --out no
+has err "small.json has 10 classes, and 12 were asked for"
+sed 's/"features": 10/"features": 7/; s/"classes": 10/"classes": 7/' small.json >seven.json
+expect "a dataset of more classes" 2 train --model seven.json $data --out no
+has err "--model seven.json: it has 7 classes, and synthetic has 10"
+expect "a chokepoint" 2 train --model small.json $data --choke 8 --out no
+has err "small.json is a network from a file, and choke is 8"
+expect "a recipe" 2 train --model small.json --recipe w4a4 $data --out no
+has err "--recipe w4a4 is for vgg16, and --model is the file small.json"
+expect "a decoder" 2 train --model small.json $data --decoder fc --out no
+has err "small.json is a network from a file, and decoder is fc"
+expect "no such file" 1 train --model none.json $data --out no
+has err "none.json: "
+expect "no network" 1 train --model c.json $data --out no
+echo '{ "format": "onnx" }' >c.json
+expect "another format" 1 inspect --model c.json
+has err "c.json: format is 'onnx'"
+is "nothing was begun" ! -e no
+
+finish
