@@ -76,6 +76,7 @@ typedef struct {
     dt_array array;
     int top_k;
     int confusion;
+    int graph, dot;
 
     int method;  /* of the search: index into method_words */
     int tune_on; /* tune_kind */

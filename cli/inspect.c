@@ -1,10 +1,12 @@
 /*
  * inspect.c - `detent inspect`: parameters, and for each convolution on the integer grid how large a psum can be; of a
- *             network in fixed point also the format of every tensor. A capture's file is inspect_capture.c's.
+ *             network in fixed point also the format of every tensor; with --graph the network itself. A capture's file
+ * is inspect_capture.c's.
  */
 #include "cli.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What a network in fixed point has beside its parameters. */
@@ -269,6 +271,30 @@ static dt_status print_model(const settings *s, const dt_model *m)
     return DT_OK;
 }
 
+/* Above the table: what comes in, what comes out. */
+static void print_graph_head(const dt_model *m)
+{
+    dt_model_info is;
+
+    dt_model_look(m, &is);
+    printf("%s: images of %dx%dx%d, %d classes, %s parameters\n", text_network(m).s, is.height, is.width, is.channels,
+           is.n_classes, text_count(dt_model_count(m)).s);
+    printf("'one image' is the shape of a node's output for one image; 'values' are real, or the range of its "
+           "integers\n\n");
+}
+
+static dt_status print_graph(const settings *s, const dt_model *m)
+{
+    const dt_graph_form form = s->dot ? DT_GRAPH_DOT : s->json ? DT_GRAPH_FILE : DT_GRAPH_TABLE;
+    char *text;
+
+    DT_TRY(dt_graph_print(dt_model_graph(m), form, &text));
+    if (form == DT_GRAPH_TABLE) print_graph_head(m);
+    fputs(text, stdout);
+    free(text);
+    return DT_OK;
+}
+
 static int is_capture(const char *path)
 {
     char format[VALUE_BYTES];
@@ -294,7 +320,7 @@ dt_status inspect_run(const settings *s, int *exit_code)
     if (s->checkpoint && is_capture(s->checkpoint)) return inspect_capture(s);
     on_cpu.device = 1; /* nothing is computed */
     dt_status status = open_model(&on_cpu, &o);
-    if (status == DT_OK) status = print_model(s, o.model);
+    if (status == DT_OK) status = s->graph || s->dot ? print_graph(s, o.model) : print_model(s, o.model);
     session_close(&o);
     return status;
 }

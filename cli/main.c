@@ -63,7 +63,8 @@ static const command commands[] = {
       "integers how large its psums can become. Of a capture's file, show how often each code and psum occurs.\n\n"
       "  detent inspect --checkpoint F\n"
       "  detent inspect --checkpoint c.safetensors\n"
-      "  detent inspect --choke 16 --wbits 4 --abits 2",
+      "  detent inspect --choke 16 --wbits 4 --abits 2\n"
+      "  detent inspect --graph --model net.json",
       inspect_run },
     { "data", FOR_DATA, "list the datasets: found where, or how to get them",
       "List the known datasets, where their files were found, or which are missing and how to get them.", data_run },

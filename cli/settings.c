@@ -166,6 +166,10 @@ const option_row option_rows[] = {
       .about = "Tell also how often the true class is among the K largest scores, where there are more classes than K" },
     { "confusion", FLAG, .offset = AT(confusion), .commands = FOR_EVAL, .group = 5,
       .about = "Print the accuracy of each class, and for which classes its images were taken" },
+    { "graph", FLAG, .offset = AT(graph), .commands = FOR_INSPECT, .group = 5,
+      .about = "Show the network instead: a line for each operator; with --json its file, as --model reads it" },
+    { "dot", FLAG, .offset = AT(dot), .commands = FOR_INSPECT, .group = 5,
+      .about = "Show the network as a drawing for Graphviz: | dot -Tsvg" },
     { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,
       .about = "Integer program (.safetensors), vectors for RTL, C, or the codes of a network that 'detent search' has "
                "quantized (.safetensors)" },

@@ -211,6 +211,10 @@ int dt_network_is_file(const char *name);
 /* The network of a JSON file, of real values: docs/NETWORK_FORMAT.md. DT_ERR_FORMAT names file, node and attribute. */
 DT_MUST_CHECK dt_status dt_graph_load(const char *path, dt_graph **out);
 void dt_graph_destroy(dt_graph *g);
+/* TABLE: a line a node, for people. FILE: the network's file, which dt_graph_load reads. DOT: for Graphviz. */
+typedef enum { DT_GRAPH_TABLE, DT_GRAPH_FILE, DT_GRAPH_DOT } dt_graph_form;
+/* The caller frees *out. */
+DT_MUST_CHECK dt_status dt_graph_print(const dt_graph *g, dt_graph_form form, char **out);
 DT_MUST_CHECK dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out);
 /* A model of a network that one has: of bits, the two bits, input_bits, per_channel and rule are read; its sizes may be
  * 0 or the network's. graph stays the caller's. */
@@ -218,6 +222,7 @@ DT_MUST_CHECK dt_status dt_model_create_of(dt_context *ctx, const dt_graph *grap
                                            dt_model **out);
 void dt_model_destroy(dt_model *m);
 void dt_model_look(const dt_model *m, dt_model_info *out);
+const dt_graph *dt_model_graph(const dt_model *m); /* with its quantizers; the model's */
 /* Of its training or its file; unknown in a new model. */
 const dt_data_origin *dt_model_get_origin(const dt_model *m);
 int dt_model_n_params(const dt_model *m);

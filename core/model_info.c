@@ -61,6 +61,11 @@ void dt_graph_look(const dt_graph *g, dt_model_info *out)
     *out = info;
 }
 
+const dt_graph *dt_model_graph(const dt_model *m)
+{
+    return m->graph;
+}
+
 void dt_model_look(const dt_model *m, dt_model_info *out)
 {
     dt_graph_look(m->graph, out);

@@ -66,8 +66,7 @@ static cJSON *param_json(const dt_graph_value *v)
     return object;
 }
 
-/* A list of equal numbers is one. */
-static cJSON *attribute_json(const dt_field *f, const void *params)
+cJSON *dt_graph_attribute(const dt_field *f, const void *params)
 {
     cJSON *item = dt_field_make(f, (const char *)params + f->offset);
     const cJSON *element;
@@ -91,7 +90,7 @@ static cJSON *node_json(const dt_graph *g, const dt_graph_node *n)
         cJSON_AddItemToArray(inputs, cJSON_CreateString(dt_graph_name(g, n->in[k])));
     }
     for (int i = 0; i < op->n_fields; i++) {
-        cJSON_AddItemToObject(attributes, op->fields[i].name, attribute_json(&op->fields[i], n->params));
+        cJSON_AddItemToObject(attributes, op->fields[i].name, dt_graph_attribute(&op->fields[i], n->params));
     }
     cJSON_AddItemToArray(node, cJSON_CreateString(dt_graph_name(g, n->out)));
     cJSON_AddItemToArray(node, cJSON_CreateString(op->name));

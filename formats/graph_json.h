@@ -26,4 +26,7 @@ DT_MUST_CHECK dt_status dt_graph_to_json(const dt_graph *g, cJSON *object);
 /* DT_ERR_FORMAT names file, node, attribute, its value and what it must be. */
 DT_MUST_CHECK dt_status dt_graph_from_json(const cJSON *object, const char *file, dt_graph **out);
 
+/* An attribute of a node's params: its value; one number for a list of equal ones. The caller deletes it. */
+cJSON *dt_graph_attribute(const dt_field *f, const void *params);
+
 #endif /* DT_GRAPH_JSON_H */

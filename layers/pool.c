@@ -87,11 +87,15 @@ static const dt_field pool_fields[] = {
     { DT_MEMBER(dt_pool_params, count_include_pad), DT_INT(0, 1) },
 };
 
+/* The whole map. */
+static const dt_pool_params pool_defaults = { .stride = { 1, 1 } };
+
 const dt_op dt_op_maxpool = {
     .name = "maxpool",
     .min_in = 1,
     .max_in = 1,
     DT_OP_PARAMS(dt_pool_params, pool_fields),
+    .defaults = &pool_defaults,
     .backward_reads = DT_READS_IN(0) | DT_READS_OUT,
     .infer = maxpool_infer,
 };
@@ -101,6 +105,7 @@ const dt_op dt_op_avgpool = {
     .min_in = 1,
     .max_in = 1,
     DT_OP_PARAMS(dt_pool_params, pool_fields),
+    .defaults = &pool_defaults,
     .infer = pool_infer,
 };
 

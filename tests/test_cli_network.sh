@@ -52,6 +52,31 @@ has out "^small w2a2: 898 parameters$"
 expect "a plan needs capsules" 1 search --plan --model small.json --memory-budget 1
 has err "small has no capsules"
 
+# ---- the network itself
+
+expect "the network of a file" 0 inspect --graph --model small.json --wbits float --abits float
+has out "^small float: images of 32x32x3, 10 classes, 898 parameters$"
+has out "^body  *conv  *32x32x8  *real  *stem.act  *filters 8, window 3x3, pad 1$"
+has out "^join  *add  *32x32x8  *real  *body.bn, stem.act$"
+expect "... with its quantizers" 0 inspect --graph --model small.json
+has out "^body  *conv  *32x32x8  *-7560..7560  *body.act_quant, body.weight_quant  *filters 8"
+expect "... as a file" 0 inspect --graph --json --model small.json
+json "... which is JSON" out
+mv out again.json
+expect "... that is a network" 0 inspect --graph --json --model again.json
+is "... the same one" "$(cmp -s out again.json && echo same)" = same
+expect "... that is trained as it is" 0 train --model again.json $data --epochs 2 --quiet --out again
+cut -d, -f1-10 again/metrics.jsonl | sed 's/,"images_per_s.*//' >again.lines
+is "... to the same numbers" "$(cmp -s whole.lines again.lines && echo same)" = same
+expect "of a checkpoint" 0 inspect --graph --checkpoint whole/last.safetensors
+has out "^small w4a4: images of"
+expect "as a drawing" 0 inspect --dot --model small.json
+has out '^  "stem.act" -> "join";$'
+if command -v dot >/dev/null; then
+    dot -Tsvg out >graph.svg 2>err
+    check "... that Graphviz takes" $?
+fi
+
 # ---- what contradicts the file
 
 expect "another size" 2 train --model small.json $data --input 28x28x1 --out no

@@ -67,8 +67,8 @@ Test(graph, every_value_has_its_own_name_and_every_node_reads_earlier_ones)
 
 Test(graph, a_copy_is_equal)
 {
-    for (int k = 0; k < N_NETWORKS; k++) {
-        dt_graph *g = built(networks[k]), *copy;
+    for (int k = 0; k < 2 * N_NETWORKS; k++) {
+        dt_graph *g = k < N_NETWORKS ? built(networks[k]) : quantized(networks[k - N_NETWORKS], DT_RULE_LSQ, 0), *copy;
         MUST(dt_graph_rewrite(g, NULL, NULL, &copy));
         cr_assert(copy->n_values == g->n_values && copy->n_nodes == g->n_nodes && copy->scores == g->scores &&
                   copy->capsules == g->capsules && copy->masked == g->masked &&

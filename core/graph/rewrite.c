@@ -47,6 +47,23 @@ static int mark_of(const dt_rewrite *r, int value)
     return value < 0 ? -1 : r->of[value];
 }
 
+/* Value by value, so that parameters stand where they stood. */
+static dt_status copy_all(dt_rewrite *r)
+{
+    for (int i = 0; i < r->from->n_values; i++) {
+        const dt_graph_node *n = dt_graph_maker(r->from, i);
+        int value;
+        DT_TRY(n ? dt_rewrite_copy(r, n) : dt_rewrite_value(r, i, &value));
+    }
+    return DT_OK;
+}
+
+static dt_status rewrite_nodes(dt_rewrite *r, dt_rewrite_node each, void *user)
+{
+    for (int i = 0; i < r->from->n_nodes; i++) DT_TRY(each(r, &r->from->node[i], user));
+    return DT_OK;
+}
+
 static dt_status rewrite_all(dt_rewrite *r, dt_rewrite_node each, void *user)
 {
     const dt_graph *from = r->from;
@@ -54,10 +71,7 @@ static dt_status rewrite_all(dt_rewrite *r, dt_rewrite_node each, void *user)
     int image;
 
     DT_TRY(dt_rewrite_value(r, from->image, &image));
-    for (int i = 0; i < from->n_nodes; i++) {
-        const dt_graph_node *n = &from->node[i];
-        DT_TRY(each ? each(r, n, user) : dt_rewrite_copy(r, n));
-    }
+    DT_TRY(each ? rewrite_nodes(r, each, user) : copy_all(r));
     to->image = image;
     to->labels = mark_of(r, from->labels);
     to->scores = mark_of(r, from->scores);
