@@ -11,6 +11,8 @@ add_library(detent::detent ALIAS libdetent)
 
 install(TARGETS libdetent detent)
 install(FILES ${public_headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/detent)
+file(GLOB known_networks CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/models/*.json)
+install(FILES ${known_networks} DESTINATION ${CMAKE_INSTALL_DATADIR}/detent/models)
 
 # A shared library brings what it needs; a static one does not.
 get_target_property(type libdetent TYPE)

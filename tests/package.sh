@@ -42,6 +42,8 @@ done
 unset PKG_CONFIG_PATH
 [ -z "$sanitized" ] || exit 0 # the rest would need its flags, too
 
+[ -s "$prefix"/share/detent/models/resnet8.json ] || fail "no networks"
+"$prefix"/bin/detent inspect --model "$prefix"/share/detent/models/resnet8.json >"$work/log" || fail "an installed network"
 [ -s "$prefix"/share/bash-completion/completions/detent ] || fail "no completion for bash"
 
 # ---- find_package

@@ -2,6 +2,7 @@
 # test_cli_network.sh - networks from files: `--model FILE` in every command that takes --model.
 #
 # usage: test_cli_network.sh PATH_OF_DETENT.  Prints "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
+sources=$(cd "$(dirname "$0")/.." && pwd)
 . "$(dirname "$0")/command.sh"
 
 cat >small.json <<'END'
@@ -75,6 +76,17 @@ has out '^  "stem.act" -> "join";$'
 if command -v dot >/dev/null; then
     dot -Tsvg out >graph.svg 2>err
     check "... that Graphviz takes" $?
+fi
+
+# ---- the networks of models/
+
+if command -v python3 >/dev/null; then
+    mkdir made
+    python3 "$sources/scripts/make_networks.py" made
+    check "models/ is written" $?
+    for file in made/*.json; do
+        is "$file is what models/ has" "$(cmp -s "$file" "$sources/models/${file#made/}" && echo same)" = same
+    done
 fi
 
 # ---- what contradicts the file
