@@ -77,6 +77,7 @@ typedef struct {
     int top_k;
     int confusion;
     int graph, dot;
+    const char *bits; /* NULL: none */
 
     int method;  /* of the search: index into method_words */
     int tune_on; /* tune_kind */
@@ -146,6 +147,18 @@ void option_range(const option_row *row, char *text, size_t bytes);
 DT_MUST_CHECK dt_status settings_to_json(const settings *s, cJSON **out);
 DT_MUST_CHECK dt_status settings_from_json(const cJSON *options, settings *s);
 
+/* ---- bits of single layers (bits.c) ------------------------------------------------------------ */
+
+typedef struct {
+    dt_layer_bits *layer; /* owned, names too */
+    int n;
+} layer_bits;
+
+/* --bits; nothing without it. */
+DT_MUST_CHECK dt_status layer_bits_read(const settings *s, layer_bits *out);
+void layer_bits_free(layer_bits *b);
+int bits_are_in_file(const settings *s);
+
 /* ---- subcommands ------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -207,6 +220,8 @@ DT_MUST_CHECK dt_status session_open_images(const settings *s, const dt_model *m
 const char *session_dataset(const settings *s, const dt_model *m); /* its name; "" where nothing tells */
 /* That line, if it is due. */
 void session_note_dataset(const settings *s, const dt_data_origin *trained_on);
+/* The model that cfg describes, with --bits. */
+DT_MUST_CHECK dt_status session_create_model(const settings *s, const dt_model_config *cfg, session *o);
 /* Context and model of s->checkpoint, a run's or a quantized network's. */
 DT_MUST_CHECK dt_status session_open_checkpoint(const settings *s, session *o);
 /* Refuses, naming the file, a model of a kind that has no integer program. */
@@ -353,7 +368,8 @@ short_text text_seconds(double seconds); /* 1:02:10, 0:12 */
 short_text text_bytes(size_t bytes);     /* 312 MiB */
 /* 8x8x64; 32x4x4x8 where an image has several maps */
 short_text text_size(int maps, int height, int width, int channels);
-/* vgg16 choke 16 w4a2; resnet8 w4-8a4 where layers differ; tiny float; shallowcaps in fixed point, round_to_nearest */
+/* vgg16 choke 16 w4a2; resnet8 w4-8a4, 1 float where layers differ; tiny float; shallowcaps in fixed point,
+ * round_to_nearest */
 short_text text_network(const dt_model *m);
 
 /* Why "auto" took the CPU although there is a GPU: a line below "device", a field; nothing where there is no reason. */

@@ -49,16 +49,47 @@ static short_text shape_text(const dt_param_info *p)
     return out;
 }
 
+static int longest(int so_far, const char *name)
+{
+    const int bytes = (int)strlen(name);
+
+    return bytes > so_far ? bytes : so_far;
+}
+
+static int param_width(const dt_model *m)
+{
+    int width = 32;
+    dt_param_info p;
+
+    for (int i = 0; i < dt_model_n_params(m); i++) {
+        dt_model_param(m, i, &p);
+        width = longest(width, p.name);
+    }
+    return width;
+}
+
+static int layer_width(const dt_model *m)
+{
+    int width = 16;
+    dt_layer_info l;
+
+    for (int i = 0; i < dt_model_n_layers(m); i++) {
+        dt_model_layer(m, i, &l);
+        width = longest(width, l.name);
+    }
+    return width;
+}
+
 static void print_params(const dt_model *m)
 {
-    const int n = dt_model_n_params(m);
+    const int n = dt_model_n_params(m), width = param_width(m);
     int64_t total[3] = { 0 }; /* of each group */
     dt_param_info p;
 
-    printf("%-32s %-14s %12s  %s\n", "parameter", "shape", "values", "group");
+    printf("%-*s %-14s %12s  %s\n", width, "parameter", "shape", "values", "group");
     for (int i = 0; i < n; i++) {
         dt_model_param(m, i, &p);
-        printf("%-32s %-14s %12s  %s\n", p.name, shape_text(&p).s, text_count(p.count).s, group_name(p.group));
+        printf("%-*s %-14s %12s  %s\n", width, p.name, shape_text(&p).s, text_count(p.count).s, group_name(p.group));
         total[p.group] += p.count;
     }
     printf("%s trained values, %s clips, %s of state\n\n", text_count(total[DT_GROUP_WEIGHT]).s,
@@ -67,16 +98,16 @@ static void print_params(const dt_model *m)
 
 static void print_layers(const dt_model *m)
 {
-    const int n = dt_model_n_layers(m);
+    const int n = dt_model_n_layers(m), width = layer_width(m);
     int64_t macs = 0;
     int n_exact = 0;
     dt_layer_info l;
 
-    printf("%-16s %5s %5s %12s %8s %12s %9s %6s %14s\n", "layer", "wbits", "abits", "output", "terms", "psum bound",
-           "psum bits", "exact", "MACs/image");
+    printf("%-*s %5s %5s %12s %8s %12s %9s %6s %14s\n", width, "layer", "wbits", "abits", "output", "terms",
+           "psum bound", "psum bits", "exact", "MACs/image");
     for (int i = 0; i < n; i++) {
         dt_model_layer(m, i, &l);
-        printf("%-16s %5d %5d %12s %8s %12s %9d %6s %14s\n", l.name, l.wbits, l.abits,
+        printf("%-*s %5d %5d %12s %8s %12s %9d %6s %14s\n", width, l.name, l.wbits, l.abits,
                text_size(l.maps, l.height, l.width, l.filters).s, text_count(l.terms).s, text_count(l.psum_bound).s,
                l.psum_bits, l.exact_f32 ? "f32" : "int32", text_count(l.macs).s);
         macs += l.macs;
@@ -307,8 +338,7 @@ static dt_status open_model(const settings *s, session *o)
 {
     if (s->checkpoint) return session_open_checkpoint(s, o);
     DT_TRY(session_open_context(s, o));
-    DT_TRY(dt_model_create(o->ctx, &s->model, &o->model));
-    return DT_OK;
+    return session_create_model(s, &s->model, o);
 }
 
 dt_status inspect_run(const settings *s, int *exit_code)

@@ -82,6 +82,19 @@ dt_status session_open_images(const settings *s, const dt_model *m, dt_split spl
     return DT_OK;
 }
 
+dt_status session_create_model(const settings *s, const dt_model_config *cfg, session *o)
+{
+    dt_model_config with_bits = *cfg;
+    layer_bits bits = { 0 };
+
+    DT_TRY(layer_bits_read(s, &bits));
+    with_bits.layer_bits = bits.layer;
+    with_bits.n_layer_bits = bits.n;
+    const dt_status status = dt_model_create(o->ctx, &with_bits, &o->model);
+    layer_bits_free(&bits);
+    return status;
+}
+
 dt_status session_open_checkpoint(const settings *s, session *o)
 {
     DT_TRY(need_option("checkpoint", s->checkpoint));

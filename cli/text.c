@@ -99,10 +99,14 @@ short_text text_network(const dt_model *m)
         return out;
     }
     const int is_float = is.wbits_most == DT_BITS_FLOAT && is.abits_most == DT_BITS_FLOAT;
-    snprintf(out.s, sizeof out.s, "%.48s %s", is.name, is_float ? "float" : "");
+    snprintf(out.s, sizeof out.s, "%.40s %s", is.name, is_float ? "float" : "");
     if (is_float) return out;
     append_bits(&out, "w", is.wbits_least, is.wbits_most);
     append_bits(&out, "a", is.abits_least, is.abits_most);
+    if (is.n_float > 0) {
+        const size_t used = strlen(out.s);
+        snprintf(out.s + used, sizeof out.s - used, ", %d float", is.n_float);
+    }
     return out;
 }
 

@@ -27,16 +27,16 @@ static dt_status load_init(run *r)
     return DT_OK;
 }
 
-/* A run that goes on has the network of its checkpoint, where that came from a file: the file may be gone since. */
+/* A run that goes on has the network of its checkpoint, where that came from files: they may be gone since. */
 static dt_status create_model(run *r, const dt_model_config *cfg)
 {
     char path[PATH_BYTES];
 
-    if (r->goes_on && dt_network_is_file(cfg->name)) {
+    if (r->goes_on && (dt_network_is_file(cfg->name) || bits_are_in_file(r->s))) {
         DT_TRY(run_dir_path(r->s->out, TRAIN_LAST, path));
         DT_TRY(dt_checkpoint_open(r->o.ctx, path, &r->o.model));
     } else {
-        DT_TRY(dt_model_create(r->o.ctx, cfg, &r->o.model));
+        DT_TRY(session_create_model(r->s, cfg, &r->o));
     }
     dt_model_look(r->o.model, &r->is);
     return DT_OK;

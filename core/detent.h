@@ -146,6 +146,12 @@ typedef enum { DT_DECODER_NONE, DT_DECODER_FC, DT_DECODER_CONV28, DT_DECODER_CON
 
 enum { DT_BITS_FLOAT = 32 }; /* wbits or abits of this: no quantizer */
 
+/* Bits of the layers whose name `layer` is, or fits as a pattern with * and ?. */
+typedef struct {
+    const char *layer;
+    int wbits, abits; /* 2..8, or both DT_BITS_FLOAT: the layer computes on reals */
+} dt_layer_bits;
+
 typedef struct {
     const char *name; /* "vgg16"; or a network's file: a path, with a '/' in it or ".json" at its end */
     int height, width, channels, n_classes; /* of a file's network 0 too: as the file says, and nothing else */
@@ -156,6 +162,9 @@ typedef struct {
     int input_bits;  /* of the image: 2..8 signed and fixed, or 0: quantized like any activation */
     int per_channel; /* 1: a clip for each filter, else one for the layer */
     dt_quant_rule rule;
+    int first_last_bits;             /* of weights and activations of the first and the last convolution; 0: as others */
+    const dt_layer_bits *layer_bits; /* [n_layer_bits] before all of these; of several that fit, the last */
+    int n_layer_bits;
     /* Capsule networks only. */
     int caps_dim;       /* values of a class capsule */
     int routing;        /* iterations of dynamic routing, 1..4 */
@@ -169,6 +178,7 @@ typedef struct {
     int height, width, channels, n_classes;
     int wbits_least, wbits_most; /* of the layers that are quantized; DT_BITS_FLOAT: none is */
     int abits_least, abits_most; /* the image's not counted */
+    int n_float;                 /* convolutions and votes that compute on reals */
     dt_quant_rule rule;          /* of the weights' quantizers */
     int caps_dim;                /* values of a class capsule; 0: no capsule network */
     int routing;                 /* iterations that make the class capsules; 0: none */

@@ -25,6 +25,16 @@ static void look_at_quantizer(const dt_graph *g, const dt_graph_node *n, dt_mode
     }
 }
 
+static int is_weighted(const dt_graph_node *n)
+{
+    return n->kind == DT_OP_CONV2D || n->kind == DT_OP_CAPS_VOTES;
+}
+
+static int reads_codes(const dt_graph *g, const dt_graph_node *n)
+{
+    return g->value[n->in[1]]->facts.n_scale > 0;
+}
+
 /* Of a network whose only activations on the grid are images. */
 static void take_image_bits(const dt_graph *g, dt_model_info *out)
 {
@@ -55,6 +65,7 @@ void dt_graph_look(const dt_graph *g, dt_model_info *out)
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
         look_at_quantizer(g, n, &info);
+        info.n_float += is_weighted(n) && !reads_codes(g, n);
         if (n->kind == DT_OP_CAPS_ROUTE) info.routing = ((const dt_caps_route_params *)n->params)->iterations;
     }
     take_image_bits(g, &info);

@@ -96,6 +96,11 @@ static dt_status check_options(const char *from, const dt_model_config *c)
     return DT_OK;
 }
 
+static int has_bits(const dt_model_config *c)
+{
+    return c->wbits != DT_BITS_FLOAT || c->first_last_bits > 0 || c->n_layer_bits > 0;
+}
+
 /* from: the file, or the network's name. */
 static dt_status check_choice(const dt_graph *g, const char *from, const dt_model_config *c)
 {
@@ -108,9 +113,10 @@ static dt_status check_choice(const dt_graph *g, const char *from, const dt_mode
     DT_TRY(check_sizes(from, &own, c));
     DT_TRY(check_options(from, c));
     DT_TRY(dt_network_check_common(&own));
-    DT_CHECK(!quantizer || c->wbits == DT_BITS_FLOAT, DT_ERR_ARGUMENT,
-             "%s has quantizers of its own (%s), and wbits is %d; take both bits as float, or a network without", from,
-             dt_graph_name(g, quantizer->out), c->wbits);
+    DT_CHECK(!quantizer || !has_bits(c), DT_ERR_ARGUMENT,
+             "%s has quantizers of its own (%s), and wbits is %d%s; take both bits as float, or a network without",
+             from, dt_graph_name(g, quantizer->out), c->wbits,
+             c->wbits == DT_BITS_FLOAT ? ", but layers have bits" : "");
     return DT_OK;
 }
 
@@ -131,9 +137,16 @@ dt_status dt_network_of(const dt_model_config *cfg, dt_graph **out)
 
 dt_status dt_network_quantize(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)
 {
-    const dt_quant_choice choice = { bits->wbits, bits->abits, bits->input_bits, bits->per_channel, bits->rule };
+    const dt_quant_choice choice = { .wbits = bits->wbits,
+                                     .abits = bits->abits,
+                                     .input_bits = bits->input_bits,
+                                     .per_channel = bits->per_channel,
+                                     .rule = bits->rule,
+                                     .first_last_bits = bits->first_last_bits,
+                                     .layer_bits = bits->layer_bits,
+                                     .n_layer_bits = bits->n_layer_bits };
 
-    if (bits->wbits == DT_BITS_FLOAT) return dt_graph_rewrite(plain, NULL, NULL, out);
+    if (!has_bits(bits)) return dt_graph_rewrite(plain, NULL, NULL, out);
     return dt_quant_insert(plain, &choice, out);
 }
 

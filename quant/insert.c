@@ -13,6 +13,7 @@
 #include "../core/names.h"
 #include "grid.h"
 
+#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -76,13 +77,42 @@ static dt_status clip_param(dt_rewrite *r, const layer_name *layer, const char *
     return dt_graph_param(r->to, name, &spec, out);
 }
 
+/* What the pass knows while it walks. */
+typedef struct {
+    const dt_quant_choice *choice;
+    const dt_graph_node *first, *last; /* convolutions */
+} insertion;
+
+/* What a layer is quantized to. */
+typedef struct {
+    int wbits, abits;
+} layer_choice;
+
+static int has_weights(const dt_graph_node *n)
+{
+    return n->kind == DT_OP_CONV2D || n->kind == DT_OP_CAPS_VOTES;
+}
+
+static layer_choice choose_bits(const insertion *s, const dt_graph_node *n, const char *layer)
+{
+    const dt_quant_choice *c = s->choice;
+    layer_choice bits = { c->wbits, c->abits };
+
+    if (c->first_last_bits && (n == s->first || n == s->last)) bits.wbits = bits.abits = c->first_last_bits;
+    for (int i = 0; i < c->n_layer_bits; i++) {
+        const dt_layer_bits *l = &c->layer_bits[i];
+        if (fnmatch(l->layer, layer, 0) == 0) bits = (layer_choice){ l->wbits, l->abits };
+    }
+    return bits;
+}
+
 /* x is the value of `from` that the layer reads; *out its codes. */
-static dt_status quantize_x(dt_rewrite *r, const dt_quant_choice *c, const layer_name *layer, int x, int *out)
+static dt_status quantize_x(dt_rewrite *r, const dt_quant_choice *c, int bits, const layer_name *layer, int x, int *out)
 {
     const int is_image = x == r->from->image, unit = r->from->unit_pixels; /* such an image has no negative pixels */
     const int fixed = is_image && c->input_bits > 0;
     const int is_signed = is_image ? fixed && !unit : !dt_graph_is_positive(r->from, x);
-    const dt_act_quant_params params = { .bits = fixed ? c->input_bits : c->abits,
+    const dt_act_quant_params params = { .bits = fixed ? c->input_bits : bits,
                                          .is_signed = is_signed,
                                          .unclamped = is_image && !fixed && !unit,
                                          .rule = fixed ? DT_RULE_ECE284 : c->rule };
@@ -98,42 +128,118 @@ static dt_status quantize_x(dt_rewrite *r, const dt_quant_choice *c, const layer
 }
 
 /* mean|w| of uniform +-1/sqrt(fan in) is half the bound */
-static float weight_clip(const dt_quant_choice *c, int64_t fan_in)
+static float weight_clip(dt_quant_rule rule, int bits, int64_t fan_in)
 {
-    if (c->rule != DT_RULE_LSQ) return 3.0f;
-    return 1.0f / sqrtf((float)fan_in) / sqrtf((float)dt_weight_high(c->wbits));
+    if (rule != DT_RULE_LSQ) return 3.0f;
+    return 1.0f / sqrtf((float)fan_in) / sqrtf((float)dt_weight_high(bits));
 }
 
-static dt_status quantize_w(dt_rewrite *r, const dt_quant_choice *c, const layer_name *layer, int w, int *out)
+static dt_status quantize_w(dt_rewrite *r, const dt_quant_choice *c, int bits, const layer_name *layer, int w, int *out)
 {
-    const dt_weight_quant_params params = { .bits = c->wbits, .rule = c->rule };
+    const dt_weight_quant_params params = { .bits = bits, .rule = c->rule };
     const dt_shape *shape = dt_graph_shape(r->to, w);
     const int64_t filters = shape->dim[0], fan_in = dt_count(shape) / filters;
     char name[DT_NAME_MAX + 32];
     int in[2] = { w };
 
-    DT_TRY(clip_param(r, layer, "weight_quant.wgt_alpha", c->per_channel ? filters : 1, 0, weight_clip(c, fan_in),
-                      &in[1]));
+    DT_TRY(clip_param(r, layer, "weight_quant.wgt_alpha", c->per_channel ? filters : 1, 0,
+                      weight_clip(c->rule, bits, fan_in), &in[1]));
     snprintf(name, sizeof name, "%s.weight_quant", layer->s);
     return dt_graph_add(r->to, DT_OP_WEIGHT_QUANT, name, &params, in, 2, out);
 }
 
+static dt_status leave_real(dt_rewrite *r, const dt_graph_node *n, const layer_name *layer)
+{
+    int x;
+
+    DT_TRY(dt_rewrite_value(r, n->in[0], &x));
+    DT_CHECK(r->to->value[x]->facts.n_scale == 0, DT_ERR_UNSUPPORTED,
+             "%s is to compute on reals, but reads the integers of %s, which has no batch norm behind it; give it bits",
+             layer->s, dt_graph_name(r->to, x));
+    return dt_rewrite_copy(r, n);
+}
+
 static dt_status quantize_node(dt_rewrite *r, const dt_graph_node *n, void *user)
 {
-    const dt_quant_choice *choice = user;
+    const insertion *s = user;
     int w, in[2];
 
-    if (n->kind != DT_OP_CONV2D && n->kind != DT_OP_CAPS_VOTES) return dt_rewrite_copy(r, n);
+    if (!has_weights(n)) return dt_rewrite_copy(r, n);
     const layer_name layer = layer_of(dt_graph_name(r->from, n->in[1]));
+    const layer_choice bits = choose_bits(s, n, layer.s);
+    if (bits.wbits == DT_BITS_FLOAT) return leave_real(r, n, &layer);
     DT_TRY(dt_rewrite_value(r, n->in[1], &w));
-    DT_TRY(quantize_x(r, choice, &layer, n->in[0], &in[0]));
-    DT_TRY(quantize_w(r, choice, &layer, w, &in[1]));
+    DT_TRY(quantize_x(r, s->choice, bits.abits, &layer, n->in[0], &in[0]));
+    DT_TRY(quantize_w(r, s->choice, bits.wbits, &layer, w, &in[1]));
     return dt_rewrite_with(r, n, NULL, in);
+}
+
+/* Of all layers, as far as there is room: "features.0, features.4, .." */
+static void list_layers(const dt_graph *g, char *text, size_t bytes)
+{
+    size_t used = 0;
+
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (!has_weights(&g->node[i])) continue;
+        const layer_name layer = layer_of(dt_graph_name(g, g->node[i].in[1]));
+        if (used + strlen(layer.s) + 8 > bytes) {
+            snprintf(text + used, bytes - used, ", ..");
+            return;
+        }
+        used += (size_t)snprintf(text + used, bytes - used, "%s%s", used ? ", " : "", layer.s);
+    }
+}
+
+static int fits_a_layer(const dt_graph *g, const char *pattern)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (!has_weights(&g->node[i])) continue;
+        const layer_name layer = layer_of(dt_graph_name(g, g->node[i].in[1]));
+        if (fnmatch(pattern, layer.s, 0) == 0) return 1;
+    }
+    return 0;
+}
+
+static int is_allowed(int bits)
+{
+    return bits >= 2 && bits <= 8;
+}
+
+static dt_status check_layer_bits(const dt_graph *g, const dt_layer_bits *l)
+{
+    char layers[512] = "none";
+    const int is_float = l->wbits == DT_BITS_FLOAT && l->abits == DT_BITS_FLOAT;
+
+    if (!fits_a_layer(g, l->layer)) {
+        list_layers(g, layers, sizeof layers);
+        return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__,
+                        "%s has no layer '%s' that could be quantized; there are %s", g->name, l->layer, layers);
+    }
+    DT_CHECK(is_float || (is_allowed(l->wbits) && is_allowed(l->abits)), DT_ERR_ARGUMENT,
+             "%s: bits w%da%d of '%s', allowed are 2..8 for each, or float for both", g->name, l->wbits, l->abits,
+             l->layer);
+    return DT_OK;
+}
+
+static insertion begin(const dt_graph *g, const dt_quant_choice *choice)
+{
+    insertion s = { .choice = choice };
+
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind != DT_OP_CONV2D) continue;
+        if (!s.first) s.first = &g->node[i];
+        s.last = &g->node[i];
+    }
+    return s;
 }
 
 dt_status dt_quant_insert(const dt_graph *g, const dt_quant_choice *choice, dt_graph **out)
 {
-    dt_quant_choice copy = *choice;
+    insertion s = begin(g, choice);
 
-    return dt_graph_rewrite(g, quantize_node, &copy, out);
+    DT_CHECK(choice->first_last_bits == 0 || is_allowed(choice->first_last_bits), DT_ERR_ARGUMENT,
+             "%s: %d bits of the first and last convolution, allowed are 2..8 and 0 (as the others)", g->name,
+             choice->first_last_bits);
+    for (int i = 0; i < choice->n_layer_bits; i++) DT_TRY(check_layer_bits(g, &choice->layer_bits[i]));
+    return dt_graph_rewrite(g, quantize_node, &s, out);
 }

@@ -8,15 +8,18 @@
 #include "../core/graph/graph.h"
 
 typedef struct {
-    int wbits, abits; /* 2..8 */
+    int wbits, abits; /* 2..8; both DT_BITS_FLOAT: only layers that have bits of their own are quantized */
     int input_bits;   /* of the image: 2..8 signed and with a fixed clip; 0: quantized like any activation */
     int per_channel;  /* 1: a clip for each filter, else one for the layer */
     dt_quant_rule rule;
+    int first_last_bits; /* as dt_model_config's, all three */
+    const dt_layer_bits *layer_bits;
+    int n_layer_bits;
 } dt_quant_choice;
 
 /* Puts an ACT_QUANT before, and a WEIGHT_QUANT behind the weights of, every CONV2D and CAPS_VOTES that the scores need.
  * Their clips are parameters: LAYER.act_alpha, LAYER.weight_quant.wgt_alpha. The activations' quantizer is unsigned
- * where values cannot be negative. */
+ * where values cannot be negative. DT_ERR_ARGUMENT lists the layers if a pattern of layer_bits fits none. */
 DT_MUST_CHECK dt_status dt_quant_insert(const dt_graph *g, const dt_quant_choice *choice, dt_graph **out);
 
 /* 1 if no value can be below 0, by what makes it. */

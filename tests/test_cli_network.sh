@@ -78,6 +78,42 @@ if command -v dot >/dev/null; then
     check "... that Graphviz takes" $?
 fi
 
+# ---- bits of single layers
+
+expect "bits by name and pattern" 0 inspect --model small.json --bits 'stem:w8a8,b*:w2a3'
+has out "^small w2-8a3: 898 parameters"
+has out "^stem  *8  *8 "
+has out "^body  *2  *3 "
+expect "bits of the first and last" 0 inspect --model tiny --first-last-bits 8
+has out "^tiny w4-8a4-8: "
+expect "a layer of reals" 0 train --model small.json $data --bits 'stem:float' --epochs 1 --out real
+has out "^model      small w4a4, 1 float: 898 parameters, 1 quantized convolutions"
+expect "... is evaluated" 0 eval --checkpoint real/last.safetensors --test-size 40 --device cpu
+has out "^model      small w4a4, 1 float$"
+echo '{ "body": { "wbits": 3, "abits": 5 }, "stem": { "wbits": "float", "abits": "float" } }' >bits.json
+expect "bits in a file" 0 train --model tiny $data --bits '*.4:w2a2' --epochs 1 --quiet --out mixed
+expect "... " 0 train --model small.json $data --bits bits.json --epochs 2 --stop-at 0.1 --out file
+has out "^model      small w3a5, 1 float: "
+rm bits.json
+sed 's/"stop-at":[^,]*0.1/"stop-at": 0/' file/config.json >edited && mv edited file/config.json
+expect "... that is gone when the run goes on" 0 train --resume --out file
+expect "a run of mixed bits goes on" 0 train --resume --out mixed
+expect "... with no others" 2 train --resume --out mixed --bits '*.4:w2a3'
+has err "--bits is '\*.4:w2a3', but the run in mixed has '\*.4:w2a2'"
+expect "a layer that is not there" 2 inspect --model small.json --bits 'head:w4a4'
+has err "small has no layer 'head' that could be quantized; there are stem, body"
+for bits in stem stem:w4 :w4a4 stem:w4a4x stem:wxa4; do
+    expect "bits of '$bits'" 2 inspect --model small.json --bits "$bits"
+    has err "is not LAYER:wXaY or LAYER:float"
+done
+expect "bits that are too few" 2 inspect --model small.json --bits "stem:w1a4"
+has err "bits w1a4 of 'stem', allowed are 2..8"
+expect "a file of bits that is not there" 1 inspect --model small.json --bits none.json
+has err "--bits none.json: no such file"
+echo '{ "stem": { "wbits": 4 } }' >bits.json
+expect "a file of bits that lacks some" 1 inspect --model small.json --bits bits.json
+has err "--bits bits.json: stem is not {"
+
 # ---- the networks of models/
 
 if command -v python3 >/dev/null; then

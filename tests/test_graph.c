@@ -208,3 +208,124 @@ Test(graph, misfits_are_refused_where_they_are_made)
     cr_assert(dt_graph_param(g, "w", &other, &out) == DT_ERR_SHAPE);
     dt_graph_destroy(g);
 }
+
+/* ---- bits of single layers ---- */
+
+/* Bits of a layer's quantizers in q, as 10 * weights + activations; 0: it has none. */
+static int bits_of(const dt_graph *q, const char *layer)
+{
+    char name[96];
+
+    snprintf(name, sizeof name, "%s.weight_quant", layer);
+    const int w = dt_graph_find(q, name);
+    if (w < 0) return 0;
+    const dt_weight_quant_params *p = dt_graph_maker(q, w)->params;
+    return 10 * p->bits + quantizer_of(q, layer)->bits;
+}
+
+typedef struct {
+    const char *why;
+    int wbits, abits, input_bits, first_last;
+    dt_layer_bits layer[3];
+    int n;
+    int expected[3]; /* of tiny's features.0, features.4, features.8 */
+} bits_case;
+
+static const bits_case bits_cases[] = {
+    { "alike", 4, 4, 8, 0, { { 0 } }, 0, { 48, 44, 44 } },
+    { "one by its name", 4, 4, 8, 0, { { "features.4", 2, 3 } }, 1, { 48, 23, 44 } },
+    { "all by a pattern; the image keeps its own", 4, 4, 8, 0, { { "*", 3, 2 } }, 1, { 38, 32, 32 } },
+    { "the image as any activation", 4, 4, 0, 0, { { "features.0", 8, 5 } }, 1, { 85, 44, 44 } },
+    { "the last that fits",
+      4,
+      4,
+      8,
+      0,
+      { { "*", 3, 2 }, { "features.?", 6, 6 }, { "features.8", 8, 8 } },
+      3,
+      { 68, 66, 88 } },
+    { "first and last", 4, 2, 8, 8, { { 0 } }, 0, { 88, 42, 88 } },
+    { "... but for one that has bits of its own", 4, 2, 8, 8, { { "features.8", 5, 5 } }, 1, { 88, 42, 55 } },
+    { "one stays real", 4, 4, 8, 0, { { "features.0", 32, 32 } }, 1, { 0, 44, 44 } },
+    { "two alone are quantized", 32, 32, 8, 0, { { "features.[48]", 4, 4 } }, 1, { 0, 44, 44 } },
+};
+
+Test(graph, layers_have_bits_of_their_own)
+{
+    static const char *const layers[] = { "features.0", "features.4", "features.8" };
+    dt_graph *g = built("tiny"), *q;
+
+    for (size_t i = 0; i < sizeof bits_cases / sizeof bits_cases[0]; i++) {
+        const bits_case *c = &bits_cases[i];
+        const dt_quant_choice choice = { .wbits = c->wbits,
+                                         .abits = c->abits,
+                                         .input_bits = c->input_bits,
+                                         .first_last_bits = c->first_last,
+                                         .layer_bits = c->layer,
+                                         .n_layer_bits = c->n };
+        MUST(dt_quant_insert(g, &choice, &q));
+        for (int k = 0; k < 3; k++) {
+            cr_assert(bits_of(q, layers[k]) == c->expected[k], "%s: %s has %d, expected %d", c->why, layers[k],
+                      bits_of(q, layers[k]), c->expected[k]);
+        }
+        dt_graph_destroy(q);
+    }
+    dt_graph_destroy(g);
+}
+
+static void check_bits_refused(const dt_layer_bits *layer, int first_last, const char *why)
+{
+    const dt_quant_choice choice = {
+        .wbits = 4, .abits = 4, .first_last_bits = first_last, .layer_bits = layer, .n_layer_bits = layer ? 1 : 0
+    };
+    dt_graph *g = built("tiny"), *q;
+
+    cr_assert(dt_quant_insert(g, &choice, &q) == DT_ERR_ARGUMENT);
+    cr_assert(strstr(dt_last_error(), why) != NULL, "%s", dt_last_error());
+    dt_graph_destroy(g);
+}
+
+Test(graph, bits_that_fit_no_layer_are_refused)
+{
+    check_bits_refused(&(dt_layer_bits){ "features.1", 4, 4 }, 0,
+                       "tiny has no layer 'features.1' that could be quantized; there are features.0, features.4, "
+                       "features.8");
+    check_bits_refused(&(dt_layer_bits){ "classifier", 8, 8 }, 0, "tiny has no layer 'classifier'");
+    check_bits_refused(&(dt_layer_bits){ "features.*", 1, 4 }, 0, "bits w1a4 of 'features.*', allowed are 2..8");
+    check_bits_refused(&(dt_layer_bits){ "features.*", 4, 9 }, 0, "bits w4a9 of");
+    check_bits_refused(&(dt_layer_bits){ "features.*", 4, 32 }, 0, "float for both");
+    check_bits_refused(NULL, 9, "9 bits of the first and last convolution");
+}
+
+/* features.4 has no batch norm: what features.8 reads of it are integers. */
+Test(graph, a_real_layer_reads_no_integers)
+{
+    const dt_layer_bits layer = { "features.8", DT_BITS_FLOAT, DT_BITS_FLOAT };
+    const dt_quant_choice choice = { .wbits = 4, .abits = 4, .layer_bits = &layer, .n_layer_bits = 1 };
+    dt_graph *g = built("tiny"), *q;
+
+    cr_assert(dt_quant_insert(g, &choice, &q) == DT_ERR_UNSUPPORTED);
+    cr_assert(strstr(dt_last_error(), "features.8 is to compute on reals, but reads the integers of features.7") !=
+                  NULL,
+              "%s", dt_last_error());
+    dt_graph_destroy(g);
+}
+
+/* Mixed bits train, are saved, and say so. */
+Test(graph, a_model_of_mixed_bits_is_trained)
+{
+    const dt_layer_bits layers[] = { { "features.0", 32, 32 }, { "features.8", 8, 2 } };
+    tiny_options o = tiny_defaults();
+    dt_model_info is;
+    tiny_run r;
+
+    o.model.layer_bits = layers;
+    o.model.n_layer_bits = 2;
+    cr_assert(tiny_open(&r, &o));
+    tiny_steps(&r, 3);
+    MUST(dt_trainer_check_values(r.trainer));
+    dt_model_look(r.model, &is);
+    cr_assert(is.wbits_least == 4 && is.wbits_most == 8 && is.abits_least == 2 && is.abits_most == 4 &&
+              is.n_float == 1);
+    tiny_close(&r);
+}
