@@ -213,10 +213,28 @@ static dt_status read_param(reader *r, const cJSON *object)
     return dt_graph_param(r->graph, name, &spec, &value);
 }
 
+/* What only a tape has: it begins and ends a network there, or merges its nodes, or needs params that files lack. */
+static int is_of_tapes(dt_op_kind kind)
+{
+    switch (kind) {
+    case DT_OP_AUGMENT:
+    case DT_OP_GATHER:
+    case DT_OP_ROWS:
+    case DT_OP_SOFTMAX_XENT:
+    case DT_OP_LINEAR_XENT:
+    case DT_OP_MARGIN_LOSS:
+    case DT_OP_RECONSTRUCTION_LOSS:
+    case DT_OP_NORM_QUANT:
+    case DT_OP_PSUM:
+    case DT_OP_FIXED_POINT: return 1;
+    default: return 0;
+    }
+}
+
 static dt_status find_op(const reader *r, const char *node, const char *name, dt_op_kind *out)
 {
     for (int k = 0; k < DT_OP_COUNT; k++) {
-        if (!name || strcmp(dt_ops[k]->name, name) != 0) continue;
+        if (!name || strcmp(dt_ops[k]->name, name) != 0 || is_of_tapes((dt_op_kind)k)) continue;
         *out = (dt_op_kind)k;
         return DT_OK;
     }
@@ -304,6 +322,39 @@ static dt_status read_attributes(const dt_field_place *at, const dt_op *op, cons
     return DT_OK;
 }
 
+/* What the file leaves out has a default, or is needed. */
+static dt_status check_needed(const dt_field_place *at, const dt_op *op, const void *params)
+{
+    for (int i = 0; i < op->n_fields; i++) {
+        const dt_field *f = &op->fields[i];
+        int64_t room[DT_FIELD_MOST]; /* or ints, or floats */
+        cJSON *item = dt_field_make(f, (const char *)params + f->offset);
+        const dt_status status = dt_field_read(f, at, item, room);
+        cJSON_Delete(item);
+        DT_CHECK(status == DT_OK, DT_ERR_FORMAT, "%s: %s: %s needs the attribute \"%s\"", at->file, at->where, op->name,
+                 f->name);
+    }
+    return DT_OK;
+}
+
+/* Bytes and labels are read by one operator each. */
+static dt_status check_types(const reader *r, const char *node, dt_op_kind kind, const int *in, int n_in)
+{
+    for (int k = 0; k < n_in; k++) {
+        const dt_graph_value *v = r->graph->value[in[k]];
+        const dt_dtype wanted = kind == DT_OP_TABLE && k == 0       ? DT_U8
+                                : kind == DT_OP_CAPS_MASK && k == 1 ? DT_I32
+                                                                    : DT_F32;
+        DT_CHECK(v->facts.type == wanted, DT_ERR_FORMAT, "%s: %s: %s reads %s as input %d, which %s%s", r->file, node,
+                 dt_ops[kind]->name, v->name, k,
+                 wanted == DT_F32 ? "is no real number; bytes are read by table, labels by caps_mask" : "must be ",
+                 wanted == DT_U8    ? "an image of bytes"
+                 : wanted == DT_I32 ? "the labels"
+                                    : "");
+    }
+    return DT_OK;
+}
+
 /* A pool whose file names no stride moves by its window. */
 static void default_stride(const cJSON *attributes, dt_op_kind kind, void *params)
 {
@@ -329,12 +380,14 @@ static dt_status read_node(reader *r, const cJSON *node, int number)
              dt_json_text(node, text, sizeof text));
     DT_TRY(find_op(r, name, cJSON_GetStringValue(cJSON_GetArrayItem(node, 1)), &kind));
     DT_TRY(read_inputs(r, name, cJSON_GetArrayItem(node, 2), in, &n_in));
+    DT_TRY(check_types(r, name, kind, in, n_in));
     const dt_op *op = dt_ops[kind];
     void *params = calloc(1, op->params_bytes + 1);
     DT_CHECK(params, DT_ERR_MEMORY, "no memory for the parameters of %s", name);
     if (op->defaults) memcpy(params, op->defaults, op->params_bytes);
-    const dt_status status = read_attributes(&at, op, attributes, params, &sizes);
+    dt_status status = read_attributes(&at, op, attributes, params, &sizes);
     default_stride(attributes, kind, params);
+    if (status == DT_OK) status = check_needed(&at, op, params);
     const dt_status added =
         status == DT_OK ? dt_graph_add_implied(r->graph, kind, name, params, in, n_in, &sizes, &out) : DT_OK;
     free(params);

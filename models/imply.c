@@ -79,6 +79,9 @@ dt_status dt_graph_add_implied(dt_graph *g, dt_op_kind kind, const char *name, c
 {
     implied i = { .b = { .graph = g }, .name = name, .n_in = n_in };
 
+    DT_CHECK(n_in == 1 || n_in >= dt_ops[kind]->min_in, DT_ERR_FORMAT,
+             "%s: %s of %d inputs; name what it reads alone, or all %d with its parameters", name, dt_ops[kind]->name,
+             n_in, dt_ops[kind]->min_in);
     memcpy(i.in, in, (size_t)n_in * sizeof *in);
     if (n_in >= dt_ops[kind]->min_in) return dt_graph_add(g, kind, name, params, in, n_in, out);
     return add_node(&i, kind, params, sizes, out);

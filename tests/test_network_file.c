@@ -146,6 +146,11 @@ Test(network_file, what_cannot_be_read_is_named)
         { "\"linear\", \"flat\"", "\"linear\", \"pool\"", DT_ERR_SHAPE, "pool has 4 axes; flatten it before" },
         { "[\"act\",", "[\"stem\",", DT_ERR_ARGUMENT, "two values are called 'stem'" },
         { "[\"act\", \"relu\", \"stem.bn\"]", "[\"act\", \"relu\"]", DT_ERR_FORMAT, "net.json: node 2 is" },
+        { "\"relu\", \"stem.bn\"", "\"augment\", \"stem.bn\"", DT_ERR_FORMAT, "act: there is no operator 'augment'" },
+        { "\"relu\", \"stem.bn\"", "\"squash\", \"stem.bn\"", DT_ERR_FORMAT,
+          "net.json: act: squash needs the attribute \"dim\"" },
+        { "\"classes\": 5,", "\"pixels\": \"bytes\",", DT_ERR_FORMAT,
+          "stem: conv reads image as input 0, which is no real" },
         { ",[\"classifier\", \"linear\", \"flat\", { \"features\": 5 }]", "", DT_ERR_FORMAT, "classes is 5" },
     };
 
@@ -362,4 +367,54 @@ Test(network_file, a_quantized_network_is_not_quantized_again)
     dt_graph_destroy(g);
     free(text);
     end_small(&s);
+}
+
+/* ---- anything that a file may say ---- */
+
+static const char *const shapes[] = { "image", "flat", "one" };
+
+static void read_any(const char *pixels, const char *op, const int *input, int n_in, const char *attributes)
+{
+    char text[2048], inputs[256] = "";
+    dt_graph *g = NULL;
+
+    for (int k = 0; k < n_in; k++) {
+        const size_t used = strlen(inputs);
+        snprintf(inputs + used, sizeof inputs - used, "%s\"%s\"", k ? "," : "", shapes[input[k]]);
+    }
+    snprintf(text, sizeof text,
+             "{ \"format\": \"detent-network\", \"image\": [4, 4, 2], \"pixels\": \"%s\", "
+             "\"params\": [ { \"name\": \"one\", \"shape\": [1] } ], \"nodes\": [ %s [\"x\", \"%s\", [%s], %s], "
+             "[\"end\", \"flatten\", \"x\"] ] }",
+             pixels,
+             strcmp(pixels, "bytes") == 0 ? "[\"flat\", \"identity\", \"one\"],"
+                                          : "[\"flat\", \"flatten\", \"image\"],",
+             op, inputs, attributes);
+    if (read_text(text, &g) == DT_OK) dt_graph_destroy(g);
+}
+
+/* Every operator with up to four inputs that it may not expect, of real images and of bytes: read or refused. */
+Test(network_file, every_operator_takes_or_refuses_any_input)
+{
+    static const char *const attributes[] = { "{}",
+                                              "{ \"dim\": 2 }",
+                                              "{ \"dim\": 3, \"iterations\": 1, \"inputs\": 3 }",
+                                              "{ \"bits\": 4 }",
+                                              "{ \"axis\": 5 }",
+                                              "{ \"window\": 9 }",
+                                              "{ \"low\": 1, \"high\": 0 }",
+                                              "{ \"rows\": 3, \"columns\": 7, \"ndim\": 2, \"dim\": [0,5,0,0,0,0] }",
+                                              "{ \"stride\": 3 }",
+                                              "{ \"groups\": 3, \"filters\": 4, \"window\": 1 }" };
+
+    for (int kind = 0; kind < DT_OP_COUNT; kind++) {
+        for (int i = 0; i < 3 * 3 * 3 * 3; i++) {
+            const int input[4] = { i % 3, i / 3 % 3, i / 9 % 3, i / 27 };
+            for (int n = 0; n <= 4; n++) {
+                const char *a = attributes[(i + n) % (int)(sizeof attributes / sizeof attributes[0])];
+                read_any("normalised", dt_ops[kind]->name, input, n, a);
+                read_any("bytes", dt_ops[kind]->name, input, n, a);
+            }
+        }
+    }
 }
