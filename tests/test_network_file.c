@@ -418,3 +418,52 @@ Test(network_file, every_operator_takes_or_refuses_any_input)
         }
     }
 }
+
+/* ---- docs/NETWORK_FORMAT.md ---- */
+
+static char *read_docs(void)
+{
+    FILE *file = fopen(DETENT_TEST_GOLDEN "/../../docs/NETWORK_FORMAT.md", "rb");
+    char *text = calloc(1, 1 << 16);
+
+    cr_assert(file && text && fread(text, 1, (1 << 16) - 1, file) > 0);
+    fclose(file);
+    return text;
+}
+
+/* A line of its tables for every operator that files may have, with every attribute; and for no other. */
+Test(network_file, the_docs_list_every_operator_and_attribute)
+{
+    char *docs = read_docs(), row[64], word[64], line[1024];
+    const int no_input = 0;
+
+    for (int kind = 0; kind < DT_OP_COUNT; kind++) {
+        const dt_op *op = dt_ops[kind];
+        snprintf(row, sizeof row, "\n| `%s` | ", op->name);
+        const char *reads = strstr(docs, row); /* the tables of parameters have such lines, too, before */
+        for (const char *next = reads; next; next = strstr(next + 1, row)) reads = next;
+        read_any("normalised", op->name, &no_input, 0, "{}");
+        const int is_refused = strstr(dt_last_error(), "there is no operator") != NULL;
+        cr_assert(is_refused == (reads == NULL), "%s: %s", op->name, is_refused ? "refused" : "not in the docs");
+        if (!reads) continue;
+        snprintf(line, sizeof line, "%.*s", (int)strcspn(reads + 1, "\n"), reads + 1);
+        for (int i = 0; i < op->n_fields; i++) {
+            snprintf(word, sizeof word, "`%s`", op->fields[i].name);
+            cr_assert(strstr(line, word) != NULL, "%s of %s is not in '%s'", word, op->name, line);
+        }
+    }
+    free(docs);
+}
+
+Test(network_file, the_example_of_the_docs_is_read)
+{
+    char *docs = read_docs(), *begin = strstr(docs, "```json\n"), *end = begin ? strstr(begin + 8, "```") : NULL;
+    dt_graph *g;
+
+    cr_assert(end != NULL);
+    *end = '\0';
+    MUST(read_text(begin + 8, &g));
+    cr_assert(g->n_nodes == 9 && dt_graph_shape(g, g->scores)->dim[1] == 10);
+    dt_graph_destroy(g);
+    free(docs);
+}
