@@ -10,12 +10,16 @@
 #include "json_file.h"
 #include "metadata.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { VERSION = 1 };
+
+/* Values of one tensor for DT_FACTS_BATCH images: far beyond any machine, and a product of two fits an int64_t. */
+static const int64_t most_values = (int64_t)1 << 31;
 
 static const char *const group_words[] = { "weight", "alpha", "state", NULL };
 static const char *const values_words[] = { "finite", "positive", "not-negative", "any", NULL };
@@ -157,6 +161,19 @@ static dt_status read_word(const reader *r, const cJSON *object, const char *fie
     return DT_OK;
 }
 
+static dt_status check_size(const reader *r, const char *what, const dt_shape *s)
+{
+    int64_t left = most_values;
+    char text[96];
+
+    for (int d = 0; d < s->ndim; d++) {
+        DT_CHECK(s->dim[d] >= 1 && s->dim[d] <= left, DT_ERR_FORMAT, "%s: %s is %s, at most %lld values are allowed",
+                 r->file, what, dt_shape_text(s, text, sizeof text), (long long)most_values);
+        left /= s->dim[d];
+    }
+    return DT_OK;
+}
+
 /* A list of `least` to `most` whole numbers from 1 on. */
 static dt_status read_shape(const reader *r, const cJSON *list, const char *what, int least, int most, dt_shape *out)
 {
@@ -177,7 +194,7 @@ static dt_status read_shape(const reader *r, const cJSON *list, const char *what
                  dt_json_text(list, text, sizeof text));
         out->dim[at++] = (int64_t)v;
     }
-    return DT_OK;
+    return check_size(r, what, out);
 }
 
 static dt_status read_number(const reader *r, const cJSON *object, const char *field, float fallback, float *out)
@@ -185,7 +202,8 @@ static dt_status read_number(const reader *r, const cJSON *object, const char *f
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, field);
     char text[64];
 
-    DT_CHECK(!item || cJSON_IsNull(item) || cJSON_IsNumber(item), DT_ERR_FORMAT, "%s: %s is %s, expected a number",
+    const int is_float = cJSON_IsNumber(item) && fabs(item->valuedouble) <= FLT_MAX;
+    DT_CHECK(!item || cJSON_IsNull(item) || is_float, DT_ERR_FORMAT, "%s: %s is %s, expected a number that f32 holds",
              r->file, field, dt_json_text(item, text, sizeof text));
     *out = cJSON_IsNumber(item) ? (float)item->valuedouble : fallback;
     return DT_OK;
@@ -392,7 +410,7 @@ static dt_status read_node(reader *r, const cJSON *node, int number)
         status == DT_OK ? dt_graph_add_implied(r->graph, kind, name, params, in, n_in, &sizes, &out) : DT_OK;
     free(params);
     DT_TRY(status);
-    return added == DT_OK ? DT_OK : dt_metadata_blame(added, r->file);
+    return added == DT_OK ? check_size(r, name, dt_graph_shape(r->graph, out)) : dt_metadata_blame(added, r->file);
 }
 
 static dt_status read_image(reader *r, const cJSON *object)

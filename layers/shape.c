@@ -66,6 +66,18 @@ static void fill_first_axis(dt_shape *s, int64_t count)
     s->dim[0] = count / dt_count(s);
 }
 
+/* Every axis but the first has a length, and together they are no longer than count. */
+static int axes_are_good(const dt_shape *s, int64_t count)
+{
+    int64_t left = count;
+
+    for (int d = 1; d < s->ndim; d++) {
+        if (s->dim[d] < 1 || s->dim[d] > left) return 0;
+        left /= s->dim[d];
+    }
+    return s->dim[0] <= left;
+}
+
 static dt_status transpose_infer(dt_node *node)
 {
     const dt_transpose_params *p = node->params;
@@ -76,8 +88,10 @@ static dt_status transpose_infer(dt_node *node)
     assert(p->ndim >= 1 && p->ndim <= DT_MAX_DIMS && p->rows >= 1 && p->columns >= 1);
 
     memcpy(asked.dim, p->dim, sizeof asked.dim);
-    if (asked.dim[0] == 0) fill_first_axis(&asked, count);
     dt_shape_text(&x->shape, text, sizeof text);
+    DT_CHECK(axes_are_good(&asked, count), DT_ERR_SHAPE, "%s: transpose: x is %s, y is to be %s, of another count",
+             node->name, text, dt_shape_text(&asked, asked_text, sizeof asked_text));
+    if (asked.dim[0] == 0) fill_first_axis(&asked, count);
     DT_CHECK(count / x->shape.dim[0] % (p->rows * p->columns) == 0, DT_ERR_SHAPE,
              "%s: transpose: x is %s, which is not %lld rows of %lld columns for each of the first axis", node->name,
              text, (long long)p->rows, (long long)p->columns);

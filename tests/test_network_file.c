@@ -130,6 +130,11 @@ Test(network_file, what_cannot_be_read_is_named)
     } rows[] = {
         { "detent-network", "onnx", DT_ERR_FORMAT, "net.json: format is 'onnx'" },
         { "\"image\": [8, 8, 3]", "\"image\": [8, 8]", DT_ERR_FORMAT, "net.json: image is [8,8]" },
+        { "\"image\": [8, 8, 3]", "\"image\": [65536, 65536, 3]", DT_ERR_FORMAT,
+          "image is 65536x65536x3, at most 2147483648 values are allowed" },
+        { "\"maxpool\", \"join\", { \"window\": 2 }",
+          "\"transpose\", \"join\", { \"rows\": 8, \"columns\": 8, \"ndim\": 3, \"dim\": [0, 0, 4, 0, 0, 0] }",
+          DT_ERR_SHAPE, "pool: transpose: x is 2x8x8x4, y is to be 0x0x4, of another count" },
         { "\"image\": [8, 8, 3]", "\"image\": [8, 0, 3]", DT_ERR_FORMAT, "expected whole numbers from 1 on" },
         { "\"classes\": 5", "\"classes\": 6", DT_ERR_FORMAT, "classes is 6, and classifier gives 5 scores" },
         { "\"classes\": 5", "\"clases\": 5", DT_ERR_FORMAT, "'clases' is not a field of a network" },
