@@ -228,7 +228,7 @@ Test(safetensors_floats, a_value_beyond_f32_is_refused_and_integers_are_skipped)
 /* a.safetensors whole, but for one tensor, which becomes F16. */
 static void write_run_with_half(const char *half)
 {
-    static const char *const keys[] = { "format",   "version",   "model",    "train", "data",        "step",
+    static const char *const keys[] = { "format",   "version",   "graph",    "train", "data",        "step",
                                         "loss_sum", "n_correct", "n_images", "seed",  "train_images" };
     static uint16_t zeros[64];
     dt_safetensors_writer *w;
