@@ -458,17 +458,6 @@ dt_status dt_checkpoint_load_partial(dt_model *m, const char *path, skipped_fn *
     return DT_OK;
 }
 
-dt_status dt_file_format(const char *path, char *text, size_t bytes)
-{
-    dt_safetensors *f;
-
-    DT_TRY(dt_safetensors_open(path, &f));
-    const char *format = dt_safetensors_metadata(f, "format");
-    snprintf(text, bytes, "%s", format ? format : "");
-    dt_safetensors_close(f);
-    return DT_OK;
-}
-
 dt_status dt_checkpoint_train_config(const char *path, dt_train_config *out)
 {
     dt_train_config saved;
@@ -490,19 +479,4 @@ dt_status dt_checkpoint_graph(const char *path, dt_graph **out)
     const dt_status s = read_graph(f, path, out);
     dt_safetensors_close(f);
     return s;
-}
-
-dt_status dt_checkpoint_extra(const char *path, char **out)
-{
-    dt_safetensors *f;
-    char *copy = NULL;
-
-    DT_TRY(dt_safetensors_open(path, &f));
-    const char *extra = dt_safetensors_metadata(f, "extra");
-    if (extra) copy = strdup(extra);
-    const int lost = extra && !copy;
-    dt_safetensors_close(f);
-    DT_CHECK(!lost, DT_ERR_MEMORY, "%s: no memory for its metadata 'extra'", path);
-    *out = copy;
-    return DT_OK;
 }

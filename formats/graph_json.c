@@ -1,11 +1,12 @@
 /*
- * graph_json.c - see graph_json.h.
+ * graph_json.c - reads a network's file: see graph_json.h. graph_write.c writes it.
  *
  * Tests: tests/test_network_file.c.
  */
 #include "graph_json.h"
 
 #include "../models/imply.h"
+#include "graph_words.h"
 #include "json_fields.h"
 #include "json_file.h"
 #include "metadata.h"
@@ -16,124 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VERSION = 1 };
-
 /* Values of one tensor for DT_FACTS_BATCH images: far beyond any machine, and a product of two fits an int64_t. */
 static const int64_t most_values = (int64_t)1 << 31;
-
-static const char *const group_words[] = { "weight", "alpha", "state", NULL };
-static const char *const values_words[] = { "finite", "positive", "not-negative", "any", NULL };
-static const char *const init_words[] = { "constant", "uniform", NULL };
-static const char *const loss_words[] = { "cross-entropy", "margin", NULL };
-static const char *const pixels_words[] = { "normalised", "unit", "bytes", NULL };
-
-enum { NORMALISED, UNIT, BYTES };
-
-/* Marks that name a value of the graph. */
-static const struct {
-    const char *name;
-    size_t offset;
-} marks[] = { { "scores", offsetof(dt_graph, scores) },
-              { "capsules", offsetof(dt_graph, capsules) },
-              { "masked", offsetof(dt_graph, masked) },
-              { "reconstruction", offsetof(dt_graph, reconstruction) } };
-
-enum { N_MARKS = DT_LENGTH(marks) };
-
-static int *mark_at(dt_graph *g, int i)
-{
-    return (int *)(void *)((char *)g + marks[i].offset);
-}
-
-/* ---- writing ---- */
-
-static cJSON *numbers(const int64_t *value, int n)
-{
-    cJSON *array = cJSON_CreateArray();
-
-    for (int i = 0; i < n; i++) cJSON_AddItemToArray(array, cJSON_CreateNumber((double)value[i]));
-    return array;
-}
-
-static cJSON *param_json(const dt_graph_value *v)
-{
-    const dt_param_spec *p = &v->param;
-    cJSON *object = cJSON_CreateObject();
-
-    cJSON_AddStringToObject(object, "name", v->name);
-    cJSON_AddItemToObject(object, "shape", numbers(p->shape.dim, p->shape.ndim));
-    cJSON_AddStringToObject(object, "group", group_words[p->group]);
-    cJSON_AddStringToObject(object, "values", values_words[p->values]);
-    cJSON_AddStringToObject(object, "init", init_words[p->init]);
-    cJSON_AddNumberToObject(object, "value", dt_json_shortest(p->init_value));
-    if (isfinite(p->floor)) cJSON_AddNumberToObject(object, "floor", dt_json_shortest(p->floor));
-    return object;
-}
-
-cJSON *dt_graph_attribute(const dt_field *f, const void *params)
-{
-    cJSON *item = dt_field_make(f, (const char *)params + f->offset);
-    const cJSON *element;
-
-    if (!cJSON_IsArray(item)) return item;
-    const double first = item->child->valuedouble;
-    cJSON_ArrayForEach(element, item)
-    {
-        if (element->valuedouble != first) return item;
-    }
-    cJSON_Delete(item);
-    return cJSON_CreateNumber(first);
-}
-
-static cJSON *node_json(const dt_graph *g, const dt_graph_node *n)
-{
-    const dt_op *op = dt_ops[n->kind];
-    cJSON *node = cJSON_CreateArray(), *inputs = cJSON_CreateArray(), *attributes = cJSON_CreateObject();
-
-    for (int k = 0; k < n->n_in; k++) {
-        cJSON_AddItemToArray(inputs, cJSON_CreateString(dt_graph_name(g, n->in[k])));
-    }
-    for (int i = 0; i < op->n_fields; i++) {
-        cJSON_AddItemToObject(attributes, op->fields[i].name, dt_graph_attribute(&op->fields[i], n->params));
-    }
-    cJSON_AddItemToArray(node, cJSON_CreateString(dt_graph_name(g, n->out)));
-    cJSON_AddItemToArray(node, cJSON_CreateString(op->name));
-    cJSON_AddItemToArray(node, inputs);
-    cJSON_AddItemToArray(node, attributes);
-    return node;
-}
-
-static int pixels_of(const dt_graph *g)
-{
-    if (g->value[g->image]->facts.type == DT_U8) return BYTES;
-    return g->unit_pixels ? UNIT : NORMALISED;
-}
-
-dt_status dt_graph_to_json(const dt_graph *g, cJSON *object)
-{
-    const dt_shape *image = dt_graph_shape(g, g->image);
-    dt_graph copy = *g; /* whose marks are read by offset */
-
-    cJSON_AddStringToObject(object, "format", "detent-network");
-    cJSON_AddNumberToObject(object, "version", VERSION);
-    cJSON_AddStringToObject(object, "name", g->name);
-    cJSON_AddItemToObject(object, "image", numbers(image->dim + 1, image->ndim - 1));
-    cJSON_AddStringToObject(object, "pixels", pixels_words[pixels_of(g)]);
-    cJSON_AddStringToObject(object, "loss", loss_words[g->loss]);
-    cJSON *params = cJSON_AddArrayToObject(object, "params"), *nodes = cJSON_AddArrayToObject(object, "nodes");
-    for (int i = 0; i < g->n_values; i++) {
-        if (g->value[i]->source == DT_SOURCE_PARAM) cJSON_AddItemToArray(params, param_json(g->value[i]));
-    }
-    for (int i = 0; i < g->n_nodes; i++) cJSON_AddItemToArray(nodes, node_json(g, &g->node[i]));
-    for (int i = 0; i < N_MARKS; i++) {
-        const int value = *mark_at(&copy, i);
-        if (value >= 0) cJSON_AddStringToObject(object, marks[i].name, dt_graph_name(g, value));
-    }
-    DT_CHECK(nodes, DT_ERR_MEMORY, "no memory for the JSON of %s", g->name);
-    return DT_OK;
-}
-
-/* ---- reading ---- */
 
 typedef struct {
     const char *file;
@@ -471,10 +356,11 @@ static dt_status check_head(const cJSON *object, const char *file)
 
     DT_CHECK(format && strcmp(format, "detent-network") == 0, DT_ERR_FORMAT,
              "%s: format is '%s', expected 'detent-network'", file, format ? format : "");
-    DT_CHECK(!version || (cJSON_IsNumber(version) && version->valuedouble >= 1.0 && version->valuedouble <= VERSION),
+    DT_CHECK(!version ||
+                 (cJSON_IsNumber(version) && version->valuedouble >= 1.0 && version->valuedouble <= DT_NETWORK_VERSION),
              DT_ERR_FORMAT,
              "%s: a network of version %g, and this detent reads versions up to %d; a newer one reads it", file,
-             cJSON_IsNumber(version) ? version->valuedouble : 0.0, VERSION);
+             cJSON_IsNumber(version) ? version->valuedouble : 0.0, DT_NETWORK_VERSION);
     cJSON_ArrayForEach(item, object)
     {
         int is_known = 0;

@@ -3,6 +3,9 @@
  */
 #include "metadata.h"
 
+#include "../core/detent.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,4 +94,30 @@ dt_status dt_metadata_blame(dt_status s, const char *path)
     dt_raise(s, __FILE__, __LINE__, "%s: %s", path, why ? why : "");
     free(why);
     return s;
+}
+
+dt_status dt_file_format(const char *path, char *text, size_t bytes)
+{
+    dt_safetensors *f;
+
+    DT_TRY(dt_safetensors_open(path, &f));
+    const char *format = dt_safetensors_metadata(f, "format");
+    snprintf(text, bytes, "%s", format ? format : "");
+    dt_safetensors_close(f);
+    return DT_OK;
+}
+
+dt_status dt_checkpoint_extra(const char *path, char **out)
+{
+    dt_safetensors *f;
+    char *copy = NULL;
+
+    DT_TRY(dt_safetensors_open(path, &f));
+    const char *extra = dt_safetensors_metadata(f, "extra");
+    if (extra) copy = strdup(extra);
+    const int lost = extra && !copy;
+    dt_safetensors_close(f);
+    DT_CHECK(!lost, DT_ERR_MEMORY, "%s: no memory for its metadata 'extra'", path);
+    *out = copy;
+    return DT_OK;
 }

@@ -1,0 +1,35 @@
+/*
+ * graph_words.h - the words and marks of a network's file, for who writes and who reads it.
+ */
+#ifndef DT_GRAPH_WORDS_H
+#define DT_GRAPH_WORDS_H
+
+#include "../core/graph/graph.h"
+
+enum { DT_NETWORK_VERSION = 1 };
+
+static const char *const group_words[] = { "weight", "alpha", "state", NULL };
+static const char *const values_words[] = { "finite", "positive", "not-negative", "any", NULL };
+static const char *const init_words[] = { "constant", "uniform", NULL };
+static const char *const loss_words[] = { "cross-entropy", "margin", NULL };
+static const char *const pixels_words[] = { "normalised", "unit", "bytes", NULL };
+
+enum { NORMALISED, UNIT, BYTES };
+
+/* Marks that name a value of the graph. */
+static const struct {
+    const char *name;
+    size_t offset;
+} marks[] = { { "scores", offsetof(dt_graph, scores) },
+              { "capsules", offsetof(dt_graph, capsules) },
+              { "masked", offsetof(dt_graph, masked) },
+              { "reconstruction", offsetof(dt_graph, reconstruction) } };
+
+enum { N_MARKS = DT_LENGTH(marks) };
+
+static int *mark_at(dt_graph *g, int i)
+{
+    return (int *)(void *)((char *)g + marks[i].offset);
+}
+
+#endif /* DT_GRAPH_WORDS_H */
