@@ -253,6 +253,7 @@ int op_rig_open_with(op_rig *rig, const char *backend, int threads, const op_cas
     opt.threads = threads;
     opt.precision = c->precision;
     *rig = (op_rig){ 0 };
+    cr_assert(c->params || dt_ops[c->op]->params_bytes == 0, "%s: %s needs params", c->why, dt_ops[c->op]->name);
 
     const dt_status opened = dt_context_create(&opt, &rig->ctx);
     if (opened == DT_ERR_UNSUPPORTED && strcmp(backend, "cpu") != 0) return 0;
