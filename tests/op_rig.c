@@ -3,6 +3,8 @@
  */
 #include "op_rig.h"
 
+#include "host_copy.h"
+
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -319,9 +321,7 @@ void op_rig_close(op_rig *rig)
 
 float *op_rig_read(const op_rig *rig, const void *src, int64_t count)
 {
-    float *host = malloc((size_t)count * sizeof *host);
-    op_must(dt_device_read(rig->ctx, host, src, (size_t)count * sizeof *host), rig->node.name, "read");
-    return host;
+    return host_floats(rig->ctx, src, count);
 }
 
 void op_rig_write(const op_rig *rig, void *dst, const void *src, size_t bytes)

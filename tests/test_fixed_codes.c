@@ -44,8 +44,7 @@ static dt_status compare_node(void *user, const dt_node *node)
     cr_assert(t && t->count == n, "%s", node->name);
     const int powers = t->type == DT_SAFETENSORS_F32;
     const float step = step_of(c->model, param), unit = node->out->n_scale > 0 ? 1.0f : step;
-    float *got = malloc((size_t)n * sizeof *got), *stored = malloc((size_t)n * sizeof *stored);
-    MUST(dt_device_read(c->model->ctx, got, node->out->data, (size_t)n * sizeof *got));
+    float *got = host_floats(c->model->ctx, node->out->data, n), *stored = malloc((size_t)n * sizeof *stored);
     MUST(dt_safetensors_read(c->file, t, stored));
     for (int64_t i = 0; i < n; i++) {
         int32_t code;

@@ -28,23 +28,12 @@ static void *read_whole(const char *name, size_t *bytes)
     return all;
 }
 
-static float *read_param(const dt_model *m, int i, int64_t *count)
-{
-    dt_param_info info;
-
-    dt_model_param(m, i, &info);
-    float *value = malloc((size_t)info.count * sizeof *value);
-    MUST(dt_model_read(m, i, value));
-    *count = info.count;
-    return value;
-}
-
 static void expect_same_params(const dt_model *a, const dt_model *b)
 {
     cr_assert(eq(int, dt_model_n_params(a), dt_model_n_params(b)));
     for (int i = 0; i < dt_model_n_params(a); i++) {
         int64_t n, n_b;
-        float *x = read_param(a, i, &n), *y = read_param(b, i, &n_b);
+        float *x = host_param(a, i, &n), *y = host_param(b, i, &n_b);
         cr_assert(n == n_b && memcmp(x, y, (size_t)n * sizeof *x) == 0, "%s", a->param[i]->name);
         free(x);
         free(y);

@@ -17,8 +17,7 @@ static void flatten(dt_model *m, const char *layer, int64_t first, float value)
 
     cr_assert(i >= 0, "no parameter %s", layer);
     dt_model_param(m, i, &info);
-    float *w = malloc((size_t)info.count * sizeof *w);
-    MUST(dt_model_read(m, i, w));
+    float *w = host_param(m, i, NULL);
     for (int64_t k = first * (info.count / info.dim[0]); k < info.count; k++) w[k] = value;
     MUST(dt_model_write(m, i, w));
     free(w);
@@ -29,8 +28,7 @@ static void check_parameters(dt_model *m, const char *why)
     for (int i = 0; i < dt_model_n_params(m); i++) {
         dt_param_info info;
         dt_model_param(m, i, &info);
-        float *v = malloc((size_t)info.count * sizeof *v);
-        MUST(dt_model_read(m, i, v));
+        float *v = host_param(m, i, NULL);
         for (int64_t k = 0; k < info.count; k++) {
             const int is_number = isfinite(v[k]);
             cr_assert(is_number, "%s: %s[%lld] is %g", why, info.name, (long long)k, (double)v[k]);

@@ -337,13 +337,12 @@ static void to_first_batch(tiny_run *r)
 static float *logits_of(tiny_run *r, int fuse)
 {
     recorded tape_of;
-    float *logits = malloc(32 * 10 * sizeof *logits);
 
     to_first_batch(r);
     record(r, fuse, 0, &tape_of);
     MUST(dt_tape_run(tape_of.tape, DT_PASS_CONSTANT, NULL, NULL));
     MUST(dt_tape_run(tape_of.tape, DT_PASS_FORWARD, NULL, NULL));
-    MUST(dt_device_read(r->ctx, logits, tape_of.logits->data, 32 * 10 * sizeof *logits));
+    float *logits = host_floats(r->ctx, tape_of.logits->data, 32 * 10);
     dt_tape_destroy(tape_of.tape);
     return logits;
 }
@@ -351,16 +350,15 @@ static float *logits_of(tiny_run *r, int fuse)
 /* Gradients of all parameters, in their order; the caller frees them. */
 static float *gradients_of(tiny_run *r, int fuse)
 {
-    const size_t bytes = (size_t)r->model->n_trained * sizeof(float);
+    const int64_t n = r->model->n_trained;
     recorded tape_of;
-    float *dw = malloc(bytes);
 
     to_first_batch(r);
-    MUST(dt_device_zero(r->ctx, r->model->dw, bytes));
+    MUST(dt_device_zero(r->ctx, r->model->dw, (size_t)n * sizeof(float)));
     record(r, fuse, 1, &tape_of);
     MUST(dt_tape_run(tape_of.tape, DT_PASS_FORWARD, NULL, NULL));
     MUST(dt_tape_run(tape_of.tape, DT_PASS_BACKWARD, NULL, NULL));
-    MUST(dt_device_read(r->ctx, dw, r->model->dw, bytes));
+    float *dw = host_floats(r->ctx, r->model->dw, n);
     dt_tape_destroy(tape_of.tape);
     return dw;
 }

@@ -53,13 +53,10 @@ TestSuite(model_values, .init = values_open, .fini = values_close);
 /* Returns what was there. */
 static float replace(dt_model *m, const char *param, int64_t at, float value)
 {
-    dt_param_info info;
     const int i = dt_model_find(m, param);
 
     cr_assert(i >= 0, "no parameter %s", param);
-    dt_model_param(m, i, &info);
-    float *v = malloc((size_t)info.count * sizeof *v);
-    MUST(dt_model_read(m, i, v));
+    float *v = host_param(m, i, NULL);
     const float before = v[at];
     v[at] = value;
     MUST(dt_model_write(m, i, v));

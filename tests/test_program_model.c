@@ -196,8 +196,7 @@ static dt_status watch_psums(void *user, const dt_node *node)
     wrap_watch *w = user;
     if (node->kind != DT_OP_PSUM || strcmp(node->name, "features.0") != 0) return DT_OK;
     const int64_t n = dt_count(&node->out->shape);
-    float *psum = malloc((size_t)n * sizeof *psum);
-    MUST(dt_device_read(w->ctx, psum, node->out->data, (size_t)n * sizeof *psum));
+    float *psum = host_floats(w->ctx, node->out->data, n);
     for (int64_t i = 0; i < n; i++) {
         const int64_t exact = (int64_t)w->exact->psum[i], want = wrapped(exact, w->bits);
         cr_assert((double)psum[i] == (double)want, "psum %lld is %g, expected %lld", (long long)i, (double)psum[i],

@@ -39,8 +39,7 @@ static dt_status watch_inputs(void *user, const dt_node *node)
     const int64_t n = dt_count(&node->in[0]->shape);
     double sum = 0.0;
     if (node->kind != DT_OP_ACT_QUANT) return DT_OK;
-    float *x = malloc((size_t)n * sizeof *x);
-    MUST(dt_device_read(watch->run->ctx, x, node->in[0]->data, (size_t)n * sizeof *x));
+    float *x = host_floats(watch->run->ctx, node->in[0]->data, n);
     const dt_tensor *in = node->in[0];
     for (int64_t i = 0; i < n; i++)
         sum += fabs((double)x[i] * (in->n_scale ? (double)in->scale[i % in->n_scale] : 1.0));

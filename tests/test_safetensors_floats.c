@@ -3,6 +3,7 @@
  *                             scalars, and the prefixes of PyTorch's wrappers.
  */
 #include "checkpoint_run.h"
+#include "host_copy.h"
 
 #include "../core/half.h"
 #include "../formats/safetensors.h"
@@ -139,9 +140,7 @@ static void expect_near(const char *why, const dt_model *a, const dt_model *m, d
     for (int i = 0; i < dt_model_n_params(a); i++) {
         dt_param_info info;
         dt_model_param(a, i, &info);
-        float *x = malloc((size_t)info.count * sizeof *x), *y = malloc((size_t)info.count * sizeof *y);
-        MUST(dt_model_read(a, i, x));
-        MUST(dt_model_read(m, i, y));
+        float *x = host_param(a, i, NULL), *y = host_param(m, i, NULL);
         for (int64_t k = 0; k < info.count; k++) {
             cr_assert(fabs((double)x[k] - (double)y[k]) <= share * fabs((double)x[k]) + 1e-7 * (share > 0.0),
                       "%s: %s[%lld] is %.9g, expected %.9g", why, info.name, (long long)k, (double)y[k], (double)x[k]);

@@ -113,10 +113,9 @@ Test(trainer, other_seeds_give_other_runs)
 
 static void copy_device(const tiny_run *from, const float *src, const tiny_run *to, float *dst)
 {
-    const size_t bytes = (size_t)from->model->n_trained * sizeof(float);
-    float *host = malloc(bytes);
-    MUST(dt_device_read(from->ctx, host, src, bytes));
-    MUST(dt_device_write(to->ctx, dst, host, bytes));
+    const int64_t n = from->model->n_trained;
+    float *host = host_floats(from->ctx, src, n);
+    MUST(dt_device_write(to->ctx, dst, host, (size_t)n * sizeof *host));
     free(host);
 }
 

@@ -142,10 +142,7 @@ Test(trainer_capsules, settings_out_of_range_are_refused)
 
 static float *gradient_of(const tiny_run *r, const dt_param *p)
 {
-    const size_t bytes = dt_tensor_bytes(&p->tensor);
-    float *g = malloc(bytes);
-    MUST(dt_device_read(r->ctx, g, p->tensor.grad, bytes));
-    return g;
+    return host_floats(r->ctx, p->tensor.grad, dt_count(&p->tensor.shape));
 }
 
 /* Sums of up to 20,736 products of f32 and, behind them, three iterations of routing. Capsules of capsules are so short

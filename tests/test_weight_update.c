@@ -9,6 +9,7 @@
 
 #include "../core/context.h"
 #include "../core/optim.h"
+#include "host_copy.h"
 
 /* more layers than a group has; more runs of parameters than a batch has */
 enum { LAYERS = 27, PLAIN = 5, MOST_BUFFERS = 9 + LAYERS };
@@ -58,13 +59,6 @@ static void *room(network *n, size_t bytes)
     n->buffer[n->n_buffers].p = p;
     n->buffer[n->n_buffers++].bytes = bytes;
     return p;
-}
-
-static float *read_values(const network *n, const float *src, int64_t count)
-{
-    float *host = malloc((size_t)count * sizeof *host);
-    must(dt_device_read(n->ctx, host, src, (size_t)count * sizeof *host));
-    return host;
 }
 
 static void shape_layer(network *n, int i)
@@ -244,7 +238,7 @@ static void compare(const network *a, const network *b, const char *what, double
     const float *const of_a[] = { a->u.w, a->u.m1 }, *const of_b[] = { b->u.w, b->u.m1 };
 
     for (int k = 0; k < 2; k++) {
-        float *x = read_values(a, of_a[k], a->count), *y = read_values(b, of_b[k], b->count);
+        float *x = host_floats(a->ctx, of_a[k], a->count), *y = host_floats(b->ctx, of_b[k], b->count);
         for (int64_t i = 0; i < a->count; i++) {
             cr_assert(fabs((double)x[i] - (double)y[i]) <= tolerance, "%s: %s[%lld] is %.9g on %s, %.9g on %s", what,
                       k == 0 ? "w" : "m", (long long)i, (double)x[i], a->ctx->backend->name, (double)y[i],

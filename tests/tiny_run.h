@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../core/trainer.h"
+#include "host_copy.h"
 
 typedef struct {
     dt_options context;
@@ -81,12 +82,7 @@ static inline void tiny_steps(tiny_run *r, int n)
 
 static inline float *tiny_param(const tiny_run *r, int i, int64_t *count)
 {
-    dt_param_info info;
-    dt_model_param(r->model, i, &info);
-    float *host = malloc((size_t)info.count * sizeof *host);
-    MUST(dt_model_read(r->model, i, host));
-    *count = info.count;
-    return host;
+    return host_param(r->model, i, count);
 }
 
 static inline int tiny_index(const tiny_run *r, const char *name)
