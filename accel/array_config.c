@@ -1,9 +1,9 @@
 /*
- * array_config.c - the options of the integer array: defaults and ranges. They are described in core/detent.h.
+ * array_config.c - the options of the integer array: defaults and ranges. They are described in include/detent/array.h.
  *
  * Tests: tests/test_array_config.c.
  */
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 enum { MOST_ROWS = 256, FEWEST_BITS = 8, MOST_BITS = 32, MOST_SIMD = 2 };
 

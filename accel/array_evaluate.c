@@ -1,7 +1,7 @@
 /*
  * array_evaluate.c - accuracy of a whole network on an array, and what the array held in each layer on the way.
  *
- * Interface: dt_array_evaluate in core/detent.h.  Tests: tests/test_verify.c.
+ * Interface: dt_array_evaluate in include/detent/array.h.  Tests: tests/test_verify.c.
  */
 #include "../core/inference.h"
 #include "report.h"

@@ -8,7 +8,7 @@
  *   CONV2D of the program  the codes that it reads are those of the model
  *   LINEAR of the program  the scores are those of the model, bit for bit
  *
- * Interface: dt_verify in core/detent.h.  Tests: tests/test_verify.c.
+ * Interface: dt_verify in include/detent/array.h.  Tests: tests/test_verify.c.
  */
 #include "../core/inference.h"
 #include "layer_check.h"

@@ -4,7 +4,7 @@
 #ifndef DT_BENCH_SETUP_H
 #define DT_BENCH_SETUP_H
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 #include "bench.h"
 
 typedef struct {

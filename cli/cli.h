@@ -2,7 +2,8 @@
  * cli.h - what the subcommands of `detent` share: settings, exit codes, the run directory, progress, text for people.
  *
  * A subcommand is a row of main.c's table and one file with its run function. The program uses the library only
- * through core/detent.h. Functions here report failures as the library does: dt_status, text in dt_last_error().
+ * through include/detent/detent.h. Functions here report failures as the library does: dt_status, text in
+ * dt_last_error().
  */
 #ifndef DT_CLI_H
 #define DT_CLI_H
@@ -10,7 +11,7 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 /* Exit codes. From dt_status: ERR_ARGUMENT is bad usage, ERR_INTERRUPTED is interrupted, the others have failed. */
 enum { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_BAD_USAGE = 2, EXIT_MISMATCH = 3, EXIT_INTERRUPTED = 130 };

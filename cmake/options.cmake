@@ -8,6 +8,7 @@ option(DETENT_WERROR "Warnings are errors" OFF)
 
 add_library(detent_flags INTERFACE)
 target_compile_definitions(detent_flags INTERFACE _GNU_SOURCE)
+target_include_directories(detent_flags INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
 set(on_host "$<COMPILE_LANGUAGE:C,CXX>")
 # Messages name files from the source folder on, wherever that lay when it was built.
 set(plain_paths -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)

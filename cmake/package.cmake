@@ -1,12 +1,7 @@
 # How other projects get the library: add_subdirectory, find_package(detent), pkg-config. All three give its headers, as
 # <detent/detent.h>, and what it must be linked with; none gives the flags that it was compiled with.
-set(public_headers core/detent.h core/detent_array.h core/detent_qcaps.h core/status.h)
-foreach(header IN LISTS public_headers)
-  get_filename_component(name ${header} NAME)
-  configure_file(${header} include/detent/${name} COPYONLY)
-endforeach()
-target_include_directories(libdetent INTERFACE
-  $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include> $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include/detent>)
+file(GLOB public_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/detent/*.h)
+target_include_directories(libdetent INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
 add_library(detent::detent ALIAS libdetent)
 
 install(TARGETS libdetent detent)

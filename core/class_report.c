@@ -3,9 +3,9 @@
  *
  *   rank of an image = how many classes have a larger score than its own, or an equal one and a smaller index
  *
- * Interface: core/detent.h.  Tests: tests/test_class_report.c.
+ * Interface: include/detent/evaluate.h.  Tests: tests/test_class_report.c.
  */
-#include "detent.h"
+#include "detent/detent.h"
 
 #include <assert.h>
 #include <math.h>

@@ -7,7 +7,7 @@
 #define DT_CONV_PARAMS_H
 
 #include "op_params.h"
-#include "status.h"
+#include "detent/status.h"
 
 #include <stdint.h>
 

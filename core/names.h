@@ -4,7 +4,7 @@
 #ifndef DT_NAMES_H
 #define DT_NAMES_H
 
-#include "detent.h"
+#include "detent/detent.h"
 
 /* words: of the enumeration, NULL at the end. DT_ERR_ARGUMENT names the field, its value and the range. */
 DT_MUST_CHECK dt_status dt_check_word(const char *field, int value, const char *const *words);

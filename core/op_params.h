@@ -4,7 +4,7 @@
 #ifndef DT_OP_PARAMS_H
 #define DT_OP_PARAMS_H
 
-#include "detent.h" /* dt_quant_rule */
+#include "detent/detent.h"
 
 typedef struct {
     int bits;      /* 2..8 */

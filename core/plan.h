@@ -4,7 +4,7 @@
 #ifndef DT_PLAN_H
 #define DT_PLAN_H
 
-#include "status.h"
+#include "detent/status.h"
 
 #include <stddef.h>
 

@@ -4,7 +4,7 @@
  * Pixels go through the network's own normalisation. Images that are normalised already stand in for the value that
  * the network calls its image.
  *
- * Interface: dt_predict in core/detent.h.  Tests: tests/test_predict.c.
+ * Interface: dt_predict in include/detent/predict.h.  Tests: tests/test_predict.c.
  */
 #include "grid_facts.h"
 #include "inference.h"
@@ -44,11 +44,11 @@ static dt_status show_node(void *user, const dt_node *node)
     DT_TRY(dt_device_read(ctx, p->room, t->data, dt_tensor_bytes(t)));
     if (t->n_scale > 0) DT_TRY(dt_device_read(ctx, scale, t->scale, (size_t)t->n_scale * sizeof *scale));
     dt_value_batch v = { .name = node->name,
-                   .first = p->done,
-                   .ndim = t->shape.ndim,
-                   .values = p->room,
-                   .n_scale = t->n_scale,
-                   .scale = t->n_scale > 0 ? scale : NULL };
+                         .first = p->done,
+                         .ndim = t->shape.ndim,
+                         .values = p->room,
+                         .n_scale = t->n_scale,
+                         .scale = t->n_scale > 0 ? scale : NULL };
     for (int i = 0; i < v.ndim; i++) v.dim[i] = t->shape.dim[i];
     return p->what->look(p->what->user, &v);
 }

@@ -1,7 +1,7 @@
 /*
  * status.c - names of the error codes and this thread's last failure.
  */
-#include "status.h"
+#include "detent/status.h"
 
 #include <stdarg.h>
 #include <stdio.h>

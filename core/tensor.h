@@ -7,7 +7,7 @@
 #ifndef DT_TENSOR_H
 #define DT_TENSOR_H
 
-#include "detent.h"
+#include "detent/detent.h"
 
 #define DT_MAX_DIMS 6 /* convolutional routing votes: N, H, W, caps in, caps out, dim */
 

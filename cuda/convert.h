@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../core/status.h"
+#include "detent/status.h"
 #include "../core/tensor.h"
 
 #ifdef __cplusplus

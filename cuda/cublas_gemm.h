@@ -6,7 +6,7 @@
 #ifndef DT_CUBLAS_GEMM_H
 #define DT_CUBLAS_GEMM_H
 
-#include "../core/status.h"
+#include "detent/status.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -8,7 +8,7 @@
 
 #include <cuda_runtime.h>
 
-#include "../core/status.h"
+#include "detent/status.h"
 
 /* The runtime keeps the error of a failed call; it is taken here, or the next launch would report it as its own. */
 #define DT_CUDA(call)                                                                                        \

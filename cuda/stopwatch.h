@@ -9,7 +9,7 @@
 
 #include <cuda_runtime.h>
 
-#include "../core/status.h"
+#include "detent/status.h"
 
 typedef struct {
     cudaStream_t stream;

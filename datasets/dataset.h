@@ -8,7 +8,7 @@
 #ifndef DT_DATASET_H
 #define DT_DATASET_H
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 enum {
     DT_DATASET_PATH_BYTES = 4096, /* of a path, its end included */

@@ -4,7 +4,7 @@
 #ifndef DT_RESIZE_H
 #define DT_RESIZE_H
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 /* n images [height][width][channels] become [new_height][new_width][channels]; sides are 1..4096. */
 typedef struct {

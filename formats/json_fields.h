@@ -10,7 +10,7 @@
 #define DT_JSON_FIELDS_H
 
 #include "../core/fields.h"
-#include "../core/status.h"
+#include "detent/status.h"
 #include "json_value.h"
 
 enum { DT_FIELD_MOST = 8 };

@@ -6,7 +6,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "../core/status.h"
+#include "detent/status.h"
 
 /* UTF-8, no NUL in a string, nothing behind the value. file: for messages. The caller deletes *out. */
 DT_MUST_CHECK dt_status dt_json_parse(const char *text, size_t bytes, const char *file, cJSON **out);

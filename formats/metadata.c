@@ -3,7 +3,7 @@
  */
 #include "metadata.h"
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  *   name or file -> graph of real values -> quantizers (quant/insert.h) -> model
  *
  * A file's network has the sizes that its file says; what a configuration chooses of a built-in one is refused.
- * Interface: core/detent.h, network_file.h.  Tests: tests/test_network_file.c.
+ * Interface: include/detent/network.h, network_file.h.  Tests: tests/test_network_file.c.
  */
 #include "network_file.h"
 

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <png.h>
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 typedef struct {
     png_image image;

@@ -4,7 +4,7 @@
  *   in   U8 [N][H][W][C]: pixels; or F32: normalised already
  *   out  scores F32 [N][classes]; <value> F32, or on the grid I32 with <value>.scale F32, for values that are asked for
  *
- * Interface: dt_predict_file in core/detent.h.  Tests: tests/test_predict.c, tests/test_cli_predict.sh.
+ * Interface: dt_predict_file in include/detent/predict.h.  Tests: tests/test_predict.c, tests/test_cli_predict.sh.
  */
 #include "safetensors.h"
 

@@ -6,7 +6,7 @@
  * Scores have the bits of dt_program_run, whatever a compiler fuses: see affine and linear in program_c_text.h. Equal
  * programs give equal text.
  *
- * Interface: dt_program_write_c in core/detent.h.  Tests: tests/test_program_c.c.
+ * Interface: dt_program_write_c in include/detent/array.h.  Tests: tests/test_program_c.c.
  */
 #include "program_c_plan.h"
 #include "program_c_text.h"

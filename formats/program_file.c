@@ -14,7 +14,7 @@
  *             <linear>.bias                     F32 [scores]
  *
  * Nothing is allocated that the file does not hold. Loading and saving gives equal bytes; docs/PROGRAM_FORMAT.md.
- * Interface: dt_program_save, dt_program_load in core/detent.h.  Tests: tests/test_program_file.c.
+ * Interface: dt_program_save, dt_program_load in include/detent/array.h.  Tests: tests/test_program_file.c.
  */
 #include "metadata.h"
 #include "origin_json.h"

@@ -4,7 +4,7 @@
  */
 #include "whole_file.h"
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 #include <errno.h>
 #include <fcntl.h>

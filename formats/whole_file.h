@@ -3,15 +3,15 @@
  *
  * A link stays, and its target is replaced or made. What is no plain file is written into: a device, a pipe, or a
  * descriptor by the name /dev/fd/N. A replaced file keeps its mode; owner, hard links and the rest are a new file's.
- * Used by: safetensors_writer.c, program_c.c, vector_folder.c, png_file.c; dt_file_replace in core/detent.h.
- * Tests: tests/test_whole_file.c, tests/test_safetensors.c.
+ * Used by: safetensors_writer.c, program_c.c, vector_folder.c, png_file.c; dt_file_replace in
+ * include/detent/checkpoint.h. Tests: tests/test_whole_file.c, tests/test_safetensors.c.
  */
 #ifndef DT_WHOLE_FILE_H
 #define DT_WHOLE_FILE_H
 
 #include <stdio.h>
 
-#include "../core/status.h"
+#include "detent/status.h"
 
 /* Writes the contents; returns 0, with errno set, if that failed. What stdio remembers needs no look. */
 typedef int (*dt_file_content)(const void *user, FILE *file);

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "../core/status.h"
+#include "detent/status.h"
 
 /* A row-major matrix; transposed: element (i, j) is at [j][i]. */
 typedef struct {

@@ -11,7 +11,7 @@
 #include <oneapi/dnnl/dnnl.h>
 #include <oneapi/dnnl/dnnl_debug.h> /* dnnl_status2str */
 
-#include "../core/status.h"
+#include "detent/status.h"
 #include "../core/threads.h"
 
 #define DT_DNNL(call)                                                                                  \

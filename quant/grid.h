@@ -36,8 +36,8 @@
 
 #include <math.h>
 
-#include "../core/detent.h" /* dt_quant_rule */
-#include "../core/rng.h"    /* DT_HD */
+#include "detent/detent.h"
+#include "../core/rng.h" /* DT_HD */
 
 /* Above this, f32 cannot hold every integer: sums of codes are exact in any order only below it. */
 #define DT_F32_EXACT ((int64_t)1 << 24)

@@ -26,7 +26,7 @@
 #ifndef DT_QUANT_PROGRAM_H
 #define DT_QUANT_PROGRAM_H
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 /* clang-format off */
 #define DT_LAYER_MAP(XX)     \

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 enum { N_THREADS = 3, IMAGES = 8 };
 

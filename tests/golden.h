@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 enum { GOLDEN_MAX = 256 }; /* values of an input */
 

@@ -63,7 +63,7 @@ cmake -S "$work/found" -B "$work/found/b" -G "$generator" -DCMAKE_PREFIX_PATH="$
 
 # ---- add_subdirectory: the program is compiled, which needs the headers; linking it would compile the library anew
 
-printf '#include "detent.h"\n#include <detent/detent.h>\n' | cat - "$work/hello.c" >"$work/added/main.c"
+cp "$work/hello.c" "$work/added/main.c"
 cat >"$work/added/CMakeLists.txt" <<C
 cmake_minimum_required(VERSION 3.25)
 project(added C)

@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 enum { TEMP_PATH_BYTES = 4096, IDX_SIDE = 28, IDX_IMAGES_HEADER = 16, IDX_LABELS_HEADER = 8 };
 

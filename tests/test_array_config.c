@@ -1,7 +1,7 @@
 /*
  * test_array_config.c - the array's defaults, and the refusal of each field that is out of its range.
  */
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

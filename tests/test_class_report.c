@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 /* As golden/make_class_report_golden.py computes them. */
 static uint32_t hashed(uint32_t k)

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 static const struct {
     const char *network, *dataset;

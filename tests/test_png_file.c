@@ -3,7 +3,7 @@
  */
 #include "temp_files.h"
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 #include <criterion/criterion.h>
 #include <png.h>

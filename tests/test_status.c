@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "../core/detent.h"
+#include "detent/detent.h"
 
 static dt_status inner(int n)
 {

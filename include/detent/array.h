@@ -1,11 +1,12 @@
 /*
- * detent_array.h - the part of the public interface that is for hardware: integer programs, the array that computes
- *                  them, verification of every psum, and vectors for RTL. Included by detent.h, whose rules hold here.
+ * array.h - for hardware: integer programs, the array that computes them, verification of every psum, and vectors for
+ *           RTL.
  */
-#ifndef DT_DETENT_ARRAY_H
-#define DT_DETENT_ARRAY_H
+#ifndef DT_PUBLIC_ARRAY_H
+#define DT_PUBLIC_ARRAY_H
 
-#include "detent.h"
+#include "capture.h"
+#include "evaluate.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,20 +27,20 @@ typedef struct {
     int simd; /* activations that a PE takes in a cycle: 1; 2 of 2 unsigned bits; 0: 2 in layers whose codes fit */
 } dt_array;
 
-void dt_array_default(dt_array *out); /* 8x8, 16 bits, wrap, weight stationary, simd 0 */
+DT_API void dt_array_default(dt_array *out); /* 8x8, 16 bits, wrap, weight stationary, simd 0 */
 /* DT_ERR_ARGUMENT names the field, its value and the range. */
-DT_MUST_CHECK dt_status dt_array_check(const dt_array *a);
+DT_API DT_MUST_CHECK dt_status dt_array_check(const dt_array *a);
 
 /* ---- programs ------------------------------------------------------------------------------------ */
 
 /* Integers of a trained model: weight codes, and between two convolutions a table of psum thresholds for each channel,
  * bisected from the arithmetic of evaluation. So every code, prediction and score is the model's. Refused where a
  * convolution is not on the grid. d: whose normalisation a model of unknown origin gets; else it may be NULL. */
-DT_MUST_CHECK dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out);
+DT_API DT_MUST_CHECK dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out);
 /* DT_ERR_UNSUPPORTED with the reason, and what can be had instead, if the model is of a kind that has no program:
  * a capsule network. A layer of another network may still have none. */
-DT_MUST_CHECK dt_status dt_program_possible(const dt_model *m);
-void dt_program_destroy(dt_program *p);
+DT_API DT_MUST_CHECK dt_status dt_program_possible(const dt_model *m);
+DT_API void dt_program_destroy(dt_program *p);
 
 /* Of the thresholds that a multiplier and a shift replaced. */
 typedef struct {
@@ -52,21 +53,22 @@ typedef struct {
 
 /* Replaces each channel's thresholds by those of code = clamp((psum * multiplier + offset) >> shift), an integer of
  * `bits` bits (8..31) each; the report says how often they disagree with the exact ones. */
-DT_MUST_CHECK dt_status dt_program_use_multipliers(dt_program *p, int bits, dt_requant_report *out);
+DT_API DT_MUST_CHECK dt_status dt_program_use_multipliers(dt_program *p, int bits, dt_requant_report *out);
 
 /* One safetensors file; docs/PROGRAM_FORMAT.md. */
-DT_MUST_CHECK dt_status dt_program_save(const dt_program *p, const char *path);
-DT_MUST_CHECK dt_status dt_program_load(const char *path, dt_program **out);
+DT_API DT_MUST_CHECK dt_status dt_program_save(const dt_program *p, const char *path);
+DT_API DT_MUST_CHECK dt_status dt_program_load(const char *path, dt_program **out);
 
 /* dir/name.c and dir/name.h: C99 without malloc that runs the program for one image; name is a C identifier. */
-DT_MUST_CHECK dt_status dt_program_write_c(const dt_program *p, const char *dir, const char *name);
+DT_API DT_MUST_CHECK dt_status dt_program_write_c(const dt_program *p, const char *dir, const char *name);
 
 /* A model that computes the program's integers, on any device, for dt_evaluate and dt_capture_layer; it cannot be
  * trained. array NULL: exact sums; else every psum is what that array makes of it. p may be destroyed afterwards. */
-DT_MUST_CHECK dt_status dt_program_model(dt_context *ctx, const dt_program *p, const dt_array *array, dt_model **out);
+DT_API DT_MUST_CHECK dt_status dt_program_model(dt_context *ctx, const dt_program *p, const dt_array *array,
+                                                dt_model **out);
 
 /* One image [height][width][channels] by plain loops, the reference; scores: [n_classes]. */
-DT_MUST_CHECK dt_status dt_program_run(const dt_program *p, const uint8_t *image, float *scores);
+DT_API DT_MUST_CHECK dt_status dt_program_run(const dt_program *p, const uint8_t *image, float *scores);
 
 typedef struct {
     int height, width, channels, n_classes;
@@ -76,7 +78,7 @@ typedef struct {
     dt_data_origin origin; /* of the model that it was lowered from */
 } dt_program_info;
 
-void dt_program_describe(const dt_program *p, dt_program_info *out);
+DT_API void dt_program_describe(const dt_program *p, dt_program_info *out);
 
 /* ---- verification and vectors ------------------------------------------------------------------- */
 
@@ -95,9 +97,9 @@ typedef struct {
 } dt_array_report;
 
 /* dt_evaluate of a program's model that has an array, with a report for each of its n_layers convolutions. */
-DT_MUST_CHECK dt_status dt_array_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
-                                          const dt_progress *progress, const dt_outputs *outputs, dt_metrics *out,
-                                          dt_array_report *layers);
+DT_API DT_MUST_CHECK dt_status dt_array_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
+                                                 const dt_progress *progress, const dt_outputs *outputs,
+                                                 dt_metrics *out, dt_array_report *layers);
 
 typedef struct {
     dt_array_report array;
@@ -127,9 +129,10 @@ typedef struct {
 
 /* Images first .. first + count - 1 of d through one convolution, or all of them (layer NULL): every psum of the
  * grid's forward, of the array, and of a sum in 64-bit integers; the program's codes against the grid's. */
-DT_MUST_CHECK dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, const char *layer,
-                                  const dt_array *array, const dt_progress *progress, dt_verify_report **out);
-void dt_verify_report_destroy(dt_verify_report *r);
+DT_API DT_MUST_CHECK dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t count,
+                                         const char *layer, const dt_array *array, const dt_progress *progress,
+                                         dt_verify_report **out);
+DT_API void dt_verify_report_destroy(dt_verify_report *r);
 
 /* How vectors are laid out for RTL; accel/vectors.h describes each. */
 typedef enum {
@@ -152,8 +155,8 @@ typedef struct {
 
 /* Text files of image 0 of a capture (of its first map, if it has several) and a manifest.json that describes each,
  * into dir, which is made. layer: for the manifest. n_files may be NULL. */
-DT_MUST_CHECK dt_status dt_vectors_save(const dt_capture *c, const char *layer, const dt_array *array,
-                                        const dt_vector_style *style, const char *dir, int *n_files);
+DT_API DT_MUST_CHECK dt_status dt_vectors_save(const dt_capture *c, const char *layer, const dt_array *array,
+                                               const dt_vector_style *style, const char *dir, int *n_files);
 typedef struct {
     int64_t n_psums, n_mismatches;
     /* The first psum that differs, if n_mismatches > 0. */
@@ -164,10 +167,14 @@ typedef struct {
 
 /* Reads such a folder back: every file is as the manifest says, and the psums in it are those of its activations and
  * weights. n_mismatches counts psums that are not; a damaged file is DT_ERR_FORMAT. */
-DT_MUST_CHECK dt_status dt_vectors_check(const char *dir, dt_vectors_report *out);
+DT_API DT_MUST_CHECK dt_status dt_vectors_check(const char *dir, dt_vectors_report *out);
+
+/* Words of the enumerations above, in their order, NULL at the end. */
+DT_API extern const char *const dt_dataflow_names[3];
+DT_API extern const char *const dt_overflow_names[3];
+DT_API extern const char *const dt_layout_names[7];
 
 #ifdef __cplusplus
 }
 #endif
-
-#endif /* DT_DETENT_ARRAY_H */
+#endif /* DT_PUBLIC_ARRAY_H */

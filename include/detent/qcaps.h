@@ -1,11 +1,10 @@
 /*
- * detent_qcaps.h - the part of the public interface that is for Q-CapsNets: few bits for the weights, activations and
- *                  routing of a capsule network. Included by detent.h, whose rules hold here.
+ * qcaps.h - Q-CapsNets: few bits for capsule networks.
  */
-#ifndef DT_DETENT_QCAPS_H
-#define DT_DETENT_QCAPS_H
+#ifndef DT_PUBLIC_QCAPS_H
+#define DT_PUBLIC_QCAPS_H
 
-#include "detent.h"
+#include "evaluate.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -83,21 +82,21 @@ typedef struct {
     void *user;
 } dt_qcaps_watch;
 
-void dt_qcaps_options_default(dt_qcaps_options *out); /* nearest, 0.2 %, 200 MiB, corrected, 1 GiB, 100 images */
+DT_API void dt_qcaps_options_default(dt_qcaps_options *out); /* nearest, 0.2 %, 200 MiB, corrected, 1 GiB, 100 images */
 /* DT_ERR_UNSUPPORTED if the network has no capsules. */
-DT_MUST_CHECK dt_status dt_qcaps_describe(const dt_model *m, dt_qcaps_shape *out);
+DT_API DT_MUST_CHECK dt_status dt_qcaps_describe(const dt_model *m, dt_qcaps_shape *out);
 /* Step 2 alone: the weight bits that the budget allots; activations and routing get `uniform` bits. Needs no
  * parameters, only sizes. DT_ERR_ARGUMENT if the budget is below what one bit a weight takes, naming both. */
-DT_MUST_CHECK dt_status dt_qcaps_plan(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, int uniform,
-                                      dt_qcaps_bits *out);
-void dt_qcaps_cost_of(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, const dt_qcaps_bits *bits,
-                      dt_qcaps_cost *out);
+DT_API DT_MUST_CHECK dt_status dt_qcaps_plan(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, int uniform,
+                                             dt_qcaps_bits *out);
+DT_API void dt_qcaps_cost_of(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, const dt_qcaps_bits *bits,
+                             dt_qcaps_cost *out);
 /* Steps 1, 2, then 3A and 4A, or 3B. d decides. */
-DT_MUST_CHECK dt_status dt_qcaps_search(dt_model *m, const dt_dataset *d, const dt_qcaps_options *opt,
-                                        const dt_qcaps_watch *watch, dt_qcaps_result *out);
+DT_API DT_MUST_CHECK dt_status dt_qcaps_search(dt_model *m, const dt_dataset *d, const dt_qcaps_options *opt,
+                                               const dt_qcaps_watch *watch, dt_qcaps_result *out);
 /* m with those bits, as a model for dt_evaluate, with scales calibrated on d. It borrows nothing of m. */
-DT_MUST_CHECK dt_status dt_qcaps_quantize(dt_model *m, const dt_dataset *d, const dt_qcaps_options *opt,
-                                          const dt_qcaps_bits *bits, dt_model **out);
+DT_API DT_MUST_CHECK dt_status dt_qcaps_quantize(dt_model *m, const dt_dataset *d, const dt_qcaps_options *opt,
+                                                 const dt_qcaps_bits *bits, dt_model **out);
 
 /* What dt_qcaps_quantize chose, or a file holds. */
 typedef struct {
@@ -117,10 +116,13 @@ typedef struct {
 } dt_qcaps_tensor;
 
 /* 0 if m does not record with fixed-point formats. */
-int dt_qcaps_look(const dt_model *m, dt_qcaps_formats *out);
-void dt_qcaps_look_at(const dt_model *m, int i, dt_qcaps_tensor *out); /* 0 <= i < n_tensors */
+DT_API int dt_qcaps_look(const dt_model *m, dt_qcaps_formats *out);
+DT_API void dt_qcaps_look_at(const dt_model *m, int i, dt_qcaps_tensor *out); /* 0 <= i < n_tensors */
+
+/* Words of the enumerations above, in their order, NULL at the end. */
+DT_API extern const char *const dt_rounding_names[5];
 
 #ifdef __cplusplus
 }
 #endif
-#endif /* DT_DETENT_QCAPS_H */
+#endif /* DT_PUBLIC_QCAPS_H */

@@ -31,9 +31,11 @@ typedef enum {
 } dt_status;
 
 #if defined(__GNUC__)
+#define DT_API          __attribute__((visibility("default"))) /* what a shared library shows */
 #define DT_MUST_CHECK   __attribute__((warn_unused_result))
 #define DT_PRINTF(a, b) __attribute__((format(printf, a, b)))
 #else
+#define DT_API
 #define DT_MUST_CHECK
 #define DT_PRINTF(a, b)
 #endif
@@ -42,19 +44,19 @@ typedef enum {
 extern "C" {
 #endif
 
-const char *dt_status_name(dt_status s);
+DT_API const char *dt_status_name(dt_status s);
 /* Of the calling thread's last failure: what was wrong, for people. */
-const char *dt_last_error(void);
+DT_API const char *dt_last_error(void);
 /* And where: "DT_ERR_ARGUMENT at core/context.c:40", then a line "  from file:line" for each function that it passed.
  */
-const char *dt_last_trace(void);
+DT_API const char *dt_last_trace(void);
 
 /* Stores the message and returns s, so that `return dt_raise(...)` reads as one thing. No
  * argument may be dt_last_error() itself. */
-dt_status dt_raise(dt_status s, const char *file, int line, const char *fmt, ...) DT_PRINTF(4, 5);
+DT_API dt_status dt_raise(dt_status s, const char *file, int line, const char *fmt, ...) DT_PRINTF(4, 5);
 
 /* Adds "  from file:line" to the trace and returns s. */
-dt_status dt_forward(dt_status s, const char *file, int line);
+DT_API dt_status dt_forward(dt_status s, const char *file, int line);
 
 #ifdef __cplusplus
 }

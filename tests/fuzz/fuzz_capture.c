@@ -3,7 +3,7 @@
  */
 #include "fuzz_target.h"
 
-#include "../../core/detent.h"
+#include "detent/detent.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../core/detent.h"
+#include "detent/detent.h"
 
 static const struct {
     const char *device; /* SIMT_DEVICE */

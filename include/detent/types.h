@@ -1,0 +1,21 @@
+/*
+ * types.h - the objects of the library, whose insides are its own.
+ */
+#ifndef DT_PUBLIC_TYPES_H
+#define DT_PUBLIC_TYPES_H
+
+#include <stddef.h> /* size_t */
+#include <stdint.h> /* int64_t */
+
+#include "status.h" /* dt_status, DT_API, DT_MUST_CHECK */
+
+#define DT_VERSION "0.1.0"
+
+typedef struct dt_context dt_context; /* one device: its backend, threads, workspace */
+typedef struct dt_dataset dt_dataset; /* labelled 8-bit images in host memory */
+typedef struct dt_graph dt_graph;     /* a network as data: operators and the shapes of parameters, no values */
+typedef struct dt_model dt_model;     /* a network with its parameters */
+typedef struct dt_trainer dt_trainer; /* model + loss + optimiser + schedule + step graph */
+typedef struct dt_program dt_program; /* a trained network as integers: what the hardware computes */
+
+#endif /* DT_PUBLIC_TYPES_H */
