@@ -134,13 +134,34 @@ static uint32_t name_hash(const char *name)
     return h;
 }
 
+/* Value i of a parameter's data as a float. */
+static float data_at(const dt_graph_value *v, int64_t i)
+{
+    switch (v->data_type) {
+    case DT_I8: return (float)((const int8_t *)v->data)[i];
+    case DT_I16: return (float)((const int16_t *)v->data)[i];
+    case DT_I32: {
+        const int32_t n = ((const int32_t *)v->data)[i];
+        return n == INT32_MIN ? -INFINITY : n == INT32_MAX ? INFINITY : (float)n;
+    }
+    default: break;
+    }
+    assert(v->data_type == DT_F32);
+    return ((const float *)v->data)[i];
+}
+
 static void param_values(const dt_model *m, const dt_param *p, float *value)
 {
     const int64_t n = dt_count(&p->tensor.shape);
-    const dt_param_spec *spec = &m->graph->value[p->value]->param;
+    const dt_graph_value *v = m->graph->value[p->value];
+    const dt_param_spec *spec = &v->param;
     const float bound = spec->init_value;
 
     for (int64_t i = 0; i < n; i++) {
+        if (v->data) {
+            value[i] = data_at(v, i);
+            continue;
+        }
         if (spec->init == DT_INIT_CONSTANT) {
             value[i] = spec->init_value;
             continue;

@@ -11,8 +11,9 @@
 
 #define DT_MAX_DIMS 6 /* convolutional routing votes: N, H, W, caps in, caps out, dim */
 
-/* Tensors are F32, but for datasets (U8, I32) and for what core/fuse.c stores in fewer bytes. */
-typedef enum { DT_F32, DT_I32, DT_U8, DT_I8, DT_BF16, DT_F16 } dt_dtype;
+/* Tensors are F32, but for datasets (U8, I32) and for what core/fuse.c stores in fewer bytes. I16 and I64 are for data
+ * on the host alone. */
+typedef enum { DT_F32, DT_I32, DT_U8, DT_I8, DT_BF16, DT_F16, DT_I16, DT_I64 } dt_dtype;
 
 typedef struct {
     int ndim;
@@ -45,7 +46,8 @@ static inline int64_t dt_count(const dt_shape *s)
 
 static inline size_t dt_type_bytes(dt_dtype type)
 {
-    return type == DT_U8 || type == DT_I8 ? 1 : type == DT_BF16 || type == DT_F16 ? 2 : 4;
+    const int is_half = type == DT_BF16 || type == DT_F16 || type == DT_I16;
+    return type == DT_U8 || type == DT_I8 ? 1 : is_half ? 2 : type == DT_I64 ? 8 : 4;
 }
 
 static inline size_t dt_tensor_bytes(const dt_tensor *t)

@@ -134,6 +134,20 @@ static int is_of_tapes(dt_op_kind kind)
     }
 }
 
+static dt_status read_constant(reader *r, const cJSON *object)
+{
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "name"));
+    dt_shape shape;
+    int value;
+    char text[64];
+
+    DT_CHECK(name, DT_ERR_FORMAT, "%s: a constant without a name: %s", r->file,
+             dt_json_text(object, text, sizeof text));
+    DT_TRY(read_shape(r, cJSON_GetObjectItemCaseSensitive(object, "shape"), name, 1, 4, &shape));
+    DT_CHECK(dt_graph_find(r->graph, name) < 0, DT_ERR_FORMAT, "%s: there are two values called %s", r->file, name);
+    return dt_graph_constant(r->graph, name, &shape, &value);
+}
+
 static dt_status find_op(const reader *r, const char *node, const char *name, dt_op_kind *out)
 {
     for (int k = 0; k < DT_OP_COUNT; k++) {
@@ -338,19 +352,22 @@ static dt_status read_all(reader *r, const cJSON *object)
 {
     const cJSON *params = cJSON_GetObjectItemCaseSensitive(object, "params"), *item;
     const cJSON *nodes = cJSON_GetObjectItemCaseSensitive(object, "nodes");
+    const cJSON *constants = cJSON_GetObjectItemCaseSensitive(object, "constants");
     int number = 0;
 
     DT_TRY(read_image(r, object));
     cJSON_ArrayForEach(item, params) DT_TRY(read_param(r, item));
     DT_CHECK(cJSON_IsArray(nodes) && cJSON_GetArraySize(nodes) > 0, DT_ERR_FORMAT, "%s: there are no nodes", r->file);
     cJSON_ArrayForEach(item, nodes) DT_TRY(read_node(r, item, number++));
+    cJSON_ArrayForEach(item, constants) DT_TRY(read_constant(r, item));
     return read_marks(r, object);
 }
 
 static dt_status check_head(const cJSON *object, const char *file)
 {
-    static const char *const known[] = { "format", "version", "name",   "image",    "classes", "pixels",        "loss",
-                                         "params", "nodes",   "scores", "capsules", "masked",  "reconstruction" };
+    static const char *const known[] = { "format",   "version", "name",           "image",    "classes",
+                                         "pixels",   "loss",    "params",         "nodes",    "scores",
+                                         "capsules", "masked",  "reconstruction", "constants" };
     const char *format = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "format"));
     const cJSON *version = cJSON_GetObjectItemCaseSensitive(object, "version"), *item;
 

@@ -6,7 +6,8 @@
  *     "params": [ { "name": "stem.weight", "shape": [16, 3, 3, 3], "group": "weight", "values": "finite",
  *                   "init": "uniform", "value": 0.19245, "floor": null }, .. ],
  *     "nodes":  [ ["stem", "conv", ["image", "stem.weight"], { "stride": 1, "pad": 1, .. }], .. ],
- *     "scores": "classifier" }
+ *     "scores": "classifier",
+ *     "constants": [ { "name": "stem.act_quant.slope", "shape": [16] }, .. ] }
  *
  * A person leaves much out: "params", and of a node the inputs that are parameters (models/imply.h), which "filters",
  * "window" and "features" stand for; attributes whose defaults suit; "pixels", "loss" and "scores", which is the last
@@ -20,7 +21,7 @@
 
 #include "../core/graph/graph.h"
 
-/* Adds all that reading needs to make the same graph. */
+/* Adds all that reading needs to make the same graph, but data of parameters and constants. */
 DT_MUST_CHECK dt_status dt_graph_to_json(const dt_graph *g, cJSON *object);
 
 /* DT_ERR_FORMAT names file, node, attribute, its value and what it must be. */

@@ -72,6 +72,27 @@ static int pixels_of(const dt_graph *g)
     return g->unit_pixels ? UNIT : NORMALISED;
 }
 
+static cJSON *constant_json(const dt_graph_value *v)
+{
+    cJSON *object = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(object, "name", v->name);
+    cJSON_AddItemToObject(object, "shape", numbers(v->facts.shape.dim, v->facts.shape.ndim));
+    return object;
+}
+
+/* Only where there are some. */
+static void add_constants(const dt_graph *g, cJSON *object)
+{
+    cJSON *list = NULL;
+
+    for (int i = 0; i < g->n_values; i++) {
+        if (g->value[i]->source != DT_SOURCE_CONSTANT) continue;
+        if (!list) list = cJSON_AddArrayToObject(object, "constants");
+        cJSON_AddItemToArray(list, constant_json(g->value[i]));
+    }
+}
+
 dt_status dt_graph_to_json(const dt_graph *g, cJSON *object)
 {
     const dt_shape *image = dt_graph_shape(g, g->image);
@@ -92,6 +113,7 @@ dt_status dt_graph_to_json(const dt_graph *g, cJSON *object)
         const int value = *mark_at(&copy, i);
         if (value >= 0) cJSON_AddStringToObject(object, marks[i].name, dt_graph_name(g, value));
     }
+    add_constants(g, object);
     DT_CHECK(nodes, DT_ERR_MEMORY, "no memory for the JSON of %s", g->name);
     return DT_OK;
 }

@@ -329,3 +329,122 @@ Test(graph, a_model_of_mixed_bits_is_trained)
               is.n_float == 1);
     tiny_close(&r);
 }
+
+/* ---- data and constants ---- */
+
+static int8_t *bytes_of(int n)
+{
+    int8_t *b = malloc((size_t)n);
+
+    for (int i = 0; i < n; i++) b[i] = (int8_t)(i * 7 - 20);
+    return b;
+}
+
+/* A parameter with data, a constant with data and one without. */
+static dt_graph *with_data(int *param, int *constant)
+{
+    const dt_shape image = { 4, { 1, 3, 3, 2 } }, three = { 1, { 3 } }, weight = { 4, { 5, 1, 1, 2 } };
+    const dt_param_spec spec = { .shape = weight, .group = DT_GROUP_STATE, .values = DT_VALUES_ANY };
+    const dt_conv_params conv = dt_conv_square(1, 0);
+    dt_graph *g;
+    int in[2], y, bare;
+
+    MUST(dt_graph_create("with data", &g));
+    MUST(dt_graph_give(g, "image", DT_F32, &image, &in[0]));
+    MUST(dt_graph_constant(g, "beside", &three, constant));
+    MUST(dt_graph_param(g, "w", &spec, &in[1]));
+    MUST(dt_graph_constant(g, "bare", &three, &bare));
+    MUST(dt_graph_add(g, DT_OP_CONV2D, "conv", &conv, in, 2, &y));
+    dt_graph_set_data(g, in[1], DT_I8, bytes_of(10));
+    dt_graph_set_data(g, *constant, DT_I8, bytes_of(3));
+    g->image = in[0];
+    g->scores = y;
+    *param = in[1];
+    return g;
+}
+
+Test(graph, data_and_constants_belong_to_a_copy_too)
+{
+    int param, constant;
+    dt_graph *g = with_data(&param, &constant), *copy;
+
+    cr_assert(dt_graph_data_bytes(g, param) == 10 && dt_graph_data_bytes(g, constant) == 3);
+    MUST(dt_graph_rewrite(g, NULL, NULL, &copy));
+    const dt_graph_value *w = copy->value[dt_graph_find(copy, "w")], *c = copy->value[dt_graph_find(copy, "beside")];
+    const dt_graph_value *bare = copy->value[dt_graph_find(copy, "bare")];
+    cr_assert(c->source == DT_SOURCE_CONSTANT && bare->source == DT_SOURCE_CONSTANT && !bare->data);
+    cr_assert(w->data != g->value[param]->data && w->data_type == DT_I8 &&
+              memcmp(w->data, g->value[param]->data, 10) == 0);
+    cr_assert(c->data_type == DT_I8 && memcmp(c->data, g->value[constant]->data, 3) == 0);
+    dt_graph_set_data(g, param, DT_F32, calloc(10, sizeof(float))); /* frees what was there */
+    cr_assert(dt_graph_data_bytes(g, param) == 40);
+    dt_graph_destroy(g);
+    cr_assert(((const int8_t *)w->data)[9] == 43);
+    dt_graph_destroy(copy);
+}
+
+Test(graph, constants_are_no_parameters_of_a_model)
+{
+    int param, constant;
+    dt_graph *g = with_data(&param, &constant);
+    dt_model_config c = { .name = "with data", .height = 3, .width = 3, .channels = 2, .n_classes = 5 };
+    dt_options opt;
+    dt_context *ctx;
+    dt_model *m;
+    float value[10];
+
+    dt_options_default(&opt);
+    opt.backend = "cpu";
+    MUST(dt_context_create(&opt, &ctx));
+    MUST(dt_model_open(ctx, g, &c, &m));
+    cr_assert(m->n_params == 1 && m->n_state == 10);
+    MUST(dt_model_read(m, 0, value));
+    for (int i = 0; i < 10; i++) cr_assert(value[i] == (float)(i * 7 - 20));
+    dt_model_destroy(m);
+    dt_context_destroy(ctx);
+}
+
+Test(graph, inputs_of_another_kind_are_refused)
+{
+    const dt_shape pixels = { 4, { 1, 4, 4, 2 } };
+    int param, constant, out = -1, image;
+    dt_graph *g = with_data(&param, &constant);
+
+    cr_assert(dt_graph_add(g, DT_OP_RELU, "relu", NULL, &constant, 1, &out) == DT_ERR_ARGUMENT && out == -1);
+    cr_assert(strstr(dt_last_error(), "relu: relu reads beside, which stands beside the network"), "%s",
+              dt_last_error());
+    MUST(dt_graph_give(g, "pixels", DT_U8, &pixels, &image));
+    cr_assert(dt_graph_add(g, DT_OP_RELU, "relu", NULL, &image, 1, &out) == DT_ERR_ARGUMENT && out == -1);
+    cr_assert(strstr(dt_last_error(), "relu: relu reads pixels, which is of the type u8, expected f32"), "%s",
+              dt_last_error());
+    cr_assert(dt_graph_constant(g, "w", &pixels, &out) == DT_ERR_ARGUMENT);
+    dt_graph_destroy(g);
+}
+
+Test(graph, values_without_end_are_refused)
+{
+    static const dt_shape shapes[] = { { 2, { 0, 5 } },
+                                       { 1, { -1 } },
+                                       { 4, { 1 << 30, 1 << 30, 1 << 30, 1 << 30 } },
+                                       { 2, { 65536, 32768 } },
+                                       { 1, { (int64_t)1 << 62 } } };
+    const dt_shape image = { 4, { 1, 1 << 15, 1 << 10, 1 } }, most = { 1, { DT_VALUE_MOST } };
+    const dt_param_spec filters = { .shape = { 4, { 1 << 10, 1, 1, 1 } } };
+    const dt_conv_params conv = dt_conv_square(1, 0);
+    dt_graph *g;
+    int in[2], out = -1;
+
+    MUST(dt_graph_create("large", &g));
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const dt_param_spec spec = { .shape = shapes[i] };
+        cr_assert(dt_graph_param(g, "w", &spec, &out) == DT_ERR_SHAPE && out == -1, "shape %zu", i);
+        cr_assert(dt_graph_constant(g, "c", &shapes[i], &out) == DT_ERR_SHAPE && out == -1, "shape %zu", i);
+    }
+    cr_assert(strstr(dt_last_error(), "or more than 2147483647 values"), "%s", dt_last_error());
+    MUST(dt_graph_constant(g, "most", &most, &out));
+    MUST(dt_graph_give(g, "image", DT_F32, &image, &in[0]));
+    MUST(dt_graph_param(g, "filters", &filters, &in[1]));
+    cr_assert(dt_graph_add(g, DT_OP_CONV2D, "conv", &conv, in, 2, &out) == DT_ERR_SHAPE);
+    cr_assert(strstr(dt_last_error(), "conv: 2x32768x1024x1024 has an axis of 0, or more"), "%s", dt_last_error());
+    dt_graph_destroy(g);
+}

@@ -107,6 +107,23 @@ Test(network_file, a_person_leaves_out_what_is_plain)
     check_round_trip(g);
 }
 
+Test(network_file, constants_are_read)
+{
+    const dt_shape shape = { 2, { 3, 2 } };
+    dt_graph *g, *again;
+    int value;
+
+    MUST(read_text(small, &g));
+    MUST(dt_graph_constant(g, "act.table", &shape, &value));
+    char *text = text_of(g);
+    MUST(read_text(text, &again));
+    const dt_graph_value *v = again->value[dt_graph_find(again, "act.table")];
+    cr_assert(v->source == DT_SOURCE_CONSTANT && dt_same_shape(&v->facts.shape, &shape));
+    dt_graph_destroy(again);
+    free(text);
+    check_round_trip(g);
+}
+
 /* `from` in the small network becomes `to`. */
 static void check_refused(const char *from, const char *to, dt_status status, const char *why)
 {
@@ -150,6 +167,12 @@ Test(network_file, what_cannot_be_read_is_named)
         { "{ \"features\": 5 }", "{}", DT_ERR_FORMAT, "classifier: linear needs \"features\"" },
         { "\"linear\", \"flat\"", "\"linear\", \"pool\"", DT_ERR_SHAPE, "pool has 4 axes; flatten it before" },
         { "[\"act\",", "[\"stem\",", DT_ERR_ARGUMENT, "two values are called 'stem'" },
+        { "\"classes\": 5", "\"constants\": [7]", DT_ERR_FORMAT, "a constant without a name: 7" },
+        { "\"classes\": 5", "\"constants\": [{ \"name\": \"c\" }]", DT_ERR_FORMAT, "c is (no value), expected a list" },
+        { "\"classes\": 5", "\"constants\": [{ \"name\": \"act\", \"shape\": [2] }]", DT_ERR_FORMAT,
+          "there are two values called act" },
+        { "\"classes\": 5", "\"pixels\": \"bytes\"", DT_ERR_ARGUMENT,
+          "stem: conv reads image, which is of the type u8, expected f32" },
         { "[\"act\", \"relu\", \"stem.bn\"]", "[\"act\", \"relu\"]", DT_ERR_FORMAT, "net.json: node 2 is" },
         { "\"relu\", \"stem.bn\"", "\"augment\", \"stem.bn\"", DT_ERR_FORMAT, "act: there is no operator 'augment'" },
         { "\"relu\", \"stem.bn\"", "\"squash\", \"stem.bn\"", DT_ERR_FORMAT,

@@ -28,6 +28,7 @@ dt_status dt_graph_create(const char *name, dt_graph **out)
 static void value_destroy(dt_graph_value *v)
 {
     free(v->name);
+    free(v->data);
     free(v);
 }
 
@@ -111,6 +112,22 @@ static dt_status name_check(const dt_graph *g, const char *name)
     return DT_OK;
 }
 
+/* Of that many values, and no axis of none. */
+static dt_status size_check(const char *name, const dt_shape *shape)
+{
+    int64_t n = 1;
+    char text[96];
+
+    for (int i = 0; i < shape->ndim; i++) {
+        const int64_t side = shape->dim[i];
+        DT_CHECK(side >= 1 && side <= DT_VALUE_MOST / n, DT_ERR_SHAPE,
+                 "%s: %s has an axis of 0, or more than %d values", name, dt_shape_text(shape, text, sizeof text),
+                 DT_VALUE_MOST);
+        n *= side;
+    }
+    return DT_OK;
+}
+
 /* Appends a value without facts. */
 static dt_status value_add(dt_graph *g, const char *name, dt_value_source source, dt_graph_value **out)
 {
@@ -134,12 +151,14 @@ static dt_status value_add(dt_graph *g, const char *name, dt_value_source source
 
 dt_status dt_graph_give(dt_graph *g, const char *name, dt_dtype type, const dt_shape *shape, int *out)
 {
+    dt_shape batch = *shape;
     dt_graph_value *v = NULL;
 
+    batch.dim[0] *= DT_FACTS_BATCH;
+    DT_TRY(size_check(name, &batch));
     DT_TRY(value_add(g, name, DT_SOURCE_GIVEN, &v));
     v->facts.type = type;
-    v->facts.shape = *shape;
-    v->facts.shape.dim[0] *= DT_FACTS_BATCH;
+    v->facts.shape = batch;
     *out = g->n_values - 1;
     return DT_OK;
 }
@@ -158,6 +177,7 @@ dt_status dt_graph_param(dt_graph *g, const char *name, const dt_param_spec *spe
         *out = known;
         return DT_OK;
     }
+    DT_TRY(size_check(name, &spec->shape));
     DT_TRY(value_add(g, name, DT_SOURCE_PARAM, &v));
     v->param = *spec;
     v->facts.type = DT_F32;
@@ -165,6 +185,51 @@ dt_status dt_graph_param(dt_graph *g, const char *name, const dt_param_spec *spe
     v->facts.constant = 1;
     v->facts.wants_grad = spec->group != DT_GROUP_STATE;
     *out = g->n_values - 1;
+    return DT_OK;
+}
+
+dt_status dt_graph_constant(dt_graph *g, const char *name, const dt_shape *shape, int *out)
+{
+    dt_graph_value *v = NULL;
+
+    DT_TRY(size_check(name, shape));
+    DT_TRY(value_add(g, name, DT_SOURCE_CONSTANT, &v));
+    v->facts.shape = *shape;
+    *out = g->n_values - 1;
+    return DT_OK;
+}
+
+void dt_graph_set_data(dt_graph *g, int value, dt_dtype type, void *data)
+{
+    dt_graph_value *v = g->value[value];
+
+    assert(v->source == DT_SOURCE_PARAM || v->source == DT_SOURCE_CONSTANT);
+    free(v->data);
+    v->data = data;
+    v->data_type = type;
+}
+
+size_t dt_graph_data_bytes(const dt_graph *g, int value)
+{
+    const dt_graph_value *v = g->value[value];
+
+    return v->data ? (size_t)dt_count(&v->facts.shape) * dt_type_bytes(v->data_type) : 0;
+}
+
+/* Pixels as bytes and labels are for a few operators; the others take f32, and constants nobody. */
+static dt_status input_check(const dt_graph *g, const char *name, const dt_graph_node *n, int k)
+{
+    static const char *const types[] = { "f32", "i32", "u8", "i8", "bf16", "f16", "i16", "i64" };
+    const dt_graph_value *v = g->value[n->in[k]];
+    const int takes_bytes = n->kind == DT_OP_TABLE && k == 0;
+    const int takes_labels = n->kind == DT_OP_CAPS_MASK && k == 1;
+    const dt_dtype wanted = takes_bytes ? DT_U8 : takes_labels ? DT_I32 : DT_F32;
+
+    DT_CHECK(v->source != DT_SOURCE_CONSTANT, DT_ERR_ARGUMENT,
+             "%s: %s reads %s, which stands beside the network; make it a parameter", name, dt_ops[n->kind]->name,
+             v->name);
+    DT_CHECK(v->facts.type == wanted, DT_ERR_ARGUMENT, "%s: %s reads %s, which is of the type %s, expected %s", name,
+             dt_ops[n->kind]->name, v->name, types[v->facts.type], types[wanted]);
     return DT_OK;
 }
 
@@ -179,11 +244,13 @@ static dt_status facts_infer(const dt_graph *g, const char *name, const dt_graph
              name, op->name, op->min_in, op->max_in, n->n_in);
     for (int k = 0; k < n->n_in; k++) {
         assert(n->in[k] >= 0 && n->in[k] < g->n_values);
+        DT_TRY(input_check(g, name, n, k));
         node.in[k] = &g->value[n->in[k]]->facts;
         constant &= node.in[k]->constant;
         wants_grad |= node.in[k]->wants_grad;
     }
     DT_TRY(op->infer(&node));
+    DT_TRY(size_check(name, &facts->shape));
     facts->constant = constant;
     facts->wants_grad = wants_grad && !op->no_grad;
     return DT_OK;

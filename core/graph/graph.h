@@ -7,6 +7,9 @@
  *
  * A value is given from outside (the image, the labels), or a parameter, or made by a node. A node is an operator of
  * core/op_list.h with its params of core/op_params.h. Nodes stand in an order in which they can run.
+ *
+ * Parameters may have data: the network is then finished, as an integer program is (quant/program.h). Constants are
+ * data beside the network, which no node reads.
  */
 #ifndef DT_GRAPH_H
 #define DT_GRAPH_H
@@ -17,10 +20,11 @@
 /* Facts are those of this many images, because batch norm refuses a single value a channel. */
 enum { DT_FACTS_BATCH = 2 };
 
-/* Longer names are refused. */
-enum { DT_NAME_MAX = 255 };
+/* Longer names are refused; and values of more elements, for DT_FACTS_BATCH images, so that no product of sizes and
+ * ranges leaves 64 bits. */
+enum { DT_NAME_MAX = 255, DT_VALUE_MOST = INT32_MAX };
 
-typedef enum { DT_SOURCE_GIVEN, DT_SOURCE_PARAM, DT_SOURCE_NODE } dt_value_source;
+typedef enum { DT_SOURCE_GIVEN, DT_SOURCE_PARAM, DT_SOURCE_CONSTANT, DT_SOURCE_NODE } dt_value_source;
 
 typedef enum {
     DT_INIT_CONSTANT, /* init_value */
@@ -45,6 +49,8 @@ typedef struct {
     dt_tensor facts;     /* all but memory: data and grad are NULL */
     int node;            /* NODE: which one makes it; else -1 */
     dt_param_spec param; /* PARAM */
+    void *data;          /* PARAM, CONSTANT: in host memory, owned; or NULL */
+    dt_dtype data_type;  /* of data; facts have the one on a device */
     float own_scale;     /* its address stands for the scale of a grid tensor that shares no other's */
 } dt_graph_value;
 
@@ -87,6 +93,14 @@ DT_MUST_CHECK dt_status dt_graph_give(dt_graph *g, const char *name, dt_dtype ty
 /* A parameter; the same again if the graph has one of that name. DT_ERR_SHAPE if that has another shape. Parameters lie
  * in a model in the order of these calls. */
 DT_MUST_CHECK dt_status dt_graph_param(dt_graph *g, const char *name, const dt_param_spec *spec, int *out);
+
+/* Numbers that belong to the network and that no node reads; of which type, their data say. */
+DT_MUST_CHECK dt_status dt_graph_constant(dt_graph *g, const char *name, const dt_shape *shape, int *out);
+
+/* data, which free() will free, becomes the value's: a PARAM's or CONSTANT's, as many of type as its shape says. Those
+ * of a PARAM are its first values when a model is opened: integers as floats, the limits of I32 as infinities. */
+void dt_graph_set_data(dt_graph *g, int value, dt_dtype type, void *data);
+size_t dt_graph_data_bytes(const dt_graph *g, int value); /* 0: it has none */
 
 /* A node, and the value that it makes, both of that name. params is copied; NULL stands for all zeros, or none. The
  * operator's infer refuses inputs that do not fit. */

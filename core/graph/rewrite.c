@@ -6,6 +6,7 @@
 #include "rewrite.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static dt_status given_copy(dt_rewrite *r, const dt_graph_value *v, int *out)
 {
@@ -15,14 +16,37 @@ static dt_status given_copy(dt_rewrite *r, const dt_graph_value *v, int *out)
     return dt_graph_give(r->to, v->name, v->facts.type, &one, out);
 }
 
+static dt_status data_copy(dt_rewrite *r, int from, int to)
+{
+    const size_t bytes = dt_graph_data_bytes(r->from, from);
+
+    if (bytes == 0) return DT_OK;
+    void *data = malloc(bytes);
+    DT_CHECK(data, DT_ERR_MEMORY, "no memory for the data of %s", dt_graph_name(r->from, from));
+    memcpy(data, r->from->value[from]->data, bytes);
+    dt_graph_set_data(r->to, to, r->from->value[from]->data_type, data);
+    return DT_OK;
+}
+
+static dt_status value_copy(dt_rewrite *r, const dt_graph_value *v, int *out)
+{
+    switch (v->source) {
+    case DT_SOURCE_GIVEN: return given_copy(r, v, out);
+    case DT_SOURCE_PARAM: return dt_graph_param(r->to, v->name, &v->param, out);
+    case DT_SOURCE_CONSTANT: return dt_graph_constant(r->to, v->name, &v->facts.shape, out);
+    case DT_SOURCE_NODE: break;
+    }
+    return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "%s is read before it is made", v->name);
+}
+
 dt_status dt_rewrite_value(dt_rewrite *r, int value, int *out)
 {
     const dt_graph_value *v = r->from->value[value];
     int *of = &r->of[value];
 
     if (*of < 0) {
-        DT_CHECK(v->source != DT_SOURCE_NODE, DT_ERR_ARGUMENT, "%s is read before it is made", v->name);
-        DT_TRY(v->source == DT_SOURCE_GIVEN ? given_copy(r, v, of) : dt_graph_param(r->to, v->name, &v->param, of));
+        DT_TRY(value_copy(r, v, of));
+        DT_TRY(data_copy(r, value, *of));
     }
     *out = *of;
     return DT_OK;
@@ -68,10 +92,13 @@ static dt_status rewrite_all(dt_rewrite *r, dt_rewrite_node each, void *user)
 {
     const dt_graph *from = r->from;
     dt_graph *to = r->to;
-    int image;
+    int image, constant;
 
     DT_TRY(dt_rewrite_value(r, from->image, &image));
     DT_TRY(each ? rewrite_nodes(r, each, user) : copy_all(r));
+    for (int i = 0; i < from->n_values; i++) {
+        if (from->value[i]->source == DT_SOURCE_CONSTANT) DT_TRY(dt_rewrite_value(r, i, &constant));
+    }
     to->image = image;
     to->labels = mark_of(r, from->labels);
     to->scores = mark_of(r, from->scores);

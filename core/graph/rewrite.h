@@ -16,7 +16,7 @@ typedef struct {
 typedef dt_status (*dt_rewrite_node)(dt_rewrite *r, const dt_graph_node *n, void *user);
 
 /* Walks from's nodes in their order. each NULL: a copy. Image, scores and the rest of the graph's marks are carried
- * over. */
+ * over, and so are constants, and the data of parameters. */
 DT_MUST_CHECK dt_status dt_graph_rewrite(const dt_graph *from, dt_rewrite_node each, void *user, dt_graph **out);
 
 /* The value of `to` for a value of `from`: given values and parameters enter `to` when they are first asked for, so
