@@ -4,7 +4,7 @@
  *   {"rounding": "round_to_nearest", "published": 0, "weight": [6,5,4,0,..], "activation": [..], "routing": [..],
  *    "tensors": [{"name": "conv.conv.weight", "layer": 0, "kind": "weight", "scale": 0.31}, ..]}
  *
- * Strict both ways, like a program's (program_json.h).
+ * Strict both ways, like a program's (program_file.c).
  * Used by: fixed_file.c, fixed_codes.c.  Format: docs/FIXED_POINT_FORMAT.md.  Tests: tests/test_fixed_file.c,
  * tests/test_fixed_codes.c.
  */

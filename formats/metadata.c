@@ -121,3 +121,10 @@ dt_status dt_checkpoint_extra(const char *path, char **out)
     *out = copy;
     return DT_OK;
 }
+
+dt_status dt_file_blame(dt_status s, const char *path)
+{
+    if (s == DT_OK || s == DT_ERR_MEMORY || s == DT_ERR_IO) return s;
+    if (strncmp(dt_last_error(), path, strlen(path)) == 0) return s;
+    return dt_metadata_blame(DT_ERR_FORMAT, path);
+}

@@ -27,5 +27,8 @@ DT_MUST_CHECK dt_status dt_metadata_json(const dt_safetensors *f, const char *pa
 
 /* The last failure, s, again, with the file's name before its text: of a check that does not know the file. */
 dt_status dt_metadata_blame(dt_status s, const char *path);
+/* s, as a fault of the file, DT_ERR_FORMAT with its name: nodes that a graph does not take, of which it knows more than
+ * of files. Want of memory and what names the file already stay as they are. */
+dt_status dt_file_blame(dt_status s, const char *path);
 
 #endif /* DT_METADATA_H */

@@ -8,6 +8,7 @@
  *
  * Interface: dt_program_write_c in include/detent/array.h.  Tests: tests/test_program_c.c.
  */
+#include "../quant/program_build.h"
 #include "program_c_plan.h"
 #include "program_c_text.h"
 #include "whole_file.h"
@@ -94,130 +95,138 @@ static void put_member(FILE *file, int i, const char *type, const char *member, 
     put_array(file, type, name, array, n, text);
 }
 
-/* A name that cannot end a comment. */
+/* A name that cannot end a comment, and is no longer than a line has room for. */
 static const char *safe(const char *name, char text[64])
 {
     size_t i = 0;
 
-    for (; name[i]; i++) text[i] = isalnum((unsigned char)name[i]) || strchr(" ._-+", name[i]) ? name[i] : '_';
+    for (; name[i] && i < 63; i++)
+        text[i] = isalnum((unsigned char)name[i]) || strchr(" ._-+", name[i]) ? name[i] : '_';
     text[i] = '\0';
     return text;
 }
 
 /* ---- one layer ---- */
 
-static int is_read(const dt_c_plan *c, int i)
+static const void *data_of(const dt_c_plan *c, int i, int k)
 {
-    return c->value[i + 1].last_reader >= 0;
+    return dt_program_data(c->p, c->layer[i].n, k);
 }
 
-static int is_multiplied(const dt_layer *l)
+static int is_multiplied(const dt_c_plan *c, int i)
 {
-    return l->requant.multiplier != NULL;
+    const dt_graph_node *n = c->layer[i].n;
+
+    return n->kind == DT_OP_THRESHOLD && dt_program_requant(c->p, n).multiplier;
 }
 
-static void put_conv(FILE *file, const dt_program *p, int i)
+static void put_conv(FILE *file, const dt_c_plan *c, int i)
 {
-    const dt_layer *l = &p->layer[i];
-    const dt_value x = dt_layer_input(p, i, 0);
-    const int64_t n = (int64_t)l->channels * l->window_height * l->window_width * x.channels;
+    const dt_c_layer *l = &c->layer[i];
+    const dt_conv_params *conv = l->n->params;
+    const int R = (int)dt_c_plan_window(c, i)[0], S = (int)dt_c_plan_window(c, i)[1];
+    const int64_t n = (int64_t)l->y.channels * R * S * l->x.channels;
 
-    put_member(file, i, "int8_t", "weight", l->weight, n, int8_text);
+    put_member(file, i, "int8_t", "weight", dt_program_data(c->p, dt_program_weights(c->p, l->n), DT_CODES_WEIGHT), n,
+               int8_text);
     fprintf(file, "static const conv_layer layer_%d = { %d, %d, %d, %d, %d, %d, %d, %d, layer_%d_weight };\n", i,
-            x.height, x.width, x.channels, l->channels, l->window_height, l->window_width, l->stride, l->pad, i);
+            l->x.height, l->x.width, l->x.channels, l->y.channels, R, S, conv->stride[0], conv->pad[0], i);
 }
 
-static void put_threshold(FILE *file, const dt_program *p, int i)
+static void put_threshold(FILE *file, const dt_c_plan *c, int i)
 {
-    const dt_layer *l = &p->layer[i];
-    const int n_steps = l->high - l->low;
+    const dt_c_layer *l = &c->layer[i];
+    const int n_steps = l->y.high - l->y.low;
 
-    put_member(file, i, "int8_t", "sign", l->sign, l->channels, int8_text);
-    put_member(file, i, "int32_t", "threshold", l->threshold, (int64_t)n_steps * l->channels, int32_text);
+    put_member(file, i, "int8_t", "sign", data_of(c, i, DT_THRESHOLD_SIGN), l->y.channels, int8_text);
+    put_member(file, i, "int32_t", "threshold", data_of(c, i, DT_THRESHOLD_STEPS), (int64_t)n_steps * l->y.channels,
+               int32_text);
     fprintf(file,
             "static const threshold_layer layer_%d = { &layer_%d, %d, %d, %d, %d, layer_%d_sign, "
             "layer_%d_threshold };\n",
-            i, l->in[0], l->height, l->width, l->low, n_steps, i, i);
+            i, l->in[0], l->y.height, l->y.width, l->y.low, n_steps, i, i);
 }
 
-static void put_multiplier(FILE *file, const dt_program *p, int i)
+static void put_multiplier(FILE *file, const dt_c_plan *c, int i)
 {
-    const dt_layer *l = &p->layer[i];
+    const dt_c_layer *l = &c->layer[i];
+    const dt_requant r = dt_program_requant(c->p, l->n);
 
-    put_member(file, i, "int32_t", "multiplier", l->requant.multiplier, l->channels, int32_text);
-    put_member(file, i, "int64_t", "offset", l->requant.offset, l->channels, int64_text);
-    put_member(file, i, "int32_t", "shift", l->requant.shift, l->channels, int32_text);
+    put_member(file, i, "int32_t", "multiplier", r.multiplier, l->y.channels, int32_text);
+    put_member(file, i, "int64_t", "offset", r.offset, l->y.channels, int64_text);
+    put_member(file, i, "int32_t", "shift", r.shift, l->y.channels, int32_text);
     fprintf(file,
             "static const multiplier_layer layer_%d = { &layer_%d, %d, %d, %d, %d,\n    layer_%d_multiplier, "
             "layer_%d_offset, layer_%d_shift };\n",
-            i, l->in[0], l->height, l->width, l->low, l->high, i, i, i);
+            i, l->in[0], l->y.height, l->y.width, l->y.low, l->y.high, i, i, i);
 }
 
-static void put_affine(FILE *file, const dt_program *p, int i)
+static void put_affine(FILE *file, const dt_c_plan *c, int i)
 {
-    const dt_layer *l = &p->layer[i];
+    const dt_c_layer *l = &c->layer[i];
 
-    put_member(file, i, "float", "slope", l->slope, l->channels, float_text);
-    put_member(file, i, "float", "offset", l->offset, l->channels, float_text);
+    put_member(file, i, "float", "slope", data_of(c, i, DT_AFFINE_SLOPE), l->y.channels, float_text);
+    put_member(file, i, "float", "offset", data_of(c, i, DT_AFFINE_OFFSET), l->y.channels, float_text);
     fprintf(file, "static const affine_layer layer_%d = { &layer_%d, %d, %d, layer_%d_slope, layer_%d_offset };\n", i,
-            l->in[0], l->height, l->width, i, i);
+            l->in[0], l->y.height, l->y.width, i, i);
 }
 
-static void put_pool(FILE *file, const dt_program *p, int i)
+static void put_pool(FILE *file, const dt_c_plan *c, int i)
 {
-    const dt_layer *l = &p->layer[i];
-    const dt_value x = dt_layer_input(p, i, 0);
+    const dt_c_layer *l = &c->layer[i];
+    const dt_pool_params *pool = l->n->params;
 
-    fprintf(file, "static const pool_layer layer_%d = { %d, %d, %d, %d, %d, %d };\n", i, x.width, x.channels, l->height,
-            l->width, l->window_width, l->stride);
+    fprintf(file, "static const pool_layer layer_%d = { %d, %d, %d, %d, %d, %d };\n", i, l->x.width, l->x.channels,
+            l->y.height, l->y.width, pool->window[1], pool->stride[0]);
 }
 
 /* LSQ clamps steps, the other rules units of the clip: grid.h. */
-static void put_quantize(FILE *file, const dt_program *p, int i)
+static void put_quantize(FILE *file, const dt_c_plan *c, int i)
 {
-    const dt_layer *l = &p->layer[i];
-    const int lsq = l->rule == DT_RULE_LSQ;
+    const dt_value *y = &c->layer[i].y;
+    const int lsq = ((const dt_act_quant_params *)c->layer[i].n->params)->rule == DT_RULE_LSQ;
+    const int floor = lsq ? y->low : y->low < 0 ? -1 : 0;
     char alpha[MOST_ELEMENT];
 
-    float_text(alpha, &l->alpha, 0);
+    float_text(alpha, data_of(c, i, DT_QUANT_ALPHA), 0);
     fprintf(file, "static const quantize_layer layer_%d = { %" PRId64 ", %s, %d.0f, %d.0f, %d.0f };\n", i,
-            dt_layer_count(l), alpha,
-            lsq          ? l->low
-            : l->low < 0 ? -1
-                         : 0,
-            lsq ? l->high : 1, lsq ? 1 : l->high);
+            dt_value_count(y), alpha, floor, lsq ? y->high : 1, lsq ? 1 : y->high);
 }
 
-static void put_linear(FILE *file, const dt_program *p, int i)
+static void put_linear(FILE *file, const dt_c_plan *c, int i)
 {
-    const dt_layer *l = &p->layer[i];
-    const dt_value x = dt_layer_input(p, i, 0);
-    const int64_t inputs = (int64_t)x.height * x.width * x.channels;
+    const dt_c_layer *l = &c->layer[i];
+    const int64_t inputs = dt_value_count(&l->x);
 
-    put_member(file, i, "float", "matrix", l->matrix, inputs * l->channels, float_text);
-    put_member(file, i, "float", "bias", l->bias, l->channels, float_text);
+    put_member(file, i, "float", "matrix", data_of(c, i, DT_LINEAR_MATRIX), inputs * l->y.channels, float_text);
+    put_member(file, i, "float", "bias", data_of(c, i, DT_LINEAR_BIAS), l->y.channels, float_text);
     fprintf(file, "static const linear_layer layer_%d = { %" PRId64 ", %d, layer_%d_matrix, layer_%d_bias };\n", i,
-            inputs, l->channels, i, i);
+            inputs, l->y.channels, i, i);
 }
 
 /* RELU and ADD have nothing but their count. */
-static void (*const put_constants[DT_LAYER_COUNT])(FILE *file, const dt_program *p, int i) = {
-    [DT_LAYER_CONV] = put_conv,     [DT_LAYER_THRESHOLD] = put_threshold, [DT_LAYER_AFFINE] = put_affine,
-    [DT_LAYER_MAXPOOL] = put_pool,  [DT_LAYER_AVGPOOL] = put_pool,        [DT_LAYER_QUANTIZE] = put_quantize,
-    [DT_LAYER_LINEAR] = put_linear,
+static void (*const put_constants[DT_OP_COUNT])(FILE *file, const dt_c_plan *c, int i) = {
+    [DT_OP_CONV2D] = put_conv,   [DT_OP_THRESHOLD] = put_threshold, [DT_OP_AFFINE] = put_affine,
+    [DT_OP_MAXPOOL] = put_pool,  [DT_OP_AVGPOOL] = put_pool,        [DT_OP_ACT_QUANT] = put_quantize,
+    [DT_OP_LINEAR] = put_linear,
 };
+
+static const char *layer_name(const dt_c_plan *c, int i, char text[64])
+{
+    return safe(dt_program_layer_name(c->p, c->layer[i].n), text);
+}
 
 static void put_layer(FILE *file, const dt_c_plan *c, int i)
 {
-    const dt_layer *l = &c->p->layer[i];
+    const dt_c_layer *l = &c->layer[i];
     char name[64];
 
-    if (!put_constants[l->kind] || (l->kind == DT_LAYER_CONV && !is_read(c, i))) return;
-    fprintf(file, "/* %s: %s */\n", dt_layer_kind_name(l->kind), safe(l->name, name));
-    if (l->kind == DT_LAYER_THRESHOLD && is_multiplied(l))
-        put_multiplier(file, c->p, i);
+    if (!put_constants[l->n->kind] || (l->n->kind == DT_OP_CONV2D && l->last_reader < 0)) return;
+    fprintf(file, "/* %s: %s */\n", l->kind, layer_name(c, i, name));
+    if (is_multiplied(c, i))
+        put_multiplier(file, c, i);
     else
-        put_constants[l->kind](file, c->p, i);
+        put_constants[l->n->kind](file, c, i);
     fputc('\n', file);
 }
 
@@ -225,83 +234,81 @@ static void put_layer(FILE *file, const dt_c_plan *c, int i)
 
 static void put_functions(FILE *file, const source *s)
 {
-    const dt_program *p = s->plan.p;
-    int has[DT_LAYER_COUNT] = { 0 }, steps = 0, multiplies = 0, pools[DT_VALUE_REAL + 1] = { 0 };
+    const dt_c_plan *c = &s->plan;
+    int has[DT_OP_COUNT] = { 0 }, steps = 0, multiplies = 0, pools[DT_VALUE_REAL + 1] = { 0 };
 
-    for (int i = 0; i < p->n_layers; i++) {
-        const dt_layer *l = &p->layer[i];
-        has[l->kind] = 1;
-        if (l->kind == DT_LAYER_THRESHOLD) *(is_multiplied(l) ? &multiplies : &steps) = 1;
-        if (l->kind == DT_LAYER_MAXPOOL) pools[l->value] = 1;
+    for (int i = 0; i < c->n_layers; i++) {
+        const dt_op_kind kind = c->layer[i].n->kind;
+        has[kind] = 1;
+        if (kind == DT_OP_THRESHOLD) *(is_multiplied(c, i) ? &multiplies : &steps) = 1;
+        if (kind == DT_OP_MAXPOOL) pools[c->layer[i].y.kind] = 1;
     }
     fputs(conv_text, file);
     if (steps) fputs(threshold_text, file);
     if (multiplies) fputs(multiplier_text, file);
-    if (has[DT_LAYER_AFFINE]) fputs(affine_text, file);
-    if (has[DT_LAYER_RELU]) fputs(relu_text, file);
-    if (has[DT_LAYER_ADD]) fputs(add_text, file);
-    if (has[DT_LAYER_MAXPOOL] || has[DT_LAYER_AVGPOOL]) fputs(pool_text, file);
+    if (has[DT_OP_AFFINE]) fputs(affine_text, file);
+    if (has[DT_OP_RELU]) fputs(relu_text, file);
+    if (has[DT_OP_ADD]) fputs(add_text, file);
+    if (has[DT_OP_MAXPOOL] || has[DT_OP_AVGPOOL]) fputs(pool_text, file);
     if (pools[DT_VALUE_CODE]) fprintf(file, maxpool_text, "codes", "code");
     if (pools[DT_VALUE_REAL]) fprintf(file, maxpool_text, "reals", "float");
-    if (has[DT_LAYER_AVGPOOL]) fputs(avgpool_text, file);
-    if (has[DT_LAYER_QUANTIZE]) fputs(quantize_text, file);
-    if (has[DT_LAYER_LINEAR]) fputs(linear_text, file);
+    if (has[DT_OP_AVGPOOL]) fputs(avgpool_text, file);
+    if (has[DT_OP_ACT_QUANT]) fputs(quantize_text, file);
+    if (has[DT_OP_LINEAR]) fputs(linear_text, file);
     fprintf(file, pixels_text, s->capitals);
 }
 
-/* The buffer of a value: 0 the image's codes, i + 1 those of layer i. */
-static const char *buffer_name(const dt_c_plan *c, int value, char text[32])
+static const char *buffer_name(const dt_c_plan *c, int i, char text[32])
 {
-    const dt_program *p = c->p;
-    const int is_code = value == 0 || p->layer[value - 1].value == DT_VALUE_CODE;
-
-    if (value == p->n_layers) return "scores";
-    snprintf(text, 32, "%s_%d", is_code ? "codes" : "reals", c->value[value].buffer);
+    if (i == c->n_layers - 1) return "scores";
+    snprintf(text, 32, "%s_%d", c->layer[i].y.kind == DT_VALUE_CODE ? "codes" : "reals", c->layer[i].buffer);
     return text;
 }
 
 static void put_call(FILE *file, const dt_c_plan *c, int i)
 {
-    const dt_layer *l = &c->p->layer[i];
+    const dt_c_layer *l = &c->layer[i];
+    const dt_op_kind kind = l->n->kind;
+    const int64_t count = dt_value_count(&l->y);
     char a_text[32], b_text[32], y_text[32], name[64];
-    const char *a = buffer_name(c, dt_c_plan_source(c->p, i, 0), a_text);
-    const char *b = l->kind == DT_LAYER_ADD ? buffer_name(c, dt_c_plan_source(c->p, i, 1), b_text) : NULL;
-    const char *y = buffer_name(c, i + 1, y_text), *kind = dt_layer_kind_name(l->kind);
+    const char *a = buffer_name(c, dt_c_plan_source(c, i, 0), a_text);
+    const char *b = buffer_name(c, dt_c_plan_source(c, i, 1), b_text), *y = buffer_name(c, i, y_text);
 
-    if (l->kind == DT_LAYER_CONV) return;
-    if (l->kind == DT_LAYER_ADD)
-        fprintf(file, "    add(%" PRId64 ", %s, %s, %s);", dt_layer_count(l), a, b, y);
-    else if (l->kind == DT_LAYER_RELU)
-        fprintf(file, "    relu(%" PRId64 ", %s, %s);", dt_layer_count(l), a, y);
-    else if (l->kind == DT_LAYER_MAXPOOL)
-        fprintf(file, "    maxpool_%s(&layer_%d, %s, %s);", l->value == DT_VALUE_CODE ? "codes" : "reals", i, a, y);
+    if (kind == DT_OP_CONV2D) return;
+    if (kind == DT_OP_ADD)
+        fprintf(file, "    add(%" PRId64 ", %s, %s, %s);", count, a, b, y);
+    else if (kind == DT_OP_RELU)
+        fprintf(file, "    relu(%" PRId64 ", %s, %s);", count, a, y);
+    else if (kind == DT_OP_MAXPOOL)
+        fprintf(file, "    maxpool_%s(&layer_%d, %s, %s);", l->y.kind == DT_VALUE_CODE ? "codes" : "reals", i, a, y);
     else
-        fprintf(file, "    %s(&layer_%d, %s, %s);", is_multiplied(l) ? "multiply" : kind, i, a, y);
+        fprintf(file, "    %s(&layer_%d, %s, %s);", is_multiplied(c, i) ? "multiply" : l->kind, i, a, y);
     fputs(" /* ", file);
-    if (dt_layer_input(c->p, i, 0).kind == DT_VALUE_PSUM) /* the convolution runs in it */
-        fprintf(file, "conv %s, ", safe(c->p->layer[l->in[0]].name, name));
-    fprintf(file, "%s %s */\n", kind, safe(l->name, name));
+    if (l->x.kind == DT_VALUE_PSUM) /* the convolution runs in it */
+        fprintf(file, "conv %s, ", layer_name(c, l->in[0], name));
+    fprintf(file, "%s %s */\n", l->kind, layer_name(c, i, name));
 }
 
 /* ---- the two files ---- */
 
 /* What a layer does, behind its shape. */
-static void put_work(FILE *file, const dt_program *p, int i)
+static void put_work(FILE *file, const dt_c_plan *c, int i)
 {
-    const dt_layer *l = &p->layer[i];
+    const dt_c_layer *l = &c->layer[i];
 
-    switch (l->kind) {
-    case DT_LAYER_CONV:
-        fprintf(file, "; %d x %d, stride %d, pad %d, %" PRId64 " MACs", l->window_height, l->window_width, l->stride,
-                l->pad, dt_c_plan_macs(p, i));
-        break;
-    case DT_LAYER_MAXPOOL:
-    case DT_LAYER_AVGPOOL: fprintf(file, "; %d x %d, stride %d", l->window_height, l->window_width, l->stride); break;
-    case DT_LAYER_THRESHOLD:
-    case DT_LAYER_QUANTIZE: fprintf(file, "; codes %d..%d", l->low, l->high); break;
-    case DT_LAYER_LINEAR: fprintf(file, "; %" PRId64 " MACs", dt_c_plan_macs(p, i)); break;
-    default: break;
+    if (l->n->kind == DT_OP_CONV2D) {
+        const dt_conv_params *conv = l->n->params;
+        const int64_t *window = dt_c_plan_window(c, i);
+        fprintf(file, "; %d x %d, stride %d, pad %d, %" PRId64 " MACs", (int)window[0], (int)window[1], conv->stride[0],
+                conv->pad[0], dt_c_plan_macs(c, i));
     }
+    if (l->n->kind == DT_OP_MAXPOOL || l->n->kind == DT_OP_AVGPOOL) {
+        const dt_pool_params *pool = l->n->params;
+        fprintf(file, "; %d x %d, stride %d", pool->window[0], pool->window[1], pool->stride[0]);
+    }
+    if (l->n->kind == DT_OP_THRESHOLD || l->n->kind == DT_OP_ACT_QUANT)
+        fprintf(file, "; codes %d..%d", l->y.low, l->y.high);
+    if (l->n->kind == DT_OP_LINEAR) fprintf(file, "; %" PRId64 " MACs", dt_c_plan_macs(c, i));
 }
 
 /* What the image's table has built in. */
@@ -321,19 +328,21 @@ static void put_origin(FILE *file, const dt_data_origin *o, int channels)
 
 static void put_about(FILE *file, const source *s, const char *suffix)
 {
-    const dt_program *p = s->plan.p;
+    const dt_c_plan *c = &s->plan;
+    const dt_program *p = c->p;
+    const dt_value *image = &c->image->y;
     char name[64];
 
     fprintf(file, "/*\n * %s.%s - %s as C99: class scores of one image. Written by detent.\n *\n", s->name, suffix,
             safe(p->model, name));
-    put_origin(file, &p->origin, p->channels);
-    fprintf(file, " *   image      %-22s %4d x %-4d x %d; codes %d..%d\n", "", p->height, p->width, p->channels, p->low,
-            p->high);
-    for (int i = 0; i < p->n_layers; i++) {
-        const dt_layer *l = &p->layer[i];
-        fprintf(file, " *   %-10s %-22s %4d x %-4d x %d", dt_layer_kind_name(l->kind), safe(l->name, name), l->height,
-                l->width, l->channels);
-        put_work(file, p, i);
+    put_origin(file, &p->origin, image->channels);
+    fprintf(file, " *   image      %-22s %4d x %-4d x %d; codes %d..%d\n", "", image->height, image->width,
+            image->channels, image->low, image->high);
+    for (int i = 0; i < c->n_layers; i++) {
+        const dt_value *y = &c->layer[i].y;
+        fprintf(file, " *   %-10s %-22s %4d x %-4d x %d", c->layer[i].kind, layer_name(c, i, name), y->height, y->width,
+                y->channels);
+        put_work(file, c, i);
         fputc('\n', file);
     }
     fprintf(file,
@@ -366,15 +375,16 @@ static int put_code_file(const void *user, FILE *file)
     fprintf(file, " * For speed: -O3 and the machine's own instructions (-march=native).\n */\n");
     fprintf(file, "#include \"%s.h\"\n\n#include <string.h>\n\ntypedef %s code;\n\n", s->name, c->code_type);
     fprintf(file, "static int32_t psums[%d]; /* of one position */\n\n", c->psums);
-    put_array(file, "code", "image_table", c->p->table, (int64_t)PIXEL_VALUES * c->p->channels, int16_text);
+    put_array(file, "code", "image_table", dt_program_data(c->p, c->image->n, DT_TABLE_CODES),
+              (int64_t)PIXEL_VALUES * c->image->y.channels, int16_text);
     fputc('\n', file);
     put_functions(file, s);
-    for (int i = 0; i < c->p->n_layers; i++) put_layer(file, c, i);
+    for (int i = 0; i < c->n_layers; i++) put_layer(file, c, i);
     put_buffers(file, c);
     fprintf(file, "void %s_run(const uint8_t image[%s_HEIGHT * %s_WIDTH * %s_CHANNELS], float scores[%s_CLASSES])\n{\n",
             s->name, s->capitals, s->capitals, s->capitals, s->capitals);
-    fprintf(file, "    pixels(image, codes_%d);\n", c->value[0].buffer);
-    for (int i = 0; i < c->p->n_layers; i++) put_call(file, c, i);
+    fprintf(file, "    pixels(image, codes_%d);\n", c->image->buffer);
+    for (int i = 0; i < c->n_layers; i++) put_call(file, c, i);
     fprintf(file, "}\n\n");
     fprintf(file, classify_text, s->name, s->capitals);
     return !ferror(file);
@@ -383,13 +393,13 @@ static int put_code_file(const void *user, FILE *file)
 static int put_header_file(const void *user, FILE *file)
 {
     const source *s = user;
-    const dt_program *p = s->plan.p;
+    const dt_value *image = &s->plan.image->y;
 
     put_about(file, s, "h");
     fprintf(file, " */\n#ifndef %s_H\n#define %s_H\n\n#include <stdint.h>\n\n", s->capitals, s->capitals);
     fprintf(file, "enum { %s_HEIGHT = %d, %s_WIDTH = %d, %s_CHANNELS = %d, %s_CLASSES = %d };\n\n", s->capitals,
-            p->height, s->capitals, p->width, s->capitals, p->channels, s->capitals,
-            p->layer[p->n_layers - 1].channels);
+            image->height, s->capitals, image->width, s->capitals, image->channels, s->capitals,
+            dt_program_n_scores(s->plan.p));
     fprintf(file, header_text, s->name, s->capitals);
     return !ferror(file);
 }

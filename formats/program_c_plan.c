@@ -9,140 +9,180 @@
 
 enum { PIXEL_VALUES = 256 };
 
-int dt_c_plan_source(const dt_program *p, int i, int k)
+static int is_conv(const dt_c_layer *l)
 {
-    const int from = p->layer[i].in[k];
-
-    return (from != DT_FROM_IMAGE && p->layer[from].kind == DT_LAYER_CONV ? p->layer[from].in[0] : from) + 1;
+    return l->n->kind == DT_OP_CONV2D;
 }
 
-/* Terms of one sum of a CONV or LINEAR. */
-static int64_t terms(const dt_program *p, int i)
+int dt_c_plan_source(const dt_c_plan *c, int i, int k)
 {
-    const dt_layer *l = &p->layer[i];
-    const dt_value x = dt_layer_input(p, i, 0);
+    const int from = c->layer[i].in[k];
 
-    if (l->kind == DT_LAYER_CONV) return (int64_t)l->window_height * l->window_width * x.channels;
-    return (int64_t)x.height * x.width * x.channels;
+    return from != DT_C_IMAGE && is_conv(&c->layer[from]) ? c->layer[from].in[0] : from;
 }
 
-int64_t dt_c_plan_macs(const dt_program *p, int i)
+const int64_t *dt_c_plan_window(const dt_c_plan *c, int i)
 {
-    const dt_layer *l = &p->layer[i];
-
-    return l->kind == DT_LAYER_CONV || l->kind == DT_LAYER_LINEAR ? dt_layer_count(l) * terms(p, i) : 0;
+    return dt_graph_shape(c->p->graph, c->layer[i].n->in[1])->dim + 1;
 }
+
+/* Terms of one sum of a convolution or LINEAR. */
+static int64_t terms(const dt_c_plan *c, int i)
+{
+    const dt_c_layer *l = &c->layer[i];
+
+    if (is_conv(l)) return dt_c_plan_window(c, i)[0] * dt_c_plan_window(c, i)[1] * l->x.channels;
+    return dt_value_count(&l->x);
+}
+
+int64_t dt_c_plan_macs(const dt_c_plan *c, int i)
+{
+    const dt_c_layer *l = &c->layer[i];
+
+    return is_conv(l) || l->n->kind == DT_OP_LINEAR ? dt_value_count(&l->y) * terms(c, i) : 0;
+}
+
+/* ---- the layers */
+
+/* What FLATTEN passes on is what it reads. */
+static int behind_flatten(const dt_graph *g, int value)
+{
+    const dt_graph_node *n = dt_graph_maker(g, value);
+
+    return n->kind == DT_OP_FLATTEN ? n->in[0] : value;
+}
+
+/* of: [n_values] of the graph, the layer that gives each */
+static void add_layer(dt_c_plan *c, const dt_graph_node *n, int *of)
+{
+    const dt_program *p = c->p;
+    dt_c_layer *l = &c->layer[c->n_layers];
+    const int x = behind_flatten(p->graph, n->in[0]);
+
+    *l = (dt_c_layer){ .n = n,
+                       .kind = n->kind == DT_OP_ACT_QUANT ? "quantize" : dt_ops[n->kind]->name,
+                       .in = { of[x], n->kind == DT_OP_ADD ? of[n->in[1]] : of[x] },
+                       .x = dt_program_value(p, x),
+                       .y = dt_program_value(p, n->out) };
+    of[n->out] = c->n_layers++;
+}
+
+static dt_status list_layers(dt_c_plan *c)
+{
+    const dt_graph *g = c->p->graph;
+    int *of = calloc((size_t)g->n_values, sizeof *of);
+
+    DT_CHECK(of, DT_ERR_MEMORY, "no memory to plan %d nodes", g->n_nodes);
+    c->layer = c->image + 1;
+    *c->image = (dt_c_layer){ .n = &g->node[0], .y = dt_program_image(c->p) };
+    of[g->node[0].out] = DT_C_IMAGE;
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (dt_program_is_layer(&g->node[i])) add_layer(c, &g->node[i], of);
+    }
+    free(of);
+    return DT_OK;
+}
+
+/* ---- buffers */
 
 static void find_readers(dt_c_plan *c)
 {
-    const dt_program *p = c->p;
-
-    for (int i = 0; i <= p->n_layers; i++) c->value[i].last_reader = -1;
-    for (int i = 0; i < p->n_layers; i++) {
-        const int n_in = p->layer[i].kind == DT_LAYER_ADD ? 2 : 1;
-        for (int k = 0; k < n_in; k++) {
-            c->value[p->layer[i].in[k] + 1].last_reader = i;
-            c->value[dt_c_plan_source(p, i, k)].last_reader = i;
+    for (int i = -1; i < c->n_layers; i++) c->layer[i].last_reader = -1;
+    for (int i = 0; i < c->n_layers; i++) {
+        for (int k = 0; k < 2; k++) {
+            c->layer[c->layer[i].in[k]].last_reader = i;
+            c->layer[dt_c_plan_source(c, i, k)].last_reader = i;
         }
     }
 }
 
-static dt_value_kind kind_of(const dt_program *p, int value)
+/* 1 if the buffer holds what is read when, or after, layer i runs. */
+static int is_busy(const dt_c_plan *c, int i, int buffer)
 {
-    return value == 0 ? DT_VALUE_CODE : p->layer[value - 1].value;
-}
-
-/* 1 if the buffer holds a value that is read when, or after, this one is made. */
-static int is_busy(const dt_c_plan *c, int value, int buffer)
-{
-    for (int v = 0; v < value; v++) {
-        if (kind_of(c->p, v) != kind_of(c->p, value) || c->value[v].buffer != buffer) continue;
-        if (c->value[v].last_reader >= value - 1) return 1;
+    for (int j = -1; j < i; j++) {
+        const dt_c_layer *l = &c->layer[j];
+        if (l->y.kind == c->layer[i].y.kind && l->buffer == buffer && l->last_reader >= i) return 1;
     }
     return 0;
 }
 
-static void choose_buffer(dt_c_plan *c, int value, int64_t count)
+static void choose_buffer(dt_c_plan *c, int i)
 {
-    const int is_code = kind_of(c->p, value) == DT_VALUE_CODE;
-    int64_t *room = is_code ? c->code_room : c->real_room;
+    dt_c_layer *l = &c->layer[i];
+    const int is_code = l->y.kind == DT_VALUE_CODE;
+    int64_t *room = is_code ? c->code_room : c->real_room, count = dt_value_count(&l->y);
     int *n_buffers = is_code ? &c->n_code_buffers : &c->n_real_buffers;
     int buffer = 0;
 
-    while (is_busy(c, value, buffer)) buffer++;
-    c->value[value].buffer = buffer;
+    while (is_busy(c, i, buffer)) buffer++;
+    l->buffer = buffer;
     if (buffer == *n_buffers) ++*n_buffers;
     if (room[buffer] < count) room[buffer] = count;
 }
 
 static void choose_buffers(dt_c_plan *c)
 {
-    const dt_program *p = c->p;
-
-    choose_buffer(c, 0, (int64_t)p->height * p->width * p->channels);
-    for (int i = 0; i < p->n_layers; i++) {
-        const int stored = p->layer[i].kind != DT_LAYER_CONV && i + 1 < p->n_layers;
-        c->value[i + 1].buffer = DT_C_NO_BUFFER;
-        if (stored) choose_buffer(c, i + 1, dt_layer_count(&p->layer[i]));
+    for (int i = -1; i < c->n_layers; i++) {
+        const int stored = i < 0 || (!is_conv(&c->layer[i]) && i + 1 < c->n_layers);
+        c->layer[i].buffer = DT_C_NO_BUFFER;
+        if (stored) choose_buffer(c, i);
     }
 }
 
 static void choose_code_type(dt_c_plan *c)
 {
-    int low = c->p->low, high = c->p->high;
+    int low = 0, high = 0;
 
-    for (int i = 0; i < c->p->n_layers; i++) {
-        const dt_layer *l = &c->p->layer[i];
-        if (l->value != DT_VALUE_CODE) continue;
-        if (l->low < low) low = l->low;
-        if (l->high > high) high = l->high;
+    for (int i = -1; i < c->n_layers; i++) {
+        const dt_value *y = &c->layer[i].y;
+        if (y->kind != DT_VALUE_CODE) continue;
+        if (y->low < low) low = y->low;
+        if (y->high > high) high = y->high;
     }
     const int is_unsigned = low >= 0 && high <= UINT8_MAX, is_byte = low >= INT8_MIN && high <= INT8_MAX;
     c->code_type = is_unsigned ? "uint8_t" : is_byte ? "int8_t" : "int16_t";
     c->code_bytes = is_unsigned || is_byte ? 1 : 2;
 }
 
-/* Bytes of the constants that a layer's kind has in C. */
-static int64_t constant_bytes(const dt_program *p, int i)
-{
-    const dt_layer *l = &p->layer[i];
-    const int64_t n = l->channels;
-    const int64_t step = l->requant.multiplier ? 4 + 8 + 4 : 1 + 4 * ((int64_t)l->high - l->low);
+/* ---- sizes */
 
-    switch (l->kind) {
-    case DT_LAYER_CONV: return n * terms(p, i);
-    case DT_LAYER_THRESHOLD: return n * step;
-    case DT_LAYER_AFFINE: return n * 8;
-    case DT_LAYER_LINEAR: return n * (terms(p, i) + 1) * 4;
+/* Bytes of the constants that a layer's kind has in C. */
+static int64_t constant_bytes(const dt_c_plan *c, int i)
+{
+    const dt_c_layer *l = &c->layer[i];
+    const int64_t n = l->y.channels;
+
+    switch (l->n->kind) {
+    case DT_OP_CONV2D: return n * terms(c, i);
+    case DT_OP_THRESHOLD:
+        return n * (dt_program_requant(c->p, l->n).multiplier ? 4 + 8 + 4 : 1 + 4 * ((int64_t)l->y.high - l->y.low));
+    case DT_OP_AFFINE: return n * 8;
+    case DT_OP_LINEAR: return n * (terms(c, i) + 1) * 4;
     default: return 0;
     }
 }
 
 /* Multiply-accumulates while layer i runs: its own, or those of the convolution whose psums it asks for. */
-static int64_t work(const dt_program *p, int i)
+static int64_t work(const dt_c_plan *c, int i)
 {
-    const int from = p->layer[i].in[0];
-
-    if (p->layer[i].kind == DT_LAYER_CONV) return 0;
-    return dt_c_plan_macs(p, dt_layer_input(p, i, 0).kind == DT_VALUE_PSUM ? from : i);
+    if (is_conv(&c->layer[i])) return 0;
+    return dt_c_plan_macs(c, c->layer[i].x.kind == DT_VALUE_PSUM ? c->layer[i].in[0] : i);
 }
 
 static dt_status add_sizes(dt_c_plan *c)
 {
-    const dt_program *p = c->p;
-
-    c->constant_bytes = (int64_t)PIXEL_VALUES * p->channels * c->code_bytes;
-    for (int i = 0; i < p->n_layers; i++) {
-        const dt_layer *l = &p->layer[i];
-        const int64_t bytes = constant_bytes(p, i), count = dt_layer_count(l);
+    c->constant_bytes = (int64_t)PIXEL_VALUES * c->image->y.channels * c->code_bytes;
+    for (int i = 0; i < c->n_layers; i++) {
+        const dt_c_layer *l = &c->layer[i];
+        const int64_t bytes = constant_bytes(c, i), count = dt_value_count(&l->y);
         DT_CHECK(bytes <= INT_MAX && count <= INT_MAX, DT_ERR_UNSUPPORTED,
                  "%s (%s): %" PRId64 " bytes of constants and %" PRId64
                  " values; C with indices of int has room for %d",
-                 l->name, dt_layer_kind_name(l->kind), bytes, count, INT_MAX);
-        if (l->kind == DT_LAYER_CONV) c->weights += bytes;
-        if (l->kind == DT_LAYER_CONV && l->channels > c->psums) c->psums = l->channels;
+                 dt_graph_name(c->p->graph, l->n->out), l->kind, bytes, count, INT_MAX);
+        if (is_conv(l)) c->weights += bytes;
+        if (is_conv(l) && l->y.channels > c->psums) c->psums = l->y.channels;
         c->constant_bytes += bytes;
-        c->macs += work(p, i);
+        c->macs += work(c, i);
     }
     c->ram_bytes = (int64_t)c->psums * 4;
     for (int i = 0; i < c->n_code_buffers; i++) c->ram_bytes += c->code_room[i] * c->code_bytes;
@@ -152,20 +192,20 @@ static dt_status add_sizes(dt_c_plan *c)
 
 dt_status dt_c_plan_make(const dt_program *p, dt_c_plan *out)
 {
-    const size_t n = (size_t)p->n_layers + 1;
+    const size_t n = (size_t)p->graph->n_nodes + 1;
     dt_c_plan c = { .p = p,
-                    .value = calloc(n, sizeof *c.value),
+                    .image = calloc(n, sizeof *c.image),
                     .code_room = calloc(n, sizeof *c.code_room),
                     .real_room = calloc(n, sizeof *c.real_room) };
-    dt_status s = DT_OK;
+    dt_status s = c.image && c.code_room && c.real_room
+                      ? list_layers(&c)
+                      : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to plan %d nodes", p->graph->n_nodes);
 
-    if (c.value && c.code_room && c.real_room) {
+    if (s == DT_OK) {
         find_readers(&c);
         choose_buffers(&c);
         choose_code_type(&c);
         s = add_sizes(&c);
-    } else {
-        s = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to plan %d layers", p->n_layers);
     }
     if (s != DT_OK) {
         dt_c_plan_release(&c);
@@ -177,7 +217,7 @@ dt_status dt_c_plan_make(const dt_program *p, dt_c_plan *out)
 
 void dt_c_plan_release(dt_c_plan *c)
 {
-    free(c->value);
+    free(c->image);
     free(c->code_room);
     free(c->real_room);
     *c = (dt_c_plan){ 0 };

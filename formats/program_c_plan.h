@@ -12,16 +12,23 @@
 
 #include "../quant/program.h"
 
-enum { DT_C_NO_BUFFER = -1 };
+enum { DT_C_NO_BUFFER = -1, DT_C_IMAGE = -1 };
 
+/* A node of the program that is a function's call in C, or a convolution. */
 typedef struct {
-    int buffer;      /* of its type; DT_C_NO_BUFFER: psums are not stored, scores are the caller's */
-    int last_reader; /* the last layer that reads it; -1: none */
-} dt_c_value;
+    const dt_graph_node *n;
+    const char *kind; /* "conv", "quantize" */
+    int in[2];        /* earlier layers, or DT_C_IMAGE; in[1] of ADD only */
+    dt_value x, y;    /* what in[0] gives, and the layer */
+    int buffer;       /* of its type; DT_C_NO_BUFFER: psums are not stored, scores are the caller's */
+    int last_reader;  /* the last layer that reads it; -1: none */
+} dt_c_layer;
 
 typedef struct {
     const dt_program *p;
-    dt_c_value *value;              /* [1 + n_layers]: of the image's codes, then of the layers */
+    dt_c_layer *image; /* layer[-1]: the codes of the image */
+    dt_c_layer *layer; /* [n_layers], in the program's order */
+    int n_layers;
     int64_t *code_room, *real_room; /* elements of each buffer */
     int n_code_buffers, n_real_buffers;
     int psums;             /* of one position: filters of the widest convolution */
@@ -35,9 +42,11 @@ typedef struct {
 DT_MUST_CHECK dt_status dt_c_plan_make(const dt_program *p, dt_c_plan *out);
 void dt_c_plan_release(dt_c_plan *c);
 
-/* The value that layer i reads: 0 the image's codes, j + 1 those of layer j. Behind a convolution, what that reads. */
-int dt_c_plan_source(const dt_program *p, int i, int k);
+/* The layer that layer i reads; behind a convolution, what that reads. */
+int dt_c_plan_source(const dt_c_plan *c, int i, int k);
+/* Rows and columns of a convolution's window. */
+const int64_t *dt_c_plan_window(const dt_c_plan *c, int i);
 /* Multiply-accumulates of layer i. */
-int64_t dt_c_plan_macs(const dt_program *p, int i);
+int64_t dt_c_plan_macs(const dt_c_plan *c, int i);
 
 #endif /* DT_PROGRAM_C_PLAN_H */

@@ -1,5 +1,5 @@
 /*
- * lower_values.c - sources become layers, as whoever reads them wants: reals, or codes.
+ * lower_values.c - what a value holds becomes nodes, as whoever reads it wants: reals, or codes.
  *
  * A quantizer melts a line and its ReLU into thresholds, and the max-pools follow on codes. That is the same, because
  * neither ReLU nor quantizer ever falls as its input grows: the largest code is the code of the largest value. Others
@@ -11,122 +11,92 @@
 #include "lowering.h"
 #include "steps.h"
 
-#include "../layers/pool.h"
-
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 dt_status dt_lowering_read(const dt_lowering *w, const void *device, int64_t n, float **out)
 {
-    return dt_device_floats(w->ctx, device, n, out);
-}
+    const size_t bytes = (size_t)n * sizeof(float);
+    float *host = malloc(bytes);
 
-dt_status dt_lowering_add(dt_lowering *w, dt_layer_kind kind, const char *name, int from, dt_layer **out)
-{
-    dt_program *p = w->program;
-    dt_layer *bigger = realloc(p->layer, ((size_t)p->n_layers + 1) * sizeof *bigger);
-
-    DT_CHECK(bigger, DT_ERR_MEMORY, "no memory for layer %d", p->n_layers);
-    p->layer = bigger;
-    dt_layer *l = &p->layer[p->n_layers++];
-    *l = (dt_layer){ .kind = kind, .in = { from, from } };
-    snprintf(l->name, sizeof l->name, "%s", name);
-    const dt_value x = dt_layer_input(p, p->n_layers - 1, 0);
-    l->value = x.kind;
-    l->height = x.height;
-    l->width = x.width;
-    l->channels = x.channels;
-    l->low = x.low;
-    l->high = x.high;
-    l->scale = x.scale;
-    *out = l;
+    DT_CHECK(host, DT_ERR_MEMORY, "no memory for %lld values", (long long)n);
+    const dt_status status = dt_device_read(w->ctx, host, device, bytes);
+    if (status != DT_OK) {
+        free(host);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = host;
     return DT_OK;
 }
 
-int dt_lowering_last(const dt_lowering *w)
+const char *dt_held_name(const dt_lowering *w, const dt_held *h)
 {
-    return w->program->n_layers - 1;
+    return dt_graph_name(w->from, h->node ? h->node->out : w->from->image);
 }
 
-/* its values are reals, which have no range and no scale */
-static void gives_reals(dt_layer *l)
+const dt_held *dt_held_base(const dt_held *h)
 {
-    l->value = DT_VALUE_REAL;
-    l->low = l->high = 0;
-    l->scale = 0.0f;
+    while (h->from) h = h->from;
+    return h;
 }
 
-const dt_source *dt_source_base(const dt_source *s)
+static int channels_of(const dt_lowering *w, int value)
 {
-    while (s->from) s = s->from;
-    return s;
+    return dt_program_value(w->program, value).channels;
 }
 
-static dt_status copy_line(const dt_source *s, int channels, dt_layer *l)
+/* NULL without memory. */
+static float *copy_floats(const float *from, int n)
 {
-    const size_t bytes = (size_t)channels * sizeof(float);
-    l->slope = malloc(bytes);
-    l->offset = malloc(bytes);
-    DT_CHECK(l->slope && l->offset, DT_ERR_MEMORY, "no memory for the line of %s", l->name);
-    memcpy(l->slope, s->slope, bytes);
-    memcpy(l->offset, s->offset, bytes);
-    return DT_OK;
+    float *to = malloc((size_t)n * sizeof *to);
+
+    if (to) memcpy(to, from, (size_t)n * sizeof *to);
+    return to;
 }
 
-static dt_status add_affine(dt_lowering *w, const dt_source *s)
+static dt_status add_affine(dt_lowering *w, const dt_held *h, int *y)
 {
-    dt_layer *l;
-    DT_TRY(dt_lowering_add(w, DT_LAYER_AFFINE, s->node->name, s->layer, &l));
-    gives_reals(l);
-    return copy_line(s, l->channels, l);
+    const int n = channels_of(w, h->value);
+    const dt_program_reals line = { dt_held_name(w, h), n, copy_floats(h->slope, n), copy_floats(h->offset, n) };
+
+    return dt_program_add_affine(w->program->graph, &line, h->value, y);
 }
 
-dt_status dt_lowering_add_pool(dt_lowering *w, const dt_node *node, dt_layer_kind kind, int from)
+dt_status dt_lowering_add_pool(dt_lowering *w, const dt_graph_node *n, int x, int *y)
 {
-    const dt_pool_params *p = node->params;
-    const dt_pool_view v = dt_pool_look(node);
-    dt_layer *l;
+    const dt_pool_params *p = n->params;
+    const char *name = dt_graph_name(w->from, n->out);
 
-    DT_CHECK(v.window[0] == v.window[1] && v.stride[0] == v.stride[1], DT_ERR_UNSUPPORTED,
-             "%s: a pool of %dx%d windows at strides of %dx%d; a program's have one side and one stride", node->name,
-             v.window[0], v.window[1], v.stride[0], v.stride[1]);
-    DT_CHECK(!p->pad[0] && !p->pad[1] && !p->pad[2] && !p->pad[3], DT_ERR_UNSUPPORTED,
-             "%s: a pool with a padding of %d, %d, %d, %d; a program's have none", node->name, p->pad[0], p->pad[1],
-             p->pad[2], p->pad[3]);
-    DT_CHECK(kind != DT_LAYER_AVGPOOL || v.window[0] * v.window[1] <= DT_POOL_F32_CELLS, DT_ERR_UNSUPPORTED,
-             "%s: an average of %dx%d cells, summed in double; a program's sums are f32, of at most %d cells",
-             node->name, v.window[0], v.window[1], DT_POOL_F32_CELLS);
-    DT_TRY(dt_lowering_add(w, kind, node->name, from, &l));
-    l->window_height = v.window[0];
-    l->window_width = v.window[1];
-    l->stride = v.stride[0];
-    l->height = (int)v.out_height;
-    l->width = (int)v.out_width;
-    return DT_OK;
+    DT_CHECK(p->window[0] == p->window[1] && p->stride[0] == p->stride[1], DT_ERR_UNSUPPORTED,
+             "%s: a pool of %dx%d windows at strides of %dx%d; a program's have one side and one stride", name,
+             p->window[0], p->window[1], p->stride[0], p->stride[1]);
+    return dt_program_add_plain(w->program->graph, n->kind, name, p, &x, y);
 }
 
-dt_status dt_source_reals(dt_lowering *w, dt_source *s, int *layer)
+static dt_status add_reals(dt_lowering *w, const dt_held *h, int from, int *y)
 {
-    dt_layer *l;
+    switch (h->holds) {
+    case DT_HOLDS_LINE: return add_affine(w, h, y);
+    case DT_HOLDS_RELU:
+        return dt_program_add_plain(w->program->graph, DT_OP_RELU, dt_held_name(w, h), h->node->params, &from, y);
+    case DT_HOLDS_MAXPOOL: return dt_lowering_add_pool(w, h->node, from, y);
+    case DT_HOLDS_SAME: *y = from; return DT_OK;
+    default: break;
+    }
+    return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                    "%s: only what a convolution gave can be read as reals; quantize it for a convolution instead",
+                    dt_held_name(w, h));
+}
+
+dt_status dt_held_reals(dt_lowering *w, dt_held *h, int *value)
+{
     int from = -1;
 
-    if (s->reals >= 0) {
-        *layer = s->reals;
-        return DT_OK;
+    if (h->reals < 0) {
+        if (h->from) DT_TRY(dt_held_reals(w, h->from, &from));
+        DT_TRY(add_reals(w, h, from, &h->reals));
     }
-    if (s->from) DT_TRY(dt_source_reals(w, s->from, &from));
-    switch (s->kind) {
-    case DT_SOURCE_LINE: DT_TRY(add_affine(w, s)); break;
-    case DT_SOURCE_RELU: DT_TRY(dt_lowering_add(w, DT_LAYER_RELU, s->node->name, from, &l)); break;
-    case DT_SOURCE_MAXPOOL: DT_TRY(dt_lowering_add_pool(w, s->node, DT_LAYER_MAXPOOL, from)); break;
-    case DT_SOURCE_SAME: break;
-    default:
-        return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
-                        "%s: only what a convolution gave can be read as reals; quantize it for a convolution instead",
-                        s->node->name);
-    }
-    *layer = s->reals = s->kind == DT_SOURCE_SAME ? from : dt_lowering_last(w);
+    *value = h->reals;
     return DT_OK;
 }
 
@@ -145,60 +115,54 @@ static int step_code(const void *user, int64_t psum)
     return (int)dt_act_code(v, s->q->alpha, &s->q->grid, 0, s->q->params.rule);
 }
 
-static dt_status add_thresholds(dt_lowering *w, const dt_source *s, const dt_quantizer *q, int relu)
+static void find_steps(const dt_held *h, const dt_quantizer *q, int relu, const dt_value *psum,
+                       const dt_program_steps *s)
 {
-    dt_layer *l;
-
-    DT_TRY(dt_lowering_add(w, DT_LAYER_THRESHOLD, q->name, s->layer, &l));
-    const int64_t channels = l->channels, bound = l->high;
-    l->value = DT_VALUE_CODE;
-    l->low = relu ? 0 : q->grid.low; /* ReLU leaves no signed quantizer anything below 0 */
-    l->high = q->grid.high;
-    l->scale = q->scale;
-    DT_TRY(copy_line(s, l->channels, l));
-    l->sign = malloc((size_t)channels);
-    l->threshold = malloc((size_t)(l->high - l->low) * (size_t)channels * sizeof *l->threshold);
-    DT_CHECK(l->sign && l->threshold, DT_ERR_MEMORY, "no memory for the thresholds of %s", q->name);
-    for (int64_t c = 0; c < channels; c++) {
-        const step channel = { s->slope[c], s->offset[c], relu, q };
-        l->sign[c] = s->slope[c] < 0.0f ? -1 : 1;
-        const dt_steps steps = { step_code, &channel, l->sign[c], bound, l->low, l->high };
-        dt_steps_find(&steps, l->threshold + c, channels);
-    }
-    return DT_OK;
-}
-
-static dt_status codes_of(dt_lowering *w, const dt_source *s, const dt_quantizer *q, int relu)
-{
-    switch (s->kind) {
-    case DT_SOURCE_SAME: return codes_of(w, s->from, q, relu);
-    case DT_SOURCE_RELU: return codes_of(w, s->from, q, 1);
-    case DT_SOURCE_MAXPOOL:
-        DT_TRY(codes_of(w, s->from, q, relu));
-        return dt_lowering_add_pool(w, s->node, DT_LAYER_MAXPOOL, dt_lowering_last(w));
-    default: return add_thresholds(w, s, q, relu);
+    for (int c = 0; c < psum->channels; c++) {
+        const step channel = { h->slope[c], h->offset[c], relu, q };
+        s->sign[c] = h->slope[c] < 0.0f ? -1 : 1;
+        const dt_steps steps = { step_code, &channel, s->sign[c], psum->high, s->low, s->low + s->levels };
+        dt_steps_find(&steps, s->step + c, psum->channels);
     }
 }
 
-static dt_status add_quantize(dt_lowering *w, dt_source *s, const dt_quantizer *q)
+static dt_status add_thresholds(dt_lowering *w, const dt_held *h, const dt_quantizer *q, int relu, int *y)
 {
-    dt_layer *l;
-    int from = -1;
+    const dt_value psum = dt_program_value(w->program, h->value);
+    const int low = relu ? 0 : q->grid.low; /* ReLU leaves no signed quantizer anything below 0 */
+    const size_t channels = (size_t)psum.channels, levels = (size_t)(q->grid.high - low);
+    const dt_program_steps s = { .name = q->name,
+                                 .low = low,
+                                 .levels = (int)levels,
+                                 .step = malloc(levels * channels * sizeof *s.step),
+                                 .sign = malloc(channels),
+                                 .scale = dt_program_one(q->scale),
+                                 .slope = copy_floats(h->slope, psum.channels),
+                                 .offset = copy_floats(h->offset, psum.channels) };
 
-    DT_TRY(dt_source_reals(w, s, &from));
-    DT_TRY(dt_lowering_add(w, DT_LAYER_QUANTIZE, q->name, from, &l));
-    l->value = DT_VALUE_CODE;
-    l->low = q->grid.low;
-    l->high = q->grid.high;
-    l->scale = q->scale;
-    l->alpha = q->alpha;
-    l->bits = q->params.bits;
-    l->rule = q->params.rule;
-    return DT_OK;
+    if (s.step && s.sign) find_steps(h, q, relu, &psum, &s);
+    return dt_program_add_threshold(w->program->graph, &s, h->value, y);
 }
 
-dt_status dt_source_codes(dt_lowering *w, dt_source *s, const dt_quantizer *q)
+static dt_status codes_of(dt_lowering *w, const dt_held *h, const dt_quantizer *q, int relu, int *y)
 {
-    if (dt_source_base(s)->kind == DT_SOURCE_LINE) return codes_of(w, s, q, 0);
-    return add_quantize(w, s, q);
+    int codes;
+
+    switch (h->holds) {
+    case DT_HOLDS_SAME: return codes_of(w, h->from, q, relu, y);
+    case DT_HOLDS_RELU: return codes_of(w, h->from, q, 1, y);
+    case DT_HOLDS_MAXPOOL:
+        DT_TRY(codes_of(w, h->from, q, relu, &codes));
+        return dt_lowering_add_pool(w, h->node, codes, y);
+    default: return add_thresholds(w, h, q, relu, y);
+    }
+}
+
+dt_status dt_held_codes(dt_lowering *w, dt_held *h, const dt_quantizer *q, int *value)
+{
+    int reals;
+
+    if (dt_held_base(h)->holds == DT_HOLDS_LINE) return codes_of(w, h, q, 0, value);
+    DT_TRY(dt_held_reals(w, h, &reals));
+    return dt_program_add_quantize(w->program->graph, q->name, &q->params, dt_program_one(q->alpha), reals, value);
 }

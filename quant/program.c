@@ -1,99 +1,141 @@
 /*
- * program.c - programs as objects: their layers' facts, their size, their end. The arithmetic is in reference.c.
+ * program.c - programs as objects: what their nodes read and give, their size, their end. The arithmetic is in
+ *             reference.c.
  *
  * Tests: tests/test_program.c.
  */
 #include "program.h"
 
+#include "grid.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 
-const char *dt_layer_kind_name(dt_layer_kind kind)
+int dt_program_is_layer(const dt_graph_node *n)
 {
-#define XX(upper, lower) #lower,
-    static const char *const names[DT_LAYER_COUNT] = { DT_LAYER_MAP(XX) };
-#undef XX
-    return names[kind];
+    return n->kind != DT_OP_TABLE && n->kind != DT_OP_CODES && n->kind != DT_OP_FLATTEN;
 }
 
-int64_t dt_layer_count(const dt_layer *l)
+static dt_value_kind kind_of(const dt_graph *g, int value)
 {
-    return (int64_t)l->height * l->width * l->channels;
-}
+    const dt_graph_node *n = dt_graph_maker(g, value);
 
-dt_value dt_layer_input(const dt_program *p, int i, int k)
-{
-    const int from = p->layer[i].in[k];
-    if (from == DT_FROM_IMAGE) {
-        return (dt_value){ DT_VALUE_CODE, p->height, p->width, p->channels, p->low, p->high, p->scale };
+    if (!n || g->value[value]->facts.n_scale == 0) return n ? DT_VALUE_REAL : DT_VALUE_CODE;
+    switch (n->kind) {
+    case DT_OP_CONV2D: return DT_VALUE_PSUM;
+    case DT_OP_RELU:
+    case DT_OP_MAXPOOL:
+    case DT_OP_FLATTEN: return kind_of(g, n->in[0]);
+    default: return DT_VALUE_CODE;
     }
-    const dt_layer *l = &p->layer[from];
-    return (dt_value){ l->value, l->height, l->width, l->channels, l->low, l->high, l->scale };
 }
 
-int dt_layer_weight_high(const dt_layer *l)
+dt_value dt_program_value(const dt_program *p, int value)
 {
-    return l->weight_bound % 2 ? l->weight_bound : l->weight_bound - 1;
+    const dt_tensor *facts = &p->graph->value[value]->facts;
+    const int64_t *dim = facts->shape.dim;
+    const int is_map = facts->shape.ndim == 4, on_grid = facts->n_scale > 0;
+
+    return (dt_value){ .kind = kind_of(p->graph, value),
+                       .height = is_map ? (int)dim[1] : 1,
+                       .width = is_map ? (int)dim[2] : 1,
+                       .channels = (int)dim[facts->shape.ndim - 1],
+                       .low = on_grid ? (int)facts->qmin : 0,
+                       .high = on_grid ? (int)facts->qmax : 0 };
 }
 
-static void layer_clear(dt_layer *l)
+int64_t dt_value_count(const dt_value *v)
 {
-    free(l->weight);
-    free(l->weight_scale);
-    free(l->sign);
-    free(l->threshold);
-    free(l->requant.multiplier);
-    free(l->requant.offset);
-    free(l->requant.shift);
-    free(l->slope);
-    free(l->offset);
-    free(l->matrix);
-    free(l->bias);
+    return (int64_t)v->height * v->width * v->channels;
+}
+
+const void *dt_program_data(const dt_program *p, const dt_graph_node *n, int k)
+{
+    return p->graph->value[n->in[k]]->data;
+}
+
+const dt_graph_node *dt_program_weights(const dt_program *p, const dt_graph_node *conv)
+{
+    return dt_graph_maker(p->graph, conv->in[1]);
+}
+
+static float first_float(const dt_program *p, const dt_graph_node *n, int k)
+{
+    return *(const float *)dt_program_data(p, n, k);
+}
+
+float dt_program_scale(const dt_program *p, int value)
+{
+    const dt_graph_node *n = dt_graph_maker(p->graph, value);
+
+    while (n->kind == DT_OP_MAXPOOL) n = dt_graph_maker(p->graph, n->in[0]);
+    if (n->kind == DT_OP_TABLE) return first_float(p, n, DT_TABLE_SCALE);
+    if (n->kind == DT_OP_THRESHOLD) return first_float(p, n, DT_THRESHOLD_SCALE);
+    const dt_act_quant_params *q = n->params;
+    return dt_grid_scale(first_float(p, n, DT_QUANT_ALPHA), dt_act_high(q->bits, q->is_signed), q->rule);
+}
+
+dt_value dt_program_image(const dt_program *p)
+{
+    return dt_program_value(p, p->graph->node[0].out);
+}
+
+int dt_program_n_scores(const dt_program *p)
+{
+    return dt_program_value(p, p->graph->scores).channels;
+}
+
+int dt_program_constant(const dt_program *p, int threshold, const char *part)
+{
+    char name[DT_NAME_MAX + 32];
+
+    snprintf(name, sizeof name, "%s%s", dt_graph_name(p->graph, threshold), part);
+    const int value = dt_graph_find(p->graph, name);
+    return value >= 0 && p->graph->value[value]->source == DT_SOURCE_CONSTANT ? value : -1;
+}
+
+const void *dt_program_constant_data(const dt_program *p, int threshold, const char *part)
+{
+    const int value = dt_program_constant(p, threshold, part);
+
+    return value < 0 ? NULL : p->graph->value[value]->data;
+}
+
+dt_requant dt_program_requant(const dt_program *p, const dt_graph_node *threshold)
+{
+    const dt_value y = dt_program_value(p, threshold->out);
+    const int32_t *bits = dt_program_constant_data(p, threshold->out, DT_REQUANT_BITS);
+    dt_requant r = { .low = y.low, .high = y.high };
+
+    if (!bits) return r;
+    r.bits = *bits;
+    r.multiplier = dt_program_constant_data(p, threshold->out, DT_REQUANT_MULTIPLIER);
+    r.offset = dt_program_constant_data(p, threshold->out, DT_REQUANT_OFFSET);
+    r.shift = dt_program_constant_data(p, threshold->out, DT_REQUANT_SHIFT);
+    return r;
 }
 
 void dt_program_destroy(dt_program *p)
 {
     if (!p) return;
-    for (int i = 0; i < p->n_layers; i++) layer_clear(&p->layer[i]);
-    free(p->layer);
-    free(p->table);
+    dt_graph_destroy(p->graph);
     free(p);
-}
-
-/* Of the arrays that the layer's kind has. */
-static size_t layer_bytes(const dt_program *p, int i, int64_t n_inputs)
-{
-    const dt_layer *l = &p->layer[i];
-    const size_t channels = (size_t)l->channels, levels = (size_t)(l->high - l->low);
-    const size_t line = channels * (sizeof *l->slope + sizeof *l->offset);
-    const dt_requant *r = &l->requant;
-    const size_t multiplier =
-        r->multiplier ? channels * (sizeof *r->multiplier + sizeof *r->offset + sizeof *r->shift) : 0;
-
-    switch (l->kind) {
-    case DT_LAYER_CONV: return channels * (size_t)n_inputs + (size_t)l->n_weight_scale * sizeof *l->weight_scale;
-    case DT_LAYER_THRESHOLD: return channels * (sizeof *l->sign + levels * sizeof *l->threshold) + line + multiplier;
-    case DT_LAYER_AFFINE: return line;
-    case DT_LAYER_LINEAR: return channels * ((size_t)n_inputs * sizeof *l->matrix + sizeof *l->bias);
-    default: return 0;
-    }
 }
 
 void dt_program_describe(const dt_program *p, dt_program_info *out)
 {
-    *out = (dt_program_info){ .height = p->height,
-                              .width = p->width,
-                              .channels = p->channels,
-                              .n_classes = p->layer[p->n_layers - 1].channels,
-                              .n_layers = p->n_layers,
-                              .origin = p->origin,
-                              .bytes = 256 * (size_t)p->channels * sizeof *p->table };
-    for (int i = 0; i < p->n_layers; i++) {
-        const dt_layer *l = &p->layer[i];
-        const dt_value x = dt_layer_input(p, i, 0);
-        const int is_conv = l->kind == DT_LAYER_CONV;
-        const int64_t window = is_conv ? (int64_t)l->window_height * l->window_width : (int64_t)x.height * x.width;
-        const int64_t n_inputs = window * x.channels; /* terms of one sum */
-        if (is_conv) out->n_weights += n_inputs * l->channels;
-        out->bytes += layer_bytes(p, i, n_inputs);
+    const dt_graph *g = p->graph;
+    const dt_value image = dt_program_image(p);
+
+    *out = (dt_program_info){ .height = image.height,
+                              .width = image.width,
+                              .channels = image.channels,
+                              .n_classes = dt_program_n_scores(p),
+                              .origin = p->origin };
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        out->n_layers += dt_program_is_layer(n);
+        if (n->kind == DT_OP_CODES) out->n_weights += dt_count(dt_graph_shape(g, n->in[DT_CODES_WEIGHT]));
     }
+    for (int i = 0; i < g->n_values; i++) out->bytes += dt_graph_data_bytes(g, i);
 }

@@ -1,7 +1,7 @@
 /*
  * reference.c - runs a program by the definitions in program.h: one image, plain loops, sums in 64-bit integers.
  *
- * It shares no code with the tape's kernels or the array, so that it can speak against them. Every layer's values are
+ * It shares no code with the tape's kernels or the array, so that it can speak against them. Every node's values are
  * kept until the end; a VGG16 needs some 3 MB.
  * Tests: tests/test_lower.c.
  */
@@ -10,10 +10,12 @@
 
 #include <stdlib.h>
 
-/* One layer at work: i32 of codes and psums, else f32; the pointer of the other type is NULL. */
+/* One node at work: i32 of codes and psums, else f32; the pointer of the other type is NULL. */
 typedef struct {
-    const dt_layer *l;
-    dt_value in;
+    const dt_program *p;
+    const dt_graph_node *n;
+    dt_value in, out;
+    const uint8_t *image; /* TABLE */
     const int32_t *x;
     const float *u, *v; /* reals of in[0] and in[1] */
     int32_t *y;
@@ -25,72 +27,96 @@ static int64_t at(int h, int w, int width, int channels)
     return ((int64_t)h * width + w) * channels;
 }
 
+static const void *data_of(const work *k, int input)
+{
+    return dt_program_data(k->p, k->n, input);
+}
+
+static void run_table(const work *k)
+{
+    const int16_t *table = data_of(k, DT_TABLE_CODES);
+    const int channels = k->out.channels;
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) k->y[i] = table[k->image[i] * channels + i % channels];
+}
+
 static void run_conv(const work *k)
 {
-    const dt_layer *l = k->l;
-    const int C = k->in.channels;
+    const dt_graph_node *weights = dt_program_weights(k->p, k->n);
+    const int64_t *window = dt_graph_shape(k->p->graph, weights->out)->dim + 1; /* R, S */
+    const dt_conv_params *conv = k->n->params;
+    const int8_t *filters = dt_program_data(k->p, weights, DT_CODES_WEIGHT);
+    const int R = (int)window[0], S = (int)window[1], C = k->in.channels, K = k->out.channels;
 
 #pragma omp parallel for
-    for (int p = 0; p < l->height; p++) {
-        for (int i = 0; i < l->width * l->channels; i++) {
-            const int q = i / l->channels, f = i % l->channels;
+    for (int p = 0; p < k->out.height; p++) {
+        for (int i = 0; i < k->out.width * K; i++) {
+            const int q = i / K, f = i % K;
             int64_t sum = 0;
-            for (int tap = 0; tap < l->window_height * l->window_width; tap++) {
-                const int h = p * l->stride + tap / l->window_width - l->pad;
-                const int w = q * l->stride + tap % l->window_width - l->pad;
+            for (int tap = 0; tap < R * S; tap++) {
+                const int h = p * conv->stride[0] + tap / S - conv->pad[0];
+                const int w = q * conv->stride[1] + tap % S - conv->pad[1];
                 if (h < 0 || h >= k->in.height || w < 0 || w >= k->in.width) continue;
                 const int32_t *x = k->x + at(h, w, k->in.width, C);
-                const int8_t *weight = l->weight + ((int64_t)f * l->window_height * l->window_width + tap) * C;
+                const int8_t *weight = filters + ((int64_t)f * R * S + tap) * C;
                 for (int c = 0; c < C; c++) sum += (int64_t)x[c] * weight[c];
             }
-            k->y[at(p, q, l->width, l->channels) + f] = (int32_t)sum;
+            k->y[at(p, q, k->out.width, K) + f] = (int32_t)sum;
         }
     }
 }
 
 static void run_threshold(const work *k)
 {
-    const dt_layer *l = k->l;
+    const int32_t *step = data_of(k, DT_THRESHOLD_STEPS);
+    const int8_t *sign = data_of(k, DT_THRESHOLD_SIGN);
 
-    for (int64_t i = 0; i < dt_layer_count(l); i++) {
-        const int64_t c = i % l->channels;
-        k->y[i] = l->low;
-        for (int t = 0; t < l->high - l->low; t++) {
-            k->y[i] += (int64_t)l->sign[c] * k->x[i] >= l->threshold[t * l->channels + c];
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        const int64_t c = i % k->out.channels;
+        k->y[i] = k->out.low;
+        for (int t = 0; t < k->out.high - k->out.low; t++) {
+            k->y[i] += (int64_t)sign[c] * k->x[i] >= step[t * k->out.channels + c];
         }
     }
 }
 
 static void run_affine(const work *k)
 {
-    const dt_layer *l = k->l;
+    const float *slope = data_of(k, DT_AFFINE_SLOPE), *offset = data_of(k, DT_AFFINE_OFFSET);
 
-    for (int64_t i = 0; i < dt_layer_count(l); i++) {
-        const int64_t c = i % l->channels;
-        const float product = l->slope[c] * (float)k->x[i];
-        k->z[i] = product + l->offset[c];
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        const int64_t c = i % k->out.channels;
+        const float product = slope[c] * (float)k->x[i];
+        k->z[i] = product + offset[c];
     }
 }
 
 static void run_relu(const work *k)
 {
-    for (int64_t i = 0; i < dt_layer_count(k->l); i++) k->z[i] = k->u[i] < 0.0f ? 0.0f : k->u[i];
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) k->z[i] = k->u[i] < 0.0f ? 0.0f : k->u[i];
 }
 
 /* Position in x of cell j of the window whose output is value i. */
 static int64_t pool_cell(const work *k, int64_t i, int j)
 {
-    const dt_layer *l = k->l;
-    const int c = (int)(i % l->channels), q = (int)(i / l->channels % l->width), p = (int)(i / l->channels / l->width);
-    const int h = p * l->stride + j / l->window_width, w = q * l->stride + j % l->window_width;
-    return at(h, w, k->in.width, l->channels) + c;
+    const dt_pool_params *pool = k->n->params;
+    const int channels = k->out.channels, width = k->out.width;
+    const int c = (int)(i % channels), q = (int)(i / channels % width), p = (int)(i / channels / width);
+    const int h = p * pool->stride[0] + j / pool->window[1], w = q * pool->stride[1] + j % pool->window[1];
+    return at(h, w, k->in.width, channels) + c;
+}
+
+static int pool_area(const work *k)
+{
+    const dt_pool_params *pool = k->n->params;
+    return pool->window[0] * pool->window[1];
 }
 
 static void run_maxpool(const work *k)
 {
-    const int area = k->l->window_height * k->l->window_width;
+    const int area = pool_area(k);
 
-    for (int64_t i = 0; i < dt_layer_count(k->l); i++) {
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
         for (int j = 0; j < area; j++) {
             const int64_t cell = pool_cell(k, i, j);
             if (k->y && (j == 0 || k->x[cell] > k->y[i])) k->y[i] = k->x[cell];
@@ -101,9 +127,9 @@ static void run_maxpool(const work *k)
 
 static void run_avgpool(const work *k)
 {
-    const int area = k->l->window_height * k->l->window_width;
+    const int area = pool_area(k);
 
-    for (int64_t i = 0; i < dt_layer_count(k->l); i++) {
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
         float sum = k->u[pool_cell(k, i, 0)];
         for (int j = 1; j < area; j++) sum += k->u[pool_cell(k, i, j)];
         k->z[i] = sum / (float)area;
@@ -112,89 +138,91 @@ static void run_avgpool(const work *k)
 
 static void run_add(const work *k)
 {
-    for (int64_t i = 0; i < dt_layer_count(k->l); i++) k->z[i] = k->u[i] + k->v[i];
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) k->z[i] = k->u[i] + k->v[i];
 }
 
 static void run_quantize(const work *k)
 {
-    const dt_layer *l = k->l;
-    const dt_grid grid = { l->low, l->high, 0.0f };
+    const dt_act_quant_params *q = k->n->params;
+    const dt_grid grid = { k->out.low, k->out.high, 0.0f };
+    const float alpha = *(const float *)data_of(k, DT_QUANT_ALPHA);
 
-    for (int64_t i = 0; i < dt_layer_count(l); i++)
-        k->y[i] = (int32_t)dt_act_code(k->u[i], l->alpha, &grid, 0, l->rule);
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++)
+        k->y[i] = (int32_t)dt_act_code(k->u[i], alpha, &grid, 0, q->rule);
+}
+
+static void run_flatten(const work *k)
+{
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) k->z[i] = k->u[i];
 }
 
 static void run_linear(const work *k)
 {
-    const dt_layer *l = k->l;
-    const int64_t inputs = (int64_t)k->in.height * k->in.width * k->in.channels;
+    const float *matrix = data_of(k, DT_LINEAR_MATRIX), *bias = data_of(k, DT_LINEAR_BIAS);
+    const int64_t inputs = k->in.channels;
 
-    for (int o = 0; o < l->channels; o++) {
-        double sum = (double)l->bias[o];
-        for (int64_t i = 0; i < inputs; i++) sum += (double)k->u[i] * (double)l->matrix[o * inputs + i];
+    for (int o = 0; o < k->out.channels; o++) {
+        double sum = (double)bias[o];
+        for (int64_t i = 0; i < inputs; i++) sum += (double)k->u[i] * (double)matrix[o * inputs + i];
         k->z[o] = (float)sum;
     }
 }
 
-static void (*const runs[DT_LAYER_COUNT])(const work *k) = {
-    [DT_LAYER_CONV] = run_conv, [DT_LAYER_THRESHOLD] = run_threshold, [DT_LAYER_AFFINE] = run_affine,
-    [DT_LAYER_RELU] = run_relu, [DT_LAYER_MAXPOOL] = run_maxpool,     [DT_LAYER_AVGPOOL] = run_avgpool,
-    [DT_LAYER_ADD] = run_add,   [DT_LAYER_QUANTIZE] = run_quantize,   [DT_LAYER_LINEAR] = run_linear,
+static void (*const runs[DT_OP_COUNT])(const work *k) = {
+    [DT_OP_TABLE] = run_table,     [DT_OP_CONV2D] = run_conv,   [DT_OP_THRESHOLD] = run_threshold,
+    [DT_OP_AFFINE] = run_affine,   [DT_OP_RELU] = run_relu,     [DT_OP_MAXPOOL] = run_maxpool,
+    [DT_OP_AVGPOOL] = run_avgpool, [DT_OP_ADD] = run_add,       [DT_OP_ACT_QUANT] = run_quantize,
+    [DT_OP_FLATTEN] = run_flatten, [DT_OP_LINEAR] = run_linear,
 };
 
-/* value[0] is the image's codes, value[i + 1] layer i's. */
-static void run_layer(const dt_program *p, int i, void *const *value)
+/* values: of every value of the graph that an image has any of. */
+static void run_node(const dt_program *p, const dt_graph_node *n, const uint8_t *image, void *const *values)
 {
-    const dt_layer *l = &p->layer[i];
-    const void *first = value[l->in[0] + 1];
-    work k = { .l = l, .in = dt_layer_input(p, i, 0) };
+    const void *first = values[n->in[0]];
+    work k = {
+        .p = p, .n = n, .in = dt_program_value(p, n->in[0]), .out = dt_program_value(p, n->out), .image = image
+    };
 
     if (k.in.kind == DT_VALUE_REAL)
         k.u = first;
     else
         k.x = first;
-    if (l->kind == DT_LAYER_ADD) k.v = value[l->in[1] + 1];
-    if (l->value == DT_VALUE_REAL)
-        k.z = value[i + 1];
+    if (n->kind == DT_OP_ADD) k.v = values[n->in[1]];
+    if (k.out.kind == DT_VALUE_REAL)
+        k.z = values[n->out];
     else
-        k.y = value[i + 1];
-    runs[l->kind](&k);
+        k.y = values[n->out];
+    runs[n->kind](&k);
 }
 
-static void run_all(const dt_program *p, const uint8_t *image, void *const *value, dt_layer_hook hook, void *user,
-                    float *scores)
+static dt_status run_all(const dt_program *p, const uint8_t *image, void **values, dt_program_hook hook, void *user)
 {
-    const dt_layer *last = &p->layer[p->n_layers - 1];
-    const float *found = value[p->n_layers];
-    int32_t *codes = value[0];
+    const dt_graph *g = p->graph;
 
-    for (int64_t i = 0; i < (int64_t)p->height * p->width * p->channels; i++) {
-        codes[i] = p->table[image[i] * p->channels + i % p->channels];
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        if (n->kind == DT_OP_CODES) continue; /* its convolution reads the weights */
+        const dt_value y = dt_program_value(p, n->out);
+        values[n->out] = malloc((size_t)dt_value_count(&y) * sizeof(int32_t)); /* as many bytes as floats */
+        DT_CHECK(values[n->out], DT_ERR_MEMORY, "no memory for the values of %s", dt_graph_name(g, n->out));
+        run_node(p, n, image, values);
+        if (hook) hook(user, p, n, values[n->out]);
     }
-    for (int i = 0; i < p->n_layers; i++) {
-        run_layer(p, i, value);
-        if (hook) hook(user, p, i, value[i + 1]);
-    }
-    for (int o = 0; o < last->channels; o++) scores[o] = found[o];
-}
-
-dt_status dt_program_trace(const dt_program *p, const uint8_t *image, dt_layer_hook hook, void *user, float *scores)
-{
-    void **value = calloc((size_t)p->n_layers + 1, sizeof *value);
-    int filled = 0;
-
-    DT_CHECK(value, DT_ERR_MEMORY, "no memory to run %d layers", p->n_layers);
-    for (; filled <= p->n_layers; filled++) {
-        const int64_t image_count = (int64_t)p->height * p->width * p->channels;
-        const int64_t count = filled == 0 ? image_count : dt_layer_count(&p->layer[filled - 1]);
-        value[filled] = malloc((size_t)count * sizeof(int32_t)); /* as many bytes as floats */
-        if (!value[filled]) break;
-    }
-    if (filled > p->n_layers) run_all(p, image, value, hook, user, scores);
-    for (int i = 0; i < filled; i++) free(value[i]);
-    free(value);
-    DT_CHECK(filled > p->n_layers, DT_ERR_MEMORY, "no memory for the values of layer %d", filled - 1);
     return DT_OK;
+}
+
+dt_status dt_program_trace(const dt_program *p, const uint8_t *image, dt_program_hook hook, void *user, float *scores)
+{
+    const dt_graph *g = p->graph;
+    void **values = calloc((size_t)g->n_values, sizeof *values);
+
+    DT_CHECK(values, DT_ERR_MEMORY, "no memory to run %d nodes", g->n_nodes);
+    const dt_status status = run_all(p, image, values, hook, user);
+    const float *found = values[g->scores];
+    for (int o = 0; status == DT_OK && o < dt_program_n_scores(p); o++) scores[o] = found[o];
+    for (int i = 0; i < g->n_values; i++) free(values[i]);
+    free(values);
+    return status;
 }
 
 dt_status dt_program_run(const dt_program *p, const uint8_t *image, float *scores)

@@ -17,19 +17,18 @@
  * CVPR 2018, section 2.2; with the zero point and rounding folded into one offset.
  * Tests: tests/test_requant.c.
  */
-#include "program.h"
+#include "program_build.h"
 #include "steps.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
-int dt_requant_code(const dt_layer *l, int c, int64_t psum)
+int dt_requant_code(const dt_requant *r, int c, int64_t psum)
 {
-    const dt_requant *r = &l->requant;
     /* |psum| < 2^31 and |multiplier| < 2^30: the sum stays below 2^62; >> of a negative number is arithmetic */
     const int64_t code = (psum * r->multiplier[c] + r->offset[c]) >> r->shift[c];
-    return code < l->low ? l->low : code > l->high ? l->high : (int)code;
+    return code < r->low ? r->low : code > r->high ? r->high : (int)code;
 }
 
 /* The middle of a channel's exact steps, in sign * psum: half-way between two psums where one step takes all levels.
@@ -43,13 +42,26 @@ static double middle_of_steps(const int32_t *exact, int levels, int64_t bound)
     return (first + last - 1.0) / 2.0;
 }
 
+/* One THRESHOLD whose steps are replaced. */
+typedef struct {
+    const char *name;
+    int value, channels, levels, low, high, bits;
+    int64_t bound; /* of its psums */
+    float scale;
+    const float *slope, *offset;
+    int32_t *step; /* [levels][channels]: the exact ones, and then the multiplier's */
+    int8_t *sign;
+    dt_program_multipliers made;
+    dt_requant form; /* of those */
+} layer;
+
 /* exact: the channel's thresholds */
-static void channel_multiplier(dt_layer *l, int c, int64_t bound, const int32_t *exact)
+static void channel_multiplier(const layer *l, int c, const int32_t *exact)
 {
-    dt_requant *r = &l->requant;
+    const dt_program_multipliers *r = &l->made;
     const double slope = (double)l->slope[c] / (double)l->scale;
     const double offset = (double)l->offset[c] / (double)l->scale + 0.5;
-    const double most = (double)(((int64_t)1 << (r->bits - 1)) - 1), offset_most = (double)DT_REQUANT_OFFSET_MAX;
+    const double most = (double)(((int64_t)1 << (l->bits - 1)) - 1), offset_most = (double)DT_REQUANT_OFFSET_MAX;
     const double half_way = (double)(l->low + l->high + 1) / 2.0;
     int shift = DT_REQUANT_SHIFT_MAX;
 
@@ -58,7 +70,7 @@ static void channel_multiplier(dt_layer *l, int c, int64_t bound, const int32_t 
     }
     const int too_steep = fabs(rint(ldexp(slope, shift))) > most;
     const double at_zero =
-        too_steep ? half_way - most * middle_of_steps(exact, l->high - l->low, bound) : ldexp(offset, shift);
+        too_steep ? half_way - most * middle_of_steps(exact, l->levels, l->bound) : ldexp(offset, shift);
     r->shift[c] = shift;
     r->multiplier[c] = (int32_t)(too_steep ? copysign(most, slope) : rint(ldexp(slope, shift)));
     r->offset[c] = (int64_t)fmax(-offset_most, fmin(offset_most, rint(at_zero)));
@@ -109,74 +121,99 @@ static int64_t compare_channel(walk a, walk b, int64_t bound, int *largest)
 }
 
 typedef struct {
-    const dt_layer *l;
+    const dt_requant *form;
     int c;
 } channel;
 
 static int channel_code(const void *user, int64_t psum)
 {
     const channel *ch = user;
-    return dt_requant_code(ch->l, ch->c, psum);
+    return dt_requant_code(ch->form, ch->c, psum);
 }
 
-/* exact: [high - low], room for the thresholds that go */
-static void replace_channel(dt_layer *l, int c, int64_t bound, int32_t *exact, dt_requant_report *report)
+/* exact: [levels], room for the thresholds that go */
+static void replace_channel(const layer *l, int c, int32_t *exact, dt_requant_report *report)
 {
-    const int levels = l->high - l->low, sign = l->sign[c];
+    const int levels = l->levels, sign = l->sign[c];
     const int64_t stride = l->channels;
-    const channel ch = { l, c };
+    const channel ch = { &l->form, c };
 
-    for (int k = 0; k < levels; k++) exact[k] = l->threshold[k * stride + c];
-    channel_multiplier(l, c, bound, exact);
-    l->sign[c] = l->requant.multiplier[c] < 0 ? -1 : 1;
-    const dt_steps steps = { channel_code, &ch, l->sign[c], bound, l->low, l->high };
-    dt_steps_find(&steps, l->threshold + c, stride);
+    for (int k = 0; k < levels; k++) exact[k] = l->step[k * stride + c];
+    channel_multiplier(l, c, exact);
+    l->sign[c] = l->made.multiplier[c] < 0 ? -1 : 1;
+    const dt_steps steps = { channel_code, &ch, l->sign[c], l->bound, l->low, l->high };
+    dt_steps_find(&steps, l->step + c, stride);
 
-    const walk before = { exact, 1, sign, levels, 0 }, after = { l->threshold + c, stride, l->sign[c], levels, 0 };
-    const int64_t differ = compare_channel(before, after, bound, &report->largest_difference);
+    const walk before = { exact, 1, sign, levels, 0 }, after = { l->step + c, stride, l->sign[c], levels, 0 };
+    const int64_t differ = compare_channel(before, after, l->bound, &report->largest_difference);
     report->n_channels++;
     report->n_channels_differ += differ > 0;
-    report->n_psums += 2 * bound + 1;
+    report->n_psums += 2 * l->bound + 1;
     report->n_psums_differ += differ;
 }
 
-static dt_status replace_layer(dt_layer *l, int64_t bound, int bits, dt_requant_report *report)
+/* The program is its owner's to change: so are the data of its parameters. */
+static layer layer_of(const dt_program *p, const dt_graph_node *n, int bits)
+{
+    const dt_value y = dt_program_value(p, n->out);
+
+    return (layer){ .name = dt_graph_name(p->graph, n->out),
+                    .value = n->out,
+                    .channels = y.channels,
+                    .levels = y.high - y.low,
+                    .low = y.low,
+                    .high = y.high,
+                    .bits = bits,
+                    .bound = dt_program_value(p, n->in[0]).high,
+                    .scale = dt_program_scale(p, n->out),
+                    .slope = dt_program_constant_data(p, n->out, DT_LINE_SLOPE),
+                    .offset = dt_program_constant_data(p, n->out, DT_LINE_OFFSET),
+                    .step = p->graph->value[n->in[DT_THRESHOLD_STEPS]]->data,
+                    .sign = p->graph->value[n->in[DT_THRESHOLD_SIGN]]->data };
+}
+
+static dt_status replace_layer(dt_program *p, layer *l, dt_requant_report *report)
 {
     const size_t channels = (size_t)l->channels;
-    dt_requant *r = &l->requant;
-    int32_t *exact = malloc((size_t)(l->high - l->low) * sizeof *exact);
+    int32_t *exact = malloc((size_t)l->levels * sizeof *exact);
+    const dt_program_multipliers made = { .bits = malloc(sizeof *made.bits),
+                                          .multiplier = malloc(channels * sizeof *made.multiplier),
+                                          .offset = malloc(channels * sizeof *made.offset),
+                                          .shift = malloc(channels * sizeof *made.shift) };
 
-    r->bits = bits;
-    r->multiplier = malloc(channels * sizeof *r->multiplier);
-    r->offset = malloc(channels * sizeof *r->offset);
-    r->shift = malloc(channels * sizeof *r->shift);
-    if (exact && r->multiplier && r->offset && r->shift) {
-        for (int c = 0; c < l->channels; c++) replace_channel(l, c, bound, exact, report);
+    if (!exact || !made.bits || !made.multiplier || !made.offset || !made.shift) {
         free(exact);
-        return DT_OK;
+        free(made.bits);
+        free(made.multiplier);
+        free(made.offset);
+        free(made.shift);
+        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the multipliers of %s", l->name);
     }
+    *made.bits = l->bits;
+    l->made = made;
+    l->form = (dt_requant){ l->bits, l->low, l->high, made.multiplier, made.offset, made.shift };
+    for (int c = 0; c < l->channels; c++) replace_channel(l, c, exact, report);
     free(exact);
-    free(r->multiplier);
-    free(r->offset);
-    free(r->shift);
-    *r = (dt_requant){ 0 };
-    return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the multipliers of %s", l->name);
+    return dt_program_add_multipliers(p->graph, l->value, &made);
 }
 
 dt_status dt_program_use_multipliers(dt_program *p, int bits, dt_requant_report *out)
 {
+    const dt_graph *g = p->graph;
     dt_requant_report report = { 0 };
 
     DT_CHECK(bits >= DT_REQUANT_BITS_MIN && bits <= DT_REQUANT_BITS_MAX, DT_ERR_ARGUMENT,
              "multipliers of %d bits, allowed are %d..%d", bits, DT_REQUANT_BITS_MIN, DT_REQUANT_BITS_MAX);
-    for (int i = 0; i < p->n_layers; i++) {
-        DT_CHECK(!p->layer[i].requant.multiplier, DT_ERR_ARGUMENT,
-                 "%s has multipliers of %d bits already; lower the model again", p->layer[i].name,
-                 p->layer[i].requant.bits);
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind != DT_OP_THRESHOLD) continue;
+        const dt_requant r = dt_program_requant(p, &g->node[i]);
+        DT_CHECK(!r.multiplier, DT_ERR_ARGUMENT, "%s has multipliers of %d bits already; lower the model again",
+                 dt_graph_name(g, g->node[i].out), r.bits);
     }
-    for (int i = 0; i < p->n_layers; i++) {
-        if (p->layer[i].kind != DT_LAYER_THRESHOLD) continue;
-        DT_TRY(replace_layer(&p->layer[i], dt_layer_input(p, i, 0).high, bits, &report));
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind != DT_OP_THRESHOLD) continue;
+        layer l = layer_of(p, &g->node[i], bits);
+        DT_TRY(replace_layer(p, &l, &report));
     }
     *out = report;
     return DT_OK;

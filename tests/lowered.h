@@ -149,13 +149,51 @@ static inline float *lowered_logits(dt_model *m, const dt_dataset *d, int64_t n)
     return r.logits;
 }
 
-static inline const dt_layer *lowered_layer(const dt_program *p, dt_layer_kind kind, const char *name)
+static inline const dt_graph_node *lowered_node(const dt_program *p, dt_op_kind kind, const char *name)
 {
-    for (int i = 0; i < p->n_layers; i++) {
-        if (p->layer[i].kind == kind && strcmp(p->layer[i].name, name) == 0) return &p->layer[i];
-    }
-    cr_assert_fail("the program has no %s %s", dt_layer_kind_name(kind), name);
-    return NULL;
+    const int value = dt_graph_find(p->graph, name);
+    const dt_graph_node *n = value < 0 ? NULL : dt_graph_maker(p->graph, value);
+
+    cr_assert(n && n->kind == kind, "the program has no %s %s", dt_ops[kind]->name, name);
+    return n;
+}
+
+/* Data of a value by its name, "features.4.weight", to be looked at or damaged. */
+static inline void *lowered_data(const dt_program *p, const char *name)
+{
+    const int value = dt_graph_find(p->graph, name);
+
+    cr_assert(value >= 0 && p->graph->value[value]->data, "the program has no %s", name);
+    return p->graph->value[value]->data;
+}
+
+/* A THRESHOLD with what it holds. */
+typedef struct {
+    const char *name;
+    dt_value x, y;
+    int32_t *step;
+    int8_t *sign;
+    const float *slope, *offset;
+    float scale;
+    dt_requant requant;
+} lowered_steps;
+
+/* layer: whose codes it gives, "features.8" */
+static inline lowered_steps lowered_threshold(const dt_program *p, const char *layer)
+{
+    char name[96];
+    snprintf(name, sizeof name, "%s.act_quant", layer);
+    const dt_graph_node *n = lowered_node(p, DT_OP_THRESHOLD, name);
+
+    return (lowered_steps){ dt_graph_name(p->graph, n->out),
+                            dt_program_value(p, n->in[0]),
+                            dt_program_value(p, n->out),
+                            p->graph->value[n->in[DT_THRESHOLD_STEPS]]->data,
+                            p->graph->value[n->in[DT_THRESHOLD_SIGN]]->data,
+                            dt_program_constant_data(p, n->out, DT_LINE_SLOPE),
+                            dt_program_constant_data(p, n->out, DT_LINE_OFFSET),
+                            dt_program_scale(p, n->out),
+                            dt_program_requant(p, n) };
 }
 
 static inline dt_tensor *lowered_param(const lowered *r, const char *layer, const char *part)

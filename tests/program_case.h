@@ -1,5 +1,5 @@
 /*
- * program_case.h - a small random program that is valid and has a layer of every kind, odd sizes, an addition, signed
+ * program_case.h - a small random program that is valid and has a node of every kind, odd sizes, an addition, signed
  *                  codes, channels whose code falls, and steps that no psum or every psum passes.
  *
  * Used by: the tests of everything that reads programs, and fuzz/make_corpus.c.
@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../quant/program.h"
+#include "../core/conv_params.h"
+#include "../quant/program_build.h"
 
 enum { PROGRAM_CASE_HEIGHT = 9, PROGRAM_CASE_WIDTH = 7, PROGRAM_CASE_CLASSES = 5 };
 
@@ -21,7 +22,7 @@ typedef struct {
     uint64_t seed;
     int multipliers;    /* 1: thresholds have the multiplier form, too */
     int image_low;      /* of the image's codes */
-    dt_quant_rule rule; /* of QUANTIZE */
+    dt_quant_rule rule; /* of ACT_QUANT */
 } program_case;
 
 /* A number of low..high from a counter that goes on. */
@@ -34,6 +35,13 @@ static inline int64_t program_case_random(uint64_t *state, int64_t low, int64_t 
     return low + (int64_t)((z ^ z >> 31) % (uint64_t)(high - low + 1));
 }
 
+static inline void program_case_must(dt_status status)
+{
+    if (status == DT_OK) return;
+    fprintf(stderr, "program_case.h: %s\n", dt_last_error());
+    abort();
+}
+
 static inline float *program_case_reals(uint64_t *state, int64_t n, float scale)
 {
     float *v = malloc((size_t)n * sizeof *v);
@@ -41,41 +49,56 @@ static inline float *program_case_reals(uint64_t *state, int64_t n, float scale)
     return v;
 }
 
-/* Appends l, with the shape and range that follow from what it reads; returns its index. */
-static inline int program_case_add(dt_program *p, dt_layer l)
-{
-    const int i = p->n_layers++;
-    dt_layer *to = &p->layer[i];
+/* A program being made; the functions that add to it return the value that they make. */
+typedef struct {
+    dt_program *p;
+    const program_case *spec;
+    uint64_t state;
+} program_maker;
 
-    *to = l;
-    const dt_value x = dt_layer_input(p, i, 0);
-    const int bound = x.high > -x.low ? x.high : -x.low;
-    to->height = l.stride ? (x.height + 2 * l.pad - l.window_height) / l.stride + 1 : x.height;
-    to->width = l.stride ? (x.width + 2 * l.pad - l.window_width) / l.stride + 1 : x.width;
-    if (l.channels == 0) to->channels = x.channels;
-    to->value = l.kind == DT_LAYER_CONV                                       ? DT_VALUE_PSUM
-                : l.kind == DT_LAYER_THRESHOLD || l.kind == DT_LAYER_QUANTIZE ? DT_VALUE_CODE
-                : l.kind == DT_LAYER_MAXPOOL                                  ? x.kind
-                                                                              : DT_VALUE_REAL;
-    if (l.kind == DT_LAYER_CONV) to->high = l.window_height * l.window_width * x.channels * bound * l.weight_bound;
-    if (l.kind == DT_LAYER_CONV) to->low = -to->high;
-    if (l.kind == DT_LAYER_MAXPOOL && x.kind == DT_VALUE_CODE) to->low = x.low, to->high = x.high, to->scale = x.scale;
-    if (l.kind == DT_LAYER_LINEAR) to->height = to->width = 1;
-    return i;
+static inline program_maker program_case_begin(const program_case *spec, const char *model)
+{
+    program_maker m = { calloc(1, sizeof(dt_program)), spec, spec->seed };
+
+    snprintf(m.p->model, sizeof m.p->model, "%s", model);
+    program_case_must(dt_graph_create(model, &m.p->graph));
+    return m;
 }
 
-static inline void program_case_weights(dt_program *p, int i, uint64_t *state)
+static inline int program_case_table(program_maker *m, int height, int width, int channels, int high)
 {
-    dt_layer *l = &p->layer[i];
-    const int64_t n = (int64_t)l->channels * l->window_height * l->window_width * dt_layer_input(p, i, 0).channels;
+    const dt_shape pixels = { 4, { 1, height, width, channels } };
+    const dt_table_params range = { m->spec->image_low, high };
+    int16_t *table = malloc(256 * (size_t)channels * sizeof *table);
+    int codes;
 
-    l->n_weight_scale = i % 2 ? l->channels : 1;
-    l->weight = malloc((size_t)n);
-    l->weight_scale = malloc((size_t)l->n_weight_scale * sizeof *l->weight_scale);
-    for (int64_t k = 0; k < n; k++) {
-        l->weight[k] = (int8_t)program_case_random(state, -l->weight_bound, dt_layer_weight_high(l));
-    }
-    for (int k = 0; k < l->n_weight_scale; k++) l->weight_scale[k] = 0.01f * (float)(k + 1);
+    for (int i = 0; i < 256 * channels; i++) table[i] = (int16_t)program_case_random(&m->state, range.low, range.high);
+    program_case_must(dt_program_add_table(m->p->graph, &pixels, &range, table, dt_program_one(0.517f), &codes));
+    return codes;
+}
+
+/* Of window rows x columns; one scale, or one a filter. */
+typedef struct {
+    int filters, rows, columns, stride, pad, bound, scales;
+} program_window;
+
+static inline int program_case_conv(program_maker *m, const char *name, int x, const program_window *w)
+{
+    const int channels = dt_program_value(m->p, x).channels, high = w->bound % 2 ? w->bound : w->bound - 1;
+    const int64_t n = (int64_t)w->filters * w->rows * w->columns * channels;
+    const dt_program_conv c = { .name = name,
+                                .conv = dt_conv_square(w->stride, w->pad),
+                                .range = { -w->bound, high },
+                                .shape = { 4, { w->filters, w->rows, w->columns, channels } },
+                                .n_scale = w->scales,
+                                .weight = malloc((size_t)n),
+                                .scale = malloc((size_t)w->scales * sizeof *c.scale) };
+    int y;
+
+    for (int64_t k = 0; k < n; k++) c.weight[k] = (int8_t)program_case_random(&m->state, -w->bound, high);
+    for (int k = 0; k < w->scales; k++) c.scale[k] = 0.01f * (float)(k + 1);
+    program_case_must(dt_program_add_conv(m->p->graph, &c, x, &y));
+    return y;
 }
 
 static inline int program_case_ascending(const void *a, const void *b)
@@ -85,121 +108,149 @@ static inline int program_case_ascending(const void *a, const void *b)
 }
 
 /* Steps where psums are likely, the first or last of some channels where none is. */
-static inline void program_case_steps(dt_program *p, int i, uint64_t *state)
+static inline void program_case_steps(program_maker *m, const dt_program_steps *s, const dt_value *psum)
 {
-    dt_layer *l = &p->layer[i];
-    const int n = l->high - l->low, likely = p->layer[l->in[0]].high / 8 + 1;
+    const int likely = psum->high / 8 + 1;
     int32_t steps[16];
 
-    assert(n <= 16);
-    for (int c = 0; c < l->channels; c++) {
-        l->sign[c] = program_case_random(state, 0, 3) ? 1 : -1;
-        for (int t = 0; t < n; t++) steps[t] = (int32_t)program_case_random(state, -likely, likely);
+    assert(s->levels <= 16);
+    for (int c = 0; c < psum->channels; c++) {
+        s->sign[c] = program_case_random(&m->state, 0, 3) ? 1 : -1;
+        for (int t = 0; t < s->levels; t++) steps[t] = (int32_t)program_case_random(&m->state, -likely, likely);
         if (c % 4 == 1) steps[0] = INT32_MIN;
         if (c % 4 == 2) steps[0] = INT32_MAX;
-        qsort(steps, (size_t)n, sizeof *steps, program_case_ascending);
-        for (int t = 0; t < n; t++) l->threshold[t * l->channels + c] = steps[t];
+        qsort(steps, (size_t)s->levels, sizeof *steps, program_case_ascending);
+        for (int t = 0; t < s->levels; t++) s->step[t * psum->channels + c] = steps[t];
     }
 }
 
 /* Random multipliers, and the thresholds where they step: found by trying every psum. */
-static inline void program_case_multipliers(dt_program *p, int i, uint64_t *state)
+static inline dt_program_multipliers program_case_multipliers(program_maker *m, const dt_program_steps *s,
+                                                              const dt_value *psum)
 {
-    dt_layer *l = &p->layer[i];
-    const int low = p->layer[l->in[0]].low, high = p->layer[l->in[0]].high;
-    const size_t channels = (size_t)l->channels;
+    const size_t channels = (size_t)psum->channels;
+    const dt_program_multipliers made = { .bits = malloc(sizeof *made.bits),
+                                          .multiplier = malloc(channels * sizeof *made.multiplier),
+                                          .offset = malloc(channels * sizeof *made.offset),
+                                          .shift = malloc(channels * sizeof *made.shift) };
+    const dt_requant form = { 12, s->low, s->low + s->levels, made.multiplier, made.offset, made.shift };
 
-    l->requant.bits = 12;
-    l->requant.multiplier = malloc(channels * sizeof *l->requant.multiplier);
-    l->requant.offset = malloc(channels * sizeof *l->requant.offset);
-    l->requant.shift = malloc(channels * sizeof *l->requant.shift);
-    for (int c = 0; c < l->channels; c++) {
-        l->sign[c] = c % 3 == 2 ? -1 : 1;
-        l->requant.shift[c] = (int32_t)program_case_random(state, 10, 14);
-        l->requant.multiplier[c] = l->sign[c] * (int32_t)program_case_random(state, 100, 2047);
-        l->requant.offset[c] = program_case_random(state, -3, 3) * ((int64_t)1 << (l->requant.shift[c] - 1));
-        for (int t = 0; t < l->high - l->low; t++) {
-            int64_t psum = low;
-            while (psum <= high && dt_requant_code(l, c, l->sign[c] * psum) <= l->low + t) psum++;
-            l->threshold[t * l->channels + c] = psum == low ? INT32_MIN : psum > high ? INT32_MAX : (int32_t)psum;
+    *made.bits = form.bits;
+    for (int c = 0; c < psum->channels; c++) {
+        s->sign[c] = c % 3 == 2 ? -1 : 1;
+        made.shift[c] = (int32_t)program_case_random(&m->state, 10, 14);
+        made.multiplier[c] = s->sign[c] * (int32_t)program_case_random(&m->state, 100, 2047);
+        made.offset[c] = program_case_random(&m->state, -3, 3) * ((int64_t)1 << (made.shift[c] - 1));
+        for (int t = 0; t < s->levels; t++) {
+            int64_t at = psum->low;
+            while (at <= psum->high && dt_requant_code(&form, c, s->sign[c] * at) <= s->low + t) at++;
+            s->step[t * psum->channels + c] = at == psum->low ? INT32_MIN : at > psum->high ? INT32_MAX : (int32_t)at;
         }
     }
+    return made;
 }
 
-static inline void program_case_fill(dt_program *p, int i, const program_case *spec, uint64_t *state)
+static inline int program_case_threshold(program_maker *m, const char *name, int x, int low, int high, float scale)
 {
-    dt_layer *l = &p->layer[i];
-    const dt_value x = dt_layer_input(p, i, 0);
-    const int64_t inputs = (int64_t)x.height * x.width * x.channels;
+    const dt_value psum = dt_program_value(m->p, x);
+    const size_t channels = (size_t)psum.channels, levels = (size_t)(high - low);
+    const dt_program_steps s = { .name = name,
+                                 .low = low,
+                                 .levels = high - low,
+                                 .step = malloc(levels * channels * sizeof *s.step),
+                                 .sign = malloc(channels),
+                                 .scale = dt_program_one(scale),
+                                 .slope = program_case_reals(&m->state, psum.channels, 16.0f / (float)psum.high),
+                                 .offset = program_case_reals(&m->state, psum.channels, 1.0f) };
+    dt_program_multipliers made = { 0 };
+    int y;
 
-    if (l->kind == DT_LAYER_CONV) program_case_weights(p, i, state);
-    if (l->kind == DT_LAYER_THRESHOLD) {
-        l->sign = malloc((size_t)l->channels);
-        l->threshold = malloc((size_t)((l->high - l->low) * l->channels) * sizeof *l->threshold);
-        if (spec->multipliers)
-            program_case_multipliers(p, i, state);
-        else
-            program_case_steps(p, i, state);
-    }
-    if (l->kind == DT_LAYER_THRESHOLD || l->kind == DT_LAYER_AFFINE) {
-        l->slope = program_case_reals(state, l->channels, 16.0f / (float)x.high);
-        l->offset = program_case_reals(state, l->channels, 1.0f);
-    }
-    if (l->kind == DT_LAYER_QUANTIZE) {
-        l->rule = spec->rule;
-        l->scale = l->rule == DT_RULE_LSQ ? l->alpha : l->alpha / (float)l->high;
-    }
-    if (l->kind == DT_LAYER_LINEAR) {
-        l->matrix = program_case_reals(state, l->channels * inputs, 1.0f);
-        l->bias = program_case_reals(state, l->channels, 1.0f);
-    }
+    if (m->spec->multipliers)
+        made = program_case_multipliers(m, &s, &psum);
+    else
+        program_case_steps(m, &s, &psum);
+    program_case_must(dt_program_add_threshold(m->p->graph, &s, x, &y));
+    if (m->spec->multipliers) program_case_must(dt_program_add_multipliers(m->p->graph, y, &made));
+    return y;
+}
+
+static inline int program_case_affine(program_maker *m, const char *name, int x)
+{
+    const dt_value psum = dt_program_value(m->p, x);
+    const dt_program_reals line = { name, psum.channels,
+                                    program_case_reals(&m->state, psum.channels, 16.0f / (float)psum.high),
+                                    program_case_reals(&m->state, psum.channels, 1.0f) };
+    int y;
+
+    program_case_must(dt_program_add_affine(m->p->graph, &line, x, &y));
+    return y;
+}
+
+static inline int program_case_quantize(program_maker *m, const char *name, int x, int bits, int is_signed, float alpha)
+{
+    const dt_act_quant_params params = { .bits = bits, .is_signed = is_signed, .rule = m->spec->rule };
+    int y;
+
+    program_case_must(dt_program_add_quantize(m->p->graph, name, &params, dt_program_one(alpha), x, &y));
+    return y;
+}
+
+static inline int program_case_pool(program_maker *m, dt_op_kind kind, const char *name, int x, int window, int stride)
+{
+    const dt_pool_params pool = { .window = { window, window }, .stride = { stride, stride } };
+    int y;
+
+    program_case_must(dt_program_add_plain(m->p->graph, kind, name, &pool, &x, &y));
+    return y;
+}
+
+/* RELU of x, or ADD of x and b. */
+static inline int program_case_plain(program_maker *m, dt_op_kind kind, const char *name, int x, int b)
+{
+    const int in[2] = { x, b };
+    int y;
+
+    program_case_must(dt_program_add_plain(m->p->graph, kind, name, NULL, in, &y));
+    return y;
+}
+
+/* The end: the program, for dt_program_destroy. */
+static inline dt_program *program_case_linear(program_maker *m, const char *name, int x, int n)
+{
+    const int64_t inputs = dt_graph_count(m->p->graph, x);
+    const dt_program_reals linear = { name, n, program_case_reals(&m->state, n * inputs, 1.0f),
+                                      program_case_reals(&m->state, n, 1.0f) };
+
+    program_case_must(dt_program_add_linear(m->p->graph, &linear, x, &m->p->graph->scores));
+    return m->p;
 }
 
 /* For dt_program_destroy. Memory is not checked: this is for tests. */
 static inline dt_program *program_case_make(const program_case *spec)
 {
-    uint64_t state = spec->seed;
-    dt_program *p = calloc(1, sizeof *p);
-    enum { MOST = 20 };
+    program_maker m = program_case_begin(spec, "case");
 
-    *p = (dt_program){ .model = "case",
-                       .height = PROGRAM_CASE_HEIGHT,
-                       .width = PROGRAM_CASE_WIDTH,
-                       .channels = 3,
-                       .low = spec->image_low,
-                       .high = 4,
-                       .scale = 0.517f };
-    p->layer = calloc(MOST, sizeof *p->layer);
-    p->table = malloc(256 * 3 * sizeof *p->table);
-    for (int i = 0; i < 256 * 3; i++) p->table[i] = (int16_t)program_case_random(&state, p->low, p->high);
-
-#define ADD(kind_, name_, in_, ...) \
-    program_case_add(p, (dt_layer){ .kind = DT_LAYER_##kind_, .name = name_, .in = { in_, 0 }, __VA_ARGS__ })
-#define WINDOW(h, w, stride_, pad_) .window_height = h, .window_width = w, .stride = stride_, .pad = pad_
-    int i = ADD(CONV, "features.0", DT_FROM_IMAGE, .channels = 5, .weight_bound = 7, WINDOW(3, 3, 1, 1));
-    i = ADD(THRESHOLD, "features.3", i, .high = 3, .scale = 0.37f);
-    i = ADD(MAXPOOL, "features.2", i, WINDOW(2, 2, 2, 0));
-    i = ADD(CONV, "features.3", i, .channels = 9, .weight_bound = 8, WINDOW(3, 3, 1, 1));
-    i = ADD(AFFINE, "features.4", i, 0);
-    const int skip = ADD(RELU, "features.5", i, 0);
-    i = ADD(QUANTIZE, "features.6", skip, .high = 15, .bits = 4, .alpha = 2.3f);
-    i = ADD(CONV, "features.6", i, .channels = 9, .weight_bound = 1, WINDOW(1, 1, 1, 0));
-    i = ADD(AFFINE, "features.7", i, 0);
-    i = ADD(ADD, "features.8", skip, 0);
-    p->layer[i].in[1] = i - 1;
-    i = ADD(MAXPOOL, "features.9", i, WINDOW(2, 2, 1, 0));
-    i = ADD(QUANTIZE, "features.10", i, .low = -3, .high = 3, .bits = 3, .alpha = 0.71f);
-    i = ADD(CONV, "features.10", i, .channels = 6, .weight_bound = 127, WINDOW(3, 2, 2, 1));
-    i = ADD(THRESHOLD, "features.12", i, .low = -2, .high = 3, .scale = 0.81f);
-    i = ADD(CONV, "features.12", i, .channels = 4, .weight_bound = 7, WINDOW(1, 1, 1, 1));
-    i = ADD(AFFINE, "features.13", i, 0);
-    i = ADD(AVGPOOL, "features.14", i, WINDOW(2, 2, 2, 0));
-    ADD(LINEAR, "classifier", i, .channels = PROGRAM_CASE_CLASSES);
-#undef WINDOW
-#undef ADD
-    assert(p->n_layers <= MOST);
-    for (int k = 0; k < p->n_layers; k++) program_case_fill(p, k, spec, &state);
-    return p;
+#define CONV(name, x, ...) program_case_conv(&m, name, x, &(program_window){ __VA_ARGS__ })
+    int x = program_case_table(&m, PROGRAM_CASE_HEIGHT, PROGRAM_CASE_WIDTH, 3, 4);
+    x = CONV("features.0", x, 5, 3, 3, .stride = 1, .pad = 1, .bound = 7, .scales = 1);
+    x = program_case_threshold(&m, "features.3", x, 0, 3, 0.37f);
+    x = program_case_pool(&m, DT_OP_MAXPOOL, "features.2", x, 2, 2);
+    x = CONV("features.3", x, 9, 3, 3, .stride = 1, .pad = 1, .bound = 8, .scales = 9);
+    x = program_case_affine(&m, "features.4", x);
+    const int skip = program_case_plain(&m, DT_OP_RELU, "features.5", x, x);
+    x = program_case_quantize(&m, "features.6", skip, 4, 0, 2.3f);
+    x = CONV("features.6", x, 9, 1, 1, .stride = 1, .bound = 1, .scales = 9);
+    x = program_case_affine(&m, "features.7", x);
+    x = program_case_plain(&m, DT_OP_ADD, "features.8", skip, x);
+    x = program_case_pool(&m, DT_OP_MAXPOOL, "features.9", x, 2, 1);
+    x = program_case_quantize(&m, "features.10", x, 3, 1, 0.71f);
+    x = CONV("features.10", x, 6, 3, 2, .stride = 2, .pad = 1, .bound = 127, .scales = 1);
+    x = program_case_threshold(&m, "features.12", x, -2, 3, 0.81f);
+    x = CONV("features.12", x, 4, 1, 1, .stride = 1, .pad = 1, .bound = 7, .scales = 1);
+    x = program_case_affine(&m, "features.13", x);
+    x = program_case_pool(&m, DT_OP_AVGPOOL, "features.14", x, 2, 2);
+#undef CONV
+    return program_case_linear(&m, "classifier", x, PROGRAM_CASE_CLASSES);
 }
 
 #endif /* PROGRAM_CASE_H */

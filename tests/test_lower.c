@@ -12,78 +12,83 @@
 /* What the reference gave for one image, beside what was captured of all. */
 typedef struct {
     const dt_program *p;
-    const uint8_t *image;
-    dt_capture **capture; /* [n_layers]; of convolutions */
+    dt_capture **capture; /* [n_values]; of convolutions */
     int64_t at;           /* of the image */
-    int32_t **codes;      /* [n_layers], of this image, owned */
+    int32_t **codes;      /* [n_values], of this image, owned */
     int64_t n_codes_seen; /* distinct enough to mean something: codes that are not 0 */
 } comparison;
 
-static int32_t code_read(const comparison *k, const dt_layer *l, int64_t i)
+static void compare_conv(comparison *k, const dt_graph_node *n, const int32_t *psum)
 {
-    if (l->in[0] != DT_FROM_IMAGE) return k->codes[l->in[0]][i];
-    return k->p->table[k->image[i] * k->p->channels + i % k->p->channels];
-}
-
-static void compare_conv(comparison *k, int layer, const int32_t *psum)
-{
-    const dt_layer *l = &k->p->layer[layer];
-    const dt_capture *c = k->capture[layer];
-    const int64_t n_x = (int64_t)c->height * c->width * c->channels, n_y = dt_layer_count(l);
+    const char *name = dt_graph_name(k->p->graph, n->out);
+    const dt_value y = dt_program_value(k->p, n->out);
+    const dt_capture *c = k->capture[n->out];
+    const int64_t n_x = (int64_t)c->height * c->width * c->channels, n_y = dt_value_count(&y);
     for (int64_t i = 0; i < n_x; i++) {
-        const int32_t code = code_read(k, l, i);
+        const int32_t code = k->codes[n->in[0]][i];
         const float want = c->qx[k->at * n_x + i];
-        cr_assert((float)code == want, "%s: image %lld, code %lld is %d, expected %g", l->name, (long long)k->at,
+        cr_assert((float)code == want, "%s: image %lld, code %lld is %d, expected %g", name, (long long)k->at,
                   (long long)i, code, (double)want);
         k->n_codes_seen += code != 0;
     }
     for (int64_t i = 0; i < n_y; i++) {
         const float want = c->psum[k->at * n_y + i];
-        cr_assert((float)psum[i] == want && psum[i] >= l->low && psum[i] <= l->high,
-                  "%s: image %lld, psum %lld is %d, expected %g", l->name, (long long)k->at, (long long)i, psum[i],
+        cr_assert((float)psum[i] == want && psum[i] >= y.low && psum[i] <= y.high,
+                  "%s: image %lld, psum %lld is %d, expected %g", name, (long long)k->at, (long long)i, psum[i],
                   (double)want);
     }
 }
 
-static void compare_layer(void *user, const dt_program *p, int layer, const void *values)
+static void compare_node(void *user, const dt_program *p, const dt_graph_node *n, const void *values)
 {
     comparison *k = user;
-    const dt_layer *l = &p->layer[layer];
-    if (l->kind == DT_LAYER_CONV) compare_conv(k, layer, values);
-    if (l->value != DT_VALUE_CODE) return;
-    k->codes[layer] = realloc(k->codes[layer], (size_t)dt_layer_count(l) * sizeof(int32_t));
-    memcpy(k->codes[layer], values, (size_t)dt_layer_count(l) * sizeof(int32_t));
-    for (int64_t i = 0; i < dt_layer_count(l); i++) {
-        cr_assert(k->codes[layer][i] >= l->low && k->codes[layer][i] <= l->high, "%s", l->name);
+    const dt_value y = dt_program_value(p, n->out);
+    const size_t bytes = (size_t)dt_value_count(&y) * sizeof(int32_t);
+    int32_t **codes = &k->codes[n->out];
+    if (n->kind == DT_OP_CONV2D) compare_conv(k, n, values);
+    if (y.kind != DT_VALUE_CODE) return;
+    *codes = realloc(*codes, bytes);
+    memcpy(*codes, values, bytes);
+    for (int64_t i = 0; i < dt_value_count(&y); i++) {
+        cr_assert((*codes)[i] >= y.low && (*codes)[i] <= y.high, "%s", dt_graph_name(p->graph, n->out));
     }
 }
 
-static void compare_weights(const dt_layer *l, const dt_capture *c)
+static void compare_weights(const dt_program *p, const dt_graph_node *n, const dt_capture *c)
 {
-    const int64_t n = (int64_t)c->filters * c->kernel_height * c->kernel_width * c->channels;
-    cr_assert(l->n_weight_scale == c->n_sw && l->stride == c->stride && l->pad == c->pad);
-    for (int64_t i = 0; i < n; i++)
-        cr_assert((float)l->weight[i] == c->qw[i], "%s: weight %lld", l->name, (long long)i);
-    for (int i = 0; i < c->n_sw; i++) cr_assert(l->weight_scale[i] == c->sw[i], "%s: scale %d", l->name, i);
+    const char *name = dt_graph_name(p->graph, n->out);
+    const dt_conv_params *conv = n->params;
+    const dt_graph_node *weights = dt_program_weights(p, n);
+    const int8_t *weight = dt_program_data(p, weights, DT_CODES_WEIGHT);
+    const float *scale = dt_program_data(p, weights, DT_CODES_SCALE);
+    const int64_t count = (int64_t)c->filters * c->kernel_height * c->kernel_width * c->channels;
+    cr_assert(p->graph->value[n->out]->facts.n_scale == c->n_sw && conv->stride[0] == c->stride &&
+              conv->pad[0] == c->pad);
+    for (int64_t i = 0; i < count; i++) {
+        cr_assert((float)weight[i] == c->qw[i], "%s: weight %lld", name, (long long)i);
+    }
+    for (int i = 0; i < c->n_sw; i++) cr_assert(scale[i] == c->sw[i], "%s: scale %d", name, i);
+    cr_assert(dt_program_scale(p, n->in[0]) == c->sx, "%s: scale of the codes", name);
 }
 
 static comparison comparison_open(const lowered *r, int64_t images)
 {
-    const dt_program *p = r->program;
-    comparison k = { .p = p };
-    k.capture = calloc((size_t)p->n_layers, sizeof(dt_capture *));
-    k.codes = calloc((size_t)p->n_layers, sizeof(int32_t *));
-    for (int i = 0; i < p->n_layers; i++) {
-        if (p->layer[i].kind != DT_LAYER_CONV) continue;
-        MUST(dt_capture_layer(r->model, r->data, 0, images, p->layer[i].name, &k.capture[i]));
-        compare_weights(&p->layer[i], k.capture[i]);
+    const dt_graph *g = r->program->graph;
+    comparison k = { .p = r->program };
+    k.capture = calloc((size_t)g->n_values, sizeof(dt_capture *));
+    k.codes = calloc((size_t)g->n_values, sizeof(int32_t *));
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        if (n->kind != DT_OP_CONV2D) continue;
+        MUST(dt_capture_layer(r->model, r->data, 0, images, dt_graph_name(g, n->out), &k.capture[n->out]));
+        compare_weights(r->program, n, k.capture[n->out]);
     }
     return k;
 }
 
 static void comparison_close(comparison *k)
 {
-    for (int i = 0; i < k->p->n_layers; i++) {
+    for (int i = 0; i < k->p->graph->n_values; i++) {
         dt_capture_destroy(k->capture[i]);
         free(k->codes[i]);
     }
@@ -91,7 +96,7 @@ static void comparison_close(comparison *k)
     free(k->codes);
 }
 
-/* The reference on every image, layer by layer, against the model. */
+/* The reference on every image, node by node, against the model. */
 static void check_program(const lowered *r, int64_t images)
 {
     dt_dataset_view v;
@@ -100,8 +105,8 @@ static void check_program(const lowered *r, int64_t images)
     comparison k = comparison_open(r, images);
     float *want = lowered_logits(r->model, r->data, images), *scores = malloc((size_t)classes * sizeof *scores);
     for (; k.at < images; k.at++) {
-        k.image = v.images + k.at * v.height * v.width * v.channels;
-        MUST(dt_program_trace(r->program, k.image, compare_layer, &k, scores));
+        const uint8_t *image = v.images + k.at * v.height * v.width * v.channels;
+        MUST(dt_program_trace(r->program, image, compare_node, &k, scores));
         for (int o = 0; o < classes; o++) {
             cr_assert(scores[o] == want[k.at * classes + o], "%s: image %lld, score %d is %.9g, expected %.9g",
                       r->program->model, (long long)k.at, o, (double)scores[o], (double)want[k.at * classes + o]);
@@ -257,57 +262,68 @@ Test(lower, a_network_of_odd_parts)
     r.model = open_built(r.ctx, &c, build_odd);
     lowered_disturb(r.model, 78);
     MUST(dt_program_lower(r.model, r.data, &r.program));
-    const dt_layer *after_relu = lowered_layer(r.program, DT_LAYER_THRESHOLD, "b"),
-                   *bare = lowered_layer(r.program, DT_LAYER_THRESHOLD, "c"),
-                   *reals = lowered_layer(r.program, DT_LAYER_QUANTIZE, "d");
-    cr_assert(after_relu->low == 0 && after_relu->high == 7 && bare->low == -7 && reals->low == -7);
+    const dt_value after_relu = lowered_threshold(r.program, "b").y, bare = lowered_threshold(r.program, "c").y;
+    const dt_graph_node *reals = lowered_node(r.program, DT_OP_ACT_QUANT, "d.act_quant");
+    cr_assert(after_relu.low == 0 && after_relu.high == 7 && bare.low == -7);
+    cr_assert(dt_program_value(r.program, reals->out).low == -7);
     check_program(&r, 4);
     lowered_close(&r);
 }
 
-/* ---- the layers, in order ---- */
+/* ---- the nodes, in order ---- */
 
 typedef struct {
-    dt_layer_kind kind;
+    dt_op_kind kind;
     const char *name;
-    int in, in2;
+    const char *in; /* what it reads first */
     int side, channels;
-} wanted_layer;
+} wanted_node;
 
-static void check_layers(const dt_program *p, const wanted_layer *want, int n)
+static void check_nodes(const dt_program *p, const wanted_node *want, int n)
 {
-    cr_assert(p->n_layers == n, "%d layers, expected %d", p->n_layers, n);
+    const dt_graph *g = p->graph;
+    cr_assert(g->n_nodes == n, "%d nodes, expected %d", g->n_nodes, n);
     for (int i = 0; i < n; i++) {
-        const dt_layer *l = &p->layer[i];
-        cr_assert(l->kind == want[i].kind && strcmp(l->name, want[i].name) == 0 && l->in[0] == want[i].in,
-                  "layer %d is %s %s of %d", i, dt_layer_kind_name(l->kind), l->name, l->in[0]);
-        cr_assert(l->kind != DT_LAYER_ADD || l->in[1] == want[i].in2, "layer %d adds %d", i, l->in[1]);
-        cr_assert(l->height == want[i].side && l->width == want[i].side && l->channels == want[i].channels,
-                  "layer %d is %dx%dx%d", i, l->height, l->width, l->channels);
+        const dt_graph_node *is = &g->node[i];
+        const dt_value y = dt_program_value(p, is->out);
+        cr_assert(is->kind == want[i].kind && strcmp(dt_graph_name(g, is->out), want[i].name) == 0 &&
+                      strcmp(dt_graph_name(g, is->in[0]), want[i].in) == 0,
+                  "node %d is %s %s of %s", i, dt_ops[is->kind]->name, dt_graph_name(g, is->out),
+                  dt_graph_name(g, is->in[0]));
+        cr_assert(is->kind == DT_OP_CODES ||
+                      (y.height == want[i].side && y.width == want[i].side && y.channels == want[i].channels),
+                  "node %d is %dx%dx%d", i, y.height, y.width, y.channels);
     }
 }
 
-Test(lower, layers_of_tiny)
+Test(lower, nodes_of_tiny)
 {
-    static const wanted_layer want[] = {
-        { DT_LAYER_CONV, "features.0", DT_FROM_IMAGE, 0, 32, 8 },
-        { DT_LAYER_THRESHOLD, "features.4", 0, 0, 32, 8 },
-        { DT_LAYER_MAXPOOL, "features.3", 1, 0, 16, 8 },
-        { DT_LAYER_CONV, "features.4", 2, 0, 16, 8 },
-        { DT_LAYER_THRESHOLD, "features.8", 3, 0, 16, 8 },
-        { DT_LAYER_MAXPOOL, "features.7", 4, 0, 8, 8 },
-        { DT_LAYER_CONV, "features.8", 5, 0, 8, 16 },
-        { DT_LAYER_AFFINE, "features.9", 6, 0, 8, 16 },
-        { DT_LAYER_RELU, "features.10", 7, 0, 8, 16 },
-        { DT_LAYER_AVGPOOL, "features.11", 8, 0, 4, 16 },
-        { DT_LAYER_LINEAR, "classifier", 9, 0, 1, 10 },
+    static const wanted_node want[] = {
+        { DT_OP_TABLE, "image.codes", "image", 32, 3 },
+        { DT_OP_CODES, "features.0.codes", "features.0.weight", 0, 0 },
+        { DT_OP_CONV2D, "features.0", "image.codes", 32, 8 },
+        { DT_OP_THRESHOLD, "features.4.act_quant", "features.0", 32, 8 },
+        { DT_OP_MAXPOOL, "features.3", "features.4.act_quant", 16, 8 },
+        { DT_OP_CODES, "features.4.codes", "features.4.weight", 0, 0 },
+        { DT_OP_CONV2D, "features.4", "features.3", 16, 8 },
+        { DT_OP_THRESHOLD, "features.8.act_quant", "features.4", 16, 8 },
+        { DT_OP_MAXPOOL, "features.7", "features.8.act_quant", 8, 8 },
+        { DT_OP_CODES, "features.8.codes", "features.8.weight", 0, 0 },
+        { DT_OP_CONV2D, "features.8", "features.7", 8, 16 },
+        { DT_OP_AFFINE, "features.9", "features.8", 8, 16 },
+        { DT_OP_RELU, "features.10", "features.9", 8, 16 },
+        { DT_OP_AVGPOOL, "features.11", "features.10", 4, 16 },
+        { DT_OP_FLATTEN, "classifier.flatten", "features.11", 1, 256 },
+        { DT_OP_LINEAR, "classifier", "classifier.flatten", 1, 10 },
     };
     dt_model_config c = lowered_config("tiny", 4, 4);
     lowered r = lowered_open(&c, 1);
-    check_layers(r.program, want, sizeof want / sizeof want[0]);
+    check_nodes(r.program, want, sizeof want / sizeof want[0]);
     cr_assert_str_eq(r.program->model, "tiny w4a4");
-    const dt_layer *conv = lowered_layer(r.program, DT_LAYER_CONV, "features.4");
-    cr_assert(conv->high == 72 * 15 * 7 && conv->low == -conv->high && conv->weight_bound == 7);
+    const dt_graph_node *conv = lowered_node(r.program, DT_OP_CONV2D, "features.4");
+    const dt_value psum = dt_program_value(r.program, conv->out);
+    const dt_codes_params *weights = dt_program_weights(r.program, conv)->params;
+    cr_assert(psum.high == 72 * 15 * 7 && psum.low == -psum.high && weights->low == -7 && weights->high == 7);
     lowered_close(&r);
 }
 
@@ -318,14 +334,16 @@ Test(lower, a_skip_block_ends_in_reals)
     c.choke = 8;
     c.skip_block = 1;
     lowered r = lowered_open(&c, 1);
-    const dt_layer *add = lowered_layer(r.program, DT_LAYER_ADD, "features.20.add");
-    const dt_layer *one = lowered_layer(r.program, DT_LAYER_THRESHOLD, "features.20.conv24");
-    const dt_layer *two = lowered_layer(r.program, DT_LAYER_THRESHOLD, "features.20.skip_conv");
-    cr_assert(one->in[0] == two->in[0] && one->scale != two->scale);
-    cr_assert_str_eq(r.program->layer[add->in[0]].name, "features.20.bn31");
-    cr_assert_str_eq(r.program->layer[add->in[1]].name, "features.20.skip_bn");
-    const dt_layer *quantize = lowered_layer(r.program, DT_LAYER_QUANTIZE, "features.34");
-    cr_assert_str_eq(r.program->layer[quantize->in[0]].name, "features.33");
+    const dt_graph *g = r.program->graph;
+    const dt_graph_node *add = lowered_node(r.program, DT_OP_ADD, "features.20.add");
+    const dt_graph_node *one = lowered_node(r.program, DT_OP_THRESHOLD, "features.20.conv24.act_quant");
+    const dt_graph_node *two = lowered_node(r.program, DT_OP_THRESHOLD, "features.20.skip_conv.act_quant");
+    cr_assert(one->in[0] == two->in[0]);
+    cr_assert(dt_program_scale(r.program, one->out) != dt_program_scale(r.program, two->out));
+    cr_assert_str_eq(dt_graph_name(g, add->in[0]), "features.20.bn31");
+    cr_assert_str_eq(dt_graph_name(g, add->in[1]), "features.20.skip_bn");
+    const dt_graph_node *quantize = lowered_node(r.program, DT_OP_ACT_QUANT, "features.34.act_quant");
+    cr_assert_str_eq(dt_graph_name(g, quantize->in[0]), "features.33");
     cr_assert_str_eq(r.program->model, "vgg16 choke 8 skip block w4a4");
     lowered_close(&r);
 }

@@ -148,7 +148,8 @@ Test(program_c, refuses_misuse)
     temp_write("file", "", 0);
     cr_assert(eq(int, dt_program_write_c(p, temp_path("file"), "net"), DT_ERR_IO));
     cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "not a folder"), NULL), "%s", dt_last_error());
-    p->layer[1].threshold[0] = 1 << 30;
+    int32_t *step = p->graph->value[dt_graph_find(p->graph, "features.3.threshold")]->data;
+    step[0] = 1 << 30;
     cr_assert(eq(int, dt_program_write_c(p, temp_folder, "net"), DT_ERR_FORMAT));
     dt_program_destroy(p);
 }
@@ -157,10 +158,11 @@ Test(program_c, refuses_misuse)
 Test(program_c, names_stay_in_comments)
 {
     dt_program *p = program_case_make(&(program_case){ .seed = 11 });
+    dt_graph_value *pool = p->graph->value[dt_graph_find(p->graph, "features.2")];
     FILE *file;
     char line[256];
 
-    strcpy(p->layer[0].name, "*/ int x; /*");
+    strcpy(pool->name, "*/ int x;");
     strcpy(p->model, "?\?/ */");
     cr_assert(eq(int, dt_program_write_c(p, temp_folder, "net"), DT_OK), "%s", dt_last_error());
     file = fopen(temp_path("net.c"), "r");

@@ -1,85 +1,44 @@
 /*
- * test_program_file.c - programs as files: whole, damaged in every field and tensor, and cut short.
- *
- * Damages are made with the JSON library and the safetensors writer on the tensors of a good file; that those two are
- * right is test_safetensors.c's.
+ * test_program_file.c - programs as files: whole, of other formats, with damaged tensors, and cut short. Damaged JSON
+ * is test_program_json.c's, files of version 1 are test_program_v1.c's.
  */
-#include "temp_files.h"
-
-#include "../formats/safetensors.h"
-#include "program_case.h"
-
-#include <cjson/cJSON.h>
+#include "program_damage.h"
 
 TestSuite(program_file, .init = temp_make, .fini = temp_remove);
 
-static const program_case plain = { .seed = 1, .image_low = -4 };
-static const program_case multiplied = { .seed = 2, .multipliers = 1, .rule = DT_RULE_LSQ };
-
-static void save_case(const program_case *spec, const char *name)
+/* value i of p, and k of q */
+static void expect_same_value(const dt_program *p, int i, const dt_program *q, int k)
 {
-    dt_program *p = program_case_make(spec);
+    const dt_graph_value *a = p->graph->value[i], *b = q->graph->value[k];
 
-    cr_assert(eq(int, dt_program_save(p, temp_path(name)), DT_OK), "%s", dt_last_error());
-    dt_program_destroy(p);
-}
-
-static char *read_whole(const char *name, size_t *bytes)
-{
-    FILE *file = fopen(temp_path(name), "rb");
-
-    cr_assert(ne(ptr, file, NULL), "%s", name);
-    fseek(file, 0, SEEK_END);
-    *bytes = (size_t)ftell(file);
-    rewind(file);
-    char *text = malloc(*bytes + 1);
-    cr_assert(eq(sz, fread(text, 1, *bytes, file), *bytes));
-    fclose(file);
-    return text;
-}
-
-static int same_array(const void *a, const void *b, int64_t n, size_t element)
-{
-    return (!a && !b) || (a && b && memcmp(a, b, (size_t)n * element) == 0);
-}
-
-/* Everything that a layer of its kind has. */
-static void expect_same_layer(const dt_program *p, const dt_program *q, int i)
-{
-    const dt_layer *a = &p->layer[i], *b = &q->layer[i];
-    const dt_value x = dt_layer_input(p, i, 0);
-    const int64_t c = a->channels, inputs = (int64_t)x.height * x.width * x.channels;
-    const int64_t weights = c * a->window_height * a->window_width * x.channels;
-
-    cr_assert(a->kind == b->kind && a->value == b->value && strcmp(a->name, b->name) == 0, "layer %d", i);
-    cr_assert(a->in[0] == b->in[0] && a->in[1] == b->in[1], "layer %d", i);
-    cr_assert(a->height == b->height && a->width == b->width && a->channels == b->channels, "layer %d", i);
-    cr_assert(a->low == b->low && a->high == b->high && a->scale == b->scale, "layer %d", i);
-    cr_assert(a->window_height == b->window_height && a->window_width == b->window_width, "layer %d", i);
-    cr_assert(a->stride == b->stride && a->pad == b->pad && a->weight_bound == b->weight_bound, "layer %d", i);
-    cr_assert(a->alpha == b->alpha && a->bits == b->bits && a->rule == b->rule, "layer %d", i);
-    cr_assert(a->requant.bits == b->requant.bits && a->n_weight_scale == b->n_weight_scale, "layer %d", i);
-    cr_assert(same_array(a->weight, b->weight, weights, 1), "layer %d", i);
-    cr_assert(same_array(a->weight_scale, b->weight_scale, a->n_weight_scale, 4), "layer %d", i);
-    cr_assert(same_array(a->sign, b->sign, c, 1), "layer %d", i);
-    cr_assert(same_array(a->threshold, b->threshold, c * (a->high - a->low), 4), "layer %d", i);
-    cr_assert(same_array(a->requant.multiplier, b->requant.multiplier, c, 4), "layer %d", i);
-    cr_assert(same_array(a->requant.offset, b->requant.offset, c, 8), "layer %d", i);
-    cr_assert(same_array(a->requant.shift, b->requant.shift, c, 4), "layer %d", i);
-    cr_assert(same_array(a->slope, b->slope, c, 4), "layer %d", i);
-    cr_assert(same_array(a->offset, b->offset, c, 4), "layer %d", i);
-    cr_assert(same_array(a->matrix, b->matrix, c * inputs, 4), "layer %d", i);
-    cr_assert(same_array(a->bias, b->bias, c, 4), "layer %d", i);
+    cr_assert(a->source == b->source && dt_same_shape(&a->facts.shape, &b->facts.shape), "%s", a->name);
+    cr_assert(a->facts.n_scale == b->facts.n_scale && a->facts.qmin == b->facts.qmin && a->facts.qmax == b->facts.qmax,
+              "%s", a->name);
+    const size_t bytes = dt_graph_data_bytes(p->graph, i);
+    cr_assert(bytes == dt_graph_data_bytes(q->graph, k) && a->data_type == b->data_type, "%s", a->name);
+    cr_assert(bytes == 0 || memcmp(a->data, b->data, bytes) == 0, "%s", a->name);
 }
 
 static void expect_same(const dt_program *p, const dt_program *q)
 {
+    const dt_graph *g = p->graph, *h = q->graph;
+
     cr_assert(eq(str, (char *)p->model, (char *)q->model));
-    cr_assert(p->height == q->height && p->width == q->width && p->channels == q->channels);
-    cr_assert(p->low == q->low && p->high == q->high && p->scale == q->scale);
-    cr_assert(same_array(p->table, q->table, 256 * p->channels, sizeof *p->table));
-    cr_assert(eq(int, p->n_layers, q->n_layers));
-    for (int i = 0; i < p->n_layers; i++) expect_same_layer(p, q, i);
+    cr_assert(g->n_values == h->n_values && g->n_nodes == h->n_nodes);
+    cr_assert(eq(str, (char *)dt_graph_name(g, g->scores), (char *)dt_graph_name(h, h->scores)));
+    for (int i = 0; i < g->n_values; i++) {
+        const int same = dt_graph_find(h, dt_graph_name(g, i));
+        cr_assert(same >= 0, "%s", dt_graph_name(g, i));
+        expect_same_value(p, i, q, same);
+    }
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *a = &g->node[i], *b = &h->node[i];
+        const size_t bytes = dt_ops[a->kind]->params_bytes;
+        cr_assert(a->kind == b->kind && a->n_in == b->n_in, "node %d", i);
+        cr_assert(bytes == 0 || memcmp(a->params, b->params, bytes) == 0, "%s", dt_graph_name(g, a->out));
+        for (int k = 0; k < a->n_in; k++)
+            cr_assert(eq(str, (char *)dt_graph_name(g, a->in[k]), (char *)dt_graph_name(h, b->in[k])));
+    }
 }
 
 static void round_trip(const program_case *spec)
@@ -91,7 +50,7 @@ static void round_trip(const program_case *spec)
     cr_assert(eq(int, dt_program_load(temp_path("a.safetensors"), &q), DT_OK), "%s", dt_last_error());
     expect_same(p, q);
     cr_assert(eq(int, dt_program_save(q, temp_path("b.safetensors")), DT_OK), "%s", dt_last_error());
-    char *a = read_whole("a.safetensors", &bytes), *b = read_whole("b.safetensors", &bytes_again);
+    char *a = read_whole(temp_path("a.safetensors"), &bytes), *b = read_whole(temp_path("b.safetensors"), &bytes_again);
     cr_assert(eq(sz, bytes, bytes_again));
     cr_assert(eq(int, memcmp(a, b, bytes), 0));
     free(a);
@@ -108,190 +67,10 @@ Test(program_file, round_trip_keeps_everything_and_gives_equal_bytes)
 
 /* ---- damages ---- */
 
-/* What one test changes in a good file. */
-typedef struct {
-    const char *why;
-    int layer;         /* whose field; -1: the program's */
-    const char *field; /* NULL: none */
-    const char *value; /* JSON; NULL: the field is left out */
-    const char *parts[3];
-} field_damage;
-
-/* The program's JSON in a good file; for cJSON_Delete. */
-static cJSON *read_json(const dt_safetensors *f)
+static void expect_changed_refused(const dt_safetensors *f, const char *why, changed c, const char *part)
 {
-    cJSON *json = cJSON_Parse(dt_safetensors_metadata(f, "program"));
-
-    cr_assert(ne(ptr, json, NULL));
-    return json;
-}
-
-/* Copies the good file with other metadata; skip: a tensor that is left out; extra: one that is added. */
-static void write_changed(const dt_safetensors *f, const char *format, const char *version, const char *json,
-                          const char *skip, const char *extra)
-{
-    dt_safetensors_writer *w;
-    void *data[128];
-    const int n = dt_safetensors_count(f);
-    const int64_t one = 1;
-
-    cr_assert(n <= 128);
-    cr_assert(eq(int, dt_safetensors_writer_create(&w), DT_OK));
-    if (format) cr_assert(eq(int, dt_safetensors_writer_metadata(w, "format", format), DT_OK));
-    if (version) cr_assert(eq(int, dt_safetensors_writer_metadata(w, "version", version), DT_OK));
-    if (json) cr_assert(eq(int, dt_safetensors_writer_metadata(w, "program", json), DT_OK));
-    for (int i = 0; i < n; i++) {
-        const dt_safetensors_tensor *t = dt_safetensors_at(f, i);
-        data[i] = malloc((size_t)(t->end - t->begin) + 1);
-        cr_assert(eq(int, dt_safetensors_read(f, t, data[i]), DT_OK));
-        if (skip && strcmp(t->name, skip) == 0) continue;
-        cr_assert(eq(int, dt_safetensors_writer_add(w, t->name, t->type, t->ndim, t->dim, data[i]), DT_OK));
-    }
-    if (extra) cr_assert(eq(int, dt_safetensors_writer_add(w, extra, DT_SAFETENSORS_U8, 1, &one, "x"), DT_OK));
-    cr_assert(eq(int, dt_safetensors_writer_write(w, temp_path("bad.safetensors")), DT_OK), "%s", dt_last_error());
-    dt_safetensors_writer_destroy(w);
-    for (int i = 0; i < n; i++) free(data[i]);
-}
-
-static void expect_load_refused(const char *why, const char *const *parts, int n_parts)
-{
-    dt_program *const untouched = (dt_program *)temp_folder;
-    dt_program *p = untouched;
-    const dt_status s = dt_program_load(temp_path("bad.safetensors"), &p);
-
-    cr_assert(eq(int, (int)s, DT_ERR_FORMAT), "%s: %s", why, s == DT_OK ? "loaded" : dt_last_error());
-    cr_assert(eq(ptr, p, untouched), "%s: out was written", why);
-    cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "bad.safetensors: "), NULL), "%s: no file in '%s'", why,
-              dt_last_error());
-    for (int i = 0; i < n_parts && parts[i]; i++) {
-        cr_assert(ne(ptr, (void *)strstr(dt_last_error(), parts[i]), NULL), "%s: no '%s' in '%s'", why, parts[i],
-                  dt_last_error());
-    }
-}
-
-/* Layers of program_case.h: 0 conv, 1 threshold, 2 maxpool, 4 affine, 6 quantize, 9 add, 16 avgpool, 17 linear. */
-static const field_damage field_damages[] = {
-    { "no model", -1, "model", NULL, { "program: model is missing" } },
-    { "a model of 64 bytes",
-      -1,
-      "model",
-      "\"0123456789012345678901234567890123456789012345678901234567890123\"",
-      { "model is", "up to 63 printable" } },
-    { "a control character", -1, "model", "\"a\\u0007\"", { "model is", "printable ASCII" } },
-    { "a word for a number", -1, "height", "\"9\"", { "height is \"9\"", "a whole number of 1..65536" } },
-    { "half a pixel", -1, "width", "7.5", { "width is 7.5", "a whole number" } },
-    { "five channels", -1, "channels", "5", { "channels is 5", "1..4" } },
-    { "another height", -1, "height", "8", { "features.0", "height is 9", "8" } },
-    { "a table of other channels", -1, "channels", "1", { "'image.table' is I16 [256][3], expected I16 [256][1]" } },
-    { "a range without the table's codes", -1, "high", "3", { "4", "-4..3" } },
-    { "no scale", -1, "scale", "0", { "scale is 0", "1e-30" } },
-    { "an endless scale", -1, "scale", "1e999", { "scale is" } },
-    { "a field too many", -1, "color", "1", { "program: color is not a field" } },
-    { "layers are no list", -1, "layers", "{}", { "program: layers is not a list" } },
-    { "no layers", -1, "layers", "[]", { "0 layers, expected 1..4096" } },
-    { "a layer that is no object", -1, "layers", "[3]", { "layer 0 '' is not a JSON object" } },
-
-    { "a kind of tomorrow", 0, "kind", "\"softmax\"", { "layer 0 'features.0': kind is \"softmax\"", "one of conv" } },
-    { "a kind that has other fields", 0, "kind", "\"relu\"", { ": window_height does not belong there" } },
-    { "values of another kind", 1, "value", "\"real\"", { ": low does not belong there" } },
-    { "no kind", 3, "kind", NULL, { "layer 3 'features.3': kind is missing" } },
-    { "no name", 3, "name", NULL, { "layer 3 '': name is missing" } },
-    { "another name", 3, "name", "\"features.x\"", { "tensor 'features.x.weight' is missing" } },
-    { "a name twice",
-      3,
-      "name",
-      "\"features.0\"",
-      { "'features.0.weight' is I8 [5][3][3][3], expected I8 [9][3][3][5]" } },
-    { "itself", 3, "in", "[3]", { "layer 3 'features.3': in is 3", "-1..2" } },
-    { "before the image", 0, "in", "[-2]", { "in is -2", "-1..-1" } },
-    { "two inputs", 3, "in", "[2,2]", { "in has 2 layers, expected 1" } },
-    { "one addend", 9, "in", "[5]", { "in has 1 layers, expected 2" } },
-    { "no inputs", 3, "in", NULL, { "layer 3 'features.3': in is not a list" } },
-    { "psums instead of codes", 3, "in", "[0]", { "features.3", "reads psums of layer 0" } },
-    { "a filter more", 0, "channels", "6", { "'features.0.weight' is I8 [5][3][3][3], expected I8 [6][3][3][3]" } },
-    { "a window that is not there", 0, "window_height", NULL, { "window_height is missing" } },
-    { "another window", 0, "window_width", "2", { "expected I8 [5][3][2][3]" } },
-    { "no stride", 0, "stride", "0", { "stride is 0", "1..65536" } },
-    { "another stride", 0, "stride", "2", { "features.0", "height is 9, expected 5" } },
-    { "another pad", 0, "pad", "0", { "features.0", "height is 9, expected 7" } },
-    { "weights beyond their bits", 0, "weight_bound", "3", { "features.0", "-756, expected -324" } },
-    { "psums that the codes do not allow", 0, "high", "755", { "high is 755, expected 756" } },
-    { "not a number of 32 bits", 0, "high", "2147483648", { "high is 2147483648" } },
-    { "scales of some filters",
-      3,
-      "n_weight_scale",
-      "2",
-      { "'features.3.weight_scale' is F32 [9], expected F32 [2]" } },
-    { "a step too few", 1, "high", "2", { "'features.3.threshold' is I32 [3][5], expected I32 [2][5]" } },
-    { "no codes at all", 1, "high", "-2147483647", { "'features.3.threshold'", "expected I32 [-2147483647][5]" } },
-    { "a multiplier that is not there", 1, "requant_bits", "12", { "'features.3.requant.multiplier' is missing" } },
-    { "a pool that adds codes", 2, "high", "4", { "features.2", "high is 4, expected 3" } },
-    { "a pool of another scale", 2, "scale", "0.5", { "features.2", "scale is 0.5, its input's is 0.37" } },
-    { "a pool with a pad", 2, "pad", "1", { ": pad does not belong there" } },
-    { "a rule of tomorrow", 6, "rule", "\"nf4\"", { "rule is \"nf4\"", "one of ece284" } },
-    { "bits that are not the codes'", 6, "bits", "5", { "features.6", "high is 15, expected 31" } },
-    { "a clip that is not the scale's", 6, "alpha", "2", { "features.6", "scale is" } },
-    { "no clip", 6, "alpha", "-1", { "alpha is -1" } },
-    { "scores in two places", 17, "height", "2", { "classifier", "height is 2, expected 1" } },
-    { "a class more", 17, "channels", "6", { "'classifier.matrix' is F32 [5][16], expected F32 [6][16]" } },
-};
-
-static void damage_field(const dt_safetensors *f, const field_damage *d)
-{
-    cJSON *json = read_json(f);
-    cJSON *layers = cJSON_GetObjectItemCaseSensitive(json, "layers");
-    cJSON *object = d->layer < 0 ? json : cJSON_GetArrayItem(layers, d->layer);
-
-    cJSON_DeleteItemFromObjectCaseSensitive(object, d->field);
-    if (d->value) cJSON_AddItemToObject(object, d->field, cJSON_CreateRaw(d->value));
-    char *text = cJSON_PrintUnformatted(json);
-    write_changed(f, "detent-program", "1", text, NULL, NULL);
-    expect_load_refused(d->why, d->parts, 3);
-    cJSON_free(text);
-    cJSON_Delete(json);
-}
-
-Test(program_file, refuses_every_damaged_field)
-{
-    dt_safetensors *f;
-
-    save_case(&plain, "good.safetensors");
-    cr_assert(eq(int, dt_safetensors_open(temp_path("good.safetensors"), &f), DT_OK));
-    for (size_t i = 0; i < sizeof field_damages / sizeof field_damages[0]; i++) damage_field(f, &field_damages[i]);
-    dt_safetensors_close(f);
-}
-
-/* Every field of every layer, left out and repeated. */
-Test(program_file, refuses_fields_that_are_missing_or_repeated)
-{
-    dt_safetensors *f;
-
-    save_case(&multiplied, "good.safetensors");
-    cr_assert(eq(int, dt_safetensors_open(temp_path("good.safetensors"), &f), DT_OK));
-    cJSON *good = read_json(f);
-    const cJSON *layers = cJSON_GetObjectItemCaseSensitive(good, "layers"), *layer, *item;
-    int i = 0;
-    cJSON_ArrayForEach(layer, layers)
-    {
-        cJSON_ArrayForEach(item, layer)
-        {
-            const field_damage gone = { item->string, i, item->string, NULL, { item->string } };
-            cJSON *twice = cJSON_Duplicate(good, 1);
-            cJSON *object = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(twice, "layers"), i);
-            const char *const parts[] = { item->string, "stands there twice" };
-
-            damage_field(f, &gone);
-            cJSON_AddItemToObject(object, item->string, cJSON_Duplicate(item, 1));
-            char *text = cJSON_PrintUnformatted(twice);
-            write_changed(f, "detent-program", "1", text, NULL, NULL);
-            expect_load_refused("a field twice", parts, 2);
-            cJSON_free(text);
-            cJSON_Delete(twice);
-        }
-        i++;
-    }
-    cJSON_Delete(good);
-    dt_safetensors_close(f);
+    write_changed(f, &c, NULL, NULL);
+    expect_load_refused(why, &part, 1);
 }
 
 Test(program_file, refuses_other_formats_and_tensors)
@@ -300,28 +79,60 @@ Test(program_file, refuses_other_formats_and_tensors)
 
     save_case(&multiplied, "good.safetensors");
     cr_assert(eq(int, dt_safetensors_open(temp_path("good.safetensors"), &f), DT_OK));
-    const char *json = dt_safetensors_metadata(f, "program");
+    const char *graph = dt_safetensors_metadata(f, "graph");
+    const changed good = unchanged(graph);
+    const char *const program = "detent-program";
 
-    write_changed(f, NULL, "1", json, NULL, NULL);
-    expect_load_refused("no format", (const char *[]){ "no metadata 'format'" }, 1);
-    write_changed(f, "detent-checkpoint", "1", json, NULL, NULL);
-    expect_load_refused("a checkpoint", (const char *[]){ "'detent-checkpoint', expected 'detent-program'" }, 1);
-    write_changed(f, "detent-program", "2", json, NULL, NULL);
-    expect_load_refused("of tomorrow", (const char *[]){ "version is '2', this build reads version 1" }, 1);
-    write_changed(f, "detent-program", "1", NULL, NULL, NULL);
-    expect_load_refused("no program", (const char *[]){ "no metadata 'program'" }, 1);
-    write_changed(f, "detent-program", "1", "{\"model\":", NULL, NULL);
-    expect_load_refused("half a program", (const char *[]){ "metadata 'program' is not JSON" }, 1);
-    write_changed(f, "detent-program", "1", "[]", NULL, NULL);
-    expect_load_refused("a list", (const char *[]){ "program is not a JSON object" }, 1);
-    write_changed(f, "detent-program", "1", json, NULL, "features.0.bias");
-    expect_load_refused("a tensor too many", (const char *[]){ "'features.0.bias' belongs to no layer" }, 1);
+    expect_changed_refused(f, "no format", (changed){ NULL, "2", "m", graph }, "no metadata 'format'");
+    expect_changed_refused(f, "a checkpoint", (changed){ "detent-checkpoint", "2", "m", graph },
+                           "'detent-checkpoint', expected 'detent-program'");
+    expect_changed_refused(f, "no version", (changed){ program, NULL, "m", graph }, "no metadata 'version'");
+    expect_changed_refused(f, "of tomorrow", (changed){ program, "3", "m", graph },
+                           "version is 3, and this detent reads versions up to 2; a newer detent reads it");
+    expect_changed_refused(f, "of yesterday", (changed){ program, "1", "m", graph }, "no metadata 'program'");
+    expect_changed_refused(f, "before the first", (changed){ program, "0", "m", graph }, "version is '0'");
+    expect_changed_refused(f, "a word", (changed){ program, "2b", "m", graph }, "version is '2b', expected a number");
+    expect_changed_refused(f, "no model", (changed){ program, "2", NULL, graph }, "no metadata 'model'");
+    expect_changed_refused(f, "no ASCII", (changed){ program, "2", "caf\xC3\xA9", graph }, "printable ASCII");
+    expect_changed_refused(
+        f, "a model of 64 bytes",
+        (changed){ program, "2", "0123456789012345678901234567890123456789012345678901234567890123", graph },
+        "expected up to 63 printable");
+    expect_changed_refused(f, "no graph", unchanged(NULL), "no metadata 'graph'");
+    expect_changed_refused(f, "half a graph", unchanged("{\"name\":"), "metadata 'graph' is not JSON");
+    expect_changed_refused(f, "a list", unchanged("[]"), "graph is not a JSON object");
+    write_changed(f, &good, NULL, "features.0.bias");
+    expect_load_refused("a tensor too many", (const char *[]){ "'features.0.bias' belongs to no node" }, 1);
+    write_changed(f, &good, NULL, "features.5");
+    expect_load_refused("a tensor of a node", (const char *[]){ "'features.5' belongs to no node" }, 1);
     for (int i = 0; i < dt_safetensors_count(f); i++) {
         const char *name = dt_safetensors_at(f, i)->name;
-        write_changed(f, "detent-program", "1", json, name, NULL);
+        write_changed(f, &good, name, NULL);
         expect_load_refused(name, (const char *[]){ name, "is missing" }, 2);
     }
     dt_safetensors_close(f);
+}
+
+/* The same numbers in another type, of as many bytes or not. */
+Test(program_file, refuses_other_types)
+{
+    static const struct {
+        const char *name;
+        dt_dtype type, damaged;
+        const char *part;
+    } rows[] = { { "features.3.threshold", DT_I32, DT_F32, "threshold is of the type f32, expected i32" },
+                 { "features.4.slope", DT_F32, DT_I32, "features.4 (affine): slope is of the type i32, expected f32" },
+                 { "features.3.act_quant.multiplier", DT_I32, DT_F32, "multiplier is of the type f32, expected i32" } };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        dt_program *p = program_case_make(&multiplied);
+        dt_graph_value *v = p->graph->value[dt_graph_find(p->graph, rows[i].name)];
+        cr_assert(v->data_type == rows[i].type);
+        v->data_type = rows[i].damaged;
+        cr_assert(eq(int, dt_program_save(p, temp_path("no.safetensors")), DT_ERR_FORMAT));
+        cr_assert(ne(ptr, (void *)strstr(dt_last_error(), rows[i].part), NULL), "%s", dt_last_error());
+        dt_program_destroy(p);
+    }
 }
 
 /* One element of a tensor, written over where it lies in the file. */
@@ -337,6 +148,10 @@ static const data_damage data_damages[] = {
     { "a code beyond the range", "image.table", 9, &(int16_t){ 5 }, 2, { "image", "5" } },
     { "a weight beyond its bits", "features.0.weight", 26, &(int8_t){ 8 }, 1, { "features.0", "weight is 8" } },
     { "an even bound with a plus", "features.3.weight", 0, &(int8_t){ 8 }, 1, { "weight is 8", "-8..7" } },
+    { "no scale of the image", "image.scale", 0, &(float){ 0 }, 4, { "image.codes (table): scale[0] is 0" } },
+    { "no scale of codes", "features.3.act_scale", 0, &(float){ -1 }, 4, { "features.3.act_quant", "scale[0] is -1" } },
+    { "no clip", "features.6.act_alpha", 0, &(float){ 0 }, 4, { "features.6.act_quant (act_quant): alpha[0] is 0" } },
+    { "no bits", "features.3.act_quant.multiplier_bits", 0, &(int32_t){ 0 }, 4, { "bits of the multiplier is 0" } },
     { "a scale of 0", "features.0.weight_scale", 0, &(float){ 0 }, 4, { "weight_scale[0] is 0" } },
     { "a sign of 0", "features.3.sign", 1, &(int8_t){ 0 }, 1, { "sign is 0" } },
     { "steps that descend",
@@ -346,13 +161,18 @@ static const data_damage data_damages[] = {
       4,
       { "features.3", "threshold" } },
     { "a step beyond the psums", "features.3.threshold", 10, &(int32_t){ 757 }, 4, { "threshold is 757" } },
-    { "a line that is none", "features.3.line.slope", 0, &(float){ NAN }, 4, { "slope[0] is nan" } },
-    { "a multiplier of more bits", "features.3.requant.multiplier", 0, &(int32_t){ 2048 }, 4, { "2048" } },
-    { "a multiplier that steps elsewhere", "features.3.requant.offset", 0, &(int64_t){ 1 << 20 }, 8, { "features.3" } },
-    { "a shift of 63", "features.12.requant.shift", 2, &(int32_t){ 63 }, 4, { "shift is 63" } },
+    { "a line that is none", "features.3.act_quant.slope", 0, &(float){ NAN }, 4, { "slope[0] is nan" } },
+    { "a multiplier of more bits", "features.3.act_quant.multiplier", 0, &(int32_t){ 2048 }, 4, { "2048" } },
+    { "a multiplier that steps elsewhere",
+      "features.3.act_quant.multiplier_offset",
+      0,
+      &(int64_t){ 1 << 20 },
+      8,
+      { "features.3" } },
+    { "a shift of 63", "features.12.act_quant.multiplier_shift", 2, &(int32_t){ 63 }, 4, { "shift is 63" } },
     { "an endless slope", "features.4.slope", 8, &(float){ INFINITY }, 4, { "features.4", "slope[8] is inf" } },
     { "an offset that is none", "features.7.offset", 3, &(float){ NAN }, 4, { "offset[3] is nan" } },
-    { "a matrix of NaN", "classifier.matrix", 79, &(float){ NAN }, 4, { "classifier", "matrix[79] is nan" } },
+    { "a matrix of NaN", "classifier.weight", 79, &(float){ NAN }, 4, { "classifier", "matrix[79] is nan" } },
     { "a bias of infinity", "classifier.bias", 4, &(float){ -INFINITY }, 4, { "bias[4] is -inf" } },
 };
 
@@ -363,7 +183,7 @@ Test(program_file, refuses_damaged_arrays)
 
     save_case(&multiplied, "good.safetensors");
     cr_assert(eq(int, dt_safetensors_open(temp_path("good.safetensors"), &f), DT_OK));
-    char *text = read_whole("good.safetensors", &bytes);
+    char *text = read_whole(temp_path("good.safetensors"), &bytes);
     uint64_t header = 0;
     memcpy(&header, text, sizeof header);
     for (size_t i = 0; i < sizeof data_damages / sizeof data_damages[0]; i++) {
@@ -388,7 +208,7 @@ Test(program_file, refuses_every_length_but_the_whole)
     size_t bytes;
 
     save_case(&plain, "good.safetensors");
-    char *text = read_whole("good.safetensors", &bytes);
+    char *text = read_whole(temp_path("good.safetensors"), &bytes);
     for (size_t cut = 0; cut < bytes; cut += 1 + cut / 37) {
         temp_write("bad.safetensors", text, cut);
         expect_load_refused("cut short", NULL, 0);
@@ -402,14 +222,14 @@ Test(program_file, save_refuses_what_no_loader_takes)
 {
     dt_program *p = program_case_make(&plain), *q;
 
-    strcpy(p->layer[0].name, "a\tb");
+    strcpy(p->model, "a\tb");
     cr_assert(eq(int, dt_program_save(p, temp_path("no.safetensors")), DT_ERR_ARGUMENT));
-    cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "name is \"a\\tb\", expected up to 63 printable"), NULL), "%s",
-              dt_last_error());
-    strcpy(p->layer[0].name, "features.0");
-    p->layer[0].weight[0] = 100;
+    cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "expected up to 63 printable"), NULL), "%s", dt_last_error());
+    strcpy(p->model, "case");
+    int8_t *weight = p->graph->value[dt_graph_find(p->graph, "features.0.weight")]->data;
+    weight[0] = 100;
     cr_assert(eq(int, dt_program_save(p, temp_path("no.safetensors")), DT_ERR_FORMAT));
-    p->layer[0].weight[0] = 0;
+    weight[0] = 0;
     cr_assert(eq(int, dt_program_save(p, temp_path("no/such/folder")), DT_ERR_IO));
     cr_assert(eq(int, dt_program_load(temp_path("no.safetensors"), &q), DT_ERR_IO));
     dt_program_destroy(p);
@@ -418,68 +238,67 @@ Test(program_file, save_refuses_what_no_loader_takes)
 /* The worked example of docs/PROGRAM_FORMAT.md, by hand. */
 static dt_program *example(void)
 {
-    dt_program *p = calloc(1, sizeof *p);
+    static const program_case none = { 0 };
+    program_maker m = program_case_begin(&none, "example");
+    dt_graph *g = m.p->graph;
+    int16_t *table = malloc(256 * sizeof *table);
+    int x;
 
 #define COPY(type, ...) \
     memcpy(malloc(sizeof(type[]){ __VA_ARGS__ }), (type[]){ __VA_ARGS__ }, sizeof(type[]){ __VA_ARGS__ })
-    *p = (dt_program){ .model = "example", .height = 2, .width = 2, .channels = 1, .high = 3, .scale = 0.5f };
-    p->table = malloc(256 * sizeof *p->table);
-    for (int v = 0; v < 256; v++) p->table[v] = (int16_t)(v / 85);
-    p->layer = calloc(5, sizeof *p->layer);
-    program_case_add(p, (dt_layer){ .kind = DT_LAYER_CONV,
-                                    .name = "a",
-                                    .in = { DT_FROM_IMAGE, 0 },
-                                    .channels = 2,
-                                    .window_height = 2,
-                                    .window_width = 2,
-                                    .stride = 1,
-                                    .weight_bound = 3,
-                                    .weight = COPY(int8_t, 1, -2, 3, 1, -1, -1, 0, -3),
-                                    .n_weight_scale = 1,
-                                    .weight_scale = COPY(float, 0.1f) });
-    program_case_add(p, (dt_layer){ .kind = DT_LAYER_THRESHOLD,
-                                    .name = "b",
-                                    .high = 3,
-                                    .scale = 0.7f,
-                                    .sign = COPY(int8_t, 1, -1),
-                                    .slope = COPY(float, 0.05f, -0.05f),
-                                    .offset = COPY(float, 0.5f, 0.0f),
-                                    .threshold = COPY(int32_t, -5, 8, 4, 12, 9, INT32_MAX) });
-    program_case_add(p, (dt_layer){ .kind = DT_LAYER_CONV,
-                                    .name = "b",
-                                    .in = { 1, 0 },
-                                    .channels = 1,
-                                    .window_height = 1,
-                                    .window_width = 1,
-                                    .stride = 1,
-                                    .weight_bound = 3,
-                                    .weight = COPY(int8_t, 2, -3),
-                                    .n_weight_scale = 1,
-                                    .weight_scale = COPY(float, 0.2f) });
-    program_case_add(p, (dt_layer){ .kind = DT_LAYER_AFFINE,
-                                    .name = "c",
-                                    .in = { 2, 0 },
-                                    .slope = COPY(float, 0.1f),
-                                    .offset = COPY(float, 0.25f) });
-    program_case_add(p, (dt_layer){ .kind = DT_LAYER_LINEAR,
-                                    .name = "d",
-                                    .in = { 3, 0 },
-                                    .channels = 2,
-                                    .matrix = COPY(float, 2.0f, -1.0f),
-                                    .bias = COPY(float, 0.5f, 0.125f) });
+    for (int v = 0; v < 256; v++) table[v] = (int16_t)(v / 85);
+    program_case_must(dt_program_add_table(g, &(dt_shape){ 4, { 1, 2, 2, 1 } }, &(dt_table_params){ 0, 3 }, table,
+                                           dt_program_one(0.5f), &x));
+    const dt_program_conv a = { .name = "a",
+                                .conv = dt_conv_square(1, 0),
+                                .range = { -3, 3 },
+                                .shape = { 4, { 2, 2, 2, 1 } },
+                                .n_scale = 1,
+                                .weight = COPY(int8_t, 1, -2, 3, 1, -1, -1, 0, -3),
+                                .scale = dt_program_one(0.1f) };
+    program_case_must(dt_program_add_conv(g, &a, x, &x));
+    const dt_program_steps b = { .name = "b",
+                                 .levels = 3,
+                                 .step = COPY(int32_t, -5, 8, 4, 12, 9, INT32_MAX),
+                                 .sign = COPY(int8_t, 1, -1),
+                                 .scale = dt_program_one(0.7f),
+                                 .slope = COPY(float, 0.05f, -0.05f),
+                                 .offset = COPY(float, 0.5f, 0.0f) };
+    program_case_must(dt_program_add_threshold(g, &b, x, &x));
+    const dt_program_conv of_b = { .name = "b",
+                                   .conv = dt_conv_square(1, 0),
+                                   .range = { -3, 3 },
+                                   .shape = { 4, { 1, 1, 1, 2 } },
+                                   .n_scale = 1,
+                                   .weight = COPY(int8_t, 2, -3),
+                                   .scale = dt_program_one(0.2f) };
+    program_case_must(dt_program_add_conv(g, &of_b, x, &x));
+    const dt_program_reals c = { "c", 1, dt_program_one(0.1f), dt_program_one(0.25f) };
+    program_case_must(dt_program_add_affine(g, &c, x, &x));
+    const dt_program_reals d = { "d", 2, COPY(float, 2.0f, -1.0f), COPY(float, 0.5f, 0.125f) };
+    program_case_must(dt_program_add_linear(g, &d, x, &g->scores));
 #undef COPY
-    return p;
+    return m.p;
 }
 
-static void expect_example_value(void *user, const dt_program *p, int layer, const void *values)
+static void expect_example_value(void *user, const dt_program *p, const dt_graph_node *n, const void *values)
 {
-    static const int32_t integers[3][2] = { { 7, -10 }, { 2, 1 }, { 1, 1 } };
-    (void)user;
+    static const struct {
+        const char *name;
+        int n;
+        int32_t values[4];
+    } rows[] = {
+        { "image.codes", 4, { 0, 1, 2, 3 } }, { "a", 2, { 7, -10 } }, { "b.act_quant", 2, { 2, 1 } }, { "b", 1, { 1 } }
+    };
+    const char *name = dt_graph_name(p->graph, n->out);
 
-    for (int c = 0; layer < 3 && c < p->layer[layer].channels; c++) {
-        cr_assert(eq(i32, ((const int32_t *)values)[c], integers[layer][c]), "layer %d", layer);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (strcmp(name, rows[i].name) != 0) continue;
+        for (int k = 0; k < rows[i].n; k++)
+            cr_assert(eq(i32, ((const int32_t *)values)[k], rows[i].values[k]), "%s", name);
+        ++*(int *)user;
     }
-    if (layer == 3) cr_assert(eq(flt, *(const float *)values, 0.35f));
+    if (strcmp(name, "c") == 0) cr_assert(eq(flt, *(const float *)values, 0.35f));
 }
 
 Test(program_file, the_documents_example_is_right)
@@ -487,10 +306,12 @@ Test(program_file, the_documents_example_is_right)
     const uint8_t image[] = { 0, 85, 170, 255 };
     dt_program *p = example(), *q = NULL;
     float scores[2];
+    int n_seen = 0;
 
     cr_assert(eq(int, dt_program_save(p, temp_path("example.safetensors")), DT_OK), "%s", dt_last_error());
     cr_assert(eq(int, dt_program_load(temp_path("example.safetensors"), &q), DT_OK), "%s", dt_last_error());
-    cr_assert(eq(int, dt_program_trace(q, image, expect_example_value, NULL, scores), DT_OK));
+    cr_assert(eq(int, dt_program_trace(q, image, expect_example_value, &n_seen, scores), DT_OK));
+    cr_assert(eq(int, n_seen, 4));
     cr_assert(scores[0] == 1.2f && scores[1] == -0.225f, "%.9g %.9g", (double)scores[0], (double)scores[1]);
     dt_program_destroy(p);
     dt_program_destroy(q);

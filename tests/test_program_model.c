@@ -2,6 +2,7 @@
  * test_program_model.c - a program on a tape, on every device: it predicts what its model predicts, with the same
  * codes, psums and scores, and refuses to be trained.
  */
+#include "../core/graph/rewrite.h"
 #include "lowered.h"
 
 /* Skips the test where there is no such device. */
@@ -104,10 +105,17 @@ Test(program_model, tiny_on_cuda)
     check_tiny("cuda");
 }
 
-static void same_bytes(const void *is, const void *want, size_t bytes, const dt_layer *l, const char *what)
+static void same_data(const dt_program *is, const dt_program *want)
 {
-    cr_assert((is == NULL) == (want == NULL) && (!is || memcmp(is, want, bytes) == 0), "%s %s: %s differs",
-              dt_layer_kind_name(l->kind), l->name, what);
+    const dt_graph *g = is->graph, *of = want->graph;
+    cr_assert(g->n_values == of->n_values && g->n_nodes == of->n_nodes);
+    for (int i = 0; i < g->n_values; i++) {
+        const size_t bytes = dt_graph_data_bytes(g, i);
+        cr_assert_str_eq(dt_graph_name(g, i), dt_graph_name(of, i));
+        cr_assert(bytes == dt_graph_data_bytes(of, i), "%s", dt_graph_name(g, i));
+        cr_assert(bytes == 0 || memcmp(g->value[i]->data, of->value[i]->data, bytes) == 0, "%s differs",
+                  dt_graph_name(g, i));
+    }
 }
 
 Test(program_model, lowering_on_cuda_gives_the_same_program)
@@ -120,18 +128,7 @@ Test(program_model, lowering_on_cuda_gives_the_same_program)
     MUST(dt_model_create(ctx, &c, &m));
     lowered_disturb(m, 77); /* as the model of r */
     MUST(dt_program_lower(m, r.data, &p));
-    cr_assert(p->n_layers == r.program->n_layers && p->scale == r.program->scale);
-    same_bytes(p->table, r.program->table, 256 * 3 * sizeof *p->table, &p->layer[0], "table");
-    for (int i = 0; i < p->n_layers; i++) {
-        const dt_layer *is = &p->layer[i], *want = &r.program->layer[i];
-        const size_t channels = (size_t)is->channels, line = channels * sizeof(float);
-        const size_t taps = (size_t)is->window_height * (size_t)is->window_width;
-        same_bytes(is->weight, want->weight, channels * taps * (size_t)dt_layer_input(p, i, 0).channels, is, "weight");
-        same_bytes(is->weight_scale, want->weight_scale, sizeof(float), is, "weight_scale");
-        same_bytes(is->threshold, want->threshold, (size_t)(is->high - is->low) * line, is, "threshold");
-        same_bytes(is->slope, want->slope, line, is, "slope");
-        same_bytes(is->offset, want->offset, line, is, "offset");
-    }
+    same_data(p, r.program);
     dt_program_destroy(p);
     dt_model_destroy(m);
     dt_context_destroy(ctx);
@@ -297,10 +294,26 @@ Test(program_model, a_damaged_program_is_refused)
     const dt_model_config c = lowered_config("tiny", 4, 4);
     lowered r = lowered_open(&c, 1);
     dt_model *m = NULL;
-    r.program->layer[3].weight[0] = 8;
+    ((int8_t *)lowered_data(r.program, "features.4.weight"))[0] = 8;
     cr_assert(dt_program_model(r.ctx, r.program, NULL, &m) == DT_ERR_FORMAT && m == NULL);
-    cr_assert(strstr(dt_last_error(), "features.4 (conv): weight is 8"), "%s", dt_last_error());
+    cr_assert(strstr(dt_last_error(), "features.4.codes (codes): weight is 8"), "%s", dt_last_error());
     lowered_close(&r);
+}
+
+/* The largest codes of the image and of the first weights that there are. */
+static dt_status widen(dt_rewrite *r, const dt_graph_node *n, void *user)
+{
+    static const dt_table_params pixels = { INT16_MIN, INT16_MAX };
+    static const dt_codes_params weights = { -128, 127 };
+    const char *name = dt_graph_name(r->from, n->out);
+    const void *params = n->kind == DT_OP_TABLE                  ? (const void *)&pixels
+                         : strcmp(name, "features.0.codes") == 0 ? (const void *)&weights
+                                                                 : NULL;
+    int in[DT_MAX_IN];
+    (void)user;
+
+    for (int k = 0; k < n->n_in; k++) DT_TRY(dt_rewrite_value(r, n->in[k], &in[k]));
+    return dt_rewrite_with(r, n, params, in);
 }
 
 /* 2^24 and 2^24 + 1 are one f32 */
@@ -308,17 +321,35 @@ Test(program_model, a_threshold_that_f32_cannot_hold_is_refused)
 {
     const dt_model_config c = lowered_config("tiny", 4, 4);
     lowered r = lowered_open(&c, 1);
-    dt_layer *conv = &r.program->layer[0], *l = &r.program->layer[1];
+    dt_graph *wide;
     dt_model *m = NULL;
-    r.program->low = INT16_MIN;
-    conv->weight_bound = 128;
-    conv->high = 27 * 128 * 32768;
-    conv->low = -conv->high;
-    l->threshold[14 * 8] = (1 << 24) + 1;
+    MUST(dt_graph_rewrite(r.program->graph, widen, NULL, &wide));
+    dt_graph_destroy(r.program->graph);
+    r.program->graph = wide;
+    int32_t *step = lowered_data(r.program, "features.4.threshold");
+    step[14 * 8] = (1 << 24) + 1;
     cr_assert(dt_program_model(r.ctx, r.program, NULL, &m) == DT_ERR_NUMERIC && m == NULL);
     cr_assert(strstr(dt_last_error(), "threshold 16777217 of channel 0 parts two psums"), "%s", dt_last_error());
-    l->threshold[14 * 8] = (1 << 24) + 2;
+    step[14 * 8] = (1 << 24) + 2;
     MUST(dt_program_model(r.ctx, r.program, NULL, &m));
+    dt_model_destroy(m);
+    lowered_close(&r);
+}
+
+/* A limit of int32 is a threshold that every psum passes, or none. */
+Test(program_model, first_values_are_the_programs_data)
+{
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_open(&c, 1);
+    int32_t *step = lowered_data(r.program, "features.4.threshold");
+    float value[15 * 8];
+    dt_model *m;
+    step[0] = INT32_MIN;
+    step[14 * 8] = INT32_MAX;
+    MUST(dt_program_model(r.ctx, r.program, NULL, &m));
+    MUST(dt_model_read(m, dt_model_find(m, "features.4.threshold"), value));
+    cr_assert(value[0] == -INFINITY && value[14 * 8] == INFINITY && value[8] == (float)step[8]);
+    cr_assert(dt_model_find(m, "features.4.act_quant.slope") < 0, "constants are no parameters of a model");
     dt_model_destroy(m);
     lowered_close(&r);
 }

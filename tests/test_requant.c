@@ -11,29 +11,32 @@ static dt_model_config config_of(int wbits, int abits, dt_quant_rule rule)
     return c;
 }
 
-static int count_passed(const dt_layer *l, int c, int64_t psum)
+static int count_passed(const lowered_steps *l, int c, int64_t psum)
 {
-    int code = l->low;
-    for (int k = 0; k < l->high - l->low; k++) code += l->sign[c] * psum >= l->threshold[(int64_t)k * l->channels + c];
+    int code = l->y.low;
+    for (int k = 0; k < l->y.high - l->y.low; k++) {
+        code += l->sign[c] * psum >= l->step[(int64_t)k * l->y.channels + c];
+    }
     return code;
 }
 
 /* Without shifts of negative numbers, in double-wide steps: floor((psum * m + o) / 2^s), clamped. */
-static int multiplied(const dt_layer *l, int c, int64_t psum)
+static int multiplied(const lowered_steps *l, int c, int64_t psum)
 {
     const __int128 sum = (__int128)psum * l->requant.multiplier[c] + l->requant.offset[c];
     const __int128 unit = (__int128)1 << l->requant.shift[c];
     const __int128 floor = sum >= 0 ? sum / unit : -((-sum + unit - 1) / unit);
-    return floor < l->low ? l->low : floor > l->high ? l->high : (int)floor;
+    return floor < l->y.low ? l->y.low : floor > l->y.high ? l->y.high : (int)floor;
 }
 
 /* Adds what one channel contributes to a report. */
-static void try_channel(const dt_layer *exact, const dt_layer *l, int c, int64_t bound, dt_requant_report *report)
+static void try_channel(const lowered_steps *exact, const lowered_steps *l, int c, dt_requant_report *report)
 {
+    const int64_t bound = exact->x.high;
     int64_t differ = 0;
     for (int64_t psum = -bound; psum <= bound; psum++) {
         const int was = count_passed(exact, c, psum), is = multiplied(l, c, psum);
-        cr_assert(count_passed(l, c, psum) == is && dt_requant_code(l, c, psum) == is,
+        cr_assert(count_passed(l, c, psum) == is && dt_requant_code(&l->requant, c, psum) == is,
                   "%s: channel %d, psum %lld: thresholds %d, multiplier %d", l->name, c, (long long)psum,
                   count_passed(l, c, psum), is);
         if (abs(is - was) > report->largest_difference) report->largest_difference = abs(is - was);
@@ -45,6 +48,9 @@ static void try_channel(const dt_layer *exact, const dt_layer *l, int c, int64_t
     report->n_psums_differ += differ;
 }
 
+/* Of tiny: the layers whose codes come through thresholds. */
+static const char *const thresholds[] = { "features.4", "features.8" };
+
 static dt_requant_report check_report(const dt_model_config *c, int bits)
 {
     lowered r = lowered_open(c, 1);
@@ -53,12 +59,10 @@ static dt_requant_report check_report(const dt_model_config *c, int bits)
     MUST(dt_program_lower(r.model, r.data, &exact));
     MUST(dt_program_use_multipliers(r.program, bits, &report));
     MUST(dt_program_check(r.program));
-    for (int i = 0; i < exact->n_layers; i++) {
-        const dt_layer *l = &exact->layer[i];
-        if (l->kind != DT_LAYER_THRESHOLD) continue;
-        for (int k = 0; k < l->channels; k++) {
-            try_channel(l, &r.program->layer[i], k, exact->layer[l->in[0]].high, &want);
-        }
+    for (int i = 0; i < 2; i++) {
+        const lowered_steps was = lowered_threshold(exact, thresholds[i]),
+                            is = lowered_threshold(r.program, thresholds[i]);
+        for (int k = 0; k < was.y.channels; k++) try_channel(&was, &is, k, &want);
     }
     cr_assert(report.n_channels == want.n_channels && report.n_channels_differ == want.n_channels_differ &&
                   report.n_psums == want.n_psums && report.n_psums_differ == want.n_psums_differ &&
@@ -123,15 +127,16 @@ static int check_steep(lowered *r, int bits)
     MUST(dt_program_lower(r->model, r->data, &r->program));
     MUST(dt_program_use_multipliers(r->program, bits, &report));
     MUST(dt_program_check(r->program));
-    for (int i = 0; i < exact->n_layers; i++) {
-        const dt_layer *l = &exact->layer[i];
-        for (int c = 0; l->kind == DT_LAYER_THRESHOLD && c < l->channels; c++) {
+    for (int i = 0; i < 2; i++) {
+        const lowered_steps was = lowered_threshold(exact, thresholds[i]),
+                            is = lowered_threshold(r->program, thresholds[i]);
+        for (int c = 0; c < was.y.channels; c++) {
             dt_requant_report one = { 0 };
-            const double slope = fabs((double)l->slope[c] / (double)l->scale);
-            if (slope < most + 1.0 || slope < l->high - l->low) continue;
-            try_channel(l, &r->program->layer[i], c, exact->layer[l->in[0]].high, &one);
-            cr_assert(one.n_psums_differ <= 1, "%s: channel %d of slope %g: %lld psums differ, by up to %d", l->name, c,
-                      slope, (long long)one.n_psums_differ, one.largest_difference);
+            const double slope = fabs((double)was.slope[c] / (double)was.scale);
+            if (slope < most + 1.0 || slope < was.y.high - was.y.low) continue;
+            try_channel(&was, &is, c, &one);
+            cr_assert(one.n_psums_differ <= 1, "%s: channel %d of slope %g: %lld psums differ, by up to %d", was.name,
+                      c, slope, (long long)one.n_psums_differ, one.largest_difference);
             n++;
         }
     }
@@ -173,7 +178,7 @@ Test(requant, ties_are_counted)
     dt_requant_report report;
     for (int i = 0; i < 3; i++) MUST(dt_model_write(r.model, dt_model_find(r.model, names[i]), &values[i]));
     MUST(dt_program_lower(r.model, r.data, &r.program));
-    const dt_layer *l = lowered_layer(r.program, DT_LAYER_THRESHOLD, "features.8");
+    const lowered_steps steps = lowered_threshold(r.program, "features.8"), *l = &steps;
     cr_assert(count_passed(l, 0, 1) == 0 && count_passed(l, 0, 3) == 2 && count_passed(l, 0, 5) == 2);
     MUST(dt_program_use_multipliers(r.program, 31, &report));
     cr_assert(count_passed(l, 0, 1) == 1 && count_passed(l, 0, 3) == 2 && count_passed(l, 0, 5) == 3);
@@ -192,6 +197,7 @@ Test(requant, misuse_is_refused)
     }
     MUST(dt_program_use_multipliers(r.program, 16, &report));
     cr_assert(dt_program_use_multipliers(r.program, 16, &report) == DT_ERR_ARGUMENT);
-    cr_assert(strstr(dt_last_error(), "features.4 has multipliers of 16 bits already"), "%s", dt_last_error());
+    cr_assert(strstr(dt_last_error(), "features.4.act_quant has multipliers of 16 bits already"), "%s",
+              dt_last_error());
     lowered_close(&r);
 }

@@ -13,25 +13,35 @@
 
 static double work(const dt_program *p)
 {
-    double sum = (double)p->height * p->width * p->channels;
+    const dt_graph *g = p->graph;
+    double sum = 0.0;
 
-    for (int i = 0; i < p->n_layers; i++) {
-        const dt_layer *l = &p->layer[i];
-        const dt_value x = dt_layer_input(p, i, 0);
-        const double window = l->window_height ? (double)l->window_height * l->window_width : 1.0;
-        sum += (double)dt_layer_count(l) * (l->kind == DT_LAYER_CONV ? window * x.channels : window);
-        if (l->value == DT_VALUE_CODE) sum += (double)dt_layer_count(l) * (l->high - l->low);
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        const dt_value x = dt_program_value(p, n->in[0]), y = dt_program_value(p, n->out);
+        const double count = (double)dt_value_count(&y);
+        double each = 1.0;
+        if (n->kind == DT_OP_CONV2D) each = (double)dt_count(dt_graph_shape(g, n->in[1])) / y.channels;
+        if (n->kind == DT_OP_THRESHOLD) each = (double)y.high - y.low;
+        if (n->kind == DT_OP_LINEAR) each = (double)dt_value_count(&x);
+        if (n->kind == DT_OP_MAXPOOL || n->kind == DT_OP_AVGPOOL) {
+            const dt_pool_params *pool = n->params;
+            each = (double)pool->window[0] * pool->window[1];
+        }
+        if (n->kind != DT_OP_CODES) sum += count * each;
     }
     return sum;
 }
 
 static void run(const dt_program *p)
 {
-    uint8_t *image = malloc((size_t)p->height * (size_t)p->width * (size_t)p->channels);
-    float *scores = malloc((size_t)p->layer[p->n_layers - 1].channels * sizeof *scores);
+    const dt_value pixels = dt_program_image(p);
+    const int64_t n = dt_value_count(&pixels);
+    uint8_t *image = malloc((size_t)n);
+    float *scores = malloc((size_t)dt_program_n_scores(p) * sizeof *scores);
 
     if (image && scores) {
-        for (int i = 0; i < p->height * p->width * p->channels; i++) image[i] = (uint8_t)(i * 37);
+        for (int64_t i = 0; i < n; i++) image[i] = (uint8_t)(i * 37);
         FUZZ_REQUIRE(dt_program_run(p, image, scores) == DT_OK);
     }
     free(image);
@@ -46,7 +56,7 @@ static void save_and_load(const dt_program *p)
     if (!path[0]) snprintf(path, sizeof path, "/tmp/fuzz_program-%ld.safetensors", (long)getpid());
     FUZZ_REQUIRE(dt_program_save(p, path) == DT_OK);
     FUZZ_REQUIRE(dt_program_load(path, &again) == DT_OK);
-    FUZZ_REQUIRE(again->n_layers == p->n_layers && strcmp(again->model, p->model) == 0);
+    FUZZ_REQUIRE(again->graph->n_nodes == p->graph->n_nodes && strcmp(again->model, p->model) == 0);
     dt_program_destroy(again);
     unlink(path);
 }

@@ -49,23 +49,13 @@ static dt_status make_program(const char *root, const char *name, const program_
 static dt_status make_smallest(const char *root)
 {
     const program_case spec = { .seed = 3 };
-    uint64_t state = spec.seed;
-    dt_program *p = calloc(1, sizeof *p);
+    program_maker m = program_case_begin(&spec, "m");
+    const program_window one = { .filters = 2, .rows = 1, .columns = 1, .stride = 1, .bound = 1, .scales = 1 };
 
-    *p = (dt_program){ .model = "m", .height = 2, .width = 2, .channels = 1, .high = 1, .scale = 1.0f };
-    p->layer = calloc(4, sizeof *p->layer);
-    p->table = calloc(256, sizeof *p->table);
-    program_case_add(p, (dt_layer){ .kind = DT_LAYER_CONV,
-                                    .name = "c",
-                                    .in = { DT_FROM_IMAGE, 0 },
-                                    .channels = 2,
-                                    .weight_bound = 1,
-                                    .window_height = 1,
-                                    .window_width = 1,
-                                    .stride = 1 });
-    program_case_add(p, (dt_layer){ .kind = DT_LAYER_AFFINE, .name = "a" });
-    program_case_add(p, (dt_layer){ .kind = DT_LAYER_LINEAR, .name = "l", .in = { 1, 0 }, .channels = 2 });
-    for (int i = 0; i < p->n_layers; i++) program_case_fill(p, i, &spec, &state);
+    int x = program_case_table(&m, 2, 2, 1, 1);
+    x = program_case_conv(&m, "c", x, &one);
+    x = program_case_affine(&m, "a", x);
+    dt_program *p = program_case_linear(&m, "l", x, 2);
     DT_TRY(dt_program_save(p, in(root, "program/smallest")));
     dt_program_destroy(p);
     return DT_OK;
