@@ -223,7 +223,10 @@ static dt_status read_attributes(const dt_field_place *at, const dt_op *op, cons
                                  dt_implied_sizes *sizes)
 {
     const cJSON *item;
+    char text[64];
 
+    DT_CHECK(!object || cJSON_IsObject(object), DT_ERR_FORMAT, "%s: %s: attributes are %s, expected an object",
+             at->file, at->where, dt_json_text(object, text, sizeof text));
     cJSON_ArrayForEach(item, object)
     {
         const dt_field *f = find_field(op->fields, op->n_fields, item->string);

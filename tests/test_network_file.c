@@ -162,6 +162,7 @@ Test(network_file, what_cannot_be_read_is_named)
         { "\"filters\": 4, ", "", DT_ERR_FORMAT, "stem: conv needs \"filters\" and \"window\"" },
         { "\"pad\": 1", "\"pads\": 1", DT_ERR_FORMAT, "stem has no attribute 'pads' of conv; there are: stride, pad" },
         { "\"pad\": 1", "\"pad\": -1", DT_ERR_FORMAT, "net.json: stem: pad is [-1,-1,-1,-1]" },
+        { "{ \"window\": 2 }", "[2]", DT_ERR_FORMAT, "net.json: pool: attributes are [2], expected an object" },
         { "[0, 1, 0, 1]", "[0, 1, 0]", DT_ERR_FORMAT, "net.json: side: pad is [0,1,0]" },
         { "[0, 1, 0, 1]", "[0, 0, 0, 0]", DT_ERR_SHAPE, "net.json: join: add: a is 2x8x6x4, b is 2x8x8x4" },
         { "{ \"features\": 5 }", "{}", DT_ERR_FORMAT, "classifier: linear needs \"features\"" },

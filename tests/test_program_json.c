@@ -18,7 +18,7 @@ static cJSON *read_json(const dt_safetensors *f)
 typedef struct {
     const char *why;
     const char *of;    /* node, parameter or constant whose field it is; NULL: the graph's own */
-    const char *field; /* of nodes: an attribute, or one of name, operator, inputs */
+    const char *field; /* of nodes: an attribute, or one of the four parts */
     const char *value; /* JSON; NULL: the field is left out */
     const char *parts[3];
 } field_damage;
@@ -117,6 +117,11 @@ static const field_damage field_damages[] = {
     { "bits that there are none of", "features.6.act_quant", "bits", "9", { "bits is 9" } },
     { "no upper clip", "features.6.act_quant", "unclamped", "1", { "unclamped is 1, expected 0" } },
     { "scores by any order", "classifier", "in_order", "0", { "classifier (linear): in_order is 0, expected 1" } },
+    { "attributes without names",
+      "features.5",
+      "attributes",
+      "[1]",
+      { "features.5: attributes are [1], expected an obj" } },
     { "an attribute too many", "features.5", "most", "6", { "features.5 has no attribute 'most' of relu" } },
 
     { "a filter more", "features.0.weight", "shape", "[6,3,3,3]", { "features." } },
@@ -178,11 +183,11 @@ static cJSON *find_named(cJSON *json, const char *name, int *is_node)
 
 static void damage_json(cJSON *json, const field_damage *d)
 {
-    static const char *const parts[] = { "name", "operator", "inputs" };
+    static const char *const parts[] = { "name", "operator", "inputs", "attributes" };
     int is_node = 0;
     cJSON *object = d->of ? find_named(json, d->of, &is_node) : json;
 
-    for (int i = 0; is_node && i < 3; i++) {
+    for (int i = 0; is_node && i < 4; i++) {
         if (strcmp(d->field, parts[i]) != 0) continue;
         cJSON_ReplaceItemInArray(object, i, cJSON_CreateRaw(d->value));
         return;
