@@ -158,6 +158,20 @@ Test(lower, images_of_odd_sides)
     check_model(&c, 3);
 }
 
+/* Pixels of 0..1, which no data set's mean and deviation change. */
+Test(lower, images_that_are_not_normalised)
+{
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_model(&c, 3);
+    r.model->graph->unit_pixels = 1;
+    MUST(dt_program_lower(r.model, r.data, &r.program));
+    const int16_t *table = lowered_data(r.program, "image.table");
+    const float alpha = *(float *)lowered_param(&r, "features.0", "act_alpha")->data;
+    cr_assert(table[0] == 0 && table[255 * 3] == (int16_t)rintf(1.0f / alpha * 127.0f), "white is %d", table[255 * 3]);
+    check_program(&r, 3);
+    lowered_close(&r);
+}
+
 Test(lower, vgg16_with_a_chokepoint)
 {
     dt_model_config c = lowered_config("vgg16", 4, 2);

@@ -72,7 +72,7 @@ DT_API DT_MUST_CHECK dt_status dt_program_run(const dt_program *p, const uint8_t
 
 typedef struct {
     int height, width, channels, n_classes;
-    int n_layers;
+    int n_layers;          /* nodes that compute: all but the image's table, the weights' codes and the flattening */
     int64_t n_weights;     /* codes */
     size_t bytes;          /* of weights, thresholds and the rest, as stored */
     dt_data_origin origin; /* of the model that it was lowered from */
