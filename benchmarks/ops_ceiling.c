@@ -247,7 +247,7 @@ static dt_status plan_product(dt_context *ctx, int size, int is_half, product *p
                                    .k = size,
                                    .r = 1,
                                    .s = 1,
-                                   .stride = 1 };
+                                   .form = dt_conv_square(1, 0) };
     dt_gemm_plan *plan = NULL;
 
     *workspace_bytes = 0;

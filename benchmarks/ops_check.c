@@ -40,6 +40,7 @@ static double value_at(const values *v, int64_t i)
     case DT_I8: return (double)((const int8_t *)v->data)[i];
     case DT_BF16: return (double)dt_from_bf16(((const uint16_t *)v->data)[i]);
     case DT_F16: return (double)dt_from_fp16(((const uint16_t *)v->data)[i]);
+    default: break; /* of programs' data, which no kernel reads */
     }
     return 0.0;
 }

@@ -17,9 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Values of one tensor for DT_FACTS_BATCH images: far beyond any machine, and a product of two fits an int64_t. */
-static const int64_t most_values = (int64_t)1 << 31;
-
 typedef struct {
     const char *file;
     dt_graph *graph;
@@ -46,19 +43,6 @@ static dt_status read_word(const reader *r, const cJSON *object, const char *fie
     return DT_OK;
 }
 
-static dt_status check_size(const reader *r, const char *what, const dt_shape *s)
-{
-    int64_t left = most_values;
-    char text[96];
-
-    for (int d = 0; d < s->ndim; d++) {
-        DT_CHECK(s->dim[d] >= 1 && s->dim[d] <= left, DT_ERR_FORMAT, "%s: %s is %s, at most %lld values are allowed",
-                 r->file, what, dt_shape_text(s, text, sizeof text), (long long)most_values);
-        left /= s->dim[d];
-    }
-    return DT_OK;
-}
-
 /* A list of `least` to `most` whole numbers from 1 on. */
 static dt_status read_shape(const reader *r, const cJSON *list, const char *what, int least, int most, dt_shape *out)
 {
@@ -79,7 +63,7 @@ static dt_status read_shape(const reader *r, const cJSON *list, const char *what
                  dt_json_text(list, text, sizeof text));
         out->dim[at++] = (int64_t)v;
     }
-    return check_size(r, what, out);
+    return DT_OK;
 }
 
 static dt_status read_number(const reader *r, const cJSON *object, const char *field, float fallback, float *out)
@@ -257,24 +241,6 @@ static dt_status check_needed(const dt_field_place *at, const dt_op *op, const v
     return DT_OK;
 }
 
-/* Bytes and labels are read by one operator each. */
-static dt_status check_types(const reader *r, const char *node, dt_op_kind kind, const int *in, int n_in)
-{
-    for (int k = 0; k < n_in; k++) {
-        const dt_graph_value *v = r->graph->value[in[k]];
-        const dt_dtype wanted = kind == DT_OP_TABLE && k == 0       ? DT_U8
-                                : kind == DT_OP_CAPS_MASK && k == 1 ? DT_I32
-                                                                    : DT_F32;
-        DT_CHECK(v->facts.type == wanted, DT_ERR_FORMAT, "%s: %s: %s reads %s as input %d, which %s%s", r->file, node,
-                 dt_ops[kind]->name, v->name, k,
-                 wanted == DT_F32 ? "is no real number; bytes are read by table, labels by caps_mask" : "must be ",
-                 wanted == DT_U8    ? "an image of bytes"
-                 : wanted == DT_I32 ? "the labels"
-                                    : "");
-    }
-    return DT_OK;
-}
-
 /* A pool whose file names no stride moves by its window. */
 static void default_stride(const cJSON *attributes, dt_op_kind kind, void *params)
 {
@@ -300,7 +266,6 @@ static dt_status read_node(reader *r, const cJSON *node, int number)
              dt_json_text(node, text, sizeof text));
     DT_TRY(find_op(r, name, cJSON_GetStringValue(cJSON_GetArrayItem(node, 1)), &kind));
     DT_TRY(read_inputs(r, name, cJSON_GetArrayItem(node, 2), in, &n_in));
-    DT_TRY(check_types(r, name, kind, in, n_in));
     const dt_op *op = dt_ops[kind];
     void *params = calloc(1, op->params_bytes + 1);
     DT_CHECK(params, DT_ERR_MEMORY, "no memory for the parameters of %s", name);
@@ -312,7 +277,7 @@ static dt_status read_node(reader *r, const cJSON *node, int number)
         status == DT_OK ? dt_graph_add_implied(r->graph, kind, name, params, in, n_in, &sizes, &out) : DT_OK;
     free(params);
     DT_TRY(status);
-    return added == DT_OK ? check_size(r, name, dt_graph_shape(r->graph, out)) : dt_metadata_blame(added, r->file);
+    return added == DT_OK ? DT_OK : dt_metadata_blame(added, r->file);
 }
 
 static dt_status read_image(reader *r, const cJSON *object)

@@ -91,7 +91,7 @@ dt_status dt_metadata_blame(dt_status s, const char *path)
 {
     char *why = strdup(dt_last_error());
 
-    dt_raise(s, __FILE__, __LINE__, "%s: %s", path, why ? why : "");
+    dt_raise(s, __FILE__, __LINE__, "%s%s%s", path ? path : "", path ? ": " : "", why ? why : "");
     free(why);
     return s;
 }
@@ -125,6 +125,6 @@ dt_status dt_checkpoint_extra(const char *path, char **out)
 dt_status dt_file_blame(dt_status s, const char *path)
 {
     if (s == DT_OK || s == DT_ERR_MEMORY || s == DT_ERR_IO) return s;
-    if (strncmp(dt_last_error(), path, strlen(path)) == 0) return s;
-    return dt_metadata_blame(DT_ERR_FORMAT, path);
+    const int is_named = strncmp(dt_last_error(), path, strlen(path)) == 0;
+    return dt_metadata_blame(DT_ERR_FORMAT, is_named ? NULL : path);
 }

@@ -25,7 +25,8 @@ DT_MUST_CHECK dt_status dt_metadata_text(const dt_safetensors *f, const char *pa
 /* The text as JSON; the caller deletes it. */
 DT_MUST_CHECK dt_status dt_metadata_json(const dt_safetensors *f, const char *path, const char *key, cJSON **out);
 
-/* The last failure, s, again, with the file's name before its text: of a check that does not know the file. */
+/* The last failure, s, again, with the file's name before its text: of a check that does not know the file. path NULL:
+ * the text has it. */
 dt_status dt_metadata_blame(dt_status s, const char *path);
 /* s, as a fault of the file, DT_ERR_FORMAT with its name: nodes that a graph does not take, of which it knows more than
  * of files. Want of memory and what names the file already stay as they are. */

@@ -19,13 +19,14 @@ enum { DT_SAFETENSORS_MAX_DIMS = 8 };
 
 /* All types of the reference implementation (safetensors/src/tensor.rs), with their bits. Of most nothing is read: a
  * file is refused for no tensor that nobody wants. */
-#define DT_SAFETENSORS_TYPE_MAP(XX)                                                                                \
-    XX(F32, 32)                                                                                                    \
-    XX(I32, 32)                                                                                                    \
-    XX(I64, 64)                                                                                                    \
-    XX(U8, 8) XX(I8, 8) XX(F64, 64) XX(F16, 16) XX(BF16, 16) XX(I16, 16) XX(BOOL, 8) XX(U16, 16) XX(U32, 32)       \
-        XX(U64, 64) XX(C64, 64) XX(F8_E4M3, 8) XX(F8_E5M2, 8) XX(F8_E8M0, 8) XX(F8_E4M3FNUZ, 8) XX(F8_E5M2FNUZ, 8) \
-            XX(F6_E2M3, 6) XX(F6_E3M2, 6) XX(F4, 4)
+#define DT_SAFETENSORS_TYPE_MAP(XX)                                                                                   \
+    XX(F32, 32)                                                                                                       \
+    XX(I32, 32)                                                                                                       \
+    XX(I64, 64)                                                                                                       \
+    XX(U8, 8)                                                                                                         \
+    XX(I8, 8) XX(F64, 64) XX(F16, 16) XX(BF16, 16) XX(I16, 16) XX(BOOL, 8) XX(U16, 16) XX(U32, 32) XX(U64, 64)        \
+        XX(C64, 64) XX(F8_E4M3, 8) XX(F8_E5M2, 8) XX(F8_E8M0, 8) XX(F8_E4M3FNUZ, 8) XX(F8_E5M2FNUZ, 8) XX(F6_E2M3, 6) \
+            XX(F6_E3M2, 6) XX(F4, 4)
 
 typedef enum {
 #define XX(name, bits) DT_SAFETENSORS_##name,

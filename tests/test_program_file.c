@@ -91,7 +91,7 @@ Test(program_file, refuses_other_formats_and_tensors)
                            "version is 3, and this detent reads versions up to 2; a newer detent reads it");
     expect_changed_refused(f, "of yesterday", (changed){ program, "1", "m", graph }, "no metadata 'program'");
     expect_changed_refused(f, "before the first", (changed){ program, "0", "m", graph }, "version is '0'");
-    expect_changed_refused(f, "a word", (changed){ program, "2b", "m", graph }, "version is '2b', expected a number");
+    expect_changed_refused(f, "a word", (changed){ program, "2b", "m", graph }, "version is '2b', expected a whole number");
     expect_changed_refused(f, "no model", (changed){ program, "2", NULL, graph }, "no metadata 'model'");
     expect_changed_refused(f, "no ASCII", (changed){ program, "2", "caf\xC3\xA9", graph }, "printable ASCII");
     expect_changed_refused(
