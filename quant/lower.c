@@ -62,7 +62,7 @@ static dt_status read_param(const dt_lowering *w, const dt_graph_node *n, int k,
     const dt_tensor *t = NULL;
 
     DT_TRY(find_param(w, n, k, &t));
-    return dt_lowering_read(w, t->data, dt_count(&t->shape), out);
+    return dt_device_floats(w->ctx, t->data, dt_count(&t->shape), out);
 }
 
 static dt_status quantizer_read(const dt_lowering *w, const dt_graph_node *n, dt_quantizer *q)
@@ -166,8 +166,8 @@ static dt_status read_weights(const dt_lowering *w, const dt_graph_node *n, dt_p
     c->shape = facts->shape;
     c->range = (dt_codes_params){ (int)facts->qmin, (int)facts->qmax };
     c->n_scale = facts->n_scale;
-    DT_TRY(dt_lowering_read(w, t->scale, c->n_scale, &c->scale));
-    dt_status status = dt_lowering_read(w, t->data, count, &code);
+    DT_TRY(dt_device_floats(w->ctx, t->scale, c->n_scale, &c->scale));
+    dt_status status = dt_device_floats(w->ctx, t->data, count, &code);
     if (status == DT_OK) {
         c->weight = malloc((size_t)count);
         status = c->weight ? narrow(c->name, facts, code, count, c->weight)

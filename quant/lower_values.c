@@ -14,21 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-dt_status dt_lowering_read(const dt_lowering *w, const void *device, int64_t n, float **out)
-{
-    const size_t bytes = (size_t)n * sizeof(float);
-    float *host = malloc(bytes);
-
-    DT_CHECK(host, DT_ERR_MEMORY, "no memory for %lld values", (long long)n);
-    const dt_status status = dt_device_read(w->ctx, host, device, bytes);
-    if (status != DT_OK) {
-        free(host);
-        return dt_forward(status, __FILE__, __LINE__);
-    }
-    *out = host;
-    return DT_OK;
-}
-
 const char *dt_held_name(const dt_lowering *w, const dt_held *h)
 {
     return dt_graph_name(w->from, h->node ? h->node->out : w->from->image);

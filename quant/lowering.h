@@ -52,8 +52,6 @@ typedef struct {
     float alpha, scale;
 } dt_quantizer;
 
-/* n floats of device memory; the caller frees them. */
-DT_MUST_CHECK dt_status dt_lowering_read(const dt_lowering *w, const void *device, int64_t n, float **out);
 /* The name of a value of the model. */
 const char *dt_held_name(const dt_lowering *w, const dt_held *h);
 

@@ -39,8 +39,7 @@ static inline void lowered_disturb(dt_model *m, uint64_t seed)
     for (int i = 0; i < dt_model_n_params(m); i++) {
         dt_param_info p;
         dt_model_param(m, i, &p);
-        float *v = malloc((size_t)p.count * sizeof *v);
-        MUST(dt_model_read(m, i, v));
+        float *v = host_param(m, i, NULL);
         if (p.ndim == 4) terms = (float)(p.dim[1] * p.dim[2] * p.dim[3]);
         for (int64_t k = 0; k < p.count; k++) {
             const float u = lowered_uniform(seed + (uint64_t)i, (uint64_t)k, 0.0f, 1.0f);
