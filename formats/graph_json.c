@@ -390,7 +390,8 @@ dt_status dt_graph_from_json(const cJSON *object, const char *file, dt_graph **o
     if (status == DT_OK) status = check_classes(r.graph, object, file);
     if (status != DT_OK) {
         dt_graph_destroy(r.graph);
-        return dt_forward(status, __FILE__, __LINE__);
+        const int is_named = strncmp(dt_last_error(), file, strlen(file)) == 0; /* the graph's checks know no file */
+        return is_named ? dt_forward(status, __FILE__, __LINE__) : dt_metadata_blame(status, file);
     }
     *out = r.graph;
     return DT_OK;

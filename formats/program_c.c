@@ -8,6 +8,7 @@
  *
  * Interface: dt_program_write_c in include/detent/array.h.  Tests: tests/test_program_c.c.
  */
+#include "../core/conv_params.h"
 #include "../quant/program_build.h"
 #include "program_c_plan.h"
 #include "program_c_text.h"
@@ -120,17 +121,42 @@ static int is_multiplied(const dt_c_plan *c, int i)
     return n->kind == DT_OP_THRESHOLD && dt_program_requant(c->p, n).multiplier;
 }
 
+/* One group, no dilation, and the same stride and pad on all sides. */
+static int is_plain(const dt_conv_params *p)
+{
+    const dt_conv_params plain = dt_conv_square(p->stride[0], p->pad[0]);
+
+    return memcmp(p, &plain, sizeof plain) == 0;
+}
+
+/* Every convolution is plain: then the shorter text serves. */
+static int all_plain(const dt_c_plan *c)
+{
+    for (int i = 0; i < c->n_layers; i++) {
+        if (c->layer[i].n->kind == DT_OP_CONV2D && !is_plain(c->layer[i].n->params)) return 0;
+    }
+    return 1;
+}
+
 static void put_conv(FILE *file, const dt_c_plan *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
     const dt_conv_params *conv = l->n->params;
     const int R = (int)dt_c_plan_window(c, i)[0], S = (int)dt_c_plan_window(c, i)[1];
-    const int64_t n = (int64_t)l->y.channels * R * S * l->x.channels;
+    const int64_t n = (int64_t)l->y.channels * R * S * dt_c_plan_window(c, i)[2];
 
     put_member(file, i, "int8_t", "weight", dt_program_data(c->p, dt_program_weights(c->p, l->n), DT_CODES_WEIGHT), n,
                int8_text);
-    fprintf(file, "static const conv_layer layer_%d = { %d, %d, %d, %d, %d, %d, %d, %d, layer_%d_weight };\n", i,
-            l->x.height, l->x.width, l->x.channels, l->y.channels, R, S, conv->stride[0], conv->pad[0], i);
+    if (all_plain(c)) {
+        fprintf(file, "static const conv_layer layer_%d = { %d, %d, %d, %d, %d, %d, %d, %d, layer_%d_weight };\n", i,
+                l->x.height, l->x.width, l->x.channels, l->y.channels, R, S, conv->stride[0], conv->pad[0], i);
+        return;
+    }
+    fprintf(file,
+            "static const conv_layer layer_%d = { %d, %d, %d, %d, %d, %d, %d, { %d, %d }, { %d, %d }, { %d, %d },\n"
+            "    layer_%d_weight };\n",
+            i, l->x.height, l->x.width, l->x.channels, l->y.channels, conv->groups, R, S, conv->stride[0],
+            conv->stride[1], conv->pad[0], conv->pad[1], conv->dilation[0], conv->dilation[1], i);
 }
 
 static void put_threshold(FILE *file, const dt_c_plan *c, int i)
@@ -232,22 +258,30 @@ static void put_layer(FILE *file, const dt_c_plan *c, int i)
 
 /* ---- functions ---- */
 
+/* The upper limit of a ReLU; 0: none. */
+static float relu_limit(const dt_c_plan *c, int i)
+{
+    return ((const dt_relu_params *)c->layer[i].n->params)->most;
+}
+
 static void put_functions(FILE *file, const source *s)
 {
     const dt_c_plan *c = &s->plan;
-    int has[DT_OP_COUNT] = { 0 }, steps = 0, multiplies = 0, pools[DT_VALUE_REAL + 1] = { 0 };
+    int has[DT_OP_COUNT] = { 0 }, steps = 0, multiplies = 0, relus[2] = { 0 }, pools[DT_VALUE_REAL + 1] = { 0 };
 
     for (int i = 0; i < c->n_layers; i++) {
         const dt_op_kind kind = c->layer[i].n->kind;
         has[kind] = 1;
         if (kind == DT_OP_THRESHOLD) *(is_multiplied(c, i) ? &multiplies : &steps) = 1;
         if (kind == DT_OP_MAXPOOL) pools[c->layer[i].y.kind] = 1;
+        if (kind == DT_OP_RELU) relus[relu_limit(c, i) > 0.0f] = 1;
     }
-    fputs(conv_text, file);
+    fputs(all_plain(c) ? conv_text : general_conv_text, file);
     if (steps) fputs(threshold_text, file);
     if (multiplies) fputs(multiplier_text, file);
     if (has[DT_OP_AFFINE]) fputs(affine_text, file);
-    if (has[DT_OP_RELU]) fputs(relu_text, file);
+    if (relus[0]) fputs(relu_text, file);
+    if (relus[1]) fputs(limit_text, file);
     if (has[DT_OP_ADD]) fputs(add_text, file);
     if (has[DT_OP_MAXPOOL] || has[DT_OP_AVGPOOL]) fputs(pool_text, file);
     if (pools[DT_VALUE_CODE]) fprintf(file, maxpool_text, "codes", "code");
@@ -265,6 +299,17 @@ static const char *buffer_name(const dt_c_plan *c, int i, char text[32])
     return text;
 }
 
+static void put_relu(FILE *file, float most, int64_t count, const char *a, const char *y)
+{
+    char text[MOST_ELEMENT];
+
+    float_text(text, &most, 0);
+    if (most > 0.0f)
+        fprintf(file, "    limit(%" PRId64 ", %s, %s, %s);", count, text, a, y);
+    else
+        fprintf(file, "    relu(%" PRId64 ", %s, %s);", count, a, y);
+}
+
 static void put_call(FILE *file, const dt_c_plan *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
@@ -278,7 +323,7 @@ static void put_call(FILE *file, const dt_c_plan *c, int i)
     if (kind == DT_OP_ADD)
         fprintf(file, "    add(%" PRId64 ", %s, %s, %s);", count, a, b, y);
     else if (kind == DT_OP_RELU)
-        fprintf(file, "    relu(%" PRId64 ", %s, %s);", count, a, y);
+        put_relu(file, relu_limit(c, i), count, a, y);
     else if (kind == DT_OP_MAXPOOL)
         fprintf(file, "    maxpool_%s(&layer_%d, %s, %s);", l->y.kind == DT_VALUE_CODE ? "codes" : "reals", i, a, y);
     else
@@ -299,8 +344,9 @@ static void put_work(FILE *file, const dt_c_plan *c, int i)
     if (l->n->kind == DT_OP_CONV2D) {
         const dt_conv_params *conv = l->n->params;
         const int64_t *window = dt_c_plan_window(c, i);
-        fprintf(file, "; %d x %d, stride %d, pad %d, %" PRId64 " MACs", (int)window[0], (int)window[1], conv->stride[0],
-                conv->pad[0], dt_c_plan_macs(c, i));
+        fprintf(file, "; %d x %d, stride %d, pad %d, ", (int)window[0], (int)window[1], conv->stride[0], conv->pad[0]);
+        if (conv->groups > 1) fprintf(file, "%d groups, ", conv->groups);
+        fprintf(file, "%" PRId64 " MACs", dt_c_plan_macs(c, i));
     }
     if (l->n->kind == DT_OP_MAXPOOL || l->n->kind == DT_OP_AVGPOOL) {
         const dt_pool_params *pool = l->n->params;

@@ -31,7 +31,7 @@ static int64_t terms(const dt_c_plan *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
 
-    if (is_conv(l)) return dt_c_plan_window(c, i)[0] * dt_c_plan_window(c, i)[1] * l->x.channels;
+    if (is_conv(l)) return dt_c_plan_window(c, i)[0] * dt_c_plan_window(c, i)[1] * dt_c_plan_window(c, i)[2];
     return dt_value_count(&l->x);
 }
 

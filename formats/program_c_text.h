@@ -42,6 +42,43 @@ static const char conv_text[] =
     "}\n"
     "\n";
 
+/* In place of conv_text, where a convolution has groups, dilation, or strides or pads that differ. */
+static const char general_conv_text[] =
+    "typedef struct {\n"
+    "    int height, width, channels; /* of x */\n"
+    "    int filters, groups, window_height, window_width;\n"
+    "    int stride[2], pad[2], dilation[2]; /* of rows, of columns; pads above and on the left */\n"
+    "    const int8_t *weight; /* [filters][window_height][window_width][channels / groups] */\n"
+    "} conv_layer;\n"
+    "\n"
+    "static int32_t dot(const code *x, const int8_t *w, int n)\n"
+    "{\n"
+    "    int32_t sum = 0;\n"
+    "    for (int i = 0; i < n; i++) sum += x[i] * w[i];\n"
+    "    return sum;\n"
+    "}\n"
+    "\n"
+    "/* The psums of every filter at row p, column q of the output. Outside of x there are zeros: they are passed "
+    "over. */\n"
+    "static void convolve(const conv_layer *v, const code *x, int p, int q, int32_t *psum)\n"
+    "{\n"
+    "    const int row = p * v->stride[0] - v->pad[0], column = q * v->stride[1] - v->pad[1];\n"
+    "    const int channels = v->channels / v->groups, filters = v->filters / v->groups; /* of a group */\n"
+    "    const int8_t *w = v->weight;\n"
+    "\n"
+    "    for (int k = 0; k < v->filters; k++) {\n"
+    "        const code *from = x + k / filters * channels;\n"
+    "        psum[k] = 0;\n"
+    "        for (int i = 0; i < v->window_height * v->window_width; i++, w += channels) {\n"
+    "            const int r = row + i / v->window_width * v->dilation[0];\n"
+    "            const int s = column + i % v->window_width * v->dilation[1];\n"
+    "            if (r < 0 || r >= v->height || s < 0 || s >= v->width) continue;\n"
+    "            psum[k] += dot(from + (r * v->width + s) * v->channels, w, channels);\n"
+    "        }\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
 static const char threshold_text[] =
     "typedef struct {\n"
     "    const conv_layer *conv;\n"
@@ -120,6 +157,13 @@ static const char relu_text[] = "static void relu(int n, const float *x, float *
                                 "    for (int i = 0; i < n; i++) y[i] = x[i] < 0.0f ? 0.0f : x[i];\n"
                                 "}\n"
                                 "\n";
+
+static const char limit_text[] =
+    "static void limit(int n, float most, const float *x, float *y)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) y[i] = x[i] < 0.0f ? 0.0f : x[i] > most ? most : x[i];\n"
+    "}\n"
+    "\n";
 
 static const char add_text[] = "static void add(int n, const float *a, const float *b, float *y)\n"
                                "{\n"

@@ -13,6 +13,7 @@
 #include "../core/names.h"
 #include "../layers/augment.h"
 #include "../layers/batchnorm.h"
+#include "../layers/pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,7 +227,6 @@ static dt_status lower_conv(dt_lowering *w, const dt_graph_node *n)
     DT_TRY(held_input(w, n, 0, &x));
     DT_CHECK(x->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED, "%s: reads psums, not codes; quantize them before it",
              c.name);
-    DT_TRY(dt_conv_check_square(c.name, "a program", &c.conv));
     DT_TRY(read_weights(w, n, &c));
     DT_TRY(dt_program_add_conv(w->program->graph, &c, x->value, &psum));
     return psum_line(w, n, x->value, psum);
@@ -281,13 +281,16 @@ static dt_status lower_through(dt_lowering *w, const dt_graph_node *n, dt_holds 
 
 static dt_status lower_avgpool(dt_lowering *w, const dt_graph_node *n)
 {
-    const dt_pool_params *p = n->params;
+    const dt_pool_params p = dt_lowering_pool(w, n);
     dt_held *x = NULL;
     int from, y;
 
     /* evaluation sums such psums before it scales them, in another order of roundings */
-    DT_CHECK(facts_of(w, n->in[0])->n_scale == 0 || (p->window[0] == 1 && p->window[1] == 1), DT_ERR_UNSUPPORTED,
+    DT_CHECK(facts_of(w, n->in[0])->n_scale == 0 || p.window[0] * p.window[1] == 1, DT_ERR_UNSUPPORTED,
              "%s: an average of psums that no batch norm scaled; put one before it", name_of(w, n));
+    DT_CHECK(p.window[0] * p.window[1] <= DT_POOL_F32_CELLS, DT_ERR_UNSUPPORTED,
+             "%s: an average of %dx%d cells, which is summed in double; a program's sums are f32, of at most %d cells",
+             name_of(w, n), p.window[0], p.window[1], DT_POOL_F32_CELLS);
     DT_TRY(held_input(w, n, 0, &x));
     DT_TRY(dt_held_reals(w, x, &from));
     DT_TRY(dt_lowering_add_pool(w, n, from, &y));
@@ -316,6 +319,8 @@ static dt_status lower_linear(dt_lowering *w, const dt_graph_node *n)
     dt_held *x = NULL;
     int from;
 
+    DT_CHECK(facts_of(w, n->in[1])->n_scale == 0, DT_ERR_UNSUPPORTED,
+             "%s: a linear layer of codes; a program's has real weights", r.name);
     DT_TRY(held_input(w, n, 0, &x));
     DT_TRY(dt_held_reals(w, x, &from));
     DT_TRY(read_param(w, n, 1, &r.factor));

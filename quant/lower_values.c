@@ -11,6 +11,7 @@
 #include "lowering.h"
 #include "steps.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,15 +48,29 @@ static dt_status add_affine(dt_lowering *w, const dt_held *h, int *y)
     return dt_program_add_affine(w->program->graph, &line, h->value, y);
 }
 
+dt_pool_params dt_lowering_pool(const dt_lowering *w, const dt_graph_node *n)
+{
+    const int64_t *x = dt_graph_shape(w->from, n->in[0])->dim;
+    dt_pool_params p = *(const dt_pool_params *)n->params;
+
+    for (int axis = 0; axis < 2; axis++) {
+        if (p.window[axis] == 0) p.window[axis] = (int)x[1 + axis];
+    }
+    return p;
+}
+
 dt_status dt_lowering_add_pool(dt_lowering *w, const dt_graph_node *n, int x, int *y)
 {
-    const dt_pool_params *p = n->params;
+    const dt_pool_params p = dt_lowering_pool(w, n);
     const char *name = dt_graph_name(w->from, n->out);
 
-    DT_CHECK(p->window[0] == p->window[1] && p->stride[0] == p->stride[1], DT_ERR_UNSUPPORTED,
+    DT_CHECK(p.window[0] == p.window[1] && p.stride[0] == p.stride[1], DT_ERR_UNSUPPORTED,
              "%s: a pool of %dx%d windows at strides of %dx%d; a program's have one side and one stride", name,
-             p->window[0], p->window[1], p->stride[0], p->stride[1]);
-    return dt_program_add_plain(w->program->graph, n->kind, name, p, &x, y);
+             p.window[0], p.window[1], p.stride[0], p.stride[1]);
+    DT_CHECK(!p.pad[0] && !p.pad[1] && !p.pad[2] && !p.pad[3], DT_ERR_UNSUPPORTED,
+             "%s: a pool with pads of %d, %d, %d, %d; a program's have none", name, p.pad[0], p.pad[1], p.pad[2],
+             p.pad[3]);
+    return dt_program_add_plain(w->program->graph, n->kind, name, &p, &x, y);
 }
 
 static dt_status add_reals(dt_lowering *w, const dt_held *h, int from, int *y)
@@ -85,10 +100,17 @@ dt_status dt_held_reals(dt_lowering *w, dt_held *h, int *value)
     return DT_OK;
 }
 
+/* Between which values the ReLUs on the way leave a line. */
+typedef struct {
+    float low, high;
+} limits;
+
+static const limits no_limits = { -INFINITY, INFINITY };
+
 /* One channel between its psum and its code. */
 typedef struct {
     float slope, offset;
-    int relu;
+    limits relu;
     const dt_quantizer *q;
 } step;
 
@@ -96,11 +118,11 @@ static int step_code(const void *user, int64_t psum)
 {
     const step *s = user;
     const float y = s->slope * (float)psum + s->offset;
-    const float v = s->relu && y < 0.0f ? 0.0f : y;
+    const float v = y < s->relu.low ? s->relu.low : y > s->relu.high ? s->relu.high : y;
     return (int)dt_act_code(v, s->q->alpha, &s->q->grid, 0, s->q->params.rule);
 }
 
-static void find_steps(const dt_held *h, const dt_quantizer *q, int relu, const dt_value *psum,
+static void find_steps(const dt_held *h, const dt_quantizer *q, limits relu, const dt_value *psum,
                        const dt_program_steps *s)
 {
     for (int c = 0; c < psum->channels; c++) {
@@ -111,10 +133,10 @@ static void find_steps(const dt_held *h, const dt_quantizer *q, int relu, const 
     }
 }
 
-static dt_status add_thresholds(dt_lowering *w, const dt_held *h, const dt_quantizer *q, int relu, int *y)
+static dt_status add_thresholds(dt_lowering *w, const dt_held *h, const dt_quantizer *q, limits relu, int *y)
 {
     const dt_value psum = dt_program_value(w->program, h->value);
-    const int low = relu ? 0 : q->grid.low; /* ReLU leaves no signed quantizer anything below 0 */
+    const int low = relu.low == 0.0f ? 0 : q->grid.low; /* ReLU leaves no signed quantizer anything below 0 */
     const size_t channels = (size_t)psum.channels, levels = (size_t)(q->grid.high - low);
     const dt_program_steps s = { .name = q->name,
                                  .low = low,
@@ -129,13 +151,20 @@ static dt_status add_thresholds(dt_lowering *w, const dt_held *h, const dt_quant
     return dt_program_add_threshold(w->program->graph, &s, h->value, y);
 }
 
-static dt_status codes_of(dt_lowering *w, const dt_held *h, const dt_quantizer *q, int relu, int *y)
+static limits with_relu(limits l, const dt_relu_params *p)
+{
+    l.low = 0.0f;
+    if (p->most > 0.0f && p->most < l.high) l.high = p->most;
+    return l;
+}
+
+static dt_status codes_of(dt_lowering *w, const dt_held *h, const dt_quantizer *q, limits relu, int *y)
 {
     int codes;
 
     switch (h->holds) {
     case DT_HOLDS_SAME: return codes_of(w, h->from, q, relu, y);
-    case DT_HOLDS_RELU: return codes_of(w, h->from, q, 1, y);
+    case DT_HOLDS_RELU: return codes_of(w, h->from, q, with_relu(relu, h->node->params), y);
     case DT_HOLDS_MAXPOOL:
         DT_TRY(codes_of(w, h->from, q, relu, &codes));
         return dt_lowering_add_pool(w, h->node, codes, y);
@@ -147,7 +176,7 @@ dt_status dt_held_codes(dt_lowering *w, dt_held *h, const dt_quantizer *q, int *
 {
     int reals;
 
-    if (dt_held_base(h)->holds == DT_HOLDS_LINE) return codes_of(w, h, q, 0, value);
+    if (dt_held_base(h)->holds == DT_HOLDS_LINE) return codes_of(w, h, q, no_limits, value);
     DT_TRY(dt_held_reals(w, h, &reals));
     return dt_program_add_quantize(w->program->graph, q->name, &q->params, dt_program_one(q->alpha), reals, value);
 }

@@ -58,6 +58,8 @@ const char *dt_held_name(const dt_lowering *w, const dt_held *h);
 /* lower.c: n's inputs are lowered. */
 DT_MUST_CHECK dt_status dt_lower_node(dt_lowering *w, const dt_graph_node *n);
 
+/* The pool of node n, whose windows of the whole map have its size. */
+dt_pool_params dt_lowering_pool(const dt_lowering *w, const dt_graph_node *n);
 /* MAXPOOL or AVGPOOL, as the model's node says, of x. */
 DT_MUST_CHECK dt_status dt_lowering_add_pool(dt_lowering *w, const dt_graph_node *n, int x, int *y);
 

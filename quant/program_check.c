@@ -138,17 +138,21 @@ static dt_status check_conv(const node_view *v)
 {
     const dt_conv_params *p = v->n->params;
     const dt_graph_node *weights = dt_graph_maker(v->g, v->n->in[1]);
+    const int64_t *filter = dt_graph_shape(v->g, v->n->in[1])->dim; /* K, R, S, C / groups */
 
     DT_CHECK(weights && weights->kind == DT_OP_CODES && v->read[v->n->in[1]] == 1, DT_ERR_FORMAT,
              "%s (%s): its weights are %s, expected codes of its own", v->name, v->kind,
              dt_graph_name(v->g, v->n->in[1]));
-    if (dt_conv_check_square(v->name, "a program", p) != DT_OK) {
-        char why[256];
-        snprintf(why, sizeof why, "%s", dt_last_error());
-        return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s", why);
-    }
     DT_TRY(within(v, "channels", v->y.channels, 1, MAX_CHANNELS));
-    DT_TRY(within(v, "pad", p->pad[0], 0, MAX_PAD));
+    for (int i = 0; i < 4; i++) DT_TRY(within(v, "pad", p->pad[i], 0, MAX_PAD));
+    for (int i = 0; i < 2; i++) {
+        DT_TRY(within(v, "stride", p->stride[i], 1, MAX_SIDE));
+        DT_TRY(within(v, "dilation", p->dilation[i], 1, MAX_SIDE));
+    }
+    DT_TRY(within(v, "groups", p->groups, 1, v->x.channels));
+    DT_TRY(equals(v, "channels of a filter", filter[3], v->x.channels / p->groups));
+    DT_TRY(equals(v, "height", v->y.height, dt_conv_out_size(p, 0, v->x.height, filter[1])));
+    DT_TRY(equals(v, "width", v->y.width, dt_conv_out_size(p, 1, v->x.width, filter[2])));
     return within(v, "largest psum", v->g->value[v->n->out]->facts.qmax, 0, INT32_MAX - 1);
 }
 

@@ -46,7 +46,8 @@ static void run_conv(const work *k)
     const int64_t *window = dt_graph_shape(k->p->graph, weights->out)->dim + 1; /* R, S */
     const dt_conv_params *conv = k->n->params;
     const int8_t *filters = dt_program_data(k->p, weights, DT_CODES_WEIGHT);
-    const int R = (int)window[0], S = (int)window[1], C = k->in.channels, K = k->out.channels;
+    const int R = (int)window[0], S = (int)window[1], K = k->out.channels;
+    const int C = k->in.channels / conv->groups, filters_of_group = K / conv->groups;
 
 #pragma omp parallel for
     for (int p = 0; p < k->out.height; p++) {
@@ -54,10 +55,10 @@ static void run_conv(const work *k)
             const int q = i / K, f = i % K;
             int64_t sum = 0;
             for (int tap = 0; tap < R * S; tap++) {
-                const int h = p * conv->stride[0] + tap / S - conv->pad[0];
-                const int w = q * conv->stride[1] + tap % S - conv->pad[1];
+                const int h = p * conv->stride[0] + tap / S * conv->dilation[0] - conv->pad[0];
+                const int w = q * conv->stride[1] + tap % S * conv->dilation[1] - conv->pad[1];
                 if (h < 0 || h >= k->in.height || w < 0 || w >= k->in.width) continue;
-                const int32_t *x = k->x + at(h, w, k->in.width, C);
+                const int32_t *x = k->x + at(h, w, k->in.width, k->in.channels) + f / filters_of_group * C;
                 const int8_t *weight = filters + ((int64_t)f * R * S + tap) * C;
                 for (int c = 0; c < C; c++) sum += (int64_t)x[c] * weight[c];
             }
@@ -93,7 +94,12 @@ static void run_affine(const work *k)
 
 static void run_relu(const work *k)
 {
-    for (int64_t i = 0; i < dt_value_count(&k->out); i++) k->z[i] = k->u[i] < 0.0f ? 0.0f : k->u[i];
+    const dt_relu_params *p = k->n->params;
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        k->z[i] = k->u[i] < 0.0f ? 0.0f : k->u[i];
+        if (p->most > 0.0f && k->z[i] > p->most) k->z[i] = p->most;
+    }
 }
 
 /* Position in x of cell j of the window whose output is value i. */

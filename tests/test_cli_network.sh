@@ -125,6 +125,46 @@ if command -v python3 >/dev/null; then
     done
 fi
 
+# ---- from the file to C: residual sums, depthwise convolutions and limited ReLUs have the scores of 'detent predict'
+
+cat >main.c <<'C'
+#include "network.h"
+#include <stdio.h>
+
+int main(void)
+{
+    static uint8_t image[NETWORK_HEIGHT * NETWORK_WIDTH * NETWORK_CHANNELS];
+    float scores[NETWORK_CLASSES];
+
+    while (fread(image, 1, sizeof image, stdin) == sizeof image) {
+        network_run(image, scores);
+        fwrite(scores, sizeof *scores, NETWORK_CLASSES, stdout);
+    }
+    return 0;
+}
+C
+head='{"x":{"dtype":"U8","shape":[3,32,32,3],"data_offsets":[0,9216]}}'
+head -c 9216 "$detent" >pixels
+{
+    printf '\110\0\0\0\0\0\0\0%-72s' "$head"
+    cat pixels
+} >images.safetensors
+for network in resnet8 mobilenet; do
+    expect "$network is trained" 0 train --model "$sources/models/$network.json" $data --epochs 1 --out "$network"
+    expect "... lowered and verified" 0 verify --checkpoint "$network/last.safetensors" --images 2 --device cpu
+    has out "verified: 0 of"
+    expect "... exported to C" 0 export --checkpoint "$network/last.safetensors" --to c --out "$network.c"
+    expect "... and predicts" 0 predict --checkpoint "$network/last.safetensors" --inputs images.safetensors \
+        --out "$network.scores" --device cpu
+    for compiler in gcc clang; do
+        command -v $compiler >/dev/null || continue
+        $compiler -std=c99 -O2 -Wall -Wextra -pedantic -Werror -I"$network.c" main.c "$network.c/network.c" -o c_net >out 2>err
+        check "$network's C compiles with $compiler" $?
+        ./c_net <pixels >c.scores
+        is "$network's C by $compiler has its scores" "$(tail -c 120 "$network.scores" | cmp -s - c.scores && echo same)" = same
+    done
+done
+
 # ---- what contradicts the file
 
 expect "another size" 2 train --model small.json $data --input 28x28x1 --out no

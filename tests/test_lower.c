@@ -420,7 +420,6 @@ typedef enum {
     TWO_TABLES,
     CODES_AS_REALS,
     PADDED_POOL,
-    LIMITED_RELU,
     NO_CLASSIFIER,
     N_MISPLACED
 } misplaced;
@@ -453,11 +452,6 @@ static void build_misplaced(dt_builder *b)
         x = dt_build_batchnorm(b, "bn", x, NULL);
         x = dt_build_node(b, DT_OP_MAXPOOL, "pool", &pool, &x, 1);
     }
-    if (wrong == LIMITED_RELU) {
-        const dt_relu_params six = { .most = 6.0f };
-        x = dt_build_batchnorm(b, "bn", x, NULL);
-        x = dt_build_node(b, DT_OP_RELU, "relu6", &six, &x, 1);
-    }
     if (wrong == NO_CLASSIFIER) x = dt_build_batchnorm(b, "bn", x, NULL);
     x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
     b->graph->scores = wrong == NO_CLASSIFIER ? x : dt_build_classifier(b, "classifier", x, b->config->n_classes);
@@ -473,8 +467,7 @@ Test(lower, networks_with_something_out_of_place_are_refused)
         [NORM_AFTER_RELU] = { DT_ERR_UNSUPPORTED, "bn: a batch norm must follow its convolution" },
         [TWO_TABLES] = { DT_ERR_UNSUPPORTED, "b: a second quantizer reads the image, and a program has one table" },
         [CODES_AS_REALS] = { DT_ERR_UNSUPPORTED, "codes: only what a convolution gave can be read as reals" },
-        [PADDED_POOL] = { DT_ERR_UNSUPPORTED, "pool: a pool with a padding of 1, 0, 0, 0; a program's have none" },
-        [LIMITED_RELU] = { DT_ERR_UNSUPPORTED, "relu6: a ReLU with an upper limit of 6; a program's have none" },
+        [PADDED_POOL] = { DT_ERR_UNSUPPORTED, "pool: a pool with pads of 1, 0, 0, 0; a program's have none" },
         [NO_CLASSIFIER] = { DT_ERR_UNSUPPORTED, "tiny ends in" },
     };
     dt_model_config c = lowered_config("tiny", 4, 4);
@@ -516,30 +509,90 @@ static dt_model *open_quantized(dt_context *ctx, const dt_model_config *c, void 
     return m;
 }
 
-/* A program and a capture have one stride and one pad; the model itself evaluates. */
-Test(lower, forms_that_a_program_has_no_words_for_are_refused)
+/* Model, reference and program's model give the same scores. */
+static void check_scores(const lowered *r, int64_t images)
 {
-    static const struct {
-        dt_conv_params form;
-        const char *why;
-    } rows[] = {
-        { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 3 }, "a: conv: groups is 3; a program takes 1" },
-        { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 2 }, 1 }, "a: conv: dilation is 1,2; a program takes 1,1" },
-        { { { 2, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 }, "a: conv: stride is 2,1; a program takes the same for both" },
-        { { { 2, 2 }, { 0, 0, 1, 1 }, { 1, 1 }, 1 }, "a: conv: pad is 0,0,1,1; a program takes the same on all sides" },
-    };
+    const int classes = (int)dt_graph_count(r->model->graph, r->model->graph->scores);
+    float *want = lowered_logits(r->model, r->data, images), *scores = malloc((size_t)classes * sizeof *scores);
+    dt_dataset_view v;
+    dt_model *m;
+
+    dt_dataset_look(r->data, &v);
+    MUST(dt_program_model(r->ctx, r->program, NULL, &m));
+    float *got = lowered_logits(m, r->data, images);
+    for (int64_t n = 0; n < images; n++) {
+        MUST(dt_program_run(r->program, v.images + n * v.height * v.width * v.channels, scores));
+        for (int o = 0; o < classes; o++) {
+            cr_assert(scores[o] == want[n * classes + o] && got[n * classes + o] == scores[o],
+                      "image %lld, score %d: reference %.9g, tape %.9g, model %.9g", (long long)n, o, (double)scores[o],
+                      (double)got[n * classes + o], (double)want[n * classes + o]);
+        }
+    }
+    dt_model_destroy(m);
+    free(got);
+    free(scores);
+    free(want);
+}
+
+/* A capture has one stride and one pad, a program any. */
+Test(lower, convolutions_of_all_forms)
+{
+    static const dt_conv_params forms[] = { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 3 },
+                                            { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 2 }, 1 },
+                                            { { 2, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 },
+                                            { { 2, 2 }, { 0, 0, 1, 1 }, { 1, 1 }, 1 },
+                                            { { 2, 1 }, { 0, 2, 1, 0 }, { 2, 1 }, 3 } };
     const dt_model_config c = lowered_config("tiny", 4, 4);
 
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
         lowered r = { .ctx = lowered_context("cpu"), .data = lowered_images(&c, 3) };
         dt_capture *capture = NULL;
-        dt_metrics metrics;
-        odd_form = rows[i].form;
+        odd_form = forms[i];
         r.model = open_quantized(r.ctx, &c, build_odd_form);
-        MUST(dt_evaluate(r.model, r.data, 3, 0.0f, NULL, NULL, &metrics));
-        refused(&r, r.data, DT_ERR_UNSUPPORTED, rows[i].why);
+        lowered_disturb(r.model, 5);
+        MUST(dt_program_lower(r.model, r.data, &r.program));
+        check_scores(&r, 3);
         cr_assert(dt_capture_layer(r.model, r.data, 0, 1, "a", &capture) == DT_ERR_UNSUPPORTED && !capture);
         cr_assert(strstr(dt_last_error(), "; a capture takes"), "%s", dt_last_error());
         lowered_close(&r);
     }
+}
+
+/* A depthwise block between limited ReLUs, one of which is read as reals; a pool of the whole map. */
+static void build_mobile(dt_builder *b)
+{
+    const dt_conv_spec stem = { .filters = 6, .kernel = 3, .stride = 2, .pad = 1 };
+    const dt_conv_spec point = { .filters = 9, .kernel = 1, .stride = 1 };
+    const dt_conv_params depthwise = { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 6 };
+    const dt_relu_params six = { .most = 1.5f }, two = { .most = 0.75f };
+    const dt_pool_params whole = { .stride = { 1, 1 } };
+    const dt_shape filters = { 4, { 6, 3, 3, 1 } };
+    int x = dt_build_conv(b, "stem", b->graph->image, &stem);
+
+    x = dt_build_batchnorm(b, "stem.bn", x, NULL);
+    x = dt_build_node(b, DT_OP_RELU, "stem.relu", &six, &x, 1);
+    const int in[] = { x, dt_build_param(b, "depth.weight", &filters, (dt_start){ .bound = 0.5f }) };
+    x = dt_build_node(b, DT_OP_CONV2D, "depth", &depthwise, in, 2);
+    x = dt_build_batchnorm(b, "depth.bn", x, NULL);
+    x = dt_build_node(b, DT_OP_RELU, "depth.relu", &six, &x, 1);
+    x = dt_build_pool(b, DT_OP_MAXPOOL, "depth.pool", x, 2);
+    x = dt_build_node(b, DT_OP_RELU, "depth.relu2", &two, &x, 1);
+    x = dt_build_conv(b, "point", x, &point);
+    x = dt_build_batchnorm(b, "point.bn", x, NULL);
+    x = dt_build_node(b, DT_OP_RELU, "point.relu", &two, &x, 1);
+    x = dt_build_node(b, DT_OP_AVGPOOL, "pool", &whole, &x, 1);
+    x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
+    b->graph->scores = dt_build_classifier(b, "classifier", x, b->config->n_classes);
+}
+
+Test(lower, depthwise_and_limited_relus)
+{
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = { .ctx = lowered_context("cpu"), .data = lowered_images(&c, 5) };
+
+    r.model = open_quantized(r.ctx, &c, build_mobile);
+    lowered_disturb(r.model, 11);
+    MUST(dt_program_lower(r.model, r.data, &r.program));
+    check_scores(&r, 5);
+    lowered_close(&r);
 }

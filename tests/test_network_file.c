@@ -147,8 +147,8 @@ Test(network_file, what_cannot_be_read_is_named)
     } rows[] = {
         { "detent-network", "onnx", DT_ERR_FORMAT, "net.json: format is 'onnx'" },
         { "\"image\": [8, 8, 3]", "\"image\": [8, 8]", DT_ERR_FORMAT, "net.json: image is [8,8]" },
-        { "\"image\": [8, 8, 3]", "\"image\": [65536, 65536, 3]", DT_ERR_FORMAT,
-          "image: 2x65536x65536x3 has an axis of 0, or more than 2147483647 values" },
+        { "\"image\": [8, 8, 3]", "\"image\": [65536, 65536, 3]", DT_ERR_SHAPE,
+          "net.json: image: 2x65536x65536x3 has an axis of 0, or more than 2147483647 values" },
         { "\"maxpool\", \"join\", { \"window\": 2 }",
           "\"transpose\", \"join\", { \"rows\": 8, \"columns\": 8, \"ndim\": 3, \"dim\": [0, 0, 4, 0, 0, 0] }",
           DT_ERR_SHAPE, "pool: transpose: x is 2x8x8x4, y is to be 0x0x4, of another count" },

@@ -229,10 +229,13 @@ Test(program, corrupt_convolutions)
     dt_graph_value *weight = value_of(p, "features.4.weight"), *scale = value_of(p, "features.4.weight_scale");
     int8_t *codes = weight->data;
     const corruption all[] = {
-        BAD(conv->stride[1], 2, "features.4: conv: stride is 1,2; a program takes"),
-        BAD(conv->pad[3], 0, "a program takes"),
-        BAD(conv->dilation[0], 2, "a program takes"),
-        BAD(conv->groups, 2, "a program takes"),
+        BAD(conv->stride[1], 2, "features.4 (conv): width is 16, expected 8"),
+        BAD(conv->stride[0], 0, "features.4 (conv): stride is 0, allowed are 1..4096"),
+        BAD(conv->pad[3], 0, "features.4 (conv): width is 16, expected 15"),
+        BAD(conv->pad[2], 65, "features.4 (conv): pad is 65, allowed are 0..64"),
+        BAD(conv->dilation[0], 2, "features.4 (conv): height is 16, expected 14"),
+        BAD(conv->groups, 2, "features.4 (conv): channels of a filter is 8, expected 4"),
+        BAD(conv->groups, 0, "features.4 (conv): groups is 0, allowed are 1..8"),
         BAD(range->low, -129, "features.4.codes (codes): low is -129, allowed are -128..0"),
         BAD(range->low, 1, "low is 1"),
         BAD(range->high, 128, "high is 128, allowed are 0..127"),
