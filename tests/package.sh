@@ -29,6 +29,29 @@ sanitized=$(sed -n 's/^DETENT_SANITIZE:STRING=//p' "$build/CMakeCache.txt")
 cc ${sanitized:+-fsanitize=$sanitized} "$work/hello.c" -o "$work/hello" $(pkg-config --cflags --libs detent) ||
     fail "pkg-config --libs does not link"
 LD_LIBRARY_PATH=$(dirname "$(find "$prefix" -name 'libdetent.*' | head -1)") "$work/hello" || fail "pkg-config: run"
+# own_network and infer, in C11 and C++17: each trains resnet8 on images of its own, and runs the program of it
+compile() { # language, standard, compiler
+    for example in own_network infer; do
+        # shellcheck disable=SC2046
+        "$3" -x "$1" -std="$2" -Wall -Wextra -Wpedantic -Werror ${sanitized:+-fsanitize=$sanitized} \
+            "$source/examples/$example.c" -x none -o "$work/$example" $(pkg-config --cflags --libs detent) -lm ||
+            fail "$example in $2"
+    done
+}
+run_examples() { # how they were built
+    LD_LIBRARY_PATH=$(dirname "$(find "$prefix" -name 'libdetent.*' | head -1)")
+    export LD_LIBRARY_PATH
+    "$1/own_network" "$source/models/resnet8.json" >"$work/log" || { cat "$work/log"; fail "own_network of $1"; }
+    grep -q "image of class 3: predicted 3; model and program agree in every bit" "$work/log" ||
+        { cat "$work/log"; fail "own_network of $1 says something else"; }
+    "$1/infer" stripes.program.safetensors >"$work/log" || { cat "$work/log"; fail "infer of $1"; }
+    grep -q "^class 9: " "$work/log" || fail "infer of $1 says something else"
+    unset LD_LIBRARY_PATH
+}
+compile c c11 cc
+run_examples "$work"
+compile c++ c++17 c++
+run_examples "$work"
 for header in "$prefix"/include/detent/*.h; do
     name=$(basename "$header")
     printf '#include <detent/%s>\nint main() { return 0; }\n' "$name" >"$work/one.c"
@@ -56,10 +79,15 @@ project(found C)
 find_package(detent 0.1 REQUIRED)
 add_executable(app main.c)
 target_link_libraries(app PRIVATE detent::detent)
+foreach(example own_network infer)
+  add_executable(${example} ${EXAMPLES}/${example}.c)
+  target_link_libraries(${example} PRIVATE detent::detent m)
+endforeach()
 C
-cmake -S "$work/found" -B "$work/found/b" -G "$generator" -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" 2>&1 &&
+cmake -S "$work/found" -DEXAMPLES="$source/examples" -B "$work/found/b" -G "$generator" -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" 2>&1 &&
     cmake --build "$work/found/b" >>"$work/log" 2>&1 || { cat "$work/log"; fail "find_package"; }
 "$work/found/b/app" || fail "find_package: run"
+run_examples "$work/found/b"
 
 # ---- add_subdirectory: the program is compiled, which needs the headers; linking it would compile the library anew
 

@@ -4,8 +4,7 @@
 #ifndef DT_PUBLIC_TRAIN_H
 #define DT_PUBLIC_TRAIN_H
 
-#include "dataset.h"
-#include "model.h"
+#include "evaluate.h"
 
 #ifdef __cplusplus
 extern "C" {
