@@ -6,7 +6,7 @@
  * Both are checked by dt_verify on a few images. A tap psum is what one pass of the array gives for one output: the sum
  * over the rows of one input tile, for one tap.
  */
-#include "../accel/psum.h"
+#include "../accel/psum/psum.h"
 #include "../core/context.h"
 #include "bench.h"
 

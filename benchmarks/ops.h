@@ -10,7 +10,7 @@
 #ifndef DT_BENCH_OPS_H
 #define DT_BENCH_OPS_H
 
-#include "../core/trainer.h"
+#include "../core/train/trainer.h"
 #include "bench.h"
 
 typedef enum { OPS_FORWARD, OPS_BACKWARD, OPS_UPDATE, OPS_PASSES } ops_pass;

@@ -4,13 +4,14 @@
  *   copy        all threads copy a slice each (memcpy); on a device, its own copy. Bytes read and bytes written count.
  *   read        all threads sum a slice each; CPU only
  *   f32         chains of multiply-adds in registers, all threads; on a device, cuBLASLt's product of f32 matrices
- *   16-bit      layers/word_gemm.h on operands that stay in the first cache; on a device, cuDNN's 1x1 convolution of
- *   int8        fp16, as large as a matrix product of 8,192. Values are random: zeros would take less power.
+ *   16-bit      layers/gemm/word_gemm.h on operands that stay in the first cache; on a device, cuDNN's 1x1
+ *   int8        convolution of fp16, as large as a matrix product of 8,192. Values are random: zeros would take less
+ *               power.
  *
  * The build allows this file, and no other, to fuse a product with a sum.
  */
 #include "../core/half.h"
-#include "../layers/word_gemm.h"
+#include "../layers/gemm/word_gemm.h"
 #include "ops.h"
 #ifdef DETENT_HAVE_CUDA
 #include "../cuda/cuda_device.h"

@@ -11,7 +11,7 @@
  *   "finite"   anything else, losses among them
  */
 #include "../core/half.h"
-#include "../layers/conv.h"
+#include "../layers/conv/conv.h"
 #include "ops.h"
 
 enum { POSITIONS = 48, SUMS = 12, CHANNELS = 4 };

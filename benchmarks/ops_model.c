@@ -8,8 +8,8 @@
  *
  * Operations are those of convolutions, linear layers and votes: one product forward, one for each gradient backward.
  */
-#include "../layers/conv.h"
-#include "../layers/word_gemm.h"
+#include "../layers/conv/conv.h"
+#include "../layers/gemm/word_gemm.h"
 #include "ops.h"
 
 const char *const ops_pass_names[OPS_PASSES + 1] = { "forward", "backward", "update", NULL };

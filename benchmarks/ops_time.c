@@ -81,7 +81,7 @@ static dt_status clear_fresh(dt_context *ctx, const dt_node *node, unsigned over
     return DT_OK;
 }
 
-/* What core/tape.c does for the row's nodes. */
+/* What core/tape/tape.c does for the row's nodes. */
 static dt_status run_row(void *user)
 {
     const repeat *r = user;

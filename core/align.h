@@ -1,5 +1,5 @@
 /*
- * align.h - where blocks of memory begin, and sizes rounded up to it.  Tests: tests/test_plan.c.
+ * align.h - where blocks of memory begin, and sizes rounded up to it.  Tests: tests/core/test_plan.c.
  */
 #ifndef DT_ALIGN_H
 #define DT_ALIGN_H

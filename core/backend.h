@@ -15,7 +15,7 @@ typedef struct {
     float floor; /* values are kept >= this (clip alphas stay positive); -INFINITY: no floor */
 } dt_update_range;
 
-/* One optimiser update of all parameters; see core/optim.c for the formulas. All pointers are device memory. */
+/* One optimiser update of all parameters; see layers/cpu_update.c for the formulas. All pointers are device memory. */
 typedef struct {
     dt_optim_kind kind;
     float momentum, beta1, beta2, epsilon;

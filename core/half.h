@@ -3,7 +3,7 @@
  *
  * One header for CPU and CUDA: equal inputs give equal bits (NaNs stay NaNs); a GPU converts in one instruction, named
  * here in PTX, so that core needs no header of CUDA's. Integers are exact up to 256 in bf16 and 2,048 in fp16;
- * fp16 overflows to infinity at 65,520 and is subnormal below 2^-14.  Tests: tests/test_half.c.
+ * fp16 overflows to infinity at 65,520 and is subnormal below 2^-14.  Tests: tests/core/test_half.c.
  */
 #ifndef DT_HALF_H
 #define DT_HALF_H

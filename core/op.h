@@ -64,7 +64,7 @@ typedef struct {
 /* Supplied by a backend. forward OVERWRITES out and, if it is a grid tensor that owns its scale, out->scale.
  * backward ADDS into in[k]->grad wherever that is not NULL; where that is fresh, the tape clears it before. A kernel
  * for which clearing and adding costs too much sets bit k of overwrites, and then writes a fresh in[k]->grad instead.
- * Kernels see tensors of type and grad_type F32; those that core/fuse.c gives others are named there. */
+ * Kernels see tensors of type and grad_type F32; those that core/tape/fuse.c gives others are named there. */
 typedef struct {
     dt_status (*prepare)(dt_node *node, const dt_exec *ex, size_t *scratch_bytes); /* may be NULL; at compile */
     dt_status (*forward)(const dt_node *node, const dt_exec *ex);

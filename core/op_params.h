@@ -127,7 +127,7 @@ typedef struct {
     int dim;
 } dt_caps_params;
 
-/* A fixed-point format and how values are brought into it; quant/fixed_point.h has the arithmetic. */
+/* A fixed-point format and how values are brought into it; core/arith/fixed_point.h has the arithmetic. */
 typedef struct {
     int bits; /* word length, two's complement, 1..32; published: fractional bits, 0 or more; < 0: values stay as they
                  are */
@@ -158,8 +158,8 @@ typedef struct {
     int inputs;     /* I: input capsules (types) whose votes lie one after another along the first axis */
     int dim;        /* D: values of an output capsule */
     int joint;      /* softmax over 1: all capsules of the output map; 0: those at one position */
-    int observe;    /* 1: aux tells the largest magnitudes of the run, layers/caps_route.h; calibration reads them */
-    int fixed;      /* 1: round by format[]; then nothing flows back */
+    int observe; /* 1: aux tells the largest magnitudes of the run, layers/caps/caps_route.h; calibration reads them */
+    int fixed;   /* 1: round by format[]; then nothing flows back */
     dt_route_format format[DT_MAX_ROUTING];
 } dt_caps_route_params;
 

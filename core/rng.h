@@ -5,7 +5,7 @@
  * that was stopped draws, after resume, what it would have drawn.
  *
  * Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 3.3.
- * Tests: tests/test_rng.c (the known-answer vectors published with the paper's Random123 library).
+ * Tests: tests/core/test_rng.c (the known-answer vectors published with the paper's Random123 library).
  */
 #ifndef DT_RNG_H
 #define DT_RNG_H

@@ -11,8 +11,8 @@
 
 #define DT_MAX_DIMS 6 /* convolutional routing votes: N, H, W, caps in, caps out, dim */
 
-/* Tensors are F32, but for datasets (U8, I32) and for what core/fuse.c stores in fewer bytes. I16 and I64 are for data
- * on the host alone. */
+/* Tensors are F32, but for datasets (U8, I32) and for what core/tape/fuse.c stores in fewer bytes. I16 and I64 are for
+ * data on the host alone. */
 typedef enum { DT_F32, DT_I32, DT_U8, DT_I8, DT_BF16, DT_F16, DT_I16, DT_I64 } dt_dtype;
 
 typedef struct {
@@ -25,14 +25,14 @@ typedef struct {
     dt_shape shape;
     void *data;         /* memory of the context's backend; of a tape's tensors: bound when the tape runs */
     void *grad;         /* [count], or NULL when nothing upstream is trained */
-    dt_dtype grad_type; /* of grad: F32, but for what core/fuse.c stores in 16 bits */
+    dt_dtype grad_type; /* of grad: F32, but for what core/tape/fuse.c stores in 16 bits */
     int wants_grad;
     int constant;       /* 1: a parameter, or computed from parameters alone; evaluation computes it once */
     int n_scale;        /* 0: data is the real value; 1: one scale; else one for each index of the channel axis */
     float *scale;       /* [n_scale], > 0; shared by the tensors whose op leaves it as it is (ReLU, max-pool) */
     int64_t qmin, qmax; /* grid tensors: every code lies in [qmin, qmax] */
     double *sums;       /* of a weight: the sums by which its quantizer standardises it, which the optimiser keeps up to
-                           date (core/optim.h); NULL: each forward takes them anew */
+                           date (core/train/optim.h); NULL: each forward takes them anew */
     int has_sums;       /* 1: they are those of data; who changes data otherwise sets 0 */
     const char *name;   /* for messages; owned by the model or the tape */
 } dt_tensor;

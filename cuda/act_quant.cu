@@ -1,12 +1,13 @@
 /*
- * act_quant.cu - CUDA kernels of the activation quantizer; see quant/act_quant.c, and quant/grid.h for the arithmetic.
+ * act_quant.cu - CUDA kernels of the activation quantizer; see quant/act_quant.c, and core/arith/grid.h for the
+ * arithmetic.
  *
  * Scratch: DT_REDUCE_BLOCKS partial sums of dalpha, in double.
  */
 #include "reduce.h"
 
 #include "../core/grid_facts.h"
-#include "../quant/grid.h"
+#include "../core/arith/grid.h"
 
 /* What is quantized: real values, or codes with a scale, or with one a channel. */
 typedef struct {

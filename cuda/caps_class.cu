@@ -1,5 +1,5 @@
 /*
- * caps_class.cu - CUDA kernels of capsules' lengths and of the labelled capsule; see layers/caps_class.c.
+ * caps_class.cu - CUDA kernels of capsules' lengths and of the labelled capsule; see layers/caps/caps_class.c.
  */
 #include "kernel.h"
 

@@ -1,11 +1,11 @@
 /*
- * caps_loss.cu - CUDA kernels of the margin loss and of the reconstruction loss; see layers/caps_loss.c.
+ * caps_loss.cu - CUDA kernels of the margin loss and of the reconstruction loss; see layers/caps/caps_loss.c.
  *
  * Scratch of reconstruction_loss: the sum of squares of each image, in double.
  */
 #include "reduce.h"
 
-#include "../layers/caps_loss.h"
+#include "../layers/caps/caps_loss.h"
 
 /* One block: thread t takes images t, t + DT_BLOCK, ... Writes the mean loss and adds to the step's sums. */
 __global__ static void margin_forward_kernel(const float *length, const int32_t *labels, int64_t batch,

@@ -1,5 +1,5 @@
 /*
- * caps_route.cu - CUDA kernels of dynamic routing; see layers/caps_route.c.
+ * caps_route.cu - CUDA kernels of dynamic routing; see layers/caps/caps_route.c.
  *
  * The inputs of an image are cut into slices, each for a block of its own, so that small batches fill the device too.
  * A block reads its slice's votes once from memory, for logits and for weighted sums, and leaves one sum for each value
@@ -13,8 +13,8 @@
 #include "../core/grid_facts.h"
 
 extern "C" {
-#include "../layers/caps_route.h"
-#include "../layers/squash.h"
+#include "../layers/caps/caps_route.h"
+#include "../layers/caps/squash.h"
 }
 
 enum { WARP = 32, WARPS = DT_BLOCK / WARP, VOTES = 0, BIAS };
@@ -57,7 +57,7 @@ __device__ static route_slice block_slice(const dt_route *t)
     return s;
 }
 
-/* What follows the computation of a value, as in layers/caps_route.c; *largest is the thread's. */
+/* What follows the computation of a value, as in layers/caps/caps_route.c; *largest is the thread's. */
 __device__ static inline float settle(const route_pass *p, const dt_fixed_format *f, int64_t draw, float x,
                                       float *largest)
 {

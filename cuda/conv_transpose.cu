@@ -1,5 +1,5 @@
 /*
- * conv_transpose.cu - CUDA kernels of the transposed convolution; see layers/conv_transpose.c.
+ * conv_transpose.cu - CUDA kernels of the transposed convolution; see layers/conv/conv_transpose.c.
  *
  * Everything is gathered: a thread owns what it writes. Decoders are small beside the network that they follow, so
  * these kernels are plain; neighbouring threads read neighbouring values, for which dx needs the filters transposed.
@@ -9,7 +9,7 @@
 #include "kernel.h"
 
 extern "C" {
-#include "../layers/conv.h"
+#include "../layers/conv/conv.h"
 }
 
 enum { X, W };

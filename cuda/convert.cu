@@ -1,6 +1,6 @@
 /*
  * convert.cu - the kernels around a convolution of cuDNN: operands in, gradients out; see convert.h.
- * Tests: tests/test_conv.c, tests/test_conv_half.c.
+ * Tests: tests/layers/test_conv.c, tests/layers/test_conv_half.c.
  */
 #include "convert.h"
 #include "kernel.h"

@@ -7,7 +7,7 @@
  */
 #include "cuda_device.h"
 
-#include "conv_problem.h"
+#include "cudnn/conv_problem.h"
 #include "cuda_check.h"
 #include "pci_bus.h"
 

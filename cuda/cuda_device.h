@@ -8,7 +8,7 @@
 
 #include "../core/backend.h"
 #include "cublas_gemm.h"
-#include "cudnn_graph.h"
+#include "cudnn/cudnn_graph.h"
 
 /* One stream carries everything, so whatever is launched runs in that order. */
 typedef struct {

@@ -1,11 +1,11 @@
 /*
  * fixed_point.cu - CUDA kernel that brings values into a fixed-point format; see quant/fixed_point.c, and
- *                  quant/fixed_point.h for the arithmetic.
+ *                  core/arith/fixed_point.h for the arithmetic.
  */
 #include "kernel.h"
 
 #include "../core/grid_facts.h"
-#include "../quant/fixed_point.h"
+#include "../core/arith/fixed_point.h"
 
 /* One thread for each element; the first also writes the scale of the codes. image: values of one, 0 for a
  * parameter. */

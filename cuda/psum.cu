@@ -1,17 +1,17 @@
 /*
- * psum.cu - CUDA kernels of the array's psums; see accel/psum.c for the operator, accel/psum.h for its sums and for
- * what its statistics count.
+ * psum.cu - CUDA kernels of the array's psums; see accel/psum/psum.c for the operator, accel/psum/psum.h for its sums
+ * and for what its statistics count.
  *
- * Scratch, both packed once a forward: x as accel/psum_layout.h lays it out, for the whole batch and with no offset;
- * w [in_tiles][taps][step / 4][filters] words of four neighbouring channels.
- * Statistics are integers, which atomics may add in any order.
+ * Scratch, both packed once a forward: x as accel/psum/psum_layout.h lays it out, for the whole batch and with no
+ * offset; w [in_tiles][taps][step / 4][filters] words of four neighbouring channels. Statistics are integers, which
+ * atomics may add in any order.
  */
 #include "kernel.h"
 #include "mma.h"
 
 extern "C" {
-#include "../accel/psum_layout.h"
-#include "../layers/conv.h"
+#include "../accel/psum/psum_layout.h"
+#include "../layers/conv/conv.h"
 #include "convert.h"
 }
 

@@ -1,10 +1,10 @@
 /*
- * squash.cu - CUDA kernels of the capsules' non-linearity; see layers/squash.c.
+ * squash.cu - CUDA kernels of the capsules' non-linearity; see layers/caps/squash.c.
  */
 #include "kernel.h"
 
 extern "C" {
-#include "../layers/squash.h"
+#include "../layers/caps/squash.h"
 }
 
 /* one thread for each capsule */

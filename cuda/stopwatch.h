@@ -2,7 +2,7 @@
  * stopwatch.h - which of several ways to do the same work on a stream is the fastest.
  *
  * A way is captured into a graph several times over, as a training step will run it: work of a few microseconds would
- * otherwise be measured as the host's time to launch it.  Tests: tests/test_stopwatch.c.
+ * otherwise be measured as the host's time to launch it.  Tests: tests/cuda/test_stopwatch.c.
  */
 #ifndef DT_STOPWATCH_H
 #define DT_STOPWATCH_H

@@ -1,5 +1,5 @@
 /*
- * weight_quant.cu - CUDA kernels of the weight quantizer; see quant/weight_quant.c, and quant/grid.h for the
+ * weight_quant.cu - CUDA kernels of the weight quantizer; see quant/weight_quant.c, and core/arith/grid.h for the
  * arithmetic.
  *
  * A launch takes the layers of a group (quant/weight_quant.h): a block a piece of some layer, so that small layers cost

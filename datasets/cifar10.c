@@ -5,7 +5,7 @@
  *
  * Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009; "Binary version" on its page.
  * The format has no header, so the exact size of a file is its only check against truncation.
- * Tests: tests/test_cifar10.c.
+ * Tests: tests/datasets/test_cifar10.c.
  */
 #include "dataset.h"
 

@@ -5,7 +5,7 @@
  * image; of an odd difference the larger half is below and to the right. A grey channel is repeated, and its mean and
  * std with it; they are adjusted neither to the padding nor to the new size. The fingerprint is taken before all that.
  *
- * Readers and table: dataset.h.  Subsets: subset.c.  Tests: tests/test_dataset.c.
+ * Readers and table: dataset.h.  Subsets: subset.c.  Tests: tests/datasets/test_dataset.c.
  */
 #include "dataset.h"
 #include "resize.h"
@@ -216,23 +216,6 @@ dt_status dt_dataset_find(const char *name, const char *dir, dt_split split, cha
              strlen(folder) + 1, bytes);
     memcpy(found, folder, strlen(folder) + 1);
     return DT_OK;
-}
-
-void dt_dataset_look(const dt_dataset *d, dt_dataset_view *out)
-{
-    *out = (dt_dataset_view){
-        .name = d->name ? d->name : "",
-        .images = d->images,
-        .labels = d->labels,
-        .n = d->n,
-        .height = d->height,
-        .width = d->width,
-        .channels = d->channels,
-        .n_classes = d->n_classes,
-    };
-    memcpy(out->fingerprint, d->fingerprint, sizeof out->fingerprint);
-    memcpy(out->mean, d->mean, sizeof out->mean);
-    memcpy(out->std, d->std, sizeof out->std);
 }
 
 void dt_dataset_close(dt_dataset *d)

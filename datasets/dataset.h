@@ -8,24 +8,13 @@
 #ifndef DT_DATASET_H
 #define DT_DATASET_H
 
-#include "detent/detent.h"
+#include "../core/train/dataset_view.h"
 
 enum {
     DT_DATASET_PATH_BYTES = 4096, /* of a path, its end included */
     DT_DATASET_MAX_FILES = 5,     /* of a split */
     DT_DATASET_MAX_CLASSES = 10,
     DT_DATASET_MAX_SIDE = 4096 /* height or width; with it no product below overflows int64_t */
-};
-
-struct dt_dataset {
-    const char *name; /* static, or own_name */
-    char own_name[DT_DATASET_NAME_BYTES];
-    char fingerprint[DT_FINGERPRINT_BYTES];
-    uint8_t *images; /* [n][height][width][channels]; owned */
-    int32_t *labels; /* [n], 0..n_classes-1; owned */
-    int64_t n;
-    int height, width, channels, n_classes;
-    float mean[4], std[4]; /* as in dt_dataset_view */
 };
 
 typedef struct dt_dataset_request dt_dataset_request;

@@ -5,7 +5,7 @@
  * one that begins with $DETENT_DATA counts only while that variable is set. The first folder with every file of the
  * split is taken; one that lacks a file is remembered for the message. IDX files may also be named as some archives
  * have them, with a dot: train-images.idx3-ubyte.
- * Tests: tests/test_dataset.c.
+ * Tests: tests/datasets/test_dataset.c.
  */
 #include "dataset.h"
 

@@ -6,7 +6,7 @@
  *
  * Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", section "File formats".
  * zlib reads plain files as they are. Byte offsets in messages are of the unpacked data.
- * Tests: tests/test_idx.c.
+ * Tests: tests/datasets/test_idx.c.
  */
 #include "dataset.h"
 

@@ -1,7 +1,7 @@
 /*
  * memory.c - a dataset of images and labels that the caller has in memory.
  *
- * Interface: dt_dataset_from_memory in include/detent/dataset.h.  Tests: tests/test_predict.c.
+ * Interface: dt_dataset_from_memory in include/detent/dataset.h.  Tests: tests/cli/test_predict.c.
  */
 #include "dataset.h"
 

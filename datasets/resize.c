@@ -14,7 +14,7 @@
  * these are: tests/golden/make_resize_golden.py. The weights of a window, 8,193 of them at most, are 2^22 in all but
  * for half a unit each, so a sum stays below 2^30 and its byte below 256.
  *
- * Tests: tests/test_resize.c.
+ * Tests: tests/datasets/test_resize.c.
  */
 #include "resize.h"
 

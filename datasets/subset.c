@@ -10,7 +10,7 @@
  * `held_out` of the training images are chosen so, epoch HELD_OUT_EPOCH: VALIDATION keeps these, TRAIN the others. TEST
  * has nothing to hold out. Of what a split then has, `limit` images are chosen, epoch SUBSET_EPOCH.
  *
- * Tests: tests/test_dataset.c.
+ * Tests: tests/datasets/test_dataset.c.
  */
 #include "dataset.h"
 

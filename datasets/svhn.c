@@ -7,7 +7,7 @@
  * Source: Netzer et al., "Reading digits in natural images with unsupervised feature learning", 2011, and its page.
  * Only MAT version 5 (packed or not) is read, which is what SVHN comes in: its header is checked here, so that
  * libmatio never sees another. Inside a packed variable a byte offset says nothing; messages give the variable's index.
- * Tests: tests/test_svhn.c.
+ * Tests: tests/datasets/test_svhn.c.
  */
 #include "dataset.h"
 

@@ -6,7 +6,7 @@
  * Each class has one pattern, 4x4 colours of 8x8 pixels, shared by both splits; every pixel has its own noise, which is
  * stronger than the pattern but averages out over a block. So a small network learns the classes, though not from a
  * single pixel. Image i is of class i % 10. Integers throughout: every machine gives the same bytes.
- * Tests: tests/test_dataset.c.
+ * Tests: tests/datasets/test_dataset.c.
  */
 #include "dataset.h"
 #include "../core/rng.h"

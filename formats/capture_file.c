@@ -14,7 +14,8 @@
  *                 input_low, input_high, weight_low, weight_high (what the bits of the codes allow), and beside
  *                 next_input: next_layer, next_maps; data (JSON, origin_json.h)
  *
- * Interface: dt_capture_save in include/detent/capture.h; capture_reader.c reads it.  Tests: tests/test_capture_file.c.
+ * Interface: dt_capture_save in include/detent/capture.h; capture_reader.c reads it.  Tests:
+ * tests/formats/test_capture_file.c.
  */
 #include "metadata.h"
 #include "origin_json.h"

@@ -4,7 +4,8 @@
  *
  * Files of before the ranges and maps were written have none: the range is then that of their codes, and an image has
  * one map. That the psums are the sums of the codes is not checked: `detent verify` computes them anew.
- * Interface: dt_capture_load in include/detent/capture.h; the file: capture_file.c.  Tests: tests/test_capture_file.c.
+ * Interface: dt_capture_load in include/detent/capture.h; the file: capture_file.c.  Tests:
+ * tests/formats/test_capture_file.c.
  */
 #include "metadata.h"
 #include "origin_json.h"

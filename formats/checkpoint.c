@@ -16,7 +16,8 @@
  * Loading checks everything and reads all of the file before it writes to the device: what is refused changes nothing.
  * Parameters are loaded from any safetensors file with the right names, in any float type; only resume and config need
  * our metadata. A scalar and a list of one value are the same; a wrapper's prefix of all names is passed over.
- * Interface: include/detent/checkpoint.h.  Tests: tests/test_checkpoint.c, tests/test_checkpoint_resume.c.
+ * Interface: include/detent/checkpoint.h.  Tests: tests/formats/test_checkpoint.c,
+ * tests/formats/test_checkpoint_resume.c.
  */
 #include "config_json.h"
 #include "metadata.h"

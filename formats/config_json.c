@@ -2,7 +2,7 @@
  * config_json.c - one table of fields a configuration, which json_fields.c walks, and the comparison of two.
  *
  * Ranges here are those of any sane run; what a network or a trainer allows is checked where they are made.
- * Interface: config_json.h.  Tests: tests/test_config_json.c.
+ * Interface: config_json.h.  Tests: tests/formats/test_config_json.c.
  */
 #include "config_json.h"
 #include "json_fields.h"

@@ -4,7 +4,7 @@
  *
  * Fields are named as in detent.h, enumerations are lower-case words, floats come back with the bits they had.
  * Reading wants every field exactly once, of its type and in its range, and no other field.
- * Tests: tests/test_config_json.c.
+ * Tests: tests/formats/test_config_json.c.
  */
 #ifndef DT_CONFIG_JSON_H
 #define DT_CONFIG_JSON_H

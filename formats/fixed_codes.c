@@ -11,9 +11,9 @@
  * The codes are those that the operator FIXED_POINT makes. From 26 bits on, f32 rounds a format's largest code up to
  * the power of two above it; the file has the code itself, whose f32 value is the same.
  * Interface: dt_model_save_codes in include/detent/checkpoint.h.  Format: docs/FIXED_POINT_FORMAT.md.
- * Tests: tests/test_fixed_codes.c.
+ * Tests: tests/formats/test_fixed_codes.c.
  */
-#include "../quant/fixed_point.h"
+#include "../core/arith/fixed_point.h"
 #include "fixed_json.h"
 #include "metadata.h"
 #include "origin_json.h"

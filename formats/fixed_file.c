@@ -9,7 +9,7 @@
  * Version 1 has `model` in place of graph: the configuration of a built-in network (JSON, config_json.h).
  *
  * Rounding is a function of parameters and formats, so the file has no codes: fixed_codes.c writes those.
- * Interface: include/detent/checkpoint.h.  Format: docs/FIXED_POINT_FORMAT.md.  Tests: tests/test_fixed_file.c.
+ * Interface: include/detent/checkpoint.h.  Format: docs/FIXED_POINT_FORMAT.md.  Tests: tests/formats/test_fixed_file.c.
  */
 #include "fixed_json.h"
 #include "metadata.h"

@@ -1,11 +1,11 @@
 /*
  * fixed_json.c - tables of the fields of the formats and of a tensor, which json_fields.c walks.
  *
- * Interface: fixed_json.h.  Tests: tests/test_fixed_file.c.
+ * Interface: fixed_json.h.  Tests: tests/formats/test_fixed_file.c.
  */
 #include "fixed_json.h"
 
-#include "../quant/fixed_point.h"
+#include "../core/arith/fixed_point.h"
 #include "json_fields.h"
 
 #include <float.h>

@@ -5,15 +5,15 @@
  *    "tensors": [{"name": "conv.conv.weight", "layer": 0, "kind": "weight", "scale": 0.31}, ..]}
  *
  * Strict both ways, like a program's (program_file.c).
- * Used by: fixed_file.c, fixed_codes.c.  Format: docs/FIXED_POINT_FORMAT.md.  Tests: tests/test_fixed_file.c,
- * tests/test_fixed_codes.c.
+ * Used by: fixed_file.c, fixed_codes.c.  Format: docs/FIXED_POINT_FORMAT.md.  Tests: tests/formats/test_fixed_file.c,
+ * tests/formats/test_fixed_codes.c.
  */
 #ifndef DT_FIXED_JSON_H
 #define DT_FIXED_JSON_H
 
 #include <cjson/cJSON.h>
 
-#include "../quant/fixed_formats.h"
+#include "../quant/qcaps/fixed_formats.h"
 
 /* Adds the fields to an empty object. describe: each tensor's bits too, its step with low and high, or the exponents of
  * its powers of two. DT_ERR_ARGUMENT names a value that no reader would take. */

@@ -1,7 +1,8 @@
 /*
  * foreign_file.h - files of other kinds where a safetensors file was expected: told by their first bytes.
  *
- * Used by: safetensors.c, when a file's length rules out a safetensors header.  Tests: tests/test_foreign_file.c.
+ * Used by: safetensors.c, when a file's length rules out a safetensors header.  Tests:
+ * tests/formats/test_foreign_file.c.
  */
 #ifndef DT_FOREIGN_FILE_H
 #define DT_FOREIGN_FILE_H

@@ -1,7 +1,7 @@
 /*
  * graph_json.c - reads a network's file: see graph_json.h. graph_write.c writes it.
  *
- * Tests: tests/test_network_file.c.
+ * Tests: tests/formats/test_network_file.c.
  */
 #include "graph_json.h"
 

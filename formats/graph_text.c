@@ -2,7 +2,7 @@
  * graph_text.c - graphs for people: a line a node; a network's file with a node a line; a drawing by Graphviz.
  *
  * All three show any graph: a network of real values, one with quantizers, an integer program.
- * Interface: include/detent/network.h.  Tests: tests/test_graph_text.c.
+ * Interface: include/detent/network.h.  Tests: tests/formats/test_graph_text.c.
  */
 #include "graph_json.h"
 #include "json_value.h"

@@ -1,7 +1,7 @@
 /*
  * graph_write.c - a graph as the JSON of a network's file. Interface: graph_json.h.
  *
- * Tests: tests/test_network_file.c.
+ * Tests: tests/formats/test_network_file.c.
  */
 #include "graph_json.h"
 

@@ -3,8 +3,8 @@
  *
  * Strict both ways: what writing accepts reading accepts, with equal bits; reading wants every field exactly once, of
  * its type and in its range, and no other.
- * Used by: config_json.c, origin_json.c, program_v1.c, fixed_json.c.  Tests: tests/test_config_json.c,
- * tests/test_program_v1.c.
+ * Used by: config_json.c, origin_json.c, program_v1.c, fixed_json.c.  Tests: tests/formats/test_config_json.c,
+ * tests/formats/test_program_v1.c.
  */
 #ifndef DT_JSON_FIELDS_H
 #define DT_JSON_FIELDS_H

@@ -1,7 +1,7 @@
 /*
  * json_file.c - see json_file.h.
  *
- * Tests: tests/test_network_file.c, tests/test_vector_folder.c.
+ * Tests: tests/formats/test_network_file.c, tests/formats/test_vector_folder.c.
  */
 #include "json_file.h"
 

@@ -1,7 +1,7 @@
 /*
  * json_same.h - is a file's JSON just what this version would write?
  *
- * Used by: program_file.c.  Tests: tests/test_program_file.c.
+ * Used by: program_file.c.  Tests: tests/formats/test_program_file.c.
  */
 #ifndef DT_JSON_SAME_H
 #define DT_JSON_SAME_H

@@ -2,7 +2,7 @@
  * manifest.c - manifest.json written, and read by writing it again: the numbers that the rest follows from are taken
  *              out, a manifest is made of them, and every field is compared with it. So one rule book serves both.
  *
- * Interface and format: manifest.h.  Tests: tests/test_vector_folder.c.
+ * Interface and format: manifest.h.  Tests: tests/formats/test_vector_folder.c.
  */
 #include "manifest.h"
 #include "json_file.h"

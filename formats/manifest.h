@@ -12,14 +12,13 @@
  *                  "out_tile", "tap", "bytes", "sha256" }, .. ],
  *     "sha256": of the fields above, as JSON without blanks }
  *
- * Tiles and tap are -1 where a file is not of one. Fields and files are those that accel/vector_plan.c derives from
- * layer and array: a manifest that says anything else is refused.
- * Tests: tests/test_vector_folder.c.
+ * Tiles and tap are -1 where a file is not of one. Fields and files are those that accel/vectors/vector_plan.c derives
+ * from layer and array: a manifest that says anything else is refused. Tests: tests/formats/test_vector_folder.c.
  */
 #ifndef DT_MANIFEST_H
 #define DT_MANIFEST_H
 
-#include "../accel/vectors.h"
+#include "../accel/vectors/vectors.h"
 
 /* bytes and sha256 of every file are set. *text is the caller's, freed with free. */
 DT_MUST_CHECK dt_status dt_manifest_write(const dt_vectors *v, char **text);

@@ -4,12 +4,12 @@
  *   name or file -> graph of real values -> quantizers (quant/insert.h) -> model
  *
  * A file's network has the sizes that its file says; what a configuration chooses of a built-in one is refused.
- * Interface: include/detent/network.h, network_file.h.  Tests: tests/test_network_file.c.
+ * Interface: include/detent/network.h, network_file.h.  Tests: tests/formats/test_network_file.c.
  */
 #include "network_file.h"
 
 #include "../core/graph/rewrite.h"
-#include "../core/model.h"
+#include "../core/train/model.h"
 #include "../core/names.h"
 #include "../models/networks.h"
 #include "../quant/insert.h"

@@ -6,7 +6,7 @@
  * An unknown origin is not written, and a file without one is read as of unknown origin: so files of older versions
  * stay readable, and older versions, which ask for other metadata by name, read these files.
  * Used by: checkpoint.c, fixed_file.c, fixed_codes.c, program_file.c, capture_file.c, manifest.c.
- * Tests: tests/test_origin.c.
+ * Tests: tests/formats/test_origin.c.
  */
 #ifndef DT_ORIGIN_JSON_H
 #define DT_ORIGIN_JSON_H

@@ -1,7 +1,7 @@
 /*
  * png_file.c - an 8-bit picture as a PNG, by libpng.
  *
- * Tests: tests/test_png_file.c.
+ * Tests: tests/formats/test_png_file.c.
  */
 #include "whole_file.h"
 

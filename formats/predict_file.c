@@ -4,11 +4,12 @@
  *   in   U8 [N][H][W][C]: pixels; or F32: normalised already
  *   out  scores F32 [N][classes]; <value> F32, or on the grid I32 with <value>.scale F32, for values that are asked for
  *
- * Interface: dt_predict_file in include/detent/predict.h.  Tests: tests/test_predict.c, tests/test_cli_predict.sh.
+ * Interface: dt_predict_file in include/detent/predict.h.  Tests: tests/cli/test_predict.c,
+ * tests/cli/test_cli_predict.sh.
  */
 #include "safetensors.h"
 
-#include "../core/model.h"
+#include "../core/train/model.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
  *
  * Files of version 1 are read by program_v1.c. Nothing is allocated that the file does not hold. Loading and saving
  * gives equal bytes; docs/PROGRAM_FORMAT.md.
- * Interface: dt_program_save, dt_program_load in include/detent/array.h.  Tests: tests/test_program_file.c.
+ * Interface: dt_program_save, dt_program_load in include/detent/array.h.  Tests: tests/formats/test_program_file.c.
  */
 #include "program_file.h"
 

@@ -4,7 +4,7 @@
 #ifndef DT_PROGRAM_FILE_H
 #define DT_PROGRAM_FILE_H
 
-#include "../quant/program.h"
+#include "../quant/program/program.h"
 #include "safetensors.h"
 
 #define DT_PROGRAM_FORMAT "detent-program"

@@ -16,10 +16,10 @@
  *
  * A layer has the fields that its kind and its values need and no others. Each becomes nodes of a graph, and what the
  * file says of its output must be what the graph finds.
- * Interface: program_file.h.  Tests: tests/test_program_v1.c.
+ * Interface: program_file.h.  Tests: tests/formats/test_program_v1.c.
  */
 #include "../core/conv_params.h"
-#include "../quant/program_build.h"
+#include "../quant/program/program_build.h"
 #include "json_fields.h"
 #include "metadata.h"
 #include "program_file.h"

@@ -3,7 +3,7 @@
  *
  * The header is read and checked at open; data is read tensor by tensor from the same open file, so that a file
  * renamed over the path meanwhile does not mix with it.
- * Writer: safetensors_writer.c.  Tests: tests/test_safetensors.c.
+ * Writer: safetensors_writer.c.  Tests: tests/formats/test_safetensors.c.
  */
 #include "safetensors.h"
 #include "foreign_file.h"

@@ -8,7 +8,7 @@
  * Source: the format's description in the README of github.com/huggingface/safetensors.
  * A reader holds a file whose header has been checked completely; a file that breaks a rule is never half read.
  * Strings are UTF-8, without NUL. Both ends assume a little-endian machine (checked when compiled).
- * Tests: tests/test_safetensors.c.
+ * Tests: tests/formats/test_safetensors.c.
  */
 #ifndef DT_SAFETENSORS_H
 #define DT_SAFETENSORS_H

@@ -1,7 +1,7 @@
 /*
  * safetensors_floats.c - tensors of other float types as f32: parameters that were saved in fewer or more bits.
  *
- * Interface: safetensors.h.  Tests: tests/test_safetensors_floats.c.
+ * Interface: safetensors.h.  Tests: tests/formats/test_safetensors_floats.c.
  */
 #include "safetensors.h"
 

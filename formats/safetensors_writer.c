@@ -2,7 +2,7 @@
  * safetensors_writer.c - the writer: collects names, shapes and borrowed data, then makes the file in one go.
  *
  * Bytes depend on the calls alone: tensors in the order of adding, metadata first, the header padded with blanks
- * to a multiple of 8 so that mapped data is aligned. Format: safetensors.h.  Tests: tests/test_safetensors.c.
+ * to a multiple of 8 so that mapped data is aligned. Format: safetensors.h.  Tests: tests/formats/test_safetensors.c.
  */
 #include "safetensors.h"
 #include "utf8.h"

@@ -2,12 +2,12 @@
  * snapshot.h - a host copy of a model's parameters, and of the optimiser's moments, named and laid out as in files.
  *
  * Filters are K,R,S,C on the device and K,C,R,S here, as PyTorch keeps them; linear weights are O,I in both.
- * Moments have their parameter's layout. Used by: checkpoint.c. Tests: tests/test_checkpoint.c.
+ * Moments have their parameter's layout. Used by: checkpoint.c. Tests: tests/formats/test_checkpoint.c.
  */
 #ifndef DT_SNAPSHOT_H
 #define DT_SNAPSHOT_H
 
-#include "../core/trainer.h"
+#include "../core/train/trainer.h"
 #include "safetensors.h"
 
 #define DT_SNAPSHOT_MOMENTS "optimizer." /* names of moments begin so: optimizer.momentum.features.27.weight */

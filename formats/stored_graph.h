@@ -2,8 +2,8 @@
  * stored_graph.h - the network in the metadata of detent's own files: as its graph, or in files of earlier versions as
  *                  the configuration of a built-in network.
  *
- * Used by: checkpoint.c, fixed_file.c, fixed_codes.c.  Tests: tests/test_file_versions.c,
- * tests/test_checkpoint_resume.c.
+ * Used by: checkpoint.c, fixed_file.c, fixed_codes.c.  Tests: tests/formats/test_file_versions.c,
+ * tests/formats/test_checkpoint_resume.c.
  */
 #ifndef DT_STORED_GRAPH_H
 #define DT_STORED_GRAPH_H

@@ -3,7 +3,8 @@
  *
  * A folder without manifest.json is incomplete, and is what a failure leaves behind. Reading compares every file's
  * size and SHA-256 with the manifest, then the psums with the activations and weights.
- * Interface: dt_vectors_save and dt_vectors_check in include/detent/array.h.  Tests: tests/test_vector_folder.c.
+ * Interface: dt_vectors_save and dt_vectors_check in include/detent/array.h.  Tests:
+ * tests/formats/test_vector_folder.c.
  */
 #include "manifest.h"
 #include "whole_file.h"

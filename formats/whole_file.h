@@ -4,7 +4,7 @@
  * A link stays, and its target is replaced or made. What is no plain file is written into: a device, a pipe, or a
  * descriptor by the name /dev/fd/N. A replaced file keeps its mode; owner, hard links and the rest are a new file's.
  * Used by: safetensors_writer.c, program_c.c, vector_folder.c, png_file.c; dt_file_replace in
- * include/detent/checkpoint.h. Tests: tests/test_whole_file.c, tests/test_safetensors.c.
+ * include/detent/checkpoint.h. Tests: tests/formats/test_whole_file.c, tests/formats/test_safetensors.c.
  */
 #ifndef DT_WHOLE_FILE_H
 #define DT_WHOLE_FILE_H

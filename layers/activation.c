@@ -9,7 +9,7 @@
  * ReLU of a grid tensor is the ReLU of its codes, with the same scale. A limit is a real value and no code: a ReLU that
  * has one, and clip, leave the grid (they limit scale * code). The sigmoid works on real values.
  *
- * Shapes: any.  CUDA: cuda/activation.cu.  Tests: tests/test_activation.c.
+ * Shapes: any.  CUDA: cuda/activation.cu.  Tests: tests/layers/test_activation.c.
  */
 #include "activation.h"
 

@@ -5,7 +5,7 @@
  *
  * Of a grid tensor x is the codes, not the real values: a holds the scale already.
  *
- * Shapes: x and y .., C; a and b C.  CUDA: cuda/affine.cu.  Tests: tests/test_affine.c.
+ * Shapes: x and y .., C; a and b C.  CUDA: cuda/affine.cu.  Tests: tests/layers/test_affine.c.
  */
 #include "../core/op.h"
 #include "../core/grid_facts.h"

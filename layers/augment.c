@@ -10,13 +10,13 @@
  *              - a crop of H x W out of it with crop_pad pixels more on each side (torchvision's RandomCrop);
  *              - left and right exchanged with probability flip_share.
  *            What comes from outside of an image is 0, before normalising. With params.has_quant x is codes, those that
- *            ACT_QUANT with a fixed alpha would give (quant/act_quant.c); core/fuse.c makes it of both.
+ *            ACT_QUANT with a fixed alpha would give (quant/act_quant.c); core/tape/fuse.c makes it of both.
  *   gather:  y = labels[order[first + n]]
  *   rows:    x = rows[order[first + n]]
  *
  * Shapes: images u8 n,H,W,C with C <= 4; order i32; alpha 1; x f32 N,H,W,C, codes also u8, i8 or f16; labels i32 n; y
- * i32 N; rows f32 or u8 n,.., x N,.. of their type. N is params.batch. Draws: augment.h.  CUDA: cuda/augment.cu.  Tests:
- * tests/test_augment.c.
+ * i32 N; rows f32 or u8 n,.., x N,.. of their type. N is params.batch. Draws: augment.h.  CUDA: cuda/augment.cu. Tests:
+ * tests/layers/test_augment.c.
  */
 #include "augment.h"
 

@@ -14,7 +14,7 @@
 #include "../core/op_params.h"
 #include "../core/rng.h"
 #include "../core/tensor.h"
-#include "../quant/grid.h"
+#include "../core/arith/grid.h"
 
 #include <math.h>
 

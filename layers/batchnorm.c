@@ -14,7 +14,7 @@
  *
  * Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2.
  * Shapes: x and y any with channels C last; gamma, beta, mean, var: C.  aux: mean[C], 1/sqrt(var + epsilon)[C], f32.
- * Arithmetic per channel: batchnorm.h.  CUDA: cuda/batchnorm.cu.  Tests: tests/test_batchnorm.c.
+ * Arithmetic per channel: batchnorm.h.  CUDA: cuda/batchnorm.cu.  Tests: tests/layers/test_batchnorm.c.
  */
 #include "batchnorm.h"
 

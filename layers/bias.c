@@ -6,7 +6,7 @@
  * Of a grid tensor x is scale * code, so y leaves the grid. The column sums are in double, for which reading dy leaves
  * time; their order depends on the shape alone.
  *
- * Shapes: x and y .., C; b any of C values.  CUDA: cuda/bias.cu.  Tests: tests/test_bias.c.
+ * Shapes: x and y .., C; b any of C values.  CUDA: cuda/bias.cu.  Tests: tests/layers/test_bias.c.
  */
 #include "../core/op.h"
 #include "../core/grid_facts.h"

@@ -8,7 +8,7 @@
  *
  * Shapes: codes K,..; scale 1 or K; out as codes.
  *         x u8 ..,C; table f32 256,C; scale 1; y as x.
- * CUDA: cuda/codes.cu.  Tests: tests/test_codes.c.
+ * CUDA: cuda/codes.cu.  Tests: tests/layers/test_codes.c.
  */
 #include "../core/grid_facts.h"
 #include "../core/op.h"

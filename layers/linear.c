@@ -12,13 +12,13 @@
  * or not the products are fused with the sum. Psums of 2^24 and more, which f32 does not hold, are summed so too.
  *
  * Shapes: x N,I, or N,.. of I values each; w O,I; b O or absent; y N,O.
- * CUDA: cuda/linear.cu.  Tests: tests/test_linear.c.
+ * CUDA: cuda/linear.cu.  Tests: tests/layers/test_linear.c.
  */
 #include "linear.h"
 
 #include "../core/grid_facts.h"
-#include "../quant/grid.h"
-#include "gemm.h"
+#include "../core/arith/grid.h"
+#include "gemm/gemm.h"
 
 #include <assert.h>
 #include <string.h>

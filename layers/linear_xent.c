@@ -4,10 +4,10 @@
  *   z = x w^T + b (linear.c, summed in order),  loss = softmax_xent(z, labels) (loss.c)
  *
  * What LINEAR and SOFTMAX_XENT behind each other compute, and the same sums of the step; the logits are kept nowhere.
- * core/fuse.c makes it of them.
+ * core/tape/fuse.c makes it of them.
  *
  * Shapes: x N,I, or N,.. of I values each; w O,I; b O; labels i32 N; loss 1.  aux: p, f32 N,O.
- * CUDA: cuda/linear_xent.cu.  Tests: tests/test_linear_xent.c.
+ * CUDA: cuda/linear_xent.cu.  Tests: tests/layers/test_linear_xent.c.
  */
 #include "linear.h"
 #include "loss.h"

@@ -8,7 +8,7 @@
  * logits the first counts, as in PyTorch), and N. Labels are trusted: datasets have checked their range.
  *
  * Source: Szegedy et al., "Rethinking the Inception architecture", CVPR 2016, section 7.
- * Shapes: z N,O; labels i32 N; loss 1.  aux: p, f32 N,O.  CUDA: cuda/loss.cu.  Tests: tests/test_loss.c.
+ * Shapes: z N,O; labels i32 N; loss 1.  aux: p, f32 N,O.  CUDA: cuda/loss.cu.  Tests: tests/layers/test_loss.c.
  */
 #include "loss.h"
 

@@ -6,7 +6,7 @@
  * Codes of two grid tensors would need the product of their scales, and their range squared: y is real, the product of
  * scale * code. Sums over the map are taken in double, cell by cell.
  *
- * Shapes: a N,..,C; b the same, or N,1,..,1,C; y as a.  CUDA: cuda/mul.cu.  Tests: tests/test_mul.c.
+ * Shapes: a N,..,C; b the same, or N,1,..,1,C; y as a.  CUDA: cuda/mul.cu.  Tests: tests/layers/test_mul.c.
  */
 #include "mul.h"
 

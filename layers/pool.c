@@ -12,7 +12,7 @@
  * Which cell was the maximum is found again in backward, from x and y: that is cheaper than an index map.
  *
  * Shapes: N,H,W,C -> N,P,Q,C with P = (H + pads - window) / stride + 1; P = Q = 1 where the window is the whole map.
- * CUDA: cuda/pool.cu.  Tests: tests/test_pool.c.
+ * CUDA: cuda/pool.cu.  Tests: tests/layers/test_pool.c.
  */
 #include "pool.h"
 

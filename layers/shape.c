@@ -12,7 +12,7 @@
  * come from one quantizer), else it leaves: parts of two scales have no common one.
  * Shapes: flatten N,... -> N,I;  transpose N,rows,columns,inner -> N,columns,rows,inner, which lie in memory as the
  * shape asked for: its first axis may be N*columns (capsule types that share a convolution);  concat N,..A.. and
- * N,..B.. -> N,..A+B..;  the others keep theirs.  CUDA: cuda/shape.cu.  Tests: tests/test_shape.c.
+ * N,..B.. -> N,..A+B..;  the others keep theirs.  CUDA: cuda/shape.cu.  Tests: tests/layers/test_shape.c.
  */
 #include "../core/op.h"
 #include "../core/grid_facts.h"

@@ -6,7 +6,7 @@
  * The largest term is e^0, so nothing overflows. Sums are in double, along the axis. A NaN makes its whole row NaN.
  * Real values only: the exponential of a code says nothing without its scale.
  *
- * Shapes: ..,C; y as x.  CUDA: cuda/softmax.cu.  Tests: tests/test_softmax.c.
+ * Shapes: ..,C; y as x.  CUDA: cuda/softmax.cu.  Tests: tests/layers/test_softmax.c.
  */
 #include "softmax.h"
 

@@ -7,7 +7,7 @@
  * by every psum, INFINITY by none. sign is 1, or -1 where the code falls as the psum grows.
  *
  * Shapes: psum .., C; threshold T,C; sign C; scale 1, that of the codes low..low + T; out as psum.
- * CUDA: cuda/threshold.cu.  Tests: tests/test_threshold.c.
+ * CUDA: cuda/threshold.cu.  Tests: tests/layers/test_threshold.c.
  */
 #include "../core/op.h"
 #include "../core/grid_facts.h"

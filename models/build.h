@@ -8,7 +8,7 @@
 #ifndef DT_BUILD_H
 #define DT_BUILD_H
 
-#include "../core/model.h"
+#include "../core/train/model.h"
 
 typedef struct {
     dt_graph *graph;

@@ -3,7 +3,7 @@
  *
  * Sources: Sabour, Frosst, Hinton, "Dynamic Routing Between Capsules", 2017; Marchisio et al., "Q-CapsNets", DAC 2020,
  * and the code published with it, whose initial values and training settings these are.
- * Tests: tests/test_capsnets.c.
+ * Tests: tests/models/test_capsnets.c.
  */
 #include "capsules.h"
 

@@ -11,7 +11,7 @@
  * Sources: Rajasegaran et al., "DeepCaps: Going Deeper With Capsule Networks", CVPR 2019, in the form of the Q-CapsNets
  * code (capsules.c). The authors' Keras code differs: no biases, padding at the bottom and right only, squash in the
  * 3-D routing over the whole map. Parameters: 8,445,504 for 28x28x1, 13,363,008 for 64x64x3.  Tests:
- * tests/test_capsnets.c.
+ * tests/models/test_capsnets.c.
  */
 #include "capsules.h"
 #include "networks.h"

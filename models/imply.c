@@ -6,7 +6,7 @@
  *   BATCHNORM  LAYER.weight, .bias, .running_mean, .running_var
  *   BIAS       LAYER.bias
  *
- * Tests: tests/test_network_file.c.
+ * Tests: tests/formats/test_network_file.c.
  */
 #include "imply.h"
 

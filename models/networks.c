@@ -4,7 +4,7 @@
 #include "networks.h"
 
 #include "../core/names.h"
-#include "../core/trainer.h"
+#include "../core/train/trainer.h"
 #include "capsules.h"
 
 #include <stdio.h>

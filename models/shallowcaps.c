@@ -9,7 +9,7 @@
  * Other image sizes have as many primary capsules as fit: 32 ((h - 8 - 9) / 2 + 1) ((w - 8 - 9) / 2 + 1).
  * Sources: capsules.c. The factor 1/32 is that of the authors' TensorFlow code and of Q-CapsNets; the paper's text and
  * most other implementations have none.
- * Parameters at 28x28x1: 6,804,384.  Tests: tests/test_capsnets.c.
+ * Parameters at 28x28x1: 6,804,384.  Tests: tests/models/test_capsnets.c.
  */
 #include "capsules.h"
 #include "networks.h"

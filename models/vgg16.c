@@ -14,7 +14,7 @@
  * Sources: Simonyan, Zisserman, "Very deep convolutional networks", 2015, configuration D; the VGG16 QAT notebook.
  * The notebook does not show its SkipBlock's body; the projection above is our reading of its interface.
  * Parameters: 14,724,042 plain, 8,879,642 with C = 8, 8,936,682 with C = 16 (clip alphas not counted).
- * Tests: tests/test_vgg16.c.
+ * Tests: tests/models/test_vgg16.c.
  */
 #include "networks.h"
 

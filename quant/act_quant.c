@@ -5,11 +5,11 @@
  * norm took off the grid (features.27 of the chokepoint): then v = scale * x, of the channel.
  *
  * Shapes: x any, channels last; alpha 1, > 0; codes as x, scale 1.
- * CUDA: cuda/act_quant.cu.  Tests: tests/test_act_quant.c.
+ * CUDA: cuda/act_quant.cu.  Tests: tests/quant/test_act_quant.c.
  */
 #include "../core/op.h"
 #include "../core/grid_facts.h"
-#include "grid.h"
+#include "../core/arith/grid.h"
 
 /* Elements one thread takes at a time: alpha's gradient is summed piece by piece, in order. */
 enum { PIECE = 4096, LANES = 64 };

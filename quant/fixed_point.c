@@ -9,9 +9,9 @@
  * step's: so its rounding depends on the image, not on the batch it came in.
  *
  * Shapes: x any; out as x, scale 1.
- * CUDA: cuda/fixed_point.cu.  Tests: tests/test_fixed_point.c.
+ * CUDA: cuda/fixed_point.cu.  Tests: tests/quant/test_fixed_point.c.
  */
-#include "fixed_point.h"
+#include "../core/arith/fixed_point.h"
 
 #include "../core/grid_facts.h"
 #include "../core/op.h"

@@ -5,13 +5,13 @@
  * dt_trainer_calibrate, from the weights and the first batch; until then those of activations are 1, and those of
  * weights what PyTorch's default filters would give.
  *
- * Tests: tests/test_graph.c.
+ * Tests: tests/core/test_graph.c.
  */
 #include "insert.h"
 
 #include "../core/graph/rewrite.h"
 #include "../core/names.h"
-#include "grid.h"
+#include "../core/arith/grid.h"
 
 #include <fnmatch.h>
 #include <stdio.h>

@@ -13,7 +13,8 @@
  *
  * Shapes: x any, channels C last, N,H,W,C where it is pooled; gamma, beta, mean, var: C; alpha: 1.
  * Types: y is F32 or, codes, U8 or I8; gradients are F32 or BF16, rounded half to even.
- * Arithmetic: norm_quant.h; loops: norm_quant_lines.c.  CUDA: cuda/norm_quant.cu.  Tests: tests/test_norm_quant.c.
+ * Arithmetic: norm_quant.h; loops: norm_quant_lines.c.  CUDA: cuda/norm_quant.cu.  Tests:
+ * tests/quant/test_norm_quant.c.
  */
 #include "norm_quant.h"
 

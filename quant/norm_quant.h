@@ -10,7 +10,7 @@
 #include "../core/op_params.h"
 #include "../layers/activation.h"
 #include "../layers/batchnorm.h"
-#include "grid.h"
+#include "../core/arith/grid.h"
 
 /* Inputs: x, then gamma, beta, running mean and variance if there is a norm, then alpha if there is a quantizer.
  * aux: mean[C], inv[C] of batchnorm.h, f32, if there is a norm. */

@@ -10,11 +10,11 @@
  * does not standardise: there a filter of zeros has codes of 0, and learns.
  *
  * A call takes many layers, and threads go over the pieces of all of them. Weights whose sums the optimiser left
- * (core/optim.h) are not read for their statistics; the sums, and so the codes, are the same either way.
+ * (core/train/optim.h) are not read for their statistics; the sums, and so the codes, are the same either way.
  *
  * Shapes: w K,.. ; alpha 1 or K, > 0; codes as w, F32 or I8 (CUDA: F16), scale as alpha.
- * The update in place of backward: weight_update.c.  CUDA: cuda/weight_quant.cu.  Tests: tests/test_weight_quant.c, and
- * tests/test_weight_spread.c.
+ * The update in place of backward: weight_update.c.  CUDA: cuda/weight_quant.cu.  Tests:
+ * tests/quant/test_weight_quant.c, and tests/quant/test_weight_spread.c.
  */
 #include "weight_quant.h"
 

@@ -8,8 +8,8 @@
 #ifndef DT_WEIGHT_QUANT_H
 #define DT_WEIGHT_QUANT_H
 
-#include "../core/optim.h"
-#include "grid.h"
+#include "../core/train/optim.h"
+#include "../core/arith/grid.h"
 
 enum {
     DT_WEIGHT_LAYERS = 24, /* of a group: 4 KiB of a kernel's parameters */

@@ -1,13 +1,15 @@
 /*
  * weight_update.c - backward of the weight quantizers and SGD in one pass over memory, on the CPU.
  *
- * For each weight: its gradient from that of its code (grid.h), the update of core/optim.c, and the sums that the next
- * forward standardises by. Alphas follow when all weights have used the old ones. The expressions are those of backward
- * and of the plain update, so the bits are too.
+ * For each weight: its gradient from that of its code (grid.h), the update of layers/cpu_update.c, and the sums that
+ * the next forward standardises by. Alphas follow when all weights have used the old ones. The expressions are those of
+ * backward and of the plain update, so the bits are too.
  *
- * Needs what the quantizer's forward left in aux.  CUDA: cuda/optim.cu.  Tests: tests/test_optim.c.
+ * Needs what the quantizer's forward left in aux.  CUDA: cuda/optim.cu.  Tests: tests/core/test_optim.c.
  */
 #include "weight_quant.h"
+
+#include "../layers/cpu_backend.h"
 
 enum { LANES = DT_WEIGHT_LANES };
 

@@ -5,7 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "tiny_run.h"
+#include "support/tiny_run.h"
 
 /* What the rows work on: a run whose structures are right. */
 static tiny_run ready;

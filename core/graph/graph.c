@@ -1,7 +1,7 @@
 /*
  * graph.c - graphs as objects: values and nodes are added, looked up and freed.
  *
- * Tests: tests/test_graph.c.
+ * Tests: tests/core/test_graph.c.
  */
 #include "graph.h"
 

@@ -8,14 +8,14 @@
  * A value is given from outside (the image, the labels), or a parameter, or made by a node. A node is an operator of
  * core/op_list.h with its params of core/op_params.h. Nodes stand in an order in which they can run.
  *
- * Parameters may have data: the network is then finished, as an integer program is (quant/program.h). Constants are
- * data beside the network, which no node reads.
+ * Parameters may have data: the network is then finished, as an integer program is (quant/program/program.h). Constants
+ * are data beside the network, which no node reads.
  */
 #ifndef DT_GRAPH_H
 #define DT_GRAPH_H
 
 #include "../op.h"
-#include "../tape.h"
+#include "../tape/tape.h"
 
 /* Facts are those of this many images, because batch norm refuses a single value a channel. */
 enum { DT_FACTS_BATCH = 2 };
@@ -31,7 +31,7 @@ typedef enum {
     DT_INIT_UNIFORM   /* uniform in +-init_value */
 } dt_init;
 
-/* What a parameter's values may be: core/model_values.c. */
+/* What a parameter's values may be: core/train/model_values.c. */
 typedef enum { DT_VALUES_FINITE, DT_VALUES_POSITIVE, DT_VALUES_NOT_NEGATIVE, DT_VALUES_ANY } dt_param_values;
 
 typedef struct {

@@ -1,7 +1,7 @@
 /*
  * rewrite.c - see rewrite.h.
  *
- * Tests: tests/test_graph.c.
+ * Tests: tests/core/test_graph.c.
  */
 #include "rewrite.h"
 

@@ -18,7 +18,8 @@ typedef enum { DT_DATAFLOW_WS, DT_DATAFLOW_OS } dt_dataflow;         /* weight s
 typedef enum { DT_OVERFLOW_WRAP, DT_OVERFLOW_SATURATE } dt_overflow; /* two's complement; clipped at each addition */
 
 /* A systolic array of rows x cols processing elements. A row takes an input channel (or an output position, output
- * stationary), a column a filter; larger layers are cut into tiles. accel/psum.h has the order of the additions. */
+ * stationary), a column a filter; larger layers are cut into tiles. accel/psum/psum.h has the order of the additions.
+ */
 typedef struct {
     int rows, cols; /* 1..256 */
     int psum_bits;  /* 8..32: of every partial sum, two's complement */
@@ -134,7 +135,7 @@ DT_API DT_MUST_CHECK dt_status dt_verify(dt_model *m, const dt_dataset *d, int64
                                          dt_verify_report **out);
 DT_API void dt_verify_report_destroy(dt_verify_report *r);
 
-/* How vectors are laid out for RTL; accel/vectors.h describes each. */
+/* How vectors are laid out for RTL; accel/vectors/vectors.h describes each. */
 typedef enum {
     DT_LAYOUT_COURSE,
     DT_LAYOUT_NOTEBOOK,

@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-/* How a quantizer's gradient treats its clip; quant/grid.h has the formulas. */
+/* How a quantizer's gradient treats its clip; core/arith/grid.h has the formulas. */
 typedef enum {
     DT_RULE_ECE284, /* straight-through, masked outside the clip; alpha learns from clipped values only */
     DT_RULE_APOT,   /* alpha also learns from the rounding error inside; weights' gradient is not masked */

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "../../quant/program.h"
+#include "../../quant/program/program.h"
 
 #define MOST_WORK 1e6 /* products, values and pixels */
 

@@ -2,7 +2,7 @@
  * make_corpus.c - makes corpus/: small valid files of each format, from which a fuzzer starts. Run it when a format
  *                 changes: ninja -C build make_corpus && build/make_corpus tests/fuzz/corpus
  */
-#include "../program_case.h"
+#include "../support/program_case.h"
 
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
 // vector_folder.sv - what a folder of `detent export --to vectors` holds: the sizes of its layer and the lines of its
-//                    files. Names and order of lines are accel/vectors.h's.
+//                    files. Names and order of lines are accel/vectors/vectors.h's.
 //
 //   +dir=FOLDER +layout=course|pack-a|output-stationary, and, with the values of features.27 as defaults,
 //   +height=4 +width=4 +pad=1 +window=3 +stride=1 +channels=8 +filters=8 (16 with simd)

@@ -1,12 +1,12 @@
 /*
- * standin_cudnn.c - cuda/cudnn_graph.h in plain loops, for the SIMT shim: the same operands and results, sums in
+ * standin_cudnn.c - cuda/cudnn/cudnn_graph.h in plain loops, for the SIMT shim: the same operands and results, sums in
  * double.
  *
  * A run is work on the stream, so that a captured step replays it. Its arguments must outlive the capture: they belong
  * to the dt_cudnn.
  */
 #include "../../core/half.h"
-#include "../../cuda/cudnn_graph.h"
+#include "../../cuda/cudnn/cudnn_graph.h"
 
 #include <cuda_runtime.h>
 

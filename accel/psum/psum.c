@@ -1,0 +1,163 @@
+/*
+ * psum.c - a convolution whose psums are the array's: the operator that evaluates whole networks on it.
+ *
+ *   y[n,p,q,k] = the psum of psum.h, of codes x[n] and w;  scale sx * sw[k]
+ *
+ * Forward only. The node's dt_psum_aux says what its last forward saw, over the batch.
+ *
+ * Shapes: x N,H,W,C; w K,R,S,C/groups; y N,P,Q,K, as of layers/conv/conv.c, whose facts it shares; both inputs are on
+ * the grid. Here: facts, and images shared among threads; psum_image.c has the sums of one image. CUDA: cuda/psum.cu.
+ * Tests: tests/accel/test_psum.c.
+ */
+#include "psum.h"
+
+#include "../../core/threads.h"
+#include "../../layers/conv/conv.h"
+
+#include <stdlib.h>
+
+enum { X, W };
+
+dt_psum_shape dt_psum_shape_of(const dt_node *node)
+{
+    const dt_conv_shape s = dt_conv_shape_of(node);
+    const dt_tensor *x = node->in[X], *w = node->in[W];
+    return (dt_psum_shape){ .height = (int)s.H,
+                            .width = (int)s.W,
+                            .channels = (int)s.C,
+                            .filters = (int)s.K,
+                            .window_height = (int)s.R,
+                            .window_width = (int)s.S,
+                            .conv = *(const dt_conv_params *)node->params,
+                            .out_height = (int)s.P,
+                            .out_width = (int)s.Q,
+                            .x_low = (int)x->qmin,
+                            .x_high = (int)x->qmax,
+                            .w_bound = (int)dt_code_bound(w) };
+}
+
+dt_psum_shape dt_psum_shape_of_capture(const dt_capture *c)
+{
+    return (dt_psum_shape){ .height = c->height,
+                            .width = c->width,
+                            .channels = c->channels,
+                            .filters = c->filters,
+                            .window_height = c->kernel_height,
+                            .window_width = c->kernel_width,
+                            .conv = dt_conv_square(c->stride, c->pad),
+                            .out_height = c->out_height,
+                            .out_width = c->out_width,
+                            .x_low = c->x_low,
+                            .x_high = c->x_high,
+                            .w_bound = c->w_high > -c->w_low ? c->w_high : -c->w_low };
+}
+
+static dt_status plan_of(const dt_node *node, dt_psum_plan *plan)
+{
+    const dt_psum_params *p = node->params;
+    const dt_psum_shape shape = dt_psum_shape_of(node);
+    return dt_psum_plan_init(plan, node->name, &p->array, &shape);
+}
+
+static dt_status psum_infer(dt_node *node)
+{
+    const dt_psum_params *p = node->params;
+    dt_tensor *y = node->out;
+    dt_psum_plan plan;
+
+    DT_TRY(dt_conv_infer(node));
+    DT_CHECK(y->n_scale > 0, DT_ERR_ARGUMENT, "%s: psum: x and w must be on the grid, they are real", node->name);
+    DT_TRY(plan_of(node, &plan));
+    const int64_t half = (int64_t)1 << (p->array.psum_bits - 1);
+    if (y->qmax > half - 1) y->qmax = half - 1;
+    if (y->qmin < -half) y->qmin = -half;
+    node->aux_bytes = sizeof(dt_psum_aux);
+    return DT_OK;
+}
+
+const dt_op dt_op_psum = {
+    .name = "psum",
+    .min_in = 2,
+    .max_in = 2,
+    .params_bytes = sizeof(dt_psum_params),
+    .no_grad = 1,
+    .infer = psum_infer,
+};
+
+/* Scratch: [packed weights], then of each worker [room][one image's psums][stats]. Bytes. */
+typedef struct {
+    dt_psum_plan layer;
+    int n_workers;
+    size_t packed, room, psums, worker;
+} psum_plan;
+
+static size_t aligned(size_t bytes)
+{
+    return dt_round_up(bytes, DT_CACHE_LINE);
+}
+
+static void psum_release(dt_node *node)
+{
+    free(node->plan);
+    node->plan = NULL;
+}
+
+static dt_status psum_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    psum_plan *plan = calloc(1, sizeof *plan);
+    (void)ex;
+    DT_CHECK(plan, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
+    node->plan = plan;
+    DT_TRY(plan_of(node, &plan->layer));
+    plan->n_workers = dt_threads_now();
+    const dt_psum_shape *s = &plan->layer.shape;
+    plan->packed = aligned(plan->layer.packed_bytes);
+    plan->room = aligned(plan->layer.room_bytes);
+    plan->psums = aligned((size_t)s->out_height * (size_t)s->out_width * (size_t)s->filters * sizeof(int32_t));
+    plan->worker = plan->room + plan->psums + aligned(sizeof(dt_psum_stats));
+    *scratch_bytes = plan->packed + (size_t)plan->n_workers * plan->worker;
+    return DT_OK;
+}
+
+static dt_psum_stats *worker_stats(const psum_plan *plan, char *worker)
+{
+    return (dt_psum_stats *)(void *)(worker + plan->room + plan->psums);
+}
+
+/* Images first, first + n_workers, ... of the batch. */
+static void run_worker(const dt_node *node, const void *packed, char *worker, int first)
+{
+    const psum_plan *plan = node->plan;
+    const dt_conv_shape s = dt_conv_shape_of(node);
+    const float *x = node->in[X]->data;
+    float *y = node->out->data;
+    int32_t *psum = (int32_t *)(void *)(worker + plan->room);
+    const int64_t n_out = s.P * s.Q * s.K;
+
+    dt_psum_stats_clear(worker_stats(plan, worker));
+    for (int64_t n = first; n < s.N; n += plan->n_workers) {
+        dt_psum_image(&plan->layer, packed, x + n * s.H * s.W * s.C, worker, psum, NULL, worker_stats(plan, worker));
+        for (int64_t i = 0; i < n_out; i++) y[n * n_out + i] = (float)psum[i];
+    }
+}
+
+static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
+{
+    const psum_plan *plan = node->plan;
+    char *workers = (char *)ex->scratch + plan->packed;
+    dt_psum_aux *aux = node->aux;
+
+    dt_psum_pack(&plan->layer, node->in[W]->data, ex->scratch);
+#pragma omp parallel for schedule(static, 1)
+    for (int i = 0; i < plan->n_workers; i++) {
+        run_worker(node, ex->scratch, workers + (size_t)i * plan->worker, i);
+    }
+    dt_psum_stats_clear(&aux->stats);
+    for (int i = 0; i < plan->n_workers; i++) {
+        dt_psum_stats_add(&aux->stats, worker_stats(plan, workers + (size_t)i * plan->worker));
+    }
+    dt_conv_scale(node);
+    return DT_OK;
+}
+
+const dt_kernel dt_cpu_psum = { .prepare = psum_prepare, .forward = psum_forward, .release = psum_release };

@@ -1,0 +1,267 @@
+/*
+ * psum_image.c - the engine: statistics, plans, and the psums of one image, whose codes are packed as bytes and whose
+ *                outputs are summed a block at a time.
+ *
+ * psum.h says what is computed; psum_layout.h and psum_kernels.h how packed codes lie, and what a block is.
+ * Tests: tests/accel/test_psum.c.
+ */
+#include "psum_kernels.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { LANES = DT_PSUM_LANES };
+
+void dt_psum_stats_clear(dt_psum_stats *s)
+{
+    *s = (dt_psum_stats){ .min = INT32_MAX, .max = INT32_MIN };
+}
+
+void dt_psum_stats_add(dt_psum_stats *to, const dt_psum_stats *from)
+{
+    to->n_psums += from->n_psums;
+    to->n_tap_psums += from->n_tap_psums;
+    to->n_overflows += from->n_overflows;
+    to->n_codes += from->n_codes;
+    to->n_zero_codes += from->n_zero_codes;
+    if (from->min < to->min) to->min = from->min;
+    if (from->max > to->max) to->max = from->max;
+}
+
+int dt_psum_bits(int64_t min, int64_t max)
+{
+    int bits = 1;
+    while (bits < 64 && (min < -((int64_t)1 << (bits - 1)) || max >= (int64_t)1 << (bits - 1))) bits++;
+    return bits;
+}
+
+int dt_psum_simd(const dt_array *array, const dt_psum_shape *shape)
+{
+    if (array->simd > 0) return array->simd;
+    return shape->x_low >= 0 && shape->x_high <= 3 ? 2 : 1;
+}
+
+dt_psum_layout dt_psum_layout_of(const dt_psum_plan *plan)
+{
+    const dt_psum_shape *s = &plan->shape;
+    const int each = dt_psum_group_channels(s), channels = plan->tile_channels < each ? plan->tile_channels : each;
+    dt_psum_layout l = { .step = (channels + 3) / 4 * 4 };
+    l.group = plan->in_tiles * l.step;
+    l.pixel = s->conv.groups * l.group;
+    l.row = dt_conv_padded(&s->conv, 1, s->width) * l.pixel;
+    l.image = dt_conv_padded(&s->conv, 0, s->height) * l.row;
+    l.down = s->conv.dilation[0] * l.row;
+    l.right = s->conv.dilation[1] * l.pixel;
+    return l;
+}
+
+/* Words of the packed w: of one tap of one tile, of one block of filters. */
+static int64_t tap_words(const dt_psum_plan *plan)
+{
+    return (1 + dt_psum_layout_of(plan).step / 4) * LANES;
+}
+
+static int64_t block_words(const dt_psum_plan *plan)
+{
+    return plan->in_tiles * plan->taps * tap_words(plan);
+}
+
+/* A block's filters are of one group. */
+static int group_blocks(const dt_psum_plan *plan)
+{
+    return (dt_psum_group_filters(&plan->shape) + LANES - 1) / LANES;
+}
+
+/* Added to activation codes, to make them unsigned. */
+static int offset_of(const dt_psum_plan *plan)
+{
+    return plan->shape.x_low < 0 ? DT_PSUM_OFFSET : 0;
+}
+
+static dt_status check_layer(const char *name, const dt_array *array, const dt_psum_shape *s)
+{
+    const int64_t terms = (int64_t)dt_psum_group_channels(s) * s->window_height * s->window_width;
+    const int64_t most = terms * (s->x_high > -s->x_low ? s->x_high : -s->x_low) * s->w_bound;
+
+    DT_CHECK((s->x_low >= -128 && s->x_high <= 127) || (s->x_low >= 0 && s->x_high <= 255), DT_ERR_ARGUMENT,
+             "%s: array: activation codes are %d..%d, it takes -128..127 or 0..255; quantize to 8 bits or fewer", name,
+             s->x_low, s->x_high);
+    DT_CHECK(s->w_bound <= 128, DT_ERR_ARGUMENT,
+             "%s: array: weight codes reach %d, it takes 8 bits; quantize to 8 bits or fewer", name, s->w_bound);
+    DT_CHECK(array->simd < 2 || (s->x_low >= 0 && s->x_high <= 3), DT_ERR_ARGUMENT,
+             "%s: array: simd 2 takes activation codes 0..3, these are %d..%d; use simd 0 or 1", name, s->x_low,
+             s->x_high);
+    DT_CHECK(most <= INT32_MAX, DT_ERR_NUMERIC,
+             "%s: array: psums may reach %lld, beyond 32 bits; use fewer bits or fewer channels", name,
+             (long long)most);
+    return DT_OK;
+}
+
+dt_status dt_psum_plan_init(dt_psum_plan *plan, const char *name, const dt_array *array, const dt_psum_shape *shape)
+{
+    const dt_psum_shape *s = shape;
+    DT_TRY(dt_array_check(array));
+    DT_TRY(check_layer(name, array, shape));
+    assert(s->out_height == dt_conv_out_size(&s->conv, 0, s->height, s->window_height));
+    assert(s->out_width == dt_conv_out_size(&s->conv, 1, s->width, s->window_width));
+
+    dt_psum_plan p = { .array = *array, .shape = *shape, .taps = s->window_height * s->window_width };
+    const int is_stationary = array->dataflow == DT_DATAFLOW_WS, channels = dt_psum_group_channels(s);
+    p.array.simd = dt_psum_simd(array, shape);
+    p.tile_channels = is_stationary ? array->rows * p.array.simd : channels;
+    p.in_tiles = (channels + p.tile_channels - 1) / p.tile_channels;
+    p.ordered = !is_stationary || array->overflow == DT_OVERFLOW_SATURATE;
+    p.vnni = dt_psum_has_vnni();
+    p.packed_bytes = (size_t)(s->conv.groups * group_blocks(&p) * block_words(&p)) * sizeof(int32_t);
+    p.room_bytes = dt_round_up((size_t)dt_psum_layout_of(&p).image, DT_CACHE_LINE);
+    *plan = p;
+    return DT_OK;
+}
+
+/* Filter k's weights of one tile and tap into lane k % LANES. w: [channels], those of the tile. */
+static void pack_tap(const float *w, int64_t channels, int offset, int32_t *to)
+{
+    int32_t sum = 0;
+    for (int64_t c = 0; c < channels; c++) {
+        const int32_t code = (int32_t)w[c];
+        to[(1 + c / 4) * LANES] |= (int32_t)((uint32_t)(uint8_t)code << 8 * (c % 4));
+        sum += code;
+    }
+    to[0] = -offset * sum;
+}
+
+void dt_psum_pack(const dt_psum_plan *plan, const float *w, void *packed)
+{
+    const int64_t of_block = block_words(plan), of_tap = tap_words(plan);
+    const int channels = dt_psum_group_channels(&plan->shape), filters = dt_psum_group_filters(&plan->shape);
+
+    memset(packed, 0, plan->packed_bytes);
+#pragma omp parallel for
+    for (int k = 0; k < plan->shape.filters; k++) {
+        const int block = k / filters * group_blocks(plan) + k % filters / LANES;
+        int32_t *to = (int32_t *)packed + block * of_block + k % filters % LANES;
+        for (int pass = 0; pass < plan->in_tiles * plan->taps; pass++, to += of_tap) {
+            const int first = pass / plan->taps * plan->tile_channels, left = channels - first;
+            const float *from = w + ((int64_t)k * plan->taps + pass % plan->taps) * channels + first;
+            pack_tap(from, left < plan->tile_channels ? left : plan->tile_channels, offset_of(plan), to);
+        }
+    }
+}
+
+/* One position's codes; returns how many are 0. */
+static int64_t pack_pixel(const dt_psum_plan *plan, const dt_psum_layout *l, const float *x, uint8_t *to)
+{
+    const int offset = offset_of(plan), channels = dt_psum_group_channels(&plan->shape);
+    int64_t n_zeros = 0;
+    for (int i = 0; i < plan->shape.conv.groups * plan->in_tiles; i++, to += l->step) {
+        const int first = i % plan->in_tiles * plan->tile_channels, left = channels - first;
+        const float *from = x + i / plan->in_tiles * channels + first;
+        for (int c = 0; c < left && c < plan->tile_channels; c++) {
+            to[c] = (uint8_t)((int32_t)from[c] + offset);
+            n_zeros += from[c] == 0.0f;
+        }
+    }
+    return n_zeros;
+}
+
+static int64_t pack_image(const dt_psum_plan *plan, const dt_psum_layout *l, const float *x, uint8_t *to)
+{
+    const dt_psum_shape *s = &plan->shape;
+    int64_t n_zeros = 0;
+
+    memset(to, offset_of(plan), (size_t)l->image);
+    for (int h = 0; h < s->height; h++) {
+        uint8_t *row = to + (h + s->conv.pad[0]) * l->row + s->conv.pad[1] * l->pixel;
+        for (int v = 0; v < s->width; v++) {
+            n_zeros += pack_pixel(plan, l, x + ((int64_t)h * s->width + v) * s->channels, row + v * l->pixel);
+        }
+    }
+    return n_zeros;
+}
+
+/* Points the block at outputs first .. first + n - 1 of the image. */
+static void block_place(dt_psum_block *b, const uint8_t *x, int first, int n)
+{
+    const dt_psum_shape *s = &b->plan->shape;
+    const int64_t down = s->conv.stride[0] * b->layout.row, right = s->conv.stride[1] * b->layout.pixel;
+    b->n = n;
+    for (int i = 0; i < n; i++) {
+        const int p = (first + i) / s->out_width, q = (first + i) % s->out_width;
+        b->x[i] = x + p * down + q * right;
+    }
+}
+
+static void block_sum(dt_psum_block *b, dt_psum_seen *seen)
+{
+    if (b->plan->ordered)
+        dt_psum_block_ordered(b, seen);
+    else if (b->plan->vnni && !b->taps)
+        dt_psum_block_vnni(b, seen);
+    else
+        dt_psum_block_plain(b, seen);
+}
+
+static void block_store(const dt_psum_block *b, int32_t *psum)
+{
+    for (int i = 0; i < b->n; i++) {
+        int32_t *to = psum + (int64_t)i * b->plan->shape.filters;
+        for (int k = 0; k < b->n_filters; k++) to[k] = dt_psum_wrap(b->sum[i][k], b->plan->array.psum_bits);
+    }
+}
+
+/* Counts of one block fit in 32 bits, those of an image may not. */
+static void take_overflows(dt_psum_seen *seen, dt_psum_stats *stats)
+{
+    for (int k = 0; k < LANES; k++) {
+        stats->n_overflows += seen->n_overflows[k]; /* 0 in lanes beyond the layer's filters */
+        seen->n_overflows[k] = 0;
+    }
+}
+
+/* All outputs of one block of filters. psum, taps: of the first of these filters. */
+static void sum_filters(dt_psum_block *b, const uint8_t *x, int32_t *psum, int32_t *taps, dt_psum_stats *stats)
+{
+    const dt_psum_shape *s = &b->plan->shape;
+    const int outputs = s->out_height * s->out_width;
+    dt_psum_seen seen;
+
+    for (int k = 0; k < LANES; k++) {
+        seen.low[k] = INT32_MAX;
+        seen.high[k] = INT32_MIN;
+        seen.n_overflows[k] = 0;
+    }
+    for (int first = 0; first < outputs; first += DT_PSUM_POSITIONS) {
+        const int left = outputs - first;
+        b->taps = taps ? taps + (int64_t)first * s->filters : NULL;
+        block_place(b, x, first, left < DT_PSUM_POSITIONS ? left : DT_PSUM_POSITIONS);
+        block_sum(b, &seen);
+        take_overflows(&seen, stats);
+        block_store(b, psum + (int64_t)first * s->filters);
+    }
+    for (int k = 0; k < b->n_filters; k++) {
+        if (seen.low[k] < stats->min) stats->min = seen.low[k];
+        if (seen.high[k] > stats->max) stats->max = seen.high[k];
+    }
+}
+
+void dt_psum_image(const dt_psum_plan *plan, const void *packed, const float *x, void *room, int32_t *psum,
+                   int32_t *taps, dt_psum_stats *stats)
+{
+    const dt_psum_shape *s = &plan->shape;
+    const int is_stationary = plan->array.dataflow == DT_DATAFLOW_WS;
+    const int blocks = group_blocks(plan), filters = dt_psum_group_filters(s);
+    dt_psum_block b = { .plan = plan, .layout = dt_psum_layout_of(plan), .offset = offset_of(plan) };
+
+    stats->n_zero_codes += pack_image(plan, &b.layout, x, room);
+    stats->n_codes += (int64_t)s->height * s->width * s->channels;
+    b.w = packed;
+    for (int i = 0; i < s->conv.groups * blocks; i++, b.w += block_words(plan)) {
+        const int group = i / blocks, of_group = i % blocks * LANES, first = group * filters + of_group;
+        const uint8_t *codes = (const uint8_t *)room + group * b.layout.group;
+        b.n_filters = filters - of_group < LANES ? filters - of_group : LANES;
+        sum_filters(&b, codes, psum + first, is_stationary && taps ? taps + first : NULL, stats);
+    }
+    const int64_t n_psums = (int64_t)s->out_height * s->out_width * s->filters;
+    stats->n_psums += n_psums;
+    stats->n_tap_psums += is_stationary ? (int64_t)plan->in_tiles * plan->taps * n_psums : 0;
+}

@@ -1,0 +1,209 @@
+/*
+ * vector_layout.c - which activation, weight or psum of the layer a lane of a vector file is, and its value.
+ *
+ *   position   nij = row * (W + 2 pad) + col of the padded input; o_nij = p * Q + q of the output
+ *   tap        kij = r * S + s; output (p, q) reads position (p stride + r, q stride + s)
+ *   tap psum   sum over the channels of one input tile of x[position] * w[filter][tap]
+ *   output     sum over input tiles and taps of the tap psums that the output reads
+ *
+ * Interface: vector_layout.h; the layouts are described in vectors.h.  Tests: tests/accel/test_vectors.c.
+ */
+#include "vector_layout.h"
+
+/* Index of a lane in its tile: most layouts write the highest channel, filter or position leftmost. */
+static int lane_index(const dt_vectors *v, const dt_vector_file *f, int lane)
+{
+    const int ascending =
+        v->layout == DT_LAYOUT_PACK_C || (v->layout == DT_LAYOUT_NOTEBOOK && f->role == DT_VECTOR_WEIGHT);
+    return ascending ? lane : f->lanes - 1 - lane;
+}
+
+/* The input position that output o reads for a tap. */
+static void place_tap(const dt_vectors *v, int o, int tap, dt_vector_place *at)
+{
+    const dt_psum_shape *s = &v->shape;
+
+    at->tap = tap;
+    at->row = o / s->out_width * s->conv.stride[0] + tap / s->window_width - s->conv.pad[0];
+    at->col = o % s->out_width * s->conv.stride[1] + tap % s->window_width - s->conv.pad[1];
+}
+
+static void place_padded(const dt_vectors *v, int nij, dt_vector_place *at)
+{
+    const int width = (int)dt_conv_padded(&v->shape.conv, 1, v->shape.width);
+
+    at->row = nij / width - v->shape.conv.pad[0];
+    at->col = nij % width - v->shape.conv.pad[1];
+}
+
+static void place_activation(const dt_vectors *v, const dt_vector_file *f, int line, int lane, dt_vector_place *at)
+{
+    const int index = f->in_tile * f->lanes + lane_index(v, f, lane);
+    const int taps = v->shape.window_height * v->shape.window_width;
+
+    at->channel = index;
+    if (v->layout == DT_LAYOUT_OUTPUT_STATIONARY) {
+        const int past_last = index >= v->shape.out_height * v->shape.out_width;
+        at->channel = past_last ? v->shape.channels : line / taps;
+        place_tap(v, index, line % taps, at);
+    } else if (v->layout == DT_LAYOUT_NOTEBOOK || v->layout == DT_LAYOUT_PACK_C) {
+        at->row = line / v->shape.width;
+        at->col = line % v->shape.width;
+    } else {
+        place_padded(v, line, at);
+    }
+}
+
+static void place_weight(const dt_vectors *v, const dt_vector_file *f, int line, int lane, dt_vector_place *at)
+{
+    const int taps = v->shape.window_height * v->shape.window_width, index = lane_index(v, f, lane);
+
+    at->tap = f->tap;
+    at->channel = f->in_tile * f->lanes + index;
+    switch (v->layout) {
+    case DT_LAYOUT_NOTEBOOK: at->filter = f->out_tile * v->cols + v->cols - 1 - line; break;
+    case DT_LAYOUT_PACK_A:
+        at->filter = f->out_tile * v->cols + line / 2;
+        at->channel = 2 * at->channel + (line % 2 == 0); /* odd channels first */
+        break;
+    case DT_LAYOUT_PACK_C: at->filter = f->out_tile * f->lines + line; break;
+    case DT_LAYOUT_OUTPUT_STATIONARY:
+        at->filter = f->out_tile * f->lanes + index;
+        at->channel = line / taps;
+        at->tap = line % taps;
+        break;
+    default: at->filter = f->out_tile * v->cols + line; break;
+    }
+}
+
+static void place_tap_psum(const dt_vectors *v, const dt_vector_file *f, int line, int lane, dt_vector_place *at)
+{
+    at->filter = f->out_tile * f->lanes + lane_index(v, f, lane);
+    if (f->tap >= 0) {
+        place_tap(v, line, f->tap, at);
+    } else {
+        const int positions =
+            (v->shape.height + 2 * v->shape.conv.pad[0]) * (v->shape.width + 2 * v->shape.conv.pad[1]);
+        at->tap = line / positions;
+        place_padded(v, line % positions, at);
+    }
+}
+
+dt_vector_place dt_vector_place_of(const dt_vectors *v, const dt_vector_file *f, int line, int lane)
+{
+    const int taps = v->shape.window_height * v->shape.window_width;
+    dt_vector_place at = { 0 };
+
+    switch (f->role) {
+    case DT_VECTOR_ACTIVATION: place_activation(v, f, line, lane, &at); break;
+    case DT_VECTOR_WEIGHT: place_weight(v, f, line, lane, &at); break;
+    case DT_VECTOR_TAP_PSUM: place_tap_psum(v, f, line, lane, &at); break;
+    case DT_VECTOR_OUTPUT:
+    case DT_VECTOR_OUTPUT_RELU:
+        at.filter = f->out_tile * f->lanes + lane_index(v, f, lane);
+        at.row = line / v->shape.out_width;
+        at.col = line % v->shape.out_width;
+        break;
+    case DT_VECTOR_ADDRESS:
+        at.tap = line % taps;
+        at.row = line / taps / v->shape.out_width;
+        at.col = line / taps % v->shape.out_width;
+        break;
+    case DT_VECTOR_TWIN: break;
+    }
+    return at;
+}
+
+static int64_t x_index(const dt_psum_shape *s, int row, int col)
+{
+    if (row < 0 || row >= s->height || col < 0 || col >= s->width) return -1;
+    return ((int64_t)row * s->width + col) * s->channels;
+}
+
+static int64_t w_index(const dt_psum_shape *s, int filter, int tap)
+{
+    return ((int64_t)filter * s->window_height * s->window_width + tap) * s->channels;
+}
+
+int64_t dt_vector_code_index(const dt_vectors *v, const dt_vector_file *f, dt_vector_place at)
+{
+    const dt_psum_shape *s = &v->shape;
+
+    if (at.channel >= s->channels || at.filter >= s->filters) return -1;
+    if (f->role == DT_VECTOR_WEIGHT) return w_index(s, at.filter, at.tap) + at.channel;
+    const int64_t pixel = x_index(s, at.row, at.col);
+    return pixel < 0 ? -1 : pixel + at.channel;
+}
+
+/* Sum over channels first .. end - 1 at one position of the input. */
+static int64_t tap_sum(const dt_psum_shape *s, const dt_vector_codes *codes, dt_vector_place at, int first, int end)
+{
+    const int64_t pixel = x_index(s, at.row, at.col);
+    int64_t sum = 0;
+
+    if (pixel < 0) return 0;
+    const int32_t *x = codes->x + pixel, *w = codes->w + w_index(s, at.filter, at.tap);
+    for (int c = first; c < end; c++) sum += (int64_t)x[c] * w[c];
+    return sum;
+}
+
+static int64_t tile_sum(const dt_vectors *v, const dt_vector_codes *codes, dt_vector_place at, int in_tile)
+{
+    const int channels = v->rows * v->simd, first = in_tile * channels;
+    const int end = first + channels < v->shape.channels ? first + channels : v->shape.channels;
+
+    return at.filter >= v->shape.filters ? 0 : tap_sum(&v->shape, codes, at, first, end);
+}
+
+static int64_t output_sum(const dt_vectors *v, const dt_vector_codes *codes, dt_vector_place at)
+{
+    const dt_psum_shape *s = &v->shape;
+    const int o = at.row * s->out_width + at.col;
+    int64_t sum = 0;
+
+    if (at.filter >= s->filters) return 0;
+    for (int tap = 0; tap < s->window_height * s->window_width; tap++) {
+        place_tap(v, o, tap, &at);
+        sum += tap_sum(s, codes, at, 0, s->channels);
+    }
+    return sum;
+}
+
+/* The line of the tap psum file, its header not counted, that holds what output (p, q) adds for a tap. */
+static int64_t address(const dt_psum_shape *s, dt_vector_place at)
+{
+    const int64_t width = dt_conv_padded(&s->conv, 1, s->width), height = dt_conv_padded(&s->conv, 0, s->height);
+    const int64_t row = (int64_t)at.row * s->conv.stride[0] + at.tap / s->window_width;
+    const int64_t col = (int64_t)at.col * s->conv.stride[1] + at.tap % s->window_width;
+
+    return at.tap * height * width + row * width + col;
+}
+
+int64_t dt_vector_wrap(int64_t value, int bits)
+{
+    const int64_t half = (int64_t)1 << (bits - 1), mask = 2 * half - 1;
+
+    return ((value & mask) ^ half) - half;
+}
+
+int64_t dt_vector_value(const dt_vectors *v, const dt_vector_codes *codes, const dt_vector_file *f, int line, int lane)
+{
+    const dt_vector_place at = dt_vector_place_of(v, f, line, lane);
+
+    switch (f->role) {
+    case DT_VECTOR_ACTIVATION:
+    case DT_VECTOR_WEIGHT: {
+        const int64_t index = dt_vector_code_index(v, f, at);
+        return index < 0 ? 0 : (f->role == DT_VECTOR_WEIGHT ? codes->w : codes->x)[index];
+    }
+    case DT_VECTOR_TAP_PSUM: return tile_sum(v, codes, at, f->in_tile);
+    case DT_VECTOR_OUTPUT: return output_sum(v, codes, at);
+    case DT_VECTOR_OUTPUT_RELU: {
+        const int64_t kept = dt_vector_wrap(output_sum(v, codes, at), f->bits);
+        return kept < 0 ? 0 : kept;
+    }
+    case DT_VECTOR_ADDRESS: return address(&v->shape, at);
+    case DT_VECTOR_TWIN: break;
+    }
+    return 0;
+}

@@ -1,0 +1,196 @@
+/*
+ * layer_check.c - see layer_check.h.
+ *
+ * Tests: tests/accel/test_verify.c.
+ */
+#include "layer_check.h"
+
+#include "report.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What one image came to. */
+typedef struct {
+    dt_psum_stats stats;
+    double error_float, error_next;
+    int failed; /* no memory */
+} image_result;
+
+static int64_t per_image(const dt_tensor *t)
+{
+    return dt_count(&t->shape) / t->shape.dim[0];
+}
+
+/* Filters innermost: how oracle and float convolution read them. */
+static void turn_weights(dt_layer_check *l)
+{
+    const dt_psum_shape *s = &l->shape;
+    const int64_t per_filter = (int64_t)s->window_height * s->window_width * dt_psum_group_channels(s);
+
+    for (int64_t k = 0; k < s->filters; k++) {
+        for (int64_t i = 0; i < per_filter; i++) {
+            const float code = l->qw[k * per_filter + i];
+            l->w[i * s->filters + k] = (int32_t)code;
+            l->wr[i * s->filters + k] = l->sw[l->n_sw > 1 ? k : 0] * code;
+        }
+    }
+}
+
+dt_status dt_layer_check_open(dt_layer_check *l, dt_context *ctx, const dt_array *array, const dt_node *node, int batch)
+{
+    const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
+    const size_t w_bytes = dt_tensor_bytes(w);
+
+    DT_CHECK(y->shape.dim[0] <= batch, DT_ERR_UNSUPPORTED,
+             "%s: %lld maps in a batch of %d images; a layer is verified that has one map an image", l->name,
+             (long long)y->shape.dim[0], batch);
+    l->shape = dt_psum_shape_of(node);
+    l->n_sw = w->n_scale;
+    DT_TRY(dt_psum_plan_init(&l->plan, l->name, array, &l->shape));
+    l->qx = malloc((size_t)batch * (size_t)per_image(x) * sizeof *l->qx);
+    l->psum = malloc((size_t)batch * (size_t)per_image(y) * sizeof *l->psum);
+    l->expected = malloc((size_t)batch * (size_t)per_image(y) * sizeof *l->expected);
+    l->qw = malloc(w_bytes);
+    l->sw = malloc((size_t)w->n_scale * sizeof *l->sw);
+    l->w = malloc(w_bytes);
+    l->wr = malloc(w_bytes);
+    l->packed = aligned_alloc(DT_CACHE_LINE, dt_round_up(l->plan.packed_bytes, DT_CACHE_LINE));
+    DT_CHECK(l->qx && l->psum && l->expected && l->qw && l->sw && l->w && l->wr && l->packed, DT_ERR_MEMORY,
+             "%s: no memory to verify %d images at once", l->name, batch);
+    DT_TRY(dt_device_read(ctx, l->qw, w->data, w_bytes));
+    DT_TRY(dt_device_read(ctx, l->sw, w->scale, (size_t)w->n_scale * sizeof *l->sw));
+    DT_TRY(dt_device_read(ctx, &l->sx, x->scale, sizeof l->sx));
+    turn_weights(l);
+    dt_psum_pack(&l->plan, l->qw, l->packed);
+    dt_psum_stats_clear(&l->stats);
+    return DT_OK;
+}
+
+void dt_layer_check_close(dt_layer_check *l)
+{
+    free(l->qx);
+    free(l->psum);
+    free(l->expected);
+    free(l->qw);
+    free(l->sw);
+    free(l->w);
+    free(l->wr);
+    free(l->packed);
+}
+
+/* y[k] of one position of the float layer: real operands, sums in f32. */
+static void float_position(const dt_layer_check *l, const float *qx, int p, int q, float *y)
+{
+    const dt_psum_shape *s = &l->shape;
+    const int each = dt_psum_group_channels(s), filters = dt_psum_group_filters(s);
+
+    memset(y, 0, (size_t)s->filters * sizeof *y);
+    for (int tap = 0; tap < s->window_height * s->window_width; tap++) {
+        const int h = p * s->conv.stride[0] + tap / s->window_width * s->conv.dilation[0] - s->conv.pad[0];
+        const int w = q * s->conv.stride[1] + tap % s->window_width * s->conv.dilation[1] - s->conv.pad[1];
+        if (h < 0 || h >= s->height || w < 0 || w >= s->width) continue;
+        for (int c = 0; c < s->channels; c++) {
+            const float x = l->sx * qx[((int64_t)h * s->width + w) * s->channels + c];
+            const float *f = l->wr + ((int64_t)tap * each + c % each) * s->filters;
+            for (int k = c / each * filters; k < (c / each + 1) * filters; k++) y[k] += x * f[k];
+        }
+    }
+}
+
+/* What the integers recover, beside the float layer and beside what the next layer read (out_scale * psum). */
+static void sum_errors(const dt_layer_check *l, const float *out_scale, int64_t image, const int64_t *exact, float *y,
+                       image_result *r)
+{
+    const dt_psum_shape *s = &l->shape;
+    const float *qx = l->qx + image * s->height * s->width * s->channels;
+    const float *psum = l->psum + image * s->out_height * s->out_width * s->filters;
+
+    for (int i = 0; i < s->out_height * s->out_width; i++) {
+        float_position(l, qx, i / s->out_width, i % s->out_width, y);
+        for (int k = 0; k < s->filters; k++) {
+            const int64_t at = (int64_t)i * s->filters + k;
+            const int which = l->n_sw > 1 ? k : 0;
+            const double recovered = (double)exact[at] * (double)l->sx * (double)l->sw[which];
+            r->error_float += fabs(recovered - (double)y[k]);
+            r->error_next += fabs(recovered - (double)(out_scale[which] * psum[at]));
+        }
+    }
+}
+
+/* Room for one image: psums, tap psums, sums in 64 bits, the engine's own. */
+static void check_image(const dt_layer_check *l, const float *out_scale, int64_t image, image_result *r,
+                        dt_oracle_result *judged)
+{
+    const dt_psum_shape *s = &l->shape;
+    const int64_t n_in = (int64_t)s->height * s->width * s->channels;
+    const int64_t n_out = (int64_t)s->out_height * s->out_width * s->filters;
+    const int is_ws = l->plan.array.dataflow == DT_DATAFLOW_WS;
+    int32_t *psum = malloc((size_t)n_out * sizeof *psum);
+    int32_t *taps = is_ws ? malloc((size_t)(l->plan.in_tiles * l->plan.taps * n_out) * sizeof *taps) : NULL;
+    int64_t *exact = malloc((size_t)(n_out + 3 * (int64_t)s->filters) * sizeof *exact);
+    void *room = aligned_alloc(DT_CACHE_LINE, dt_round_up(l->plan.room_bytes, DT_CACHE_LINE));
+
+    *r = (image_result){ .failed = !psum || !exact || !room || (is_ws && !taps) };
+    dt_psum_stats_clear(&r->stats);
+    if (!r->failed) {
+        const dt_oracle_case c = { .array = &l->plan.array,
+                                   .shape = s,
+                                   .x = l->qx + image * n_in,
+                                   .w = l->w,
+                                   .grid = l->psum + image * n_out,
+                                   .psum = psum,
+                                   .taps = taps,
+                                   .expected = l->expected + image * n_out,
+                                   .exact = exact,
+                                   .work = exact + n_out };
+        dt_psum_image(&l->plan, l->packed, c.x, room, psum, taps, &r->stats);
+        dt_oracle_check(&c, judged);
+        sum_errors(l, out_scale, image, exact, (float *)c.work, r);
+    }
+    free(room);
+    free(exact);
+    free(taps);
+    free(psum);
+}
+
+/* In the order of the images, whatever thread they were on. */
+static dt_status add_images(dt_layer_check *l, const image_result *r, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        DT_CHECK(!r[i].failed, DT_ERR_MEMORY, "%s: no memory for the tap psums of an image", l->name);
+        dt_psum_stats_add(&l->stats, &r[i].stats);
+        l->error_float += r[i].error_float;
+        l->error_next += r[i].error_next;
+    }
+    return DT_OK;
+}
+
+static dt_status read_batch(dt_layer_check *l, dt_context *ctx, const dt_node *node, float *out_scale)
+{
+    const dt_tensor *x = node->in[0], *y = node->out;
+
+    DT_TRY(dt_device_read(ctx, out_scale, y->scale, (size_t)y->n_scale * sizeof *out_scale));
+    DT_TRY(dt_device_read(ctx, l->qx, x->data, dt_tensor_bytes(x)));
+    return dt_device_read(ctx, l->psum, y->data, dt_tensor_bytes(y));
+}
+
+dt_status dt_layer_check_batch(dt_layer_check *l, dt_context *ctx, const dt_node *node, dt_oracle_result *result)
+{
+    const int64_t n = node->out->shape.dim[0];
+    float *out_scale = malloc((size_t)node->out->n_scale * sizeof *out_scale);
+    image_result *image = calloc((size_t)n, sizeof *image);
+    dt_status status = DT_OK;
+
+    if (!out_scale || !image) status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory", l->name);
+    if (status == DT_OK) status = read_batch(l, ctx, node, out_scale);
+    if (status == DT_OK) {
+#pragma omp parallel for schedule(dynamic)
+        for (int64_t i = 0; i < n; i++) check_image(l, out_scale, i, &image[i], &result[i]);
+        status = add_images(l, image, n);
+    }
+    free(image);
+    free(out_scale);
+    return status;
+}

@@ -1,0 +1,37 @@
+/*
+ * layer_check.h - one convolution under verification: its codes and psums of a batch on the host, the engine and the
+ *                 oracle over them, and what the float layer says.
+ */
+#ifndef DT_LAYER_CHECK_H
+#define DT_LAYER_CHECK_H
+
+#include "../../core/context.h"
+#include "oracle.h"
+
+typedef struct {
+    const char *name;
+    dt_psum_shape shape;
+    dt_psum_plan plan;
+    float *qx, *psum;  /* of the last batch: codes, psums of the grid */
+    int32_t *expected; /* of the last batch: psums of the array */
+    float *qw, *sw;    /* [K][R][S][C], [n_sw] */
+    float sx;
+    int n_sw;
+    int32_t *w;                     /* codes [tap][C][K] */
+    float *wr;                      /* real [tap][C][K] */
+    void *packed;                   /* for the engine */
+    dt_psum_stats stats;            /* of all batches, as the errors */
+    double error_float, error_next; /* sums over psums */
+} dt_layer_check;
+
+/* node: a CONV2D on the grid that has run, for batches of at most `batch`. l is zeroed but for name. Close it even
+ * after a failure. */
+DT_MUST_CHECK dt_status dt_layer_check_open(dt_layer_check *l, dt_context *ctx, const dt_array *array,
+                                            const dt_node *node, int batch);
+void dt_layer_check_close(dt_layer_check *l);
+
+/* The batch that node has just computed; result: one an image. */
+DT_MUST_CHECK dt_status dt_layer_check_batch(dt_layer_check *l, dt_context *ctx, const dt_node *node,
+                                             dt_oracle_result *result);
+
+#endif /* DT_LAYER_CHECK_H */

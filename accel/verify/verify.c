@@ -1,0 +1,284 @@
+/*
+ * verify.c - do the grid's forward, the array, the program and 64-bit sums agree on real images, psum by psum?
+ *
+ * All of them compute side by side on one tape: the model as it is evaluated; for each convolution a PSUM operator that
+ * reads the same codes; and the program, from the image on by itself. After each node a hook looks at what it made:
+ *   CONV2D of the model    its psums, and the engine's with every tap psum, are judged by oracle.c
+ *   PSUM                   the device's array gave what the oracle expects
+ *   CONV2D of the program  the codes that it reads are those of the model
+ *   LINEAR of the program  the scores are those of the model, bit for bit
+ *
+ * Interface: dt_verify in include/detent/array.h.  Tests: tests/accel/test_verify.c.
+ */
+#include "../../core/train/inference.h"
+#include "layer_check.h"
+#include "report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VERIFY_BATCH = 32 };
+
+typedef struct {
+    dt_layer_check layer;
+    int skipped;
+    int seen; /* in this batch: the model's node has run, the next of that name is the program's */
+} layer_check;
+
+typedef struct {
+    dt_model *model, *program;
+    dt_array array;
+    layer_check *check; /* [n_layers of the model] */
+    int n_checks;
+    float *scores; /* of the model, for one batch */
+    int scores_seen;
+    int64_t first_image, done, total; /* of the dataset: of the batch at hand */
+    const dt_progress *progress;
+    dt_verify_report *report;
+} verification;
+
+/* Index of a layer that is to be checked, or -1. */
+static int find_check(const verification *v, const char *name)
+{
+    for (int i = 0; i < v->n_checks; i++) {
+        if (!v->check[i].skipped && strcmp(v->check[i].layer.name, name) == 0) return i;
+    }
+    return -1;
+}
+
+/* The array beside every convolution that is on the tape. */
+static dt_status record_arrays(const verification *v, dt_tape *tape)
+{
+    const int n = dt_tape_n_nodes(tape);
+
+    for (int i = 0; i < n; i++) {
+        const dt_node *node = dt_tape_node(tape, i);
+        if (node->kind != DT_OP_CONV2D || find_check(v, node->name) < 0) continue;
+        const dt_conv_params *conv = node->params;
+        const dt_psum_params params = { .conv = *conv, .array = v->array };
+        dt_tensor *out;
+        DT_TRY(dt_tape_apply(tape, DT_OP_PSUM, node->name, &params, node->in, 2, &out));
+    }
+    return DT_OK;
+}
+
+/* Beside the model: the array of each of its convolutions, and its program from the image on. */
+static dt_status record_beside(void *user, dt_tape *tape, const dt_record_spec *spec, dt_tensor *const *tensor)
+{
+    const verification *v = user;
+    dt_tensor **of_program;
+    (void)tensor;
+
+    DT_TRY(record_arrays(v, tape));
+    DT_TRY(dt_model_tensors(v->program, &of_program));
+    const dt_status status = dt_model_record_network(v->program, tape, spec, of_program);
+    free(of_program);
+    return status;
+}
+
+/* n of them in one image of the batch */
+static void found_wrong(verification *v, const dt_mismatch *first, const char *layer, int64_t image, int64_t n)
+{
+    if (v->report->mismatches == 0) {
+        v->report->first = *first;
+        snprintf(v->report->first.layer, sizeof v->report->first.layer, "%s", layer);
+        v->report->first.image = v->first_image + image;
+    }
+    v->report->mismatches += n;
+}
+
+static dt_status look_at_model(verification *v, int i, const dt_node *node)
+{
+    layer_check *l = &v->check[i];
+    dt_verify_layer *out = &v->report->layer[i];
+    dt_oracle_result result[VERIFY_BATCH];
+
+    if (!l->layer.qx) DT_TRY(dt_layer_check_open(&l->layer, v->model->ctx, &v->array, node, VERIFY_BATCH));
+    DT_TRY(dt_layer_check_batch(&l->layer, v->model->ctx, node, result));
+    for (int64_t n = 0; n < node->out->shape.dim[0]; n++) {
+        out->n_checked += result[n].n_checked;
+        out->mismatches += result[n].n_wrong;
+        if (result[n].n_wrong > 0) found_wrong(v, &result[n].first, l->layer.name, n, result[n].n_wrong);
+    }
+    return DT_OK;
+}
+
+/* found, on the device, against expected: one tensor of the batch */
+static dt_status compare(verification *v, int layer, const char *what, const dt_tensor *found, const float *as_float,
+                         const int32_t *as_int)
+{
+    const int64_t n = dt_count(&found->shape), *dim = found->shape.dim;
+    dt_verify_layer *out = &v->report->layer[layer];
+    const char *name = v->check[layer].layer.name;
+    float *host;
+
+    DT_TRY(dt_device_floats(v->model->ctx, found->data, n, &host));
+    for (int64_t i = 0; i < n; i++) {
+        const float expected = as_float ? as_float[i] : (float)as_int[i];
+        if (host[i] == expected) continue;
+        const dt_mismatch m = { .what = what,
+                                .row = (int)(i / (dim[2] * dim[3]) % dim[1]),
+                                .col = (int)(i / dim[3] % dim[2]),
+                                .channel = (int)(i % dim[3]),
+                                .tile = -1,
+                                .tap = -1,
+                                .expected = (int64_t)expected,
+                                .found = (int64_t)host[i] };
+        found_wrong(v, &m, name, i / (dim[1] * dim[2] * dim[3]), 1);
+        out->mismatches++;
+    }
+    out->n_checked += n;
+    free(host);
+    return DT_OK;
+}
+
+static int64_t bits_of(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* The first LINEAR of a batch is the model's, the second the program's. */
+static dt_status look_at_scores(verification *v, const dt_node *node)
+{
+    const int64_t n = dt_count(&node->out->shape), classes = node->out->shape.dim[1];
+
+    if (!v->scores_seen) {
+        v->scores_seen = 1;
+        return dt_device_read(v->model->ctx, v->scores, node->out->data, (size_t)n * sizeof(float));
+    }
+    float *found;
+    DT_TRY(dt_device_floats(v->model->ctx, node->out->data, n, &found));
+    v->report->n_checked += n;
+    for (int64_t i = 0; i < n; i++) {
+        const dt_mismatch m = { .what = "program score, f32 bits",
+                                .channel = (int)(i % classes),
+                                .tile = -1,
+                                .tap = -1,
+                                .expected = bits_of(v->scores[i]),
+                                .found = bits_of(found[i]) };
+        if (m.found != m.expected) found_wrong(v, &m, node->name, i / classes, 1);
+    }
+    free(found);
+    return DT_OK;
+}
+
+static dt_status verify_node(void *user, const dt_node *node)
+{
+    verification *v = user;
+
+    if (node->kind == DT_OP_LINEAR) return look_at_scores(v, node);
+    if (node->kind != DT_OP_CONV2D && node->kind != DT_OP_PSUM) return DT_OK;
+    const int i = find_check(v, node->name);
+    if (i < 0) return DT_OK;
+    layer_check *l = &v->check[i];
+    if (node->kind == DT_OP_PSUM) return compare(v, i, "array psum", node->out, NULL, l->layer.expected);
+    if (l->seen) return compare(v, i, "program code", node->in[0], l->layer.qx, NULL);
+    l->seen = 1;
+    return look_at_model(v, i, node);
+}
+
+static dt_status verify_batch(void *user, const dt_batch *b)
+{
+    verification *v = user;
+
+    v->first_image = b->first + b->n;
+    v->scores_seen = 0;
+    for (int i = 0; i < v->n_checks; i++) v->check[i].seen = 0;
+    v->done += b->n;
+    if (v->progress && v->progress->tick && v->progress->tick(v->progress->user, v->done, v->total)) {
+        return dt_raise(DT_ERR_INTERRUPTED, __FILE__, __LINE__, "verification stopped after %lld of %lld images",
+                        (long long)v->done, (long long)v->total);
+    }
+    return DT_OK;
+}
+
+static dt_status choose_layers(verification *v, const char *layer)
+{
+    const dt_model *m = v->model;
+    int n = 0;
+
+    v->n_checks = m->n_layers;
+    v->check = calloc((size_t)m->n_layers, sizeof *v->check);
+    v->report->layer = calloc((size_t)m->n_layers, sizeof *v->report->layer);
+    DT_CHECK(v->check && v->report->layer, DT_ERR_MEMORY, "no memory for %d layers", m->n_layers);
+    for (int i = 0; i < m->n_layers; i++) {
+        v->check[i].layer.name = m->layer[i].name;
+        v->check[i].skipped = layer && strcmp(layer, m->layer[i].name) != 0;
+        n += !v->check[i].skipped;
+    }
+    DT_CHECK(n > 0, DT_ERR_ARGUMENT, "the model has no quantized convolution '%s'; detent inspect lists them", layer);
+    return DT_OK;
+}
+
+/* One line for each layer that was checked. */
+static void finish_report(verification *v)
+{
+    dt_verify_report *r = v->report;
+
+    for (int i = 0; i < v->n_checks; i++) {
+        const dt_layer_check *l = &v->check[i].layer;
+        if (v->check[i].skipped) continue;
+        dt_verify_layer one = r->layer[i];
+        one.array = dt_array_report_of(l->name, &l->plan.array, &l->shape);
+        dt_array_report_fill(&one.array, &l->stats, v->done);
+        one.mae_float = l->error_float / (double)l->stats.n_psums;
+        one.mae_next = l->error_next / (double)l->stats.n_psums;
+        r->layer[r->n_layers++] = one;
+        r->n_checked += one.n_checked;
+    }
+}
+
+static dt_status run(verification *v, const dt_dataset *d, int64_t first)
+{
+    const dt_inference_options opt = {
+        .first = first, .count = v->total, .batch = VERIFY_BATCH, .watched = 1, .beside = record_beside, .user = v
+    };
+    dt_inference *inf = NULL;
+    dt_dataset_view view;
+    dt_step_sum sum;
+
+    v->scores = malloc((size_t)(VERIFY_BATCH * v->model->config.n_classes) * sizeof *v->scores);
+    DT_CHECK(v->scores, DT_ERR_MEMORY, "no memory for the scores of %d images", VERIFY_BATCH);
+    dt_dataset_look(d, &view);
+    dt_status status = dt_inference_create(v->model, &view, &opt, &inf);
+    if (status == DT_OK) status = dt_inference_run(inf, verify_node, verify_batch, v, &sum);
+    dt_inference_destroy(inf);
+    return status;
+}
+
+dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, const char *layer,
+                    const dt_array *array, const dt_progress *progress, dt_verify_report **out)
+{
+    verification v = { .model = m, .array = *array, .first_image = first, .total = count, .progress = progress };
+    dt_program *p = NULL;
+
+    DT_TRY(dt_array_check(array));
+    v.report = calloc(1, sizeof *v.report);
+    DT_CHECK(v.report, DT_ERR_MEMORY, "no memory for a report");
+    dt_status status = choose_layers(&v, layer);
+    if (status == DT_OK) status = dt_program_lower(m, d, &p);
+    if (status == DT_OK) status = dt_program_model(m->ctx, p, NULL, &v.program);
+    if (status == DT_OK) status = run(&v, d, first);
+    if (status == DT_OK) finish_report(&v);
+    for (int i = 0; v.check && i < v.n_checks; i++) dt_layer_check_close(&v.check[i].layer);
+    free(v.check);
+    free(v.scores);
+    dt_model_destroy(v.program);
+    dt_program_destroy(p);
+    if (status != DT_OK) {
+        dt_verify_report_destroy(v.report);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = v.report;
+    return DT_OK;
+}
+
+void dt_verify_report_destroy(dt_verify_report *r)
+{
+    if (!r) return;
+    free(r->layer);
+    free(r);
+}

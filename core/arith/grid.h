@@ -1,0 +1,162 @@
+/*
+ * grid.h - the arithmetic of the integer grid: from a real value to its code, and the straight-through gradients.
+ *
+ * One header for the CPU, CUDA and the array emulator, so that they cannot disagree. Rounding is half to even
+ * everywhere (rintf in the default mode), the operations and their order are those of the notebook's f32 quantizers,
+ * and no product is contracted with a sum: equal inputs give equal bits on every backend.
+ *
+ * Weights, clip rules (b bits, n = 2^(b-1) - 1, clip alpha, mean mu and unbiased deviation sd of the whole filter set):
+ *   x = ((w + (-mu)) / sd) / alpha,  code = sign(x) * rint(min(|x|, 1) * n),  real = code * (alpha / n)
+ *   a set of weights without spread has an infinite sd: x, codes and gradients are 0
+ * Weights, LSQ (step s, codes -2^(b-1)..n):
+ *   x = w / s,  code = rint(clip(x)),  real = code * s
+ * Activations, clip rules (m = 2^b - 1, or 2^(b-1) - 1 when signed; clip alpha):
+ *   x = v / alpha,  code = rint(clip(x, low, 1) * m),  real = code * (alpha / m);  low = 0, -1 if signed, none if
+ *   unclamped (the notebook's form; after a ReLU it is the same as 0)
+ * Activations, LSQ (step s, codes 0..m):
+ *   x = v / s,  code = rint(clip(x, low, m)),  real = code * s;  low = 0, -m if signed, none if unclamped
+ *
+ * Gradients with g = dL/d real: each rule is a factor on g for the value and a factor on g for alpha (summed):
+ *   rule     value, inside | outside    alpha, inside                  alpha, outside
+ *   ECE284   1             | 0          0                              sign(x)
+ *   SCREAM   1             | 0          code/n - x                     sign(x)
+ *   APOT     1             | 1 (weights), 0 (activations)  code/n - x  sign(x)
+ *   PACT     1 for 0 <= v < alpha | 0   0                              1 for v >= alpha (weights: as ECE284)
+ *   LSQ      1             | 0          code - x                       -Qn or Qp, all times 1/sqrt(count * Qp)
+ * outside means |x| > 1 for weights, x > 1 for activations (also x < low where there is a low); LSQ: x <= -Qn or
+ * x >= Qp. The standardisation of the weights is constant for the gradient: dL/dw = factor * g / sd.
+ *
+ * Sources: the VGG16 QAT notebook's weight_quantize_fn and act_quantization (ECE284); Li, Dong, Wang, "Additive powers
+ * of two quantization", ICLR 2020 (APOT); Choi et al., "PACT", arXiv 1805.06085, eq. 1-3; Esser et al., "Learned step
+ * size quantization", ICLR 2020, eq. 1-3 and section 2.2.
+ * Ops: weight_quant.c, act_quant.c.  Tests: tests/core/test_grid.c, and golden values in tests/golden/.
+ */
+#ifndef DT_GRID_H
+#define DT_GRID_H
+
+#include <math.h>
+
+#include "detent/detent.h"
+#include "../rng.h" /* DT_HD */
+
+/* Above this, f32 cannot hold every integer: sums of codes are exact in any order only below it. */
+#define DT_F32_EXACT ((int64_t)1 << 24)
+
+/* A quantizer's constants. Codes lie in [low, high]; high is n, m or Qp above. */
+typedef struct {
+    int low, high;
+    float step_factor; /* LSQ: 1/sqrt(count * Qp), on the gradient of the step */
+} dt_grid;
+
+/* What one value contributes to the gradients: dL/dv += value * g, dL/dalpha += alpha * g. */
+typedef struct {
+    float value, alpha;
+} dt_grid_slope;
+
+static inline DT_HD int dt_weight_high(int bits)
+{
+    return (1 << (bits - 1)) - 1;
+}
+
+static inline DT_HD int dt_weight_low(int bits, dt_quant_rule rule)
+{
+    return rule == DT_RULE_LSQ ? -(1 << (bits - 1)) : -dt_weight_high(bits);
+}
+
+static inline DT_HD int dt_act_high(int bits, int is_signed)
+{
+    return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
+}
+
+/* An unclamped image may give codes below 0; a normalised pixel over any useful clip stays well within this. */
+enum { DT_ACT_UNCLAMPED_LOW = -32767 };
+
+/* Codes lie in dt_act_low..dt_act_high. */
+static inline DT_HD int dt_act_low(int bits, int is_signed, int unclamped)
+{
+    return unclamped ? (int)DT_ACT_UNCLAMPED_LOW : is_signed ? -dt_act_high(bits, 1) : 0;
+}
+
+/* The real value of one code: alpha / n for clips; LSQ's parameter is the step itself. */
+static inline DT_HD float dt_grid_scale(float alpha, int high, dt_quant_rule rule)
+{
+    return rule == DT_RULE_LSQ ? alpha : alpha / (float)high;
+}
+
+/* comparisons instead of fminf: they vectorise, and a NaN stays one */
+static inline DT_HD float dt_clamp(float x, float low, float high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+/* LSQ, of weights and activations: x in steps. */
+static inline DT_HD dt_grid_slope dt_step_slope(float x, float low, const dt_grid *grid)
+{
+    const float high = (float)grid->high;
+    const float alpha = x <= low ? low : x >= high ? high : rintf(x) - x;
+    const dt_grid_slope s = { x <= low ? 0.0f : x >= high ? 0.0f : 1.0f, alpha * grid->step_factor };
+    return s;
+}
+
+/* ---- weights ---- */
+
+/* w in units of the clip (or of the step) */
+static inline DT_HD float dt_weight_unit(float w, float mean, float deviation, float alpha, dt_quant_rule rule)
+{
+    return rule == DT_RULE_LSQ ? w / alpha : (w + -mean) / deviation / alpha;
+}
+
+static inline DT_HD float dt_weight_code(float x, const dt_grid *grid, dt_quant_rule rule)
+{
+    if (rule == DT_RULE_LSQ) return rintf(dt_clamp(x, (float)grid->low, (float)grid->high));
+    return rintf(dt_clamp(x, -1.0f, 1.0f) * (float)grid->high); /* odd in x, as the magnitude-then-sign form is */
+}
+
+static inline DT_HD dt_grid_slope dt_weight_slope(float x, const dt_grid *grid, dt_quant_rule rule)
+{
+    if (rule == DT_RULE_LSQ) return dt_step_slope(x, (float)grid->low, grid);
+    const int outside = fabsf(x) > 1.0f, learns_inside = rule == DT_RULE_APOT || rule == DT_RULE_SCREAM;
+    const float sign = x > 0.0f ? 1.0f : -1.0f;
+    const float inside = learns_inside ? dt_weight_code(x, grid, rule) / (float)grid->high - x : 0.0f;
+    const dt_grid_slope s = { rule == DT_RULE_APOT ? 1.0f : outside ? 0.0f : 1.0f, outside ? sign : inside };
+    return s;
+}
+
+/* ---- activations ---- */
+
+/* x = v / alpha, in units of the clip (or of the step) */
+static inline DT_HD float dt_act_unit_code(float x, const dt_grid *grid, int unclamped, dt_quant_rule rule)
+{
+    if (rule == DT_RULE_LSQ) return rintf(dt_clamp(x, unclamped ? -INFINITY : (float)grid->low, (float)grid->high));
+    const float low = unclamped ? -INFINITY : grid->low < 0 ? -1.0f : 0.0f;
+    return rintf(dt_clamp(x, low, 1.0f) * (float)grid->high);
+}
+
+static inline DT_HD float dt_act_code(float v, float alpha, const dt_grid *grid, int unclamped, dt_quant_rule rule)
+{
+    return dt_act_unit_code(v / alpha, grid, unclamped, rule);
+}
+
+static inline DT_HD dt_grid_slope dt_act_unit_slope(float x, const dt_grid *grid, int unclamped, dt_quant_rule rule)
+{
+    if (rule == DT_RULE_LSQ) return dt_step_slope(x, unclamped ? -INFINITY : (float)grid->low, grid);
+    const float at_low = grid->low < 0 ? -1.0f : 0.0f, low = unclamped ? -INFINITY : at_low;
+    if (rule == DT_RULE_PACT) {
+        const float reached = x >= 1.0f ? 1.0f : 0.0f; /* v >= alpha: a smaller v gives 1 - 2^-24 at most */
+        const dt_grid_slope s = { x < low ? 0.0f : 1.0f - reached, reached };
+        return s;
+    }
+    const int learns_inside = rule == DT_RULE_APOT || rule == DT_RULE_SCREAM;
+    const float inside = learns_inside ? rintf(x * (float)grid->high) / (float)grid->high - x : 0.0f;
+    const float below = x < low ? at_low : inside;
+    const dt_grid_slope s = { x > 1.0f ? 0.0f : x < low ? 0.0f : 1.0f, x > 1.0f ? 1.0f : below };
+    return s;
+}
+
+static inline DT_HD dt_grid_slope dt_act_slope(float v, float alpha, const dt_grid *grid, int unclamped,
+                                               dt_quant_rule rule)
+{
+    return dt_act_unit_slope(v / alpha, grid, unclamped, rule);
+}
+
+#endif /* DT_GRID_H */

@@ -1,0 +1,146 @@
+/*
+ * tape_plan.c - who runs in backward, which nodes run together, and where each tensor lies while it is alive.
+ *
+ * Nodes run in turns, of one node, or of several of one kind that a kernel takes in one call. Time for the planner: the
+ * forward of turn t happens at t, its backward at 2n - 1 - t, n the number of turns.
+ * Placement: plan.c.  Tests: tests/core/test_tape.c.
+ */
+#include "plan.h"
+#include "tape_entry.h"
+
+#include <stdlib.h>
+
+/* Marks, from the loss down, the nodes whose backward runs. */
+static void tape_mark_backward(dt_tape *tape)
+{
+    for (int i = tape->n - 1; i >= 0; i--) {
+        tape_entry *e = tape->entry[i];
+        if (!tape->training || !e->out.wants_grad) continue;
+        if (&e->out == tape->loss) e->backward = 1;
+        if (!e->backward) continue;
+        for (int k = 0; k < e->node.n_in; k++) {
+            const int maker = dt_tape_maker(tape, e->node.in[k]);
+            if (maker >= 0) tape->entry[maker]->backward = tape->entry[maker]->out.wants_grad;
+        }
+    }
+}
+
+/* Nodes side by side that are alike share a turn where their kernel can take several. */
+static void tape_set_turns(dt_tape *tape)
+{
+    for (int i = 0; i < tape->n; i++) {
+        tape_entry *e = tape->entry[i];
+        const tape_entry *before = i > 0 ? tape->entry[i - 1] : NULL;
+        const dt_kernel *kernel = dt_tape_kernel(tape, &e->node);
+        const int shares = before && kernel && kernel->forward_all && before->node.kind == e->node.kind &&
+                           before->backward == e->backward && before->deferred == e->deferred &&
+                           before->out.constant == e->out.constant;
+        if (!shares) tape->n_turns++;
+        e->turn = tape->n_turns - 1;
+    }
+}
+
+static int later(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+static int backward_time(const dt_tape *tape, const tape_entry *e)
+{
+    return 2 * tape->n_turns - 1 - e->turn;
+}
+
+/* Last time that entry i's output is read, and the last node that adds to its gradient (NULL: none). */
+static int last_read(const dt_tape *tape, int i, const tape_entry **last_user)
+{
+    const tape_entry *e = tape->entry[i];
+    int last = e->turn;
+
+    *last_user = NULL;
+    if (e->backward && dt_ops[e->node.kind]->backward_reads & DT_READS_OUT) last = backward_time(tape, e);
+    for (int j = i + 1; j < tape->n; j++) {
+        const tape_entry *user = tape->entry[j];
+        for (int k = 0; k < user->node.n_in; k++) {
+            if (user->node.in[k] != &e->out) continue;
+            last = later(last, user->turn);
+            if (!user->backward) continue;
+            *last_user = user;
+            if (dt_ops[user->node.kind]->backward_reads & DT_READS_IN(k)) last = later(last, backward_time(tape, user));
+        }
+    }
+    return last;
+}
+
+static void slot_add(dt_tape *tape, dt_buffer *buffer, slot_kind kind, tape_entry *e, size_t bytes, int first, int last)
+{
+    tape->slot[tape->n_slots] = (tape_slot){ .kind = kind, .entry = e };
+    buffer[tape->n_slots++] = (dt_buffer){ .bytes = bytes, .first = first, .last = last };
+}
+
+/* The buffers of entry i with their lifetimes. */
+static void entry_lifetimes(dt_tape *tape, int i, dt_buffer *buffer)
+{
+    tape_entry *e = tape->entry[i];
+    const tape_entry *user;
+    const int after_all = 2 * tape->n_turns, last = last_read(tape, i, &user);
+    const int whole_run = e->keep || (!tape->training && e->out.constant);
+    const int done = e->deferred ? after_all : backward_time(tape, e); /* when its backward has run */
+
+    slot_add(tape, buffer, SLOT_DATA, e, dt_tensor_bytes(&e->out), whole_run ? -1 : e->turn,
+             whole_run ? after_all : last);
+    if (e->node.aux_bytes)
+        slot_add(tape, buffer, SLOT_AUX, e, e->node.aux_bytes, e->turn, e->backward ? done : e->turn);
+    if (!e->backward || !user) return;
+    if (e->deferred) {
+        e->out.grad = e->node.in[0]->grad;
+        return;
+    }
+    slot_add(tape, buffer, SLOT_GRAD, e, dt_grad_bytes(&e->out), backward_time(tape, user), done);
+}
+
+/* Among the nodes whose backward has run before that of node i, and its inputs before k: one that adds to t. */
+static int has_adder(const dt_tape *tape, const dt_tensor *t, int i, int k)
+{
+    for (int m = 0; m < k; m++) {
+        if (tape->entry[i]->node.in[m] == t) return 1;
+    }
+    for (int j = i + 1; j < tape->n; j++) {
+        const tape_entry *e = tape->entry[j];
+        if (!e->backward || e->deferred) continue;
+        for (int m = 0; m < e->node.n_in; m++) {
+            if (e->node.in[m] == t) return 1;
+        }
+    }
+    return 0;
+}
+
+/* Marks who finds a gradient empty, be it of an output or of a parameter. */
+static void tape_mark_fresh(dt_tape *tape)
+{
+    for (int i = 0; i < tape->n; i++) {
+        dt_node *node = &tape->entry[i]->node;
+        if (!tape->entry[i]->backward || tape->entry[i]->deferred) continue;
+        for (int k = 0; k < node->n_in; k++) {
+            if (node->in[k]->wants_grad && !has_adder(tape, node->in[k], i, k)) node->fresh |= 1u << k;
+        }
+    }
+}
+
+dt_status dt_tape_plan(dt_tape *tape)
+{
+    const size_t most = 3 * (size_t)tape->n;
+    dt_buffer *buffer = malloc(most * sizeof *buffer);
+    tape->slot = malloc(most * sizeof *tape->slot);
+    if (!buffer || !tape->slot) {
+        free(buffer);
+        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to plan %d nodes", tape->n);
+    }
+    tape_mark_backward(tape);
+    tape_mark_fresh(tape);
+    tape_set_turns(tape);
+    for (int i = 0; i < tape->n; i++) entry_lifetimes(tape, i, buffer);
+    const dt_status placed = dt_plan_place(buffer, tape->n_slots, &tape->workspace_bytes);
+    for (int i = 0; placed == DT_OK && i < tape->n_slots; i++) tape->slot[i].offset = buffer[i].offset;
+    free(buffer);
+    return placed;
+}

@@ -1,0 +1,194 @@
+/*
+ * inference.c - the evaluation tapes (a full batch, and the smaller last one), compiled once and run over the images.
+ */
+#include "inference.h"
+
+#include "../tape/fuse.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    dt_tape *tape;
+    dt_tensor *scores;
+} inference_tape;
+
+struct dt_inference {
+    dt_model *model;
+    dt_device_data data;
+    dt_inference_options opt;
+    inference_tape full, rest;
+};
+
+dt_status dt_model_check_data(const dt_model *m, const dt_dataset_view *v)
+{
+    dt_model_info is;
+
+    dt_model_look(m, &is);
+    DT_CHECK(v->height == is.height && v->width == is.width && v->channels == is.channels, DT_ERR_SHAPE,
+             "images are %dx%dx%d, the model wants %dx%dx%d", v->height, v->width, v->channels, is.height, is.width,
+             is.channels);
+    DT_CHECK(v->n_classes <= is.n_classes, DT_ERR_SHAPE, "the dataset has %d classes, the model %d", v->n_classes,
+             is.n_classes);
+    DT_CHECK(v->n > 0, DT_ERR_ARGUMENT, "the dataset is empty");
+    return DT_OK;
+}
+
+dt_status dt_device_data_create(dt_context *ctx, const dt_dataset_view *v, int64_t n_order, dt_device_data *out)
+{
+    *out = (dt_device_data){
+        .images = { .type = DT_U8, .shape = { 4, { v->n, v->height, v->width, v->channels } }, .name = "images" },
+        .labels = { .type = DT_I32, .shape = { 1, { v->n } }, .name = "labels" },
+        .order = { .type = DT_I32, .shape = { 1, { n_order } }, .name = "order" }
+    };
+    DT_TRY(dt_device_alloc(ctx, dt_tensor_bytes(&out->images), &out->images.data));
+    DT_TRY(dt_device_alloc(ctx, dt_tensor_bytes(&out->labels), &out->labels.data));
+    DT_TRY(dt_device_alloc(ctx, dt_tensor_bytes(&out->order), &out->order.data));
+    DT_TRY(dt_device_write(ctx, out->images.data, v->images, dt_tensor_bytes(&out->images)));
+    return dt_device_write(ctx, out->labels.data, v->labels, dt_tensor_bytes(&out->labels));
+}
+
+void dt_device_data_destroy(dt_context *ctx, dt_device_data *data)
+{
+    dt_device_free(ctx, data->order.data, dt_tensor_bytes(&data->order));
+    dt_device_free(ctx, data->labels.data, dt_tensor_bytes(&data->labels));
+    dt_device_free(ctx, data->images.data, dt_tensor_bytes(&data->images));
+    memset(data, 0, sizeof *data);
+}
+
+static dt_status record_all(const dt_inference *inf, const dt_record_spec *spec, dt_tensor **tensor,
+                            inference_tape *out)
+{
+    const dt_inference_options *opt = &inf->opt;
+    dt_tensor *loss;
+
+    DT_TRY(dt_tape_create(inf->model->ctx, &out->tape));
+    DT_TRY(dt_model_record_into(inf->model, out->tape, spec, tensor, &loss));
+    out->scores = tensor[inf->model->graph->scores];
+    dt_tape_keep(out->tape, out->scores);
+    if (opt->beside) DT_TRY(opt->beside(opt->user, out->tape, spec, tensor));
+    if (!opt->watched) DT_TRY(dt_tape_fuse(out->tape, 0));
+    return dt_tape_compile(out->tape, NULL);
+}
+
+static dt_status inference_record(dt_inference *inf, const dt_dataset_view *v, int batch, inference_tape *out)
+{
+    dt_record_spec spec = { .images = &inf->data.images,
+                            .labels = &inf->data.labels,
+                            .order = &inf->data.order,
+                            .batch = batch,
+                            .label_smoothing = inf->opt.label_smoothing,
+                            .rows = inf->opt.rows,
+                            .start = inf->opt.start };
+    dt_tensor **tensor;
+
+    if (batch == 0) return DT_OK;
+    dt_model_normalise(inf->model, v, &spec);
+    DT_TRY(dt_model_tensors(inf->model, &tensor));
+    const dt_status status = record_all(inf, &spec, tensor, out);
+    free(tensor);
+    return status;
+}
+
+/* The images in [first, first + count) alone go to the device; the order is theirs as it stands. */
+static dt_status inference_upload(dt_inference *inf, const dt_dataset_view *v)
+{
+    dt_dataset_view part = *v;
+    int32_t *order = malloc((size_t)inf->opt.count * sizeof *order);
+
+    DT_CHECK(order, DT_ERR_MEMORY, "no memory for the order of %lld images", (long long)inf->opt.count);
+    part.images += inf->opt.first * v->height * v->width * v->channels;
+    part.labels += inf->opt.first;
+    part.n = inf->opt.count;
+    for (int64_t i = 0; i < inf->opt.count; i++) order[i] = (int32_t)i;
+    dt_status status = dt_device_data_create(inf->model->ctx, &part, inf->opt.count, &inf->data);
+    if (status == DT_OK) {
+        status = dt_device_write(inf->model->ctx, inf->data.order.data, order, (size_t)inf->opt.count * sizeof *order);
+    }
+    free(order);
+    return status;
+}
+
+dt_status dt_inference_create(dt_model *m, const dt_dataset_view *v, const dt_inference_options *opt,
+                              dt_inference **out)
+{
+    DT_TRY(dt_model_check_data(m, v));
+    DT_CHECK(opt->batch >= 1, DT_ERR_ARGUMENT, "batch is %d, at least 1", opt->batch);
+    DT_CHECK(opt->first >= 0 && opt->count >= 1 && opt->first <= v->n - opt->count, DT_ERR_RANGE,
+             "images %lld to %lld of a dataset of %lld", (long long)opt->first, (long long)(opt->first + opt->count),
+             (long long)v->n);
+    dt_inference *inf = calloc(1, sizeof *inf);
+    DT_CHECK(inf, DT_ERR_MEMORY, "no memory for an inference");
+    inf->model = m;
+    inf->opt = *opt;
+    if (inf->opt.batch > opt->count) inf->opt.batch = (int)opt->count;
+    dt_status status = inference_upload(inf, v);
+    if (status == DT_OK) status = inference_record(inf, v, inf->opt.batch, &inf->full);
+    if (status == DT_OK) status = inference_record(inf, v, (int)(opt->count % inf->opt.batch), &inf->rest);
+    if (status != DT_OK) {
+        dt_inference_destroy(inf);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = inf;
+    return DT_OK;
+}
+
+void dt_inference_destroy(dt_inference *inf)
+{
+    if (!inf) return;
+    dt_tape_destroy(inf->rest.tape);
+    dt_tape_destroy(inf->full.tape);
+    dt_device_data_destroy(inf->model->ctx, &inf->data);
+    free(inf);
+}
+
+const dt_tape *dt_inference_tape(const dt_inference *inf)
+{
+    return inf->full.tape;
+}
+
+/* Two tapes share the workspace, so each finds its constants overwritten when the other has run. */
+static dt_status run_batches(dt_inference *inf, const inference_tape *t, int64_t begin, int64_t end, int64_t batch,
+                             dt_node_hook node_hook, dt_status (*batch_hook)(void *, const dt_batch *), void *user)
+{
+    dt_context *ctx = inf->model->ctx;
+    dt_step_in in = { .seed = ctx->opt.seed, .first = begin };
+
+    if (begin >= end) return DT_OK;
+    DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in)); /* constants may draw by the seed */
+    DT_TRY(dt_tape_run(t->tape, DT_PASS_CONSTANT, node_hook, user));
+    for (; in.first < end; in.first += batch) {
+        const dt_batch b = { t->scores, inf->opt.first + in.first, batch };
+        DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in));
+        DT_TRY(dt_tape_run(t->tape, DT_PASS_FORWARD, node_hook, user));
+        if (batch_hook) DT_TRY(batch_hook(user, &b));
+    }
+    return DT_OK;
+}
+
+static dt_status run_all(dt_inference *inf, dt_node_hook node_hook, dt_status (*batch_hook)(void *, const dt_batch *),
+                         void *user, dt_step_sum *sum)
+{
+    dt_context *ctx = inf->model->ctx;
+    const int64_t whole = inf->opt.count / inf->opt.batch * inf->opt.batch;
+
+    DT_TRY(dt_device_zero(ctx, &ctx->step->sum, sizeof *sum));
+    DT_TRY(run_batches(inf, &inf->full, 0, whole, inf->opt.batch, node_hook, batch_hook, user));
+    DT_TRY(run_batches(inf, &inf->rest, whole, inf->opt.count, inf->opt.count - whole, node_hook, batch_hook, user));
+    return dt_device_read(ctx, sum, &ctx->step->sum, sizeof *sum);
+}
+
+dt_status dt_inference_run(dt_inference *inf, dt_node_hook node_hook, dt_status (*batch_hook)(void *, const dt_batch *),
+                           void *user, dt_step_sum *sum)
+{
+    dt_context *ctx = inf->model->ctx;
+    dt_step before;
+    dt_step_sum total;
+
+    DT_TRY(dt_device_read(ctx, &before, ctx->step, sizeof before));
+    const dt_status status = run_all(inf, node_hook, batch_hook, user, &total);
+    DT_TRY(dt_device_write(ctx, ctx->step, &before, sizeof before));
+    if (status != DT_OK) return dt_forward(status, __FILE__, __LINE__);
+    *sum = total;
+    return DT_OK;
+}

@@ -1,0 +1,83 @@
+/*
+ * model_info.c - what a model is, in a few words: read off its graph, wherever that came from.
+ *
+ * Tests: tests/formats/test_network_file.c.
+ */
+#include "model.h"
+
+/* Bits of one kind of quantizer: the fewest and the most. */
+static void count_bits(int bits, int *least, int *most)
+{
+    if (*most == DT_BITS_FLOAT || bits > *most) *most = bits;
+    if (bits < *least) *least = bits;
+}
+
+/* The image's quantizer is no layer's choice: input_bits. */
+static void look_at_quantizer(const dt_graph *g, const dt_graph_node *n, dt_model_info *out)
+{
+    if (n->kind == DT_OP_WEIGHT_QUANT) {
+        const dt_weight_quant_params *p = n->params;
+        count_bits(p->bits, &out->wbits_least, &out->wbits_most);
+        out->rule = p->rule;
+    }
+    if (n->kind == DT_OP_ACT_QUANT && n->in[0] != g->image) {
+        count_bits(((const dt_act_quant_params *)n->params)->bits, &out->abits_least, &out->abits_most);
+    }
+}
+
+static int is_weighted(const dt_graph_node *n)
+{
+    return n->kind == DT_OP_CONV2D || n->kind == DT_OP_CAPS_VOTES;
+}
+
+static int reads_codes(const dt_graph *g, const dt_graph_node *n)
+{
+    return g->value[n->in[1]]->facts.n_scale > 0;
+}
+
+/* Of a network whose only activations on the grid are images. */
+static void take_image_bits(const dt_graph *g, dt_model_info *out)
+{
+    for (int i = 0; i < g->n_nodes && out->abits_most == DT_BITS_FLOAT; i++) {
+        const dt_graph_node *n = &g->node[i];
+        if (n->kind == DT_OP_ACT_QUANT) {
+            count_bits(((const dt_act_quant_params *)n->params)->bits, &out->abits_least, &out->abits_most);
+        }
+    }
+}
+
+void dt_graph_look(const dt_graph *g, dt_model_info *out)
+{
+    const dt_shape *image = dt_graph_shape(g, g->image);
+    dt_model_info info = { .name = g->name,
+                           .height = (int)image->dim[1],
+                           .width = (int)image->dim[2],
+                           .channels = (int)image->dim[3],
+                           .n_classes = (int)dt_graph_shape(g, g->scores)->dim[1],
+                           .wbits_least = DT_BITS_FLOAT,
+                           .wbits_most = DT_BITS_FLOAT,
+                           .abits_least = DT_BITS_FLOAT,
+                           .abits_most = DT_BITS_FLOAT,
+                           .has_decoder = g->reconstruction >= 0,
+                           .is_resized = g->capsules >= 0 };
+
+    if (g->capsules >= 0) info.caps_dim = (int)dt_graph_count(g, g->capsules) / info.n_classes;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        look_at_quantizer(g, n, &info);
+        info.n_float += is_weighted(n) && !reads_codes(g, n);
+        if (n->kind == DT_OP_CAPS_ROUTE) info.routing = ((const dt_caps_route_params *)n->params)->iterations;
+    }
+    take_image_bits(g, &info);
+    *out = info;
+}
+
+const dt_graph *dt_model_graph(const dt_model *m)
+{
+    return m->graph;
+}
+
+void dt_model_look(const dt_model *m, dt_model_info *out)
+{
+    dt_graph_look(m->graph, out);
+}

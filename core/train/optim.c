@@ -1,0 +1,80 @@
+/*
+ * optim.c - which parameters an update goes over, and by which settings; what every device's update shares.
+ *
+ * Formulas: layers/cpu_update.c. Weights whose quantizer's backward is left to the update: quant/weight_update.c.
+ * CUDA: cuda/optim.cu.  Tests: tests/core/test_optim.c.
+ */
+#include "optim.h"
+
+dt_status dt_update_check(const dt_update *u, const dt_exec *ex)
+{
+    size_t scratch_bytes = 0;
+
+    DT_CHECK(u->n_quantizers == 0 || u->kind == DT_OPTIM_SGD, DT_ERR_ARGUMENT,
+             "%d weight quantizers are left to the update, which only SGD can do; run their backward", u->n_quantizers);
+    for (int i = 0; i < u->n_quantizers; i++) {
+        const dt_tensor *w = u->quantizer[i]->in[0];
+        const int64_t at = (const float *)w->data - u->w;
+        DT_CHECK(at >= 0 && at + dt_count(&w->shape) <= u->count, DT_ERR_ARGUMENT,
+                 "%s: its weights are not among the %lld parameters of the update", u->quantizer[i]->name,
+                 (long long)u->count);
+        scratch_bytes += dt_round_up(dt_weight_sums_bytes(u->quantizer[i]), DT_ALIGN);
+    }
+    DT_CHECK(scratch_bytes <= ex->scratch_bytes, DT_ERR_ARGUMENT,
+             "%d weight quantizers need %zu bytes of scratch, there are %zu", u->n_quantizers, scratch_bytes,
+             ex->scratch_bytes);
+    return DT_OK;
+}
+
+/* The range that holds parameter i: ranges cover [0, count) in order. */
+static const dt_update_range *range_at(const dt_update *u, int64_t i)
+{
+    const dt_update_range *r = u->range;
+    while (i >= r->first + r->count) r++;
+    return r;
+}
+
+const dt_update_range *dt_update_range_of(const dt_update *u, const dt_tensor *param)
+{
+    return range_at(u, (const float *)param->data - u->w);
+}
+
+/* The first parameter from i on that belongs to a quantizer, or count; *end: the one behind. */
+static int64_t next_quantized(const dt_update *u, int64_t i, int64_t *end)
+{
+    int64_t first = u->count;
+
+    *end = u->count;
+    for (int q = 0; q < 2 * u->n_quantizers; q++) {
+        const dt_tensor *t = u->quantizer[q / 2]->in[q % 2];
+        const int64_t at = (const float *)t->data - u->w;
+        if (!t->wants_grad || at < i || at >= first) continue;
+        first = at;
+        *end = at + dt_count(&t->shape);
+    }
+    return first;
+}
+
+int dt_update_runs(const dt_update *u, int64_t *at, dt_update_range *run, int room)
+{
+    int n = 0;
+
+    while (n < room && *at < u->count) {
+        int64_t behind;
+        const dt_update_range *r = range_at(u, *at);
+        const int64_t quantized = next_quantized(u, *at, &behind), end = r->first + r->count;
+        if (quantized > *at) {
+            run[n] = *r;
+            run[n].first = *at;
+            behind = quantized < end ? quantized : end;
+            run[n++].count = behind - *at;
+        }
+        *at = behind;
+    }
+    return n;
+}
+
+void dt_update_done(const dt_update *u)
+{
+    for (int i = 0; i < u->n_quantizers; i++) u->quantizer[i]->in[0]->has_sums = u->quantizer[i]->in[0]->sums != NULL;
+}

@@ -1,0 +1,149 @@
+/*
+ * predict.c - scores of images that stand in no dataset, and on the way what any value of the network was.
+ *
+ * Pixels go through the network's own normalisation. Images that are normalised already stand in for the value that
+ * the network calls its image.
+ *
+ * Interface: dt_predict in include/detent/predict.h.  Tests: tests/cli/test_predict.c.
+ */
+#include "../grid_facts.h"
+#include "inference.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    dt_model *model;
+    const dt_prediction *what;
+    float *scores, *room; /* room: of the largest value of a batch, where somebody looks */
+    int64_t room_count;
+    int64_t first, n; /* the batch at hand */
+    int64_t done;
+} prediction;
+
+static dt_status room_for(prediction *p, int64_t count)
+{
+    if (count <= p->room_count) return DT_OK;
+    float *bigger = realloc(p->room, (size_t)count * sizeof *bigger);
+    DT_CHECK(bigger, DT_ERR_MEMORY, "no memory to look at %lld values", (long long)count);
+    p->room = bigger;
+    p->room_count = count;
+    return DT_OK;
+}
+
+/* What a node has made, on the host. */
+static dt_status show_node(void *user, const dt_node *node)
+{
+    prediction *p = user;
+    const dt_tensor *t = node->out;
+    dt_context *ctx = p->model->ctx;
+
+    if (t->constant || t->type != DT_F32 || dt_graph_find(p->model->graph, node->name) < 0) return DT_OK;
+    DT_TRY(room_for(p, dt_count(&t->shape) + t->n_scale));
+    float *scale = p->room + dt_count(&t->shape);
+    DT_TRY(dt_device_read(ctx, p->room, t->data, dt_tensor_bytes(t)));
+    if (t->n_scale > 0) DT_TRY(dt_device_read(ctx, scale, t->scale, (size_t)t->n_scale * sizeof *scale));
+    dt_value_batch v = { .name = node->name,
+                         .first = p->done,
+                         .ndim = t->shape.ndim,
+                         .values = p->room,
+                         .n_scale = t->n_scale,
+                         .scale = t->n_scale > 0 ? scale : NULL };
+    for (int i = 0; i < v.ndim; i++) v.dim[i] = t->shape.dim[i];
+    return p->what->look(p->what->user, &v);
+}
+
+/* Scores on the grid are made real here. */
+static dt_status keep_scores(void *user, const dt_batch *b)
+{
+    prediction *p = user;
+    const dt_tensor *t = b->logits;
+    const int64_t classes = dt_channels(&t->shape), n = dt_count(&t->shape);
+    float *to = p->scores + b->first * classes, scale;
+    const dt_progress *progress = p->what->progress;
+
+    DT_TRY(dt_device_read(p->model->ctx, to, t->data, dt_tensor_bytes(t)));
+    for (int64_t i = 0; t->n_scale > 0 && i < n; i++) {
+        DT_TRY(dt_device_read(p->model->ctx, &scale, t->scale + (t->n_scale > 1 ? i % classes : 0), sizeof scale));
+        to[i] *= scale;
+    }
+    p->done = b->first + b->n;
+    DT_CHECK(!progress || !progress->tick || !progress->tick(progress->user, p->done, p->what->n), DT_ERR_INTERRUPTED,
+             "prediction stopped after %lld of %lld images", (long long)p->done, (long long)p->what->n);
+    return DT_OK;
+}
+
+static dt_status run(prediction *p, const dt_dataset_view *v, dt_tensor *rows)
+{
+    const dt_prediction *what = p->what;
+    const dt_inference_options opt = { .count = what->n,
+                                       .batch = what->batch > 0 ? what->batch : DT_PREDICT_BATCH,
+                                       .watched = what->look != NULL,
+                                       .rows = rows,
+                                       .start = p->model->graph->image };
+    dt_inference *inf;
+    dt_step_sum sum;
+
+    DT_TRY(dt_inference_create(p->model, v, &opt, &inf));
+    const dt_status status = dt_inference_run(inf, what->look ? show_node : NULL, keep_scores, p, &sum);
+    dt_inference_destroy(inf);
+    return status;
+}
+
+static dt_status check(const dt_model *m, const dt_prediction *what)
+{
+    const dt_graph *g = m->graph;
+    const int known = m->origin.name[0] || g->unit_pixels || g->value[g->image]->facts.type == DT_U8;
+
+    DT_CHECK(what->n >= 1 && (!what->pixels) != (!what->normalised), DT_ERR_ARGUMENT,
+             "a prediction takes 1 image or more, as pixels or normalised; got %lld, and %s", (long long)what->n,
+             what->pixels ? "both" : "neither");
+    DT_CHECK(what->pixels == NULL || known, DT_ERR_ARGUMENT,
+             "nothing says what %s was trained on, and so how to normalise its pixels; give it normalised images",
+             g->name);
+    DT_CHECK(what->normalised == NULL || g->value[g->image]->facts.type == DT_F32, DT_ERR_UNSUPPORTED,
+             "%s is an integer program, which reads pixels by a table; give it bytes, not normalised images", g->name);
+    return dt_model_check_values(m, NULL);
+}
+
+/* Normalised images on the device, as rows of the value that the network calls its image. */
+static dt_status upload_rows(dt_model *m, const dt_prediction *what, dt_tensor *rows)
+{
+    *rows = (dt_tensor){ .type = DT_F32, .shape = *dt_graph_shape(m->graph, m->graph->image), .name = "images" };
+    rows->shape.dim[0] = what->n;
+    DT_TRY(dt_device_alloc(m->ctx, dt_tensor_bytes(rows), &rows->data));
+    return dt_device_write(m->ctx, rows->data, what->normalised, dt_tensor_bytes(rows));
+}
+
+dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores)
+{
+    const int64_t *image = dt_graph_shape(m->graph, m->graph->image)->dim;
+    const int64_t classes = dt_graph_shape(m->graph, m->graph->scores)->dim[1];
+    prediction p = { .model = m, .what = what, .scores = scores };
+    dt_tensor rows = { 0 };
+
+    DT_TRY(check(m, what));
+    const size_t bytes = (size_t)(what->n * image[1] * image[2] * image[3]);
+    int32_t *labels = calloc((size_t)what->n, sizeof *labels); /* nobody's: the loss is not looked at */
+    uint8_t *blank = what->pixels ? NULL : calloc(bytes, 1);
+    dt_status status = labels && (blank || what->pixels) ? DT_OK
+                                                         : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__,
+                                                                    "no memory for %lld images", (long long)what->n);
+    const dt_dataset_view v = { .name = "",
+                                .images = what->pixels ? what->pixels : blank,
+                                .labels = labels,
+                                .n = what->n,
+                                .height = (int)image[1],
+                                .width = (int)image[2],
+                                .channels = (int)image[3],
+                                .n_classes = (int)classes,
+                                .std = { 1.0f, 1.0f, 1.0f, 1.0f } };
+    if (status == DT_OK && what->normalised) status = upload_rows(m, what, &rows);
+    if (status == DT_OK) status = run(&p, &v, what->normalised ? &rows : NULL);
+    if (rows.data) dt_device_free(m->ctx, rows.data, dt_tensor_bytes(&rows));
+    free(p.room);
+    free(blank);
+    free(labels);
+    DT_TRY(status);
+    return DT_OK;
+}

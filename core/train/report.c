@@ -1,0 +1,154 @@
+/*
+ * report.c - what the activation quantizers do to a batch: how much they clip, and whether their alpha can learn; and
+ *            the first values of learned steps, from the same look.
+ *
+ * With the rule ECE284 an alpha learns from clipped values alone: a clip that nothing reaches gets no gradient and
+ * stays where it is, however coarse the grid it makes.
+ */
+#include "../names.h"
+#include "trainer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct {
+    dt_trainer *trainer;
+    dt_quant_report *report;
+    const dt_tensor **alpha; /* of each report */
+    int n;
+} report_run;
+
+static int is_quantizer(const dt_node *node)
+{
+    return node->kind == DT_OP_ACT_QUANT;
+}
+
+/* on a step's tape, where they are part of other nodes */
+static int holds_quantizer(const dt_node *node)
+{
+    switch (node->kind) {
+    case DT_OP_AUGMENT: return ((const dt_augment_params *)node->params)->has_quant;
+    case DT_OP_NORM_QUANT: return ((const dt_norm_quant_params *)node->params)->has_quant;
+    default: return is_quantizer(node);
+    }
+}
+
+static const dt_tape *any_tape(const dt_trainer *t)
+{
+    return t->full.tape ? t->full.tape : t->rest.tape;
+}
+
+int dt_trainer_n_quantizers(const dt_trainer *t)
+{
+    const dt_tape *tape = any_tape(t);
+    int n = 0;
+    for (int i = 0; i < dt_tape_n_nodes(tape); i++) n += holds_quantizer(dt_tape_node(tape, i));
+    return n;
+}
+
+/* The real values of the quantizer's input on the host; the caller frees them. */
+static dt_status read_input(dt_context *ctx, const dt_node *node, float **out)
+{
+    const dt_tensor *x = node->in[0];
+    float *host = malloc(dt_tensor_bytes(x));
+
+    DT_CHECK(host, DT_ERR_MEMORY, "no memory to look at the input of %s", node->name);
+    const dt_status status = dt_device_real(ctx, x, host);
+    if (status != DT_OK) {
+        free(host);
+        return status;
+    }
+    *out = host;
+    return DT_OK;
+}
+
+static dt_status report_node(void *user, const dt_node *node)
+{
+    report_run *run = user;
+    dt_context *ctx = run->trainer->model->ctx;
+    const dt_act_quant_params *p = node->params;
+    float alpha, *x;
+
+    if (!is_quantizer(node)) return DT_OK;
+    DT_TRY(dt_device_read(ctx, &alpha, node->in[1]->data, sizeof alpha));
+    DT_TRY(read_input(ctx, node, &x));
+    const int64_t n = dt_count(&node->in[0]->shape);
+    const float clip = p->rule == DT_RULE_LSQ ? alpha * (float)node->out->qmax : alpha;
+    int64_t clipped = 0;
+    for (int64_t i = 0; i < n; i++) clipped += x[i] > clip || (p->is_signed && x[i] < -clip);
+    free(x);
+    dt_quant_report *r = &run->report[run->n];
+    *r = (dt_quant_report){ .alpha = alpha,
+                            .clip_rate = (double)clipped / (double)n,
+                            .fixed = node->in[1]->grad == NULL };
+    /* the tape that was looked at goes */
+    snprintf(r->name, sizeof r->name, "%.*s", dt_layer_name_bytes(node->name), node->name);
+    run->alpha[run->n++] = node->in[1];
+    return DT_OK;
+}
+
+dt_status dt_trainer_report(dt_trainer *t, dt_quant_report *out)
+{
+    report_run run = { t, out, calloc((size_t)dt_trainer_n_quantizers(t) + 1, sizeof(dt_tensor *)), 0 };
+
+    DT_CHECK(run.alpha, DT_ERR_MEMORY, "no memory for a report");
+    dt_status status = dt_trainer_observe(t, report_node, &run);
+    for (int i = 0; status == DT_OK && i < run.n; i++) {
+        float d_alpha = 0.0f;
+        if (!out[i].fixed) status = dt_device_read(t->model->ctx, &d_alpha, run.alpha[i]->grad, sizeof d_alpha);
+        out[i].d_alpha = (double)d_alpha;
+    }
+    free(run.alpha);
+    return status;
+}
+
+static int has_learned_step(const dt_node *node)
+{
+    if (node->kind == DT_OP_ACT_QUANT) return ((const dt_act_quant_params *)node->params)->rule == DT_RULE_LSQ;
+    if (node->kind == DT_OP_WEIGHT_QUANT) return ((const dt_weight_quant_params *)node->params)->rule == DT_RULE_LSQ;
+    return 0;
+}
+
+/* s = 2 mean|x| / sqrt(Qp) of the first batch, or of the filters; those of a channel where it has a step of its own.
+ * All zero: s stays. Source: Esser et al., "Learned step size quantization", ICLR 2020, section 2.1. */
+static dt_status write_steps(dt_context *ctx, const dt_node *node, const float *x)
+{
+    const int64_t n_steps = dt_count(&node->in[1]->shape), n = dt_count(&node->in[0]->shape) / n_steps;
+    float *const steps = node->in[1]->data;
+
+    for (int64_t k = 0; k < n_steps; k++) {
+        double sum = 0.0;
+        for (int64_t i = 0; i < n; i++) sum += fabs((double)x[k * n + i]);
+        const float step = (float)(2.0 * sum / (double)n / sqrt((double)node->out->qmax));
+        if (step > 0.0f) DT_TRY(dt_device_write(ctx, steps + k, &step, sizeof step));
+    }
+    return DT_OK;
+}
+
+/* Then the node runs again, so that later layers see its codes. */
+static dt_status calibrate_node(void *user, const dt_node *node)
+{
+    dt_trainer *t = user;
+    dt_context *ctx = t->model->ctx;
+    float *x;
+
+    if (!has_learned_step(node)) return DT_OK;
+    DT_TRY(read_input(ctx, node, &x));
+    const dt_status status = write_steps(ctx, node, x);
+    free(x);
+    DT_TRY(status);
+    const dt_exec ex = dt_context_exec(ctx);
+    return ctx->backend->kernels()[node->kind]->forward(node, &ex);
+}
+
+dt_status dt_trainer_calibrate(dt_trainer *t)
+{
+    dt_model_info is;
+
+    DT_CHECK(t->step == 0, DT_ERR_ARGUMENT, "calibration comes before the first step, %lld are done",
+             (long long)t->step);
+    dt_model_look(t->model, &is);
+    if (is.rule != DT_RULE_LSQ) return DT_OK;
+    return dt_trainer_observe(t, calibrate_node, t);
+}

@@ -1,0 +1,210 @@
+/*
+ * trainer_step.c - runs steps: what they read, one by one or captured, and a look at one that leaves no trace.
+ *
+ * Where the backend can capture, each batch size is run eagerly once and then captured and replayed. The host queues
+ * what the next steps read (core/step.h) in device memory and a step begins by taking its own from the queue: so a
+ * graph of DT_UNROLL steps needs nothing of the host but its replay, and eager steps give the same bits.
+ * Tests: tests/core/test_trainer.c.
+ */
+#include "trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+
+static double now_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static dt_status load_order(dt_trainer *t, int epoch)
+{
+    const size_t bytes = (size_t)t->n_images * sizeof(int32_t);
+    if (t->order_epoch == epoch) return DT_OK;
+    int32_t *order = malloc(bytes);
+    DT_CHECK(order, DT_ERR_MEMORY, "no memory to shuffle %lld images", (long long)t->n_images);
+    dt_shuffle(t->model->ctx->opt.seed, (uint32_t)epoch, t->n_images, order);
+    const dt_status status = dt_device_write(t->model->ctx, t->data.order.data, order, bytes);
+    free(order);
+    DT_TRY(status);
+    t->order_epoch = epoch;
+    return DT_OK;
+}
+
+/* Of E epochs, counted from 0, the last floor(E / 2). */
+static int is_hard(const dt_train_config *c, int epoch)
+{
+    return c->hard_training && epoch >= c->epochs - c->epochs / 2;
+}
+
+/* What step number `step` reads from device memory. */
+static dt_step_in step_inputs(const dt_trainer *t, int64_t step)
+{
+    const int64_t per_epoch = dt_trainer_steps_per_epoch(t);
+    const int epoch = (int)(step / per_epoch);
+    const double count = (double)(step + 1);
+
+    return (dt_step_in){ .seed = t->model->ctx->opt.seed,
+                         .first = step % per_epoch * t->config.batch,
+                         .epoch = (uint32_t)epoch,
+                         .lr = dt_schedule_lr(&t->config, step, per_epoch),
+                         .adam_correct1 = (float)(1.0 / (1.0 - pow((double)t->config.beta1, count))),
+                         .adam_correct2 = (float)(1.0 / (1.0 - pow((double)t->config.beta2, count))),
+                         .hard = is_hard(&t->config, epoch) };
+}
+
+/* Queues what the next n steps read; they are of one epoch. */
+static dt_status write_steps(dt_trainer *t, int n)
+{
+    dt_context *ctx = t->model->ctx;
+    dt_step_in in[DT_UNROLL];
+
+    DT_TRY(load_order(t, dt_trainer_epoch(t)));
+    if (t->step % dt_trainer_steps_per_epoch(t) == 0) {
+        DT_TRY(dt_device_zero(ctx, &ctx->step->sum, sizeof ctx->step->sum));
+    }
+    for (int i = 0; i < n; i++) in[i] = step_inputs(t, t->step + i);
+    return dt_device_write(ctx, t->queue, in, (size_t)n * sizeof *in);
+}
+
+/* Step number i of the queue. */
+static dt_status run_step(dt_trainer *t, dt_step_tape *s, int i)
+{
+    dt_context *ctx = t->model->ctx;
+
+    DT_TRY(ctx->backend->copy(ctx->device, &ctx->step->in, &t->queue[i], sizeof ctx->step->in));
+    DT_TRY(dt_tape_run(s->tape, DT_PASS_FORWARD, NULL, NULL));
+    DT_TRY(dt_tape_run(s->tape, DT_PASS_BACKWARD, NULL, NULL));
+    return dt_context_update(ctx, &s->update);
+}
+
+static dt_status run_eagerly(dt_trainer *t, dt_step_tape *s, int n)
+{
+    for (int i = 0; i < n; i++) DT_TRY(run_step(t, s, i));
+    s->warm = 1;
+    return DT_OK;
+}
+
+static int can_capture(const dt_context *ctx)
+{
+    return ctx->backend->capture_begin && !ctx->opt.no_graph;
+}
+
+static dt_status capture_steps(dt_trainer *t, dt_step_tape *s, int n, dt_captured *c)
+{
+    dt_context *ctx = t->model->ctx;
+    void *graph = NULL;
+
+    if (c->graph) ctx->backend->graph_free(ctx->device, c->graph);
+    c->graph = NULL;
+    DT_TRY(ctx->backend->capture_begin(ctx->device));
+    const dt_status recorded = run_eagerly(t, s, n);
+    const dt_status ended = ctx->backend->capture_end(ctx->device, &graph);
+    DT_TRY(recorded);
+    DT_TRY(ended);
+    c->graph = graph;
+    c->generation = ctx->generation;
+    return DT_OK;
+}
+
+/* The tape of the next step: the epoch's last batch may be smaller. */
+static dt_step_tape *next_tape(dt_trainer *t)
+{
+    const int64_t in_epoch = t->step % dt_trainer_steps_per_epoch(t);
+    return (in_epoch + 1) * t->config.batch > t->n_images ? &t->rest : &t->full;
+}
+
+int dt_trainer_steps_together(const dt_trainer *t)
+{
+    return can_capture(t->model->ctx) ? DT_UNROLL : 1;
+}
+
+/* How many of the next n steps go in one call to the device: 1 or DT_UNROLL, all on the tape of full batches. */
+static int steps_together(const dt_trainer *t, int64_t n)
+{
+    const int64_t left = t->n_images / t->config.batch - t->step % dt_trainer_steps_per_epoch(t);
+    return can_capture(t->model->ctx) && t->full.warm && n >= DT_UNROLL && left >= DT_UNROLL ? DT_UNROLL : 1;
+}
+
+/* 0: weights were changed from outside, and only an eager step takes their sums anew. */
+static int has_sums(const dt_step_tape *s)
+{
+    for (int i = 0; i < s->update.n_quantizers; i++) {
+        if (!s->quantizer[i]->in[0]->has_sums) return 0;
+    }
+    return 1;
+}
+
+static dt_status advance(dt_trainer *t, int n)
+{
+    dt_context *ctx = t->model->ctx;
+    dt_step_tape *s = next_tape(t);
+    dt_captured *c = n == DT_UNROLL ? &s->unrolled : &s->once;
+
+    const double begin = now_seconds();
+    DT_TRY(write_steps(t, n));
+    t->data_seconds += now_seconds() - begin;
+    if (!can_capture(ctx) || !s->warm || !has_sums(s)) {
+        DT_TRY(run_eagerly(t, s, n));
+    } else {
+        if (!c->graph || c->generation != ctx->generation) DT_TRY(capture_steps(t, s, n, c));
+        DT_TRY(ctx->backend->replay(ctx->device, c->graph));
+    }
+    t->step += n;
+    return DT_OK;
+}
+
+dt_status dt_trainer_run(dt_trainer *t, int64_t n)
+{
+    t->model->origin = t->origin;
+    while (n > 0) {
+        const int together = steps_together(t, n);
+        DT_TRY(advance(t, together));
+        n -= together;
+    }
+    return DT_OK;
+}
+
+dt_status dt_trainer_step(dt_trainer *t)
+{
+    return dt_trainer_run(t, 1);
+}
+
+/* Forward and backward on a tape whose nodes are not fused. */
+static dt_status observe_gradients(dt_trainer *t, dt_node_hook hook, void *user)
+{
+    dt_context *ctx = t->model->ctx;
+    const float one = 1.0f;
+    dt_tape *tape = NULL;
+    dt_tensor *loss;
+
+    DT_TRY(write_steps(t, 1));
+    DT_TRY(ctx->backend->copy(ctx->device, &ctx->step->in, t->queue, sizeof ctx->step->in));
+    DT_TRY(dt_device_write(ctx, &ctx->step->scale.value, &one, sizeof one));
+    dt_status status = dt_trainer_record(t, next_tape(t)->batch, &tape, &loss);
+    if (status == DT_OK) status = dt_tape_compile(tape, loss);
+    if (status == DT_OK) status = dt_tape_run(tape, DT_PASS_FORWARD, hook, user);
+    if (status == DT_OK) status = dt_tape_run(tape, DT_PASS_BACKWARD, NULL, NULL);
+    dt_tape_destroy(tape);
+    return status;
+}
+
+dt_status dt_trainer_observe(dt_trainer *t, dt_node_hook hook, void *user)
+{
+    dt_model *m = t->model;
+    const size_t bytes = (size_t)m->n_state * sizeof(float);
+    float *state = malloc(bytes ? bytes : 1);
+    dt_step step;
+
+    DT_CHECK(state, DT_ERR_MEMORY, "no memory to keep the running statistics");
+    dt_status status = dt_device_read(m->ctx, state, m->state, bytes);
+    if (status == DT_OK) status = dt_device_read(m->ctx, &step, m->ctx->step, sizeof step);
+    if (status == DT_OK) status = observe_gradients(t, hook, user);
+    if (status == DT_OK) status = dt_device_write(m->ctx, m->state, state, bytes);
+    if (status == DT_OK) status = dt_device_write(m->ctx, m->ctx->step, &step, sizeof step);
+    free(state);
+    return status;
+}

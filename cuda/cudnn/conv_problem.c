@@ -1,0 +1,136 @@
+/*
+ * conv_problem.c - see conv_problem.h.
+ */
+#include "conv_problem.h"
+
+#include "../../layers/conv/conv.h"
+#include "../../core/arith/grid.h"
+
+#include <assert.h>
+#include <limits.h>
+
+/* fp16 and TF32: the largest code that the type holds together with all smaller ones */
+enum { EXACT_CODES = 2048 };
+
+/* Psums are stored in fp16 as 2^-PSUM_SHIFT of themselves; 65,504 is the largest number of fp16. */
+enum { PSUM_SHIFT = 3, LARGEST_PSUM = DT_PSUM_F16_UNIT * 65504 };
+static_assert(DT_PSUM_F16_UNIT == 1 << PSUM_SHIFT, "the unit of psums in fp16");
+
+/* cuDNN's 16-bit and 8-bit engines read 16 bytes at a time: channels come in multiples of these. */
+enum { CHANNELS_16_BITS = 8, CHANNELS_8_BITS = 16 };
+
+static int fits_i8(const dt_tensor *t)
+{
+    return t->qmin >= INT8_MIN && t->qmax <= INT8_MAX;
+}
+
+static int64_t largest_code(const dt_node *node)
+{
+    const int64_t x = dt_code_bound(node->in[0]), w = dt_code_bound(node->in[1]);
+    return x > w ? x : w;
+}
+
+/* Whether 16-bit engines can read the tensors. A single group's channels can be padded, those of several cannot. */
+static int has_16_bit_channels(const dt_node *node)
+{
+    const dt_conv_shape s = dt_conv_shape_of(node);
+
+    return s.K % CHANNELS_16_BITS == 0 && (s.groups == 1 || s.C % CHANNELS_16_BITS == 0);
+}
+
+/* Whether cuDNN has a deterministic engine for both passes of backward from bf16 to f32: see test_cudnn_plans.c. */
+static int has_bf16_backward(const dt_node *node)
+{
+    const dt_conv_shape s = dt_conv_shape_of(node);
+    const int is_dilated = s.dilation[0] > 1 || s.dilation[1] > 1, is_strided = s.stride[0] > 1 || s.stride[1] > 1;
+
+    return s.groups == 1 && !(is_dilated && is_strided);
+}
+
+/* Whether the psums of codes in fp16 are exact, and cuDNN has an engine. */
+static int takes_f16_codes(const dt_node *node)
+{
+    const dt_tensor *y = node->out;
+
+    return y->n_scale > 0 && y->qmax < DT_F32_EXACT && largest_code(node) <= EXACT_CODES && has_16_bit_channels(node);
+}
+
+static dt_status choose_forward(const dt_node *node, int mixed, dt_conv_problem *p)
+{
+    const dt_tensor *y = node->out;
+
+    p->keep_f32 = 1;
+    if (y->n_scale == 0) return DT_OK;
+    DT_CHECK(y->qmax < DT_F32_EXACT || (fits_i8(node->in[0]) && fits_i8(node->in[1])), DT_ERR_UNSUPPORTED,
+             "%s: psums may reach %lld, at or above 2^24, which f32 sums do not hold exactly, and codes up to %lld do "
+             "not fit the 8-bit products that are summed in int32; use fewer bits",
+             node->name, (long long)y->qmax, (long long)largest_code(node));
+    if (y->qmax >= DT_F32_EXACT)
+        p->operand = DT_I8;
+    else if (mixed && takes_f16_codes(node))
+        p->operand = DT_F16;
+    p->keep_f32 = largest_code(node) > EXACT_CODES;
+    p->result = y->type;
+    p->shift = y->type == DT_F16 ? PSUM_SHIFT : 0;
+    assert(p->result == DT_F32 || p->operand == DT_F16); /* by dt_conv_storage */
+    return DT_OK;
+}
+
+static void choose_backward(const dt_node *node, int mixed, dt_conv_problem *p)
+{
+    p->keep_f32 = 1;
+    if (!mixed || !has_16_bit_channels(node)) return;
+    if (node->out->grad_type == DT_F16)
+        p->operand = p->result = DT_F16;
+    else if (has_bf16_backward(node))
+        p->operand = DT_BF16;
+}
+
+static int padded_channels(int channels, int groups, dt_dtype operand)
+{
+    if (groups > 1) return channels; /* each group would need its own */
+    const int unit = operand == DT_F32 ? 1 : operand == DT_I8 ? CHANNELS_8_BITS : CHANNELS_16_BITS;
+    return (channels + unit - 1) / unit * unit;
+}
+
+dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, dt_precision precision, dt_conv_problem *out)
+{
+    const dt_conv_shape s = dt_conv_shape_of(node);
+    const int mixed = precision == DT_PRECISION_MIXED;
+
+    DT_CHECK(s.N * s.H * s.W <= INT_MAX && s.C <= INT_MAX / CHANNELS_8_BITS && s.K <= INT_MAX, DT_ERR_SHAPE,
+             "%s: conv: %lld images of %lldx%lldx%lld are more than cuDNN takes at once; use a smaller batch",
+             node->name, (long long)s.N, (long long)s.H, (long long)s.W, (long long)s.C);
+    dt_conv_problem p = { .pass = pass,
+                          .operand = DT_F32,
+                          .result = DT_F32,
+                          .n = (int)s.N,
+                          .h = (int)s.H,
+                          .w = (int)s.W,
+                          .k = (int)s.K,
+                          .r = (int)s.R,
+                          .s = (int)s.S,
+                          .form = *(const dt_conv_params *)node->params };
+    if (pass == DT_CONV_FORWARD)
+        DT_TRY(choose_forward(node, mixed, &p));
+    else
+        choose_backward(node, mixed, &p);
+    p.c = padded_channels((int)s.C, p.form.groups, p.operand);
+    *out = p;
+    return DT_OK;
+}
+
+dt_storage dt_conv_storage(const dt_node *conv, const dt_exec *ex)
+{
+    const int whole = conv->in[0]->shape.dim[3] % CHANNELS_16_BITS == 0; /* no channels are added to x */
+    dt_storage s = { DT_F32, DT_F32, DT_F32, DT_F32, DT_F32 };
+
+    if (ex->precision != DT_PRECISION_MIXED || !takes_f16_codes(conv)) return s;
+    s.w = DT_F16;
+    if (whole) s.x = DT_F16;
+    if (!ex->training) return s;
+    s.y_grad = DT_F16;
+    if (whole) s.x_grad = DT_F16;
+    if (conv->out->qmax <= LARGEST_PSUM) s.y = DT_F16;
+    return s;
+}

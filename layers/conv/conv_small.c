@@ -1,0 +1,83 @@
+/*
+ * conv_small.c - the filter gradient of a convolution on a map so small that most taps fall outside it.
+ *
+ * A tap (r, s) joins some output positions with input positions. Each such pair is one product over the batch:
+ *   dw[., r, s, .] += scale * sum over n of dy[n, out, .]^T x[n, in, .]
+ * On a 2x2 map with a 3x3 kernel and pad 1 there are 16 pairs, where a convolution counts 36. Taps are independent, so
+ * threads take whole taps, and the sums are f32 in a fixed order.
+ *
+ * The mathematics is in conv.c.  Tests: tests/layers/test_conv.c.
+ */
+#include "conv.h"
+#include "../gemm/gemm.h"
+
+/* Output positions along an axis whose tap falls inside the map. */
+static int64_t inside(const dt_conv_shape *s, int axis, int64_t tap)
+{
+    const int64_t out = axis == 0 ? s->P : s->Q, in = axis == 0 ? s->H : s->W;
+    int64_t n = 0;
+
+    for (int64_t p = 0; p < out; p++) {
+        const int64_t at = dt_conv_reach(s, axis, p, tap);
+        n += at >= 0 && at < in;
+    }
+    return n;
+}
+
+int dt_conv_is_small(const dt_conv_shape *s)
+{
+    int64_t rows = 0, columns = 0;
+
+    for (int64_t r = 0; r < s->R; r++) rows += inside(s, 0, r);
+    for (int64_t t = 0; t < s->S; t++) columns += inside(s, 1, t);
+    return s->groups == 1 && 2 * rows * columns < s->P * s->R * s->Q * s->S && s->P * s->Q <= 16;
+}
+
+/* All pairs of one tap; beta applies to the first of them. */
+static dt_status small_tap(const dt_conv_shape *s, const float *x, const float *dy, int64_t tap, float scale,
+                           float beta, float *dw)
+{
+    for (int64_t out = 0; out < s->P * s->Q; out++) {
+        const int64_t h = dt_conv_reach(s, 0, out / s->Q, tap / s->S);
+        const int64_t v = dt_conv_reach(s, 1, out % s->Q, tap % s->S);
+        if (h < 0 || h >= s->H || v < 0 || v >= s->W) continue;
+        const dt_matrix a = { dy + out * s->K, s->P * s->Q * s->K, 1 };
+        const dt_matrix b = { x + (h * s->W + v) * s->C, s->H * s->W * s->C, 0 };
+        DT_TRY(dt_gemm(s->K, s->C, s->N, scale, a, b, beta, dw + tap * s->C, s->terms));
+        beta = 1.0f;
+    }
+    return DT_OK;
+}
+
+static int tap_is_used(const dt_conv_shape *s, int64_t tap)
+{
+    return inside(s, 0, tap / s->S) > 0 && inside(s, 1, tap % s->S) > 0;
+}
+
+static void clear_tap(const dt_conv_shape *s, int64_t tap, float *dw)
+{
+    for (int64_t k = 0; k < s->K; k++) {
+        for (int64_t c = 0; c < s->C; c++) dw[k * s->terms + tap * s->C + c] = 0.0f;
+    }
+}
+
+dt_status dt_conv_small_dw(const dt_conv_shape *s, const float *x, const float *dy, float scale, int fresh, float *dw)
+{
+    dt_status worst = DT_OK;
+
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t tap = 0; tap < s->R * s->S; tap++) {
+        dt_status status = DT_OK;
+        if (tap_is_used(s, tap)) {
+            status = small_tap(s, x, dy, tap, scale, fresh ? 0.0f : 1.0f, dw);
+        } else if (fresh) {
+            clear_tap(s, tap, dw);
+        }
+        if (status != DT_OK) {
+#pragma omp atomic write
+            worst = status;
+        }
+    }
+    DT_CHECK(worst == DT_OK, worst, "a matrix product failed");
+    return DT_OK;
+}

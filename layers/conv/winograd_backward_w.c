@@ -1,0 +1,342 @@
+/*
+ * winograd_backward_w.c - dw of a 3x3 convolution from transformed tiles, bf16 with f32 sums.
+ *
+ *   dw = G^T [ sum over the tiles of (A dy A^T) . (B^T x B) ] G
+ *
+ * 16 products of [K x tiles] and [tiles x C], the tiles in pairs, a word each. B^T x B of codes is an integer, at most
+ * 4 times the largest code, and exact in bf16 up to 256. x's scale is put on the result.
+ *
+ * Rounded to bf16 is A dy A^T, once, by at most 2^-8 of itself, and B^T x B where it is no small integer; all else is
+ * f32. With T = |G^T| [|A| . |B^T|], entries of which are at most 2 along an axis, dw errs by at most 2^-8 (2^-7 with
+ * x) times 4 sum over tiles of (sum |dy| of the tile) (sum |x| of its 4x4 inputs). Where magnitudes are alike, that is
+ * 9 times the sum of |dy| |x| that dw itself is made of, 25 times on a map of one tile. Errors are independent from
+ * tile to tile: as a norm they are near 5/3 of what rounding both operands of a direct convolution gives.
+ *
+ * The work is cut in items, a block of filters and channels for a part of the tiles. The 16 sums of an item stay in the
+ * cache while its tiles pass in chunks, each transformed just before; x and dy are transformed again for each block,
+ * which costs less than to keep the transformed. Parts depend on the shape alone and are summed in order, so that
+ * results do not depend on the number of threads.
+ *
+ * Transforms: winograd_tiles.h.  Mathematics of dw: conv.c.  Tests: tests/layers/test_winograd_backward.c.
+ */
+#include "winograd.h"
+
+#include "../../core/threads.h"
+#include "../gemm/word_gemm.h"
+
+#if defined(__x86_64__)
+
+#include "winograd_tiles.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Of one megabyte of second-level cache a core, the sums of a block take half and its chunk of tiles 3/8. */
+enum { BLOCK_K = 128, BLOCK_C = 64, CHUNK = 64 };
+
+enum { STEP = 24 }; /* filters multiplied at a time */
+
+/* Items to share among threads; a part of the tiles is worth at least so many. */
+enum { ITEMS = 16, PART_TILES = 512 };
+
+typedef struct {
+    const dt_node *node;
+    dt_conv_shape s;
+    dt_tile_map map;
+    int64_t filters, channels; /* of a block; the last may have fewer */
+    int64_t n_filter_blocks, n_channel_blocks;
+    int64_t part, n_parts;                 /* tiles, even; parts of the tiles */
+    int64_t x_words, dy_words, sums_words; /* of one point */
+    size_t zeros_bytes, room_bytes;        /* a thread's scratch */
+} backward_w;
+
+/* One thread's. x: [16][CHUNK / 2][channels] words, dy: [16][CHUNK / 2][filters] words, sums: [16][filters][channels]
+ */
+typedef struct {
+    char *zeros;
+    uint32_t *x, *dy;
+    float *sums;
+} rooms;
+
+/* An item's, in the tensors. */
+typedef struct {
+    int64_t k, filters, c, channels, tile, end;
+} span;
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t ceiling(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static backward_w plan_of(const dt_node *node)
+{
+    backward_w b = { .node = node, .s = dt_conv_shape_of(node) };
+
+    b.map = dt_tile_map_of(&b.s);
+    b.filters = least(b.s.K, BLOCK_K);
+    b.channels = least(b.s.C, BLOCK_C);
+    b.n_filter_blocks = ceiling(b.s.K, b.filters);
+    b.n_channel_blocks = ceiling(b.s.C, b.channels);
+    b.n_parts = least(ceiling(b.map.count, PART_TILES), ceiling(ITEMS, b.n_filter_blocks * b.n_channel_blocks));
+    b.part = ceiling(ceiling(b.map.count, b.n_parts), 2) * 2;
+    b.n_parts = ceiling(b.map.count, b.part);
+    /* a cache line apart from a multiple of 4,096 bytes, so that the 16 points do not fall into the same cache set */
+    b.x_words = CHUNK / 2 * b.channels + DT_LANES;
+    b.dy_words = CHUNK / 2 * b.filters + DT_LANES;
+    b.sums_words = b.filters * b.channels + DT_LANES;
+    b.zeros_bytes = (size_t)(b.filters > b.channels ? b.filters : b.channels) * sizeof(float);
+    b.room_bytes = b.zeros_bytes + (size_t)(b.x_words + b.dy_words + b.sums_words) * DT_WINOGRAD_POINTS * sizeof(float);
+    return b;
+}
+
+int dt_winograd_backward_w_fits(const dt_node *node, const dt_exec *ex)
+{
+    const dt_conv_shape s = dt_conv_shape_of(node);
+    const dt_dtype x = node->in[0]->type;
+
+    return ex->precision == DT_PRECISION_MIXED && dt_word_gemm_has_bf16() && dt_winograd_shape_fits(&s) &&
+           dt_tile_saves(&s) && (x == DT_F32 || x == DT_U8 || x == DT_I8);
+}
+
+/* Where parts are kept until all are there; not needed of one. */
+static size_t parts_bytes(const backward_w *b)
+{
+    return b->n_parts > 1 ? (size_t)(b->n_parts * b->s.K * 9 * b->s.C) * sizeof(float) : 0;
+}
+
+size_t dt_winograd_backward_w_scratch(const dt_node *node, int threads)
+{
+    const backward_w b = plan_of(node);
+
+    return parts_bytes(&b) + b.room_bytes * (size_t)threads;
+}
+
+static rooms rooms_of(const backward_w *b, char *scratch)
+{
+    rooms r = { .zeros = scratch };
+
+    r.x = (uint32_t *)(scratch + b->zeros_bytes);
+    r.dy = r.x + DT_WINOGRAD_POINTS * b->x_words;
+    r.sums = (float *)(r.dy + DT_WINOGRAD_POINTS * b->dy_words);
+    return r;
+}
+
+static span span_of(const backward_w *b, int64_t item)
+{
+    const int64_t part = item % b->n_parts, block = item / b->n_parts;
+    span a = { .k = block / b->n_channel_blocks * b->filters,
+               .c = block % b->n_channel_blocks * b->channels,
+               .tile = part * b->part };
+
+    a.filters = least(b->filters, b->s.K - a.k);
+    a.channels = least(b->channels, b->s.C - a.c);
+    a.end = least(a.tile + b->part, b->map.count);
+    return a;
+}
+
+/* Transforms tiles tile .. end, in pairs, into words [16][pairs][n]; of x, or of dy. */
+typedef struct {
+    dt_tile_source from;
+    int64_t tile, end, n, step; /* step: words of a point */
+    uint32_t *to;
+} transform;
+
+DT_TILES_INLINE void transform_typed(const dt_tile_map *map, const transform *t, dt_dtype type, int is_x)
+{
+    for (int64_t tile = t->tile; tile < t->end; tile += 2) {
+        const char *low_at[16], *high_at[16];
+        const int first = is_x ? -1 : 0, size = is_x ? 4 : 2;
+        uint32_t *to = t->to + (tile - t->tile) / 2 * t->n;
+        dt_tile_pixels(map, &t->from, tile, first, size, low_at);
+        dt_tile_pixels(map, &t->from, tile + 1, first, size, high_at);
+        for (int64_t i = 0; i < t->n; i += DT_LANES) {
+            __m512 low[DT_WINOGRAD_POINTS], high[DT_WINOGRAD_POINTS];
+            if (is_x) {
+                dt_tile_inputs(low_at, i, type, low);
+                dt_tile_inputs(high_at, i, type, high);
+            } else {
+                dt_tile_outputs(low_at, i, type, low);
+                dt_tile_outputs(high_at, i, type, high);
+            }
+#pragma GCC unroll 16
+            for (int p = 0; p < DT_WINOGRAD_POINTS; p++) {
+                _mm512_storeu_si512(to + p * t->step + i, dt_tile_words(low[p], high[p]));
+            }
+        }
+    }
+}
+
+/* The channels of x, or the filters of dy, of a block. */
+static dt_tile_source x_of(const backward_w *b, const span *a, const rooms *r)
+{
+    const dt_tensor *x = b->node->in[0];
+    const int64_t value = (int64_t)dt_type_bytes(x->type);
+    const dt_tile_source from = { (const char *)x->data + a->c * value, b->s.C * value, r->zeros };
+    return from;
+}
+
+static dt_tile_source dy_of(const backward_w *b, const span *a, const rooms *r)
+{
+    const dt_tensor *y = b->node->out;
+    const int64_t value = (int64_t)dt_type_bytes(y->grad_type);
+    const dt_tile_source from = { (const char *)y->grad + a->k * value, b->s.K * value, r->zeros };
+    return from;
+}
+
+static DT_TILES void transform_x(const backward_w *b, const span *a, int64_t tile, int64_t end, const rooms *r)
+{
+    const transform t = {
+        .from = x_of(b, a, r), .tile = tile, .end = end, .n = a->channels, .step = b->x_words, .to = r->x
+    };
+
+    switch (b->node->in[0]->type) {
+    case DT_U8: transform_typed(&b->map, &t, DT_U8, 1); break;
+    case DT_I8: transform_typed(&b->map, &t, DT_I8, 1); break;
+    default: transform_typed(&b->map, &t, DT_F32, 1); break;
+    }
+}
+
+static DT_TILES void transform_dy(const backward_w *b, const span *a, int64_t tile, int64_t end, const rooms *r)
+{
+    const transform t = {
+        .from = dy_of(b, a, r), .tile = tile, .end = end, .n = a->filters, .step = b->dy_words, .to = r->dy
+    };
+
+    if (b->node->out->grad_type == DT_BF16) {
+        transform_typed(&b->map, &t, DT_BF16, 0);
+    } else {
+        transform_typed(&b->map, &t, DT_F32, 0);
+    }
+}
+
+/* Fetches what the next chunk reads while it multiplies: a few lines at a time, or the CPU drops the requests. */
+static void multiply(const backward_w *b, const span *a, int64_t tile, int64_t end, const rooms *r)
+{
+    const dt_tile_source x = x_of(b, a, r), dy = dy_of(b, a, r);
+    const int64_t next = least(end + CHUNK, a->end);
+    const int64_t share = ceiling(4 * (next - end), DT_WINOGRAD_POINTS * ceiling(a->filters, STEP));
+    dt_tile_ahead x_ahead = dt_tile_ahead_of(&b->map, &x, a->channels * x.pixel_bytes / b->s.C, end, next);
+    dt_tile_ahead dy_ahead = dt_tile_ahead_of(&b->map, &dy, a->filters * dy.pixel_bytes / b->s.K, end, next);
+
+    for (int p = 0; p < DT_WINOGRAD_POINTS; p++) {
+        for (int64_t k = 0; k < a->filters; k += STEP) {
+            const dt_word_gemm g = { .m = least(STEP, a->filters - k),
+                                     .n = a->channels,
+                                     .k = (end - tile + 1) / 2,
+                                     .a = r->dy + p * b->dy_words + k,
+                                     .a_row = 1,
+                                     .a_step = a->filters,
+                                     .b = r->x + p * b->x_words,
+                                     .b_row = a->channels,
+                                     .c = r->sums + p * b->sums_words + k * a->channels,
+                                     .c_row = a->channels,
+                                     .add = tile > a->tile };
+            dt_tile_fetch(&x_ahead, share);
+            dt_tile_fetch(&dy_ahead, share);
+            dt_word_gemm_bf16(&g);
+        }
+    }
+}
+
+/* G^T m of four values `step` apart, into three */
+DT_TILES_INLINE void taps_line(const __m512 *m, int step, __m512 *g, int g_step)
+{
+    const __m512 half = _mm512_set1_ps(0.5f);
+    const __m512 both = _mm512_mul_ps(half, _mm512_add_ps(m[step], m[2 * step]));
+
+    g[0] = _mm512_add_ps(m[0], both);
+    g[g_step] = _mm512_mul_ps(half, _mm512_sub_ps(m[step], m[2 * step]));
+    g[2 * g_step] = _mm512_add_ps(both, m[3 * step]);
+}
+
+/* scale G^T M G to [filters][9][channels] of dw, whose rows are C long */
+static DT_TILES void transform_sums(const backward_w *b, const span *a, const float *sums, float scale, int add,
+                                    float *dw)
+{
+    const __m512 scales = _mm512_set1_ps(scale);
+
+    for (int64_t at = 0; at < a->filters * a->channels; at += DT_LANES) {
+        const int64_t k = at / a->channels, c = at - k * a->channels;
+        float *to = dw + (a->k + k) * 9 * b->s.C + a->c + c;
+        __m512 m[DT_WINOGRAD_POINTS], half[12], g[9];
+#pragma GCC unroll 16
+        for (int p = 0; p < DT_WINOGRAD_POINTS; p++) m[p] = _mm512_loadu_ps(sums + p * b->sums_words + at);
+#pragma GCC unroll 4
+        for (int t = 0; t < 4; t++) taps_line(m + t, 4, half + t, 4);
+#pragma GCC unroll 3
+        for (int t = 0; t < 3; t++) taps_line(half + 4 * t, 1, g + 3 * t, 1);
+#pragma GCC unroll 9
+        for (int tap = 0; tap < 9; tap++, to += b->s.C) {
+            const __m512 value = _mm512_mul_ps(scales, g[tap]);
+            _mm512_storeu_ps(to, add ? _mm512_add_ps(_mm512_loadu_ps(to), value) : value);
+        }
+    }
+}
+
+static float scale_of(const dt_tensor *x)
+{
+    return x->n_scale ? x->scale[0] : 1.0f;
+}
+
+static void run_item(const backward_w *b, int64_t item, float *parts, char *scratch)
+{
+    const rooms r = rooms_of(b, scratch);
+    const span a = span_of(b, item);
+    const dt_node *node = b->node;
+
+    memset(r.zeros, 0, b->zeros_bytes);
+    for (int64_t tile = a.tile; tile < a.end; tile += CHUNK) {
+        const int64_t end = least(tile + CHUNK, a.end);
+        transform_x(b, &a, tile, end, &r);
+        transform_dy(b, &a, tile, end, &r);
+        multiply(b, &a, tile, end, &r);
+    }
+    if (b->n_parts == 1) {
+        transform_sums(b, &a, r.sums, scale_of(node->in[0]), !(node->fresh & 2u), dt_grads(node->in[1]));
+    } else {
+        transform_sums(b, &a, r.sums, 1.0f, 0, parts + item % b->n_parts * b->s.K * 9 * b->s.C);
+    }
+}
+
+static void sum_parts(const backward_w *b, const float *parts, int threads)
+{
+    const int64_t count = b->s.K * 9 * b->s.C;
+    const float scale = scale_of(b->node->in[0]);
+    const int add = !(b->node->fresh & 2u);
+    float *dw = dt_grads(b->node->in[1]);
+    (void)threads; /* of OpenMP, which may be missing */
+
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t i = 0; i < count; i += DT_LANES) {
+        float sum[DT_LANES];
+        memcpy(sum, parts + i, sizeof sum);
+        for (int64_t p = 1; p < b->n_parts; p++) {
+            for (int l = 0; l < DT_LANES; l++) sum[l] += parts[p * count + i + l];
+        }
+        for (int l = 0; l < DT_LANES; l++) dw[i + l] = add ? dw[i + l] + scale * sum[l] : scale * sum[l];
+    }
+}
+
+void dt_winograd_backward_w(const dt_node *node, void *scratch, int threads)
+{
+    const backward_w b = plan_of(node);
+    char *rooms_at = (char *)scratch + parts_bytes(&b);
+    assert(node->in[1]->grad_type == DT_F32);
+
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t item = 0; item < b.n_filter_blocks * b.n_channel_blocks * b.n_parts; item++) {
+        run_item(&b, item, scratch, rooms_at + (size_t)dt_thread_number() * b.room_bytes);
+    }
+    if (b.n_parts > 1) sum_parts(&b, scratch, threads);
+}
+
+#else
+
+DT_WINOGRAD_NONE(backward_w)
+
+#endif

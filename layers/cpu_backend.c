@@ -1,0 +1,113 @@
+/*
+ * cpu_backend.c - the host as a device: plain memory, OpenMP kernels, and no capture.
+ *
+ * The plain-C kernels of layers/ and quant/ fill the table; oneDNN overwrites what it does better, once, when the
+ * first context opens.
+ */
+#include "cpu_backend.h"
+
+#include "../core/threads.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define XX(upper, lower, stem) extern const dt_op dt_op_##lower;
+DT_OP_MAP(XX)
+#undef XX
+#define XX(upper, lower, stem) extern const dt_kernel dt_cpu_##lower;
+DT_OP_MAP(XX)
+#undef XX
+
+#define XX(upper, lower, stem) [DT_OP_##upper] = &dt_op_##lower,
+const dt_op *const dt_ops[DT_OP_COUNT] = { DT_OP_MAP(XX) };
+#undef XX
+
+#define XX(upper, lower, stem) [DT_OP_##upper] = &dt_cpu_##lower,
+static const dt_kernel *cpu_kernels[DT_OP_COUNT] = { DT_OP_MAP(XX) };
+#undef XX
+
+static dt_status cpu_open(const dt_options *opt, void **device, char *text, size_t text_bytes)
+{
+    const char *isa = "plain C";
+    const int threads = dt_threads_now(); /* the context's */
+    (void)opt;
+#ifdef DETENT_HAVE_ONEDNN
+    DT_TRY(dt_onednn_install(cpu_kernels, &isa));
+#endif
+    snprintf(text, text_bytes, "%d thread%s, %s", threads, threads == 1 ? "" : "s", isa);
+    *device = NULL;
+    return DT_OK;
+}
+
+static void cpu_close(void *device)
+{
+    (void)device;
+}
+
+static dt_status cpu_alloc(void *device, size_t bytes, void **out)
+{
+    (void)device;
+    const size_t rounded = dt_round_up(bytes, DT_CACHE_LINE);
+    void *p = aligned_alloc(DT_CACHE_LINE, rounded ? rounded : DT_CACHE_LINE);
+    DT_CHECK(p, DT_ERR_MEMORY, "%zu bytes of memory are not to be had; a smaller batch needs less", bytes);
+    *out = p;
+    return DT_OK;
+}
+
+static void cpu_free(void *device, void *p)
+{
+    (void)device;
+    free(p);
+}
+
+static dt_status cpu_copy(void *device, void *dst, const void *src, size_t bytes)
+{
+    (void)device;
+    if (bytes) memcpy(dst, src, bytes);
+    return DT_OK;
+}
+
+/* Large activations are cleared by all threads: one core does not fill the memory bus. */
+static dt_status cpu_zero(void *device, void *dst, size_t bytes)
+{
+    const size_t piece = (size_t)1 << 20;
+    const int64_t n_pieces = (int64_t)((bytes + piece - 1) / piece);
+    (void)device;
+
+#pragma omp parallel for if (n_pieces > 1)
+    for (int64_t i = 0; i < n_pieces; i++) {
+        const size_t at = (size_t)i * piece;
+        memset((char *)dst + at, 0, bytes - at < piece ? bytes - at : piece);
+    }
+    return DT_OK;
+}
+
+static void *cpu_stream(void *device)
+{
+    (void)device;
+    return NULL;
+}
+
+static const dt_kernel *const *cpu_kernel_table(void)
+{
+    return cpu_kernels;
+}
+
+const dt_backend dt_backend_cpu = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .write = cpu_copy,
+    .read = cpu_copy,
+    .zero = cpu_zero,
+    .copy = cpu_copy,
+    .update = dt_cpu_update,
+    .stream = cpu_stream,
+#ifdef DETENT_HAVE_ONEDNN
+    .storage = dt_onednn_conv_storage,
+#endif
+    .kernels = cpu_kernel_table,
+};

@@ -1,0 +1,362 @@
+/*
+ * lower.c - from a trained model to its program: each node of its graph becomes nodes of the program's.
+ *
+ * The model is not run. Its weights' codes come from the operators that make them, on a tape; scales of activations
+ * from grid.h and of psums by multiplication, as the kernels compute them. lowering.h has the idea, lower_values.c the
+ * thresholds. A node that a program has no form for is refused by name.
+ * Tests: tests/quant/test_lower.c.
+ */
+#include "lowering.h"
+
+#include "../../core/conv_params.h"
+#include "../../core/grid_facts.h"
+#include "../../core/names.h"
+#include "../../layers/augment.h"
+#include "../../layers/batchnorm.h"
+#include "../../layers/pool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char *name_of(const dt_lowering *w, const dt_graph_node *n)
+{
+    return dt_graph_name(w->from, n->out);
+}
+
+static const dt_tensor *facts_of(const dt_lowering *w, int value)
+{
+    return &w->from->value[value]->facts;
+}
+
+/* What node n makes, now that it is known. */
+static dt_held *hold(const dt_lowering *w, const dt_graph_node *n, dt_holds holds, dt_held *from)
+{
+    dt_held *h = &w->held[n->out];
+
+    *h = (dt_held){ .holds = holds, .node = n, .from = from, .value = -1, .reals = -1 };
+    return h;
+}
+
+static dt_status held_input(const dt_lowering *w, const dt_graph_node *n, int k, dt_held **out)
+{
+    dt_held *h = &w->held[n->in[k]];
+
+    DT_CHECK(h->holds != DT_HOLDS_NOTHING, DT_ERR_UNSUPPORTED, "%s: %s reads %s, which has no place in a program",
+             name_of(w, n), dt_ops[n->kind]->name, dt_graph_name(w->from, n->in[k]));
+    *out = h;
+    return DT_OK;
+}
+
+static dt_status find_param(const dt_lowering *w, const dt_graph_node *n, int k, const dt_tensor **out)
+{
+    const dt_tensor *t = w->tensor[n->in[k]];
+
+    DT_CHECK(t, DT_ERR_UNSUPPORTED, "%s: %s reads %s as a parameter, and that is computed", name_of(w, n),
+             dt_ops[n->kind]->name, dt_graph_name(w->from, n->in[k]));
+    *out = t;
+    return DT_OK;
+}
+
+/* The values of input k, a parameter. */
+static dt_status read_param(const dt_lowering *w, const dt_graph_node *n, int k, float **out)
+{
+    const dt_tensor *t = NULL;
+
+    DT_TRY(find_param(w, n, k, &t));
+    return dt_device_floats(w->ctx, t->data, dt_count(&t->shape), out);
+}
+
+static dt_status quantizer_read(const dt_lowering *w, const dt_graph_node *n, dt_quantizer *q)
+{
+    const dt_act_quant_params *p = n->params;
+    const int high = dt_act_high(p->bits, p->is_signed);
+    const char *name = name_of(w, n);
+    const dt_tensor *alpha = NULL;
+
+    snprintf(q->name, sizeof q->name, "%.*s", dt_layer_name_bytes(name), name);
+    q->params = *p;
+    q->grid = (dt_grid){ p->is_signed ? -high : 0, high, 0.0f };
+    DT_TRY(find_param(w, n, 1, &alpha));
+    DT_TRY(dt_device_read(w->ctx, &q->alpha, alpha->data, sizeof q->alpha));
+    DT_CHECK(q->alpha > 0.0f && isfinite(q->alpha), DT_ERR_NUMERIC, "%s: the clip is %g, not above 0", name,
+             (double)q->alpha);
+    q->scale = dt_grid_scale(q->alpha, high, p->rule);
+    return DT_OK;
+}
+
+/* The code of each of 256 pixels. An unclamped quantizer has no lowest code but the table's. */
+static dt_status fill_table(const dt_lowering *w, const dt_quantizer *q, int channels, int16_t *table,
+                            dt_table_params *range)
+{
+    *range = (dt_table_params){ q->params.unclamped ? 0 : q->grid.low, q->grid.high };
+    for (int i = 0; i < 256 * channels; i++) {
+        const int c = i % channels;
+        const float v = dt_augment_value((uint8_t)(i / channels), w->mean[c], w->std[c]);
+        const float code = dt_act_code(v, q->alpha, &q->grid, q->params.unclamped, q->params.rule);
+        DT_CHECK(code >= (float)INT16_MIN && code <= (float)INT16_MAX, DT_ERR_NUMERIC,
+                 "%s: a pixel has the code %g, beyond 16 bits; the clip %g is too small", q->name, (double)code,
+                 (double)q->alpha);
+        table[i] = (int16_t)code;
+        if (range->low > table[i]) range->low = table[i];
+    }
+    return DT_OK;
+}
+
+static dt_status lower_image(dt_lowering *w, const dt_quantizer *q, int *codes)
+{
+    dt_graph *g = w->program->graph;
+    dt_shape pixels = *dt_graph_shape(w->from, w->from->image);
+    const int channels = (int)pixels.dim[3];
+    dt_table_params range;
+
+    DT_CHECK(g->image < 0, DT_ERR_UNSUPPORTED, "%s: a second quantizer reads the image, and a program has one table",
+             q->name);
+    pixels.dim[0] = 1;
+    int16_t *table = malloc(256 * (size_t)channels * sizeof *table);
+    DT_CHECK(table, DT_ERR_MEMORY, "no memory for the table of the image");
+    const dt_status status = fill_table(w, q, channels, table, &range);
+    if (status != DT_OK) {
+        free(table);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    return dt_program_add_table(g, &pixels, &range, table, dt_program_one(q->scale), codes);
+}
+
+static dt_status lower_act_quant(dt_lowering *w, const dt_graph_node *n)
+{
+    dt_held *x = NULL;
+    dt_quantizer q;
+    int codes;
+
+    DT_TRY(held_input(w, n, 0, &x));
+    DT_TRY(quantizer_read(w, n, &q));
+    const dt_holds base = dt_held_base(x)->holds;
+    DT_CHECK(x->holds == DT_HOLDS_IMAGE || base == DT_HOLDS_LINE || base == DT_HOLDS_REALS, DT_ERR_UNSUPPORTED,
+             "%s: quantizes %s, which is neither the image nor what a convolution gave", name_of(w, n),
+             dt_held_name(w, x));
+    DT_CHECK(x->holds == DT_HOLDS_IMAGE || !q.params.unclamped, DT_ERR_UNSUPPORTED,
+             "%s: only the image's quantizer may be unclamped", name_of(w, n));
+    if (x->holds == DT_HOLDS_IMAGE)
+        DT_TRY(lower_image(w, &q, &codes));
+    else
+        DT_TRY(dt_held_codes(w, x, &q, &codes));
+    hold(w, n, DT_HOLDS_CODES, NULL)->value = codes;
+    return DT_OK;
+}
+
+/* n floats as the integers that they are, within low..high of facts. */
+static dt_status narrow(const char *name, const dt_tensor *facts, const float *code, int64_t n, int8_t *to)
+{
+    for (int64_t i = 0; i < n; i++) {
+        DT_CHECK(code[i] >= (float)facts->qmin && code[i] <= (float)facts->qmax, DT_ERR_NUMERIC,
+                 "%s: a weight has the code %g; the model has diverged", name, (double)code[i]);
+        to[i] = (int8_t)code[i];
+    }
+    return DT_OK;
+}
+
+/* The codes of a convolution's weights, and their scales. */
+static dt_status read_weights(const dt_lowering *w, const dt_graph_node *n, dt_program_conv *c)
+{
+    const dt_tensor *facts = facts_of(w, n->in[1]), *t = w->tensor[n->in[1]];
+    const int64_t count = dt_count(&facts->shape);
+    float *code = NULL;
+
+    DT_CHECK(t, DT_ERR_UNSUPPORTED, "%s: its weights %s come from no quantizer of weights", c->name,
+             dt_graph_name(w->from, n->in[1]));
+    c->shape = facts->shape;
+    c->range = (dt_codes_params){ (int)facts->qmin, (int)facts->qmax };
+    c->n_scale = facts->n_scale;
+    DT_TRY(dt_device_floats(w->ctx, t->scale, c->n_scale, &c->scale));
+    dt_status status = dt_device_floats(w->ctx, t->data, count, &code);
+    if (status == DT_OK) {
+        c->weight = malloc((size_t)count);
+        status = c->weight ? narrow(c->name, facts, code, count, c->weight)
+                           : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the weights of %s", c->name);
+    }
+    free(code);
+    if (status != DT_OK) {
+        free(c->weight);
+        free(c->scale);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    return DT_OK;
+}
+
+/* What n makes is a line of psums; its arrays are filled by the caller. */
+static dt_status hold_line(dt_lowering *w, const dt_graph_node *n, int psum, dt_held **out)
+{
+    const size_t channels = (size_t)dt_program_value(w->program, psum).channels;
+    dt_held *h = hold(w, n, DT_HOLDS_LINE, NULL);
+
+    h->value = psum;
+    h->slope = malloc(channels * sizeof *h->slope);
+    h->offset = malloc(channels * sizeof *h->offset);
+    DT_CHECK(h->slope && h->offset, DT_ERR_MEMORY, "no memory for the line of %s", name_of(w, n));
+    *out = h;
+    return DT_OK;
+}
+
+/* The psum's own line: its scale, as the convolution's kernel multiplies it, and nothing added. */
+static dt_status psum_line(dt_lowering *w, const dt_graph_node *n, int x, int psum)
+{
+    const dt_program *p = w->program;
+    const dt_graph_node *weights = dt_program_weights(p, dt_graph_maker(p->graph, psum));
+    const float sx = dt_program_scale(p, x), *sw = dt_program_data(p, weights, DT_CODES_SCALE);
+    const int n_scale = facts_of(w, n->out)->n_scale;
+    dt_held *h = NULL;
+
+    DT_TRY(hold_line(w, n, psum, &h));
+    h->is_psum = 1;
+    for (int c = 0; c < dt_program_value(p, psum).channels; c++) {
+        h->slope[c] = sx * sw[n_scale == 1 ? 0 : c];
+        h->offset[c] = 0.0f;
+    }
+    return DT_OK;
+}
+
+static dt_status lower_conv(dt_lowering *w, const dt_graph_node *n)
+{
+    const dt_tensor *y = facts_of(w, n->out);
+    dt_program_conv c = { .name = name_of(w, n), .conv = *(const dt_conv_params *)n->params };
+    dt_held *x = NULL;
+    int psum;
+
+    DT_CHECK(y->n_scale > 0, DT_ERR_UNSUPPORTED,
+             "%s is not quantized, so it has no integers; train the model with wbits and abits of 2 to 8", c.name);
+    DT_TRY(held_input(w, n, 0, &x));
+    DT_CHECK(x->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED, "%s: reads psums, not codes; quantize them before it",
+             c.name);
+    DT_TRY(read_weights(w, n, &c));
+    DT_TRY(dt_program_add_conv(w->program->graph, &c, x->value, &psum));
+    return psum_line(w, n, x->value, psum);
+}
+
+/* Parameters in the order of the node's inputs: gamma, beta, mean, variance. */
+static dt_status fold_batchnorm(const char *name, const dt_graph_node *n, const dt_held *psum, float *const part[4],
+                                int channels, dt_held *line)
+{
+    const dt_batchnorm_params *p = n->params;
+
+    for (int c = 0; c < channels; c++) {
+        const float inv = dt_batchnorm_inv(part[3][c], p->epsilon);
+        const dt_batchnorm_line fold = dt_batchnorm_fold(part[0][c], part[1][c], part[2][c], inv, psum->slope[c]);
+        DT_CHECK(isfinite(fold.a) && isfinite(fold.b), DT_ERR_NUMERIC,
+                 "%s: channel %d is %g * psum + %g; the model has diverged", name, c, (double)fold.a, (double)fold.b);
+        line->slope[c] = fold.a;
+        line->offset[c] = fold.b;
+    }
+    return DT_OK;
+}
+
+static dt_status lower_batchnorm(dt_lowering *w, const dt_graph_node *n)
+{
+    const int channels = (int)dt_channels(&facts_of(w, n->out)->shape);
+    dt_held *x = NULL, *line = NULL;
+    float *part[4] = { NULL };
+    dt_status status = DT_OK;
+
+    DT_TRY(held_input(w, n, 0, &x));
+    while (x->holds == DT_HOLDS_SAME) x = x->from;
+    DT_CHECK(x->holds == DT_HOLDS_LINE && x->is_psum && channels == dt_program_value(w->program, x->value).channels,
+             DT_ERR_UNSUPPORTED, "%s: a batch norm must follow its convolution", name_of(w, n));
+    DT_TRY(hold_line(w, n, x->value, &line));
+    for (int k = 0; k < 4 && status == DT_OK; k++) status = read_param(w, n, k + 1, &part[k]);
+    if (status == DT_OK) status = fold_batchnorm(name_of(w, n), n, x, part, channels, line);
+    for (int k = 0; k < 4; k++) free(part[k]);
+    return status;
+}
+
+static dt_status lower_through(dt_lowering *w, const dt_graph_node *n, dt_holds holds)
+{
+    dt_held *x = NULL;
+
+    DT_TRY(held_input(w, n, 0, &x));
+    const dt_holds base = dt_held_base(x)->holds;
+    DT_CHECK(base == DT_HOLDS_LINE || base == DT_HOLDS_REALS, DT_ERR_UNSUPPORTED,
+             "%s: %s of %s, which no convolution gave", name_of(w, n), dt_ops[n->kind]->name, dt_held_name(w, x));
+    hold(w, n, holds, x);
+    return DT_OK;
+}
+
+static dt_status lower_avgpool(dt_lowering *w, const dt_graph_node *n)
+{
+    const dt_pool_params p = dt_lowering_pool(w, n);
+    dt_held *x = NULL;
+    int from, y;
+
+    /* evaluation sums such psums before it scales them, in another order of roundings */
+    DT_CHECK(facts_of(w, n->in[0])->n_scale == 0 || p.window[0] * p.window[1] == 1, DT_ERR_UNSUPPORTED,
+             "%s: an average of psums that no batch norm scaled; put one before it", name_of(w, n));
+    DT_CHECK(p.window[0] * p.window[1] <= DT_POOL_F32_CELLS, DT_ERR_UNSUPPORTED,
+             "%s: an average of %dx%d cells, which is summed in double; a program's sums are f32, of at most %d cells",
+             name_of(w, n), p.window[0], p.window[1], DT_POOL_F32_CELLS);
+    DT_TRY(held_input(w, n, 0, &x));
+    DT_TRY(dt_held_reals(w, x, &from));
+    DT_TRY(dt_lowering_add_pool(w, n, from, &y));
+    hold(w, n, DT_HOLDS_REALS, NULL)->reals = y;
+    return DT_OK;
+}
+
+static dt_status lower_add(dt_lowering *w, const dt_graph_node *n)
+{
+    dt_held *x = NULL;
+    int from[2], y;
+
+    for (int k = 0; k < 2; k++) {
+        DT_TRY(held_input(w, n, k, &x));
+        DT_TRY(dt_held_reals(w, x, &from[k]));
+    }
+    DT_TRY(dt_program_add_plain(w->program->graph, DT_OP_ADD, name_of(w, n), n->params, from, &y));
+    hold(w, n, DT_HOLDS_REALS, NULL)->reals = y;
+    return DT_OK;
+}
+
+static dt_status lower_linear(dt_lowering *w, const dt_graph_node *n)
+{
+    dt_program_reals r = { .name = name_of(w, n), .n = (int)facts_of(w, n->out)->shape.dim[1] };
+    dt_graph *g = w->program->graph;
+    dt_held *x = NULL;
+    int from;
+
+    DT_CHECK(facts_of(w, n->in[1])->n_scale == 0, DT_ERR_UNSUPPORTED,
+             "%s: a linear layer of codes; a program's has real weights", r.name);
+    DT_TRY(held_input(w, n, 0, &x));
+    DT_TRY(dt_held_reals(w, x, &from));
+    DT_TRY(read_param(w, n, 1, &r.factor));
+    dt_status status = DT_OK;
+    if (n->n_in > 2)
+        status = read_param(w, n, 2, &r.offset);
+    else
+        r.offset = calloc((size_t)r.n, sizeof *r.offset);
+    if (status != DT_OK) {
+        free(r.factor);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    DT_TRY(dt_program_add_linear(g, &r, from, &g->scores));
+    hold(w, n, DT_HOLDS_SCORES, NULL);
+    return DT_OK;
+}
+
+dt_status dt_lower_node(dt_lowering *w, const dt_graph_node *n)
+{
+    switch (n->kind) {
+    case DT_OP_ACT_QUANT: return lower_act_quant(w, n);
+    case DT_OP_CONV2D: return lower_conv(w, n);
+    case DT_OP_BATCHNORM: return lower_batchnorm(w, n);
+    case DT_OP_IDENTITY:
+    case DT_OP_FLATTEN: return lower_through(w, n, DT_HOLDS_SAME);
+    case DT_OP_RELU: return lower_through(w, n, DT_HOLDS_RELU);
+    case DT_OP_MAXPOOL: return lower_through(w, n, DT_HOLDS_MAXPOOL);
+    case DT_OP_AVGPOOL: return lower_avgpool(w, n);
+    case DT_OP_ADD: return lower_add(w, n);
+    case DT_OP_LINEAR: return lower_linear(w, n);
+    case DT_OP_WEIGHT_QUANT: return DT_OK; /* its convolution reads the codes */
+    default:
+        return dt_raise(
+            DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
+            "%s: %s has no form in a program, which holds convolutions, batch norms, ReLUs, pools, sums and "
+            "a linear classifier",
+            name_of(w, n), dt_ops[n->kind]->name);
+    }
+}

@@ -1,0 +1,187 @@
+/*
+ * lower_model.c - from a trained model to its program: a walk over the nodes that its scores need.
+ *
+ * The model is not run, and no image is looked at. Of its operators only those run that make codes of weights, on a
+ * tape.
+ * Interface: dt_program_lower in include/detent/array.h.  Tests: tests/quant/test_lower.c.
+ */
+#include "../qcaps/fixed_formats.h"
+#include "lowering.h"
+
+#include "../../core/train/inference.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Of each value, whether the scores need it. */
+static void mark_needed(const dt_graph *g, char *needed)
+{
+    needed[g->scores] = 1;
+    for (int i = g->n_nodes - 1; i >= 0; i--) {
+        const dt_graph_node *n = &g->node[i];
+        for (int k = 0; k < n->n_in && needed[n->out]; k++) needed[n->in[k]] = 1;
+    }
+}
+
+/* The whole must end as programs do. */
+static dt_status check_end(const dt_lowering *w)
+{
+    const dt_graph *g = w->program->graph;
+    const dt_graph_node *last = g->n_nodes > 0 ? &g->node[g->n_nodes - 1] : NULL;
+
+    DT_CHECK(last && last->kind == DT_OP_LINEAR, DT_ERR_UNSUPPORTED,
+             "%s ends in %s, and a program ends in a linear layer; add a classifier", w->from->name,
+             last ? dt_graph_name(g, last->out) : "its image");
+    return dt_program_check(w->program);
+}
+
+static dt_status walk(dt_lowering *w, const char *needed)
+{
+    const dt_graph *g = w->from;
+
+    w->held[g->image] = (dt_held){ .holds = DT_HOLDS_IMAGE, .value = -1, .reals = -1 };
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (needed[g->node[i].out]) DT_TRY(dt_lower_node(w, &g->node[i]));
+    }
+    return check_end(w);
+}
+
+/* Runs the quantizers of the weights, and nothing else. */
+static dt_status make_codes(const dt_graph *g, dt_tape *tape, const char *needed, dt_tensor **tensor)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        if (n->kind != DT_OP_WEIGHT_QUANT || !needed[n->out] || g->value[n->in[0]]->source != DT_SOURCE_PARAM) continue;
+        DT_TRY(dt_graph_record(g, tape, 1, 0, &n->out, 1, tensor));
+        dt_tape_keep(tape, tensor[n->out]);
+    }
+    if (dt_tape_n_nodes(tape) == 0) return DT_OK;
+    DT_TRY(dt_tape_compile(tape, NULL));
+    return dt_tape_run(tape, DT_PASS_CONSTANT, NULL, NULL);
+}
+
+/* tensor: of the model's parameters */
+static dt_status walk_with_codes(dt_lowering *w, dt_tensor **tensor)
+{
+    const size_t n = (size_t)w->from->n_values;
+    char *needed = calloc(n, 1);
+    dt_tape *tape = NULL;
+
+    w->held = calloc(n, sizeof *w->held);
+    w->tensor = tensor;
+    dt_status status = needed && w->held
+                           ? dt_tape_create(w->ctx, &tape)
+                           : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to lower %s", w->from->name);
+    if (status == DT_OK) {
+        mark_needed(w->from, needed);
+        status = make_codes(w->from, tape, needed, tensor);
+    }
+    if (status == DT_OK) status = walk(w, needed);
+    for (size_t i = 0; w->held && i < n; i++) {
+        free(w->held[i].slope);
+        free(w->held[i].offset);
+    }
+    dt_tape_destroy(tape);
+    free(w->held);
+    free(needed);
+    return status;
+}
+
+/* "vgg16 w4a2 choke 16" */
+static void model_text(const dt_model_config *c, char *text, size_t bytes)
+{
+    char choke[24] = "";
+    if (c->choke) snprintf(choke, sizeof choke, " choke %d", c->choke);
+    snprintf(text, bytes, "%s w%da%d%s%s", c->name, c->wbits, c->abits, choke, c->skip_block ? " skip block" : "");
+}
+
+static dt_status program_create(const dt_model *m, dt_program **out)
+{
+    dt_program *p = calloc(1, sizeof *p);
+
+    DT_CHECK(p, DT_ERR_MEMORY, "no memory for a program");
+    model_text(&m->config, p->model, sizeof p->model);
+    const dt_status status = dt_graph_create(p->model, &p->graph);
+    if (status != DT_OK) {
+        free(p);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = p;
+    return DT_OK;
+}
+
+/* Of an unknown one, what d's normalisation says. */
+static dt_data_origin program_origin(const dt_model *m, const dt_dataset *d)
+{
+    dt_data_origin origin = m->origin;
+    dt_dataset_view v;
+
+    if (origin.name[0]) return origin;
+    dt_dataset_look(d, &v);
+    origin = dt_model_origin_of(m, &v);
+    origin.n_images = 0;
+    origin.fingerprint[0] = '\0';
+    return origin;
+}
+
+/* What evaluation normalises an image by. */
+static void find_normalisation(const dt_model *m, const dt_program *p, dt_lowering *w)
+{
+    for (int c = 0; c < 4; c++) {
+        w->mean[c] = m->graph->unit_pixels ? 0.0f : p->origin.mean[c];
+        w->std[c] = m->graph->unit_pixels ? 1.0f : p->origin.std[c];
+    }
+}
+
+dt_status dt_program_possible(const dt_model *m)
+{
+    const dt_model_config *c = &m->config;
+    const char *instead = "'detent search' gives it fixed-point formats, which 'detent export --to fixed-point' writes";
+    char name[sizeof((dt_program *)0)->model];
+
+    if (c->caps_dim == 0) return DT_OK;
+    model_text(c, name, sizeof name);
+    if (c->wbits == DT_BITS_FLOAT) snprintf(name, sizeof name, "%s float", c->name);
+    if (c->wbits != DT_BITS_FLOAT) instead = "'detent capture' writes the codes and psums of each of its convolutions";
+    if (dt_fixed_formats_of(m)) {
+        snprintf(name, sizeof name, "%s in fixed point", c->name);
+        instead = "'detent export --to fixed-point' writes its codes and formats";
+    }
+    return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                    "%s has no integer program yet: its capsules are routed by real numbers; %s", name, instead);
+}
+
+static dt_status check_model(const dt_model *m, const dt_dataset *d)
+{
+    dt_dataset_view v;
+
+    DT_CHECK(d || m->origin.name[0], DT_ERR_ARGUMENT,
+             "%s: nothing says what the network was trained on; its program needs a dataset, whose mean and std "
+             "normalise its images",
+             m->config.name);
+    DT_TRY(dt_program_possible(m));
+    DT_TRY(dt_model_check_values(m, NULL));
+    if (!d) return DT_OK;
+    dt_dataset_look(d, &v);
+    return dt_model_check_data(m, &v);
+}
+
+dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out)
+{
+    dt_lowering w = { .ctx = m->ctx, .from = m->graph };
+    dt_tensor **tensor = NULL;
+
+    DT_TRY(check_model(m, d));
+    DT_TRY(program_create(m, &w.program));
+    w.program->origin = program_origin(m, d);
+    find_normalisation(m, w.program, &w);
+    dt_status status = dt_model_tensors(m, &tensor);
+    if (status == DT_OK) status = walk_with_codes(&w, tensor);
+    free(tensor);
+    if (status != DT_OK) {
+        dt_program_destroy(w.program);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = w.program;
+    return DT_OK;
+}

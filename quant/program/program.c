@@ -1,0 +1,141 @@
+/*
+ * program.c - programs as objects: what their nodes read and give, their size, their end. The arithmetic is in
+ *             reference.c.
+ *
+ * Tests: tests/quant/test_program.c.
+ */
+#include "program.h"
+
+#include "../../core/arith/grid.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int dt_program_is_layer(const dt_graph_node *n)
+{
+    return n->kind != DT_OP_TABLE && n->kind != DT_OP_CODES && n->kind != DT_OP_FLATTEN;
+}
+
+static dt_value_kind kind_of(const dt_graph *g, int value)
+{
+    const dt_graph_node *n = dt_graph_maker(g, value);
+
+    if (!n || g->value[value]->facts.n_scale == 0) return n ? DT_VALUE_REAL : DT_VALUE_CODE;
+    switch (n->kind) {
+    case DT_OP_CONV2D: return DT_VALUE_PSUM;
+    case DT_OP_RELU:
+    case DT_OP_MAXPOOL:
+    case DT_OP_FLATTEN: return kind_of(g, n->in[0]);
+    default: return DT_VALUE_CODE;
+    }
+}
+
+dt_value dt_program_value(const dt_program *p, int value)
+{
+    const dt_tensor *facts = &p->graph->value[value]->facts;
+    const int64_t *dim = facts->shape.dim;
+    const int is_map = facts->shape.ndim == 4, on_grid = facts->n_scale > 0;
+
+    return (dt_value){ .kind = kind_of(p->graph, value),
+                       .height = is_map ? (int)dim[1] : 1,
+                       .width = is_map ? (int)dim[2] : 1,
+                       .channels = (int)dim[facts->shape.ndim - 1],
+                       .low = on_grid ? (int)facts->qmin : 0,
+                       .high = on_grid ? (int)facts->qmax : 0 };
+}
+
+int64_t dt_value_count(const dt_value *v)
+{
+    return (int64_t)v->height * v->width * v->channels;
+}
+
+const void *dt_program_data(const dt_program *p, const dt_graph_node *n, int k)
+{
+    return p->graph->value[n->in[k]]->data;
+}
+
+const dt_graph_node *dt_program_weights(const dt_program *p, const dt_graph_node *conv)
+{
+    return dt_graph_maker(p->graph, conv->in[1]);
+}
+
+static float first_float(const dt_program *p, const dt_graph_node *n, int k)
+{
+    return *(const float *)dt_program_data(p, n, k);
+}
+
+float dt_program_scale(const dt_program *p, int value)
+{
+    const dt_graph_node *n = dt_graph_maker(p->graph, value);
+
+    while (n->kind == DT_OP_MAXPOOL) n = dt_graph_maker(p->graph, n->in[0]);
+    if (n->kind == DT_OP_TABLE) return first_float(p, n, DT_TABLE_SCALE);
+    if (n->kind == DT_OP_THRESHOLD) return first_float(p, n, DT_THRESHOLD_SCALE);
+    const dt_act_quant_params *q = n->params;
+    return dt_grid_scale(first_float(p, n, DT_QUANT_ALPHA), dt_act_high(q->bits, q->is_signed), q->rule);
+}
+
+dt_value dt_program_image(const dt_program *p)
+{
+    return dt_program_value(p, p->graph->node[0].out);
+}
+
+int dt_program_n_scores(const dt_program *p)
+{
+    return dt_program_value(p, p->graph->scores).channels;
+}
+
+int dt_program_constant(const dt_program *p, int threshold, const char *part)
+{
+    char name[DT_NAME_MAX + 32];
+
+    snprintf(name, sizeof name, "%s%s", dt_graph_name(p->graph, threshold), part);
+    const int value = dt_graph_find(p->graph, name);
+    return value >= 0 && p->graph->value[value]->source == DT_SOURCE_CONSTANT ? value : -1;
+}
+
+const void *dt_program_constant_data(const dt_program *p, int threshold, const char *part)
+{
+    const int value = dt_program_constant(p, threshold, part);
+
+    return value < 0 ? NULL : p->graph->value[value]->data;
+}
+
+dt_requant dt_program_requant(const dt_program *p, const dt_graph_node *threshold)
+{
+    const dt_value y = dt_program_value(p, threshold->out);
+    const int32_t *bits = dt_program_constant_data(p, threshold->out, DT_REQUANT_BITS);
+    dt_requant r = { .low = y.low, .high = y.high };
+
+    if (!bits) return r;
+    r.bits = *bits;
+    r.multiplier = dt_program_constant_data(p, threshold->out, DT_REQUANT_MULTIPLIER);
+    r.offset = dt_program_constant_data(p, threshold->out, DT_REQUANT_OFFSET);
+    r.shift = dt_program_constant_data(p, threshold->out, DT_REQUANT_SHIFT);
+    return r;
+}
+
+void dt_program_destroy(dt_program *p)
+{
+    if (!p) return;
+    dt_graph_destroy(p->graph);
+    free(p);
+}
+
+void dt_program_describe(const dt_program *p, dt_program_info *out)
+{
+    const dt_graph *g = p->graph;
+    const dt_value image = dt_program_image(p);
+
+    *out = (dt_program_info){ .height = image.height,
+                              .width = image.width,
+                              .channels = image.channels,
+                              .n_classes = dt_program_n_scores(p),
+                              .origin = p->origin };
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        out->n_layers += dt_program_is_layer(n);
+        if (n->kind == DT_OP_CODES) out->n_weights += dt_count(dt_graph_shape(g, n->in[DT_CODES_WEIGHT]));
+    }
+    for (int i = 0; i < g->n_values; i++) out->bytes += dt_graph_data_bytes(g, i);
+}

@@ -1,0 +1,245 @@
+/*
+ * program_build.c - see program_build.h.
+ *
+ *   TABLE      image.codes        image.table, image.scale
+ *   CODES      NAME.codes         NAME.weight, NAME.weight_scale
+ *   CONV2D     NAME
+ *   THRESHOLD  NAME.act_quant     NAME.threshold, NAME.sign, NAME.act_scale
+ *   AFFINE     NAME               NAME.slope, NAME.offset
+ *   ACT_QUANT  NAME.act_quant     NAME.act_alpha
+ *   LINEAR     NAME.flatten; NAME NAME.weight, NAME.bias
+ *
+ * Tests: tests/quant/test_program.c.
+ */
+#include "program_build.h"
+
+#include "../../core/names.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+dt_param_spec dt_program_spec(const dt_shape *shape)
+{
+    return (dt_param_spec){ .shape = *shape, .group = DT_GROUP_STATE, .values = DT_VALUES_ANY, .floor = -INFINITY };
+}
+
+float *dt_program_one(float v)
+{
+    float *one = malloc(sizeof *one);
+
+    if (one) *one = v;
+    return one;
+}
+
+/* constant: a CONSTANT, else a PARAM */
+static dt_status add_array(dt_graph *g, const dt_program_array *a, int constant, int *out)
+{
+    const dt_param_spec spec = dt_program_spec(&a->shape);
+    char name[DT_NAME_MAX + 32];
+
+    snprintf(name, sizeof name, "%s%s", a->name, a->part);
+    dt_status status = DT_OK;
+    if (!a->data)
+        status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %s", name);
+    else if (dt_graph_find(g, name) >= 0)
+        status = dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: two layers have a %s; give one another name", a->name,
+                          name);
+    else
+        status = constant ? dt_graph_constant(g, name, &a->shape, out) : dt_graph_param(g, name, &spec, out);
+    if (status != DT_OK) {
+        free(a->data);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    dt_graph_set_data(g, *out, a->type, a->data);
+    return DT_OK;
+}
+
+dt_status dt_program_param(dt_graph *g, const dt_program_array *a, int *out)
+{
+    return add_array(g, a, 0, out);
+}
+
+dt_status dt_program_add_constant(dt_graph *g, const dt_program_array *a)
+{
+    int value;
+
+    return add_array(g, a, 1, &value);
+}
+
+/* All n of them, so that each is taken over; the first failure. */
+static dt_status add_params(dt_graph *g, const dt_program_array *a, int n, int *out)
+{
+    dt_status first = DT_OK;
+
+    for (int i = 0; i < n; i++) {
+        if (first == DT_OK)
+            first = dt_program_param(g, &a[i], &out[i]);
+        else
+            free(a[i].data);
+    }
+    return first;
+}
+
+static dt_status add_constants(dt_graph *g, const dt_program_array *a, int n)
+{
+    dt_status first = DT_OK;
+
+    for (int i = 0; i < n; i++) {
+        if (first == DT_OK)
+            first = dt_program_add_constant(g, &a[i]);
+        else
+            free(a[i].data);
+    }
+    return first;
+}
+
+/* A node of the layer's name and what follows it. */
+static dt_status add_node(dt_graph *g, dt_op_kind kind, const char *name, const char *suffix, const void *params,
+                          const int *in, int *y)
+{
+    char whole[DT_NAME_MAX + 32];
+
+    snprintf(whole, sizeof whole, "%s%s", name, suffix);
+    return dt_graph_add(g, kind, whole, params, in, dt_ops[kind]->max_in, y);
+}
+
+dt_status dt_program_add_table(dt_graph *g, const dt_shape *pixels, const dt_table_params *range, int16_t *table,
+                               float *scale, int *codes)
+{
+    const dt_program_array arrays[] = { { "image", ".table", DT_I16, { 2, { 256, pixels->dim[3] } }, table },
+                                        { "image", ".scale", DT_F32, dt_vector(1), scale } };
+    int in[3];
+
+    const dt_status status = dt_graph_give(g, "image", DT_U8, pixels, &g->image);
+    if (status != DT_OK) {
+        free(table);
+        free(scale);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    in[0] = g->image;
+    DT_TRY(add_params(g, arrays, 2, in + 1));
+    return dt_graph_add(g, DT_OP_TABLE, "image.codes", range, in, 3, codes);
+}
+
+dt_status dt_program_add_conv(dt_graph *g, const dt_program_conv *c, int x, int *y)
+{
+    const dt_program_array arrays[] = { { c->name, ".weight", DT_I8, c->shape, c->weight },
+                                        { c->name, ".weight_scale", DT_F32, dt_vector(c->n_scale), c->scale } };
+    int in[2], operands[2] = { x };
+
+    DT_TRY(add_params(g, arrays, 2, in));
+    DT_TRY(add_node(g, DT_OP_CODES, c->name, ".codes", &c->range, in, &operands[1]));
+    return add_node(g, DT_OP_CONV2D, c->name, "", &c->conv, operands, y);
+}
+
+static int64_t channels_of(const dt_graph *g, int x)
+{
+    const dt_shape *s = dt_graph_shape(g, x);
+
+    return s->dim[s->ndim - 1];
+}
+
+dt_status dt_program_add_threshold(dt_graph *g, const dt_program_steps *s, int x, int *y)
+{
+    const int64_t channels = channels_of(g, x);
+    const dt_threshold_params params = { s->low };
+    char node[DT_NAME_MAX + 32];
+    const dt_program_array arrays[] = { { s->name, ".threshold", DT_I32, { 2, { s->levels, channels } }, s->step },
+                                        { s->name, ".sign", DT_I8, dt_vector(channels), s->sign },
+                                        { s->name, ".act_scale", DT_F32, dt_vector(1), s->scale } };
+    const dt_program_array line[] = { { node, DT_LINE_SLOPE, DT_F32, dt_vector(channels), s->slope },
+                                      { node, DT_LINE_OFFSET, DT_F32, dt_vector(channels), s->offset } };
+    int in[4] = { x };
+
+    snprintf(node, sizeof node, "%s" DT_ACT_QUANT_SUFFIX, s->name);
+    dt_status status = add_params(g, arrays, 3, in + 1);
+    if (status == DT_OK) status = add_node(g, DT_OP_THRESHOLD, node, "", &params, in, y);
+    if (status != DT_OK) {
+        free(s->slope);
+        free(s->offset);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    return add_constants(g, line, 2);
+}
+
+dt_status dt_program_add_multipliers(dt_graph *g, int threshold, const dt_program_multipliers *m)
+{
+    const dt_shape channels = dt_vector(channels_of(g, threshold));
+    const char *node = dt_graph_name(g, threshold);
+    const dt_program_array arrays[] = { { node, DT_REQUANT_BITS, DT_I32, dt_vector(1), m->bits },
+                                        { node, DT_REQUANT_MULTIPLIER, DT_I32, channels, m->multiplier },
+                                        { node, DT_REQUANT_OFFSET, DT_I64, channels, m->offset },
+                                        { node, DT_REQUANT_SHIFT, DT_I32, channels, m->shift } };
+
+    return add_constants(g, arrays, 4);
+}
+
+dt_status dt_program_add_affine(dt_graph *g, const dt_program_reals *r, int x, int *y)
+{
+    const dt_program_array arrays[] = { { r->name, ".slope", DT_F32, dt_vector(r->n), r->factor },
+                                        { r->name, ".offset", DT_F32, dt_vector(r->n), r->offset } };
+    int in[3] = { x };
+
+    DT_TRY(add_params(g, arrays, 2, in + 1));
+    return dt_program_add_plain(g, DT_OP_AFFINE, r->name, NULL, in, y);
+}
+
+dt_status dt_program_add_quantize(dt_graph *g, const char *name, const dt_act_quant_params *params, float *alpha, int x,
+                                  int *y)
+{
+    const dt_program_array array = { name, ".act_alpha", DT_F32, dt_vector(1), alpha };
+    int in[2] = { x };
+
+    DT_TRY(dt_program_param(g, &array, &in[1]));
+    return add_node(g, DT_OP_ACT_QUANT, name, DT_ACT_QUANT_SUFFIX, params, in, y);
+}
+
+dt_status dt_program_add_linear(dt_graph *g, const dt_program_reals *r, int x, int *y)
+{
+    const dt_linear_params params = { .in_order = 1 };
+    const int64_t inputs = dt_graph_count(g, x);
+    const dt_program_array arrays[] = { { r->name, ".weight", DT_F32, { 2, { r->n, inputs } }, r->factor },
+                                        { r->name, ".bias", DT_F32, dt_vector(r->n), r->offset } };
+    int in[3];
+
+    DT_TRY(add_params(g, arrays, 2, in + 1));
+    DT_TRY(add_node(g, DT_OP_FLATTEN, r->name, ".flatten", NULL, &x, &in[0]));
+    return add_node(g, DT_OP_LINEAR, r->name, "", &params, in, y);
+}
+
+static const char *const copies[] = { ".of_codes", ".of_reals" };
+
+dt_status dt_program_add_plain(dt_graph *g, dt_op_kind kind, const char *name, const void *params, const int *in,
+                               int *y)
+{
+    const int on_grid = g->value[in[0]]->facts.n_scale > 0;
+    const char *copy = copies[kind == DT_OP_AFFINE || !on_grid];
+    char whole[DT_NAME_MAX + 32];
+
+    snprintf(whole, sizeof whole, "%s", name);
+    if (dt_graph_find(g, whole) >= 0) snprintf(whole, sizeof whole, "%s%s", name, copy);
+    for (int i = 2; dt_graph_find(g, whole) >= 0; i++) snprintf(whole, sizeof whole, "%s%s.%d", name, copy, i);
+    return add_node(g, kind, whole, "", params, in, y);
+}
+
+/* Cuts the text at the last `end` that it has. */
+static void cut(char *text, const char *end)
+{
+    char *at = NULL;
+
+    for (char *next = strstr(text, end); next; next = strstr(next + 1, end)) at = next;
+    if (at && at > text) *at = '\0';
+}
+
+const char *dt_program_layer_name(const dt_program *p, const dt_graph_node *n)
+{
+    static _Thread_local char name[DT_NAME_MAX + 1];
+
+    snprintf(name, sizeof name, "%s", dt_graph_name(p->graph, n->out));
+    name[dt_layer_name_bytes(name)] = '\0';
+    cut(name, copies[0]);
+    cut(name, copies[1]);
+    return name;
+}

@@ -1,0 +1,437 @@
+/*
+ * program_check.c - whether a program may run: every node reads what it may, all data are there and in range.
+ *
+ * The file that a program came from is not trusted: what runs afterwards (reference.c, a tape, generated C) indexes and
+ * converts without looking. That shapes fit each other is seen to where nodes are added to a graph. Ranges are those
+ * within which sums stay in 32 bits and sizes in 64.
+ * Tests: tests/quant/test_program.c.
+ */
+#include "../../core/arith/grid.h"
+#include "program_build.h"
+
+#include "../../core/conv_params.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_SIDE = 4096, MAX_CHANNELS = 65536, MAX_NODES = 16384, MAX_PAD = 64 };
+
+/* One node with what it reads and gives, for messages and checks. */
+typedef struct {
+    const dt_program *p;
+    const dt_graph *g;
+    const dt_graph_node *n;
+    dt_value x, y;
+    const char *name, *kind;
+    const char *read; /* [n_values]: of how many nodes each value is an input, up to 2 */
+} node_view;
+
+static dt_status within(const node_view *v, const char *field, int64_t value, int64_t least, int64_t most)
+{
+    DT_CHECK(value >= least && value <= most, DT_ERR_FORMAT, "%s (%s): %s is %lld, allowed are %lld..%lld", v->name,
+             v->kind, field, (long long)value, (long long)least, (long long)most);
+    return DT_OK;
+}
+
+static dt_status equals(const node_view *v, const char *field, int64_t value, int64_t wanted)
+{
+    DT_CHECK(value == wanted, DT_ERR_FORMAT, "%s (%s): %s is %lld, expected %lld", v->name, v->kind, field,
+             (long long)value, (long long)wanted);
+    return DT_OK;
+}
+
+static const char *type_text(dt_dtype type)
+{
+    switch (type) {
+    case DT_I8: return "i8";
+    case DT_I16: return "i16";
+    case DT_I32: return "i32";
+    case DT_I64: return "i64";
+    case DT_F32: return "f32";
+    default: return "another";
+    }
+}
+
+/* The value has data of that type, which is called field. */
+static dt_status has_data(const node_view *v, int value, const char *field, dt_dtype type)
+{
+    const dt_graph_value *of = v->g->value[value];
+
+    DT_CHECK(of->data, DT_ERR_FORMAT, "%s (%s): there is no %s", v->name, v->kind, field);
+    DT_CHECK(of->data_type == type, DT_ERR_FORMAT, "%s (%s): %s is of the type %s, expected %s", v->name, v->kind,
+             field, type_text(of->data_type), type_text(type));
+    return DT_OK;
+}
+
+/* Input k is a parameter that nobody else reads and nothing trains. */
+static dt_status has_param(const node_view *v, int k, const char *field, dt_dtype type)
+{
+    const dt_graph_value *of = v->g->value[v->n->in[k]];
+    const dt_param_spec *is = &of->param, wanted = dt_program_spec(&of->facts.shape);
+
+    DT_CHECK(of->source == DT_SOURCE_PARAM && v->read[v->n->in[k]] == 1, DT_ERR_FORMAT,
+             "%s (%s): %s is %s, expected a parameter of its own", v->name, v->kind, field, of->name);
+    DT_CHECK(is->group == wanted.group && is->values == wanted.values && is->init == wanted.init &&
+                 is->init_value == wanted.init_value && is->floor == wanted.floor,
+             DT_ERR_FORMAT, "%s (%s): %s is a parameter that is trained; those of programs are state, of any values",
+             v->name, v->kind, of->name);
+    return has_data(v, v->n->in[k], field, type);
+}
+
+static dt_status check_numbers(const node_view *v, int value, const char *field, float above)
+{
+    const float *number = v->g->value[value]->data;
+    const int64_t n = dt_count(dt_graph_shape(v->g, value));
+
+    for (int64_t i = 0; i < n; i++) {
+        DT_CHECK(isfinite(number[i]) && number[i] > above, DT_ERR_FORMAT,
+                 "%s (%s): %s[%lld] is %g, expected a number%s", v->name, v->kind, field, (long long)i,
+                 (double)number[i], above == 0.0f ? " above 0" : "");
+    }
+    return DT_OK;
+}
+
+/* Parameter k has finite numbers. above: 0 for scales, -INFINITY for the rest. */
+static dt_status has_numbers(const node_view *v, int k, const char *field, float above)
+{
+    DT_TRY(has_param(v, k, field, DT_F32));
+    return check_numbers(v, v->n->in[k], field, above);
+}
+
+/* ---- the kinds of nodes ---- */
+
+static dt_status check_table(const node_view *v)
+{
+    const dt_table_params *p = v->n->params;
+
+    DT_CHECK(v->n->in[0] == v->g->image, DT_ERR_FORMAT, "%s (%s): reads %s, expected the image", v->name, v->kind,
+             dt_graph_name(v->g, v->n->in[0]));
+    DT_TRY(within(v, "height", v->y.height, 1, MAX_SIDE));
+    DT_TRY(within(v, "width", v->y.width, 1, MAX_SIDE));
+    DT_TRY(within(v, "channels", v->y.channels, 1, 4));
+    DT_TRY(within(v, "low", p->low, INT16_MIN, 0));
+    DT_TRY(within(v, "high", p->high, 0, INT16_MAX));
+    DT_TRY(has_numbers(v, DT_TABLE_SCALE, "scale", 0.0f));
+    DT_TRY(has_param(v, DT_TABLE_CODES, "table", DT_I16));
+    const int16_t *table = dt_program_data(v->p, v->n, DT_TABLE_CODES);
+    for (int i = 0; i < 256 * v->y.channels; i++) DT_TRY(within(v, "code", table[i], p->low, p->high));
+    return DT_OK;
+}
+
+static dt_status check_codes(const node_view *v)
+{
+    const dt_codes_params *p = v->n->params;
+    const int64_t n = dt_count(dt_graph_shape(v->g, v->n->out));
+
+    DT_TRY(within(v, "low", p->low, INT8_MIN, 0));
+    DT_TRY(within(v, "high", p->high, 0, INT8_MAX));
+    DT_TRY(has_numbers(v, DT_CODES_SCALE, "weight_scale", 0.0f));
+    DT_TRY(has_param(v, DT_CODES_WEIGHT, "weight", DT_I8));
+    const int8_t *weight = dt_program_data(v->p, v->n, DT_CODES_WEIGHT);
+    for (int64_t i = 0; i < n; i++) DT_TRY(within(v, "weight", weight[i], p->low, p->high));
+    return DT_OK;
+}
+
+static dt_status check_conv(const node_view *v)
+{
+    const dt_conv_params *p = v->n->params;
+    const dt_graph_node *weights = dt_graph_maker(v->g, v->n->in[1]);
+    const int64_t *filter = dt_graph_shape(v->g, v->n->in[1])->dim; /* K, R, S, C / groups */
+
+    DT_CHECK(weights && weights->kind == DT_OP_CODES && v->read[v->n->in[1]] == 1, DT_ERR_FORMAT,
+             "%s (%s): its weights are %s, expected codes of its own", v->name, v->kind,
+             dt_graph_name(v->g, v->n->in[1]));
+    DT_TRY(within(v, "channels", v->y.channels, 1, MAX_CHANNELS));
+    for (int i = 0; i < 4; i++) DT_TRY(within(v, "pad", p->pad[i], 0, MAX_PAD));
+    for (int i = 0; i < 2; i++) {
+        DT_TRY(within(v, "stride", p->stride[i], 1, MAX_SIDE));
+        DT_TRY(within(v, "dilation", p->dilation[i], 1, MAX_SIDE));
+    }
+    DT_TRY(within(v, "groups", p->groups, 1, v->x.channels));
+    DT_TRY(equals(v, "channels of a filter", filter[3], v->x.channels / p->groups));
+    DT_TRY(equals(v, "height", v->y.height, dt_conv_out_size(p, 0, v->x.height, filter[1])));
+    DT_TRY(equals(v, "width", v->y.width, dt_conv_out_size(p, 1, v->x.width, filter[2])));
+    return within(v, "largest psum", v->g->value[v->n->out]->facts.qmax, 0, INT32_MAX - 1);
+}
+
+/* Each channel's ascend; INT32_MIN for those that every psum passes, then psums, then INT32_MAX for the others. */
+static dt_status check_steps(const node_view *v)
+{
+    const int32_t *step = dt_program_data(v->p, v->n, DT_THRESHOLD_STEPS);
+    const int8_t *sign = dt_program_data(v->p, v->n, DT_THRESHOLD_SIGN);
+    const int64_t channels = v->y.channels;
+
+    for (int64_t i = 0; i < (v->y.high - v->y.low) * channels; i++) {
+        if (step[i] != INT32_MIN && step[i] != INT32_MAX)
+            DT_TRY(within(v, "threshold", step[i], (int64_t)v->x.low + 1, v->x.high));
+        if (i >= channels) DT_TRY(within(v, "threshold", step[i], step[i - channels], INT32_MAX));
+    }
+    for (int64_t c = 0; c < channels; c++) {
+        if (sign[c] != 1) DT_TRY(equals(v, "sign", sign[c], -1));
+    }
+    return DT_OK;
+}
+
+/* The psums next to a threshold get its codes, so all psums between two get theirs. */
+static dt_status multiplier_steps_here(const node_view *v, const dt_requant *r, int c, int level)
+{
+    const int32_t *step = dt_program_data(v->p, v->n, DT_THRESHOLD_STEPS);
+    const int8_t *signs = dt_program_data(v->p, v->n, DT_THRESHOLD_SIGN);
+    const int32_t t = step[(int64_t)level * v->y.channels + c];
+    const int64_t low = v->x.low, high = v->x.high, sign = signs[c];
+    const int64_t below = t == INT32_MIN ? low - 1 : t == INT32_MAX ? high : t - 1;
+    const int agree_below = below < low || dt_requant_code(r, c, sign * below) <= r->low + level;
+    const int agree_above = below >= high || dt_requant_code(r, c, sign * (below + 1)) > r->low + level;
+
+    DT_CHECK(agree_below && agree_above, DT_ERR_FORMAT,
+             "%s (%s): threshold %d of channel %d is %d, which is not where its multiplier steps", v->name, v->kind,
+             level, c, t);
+    return DT_OK;
+}
+
+static dt_status check_requant(const node_view *v)
+{
+    const dt_requant r = dt_program_requant(v->p, v->n);
+
+    DT_TRY(within(v, "bits of the multiplier", r.bits, DT_REQUANT_BITS_MIN, DT_REQUANT_BITS_MAX));
+    const int64_t most = ((int64_t)1 << (r.bits - 1)) - 1;
+    for (int c = 0; c < v->y.channels; c++) {
+        DT_TRY(within(v, "multiplier", r.multiplier[c], -most, most));
+        DT_TRY(within(v, "multiplier's offset", r.offset[c], -DT_REQUANT_OFFSET_MAX, DT_REQUANT_OFFSET_MAX));
+        DT_TRY(within(v, "multiplier's shift", r.shift[c], 0, DT_REQUANT_SHIFT_MAX));
+        for (int level = 0; level < r.high - r.low; level++) DT_TRY(multiplier_steps_here(v, &r, c, level));
+    }
+    return DT_OK;
+}
+
+/* What may stand beside a THRESHOLD: a line always, the multiplier form whole or not at all. */
+static const struct {
+    const char *part, *field;
+    dt_dtype type;
+    int multiplies, one; /* one: of a single number, else one a channel */
+} constants[DT_THRESHOLD_CONSTANTS] = {
+    { DT_LINE_SLOPE, "slope", DT_F32, 0, 0 },
+    { DT_LINE_OFFSET, "offset", DT_F32, 0, 0 },
+    { DT_REQUANT_BITS, "bits of the multiplier", DT_I32, 1, 1 },
+    { DT_REQUANT_MULTIPLIER, "multiplier", DT_I32, 1, 0 },
+    { DT_REQUANT_OFFSET, "multiplier's offset", DT_I64, 1, 0 },
+    { DT_REQUANT_SHIFT, "multiplier's shift", DT_I32, 1, 0 },
+};
+
+static dt_status check_constant(const node_view *v, int i, int value)
+{
+    DT_CHECK(value >= 0, DT_ERR_FORMAT, "%s (%s): there is no %s", v->name, v->kind, constants[i].field);
+    DT_TRY(has_data(v, value, constants[i].field, constants[i].type));
+    DT_TRY(equals(v, constants[i].field, dt_count(dt_graph_shape(v->g, value)), constants[i].one ? 1 : v->y.channels));
+    if (constants[i].type != DT_F32) return DT_OK;
+    return check_numbers(v, value, constants[i].field, -INFINITY);
+}
+
+static dt_status check_constants(const node_view *v)
+{
+    int value[DT_THRESHOLD_CONSTANTS], multiplies = 0;
+
+    for (int i = 0; i < DT_THRESHOLD_CONSTANTS; i++) {
+        value[i] = dt_program_constant(v->p, v->n->out, constants[i].part);
+        multiplies |= constants[i].multiplies && value[i] >= 0;
+    }
+    for (int i = 0; i < DT_THRESHOLD_CONSTANTS; i++) {
+        if (multiplies || !constants[i].multiplies) DT_TRY(check_constant(v, i, value[i]));
+    }
+    return multiplies ? check_requant(v) : DT_OK;
+}
+
+static dt_status check_threshold(const node_view *v)
+{
+    const dt_threshold_params *p = v->n->params;
+
+    DT_TRY(within(v, "low", p->low, -DT_CODE_MAX, 0));
+    DT_TRY(within(v, "high", v->y.high, 1, DT_CODE_MAX));
+    DT_TRY(has_numbers(v, DT_THRESHOLD_SCALE, "scale", 0.0f));
+    DT_TRY(has_param(v, DT_THRESHOLD_SIGN, "sign", DT_I8));
+    DT_TRY(has_param(v, DT_THRESHOLD_STEPS, "threshold", DT_I32));
+    DT_TRY(check_steps(v));
+    return check_constants(v);
+}
+
+static dt_status check_affine(const node_view *v)
+{
+    DT_TRY(has_numbers(v, DT_AFFINE_SLOPE, "slope", -INFINITY));
+    return has_numbers(v, DT_AFFINE_OFFSET, "offset", -INFINITY);
+}
+
+static dt_status check_nothing(const node_view *v)
+{
+    (void)v;
+    return DT_OK;
+}
+
+static dt_status check_pool(const node_view *v)
+{
+    const dt_pool_params *p = v->n->params;
+
+    DT_TRY(within(v, "window", p->window[0], 1, v->x.height));
+    DT_TRY(equals(v, "window's width", p->window[1], p->window[0]));
+    DT_TRY(within(v, "stride", p->stride[0], 1, MAX_SIDE));
+    DT_TRY(equals(v, "stride of columns", p->stride[1], p->stride[0]));
+    for (int i = 0; i < 4; i++) DT_TRY(equals(v, "pad", p->pad[i], 0));
+    return DT_OK;
+}
+
+static dt_status check_quantize(const node_view *v)
+{
+    const dt_act_quant_params *p = v->n->params;
+
+    DT_TRY(within(v, "bits", p->bits, 2, 8));
+    DT_TRY(within(v, "is_signed", p->is_signed, 0, 1));
+    DT_TRY(equals(v, "unclamped", p->unclamped, 0));
+    DT_TRY(within(v, "rule", (int64_t)p->rule, DT_RULE_ECE284, DT_RULE_LSQ));
+    DT_TRY(has_numbers(v, DT_QUANT_ALPHA, "alpha", 0.0f));
+    const float scale = dt_program_scale(v->p, v->n->out);
+    DT_CHECK(isfinite(scale) && scale > 0.0f, DT_ERR_FORMAT, "%s (%s): scale is %g, expected a number above 0", v->name,
+             v->kind, (double)scale);
+    return DT_OK;
+}
+
+static dt_status check_linear(const node_view *v)
+{
+    const dt_linear_params *p = v->n->params;
+
+    DT_TRY(equals(v, "in_order", p->in_order, 1));
+    DT_TRY(within(v, "channels", v->y.channels, 1, MAX_CHANNELS));
+    DT_TRY(equals(v, "inputs", v->n->n_in, 3));
+    DT_TRY(has_numbers(v, DT_LINEAR_MATRIX, "matrix", -INFINITY));
+    return has_numbers(v, DT_LINEAR_BIAS, "bias", -INFINITY);
+}
+
+enum { KINDS_CODE = 1 << DT_VALUE_CODE, KINDS_PSUM = 1 << DT_VALUE_PSUM, KINDS_REAL = 1 << DT_VALUE_REAL };
+
+/* n_in: inputs that nodes make; reads: of what kinds they are. A kind without check is not of programs. */
+static const struct {
+    int n_in, reads;
+    dt_status (*check)(const node_view *v);
+} kinds[DT_OP_COUNT] = {
+    [DT_OP_TABLE] = { 0, 0, check_table },
+    [DT_OP_CODES] = { 0, 0, check_codes },
+    [DT_OP_CONV2D] = { 1, KINDS_CODE, check_conv },
+    [DT_OP_THRESHOLD] = { 1, KINDS_PSUM, check_threshold },
+    [DT_OP_AFFINE] = { 1, KINDS_PSUM, check_affine },
+    [DT_OP_RELU] = { 1, KINDS_REAL, check_nothing },
+    [DT_OP_MAXPOOL] = { 1, KINDS_CODE | KINDS_REAL, check_pool },
+    [DT_OP_AVGPOOL] = { 1, KINDS_REAL, check_pool },
+    [DT_OP_ADD] = { 2, KINDS_REAL, check_nothing },
+    [DT_OP_ACT_QUANT] = { 1, KINDS_REAL, check_quantize },
+    [DT_OP_FLATTEN] = { 1, KINDS_REAL, check_nothing },
+    [DT_OP_LINEAR] = { 1, KINDS_REAL, check_linear },
+};
+
+int dt_program_has_kind(dt_op_kind kind)
+{
+    return kinds[kind].check != NULL;
+}
+
+/* ---- the whole ---- */
+
+static dt_status check_input(const node_view *v, int k)
+{
+    static const char *const words[] = { "codes", "psums", "reals" };
+    const dt_graph_node *maker = dt_graph_maker(v->g, v->n->in[k]);
+    const dt_value x = dt_program_value(v->p, v->n->in[k]);
+    const int flat = maker && maker->kind == DT_OP_FLATTEN;
+
+    DT_CHECK(maker && maker->kind != DT_OP_CODES && (kinds[v->n->kind].reads >> x.kind & 1) &&
+                 flat == (v->n->kind == DT_OP_LINEAR),
+             DT_ERR_FORMAT, "%s (%s): reads %s, which are %s%s", v->name, v->kind, dt_graph_name(v->g, v->n->in[k]),
+             flat ? "flat " : "", maker ? words[x.kind] : "not computed");
+    return DT_OK;
+}
+
+static dt_status check_node(const dt_program *p, int i, const char *read)
+{
+    const dt_graph *g = p->graph;
+    const dt_graph_node *n = &g->node[i];
+    node_view v = {
+        .p = p, .g = g, .n = n, .name = dt_graph_name(g, n->out), .kind = dt_ops[n->kind]->name, .read = read
+    };
+    const int is_last = i == g->n_nodes - 1;
+
+    DT_CHECK(kinds[n->kind].check, DT_ERR_FORMAT, "%s (%s): a program has no such nodes", v.name, v.kind);
+    DT_CHECK((n->kind == DT_OP_TABLE) == (i == 0), DT_ERR_FORMAT,
+             "%s (%s): the first node is the table of the image, and no other; this is node %d", v.name, v.kind, i);
+    DT_CHECK((n->kind == DT_OP_LINEAR) == is_last, DT_ERR_FORMAT,
+             "%s (%s): the last node is linear, and no other; this is node %d of %d", v.name, v.kind, i, g->n_nodes);
+    for (int k = 0; k < kinds[n->kind].n_in; k++) DT_TRY(check_input(&v, k));
+    v.x = dt_program_value(p, n->in[0]);
+    v.y = dt_program_value(p, n->out);
+    return kinds[n->kind].check(&v);
+}
+
+/* The node beside which the constant stands: its name is the node's and one of the parts. */
+static int constant_has_node(const dt_program *p, int value)
+{
+    const char *name = dt_graph_name(p->graph, value);
+
+    for (int i = 0; i < DT_THRESHOLD_CONSTANTS; i++) {
+        const size_t bytes = strlen(name), end = strlen(constants[i].part);
+        char node[DT_NAME_MAX + 1];
+        if (bytes <= end || strcmp(name + bytes - end, constants[i].part) != 0) continue;
+        snprintf(node, sizeof node, "%.*s", (int)(bytes - end), name);
+        const int of = dt_graph_find(p->graph, node);
+        if (of >= 0 && dt_graph_maker(p->graph, of) && dt_graph_maker(p->graph, of)->kind == DT_OP_THRESHOLD) return 1;
+    }
+    return 0;
+}
+
+/* Nothing stands in the graph that no node reads. */
+static dt_status check_values(const dt_program *p, const char *read)
+{
+    const dt_graph *g = p->graph;
+
+    for (int i = 0; i < g->n_values; i++) {
+        const int is_constant = g->value[i]->source == DT_SOURCE_CONSTANT;
+        DT_CHECK(is_constant ? constant_has_node(p, i) : read[i] || i == g->scores, DT_ERR_FORMAT,
+                 "%s belongs to no node", dt_graph_name(g, i));
+    }
+    return DT_OK;
+}
+
+static dt_status check_marks(const dt_graph *g)
+{
+    DT_CHECK(g->image >= 0 && g->value[g->image]->source == DT_SOURCE_GIVEN && g->value[g->image]->facts.type == DT_U8,
+             DT_ERR_FORMAT, "a program's image is pixels of bytes");
+    DT_CHECK(g->scores == g->node[g->n_nodes - 1].out, DT_ERR_FORMAT, "the scores of a program are %s, its last node",
+             dt_graph_name(g, g->node[g->n_nodes - 1].out));
+    DT_CHECK(g->labels < 0 && g->capsules < 0 && g->masked < 0 && g->reconstruction < 0 &&
+                 g->loss == DT_LOSS_CROSS_ENTROPY && !g->unit_pixels,
+             DT_ERR_FORMAT, "a program has scores alone: no labels, capsules or loss of its own");
+    return DT_OK;
+}
+
+static dt_status check_all(const dt_program *p, const char *read)
+{
+    DT_TRY(check_marks(p->graph));
+    for (int i = 0; i < p->graph->n_nodes; i++) DT_TRY(check_node(p, i, read));
+    return check_values(p, read);
+}
+
+dt_status dt_program_check(const dt_program *p)
+{
+    const dt_graph *g = p->graph;
+
+    DT_CHECK(memchr(p->model, '\0', sizeof p->model), DT_ERR_FORMAT, "the program's model has no end");
+    DT_CHECK(g && g->n_nodes >= 1 && g->n_nodes <= MAX_NODES, DT_ERR_FORMAT, "a program of %d nodes, allowed are 1..%d",
+             g ? g->n_nodes : 0, MAX_NODES);
+    char *read = calloc((size_t)g->n_values + 1, 1);
+    DT_CHECK(read, DT_ERR_MEMORY, "no memory to check the %d values of a program", g->n_values);
+    for (int i = 0; i < g->n_nodes; i++) {
+        for (int k = 0; k < g->node[i].n_in; k++) {
+            char *of = &read[g->node[i].in[k]];
+            *of = (char)(*of < 2 ? *of + 1 : 2);
+        }
+    }
+    const dt_status status = check_all(p, read);
+    free(read);
+    return status;
+}

@@ -1,0 +1,65 @@
+/*
+ * program_model.c - a program on a tape: its graph as a model, whose parameters are not trained. So it runs on any
+ * device, under dt_evaluate and dt_capture_layer, as any model does. Where an array makes the sums, PSUM stands for
+ * CONV2D.
+ *
+ * Nodes are called as in the model that was lowered.  Tests: tests/quant/test_program_model.c.
+ */
+#include "program.h"
+
+#include "../../core/graph/rewrite.h"
+#include "../../core/train/model.h"
+
+static dt_status take_node(dt_rewrite *r, const dt_graph_node *n, void *user)
+{
+    const dt_array *array = user;
+    int in[2];
+
+    if (!array || n->kind != DT_OP_CONV2D) return dt_rewrite_copy(r, n);
+    const dt_psum_params psum = { *(const dt_conv_params *)n->params, *array };
+    for (int k = 0; k < 2; k++) DT_TRY(dt_rewrite_value(r, n->in[k], &in[k]));
+    return dt_graph_add(r->to, DT_OP_PSUM, dt_graph_name(r->from, n->out), &psum, in, 2, &r->of[n->out]);
+}
+
+/* Psums above 2^24 are rounded to f32 on a tape. Thresholds bisected from f32 arithmetic stand where that changes
+ * nothing; a multiplier's may not. */
+static dt_status check_thresholds(const dt_program *p, const dt_graph_node *n)
+{
+    const dt_value y = dt_program_value(p, n->out);
+    const int32_t *step = dt_program_data(p, n, DT_THRESHOLD_STEPS);
+
+    for (int64_t i = 0; i < (int64_t)(y.high - y.low) * y.channels; i++) {
+        if (step[i] == INT32_MIN || step[i] == INT32_MAX) continue;
+        DT_CHECK((float)(step[i] - 1) < (float)step[i], DT_ERR_NUMERIC,
+                 "%s: threshold %d of channel %lld parts two psums that f32 holds as one; run the program without "
+                 "multipliers",
+                 dt_graph_name(p->graph, n->out), step[i], (long long)(i % y.channels));
+    }
+    return DT_OK;
+}
+
+dt_status dt_program_model(dt_context *ctx, const dt_program *p, const dt_array *array, dt_model **out)
+{
+    const dt_graph *g = p->graph;
+    dt_array copy;
+    dt_graph *graph = NULL;
+
+    DT_TRY(dt_program_check(p));
+    if (array) DT_TRY(dt_array_check(array));
+    if (array) copy = *array;
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind == DT_OP_THRESHOLD) DT_TRY(check_thresholds(p, &g->node[i]));
+    }
+    DT_TRY(dt_graph_rewrite(g, take_node, array ? &copy : NULL, &graph));
+    const dt_value image = dt_program_image(p);
+    const dt_model_config config = {
+        .name = graph->name, /* which lives as long as the model */
+        .height = image.height,
+        .width = image.width,
+        .channels = image.channels,
+        .n_classes = dt_program_n_scores(p),
+    };
+    DT_TRY(dt_model_open(ctx, graph, &config, out));
+    (*out)->origin = p->origin;
+    return DT_OK;
+}

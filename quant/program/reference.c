@@ -1,0 +1,237 @@
+/*
+ * reference.c - runs a program by the definitions in program.h: one image, plain loops, sums in 64-bit integers.
+ *
+ * It shares no code with the tape's kernels or the array, so that it can speak against them. Every node's values are
+ * kept until the end; a VGG16 needs some 3 MB.
+ * Tests: tests/quant/test_lower.c.
+ */
+#include "../../core/arith/grid.h"
+#include "program.h"
+
+#include <stdlib.h>
+
+/* One node at work: i32 of codes and psums, else f32; the pointer of the other type is NULL. */
+typedef struct {
+    const dt_program *p;
+    const dt_graph_node *n;
+    dt_value in, out;
+    const uint8_t *image; /* TABLE */
+    const int32_t *x;
+    const float *u, *v; /* reals of in[0] and in[1] */
+    int32_t *y;
+    float *z;
+} work;
+
+static int64_t at(int h, int w, int width, int channels)
+{
+    return ((int64_t)h * width + w) * channels;
+}
+
+static const void *data_of(const work *k, int input)
+{
+    return dt_program_data(k->p, k->n, input);
+}
+
+static void run_table(const work *k)
+{
+    const int16_t *table = data_of(k, DT_TABLE_CODES);
+    const int channels = k->out.channels;
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) k->y[i] = table[k->image[i] * channels + i % channels];
+}
+
+static void run_conv(const work *k)
+{
+    const dt_graph_node *weights = dt_program_weights(k->p, k->n);
+    const int64_t *window = dt_graph_shape(k->p->graph, weights->out)->dim + 1; /* R, S */
+    const dt_conv_params *conv = k->n->params;
+    const int8_t *filters = dt_program_data(k->p, weights, DT_CODES_WEIGHT);
+    const int R = (int)window[0], S = (int)window[1], K = k->out.channels;
+    const int C = k->in.channels / conv->groups, filters_of_group = K / conv->groups;
+
+#pragma omp parallel for
+    for (int p = 0; p < k->out.height; p++) {
+        for (int i = 0; i < k->out.width * K; i++) {
+            const int q = i / K, f = i % K;
+            int64_t sum = 0;
+            for (int tap = 0; tap < R * S; tap++) {
+                const int h = p * conv->stride[0] + tap / S * conv->dilation[0] - conv->pad[0];
+                const int w = q * conv->stride[1] + tap % S * conv->dilation[1] - conv->pad[1];
+                if (h < 0 || h >= k->in.height || w < 0 || w >= k->in.width) continue;
+                const int32_t *x = k->x + at(h, w, k->in.width, k->in.channels) + f / filters_of_group * C;
+                const int8_t *weight = filters + ((int64_t)f * R * S + tap) * C;
+                for (int c = 0; c < C; c++) sum += (int64_t)x[c] * weight[c];
+            }
+            k->y[at(p, q, k->out.width, K) + f] = (int32_t)sum;
+        }
+    }
+}
+
+static void run_threshold(const work *k)
+{
+    const int32_t *step = data_of(k, DT_THRESHOLD_STEPS);
+    const int8_t *sign = data_of(k, DT_THRESHOLD_SIGN);
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        const int64_t c = i % k->out.channels;
+        k->y[i] = k->out.low;
+        for (int t = 0; t < k->out.high - k->out.low; t++) {
+            k->y[i] += (int64_t)sign[c] * k->x[i] >= step[t * k->out.channels + c];
+        }
+    }
+}
+
+static void run_affine(const work *k)
+{
+    const float *slope = data_of(k, DT_AFFINE_SLOPE), *offset = data_of(k, DT_AFFINE_OFFSET);
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        const int64_t c = i % k->out.channels;
+        const float product = slope[c] * (float)k->x[i];
+        k->z[i] = product + offset[c];
+    }
+}
+
+static void run_relu(const work *k)
+{
+    const dt_relu_params *p = k->n->params;
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        k->z[i] = k->u[i] < 0.0f ? 0.0f : k->u[i];
+        if (p->most > 0.0f && k->z[i] > p->most) k->z[i] = p->most;
+    }
+}
+
+/* Position in x of cell j of the window whose output is value i. */
+static int64_t pool_cell(const work *k, int64_t i, int j)
+{
+    const dt_pool_params *pool = k->n->params;
+    const int channels = k->out.channels, width = k->out.width;
+    const int c = (int)(i % channels), q = (int)(i / channels % width), p = (int)(i / channels / width);
+    const int h = p * pool->stride[0] + j / pool->window[1], w = q * pool->stride[1] + j % pool->window[1];
+    return at(h, w, k->in.width, channels) + c;
+}
+
+static int pool_area(const work *k)
+{
+    const dt_pool_params *pool = k->n->params;
+    return pool->window[0] * pool->window[1];
+}
+
+static void run_maxpool(const work *k)
+{
+    const int area = pool_area(k);
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        for (int j = 0; j < area; j++) {
+            const int64_t cell = pool_cell(k, i, j);
+            if (k->y && (j == 0 || k->x[cell] > k->y[i])) k->y[i] = k->x[cell];
+            if (k->z && (j == 0 || k->u[cell] > k->z[i])) k->z[i] = k->u[cell];
+        }
+    }
+}
+
+static void run_avgpool(const work *k)
+{
+    const int area = pool_area(k);
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        float sum = k->u[pool_cell(k, i, 0)];
+        for (int j = 1; j < area; j++) sum += k->u[pool_cell(k, i, j)];
+        k->z[i] = sum / (float)area;
+    }
+}
+
+static void run_add(const work *k)
+{
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) k->z[i] = k->u[i] + k->v[i];
+}
+
+static void run_quantize(const work *k)
+{
+    const dt_act_quant_params *q = k->n->params;
+    const dt_grid grid = { k->out.low, k->out.high, 0.0f };
+    const float alpha = *(const float *)data_of(k, DT_QUANT_ALPHA);
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++)
+        k->y[i] = (int32_t)dt_act_code(k->u[i], alpha, &grid, 0, q->rule);
+}
+
+static void run_flatten(const work *k)
+{
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) k->z[i] = k->u[i];
+}
+
+static void run_linear(const work *k)
+{
+    const float *matrix = data_of(k, DT_LINEAR_MATRIX), *bias = data_of(k, DT_LINEAR_BIAS);
+    const int64_t inputs = k->in.channels;
+
+    for (int o = 0; o < k->out.channels; o++) {
+        double sum = (double)bias[o];
+        for (int64_t i = 0; i < inputs; i++) sum += (double)k->u[i] * (double)matrix[o * inputs + i];
+        k->z[o] = (float)sum;
+    }
+}
+
+static void (*const runs[DT_OP_COUNT])(const work *k) = {
+    [DT_OP_TABLE] = run_table,     [DT_OP_CONV2D] = run_conv,   [DT_OP_THRESHOLD] = run_threshold,
+    [DT_OP_AFFINE] = run_affine,   [DT_OP_RELU] = run_relu,     [DT_OP_MAXPOOL] = run_maxpool,
+    [DT_OP_AVGPOOL] = run_avgpool, [DT_OP_ADD] = run_add,       [DT_OP_ACT_QUANT] = run_quantize,
+    [DT_OP_FLATTEN] = run_flatten, [DT_OP_LINEAR] = run_linear,
+};
+
+/* values: of every value of the graph that an image has any of. */
+static void run_node(const dt_program *p, const dt_graph_node *n, const uint8_t *image, void *const *values)
+{
+    const void *first = values[n->in[0]];
+    work k = {
+        .p = p, .n = n, .in = dt_program_value(p, n->in[0]), .out = dt_program_value(p, n->out), .image = image
+    };
+
+    if (k.in.kind == DT_VALUE_REAL)
+        k.u = first;
+    else
+        k.x = first;
+    if (n->kind == DT_OP_ADD) k.v = values[n->in[1]];
+    if (k.out.kind == DT_VALUE_REAL)
+        k.z = values[n->out];
+    else
+        k.y = values[n->out];
+    runs[n->kind](&k);
+}
+
+static dt_status run_all(const dt_program *p, const uint8_t *image, void **values, dt_program_hook hook, void *user)
+{
+    const dt_graph *g = p->graph;
+
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        if (n->kind == DT_OP_CODES) continue; /* its convolution reads the weights */
+        const dt_value y = dt_program_value(p, n->out);
+        values[n->out] = malloc((size_t)dt_value_count(&y) * sizeof(int32_t)); /* as many bytes as floats */
+        DT_CHECK(values[n->out], DT_ERR_MEMORY, "no memory for the values of %s", dt_graph_name(g, n->out));
+        run_node(p, n, image, values);
+        if (hook) hook(user, p, n, values[n->out]);
+    }
+    return DT_OK;
+}
+
+dt_status dt_program_trace(const dt_program *p, const uint8_t *image, dt_program_hook hook, void *user, float *scores)
+{
+    const dt_graph *g = p->graph;
+    void **values = calloc((size_t)g->n_values, sizeof *values);
+
+    DT_CHECK(values, DT_ERR_MEMORY, "no memory to run %d nodes", g->n_nodes);
+    const dt_status status = run_all(p, image, values, hook, user);
+    const float *found = values[g->scores];
+    for (int o = 0; status == DT_OK && o < dt_program_n_scores(p); o++) scores[o] = found[o];
+    for (int i = 0; i < g->n_values; i++) free(values[i]);
+    free(values);
+    return status;
+}
+
+dt_status dt_program_run(const dt_program *p, const uint8_t *image, float *scores)
+{
+    return dt_program_trace(p, image, NULL, NULL, scores);
+}

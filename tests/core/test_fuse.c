@@ -1,0 +1,454 @@
+/*
+ * test_fuse.c - which nodes are merged, and that a fused tape computes what the recorded one computes.
+ *
+ * Evaluation is compared bit for bit. Gradients of one step differ in the order of sums and, where they are kept in 16
+ * bits, by rounding: the tolerance says how much, relative to each tensor's largest gradient.
+ */
+#include "../../core/tape/fuse.h"
+#include "../support/tiny_run.h"
+
+#include <math.h>
+
+/* ---- which nodes ---- */
+
+static dt_context *ctx;
+static dt_tape *tape;
+
+static void fuse_open(void)
+{
+    dt_options opt;
+    dt_options_default(&opt);
+    opt.backend = "cpu";
+    MUST(dt_context_create(&opt, &ctx));
+    MUST(dt_tape_create(ctx, &tape));
+}
+
+static void fuse_close(void)
+{
+    dt_tape_destroy(tape);
+    dt_context_destroy(ctx);
+}
+
+TestSuite(fuse, .init = fuse_open, .fini = fuse_close);
+
+static float block[4096];
+
+static dt_tensor outside(int ndim, int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    return (dt_tensor){ .shape = { ndim, { a, b, c, d } }, .data = block };
+}
+
+static dt_tensor *relu(dt_tensor *x)
+{
+    dt_tensor *y;
+    MUST(dt_tape_apply(tape, DT_OP_RELU, "relu", NULL, &x, 1, &y));
+    return y;
+}
+
+static dt_tensor *relu6(dt_tensor *x)
+{
+    const dt_relu_params six = { .most = 6.0f };
+    dt_tensor *y;
+    MUST(dt_tape_apply(tape, DT_OP_RELU, "relu6", &six, &x, 1, &y));
+    return y;
+}
+
+static dt_tensor *pool_by(dt_tensor *x, const dt_pool_params *p)
+{
+    dt_tensor *y;
+    MUST(dt_tape_apply(tape, DT_OP_MAXPOOL, "pool", p, &x, 1, &y));
+    return y;
+}
+
+static dt_tensor *pool(dt_tensor *x, int kernel, int stride)
+{
+    const dt_pool_params p = { .window = { kernel, kernel }, .stride = { stride, stride } };
+    return pool_by(x, &p);
+}
+
+static dt_tensor *quantize(dt_tensor *x, dt_tensor *alpha)
+{
+    const dt_act_quant_params p = { .bits = 4, .rule = DT_RULE_ECE284 };
+    dt_tensor *const in[] = { x, alpha };
+    dt_tensor *y;
+    MUST(dt_tape_apply(tape, DT_OP_ACT_QUANT, "quant", &p, in, 2, &y));
+    return y;
+}
+
+static const dt_norm_quant_params *fused(int node)
+{
+    cr_assert(dt_tape_node(tape, node)->kind == DT_OP_NORM_QUANT, "node %d is %s", node,
+              dt_ops[dt_tape_node(tape, node)->kind]->name);
+    return dt_tape_node(tape, node)->params;
+}
+
+Test(fuse, a_chain_becomes_one_node)
+{
+    dt_tensor x = outside(4, 2, 4, 4, 8), alpha = outside(1, 1, 0, 0, 0);
+    dt_tensor *codes = quantize(pool(relu(&x), 2, 2), &alpha);
+    MUST(dt_tape_fuse(tape, 0));
+    cr_assert(dt_tape_n_nodes(tape) == 1);
+    const dt_norm_quant_params *p = fused(0);
+    cr_assert(!p->has_norm && p->has_relu && p->pool == 2 && p->has_quant && p->quant.bits == 4);
+    const dt_node *node = dt_tape_node(tape, 0);
+    cr_assert(node->n_in == 2 && node->in[0] == &x && node->in[1] == &alpha && node->out == codes);
+}
+
+Test(fuse, a_relu_brings_its_upper_limit)
+{
+    dt_tensor x = outside(4, 2, 4, 4, 8), alpha = outside(1, 1, 0, 0, 0);
+    quantize(pool(relu6(&x), 2, 2), &alpha);
+    MUST(dt_tape_fuse(tape, 0));
+    cr_assert(dt_tape_n_nodes(tape) == 1 && fused(0)->has_relu && fused(0)->relu_most == 6.0f);
+}
+
+/* its result is real, and the chain would have codes until the quantizer */
+Test(fuse, a_limited_relu_of_psums_is_left)
+{
+    dt_tensor x = outside(4, 2, 4, 4, 8), alpha = outside(1, 1, 0, 0, 0);
+    float scale = 0.5f;
+    x.n_scale = 1;
+    x.scale = &scale;
+    quantize(pool(relu6(&x), 2, 2), &alpha);
+    MUST(dt_tape_fuse(tape, 0));
+    cr_assert(dt_tape_n_nodes(tape) == 2 && dt_tape_node(tape, 0)->kind == DT_OP_RELU);
+    cr_assert(!fused(1)->has_relu && fused(1)->pool == 2 && fused(1)->has_quant);
+}
+
+Test(fuse, windows_that_are_no_tiles_are_left)
+{
+    const dt_pool_params others[] = {
+        { .window = { 2, 3 }, .stride = { 2, 3 } },
+        { .window = { 2, 2 }, .stride = { 2, 1 } },
+        { .window = { 2, 2 }, .stride = { 2, 2 }, .pad = { 0, 0, 0, 1 } },
+        { .window = { 0, 0 } },
+    };
+    dt_tensor x = outside(4, 2, 4, 4, 8);
+    for (int i = 0; i < 4; i++) relu(pool_by(relu(&x), &others[i]));
+    MUST(dt_tape_fuse(tape, 0));
+    cr_assert(dt_tape_n_nodes(tape) == 12, "%d nodes", dt_tape_n_nodes(tape));
+}
+
+Test(fuse, one_part_alone_is_left)
+{
+    dt_tensor x = outside(4, 2, 4, 4, 8);
+    relu(&x);
+    MUST(dt_tape_fuse(tape, 0));
+    cr_assert(dt_tape_n_nodes(tape) == 1 && dt_tape_node(tape, 0)->kind == DT_OP_RELU);
+}
+
+Test(fuse, what_is_read_twice_ends_a_chain)
+{
+    dt_tensor x = outside(4, 2, 4, 4, 8);
+    dt_tensor *shared = pool(relu(&x), 2, 2), *in[] = { shared, relu(shared) }, *sum;
+    MUST(dt_tape_apply(tape, DT_OP_ADD, "sum", NULL, in, 2, &sum));
+    MUST(dt_tape_fuse(tape, 0));
+    cr_assert(dt_tape_n_nodes(tape) == 3 && dt_tape_node(tape, 1)->kind == DT_OP_RELU);
+    cr_assert(fused(0)->has_relu && fused(0)->pool == 2 && !fused(0)->has_quant);
+}
+
+Test(fuse, what_is_kept_ends_a_chain)
+{
+    dt_tensor x = outside(4, 2, 4, 4, 8), alpha = outside(1, 1, 0, 0, 0);
+    dt_tensor *seen = pool(relu(&x), 2, 2);
+    quantize(seen, &alpha);
+    dt_tape_keep(tape, seen);
+    MUST(dt_tape_fuse(tape, 0));
+    cr_assert(dt_tape_n_nodes(tape) == 2 && dt_tape_node(tape, 1)->kind == DT_OP_ACT_QUANT);
+}
+
+Test(fuse, overlapping_windows_and_another_order_are_left)
+{
+    dt_tensor x = outside(4, 2, 5, 5, 8);
+    relu(pool(pool(&x, 3, 1), 2, 2)); /* a pool before the ReLU begins a new chain */
+    MUST(dt_tape_fuse(tape, 0));
+    cr_assert(dt_tape_n_nodes(tape) == 3);
+}
+
+Test(fuse, quantizers_of_weights_stand_in_front)
+{
+    const dt_weight_quant_params p = { .bits = 4, .rule = DT_RULE_ECE284 };
+    dt_tensor x = outside(4, 2, 4, 4, 8), w = outside(2, 8, 8, 0, 0), alpha = outside(1, 1, 0, 0, 0), *qw, *made;
+    dt_tensor *const in[] = { &w, &alpha };
+    relu(&x);
+    MUST(dt_tape_apply(tape, DT_OP_WEIGHT_QUANT, "a", &p, in, 2, &qw));
+    made = relu(&w); /* weights that are computed stay behind what computes them */
+    dt_tensor *const computed[] = { made, &alpha };
+    MUST(dt_tape_apply(tape, DT_OP_WEIGHT_QUANT, "b", &p, computed, 2, &qw));
+    MUST(dt_tape_apply(tape, DT_OP_WEIGHT_QUANT, "c", &p, in, 2, &qw));
+    MUST(dt_tape_fuse(tape, 0));
+    const char order[] = { dt_tape_node(tape, 0)->name[0], dt_tape_node(tape, 1)->name[0],
+                           dt_tape_node(tape, 4)->name[0], '\0' };
+    cr_assert(strcmp(order, "acb") == 0, "%s", order);
+}
+
+/* ---- the two ends ---- */
+
+static dt_tensor *image(dt_tensor *images, dt_tensor *order)
+{
+    const dt_augment_params p = { .batch = 2, .std = { 1.0f, 1.0f, 1.0f } };
+    dt_tensor *const in[] = { images, order };
+    dt_tensor *x;
+    images->type = DT_U8;
+    order->type = DT_I32;
+    MUST(dt_tape_apply(tape, DT_OP_AUGMENT, "image", &p, in, 2, &x));
+    return x;
+}
+
+Test(fuse, an_image_of_fixed_clip_becomes_codes)
+{
+    dt_tensor images = outside(4, 5, 4, 4, 3), order = outside(1, 5, 0, 0, 0), alpha = outside(1, 1, 0, 0, 0);
+    dt_tensor *codes = quantize(image(&images, &order), &alpha);
+    relu(codes);
+    MUST(dt_tape_fuse(tape, 1));
+    const dt_node *node = dt_tape_node(tape, 0);
+    const dt_augment_params *p = node->params;
+    cr_assert(dt_tape_n_nodes(tape) == 2 && node->kind == DT_OP_AUGMENT && node->out == codes);
+    cr_assert(node->n_in == 3 && node->in[0] == &images && node->in[1] == &order && node->in[2] == &alpha);
+    cr_assert(p->batch == 2 && p->has_quant && p->quant.bits == 4 && codes->n_scale == 1 && codes->qmax == 15);
+}
+
+Test(fuse, an_image_whose_clip_is_trained_is_left_in_training)
+{
+    dt_tensor images = outside(4, 5, 4, 4, 3), order = outside(1, 5, 0, 0, 0), alpha = outside(1, 1, 0, 0, 0);
+    alpha.wants_grad = 1;
+    quantize(image(&images, &order), &alpha);
+    MUST(dt_tape_fuse(tape, 1));
+    cr_assert(dt_tape_n_nodes(tape) == 2);
+    MUST(dt_tape_fuse(tape, 0));
+    cr_assert(dt_tape_n_nodes(tape) == 1);
+}
+
+Test(fuse, an_image_that_is_read_twice_is_left)
+{
+    dt_tensor images = outside(4, 5, 4, 4, 3), order = outside(1, 5, 0, 0, 0), alpha = outside(1, 1, 0, 0, 0);
+    dt_tensor *x = image(&images, &order);
+    quantize(x, &alpha);
+    relu(x);
+    MUST(dt_tape_fuse(tape, 1));
+    cr_assert(dt_tape_n_nodes(tape) == 3);
+}
+
+/* What a classifier stands on and leads to. */
+typedef struct {
+    dt_tensor x, w, b, labels;
+    dt_tensor *logits, *loss;
+} head;
+
+/* average pool of `window` cells along each axis, flatten, linear, loss */
+static void record_head(head *h, int window, int in_order)
+{
+    const dt_pool_params pool_params = dt_pool_square(window);
+    const dt_linear_params linear = { .in_order = in_order };
+    const dt_softmax_xent_params xent = { .label_smoothing = 0.1f };
+    dt_tensor *x, *const labels = &h->labels;
+
+    *h = (head){ .x = outside(4, 2, window, window, 8),
+                 .w = outside(2, 3, 8, 0, 0),
+                 .b = outside(1, 3, 0, 0, 0),
+                 .labels = outside(1, 2, 0, 0, 0) };
+    h->labels.type = DT_I32;
+    MUST(dt_tape_apply(tape, DT_OP_AVGPOOL, "pool", &pool_params, (dt_tensor *[]){ &h->x }, 1, &x));
+    MUST(dt_tape_apply(tape, DT_OP_FLATTEN, "flatten", NULL, &x, 1, &x));
+    MUST(dt_tape_apply(tape, DT_OP_LINEAR, "linear", &linear, (dt_tensor *[]){ x, &h->w, &h->b }, 3, &h->logits));
+    MUST(dt_tape_apply(tape, DT_OP_SOFTMAX_XENT, "loss", &xent, (dt_tensor *[]){ h->logits, labels }, 2, &h->loss));
+}
+
+Test(fuse, a_classifier_takes_its_loss_in_and_reads_what_stands_before_reshapes)
+{
+    head h;
+    record_head(&h, 1, 1);
+    MUST(dt_tape_fuse(tape, 1));
+    const dt_node *node = dt_tape_node(tape, 0);
+    const dt_softmax_xent_params *p = node->params;
+    cr_assert(dt_tape_n_nodes(tape) == 1 && node->kind == DT_OP_LINEAR_XENT && node->out == h.loss);
+    cr_assert(node->n_in == 4 && node->in[0] == &h.x && node->in[1] == &h.w && node->in[2] == &h.b &&
+              node->in[3] == &h.labels && p->label_smoothing == 0.1f);
+}
+
+Test(fuse, a_linear_layer_of_codes_reads_what_stands_before_reshapes_too)
+{
+    dt_tensor x = outside(4, 2, 2, 2, 8), w = outside(2, 3, 32, 0, 0), alpha = outside(1, 1, 0, 0, 0);
+    const dt_weight_quant_params bits = { .bits = 4, .rule = DT_RULE_LSQ };
+    const dt_linear_params linear = { 0 };
+    dt_tensor *codes = quantize(&x, &alpha), *in[2], *psums;
+    MUST(dt_tape_apply(tape, DT_OP_FLATTEN, "flatten", NULL, &codes, 1, &in[0]));
+    MUST(dt_tape_apply(tape, DT_OP_WEIGHT_QUANT, "w", &bits, (dt_tensor *[]){ &w, &alpha }, 2, &in[1]));
+    MUST(dt_tape_apply(tape, DT_OP_LINEAR, "linear", &linear, in, 2, &psums));
+    const int64_t most = psums->qmax;
+    float *const scale = psums->scale;
+    MUST(dt_tape_fuse(tape, 0));
+    const dt_node *node = dt_tape_node(tape, 2);
+    cr_assert(dt_tape_n_nodes(tape) == 3 && node->kind == DT_OP_LINEAR && node->in[0] == codes && node->out == psums);
+    cr_assert(psums->n_scale == 1 && psums->scale == scale && psums->qmax == most && most == 32 * 15 * 8);
+}
+
+Test(fuse, an_average_of_four_cells_stays)
+{
+    head h;
+    record_head(&h, 2, 1);
+    MUST(dt_tape_fuse(tape, 1));
+    cr_assert(dt_tape_n_nodes(tape) == 2 && dt_tape_node(tape, 0)->kind == DT_OP_AVGPOOL);
+}
+
+Test(fuse, logits_stay_in_evaluation_where_they_are_kept_and_where_they_are_a_product)
+{
+    for (int why = 0; why < 3; why++) {
+        head h;
+        record_head(&h, 1, why != 2);
+        if (why == 1) dt_tape_keep(tape, h.logits);
+        MUST(dt_tape_fuse(tape, why > 0));
+        const dt_node *node = dt_tape_node(tape, 0);
+        cr_assert(dt_tape_n_nodes(tape) == 2 && node->kind == DT_OP_LINEAR && node->out == h.logits &&
+                      node->in[0] == &h.x,
+                  "case %d", why);
+        fuse_close();
+        fuse_open();
+    }
+}
+
+/* ---- what they compute ---- */
+
+typedef struct {
+    dt_tape *tape;
+    dt_tensor *logits, *loss;
+} recorded;
+
+static void record(tiny_run *r, int fuse, int training, recorded *out)
+{
+    dt_record_spec spec = r->trainer->spec;
+
+    spec.batch = 32;
+    spec.training = training;
+    MUST(dt_tape_create(r->ctx, &out->tape));
+    MUST(dt_model_record(r->model, out->tape, &spec, &out->logits, &out->loss));
+    if (!training) dt_tape_keep(out->tape, out->logits);
+    if (fuse) MUST(dt_tape_fuse(out->tape, training));
+    MUST(dt_tape_compile(out->tape, training ? out->loss : NULL));
+}
+
+/* Whatever steps were done before, it is the first batch. */
+static void to_first_batch(tiny_run *r)
+{
+    const dt_step_in in = { .seed = 1 };
+    MUST(dt_device_write(r->ctx, &r->ctx->step->in, &in, sizeof in));
+}
+
+static float *logits_of(tiny_run *r, int fuse)
+{
+    recorded tape_of;
+
+    to_first_batch(r);
+    record(r, fuse, 0, &tape_of);
+    MUST(dt_tape_run(tape_of.tape, DT_PASS_CONSTANT, NULL, NULL));
+    MUST(dt_tape_run(tape_of.tape, DT_PASS_FORWARD, NULL, NULL));
+    float *logits = host_floats(r->ctx, tape_of.logits->data, 32 * 10);
+    dt_tape_destroy(tape_of.tape);
+    return logits;
+}
+
+/* Gradients of all parameters, in their order; the caller frees them. */
+static float *gradients_of(tiny_run *r, int fuse)
+{
+    const int64_t n = r->model->n_trained;
+    recorded tape_of;
+
+    to_first_batch(r);
+    MUST(dt_device_zero(r->ctx, r->model->dw, (size_t)n * sizeof(float)));
+    record(r, fuse, 1, &tape_of);
+    MUST(dt_tape_run(tape_of.tape, DT_PASS_FORWARD, NULL, NULL));
+    MUST(dt_tape_run(tape_of.tape, DT_PASS_BACKWARD, NULL, NULL));
+    float *dw = host_floats(r->ctx, r->model->dw, n);
+    dt_tape_destroy(tape_of.tape);
+    return dw;
+}
+
+/* |a - b| of a parameter's gradients, at most; of the largest |a| */
+static double largest_difference(const float *a, const float *b, int64_t n)
+{
+    double most = 0.0, size = 1e-30;
+
+    for (int64_t i = 0; i < n; i++) {
+        most = fmax(most, fabs((double)a[i] - (double)b[i]));
+        size = fmax(size, fabs((double)a[i]));
+    }
+    return most / size;
+}
+
+static void compare_gradients(tiny_run *r, double tolerance, const char *what)
+{
+    float *plain = gradients_of(r, 0), *merged = gradients_of(r, 1);
+
+    for (int i = 0; i < r->model->n_params; i++) {
+        const dt_param *p = r->model->param[i];
+        if (p->group == DT_GROUP_STATE) continue;
+        const double d = largest_difference(plain + p->first, merged + p->first, dt_count(&p->tensor.shape));
+        cr_assert(d <= tolerance, "%s: gradient of %s differs by %g of its largest", what, p->name, d);
+    }
+    free(merged);
+    free(plain);
+}
+
+static void compare(const tiny_options *o, int steps, double tolerance, const char *what)
+{
+    tiny_run r;
+
+    if (!tiny_open(&r, o)) return;
+    tiny_steps(&r, steps);
+    float *plain = logits_of(&r, 0), *merged = logits_of(&r, 1);
+    cr_assert(memcmp(plain, merged, 32 * 10 * sizeof *plain) == 0, "%s: logits differ, %g and %g first", what,
+              (double)plain[0], (double)merged[0]);
+    free(merged);
+    free(plain);
+    compare_gradients(&r, tolerance, what);
+    tiny_close(&r);
+}
+
+static tiny_options small_vgg16(dt_precision precision)
+{
+    tiny_options o = tiny_defaults();
+    MUST(dt_model_config_default("vgg16", &o.model));
+    o.model.choke = 16;
+    o.model.abits = 2;
+    o.images = 32;
+    o.context.precision = precision;
+    return o;
+}
+
+Test(fuse, vgg16_is_the_same_network)
+{
+    const tiny_options f32 = small_vgg16(DT_PRECISION_F32);
+    compare(&f32, 1, 1e-3, "f32");
+}
+
+/* bf16 keeps 8 bits; an error of 2^-9 a value adds up over thirteen layers */
+Test(fuse, vgg16_in_mixed_precision)
+{
+    const tiny_options mixed = small_vgg16(DT_PRECISION_MIXED);
+    compare(&mixed, 1, 0.15, "mixed");
+}
+
+Test(fuse, tiny_with_every_rule)
+{
+    for (int rule = DT_RULE_ECE284; rule <= DT_RULE_LSQ; rule++) {
+        tiny_options o = tiny_defaults();
+        o.model.rule = (dt_quant_rule)rule;
+        compare(&o, 3, 2e-5, dt_quant_rule_names[rule]);
+    }
+}
+
+Test(fuse, tiny_on_cuda)
+{
+    tiny_options o = tiny_defaults();
+    o.context.backend = "cuda";
+    compare(&o, 3, 2e-5, "cuda, f32");
+    o.context.precision = DT_PRECISION_MIXED;
+    compare(&o, 3, 0.05, "cuda, mixed");
+}
+
+Test(fuse, a_float_network_is_fused_too)
+{
+    tiny_options o = tiny_defaults();
+    o.model.wbits = o.model.abits = DT_BITS_FLOAT;
+    compare(&o, 2, 2e-5, "float");
+}

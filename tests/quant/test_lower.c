@@ -1,0 +1,598 @@
+/*
+ * test_lower.c - programs against the models they come from: every code that a convolution reads, every psum and every
+ * score has the model's bits; and what cannot be lowered is refused by name.
+ */
+#include "../support/lowered.h"
+#include "../../core/conv_params.h"
+#include "../../models/build.h"
+#include "../../quant/insert.h"
+
+/* ---- the whole network ---- */
+
+/* What the reference gave for one image, beside what was captured of all. */
+typedef struct {
+    const dt_program *p;
+    dt_capture **capture; /* [n_values]; of convolutions */
+    int64_t at;           /* of the image */
+    int32_t **codes;      /* [n_values], of this image, owned */
+    int64_t n_codes_seen; /* distinct enough to mean something: codes that are not 0 */
+} comparison;
+
+static void compare_conv(comparison *k, const dt_graph_node *n, const int32_t *psum)
+{
+    const char *name = dt_graph_name(k->p->graph, n->out);
+    const dt_value y = dt_program_value(k->p, n->out);
+    const dt_capture *c = k->capture[n->out];
+    const int64_t n_x = (int64_t)c->height * c->width * c->channels, n_y = dt_value_count(&y);
+    for (int64_t i = 0; i < n_x; i++) {
+        const int32_t code = k->codes[n->in[0]][i];
+        const float want = c->qx[k->at * n_x + i];
+        cr_assert((float)code == want, "%s: image %lld, code %lld is %d, expected %g", name, (long long)k->at,
+                  (long long)i, code, (double)want);
+        k->n_codes_seen += code != 0;
+    }
+    for (int64_t i = 0; i < n_y; i++) {
+        const float want = c->psum[k->at * n_y + i];
+        cr_assert((float)psum[i] == want && psum[i] >= y.low && psum[i] <= y.high,
+                  "%s: image %lld, psum %lld is %d, expected %g", name, (long long)k->at, (long long)i, psum[i],
+                  (double)want);
+    }
+}
+
+static void compare_node(void *user, const dt_program *p, const dt_graph_node *n, const void *values)
+{
+    comparison *k = user;
+    const dt_value y = dt_program_value(p, n->out);
+    const size_t bytes = (size_t)dt_value_count(&y) * sizeof(int32_t);
+    int32_t **codes = &k->codes[n->out];
+    if (n->kind == DT_OP_CONV2D) compare_conv(k, n, values);
+    if (y.kind != DT_VALUE_CODE) return;
+    *codes = realloc(*codes, bytes);
+    memcpy(*codes, values, bytes);
+    for (int64_t i = 0; i < dt_value_count(&y); i++) {
+        cr_assert((*codes)[i] >= y.low && (*codes)[i] <= y.high, "%s", dt_graph_name(p->graph, n->out));
+    }
+}
+
+static void compare_weights(const dt_program *p, const dt_graph_node *n, const dt_capture *c)
+{
+    const char *name = dt_graph_name(p->graph, n->out);
+    const dt_conv_params *conv = n->params;
+    const dt_graph_node *weights = dt_program_weights(p, n);
+    const int8_t *weight = dt_program_data(p, weights, DT_CODES_WEIGHT);
+    const float *scale = dt_program_data(p, weights, DT_CODES_SCALE);
+    const int64_t count = (int64_t)c->filters * c->kernel_height * c->kernel_width * c->channels;
+    cr_assert(p->graph->value[n->out]->facts.n_scale == c->n_sw && conv->stride[0] == c->stride &&
+              conv->pad[0] == c->pad);
+    for (int64_t i = 0; i < count; i++) {
+        cr_assert((float)weight[i] == c->qw[i], "%s: weight %lld", name, (long long)i);
+    }
+    for (int i = 0; i < c->n_sw; i++) cr_assert(scale[i] == c->sw[i], "%s: scale %d", name, i);
+    cr_assert(dt_program_scale(p, n->in[0]) == c->sx, "%s: scale of the codes", name);
+}
+
+static comparison comparison_open(const lowered *r, int64_t images)
+{
+    const dt_graph *g = r->program->graph;
+    comparison k = { .p = r->program };
+    k.capture = calloc((size_t)g->n_values, sizeof(dt_capture *));
+    k.codes = calloc((size_t)g->n_values, sizeof(int32_t *));
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        if (n->kind != DT_OP_CONV2D) continue;
+        MUST(dt_capture_layer(r->model, r->data, 0, images, dt_graph_name(g, n->out), &k.capture[n->out]));
+        compare_weights(r->program, n, k.capture[n->out]);
+    }
+    return k;
+}
+
+static void comparison_close(comparison *k)
+{
+    for (int i = 0; i < k->p->graph->n_values; i++) {
+        dt_capture_destroy(k->capture[i]);
+        free(k->codes[i]);
+    }
+    free(k->capture);
+    free(k->codes);
+}
+
+/* The reference on every image, node by node, against the model. */
+static void check_program(const lowered *r, int64_t images)
+{
+    dt_dataset_view v;
+    const int classes = r->model->config.n_classes;
+    dt_dataset_look(r->data, &v);
+    comparison k = comparison_open(r, images);
+    float *want = lowered_logits(r->model, r->data, images), *scores = malloc((size_t)classes * sizeof *scores);
+    for (; k.at < images; k.at++) {
+        const uint8_t *image = v.images + k.at * v.height * v.width * v.channels;
+        MUST(dt_program_trace(r->program, image, compare_node, &k, scores));
+        for (int o = 0; o < classes; o++) {
+            cr_assert(scores[o] == want[k.at * classes + o], "%s: image %lld, score %d is %.9g, expected %.9g",
+                      r->program->model, (long long)k.at, o, (double)scores[o], (double)want[k.at * classes + o]);
+        }
+    }
+    cr_assert(k.n_codes_seen > 0, "every code is 0");
+    free(scores);
+    free(want);
+    comparison_close(&k);
+}
+
+static void check_model(const dt_model_config *c, int64_t images)
+{
+    lowered r = lowered_open(c, images);
+    check_program(&r, images);
+    lowered_close(&r);
+}
+
+Test(lower, tiny_with_every_rule)
+{
+    for (int rule = DT_RULE_ECE284; rule <= DT_RULE_LSQ; rule++) {
+        for (int per_channel = 0; per_channel <= 1; per_channel++) {
+            dt_model_config c = lowered_config("tiny", 4, 4);
+            c.rule = (dt_quant_rule)rule;
+            c.per_channel = per_channel;
+            check_model(&c, 10);
+        }
+    }
+}
+
+Test(lower, tiny_with_other_bits)
+{
+    static const int bits[][3] = { { 4, 2, 8 }, { 8, 8, 8 }, { 2, 8, 2 }, { 8, 3, 5 }, { 4, 4, 0 }, { 4, 8, 0 } };
+    for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++) {
+        for (int rule = DT_RULE_ECE284; rule <= DT_RULE_LSQ; rule += DT_RULE_LSQ) {
+            dt_model_config c = lowered_config("tiny", bits[i][0], bits[i][1]);
+            c.input_bits = bits[i][2];
+            c.rule = (dt_quant_rule)rule;
+            check_model(&c, 4);
+        }
+    }
+}
+
+/* 33 leaves the pools a row and a column that fill no window */
+Test(lower, images_of_odd_sides)
+{
+    dt_model_config c = lowered_config("tiny", 4, 4);
+    c.height = c.width = 33;
+    check_model(&c, 3);
+}
+
+/* Pixels of 0..1, which no data set's mean and deviation change. */
+Test(lower, images_that_are_not_normalised)
+{
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_model(&c, 3);
+    r.model->graph->unit_pixels = 1;
+    MUST(dt_program_lower(r.model, r.data, &r.program));
+    const int16_t *table = lowered_data(r.program, "image.table");
+    const float alpha = *(float *)lowered_param(&r, "features.0", "act_alpha")->data;
+    cr_assert(table[0] == 0 && table[255 * 3] == (int16_t)rintf(1.0f / alpha * 127.0f), "white is %d", table[255 * 3]);
+    check_program(&r, 3);
+    lowered_close(&r);
+}
+
+Test(lower, vgg16_with_a_chokepoint)
+{
+    dt_model_config c = lowered_config("vgg16", 4, 2);
+    c.choke = 16;
+    check_model(&c, 2);
+}
+
+Test(lower, vgg16_with_a_skip_block)
+{
+    dt_model_config c = lowered_config("vgg16", 4, 4);
+    c.choke = 8;
+    c.skip_block = 1;
+    c.per_channel = 1;
+    check_model(&c, 1);
+}
+
+Test(lower, vgg16_plain_with_psums_above_24_bits)
+{
+    dt_model_config c = lowered_config("vgg16", 8, 8);
+    check_model(&c, 1);
+}
+
+/* ---- a network of everything that the others have not ---- */
+
+/* A convolution with quantizers; is_signed: of x, with 4 bits; else the image's, of 8. */
+static int quantized_conv(dt_builder *b, const char *name, int x, int is_image, const dt_conv_spec *spec)
+{
+    const dt_act_quant_params act = { .bits = is_image ? 8 : 4, .is_signed = 1, .rule = DT_RULE_ECE284 };
+    const dt_weight_quant_params weight = { .bits = 4, .rule = DT_RULE_ECE284 };
+    const dt_conv_params conv = dt_conv_square(spec->stride, spec->pad);
+    const dt_shape one = { 1, { 1 } };
+    const dt_shape filters = { 4, { spec->filters, spec->kernel, spec->kernel, dt_build_shape(b, x).dim[3] } };
+    char part[96];
+    int quant[2] = { x }, codes[2], operands[2];
+
+    snprintf(part, sizeof part, "%s.act_alpha", name);
+    quant[1] = dt_build_param(b, part, &one, (dt_start){ .value = 3.0f });
+    snprintf(part, sizeof part, "%s.wgt_alpha", name);
+    codes[1] = dt_build_param(b, part, &one, (dt_start){ .value = 3.0f });
+    snprintf(part, sizeof part, "%s.weight", name);
+    codes[0] = dt_build_param(b, part, &filters, (dt_start){ .bound = 1.0f / 3.0f });
+    snprintf(part, sizeof part, "%s.act_quant", name);
+    operands[0] = dt_build_node(b, DT_OP_ACT_QUANT, part, &act, quant, 2);
+    snprintf(part, sizeof part, "%s.weight_quant", name);
+    operands[1] = dt_build_node(b, DT_OP_WEIGHT_QUANT, part, &weight, codes, 2);
+    return dt_build_node(b, DT_OP_CONV2D, name, &conv, operands, 2);
+}
+
+/* A convolution whose quantizer is signed, which only images have elsewhere. */
+static int signed_conv(dt_builder *b, const char *name, int x, int kernel, int pad)
+{
+    const dt_conv_spec spec = { .filters = 7, .kernel = kernel, .stride = 1, .pad = pad };
+
+    return quantized_conv(b, name, x, 0, &spec);
+}
+
+/* A stride, no padding and too much of it; pools that overlap, before and after ReLU; ReLU before a signed quantizer,
+ * and none; a batch norm that is read by a quantizer and as reals; ReLU of bare psums as reals; average by strides. */
+static void build_odd(dt_builder *b)
+{
+    const dt_conv_spec first = { .filters = 5, .kernel = 3, .stride = 2, .pad = 0 };
+    const dt_pool_params overlap = { .window = { 3, 3 }, .stride = { 2, 2 } };
+    const dt_pool_params dense = { .window = { 2, 2 }, .stride = { 1, 1 } };
+    int x = b->graph->image;
+
+    x = quantized_conv(b, "a", x, 1, &first);
+    x = dt_build_batchnorm(b, "a.bn", x, NULL);
+    x = dt_build_node(b, DT_OP_MAXPOOL, "a.pool", &overlap, &x, 1);
+    x = dt_build_apply(b, DT_OP_RELU, "a.relu", x);
+    x = signed_conv(b, "b", x, 3, 2);
+    const int u = dt_build_batchnorm(b, "b.bn", x, NULL);
+    int v = signed_conv(b, "c", u, 1, 0);
+    v = dt_build_apply(b, DT_OP_IDENTITY, "c.same", v);
+    v = dt_build_apply(b, DT_OP_RELU, "c.relu", v);
+    x = dt_build_node(b, DT_OP_ADD, "sum", NULL, (int[]){ u, v }, 2);
+    x = dt_build_node(b, DT_OP_MAXPOOL, "sum.pool", &dense, &x, 1);
+    x = signed_conv(b, "d", x, 3, 1);
+    x = dt_build_batchnorm(b, "d.bn", x, NULL);
+    x = dt_build_node(b, DT_OP_AVGPOOL, "d.pool", &overlap, &x, 1);
+    x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
+    b->graph->scores = dt_build_classifier(b, "classifier", x, b->config->n_classes);
+}
+
+static dt_model *open_built(dt_context *ctx, const dt_model_config *c, void (*build)(dt_builder *b))
+{
+    const dt_shape image = { 4, { 1, c->height, c->width, c->channels } };
+    dt_builder b = { .config = c };
+    dt_model *m;
+
+    MUST(dt_graph_create(c->name, &b.graph));
+    MUST(dt_graph_give(b.graph, "image", DT_F32, &image, &b.graph->image));
+    build(&b);
+    MUST(b.status);
+    MUST(dt_model_open(ctx, b.graph, c, &m));
+    return m;
+}
+
+Test(lower, a_network_of_odd_parts)
+{
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = { .ctx = lowered_context("cpu"), .data = lowered_images(&c, 4) };
+    r.model = open_built(r.ctx, &c, build_odd);
+    lowered_disturb(r.model, 78);
+    MUST(dt_program_lower(r.model, r.data, &r.program));
+    const dt_value after_relu = lowered_threshold(r.program, "b").y, bare = lowered_threshold(r.program, "c").y;
+    const dt_graph_node *reals = lowered_node(r.program, DT_OP_ACT_QUANT, "d.act_quant");
+    cr_assert(after_relu.low == 0 && after_relu.high == 7 && bare.low == -7);
+    cr_assert(dt_program_value(r.program, reals->out).low == -7);
+    check_program(&r, 4);
+    lowered_close(&r);
+}
+
+/* ---- the nodes, in order ---- */
+
+typedef struct {
+    dt_op_kind kind;
+    const char *name;
+    const char *in; /* what it reads first */
+    int side, channels;
+} wanted_node;
+
+static void check_nodes(const dt_program *p, const wanted_node *want, int n)
+{
+    const dt_graph *g = p->graph;
+    cr_assert(g->n_nodes == n, "%d nodes, expected %d", g->n_nodes, n);
+    for (int i = 0; i < n; i++) {
+        const dt_graph_node *is = &g->node[i];
+        const dt_value y = dt_program_value(p, is->out);
+        cr_assert(is->kind == want[i].kind && strcmp(dt_graph_name(g, is->out), want[i].name) == 0 &&
+                      strcmp(dt_graph_name(g, is->in[0]), want[i].in) == 0,
+                  "node %d is %s %s of %s", i, dt_ops[is->kind]->name, dt_graph_name(g, is->out),
+                  dt_graph_name(g, is->in[0]));
+        cr_assert(is->kind == DT_OP_CODES ||
+                      (y.height == want[i].side && y.width == want[i].side && y.channels == want[i].channels),
+                  "node %d is %dx%dx%d", i, y.height, y.width, y.channels);
+    }
+}
+
+Test(lower, nodes_of_tiny)
+{
+    static const wanted_node want[] = {
+        { DT_OP_TABLE, "image.codes", "image", 32, 3 },
+        { DT_OP_CODES, "features.0.codes", "features.0.weight", 0, 0 },
+        { DT_OP_CONV2D, "features.0", "image.codes", 32, 8 },
+        { DT_OP_THRESHOLD, "features.4.act_quant", "features.0", 32, 8 },
+        { DT_OP_MAXPOOL, "features.3", "features.4.act_quant", 16, 8 },
+        { DT_OP_CODES, "features.4.codes", "features.4.weight", 0, 0 },
+        { DT_OP_CONV2D, "features.4", "features.3", 16, 8 },
+        { DT_OP_THRESHOLD, "features.8.act_quant", "features.4", 16, 8 },
+        { DT_OP_MAXPOOL, "features.7", "features.8.act_quant", 8, 8 },
+        { DT_OP_CODES, "features.8.codes", "features.8.weight", 0, 0 },
+        { DT_OP_CONV2D, "features.8", "features.7", 8, 16 },
+        { DT_OP_AFFINE, "features.9", "features.8", 8, 16 },
+        { DT_OP_RELU, "features.10", "features.9", 8, 16 },
+        { DT_OP_AVGPOOL, "features.11", "features.10", 4, 16 },
+        { DT_OP_FLATTEN, "classifier.flatten", "features.11", 1, 256 },
+        { DT_OP_LINEAR, "classifier", "classifier.flatten", 1, 10 },
+    };
+    dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_open(&c, 1);
+    check_nodes(r.program, want, sizeof want / sizeof want[0]);
+    cr_assert_str_eq(r.program->model, "tiny w4a4");
+    const dt_graph_node *conv = lowered_node(r.program, DT_OP_CONV2D, "features.4");
+    const dt_value psum = dt_program_value(r.program, conv->out);
+    const dt_codes_params *weights = dt_program_weights(r.program, conv)->params;
+    cr_assert(psum.high == 72 * 15 * 7 && psum.low == -psum.high && weights->low == -7 && weights->high == 7);
+    lowered_close(&r);
+}
+
+/* features.24, behind the block's pool, quantizes twice: for conv24 and for skip_conv; then come reals */
+Test(lower, a_skip_block_ends_in_reals)
+{
+    dt_model_config c = lowered_config("vgg16", 4, 4);
+    c.choke = 8;
+    c.skip_block = 1;
+    lowered r = lowered_open(&c, 1);
+    const dt_graph *g = r.program->graph;
+    const dt_graph_node *add = lowered_node(r.program, DT_OP_ADD, "features.20.add");
+    const dt_graph_node *one = lowered_node(r.program, DT_OP_THRESHOLD, "features.20.conv24.act_quant");
+    const dt_graph_node *two = lowered_node(r.program, DT_OP_THRESHOLD, "features.20.skip_conv.act_quant");
+    cr_assert(one->in[0] == two->in[0]);
+    cr_assert(dt_program_scale(r.program, one->out) != dt_program_scale(r.program, two->out));
+    cr_assert_str_eq(dt_graph_name(g, add->in[0]), "features.20.bn31");
+    cr_assert_str_eq(dt_graph_name(g, add->in[1]), "features.20.skip_bn");
+    const dt_graph_node *quantize = lowered_node(r.program, DT_OP_ACT_QUANT, "features.34.act_quant");
+    cr_assert_str_eq(dt_graph_name(g, quantize->in[0]), "features.33");
+    cr_assert_str_eq(r.program->model, "vgg16 choke 8 skip block w4a4");
+    lowered_close(&r);
+}
+
+/* ---- what is refused ---- */
+
+static void refused(const lowered *r, const dt_dataset *d, dt_status want, const char *text)
+{
+    dt_program *p = NULL;
+    const dt_status got = dt_program_lower(r->model, d, &p);
+    cr_assert(got == want && p == NULL && strstr(dt_last_error(), text) != NULL, "expected '%s', got %s: %s", text,
+              dt_status_name(got), dt_last_error());
+}
+
+Test(lower, a_float_model_is_refused)
+{
+    dt_model_config c = lowered_config("tiny", DT_BITS_FLOAT, DT_BITS_FLOAT);
+    lowered r = lowered_model(&c, 1);
+    refused(&r, r.data, DT_ERR_UNSUPPORTED, "features.0 is not quantized, so it has no integers; train the model");
+    lowered_close(&r);
+}
+
+Test(lower, images_of_another_size_are_refused)
+{
+    dt_model_config c = lowered_config("tiny", 4, 4), big = c;
+    big.height = big.width = 40;
+    lowered r = lowered_model(&c, 1), other = lowered_model(&big, 1);
+    refused(&r, other.data, DT_ERR_SHAPE, "images are 40x40x3, the model wants 32x32x3");
+    lowered_close(&other);
+    lowered_close(&r);
+}
+
+Test(lower, a_diverged_model_is_refused)
+{
+    dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = lowered_model(&c, 1);
+    lowered_write(&r, "features.9", "running_mean", NAN);
+    refused(&r, r.data, DT_ERR_NUMERIC, "features.9.running_mean[0] is nan");
+    lowered_write(&r, "features.4", "act_alpha", NAN);
+    refused(&r, r.data, DT_ERR_NUMERIC, "features.4.act_alpha is nan");
+    lowered_write(&r, "features.4", "weight", INFINITY);
+    refused(&r, r.data, DT_ERR_NUMERIC, "features.4.weight[0] is inf");
+    lowered_close(&r);
+}
+
+Test(lower, an_image_beyond_16_bits_is_refused)
+{
+    dt_model_config c = lowered_config("tiny", 4, 8);
+    c.input_bits = 0;
+    lowered r = lowered_model(&c, 1);
+    lowered_write(&r, "features.0", "act_alpha", 1e-3f);
+    refused(&r, r.data, DT_ERR_NUMERIC, "features.0: a pixel has the code -");
+    lowered_close(&r);
+}
+
+/* Networks that a tape takes and a program does not: one convolution, and then one thing out of place. */
+typedef enum {
+    AVERAGE_OF_PSUMS,
+    NORM_AFTER_RELU,
+    TWO_TABLES,
+    CODES_AS_REALS,
+    PADDED_POOL,
+    NO_CLASSIFIER,
+    N_MISPLACED
+} misplaced;
+
+static misplaced wrong;
+
+static void build_misplaced(dt_builder *b)
+{
+    const dt_conv_spec conv = { .filters = 4, .kernel = 32, .stride = 1, .pad = 1 };
+    const int image = b->graph->image;
+    int x = quantized_conv(b, "a", image, 1, &conv);
+
+    if (wrong == AVERAGE_OF_PSUMS) x = dt_build_pool(b, DT_OP_AVGPOOL, "pool", x, 3);
+    if (wrong == NORM_AFTER_RELU) {
+        x = dt_build_apply(b, DT_OP_RELU, "relu", x);
+        x = dt_build_batchnorm(b, "bn", x, NULL);
+    }
+    if (wrong == TWO_TABLES) {
+        const int both[] = { x, quantized_conv(b, "b", image, 1, &conv) };
+        x = dt_build_node(b, DT_OP_ADD, "sum", NULL, both, 2);
+    }
+    if (wrong == CODES_AS_REALS) {
+        const dt_act_quant_params act = { .bits = 4 };
+        const int in[2] = { x, dt_build_param(b, "clip", &(dt_shape){ 1, { 1 } }, (dt_start){ .value = 3.0f }) };
+        x = dt_build_node(b, DT_OP_ACT_QUANT, "codes", &act, in, 2);
+        x = dt_build_pool(b, DT_OP_AVGPOOL, "pool", x, 1);
+    }
+    if (wrong == PADDED_POOL) {
+        const dt_pool_params pool = { .window = { 2, 2 }, .stride = { 1, 1 }, .pad = { 1, 0, 0, 0 } };
+        x = dt_build_batchnorm(b, "bn", x, NULL);
+        x = dt_build_node(b, DT_OP_MAXPOOL, "pool", &pool, &x, 1);
+    }
+    if (wrong == NO_CLASSIFIER) x = dt_build_batchnorm(b, "bn", x, NULL);
+    x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
+    b->graph->scores = wrong == NO_CLASSIFIER ? x : dt_build_classifier(b, "classifier", x, b->config->n_classes);
+}
+
+Test(lower, networks_with_something_out_of_place_are_refused)
+{
+    static const struct {
+        dt_status status;
+        const char *why;
+    } want[N_MISPLACED] = {
+        [AVERAGE_OF_PSUMS] = { DT_ERR_UNSUPPORTED, "pool: an average of psums that no batch norm scaled; put one" },
+        [NORM_AFTER_RELU] = { DT_ERR_UNSUPPORTED, "bn: a batch norm must follow its convolution" },
+        [TWO_TABLES] = { DT_ERR_UNSUPPORTED, "b: a second quantizer reads the image, and a program has one table" },
+        [CODES_AS_REALS] = { DT_ERR_UNSUPPORTED, "codes: only what a convolution gave can be read as reals" },
+        [PADDED_POOL] = { DT_ERR_UNSUPPORTED, "pool: a pool with pads of 1, 0, 0, 0; a program's have none" },
+        [NO_CLASSIFIER] = { DT_ERR_UNSUPPORTED, "tiny ends in" },
+    };
+    dt_model_config c = lowered_config("tiny", 4, 4);
+    c.n_classes = 4 * 9;
+    for (int i = 0; i < N_MISPLACED; i++) {
+        lowered r = { .ctx = lowered_context("cpu"), .data = lowered_images(&c, 1) };
+        wrong = (misplaced)i;
+        r.model = open_built(r.ctx, &c, build_misplaced);
+        refused(&r, r.data, want[i].status, want[i].why);
+        lowered_close(&r);
+    }
+}
+
+/* ---- convolutions that are not square, or have several groups ---- */
+
+static dt_conv_params odd_form;
+
+/* One such convolution of the image, 6 filters of 3x3, and a classifier. */
+static void build_odd_form(dt_builder *b)
+{
+    const dt_shape filters = { 4, { 6, 3, 3, b->config->channels / odd_form.groups } };
+    int in[] = { b->graph->image, dt_build_param(b, "a.weight", &filters, (dt_start){ .bound = 1.0f / 3.0f }) };
+    int x = dt_build_node(b, DT_OP_CONV2D, "a", &odd_form, in, 2);
+
+    x = dt_build_batchnorm(b, "bn", x, NULL);
+    x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
+    b->graph->scores = dt_build_classifier(b, "classifier", x, b->config->n_classes);
+}
+
+static dt_model *open_quantized(dt_context *ctx, const dt_model_config *c, void (*build)(dt_builder *b))
+{
+    const dt_quant_choice choice = { .wbits = c->wbits, .abits = c->abits, .input_bits = c->input_bits };
+    dt_model *plain = open_built(ctx, c, build), *m;
+    dt_graph *g;
+
+    MUST(dt_quant_insert(plain->graph, &choice, &g));
+    MUST(dt_model_open(ctx, g, c, &m));
+    dt_model_destroy(plain);
+    return m;
+}
+
+/* Model, reference and program's model give the same scores. */
+static void check_scores(const lowered *r, int64_t images)
+{
+    const int classes = (int)dt_graph_count(r->model->graph, r->model->graph->scores);
+    float *want = lowered_logits(r->model, r->data, images), *scores = malloc((size_t)classes * sizeof *scores);
+    dt_dataset_view v;
+    dt_model *m;
+
+    dt_dataset_look(r->data, &v);
+    MUST(dt_program_model(r->ctx, r->program, NULL, &m));
+    float *got = lowered_logits(m, r->data, images);
+    for (int64_t n = 0; n < images; n++) {
+        MUST(dt_program_run(r->program, v.images + n * v.height * v.width * v.channels, scores));
+        for (int o = 0; o < classes; o++) {
+            cr_assert(scores[o] == want[n * classes + o] && got[n * classes + o] == scores[o],
+                      "image %lld, score %d: reference %.9g, tape %.9g, model %.9g", (long long)n, o, (double)scores[o],
+                      (double)got[n * classes + o], (double)want[n * classes + o]);
+        }
+    }
+    dt_model_destroy(m);
+    free(got);
+    free(scores);
+    free(want);
+}
+
+/* A capture has one stride and one pad, a program any. */
+Test(lower, convolutions_of_all_forms)
+{
+    static const dt_conv_params forms[] = { { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 3 },
+                                            { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 2 }, 1 },
+                                            { { 2, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 },
+                                            { { 2, 2 }, { 0, 0, 1, 1 }, { 1, 1 }, 1 },
+                                            { { 2, 1 }, { 0, 2, 1, 0 }, { 2, 1 }, 3 } };
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        lowered r = { .ctx = lowered_context("cpu"), .data = lowered_images(&c, 3) };
+        dt_capture *capture = NULL;
+        odd_form = forms[i];
+        r.model = open_quantized(r.ctx, &c, build_odd_form);
+        lowered_disturb(r.model, 5);
+        MUST(dt_program_lower(r.model, r.data, &r.program));
+        check_scores(&r, 3);
+        cr_assert(dt_capture_layer(r.model, r.data, 0, 1, "a", &capture) == DT_ERR_UNSUPPORTED && !capture);
+        cr_assert(strstr(dt_last_error(), "; a capture takes"), "%s", dt_last_error());
+        lowered_close(&r);
+    }
+}
+
+/* A depthwise block between limited ReLUs, one of which is read as reals; a pool of the whole map. */
+static void build_mobile(dt_builder *b)
+{
+    const dt_conv_spec stem = { .filters = 6, .kernel = 3, .stride = 2, .pad = 1 };
+    const dt_conv_spec point = { .filters = 9, .kernel = 1, .stride = 1 };
+    const dt_conv_params depthwise = { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 6 };
+    const dt_relu_params six = { .most = 1.5f }, two = { .most = 0.75f };
+    const dt_pool_params whole = { .stride = { 1, 1 } };
+    const dt_shape filters = { 4, { 6, 3, 3, 1 } };
+    int x = dt_build_conv(b, "stem", b->graph->image, &stem);
+
+    x = dt_build_batchnorm(b, "stem.bn", x, NULL);
+    x = dt_build_node(b, DT_OP_RELU, "stem.relu", &six, &x, 1);
+    const int in[] = { x, dt_build_param(b, "depth.weight", &filters, (dt_start){ .bound = 0.5f }) };
+    x = dt_build_node(b, DT_OP_CONV2D, "depth", &depthwise, in, 2);
+    x = dt_build_batchnorm(b, "depth.bn", x, NULL);
+    x = dt_build_node(b, DT_OP_RELU, "depth.relu", &six, &x, 1);
+    x = dt_build_pool(b, DT_OP_MAXPOOL, "depth.pool", x, 2);
+    x = dt_build_node(b, DT_OP_RELU, "depth.relu2", &two, &x, 1);
+    x = dt_build_conv(b, "point", x, &point);
+    x = dt_build_batchnorm(b, "point.bn", x, NULL);
+    x = dt_build_node(b, DT_OP_RELU, "point.relu", &two, &x, 1);
+    x = dt_build_node(b, DT_OP_AVGPOOL, "pool", &whole, &x, 1);
+    x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
+    b->graph->scores = dt_build_classifier(b, "classifier", x, b->config->n_classes);
+}
+
+Test(lower, depthwise_and_limited_relus)
+{
+    const dt_model_config c = lowered_config("tiny", 4, 4);
+    lowered r = { .ctx = lowered_context("cpu"), .data = lowered_images(&c, 5) };
+
+    r.model = open_quantized(r.ctx, &c, build_mobile);
+    lowered_disturb(r.model, 11);
+    MUST(dt_program_lower(r.model, r.data, &r.program));
+    check_scores(&r, 5);
+    lowered_close(&r);
+}

@@ -1,0 +1,256 @@
+/*
+ * program_case.h - a small random program that is valid and has a node of every kind, odd sizes, an addition, signed
+ *                  codes, channels whose code falls, and steps that no psum or every psum passes.
+ *
+ * Used by: the tests of everything that reads programs, and fuzz/make_corpus.c.
+ */
+#ifndef PROGRAM_CASE_H
+#define PROGRAM_CASE_H
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../core/conv_params.h"
+#include "../../quant/program/program_build.h"
+
+enum { PROGRAM_CASE_HEIGHT = 9, PROGRAM_CASE_WIDTH = 7, PROGRAM_CASE_CLASSES = 5 };
+
+typedef struct {
+    uint64_t seed;
+    int multipliers;    /* 1: thresholds have the multiplier form, too */
+    int image_low;      /* of the image's codes */
+    dt_quant_rule rule; /* of ACT_QUANT */
+} program_case;
+
+/* A number of low..high from a counter that goes on. */
+static inline int64_t program_case_random(uint64_t *state, int64_t low, int64_t high)
+{
+    *state += 0x9E3779B97F4A7C15u;
+    uint64_t z = *state;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return low + (int64_t)((z ^ z >> 31) % (uint64_t)(high - low + 1));
+}
+
+static inline void program_case_must(dt_status status)
+{
+    if (status == DT_OK) return;
+    fprintf(stderr, "program_case.h: %s\n", dt_last_error());
+    abort();
+}
+
+static inline float *program_case_reals(uint64_t *state, int64_t n, float scale)
+{
+    float *v = malloc((size_t)n * sizeof *v);
+    for (int64_t i = 0; i < n; i++) v[i] = (float)program_case_random(state, -1000003, 1000003) * 1e-6f * scale;
+    return v;
+}
+
+/* A program being made; the functions that add to it return the value that they make. */
+typedef struct {
+    dt_program *p;
+    const program_case *spec;
+    uint64_t state;
+} program_maker;
+
+static inline program_maker program_case_begin(const program_case *spec, const char *model)
+{
+    program_maker m = { calloc(1, sizeof(dt_program)), spec, spec->seed };
+
+    snprintf(m.p->model, sizeof m.p->model, "%s", model);
+    program_case_must(dt_graph_create(model, &m.p->graph));
+    return m;
+}
+
+static inline int program_case_table(program_maker *m, int height, int width, int channels, int high)
+{
+    const dt_shape pixels = { 4, { 1, height, width, channels } };
+    const dt_table_params range = { m->spec->image_low, high };
+    int16_t *table = malloc(256 * (size_t)channels * sizeof *table);
+    int codes;
+
+    for (int i = 0; i < 256 * channels; i++) table[i] = (int16_t)program_case_random(&m->state, range.low, range.high);
+    program_case_must(dt_program_add_table(m->p->graph, &pixels, &range, table, dt_program_one(0.517f), &codes));
+    return codes;
+}
+
+/* Of window rows x columns; one scale, or one a filter. */
+typedef struct {
+    int filters, rows, columns, stride, pad, bound, scales;
+} program_window;
+
+static inline int program_case_conv(program_maker *m, const char *name, int x, const program_window *w)
+{
+    const int channels = dt_program_value(m->p, x).channels, high = w->bound % 2 ? w->bound : w->bound - 1;
+    const int64_t n = (int64_t)w->filters * w->rows * w->columns * channels;
+    const dt_program_conv c = { .name = name,
+                                .conv = dt_conv_square(w->stride, w->pad),
+                                .range = { -w->bound, high },
+                                .shape = { 4, { w->filters, w->rows, w->columns, channels } },
+                                .n_scale = w->scales,
+                                .weight = malloc((size_t)n),
+                                .scale = malloc((size_t)w->scales * sizeof *c.scale) };
+    int y;
+
+    for (int64_t k = 0; k < n; k++) c.weight[k] = (int8_t)program_case_random(&m->state, -w->bound, high);
+    for (int k = 0; k < w->scales; k++) c.scale[k] = 0.01f * (float)(k + 1);
+    program_case_must(dt_program_add_conv(m->p->graph, &c, x, &y));
+    return y;
+}
+
+static inline int program_case_ascending(const void *a, const void *b)
+{
+    const int32_t s = *(const int32_t *)a, t = *(const int32_t *)b;
+    return (s > t) - (s < t);
+}
+
+/* Steps where psums are likely, the first or last of some channels where none is. */
+static inline void program_case_steps(program_maker *m, const dt_program_steps *s, const dt_value *psum)
+{
+    const int likely = psum->high / 8 + 1;
+    int32_t steps[16];
+
+    assert(s->levels <= 16);
+    for (int c = 0; c < psum->channels; c++) {
+        s->sign[c] = program_case_random(&m->state, 0, 3) ? 1 : -1;
+        for (int t = 0; t < s->levels; t++) steps[t] = (int32_t)program_case_random(&m->state, -likely, likely);
+        if (c % 4 == 1) steps[0] = INT32_MIN;
+        if (c % 4 == 2) steps[0] = INT32_MAX;
+        qsort(steps, (size_t)s->levels, sizeof *steps, program_case_ascending);
+        for (int t = 0; t < s->levels; t++) s->step[t * psum->channels + c] = steps[t];
+    }
+}
+
+/* Random multipliers, and the thresholds where they step: found by trying every psum. */
+static inline dt_program_multipliers program_case_multipliers(program_maker *m, const dt_program_steps *s,
+                                                              const dt_value *psum)
+{
+    const size_t channels = (size_t)psum->channels;
+    const dt_program_multipliers made = { .bits = malloc(sizeof *made.bits),
+                                          .multiplier = malloc(channels * sizeof *made.multiplier),
+                                          .offset = malloc(channels * sizeof *made.offset),
+                                          .shift = malloc(channels * sizeof *made.shift) };
+    const dt_requant form = { 12, s->low, s->low + s->levels, made.multiplier, made.offset, made.shift };
+
+    *made.bits = form.bits;
+    for (int c = 0; c < psum->channels; c++) {
+        s->sign[c] = c % 3 == 2 ? -1 : 1;
+        made.shift[c] = (int32_t)program_case_random(&m->state, 10, 14);
+        made.multiplier[c] = s->sign[c] * (int32_t)program_case_random(&m->state, 100, 2047);
+        made.offset[c] = program_case_random(&m->state, -3, 3) * ((int64_t)1 << (made.shift[c] - 1));
+        for (int t = 0; t < s->levels; t++) {
+            int64_t at = psum->low;
+            while (at <= psum->high && dt_requant_code(&form, c, s->sign[c] * at) <= s->low + t) at++;
+            s->step[t * psum->channels + c] = at == psum->low ? INT32_MIN : at > psum->high ? INT32_MAX : (int32_t)at;
+        }
+    }
+    return made;
+}
+
+static inline int program_case_threshold(program_maker *m, const char *name, int x, int low, int high, float scale)
+{
+    const dt_value psum = dt_program_value(m->p, x);
+    const size_t channels = (size_t)psum.channels, levels = (size_t)(high - low);
+    const dt_program_steps s = { .name = name,
+                                 .low = low,
+                                 .levels = high - low,
+                                 .step = malloc(levels * channels * sizeof *s.step),
+                                 .sign = malloc(channels),
+                                 .scale = dt_program_one(scale),
+                                 .slope = program_case_reals(&m->state, psum.channels, 16.0f / (float)psum.high),
+                                 .offset = program_case_reals(&m->state, psum.channels, 1.0f) };
+    dt_program_multipliers made = { 0 };
+    int y;
+
+    if (m->spec->multipliers)
+        made = program_case_multipliers(m, &s, &psum);
+    else
+        program_case_steps(m, &s, &psum);
+    program_case_must(dt_program_add_threshold(m->p->graph, &s, x, &y));
+    if (m->spec->multipliers) program_case_must(dt_program_add_multipliers(m->p->graph, y, &made));
+    return y;
+}
+
+static inline int program_case_affine(program_maker *m, const char *name, int x)
+{
+    const dt_value psum = dt_program_value(m->p, x);
+    const dt_program_reals line = { name, psum.channels,
+                                    program_case_reals(&m->state, psum.channels, 16.0f / (float)psum.high),
+                                    program_case_reals(&m->state, psum.channels, 1.0f) };
+    int y;
+
+    program_case_must(dt_program_add_affine(m->p->graph, &line, x, &y));
+    return y;
+}
+
+static inline int program_case_quantize(program_maker *m, const char *name, int x, int bits, int is_signed, float alpha)
+{
+    const dt_act_quant_params params = { .bits = bits, .is_signed = is_signed, .rule = m->spec->rule };
+    int y;
+
+    program_case_must(dt_program_add_quantize(m->p->graph, name, &params, dt_program_one(alpha), x, &y));
+    return y;
+}
+
+static inline int program_case_pool(program_maker *m, dt_op_kind kind, const char *name, int x, int window, int stride)
+{
+    const dt_pool_params pool = { .window = { window, window }, .stride = { stride, stride } };
+    int y;
+
+    program_case_must(dt_program_add_plain(m->p->graph, kind, name, &pool, &x, &y));
+    return y;
+}
+
+/* RELU of x, or ADD of x and b. */
+static inline int program_case_plain(program_maker *m, dt_op_kind kind, const char *name, int x, int b)
+{
+    const int in[2] = { x, b };
+    int y;
+
+    program_case_must(dt_program_add_plain(m->p->graph, kind, name, NULL, in, &y));
+    return y;
+}
+
+/* The end: the program, for dt_program_destroy. */
+static inline dt_program *program_case_linear(program_maker *m, const char *name, int x, int n)
+{
+    const int64_t inputs = dt_graph_count(m->p->graph, x);
+    const dt_program_reals linear = { name, n, program_case_reals(&m->state, n * inputs, 1.0f),
+                                      program_case_reals(&m->state, n, 1.0f) };
+
+    program_case_must(dt_program_add_linear(m->p->graph, &linear, x, &m->p->graph->scores));
+    return m->p;
+}
+
+/* For dt_program_destroy. Memory is not checked: this is for tests. */
+static inline dt_program *program_case_make(const program_case *spec)
+{
+    program_maker m = program_case_begin(spec, "case");
+
+#define CONV(name, x, ...) program_case_conv(&m, name, x, &(program_window){ __VA_ARGS__ })
+    int x = program_case_table(&m, PROGRAM_CASE_HEIGHT, PROGRAM_CASE_WIDTH, 3, 4);
+    x = CONV("features.0", x, 5, 3, 3, .stride = 1, .pad = 1, .bound = 7, .scales = 1);
+    x = program_case_threshold(&m, "features.3", x, 0, 3, 0.37f);
+    x = program_case_pool(&m, DT_OP_MAXPOOL, "features.2", x, 2, 2);
+    x = CONV("features.3", x, 9, 3, 3, .stride = 1, .pad = 1, .bound = 8, .scales = 9);
+    x = program_case_affine(&m, "features.4", x);
+    const int skip = program_case_plain(&m, DT_OP_RELU, "features.5", x, x);
+    x = program_case_quantize(&m, "features.6", skip, 4, 0, 2.3f);
+    x = CONV("features.6", x, 9, 1, 1, .stride = 1, .bound = 1, .scales = 9);
+    x = program_case_affine(&m, "features.7", x);
+    x = program_case_plain(&m, DT_OP_ADD, "features.8", skip, x);
+    x = program_case_pool(&m, DT_OP_MAXPOOL, "features.9", x, 2, 1);
+    x = program_case_quantize(&m, "features.10", x, 3, 1, 0.71f);
+    x = CONV("features.10", x, 6, 3, 2, .stride = 2, .pad = 1, .bound = 127, .scales = 1);
+    x = program_case_threshold(&m, "features.12", x, -2, 3, 0.81f);
+    x = CONV("features.12", x, 4, 1, 1, .stride = 1, .pad = 1, .bound = 7, .scales = 1);
+    x = program_case_affine(&m, "features.13", x);
+    x = program_case_pool(&m, DT_OP_AVGPOOL, "features.14", x, 2, 2);
+#undef CONV
+    return program_case_linear(&m, "classifier", x, PROGRAM_CASE_CLASSES);
+}
+
+#endif /* PROGRAM_CASE_H */
