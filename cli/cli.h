@@ -311,9 +311,16 @@ typedef struct {
 DT_MUST_CHECK dt_status metrics_append_epoch(const char *dir, const epoch_line *line);
 DT_MUST_CHECK dt_status metrics_append_batch(const char *dir, const batch_line *line);
 DT_MUST_CHECK dt_status metrics_append_end(const char *dir, const end_line *line);
-/* Keeps what an unfinished run had written when `epochs` had ended and `step` steps were done, and cuts the rest, a
- * line that was not written to its end included. */
-DT_MUST_CHECK dt_status metrics_cut(const char *dir, int epochs, int64_t step);
+
+/* What an unfinished run has done. */
+typedef struct {
+    int epochs; /* that have ended */
+    int64_t step;
+    const char *split; /* which its epochs are evaluated on */
+} metrics_kept;
+
+/* Keeps what such a run had written by then, and cuts the rest, a line that was not written to its end included. */
+DT_MUST_CHECK dt_status metrics_cut(const char *dir, const metrics_kept *k);
 
 /* ---- progress on stderr (progress.c) ----------------------------------------------------------- */
 

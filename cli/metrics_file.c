@@ -34,21 +34,23 @@ static int64_t whole_of(const cJSON *object, const char *name)
 }
 
 /* Steps are kept up to the checkpoint's; an epoch and its evaluation only when it had ended, since else it is evaluated
- * again; the end never, since the run is not over: it has no "epoch". What is not one of ours is cut. */
-static int is_kept(const char *text, size_t bytes, int epochs, int64_t step)
+ * again; the end never, since the run is not over: it has no "epoch", and its evaluation is of another split. What is
+ * not one of ours is cut. */
+static int is_kept(const char *text, size_t bytes, const metrics_kept *k)
 {
     cJSON *object = cJSON_ParseWithLength(text, bytes);
     const cJSON *event = cJSON_GetObjectItemCaseSensitive(object, "event");
     const char *const name = cJSON_IsString(event) ? event->valuestring : "";
     const int64_t at_epoch = whole_of(object, "epoch"), at_step = whole_of(object, "step");
-    const int is_step = strcmp(name, "step") == 0;
-    const int kept = is_step ? at_step >= 0 && at_step <= step : at_epoch >= 0 && at_epoch <= epochs;
+    const int in_epoch = *name == '\0' || strcmp(name, k->split) == 0;
+    const int kept = strcmp(name, "step") == 0 ? at_step >= 0 && at_step <= k->step
+                                               : in_epoch && at_epoch >= 0 && at_epoch <= k->epochs;
 
     cJSON_Delete(object);
     return kept;
 }
 
-dt_status metrics_cut(const char *dir, int epochs, int64_t step)
+dt_status metrics_cut(const char *dir, const metrics_kept *k)
 {
     char path[PATH_BYTES];
     char *content;
@@ -60,7 +62,7 @@ dt_status metrics_cut(const char *dir, int epochs, int64_t step)
         const char *end = memchr(content + keep, '\n', bytes - keep);
         const size_t length = end ? (size_t)(end - content) - keep : 0;
 
-        if (!end || !is_kept(content + keep, length, epochs, step)) break;
+        if (!end || !is_kept(content + keep, length, k)) break;
         keep += length + 1;
     }
     free(content);

@@ -143,11 +143,12 @@ static dt_status write_config(const run *r)
 static dt_status open_directory(run *r)
 {
     const int is_new = r->s->saved == NULL;
+    const metrics_kept kept = { r->state.epochs_ended, dt_trainer_steps_done(r->o.trainer), train_split(r) };
 
     if (is_new) DT_TRY(run_dir_create(r->s->out));
     if (is_new) DT_TRY(run_dir_lock(r->s->out, &r->lock));
     DT_TRY(run_dir_sweep(r->s->out, is_new && r->s->force));
-    DT_TRY(metrics_cut(r->s->out, r->state.epochs_ended, dt_trainer_steps_done(r->o.trainer)));
+    DT_TRY(metrics_cut(r->s->out, &kept));
     if (is_new) DT_TRY(write_config(r));
     return DT_OK;
 }

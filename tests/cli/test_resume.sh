@@ -81,6 +81,22 @@ for moment in $moments; do
     rm -rf "killed$k"
 done
 
+# ---- SIGKILL inside the last evaluation, of the test images
+
+for _ in 1 2 3 4 5; do
+    # shellcheck disable=SC2086
+    "$detent" train $options --epochs 2 --test-size 2000 --test-batch 10 --log-every 1 --force --out late >log 2>&1 &
+    pid=$!
+    while ! grep -q '"event":"test"' late/metrics.jsonl 2>/dev/null && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+    kill -KILL $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    grep -q '"event":"end"' late/metrics.jsonl || break
+done
+before=$(grep -c '"event":"test"' late/metrics.jsonl)
+"$detent" train --resume --out late >log 2>&1
+lines=$(grep -c '"event":"test"' late/metrics.jsonl)
+check "killed after $before of 200 batches of the test: $lines lines of it" $((before >= 200 || lines != 200))
+
 # ---- Ctrl-C
 
 # interrupt DIR: starts a run there, and stops it when an epoch has ended; its exit code is in $status. On a busy machine
