@@ -15,8 +15,27 @@ static inline void dt_stay_on_grid(dt_tensor *out, const dt_tensor *in)
     out->type = in->type;
     out->n_scale = in->n_scale;
     out->scale = in->scale;
+    out->scale_of = in->scale_of;
+    out->scale_form = in->scale_form;
     out->qmin = in->qmin;
     out->qmax = in->qmax;
+}
+
+/* out's one scale follows from the parameter by that form, which is its own among those of the operator. */
+static inline void dt_scale_follows(dt_tensor *out, const dt_tensor *parameter, int form)
+{
+    out->n_scale = 1;
+    out->scale_of = parameter;
+    out->scale_form = form;
+}
+
+/* 1 if both are integers of one scale, and of the same. */
+static inline int dt_share_scale(const dt_tensor *a, const dt_tensor *b)
+{
+    const int is_one = a->scale && a->scale == b->scale;
+    const int is_equal = a->scale_of && a->scale_of == b->scale_of && a->scale_form == b->scale_form;
+
+    return a->n_scale == 1 && b->n_scale == 1 && (is_one || is_equal);
 }
 
 /* The scale of channel c; 1 for real values, so that multiplying by it changes no bit. */

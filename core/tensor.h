@@ -30,6 +30,10 @@ typedef struct {
     int constant;       /* 1: a parameter, or computed from parameters alone; evaluation computes it once */
     int n_scale;        /* 0: data is the real value; 1: one scale; else one for each index of the channel axis */
     float *scale;       /* [n_scale], > 0; shared by the tensors whose op leaves it as it is (ReLU, max-pool) */
+    /* Of codes with one scale: the parameter that it follows from, and how. Tensors that agree in both have equal scales,
+     * whoever made them. NULL: nothing is known. */
+    const void *scale_of;
+    int scale_form;
     int64_t qmin, qmax; /* grid tensors: every code lies in [qmin, qmax] */
     double *sums;       /* of a weight: the sums by which its quantizer standardises it, which the optimiser keeps up to
                            date (core/train/optim.h); NULL: each forward takes them anew */

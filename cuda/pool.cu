@@ -56,7 +56,7 @@ __device__ static float pool_sum(const float *x, const dt_pool_view *v, const dt
     return sum;
 }
 
-/* one thread for each element of y */
+/* one thread for each element of y, which leaves the grid or is real */
 __global__ static void avgpool_forward_kernel(const float *x, const float *scale, int n_scale, float *y, dt_pool_view v)
 {
     const int64_t i = dt_thread();
@@ -65,6 +65,19 @@ __global__ static void avgpool_forward_kernel(const float *x, const float *scale
     const dt_pool_cells cells = dt_pool_window(&v, at.row, at.column);
 
     y[i] = pool_sum(x + at.c, &v, &cells, at.n) / dt_pool_divisor(&v, &cells) * dt_scale_at(scale, n_scale, at.c);
+}
+
+/* one thread for each element of y, which is on the grid; the first make its scales */
+__global__ static void sumpool_forward_kernel(const float *x, const float *scale, int n_scale, float *y,
+                                              float *scale_of_y, dt_pool_view v)
+{
+    const int64_t i = dt_thread();
+    if (i >= v.batch * v.out_height * v.out_width * v.channels) return;
+    const pool_place at = pool_place_of(i, v.out_height, v.out_width, v.channels);
+    const dt_pool_cells cells = dt_pool_window(&v, at.row, at.column);
+
+    y[i] = pool_sum(x + at.c, &v, &cells, at.n);
+    if (i < n_scale) scale_of_y[i] = dt_pool_scale(&v, scale[i]);
 }
 
 /* Along axis 0 (rows) or 1 (columns): the windows that hold cell `at` are [first, end). */
@@ -159,10 +172,15 @@ static dt_status maxpool_backward(const dt_node *node, const dt_exec *ex)
 
 static dt_status avgpool_forward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_tensor *x = node->in[0];
+    const dt_tensor *x = node->in[0], *y = node->out;
+    const int64_t blocks = dt_blocks(dt_count(&y->shape), DT_BLOCK);
 
-    DT_LAUNCH(avgpool_forward_kernel, dt_blocks(dt_count(&node->out->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              dt_values(x), x->scale, x->n_scale, dt_values(node->out), dt_pool_look(node));
+    if (y->n_scale > 0)
+        DT_LAUNCH(sumpool_forward_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale, x->n_scale,
+                  dt_values(y), y->scale, dt_pool_look(node));
+    else
+        DT_LAUNCH(avgpool_forward_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale, x->n_scale,
+                  dt_values(y), dt_pool_look(node));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

@@ -72,9 +72,10 @@ static dt_status copy_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-static operand operand_of(const dt_tensor *t)
+/* Its real values, or where out is on the grid the integers that it holds. */
+static operand operand_of(const dt_tensor *t, const dt_tensor *out)
 {
-    const operand o = { dt_values(t), t->scale, t->n_scale };
+    const operand o = { dt_values(t), t->scale, out->n_scale > 0 ? 0 : t->n_scale };
     return o;
 }
 
@@ -82,8 +83,8 @@ static dt_status add_forward(const dt_node *node, const dt_exec *ex)
 {
     const int64_t count = dt_count(&node->out->shape);
 
-    DT_LAUNCH(add_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), operand_of(node->in[0]),
-              operand_of(node->in[1]), dt_values(node->out), count, dt_channels(&node->out->shape));
+    DT_LAUNCH(add_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), operand_of(node->in[0], node->out),
+              operand_of(node->in[1], node->out), dt_values(node->out), count, dt_channels(&node->out->shape));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -149,10 +150,8 @@ static dt_status concat_forward(const dt_node *node, const dt_exec *ex)
     for (int k = 0; k < node->n_in; k++) {
         const dt_tensor *t = node->in[k];
         const int64_t part = dt_count(&t->shape) / rows;
-        operand x = operand_of(t);
-        if (node->out->n_scale > 0) x.n_scale = 0; /* codes stay codes */
-        DT_LAUNCH(part_kernel, dt_blocks(rows * part, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), x,
-                  dt_channels(&t->shape), y, width, rows, part);
+        DT_LAUNCH(part_kernel, dt_blocks(rows * part, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+                  operand_of(t, node->out), dt_channels(&t->shape), y, width, rows, part);
         DT_CUDA_LAUNCHED();
         y += part;
     }

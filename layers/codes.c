@@ -60,7 +60,7 @@ static dt_status table_infer(dt_node *node)
     DT_CHECK(n_scale == 1, DT_ERR_SHAPE, "%s: table: takes one scale, got %lld", node->name, (long long)n_scale);
     DT_TRY(check_range(node, p->low, p->high));
     node->out->shape = *x;
-    node->out->n_scale = 1;
+    dt_scale_follows(node->out, node->in[SCALE], 0);
     node->out->qmin = p->low;
     node->out->qmax = p->high;
     return DT_OK;

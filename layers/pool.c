@@ -8,14 +8,17 @@
  * window's cells in the map, or with count_include_pad of all its cells. A sum of at most DT_POOL_F32_CELLS is taken in
  * f32, a longer one in double and rounded to f32 before it is divided.
  *
- * The maximum of codes is a code, so maxpool stays on the grid; avgpool leaves it (y = sum of codes / divisor * s).
- * Which cell was the maximum is found again in backward, from x and y: that is cheaper than an index map.
+ * The maximum of codes is a code, so maxpool stays on the grid. So does avgpool where every window has one divisor: y
+ * is the sum of the integers, and its scale is theirs divided. Elsewhere, and where f32 does not hold the sums, it
+ * leaves the grid: y = sum of codes / divisor * s. Which cell was the maximum is found again in backward, from x and y:
+ * that is cheaper than an index map.
  *
  * Shapes: N,H,W,C -> N,P,Q,C with P = (H + pads - window) / stride + 1; P = Q = 1 where the window is the whole map.
  * CUDA: cuda/pool.cu.  Tests: tests/layers/test_pool.c.
  */
 #include "pool.h"
 
+#include "../core/arith/grid.h"
 #include "../core/grid_facts.h"
 
 #include <assert.h>
@@ -80,6 +83,21 @@ static dt_status maxpool_infer(dt_node *node)
     return DT_OK;
 }
 
+static dt_status avgpool_infer(dt_node *node)
+{
+    const dt_tensor *x = node->in[0];
+    dt_tensor *y = node->out;
+
+    DT_TRY(pool_infer(node));
+    const dt_pool_view v = dt_pool_look(node);
+    const int64_t cells = (int64_t)v.window[0] * v.window[1];
+    if (!dt_pool_has_one_divisor(node) || cells * dt_code_bound(x) >= DT_F32_EXACT) return DT_OK;
+    y->n_scale = x->n_scale;
+    y->qmin = cells * x->qmin;
+    y->qmax = cells * x->qmax;
+    return DT_OK;
+}
+
 static const dt_field pool_fields[] = {
     { DT_MEMBER(dt_pool_params, window), DT_INTS(2, 0, 4096) },
     { DT_MEMBER(dt_pool_params, stride), DT_INTS(2, 1, 4096) },
@@ -106,7 +124,7 @@ const dt_op dt_op_avgpool = {
     .max_in = 1,
     DT_OP_PARAMS(dt_pool_params, pool_fields),
     .defaults = &pool_defaults,
-    .infer = pool_infer,
+    .infer = avgpool_infer,
 };
 
 static void max_row(const float *restrict x, int64_t channels, float *restrict y)
@@ -179,9 +197,11 @@ static dt_status avgpool_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_pool_view v = dt_pool_look(node);
     const dt_tensor *x = node->in[0];
+    const int n_scale = node->out->n_scale;
     float *y = node->out->data;
     (void)ex;
 
+    for (int c = 0; c < n_scale; c++) node->out->scale[c] = dt_pool_scale(&v, x->scale[c]);
 #pragma omp parallel for
     for (int64_t row = 0; row < v.batch * v.out_height; row++) {
         for (int64_t q = 0; q < v.out_width; q++) {
@@ -189,6 +209,7 @@ static dt_status avgpool_forward(const dt_node *node, const dt_exec *ex)
             const float divisor = dt_pool_divisor(&v, &cells);
             float *out = y + (row * v.out_width + q) * v.channels;
             sum_window(&v, x->data, row / v.out_height, &cells, out);
+            if (n_scale > 0) continue;
             for (int64_t c = 0; c < v.channels; c++) out[c] = out[c] / divisor * dt_scale_at(x->scale, x->n_scale, c);
         }
     }

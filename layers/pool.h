@@ -72,4 +72,19 @@ static inline DT_HD float dt_pool_divisor(const dt_pool_view *v, const dt_pool_c
     return (float)(v->count_include_pad ? v->window[0] * v->window[1] : cells->rows * cells->columns);
 }
 
+/* 1 if x is on the grid, and the average of every window divides by the same number. */
+static inline int dt_pool_has_one_divisor(const dt_node *node)
+{
+    const dt_pool_params *p = (const dt_pool_params *)node->params;
+    const int is_padded = p->pad[0] || p->pad[1] || p->pad[2] || p->pad[3];
+
+    return node->in[0]->n_scale > 0 && (p->count_include_pad || !is_padded);
+}
+
+/* The scale of such sums, of integers of that scale. */
+static inline DT_HD float dt_pool_scale(const dt_pool_view *v, float scale)
+{
+    return scale / (float)(v->window[0] * v->window[1]);
+}
+
 #endif /* DT_POOL_H */

@@ -3,19 +3,21 @@
  *
  *   flatten:   y = x with every axis but the first joined; feature (h W + w) C + c is x[n,h,w,c]
  *   identity:  y = x, a layer that keeps its place and its name where another was taken out
- *   add:       y = a + b of real values; for grid tensors y = s_a a + s_b b
+ *   add:       y = a + b of real values, or of integers that share one scale; else y = s_a a + s_b b
  *   transpose: y[n,column,row,:] = x[n,row,column,:], and y gets the shape asked for
  *   concat:    y[o] = in[0][o] followed by in[1][o] and so on, o being what comes before the axis
  *   gradients: what moved moves back;  da += dy, db += dy for add
  *
- * flatten, identity and transpose stay on the grid, add leaves it. concat stays if all its inputs share one scale (they
- * come from one quantizer), else it leaves: parts of two scales have no common one.
- * Shapes: flatten N,... -> N,I;  transpose N,rows,columns,inner -> N,columns,rows,inner, which lie in memory as the
- * shape asked for: its first axis may be N*columns (capsule types that share a convolution);  concat N,..A.. and
- * N,..B.. -> N,..A+B..;  the others keep theirs.  CUDA: cuda/shape.cu.  Tests: tests/layers/test_shape.c.
+ * flatten, identity and transpose stay on the grid. add and concat stay if all their inputs share one scale (they come
+ * from one quantizer, or from quantizers with one clip), else they leave it: two scales have no common one. Sums that
+ * f32 does not hold leave it, too. Shapes: flatten N,... -> N,I;  transpose N,rows,columns,inner ->
+ * N,columns,rows,inner, which lie in memory as the shape asked for: its first axis may be N*columns (capsule types that
+ * share a convolution);  concat N,..A.. and N,..B.. -> N,..A+B..;  the others keep theirs.  CUDA: cuda/shape.cu. Tests:
+ * tests/layers/test_shape.c.
  */
 #include "../core/op.h"
 #include "../core/grid_facts.h"
+#include "../core/arith/grid.h"
 
 #include <assert.h>
 #include <string.h>
@@ -47,6 +49,14 @@ static dt_status flatten_infer(dt_node *node)
     return DT_OK;
 }
 
+static int shares_one_scale(const dt_node *node)
+{
+    for (int k = 1; k < node->n_in; k++) {
+        if (!dt_share_scale(node->in[0], node->in[k])) return 0;
+    }
+    return 1;
+}
+
 static dt_status add_infer(dt_node *node)
 {
     const dt_shape *a = &node->in[0]->shape, *b = &node->in[1]->shape;
@@ -56,6 +66,11 @@ static dt_status add_infer(dt_node *node)
     DT_CHECK(dt_same_shape(a, b), DT_ERR_SHAPE, "%s: add: a is %s, b is %s", node->name,
              dt_shape_text(a, text_a, sizeof text_a), dt_shape_text(b, text_b, sizeof text_b));
     node->out->shape = *a;
+    if (!shares_one_scale(node) || dt_code_bound(node->in[0]) + dt_code_bound(node->in[1]) >= DT_F32_EXACT)
+        return DT_OK;
+    dt_stay_on_grid(node->out, node->in[0]);
+    node->out->qmin += node->in[1]->qmin;
+    node->out->qmax += node->in[1]->qmax;
     return DT_OK;
 }
 
@@ -127,16 +142,6 @@ static dt_status concat_shape(dt_node *node)
     return DT_OK;
 }
 
-static int shares_one_scale(const dt_node *node)
-{
-    const dt_tensor *first = node->in[0];
-
-    for (int k = 0; k < node->n_in; k++) {
-        if (node->in[k]->n_scale != 1 || !first->scale || node->in[k]->scale != first->scale) return 0;
-    }
-    return 1;
-}
-
 static dt_status concat_infer(dt_node *node)
 {
     dt_tensor *y = node->out;
@@ -198,6 +203,7 @@ static dt_status add_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_tensor *ta = node->in[0], *tb = node->in[1];
     const int64_t channels = dt_channels(&ta->shape), rows = dt_rows(&ta->shape);
+    const int a_scales = node->out->n_scale ? 0 : ta->n_scale, b_scales = node->out->n_scale ? 0 : tb->n_scale;
     const float *a = ta->data, *b = tb->data;
     float *y = node->out->data;
     (void)ex;
@@ -206,7 +212,7 @@ static dt_status add_forward(const dt_node *node, const dt_exec *ex)
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t c = 0; c < channels; c++) {
             const int64_t i = r * channels + c;
-            y[i] = dt_scale_at(ta->scale, ta->n_scale, c) * a[i] + dt_scale_at(tb->scale, tb->n_scale, c) * b[i];
+            y[i] = dt_scale_at(ta->scale, a_scales, c) * a[i] + dt_scale_at(tb->scale, b_scales, c) * b[i];
         }
     }
     return DT_OK;

@@ -39,7 +39,7 @@ static dt_status threshold_infer(dt_node *node)
              (long long)channels);
     DT_CHECK(n_scale == 1, DT_ERR_SHAPE, "%s: threshold: takes one scale, got %lld", node->name, (long long)n_scale);
     node->out->shape = psum->shape;
-    node->out->n_scale = 1;
+    dt_scale_follows(node->out, node->in[SCALE], 0);
     node->out->qmin = p->low;
     node->out->qmax = p->low + threshold->dim[0];
     return DT_OK;

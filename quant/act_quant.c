@@ -25,9 +25,9 @@ static dt_status act_quant_infer(dt_node *node)
              (long long)dt_count(&node->in[1]->shape));
     node->out->type = DT_F32;
     node->out->shape = x->shape;
-    node->out->n_scale = 1;
     node->out->qmax = dt_act_high(p->bits, p->is_signed);
     node->out->qmin = dt_act_low(p->bits, p->is_signed, p->unclamped);
+    dt_scale_follows(node->out, node->in[1], (int)node->out->qmax * (DT_RULE_LSQ + 1) + (int)p->rule);
     return DT_OK;
 }
 

@@ -3,6 +3,8 @@
  */
 #include "../support/op_case.h"
 
+#include "../../core/grid_facts.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
@@ -81,6 +83,12 @@ static const op_case cases[] = {
     { ADD, .why = "add: codes of two scales", .agree = AGREE_BITS,
       .in = { { OP_SHAPE(2, 33), .fill = FILL_INTEGER, .scale = 0.3f },
               { OP_SHAPE(2, 33), .fill = FILL_COUNT, .scale = 0.07f } } },
+    { ADD, .why = "add: integers of one scale", .agree = AGREE_INTEGERS,
+      .in = { { OP_SHAPE(2, 33), .fill = FILL_INTEGER, .scale = 0.3f },
+              { OP_SHAPE(2, 33), .fill = FILL_COUNT, .scale = 0.3f, .scale_of_first = 1 } } },
+    { ADD, .why = "add: integers whose sum f32 does not hold", .agree = AGREE_BITS, .no_slopes = "large",
+      .in = { { OP_SHAPE(2, 33), .fill = FILL_INTEGER, .size = 8388608.0f, .scale = 0.25f },
+              { OP_SHAPE(2, 33), .fill = FILL_INTEGER, .size = 8388608.0f, .scale = 0.25f, .scale_of_first = 1 } } },
     { TRANSPOSE(matrix), .why = "transpose: a matrix", .in = { { OP_SHAPE(1, 7, 33) } }, .agree = AGREE_BITS },
     { TRANSPOSE(capsules), .why = "transpose: capsules", .in = { { OP_SHAPE(2, 3, 4, 15) } }, .agree = AGREE_BITS },
     { TRANSPOSE(split), .why = "transpose: types become images", .agree = AGREE_INTEGERS,
@@ -112,6 +120,25 @@ static const op_case cases[] = {
 Test(shape, operators_match_their_oracles)
 {
     op_cases_run(cases, sizeof cases / sizeof cases[0]);
+}
+
+/* Two quantizers with one clip have equal scales, which lie apart. */
+Test(shape, add_stays_on_the_grid_of_one_clip)
+{
+    const dt_tensor clip = { .name = "clip" }, second_clip = { .name = "another clip" };
+    dt_tensor a = { .shape = OP_SHAPE(2, 3), .qmin = -7, .qmax = 7 }, b = { .shape = OP_SHAPE(2, 3), .qmax = 15 },
+              y = { 0 };
+    dt_node node = { .kind = DT_OP_ADD, .name = "join", .in = { &a, &b }, .n_in = 2, .out = &y };
+
+    dt_scale_follows(&a, &clip, 7);
+    dt_scale_follows(&b, &clip, 7);
+    cr_assert(dt_ops[DT_OP_ADD]->infer(&node) == DT_OK && y.n_scale == 1 && y.qmin == -7 && y.qmax == 22);
+    cr_assert(y.scale_of == &clip && y.scale_form == 7);
+    y = (dt_tensor){ 0 };
+    b.scale_form = 15;
+    cr_assert(dt_ops[DT_OP_ADD]->infer(&node) == DT_OK && y.n_scale == 0, "of one clip, but of other bits");
+    dt_scale_follows(&b, &second_clip, 7);
+    cr_assert(dt_ops[DT_OP_ADD]->infer(&node) == DT_OK && y.n_scale == 0, "of two clips");
 }
 
 Test(shape, add_leaves_the_grid_and_identity_stays)

@@ -37,11 +37,12 @@ typedef struct {
     dt_shape shape;
     op_fill fill;
     float size;
-    float scale;     /* above 0: a grid tensor whose values are codes; 0: real */
-    int n_scale;     /* of a grid tensor: 0 or 1: one; else that many, scale * (1 + index / 8) each */
-    int scale_first; /* 1: they go along the first axis (filters), else along the last */
-    dt_dtype type;   /* DT_F32 unless said; others get no gradient */
-    int state;       /* 1: no gradient (running statistics) */
+    float scale;        /* above 0: a grid tensor whose values are codes; 0: real */
+    int n_scale;        /* of a grid tensor: 0 or 1: one; else that many, scale * (1 + index / 8) each */
+    int scale_of_first; /* 1: the scale is that of input 0, in memory too: one quantizer gave both */
+    int scale_first;    /* 1: they go along the first axis (filters), else along the last */
+    dt_dtype type;      /* DT_F32 unless said; others get no gradient */
+    int state;          /* 1: no gradient (running statistics) */
 } op_input;
 
 typedef enum {

@@ -215,7 +215,9 @@ static void rig_inputs(op_rig *rig, const op_case *c)
         free(host);
         t->wants_grad = op_is_differentiable(c, k);
         if (t->wants_grad) t->grad = room_of_constant(rig, "gradient", k, 0.5f, op_input_count(c, k));
-        if (t->n_scale > 0) {
+        if (in->scale_of_first) {
+            t->scale = rig->in[0].scale;
+        } else if (t->n_scale > 0) {
             float *scale = malloc((size_t)t->n_scale * sizeof *scale);
             for (int i = 0; i < t->n_scale; i++) scale[i] = scale_of(in, i);
             t->scale = room_add(rig, "scale", k, scale, (size_t)t->n_scale * sizeof *scale);
