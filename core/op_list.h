@@ -30,6 +30,7 @@
     XX(NORM_QUANT,   norm_quant,   norm_quant)   /* x [gamma beta mean var C] [alpha 1] -> codes or y      */ \
     XX(CODES,        codes,        codes)        /* integers K,..; scale 1 or K -> codes K,..              */ \
     XX(TABLE,        table,        codes)        /* x u8 ..,C; table 256,C; scale 1 -> codes ..,C          */ \
+    XX(DEQUANTIZE,   dequantize,   codes)        /* integers -> their real values                         */ \
     XX(THRESHOLD,    threshold,    threshold)    /* psum ..,C; thresholds T,C; sign C; scale 1 -> codes    */ \
     XX(AFFINE,       affine,       affine)       /* x ..,C; a C; b C -> y ..,C                             */ \
     XX(PSUM,         psum,         psum)         /* x N,H,W,C; w K,R,S,C -> psums of the array N,P,Q,K     */ \

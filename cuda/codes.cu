@@ -1,5 +1,6 @@
 /*
- * codes.cu - CUDA: stored codes, and the image's through a table; what is computed is in layers/codes.c.
+ * codes.cu - CUDA: stored codes, the image's through a table, and integers that leave the grid; what is computed is in
+ *            layers/codes.c.
  */
 #include "kernel.h"
 
@@ -44,3 +45,45 @@ static dt_status table_forward(const dt_node *node, const dt_exec *ex)
 
 extern "C" const dt_kernel dt_cuda_table;
 const dt_kernel dt_cuda_table = { NULL, table_forward, NULL, NULL, 0 };
+
+/* one thread for each element */
+__global__ static void dequantize_kernel(const float *x, const float *scale, int n_scale, float *y, int64_t channels,
+                                         int64_t count)
+{
+    const int64_t i = dt_thread();
+
+    if (i < count) y[i] = dt_scale_at(scale, n_scale, i % channels) * x[i];
+}
+
+/* one thread for each element; gives to dx */
+__global__ static void dequantize_backward_kernel(const float *dy, float *dx, int fresh, int64_t count)
+{
+    const int64_t i = dt_thread();
+
+    if (i < count) dt_give(&dx[i], dy[i], fresh);
+}
+
+static dt_status dequantize_forward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_tensor *x = node->in[X];
+    const int64_t count = dt_count(&x->shape);
+
+    DT_LAUNCH(dequantize_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale,
+              x->n_scale, dt_values(node->out), dt_channels(&x->shape), count);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+static dt_status dequantize_backward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t count = dt_count(&node->out->shape);
+
+    if (!dt_grads(node->in[X])) return DT_OK;
+    DT_LAUNCH(dequantize_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+              dt_grads(node->out), dt_grads(node->in[X]), (int)(node->fresh & 1u), count);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+extern "C" const dt_kernel dt_cuda_dequantize;
+const dt_kernel dt_cuda_dequantize = { NULL, dequantize_forward, dequantize_backward, NULL, 1u };

@@ -1,13 +1,15 @@
 /*
- * codes.c - how a program's integers come onto the grid: codes that are stored, and the image's through a table.
+ * codes.c - how a program's integers come onto the grid: codes that are stored, and the image's through a table; and
+ * how integers leave the grid.
  *
- *   codes:  out = codes, each within low..high of params, with the scale that is given
- *   table:  y[..,c] = table[x[..,c]][c], with the scale that is given
+ *   codes:       out = codes, each within low..high of params, with the scale that is given
+ *   table:       y[..,c] = table[x[..,c]][c], with the scale that is given
+ *   dequantize:  y = scale * x, the channel's scale, rounded to f32;  dx += dy
  *
  * A model's parameters are f32, and so the codes are held in f32; that they are integers is the caller's to see to.
  *
  * Shapes: codes K,..; scale 1 or K; out as codes.
- *         x u8 ..,C; table f32 256,C; scale 1; y as x.
+ *         x u8 ..,C; table f32 256,C; scale 1; y as x.  dequantize: x any, channels last; y as x.
  * CUDA: cuda/codes.cu.  Tests: tests/layers/test_codes.c.
  */
 #include "../core/grid_facts.h"
@@ -66,6 +68,17 @@ static dt_status table_infer(dt_node *node)
     return DT_OK;
 }
 
+static dt_status dequantize_infer(dt_node *node)
+{
+    const dt_tensor *x = node->in[X];
+    assert(x->type == DT_F32);
+
+    DT_CHECK(x->n_scale > 0, DT_ERR_UNSUPPORTED, "%s: dequantize: takes integers, and its input is real; leave it out",
+             node->name);
+    node->out->shape = x->shape;
+    return DT_OK;
+}
+
 static const dt_field codes_fields[] = {
     { DT_MEMBER(dt_codes_params, low), DT_INT(-65536, 65536) },
     { DT_MEMBER(dt_codes_params, high), DT_INT(-65536, 65536) },
@@ -94,6 +107,8 @@ const dt_op dt_op_table = {
     .infer = table_infer,
 };
 
+const dt_op dt_op_dequantize = { .name = "dequantize", .min_in = 1, .max_in = 1, .infer = dequantize_infer };
+
 static dt_status codes_forward(const dt_node *node, const dt_exec *ex)
 {
     (void)ex;
@@ -119,5 +134,38 @@ static dt_status table_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
+static dt_status dequantize_forward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_tensor *x = node->in[X];
+    const int64_t channels = dt_channels(&x->shape), rows = dt_rows(&x->shape);
+    const float *q = x->data;
+    float *y = node->out->data;
+    (void)ex;
+
+#pragma omp parallel for
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; c < channels; c++) {
+            y[r * channels + c] = dt_scale_at(x->scale, x->n_scale, c) * q[r * channels + c];
+        }
+    }
+    return DT_OK;
+}
+
+static dt_status dequantize_backward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t count = dt_count(&node->out->shape);
+    const int fresh = node->fresh & 1u;
+    const float *dy = node->out->grad;
+    float *dx = node->in[X]->grad;
+    (void)ex;
+
+#pragma omp parallel for simd
+    for (int64_t i = 0; i < (dx ? count : 0); i++) dx[i] = fresh ? dy[i] : dx[i] + dy[i];
+    return DT_OK;
+}
+
 const dt_kernel dt_cpu_codes = { .forward = codes_forward };
 const dt_kernel dt_cpu_table = { .forward = table_forward };
+const dt_kernel dt_cpu_dequantize = { .forward = dequantize_forward,
+                                      .backward = dequantize_backward,
+                                      .overwrites = 1u };

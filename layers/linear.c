@@ -56,7 +56,7 @@ static dt_status psums_infer(dt_node *node)
 
     DT_CHECK(x->n_scale == 1 && w->n_scale > 0, DT_ERR_UNSUPPORTED,
              "%s: linear: x has %d scales, w has %d; needed is one of x and one or %lld of w, or real values of both, "
-             "which a batch norm or an average pool before it gives",
+             "which a batch norm, a bias or a dequantize before it gives",
              node->name, x->n_scale, w->n_scale, (long long)w->shape.dim[0]);
     DT_CHECK(!bias_of(node), DT_ERR_UNSUPPORTED,
              "%s: linear: b is real, and x and w are grid tensors, whose sums are integers; put a bias behind it",

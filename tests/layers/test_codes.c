@@ -1,5 +1,5 @@
 /*
- * test_codes.c - stored codes and the table of pixels against copies and look-ups in double.
+ * test_codes.c - stored codes, the table of pixels, and integers made real, against copies and look-ups in double.
  */
 #include "../support/op_case.h"
 
@@ -21,11 +21,17 @@ static void table_oracle(const op_case *c, const double *const *in, double *out)
     for (int64_t i = 0; i < dt_count(x); i++) out[i] = in[1][(int64_t)in[0][i] * channels + i % channels] * in[2][0];
 }
 
+static void real_oracle(const op_case *c, const double *const *in, double *out)
+{
+    for (int64_t i = 0; i < dt_count(&c->in[0].shape); i++) out[i] = in[0][i];
+}
+
 static const dt_codes_params seven = { -7, 7 }, eight = { -128, 127 };
 static const dt_table_params any_sign = { -7, 7 }, positive = { 0, 15 };
 
 #define CODES .op = DT_OP_CODES, .n_in = 2, .oracle = codes_oracle, .agree = AGREE_INTEGERS
 #define TABLE .op = DT_OP_TABLE, .n_in = 3, .oracle = table_oracle, .agree = AGREE_INTEGERS
+#define REAL  .op = DT_OP_DEQUANTIZE, .n_in = 1, .oracle = real_oracle, .agree = AGREE_BITS
 #define SCALES(...)                                                \
     {                                                              \
         OP_SHAPE(__VA_ARGS__), .fill = FILL_POSITIVE, .size = 0.1f \
@@ -45,6 +51,11 @@ static const op_case cases[] = {
       .in = { { OP_SHAPE(7, 9, 5, 3), .type = DT_U8, .fill = FILL_COUNT, .size = 255.0f },
               { OP_SHAPE(256, 3), .fill = FILL_COUNT },
               SCALES(1) } },
+    { REAL, .why = "dequantize: one code", .in = { { OP_SHAPE(1, 1), .fill = FILL_INTEGER, .scale = 0.3f } } },
+    { REAL, .why = "dequantize: a map of one scale",
+      .in = { { OP_SHAPE(3, 5, 7, 33), .fill = FILL_INTEGER, .scale = 0.3f } } },
+    { REAL, .why = "dequantize: a scale for each channel",
+      .in = { { OP_SHAPE(3, 5, 2, 33), .fill = FILL_INTEGER, .scale = 0.3f, .n_scale = 33 } } },
 };
 
 Test(codes, operators_match_their_oracles)
@@ -63,6 +74,12 @@ Test(codes, misfits_are_refused)
     c.params = &seven;
     c.in[0].scale = 0.5f;
     op_case_refused(&c, DT_ERR_UNSUPPORTED, "they are a grid tensor already");
+}
+
+Test(codes, reals_are_not_dequantized)
+{
+    const op_case c = { REAL, .why = "reals", .in = { { OP_SHAPE(2, 3) } } };
+    op_case_refused(&c, DT_ERR_UNSUPPORTED, "dequantize: takes integers, and its input is real");
 }
 
 Test(codes, misfits_of_the_table_are_refused)
