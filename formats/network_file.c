@@ -51,7 +51,9 @@ dt_status dt_model_config_default(const char *name, dt_model_config *out)
     if (!dt_network_is_file(name)) return dt_network_defaults(name, out);
     DT_TRY(dt_graph_load(name, &g));
     const int bits = first_quantizer(g) ? DT_BITS_FLOAT : 4;
-    *out = (dt_model_config){ .name = name, .wbits = bits, .abits = bits, .input_bits = 8, .rule = DT_RULE_ECE284 };
+    *out = (dt_model_config){
+        .name = name, .wbits = bits, .abits = bits, .input_bits = 8, .sum_bits = 8, .rule = DT_RULE_ECE284
+    };
     take_sizes(g, out);
     dt_graph_destroy(g);
     return DT_OK;
@@ -98,7 +100,7 @@ static dt_status check_options(const char *from, const dt_model_config *c)
 
 static int has_bits(const dt_model_config *c)
 {
-    return c->wbits != DT_BITS_FLOAT || c->first_last_bits > 0 || c->n_layer_bits > 0;
+    return c->wbits != DT_BITS_FLOAT || c->first_last_bits > 0 || c->n_layer_bits > 0 || c->quantize_classifier;
 }
 
 /* from: the file, or the network's name. */
@@ -143,6 +145,8 @@ dt_status dt_network_quantize(const dt_graph *plain, const dt_model_config *bits
                                      .per_channel = bits->per_channel,
                                      .rule = bits->rule,
                                      .first_last_bits = bits->first_last_bits,
+                                     .sum_bits = bits->sum_bits,
+                                     .quantize_classifier = bits->quantize_classifier,
                                      .layer_bits = bits->layer_bits,
                                      .n_layer_bits = bits->n_layer_bits };
 

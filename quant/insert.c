@@ -15,6 +15,7 @@
 
 #include <fnmatch.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A clip or a step never reaches 0: the optimiser keeps it above this. */
@@ -31,6 +32,7 @@ int dt_graph_is_positive(const dt_graph *g, int value)
     switch (n->kind) {
     case DT_OP_RELU:
     case DT_OP_SIGMOID: return 1;
+    case DT_OP_CLIP: return ((const dt_clip_params *)n->params)->low >= 0.0f;
     case DT_OP_MAXPOOL:
     case DT_OP_AVGPOOL:
     case DT_OP_FLATTEN:
@@ -80,7 +82,9 @@ static dt_status clip_param(dt_rewrite *r, const layer_name *layer, const char *
 /* What the pass knows while it walks. */
 typedef struct {
     const dt_quant_choice *choice;
-    const dt_graph_node *first, *last; /* convolutions */
+    const dt_graph_node *first, *last; /* layers, votes apart */
+    const dt_graph_node *classifier;   /* the last LINEAR; NULL: none */
+    char *needed;                      /* [n_values of the graph]: by the scores */
 } insertion;
 
 /* What a layer is quantized to. */
@@ -90,7 +94,20 @@ typedef struct {
 
 static int has_weights(const dt_graph_node *n)
 {
-    return n->kind == DT_OP_CONV2D || n->kind == DT_OP_CAPS_VOTES;
+    return n->kind == DT_OP_CONV2D || n->kind == DT_OP_CAPS_VOTES || n->kind == DT_OP_LINEAR;
+}
+
+static layer_name layer_of_node(const dt_graph *g, const dt_graph_node *n)
+{
+    return layer_of(dt_graph_name(g, n->in[1]));
+}
+
+static int has_own_bits(const insertion *s, const char *layer)
+{
+    for (int i = 0; i < s->choice->n_layer_bits; i++) {
+        if (fnmatch(s->choice->layer_bits[i].layer, layer, 0) == 0) return 1;
+    }
+    return 0;
 }
 
 static layer_choice choose_bits(const insertion *s, const dt_graph_node *n, const char *layer)
@@ -98,12 +115,18 @@ static layer_choice choose_bits(const insertion *s, const dt_graph_node *n, cons
     const dt_quant_choice *c = s->choice;
     layer_choice bits = { c->wbits, c->abits };
 
+    if (n == s->classifier && !c->quantize_classifier) bits.wbits = bits.abits = DT_BITS_FLOAT;
     if (c->first_last_bits && (n == s->first || n == s->last)) bits.wbits = bits.abits = c->first_last_bits;
     for (int i = 0; i < c->n_layer_bits; i++) {
         const dt_layer_bits *l = &c->layer_bits[i];
         if (fnmatch(l->layer, layer, 0) == 0) bits = (layer_choice){ l->wbits, l->abits };
     }
     return bits;
+}
+
+static float first_clip(dt_quant_rule rule)
+{
+    return rule == DT_RULE_LSQ ? 1.0f : 8.0f;
 }
 
 /* x is the value of `from` that the layer reads; *out its codes. */
@@ -117,12 +140,11 @@ static dt_status quantize_x(dt_rewrite *r, const dt_quant_choice *c, int bits, c
                                          .unclamped = is_image && !fixed && !unit,
                                          .rule = fixed ? DT_RULE_ECE284 : c->rule };
     const float clip = unit ? 1.0f : image_clip;
-    const float first = fixed ? clip : c->rule == DT_RULE_LSQ ? 1.0f : 8.0f;
     char name[DT_NAME_MAX + 32];
     int in[2];
 
     DT_TRY(dt_rewrite_value(r, x, &in[0]));
-    DT_TRY(clip_param(r, layer, "act_alpha", 1, fixed, first, &in[1]));
+    DT_TRY(clip_param(r, layer, "act_alpha", 1, fixed, fixed ? clip : first_clip(c->rule), &in[1]));
     snprintf(name, sizeof name, "%s" DT_ACT_QUANT_SUFFIX, layer->s);
     return dt_graph_add(r->to, DT_OP_ACT_QUANT, name, &params, in, 2, out);
 }
@@ -148,40 +170,108 @@ static dt_status quantize_w(dt_rewrite *r, const dt_quant_choice *c, int bits, c
     return dt_graph_add(r->to, DT_OP_WEIGHT_QUANT, name, &params, in, 2, out);
 }
 
+/* *value becomes its real values, if it is on the grid. */
+static dt_status make_real(dt_rewrite *r, const char *layer, int *value)
+{
+    char name[DT_NAME_MAX + 32];
+
+    if (r->to->value[*value]->facts.n_scale == 0) return DT_OK;
+    snprintf(name, sizeof name, "%s.dequantize", layer);
+    return dt_graph_add(r->to, DT_OP_DEQUANTIZE, name, NULL, value, 1, value);
+}
+
 static dt_status leave_real(dt_rewrite *r, const dt_graph_node *n, const layer_name *layer)
 {
-    int x;
+    int in[DT_MAX_IN];
 
-    DT_TRY(dt_rewrite_value(r, n->in[0], &x));
-    DT_CHECK(r->to->value[x]->facts.n_scale == 0, DT_ERR_UNSUPPORTED,
-             "%s is to compute on reals, but reads the integers of %s, which has no batch norm behind it; give it bits",
-             layer->s, dt_graph_name(r->to, x));
-    return dt_rewrite_copy(r, n);
+    for (int k = 0; k < n->n_in; k++) DT_TRY(dt_rewrite_value(r, n->in[k], &in[k]));
+    DT_TRY(make_real(r, layer->s, &in[0]));
+    return dt_rewrite_with(r, n, NULL, in);
+}
+
+/* Sums of integers under the layer's name, and the bias behind them. */
+static dt_status add_linear(dt_rewrite *r, const dt_graph_node *n, const int *codes)
+{
+    char name[DT_NAME_MAX + 32];
+    int in[2];
+
+    snprintf(name, sizeof name, "%s.biased", dt_graph_name(r->from, n->out));
+    DT_TRY(dt_graph_add(r->to, DT_OP_LINEAR, dt_graph_name(r->from, n->out), n->params, codes, 2, &in[0]));
+    r->of[n->out] = in[0];
+    if (n->n_in == 2) return DT_OK;
+    DT_TRY(dt_rewrite_value(r, n->in[2], &in[1]));
+    return dt_graph_add(r->to, DT_OP_BIAS, name, NULL, in, 2, &r->of[n->out]);
+}
+
+static dt_status quantize_layer(dt_rewrite *r, const dt_graph_node *n, const insertion *s)
+{
+    const layer_name layer = layer_of_node(r->from, n);
+    const layer_choice bits = choose_bits(s, n, layer.s);
+    int w, in[2];
+
+    if (bits.wbits == DT_BITS_FLOAT) return leave_real(r, n, &layer);
+    DT_TRY(dt_rewrite_value(r, n->in[1], &w));
+    DT_TRY(quantize_x(r, s->choice, bits.abits, &layer, n->in[0], &in[0]));
+    DT_TRY(quantize_w(r, s->choice, bits.wbits, &layer, w, &in[1]));
+    if (n->kind == DT_OP_LINEAR) return add_linear(r, n, in);
+    return dt_rewrite_with(r, n, NULL, in);
+}
+
+/* Of one cell there is nothing to sum. */
+static int is_sum(const dt_graph *g, const dt_graph_node *n)
+{
+    const dt_pool_params *pool = n->params;
+    const int64_t *x = dt_graph_shape(g, n->in[0])->dim;
+
+    if (n->kind == DT_OP_ADD) return 1;
+    if (n->kind != DT_OP_AVGPOOL) return 0;
+    return pool->window[0] ? pool->window[0] * pool->window[1] > 1 : x[1] * x[2] > 1;
+}
+
+/* The inputs' codes have one clip and one range, so that their integers can be added. */
+static dt_status quantize_sum(dt_rewrite *r, const dt_graph_node *n, const dt_quant_choice *c)
+{
+    dt_act_quant_params params = { .bits = c->sum_bits, .rule = c->rule };
+    char name[DT_NAME_MAX + 32];
+    layer_name layer;
+    int in[2], clip;
+
+    snprintf(layer.s, sizeof layer.s, "%s", dt_graph_name(r->from, n->out));
+    DT_TRY(clip_param(r, &layer, "act_alpha", 1, 0, first_clip(c->rule), &clip));
+    for (int k = 0; k < n->n_in; k++) params.is_signed |= !dt_graph_is_positive(r->from, n->in[k]);
+    for (int k = 0; k < n->n_in; k++) {
+        int codes[2] = { -1, clip };
+        const int one = n->n_in == 1;
+        snprintf(name, sizeof name, one ? "%s" DT_ACT_QUANT_SUFFIX : "%s.%d" DT_ACT_QUANT_SUFFIX, layer.s, k);
+        DT_TRY(dt_rewrite_value(r, n->in[k], &codes[0]));
+        DT_TRY(dt_graph_add(r->to, DT_OP_ACT_QUANT, name, &params, codes, 2, &in[k]));
+    }
+    return dt_rewrite_with(r, n, NULL, in);
 }
 
 static dt_status quantize_node(dt_rewrite *r, const dt_graph_node *n, void *user)
 {
     const insertion *s = user;
-    int w, in[2];
 
-    if (!has_weights(n)) return dt_rewrite_copy(r, n);
-    const layer_name layer = layer_of(dt_graph_name(r->from, n->in[1]));
-    const layer_choice bits = choose_bits(s, n, layer.s);
-    if (bits.wbits == DT_BITS_FLOAT) return leave_real(r, n, &layer);
-    DT_TRY(dt_rewrite_value(r, n->in[1], &w));
-    DT_TRY(quantize_x(r, s->choice, bits.abits, &layer, n->in[0], &in[0]));
-    DT_TRY(quantize_w(r, s->choice, bits.wbits, &layer, w, &in[1]));
-    return dt_rewrite_with(r, n, NULL, in);
+    if (!s->needed[n->out])
+        DT_TRY(dt_rewrite_copy(r, n));
+    else if (has_weights(n))
+        DT_TRY(quantize_layer(r, n, s));
+    else if (s->choice->sum_bits > 0 && is_sum(r->from, n))
+        DT_TRY(quantize_sum(r, n, s->choice));
+    else
+        DT_TRY(dt_rewrite_copy(r, n));
+    return n->out == r->from->scores ? make_real(r, dt_graph_name(r->from, n->out), &r->of[n->out]) : DT_OK;
 }
 
 /* Of all layers, as far as there is room: "features.0, features.4, .." */
-static void list_layers(const dt_graph *g, char *text, size_t bytes)
+static void list_layers(const insertion *s, const dt_graph *g, char *text, size_t bytes)
 {
     size_t used = 0;
 
     for (int i = 0; i < g->n_nodes; i++) {
-        if (!has_weights(&g->node[i])) continue;
-        const layer_name layer = layer_of(dt_graph_name(g, g->node[i].in[1]));
+        if (!has_weights(&g->node[i]) || !s->needed[g->node[i].out]) continue;
+        const layer_name layer = layer_of_node(g, &g->node[i]);
         if (used + strlen(layer.s) + 8 > bytes) {
             snprintf(text + used, bytes - used, ", ..");
             return;
@@ -190,11 +280,11 @@ static void list_layers(const dt_graph *g, char *text, size_t bytes)
     }
 }
 
-static int fits_a_layer(const dt_graph *g, const char *pattern)
+static int fits_a_layer(const insertion *s, const dt_graph *g, const char *pattern)
 {
     for (int i = 0; i < g->n_nodes; i++) {
-        if (!has_weights(&g->node[i])) continue;
-        const layer_name layer = layer_of(dt_graph_name(g, g->node[i].in[1]));
+        if (!has_weights(&g->node[i]) || !s->needed[g->node[i].out]) continue;
+        const layer_name layer = layer_of_node(g, &g->node[i]);
         if (fnmatch(pattern, layer.s, 0) == 0) return 1;
     }
     return 0;
@@ -205,13 +295,13 @@ static int is_allowed(int bits)
     return bits >= 2 && bits <= 8;
 }
 
-static dt_status check_layer_bits(const dt_graph *g, const dt_layer_bits *l)
+static dt_status check_layer_bits(const insertion *s, const dt_graph *g, const dt_layer_bits *l)
 {
     char layers[512] = "none";
     const int is_float = l->wbits == DT_BITS_FLOAT && l->abits == DT_BITS_FLOAT;
 
-    if (!fits_a_layer(g, l->layer)) {
-        list_layers(g, layers, sizeof layers);
+    if (!fits_a_layer(s, g, l->layer)) {
+        list_layers(s, g, layers, sizeof layers);
         return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__,
                         "%s has no layer '%s' that could be quantized; there are %s", g->name, l->layer, layers);
     }
@@ -221,25 +311,57 @@ static dt_status check_layer_bits(const dt_graph *g, const dt_layer_bits *l)
     return DT_OK;
 }
 
-static insertion begin(const dt_graph *g, const dt_quant_choice *choice)
+/* Bits that one number is of. */
+static dt_status check_bits(const dt_graph *g, const char *of, int bits, const char *otherwise)
 {
-    insertion s = { .choice = choice };
+    DT_CHECK(bits == 0 || is_allowed(bits), DT_ERR_ARGUMENT, "%s: %d bits of %s, allowed are 2..8 and 0 (%s)", g->name,
+             bits, of, otherwise);
+    return DT_OK;
+}
 
+static dt_status check_choice(const insertion *s, const dt_graph *g)
+{
+    const dt_quant_choice *c = s->choice;
+
+    DT_TRY(check_bits(g, "the first and last layer", c->first_last_bits, "as the others"));
+    DT_TRY(check_bits(g, "sums", c->sum_bits, "real"));
+    for (int i = 0; i < c->n_layer_bits; i++) DT_TRY(check_layer_bits(s, g, &c->layer_bits[i]));
+    if (!c->quantize_classifier) return DT_OK;
+    DT_CHECK(s->classifier, DT_ERR_ARGUMENT, "%s has no linear layer that could be its classifier", g->name);
+    const layer_name layer = layer_of_node(g, s->classifier);
+    DT_CHECK(choose_bits(s, s->classifier, layer.s).wbits != DT_BITS_FLOAT, DT_ERR_ARGUMENT,
+             "%s: its classifier is to be quantized, and nothing says to how many bits; give '%s' some", g->name,
+             layer.s);
+    return DT_OK;
+}
+
+/* The layers that the choice speaks of. s->needed is filled. */
+static void find_layers(insertion *s, const dt_graph *g)
+{
     for (int i = 0; i < g->n_nodes; i++) {
-        if (g->node[i].kind != DT_OP_CONV2D) continue;
-        if (!s.first) s.first = &g->node[i];
-        s.last = &g->node[i];
+        if (g->node[i].kind == DT_OP_LINEAR && s->needed[g->node[i].out]) s->classifier = &g->node[i];
     }
-    return s;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        if (n->kind == DT_OP_CAPS_VOTES || !has_weights(n) || !s->needed[n->out]) continue;
+        const int is_real = n == s->classifier && !s->choice->quantize_classifier;
+        if (is_real && !has_own_bits(s, layer_of_node(g, n).s)) continue;
+        if (!s->first) s->first = n;
+        s->last = n;
+    }
 }
 
 dt_status dt_quant_insert(const dt_graph *g, const dt_quant_choice *choice, dt_graph **out)
 {
-    insertion s = begin(g, choice);
+    insertion s = { .choice = choice, .needed = calloc((size_t)g->n_values + 1, 1) };
 
-    DT_CHECK(choice->first_last_bits == 0 || is_allowed(choice->first_last_bits), DT_ERR_ARGUMENT,
-             "%s: %d bits of the first and last convolution, allowed are 2..8 and 0 (as the others)", g->name,
-             choice->first_last_bits);
-    for (int i = 0; i < choice->n_layer_bits; i++) DT_TRY(check_layer_bits(g, &choice->layer_bits[i]));
-    return dt_graph_rewrite(g, quantize_node, &s, out);
+    DT_CHECK(s.needed, DT_ERR_MEMORY, "no memory to quantize the %d nodes of %s", g->n_nodes, g->name);
+    s.needed[g->scores] = 1;
+    dt_graph_mark_needed(g, NULL, s.needed);
+    find_layers(&s, g);
+    dt_status status = check_choice(&s, g);
+    if (status == DT_OK) status = dt_graph_rewrite(g, quantize_node, &s, out);
+    free(s.needed);
+    DT_TRY(status);
+    return DT_OK;
 }

@@ -1,6 +1,6 @@
 /*
- * insert.h - quantization-aware training as a pass: a network of real values in, one whose convolutions compute on the
- *            grid out.
+ * insert.h - quantization-aware training as a pass: a network of real values in, one whose layers compute on the grid
+ *            out.
  */
 #ifndef DT_INSERT_H
 #define DT_INSERT_H
@@ -12,14 +12,19 @@ typedef struct {
     int input_bits;   /* of the image: 2..8 signed and with a fixed clip; 0: quantized like any activation */
     int per_channel;  /* 1: a clip for each filter, else one for the layer */
     dt_quant_rule rule;
-    int first_last_bits; /* as dt_model_config's, all three */
+    int first_last_bits, sum_bits, quantize_classifier; /* as dt_model_config's, and so are these: */
     const dt_layer_bits *layer_bits;
     int n_layer_bits;
 } dt_quant_choice;
 
-/* Puts an ACT_QUANT before, and a WEIGHT_QUANT behind the weights of, every CONV2D and CAPS_VOTES that the scores need.
- * Their clips are parameters: LAYER.act_alpha, LAYER.weight_quant.wgt_alpha. The activations' quantizer is unsigned
- * where values cannot be negative. DT_ERR_ARGUMENT lists the layers if a pattern of layer_bits fits none. */
+/* Of what the scores need: puts an ACT_QUANT before, and a WEIGHT_QUANT behind the weights of, every CONV2D, CAPS_VOTES
+ * and LINEAR. The last LINEAR stays real, unless the choice or a pattern of layer_bits says otherwise; a bias of a
+ * LINEAR on the grid becomes a BIAS behind it. With sum_bits the inputs of every ADD get an ACT_QUANT each, of one clip
+ * for all, and those of every AVGPOOL but of single cells. Where a real layer or the scores would read integers, a
+ * DEQUANTIZE stands between.
+ *
+ * Clips are parameters: LAYER.act_alpha, LAYER.weight_quant.wgt_alpha. The activations' quantizer is unsigned where
+ * values cannot be negative. DT_ERR_ARGUMENT lists the layers if a pattern of layer_bits fits none. */
 DT_MUST_CHECK dt_status dt_quant_insert(const dt_graph *g, const dt_quant_choice *choice, dt_graph **out);
 
 /* 1 if no value can be below 0, by what makes it. */

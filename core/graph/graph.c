@@ -78,6 +78,16 @@ int dt_graph_n_readers(const dt_graph *g, int value)
     return n;
 }
 
+/* Nodes read earlier values only. */
+void dt_graph_mark_needed(const dt_graph *g, dt_tensor *const *known, char *needed)
+{
+    for (int i = g->n_nodes - 1; i >= 0; i--) {
+        const dt_graph_node *n = &g->node[i];
+        if (!needed[n->out] || (known && known[n->out])) continue;
+        for (int k = 0; k < n->n_in; k++) needed[n->in[k]] = 1;
+    }
+}
+
 int64_t dt_graph_count(const dt_graph *g, int value)
 {
     return dt_count(dt_graph_shape(g, value)) / DT_FACTS_BATCH;

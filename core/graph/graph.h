@@ -121,6 +121,10 @@ int dt_graph_n_readers(const dt_graph *g, int value);
 int64_t dt_graph_count(const dt_graph *g, int value);
 int dt_graph_rows(const dt_graph *g, int value);
 
+/* Marks, in needed [n_values], what the marked values are made of. known NULL, or a tensor for each value: those that
+ * have one need nothing. */
+void dt_graph_mark_needed(const dt_graph *g, dt_tensor *const *known, char *needed);
+
 /* Records the nodes that the n wanted values need, in the graph's order. tensor has a place for each value: the caller
  * has filled those that are given, and the parameters, and may fill others, which are then taken as they are; the
  * values recorded are put into theirs. batch: images of the tape. training: batch norm takes the batch's statistics. */

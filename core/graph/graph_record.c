@@ -27,16 +27,6 @@ static const void *params_for(const dt_graph_node *n, int batch, int training, c
     }
 }
 
-/* Marks the value, and what it is made of unless the caller has filled it. Nodes read earlier values only. */
-static void mark_needed(const dt_graph *g, dt_tensor *const *tensor, char *needed)
-{
-    for (int i = g->n_nodes - 1; i >= 0; i--) {
-        const dt_graph_node *n = &g->node[i];
-        if (!needed[n->out] || tensor[n->out]) continue;
-        for (int k = 0; k < n->n_in; k++) needed[n->in[k]] = 1;
-    }
-}
-
 static dt_status record_needed(const dt_graph *g, dt_tape *tape, int batch, int training, const char *needed,
                                dt_tensor **tensor)
 {
@@ -63,7 +53,7 @@ dt_status dt_graph_record(const dt_graph *g, dt_tape *tape, int batch, int train
 
     DT_CHECK(needed, DT_ERR_MEMORY, "no memory to record the %d nodes of %s", g->n_nodes, g->name);
     for (int i = 0; i < n; i++) needed[wanted[i]] = 1;
-    mark_needed(g, tensor, needed);
+    dt_graph_mark_needed(g, tensor, needed);
     const dt_status status = record_needed(g, tape, batch, training, needed, tensor);
     free(needed);
     return status;

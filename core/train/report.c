@@ -126,14 +126,20 @@ static dt_status write_steps(dt_context *ctx, const dt_node *node, const float *
     return DT_OK;
 }
 
+typedef struct {
+    const dt_trainer *trainer;
+    const dt_tensor *last; /* step: quantizers that share one follow each other, and the first decides */
+} calibration;
+
 /* Then the node runs again, so that later layers see its codes. */
 static dt_status calibrate_node(void *user, const dt_node *node)
 {
-    dt_trainer *t = user;
-    dt_context *ctx = t->model->ctx;
+    calibration *c = user;
+    dt_context *ctx = c->trainer->model->ctx;
     float *x;
 
-    if (!has_learned_step(node)) return DT_OK;
+    if (!has_learned_step(node) || node->in[1] == c->last) return DT_OK;
+    c->last = node->in[1];
     DT_TRY(read_input(ctx, node, &x));
     const dt_status status = write_steps(ctx, node, x);
     free(x);
@@ -150,5 +156,6 @@ dt_status dt_trainer_calibrate(dt_trainer *t)
              (long long)t->step);
     dt_model_look(t->model, &is);
     if (is.rule != DT_RULE_LSQ) return DT_OK;
-    return dt_trainer_observe(t, calibrate_node, t);
+    calibration c = { .trainer = t };
+    return dt_trainer_observe(t, calibrate_node, &c);
 }

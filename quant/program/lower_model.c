@@ -13,25 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Of each value, whether the scores need it. */
-static void mark_needed(const dt_graph *g, char *needed)
+/* The scores, where the walk has not met the linear layer that makes them: reals, of whatever gives them. */
+static dt_status lower_end(dt_lowering *w)
 {
-    needed[g->scores] = 1;
-    for (int i = g->n_nodes - 1; i >= 0; i--) {
-        const dt_graph_node *n = &g->node[i];
-        for (int k = 0; k < n->n_in && needed[n->out]; k++) needed[n->in[k]] = 1;
+    dt_held *h = &w->held[w->from->scores];
+    int scores;
+
+    if (h->holds != DT_HOLDS_SCORES) {
+        DT_TRY(dt_held_reals(w, h, &scores));
+        DT_TRY(dt_program_add_scores(w->program->graph, scores));
     }
-}
-
-/* The whole must end as programs do. */
-static dt_status check_end(const dt_lowering *w)
-{
-    const dt_graph *g = w->program->graph;
-    const dt_graph_node *last = g->n_nodes > 0 ? &g->node[g->n_nodes - 1] : NULL;
-
-    DT_CHECK(last && last->kind == DT_OP_LINEAR, DT_ERR_UNSUPPORTED,
-             "%s ends in %s, and a program ends in a linear layer; add a classifier", w->from->name,
-             last ? dt_graph_name(g, last->out) : "its image");
     return dt_program_check(w->program);
 }
 
@@ -39,11 +30,11 @@ static dt_status walk(dt_lowering *w, const char *needed)
 {
     const dt_graph *g = w->from;
 
-    w->held[g->image] = (dt_held){ .holds = DT_HOLDS_IMAGE, .value = -1, .reals = -1 };
+    w->held[g->image] = (dt_held){ .holds = DT_HOLDS_IMAGE, .value = -1, .psum = -1, .reals = -1 };
     for (int i = 0; i < g->n_nodes; i++) {
         if (needed[g->node[i].out]) DT_TRY(dt_lower_node(w, &g->node[i]));
     }
-    return check_end(w);
+    return lower_end(w);
 }
 
 /* Runs the quantizers of the weights, and nothing else. */
@@ -73,7 +64,8 @@ static dt_status walk_with_codes(dt_lowering *w, dt_tensor **tensor)
                            ? dt_tape_create(w->ctx, &tape)
                            : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to lower %s", w->from->name);
     if (status == DT_OK) {
-        mark_needed(w->from, needed);
+        needed[w->from->scores] = 1;
+        dt_graph_mark_needed(w->from, NULL, needed);
         status = make_codes(w->from, tape, needed, tensor);
     }
     if (status == DT_OK) status = walk(w, needed);

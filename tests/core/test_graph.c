@@ -289,25 +289,108 @@ Test(graph, bits_that_fit_no_layer_are_refused)
 {
     check_bits_refused(&(dt_layer_bits){ "features.1", 4, 4 }, 0,
                        "tiny has no layer 'features.1' that could be quantized; there are features.0, features.4, "
-                       "features.8");
-    check_bits_refused(&(dt_layer_bits){ "classifier", 8, 8 }, 0, "tiny has no layer 'classifier'");
+                       "features.8, classifier");
     check_bits_refused(&(dt_layer_bits){ "features.*", 1, 4 }, 0, "bits w1a4 of 'features.*', allowed are 2..8");
     check_bits_refused(&(dt_layer_bits){ "features.*", 4, 9 }, 0, "bits w4a9 of");
     check_bits_refused(&(dt_layer_bits){ "features.*", 4, 32 }, 0, "float for both");
-    check_bits_refused(NULL, 9, "9 bits of the first and last convolution");
+    check_bits_refused(NULL, 9, "9 bits of the first and last layer");
 }
 
-/* features.4 has no batch norm: what features.8 reads of it are integers. */
+/* features.4 has no batch norm: what features.8 would read of it are integers. */
 Test(graph, a_real_layer_reads_no_integers)
 {
     const dt_layer_bits layer = { "features.8", DT_BITS_FLOAT, DT_BITS_FLOAT };
     const dt_quant_choice choice = { .wbits = 4, .abits = 4, .layer_bits = &layer, .n_layer_bits = 1 };
     dt_graph *g = built("tiny"), *q;
 
-    cr_assert(dt_quant_insert(g, &choice, &q) == DT_ERR_UNSUPPORTED);
-    cr_assert(strstr(dt_last_error(), "features.8 is to compute on reals, but reads the integers of features.7") !=
-                  NULL,
-              "%s", dt_last_error());
+    MUST(dt_quant_insert(g, &choice, &q));
+    const dt_graph_node *layer_node = dt_graph_maker(q, dt_graph_find(q, "features.8"));
+    const dt_graph_node *between = dt_graph_maker(q, layer_node->in[0]);
+    cr_assert(between->kind == DT_OP_DEQUANTIZE);
+    cr_assert(strcmp(dt_graph_name(q, between->out), "features.8.dequantize") == 0);
+    cr_assert(q->value[between->in[0]]->facts.n_scale == 1 && q->value[between->out]->facts.n_scale == 0);
+    dt_graph_destroy(q);
+    dt_graph_destroy(g);
+}
+
+/* ---- linear layers and sums ---- */
+
+static dt_op_kind kind_of(const dt_graph *g, const char *name)
+{
+    const int value = dt_graph_find(g, name);
+
+    cr_assert(value >= 0 && dt_graph_maker(g, value), "there is no node %s", name);
+    return dt_graph_maker(g, value)->kind;
+}
+
+/* The classifier is real unless it is asked for, by a word or by its name; its bias then stands behind it. */
+Test(graph, a_classifier_has_bits_where_it_is_asked_for)
+{
+    const dt_layer_bits own = { "classifier", 6, 5 };
+    const dt_quant_choice real = { .wbits = 4, .abits = 3 },
+                          asked = { .wbits = 4, .abits = 3, .quantize_classifier = 1 },
+                          ends = { .wbits = 4, .abits = 3, .quantize_classifier = 1, .first_last_bits = 8 },
+                          named = { .wbits = 4, .abits = 3, .layer_bits = &own, .n_layer_bits = 1 },
+                          none = { .wbits = 32, .abits = 32, .quantize_classifier = 1 };
+    const dt_quant_choice *const choices[] = { &real, &asked, &ends, &named };
+    static const int classifier[] = { 0, 43, 88, 65 }, last_conv[] = { 43, 43, 43, 43 };
+    dt_graph *g = built("tiny"), *q;
+
+    for (int i = 0; i < 4; i++) {
+        MUST(dt_quant_insert(g, choices[i], &q));
+        cr_assert(bits_of(q, "classifier") == classifier[i], "%d: %d", i, bits_of(q, "classifier"));
+        cr_assert(bits_of(q, "features.8") == last_conv[i], "%d: %d", i, bits_of(q, "features.8"));
+        cr_assert(kind_of(q, dt_graph_name(q, q->scores)) == (i == 0 ? DT_OP_LINEAR : DT_OP_BIAS));
+        dt_graph_destroy(q);
+    }
+    cr_assert(dt_quant_insert(g, &none, &q) == DT_ERR_ARGUMENT);
+    cr_assert(strstr(dt_last_error(), "nothing says to how many bits; give 'classifier' some"), "%s", dt_last_error());
+    dt_graph_destroy(g);
+}
+
+/* A join of a signed and an unsigned branch, a pool of cells and one of a single cell, and a linear layer inside. */
+static dt_graph *joined(void)
+{
+    const dt_shape image = { 4, { 1, 4, 4, 3 } };
+    const dt_pool_params two = dt_pool_square(2), one = dt_pool_square(1);
+    dt_model_config config = { .n_classes = 5 };
+    dt_builder b = { .config = &config };
+    int x;
+
+    MUST(dt_graph_create("joined", &b.graph));
+    MUST(dt_graph_give(b.graph, "image", DT_F32, &image, &b.graph->image));
+    x = dt_build_conv(&b, "a", b.graph->image, &(dt_conv_spec){ .filters = 4, .kernel = 3, .stride = 1, .pad = 1 });
+    x = dt_build_batchnorm(&b, "a.bn", x, NULL);
+    x = dt_build_node(&b, DT_OP_ADD, "join", NULL, (int[]){ x, dt_build_apply(&b, DT_OP_RELU, "a.relu", x) }, 2);
+    x = dt_build_node(&b, DT_OP_AVGPOOL, "pool", &two, &x, 1);
+    x = dt_build_node(&b, DT_OP_AVGPOOL, "cells", &one, &x, 1);
+    x = dt_build_linear(&b, "inside", dt_build_apply(&b, DT_OP_FLATTEN, "flatten", x), 7);
+    b.graph->scores = dt_build_classifier(&b, "classifier", x, 5);
+    MUST(b.status);
+    return b.graph;
+}
+
+Test(graph, sums_have_bits_and_share_a_clip)
+{
+    const dt_quant_choice choice = { .wbits = 4, .abits = 4, .sum_bits = 6 },
+                          wrong = { .wbits = 4, .abits = 4, .sum_bits = 9 };
+    dt_graph *g = joined(), *q;
+
+    MUST(dt_quant_insert(g, &choice, &q));
+    const dt_graph_node *join = dt_graph_maker(q, dt_graph_find(q, "join"));
+    const dt_graph_node *first = dt_graph_maker(q, join->in[0]), *second = dt_graph_maker(q, join->in[1]);
+    cr_assert(strcmp(dt_graph_name(q, first->out), "join.0.act_quant") == 0);
+    cr_assert(first->kind == DT_OP_ACT_QUANT && second->kind == DT_OP_ACT_QUANT && first->in[1] == second->in[1]);
+    const dt_act_quant_params *params = second->params; /* of what cannot be below 0, and yet signed as the other is */
+    cr_assert(params->bits == 6 && params->is_signed);
+    const dt_tensor *sum = &q->value[join->out]->facts;
+    cr_assert(sum->n_scale == 1 && sum->qmin == -62 && sum->qmax == 62);
+    cr_assert(kind_of(q, "pool.act_quant") == DT_OP_ACT_QUANT && dt_graph_find(q, "cells.act_quant") < 0);
+    cr_assert(q->value[dt_graph_find(q, "pool")]->facts.qmax == 4 * 31);
+    cr_assert(bits_of(q, "inside") == 44 && bits_of(q, "classifier") == 0);
+    dt_graph_destroy(q);
+    cr_assert(dt_quant_insert(g, &wrong, &q) == DT_ERR_ARGUMENT);
+    cr_assert(strstr(dt_last_error(), "9 bits of sums, allowed are 2..8 and 0 (real)"), "%s", dt_last_error());
     dt_graph_destroy(g);
 }
 
