@@ -301,7 +301,10 @@ static dt_status take_layer(const reader *r, const layer *l, const int in[2], in
     case MAXPOOL: return dt_program_add_plain(g, DT_OP_MAXPOOL, l->name, &pool, in, y);
     case AVGPOOL: return dt_program_add_plain(g, DT_OP_AVGPOOL, l->name, &pool, in, y);
     case ADD: return dt_program_add_plain(g, DT_OP_ADD, l->name, NULL, in, y);
-    case QUANTIZE: return dt_program_add_quantize(g, l->name, &quant, dt_program_one(l->alpha), in[0], y);
+    case QUANTIZE:
+        return dt_program_add_quantize(
+            g, &(dt_program_quantizer){ .name = l->name, .params = quant, .alpha = dt_program_one(l->alpha) }, in[0],
+            y);
     case N_KINDS: break;
     }
     return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s is of no known kind", l->name);

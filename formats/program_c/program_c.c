@@ -129,24 +129,41 @@ static int is_plain(const dt_conv_params *p)
     return memcmp(p, &plain, sizeof plain) == 0;
 }
 
-/* Every convolution is plain: then the shorter text serves. */
+/* Every layer of psums is a convolution, and plain: then the shorter text serves. */
 static int all_plain(const dt_c_plan *c)
 {
     for (int i = 0; i < c->n_layers; i++) {
-        if (c->layer[i].n->kind == DT_OP_CONV2D && !is_plain(c->layer[i].n->params)) return 0;
+        const dt_graph_node *n = c->layer[i].n;
+        if (dt_c_makes_psums(&c->layer[i]) && (n->kind != DT_OP_CONV2D || !is_plain(n->params))) return 0;
     }
     return 1;
+}
+
+static int one_text(char *text, const void *array, int64_t i)
+{
+    (void)array;
+    (void)i;
+    return sprintf(text, "1");
+}
+
+/* "codes_3": what layer i gives. */
+static const char *buffer_name(const dt_c_plan *c, int i, char text[32])
+{
+    if (i == c->n_layers - 1) return "scores";
+    snprintf(text, 32, "%s_%d", c->layer[i].y.kind == DT_VALUE_CODE ? "codes" : "reals", c->layer[i].buffer);
+    return text;
 }
 
 static void put_conv(FILE *file, const dt_c_plan *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
-    const dt_conv_params *conv = l->n->params;
-    const int R = (int)dt_c_plan_window(c, i)[0], S = (int)dt_c_plan_window(c, i)[1];
-    const int64_t n = (int64_t)l->y.channels * R * S * dt_c_plan_window(c, i)[2];
+    const dt_c_conv v = dt_c_plan_conv(c, i);
+    const dt_conv_params *conv = &v.conv;
+    const int R = v.window[0], S = v.window[1];
+    const int64_t n = (int64_t)l->y.channels * R * S * v.channels;
+    char other[32];
 
-    put_member(file, i, "int8_t", "weight", dt_program_data(c->p, dt_program_weights(c->p, l->n), DT_CODES_WEIGHT), n,
-               int8_text);
+    put_member(file, i, "int8_t", "weight", v.weight, n, v.weight ? int8_text : one_text);
     if (all_plain(c)) {
         fprintf(file, "static const conv_layer layer_%d = { %d, %d, %d, %d, %d, %d, %d, %d, layer_%d_weight };\n", i,
                 l->x.height, l->x.width, l->x.channels, l->y.channels, R, S, conv->stride[0], conv->pad[0], i);
@@ -154,9 +171,10 @@ static void put_conv(FILE *file, const dt_c_plan *c, int i)
     }
     fprintf(file,
             "static const conv_layer layer_%d = { %d, %d, %d, %d, %d, %d, %d, { %d, %d }, { %d, %d }, { %d, %d },\n"
-            "    layer_%d_weight };\n",
+            "    layer_%d_weight, %s };\n",
             i, l->x.height, l->x.width, l->x.channels, l->y.channels, conv->groups, R, S, conv->stride[0],
-            conv->stride[1], conv->pad[0], conv->pad[1], conv->dilation[0], conv->dilation[1], i);
+            conv->stride[1], conv->pad[0], conv->pad[1], conv->dilation[0], conv->dilation[1], i,
+            l->n_in > 1 ? buffer_name(c, l->in[1], other) : "0");
 }
 
 static void put_threshold(FILE *file, const dt_c_plan *c, int i)
@@ -230,11 +248,10 @@ static void put_linear(FILE *file, const dt_c_plan *c, int i)
             inputs, l->y.channels, i, i);
 }
 
-/* RELU and ADD have nothing but their count. */
+/* Others have nothing but their count. */
 static void (*const put_constants[DT_OP_COUNT])(FILE *file, const dt_c_plan *c, int i) = {
-    [DT_OP_CONV2D] = put_conv,   [DT_OP_THRESHOLD] = put_threshold, [DT_OP_AFFINE] = put_affine,
-    [DT_OP_MAXPOOL] = put_pool,  [DT_OP_AVGPOOL] = put_pool,        [DT_OP_ACT_QUANT] = put_quantize,
-    [DT_OP_LINEAR] = put_linear,
+    [DT_OP_THRESHOLD] = put_threshold, [DT_OP_AFFINE] = put_affine,      [DT_OP_MAXPOOL] = put_pool,
+    [DT_OP_AVGPOOL] = put_pool,        [DT_OP_ACT_QUANT] = put_quantize, [DT_OP_LINEAR] = put_linear,
 };
 
 static const char *layer_name(const dt_c_plan *c, int i, char text[64])
@@ -247,9 +264,13 @@ static void put_layer(FILE *file, const dt_c_plan *c, int i)
     const dt_c_layer *l = &c->layer[i];
     char name[64];
 
-    if (!put_constants[l->n->kind] || (l->n->kind == DT_OP_CONV2D && l->last_reader < 0)) return;
+    const int makes_psums = dt_c_makes_psums(l);
+
+    if (makes_psums ? l->last_reader < 0 : !put_constants[l->n->kind]) return;
     fprintf(file, "/* %s: %s */\n", l->kind, layer_name(c, i, name));
-    if (is_multiplied(c, i))
+    if (makes_psums)
+        put_conv(file, c, i);
+    else if (is_multiplied(c, i))
         put_multiplier(file, c, i);
     else
         put_constants[l->n->kind](file, c, i);
@@ -271,6 +292,7 @@ static void put_functions(FILE *file, const source *s)
 
     for (int i = 0; i < c->n_layers; i++) {
         const dt_op_kind kind = c->layer[i].n->kind;
+        if (dt_c_makes_psums(&c->layer[i])) continue;
         has[kind] = 1;
         if (kind == DT_OP_THRESHOLD) *(is_multiplied(c, i) ? &multiplies : &steps) = 1;
         if (kind == DT_OP_MAXPOOL) pools[c->layer[i].y.kind] = 1;
@@ -282,7 +304,9 @@ static void put_functions(FILE *file, const source *s)
     if (has[DT_OP_AFFINE]) fputs(affine_text, file);
     if (relus[0]) fputs(relu_text, file);
     if (relus[1]) fputs(limit_text, file);
+    if (has[DT_OP_CLIP]) fputs(clip_text, file);
     if (has[DT_OP_ADD]) fputs(add_text, file);
+    if (has[DT_OP_CONCAT]) fputs(concat_text, file);
     if (has[DT_OP_MAXPOOL] || has[DT_OP_AVGPOOL]) fputs(pool_text, file);
     if (pools[DT_VALUE_CODE]) fprintf(file, maxpool_text, "codes", "code");
     if (pools[DT_VALUE_REAL]) fprintf(file, maxpool_text, "reals", "float");
@@ -290,13 +314,6 @@ static void put_functions(FILE *file, const source *s)
     if (has[DT_OP_ACT_QUANT]) fputs(quantize_text, file);
     if (has[DT_OP_LINEAR]) fputs(linear_text, file);
     fprintf(file, pixels_text, s->capitals);
-}
-
-static const char *buffer_name(const dt_c_plan *c, int i, char text[32])
-{
-    if (i == c->n_layers - 1) return "scores";
-    snprintf(text, 32, "%s_%d", c->layer[i].y.kind == DT_VALUE_CODE ? "codes" : "reals", c->layer[i].buffer);
-    return text;
 }
 
 static void put_relu(FILE *file, float most, int64_t count, const char *a, const char *y)
@@ -310,27 +327,58 @@ static void put_relu(FILE *file, float most, int64_t count, const char *a, const
         fprintf(file, "    relu(%" PRId64 ", %s, %s);", count, a, y);
 }
 
+static void put_clip(FILE *file, const dt_clip_params *p, int64_t count, const char *a, const char *y)
+{
+    char low[MOST_ELEMENT], high[MOST_ELEMENT];
+
+    float_text(low, &p->low, 0);
+    float_text(high, &p->high, 0);
+    fprintf(file, "    clip(%" PRId64 ", %s, %s, %s, %s);", count, low, high, a, y);
+}
+
+/* A call a part. */
+static void put_concat(FILE *file, const dt_c_plan *c, int i, const char *y)
+{
+    const dt_c_layer *l = &c->layer[i];
+    const dt_graph *g = c->p->graph;
+    const int axis = ((const dt_concat_params *)l->n->params)->axis;
+    const int64_t count = dt_value_count(&l->y);
+    int64_t rows = 1, at = 0;
+
+    for (int a = 1; a < axis; a++) rows *= dt_graph_shape(g, l->n->out)->dim[a];
+    for (int k = 0; k < l->n_in; k++) {
+        const int64_t length = dt_graph_count(g, l->n->in[k]) / rows;
+        char x[32];
+        fprintf(file, "%s    part(%s, %" PRId64 ", %" PRId64 ", %s + %" PRId64 ", %" PRId64 ");", k ? "\n" : "",
+                buffer_name(c, l->in[k], x), rows, length, y, at, count / rows);
+        at += length;
+    }
+}
+
 static void put_call(FILE *file, const dt_c_plan *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
     const dt_op_kind kind = l->n->kind;
     const int64_t count = dt_value_count(&l->y);
     char a_text[32], b_text[32], y_text[32], name[64];
-    const char *a = buffer_name(c, dt_c_plan_source(c, i, 0), a_text);
-    const char *b = buffer_name(c, dt_c_plan_source(c, i, 1), b_text), *y = buffer_name(c, i, y_text);
 
-    if (kind == DT_OP_CONV2D) return;
+    if (dt_c_makes_psums(l)) return;
+    const char *a = buffer_name(c, dt_c_plan_source(c, i, 0), a_text), *y = buffer_name(c, i, y_text);
     if (kind == DT_OP_ADD)
-        fprintf(file, "    add(%" PRId64 ", %s, %s, %s);", count, a, b, y);
+        fprintf(file, "    add(%" PRId64 ", %s, %s, %s);", count, a, buffer_name(c, l->in[1], b_text), y);
+    else if (kind == DT_OP_CONCAT)
+        put_concat(file, c, i, y);
     else if (kind == DT_OP_RELU)
         put_relu(file, relu_limit(c, i), count, a, y);
+    else if (kind == DT_OP_CLIP)
+        put_clip(file, l->n->params, count, a, y);
     else if (kind == DT_OP_MAXPOOL)
         fprintf(file, "    maxpool_%s(&layer_%d, %s, %s);", l->y.kind == DT_VALUE_CODE ? "codes" : "reals", i, a, y);
     else
         fprintf(file, "    %s(&layer_%d, %s, %s);", is_multiplied(c, i) ? "multiply" : l->kind, i, a, y);
     fputs(" /* ", file);
-    if (l->x.kind == DT_VALUE_PSUM) /* the convolution runs in it */
-        fprintf(file, "conv %s, ", layer_name(c, l->in[0], name));
+    if (l->x.kind == DT_VALUE_PSUM) /* what makes the psums runs in it */
+        fprintf(file, "%s %s, ", c->layer[l->in[0]].kind, layer_name(c, l->in[0], name));
     fprintf(file, "%s %s */\n", l->kind, layer_name(c, i, name));
 }
 
@@ -343,8 +391,8 @@ static void put_work(FILE *file, const dt_c_plan *c, int i)
 
     if (l->n->kind == DT_OP_CONV2D) {
         const dt_conv_params *conv = l->n->params;
-        const int64_t *window = dt_c_plan_window(c, i);
-        fprintf(file, "; %d x %d, stride %d, pad %d, ", (int)window[0], (int)window[1], conv->stride[0], conv->pad[0]);
+        const dt_c_conv v = dt_c_plan_conv(c, i);
+        fprintf(file, "; %d x %d, stride %d, pad %d, ", v.window[0], v.window[1], conv->stride[0], conv->pad[0]);
         if (conv->groups > 1) fprintf(file, "%d groups, ", conv->groups);
         fprintf(file, "%" PRId64 " MACs", dt_c_plan_macs(c, i));
     }
@@ -425,8 +473,8 @@ static int put_code_file(const void *user, FILE *file)
               (int64_t)PIXEL_VALUES * c->image->y.channels, int16_text);
     fputc('\n', file);
     put_functions(file, s);
-    for (int i = 0; i < c->n_layers; i++) put_layer(file, c, i);
     put_buffers(file, c);
+    for (int i = 0; i < c->n_layers; i++) put_layer(file, c, i);
     fprintf(file, "void %s_run(const uint8_t image[%s_HEIGHT * %s_WIDTH * %s_CHANNELS], float scores[%s_CLASSES])\n{\n",
             s->name, s->capitals, s->capitals, s->capitals, s->capitals);
     fprintf(file, "    pixels(image, codes_%d);\n", c->image->buffer);

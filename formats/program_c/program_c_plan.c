@@ -3,43 +3,73 @@
  */
 #include "program_c_plan.h"
 
+#include "../../core/conv_params.h"
+
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 
 enum { PIXEL_VALUES = 256 };
 
-static int is_conv(const dt_c_layer *l)
+int dt_c_makes_psums(const dt_c_layer *l)
 {
-    return l->n->kind == DT_OP_CONV2D;
+    return l->y.kind == DT_VALUE_PSUM;
+}
+
+/* Layer i, or what makes the psums that it reads. */
+static const dt_c_layer *reader_of(const dt_c_plan *c, int i)
+{
+    const dt_c_layer *l = &c->layer[i];
+
+    return l->x.kind == DT_VALUE_PSUM ? &c->layer[l->in[0]] : l;
+}
+
+int dt_c_plan_n_sources(const dt_c_plan *c, int i)
+{
+    return reader_of(c, i)->n_in;
 }
 
 int dt_c_plan_source(const dt_c_plan *c, int i, int k)
 {
-    const int from = c->layer[i].in[k];
-
-    return from != DT_C_IMAGE && is_conv(&c->layer[from]) ? c->layer[from].in[0] : from;
+    return reader_of(c, i)->in[k];
 }
 
-const int64_t *dt_c_plan_window(const dt_c_plan *c, int i)
+dt_c_conv dt_c_plan_conv(const dt_c_plan *c, int i)
 {
-    return dt_graph_shape(c->p->graph, c->layer[i].n->in[1])->dim + 1;
+    const dt_c_layer *l = &c->layer[i];
+    dt_c_conv v = { .conv = dt_conv_square(1, 0), .window = { 1, 1 }, .channels = 1 };
+
+    if (l->n->kind == DT_OP_CONV2D) {
+        const int64_t *filter = dt_graph_shape(c->p->graph, l->n->in[1])->dim; /* K, R, S, C / groups */
+        v.conv = *(const dt_conv_params *)l->n->params;
+        for (int axis = 0; axis < 2; axis++) v.window[axis] = (int)filter[1 + axis];
+        v.channels = (int)filter[3];
+        v.weight = dt_program_data(c->p, dt_program_weights(c->p, l->n), DT_CODES_WEIGHT);
+        return v;
+    }
+    v.conv.groups = l->x.channels;
+    for (int axis = 0; l->n->kind == DT_OP_AVGPOOL && axis < 2; axis++) {
+        v.window[axis] = ((const dt_pool_params *)l->n->params)->window[axis];
+        v.conv.stride[axis] = ((const dt_pool_params *)l->n->params)->stride[axis];
+    }
+    return v;
 }
 
-/* Terms of one sum of a convolution or LINEAR. */
+/* Weights of one filter, or of one output of LINEAR. */
 static int64_t terms(const dt_c_plan *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
 
-    if (is_conv(l)) return dt_c_plan_window(c, i)[0] * dt_c_plan_window(c, i)[1] * dt_c_plan_window(c, i)[2];
-    return dt_value_count(&l->x);
+    if (!dt_c_makes_psums(l)) return dt_value_count(&l->x);
+    const dt_c_conv v = dt_c_plan_conv(c, i);
+    return (int64_t)v.window[0] * v.window[1] * v.channels;
 }
 
 int64_t dt_c_plan_macs(const dt_c_plan *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
 
-    return is_conv(l) || l->n->kind == DT_OP_LINEAR ? dt_value_count(&l->y) * terms(c, i) : 0;
+    return l->n->kind == DT_OP_CONV2D || l->n->kind == DT_OP_LINEAR ? dt_value_count(&l->y) * terms(c, i) : 0;
 }
 
 /* ---- the layers */
@@ -61,9 +91,11 @@ static void add_layer(dt_c_plan *c, const dt_graph_node *n, int *of)
 
     *l = (dt_c_layer){ .n = n,
                        .kind = n->kind == DT_OP_ACT_QUANT ? "quantize" : dt_ops[n->kind]->name,
-                       .in = { of[x], n->kind == DT_OP_ADD ? of[n->in[1]] : of[x] },
+                       .in = { of[x] },
+                       .n_in = n->kind == DT_OP_ADD || n->kind == DT_OP_CONCAT ? n->n_in : 1,
                        .x = dt_program_value(p, x),
                        .y = dt_program_value(p, n->out) };
+    for (int k = 1; k < l->n_in; k++) l->in[k] = of[n->in[k]];
     of[n->out] = c->n_layers++;
 }
 
@@ -89,10 +121,8 @@ static void find_readers(dt_c_plan *c)
 {
     for (int i = -1; i < c->n_layers; i++) c->layer[i].last_reader = -1;
     for (int i = 0; i < c->n_layers; i++) {
-        for (int k = 0; k < 2; k++) {
-            c->layer[c->layer[i].in[k]].last_reader = i;
-            c->layer[dt_c_plan_source(c, i, k)].last_reader = i;
-        }
+        for (int k = 0; k < c->layer[i].n_in; k++) c->layer[c->layer[i].in[k]].last_reader = i;
+        for (int k = 0; k < dt_c_plan_n_sources(c, i); k++) c->layer[dt_c_plan_source(c, i, k)].last_reader = i;
     }
 }
 
@@ -123,7 +153,7 @@ static void choose_buffer(dt_c_plan *c, int i)
 static void choose_buffers(dt_c_plan *c)
 {
     for (int i = -1; i < c->n_layers; i++) {
-        const int stored = i < 0 || (!is_conv(&c->layer[i]) && i + 1 < c->n_layers);
+        const int stored = i < 0 || (!dt_c_makes_psums(&c->layer[i]) && i + 1 < c->n_layers);
         c->layer[i].buffer = DT_C_NO_BUFFER;
         if (stored) choose_buffer(c, i);
     }
@@ -152,8 +182,8 @@ static int64_t constant_bytes(const dt_c_plan *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const int64_t n = l->y.channels;
 
+    if (dt_c_makes_psums(l)) return n * terms(c, i);
     switch (l->n->kind) {
-    case DT_OP_CONV2D: return n * terms(c, i);
     case DT_OP_THRESHOLD:
         return n * (dt_program_requant(c->p, l->n).multiplier ? 4 + 8 + 4 : 1 + 4 * ((int64_t)l->y.high - l->y.low));
     case DT_OP_AFFINE: return n * 8;
@@ -165,7 +195,7 @@ static int64_t constant_bytes(const dt_c_plan *c, int i)
 /* Multiply-accumulates while layer i runs: its own, or those of the convolution whose psums it asks for. */
 static int64_t work(const dt_c_plan *c, int i)
 {
-    if (is_conv(&c->layer[i])) return 0;
+    if (dt_c_makes_psums(&c->layer[i])) return 0;
     return dt_c_plan_macs(c, c->layer[i].x.kind == DT_VALUE_PSUM ? c->layer[i].in[0] : i);
 }
 
@@ -179,8 +209,8 @@ static dt_status add_sizes(dt_c_plan *c)
                  "%s (%s): %" PRId64 " bytes of constants and %" PRId64
                  " values; C with indices of int has room for %d",
                  dt_graph_name(c->p->graph, l->n->out), l->kind, bytes, count, INT_MAX);
-        if (is_conv(l)) c->weights += bytes;
-        if (is_conv(l) && l->y.channels > c->psums) c->psums = l->y.channels;
+        if (l->n->kind == DT_OP_CONV2D) c->weights += bytes;
+        if (dt_c_makes_psums(l) && l->y.channels > c->psums) c->psums = l->y.channels;
         c->constant_bytes += bytes;
         c->macs += work(c, i);
     }

@@ -1,9 +1,9 @@
 /*
  * program_c_plan.h - which buffer holds what while the C of a program runs, and how much of everything there is.
  *
- * Convolutions are not run on their own: whoever reads the psums asks for those of one position, so that RAM holds one
- * position's psums and not a layer's. One with two readers (before a skip block) therefore runs twice. Every other
- * layer's output gets the first buffer of its type whose content is no longer needed.
+ * What makes psums, a convolution or a sum of codes, is not run on its own: whoever reads the psums asks for those of
+ * one position, so that RAM holds one position's psums and not a layer's. One with two readers (before a skip block)
+ * therefore runs twice. Every other layer's output gets the first buffer of its type whose content is no longer needed.
  *
  * Used by: program_c.c.  Tests: tests/formats/test_program_c.c.
  */
@@ -14,14 +14,14 @@
 
 enum { DT_C_NO_BUFFER = -1, DT_C_IMAGE = -1 };
 
-/* A node of the program that is a function's call in C, or a convolution. */
+/* A node of the program that is a function's call in C, or makes psums. */
 typedef struct {
     const dt_graph_node *n;
-    const char *kind; /* "conv", "quantize" */
-    int in[2];        /* earlier layers, or DT_C_IMAGE; in[1] of ADD only */
-    dt_value x, y;    /* what in[0] gives, and the layer */
-    int buffer;       /* of its type; DT_C_NO_BUFFER: psums are not stored, scores are the caller's */
-    int last_reader;  /* the last layer that reads it; -1: none */
+    const char *kind;        /* "conv", "quantize" */
+    int in[DT_MAX_IN], n_in; /* earlier layers, or DT_C_IMAGE */
+    dt_value x, y;           /* what in[0] gives, and the layer */
+    int buffer;              /* of its type; DT_C_NO_BUFFER: psums are not stored, scores are the caller's */
+    int last_reader;         /* the last layer that reads it; -1: none */
 } dt_c_layer;
 
 typedef struct {
@@ -31,7 +31,7 @@ typedef struct {
     int n_layers;
     int64_t *code_room, *real_room; /* elements of each buffer */
     int n_code_buffers, n_real_buffers;
-    int psums;             /* of one position: filters of the widest convolution */
+    int psums;             /* of one position: channels of the widest layer of psums */
     const char *code_type; /* the narrowest of uint8_t, int8_t, int16_t that holds every code */
     int code_bytes;
     int64_t weights, constant_bytes, ram_bytes;
@@ -42,10 +42,21 @@ typedef struct {
 DT_MUST_CHECK dt_status dt_c_plan_make(const dt_program *p, dt_c_plan *out);
 void dt_c_plan_release(dt_c_plan *c);
 
-/* The layer that layer i reads; behind a convolution, what that reads. */
+/* 1 if the layer makes psums. */
+int dt_c_makes_psums(const dt_c_layer *l);
+/* The layers that layer i reads; behind psums, what those are made of. */
+int dt_c_plan_n_sources(const dt_c_plan *c, int i);
 int dt_c_plan_source(const dt_c_plan *c, int i, int k);
-/* Rows and columns of a convolution's window. */
-const int64_t *dt_c_plan_window(const dt_c_plan *c, int i);
+
+/* What makes psums, as a convolution: a sum of codes has a group for each channel, and weights of 1. */
+typedef struct {
+    dt_conv_params conv;
+    int window[2];
+    int channels;         /* of a group */
+    const int8_t *weight; /* [filters][window[0]][window[1]][channels]; NULL: all 1 */
+} dt_c_conv;
+
+dt_c_conv dt_c_plan_conv(const dt_c_plan *c, int i);
 /* Multiply-accumulates of layer i. */
 int64_t dt_c_plan_macs(const dt_c_plan *c, int i);
 

@@ -3,6 +3,7 @@
  *
  * Each is written only if the program has such a layer. "code" is the narrowest of uint8_t, int8_t and int16_t that
  * holds every activation code. Psums are never stored as a layer: THRESHOLD and AFFINE ask for those of one position.
+ * Sums of codes are convolutions whose weights are 1.
  */
 #ifndef DT_PROGRAM_C_TEXT_H
 #define DT_PROGRAM_C_TEXT_H
@@ -42,13 +43,14 @@ static const char conv_text[] =
     "}\n"
     "\n";
 
-/* In place of conv_text, where a convolution has groups, dilation, or strides or pads that differ. */
+/* In place of conv_text, where a convolution has groups, dilation, or strides or pads that differ, or is a sum. */
 static const char general_conv_text[] =
     "typedef struct {\n"
     "    int height, width, channels; /* of x */\n"
     "    int filters, groups, window_height, window_width;\n"
     "    int stride[2], pad[2], dilation[2]; /* of rows, of columns; pads above and on the left */\n"
     "    const int8_t *weight; /* [filters][window_height][window_width][channels / groups] */\n"
+    "    const code *other;    /* NULL, or of the size of x: its psums are added */\n"
     "} conv_layer;\n"
     "\n"
     "static int32_t dot(const code *x, const int8_t *w, int n)\n"
@@ -73,7 +75,9 @@ static const char general_conv_text[] =
     "            const int r = row + i / v->window_width * v->dilation[0];\n"
     "            const int s = column + i % v->window_width * v->dilation[1];\n"
     "            if (r < 0 || r >= v->height || s < 0 || s >= v->width) continue;\n"
-    "            psum[k] += dot(from + (r * v->width + s) * v->channels, w, channels);\n"
+    "            const int at = (int)(from - x) + (r * v->width + s) * v->channels;\n"
+    "            psum[k] += dot(x + at, w, channels);\n"
+    "            if (v->other) psum[k] += dot(v->other + at, w, channels);\n"
     "        }\n"
     "    }\n"
     "}\n"
@@ -162,6 +166,20 @@ static const char limit_text[] =
     "static void limit(int n, float most, const float *x, float *y)\n"
     "{\n"
     "    for (int i = 0; i < n; i++) y[i] = x[i] < 0.0f ? 0.0f : x[i] > most ? most : x[i];\n"
+    "}\n"
+    "\n";
+
+static const char clip_text[] = "static void clip(int n, float low, float high, const float *x, float *y)\n"
+                                "{\n"
+                                "    for (int i = 0; i < n; i++) y[i] = x[i] < low ? low : x[i] > high ? high : x[i];\n"
+                                "}\n"
+                                "\n";
+
+/* One part of the codes that are put side by side. */
+static const char concat_text[] =
+    "static void part(const code *x, int rows, int length, code *y, int step)\n"
+    "{\n"
+    "    for (int i = 0; i < rows; i++, x += length, y += step) memcpy(y, x, (size_t)length * sizeof *y);\n"
     "}\n"
     "\n";
 

@@ -17,6 +17,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char *name_of(const dt_lowering *w, const dt_graph_node *n)
 {
@@ -33,7 +34,7 @@ static dt_held *hold(const dt_lowering *w, const dt_graph_node *n, dt_holds hold
 {
     dt_held *h = &w->held[n->out];
 
-    *h = (dt_held){ .holds = holds, .node = n, .from = from, .value = -1, .reals = -1 };
+    *h = (dt_held){ .holds = holds, .node = n, .from = from, .value = -1, .psum = -1, .reals = -1 };
     return h;
 }
 
@@ -45,6 +46,14 @@ static dt_status held_input(const dt_lowering *w, const dt_graph_node *n, int k,
              name_of(w, n), dt_ops[n->kind]->name, dt_graph_name(w->from, n->in[k]));
     *out = h;
     return DT_OK;
+}
+
+/* 1: of what a layer gave. */
+static int has_values(dt_held *x)
+{
+    const dt_holds base = dt_held_base(x)->holds;
+
+    return base == DT_HOLDS_LINE || base == DT_HOLDS_CODES || base == DT_HOLDS_REALS || base == DT_HOLDS_CONCAT;
 }
 
 static dt_status find_param(const dt_lowering *w, const dt_graph_node *n, int k, const dt_tensor **out)
@@ -66,6 +75,28 @@ static dt_status read_param(const dt_lowering *w, const dt_graph_node *n, int k,
     return dt_device_floats(w->ctx, t->data, dt_count(&t->shape), out);
 }
 
+/* The parameter that gives the program's codes their scale. */
+static int scale_of(const dt_graph *g, int codes)
+{
+    const dt_graph_node *n = dt_graph_maker(g, codes);
+
+    while (n->kind == DT_OP_MAXPOOL || n->kind == DT_OP_CONCAT) n = dt_graph_maker(g, n->in[0]);
+    return n->kind == DT_OP_THRESHOLD   ? n->in[DT_THRESHOLD_SCALE]
+           : n->kind == DT_OP_ACT_QUANT ? n->in[DT_QUANT_ALPHA]
+                                        : 0;
+}
+
+/* As dt_quantizer.shared, by the model's quantizers before n. */
+static int find_shared(const dt_lowering *w, const dt_graph_node *n)
+{
+    for (int i = 0; i < n->out; i++) {
+        const dt_graph_node *other = dt_graph_maker(w->from, i);
+        if (!other || other->kind != DT_OP_ACT_QUANT || w->held[i].holds != DT_HOLDS_CODES) continue;
+        if (dt_share_scale(facts_of(w, i), facts_of(w, n->out))) return scale_of(w->program->graph, w->held[i].value);
+    }
+    return 0;
+}
+
 static dt_status quantizer_read(const dt_lowering *w, const dt_graph_node *n, dt_quantizer *q)
 {
     const dt_act_quant_params *p = n->params;
@@ -81,6 +112,7 @@ static dt_status quantizer_read(const dt_lowering *w, const dt_graph_node *n, dt
     DT_CHECK(q->alpha > 0.0f && isfinite(q->alpha), DT_ERR_NUMERIC, "%s: the clip is %g, not above 0", name,
              (double)q->alpha);
     q->scale = dt_grid_scale(q->alpha, high, p->rule);
+    q->shared = find_shared(w, n);
     return DT_OK;
 }
 
@@ -130,10 +162,8 @@ static dt_status lower_act_quant(dt_lowering *w, const dt_graph_node *n)
 
     DT_TRY(held_input(w, n, 0, &x));
     DT_TRY(quantizer_read(w, n, &q));
-    const dt_holds base = dt_held_base(x)->holds;
-    DT_CHECK(x->holds == DT_HOLDS_IMAGE || base == DT_HOLDS_LINE || base == DT_HOLDS_REALS, DT_ERR_UNSUPPORTED,
-             "%s: quantizes %s, which is neither the image nor what a convolution gave", name_of(w, n),
-             dt_held_name(w, x));
+    DT_CHECK(x->holds == DT_HOLDS_IMAGE || has_values(x), DT_ERR_UNSUPPORTED,
+             "%s: quantizes %s, which is neither the image nor what a layer gave", name_of(w, n), dt_held_name(w, x));
     DT_CHECK(x->holds == DT_HOLDS_IMAGE || !q.params.unclamped, DT_ERR_UNSUPPORTED,
              "%s: only the image's quantizer may be unclamped", name_of(w, n));
     if (x->holds == DT_HOLDS_IMAGE)
@@ -189,7 +219,7 @@ static dt_status hold_line(dt_lowering *w, const dt_graph_node *n, int psum, dt_
     const size_t channels = (size_t)dt_program_value(w->program, psum).channels;
     dt_held *h = hold(w, n, DT_HOLDS_LINE, NULL);
 
-    h->value = psum;
+    h->psum = psum;
     h->slope = malloc(channels * sizeof *h->slope);
     h->offset = malloc(channels * sizeof *h->offset);
     DT_CHECK(h->slope && h->offset, DT_ERR_MEMORY, "no memory for the line of %s", name_of(w, n));
@@ -197,7 +227,7 @@ static dt_status hold_line(dt_lowering *w, const dt_graph_node *n, int psum, dt_
     return DT_OK;
 }
 
-/* The psum's own line: its scale, as the convolution's kernel multiplies it, and nothing added. */
+/* The psum's own line: its scale, as the layer's kernel multiplies it, and nothing added. */
 static dt_status psum_line(dt_lowering *w, const dt_graph_node *n, int x, int psum)
 {
     const dt_program *p = w->program;
@@ -215,21 +245,62 @@ static dt_status psum_line(dt_lowering *w, const dt_graph_node *n, int x, int ps
     return DT_OK;
 }
 
+/* The codes that a layer of weights reads. */
+static dt_status input_codes(const dt_lowering *w, const dt_graph_node *n, dt_held **out)
+{
+    DT_CHECK(facts_of(w, n->out)->n_scale > 0, DT_ERR_UNSUPPORTED,
+             "%s is not quantized, so it has no integers; train the model with wbits and abits of 2 to 8",
+             name_of(w, n));
+    DT_TRY(held_input(w, n, 0, out));
+    DT_CHECK((*out)->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED, "%s: reads psums, not codes; quantize them before it",
+             name_of(w, n));
+    return DT_OK;
+}
+
 static dt_status lower_conv(dt_lowering *w, const dt_graph_node *n)
 {
-    const dt_tensor *y = facts_of(w, n->out);
     dt_program_conv c = { .name = name_of(w, n), .conv = *(const dt_conv_params *)n->params };
     dt_held *x = NULL;
     int psum;
 
-    DT_CHECK(y->n_scale > 0, DT_ERR_UNSUPPORTED,
-             "%s is not quantized, so it has no integers; train the model with wbits and abits of 2 to 8", c.name);
-    DT_TRY(held_input(w, n, 0, &x));
-    DT_CHECK(x->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED, "%s: reads psums, not codes; quantize them before it",
-             c.name);
+    DT_TRY(input_codes(w, n, &x));
     DT_TRY(read_weights(w, n, &c));
     DT_TRY(dt_program_add_conv(w->program->graph, &c, x->value, &psum));
     return psum_line(w, n, x->value, psum);
+}
+
+/* A convolution whose window is the map: its weights lie as the linear layer's do. */
+static dt_status lower_integer_linear(dt_lowering *w, const dt_graph_node *n)
+{
+    dt_program_conv c = { .name = name_of(w, n), .conv = dt_conv_square(1, 0) };
+    dt_held *x = NULL;
+    int psum;
+
+    DT_TRY(input_codes(w, n, &x));
+    DT_TRY(read_weights(w, n, &c));
+    const dt_value map = dt_program_value(w->program, x->value);
+    c.shape = (dt_shape){ 4, { c.shape.dim[0], map.height, map.width, map.channels } };
+    DT_TRY(dt_program_add_conv(w->program->graph, &c, x->value, &psum));
+    return psum_line(w, n, x->value, psum);
+}
+
+/* The psums on their line, with the bias for its offset. */
+static dt_status lower_bias(dt_lowering *w, const dt_graph_node *n)
+{
+    const int channels = (int)dt_channels(&facts_of(w, n->out)->shape);
+    dt_held *x = NULL, *line = NULL;
+    float *bias = NULL;
+
+    DT_TRY(held_input(w, n, 0, &x));
+    while (x->holds == DT_HOLDS_SAME) x = x->from;
+    DT_CHECK(x->holds == DT_HOLDS_LINE && x->is_psum && channels == dt_program_value(w->program, x->psum).channels,
+             DT_ERR_UNSUPPORTED, "%s: a bias must follow its layer", name_of(w, n));
+    DT_TRY(hold_line(w, n, x->psum, &line));
+    DT_TRY(read_param(w, n, 1, &bias));
+    memcpy(line->slope, x->slope, (size_t)channels * sizeof *line->slope);
+    memcpy(line->offset, bias, (size_t)channels * sizeof *line->offset);
+    free(bias);
+    return DT_OK;
 }
 
 /* Parameters in the order of the node's inputs: gamma, beta, mean, variance. */
@@ -258,9 +329,9 @@ static dt_status lower_batchnorm(dt_lowering *w, const dt_graph_node *n)
 
     DT_TRY(held_input(w, n, 0, &x));
     while (x->holds == DT_HOLDS_SAME) x = x->from;
-    DT_CHECK(x->holds == DT_HOLDS_LINE && x->is_psum && channels == dt_program_value(w->program, x->value).channels,
+    DT_CHECK(x->holds == DT_HOLDS_LINE && x->is_psum && channels == dt_program_value(w->program, x->psum).channels,
              DT_ERR_UNSUPPORTED, "%s: a batch norm must follow its convolution", name_of(w, n));
-    DT_TRY(hold_line(w, n, x->value, &line));
+    DT_TRY(hold_line(w, n, x->psum, &line));
     for (int k = 0; k < 4 && status == DT_OK; k++) status = read_param(w, n, k + 1, &part[k]);
     if (status == DT_OK) status = fold_batchnorm(name_of(w, n), n, x, part, channels, line);
     for (int k = 0; k < 4; k++) free(part[k]);
@@ -272,11 +343,42 @@ static dt_status lower_through(dt_lowering *w, const dt_graph_node *n, dt_holds 
     dt_held *x = NULL;
 
     DT_TRY(held_input(w, n, 0, &x));
-    const dt_holds base = dt_held_base(x)->holds;
-    DT_CHECK(base == DT_HOLDS_LINE || base == DT_HOLDS_REALS, DT_ERR_UNSUPPORTED,
-             "%s: %s of %s, which no convolution gave", name_of(w, n), dt_ops[n->kind]->name, dt_held_name(w, x));
+    DT_CHECK(has_values(x), DT_ERR_UNSUPPORTED, "%s: %s of %s, which no layer gave", name_of(w, n),
+             dt_ops[n->kind]->name, dt_held_name(w, x));
     hold(w, n, holds, x);
     return DT_OK;
+}
+
+/* n, whose values are sums of the codes x, is `sum` in the program. */
+static dt_status hold_sum(dt_lowering *w, const dt_graph_node *n, int sum)
+{
+    dt_held *h = NULL;
+
+    DT_CHECK(
+        w->program->graph->value[sum]->facts.n_scale == 1, DT_ERR_UNSUPPORTED,
+        "%s: one of the two that it adds is quantized from reals, the other from psums, which a program cannot add as "
+        "integers; put a quantized layer between",
+        name_of(w, n));
+    DT_TRY(hold_line(w, n, sum, &h));
+    h->is_psum = 1;
+    for (int c = 0; c < dt_program_value(w->program, sum).channels; c++) {
+        h->slope[c] = dt_program_scale(w->program, sum);
+        h->offset[c] = 0.0f;
+    }
+    return DT_OK;
+}
+
+static dt_status lower_sumpool(dt_lowering *w, const dt_graph_node *n)
+{
+    dt_held *x = NULL;
+    int sum;
+
+    DT_TRY(held_input(w, n, 0, &x));
+    while (x->holds == DT_HOLDS_SAME) x = x->from;
+    DT_CHECK(x->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED,
+             "%s: an average of psums; quantize them before it, as --sum-bits does", name_of(w, n));
+    DT_TRY(dt_lowering_add_pool(w, n, x->value, &sum));
+    return hold_sum(w, n, sum);
 }
 
 static dt_status lower_avgpool(dt_lowering *w, const dt_graph_node *n)
@@ -285,9 +387,13 @@ static dt_status lower_avgpool(dt_lowering *w, const dt_graph_node *n)
     dt_held *x = NULL;
     int from, y;
 
-    /* evaluation sums such psums before it scales them, in another order of roundings */
-    DT_CHECK(facts_of(w, n->in[0])->n_scale == 0 || p.window[0] * p.window[1] == 1, DT_ERR_UNSUPPORTED,
-             "%s: an average of psums that no batch norm scaled; put one before it", name_of(w, n));
+    if (facts_of(w, n->out)->n_scale > 0) return lower_sumpool(w, n);
+    /* evaluation sums such integers before it scales them, in another order of roundings */
+    DT_CHECK(
+        facts_of(w, n->in[0])->n_scale == 0, DT_ERR_UNSUPPORTED,
+        "%s: an average of integers whose windows have several divisors, or sums that f32 does not hold; let padded "
+        "cells count, or put a batch norm before it",
+        name_of(w, n));
     DT_CHECK(p.window[0] * p.window[1] <= DT_POOL_F32_CELLS, DT_ERR_UNSUPPORTED,
              "%s: an average of %dx%d cells, which is summed in double; a program's sums are f32, of at most %d cells",
              name_of(w, n), p.window[0], p.window[1], DT_POOL_F32_CELLS);
@@ -298,11 +404,29 @@ static dt_status lower_avgpool(dt_lowering *w, const dt_graph_node *n)
     return DT_OK;
 }
 
+/* Codes that share a scale. */
+static dt_status lower_integer_add(dt_lowering *w, const dt_graph_node *n)
+{
+    dt_held *x = NULL;
+    int codes[2], sum;
+
+    for (int k = 0; k < 2; k++) {
+        DT_TRY(held_input(w, n, k, &x));
+        while (x->holds == DT_HOLDS_SAME) x = x->from;
+        DT_CHECK(x->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED, "%s: adds psums, not codes; quantize %s before it",
+                 name_of(w, n), dt_held_name(w, x));
+        codes[k] = x->value;
+    }
+    DT_TRY(dt_program_add_plain(w->program->graph, DT_OP_ADD, name_of(w, n), n->params, codes, &sum));
+    return hold_sum(w, n, sum);
+}
+
 static dt_status lower_add(dt_lowering *w, const dt_graph_node *n)
 {
     dt_held *x = NULL;
     int from[2], y;
 
+    if (facts_of(w, n->out)->n_scale > 0) return lower_integer_add(w, n);
     for (int k = 0; k < 2; k++) {
         DT_TRY(held_input(w, n, k, &x));
         DT_TRY(dt_held_reals(w, x, &from[k]));
@@ -312,6 +436,26 @@ static dt_status lower_add(dt_lowering *w, const dt_graph_node *n)
     return DT_OK;
 }
 
+/* Of what was quantized before: codes. Of anything else it waits for its quantizer. */
+static dt_status lower_concat(dt_lowering *w, const dt_graph_node *n)
+{
+    int codes[DT_MAX_IN];
+    dt_held *x = NULL;
+
+    for (int k = 0; k < n->n_in; k++) {
+        DT_TRY(held_input(w, n, k, &x));
+        DT_CHECK(has_values(x), DT_ERR_UNSUPPORTED, "%s: reads %s, which no layer gave", name_of(w, n),
+                 dt_held_name(w, x));
+        codes[k] = x->value;
+    }
+    hold(w, n, DT_HOLDS_CONCAT, NULL);
+    if (facts_of(w, n->out)->n_scale == 0) return DT_OK;
+    DT_CHECK(x->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED, "%s: joins psums, not codes; quantize what it gives",
+             name_of(w, n));
+    return dt_program_add_concat(w->program->graph, name_of(w, n), n->params, codes, n->n_in,
+                                 &hold(w, n, DT_HOLDS_CODES, NULL)->value);
+}
+
 static dt_status lower_linear(dt_lowering *w, const dt_graph_node *n)
 {
     dt_program_reals r = { .name = name_of(w, n), .n = (int)facts_of(w, n->out)->shape.dim[1] };
@@ -319,8 +463,7 @@ static dt_status lower_linear(dt_lowering *w, const dt_graph_node *n)
     dt_held *x = NULL;
     int from;
 
-    DT_CHECK(facts_of(w, n->in[1])->n_scale == 0, DT_ERR_UNSUPPORTED,
-             "%s: a linear layer of codes; a program's has real weights", r.name);
+    if (facts_of(w, n->out)->n_scale > 0) return lower_integer_linear(w, n);
     DT_TRY(held_input(w, n, 0, &x));
     DT_TRY(dt_held_reals(w, x, &from));
     DT_TRY(read_param(w, n, 1, &r.factor));
@@ -344,19 +487,23 @@ dt_status dt_lower_node(dt_lowering *w, const dt_graph_node *n)
     case DT_OP_ACT_QUANT: return lower_act_quant(w, n);
     case DT_OP_CONV2D: return lower_conv(w, n);
     case DT_OP_BATCHNORM: return lower_batchnorm(w, n);
+    case DT_OP_BIAS: return lower_bias(w, n);
     case DT_OP_IDENTITY:
+    case DT_OP_DEQUANTIZE:
     case DT_OP_FLATTEN: return lower_through(w, n, DT_HOLDS_SAME);
+    case DT_OP_CLIP: return lower_through(w, n, DT_HOLDS_CLIP);
     case DT_OP_RELU: return lower_through(w, n, DT_HOLDS_RELU);
     case DT_OP_MAXPOOL: return lower_through(w, n, DT_HOLDS_MAXPOOL);
     case DT_OP_AVGPOOL: return lower_avgpool(w, n);
     case DT_OP_ADD: return lower_add(w, n);
+    case DT_OP_CONCAT: return lower_concat(w, n);
     case DT_OP_LINEAR: return lower_linear(w, n);
     case DT_OP_WEIGHT_QUANT: return DT_OK; /* its convolution reads the codes */
     default:
-        return dt_raise(
-            DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
-            "%s: %s has no form in a program, which holds convolutions, batch norms, ReLUs, pools, sums and "
-            "a linear classifier",
-            name_of(w, n), dt_ops[n->kind]->name);
+        return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                        "%s: %s has no form in a program, which holds convolutions, linear layers, batch norms, "
+                        "biases, ReLUs, pools, "
+                        "sums and concatenations",
+                        name_of(w, n), dt_ops[n->kind]->name);
     }
 }

@@ -11,7 +11,10 @@
 #include "lowering.h"
 #include "steps.h"
 
+#include "../../layers/activation.h"
+
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,12 +43,45 @@ static float *copy_floats(const float *from, int n)
     return to;
 }
 
-static dt_status add_affine(dt_lowering *w, const dt_held *h, int *y)
-{
-    const int n = channels_of(w, h->value);
-    const dt_program_reals line = { dt_held_name(w, h), n, copy_floats(h->slope, n), copy_floats(h->offset, n) };
+/* Codes have a name, and so have the same integers as psums. */
+typedef struct {
+    char s[DT_NAME_MAX + 32];
+} line_name;
 
-    return dt_program_add_affine(w->program->graph, &line, h->value, y);
+static line_name name_of_line(const dt_lowering *w, const dt_held *h)
+{
+    line_name name;
+
+    snprintf(name.s, sizeof name.s, "%s%s", dt_held_name(w, h), h->holds == DT_HOLDS_CODES ? ".cells" : "");
+    return name;
+}
+
+/* Codes become psums on a line, too: sums of single cells. Called when somebody quantizes them again, or wants them as
+ * reals. */
+static dt_status give_line(dt_lowering *w, dt_held *h)
+{
+    const dt_pool_params cell = dt_pool_square(1);
+    const line_name name = name_of_line(w, h);
+    dt_graph *g = w->program->graph;
+
+    if (h->psum >= 0) return DT_OK;
+    const int n = channels_of(w, h->value);
+    h->slope = malloc((size_t)n * sizeof *h->slope);
+    h->offset = calloc((size_t)n, sizeof *h->offset);
+    DT_CHECK(h->slope && h->offset, DT_ERR_MEMORY, "no memory for the line of %s", dt_held_name(w, h));
+    DT_TRY(dt_program_add_plain(g, DT_OP_AVGPOOL, name.s, &cell, &h->value, &h->psum));
+    for (int c = 0; c < n; c++) h->slope[c] = dt_program_scale(w->program, h->psum);
+    return DT_OK;
+}
+
+static dt_status add_affine(dt_lowering *w, dt_held *h, int *y)
+{
+    DT_TRY(give_line(w, h));
+    const int n = channels_of(w, h->psum);
+    const line_name name = name_of_line(w, h);
+    const dt_program_reals line = { name.s, n, copy_floats(h->slope, n), copy_floats(h->offset, n) };
+
+    return dt_program_add_affine(w->program->graph, &line, h->psum, y);
 }
 
 dt_pool_params dt_lowering_pool(const dt_lowering *w, const dt_graph_node *n)
@@ -73,19 +109,22 @@ dt_status dt_lowering_add_pool(dt_lowering *w, const dt_graph_node *n, int x, in
     return dt_program_add_plain(w->program->graph, n->kind, name, &p, &x, y);
 }
 
-static dt_status add_reals(dt_lowering *w, const dt_held *h, int from, int *y)
+static dt_status add_reals(dt_lowering *w, dt_held *h, int from, int *y)
 {
     switch (h->holds) {
+    case DT_HOLDS_CODES:
     case DT_HOLDS_LINE: return add_affine(w, h, y);
     case DT_HOLDS_RELU:
         return dt_program_add_plain(w->program->graph, DT_OP_RELU, dt_held_name(w, h), h->node->params, &from, y);
+    case DT_HOLDS_CLIP:
+        return dt_program_add_plain(w->program->graph, DT_OP_CLIP, dt_held_name(w, h), h->node->params, &from, y);
     case DT_HOLDS_MAXPOOL: return dt_lowering_add_pool(w, h->node, from, y);
     case DT_HOLDS_SAME: *y = from; return DT_OK;
     default: break;
     }
     return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
-                    "%s: only what a convolution gave can be read as reals; quantize it for a convolution instead",
-                    dt_held_name(w, h));
+                    "%s: is wanted as reals, and a program has %s for a quantizer alone; quantize what it gives",
+                    dt_held_name(w, h), h->node ? dt_ops[h->node->kind]->name : "an image");
 }
 
 dt_status dt_held_reals(dt_lowering *w, dt_held *h, int *value)
@@ -100,17 +139,15 @@ dt_status dt_held_reals(dt_lowering *w, dt_held *h, int *value)
     return DT_OK;
 }
 
-/* Between which values the ReLUs on the way leave a line. */
-typedef struct {
-    float low, high;
-} limits;
+/* Between which values the ReLUs and clips on the way leave a line. */
+typedef dt_limits limits;
 
 static const limits no_limits = { -INFINITY, INFINITY };
 
 /* One channel between its psum and its code. */
 typedef struct {
     float slope, offset;
-    limits relu;
+    limits between;
     const dt_quantizer *q;
 } step;
 
@@ -118,65 +155,110 @@ static int step_code(const void *user, int64_t psum)
 {
     const step *s = user;
     const float y = s->slope * (float)psum + s->offset;
-    const float v = y < s->relu.low ? s->relu.low : y > s->relu.high ? s->relu.high : y;
-    return (int)dt_act_code(v, s->q->alpha, &s->q->grid, 0, s->q->params.rule);
+    return (int)dt_act_code(dt_limited(y, s->between), s->q->alpha, &s->q->grid, 0, s->q->params.rule);
 }
 
-static void find_steps(const dt_held *h, const dt_quantizer *q, limits relu, const dt_value *psum,
+static void find_steps(const dt_held *h, const dt_quantizer *q, limits between, const dt_value *psum,
                        const dt_program_steps *s)
 {
     for (int c = 0; c < psum->channels; c++) {
-        const step channel = { h->slope[c], h->offset[c], relu, q };
+        const step channel = { h->slope[c], h->offset[c], between, q };
         s->sign[c] = h->slope[c] < 0.0f ? -1 : 1;
-        const dt_steps steps = { step_code, &channel, s->sign[c], psum->high, s->low, s->low + s->levels };
+        const dt_steps steps = { step_code, &channel, s->sign[c], psum->low, psum->high, s->low, s->low + s->levels };
         dt_steps_find(&steps, s->step + c, psum->channels);
     }
 }
 
-static dt_status add_thresholds(dt_lowering *w, const dt_held *h, const dt_quantizer *q, limits relu, int *y)
+static dt_status add_thresholds(dt_lowering *w, dt_held *h, dt_quantizer *q, limits between, int *y)
 {
-    const dt_value psum = dt_program_value(w->program, h->value);
-    const int low = relu.low == 0.0f ? 0 : q->grid.low; /* ReLU leaves no signed quantizer anything below 0 */
+    DT_TRY(give_line(w, h));
+    const dt_value psum = dt_program_value(w->program, h->psum);
+    const int low = between.low >= 0.0f ? 0 : q->grid.low; /* nothing below 0 is left, whatever its sign may be */
     const size_t channels = (size_t)psum.channels, levels = (size_t)(q->grid.high - low);
     const dt_program_steps s = { .name = q->name,
                                  .low = low,
                                  .levels = (int)levels,
                                  .step = malloc(levels * channels * sizeof *s.step),
                                  .sign = malloc(channels),
-                                 .scale = dt_program_one(q->scale),
+                                 .scale = q->shared > 0 ? NULL : dt_program_one(q->scale),
+                                 .shared = q->shared,
                                  .slope = copy_floats(h->slope, psum.channels),
                                  .offset = copy_floats(h->offset, psum.channels) };
 
-    if (s.step && s.sign) find_steps(h, q, relu, &psum, &s);
-    return dt_program_add_threshold(w->program->graph, &s, h->value, y);
+    if (s.step && s.sign) find_steps(h, q, between, &psum, &s);
+    DT_TRY(dt_program_add_threshold(w->program->graph, &s, h->psum, y));
+    q->shared = dt_graph_maker(w->program->graph, *y)->in[DT_THRESHOLD_SCALE];
+    return DT_OK;
 }
 
-static limits with_relu(limits l, const dt_relu_params *p)
+static dt_status add_quantize(dt_lowering *w, int reals, dt_quantizer *q, int *y)
 {
-    l.low = 0.0f;
-    if (p->most > 0.0f && p->most < l.high) l.high = p->most;
-    return l;
+    const dt_program_quantizer of = { .name = q->name,
+                                      .params = q->params,
+                                      .alpha = q->shared > 0 ? NULL : dt_program_one(q->alpha),
+                                      .shared = q->shared };
+
+    DT_TRY(dt_program_add_quantize(w->program->graph, &of, reals, y));
+    q->shared = dt_graph_maker(w->program->graph, *y)->in[DT_QUANT_ALPHA];
+    return DT_OK;
 }
 
-static dt_status codes_of(dt_lowering *w, const dt_held *h, const dt_quantizer *q, limits relu, int *y)
+/* What is limited to `first`, and then to l. A high of NaN is no limit. */
+static limits within(limits l, limits first)
+{
+    return (limits){ dt_limited(first.low, l), isnan(first.high) ? l.high : dt_limited(first.high, l) };
+}
+
+static dt_status codes_of(dt_lowering *w, dt_held *h, dt_quantizer *q, limits between, int *y);
+
+/* A part of a concatenation, where one of them has reals already: then all are quantized from reals, by one clip. */
+static dt_status codes_of_reals(dt_lowering *w, dt_held *h, dt_quantizer *q, limits between, int *y)
+{
+    const int is_limited = between.low != -INFINITY || between.high < INFINITY;
+    int reals;
+
+    DT_CHECK(!is_limited, DT_ERR_UNSUPPORTED,
+             "%s: reals that are concatenated with others, and limited then; limit them before", dt_held_name(w, h));
+    DT_TRY(dt_held_reals(w, h, &reals));
+    return add_quantize(w, reals, q, y);
+}
+
+/* The parts' codes, one after the other: quantizing knows no neighbours. */
+static dt_status codes_of_parts(dt_lowering *w, const dt_graph_node *n, dt_quantizer *q, limits between, int *y)
+{
+    int codes[DT_MAX_IN], has_reals = 0;
+    dt_quantizer part = *q;
+
+    for (int k = 0; k < n->n_in; k++) has_reals |= dt_held_base(&w->held[n->in[k]])->holds == DT_HOLDS_REALS;
+    for (int k = 0; k < n->n_in; k++) {
+        snprintf(part.name, sizeof part.name, "%.*s.%d", DT_NAME_MAX - 2, q->name, k);
+        DT_TRY((has_reals ? codes_of_reals : codes_of)(w, &w->held[n->in[k]], &part, between, &codes[k]));
+    }
+    q->shared = part.shared;
+    return dt_program_add_concat(w->program->graph, dt_graph_name(w->from, n->out), n->params, codes, n->n_in, y);
+}
+
+static dt_status codes_of(dt_lowering *w, dt_held *h, dt_quantizer *q, limits between, int *y)
 {
     int codes;
 
     switch (h->holds) {
-    case DT_HOLDS_SAME: return codes_of(w, h->from, q, relu, y);
-    case DT_HOLDS_RELU: return codes_of(w, h->from, q, with_relu(relu, h->node->params), y);
+    case DT_HOLDS_SAME: return codes_of(w, h->from, q, between, y);
+    case DT_HOLDS_RELU: return codes_of(w, h->from, q, within(between, dt_relu_limits(h->node->params)), y);
+    case DT_HOLDS_CLIP: return codes_of(w, h->from, q, within(between, dt_clip_limits(h->node->params)), y);
     case DT_HOLDS_MAXPOOL:
-        DT_TRY(codes_of(w, h->from, q, relu, &codes));
+        DT_TRY(codes_of(w, h->from, q, between, &codes));
         return dt_lowering_add_pool(w, h->node, codes, y);
-    default: return add_thresholds(w, h, q, relu, y);
+    case DT_HOLDS_CONCAT: return codes_of_parts(w, h->node, q, between, y);
+    default: return add_thresholds(w, h, q, between, y);
     }
 }
 
-dt_status dt_held_codes(dt_lowering *w, dt_held *h, const dt_quantizer *q, int *value)
+dt_status dt_held_codes(dt_lowering *w, dt_held *h, dt_quantizer *q, int *value)
 {
     int reals;
 
-    if (dt_held_base(h)->holds == DT_HOLDS_LINE) return codes_of(w, h, q, no_limits, value);
+    if (dt_held_base(h)->holds != DT_HOLDS_REALS) return codes_of(w, h, q, no_limits, value);
     DT_TRY(dt_held_reals(w, h, &reals));
-    return dt_program_add_quantize(w->program->graph, q->name, &q->params, dt_program_one(q->alpha), reals, value);
+    return add_quantize(w, reals, q, value);
 }

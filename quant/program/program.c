@@ -22,9 +22,11 @@ static dt_value_kind kind_of(const dt_graph *g, int value)
 
     if (!n || g->value[value]->facts.n_scale == 0) return n ? DT_VALUE_REAL : DT_VALUE_CODE;
     switch (n->kind) {
-    case DT_OP_CONV2D: return DT_VALUE_PSUM;
-    case DT_OP_RELU:
+    case DT_OP_CONV2D:
+    case DT_OP_ADD:
+    case DT_OP_AVGPOOL: return DT_VALUE_PSUM;
     case DT_OP_MAXPOOL:
+    case DT_OP_CONCAT:
     case DT_OP_FLATTEN: return kind_of(g, n->in[0]);
     default: return DT_VALUE_CODE;
     }
@@ -68,7 +70,13 @@ float dt_program_scale(const dt_program *p, int value)
 {
     const dt_graph_node *n = dt_graph_maker(p->graph, value);
 
-    while (n->kind == DT_OP_MAXPOOL) n = dt_graph_maker(p->graph, n->in[0]);
+    while (n->kind == DT_OP_MAXPOOL || n->kind == DT_OP_CONCAT || n->kind == DT_OP_ADD) {
+        n = dt_graph_maker(p->graph, n->in[0]);
+    }
+    if (n->kind == DT_OP_AVGPOOL) {
+        const int *window = ((const dt_pool_params *)n->params)->window;
+        return dt_program_scale(p, n->in[0]) / (float)(window[0] * window[1]);
+    }
     if (n->kind == DT_OP_TABLE) return first_float(p, n, DT_TABLE_SCALE);
     if (n->kind == DT_OP_THRESHOLD) return first_float(p, n, DT_THRESHOLD_SCALE);
     const dt_act_quant_params *q = n->params;

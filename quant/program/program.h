@@ -2,21 +2,29 @@
  * program.h - a trained network as integers: a graph of what hardware computes, whose parameters have their data.
  *
  * A value is one of three: codes (small integers), psums (integers of up to 32 bits), or reals in f32. The image is
- * 8-bit pixels, which a table turns into codes. A convolution makes psums of codes; thresholds make codes of psums; the
- * rest is max-pool on codes and, at the end (and in a skip block), a few operators on reals.
+ * 8-bit pixels, which a table turns into codes. A convolution makes psums of codes, and so do sums of codes that share
+ * a scale; thresholds make codes of psums; the rest is max-pool and concatenation of codes and, at the end (and where
+ * the model sums reals), a few operators on reals.
  *
  *   TABLE      pixels -> codes  code = table[pixel][c]
  *   CODES      the weights of one CONV2D, with their range and, for people, their scale
  *   CONV2D     codes -> psums   psum[p,q,k] = sum over r,s,c of x[p*stride+r-pad, q*stride+s-pad, c] * w[k,r,s,c]
  *   THRESHOLD  psums -> codes   code = low + number of t with sign[c] * psum >= threshold[t][c]
  *   AFFINE     psums -> reals   y = slope[c] * (float)psum + offset[c], the product rounded to f32 before the sum
- *   RELU       reals -> reals   max(x, 0)
+ *   RELU       reals -> reals   min(max(x, 0), most)
+ *   CLIP       reals -> reals   min(max(x, low), high)
  *   MAXPOOL    codes or reals, unchanged kind;  a window that does not fit is dropped
- *   AVGPOOL    reals -> reals   (sum over the window, row by row, in f32) / (window * window)
- *   ADD        reals -> reals   in[0] + in[1]
+ *   AVGPOOL    codes -> psums   the sum over the window;  its scale is the codes' / (window * window)
+ *              reals -> reals   (sum over the window, row by row, in f32) / (window * window)
+ *   ADD        codes -> psums   in[0] + in[1], of one scale: both read one parameter
+ *              reals -> reals   in[0] + in[1]
+ *   CONCAT     codes            one after the other along an axis, of one scale
  *   ACT_QUANT  reals -> codes   dt_act_code of grid.h
  *   FLATTEN    reals, in the order h, w, c
  *   LINEAR     reals -> scores  y[o] = (float)(bias[o] + sum of x[i] * w[o][i]), in double, i ascending
+ *
+ * The last node gives the scores: LINEAR, or FLATTEN of reals. A linear layer on the grid is a CONV2D whose window is
+ * the map.
  *
  * Why thresholds: batch norm, ReLU and the next quantizer are, for one channel, a step function of the psum that never
  * turns back. Its steps are found by bisecting evaluation's own f32 arithmetic, so that a negative gamma, a dead
@@ -70,13 +78,13 @@ typedef enum { DT_VALUE_CODE, DT_VALUE_PSUM, DT_VALUE_REAL } dt_value_kind;
 typedef struct {
     dt_value_kind kind;
     int height, width, channels;
-    int low, high; /* of codes; of psums: -bound, bound; of reals 0 */
+    int low, high; /* of codes and psums; of reals 0 */
 } dt_value;
 
 /* Of what a node makes, or of the pixels. */
 dt_value dt_program_value(const dt_program *p, int value);
 int64_t dt_value_count(const dt_value *v); /* height * width * channels */
-/* Real value of one code. value: codes, of any node that gives some. */
+/* Real value of one code, or of 1 in a sum of codes. value: of any node that gives some, but a convolution. */
 float dt_program_scale(const dt_program *p, int value);
 /* The codes of the image, which the TABLE makes. */
 dt_value dt_program_image(const dt_program *p);

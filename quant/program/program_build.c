@@ -154,7 +154,8 @@ dt_status dt_program_add_threshold(dt_graph *g, const dt_program_steps *s, int x
     int in[4] = { x };
 
     snprintf(node, sizeof node, "%s" DT_ACT_QUANT_SUFFIX, s->name);
-    dt_status status = add_params(g, arrays, 3, in + 1);
+    in[3] = s->shared;
+    dt_status status = add_params(g, arrays, s->shared > 0 ? 2 : 3, in + 1);
     if (status == DT_OK) status = add_node(g, DT_OP_THRESHOLD, node, "", &params, in, y);
     if (status != DT_OK) {
         free(s->slope);
@@ -186,14 +187,18 @@ dt_status dt_program_add_affine(dt_graph *g, const dt_program_reals *r, int x, i
     return dt_program_add_plain(g, DT_OP_AFFINE, r->name, NULL, in, y);
 }
 
-dt_status dt_program_add_quantize(dt_graph *g, const char *name, const dt_act_quant_params *params, float *alpha, int x,
-                                  int *y)
+dt_status dt_program_add_quantize(dt_graph *g, const dt_program_quantizer *q, int x, int *y)
 {
-    const dt_program_array array = { name, ".act_alpha", DT_F32, dt_vector(1), alpha };
-    int in[2] = { x };
+    const dt_program_array array = { q->name, ".act_alpha", DT_F32, dt_vector(1), q->alpha };
+    int in[2] = { x, q->shared };
 
-    DT_TRY(dt_program_param(g, &array, &in[1]));
-    return add_node(g, DT_OP_ACT_QUANT, name, DT_ACT_QUANT_SUFFIX, params, in, y);
+    if (q->shared == 0) DT_TRY(dt_program_param(g, &array, &in[1]));
+    return add_node(g, DT_OP_ACT_QUANT, q->name, DT_ACT_QUANT_SUFFIX, &q->params, in, y);
+}
+
+dt_status dt_program_add_scores(dt_graph *g, int x)
+{
+    return add_node(g, DT_OP_FLATTEN, dt_graph_name(g, x), ".flatten", NULL, &x, &g->scores);
 }
 
 dt_status dt_program_add_linear(dt_graph *g, const dt_program_reals *r, int x, int *y)
@@ -211,17 +216,31 @@ dt_status dt_program_add_linear(dt_graph *g, const dt_program_reals *r, int x, i
 
 static const char *const copies[] = { ".of_codes", ".of_reals" };
 
+/* A free name for what a layer of that name becomes. */
+static void find_name(const dt_graph *g, const char *name, int is_real, char *whole, size_t bytes)
+{
+    snprintf(whole, bytes, "%s", name);
+    if (dt_graph_find(g, whole) >= 0) snprintf(whole, bytes, "%s%s", name, copies[is_real]);
+    for (int i = 2; dt_graph_find(g, whole) >= 0; i++) snprintf(whole, bytes, "%s%s.%d", name, copies[is_real], i);
+}
+
 dt_status dt_program_add_plain(dt_graph *g, dt_op_kind kind, const char *name, const void *params, const int *in,
                                int *y)
 {
     const int on_grid = g->value[in[0]]->facts.n_scale > 0;
-    const char *copy = copies[kind == DT_OP_AFFINE || !on_grid];
     char whole[DT_NAME_MAX + 32];
 
-    snprintf(whole, sizeof whole, "%s", name);
-    if (dt_graph_find(g, whole) >= 0) snprintf(whole, sizeof whole, "%s%s", name, copy);
-    for (int i = 2; dt_graph_find(g, whole) >= 0; i++) snprintf(whole, sizeof whole, "%s%s.%d", name, copy, i);
+    find_name(g, name, kind == DT_OP_AFFINE || !on_grid, whole, sizeof whole);
     return add_node(g, kind, whole, "", params, in, y);
+}
+
+dt_status dt_program_add_concat(dt_graph *g, const char *name, const dt_concat_params *params, const int *in, int n,
+                                int *y)
+{
+    char whole[DT_NAME_MAX + 32];
+
+    find_name(g, name, 0, whole, sizeof whole);
+    return dt_graph_add(g, DT_OP_CONCAT, whole, params, in, n, y);
 }
 
 /* Cuts the text at the last `end` that it has. */

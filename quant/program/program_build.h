@@ -52,7 +52,8 @@ typedef struct {
     int low, levels;
     int32_t *step;         /* [levels][C] */
     int8_t *sign;          /* [C] */
-    float *scale;          /* [1] */
+    float *scale;          /* [1]; NULL where the codes share the scale of others: */
+    int shared;            /* the value of the program that holds it; 0, which is the image: none does */
     float *slope, *offset; /* [C] */
 } dt_program_steps;
 
@@ -75,13 +76,25 @@ typedef struct {
 } dt_program_reals;
 
 DT_MUST_CHECK dt_status dt_program_add_affine(dt_graph *g, const dt_program_reals *r, int x, int *y);
-DT_MUST_CHECK dt_status dt_program_add_quantize(dt_graph *g, const char *name, const dt_act_quant_params *params,
-                                                float *alpha, int x, int *y);
+/* Quantizes reals. */
+typedef struct {
+    const char *name; /* of the layer that reads the codes */
+    dt_act_quant_params params;
+    float *alpha; /* [1]; NULL where the clip is that of others: */
+    int shared;   /* as of a THRESHOLD's scale */
+} dt_program_quantizer;
+
+DT_MUST_CHECK dt_status dt_program_add_quantize(dt_graph *g, const dt_program_quantizer *q, int x, int *y);
+/* Codes of one scale, n of them; named as RELU below. */
+DT_MUST_CHECK dt_status dt_program_add_concat(dt_graph *g, const char *name, const dt_concat_params *params,
+                                              const int *in, int n, int *y);
+/* Reals as the scores. */
+DT_MUST_CHECK dt_status dt_program_add_scores(dt_graph *g, int x);
 /* With its FLATTEN. */
 DT_MUST_CHECK dt_status dt_program_add_linear(dt_graph *g, const dt_program_reals *r, int x, int *y);
 
-/* RELU, MAXPOOL, AVGPOOL, ADD: of the layer's name if that is free, else of that and more, because one max-pool may
- * stand in several places. */
+/* RELU, CLIP, MAXPOOL, AVGPOOL, ADD: of the layer's name if that is free, else of that and more, because one max-pool
+ * may stand in several places. */
 DT_MUST_CHECK dt_status dt_program_add_plain(dt_graph *g, dt_op_kind kind, const char *name, const void *params,
                                              const int *in, int *y);
 

@@ -65,19 +65,27 @@ static dt_status has_data(const node_view *v, int value, const char *field, dt_d
     return DT_OK;
 }
 
-/* Input k is a parameter that nobody else reads and nothing trains. */
-static dt_status has_param(const node_view *v, int k, const char *field, dt_dtype type)
+/* Input k is a parameter that nothing trains. */
+static dt_status has_shared_param(const node_view *v, int k, const char *field, dt_dtype type)
 {
     const dt_graph_value *of = v->g->value[v->n->in[k]];
     const dt_param_spec *is = &of->param, wanted = dt_program_spec(&of->facts.shape);
 
-    DT_CHECK(of->source == DT_SOURCE_PARAM && v->read[v->n->in[k]] == 1, DT_ERR_FORMAT,
-             "%s (%s): %s is %s, expected a parameter of its own", v->name, v->kind, field, of->name);
+    DT_CHECK(of->source == DT_SOURCE_PARAM, DT_ERR_FORMAT, "%s (%s): %s is %s, expected a parameter", v->name, v->kind,
+             field, of->name);
     DT_CHECK(is->group == wanted.group && is->values == wanted.values && is->init == wanted.init &&
                  is->init_value == wanted.init_value && is->floor == wanted.floor,
              DT_ERR_FORMAT, "%s (%s): %s is a parameter that is trained; those of programs are state, of any values",
              v->name, v->kind, of->name);
     return has_data(v, v->n->in[k], field, type);
+}
+
+/* ... and that nobody else reads. */
+static dt_status has_param(const node_view *v, int k, const char *field, dt_dtype type)
+{
+    DT_CHECK(v->read[v->n->in[k]] == 1, DT_ERR_FORMAT, "%s (%s): %s is %s, expected a parameter of its own", v->name,
+             v->kind, field, dt_graph_name(v->g, v->n->in[k]));
+    return has_shared_param(v, k, field, type);
 }
 
 static dt_status check_numbers(const node_view *v, int value, const char *field, float above)
@@ -98,6 +106,13 @@ static dt_status has_numbers(const node_view *v, int k, const char *field, float
 {
     DT_TRY(has_param(v, k, field, DT_F32));
     return check_numbers(v, v->n->in[k], field, above);
+}
+
+/* Parameter k is the scale of codes, which other codes may share. */
+static dt_status has_scale(const node_view *v, int k)
+{
+    DT_TRY(has_shared_param(v, k, "scale", DT_F32));
+    return check_numbers(v, v->n->in[k], "scale", 0.0f);
 }
 
 /* ---- the kinds of nodes ---- */
@@ -163,13 +178,15 @@ static dt_status check_steps(const node_view *v)
     const int8_t *sign = dt_program_data(v->p, v->n, DT_THRESHOLD_SIGN);
     const int64_t channels = v->y.channels;
 
-    for (int64_t i = 0; i < (v->y.high - v->y.low) * channels; i++) {
-        if (step[i] != INT32_MIN && step[i] != INT32_MAX)
-            DT_TRY(within(v, "threshold", step[i], (int64_t)v->x.low + 1, v->x.high));
-        if (i >= channels) DT_TRY(within(v, "threshold", step[i], step[i - channels], INT32_MAX));
-    }
     for (int64_t c = 0; c < channels; c++) {
         if (sign[c] != 1) DT_TRY(equals(v, "sign", sign[c], -1));
+    }
+    for (int64_t i = 0; i < (v->y.high - v->y.low) * channels; i++) {
+        const int is_turned = sign[i % channels] < 0;
+        const int64_t low = is_turned ? -(int64_t)v->x.high : v->x.low,
+                      high = is_turned ? -(int64_t)v->x.low : v->x.high;
+        if (step[i] != INT32_MIN && step[i] != INT32_MAX) DT_TRY(within(v, "threshold", step[i], low + 1, high));
+        if (i >= channels) DT_TRY(within(v, "threshold", step[i], step[i - channels], INT32_MAX));
     }
     return DT_OK;
 }
@@ -180,7 +197,8 @@ static dt_status multiplier_steps_here(const node_view *v, const dt_requant *r, 
     const int32_t *step = dt_program_data(v->p, v->n, DT_THRESHOLD_STEPS);
     const int8_t *signs = dt_program_data(v->p, v->n, DT_THRESHOLD_SIGN);
     const int32_t t = step[(int64_t)level * v->y.channels + c];
-    const int64_t low = v->x.low, high = v->x.high, sign = signs[c];
+    const int64_t sign = signs[c];
+    const int64_t low = sign > 0 ? v->x.low : -(int64_t)v->x.high, high = sign > 0 ? v->x.high : -(int64_t)v->x.low;
     const int64_t below = t == INT32_MIN ? low - 1 : t == INT32_MAX ? high : t - 1;
     const int agree_below = below < low || dt_requant_code(r, c, sign * below) <= r->low + level;
     const int agree_above = below >= high || dt_requant_code(r, c, sign * (below + 1)) > r->low + level;
@@ -249,7 +267,7 @@ static dt_status check_threshold(const node_view *v)
 
     DT_TRY(within(v, "low", p->low, -DT_CODE_MAX, 0));
     DT_TRY(within(v, "high", v->y.high, 1, DT_CODE_MAX));
-    DT_TRY(has_numbers(v, DT_THRESHOLD_SCALE, "scale", 0.0f));
+    DT_TRY(has_scale(v, DT_THRESHOLD_SCALE));
     DT_TRY(has_param(v, DT_THRESHOLD_SIGN, "sign", DT_I8));
     DT_TRY(has_param(v, DT_THRESHOLD_STEPS, "threshold", DT_I32));
     DT_TRY(check_steps(v));
@@ -280,6 +298,20 @@ static dt_status check_pool(const node_view *v)
     return DT_OK;
 }
 
+/* Sums and rows of integers are of one scale, else they would not be integers. */
+static dt_status check_joined(const node_view *v)
+{
+    const int on_grid = v->g->value[v->n->out]->facts.n_scale > 0;
+
+    for (int k = 1; k < v->n->n_in; k++) {
+        const dt_value x = dt_program_value(v->p, v->n->in[k]);
+        DT_CHECK(x.kind == v->x.kind && on_grid == (x.kind == DT_VALUE_CODE), DT_ERR_FORMAT,
+                 "%s (%s): reads %s and %s, which are not both codes of one scale, nor both reals", v->name, v->kind,
+                 dt_graph_name(v->g, v->n->in[0]), dt_graph_name(v->g, v->n->in[k]));
+    }
+    return DT_OK;
+}
+
 static dt_status check_quantize(const node_view *v)
 {
     const dt_act_quant_params *p = v->n->params;
@@ -288,7 +320,8 @@ static dt_status check_quantize(const node_view *v)
     DT_TRY(within(v, "is_signed", p->is_signed, 0, 1));
     DT_TRY(equals(v, "unclamped", p->unclamped, 0));
     DT_TRY(within(v, "rule", (int64_t)p->rule, DT_RULE_ECE284, DT_RULE_LSQ));
-    DT_TRY(has_numbers(v, DT_QUANT_ALPHA, "alpha", 0.0f));
+    DT_TRY(has_shared_param(v, DT_QUANT_ALPHA, "alpha", DT_F32));
+    DT_TRY(check_numbers(v, v->n->in[DT_QUANT_ALPHA], "alpha", 0.0f));
     const float scale = dt_program_scale(v->p, v->n->out);
     DT_CHECK(isfinite(scale) && scale > 0.0f, DT_ERR_FORMAT, "%s (%s): scale is %g, expected a number above 0", v->name,
              v->kind, (double)scale);
@@ -308,7 +341,8 @@ static dt_status check_linear(const node_view *v)
 
 enum { KINDS_CODE = 1 << DT_VALUE_CODE, KINDS_PSUM = 1 << DT_VALUE_PSUM, KINDS_REAL = 1 << DT_VALUE_REAL };
 
-/* n_in: inputs that nodes make; reads: of what kinds they are. A kind without check is not of programs. */
+/* n_in: inputs that nodes make, the most where there may be fewer; reads: of what kinds they are. A kind without check
+ * is not of programs. */
 static const struct {
     int n_in, reads;
     dt_status (*check)(const node_view *v);
@@ -319,9 +353,11 @@ static const struct {
     [DT_OP_THRESHOLD] = { 1, KINDS_PSUM, check_threshold },
     [DT_OP_AFFINE] = { 1, KINDS_PSUM, check_affine },
     [DT_OP_RELU] = { 1, KINDS_REAL, check_nothing },
+    [DT_OP_CLIP] = { 1, KINDS_REAL, check_nothing },
     [DT_OP_MAXPOOL] = { 1, KINDS_CODE | KINDS_REAL, check_pool },
-    [DT_OP_AVGPOOL] = { 1, KINDS_REAL, check_pool },
-    [DT_OP_ADD] = { 2, KINDS_REAL, check_nothing },
+    [DT_OP_AVGPOOL] = { 1, KINDS_CODE | KINDS_REAL, check_pool },
+    [DT_OP_ADD] = { 2, KINDS_CODE | KINDS_REAL, check_joined },
+    [DT_OP_CONCAT] = { DT_MAX_IN, KINDS_CODE, check_joined },
     [DT_OP_ACT_QUANT] = { 1, KINDS_REAL, check_quantize },
     [DT_OP_FLATTEN] = { 1, KINDS_REAL, check_nothing },
     [DT_OP_LINEAR] = { 1, KINDS_REAL, check_linear },
@@ -348,6 +384,11 @@ static dt_status check_input(const node_view *v, int k)
     return DT_OK;
 }
 
+static int gives_scores(const dt_graph_node *n, const char *read)
+{
+    return n->kind == DT_OP_LINEAR || (n->kind == DT_OP_FLATTEN && read[n->out] == 0);
+}
+
 static dt_status check_node(const dt_program *p, int i, const char *read)
 {
     const dt_graph *g = p->graph;
@@ -360,9 +401,10 @@ static dt_status check_node(const dt_program *p, int i, const char *read)
     DT_CHECK(kinds[n->kind].check, DT_ERR_FORMAT, "%s (%s): a program has no such nodes", v.name, v.kind);
     DT_CHECK((n->kind == DT_OP_TABLE) == (i == 0), DT_ERR_FORMAT,
              "%s (%s): the first node is the table of the image, and no other; this is node %d", v.name, v.kind, i);
-    DT_CHECK((n->kind == DT_OP_LINEAR) == is_last, DT_ERR_FORMAT,
-             "%s (%s): the last node is linear, and no other; this is node %d of %d", v.name, v.kind, i, g->n_nodes);
-    for (int k = 0; k < kinds[n->kind].n_in; k++) DT_TRY(check_input(&v, k));
+    DT_CHECK(gives_scores(n, read) == is_last, DT_ERR_FORMAT,
+             "%s (%s): the last node, and no other, is linear, or a flatten that nobody reads; this is node %d of %d",
+             v.name, v.kind, i, g->n_nodes);
+    for (int k = 0; k < kinds[n->kind].n_in && k < n->n_in; k++) DT_TRY(check_input(&v, k));
     v.x = dt_program_value(p, n->in[0]);
     v.y = dt_program_value(p, n->out);
     return kinds[n->kind].check(&v);

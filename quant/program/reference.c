@@ -17,7 +17,8 @@ typedef struct {
     dt_value in, out;
     const uint8_t *image; /* TABLE */
     const int32_t *x;
-    const float *u, *v; /* reals of in[0] and in[1] */
+    const float *u;      /* reals of in[0] */
+    void *const *values; /* of every value of the graph that an image has any of */
     int32_t *y;
     float *z;
 } work;
@@ -102,6 +103,15 @@ static void run_relu(const work *k)
     }
 }
 
+static void run_clip(const work *k)
+{
+    const dt_clip_params *p = k->n->params;
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        k->z[i] = k->u[i] < p->low ? p->low : k->u[i] > p->high ? p->high : k->u[i];
+    }
+}
+
 /* Position in x of cell j of the window whose output is value i. */
 static int64_t pool_cell(const work *k, int64_t i, int j)
 {
@@ -135,7 +145,12 @@ static void run_avgpool(const work *k)
 {
     const int area = pool_area(k);
 
-    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+    for (int64_t i = 0; k->y && i < dt_value_count(&k->out); i++) {
+        int64_t sum = 0;
+        for (int j = 0; j < area; j++) sum += k->x[pool_cell(k, i, j)];
+        k->y[i] = (int32_t)sum;
+    }
+    for (int64_t i = 0; k->z && i < dt_value_count(&k->out); i++) {
         float sum = k->u[pool_cell(k, i, 0)];
         for (int j = 1; j < area; j++) sum += k->u[pool_cell(k, i, j)];
         k->z[i] = sum / (float)area;
@@ -144,7 +159,31 @@ static void run_avgpool(const work *k)
 
 static void run_add(const work *k)
 {
-    for (int64_t i = 0; i < dt_value_count(&k->out); i++) k->z[i] = k->u[i] + k->v[i];
+    const void *second = k->values[k->n->in[1]];
+    const int32_t *x = second;
+    const float *u = second;
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        if (k->y) k->y[i] = k->x[i] + x[i];
+        if (k->z) k->z[i] = k->u[i] + u[i];
+    }
+}
+
+/* Value i of the output, seen as rows of the inputs' parts: which input it is of, and where there. */
+static void run_concat(const work *k)
+{
+    const dt_graph *g = k->p->graph;
+    const int axis = ((const dt_concat_params *)k->n->params)->axis;
+    const int64_t *dim = dt_graph_shape(g, k->n->out)->dim;
+    int64_t inner = 1, before = 0;
+
+    for (int a = axis + 1; a < 4; a++) inner *= dim[a];
+    for (int j = 0; j < k->n->n_in; j++) {
+        const int32_t *x = k->values[k->n->in[j]];
+        const int64_t part = dt_graph_shape(g, k->n->in[j])->dim[axis] * inner, count = dt_graph_count(g, k->n->in[j]);
+        for (int64_t i = 0; i < count; i++) k->y[i / part * dim[axis] * inner + before + i % part] = x[i];
+        before += part;
+    }
 }
 
 static void run_quantize(const work *k)
@@ -178,22 +217,24 @@ static void (*const runs[DT_OP_COUNT])(const work *k) = {
     [DT_OP_TABLE] = run_table,     [DT_OP_CONV2D] = run_conv,   [DT_OP_THRESHOLD] = run_threshold,
     [DT_OP_AFFINE] = run_affine,   [DT_OP_RELU] = run_relu,     [DT_OP_MAXPOOL] = run_maxpool,
     [DT_OP_AVGPOOL] = run_avgpool, [DT_OP_ADD] = run_add,       [DT_OP_ACT_QUANT] = run_quantize,
-    [DT_OP_FLATTEN] = run_flatten, [DT_OP_LINEAR] = run_linear,
+    [DT_OP_FLATTEN] = run_flatten, [DT_OP_LINEAR] = run_linear, [DT_OP_CONCAT] = run_concat,
+    [DT_OP_CLIP] = run_clip,
 };
 
-/* values: of every value of the graph that an image has any of. */
 static void run_node(const dt_program *p, const dt_graph_node *n, const uint8_t *image, void *const *values)
 {
     const void *first = values[n->in[0]];
-    work k = {
-        .p = p, .n = n, .in = dt_program_value(p, n->in[0]), .out = dt_program_value(p, n->out), .image = image
-    };
+    work k = { .p = p,
+               .n = n,
+               .in = dt_program_value(p, n->in[0]),
+               .out = dt_program_value(p, n->out),
+               .image = image,
+               .values = values };
 
     if (k.in.kind == DT_VALUE_REAL)
         k.u = first;
     else
         k.x = first;
-    if (n->kind == DT_OP_ADD) k.v = values[n->in[1]];
     if (k.out.kind == DT_VALUE_REAL)
         k.z = values[n->out];
     else

@@ -31,22 +31,11 @@ int dt_requant_code(const dt_requant *r, int c, int64_t psum)
     return code < r->low ? r->low : code > r->high ? r->high : (int)code;
 }
 
-/* The middle of a channel's exact steps, in sign * psum: half-way between two psums where one step takes all levels.
- * Steps that no psum takes, or every one, lie just outside of -bound..bound. */
-static double middle_of_steps(const int32_t *exact, int levels, int64_t bound)
-{
-    const double low = (double)-bound, high = (double)bound + 1.0;
-    const double first = fmin(high, fmax(low, (double)exact[0])),
-                 last = fmin(high, fmax(low, (double)exact[levels - 1]));
-
-    return (first + last - 1.0) / 2.0;
-}
-
 /* One THRESHOLD whose steps are replaced. */
 typedef struct {
     const char *name;
     int value, channels, levels, low, high, bits;
-    int64_t bound; /* of its psums */
+    int64_t psum_low, psum_high;
     float scale;
     const float *slope, *offset;
     int32_t *step; /* [levels][channels]: the exact ones, and then the multiplier's */
@@ -54,6 +43,19 @@ typedef struct {
     dt_program_multipliers made;
     dt_requant form; /* of those */
 } layer;
+
+/* The middle of channel c's exact steps, in sign * psum: half-way between two psums where one step takes all levels.
+ * Steps that no psum takes, or every one, lie just outside of the psums. sign is that of the exact ones. */
+static double middle_of_steps(const layer *l, int sign, const int32_t *exact)
+{
+    const double low = (double)(sign > 0 ? l->psum_low : -l->psum_high);
+    const double high = (double)(sign > 0 ? l->psum_high : -l->psum_low) + 1.0;
+    const int levels = l->levels;
+    const double first = fmin(high, fmax(low, (double)exact[0])),
+                 last = fmin(high, fmax(low, (double)exact[levels - 1]));
+
+    return (first + last - 1.0) / 2.0;
+}
 
 /* exact: the channel's thresholds */
 static void channel_multiplier(const layer *l, int c, const int32_t *exact)
@@ -69,14 +71,13 @@ static void channel_multiplier(const layer *l, int c, const int32_t *exact)
         shift--;
     }
     const int too_steep = fabs(rint(ldexp(slope, shift))) > most;
-    const double at_zero =
-        too_steep ? half_way - most * middle_of_steps(exact, l->levels, l->bound) : ldexp(offset, shift);
+    const double at_zero = too_steep ? half_way - most * middle_of_steps(l, l->sign[c], exact) : ldexp(offset, shift);
     r->shift[c] = shift;
     r->multiplier[c] = (int32_t)(too_steep ? copysign(most, slope) : rint(ldexp(slope, shift)));
     r->offset[c] = (int64_t)fmax(-offset_most, fmin(offset_most, rint(at_zero)));
 }
 
-/* A channel's code as its psum grows from -bound: level counts the thresholds passed. */
+/* A channel's code as its psum grows from the lowest: level counts the thresholds passed. */
 typedef struct {
     const int32_t *threshold; /* of the channel: `stride` apart */
     int64_t stride;
@@ -103,15 +104,15 @@ static int64_t walk_next(const walk *w)
 }
 
 /* Both lists' codes over all psums of a channel, stretch by stretch; returns how many psums differ. */
-static int64_t compare_channel(walk a, walk b, int64_t bound, int *largest)
+static int64_t compare_channel(walk a, walk b, const layer *l, int *largest)
 {
     int64_t differ = 0, next;
 
-    for (int64_t psum = -bound; psum <= bound; psum = next) {
+    for (int64_t psum = l->psum_low; psum <= l->psum_high; psum = next) {
         walk_to(&a, psum);
         walk_to(&b, psum);
         next = walk_next(&a) < walk_next(&b) ? walk_next(&a) : walk_next(&b);
-        if (next > bound) next = bound + 1;
+        if (next > l->psum_high) next = l->psum_high + 1;
         assert(next > psum);
         const int apart = abs(a.level - b.level);
         if (apart > 0) differ += next - psum;
@@ -141,21 +142,21 @@ static void replace_channel(const layer *l, int c, int32_t *exact, dt_requant_re
     for (int k = 0; k < levels; k++) exact[k] = l->step[k * stride + c];
     channel_multiplier(l, c, exact);
     l->sign[c] = l->made.multiplier[c] < 0 ? -1 : 1;
-    const dt_steps steps = { channel_code, &ch, l->sign[c], l->bound, l->low, l->high };
+    const dt_steps steps = { channel_code, &ch, l->sign[c], l->psum_low, l->psum_high, l->low, l->high };
     dt_steps_find(&steps, l->step + c, stride);
 
     const walk before = { exact, 1, sign, levels, 0 }, after = { l->step + c, stride, l->sign[c], levels, 0 };
-    const int64_t differ = compare_channel(before, after, l->bound, &report->largest_difference);
+    const int64_t differ = compare_channel(before, after, l, &report->largest_difference);
     report->n_channels++;
     report->n_channels_differ += differ > 0;
-    report->n_psums += 2 * l->bound + 1;
+    report->n_psums += l->psum_high - l->psum_low + 1;
     report->n_psums_differ += differ;
 }
 
 /* The program is its owner's to change: so are the data of its parameters. */
 static layer layer_of(const dt_program *p, const dt_graph_node *n, int bits)
 {
-    const dt_value y = dt_program_value(p, n->out);
+    const dt_value psum = dt_program_value(p, n->in[0]), y = dt_program_value(p, n->out);
 
     return (layer){ .name = dt_graph_name(p->graph, n->out),
                     .value = n->out,
@@ -164,7 +165,8 @@ static layer layer_of(const dt_program *p, const dt_graph_node *n, int bits)
                     .low = y.low,
                     .high = y.high,
                     .bits = bits,
-                    .bound = dt_program_value(p, n->in[0]).high,
+                    .psum_low = psum.low,
+                    .psum_high = psum.high,
                     .scale = dt_program_scale(p, n->out),
                     .slope = dt_program_constant_data(p, n->out, DT_LINE_SLOPE),
                     .offset = dt_program_constant_data(p, n->out, DT_LINE_OFFSET),

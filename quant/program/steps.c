@@ -12,7 +12,7 @@ static int is_above(const dt_steps *s, int64_t signed_psum, int code)
 
 static int32_t step_find(const dt_steps *s, int code)
 {
-    int64_t below = -s->bound, above = s->bound;
+    int64_t below = s->sign > 0 ? s->psum_low : -s->psum_high, above = s->sign > 0 ? s->psum_high : -s->psum_low;
 
     if (is_above(s, below, code)) return INT32_MIN;
     if (!is_above(s, above, code)) return INT32_MAX;

@@ -6,12 +6,12 @@
 
 #include <stdint.h>
 
-/* A function of psums in [-bound, bound] that never falls as sign * psum grows; its codes lie in [low, high]. */
+/* A function of psums in [psum_low, psum_high] that never falls as sign * psum grows; its codes lie in [low, high]. */
 typedef struct {
     int (*code)(const void *user, int64_t psum);
     const void *user;
     int sign; /* 1 or -1 */
-    int64_t bound;
+    int64_t psum_low, psum_high;
     int low, high;
 } dt_steps;
 

@@ -117,6 +117,12 @@ Test(program_c_compiled, wide_codes)
     compiled(&(program_case){ .seed = 13, .image_low = -300 }, "int16_t codes");
 }
 
+Test(program_c_compiled, sums)
+{
+    compiled(&(program_case){ .seed = 14, .image_low = -4, .sums = 1 }, "sums of codes");
+    compiled(&(program_case){ .seed = 15, .image_low = -4, .sums = 1, .multipliers = 1 }, "sums of codes, multipliers");
+}
+
 TestSuite(program_c, .init = temp_make, .fini = temp_remove);
 
 Test(program_c, equal_programs_give_equal_files)

@@ -63,6 +63,7 @@ Test(program_file, round_trip_keeps_everything_and_gives_equal_bytes)
 {
     round_trip(&plain);
     round_trip(&multiplied);
+    round_trip(&(program_case){ .seed = 3, .sums = 1 });
 }
 
 /* ---- damages ---- */

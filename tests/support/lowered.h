@@ -7,6 +7,8 @@
 #include "../../core/train/inference.h"
 #include "../../core/rng.h"
 #include "../../datasets/dataset.h"
+#include "../../formats/network_file.h"
+#include "../../models/build.h"
 #include "../../quant/program/program.h"
 #include "tiny_run.h"
 
@@ -208,6 +210,58 @@ static inline dt_tensor *lowered_param(const lowered *r, const char *layer, cons
 static inline void lowered_write(const lowered *r, const char *layer, const char *part, float value)
 {
     MUST(dt_device_write(r->ctx, lowered_param(r, layer, part)->data, &value, sizeof value));
+}
+
+/* A model of what a builder adds to an image of c's size. */
+static inline dt_model *lowered_built(dt_context *ctx, const dt_model_config *c, void (*build)(dt_builder *b))
+{
+    const dt_shape image = { 4, { 1, c->height, c->width, c->channels } };
+    dt_builder b = { .config = c };
+    dt_model *m;
+
+    MUST(dt_graph_create(c->name, &b.graph));
+    MUST(dt_graph_give(b.graph, "image", DT_F32, &image, &b.graph->image));
+    build(&b);
+    MUST(b.status);
+    MUST(dt_model_open(ctx, b.graph, c, &m));
+    return m;
+}
+
+/* ... with the quantizers that c asks for. */
+static inline dt_model *lowered_quantized(dt_context *ctx, const dt_model_config *c, void (*build)(dt_builder *b))
+{
+    dt_model *plain = lowered_built(ctx, c, build), *m;
+    dt_graph *g;
+
+    MUST(dt_network_quantize(plain->graph, c, &g));
+    MUST(dt_model_open(ctx, g, c, &m));
+    dt_model_destroy(plain);
+    return m;
+}
+
+/* Model, reference and program's model give the same scores. */
+static inline void lowered_check_scores(const lowered *r, int64_t images)
+{
+    const int classes = (int)dt_graph_count(r->model->graph, r->model->graph->scores);
+    float *want = lowered_logits(r->model, r->data, images), *scores = malloc((size_t)classes * sizeof *scores);
+    dt_dataset_view v;
+    dt_model *m;
+
+    dt_dataset_look(r->data, &v);
+    MUST(dt_program_model(r->ctx, r->program, NULL, &m));
+    float *got = lowered_logits(m, r->data, images);
+    for (int64_t n = 0; n < images; n++) {
+        MUST(dt_program_run(r->program, v.images + n * v.height * v.width * v.channels, scores));
+        for (int o = 0; o < classes; o++) {
+            cr_assert(scores[o] == want[n * classes + o] && got[n * classes + o] == scores[o],
+                      "image %lld, score %d: reference %.9g, tape %.9g, model %.9g", (long long)n, o, (double)scores[o],
+                      (double)got[n * classes + o], (double)want[n * classes + o]);
+        }
+    }
+    dt_model_destroy(m);
+    free(got);
+    free(scores);
+    free(want);
 }
 
 #endif /* LOWERED_H */

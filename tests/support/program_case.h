@@ -23,6 +23,7 @@ typedef struct {
     int multipliers;    /* 1: thresholds have the multiplier form, too */
     int image_low;      /* of the image's codes */
     dt_quant_rule rule; /* of ACT_QUANT */
+    int sums;           /* 1: with sums and rows of codes, and a clip */
 } program_case;
 
 /* A number of low..high from a counter that goes on. */
@@ -54,11 +55,12 @@ typedef struct {
     dt_program *p;
     const program_case *spec;
     uint64_t state;
+    int shared; /* of the thresholds that come next: dt_program_steps.shared */
 } program_maker;
 
 static inline program_maker program_case_begin(const program_case *spec, const char *model)
 {
-    program_maker m = { calloc(1, sizeof(dt_program)), spec, spec->seed };
+    program_maker m = { calloc(1, sizeof(dt_program)), spec, spec->seed, 0 };
 
     snprintf(m.p->model, sizeof m.p->model, "%s", model);
     program_case_must(dt_graph_create(model, &m.p->graph));
@@ -116,7 +118,11 @@ static inline void program_case_steps(program_maker *m, const dt_program_steps *
     assert(s->levels <= 16);
     for (int c = 0; c < psum->channels; c++) {
         s->sign[c] = program_case_random(&m->state, 0, 3) ? 1 : -1;
-        for (int t = 0; t < s->levels; t++) steps[t] = (int32_t)program_case_random(&m->state, -likely, likely);
+        const int low = s->sign[c] > 0 ? psum->low : -psum->high, high = s->sign[c] > 0 ? psum->high : -psum->low;
+        for (int t = 0; t < s->levels; t++) {
+            const int step = (int)program_case_random(&m->state, -likely, likely);
+            steps[t] = step <= low ? low + 1 : step > high ? high : step;
+        }
         if (c % 4 == 1) steps[0] = INT32_MIN;
         if (c % 4 == 2) steps[0] = INT32_MAX;
         qsort(steps, (size_t)s->levels, sizeof *steps, program_case_ascending);
@@ -142,9 +148,11 @@ static inline dt_program_multipliers program_case_multipliers(program_maker *m, 
         made.multiplier[c] = s->sign[c] * (int32_t)program_case_random(&m->state, 100, 2047);
         made.offset[c] = program_case_random(&m->state, -3, 3) * ((int64_t)1 << (made.shift[c] - 1));
         for (int t = 0; t < s->levels; t++) {
-            int64_t at = psum->low;
-            while (at <= psum->high && dt_requant_code(&form, c, s->sign[c] * at) <= s->low + t) at++;
-            s->step[t * psum->channels + c] = at == psum->low ? INT32_MIN : at > psum->high ? INT32_MAX : (int32_t)at;
+            const int64_t first = s->sign[c] > 0 ? psum->low : -psum->high;
+            const int64_t last = s->sign[c] > 0 ? psum->high : -psum->low;
+            int64_t at = first;
+            while (at <= last && dt_requant_code(&form, c, s->sign[c] * at) <= s->low + t) at++;
+            s->step[t * psum->channels + c] = at == first ? INT32_MIN : at > last ? INT32_MAX : (int32_t)at;
         }
     }
     return made;
@@ -159,7 +167,8 @@ static inline int program_case_threshold(program_maker *m, const char *name, int
                                  .levels = high - low,
                                  .step = malloc(levels * channels * sizeof *s.step),
                                  .sign = malloc(channels),
-                                 .scale = dt_program_one(scale),
+                                 .scale = m->shared ? NULL : dt_program_one(scale),
+                                 .shared = m->shared,
                                  .slope = program_case_reals(&m->state, psum.channels, 16.0f / (float)psum.high),
                                  .offset = program_case_reals(&m->state, psum.channels, 1.0f) };
     dt_program_multipliers made = { 0 };
@@ -191,7 +200,8 @@ static inline int program_case_quantize(program_maker *m, const char *name, int 
     const dt_act_quant_params params = { .bits = bits, .is_signed = is_signed, .rule = m->spec->rule };
     int y;
 
-    program_case_must(dt_program_add_quantize(m->p->graph, name, &params, dt_program_one(alpha), x, &y));
+    const dt_program_quantizer q = { .name = name, .params = params, .alpha = dt_program_one(alpha) };
+    program_case_must(dt_program_add_quantize(m->p->graph, &q, x, &y));
     return y;
 }
 
@@ -225,6 +235,25 @@ static inline dt_program *program_case_linear(program_maker *m, const char *name
     return m->p;
 }
 
+/* Of codes that a THRESHOLD makes: a sum of two and its codes, both of them side by side, and a pool of those. */
+static inline int program_case_sums(program_maker *m, int x)
+{
+    const dt_concat_params channels = { 3 };
+    int parts[2] = { x };
+
+    m->shared = dt_graph_maker(m->p->graph, x)->in[DT_THRESHOLD_SCALE];
+    parts[1] = program_case_conv(m, "sums.0", x, &(program_window){ 6, 1, 1, .stride = 1, .bound = 7, .scales = 1 });
+    parts[1] = program_case_threshold(m, "sums.1", parts[1], 0, 4, 0.0f);
+    const int sum = program_case_plain(m, DT_OP_ADD, "sums.2", x, parts[1]);
+    parts[0] = program_case_threshold(m, "sums.3", sum, -2, 2, 0.0f);
+    m->shared = 0;
+    program_case_must(dt_program_add_concat(m->p->graph, "sums.4", &channels, parts, 2, &x));
+    const int pool = program_case_pool(m, DT_OP_AVGPOOL, "sums.5", x, 2, 1);
+    x = program_case_threshold(m, "sums.6", pool, 0, 5, 0.43f);
+    x = program_case_conv(m, "sums.7", x, &(program_window){ 6, 1, 1, .stride = 1, .pad = 1, .bound = 3, .scales = 6 });
+    return program_case_threshold(m, "sums.8", x, -3, 3, 0.29f);
+}
+
 /* For dt_program_destroy. Memory is not checked: this is for tests. */
 static inline dt_program *program_case_make(const program_case *spec)
 {
@@ -246,8 +275,13 @@ static inline dt_program *program_case_make(const program_case *spec)
     x = program_case_quantize(&m, "features.10", x, 3, 1, 0.71f);
     x = CONV("features.10", x, 6, 3, 2, .stride = 2, .pad = 1, .bound = 127, .scales = 1);
     x = program_case_threshold(&m, "features.12", x, -2, 3, 0.81f);
+    if (spec->sums) x = program_case_sums(&m, x);
     x = CONV("features.12", x, 4, 1, 1, .stride = 1, .pad = 1, .bound = 7, .scales = 1);
     x = program_case_affine(&m, "features.13", x);
+    if (spec->sums) {
+        const dt_clip_params clip = { -1.25f, 2.0f };
+        program_case_must(dt_program_add_plain(m.p->graph, DT_OP_CLIP, "sums.9", &clip, &x, &x));
+    }
     x = program_case_pool(&m, DT_OP_AVGPOOL, "features.14", x, 2, 2);
 #undef CONV
     return program_case_linear(&m, "classifier", x, PROGRAM_CASE_CLASSES);
