@@ -6,7 +6,6 @@
 #include "tape_entry.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +24,7 @@ static void entry_destroy(dt_tape *tape, tape_entry *e)
     if (e->node.plan) dt_tape_kernel(tape, &e->node)->release(&e->node);
     if (e->owns_scale) dt_device_free(tape->ctx, e->out.scale, (size_t)e->out.n_scale * sizeof(float));
     free((void *)e->node.params);
+    free(e->name);
     free(e);
 }
 
@@ -80,14 +80,16 @@ dt_status dt_tape_apply(dt_tape *tape, dt_op_kind kind, const char *name, const 
     DT_CHECK(n_in <= DT_MAX_IN, DT_ERR_ARGUMENT, "%s: %d inputs, at most %d", op->name, n_in, DT_MAX_IN);
     DT_TRY(tape_grow(tape));
     tape_entry *e = calloc(1, sizeof *e);
+    char *own_name = strdup(name ? name : op->name);
     void *copy = op->params_bytes ? calloc(1, op->params_bytes) : NULL;
-    if (!e || (op->params_bytes && !copy)) {
+    if (!e || !own_name || (op->params_bytes && !copy)) {
         free(e);
+        free(own_name);
         free(copy);
         return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a node");
     }
     if (copy && params) memcpy(copy, params, op->params_bytes);
-    snprintf(e->name, sizeof e->name, "%s", name ? name : op->name);
+    e->name = own_name;
     e->node = (dt_node){ .kind = kind, .name = e->name, .params = copy, .n_in = n_in, .out = &e->out };
     memcpy(e->node.in, in, (size_t)n_in * sizeof *in);
     e->out.name = e->name;

@@ -10,7 +10,7 @@
 typedef struct {
     dt_node node;
     dt_tensor out;
-    char name[64];
+    char *name; /* owned; node's and out's */
     int owns_scale;
     int keep;     /* out must survive the run */
     int backward; /* the loss depends on out, and out on something trained */

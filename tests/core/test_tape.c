@@ -74,6 +74,18 @@ Test(tape, a_misfit_names_the_node_and_both_shapes)
     cr_assert(dt_tape_n_nodes(tape) == 1 && strcmp(dt_tape_node(tape, 0)->name, "sum") == 0);
 }
 
+/* Capture and verification find nodes by the names of layers. */
+Test(tape, names_are_kept_whole)
+{
+    dt_tensor a = matrix(2, 3, NULL, NULL);
+    char name[256];
+
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    const dt_tensor *sum = apply(DT_OP_ADD, name, &a, &a);
+    cr_assert(strcmp(dt_tape_node(tape, 0)->name, name) == 0 && strcmp(sum->name, name) == 0, "%s", sum->name);
+}
+
 Test(tape, inputs_are_counted)
 {
     dt_tensor a = matrix(2, 3, NULL, NULL), *out;
