@@ -376,9 +376,13 @@ short_text text_seconds(double seconds); /* 1:02:10, 0:12 */
 short_text text_bytes(size_t bytes);     /* 312 MiB */
 /* 8x8x64; 32x4x4x8 where an image has several maps */
 short_text text_size(int maps, int height, int width, int channels);
-/* vgg16 choke 16 w4a2; resnet8 w4-8a4, 1 float where layers differ; tiny float; shallowcaps in fixed point,
- * round_to_nearest */
-short_text text_network(const dt_model *m);
+
+typedef struct {
+    char s[DT_MODEL_TEXT_BYTES];
+} network_text;
+
+/* As dt_model_describe, or "shallowcaps in fixed point, round_to_nearest". */
+network_text text_network(const dt_model *m);
 
 /* Why "auto" took the CPU although there is a GPU: a line below "device", a field; nothing where there is no reason. */
 void print_fallback(const dt_context *ctx);

@@ -129,12 +129,9 @@ static void print_layers(const settings *s, const dt_array_report *layers, int n
 static void print_evaluation(const settings *s, const session *o, const dt_model *m, const measurement *a,
                              const comparison *with)
 {
-    const short_text trained = o->model ? text_network(o->model) : (short_text){ "" };
     const double images_per_s = (double)a->metrics.images / a->seconds;
-    dt_model_info is;
 
-    dt_model_look(m, &is);
-    printf("model      %s\n", o->model ? trained.s : is.name);
+    printf("model      %s\n", text_network(o->model ? o->model : m).s);
     printf("data       %s: %s test images\n", session_dataset(s, m), text_count(a->metrics.images).s);
     printf("device     %s: %s, engine %s\n", dt_context_backend(o->ctx), dt_context_device(o->ctx),
            engine_words[s->engine]);

@@ -278,7 +278,7 @@ static cJSON *fixed_point_json(const dt_model *m, const fixed_point *f)
 
 static dt_status print_model(const settings *s, const dt_model *m)
 {
-    const short_text name = text_network(m);
+    const network_text name = text_network(m);
     fixed_point f;
     const int is_fixed = dt_qcaps_look(m, &f.formats);
 

@@ -76,37 +76,18 @@ short_text text_size(int maps, int height, int width, int channels)
     return out;
 }
 
-/* "w4", or "w4-8" where layers differ */
-static void append_bits(short_text *to, const char *letter, int least, int most)
-{
-    const size_t used = strlen(to->s);
-    const int n = snprintf(to->s + used, sizeof to->s - used, "%s%d", letter, least);
-
-    if (least != most && used + (size_t)n < sizeof to->s) {
-        snprintf(to->s + used + n, sizeof to->s - used - (size_t)n, "-%d", most);
-    }
-}
-
-short_text text_network(const dt_model *m)
+network_text text_network(const dt_model *m)
 {
     dt_qcaps_formats f;
     dt_model_info is;
-    short_text out;
+    network_text out;
 
-    dt_model_look(m, &is);
-    if (dt_qcaps_look(m, &f)) {
-        snprintf(out.s, sizeof out.s, "%.30s in fixed point, %s", is.name, dt_rounding_names[f.rounding]);
+    if (!dt_qcaps_look(m, &f)) {
+        dt_model_describe(m, out.s);
         return out;
     }
-    const int is_float = is.wbits_most == DT_BITS_FLOAT && is.abits_most == DT_BITS_FLOAT;
-    snprintf(out.s, sizeof out.s, "%.40s %s", is.name, is_float ? "float" : "");
-    if (is_float) return out;
-    append_bits(&out, "w", is.wbits_least, is.wbits_most);
-    append_bits(&out, "a", is.abits_least, is.abits_most);
-    if (is.n_float > 0) {
-        const size_t used = strlen(out.s);
-        snprintf(out.s + used, sizeof out.s - used, ", %d float", is.n_float);
-    }
+    dt_model_look(m, &is);
+    snprintf(out.s, sizeof out.s, "%s in fixed point, %s", is.name, dt_rounding_names[f.rounding]);
     return out;
 }
 

@@ -136,7 +136,7 @@ static dt_status open_trained(dt_context *ctx, const char *path, dt_model **out)
     dt_graph *graph;
 
     DT_TRY(dt_checkpoint_graph(path, &graph));
-    const dt_status s = dt_model_open(ctx, graph, NULL, out);
+    const dt_status s = dt_model_open(ctx, graph, out);
     return s == DT_OK ? DT_OK : dt_metadata_blame(s, path);
 }
 

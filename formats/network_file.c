@@ -160,7 +160,7 @@ static dt_status open_quantized(dt_context *ctx, const dt_graph *plain, const dt
     dt_graph *graph;
 
     DT_TRY(dt_network_quantize(plain, cfg, &graph));
-    return dt_model_open(ctx, graph, NULL, out);
+    return dt_model_open(ctx, graph, out);
 }
 
 dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out)

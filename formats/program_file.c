@@ -16,13 +16,14 @@
 #include "json_value.h"
 #include "metadata.h"
 #include "origin_json.h"
+#include "utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { VERSION = 2, MOST_MODEL = sizeof((dt_program *)0)->model };
+enum { VERSION = 2 };
 
 /* Types of data, and what they are in a file. */
 static const struct {
@@ -36,14 +37,17 @@ static const struct {
 
 enum { N_TYPES = DT_LENGTH(types) };
 
-/* Printable ASCII that fits. */
-static int is_good_model(const char *text)
+/* The program's name: UTF-8 on one line. */
+static dt_status check_name(const char *name)
 {
-    if (strlen(text) >= MOST_MODEL) return 0;
-    for (; *text; text++) {
-        if (*text < ' ' || *text > '~') return 0;
-    }
-    return 1;
+    const size_t bytes = strlen(name);
+    const int is_text = dt_utf8_find_bad(name, (int64_t)bytes) < 0 && !name[strcspn(name, "\t\r\n\x7f")];
+
+    DT_CHECK(bytes > 0 && bytes <= DT_NAME_MAX && is_text, DT_ERR_ARGUMENT,
+             "program: its name is '%.80s', expected 1 to %d bytes of UTF-8 without control characters; name the "
+             "network otherwise",
+             name, DT_NAME_MAX);
+    return DT_OK;
 }
 
 /* ---- saving ---- */
@@ -90,7 +94,7 @@ static dt_status save(const dt_program *p, const char *path, dt_safetensors_writ
 
     snprintf(version, sizeof version, "%d", VERSION);
     DT_TRY(dt_metadata_begin(w, DT_PROGRAM_FORMAT, version));
-    DT_TRY(dt_safetensors_writer_metadata(w, "model", p->model));
+    DT_TRY(dt_safetensors_writer_metadata(w, "model", p->graph->name));
     DT_TRY(add_graph(w, p->graph));
     DT_TRY(dt_origin_add(w, &p->origin));
     DT_TRY(add_tensors(w, p->graph));
@@ -103,8 +107,7 @@ dt_status dt_program_save(const dt_program *p, const char *path)
     dt_safetensors_writer *w = NULL;
 
     DT_TRY(dt_program_check(p));
-    DT_CHECK(is_good_model(p->model), DT_ERR_ARGUMENT,
-             "program: model is '%s', expected up to %d printable ASCII characters", p->model, MOST_MODEL - 1);
+    DT_TRY(check_name(p->graph->name));
     dt_status s = dt_safetensors_writer_create(&w);
     if (s == DT_OK) s = save(p, path, w);
     dt_safetensors_writer_destroy(w);
@@ -114,14 +117,15 @@ dt_status dt_program_save(const dt_program *p, const char *path)
 
 /* ---- loading ---- */
 
-static dt_status read_model(const dt_safetensors *file, const char *path, dt_program *p)
+/* The name stands in the graph too, where programs find it. */
+static dt_status read_model(const dt_safetensors *file, const char *path, const dt_graph *g)
 {
     const char *text = NULL;
 
     DT_TRY(dt_metadata_text(file, path, "model", &text));
-    DT_CHECK(is_good_model(text), DT_ERR_FORMAT, "%s: model is '%.80s', expected up to %d printable ASCII characters",
-             path, text, MOST_MODEL - 1);
-    memcpy(p->model, text, strlen(text) + 1);
+    if (check_name(text) != DT_OK) return dt_file_blame(DT_ERR_FORMAT, path);
+    DT_CHECK(strcmp(text, g->name) == 0, DT_ERR_FORMAT, "%s: model is '%.80s', and the graph's name '%.80s'", path,
+             text, g->name);
     return DT_OK;
 }
 
@@ -225,8 +229,8 @@ static dt_status read_tensors(const dt_safetensors *file, const char *path, dt_g
 
 static dt_status load(const dt_safetensors *file, const char *path, dt_program *p)
 {
-    DT_TRY(read_model(file, path, p));
     DT_TRY(read_graph(file, path, p));
+    DT_TRY(read_model(file, path, p->graph));
     DT_TRY(read_tensors(file, path, p->graph));
     return DT_OK;
 }

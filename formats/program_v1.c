@@ -387,7 +387,6 @@ static dt_status read_program(reader *r, const cJSON *object)
     DT_CHECK(n >= 1 && n <= MOST_LAYERS, DT_ERR_FORMAT, "%s: %d layers, expected 1..%d", r->path, n, MOST_LAYERS);
     r->value = calloc((size_t)n, sizeof *r->value);
     DT_CHECK(r->value, DT_ERR_MEMORY, "%s: no memory for %d layers", r->path, n);
-    memcpy(r->p->model, h.model, sizeof h.model);
     DT_TRY(dt_graph_create(h.model, &r->p->graph));
     DT_TRY(read_image(r, &h));
     return read_layers(r, layers);
@@ -400,7 +399,8 @@ dt_status dt_program_load_v1(const dt_safetensors *file, const char *path, dt_pr
 
     DT_TRY(dt_metadata_json(file, path, "program", &object));
     r.used = calloc((size_t)dt_safetensors_count(file) + 1, 1);
-    dt_status s = r.used ? read_program(&r, object) : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s", path);
+    dt_status s = r.used ? read_program(&r, object)
+                         : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory to read a program", path);
     free(r.used);
     free(r.value);
     cJSON_Delete(object);

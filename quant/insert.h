@@ -12,8 +12,10 @@ typedef struct {
     int input_bits;   /* of the image: 2..8 signed and with a fixed clip; 0: quantized like any activation */
     int per_channel;  /* 1: a clip for each filter, else one for the layer */
     dt_quant_rule rule;
-    int first_last_bits, sum_bits, quantize_classifier; /* as dt_model_config's, and so are these: */
-    const dt_layer_bits *layer_bits;
+    int first_last_bits;     /* of weights and activations of the first and the last layer that has any; 0: as others */
+    int sum_bits;            /* of what adds and average pools sum: 2..8; 0: they sum reals */
+    int quantize_classifier; /* 1: the linear layer that makes the scores has bits as others; 0: it is real */
+    const dt_layer_bits *layer_bits; /* [n_layer_bits] before all of these; of several that fit, the last */
     int n_layer_bits;
 } dt_quant_choice;
 

@@ -209,6 +209,27 @@ Test(structure, folders_include_what_they_may)
               n_includes);
 }
 
+/* ---- what a user chooses ---- */
+
+/* What a network is, everybody below its builders asks the graph. */
+static void check_no_choice(void *user, const char *folder, const char *name, const char *text)
+{
+    (void)user;
+    cr_assert(!strstr(text, "dt_model_config"),
+              "%s/%s names dt_model_config, which builders and the command know; ask the graph (dt_model_look)", folder,
+              name);
+}
+
+Test(structure, below_the_builders_nobody_knows_what_was_chosen)
+{
+    static const char *const folders[] = { "core", "layers", "quant", "accel", "cuda" };
+    int n_files = 0;
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        n_files += each_source_of(folders[i], check_no_choice, NULL);
+    }
+    cr_assert(n_files > 100, "only %d files were found", n_files);
+}
+
 /* ---- operators ---- */
 
 /* A definition that is looked for, in the files of some name. */

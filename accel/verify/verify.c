@@ -239,8 +239,10 @@ static dt_status run(verification *v, const dt_dataset *d, int64_t first)
     dt_inference *inf = NULL;
     dt_dataset_view view;
     dt_step_sum sum;
+    dt_model_info is;
 
-    v->scores = malloc((size_t)(VERIFY_BATCH * v->model->config.n_classes) * sizeof *v->scores);
+    dt_model_look(v->model, &is);
+    v->scores = malloc((size_t)(VERIFY_BATCH * is.n_classes) * sizeof *v->scores);
     DT_CHECK(v->scores, DT_ERR_MEMORY, "no memory for the scores of %d images", VERIFY_BATCH);
     dt_dataset_look(d, &view);
     dt_status status = dt_inference_create(v->model, &view, &opt, &inf);

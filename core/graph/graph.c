@@ -11,9 +11,13 @@
 
 dt_status dt_graph_create(const char *name, dt_graph **out)
 {
+    const size_t bytes = strlen(name);
+
+    DT_CHECK(bytes <= DT_NAME_MAX, DT_ERR_ARGUMENT,
+             "the network's name '%.40s...' has %zu bytes, allowed are up to %d; give it a shorter one", name, bytes,
+             DT_NAME_MAX);
     dt_graph *g = calloc(1, sizeof *g);
     char *copy = strdup(name);
-
     if (!g || !copy) {
         free(g);
         free(copy);

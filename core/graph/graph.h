@@ -85,6 +85,7 @@ struct dt_graph {
     int unit_pixels; /* 1: pixels are 0..1, not normalised by a data set's mean and deviation */
 };
 
+/* DT_ERR_ARGUMENT if the name is longer than DT_NAME_MAX. */
 DT_MUST_CHECK dt_status dt_graph_create(const char *name, dt_graph **out);
 
 /* A value from outside. shape is that of one image and begins with 1, the number of its rows. */

@@ -184,23 +184,7 @@ static dt_status model_initialise(dt_model *m)
     return DT_OK;
 }
 
-static dt_model_config config_of(const dt_graph *g)
-{
-    dt_model_info info;
-
-    dt_graph_look(g, &info);
-    return (dt_model_config){ .name = info.name,
-                              .height = info.height,
-                              .width = info.width,
-                              .channels = info.channels,
-                              .n_classes = info.n_classes,
-                              .wbits = info.wbits_most,
-                              .abits = info.abits_most,
-                              .rule = info.rule,
-                              .caps_dim = info.caps_dim };
-}
-
-dt_status dt_model_open(dt_context *ctx, dt_graph *graph, const dt_model_config *cfg, dt_model **out)
+dt_status dt_model_open(dt_context *ctx, dt_graph *graph, dt_model **out)
 {
     dt_model *m = calloc(1, sizeof *m);
 
@@ -212,7 +196,6 @@ dt_status dt_model_open(dt_context *ctx, dt_graph *graph, const dt_model_config 
     m->holders = 1;
     m->ctx = ctx;
     m->graph = graph;
-    m->config = cfg ? *cfg : config_of(graph);
 
     dt_status status = params_add(m);
     if (status == DT_OK) status = model_list_layers(m);
@@ -241,7 +224,6 @@ void dt_model_replace_graph(dt_model *m, dt_graph *graph)
     }
     dt_graph_destroy(m->graph);
     m->graph = graph;
-    m->config.name = graph->name;
 }
 
 void dt_model_hold(dt_model *m)

@@ -37,10 +37,9 @@ typedef struct {
 
 /* Parameters with a gradient lie in one block, w, in the graph's order; state (running statistics) in another. */
 struct dt_model {
-    int holders;            /* its maker, and every trainer of it */
-    dt_context *ctx;        /* held */
-    dt_graph *graph;        /* owned */
-    dt_model_config config; /* of the graph: name, sizes, bits, rule, caps_dim; what lowers and verifies reads it */
+    int holders;     /* its maker, and every trainer of it */
+    dt_context *ctx; /* held */
+    dt_graph *graph; /* owned; name, sizes, bits are asked of it: dt_model_look */
     dt_data_origin origin;
     void *attached; /* what a pass knows of the model: quant/qcaps/fixed_formats.h; or NULL */
     void (*attached_destroy)(void *attached);
@@ -53,12 +52,12 @@ struct dt_model {
     int n_layers;
 };
 
-/* Lays out and initialises the parameters. The graph is the model's from now on, even if this fails. cfg: NULL, as the
- * graph says; its name outlives the model. */
-DT_MUST_CHECK dt_status dt_model_open(dt_context *ctx, dt_graph *graph, const dt_model_config *cfg, dt_model **out);
+/* Lays out and initialises the parameters. The graph is the model's from now on, even if this fails. */
+DT_MUST_CHECK dt_status dt_model_open(dt_context *ctx, dt_graph *graph, dt_model **out);
 
-/* What dt_model_look tells of a model of g. */
+/* What dt_model_look and dt_model_describe tell of a model of g. */
 void dt_graph_look(const dt_graph *g, dt_model_info *out);
+void dt_graph_describe(const dt_graph *g, char text[DT_MODEL_TEXT_BYTES]);
 
 /* Another graph of the same parameters, in the same order, takes the place of m's. */
 void dt_model_replace_graph(dt_model *m, dt_graph *graph);

@@ -1,9 +1,13 @@
 /*
  * model_info.c - what a model is, in a few words: read off its graph, wherever that came from.
  *
- * Tests: tests/formats/test_network_file.c.
+ * Tests: tests/core/test_model_info.c, tests/formats/test_network_file.c.
  */
 #include "model.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 
 /* Bits of one kind of quantizer: the fewest and the most. */
 static void count_bits(int bits, int *least, int *most)
@@ -72,6 +76,51 @@ void dt_graph_look(const dt_graph *g, dt_model_info *out)
     *out = info;
 }
 
+static void append(char text[DT_MODEL_TEXT_BYTES], const char *format, ...) DT_PRINTF(2, 3);
+
+static void append(char text[DT_MODEL_TEXT_BYTES], const char *format, ...)
+{
+    const size_t used = strlen(text);
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text + used, DT_MODEL_TEXT_BYTES - used, format, ap);
+    va_end(ap);
+}
+
+/* "w4", or "w4-8" where layers differ */
+static void append_bits(char text[DT_MODEL_TEXT_BYTES], const char *letter, int least, int most)
+{
+    append(text, "%s%d", letter, least);
+    if (least != most) append(text, "-%d", most);
+}
+
+/* An integer program, whose name says of which bits it was made. */
+static int is_program(const dt_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind == DT_OP_CODES) return 1;
+    }
+    return 0;
+}
+
+void dt_graph_describe(const dt_graph *g, char text[DT_MODEL_TEXT_BYTES])
+{
+    dt_model_info is;
+
+    dt_graph_look(g, &is);
+    snprintf(text, DT_MODEL_TEXT_BYTES, "%s", is.name);
+    if (is_program(g)) return;
+    if (is.wbits_most == DT_BITS_FLOAT && is.abits_most == DT_BITS_FLOAT) {
+        append(text, " float");
+        return;
+    }
+    append(text, " ");
+    append_bits(text, "w", is.wbits_least, is.wbits_most);
+    append_bits(text, "a", is.abits_least, is.abits_most);
+    if (is.n_float > 0) append(text, ", %d float", is.n_float);
+}
+
 const dt_graph *dt_model_graph(const dt_model *m)
 {
     return m->graph;
@@ -80,4 +129,9 @@ const dt_graph *dt_model_graph(const dt_model *m)
 void dt_model_look(const dt_model *m, dt_model_info *out)
 {
     dt_graph_look(m->graph, out);
+}
+
+void dt_model_describe(const dt_model *m, char text[DT_MODEL_TEXT_BYTES])
+{
+    dt_graph_describe(m->graph, text);
 }

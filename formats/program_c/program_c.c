@@ -428,7 +428,7 @@ static void put_about(FILE *file, const source *s, const char *suffix)
     char name[64];
 
     fprintf(file, "/*\n * %s.%s - %s as C99: class scores of one image. Written by detent.\n *\n", s->name, suffix,
-            safe(p->model, name));
+            safe(p->graph->name, name));
     put_origin(file, &p->origin, image->channels);
     fprintf(file, " *   image      %-22s %4d x %-4d x %d; codes %d..%d\n", "", image->height, image->width,
             image->channels, image->low, image->high);

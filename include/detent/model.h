@@ -25,6 +25,8 @@ typedef struct {
     int is_resized;              /* 1: takes images that are resized to its size; 0: padded */
 } dt_model_info;
 
+enum { DT_MODEL_TEXT_BYTES = 320 };
+
 /* Which learning rate and weight decay a parameter gets. STATE is not trained (running statistics, fixed clips). */
 typedef enum { DT_GROUP_WEIGHT, DT_GROUP_ALPHA, DT_GROUP_STATE } dt_param_group;
 
@@ -57,6 +59,8 @@ DT_API DT_MUST_CHECK dt_status dt_model_create_of(dt_context *ctx, const dt_grap
                                                   dt_model **out);
 DT_API void dt_model_destroy(dt_model *m);
 DT_API void dt_model_look(const dt_model *m, dt_model_info *out);
+/* "vgg16 choke 16 w4a2"; where layers differ "resnet8 w4-8a4, 1 float"; "tiny float". A program has its model's. */
+DT_API void dt_model_describe(const dt_model *m, char text[DT_MODEL_TEXT_BYTES]);
 DT_API const dt_graph *dt_model_graph(const dt_model *m); /* with its quantizers; the model's */
 /* Of its training or its file; unknown in a new model. */
 DT_API const dt_data_origin *dt_model_get_origin(const dt_model *m);

@@ -79,21 +79,15 @@ static dt_status walk_with_codes(dt_lowering *w, dt_tensor **tensor)
     return status;
 }
 
-/* "vgg16 w4a2 choke 16" */
-static void model_text(const dt_model_config *c, char *text, size_t bytes)
-{
-    char choke[24] = "";
-    if (c->choke) snprintf(choke, sizeof choke, " choke %d", c->choke);
-    snprintf(text, bytes, "%s w%da%d%s%s", c->name, c->wbits, c->abits, choke, c->skip_block ? " skip block" : "");
-}
-
+/* Integers no longer say how many bits their quantizers had, so the program's name does. */
 static dt_status program_create(const dt_model *m, dt_program **out)
 {
     dt_program *p = calloc(1, sizeof *p);
+    char name[DT_MODEL_TEXT_BYTES];
 
     DT_CHECK(p, DT_ERR_MEMORY, "no memory for a program");
-    model_text(&m->config, p->model, sizeof p->model);
-    const dt_status status = dt_graph_create(p->model, &p->graph);
+    dt_model_describe(m, name);
+    const dt_status status = dt_graph_create(name, &p->graph);
     if (status != DT_OK) {
         free(p);
         return dt_forward(status, __FILE__, __LINE__);
@@ -127,16 +121,17 @@ static void find_normalisation(const dt_model *m, const dt_program *p, dt_loweri
 
 dt_status dt_program_possible(const dt_model *m)
 {
-    const dt_model_config *c = &m->config;
     const char *instead = "'detent search' gives it fixed-point formats, which 'detent export --to fixed-point' writes";
-    char name[sizeof((dt_program *)0)->model];
+    dt_model_info is;
+    char name[DT_MODEL_TEXT_BYTES];
 
-    if (c->caps_dim == 0) return DT_OK;
-    model_text(c, name, sizeof name);
-    if (c->wbits == DT_BITS_FLOAT) snprintf(name, sizeof name, "%s float", c->name);
-    if (c->wbits != DT_BITS_FLOAT) instead = "'detent capture' writes the codes and psums of each of its convolutions";
+    dt_model_look(m, &is);
+    if (is.caps_dim == 0) return DT_OK;
+    dt_model_describe(m, name);
+    if (is.wbits_most != DT_BITS_FLOAT)
+        instead = "'detent capture' writes the codes and psums of each of its convolutions";
     if (dt_fixed_formats_of(m)) {
-        snprintf(name, sizeof name, "%s in fixed point", c->name);
+        snprintf(name, sizeof name, "%.*s in fixed point", DT_NAME_MAX, is.name);
         instead = "'detent export --to fixed-point' writes its codes and formats";
     }
     return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
@@ -150,7 +145,7 @@ static dt_status check_model(const dt_model *m, const dt_dataset *d)
     DT_CHECK(d || m->origin.name[0], DT_ERR_ARGUMENT,
              "%s: nothing says what the network was trained on; its program needs a dataset, whose mean and std "
              "normalise its images",
-             m->config.name);
+             m->graph->name);
     DT_TRY(dt_program_possible(m));
     DT_TRY(dt_model_check_values(m, NULL));
     if (!d) return DT_OK;

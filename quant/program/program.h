@@ -46,9 +46,8 @@ enum { DT_REQUANT_BITS_MIN = 8, DT_REQUANT_BITS_MAX = 31, DT_REQUANT_SHIFT_MAX =
 #define DT_REQUANT_OFFSET_MAX ((int64_t)1 << 61) /* so that no sum leaves 64 bits */
 
 struct dt_program {
-    char model[64];        /* "vgg16 w4a2 choke 16", for people */
     dt_data_origin origin; /* its normalisation is in the table; here for people */
-    dt_graph *graph;       /* owned */
+    dt_graph *graph;       /* owned; called "vgg16 choke 16 w4a2" */
 };
 
 /* Inputs of nodes that are parameters. */

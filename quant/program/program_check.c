@@ -462,7 +462,6 @@ dt_status dt_program_check(const dt_program *p)
 {
     const dt_graph *g = p->graph;
 
-    DT_CHECK(memchr(p->model, '\0', sizeof p->model), DT_ERR_FORMAT, "the program's model has no end");
     DT_CHECK(g && g->n_nodes >= 1 && g->n_nodes <= MAX_NODES, DT_ERR_FORMAT, "a program of %d nodes, allowed are 1..%d",
              g ? g->n_nodes : 0, MAX_NODES);
     char *read = calloc((size_t)g->n_values + 1, 1);

@@ -51,15 +51,7 @@ dt_status dt_program_model(dt_context *ctx, const dt_program *p, const dt_array 
         if (g->node[i].kind == DT_OP_THRESHOLD) DT_TRY(check_thresholds(p, &g->node[i]));
     }
     DT_TRY(dt_graph_rewrite(g, take_node, array ? &copy : NULL, &graph));
-    const dt_value image = dt_program_image(p);
-    const dt_model_config config = {
-        .name = graph->name, /* which lives as long as the model */
-        .height = image.height,
-        .width = image.width,
-        .channels = image.channels,
-        .n_classes = dt_program_n_scores(p),
-    };
-    DT_TRY(dt_model_open(ctx, graph, &config, out));
+    DT_TRY(dt_model_open(ctx, graph, out));
     (*out)->origin = p->origin;
     return DT_OK;
 }

@@ -111,7 +111,7 @@ dt_status dt_fixed_model_open(dt_context *ctx, dt_graph *g, dt_fixed_formats *fo
     formats->plain = g;
     dt_status status = check_plain(g);
     if (status == DT_OK) status = dt_fixed_insert(formats, &rounded);
-    if (status == DT_OK) status = dt_model_open(ctx, rounded, NULL, out);
+    if (status == DT_OK) status = dt_model_open(ctx, rounded, out);
     if (status != DT_OK) {
         dt_fixed_formats_destroy(formats);
         return dt_forward(status, __FILE__, __LINE__);

@@ -49,7 +49,7 @@ static void verify_all(const char *backend, size_t i)
               "%s, %s: %d layers, %lld mismatches, first %s of %s: %lld not %lld", backend, arrays[i].why, r->n_layers,
               (long long)r->mismatches, r->first.what, r->first.layer, (long long)r->first.found,
               (long long)r->first.expected);
-    int64_t checked = n * run.model->config.n_classes; /* scores */
+    int64_t checked = n * 10; /* scores */
     for (int l = 0; l < r->n_layers; l++) checked += r->layer[l].n_checked;
     cr_assert(r->n_checked == checked, "%lld, expected %lld", (long long)r->n_checked, (long long)checked);
     for (int l = 0; l < r->n_layers; l++) {

@@ -207,6 +207,10 @@ Test(graph, misfits_are_refused_where_they_are_made)
     const dt_param_spec other = { .shape = image };
     cr_assert(dt_graph_param(g, "w", &other, &out) == DT_ERR_SHAPE);
     dt_graph_destroy(g);
+    name[DT_NAME_MAX] = 'x';
+    cr_assert(dt_graph_create(name, &g) == DT_ERR_ARGUMENT);
+    cr_assert(strstr(dt_last_error(), "the network's name 'xxx") && strstr(dt_last_error(), "has 256 bytes"), "%s",
+              dt_last_error());
 }
 
 /* ---- bits of single layers ---- */
@@ -470,7 +474,6 @@ Test(graph, constants_are_no_parameters_of_a_model)
 {
     int param, constant;
     dt_graph *g = with_data(&param, &constant);
-    dt_model_config c = { .name = "with data", .height = 3, .width = 3, .channels = 2, .n_classes = 5 };
     dt_options opt;
     dt_context *ctx;
     dt_model *m;
@@ -479,7 +482,7 @@ Test(graph, constants_are_no_parameters_of_a_model)
     dt_options_default(&opt);
     opt.backend = "cpu";
     MUST(dt_context_create(&opt, &ctx));
-    MUST(dt_model_open(ctx, g, &c, &m));
+    MUST(dt_model_open(ctx, g, &m));
     cr_assert(m->n_params == 1 && m->n_state == 10);
     MUST(dt_model_read(m, 0, value));
     for (int i = 0; i < 10; i++) cr_assert(value[i] == (float)(i * 7 - 20));

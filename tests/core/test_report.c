@@ -53,10 +53,12 @@ static void check_weight_step(const tiny_run *r, const char *alpha, const char *
 {
     int64_t n;
     float *step = tiny_param(r, tiny_index(r, alpha), &n), *w = tiny_param(r, tiny_index(r, weight), &n);
+    dt_model_info is;
     double sum = 0.0;
 
+    dt_model_look(r->model, &is);
     for (int64_t i = 0; i < n; i++) sum += fabs((double)w[i]);
-    const double wanted = 2.0 * sum / (double)n / sqrt((double)dt_weight_high(r->model->config.wbits));
+    const double wanted = 2.0 * sum / (double)n / sqrt((double)dt_weight_high(is.wbits_most));
     cr_assert(fabs((double)step[0] - wanted) <= 1e-6 * wanted, "%s is %g, expected %g", alpha, (double)step[0], wanted);
     free(w);
     free(step);

@@ -169,7 +169,8 @@ Test(program_c, names_stay_in_comments)
     char line[256];
 
     strcpy(pool->name, "*/ int x;");
-    strcpy(p->model, "?\?/ */");
+    free(p->graph->name);
+    p->graph->name = strdup("?\?/ */");
     cr_assert(eq(int, dt_program_write_c(p, temp_folder, "net"), DT_OK), "%s", dt_last_error());
     file = fopen(temp_path("net.c"), "r");
     cr_assert(ne(ptr, file, NULL));

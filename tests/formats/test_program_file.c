@@ -23,7 +23,7 @@ static void expect_same(const dt_program *p, const dt_program *q)
 {
     const dt_graph *g = p->graph, *h = q->graph;
 
-    cr_assert(eq(str, (char *)p->model, (char *)q->model));
+    cr_assert(eq(str, p->graph->name, q->graph->name));
     cr_assert(g->n_values == h->n_values && g->n_nodes == h->n_nodes);
     cr_assert(eq(str, (char *)dt_graph_name(g, g->scores), (char *)dt_graph_name(h, h->scores)));
     for (int i = 0; i < g->n_values; i++) {
@@ -95,11 +95,10 @@ Test(program_file, refuses_other_formats_and_tensors)
     expect_changed_refused(f, "a word", (changed){ program, "2b", "m", graph },
                            "version is '2b', expected a whole number");
     expect_changed_refused(f, "no model", (changed){ program, "2", NULL, graph }, "no metadata 'model'");
-    expect_changed_refused(f, "no ASCII", (changed){ program, "2", "caf\xC3\xA9", graph }, "printable ASCII");
-    expect_changed_refused(
-        f, "a model of 64 bytes",
-        (changed){ program, "2", "0123456789012345678901234567890123456789012345678901234567890123", graph },
-        "expected up to 63 printable");
+    expect_changed_refused(f, "two lines", (changed){ program, "2", "a\nb", graph }, "without control characters");
+    expect_changed_refused(f, "an empty model", (changed){ program, "2", "", graph }, "expected 1 to 255 bytes");
+    expect_changed_refused(f, "another model", (changed){ program, "2", "m", graph },
+                           "model is 'm', and the graph's name 'case'");
     expect_changed_refused(f, "no graph", unchanged(NULL), "no metadata 'graph'");
     expect_changed_refused(f, "half a graph", unchanged("{\"name\":"), "metadata 'graph' is not JSON");
     expect_changed_refused(f, "a list", unchanged("[]"), "graph is not a JSON object");
@@ -224,16 +223,33 @@ Test(program_file, save_refuses_what_no_loader_takes)
 {
     dt_program *p = program_case_make(&plain), *q;
 
-    strcpy(p->model, "a\tb");
+    strcpy(p->graph->name, "a\tb");
     cr_assert(eq(int, dt_program_save(p, temp_path("no.safetensors")), DT_ERR_ARGUMENT));
-    cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "expected up to 63 printable"), NULL), "%s", dt_last_error());
-    strcpy(p->model, "case");
+    cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "without control characters"), NULL), "%s", dt_last_error());
+    strcpy(p->graph->name, "case");
     int8_t *weight = p->graph->value[dt_graph_find(p->graph, "features.0.weight")]->data;
     weight[0] = 100;
     cr_assert(eq(int, dt_program_save(p, temp_path("no.safetensors")), DT_ERR_FORMAT));
     weight[0] = 0;
     cr_assert(eq(int, dt_program_save(p, temp_path("no/such/folder")), DT_ERR_IO));
     cr_assert(eq(int, dt_program_load(temp_path("no.safetensors"), &q), DT_ERR_IO));
+    dt_program_destroy(p);
+}
+
+/* As those of networks: any language, and as long. */
+Test(program_file, names_of_networks)
+{
+    char name[DT_NAME_MAX + 1] = "r\xC3\xA9seau ";
+    memset(name + strlen(name), 'x', DT_NAME_MAX - strlen(name));
+    const program_case none = { .seed = 3 };
+    dt_program *p = program_case_make(&none), *q;
+
+    free(p->graph->name);
+    p->graph->name = strdup(name);
+    cr_assert(eq(int, dt_program_save(p, temp_path("a.safetensors")), DT_OK), "%s", dt_last_error());
+    cr_assert(eq(int, dt_program_load(temp_path("a.safetensors"), &q), DT_OK), "%s", dt_last_error());
+    cr_assert(eq(str, q->graph->name, name));
+    dt_program_destroy(q);
     dt_program_destroy(p);
 }
 

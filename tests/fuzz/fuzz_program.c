@@ -56,7 +56,7 @@ static void save_and_load(const dt_program *p)
     if (!path[0]) snprintf(path, sizeof path, "/tmp/fuzz_program-%ld.safetensors", (long)getpid());
     FUZZ_REQUIRE(dt_program_save(p, path) == DT_OK);
     FUZZ_REQUIRE(dt_program_load(path, &again) == DT_OK);
-    FUZZ_REQUIRE(again->graph->n_nodes == p->graph->n_nodes && strcmp(again->model, p->model) == 0);
+    FUZZ_REQUIRE(again->graph->n_nodes == p->graph->n_nodes && strcmp(again->graph->name, p->graph->name) == 0);
     dt_program_destroy(again);
     unlink(path);
 }

@@ -79,15 +79,17 @@ static void fill_parameters(pair *p)
 /* The hash fills N,C,H,W. */
 static void fill_images(pair *p)
 {
-    const dt_model_config *c = &p->model->config;
-    const int64_t pixels = (int64_t)c->height * c->width, n = IMAGES * pixels * c->channels;
+    dt_model_info is;
+
+    dt_model_look(p->model, &is);
+    const int64_t pixels = (int64_t)is.height * is.width, n = IMAGES * pixels * is.channels;
     float *x = malloc((size_t)n * sizeof *x);
 
     for (int64_t i = 0; i < n; i++) {
-        const int64_t pixel = i % pixels, channel = i / pixels % c->channels, image = i / pixels / c->channels;
-        x[(image * pixels + pixel) * c->channels + channel] = caps_hash(i, IMAGE_SEED) + 0.5f;
+        const int64_t pixel = i % pixels, channel = i / pixels % is.channels, image = i / pixels / is.channels;
+        x[(image * pixels + pixel) * is.channels + channel] = caps_hash(i, IMAGE_SEED) + 0.5f;
     }
-    p->x = (dt_tensor){ .type = DT_F32, .shape = { 4, { IMAGES, c->height, c->width, c->channels } }, .name = "x" };
+    p->x = (dt_tensor){ .type = DT_F32, .shape = { 4, { IMAGES, is.height, is.width, is.channels } }, .name = "x" };
     p->labels = (dt_tensor){ .type = DT_I32, .shape = { 1, { IMAGES } }, .name = "labels" };
     MUST(dt_device_alloc(p->ctx, (size_t)n * sizeof *x, &p->x.data));
     MUST(dt_device_alloc(p->ctx, sizeof targets, &p->labels.data));
@@ -278,7 +280,7 @@ static void use_run(dt_fixed_formats *f, const caps_run *run)
  * are golden to f32's last digits. In deepcaps it happens, and 17 layers pass it on. */
 static double quantized_tolerance(const pair *p, dt_rounding rounding)
 {
-    const int deep = strcmp(p->model->config.name, "deepcaps") == 0;
+    const int deep = strcmp(p->model->graph->name, "deepcaps") == 0;
     return deep && rounding != DT_ROUND_LOGARITHMIC ? 0.02 : LENGTH_TOLERANCE;
 }
 

@@ -89,8 +89,11 @@ static void has_vector(const dt_model *m, const char *layer_name, const char *pa
 static void has_params(const dt_model *m, int per_channel, const layer *l, int n)
 {
     static const char *const norm_parts[] = { "weight", "bias", "running_mean", "running_var" };
-    const int quantized = m->config.wbits != DT_BITS_FLOAT;
+    dt_model_info is;
     int found = 0;
+
+    dt_model_look(m, &is);
+    const int quantized = is.wbits_most != DT_BITS_FLOAT;
 
     for (int i = 0; i < n; i++) {
         has_param(m, l[i].name, "weight", (dt_shape){ 4, { l[i].filters, l[i].kernel, l[i].kernel, l[i].channels } },
@@ -114,7 +117,10 @@ static int bits_for(int64_t bound)
 /* image_high: the largest code of the image */
 static void has_layers(const dt_model *m, const layer *l, int n, int image_high)
 {
-    const int high = (1 << m->config.abits) - 1;
+    dt_model_info is;
+
+    dt_model_look(m, &is);
+    const int high = (1 << is.abits_most) - 1;
     cr_assert(dt_model_n_layers(m) == n, "%d layers on the grid, expected %d", dt_model_n_layers(m), n);
     for (int i = 0; i < n; i++) {
         const int64_t terms = (int64_t)l[i].kernel * l[i].kernel * l[i].channels;
@@ -129,7 +135,7 @@ static void has_layers(const dt_model *m, const layer *l, int n, int image_high)
         cr_assert(info.psum_bound == bound && info.psum_bits == bits_for(bound), "%s: psums reach %lld in %d bits",
                   info.name, (long long)info.psum_bound, info.psum_bits);
         cr_assert(info.exact_f32 && info.wbits == 4, "%s: %d bits", info.name, info.wbits);
-        cr_assert(i == 0 || info.abits == m->config.abits, "%s: %d bits", info.name, info.abits);
+        cr_assert(i == 0 || info.abits == is.abits_most, "%s: %d bits", info.name, info.abits);
     }
 }
 

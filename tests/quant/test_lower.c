@@ -100,7 +100,7 @@ static void comparison_close(comparison *k)
 static void check_program(const lowered *r, int64_t images)
 {
     dt_dataset_view v;
-    const int classes = r->model->config.n_classes;
+    const int classes = (int)dt_graph_count(r->model->graph, r->model->graph->scores);
     dt_dataset_look(r->data, &v);
     comparison k = comparison_open(r, images);
     float *want = lowered_logits(r->model, r->data, images), *scores = malloc((size_t)classes * sizeof *scores);
@@ -109,7 +109,7 @@ static void check_program(const lowered *r, int64_t images)
         MUST(dt_program_trace(r->program, image, compare_node, &k, scores));
         for (int o = 0; o < classes; o++) {
             cr_assert(scores[o] == want[k.at * classes + o], "%s: image %lld, score %d is %.9g, expected %.9g",
-                      r->program->model, (long long)k.at, o, (double)scores[o], (double)want[k.at * classes + o]);
+                      r->program->graph->name, (long long)k.at, o, (double)scores[o], (double)want[k.at * classes + o]);
         }
     }
     cr_assert(k.n_codes_seen > 0, "every code is 0");
@@ -319,7 +319,7 @@ Test(lower, nodes_of_tiny)
     dt_model_config c = lowered_config("tiny", 4, 4);
     lowered r = lowered_open(&c, 1);
     check_nodes(r.program, want, sizeof want / sizeof want[0]);
-    cr_assert_str_eq(r.program->model, "tiny w4a4");
+    cr_assert_str_eq(r.program->graph->name, "tiny w4a4");
     const dt_graph_node *conv = lowered_node(r.program, DT_OP_CONV2D, "features.4");
     const dt_value psum = dt_program_value(r.program, conv->out);
     const dt_codes_params *weights = dt_program_weights(r.program, conv)->params;
@@ -344,7 +344,7 @@ Test(lower, a_skip_block_ends_in_reals)
     cr_assert_str_eq(dt_graph_name(g, add->in[1]), "features.20.skip_bn");
     const dt_graph_node *quantize = lowered_node(r.program, DT_OP_ACT_QUANT, "features.34.act_quant");
     cr_assert_str_eq(dt_graph_name(g, quantize->in[0]), "features.33");
-    cr_assert_str_eq(r.program->model, "vgg16 choke 8 skip block w4a4");
+    cr_assert_str_eq(r.program->graph->name, "vgg16 choke 8 skip block w4a4");
     lowered_close(&r);
 }
 

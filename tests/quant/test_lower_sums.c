@@ -220,7 +220,7 @@ Test(lower_sums, codes_of_reals_and_of_psums_are_not_added)
     dt_model *m = lowered_quantized(r.ctx, &c, build_uneven);
     dt_graph *g;
     MUST(dt_graph_rewrite(m->graph, quantize_join_alone, NULL, &g));
-    MUST(dt_model_open(r.ctx, g, &c, &r.model));
+    MUST(dt_model_open(r.ctx, g, &r.model));
     cr_assert(dt_program_lower(r.model, r.data, &r.program) == DT_ERR_UNSUPPORTED);
     cr_assert(strstr(dt_last_error(), "join: one of the two that it adds is quantized from reals"), "%s",
               dt_last_error());

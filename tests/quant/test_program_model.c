@@ -70,7 +70,7 @@ static void check_model(const dt_model_config *c, const char *backend, int64_t i
     for (int64_t i = 0; i < images; i++)
         cr_assert(predicted[i] == expected[i], "%s: image %lld", backend, (long long)i);
     float *scores = lowered_logits(m, r.data, images), *logits = lowered_logits(r.model, r.data, images);
-    same_floats(scores, logits, images * m->config.n_classes, backend, "score");
+    same_floats(scores, logits, images * c->n_classes, backend, "score");
     same_layers(m, r.model);
     for (int i = 0; i < dt_model_n_layers(m); i++) same_capture(m, &r, images, m->layer[i].name);
 
@@ -154,7 +154,7 @@ static void check_scores(const lowered *r, dt_model *m)
     float *scores = lowered_logits(m, r->data, IMAGES);
     for (int n = 0; n < IMAGES; n++) {
         MUST(dt_program_run(r->program, v.images + (int64_t)n * v.height * v.width * v.channels, want));
-        same_floats(scores + n * CLASSES, want, CLASSES, r->program->model, "score");
+        same_floats(scores + n * CLASSES, want, CLASSES, r->program->graph->name, "score");
     }
     free(scores);
 }
@@ -257,9 +257,12 @@ Test(program_model, is_called_what_the_program_is)
     dt_model *m;
     MUST(dt_program_model(r.ctx, r.program, NULL, &m));
     dt_model_info is;
+    char text[DT_MODEL_TEXT_BYTES];
     dt_model_look(m, &is);
     cr_assert_str_eq(is.name, "tiny w4a4");
     cr_assert(is.height == 32 && is.channels == 3 && is.n_classes == 10 && is.wbits_most == DT_BITS_FLOAT);
+    dt_model_describe(m, text);
+    cr_assert_str_eq(text, "tiny w4a4"); /* its model's */
     cr_assert(dt_model_count(m) == 0, "a program has %lld trained values", (long long)dt_model_count(m));
     cr_assert(dt_model_find(m, "features.4.weight") >= 0 && dt_model_find(m, "features.8.threshold") >= 0 &&
               dt_model_find(m, "features.9.slope") >= 0 && dt_model_find(m, "image.table") >= 0);

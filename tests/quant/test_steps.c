@@ -29,8 +29,10 @@ static void check_thresholds(const lowered *r, const char *conv_name, const char
     const dt_program *p = r->program;
     const dt_graph_node *conv = lowered_node(p, DT_OP_CONV2D, conv_name);
     const lowered_steps l = lowered_threshold(p, next);
-    const dt_model_config *c = &r->model->config;
-    const dt_act_quant_params quant = { .bits = c->abits, .rule = c->rule };
+    dt_model_info is;
+
+    dt_model_look(r->model, &is);
+    const dt_act_quant_params quant = { .bits = is.abits_most, .rule = is.rule };
     const dt_batchnorm_params bn = { .epsilon = 1e-5f };
     const float sx = dt_program_scale(p, conv->in[0]);
     const float *sw = dt_program_data(p, dt_program_weights(p, conv), DT_CODES_SCALE);

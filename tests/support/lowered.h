@@ -138,7 +138,7 @@ static inline dt_status lowered_read_batch(void *user, const dt_batch *b)
 /* [n][classes] of the first n images; the caller frees them. */
 static inline float *lowered_logits(dt_model *m, const dt_dataset *d, int64_t n)
 {
-    lowered_reader r = { m->ctx, malloc((size_t)(n * m->config.n_classes) * sizeof(float)) };
+    lowered_reader r = { m->ctx, malloc((size_t)(n * dt_graph_count(m->graph, m->graph->scores)) * sizeof(float)) };
     dt_inference *inf;
     dt_step_sum sum;
     const dt_inference_options opt = { .count = n, .batch = 3, .watched = 1 };
@@ -223,7 +223,7 @@ static inline dt_model *lowered_built(dt_context *ctx, const dt_model_config *c,
     MUST(dt_graph_give(b.graph, "image", DT_F32, &image, &b.graph->image));
     build(&b);
     MUST(b.status);
-    MUST(dt_model_open(ctx, b.graph, c, &m));
+    MUST(dt_model_open(ctx, b.graph, &m));
     return m;
 }
 
@@ -234,7 +234,7 @@ static inline dt_model *lowered_quantized(dt_context *ctx, const dt_model_config
     dt_graph *g;
 
     MUST(dt_network_quantize(plain->graph, c, &g));
-    MUST(dt_model_open(ctx, g, c, &m));
+    MUST(dt_model_open(ctx, g, &m));
     dt_model_destroy(plain);
     return m;
 }

@@ -62,7 +62,6 @@ static inline program_maker program_case_begin(const program_case *spec, const c
 {
     program_maker m = { calloc(1, sizeof(dt_program)), spec, spec->seed, 0 };
 
-    snprintf(m.p->model, sizeof m.p->model, "%s", model);
     program_case_must(dt_graph_create(model, &m.p->graph));
     return m;
 }
