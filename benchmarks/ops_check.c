@@ -320,7 +320,7 @@ static dt_status norm_of_channel(dt_context *ctx, const dt_node *node, const val
         DT_TRY(dt_device_read(ctx, &part[k], (const float *)node->in[1 + k]->data + c, sizeof part[k]));
     }
     double mean = (double)part[2], variance = (double)part[3];
-    if (p->norm.training) {
+    if (node->purpose.training) {
         const double n = (double)(x->n / channels);
         for (int64_t i = c; i < x->n; i += channels) sum += scale_at(x, c) * value_at(x, i);
         mean = sum / n;

@@ -19,6 +19,12 @@
 #define DT_READS_OUT   (1u << 16)
 #define DT_READS_AUX   (1u << 17)
 
+/* What a tape is for. */
+typedef struct {
+    int images;   /* of a batch; in a node 0 if it depends on parameters alone */
+    int training; /* 1: batch norm takes the batch's statistics, and the running ones move; 0: the running ones */
+} dt_purpose;
+
 typedef struct {
     dt_op_kind kind;
     const char *name;   /* the layer's: "features.27"; for messages, capture and reports */
@@ -26,7 +32,8 @@ typedef struct {
     dt_tensor *in[DT_MAX_IN];
     int n_in;
     dt_tensor *out;
-    void *aux; /* op-owned bytes from forward to backward (batch statistics, probabilities) */
+    dt_purpose purpose; /* the tape's */
+    void *aux;          /* op-owned bytes from forward to backward (batch statistics, probabilities) */
     size_t aux_bytes;
     unsigned fresh; /* bit k: in[k]->grad holds nothing yet when backward runs; this node is the first to add to it */
     void *plan;     /* kernel-owned: cuDNN plans, oneDNN primitives */
@@ -40,7 +47,7 @@ typedef struct {
     const char *name;
     int min_in, max_in;
     size_t params_bytes;
-    const dt_field *fields; /* of params, for files and messages; those that the tape decides are not among them */
+    const dt_field *fields; /* of params, for files and messages */
     int n_fields;
     const void *defaults; /* params of a node that a network's file says nothing more about; NULL: all 0 */
     unsigned backward_reads;

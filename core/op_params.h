@@ -1,5 +1,6 @@
 /*
- * op_params.h - the parameters of every operator, plain data that a tape can copy.
+ * op_params.h - the parameters of every operator, plain data that a tape can copy. Those of a network's operators are
+ *               constants of the network; what a tape is for, its nodes know (dt_purpose in op.h).
  */
 #ifndef DT_OP_PARAMS_H
 #define DT_OP_PARAMS_H
@@ -40,7 +41,6 @@ typedef struct {
 typedef struct {
     float epsilon;  /* added to the variance of the real values */
     float momentum; /* running = (1 - momentum) * running + momentum * batch */
-    int training;   /* 1: batch statistics, and the running ones move; 0: running statistics. The tape decides. */
 } dt_batchnorm_params;
 
 typedef struct {
@@ -142,8 +142,6 @@ typedef struct {
     dt_fixed_format format;
     int codes;   /* 1: out is a grid tensor of codes (format: not published, not logarithmic); 0: out is real */
     int observe; /* 1: out = x; calibration looks at it */
-    int images;  /* N of x, for which STOCHASTIC's draws are numbered through the dataset; 0: x is a parameter. The tape
-                    decides. */
 } dt_fixed_point_params;
 
 enum { DT_MAX_ROUTING = 4 }; /* iterations */

@@ -175,7 +175,7 @@ static dt_status batchnorm_forward(const dt_node *node, const dt_exec *ex)
     float *mean = (float *)node->aux, *inv = mean + v.channels;
     double *sums = (double *)ex->scratch;
 
-    if (p->training) {
+    if (node->purpose.training) {
         DT_TRY(column_sums(v.q, v.q, &v, sums, stream));
         DT_LAUNCH(batch_statistics_kernel, channel_blocks, DT_BLOCK, 0, stream, sums, n_slices(v.rows), v, *p,
                   dt_values(node->in[MEAN]), dt_values(node->in[VAR]), mean, inv);
@@ -192,7 +192,6 @@ static dt_status batchnorm_forward(const dt_node *node, const dt_exec *ex)
 
 static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_batchnorm_params *p = (const dt_batchnorm_params *)node->params;
     const batchnorm_view v = batchnorm_look(node);
     const cudaStream_t stream = dt_stream_of(ex);
     const float *mean = (const float *)node->aux, *inv = mean + v.channels, *dy = dt_grads(node->out);
@@ -201,7 +200,7 @@ static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
 
     DT_TRY(column_sums(dy, v.q, &v, sums, stream));
     DT_LAUNCH(slopes_kernel, dt_blocks(v.channels, DT_BLOCK), DT_BLOCK, 0, stream, sums, n_slices(v.rows), v,
-              p->training, dt_values(node->in[GAMMA]), mean, inv, slopes, dt_grads(node->in[GAMMA]),
+              node->purpose.training, dt_values(node->in[GAMMA]), mean, inv, slopes, dt_grads(node->in[GAMMA]),
               dt_grads(node->in[BETA]), node->fresh);
     DT_CUDA_LAUNCHED();
     if (!dt_grads(node->in[X])) return DT_OK;

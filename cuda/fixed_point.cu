@@ -35,12 +35,12 @@ static dt_status fixed_point_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_fixed_point_params *p = (const dt_fixed_point_params *)node->params;
     const dt_tensor *x = node->in[0], *out = node->out;
-    const int64_t count = dt_count(&x->shape);
+    const int64_t count = dt_count(&x->shape), image = node->purpose.images ? count / node->purpose.images : 0;
     dt_fixed_format f = p->format;
 
     if (p->observe) f.bits = -1;
     DT_LAUNCH(fixed_point_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale,
-              x->n_scale, ex->step, f, p->codes, p->images ? count / p->images : 0, count, dt_values(out), out->scale);
+              x->n_scale, ex->step, f, p->codes, image, count, dt_values(out), out->scale);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

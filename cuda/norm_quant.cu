@@ -298,7 +298,7 @@ static void look_at_norm(const dt_norm_quant_params *p, const dt_node *node, dt_
 {
     s->has_norm = p->has_norm;
     if (!p->has_norm) return;
-    s->training = p->norm.training;
+    s->training = node->purpose.training;
     s->epsilon = p->norm.epsilon;
     s->momentum = p->norm.momentum;
     s->gamma = dt_values(node->in[DT_NQ_GAMMA]);

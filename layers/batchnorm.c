@@ -45,7 +45,7 @@ static dt_status batchnorm_infer(dt_node *node)
                  "%s: batchnorm: %s has %lld values, x has %lld channels", node->name, names[k],
                  (long long)dt_count(&node->in[k]->shape), (long long)channels);
     }
-    DT_CHECK(!p->training || dt_rows(x) > 1, DT_ERR_SHAPE,
+    DT_CHECK(!node->purpose.training || dt_rows(x) > 1, DT_ERR_SHAPE,
              "%s: batchnorm: x is %s, and one value a channel has no variance; train with a larger batch", node->name,
              dt_shape_text(x, text, sizeof text));
     DT_CHECK(p->epsilon > 0.0f, DT_ERR_ARGUMENT, "%s: batchnorm: epsilon is %g, must be above 0", node->name,
@@ -153,7 +153,6 @@ static void map_row(const float *restrict q, const float *restrict a, const floa
 
 static dt_status batchnorm_forward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_batchnorm_params *p = node->params;
     const dt_tensor *x = node->in[X];
     const int64_t channels = dt_channels(&x->shape), rows = dt_rows(&x->shape);
     const float *q = x->data, *gamma = node->in[GAMMA]->data, *beta = node->in[BETA]->data;
@@ -161,7 +160,7 @@ static dt_status batchnorm_forward(const dt_node *node, const dt_exec *ex)
     double *sums = ex->scratch;
     float *a = (float *)(sums + n_blocks(rows) * 2 * channels), *b = a + channels;
 
-    if (p->training) {
+    if (node->purpose.training) {
         column_sums(q, q, rows, channels, sums);
         take_batch_statistics(node, sums, mean, inv);
     } else {
@@ -186,7 +185,6 @@ typedef struct {
 /* Gives to dgamma and dbeta. */
 static void take_slopes(const dt_node *node, const double *sums, slope_arrays out)
 {
-    const dt_batchnorm_params *p = node->params;
     const dt_tensor *x = node->in[X];
     const int64_t channels = dt_channels(&x->shape), rows = dt_rows(&x->shape);
     const float *gamma = node->in[GAMMA]->data, *mean = node->aux, *inv = mean + channels;
@@ -198,9 +196,9 @@ static void take_slopes(const dt_node *node, const double *sums, slope_arrays ou
         const double sum_dyx = dt_batchnorm_dgamma(sum_dy, sums[channels + c], mean[c], inv[c], scale);
         const dt_batchnorm_slope k = dt_batchnorm_slope_of(sum_dy, sum_dyx, rows, gamma[c], mean[c], inv[c], scale);
         out.a[c] = k.a;
-        out.mean_dy[c] = p->training ? k.mean_dy : 0.0f;
+        out.mean_dy[c] = node->purpose.training ? k.mean_dy : 0.0f;
         out.centre[c] = k.centre;
-        out.slope[c] = p->training ? k.slope : 0.0f;
+        out.slope[c] = node->purpose.training ? k.slope : 0.0f;
         if (dgamma) dgamma[c] = (float)sum_dyx + (node->fresh & 1u << GAMMA ? 0.0f : dgamma[c]);
         if (dbeta) dbeta[c] = (float)sum_dy + (node->fresh & 1u << BETA ? 0.0f : dbeta[c]);
     }

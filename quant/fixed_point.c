@@ -49,12 +49,13 @@ static dt_status fixed_point_infer(dt_node *node)
 {
     const dt_fixed_point_params *p = node->params;
     const dt_tensor *x = node->in[0];
+    const int images = node->purpose.images;
 
     DT_CHECK(x->type == DT_F32 && x->n_scale <= 1, DT_ERR_UNSUPPORTED,
              "%s: fixed_point: takes real values or codes of one scale, got %d scales", node->name, x->n_scale);
-    DT_CHECK(p->images >= 0 && (p->images == 0 || dt_count(&x->shape) % p->images == 0), DT_ERR_SHAPE,
+    DT_CHECK(images >= 0 && (images == 0 || dt_count(&x->shape) % images == 0), DT_ERR_SHAPE,
              "%s: fixed_point: %lld values are not those of %d images", node->name, (long long)dt_count(&x->shape),
-             p->images);
+             images);
     DT_TRY(format_check(node));
     node->out->shape = x->shape;
     if (p->codes) {
@@ -138,7 +139,7 @@ static dt_status fixed_point_forward(const dt_node *node, const dt_exec *ex)
     const dt_tensor *x = node->in[0], *out = node->out;
     const dt_step_in in = ex->step->in;
     const int64_t n = dt_count(&x->shape), pieces = (n + PIECE - 1) / PIECE;
-    const int64_t first = params->images ? in.first * (n / params->images) : 0;
+    const int64_t first = node->purpose.images ? in.first * (n / node->purpose.images) : 0;
     const float scale = dt_scale_at(x->scale, x->n_scale, 0);
     dt_fixed_format f = params->format;
     if (params->observe) f.bits = -1;

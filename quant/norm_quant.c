@@ -38,7 +38,7 @@ static dt_status check_norm(const dt_node *node)
                  "%s: norm_quant: %s has %lld values, x has %lld channels", node->name, names[k],
                  (long long)dt_count(&node->in[k]->shape), (long long)dt_channels(x));
     }
-    DT_CHECK(!p->norm.training || dt_rows(x) > 1, DT_ERR_SHAPE,
+    DT_CHECK(!node->purpose.training || dt_rows(x) > 1, DT_ERR_SHAPE,
              "%s: norm_quant: x is %s, and one value a channel has no variance; train with a larger batch", node->name,
              dt_shape_text(x, text, sizeof text));
     DT_CHECK(p->norm.epsilon > 0.0f, DT_ERR_ARGUMENT, "%s: norm_quant: epsilon is %g, must be above 0", node->name,
@@ -332,7 +332,7 @@ static dt_status norm_quant_forward(const dt_node *node, const dt_exec *ex)
     const dt_norm_quant_params *p = node->params;
     task t = task_of(node, ex->scratch);
 
-    if (p->has_norm && p->norm.training)
+    if (p->has_norm && node->purpose.training)
         take_batch_statistics(node, &t);
     else if (p->has_norm)
         take_running_statistics(node, &t);
@@ -389,7 +389,7 @@ static dt_batchnorm_slope take_slope(const dt_node *node, const task *t, int64_t
 
     give(node, DT_NQ_GAMMA, c, dz_xhat);
     give(node, DT_NQ_BETA, c, dz);
-    if (!t->params->norm.training) k.mean_dy = k.slope = 0.0f;
+    if (!node->purpose.training) k.mean_dy = k.slope = 0.0f;
     return k;
 }
 

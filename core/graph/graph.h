@@ -128,8 +128,7 @@ void dt_graph_mark_needed(const dt_graph *g, dt_tensor *const *known, char *need
 
 /* Records the nodes that the n wanted values need, in the graph's order. tensor has a place for each value: the caller
  * has filled those that are given, and the parameters, and may fill others, which are then taken as they are; the
- * values recorded are put into theirs. batch: images of the tape. training: batch norm takes the batch's statistics. */
-DT_MUST_CHECK dt_status dt_graph_record(const dt_graph *g, dt_tape *tape, int batch, int training, const int *wanted,
-                                        int n, dt_tensor **tensor);
+ * values recorded are put into theirs. */
+DT_MUST_CHECK dt_status dt_graph_record(const dt_graph *g, dt_tape *tape, const int *wanted, int n, dt_tensor **tensor);
 
 #endif /* DT_GRAPH_H */

@@ -9,11 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-dt_status dt_tape_create(dt_context *ctx, dt_tape **out)
+dt_status dt_tape_create(dt_context *ctx, const dt_purpose *purpose, dt_tape **out)
 {
     dt_tape *tape = calloc(1, sizeof *tape);
     DT_CHECK(tape, DT_ERR_MEMORY, "no memory for a tape");
     tape->ctx = ctx;
+    if (purpose) tape->purpose = *purpose;
     tape->generation = -1;
     *out = tape;
     return DT_OK;
@@ -46,11 +47,13 @@ static dt_status entry_infer(dt_tape *tape, tape_entry *e)
 
     DT_CHECK(node->n_in >= op->min_in && node->n_in <= op->max_in, DT_ERR_ARGUMENT,
              "%s: %s takes %d to %d inputs, got %d", e->name, op->name, op->min_in, op->max_in, node->n_in);
-    DT_TRY(op->infer(node));
     for (int k = 0; k < node->n_in; k++) {
         constant &= node->in[k]->constant;
         wants_grad |= node->in[k]->wants_grad;
     }
+    node->purpose = tape->purpose;
+    if (constant) node->purpose.images = 0;
+    DT_TRY(op->infer(node));
     e->out.constant = constant;
     e->out.wants_grad = wants_grad && !op->no_grad;
     if (e->out.n_scale > 0 && !e->out.scale) {

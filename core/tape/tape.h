@@ -18,7 +18,8 @@ typedef enum { DT_PASS_CONSTANT, DT_PASS_FORWARD, DT_PASS_BACKWARD } dt_pass;
 /* Called after a node has run, while its tensors are alive. */
 typedef dt_status (*dt_node_hook)(void *user, const dt_node *node);
 
-DT_MUST_CHECK dt_status dt_tape_create(dt_context *ctx, dt_tape **out);
+/* purpose, which every node gets: NULL stands for all zeros. */
+DT_MUST_CHECK dt_status dt_tape_create(dt_context *ctx, const dt_purpose *purpose, dt_tape **out);
 void dt_tape_destroy(dt_tape *tape);
 
 /* params is copied, NULL stands for all zeros; name may be NULL. in: outputs of earlier nodes, or tensors whose owner

@@ -29,11 +29,12 @@ typedef struct {
 
 struct dt_tape {
     dt_context *ctx;
+    dt_purpose purpose;
     tape_entry **entry;
     const dt_node **node; /* those of the entries; from compile on */
     int n, room;
     int n_turns;
-    int compiled, training;
+    int compiled, training; /* 1: backward runs */
     tape_slot *slot;
     int n_slots;
     size_t workspace_bytes, scratch_bytes;

@@ -62,7 +62,7 @@ static dt_status record_all(const dt_inference *inf, const dt_record_spec *spec,
     const dt_inference_options *opt = &inf->opt;
     dt_tensor *loss;
 
-    DT_TRY(dt_tape_create(inf->model->ctx, &out->tape));
+    DT_TRY(dt_model_tape(inf->model, spec, &out->tape));
     DT_TRY(dt_model_record_into(inf->model, out->tape, spec, tensor, &loss));
     out->scores = tensor[inf->model->graph->scores];
     dt_tape_keep(out->tape, out->scores);

@@ -332,6 +332,13 @@ dt_status dt_model_tensors(dt_model *m, dt_tensor ***out)
     return DT_OK;
 }
 
+dt_status dt_model_tape(const dt_model *m, const dt_record_spec *spec, dt_tape **out)
+{
+    const dt_purpose purpose = { .images = spec->batch, .training = spec->training };
+
+    return dt_tape_create(m->ctx, &purpose, out);
+}
+
 dt_status dt_model_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x)
 {
     dt_augment_params augment = { .batch = spec->batch,
@@ -384,7 +391,7 @@ dt_status dt_model_record_network(dt_model *m, dt_tape *tape, const dt_record_sp
 
     DT_TRY(record_start(m, tape, spec, tensor));
     if (with_decoder) DT_TRY(record_labels(tape, spec, &tensor[g->labels]));
-    return dt_graph_record(g, tape, spec->batch, spec->training, wanted, 1 + with_decoder, tensor);
+    return dt_graph_record(g, tape, wanted, 1 + with_decoder, tensor);
 }
 
 /* Margin loss of the capsules' lengths; in training, where there is a decoder, with the squared error of its image. */

@@ -17,7 +17,7 @@ typedef struct {
     dt_tensor tensor;
 } dt_param;
 
-/* What a tape is recorded for: batches of `batch` images of a dataset. */
+/* What a model is recorded on: batches of `batch` images of a dataset. */
 typedef struct {
     dt_tensor *images; /* u8 [n,H,W,C], device */
     dt_tensor *labels; /* i32 [n], device */
@@ -89,6 +89,9 @@ DT_MUST_CHECK dt_status dt_values_check(const char *name, dt_param_values values
 
 /* A place for each value of m's graph, in which the parameters stand; the caller frees it. */
 DT_MUST_CHECK dt_status dt_model_tensors(dt_model *m, dt_tensor ***out);
+
+/* A tape for what spec says. */
+DT_MUST_CHECK dt_status dt_model_tape(const dt_model *m, const dt_record_spec *spec, dt_tape **out);
 
 /* Records the images of a batch, as the network reads them: normalised, or as u8 pixels. */
 DT_MUST_CHECK dt_status dt_model_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x);

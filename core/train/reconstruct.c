@@ -53,7 +53,7 @@ static dt_status decoder_record(dt_model *m, dt_tape *tape, dt_tensor *v, dt_ten
 
     DT_TRY(dt_model_tensors(m, &tensor));
     tensor[g->masked] = v;
-    const dt_status status = dt_graph_record(g, tape, (int)v->shape.dim[0], 0, &g->reconstruction, 1, tensor);
+    const dt_status status = dt_graph_record(g, tape, &g->reconstruction, 1, tensor);
     *image = tensor[g->reconstruction];
     free(tensor);
     return status;
@@ -84,7 +84,7 @@ dt_status dt_decode(dt_model *m, const float *capsules, int64_t n, float *images
     dt_tensor v = { .type = DT_F32, .shape = *dt_graph_shape(g, g->masked), .name = "capsules" };
     v.shape.dim[0] = n;
     DT_TRY(dt_device_alloc(m->ctx, dt_tensor_bytes(&v), &v.data));
-    dt_status status = dt_tape_create(m->ctx, &tape);
+    dt_status status = dt_tape_create(m->ctx, &(dt_purpose){ .images = (int)n }, &tape);
     if (status == DT_OK) {
         status = decode(m, tape, &v, capsules, images);
         dt_tape_destroy(tape);

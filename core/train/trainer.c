@@ -71,7 +71,7 @@ dt_status dt_trainer_record(dt_trainer *t, int batch, dt_tape **tape, dt_tensor 
     dt_tensor *logits;
 
     t->spec.batch = batch;
-    DT_TRY(dt_tape_create(t->model->ctx, tape));
+    DT_TRY(dt_model_tape(t->model, &t->spec, tape));
     return dt_model_record(t->model, *tape, &t->spec, &logits, loss);
 }
 

@@ -43,7 +43,7 @@ static dt_status make_codes(const dt_graph *g, dt_tape *tape, const char *needed
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
         if (n->kind != DT_OP_WEIGHT_QUANT || !needed[n->out] || g->value[n->in[0]]->source != DT_SOURCE_PARAM) continue;
-        DT_TRY(dt_graph_record(g, tape, 1, 0, &n->out, 1, tensor));
+        DT_TRY(dt_graph_record(g, tape, &n->out, 1, tensor));
         dt_tape_keep(tape, tensor[n->out]);
     }
     if (dt_tape_n_nodes(tape) == 0) return DT_OK;
@@ -61,7 +61,7 @@ static dt_status walk_with_codes(dt_lowering *w, dt_tensor **tensor)
     w->held = calloc(n, sizeof *w->held);
     w->tensor = tensor;
     dt_status status = needed && w->held
-                           ? dt_tape_create(w->ctx, &tape)
+                           ? dt_tape_create(w->ctx, NULL, &tape)
                            : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to lower %s", w->from->name);
     if (status == DT_OK) {
         needed[w->from->scores] = 1;

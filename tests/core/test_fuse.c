@@ -20,7 +20,7 @@ static void fuse_open(void)
     dt_options_default(&opt);
     opt.backend = "cpu";
     MUST(dt_context_create(&opt, &ctx));
-    MUST(dt_tape_create(ctx, &tape));
+    MUST(dt_tape_create(ctx, NULL, &tape));
 }
 
 static void fuse_close(void)
@@ -320,7 +320,7 @@ static void record(tiny_run *r, int fuse, int training, recorded *out)
 
     spec.batch = 32;
     spec.training = training;
-    MUST(dt_tape_create(r->ctx, &out->tape));
+    MUST(dt_model_tape(r->model, &spec, &out->tape));
     MUST(dt_model_record(r->model, out->tape, &spec, &out->logits, &out->loss));
     if (!training) dt_tape_keep(out->tape, out->logits);
     if (fuse) MUST(dt_tape_fuse(out->tape, training));

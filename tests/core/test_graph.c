@@ -166,19 +166,64 @@ Test(graph, only_what_is_wanted_is_recorded)
     MUST(dt_context_create(&opt, &ctx));
     MUST(dt_model_create(ctx, &c, &m));
     MUST(dt_model_tensors(m, &tensor));
-    MUST(dt_tape_create(ctx, &tape));
+    MUST(dt_tape_create(ctx, NULL, &tape));
     const dt_graph *g = m->graph;
     dt_tensor v = { .type = DT_F32, .shape = { 2, { 3, 16 } }, .name = "capsules" };
     tensor[g->masked] = &v;
-    MUST(dt_graph_record(g, tape, 3, 0, &g->reconstruction, 1, tensor));
+    MUST(dt_graph_record(g, tape, &g->reconstruction, 1, tensor));
     cr_assert(dt_tape_n_nodes(tape) == 6, "%d nodes", dt_tape_n_nodes(tape)); /* fc relu fc relu fc sigmoid */
     cr_assert(tensor[g->reconstruction] && !tensor[g->scores]);
-    cr_assert(dt_graph_record(g, tape, 3, 0, &g->scores, 1, tensor) == DT_ERR_ARGUMENT);
+    cr_assert(dt_graph_record(g, tape, &g->scores, 1, tensor) == DT_ERR_ARGUMENT);
     cr_assert(strstr(dt_last_error(), "conv.conv reads image, which nobody has given"), "%s", dt_last_error());
     dt_tape_destroy(tape);
     free(tensor);
     dt_model_destroy(m);
     dt_context_destroy(ctx);
+}
+
+/* Params are constants of the network: a tape's purpose stands beside them. */
+static void check_params(const char *name, int training)
+{
+    const dt_model_config c = config_of(name);
+    dt_tensor images = { .type = DT_U8, .shape = { 4, { 9, c.height, c.width, c.channels } } };
+    dt_tensor labels = { .type = DT_I32, .shape = { 1, { 9 } } }, order = labels;
+    const dt_record_spec spec = {
+        .images = &images, .labels = &labels, .order = &order, .batch = 3, .training = training, .std = { 1, 1, 1, 1 }
+    };
+    dt_options opt;
+    dt_context *ctx;
+    dt_model *m;
+    dt_tape *tape;
+    dt_tensor *scores, *loss;
+    int n_same = 0;
+
+    dt_options_default(&opt);
+    opt.backend = "cpu";
+    MUST(dt_context_create(&opt, &ctx));
+    MUST(dt_model_create(ctx, &c, &m));
+    MUST(dt_model_tape(m, &spec, &tape));
+    MUST(dt_model_record(m, tape, &spec, &scores, &loss));
+    for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
+        const dt_node *n = dt_tape_node(tape, i);
+        const int value = dt_graph_find(m->graph, n->name);
+        const dt_graph_node *of_graph = value < 0 ? NULL : dt_graph_maker(m->graph, value);
+        const size_t bytes = dt_ops[n->kind]->params_bytes;
+        cr_assert(n->purpose.training == training && n->purpose.images == (n->out->constant ? 0 : 3), "%s", n->name);
+        if (!of_graph || bytes == 0) continue;
+        cr_assert(of_graph->kind == n->kind && memcmp(of_graph->params, n->params, bytes) == 0, "%s", n->name);
+        n_same++;
+    }
+    cr_assert(n_same > 10, "%d nodes of %s were compared", n_same, name);
+    dt_tape_destroy(tape);
+    dt_model_destroy(m);
+    dt_context_destroy(ctx);
+}
+
+Test(graph, params_on_a_tape_are_those_of_the_graph)
+{
+    check_params("tiny", 1);
+    check_params("tiny", 0);
+    check_params("deepcaps", 1);
 }
 
 Test(graph, misfits_are_refused_where_they_are_made)

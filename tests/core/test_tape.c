@@ -29,7 +29,7 @@ static void tape_open(void)
     dt_options_default(&opt);
     opt.backend = "cpu";
     must(dt_context_create(&opt, &ctx));
-    must(dt_tape_create(ctx, &tape));
+    must(dt_tape_create(ctx, NULL, &tape));
 }
 
 static void tape_close(void)
@@ -335,7 +335,7 @@ Test(tape, tapes_follow_the_workspace_when_it_moves)
     must_be_multiple(end, 4.0f);
     const int generation = ctx->generation;
 
-    must(dt_tape_create(ctx, &second));
+    must(dt_tape_create(ctx, NULL, &second));
     tape = second;
     for (int i = 0; i < 8 * WIDE; i++) many[i] = 1.0f;
     dt_tensor *other = chain(&large, 3);

@@ -95,13 +95,13 @@ static void record(const dt_model_config *config, recorded *r)
                      .order = { .type = DT_I32, .shape = { 1, { BATCH } } } };
     cr_assert(dt_context_create(&opt, &r->ctx) == DT_OK, "%s", dt_last_error());
     cr_assert(dt_model_create(r->ctx, config, &r->model) == DT_OK, "%s", dt_last_error());
-    cr_assert(dt_tape_create(r->ctx, &r->tape) == DT_OK);
     const dt_record_spec spec = { .images = &r->images,
                                   .labels = &r->labels,
                                   .order = &r->order,
                                   .batch = BATCH,
                                   .training = 1,
                                   .std = { 1.0f, 1.0f, 1.0f, 1.0f } };
+    cr_assert(dt_model_tape(r->model, &spec, &r->tape) == DT_OK);
     cr_assert(dt_model_record(r->model, r->tape, &spec, &logits, &loss) == DT_OK, "%s", dt_last_error());
 }
 

@@ -15,7 +15,7 @@ static void batchnorm_oracle(const op_case *c, const double *const *in, double *
 
     for (int64_t j = 0; j < channels; j++) {
         double mean = in[3][j], var = in[4][j];
-        if (p->training) {
+        if (c->purpose.training) {
             mean = var = 0.0;
             for (int64_t r = 0; r < rows; r++) mean += in[0][r * channels + j] / (double)rows;
             for (int64_t r = 0; r < rows; r++) var += pow(in[0][r * channels + j] - mean, 2.0) / (double)rows;
@@ -27,7 +27,7 @@ static void batchnorm_oracle(const op_case *c, const double *const *in, double *
     }
 }
 
-static const dt_batchnorm_params train = { 1e-5f, 0.1f, 1 }, eval = { 1e-5f, 0.1f, 0 };
+static const dt_batchnorm_params usual = { 1e-5f, 0.1f };
 
 /* gamma, beta, running mean, running variance of C channels */
 #define REST(C)                                                                           \
@@ -35,8 +35,8 @@ static const dt_batchnorm_params train = { 1e-5f, 0.1f, 1 }, eval = { 1e-5f, 0.1
     {                                                                                     \
         OP_SHAPE(C), .fill = FILL_POSITIVE, .state = 1                                    \
     }
-#define TRAIN .op = DT_OP_BATCHNORM, .n_in = 5, .oracle = batchnorm_oracle, .params = &train
-#define EVAL  .op = DT_OP_BATCHNORM, .n_in = 5, .oracle = batchnorm_oracle, .params = &eval
+#define EVAL  .op = DT_OP_BATCHNORM, .n_in = 5, .oracle = batchnorm_oracle, .params = &usual
+#define TRAIN EVAL, .purpose = { .training = 1 }
 
 static const op_case cases[] = {
     { TRAIN, .why = "two rows are the fewest", .in = { { OP_SHAPE(2, 3) }, REST(3) },
@@ -132,7 +132,7 @@ Test(batchnorm, misfits_are_refused)
     op_case_refused(&single, DT_ERR_SHAPE, "x is 1x1x1x8, and one value a channel has no variance");
     const op_case channels = { TRAIN, .why = "channels", .in = { { OP_SHAPE(2, 3, 3, 16) }, REST(8) } };
     op_case_refused(&channels, DT_ERR_SHAPE, "gamma has 8 values, x has 16 channels");
-    const dt_batchnorm_params sharp = { 0.0f, 0.1f, 1 };
+    const dt_batchnorm_params sharp = { 0.0f, 0.1f };
     op_case epsilon = cases[1];
     epsilon.params = &sharp;
     op_case_refused(&epsilon, DT_ERR_ARGUMENT, "epsilon is 0");

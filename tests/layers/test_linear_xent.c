@@ -125,7 +125,7 @@ static dt_tensor *record(dt_tape *tape, int merged, dt_tensor *x, dt_tensor *w, 
 static void run_tape(dt_context *ctx, int merged, dt_tensor leaves[4], head_result *r)
 {
     dt_tape *tape;
-    must(dt_tape_create(ctx, &tape));
+    must(dt_tape_create(ctx, NULL, &tape));
     dt_tensor *loss = record(tape, merged, &leaves[0], &leaves[1], &leaves[2], &leaves[3]);
     must(dt_tape_compile(tape, loss));
     must(dt_device_zero(ctx, &ctx->step->sum, sizeof ctx->step->sum));

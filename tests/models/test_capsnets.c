@@ -142,12 +142,12 @@ static void record(pair *p, int training, recorded *out)
     const int wanted[] = { g->scores, g->reconstruction };
     dt_tensor **tensor;
 
-    MUST(dt_tape_create(p->ctx, &out->tape));
+    MUST(dt_model_tape(p->model, &spec, &out->tape));
     MUST(dt_model_tensors(m, &tensor));
     tensor[g->image] = &p->x;
     if (g->labels >= 0) tensor[g->labels] = &p->labels;
     const int n = training && g->reconstruction >= 0 ? 2 : 1;
-    MUST(dt_graph_record(g, out->tape, IMAGES, training, wanted, n, tensor));
+    MUST(dt_graph_record(g, out->tape, wanted, n, tensor));
     MUST(dt_model_record_loss(m, out->tape, &spec, tensor, &p->labels, &out->loss));
     out->y = tensor[g->capsules];
     out->lengths = tensor[g->scores];

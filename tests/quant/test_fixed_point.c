@@ -379,8 +379,9 @@ Test(fixed_point, cuda_has_the_bits_of_the_cpu_whatever_the_float)
     static float x[N];
     for (int i = 0; i < N; i++) x[i] = any_float((uint64_t)i);
     for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) {
-        const dt_fixed_point_params p = { .format = formats[f], .images = 1 };
-        const op_case c = { FIXED_POINT, .why = "any float", .params = &p, .in = { { OP_SHAPE(N) } } };
+        const dt_fixed_point_params p = { .format = formats[f] };
+        const op_case c = { FIXED_POINT, .why = "any float", .params = &p, .purpose = { .images = 1 },
+                            .in = { { OP_SHAPE(N) } } };
         float *cpu = run_at("cpu", 1, &c, x, &in), *cuda = run_at("cuda", 1, &c, x, &in);
         for (int i = 0; cuda && i < N; i++) {
             cr_assert(memcmp(&cpu[i], &cuda[i], sizeof *cpu) == 0, "format %zu: %a becomes %a on the cpu, %a on cuda",
@@ -395,29 +396,30 @@ Test(fixed_point, cuda_has_the_bits_of_the_cpu_whatever_the_float)
 Test(fixed_point, draws_belong_to_the_image)
 {
     enum { IMAGE = 21, WHOLE = 8, PART = 4, FIRST = 2 };
-    dt_fixed_point_params p = { .format = FORMAT(STOCHASTIC, 4, 1.0), .images = WHOLE };
+    dt_fixed_point_params p = { .format = FORMAT(STOCHASTIC, 4, 1.0) };
     op_case c = { FIXED_POINT, .why = "draws", .params = &p, .in = { { OP_SHAPE(WHOLE, 7, 3) } } };
     const dt_step_in start = { .seed = 5 }, later = { .seed = 5, .first = FIRST }, other = { .seed = 6 };
     float x[WHOLE * IMAGE];
     for (int i = 0; i < WHOLE * IMAGE; i++) x[i] = 0.3f;
 
     for (int b = 0; b < 2; b++) {
+        c.purpose.images = WHOLE;
+        c.in[0].shape.dim[0] = WHOLE;
         float *whole = run_at(backends[b], 2, &c, x, &start);
         if (!whole) continue;
         float *reseeded = run_at(backends[b], 2, &c, x, &other);
         p.format.tensor = 1;
         float *neighbour = run_at(backends[b], 2, &c, x, &start);
-        p = (dt_fixed_point_params){ .format = FORMAT(STOCHASTIC, 4, 1.0), .images = 0 };
+        p.format.tensor = 0;
+        c.purpose.images = 0;
         float *parameter = run_at(backends[b], 2, &c, x, &later);
-        p.images = PART;
+        c.purpose.images = PART;
         c.in[0].shape.dim[0] = PART;
         float *part = run_at(backends[b], 2, &c, x, &later);
         cr_assert(memcmp(part, whole + FIRST * IMAGE, PART * IMAGE * sizeof *x) == 0, "%s", backends[b]);
         cr_assert(memcmp(part, whole, PART * IMAGE * sizeof *x) != 0, "%s", backends[b]);
         cr_assert(memcmp(parameter, whole, sizeof x) == 0, "%s", backends[b]);
         cr_assert(memcmp(reseeded, whole, sizeof x) != 0 && memcmp(neighbour, whole, sizeof x) != 0);
-        p.images = WHOLE;
-        c.in[0].shape.dim[0] = WHOLE;
         free(whole);
         free(reseeded);
         free(neighbour);
@@ -445,9 +447,10 @@ Test(fixed_point, misfits_are_refused)
     op_case_refused(&c, DT_ERR_ARGUMENT, "codes of 25 bits, allowed are 1..24");
     p = (dt_fixed_point_params){ .format = FORMAT(NEAREST, 8, 0.0) };
     op_case_refused(&c, DT_ERR_ARGUMENT, "scale is 0");
-    p = (dt_fixed_point_params){ .format = FORMAT(NEAREST, 8, 1.0), .images = 2 };
+    p = (dt_fixed_point_params){ .format = FORMAT(NEAREST, 8, 1.0) };
+    c.purpose.images = 2;
     op_case_refused(&c, DT_ERR_SHAPE, "9933 values are not those of 2 images");
-    p.images = 0;
+    c.purpose.images = 0;
     c.in[0] = (op_input){ OP_SHAPE(7, 33), .fill = FILL_INTEGER, .scale = 0.1f, .n_scale = 33 };
     op_case_refused(&c, DT_ERR_UNSUPPORTED, "codes of one scale, got 33 scales");
 }

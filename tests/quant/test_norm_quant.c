@@ -26,7 +26,7 @@ static const char *case_text(const norm_quant_case *c)
 
     snprintf(text, sizeof text, "%dx%dx%dx%d%s%s pool %d%s rule %d bits %d signed %d, %d scales", (int)c->shape[0],
              (int)c->shape[1], (int)c->shape[2], (int)c->shape[3],
-             p->has_norm ? p->norm.training ? " norm" : " norm in evaluation" : "",
+             p->has_norm ? c->training ? " norm" : " norm in evaluation" : "",
              p->has_relu ? p->relu_most > 0.0f ? " limited relu" : " relu" : "", p->pool, p->has_quant ? " quant" : "",
              p->quant.rule, p->quant.bits, p->quant.is_signed, c->n_scale);
     return text;
@@ -145,7 +145,7 @@ static norm_of_channel oracle_norm(const norm_quant_case *c, const double *x, in
     const int64_t channels = c->shape[3];
     double mean = (double)input_value(c, 3, channel), var = (double)input_value(c, 4, channel);
 
-    if (c->p.norm.training) {
+    if (c->training) {
         mean = var = 0.0;
         for (int64_t r = 0; r < rows; r++) mean += x[r * channels + channel] / (double)rows;
         for (int64_t r = 0; r < rows; r++) var += pow(x[r * channels + channel] - mean, 2.0) / (double)rows;
@@ -169,7 +169,7 @@ static void oracle_norm_backward(const norm_quant_case *c, norm_of_channel k, co
     *dbeta = (float)sum;
     for (int64_t i = channel; i < rows * channels; i += channels) {
         const double centred = dz[i] - sum / (double)rows - (x[i] - k.mean) / k.deviation * product / (double)rows;
-        dz[i] = k.gamma / k.deviation * (c->p.norm.training ? centred : dz[i]);
+        dz[i] = k.gamma / k.deviation * (c->training ? centred : dz[i]);
     }
 }
 
@@ -233,14 +233,14 @@ static const dt_act_quant_params quantizers[N_QUANTIZERS] = { { 4, 0, 0, DT_RULE
 static norm_quant_case case_of(int parts, int pool, int quantizer, int64_t channels, int training)
 {
     const int scales[] = { 1, (int)channels, 0 };
-    norm_quant_case c = { .shape = { 3, 7, 5, channels }, .x_size = 12 };
+    norm_quant_case c = { .training = training, .shape = { 3, 7, 5, channels }, .x_size = 12 };
 
     c.n_scale = scales[(parts + pool + quantizer + training) % 3];
     c.p = (dt_norm_quant_params){ .has_norm = parts & 1,
                                   .has_relu = parts >> 1 & 1,
                                   .has_quant = parts >> 2 & 1,
                                   .pool = pool,
-                                  .norm = { 1e-5f, 0.1f, training },
+                                  .norm = { 1e-5f, 0.1f },
                                   .quant = quantizers[quantizer] };
     return c;
 }
@@ -426,13 +426,14 @@ Test(norm_quant, a_scale_that_is_no_number_is_passed_on)
     }
 }
 
-/* x and n_rest further inputs of 8 values each, but for a last one of 1. */
+/* In training. x and n_rest further inputs of 8 values each, but for a last one of 1. */
 static void refused(const dt_norm_quant_params *p, dt_shape x, int n_rest, int64_t n_last, dt_status status,
                     const char *text)
 {
     dt_tensor in[DT_MAX_IN] = { { .shape = x } }, out = { 0 };
     dt_node node = { .kind = DT_OP_NORM_QUANT, .name = "layer", .params = p, .n_in = 1 + n_rest, .out = &out };
 
+    node.purpose.training = 1;
     for (int k = 0; k <= n_rest; k++) {
         if (k > 0) in[k].shape = (dt_shape){ 1, { k == n_rest ? n_last : 8 } };
         node.in[k] = &in[k];

@@ -21,7 +21,7 @@ static const char *text_of(const type_case *c, const char *what)
              "x %s, norm %d training %d relu %d most %g pool %d quant %d rule %d signed %d unclamped %d, types x %d "
              "out %d dy %d "
              "dx %d: %s",
-             dt_shape_text(&c->x, shape, sizeof shape), c->p.has_norm, c->p.norm.training, c->p.has_relu,
+             dt_shape_text(&c->x, shape, sizeof shape), c->p.has_norm, !c->evaluates, c->p.has_relu,
              (double)c->p.relu_most, c->p.pool, c->p.has_quant, (int)c->p.quant.rule, c->p.quant.is_signed,
              c->p.quant.unclamped, (int)c->x_type, (int)c->out_type, (int)c->dy_type, (int)c->dx_type, what);
     return text;
@@ -104,7 +104,7 @@ static const dt_norm_quant_params whole = { .has_norm = 1,
                                             .has_relu = 1,
                                             .has_quant = 1,
                                             .pool = 2,
-                                            .norm = { 1e-5f, 0.1f, 1 },
+                                            .norm = { 1e-5f, 0.1f },
                                             .quant = { .bits = 4, .rule = DT_RULE_ECE284 } };
 
 static type_case usual(int channels, int pool)
@@ -193,7 +193,7 @@ Test(norm_quant_types, a_relu_with_an_upper_limit)
         give_types(&c, type[0], type[1], type[2], type[3]);
         c.p.relu_most = k % 2 ? 0.7f : 1.5f;
         check(&c);
-        c.p.norm.training = 0;
+        c.evaluates = 1;
         c.p.has_quant = 0;
         c.out_type = DT_F32;
         check(&c);
@@ -209,7 +209,7 @@ Test(norm_quant_types, evaluation)
 {
     for (int k = 0; k < 8; k++) {
         type_case c = usual(k % 2 ? 3 : 40, k / 2 % 2 * 2);
-        c.p.norm.training = 0;
+        c.evaluates = 1;
         give_types(&c, k / 4 ? DT_F16 : DT_F32, DT_F16, DT_F16, DT_F16);
         check(&c);
     }

@@ -42,7 +42,7 @@ static void check_thresholds(const lowered *r, const char *conv_name, const char
     for (int k = 0; k < n_scale; k++) scale[k] = sx * sw[k];
     dt_tensor psums = all_psums(r, &l.x, n_scale, scale), *x = &psums;
 
-    MUST(dt_tape_create(r->ctx, &tape));
+    MUST(dt_tape_create(r->ctx, NULL, &tape));
     if (norm) {
         dt_tensor *const in[] = { x, lowered_param(r, norm, "weight"), lowered_param(r, norm, "bias"),
                                   lowered_param(r, norm, "running_mean"), lowered_param(r, norm, "running_var") };

@@ -30,6 +30,7 @@ typedef struct {
 typedef struct {
     dt_shape x;
     dt_norm_quant_params p;
+    int evaluates; /* the norm takes the running statistics */
     dt_dtype x_type, out_type, dy_type, dx_type;
     int n_scale;
     int size; /* psums are -size..size */
@@ -266,6 +267,7 @@ static int record_parts(const type_case *c, dt_tensor *x, dt_tensor *parameter, 
         out[i] = (dt_tensor){ .name = "part" };
         node[i].name = "part";
         node[i].out = &out[i];
+        node[i].purpose.training = !c->evaluates;
         node[i].in[0] = i ? &out[i - 1] : x;
         for (int k = 1; k < 5; k++) node[i].in[k] = &parameter[node[i].kind == DT_OP_ACT_QUANT ? 4 : k - 1];
     }
@@ -302,6 +304,7 @@ static chain_result run_fused(device_memory *m, const type_case *c, dt_dtype dx_
     dt_tensor x = make_x(m, c, c->x_type, dx_type), parameter[N_PARAMETERS], out = { .name = "fused" };
     dt_node node = { .kind = DT_OP_NORM_QUANT, .name = "fused", .params = p, .in = { &x }, .n_in = 1, .out = &out };
 
+    node.purpose.training = !c->evaluates;
     make_parameters(m, c, parameter);
     for (int k = 0; p->has_norm && k < 4; k++) node.in[node.n_in++] = &parameter[k];
     if (p->has_quant) node.in[node.n_in++] = &parameter[4];

@@ -18,6 +18,7 @@ enum { N_INPUTS = 6, MAX_NODES = 4, ALPHA = 5 }; /* x, gamma, beta, mean, var, a
 
 typedef struct {
     dt_norm_quant_params p;
+    int training; /* 1: the norm takes the batch's statistics */
     int64_t shape[4];
     int n_scale; /* of x: 0, 1 or C */
     int x_size;  /* integers in -x_size..x_size */
@@ -105,6 +106,7 @@ typedef struct {
     dt_context *ctx;
     dt_tensor in[N_INPUTS];
     dt_node node[MAX_NODES];
+    int training; /* of the case */
     dt_tensor out[MAX_NODES];
     size_t n_nodes;
 } rig;
@@ -174,6 +176,7 @@ static void rig_add(rig *r, dt_op_kind kind, const void *params, const int *rest
 
     *out = (dt_tensor){ .wants_grad = 1 };
     *node = (dt_node){ .kind = kind, .name = "layer", .params = params, .out = out, .n_in = 1 + n_rest, .fresh = 1 };
+    node->purpose.training = r->training;
     node->in[0] = x;
     for (int k = 0; k < n_rest; k++) node->in[1 + k] = &r->in[rest[k]];
     must(dt_ops[kind]->infer(node), "infer");
@@ -349,7 +352,7 @@ static void rig_open(rig *r, const norm_quant_case *c, int threads)
     opt.backend = "cpu";
     opt.threads = threads;
     opt.precision = DT_PRECISION_F32;
-    *r = (rig){ 0 };
+    *r = (rig){ .training = c->training };
     must(dt_context_create(&opt, &r->ctx), "cpu");
     rig_inputs(r, c);
 }

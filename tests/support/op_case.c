@@ -311,6 +311,7 @@ void op_case_refused(const op_case *c, dt_status status, const char *text)
     dt_tensor in[DT_MAX_IN], out = { 0 };
     dt_node node = { .kind = c->op, .name = "layer", .params = c->params, .n_in = c->n_in, .out = &out };
 
+    node.purpose = c->purpose;
     for (int k = 0; k < c->n_in; k++) {
         in[k] = op_describe(&c->in[k], k);
         node.in[k] = &in[k];

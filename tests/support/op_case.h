@@ -61,6 +61,7 @@ struct op_case {
     int out_scale_first; /* 1: out's scales go along its first axis (filters), else along the last */
     op_agreement agree;
     dt_precision precision; /* of the context; DT_PRECISION_F32 unless said */
+    dt_purpose purpose;     /* of the node */
     const char *no_slopes;  /* why central differences are not taken: "ties", "large" */
     double tolerance;       /* of the largest value of the tensor; 0: OP_TOLERANCE */
     /* out from the REAL values of the inputs, scale * code for a grid tensor */

@@ -265,6 +265,7 @@ int op_rig_open_with(op_rig *rig, const char *backend, int threads, const op_cas
     rig->kernel = kernel ? kernel : rig->ctx->backend->kernels()[c->op];
     cr_assert(rig->kernel && rig->kernel->forward, "%s: %s has no kernel for %s", c->why, backend, dt_ops[c->op]->name);
     rig->node = (dt_node){ .kind = c->op, .name = "layer", .params = c->params, .n_in = c->n_in, .out = &rig->out };
+    rig->node.purpose = c->purpose;
     rig_inputs(rig, c);
     op_must(dt_ops[c->op]->infer(&rig->node), c->why, "infer");
     rig_output(rig, c);
