@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SENTENCE_BYTES = 512 };
+enum { MORE_BYTES = DT_NAME_MAX + 256, SENTENCE_BYTES = MORE_BYTES + 256 };
 
 static void add_mismatch(cJSON *to, const dt_mismatch *m)
 {
@@ -48,7 +48,7 @@ static void conclude(int64_t n, int64_t n_differ, const char *more, char *senten
 static void conclude_model(const dt_verify_report *r, char *sentence)
 {
     const dt_verify_layer *worst = &r->layer[0];
-    char more[SENTENCE_BYTES / 2];
+    char more[MORE_BYTES];
 
     for (int i = 1; i < r->n_layers; i++) {
         if (r->layer[i].mae_float > worst->mae_float) worst = &r->layer[i];
@@ -141,7 +141,7 @@ static dt_status verify_model(const settings *s, session *o, int *exit_code)
 
 static void conclude_vectors(const dt_vectors_report *r, char *sentence)
 {
-    char more[SENTENCE_BYTES / 2];
+    char more[MORE_BYTES];
 
     if (r->n_mismatches > 0)
         snprintf(more, sizeof more, "%s, line %d, lane %d: expected %" PRId64 ", found %" PRId64, r->file, r->line,

@@ -39,13 +39,13 @@ static dt_status read_number(const reader *r, const char *key, int low, int high
     return DT_OK;
 }
 
-static dt_status read_name(const reader *r, const char *key, char name[64])
+static dt_status read_name(const reader *r, const char *key, char name[DT_NAME_MAX + 1])
 {
     const char *text = NULL;
 
     DT_TRY(dt_metadata_text(r->file, r->path, key, &text));
-    DT_CHECK(strlen(text) < 64, DT_ERR_FORMAT, "%s: metadata '%s' is '%.80s', expected at most 63 characters", r->path,
-             key, text);
+    DT_CHECK(strlen(text) <= DT_NAME_MAX, DT_ERR_FORMAT, "%s: metadata '%s' is '%.80s', expected at most %d bytes",
+             r->path, key, text, DT_NAME_MAX);
     strcpy(name, text);
     return DT_OK;
 }

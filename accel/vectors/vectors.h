@@ -67,7 +67,7 @@ typedef struct {
 typedef struct {
     dt_layout layout;
     int header_lines; /* as dt_vector_style's; of vectors read from files DT_HEADER_OF_LAYOUT: each file has its own */
-    char layer[64];
+    char layer[DT_NAME_MAX + 1];
     dt_data_origin origin; /* of the network */
     dt_psum_shape shape;
     int rows, cols, psum_bits, simd;

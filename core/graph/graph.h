@@ -20,9 +20,9 @@
 /* Facts are those of this many images, because batch norm refuses a single value a channel. */
 enum { DT_FACTS_BATCH = 2 };
 
-/* Longer names are refused; and values of more elements, for DT_FACTS_BATCH images, so that no product of sizes and
- * ranges leaves 64 bits. */
-enum { DT_NAME_MAX = 255, DT_VALUE_MOST = INT32_MAX };
+/* Values of more elements, for DT_FACTS_BATCH images, are refused, so that no product of sizes and ranges leaves 64
+ * bits. */
+enum { DT_VALUE_MOST = INT32_MAX };
 
 typedef enum { DT_SOURCE_GIVEN, DT_SOURCE_PARAM, DT_SOURCE_CONSTANT, DT_SOURCE_NODE } dt_value_source;
 

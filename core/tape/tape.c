@@ -81,6 +81,9 @@ dt_status dt_tape_apply(dt_tape *tape, dt_op_kind kind, const char *name, const 
 
     DT_CHECK(!tape->compiled, DT_ERR_SEALED, "%s: the tape is compiled and takes no more nodes", op->name);
     DT_CHECK(n_in <= DT_MAX_IN, DT_ERR_ARGUMENT, "%s: %d inputs, at most %d", op->name, n_in, DT_MAX_IN);
+    DT_CHECK(!name || strlen(name) <= DT_NAME_MAX, DT_ERR_ARGUMENT,
+             "%s: the name '%.40s...' has %zu bytes, at most %d are allowed", op->name, name, strlen(name),
+             DT_NAME_MAX);
     DT_TRY(tape_grow(tape));
     tape_entry *e = calloc(1, sizeof *e);
     char *own_name = strdup(name ? name : op->name);

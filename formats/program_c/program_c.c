@@ -22,6 +22,7 @@
 #include <string.h>
 
 enum { MOST_COLUMNS = 116, MOST_NAME = 48, MOST_ELEMENT = 40, PIXEL_VALUES = 256 };
+enum { NAME_BYTES = DT_NAME_MAX + 1 };
 
 typedef struct {
     dt_c_plan plan;
@@ -96,12 +97,12 @@ static void put_member(FILE *file, int i, const char *type, const char *member, 
     put_array(file, type, name, array, n, text);
 }
 
-/* A name that cannot end a comment, and is no longer than a line has room for. */
-static const char *safe(const char *name, char text[64])
+/* A name that cannot end a comment. */
+static const char *safe(const char *name, char text[NAME_BYTES])
 {
     size_t i = 0;
 
-    for (; name[i] && i < 63; i++)
+    for (; name[i] && i < NAME_BYTES - 1; i++)
         text[i] = isalnum((unsigned char)name[i]) || strchr(" ._-+", name[i]) ? name[i] : '_';
     text[i] = '\0';
     return text;
@@ -254,7 +255,7 @@ static void (*const put_constants[DT_OP_COUNT])(FILE *file, const dt_c_plan *c, 
     [DT_OP_AVGPOOL] = put_pool,        [DT_OP_ACT_QUANT] = put_quantize, [DT_OP_LINEAR] = put_linear,
 };
 
-static const char *layer_name(const dt_c_plan *c, int i, char text[64])
+static const char *layer_name(const dt_c_plan *c, int i, char text[NAME_BYTES])
 {
     return safe(dt_program_layer_name(c->p, c->layer[i].n), text);
 }
@@ -262,7 +263,7 @@ static const char *layer_name(const dt_c_plan *c, int i, char text[64])
 static void put_layer(FILE *file, const dt_c_plan *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
-    char name[64];
+    char name[NAME_BYTES];
 
     const int makes_psums = dt_c_makes_psums(l);
 
@@ -360,7 +361,7 @@ static void put_call(FILE *file, const dt_c_plan *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const dt_op_kind kind = l->n->kind;
     const int64_t count = dt_value_count(&l->y);
-    char a_text[32], b_text[32], y_text[32], name[64];
+    char a_text[32], b_text[32], y_text[32], name[NAME_BYTES];
 
     if (dt_c_makes_psums(l)) return;
     const char *a = buffer_name(c, dt_c_plan_source(c, i, 0), a_text), *y = buffer_name(c, i, y_text);
@@ -408,7 +409,7 @@ static void put_work(FILE *file, const dt_c_plan *c, int i)
 /* What the image's table has built in. */
 static void put_origin(FILE *file, const dt_data_origin *o, int channels)
 {
-    char name[64];
+    char name[NAME_BYTES];
 
     if (!o->name[0]) return;
     fprintf(file, " * Pixels are 0..255. image_table normalises them as those of %s", safe(o->name, name));
@@ -425,7 +426,7 @@ static void put_about(FILE *file, const source *s, const char *suffix)
     const dt_c_plan *c = &s->plan;
     const dt_program *p = c->p;
     const dt_value *image = &c->image->y;
-    char name[64];
+    char name[NAME_BYTES];
 
     fprintf(file, "/*\n * %s.%s - %s as C99: class scores of one image. Written by detent.\n *\n", s->name, suffix,
             safe(p->graph->name, name));

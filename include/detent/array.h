@@ -113,7 +113,7 @@ typedef struct {
 /* The first psum or code that differs. */
 typedef struct {
     const char *what; /* "grid psum", "array psum", "array tap", "program code", "program score, f32 bits" */
-    char layer[64];
+    char layer[DT_NAME_MAX + 1];
     int64_t image;
     int row, col, channel; /* of the output (of the input for a code) */
     int tile, tap;         /* of an array tap, else -1 */

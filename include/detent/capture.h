@@ -26,13 +26,13 @@ typedef struct {
     float *sw;                        /* [n_sw] scale of qw: one, or one a filter */
     int n_sw;
     dt_data_origin origin; /* of the model */
-    char layer[64];
+    char layer[DT_NAME_MAX + 1];
     float *input_float; /* as qx: what the layer's quantizer read; NULL where no quantizer made the codes, as in a
                            program */
     /* The convolution or linear layer that reads what becomes of the output, and the floats that arrive there, before
      * it quantizes them: [n][next_maps][next_height][next_width][next_channels]; a flat tensor is 1x1. "" and NULL:
      * nobody does, several do, or what arrives are codes. */
-    char next_layer[64];
+    char next_layer[DT_NAME_MAX + 1];
     int next_maps, next_height, next_width, next_channels;
     float *next_input;
 } dt_capture;

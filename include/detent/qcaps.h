@@ -18,7 +18,7 @@ enum { DT_QCAPS_LAYERS = 8 };
 
 /* A layer as Q-CapsNets counts them: a child of the network (a block of DeepCaps is one). */
 typedef struct {
-    char name[32];
+    char name[DT_NAME_MAX + 1];
     int64_t n_weights;     /* filters, biases, batch norm's gamma and beta */
     int64_t n_activations; /* outputs for one image; the image itself is counted by dt_qcaps_shape */
     int routes;            /* iterations of dynamic routing; where it has any, it has bits for it */

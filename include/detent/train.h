@@ -46,7 +46,7 @@ typedef struct {
 
 /* One activation quantizer, as the training report prints it. */
 typedef struct {
-    char name[64]; /* "features.27" */
+    char name[DT_NAME_MAX + 1]; /* "features.27" */
     float alpha;
     double clip_rate; /* share of inputs beyond the clip */
     double d_alpha;   /* gradient of alpha */

@@ -11,6 +11,9 @@
 
 #define DT_VERSION "0.1.0"
 
+/* Bytes of a name in a network: a layer's, a parameter's. Longer ones are refused. */
+enum { DT_NAME_MAX = 255 };
+
 typedef struct dt_context dt_context; /* one device: its backend, threads, workspace */
 typedef struct dt_dataset dt_dataset; /* labelled 8-bit images in host memory */
 typedef struct dt_graph dt_graph;     /* a network as data: operators and the shapes of parameters, no values */

@@ -45,6 +45,7 @@ static dt_status tensor_add(dt_fixed_formats *f, const char *name, int layer, dt
         f->room = room;
     }
     dt_fixed_tensor *t = &f->tensor[f->n++];
+    assert(strlen(name) < sizeof t->name);
     *t = (dt_fixed_tensor){ .layer = layer, .kind = kind, .scale = 1.0f };
     snprintf(t->name, sizeof t->name, "%s", name);
     return DT_OK;

@@ -18,7 +18,8 @@
 typedef enum { DT_FIXED_WEIGHT, DT_FIXED_OUTPUT, DT_FIXED_INNER, DT_FIXED_ROUTING } dt_fixed_kind;
 
 typedef struct {
-    char name[64]; /* a parameter's, "block1.l1.conv.weight", or "digit.votes", "digit.s2" (second iteration) */
+    /* A parameter's, "block1.l1.conv.weight", or "digit.votes", "digit.s2": of the second iteration. */
+    char name[DT_NAME_MAX + 8];
     int layer;
     dt_fixed_kind kind;
     float scale; /* >= DT_FIXED_LEAST_SCALE */

@@ -20,9 +20,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Part of the search's tables, where names of layers are short. */
 typedef struct {
-    char name[DT_QCAPS_LAYERS][64];
+    char name[DT_QCAPS_LAYERS][DT_NAME_MAX + 1];
     int n;
 } layer_list;
 

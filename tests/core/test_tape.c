@@ -97,6 +97,22 @@ Test(tape, inputs_are_counted)
                 "7 inputs, at most 6");
 }
 
+Test(tape, names_are_whole_or_refused)
+{
+    dt_tensor a = matrix(2, 3, NULL, NULL), *out = NULL;
+    dt_tensor *const in[] = { &a };
+    char name[DT_NAME_MAX + 2];
+
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    must_refuse(dt_tape_apply(tape, DT_OP_RELU, name, NULL, in, 1, &out), DT_ERR_ARGUMENT,
+                "relu: the name 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...' has 256 bytes, at most 255 are allowed");
+    cr_assert(out == NULL && dt_tape_n_nodes(tape) == 0);
+    name[DT_NAME_MAX] = '\0';
+    apply(DT_OP_RELU, name, &a, NULL);
+    cr_assert(strcmp(dt_tape_node(tape, 0)->name, name) == 0, "%s", dt_tape_node(tape, 0)->name);
+}
+
 Test(tape, a_compiled_tape_is_sealed)
 {
     float x[6] = { 0.0f };

@@ -234,6 +234,9 @@ static char *replaced(const char *text, const char *after, const char *from, con
     return made;
 }
 
+#define X16 "xxxxxxxxxxxxxxxx"
+#define X64 X16 X16 X16 X16
+
 static const struct {
     const char *after, *from, *to, *message;
 } lies[] = {
@@ -246,8 +249,7 @@ static const struct {
     { "layer", "\"features.27\"", "27", "layer is 27, expected a name" },
     { "layer", "features.27", "features.28", "sha256 is" },
     { "layer", "features.27", "features.27\\u0000", "a string holds a NUL" },
-    { "layer", "features.27", "a.name.of.sixty.four.characters.is.one.more.than.a.layer.may.have",
-      "expected a name of at most 63 characters" },
+    { "layer", "features.27", X64 X64 X64 X64, "expected a name of at most 255 characters" },
     { "layout", "course", "coarse", "layout is \"coarse\"" },
     { "rows", "8", "0", "rows is 0, expected 1..256" },
     { "rows", "8", "8.5", "array.rows is 8.5, expected a whole number" },

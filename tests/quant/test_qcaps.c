@@ -307,3 +307,21 @@ Test(qcaps, networks_without_capsules_or_with_bits_are_refused)
     cr_assert(strstr(dt_last_error(), "w4a4") != NULL, "%s", dt_last_error());
     net_close(&n);
 }
+
+/* Two tensors whose names of 200 bytes differ in the last one. */
+Test(qcaps, names_of_tensors_are_whole)
+{
+    dt_fixed_formats f = { .observe = 1 };
+    dt_fixed_format format;
+    char name[201];
+
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    for (char last = 'a'; last <= 'b'; last++) {
+        name[sizeof name - 2] = last;
+        MUST(dt_fixed_format_of(&f, name, 0, DT_FIXED_WEIGHT, &format));
+        cr_assert(format.tensor == (uint32_t)(last - 'a') && f.n == last - 'a' + 1, "%d tensors", f.n);
+        cr_assert(strcmp(f.tensor[f.n - 1].name, name) == 0, "%s", f.tensor[f.n - 1].name);
+    }
+    free(f.tensor);
+}
