@@ -6,7 +6,7 @@
  *   CONV2D of the model    its psums, and the engine's with every tap psum, are judged by oracle.c
  *   PSUM                   the device's array gave what the oracle expects
  *   CONV2D of the program  the codes that it reads are those of the model
- *   LINEAR of the program  the scores are those of the model, bit for bit
+ *   the program's scores   are those of the model, bit for bit; other LINEARs are not looked at
  *
  * Interface: dt_verify in include/detent/array.h.  Tests: tests/accel/test_verify.c.
  */
@@ -14,6 +14,7 @@
 #include "layer_check.h"
 #include "report.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,13 +27,18 @@ typedef struct {
     int seen; /* in this batch: the model's node has run, the next of that name is the program's */
 } layer_check;
 
+/* What both give on one tape; the model's are kept until its end. */
+typedef struct {
+    const dt_tensor *model, *program;
+} score_pair;
+
 typedef struct {
     dt_model *model, *program;
     dt_array array;
     layer_check *check; /* [n_layers of the model] */
     int n_checks;
-    float *scores; /* of the model, for one batch */
-    int scores_seen;
+    score_pair scores[2]; /* of the tapes of a full and of the last batch */
+    int n_tapes;
     int64_t first_image, done, total; /* of the dataset: of the batch at hand */
     const dt_progress *progress;
     dt_verify_report *report;
@@ -66,13 +72,17 @@ static dt_status record_arrays(const verification *v, dt_tape *tape)
 /* Beside the model: the array of each of its convolutions, and its program from the image on. */
 static dt_status record_beside(void *user, dt_tape *tape, const dt_record_spec *spec, dt_tensor *const *tensor)
 {
-    const verification *v = user;
+    verification *v = user;
     dt_tensor **of_program;
-    (void)tensor;
 
     DT_TRY(record_arrays(v, tape));
     DT_TRY(dt_model_tensors(v->program, &of_program));
     const dt_status status = dt_model_record_network(v->program, tape, spec, of_program);
+    if (status == DT_OK) {
+        assert(v->n_tapes < 2);
+        v->scores[v->n_tapes++] =
+            (score_pair){ tensor[v->model->graph->scores], of_program[v->program->graph->scores] };
+    }
     free(of_program);
     return status;
 }
@@ -140,36 +150,46 @@ static int64_t bits_of(float value)
     return bits;
 }
 
-/* The first LINEAR of a batch is the model's, the second the program's. */
-static dt_status look_at_scores(verification *v, const dt_node *node)
+static void compare_scores(verification *v, const score_pair *scores, const float *expected, const float *found)
 {
-    const int64_t n = dt_count(&node->out->shape), classes = node->out->shape.dim[1];
+    const int64_t n = dt_count(&scores->program->shape), classes = scores->program->shape.dim[1];
 
-    if (!v->scores_seen) {
-        v->scores_seen = 1;
-        return dt_device_read(v->model->ctx, v->scores, node->out->data, (size_t)n * sizeof(float));
-    }
-    float *found;
-    DT_TRY(dt_device_floats(v->model->ctx, node->out->data, n, &found));
     v->report->n_checked += n;
     for (int64_t i = 0; i < n; i++) {
         const dt_mismatch m = { .what = "program score, f32 bits",
                                 .channel = (int)(i % classes),
                                 .tile = -1,
                                 .tap = -1,
-                                .expected = bits_of(v->scores[i]),
+                                .expected = bits_of(expected[i]),
                                 .found = bits_of(found[i]) };
-        if (m.found != m.expected) found_wrong(v, &m, node->name, i / classes, 1);
+        if (m.found != m.expected) found_wrong(v, &m, scores->program->name, i / classes, 1);
     }
-    free(found);
-    return DT_OK;
+}
+
+/* Both have run. */
+static dt_status look_at_scores(verification *v, const score_pair *scores)
+{
+    const int64_t n = dt_count(&scores->program->shape);
+    float *expected, *found;
+
+    assert(dt_count(&scores->model->shape) == n);
+    DT_TRY(dt_device_floats(v->model->ctx, scores->model->data, n, &expected));
+    const dt_status status = dt_device_floats(v->model->ctx, scores->program->data, n, &found);
+    if (status == DT_OK) {
+        compare_scores(v, scores, expected, found);
+        free(found);
+    }
+    free(expected);
+    return status;
 }
 
 static dt_status verify_node(void *user, const dt_node *node)
 {
     verification *v = user;
 
-    if (node->kind == DT_OP_LINEAR) return look_at_scores(v, node);
+    for (int i = 0; i < v->n_tapes; i++) {
+        if (node->out == v->scores[i].program) return look_at_scores(v, &v->scores[i]);
+    }
     if (node->kind != DT_OP_CONV2D && node->kind != DT_OP_PSUM) return DT_OK;
     const int i = find_check(v, node->name);
     if (i < 0) return DT_OK;
@@ -185,7 +205,6 @@ static dt_status verify_batch(void *user, const dt_batch *b)
     verification *v = user;
 
     v->first_image = b->first + b->n;
-    v->scores_seen = 0;
     for (int i = 0; i < v->n_checks; i++) v->check[i].seen = 0;
     v->done += b->n;
     if (v->progress && v->progress->tick && v->progress->tick(v->progress->user, v->done, v->total)) {
@@ -239,11 +258,7 @@ static dt_status run(verification *v, const dt_dataset *d, int64_t first)
     dt_inference *inf = NULL;
     dt_dataset_view view;
     dt_step_sum sum;
-    dt_model_info is;
 
-    dt_model_look(v->model, &is);
-    v->scores = malloc((size_t)(VERIFY_BATCH * is.n_classes) * sizeof *v->scores);
-    DT_CHECK(v->scores, DT_ERR_MEMORY, "no memory for the scores of %d images", VERIFY_BATCH);
     dt_dataset_look(d, &view);
     dt_status status = dt_inference_create(v->model, &view, &opt, &inf);
     if (status == DT_OK) status = dt_inference_run(inf, verify_node, verify_batch, v, &sum);
@@ -267,7 +282,6 @@ dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t cou
     if (status == DT_OK) finish_report(&v);
     for (int i = 0; v.check && i < v.n_checks; i++) dt_layer_check_close(&v.check[i].layer);
     free(v.check);
-    free(v.scores);
     dt_model_destroy(v.program);
     dt_program_destroy(p);
     if (status != DT_OK) {
