@@ -76,7 +76,7 @@ static void count_all(const dt_capture *c, histograms *h)
     const int64_t maps = c->n * c->maps;
 
     h->n_input = maps * c->height * c->width * c->channels;
-    h->n_weight = (int64_t)c->filters * c->kernel_height * c->kernel_width * c->channels;
+    h->n_weight = (int64_t)c->filters * c->kernel_height * c->kernel_width * (c->channels / c->conv.groups);
     h->n_psum = maps * c->out_height * c->out_width * c->filters;
     h->n_next = c->n * c->next_maps * c->next_height * c->next_width * c->next_channels;
     count(c->qx, h->n_input, CODE_ROWS, &h->input);
@@ -107,16 +107,51 @@ static int bits_of(int low, int high)
     return bits;
 }
 
+static int all_equal(const int *value, int n)
+{
+    for (int i = 1; i < n; i++) {
+        if (value[i] != value[0]) return 0;
+    }
+    return 1;
+}
+
+/* "2", or "2,1" where they differ */
+static short_text text_list(const int *value, int n)
+{
+    short_text out;
+    int used = snprintf(out.s, sizeof out.s, "%d", value[0]);
+
+    if (all_equal(value, n)) return out;
+    for (int i = 1; i < n; i++) used += snprintf(out.s + used, sizeof out.s - (size_t)used, ",%d", value[i]);
+    return out;
+}
+
+static cJSON *list_json(const int *value, int n)
+{
+    return all_equal(value, n) ? cJSON_CreateNumber(value[0]) : cJSON_CreateIntArray(value, n);
+}
+
+/* What is not 1 in most convolutions is told only then. */
+static void print_form(const dt_conv_params *p)
+{
+    printf("; stride %s, pad %s", text_list(p->stride, 2).s, text_list(p->pad, 4).s);
+    if (p->dilation[0] > 1 || p->dilation[1] > 1) printf(", dilation %s", text_list(p->dilation, 2).s);
+    if (p->groups > 1) printf(", groups %d", p->groups);
+    printf("\n");
+}
+
 static void print_contents(const settings *s, const dt_capture *c, const histograms *h)
 {
     printf("%s: capture of %s, %s images\n\n", s->checkpoint, c->layer, text_count(c->n).s);
     printf("%-12s %-16s %d..%d, %d bits; scale %s\n", "input", text_size(c->maps, c->height, c->width, c->channels).s,
            c->x_low, c->x_high, bits_of(c->x_low, c->x_high), text_float(c->sx).s);
     printf("%-12s %-16s %d..%d, %d bits; scale %s%s\n", "weight",
-           text_size(c->filters, c->kernel_height, c->kernel_width, c->channels).s, c->w_low, c->w_high,
-           bits_of(c->w_low, c->w_high), text_float(c->sw[0]).s, c->n_sw > 1 ? " of filter 0; one a filter" : "");
-    printf("%-12s %-16s %s; stride %d, pad %d\n", "psum", text_size(c->maps, c->out_height, c->out_width, c->filters).s,
-           range_of(c->psum, h->n_psum).s, c->stride, c->pad);
+           text_size(c->filters, c->kernel_height, c->kernel_width, c->channels / c->conv.groups).s, c->w_low,
+           c->w_high, bits_of(c->w_low, c->w_high), text_float(c->sw[0]).s,
+           c->n_sw > 1 ? " of filter 0; one a filter" : "");
+    printf("%-12s %-16s %s", "psum", text_size(c->maps, c->out_height, c->out_width, c->filters).s,
+           range_of(c->psum, h->n_psum).s);
+    print_form(&c->conv);
     if (c->input_float) printf("%-12s %-16s %s\n", "input_float", "as input", range_of(c->input_float, h->n_input).s);
     if (c->next_input) {
         printf("%-12s %-16s %s; read by %s\n", "next_input",
@@ -142,7 +177,7 @@ static void print_samples(const dt_capture *c)
     if (c->input_float)
         print_corner("input_float, image 0, channel 0", c->input_float, c->height, c->width, c->channels);
     print_corner("input, image 0, channel 0", c->qx, c->height, c->width, c->channels);
-    print_corner("weight, filter 0, channel 0", c->qw, c->kernel_height, c->kernel_width, c->channels);
+    print_corner("weight, filter 0, channel 0", c->qw, c->kernel_height, c->kernel_width, c->channels / c->conv.groups);
     print_corner("psum, image 0, filter 0", c->psum, c->out_height, c->out_width, c->filters);
     if (c->next_input)
         print_corner("next_input, image 0, channel 0", c->next_input, c->next_height, c->next_width, c->next_channels);
@@ -163,15 +198,17 @@ static cJSON *codes_json(const int shape[4], int low, int high, const histogram 
 static dt_status print_capture_json(const dt_capture *c, const histograms *h)
 {
     const int input[4] = { c->maps, c->height, c->width, c->channels };
-    const int weight[4] = { c->filters, c->kernel_height, c->kernel_width, c->channels };
+    const int weight[4] = { c->filters, c->kernel_height, c->kernel_width, c->channels / c->conv.groups };
     const int psum[4] = { c->maps, c->out_height, c->out_width, c->filters };
     const int next[4] = { c->next_maps, c->next_height, c->next_width, c->next_channels };
     cJSON *out = cJSON_CreateObject(), *scales = cJSON_CreateArray();
 
     cJSON_AddStringToObject(out, "capture", c->layer);
     cJSON_AddNumberToObject(out, "images", (double)c->n);
-    cJSON_AddNumberToObject(out, "stride", c->stride);
-    cJSON_AddNumberToObject(out, "pad", c->pad);
+    cJSON_AddItemToObject(out, "stride", list_json(c->conv.stride, 2));
+    cJSON_AddItemToObject(out, "pad", list_json(c->conv.pad, 4));
+    cJSON_AddItemToObject(out, "dilation", list_json(c->conv.dilation, 2));
+    cJSON_AddNumberToObject(out, "groups", c->conv.groups);
     cJSON_AddRawToObject(out, "input_scale", text_float(c->sx).s);
     for (int i = 0; i < c->n_sw; i++) cJSON_AddItemToArray(scales, cJSON_CreateRaw(text_float(c->sw[i]).s));
     cJSON_AddItemToObject(out, "weight_scale", scales);

@@ -30,13 +30,7 @@ typedef struct {
     int batch;
 } dt_gather_params;
 
-/* conv_params.h has the usual form, dt_conv_square. */
-typedef struct {
-    int stride[2];   /* of rows, of columns; >= 1 */
-    int pad[4];      /* zeros at top, left, bottom, right; those of a grid tensor are code 0, which is real 0 */
-    int dilation[2]; /* from a tap to the next, of rows, of columns; >= 1 */
-    int groups;      /* C and K are cut in so many; a group's filters read that group's channels */
-} dt_conv_params;
+/* dt_conv_params is public, a capture has one: include/detent/capture.h. conv_params.h has its usual form. */
 
 typedef struct {
     float epsilon;  /* added to the variance of the real values */

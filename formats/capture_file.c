@@ -2,21 +2,25 @@
  * capture_file.c - what one convolution saw and gave, in a safetensors file: integers, and the floats on both sides.
  *
  *   input         I32 [n maps][height][width][channels]  codes; an image has `maps` of them, one behind the other
- *   weight        I32 [filters][kernel height][kernel width][channels]  codes
+ *   weight        I32 [filters][kernel height][kernel width][channels / groups]  codes
  *   psum          I32 [n maps][out height][out width][filters]
  *   input_scale   F32 [1]; weight_scale F32 [1] or [filters]: real value = scale * code
  *   input_float   F32, as input: what the layer's quantizer read; not there where no quantizer made the codes
  *   next_input    F32 [n next_maps][height][width][channels]: the floats that the next layer reads, before it quantizes
  *                 them (after batch norm, ReLU, pool); [n][1][1][features] of a linear layer. Not there if nobody reads
  *                 the output, or several do
- *   metadata      format = "detent-capture", version = "1", layer, maps (an image's: 1 but for DeepCaps' routed skip),
- *                 stride, pad (zeros on each side), input_layout = psum_layout = "NHWC", weight_layout = "KRSC",
- *                 input_low, input_high, weight_low, weight_high (what the bits of the codes allow), and beside
- *                 next_input: next_layer, next_maps; data (JSON, origin_json.h)
+ *   metadata      format = "detent-capture", version = "2", layer, maps (an image's: 1 but for DeepCaps' routed skip);
+ *                 stride, dilation (of rows, of columns), pad (zeros at top, left, bottom, right), groups: each is
+ *                 JSON, "2" or, where its values differ, "[2,1]"; input_layout = psum_layout = "NHWC",
+ *                 weight_layout = "KRSC", input_low, input_high, weight_low, weight_high (what the bits of the codes
+ *                 allow), and beside next_input: next_layer, next_maps; data (JSON, origin_json.h)
+ *
+ * Version 1 had no dilation and no groups, which were 1, and one number for each of stride and pad.
  *
  * Interface: dt_capture_save in include/detent/capture.h; capture_reader.c reads it.  Tests:
  * tests/formats/test_capture_file.c.
  */
+#include "graph_json.h"
 #include "metadata.h"
 #include "origin_json.h"
 
@@ -56,13 +60,26 @@ static dt_status add_number(dt_safetensors_writer *w, const char *key, int value
     return dt_safetensors_writer_metadata(w, key, text);
 }
 
+/* As the attributes of a CONV2D. */
+static dt_status add_form(dt_safetensors_writer *w, const dt_conv_params *conv)
+{
+    const dt_op *op = dt_ops[DT_OP_CONV2D];
+
+    for (int i = 0; i < op->n_fields; i++) {
+        cJSON *item = dt_graph_attribute(&op->fields[i], conv);
+        const dt_status status = dt_metadata_add(w, op->fields[i].name, item);
+        cJSON_Delete(item);
+        DT_TRY(status);
+    }
+    return DT_OK;
+}
+
 static dt_status add_metadata(dt_safetensors_writer *w, const dt_capture *c, const char *layer)
 {
-    DT_TRY(dt_metadata_begin(w, "detent-capture", "1"));
+    DT_TRY(dt_metadata_begin(w, "detent-capture", "2"));
     DT_TRY(dt_safetensors_writer_metadata(w, "layer", layer));
     DT_TRY(add_number(w, "maps", c->maps));
-    DT_TRY(add_number(w, "stride", c->stride));
-    DT_TRY(add_number(w, "pad", c->pad));
+    DT_TRY(add_form(w, &c->conv));
     DT_TRY(add_number(w, "input_low", c->x_low));
     DT_TRY(add_number(w, "input_high", c->x_high));
     DT_TRY(add_number(w, "weight_low", c->w_low));
@@ -91,7 +108,7 @@ static dt_status add_floats(dt_safetensors_writer *w, const dt_capture *c)
 static dt_status save(const dt_capture *c, const char *layer, const char *path, int32_t *room, dt_safetensors_writer *w)
 {
     const int64_t input[4] = { c->n * c->maps, c->height, c->width, c->channels };
-    const int64_t weight[4] = { c->filters, c->kernel_height, c->kernel_width, c->channels };
+    const int64_t weight[4] = { c->filters, c->kernel_height, c->kernel_width, c->channels / c->conv.groups };
     const int64_t psum[4] = { c->n * c->maps, c->out_height, c->out_width, c->filters };
     const int64_t one = 1, n_sw = c->n_sw;
 
@@ -108,9 +125,11 @@ static dt_status save(const dt_capture *c, const char *layer, const char *path, 
 
 dt_status dt_capture_save(const dt_capture *c, const char *layer, const char *path)
 {
-    const int64_t n_maps = c->n * c->maps;
+    DT_CHECK(c->conv.groups >= 1 && c->channels % c->conv.groups == 0, DT_ERR_ARGUMENT,
+             "capture: %d groups of %d channels; groups must divide them", c->conv.groups, c->channels);
+    const int64_t n_maps = c->n * c->maps, window = (int64_t)c->kernel_height * c->kernel_width;
     const int64_t n_codes = n_maps * c->height * c->width * c->channels +
-                            (int64_t)c->filters * c->kernel_height * c->kernel_width * c->channels +
+                            c->filters * window * (c->channels / c->conv.groups) +
                             n_maps * c->out_height * c->out_width * c->filters;
     int32_t *room = malloc(((size_t)n_codes + 1) * sizeof *room);
     dt_safetensors_writer *w = NULL;

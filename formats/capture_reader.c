@@ -2,11 +2,13 @@
  * capture_reader.c - a capture's file read back, with doubt: shapes must fit each other, codes their bits, and every
  *                    number must be one that dt_capture_save writes.
  *
- * Files of before the ranges and maps were written have none: the range is then that of their codes, and an image has
- * one map. That the psums are the sums of the codes is not checked: `detent verify` computes them anew.
- * Interface: dt_capture_load in include/detent/capture.h; the file: capture_file.c.  Tests:
- * tests/formats/test_capture_file.c.
+ * Files of version 1 say neither dilation nor groups, which are 1; the oldest of them neither ranges nor maps: the
+ * range is then that of their codes, and an image has one map. That the psums are the sums of the codes is not checked:
+ * `detent verify` computes them anew. Interface: dt_capture_load in include/detent/capture.h; the file: capture_file.c.
+ * Tests: tests/formats/test_capture_file.c.
  */
+#include "../core/conv_params.h"
+#include "graph_json.h"
 #include "metadata.h"
 #include "origin_json.h"
 
@@ -17,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIDE_MOST = 1 << 20, KEPT_MOST = 1 << 24 /* a float holds every integer up to it */ };
+enum { NEWEST = 2 /* version */, SIDE_MOST = 1 << 20, KEPT_MOST = 1 << 24 /* a float holds every integer up to it */ };
 
 typedef struct {
     const dt_safetensors *file;
@@ -125,20 +127,54 @@ static dt_status read_codes(const reader *r, const dt_safetensors_tensor *t, int
     return DT_OK;
 }
 
+/* Of version 1 stride and pad alone. */
+static dt_status read_form(const reader *r, int version)
+{
+    const dt_op *op = dt_ops[DT_OP_CONV2D];
+    const dt_field_place at = { r->path, "metadata", " " };
+
+    r->c->conv = dt_conv_square(1, 0);
+    for (int i = 0; i < op->n_fields; i++) {
+        const dt_field *f = &op->fields[i];
+        cJSON *item = NULL;
+        if (version == 1 && !dt_safetensors_metadata(r->file, f->name)) continue;
+        DT_TRY(dt_metadata_json(r->file, r->path, f->name, &item));
+        const dt_status status = dt_graph_read_attribute(f, &at, item, &r->c->conv);
+        cJSON_Delete(item);
+        DT_TRY(status);
+    }
+    return DT_OK;
+}
+
+static dt_status check_groups(const reader *r, int64_t channels, int64_t filters, int64_t of_filter)
+{
+    const int groups = r->c->conv.groups;
+
+    DT_CHECK(channels % groups == 0 && filters % groups == 0, DT_ERR_FORMAT,
+             "%s: %d groups of %" PRId64 " channels and %" PRId64 " filters; they must divide both", r->path, groups,
+             channels, filters);
+    DT_CHECK(of_filter == channels / groups, DT_ERR_FORMAT,
+             "%s: weight has %" PRId64 " channels, input %" PRId64 " in %d groups", r->path, of_filter, channels,
+             groups);
+    return DT_OK;
+}
+
 static dt_status read_shapes(const reader *r, const dt_safetensors_tensor *x, const dt_safetensors_tensor *w,
                              const dt_safetensors_tensor *y)
 {
     dt_capture *c = r->c;
-    const int64_t height = (x->dim[1] + 2 * c->pad - w->dim[1]) / c->stride + 1;
-    const int64_t width = (x->dim[2] + 2 * c->pad - w->dim[2]) / c->stride + 1;
+    const dt_conv_params *conv = &c->conv;
+    const int64_t padded[2] = { dt_conv_padded(conv, 0, x->dim[1]), dt_conv_padded(conv, 1, x->dim[2]) };
+    const int64_t span[2] = { dt_conv_span(conv, 0, w->dim[1]), dt_conv_span(conv, 1, w->dim[2]) };
+    const int64_t height = dt_conv_out_size(conv, 0, x->dim[1], w->dim[1]);
+    const int64_t width = dt_conv_out_size(conv, 1, x->dim[2], w->dim[2]);
 
     DT_CHECK(x->dim[0] % c->maps == 0, DT_ERR_FORMAT, "%s: input has %" PRId64 " maps, expected %d for each image",
              r->path, x->dim[0], c->maps);
-    DT_CHECK(w->dim[3] == x->dim[3], DT_ERR_FORMAT, "%s: weight has %" PRId64 " channels, input %" PRId64, r->path,
-             w->dim[3], x->dim[3]);
-    DT_CHECK(w->dim[1] <= x->dim[1] + 2 * c->pad && w->dim[2] <= x->dim[2] + 2 * c->pad, DT_ERR_FORMAT,
-             "%s: a window of %" PRId64 "x%" PRId64 " does not fit an input of %" PRId64 "x%" PRId64 " padded by %d",
-             r->path, w->dim[1], w->dim[2], x->dim[1], x->dim[2], c->pad);
+    DT_TRY(check_groups(r, x->dim[3], w->dim[0], w->dim[3]));
+    DT_CHECK(span[0] <= padded[0] && span[1] <= padded[1], DT_ERR_FORMAT,
+             "%s: a window that spans %" PRId64 "x%" PRId64 " does not fit a padded input of %" PRId64 "x%" PRId64,
+             r->path, span[0], span[1], padded[0], padded[1]);
     DT_CHECK(y->dim[0] == x->dim[0] && y->dim[1] == height && y->dim[2] == width && y->dim[3] == w->dim[0],
              DT_ERR_FORMAT,
              "%s: psum is %" PRId64 "x%" PRId64 "x%" PRId64 "x%" PRId64 ", input and weight give %" PRId64 "x%" PRId64
@@ -205,13 +241,13 @@ static dt_status read_capture(const reader *r)
 {
     const dt_safetensors_tensor *x = NULL, *w = NULL, *y = NULL;
     dt_capture *c = r->c;
+    int version = 0;
 
-    DT_TRY(dt_metadata_check(r->file, r->path, "detent-capture", "1"));
+    DT_TRY(dt_metadata_version(r->file, r->path, "detent-capture", 1, NEWEST, &version));
     DT_TRY(read_name(r, "layer", c->layer));
     c->maps = 1;
     if (dt_safetensors_metadata(r->file, "maps")) DT_TRY(read_number(r, "maps", 1, SIDE_MOST, &c->maps));
-    DT_TRY(read_number(r, "stride", 1, SIDE_MOST, &c->stride));
-    DT_TRY(read_number(r, "pad", 0, SIDE_MOST, &c->pad));
+    DT_TRY(read_form(r, version));
     DT_TRY(find(r, "input", DT_SAFETENSORS_I32, 4, &x));
     DT_TRY(find(r, "weight", DT_SAFETENSORS_I32, 4, &w));
     DT_TRY(find(r, "psum", DT_SAFETENSORS_I32, 4, &y));

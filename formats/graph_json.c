@@ -178,6 +178,12 @@ static dt_status read_repeated(const dt_field *f, const dt_field_place *at, cons
     return status;
 }
 
+dt_status dt_graph_read_attribute(const dt_field *f, const dt_field_place *at, const cJSON *item, void *params)
+{
+    if (f->count > 0 && !cJSON_IsArray(item)) return read_repeated(f, at, item, params);
+    return dt_field_read(f, at, item, (char *)params + f->offset);
+}
+
 static const dt_field size_fields[] = { { DT_MEMBER(dt_implied_sizes, filters), DT_INT(1, 1 << 20) },
                                         { DT_MEMBER(dt_implied_sizes, window), DT_INTS(2, 1, 4096) },
                                         { DT_MEMBER(dt_implied_sizes, features), DT_INT(1, 1 << 24) } };
@@ -218,10 +224,7 @@ static dt_status read_attributes(const dt_field_place *at, const dt_op *op, cons
         void *to = f ? params : (void *)sizes;
         if (!f && !size) return unknown_attribute(at, op, item->string);
         if (!f) f = size;
-        if (f->count > 0 && !cJSON_IsArray(item))
-            DT_TRY(read_repeated(f, at, item, to));
-        else
-            DT_TRY(dt_field_read(f, at, item, (char *)to + f->offset));
+        DT_TRY(dt_graph_read_attribute(f, at, item, to));
     }
     return DT_OK;
 }

@@ -20,6 +20,7 @@
 #include <cjson/cJSON.h>
 
 #include "../core/graph/graph.h"
+#include "json_fields.h"
 
 /* Adds all that reading needs to make the same graph, but data of parameters and constants. */
 DT_MUST_CHECK dt_status dt_graph_to_json(const dt_graph *g, cJSON *object);
@@ -29,5 +30,8 @@ DT_MUST_CHECK dt_status dt_graph_from_json(const cJSON *object, const char *file
 
 /* An attribute of a node's params: its value; one number for a list of equal ones. The caller deletes it. */
 cJSON *dt_graph_attribute(const dt_field *f, const void *params);
+/* And back, into params. DT_ERR_FORMAT as dt_field_read's. */
+DT_MUST_CHECK dt_status dt_graph_read_attribute(const dt_field *f, const dt_field_place *at, const cJSON *item,
+                                                void *params);
 
 #endif /* DT_GRAPH_JSON_H */

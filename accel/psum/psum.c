@@ -44,7 +44,7 @@ dt_psum_shape dt_psum_shape_of_capture(const dt_capture *c)
                             .filters = c->filters,
                             .window_height = c->kernel_height,
                             .window_width = c->kernel_width,
-                            .conv = dt_conv_square(c->stride, c->pad),
+                            .conv = c->conv,
                             .out_height = c->out_height,
                             .out_width = c->out_width,
                             .x_low = c->x_low,

@@ -40,6 +40,7 @@ static dt_status check_call(const dt_capture *c, const char *layer, const dt_arr
 
     DT_TRY(dt_array_check(array));
     DT_TRY(dt_check_word("layout", (int)layout, dt_layout_names));
+    DT_TRY(dt_conv_check_square(layer, "a folder of vectors", &c->conv));
     DT_CHECK(c->n > 0, DT_ERR_ARGUMENT, "%s: the capture holds no image", layer);
     DT_CHECK(
         c->x_low >= 0, DT_ERR_ARGUMENT,

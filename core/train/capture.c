@@ -5,7 +5,6 @@
  * A tensor is read after the node that wants it has run: then it is still there.
  * Tests: tests/cli/test_capture.c.
  */
-#include "../conv_params.h"
 #include "../grid_facts.h"
 #include "inference.h"
 #include "../names.h"
@@ -69,7 +68,6 @@ static dt_status capture_allocate(dt_capture *c, const dt_node *node)
     const int64_t *x = node->in[0]->shape.dim, *w = node->in[1]->shape.dim, *y = node->out->shape.dim;
     const int64_t n_maps = c->n * c->maps;
 
-    DT_TRY(dt_conv_check_square(node->name, "a capture", p));
     c->height = (int)x[1];
     c->width = (int)x[2];
     c->channels = (int)x[3];
@@ -78,8 +76,7 @@ static dt_status capture_allocate(dt_capture *c, const dt_node *node)
     c->kernel_width = (int)w[2];
     c->out_height = (int)y[1];
     c->out_width = (int)y[2];
-    c->stride = p->stride[0];
-    c->pad = p->pad[0];
+    c->conv = *p;
     c->x_low = (int)node->in[0]->qmin;
     c->x_high = (int)node->in[0]->qmax;
     c->w_low = (int)node->in[1]->qmin;

@@ -11,16 +11,25 @@
 extern "C" {
 #endif
 
+/* The form of a convolution. */
+typedef struct {
+    int stride[2];   /* of rows, of columns; >= 1 */
+    int pad[4];      /* zeros at top, left, bottom, right; those of a grid tensor are code 0, which is real 0 */
+    int dilation[2]; /* from a tap to the next, of rows, of columns; >= 1 */
+    int groups;      /* C and K are cut in so many; a group's filters read that group's channels */
+} dt_conv_params;
+
 /* What one convolution saw and gave. Codes are integers held in f32; the real value is scale * code. */
 typedef struct {
     int64_t n;                   /* images */
     int maps;                    /* of an image, as dt_layer_info's; those of an image follow each other */
     int height, width, channels; /* of the input */
     int out_height, out_width, filters;
-    int kernel_height, kernel_width, stride, pad;
+    int kernel_height, kernel_width;
+    dt_conv_params conv;
     int x_low, x_high, w_low, w_high; /* what the bits of the codes allow */
     float *qx;                        /* [n][maps][height][width][channels] codes */
-    float *qw;                        /* [filters][kernel_height][kernel_width][channels] codes */
+    float *qw;                        /* [filters][kernel_height][kernel_width][channels / conv.groups] codes */
     float *psum;                      /* [n][maps][out_height][out_width][filters] */
     float sx;                         /* scale of qx */
     float *sw;                        /* [n_sw] scale of qw: one, or one a filter */

@@ -222,7 +222,7 @@ Test(vectors, pack_b_interleaves_to_the_known_word)
 static long tap_oracle(int i, int j, int tap, int k, int first, int end)
 {
     const dt_capture *c = &t.capture;
-    const int h = i - c->pad, w = j - c->pad, taps = c->kernel_height * c->kernel_width;
+    const int h = i - c->conv.pad[0], w = j - c->conv.pad[1], taps = c->kernel_height * c->kernel_width;
     long sum = 0;
 
     if (h < 0 || h >= c->height || w < 0 || w >= c->width || k >= c->filters) return 0;
@@ -239,7 +239,8 @@ static long output_oracle(int p, int q, int k)
 
     for (int r = 0; r < c->kernel_height; r++) {
         for (int s = 0; s < c->kernel_width; s++) {
-            sum += tap_oracle(p * c->stride + r, q * c->stride + s, r * c->kernel_width + s, k, 0, c->channels);
+            sum += tap_oracle(p * c->conv.stride[0] + r, q * c->conv.stride[1] + s, r * c->kernel_width + s, k, 0,
+                              c->channels);
         }
     }
     return sum;

@@ -1,7 +1,8 @@
 /*
  * test_capture.c - the integers of a layer on real images.
  */
-#include "../support/tiny_run.h"
+#include "../support/tiny_run.h" /* before Criterion's newer macros, which temp_files.h brings */
+#include "../support/temp_files.h"
 
 #include <math.h>
 
@@ -34,21 +35,32 @@ static int64_t n_psums(const dt_capture *c)
     return c->n * c->maps * c->out_height * c->out_width * c->filters;
 }
 
+/* Adds what one pixel gives to all filters under a tap: x is its channels, s the psums of a position. */
+static void scatter(const dt_capture *c, const float *x, int tap, int64_t *s)
+{
+    const int each = c->channels / c->conv.groups, of_group = c->filters / c->conv.groups;
+
+    for (int k = 0; k < c->filters; k++) {
+        const float *f = c->qw + ((int64_t)k * c->kernel_height * c->kernel_width + tap) * each;
+        for (int j = 0; j < each; j++) s[k] += (int64_t)x[k / of_group * each + j] * (int64_t)f[j];
+    }
+}
+
 /* Scatters every input pixel to the psums that see it. */
 static int64_t *sums(const dt_capture *c)
 {
+    const int *stride = c->conv.stride, *dilation = c->conv.dilation;
     int64_t *sum = calloc((size_t)n_psums(c), sizeof *sum);
+
     for (int64_t i = 0; i < c->n * c->maps * c->height * c->width; i++) {
         const int64_t n = i / (c->height * c->width), h = i / c->width % c->height, w = i % c->width;
         for (int tap = 0; tap < c->kernel_height * c->kernel_width; tap++) {
-            const int64_t p = h + c->pad - tap / c->kernel_width, q = w + c->pad - tap % c->kernel_width;
-            if (p < 0 || q < 0 || p >= c->out_height || q >= c->out_width) continue;
-            for (int k = 0; k < c->filters; k++) {
-                const float *x = c->qx + i * c->channels;
-                const float *f = c->qw + ((int64_t)k * c->kernel_height * c->kernel_width + tap) * c->channels;
-                int64_t *s = &sum[((n * c->out_height + p) * c->out_width + q) * c->filters + k];
-                for (int j = 0; j < c->channels; j++) *s += (int64_t)x[j] * (int64_t)f[j];
-            }
+            const int64_t up = h + c->conv.pad[0] - tap / c->kernel_width * dilation[0];
+            const int64_t left = w + c->conv.pad[1] - tap % c->kernel_width * dilation[1];
+            const int64_t p = up / stride[0], q = left / stride[1];
+            if (up < 0 || left < 0 || up % stride[0] || left % stride[1]) continue;
+            if (p >= c->out_height || q >= c->out_width) continue;
+            scatter(c, c->qx + i * c->channels, tap, &sum[((n * c->out_height + p) * c->out_width + q) * c->filters]);
         }
     }
     return sum;
@@ -71,8 +83,8 @@ static void check_psums(const dt_capture *c, const char *layer)
 {
     int64_t *want = sums(c);
     for (int64_t i = 0; i < n_psums(c); i++) {
-        cr_assert((double)c->psum[i] == (double)want[i], "%s: psum[%lld] is %g, expected %lld", layer, (long long)i,
-                  (double)c->psum[i], (long long)want[i]);
+        cr_assert(want[i] == (int64_t)c->psum[i] && c->psum[i] == rintf(c->psum[i]),
+                  "%s: psum[%lld] is %g, expected %lld", layer, (long long)i, (double)c->psum[i], (long long)want[i]);
     }
     free(want);
 }
@@ -83,7 +95,8 @@ static void check_layer(const char *layer, int channels, int side, float x_low, 
     cr_assert(c->n == 20 && c->maps == 1 && c->channels == channels && c->height == side && c->width == side &&
               c->filters == 8 && c->out_height == side && c->out_width == side && c->kernel_height == 3 &&
               c->kernel_width == 3);
-    cr_assert(c->stride == 1 && c->pad == 1 && c->n_sw == 1 && c->sx > 0.0f && c->sw[0] > 0.0f);
+    cr_assert(c->conv.stride[1] == 1 && c->conv.pad[3] == 1 && c->conv.groups == 1 && c->n_sw == 1 && c->sx > 0.0f &&
+              c->sw[0] > 0.0f);
     check_codes("qx", c->qx, c->n * side * side * channels, x_low, x_high);
     check_codes("qw", c->qw, 8 * 9 * channels, -7.0f, 7.0f);
     check_psums(c, layer);
@@ -94,6 +107,49 @@ Test(capture, psums_are_the_sums_of_their_codes)
 {
     check_layer("features.0", 3, 32, -127.0f, 127.0f);
     check_layer("features.4", 8, 16, 0.0f, 15.0f);
+}
+
+/* ' stands for ". */
+static const char forms[] =
+    "{'format': 'detent-network', 'image': [32, 32, 3], 'classes': 10, 'nodes': ["
+    "['stem', 'conv', 'image', {'filters': 12, 'window': [3, 2], 'stride': [2, 3], 'pad': [0, 1, 2, 0]}],"
+    "['stem.act', 'relu', 'stem'],"
+    "['grouped', 'conv', 'stem.act', {'filters': 9, 'window': [2, 3], 'groups': 3, 'pad': [1, 0, 0, 2]}],"
+    "['grouped.act', 'relu', 'grouped'],"
+    "['depthwise', 'conv', 'grouped.act', {'filters': 9, 'window': 3, 'dilation': [2, 1], 'stride': [1, 2],"
+    " 'groups': 9}], ['depthwise.bn', 'batchnorm', 'depthwise'], ['flat', 'flatten', 'depthwise.bn'],"
+    "['classifier', 'linear', 'flat', {'features': 10}]]}";
+
+static const struct {
+    const char *layer;
+    dt_conv_params form;
+} layers_of_forms[] = {
+    { "stem", { { 2, 3 }, { 0, 1, 2, 0 }, { 1, 1 }, 1 } },
+    { "grouped", { { 1, 1 }, { 1, 0, 0, 2 }, { 1, 1 }, 3 } },
+    { "depthwise", { { 1, 2 }, { 0, 0, 0, 0 }, { 2, 1 }, 9 } },
+};
+
+Test(capture, every_form_of_a_convolution)
+{
+    dt_model_config config;
+    char json[sizeof forms];
+    dt_model *m;
+
+    for (size_t i = 0; i < sizeof forms; i++) json[i] = forms[i] == '\'' ? '"' : forms[i];
+    temp_make();
+    temp_write("forms.json", json, strlen(json));
+    MUST(dt_model_config_default(temp_path("forms.json"), &config));
+    MUST(dt_model_create(run.ctx, &config, &m));
+    temp_remove();
+    for (size_t i = 0; i < sizeof layers_of_forms / sizeof layers_of_forms[0]; i++) {
+        const char *layer = layers_of_forms[i].layer;
+        dt_capture *c;
+        MUST(dt_capture_layer(m, run.data, 3, 20, layer, &c));
+        cr_assert(memcmp(&c->conv, &layers_of_forms[i].form, sizeof c->conv) == 0, "%s: another form", layer);
+        check_psums(c, layer);
+        dt_capture_destroy(c);
+    }
+    dt_model_destroy(m);
 }
 
 Test(capture, images_are_those_asked_for)

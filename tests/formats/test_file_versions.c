@@ -207,6 +207,46 @@ Test(file_versions, a_fixed_point_file_of_version_1_is_opened)
     dt_context_destroy(ctx);
 }
 
+/* ---- captures ---- */
+
+/* The psum at p, q of filter k of a capture of one image, whose form is stride 1 and one pad on all sides. */
+static double plain_psum(const dt_capture *c, int p, int q, int k)
+{
+    double sum = 0.0;
+
+    for (int i = 0; i < c->kernel_height * c->kernel_width * c->channels; i++) {
+        const int h = p + i / c->channels / c->kernel_width - c->conv.pad[0];
+        const int w = q + i / c->channels % c->kernel_width - c->conv.pad[0];
+        if (h < 0 || h >= c->height || w < 0 || w >= c->width) continue;
+        sum += (double)c->qx[(h * c->width + w) * c->channels + i % c->channels] *
+               (double)c->qw[k * c->kernel_height * c->kernel_width * c->channels + i];
+    }
+    return sum;
+}
+
+Test(file_versions, a_capture_of_version_1_is_opened)
+{
+    static const dt_conv_params plain = { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 };
+    dt_capture *c, *again;
+
+    MUST(dt_capture_load(OLD_FILES "capture_v1.safetensors", &c));
+    cr_assert(eq(str, c->layer, "features.8"));
+    cr_assert(eq(str, c->next_layer, "classifier"));
+    cr_assert(memcmp(&c->conv, &plain, sizeof plain) == 0, "stride %d, pad %d, dilation %d, groups %d",
+              c->conv.stride[0], c->conv.pad[0], c->conv.dilation[0], c->conv.groups);
+    cr_assert(c->n == 1 && c->maps == 1 && c->height == 8 && c->channels == 8 && c->filters == 16);
+    for (int i = 0; i < 8 * 8 * 16; i++) {
+        const double sum = plain_psum(c, i / 16 / 8, i / 16 % 8, i % 16);
+        cr_assert(sum == (double)c->psum[i], "psum[%d] is %g, its codes' %g", i, (double)c->psum[i], sum);
+    }
+    MUST(dt_capture_save(c, c->layer, temp_path("new.safetensors")));
+    MUST(dt_capture_load(temp_path("new.safetensors"), &again));
+    cr_assert(memcmp(&again->conv, &plain, sizeof plain) == 0 &&
+              memcmp(again->psum, c->psum, 8 * 8 * 16 * sizeof(float)) == 0);
+    dt_capture_destroy(again);
+    dt_capture_destroy(c);
+}
+
 /* ---- damaged and newer ones ---- */
 
 typedef struct {

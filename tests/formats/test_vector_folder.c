@@ -93,6 +93,32 @@ Test(vector_folder, every_layout_is_read_back)
     }
 }
 
+/* SHA-256 of manifest.json, which has those of all files, as the first version wrote it: one group, one stride, one
+ * pad. */
+static const char *const first_version[] = {
+    "d7434379bd1b2960279d7c2447a3fc45913483fc50af0c1b8bf3808f5b671b2c",
+    "39b365b28161e96315fd342db96f67335089dce035563e0c9a6a83a0636a619b",
+    "449924419300cd59961aa6ceb80b5e7b303b23fc201565cfc79a762637bdf54d",
+    "874cfd9cefb5f891fdeb0b32d9f8761490aa16640a013fc0dd82be019e66f695",
+    "b0d2b11d763f641d1bc0dc233680ccb972a21cfc0e1a7b40abe01ecd352db07a",
+    "6e537ed0f3bde8406e8c5ea1e950dec9ddf19abdb0d2f15f2b02d1d7ebcd9611",
+};
+
+Test(vector_folder, folders_of_plain_convolutions_stay_as_they_were)
+{
+    for (dt_layout layout = DT_LAYOUT_COURSE; layout <= DT_LAYOUT_OUTPUT_STATIONARY; layout++) {
+        char sha256[65];
+        size_t bytes;
+        case_shape(&t, 3, 5, 11, 13, 3, 2, 1);
+        case_fill_random(&t, 2, 4, (uint32_t)layout);
+        cr_assert(eq(int, (int)save(layout, folder(), NULL), DT_OK), "%s", dt_last_error());
+        char *text = read_all("manifest.json", &bytes);
+        SHA256Data((const uint8_t *)text, bytes, sha256);
+        cr_expect(eq(str, sha256, (char *)first_version[layout]), "%s", dt_layout_names[layout]);
+        free(text);
+    }
+}
+
 Test(vector_folder, the_manifest_names_what_the_network_was_trained_on)
 {
     size_t bytes;

@@ -75,8 +75,7 @@ static dt_status make_manifest(const char *root, dt_layout layout, const char *n
                            .filters = 8,
                            .kernel_height = 3,
                            .kernel_width = 3,
-                           .stride = 1,
-                           .pad = 1,
+                           .conv = DT_CONV_SQUARE(1, 1),
                            .x_high = 3,
                            .w_low = -7,
                            .w_high = 7,
@@ -98,7 +97,8 @@ static dt_status make_manifest(const char *root, dt_layout layout, const char *n
     return system(text) == 0 ? DT_OK : dt_raise(DT_ERR_IO, __FILE__, __LINE__, "%s", text);
 }
 
-static dt_status make_capture(const char *root)
+/* 2 images of one pixel of 2 channels. */
+static dt_status make_capture(const char *root, int groups, const char *name)
 {
     float qx[4] = { 0, 1, 2, 3 }, qw[2] = { -1, 1 }, psum[4] = { 1, 1, 1, 1 }, sw = 0.125f, real[4] = { 0.5f, 1.0f };
     const dt_capture c = { .n = 2,
@@ -108,10 +108,10 @@ static dt_status make_capture(const char *root)
                            .channels = 2,
                            .out_height = 1,
                            .out_width = 1,
-                           .filters = 1,
+                           .filters = groups,
                            .kernel_height = 1,
                            .kernel_width = 1,
-                           .stride = 1,
+                           .conv = { { 1, 2 }, { 0, 0, 0, groups - 1 }, { 1, 1 }, groups },
                            .x_high = 3,
                            .w_low = -1,
                            .w_high = 1,
@@ -129,7 +129,7 @@ static dt_status make_capture(const char *root)
                            .next_channels = 1,
                            .next_input = real };
 
-    return dt_capture_save(&c, "a", in(root, "capture/one"));
+    return dt_capture_save(&c, "a", in(root, name));
 }
 
 static dt_status make_all(const char *root)
@@ -139,7 +139,8 @@ static dt_status make_all(const char *root)
     DT_TRY(make_program(root, "program/thresholds", &(program_case){ .seed = 1, .image_low = -4 }));
     DT_TRY(
         make_program(root, "program/multipliers", &(program_case){ .seed = 2, .multipliers = 1, .rule = DT_RULE_LSQ }));
-    DT_TRY(make_capture(root));
+    DT_TRY(make_capture(root, 1, "capture/one"));
+    DT_TRY(make_capture(root, 2, "capture/grouped"));
     DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, "manifest/course"));
     DT_TRY(make_manifest(root, DT_LAYOUT_OUTPUT_STATIONARY, "manifest/output-stationary"));
     return DT_OK;

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Made the files in tests/golden/files with the last build whose checkpoints were of version 2, and whose programs and
 # fixed-point files were of version 1 (commit 0b90fde):  sh make_old_files.sh DETENT
+# The capture is of the last build that wrote version 1 of it (commit 9a9274f), of that checkpoint.
 #
 # The file of a capsule network has 30 MB of values. Only its header is kept, which is what a version is about; the test
 # fills in the values.
@@ -13,6 +14,8 @@ trap 'rm -r "$work"' EXIT
     --lr 0.05 --out "$work/run"
 cp "$work/run/last.safetensors" "$out/checkpoint_v2.safetensors"
 "$detent" export --checkpoint "$work/run/last.safetensors" --to program --out "$out/program_v1.safetensors"
+"$detent" capture --checkpoint "$out/checkpoint_v2.safetensors" --dataset synthetic --layer features.8 --index 3 \
+    --out "$out/capture_v1.safetensors"
 "$detent" train --model shallowcaps --dataset fashion-mnist --train-size 80 --test-size 100 --batch 20 --epochs 1 \
     --out "$work/caps"
 "$detent" search --method qcapsnets --checkpoint "$work/caps/last.safetensors" --dataset fashion-mnist --val-size 40 \
