@@ -1,8 +1,7 @@
 /*
  * cpu_backend.c - the host as a device: plain memory, OpenMP kernels, and no capture.
  *
- * The plain-C kernels of layers/ and quant/ fill the table; oneDNN overwrites what it does better, once, when the
- * first context opens.
+ * The kernels of layers/, quant/ and accel/ fill the table. A convolution's chooses among several (conv/conv_choice.c).
  */
 #include "cpu_backend.h"
 
@@ -24,18 +23,16 @@ const dt_op *const dt_ops[DT_OP_COUNT] = { DT_OP_MAP(XX) };
 #undef XX
 
 #define XX(upper, lower, stem) [DT_OP_##upper] = &dt_cpu_##lower,
-static const dt_kernel *cpu_kernels[DT_OP_COUNT] = { DT_OP_MAP(XX) };
+static const dt_kernel *const cpu_kernels[DT_OP_COUNT] = { DT_OP_MAP(XX) };
 #undef XX
 
 static dt_status cpu_open(const dt_options *opt, void **device, char *text, size_t text_bytes)
 {
-    const char *isa = "plain C";
+    const char *kernels;
     const int threads = dt_threads_now(); /* the context's */
     (void)opt;
-#ifdef DETENT_HAVE_ONEDNN
-    DT_TRY(dt_onednn_install(cpu_kernels, &isa));
-#endif
-    snprintf(text, text_bytes, "%d thread%s, %s", threads, threads == 1 ? "" : "s", isa);
+    DT_TRY(dt_cpu_conv_open(&kernels));
+    snprintf(text, text_bytes, "%d thread%s, %s", threads, threads == 1 ? "" : "s", kernels);
     *device = NULL;
     return DT_OK;
 }
@@ -106,8 +103,6 @@ const dt_backend dt_backend_cpu = {
     .copy = cpu_copy,
     .update = dt_cpu_update,
     .stream = cpu_stream,
-#ifdef DETENT_HAVE_ONEDNN
-    .storage = dt_onednn_conv_storage,
-#endif
+    .storage = dt_cpu_conv_storage,
     .kernels = cpu_kernel_table,
 };

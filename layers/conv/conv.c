@@ -11,10 +11,10 @@
  * Backward, with dy the gradient of the real y:  dx += dy (*) real w,  dw += sx * (x codes (*) dy).
  *
  * Shapes: x N,H,W,C; w K,R,S,C/groups; y N,P,Q,K with P = (H + top + bottom - dilation (R - 1) - 1) / stride + 1.
- * Here: the facts, and plain loops that any CPU runs. conv_onednn.c overwrites the loops where oneDNN is built in.
+ * Here: the facts. conv_choice.c chooses the kernel, and conv_plain.c is what any CPU runs.
  * CUDA: cuda/cudnn/conv.c.  Tests: tests/layers/test_conv.c.
  */
-#include "conv.h"
+#include "conv_kernels.h"
 
 /* Every field on its own. */
 static dt_status params_check(const dt_node *node)
@@ -110,138 +110,10 @@ const dt_op dt_op_conv = {
     .infer = dt_conv_infer,
 };
 
-/* One output position: acc[k] = sum over the taps inside the image. double holds any sum of codes exactly. */
-static void conv_at(const dt_conv_shape *s, const float *x, const float *w, int64_t p, int64_t q, double *acc)
-{
-    const int64_t channels = dt_conv_group_channels(s);
-
-    for (int64_t k = 0; k < s->K; k++) {
-        const int64_t first = dt_conv_first_channel(s, k);
-        double sum = 0.0;
-        for (int64_t r = 0; r < s->R; r++) {
-            const int64_t h = dt_conv_reach(s, 0, p, r);
-            if (h < 0 || h >= s->H) continue;
-            for (int64_t t = 0; t < s->S; t++) {
-                const int64_t v = dt_conv_reach(s, 1, q, t);
-                if (v < 0 || v >= s->W) continue;
-                const float *xc = x + (h * s->W + v) * s->C + first, *wc = w + ((k * s->R + r) * s->S + t) * channels;
-                for (int64_t c = 0; c < channels; c++) sum += (double)xc[c] * (double)wc[c];
-            }
-        }
-        acc[k] = sum;
-    }
-}
-
-/* Sums in double: of each row of outputs forward; of each row of inputs, then of each filter tap, backward. */
-size_t dt_conv_plain_scratch(const dt_node *node)
-{
-    const dt_conv_shape s = dt_conv_shape_of(node);
-    const int64_t sums[3] = { s.N * s.P * s.K, s.N * s.H * s.C, s.K * s.terms };
-    int64_t most = 0;
-
-    for (int i = 0; i < 3; i++) most = sums[i] > most ? sums[i] : most;
-    return (size_t)most * sizeof(double);
-}
-
-static dt_status conv_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
-{
-    (void)ex;
-    *scratch_bytes = dt_conv_plain_scratch(node);
-    return DT_OK;
-}
-
-static dt_status conv_forward(const dt_node *node, const dt_exec *ex)
-{
-    const dt_conv_shape s = dt_conv_shape_of(node);
-    const float *x = node->in[0]->data, *w = node->in[1]->data;
-    float *y = node->out->data;
-
-#pragma omp parallel for
-    for (int64_t row = 0; row < s.N * s.P; row++) {
-        const int64_t n = row / s.P, p = row % s.P;
-        double *acc = (double *)ex->scratch + row * s.K;
-        for (int64_t q = 0; q < s.Q; q++) {
-            conv_at(&s, x + n * s.H * s.W * s.C, w, p, q, acc);
-            for (int64_t k = 0; k < s.K; k++) y[(row * s.Q + q) * s.K + k] = (float)acc[k];
-        }
-    }
-    dt_conv_scale(node);
-    return DT_OK;
-}
-
-/* dx at one position (h, v) of one image: acc[c] = sum over the taps and filters that saw it. */
-static void conv_backward_x_at(const dt_conv_shape *s, const float *dy, const dt_tensor *w, int64_t h, int64_t v,
-                               double *acc)
-{
-    const int64_t channels = dt_conv_group_channels(s);
-
-    for (int64_t c = 0; c < s->C; c++) acc[c] = 0.0;
-    for (int64_t tap = 0; tap < s->R * s->S; tap++) {
-        const int64_t up = h - dt_conv_reach(s, 0, 0, tap / s->S), left = v - dt_conv_reach(s, 1, 0, tap % s->S);
-        const int64_t p = up / s->stride[0], q = left / s->stride[1];
-        if (up < 0 || left < 0 || up % s->stride[0] || left % s->stride[1] || p >= s->P || q >= s->Q) continue;
-        for (int64_t k = 0; k < s->K; k++) {
-            const double scale = w->n_scale ? (double)w->scale[w->n_scale > 1 ? k : 0] : 1.0;
-            const double g = scale * (double)dy[(p * s->Q + q) * s->K + k];
-            const float *wc = (const float *)w->data + (k * s->R * s->S + tap) * channels;
-            double *sum = acc + dt_conv_first_channel(s, k);
-            for (int64_t c = 0; c < channels; c++) sum[c] += g * (double)wc[c];
-        }
-    }
-}
-
-static void conv_backward_x(const dt_conv_shape *s, const float *dy, const dt_tensor *w, double *scratch, float *dx)
-{
-#pragma omp parallel for
-    for (int64_t row = 0; row < s->N * s->H; row++) {
-        const int64_t n = row / s->H, h = row % s->H;
-        double *acc = scratch + row * s->C;
-        for (int64_t v = 0; v < s->W; v++) {
-            float *out = dx + (row * s->W + v) * s->C;
-            conv_backward_x_at(s, dy + n * s->P * s->Q * s->K, w, h, v, acc);
-            for (int64_t c = 0; c < s->C; c++) out[c] += (float)acc[c];
-        }
-    }
-}
-
-/* dw of one tap (k, r, s): sum over the batch in double, in a fixed order. acc: [C / groups] */
-static void conv_backward_w(const dt_conv_shape *s, const float *x, const float *dy, int64_t k, int64_t r, int64_t t,
-                            double *acc)
-{
-    const int64_t channels = dt_conv_group_channels(s), first = dt_conv_first_channel(s, k);
-
-    for (int64_t c = 0; c < channels; c++) acc[c] = 0.0;
-    for (int64_t row = 0; row < s->N * s->P; row++) {
-        const int64_t n = row / s->P, h = dt_conv_reach(s, 0, row % s->P, r);
-        if (h < 0 || h >= s->H) continue;
-        for (int64_t q = 0; q < s->Q; q++) {
-            const int64_t v = dt_conv_reach(s, 1, q, t);
-            if (v < 0 || v >= s->W) continue;
-            const double g = (double)dy[(row * s->Q + q) * s->K + k];
-            const float *xc = x + ((n * s->H + h) * s->W + v) * s->C + first;
-            for (int64_t c = 0; c < channels; c++) acc[c] += g * (double)xc[c];
-        }
-    }
-}
-
-static dt_status conv_backward(const dt_node *node, const dt_exec *ex)
-{
-    const dt_conv_shape s = dt_conv_shape_of(node);
-    const dt_tensor *x = node->in[0], *w = node->in[1];
-    const float *dy = node->out->grad;
-
-    if (x->grad) conv_backward_x(&s, dy, w, ex->scratch, x->grad);
-    if (w->grad) {
-        const int64_t channels = dt_conv_group_channels(&s);
-        const double sx = x->n_scale ? (double)x->scale[0] : 1.0;
-#pragma omp parallel for
-        for (int64_t tap = 0; tap < s.K * s.R * s.S; tap++) {
-            double *acc = (double *)ex->scratch + tap * channels;
-            conv_backward_w(&s, x->data, dy, tap / (s.R * s.S), tap / s.S % s.R, tap % s.S, acc);
-            for (int64_t c = 0; c < channels; c++) dt_grads(w)[tap * channels + c] += (float)(sx * acc[c]);
-        }
-    }
-    return DT_OK;
-}
-
-const dt_kernel dt_cpu_conv = { .prepare = conv_prepare, .forward = conv_forward, .backward = conv_backward };
+const dt_kernel dt_cpu_conv = {
+    .prepare = dt_conv_choose,
+    .forward = dt_conv_forward,
+    .backward = dt_conv_backward,
+    .release = dt_conv_release,
+    .overwrites = 3u,
+};

@@ -64,9 +64,6 @@ static inline dt_conv_shape dt_conv_shape_of(const dt_node *node)
                               (const dt_conv_params *)node->params);
 }
 
-extern const dt_kernel dt_cpu_conv; /* plain loops */
-size_t dt_conv_plain_scratch(const dt_node *node);
-
 /* Checks such a node and sets out's facts. */
 DT_MUST_CHECK dt_status dt_conv_infer(dt_node *node);
 
@@ -75,12 +72,5 @@ static inline void dt_conv_scale(const dt_node *node)
 {
     for (int k = 0; k < node->out->n_scale; k++) node->out->scale[k] = node->in[0]->scale[0] * node->in[1]->scale[k];
 }
-
-/* conv_small.c: more than half of the taps lie outside the map, and dw is best summed without them. One group. */
-int dt_conv_is_small(const dt_conv_shape *s);
-
-/* dw = scale * (x codes (*) dy), or dw += where it is not fresh. */
-DT_MUST_CHECK dt_status dt_conv_small_dw(const dt_conv_shape *s, const float *x, const float *dy, float scale,
-                                         int fresh, float *dw);
 
 #endif /* DT_CONV_H */

@@ -14,20 +14,20 @@
  * alone. dw is summed over a row, rows over an image, images over a part, and the parts in order and in double. So
  * results do not depend on the number of threads.
  *
- * The mathematics is in conv.c.  Tests: tests/layers/test_conv.c, tests/layers/test_conv_onednn.c.
+ * The mathematics is in conv.c.  Tests: tests/layers/test_conv.c, tests/layers/test_conv_types.c.
  */
 #if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC target("prefer-vector-width=512") /* half as many instructions */
 #endif
 
-#include "conv_depthwise.h"
+#include "conv_kernels.h"
 #include "conv_lines.h"
 
 #include "../../core/half.h"
 #include "../../core/arith/grid.h"
+#include "../../core/threads.h"
 
 #include <assert.h>
-#include <omp.h>
 #include <string.h>
 
 enum {
@@ -80,28 +80,15 @@ static depthwise plan_of(const dt_node *node)
     return d;
 }
 
-/* Which of these are ours is as measured beside oneDNN 2.6. It has a kernel for them where each channel has one filter:
- * forward that is the faster one, and backward in f32 with windows up to 3x3. Backward from bf16 ours takes 0.4 to 0.9
- * of its time, dw of 5x5 windows 0.2, and of several filters a channel a tenth to a half. */
-static int is_depthwise(const dt_conv_shape *s)
-{
-    return s->groups > 1 && s->groups == s->C && s->R * s->S <= MOST_TAPS;
-}
-
-int dt_depthwise_forward_fits(const dt_node *node)
+/* y of codes where f32 holds every psum. */
+static unsigned depthwise_can(const dt_node *node, const dt_exec *ex)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
     const int is_exact = node->out->n_scale == 0 || node->out->qmax < DT_F32_EXACT;
+    (void)ex;
 
-    return is_depthwise(&s) && s.K > s.C && is_exact;
-}
-
-int dt_depthwise_backward_fits(const dt_node *node, int from_bf16)
-{
-    const dt_conv_shape s = dt_conv_shape_of(node);
-    const int is_small = s.R <= 3 && s.S <= 3 && s.dilation[0] == 1 && s.dilation[1] == 1;
-
-    return is_depthwise(&s) && (s.K > s.C || !is_small || from_bf16);
+    if (s.groups == 1 || s.groups != s.C || s.R * s.S > MOST_TAPS) return 0;
+    return DT_CONV_DX | DT_CONV_DW | (is_exact ? DT_CONV_Y : 0u);
 }
 
 static int64_t line_floats(const depthwise *d)
@@ -131,12 +118,14 @@ static rooms rooms_of(const depthwise *d, float *at)
 }
 
 /* [filters, taps x wide][dw of each part, taps x wide][room of each thread] */
-size_t dt_depthwise_scratch(const dt_node *node, int threads)
+static dt_status depthwise_prepare(const dt_node *node, const dt_exec *ex, dt_conv_share *share)
 {
     const depthwise d = plan_of(node);
-    const int64_t floats = (1 + d.n_parts) * d.taps * d.wide + threads * room_floats(&d);
+    const int64_t floats = (1 + d.n_parts) * d.taps * d.wide + share->threads * room_floats(&d);
+    (void)ex;
 
-    return (size_t)floats * sizeof(float);
+    share->scratch_bytes = (size_t)floats * sizeof(float);
+    return DT_OK;
 }
 
 /* ---- lines ---- */
@@ -402,45 +391,46 @@ static regions regions_of(const depthwise *d, void *scratch)
     return r;
 }
 
-static void run_part(const depthwise *d, int64_t part, int is_forward, const regions *at)
+/* y, or dx and dw, of the part's images. */
+static void run_part(const depthwise *d, int64_t part, unsigned directions, const regions *at)
 {
-    float *floats = at->rooms + omp_get_thread_num() * room_floats(d), *dw = at->parts + part * d->taps * d->wide;
+    float *floats = at->rooms + dt_thread_number() * room_floats(d), *dw = at->parts + part * d->taps * d->wide;
     const rooms r = rooms_of(d, floats);
     const size_t ring_bytes = (size_t)(d->n_lines * line_floats(d)) * sizeof(float);
     const int64_t first = d->s.N * part / d->n_parts, end = d->s.N * (part + 1) / d->n_parts;
 
     memset(floats, 0, ring_bytes);
-    for (int64_t n = first; n < end && is_forward; n++) forward_image(d, n, at->filters, &r);
-    if (is_forward) return;
-    for (int64_t n = first; n < end && d->node->in[0]->grad; n++) backward_x_image(d, n, at->filters, &r);
-    if (!d->node->in[1]->grad) return;
+    for (int64_t n = first; n < end && directions & DT_CONV_Y; n++) forward_image(d, n, at->filters, &r);
+    for (int64_t n = first; n < end && directions & DT_CONV_DX; n++) backward_x_image(d, n, at->filters, &r);
+    if (!(directions & DT_CONV_DW)) return;
     memset(floats, 0, ring_bytes); /* x has zeros at other places than dy */
     memset(r.dy, 0, (size_t)line_floats(d) * sizeof(float));
     memset(dw, 0, (size_t)(d->taps * d->wide) * sizeof *dw);
     for (int64_t n = first; n < end; n++) backward_w_image(d, n, &r, dw);
 }
 
-static void run_parts(const depthwise *d, int is_forward, const regions *at, int threads)
+static void run_parts(const depthwise *d, unsigned directions, const regions *at, int threads)
 {
-    turn_filters(d, !is_forward, at->filters);
+    turn_filters(d, !(directions & DT_CONV_Y), at->filters);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int64_t part = 0; part < d->n_parts; part++) run_part(d, part, is_forward, at);
+    for (int64_t part = 0; part < d->n_parts; part++) run_part(d, part, directions, at);
 }
 
-void dt_depthwise_forward(const dt_node *node, void *scratch, int threads)
+static dt_status depthwise_run(const dt_node *node, const dt_exec *ex, const dt_conv_share *share, unsigned directions)
 {
     const depthwise d = plan_of(node);
-    const regions at = regions_of(&d, scratch);
+    const regions at = regions_of(&d, ex->scratch);
     assert(node->out->type == DT_F32);
 
-    run_parts(&d, 1, &at, threads);
+    if (directions & DT_CONV_Y) run_parts(&d, DT_CONV_Y, &at, share->threads);
+    if (directions & (DT_CONV_DX | DT_CONV_DW)) run_parts(&d, directions & ~(unsigned)DT_CONV_Y, &at, share->threads);
+    if (directions & DT_CONV_DW) give_dw(&d, at.parts);
+    return DT_OK;
 }
 
-void dt_depthwise_backward(const dt_node *node, void *scratch, int threads)
-{
-    const depthwise d = plan_of(node);
-    const regions at = regions_of(&d, scratch);
-
-    run_parts(&d, 0, &at, threads);
-    if (node->in[1]->grad) give_dw(&d, at.parts);
-}
+const dt_conv_kernel dt_conv_depthwise = {
+    .name = "depthwise",
+    .can = depthwise_can,
+    .prepare = depthwise_prepare,
+    .run = depthwise_run,
+};

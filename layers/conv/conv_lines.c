@@ -1,5 +1,5 @@
 /*
- * conv_lines.c - see conv_lines.h.  Tests: tests/layers/test_conv.c, tests/layers/test_conv_onednn.c.
+ * conv_lines.c - see conv_lines.h.  Tests: tests/layers/test_conv.c, tests/layers/test_conv_types.c.
  */
 #if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC target("prefer-vector-width=512") /* half as many instructions */
@@ -7,6 +7,7 @@
 
 #include "conv_lines.h"
 
+#include "../../core/align.h"
 #include "../../core/half.h"
 
 #define INLINE static inline __attribute__((always_inline)) /* so that a type that callers pass is a constant */
@@ -45,6 +46,24 @@ void dt_widen_row(const dt_row_source *row, int64_t wide, float *line)
     case DT_BF16: widen_typed(row, DT_BF16, wide, line); break;
     default: widen_typed(row, DT_F32, wide, line); break;
     }
+}
+
+size_t dt_wide_bytes(dt_dtype type, int64_t n)
+{
+    return type == DT_F32 ? 0 : dt_round_up((size_t)n * sizeof(float), DT_CACHE_LINE);
+}
+
+const float *dt_widened(const void *from, dt_dtype type, int64_t n, float *room)
+{
+    const int64_t block = 4096;
+
+    if (type == DT_F32) return from;
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < n; first += block) {
+        const int64_t columns = n - first < block ? n - first : block;
+        dt_widen_row(&(dt_row_source){ from, type, first, columns, 1, 1 }, 1, room + first);
+    }
+    return room;
 }
 
 void dt_line_ring_start(const dt_line_ring *ring)

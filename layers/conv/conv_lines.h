@@ -1,5 +1,5 @@
 /*
- * conv_lines.h - rows of a map as f32 lines with room for padding, for conv_depthwise.c.
+ * conv_lines.h - stored values as f32: whole tensors, and rows of a map as lines with room for padding.
  *
  * A line is [column][wide]. A channel stands `multiple` times side by side; what follows the last, up to `wide`, and
  * the columns before and after the row's own are left as they are.
@@ -17,6 +17,10 @@ typedef struct {
 } dt_row_source;
 
 void dt_widen_row(const dt_row_source *row, int64_t wide, float *line);
+
+/* n values of such a type: where they lie if they are F32, else their copy in `room`, of dt_wide_bytes. */
+const float *dt_widened(const void *from, dt_dtype type, int64_t n, float *room);
+size_t dt_wide_bytes(dt_dtype type, int64_t n);
 
 /* Lines of an image's rows, in ascending order of use: any n that neighbour each other are kept. */
 typedef struct {

@@ -1,10 +1,9 @@
 /*
- * conv_onednn.c - convolution by oneDNN, or by what is faster than it; the mathematics and the facts are in conv.c.
+ * conv_onednn.c - convolution by oneDNN; the mathematics and the facts are in conv.c.
  *
  * Forward of grid tensors runs on u8 or s8 codes with 32-bit sums where the machine multiplies bytes without
- * saturating (VNNI); else in f32, which is exact below 2^24, and above by the plain loops of conv.c, in double.
- * Backward is f32, or in mixed precision bf16 operands with f32 sums. What winograd_*.c and conv_depthwise.c say to fit
- * is theirs, dw of other smallest maps conv_small.c's.
+ * saturating (VNNI); else in f32, which is exact below 2^24: psums above are refused. Backward is f32, or in mixed
+ * precision bf16 operands with f32 sums.
  *
  * The batch is cut in groups of images, and each group is one thread's: it converts its operands and convolves them
  * while they are in its cache. oneDNN itself always runs on one thread. So results do not depend on the number of
@@ -13,38 +12,39 @@
  *
  * Filters are copied once a call to the layout oneDNN prefers; activations keep their N,H,W,C. What core/tape/fuse.c
  * narrows: x in U8 or I8, w in I8, and in mixed precision the gradients of x and y in BF16, which are then written,
- * never added to. Tests: tests/layers/test_conv.c.
+ * never added to. Tests: tests/layers/test_conv.c, tests/layers/test_conv_types.c.
  */
 #include "conv_onednn.h"
 
-#include "../../core/half.h"
+#include "../../core/arith/grid.h"
 #include "../../core/threads.h"
-#include "../cpu_backend.h"
-#include "conv_depthwise.h"
-#include "winograd.h"
 
 #include <assert.h>
 
-dt_storage dt_onednn_conv_storage(const dt_node *node, const dt_exec *ex)
-{
-    const int bytes = dt_conv_has_bytes(node);
-    const int halves = ex->training && ex->precision == DT_PRECISION_MIXED && dt_onednn_has_bf16();
-    const dt_dtype grad = halves ? DT_BF16 : DT_F32;
+enum { ALL = DT_CONV_Y | DT_CONV_DX | DT_CONV_DW };
 
-    return (dt_storage){ .x = !bytes                  ? DT_F32
-                              : node->in[0]->qmin < 0 ? DT_I8
-                                                      : DT_U8,
-                         .y = DT_F32,
-                         .w = bytes ? DT_I8 : DT_F32,
-                         .x_grad = grad,
-                         .y_grad = grad };
+/* 1: no sum of oneDNN's holds the psums. */
+static int is_beyond_f32(const dt_node *node)
+{
+    return node->out->n_scale > 0 && !dt_conv_has_bytes(node) && node->out->qmax >= DT_F32_EXACT;
 }
 
-static dt_status conv_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+/* Directions of a depthwise convolution that conv_depthwise.c is faster at, as measured beside oneDNN 2.6. It has a
+ * kernel for them where each channel has one filter: forward that is the faster one, and backward in f32 with windows
+ * up to 3x3. Backward from bf16 ours takes 0.4 to 0.9 of its time, dw of 5x5 windows 0.2, and of several filters a
+ * channel a tenth to a half. */
+static unsigned better_depthwise(const dt_node *node, const dt_exec *ex)
 {
-    DT_TRY(dt_conv_plan_create(node, ex));
-    *scratch_bytes = ((const dt_conv_plan *)node->plan)->scratch_bytes;
-    return DT_OK;
+    const dt_conv_shape s = dt_conv_shape_of(node);
+    const int is_small = s.R <= 3 && s.S <= 3 && s.dilation[0] == 1 && s.dilation[1] == 1;
+    const unsigned better = s.K > s.C ? ALL : !is_small || dt_conv_is_mixed(ex) ? DT_CONV_DX | DT_CONV_DW : 0u;
+
+    return dt_conv_depthwise.can(node, ex) & better;
+}
+
+static unsigned onednn_can(const dt_node *node, const dt_exec *ex)
+{
+    return ALL & ~better_depthwise(node, ex) & ~(is_beyond_f32(node) ? DT_CONV_Y : 0u);
 }
 
 /* Runs the copy if there is one; returns where the operand then is. */
@@ -54,57 +54,50 @@ static dt_status copied(dt_dnnl_call *copy, void *from, void *room, void **out)
     return copy->primitive ? dt_dnnl_call_run(copy, (void *[]){ from, room }) : DT_OK;
 }
 
-/* Where group g of a tensor's data or gradient begins. */
-static void *group_at(const dt_conv_plan *plan, const dt_tensor *t, void *all, dt_dtype type, int64_t g)
+/* A group of images in the hands of a worker. */
+typedef struct {
+    const dt_node *node;
+    dt_onednn_conv *conv;
+    dt_conv_worker *worker;
+    int64_t number;
+    char *room; /* the worker's */
+} image_group;
+
+/* Where the group of a tensor's data or gradient begins. */
+static void *group_at(const image_group *g, const dt_tensor *t, void *all, dt_dtype type)
 {
-    return (char *)all + (size_t)(g * (dt_count(&t->shape) / plan->n_groups)) * dt_type_bytes(type);
+    return (char *)all + (size_t)(g->number * (dt_count(&t->shape) / g->conv->n_groups)) * dt_type_bytes(type);
 }
 
-static dt_status forward_group(const dt_node *node, dt_conv_plan *plan, dt_conv_worker *w, int64_t g, void *filters,
-                               char *room)
+static dt_status forward_group(const image_group *g, void *filters)
 {
-    const dt_tensor *in = node->in[0], *y = node->out;
+    const dt_tensor *in = g->node->in[0], *y = g->node->out;
     void *x;
 
-    DT_TRY(copied(&w->copy_codes, group_at(plan, in, in->data, in->type, g), room, &x));
-    return dt_dnnl_call_run(&w->forward.call, (void *[]){ x, filters, group_at(plan, y, y->data, y->type, g),
-                                                          room + plan->forward_room.x });
+    DT_TRY(copied(&g->worker->copy_codes, group_at(g, in, in->data, in->type), g->room, &x));
+    return dt_dnnl_call_run(&g->worker->forward.call, (void *[]){ x, filters, group_at(g, y, y->data, y->type),
+                                                                  g->room + g->conv->forward_room.x });
 }
 
-static dt_status forward_groups(const dt_node *node, const dt_exec *ex)
+static dt_status forward_groups(const dt_node *node, const dt_exec *ex, dt_onednn_conv *conv)
 {
-    dt_conv_plan *plan = node->plan;
-    char *rooms_at = (char *)ex->scratch + plan->forward_region.filters;
+    char *rooms_at = (char *)ex->scratch + conv->forward_region.filters;
     void *filters;
     dt_status worst = DT_OK;
 
-    DT_TRY(copied(&plan->copy_forward_w, node->in[1]->data, ex->scratch, &filters));
-#pragma omp parallel for schedule(dynamic) num_threads(plan->n_workers)
-    for (int64_t g = 0; g < plan->n_groups; g++) {
+    DT_TRY(copied(&conv->copy_forward_w, node->in[1]->data, ex->scratch, &filters));
+#pragma omp parallel for schedule(dynamic) num_threads(conv->n_workers)
+    for (int64_t g = 0; g < conv->n_groups; g++) {
         const int me = dt_thread_number();
-        char *room = rooms_at + (size_t)me * plan->forward_region.room;
-        const dt_status status = forward_group(node, plan, &plan->worker[me], g, filters, room);
+        const image_group group = { node, conv, &conv->worker[me], g,
+                                    rooms_at + (size_t)me * conv->forward_region.room };
+        const dt_status status = forward_group(&group, filters);
         if (status != DT_OK) {
 #pragma omp atomic write
             worst = status;
         }
     }
     DT_CHECK(worst == DT_OK, worst, "%s: oneDNN failed to convolve", node->name);
-    return DT_OK;
-}
-
-static dt_status conv_forward(const dt_node *node, const dt_exec *ex)
-{
-    const dt_conv_plan *plan = node->plan;
-
-    if (plan->forward_plain) return dt_cpu_conv.forward(node, ex);
-    if (plan->forward_winograd)
-        dt_winograd_forward(node, ex->scratch, plan->n_workers);
-    else if (plan->forward_depthwise)
-        dt_depthwise_forward(node, ex->scratch, plan->n_workers);
-    else
-        DT_TRY(forward_groups(node, ex));
-    dt_conv_scale(node);
     return DT_OK;
 }
 
@@ -132,55 +125,53 @@ static void add_to(float *sum, const float *part, int64_t n)
 
 /* What backward of one group needs beside its own images. */
 typedef struct {
+    unsigned directions;
     void *filters;  /* real, in oneDNN's layout */
     char *group_dw; /* room for dw of every group */
     char *rooms;    /* of every worker */
 } backward_shared;
 
-static dt_status backward_x_group(const dt_node *node, dt_conv_plan *plan, dt_conv_worker *w, int64_t g, void *filters,
-                                  void *dy, char *room)
+static dt_status backward_x_group(const image_group *g, void *filters, void *dy, char *room)
 {
-    const dt_tensor *x = node->in[0];
-    void *dx = group_at(plan, x, x->grad, x->grad_type, g), *pad = room + plan->backward_room.dx;
-    const int is_written = (node->fresh & 1u) != 0;
+    const dt_tensor *x = g->node->in[0];
+    void *dx = group_at(g, x, x->grad, x->grad_type), *pad = room + g->conv->backward_room.dx;
+    const int is_written = (g->node->fresh & 1u) != 0;
 
     assert(is_written || x->grad_type == DT_F32);
-    DT_TRY(dt_dnnl_call_run(&w->backward_x.call, (void *[]){ dy, filters, is_written ? dx : room, pad }));
-    if (!is_written) add_to(dx, (const float *)(const void *)room, dt_count(&x->shape) / plan->n_groups);
+    DT_TRY(dt_dnnl_call_run(&g->worker->backward_x.call, (void *[]){ dy, filters, is_written ? dx : room, pad }));
+    if (!is_written) add_to(dx, (const float *)(const void *)room, dt_count(&x->shape) / g->conv->n_groups);
     return DT_OK;
 }
 
-static dt_status backward_group(const dt_node *node, dt_conv_plan *plan, int me, int64_t g, const backward_shared *b)
+static dt_status backward_group(const image_group *g, const backward_shared *b)
 {
-    const dt_tensor *in = node->in[0], *out = node->out;
-    const dt_conv_rooms *r = &plan->backward_room;
-    dt_conv_worker *w = &plan->worker[me];
-    char *room = b->rooms + (size_t)me * plan->backward_region.room;
+    const dt_tensor *in = g->node->in[0], *out = g->node->out;
+    const dt_conv_rooms *r = &g->conv->backward_room;
+    dt_conv_worker *w = g->worker;
+    char *at_dx = g->room + r->x + r->dy;
     void *x, *dy;
 
-    DT_TRY(copied(&w->copy_dy, group_at(plan, out, out->grad, out->grad_type, g), room + r->x, &dy));
-    if (w->backward_x.call.primitive && in->grad) {
-        DT_TRY(backward_x_group(node, plan, w, g, b->filters, dy, room + r->x + r->dy));
-    }
-    if (!w->backward_w.call.primitive) return DT_OK;
-    DT_TRY(copied(&w->copy_x, group_at(plan, in, in->data, in->type, g), room, &x));
-    char *dw = b->group_dw + (size_t)g * dt_conv_bytes(&w->backward_w.md[2]);
-    return dt_dnnl_call_run(&w->backward_w.call, (void *[]){ x, dy, dw, room + r->x + r->dy + r->dx });
+    DT_TRY(copied(&w->copy_dy, group_at(g, out, out->grad, out->grad_type), g->room + r->x, &dy));
+    if (b->directions & DT_CONV_DX) DT_TRY(backward_x_group(g, b->filters, dy, at_dx));
+    if (!(b->directions & DT_CONV_DW)) return DT_OK;
+    DT_TRY(copied(&w->copy_x, group_at(g, in, in->data, in->type), g->room, &x));
+    char *dw = b->group_dw + (size_t)g->number * dt_conv_bytes(&w->backward_w.md[2]);
+    return dt_dnnl_call_run(&w->backward_w.call, (void *[]){ x, dy, dw, at_dx + r->dx });
 }
 
 /* Sums the groups' dw in order, in oneDNN's layout, into the first. */
-static void sum_groups(const dt_conv_plan *plan, float *group_dw)
+static void sum_groups(const dt_onednn_conv *conv, float *group_dw)
 {
-    const int64_t n = (int64_t)(dt_conv_bytes(&plan->worker[0].backward_w.md[2]) / sizeof(float));
+    const int64_t n = (int64_t)(dt_conv_bytes(&conv->worker[0].backward_w.md[2]) / sizeof(float));
 
 #pragma omp parallel for schedule(static)
     for (int64_t block = 0; block < (n + 1023) / 1024; block++) {
         const int64_t first = block * 1024, count = n - first < 1024 ? n - first : 1024;
-        for (int64_t g = 1; g < plan->n_groups; g++) add_to(group_dw + first, group_dw + g * n + first, count);
+        for (int64_t g = 1; g < conv->n_groups; g++) add_to(group_dw + first, group_dw + g * n + first, count);
     }
 }
 
-static dt_status finish_dw(const dt_node *node, dt_conv_plan *plan, float *group_dw, float *room)
+static dt_status finish_dw(const dt_node *node, dt_onednn_conv *conv, float *group_dw, float *room)
 {
     const dt_tensor *x = node->in[0], *w = node->in[1];
     const float scale = x->n_scale ? x->scale[0] : 1.0f;
@@ -188,89 +179,62 @@ static dt_status finish_dw(const dt_node *node, dt_conv_plan *plan, float *group
     const int fresh = (node->fresh & 2u) != 0;
     void *dw;
 
-    sum_groups(plan, group_dw);
-    DT_TRY(copied(&plan->copy_dw, group_dw, room, &dw));
+    sum_groups(conv, group_dw);
+    DT_TRY(copied(&conv->copy_dw, group_dw, room, &dw));
     const float *sum = dw;
 #pragma omp parallel for
     for (int64_t i = 0; i < n; i++) dt_grads(w)[i] = fresh ? scale * sum[i] : dt_grads(w)[i] + scale * sum[i];
     return DT_OK;
 }
 
-/* dx and dw, as far as they are oneDNN's. */
-static dt_status backward_groups(const dt_node *node, const dt_exec *ex)
+static dt_status run_groups(const dt_node *node, dt_onednn_conv *conv, const backward_shared *shared)
 {
-    const dt_conv_shape s = dt_conv_shape_of(node);
-    const dt_tensor *x = node->in[0], *w = node->in[1];
-    dt_conv_plan *plan = node->plan;
-    const dt_conv_worker *first = &plan->worker[0];
-    const dt_conv_regions *r = &plan->backward_region;
-    char *filters_at = ex->scratch, *real = filters_at + r->filters, *group_dw = real + r->real;
-    char *dw = group_dw + r->group_dw;
-    backward_shared shared = { w->data, group_dw, dw + r->dw };
     dt_status worst = DT_OK;
 
-    if (!first->backward_x.call.primitive && !first->backward_w.call.primitive) return DT_OK;
-    if (first->backward_x.call.primitive && x->grad) {
-        if (w->n_scale) real_filters(w, s.K, s.terms, (float *)(void *)real);
-        DT_TRY(copied(&plan->copy_backward_w, w->n_scale ? real : w->data, filters_at, &shared.filters));
-    }
-#pragma omp parallel for schedule(dynamic) num_threads(plan->n_workers)
-    for (int64_t g = 0; g < plan->n_groups; g++) {
-        const dt_status status = backward_group(node, plan, dt_thread_number(), g, &shared);
+#pragma omp parallel for schedule(dynamic) num_threads(conv->n_workers)
+    for (int64_t g = 0; g < conv->n_groups; g++) {
+        const int me = dt_thread_number();
+        const image_group group = { node, conv, &conv->worker[me], g,
+                                    shared->rooms + (size_t)me * conv->backward_region.room };
+        const dt_status status = backward_group(&group, shared);
         if (status != DT_OK) {
 #pragma omp atomic write
             worst = status;
         }
     }
     DT_CHECK(worst == DT_OK, worst, "%s: oneDNN failed to convolve backward", node->name);
-    if (!w->grad || !first->backward_w.call.primitive) return DT_OK;
-    return finish_dw(node, plan, (float *)(void *)group_dw, (float *)(void *)dw);
+    return DT_OK;
 }
 
-/* from where it lies if it is f32, else its copy in room */
-static const float *widened(const void *from, dt_dtype type, int64_t n, float *room)
-{
-    if (type == DT_F32) return from;
-#pragma omp parallel for schedule(static)
-    for (int64_t block = 0; block < (n + 4095) / 4096; block++) {
-        const int64_t end = n - block * 4096 < 4096 ? n : (block + 1) * 4096;
-        for (int64_t i = block * 4096; i < end; i++) {
-            room[i] = type == DT_U8   ? (float)((const uint8_t *)from)[i]
-                      : type == DT_I8 ? (float)((const int8_t *)from)[i]
-                                      : dt_from_bf16(((const uint16_t *)from)[i]);
-        }
-    }
-    return room;
-}
-
-static dt_status backward_w_small(const dt_node *node, const dt_exec *ex)
+static dt_status backward_groups(const dt_node *node, const dt_exec *ex, dt_onednn_conv *conv, unsigned directions)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
-    const dt_tensor *x = node->in[0], *y = node->out;
-    float *wide_x = ex->scratch, *wide_dy = wide_x + ((const dt_conv_plan *)node->plan)->wide_x / sizeof(float);
-    const float *codes = widened(x->data, x->type, dt_count(&x->shape), wide_x);
-    const float *dy = widened(y->grad, y->grad_type, dt_count(&y->shape), wide_dy);
+    const dt_tensor *w = node->in[1];
+    const dt_conv_regions *r = &conv->backward_region;
+    char *filters_at = ex->scratch, *real = filters_at + r->filters, *group_dw = real + r->real;
+    char *dw = group_dw + r->group_dw;
+    backward_shared shared = { directions, w->data, group_dw, dw + r->dw };
 
-    return dt_conv_small_dw(&s, codes, dy, x->n_scale ? x->scale[0] : 1.0f, (node->fresh & 2u) != 0, node->in[1]->grad);
-}
-
-static dt_status conv_backward(const dt_node *node, const dt_exec *ex)
-{
-    const dt_conv_plan *plan = node->plan;
-    const int has_dw = node->in[1]->grad != NULL;
-
-    if (plan->backward_depthwise) {
-        dt_depthwise_backward(node, ex->scratch, plan->n_workers);
-        return DT_OK;
+    if (directions & DT_CONV_DX) {
+        if (w->n_scale) real_filters(w, s.K, s.terms, (float *)(void *)real);
+        DT_TRY(copied(&conv->copy_backward_w, w->n_scale ? real : w->data, filters_at, &shared.filters));
     }
-    if (plan->x_winograd && node->in[0]->grad) dt_winograd_backward_x(node, ex->scratch, plan->n_workers);
-    if (plan->w_winograd && has_dw) dt_winograd_backward_w(node, ex->scratch, plan->n_workers);
-    DT_TRY(backward_groups(node, ex));
-    return plan->w_small && has_dw ? backward_w_small(node, ex) : DT_OK;
+    DT_TRY(run_groups(node, conv, &shared));
+    if (!(directions & DT_CONV_DW)) return DT_OK;
+    return finish_dw(node, conv, (float *)(void *)group_dw, (float *)(void *)dw);
 }
 
-const dt_kernel dt_onednn_conv = { .prepare = conv_prepare,
-                                   .forward = conv_forward,
-                                   .backward = conv_backward,
-                                   .release = dt_conv_plan_destroy,
-                                   .overwrites = 3u };
+static dt_status onednn_run(const dt_node *node, const dt_exec *ex, const dt_conv_share *share, unsigned directions)
+{
+    if (directions & DT_CONV_Y) DT_TRY(forward_groups(node, ex, share->state));
+    directions &= DT_CONV_DX | DT_CONV_DW;
+    return directions ? backward_groups(node, ex, share->state, directions) : DT_OK;
+}
+
+const dt_conv_kernel dt_conv_onednn = {
+    .name = "onednn",
+    .can = onednn_can,
+    .prepare = dt_onednn_conv_create,
+    .run = onednn_run,
+    .release = dt_onednn_conv_destroy,
+};

@@ -1,18 +1,17 @@
 /*
- * conv_onednn.h - what one CONV2D node keeps from prepare to its runs: who computes each direction, oneDNN's primitives
- *                 where it is oneDNN, and how scratch is cut.
+ * conv_onednn.h - what oneDNN keeps for a convolution, from prepare to its runs: primitives, and how scratch is cut.
  *
- * conv_plan_onednn.c makes it, conv_onednn.c runs it.
+ * conv_primitives_onednn.c makes it, conv_onednn.c runs it.
  */
 #ifndef DT_CONV_ONEDNN_H
 #define DT_CONV_ONEDNN_H
 
-#include "conv.h"
+#include "conv_kernels.h"
 #include "onednn.h"
 
 /* A convolution in one direction, of one group. md: layouts of operand a, operand b and the result. */
 typedef struct {
-    dt_dnnl_call call; /* call.primitive NULL: another computes this direction, or nobody wants it */
+    dt_dnnl_call call; /* call.primitive NULL: not a direction of the share */
     dnnl_memory_desc_t md[3];
     size_t pad_bytes;
 } dt_conv_direction;
@@ -35,28 +34,19 @@ typedef struct {
 } dt_conv_rooms;
 
 typedef struct {
-    int forward_winograd, x_winograd, w_winograd; /* winograd_*.c computes psums, dx, dw */
-    int forward_depthwise, backward_depthwise;    /* conv_depthwise.c computes y; dx and dw */
-    int forward_plain;                            /* conv.c computes psums */
-    int w_small;                                  /* conv_small.c computes dw */
     dt_conv_worker *worker;
     int n_workers;
     int64_t group, n_groups; /* images in a group; groups in the batch */
     dt_dnnl_call copy_forward_w, copy_backward_w, copy_dw;
     dt_conv_regions forward_region, backward_region;
     dt_conv_rooms forward_room, backward_room;
-    size_t wide_x, wide_dy; /* bytes of f32 copies for conv_small.c, which has scratch to itself */
-    size_t scratch_bytes;
-} dt_conv_plan;
+} dt_onednn_conv;
 
-/* node->plan; also after a failure, in part */
-DT_MUST_CHECK dt_status dt_conv_plan_create(dt_node *node, const dt_exec *ex);
-void dt_conv_plan_destroy(dt_node *node);
+/* share->state; also after a failure, in part */
+DT_MUST_CHECK dt_status dt_onednn_conv_create(const dt_node *node, const dt_exec *ex, dt_conv_share *share);
+void dt_onednn_conv_destroy(dt_conv_share *share);
 
 /* bytes of a layout, rounded up to cache lines */
 size_t dt_conv_bytes(const dnnl_memory_desc_t *md);
-
-/* Codes of x and w as bytes: they fit, and this CPU multiplies bytes exactly. */
-int dt_conv_has_bytes(const dt_node *node);
 
 #endif /* DT_CONV_ONEDNN_H */

@@ -8,7 +8,8 @@
  *
  * The mathematics is in conv.c.  Tests: tests/layers/test_conv.c.
  */
-#include "conv.h"
+#include "conv_kernels.h"
+#include "conv_lines.h"
 #include "../gemm/gemm.h"
 
 /* Output positions along an axis whose tap falls inside the map. */
@@ -24,13 +25,17 @@ static int64_t inside(const dt_conv_shape *s, int axis, int64_t tap)
     return n;
 }
 
-int dt_conv_is_small(const dt_conv_shape *s)
+/* More than half of the taps lie outside the map. */
+static unsigned small_can(const dt_node *node, const dt_exec *ex)
 {
+    const dt_conv_shape shape = dt_conv_shape_of(node), *s = &shape;
     int64_t rows = 0, columns = 0;
+    (void)ex;
 
     for (int64_t r = 0; r < s->R; r++) rows += inside(s, 0, r);
     for (int64_t t = 0; t < s->S; t++) columns += inside(s, 1, t);
-    return s->groups == 1 && 2 * rows * columns < s->P * s->R * s->Q * s->S && s->P * s->Q <= 16;
+    if (s->groups > 1 || s->P * s->Q > 16) return 0;
+    return 2 * rows * columns < s->P * s->R * s->Q * s->S ? DT_CONV_DW : 0u;
 }
 
 /* All pairs of one tap; beta applies to the first of them. */
@@ -61,23 +66,50 @@ static void clear_tap(const dt_conv_shape *s, int64_t tap, float *dw)
     }
 }
 
-dt_status dt_conv_small_dw(const dt_conv_shape *s, const float *x, const float *dy, float scale, int fresh, float *dw)
+/* Room of the f32 copies of x and dy. */
+static dt_status small_prepare(const dt_node *node, const dt_exec *ex, dt_conv_share *share)
 {
-    dt_status worst = DT_OK;
+    const dt_tensor *x = node->in[0], *y = node->out;
+    (void)ex;
 
+    share->scratch_bytes =
+        dt_wide_bytes(x->type, dt_count(&x->shape)) + dt_wide_bytes(y->grad_type, dt_count(&y->shape));
+    return DT_OK;
+}
+
+static dt_status small_run(const dt_node *node, const dt_exec *ex, const dt_conv_share *share, unsigned directions)
+{
+    const dt_conv_shape s = dt_conv_shape_of(node);
+    const dt_tensor *x = node->in[0], *y = node->out;
+    const int fresh = (node->fresh & 2u) != 0;
+    const float scale = x->n_scale ? x->scale[0] : 1.0f;
+    float *dw = node->in[1]->grad, *room = ex->scratch;
+    const float *codes = dt_widened(x->data, x->type, dt_count(&x->shape), room);
+    dt_status worst = DT_OK;
+    (void)share, (void)directions;
+
+    room += dt_wide_bytes(x->type, dt_count(&x->shape)) / sizeof(float);
+    const float *dy = dt_widened(y->grad, y->grad_type, dt_count(&y->shape), room);
 #pragma omp parallel for schedule(dynamic)
-    for (int64_t tap = 0; tap < s->R * s->S; tap++) {
+    for (int64_t tap = 0; tap < s.R * s.S; tap++) {
         dt_status status = DT_OK;
-        if (tap_is_used(s, tap)) {
-            status = small_tap(s, x, dy, tap, scale, fresh ? 0.0f : 1.0f, dw);
+        if (tap_is_used(&s, tap)) {
+            status = small_tap(&s, codes, dy, tap, scale, fresh ? 0.0f : 1.0f, dw);
         } else if (fresh) {
-            clear_tap(s, tap, dw);
+            clear_tap(&s, tap, dw);
         }
         if (status != DT_OK) {
 #pragma omp atomic write
             worst = status;
         }
     }
-    DT_CHECK(worst == DT_OK, worst, "a matrix product failed");
+    DT_CHECK(worst == DT_OK, worst, "%s: conv: a matrix product failed", node->name);
     return DT_OK;
 }
+
+const dt_conv_kernel dt_conv_small = {
+    .name = "small",
+    .can = small_can,
+    .prepare = small_prepare,
+    .run = small_run,
+};

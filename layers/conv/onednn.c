@@ -1,19 +1,15 @@
 /*
- * onednn.c - one engine for the process, thin wrappers over its objects, and the kernels that replace plain C.
+ * onednn.c - one engine for the process, and thin wrappers over its objects.
  */
 #include "onednn.h"
-
-#include "../cpu_backend.h"
 
 #include <pthread.h>
 #include <string.h>
 
-/* Guards the making of engine and of the table's entry, by whoever comes first. Every thread that reads them has held
- * it before, in dt_onednn_install. */
+/* Guards the making of the engine, by whoever comes first. Every thread that reads it has held the lock before, in
+ * dt_onednn_open. */
 static pthread_mutex_t engine_lock = PTHREAD_MUTEX_INITIALIZER;
 static dnnl_engine_t engine;
-
-extern const dt_kernel dt_onednn_conv;
 
 dnnl_engine_t dt_onednn_engine(void)
 {
@@ -38,24 +34,14 @@ int dt_onednn_has_bf16(void)
     return isa == dnnl_cpu_isa_avx512_core_bf16 || isa == dnnl_cpu_isa_avx512_core_amx;
 }
 
-static const char *isa_name(void)
-{
-    if (dt_onednn_has_bf16()) return "oneDNN with bf16 and int8";
-    return dt_onednn_has_int8() ? "oneDNN with int8" : "oneDNN";
-}
-
-dt_status dt_onednn_install(const dt_kernel **table, const char **isa)
+dt_status dt_onednn_open(void)
 {
     dnnl_status_t made = dnnl_success;
 
     pthread_mutex_lock(&engine_lock);
-    if (!engine) {
-        made = dnnl_engine_create(&engine, dnnl_cpu, 0);
-        table[DT_OP_CONV2D] = &dt_onednn_conv;
-    }
+    if (!engine) made = dnnl_engine_create(&engine, dnnl_cpu, 0);
     pthread_mutex_unlock(&engine_lock);
     DT_DNNL(made);
-    *isa = isa_name();
     return DT_OK;
 }
 

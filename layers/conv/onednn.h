@@ -20,7 +20,9 @@
         DT_CHECK(dt_dnnl_ == dnnl_success, DT_ERR_DEVICE, "%s: %s", #call, dnnl_status2str(dt_dnnl_)); \
     } while (0)
 
-/* The one engine of the process, which threads may share; valid after dt_onednn_install. */
+/* Makes the one engine of the process, unless it is there; by every thread that will use it. */
+DT_MUST_CHECK dt_status dt_onednn_open(void);
+/* That engine, which threads may share. */
 dnnl_engine_t dt_onednn_engine(void);
 
 /* From enter, which returns what leave takes, oneDNN uses the calling thread alone. */

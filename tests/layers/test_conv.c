@@ -4,6 +4,7 @@
  * A convolution is linear in each operand, so gradients have a closed form: where central differences of the oracle
  * would take too long, every product is added to what it belongs to, in double.
  */
+#include "../support/conv_lists.h"
 #include "../support/op_case.h"
 
 #include <criterion/criterion.h>
@@ -11,8 +12,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-extern const dt_kernel dt_cpu_conv; /* plain loops; the table may hold oneDNN's */
 
 /* One product of the sum: which x, which w and which y it joins. */
 typedef struct {
@@ -399,10 +398,11 @@ static void forward_plain(op_rig *rig)
     dt_node node = rig->node;
     size_t bytes = 0;
     node.plan = NULL;
-    cr_assert(dt_cpu_conv.prepare(&node, &rig->ex, &bytes) == DT_OK);
+    cr_assert(conv_by_plain.prepare(&node, &rig->ex, &bytes) == DT_OK);
     cr_assert(dt_context_reserve(rig->ctx, 0, bytes) == DT_OK);
     const dt_exec ex = dt_context_exec(rig->ctx);
-    cr_assert(dt_cpu_conv.forward(&node, &ex) == DT_OK);
+    cr_assert(conv_by_plain.forward(&node, &ex) == DT_OK);
+    conv_by_plain.release(&node);
 }
 
 static void check_psums(const op_rig *rig, const extreme *e, const int64_t *want, const char *kernel)
@@ -532,7 +532,26 @@ Test(conv, gradients_are_the_sums_of_their_products)
     }
 }
 
-/* ---- the plain loops, which stand behind oneDNN where it is built in ---- */
+/* ---- the kernels that stand behind oneDNN where it is built in ---- */
+
+static void run_own(const op_case *c)
+{
+    char fault[OP_FAULT_BYTES];
+
+    cr_assert(op_case_holds(c, &(op_stand_ins){ .cpu = &conv_by_own }, fault), "own kernels: %s", fault);
+    cr_assert(op_case_holds(c, &(op_stand_ins){ .cpu = &conv_by_plain }, fault), "plain loops: %s", fault);
+}
+
+Test(conv, own_kernels_match_the_oracle)
+{
+    for (size_t i = 0; i < COUNT(real_cases); i++) run_own(&real_cases[i]);
+    for (size_t i = 0; i < COUNT(grid_cases); i++) run_own(&grid_cases[i]);
+    for (size_t i = 0; i < COUNT(large_cases); i++) {
+        op_case c = large_cases[i];
+        c.tolerance = long_sum;
+        run_own(&c);
+    }
+}
 
 static void compare_kernels(const op_case *c)
 {

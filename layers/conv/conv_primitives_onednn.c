@@ -1,13 +1,10 @@
 /*
- * conv_plan_onednn.c - see conv_onednn.h: who computes what, and oneDNN's primitives for the rest.
+ * conv_primitives_onednn.c - see conv_onednn.h: a convolution's oneDNN primitives, and the scratch that they want.
  *
  * Operands are taken as they are stored: x in F32, U8 or I8, w in F32 or I8, gradients of x and y in F32 or, where
  * backward is in mixed precision, in BF16. What oneDNN wants in another type or layout is copied first.
  */
 #include "conv_onednn.h"
-#include "../../core/arith/grid.h"
-#include "conv_depthwise.h"
-#include "winograd.h"
 
 #include <stdlib.h>
 
@@ -214,25 +211,18 @@ static void worker_destroy(dt_conv_worker *w)
     dt_dnnl_call_destroy(&w->copy_dy);
 }
 
-void dt_conv_plan_destroy(dt_node *node)
+void dt_onednn_conv_destroy(dt_conv_share *share)
 {
-    dt_conv_plan *plan = node->plan;
-    if (!plan) return;
-    for (int i = 0; i < plan->n_workers; i++) worker_destroy(&plan->worker[i]);
-    dt_dnnl_call_destroy(&plan->copy_forward_w);
-    dt_dnnl_call_destroy(&plan->copy_backward_w);
-    dt_dnnl_call_destroy(&plan->copy_dw);
-    free(plan->worker);
-    free(plan);
-    node->plan = NULL;
-}
+    dt_onednn_conv *conv = share->state;
 
-int dt_conv_has_bytes(const dt_node *node)
-{
-    const dt_tensor *x = node->in[0], *w = node->in[1];
-
-    return x->n_scale > 0 && x->qmin >= -128 && x->qmax <= (x->qmin < 0 ? 127 : 255) && w->qmin >= -128 &&
-           w->qmax <= 127 && dt_onednn_has_int8();
+    if (!conv) return;
+    for (int i = 0; i < conv->n_workers; i++) worker_destroy(&conv->worker[i]);
+    dt_dnnl_call_destroy(&conv->copy_forward_w);
+    dt_dnnl_call_destroy(&conv->copy_backward_w);
+    dt_dnnl_call_destroy(&conv->copy_dw);
+    free(conv->worker);
+    free(conv);
+    share->state = NULL;
 }
 
 /* u8 or s8 where codes fit and bytes multiply exactly, else f32 */
@@ -242,12 +232,6 @@ static void forward_types(const dt_node *node, conv_layout *l)
     if (node->out->n_scale == 0 || !dt_conv_has_bytes(node)) return;
     l->x_type = node->in[0]->qmin < 0 ? dnnl_s8 : dnnl_u8;
     l->w_type = dnnl_s8;
-}
-
-/* 1: no sum of oneDNN's holds the psums. */
-static int is_beyond_f32(const dt_node *node)
-{
-    return node->out->n_scale > 0 && !dt_conv_has_bytes(node) && node->out->qmax >= DT_F32_EXACT;
 }
 
 /* The largest divisor of the batch within the group's size. */
@@ -271,30 +255,24 @@ static size_t region_bytes(const dt_conv_regions *r, int n_workers)
     return r->filters + r->real + r->group_dw + r->dw + r->room * (size_t)n_workers;
 }
 
-static void plan_forward_scratch(dt_conv_plan *plan)
+static void forward_scratch(dt_onednn_conv *conv)
 {
-    const dt_conv_direction *f = &plan->worker[0].forward;
+    const dt_conv_direction *f = &conv->worker[0].forward;
 
-    plan->forward_room.x = plan->worker[0].copy_codes.primitive ? dt_conv_bytes(&f->md[0]) : 0;
-    plan->forward_room.pad = f->pad_bytes;
-    plan->forward_region.filters = plan->copy_forward_w.primitive ? dt_conv_bytes(&f->md[1]) : 0;
-    plan->forward_region.room = plan->forward_room.x + plan->forward_room.pad;
+    conv->forward_room.x = conv->worker[0].copy_codes.primitive ? dt_conv_bytes(&f->md[0]) : 0;
+    conv->forward_room.pad = f->pad_bytes;
+    conv->forward_region.filters = conv->copy_forward_w.primitive ? dt_conv_bytes(&f->md[1]) : 0;
+    conv->forward_region.room = conv->forward_room.x + conv->forward_room.pad;
 }
 
-/* f32 bytes of a tensor that is not f32 */
-static size_t wide_bytes(const dt_tensor *t, dt_dtype type)
+static void backward_scratch(dt_onednn_conv *conv, const dt_node *node)
 {
-    return type == DT_F32 ? 0 : padded((size_t)dt_count(&t->shape) * sizeof(float));
-}
-
-static void plan_backward_scratch(dt_conv_plan *plan, const dt_node *node)
-{
-    const dt_conv_worker *w = &plan->worker[0];
+    const dt_conv_worker *w = &conv->worker[0];
     const dt_tensor *filters = node->in[1];
     const int has_dx = w->backward_x.call.primitive != NULL, has_dw = w->backward_w.call.primitive != NULL;
     const size_t w_bytes = padded((size_t)dt_count(&filters->shape) * sizeof(float));
-    dt_conv_rooms *room = &plan->backward_room;
-    dt_conv_regions *region = &plan->backward_region;
+    dt_conv_rooms *room = &conv->backward_room;
+    dt_conv_regions *region = &conv->backward_region;
 
     room->x = w->copy_x.primitive ? dt_conv_bytes(&w->backward_w.md[0]) : 0;
     room->dy = w->copy_dy.primitive ? dt_conv_bytes(has_dx ? &w->backward_x.md[0] : &w->backward_w.md[1]) : 0;
@@ -303,106 +281,66 @@ static void plan_backward_scratch(dt_conv_plan *plan, const dt_node *node)
     region->real = has_dx && filters->n_scale ? w_bytes : 0;
     region->filters = has_dx ? dt_conv_bytes(&w->backward_x.md[1]) : 0;
     if (has_dw) {
-        region->group_dw = (size_t)plan->n_groups * dt_conv_bytes(&w->backward_w.md[2]);
+        region->group_dw = (size_t)conv->n_groups * dt_conv_bytes(&w->backward_w.md[2]);
         region->dw = w_bytes;
     }
-    plan->wide_x = plan->w_small ? wide_bytes(node->in[0], node->in[0]->type) : 0;
-    plan->wide_dy = plan->w_small ? wide_bytes(node->out, node->out->grad_type) : 0;
     region->room = room->x + room->dy + room->dx + room->pad;
 }
 
-static dt_status plan_workers(const dt_node *node, const conv_layout *l, int training, dt_conv_plan *plan)
+static dt_status create_workers(const conv_layout *l, unsigned directions, dt_onednn_conv *conv)
 {
-    const int is_ours = plan->forward_winograd || plan->forward_plain || plan->forward_depthwise;
-    const int backward = training && !plan->backward_depthwise;
-    const int wants_dx = backward && node->in[0]->wants_grad && !plan->x_winograd;
-    const int wants_dw = backward && !plan->w_winograd && !plan->w_small;
+    const int wants_dx = (directions & DT_CONV_DX) != 0, wants_dw = (directions & DT_CONV_DW) != 0;
     dt_status status = DT_OK;
 
-    for (int i = 0; status == DT_OK && i < plan->n_workers; i++) {
-        dt_conv_worker *w = &plan->worker[i];
-        if (!is_ours) status = worker_forward(l, w);
+    for (int i = 0; status == DT_OK && i < conv->n_workers; i++) {
+        dt_conv_worker *w = &conv->worker[i];
+        if (directions & DT_CONV_Y) status = worker_forward(l, w);
         if (status == DT_OK && (wants_dx || wants_dw)) status = worker_backward(l, wants_dx, wants_dw, w);
     }
     return status;
 }
 
-static dt_status plan_filter_copies(const dt_node *node, const conv_layout *l, dt_conv_plan *plan)
+static dt_status create_filter_copies(const dt_node *node, const conv_layout *l, dt_onednn_conv *conv)
 {
-    const dt_conv_worker *first = &plan->worker[0];
+    const dt_conv_worker *first = &conv->worker[0];
     const dnnl_memory_desc_t *real = node->in[1]->n_scale ? &l->real_w : &l->w;
 
-    if (first->forward.call.primitive) DT_TRY(copy_create(&l->w, &first->forward.md[1], &plan->copy_forward_w));
+    if (first->forward.call.primitive) DT_TRY(copy_create(&l->w, &first->forward.md[1], &conv->copy_forward_w));
     if (first->backward_x.call.primitive) {
-        DT_TRY(copy_create(real, &first->backward_x.md[1], &plan->copy_backward_w));
+        DT_TRY(copy_create(real, &first->backward_x.md[1], &conv->copy_backward_w));
     }
     if (!first->backward_w.call.primitive) return DT_OK;
-    return copy_create(&first->backward_w.md[2], &l->real_w, &plan->copy_dw);
+    return copy_create(&first->backward_w.md[2], &l->real_w, &conv->copy_dw);
 }
 
-static dt_status plan_primitives(dt_node *node, const dt_exec *ex, conv_layout *l)
+static dt_status create_primitives(const dt_node *node, const dt_exec *ex, unsigned directions, dt_onednn_conv *conv)
 {
-    dt_conv_plan *plan = node->plan;
+    conv_layout layout = { .backward_type = dt_conv_is_mixed(ex) ? dnnl_bf16 : dnnl_f32 };
     const int before = dt_onednn_enter();
 
-    dt_status status = layout_of(node, plan->group, l);
-    forward_types(node, l);
-    if (status == DT_OK) status = plan_workers(node, l, ex->training, plan);
-    if (status == DT_OK) status = plan_filter_copies(node, l, plan);
+    dt_status status = layout_of(node, conv->group, &layout);
+    forward_types(node, &layout);
+    if (status == DT_OK) status = create_workers(&layout, directions, conv);
+    if (status == DT_OK) status = create_filter_copies(node, &layout, conv);
     dt_onednn_leave(before);
     return status;
 }
 
-static void plan_scratch(dt_conv_plan *plan, const dt_node *node)
-{
-    const int n = plan->n_workers;
-
-    plan_forward_scratch(plan);
-    plan_backward_scratch(plan, node);
-    size_t bytes = largest(region_bytes(&plan->forward_region, n), region_bytes(&plan->backward_region, n));
-    bytes = largest(bytes, plan->wide_x + plan->wide_dy);
-    if (plan->forward_plain) bytes = largest(bytes, dt_conv_plain_scratch(node));
-    if (plan->forward_depthwise || plan->backward_depthwise) bytes = largest(bytes, dt_depthwise_scratch(node, n));
-    if (plan->forward_winograd) bytes = largest(bytes, dt_winograd_forward_scratch(node, n));
-    if (plan->x_winograd) bytes = largest(bytes, dt_winograd_backward_x_scratch(node, n));
-    if (plan->w_winograd) bytes = largest(bytes, dt_winograd_backward_w_scratch(node, n));
-    plan->scratch_bytes = bytes;
-}
-
-static void plan_who(dt_conv_plan *plan, const dt_node *node, const dt_exec *ex, int mixed)
+dt_status dt_onednn_conv_create(const dt_node *node, const dt_exec *ex, dt_conv_share *share)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
+    dt_onednn_conv *conv = share->state = calloc(1, sizeof *conv);
 
-    plan->forward_winograd = dt_winograd_forward_fits(node, ex);
-    plan->forward_depthwise = dt_depthwise_forward_fits(node);
-    plan->forward_plain = !plan->forward_winograd && !plan->forward_depthwise && is_beyond_f32(node);
-    if (!ex->training) return;
-    plan->backward_depthwise = dt_depthwise_backward_fits(node, mixed);
-    if (plan->backward_depthwise) return;
-    plan->x_winograd = node->in[0]->wants_grad && dt_winograd_backward_x_fits(node, ex);
-    plan->w_winograd = dt_winograd_backward_w_fits(node, ex);
-    plan->w_small = !plan->w_winograd && dt_conv_is_small(&s);
-}
-
-dt_status dt_conv_plan_create(dt_node *node, const dt_exec *ex)
-{
-    const dt_conv_shape s = dt_conv_shape_of(node);
-    const int threads = dt_threads_now();
-    const int mixed = ex->precision == DT_PRECISION_MIXED && dt_onednn_has_bf16();
-    conv_layout layout = { .backward_type = mixed ? dnnl_bf16 : dnnl_f32 };
-    dt_conv_plan *plan = calloc(1, sizeof *plan);
-
-    DT_CHECK(plan, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
-    node->plan = plan;
-    plan->group = group_of(&s);
-    plan->n_groups = s.N / plan->group;
-    plan->worker = calloc((size_t)threads, sizeof *plan->worker);
-    DT_CHECK(plan->worker, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
-    plan->n_workers = threads;
-    plan_who(plan, node, ex, mixed);
-    DT_CHECK(mixed || (node->in[0]->grad_type == DT_F32 && node->out->grad_type == DT_F32), DT_ERR_UNSUPPORTED,
-             "%s: conv: gradients are stored in bf16, but backward computes in f32", node->name);
-    DT_TRY(plan_primitives(node, ex, &layout));
-    plan_scratch(plan, node);
+    DT_CHECK(conv, DT_ERR_MEMORY, "%s: conv: no memory for oneDNN's primitives", node->name);
+    conv->group = group_of(&s);
+    conv->n_groups = s.N / conv->group;
+    conv->worker = calloc((size_t)share->threads, sizeof *conv->worker);
+    DT_CHECK(conv->worker, DT_ERR_MEMORY, "%s: conv: no memory for oneDNN's primitives", node->name);
+    conv->n_workers = share->threads;
+    DT_TRY(create_primitives(node, ex, share->directions, conv));
+    forward_scratch(conv);
+    backward_scratch(conv, node);
+    share->scratch_bytes = largest(region_bytes(&conv->forward_region, conv->n_workers),
+                                   region_bytes(&conv->backward_region, conv->n_workers));
     return DT_OK;
 }

@@ -1,5 +1,5 @@
 /*
- * test_conv_onednn.c - the CPU's convolution of tensors that core/tape/fuse.c narrows (codes in bytes, gradients in
+ * test_conv_types.c - the CPU's convolution of tensors that core/tape/fuse.c narrows (codes in bytes, gradients in
  * bf16) against the same convolution of f32 tensors, which test_conv.c judges.
  */
 #include <criterion/criterion.h>
@@ -9,23 +9,9 @@
 
 #include "../../core/backend.h"
 #include "../../core/half.h"
+#include "../support/conv_lists.h"
 #include "../support/op_case.h"
-
-#ifdef DETENT_HAVE_ONEDNN
-enum { HAS_ONEDNN = 1 };
-int dt_onednn_has_int8(void);
-int dt_onednn_has_bf16(void);
-#else
-enum { HAS_ONEDNN = 0 };
-static int dt_onednn_has_int8(void)
-{
-    return 0;
-}
-static int dt_onednn_has_bf16(void)
-{
-    return 0;
-}
-#endif
+#include "../support/op_rig.h"
 
 static const dt_conv_params same = DT_CONV_SQUARE(1, 1), bare = DT_CONV_SQUARE(1, 0), half = DT_CONV_SQUARE(2, 1);
 
@@ -123,12 +109,13 @@ static float *widened(const void *from, dt_dtype type, int64_t n)
     return to;
 }
 
-static void narrow_open(narrow_rig *r, const op_case *c, int threads)
+/* kernel: NULL: the table's */
+static void narrow_open(narrow_rig *r, const op_case *c, int threads, const dt_kernel *kernel)
 {
     op_rig *rig = &r->rig;
     size_t bytes = 0;
 
-    cr_assert(op_rig_open(rig, "cpu", threads, c));
+    cr_assert(op_rig_open_with(rig, "cpu", threads, c, kernel));
     dt_tensor *x = &rig->in[0], *w = &rig->in[1];
     dt_exec ex = training(rig);
     r->storage = rig->ctx->backend->storage(&rig->node, &ex);
@@ -232,12 +219,12 @@ static void compare_outcomes(const op_case *c, const op_rig *rig, const outcome 
 }
 
 /* What was planned for three threads, in a caller's parallel region, where OpenMP grants one. */
-static void run_in_a_team(const op_case *c, const op_rig *wide, const outcome *want)
+static void run_in_a_team(const op_case *c, const dt_kernel *kernel, const op_rig *wide, const outcome *want)
 {
     narrow_rig narrow;
     outcome got = { NULL };
 
-    narrow_open(&narrow, c, 3);
+    narrow_open(&narrow, c, 3, kernel);
 #pragma omp parallel num_threads(2)
     {
 #pragma omp master
@@ -248,7 +235,7 @@ static void run_in_a_team(const op_case *c, const op_rig *wide, const outcome *w
     narrow_close(&narrow);
 }
 
-static void run_case(const op_case *c, double tolerance)
+static void run_case(const op_case *c, const dt_kernel *kernel, double tolerance)
 {
     op_rig wide;
     outcome one = { NULL };
@@ -257,7 +244,7 @@ static void run_case(const op_case *c, double tolerance)
     outcome want = outcome_of(&wide);
     for (int threads = 1; threads <= 3; threads++) {
         narrow_rig narrow;
-        narrow_open(&narrow, c, threads);
+        narrow_open(&narrow, c, threads, kernel);
         outcome got = outcome_of(&narrow.rig);
         compare_outcomes(c, &wide, &want, &got, tolerance);
         if (threads == 1) {
@@ -268,31 +255,32 @@ static void run_case(const op_case *c, double tolerance)
         }
         narrow_close(&narrow);
     }
-    run_in_a_team(c, &wide, &one);
+    run_in_a_team(c, kernel, &wide, &one);
     outcome_free(&want);
     outcome_free(&one);
     op_rig_close(&wide);
 }
 
-static void must_have_onednn(void)
+/* The table's kernel, and those that need no oneDNN. */
+static void run_kernels(const op_case *c, double tolerance)
 {
-    if (!HAS_ONEDNN) cr_skip("oneDNN is not built in: plain loops take f32 alone");
+    run_case(c, NULL, tolerance);
+    run_case(c, &conv_by_own, tolerance);
+    run_case(c, &conv_by_plain, tolerance);
 }
 
-Test(conv_onednn, bytes_give_the_psums_and_gradients_of_f32)
+Test(conv_types, bytes_give_the_psums_and_gradients_of_f32)
 {
-    must_have_onednn();
     /* the same sums, in another order where another kernel takes them: up to 800 terms of 2^-24 */
-    for (int i = 0; i < N_CASES; i++) run_case(&cases[i], 5e-5);
+    for (int i = 0; i < N_CASES; i++) run_kernels(&cases[i], 5e-5);
 }
 
-Test(conv_onednn, bf16_gradients_are_those_of_f32_rounded)
+Test(conv_types, bf16_gradients_are_those_of_f32_rounded)
 {
-    must_have_onednn();
     for (int i = 0; i < N_CASES; i++) {
         op_case c = cases[i];
         c.precision = DT_PRECISION_MIXED;
-        run_case(&c, 1.0 / 128.0); /* of bf16: filters, the result, and what a transform may round */
+        run_kernels(&c, 1.0 / 128.0); /* of bf16: filters, the result, and what a transform may round */
     }
 }
 
@@ -307,9 +295,8 @@ static dt_storage storage_of(const op_case *c, int is_training)
     return s;
 }
 
-Test(conv_onednn, storage_is_as_narrow_as_the_codes_and_the_cpu_allow)
+Test(conv_types, storage_is_as_narrow_as_the_codes_and_the_cpu_allow)
 {
-    must_have_onednn();
     op_case unsigned_codes = cases[0], signed_codes = cases[2];
     const op_case wide_codes = { CONV, .why = "codes that no byte holds", .params = &same,
                                  .in = { SIGNED(300, 1, 4, 4, 16), FILTERS(7, 16, 3, 3, 16) } };
@@ -319,16 +306,15 @@ Test(conv_onednn, storage_is_as_narrow_as_the_codes_and_the_cpu_allow)
     cr_assert(u8.y == DT_F32 && u8.x_grad == DT_F32 && u8.y_grad == DT_F32);
     cr_assert(storage_of(&wide_codes, 1).x == DT_F32 && storage_of(&wide_codes, 1).w == DT_F32);
     cr_assert(storage_of(&real, 1).x == DT_F32 && storage_of(&real, 1).w == DT_F32);
-    if (dt_onednn_has_int8()) cr_assert(u8.x == DT_U8 && u8.w == DT_I8 && s8.x == DT_I8);
+    if (dt_conv_has_int8()) cr_assert(u8.x == DT_U8 && u8.w == DT_I8 && s8.x == DT_I8);
     unsigned_codes.precision = DT_PRECISION_MIXED;
-    const dt_dtype grad = dt_onednn_has_bf16() ? DT_BF16 : DT_F32;
+    const dt_dtype grad = dt_conv_has_bf16() ? DT_BF16 : DT_F32;
     cr_assert(storage_of(&unsigned_codes, 1).x_grad == grad && storage_of(&unsigned_codes, 1).y_grad == grad);
     cr_assert(storage_of(&unsigned_codes, 0).x_grad == DT_F32, "evaluation has no gradients");
 }
 
-Test(conv_onednn, bf16_gradients_with_f32_products_are_refused)
+Test(conv_types, bf16_gradients_with_f32_products_are_refused)
 {
-    must_have_onednn();
     op_rig rig;
     size_t bytes;
     cr_assert(op_rig_open(&rig, "cpu", 1, &cases[3]));

@@ -1,0 +1,41 @@
+/*
+ * winograd.c - the three directions of winograd.h as one kernel.  Tests: tests/layers/test_conv_choice.c.
+ */
+#include "conv_kernels.h"
+#include "winograd.h"
+
+static unsigned winograd_can(const dt_node *node, const dt_exec *ex)
+{
+    return (dt_winograd_forward_fits(node, ex) ? DT_CONV_Y : 0u) |
+           (dt_winograd_backward_x_fits(node, ex) ? DT_CONV_DX : 0u) |
+           (dt_winograd_backward_w_fits(node, ex) ? DT_CONV_DW : 0u);
+}
+
+static dt_status winograd_prepare(const dt_node *node, const dt_exec *ex, dt_conv_share *share)
+{
+    const size_t bytes[3] = {
+        share->directions & DT_CONV_Y ? dt_winograd_forward_scratch(node, share->threads) : 0,
+        share->directions & DT_CONV_DX ? dt_winograd_backward_x_scratch(node, share->threads) : 0,
+        share->directions & DT_CONV_DW ? dt_winograd_backward_w_scratch(node, share->threads) : 0,
+    };
+    (void)ex;
+
+    for (int i = 0; i < 3; i++)
+        share->scratch_bytes = bytes[i] > share->scratch_bytes ? bytes[i] : share->scratch_bytes;
+    return DT_OK;
+}
+
+static dt_status winograd_run(const dt_node *node, const dt_exec *ex, const dt_conv_share *share, unsigned directions)
+{
+    if (directions & DT_CONV_Y) dt_winograd_forward(node, ex->scratch, share->threads);
+    if (directions & DT_CONV_DX) dt_winograd_backward_x(node, ex->scratch, share->threads);
+    if (directions & DT_CONV_DW) dt_winograd_backward_w(node, ex->scratch, share->threads);
+    return DT_OK;
+}
+
+const dt_conv_kernel dt_conv_winograd = {
+    .name = "winograd",
+    .can = winograd_can,
+    .prepare = winograd_prepare,
+    .run = winograd_run,
+};

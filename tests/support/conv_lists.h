@@ -1,0 +1,31 @@
+/*
+ * conv_lists.h - CONV2D on the CPU with other lists of kernels than conv_choice.c's own.
+ */
+#ifndef CONV_LISTS_H
+#define CONV_LISTS_H
+
+#include "../../layers/conv/conv_kernels.h"
+
+/* conv_choice.c's list in a build without oneDNN */
+static inline dt_status prepare_own(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    static const dt_conv_kernel *const own[] = { &dt_conv_winograd, &dt_conv_small, &dt_conv_depthwise,
+                                                 &dt_conv_plain };
+    return dt_conv_choose_from(node, ex, own, 4, scratch_bytes);
+}
+
+static inline dt_status prepare_plain(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    static const dt_conv_kernel *const plain[] = { &dt_conv_plain };
+    return dt_conv_choose_from(node, ex, plain, 1, scratch_bytes);
+}
+
+#define CONV_LIST(list)                                                                                          \
+    {                                                                                                            \
+        .prepare = (list), .forward = dt_conv_forward, .backward = dt_conv_backward, .release = dt_conv_release, \
+        .overwrites = 3u                                                                                         \
+    }
+static const dt_kernel conv_by_own = CONV_LIST(prepare_own);
+static const dt_kernel conv_by_plain = CONV_LIST(prepare_plain);
+
+#endif /* CONV_LISTS_H */
