@@ -36,7 +36,7 @@ typedef struct {
     void *aux;          /* op-owned bytes from forward to backward (batch statistics, probabilities) */
     size_t aux_bytes;
     unsigned fresh; /* bit k: in[k]->grad holds nothing yet when backward runs; this node is the first to add to it */
-    void *plan;     /* kernel-owned: cuDNN plans, oneDNN primitives */
+    void *state;    /* the kernel's own, from prepare to release: oneDNN primitives, which cuDNN plans */
 } dt_node;
 
 /* Members of a dt_op: its table of fields, and params_bytes of that type. */
@@ -76,7 +76,7 @@ typedef struct {
     dt_status (*prepare)(dt_node *node, const dt_exec *ex, size_t *scratch_bytes); /* may be NULL; at compile */
     dt_status (*forward)(const dt_node *node, const dt_exec *ex);
     dt_status (*backward)(const dt_node *node, const dt_exec *ex); /* NULL where op.no_grad */
-    void (*release)(dt_node *node);                                /* may be NULL; frees node->plan */
+    void (*release)(dt_node *node);                                /* may be NULL; frees node->state */
     unsigned overwrites;
     /* Both or neither: nodes of this kind that stand side by side on the tape, in one call. Their scratch is what their
      * prepares asked for, one after another, each rounded up to DT_ALIGN. */

@@ -22,7 +22,7 @@ enum { X = DT_LINEAR_X, W = DT_LINEAR_W, B = DT_LINEAR_B };
  * wanted. */
 typedef struct {
     dt_gemm_plan *y, *dx, *dw;
-} linear_plan;
+} linear_state;
 
 /* one thread for each element of y [batch][features] */
 __global__ static void spread_bias_kernel(const float *bias, float *y, int64_t batch, int64_t features)
@@ -67,14 +67,14 @@ __global__ static void bias_backward_kernel(const float *dy, float *db, int fres
 
 static void linear_release(dt_node *node)
 {
-    linear_plan *plan = (linear_plan *)node->plan;
+    linear_state *state = (linear_state *)node->state;
 
-    if (!plan) return;
-    dt_gemm_plan_destroy(plan->y);
-    dt_gemm_plan_destroy(plan->dx);
-    dt_gemm_plan_destroy(plan->dw);
-    free(plan);
-    node->plan = NULL;
+    if (!state) return;
+    dt_gemm_plan_destroy(state->y);
+    dt_gemm_plan_destroy(state->dx);
+    dt_gemm_plan_destroy(state->dw);
+    free(state);
+    node->state = NULL;
 }
 
 static dt_status linear_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
@@ -85,26 +85,26 @@ static dt_status linear_prepare(dt_node *node, const dt_exec *ex, size_t *scratc
     const dt_gemm_problem y = { batch, features, inputs, 0, 1 }, dx = { batch, inputs, features, 0, 0 };
     const dt_gemm_problem dw = { features, inputs, batch, 1, 0 };
 
-    linear_plan *plan = (linear_plan *)calloc(1, sizeof *plan);
-    DT_CHECK(plan, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
-    node->plan = plan;
-    if (!dt_linear_sums_in_order(node)) DT_TRY(dt_gemm_plan_create(device->cublas, &y, &plan->y));
-    if (ex->training && node->in[X]->wants_grad) DT_TRY(dt_gemm_plan_create(device->cublas, &dx, &plan->dx));
-    if (ex->training && node->in[W]->wants_grad) DT_TRY(dt_gemm_plan_create(device->cublas, &dw, &plan->dw));
+    linear_state *state = (linear_state *)calloc(1, sizeof *state);
+    DT_CHECK(state, DT_ERR_MEMORY, "%s: no memory for the kernel's state", node->name);
+    node->state = state;
+    if (!dt_linear_sums_in_order(node)) DT_TRY(dt_gemm_plan_create(device->cublas, &y, &state->y));
+    if (ex->training && node->in[X]->wants_grad) DT_TRY(dt_gemm_plan_create(device->cublas, &dx, &state->dx));
+    if (ex->training && node->in[W]->wants_grad) DT_TRY(dt_gemm_plan_create(device->cublas, &dw, &state->dw));
     *scratch_bytes = node->out->n_scale > 0 ? dt_tensor_bytes(node->out) : 0;
     return DT_OK;
 }
 
 static dt_status linear_products(const dt_node *node, const dt_exec *ex)
 {
-    const linear_plan *plan = (const linear_plan *)node->plan;
+    const linear_state *state = (const linear_state *)node->state;
     const dt_linear_size size = dt_linear_size_of(node);
     const unsigned blocks = dt_blocks(size.batch * size.features, DT_BLOCK);
     const float *x = dt_values(node->in[X]), *w = dt_values(node->in[W]);
     const float *bias = node->n_in > B ? dt_values(node->in[B]) : NULL;
     float *y = dt_values(node->out);
 
-    if (!plan->y) {
+    if (!state->y) {
         DT_LAUNCH(in_order_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), x, w, bias, y, size.batch, size.features,
                   size.inputs);
         DT_CUDA_LAUNCHED();
@@ -114,7 +114,7 @@ static dt_status linear_products(const dt_node *node, const dt_exec *ex)
         DT_LAUNCH(spread_bias_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), bias, y, size.batch, size.features);
         DT_CUDA_LAUNCHED();
     }
-    return dt_gemm_run(plan->y, x, w, y, bias != NULL);
+    return dt_gemm_run(state->y, x, w, y, bias != NULL);
 }
 
 static dt_status linear_forward(const dt_node *node, const dt_exec *ex)
@@ -143,7 +143,7 @@ static dt_status scaled_dy(const dt_node *node, const dt_tensor *t, const dt_exe
 
 static dt_status linear_backward(const dt_node *node, const dt_exec *ex)
 {
-    const linear_plan *plan = (const linear_plan *)node->plan;
+    const linear_state *state = (const linear_state *)node->state;
     const dt_tensor *x = node->in[X], *w = node->in[W];
     const int64_t batch = node->out->shape.dim[0], features = node->out->shape.dim[1];
     const unsigned stale = ~node->fresh;
@@ -151,11 +151,11 @@ static dt_status linear_backward(const dt_node *node, const dt_exec *ex)
 
     if (dt_grads(x)) {
         DT_TRY(scaled_dy(node, w, ex, &dy));
-        DT_TRY(dt_gemm_run(plan->dx, dy, dt_values(w), dt_grads(x), (int)(stale & 1u << X)));
+        DT_TRY(dt_gemm_run(state->dx, dy, dt_values(w), dt_grads(x), (int)(stale & 1u << X)));
     }
     if (dt_grads(w)) {
         DT_TRY(scaled_dy(node, x, ex, &dy));
-        DT_TRY(dt_gemm_run(plan->dw, dy, dt_values(x), dt_grads(w), (int)(stale & 1u << W)));
+        DT_TRY(dt_gemm_run(state->dw, dy, dt_values(x), dt_grads(w), (int)(stale & 1u << W)));
     }
     if (node->n_in <= B || !dt_grads(node->in[B])) return DT_OK;
     DT_LAUNCH(bias_backward_kernel, dt_blocks(features, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out),

@@ -377,8 +377,8 @@ static int64_t packed_w_words(const psum_view *v)
 
 static void psum_release(dt_node *node)
 {
-    free(node->plan);
-    node->plan = NULL;
+    free(node->state);
+    node->state = NULL;
 }
 
 static dt_status psum_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
@@ -388,8 +388,8 @@ static dt_status psum_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_
     psum_view *v = (psum_view *)calloc(1, sizeof *v);
     (void)ex;
 
-    DT_CHECK(v, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
-    node->plan = v;
+    DT_CHECK(v, DT_ERR_MEMORY, "%s: no memory for the kernel's state", node->name);
+    node->state = v;
     DT_TRY(dt_psum_plan_init(&v->plan, node->name, &p->array, &shape));
     v->layout = dt_psum_layout_of(&v->plan);
     v->batch = node->in[0]->shape.dim[0];
@@ -421,7 +421,7 @@ static dt_status pack(const dt_node *node, const dt_exec *ex, const psum_view *v
 
 static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
 {
-    const psum_view *v = (const psum_view *)node->plan;
+    const psum_view *v = (const psum_view *)node->state;
     const dt_psum_shape *s = &v->plan.shape;
     uint8_t *x = (uint8_t *)ex->scratch;
     uint32_t *w = (uint32_t *)(x + packed_x_bytes(v));

@@ -89,7 +89,7 @@ typedef struct {
     dt_psum_plan layer;
     int n_workers;
     size_t packed, room, psums, worker;
-} psum_plan;
+} psum_state;
 
 static size_t aligned(size_t bytes)
 {
@@ -98,63 +98,63 @@ static size_t aligned(size_t bytes)
 
 static void psum_release(dt_node *node)
 {
-    free(node->plan);
-    node->plan = NULL;
+    free(node->state);
+    node->state = NULL;
 }
 
 static dt_status psum_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
-    psum_plan *plan = calloc(1, sizeof *plan);
+    psum_state *state = calloc(1, sizeof *state);
     (void)ex;
-    DT_CHECK(plan, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
-    node->plan = plan;
-    DT_TRY(plan_of(node, &plan->layer));
-    plan->n_workers = dt_threads_now();
-    const dt_psum_shape *s = &plan->layer.shape;
-    plan->packed = aligned(plan->layer.packed_bytes);
-    plan->room = aligned(plan->layer.room_bytes);
-    plan->psums = aligned((size_t)s->out_height * (size_t)s->out_width * (size_t)s->filters * sizeof(int32_t));
-    plan->worker = plan->room + plan->psums + aligned(sizeof(dt_psum_stats));
-    *scratch_bytes = plan->packed + (size_t)plan->n_workers * plan->worker;
+    DT_CHECK(state, DT_ERR_MEMORY, "%s: no memory for the kernel's state", node->name);
+    node->state = state;
+    DT_TRY(plan_of(node, &state->layer));
+    state->n_workers = dt_threads_now();
+    const dt_psum_shape *s = &state->layer.shape;
+    state->packed = aligned(state->layer.packed_bytes);
+    state->room = aligned(state->layer.room_bytes);
+    state->psums = aligned((size_t)s->out_height * (size_t)s->out_width * (size_t)s->filters * sizeof(int32_t));
+    state->worker = state->room + state->psums + aligned(sizeof(dt_psum_stats));
+    *scratch_bytes = state->packed + (size_t)state->n_workers * state->worker;
     return DT_OK;
 }
 
-static dt_psum_stats *worker_stats(const psum_plan *plan, char *worker)
+static dt_psum_stats *worker_stats(const psum_state *state, char *worker)
 {
-    return (dt_psum_stats *)(void *)(worker + plan->room + plan->psums);
+    return (dt_psum_stats *)(void *)(worker + state->room + state->psums);
 }
 
 /* Images first, first + n_workers, ... of the batch. */
 static void run_worker(const dt_node *node, const void *packed, char *worker, int first)
 {
-    const psum_plan *plan = node->plan;
+    const psum_state *state = node->state;
     const dt_conv_shape s = dt_conv_shape_of(node);
     const float *x = node->in[X]->data;
     float *y = node->out->data;
-    int32_t *psum = (int32_t *)(void *)(worker + plan->room);
+    int32_t *psum = (int32_t *)(void *)(worker + state->room);
     const int64_t n_out = s.P * s.Q * s.K;
 
-    dt_psum_stats_clear(worker_stats(plan, worker));
-    for (int64_t n = first; n < s.N; n += plan->n_workers) {
-        dt_psum_image(&plan->layer, packed, x + n * s.H * s.W * s.C, worker, psum, NULL, worker_stats(plan, worker));
+    dt_psum_stats_clear(worker_stats(state, worker));
+    for (int64_t n = first; n < s.N; n += state->n_workers) {
+        dt_psum_image(&state->layer, packed, x + n * s.H * s.W * s.C, worker, psum, NULL, worker_stats(state, worker));
         for (int64_t i = 0; i < n_out; i++) y[n * n_out + i] = (float)psum[i];
     }
 }
 
 static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
 {
-    const psum_plan *plan = node->plan;
-    char *workers = (char *)ex->scratch + plan->packed;
+    const psum_state *state = node->state;
+    char *workers = (char *)ex->scratch + state->packed;
     dt_psum_aux *aux = node->aux;
 
-    dt_psum_pack(&plan->layer, node->in[W]->data, ex->scratch);
+    dt_psum_pack(&state->layer, node->in[W]->data, ex->scratch);
 #pragma omp parallel for schedule(static, 1)
-    for (int i = 0; i < plan->n_workers; i++) {
-        run_worker(node, ex->scratch, workers + (size_t)i * plan->worker, i);
+    for (int i = 0; i < state->n_workers; i++) {
+        run_worker(node, ex->scratch, workers + (size_t)i * state->worker, i);
     }
     dt_psum_stats_clear(&aux->stats);
-    for (int i = 0; i < plan->n_workers; i++) {
-        dt_psum_stats_add(&aux->stats, worker_stats(plan, workers + (size_t)i * plan->worker));
+    for (int i = 0; i < state->n_workers; i++) {
+        dt_psum_stats_add(&aux->stats, worker_stats(state, workers + (size_t)i * state->worker));
     }
     dt_conv_scale(node);
     return DT_OK;

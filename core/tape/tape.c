@@ -22,7 +22,7 @@ dt_status dt_tape_create(dt_context *ctx, const dt_purpose *purpose, dt_tape **o
 
 static void entry_destroy(dt_tape *tape, tape_entry *e)
 {
-    if (e->node.plan) dt_tape_kernel(tape, &e->node)->release(&e->node);
+    if (e->node.state) dt_tape_kernel(tape, &e->node)->release(&e->node);
     if (e->owns_scale) dt_device_free(tape->ctx, e->out.scale, (size_t)e->out.n_scale * sizeof(float));
     free((void *)e->node.params);
     free(e->name);

@@ -37,7 +37,7 @@ typedef struct {
 
 typedef struct {
     conv_pass pass[DT_CONV_PASSES];
-} conv_plan;
+} conv_state;
 
 static size_t aligned(size_t bytes)
 {
@@ -100,21 +100,21 @@ static dt_status pass_prepare(const dt_node *node, const dt_exec *ex, dt_conv_pa
 
 static void conv_release(dt_node *node)
 {
-    free(node->plan); /* cuDNN's plans belong to the device */
-    node->plan = NULL;
+    free(node->state); /* cuDNN's plans belong to the device */
+    node->state = NULL;
 }
 
 static dt_status conv_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     const int wanted[DT_CONV_PASSES] = { 1, ex->training && node->in[0]->wants_grad,
                                          ex->training && node->in[1]->wants_grad };
-    conv_plan *plan = calloc(1, sizeof *plan);
+    conv_state *state = calloc(1, sizeof *state);
 
-    DT_CHECK(plan, DT_ERR_MEMORY, "%s: no memory for a plan", node->name);
-    node->plan = plan;
+    DT_CHECK(state, DT_ERR_MEMORY, "%s: no memory for the kernel's state", node->name);
+    node->state = state;
     *scratch_bytes = 0;
     for (int i = 0; i < DT_CONV_PASSES; i++) {
-        if (wanted[i]) DT_TRY(pass_prepare(node, ex, (dt_conv_pass)i, &plan->pass[i], scratch_bytes));
+        if (wanted[i]) DT_TRY(pass_prepare(node, ex, (dt_conv_pass)i, &state->pass[i], scratch_bytes));
     }
     return DT_OK;
 }
@@ -159,7 +159,7 @@ static dt_convert operand_of(const dt_node *node, const dt_conv_problem *p, conv
 /* has_first: the first operand is in scratch already */
 static dt_status run_pass(const dt_node *node, const dt_exec *ex, dt_conv_pass which, int has_first)
 {
-    const conv_pass *pass = &((const conv_plan *)node->plan)->pass[which];
+    const conv_pass *pass = &((const conv_state *)node->state)->pass[which];
     const void *operand[2];
     void *result = which == DT_CONV_FORWARD ? node->out->data : node->in[0]->grad;
     assert(pass->plan); /* prepare makes one wherever a gradient is wanted */
@@ -189,7 +189,7 @@ static dt_status conv_forward(const dt_node *node, const dt_exec *ex)
 static dt_status give_result(const dt_node *node, const dt_exec *ex, dt_conv_pass which, int k, int64_t rows,
                              const float *scale)
 {
-    const conv_pass *pass = &((const conv_plan *)node->plan)->pass[which];
+    const conv_pass *pass = &((const conv_state *)node->state)->pass[which];
     const int groups = k == W ? pass->problem.form.groups : 1; /* a filter has one group's channels */
     const dt_accumulate a = { .from = region_at(pass, ex, RESULT),
                               .to = node->in[k]->grad,

@@ -31,7 +31,7 @@ static const dt_conv_kernel *const kernels[] = {
 
 enum { MOST_KERNELS = 5 };
 
-/* node->plan */
+/* node->state */
 typedef struct {
     const dt_conv_kernel *kernel[MOST_KERNELS];
     dt_conv_share share[MOST_KERNELS];
@@ -132,7 +132,7 @@ dt_status dt_conv_choose_from(dt_node *node, const dt_exec *ex, const dt_conv_ke
 
     DT_CHECK(choice, DT_ERR_MEMORY, "%s: conv: no memory for the choice of kernels", node->name);
     assert(n <= MOST_KERNELS);
-    node->plan = choice;
+    node->state = choice;
     DT_CHECK(dt_conv_is_mixed(ex) || (node->in[0]->grad_type == DT_F32 && node->out->grad_type == DT_F32),
              DT_ERR_UNSUPPORTED, "%s: conv: gradients are stored in bf16, but backward computes in f32", node->name);
     for (choice->n = 0; choice->n < n;) {
@@ -157,19 +157,19 @@ dt_status dt_conv_choose(dt_node *node, const dt_exec *ex, size_t *scratch_bytes
 
 void dt_conv_release(dt_node *node)
 {
-    conv_choice *choice = node->plan;
+    conv_choice *choice = node->state;
 
     if (!choice) return;
     for (int i = 0; i < choice->n; i++) {
         if (choice->kernel[i]->release) choice->kernel[i]->release(&choice->share[i]);
     }
     free(choice);
-    node->plan = NULL;
+    node->state = NULL;
 }
 
 const char *dt_conv_chosen(const dt_node *node, unsigned direction)
 {
-    const conv_choice *choice = node->plan;
+    const conv_choice *choice = node->state;
 
     for (int i = 0; i < choice->n; i++) {
         if (choice->share[i].directions & direction) return choice->kernel[i]->name;
@@ -179,7 +179,7 @@ const char *dt_conv_chosen(const dt_node *node, unsigned direction)
 
 static dt_status run(const dt_node *node, const dt_exec *ex, unsigned directions)
 {
-    const conv_choice *choice = node->plan;
+    const conv_choice *choice = node->state;
 
     for (int i = 0; i < choice->n; i++) {
         const unsigned mine = choice->share[i].directions & directions;

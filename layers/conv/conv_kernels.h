@@ -39,7 +39,7 @@ extern const dt_conv_kernel dt_conv_depthwise; /* one channel a group */
 extern const dt_conv_kernel dt_conv_plain;
 
 /* Chooses for every direction that node wants, as conv_choice.c's own list says or, for tests, another of n kernels.
- * node->plan then holds the choice, also after a failure. */
+ * node->state then holds the choice, also after a failure. */
 DT_MUST_CHECK dt_status dt_conv_choose(dt_node *node, const dt_exec *ex, size_t *scratch_bytes);
 DT_MUST_CHECK dt_status dt_conv_choose_from(dt_node *node, const dt_exec *ex, const dt_conv_kernel *const *kernel,
                                             int n, size_t *scratch_bytes);

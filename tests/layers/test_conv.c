@@ -397,7 +397,7 @@ static void forward_plain(op_rig *rig)
 {
     dt_node node = rig->node;
     size_t bytes = 0;
-    node.plan = NULL;
+    node.state = NULL;
     cr_assert(conv_by_plain.prepare(&node, &rig->ex, &bytes) == DT_OK);
     cr_assert(dt_context_reserve(rig->ctx, 0, bytes) == DT_OK);
     const dt_exec ex = dt_context_exec(rig->ctx);
