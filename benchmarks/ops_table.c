@@ -22,7 +22,7 @@ static int index_of(const dt_tape *tape, const dt_node *node)
     return i;
 }
 
-/* The row that this node's pass joins, or NULL: that of the neighbour that has run before, which core/tape/tape_plan.c
+/* The row that this node's pass joins, or NULL: that of the neighbour that has run before, which core/tape/tape_place.c
  * has given the same turn. */
 static ops_row *neighbour(const ops_table *table, int i, ops_pass pass)
 {

@@ -1,5 +1,5 @@
 /*
- * align.h - where blocks of memory begin, and sizes rounded up to it.  Tests: tests/core/test_plan.c.
+ * align.h - where blocks of memory begin, and sizes rounded up to it.  Tests: tests/core/test_place.c.
  */
 #ifndef DT_ALIGN_H
 #define DT_ALIGN_H
@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 enum {
-    DT_ALIGN = 256,    /* bytes: of planned tensors, and of parts of scratch */
+    DT_ALIGN = 256,    /* bytes: of placed tensors, and of parts of scratch */
     DT_CACHE_LINE = 64 /* bytes: of memory of the host; so vector loads never split */
 };
 

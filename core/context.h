@@ -31,7 +31,7 @@ void dt_context_hold(dt_context *ctx);
 dt_exec dt_context_exec(const dt_context *ctx);
 
 /* From enter, which returns what leave takes, parallel regions ask for the context's threads; the caller's own setting
- * is back after leave. Around whatever runs a context's kernels, or plans how they will be run. */
+ * is back after leave. Around whatever runs a context's kernels, or prepares them. */
 static inline int dt_context_enter(const dt_context *ctx)
 {
     return dt_threads_use(ctx->threads);

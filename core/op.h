@@ -14,7 +14,7 @@
 
 #define DT_MAX_IN 6
 
-/* What backward reads of forward's tensors; the planner frees everything else early. Scales are never freed. */
+/* What backward reads of forward's tensors; the tape frees everything else early. Scales are never freed. */
 #define DT_READS_IN(i) (1u << (i))
 #define DT_READS_OUT   (1u << 16)
 #define DT_READS_AUX   (1u << 17)

@@ -6,7 +6,7 @@
  *   dt_threads_use(before);
  *
  * Only the calling thread's setting changes. A region may get fewer threads than it asks for (OMP_THREAD_LIMIT,
- * OMP_DYNAMIC, a caller that is in a parallel region itself). So what is planned for n workers must be right for any
+ * OMP_DYNAMIC, a caller that is in a parallel region itself). So what is prepared for n workers must be right for any
  * team of 1 to n: a worker's number says which room it may use, never which share of the work is its own.
  */
 #ifndef DT_THREADS_H

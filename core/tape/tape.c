@@ -1,5 +1,5 @@
 /*
- * tape.c - records nodes and runs them; tape_plan.c places their tensors.
+ * tape.c - records nodes and runs them; tape_place.c places their tensors.
  *
  * Tests: tests/core/test_tape.c.
  */
@@ -246,7 +246,7 @@ dt_status dt_tape_compile(dt_tape *tape, dt_tensor *loss)
     tape->node = malloc((size_t)tape->n * sizeof *tape->node);
     DT_CHECK(tape->node, DT_ERR_MEMORY, "no memory to compile %d nodes", tape->n);
     for (int i = 0; i < tape->n; i++) tape->node[i] = &tape->entry[i]->node;
-    DT_TRY(dt_tape_plan(tape));
+    DT_TRY(dt_tape_place(tape));
     const int before = dt_context_enter(tape->ctx);
     const dt_status prepared = tape_prepare(tape);
     dt_context_leave(before);
@@ -254,7 +254,7 @@ dt_status dt_tape_compile(dt_tape *tape, dt_tensor *loss)
     return dt_context_reserve(tape->ctx, tape->workspace_bytes, tape->scratch_bytes);
 }
 
-/* Points every planned tensor into the workspace, which may have moved since the last run. */
+/* Points every placed tensor into the workspace, which may have moved since the last run. */
 static void tape_bind(dt_tape *tape)
 {
     if (tape->generation == tape->ctx->generation) return;

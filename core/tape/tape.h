@@ -2,7 +2,7 @@
  * tape.h - a recorded list of operators: recorded once, compiled once, run many times.
  *
  *   RECORDING: dt_tape_apply checks shapes and appends a node.
- *   COMPILED:  dt_tape_compile plans memory by liveness and lets every kernel prepare; running allocates nothing.
+ *   COMPILED:  dt_tape_compile places tensors by liveness and lets every kernel prepare; running allocates nothing.
  */
 #ifndef DT_TAPE_H
 #define DT_TAPE_H

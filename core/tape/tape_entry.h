@@ -1,5 +1,5 @@
 /*
- * tape_entry.h - inside dt_tape: what tape.c records and runs, and tape_plan.c plans.
+ * tape_entry.h - inside dt_tape: what tape.c records and runs, and tape_place.c places.
  */
 #ifndef DT_TAPE_ENTRY_H
 #define DT_TAPE_ENTRY_H
@@ -18,7 +18,7 @@ typedef struct {
     int turn;
 } tape_entry;
 
-/* Which pointer a planned buffer is for. */
+/* Which pointer a placed buffer is for. */
 typedef enum { SLOT_DATA, SLOT_GRAD, SLOT_AUX } slot_kind;
 
 typedef struct {
@@ -48,6 +48,6 @@ static inline const dt_kernel *dt_tape_kernel(const dt_tape *tape, const dt_node
 }
 
 /* Marks whose backward runs and who finds a gradient fresh, sets the turns, and places every tensor. */
-DT_MUST_CHECK dt_status dt_tape_plan(dt_tape *tape);
+DT_MUST_CHECK dt_status dt_tape_place(dt_tape *tape);
 
 #endif /* DT_TAPE_ENTRY_H */

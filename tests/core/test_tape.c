@@ -1,5 +1,5 @@
 /*
- * test_tape.c - recording, planning and running: who runs in which pass, whose memory is shared, where gradients meet.
+ * test_tape.c - recording, placing and running: who runs in which pass, whose memory is shared, where gradients meet.
  *
  * On the CPU, whose device memory is the host's: tensors from outside are plain arrays.
  */

@@ -218,7 +218,7 @@ static void compare_outcomes(const op_case *c, const op_rig *rig, const outcome 
     compare(c->why, "0.5 + dw", want->dw, got->dw, dt_count(&rig->in[1].shape), tolerance);
 }
 
-/* What was planned for three threads, in a caller's parallel region, where OpenMP grants one. */
+/* What was prepared for three threads, in a caller's parallel region, where OpenMP grants one. */
 static void run_in_a_team(const op_case *c, const dt_kernel *kernel, const op_rig *wide, const outcome *want)
 {
     narrow_rig narrow;

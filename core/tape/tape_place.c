@@ -1,11 +1,11 @@
 /*
- * tape_plan.c - who runs in backward, which nodes run together, and where each tensor lies while it is alive.
+ * tape_place.c - who runs in backward, which nodes run together, and where each tensor lies while it is alive.
  *
- * Nodes run in turns, of one node, or of several of one kind that a kernel takes in one call. Time for the planner: the
- * forward of turn t happens at t, its backward at 2n - 1 - t, n the number of turns.
- * Placement: plan.c.  Tests: tests/core/test_tape.c.
+ * Nodes run in turns, of one node, or of several of one kind that a kernel takes in one call. Time for the placement:
+ * the forward of turn t happens at t, its backward at 2n - 1 - t, n the number of turns. Buffers: place.c.  Tests:
+ * tests/core/test_tape.c.
  */
-#include "plan.h"
+#include "place.h"
 #include "tape_entry.h"
 
 #include <stdlib.h>
@@ -126,20 +126,20 @@ static void tape_mark_fresh(dt_tape *tape)
     }
 }
 
-dt_status dt_tape_plan(dt_tape *tape)
+dt_status dt_tape_place(dt_tape *tape)
 {
     const size_t most = 3 * (size_t)tape->n;
     dt_buffer *buffer = malloc(most * sizeof *buffer);
     tape->slot = malloc(most * sizeof *tape->slot);
     if (!buffer || !tape->slot) {
         free(buffer);
-        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to plan %d nodes", tape->n);
+        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to place %d nodes", tape->n);
     }
     tape_mark_backward(tape);
     tape_mark_fresh(tape);
     tape_set_turns(tape);
     for (int i = 0; i < tape->n; i++) entry_lifetimes(tape, i, buffer);
-    const dt_status placed = dt_plan_place(buffer, tape->n_slots, &tape->workspace_bytes);
+    const dt_status placed = dt_place_buffers(buffer, tape->n_slots, &tape->workspace_bytes);
     for (int i = 0; placed == DT_OK && i < tape->n_slots; i++) tape->slot[i].offset = buffer[i].offset;
     free(buffer);
     return placed;

@@ -1,17 +1,17 @@
 /*
- * test_plan.c - placement of buffers in one block: what is alive together never overlaps, and what is not shares room.
+ * test_place.c - placement of buffers in one block: what is alive together never overlaps, and what is not shares room.
  */
 #include <criterion/criterion.h>
 #include <string.h>
 
 #include "../../core/align.h"
-#include "../../core/tape/plan.h"
+#include "../../core/tape/place.h"
 #include "../../core/rng.h"
 
 static size_t place(dt_buffer *buffer, int n)
 {
     size_t total = 0;
-    cr_assert(dt_plan_place(buffer, n, &total) == DT_OK);
+    cr_assert(dt_place_buffers(buffer, n, &total) == DT_OK);
     return total;
 }
 
@@ -27,7 +27,7 @@ static int alive_together(const dt_buffer *a, const dt_buffer *b)
     return a->first <= b->last && b->first <= a->last;
 }
 
-static void check_plan(const dt_buffer *b, int n, size_t total)
+static void check_places(const dt_buffer *b, int n, size_t total)
 {
     size_t end = 0;
     for (int i = 0; i < n; i++) {
@@ -42,7 +42,7 @@ static void check_plan(const dt_buffer *b, int n, size_t total)
     cr_assert(total == end, "the block has %zu bytes, its buffers end at %zu", total, end);
 }
 
-/* The most bytes that are alive at one time: no plan can take less. */
+/* The most bytes that are alive at one time: no placement takes less. */
 static size_t least(const dt_buffer *b, int n)
 {
     size_t most = 0;
@@ -69,7 +69,7 @@ static int random_buffers(uint32_t seed, dt_buffer *b)
     return n;
 }
 
-Test(plan, random_lifetimes_never_overlap)
+Test(place, random_lifetimes_never_overlap)
 {
     size_t sum_total = 0, sum_least = 0;
     for (uint32_t seed = 0; seed < 200; seed++) {
@@ -77,9 +77,10 @@ Test(plan, random_lifetimes_never_overlap)
         const int n = random_buffers(seed, b);
         memcpy(again, b, sizeof again);
         const size_t total = place(b, n);
-        check_plan(b, n, total);
+        check_places(b, n, total);
         cr_assert(total >= least(b, n), "%zu bytes, %zu are alive together", total, least(b, n));
-        cr_assert(place(again, n) == total && memcmp(b, again, (size_t)n * sizeof *b) == 0, "seed %u: two plans", seed);
+        cr_assert(place(again, n) == total && memcmp(b, again, (size_t)n * sizeof *b) == 0, "seed %u: two placements",
+                  seed);
         sum_total += total;
         sum_least += least(b, n);
     }
@@ -87,7 +88,7 @@ Test(plan, random_lifetimes_never_overlap)
     cr_assert(sum_total * 10 < sum_least * 11, "%zu bytes where %zu could do", sum_total, sum_least);
 }
 
-Test(plan, a_chain_needs_two_buffers)
+Test(place, a_chain_needs_two_buffers)
 {
     dt_buffer b[20];
     for (int i = 0; i < 20; i++) b[i] = (dt_buffer){ .bytes = 1024, .first = i, .last = i + 1 };
@@ -95,7 +96,7 @@ Test(plan, a_chain_needs_two_buffers)
 }
 
 /* the last time counts as alive: neighbours that touch at one time do not share */
-Test(plan, lifetimes_include_both_ends)
+Test(place, lifetimes_include_both_ends)
 {
     dt_buffer touch[2] = { { .bytes = 256, .first = 0, .last = 3 }, { .bytes = 256, .first = 3, .last = 5 } };
     dt_buffer apart[2] = { { .bytes = 256, .first = 0, .last = 3 }, { .bytes = 256, .first = 4, .last = 5 } };
@@ -103,7 +104,7 @@ Test(plan, lifetimes_include_both_ends)
     cr_assert(place(apart, 2) == 256);
 }
 
-Test(plan, small_buffers_fill_the_gaps_of_large_ones)
+Test(place, small_buffers_fill_the_gaps_of_large_ones)
 {
     /* the large one leaves; two that outlive it and a late one fit where it was */
     dt_buffer b[4] = { { .bytes = 4096, .first = 0, .last = 1 },
@@ -111,15 +112,15 @@ Test(plan, small_buffers_fill_the_gaps_of_large_ones)
                        { .bytes = 2048, .first = 2, .last = 3 },
                        { .bytes = 2000, .first = 3, .last = 4 } };
     cr_assert(place(b, 4) == 4096 + 256, "%zu", b[1].offset);
-    check_plan(b, 4, 4096 + 256);
+    check_places(b, 4, 4096 + 256);
 }
 
-Test(plan, nothing_takes_no_room)
+Test(place, nothing_takes_no_room)
 {
     cr_assert(place(NULL, 0) == 0);
 }
 
-Test(plan, sizes_are_rounded_up)
+Test(place, sizes_are_rounded_up)
 {
     static const size_t rows[][3] = { { 0, 64, 0 },    { 1, 64, 64 },     { 63, 64, 64 }, { 64, 64, 64 },
                                       { 65, 64, 128 }, { 257, 256, 512 }, { 7, 1, 7 },    { 10, 3, 12 } };

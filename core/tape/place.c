@@ -1,10 +1,10 @@
 /*
- * plan.c - greedy placement by size.
+ * place.c - greedy placement by size.
  *
  * Source: Pisarchyk, Lee, "Efficient memory management for deep neural net inference", 2020, section 5.2 (greedy by
- * size for offset calculation).  Tests: tests/core/test_plan.c.
+ * size for offset calculation).  Tests: tests/core/test_place.c.
  */
-#include "plan.h"
+#include "place.h"
 
 #include "../align.h"
 
@@ -14,7 +14,7 @@ static int larger_first(const void *a, const void *b)
 {
     const dt_buffer *x = *(dt_buffer *const *)a, *y = *(dt_buffer *const *)b;
     if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;
-    return x < y ? -1 : x > y; /* a fixed order, so that equal tapes get equal plans */
+    return x < y ? -1 : x > y; /* a fixed order, so that equal tapes place alike */
 }
 
 static int by_offset(const void *a, const void *b)
@@ -42,7 +42,7 @@ static size_t lowest_gap(dt_buffer *const *placed, int n, const dt_buffer *b)
     return at;
 }
 
-dt_status dt_plan_place(dt_buffer *buffer, int n, size_t *total)
+dt_status dt_place_buffers(dt_buffer *buffer, int n, size_t *total)
 {
     dt_buffer **order = malloc((size_t)(n > 0 ? n : 1) * sizeof *order);
     size_t end = 0;

@@ -1,8 +1,8 @@
 /*
- * plan.h - places buffers with known lifetimes into one block, so that two that are alive together never overlap.
+ * place.h - places buffers with known lifetimes into one block, so that two that are alive together never overlap.
  */
-#ifndef DT_PLAN_H
-#define DT_PLAN_H
+#ifndef DT_PLACE_H
+#define DT_PLACE_H
 
 #include "detent/status.h"
 
@@ -15,6 +15,6 @@ typedef struct {
 } dt_buffer;
 
 /* Largest first, each at the lowest offset that is free for its whole life. *total: the size of the block. */
-DT_MUST_CHECK dt_status dt_plan_place(dt_buffer *buffer, int n, size_t *total);
+DT_MUST_CHECK dt_status dt_place_buffers(dt_buffer *buffer, int n, size_t *total);
 
-#endif /* DT_PLAN_H */
+#endif /* DT_PLACE_H */
