@@ -125,7 +125,7 @@ static dt_status time_network(const bench_settings *s, const bench *b, bench_sum
 }
 
 /* One round: psums and tap psums of every image, kept in taps [test images][tap psums of one]. */
-static void run_layer(const bench_settings *s, const dt_capture *c, const dt_psum_plan *plan, const void *packed,
+static void run_layer(const bench_settings *s, const dt_capture *c, const dt_psum_layer *layer, const void *packed,
                       int32_t *taps, int64_t n_taps)
 {
     const int64_t n_in = (int64_t)c->height * c->width * c->channels;
@@ -133,13 +133,13 @@ static void run_layer(const bench_settings *s, const dt_capture *c, const dt_psu
 
 #pragma omp parallel
     {
-        void *room = aligned_alloc(DT_CACHE_LINE, dt_round_up(plan->room_bytes, DT_CACHE_LINE));
+        void *room = aligned_alloc(DT_CACHE_LINE, dt_round_up(layer->room_bytes, DT_CACHE_LINE));
         int32_t *psum = malloc((size_t)n_out * sizeof *psum);
         dt_psum_stats stats;
         dt_psum_stats_clear(&stats);
 #pragma omp for
         for (int64_t i = 0; i < s->test_images; i++) {
-            dt_psum_image(plan, packed, c->qx + i % c->n * n_in, room, psum, taps + i * n_taps, &stats);
+            dt_psum_image(layer, packed, c->qx + i % c->n * n_in, room, psum, taps + i * n_taps, &stats);
         }
         free(psum);
         free(room);
@@ -150,19 +150,19 @@ static dt_status time_layer(const bench_settings *s, const bench *b, bench_summa
 {
     const dt_capture *c = b->capture;
     const dt_psum_shape shape = dt_psum_shape_of_capture(c);
-    dt_psum_plan plan;
+    dt_psum_layer layer;
     double took[MAX_ROUNDS];
 
-    DT_TRY(dt_psum_plan_init(&plan, layer_name, &s->array, &shape));
-    *tap_psums = (int64_t)plan.in_tiles * plan.taps * c->out_height * c->out_width * c->filters;
-    void *packed = aligned_alloc(DT_CACHE_LINE, dt_round_up(plan.packed_bytes, DT_CACHE_LINE));
+    DT_TRY(dt_psum_layer_init(&layer, layer_name, &s->array, &shape));
+    *tap_psums = (int64_t)layer.in_tiles * layer.taps * c->out_height * c->out_width * c->filters;
+    void *packed = aligned_alloc(DT_CACHE_LINE, dt_round_up(layer.packed_bytes, DT_CACHE_LINE));
     int32_t *taps = malloc((size_t)(*tap_psums * s->test_images) * sizeof *taps);
     const int before = dt_context_enter(b->ctx);
     if (packed && taps) {
-        dt_psum_pack(&plan, c->qw, packed);
+        dt_psum_pack(&layer, c->qw, packed);
         for (int i = -1; i < s->rounds; i++) {
             const double begin = bench_now();
-            run_layer(s, c, &plan, packed, taps, *tap_psums);
+            run_layer(s, c, &layer, packed, taps, *tap_psums);
             if (i >= 0) took[i] = bench_now() - begin;
         }
         *out = bench_summarise(took, s->rounds);

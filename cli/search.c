@@ -158,7 +158,7 @@ static dt_status open_all(search *r)
     DT_TRY(need_option("checkpoint", r->s->checkpoint));
     DT_TRY(session_open_checkpoint(r->s, &r->o));
     DT_TRY(dt_qcaps_describe(r->o.model, &r->shape));
-    DT_TRY(dt_qcaps_plan(&r->shape, &r->opt, UNIFORM_BITS, &unused));
+    DT_TRY(dt_qcaps_allot(&r->shape, &r->opt, UNIFORM_BITS, &unused));
     DT_TRY(prepare_folder(r->s));
     DT_TRY(open_images(r));
     return DT_OK;
@@ -256,7 +256,7 @@ static dt_status plan_bits(const settings *s)
     dt_qcaps_bits bits;
 
     dt_status status = plan_model(s, &o, &shape);
-    if (status == DT_OK) status = dt_qcaps_plan(&shape, &s->qcaps, UNIFORM_BITS, &bits);
+    if (status == DT_OK) status = dt_qcaps_allot(&shape, &s->qcaps, UNIFORM_BITS, &bits);
     if (status == DT_OK && s->json) status = report_plan_json(s, o.model, &shape, &bits);
     if (status == DT_OK && !s->json) report_plan(s, o.model, &shape, &bits);
     session_close(&o);

@@ -21,7 +21,7 @@ extern "C" {
 enum { WARP = 32, WARP_POSITIONS = 16, WARP_FILTERS = 32, TILES = WARP_FILTERS / 8, WARPS = DT_BLOCK / WARP };
 
 typedef struct {
-    dt_psum_plan plan;
+    dt_psum_layer layer;
     dt_psum_layout layout; /* of x */
     int64_t batch;
 } psum_view;
@@ -76,13 +76,13 @@ __global__ static void start_stats_kernel(dt_psum_stats *stats, dt_psum_stats st
 
 /* Four codes from channel c of a tile on, those beyond the tile or the group 0; from: the group's; counts the zeros
  * among the others. */
-__device__ static uint32_t pack_word(const float *from, int first, int c, const dt_psum_plan *plan, int32_t *n_zeros)
+__device__ static uint32_t pack_word(const float *from, int first, int c, const dt_psum_layer *layer, int32_t *n_zeros)
 {
-    const int channels = plan->shape.channels / plan->shape.conv.groups;
+    const int channels = layer->shape.channels / layer->shape.conv.groups;
     uint32_t word = 0;
 
     for (int j = 0; j < 4; j++) {
-        if (c + j >= plan->tile_channels || first + c + j >= channels) break;
+        if (c + j >= layer->tile_channels || first + c + j >= channels) break;
         const float code = from[first + c + j];
         word |= (uint32_t)(uint8_t)(int32_t)code << 8 * j;
         *n_zeros += code == 0.0f;
@@ -93,22 +93,23 @@ __device__ static uint32_t pack_word(const float *from, int first, int c, const 
 /* one thread for each word of the packed x */
 __global__ static void pack_x_kernel(const float *x, uint32_t *packed, dt_psum_stats *stats, psum_view v)
 {
-    const dt_psum_shape *s = &v.plan.shape;
+    const dt_psum_shape *s = &v.layer.shape;
     const int64_t i = dt_thread(), words = v.layout.step / 4, n_words = v.batch * (v.layout.image / 4);
     const int64_t rows = s->height + s->conv.pad[0] + s->conv.pad[2],
                   columns = s->width + s->conv.pad[1] + s->conv.pad[3];
-    const int64_t tiles = s->conv.groups * v.plan.in_tiles, position = i / words / tiles, n = position / columns / rows;
+    const int64_t tiles = s->conv.groups * v.layer.in_tiles, position = i / words / tiles,
+                  n = position / columns / rows;
     const int64_t h = position / columns % rows - s->conv.pad[0], w = position % columns - s->conv.pad[1];
     psum_seen zeros = { 0, 0, 0 }; /* counted in n_overflows */
 
     if (i < n_words) {
-        const int of_pixel = (int)(i / words % tiles), tile = of_pixel % v.plan.in_tiles, c = (int)(i % words) * 4;
-        const int group = of_pixel / v.plan.in_tiles;
+        const int of_pixel = (int)(i / words % tiles), tile = of_pixel % v.layer.in_tiles, c = (int)(i % words) * 4;
+        const int group = of_pixel / v.layer.in_tiles;
         uint32_t word = 0;
         if (h >= 0 && h < s->height && w >= 0 && w < s->width) {
             const float *from = x + ((n * s->height + h) * s->width + w) * s->channels;
             from += group * (s->channels / s->conv.groups);
-            word = pack_word(from, tile * v.plan.tile_channels, c, &v.plan, &zeros.n_overflows);
+            word = pack_word(from, tile * v.layer.tile_channels, c, &v.layer, &zeros.n_overflows);
         }
         packed[i] = word;
     }
@@ -119,14 +120,14 @@ __global__ static void pack_x_kernel(const float *x, uint32_t *packed, dt_psum_s
 /* one thread for each word of the packed w */
 __global__ static void pack_w_kernel(const float *w, uint32_t *packed, psum_view v)
 {
-    const dt_psum_plan *plan = &v.plan;
-    const int64_t i = dt_thread(), words = v.layout.step / 4, filters = plan->shape.filters;
-    if (i >= plan->in_tiles * plan->taps * words * filters) return;
-    const int64_t k = i % filters, pass = i / filters / words, tap = pass % plan->taps, tile = pass / plan->taps;
+    const dt_psum_layer *layer = &v.layer;
+    const int64_t i = dt_thread(), words = v.layout.step / 4, filters = layer->shape.filters;
+    if (i >= layer->in_tiles * layer->taps * words * filters) return;
+    const int64_t k = i % filters, pass = i / filters / words, tap = pass % layer->taps, tile = pass / layer->taps;
     int32_t n_zeros = 0;
 
-    packed[i] = pack_word(w + (k * plan->taps + tap) * (plan->shape.channels / plan->shape.conv.groups),
-                          (int)tile * plan->tile_channels, (int)(i / filters % words) * 4, plan, &n_zeros);
+    packed[i] = pack_word(w + (k * layer->taps + tap) * (layer->shape.channels / layer->shape.conv.groups),
+                          (int)tile * layer->tile_channels, (int)(i / filters % words) * 4, layer, &n_zeros);
 }
 
 /* ---- weight stationary sums that wrap ---- */
@@ -142,7 +143,7 @@ typedef struct {
 
 __device__ static const uint8_t *window_at(const uint8_t *x, int64_t position, const psum_view *v)
 {
-    const dt_psum_shape *s = &v->plan.shape;
+    const dt_psum_shape *s = &v->layer.shape;
     const int64_t last = v->batch * s->out_height * s->out_width - 1, i = position < last ? position : last;
     const int64_t q = i % s->out_width, p = i / s->out_width % s->out_height, n = i / s->out_width / s->out_height;
 
@@ -158,7 +159,7 @@ __host__ __device__ static inline int group_blocks(const dt_psum_shape *s)
 /* block: of filters. */
 __device__ static lane_part lane_part_of(const uint8_t *x, int64_t position, int block, const psum_view *v)
 {
-    const dt_psum_shape *s = &v->plan.shape;
+    const dt_psum_shape *s = &v->layer.shape;
     const int row = threadIdx.x % WARP / 4, quad = threadIdx.x % 4;
     const int of_group = s->filters / s->conv.groups, blocks = group_blocks(s), group = block / blocks;
     const int filter = group * of_group + block % blocks * WARP_FILTERS;
@@ -194,7 +195,7 @@ __device__ static inline void tap_sums(const lane_part *part, int x, const uint3
             else
                 dt_mma_u8(psum[j], a, b);
         }
-        w += 4 * v->plan.shape.filters;
+        w += 4 * v->layer.shape.filters;
         c += 16;
     } while (c < step);
 }
@@ -202,7 +203,7 @@ __device__ static inline void tap_sums(const lane_part *part, int x, const uint3
 /* 1 where the lane's result i of product j is one of the layer's */
 __device__ static inline int is_real(const lane_part *part, int i, int j, const psum_view *v)
 {
-    const int64_t outputs = v->batch * v->plan.shape.out_height * v->plan.shape.out_width;
+    const int64_t outputs = v->batch * v->layer.shape.out_height * v->layer.shape.out_width;
     return part->position + i / 2 * 8 < outputs && part->filter + 8 * j + i % 2 < part->end;
 }
 
@@ -210,7 +211,7 @@ template <int COUNTS>
 __device__ static inline void add_taps(const lane_part *part, const int32_t psum[TILES][4], const psum_view *v,
                                        int32_t sum[TILES][4], psum_seen *seen)
 {
-    const dt_psum_limits limits = dt_psum_limits_of(&v->plan.array);
+    const dt_psum_limits limits = dt_psum_limits_of(&v->layer.array);
 
     for (int j = 0; j < TILES; j++) {
         for (int i = 0; i < 4; i++) {
@@ -229,14 +230,14 @@ template <int SIGNED, int COUNTS>
 __device__ static psum_seen warp_sums(const lane_part *part, const uint32_t *w, const psum_view *v,
                                       int32_t sum[TILES][4])
 {
-    const int step = (int)v->layout.step, right = (int)v->layout.right, words = step / 4 * v->plan.shape.filters;
+    const int step = (int)v->layout.step, right = (int)v->layout.right, words = step / 4 * v->layer.shape.filters;
     psum_seen seen = { INT32_MAX, INT32_MIN, 0 };
 
     for (int j = 0; j < TILES; j++) sum[j][0] = sum[j][1] = sum[j][2] = sum[j][3] = 0;
-    for (int tile = 0; tile < v->plan.in_tiles; tile++) {
-        for (int r = 0; r < v->plan.shape.window_height; r++) {
+    for (int tile = 0; tile < v->layer.in_tiles; tile++) {
+        for (int r = 0; r < v->layer.shape.window_height; r++) {
             int x = tile * step + r * (int)v->layout.down;
-            for (int s = 0; s < v->plan.shape.window_width; s++, x += right, w += words) {
+            for (int s = 0; s < v->layer.shape.window_width; s++, x += right, w += words) {
                 int32_t psum[TILES][4];
                 tap_sums<SIGNED>(part, x, w, v, psum);
                 add_taps<COUNTS>(part, psum, v, sum, &seen);
@@ -256,9 +257,9 @@ template <int SIGNED>
 __global__ static void __launch_bounds__(DT_BLOCK, 3)
     psum_kernel(const uint8_t *x, const uint32_t *w, float *y, dt_psum_stats *stats, psum_view v)
 {
-    const dt_psum_limits limits = dt_psum_limits_of(&v.plan.array);
+    const dt_psum_limits limits = dt_psum_limits_of(&v.layer.array);
     const int64_t first = ((int64_t)blockIdx.x * WARPS + threadIdx.x / WARP) * WARP_POSITIONS;
-    if (first >= v.batch * v.plan.shape.out_height * v.plan.shape.out_width) return;
+    if (first >= v.batch * v.layer.shape.out_height * v.layer.shape.out_width) return;
     const lane_part part = lane_part_of(x, first, (int)blockIdx.y, &v);
     int32_t sum[TILES][4];
 
@@ -269,8 +270,8 @@ __global__ static void __launch_bounds__(DT_BLOCK, 3)
         for (int i = 0; i < 4; i++) {
             if (!is_real(&part, i, j, &v)) continue;
             const int64_t row = part.position + i / 2 * 8;
-            y[row * v.plan.shape.filters + part.filter + 8 * j + i % 2] =
-                (float)dt_psum_wrap(sum[j][i], v.plan.array.psum_bits);
+            y[row * v.layer.shape.filters + part.filter + 8 * j + i % 2] =
+                (float)dt_psum_wrap(sum[j][i], v.layer.array.psum_bits);
         }
     }
 }
@@ -286,40 +287,40 @@ typedef struct {
 /* What the PEs of channel c of a tile make, or those of c and c + 1. at, word: of the tap of that tile. */
 __device__ static inline int32_t row_product(const output_place *o, int64_t at, int64_t word, int c, const psum_view *v)
 {
-    const uint32_t four = o->w[word + c / 4 * v->plan.shape.filters] >> 8 * (c % 4);
+    const uint32_t four = o->w[word + c / 4 * v->layer.shape.filters] >> 8 * (c % 4);
     const uint8_t *x = o->x + at + c;
-    const int is_signed = v->plan.shape.x_low < 0;
+    const int is_signed = v->layer.shape.x_low < 0;
     int32_t product = (is_signed ? (int8_t)x[0] : x[0]) * (int8_t)four;
 
-    if (v->plan.array.simd > 1) product += x[1] * (int8_t)(four >> 8); /* of 2 unsigned bits */
+    if (v->layer.array.simd > 1) product += x[1] * (int8_t)(four >> 8); /* of 2 unsigned bits */
     return product;
 }
 
 /* fit(sum + what), or the exact sum where sums wrap */
 __device__ static inline int32_t add(int32_t sum, int32_t what, const psum_view *v, psum_seen *seen)
 {
-    const dt_psum_limits limits = dt_psum_limits_of(&v->plan.array);
+    const dt_psum_limits limits = dt_psum_limits_of(&v->layer.array);
     const int32_t value = sum + what;
 
     look(seen, value);
     seen->n_overflows += is_outside(value, limits);
-    if (v->plan.array.overflow == DT_OVERFLOW_WRAP) return value;
+    if (v->layer.array.overflow == DT_OVERFLOW_WRAP) return value;
     return max(limits.low, min(limits.high, value));
 }
 
 __device__ static int32_t weight_stationary(const output_place *o, const psum_view *v, psum_seen *seen)
 {
-    const dt_psum_plan *plan = &v->plan;
-    const int64_t words = v->layout.step / 4 * plan->shape.filters;
-    const int of_group = plan->shape.channels / plan->shape.conv.groups;
+    const dt_psum_layer *layer = &v->layer;
+    const int64_t words = v->layout.step / 4 * layer->shape.filters;
+    const int of_group = layer->shape.channels / layer->shape.conv.groups;
     int32_t sum = 0;
 
-    for (int pass = 0; pass < plan->in_tiles * plan->taps; pass++) {
-        const int tile = pass / plan->taps, tap = pass % plan->taps, across = plan->shape.window_width;
-        const int channels = min(plan->tile_channels, of_group - tile * plan->tile_channels);
+    for (int pass = 0; pass < layer->in_tiles * layer->taps; pass++) {
+        const int tile = pass / layer->taps, tap = pass % layer->taps, across = layer->shape.window_width;
+        const int channels = min(layer->tile_channels, of_group - tile * layer->tile_channels);
         const int64_t at = tile * v->layout.step + tap / across * v->layout.down + tap % across * v->layout.right;
         int32_t psum = 0;
-        for (int c = 0; c < channels; c += plan->array.simd) {
+        for (int c = 0; c < channels; c += layer->array.simd) {
             psum = add(psum, row_product(o, at, pass * words, c, v), v, seen);
         }
         sum = pass == 0 ? psum : add(sum, psum, v, seen);
@@ -329,11 +330,11 @@ __device__ static int32_t weight_stationary(const output_place *o, const psum_vi
 
 __device__ static int32_t output_stationary(const output_place *o, const psum_view *v, psum_seen *seen)
 {
-    const dt_psum_shape *s = &v->plan.shape;
+    const dt_psum_shape *s = &v->layer.shape;
     const int64_t words = v->layout.step / 4 * s->filters;
     int32_t sum = 0;
 
-    for (int c = 0; c < s->channels / s->conv.groups; c += v->plan.array.simd) {
+    for (int c = 0; c < s->channels / s->conv.groups; c += v->layer.array.simd) {
         for (int r = 0; r < s->window_height; r++) {
             for (int t = 0; t < s->window_width; t++) {
                 const int64_t at = r * v->layout.down + t * v->layout.right;
@@ -341,21 +342,21 @@ __device__ static int32_t output_stationary(const output_place *o, const psum_vi
             }
         }
     }
-    return dt_psum_wrap(sum, v->plan.array.psum_bits);
+    return dt_psum_wrap(sum, v->layer.array.psum_bits);
 }
 
 /* one thread for each psum; surplus threads see nothing */
 __global__ static void psum_ordered_kernel(const uint8_t *x, const uint32_t *w, float *y, dt_psum_stats *stats,
                                            psum_view v)
 {
-    const dt_psum_shape *s = &v.plan.shape;
+    const dt_psum_shape *s = &v.layer.shape;
     const int64_t i = dt_thread(), position = i / s->filters;
     psum_seen seen = { INT32_MAX, INT32_MIN, 0 };
 
     if (i < v.batch * s->out_height * s->out_width * s->filters) {
         const int64_t filter = i % s->filters, group = filter * s->conv.groups / s->filters;
         const output_place o = { window_at(x + group * v.layout.group, position, &v), w + filter };
-        const int is_stationary = v.plan.array.dataflow == DT_DATAFLOW_WS;
+        const int is_stationary = v.layer.array.dataflow == DT_DATAFLOW_WS;
         y[i] = (float)(is_stationary ? weight_stationary(&o, &v, &seen) : output_stationary(&o, &v, &seen));
     }
     share(&seen);
@@ -372,7 +373,7 @@ static size_t packed_x_bytes(const psum_view *v)
 
 static int64_t packed_w_words(const psum_view *v)
 {
-    return v->plan.in_tiles * v->plan.taps * (v->layout.step / 4) * v->plan.shape.filters;
+    return v->layer.in_tiles * v->layer.taps * (v->layout.step / 4) * v->layer.shape.filters;
 }
 
 static void psum_release(dt_node *node)
@@ -390,8 +391,8 @@ static dt_status psum_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_
 
     DT_CHECK(v, DT_ERR_MEMORY, "%s: no memory for the kernel's state", node->name);
     node->state = v;
-    DT_TRY(dt_psum_plan_init(&v->plan, node->name, &p->array, &shape));
-    v->layout = dt_psum_layout_of(&v->plan);
+    DT_TRY(dt_psum_layer_init(&v->layer, node->name, &p->array, &shape));
+    v->layout = dt_psum_layout_of(&v->layer);
     v->batch = node->in[0]->shape.dim[0];
     DT_CHECK(v->layout.image <= INT32_MAX, DT_ERR_UNSUPPORTED, "%s: psum: an image of %lld bytes of codes, limit 2^31",
              node->name, (long long)v->layout.image);
@@ -401,12 +402,13 @@ static dt_status psum_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_
 
 static dt_status pack(const dt_node *node, const dt_exec *ex, const psum_view *v, uint32_t *x, uint32_t *w)
 {
-    const dt_psum_shape *s = &v->plan.shape;
+    const dt_psum_shape *s = &v->layer.shape;
     dt_psum_stats *stats = &((dt_psum_aux *)node->aux)->stats, start;
 
     dt_psum_stats_clear(&start);
     start.n_psums = dt_count(&node->out->shape);
-    if (v->plan.array.dataflow == DT_DATAFLOW_WS) start.n_tap_psums = start.n_psums * v->plan.in_tiles * v->plan.taps;
+    if (v->layer.array.dataflow == DT_DATAFLOW_WS)
+        start.n_tap_psums = start.n_psums * v->layer.in_tiles * v->layer.taps;
     start.n_codes = v->batch * s->height * s->width * s->channels;
     DT_LAUNCH(start_stats_kernel, 1, 1, 0, dt_stream_of(ex), stats, start);
     DT_CUDA_LAUNCHED();
@@ -422,7 +424,7 @@ static dt_status pack(const dt_node *node, const dt_exec *ex, const psum_view *v
 static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
 {
     const psum_view *v = (const psum_view *)node->state;
-    const dt_psum_shape *s = &v->plan.shape;
+    const dt_psum_shape *s = &v->layer.shape;
     uint8_t *x = (uint8_t *)ex->scratch;
     uint32_t *w = (uint32_t *)(x + packed_x_bytes(v));
     dt_psum_stats *stats = &((dt_psum_aux *)node->aux)->stats;
@@ -430,7 +432,7 @@ static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
     const dim3 grid(dt_blocks(positions, WARPS * WARP_POSITIONS), s->conv.groups * group_blocks(s));
 
     DT_TRY(pack(node, ex, v, (uint32_t *)x, w));
-    if (v->plan.ordered)
+    if (v->layer.ordered)
         DT_LAUNCH(psum_ordered_kernel, dt_blocks(positions * s->filters, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), x, w,
                   dt_values(node->out), stats, *v);
     else if (s->x_low < 0)

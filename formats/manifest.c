@@ -266,7 +266,7 @@ static dt_status read_header_lines(const cJSON *item, int i, const char *file, i
     return DT_OK;
 }
 
-/* What no plan can know of a file. A file that is missing or too many is found when all is compared. */
+/* What does not follow from the layer. A file that is missing or too many is found when all is compared. */
 static dt_status read_files(const cJSON *files, const char *file, dt_vectors *v)
 {
     const cJSON *item;
@@ -380,7 +380,7 @@ static dt_status read_vectors(const cJSON *root, const char *file, dt_vectors *v
     DT_TRY(read_scales(root, file, v));
     DT_CHECK(cJSON_IsArray(files), DT_ERR_FORMAT, "%s: files is %s, expected a list", file,
              dt_json_text(files, got, sizeof got));
-    DT_TRY(dt_vectors_plan(v, cJSON_GetArraySize(files), file, DT_ERR_FORMAT));
+    DT_TRY(dt_vectors_list(v, cJSON_GetArraySize(files), file, DT_ERR_FORMAT));
     DT_TRY(read_files(files, file, v));
     DT_TRY(compare_all(root, file, v));
     return DT_OK;

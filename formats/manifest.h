@@ -12,7 +12,7 @@
  *                  "out_tile", "tap", "bytes", "sha256" }, .. ],
  *     "sha256": of the fields above, as JSON without blanks }
  *
- * Tiles and tap are -1 where a file is not of one. Fields and files are those that accel/vectors/vector_plan.c derives
+ * Tiles and tap are -1 where a file is not of one. Fields and files are those that accel/vectors/vector_files.c derives
  * from layer and array: a manifest that says anything else is refused. Tests: tests/formats/test_vector_folder.c.
  */
 #ifndef DT_MANIFEST_H

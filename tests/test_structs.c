@@ -208,7 +208,7 @@ static const dt_qcaps_shape one_layer = { .n_layers = 1, .n_input = 4, .layer = 
 static dt_status plan_with(dt_qcaps_options o, const dt_qcaps_shape *shape)
 {
     dt_qcaps_bits bits;
-    return dt_qcaps_plan(shape, &o, 8, &bits);
+    return dt_qcaps_allot(shape, &o, 8, &bits);
 }
 
 static dt_status zero_qcaps_options(void)

@@ -386,13 +386,13 @@ dt_status dt_array_run(const dt_array *array, const dt_psum_shape *shape, const 
                        int32_t *relu, int32_t *taps, dt_psum_stats *stats, dt_array_count *count)
 {
     const int n_taps = shape->window_height * shape->window_width;
-    dt_psum_plan plan; /* only for its checks and simd */
-    DT_TRY(dt_psum_plan_init(&plan, "array", array, shape));
+    dt_psum_layer of_array; /* only for its checks and simd */
+    DT_TRY(dt_psum_layer_init(&of_array, "array", array, shape));
     DT_TRY(check_codes("x", x, (int64_t)shape->height * shape->width * shape->channels, shape->x_low, shape->x_high));
     DT_TRY(check_codes("w", w, (int64_t)shape->filters * n_taps * dt_psum_group_channels(shape), -shape->w_bound,
                        shape->w_bound < 128 ? shape->w_bound : 127));
 
-    array_run run = { .array = plan.array,
+    array_run run = { .array = of_array.array,
                       .shape = *shape,
                       .taps = n_taps,
                       .channels = dt_psum_group_channels(shape),

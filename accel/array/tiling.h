@@ -32,7 +32,7 @@ typedef struct {
     int64_t activation_reads, weight_reads, psum_reads, psum_writes; /* bytes of SRAM traffic */
 } dt_tiling;
 
-/* array and shape are such that dt_psum_plan_init takes them. */
+/* array and shape are such that dt_psum_layer_init takes them. */
 dt_tiling dt_tiling_of(const dt_array *array, const dt_psum_shape *shape);
 
 #endif /* DT_TILING_H */

@@ -52,22 +52,22 @@ dt_psum_shape dt_psum_shape_of_capture(const dt_capture *c)
                             .w_bound = c->w_high > -c->w_low ? c->w_high : -c->w_low };
 }
 
-static dt_status plan_of(const dt_node *node, dt_psum_plan *plan)
+static dt_status layer_of(const dt_node *node, dt_psum_layer *layer)
 {
     const dt_psum_params *p = node->params;
     const dt_psum_shape shape = dt_psum_shape_of(node);
-    return dt_psum_plan_init(plan, node->name, &p->array, &shape);
+    return dt_psum_layer_init(layer, node->name, &p->array, &shape);
 }
 
 static dt_status psum_infer(dt_node *node)
 {
     const dt_psum_params *p = node->params;
     dt_tensor *y = node->out;
-    dt_psum_plan plan;
+    dt_psum_layer layer;
 
     DT_TRY(dt_conv_infer(node));
     DT_CHECK(y->n_scale > 0, DT_ERR_ARGUMENT, "%s: psum: x and w must be on the grid, they are real", node->name);
-    DT_TRY(plan_of(node, &plan));
+    DT_TRY(layer_of(node, &layer));
     const int64_t half = (int64_t)1 << (p->array.psum_bits - 1);
     if (y->qmax > half - 1) y->qmax = half - 1;
     if (y->qmin < -half) y->qmin = -half;
@@ -86,7 +86,7 @@ const dt_op dt_op_psum = {
 
 /* Scratch: [packed weights], then of each worker [room][one image's psums][stats]. Bytes. */
 typedef struct {
-    dt_psum_plan layer;
+    dt_psum_layer layer;
     int n_workers;
     size_t packed, room, psums, worker;
 } psum_state;
@@ -108,7 +108,7 @@ static dt_status psum_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_
     (void)ex;
     DT_CHECK(state, DT_ERR_MEMORY, "%s: no memory for the kernel's state", node->name);
     node->state = state;
-    DT_TRY(plan_of(node, &state->layer));
+    DT_TRY(layer_of(node, &state->layer));
     state->n_workers = dt_threads_now();
     const dt_psum_shape *s = &state->layer.shape;
     state->packed = aligned(state->layer.packed_bytes);

@@ -76,7 +76,7 @@ int dt_psum_bits(int64_t min, int64_t max);
 /* Channels of a row of the array: array.simd, or with 0: 2 where codes are 0..3, else 1. */
 int dt_psum_simd(const dt_array *array, const dt_psum_shape *shape);
 
-/* Plain data; the buffers are the caller's. */
+/* A layer on an array. Plain data; the buffers are the caller's. */
 typedef struct {
     dt_array array; /* simd resolved */
     dt_psum_shape shape;
@@ -86,21 +86,21 @@ typedef struct {
     int vnni;            /* 1: this machine multiplies bytes into 32-bit sums; 0 gives the same, slower */
     size_t packed_bytes; /* of the weights, made once */
     size_t room_bytes;   /* of one thread's work on one image */
-} dt_psum_plan;
+} dt_psum_layer;
 
 /* DT_ERR_ARGUMENT or DT_ERR_NUMERIC, naming `name`, where this array cannot run the layer: codes beyond 8 bits, simd 2
  * of codes beyond 0..3, sums beyond 32 bits. */
-DT_MUST_CHECK dt_status dt_psum_plan_init(dt_psum_plan *plan, const char *name, const dt_array *array,
-                                          const dt_psum_shape *shape);
+DT_MUST_CHECK dt_status dt_psum_layer_init(dt_psum_layer *layer, const char *name, const dt_array *array,
+                                           const dt_psum_shape *shape);
 
 /* w [filters][window height][window width][a group's channels]: codes held in floats, as a tape has them. packed is
  * aligned to 64 bytes. */
-void dt_psum_pack(const dt_psum_plan *plan, const float *w, void *packed);
+void dt_psum_pack(const dt_psum_layer *layer, const float *w, void *packed);
 
 /* x [height][width][channels] codes; psum [out height][out width][filters]; taps NULL, or the tap psums of the weight
  * stationary array, after fit: [in_tiles][taps][out height][out width][filters]. Adds to stats. room is aligned to 64
  * bytes, and lost. */
-void dt_psum_image(const dt_psum_plan *plan, const void *packed, const float *x, void *room, int32_t *psum,
+void dt_psum_image(const dt_psum_layer *layer, const void *packed, const float *x, void *room, int32_t *psum,
                    int32_t *taps, dt_psum_stats *stats);
 
 /* The operator's aux: what its last forward saw, over the batch. In device memory. */

@@ -1,6 +1,6 @@
 /*
- * psum_image.c - the engine: statistics, plans, and the psums of one image, whose codes are packed as bytes and whose
- *                outputs are summed a block at a time.
+ * psum_image.c - the engine: statistics, how a layer lies on an array, and the psums of one image, whose codes are
+ * packed as bytes and whose outputs are summed a block at a time.
  *
  * psum.h says what is computed; psum_layout.h and psum_kernels.h how packed codes lie, and what a block is.
  * Tests: tests/accel/test_psum.c.
@@ -41,12 +41,12 @@ int dt_psum_simd(const dt_array *array, const dt_psum_shape *shape)
     return shape->x_low >= 0 && shape->x_high <= 3 ? 2 : 1;
 }
 
-dt_psum_layout dt_psum_layout_of(const dt_psum_plan *plan)
+dt_psum_layout dt_psum_layout_of(const dt_psum_layer *layer)
 {
-    const dt_psum_shape *s = &plan->shape;
-    const int each = dt_psum_group_channels(s), channels = plan->tile_channels < each ? plan->tile_channels : each;
+    const dt_psum_shape *s = &layer->shape;
+    const int each = dt_psum_group_channels(s), channels = layer->tile_channels < each ? layer->tile_channels : each;
     dt_psum_layout l = { .step = (channels + 3) / 4 * 4 };
-    l.group = plan->in_tiles * l.step;
+    l.group = layer->in_tiles * l.step;
     l.pixel = s->conv.groups * l.group;
     l.row = dt_conv_padded(&s->conv, 1, s->width) * l.pixel;
     l.image = dt_conv_padded(&s->conv, 0, s->height) * l.row;
@@ -56,26 +56,26 @@ dt_psum_layout dt_psum_layout_of(const dt_psum_plan *plan)
 }
 
 /* Words of the packed w: of one tap of one tile, of one block of filters. */
-static int64_t tap_words(const dt_psum_plan *plan)
+static int64_t tap_words(const dt_psum_layer *layer)
 {
-    return (1 + dt_psum_layout_of(plan).step / 4) * LANES;
+    return (1 + dt_psum_layout_of(layer).step / 4) * LANES;
 }
 
-static int64_t block_words(const dt_psum_plan *plan)
+static int64_t block_words(const dt_psum_layer *layer)
 {
-    return plan->in_tiles * plan->taps * tap_words(plan);
+    return layer->in_tiles * layer->taps * tap_words(layer);
 }
 
 /* A block's filters are of one group. */
-static int group_blocks(const dt_psum_plan *plan)
+static int group_blocks(const dt_psum_layer *layer)
 {
-    return (dt_psum_group_filters(&plan->shape) + LANES - 1) / LANES;
+    return (dt_psum_group_filters(&layer->shape) + LANES - 1) / LANES;
 }
 
 /* Added to activation codes, to make them unsigned. */
-static int offset_of(const dt_psum_plan *plan)
+static int offset_of(const dt_psum_layer *layer)
 {
-    return plan->shape.x_low < 0 ? DT_PSUM_OFFSET : 0;
+    return layer->shape.x_low < 0 ? DT_PSUM_OFFSET : 0;
 }
 
 static dt_status check_layer(const char *name, const dt_array *array, const dt_psum_shape *s)
@@ -97,7 +97,7 @@ static dt_status check_layer(const char *name, const dt_array *array, const dt_p
     return DT_OK;
 }
 
-dt_status dt_psum_plan_init(dt_psum_plan *plan, const char *name, const dt_array *array, const dt_psum_shape *shape)
+dt_status dt_psum_layer_init(dt_psum_layer *layer, const char *name, const dt_array *array, const dt_psum_shape *shape)
 {
     const dt_psum_shape *s = shape;
     DT_TRY(dt_array_check(array));
@@ -105,7 +105,7 @@ dt_status dt_psum_plan_init(dt_psum_plan *plan, const char *name, const dt_array
     assert(s->out_height == dt_conv_out_size(&s->conv, 0, s->height, s->window_height));
     assert(s->out_width == dt_conv_out_size(&s->conv, 1, s->width, s->window_width));
 
-    dt_psum_plan p = { .array = *array, .shape = *shape, .taps = s->window_height * s->window_width };
+    dt_psum_layer p = { .array = *array, .shape = *shape, .taps = s->window_height * s->window_width };
     const int is_stationary = array->dataflow == DT_DATAFLOW_WS, channels = dt_psum_group_channels(s);
     p.array.simd = dt_psum_simd(array, shape);
     p.tile_channels = is_stationary ? array->rows * p.array.simd : channels;
@@ -114,7 +114,7 @@ dt_status dt_psum_plan_init(dt_psum_plan *plan, const char *name, const dt_array
     p.vnni = dt_psum_has_vnni();
     p.packed_bytes = (size_t)(s->conv.groups * group_blocks(&p) * block_words(&p)) * sizeof(int32_t);
     p.room_bytes = dt_round_up((size_t)dt_psum_layout_of(&p).image, DT_CACHE_LINE);
-    *plan = p;
+    *layer = p;
     return DT_OK;
 }
 
@@ -130,33 +130,33 @@ static void pack_tap(const float *w, int64_t channels, int offset, int32_t *to)
     to[0] = -offset * sum;
 }
 
-void dt_psum_pack(const dt_psum_plan *plan, const float *w, void *packed)
+void dt_psum_pack(const dt_psum_layer *layer, const float *w, void *packed)
 {
-    const int64_t of_block = block_words(plan), of_tap = tap_words(plan);
-    const int channels = dt_psum_group_channels(&plan->shape), filters = dt_psum_group_filters(&plan->shape);
+    const int64_t of_block = block_words(layer), of_tap = tap_words(layer);
+    const int channels = dt_psum_group_channels(&layer->shape), filters = dt_psum_group_filters(&layer->shape);
 
-    memset(packed, 0, plan->packed_bytes);
+    memset(packed, 0, layer->packed_bytes);
 #pragma omp parallel for
-    for (int k = 0; k < plan->shape.filters; k++) {
-        const int block = k / filters * group_blocks(plan) + k % filters / LANES;
+    for (int k = 0; k < layer->shape.filters; k++) {
+        const int block = k / filters * group_blocks(layer) + k % filters / LANES;
         int32_t *to = (int32_t *)packed + block * of_block + k % filters % LANES;
-        for (int pass = 0; pass < plan->in_tiles * plan->taps; pass++, to += of_tap) {
-            const int first = pass / plan->taps * plan->tile_channels, left = channels - first;
-            const float *from = w + ((int64_t)k * plan->taps + pass % plan->taps) * channels + first;
-            pack_tap(from, left < plan->tile_channels ? left : plan->tile_channels, offset_of(plan), to);
+        for (int pass = 0; pass < layer->in_tiles * layer->taps; pass++, to += of_tap) {
+            const int first = pass / layer->taps * layer->tile_channels, left = channels - first;
+            const float *from = w + ((int64_t)k * layer->taps + pass % layer->taps) * channels + first;
+            pack_tap(from, left < layer->tile_channels ? left : layer->tile_channels, offset_of(layer), to);
         }
     }
 }
 
 /* One position's codes; returns how many are 0. */
-static int64_t pack_pixel(const dt_psum_plan *plan, const dt_psum_layout *l, const float *x, uint8_t *to)
+static int64_t pack_pixel(const dt_psum_layer *layer, const dt_psum_layout *l, const float *x, uint8_t *to)
 {
-    const int offset = offset_of(plan), channels = dt_psum_group_channels(&plan->shape);
+    const int offset = offset_of(layer), channels = dt_psum_group_channels(&layer->shape);
     int64_t n_zeros = 0;
-    for (int i = 0; i < plan->shape.conv.groups * plan->in_tiles; i++, to += l->step) {
-        const int first = i % plan->in_tiles * plan->tile_channels, left = channels - first;
-        const float *from = x + i / plan->in_tiles * channels + first;
-        for (int c = 0; c < left && c < plan->tile_channels; c++) {
+    for (int i = 0; i < layer->shape.conv.groups * layer->in_tiles; i++, to += l->step) {
+        const int first = i % layer->in_tiles * layer->tile_channels, left = channels - first;
+        const float *from = x + i / layer->in_tiles * channels + first;
+        for (int c = 0; c < left && c < layer->tile_channels; c++) {
             to[c] = (uint8_t)((int32_t)from[c] + offset);
             n_zeros += from[c] == 0.0f;
         }
@@ -164,16 +164,16 @@ static int64_t pack_pixel(const dt_psum_plan *plan, const dt_psum_layout *l, con
     return n_zeros;
 }
 
-static int64_t pack_image(const dt_psum_plan *plan, const dt_psum_layout *l, const float *x, uint8_t *to)
+static int64_t pack_image(const dt_psum_layer *layer, const dt_psum_layout *l, const float *x, uint8_t *to)
 {
-    const dt_psum_shape *s = &plan->shape;
+    const dt_psum_shape *s = &layer->shape;
     int64_t n_zeros = 0;
 
-    memset(to, offset_of(plan), (size_t)l->image);
+    memset(to, offset_of(layer), (size_t)l->image);
     for (int h = 0; h < s->height; h++) {
         uint8_t *row = to + (h + s->conv.pad[0]) * l->row + s->conv.pad[1] * l->pixel;
         for (int v = 0; v < s->width; v++) {
-            n_zeros += pack_pixel(plan, l, x + ((int64_t)h * s->width + v) * s->channels, row + v * l->pixel);
+            n_zeros += pack_pixel(layer, l, x + ((int64_t)h * s->width + v) * s->channels, row + v * l->pixel);
         }
     }
     return n_zeros;
@@ -182,7 +182,7 @@ static int64_t pack_image(const dt_psum_plan *plan, const dt_psum_layout *l, con
 /* Points the block at outputs first .. first + n - 1 of the image. */
 static void block_place(dt_psum_block *b, const uint8_t *x, int first, int n)
 {
-    const dt_psum_shape *s = &b->plan->shape;
+    const dt_psum_shape *s = &b->layer->shape;
     const int64_t down = s->conv.stride[0] * b->layout.row, right = s->conv.stride[1] * b->layout.pixel;
     b->n = n;
     for (int i = 0; i < n; i++) {
@@ -193,9 +193,9 @@ static void block_place(dt_psum_block *b, const uint8_t *x, int first, int n)
 
 static void block_sum(dt_psum_block *b, dt_psum_seen *seen)
 {
-    if (b->plan->ordered)
+    if (b->layer->ordered)
         dt_psum_block_ordered(b, seen);
-    else if (b->plan->vnni && !b->taps)
+    else if (b->layer->vnni && !b->taps)
         dt_psum_block_vnni(b, seen);
     else
         dt_psum_block_plain(b, seen);
@@ -204,8 +204,8 @@ static void block_sum(dt_psum_block *b, dt_psum_seen *seen)
 static void block_store(const dt_psum_block *b, int32_t *psum)
 {
     for (int i = 0; i < b->n; i++) {
-        int32_t *to = psum + (int64_t)i * b->plan->shape.filters;
-        for (int k = 0; k < b->n_filters; k++) to[k] = dt_psum_wrap(b->sum[i][k], b->plan->array.psum_bits);
+        int32_t *to = psum + (int64_t)i * b->layer->shape.filters;
+        for (int k = 0; k < b->n_filters; k++) to[k] = dt_psum_wrap(b->sum[i][k], b->layer->array.psum_bits);
     }
 }
 
@@ -221,7 +221,7 @@ static void take_overflows(dt_psum_seen *seen, dt_psum_stats *stats)
 /* All outputs of one block of filters. psum, taps: of the first of these filters. */
 static void sum_filters(dt_psum_block *b, const uint8_t *x, int32_t *psum, int32_t *taps, dt_psum_stats *stats)
 {
-    const dt_psum_shape *s = &b->plan->shape;
+    const dt_psum_shape *s = &b->layer->shape;
     const int outputs = s->out_height * s->out_width;
     dt_psum_seen seen;
 
@@ -244,18 +244,18 @@ static void sum_filters(dt_psum_block *b, const uint8_t *x, int32_t *psum, int32
     }
 }
 
-void dt_psum_image(const dt_psum_plan *plan, const void *packed, const float *x, void *room, int32_t *psum,
+void dt_psum_image(const dt_psum_layer *layer, const void *packed, const float *x, void *room, int32_t *psum,
                    int32_t *taps, dt_psum_stats *stats)
 {
-    const dt_psum_shape *s = &plan->shape;
-    const int is_stationary = plan->array.dataflow == DT_DATAFLOW_WS;
-    const int blocks = group_blocks(plan), filters = dt_psum_group_filters(s);
-    dt_psum_block b = { .plan = plan, .layout = dt_psum_layout_of(plan), .offset = offset_of(plan) };
+    const dt_psum_shape *s = &layer->shape;
+    const int is_stationary = layer->array.dataflow == DT_DATAFLOW_WS;
+    const int blocks = group_blocks(layer), filters = dt_psum_group_filters(s);
+    dt_psum_block b = { .layer = layer, .layout = dt_psum_layout_of(layer), .offset = offset_of(layer) };
 
-    stats->n_zero_codes += pack_image(plan, &b.layout, x, room);
+    stats->n_zero_codes += pack_image(layer, &b.layout, x, room);
     stats->n_codes += (int64_t)s->height * s->width * s->channels;
     b.w = packed;
-    for (int i = 0; i < s->conv.groups * blocks; i++, b.w += block_words(plan)) {
+    for (int i = 0; i < s->conv.groups * blocks; i++, b.w += block_words(layer)) {
         const int group = i / blocks, of_group = i % blocks * LANES, first = group * filters + of_group;
         const uint8_t *codes = (const uint8_t *)room + group * b.layout.group;
         b.n_filters = filters - of_group < LANES ? filters - of_group : LANES;
@@ -263,5 +263,5 @@ void dt_psum_image(const dt_psum_plan *plan, const void *packed, const float *x,
     }
     const int64_t n_psums = (int64_t)s->out_height * s->out_width * s->filters;
     stats->n_psums += n_psums;
-    stats->n_tap_psums += is_stationary ? (int64_t)plan->in_tiles * plan->taps * n_psums : 0;
+    stats->n_tap_psums += is_stationary ? (int64_t)layer->in_tiles * layer->taps * n_psums : 0;
 }

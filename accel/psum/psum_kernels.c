@@ -56,7 +56,7 @@ static inline int64_t tap_words(const dt_psum_block *b)
 /* Where a tile's tap begins in the packed x, from where the window begins. */
 static inline int64_t tap_at(const dt_psum_block *b, int tile, int tap)
 {
-    const int across = b->plan->shape.window_width;
+    const int across = b->layer->shape.window_width;
     return tap / across * b->layout.down + tap % across * b->layout.right + tile * b->layout.step;
 }
 
@@ -70,11 +70,11 @@ static inline void weights_of(const int32_t *restrict w, int64_t c, int32_t *res
 
 static void store_taps(const dt_psum_block *b, int pass, int32_t (*psum)[LANES])
 {
-    const dt_psum_shape *s = &b->plan->shape;
+    const dt_psum_shape *s = &b->layer->shape;
     const int64_t outputs = (int64_t)s->out_height * s->out_width;
     for (int i = 0; i < b->n; i++) {
         int32_t *to = b->taps + (pass * outputs + i) * s->filters;
-        for (int k = 0; k < b->n_filters; k++) to[k] = dt_psum_wrap(psum[i][k], b->plan->array.psum_bits);
+        for (int k = 0; k < b->n_filters; k++) to[k] = dt_psum_wrap(psum[i][k], b->layer->array.psum_bits);
     }
 }
 
@@ -95,13 +95,13 @@ static void tap_sums(const dt_psum_block *b, const int32_t *w, int64_t at, int32
 
 void dt_psum_block_plain(dt_psum_block *b, dt_psum_seen *seen)
 {
-    const dt_psum_plan *plan = b->plan;
-    additions a = additions_of(&plan->array, seen);
+    const dt_psum_layer *layer = b->layer;
+    additions a = additions_of(&layer->array, seen);
     int32_t psum[DT_PSUM_POSITIONS][LANES];
 
     memset(b->sum, 0, sizeof b->sum);
-    for (int pass = 0; pass < plan->in_tiles * plan->taps; pass++) {
-        tap_sums(b, b->w + pass * tap_words(b), tap_at(b, pass / plan->taps, pass % plan->taps), psum);
+    for (int pass = 0; pass < layer->in_tiles * layer->taps; pass++) {
+        tap_sums(b, b->w + pass * tap_words(b), tap_at(b, pass / layer->taps, pass % layer->taps), psum);
         for (int i = 0; i < b->n; i++) {
 #pragma omp simd
             for (int k = 0; k < LANES; k++) {
@@ -120,7 +120,7 @@ void dt_psum_block_plain(dt_psum_block *b, dt_psum_seen *seen)
 static void add_row(const dt_psum_block *b, const int32_t *w, int64_t at, int c, additions *restrict a,
                     int32_t (*restrict sum)[LANES])
 {
-    const int pairs = b->plan->array.simd > 1;
+    const int pairs = b->layer->array.simd > 1;
     int32_t first[LANES], second[LANES] = { 0 }, product[LANES];
 
     weights_of(w + LANES, c, first);
@@ -136,15 +136,15 @@ static void add_row(const dt_psum_block *b, const int32_t *w, int64_t at, int c,
 
 static void weight_stationary(dt_psum_block *b, additions *a)
 {
-    const dt_psum_plan *plan = b->plan;
-    const int channels = dt_psum_group_channels(&plan->shape);
+    const dt_psum_layer *layer = b->layer;
+    const int channels = dt_psum_group_channels(&layer->shape);
     int32_t psum[DT_PSUM_POSITIONS][LANES];
 
-    for (int pass = 0; pass < plan->in_tiles * plan->taps; pass++) {
-        const int tile = pass / plan->taps, left = channels - tile * plan->tile_channels;
-        const int64_t at = tap_at(b, tile, pass % plan->taps);
+    for (int pass = 0; pass < layer->in_tiles * layer->taps; pass++) {
+        const int tile = pass / layer->taps, left = channels - tile * layer->tile_channels;
+        const int64_t at = tap_at(b, tile, pass % layer->taps);
         memset(psum, 0, sizeof psum);
-        for (int c = 0; c < plan->tile_channels && c < left; c += plan->array.simd) {
+        for (int c = 0; c < layer->tile_channels && c < left; c += layer->array.simd) {
             add_row(b, b->w + pass * tap_words(b), at, c, a, psum);
         }
         if (b->taps) store_taps(b, pass, psum);
@@ -158,11 +158,11 @@ static void weight_stationary(dt_psum_block *b, additions *a)
 
 static void output_stationary(dt_psum_block *b, additions *a)
 {
-    const dt_psum_plan *plan = b->plan;
+    const dt_psum_layer *layer = b->layer;
 
     memset(b->sum, 0, sizeof b->sum);
-    for (int c = 0; c < dt_psum_group_channels(&plan->shape); c += plan->array.simd) {
-        for (int tap = 0; tap < plan->taps; tap++) {
+    for (int c = 0; c < dt_psum_group_channels(&layer->shape); c += layer->array.simd) {
+        for (int tap = 0; tap < layer->taps; tap++) {
             add_row(b, b->w + tap * tap_words(b), tap_at(b, 0, tap), c, a, b->sum);
         }
     }
@@ -170,8 +170,8 @@ static void output_stationary(dt_psum_block *b, additions *a)
 
 void dt_psum_block_ordered(dt_psum_block *b, dt_psum_seen *seen)
 {
-    additions a = additions_of(&b->plan->array, seen);
-    if (b->plan->array.dataflow == DT_DATAFLOW_WS)
+    additions a = additions_of(&b->layer->array, seen);
+    if (b->layer->array.dataflow == DT_DATAFLOW_WS)
         weight_stationary(b, &a);
     else
         output_stationary(b, &a);
@@ -241,7 +241,7 @@ static inline __attribute__((always_inline)) VNNI void vnni_sums(dt_psum_block *
                                                                  vnni_seen *taps, vnni_seen *running)
 {
     const dt_psum_layout l = b->layout;
-    const int n_taps = b->plan->taps, across = b->plan->shape.window_width;
+    const int n_taps = b->layer->taps, across = b->layer->shape.window_width;
     const uint8_t *const *x = b->x + first;
     const int32_t *w = b->w;
     __m512i sum[DT_PSUM_POSITIONS], psum[DT_PSUM_POSITIONS];
@@ -265,7 +265,7 @@ static inline __attribute__((always_inline)) VNNI void vnni_sums(dt_psum_block *
 
 static inline __attribute__((always_inline)) VNNI vnni_seen vnni_block(dt_psum_block *b, int counts)
 {
-    const dt_psum_limits limits = dt_psum_limits_of(&b->plan->array);
+    const dt_psum_limits limits = dt_psum_limits_of(&b->layer->array);
     vnni_seen taps = vnni_seen_nothing(limits), running = taps;
     int first = 0;
 

@@ -15,7 +15,7 @@ enum { DT_PSUM_LANES = 16, DT_PSUM_POSITIONS = 8, DT_PSUM_OFFSET = 128 };
 
 /* Some consecutive outputs of LANES filters. */
 typedef struct {
-    const dt_psum_plan *plan;
+    const dt_psum_layer *layer;
     dt_psum_layout layout;
     int offset;
     const int32_t *w;                    /* of these filters */

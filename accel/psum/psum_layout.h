@@ -18,7 +18,7 @@ typedef struct {
     int64_t step, group, pixel, row, image, down, right;
 } dt_psum_layout;
 
-dt_psum_layout dt_psum_layout_of(const dt_psum_plan *plan);
+dt_psum_layout dt_psum_layout_of(const dt_psum_layer *layer);
 
 /* The array's smallest and largest psum. */
 typedef struct {

@@ -69,7 +69,7 @@ static dt_status check_call(const dt_capture *c, const char *layer, const dt_arr
     return DT_OK;
 }
 
-/* Everything that the plan follows from. */
+/* Everything that the list of files follows from. */
 static dt_status describe(const dt_capture *c, const char *layer, const dt_array *array, const dt_vector_style *style,
                           dt_vectors *v)
 {
@@ -115,7 +115,7 @@ static dt_status make(const dt_capture *c, dt_vectors *v, dt_vector_codes *codes
     const int64_t n_x = (int64_t)s->height * s->width * s->channels;
     const int64_t n_w = (int64_t)s->filters * s->window_height * s->window_width * s->channels;
 
-    DT_TRY(dt_vectors_plan(v, FILES_MOST, v->layer, DT_ERR_ARGUMENT));
+    DT_TRY(dt_vectors_list(v, FILES_MOST, v->layer, DT_ERR_ARGUMENT));
     DT_CHECK(s->out_height == c->out_height && s->out_width == c->out_width, DT_ERR_SHAPE,
              "%s: its output is %dx%d, window, stride and pad give %dx%d", v->layer, c->out_height, c->out_width,
              s->out_height, s->out_width);

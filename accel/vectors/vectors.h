@@ -89,7 +89,7 @@ void dt_vectors_destroy(dt_vectors *v);
 /* From layout, header_lines, shape, rows, cols and bits: checks them, sets simd and the shape's outputs, and lists the
  * files, without texts. A layer that needs more than most_files is refused. Messages begin with `where`; `kind` is the
  * status of a value out of range: DT_ERR_ARGUMENT of a call, DT_ERR_FORMAT of a manifest. */
-DT_MUST_CHECK dt_status dt_vectors_plan(dt_vectors *v, int64_t most_files, const char *where, dt_status kind);
+DT_MUST_CHECK dt_status dt_vectors_list(dt_vectors *v, int64_t most_files, const char *where, dt_status kind);
 
 /* From the texts alone: activations and weights back to integers, their psums in 64 bits, and which of those in the
  * psum and output files differ. DT_ERR_FORMAT, naming file and line, if a text is not what its file's lanes and lines

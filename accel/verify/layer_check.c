@@ -48,7 +48,7 @@ dt_status dt_layer_check_open(dt_layer_check *l, dt_context *ctx, const dt_array
              (long long)y->shape.dim[0], batch);
     l->shape = dt_psum_shape_of(node);
     l->n_sw = w->n_scale;
-    DT_TRY(dt_psum_plan_init(&l->plan, l->name, array, &l->shape));
+    DT_TRY(dt_psum_layer_init(&l->on_array, l->name, array, &l->shape));
     l->qx = malloc((size_t)batch * (size_t)per_image(x) * sizeof *l->qx);
     l->psum = malloc((size_t)batch * (size_t)per_image(y) * sizeof *l->psum);
     l->expected = malloc((size_t)batch * (size_t)per_image(y) * sizeof *l->expected);
@@ -56,14 +56,14 @@ dt_status dt_layer_check_open(dt_layer_check *l, dt_context *ctx, const dt_array
     l->sw = malloc((size_t)w->n_scale * sizeof *l->sw);
     l->w = malloc(w_bytes);
     l->wr = malloc(w_bytes);
-    l->packed = aligned_alloc(DT_CACHE_LINE, dt_round_up(l->plan.packed_bytes, DT_CACHE_LINE));
+    l->packed = aligned_alloc(DT_CACHE_LINE, dt_round_up(l->on_array.packed_bytes, DT_CACHE_LINE));
     DT_CHECK(l->qx && l->psum && l->expected && l->qw && l->sw && l->w && l->wr && l->packed, DT_ERR_MEMORY,
              "%s: no memory to verify %d images at once", l->name, batch);
     DT_TRY(dt_device_read(ctx, l->qw, w->data, w_bytes));
     DT_TRY(dt_device_read(ctx, l->sw, w->scale, (size_t)w->n_scale * sizeof *l->sw));
     DT_TRY(dt_device_read(ctx, &l->sx, x->scale, sizeof l->sx));
     turn_weights(l);
-    dt_psum_pack(&l->plan, l->qw, l->packed);
+    dt_psum_pack(&l->on_array, l->qw, l->packed);
     dt_psum_stats_clear(&l->stats);
     return DT_OK;
 }
@@ -126,16 +126,16 @@ static void check_image(const dt_layer_check *l, const float *out_scale, int64_t
     const dt_psum_shape *s = &l->shape;
     const int64_t n_in = (int64_t)s->height * s->width * s->channels;
     const int64_t n_out = (int64_t)s->out_height * s->out_width * s->filters;
-    const int is_ws = l->plan.array.dataflow == DT_DATAFLOW_WS;
+    const int is_ws = l->on_array.array.dataflow == DT_DATAFLOW_WS;
     int32_t *psum = malloc((size_t)n_out * sizeof *psum);
-    int32_t *taps = is_ws ? malloc((size_t)(l->plan.in_tiles * l->plan.taps * n_out) * sizeof *taps) : NULL;
+    int32_t *taps = is_ws ? malloc((size_t)(l->on_array.in_tiles * l->on_array.taps * n_out) * sizeof *taps) : NULL;
     int64_t *exact = malloc((size_t)(n_out + 3 * (int64_t)s->filters) * sizeof *exact);
-    void *room = aligned_alloc(DT_CACHE_LINE, dt_round_up(l->plan.room_bytes, DT_CACHE_LINE));
+    void *room = aligned_alloc(DT_CACHE_LINE, dt_round_up(l->on_array.room_bytes, DT_CACHE_LINE));
 
     *r = (image_result){ .failed = !psum || !exact || !room || (is_ws && !taps) };
     dt_psum_stats_clear(&r->stats);
     if (!r->failed) {
-        const dt_oracle_case c = { .array = &l->plan.array,
+        const dt_oracle_case c = { .array = &l->on_array.array,
                                    .shape = s,
                                    .x = l->qx + image * n_in,
                                    .w = l->w,
@@ -145,7 +145,7 @@ static void check_image(const dt_layer_check *l, const float *out_scale, int64_t
                                    .expected = l->expected + image * n_out,
                                    .exact = exact,
                                    .work = exact + n_out };
-        dt_psum_image(&l->plan, l->packed, c.x, room, psum, taps, &r->stats);
+        dt_psum_image(&l->on_array, l->packed, c.x, room, psum, taps, &r->stats);
         dt_oracle_check(&c, judged);
         sum_errors(l, out_scale, image, exact, (float *)c.work, r);
     }

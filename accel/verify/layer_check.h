@@ -11,7 +11,7 @@
 typedef struct {
     const char *name;
     dt_psum_shape shape;
-    dt_psum_plan plan;
+    dt_psum_layer on_array;
     float *qx, *psum;  /* of the last batch: codes, psums of the grid */
     int32_t *expected; /* of the last batch: psums of the array */
     float *qw, *sw;    /* [K][R][S][C], [n_sw] */

@@ -241,7 +241,7 @@ static void finish_report(verification *v)
         const dt_layer_check *l = &v->check[i].layer;
         if (v->check[i].skipped) continue;
         dt_verify_layer one = r->layer[i];
-        one.array = dt_array_report_of(l->name, &l->plan.array, &l->shape);
+        one.array = dt_array_report_of(l->name, &l->on_array.array, &l->shape);
         dt_array_report_fill(&one.array, &l->stats, v->done);
         one.mae_float = l->error_float / (double)l->stats.n_psums;
         one.mae_next = l->error_next / (double)l->stats.n_psums;

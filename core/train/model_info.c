@@ -16,6 +16,17 @@ static void count_bits(int bits, int *least, int *most)
     if (bits < *least) *least = bits;
 }
 
+/* Sums and pools read codes too, of bits that are theirs. */
+static int is_read_by_layer(const dt_graph *g, int value)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        const int has_weights = n->kind == DT_OP_CONV2D || n->kind == DT_OP_CAPS_VOTES || n->kind == DT_OP_LINEAR;
+        if (has_weights && n->in[0] == value) return 1;
+    }
+    return 0;
+}
+
 /* The image's quantizer is no layer's choice: input_bits. */
 static void look_at_quantizer(const dt_graph *g, const dt_graph_node *n, dt_model_info *out)
 {
@@ -24,7 +35,7 @@ static void look_at_quantizer(const dt_graph *g, const dt_graph_node *n, dt_mode
         count_bits(p->bits, &out->wbits_least, &out->wbits_most);
         out->rule = p->rule;
     }
-    if (n->kind == DT_OP_ACT_QUANT && n->in[0] != g->image) {
+    if (n->kind == DT_OP_ACT_QUANT && n->in[0] != g->image && is_read_by_layer(g, n->out)) {
         count_bits(((const dt_act_quant_params *)n->params)->bits, &out->abits_least, &out->abits_most);
     }
 }

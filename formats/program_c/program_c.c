@@ -2,7 +2,7 @@
  * program_c.c - a program as C99: NAME.h with two functions, NAME.c with the layers and constants that they need.
  *
  * NAME.c has, in order: a comment with the layers and sizes; the functions of the kinds that occur (program_c_text.h);
- * each layer's constants and descriptor; the buffers (program_c_plan.h); NAME_run, one call a layer.
+ * each layer's constants and descriptor; the buffers (program_c_layers.h); NAME_run, one call a layer.
  * Scores have the bits of dt_program_run, whatever a compiler fuses: see affine and linear in program_c_text.h. Equal
  * programs give equal text.
  *
@@ -10,7 +10,7 @@
  */
 #include "../../core/conv_params.h"
 #include "../../quant/program/program_build.h"
-#include "program_c_plan.h"
+#include "program_c_layers.h"
 #include "program_c_text.h"
 #include "../whole_file.h"
 
@@ -25,7 +25,7 @@ enum { MOST_COLUMNS = 116, MOST_NAME = 48, MOST_ELEMENT = 40, PIXEL_VALUES = 256
 enum { NAME_BYTES = DT_NAME_MAX + 1 };
 
 typedef struct {
-    dt_c_plan plan;
+    dt_c_program of;
     const char *name;
     char capitals[MOST_NAME + 1];
 } source;
@@ -110,12 +110,12 @@ static const char *safe(const char *name, char text[NAME_BYTES])
 
 /* ---- one layer ---- */
 
-static const void *data_of(const dt_c_plan *c, int i, int k)
+static const void *data_of(const dt_c_program *c, int i, int k)
 {
     return dt_program_data(c->p, c->layer[i].n, k);
 }
 
-static int is_multiplied(const dt_c_plan *c, int i)
+static int is_multiplied(const dt_c_program *c, int i)
 {
     const dt_graph_node *n = c->layer[i].n;
 
@@ -131,7 +131,7 @@ static int is_plain(const dt_conv_params *p)
 }
 
 /* Every layer of psums is a convolution, and plain: then the shorter text serves. */
-static int all_plain(const dt_c_plan *c)
+static int all_plain(const dt_c_program *c)
 {
     for (int i = 0; i < c->n_layers; i++) {
         const dt_graph_node *n = c->layer[i].n;
@@ -148,17 +148,17 @@ static int one_text(char *text, const void *array, int64_t i)
 }
 
 /* "codes_3": what layer i gives. */
-static const char *buffer_name(const dt_c_plan *c, int i, char text[32])
+static const char *buffer_name(const dt_c_program *c, int i, char text[32])
 {
     if (i == c->n_layers - 1) return "scores";
     snprintf(text, 32, "%s_%d", c->layer[i].y.kind == DT_VALUE_CODE ? "codes" : "reals", c->layer[i].buffer);
     return text;
 }
 
-static void put_conv(FILE *file, const dt_c_plan *c, int i)
+static void put_conv(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
-    const dt_c_conv v = dt_c_plan_conv(c, i);
+    const dt_c_conv v = dt_c_program_conv(c, i);
     const dt_conv_params *conv = &v.conv;
     const int R = v.window[0], S = v.window[1];
     const int64_t n = (int64_t)l->y.channels * R * S * v.channels;
@@ -178,7 +178,7 @@ static void put_conv(FILE *file, const dt_c_plan *c, int i)
             l->n_in > 1 ? buffer_name(c, l->in[1], other) : "0");
 }
 
-static void put_threshold(FILE *file, const dt_c_plan *c, int i)
+static void put_threshold(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
     const int n_steps = l->y.high - l->y.low;
@@ -192,7 +192,7 @@ static void put_threshold(FILE *file, const dt_c_plan *c, int i)
             i, l->in[0], l->y.height, l->y.width, l->y.low, n_steps, i, i);
 }
 
-static void put_multiplier(FILE *file, const dt_c_plan *c, int i)
+static void put_multiplier(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
     const dt_requant r = dt_program_requant(c->p, l->n);
@@ -206,7 +206,7 @@ static void put_multiplier(FILE *file, const dt_c_plan *c, int i)
             i, l->in[0], l->y.height, l->y.width, l->y.low, l->y.high, i, i, i);
 }
 
-static void put_affine(FILE *file, const dt_c_plan *c, int i)
+static void put_affine(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
 
@@ -216,7 +216,7 @@ static void put_affine(FILE *file, const dt_c_plan *c, int i)
             l->in[0], l->y.height, l->y.width, i, i);
 }
 
-static void put_pool(FILE *file, const dt_c_plan *c, int i)
+static void put_pool(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
     const dt_pool_params *pool = l->n->params;
@@ -226,7 +226,7 @@ static void put_pool(FILE *file, const dt_c_plan *c, int i)
 }
 
 /* LSQ clamps steps, the other rules units of the clip: grid.h. */
-static void put_quantize(FILE *file, const dt_c_plan *c, int i)
+static void put_quantize(FILE *file, const dt_c_program *c, int i)
 {
     const dt_value *y = &c->layer[i].y;
     const int lsq = ((const dt_act_quant_params *)c->layer[i].n->params)->rule == DT_RULE_LSQ;
@@ -238,7 +238,7 @@ static void put_quantize(FILE *file, const dt_c_plan *c, int i)
             dt_value_count(y), alpha, floor, lsq ? y->high : 1, lsq ? 1 : y->high);
 }
 
-static void put_linear(FILE *file, const dt_c_plan *c, int i)
+static void put_linear(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
     const int64_t inputs = dt_value_count(&l->x);
@@ -250,17 +250,17 @@ static void put_linear(FILE *file, const dt_c_plan *c, int i)
 }
 
 /* Others have nothing but their count. */
-static void (*const put_constants[DT_OP_COUNT])(FILE *file, const dt_c_plan *c, int i) = {
+static void (*const put_constants[DT_OP_COUNT])(FILE *file, const dt_c_program *c, int i) = {
     [DT_OP_THRESHOLD] = put_threshold, [DT_OP_AFFINE] = put_affine,      [DT_OP_MAXPOOL] = put_pool,
     [DT_OP_AVGPOOL] = put_pool,        [DT_OP_ACT_QUANT] = put_quantize, [DT_OP_LINEAR] = put_linear,
 };
 
-static const char *layer_name(const dt_c_plan *c, int i, char text[NAME_BYTES])
+static const char *layer_name(const dt_c_program *c, int i, char text[NAME_BYTES])
 {
     return safe(dt_program_layer_name(c->p, c->layer[i].n), text);
 }
 
-static void put_layer(FILE *file, const dt_c_plan *c, int i)
+static void put_layer(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
     char name[NAME_BYTES];
@@ -281,14 +281,14 @@ static void put_layer(FILE *file, const dt_c_plan *c, int i)
 /* ---- functions ---- */
 
 /* The upper limit of a ReLU; 0: none. */
-static float relu_limit(const dt_c_plan *c, int i)
+static float relu_limit(const dt_c_program *c, int i)
 {
     return ((const dt_relu_params *)c->layer[i].n->params)->most;
 }
 
 static void put_functions(FILE *file, const source *s)
 {
-    const dt_c_plan *c = &s->plan;
+    const dt_c_program *c = &s->of;
     int has[DT_OP_COUNT] = { 0 }, steps = 0, multiplies = 0, relus[2] = { 0 }, pools[DT_VALUE_REAL + 1] = { 0 };
 
     for (int i = 0; i < c->n_layers; i++) {
@@ -338,7 +338,7 @@ static void put_clip(FILE *file, const dt_clip_params *p, int64_t count, const c
 }
 
 /* A call a part. */
-static void put_concat(FILE *file, const dt_c_plan *c, int i, const char *y)
+static void put_concat(FILE *file, const dt_c_program *c, int i, const char *y)
 {
     const dt_c_layer *l = &c->layer[i];
     const dt_graph *g = c->p->graph;
@@ -356,7 +356,7 @@ static void put_concat(FILE *file, const dt_c_plan *c, int i, const char *y)
     }
 }
 
-static void put_call(FILE *file, const dt_c_plan *c, int i)
+static void put_call(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
     const dt_op_kind kind = l->n->kind;
@@ -364,7 +364,7 @@ static void put_call(FILE *file, const dt_c_plan *c, int i)
     char a_text[32], b_text[32], y_text[32], name[NAME_BYTES];
 
     if (dt_c_makes_psums(l)) return;
-    const char *a = buffer_name(c, dt_c_plan_source(c, i, 0), a_text), *y = buffer_name(c, i, y_text);
+    const char *a = buffer_name(c, dt_c_program_source(c, i, 0), a_text), *y = buffer_name(c, i, y_text);
     if (kind == DT_OP_ADD)
         fprintf(file, "    add(%" PRId64 ", %s, %s, %s);", count, a, buffer_name(c, l->in[1], b_text), y);
     else if (kind == DT_OP_CONCAT)
@@ -386,16 +386,16 @@ static void put_call(FILE *file, const dt_c_plan *c, int i)
 /* ---- the two files ---- */
 
 /* What a layer does, behind its shape. */
-static void put_work(FILE *file, const dt_c_plan *c, int i)
+static void put_work(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
 
     if (l->n->kind == DT_OP_CONV2D) {
         const dt_conv_params *conv = l->n->params;
-        const dt_c_conv v = dt_c_plan_conv(c, i);
+        const dt_c_conv v = dt_c_program_conv(c, i);
         fprintf(file, "; %d x %d, stride %d, pad %d, ", v.window[0], v.window[1], conv->stride[0], conv->pad[0]);
         if (conv->groups > 1) fprintf(file, "%d groups, ", conv->groups);
-        fprintf(file, "%" PRId64 " MACs", dt_c_plan_macs(c, i));
+        fprintf(file, "%" PRId64 " MACs", dt_c_program_macs(c, i));
     }
     if (l->n->kind == DT_OP_MAXPOOL || l->n->kind == DT_OP_AVGPOOL) {
         const dt_pool_params *pool = l->n->params;
@@ -403,7 +403,7 @@ static void put_work(FILE *file, const dt_c_plan *c, int i)
     }
     if (l->n->kind == DT_OP_THRESHOLD || l->n->kind == DT_OP_ACT_QUANT)
         fprintf(file, "; codes %d..%d", l->y.low, l->y.high);
-    if (l->n->kind == DT_OP_LINEAR) fprintf(file, "; %" PRId64 " MACs", dt_c_plan_macs(c, i));
+    if (l->n->kind == DT_OP_LINEAR) fprintf(file, "; %" PRId64 " MACs", dt_c_program_macs(c, i));
 }
 
 /* What the image's table has built in. */
@@ -423,7 +423,7 @@ static void put_origin(FILE *file, const dt_data_origin *o, int channels)
 
 static void put_about(FILE *file, const source *s, const char *suffix)
 {
-    const dt_c_plan *c = &s->plan;
+    const dt_c_program *c = &s->of;
     const dt_program *p = c->p;
     const dt_value *image = &c->image->y;
     char name[NAME_BYTES];
@@ -444,10 +444,10 @@ static void put_about(FILE *file, const source *s, const char *suffix)
             " *\n * Constants: %" PRId64 " bytes, of which %" PRId64 " are weights. RAM: %" PRId64
             " bytes, static: one call at a time.\n * %" PRId64
             " multiply-accumulates an image; a convolution is run for each layer that reads it.\n",
-            s->plan.constant_bytes, s->plan.weights, s->plan.ram_bytes, s->plan.macs);
+            s->of.constant_bytes, s->of.weights, s->of.ram_bytes, s->of.macs);
 }
 
-static void put_buffers(FILE *file, const dt_c_plan *c)
+static void put_buffers(FILE *file, const dt_c_program *c)
 {
     for (int i = 0; i < c->n_code_buffers; i++) {
         fprintf(file, "static code codes_%d[%" PRId64 "];\n", i, c->code_room[i]);
@@ -461,7 +461,7 @@ static void put_buffers(FILE *file, const dt_c_plan *c)
 static int put_code_file(const void *user, FILE *file)
 {
     const source *s = user;
-    const dt_c_plan *c = &s->plan;
+    const dt_c_program *c = &s->of;
 
     put_about(file, s, "c");
     fprintf(
@@ -488,13 +488,13 @@ static int put_code_file(const void *user, FILE *file)
 static int put_header_file(const void *user, FILE *file)
 {
     const source *s = user;
-    const dt_value *image = &s->plan.image->y;
+    const dt_value *image = &s->of.image->y;
 
     put_about(file, s, "h");
     fprintf(file, " */\n#ifndef %s_H\n#define %s_H\n\n#include <stdint.h>\n\n", s->capitals, s->capitals);
     fprintf(file, "enum { %s_HEIGHT = %d, %s_WIDTH = %d, %s_CHANNELS = %d, %s_CLASSES = %d };\n\n", s->capitals,
             image->height, s->capitals, image->width, s->capitals, image->channels, s->capitals,
-            dt_program_n_scores(s->plan.p));
+            dt_program_n_scores(s->of.p));
     fprintf(file, header_text, s->name, s->capitals);
     return !ferror(file);
 }
@@ -554,10 +554,10 @@ dt_status dt_program_write_c(const dt_program *p, const char *dir, const char *n
     DT_TRY(check_name(name));
     DT_TRY(dt_program_check(p));
     capitalise(name, s.capitals);
-    DT_TRY(dt_c_plan_make(p, &s.plan));
+    DT_TRY(dt_c_program_make(p, &s.of));
     dt_status status = dt_folder_make(dir);
     if (status == DT_OK) status = write_both(&s, dir);
-    dt_c_plan_release(&s.plan);
+    dt_c_program_release(&s.of);
     DT_TRY(status);
     return DT_OK;
 }

@@ -87,8 +87,8 @@ DT_API void dt_qcaps_options_default(dt_qcaps_options *out); /* nearest, 0.2 %, 
 DT_API DT_MUST_CHECK dt_status dt_qcaps_describe(const dt_model *m, dt_qcaps_shape *out);
 /* Step 2 alone: the weight bits that the budget allots; activations and routing get `uniform` bits. Needs no
  * parameters, only sizes. DT_ERR_ARGUMENT if the budget is below what one bit a weight takes, naming both. */
-DT_API DT_MUST_CHECK dt_status dt_qcaps_plan(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, int uniform,
-                                             dt_qcaps_bits *out);
+DT_API DT_MUST_CHECK dt_status dt_qcaps_allot(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, int uniform,
+                                              dt_qcaps_bits *out);
 DT_API void dt_qcaps_cost_of(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, const dt_qcaps_bits *bits,
                              dt_qcaps_cost *out);
 /* Steps 1, 2, then 3A and 4A, or 3B. d decides. */

@@ -62,7 +62,7 @@ static int64_t most(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-static depthwise plan_of(const dt_node *node)
+static depthwise sizes_of(const dt_node *node)
 {
     depthwise d = { .node = node, .s = dt_conv_shape_of(node) };
     const dt_conv_shape *s = &d.s;
@@ -120,7 +120,7 @@ static rooms rooms_of(const depthwise *d, float *at)
 /* [filters, taps x wide][dw of each part, taps x wide][room of each thread] */
 static dt_status depthwise_prepare(const dt_node *node, const dt_exec *ex, dt_conv_share *share)
 {
-    const depthwise d = plan_of(node);
+    const depthwise d = sizes_of(node);
     const int64_t floats = (1 + d.n_parts) * d.taps * d.wide + share->threads * room_floats(&d);
     (void)ex;
 
@@ -418,7 +418,7 @@ static void run_parts(const depthwise *d, unsigned directions, const regions *at
 
 static dt_status depthwise_run(const dt_node *node, const dt_exec *ex, const dt_conv_share *share, unsigned directions)
 {
-    const depthwise d = plan_of(node);
+    const depthwise d = sizes_of(node);
     const regions at = regions_of(&d, ex->scratch);
     assert(node->out->type == DT_F32);
 

@@ -73,7 +73,7 @@ static int64_t ceiling(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-static backward_w plan_of(const dt_node *node)
+static backward_w sizes_of(const dt_node *node)
 {
     backward_w b = { .node = node, .s = dt_conv_shape_of(node) };
 
@@ -111,7 +111,7 @@ static size_t parts_bytes(const backward_w *b)
 
 size_t dt_winograd_backward_w_scratch(const dt_node *node, int threads)
 {
-    const backward_w b = plan_of(node);
+    const backward_w b = sizes_of(node);
 
     return parts_bytes(&b) + b.room_bytes * (size_t)threads;
 }
@@ -324,7 +324,7 @@ static void sum_parts(const backward_w *b, const float *parts, int threads)
 
 void dt_winograd_backward_w(const dt_node *node, void *scratch, int threads)
 {
-    const backward_w b = plan_of(node);
+    const backward_w b = sizes_of(node);
     char *rooms_at = (char *)scratch + parts_bytes(&b);
     assert(node->in[1]->grad_type == DT_F32);
 

@@ -66,7 +66,7 @@ static int64_t ceiling(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-static backward_x plan_of(const dt_node *node)
+static backward_x sizes_of(const dt_node *node)
 {
     backward_x b = { .node = node, .s = dt_conv_shape_of(node) };
     const int64_t K = b.s.K, fitting = U_BYTES / (2 * DT_WINOGRAD_POINTS) / K / 64 * 64;
@@ -98,7 +98,7 @@ int dt_winograd_backward_x_fits(const dt_node *node, const dt_exec *ex)
 
 size_t dt_winograd_backward_x_scratch(const dt_node *node, int threads)
 {
-    return plan_of(node).room_bytes * (size_t)threads;
+    return sizes_of(node).room_bytes * (size_t)threads;
 }
 
 static rooms rooms_of(const backward_x *b, char *scratch)
@@ -316,7 +316,7 @@ static void run_item(const backward_x *b, int64_t item, char *scratch)
 
 void dt_winograd_backward_x(const dt_node *node, void *scratch, int threads)
 {
-    const backward_x b = plan_of(node);
+    const backward_x b = sizes_of(node);
     const dt_tensor *x = node->in[0];
     assert(x->grad_type == DT_F32 || (x->grad_type == DT_BF16 && (node->fresh & 1u)));
     (void)x;

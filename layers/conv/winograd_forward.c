@@ -76,7 +76,7 @@ static int64_t padded(int64_t bytes)
     return (int64_t)dt_round_up((size_t)bytes, DT_CACHE_LINE);
 }
 
-static winograd plan_of(const dt_node *node, int threads)
+static winograd sizes_of(const dt_node *node, int threads)
 {
     const dt_tensor *x = node->in[0];
     const int low = x->qmin < 0 ? (int)x->qmin : 0, high = x->qmax > 0 ? (int)x->qmax : 0;
@@ -113,7 +113,7 @@ int dt_winograd_forward_fits(const dt_node *node, const dt_exec *ex)
 
 size_t dt_winograd_forward_scratch(const dt_node *node, int threads)
 {
-    const winograd g = plan_of(node, threads);
+    const winograd g = sizes_of(node, threads);
     return g.filters_bytes + g.start_bytes + (size_t)threads * g.room_bytes;
 }
 
@@ -417,7 +417,7 @@ static room room_of(const winograd *g, char *at)
 
 void dt_winograd_forward(const dt_node *node, void *scratch, int threads)
 {
-    winograd g = plan_of(node, threads);
+    winograd g = sizes_of(node, threads);
 
     g.filters = scratch;
     g.start = (int32_t *)(void *)(g.filters + g.filters_bytes);

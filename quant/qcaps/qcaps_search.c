@@ -6,7 +6,7 @@
  *
  *   1    The same bits N everywhere: 32, 16, then from N half the last distance down where the accuracy is above
  *        full - 0.05 (full - min), else up, until the distance is 1. N1 is the last N that was above.
- *   2    Weights as the budget allots them (quant/qcaps/qcaps_plan.c), the rest N1; accuracy A2.
+ *   2    Weights as the budget allots them (quant/qcaps/qcaps_allot.c), the rest N1; accuracy A2.
  *   If A2 > min:
  *   3A   For l = 0, 1, ..: activations of the layers l, l + 1, .. lose a bit each, again and again while accuracy is
  *        at least A2 - 0.55 (A2 - min), then get one back. Routing bits are set from activation bits each time.
@@ -236,12 +236,12 @@ dt_status dt_qcaps_run(const dt_qcaps_shape *shape, const dt_qcaps_options *opt,
 
     DT_CHECK(tolerance >= 0.0 && tolerance <= 100.0, DT_ERR_ARGUMENT, "accuracy tolerance %g %%, allowed are 0..100",
              tolerance);
-    DT_TRY(dt_qcaps_plan(shape, opt, MOST_BITS, &step2.bits)); /* a budget that is too small is said at once */
+    DT_TRY(dt_qcaps_allot(shape, opt, MOST_BITS, &step2.bits)); /* a budget that is too small is said at once */
     DT_CHECK(!opt->published || shape->layer[0].routes == 0, DT_ERR_UNSUPPORTED,
              "%s routes; the published search is for networks whose first layer does not", shape->layer[0].name);
 
     DT_TRY(find_uniform(&s, full_accuracy - 0.05 * (full_accuracy - r.min_accuracy), &r.uniform_bits));
-    DT_TRY(dt_qcaps_plan(shape, opt, r.uniform_bits, &step2.bits));
+    DT_TRY(dt_qcaps_allot(shape, opt, r.uniform_bits, &step2.bits));
     DT_TRY(test(&s, "2", &step2.bits, &step2.accuracy));
     if (step2.accuracy > r.min_accuracy)
         DT_TRY(lower_activations(&s, &step2, &r));

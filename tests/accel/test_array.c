@@ -146,14 +146,14 @@ static void expect_psum_c(const char *layer, const array_layer *want)
 {
     char name[240];
     array_layer fast;
-    dt_psum_plan plan;
+    dt_psum_layer on_array;
     array_layer_open(&fast, &want->array, &want->shape);
-    cr_assert(dt_psum_plan_init(&plan, "layer", &want->array, &want->shape) == DT_OK, "%s", dt_last_error());
-    void *packed = aligned_alloc(64, dt_round_up(plan.packed_bytes, 64) + 64);
-    void *work = aligned_alloc(64, dt_round_up(plan.room_bytes, 64) + 64);
+    cr_assert(dt_psum_layer_init(&on_array, "layer", &want->array, &want->shape) == DT_OK, "%s", dt_last_error());
+    void *packed = aligned_alloc(64, dt_round_up(on_array.packed_bytes, 64) + 64);
+    void *work = aligned_alloc(64, dt_round_up(on_array.room_bytes, 64) + 64);
     cr_assert(packed && work);
-    dt_psum_pack(&plan, want->w, packed);
-    dt_psum_image(&plan, packed, want->x, work, fast.psum, want->n_tap_psums > 0 ? fast.tap : NULL, &fast.stats);
+    dt_psum_pack(&on_array, want->w, packed);
+    dt_psum_image(&on_array, packed, want->x, work, fast.psum, want->n_tap_psums > 0 ? fast.tap : NULL, &fast.stats);
     snprintf(name, sizeof name, "psum.c: %s", layer);
     expect_same(name, &fast, want);
     free(packed);

@@ -183,19 +183,19 @@ static void same_stats(const layer *l, const char *who, const dt_psum_stats *got
     }
 }
 
-/* Runs the engine as `plan` says. with_taps: asks for tap psums, which takes another path. */
-static void check_engine(const layer *l, const dt_psum_plan *plan, const char *who, int with_taps)
+/* Runs the engine as `on_array` says. with_taps: asks for tap psums, which takes another path. */
+static void check_engine(const layer *l, const dt_psum_layer *on_array, const char *who, int with_taps)
 {
     int32_t *psum = malloc((size_t)n_outputs(l) * sizeof *psum);
     int32_t *taps = malloc((size_t)n_outputs(l) * (size_t)n_taps(l) * sizeof *taps);
-    void *packed = aligned_alloc(64, dt_round_up(plan->packed_bytes, 64));
-    void *room = aligned_alloc(64, dt_round_up(plan->room_bytes, 64));
+    void *packed = aligned_alloc(64, dt_round_up(on_array->packed_bytes, 64));
+    void *room = aligned_alloc(64, dt_round_up(on_array->room_bytes, 64));
     dt_psum_stats stats;
 
     dt_psum_stats_clear(&stats);
-    memset(room, 0x55, plan->room_bytes);
-    dt_psum_pack(plan, l->w, packed);
-    dt_psum_image(plan, packed, l->x, room, psum, with_taps ? taps : NULL, &stats);
+    memset(room, 0x55, on_array->room_bytes);
+    dt_psum_pack(on_array, l->w, packed);
+    dt_psum_image(on_array, packed, l->x, room, psum, with_taps ? taps : NULL, &stats);
     same_integers(l, who, l->psum, psum, n_outputs(l));
     if (with_taps) same_integers(l, "tap psum", l->taps, taps, n_outputs(l) * n_taps(l));
     same_stats(l, who, &stats);
@@ -262,7 +262,7 @@ static void check_layer(layer *l)
     float *x = draw_codes(s->height * s->width * s->channels, s->x_low, s->x_high);
     float *w = draw_codes(s->filters * window * (s->channels / s->conv.groups), -s->w_bound,
                           s->w_bound < 128 ? s->w_bound : 127);
-    dt_psum_plan plan;
+    dt_psum_layer on_array;
 
     l->x = x;
     l->w = w;
@@ -271,12 +271,12 @@ static void check_layer(layer *l)
     l->exact = malloc((size_t)n_outputs(l) * sizeof *l->exact);
     dt_psum_stats_clear(&l->stats);
     oracle(l);
-    cr_assert(dt_psum_plan_init(&plan, "layer", &l->array, s) == DT_OK, "%s: %s", text_of(l), dt_last_error());
-    check_engine(l, &plan, "psum", 0);
-    if (l->array.dataflow == DT_DATAFLOW_WS) check_engine(l, &plan, "psum, with taps", 1);
-    if (plan.vnni) {
-        plan.vnni = 0;
-        check_engine(l, &plan, "psum, plain C", 0);
+    cr_assert(dt_psum_layer_init(&on_array, "layer", &l->array, s) == DT_OK, "%s: %s", text_of(l), dt_last_error());
+    check_engine(l, &on_array, "psum", 0);
+    if (l->array.dataflow == DT_DATAFLOW_WS) check_engine(l, &on_array, "psum, with taps", 1);
+    if (on_array.vnni) {
+        on_array.vnni = 0;
+        check_engine(l, &on_array, "psum, plain C", 0);
     }
     check_verdict(l);
     free(x);
@@ -391,7 +391,7 @@ static void check_worked(const worked *e)
     const dt_psum_shape shape = { 4, 4, C, C, 3, 3, DT_CONV_SQUARE(1, 1), 4, 4, 0, e->x_modulus - 1, 7 };
     float x[16 * 16], w[16 * 9 * 16];
     int32_t psum[16 * 16], sum = 0;
-    dt_psum_plan plan;
+    dt_psum_layer on_array;
     dt_psum_stats stats;
     dt_array array;
     for (int i = 0; i < 16 * C; i++) x[i] = (float)((i % C + e->row_step * (i / C / 4) + i / C % 4) % e->x_modulus);
@@ -400,13 +400,13 @@ static void check_worked(const worked *e)
         w[i] = (float)((3 * (i / C / 9) + 5 * (i % C) + 2 * (tap / 3) + tap % 3) % 15 - 7);
     }
     dt_array_default(&array);
-    cr_assert(dt_psum_plan_init(&plan, "layer", &array, &shape) == DT_OK, "%s", dt_last_error());
-    cr_assert(plan.array.simd == (e->x_modulus == 4 ? 2 : 1) && plan.in_tiles == 1);
-    void *packed = aligned_alloc(64, dt_round_up(plan.packed_bytes, 64));
-    void *room = aligned_alloc(64, dt_round_up(plan.room_bytes, 64));
+    cr_assert(dt_psum_layer_init(&on_array, "layer", &array, &shape) == DT_OK, "%s", dt_last_error());
+    cr_assert(on_array.array.simd == (e->x_modulus == 4 ? 2 : 1) && on_array.in_tiles == 1);
+    void *packed = aligned_alloc(64, dt_round_up(on_array.packed_bytes, 64));
+    void *room = aligned_alloc(64, dt_round_up(on_array.room_bytes, 64));
     dt_psum_stats_clear(&stats);
-    dt_psum_pack(&plan, w, packed);
-    dt_psum_image(&plan, packed, x, room, psum, NULL, &stats);
+    dt_psum_pack(&on_array, w, packed);
+    dt_psum_image(&on_array, packed, x, room, psum, NULL, &stats);
     for (int i = 0; i < 16 * C; i++) sum += psum[i];
     cr_assert(sum == e->sum, "psums sum to %d, expected %d", sum, e->sum);
     for (int k = 0; k < 8; k++) cr_assert(psum[5 * C + k] == e->at_5[k], "filter %d: %d", k, psum[5 * C + k]);

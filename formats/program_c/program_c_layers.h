@@ -1,5 +1,5 @@
 /*
- * program_c_plan.h - which buffer holds what while the C of a program runs, and how much of everything there is.
+ * program_c_layers.h - which buffer holds what while the C of a program runs, and how much of everything there is.
  *
  * What makes psums, a convolution or a sum of codes, is not run on its own: whoever reads the psums asks for those of
  * one position, so that RAM holds one position's psums and not a layer's. One with two readers (before a skip block)
@@ -7,8 +7,8 @@
  *
  * Used by: program_c.c.  Tests: tests/formats/test_program_c.c.
  */
-#ifndef DT_PROGRAM_C_PLAN_H
-#define DT_PROGRAM_C_PLAN_H
+#ifndef DT_PROGRAM_C_LAYERS_H
+#define DT_PROGRAM_C_LAYERS_H
 
 #include "../../quant/program/program.h"
 
@@ -36,17 +36,17 @@ typedef struct {
     int code_bytes;
     int64_t weights, constant_bytes, ram_bytes;
     int64_t macs; /* of one image; a convolution's once a reader */
-} dt_c_plan;
+} dt_c_program;
 
 /* p is borrowed and has passed dt_program_check. DT_ERR_UNSUPPORTED: an array is too large for an int as its index. */
-DT_MUST_CHECK dt_status dt_c_plan_make(const dt_program *p, dt_c_plan *out);
-void dt_c_plan_release(dt_c_plan *c);
+DT_MUST_CHECK dt_status dt_c_program_make(const dt_program *p, dt_c_program *out);
+void dt_c_program_release(dt_c_program *c);
 
 /* 1 if the layer makes psums. */
 int dt_c_makes_psums(const dt_c_layer *l);
 /* The layers that layer i reads; behind psums, what those are made of. */
-int dt_c_plan_n_sources(const dt_c_plan *c, int i);
-int dt_c_plan_source(const dt_c_plan *c, int i, int k);
+int dt_c_program_n_sources(const dt_c_program *c, int i);
+int dt_c_program_source(const dt_c_program *c, int i, int k);
 
 /* What makes psums, as a convolution: a sum of codes has a group for each channel, and weights of 1. */
 typedef struct {
@@ -56,8 +56,8 @@ typedef struct {
     const int8_t *weight; /* [filters][window[0]][window[1]][channels]; NULL: all 1 */
 } dt_c_conv;
 
-dt_c_conv dt_c_plan_conv(const dt_c_plan *c, int i);
+dt_c_conv dt_c_program_conv(const dt_c_program *c, int i);
 /* Multiply-accumulates of layer i. */
-int64_t dt_c_plan_macs(const dt_c_plan *c, int i);
+int64_t dt_c_program_macs(const dt_c_program *c, int i);
 
-#endif /* DT_PROGRAM_C_PLAN_H */
+#endif /* DT_PROGRAM_C_LAYERS_H */

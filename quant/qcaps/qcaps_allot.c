@@ -1,5 +1,5 @@
 /*
- * qcaps_plan.c - step 2 of Q-CapsNets: the weight bits of each layer that a memory budget allots, and what bits cost.
+ * qcaps_allot.c - step 2 of Q-CapsNets: the weight bits of each layer that a memory budget allots, and what bits cost.
  *
  *   Layer l with n_l weights gets q_l = N + d_l bits, d_l = -min(l, D - 1): each of the first D layers one bit less
  * than the layer before it, the rest as many as the D-th. N is the largest up to 32 with
@@ -16,7 +16,7 @@
  *
  * Source: Marchisio et al., "Q-CapsNets", DAC 2020, and the code published with it; corrected: its authors' revision of
  *         2022, except that a budget for which that gives the last layer 0 bits takes the next smaller D here.
- * Tests: tests/quant/test_qcaps_plan.c.
+ * Tests: tests/quant/test_qcaps_allot.c.
  */
 #include "qcaps.h"
 
@@ -76,7 +76,7 @@ static int64_t words(const dt_qcaps_shape *shape, const convention *c, int depth
     return sum;
 }
 
-dt_status dt_qcaps_plan(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, int uniform, dt_qcaps_bits *out)
+dt_status dt_qcaps_allot(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, int uniform, dt_qcaps_bits *out)
 {
     const convention c = convention_of(opt);
     const int last = shape->n_layers - 1;

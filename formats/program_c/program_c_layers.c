@@ -1,7 +1,7 @@
 /*
- * program_c_plan.c - places and sizes. Interface: program_c_plan.h.
+ * program_c_layers.c - places and sizes. Interface: program_c_layers.h.
  */
-#include "program_c_plan.h"
+#include "program_c_layers.h"
 
 #include "../../core/conv_params.h"
 
@@ -17,24 +17,24 @@ int dt_c_makes_psums(const dt_c_layer *l)
 }
 
 /* Layer i, or what makes the psums that it reads. */
-static const dt_c_layer *reader_of(const dt_c_plan *c, int i)
+static const dt_c_layer *reader_of(const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
 
     return l->x.kind == DT_VALUE_PSUM ? &c->layer[l->in[0]] : l;
 }
 
-int dt_c_plan_n_sources(const dt_c_plan *c, int i)
+int dt_c_program_n_sources(const dt_c_program *c, int i)
 {
     return reader_of(c, i)->n_in;
 }
 
-int dt_c_plan_source(const dt_c_plan *c, int i, int k)
+int dt_c_program_source(const dt_c_program *c, int i, int k)
 {
     return reader_of(c, i)->in[k];
 }
 
-dt_c_conv dt_c_plan_conv(const dt_c_plan *c, int i)
+dt_c_conv dt_c_program_conv(const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
     dt_c_conv v = { .conv = dt_conv_square(1, 0), .window = { 1, 1 }, .channels = 1 };
@@ -56,16 +56,16 @@ dt_c_conv dt_c_plan_conv(const dt_c_plan *c, int i)
 }
 
 /* Weights of one filter, or of one output of LINEAR. */
-static int64_t terms(const dt_c_plan *c, int i)
+static int64_t terms(const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
 
     if (!dt_c_makes_psums(l)) return dt_value_count(&l->x);
-    const dt_c_conv v = dt_c_plan_conv(c, i);
+    const dt_c_conv v = dt_c_program_conv(c, i);
     return (int64_t)v.window[0] * v.window[1] * v.channels;
 }
 
-int64_t dt_c_plan_macs(const dt_c_plan *c, int i)
+int64_t dt_c_program_macs(const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
 
@@ -83,7 +83,7 @@ static int behind_flatten(const dt_graph *g, int value)
 }
 
 /* of: [n_values] of the graph, the layer that gives each */
-static void add_layer(dt_c_plan *c, const dt_graph_node *n, int *of)
+static void add_layer(dt_c_program *c, const dt_graph_node *n, int *of)
 {
     const dt_program *p = c->p;
     dt_c_layer *l = &c->layer[c->n_layers];
@@ -99,12 +99,12 @@ static void add_layer(dt_c_plan *c, const dt_graph_node *n, int *of)
     of[n->out] = c->n_layers++;
 }
 
-static dt_status list_layers(dt_c_plan *c)
+static dt_status list_layers(dt_c_program *c)
 {
     const dt_graph *g = c->p->graph;
     int *of = calloc((size_t)g->n_values, sizeof *of);
 
-    DT_CHECK(of, DT_ERR_MEMORY, "no memory to plan %d nodes", g->n_nodes);
+    DT_CHECK(of, DT_ERR_MEMORY, "no memory to list the layers of %d nodes", g->n_nodes);
     c->layer = c->image + 1;
     *c->image = (dt_c_layer){ .n = &g->node[0], .y = dt_program_image(c->p) };
     of[g->node[0].out] = DT_C_IMAGE;
@@ -117,17 +117,17 @@ static dt_status list_layers(dt_c_plan *c)
 
 /* ---- buffers */
 
-static void find_readers(dt_c_plan *c)
+static void find_readers(dt_c_program *c)
 {
     for (int i = -1; i < c->n_layers; i++) c->layer[i].last_reader = -1;
     for (int i = 0; i < c->n_layers; i++) {
         for (int k = 0; k < c->layer[i].n_in; k++) c->layer[c->layer[i].in[k]].last_reader = i;
-        for (int k = 0; k < dt_c_plan_n_sources(c, i); k++) c->layer[dt_c_plan_source(c, i, k)].last_reader = i;
+        for (int k = 0; k < dt_c_program_n_sources(c, i); k++) c->layer[dt_c_program_source(c, i, k)].last_reader = i;
     }
 }
 
 /* 1 if the buffer holds what is read when, or after, layer i runs. */
-static int is_busy(const dt_c_plan *c, int i, int buffer)
+static int is_busy(const dt_c_program *c, int i, int buffer)
 {
     for (int j = -1; j < i; j++) {
         const dt_c_layer *l = &c->layer[j];
@@ -136,7 +136,7 @@ static int is_busy(const dt_c_plan *c, int i, int buffer)
     return 0;
 }
 
-static void choose_buffer(dt_c_plan *c, int i)
+static void choose_buffer(dt_c_program *c, int i)
 {
     dt_c_layer *l = &c->layer[i];
     const int is_code = l->y.kind == DT_VALUE_CODE;
@@ -150,7 +150,7 @@ static void choose_buffer(dt_c_plan *c, int i)
     if (room[buffer] < count) room[buffer] = count;
 }
 
-static void choose_buffers(dt_c_plan *c)
+static void choose_buffers(dt_c_program *c)
 {
     for (int i = -1; i < c->n_layers; i++) {
         const int stored = i < 0 || (!dt_c_makes_psums(&c->layer[i]) && i + 1 < c->n_layers);
@@ -159,7 +159,7 @@ static void choose_buffers(dt_c_plan *c)
     }
 }
 
-static void choose_code_type(dt_c_plan *c)
+static void choose_code_type(dt_c_program *c)
 {
     int low = 0, high = 0;
 
@@ -177,7 +177,7 @@ static void choose_code_type(dt_c_plan *c)
 /* ---- sizes */
 
 /* Bytes of the constants that a layer's kind has in C. */
-static int64_t constant_bytes(const dt_c_plan *c, int i)
+static int64_t constant_bytes(const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
     const int64_t n = l->y.channels;
@@ -193,13 +193,13 @@ static int64_t constant_bytes(const dt_c_plan *c, int i)
 }
 
 /* Multiply-accumulates while layer i runs: its own, or those of the convolution whose psums it asks for. */
-static int64_t work(const dt_c_plan *c, int i)
+static int64_t work(const dt_c_program *c, int i)
 {
     if (dt_c_makes_psums(&c->layer[i])) return 0;
-    return dt_c_plan_macs(c, c->layer[i].x.kind == DT_VALUE_PSUM ? c->layer[i].in[0] : i);
+    return dt_c_program_macs(c, c->layer[i].x.kind == DT_VALUE_PSUM ? c->layer[i].in[0] : i);
 }
 
-static dt_status add_sizes(dt_c_plan *c)
+static dt_status add_sizes(dt_c_program *c)
 {
     c->constant_bytes = (int64_t)PIXEL_VALUES * c->image->y.channels * c->code_bytes;
     for (int i = 0; i < c->n_layers; i++) {
@@ -220,16 +220,17 @@ static dt_status add_sizes(dt_c_plan *c)
     return DT_OK;
 }
 
-dt_status dt_c_plan_make(const dt_program *p, dt_c_plan *out)
+dt_status dt_c_program_make(const dt_program *p, dt_c_program *out)
 {
     const size_t n = (size_t)p->graph->n_nodes + 1;
-    dt_c_plan c = { .p = p,
-                    .image = calloc(n, sizeof *c.image),
-                    .code_room = calloc(n, sizeof *c.code_room),
-                    .real_room = calloc(n, sizeof *c.real_room) };
+    dt_c_program c = { .p = p,
+                       .image = calloc(n, sizeof *c.image),
+                       .code_room = calloc(n, sizeof *c.code_room),
+                       .real_room = calloc(n, sizeof *c.real_room) };
     dt_status s = c.image && c.code_room && c.real_room
                       ? list_layers(&c)
-                      : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to plan %d nodes", p->graph->n_nodes);
+                      : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to list the layers of %d nodes",
+                                 p->graph->n_nodes);
 
     if (s == DT_OK) {
         find_readers(&c);
@@ -238,17 +239,17 @@ dt_status dt_c_plan_make(const dt_program *p, dt_c_plan *out)
         s = add_sizes(&c);
     }
     if (s != DT_OK) {
-        dt_c_plan_release(&c);
+        dt_c_program_release(&c);
         return dt_forward(s, __FILE__, __LINE__);
     }
     *out = c;
     return DT_OK;
 }
 
-void dt_c_plan_release(dt_c_plan *c)
+void dt_c_program_release(dt_c_program *c)
 {
     free(c->image);
     free(c->code_room);
     free(c->real_room);
-    *c = (dt_c_plan){ 0 };
+    *c = (dt_c_program){ 0 };
 }

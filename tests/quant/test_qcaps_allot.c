@@ -1,5 +1,5 @@
 /*
- * test_qcaps_plan.c - weight bits from a memory budget, and reductions, against those that the authors of Q-CapsNets
+ * test_qcaps_allot.c - weight bits from a memory budget, and reductions, against those that the authors of Q-CapsNets
  * published: their runs of 2022 for the corrected rule, examples worked by hand for the published code's.
  */
 #include <criterion/criterion.h>
@@ -14,7 +14,7 @@ static dt_qcaps_bits plan(int shape, float budget, int published)
 {
     const dt_qcaps_options o = qcaps_options(budget, published);
     dt_qcaps_bits b;
-    cr_assert(dt_qcaps_plan(&qcaps_shapes[shape], &o, 9, &b) == DT_OK, "%s", dt_last_error());
+    cr_assert(dt_qcaps_allot(&qcaps_shapes[shape], &o, 9, &b) == DT_OK, "%s", dt_last_error());
     return b;
 }
 
@@ -78,7 +78,7 @@ static double full_mib(int shape)
     return count[shape] * 4.0 / 1048576.0;
 }
 
-Test(qcaps_plan, allocations_of_the_authors)
+Test(qcaps_allot, allocations_of_the_authors)
 {
     for (size_t i = 0; i < sizeof allocations / sizeof allocations[0]; i++) {
         const allocation *a = &allocations[i];
@@ -93,14 +93,14 @@ Test(qcaps_plan, allocations_of_the_authors)
     }
 }
 
-Test(qcaps_plan, baselines)
+Test(qcaps_allot, baselines)
 {
     rounds_to(full_mib(SHALLOW), 25.96, "shallowcaps");
     rounds_to(full_mib(DEEP28), 32.22, "deepcaps, 28x28");
     rounds_to(full_mib(DEEP64), 50.98, "deepcaps, 64x64");
 }
 
-Test(qcaps_plan, activation_reductions_of_the_authors)
+Test(qcaps_allot, activation_reductions_of_the_authors)
 {
     static const struct {
         int shape;
@@ -127,7 +127,7 @@ Test(qcaps_plan, activation_reductions_of_the_authors)
     }
 }
 
-Test(qcaps_plan, examples_of_the_published_code)
+Test(qcaps_allot, examples_of_the_published_code)
 {
     static const struct {
         int shape;
@@ -148,7 +148,7 @@ Test(qcaps_plan, examples_of_the_published_code)
     }
 }
 
-Test(qcaps_plan, default_budget_allots_32_bits)
+Test(qcaps_allot, default_budget_allots_32_bits)
 {
     dt_qcaps_options o;
     dt_qcaps_options_default(&o);
@@ -158,7 +158,7 @@ Test(qcaps_plan, default_budget_allots_32_bits)
 }
 
 /* activations and routing: as asked, routing only where there is any */
-Test(qcaps_plan, the_rest_is_uniform)
+Test(qcaps_allot, the_rest_is_uniform)
 {
     const dt_qcaps_bits b = plan(DEEP28, 8.0f, 0);
     same_bits(b.activation, (const int[]){ 9, 9, 9, 9, 9, 9, 0, 0 }, DT_QCAPS_LAYERS, "activations");
@@ -174,7 +174,7 @@ static int64_t used_bits(const dt_qcaps_shape *s, const int *q, int more)
 
 /* From the smallest budget to 20 bits a weight, on networks of 1 to 8 layers: it fits, every layer has a bit, and not
  * one bit more for all would fit. */
-Test(qcaps_plan, any_budget_that_is_possible)
+Test(qcaps_allot, any_budget_that_is_possible)
 {
     draws d = { .seed = 1 };
     for (int trial = 0; trial < 20000; trial++) {
@@ -186,7 +186,7 @@ Test(qcaps_plan, any_budget_that_is_possible)
         const dt_qcaps_options o = qcaps_options(nextafterf((float)(bits / unit), 1e9f), published);
         const int64_t budget = (int64_t)((double)o.memory_budget * unit);
         dt_qcaps_bits b;
-        cr_assert(dt_qcaps_plan(&s, &o, 8, &b) == DT_OK, "%s", dt_last_error());
+        cr_assert(dt_qcaps_allot(&s, &o, 8, &b) == DT_OK, "%s", dt_last_error());
         cr_assert(used_bits(&s, b.weight, published) <= budget && used_bits(&s, b.weight, published + 1) > budget);
         for (int l = 0; l < s.n_layers; l++) cr_assert(b.weight[l] + published >= 1);
     }
@@ -196,11 +196,11 @@ static void refused(int shape, float budget, int published, const char *asked, c
 {
     const dt_qcaps_options o = qcaps_options(budget, published);
     dt_qcaps_bits b;
-    cr_assert(dt_qcaps_plan(&qcaps_shapes[shape], &o, 8, &b) == DT_ERR_ARGUMENT);
+    cr_assert(dt_qcaps_allot(&qcaps_shapes[shape], &o, 8, &b) == DT_ERR_ARGUMENT);
     cr_assert(strstr(dt_last_error(), asked) && strstr(dt_last_error(), needed), "%s", dt_last_error());
 }
 
-Test(qcaps_plan, budgets_that_are_too_small)
+Test(qcaps_allot, budgets_that_are_too_small)
 {
     refused(DEEP28, 1.0f, 1, "1 MB", "1.0557 MB");
     refused(DEEP64, 1.0f, 1, "1 MB", "1.6704 MB");
@@ -213,12 +213,12 @@ Test(qcaps_plan, budgets_that_are_too_small)
     same_bits(plan(DEEP28, 1.0557f, 1).weight, (const int[]){ 0, 0, 0, 0, 0, 0 }, 6, "the smallest, published");
 }
 
-Test(qcaps_plan, shapes_that_are_none)
+Test(qcaps_allot, shapes_that_are_none)
 {
     const dt_qcaps_options o = qcaps_options(1.0f, 0);
     dt_qcaps_bits b;
-    cr_assert(dt_qcaps_plan(&(dt_qcaps_shape){ 0 }, &o, 8, &b) == DT_ERR_ARGUMENT);
-    cr_assert(dt_qcaps_plan(&(dt_qcaps_shape){ .n_layers = 9 }, &o, 8, &b) == DT_ERR_ARGUMENT);
-    cr_assert(dt_qcaps_plan(&(dt_qcaps_shape){ .n_layers = 2 }, &o, 8, &b) == DT_ERR_ARGUMENT);
+    cr_assert(dt_qcaps_allot(&(dt_qcaps_shape){ 0 }, &o, 8, &b) == DT_ERR_ARGUMENT);
+    cr_assert(dt_qcaps_allot(&(dt_qcaps_shape){ .n_layers = 9 }, &o, 8, &b) == DT_ERR_ARGUMENT);
+    cr_assert(dt_qcaps_allot(&(dt_qcaps_shape){ .n_layers = 2 }, &o, 8, &b) == DT_ERR_ARGUMENT);
     cr_assert(strstr(dt_last_error(), "no weights"), "%s", dt_last_error());
 }

@@ -1,5 +1,5 @@
 /*
- * vector_plan.c - the files that a layer needs in each layout: names, lines, lanes, and words that describe them.
+ * vector_files.c - the files that a layer needs in each layout: names, lines, lanes, and words that describe them.
  *
  * Everything follows from layout, shape, rows, cols and bits, so that a reader makes the same list and believes a
  * manifest only where it agrees.
@@ -315,7 +315,7 @@ static dt_status check_ranges(const dt_vectors *v, const char *where, dt_status 
     return DT_OK;
 }
 
-dt_status dt_vectors_plan(dt_vectors *v, int64_t most_files, const char *where, dt_status kind)
+dt_status dt_vectors_list(dt_vectors *v, int64_t most_files, const char *where, dt_status kind)
 {
     dt_psum_shape *s = &v->shape;
     int64_t n = 0;
