@@ -113,7 +113,7 @@ static void print_layers(const dt_model *m)
         macs += l.macs;
         n_exact += l.exact_f32;
     }
-    printf("%d quantized convolutions, %s MACs an image; %d of them exact in f32 in any order (psum bound < 2^24)\n", n,
+    printf("%d quantized layers, %s MACs an image; %d of them exact in f32 in any order (psum bound < 2^24)\n", n,
            text_count(macs).s, n_exact);
 }
 

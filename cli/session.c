@@ -157,9 +157,9 @@ dt_status session_find_layer(const session *o, const char *name, int all)
         const size_t used = strlen(names);
         snprintf(names + used, sizeof names - used, " %s", info.name);
     }
-    DT_CHECK(n > 0, DT_ERR_UNSUPPORTED, "%s has no convolution of integer codes; train it with --wbits and --abits",
+    DT_CHECK(n > 0, DT_ERR_UNSUPPORTED, "%s has no layer of integer codes; train it with --wbits and --abits",
              text_network(o->model).s);
-    return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "--layer %s: no quantized convolution; there are%s%s", name,
+    return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "--layer %s: no quantized layer; there are%s%s", name,
                     names, all ? ", or all" : "");
 }
 

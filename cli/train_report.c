@@ -34,7 +34,7 @@ void report_begin(const run *r)
     printf("model      %s: %s parameters", text_network(r->o.model).s,
            text_count(dt_model_count(r->o.model) - n_decoder).s);
     if (n_decoder > 0) printf(" and %s of the decoder", text_count(n_decoder).s);
-    printf(", %d quantized convolutions\n", dt_model_n_layers(r->o.model));
+    printf(", %d quantized layers\n", dt_model_n_layers(r->o.model));
     printf("data       %s: %s training and %s test images, %dx%dx%d, %d classes", r->s->dataset, text_count(train.n).s,
            text_count(test.n).s, train.height, train.width, train.channels, train.n_classes);
     if (r->s->val_size > 0) printf("; %s held out", text_count(r->s->val_size).s);

@@ -70,8 +70,11 @@ static dt_status print_report_json(const dt_verify_report *r, const char *senten
         cJSON *one = array_report_json(&l->array);
         cJSON_AddNumberToObject(one, "checked", (double)l->n_checked);
         cJSON_AddNumberToObject(one, "mismatches", (double)l->mismatches);
-        cJSON_AddNumberToObject(one, "mae_float", l->mae_float);
-        cJSON_AddNumberToObject(one, "mae_next", l->mae_next);
+        cJSON_AddBoolToObject(one, "on_array", l->on_array);
+        if (l->on_array) {
+            cJSON_AddNumberToObject(one, "mae_float", l->mae_float);
+            cJSON_AddNumberToObject(one, "mae_next", l->mae_next);
+        }
         cJSON_AddItemToArray(layers, one);
     }
     cJSON_AddNumberToObject(out, "checked", (double)r->n_checked);
@@ -92,9 +95,13 @@ static void print_report(const settings *s, const dt_verify_report *r, const cha
     for (int i = 0; i < r->n_layers; i++) {
         const dt_verify_layer *l = &r->layer[i];
         const dt_array_report *a = &l->array;
-        printf("%-22s %14s %16s %10s %9.2e %9.2e %5d %10s %12s %5.1f%%\n", a->name, text_count(a->n_psums).s,
-               text_count(l->n_checked).s, text_count(l->mismatches).s, l->mae_float, l->mae_next, a->bits,
-               text_count(a->n_overflows).s, text_count(a->cycles).s, 100.0 * a->utilisation);
+        printf("%-22s %14s %16s %10s", a->name, text_count(a->n_psums).s, text_count(l->n_checked).s,
+               text_count(l->mismatches).s);
+        if (l->on_array)
+            printf(" %9.2e %9.2e %5d %10s %12s %5.1f%%\n", l->mae_float, l->mae_next, a->bits,
+                   text_count(a->n_overflows).s, text_count(a->cycles).s, 100.0 * a->utilisation);
+        else
+            printf(" %9s %9s %5d\n", "-", "-", a->bits);
         checked += l->n_checked;
         mismatches += l->mismatches;
         psums += a->n_psums;

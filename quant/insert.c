@@ -217,7 +217,7 @@ static dt_status quantize_layer(dt_rewrite *r, const dt_graph_node *n, const ins
     return dt_rewrite_with(r, n, NULL, in);
 }
 
-/* Of one cell there is nothing to sum. */
+/* Of one cell there is nothing to sum; averages of several divisors are not integers of one scale. */
 static int is_sum(const dt_graph *g, const dt_graph_node *n)
 {
     const dt_pool_params *pool = n->params;
@@ -225,7 +225,9 @@ static int is_sum(const dt_graph *g, const dt_graph_node *n)
 
     if (n->kind == DT_OP_ADD) return 1;
     if (n->kind != DT_OP_AVGPOOL) return 0;
-    return pool->window[0] ? pool->window[0] * pool->window[1] > 1 : x[1] * x[2] > 1;
+    if (pool->window[0] == 0) return x[1] * x[2] > 1;
+    const int is_padded = pool->pad[0] || pool->pad[1] || pool->pad[2] || pool->pad[3];
+    return pool->window[0] * pool->window[1] > 1 && (pool->count_include_pad || !is_padded);
 }
 
 /* The inputs' codes have one clip and one range, so that their integers can be added. */

@@ -46,7 +46,6 @@ dt_status dt_layer_check_open(dt_layer_check *l, dt_context *ctx, const dt_array
     DT_CHECK(y->shape.dim[0] <= batch, DT_ERR_UNSUPPORTED,
              "%s: %lld maps in a batch of %d images; a layer is verified that has one map an image", l->name,
              (long long)y->shape.dim[0], batch);
-    l->shape = dt_psum_shape_of(node);
     l->n_sw = w->n_scale;
     DT_TRY(dt_psum_layer_init(&l->on_array, l->name, array, &l->shape));
     l->qx = malloc((size_t)batch * (size_t)per_image(x) * sizeof *l->qx);

@@ -1,6 +1,6 @@
 /*
- * layer_check.h - one convolution under verification: its codes and psums of a batch on the host, the engine and the
- *                 oracle over them, and what the float layer says.
+ * layer_check.h - one convolution or linear layer under verification: its codes and psums of a batch on the host, the
+ *                 engine and the oracle over them, and what the float layer says.
  */
 #ifndef DT_LAYER_CHECK_H
 #define DT_LAYER_CHECK_H
@@ -10,7 +10,7 @@
 
 typedef struct {
     const char *name;
-    dt_psum_shape shape;
+    dt_psum_shape shape; /* as the array computes it */
     dt_psum_layer on_array;
     float *qx, *psum;  /* of the last batch: codes, psums of the grid */
     int32_t *expected; /* of the last batch: psums of the array */
@@ -24,8 +24,8 @@ typedef struct {
     double error_float, error_next; /* sums over psums */
 } dt_layer_check;
 
-/* node: a CONV2D on the grid that has run, for batches of at most `batch`. l is zeroed but for name. Close it even
- * after a failure. */
+/* node: a CONV2D or LINEAR on the grid that has run, for batches of at most `batch`. l is zeroed but for name and
+ * shape. Close it even after a failure. */
 DT_MUST_CHECK dt_status dt_layer_check_open(dt_layer_check *l, dt_context *ctx, const dt_array *array,
                                             const dt_node *node, int batch);
 void dt_layer_check_close(dt_layer_check *l);

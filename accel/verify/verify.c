@@ -1,18 +1,23 @@
 /*
  * verify.c - do the grid's forward, the array, the program and 64-bit sums agree on real images, psum by psum?
  *
- * All of them compute side by side on one tape: the model as it is evaluated; for each convolution a PSUM operator that
- * reads the same codes; and the program, from the image on by itself. After each node a hook looks at what it made:
- *   CONV2D of the model    its psums, and the engine's with every tap psum, are judged by oracle.c
- *   PSUM                   the device's array gave what the oracle expects
- *   CONV2D of the program  the codes that it reads are those of the model
- *   the program's scores   are those of the model, bit for bit; other LINEARs are not looked at
+ * All of them compute side by side on one tape: the model as it is evaluated; the program, from the image on by itself;
+ * and for each convolution of the program a PSUM operator that reads the same codes. After each node a hook looks at
+ * what it made:
+ *   CONV2D, LINEAR of the model   its psums, and the engine's with every tap psum, are judged by oracle.c
+ *   CONV2D of the program         the codes that it reads are those of the model
+ *   PSUM                          the device's array gave what the oracle expects
+ *   ADD, AVGPOOL of codes         sum_check.c says what model and program must give
+ *   the program's scores          are those of the model, bit for bit
+ * A linear layer of the model is a convolution of its program, whose window is the map: as such it is on the array.
  *
  * Interface: dt_verify in include/detent/array.h.  Tests: tests/accel/test_verify.c.
  */
+#include "../../core/grid_facts.h"
 #include "../../core/train/inference.h"
 #include "layer_check.h"
 #include "report.h"
+#include "sum_check.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -21,11 +26,15 @@
 
 enum { VERIFY_BATCH = 32 };
 
+/* Of one node of the model that makes integers. */
 typedef struct {
-    dt_layer_check layer;
+    const char *name;
+    int is_sum;
     int skipped;
-    int seen; /* in this batch: the model's node has run, the next of that name is the program's */
-} layer_check;
+    int seen;             /* in this batch: the model's node has run, the next of that name is the program's */
+    dt_layer_check layer; /* of a convolution or a linear layer */
+    dt_sum_check sum;
+} node_check;
 
 /* What both give on one tape; the model's are kept until its end. */
 typedef struct {
@@ -35,7 +44,7 @@ typedef struct {
 typedef struct {
     dt_model *model, *program;
     dt_array array;
-    layer_check *check; /* [n_layers of the model] */
+    node_check *check; /* [n_checks], in the order of the model */
     int n_checks;
     score_pair scores[2]; /* of the tapes of a full and of the last batch */
     int n_tapes;
@@ -44,21 +53,21 @@ typedef struct {
     dt_verify_report *report;
 } verification;
 
-/* Index of a layer that is to be checked, or -1. */
+/* Index of a node that is to be checked, or -1. */
 static int find_check(const verification *v, const char *name)
 {
     for (int i = 0; i < v->n_checks; i++) {
-        if (!v->check[i].skipped && strcmp(v->check[i].layer.name, name) == 0) return i;
+        if (!v->check[i].skipped && strcmp(v->check[i].name, name) == 0) return i;
     }
     return -1;
 }
 
-/* The array beside every convolution that is on the tape. */
-static dt_status record_arrays(const verification *v, dt_tape *tape)
+/* The array beside every convolution that is on the tape from node `first` on. */
+static dt_status record_arrays(const verification *v, dt_tape *tape, int first)
 {
     const int n = dt_tape_n_nodes(tape);
 
-    for (int i = 0; i < n; i++) {
+    for (int i = first; i < n; i++) {
         const dt_node *node = dt_tape_node(tape, i);
         if (node->kind != DT_OP_CONV2D || find_check(v, node->name) < 0) continue;
         const dt_conv_params *conv = node->params;
@@ -69,15 +78,16 @@ static dt_status record_arrays(const verification *v, dt_tape *tape)
     return DT_OK;
 }
 
-/* Beside the model: the array of each of its convolutions, and its program from the image on. */
+/* Beside the model: its program from the image on, and the array of each of the program's convolutions. */
 static dt_status record_beside(void *user, dt_tape *tape, const dt_record_spec *spec, dt_tensor *const *tensor)
 {
     verification *v = user;
+    const int first = dt_tape_n_nodes(tape);
     dt_tensor **of_program;
 
-    DT_TRY(record_arrays(v, tape));
     DT_TRY(dt_model_tensors(v->program, &of_program));
-    const dt_status status = dt_model_record_network(v->program, tape, spec, of_program);
+    dt_status status = dt_model_record_network(v->program, tape, spec, of_program);
+    if (status == DT_OK) status = record_arrays(v, tape, first);
     if (status == DT_OK) {
         assert(v->n_tapes < 2);
         v->scores[v->n_tapes++] =
@@ -98,18 +108,32 @@ static void found_wrong(verification *v, const dt_mismatch *first, const char *l
     v->report->mismatches += n;
 }
 
-static dt_status look_at_model(verification *v, int i, const dt_node *node)
+/* The layer as the program's convolution of that name computes it. */
+static dt_psum_shape shape_in_program(const verification *v, const char *name)
 {
-    layer_check *l = &v->check[i];
+    const dt_graph *g = v->program->graph;
+    const dt_graph_node *n = dt_graph_maker(g, dt_graph_find(g, name));
+    dt_tensor x = g->value[n->in[0]]->facts, w = g->value[n->in[1]]->facts, y = g->value[n->out]->facts;
+    const dt_node node = { .kind = n->kind, .in = { &x, &w }, .n_in = 2, .out = &y, .params = n->params };
+
+    return dt_psum_shape_of(&node);
+}
+
+static dt_status look_at_layer(verification *v, int i, const dt_node *node)
+{
+    node_check *c = &v->check[i];
     dt_verify_layer *out = &v->report->layer[i];
     dt_oracle_result result[VERIFY_BATCH];
 
-    if (!l->layer.qx) DT_TRY(dt_layer_check_open(&l->layer, v->model->ctx, &v->array, node, VERIFY_BATCH));
-    DT_TRY(dt_layer_check_batch(&l->layer, v->model->ctx, node, result));
+    if (!c->layer.qx) {
+        c->layer.shape = shape_in_program(v, c->name);
+        DT_TRY(dt_layer_check_open(&c->layer, v->model->ctx, &v->array, node, VERIFY_BATCH));
+    }
+    DT_TRY(dt_layer_check_batch(&c->layer, v->model->ctx, node, result));
     for (int64_t n = 0; n < node->out->shape.dim[0]; n++) {
         out->n_checked += result[n].n_checked;
         out->mismatches += result[n].n_wrong;
-        if (result[n].n_wrong > 0) found_wrong(v, &result[n].first, l->layer.name, n, result[n].n_wrong);
+        if (result[n].n_wrong > 0) found_wrong(v, &result[n].first, c->name, n, result[n].n_wrong);
     }
     return DT_OK;
 }
@@ -118,9 +142,9 @@ static dt_status look_at_model(verification *v, int i, const dt_node *node)
 static dt_status compare(verification *v, int layer, const char *what, const dt_tensor *found, const float *as_float,
                          const int32_t *as_int)
 {
-    const int64_t n = dt_count(&found->shape), *dim = found->shape.dim;
+    const int64_t n = dt_count(&found->shape), per_image = n / found->shape.dim[0];
+    const int64_t channels = dt_channels(&found->shape), width = found->shape.ndim == 4 ? found->shape.dim[2] : 1;
     dt_verify_layer *out = &v->report->layer[layer];
-    const char *name = v->check[layer].layer.name;
     float *host;
 
     DT_TRY(dt_device_floats(v->model->ctx, found->data, n, &host));
@@ -128,14 +152,14 @@ static dt_status compare(verification *v, int layer, const char *what, const dt_
         const float expected = as_float ? as_float[i] : (float)as_int[i];
         if (host[i] == expected) continue;
         const dt_mismatch m = { .what = what,
-                                .row = (int)(i / (dim[2] * dim[3]) % dim[1]),
-                                .col = (int)(i / dim[3] % dim[2]),
-                                .channel = (int)(i % dim[3]),
+                                .row = (int)(i % per_image / (width * channels)),
+                                .col = (int)(i / channels % width),
+                                .channel = (int)(i % channels),
                                 .tile = -1,
                                 .tap = -1,
                                 .expected = (int64_t)expected,
                                 .found = (int64_t)host[i] };
-        found_wrong(v, &m, name, i / (dim[1] * dim[2] * dim[3]), 1);
+        found_wrong(v, &m, v->check[layer].name, i / per_image, 1);
         out->mismatches++;
     }
     out->n_checked += n;
@@ -183,6 +207,17 @@ static dt_status look_at_scores(verification *v, const score_pair *scores)
     return status;
 }
 
+/* The model's sum comes first, the program's second. */
+static dt_status look_at_sum(verification *v, int i, const dt_node *node)
+{
+    node_check *c = &v->check[i];
+
+    if (c->seen) return compare(v, i, "program sum", node->out, NULL, c->sum.expected);
+    c->seen = 1;
+    DT_TRY(dt_sum_check_batch(&c->sum, v->model->ctx, node));
+    return compare(v, i, "grid sum", node->out, NULL, c->sum.expected);
+}
+
 static dt_status verify_node(void *user, const dt_node *node)
 {
     verification *v = user;
@@ -190,14 +225,14 @@ static dt_status verify_node(void *user, const dt_node *node)
     for (int i = 0; i < v->n_tapes; i++) {
         if (node->out == v->scores[i].program) return look_at_scores(v, &v->scores[i]);
     }
-    if (node->kind != DT_OP_CONV2D && node->kind != DT_OP_PSUM) return DT_OK;
     const int i = find_check(v, node->name);
     if (i < 0) return DT_OK;
-    layer_check *l = &v->check[i];
-    if (node->kind == DT_OP_PSUM) return compare(v, i, "array psum", node->out, NULL, l->layer.expected);
-    if (l->seen) return compare(v, i, "program code", node->in[0], l->layer.qx, NULL);
-    l->seen = 1;
-    return look_at_model(v, i, node);
+    node_check *c = &v->check[i];
+    if (c->is_sum) return look_at_sum(v, i, node);
+    if (node->kind == DT_OP_PSUM) return compare(v, i, "array psum", node->out, NULL, c->layer.expected);
+    if (c->seen) return compare(v, i, "program code", node->in[0], c->layer.qx, NULL);
+    c->seen = 1;
+    return look_at_layer(v, i, node);
 }
 
 static dt_status verify_batch(void *user, const dt_batch *b)
@@ -214,37 +249,70 @@ static dt_status verify_batch(void *user, const dt_batch *b)
     return DT_OK;
 }
 
+/* 1 if the node makes integers that are checked. */
+static int is_checked(const dt_graph *g, const dt_graph_node *n)
+{
+    switch (n->kind) {
+    case DT_OP_CONV2D:
+    case DT_OP_LINEAR:
+    case DT_OP_ADD:
+    case DT_OP_AVGPOOL: return g->value[n->out]->facts.n_scale > 0;
+    default: return 0;
+    }
+}
+
+/* layer: the name of the only one, or NULL: all */
 static dt_status choose_layers(verification *v, const char *layer)
 {
-    const dt_model *m = v->model;
-    int n = 0;
+    const dt_graph *g = v->model->graph;
+    int n_chosen = 0;
 
-    v->n_checks = m->n_layers;
-    v->check = calloc((size_t)m->n_layers, sizeof *v->check);
-    v->report->layer = calloc((size_t)m->n_layers, sizeof *v->report->layer);
-    DT_CHECK(v->check && v->report->layer, DT_ERR_MEMORY, "no memory for %d layers", m->n_layers);
-    for (int i = 0; i < m->n_layers; i++) {
-        v->check[i].layer.name = m->layer[i].name;
-        v->check[i].skipped = layer && strcmp(layer, m->layer[i].name) != 0;
-        n += !v->check[i].skipped;
+    v->check = calloc((size_t)g->n_nodes + 1, sizeof *v->check);
+    v->report->layer = calloc((size_t)g->n_nodes + 1, sizeof *v->report->layer);
+    DT_CHECK(v->check && v->report->layer, DT_ERR_MEMORY, "no memory for %d layers", g->n_nodes);
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        if (!is_checked(g, n)) continue;
+        node_check *c = &v->check[v->n_checks++];
+        c->name = c->layer.name = dt_graph_name(g, n->out);
+        c->is_sum = n->kind == DT_OP_ADD || n->kind == DT_OP_AVGPOOL;
+        c->skipped = layer && strcmp(layer, c->name) != 0;
+        n_chosen += !c->skipped;
     }
-    DT_CHECK(n > 0, DT_ERR_ARGUMENT, "the model has no quantized convolution '%s'; detent inspect lists them", layer);
+    DT_CHECK(n_chosen > 0, DT_ERR_ARGUMENT, "the model has no quantized layer '%s'; detent inspect lists them", layer);
     return DT_OK;
 }
 
-/* One line for each layer that was checked. */
+static void report_layer(const node_check *c, int64_t images, dt_verify_layer *out)
+{
+    const dt_layer_check *l = &c->layer;
+
+    out->array = dt_array_report_of(c->name, &l->on_array.array, &l->shape);
+    out->on_array = 1;
+    dt_array_report_fill(&out->array, &l->stats, images);
+    out->mae_float = l->error_float / (double)l->stats.n_psums;
+    out->mae_next = l->error_next / (double)l->stats.n_psums;
+}
+
+static void report_sum(const node_check *c, int64_t images, dt_verify_layer *out)
+{
+    out->array.name = c->name;
+    dt_array_report_fill(&out->array, &c->sum.stats, images);
+}
+
+/* One line for each that was checked. */
 static void finish_report(verification *v)
 {
     dt_verify_report *r = v->report;
 
     for (int i = 0; i < v->n_checks; i++) {
-        const dt_layer_check *l = &v->check[i].layer;
-        if (v->check[i].skipped) continue;
+        const node_check *c = &v->check[i];
+        if (c->skipped) continue;
         dt_verify_layer one = r->layer[i];
-        one.array = dt_array_report_of(l->name, &l->on_array.array, &l->shape);
-        dt_array_report_fill(&one.array, &l->stats, v->done);
-        one.mae_float = l->error_float / (double)l->stats.n_psums;
-        one.mae_next = l->error_next / (double)l->stats.n_psums;
+        if (c->is_sum)
+            report_sum(c, v->done, &one);
+        else
+            report_layer(c, v->done, &one);
         r->layer[r->n_layers++] = one;
         r->n_checked += one.n_checked;
     }
@@ -280,7 +348,10 @@ dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t cou
     if (status == DT_OK) status = dt_program_model(m->ctx, p, NULL, &v.program);
     if (status == DT_OK) status = run(&v, d, first);
     if (status == DT_OK) finish_report(&v);
-    for (int i = 0; v.check && i < v.n_checks; i++) dt_layer_check_close(&v.check[i].layer);
+    for (int i = 0; v.check && i < v.n_checks; i++) {
+        dt_layer_check_close(&v.check[i].layer);
+        dt_sum_check_close(&v.check[i].sum);
+    }
     free(v.check);
     dt_model_destroy(v.program);
     dt_program_destroy(p);

@@ -1,13 +1,14 @@
 /*
- * capture.c - the integers of one convolution on real images, the floats that its quantizer read, and those that the
- *             next layer reads.
+ * capture.c - the integers of one convolution or linear layer on real images, the floats that its quantizer read, and
+ *             those that the next layer reads.
  *
  * A tensor is read after the node that wants it has run: then it is still there.
  * Tests: tests/cli/test_capture.c.
  */
+#include "../conv_params.h"
 #include "../grid_facts.h"
-#include "inference.h"
 #include "../names.h"
+#include "inference.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,9 +26,14 @@ typedef struct {
     int64_t batch, next_done; /* images of the last batch; rows of next_input */
 } capture_run;
 
-static int is_convolution(const dt_node *node, const char *layer)
+static int has_weights(const dt_node *node)
 {
-    return (node->kind == DT_OP_CONV2D || node->kind == DT_OP_PSUM) && strcmp(node->name, layer) == 0;
+    return node->kind == DT_OP_CONV2D || node->kind == DT_OP_PSUM || node->kind == DT_OP_LINEAR;
+}
+
+static int is_layer(const dt_node *node, const char *name)
+{
+    return has_weights(node) && strcmp(node->name, name) == 0;
 }
 
 /* What reads t, or what becomes of it, as floats and as the only one. */
@@ -36,9 +42,7 @@ static const dt_node *find_next(const dt_tape *tape, const dt_tensor *t)
     for (int i = dt_tape_reader(tape, t); i >= 0; i = dt_tape_reader(tape, t)) {
         const dt_node *node = dt_tape_node(tape, i);
         if (node->kind == DT_OP_ACT_QUANT) return node;
-        if (node->kind == DT_OP_CONV2D || node->kind == DT_OP_PSUM || node->kind == DT_OP_LINEAR) {
-            return node->in[0]->n_scale == 0 ? node : NULL;
-        }
+        if (has_weights(node)) return node->in[0]->n_scale == 0 ? node : NULL;
         t = node->out;
     }
     return NULL;
@@ -48,7 +52,7 @@ static void find_neighbours(capture_run *run, const dt_tape *tape)
 {
     for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
         const dt_node *node = dt_tape_node(tape, i);
-        if (!is_convolution(node, run->layer)) continue;
+        if (!is_layer(node, run->layer)) continue;
         const int maker = dt_tape_maker(tape, node->in[0]);
         const dt_node *before = maker < 0 ? NULL : dt_tape_node(tape, maker);
         run->quantizer = before && before->kind == DT_OP_ACT_QUANT ? before : NULL;
@@ -62,11 +66,10 @@ static int is_same(const dt_node *wanted, const dt_node *node)
     return wanted && wanted->kind == node->kind && strcmp(wanted->name, node->name) == 0;
 }
 
-static dt_status capture_allocate(dt_capture *c, const dt_node *node)
+/* What the sizes are, of a map. */
+static void take_conv_sizes(dt_capture *c, const dt_node *node)
 {
-    const dt_conv_params *p = node->params;
     const int64_t *x = node->in[0]->shape.dim, *w = node->in[1]->shape.dim, *y = node->out->shape.dim;
-    const int64_t n_maps = c->n * c->maps;
 
     c->height = (int)x[1];
     c->width = (int)x[2];
@@ -76,22 +79,41 @@ static dt_status capture_allocate(dt_capture *c, const dt_node *node)
     c->kernel_width = (int)w[2];
     c->out_height = (int)y[1];
     c->out_width = (int)y[2];
-    c->conv = *p;
+    c->conv = *(const dt_conv_params *)node->params;
+}
+
+/* A linear layer is a convolution of a map of one cell. */
+static void take_linear_sizes(dt_capture *c, const dt_node *node)
+{
+    c->height = c->width = c->kernel_height = c->kernel_width = c->out_height = c->out_width = 1;
+    c->filters = (int)node->in[1]->shape.dim[0];
+    c->channels = (int)node->in[1]->shape.dim[1];
+    c->conv = dt_conv_square(1, 0);
+}
+
+static dt_status capture_allocate(dt_capture *c, const dt_node *node)
+{
+    const int64_t n_maps = c->n * c->maps;
+
+    if (node->kind == DT_OP_LINEAR)
+        take_linear_sizes(c, node);
+    else
+        take_conv_sizes(c, node);
     c->x_low = (int)node->in[0]->qmin;
     c->x_high = (int)node->in[0]->qmax;
     c->w_low = (int)node->in[1]->qmin;
     c->w_high = (int)node->in[1]->qmax;
     c->n_sw = node->in[1]->n_scale;
-    c->qx = malloc((size_t)(n_maps * x[1] * x[2] * x[3]) * sizeof(float));
+    c->qx = malloc((size_t)(n_maps * c->height * c->width * c->channels) * sizeof(float));
     c->qw = malloc(dt_tensor_bytes(node->in[1]));
-    c->psum = malloc((size_t)(n_maps * y[1] * y[2] * y[3]) * sizeof(float));
+    c->psum = malloc((size_t)(n_maps * c->out_height * c->out_width * c->filters) * sizeof(float));
     c->sw = malloc((size_t)c->n_sw * sizeof(float));
     DT_CHECK(c->qx && c->qw && c->psum && c->sw, DT_ERR_MEMORY, "no memory to capture %lld images of %s; take fewer",
              (long long)c->n, node->name);
     return DT_OK;
 }
 
-/* Before the convolution runs: run->done is where the batch begins. */
+/* Before the layer runs: run->done is where the batch begins. */
 static dt_status capture_input(capture_run *run, const dt_tensor *x)
 {
     dt_capture *c = run->capture;
@@ -102,7 +124,7 @@ static dt_status capture_input(capture_run *run, const dt_tensor *x)
     return dt_device_real(run->model->ctx, x, c->input_float + run->done * row);
 }
 
-/* After the convolution ran: run->batch is known. */
+/* After the layer ran: run->batch is known. */
 static dt_status capture_next(capture_run *run, const dt_tensor *x)
 {
     dt_capture *c = run->capture;
@@ -150,7 +172,7 @@ static dt_status capture_node(void *user, const dt_node *node)
 
     if (is_same(run->quantizer, node)) DT_TRY(capture_input(run, node->in[0]));
     if (is_same(run->next, node)) DT_TRY(capture_next(run, node->in[0]));
-    return is_convolution(node, run->layer) ? capture_codes(run, node) : DT_OK;
+    return is_layer(node, run->layer) ? capture_codes(run, node) : DT_OK;
 }
 
 dt_status dt_capture_layer(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, const char *layer,
@@ -178,7 +200,7 @@ dt_status dt_capture_layer(dt_model *m, const dt_dataset *d, int64_t first, int6
     }
     if (status == DT_OK && run.done != count * run.capture->maps) {
         status = dt_raise(DT_ERR_RANGE, __FILE__, __LINE__,
-                          "the model has no convolution '%s'; detent inspect lists them", layer);
+                          "the model has no layer '%s' of integer codes; detent inspect lists them", layer);
     }
     dt_inference_destroy(inf);
     if (status != DT_OK) {

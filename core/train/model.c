@@ -4,6 +4,7 @@
  */
 #include "model.h"
 
+#include "../grid_facts.h"
 #include "../names.h"
 #include "../rng.h"
 
@@ -83,6 +84,7 @@ static void layer_describe(const dt_graph *g, const dt_graph_node *n, dt_layer_i
 {
     const dt_tensor *x = &g->value[n->in[0]]->facts, *w = &g->value[n->in[1]]->facts, *y = &g->value[n->out]->facts;
     const int64_t terms = dt_count(&w->shape) / w->shape.dim[0], maps = dt_graph_rows(g, n->out);
+    const int is_map = y->shape.ndim == 4;
 
     *out = (dt_layer_info){ .name = dt_graph_name(g, n->out),
                             .wbits = bits_for(w->qmax, 1),
@@ -91,14 +93,14 @@ static void layer_describe(const dt_graph *g, const dt_graph_node *n, dt_layer_i
                             .psum_bound = y->qmax,
                             .psum_bits = bits_for(y->qmax, 1),
                             .exact_f32 = y->qmax < (int64_t)1 << 24,
-                            .macs = maps * y->shape.dim[1] * y->shape.dim[2] * y->shape.dim[3] * terms,
+                            .macs = dt_graph_count(g, n->out) * terms,
                             .maps = (int)maps,
-                            .height = (int)y->shape.dim[1],
-                            .width = (int)y->shape.dim[2],
-                            .filters = (int)y->shape.dim[3] };
+                            .height = is_map ? (int)y->shape.dim[1] : 1,
+                            .width = is_map ? (int)y->shape.dim[2] : 1,
+                            .filters = (int)dt_channels(&y->shape) };
 }
 
-/* The convolutions on the grid. */
+/* The convolutions and linear layers on the grid. */
 static dt_status model_list_layers(dt_model *m)
 {
     const dt_graph *g = m->graph;
@@ -107,8 +109,8 @@ static dt_status model_list_layers(dt_model *m)
     DT_CHECK(m->layer, DT_ERR_MEMORY, "no memory for the list of layers");
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
-        const int convolves = n->kind == DT_OP_CONV2D || n->kind == DT_OP_PSUM;
-        if (convolves && g->value[n->out]->facts.n_scale > 0) layer_describe(g, n, &m->layer[m->n_layers++]);
+        const int has_psums = n->kind == DT_OP_CONV2D || n->kind == DT_OP_PSUM || n->kind == DT_OP_LINEAR;
+        if (has_psums && g->value[n->out]->facts.n_scale > 0) layer_describe(g, n, &m->layer[m->n_layers++]);
     }
     return DT_OK;
 }

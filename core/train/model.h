@@ -48,7 +48,7 @@ struct dt_model {
     float *w, *dw; /* device, [n_trained] */
     float *state;  /* device, [n_state] */
     int64_t n_trained, n_state;
-    dt_layer_info *layer; /* of every grid convolution */
+    dt_layer_info *layer; /* of every convolution and linear layer on the grid */
     int n_layers;
 };
 

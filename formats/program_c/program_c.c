@@ -221,8 +221,10 @@ static void put_pool(FILE *file, const dt_c_program *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const dt_pool_params *pool = l->n->params;
 
-    fprintf(file, "static const pool_layer layer_%d = { %d, %d, %d, %d, %d, %d };\n", i, l->x.width, l->x.channels,
-            l->y.height, l->y.width, pool->window[1], pool->stride[0]);
+    fprintf(file,
+            "static const pool_layer layer_%d = { %d, %d, %d, %d, %d, { %d, %d }, { %d, %d }, { %d, %d }, %d };\n", i,
+            l->x.height, l->x.width, l->x.channels, l->y.height, l->y.width, pool->window[0], pool->window[1],
+            pool->stride[0], pool->stride[1], pool->pad[0], pool->pad[1], pool->count_include_pad);
 }
 
 /* LSQ clamps steps, the other rules units of the clip: grid.h. */
@@ -393,13 +395,14 @@ static void put_work(FILE *file, const dt_c_program *c, int i)
     if (l->n->kind == DT_OP_CONV2D) {
         const dt_conv_params *conv = l->n->params;
         const dt_c_conv v = dt_c_program_conv(c, i);
-        fprintf(file, "; %d x %d, stride %d, pad %d, ", v.window[0], v.window[1], conv->stride[0], conv->pad[0]);
+        fprintf(file, "; %d x %d, stride %d x %d, pad %d %d, ", v.window[0], v.window[1], conv->stride[0],
+                conv->stride[1], conv->pad[0], conv->pad[1]);
         if (conv->groups > 1) fprintf(file, "%d groups, ", conv->groups);
         fprintf(file, "%" PRId64 " MACs", dt_c_program_macs(c, i));
     }
     if (l->n->kind == DT_OP_MAXPOOL || l->n->kind == DT_OP_AVGPOOL) {
         const dt_pool_params *pool = l->n->params;
-        fprintf(file, "; %d x %d, stride %d", pool->window[0], pool->window[1], pool->stride[0]);
+        fprintf(file, "; %d x %d, stride %d x %d", pool->window[0], pool->window[1], pool->stride[0], pool->stride[1]);
     }
     if (l->n->kind == DT_OP_THRESHOLD || l->n->kind == DT_OP_ACT_QUANT)
         fprintf(file, "; codes %d..%d", l->y.low, l->y.high);

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PIXEL_VALUES = 256 };
 
@@ -48,9 +49,11 @@ dt_c_conv dt_c_program_conv(const dt_c_program *c, int i)
         return v;
     }
     v.conv.groups = l->x.channels;
-    for (int axis = 0; l->n->kind == DT_OP_AVGPOOL && axis < 2; axis++) {
-        v.window[axis] = ((const dt_pool_params *)l->n->params)->window[axis];
-        v.conv.stride[axis] = ((const dt_pool_params *)l->n->params)->stride[axis];
+    if (l->n->kind == DT_OP_AVGPOOL) {
+        const dt_pool_params *pool = l->n->params;
+        memcpy(v.window, pool->window, sizeof v.window);
+        memcpy(v.conv.stride, pool->stride, sizeof v.conv.stride);
+        memcpy(v.conv.pad, pool->pad, sizeof v.conv.pad);
     }
     return v;
 }

@@ -102,17 +102,20 @@ DT_API DT_MUST_CHECK dt_status dt_array_evaluate(dt_model *m, const dt_dataset *
                                                  const dt_progress *progress, const dt_outputs *outputs,
                                                  dt_metrics *out, dt_array_report *layers);
 
+/* A convolution or a linear layer, or a sum of codes: a residual add, an average pool. */
 typedef struct {
-    dt_array_report array;
-    int64_t n_checked;  /* psums, tap psums and codes that were compared */
-    int64_t mismatches; /* of those */
-    double mae_float;   /* mean |psum * sx * sw - float convolution of the real operands| */
-    double mae_next;    /* mean |psum * sx * sw - what the next layer read| */
+    dt_array_report array; /* of a sum: name, n_psums, min, max and bits */
+    int on_array;          /* 0: a sum of codes, which has no weights */
+    int64_t n_checked;     /* psums, tap psums and codes that were compared */
+    int64_t mismatches;    /* of those */
+    double mae_float;      /* of a layer: mean |psum * sx * sw - float convolution of the real operands| */
+    double mae_next;       /* of a layer: mean |psum * sx * sw - what the next layer read| */
 } dt_verify_layer;
 
 /* The first psum or code that differs. */
 typedef struct {
-    const char *what; /* "grid psum", "array psum", "array tap", "program code", "program score, f32 bits" */
+    const char *what; /* "grid psum", "grid sum", "array psum", "array tap", "program code", "program sum", or "program
+                         score, f32 bits" */
     char layer[DT_NAME_MAX + 1];
     int64_t image;
     int row, col, channel; /* of the output (of the input for a code) */
@@ -128,8 +131,8 @@ typedef struct {
     dt_mismatch first;  /* if mismatches > 0 */
 } dt_verify_report;
 
-/* Images first .. first + count - 1 of d through one convolution, or all of them (layer NULL): every psum of the
- * grid's forward, of the array, and of a sum in 64-bit integers; the program's codes against the grid's. */
+/* Images first .. first + count - 1 of d through one layer or sum, or all of them (layer NULL): every psum of the
+ * grid's forward, of the array, and of a sum in 64-bit integers; the program's codes and sums against the grid's. */
 DT_API DT_MUST_CHECK dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t count,
                                          const char *layer, const dt_array *array, const dt_progress *progress,
                                          dt_verify_report **out);

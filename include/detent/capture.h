@@ -1,5 +1,5 @@
 /*
- * capture.h - the integers of one convolution, class capsules, and what a decoder makes of them.
+ * capture.h - the integers of one convolution or linear layer, class capsules, and what a decoder makes of them.
  */
 #ifndef DT_PUBLIC_CAPTURE_H
 #define DT_PUBLIC_CAPTURE_H
@@ -19,7 +19,8 @@ typedef struct {
     int groups;      /* C and K are cut in so many; a group's filters read that group's channels */
 } dt_conv_params;
 
-/* What one convolution saw and gave. Codes are integers held in f32; the real value is scale * code. */
+/* What one convolution saw and gave, or one linear layer, which is one of a map of 1x1. Codes are integers held in f32;
+ * the real value is scale * code. */
 typedef struct {
     int64_t n;                   /* images */
     int maps;                    /* of an image, as dt_layer_info's; those of an image follow each other */

@@ -38,7 +38,7 @@ typedef struct {
     int64_t count;
 } dt_param_info;
 
-/* One convolution on the integer grid, as `detent inspect` prints it. */
+/* One convolution or linear layer on the integer grid, as `detent inspect` prints it. */
 typedef struct {
     const char *name; /* "features.27" */
     int wbits, abits;
@@ -48,8 +48,8 @@ typedef struct {
     int exact_f32;      /* psum_bound < 2^24: any f32 summation order gives the integer */
     int64_t macs;       /* per image, all of its maps */
     int maps;           /* feature maps an image that the filters convolve: 1; DeepCaps' routed skip: a map a type */
-    int height, width;  /* of the output, one map's */
-    int filters;
+    int height, width;  /* of the output, one map's; 1 of a linear layer */
+    int filters;        /* features of a linear layer */
 } dt_layer_info;
 
 DT_API DT_MUST_CHECK dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out);

@@ -98,15 +98,8 @@ dt_pool_params dt_lowering_pool(const dt_lowering *w, const dt_graph_node *n)
 dt_status dt_lowering_add_pool(dt_lowering *w, const dt_graph_node *n, int x, int *y)
 {
     const dt_pool_params p = dt_lowering_pool(w, n);
-    const char *name = dt_graph_name(w->from, n->out);
 
-    DT_CHECK(p.window[0] == p.window[1] && p.stride[0] == p.stride[1], DT_ERR_UNSUPPORTED,
-             "%s: a pool of %dx%d windows at strides of %dx%d; a program's have one side and one stride", name,
-             p.window[0], p.window[1], p.stride[0], p.stride[1]);
-    DT_CHECK(!p.pad[0] && !p.pad[1] && !p.pad[2] && !p.pad[3], DT_ERR_UNSUPPORTED,
-             "%s: a pool with pads of %d, %d, %d, %d; a program's have none", name, p.pad[0], p.pad[1], p.pad[2],
-             p.pad[3]);
-    return dt_program_add_plain(w->program->graph, n->kind, name, &p, &x, y);
+    return dt_program_add_plain(w->program->graph, n->kind, dt_graph_name(w->from, n->out), &p, &x, y);
 }
 
 static dt_status add_reals(dt_lowering *w, dt_held *h, int from, int *y)

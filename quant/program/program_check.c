@@ -290,12 +290,11 @@ static dt_status check_pool(const node_view *v)
 {
     const dt_pool_params *p = v->n->params;
 
-    DT_TRY(within(v, "window", p->window[0], 1, v->x.height));
-    DT_TRY(equals(v, "window's width", p->window[1], p->window[0]));
-    DT_TRY(within(v, "stride", p->stride[0], 1, MAX_SIDE));
-    DT_TRY(equals(v, "stride of columns", p->stride[1], p->stride[0]));
-    for (int i = 0; i < 4; i++) DT_TRY(equals(v, "pad", p->pad[i], 0));
-    return DT_OK;
+    DT_TRY(within(v, "rows of the window", p->window[0], 1, v->x.height + p->pad[0] + p->pad[2]));
+    DT_TRY(within(v, "columns of the window", p->window[1], 1, v->x.width + p->pad[1] + p->pad[3]));
+    for (int i = 0; i < 2; i++) DT_TRY(within(v, "stride", p->stride[i], 1, MAX_SIDE));
+    for (int i = 0; i < 4; i++) DT_TRY(within(v, "pad", p->pad[i], 0, p->window[i % 2] - 1));
+    return within(v, "count_include_pad", p->count_include_pad, 0, 1);
 }
 
 /* Sums and rows of integers are of one scale, else they would not be integers. */

@@ -112,14 +112,16 @@ static void run_clip(const work *k)
     }
 }
 
-/* Position in x of cell j of the window whose output is value i. */
+/* Position in x of cell j of the window whose output is value i, or -1 in the padding. */
 static int64_t pool_cell(const work *k, int64_t i, int j)
 {
     const dt_pool_params *pool = k->n->params;
     const int channels = k->out.channels, width = k->out.width;
     const int c = (int)(i % channels), q = (int)(i / channels % width), p = (int)(i / channels / width);
-    const int h = p * pool->stride[0] + j / pool->window[1], w = q * pool->stride[1] + j % pool->window[1];
-    return at(h, w, k->in.width, channels) + c;
+    const int h = p * pool->stride[0] + j / pool->window[1] - pool->pad[0];
+    const int w = q * pool->stride[1] + j % pool->window[1] - pool->pad[1];
+
+    return h < 0 || h >= k->in.height || w < 0 || w >= k->in.width ? -1 : at(h, w, k->in.width, channels) + c;
 }
 
 static int pool_area(const work *k)
@@ -128,32 +130,41 @@ static int pool_area(const work *k)
     return pool->window[0] * pool->window[1];
 }
 
+/* Every window sees a cell. */
 static void run_maxpool(const work *k)
 {
     const int area = pool_area(k);
 
     for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        int n = 0;
         for (int j = 0; j < area; j++) {
             const int64_t cell = pool_cell(k, i, j);
-            if (k->y && (j == 0 || k->x[cell] > k->y[i])) k->y[i] = k->x[cell];
-            if (k->z && (j == 0 || k->u[cell] > k->z[i])) k->z[i] = k->u[cell];
+            if (cell < 0) continue;
+            if (k->y && (n == 0 || k->x[cell] > k->y[i])) k->y[i] = k->x[cell];
+            if (k->z && (n == 0 || k->u[cell] > k->z[i])) k->z[i] = k->u[cell];
+            n++;
         }
     }
 }
 
+/* Codes are summed, reals are averaged. */
 static void run_avgpool(const work *k)
 {
-    const int area = pool_area(k);
+    const int area = pool_area(k), all = ((const dt_pool_params *)k->n->params)->count_include_pad;
 
-    for (int64_t i = 0; k->y && i < dt_value_count(&k->out); i++) {
-        int64_t sum = 0;
-        for (int j = 0; j < area; j++) sum += k->x[pool_cell(k, i, j)];
-        k->y[i] = (int32_t)sum;
-    }
-    for (int64_t i = 0; k->z && i < dt_value_count(&k->out); i++) {
-        float sum = k->u[pool_cell(k, i, 0)];
-        for (int j = 1; j < area; j++) sum += k->u[pool_cell(k, i, j)];
-        k->z[i] = sum / (float)area;
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        int n = 0;
+        int32_t sum = 0;
+        float real_sum = 0.0f;
+        for (int j = 0; j < area; j++) {
+            const int64_t cell = pool_cell(k, i, j);
+            if (cell < 0) continue;
+            if (k->y) sum += k->x[cell];
+            if (k->z) real_sum = n == 0 ? k->u[cell] : real_sum + k->u[cell];
+            n++;
+        }
+        if (k->y) k->y[i] = sum;
+        if (k->z) k->z[i] = real_sum / (float)(all ? area : n);
     }
 }
 

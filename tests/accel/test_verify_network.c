@@ -1,6 +1,6 @@
 /*
  * test_verify_network.c - verification of networks from files: every form of a convolution agrees, a mismatch is
- *                         located in a layer whose name is long, and a hidden linear layer is not taken for the scores.
+ *                         located in a layer whose name is long, and sums and linear layers are judged too.
  */
 #include "../support/tiny_run.h" /* before Criterion's newer macros, which temp_files.h brings */
 #include "../support/temp_files.h"
@@ -32,8 +32,8 @@ static void network_close(void)
 
 TestSuite(verify_network, .init = network_open, .fini = network_close);
 
-/* A quantized model of the network in this text. */
-static dt_model *model_of(const char *text)
+/* A quantized model of the network in this text; classifier: its last linear layer is on the grid too. */
+static dt_model *quantized(const char *text, int classifier)
 {
     dt_model_config c;
     char json[4096];
@@ -46,8 +46,14 @@ static dt_model *model_of(const char *text)
     }
     temp_write("net.json", json, strlen(json));
     MUST(dt_model_config_default(temp_path("net.json"), &c));
+    c.quantize_classifier = classifier;
     MUST(dt_model_create(ctx, &c, &m));
     return m;
+}
+
+static dt_model *model_of(const char *text)
+{
+    return quantized(text, 0);
 }
 
 static void expect_agreement(const dt_verify_report *r, int n_layers, const char *why)
@@ -57,37 +63,79 @@ static void expect_agreement(const dt_verify_report *r, int n_layers, const char
               (long long)r->first.found, (long long)r->first.expected);
 }
 
-/* ---- a hidden linear layer ---- */
+/* ---- linear layers ---- */
 
-/* Of 200 features, and 32 images a batch: the scores of a batch have 320 values. No program holds it, so that there is
- * nothing to compare; least of all its features with the scores. */
-Test(verify_network, a_hidden_linear_layer_is_refused_by_name)
+/* Of 200 features, and 32 images a batch: the scores of a batch have 320 values, fewer than the hidden layer's. */
+Test(verify_network, linear_layers_agree)
 {
     static const char text[] = NETWORK("['stem', 'conv', 'image', {'filters': 8, 'window': 3, 'stride': 2}],"
                                        "['stem.bn', 'batchnorm', 'stem'], ['stem.act', 'relu', 'stem.bn'],"
                                        "['flat', 'flatten', 'stem.act'],"
                                        "['hidden', 'linear', 'flat', {'features': 200}],"
                                        "['classifier', 'linear', 'hidden', {'features': 10}]");
-    dt_model *m = model_of(text);
+    static const dt_array arrays[] = {
+        { .rows = 8, .cols = 8, .psum_bits = 20 },
+        { .rows = 8, .cols = 3, .psum_bits = 9, .overflow = DT_OVERFLOW_SATURATE },
+        { .rows = 5, .cols = 4, .psum_bits = 12, .dataflow = DT_DATAFLOW_OS },
+    };
+
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
+        for (int classifier = 0; classifier < 2; classifier++) {
+            dt_model *m = quantized(text, classifier);
+            dt_verify_report *r = NULL;
+            MUST(dt_verify(m, data, 0, 33, NULL, &arrays[i], NULL, &r));
+            expect_agreement(r, 2 + classifier, "linear");
+            cr_assert(strcmp(r->layer[1].array.name, "hidden") == 0 && r->layer[1].array.n_psums == 33 * 200);
+            dt_verify_report_destroy(r);
+            dt_model_destroy(m);
+        }
+    }
+}
+
+/* ---- sums ---- */
+
+static const char joined[] =
+    NETWORK("['stem', 'conv', 'image', {'filters': 6, 'window': 3, 'stride': 2}], ['stem.act', 'relu', 'stem'],"
+            "['left', 'conv', 'stem.act', {'filters': 6, 'window': 3, 'pad': 1}], ['left.bn', 'batchnorm', 'left'],"
+            "['join', 'add', ['left.bn', 'stem.act']], ['join.act', 'relu', 'join'],"
+            "['near', 'avgpool', 'join.act', {'window': [3, 2], 'stride': [2, 3], 'pad': [1, 0, 0, 1],"
+            " 'count_include_pad': 1}],"
+            "['last', 'conv', 'near', {'filters': 5, 'window': 3}], ['last.act', 'relu', 'last'],"
+            "['pool', 'avgpool', 'last.act'], ['flat', 'flatten', 'pool'],"
+            "['classifier', 'linear', 'flat', {'features': 10}]");
+
+Test(verify_network, sums_agree)
+{
+    static const char *const names[] = { "stem", "left", "join", "near", "last", "pool" };
+    dt_model *m = model_of(joined);
     dt_verify_report *r = NULL;
     dt_array array;
 
     dt_array_default(&array);
-    cr_assert(dt_verify(m, data, 0, 33, NULL, &array, NULL, &r) == DT_ERR_UNSUPPORTED && !r);
-    cr_assert(strncmp(dt_last_error(), "hidden: ", 8) == 0, "%s", dt_last_error());
+    MUST(dt_verify(m, data, 0, 35, NULL, &array, NULL, &r));
+    expect_agreement(r, 6, "sums");
+    for (int i = 0; i < 6; i++) {
+        const int is_sum = i == 2 || i == 3 || i == 5;
+        cr_assert(strcmp(r->layer[i].array.name, names[i]) == 0 && r->layer[i].on_array == !is_sum, "%s",
+                  r->layer[i].array.name);
+        if (is_sum) cr_assert(r->layer[i].n_checked == 2 * r->layer[i].array.n_psums, "%s", names[i]);
+        cr_assert(r->layer[i].array.min < r->layer[i].array.max, "%s", names[i]);
+    }
+    dt_verify_report_destroy(r);
     dt_model_destroy(m);
 }
 
 /* ---- names ---- */
 
-/* The CPU's kernels, but for a convolution that adds 1 to its last psum. */
+/* The CPU's kernels, but for one of this kind, which adds 1 to the last value of the node of this name. */
+static dt_op_kind broken_kind;
 static dt_kernel broken_kernel;
 static const dt_kernel *broken_table[DT_OP_COUNT];
 static char broken_layer[DT_NAME_MAX + 1];
 
 static dt_status broken_forward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_status status = dt_backend_cpu.kernels()[DT_OP_CONV2D]->forward(node, ex);
+    const dt_status status = dt_backend_cpu.kernels()[broken_kind]->forward(node, ex);
 
     if (strcmp(node->name, broken_layer) == 0) ((float *)node->out->data)[dt_count(&node->out->shape) - 1] += 1.0f;
     return status;
@@ -98,16 +146,47 @@ static const dt_kernel *const *broken_kernels(void)
     return broken_table;
 }
 
-static dt_backend broken_backend(void)
+static dt_backend broken_backend(dt_op_kind kind)
 {
     dt_backend broken = dt_backend_cpu;
 
     memcpy(broken_table, dt_backend_cpu.kernels(), sizeof broken_table);
-    broken_kernel = *broken_table[DT_OP_CONV2D];
+    broken_kind = kind;
+    broken_kernel = *broken_table[kind];
     broken_kernel.forward = broken_forward;
-    broken_table[DT_OP_CONV2D] = &broken_kernel;
+    broken_table[kind] = &broken_kernel;
     broken.kernels = broken_kernels;
     return broken;
+}
+
+/* The last value of every batch of the model and of its program is wrong: those of the first image, in the first of two
+ * batches, are right. */
+static void expect_found(dt_op_kind kind, const char *name, const char *what)
+{
+    dt_model *m = quantized(joined, 1);
+    dt_verify_report *r = NULL;
+    dt_array array;
+
+    dt_array_default(&array);
+    snprintf(broken_layer, sizeof broken_layer, "%s", name);
+    const dt_backend broken = broken_backend(kind);
+    ctx->backend = &broken;
+    MUST(dt_verify(m, data, 0, 35, NULL, &array, NULL, &r));
+    ctx->backend = &dt_backend_cpu;
+    cr_assert(r->mismatches > 0, "%s", name);
+    cr_assert(strcmp(r->first.layer, name) == 0 && strcmp(r->first.what, what) == 0, "%s of %s, expected %s of %s",
+              r->first.what, r->first.layer, what, name);
+    cr_assert(r->first.image == 31 && r->first.found == r->first.expected + 1);
+    dt_verify_report_destroy(r);
+    dt_model_destroy(m);
+}
+
+Test(verify_network, a_wrong_sum_is_located)
+{
+    expect_found(DT_OP_ADD, "join", "grid sum");
+    expect_found(DT_OP_AVGPOOL, "near", "grid sum");
+    expect_found(DT_OP_AVGPOOL, "pool", "grid sum");
+    expect_found(DT_OP_LINEAR, "classifier", "grid psum");
 }
 
 /* Two layers whose names of 200 bytes differ in the last one: the second is broken. */
@@ -133,7 +212,7 @@ Test(verify_network, a_mismatch_is_located_in_a_layer_of_200_bytes)
     expect_agreement(r, 2, "as it is");
     dt_verify_report_destroy(r);
 
-    const dt_backend broken = broken_backend();
+    const dt_backend broken = broken_backend(DT_OP_CONV2D);
     ctx->backend = &broken;
     MUST(dt_verify(m, data, 0, 3, NULL, &array, NULL, &r));
     ctx->backend = &dt_backend_cpu;

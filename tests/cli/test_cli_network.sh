@@ -23,7 +23,7 @@ data="--dataset synthetic --train-size 60 --test-size 40 --batch 16 --threads 1 
 # ---- train, and go on without the file
 
 expect "train a network from a file" 0 train --model small.json $data --epochs 2 --out whole
-has out "^model      small w4a4: 898 parameters, 2 quantized convolutions$"
+has out "^model      small w4a4: 898 parameters, 2 quantized layers$"
 mkdir elsewhere
 cp small.json elsewhere/net.json
 expect "a run that stops" 0 train --model elsewhere/net.json $data --epochs 2 --stop-at 0.1 --out part
@@ -87,7 +87,7 @@ has out "^body  *2  *3 "
 expect "bits of the first and last" 0 inspect --model tiny --first-last-bits 8
 has out "^tiny w4-8a4-8: "
 expect "a layer of reals" 0 train --model small.json $data --bits 'stem:float' --epochs 1 --out real
-has out "^model      small w4a4, 1 float: 898 parameters, 1 quantized convolutions"
+has out "^model      small w4a4, 1 float: 898 parameters, 1 quantized layers"
 expect "... is evaluated" 0 eval --checkpoint real/last.safetensors --test-size 40 --device cpu
 has out "^model      small w4a4, 1 float$"
 echo '{ "body": { "wbits": 3, "abits": 5 }, "stem": { "wbits": "float", "abits": "float" } }' >bits.json

@@ -7,7 +7,7 @@
 
 expect "inspect deepcaps" 0 inspect --model deepcaps --wbits 4 --abits 4 --input 28x28x1
 has out "^block4.l_skip.conv .* 32x2x2x256 .* 2,359,296$"
-has out "^17 quantized convolutions, 264,849,408 MACs an image"
+has out "^17 quantized layers, 264,849,408 MACs an image"
 expect "inspect deepcaps as JSON" 0 inspect --model deepcaps --wbits 4 --abits 4 --input 28x28x1 --json
 has out '"maps":[[:space:]]*32,'
 

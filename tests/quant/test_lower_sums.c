@@ -34,7 +34,10 @@ static int linear_of(dt_builder *b, const char *name, int x, int features)
  * parts, one of them limited; two linear layers. */
 static void build_joins(dt_builder *b)
 {
-    static const dt_pool_params overlap = { .window = { 3, 3 }, .stride = { 2, 2 } };
+    static const dt_pool_params overlap = {
+        .window = { 3, 3 }, .stride = { 2, 1 }, .pad = { 1, 0, 1, 2 }, .count_include_pad = 1
+    };
+    static const dt_pool_params most = { .window = { 3, 2 }, .stride = { 1, 2 }, .pad = { 2, 1, 0, 1 } };
     static const dt_clip_params limits = { -0.5f, 0.75f };
     static const dt_concat_params channels = { 3 };
     int x = rectified(b, "stem", b->graph->image, &three);
@@ -44,7 +47,7 @@ static void build_joins(dt_builder *b)
     x = dt_build_apply(b, DT_OP_RELU, "join.relu", x);
     y = rectified(b, "next", x, &same);
     x = dt_build_node(b, DT_OP_ADD, "unsigned", NULL, (int[]){ x, y }, 2);
-    x = dt_build_pool(b, DT_OP_MAXPOOL, "unsigned.pool", x, 2);
+    x = dt_build_node(b, DT_OP_MAXPOOL, "unsigned.pool", &most, &x, 1);
     y = normed(b, "part", x, &point);
     y = dt_build_node(b, DT_OP_CLIP, "part.clip", &limits, &y, 1);
     x = dt_build_node(b, DT_OP_CONCAT, "parts", &channels, (int[]){ rectified(b, "other", x, &same), y, x }, 3);

@@ -291,12 +291,13 @@ Test(program, corrupt_pools_and_reals)
     float *slope = lowered_data(p, "features.9.slope"), *offset = lowered_data(p, "features.9.offset");
     float *matrix = lowered_data(p, "classifier.weight");
     const corruption all[] = {
-        BAD(pool->window[0], 33, "features.3 (maxpool): window is 33, allowed are 1..32"),
-        BAD(pool->window[1], 1, "window's width is 1, expected 2"),
-        BAD(pool->stride[1], 1, "stride of columns is 1, expected 2"),
-        BAD(pool->pad[2], 1, "pad is 1, expected 0"),
+        BAD(pool->window[0], 33, "features.3 (maxpool): rows of the window is 33, allowed are 1..32"),
+        BAD(pool->window[1], 33, "columns of the window is 33, allowed are 1..32"),
+        BAD(pool->stride[1], 0, "stride is 0"),
+        BAD(pool->pad[2], 2, "pad is 2, allowed are 0..1"),
+        BAD(pool->count_include_pad, 2, "count_include_pad is 2, allowed are 0..1"),
         BAD(average->stride[0], 0, "features.11 (avgpool): stride is 0"),
-        BAD(average->window[0], 0, "window is 0"),
+        BAD(average->window[0], 0, "rows of the window is 0"),
         BAD(slope[15], bits_of(INFINITY), "features.9 (affine): slope[15] is inf"),
         BAD(offset[0], bits_of(NAN), "offset[0] is"),
         BAD(matrix[2559], bits_of(NAN), "classifier (linear): matrix[2559] is"),

@@ -204,12 +204,12 @@ static inline int program_case_quantize(program_maker *m, const char *name, int 
     return y;
 }
 
-static inline int program_case_pool(program_maker *m, dt_op_kind kind, const char *name, int x, int window, int stride)
+static inline int program_case_pool(program_maker *m, dt_op_kind kind, const char *name, int x,
+                                    const dt_pool_params *pool)
 {
-    const dt_pool_params pool = { .window = { window, window }, .stride = { stride, stride } };
     int y;
 
-    program_case_must(dt_program_add_plain(m->p->graph, kind, name, &pool, &x, &y));
+    program_case_must(dt_program_add_plain(m->p->graph, kind, name, pool, &x, &y));
     return y;
 }
 
@@ -234,10 +234,14 @@ static inline dt_program *program_case_linear(program_maker *m, const char *name
     return m->p;
 }
 
-/* Of codes that a THRESHOLD makes: a sum of two and its codes, both of them side by side, and a pool of those. */
+/* Of codes that a THRESHOLD makes: a sum of two and its codes, both of them side by side, and pools of those. */
 static inline int program_case_sums(program_maker *m, int x)
 {
-    const dt_concat_params channels = { 3 };
+    static const dt_concat_params channels = { 3 };
+    static const dt_pool_params most = { .window = { 2, 3 }, .stride = { 1, 2 }, .pad = { 1, 1, 0, 2 } };
+    static const dt_pool_params sums = {
+        .window = { 3, 2 }, .stride = { 2, 1 }, .pad = { 1, 0, 2, 1 }, .count_include_pad = 1
+    };
     int parts[2] = { x };
 
     m->shared = dt_graph_maker(m->p->graph, x)->in[DT_THRESHOLD_SCALE];
@@ -247,7 +251,8 @@ static inline int program_case_sums(program_maker *m, int x)
     parts[0] = program_case_threshold(m, "sums.3", sum, -2, 2, 0.0f);
     m->shared = 0;
     program_case_must(dt_program_add_concat(m->p->graph, "sums.4", &channels, parts, 2, &x));
-    const int pool = program_case_pool(m, DT_OP_AVGPOOL, "sums.5", x, 2, 1);
+    x = program_case_pool(m, DT_OP_MAXPOOL, "sums.5.most", x, &most);
+    const int pool = program_case_pool(m, DT_OP_AVGPOOL, "sums.5", x, &sums);
     x = program_case_threshold(m, "sums.6", pool, 0, 5, 0.43f);
     x = program_case_conv(m, "sums.7", x, &(program_window){ 6, 1, 1, .stride = 1, .pad = 1, .bound = 3, .scales = 6 });
     return program_case_threshold(m, "sums.8", x, -3, 3, 0.29f);
@@ -256,13 +261,15 @@ static inline int program_case_sums(program_maker *m, int x)
 /* For dt_program_destroy. Memory is not checked: this is for tests. */
 static inline dt_program *program_case_make(const program_case *spec)
 {
+    static const dt_pool_params odd = { .window = { 3, 2 }, .stride = { 2, 3 }, .pad = { 1, 1, 1, 0 } };
+    const dt_pool_params halves = dt_pool_square(2), dense = { .window = { 2, 2 }, .stride = { 1, 1 } };
     program_maker m = program_case_begin(spec, "case");
 
 #define CONV(name, x, ...) program_case_conv(&m, name, x, &(program_window){ __VA_ARGS__ })
     int x = program_case_table(&m, PROGRAM_CASE_HEIGHT, PROGRAM_CASE_WIDTH, 3, 4);
     x = CONV("features.0", x, 5, 3, 3, .stride = 1, .pad = 1, .bound = 7, .scales = 1);
     x = program_case_threshold(&m, "features.3", x, 0, 3, 0.37f);
-    x = program_case_pool(&m, DT_OP_MAXPOOL, "features.2", x, 2, 2);
+    x = program_case_pool(&m, DT_OP_MAXPOOL, "features.2", x, &halves);
     x = CONV("features.3", x, 9, 3, 3, .stride = 1, .pad = 1, .bound = 8, .scales = 9);
     x = program_case_affine(&m, "features.4", x);
     const int skip = program_case_plain(&m, DT_OP_RELU, "features.5", x, x);
@@ -270,7 +277,7 @@ static inline dt_program *program_case_make(const program_case *spec)
     x = CONV("features.6", x, 9, 1, 1, .stride = 1, .bound = 1, .scales = 9);
     x = program_case_affine(&m, "features.7", x);
     x = program_case_plain(&m, DT_OP_ADD, "features.8", skip, x);
-    x = program_case_pool(&m, DT_OP_MAXPOOL, "features.9", x, 2, 1);
+    x = program_case_pool(&m, DT_OP_MAXPOOL, "features.9", x, &dense);
     x = program_case_quantize(&m, "features.10", x, 3, 1, 0.71f);
     x = CONV("features.10", x, 6, 3, 2, .stride = 2, .pad = 1, .bound = 127, .scales = 1);
     x = program_case_threshold(&m, "features.12", x, -2, 3, 0.81f);
@@ -281,7 +288,7 @@ static inline dt_program *program_case_make(const program_case *spec)
         const dt_clip_params clip = { -1.25f, 2.0f };
         program_case_must(dt_program_add_plain(m.p->graph, DT_OP_CLIP, "sums.9", &clip, &x, &x));
     }
-    x = program_case_pool(&m, DT_OP_AVGPOOL, "features.14", x, 2, 2);
+    x = program_case_pool(&m, DT_OP_AVGPOOL, "features.14", x, spec->sums ? &odd : &halves);
 #undef CONV
     return program_case_linear(&m, "classifier", x, PROGRAM_CASE_CLASSES);
 }
