@@ -247,8 +247,8 @@ static void refused(dt_model *m, int64_t first, int64_t count, const char *layer
 
 Test(capture, misuse_is_refused)
 {
-    refused(run.model, 0, 5, "features.27", DT_ERR_RANGE, "the model has no convolution 'features.27'");
-    refused(run.model, 0, 5, "classifier", DT_ERR_RANGE, "no convolution 'classifier'");
+    refused(run.model, 0, 5, "features.27", DT_ERR_RANGE, "the model has no layer 'features.27' of integer codes");
+    refused(run.model, 0, 5, "classifier", DT_ERR_ARGUMENT, "classifier is not quantized");
     refused(run.model, -1, 5, "features.4", DT_ERR_RANGE, "images -1 to 4 of a dataset of 140");
     refused(run.model, 0, 0, "features.4", DT_ERR_RANGE, "images 0 to 0");
     refused(run.model, 136, 5, "features.4", DT_ERR_RANGE, "images 136 to 141 of a dataset of 140");
@@ -263,6 +263,27 @@ Test(capture, a_layer_in_float_has_no_integers)
     c.wbits = c.abits = DT_BITS_FLOAT;
     MUST(dt_model_create(run.ctx, &c, &m));
     refused(m, 0, 5, "features.4", DT_ERR_ARGUMENT, "features.4 is not quantized");
+    dt_model_destroy(m);
+}
+
+/* A linear layer is captured as a convolution of one cell. */
+Test(capture, a_linear_layer)
+{
+    dt_model_config config;
+    dt_model *m;
+    dt_capture *c;
+
+    MUST(dt_model_config_default("tiny", &config));
+    config.quantize_classifier = 1;
+    MUST(dt_model_create(run.ctx, &config, &m));
+    MUST(dt_capture_layer(m, run.data, 3, 137, "classifier", &c));
+    cr_assert(c->n == 137 && c->channels == 256 && c->filters == 10, "%d to %d", c->channels, c->filters);
+    cr_assert(c->height == 1 && c->width == 1 && c->out_height == 1 && c->out_width == 1 && c->conv.groups == 1);
+    check_codes("qx", c->qx, c->n * c->channels, -7.0f, 15.0f);
+    check_codes("qw", c->qw, (int64_t)c->filters * c->channels, -7.0f, 7.0f);
+    check_psums(c, "classifier");
+    check_input_float(c);
+    dt_capture_destroy(c);
     dt_model_destroy(m);
 }
 

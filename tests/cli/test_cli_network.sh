@@ -72,7 +72,8 @@ is "... to the same numbers" "$(cmp -s whole.lines again.lines && echo same)" = 
 expect "of a checkpoint" 0 inspect --graph --checkpoint whole/last.safetensors
 has out "^small w4a4: images of"
 expect "as a drawing" 0 inspect --dot --model small.json
-has out '^  "stem.act" -> "join";$'
+has out '^  "stem.act" -> "join.1.act_quant";$'
+has out '^  "join.1.act_quant" -> "join";$'
 if command -v dot >/dev/null; then
     dot -Tsvg out >graph.svg 2>err
     check "... that Graphviz takes" $?

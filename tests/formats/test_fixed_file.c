@@ -162,7 +162,8 @@ typedef struct {
     const char *why, *key, *from, *to, *part;
 } edit;
 
-#define TIMES_16(text) text text text text text text text text text text text text text text text text
+#define TIMES_20(text) \
+    text text text text text text text text text text text text text text text text text text text text
 
 static const edit edits[] = {
     { "no format", "format", NULL, NULL, "has tensors but no settings of a network" },
@@ -202,7 +203,7 @@ static const edit edits[] = {
     { "a tensor that is none", "formats", "\"tensors\":[", "\"tensors\":[7,", "tensor 0 '' is not a JSON object" },
     { "no name", "formats", "\"name\":\"image\",", "", "tensor 0 '': name is missing" },
     { "another name", "formats", "\"image\"", "\"imago\"", "image has no fixed-point format" },
-    { "a name of 256 bytes", "formats", "\"image\"", "\"" TIMES_16("imageimageimagei") "\"", "name is \"imageimage" },
+    { "a name of 320 bytes", "formats", "\"image\"", "\"" TIMES_20("imageimageimagei") "\"", "name is \"imageimage" },
     { "a layer too many", "formats", "\"conv.conv.weight\",\"layer\":0", "\"conv.conv.weight\",\"layer\":8",
       "'conv.conv.weight': layer is 8, expected a whole number of 0..7" },
     { "another layer", "formats", "\"conv.conv.weight\",\"layer\":0", "\"conv.conv.weight\",\"layer\":1",

@@ -240,7 +240,7 @@ static void run_case(const op_case *c, const dt_kernel *kernel, double tolerance
     op_rig wide;
     outcome one = { NULL };
 
-    cr_assert(op_rig_open(&wide, "cpu", 1, c));
+    cr_assert(op_rig_open_with(&wide, "cpu", 1, c, &conv_by_plain));
     outcome want = outcome_of(&wide);
     for (int threads = 1; threads <= 3; threads++) {
         narrow_rig narrow;
@@ -261,17 +261,25 @@ static void run_case(const op_case *c, const dt_kernel *kernel, double tolerance
     op_rig_close(&wide);
 }
 
+/* 0 where pretend_int8.c stands in for VNNI, and the sums of two products that oneDNN then takes in 16 bits do not hold
+ * those of the case. Signed codes are such: oneDNN adds 128 to them. */
+static int is_exact_in_onednn(const op_case *c)
+{
+    if (!getenv("DETENT_PRETEND_INT8")) return 1;
+    return c->in[0].fill == FILL_COUNT && 2 * c->in[0].size * c->in[1].size <= INT16_MAX;
+}
+
 /* The table's kernel, and those that need no oneDNN. */
 static void run_kernels(const op_case *c, double tolerance)
 {
-    run_case(c, NULL, tolerance);
+    if (is_exact_in_onednn(c)) run_case(c, NULL, tolerance);
     run_case(c, &conv_by_own, tolerance);
     run_case(c, &conv_by_plain, tolerance);
 }
 
 Test(conv_types, bytes_give_the_psums_and_gradients_of_f32)
 {
-    /* the same sums, in another order where another kernel takes them: up to 800 terms of 2^-24 */
+    /* psums are equal; gradients are the same sums in f32, in another order: up to 800 terms of 2^-24 */
     for (int i = 0; i < N_CASES; i++) run_kernels(&cases[i], 5e-5);
 }
 
