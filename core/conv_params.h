@@ -1,5 +1,5 @@
 /*
- * conv_params.h - a convolution's parameters: the usual form, the size of the output, and the refusal of other forms.
+ * conv_params.h - a convolution's parameters: the usual form, and the size of the output.
  *
  * Axis 0 is rows, axis 1 columns. Of pad, [axis] is before the map (top, left) and [axis + 2] after it (bottom, right).
  */
@@ -7,7 +7,6 @@
 #define DT_CONV_PARAMS_H
 
 #include "op_params.h"
-#include "detent/status.h"
 
 #include <stdint.h>
 
@@ -40,7 +39,11 @@ static inline int64_t dt_conv_out_size(const dt_conv_params *p, int axis, int64_
     return (dt_conv_padded(p, axis, size) - dt_conv_span(p, axis, taps)) / p->stride[axis] + 1;
 }
 
-/* DT_ERR_UNSUPPORTED unless p is what dt_conv_square makes. who: what takes no other form, as in "the array". */
-DT_MUST_CHECK dt_status dt_conv_check_square(const char *name, const char *who, const dt_conv_params *p);
+/* 1 if dt_conv_square makes p. */
+static inline int dt_conv_is_square(const dt_conv_params *p)
+{
+    return p->groups == 1 && p->dilation[0] == 1 && p->dilation[1] == 1 && p->stride[0] == p->stride[1] &&
+           p->pad[1] == p->pad[0] && p->pad[2] == p->pad[0] && p->pad[3] == p->pad[0];
+}
 
 #endif /* DT_CONV_PARAMS_H */

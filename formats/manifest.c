@@ -5,6 +5,7 @@
  * Interface and format: manifest.h.  Tests: tests/formats/test_vector_folder.c.
  */
 #include "manifest.h"
+#include "graph_json.h"
 #include "json_file.h"
 #include "json_value.h"
 #include "origin_json.h"
@@ -19,9 +20,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VERSION = 1, PATH_ROOM = 96, VALUE_ROOM = 96 };
+enum { PLAIN = 1, NEWEST = 2 /* versions */, PATH_ROOM = 96, VALUE_ROOM = 96 };
 
 #define WHOLE_MAX 9007199254740991.0 /* 2^53 - 1: integers up to here survive JSON's doubles */
+
+/* Version 1 has these alone; all other attributes of its convolutions are 1. */
+static int is_in_plain(const dt_field *f)
+{
+    return strcmp(f->name, "stride") == 0 || strcmp(f->name, "pad") == 0;
+}
 
 typedef struct {
     const char *key;
@@ -36,25 +43,32 @@ static int add_numbers(cJSON *object, const pair *pairs, int n)
     return ok;
 }
 
+/* As the attributes of a CONV2D. */
+static int add_form(const dt_conv_params *conv, cJSON *geometry)
+{
+    const dt_op *op = dt_ops[DT_OP_CONV2D];
+    int ok = 1;
+
+    for (int i = 0; i < op->n_fields; i++) {
+        if (dt_conv_is_square(conv) && !is_in_plain(&op->fields[i])) continue;
+        ok = ok && cJSON_AddItemToObject(geometry, op->fields[i].name, dt_graph_attribute(&op->fields[i], conv));
+    }
+    return ok;
+}
+
 static int add_array_and_geometry(const dt_vectors *v, cJSON *root)
 {
     const dt_psum_shape *s = &v->shape;
     const pair array[] = {
         { "rows", v->rows }, { "cols", v->cols }, { "psum_bits", v->psum_bits }, { "simd", v->simd }
     };
-    const pair geometry[] = { { "H", s->height },
-                              { "W", s->width },
-                              { "C", s->channels },
-                              { "K", s->filters },
-                              { "R", s->window_height },
-                              { "S", s->window_width },
-                              { "stride", s->conv.stride[0] },
-                              { "pad", s->conv.pad[0] },
-                              { "P", s->out_height },
-                              { "Q", s->out_width } };
+    const pair sizes[] = { { "H", s->height },  { "W", s->width },         { "C", s->channels },
+                           { "K", s->filters }, { "R", s->window_height }, { "S", s->window_width } };
+    const pair outputs[] = { { "P", s->out_height }, { "Q", s->out_width } };
 
-    return add_numbers(cJSON_AddObjectToObject(root, "array"), array, 4) &&
-           add_numbers(cJSON_AddObjectToObject(root, "geometry"), geometry, 10);
+    if (!add_numbers(cJSON_AddObjectToObject(root, "array"), array, 4)) return 0;
+    cJSON *geometry = cJSON_AddObjectToObject(root, "geometry");
+    return add_numbers(geometry, sizes, 6) && add_form(&s->conv, geometry) && add_numbers(geometry, outputs, 2);
 }
 
 static int add_codes(const dt_vectors *v, cJSON *root)
@@ -116,7 +130,8 @@ static cJSON *make_json(const dt_vectors *v)
 {
     cJSON *root = cJSON_CreateObject();
     int ok = cJSON_AddStringToObject(root, "format", "detent-vectors") &&
-             cJSON_AddNumberToObject(root, "version", VERSION) && cJSON_AddStringToObject(root, "layer", v->layer) &&
+             cJSON_AddNumberToObject(root, "version", dt_conv_is_square(&v->shape.conv) ? PLAIN : NEWEST) &&
+             cJSON_AddStringToObject(root, "layer", v->layer) &&
              cJSON_AddStringToObject(root, "layout", dt_layout_names[v->layout]) && add_origin(&v->origin, root) &&
              add_array_and_geometry(v, root) && add_codes(v, root);
     cJSON *files = cJSON_AddArrayToObject(root, "files");
@@ -216,33 +231,40 @@ static dt_status read_words(const cJSON *root, const char *file, dt_vectors *v)
     return DT_OK;
 }
 
+/* What version 1 leaves out is 1. What version 2 lacks is found when all is compared. */
+static dt_status read_form(const cJSON *root, const char *file, dt_conv_params *conv)
+{
+    const cJSON *geometry = cJSON_GetObjectItemCaseSensitive(root, "geometry");
+    const dt_op *op = dt_ops[DT_OP_CONV2D];
+    const dt_field_place at = { file, "geometry", "." };
+
+    *conv = dt_conv_square(1, 0);
+    for (int i = 0; i < op->n_fields; i++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(geometry, op->fields[i].name);
+        if (item) DT_TRY(dt_graph_read_attribute(&op->fields[i], &at, item, conv));
+    }
+    return DT_OK;
+}
+
 static dt_status read_numbers(const cJSON *root, const char *file, dt_vectors *v)
 {
     dt_psum_shape *s = &v->shape;
-    int stride = 0, pad = 0;
     const struct {
         const char *group, *key;
         int *to;
     } fields[] = {
-        { "array", "rows", &v->rows },
-        { "array", "cols", &v->cols },
-        { "array", "psum_bits", &v->psum_bits },
-        { "geometry", "H", &s->height },
-        { "geometry", "W", &s->width },
-        { "geometry", "C", &s->channels },
-        { "geometry", "K", &s->filters },
-        { "geometry", "R", &s->window_height },
-        { "geometry", "S", &s->window_width },
-        { "geometry", "stride", &stride },
-        { "geometry", "pad", &pad },
-        { "activation", "bits", &v->activation_bits },
+        { "array", "rows", &v->rows },           { "array", "cols", &v->cols },
+        { "array", "psum_bits", &v->psum_bits }, { "geometry", "H", &s->height },
+        { "geometry", "W", &s->width },          { "geometry", "C", &s->channels },
+        { "geometry", "K", &s->filters },        { "geometry", "R", &s->window_height },
+        { "geometry", "S", &s->window_width },   { "activation", "bits", &v->activation_bits },
         { "weight", "bits", &v->weight_bits },
     };
 
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         DT_TRY(read_int(root, fields[i].group, fields[i].key, file, fields[i].to));
     }
-    s->conv = dt_conv_square(stride, pad);
+    DT_TRY(read_form(root, file, &s->conv));
     DT_TRY(read_whole(root, "psum", "overflows", file, WHOLE_MAX, &v->n_overflows));
     return DT_OK;
 }
@@ -370,9 +392,9 @@ static dt_status read_vectors(const cJSON *root, const char *file, dt_vectors *v
 
     DT_CHECK(cJSON_IsString(format) && strcmp(format->valuestring, "detent-vectors") == 0, DT_ERR_FORMAT,
              "%s: format is %s, expected \"detent-vectors\"", file, dt_json_text(format, got, sizeof got));
-    DT_CHECK(cJSON_IsNumber(version) && version->valuedouble == VERSION, DT_ERR_FORMAT,
-             "%s: version is %s, expected %d; this detent reads no other", file, dt_json_text(version, got, sizeof got),
-             VERSION);
+    DT_CHECK(cJSON_IsNumber(version) && (version->valuedouble == PLAIN || version->valuedouble == NEWEST),
+             DT_ERR_FORMAT, "%s: version is %s, expected %d or %d; this detent reads no other", file,
+             dt_json_text(version, got, sizeof got), PLAIN, NEWEST);
     v->header_lines = DT_HEADER_OF_LAYOUT;
     DT_TRY(read_words(root, file, v));
     if (data) DT_TRY(dt_origin_from_json(data, file, &v->origin));

@@ -56,14 +56,14 @@ static void output_stationary(const dt_array *a, const dt_psum_shape *s, dt_tili
     t->psum_reads = 0;
 }
 
-/* Whole groups that the array takes at once: each has its own rows and columns. */
-static int64_t groups_at_once(const dt_array *a, const dt_psum_shape *s, int simd)
+int dt_tiling_groups(const dt_array *array, const dt_psum_shape *shape)
 {
-    const int64_t rows = tiles(dt_psum_group_channels(s), simd), cols = dt_psum_group_filters(s);
-    const int64_t down = a->rows / rows, across = a->cols / cols;
+    const int rows = (int)tiles(dt_psum_group_channels(shape), dt_psum_simd(array, shape));
+    const int down = array->rows / rows, across = array->cols / dt_psum_group_filters(shape);
+    const int fit = down < across ? down : across;
 
-    if (a->dataflow == DT_DATAFLOW_OS || down == 0 || across == 0) return 1;
-    return down < across ? down : across;
+    if (array->dataflow == DT_DATAFLOW_OS || fit == 0) return 1;
+    return fit < shape->conv.groups ? fit : shape->conv.groups;
 }
 
 dt_tiling dt_tiling_of(const dt_array *array, const dt_psum_shape *shape)
@@ -74,7 +74,7 @@ dt_tiling dt_tiling_of(const dt_array *array, const dt_psum_shape *shape)
 
     t.tile_channels = array->dataflow == DT_DATAFLOW_WS ? array->rows * simd : channels;
     t.in_tiles = (int)tiles(channels, t.tile_channels);
-    t.out_tiles = (int)(tiles(shape->conv.groups, groups_at_once(array, shape, simd)) *
+    t.out_tiles = (int)(tiles(shape->conv.groups, dt_tiling_groups(array, shape)) *
                         tiles(dt_psum_group_filters(shape), array->cols));
     if (array->dataflow == DT_DATAFLOW_WS)
         weight_stationary(array, shape, &t);

@@ -32,6 +32,10 @@ typedef struct {
     int64_t activation_reads, weight_reads, psum_reads, psum_writes; /* bytes of SRAM traffic */
 } dt_tiling;
 
+/* Whole groups that the array takes at once: weight stationary, as many as have room, each in rows and columns of its
+ * own; else 1. */
+int dt_tiling_groups(const dt_array *array, const dt_psum_shape *shape);
+
 /* array and shape are such that dt_psum_layer_init takes them. */
 dt_tiling dt_tiling_of(const dt_array *array, const dt_psum_shape *shape);
 

@@ -7,6 +7,8 @@
  */
 #include "vector_layout.h"
 
+#include "../array/tiling.h"
+
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -15,7 +17,7 @@
 
 enum { N_ROLES = DT_VECTOR_TWIN, N_LAYOUTS = DT_LAYOUT_OUTPUT_STATIONARY + 1 };
 enum { LANE_BITS_LEAST = 4, ADDRESS_BITS_LEAST = 11 }; /* of the course's array and its psum memory */
-enum { CODES_MOST = 1 << 28 };
+enum { CODES_MOST = 1 << 28, STRIDE_MOST = 4096, PAD_MOST = 4096, DILATION_MOST = 4096 };
 
 const char *const dt_vector_role_names[] = { "activation",  "weight",  "tap_psum", "output",
                                              "output_relu", "address", "twin",     NULL };
@@ -36,7 +38,7 @@ static const char *const names[N_LAYOUTS][N_ROLES] = {
                                       "out[_otile{o}]", NULL },
 };
 
-static const char *const abouts[N_ROLES] = {
+static const char *const abouts[] = {
     "activation codes; padding and channels past the last are 0",
     "weight codes; filters and channels past the last are 0",
     "psums of one tap over the channels of one input tile",
@@ -45,17 +47,22 @@ static const char *const abouts[N_ROLES] = {
     "line of the tap psums (data lines from 0) that an output adds for a tap",
 };
 
+/* Of these two, where the layer has several groups. */
+static const char *const grouped_abouts[] = {
+    "activation codes; padding and lanes without a channel are 0",
+    "weight codes; places without a filter or a channel, or where these are of two groups, are 0",
+};
+
 /* What a layer comes to in a layout. */
 typedef struct {
     int64_t positions, outputs, taps; /* positions: of the padded input */
-    int in_tiles, out_tiles;          /* of tap psums */
-    int tile_filters;
-    int is_pack, padded; /* padded: the layout streams all positions of the padded input */
+    int is_pack, padded;              /* padded: the layout streams all positions of the padded input */
 } measures;
 
-/* How many files a role has along input tiles, output tiles, taps; 0: it is not cut along this one. */
+/* How many files a role has of a block along input tiles, output tiles, taps; 0: it is not cut along this one. */
 typedef struct {
     int64_t n[3];
+    int blocks; /* 1 where the role's files are of all blocks */
 } cuts;
 
 static int is_pack(dt_layout layout)
@@ -71,15 +78,11 @@ static int ceil_div(int64_t a, int b)
 static measures measure(const dt_vectors *v)
 {
     const dt_psum_shape *s = &v->shape;
-    const int filters = v->layout == DT_LAYOUT_PACK_C ? 2 * v->cols : v->cols;
 
     return (measures){
         .positions = dt_conv_padded(&s->conv, 0, s->height) * dt_conv_padded(&s->conv, 1, s->width),
         .outputs = (int64_t)s->out_height * s->out_width,
         .taps = s->window_height * s->window_width,
-        .in_tiles = ceil_div(s->channels, v->rows * v->simd),
-        .out_tiles = ceil_div(s->filters, filters),
-        .tile_filters = filters,
         .is_pack = is_pack(v->layout),
         .padded = v->layout == DT_LAYOUT_COURSE || v->layout == DT_LAYOUT_PACK_A || v->layout == DT_LAYOUT_PACK_B,
     };
@@ -88,43 +91,45 @@ static measures measure(const dt_vectors *v)
 static cuts cuts_of(const dt_vectors *v, const measures *m, dt_vector_role role)
 {
     const int stationary = v->layout == DT_LAYOUT_OUTPUT_STATIONARY;
-    const int in_tiles = v->layout == DT_LAYOUT_PACK_B ? 2 * m->in_tiles : m->in_tiles;
+    const int in_tiles = v->layout == DT_LAYOUT_PACK_B ? 2 * v->in_tiles : v->in_tiles;
 
     switch (role) {
-    case DT_VECTOR_ACTIVATION: return (cuts){ { stationary ? ceil_div(m->outputs, v->rows) : in_tiles, 0, 0 } };
-    case DT_VECTOR_WEIGHT: return (cuts){ { stationary ? 0 : in_tiles, m->out_tiles, stationary ? 0 : m->taps } };
-    case DT_VECTOR_TAP_PSUM: return (cuts){ { m->in_tiles, m->out_tiles, m->padded ? 0 : m->taps } };
+    case DT_VECTOR_ACTIVATION:
+        if (stationary) return (cuts){ { ceil_div(m->outputs, v->rows), 0, 0 }, 1 };
+        return (cuts){ { in_tiles, 0, 0 }, v->blocks };
+    case DT_VECTOR_WEIGHT:
+        return (cuts){ { stationary ? 0 : in_tiles, v->out_tiles, stationary ? 0 : m->taps }, v->blocks };
+    case DT_VECTOR_TAP_PSUM: return (cuts){ { v->in_tiles, v->out_tiles, m->padded ? 0 : m->taps }, v->blocks };
     case DT_VECTOR_OUTPUT:
-    case DT_VECTOR_OUTPUT_RELU: return (cuts){ { 0, m->out_tiles, 0 } };
-    default: return (cuts){ { 0, 0, 0 } };
+    case DT_VECTOR_OUTPUT_RELU: return (cuts){ { 0, v->out_tiles, 0 }, v->blocks };
+    default: return (cuts){ { 0, 0, 0 }, 1 };
     }
 }
 
 static int64_t files_of(cuts c)
 {
-    int64_t n = 1;
+    int64_t n = c.blocks;
     for (int i = 0; i < 3; i++) n *= c.n[i] > 0 ? c.n[i] : 1;
     return n;
 }
 
 static int64_t lines_of(const dt_vectors *v, const measures *m, dt_vector_role role)
 {
-    const int64_t steps = v->shape.channels * m->taps; /* output stationary */
+    const int stationary = v->layout == DT_LAYOUT_OUTPUT_STATIONARY;
     const int64_t pixels = (int64_t)v->shape.height * v->shape.width;
 
     switch (role) {
-    case DT_VECTOR_ACTIVATION:
-        return v->layout == DT_LAYOUT_OUTPUT_STATIONARY ? steps : m->padded ? m->positions : pixels;
+    case DT_VECTOR_ACTIVATION: return stationary ? v->shape.channels * m->taps : m->padded ? m->positions : pixels;
     case DT_VECTOR_WEIGHT:
-        if (v->layout == DT_LAYOUT_OUTPUT_STATIONARY) return steps;
-        return v->layout == DT_LAYOUT_PACK_A ? 2 * v->cols : m->tile_filters;
+        if (stationary) return dt_psum_group_channels(&v->shape) * m->taps;
+        return v->layout == DT_LAYOUT_PACK_A ? 2 * v->tile_filters : v->tile_filters;
     case DT_VECTOR_TAP_PSUM: return m->padded ? m->taps * m->positions : m->outputs;
     case DT_VECTOR_ADDRESS: return m->outputs * m->taps;
     default: return m->outputs;
     }
 }
 
-static int lanes_of(const dt_vectors *v, const measures *m, dt_vector_role role)
+static int lanes_of(const dt_vectors *v, dt_vector_role role)
 {
     const int both = v->layout == DT_LAYOUT_PACK_C; /* channels of a PE row side by side in weights too */
 
@@ -134,7 +139,7 @@ static int lanes_of(const dt_vectors *v, const measures *m, dt_vector_role role)
         if (v->layout == DT_LAYOUT_OUTPUT_STATIONARY) return v->cols;
         return both ? 2 * v->rows : v->rows;
     case DT_VECTOR_ADDRESS: return 1;
-    default: return m->tile_filters;
+    default: return v->tile_filters;
     }
 }
 
@@ -157,10 +162,56 @@ static int bits_of(const dt_vectors *v, const measures *m, dt_vector_role role)
     }
 }
 
-/* The order of lanes and lines, from the places of the first and the last lane. */
+/* Numbers of channels, or of filters, from the first line and lane to the last. */
+typedef struct {
+    int first, last;
+    int n_none; /* places that have none */
+} extent;
+
+static int number_at(const dt_vectors *v, const dt_vector_file *f, int is_channel, int line, int lane)
+{
+    const dt_vector_place at = dt_vector_place_of(v, f, line, lane);
+    return is_channel ? at.channel : at.filter;
+}
+
+/* Of one group, numbers count on past the layer's last; of several, those that are there. */
+static extent extent_of(const dt_vectors *v, const dt_vector_file *f, int is_channel)
+{
+    const int n = is_channel ? v->shape.channels : v->shape.filters;
+    const int lines = f->role == DT_VECTOR_WEIGHT ? f->lines : 1; /* all lines of other files are alike */
+    const extent ends = { number_at(v, f, is_channel, 0, 0), number_at(v, f, is_channel, f->lines - 1, f->lanes - 1),
+                          0 };
+    extent least_first = { n, -1, 0 };
+
+    if (v->shape.conv.groups == 1) return ends;
+    for (int i = 0; i < lines * f->lanes; i++) {
+        const int number = number_at(v, f, is_channel, i / f->lanes, i % f->lanes);
+        least_first.n_none += number == n;
+        if (number < least_first.first) least_first.first = number;
+        if (number < n && number > least_first.last) least_first.last = number;
+    }
+    if (ends.first < ends.last) return least_first; /* places without one have n, and are at the greatest's side */
+    return (extent){ least_first.last, least_first.first, least_first.n_none };
+}
+
+typedef struct {
+    char s[48];
+} words;
+
+/* "channel 7..0" */
+static words range_of(const dt_vectors *v, const dt_vector_file *f, const char *what)
+{
+    const extent e = extent_of(v, f, strcmp(what, "channel") == 0);
+    words w = { "zeros" };
+
+    if (e.first >= 0 && e.last >= 0)
+        snprintf(w.s, sizeof w.s, "%s %d..%d%s", what, e.first, e.last, e.n_none > 0 ? " and zeros" : "");
+    return w;
+}
+
+/* The order of lanes and lines. */
 static void describe_order(const dt_vectors *v, dt_vector_file *f)
 {
-    const dt_vector_place a = dt_vector_place_of(v, f, 0, 0), b = dt_vector_place_of(v, f, f->lines - 1, f->lanes - 1);
     const int taps = v->shape.window_height * v->shape.window_width;
     const int stationary = v->layout == DT_LAYOUT_OUTPUT_STATIONARY;
     const int first = f->in_tile * f->lanes, last = first + f->lanes - 1;
@@ -173,28 +224,28 @@ static void describe_order(const dt_vectors *v, dt_vector_file *f)
             snprintf(to, room, "lanes o_nij %d..%d; lines channel 0..%d, kij 0..%d in each", last, first,
                      v->shape.channels - 1, taps - 1);
         else
-            snprintf(to, room, "lanes channel %d..%d; lines %s 0..%d", a.channel, b.channel,
+            snprintf(to, room, "lanes %s; lines %s 0..%d", range_of(v, f, "channel").s,
                      measure(v).padded ? "nij" : "pixel", f->lines - 1);
         break;
     case DT_VECTOR_WEIGHT:
         if (stationary)
-            snprintf(to, room, "lanes filter %d..%d; lines channel 0..%d, kij 0..%d in each", a.filter, b.filter,
-                     b.channel, b.tap);
+            snprintf(to, room, "lanes %s; lines %s, kij 0..%d in each", range_of(v, f, "filter").s,
+                     range_of(v, f, "channel").s, taps - 1);
         else
-            snprintf(to, room, "lanes channel %d..%d; lines filter %d..%d%s", a.channel, b.channel, a.filter, b.filter,
+            snprintf(to, room, "lanes %s; lines %s%s", range_of(v, f, "channel").s, range_of(v, f, "filter").s,
                      v->layout == DT_LAYOUT_PACK_A ? ", odd channels then even in each" : "");
         break;
     case DT_VECTOR_TAP_PSUM:
         if (f->tap < 0)
-            snprintf(to, room, "lanes filter %d..%d; lines kij 0..%d, nij 0..%d in each", a.filter, b.filter, b.tap,
+            snprintf(to, room, "lanes %s; lines kij 0..%d, nij 0..%d in each", range_of(v, f, "filter").s, taps - 1,
                      f->lines / taps - 1);
         else
-            snprintf(to, room, "lanes filter %d..%d; lines o_nij 0..%d", a.filter, b.filter, f->lines - 1);
+            snprintf(to, room, "lanes %s; lines o_nij 0..%d", range_of(v, f, "filter").s, f->lines - 1);
         break;
     case DT_VECTOR_ADDRESS:
-        snprintf(to, room, "one lane; lines o_nij 0..%d, kij 0..%d in each", f->lines / taps - 1, b.tap);
+        snprintf(to, room, "one lane; lines o_nij 0..%d, kij 0..%d in each", f->lines / taps - 1, taps - 1);
         break;
-    default: snprintf(to, room, "lanes filter %d..%d; lines o_nij 0..%d", a.filter, b.filter, f->lines - 1); break;
+    default: snprintf(to, room, "lanes %s; lines o_nij 0..%d", range_of(v, f, "filter").s, f->lines - 1); break;
     }
 }
 
@@ -204,7 +255,9 @@ static int group_needed(const char *group, const cuts *c)
     static const char letters[] = "iok";
 
     for (const char *p = group; *p != ']'; p++) {
-        if (*p == '{' && c->n[strchr(letters, p[1]) - letters] > 1) return 1;
+        if (*p != '{') continue;
+        const int64_t of_block = c->n[strchr(letters, p[1]) - letters];
+        if (of_block > 1 || (p[1] != 'k' && c->blocks > 1)) return 1;
     }
     return 0;
 }
@@ -242,19 +295,22 @@ static void add_role(dt_vectors *v, const measures *m, dt_vector_role role, int6
     const cuts c = cuts_of(v, m, role);
     const int64_t n_in = c.n[0] ? c.n[0] : 1, n_out = c.n[1] ? c.n[1] : 1, n_tap = c.n[2] ? c.n[2] : 1;
 
-    for (int64_t i = 0; i < n_in * n_out * n_tap; i++) {
+    for (int64_t i = 0; i < files_of(c); i++) {
+        const int64_t in_tile = i / n_tap / n_out; /* counts on from block to block, as the output tile does */
+        const int64_t block = in_tile / n_in;
         dt_vector_file *f = &v->file[v->n_files++];
         f->role = role;
         f->header_lines = header_lines_of(v, role);
         f->lines = (int)lines;
-        f->lanes = lanes_of(v, m, role);
+        f->lanes = lanes_of(v, role);
         f->bits = bits_of(v, m, role);
         f->is_signed = role != DT_VECTOR_ACTIVATION && role != DT_VECTOR_ADDRESS;
-        f->in_tile = c.n[0] ? (int)(i / n_tap / n_out) : -1;
-        f->out_tile = c.n[1] ? (int)(i / n_tap % n_out) : -1;
+        f->in_tile = c.n[0] ? (int)in_tile : -1;
+        f->out_tile = c.n[1] ? (int)(block * n_out + i / n_tap % n_out) : -1;
         f->tap = c.n[2] ? (int)(i % n_tap) : -1;
         make_name(names[v->layout][role], &c, f);
-        snprintf(f->about, sizeof f->about, "%s", abouts[role]);
+        const int grouped = v->shape.conv.groups > 1 && role <= DT_VECTOR_WEIGHT;
+        snprintf(f->about, sizeof f->about, "%s", (grouped ? grouped_abouts : abouts)[role]);
         describe_order(v, f);
     }
 }
@@ -273,6 +329,23 @@ static void add_twins(dt_vectors *v)
         v->file[n + i] = twin;
     }
     v->n_files = 2 * n;
+}
+
+/* Groups that divide, and a window that fits. */
+static dt_status check_form(const dt_psum_shape *s, const char *where, dt_status kind)
+{
+    const int64_t span[2] = { dt_conv_span(&s->conv, 0, s->window_height), dt_conv_span(&s->conv, 1, s->window_width) };
+    const int64_t room[2] = { dt_conv_padded(&s->conv, 0, s->height), dt_conv_padded(&s->conv, 1, s->width) };
+
+    DT_CHECK(s->channels % s->conv.groups == 0 && s->filters % s->conv.groups == 0, kind,
+             "%s: %d groups of %d channels and %d filters; groups must divide both", where, s->conv.groups, s->channels,
+             s->filters);
+    DT_CHECK(span[0] <= room[0] && span[1] <= room[1], kind,
+             "%s: a window of %dx%d with dilation %d,%d spans %" PRId64 "x%" PRId64
+             ", which does not fit the padded input of %" PRId64 "x%" PRId64,
+             where, s->window_height, s->window_width, s->conv.dilation[0], s->conv.dilation[1], span[0], span[1],
+             room[0], room[1]);
+    return DT_OK;
 }
 
 static dt_status check_ranges(const dt_vectors *v, const char *where, dt_status kind)
@@ -294,8 +367,15 @@ static dt_status check_ranges(const dt_vectors *v, const char *where, dt_status 
         { "filters", s->filters, 1, 65536 },
         { "window height", s->window_height, 1, 256 },
         { "window width", s->window_width, 1, 256 },
-        { "stride", s->conv.stride[0], 1, 65536 },
-        { "pad", s->conv.pad[0], 0, 256 },
+        { "stride of rows", s->conv.stride[0], 1, STRIDE_MOST },
+        { "stride of columns", s->conv.stride[1], 1, STRIDE_MOST },
+        { "pad at the top", s->conv.pad[0], 0, PAD_MOST },
+        { "pad at the left", s->conv.pad[1], 0, PAD_MOST },
+        { "pad at the bottom", s->conv.pad[2], 0, PAD_MOST },
+        { "pad at the right", s->conv.pad[3], 0, PAD_MOST },
+        { "dilation of rows", s->conv.dilation[0], 1, DILATION_MOST },
+        { "dilation of columns", s->conv.dilation[1], 1, DILATION_MOST },
+        { "groups", s->conv.groups, 1, 65536 },
     };
 
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
@@ -304,15 +384,30 @@ static dt_status check_ranges(const dt_vectors *v, const char *where, dt_status 
                  ranges[i].max, ranges[i].max == 2 ? " in layout " : "",
                  ranges[i].max == 2 ? dt_layout_names[v->layout] : "");
     }
-    DT_CHECK(s->window_height <= dt_conv_padded(&s->conv, 0, s->height) &&
-                 s->window_width <= dt_conv_padded(&s->conv, 1, s->width),
-             kind, "%s: a window of %dx%d does not fit an input of %dx%d padded by %d", where, s->window_height,
-             s->window_width, s->height, s->width, s->conv.pad[0]);
+    DT_TRY(check_form(s, where, kind));
     const int64_t n_x = (int64_t)s->height * s->width * s->channels;
-    const int64_t n_w = (int64_t)s->filters * s->window_height * s->window_width * s->channels;
+    const int64_t n_w = (int64_t)s->filters * s->window_height * s->window_width * dt_psum_group_channels(s);
     DT_CHECK(n_x <= CODES_MOST && n_w <= CODES_MOST, kind,
              "%s: %" PRId64 " activations and %" PRId64 " weights, limit %d of each", where, n_x, n_w, CODES_MOST);
     return DT_OK;
+}
+
+/* Blocks of groups, and their tiles. Layout pack-c has an array of 2 cols columns. */
+static void cut_tiles(dt_vectors *v)
+{
+    const dt_psum_shape *s = &v->shape;
+    const int stationary = v->layout == DT_LAYOUT_OUTPUT_STATIONARY;
+
+    v->simd = is_pack(v->layout) ? 2 : 1;
+    v->tile_filters = v->layout == DT_LAYOUT_PACK_C ? 2 * v->cols : v->cols;
+    const dt_array array = { .rows = v->rows,
+                             .cols = v->tile_filters,
+                             .dataflow = stationary ? DT_DATAFLOW_OS : DT_DATAFLOW_WS,
+                             .simd = v->simd };
+    v->groups_at_once = dt_tiling_groups(&array, s);
+    v->blocks = ceil_div(s->conv.groups, v->groups_at_once);
+    v->in_tiles = stationary ? 1 : ceil_div(dt_psum_group_channels(s), v->rows * v->simd);
+    v->out_tiles = ceil_div(dt_psum_group_filters(s), v->tile_filters);
 }
 
 dt_status dt_vectors_list(dt_vectors *v, int64_t most_files, const char *where, dt_status kind)
@@ -321,7 +416,7 @@ dt_status dt_vectors_list(dt_vectors *v, int64_t most_files, const char *where, 
     int64_t n = 0;
 
     DT_TRY(check_ranges(v, where, kind));
-    v->simd = is_pack(v->layout) ? 2 : 1;
+    cut_tiles(v);
     s->out_height = (int)dt_conv_out_size(&s->conv, 0, s->height, s->window_height);
     s->out_width = (int)dt_conv_out_size(&s->conv, 1, s->width, s->window_width);
     s->x_low = 0;

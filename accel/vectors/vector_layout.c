@@ -1,10 +1,11 @@
 /*
  * vector_layout.c - which activation, weight or psum of the layer a lane of a vector file is, and its value.
  *
- *   position   nij = row * (W + 2 pad) + col of the padded input; o_nij = p * Q + q of the output
- *   tap        kij = r * S + s; output (p, q) reads position (p stride + r, q stride + s)
+ *   position   nij = row * padded W + col of the padded input; o_nij = p * Q + q of the output
+ *   tap        kij = r * S + s; output (p, q) reads position (p stride + r dilation, q stride + s dilation)
  *   tap psum   sum over the channels of one input tile of x[position] * w[filter][tap]
  *   output     sum over input tiles and taps of the tap psums that the output reads
+ * A sum's channels are those of the filter's group.
  *
  * Interface: vector_layout.h; the layouts are described in vectors.h.  Tests: tests/accel/test_vectors.c.
  */
@@ -18,14 +19,56 @@ static int lane_index(const dt_vectors *v, const dt_vector_file *f, int lane)
     return ascending ? lane : f->lanes - 1 - lane;
 }
 
+/* The channel of a lane of a PE row, or what lies past the last: of one group its number, of several `channels`. */
+static int channel_of(const dt_vectors *v, int in_tile, int row, int lane)
+{
+    const dt_psum_shape *s = &v->shape;
+    const int channels = dt_psum_group_channels(s), groups = s->conv.groups;
+    const int group_rows = v->groups_at_once > 1 ? (channels + v->simd - 1) / v->simd : v->rows;
+    const int above = row / group_rows, group = in_tile / v->in_tiles * v->groups_at_once + above;
+    const int first = in_tile % v->in_tiles * v->rows * v->simd, r = row % group_rows;
+    const int channel = first + (v->layout == DT_LAYOUT_PACK_B ? lane * group_rows + r : r * v->simd + lane);
+
+    if (groups == 1) return channel;
+    return above < v->groups_at_once && group < groups && channel < channels ? group * channels + channel : s->channels;
+}
+
+/* The filter of a place of an output tile; past the last as channel_of. */
+static int filter_of(const dt_vectors *v, int out_tile, int place)
+{
+    const dt_psum_shape *s = &v->shape;
+    const int block_filters = v->groups_at_once * dt_psum_group_filters(s);
+    const int in_block = out_tile % v->out_tiles * v->tile_filters + place;
+    const int filter = out_tile / v->out_tiles * block_filters + in_block;
+
+    if (s->conv.groups == 1) return filter;
+    return in_block < block_filters && filter < s->filters ? filter : s->filters;
+}
+
+/* The channel of a lane of an activation or weight file, weight stationary. */
+static int lane_channel(const dt_vectors *v, const dt_vector_file *f, int line, int lane)
+{
+    const int index = lane_index(v, f, lane), is_weight = f->role == DT_VECTOR_WEIGHT;
+
+    switch (v->layout) {
+    case DT_LAYOUT_PACK_A:
+        if (is_weight) return channel_of(v, f->in_tile, index, line % 2 == 0); /* odd channels first */
+        return channel_of(v, f->in_tile, index / 2, index % 2);
+    case DT_LAYOUT_PACK_B: return channel_of(v, f->in_tile / 2, index, f->in_tile % 2);
+    case DT_LAYOUT_PACK_C: return channel_of(v, f->in_tile, index / 2, index % 2);
+    default: return channel_of(v, f->in_tile, index, 0);
+    }
+}
+
 /* The input position that output o reads for a tap. */
 static void place_tap(const dt_vectors *v, int o, int tap, dt_vector_place *at)
 {
     const dt_psum_shape *s = &v->shape;
+    const dt_conv_params *c = &s->conv;
 
     at->tap = tap;
-    at->row = o / s->out_width * s->conv.stride[0] + tap / s->window_width - s->conv.pad[0];
-    at->col = o % s->out_width * s->conv.stride[1] + tap % s->window_width - s->conv.pad[1];
+    at->row = o / s->out_width * c->stride[0] + tap / s->window_width * c->dilation[0] - c->pad[0];
+    at->col = o % s->out_width * c->stride[1] + tap % s->window_width * c->dilation[1] - c->pad[1];
 }
 
 static void place_padded(const dt_vectors *v, int nij, dt_vector_place *at)
@@ -38,15 +81,17 @@ static void place_padded(const dt_vectors *v, int nij, dt_vector_place *at)
 
 static void place_activation(const dt_vectors *v, const dt_vector_file *f, int line, int lane, dt_vector_place *at)
 {
-    const int index = f->in_tile * f->lanes + lane_index(v, f, lane);
     const int taps = v->shape.window_height * v->shape.window_width;
 
-    at->channel = index;
     if (v->layout == DT_LAYOUT_OUTPUT_STATIONARY) {
-        const int past_last = index >= v->shape.out_height * v->shape.out_width;
+        const int position = f->in_tile * f->lanes + lane_index(v, f, lane);
+        const int past_last = position >= v->shape.out_height * v->shape.out_width;
         at->channel = past_last ? v->shape.channels : line / taps;
-        place_tap(v, index, line % taps, at);
-    } else if (v->layout == DT_LAYOUT_NOTEBOOK || v->layout == DT_LAYOUT_PACK_C) {
+        place_tap(v, position, line % taps, at);
+        return;
+    }
+    at->channel = lane_channel(v, f, line, lane);
+    if (v->layout == DT_LAYOUT_NOTEBOOK || v->layout == DT_LAYOUT_PACK_C) {
         at->row = line / v->shape.width;
         at->col = line % v->shape.width;
     } else {
@@ -56,34 +101,33 @@ static void place_activation(const dt_vectors *v, const dt_vector_file *f, int l
 
 static void place_weight(const dt_vectors *v, const dt_vector_file *f, int line, int lane, dt_vector_place *at)
 {
-    const int taps = v->shape.window_height * v->shape.window_width, index = lane_index(v, f, lane);
+    const int taps = v->shape.window_height * v->shape.window_width;
 
-    at->tap = f->tap;
-    at->channel = f->in_tile * f->lanes + index;
-    switch (v->layout) {
-    case DT_LAYOUT_NOTEBOOK: at->filter = f->out_tile * v->cols + v->cols - 1 - line; break;
-    case DT_LAYOUT_PACK_A:
-        at->filter = f->out_tile * v->cols + line / 2;
-        at->channel = 2 * at->channel + (line % 2 == 0); /* odd channels first */
-        break;
-    case DT_LAYOUT_PACK_C: at->filter = f->out_tile * f->lines + line; break;
-    case DT_LAYOUT_OUTPUT_STATIONARY:
-        at->filter = f->out_tile * f->lanes + index;
-        at->channel = line / taps;
+    if (v->layout == DT_LAYOUT_OUTPUT_STATIONARY) {
+        const int first = f->out_tile / v->out_tiles * dt_psum_group_channels(&v->shape); /* a block is a group */
+        at->filter = filter_of(v, f->out_tile, lane_index(v, f, lane));
+        at->channel = first + line / taps;
         at->tap = line % taps;
-        break;
-    default: at->filter = f->out_tile * v->cols + line; break;
+        return;
+    }
+    at->tap = f->tap;
+    at->channel = lane_channel(v, f, line, lane);
+    switch (v->layout) {
+    case DT_LAYOUT_NOTEBOOK: at->filter = filter_of(v, f->out_tile, f->lines - 1 - line); break;
+    case DT_LAYOUT_PACK_A: at->filter = filter_of(v, f->out_tile, line / 2); break;
+    default: at->filter = filter_of(v, f->out_tile, line); break;
     }
 }
 
 static void place_tap_psum(const dt_vectors *v, const dt_vector_file *f, int line, int lane, dt_vector_place *at)
 {
-    at->filter = f->out_tile * f->lanes + lane_index(v, f, lane);
+    const dt_psum_shape *s = &v->shape;
+
+    at->filter = filter_of(v, f->out_tile, lane_index(v, f, lane));
     if (f->tap >= 0) {
         place_tap(v, line, f->tap, at);
     } else {
-        const int positions =
-            (v->shape.height + 2 * v->shape.conv.pad[0]) * (v->shape.width + 2 * v->shape.conv.pad[1]);
+        const int positions = (int)(dt_conv_padded(&s->conv, 0, s->height) * dt_conv_padded(&s->conv, 1, s->width));
         at->tap = line / positions;
         place_padded(v, line % positions, at);
     }
@@ -100,7 +144,7 @@ dt_vector_place dt_vector_place_of(const dt_vectors *v, const dt_vector_file *f,
     case DT_VECTOR_TAP_PSUM: place_tap_psum(v, f, line, lane, &at); break;
     case DT_VECTOR_OUTPUT:
     case DT_VECTOR_OUTPUT_RELU:
-        at.filter = f->out_tile * f->lanes + lane_index(v, f, lane);
+        at.filter = filter_of(v, f->out_tile, lane_index(v, f, lane));
         at.row = line / v->shape.out_width;
         at.col = line % v->shape.out_width;
         break;
@@ -122,7 +166,13 @@ static int64_t x_index(const dt_psum_shape *s, int row, int col)
 
 static int64_t w_index(const dt_psum_shape *s, int filter, int tap)
 {
-    return ((int64_t)filter * s->window_height * s->window_width + tap) * s->channels;
+    return ((int64_t)filter * s->window_height * s->window_width + tap) * dt_psum_group_channels(s);
+}
+
+/* The first channel that a filter reads. */
+static int first_channel(const dt_psum_shape *s, int filter)
+{
+    return filter / dt_psum_group_filters(s) * dt_psum_group_channels(s);
 }
 
 int64_t dt_vector_code_index(const dt_vectors *v, const dt_vector_file *f, dt_vector_place at)
@@ -130,27 +180,30 @@ int64_t dt_vector_code_index(const dt_vectors *v, const dt_vector_file *f, dt_ve
     const dt_psum_shape *s = &v->shape;
 
     if (at.channel >= s->channels || at.filter >= s->filters) return -1;
-    if (f->role == DT_VECTOR_WEIGHT) return w_index(s, at.filter, at.tap) + at.channel;
+    if (f->role == DT_VECTOR_WEIGHT) {
+        const int channel = at.channel - first_channel(s, at.filter);
+        return channel < 0 || channel >= dt_psum_group_channels(s) ? -1 : w_index(s, at.filter, at.tap) + channel;
+    }
     const int64_t pixel = x_index(s, at.row, at.col);
     return pixel < 0 ? -1 : pixel + at.channel;
 }
 
-/* Sum over channels first .. end - 1 at one position of the input. */
+/* Sum over channels first .. end - 1 of the filter's group at one position of the input. */
 static int64_t tap_sum(const dt_psum_shape *s, const dt_vector_codes *codes, dt_vector_place at, int first, int end)
 {
     const int64_t pixel = x_index(s, at.row, at.col);
     int64_t sum = 0;
 
     if (pixel < 0) return 0;
-    const int32_t *x = codes->x + pixel, *w = codes->w + w_index(s, at.filter, at.tap);
+    const int32_t *x = codes->x + pixel + first_channel(s, at.filter), *w = codes->w + w_index(s, at.filter, at.tap);
     for (int c = first; c < end; c++) sum += (int64_t)x[c] * w[c];
     return sum;
 }
 
 static int64_t tile_sum(const dt_vectors *v, const dt_vector_codes *codes, dt_vector_place at, int in_tile)
 {
-    const int channels = v->rows * v->simd, first = in_tile * channels;
-    const int end = first + channels < v->shape.channels ? first + channels : v->shape.channels;
+    const int tile = v->rows * v->simd, channels = dt_psum_group_channels(&v->shape);
+    const int first = in_tile % v->in_tiles * tile, end = first + tile < channels ? first + tile : channels;
 
     return at.filter >= v->shape.filters ? 0 : tap_sum(&v->shape, codes, at, first, end);
 }
@@ -164,7 +217,7 @@ static int64_t output_sum(const dt_vectors *v, const dt_vector_codes *codes, dt_
     if (at.filter >= s->filters) return 0;
     for (int tap = 0; tap < s->window_height * s->window_width; tap++) {
         place_tap(v, o, tap, &at);
-        sum += tap_sum(s, codes, at, 0, s->channels);
+        sum += tap_sum(s, codes, at, 0, dt_psum_group_channels(s));
     }
     return sum;
 }
@@ -172,9 +225,10 @@ static int64_t output_sum(const dt_vectors *v, const dt_vector_codes *codes, dt_
 /* The line of the tap psum file, its header not counted, that holds what output (p, q) adds for a tap. */
 static int64_t address(const dt_psum_shape *s, dt_vector_place at)
 {
-    const int64_t width = dt_conv_padded(&s->conv, 1, s->width), height = dt_conv_padded(&s->conv, 0, s->height);
-    const int64_t row = (int64_t)at.row * s->conv.stride[0] + at.tap / s->window_width;
-    const int64_t col = (int64_t)at.col * s->conv.stride[1] + at.tap % s->window_width;
+    const dt_conv_params *c = &s->conv;
+    const int64_t width = dt_conv_padded(c, 1, s->width), height = dt_conv_padded(c, 0, s->height);
+    const int64_t row = (int64_t)at.row * c->stride[0] + (int64_t)(at.tap / s->window_width) * c->dilation[0];
+    const int64_t col = (int64_t)at.col * c->stride[1] + (int64_t)(at.tap % s->window_width) * c->dilation[1];
 
     return at.tap * height * width + row * width + col;
 }

@@ -19,10 +19,11 @@ dt_vector_place dt_vector_place_of(const dt_vectors *v, const dt_vector_file *f,
 /* Codes of one image and one layer. */
 typedef struct {
     int32_t *x; /* [height][width][channels] */
-    int32_t *w; /* [filters][window height][window width][channels] */
+    int32_t *w; /* [filters][window height][window width][a group's channels] */
 } dt_vector_codes;
 
-/* Index in codes.x or codes.w of an activation's or a weight's place, -1 where it is padding, which is 0. */
+/* Index in codes.x or codes.w of an activation's or a weight's place, -1 where it is padding, or between two groups:
+ * that is 0. */
 int64_t dt_vector_code_index(const dt_vectors *v, const dt_vector_file *f, dt_vector_place at);
 
 /* What a lane holds: exact, before psum_bits are kept (but ReLU is of the kept bits, as the array takes it). */

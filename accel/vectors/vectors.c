@@ -40,7 +40,6 @@ static dt_status check_call(const dt_capture *c, const char *layer, const dt_arr
 
     DT_TRY(dt_array_check(array));
     DT_TRY(dt_check_word("layout", (int)layout, dt_layout_names));
-    DT_TRY(dt_conv_check_square(layer, "a folder of vectors", &c->conv));
     DT_CHECK(c->n > 0, DT_ERR_ARGUMENT, "%s: the capture holds no image", layer);
     DT_CHECK(
         c->x_low >= 0, DT_ERR_ARGUMENT,
@@ -113,12 +112,12 @@ static dt_status make(const dt_capture *c, dt_vectors *v, dt_vector_codes *codes
 {
     const dt_psum_shape *s = &v->shape;
     const int64_t n_x = (int64_t)s->height * s->width * s->channels;
-    const int64_t n_w = (int64_t)s->filters * s->window_height * s->window_width * s->channels;
+    const int64_t n_w = (int64_t)s->filters * s->window_height * s->window_width * dt_psum_group_channels(s);
 
     DT_TRY(dt_vectors_list(v, FILES_MOST, v->layer, DT_ERR_ARGUMENT));
     DT_CHECK(s->out_height == c->out_height && s->out_width == c->out_width, DT_ERR_SHAPE,
-             "%s: its output is %dx%d, window, stride and pad give %dx%d", v->layer, c->out_height, c->out_width,
-             s->out_height, s->out_width);
+             "%s: its output is %dx%d, window, stride, pad and dilation give %dx%d", v->layer, c->out_height,
+             c->out_width, s->out_height, s->out_width);
     DT_TRY(take_codes(v->layer, "activation", c->qx, n_x, 0, c->x_high, &codes->x));
     DT_TRY(take_codes(v->layer, "weight", c->qw, n_w, c->w_low, c->w_high, &codes->w));
     for (int i = 0; i < v->n_files / 2; i++) DT_TRY(write_file(v, codes, &v->file[i]));

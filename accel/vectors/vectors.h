@@ -20,6 +20,19 @@
  *                      positions (tiles of rows positions), and filters, high to low; out_raw, out as course
  * Channels and filters past the last are zeros. Each file has a human-readable twin of decimals in viz/.
  *
+ * Position (row, col) of the padded input is read by output (p, q) under tap (r, s) where row = p stride + r dilation,
+ * each of its axis, and padded is what pad adds at top, left, bottom and right: H + 2 pad above stands for all.
+ *
+ * Groups: tiles are those of a layer of one group whose weights between different groups are 0, but for these rules,
+ * which are also tiling.h's:
+ *   - Groups that go on the array at once are a block, each in rows and columns of its own: as many as have room, one
+ *     of output-stationary. Of a depthwise layer on an 8x8 array a block has 8 channels, and their 8 filters.
+ *   - A tile has channels, or filters, of one block alone, in their order. Lanes and lines left over are zeros. In
+ *     packs a group begins with a PE row of its own: with an odd number of channels its last row has one.
+ *   - Tiles are numbered on from block to block. Files of weights and psums are there of tiles of the same block:
+ *     depthwise, weight_itile1_otile1_kij0.txt, and none of itile 0 and otile 1, whose weights are all 0.
+ *   - output-stationary: activation files have lines for all channels, a weights file for those of its group.
+ *
  * Before the data stand comment lines. A reader skips them ($fgets, or $fscanf of %s where a line is one token), then
  * reads words ($fscanf of %b); $readmemb skips those that begin with // by itself.
  *   notebook           its own words, which begin with #: 3 lines in activation.txt and psum_relu.txt, 2 in psum.txt,
@@ -57,7 +70,7 @@ typedef struct {
     int header_lines, lines; /* lines: of data */
     int lanes, bits;         /* of a data line; 0 lanes: decimal text */
     int is_signed;
-    char order[96];             /* "lanes channel 7..0; lines nij 0..35" */
+    char order[160];            /* "lanes channel 7..0; lines nij 0..35" */
     int in_tile, out_tile, tap; /* -1 where it is not of one; in_tile of positions for output stationary activations */
     char *text;                 /* NUL-terminated, owned; NULL before it is made or read */
     size_t bytes;               /* of text */
@@ -71,6 +84,8 @@ typedef struct {
     dt_data_origin origin; /* of the network */
     dt_psum_shape shape;
     int rows, cols, psum_bits, simd;
+    int groups_at_once, blocks;            /* groups of a block; blocks that all groups make */
+    int in_tiles, out_tiles, tile_filters; /* tiles of a block; filters of an output tile, places left empty too */
     int activation_bits, weight_bits;
     float sx;
     float *sw; /* [n_sw], owned */
@@ -86,9 +101,9 @@ DT_MUST_CHECK dt_status dt_vectors_make(const dt_capture *c, const char *layer, 
                                         const dt_vector_style *style, dt_vectors **out);
 void dt_vectors_destroy(dt_vectors *v);
 
-/* From layout, header_lines, shape, rows, cols and bits: checks them, sets simd and the shape's outputs, and lists the
- * files, without texts. A layer that needs more than most_files is refused. Messages begin with `where`; `kind` is the
- * status of a value out of range: DT_ERR_ARGUMENT of a call, DT_ERR_FORMAT of a manifest. */
+/* From layout, header_lines, shape, rows, cols and bits: checks them, sets simd, blocks, tiles and the shape's outputs,
+ * and lists the files, without texts. A layer that needs more than most_files is refused. Messages begin with `where`;
+ * `kind` is the status of a value out of range: DT_ERR_ARGUMENT of a call, DT_ERR_FORMAT of a manifest. */
 DT_MUST_CHECK dt_status dt_vectors_list(dt_vectors *v, int64_t most_files, const char *where, dt_status kind);
 
 /* From the texts alone: activations and weights back to integers, their psums in 64 bits, and which of those in the

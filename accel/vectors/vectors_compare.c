@@ -162,7 +162,7 @@ dt_status dt_vectors_compare(const dt_vectors *v, dt_vectors_report *out)
     const dt_psum_shape *s = &v->shape;
     comparison c = { .v = v,
                      .n_x = (int64_t)s->height * s->width * s->channels,
-                     .n_w = (int64_t)s->filters * s->window_height * s->window_width * s->channels };
+                     .n_w = (int64_t)s->filters * s->window_height * s->window_width * dt_psum_group_channels(s) };
 
     c.codes.x = unread_codes(c.n_x);
     c.codes.w = unread_codes(c.n_w);

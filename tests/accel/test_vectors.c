@@ -6,6 +6,9 @@
  */
 #include "../support/vector_cases.h"
 
+#include "../../accel/array/tiling.h"
+
+#include <limits.h>
 #include <sha2.h>
 #include <stdlib.h>
 
@@ -217,17 +220,19 @@ Test(vectors, pack_b_interleaves_to_the_known_word)
 
 /* ---- every layout, on shapes that do not divide ---- */
 
-/* Psum of output (p, q, k), or of one tap and channels first .. end - 1 at padded position (i, j), by the definition.
- */
+/* Psum of output (p, q, k), or of one tap and a group's channels first .. end - 1 at padded position (i, j), by the
+ * definition. */
 static long tap_oracle(int i, int j, int tap, int k, int first, int end)
 {
     const dt_capture *c = &t.capture;
     const int h = i - c->conv.pad[0], w = j - c->conv.pad[1], taps = c->kernel_height * c->kernel_width;
+    const int channels = c->channels / c->conv.groups, filters = c->filters / c->conv.groups;
     long sum = 0;
 
     if (h < 0 || h >= c->height || w < 0 || w >= c->width || k >= c->filters) return 0;
-    for (int n = first; n < end && n < c->channels; n++) {
-        sum += (long)t.qx[(h * c->width + w) * c->channels + n] * (long)t.qw[(k * taps + tap) * c->channels + n];
+    const float *x = t.qx + (h * c->width + w) * c->channels + k / filters * channels;
+    for (int n = first; n < end && n < channels; n++) {
+        sum += (long)x[n] * (long)t.qw[(k * taps + tap) * channels + n];
     }
     return sum;
 }
@@ -239,11 +244,40 @@ static long output_oracle(int p, int q, int k)
 
     for (int r = 0; r < c->kernel_height; r++) {
         for (int s = 0; s < c->kernel_width; s++) {
-            sum += tap_oracle(p * c->conv.stride[0] + r, q * c->conv.stride[1] + s, r * c->kernel_width + s, k, 0,
-                              c->channels);
+            sum +=
+                tap_oracle(p * c->conv.stride[0] + r * c->conv.dilation[0],
+                           q * c->conv.stride[1] + s * c->conv.dilation[1], r * c->kernel_width + s, k, 0, c->channels);
         }
     }
     return sum;
+}
+
+/* Groups that lie on the array together: as many as still fit beside each other. */
+static int groups_together(const dt_vectors *v)
+{
+    const int groups = t.capture.conv.groups, filters = t.capture.filters / groups;
+    const int rows = (t.capture.channels / groups + v->simd - 1) / v->simd;
+    const int cols = v->layout == DT_LAYOUT_PACK_C ? 16 : 8;
+    int n = 1;
+
+    if (v->layout == DT_LAYOUT_OUTPUT_STATIONARY) return 1;
+    while (n < groups && (n + 1) * rows <= 8 && (n + 1) * filters <= cols) n++;
+    return n;
+}
+
+/* The filter of column `col` of an output tile: walks the tiles from the first. INT_MAX: none. */
+static int column_filter(const dt_vectors *v, int out_tile, int col)
+{
+    const int filters = t.capture.filters / t.capture.conv.groups, cols = v->layout == DT_LAYOUT_PACK_C ? 16 : 8;
+
+    for (int group = 0; group < t.capture.conv.groups; group += groups_together(v)) {
+        int end = (group + groups_together(v)) * filters;
+        if (end > t.capture.filters) end = t.capture.filters;
+        for (int first = group * filters; first < end; first += cols, out_tile--) {
+            if (out_tile == 0) return first + col < end ? first + col : INT_MAX;
+        }
+    }
+    return INT_MAX;
 }
 
 static void expect_outputs(const dt_vectors *v, const char *why)
@@ -254,7 +288,7 @@ static void expect_outputs(const dt_vectors *v, const char *why)
         const dt_vector_file *f = &v->file[i];
         for (int e = 0; f->role == DT_VECTOR_OUTPUT && e < f->lines * f->lanes; e++) {
             const int o = e / f->lanes, lane = e % f->lanes;
-            const int k = f->out_tile * f->lanes + (ascending ? lane : f->lanes - 1 - lane);
+            const int k = column_filter(v, f->out_tile, ascending ? lane : f->lanes - 1 - lane);
             const long want = output_oracle(o / t.capture.out_width, o % t.capture.out_width, k);
             const long got = lane_of(v, f->name, o, lane, f->bits, 1);
             cr_assert(got == want, "%s: %s %s line %d filter %d: %ld, expected %ld", why, dt_layout_names[v->layout],
@@ -263,17 +297,256 @@ static void expect_outputs(const dt_vectors *v, const char *why)
     }
 }
 
+static void expect_every_layout(const char *why)
+{
+    for (dt_layout layout = DT_LAYOUT_COURSE; layout <= DT_LAYOUT_OUTPUT_STATIONARY; layout++) {
+        dt_vectors *v = case_make(&t, layout);
+        dt_vectors_report r = { .n_psums = -1, .n_mismatches = -1 };
+        cr_assert(eq(int, (int)dt_vectors_compare(v, &r), DT_OK), "%s: %s: %s", why, dt_layout_names[layout],
+                  dt_last_error());
+        cr_assert(r.n_mismatches == 0 && r.n_psums > 0, "%s: %s", why, dt_layout_names[layout]);
+        expect_outputs(v, why);
+        dt_vectors_destroy(v);
+    }
+}
+
 Test(vectors, every_layout_holds_the_psums_of_its_codes)
 {
     for (int i = 0; i < N_CASE_SIZES; i++) {
         case_random_of(&t, &case_sizes[i], (uint32_t)i);
-        for (dt_layout layout = DT_LAYOUT_COURSE; layout <= DT_LAYOUT_OUTPUT_STATIONARY; layout++) {
+        expect_every_layout(case_sizes[i].why);
+    }
+    for (int i = 0; i < N_CASE_FORMS; i++) {
+        case_random_form(&t, &case_forms[i], (uint32_t)i);
+        expect_every_layout(case_forms[i].why);
+    }
+}
+
+/* ---- the files as an array uses them, which knows no groups ---- */
+
+/* A lane by counting characters. */
+static long value_at(const dt_vector_file *f, int line, int lane)
+{
+    const char *at = case_data(f) + line * (f->lanes * f->bits + 1) + lane * f->bits;
+    long value = f->is_signed && *at == '1' ? -1 : 0;
+
+    for (int bit = 0; bit < f->bits; bit++) value = 2 * value + (at[bit] == '1');
+    return value;
+}
+
+static const dt_vector_file *activation_file(const dt_vectors *v, int in_tile)
+{
+    for (int i = 0; i < v->n_files; i++) {
+        if (v->file[i].role == DT_VECTOR_ACTIVATION && v->file[i].in_tile == in_tile) return &v->file[i];
+    }
+    cr_assert(0, "%s: there are no activations of tile %d", dt_layout_names[v->layout], in_tile);
+    return NULL;
+}
+
+/* A column's psum of one file of weights: every PE multiplies, whatever it holds. */
+static long column_sum(const dt_vectors *v, const dt_vector_file *w, int position, int col)
+{
+    const dt_vector_file *x = activation_file(v, w->in_tile);
+    long sum = 0;
+
+    for (int row = 0; row < w->lanes; row++) {
+        if (v->layout == DT_LAYOUT_PACK_A) {
+            sum += value_at(x, position, 2 * row) * value_at(w, 2 * col, row);
+            sum += value_at(x, position, 2 * row + 1) * value_at(w, 2 * col + 1, row);
+        } else {
+            sum += value_at(x, position, row) * value_at(w, col, row);
+        }
+    }
+    return sum;
+}
+
+/* The column sums that addresses gather for one output, over all weights of its output tile. */
+static long weight_stationary_total(const dt_vectors *v, int out_tile, int o, int col)
+{
+    const dt_capture *c = &t.capture;
+    const int taps = c->kernel_height * c->kernel_width;
+    const int positions = (c->height + c->conv.pad[0] + c->conv.pad[2]) * (c->width + c->conv.pad[1] + c->conv.pad[3]);
+    const dt_vector_file *addresses = case_file(v, "acc_address.txt");
+    long sum = 0;
+
+    for (int i = 0; i < v->n_files; i++) {
+        const dt_vector_file *w = &v->file[i];
+        if (w->role != DT_VECTOR_WEIGHT || w->out_tile != out_tile) continue;
+        const long address = value_at(addresses, o * taps + w->tap, 0);
+        cr_assert(address / positions == w->tap, "address %ld of tap %d", address, w->tap);
+        sum += column_sum(v, w, (int)(address % positions), col);
+    }
+    return sum;
+}
+
+/* The lines of a group's channels, of which all lines of its weights are. */
+static long output_stationary_total(const dt_vectors *v, int out_tile, int o, int col)
+{
+    const dt_capture *c = &t.capture;
+    const int first = column_filter(v, out_tile, 0) / (c->filters / c->conv.groups) * (c->channels / c->conv.groups);
+    const dt_vector_file *x = activation_file(v, o / 8);
+    long sum = 0;
+
+    for (int i = 0; i < v->n_files; i++) {
+        const dt_vector_file *w = &v->file[i];
+        if (w->role != DT_VECTOR_WEIGHT || w->out_tile != out_tile) continue;
+        for (int line = 0; line < w->lines; line++) {
+            const int x_line = first * c->kernel_height * c->kernel_width + line;
+            sum += value_at(x, x_line, 7 - o % 8) * value_at(w, line, 7 - col);
+        }
+    }
+    return sum;
+}
+
+static void expect_totals(const dt_vectors *v, const dt_vector_file *outputs, const char *why)
+{
+    const int stationary = v->layout == DT_LAYOUT_OUTPUT_STATIONARY, width = t.capture.out_width;
+
+    for (int e = 0; e < outputs->lines * 8; e++) {
+        const int o = e / 8, col = e % 8;
+        const long want = output_oracle(o / width, o % width, column_filter(v, outputs->out_tile, col));
+        const long got = stationary ? output_stationary_total(v, outputs->out_tile, o, col)
+                                    : weight_stationary_total(v, outputs->out_tile, o, col);
+        cr_assert(got == want, "%s: %s: output tile %d, position %d, column %d: %ld, expected %ld", why,
+                  dt_layout_names[v->layout], outputs->out_tile, o, col, got, want);
+    }
+}
+
+Test(vectors, an_array_that_knows_no_groups_gives_the_psums)
+{
+    static const dt_layout layouts[] = { DT_LAYOUT_COURSE, DT_LAYOUT_PACK_A, DT_LAYOUT_PACK_B,
+                                         DT_LAYOUT_OUTPUT_STATIONARY };
+
+    for (int n = 0; n < N_CASE_FORMS; n++) {
+        case_random_form(&t, &case_forms[n], 100 + (uint32_t)n);
+        for (int l = 0; l < 4; l++) {
+            dt_vectors *v = case_make(&t, layouts[l]);
+            for (int i = 0; i < v->n_files; i++) {
+                if (v->file[i].role == DT_VECTOR_OUTPUT) expect_totals(v, &v->file[i], case_forms[n].why);
+            }
+            dt_vectors_destroy(v);
+        }
+    }
+}
+
+/* ---- where groups lie ---- */
+
+typedef struct {
+    const char *file;
+    int line, lane, filter, tap, channel; /* of the filter's group; filter -1: 0 stands there */
+} weight_place;
+
+static void expect_weights(const dt_vectors *v, const weight_place *at, int n)
+{
+    const dt_capture *c = &t.capture;
+    const int taps = c->kernel_height * c->kernel_width, channels = c->channels / c->conv.groups;
+
+    for (int i = 0; i < n; i++, at++) {
+        const long want = at->filter < 0 ? 0 : (long)t.qw[(at->filter * taps + at->tap) * channels + at->channel];
+        cr_assert(eq(long, value_at(case_file(v, at->file), at->line, at->lane), want), "%s line %d lane %d", at->file,
+                  at->line, at->lane);
+    }
+}
+
+static int has_file(const dt_vectors *v, const char *name)
+{
+    for (int i = 0; i < v->n_files; i++) {
+        if (strcmp(v->file[i].name, name) == 0) return 1;
+    }
+    return 0;
+}
+
+/* No code is 0, so that zeros are places that hold none. */
+static void fill_ones(void)
+{
+    for (int i = 0; i < CASE_CODES; i++) {
+        t.qx[i] = 1.0f + (float)(i % 3);
+        t.qw[i] = 1.0f + (float)(i % 7);
+    }
+}
+
+Test(vectors, blocks_of_depthwise_groups_lie_on_the_diagonal)
+{
+    static const weight_place places[] = {
+        { "weight_itile0_otile0_kij4.txt", 0, 7, 0, 4, 0 },  { "weight_itile0_otile0_kij4.txt", 7, 0, 7, 4, 0 },
+        { "weight_itile0_otile0_kij4.txt", 1, 7, -1, 4, 0 }, { "weight_itile0_otile0_kij4.txt", 0, 6, -1, 4, 0 },
+        { "weight_itile1_otile1_kij8.txt", 2, 5, 10, 8, 0 }, { "weight_itile1_otile1_kij8.txt", 3, 4, -1, 8, 0 },
+    };
+
+    case_shape_of(&t, &case_forms[0].geometry);
+    fill_ones();
+    dt_vectors *v = case_make(&t, DT_LAYOUT_COURSE);
+    expect_weights(v, places, sizeof places / sizeof places[0]);
+    cr_assert(has_file(v, "psum_itile1_otile1.txt") && !has_file(v, "psum_itile0_otile1.txt"));
+    cr_assert(has_file(v, "weight_itile0_otile1_kij0.txt") == 0 && has_file(v, "weight_itile1_otile0_kij0.txt") == 0);
+    cr_assert(eq(str, case_file(v, "weight_itile1_otile1_kij0.txt")->order,
+                 "lanes channel 10..8 and zeros; lines filter 8..10 and zeros"));
+    cr_assert(eq(str, case_file(v, "activation_tile0.txt")->order, "lanes channel 7..0; lines nij 0..34"));
+    dt_vectors_destroy(v);
+
+    v = case_make(&t, DT_LAYOUT_OUTPUT_STATIONARY);
+    cr_assert(eq(int, case_file(v, "weights_os_otile10.txt")->lines, 9));
+    cr_assert(eq(int, case_file(v, "activation_os_tile1.txt")->lines, 99));
+    cr_assert(eq(str, case_file(v, "weights_os_otile10.txt")->order,
+                 "lanes filter 10..10 and zeros; lines channel 10..10, kij 0..8 in each"));
+    dt_vectors_destroy(v);
+}
+
+/* Columns for four groups of two filters leave four rows without a channel, though the next block has one. */
+Test(vectors, rows_beyond_a_block_are_empty)
+{
+    case_shape_of(&t, &case_forms[2].geometry);
+    fill_ones();
+    dt_vectors *v = case_make(&t, DT_LAYOUT_NOTEBOOK);
+    for (int lane = 0; lane < 8; lane++) {
+        const long want = lane < 4 ? 0 : (long)t.qx[5 + 7 - lane]; /* of pixel 1 */
+        cr_assert(eq(long, value_at(case_file(v, "activation_itile0.txt"), 1, lane), want), "lane %d", lane);
+        cr_assert(eq(long, value_at(case_file(v, "activation_itile1.txt"), 1, lane), lane < 7 ? 0 : (long)t.qx[5 + 4]));
+    }
+    cr_assert(eq(str, case_file(v, "activation_itile0.txt")->order, "lanes channel 3..0 and zeros; lines pixel 0..8"));
+    dt_vectors_destroy(v);
+}
+
+/* Three channels are two PE rows: 2r and 2r + 1, or r and r + 2, of which the last place is empty. */
+Test(vectors, packs_begin_a_group_with_a_row_of_its_own)
+{
+    static const weight_place a[] = {
+        { "weight_octile0_ictile0_kij0.txt", 0, 7, 0, 0, 1 },  { "weight_octile0_ictile0_kij0.txt", 1, 7, 0, 0, 0 },
+        { "weight_octile0_ictile0_kij0.txt", 0, 6, -1, 0, 0 }, { "weight_octile0_ictile0_kij0.txt", 1, 6, 0, 0, 2 },
+        { "weight_octile0_ictile0_kij0.txt", 4, 5, 2, 0, 1 },  { "weight_octile0_ictile0_kij0.txt", 5, 5, 2, 0, 0 },
+        { "weight_octile1_ictile1_kij3.txt", 3, 6, 9, 3, 2 },  { "weight_octile1_ictile1_kij3.txt", 5, 7, -1, 3, 0 },
+    };
+    static const weight_place b[] = {
+        { "weight_itile0_otile0_kij0.txt", 0, 7, 0, 0, 0 }, { "weight_itile0_otile0_kij0.txt", 0, 6, 0, 0, 1 },
+        { "weight_itile1_otile0_kij0.txt", 0, 7, 0, 0, 2 }, { "weight_itile1_otile0_kij0.txt", 0, 6, -1, 0, 0 },
+        { "weight_itile0_otile0_kij0.txt", 7, 0, 7, 0, 1 }, { "weight_itile2_otile1_kij3.txt", 1, 6, 9, 3, 1 },
+        { "weight_itile3_otile1_kij3.txt", 1, 7, 9, 3, 2 },
+    };
+
+    case_shape_of(&t, &case_forms[4].geometry);
+    t.capture.x_high = 3;
+    fill_ones();
+    dt_vectors *v = case_make(&t, DT_LAYOUT_PACK_A);
+    expect_weights(v, a, sizeof a / sizeof a[0]);
+    dt_vectors_destroy(v);
+    v = case_make(&t, DT_LAYOUT_PACK_B);
+    expect_weights(v, b, sizeof b / sizeof b[0]);
+    dt_vectors_destroy(v);
+}
+
+/* One file of weights is one pass of the array. */
+Test(vectors, files_of_weights_are_the_passes_of_the_array)
+{
+    for (int n = 0; n < N_CASE_FORMS; n++) {
+        case_random_form(&t, &case_forms[n], 1);
+        for (dt_layout layout = DT_LAYOUT_COURSE; layout <= DT_LAYOUT_PACK_A; layout++) {
             dt_vectors *v = case_make(&t, layout);
-            dt_vectors_report r = { .n_psums = -1, .n_mismatches = -1 };
-            cr_assert(eq(int, (int)dt_vectors_compare(v, &r), DT_OK), "%s: %s: %s", case_sizes[i].why,
-                      dt_layout_names[layout], dt_last_error());
-            cr_assert(r.n_mismatches == 0 && r.n_psums > 0, "%s: %s", case_sizes[i].why, dt_layout_names[layout]);
-            expect_outputs(v, case_sizes[i].why);
+            dt_array array = case_array();
+            array.simd = v->simd;
+            const dt_tiling tiling = dt_tiling_of(&array, &v->shape);
+            int weights = 0;
+            for (int i = 0; i < v->n_files; i++) weights += v->file[i].role == DT_VECTOR_WEIGHT;
+            cr_assert(eq(int, weights, (int)tiling.passes), "%s: %s", case_forms[n].why, dt_layout_names[layout]);
             dt_vectors_destroy(v);
         }
     }
@@ -437,7 +710,7 @@ Test(vectors, what_cannot_be_exported_is_refused)
     case_fill_example(&t, 8, 4, 15);
     t.capture.out_width = 5;
     expect_refused("outputs that do not follow", &array, DT_LAYOUT_COURSE, DT_ERR_SHAPE,
-                   "its output is 4x5, window, stride and pad give 4x4");
+                   "its output is 4x5, window, stride, pad and dilation give 4x4");
 
     case_fill_example(&t, 16, 2, 3);
     array.simd = 1;

@@ -14,28 +14,39 @@ static int compare_finds(const dt_vectors *v)
     return s == DT_ERR_FORMAT || (s == DT_OK && r.n_mismatches > 0);
 }
 
+/* Four of each file. */
+static void expect_flips_found(dt_layout layout, uint32_t *state)
+{
+    dt_vectors *v = case_make(&t, layout);
+
+    for (int i = 0; i < v->n_files / 2; i++) {
+        dt_vector_file *f = &v->file[i];
+        char *data = f->text + (case_data(f) - f->text);
+        for (int n = 0; n < 4; n++) {
+            const size_t line = case_random(state) % (uint32_t)f->lines;
+            const size_t bit = case_random(state) % (uint32_t)(f->lanes * f->bits);
+            char *at = data + line * (size_t)(f->lanes * f->bits + 1) + bit;
+            *at ^= 1; /* '0' <-> '1' */
+            cr_assert(compare_finds(v), "%s %s: line %d, bit %d", dt_layout_names[layout], f->name, (int)line,
+                      (int)bit);
+            *at ^= 1;
+        }
+    }
+    cr_assert(eq(int, compare_finds(v), 0), "%s", dt_layout_names[layout]);
+    dt_vectors_destroy(v);
+}
+
 Test(vectors_compare, flipped_bits_are_found)
 {
     uint32_t state = 1;
 
     for (dt_layout layout = DT_LAYOUT_COURSE; layout <= DT_LAYOUT_OUTPUT_STATIONARY; layout++) {
         case_random_of(&t, &case_sizes[layout % 2 ? 5 : 1], 2); /* also with inputs that no psum needs */
-        dt_vectors *v = case_make(&t, layout);
-        for (int i = 0; i < v->n_files / 2; i++) {
-            dt_vector_file *f = &v->file[i];
-            char *data = f->text + (case_data(f) - f->text);
-            for (int n = 0; n < 4; n++) {
-                const size_t line = case_random(&state) % (uint32_t)f->lines;
-                const size_t bit = case_random(&state) % (uint32_t)(f->lanes * f->bits);
-                char *at = data + line * (size_t)(f->lanes * f->bits + 1) + bit;
-                *at ^= 1; /* '0' <-> '1' */
-                cr_assert(compare_finds(v), "%s %s: line %d, bit %d", dt_layout_names[layout], f->name, (int)line,
-                          (int)bit);
-                *at ^= 1;
-            }
-        }
-        cr_assert(eq(int, compare_finds(v), 0), "%s", dt_layout_names[layout]);
-        dt_vectors_destroy(v);
+        expect_flips_found(layout, &state);
+        case_random_form(&t, &case_forms[0], 2); /* also of weights between two groups */
+        expect_flips_found(layout, &state);
+        case_random_form(&t, &case_forms[14], 2);
+        expect_flips_found(layout, &state);
     }
 }
 

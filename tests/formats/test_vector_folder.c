@@ -93,6 +93,35 @@ Test(vector_folder, every_layout_is_read_back)
     }
 }
 
+Test(vector_folder, other_forms_are_read_back_in_every_layout)
+{
+    for (int i = 0; i < N_CASE_FORMS; i += 14) { /* depthwise, and all at once */
+        case_random_form(&t, &case_forms[i], (uint32_t)i);
+        for (dt_layout layout = DT_LAYOUT_COURSE; layout <= DT_LAYOUT_OUTPUT_STATIONARY; layout++) {
+            cr_assert(eq(int, (int)save(layout, folder(), NULL), DT_OK), "%s: %s", case_forms[i].why, dt_last_error());
+            expect_good(case_forms[i].why);
+        }
+    }
+}
+
+Test(vector_folder, the_manifest_says_the_form_as_a_network_does)
+{
+    size_t bytes;
+
+    case_random_form(&t, &case_forms[14], 1);
+    cr_assert(eq(int, (int)save(DT_LAYOUT_COURSE, folder(), NULL), DT_OK), "%s", dt_last_error());
+    char *text = read_all("manifest.json", &bytes);
+    cJSON *root = cJSON_Parse(text);
+    char *geometry = cJSON_PrintUnformatted(cJSON_GetObjectItem(root, "geometry"));
+    cr_assert(eq(int, cJSON_GetObjectItem(root, "version")->valueint, 2));
+    cr_assert(eq(str, geometry,
+                 "{\"H\":5,\"W\":7,\"C\":33,\"K\":22,\"R\":2,\"S\":3,\"stride\":[2,3],\"pad\":[3,0,1,2],"
+                 "\"dilation\":[2,3],\"groups\":11,\"P\":4,\"Q\":1}"));
+    free(geometry);
+    cJSON_Delete(root);
+    free(text);
+}
+
 /* SHA-256 of manifest.json, which has those of all files, as the first version wrote it: one group, one stride, one
  * pad. */
 static const char *const first_version[] = {
@@ -263,15 +292,18 @@ static char *replaced(const char *text, const char *after, const char *from, con
 #define X16 "xxxxxxxxxxxxxxxx"
 #define X64 X16 X16 X16 X16
 
-static const struct {
+typedef struct {
     const char *after, *from, *to, *message;
-} lies[] = {
+} lie;
+
+static const lie lies[] = {
     { "{", "{", "[", "is not JSON from byte" },
     { "{", "\"format\"", "\"format\": 1, \"format\"", "format is 1, expected \"detent-vectors\"" },
     { "{", "\"version\"", "\"extra\": 1, \"version\"", "extra is not a field of this version" },
     { "{", "\"layer\"", "\"layer\": \"features.27\", \"layer\"", "layer stands there twice" },
     { "{", "detent-vectors", "detent-capture", "format is \"detent-capture\", expected \"detent-vectors\"" },
     { "version", "1", "2", "version is 2, expected 1" },
+    { "version", "1", "3", "version is 3, expected 1 or 2" },
     { "layer", "\"features.27\"", "27", "layer is 27, expected a name" },
     { "layer", "features.27", "features.28", "sha256 is" },
     { "layer", "features.27", "features.27\\u0000", "a string holds a NUL" },
@@ -289,7 +321,13 @@ static const struct {
     { "geometry", "\"H\":\t4", "\"H\":\t1e99", "geometry.H is 1e+99, expected a whole number" },
     { "\"C\"", "8", "65536", "files of this layer, limit 28" },
     { "\"pad\"", "1", "0", "geometry.P is 4, expected 2" },
-    { "\"stride\"", "1", "0", "stride is 0, expected 1..65536" },
+    { "\"stride\"", "1", "0", "geometry.stride is [0,0], expected a list of whole numbers of 1..4096" },
+    { "\"stride\"", "1", "[1, 1]", "geometry.stride is [1,1], expected 1" },
+    { "\"stride\"", "1", "[1, 2]", "version is 1, expected 2" },
+    { "\"pad\"", "1", "[1, 1, 1]", "geometry.pad is [1,1,1], expected a list of whole numbers of 0..4096" },
+    { "\"pad\"", "1", "1, \"groups\": 1", "geometry.groups is not a field of this version" },
+    { "\"pad\"", "1", "1, \"groups\": 8", "version is 1, expected 2" },
+    { "\"stride\":\t1,", "\"stride\"", "\"stripe\"", "geometry.stripe is not a field of this version" },
     { "activation", "4", "9", "activation bits is 9, expected 1..8" },
     { "activation", "false", "true", "activation.signed is true, expected false" },
     { "activation", "0.5", "1e300", "activation.scale is 1e+300, expected a number that a float holds" },
@@ -315,22 +353,49 @@ static const struct {
     { "\"bytes\"", "\"sha256\":\t\"", "\"sha256\":\t\"X", "expected 64 of 0-9 and a-f" },
 };
 
-Test(vector_folder, a_manifest_that_says_something_else_is_refused)
+static void expect_lies_found(const lie *said, size_t n)
 {
     size_t bytes;
-
-    case_fill_example(&t, 8, 4, 15);
-    cr_assert(eq(int, (int)save(DT_LAYOUT_COURSE, folder(), NULL), DT_OK));
     char *good = read_all("manifest.json", &bytes);
-    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
-        char *bad = replaced(good, lies[i].after, lies[i].from, lies[i].to);
+
+    for (size_t i = 0; i < n; i++) {
+        char *bad = replaced(good, said[i].after, said[i].from, said[i].to);
         write_all("manifest.json", bad, strlen(bad));
-        expect_bad(lies[i].to, DT_ERR_FORMAT, lies[i].message);
+        expect_bad(said[i].to, DT_ERR_FORMAT, said[i].message);
         free(bad);
     }
     write_all("manifest.json", good, bytes);
     expect_good("restored");
     free(good);
+}
+
+Test(vector_folder, a_manifest_that_says_something_else_is_refused)
+{
+    case_fill_example(&t, 8, 4, 15);
+    cr_assert(eq(int, (int)save(DT_LAYOUT_COURSE, folder(), NULL), DT_OK));
+    expect_lies_found(lies, sizeof lies / sizeof lies[0]);
+}
+
+static const lie grouped_lies[] = {
+    { "version", "2", "1", "version is 1, expected 2" },
+    { "\"pad\"", "1", "[1, 1, 1, 2]", "geometry.Q is 5, expected 6" },
+    { "\"dilation\"", "1", "2", "geometry.P is 3, expected 1" },
+    { "\"dilation\"", "1", "3",
+      "a window of 3x3 with dilation 3,3 spans 7x7, which does not fit the padded input of "
+      "5x7" },
+    { "\"dilation\"", "1", "[1]", "geometry.dilation is [1], expected a list of whole numbers of 1..4096" },
+    { "pad", "\"dilation\":\t1,", "", "geometry.dilation is (no value), expected 1" },
+    { "\"groups\"", "11", "0", "geometry.groups is 0, expected a whole number of 1..1048576" },
+    { "\"groups\"", "11", "2", "2 groups of 11 channels and 11 filters; groups must divide both" },
+    { "\"groups\"", "11", "[11]", "geometry.groups is [11], expected a whole number" },
+    { "\"groups\"", "11", "1", "files of this layer, limit 54" },
+};
+
+Test(vector_folder, a_manifest_that_says_another_form_is_refused)
+{
+    case_random_form(&t, &case_forms[0], 1);
+    cr_assert(eq(int, (int)save(DT_LAYOUT_COURSE, folder(), NULL), DT_OK));
+    expect_lies_found(grouped_lies, sizeof grouped_lies / sizeof grouped_lies[0]);
 }
 
 /* ---- psums that are wrong with right hashes ---- */

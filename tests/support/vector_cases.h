@@ -19,23 +19,27 @@ typedef struct {
     float qx[CASE_CODES], qw[CASE_CODES], sw[1];
 } vector_case;
 
+typedef struct {
+    int height, width, channels, filters, window[2];
+    dt_conv_params conv;
+} case_geometry;
+
 /* Codes are 0 until they are filled; outputs follow from the rest. */
-static inline void case_shape(vector_case *t, int height, int width, int channels, int filters, int kernel, int stride,
-                              int pad)
+static inline void case_shape_of(vector_case *t, const case_geometry *g)
 {
     memset(t, 0, sizeof *t);
     t->sw[0] = 0.125f;
     t->capture = (dt_capture){ .n = 1,
                                .maps = 1,
-                               .height = height,
-                               .width = width,
-                               .channels = channels,
-                               .out_height = (height + 2 * pad - kernel) / stride + 1,
-                               .out_width = (width + 2 * pad - kernel) / stride + 1,
-                               .filters = filters,
-                               .kernel_height = kernel,
-                               .kernel_width = kernel,
-                               .conv = DT_CONV_SQUARE(stride, pad),
+                               .height = g->height,
+                               .width = g->width,
+                               .channels = g->channels,
+                               .out_height = (int)dt_conv_out_size(&g->conv, 0, g->height, g->window[0]),
+                               .out_width = (int)dt_conv_out_size(&g->conv, 1, g->width, g->window[1]),
+                               .filters = g->filters,
+                               .kernel_height = g->window[0],
+                               .kernel_width = g->window[1],
+                               .conv = g->conv,
                                .x_high = 15,
                                .w_low = -7,
                                .w_high = 7,
@@ -44,7 +48,15 @@ static inline void case_shape(vector_case *t, int height, int width, int channel
                                .sx = 0.5f,
                                .sw = t->sw,
                                .n_sw = 1 };
-    cr_assert(height * width * channels <= CASE_CODES && filters * kernel * kernel * channels <= CASE_CODES);
+    cr_assert(g->height * g->width * g->channels <= CASE_CODES &&
+              g->filters * g->window[0] * g->window[1] * g->channels / g->conv.groups <= CASE_CODES);
+}
+
+static inline void case_shape(vector_case *t, int height, int width, int channels, int filters, int kernel, int stride,
+                              int pad)
+{
+    case_shape_of(
+        t, &(case_geometry){ height, width, channels, filters, { kernel, kernel }, DT_CONV_SQUARE(stride, pad) });
 }
 
 static inline uint32_t case_random(uint32_t *state)
@@ -65,7 +77,7 @@ static inline void case_fill_random(vector_case *t, int abits, int wbits, uint32
     for (int i = 0; i < c->height * c->width * c->channels; i++) {
         t->qx[i] = (float)(case_random(&seed) % (uint32_t)(c->x_high + 1));
     }
-    for (int i = 0; i < c->filters * c->kernel_height * c->kernel_width * c->channels; i++) {
+    for (int i = 0; i < c->filters * c->kernel_height * c->kernel_width * c->channels / c->conv.groups; i++) {
         t->qw[i] = (float)((int)(case_random(&seed) % (uint32_t)(2 * w_high + 1)) - w_high);
     }
 }
@@ -94,6 +106,42 @@ static inline void case_random_of(vector_case *t, const case_size *s, uint32_t s
 {
     case_shape(t, s->height, s->width, s->channels, s->filters, s->kernel, s->stride, s->pad);
     case_fill_random(t, s->abits, s->wbits, seed);
+}
+
+/* Convolutions of all other forms. Groups: on 8 rows and 8 columns. */
+typedef struct {
+    const char *why;
+    case_geometry geometry;
+} case_form;
+
+#define CASE_GROUPS(n)                                                                 \
+    {                                                                                  \
+        .stride = { 1, 1 }, .dilation = { 1, 1 }, .groups = (n), .pad = { 1, 1, 1, 1 } \
+    }
+static const case_form case_forms[] = {
+    { "depthwise, two blocks", { 3, 5, 11, 11, { 3, 3 }, CASE_GROUPS(11) } },
+    { "depthwise, one block", { 4, 3, 5, 5, { 3, 3 }, CASE_GROUPS(5) } },
+    { "one channel, two filters", { 3, 3, 5, 10, { 3, 3 }, CASE_GROUPS(5) } },
+    { "one channel, more filters than columns", { 3, 3, 2, 18, { 3, 3 }, CASE_GROUPS(2) } },
+    { "three channels, two filters", { 3, 4, 15, 10, { 3, 3 }, CASE_GROUPS(5) } },
+    { "five channels: one group at a time", { 3, 3, 15, 9, { 3, 3 }, CASE_GROUPS(3) } },
+    { "more channels than rows, one filter", { 3, 3, 51, 3, { 3, 3 }, CASE_GROUPS(3) } },
+    { "groups of several tiles both ways", { 3, 2, 38, 22, { 2, 2 }, CASE_GROUPS(2) } },
+    { "strides", { 7, 5, 9, 3, { 3, 3 }, { { 3, 2 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 } } },
+    { "strides that jump over inputs", { 5, 7, 3, 9, { 1, 1 }, { { 2, 3 }, { 0, 0, 0, 0 }, { 1, 1 }, 1 } } },
+    { "pads", { 2, 3, 3, 2, { 3, 3 }, { { 1, 1 }, { 0, 1, 3, 2 }, { 1, 1 }, 1 } } },
+    { "dilations", { 7, 5, 2, 3, { 3, 3 }, { { 1, 1 }, { 1, 1, 1, 1 }, { 3, 2 }, 1 } } },
+    { "a row", { 1, 9, 3, 3, { 1, 3 }, { { 1, 2 }, { 0, 1, 0, 1 }, { 1, 1 }, 1 } } },
+    { "a column", { 9, 2, 3, 3, { 3, 1 }, { { 2, 1 }, { 1, 0, 0, 0 }, { 2, 1 }, 1 } } },
+    { "all at once", { 5, 7, 33, 22, { 2, 3 }, { { 2, 3 }, { 3, 0, 1, 2 }, { 2, 3 }, 11 } } },
+    { "depthwise, all at once", { 5, 7, 9, 9, { 3, 2 }, { { 2, 1 }, { 0, 2, 1, 0 }, { 1, 2 }, 9 } } },
+};
+enum { N_CASE_FORMS = sizeof case_forms / sizeof case_forms[0] };
+
+static inline void case_random_form(vector_case *t, const case_form *f, uint32_t seed)
+{
+    case_shape_of(t, &f->geometry);
+    case_fill_random(t, 2, 4, seed);
 }
 
 /* The worked example: 4x4, 3x3 window, pad 1, x = (c + row_step h + w) mod (x_high + 1), w = ((3o + 5i + 2r + s) mod
