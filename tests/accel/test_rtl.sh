@@ -1,15 +1,18 @@
 #!/bin/sh
 # test_rtl.sh - exported vectors of features.27 through our own 8x8 array in Verilog (rtl/): all psums agree, and one
-#               flipped bit in any of the files is noticed.
+#               flipped bit in any of the files is noticed. So are a depthwise layer of MobileNet, a strided shortcut of
+#               ResNet-20, and a layer that has all that a convolution may have.
 #
 # usage: test_rtl.sh PATH_OF_DETENT
-# DETENT_RTL_CHECKPOINTS="W4A4 W4A2": networks with chokepoints of 8 and 16 channels; else two are trained for seconds.
+# DETENT_RTL_CHECKPOINTS="W4A4 W4A2": networks with chokepoints of 8 and 16 channels; else two are trained for seconds,
+# and those of the other layers.
 # DETENT_RTL_DATASET: where the image is from (synthetic).
 set -u
 
 detent=${1:?usage: test_rtl.sh PATH_OF_DETENT}
 case $detent in /*) ;; *) detent=$PWD/$detent ;; esac
 rtl=$(cd "$(dirname "$0")/../rtl" && pwd) || exit 1
+models=$(cd "$(dirname "$0")/../../models" && pwd) || exit 1
 for program in iverilog vvp; do
     if ! command -v $program >/dev/null; then
         echo "skipped: there is no $program (apt-get install iverilog)"
@@ -31,6 +34,8 @@ export LC_ALL=C # *.sv: array_op.sv, which others import, comes first
 n=0
 n_failed=0
 header=3 # lines before the data of the folder last exported
+layer=features.27
+positions=16 # of its output
 
 # check WHAT STATUS: a failure shows the last command's output
 check()
@@ -48,9 +53,9 @@ train()
 {
     to=$1
     shift
-    "$detent" train --model vgg16 --dataset synthetic --train-size 64 --test-size 32 --batch 32 --epochs 1 \
-        --device cpu "$@" --out "$to" >log 2>&1
-    check "train with $*" $?
+    "$detent" train "$@" --dataset synthetic --train-size 64 --test-size 32 --batch 32 --epochs 1 \
+        --device cpu --out "$to" >log 2>&1
+    check "train $(echo "$*" | sed 's|[^ ]*/||')" $?
 }
 
 # first_one FILE...: line and column of the first 1 in their data
@@ -59,12 +64,21 @@ first_one()
     awk -v header=$header 'FNR > header && (column = index($0, "1")) { print FNR, column; exit }' "$@"
 }
 
+# activations_of DIR FILE: those that the weights in FILE meet
+activations_of()
+{
+    case $2 in
+    weight_*itile* | weight_*ictile*) echo "$1"/activation*tile"$(echo "$2" | sed 's/.*_ic*tile\([0-9]*\)_.*/\1/')".txt ;;
+    *) echo "$1"/activation*.txt ;;
+    esac
+}
+
 # place DIR FILE K: line and column of a bit to flip, another one for each K. A weight matters only where its activation
 # is not 0: so it is one of those that meet the first activation that is not. A row has the same four columns in both.
 place()
 {
-    # shellcheck disable=SC2046 # line and column are words
-    set -- "$1" "$2" "$3" $(first_one "$1"/activation*.txt)
+    # shellcheck disable=SC2046 # files, line and column are words
+    set -- "$1" "$2" "$3" $(first_one $(activations_of "$1" "$2"))
     case $2 in
     activation*) first_one "$1/$2" ;;
     weights_os*) echo "$4 $((1 + 5 * $3 % 32))" ;; # the line of the same channel and tap
@@ -100,7 +114,7 @@ export_layer()
 {
     dir=$1 checkpoint=$2
     shift 2
-    "$detent" export --checkpoint "$checkpoint" --dataset "$dataset" --layer features.27 --index 3 --to vectors "$@" \
+    "$detent" export --checkpoint "$checkpoint" --dataset "$dataset" --layer "$layer" --index 3 --to vectors "$@" \
         --out "$dir" >log 2>&1
     status=$?
     check "$dir: export $*" $status
@@ -113,7 +127,7 @@ export_layer()
 # passes SIMULATION DIR ARGUMENTS...
 passes()
 {
-    simulate "$@" && [ "${result#PASS 16/16 positions}" != "$result" ]
+    simulate "$@" && [ "${result#PASS "$positions/$positions" positions}" != "$result" ]
     check "$2: $result" $?
 }
 
@@ -128,7 +142,7 @@ notices()
     noticed=$?
     mv kept "$1/$file"
     [ $noticed -eq 0 ] || return 1
-    case $file:$result in out*:FAIL\ 15/16*) ;; out*) return 1 ;; *:FAIL*) ;; *) return 1 ;; esac
+    case $file:$result in out*:FAIL\ $((positions - 1))/$positions\ *) ;; out*) return 1 ;; *:FAIL*) ;; *) return 1 ;; esac
 }
 
 # notices_all DIR ARGUMENTS...
@@ -174,6 +188,57 @@ reads_plain()
     check "no-headers: three lines too many are noticed" $?
 }
 
+# layer_agrees DIR CHECKPOINT LAYER POSITIONS SIZES...: all psums do, in files that verify too
+layer_agrees()
+{
+    dir=$1 checkpoint=$2 layer=$3 positions=$4
+    shift 4
+    export_layer "$dir" "$checkpoint" --layout course || return
+    "$detent" verify --vectors "$dir" >log 2>&1
+    check "$dir: verify" $?
+    passes simulation "$dir" "$@"
+}
+
+# A depthwise layer is 8 blocks of 8 channels; the shortcut has windows of one position in each fourth.
+networks()
+{
+    train mobilenet --model "$models/mobilenet.json"
+    layer_agrees depthwise mobilenet/best.safetensors block6.depthwise 16 +height=8 +width=8 +stride=2 +channels=64 \
+        +filters=64 +groups=64
+    train resnet20 --model "$models/resnet20.json"
+    layer_agrees shortcut resnet20/best.safetensors stage2.1.shortcut 256 +height=32 +width=32 +pad=0 +window=1 \
+        +stride=2 +channels=16 +filters=32
+}
+
+# Groups of two channels, of which four go at once and one is left; and all else differs by axis or side.
+all_forms()
+{
+    cat >forms.json <<END
+{ "format": "detent-network", "image": [32, 32, 3], "classes": 10,
+  "nodes": [
+    ["stem",       "conv",      "image",    { "filters": 10, "window": 8, "stride": 8 }],
+    ["stem.bn",    "batchnorm", "stem"],
+    ["stem.relu",  "relu",      "stem.bn"],
+    ["odd",        "conv",      "stem.relu", { "filters": 10, "groups": 5, "window": [3, 2], "stride": [2, 1],
+                                               "pad": [0, 2, 1, 0], "dilation": [1, 2] }],
+    ["odd.bn",     "batchnorm", "odd"],
+    ["odd.relu",   "relu",      "odd.bn"],
+    ["pool",       "avgpool",   "odd.relu", { "window": 0 }],
+    ["flat",       "flatten",   "pool"],
+    ["classifier", "linear",    "flat",     { "features": 10 }] ] }
+END
+    layer=odd positions=8
+    set -- +height=4 +width=4 +channels=10 +filters=10 +groups=5 +window=3 +window_width=2 +stride=2 \
+        +stride_columns=1 +pad=0 +pad_left=2 +pad_bottom=1 +pad_right=0 +dilation=1 +dilation_columns=2
+    train forms-w4a4 --model forms.json
+    train forms-w4a2 --model forms.json --abits 2
+    agrees forms-course forms-w4a4/best.safetensors course "$@"
+    agrees forms-pack-a forms-w4a2/best.safetensors pack-a "$@"
+    export_layer forms-output-stationary forms-w4a2/best.safetensors --layout output-stationary || return
+    passes simulation forms-output-stationary +layout=output-stationary "$@"
+    passes simulation forms-output-stationary +layout=output-stationary +simd=1 "$@"
+}
+
 # compile SIMULATION OPTIONS...
 compile()
 {
@@ -192,8 +257,8 @@ else
     echo "# skipped: there is no verilator to look for more warnings"
 fi
 
-[ -n "$w4a4" ] || train c8 --choke 8
-[ -n "$w4a2" ] || train c16 --choke 16 --abits 2
+[ -n "$w4a4" ] || train c8 --model vgg16 --choke 8
+[ -n "$w4a2" ] || train c16 --model vgg16 --choke 16 --abits 2
 w4a4=${w4a4:-c8/best.safetensors}
 w4a2=${w4a2:-c16/best.safetensors}
 agrees w4a4-course "$w4a4" course
@@ -201,7 +266,11 @@ agrees w4a4-output-stationary "$w4a4" output-stationary
 agrees w4a2-pack-a "$w4a2" pack-a
 agrees w4a2-output-stationary "$w4a2" output-stationary +simd=1
 reads_plain "$w4a4"
-[ -n "${DETENT_RTL_CHECKPOINTS-}" ] || wraps "$w4a4" # psums of a given network may all fit 8 bits
+if [ -z "${DETENT_RTL_CHECKPOINTS-}" ]; then
+    wraps "$w4a4" # psums of a given network may all fit 8 bits
+    networks
+    all_forms
+fi
 
 echo "1..$n"
 [ $n_failed -eq 0 ]

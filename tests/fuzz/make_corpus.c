@@ -61,7 +61,7 @@ static dt_status make_smallest(const char *root)
     return DT_OK;
 }
 
-static dt_status make_manifest(const char *root, dt_layout layout, const char *name)
+static dt_status make_manifest(const char *root, dt_layout layout, int groups, const char *name)
 {
     float qx[2 * 3 * 8] = { 0 }, qw[8 * 3 * 3 * 8] = { 0 }, sw = 0.125f;
     dt_array array;
@@ -75,7 +75,7 @@ static dt_status make_manifest(const char *root, dt_layout layout, const char *n
                            .filters = 8,
                            .kernel_height = 3,
                            .kernel_width = 3,
-                           .conv = DT_CONV_SQUARE(1, 1),
+                           .conv = { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, groups },
                            .x_high = 3,
                            .w_low = -7,
                            .w_high = 7,
@@ -141,8 +141,9 @@ static dt_status make_all(const char *root)
         make_program(root, "program/multipliers", &(program_case){ .seed = 2, .multipliers = 1, .rule = DT_RULE_LSQ }));
     DT_TRY(make_capture(root, 1, "capture/one"));
     DT_TRY(make_capture(root, 2, "capture/grouped"));
-    DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, "manifest/course"));
-    DT_TRY(make_manifest(root, DT_LAYOUT_OUTPUT_STATIONARY, "manifest/output-stationary"));
+    DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, 1, "manifest/course"));
+    DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, 8, "manifest/grouped"));
+    DT_TRY(make_manifest(root, DT_LAYOUT_OUTPUT_STATIONARY, 1, "manifest/output-stationary"));
     return DT_OK;
 }
 

@@ -42,13 +42,13 @@ module vectors_tb #(
 
     // Each tile and tap: weights, then all positions; pass follows pass without a gap.
     task automatic multiply_weight_stationary(input int passes);
-        automatic int n_weights = simd ? 2 * COLS : COLS;
+        automatic int n_weights = simd ? 2 * COLS : COLS, first = folder.first_in_tile(out_tile);
 
         for (int t = 0; t < passes; t++) begin
             for (int i = 0; i < n_weights; i++)
                 clock_with(LOAD, folder.weights.line[(out_tile*passes+t)*n_weights+i], 0);
             for (int n = 0; n < folder.n_inputs; n++)
-                clock_with(EXECUTE, folder.activations.line[t/folder.n_taps*folder.n_inputs+n], 0);
+                clock_with(EXECUTE, folder.activations.line[(first+t/folder.n_taps)*folder.n_inputs+n], 0);
         end
         idle(ROWS + COLS);  // until the last psum is in the memory
     endtask
@@ -82,15 +82,16 @@ module vectors_tb #(
         clock_with(ACCUMULATE, rows, columns);
     endtask
 
-    // Each tile of positions: all channels and taps, then the sums.
+    // Each tile of positions: all channels of the group and all taps, then the sums.
     task automatic run_output_stationary;
-        automatic int lines = folder.channels * folder.n_taps;
+        automatic int lines = folder.channels * folder.n_taps, weight_lines = folder.group_channels * folder.n_taps;
+        automatic int first = folder.first_channel(out_tile) * folder.n_taps;
 
         for (int p = 0; p < folder.n_outputs; p += ROWS) begin
-            for (int c = 0; c < folder.channels; c += simd ? 2 : 1)
+            for (int c = 0; c < folder.group_channels; c += simd ? 2 : 1)
                 for (int k = 0; k < folder.n_taps; k++)
-                    accumulate_step(p / ROWS * lines + c * folder.n_taps + k,
-                                    out_tile * lines + c * folder.n_taps + k);
+                    accumulate_step(p / ROWS * lines + first + c * folder.n_taps + k,
+                                    out_tile * weight_lines + c * folder.n_taps + k);
             repeat (ROWS) clock_with(DRAIN, 0, 0);
         end
         idle(ROWS + COLS);  // until the last sum is out
