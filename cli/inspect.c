@@ -1,7 +1,8 @@
 /*
  * inspect.c - `detent inspect`: parameters, and for each convolution on the integer grid how large a psum can be; of a
- *             network in fixed point also the format of every tensor; with --graph the network itself. A capture's file
- * is inspect_capture.c's.
+ *             network in fixed point also the format of every tensor; with --graph the network itself. An integer
+ *             program is shown where the file is one, or --engine program makes one. A capture's file is
+ *             inspect_capture.c's.
  */
 #include "cli.h"
 
@@ -146,19 +147,15 @@ static void print_floats(const char *what, const float *value, int n)
     for (int c = 0; c < n; c++) printf(" %s", text_float(value[c]).s);
 }
 
-static void print_origin(const dt_model *m)
+static void print_origin(const dt_data_origin *o, int channels)
 {
-    const dt_data_origin *o = dt_model_get_origin(m);
-    dt_model_info is;
-
     if (!o->name[0]) {
         printf("data       unknown: the file does not say what the network was trained on\n\n");
         return;
     }
-    dt_model_look(m, &is);
     printf("data       %s: %s training images, files %s", o->name, text_count(o->n_images).s, o->fingerprint);
-    print_floats("mean", o->mean, is.channels);
-    print_floats("std", o->std, is.channels);
+    print_floats("mean", o->mean, channels);
+    print_floats("std", o->std, channels);
     printf("\n\n");
 }
 
@@ -170,19 +167,16 @@ static cJSON *floats_json(const float *value, int n)
     return array;
 }
 
-static cJSON *origin_json(const dt_model *m)
+static cJSON *origin_json(const dt_data_origin *o, int channels)
 {
-    const dt_data_origin *o = dt_model_get_origin(m);
-    dt_model_info is;
     cJSON *out = o->name[0] ? cJSON_CreateObject() : cJSON_CreateNull();
 
     if (!o->name[0]) return out;
-    dt_model_look(m, &is);
     cJSON_AddStringToObject(out, "name", o->name);
     cJSON_AddNumberToObject(out, "images", o->n_images);
     cJSON_AddStringToObject(out, "fingerprint", o->fingerprint);
-    cJSON_AddItemToObject(out, "mean", floats_json(o->mean, is.channels));
-    cJSON_AddItemToObject(out, "std", floats_json(o->std, is.channels));
+    cJSON_AddItemToObject(out, "mean", floats_json(o->mean, channels));
+    cJSON_AddItemToObject(out, "std", floats_json(o->std, channels));
     return out;
 }
 
@@ -279,66 +273,125 @@ static cJSON *fixed_point_json(const dt_model *m, const fixed_point *f)
 static dt_status print_model(const settings *s, const dt_model *m)
 {
     const network_text name = text_network(m);
+    dt_model_info is;
     fixed_point f;
     const int is_fixed = dt_qcaps_look(m, &f.formats);
 
+    dt_model_look(m, &is);
     if (is_fixed) DT_TRY(measure_fixed_point(m, &f));
-
     if (s->json) {
         cJSON *out = cJSON_CreateObject();
         cJSON_AddStringToObject(out, "model", name.s);
         cJSON_AddNumberToObject(out, "parameters", (double)dt_model_count(m));
-        if (s->checkpoint) cJSON_AddItemToObject(out, "data", origin_json(m));
+        if (s->checkpoint) cJSON_AddItemToObject(out, "data", origin_json(dt_model_get_origin(m), is.channels));
         cJSON_AddItemToObject(out, "params", params_json(m));
         cJSON_AddItemToObject(out, "layers", layers_json(m));
         if (is_fixed) cJSON_AddItemToObject(out, "fixed_point", fixed_point_json(m, &f));
         return print_json(out);
     }
     printf("%s: %s parameters\n%s", name.s, text_count(dt_model_count(m)).s, s->checkpoint ? "" : "\n");
-    if (s->checkpoint) print_origin(m);
+    if (s->checkpoint) print_origin(dt_model_get_origin(m), is.channels);
     print_params(m);
     print_layers(m);
     if (is_fixed) print_fixed_point(m, &f);
     return DT_OK;
 }
 
+/* m: the program on a tape, whose layers are those of any model. */
+static dt_status print_program_layers(const settings *s, const dt_program *p, const dt_model *m)
+{
+    dt_program_info is;
+
+    dt_program_describe(p, &is);
+    if (s->json) {
+        cJSON *out = cJSON_CreateObject();
+        cJSON_AddStringToObject(out, "program", is.name);
+        cJSON_AddNumberToObject(out, "n_layers", is.n_layers);
+        cJSON_AddNumberToObject(out, "weight_codes", (double)is.n_weights);
+        cJSON_AddNumberToObject(out, "bytes", (double)is.bytes);
+        cJSON_AddItemToObject(out, "data", origin_json(&is.origin, is.channels));
+        cJSON_AddItemToObject(out, "layers", layers_json(m));
+        return print_json(out);
+    }
+    printf("%s as an integer program: %d layers, %s weight codes, %s bytes\n", is.name, is.n_layers,
+           text_count(is.n_weights).s, text_count((int64_t)is.bytes).s);
+    print_origin(&is.origin, is.channels);
+    print_layers(m);
+    return DT_OK;
+}
+
+static dt_status print_program(const settings *s, const session *o)
+{
+    dt_model *m;
+
+    DT_TRY(dt_program_model(o->ctx, o->program, NULL, &m));
+    const dt_status status = print_program_layers(s, o->program, m);
+    dt_model_destroy(m);
+    return status;
+}
+
 /* Above the table: what comes in, what comes out. */
-static void print_graph_head(const dt_model *m)
+static void print_model_head(const dt_model *m)
 {
     dt_model_info is;
 
     dt_model_look(m, &is);
     printf("%s: images of %dx%dx%d, %d classes, %s parameters\n", text_network(m).s, is.height, is.width, is.channels,
            is.n_classes, text_count(dt_model_count(m)).s);
-    printf("'one image' is the shape of a node's output for one image; 'values' are real, or the range of its "
-           "integers\n\n");
 }
 
-static dt_status print_graph(const settings *s, const dt_model *m)
+static void print_program_head(const dt_program *p)
+{
+    dt_program_info is;
+
+    dt_program_describe(p, &is);
+    printf("%s as an integer program: images of %dx%dx%d, %d classes, %s weight codes\n", is.name, is.height, is.width,
+           is.channels, is.n_classes, text_count(is.n_weights).s);
+}
+
+static dt_status print_graph(const settings *s, const session *o)
 {
     const dt_graph_form form = s->dot ? DT_GRAPH_DOT : s->json ? DT_GRAPH_FILE : DT_GRAPH_TABLE;
     char *text;
 
-    DT_TRY(dt_graph_print(dt_model_graph(m), form, &text));
-    if (form == DT_GRAPH_TABLE) print_graph_head(m);
+    DT_TRY(dt_graph_print(o->program ? dt_program_graph(o->program) : dt_model_graph(o->model), form, &text));
+    if (form == DT_GRAPH_TABLE) {
+        if (o->program)
+            print_program_head(o->program);
+        else
+            print_model_head(o->model);
+        printf("'one image' is the shape of a node's output for one image; 'values' are real, or the range of its "
+               "integers\n\n");
+    }
     fputs(text, stdout);
     free(text);
     return DT_OK;
 }
 
-static int is_capture(const char *path)
+static int has_format(const settings *s, const char *wanted)
 {
     char format[VALUE_BYTES];
 
-    return dt_file_format(path, format, sizeof format) == DT_OK && strcmp(format, "detent-capture") == 0;
+    return s->checkpoint && dt_file_format(s->checkpoint, format, sizeof format) == DT_OK &&
+           strcmp(format, wanted) == 0;
 }
 
-/* Loading the checkpoint too finds a file that is cut short or does not fit its own description. */
-static dt_status open_model(const settings *s, session *o)
+/* A program, or a model. Loading the checkpoint too finds a file that is cut short or does not fit its own
+ * description. */
+static dt_status open_network(const settings *s, session *o)
 {
+    DT_CHECK(s->engine != ENGINE_ARRAY, DT_ERR_ARGUMENT,
+             "--engine array: an array runs the nodes of the program; --engine program shows them");
+    if (s->engine == ENGINE_PROGRAM || has_format(s, "detent-program")) return session_open_program(s, o);
     if (s->checkpoint) return session_open_checkpoint(s, o);
     DT_TRY(session_open_context(s, o));
     return session_create_model(s, &s->model, o);
+}
+
+static dt_status print_network(const settings *s, const session *o)
+{
+    if (s->graph || s->dot) return print_graph(s, o);
+    return o->program ? print_program(s, o) : print_model(s, o->model);
 }
 
 dt_status inspect_run(const settings *s, int *exit_code)
@@ -347,10 +400,10 @@ dt_status inspect_run(const settings *s, int *exit_code)
     settings on_cpu = *s;
 
     *exit_code = EXIT_GOOD;
-    if (s->checkpoint && is_capture(s->checkpoint)) return inspect_capture(s);
+    if (has_format(s, "detent-capture")) return inspect_capture(s);
     on_cpu.device = 1; /* nothing is computed */
-    dt_status status = open_model(&on_cpu, &o);
-    if (status == DT_OK) status = s->graph || s->dot ? print_graph(s, o.model) : print_model(s, o.model);
+    dt_status status = open_network(&on_cpu, &o);
+    if (status == DT_OK) status = print_network(s, &o);
     session_close(&o);
     return status;
 }

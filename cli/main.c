@@ -60,11 +60,13 @@ static const command commands[] = {
       capture_run },
     { "inspect", FOR_INSPECT, "list parameters and the integer ranges of each layer",
       "List the parameters of a checkpoint, or of a model that the options describe, and for each convolution on "
-      "integers how large its psums can become. Of a capture's file, show how often each code and psum occurs.\n\n"
+      "integers how large its psums can become. Of a capture's file, show how often each code and psum occurs. With "
+      "--graph, show the network at any stage: of reals, with quantizers, as integers.\n\n"
       "  detent inspect --checkpoint F\n"
       "  detent inspect --checkpoint c.safetensors\n"
       "  detent inspect --choke 16 --wbits 4 --abits 2\n"
-      "  detent inspect --graph --model net.json",
+      "  detent inspect --graph --model net.json\n"
+      "  detent inspect --graph --checkpoint F --engine program",
       inspect_run },
     { "data", FOR_DATA, "list the datasets: found where, or how to get them",
       "List the known datasets, where their files were found, or which are missing and how to get them.", data_run },

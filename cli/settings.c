@@ -88,9 +88,9 @@ const option_row option_rows[] = {
 
     { "dataset", KIND_TEXT, AT(dataset), FOR_TRAIN, 2, FIXED, .unit = "NAME",
       .about = "Dataset; 'detent data' lists them" },
-    { "dataset", KIND_TEXT, AT(dataset), ON_DEVICE & ~FOR_TRAIN, 2, .unit = "NAME",
+    { "dataset", KIND_TEXT, AT(dataset), (ON_DEVICE & ~FOR_TRAIN) | FOR_INSPECT, 2, .unit = "NAME",
       .about = "Dataset; without it the one that the network was trained on, as its file says" },
-    { "data", KIND_TEXT, AT(data_dir), ON_DEVICE | FOR_DATA, 2, SAVED, .unit = "DIR",
+    { "data", KIND_TEXT, AT(data_dir), ON_DEVICE | FOR_INSPECT | FOR_DATA, 2, SAVED, .unit = "DIR",
       .about = "Folder of the dataset's files, where they are not in its own folders" },
     { "train-size", KIND_INT64, AT(train_size), FOR_TRAIN, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
       .about = "Train on a balanced subset; 0 takes all" },
@@ -169,8 +169,8 @@ const option_row option_rows[] = {
 
     { "checkpoint", KIND_TEXT, AT(checkpoint), ON_FILE, 5, .unit = "FILE",
       .about = "Trained network, or with the engines program and array an exported program (.safetensors)" },
-    { "engine", KIND_WORD, AT(engine), FOR_EVAL | FOR_PREDICT, 5, .unit = "NAME", .words = engine_words,
-      .about = "What computes: the trained model, its integer program, or the program on an array" },
+    { "engine", KIND_WORD, AT(engine), FOR_EVAL | FOR_PREDICT | FOR_INSPECT, 5, .unit = "NAME",
+      .words = engine_words, .about = "What computes: the trained model, its integer program, or the program on an array" },
     { "top-k", KIND_INT, AT(top_k), FOR_EVAL, 5, .unit = "K", .min = 1, .max = 1e6,
       .about = "Tell also how often the true class is among the K largest scores, where there are more classes than K" },
     { "confusion", FLAG, .offset = AT(confusion), .commands = FOR_EVAL, .group = 5,

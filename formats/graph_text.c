@@ -30,21 +30,29 @@ static void append(char *to, size_t bytes, const char *separator, const char *te
     snprintf(to + used, bytes - used, "%s%s", used ? separator : "", text);
 }
 
+/* "15x16" */
+static words dims_words(const int64_t *dim, int n)
+{
+    words out = { "" };
+    char number[24];
+
+    for (int d = 0; d < n; d++) {
+        snprintf(number, sizeof number, "%lld", (long long)dim[d]);
+        append(out.s, sizeof out.s, "x", number);
+    }
+    return out;
+}
+
 /* 32x32x8 of one image; of constants, which no image changes, the whole shape. */
 static words shape_words(const dt_graph *g, int value)
 {
     const dt_tensor *t = &g->value[value]->facts;
-    const int is_constant = t->constant, rows = is_constant ? 1 : dt_graph_rows(g, value);
-    const int first = !is_constant && rows == 1 && t->shape.ndim > 1;
-    words out = { "" };
-    char number[24];
+    dt_shape shape = t->shape;
 
-    for (int d = first; d < t->shape.ndim; d++) {
-        const int64_t n = d == 0 && !is_constant ? rows : t->shape.dim[d];
-        snprintf(number, sizeof number, "%lld", (long long)n);
-        append(out.s, sizeof out.s, "x", number);
-    }
-    return out;
+    if (t->constant) return dims_words(shape.dim, shape.ndim);
+    shape.dim[0] = dt_graph_rows(g, value);
+    const int first = shape.dim[0] == 1 && shape.ndim > 1;
+    return dims_words(shape.dim + first, shape.ndim - first);
 }
 
 /* "0..15" of codes and psums, else "real" */
@@ -71,7 +79,8 @@ static words input_words(const dt_graph *g, const dt_graph_node *n)
     return out;
 }
 
-/* What a network's file says of parameters: "filters 8, window 3x3"; "features 10". */
+/* What a network's file says of parameters: "filters 8, window 3x3"; "features 10". Of thresholds and tables, which
+ * are a program's, their shape: "thresholds 15x8" are 15 for each of 8 channels. */
 static words size_words(const dt_graph *g, const dt_graph_node *n)
 {
     const dt_shape *w = n->n_in > 1 ? dt_graph_shape(g, n->in[1]) : NULL;
@@ -82,7 +91,34 @@ static words size_words(const dt_graph *g, const dt_graph_node *n)
                  (long long)w->dim[2]);
     }
     if (n->kind == DT_OP_LINEAR) snprintf(out.s, sizeof out.s, "features %lld", (long long)w->dim[0]);
+    if (n->kind == DT_OP_THRESHOLD) snprintf(out.s, sizeof out.s, "thresholds %s", dims_words(w->dim, w->ndim).s);
+    if (n->kind == DT_OP_TABLE) snprintf(out.s, sizeof out.s, "table %s", dims_words(w->dim, w->ndim).s);
     return out;
+}
+
+/* What a constant is to the node that it stands beside: "slope" for "features.4.act_quant.slope". NULL: it stands
+ * beside another. */
+static const char *part_of(const dt_graph_value *constant, const char *node)
+{
+    const size_t bytes = strlen(node);
+    const char *dot = strrchr(constant->name, '.');
+
+    return dot == constant->name + bytes && strncmp(constant->name, node, bytes) == 0 ? dot + 1 : NULL;
+}
+
+/* The constants that stand beside a node, with their shapes: "slope of 8, offset of 8". */
+static void append_constants(const dt_graph *g, const dt_graph_node *n, words *to)
+{
+    char text[CELL_BYTES];
+
+    for (int i = 0; i < g->n_values; i++) {
+        const dt_graph_value *v = g->value[i];
+        const char *part = v->source == DT_SOURCE_CONSTANT ? part_of(v, dt_graph_name(g, n->out)) : NULL;
+        if (!part) continue;
+        const words shape = dims_words(v->facts.shape.dim, v->facts.shape.ndim);
+        snprintf(text, sizeof text, "%.64s of %.64s", part, shape.s);
+        append(to->s, sizeof to->s, ", ", text);
+    }
 }
 
 static int is_default(const dt_op *op, const dt_field *f, const cJSON *item)
@@ -114,6 +150,7 @@ static words attribute_words(const dt_graph *g, const dt_graph_node *n)
         }
         cJSON_Delete(item);
     }
+    append_constants(g, n, &out);
     return out;
 }
 

@@ -24,12 +24,12 @@ int dt_network_is_file(const char *name)
     return bytes > 0 && (strchr(name, '/') || (bytes > end && strcmp(name + bytes - end, suffix) == 0));
 }
 
-/* The first quantizer that the network has already, or NULL. */
+/* The first node of the network that makes codes already, or NULL: a quantizer, or the table of a program. */
 static const dt_graph_node *first_quantizer(const dt_graph *g)
 {
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_op_kind kind = g->node[i].kind;
-        if (kind == DT_OP_ACT_QUANT || kind == DT_OP_WEIGHT_QUANT) return &g->node[i];
+        if (kind == DT_OP_ACT_QUANT || kind == DT_OP_WEIGHT_QUANT || kind == DT_OP_TABLE) return &g->node[i];
     }
     return NULL;
 }

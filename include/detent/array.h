@@ -71,7 +71,11 @@ DT_API DT_MUST_CHECK dt_status dt_program_model(dt_context *ctx, const dt_progra
 /* One image [height][width][channels] by plain loops, the reference; scores: [n_classes]. */
 DT_API DT_MUST_CHECK dt_status dt_program_run(const dt_program *p, const uint8_t *image, float *scores);
 
+/* What it computes, for dt_graph_print; the program's. */
+DT_API const dt_graph *dt_program_graph(const dt_program *p);
+
 typedef struct {
+    const char *name; /* "vgg16 choke 16 w4a2"; the program's */
     int height, width, channels, n_classes;
     int n_layers;          /* nodes that compute: all but the image's table, the weights' codes and the flattening */
     int64_t n_weights;     /* codes */

@@ -130,12 +130,18 @@ void dt_program_destroy(dt_program *p)
     free(p);
 }
 
+const dt_graph *dt_program_graph(const dt_program *p)
+{
+    return p->graph;
+}
+
 void dt_program_describe(const dt_program *p, dt_program_info *out)
 {
     const dt_graph *g = p->graph;
     const dt_value image = dt_program_image(p);
 
-    *out = (dt_program_info){ .height = image.height,
+    *out = (dt_program_info){ .name = g->name,
+                              .height = image.height,
                               .width = image.width,
                               .channels = image.channels,
                               .n_classes = dt_program_n_scores(p),

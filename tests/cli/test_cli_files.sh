@@ -88,6 +88,10 @@ expect "... and exported" 0 export --checkpoint old.safetensors $on_cpu --datase
 expect "... into a program that knows" 0 eval --checkpoint o.safetensors $on_cpu --engine program
 expect "inspect of it" 0 inspect --checkpoint old.safetensors
 has out "^data  *unknown"
+expect "... as integers" 2 inspect --checkpoint old.safetensors --engine program
+has err "name the dataset with --dataset"
+expect "... normalised as what is named" 0 inspect --checkpoint old.safetensors --engine program --dataset fashion-mnist
+has out "^data  *fashion-mnist: "
 
 expect "--init of another data set's" 0 $train --dataset mnist --init $F --out next
 expect "... is of the new one" 0 inspect --checkpoint next/last.safetensors

@@ -20,6 +20,18 @@ cat >small.json <<'END'
 END
 data="--dataset synthetic --train-size 60 --test-size 40 --batch 16 --threads 1 --device cpu"
 
+# graphviz_takes WHAT: the drawing in `out`, where there is a Graphviz.
+graphviz_takes()
+{
+    if command -v dot >/dev/null; then
+        dot -Tsvg out >graph.svg 2>err
+        check "Graphviz takes $1" $?
+    else
+        n=$((n + 1))
+        echo "ok $n - Graphviz takes $1 # SKIP there is no dot"
+    fi
+}
+
 # ---- train, and go on without the file
 
 expect "train a network from a file" 0 train --model small.json $data --epochs 2 --out whole
@@ -74,10 +86,49 @@ has out "^small w4a4: images of"
 expect "as a drawing" 0 inspect --dot --model small.json
 has out '^  "stem.act" -> "join.1.act_quant";$'
 has out '^  "join.1.act_quant" -> "join";$'
-if command -v dot >/dev/null; then
-    dot -Tsvg out >graph.svg 2>err
-    check "... that Graphviz takes" $?
-fi
+graphviz_takes "it"
+
+# ---- the network as integers
+
+F="--checkpoint whole/last.safetensors"
+expect "the network as integers" 0 inspect --graph $F --engine program
+has out "^small w4a4 as an integer program: images of 32x32x3, 10 classes, 792 weight codes$"
+has out "^image.codes  *table  *32x32x3  *-127..127  *image  *table 256x3, low -127, high 127$"
+has out "^body.codes  *codes  *8x3x3x8  *-7..7  *body.weight  *low -7, high 7$"
+has out "^body  *conv  *32x32x8  *-7560..7560  *body.act_quant, body.codes  *filters 8"
+has out "^body.act_quant  *threshold  *32x32x8  *0..15  *stem  *thresholds 15x8, slope of 8, offset of 8$"
+mv out lowered
+expect "... exported" 0 export $F --to program --out small.safetensors
+expect "... is the same in its file" 0 inspect --graph --checkpoint small.safetensors
+is "... to the letter" "$(cmp -s out lowered && echo same)" = same
+expect "... as JSON" 0 inspect --graph --json --checkpoint small.safetensors
+json "... which is JSON" out
+has out '{"name":"body.act_quant.slope","shape":\[8\]}'
+mv out program.json
+expect "... that is a network" 0 inspect --graph --json --model program.json
+is "... the same one" "$(cmp -s out program.json && echo same)" = same
+expect "... that is not trained" 1 train --model program.json $data --epochs 1 --out no
+has err "small w4a4 is a program, whose integers cannot be trained"
+expect "... as a drawing" 0 inspect --dot --checkpoint small.safetensors
+has out '^  "body" \[label = "body\\nconv: filters 8, window 3x3, pad 1\\n32x32x8, -7560..7560"\];$'
+has out '^  "body.codes" -> "body";$'
+graphviz_takes "the integers"
+expect "its layers" 0 inspect --checkpoint small.safetensors
+has out "^small w4a4 as an integer program: [0-9]* layers, 792 weight codes, [0-9,]* bytes$"
+has out "^data       synthetic: 60 training images, files "
+has out "^body  *4  *4  *32x32x8  *72  *7,560  *14  *f32  *589,824$"
+expect "... as JSON" 0 inspect --json --checkpoint small.safetensors
+json "... which is JSON" out
+has out '"weight_codes":[[:space:]]*792'
+expect "with multipliers" 0 export $F --to program --multiplier-bits 12 --out multiplied.safetensors
+expect "... which stand beside the thresholds" 0 inspect --graph --checkpoint multiplied.safetensors
+has out "^body.act_quant .*  thresholds 15x8, slope of 8, offset of 8, multiplier_bits of 1, multiplier of 8, "
+expect "on an array" 2 inspect --graph $F --engine array
+has err "--engine array: an array runs the nodes of the program; --engine program shows them"
+expect "of what is not trained" 2 inspect --graph --model small.json --engine program
+has err "--checkpoint is needed"
+expect "of a network of reals" 1 inspect --graph --checkpoint float/last.safetensors --engine program
+has err "stem is not quantized, so it has no integers"
 
 # ---- bits of single layers
 

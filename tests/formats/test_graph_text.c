@@ -81,6 +81,34 @@ Test(graph_text, quantizers_and_the_range_of_their_codes)
     dt_graph_destroy(g);
 }
 
+/* The example of docs/PROGRAM_FORMAT.md. */
+static const char integers[] =
+    "{ \"format\": \"detent-network\", \"image\": [2, 2, 1], \"pixels\": \"bytes\", \"params\": ["
+    "{ \"name\": \"table\", \"shape\": [256, 1] }, { \"name\": \"a.weight\", \"shape\": [2, 2, 2, 1] },"
+    "{ \"name\": \"steps\", \"shape\": [3, 2] }, { \"name\": \"sign\", \"shape\": [2] },"
+    "{ \"name\": \"scale\", \"shape\": [1] } ], \"nodes\": ["
+    "[\"image.codes\", \"table\", [\"image\", \"table\", \"scale\"], { \"low\": 0, \"high\": 3 }],"
+    "[\"a.codes\", \"codes\", [\"a.weight\", \"scale\"], { \"low\": -3, \"high\": 3 }],"
+    "[\"a\", \"conv\", [\"image.codes\", \"a.codes\"]],"
+    "[\"b.act_quant\", \"threshold\", [\"a\", \"steps\", \"sign\", \"scale\"], { \"low\": 0 }],"
+    "[\"flat\", \"flatten\", \"b.act_quant\"] ], \"constants\": ["
+    "{ \"name\": \"b.act_quant.slope\", \"shape\": [2] }, { \"name\": \"b.act_quant.bits\", \"shape\": [1] } ] }";
+
+Test(graph_text, integers_have_their_ranges_and_constants_their_shapes)
+{
+    dt_graph *g = load(integers);
+
+    expect_text(g, DT_GRAPH_TABLE,
+                "node         operator   one image  values   reads                 attributes\n"
+                "image.codes  table      2x2x1      0..3     image                 table 256x1, high 3\n"
+                "a.codes      codes      2x2x2x1    -3..3    a.weight              low -3, high 3\n"
+                "a            conv       1x1x2      -36..36  image.codes, a.codes  filters 2, window 2x2\n"
+                "b.act_quant  threshold  1x1x2      0..3     a                     thresholds 3x2, slope of 2, bits of "
+                "1\n"
+                "flat         flatten    2          0..3     b.act_quant\n");
+    dt_graph_destroy(g);
+}
+
 static void check_file(const dt_graph *g, const char *why)
 {
     dt_graph *again;
@@ -103,6 +131,9 @@ Test(graph_text, the_file_is_read_again)
     dt_graph *g = load(small);
 
     check_file(g, "small");
+    dt_graph_destroy(g);
+    g = load(integers);
+    check_file(g, "integers");
     dt_graph_destroy(g);
     for (int i = 0; i < 4; i++) {
         dt_model_config c;
