@@ -124,26 +124,29 @@ static dt_status time_network(const bench_settings *s, const bench *b, bench_sum
     return status;
 }
 
-/* One round: psums and tap psums of every image, kept in taps [test images][tap psums of one]. */
-static void run_layer(const bench_settings *s, const dt_capture *c, const dt_psum_layer *layer, const void *packed,
-                      int32_t *taps, int64_t n_taps)
+/* One round: psums and tap psums of every image, kept in taps [test images][tap psums of one]. 0: no memory. */
+static int run_layer(const bench_settings *s, const dt_capture *c, const dt_psum_layer *layer, const void *packed,
+                     int32_t *taps, int64_t n_taps)
 {
     const int64_t n_in = (int64_t)c->height * c->width * c->channels;
     const int64_t n_out = (int64_t)c->out_height * c->out_width * c->filters;
+    int ok = 1;
 
-#pragma omp parallel
+#pragma omp parallel reduction(&& : ok)
     {
         void *room = aligned_alloc(DT_CACHE_LINE, dt_round_up(layer->room_bytes, DT_CACHE_LINE));
         int32_t *psum = malloc((size_t)n_out * sizeof *psum);
         dt_psum_stats stats;
         dt_psum_stats_clear(&stats);
+        ok = room && psum;
 #pragma omp for
         for (int64_t i = 0; i < s->test_images; i++) {
-            dt_psum_image(layer, packed, c->qx + i % c->n * n_in, room, psum, taps + i * n_taps, &stats);
+            if (ok) dt_psum_image(layer, packed, c->qx + i % c->n * n_in, room, psum, taps + i * n_taps, &stats);
         }
         free(psum);
         free(room);
     }
+    return ok;
 }
 
 static dt_status time_layer(const bench_settings *s, const bench *b, bench_summary *out, int64_t *tap_psums)
@@ -157,18 +160,16 @@ static dt_status time_layer(const bench_settings *s, const bench *b, bench_summa
     *tap_psums = (int64_t)layer.in_tiles * layer.taps * c->out_height * c->out_width * c->filters;
     void *packed = aligned_alloc(DT_CACHE_LINE, dt_round_up(layer.packed_bytes, DT_CACHE_LINE));
     int32_t *taps = malloc((size_t)(*tap_psums * s->test_images) * sizeof *taps);
+    int ok = packed && taps;
     const int before = dt_context_enter(b->ctx);
-    if (packed && taps) {
-        dt_psum_pack(&layer, c->qw, packed);
-        for (int i = -1; i < s->rounds; i++) {
-            const double begin = bench_now();
-            run_layer(s, c, &layer, packed, taps, *tap_psums);
-            if (i >= 0) took[i] = bench_now() - begin;
-        }
-        *out = bench_summarise(took, s->rounds);
+    if (ok) dt_psum_pack(&layer, c->qw, packed);
+    for (int i = -1; ok && i < s->rounds; i++) {
+        const double begin = bench_now();
+        ok = run_layer(s, c, &layer, packed, taps, *tap_psums);
+        if (i >= 0) took[i] = bench_now() - begin;
     }
     dt_context_leave(before);
-    const int ok = packed && taps;
+    if (ok) *out = bench_summarise(took, s->rounds);
     free(taps);
     free(packed);
     DT_CHECK(ok, DT_ERR_MEMORY, "no memory for the tap psums of %d images", s->test_images);

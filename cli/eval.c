@@ -170,6 +170,17 @@ static dt_status open_engines(const settings *s, session *o, dt_model **main_mod
     return DT_OK;
 }
 
+/* Room for a report of each layer, where an array computes; else *out stays NULL. */
+static dt_status make_reports(const settings *s, const dt_model *m, dt_array_report **out)
+{
+    const int n = dt_model_n_layers(m);
+
+    if (s->engine != ENGINE_ARRAY) return DT_OK;
+    *out = calloc((size_t)n, sizeof **out);
+    DT_CHECK(*out, DT_ERR_MEMORY, "no memory for the reports of %d layers", n);
+    return DT_OK;
+}
+
 /* Of the training, so that the loss is the one of metrics.jsonl; 0 for files that do not tell of one, and for capsule
  * networks, whose loss has none. */
 static dt_status find_label_smoothing(const settings *s, const session *o, float *out)
@@ -196,7 +207,7 @@ static dt_status evaluate(const settings *s, session *o, dt_model **main_model, 
     dt_status status = open_engines(s, o, main_model, other, &with);
     dt_model *const m = *main_model ? *main_model : o->model, *const reference = *other ? *other : o->model;
     const int n = status == DT_OK ? dt_model_n_layers(m) : 0;
-    if (status == DT_OK && s->engine == ENGINE_ARRAY) layers = calloc((size_t)n, sizeof *layers);
+    if (status == DT_OK) status = make_reports(s, m, &layers);
     interrupt_install();
     if (status == DT_OK) status = find_label_smoothing(s, o, &smoothing);
     if (status == DT_OK) status = measure(s, m, o->test_set, smoothing, "evaluating", layers, &a);

@@ -17,7 +17,8 @@ static dt_status infer(const char *file, dt_program **program)
     const size_t bytes = (size_t)info.height * (size_t)info.width * (size_t)info.channels;
     uint8_t *image = (uint8_t *)malloc(bytes);
     float *scores = (float *)malloc((size_t)info.n_classes * sizeof *scores);
-    dt_status status = image && scores ? DT_OK : DT_ERR_MEMORY;
+    dt_status status =
+        image && scores ? DT_OK : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory for an image", file);
     for (size_t i = 0; status == DT_OK && i < bytes; i++) image[i] = (uint8_t)(i * 37 % 256);
     if (status == DT_OK) status = dt_program_run(*program, image, scores);
     for (int c = 0; status == DT_OK && c < info.n_classes; c++) printf("class %d: %g\n", c, (double)scores[c]);
