@@ -1,8 +1,34 @@
 /*
- * winograd.c - the three directions of winograd.h as one kernel.  Tests: tests/layers/test_conv_choice.c.
+ * winograd.c - the three directions of winograd.h as one kernel; on machines that they are not written for, directions
+ *              that nothing fits.  Tests: tests/layers/test_conv_choice.c.
  */
 #include "conv_kernels.h"
 #include "winograd.h"
+
+#if !defined(__x86_64__)
+
+/* Nothing fits, so the rest of a trio is never called. */
+#define NONE(direction)                                                           \
+    int dt_winograd_##direction##_fits(const dt_node *node, const dt_exec *ex)    \
+    {                                                                             \
+        (void)node, (void)ex;                                                     \
+        return 0;                                                                 \
+    }                                                                             \
+    size_t dt_winograd_##direction##_scratch(const dt_node *node, int threads)    \
+    {                                                                             \
+        (void)node, (void)threads;                                                \
+        return 0;                                                                 \
+    }                                                                             \
+    void dt_winograd_##direction(const dt_node *node, void *scratch, int threads) \
+    {                                                                             \
+        (void)node, (void)scratch, (void)threads;                                 \
+    }
+
+NONE(forward)
+NONE(backward_x)
+NONE(backward_w)
+
+#endif
 
 static unsigned winograd_can(const dt_node *node, const dt_exec *ex)
 {

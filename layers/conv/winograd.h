@@ -38,21 +38,4 @@ int dt_winograd_backward_w_fits(const dt_node *node, const dt_exec *ex);
 size_t dt_winograd_backward_w_scratch(const dt_node *node, int threads);
 void dt_winograd_backward_w(const dt_node *node, void *scratch, int threads);
 
-/* A trio where the machine is not the one that it is written for: nothing fits, so the rest is never called. */
-#define DT_WINOGRAD_NONE(direction)                                               \
-    int dt_winograd_##direction##_fits(const dt_node *node, const dt_exec *ex)    \
-    {                                                                             \
-        (void)node, (void)ex;                                                     \
-        return 0;                                                                 \
-    }                                                                             \
-    size_t dt_winograd_##direction##_scratch(const dt_node *node, int threads)    \
-    {                                                                             \
-        (void)node, (void)threads;                                                \
-        return 0;                                                                 \
-    }                                                                             \
-    void dt_winograd_##direction(const dt_node *node, void *scratch, int threads) \
-    {                                                                             \
-        (void)node, (void)scratch, (void)threads;                                 \
-    }
-
 #endif /* DT_WINOGRAD_H */

@@ -63,28 +63,19 @@ typedef struct {
     int64_t k, filters, c, channels, tile, end;
 } span;
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t ceiling(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static backward_w sizes_of(const dt_node *node)
 {
     backward_w b = { .node = node, .s = dt_conv_shape_of(node) };
 
     b.map = dt_tile_map_of(&b.s);
-    b.filters = least(b.s.K, BLOCK_K);
-    b.channels = least(b.s.C, BLOCK_C);
-    b.n_filter_blocks = ceiling(b.s.K, b.filters);
-    b.n_channel_blocks = ceiling(b.s.C, b.channels);
-    b.n_parts = least(ceiling(b.map.count, PART_TILES), ceiling(ITEMS, b.n_filter_blocks * b.n_channel_blocks));
-    b.part = ceiling(ceiling(b.map.count, b.n_parts), 2) * 2;
-    b.n_parts = ceiling(b.map.count, b.part);
+    b.filters = dt_tile_least(b.s.K, BLOCK_K);
+    b.channels = dt_tile_least(b.s.C, BLOCK_C);
+    b.n_filter_blocks = dt_tile_ceiling(b.s.K, b.filters);
+    b.n_channel_blocks = dt_tile_ceiling(b.s.C, b.channels);
+    b.n_parts = dt_tile_least(dt_tile_ceiling(b.map.count, PART_TILES),
+                              dt_tile_ceiling(ITEMS, b.n_filter_blocks * b.n_channel_blocks));
+    b.part = dt_tile_ceiling(dt_tile_ceiling(b.map.count, b.n_parts), 2) * 2;
+    b.n_parts = dt_tile_ceiling(b.map.count, b.part);
     /* a cache line apart from a multiple of 4,096 bytes, so that the 16 points do not fall into the same cache set */
     b.x_words = CHUNK / 2 * b.channels + DT_LANES;
     b.dy_words = CHUNK / 2 * b.filters + DT_LANES;
@@ -133,9 +124,9 @@ static span span_of(const backward_w *b, int64_t item)
                .c = block % b->n_channel_blocks * b->channels,
                .tile = part * b->part };
 
-    a.filters = least(b->filters, b->s.K - a.k);
-    a.channels = least(b->channels, b->s.C - a.c);
-    a.end = least(a.tile + b->part, b->map.count);
+    a.filters = dt_tile_least(b->filters, b->s.K - a.k);
+    a.channels = dt_tile_least(b->channels, b->s.C - a.c);
+    a.end = dt_tile_least(a.tile + b->part, b->map.count);
     return a;
 }
 
@@ -218,14 +209,14 @@ static DT_TILES void transform_dy(const backward_w *b, const span *a, int64_t ti
 static void multiply(const backward_w *b, const span *a, int64_t tile, int64_t end, const rooms *r)
 {
     const dt_tile_source x = x_of(b, a, r), dy = dy_of(b, a, r);
-    const int64_t next = least(end + CHUNK, a->end);
-    const int64_t share = ceiling(4 * (next - end), DT_WINOGRAD_POINTS * ceiling(a->filters, STEP));
+    const int64_t next = dt_tile_least(end + CHUNK, a->end);
+    const int64_t share = dt_tile_ceiling(4 * (next - end), DT_WINOGRAD_POINTS * dt_tile_ceiling(a->filters, STEP));
     dt_tile_ahead x_ahead = dt_tile_ahead_of(&b->map, &x, a->channels * x.pixel_bytes / b->s.C, end, next);
     dt_tile_ahead dy_ahead = dt_tile_ahead_of(&b->map, &dy, a->filters * dy.pixel_bytes / b->s.K, end, next);
 
     for (int p = 0; p < DT_WINOGRAD_POINTS; p++) {
         for (int64_t k = 0; k < a->filters; k += STEP) {
-            const dt_word_gemm g = { .m = least(STEP, a->filters - k),
+            const dt_word_gemm g = { .m = dt_tile_least(STEP, a->filters - k),
                                      .n = a->channels,
                                      .k = (end - tile + 1) / 2,
                                      .a = r->dy + p * b->dy_words + k,
@@ -291,7 +282,7 @@ static void run_item(const backward_w *b, int64_t item, float *parts, char *scra
 
     memset(r.zeros, 0, b->zeros_bytes);
     for (int64_t tile = a.tile; tile < a.end; tile += CHUNK) {
-        const int64_t end = least(tile + CHUNK, a.end);
+        const int64_t end = dt_tile_least(tile + CHUNK, a.end);
         transform_x(b, &a, tile, end, &r);
         transform_dy(b, &a, tile, end, &r);
         multiply(b, &a, tile, end, &r);
@@ -335,8 +326,4 @@ void dt_winograd_backward_w(const dt_node *node, void *scratch, int threads)
     if (b.n_parts > 1) sum_parts(&b, scratch, threads);
 }
 
-#else
-
-DT_WINOGRAD_NONE(backward_w)
-
-#endif
+#endif /* else winograd.c */

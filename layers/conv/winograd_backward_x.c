@@ -56,28 +56,18 @@ typedef struct {
     float *M;
 } rooms;
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t ceiling(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static backward_x sizes_of(const dt_node *node)
 {
     backward_x b = { .node = node, .s = dt_conv_shape_of(node) };
     const int64_t K = b.s.K, fitting = U_BYTES / (2 * DT_WINOGRAD_POINTS) / K / 64 * 64;
 
     b.map = dt_tile_map_of(&b.s);
-    b.columns = least(b.s.C, fitting > 64 ? fitting : 64);
-    b.n_blocks = ceiling(b.s.C, b.columns);
+    b.columns = dt_tile_least(b.s.C, fitting > 64 ? fitting : 64);
+    b.n_blocks = dt_tile_ceiling(b.s.C, b.columns);
     b.chunk = CHUNK_BYTES / DT_WINOGRAD_POINTS / (2 * K + 4 * b.columns) / 6 * 6; /* 6: rows of dt_word_gemm */
     if (b.chunk < LEAST_CHUNK) b.chunk = LEAST_CHUNK;
-    b.n_ranges = least(ceiling(b.map.count, ITEM_TILES), MOST_RANGES);
-    b.range = ceiling(b.map.count, b.n_ranges);
+    b.n_ranges = dt_tile_least(dt_tile_ceiling(b.map.count, ITEM_TILES), MOST_RANGES);
+    b.range = dt_tile_ceiling(b.map.count, b.n_ranges);
     /* a cache line apart from a multiple of 4,096 bytes, so that the 16 points do not fall into the same cache set */
     b.v_words = b.chunk * K / 2 + DT_LANES;
     b.u_words = K / 2 * b.columns + DT_LANES;
@@ -208,12 +198,12 @@ static DT_TILES void transform_dy(const backward_x *b, int64_t first, int64_t n,
 static void multiply(const backward_x *b, int64_t n, int64_t columns, int64_t next, int64_t end, const rooms *r)
 {
     const dt_tile_source dy = dy_of(b, r);
-    const int64_t share = ceiling(4 * (end - next), DT_WINOGRAD_POINTS * ceiling(n, STEP));
+    const int64_t share = dt_tile_ceiling(4 * (end - next), DT_WINOGRAD_POINTS * dt_tile_ceiling(n, STEP));
     dt_tile_ahead ahead = dt_tile_ahead_of(&b->map, &dy, dy.pixel_bytes, next, end);
 
     for (int p = 0; p < DT_WINOGRAD_POINTS; p++) {
         for (int64_t t = 0; t < n; t += STEP) {
-            const dt_word_gemm g = { .m = least(STEP, n - t),
+            const dt_word_gemm g = { .m = dt_tile_least(STEP, n - t),
                                      .n = columns,
                                      .k = b->s.K / 2,
                                      .a = r->V + p * b->v_words + t * b->s.K / 2,
@@ -301,15 +291,15 @@ static DT_TILES void transform_products(const backward_x *b, int64_t first, int6
 static void run_item(const backward_x *b, int64_t item, char *scratch)
 {
     const rooms r = rooms_of(b, scratch);
-    const int64_t from = item / b->n_ranges * b->columns, columns = least(b->columns, b->s.C - from);
-    const int64_t first = item % b->n_ranges * b->range, end = least(first + b->range, b->map.count);
+    const int64_t from = item / b->n_ranges * b->columns, columns = dt_tile_least(b->columns, b->s.C - from);
+    const int64_t first = item % b->n_ranges * b->range, end = dt_tile_least(first + b->range, b->map.count);
 
     memset(r.zeros, 0, b->zeros_bytes);
     transform_filters(b, from, columns, r.U);
     for (int64_t t = first; t < end; t += b->chunk) {
-        const int64_t n = least(b->chunk, end - t);
+        const int64_t n = dt_tile_least(b->chunk, end - t);
         transform_dy(b, t, n, &r);
-        multiply(b, n, columns, t + n, least(t + n + b->chunk, end), &r);
+        multiply(b, n, columns, t + n, dt_tile_least(t + n + b->chunk, end), &r);
         transform_products(b, t, n, from, columns, r.M);
     }
 }
@@ -328,8 +318,4 @@ void dt_winograd_backward_x(const dt_node *node, void *scratch, int threads)
     }
 }
 
-#else
-
-DT_WINOGRAD_NONE(backward_x)
-
-#endif
+#endif /* else winograd.c */

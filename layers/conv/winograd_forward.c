@@ -432,8 +432,4 @@ void dt_winograd_forward(const dt_node *node, void *scratch, int threads)
     }
 }
 
-#else
-
-DT_WINOGRAD_NONE(forward)
-
-#endif
+#endif /* else winograd.c */

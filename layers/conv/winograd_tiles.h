@@ -26,6 +26,17 @@
 
 enum { DT_LANES = 16 };
 
+static inline int64_t dt_tile_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* a / b, rounded up */
+static inline int64_t dt_tile_ceiling(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
 /* Sizes for which these passes are worth while, as measured against oneDNN: there are fewer products than in the
  * definition (a map of one pixel is mostly padding), and enough of them to pay for the transforms
  * (16 to 16 channels are not). */
