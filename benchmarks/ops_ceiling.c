@@ -11,6 +11,7 @@
  * The build allows this file, and no other, to fuse a product with a sum.
  */
 #include "../core/half.h"
+#include "../core/rng.h"
 #include "../layers/gemm/word_gemm.h"
 #include "ops.h"
 #ifdef DETENT_HAVE_CUDA
@@ -147,13 +148,11 @@ static double word_products(int is_int8)
                              .b_row = GEMM_N,
                              .c = c,
                              .c_row = GEMM_N };
-    uint32_t draw = 1;
 
     for (int i = 0; i < GEMM_M * GEMM_K + GEMM_K * GEMM_N; i++) {
-        draw = draw * 1664525u + 1013904223u; /* Knuth's linear congruence will do */
-        const float x = (float)(draw >> 8) * 0x1p-23f - 1.0f;
-        const uint32_t halves = dt_to_bf16(x) * 0x10001u;
-        *(i < GEMM_M * GEMM_K ? &a[i] : &b[i - GEMM_M * GEMM_K]) = is_int8 ? draw ^ draw >> 16 : halves;
+        const uint32_t bytes = dt_random(1, DT_STREAM_SYNTHETIC, 0, (uint64_t)i).v[0];
+        const uint32_t halves = dt_to_bf16(2.0f * dt_uniform(bytes) - 1.0f) * 0x10001u;
+        *(i < GEMM_M * GEMM_K ? &a[i] : &b[i - GEMM_M * GEMM_K]) = is_int8 ? bytes : halves;
     }
     for (int i = 0; i < PRODUCTS; i++) {
         if (is_int8)
@@ -221,12 +220,10 @@ static dt_status product_call(void *user)
 static dt_status fill(dt_context *ctx, void *to, size_t bytes, int is_half)
 {
     uint16_t *half = malloc(bytes);
-    uint32_t draw = 7;
 
     DT_CHECK(half, DT_ERR_MEMORY, "no memory for %zu bytes", bytes);
     for (size_t i = 0; i < bytes / 2; i++) {
-        draw = draw * 1664525u + 1013904223u;
-        const float x = (float)(draw >> 8) * 0x1p-23f - 1.0f;
+        const float x = 2.0f * dt_uniform(dt_random(7, DT_STREAM_SYNTHETIC, 0, i).v[0]) - 1.0f;
         half[i] = is_half ? dt_to_fp16(x) : i % 2 ? dt_to_bf16(x) : 0; /* an f32's upper half is a bf16 */
     }
     const dt_status status = dt_device_write(ctx, to, half, bytes);

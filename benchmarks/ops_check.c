@@ -11,6 +11,7 @@
  *   "finite"   anything else, losses among them
  */
 #include "../core/half.h"
+#include "../core/rng.h"
 #include "../layers/conv/conv.h"
 #include "ops.h"
 
@@ -82,13 +83,10 @@ static dt_status grad_read(dt_context *ctx, const dt_tensor *t, values *out)
     return values_read(ctx, t->grad, t->grad_type, dt_count(&t->shape), out);
 }
 
-/* 0 .. n - 1; splitmix64 */
+/* 0 .. n - 1; *draw counts what was drawn */
 static int64_t drawn(uint64_t *draw, int64_t n)
 {
-    uint64_t z = *draw += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (int64_t)((z ^ z >> 31) % (uint64_t)n);
+    return dt_below(dt_random(0, DT_STREAM_SYNTHETIC, 0, (*draw)++).v[0], (uint32_t)n);
 }
 
 /* ---- convolution ---- */

@@ -2,6 +2,7 @@
  * test_psum.c - psums, tap psums and statistics of the array's engine against literal loops in 64-bit integers, fitted
  * after each addition in the order of accel/psum/psum.h; and the operator, on every backend.
  */
+#include "../support/draws.h"
 #include "../support/op_case.h"
 
 #include "../../accel/verify/oracle.h"
@@ -233,16 +234,15 @@ static void check_verdict(const layer *l)
     free(work);
 }
 
-static uint32_t draw(uint32_t n) /* 0..n-1 */
+static int below(int n)
 {
-    static uint32_t state = 1;
-    state = state * 1664525u + 1013904223u; /* of Numerical Recipes */
-    return (state >> 8) % n;
+    static draws layers = { .seed = 1 };
+    return draw(&layers, n);
 }
 
 static int between(int low, int high)
 {
-    return low + (int)draw((uint32_t)(high - low + 1));
+    return low + below(high - low + 1);
 }
 
 /* Codes between low and high; often one of the two, so that sums become large. */
@@ -250,7 +250,7 @@ static float *draw_codes(int n, int low, int high)
 {
     float *codes = malloc((size_t)n * sizeof *codes);
     for (int i = 0; i < n; i++) {
-        codes[i] = (float)(draw(2) ? between(low, high) : draw(4) ? high : low);
+        codes[i] = (float)(below(2) ? between(low, high) : below(4) ? high : low);
     }
     return codes;
 }
@@ -294,15 +294,15 @@ static const struct {
     int low, high, w_bound;
 } code_ranges[] = { { 0, 3, 7 }, { 0, 3, 1 }, { 0, 15, 7 }, { 0, 255, 127 }, { -127, 127, 7 }, { -128, 127, 128 } };
 
-#define COUNT(list) (sizeof(list) / sizeof(list)[0])
-#define DRAW(list)  ((list)[draw(COUNT(list))])
+#define COUNT(list) ((int)(sizeof(list) / sizeof(list)[0]))
+#define DRAW(list)  ((list)[below(COUNT(list))])
 
 /* Half of them square, as most layers are. */
 static dt_conv_params draw_form(void)
 {
     dt_conv_params form = dt_conv_square(between(1, 2), between(0, 1));
 
-    if (draw(2)) return form;
+    if (below(2)) return form;
     for (int i = 0; i < 2; i++) {
         form.stride[i] = between(1, 3);
         form.dilation[i] = between(1, 2);
@@ -331,12 +331,12 @@ static int n_positions(const dt_conv_params *form, int axis, int side, int taps)
 
 static layer draw_layer(void)
 {
-    const size_t range = draw(COUNT(code_ranges));
+    const int range = below(COUNT(code_ranges));
     layer l = { .array = { .rows = DRAW(array_sides),
                            .cols = DRAW(array_sides),
                            .psum_bits = DRAW(psum_widths),
-                           .overflow = draw(2) ? DT_OVERFLOW_SATURATE : DT_OVERFLOW_WRAP,
-                           .dataflow = draw(3) ? DT_DATAFLOW_WS : DT_DATAFLOW_OS } };
+                           .overflow = below(2) ? DT_OVERFLOW_SATURATE : DT_OVERFLOW_WRAP,
+                           .dataflow = below(3) ? DT_DATAFLOW_WS : DT_DATAFLOW_OS } };
     dt_psum_shape *s = &l.shape;
 
     s->x_low = code_ranges[range].low;
@@ -346,9 +346,9 @@ static layer draw_layer(void)
     s->channels = DRAW(channel_counts);
     s->filters = DRAW(filter_counts);
     s->window_height = between(1, 3);
-    s->window_width = draw(4) ? s->window_height : between(1, 3);
+    s->window_width = below(4) ? s->window_height : between(1, 3);
     s->conv = draw_form();
-    if (!draw(3)) {
+    if (!below(3)) {
         s->conv.groups = DRAW(group_counts);
         s->channels = between(1, s->conv.groups > 7 ? 2 : 9) * s->conv.groups;
         s->filters = between(1, s->conv.groups > 7 ? 2 : 17) * s->conv.groups;

@@ -59,13 +59,13 @@ static void compare(const dt_program *p, void *library, const char *what)
     classify_image classify;
     uint8_t image[IMAGE_BYTES];
     float expected[PROGRAM_CASE_CLASSES], found[PROGRAM_CASE_CLASSES];
-    uint64_t state = 99;
+    draws d = { .seed = 99 };
 
     find(library, "net_run", &run);
     find(library, "net_classify", &classify);
     for (int n = 0; n < N_IMAGES; n++) {
         int best = 0;
-        for (int i = 0; i < IMAGE_BYTES; i++) image[i] = n == 0 ? 0 : (uint8_t)program_case_random(&state, 0, 255);
+        for (int i = 0; i < IMAGE_BYTES; i++) image[i] = n == 0 ? 0 : (uint8_t)draw(&d, 256);
         cr_assert(eq(int, dt_program_run(p, image, expected), DT_OK));
         run(image, found);
         for (int o = 0; o < PROGRAM_CASE_CLASSES; o++) {

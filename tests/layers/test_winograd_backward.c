@@ -3,6 +3,8 @@
  *
  * Small integers stay exact through both, so they are compared with ==; what bf16 rounds is measured on real numbers.
  */
+#include "../support/draws.h"
+
 #include "../../core/half.h"
 #include "../../layers/conv/winograd.h"
 #include "../../layers/gemm/word_gemm.h"
@@ -53,11 +55,10 @@ typedef struct {
 
 static const float start = 3.0f; /* what gradients that are added to hold */
 
-/* Deterministic, between -1 and 1. */
-static double noise(uint64_t *state)
+/* Between -1 and 1. */
+static double noise(draws *d)
 {
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (double)(*state >> 40) / (double)(1u << 23) - 1.0;
+    return 2.0 * draw_real(d) - 1.0;
 }
 
 static void *room(size_t bytes)
@@ -113,7 +114,7 @@ static void direct(const row *c, const double *x, const double *w, const double 
 /* is_real: x and w of NO_SCALES, and dy, are no integers. */
 static void open_problem(problem *p, const row *c, int is_real)
 {
-    uint64_t state = 7;
+    draws d = { .seed = 7 };
     const int on_grid = c->scales != NO_SCALES;
 
     *p = (problem){ .params = dt_conv_square(1, 1), .x_scale = { 0.25f }, .n_x = c->N * c->H * c->W * c->C };
@@ -140,15 +141,15 @@ static void open_problem(problem *p, const row *c, int is_real)
     p->dx = room((size_t)p->n_x * sizeof(double));
     p->dw = room((size_t)p->n_w * sizeof(double));
     for (int64_t i = 0; i < p->n_x; i++) {
-        const double v = c->x == DT_U8 ? 8.0 + 7.9 * noise(&state) : 7.9 * noise(&state);
+        const double v = c->x == DT_U8 ? 8.0 + 7.9 * noise(&d) : 7.9 * noise(&d);
         p->real_x[i] = put(p->x.data, c->x, i, is_real && !on_grid ? v : trunc(v)) * (on_grid ? 0.25 : 1.0);
     }
     for (int64_t i = 0; i < p->n_w; i++) {
-        const double v = 7.9 * noise(&state), scale = (double)p->w_scale[p->w.n_scale > 1 ? i / (9 * c->C) : 0];
+        const double v = 7.9 * noise(&d), scale = (double)p->w_scale[p->w.n_scale > 1 ? i / (9 * c->C) : 0];
         p->real_w[i] = put(p->w.data, c->w, i, is_real && !on_grid ? v : trunc(v)) * (on_grid ? scale : 1.0);
     }
     for (int64_t i = 0; i < p->n_y; i++) {
-        const double v = 7.9 * noise(&state);
+        const double v = 7.9 * noise(&d);
         p->real_dy[i] = put(p->y.grad, c->dy, i, is_real ? v : trunc(v));
     }
     direct(c, p->real_x, p->real_w, p->real_dy, p->dx, p->dw);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../support/draws.h"
+
 #include "../../core/half.h"
 #include "../../layers/gemm/word_gemm.h"
 
@@ -26,20 +28,12 @@ typedef struct {
     size_t c_words;
 } product_rig;
 
-static uint32_t random_state;
-
-static uint32_t random_word(void)
-{
-    random_state = random_state * 1664525u + 1013904223u;
-    return random_state >> 8 ^ random_state << 16;
-}
-
 /* bf16 integers of magnitude 127 at most, of which every sum here is exact in f32 */
-static uint32_t random_pair(int is_real)
+static uint32_t random_pair(draws *d, int is_real)
 {
     uint32_t word = 0;
     for (int i = 0; i < 2; i++) {
-        const float integer = (float)((int)(random_word() % 255) - 127);
+        const float integer = (float)(draw(d, 255) - 127);
         word = word << 16 | dt_to_bf16(is_real ? integer * 0.37f + 0.011f : integer);
     }
     return word;
@@ -50,17 +44,17 @@ static product_rig rig_open(const product_case *p, int is_int8, int is_real)
     const size_t a_words = (size_t)((p->m + p->a_gap) * (p->k + p->a_gap)),
                  b_words = (size_t)(p->k * (p->n + p->b_gap));
     product_rig r = { .c_words = (size_t)(p->m * (p->n + p->c_gap)) };
+    draws d = { .seed = (uint64_t)(p->m * 10007 + p->n * 101 + p->k) };
 
-    random_state = (uint32_t)(p->m * 10007 + p->n * 101 + p->k);
     r.a = malloc(a_words * 4);
     r.b = malloc(b_words * 4);
     r.c = malloc(r.c_words * 4);
     r.before = malloc(r.c_words * 4);
     r.start = malloc((size_t)p->n * 4);
-    for (size_t i = 0; i < a_words; i++) r.a[i] = is_int8 ? random_word() : random_pair(is_real);
-    for (size_t i = 0; i < b_words; i++) r.b[i] = is_int8 ? random_word() : random_pair(is_real);
-    for (size_t i = 0; i < r.c_words; i++) r.c[i] = is_int8 ? random_word() >> 8 : dt_float_bits((float)(i % 911));
-    for (int i = 0; i < p->n; i++) r.start[i] = is_int8 ? random_word() >> 8 : dt_float_bits((float)(i % 53) - 20.0f);
+    for (size_t i = 0; i < a_words; i++) r.a[i] = is_int8 ? draw_bits(&d) : random_pair(&d, is_real);
+    for (size_t i = 0; i < b_words; i++) r.b[i] = is_int8 ? draw_bits(&d) : random_pair(&d, is_real);
+    for (size_t i = 0; i < r.c_words; i++) r.c[i] = is_int8 ? draw_bits(&d) >> 8 : dt_float_bits((float)(i % 911));
+    for (int i = 0; i < p->n; i++) r.start[i] = is_int8 ? draw_bits(&d) >> 8 : dt_float_bits((float)(i % 53) - 20.0f);
     memcpy(r.before, r.c, r.c_words * 4);
     r.g = (dt_word_gemm){ .m = p->m,
                           .n = p->n,

@@ -4,19 +4,18 @@
  */
 #include <cmath>
 
+#include "../support/draws.h"
+
 #include "../../cuda/launch.h"
 #include "../../cuda/mma.h"
 #include "check.h"
 #include "cuda_bf16.h"
 #include "cuda_fp16.h"
 
-/* a fixed sequence of bits; the constants are of Numerical Recipes */
 static uint32_t next_bits()
 {
-    static uint32_t state = 1;
-
-    state = state * 1664525u + 1013904223u;
-    return state ^ state >> 15;
+    static draws all = { 1, 0 };
+    return draw_bits(&all);
 }
 
 Test(intrinsics, dp4a_adds_four_products)

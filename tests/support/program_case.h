@@ -15,6 +15,7 @@
 
 #include "../../core/conv_params.h"
 #include "../../quant/program/program_build.h"
+#include "draws.h"
 
 enum { PROGRAM_CASE_HEIGHT = 9, PROGRAM_CASE_WIDTH = 7, PROGRAM_CASE_CLASSES = 5 };
 
@@ -26,14 +27,10 @@ typedef struct {
     int sums;           /* 1: with sums and rows of codes, and a clip */
 } program_case;
 
-/* A number of low..high from a counter that goes on. */
-static inline int64_t program_case_random(uint64_t *state, int64_t low, int64_t high)
+/* A number of low..high. */
+static inline int program_case_random(draws *d, int low, int high)
 {
-    *state += 0x9E3779B97F4A7C15u;
-    uint64_t z = *state;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return low + (int64_t)((z ^ z >> 31) % (uint64_t)(high - low + 1));
+    return low + draw(d, high - low + 1);
 }
 
 static inline void program_case_must(dt_status status)
@@ -43,10 +40,10 @@ static inline void program_case_must(dt_status status)
     abort();
 }
 
-static inline float *program_case_reals(uint64_t *state, int64_t n, float scale)
+static inline float *program_case_reals(draws *d, int64_t n, float scale)
 {
     float *v = malloc((size_t)n * sizeof *v);
-    for (int64_t i = 0; i < n; i++) v[i] = (float)program_case_random(state, -1000003, 1000003) * 1e-6f * scale;
+    for (int64_t i = 0; i < n; i++) v[i] = (float)program_case_random(d, -1000003, 1000003) * 1e-6f * scale;
     return v;
 }
 
@@ -54,13 +51,13 @@ static inline float *program_case_reals(uint64_t *state, int64_t n, float scale)
 typedef struct {
     dt_program *p;
     const program_case *spec;
-    uint64_t state;
+    draws d;
     int shared; /* of the thresholds that come next: dt_program_steps.shared */
 } program_maker;
 
 static inline program_maker program_case_begin(const program_case *spec, const char *model)
 {
-    program_maker m = { calloc(1, sizeof(dt_program)), spec, spec->seed, 0 };
+    program_maker m = { calloc(1, sizeof(dt_program)), spec, { .seed = spec->seed }, 0 };
 
     program_case_must(dt_graph_create(model, &m.p->graph));
     return m;
@@ -73,7 +70,7 @@ static inline int program_case_table(program_maker *m, int height, int width, in
     int16_t *table = malloc(256 * (size_t)channels * sizeof *table);
     int codes;
 
-    for (int i = 0; i < 256 * channels; i++) table[i] = (int16_t)program_case_random(&m->state, range.low, range.high);
+    for (int i = 0; i < 256 * channels; i++) table[i] = (int16_t)program_case_random(&m->d, range.low, range.high);
     program_case_must(dt_program_add_table(m->p->graph, &pixels, &range, table, dt_program_one(0.517f), &codes));
     return codes;
 }
@@ -96,7 +93,7 @@ static inline int program_case_conv(program_maker *m, const char *name, int x, c
                                 .scale = malloc((size_t)w->scales * sizeof *c.scale) };
     int y;
 
-    for (int64_t k = 0; k < n; k++) c.weight[k] = (int8_t)program_case_random(&m->state, -w->bound, high);
+    for (int64_t k = 0; k < n; k++) c.weight[k] = (int8_t)program_case_random(&m->d, -w->bound, high);
     for (int k = 0; k < w->scales; k++) c.scale[k] = 0.01f * (float)(k + 1);
     program_case_must(dt_program_add_conv(m->p->graph, &c, x, &y));
     return y;
@@ -116,10 +113,10 @@ static inline void program_case_steps(program_maker *m, const dt_program_steps *
 
     assert(s->levels <= 16);
     for (int c = 0; c < psum->channels; c++) {
-        s->sign[c] = program_case_random(&m->state, 0, 3) ? 1 : -1;
+        s->sign[c] = program_case_random(&m->d, 0, 3) ? 1 : -1;
         const int low = s->sign[c] > 0 ? psum->low : -psum->high, high = s->sign[c] > 0 ? psum->high : -psum->low;
         for (int t = 0; t < s->levels; t++) {
-            const int step = (int)program_case_random(&m->state, -likely, likely);
+            const int step = (int)program_case_random(&m->d, -likely, likely);
             steps[t] = step <= low ? low + 1 : step > high ? high : step;
         }
         if (c % 4 == 1) steps[0] = INT32_MIN;
@@ -143,9 +140,9 @@ static inline dt_program_multipliers program_case_multipliers(program_maker *m, 
     *made.bits = form.bits;
     for (int c = 0; c < psum->channels; c++) {
         s->sign[c] = c % 3 == 2 ? -1 : 1;
-        made.shift[c] = (int32_t)program_case_random(&m->state, 10, 14);
-        made.multiplier[c] = s->sign[c] * (int32_t)program_case_random(&m->state, 100, 2047);
-        made.offset[c] = program_case_random(&m->state, -3, 3) * ((int64_t)1 << (made.shift[c] - 1));
+        made.shift[c] = (int32_t)program_case_random(&m->d, 10, 14);
+        made.multiplier[c] = s->sign[c] * (int32_t)program_case_random(&m->d, 100, 2047);
+        made.offset[c] = program_case_random(&m->d, -3, 3) * ((int64_t)1 << (made.shift[c] - 1));
         for (int t = 0; t < s->levels; t++) {
             const int64_t first = s->sign[c] > 0 ? psum->low : -psum->high;
             const int64_t last = s->sign[c] > 0 ? psum->high : -psum->low;
@@ -168,8 +165,8 @@ static inline int program_case_threshold(program_maker *m, const char *name, int
                                  .sign = malloc(channels),
                                  .scale = m->shared ? NULL : dt_program_one(scale),
                                  .shared = m->shared,
-                                 .slope = program_case_reals(&m->state, psum.channels, 16.0f / (float)psum.high),
-                                 .offset = program_case_reals(&m->state, psum.channels, 1.0f) };
+                                 .slope = program_case_reals(&m->d, psum.channels, 16.0f / (float)psum.high),
+                                 .offset = program_case_reals(&m->d, psum.channels, 1.0f) };
     dt_program_multipliers made = { 0 };
     int y;
 
@@ -186,8 +183,8 @@ static inline int program_case_affine(program_maker *m, const char *name, int x)
 {
     const dt_value psum = dt_program_value(m->p, x);
     const dt_program_reals line = { name, psum.channels,
-                                    program_case_reals(&m->state, psum.channels, 16.0f / (float)psum.high),
-                                    program_case_reals(&m->state, psum.channels, 1.0f) };
+                                    program_case_reals(&m->d, psum.channels, 16.0f / (float)psum.high),
+                                    program_case_reals(&m->d, psum.channels, 1.0f) };
     int y;
 
     program_case_must(dt_program_add_affine(m->p->graph, &line, x, &y));
@@ -227,8 +224,8 @@ static inline int program_case_plain(program_maker *m, dt_op_kind kind, const ch
 static inline dt_program *program_case_linear(program_maker *m, const char *name, int x, int n)
 {
     const int64_t inputs = dt_graph_count(m->p->graph, x);
-    const dt_program_reals linear = { name, n, program_case_reals(&m->state, n * inputs, 1.0f),
-                                      program_case_reals(&m->state, n, 1.0f) };
+    const dt_program_reals linear = { name, n, program_case_reals(&m->d, n * inputs, 1.0f),
+                                      program_case_reals(&m->d, n, 1.0f) };
 
     program_case_must(dt_program_add_linear(m->p->graph, &linear, x, &m->p->graph->scores));
     return m->p;

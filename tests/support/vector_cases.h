@@ -59,6 +59,7 @@ static inline void case_shape(vector_case *t, int height, int width, int channel
         t, &(case_geometry){ height, width, channels, filters, { kernel, kernel }, DT_CONV_SQUARE(stride, pad) });
 }
 
+/* Not rng.h: the checksums of first_version in test_vector_folder.c are of files with these numbers. */
 static inline uint32_t case_random(uint32_t *state)
 {
     *state = *state * 1664525u + 1013904223u;
