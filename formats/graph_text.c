@@ -91,8 +91,8 @@ static words size_words(const dt_graph *g, const dt_graph_node *n)
                  (long long)w->dim[2]);
     }
     if (n->kind == DT_OP_LINEAR) snprintf(out.s, sizeof out.s, "features %lld", (long long)w->dim[0]);
-    if (n->kind == DT_OP_THRESHOLD) snprintf(out.s, sizeof out.s, "thresholds %s", dims_words(w->dim, w->ndim).s);
-    if (n->kind == DT_OP_TABLE) snprintf(out.s, sizeof out.s, "table %s", dims_words(w->dim, w->ndim).s);
+    if (n->kind == DT_OP_THRESHOLD) snprintf(out.s, sizeof out.s, "thresholds %.64s", dims_words(w->dim, w->ndim).s);
+    if (n->kind == DT_OP_TABLE) snprintf(out.s, sizeof out.s, "table %.64s", dims_words(w->dim, w->ndim).s);
     return out;
 }
 
@@ -109,7 +109,7 @@ static const char *part_of(const dt_graph_value *constant, const char *node)
 /* The constants that stand beside a node, with their shapes: "slope of 8, offset of 8". */
 static void append_constants(const dt_graph *g, const dt_graph_node *n, words *to)
 {
-    char text[CELL_BYTES];
+    char text[192];
 
     for (int i = 0; i < g->n_values; i++) {
         const dt_graph_value *v = g->value[i];
