@@ -91,11 +91,6 @@ typedef struct {
     size_t packed, room, psums, worker;
 } psum_state;
 
-static size_t aligned(size_t bytes)
-{
-    return dt_round_up(bytes, DT_CACHE_LINE);
-}
-
 static void psum_release(dt_node *node)
 {
     free(node->state);
@@ -111,10 +106,11 @@ static dt_status psum_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_
     DT_TRY(layer_of(node, &state->layer));
     state->n_workers = dt_threads_now();
     const dt_psum_shape *s = &state->layer.shape;
-    state->packed = aligned(state->layer.packed_bytes);
-    state->room = aligned(state->layer.room_bytes);
-    state->psums = aligned((size_t)s->out_height * (size_t)s->out_width * (size_t)s->filters * sizeof(int32_t));
-    state->worker = state->room + state->psums + aligned(sizeof(dt_psum_stats));
+    state->packed = dt_round_up(state->layer.packed_bytes, DT_CACHE_LINE);
+    state->room = dt_round_up(state->layer.room_bytes, DT_CACHE_LINE);
+    state->psums =
+        dt_round_up((size_t)s->out_height * (size_t)s->out_width * (size_t)s->filters * sizeof(int32_t), DT_CACHE_LINE);
+    state->worker = state->room + state->psums + dt_round_up(sizeof(dt_psum_stats), DT_CACHE_LINE);
     *scratch_bytes = state->packed + (size_t)state->n_workers * state->worker;
     return DT_OK;
 }

@@ -58,15 +58,10 @@ static dt_status keep_scores(void *user, const dt_batch *b)
 {
     prediction *p = user;
     const dt_tensor *t = b->logits;
-    const int64_t classes = dt_channels(&t->shape), n = dt_count(&t->shape);
-    float *to = p->scores + b->first * classes, scale;
+    const int64_t classes = dt_channels(&t->shape);
     const dt_progress *progress = p->what->progress;
 
-    DT_TRY(dt_device_read(p->model->ctx, to, t->data, dt_tensor_bytes(t)));
-    for (int64_t i = 0; t->n_scale > 0 && i < n; i++) {
-        DT_TRY(dt_device_read(p->model->ctx, &scale, t->scale + (t->n_scale > 1 ? i % classes : 0), sizeof scale));
-        to[i] *= scale;
-    }
+    DT_TRY(dt_device_real(p->model->ctx, t, p->scores + b->first * classes));
     p->done = b->first + b->n;
     DT_CHECK(!progress || !progress->tick || !progress->tick(progress->user, p->done, p->what->n), DT_ERR_INTERRUPTED,
              "prediction stopped after %lld of %lld images", (long long)p->done, (long long)p->what->n);

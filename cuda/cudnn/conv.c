@@ -39,11 +39,6 @@ typedef struct {
     conv_pass pass[DT_CONV_PASSES];
 } conv_state;
 
-static size_t aligned(size_t bytes)
-{
-    return dt_round_up(bytes, DT_ALIGN);
-}
-
 /* The type in which an operand lies there; y is one in backward only, and stands for dy. */
 static dt_dtype stored_type(const dt_node *node, conv_tensor t)
 {
@@ -79,9 +74,9 @@ static void lay_out(const dt_node *node, conv_pass *pass)
     for (int i = FIRST; i <= RESULT; i++) {
         const int in_place = i == RESULT ? write_in_place(node, p) : read_in_place(node, p, pass_tensors[p->pass][i]);
         const dt_dtype type = i == RESULT ? p->result : p->operand;
-        pass->bytes[i] = in_place ? 0 : aligned((size_t)count[i] * dt_type_bytes(type));
+        pass->bytes[i] = in_place ? 0 : dt_round_up((size_t)count[i] * dt_type_bytes(type), DT_ALIGN);
     }
-    pass->bytes[WORKSPACE] = aligned(dt_conv_plan_workspace(pass->plan));
+    pass->bytes[WORKSPACE] = dt_round_up(dt_conv_plan_workspace(pass->plan), DT_ALIGN);
 }
 
 static dt_status pass_prepare(const dt_node *node, const dt_exec *ex, dt_conv_pass which, conv_pass *pass,

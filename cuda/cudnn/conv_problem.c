@@ -3,6 +3,7 @@
  */
 #include "conv_problem.h"
 
+#include "../../core/align.h"
 #include "../../layers/conv/conv.h"
 #include "../../core/arith/grid.h"
 
@@ -90,7 +91,7 @@ static int padded_channels(int channels, int groups, dt_dtype operand)
 {
     if (groups > 1) return channels; /* each group would need its own */
     const int unit = operand == DT_F32 ? 1 : operand == DT_I8 ? CHANNELS_8_BITS : CHANNELS_16_BITS;
-    return (channels + unit - 1) / unit * unit;
+    return (int)dt_round_up((size_t)channels, (size_t)unit);
 }
 
 dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, dt_precision precision, dt_conv_problem *out)

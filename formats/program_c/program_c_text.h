@@ -8,25 +8,27 @@
 #ifndef DT_PROGRAM_C_TEXT_H
 #define DT_PROGRAM_C_TEXT_H
 
+/* What both convolutions begin with, behind their descriptor. */
+#define CONVOLVE_HEAD                                                                                               \
+    "static int32_t dot(const code *x, const int8_t *w, int n)\n"                                                   \
+    "{\n"                                                                                                           \
+    "    int32_t sum = 0;\n"                                                                                        \
+    "    for (int i = 0; i < n; i++) sum += x[i] * w[i];\n"                                                         \
+    "    return sum;\n"                                                                                             \
+    "}\n"                                                                                                           \
+    "\n"                                                                                                            \
+    "/* The psums of every filter at row p, column q of the output. Outside of x there are zeros: they are passed " \
+    "over. */\n"                                                                                                    \
+    "static void convolve(const conv_layer *v, const code *x, int p, int q, int32_t *psum)\n"                       \
+    "{\n"
+
 static const char conv_text[] =
     "typedef struct {\n"
     "    int height, width, channels; /* of x */\n"
     "    int filters, window_height, window_width, stride, pad;\n"
     "    const int8_t *weight; /* [filters][window_height][window_width][channels] */\n"
     "} conv_layer;\n"
-    "\n"
-    "static int32_t dot(const code *x, const int8_t *w, int n)\n"
-    "{\n"
-    "    int32_t sum = 0;\n"
-    "    for (int i = 0; i < n; i++) sum += x[i] * w[i];\n"
-    "    return sum;\n"
-    "}\n"
-    "\n"
-    "/* The psums of every filter at row p, column q of the output. Outside of x there are zeros: they are passed "
-    "over. */\n"
-    "static void convolve(const conv_layer *v, const code *x, int p, int q, int32_t *psum)\n"
-    "{\n"
-    "    const int row = p * v->stride - v->pad, column = q * v->stride - v->pad;\n"
+    "\n" CONVOLVE_HEAD "    const int row = p * v->stride - v->pad, column = q * v->stride - v->pad;\n"
     "    const int first = column < 0 ? -column : 0; /* columns of the window that lie in x: first .. last - 1 */\n"
     "    const int last = v->width - column < v->window_width ? v->width - column : v->window_width;\n"
     "    const int n = last > first ? (last - first) * v->channels : 0;\n"
@@ -52,19 +54,7 @@ static const char general_conv_text[] =
     "    const int8_t *weight; /* [filters][window_height][window_width][channels / groups] */\n"
     "    const code *other;    /* NULL, or of the size of x: its psums are added */\n"
     "} conv_layer;\n"
-    "\n"
-    "static int32_t dot(const code *x, const int8_t *w, int n)\n"
-    "{\n"
-    "    int32_t sum = 0;\n"
-    "    for (int i = 0; i < n; i++) sum += x[i] * w[i];\n"
-    "    return sum;\n"
-    "}\n"
-    "\n"
-    "/* The psums of every filter at row p, column q of the output. Outside of x there are zeros: they are passed "
-    "over. */\n"
-    "static void convolve(const conv_layer *v, const code *x, int p, int q, int32_t *psum)\n"
-    "{\n"
-    "    const int row = p * v->stride[0] - v->pad[0], column = q * v->stride[1] - v->pad[1];\n"
+    "\n" CONVOLVE_HEAD "    const int row = p * v->stride[0] - v->pad[0], column = q * v->stride[1] - v->pad[1];\n"
     "    const int channels = v->channels / v->groups, filters = v->filters / v->groups; /* of a group */\n"
     "    const int8_t *w = v->weight;\n"
     "\n"

@@ -23,6 +23,7 @@
 #include "conv_kernels.h"
 #include "conv_lines.h"
 
+#include "../../core/align.h"
 #include "../../core/half.h"
 #include "../../core/arith/grid.h"
 #include "../../core/threads.h"
@@ -70,7 +71,7 @@ static depthwise sizes_of(const dt_node *node)
     const int64_t last_q = (s->W - 1 + s->pad[1]) / s->stride[1]; /* that a tap of dx may ask for */
 
     d.multiple = s->K / s->C;
-    d.wide = (s->K + LANES - 1) / LANES * LANES;
+    d.wide = (int64_t)dt_round_up((size_t)s->K, LANES);
     d.taps = s->R * s->S;
     d.n_lines = rows < most(s->H, s->P) ? rows : most(s->H, s->P);
     d.dy_front = reach;
@@ -98,7 +99,7 @@ static int64_t line_floats(const depthwise *d)
 
 static int64_t held_floats(const depthwise *d)
 {
-    return (2 * d->n_lines + LANES - 1) / LANES * LANES;
+    return (int64_t)dt_round_up((size_t)(2 * d->n_lines), LANES);
 }
 
 static int64_t room_floats(const depthwise *d)
