@@ -14,6 +14,8 @@ typedef struct {
     double seconds;
     dt_outputs outputs;       /* owned */
     dt_class_report *classes; /* owned */
+    dt_array_report *layers;  /* [n_layers] where an array computes, owned; else NULL */
+    int n_layers;
 } measurement;
 
 /* A second engine whose predictions are to be the same. */
@@ -25,13 +27,14 @@ typedef struct {
 
 static void measurement_release(measurement *a)
 {
+    free(a->layers);
     dt_class_report_destroy(a->classes);
     free(a->outputs.scores);
     free(a->outputs.predictions);
 }
 
-static dt_status measure(const settings *s, dt_model *m, const dt_dataset *d, float label_smoothing, const char *what,
-                         dt_array_report *layers, measurement *out)
+/* The loss has out's label smoothing; out's layers, if it has any, get their reports. */
+static dt_status measure(const settings *s, dt_model *m, const dt_dataset *d, const char *what, measurement *out)
 {
     dt_outputs *o = &out->outputs;
     dt_dataset_view v;
@@ -48,12 +51,11 @@ static dt_status measure(const settings *s, dt_model *m, const dt_dataset *d, fl
     progress_begin(&bar, 0);
     progress_task task = { .bar = &bar, .what = what, .begin = clock_seconds() };
     const dt_progress tick = { .tick = progress_tick, .user = &task };
-    if (layers)
-        status = dt_array_evaluate(m, d, s->train.batch, label_smoothing, &tick, o, &out->metrics, layers);
+    if (out->layers)
+        status = dt_array_evaluate(m, d, s->train.batch, out->label_smoothing, &tick, o, &out->metrics, out->layers);
     else
-        status = dt_evaluate(m, d, s->train.batch, label_smoothing, &tick, o, &out->metrics);
+        status = dt_evaluate(m, d, s->train.batch, out->label_smoothing, &tick, o, &out->metrics);
     out->seconds = clock_seconds() - task.begin;
-    out->label_smoothing = label_smoothing;
     progress_wipe(&bar);
     if (status == DT_OK) status = dt_class_report_create(o->scores, v.labels, v.n, is.n_classes, &out->classes);
     return status;
@@ -68,7 +70,7 @@ static void count_differences(const measurement *a, comparison *with)
 }
 
 static dt_status print_evaluation_json(const settings *s, const session *o, const dt_model *m, const measurement *a,
-                                       const comparison *with, const dt_array_report *layers, int n_layers)
+                                       const comparison *with)
 {
     cJSON *out = cJSON_CreateObject();
 
@@ -90,9 +92,9 @@ static dt_status print_evaluation_json(const settings *s, const session *o, cons
         cJSON_AddNumberToObject(other, "accuracy", with->measured.metrics.accuracy);
         cJSON_AddNumberToObject(other, "predictions_that_differ", (double)with->n_differ);
     }
-    if (layers) {
+    if (a->layers) {
         cJSON *array = cJSON_AddArrayToObject(out, "layers");
-        for (int i = 0; i < n_layers; i++) cJSON_AddItemToArray(array, array_report_json(&layers[i]));
+        for (int i = 0; i < a->n_layers; i++) cJSON_AddItemToArray(array, array_report_json(&a->layers[i]));
     }
     return print_json(out);
 }
@@ -102,7 +104,7 @@ static short_text kib(int64_t bytes)
     return text_count((bytes + 512) / 1024);
 }
 
-static void print_layers(const settings *s, const dt_array_report *layers, int n_layers)
+static void print_layers(const settings *s, const measurement *a)
 {
     dt_array_report sum = { 0 };
 
@@ -111,8 +113,8 @@ static void print_layers(const settings *s, const dt_array_report *layers, int n
            dt_dataflow_names[s->array.dataflow]);
     printf("%-20s %9s %9s %5s %14s %6s %12s %11s %6s %9s %9s\n", "layer", "min", "max", "bits", "overflows", "zeros",
            "MACs", "cycles", "busy", "KiB read", "written");
-    for (int i = 0; i < n_layers; i++) {
-        const dt_array_report *l = &layers[i];
+    for (int i = 0; i < a->n_layers; i++) {
+        const dt_array_report *l = &a->layers[i];
         printf("%-20s %9s %9s %5d %14s %5.1f%% %12s %11s %5.1f%% %9s %9s\n", l->name, text_count(l->min).s,
                text_count(l->max).s, l->bits, text_count(l->n_overflows).s, 100.0 * l->zero_share,
                text_count(l->macs).s, text_count(l->cycles).s, 100.0 * l->utilisation, kib(l->sram_reads).s,
@@ -170,14 +172,13 @@ static dt_status open_engines(const settings *s, session *o, dt_model **main_mod
     return DT_OK;
 }
 
-/* Room for a report of each layer, where an array computes; else *out stays NULL. */
-static dt_status make_reports(const settings *s, const dt_model *m, dt_array_report **out)
+/* Room for a report of each layer, where an array computes. */
+static dt_status make_reports(const settings *s, const dt_model *m, measurement *out)
 {
-    const int n = dt_model_n_layers(m);
-
     if (s->engine != ENGINE_ARRAY) return DT_OK;
-    *out = calloc((size_t)n, sizeof **out);
-    DT_CHECK(*out, DT_ERR_MEMORY, "no memory for the reports of %d layers", n);
+    out->n_layers = dt_model_n_layers(m);
+    out->layers = calloc((size_t)out->n_layers, sizeof *out->layers);
+    DT_CHECK(out->layers, DT_ERR_MEMORY, "no memory for the reports of %d layers", out->n_layers);
     return DT_OK;
 }
 
@@ -201,27 +202,24 @@ static dt_status evaluate(const settings *s, session *o, dt_model **main_model, 
 {
     measurement a = { 0 };
     comparison with = { 0 };
-    dt_array_report *layers = NULL;
-    float smoothing = 0.0f;
 
     dt_status status = open_engines(s, o, main_model, other, &with);
     dt_model *const m = *main_model ? *main_model : o->model, *const reference = *other ? *other : o->model;
-    const int n = status == DT_OK ? dt_model_n_layers(m) : 0;
-    if (status == DT_OK) status = make_reports(s, m, &layers);
+    if (status == DT_OK) status = make_reports(s, m, &a);
     interrupt_install();
-    if (status == DT_OK) status = find_label_smoothing(s, o, &smoothing);
-    if (status == DT_OK) status = measure(s, m, o->test_set, smoothing, "evaluating", layers, &a);
+    if (status == DT_OK) status = find_label_smoothing(s, o, &a.label_smoothing);
+    if (status == DT_OK) status = measure(s, m, o->test_set, "evaluating", &a);
     if (status == DT_OK && with.name) {
-        status = measure(s, reference, o->test_set, smoothing, with.name, NULL, &with.measured);
+        with.measured.label_smoothing = a.label_smoothing;
+        status = measure(s, reference, o->test_set, with.name, &with.measured);
         if (status == DT_OK) count_differences(&a, &with);
     }
     if (status == DT_OK && s->json) {
-        status = print_evaluation_json(s, o, m, &a, &with, layers, n);
+        status = print_evaluation_json(s, o, m, &a, &with);
     } else if (status == DT_OK) {
         print_evaluation(s, o, m, &a, &with);
-        if (layers) print_layers(s, layers, n);
+        if (a.layers) print_layers(s, &a);
     }
-    free(layers);
     measurement_release(&a);
     measurement_release(&with.measured);
     return status;

@@ -139,9 +139,17 @@ static dt_status find_input(const dt_model *m, const dt_safetensors *f, const ch
     return DT_OK;
 }
 
-static dt_status predict_and_write(dt_model *m, const dt_safetensors_tensor *t, const void *images, keeper *k,
-                                   const dt_progress *progress, const char *out)
+/* What is asked for. */
+typedef struct {
+    dt_model *model;
+    const char *inputs, *name; /* file, and the tensor in it or NULL */
+    const dt_progress *progress;
+    const char *out;
+} request;
+
+static dt_status predict_and_write(const request *q, const dt_safetensors_tensor *t, const void *images, keeper *k)
 {
+    dt_model *m = q->model;
     const int64_t classes = dt_graph_shape(m->graph, m->graph->scores)->dim[1];
     const dt_prediction what = { .pixels = t->type == DT_SAFETENSORS_U8 ? images : NULL,
                                  .normalised = t->type == DT_SAFETENSORS_F32 ? images : NULL,
@@ -149,7 +157,7 @@ static dt_status predict_and_write(dt_model *m, const dt_safetensors_tensor *t, 
                                  .batch = DT_PREDICT_BATCH,
                                  .look = k->layer ? keep : NULL,
                                  .user = k,
-                                 .progress = progress };
+                                 .progress = q->progress };
     float *scores = malloc((size_t)(t->dim[0] * classes) * sizeof *scores);
     dt_safetensors_writer *w = NULL;
 
@@ -160,23 +168,22 @@ static dt_status predict_and_write(dt_model *m, const dt_safetensors_tensor *t, 
                           "the network has no value '%s'; detent inspect --graph lists them", k->layer);
     }
     if (status == DT_OK) status = dt_safetensors_writer_create(&w);
-    if (status == DT_OK) status = write_all(m, k, scores, out, w);
+    if (status == DT_OK) status = write_all(m, k, scores, q->out, w);
     dt_safetensors_writer_destroy(w);
     free(scores);
     return status;
 }
 
-static dt_status predict(dt_model *m, const dt_safetensors *f, const char *inputs, const char *name, keeper *k,
-                         const dt_progress *progress, const char *out)
+static dt_status predict(const request *q, const dt_safetensors *f, keeper *k)
 {
     const dt_safetensors_tensor *t = NULL;
 
-    DT_TRY(find_input(m, f, inputs, name, &t));
+    DT_TRY(find_input(q->model, f, q->inputs, q->name, &t));
     void *images = malloc((size_t)(t->end - t->begin));
-    DT_CHECK(images, DT_ERR_MEMORY, "%s: no memory for %lld images", inputs, (long long)t->dim[0]);
+    DT_CHECK(images, DT_ERR_MEMORY, "%s: no memory for %lld images", q->inputs, (long long)t->dim[0]);
     k->n_images = t->dim[0];
     dt_status status = dt_safetensors_read(f, t, images);
-    if (status == DT_OK) status = predict_and_write(m, t, images, k, progress, out);
+    if (status == DT_OK) status = predict_and_write(q, t, images, k);
     free(images);
     return status;
 }
@@ -184,11 +191,12 @@ static dt_status predict(dt_model *m, const dt_safetensors *f, const char *input
 dt_status dt_predict_file(dt_model *m, const char *inputs, const char *name, const char *layer,
                           const dt_progress *progress, const char *out)
 {
+    const request q = { m, inputs, name, progress, out };
     keeper k = { .layer = layer };
     dt_safetensors *f;
 
     DT_TRY(dt_safetensors_open(inputs, &f));
-    const dt_status status = predict(m, f, inputs, name, &k, progress, out);
+    const dt_status status = predict(&q, f, &k);
     keeper_release(&k);
     dt_safetensors_close(f);
     DT_TRY(status);

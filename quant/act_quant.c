@@ -100,11 +100,22 @@ static dt_status act_quant_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
+/* n elements: their real values, the gradients of their codes, and where their own go. */
+typedef struct {
+    const float *v, *g;
+    float *dx;
+    int64_t n;
+    int fresh; /* 1: dx is overwritten */
+} piece;
+
 /* dx of one piece; returns its share of dalpha. The rule is a constant wherever this is inlined, and the sum has LANES
  * accumulators: so the loop has no branch and vectorises. */
-static inline double piece_backward(const float *v, const float *g, int64_t n, float alpha, const dt_grid *grid,
-                                    int unclamped, dt_quant_rule rule, int fresh, float *dx)
+static inline double piece_backward(const piece *p, float alpha, const dt_grid *grid, int unclamped, dt_quant_rule rule)
 {
+    const float *v = p->v, *g = p->g;
+    float *dx = p->dx;
+    const int64_t n = p->n;
+    const int fresh = p->fresh;
     double lane[LANES] = { 0.0 }, dalpha = 0.0;
 
     for (int64_t first = 0; first < n; first += LANES) {
@@ -120,18 +131,18 @@ static inline double piece_backward(const float *v, const float *g, int64_t n, f
     return dalpha;
 }
 
-static double piece_by_rule(const float *v, const float *g, int64_t n, float alpha, const dt_grid *grid,
-                            const dt_act_quant_params *p, int fresh, float *dx)
+static double piece_by_rule(const piece *p, float alpha, const dt_grid *grid, const dt_act_quant_params *params)
 {
-    const int u = p->unclamped;
-    switch (p->rule) {
-    case DT_RULE_ECE284: return piece_backward(v, g, n, alpha, grid, u, DT_RULE_ECE284, fresh, dx);
+    const int unclamped = params->unclamped;
+
+    switch (params->rule) {
+    case DT_RULE_ECE284: return piece_backward(p, alpha, grid, unclamped, DT_RULE_ECE284);
     case DT_RULE_APOT: /* of activations, as SCREAM */
-    case DT_RULE_SCREAM: return piece_backward(v, g, n, alpha, grid, u, DT_RULE_SCREAM, fresh, dx);
-    case DT_RULE_PACT: return piece_backward(v, g, n, alpha, grid, u, DT_RULE_PACT, fresh, dx);
+    case DT_RULE_SCREAM: return piece_backward(p, alpha, grid, unclamped, DT_RULE_SCREAM);
+    case DT_RULE_PACT: return piece_backward(p, alpha, grid, unclamped, DT_RULE_PACT);
     case DT_RULE_LSQ: break;
     }
-    return piece_backward(v, g, n, alpha, grid, u, DT_RULE_LSQ, fresh, dx);
+    return piece_backward(p, alpha, grid, unclamped, DT_RULE_LSQ);
 }
 
 static dt_status act_quant_backward(const dt_node *node, const dt_exec *ex)
@@ -150,7 +161,8 @@ static dt_status act_quant_backward(const dt_node *node, const dt_exec *ex)
         const int64_t at = i * PIECE, count = n - at < PIECE ? n - at : PIECE;
         float v[PIECE], unwanted[PIECE];
         real_values(node->in[0], at, count, v);
-        part[i] = piece_by_rule(v, g + at, count, alpha, &grid, p, dx ? fresh : 1, dx ? dx + at : unwanted);
+        const piece one = { v, g + at, dx ? dx + at : unwanted, count, dx ? fresh : 1 };
+        part[i] = piece_by_rule(&one, alpha, &grid, p);
     }
     for (int64_t i = 0; i < pieces; i++) sum += part[i];
     if (dalpha) dalpha[0] = (float)sum + (node->fresh & 2u ? 0.0f : dalpha[0]);

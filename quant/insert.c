@@ -64,18 +64,25 @@ static layer_name layer_of(const char *weight)
     return name;
 }
 
-static dt_status clip_param(dt_rewrite *r, const layer_name *layer, const char *part, int64_t n, int is_fixed,
-                            float first, int *out)
+/* n clips that begin at `first`. */
+typedef struct {
+    const char *part; /* of their name, behind the layer's */
+    int64_t n;
+    float first;
+    int is_fixed; /* 1: they are not trained */
+} clips;
+
+static dt_status clip_param(dt_rewrite *r, const layer_name *layer, const clips *c, int *out)
 {
-    const dt_param_spec spec = { .shape = { 1, { n } },
-                                 .group = is_fixed ? DT_GROUP_STATE : DT_GROUP_ALPHA,
+    const dt_param_spec spec = { .shape = { 1, { c->n } },
+                                 .group = c->is_fixed ? DT_GROUP_STATE : DT_GROUP_ALPHA,
                                  .values = DT_VALUES_POSITIVE,
                                  .init = DT_INIT_CONSTANT,
-                                 .init_value = first,
-                                 .floor = is_fixed ? -INFINITY : alpha_floor };
+                                 .init_value = c->first,
+                                 .floor = c->is_fixed ? -INFINITY : alpha_floor };
     char name[DT_NAME_MAX + 32];
 
-    snprintf(name, sizeof name, "%s.%s", layer->s, part);
+    snprintf(name, sizeof name, "%s.%s", layer->s, c->part);
     return dt_graph_param(r->to, name, &spec, out);
 }
 
@@ -139,12 +146,13 @@ static dt_status quantize_x(dt_rewrite *r, const dt_quant_choice *c, int bits, c
                                          .is_signed = is_signed,
                                          .unclamped = is_image && !fixed && !unit,
                                          .rule = fixed ? DT_RULE_ECE284 : c->rule };
-    const float clip = unit ? 1.0f : image_clip;
+    const float image = unit ? 1.0f : image_clip;
+    const clips clip = { "act_alpha", 1, fixed ? image : first_clip(c->rule), fixed };
     char name[DT_NAME_MAX + 32];
     int in[2];
 
     DT_TRY(dt_rewrite_value(r, x, &in[0]));
-    DT_TRY(clip_param(r, layer, "act_alpha", 1, fixed, fixed ? clip : first_clip(c->rule), &in[1]));
+    DT_TRY(clip_param(r, layer, &clip, &in[1]));
     snprintf(name, sizeof name, "%s" DT_ACT_QUANT_SUFFIX, layer->s);
     return dt_graph_add(r->to, DT_OP_ACT_QUANT, name, &params, in, 2, out);
 }
@@ -161,11 +169,12 @@ static dt_status quantize_w(dt_rewrite *r, const dt_quant_choice *c, int bits, c
     const dt_weight_quant_params params = { .bits = bits, .rule = c->rule };
     const dt_shape *shape = dt_graph_shape(r->to, w);
     const int64_t filters = shape->dim[0], fan_in = dt_count(shape) / filters;
+    const clips clip = { "weight_quant.wgt_alpha", c->per_channel ? filters : 1, weight_clip(c->rule, bits, fan_in),
+                         0 };
     char name[DT_NAME_MAX + 32];
     int in[2] = { w };
 
-    DT_TRY(clip_param(r, layer, "weight_quant.wgt_alpha", c->per_channel ? filters : 1, 0,
-                      weight_clip(c->rule, bits, fan_in), &in[1]));
+    DT_TRY(clip_param(r, layer, &clip, &in[1]));
     snprintf(name, sizeof name, "%s.weight_quant", layer->s);
     return dt_graph_add(r->to, DT_OP_WEIGHT_QUANT, name, &params, in, 2, out);
 }
@@ -233,13 +242,14 @@ static int is_sum(const dt_graph *g, const dt_graph_node *n)
 /* The inputs' codes have one clip and one range, so that their integers can be added. */
 static dt_status quantize_sum(dt_rewrite *r, const dt_graph_node *n, const dt_quant_choice *c)
 {
+    const clips shared = { "act_alpha", 1, first_clip(c->rule), 0 };
     dt_act_quant_params params = { .bits = c->sum_bits, .rule = c->rule };
     char name[DT_NAME_MAX + 32];
     layer_name layer;
     int in[2], clip;
 
     snprintf(layer.s, sizeof layer.s, "%s", dt_graph_name(r->from, n->out));
-    DT_TRY(clip_param(r, &layer, "act_alpha", 1, 0, first_clip(c->rule), &clip));
+    DT_TRY(clip_param(r, &layer, &shared, &clip));
     for (int k = 0; k < n->n_in; k++) params.is_signed |= !dt_graph_is_positive(r->from, n->in[k]);
     for (int k = 0; k < n->n_in; k++) {
         int codes[2] = { -1, clip };

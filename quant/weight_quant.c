@@ -223,9 +223,11 @@ static dt_status weight_quant_forward(const dt_node *node, const dt_exec *ex)
 
 /* ---- backward ---- */
 
-static inline void gradient_by(const dt_weight_layer *l, int set, const float *w, const float *g, int n, float unscale,
-                               dt_quant_rule rule, float *d, double *lane)
+static inline void gradient_by(const dt_weight_layer *l, int set, const dt_weight_run *r, dt_quant_rule rule, float *d,
+                               double *lane)
 {
+    const float *w = r->w, *g = r->g, unscale = r->unscale;
+    const int n = r->n;
     const dt_weight_stats st = l->stats[set];
     const float alpha = l->alpha[set];
     const dt_grid grid = l->grid;
@@ -239,17 +241,16 @@ static inline void gradient_by(const dt_weight_layer *l, int set, const float *w
     }
 }
 
-void dt_weight_gradient(const dt_weight_layer *l, int set, const float *w, const float *g, int n, float unscale,
-                        float *d, double *lane)
+void dt_weight_gradient(const dt_weight_layer *l, int set, const dt_weight_run *r, float *d, double *lane)
 {
     switch (l->rule) {
-    case DT_RULE_APOT: gradient_by(l, set, w, g, n, unscale, DT_RULE_APOT, d, lane); return;
-    case DT_RULE_SCREAM: gradient_by(l, set, w, g, n, unscale, DT_RULE_SCREAM, d, lane); return;
-    case DT_RULE_LSQ: gradient_by(l, set, w, g, n, unscale, DT_RULE_LSQ, d, lane); return;
+    case DT_RULE_APOT: gradient_by(l, set, r, DT_RULE_APOT, d, lane); return;
+    case DT_RULE_SCREAM: gradient_by(l, set, r, DT_RULE_SCREAM, d, lane); return;
+    case DT_RULE_LSQ: gradient_by(l, set, r, DT_RULE_LSQ, d, lane); return;
     case DT_RULE_ECE284:
     case DT_RULE_PACT: break; /* PACT's weights are ECE284's */
     }
-    gradient_by(l, set, w, g, n, unscale, DT_RULE_ECE284, d, lane);
+    gradient_by(l, set, r, DT_RULE_ECE284, d, lane);
 }
 
 float dt_weight_dalpha(const dt_weight_layer *l, int set)
@@ -266,7 +267,8 @@ static void backward_piece(const dt_weight_layer *l, const dt_weight_piece *p)
 
     for (int first = 0; first < p->n; first += LANES) {
         const int n = p->n - first < LANES ? p->n - first : LANES;
-        dt_weight_gradient(l, p->set, w + first, g + first, n, 1.0f, d, share);
+        const dt_weight_run run = { w + first, g + first, n, 1.0f };
+        dt_weight_gradient(l, p->set, &run, d, share);
         if (!l->dw) continue;
         float *dw = l->dw + p->first + first;
         for (int i = 0; i < n; i++) dw[i] = fresh ? d[i] : dw[i] + d[i];

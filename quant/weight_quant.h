@@ -58,10 +58,15 @@ typedef struct {
 /* The first of the nodes, at most DT_WEIGHT_LAYERS; how many. *scratch is room for all, and moves on. */
 int dt_weight_group_of(const dt_node *const *node, int n, char **scratch, dt_weight_group *out);
 
-/* Of up to DT_WEIGHT_LANES weights of a set: d[i], the gradient of w[i] from that of its code, and lane[i] += its share
- * of dalpha. g is multiplied by `unscale` first. */
-void dt_weight_gradient(const dt_weight_layer *l, int set, const float *w, const float *g, int n, float unscale,
-                        float *d, double *lane);
+/* Up to DT_WEIGHT_LANES weights of a set, and the gradients of their codes, which are multiplied by `unscale`. */
+typedef struct {
+    const float *w, *g;
+    int n;
+    float unscale;
+} dt_weight_run;
+
+/* d[i]: the gradient of w[i] from that of its code; lane[i] += its share of dalpha. */
+void dt_weight_gradient(const dt_weight_layer *l, int set, const dt_weight_run *r, float *d, double *lane);
 
 /* From the shares of its pieces. */
 float dt_weight_dalpha(const dt_weight_layer *l, int set);

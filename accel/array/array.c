@@ -382,8 +382,8 @@ static void count_codes(array_run *run)
     for (int64_t i = 0; i < n; i++) run->stats.n_zero_codes += run->x[i] == 0.0f;
 }
 
-dt_status dt_array_run(const dt_array *array, const dt_psum_shape *shape, const float *x, const float *w, int32_t *psum,
-                       int32_t *relu, int32_t *taps, dt_psum_stats *stats, dt_array_count *count)
+dt_status dt_array_run(const dt_array *array, const dt_psum_shape *shape, const float *x, const float *w,
+                       const dt_array_results *to)
 {
     const int n_taps = shape->window_height * shape->window_width;
     dt_psum_layer of_array; /* only for its checks and simd */
@@ -399,17 +399,17 @@ dt_status dt_array_run(const dt_array *array, const dt_psum_shape *shape, const 
                       .filters = dt_psum_group_filters(shape),
                       .x = x,
                       .w = w,
-                      .psum = psum,
-                      .relu = relu,
-                      .tap_psum = taps,
+                      .psum = to->psum,
+                      .relu = to->relu,
+                      .tap_psum = to->taps,
                       .positions = (int64_t)shape->out_height * shape->out_width };
     const dt_status status = run_allocate(&run);
     if (status == DT_OK) {
         dt_psum_stats_clear(&run.stats);
         count_codes(&run);
         run_groups(&run);
-        dt_psum_stats_add(stats, &run.stats);
-        *count = run.count;
+        dt_psum_stats_add(to->stats, &run.stats);
+        *to->count = run.count;
     }
     run_release(&run);
     return status;

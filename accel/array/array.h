@@ -39,10 +39,18 @@ typedef struct {
     int64_t psum_reads, psum_writes;        /* words of cols psums */
 } dt_array_count;
 
-/* As dt_psum_image: x codes, w codes [K][R][S][C], both held in floats; psum [P][Q][K]; relu: the unit's output, psum
- * clipped at 0, may be NULL; taps may be NULL. Adds to stats. DT_ERR_NUMERIC names the first code out of its range. */
+/* Where a run's results go. */
+typedef struct {
+    int32_t *psum;        /* [P][Q][K] */
+    int32_t *relu;        /* the unit's output, psum clipped at 0; or NULL */
+    int32_t *taps;        /* as dt_psum_image's; or NULL */
+    dt_psum_stats *stats; /* is added to */
+    dt_array_count *count;
+} dt_array_results;
+
+/* As dt_psum_image: x codes, w codes [K][R][S][C], both held in floats. DT_ERR_NUMERIC names the first code out of its
+ * range; the results are then as they were. */
 DT_MUST_CHECK dt_status dt_array_run(const dt_array *array, const dt_psum_shape *shape, const float *x, const float *w,
-                                     int32_t *psum, int32_t *relu, int32_t *taps, dt_psum_stats *stats,
-                                     dt_array_count *count);
+                                     const dt_array_results *to);
 
 #endif /* DT_ARRAY_H */

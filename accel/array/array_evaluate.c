@@ -41,12 +41,17 @@ dt_status dt_array_evaluate(dt_model *m, const dt_dataset *d, int batch, float l
 {
     const size_t n = (size_t)m->n_layers;
     array_watch w = { m, layers, calloc(n, sizeof *w.stats), calloc(n, sizeof *w.images) };
-    const dt_watch watch = { .hook = watch_node, .user = &w };
+    const dt_evaluation how = { .batch = batch,
+                                .label_smoothing = label_smoothing,
+                                .progress = progress,
+                                .outputs = outputs,
+                                .hook = watch_node,
+                                .user = &w };
     dt_status status;
 
     if (w.stats && w.images) {
         for (size_t i = 0; i < n; i++) dt_psum_stats_clear(&w.stats[i]);
-        status = dt_evaluate_watched(m, d, batch, label_smoothing, progress, &watch, outputs, out);
+        status = dt_evaluate_by(m, d, &how, out);
     } else {
         status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the reports of %zu layers", n);
     }

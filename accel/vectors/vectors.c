@@ -16,19 +16,27 @@
 
 enum { FILES_MOST = 1 << 20 };
 
-/* n integers of low..high held in floats, to a new array. */
-static dt_status take_codes(const char *layer, const char *what, const float *from, int64_t n, int low, int high,
-                            int32_t **out)
-{
-    int32_t *to = malloc((size_t)n * sizeof *to);
+/* n integers of low..high, held in floats. */
+typedef struct {
+    const char *what;
+    const float *code;
+    int64_t n;
+    int low, high;
+} held_codes;
 
-    DT_CHECK(to, DT_ERR_MEMORY, "%s: no memory for %" PRId64 " codes", layer, n);
+/* To a new array. */
+static dt_status take_codes(const char *layer, const held_codes *c, int32_t **out)
+{
+    int32_t *to = malloc((size_t)c->n * sizeof *to);
+
+    DT_CHECK(to, DT_ERR_MEMORY, "%s: no memory for %" PRId64 " codes", layer, c->n);
     *out = to; /* the caller frees it, also after a failure */
-    for (int64_t i = 0; i < n; i++) {
-        DT_CHECK(from[i] >= (float)low && from[i] <= (float)high && from[i] == rintf(from[i]), DT_ERR_NUMERIC,
-                 "%s: %s code %" PRId64 " is %.9g, expected an integer of %d..%d", layer, what, i, (double)from[i], low,
-                 high);
-        to[i] = (int32_t)from[i];
+    for (int64_t i = 0; i < c->n; i++) {
+        const float code = c->code[i];
+        DT_CHECK(code >= (float)c->low && code <= (float)c->high && code == rintf(code), DT_ERR_NUMERIC,
+                 "%s: %s code %" PRId64 " is %.9g, expected an integer of %d..%d", layer, c->what, i, (double)code,
+                 c->low, c->high);
+        to[i] = (int32_t)code;
     }
     return DT_OK;
 }
@@ -118,8 +126,10 @@ static dt_status make(const dt_capture *c, dt_vectors *v, dt_vector_codes *codes
     DT_CHECK(s->out_height == c->out_height && s->out_width == c->out_width, DT_ERR_SHAPE,
              "%s: its output is %dx%d, window, stride, pad and dilation give %dx%d", v->layer, c->out_height,
              c->out_width, s->out_height, s->out_width);
-    DT_TRY(take_codes(v->layer, "activation", c->qx, n_x, 0, c->x_high, &codes->x));
-    DT_TRY(take_codes(v->layer, "weight", c->qw, n_w, c->w_low, c->w_high, &codes->w));
+    const held_codes x = { "activation", c->qx, n_x, 0, c->x_high };
+    const held_codes w = { "weight", c->qw, n_w, c->w_low, c->w_high };
+    DT_TRY(take_codes(v->layer, &x, &codes->x));
+    DT_TRY(take_codes(v->layer, &w, &codes->w));
     for (int i = 0; i < v->n_files / 2; i++) DT_TRY(write_file(v, codes, &v->file[i]));
     return DT_OK;
 }

@@ -71,10 +71,11 @@ static int last_read(const dt_tape *tape, int i, const tape_entry **last_user)
     return last;
 }
 
-static void slot_add(dt_tape *tape, dt_buffer *buffer, slot_kind kind, tape_entry *e, size_t bytes, int first, int last)
+/* its: the slot's size and lifetime */
+static void slot_add(dt_tape *tape, dt_buffer *buffer, slot_kind kind, tape_entry *e, const dt_buffer *its)
 {
     tape->slot[tape->n_slots] = (tape_slot){ .kind = kind, .entry = e };
-    buffer[tape->n_slots++] = (dt_buffer){ .bytes = bytes, .first = first, .last = last };
+    buffer[tape->n_slots++] = *its;
 }
 
 /* The buffers of entry i with their lifetimes. */
@@ -85,17 +86,20 @@ static void entry_lifetimes(dt_tape *tape, int i, dt_buffer *buffer)
     const int after_all = 2 * tape->n_turns, last = last_read(tape, i, &user);
     const int whole_run = e->keep || (!tape->training && e->out.constant);
     const int done = e->deferred ? after_all : backward_time(tape, e); /* when its backward has run */
+    const dt_buffer data = { .bytes = dt_tensor_bytes(&e->out),
+                             .first = whole_run ? -1 : e->turn,
+                             .last = whole_run ? after_all : last };
+    const dt_buffer aux = { .bytes = e->node.aux_bytes, .first = e->turn, .last = e->backward ? done : e->turn };
 
-    slot_add(tape, buffer, SLOT_DATA, e, dt_tensor_bytes(&e->out), whole_run ? -1 : e->turn,
-             whole_run ? after_all : last);
-    if (e->node.aux_bytes)
-        slot_add(tape, buffer, SLOT_AUX, e, e->node.aux_bytes, e->turn, e->backward ? done : e->turn);
+    slot_add(tape, buffer, SLOT_DATA, e, &data);
+    if (aux.bytes) slot_add(tape, buffer, SLOT_AUX, e, &aux);
     if (!e->backward || !user) return;
     if (e->deferred) {
         e->out.grad = e->node.in[0]->grad;
         return;
     }
-    slot_add(tape, buffer, SLOT_GRAD, e, dt_grad_bytes(&e->out), backward_time(tape, user), done);
+    const dt_buffer grad = { .bytes = dt_grad_bytes(&e->out), .first = backward_time(tape, user), .last = done };
+    slot_add(tape, buffer, SLOT_GRAD, e, &grad);
 }
 
 /* Among the nodes whose backward has run before that of node i, and its inputs before k: one that adds to t. */

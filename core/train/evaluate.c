@@ -80,30 +80,27 @@ static dt_status evaluation_batch(void *user, const dt_batch *b)
     return DT_OK;
 }
 
-dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
-                              const dt_progress *progress, const dt_watch *how, const dt_outputs *outputs,
-                              dt_metrics *out)
+dt_status dt_evaluate_by(dt_model *m, const dt_dataset *d, const dt_evaluation *how, dt_metrics *out)
 {
-    static const dt_watch nobody = { 0 };
-    const dt_watch *w = how ? how : &nobody;
     dt_dataset_view v;
     dt_inference *inf;
     dt_step_sum sum;
 
     dt_dataset_look(d, &v);
-    evaluation e = { .model = m, .progress = progress, .total = v.n, .node_hook = w->hook, .user = w->user };
-    if (outputs) e.outputs = *outputs;
+    evaluation e = { .model = m, .progress = how->progress, .total = v.n, .node_hook = how->hook, .user = how->user };
+    if (how->outputs) e.outputs = *how->outputs;
     const int keeps = e.outputs.predictions || e.outputs.scores;
     const dt_inference_options opt = { .count = v.n,
-                                       .batch = batch,
-                                       .label_smoothing = label_smoothing,
-                                       .watched = w->hook != NULL,
-                                       .rows = w->rows,
-                                       .start = w->start };
+                                       .batch = how->batch,
+                                       .label_smoothing = how->label_smoothing,
+                                       .watched = how->hook != NULL,
+                                       .rows = how->rows,
+                                       .start = how->start };
     DT_TRY(dt_inference_create(m, &v, &opt, &inf));
-    if (keeps) e.scores = malloc((size_t)batch * (size_t)dt_graph_count(m->graph, m->graph->scores) * sizeof(float));
+    if (keeps)
+        e.scores = malloc((size_t)how->batch * (size_t)dt_graph_count(m->graph, m->graph->scores) * sizeof(float));
     dt_status status = e.scores || !keeps
-                           ? dt_inference_run(inf, w->hook ? evaluation_node : NULL, evaluation_batch, &e, &sum)
+                           ? dt_inference_run(inf, how->hook ? evaluation_node : NULL, evaluation_batch, &e, &sum)
                            : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a batch of scores");
     free(e.scores);
     dt_inference_destroy(inf);
@@ -118,6 +115,8 @@ dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float
 dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing, const dt_progress *progress,
                       const dt_outputs *outputs, dt_metrics *out)
 {
+    const dt_evaluation how = { batch, label_smoothing, progress, outputs, NULL, NULL, NULL, 0 };
+
     DT_TRY(dt_model_check_values(m, NULL));
-    return dt_evaluate_watched(m, d, batch, label_smoothing, progress, NULL, outputs, out);
+    return dt_evaluate_by(m, d, &how, out);
 }

@@ -11,6 +11,7 @@
 typedef struct {
     dt_tape *tape;
     dt_tensor *scores;
+    int batch;
 } inference_tape;
 
 struct dt_inference {
@@ -82,6 +83,7 @@ static dt_status inference_record(dt_inference *inf, const dt_dataset_view *v, i
                             .start = inf->opt.start };
     dt_tensor **tensor;
 
+    out->batch = batch;
     if (batch == 0) return DT_OK;
     dt_model_normalise(inf->model, v, &spec);
     DT_TRY(dt_model_tensors(inf->model, &tensor));
@@ -147,46 +149,54 @@ const dt_tape *dt_inference_tape(const dt_inference *inf)
     return inf->full.tape;
 }
 
-/* Two tapes share the workspace, so each finds its constants overwritten when the other has run. */
-static dt_status run_batches(dt_inference *inf, const inference_tape *t, int64_t begin, int64_t end, int64_t batch,
-                             dt_node_hook node_hook, dt_status (*batch_hook)(void *, const dt_batch *), void *user)
+/* What sees a run. */
+typedef struct {
+    dt_node_hook node;
+    dt_status (*batch)(void *user, const dt_batch *b);
+    void *user;
+} run_hooks;
+
+/* Images begin .. end - 1, of which the tape runs a batch at a time. Two tapes share the workspace, so each finds its
+ * constants overwritten when the other has run. */
+static dt_status run_batches(dt_inference *inf, const inference_tape *t, int64_t begin, int64_t end,
+                             const run_hooks *hooks)
 {
     dt_context *ctx = inf->model->ctx;
     dt_step_in in = { .seed = ctx->opt.seed, .first = begin };
 
     if (begin >= end) return DT_OK;
     DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in)); /* constants may draw by the seed */
-    DT_TRY(dt_tape_run(t->tape, DT_PASS_CONSTANT, node_hook, user));
-    for (; in.first < end; in.first += batch) {
-        const dt_batch b = { t->scores, inf->opt.first + in.first, batch };
+    DT_TRY(dt_tape_run(t->tape, DT_PASS_CONSTANT, hooks->node, hooks->user));
+    for (; in.first < end; in.first += t->batch) {
+        const dt_batch b = { t->scores, inf->opt.first + in.first, t->batch };
         DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in));
-        DT_TRY(dt_tape_run(t->tape, DT_PASS_FORWARD, node_hook, user));
-        if (batch_hook) DT_TRY(batch_hook(user, &b));
+        DT_TRY(dt_tape_run(t->tape, DT_PASS_FORWARD, hooks->node, hooks->user));
+        if (hooks->batch) DT_TRY(hooks->batch(hooks->user, &b));
     }
     return DT_OK;
 }
 
-static dt_status run_all(dt_inference *inf, dt_node_hook node_hook, dt_status (*batch_hook)(void *, const dt_batch *),
-                         void *user, dt_step_sum *sum)
+static dt_status run_all(dt_inference *inf, const run_hooks *hooks, dt_step_sum *sum)
 {
     dt_context *ctx = inf->model->ctx;
     const int64_t whole = inf->opt.count / inf->opt.batch * inf->opt.batch;
 
     DT_TRY(dt_device_zero(ctx, &ctx->step->sum, sizeof *sum));
-    DT_TRY(run_batches(inf, &inf->full, 0, whole, inf->opt.batch, node_hook, batch_hook, user));
-    DT_TRY(run_batches(inf, &inf->rest, whole, inf->opt.count, inf->opt.count - whole, node_hook, batch_hook, user));
+    DT_TRY(run_batches(inf, &inf->full, 0, whole, hooks));
+    DT_TRY(run_batches(inf, &inf->rest, whole, inf->opt.count, hooks));
     return dt_device_read(ctx, sum, &ctx->step->sum, sizeof *sum);
 }
 
 dt_status dt_inference_run(dt_inference *inf, dt_node_hook node_hook, dt_status (*batch_hook)(void *, const dt_batch *),
                            void *user, dt_step_sum *sum)
 {
+    const run_hooks hooks = { node_hook, batch_hook, user };
     dt_context *ctx = inf->model->ctx;
     dt_step before;
     dt_step_sum total;
 
     DT_TRY(dt_device_read(ctx, &before, ctx->step, sizeof before));
-    const dt_status status = run_all(inf, node_hook, batch_hook, user, &total);
+    const dt_status status = run_all(inf, &hooks, &total);
     DT_TRY(dt_device_write(ctx, ctx->step, &before, sizeof before));
     if (status != DT_OK) return dt_forward(status, __FILE__, __LINE__);
     *sum = total;

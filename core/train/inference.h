@@ -40,18 +40,20 @@ DT_MUST_CHECK dt_status dt_inference_run(dt_inference *inf, dt_node_hook node_ho
                                          dt_status (*batch_hook)(void *user, const dt_batch *b), void *user,
                                          dt_step_sum *sum);
 
-/* How an evaluation differs from dt_evaluate. */
+/* What dt_evaluate takes, and what it does not. */
 typedef struct {
+    int batch;
+    float label_smoothing;
+    const dt_progress *progress; /* and outputs: may be NULL */
+    const dt_outputs *outputs;
     dt_node_hook hook; /* sees every node; NULL: none */
     void *user;
     dt_tensor *rows; /* as dt_record_spec's */
     int start;
-} dt_watch;
+} dt_evaluation;
 
-/* dt_evaluate with a look at every node, and none at the parameters' values. */
-DT_MUST_CHECK dt_status dt_evaluate_watched(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
-                                            const dt_progress *progress, const dt_watch *watch,
-                                            const dt_outputs *outputs, dt_metrics *out);
+/* dt_evaluate, but the parameters' values are not looked at. */
+DT_MUST_CHECK dt_status dt_evaluate_by(dt_model *m, const dt_dataset *d, const dt_evaluation *how, dt_metrics *out);
 
 /* Means of the sums; 0 of no images. */
 dt_metrics dt_metrics_of(const dt_step_sum *sum);

@@ -67,34 +67,43 @@ static int float_text(char *text, const void *array, int64_t i)
     return n + sprintf(text + n, "%s", strpbrk(text, ".e") ? "f" : ".0f");
 }
 
-static void put_array(FILE *file, const char *type, const char *name, const void *array, int64_t n, element_text text)
+/* A type of C, and how its elements are written. */
+typedef struct {
+    const char *type;
+    element_text text;
+} element;
+
+static const element of_int8 = { "int8_t", int8_text }, of_int32 = { "int32_t", int32_text },
+                     of_int64 = { "int64_t", int64_text }, of_float = { "float", float_text },
+                     of_codes = { "code", int16_text };
+
+static void put_array(FILE *file, const element *e, const char *name, const void *array, int64_t n)
 {
     char line[MOST_COLUMNS + MOST_ELEMENT];
     int used = 0;
 
-    fprintf(file, "static const %s %s[%" PRId64 "] = {", type, name, n);
+    fprintf(file, "static const %s %s[%" PRId64 "] = {", e->type, name, n);
     for (int64_t i = 0; i < n; i++) {
-        char element[MOST_ELEMENT];
-        const int length = text(element, array, i);
+        char text[MOST_ELEMENT];
+        const int length = e->text(text, array, i);
         if (i == 0 || used + length + 2 > MOST_COLUMNS) {
             fprintf(file, "%.*s\n   ", used, line);
             used = 0;
         }
         line[used++] = ' ';
-        memcpy(line + used, element, (size_t)length);
+        memcpy(line + used, text, (size_t)length);
         used += length;
         line[used++] = ',';
     }
     fprintf(file, "%.*s\n};\n", used, line);
 }
 
-static void put_member(FILE *file, int i, const char *type, const char *member, const void *array, int64_t n,
-                       element_text text)
+static void put_member(FILE *file, int i, const element *e, const char *member, const void *array, int64_t n)
 {
     char name[64];
 
     snprintf(name, sizeof name, "layer_%d_%s", i, member);
-    put_array(file, type, name, array, n, text);
+    put_array(file, e, name, array, n);
 }
 
 /* A name that cannot end a comment. */
@@ -147,6 +156,8 @@ static int one_text(char *text, const void *array, int64_t i)
     return sprintf(text, "1");
 }
 
+static const element of_ones = { "int8_t", one_text };
+
 /* "codes_3": what layer i gives. */
 static const char *buffer_name(const dt_c_program *c, int i, char text[32])
 {
@@ -164,7 +175,7 @@ static void put_conv(FILE *file, const dt_c_program *c, int i)
     const int64_t n = (int64_t)l->y.channels * R * S * v.channels;
     char other[32];
 
-    put_member(file, i, "int8_t", "weight", v.weight, n, v.weight ? int8_text : one_text);
+    put_member(file, i, v.weight ? &of_int8 : &of_ones, "weight", v.weight, n);
     if (all_plain(c)) {
         fprintf(file, "static const conv_layer layer_%d = { %d, %d, %d, %d, %d, %d, %d, %d, layer_%d_weight };\n", i,
                 l->x.height, l->x.width, l->x.channels, l->y.channels, R, S, conv->stride[0], conv->pad[0], i);
@@ -183,9 +194,8 @@ static void put_threshold(FILE *file, const dt_c_program *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const int n_steps = l->y.high - l->y.low;
 
-    put_member(file, i, "int8_t", "sign", data_of(c, i, DT_THRESHOLD_SIGN), l->y.channels, int8_text);
-    put_member(file, i, "int32_t", "threshold", data_of(c, i, DT_THRESHOLD_STEPS), (int64_t)n_steps * l->y.channels,
-               int32_text);
+    put_member(file, i, &of_int8, "sign", data_of(c, i, DT_THRESHOLD_SIGN), l->y.channels);
+    put_member(file, i, &of_int32, "threshold", data_of(c, i, DT_THRESHOLD_STEPS), (int64_t)n_steps * l->y.channels);
     fprintf(file,
             "static const threshold_layer layer_%d = { &layer_%d, %d, %d, %d, %d, layer_%d_sign, "
             "layer_%d_threshold };\n",
@@ -197,9 +207,9 @@ static void put_multiplier(FILE *file, const dt_c_program *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const dt_requant r = dt_program_requant(c->p, l->n);
 
-    put_member(file, i, "int32_t", "multiplier", r.multiplier, l->y.channels, int32_text);
-    put_member(file, i, "int64_t", "offset", r.offset, l->y.channels, int64_text);
-    put_member(file, i, "int32_t", "shift", r.shift, l->y.channels, int32_text);
+    put_member(file, i, &of_int32, "multiplier", r.multiplier, l->y.channels);
+    put_member(file, i, &of_int64, "offset", r.offset, l->y.channels);
+    put_member(file, i, &of_int32, "shift", r.shift, l->y.channels);
     fprintf(file,
             "static const multiplier_layer layer_%d = { &layer_%d, %d, %d, %d, %d,\n    layer_%d_multiplier, "
             "layer_%d_offset, layer_%d_shift };\n",
@@ -210,8 +220,8 @@ static void put_affine(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
 
-    put_member(file, i, "float", "slope", data_of(c, i, DT_AFFINE_SLOPE), l->y.channels, float_text);
-    put_member(file, i, "float", "offset", data_of(c, i, DT_AFFINE_OFFSET), l->y.channels, float_text);
+    put_member(file, i, &of_float, "slope", data_of(c, i, DT_AFFINE_SLOPE), l->y.channels);
+    put_member(file, i, &of_float, "offset", data_of(c, i, DT_AFFINE_OFFSET), l->y.channels);
     fprintf(file, "static const affine_layer layer_%d = { &layer_%d, %d, %d, layer_%d_slope, layer_%d_offset };\n", i,
             l->in[0], l->y.height, l->y.width, i, i);
 }
@@ -245,8 +255,8 @@ static void put_linear(FILE *file, const dt_c_program *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const int64_t inputs = dt_value_count(&l->x);
 
-    put_member(file, i, "float", "matrix", data_of(c, i, DT_LINEAR_MATRIX), inputs * l->y.channels, float_text);
-    put_member(file, i, "float", "bias", data_of(c, i, DT_LINEAR_BIAS), l->y.channels, float_text);
+    put_member(file, i, &of_float, "matrix", data_of(c, i, DT_LINEAR_MATRIX), inputs * l->y.channels);
+    put_member(file, i, &of_float, "bias", data_of(c, i, DT_LINEAR_BIAS), l->y.channels);
     fprintf(file, "static const linear_layer layer_%d = { %" PRId64 ", %d, layer_%d_matrix, layer_%d_bias };\n", i,
             inputs, l->y.channels, i, i);
 }
@@ -473,8 +483,8 @@ static int put_code_file(const void *user, FILE *file)
     fprintf(file, " * For speed: -O3 and the machine's own instructions (-march=native).\n */\n");
     fprintf(file, "#include \"%s.h\"\n\n#include <string.h>\n\ntypedef %s code;\n\n", s->name, c->code_type);
     fprintf(file, "static int32_t psums[%d]; /* of one position */\n\n", c->psums);
-    put_array(file, "code", "image_table", dt_program_data(c->p, c->image->n, DT_TABLE_CODES),
-              (int64_t)PIXEL_VALUES * c->image->y.channels, int16_text);
+    put_array(file, &of_codes, "image_table", dt_program_data(c->p, c->image->n, DT_TABLE_CODES),
+              (int64_t)PIXEL_VALUES * c->image->y.channels);
     fputc('\n', file);
     put_functions(file, s);
     put_buffers(file, c);

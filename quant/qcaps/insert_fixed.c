@@ -109,23 +109,32 @@ static int exact_for_readers(const insertion *s, int value, int layer)
     return 1;
 }
 
-/* Rounds *value of the new graph as the tensor `name`. */
-static dt_status round_value(dt_rewrite *r, const insertion *s, const char *name, int layer, dt_fixed_kind kind,
-                             int codes, int *value)
+/* A tensor to round. */
+typedef struct {
+    const char *name;
+    int layer;
+    dt_fixed_kind kind;
+    int codes; /* 1: it becomes codes, 0: reals */
+} tensor;
+
+/* Rounds *value of the new graph. */
+static dt_status round_value(dt_rewrite *r, const insertion *s, const tensor *t, int *value)
 {
-    dt_fixed_point_params params = { .codes = codes, .observe = s->f->observe };
+    dt_fixed_point_params params = { .codes = t->codes, .observe = s->f->observe };
     char node[DT_NAME_MAX + 32];
     const int x = *value;
 
-    DT_TRY(dt_fixed_format_of(s->f, name, layer, kind, &params.format));
-    snprintf(node, sizeof node, "%s.fixed", name);
+    DT_TRY(dt_fixed_format_of(s->f, t->name, t->layer, t->kind, &params.format));
+    snprintf(node, sizeof node, "%s.fixed", t->name);
     return dt_graph_add(r->to, DT_OP_FIXED_POINT, node, &params, &x, 1, value);
 }
 
 static dt_status round_param(dt_rewrite *r, const insertion *s, int layer, int codes, int param, int *out)
 {
+    const tensor weight = { dt_graph_name(r->from, param), layer, DT_FIXED_WEIGHT, codes };
+
     DT_TRY(dt_rewrite_value(r, param, out));
-    return round_value(r, s, dt_graph_name(r->from, param), layer, DT_FIXED_WEIGHT, codes, out);
+    return round_value(r, s, &weight, out);
 }
 
 /* The node's own inputs, its trained parameters rounded if `rounds`. */
@@ -154,7 +163,8 @@ static dt_status insert_conv(dt_rewrite *r, const insertion *s, const dt_graph_n
     DT_TRY(dt_rewrite_value(r, n->in[0], &in[0]));
     if (rounds_image) {
         const int exact = dt_fixed_exact(s->f, layer, layer, terms_of(g, n));
-        DT_TRY(round_value(r, s, "image", layer, DT_FIXED_INNER, exact, &in[0]));
+        const tensor image = { "image", layer, DT_FIXED_INNER, exact };
+        DT_TRY(round_value(r, s, &image, &in[0]));
     }
     DT_TRY(take_inputs(r, s, n, 1, in));
     return dt_rewrite_with(r, n, NULL, in);
@@ -164,8 +174,9 @@ static dt_status insert_conv(dt_rewrite *r, const insertion *s, const dt_graph_n
 static dt_status round_output(dt_rewrite *r, const insertion *s, const dt_graph_node *n, const char *name, int layer)
 {
     const int codes = convolutions_read(r->from, n->out) && exact_for_readers(s, n->out, layer);
+    const tensor output = { name, layer, DT_FIXED_OUTPUT, codes };
 
-    return round_value(r, s, name, layer, DT_FIXED_OUTPUT, codes, &r->of[n->out]);
+    return round_value(r, s, &output, &r->of[n->out]);
 }
 
 /* "block1.l1" of the node "block1.l1.squash": what it reads is block1.l1.s, what it gives block1.l1. */
@@ -174,11 +185,12 @@ static dt_status insert_squash(dt_rewrite *r, const insertion *s, const dt_graph
     const char *node = dt_graph_name(r->from, n->out), *end = strrchr(node, '.');
     const int bytes = (int)(end ? (size_t)(end - node) : strlen(node)), layer = layer_of(&s->layers, node);
     char name[DT_NAME_MAX + 8];
+    const tensor input = { name, layer, DT_FIXED_INNER, 0 };
     int x;
 
     DT_TRY(dt_rewrite_value(r, n->in[0], &x));
     snprintf(name, sizeof name, "%.*s.s", bytes, node);
-    DT_TRY(round_value(r, s, name, layer, DT_FIXED_INNER, 0, &x));
+    DT_TRY(round_value(r, s, &input, &x));
     DT_TRY(dt_rewrite_with(r, n, NULL, &x));
     name[bytes] = '\0';
     return round_output(r, s, n, name, layer);
@@ -204,11 +216,12 @@ static dt_status insert_route(dt_rewrite *r, const insertion *s, const dt_graph_
     const int layer = node_layer(r->from, &s->layers, n);
     dt_caps_route_params params = *(const dt_caps_route_params *)n->params;
     char votes[DT_NAME_MAX + 8];
+    const tensor input = { votes, layer, DT_FIXED_INNER, 0 };
     int in[DT_MAX_IN];
 
     DT_TRY(dt_rewrite_value(r, n->in[0], &in[0]));
     snprintf(votes, sizeof votes, "%s.votes", name);
-    DT_TRY(round_value(r, s, votes, layer, DT_FIXED_INNER, 0, &in[0]));
+    DT_TRY(round_value(r, s, &input, &in[0]));
     DT_TRY(take_inputs(r, s, n, 1, in));
     params.observe = s->f->observe;
     params.fixed = !params.observe;

@@ -193,12 +193,12 @@ static dt_status observe_node(void *user, const dt_node *node)
 /* The accuracy (%) in full precision, and on the way every scale. */
 static dt_status calibrate(dt_model *q, const dt_dataset *d, int batch, const dt_progress *progress, double *accuracy)
 {
-    const dt_watch watch = { .hook = observe_node, .user = q };
+    const dt_evaluation how = { .batch = batch, .progress = progress, .hook = observe_node, .user = q };
     dt_fixed_formats *f = dt_fixed_formats_of(q);
     dt_metrics metrics;
 
     for (int i = 0; i < f->n; i++) f->tensor[i].scale = 0.0f;
-    DT_TRY(dt_evaluate_watched(q, d, batch, 0.0f, progress, &watch, NULL, &metrics));
+    DT_TRY(dt_evaluate_by(q, d, &how, &metrics));
     for (int i = 0; i < f->n; i++) {
         DT_CHECK(isfinite(f->tensor[i].scale), DT_ERR_NUMERIC, "%s has values that are no numbers", f->tensor[i].name);
         if (f->tensor[i].scale < DT_FIXED_LEAST_SCALE) f->tensor[i].scale = 1.0f; /* all zero: any scale holds them */
@@ -348,10 +348,10 @@ static dt_status measure(void *user, const dt_qcaps_bits *bits, double *accuracy
 
     choose_layers(e, bits);
     DT_TRY(quantize_with(e->q, e->opt, bits));
-    dt_watch watch = { .hook = keep_node, .user = e };
-    if (e->kept.layer > 0) watch.rows = &e->kept.rows;
-    if (e->kept.layer > 0) watch.start = dt_fixed_formats_of(e->q)->end[e->kept.layer - 1];
-    const dt_status status = dt_evaluate_watched(e->q, e->d, e->opt->batch, 0.0f, e->progress, &watch, NULL, &metrics);
+    dt_evaluation how = { .batch = e->opt->batch, .progress = e->progress, .hook = keep_node, .user = e };
+    if (e->kept.layer > 0) how.rows = &e->kept.rows;
+    if (e->kept.layer > 0) how.start = dt_fixed_formats_of(e->q)->end[e->kept.layer - 1];
+    const dt_status status = dt_evaluate_by(e->q, e->d, &how, &metrics);
     if (status != DT_OK) return dt_forward(status, __FILE__, __LINE__);
     if (e->next.layer > 0) {
         forget(e, &e->kept);
@@ -366,13 +366,14 @@ static dt_status measure(void *user, const dt_qcaps_bits *bits, double *accuracy
 
 static dt_status search(evaluator *e, const dt_qcaps_watch *watch, dt_qcaps_result *out)
 {
+    const dt_qcaps_judge judge = { measure, e };
     dt_qcaps_shape shape;
     double full_accuracy;
 
     shape_of(e->q, &shape);
     e->shape = &shape;
     DT_TRY(calibrate(e->q, e->d, e->opt->batch, e->progress, &full_accuracy));
-    return dt_qcaps_run(&shape, e->opt, full_accuracy, measure, e, watch, out);
+    return dt_qcaps_run(&shape, e->opt, full_accuracy, &judge, watch, out);
 }
 
 dt_status dt_qcaps_search(dt_model *m, const dt_dataset *d, const dt_qcaps_options *opt, const dt_qcaps_watch *watch,

@@ -45,8 +45,7 @@ enum { MOST_BITS = 32, MAX_KNOWN = 128 /* a search takes about 100 trials at mos
 typedef struct {
     const dt_qcaps_shape *shape;
     const dt_qcaps_options *opt;
-    dt_qcaps_measure measure;
-    void *user;
+    dt_qcaps_judge judge;
     const dt_qcaps_watch *watch; /* may be NULL */
     int n_trials;
     int n_known;
@@ -72,7 +71,7 @@ static dt_status measure_once(search *s, const dt_qcaps_bits *bits, double *accu
         *accuracy = s->known[i].accuracy;
         return DT_OK;
     }
-    DT_TRY(s->measure(s->user, bits, accuracy));
+    DT_TRY(s->judge.measure(s->judge.user, bits, accuracy));
     if (s->opt->rounding == DT_ROUND_STOCHASTIC || s->n_known == MAX_KNOWN) return DT_OK;
     s->known[s->n_known].bits = *bits;
     s->known[s->n_known++].accuracy = *accuracy;
@@ -227,9 +226,9 @@ static dt_status lower_weights(search *s, const dt_qcaps_outcome *step2, dt_qcap
 }
 
 dt_status dt_qcaps_run(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, double full_accuracy,
-                       dt_qcaps_measure measure, void *user, const dt_qcaps_watch *watch, dt_qcaps_result *out)
+                       const dt_qcaps_judge *judge, const dt_qcaps_watch *watch, dt_qcaps_result *out)
 {
-    search s = { .shape = shape, .opt = opt, .measure = measure, .user = user, .watch = watch };
+    search s = { .shape = shape, .opt = opt, .judge = *judge, .watch = watch };
     const double tolerance = (double)opt->accuracy_tolerance;
     dt_qcaps_result r = { .full_accuracy = full_accuracy, .min_accuracy = full_accuracy * (1.0 - tolerance / 100.0) };
     dt_qcaps_outcome step2 = { .present = 1 };

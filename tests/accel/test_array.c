@@ -341,18 +341,17 @@ Test(array, what_it_cannot_run_is_refused)
     array_layer run;
     dt_array_count count;
     array_layer_example(&run, 8, 16, 4, DT_DATAFLOW_WS);
+    const dt_array_results to = { .psum = run.psum, .stats = &run.stats, .count = &count };
     run.x[37] = 16.0f;
-    cr_assert(dt_array_run(&run.array, &run.shape, run.x, run.w, run.psum, NULL, NULL, &run.stats, &count) ==
-              DT_ERR_NUMERIC);
+    cr_assert(dt_array_run(&run.array, &run.shape, run.x, run.w, &to) == DT_ERR_NUMERIC);
     cr_assert(strstr(dt_last_error(), "x[37] is 16, the layer's codes are integers of 0..15"), "%s", dt_last_error());
     run.x[37] = 1.0f;
     run.w[5] = 0.5f;
-    cr_assert(dt_array_run(&run.array, &run.shape, run.x, run.w, run.psum, NULL, NULL, &run.stats, &count) ==
-              DT_ERR_NUMERIC);
+    cr_assert(dt_array_run(&run.array, &run.shape, run.x, run.w, &to) == DT_ERR_NUMERIC);
     cr_assert(strstr(dt_last_error(), "w[5] is 0.5"), "%s", dt_last_error());
     run.w[5] = 0.0f;
     run.array.simd = 2;
-    cr_assert(dt_array_run(&run.array, &run.shape, run.x, run.w, run.psum, NULL, NULL, &run.stats, &count) != DT_OK);
+    cr_assert(dt_array_run(&run.array, &run.shape, run.x, run.w, &to) != DT_OK);
     cr_assert(run.stats.n_psums == 0, "a refused run adds to stats");
     array_layer_close(&run);
 }

@@ -69,8 +69,8 @@ Test(trainer_capsules, an_evaluation_is_never_hard_and_has_the_seed)
     o.train.hard_training = 1;
     cr_assert(tiny_open(&r, &o));
     tiny_steps(&r, 4);
-    const dt_watch watch = { .hook = read_evaluation, .user = &r };
-    MUST(dt_evaluate_watched(r.model, r.data, 32, 0.0f, NULL, &watch, NULL, &m));
+    const dt_evaluation how = { .batch = 32, .hook = read_evaluation, .user = &r };
+    MUST(dt_evaluate_by(r.model, r.data, &how, &m));
     cr_assert(step_read(&r).hard == 1);
     tiny_close(&r);
 }

@@ -69,8 +69,8 @@ static void expect_codes(dt_rounding rounding, int published, const dt_qcaps_bit
     MUST(dt_model_save_codes(f.model, temp_path("codes.safetensors")));
     MUST(dt_safetensors_open(temp_path("codes.safetensors"), &file));
     c.file = file;
-    const dt_watch watch = { .hook = compare_node, .user = &c };
-    MUST(dt_evaluate_watched(f.model, f.data, N_IMAGES, 0.0f, NULL, &watch, NULL, &metrics));
+    const dt_evaluation how = { .batch = N_IMAGES, .hook = compare_node, .user = &c };
+    MUST(dt_evaluate_by(f.model, f.data, &how, &metrics));
     cr_assert(eq(int, c.n_compared, 6)); /* three layers' weights and biases */
     cr_assert(eq(int, dt_safetensors_count(file), 6), "the decoder is not hardware's");
     dt_safetensors_close(file);

@@ -60,9 +60,10 @@ static int on_trial(void *user, const dt_qcaps_trial *t)
 
 static dt_status search(int shape, const dt_qcaps_options *o, network *net, double full, dt_qcaps_result *r)
 {
+    const dt_qcaps_judge judge = { measure, net };
     const dt_qcaps_watch watch = { .trial = on_trial, .user = net };
     net->n_layers = qcaps_shapes[shape].n_layers;
-    return dt_qcaps_run(&qcaps_shapes[shape], o, full, measure, net, &watch, r);
+    return dt_qcaps_run(&qcaps_shapes[shape], o, full, &judge, &watch, r);
 }
 
 static dt_qcaps_result searched(int shape, const dt_qcaps_options *o, network *net, double full)
@@ -170,8 +171,9 @@ static dt_status measure_gaps(void *user, const dt_qcaps_bits *b, double *accura
 Test(qcaps_search, step_1_takes_the_last_that_was_good)
 {
     const dt_qcaps_options o = options(1.0f, 0.2f);
+    const dt_qcaps_judge judge = { measure_gaps, NULL };
     dt_qcaps_result r; /* 32 good, 16 good, 8 not, 12 not, 14 not, 15 not */
-    cr_assert(dt_qcaps_run(&qcaps_shapes[SHALLOW], &o, 99.0, measure_gaps, NULL, NULL, &r) == DT_OK);
+    cr_assert(dt_qcaps_run(&qcaps_shapes[SHALLOW], &o, 99.0, &judge, NULL, &r) == DT_OK);
     cr_assert(r.uniform_bits == 16, "%d", r.uniform_bits);
 }
 
@@ -352,12 +354,13 @@ Test(qcaps_search, accuracy_without_any_order)
     draws d = { .seed = 3 };
     for (int i = 0; i < 2000; i++) {
         network net = { .stop_at = i % 2, .noise = { .seed = (uint64_t)i } }; /* here: stochastic */
+        const dt_qcaps_judge judge = { measure_noise, &net };
         const dt_qcaps_shape *s = &qcaps_shapes[i % N_SHAPES];
         dt_qcaps_options o = options(2.0f + (float)draw(&d, 3), (float)draw(&d, 21) / 10.0f);
         dt_qcaps_result r;
         o.rounding = net.stop_at ? DT_ROUND_STOCHASTIC : DT_ROUND_TRUNCATION;
         const double full = 99.0 + draw(&d, 2);
-        cr_assert(dt_qcaps_run(s, &o, full, measure_noise, &net, NULL, &r) == DT_OK, "%s", dt_last_error());
+        cr_assert(dt_qcaps_run(s, &o, full, &judge, NULL, &r) == DT_OK, "%s", dt_last_error());
         in_bounds(&net, s);
         cr_assert(r.satisfied.present || r.memory.present);
         cr_assert(!r.satisfied.present || r.satisfied.accuracy >= r.min_accuracy);

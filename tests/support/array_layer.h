@@ -75,8 +75,8 @@ static inline void array_layer_copy(array_layer *run, const array_layer *from)
 
 static inline void array_layer_run(array_layer *run, dt_array_count *count)
 {
-    const dt_status status =
-        dt_array_run(&run->array, &run->shape, run->x, run->w, run->psum, run->relu, run->tap, &run->stats, count);
+    const dt_array_results to = { run->psum, run->relu, run->tap, &run->stats, count };
+    const dt_status status = dt_array_run(&run->array, &run->shape, run->x, run->w, &to);
     cr_assert(status == DT_OK, "%s: %s", dt_status_name(status), dt_last_error());
 }
 
