@@ -1,5 +1,6 @@
 /*
- * align.h - where blocks of memory begin, and sizes rounded up to it.  Tests: tests/core/test_place.c.
+ * align.h - at which multiples of bytes memory begins, and rounding of sizes up to them.  Tests:
+ *           tests/core/test_place.c.
  */
 #ifndef DT_ALIGN_H
 #define DT_ALIGN_H
@@ -7,11 +8,11 @@
 #include <stddef.h>
 
 enum {
-    DT_ALIGN = 256,    /* bytes: of placed tensors, and of parts of scratch */
-    DT_CACHE_LINE = 64 /* bytes: of memory of the host; so vector loads never split */
+    DT_ALIGN = 256,    /* bytes; alignment of placed tensors and of the parts of scratch */
+    DT_CACHE_LINE = 64 /* bytes; alignment of host memory, so that no vector load crosses a cache line */
 };
 
-/* The next multiple of unit, n itself if it is one; unit > 0, and n + unit fits. */
+/* Returns the least multiple of unit that is >= n. unit > 0, and n + unit must not overflow. */
 static inline size_t dt_round_up(size_t n, size_t unit)
 {
     return (n + unit - 1) / unit * unit;

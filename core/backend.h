@@ -1,83 +1,99 @@
 /*
- * backend.h - what a device must be able to do: memory, one optimiser update, capture of a step, and a kernel for
- *             each operator. The tape and the trainer know nothing else of it.
+ * backend.h - what a device must be able to do: manage memory, run one optimiser update, capture a step, and supply a
+ *             kernel for each operator. The tape and the trainer use a device through this table alone.
  */
 #ifndef DT_BACKEND_H
 #define DT_BACKEND_H
 
 #include "op.h"
 
-/* A run of parameters that share their settings. */
+/* Parameters that lie side by side and share their settings: parameters first .. first + count - 1. */
 typedef struct {
     int64_t first, count;
-    float lr_factor; /* on dt_step_in.lr */
+    float lr_factor; /* multiplies dt_step_in.lr */
     float weight_decay;
-    float floor; /* values are kept >= this (clip alphas stay positive); -INFINITY: no floor */
+    float floor; /* the update keeps values >= this, so that clip alphas stay positive; -INFINITY: no floor */
 } dt_update_range;
 
-/* One optimiser update of all parameters; see layers/cpu_update.c for the formulas. All pointers are device memory. */
+/* One optimiser update of all parameters. layers/cpu_update.c has the formulas. w, dw, m1 and m2 are device memory;
+ * everything else is host memory. */
 typedef struct {
     dt_optim_kind kind;
     float momentum, beta1, beta2, epsilon;
-    float *w;
-    const float *dw;
-    float *m1;                    /* momentum, or Adam's first moment */
-    float *m2;                    /* Adam's second moment; NULL for SGD */
-    const dt_update_range *range; /* cover [0, count) in order */
+    float *w;                     /* [count] parameters */
+    const float *dw;              /* [count] gradients */
+    float *m1;                    /* [count] momentum, or Adam's first moment */
+    float *m2;                    /* [count] Adam's second moment; NULL for SGD */
+    const dt_update_range *range; /* [n_ranges]; together they cover 0 .. count - 1, in ascending order */
     int n_ranges;
     int64_t count;
-    /* WEIGHT_QUANT nodes whose backward is part of the update (SGD only): the gradients of such a weight and its alpha
-     * follow from that of the codes by the straight-through rule, and dw does not hold them. Both are read by that node
-     * alone. Sums that the weight has (tensor.h) become those of the new weight. Scratch: that of the nodes. */
+    /* [n_quantizers] The WEIGHT_QUANT nodes whose backward is deferred to this update (SGD only). dw does not hold the
+     * gradients of their weights and alphas: the update computes these from the gradient of the codes, by the
+     * straight-through rule (core/arith/grid.h). No other node reads these weights and alphas. Where a weight keeps
+     * sums (dt_tensor.sums), the update leaves those of the new weight there. It works in ex->scratch, of which the
+     * prepare of these nodes has asked for enough. */
     const dt_node *const *quantizer;
     int n_quantizers;
-    int scaled; /* 1: gradients are step->scale.value times too large, which is kept up to date here */
+    int scaled; /* 1: gradients are step->scale.value times too large, and the update adapts that factor; 0: they are
+                   not */
 } dt_update;
 
-/* What a convolution and the fused nodes before and behind it exchange. */
+/* The types of the tensors that a convolution exchanges with the fused nodes before and behind it. */
 typedef struct {
-    dt_dtype x;      /* its input's codes */
-    dt_dtype y;      /* psums; F16 holds psum / DT_PSUM_F16_UNIT, and the scale is as many times larger */
-    dt_dtype w;      /* codes of its filters */
-    dt_dtype x_grad; /* both are with respect to the real values, as ever */
-    dt_dtype y_grad;
+    dt_dtype x;      /* codes of the input */
+    dt_dtype y;      /* psums; F16 holds psum / DT_PSUM_F16_UNIT, and y's scale is DT_PSUM_F16_UNIT times larger */
+    dt_dtype w;      /* codes of the filters */
+    dt_dtype x_grad; /* gradient with respect to the real value of x */
+    dt_dtype y_grad; /* gradient with respect to the real value of y */
 } dt_storage;
 
-enum { DT_PSUM_F16_UNIT = 8 }; /* largest psum in F16: 8 * 65,504 */
+/* A psum of F16 is stored in units of 8; the largest that fits is 8 * 65,504. */
+enum { DT_PSUM_F16_UNIT = 8 };
 
+/* The most bytes that one peek may read. */
 enum { DT_PEEK_BYTES = 64 };
 
+/* The functions of one kind of device. A device does what it is told in the order of the calls. */
 typedef struct {
     const char *name;
-    /* DT_ERR_UNSUPPORTED if there is no such device. *device is the backend's own state. */
+    /* Opens the device that opt names and describes it in text. *device is the backend's own state. DT_ERR_UNSUPPORTED:
+     * there is no such device, or it cannot be used. */
     dt_status (*open)(const dt_options *opt, void **device, char *text, size_t text_bytes);
     void (*close)(void *device);
-    /* Whether the machine has such a device at all, usable or not: if so, people want to know why open failed. */
+    /* Returns 1 if the machine has such a device, usable or not. If it has one and open failed, the user is told why.
+     * NULL for the CPU. */
     int (*present)(void);
-    dt_status (*alloc)(void *device, size_t bytes, void **out); /* aligned to 64 bytes at least; not cleared */
+    dt_status (*alloc)(void *device, size_t bytes, void **out); /* aligned to at least 64 bytes; not cleared */
     void (*free)(void *device, void *p);
-    /* Ordered after everything launched before. write may return before the copy is done, but has read host. */
+    /* Copies to the device. It may return before the copy is done, but by then it has read all of host. */
     dt_status (*write)(void *device, void *dst, const void *host, size_t bytes);
-    dt_status (*read)(void *device, void *host, const void *src, size_t bytes); /* waits */
+    /* Copies to the host, and waits until the copy is done. */
+    dt_status (*read)(void *device, void *host, const void *src, size_t bytes);
     dt_status (*zero)(void *device, void *dst, size_t bytes);
-    /* A read in two halves, one at a time, of at most DT_PEEK_BYTES: begin orders it behind everything launched before,
-     * end sets *ready to whether it is done, and then writes host. Neither waits. NULL where read does not wait. */
+    /* Begins a read of at most DT_PEEK_BYTES that does not wait. It is ordered behind everything launched before. Only
+     * one may be under way. NULL, as peek_end is, where read need not wait. */
     dt_status (*peek_begin)(void *device, const void *src, size_t bytes);
+    /* Ends such a read, without waiting: if the data has arrived, it writes host and sets *ready to 1; else it sets
+     * *ready to 0 and may be called again. */
     dt_status (*peek_end)(void *device, void *host, size_t bytes, int *ready);
     dt_status (*copy)(void *device, void *dst, const void *src, size_t bytes); /* both in device memory */
+    /* Updates all parameters. If gradients are scaled and one of them is not finite, only the loss scale changes. */
     dt_status (*update)(const dt_update *u, const dt_exec *ex);
-    void *(*stream)(void *device);
-    /* How a CONV2D node stores its tensors; all F32 where it is NULL. */
+    void *(*stream)(void *device); /* dt_exec.stream of this device's kernels */
+    /* Returns the types in which a CONV2D node exchanges its tensors. Where this is NULL, all are F32. */
     dt_storage (*storage)(const dt_node *conv, const dt_exec *ex);
-    /* All NULL where a step cannot be captured: the trainer then runs eagerly. */
+    /* From here to capture_end, what is launched is recorded and not run. This and the next three are NULL where a step
+     * cannot be captured; the trainer then launches each step itself. */
     dt_status (*capture_begin)(void *device);
+    /* Ends the recording. *graph is what replay runs, and graph_free frees. */
     dt_status (*capture_end)(void *device, void **graph);
     dt_status (*replay)(void *device, void *graph);
     void (*graph_free)(void *device, void *graph);
-    const dt_kernel *const *(*kernels)(void); /* [DT_OP_COUNT]; an entry may be NULL */
+    /* Returns the table of kernels, [DT_OP_COUNT]. An entry is NULL where the device has no kernel for the operator. */
+    const dt_kernel *const *(*kernels)(void);
 } dt_backend;
 
 extern const dt_backend dt_backend_cpu;
-extern const dt_backend dt_backend_cuda; /* built with CUDA only */
+extern const dt_backend dt_backend_cuda; /* exists only in a build with CUDA */
 
 #endif /* DT_BACKEND_H */

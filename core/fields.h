@@ -1,35 +1,36 @@
 /*
- * fields.h - a struct's members as data: name, place, kind, range. Tables of them serve files, messages and checks.
+ * fields.h - a struct's members as data: name, place, kind and range. Readers and writers of files, messages and checks
+ *            go by tables of them.
  */
 #ifndef DT_FIELDS_H
 #define DT_FIELDS_H
 
 #include <stddef.h>
 
-/* What the member is: int, int64_t, float, int that indexes words, char array, pointer to the name of a known network.
- */
+/* The type of a member. */
 typedef enum {
-    DT_FIELD_INT,
-    DT_FIELD_LONG,
-    DT_FIELD_FLOAT,
-    DT_FIELD_WORD,
-    DT_FIELD_TEXT,
-    DT_FIELD_NETWORK
+    DT_FIELD_INT,    /* int */
+    DT_FIELD_LONG,   /* int64_t */
+    DT_FIELD_FLOAT,  /* float */
+    DT_FIELD_WORD,   /* int or enumeration; a file has the word with that index */
+    DT_FIELD_TEXT,   /* array of char */
+    DT_FIELD_NETWORK /* const char *, the name of a known network */
 } dt_field_kind;
 
 typedef struct {
     const char *name;
     size_t offset;
-    unsigned only; /* 0: always there; else the table's `has` decides by it */
+    unsigned only; /* 0: each object has the field; else bits by which the table's `has` decides whether it does */
     dt_field_kind kind;
-    double min, max;          /* of the number; of a word's index; max of a text: bytes with its NUL */
-    const char *const *words; /* WORD */
-    int count;                /* INT, LONG, FLOAT: 0, or the length of an array, at most DT_FIELD_MOST */
+    double min, max;          /* range of the number or of the word's index; TEXT: max is its bytes with the NUL */
+    const char *const *words; /* WORD: the words, NULL at the end */
+    int count;                /* 0: one number; else (INT, LONG, FLOAT) an array's length, at most DT_FIELD_MOST */
 } dt_field;
 
 #define DT_LENGTH(array) ((int)(sizeof(array) / sizeof(array)[0]))
 
-/* A row: the member, then its kind and range. */
+/* A row of a table is one of the first two macros, which name the member, and one of the others, which say its kind and
+ * range. */
 #define DT_MEMBER(type, member)          #member, offsetof(type, member), 0
 #define DT_MEMBER_IF(only, type, member) #member, offsetof(type, member), only
 #define DT_INT(min, max)                 DT_FIELD_INT, min, max, NULL, 0

@@ -1,8 +1,8 @@
 /*
- * grid_facts.h - what an operator does with a grid tensor: it stays on the grid, or it leaves it.
+ * grid_facts.h - what an operator does with a grid tensor: its output stays on the grid, or leaves it.
  *
- * Staying: the output holds codes of the input's range, and shares its scale. Leaving: the kernel reads scale * code,
- * and the output is real, which is how a tape's output starts out.
+ * An output that stays on the grid holds codes in the input's range, and shares the input's scale. One that leaves it
+ * is real: the kernel reads scale * code, and infer sets no grid facts.
  */
 #ifndef DT_GRID_FACTS_H
 #define DT_GRID_FACTS_H
@@ -10,6 +10,7 @@
 #include "rng.h" /* DT_HD */
 #include "tensor.h"
 
+/* Gives out the type, scale and range of in. */
 static inline void dt_stay_on_grid(dt_tensor *out, const dt_tensor *in)
 {
     out->type = in->type;
@@ -21,7 +22,8 @@ static inline void dt_stay_on_grid(dt_tensor *out, const dt_tensor *in)
     out->qmax = in->qmax;
 }
 
-/* out's one scale follows from the parameter by that form, which is its own among those of the operator. */
+/* Notes that out has one scale, which follows from the parameter alone. form tells apart the ways in which an operator
+ * computes a scale from a parameter. */
 static inline void dt_scale_follows(dt_tensor *out, const dt_tensor *parameter, int form)
 {
     out->n_scale = 1;
@@ -29,7 +31,7 @@ static inline void dt_scale_follows(dt_tensor *out, const dt_tensor *parameter, 
     out->scale_form = form;
 }
 
-/* 1 if both are integers of one scale, and of the same. */
+/* Returns 1 if both are grid tensors with one scale, and the scales are known to be equal. */
 static inline int dt_share_scale(const dt_tensor *a, const dt_tensor *b)
 {
     const int is_one = a->scale && a->scale == b->scale;
@@ -38,18 +40,19 @@ static inline int dt_share_scale(const dt_tensor *a, const dt_tensor *b)
     return a->n_scale == 1 && b->n_scale == 1 && (is_one || is_equal);
 }
 
-/* The scale of channel c; 1 for real values, so that multiplying by it changes no bit. */
+/* Returns the scale of channel c. It is 1 for real values (n_scale 0), so that multiplying by it changes no bit. */
 static inline DT_HD float dt_scale_at(const float *scale, int n_scale, int64_t c)
 {
     return n_scale == 0 ? 1.0f : scale[n_scale == 1 ? 0 : c];
 }
 
-/* Channels are the last axis; everything before it is rows. */
+/* Returns the length of the last axis. */
 static inline int64_t dt_channels(const dt_shape *s)
 {
     return s->dim[s->ndim - 1];
 }
 
+/* Returns the product of all axes but the last. */
 static inline int64_t dt_rows(const dt_shape *s)
 {
     return dt_count(s) / dt_channels(s);

@@ -1,9 +1,10 @@
 /*
  * half.h - 16-bit floats as bits: bf16 (the upper half of an f32) and fp16 (IEEE binary16), rounded half to even.
  *
- * One header for CPU and CUDA: equal inputs give equal bits (NaNs stay NaNs); a GPU converts in one instruction, named
- * here in PTX, so that core needs no header of CUDA's. Integers are exact up to 256 in bf16 and 2,048 in fp16;
- * fp16 overflows to infinity at 65,520 and is subnormal below 2^-14.  Tests: tests/core/test_half.c.
+ * CPU and CUDA share this header. Equal inputs give equal bits on both, but for a NaN, which stays a NaN. A GPU
+ * converts in one instruction, which is written here in PTX, so that core includes no header of CUDA. Integers are
+ * exact up to 256 in bf16 and up to 2,048 in fp16. fp16 overflows to infinity from 65,520 on and is subnormal below
+ * 2^-14. Tests: tests/core/test_half.c.
  */
 #ifndef DT_HALF_H
 #define DT_HALF_H
@@ -14,6 +15,7 @@
 
 #include "rng.h" /* DT_HD */
 
+/* Returns the bits of x. */
 static inline DT_HD uint32_t dt_float_bits(float x)
 {
     uint32_t bits;
@@ -22,6 +24,7 @@ static inline DT_HD uint32_t dt_float_bits(float x)
     return bits;
 }
 
+/* Returns the float with these bits. */
 static inline DT_HD float dt_float_of_bits(uint32_t bits)
 {
     float x;
@@ -30,6 +33,7 @@ static inline DT_HD float dt_float_of_bits(uint32_t bits)
     return x;
 }
 
+/* Rounds x to bf16, half to even, and returns its bits. */
 static inline DT_HD uint16_t dt_to_bf16(float x)
 {
 #ifdef __CUDA_ARCH__
@@ -44,11 +48,13 @@ static inline DT_HD uint16_t dt_to_bf16(float x)
 #endif
 }
 
+/* Returns the value of a bf16, exactly. */
 static inline DT_HD float dt_from_bf16(uint16_t x)
 {
     return dt_float_of_bits((uint32_t)x << 16);
 }
 
+/* Rounds x to fp16, half to even, and returns its bits. */
 static inline DT_HD uint16_t dt_to_fp16(float x)
 {
 #ifdef __CUDA_ARCH__
@@ -61,7 +67,7 @@ static inline DT_HD uint16_t dt_to_fp16(float x)
     if (magnitude > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
     if (magnitude >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65,520 and above */
     if (magnitude < 0x38800000u) {
-        /* added to 0.5, whose last bit is worth 2^-24, a subnormal is rounded as fp16's are */
+        /* The last bit of 0.5 is worth 2^-24, as that of a subnormal fp16; so adding 0.5 rounds to one. */
         const float sum = dt_float_of_bits(magnitude) + 0.5f;
         return (uint16_t)(sign | (dt_float_bits(sum) - 0x3f000000u));
     }
@@ -69,6 +75,7 @@ static inline DT_HD uint16_t dt_to_fp16(float x)
 #endif
 }
 
+/* Returns the value of an fp16, exactly. */
 static inline DT_HD float dt_from_fp16(uint16_t x)
 {
 #ifdef __CUDA_ARCH__

@@ -1,6 +1,6 @@
 /*
- * op.h - what an operator is (shapes, what its backward reads) and what a backend must supply for it
- *        (a kernel pair and its scratch size).
+ * op.h - what an operator is on every backend (its shapes, what its backward reads), and what a backend must supply
+ *        for it: a kernel with forward, backward and the size of its scratch.
  */
 #ifndef DT_OP_H
 #define DT_OP_H
@@ -12,78 +12,87 @@
 #include "step.h"
 #include "tensor.h"
 
-#define DT_MAX_IN 6
+#define DT_MAX_IN 6 /* inputs of a node */
 
-/* What backward reads of forward's tensors; the tape frees everything else early. Scales are never freed. */
+/* Bits of dt_op.backward_reads: which of forward's tensors backward reads. The tape gives the memory of the others to
+ * other tensors as soon as forward no longer reads them. Scales keep their memory. */
 #define DT_READS_IN(i) (1u << (i))
 #define DT_READS_OUT   (1u << 16)
 #define DT_READS_AUX   (1u << 17)
 
 /* What a tape is for. */
 typedef struct {
-    int images;   /* of a batch; in a node 0 if it depends on parameters alone */
-    int training; /* 1: batch norm takes the batch's statistics, and the running ones move; 0: the running ones */
+    int images;   /* images of a batch; 0 in a node that depends on parameters alone */
+    int training; /* 1: batch norm normalises by the batch's statistics and moves the running ones; 0: it normalises by
+                     the running ones */
 } dt_purpose;
 
+/* An operator on a tape, with its inputs, its output and its memory. */
 typedef struct {
     dt_op_kind kind;
-    const char *name;   /* the layer's: "features.27"; for messages, capture and reports */
-    const void *params; /* the op's struct from op_params.h, a copy owned by the tape */
+    const char *name;   /* the layer's, such as "features.27"; for messages, capture and reports */
+    const void *params; /* the operator's struct of op_params.h; a copy that the tape owns */
     dt_tensor *in[DT_MAX_IN];
     int n_in;
     dt_tensor *out;
-    dt_purpose purpose; /* the tape's */
-    void *aux;          /* op-owned bytes from forward to backward (batch statistics, probabilities) */
+    dt_purpose purpose; /* the tape's, but images is 0 in a node that depends on parameters alone */
+    void *aux;          /* [aux_bytes] what forward leaves for backward (batch statistics, probabilities) */
     size_t aux_bytes;
-    unsigned fresh; /* bit k: in[k]->grad holds nothing yet when backward runs; this node is the first to add to it */
-    void *state;    /* the kernel's own, from prepare to release: oneDNN primitives, which cuDNN plans */
+    unsigned fresh; /* bit k: in[k]->grad is fresh when this node's backward runs, which is the first to add to it */
+    void *state;    /* the kernel's own, from prepare to release (oneDNN primitives, chosen cuDNN plans) */
 } dt_node;
 
-/* Members of a dt_op: its table of fields, and params_bytes of that type. */
+/* Initialises the members of a dt_op that describe its params: their struct's size and its table of fields. */
 #define DT_OP_PARAMS(type, table) .params_bytes = sizeof(type), .fields = (table), .n_fields = DT_LENGTH(table)
 
-/* Declared by layers/<stem>.c or quant/<stem>.c: facts that no backend may disagree on. */
+/* The facts of an operator, which are the same on every backend. The C file of the operator's stem defines them. */
 typedef struct {
     const char *name;
-    int min_in, max_in;
+    int min_in, max_in; /* range of n_in */
     size_t params_bytes;
-    const dt_field *fields; /* of params, for files and messages */
+    const dt_field *fields; /* [n_fields] members of params, for files and messages */
     int n_fields;
-    const void *defaults; /* params of a node that a network's file says nothing more about; NULL: all 0 */
-    unsigned backward_reads;
-    int no_grad; /* 1: nothing flows back through it (labels, images) */
-    /* Checks the inputs; sets out's type and shape, its grid facts (n_scale, qmin, qmax; scale when it is an
-     * input's, else the tape supplies it) and aux_bytes. */
+    const void *defaults;    /* params that a node has before a network's file sets any; NULL: all 0 */
+    unsigned backward_reads; /* DT_READS_ bits */
+    int no_grad;             /* 1: no gradient flows back through it (labels, images) */
+    /* Checks the inputs and sets aux_bytes and out's type, shape and grid facts (n_scale, qmin, qmax). It sets
+     * out->scale only where that is an input's scale; else the tape supplies the memory. */
     dt_status (*infer)(dt_node *node);
 } dt_op;
 
-/* Where and on what a kernel runs. The CPU backend has stream and device NULL. */
+/* Where a kernel runs and with what. stream and device are NULL on the CPU. */
 typedef struct {
     void *stream;
-    void *device;  /* the backend's own state: library handles */
-    void *scratch; /* at least what prepare asked for; contents are lost between kernels */
+    void *device;  /* the backend's own state, such as library handles */
+    void *scratch; /* [scratch_bytes], at least what prepare asked for; the next kernel overwrites it */
     size_t scratch_bytes;
     dt_step *step; /* in device memory */
     dt_precision precision;
-    int training; /* in prepare: 1 if backward will run */
+    int training; /* set in prepare alone: 1 if backward will run */
 } dt_exec;
 
-/* Supplied by a backend. forward OVERWRITES out and, if it is a grid tensor that owns its scale, out->scale.
- * backward ADDS into in[k]->grad wherever that is not NULL; where that is fresh, the tape clears it before. A kernel
- * for which clearing and adding costs too much sets bit k of overwrites, and then writes a fresh in[k]->grad instead.
- * Kernels see tensors of type and grad_type F32; those that core/tape/fuse.c gives others are named there. */
+/* A backend's implementation of one operator. Tensors have type and grad_type F32, but for datasets (U8, I32) and for
+ * those to which core/tape/fuse.c gives other types. */
 typedef struct {
-    dt_status (*prepare)(dt_node *node, const dt_exec *ex, size_t *scratch_bytes); /* may be NULL; at compile */
+    /* Runs when the tape is compiled. It may set node->state, and sets *scratch_bytes, which is 0 before. May be NULL.
+     */
+    dt_status (*prepare)(dt_node *node, const dt_exec *ex, size_t *scratch_bytes);
+    /* OVERWRITES out, and out->scale if out is a grid tensor that has a scale of its own. */
     dt_status (*forward)(const dt_node *node, const dt_exec *ex);
-    dt_status (*backward)(const dt_node *node, const dt_exec *ex); /* NULL where op.no_grad */
-    void (*release)(dt_node *node);                                /* may be NULL; frees node->state */
-    unsigned overwrites;
-    /* Both or neither: nodes of this kind that stand side by side on the tape, in one call. Their scratch is what their
-     * prepares asked for, one after another, each rounded up to DT_ALIGN. */
+    /* ADDS to in[k]->grad wherever that is not NULL. The tape clears a fresh gradient first, unless bit k of overwrites
+     * is set. NULL where op.no_grad is 1. */
+    dt_status (*backward)(const dt_node *node, const dt_exec *ex);
+    void (*release)(dt_node *node); /* frees node->state; may be NULL where prepare sets none */
+    unsigned overwrites;            /* bit k: where in[k]->grad is fresh, backward overwrites it */
+    /* Runs the forward of node[0] .. node[n-1], the nodes of one turn, in one call. ex->scratch holds what each node's
+     * prepare asked for, one node after another, each rounded up to DT_ALIGN. NULL, as backward_all is, where the
+     * kernel takes one node at a time. */
     dt_status (*forward_all)(const dt_node *const *node, int n, const dt_exec *ex);
+    /* Runs the backward of the nodes of one turn in one call, with the same scratch. */
     dt_status (*backward_all)(const dt_node *const *node, int n, const dt_exec *ex);
 } dt_kernel;
 
+/* The facts of all operators, by dt_op_kind. layers/cpu_backend.c fills this table. */
 extern const dt_op *const dt_ops[DT_OP_COUNT];
 
 #endif /* DT_OP_H */

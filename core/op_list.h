@@ -1,9 +1,10 @@
 /*
- * op_list.h - the one list of operators. A line here is seen by every backend's table, the name table and the
- *             check that each operator has a test.
+ * op_list.h - the one list of operators. Every backend's table of kernels, the table of facts, and the check that each
+ *             operator has a test are made from it.
  *
- * XX(UPPER, lower, stem): facts are `dt_op_lower` and `dt_cpu_lower` in layers/, quant/ or accel/stem.c,
- * the CUDA kernel pair is `dt_cuda_lower` in cuda/stem.cu (or .c where only a library is called).
+ * XX(UPPER, lower, stem): the operator's facts are `dt_op_lower` and its CPU kernel is `dt_cpu_lower`, in stem.c of
+ * layers/, quant/ or accel/ or of a folder inside. Its CUDA kernel is `dt_cuda_lower`, in cuda/stem.cu, or in stem.c
+ * there if it only calls a library. The comment of a line has the shapes; [ ] encloses inputs that may be missing.
  */
 #ifndef DT_OP_LIST_H
 #define DT_OP_LIST_H

@@ -1,6 +1,6 @@
 /*
- * op_params.h - the parameters of every operator, plain data that a tape can copy. Those of a network's operators are
- *               constants of the network; what a tape is for, its nodes know (dt_purpose in op.h).
+ * op_params.h - the parameters of every operator: plain data, which a graph or a tape copies. They are constants of the
+ *               network. What a tape is for is not among them: its nodes have it (dt_purpose in op.h).
  */
 #ifndef DT_OP_PARAMS_H
 #define DT_OP_PARAMS_H
@@ -10,19 +10,19 @@
 typedef struct {
     int bits;      /* 2..8 */
     int is_signed; /* 1: codes -(2^(bits-1)-1)..2^(bits-1)-1; 0: 0..2^bits-1 */
-    int unclamped; /* 1: no lower clip, as the notebook's quantizer of the image; codes may be negative */
+    int unclamped; /* 1: there is no lower clip, as in the notebook's quantizer of the image; codes may be negative */
     dt_quant_rule rule;
 } dt_act_quant_params;
 
 typedef struct {
-    int batch;
-    int crop_pad;     /* zero pixels added on each side before the random crop back to H x W; 0: no crop */
-    int shift;        /* moved by round(U(-shift, shift)) pixels along both axes */
-    float rotation;   /* turned by U(-rotation, rotation) degrees, 0..45 */
-    float flip_share; /* probability of being mirrored */
-    float mean[4];    /* of a channel, for pixels in 0..1 */
-    float std[4];
-    int has_quant; /* 1: out is codes, of quant with a fixed alpha */
+    int batch;        /* images */
+    int crop_pad;     /* zero pixels added on each side before a random crop back to H x W; 0: no crop */
+    int shift;        /* an image moves by round(U(-shift, shift)) pixels along each axis; 0: it does not */
+    float rotation;   /* an image turns by U(-rotation, rotation) degrees, 0..45; 0: it does not */
+    float flip_share; /* probability that an image is mirrored, 0..1 */
+    float mean[4];    /* of each channel, for pixels in 0..1 */
+    float std[4];     /* of each channel, > 0 */
+    int has_quant;    /* 1: out is codes of the quantizer `quant`, whose alpha is the third input */
     dt_act_quant_params quant;
 } dt_augment_params;
 
@@ -30,7 +30,7 @@ typedef struct {
     int batch;
 } dt_gather_params;
 
-/* dt_conv_params is public, a capture has one: include/detent/capture.h. conv_params.h has its usual form. */
+/* dt_conv_params stands in include/detent/capture.h, because a capture has one. conv_params.h has its square form. */
 
 typedef struct {
     float epsilon;  /* added to the variance of the real values */
@@ -45,15 +45,15 @@ typedef struct {
     float low, high; /* low < high */
 } dt_clip_params;
 
-/* A window that does not fit into the padded map is dropped, as in PyTorch. */
+/* Windows that do not fit wholly into the padded map are left out, as in PyTorch. */
 typedef struct {
     int window[2];         /* rows, columns; both 0: the whole map */
-    int stride[2];         /* rows, columns; not read where the window is the whole map */
+    int stride[2];         /* rows, columns; not used where the window is the whole map */
     int pad[4];            /* cells added at the top, left, bottom, right; each below the window's side */
-    int count_include_pad; /* AVGPOOL: 1: the divisor counts padded cells too; 0: cells of the map alone */
+    int count_include_pad; /* AVGPOOL: 1: the divisor counts padded cells too; 0: it counts cells of the map alone */
 } dt_pool_params;
 
-/* Square windows that lie side by side. */
+/* Returns a pool with square windows that lie side by side. */
 static inline dt_pool_params dt_pool_square(int size)
 {
     const dt_pool_params params = { { size, size }, { size, size }, { 0, 0, 0, 0 }, 0 };
@@ -73,11 +73,11 @@ typedef struct {
     dt_quant_rule rule;
 } dt_weight_quant_params;
 
-/* Batch norm, ReLU, max-pool, activation quantizer, in this order, each if it is there. */
+/* Batch norm, ReLU, max-pool and activation quantizer, in this order; each may be missing. */
 typedef struct {
     int has_norm, has_relu, has_quant;
-    float relu_most; /* of the ReLU, as dt_relu_params.most; above 0 only if x is real or there is a norm */
-    int pool;        /* window and stride of the max-pool; 0: none */
+    float relu_most; /* the ReLU's dt_relu_params.most; 0 where x is on the grid and there is no batch norm */
+    int pool;        /* side and stride of the max-pool's windows; 0: there is none */
     dt_batchnorm_params norm;
     dt_act_quant_params quant;
 } dt_norm_quant_params;
@@ -91,16 +91,17 @@ typedef struct {
 } dt_table_params;
 
 typedef struct {
-    int low; /* the first code; there is one more than thresholds a channel */
+    int low; /* the first code; a channel has one code more than thresholds */
 } dt_threshold_params;
 
 typedef struct {
-    dt_conv_params conv; /* first: what reads a convolution's sizes reads these */
+    dt_conv_params conv; /* the first member, so that what takes a CONV2D's params takes these too */
     dt_array array;
 } dt_psum_params;
 
-/* x is seen as N, rows, columns, inner, where N is its first axis; y is N, columns, rows, inner, and gets `shape`,
- * whose product is x's. So N,(H W),(caps),D becomes N,(caps),(H W),D. A first axis of 0 is as long as that needs. */
+/* x is seen as N, rows, columns, inner, where N is its first axis. y is N, columns, rows, inner, seen in the shape
+ * `dim`, which has as many elements. So N,(H W),(caps),D becomes N,(caps),(H W),D. If dim[0] is 0, it is as large as
+ * the number of elements demands. */
 typedef struct {
     int64_t rows, columns;
     int ndim;
@@ -108,50 +109,50 @@ typedef struct {
 } dt_transpose_params;
 
 typedef struct {
-    int axis; /* along which the inputs follow each other: 1..ndim-1 */
+    int axis; /* 1..ndim-1; the inputs follow each other along it */
 } dt_concat_params;
 
 typedef struct {
-    int stride, pad; /* of the convolution that this is the transpose of */
+    int stride, pad; /* of the convolution whose transpose this is */
     int output_pad;  /* rows and columns added at the bottom and right: H = (P - 1) * stride - 2 pad + R + output_pad */
 } dt_conv_transpose_params;
 
-/* SQUASH, CAPS_LENGTH, CAPS_MASK: C is capsules of `dim` values each. */
+/* SQUASH, CAPS_LENGTH, CAPS_MASK: the C values of the last axis are capsules of `dim` values each. */
 typedef struct {
     int dim;
 } dt_caps_params;
 
-/* A fixed-point format and how values are brought into it; core/arith/fixed_point.h has the arithmetic. */
+/* A fixed-point format, and how values are rounded to it; core/arith/fixed_point.h has the arithmetic. */
 typedef struct {
-    int bits; /* word length, two's complement, 1..32; published: fractional bits, 0 or more; < 0: values stay as they
-                 are */
+    int bits; /* word length, sign included, 1..32; published: fractional bits, >= 0; < 0: values are not rounded */
     dt_rounding rounding;
-    float scale;     /* largest magnitude, > 0: codes are in steps of scale / 2^(bits-1). published: not read */
-    int published;   /* 1: the published code's arithmetic: step 2^-bits, nothing is clamped */
-    int is_weight;   /* published only: weights are rounded by other formulas than activations */
-    uint32_t tensor; /* STOCHASTIC: number of the tensor, so that no two share their draws */
+    float scale;     /* largest magnitude, > 0; codes are in steps of scale / 2^(bits-1). published: not used */
+    int published;   /* 1: the published code's arithmetic, with the step 2^-bits and no clamping */
+    int is_weight;   /* used if published: 1: weights; 0: activations, which have other formulas */
+    uint32_t tensor; /* STOCHASTIC: number of the tensor, so that no two tensors share their draws */
 } dt_fixed_format;
 
 typedef struct {
     dt_fixed_format format;
-    int codes;   /* 1: out is a grid tensor of codes (format: not published, not logarithmic); 0: out is real */
-    int observe; /* 1: out = x; calibration looks at it */
+    int codes;   /* 1: out is a grid tensor of codes, which a published or logarithmic format has not; 0: out is real */
+    int observe; /* 1: out = x, for calibration to look at */
 } dt_fixed_point_params;
 
-enum { DT_MAX_ROUTING = 4 }; /* iterations */
+enum { DT_MAX_ROUTING = 4 }; /* iterations of routing */
 
-/* Of one iteration: coupling, weighted sum (before squash), output capsule, logit after its update. */
+/* The formats of one iteration: c of the couplings, s of the weighted sums before squash, v of the output capsules, b
+ * of the logits after their update. */
 typedef struct {
     dt_fixed_format c, s, v, b;
 } dt_route_format;
 
 typedef struct {
     int iterations; /* 1..DT_MAX_ROUTING */
-    int inputs;     /* I: input capsules (types) whose votes lie one after another along the first axis */
-    int dim;        /* D: values of an output capsule */
-    int joint;      /* softmax over 1: all capsules of the output map; 0: those at one position */
-    int observe; /* 1: aux tells the largest magnitudes of the run, layers/caps/caps_route.h; calibration reads them */
-    int fixed;   /* 1: round by format[]; then nothing flows back */
+    int inputs;  /* I: input capsules (types); an image's votes of all of them follow each other along the first axis */
+    int dim;     /* D: values of an output capsule */
+    int joint;   /* 1: the softmax spans all capsules of the output map; 0: it spans those at one position */
+    int observe; /* 1: aux receives the run's largest magnitudes for calibration: layers/caps/caps_route.h */
+    int fixed;   /* 1: values are rounded to format[iteration], and no gradient flows back */
     dt_route_format format[DT_MAX_ROUTING];
 } dt_caps_route_params;
 

@@ -1,8 +1,8 @@
 /*
- * rng.h - Philox4x32-10 random numbers: a pure function of (seed, stream, counter), with no state to save.
+ * rng.h - Philox4x32-10 random numbers: a pure function of seed, stream and counter, so that there is no state to save.
  *
- * The same header compiles for C, CUDA and the SIMT shim, so CPU and GPU draw the same augmentations and a run
- * that was stopped draws, after resume, what it would have drawn.
+ * C, CUDA and the SIMT shim compile the same header. So CPU and GPU draw the same augmentations, and a run that was
+ * stopped draws after resume what it would have drawn.
  *
  * Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 3.3.
  * Tests: tests/core/test_rng.c (the known-answer vectors published with the paper's Random123 library).
@@ -18,7 +18,8 @@
 #define DT_HD
 #endif
 
-/* What a number is for. Two purposes never share a stream, so adding a draw to one leaves the others as they were. */
+/* What a number is for. No two purposes share a stream, so a new draw for one does not change the numbers of another.
+ */
 typedef enum {
     DT_STREAM_INIT = 1,
     DT_STREAM_SHUFFLE,
@@ -32,7 +33,7 @@ typedef struct {
     uint32_t v[4];
 } dt_random4;
 
-/* Four 32-bit numbers for one 128-bit counter and 64-bit key. */
+/* Returns four 32-bit numbers for a 64-bit key and a 128-bit counter. */
 static inline DT_HD dt_random4 dt_philox(uint32_t key0, uint32_t key1, uint32_t c0, uint32_t c1, uint32_t c2,
                                          uint32_t c3)
 {
@@ -50,20 +51,20 @@ static inline DT_HD dt_random4 dt_philox(uint32_t key0, uint32_t key1, uint32_t 
     return r;
 }
 
-/* The four numbers of (epoch, index) in one stream of one seed. */
+/* Returns four 32-bit numbers for an epoch and an index in one stream of a seed. */
 static inline DT_HD dt_random4 dt_random(uint64_t seed, dt_stream stream, uint32_t epoch, uint64_t index)
 {
     return dt_philox((uint32_t)seed, (uint32_t)(seed >> 32), (uint32_t)index, (uint32_t)(index >> 32), epoch,
                      (uint32_t)stream);
 }
 
-/* Uniform in [0, 1): the top 24 bits, each value exact in f32. */
+/* Returns a number that is uniform in [0, 1). It is made of the top 24 bits, so that each value is exact in f32. */
 static inline DT_HD float dt_uniform(uint32_t bits)
 {
     return (float)(bits >> 8) * (1.0f / 16777216.0f);
 }
 
-/* Uniform integer in [0, n), n >= 1; the bias of the multiply is below n / 2^32. */
+/* Returns an integer that is uniform in [0, n), n >= 1, with a bias below n / 2^32. */
 static inline DT_HD uint32_t dt_below(uint32_t bits, uint32_t n)
 {
     return (uint32_t)(((uint64_t)bits * n) >> 32);

@@ -1,8 +1,8 @@
 /*
- * tensor.h - a shape, a pointer, and, for tensors on the integer grid, a scale.
+ * tensor.h - a shape, a pointer to data, and for grid tensors a scale.
  *
- * Tensors are contiguous and row-major, always. A *grid tensor* holds integers; its real value is scale * data.
- * Whatever the tensor holds, a gradient is with respect to the real value.
+ * Every tensor is contiguous and row-major. A *grid tensor* holds integers; its real value is scale * data. A gradient
+ * is always with respect to the real value.
  */
 #ifndef DT_TENSOR_H
 #define DT_TENSOR_H
@@ -11,8 +11,8 @@
 
 #define DT_MAX_DIMS 6 /* convolutional routing votes: N, H, W, caps in, caps out, dim */
 
-/* Tensors are F32, but for datasets (U8, I32) and for what core/tape/fuse.c stores in fewer bytes. I16 and I64 are for
- * data on the host alone. */
+/* The type of a tensor's elements. On a device tensors are F32, but for datasets (U8, I32) and for those to which
+ * core/tape/fuse.c gives narrower types. I16 and I64 are for data in host memory alone. */
 typedef enum { DT_F32, DT_I32, DT_U8, DT_I8, DT_BF16, DT_F16, DT_I16, DT_I64 } dt_dtype;
 
 typedef struct {
@@ -23,24 +23,25 @@ typedef struct {
 typedef struct {
     dt_dtype type;
     dt_shape shape;
-    void *data;         /* memory of the context's backend; of a tape's tensors: bound when the tape runs */
-    void *grad;         /* [count], or NULL when nothing upstream is trained */
-    dt_dtype grad_type; /* of grad: F32, but for what core/tape/fuse.c stores in 16 bits */
-    int wants_grad;
-    int constant;       /* 1: a parameter, or computed from parameters alone; evaluation computes it once */
-    int n_scale;        /* 0: data is the real value; 1: one scale; else one for each index of the channel axis */
-    float *scale;       /* [n_scale], > 0; shared by the tensors whose op leaves it as it is (ReLU, max-pool) */
-    /* Of codes with one scale: the parameter that it follows from, and how. Tensors that agree in both have equal scales,
-     * whoever made them. NULL: nothing is known. */
+    void *data;         /* device memory; that of a tape's own tensors is set when the tape runs */
+    void *grad;         /* [count] device memory; NULL where no gradient is needed */
+    dt_dtype grad_type; /* type of grad: F32, but for those that core/tape/fuse.c stores in 16 bits */
+    int wants_grad;     /* 1: a trained parameter, or computed from one through operators that have a gradient */
+    int constant;       /* 1: a parameter, or computed from parameters alone, so that evaluation computes it once */
+    int n_scale;        /* 0: data is the real value; 1: a grid tensor with one scale; else one scale a channel */
+    float *scale;       /* [n_scale] > 0, device memory; an output that stays on the grid shares its input's */
+    /* The parameter from which the one scale of codes follows, and the form in which it does. Two tensors that have
+     * both in common have equal scales. scale_of NULL: nothing is known. */
     const void *scale_of;
     int scale_form;
-    int64_t qmin, qmax; /* grid tensors: every code lies in [qmin, qmax] */
-    double *sums;       /* of a weight: the sums by which its quantizer standardises it, which the optimiser keeps up to
-                           date (core/train/optim.h); NULL: each forward takes them anew */
-    int has_sums;       /* 1: they are those of data; who changes data otherwise sets 0 */
-    const char *name;   /* for messages; owned by the model or the tape */
+    int64_t qmin, qmax; /* range of a grid tensor's integers */
+    double *sums;       /* of a weight: the sums by which its quantizer standardises it, device memory; the optimiser
+                           keeps them up to date (core/train/optim.h). NULL: each forward computes them */
+    int has_sums;       /* 1: sums are those of data; whoever changes data but the optimiser sets this to 0 */
+    const char *name;   /* for messages; owned by the model, the graph or the tape */
 } dt_tensor;
 
+/* Returns the number of elements. */
 static inline int64_t dt_count(const dt_shape *s)
 {
     int64_t n = 1;
@@ -48,23 +49,26 @@ static inline int64_t dt_count(const dt_shape *s)
     return n;
 }
 
+/* Returns the bytes of one element. */
 static inline size_t dt_type_bytes(dt_dtype type)
 {
     const int is_half = type == DT_BF16 || type == DT_F16 || type == DT_I16;
     return type == DT_U8 || type == DT_I8 ? 1 : is_half ? 2 : type == DT_I64 ? 8 : 4;
 }
 
+/* Returns the bytes of t's data. */
 static inline size_t dt_tensor_bytes(const dt_tensor *t)
 {
     return (size_t)dt_count(&t->shape) * dt_type_bytes(t->type);
 }
 
+/* Returns the bytes of t's gradient. */
 static inline size_t dt_grad_bytes(const dt_tensor *t)
 {
     return (size_t)dt_count(&t->shape) * dt_type_bytes(t->grad_type);
 }
 
-/* of a tensor whose gradient is f32 */
+/* Returns t's gradient, whose type must be F32. */
 static inline float *dt_grads(const dt_tensor *t)
 {
     return (float *)t->grad;
@@ -79,13 +83,13 @@ static inline int dt_same_shape(const dt_shape *a, const dt_shape *b)
     return 1;
 }
 
-/* largest magnitude of a grid tensor's codes */
+/* Returns the largest magnitude that a grid tensor's integers may have. */
 static inline int64_t dt_code_bound(const dt_tensor *t)
 {
     return t->qmax > -t->qmin ? t->qmax : -t->qmin;
 }
 
-/* "128x32x32x3" into text, which it returns */
+/* Writes a shape such as "128x32x32x3" to text, of `bytes` bytes, and returns text. */
 const char *dt_shape_text(const dt_shape *s, char *text, size_t bytes);
 
 #endif /* DT_TENSOR_H */

@@ -1,13 +1,14 @@
 /*
- * threads.h - how many threads OpenMP is asked for, for as long as a piece of work takes; one where there is no OpenMP.
+ * threads.h - the number of threads that OpenMP is asked for during a piece of work. Without OpenMP there is one
+ * thread.
  *
  *   const int before = dt_threads_use(n);
  *   ... parallel regions of this thread ask for n ...
  *   dt_threads_use(before);
  *
- * Only the calling thread's setting changes. A region may get fewer threads than it asks for (OMP_THREAD_LIMIT,
+ * The calling thread's setting alone changes. A region may get fewer threads than it asks for (OMP_THREAD_LIMIT,
  * OMP_DYNAMIC, a caller that is in a parallel region itself). So what is prepared for n workers must be right for any
- * team of 1 to n: a worker's number says which room it may use, never which share of the work is its own.
+ * team of 1 to n: a worker's number may choose the memory it works in, but never its share of the work.
  */
 #ifndef DT_THREADS_H
 #define DT_THREADS_H
@@ -15,12 +16,13 @@
 #ifdef _OPENMP
 #include <omp.h>
 
+/* Returns the number of threads that a parallel region of this thread asks for. */
 static inline int dt_threads_now(void)
 {
     return omp_get_max_threads();
 }
 
-/* n >= 1; returns what it was */
+/* Sets the number of threads, n >= 1, and returns what it was. */
 static inline int dt_threads_use(int n)
 {
     const int before = omp_get_max_threads();
@@ -28,7 +30,7 @@ static inline int dt_threads_use(int n)
     return before;
 }
 
-/* The calling worker's number in its team, from 0. */
+/* Returns the calling worker's number in its team, from 0. */
 static inline int dt_thread_number(void)
 {
     return omp_get_thread_num();

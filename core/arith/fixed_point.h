@@ -1,23 +1,27 @@
 /*
- * fixed_point.h - how Q-CapsNets rounds one value: the arithmetic that the operators share, on the CPU and on CUDA.
+ * fixed_point.h - how Q-CapsNets rounds one value. The operators share this arithmetic, on the CPU and on CUDA.
  *
  *   step = scale / 2^(bits-1);  code = clamp(round(x / step), -2^(bits-1), 2^(bits-1) - 1);  value = code * step
  *
- *   round_to_nearest  half to even
+ * round() is one of
+ *   round_to_nearest  to the nearest integer, half to even
  *   truncation        down
- *   stochastic        down, and up by one with the fraction as probability
- *   logarithmic       no code: value = sign(x) 2^e, e = log2|x| to the nearest integer, the largest magnitude being
- *                     scale's. Besides 0 there are 2^(bits-1) - 1 magnitudes, each half of the next; what would be a
- *                     smaller one is 0.
+ *   stochastic        down, or up with the fraction of x / step as the probability
+ *   logarithmic       There is no code: value = sign(x) * 2^e, where e is log2|x| rounded to the nearest integer.
+ *                     Besides 0 there are 2^(bits-1) - 1 magnitudes. The largest is the power of two nearest to scale,
+ *                     and each other one is half of the next. A magnitude below the smallest becomes 0.
  *
- * The published code differs (format.published): bits counts fractional bits, step = 2^-bits, nothing is clamped, and
- *   round_to_nearest  activations: floor(x / step + step / 2); weights: floor(x / step). Its intention was 1/2
- *   stochastic        q = floor(x / step + step / 2), and q + 1 with probability x / step - q
- *   logarithmic       sign(x) 2^e, e as above of |x| + 1e-8, at most 10; 0 below step
+ * The published code differs (format.published): bits is the number of fractional bits, step = 2^-bits, nothing is
+ * clamped, and round() is one of
+ *   round_to_nearest  activations: floor(x / step + step / 2), where 1/2 was meant instead of step / 2;
+ *                     weights: floor(x / step)
+ *   truncation        down
+ *   stochastic        q = floor(x / step + step / 2), or q + 1 with probability x / step - q
+ *   logarithmic       value = sign(x) * 2^e, where e is that of |x| + 1e-8 and at most 10; a magnitude below step is 0
  *
- * Equal inputs give equal bits on every backend: powers of two are exact, a product or a quotient is rounded once, to a
- * subnormal number too. A code of more than 24 bits is an integer in f32, rounded: the largest of 32 bits is 2^31. What
- * is not a number stays so.
+ * Equal inputs give equal bits on every backend: powers of two are exact, and each product or quotient is rounded once,
+ * also to a subnormal number. Codes are integers in f32, so those of more than 24 bits are rounded; the largest code of
+ * 32 bits is 2^31. A NaN stays a NaN.
  *
  * Source: Marchisio et al., "Q-CapsNets", DAC 2020, and the code published with it.
  * Operators: quant/fixed_point.c, layers/caps/caps_route.c.  Tests: tests/quant/test_fixed_point.c.
@@ -32,17 +36,17 @@
 #include "../rng.h"
 #include "grid.h" /* dt_clamp */
 
-/* Above this, published formats have steps so small that f32 holds no more than it does with this. */
+/* The most fractional bits of a published format. More would change no value that f32 can hold in use. */
 enum { DT_FIXED_MAX_FRACTION = 62 };
 
-/* The values of a format are codes times this; bits >= 0. */
+/* Returns the step between two values of a format that has codes. f->bits >= 0, and >= 1 unless f is published. */
 static inline DT_HD float dt_fixed_step(const dt_fixed_format *f)
 {
     return f->published ? 1.0f / (float)((int64_t)1 << f->bits) : f->scale / (float)((int64_t)1 << (f->bits - 1));
 }
 
-/* The power of two nearest to x >= 0 in the logarithm; 0 for a subnormal x. No float lies half-way: that is an odd
- * power of sqrt 2. */
+/* Returns the power of two whose logarithm is nearest to that of x >= 0, or 0 if x is 0 or subnormal. There are no
+ * ties, because no float is a power of two times sqrt(2). */
 static inline DT_HD float dt_nearest_power(float x)
 {
     uint32_t bits;
@@ -53,12 +57,13 @@ static inline DT_HD float dt_nearest_power(float x)
     return x > 1.41421354f * below ? 2.0f * below : below; /* the last float below sqrt 2 */
 }
 
-/* Its logarithm; x is normal. */
+/* Returns log2 of dt_nearest_power(x). x must be normal. */
 static inline int dt_nearest_exponent(float x)
 {
     return ilogbf(dt_nearest_power(x));
 }
 
+/* Rounds x to a power of two of the format, or to 0. */
 static inline DT_HD float dt_fixed_logarithmic(const dt_fixed_format *f, float x)
 {
     const float size = fabsf(x);
@@ -76,13 +81,13 @@ static inline DT_HD float dt_fixed_logarithmic(const dt_fixed_format *f, float x
     return power < least ? 0.0f : copysignf(power, x);
 }
 
-/* A format that has codes, made ready for many values. */
+/* What dt_fixed_round needs of a format. */
 typedef struct {
-    float step, shift, low, high; /* shift: added, in steps, before rounding down */
-    int nearest, random;          /* neither: rounded down */
+    float step, shift, low, high; /* shift is added to x / step before it is rounded down; low..high is the range */
+    int nearest, random;          /* nearest 1: half to even; random 1: stochastic; both 0: down */
 } dt_fixed_grid;
 
-/* bits >= 0, not logarithmic */
+/* Prepares a format that has codes: its bits are >= 0 and its rounding is not logarithmic. */
 static inline DT_HD dt_fixed_grid dt_fixed_prepare(const dt_fixed_format *f)
 {
     const int random = f->rounding == DT_ROUND_STOCHASTIC, nearest = f->rounding == DT_ROUND_NEAREST;
@@ -94,7 +99,7 @@ static inline DT_HD dt_fixed_grid dt_fixed_prepare(const dt_fixed_format *f)
     return grid;
 }
 
-/* u: a draw from [0, 1), read by stochastic rounding alone. */
+/* Returns the code of x. u is a draw from [0, 1), which stochastic rounding alone reads. */
 static inline DT_HD float dt_fixed_round(const dt_fixed_grid *grid, float x, float u)
 {
     const float at = x / grid->step;
@@ -103,12 +108,14 @@ static inline DT_HD float dt_fixed_round(const dt_fixed_grid *grid, float x, flo
     return dt_clamp(code, grid->low, grid->high);
 }
 
+/* Returns the code of x in a format that has codes. */
 static inline DT_HD float dt_fixed_code(const dt_fixed_format *f, float x, float u)
 {
     const dt_fixed_grid grid = dt_fixed_prepare(f);
     return dt_fixed_round(&grid, x, u);
 }
 
+/* Returns the value of x in any format. It is x itself where f->bits < 0. */
 static inline DT_HD float dt_fixed_value(const dt_fixed_format *f, float x, float u)
 {
     if (f->bits < 0) return x;
@@ -116,7 +123,8 @@ static inline DT_HD float dt_fixed_value(const dt_fixed_format *f, float x, floa
     return dt_fixed_code(f, x, u) * dt_fixed_step(f);
 }
 
-/* The draw of element `index` of the format's tensor; activations are numbered through the dataset. */
+/* Returns the draw for element `index` of the format's tensor, or 0 if its rounding is not stochastic. The index of an
+ * activation counts on from image to image of the dataset. */
 static inline DT_HD float dt_fixed_draw(const dt_fixed_format *f, uint64_t seed, uint64_t index)
 {
     if (f->rounding != DT_ROUND_STOCHASTIC) return 0.0f;

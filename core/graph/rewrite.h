@@ -1,5 +1,5 @@
 /*
- * rewrite.h - graph in, graph out: a pass walks the nodes of one graph and makes another of them.
+ * rewrite.h - the frame of a pass, which walks the nodes of one graph and makes another graph of them.
  */
 #ifndef DT_REWRITE_H
 #define DT_REWRITE_H
@@ -9,24 +9,25 @@
 typedef struct {
     const dt_graph *from;
     dt_graph *to;
-    int *of; /* [from->n_values] the value of `to` that stands for it; -1: none yet */
+    int *of; /* [from->n_values] index of the value of `to` that stands for this value of `from`; -1: none yet */
 } dt_rewrite;
 
-/* What becomes of one node: it must give of[n->out] a value. */
+/* A function that decides what becomes of node n of `from`: it adds what it wants to `to`, and sets of[n->out]. */
 typedef dt_status (*dt_rewrite_node)(dt_rewrite *r, const dt_graph_node *n, void *user);
 
-/* Walks from's nodes in their order. each NULL: a copy. Image, scores and the rest of the graph's marks are carried
- * over, and so are constants, and the data of parameters. */
+/* Calls `each` for the nodes of `from` in their order; if each is NULL, it copies them. Constants, the data of
+ * parameters, and the members that name image, scores and the like are carried over. */
 DT_MUST_CHECK dt_status dt_graph_rewrite(const dt_graph *from, dt_rewrite_node each, void *user, dt_graph **out);
 
-/* The value of `to` for a value of `from`: given values and parameters enter `to` when they are first asked for, so
- * that they keep their order. */
+/* Sets *out to the value of `to` that stands for a value of `from`. A given value or a parameter is added to `to` when
+ * it is first asked for. */
 DT_MUST_CHECK dt_status dt_rewrite_value(dt_rewrite *r, int value, int *out);
 
-/* The node as it is, of what stands for its inputs. */
+/* Adds a copy of the node, which reads the values that stand for its inputs. */
 DT_MUST_CHECK dt_status dt_rewrite_copy(dt_rewrite *r, const dt_graph_node *n);
 
-/* The node with other params (NULL: its own) and other inputs, as many as it has. */
+/* Adds a copy of the node with other params, or with its own if params is NULL. It reads the values `in` of `to`, as
+ * many as the node has inputs. */
 DT_MUST_CHECK dt_status dt_rewrite_with(dt_rewrite *r, const dt_graph_node *n, const void *params, const int *in);
 
 #endif /* DT_REWRITE_H */

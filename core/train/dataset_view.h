@@ -1,5 +1,6 @@
 /*
- * dataset_view.h - images and labels in memory, as training and evaluation see them. datasets/ fills them.
+ * dataset_view.h - inside dt_dataset: images and labels in host memory. datasets/ fills them, training and evaluation
+ *                  read them.
  */
 #ifndef DT_DATASET_VIEW_H
 #define DT_DATASET_VIEW_H
@@ -7,7 +8,7 @@
 #include "detent/detent.h"
 
 struct dt_dataset {
-    const char *name; /* static, or own_name */
+    const char *name; /* a string constant, or own_name */
     char own_name[DT_DATASET_NAME_BYTES];
     char fingerprint[DT_FINGERPRINT_BYTES];
     uint8_t *images; /* [n][height][width][channels]; owned */

@@ -6,109 +6,116 @@
 
 #include "../graph/graph.h"
 
-/* A parameter of the graph in memory. */
+/* A parameter of the graph with its memory. */
 typedef struct {
-    const char *name; /* the graph's */
-    int value;        /* of the graph */
+    const char *name; /* owned by the graph */
+    int value;        /* index of the graph's value */
     dt_param_group group;
     dt_param_values values;
     float floor;   /* the optimiser keeps values >= this */
-    int64_t first; /* offset in the block of its group's kind: trained or state */
+    int64_t first; /* index of its first float in dt_model.w, or of a parameter of the group STATE in dt_model.state */
     dt_tensor tensor;
 } dt_param;
 
-/* What a model is recorded on: batches of `batch` images of a dataset. */
+/* What a model is recorded for: batches of `batch` images of a dataset in device memory. */
 typedef struct {
-    dt_tensor *images; /* u8 [n,H,W,C], device */
-    dt_tensor *labels; /* i32 [n], device */
-    dt_tensor *order;  /* i32 [n], device */
+    dt_tensor *images; /* u8 [n,H,W,C] */
+    dt_tensor *labels; /* i32 [n] */
+    dt_tensor *order;  /* i32 [n], indices of images */
     int batch;
     int training;
-    int crop_pad, shift; /* as dt_train_config's */
+    int crop_pad, shift; /* these and the next two as in dt_train_config */
     float rotation, flip_share;
-    float mean[4], std[4];
+    float mean[4], std[4]; /* one for each channel, for pixels in 0..1 */
     float label_smoothing;
-    float regularization_scale; /* of the decoder's loss, in training */
-    /* Where rows is not NULL the network begins in its middle: the value `start` of its graph is taken from rows, f32
-     * n,.., device, and what comes before is not recorded. */
+    float regularization_scale; /* factor on the decoder's loss, in training */
+    /* NULL: the network begins with its image. Else it begins in its middle: rows, f32 [n,..] in device memory, holds
+     * the value of the graph with index `start` for each image, and the nodes before it are not recorded. */
     dt_tensor *rows;
     int start;
 } dt_record_spec;
 
-/* Parameters with a gradient lie in one block, w, in the graph's order; state (running statistics) in another. */
+/* The parameters that are trained lie in one block, w, in the graph's order. Those of the group STATE (running
+ * statistics) lie in another, state. */
 struct dt_model {
-    int holders;     /* its maker, and every trainer of it */
+    int holders;     /* calls of dt_model_destroy until the model is freed: its maker's, and one of each trainer */
     dt_context *ctx; /* held */
-    dt_graph *graph; /* owned; name, sizes, bits are asked of it: dt_model_look */
+    dt_graph *graph; /* owned */
     dt_data_origin origin;
-    void *attached; /* what a pass knows of the model: quant/qcaps/fixed_formats.h; or NULL */
+    void *attached; /* what a pass has to tell of the model (quant/qcaps/fixed_formats.h); owned; NULL: nothing */
     void (*attached_destroy)(void *attached);
-    dt_param **param;
+    dt_param **param; /* [n_params] */
     int n_params;
-    float *w, *dw; /* device, [n_trained] */
-    float *state;  /* device, [n_state] */
+    float *w, *dw; /* [n_trained] parameters and gradients, device memory */
+    float *state;  /* [n_state], device memory */
     int64_t n_trained, n_state;
-    dt_layer_info *layer; /* of every convolution and linear layer on the grid */
+    dt_layer_info *layer; /* [n_layers], one for each convolution and linear layer on the grid */
     int n_layers;
 };
 
-/* Lays out and initialises the parameters. The graph is the model's from now on, even if this fails. */
+/* Makes a model of a graph: lays out the parameters in memory and initialises them. It takes over the graph, even if it
+ * fails. */
 DT_MUST_CHECK dt_status dt_model_open(dt_context *ctx, dt_graph *graph, dt_model **out);
 
-/* What dt_model_look and dt_model_describe tell of a model of g. */
+/* Fills out as dt_model_look would for a model of g. */
 void dt_graph_look(const dt_graph *g, dt_model_info *out);
+/* Writes to text what dt_model_describe would for a model of g. */
 void dt_graph_describe(const dt_graph *g, char text[DT_MODEL_TEXT_BYTES]);
 
-/* Another graph of the same parameters, in the same order, takes the place of m's. */
+/* Replaces m's graph by another that has the same parameters in the same order. The model takes over the new graph and
+ * destroys its own. */
 void dt_model_replace_graph(dt_model *m, dt_graph *graph);
 
-/* Somebody else needs m too, and will call dt_model_destroy: the last call frees it. */
+/* Adds a holder of m. Each holder calls dt_model_destroy once, and the last call frees the model. */
 void dt_model_hold(dt_model *m);
 
-/* What training on v makes of the origin. */
+/* Returns the origin that m has after training on v. */
 dt_data_origin dt_model_origin_of(const dt_model *m, const dt_dataset_view *v);
 
-/* The mean and std by which m's images are normalised: its origin's, or where that is unknown v's. */
+/* Sets spec's mean and std to those of m's origin, or to v's where the origin is unknown. */
 void dt_model_normalise(const dt_model *m, const dt_dataset_view *v, dt_record_spec *spec);
 
-/* Index of a parameter, or -1. */
+/* Index of the parameter of that name, or -1 if there is none. */
 int dt_model_find(const dt_model *m, const char *name);
-/* Index of a convolution on the grid, or -1. */
+/* Index of the convolution on the grid of that name, or -1 if there is none. */
 int dt_model_find_layer(const dt_model *m, const char *name);
 
-/* Words around the message about a bad value: "FILE: ", "; take an earlier one". NULL: none. */
+/* Texts that stand before and after a message about a bad value, such as "FILE: " and "; take an earlier one". Each may
+ * be NULL. */
 typedef struct {
     const char *before, *after;
 } dt_values_words;
 
-/* DT_ERR_NUMERIC names the first value that its parameter must not have, and its index in files (filters K,C,R,S): of
- * all parameters, as they are on the device; of n values on the host. words may be NULL. */
+/* Checks the parameters, as they are on the device, against the values that each may have. DT_ERR_NUMERIC names the
+ * parameter, the first bad value and its index in a file, where filters are K,C,R,S. words may be NULL. */
 DT_MUST_CHECK dt_status dt_model_check_values(const dt_model *m, const dt_values_words *words);
+/* Checks v[0..n-1], in host memory, the same way. The index in the message is that of v. */
 DT_MUST_CHECK dt_status dt_values_check(const char *name, dt_param_values values, const float *v, int64_t n,
                                         const dt_values_words *words);
 
-/* A place for each value of m's graph, in which the parameters stand; the caller frees it. */
+/* Makes an array with one tensor for each value of m's graph. Those of the parameters are set, the others are NULL. The
+ * caller frees the array. */
 DT_MUST_CHECK dt_status dt_model_tensors(dt_model *m, dt_tensor ***out);
 
-/* A tape for what spec says. */
+/* Makes an empty tape with spec's batch and training. */
 DT_MUST_CHECK dt_status dt_model_tape(const dt_model *m, const dt_record_spec *spec, dt_tape **out);
 
-/* Records the images of a batch, as the network reads them: normalised, or as u8 pixels. */
+/* Records the image as the network reads it: u8 pixels, or f32 that are augmented and normalised. */
 DT_MUST_CHECK dt_status dt_model_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x);
 
-/* Records the network, and in training its decoder, into tensor, a place for each value of the graph: dt_model_tensors.
- * The labels are given only if it reads them. */
+/* Records the network, and in training its decoder if it has one. tensor, which dt_model_tensors made, receives each
+ * recorded value. It receives the labels only where a decoder reads them. */
 DT_MUST_CHECK dt_status dt_model_record_network(dt_model *m, dt_tape *tape, const dt_record_spec *spec,
                                                 dt_tensor **tensor);
 
-/* Records the loss of what the network gave. */
+/* Records the loss of the values that dt_model_record_network has put into tensor. */
 DT_MUST_CHECK dt_status dt_model_record_loss(dt_model *m, dt_tape *tape, const dt_record_spec *spec,
                                              dt_tensor *const *tensor, dt_tensor *labels, dt_tensor **loss);
 
-/* Records the network and its loss. The largest of the scores, [N][classes], is the prediction. */
+/* Records the network, its labels and its loss; tensor is as for dt_model_record_network. */
 DT_MUST_CHECK dt_status dt_model_record_into(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **tensor,
                                              dt_tensor **loss);
-/* The same, where scores and loss are all that is wanted. */
+/* Records the same, for a caller who wants no value but the scores, [N][classes], and the loss. */
 DT_MUST_CHECK dt_status dt_model_record(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **scores,
                                         dt_tensor **loss);
 

@@ -1,70 +1,71 @@
 /*
- * trainer.h - inside dt_trainer: tapes for the full batch and for an epoch's last, smaller one, the optimiser state,
- *             and the position in the run. formats/checkpoint.c saves and restores what stands here.
+ * trainer.h - inside dt_trainer: a tape for full batches and one for an epoch's last, smaller batch, the optimiser's
+ *             state, and the position in the run. formats/checkpoint.c saves and restores state and position.
  */
 #ifndef DT_TRAINER_H
 #define DT_TRAINER_H
 
 #include "inference.h"
 
-/* Steps that a captured graph may hold: a replay costs the host and the device some microseconds. */
+/* Steps of the longer captured graph. One replay runs them all, because each replay costs some microseconds. */
 enum { DT_UNROLL = 8 };
 
-/* `steps` steps as a captured graph; NULL: not captured yet. */
+/* A captured graph of one or several steps. */
 typedef struct {
-    void *graph;
-    int generation; /* of the context when graph was captured */
+    void *graph;    /* NULL: not captured yet */
+    int generation; /* the context's when the graph was captured; if it has changed, the graph is captured again */
 } dt_captured;
 
-/* One recorded step for one batch size. */
+/* A training step for one batch size. */
 typedef struct {
     dt_tape *tape;
     dt_tensor *loss;
     int batch;
-    int warm; /* 1: has run eagerly, so that libraries have loaded what they need */
-    dt_captured once, unrolled;
-    dt_update update;          /* with this tape's quantizers */
-    const dt_node **quantizer; /* whose backward the update does */
+    int warm;                   /* 1: it has run once without capture, so that libraries have loaded what they need */
+    dt_captured once, unrolled; /* graphs of one step and of DT_UNROLL steps */
+    dt_update update;           /* with this tape's quantizers */
+    const dt_node **quantizer;  /* owned; the nodes whose backward is deferred to the update */
 } dt_step_tape;
 
 struct dt_trainer {
     dt_model *model;
     dt_train_config config;
     int64_t n_images;
-    dt_data_origin origin; /* of its dataset; the model's from the first step on, whatever was loaded since */
-    dt_device_data data;   /* the dataset and this epoch's order */
+    dt_data_origin origin; /* of its dataset; each run makes it the model's origin */
+    dt_device_data data;   /* the dataset, and the order of epoch order_epoch */
     dt_record_spec spec;
-    dt_step_tape full, rest; /* rest.tape is NULL when the batch divides the dataset */
-    dt_step_in *queue;       /* device [DT_UNROLL]; what the next steps read */
-    float *m1, *m2;          /* device [n_trained]; optimiser state; m2 NULL for SGD */
-    dt_update update;
-    dt_update_range *range; /* host */
-    int64_t step;           /* steps done since the run began: the whole position */
-    dt_metrics recent;      /* the last that dt_trainer_recent has seen */
-    int is_peeking;         /* 1: newer ones are on their way */
-    int order_epoch;        /* the epoch that data.order holds, -1: none */
-    double data_seconds;    /* of the host's clock, spent in preparing what steps read */
+    dt_step_tape full, rest; /* rest.tape is NULL where the batch divides the number of images */
+    dt_step_in *queue;       /* [DT_UNROLL] in device memory: what the next steps read */
+    float *m1, *m2;          /* [n_trained] in device memory: the optimiser's state; m2 is NULL for SGD */
+    dt_update update;        /* without quantizers; each tape has a copy with its own */
+    dt_update_range *range;  /* [update.n_ranges] in host memory */
+    int64_t step;            /* steps done since the run began, which is the whole position */
+    dt_metrics recent;       /* the newest that dt_trainer_recent has received */
+    int is_peeking;          /* 1: dt_trainer_recent has asked the device for newer ones */
+    int order_epoch;         /* -1: data.order is not set yet */
+    double data_seconds;     /* host time spent on what steps read: dt_trainer_data_seconds */
 };
 
-/* The tape of a step of `batch` images as the model records it: not fused, not compiled. */
+/* Records the tape of a step of `batch` images, neither fused nor compiled. */
 DT_MUST_CHECK dt_status dt_trainer_record(dt_trainer *t, int batch, dt_tape **tape, dt_tensor **loss);
 
-/* Makes `step` the number of steps done and restores what a checkpoint has of `state`: the epoch's running sums, and
- * the loss scale, which a trainer without one keeps at 1. */
+/* Makes `step` the number of steps done, and restores the epoch's running sums from a checkpoint's `state`. It restores
+ * the loss scale too, unless no gradient of this trainer is scaled. */
 DT_MUST_CHECK dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_step *state);
+/* Reads the running sums, the loss scale and the inputs of the last step from the device. */
 DT_MUST_CHECK dt_status dt_trainer_state(const dt_trainer *t, dt_step *out);
 
-/* Forward and backward of the next batch with a hook on every forward node; gradients are left in the parameters'
- * grad, everything else is as before. */
+/* Runs forward and backward of the next batch on a tape that is not fused, and calls hook for each node in forward. It
+ * leaves the gradients in the parameters' grad. Parameters, running statistics and position stay as they were. */
 DT_MUST_CHECK dt_status dt_trainer_observe(dt_trainer *t, dt_node_hook hook, void *user);
 
-/* The learning rate of the step after `step` steps: schedule.c. */
+/* Returns the learning rate of the step that follows after `step` steps. schedule.c has the formulas. */
 float dt_schedule_lr(const dt_train_config *cfg, int64_t step, int64_t steps_per_epoch);
 
-/* A permutation of 0..n-1, a function of (seed, epoch) alone. */
+/* Writes a permutation of 0..n-1 to order. It depends on seed, epoch and n alone. */
 void dt_shuffle(uint64_t seed, uint32_t epoch, int64_t n, int32_t *order);
 
-/* How any network is trained if nobody says otherwise. */
+/* Sets the configuration of networks that have none of their own. */
 void dt_train_config_general(dt_train_config *out);
 
 #endif /* DT_TRAINER_H */
