@@ -11,32 +11,38 @@
 extern "C" {
 #endif
 
-/* Makes the file, or replaces it whole: written aside, fsynced, renamed; a replaced one keeps its mode. So does every
- * function here that writes a file. Links are followed; a device, pipe or /dev/fd/N is written into. */
+/* Makes the file, or replaces it whole: the data are written to another file, synced to the disk, and renamed. A
+ * replaced file keeps its mode. Links are followed. A device, a pipe or /dev/fd/N is written into. Every function here
+ * that writes a file does it so. */
 DT_API DT_MUST_CHECK dt_status dt_file_replace(const char *path, const void *data, size_t bytes);
 
-/* Everything a run needs to go on with equal bits. Written aside, fsynced, renamed: never half a file.
- * extra: a string kept in the metadata (the run's own JSON), or NULL. */
+/* Saves everything that a run needs to go on with equal bits. extra is a string that the file keeps for the caller;
+ * NULL: none. DT_ERR_NUMERIC: a parameter has a value that it must not have. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_save(const dt_trainer *t, const char *path, const char *extra);
-/* What a safetensors file says it is: "detent-checkpoint", "detent-program"; "" if nothing. */
+/* Writes to text, of `bytes` bytes, the format that a safetensors file names, such as "detent-checkpoint" or
+ * "detent-program"; "" if it names none. */
 DT_API DT_MUST_CHECK dt_status dt_file_format(const char *path, char *text, size_t bytes);
-/* How the run trains; dt_checkpoint_open makes its model. */
+/* Reads the training configuration of the run that a checkpoint holds. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_train_config(const char *path, dt_train_config *out);
-/* The string saved as extra; the caller frees it. NULL if none. */
+/* Reads the string that was saved as extra. The caller frees *out, which is NULL if there is none. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_extra(const char *path, char **out);
-/* Continues the run: parameters, optimiser state, position. Refused if model or data differ, naming both values. A file
- * that does not tell its data set is taken to be of this one. */
+/* Reads parameters, optimiser state and position of a run, so that t continues it. A file whose network, training, seed
+ * or data differ from t's is refused, with both values in the message. A file that does not name its data set is taken
+ * to be of t's. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_resume(dt_trainer *t, const char *path);
-/* Parameters and origin; every name and shape must match. */
+/* Reads parameters and origin. The file must have every parameter of m in its shape, and no others. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_load(dt_model *m, const char *path);
-/* A model that dt_qcaps_quantize made: parameters as they were before rounding, and the formats. extra: as above. */
+/* Saves a model that dt_qcaps_quantize made: its parameters before rounding, and the formats. extra is as for
+ * dt_checkpoint_save. */
 DT_API DT_MUST_CHECK dt_status dt_model_save(dt_model *m, const char *path, const char *extra);
-/* The model that such a file or a checkpoint of a run holds, with its parameters. */
+/* Makes the model that a checkpoint or a file of dt_model_save holds, with its parameters. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_open(dt_context *ctx, const char *path, dt_model **out);
-/* The codes of its weights (I32; logarithmic rounding: F32, the powers of two) and every format, for hardware. */
+/* Writes the codes of the weights of a model that dt_qcaps_quantize made, and every format, for hardware. Codes are
+ * I32; with logarithmic rounding they are powers of two, F32. */
 DT_API DT_MUST_CHECK dt_status dt_model_save_codes(dt_model *m, const char *path);
-/* Copies every parameter whose name and shape match, F16, BF16 and F64 too, and leaves the origin; calls skipped (may
- * be NULL) with the reason for each other. */
+/* Reads every parameter whose name and shape match, in F32, F16, BF16 or F64, and leaves m's origin as it is. It calls
+ * skipped, which may be NULL, for each tensor and each parameter that does not match, with the reason. *n_loaded is the
+ * number of parameters that it has read. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_load_partial(dt_model *m, const char *path,
                                                           void (*skipped)(void *user, const char *name,
                                                                           const char *why),

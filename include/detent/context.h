@@ -1,5 +1,5 @@
 /*
- * context.h - where things run: device, threads, precision, seed.
+ * context.h - where and how things run: device, threads, precision, seed.
  */
 #ifndef DT_PUBLIC_CONTEXT_H
 #define DT_PUBLIC_CONTEXT_H
@@ -10,28 +10,33 @@
 extern "C" {
 #endif
 
-/* f32: everything in f32. mixed: convolutions take 16-bit operands in backward (accumulating in f32); forward
- * psums are integers and exact either way, so evaluation gives equal bits in both. */
+/* f32 computes everything in f32. mixed gives convolutions 16-bit operands in backward, with sums in f32; on CUDA,
+ * training also stores psums in 16 bits. Evaluation gives equal bits in both. */
 typedef enum { DT_PRECISION_F32, DT_PRECISION_MIXED } dt_precision;
 
 typedef struct {
     const char *backend; /* "cpu", "cuda", or "auto": cuda if a device answers, else cpu */
     int device;          /* ordinal of the GPU */
-    int threads;         /* OpenMP threads for this context's work; 0: as many as its creator's regions would get */
+    int threads; /* OpenMP threads for this context's work, 0..1024; 0: OpenMP's setting in the calling thread */
     dt_precision precision;
     uint64_t seed; /* every random number is a function of this, its purpose and its index */
-    int no_graph;  /* 1: run eagerly, for debugging; results are the same bits */
+    int no_graph;  /* 1: steps are launched one kernel at a time, for debugging; results have the same bits */
 } dt_options;
 
+/* Sets backend "auto", device 0, threads 0, mixed precision, seed 1, no_graph 0. */
 DT_API void dt_options_default(dt_options *out);
+/* Opens a device. DT_ERR_ARGUMENT: an option is out of its range. DT_ERR_UNSUPPORTED: there is no such device. */
 DT_API DT_MUST_CHECK dt_status dt_context_create(const dt_options *opt, dt_context **out);
 DT_API void dt_context_destroy(dt_context *ctx);
-DT_API const char *dt_context_backend(const dt_context *ctx); /* "cpu" or "cuda" */
-DT_API const char *dt_context_device(const dt_context *ctx);  /* for people: "2 threads, avx512_core_bf16" */
-/* Why "auto" did not take the GPU that the machine has; "" if it did, if there is none, or if "auto" was not asked. */
+/* Returns "cpu" or "cuda". */
+DT_API const char *dt_context_backend(const dt_context *ctx);
+/* Returns a description of the device for people, such as "2 threads, avx512_core_bf16". */
+DT_API const char *dt_context_device(const dt_context *ctx);
+/* Returns the reason for which "auto" did not take the GPU that the machine has. It is "" if "auto" took it, if there
+ * is no GPU, or if the backend was not "auto". */
 DT_API const char *dt_context_fallback(const dt_context *ctx);
 
-/* Words of the enumerations above, in their order, NULL at the end. */
+/* The words of the enumerations above, in the order of their constants, NULL at the end. */
 DT_API extern const char *const dt_precision_names[3];
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
 /*
- * predict.h - scores of images that stand in no data set.
+ * predict.h - scores of images that are in no data set.
  */
 #ifndef DT_PUBLIC_PREDICT_H
 #define DT_PUBLIC_PREDICT_H
@@ -10,38 +10,40 @@
 extern "C" {
 #endif
 
-/* What a value of the network was for a batch of images: images first, first + 1, .. */
+/* A value of the network for one batch of images. */
 typedef struct {
-    const char *name; /* of the value: "features.27" */
-    int64_t first;
+    const char *name; /* of the value, such as "features.27" */
+    int64_t first;    /* index of the batch's first image */
     int ndim;
-    int64_t dim[6];      /* the first axis: images, or a multiple where the network sees an image as several */
-    const float *values; /* codes where the value is on the grid */
-    int n_scale;         /* 0: real values; else value = scale * code, of one scale or one a channel */
+    int64_t dim[6];      /* the first axis: images of the batch, times the maps of an image where it has several */
+    const float *values; /* integers where the value is on the grid */
+    int n_scale;         /* 0: values are real; 1: real = scale * integer; else there is a scale for each channel */
     const float *scale;  /* [n_scale] */
 } dt_value_batch;
 
+/* Images of a batch, unless dt_prediction.batch says otherwise. */
 enum { DT_PREDICT_BATCH = 128 };
 
-/* What to predict. Images of the network's size, [n][height][width][channels]: pixels, which are normalised as those
- * that it was trained on; or normalised already. */
+/* The images to predict. Either pixels or normalised is set, and the other is NULL. */
 typedef struct {
-    const uint8_t *pixels;
-    const float *normalised;
+    const uint8_t *pixels;   /* [n][height][width][channels] of the network's size; normalised by the model's origin */
+    const float *normalised; /* the same shape, normalised already */
     int64_t n;
-    int batch; /* images at once; 0: DT_PREDICT_BATCH */
-    /* Called for each value of each batch, in the order of the network; NULL: nobody looks. */
+    int batch; /* images of a batch; 0: DT_PREDICT_BATCH */
+    /* Is called for each value of each batch, in the order of the network. May be NULL. */
     dt_status (*look)(void *user, const dt_value_batch *value);
     void *user;
-    const dt_progress *progress; /* or NULL */
+    const dt_progress *progress; /* NULL: none */
 } dt_prediction;
 
-/* scores: [n][classes], as dt_outputs'. Of a program's model, too. */
+/* Writes the scores of the images to scores, [n][n_classes]: logits, or lengths of class capsules. m may be a program's
+ * model, which takes pixels alone. DT_ERR_ARGUMENT: pixels are given, and nothing says how m normalises them. */
 DT_API DT_MUST_CHECK dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores);
 
-/* The same from file to file: the tensor `name` (NULL: the only one) of a safetensors file, U8 or F32 [N][H][W][C]; to
- * the tensors `scores` F32 [N][classes] and, for each value that layer names (NULL: none, "all": all), one of its name:
- * F32, or I32 with NAME.scale. */
+/* Predicts the images of a safetensors file, and writes a safetensors file. It reads the tensor `name`, U8 pixels or
+ * normalised F32, [N][H][W][C]; name may be NULL if there is no other. It writes the tensor `scores`, F32 [N][classes],
+ * and the value that `layer` names, or all values if layer is "all", or none if it is NULL. A value is F32 under its
+ * own name; on the grid it is I32, and its scale is F32 under NAME.scale. */
 DT_API DT_MUST_CHECK dt_status dt_predict_file(dt_model *m, const char *inputs, const char *name, const char *layer,
                                                const dt_progress *progress, const char *out);
 

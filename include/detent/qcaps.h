@@ -1,5 +1,7 @@
 /*
- * qcaps.h - Q-CapsNets: few bits for capsule networks.
+ * qcaps.h - Q-CapsNets: a search for few bits for capsule networks.
+ *
+ * Source: Marchisio et al., "Q-CapsNets", DAC 2020. quant/qcaps/qcaps_search.c has the steps of the search.
  */
 #ifndef DT_PUBLIC_QCAPS_H
 #define DT_PUBLIC_QCAPS_H
@@ -10,27 +12,28 @@
 extern "C" {
 #endif
 
-/* How a real value becomes a code: nearest (half to even), stochastic (up with the fraction as probability), down, or
- * to the nearest power of two. */
+/* How a real value is rounded: to the nearest code, half to even; down, or up with the fraction as probability; down;
+ * to the nearest power of two. core/arith/fixed_point.h has the formulas. */
 typedef enum { DT_ROUND_NEAREST, DT_ROUND_STOCHASTIC, DT_ROUND_TRUNCATION, DT_ROUND_LOGARITHMIC } dt_rounding;
 
+/* The most layers, as Q-CapsNets counts them. */
 enum { DT_QCAPS_LAYERS = 8 };
 
-/* A layer as Q-CapsNets counts them: a child of the network (a block of DeepCaps is one). */
+/* A layer as Q-CapsNets counts them; a block of DeepCaps is one layer. */
 typedef struct {
     char name[DT_NAME_MAX + 1];
-    int64_t n_weights;     /* filters, biases, batch norm's gamma and beta */
-    int64_t n_activations; /* outputs for one image; the image itself is counted by dt_qcaps_shape */
-    int routes;            /* iterations of dynamic routing; where it has any, it has bits for it */
+    int64_t n_weights;     /* values of filters, biases, batch norm's gamma and beta */
+    int64_t n_activations; /* values of its outputs for one image */
+    int routes;            /* iterations of dynamic routing; 0: it does not route, and has no routing bits */
 } dt_qcaps_layer;
 
 typedef struct {
     int n_layers;
-    int64_t n_input; /* values of the image, which get the first layer's activation bits */
+    int64_t n_input; /* values of the image, which has the first layer's activation bits */
     dt_qcaps_layer layer[DT_QCAPS_LAYERS];
 } dt_qcaps_shape;
 
-/* Word lengths of each layer, sign included (published: fractional bits). */
+/* Bits of each layer: word lengths, sign included; published: fractional bits. */
 typedef struct {
     int weight[DT_QCAPS_LAYERS], activation[DT_QCAPS_LAYERS];
     int routing[DT_QCAPS_LAYERS]; /* 0 where the layer does not route */
@@ -38,88 +41,97 @@ typedef struct {
 
 typedef struct {
     dt_rounding rounding;
-    float accuracy_tolerance; /* %, of the accuracy itself: 0.2 lets 99.50 fall to 99.301 */
-    float memory_budget;      /* MiB of weights; published: MB of 8,000,000 bits */
-    int published;            /* 1: the published code, quirks and all; 0: corrected */
-    int64_t cache_bytes;      /* of activations kept between trials */
+    float accuracy_tolerance; /* % of the full accuracy that may be lost: 0.2 lets 99.50 % fall to 99.301 % */
+    float memory_budget;      /* for the weights, MiB; published: MB of 8,000,000 bits */
+    int published;            /* 1: what the published code does, with its errors; 0: corrected */
+    int64_t cache_bytes;      /* device memory for activations that are kept between trials */
     int batch;
 } dt_qcaps_options;
 
 /* What the bits cost. */
 typedef struct {
     double memory_mib;           /* of the weights; published: with an integer bit for each */
-    double weight_reduction;     /* against 32 bits */
-    double activation_reduction; /* against 32 bits, image counted, votes and routing not */
+    double weight_reduction;     /* 32 bits for each weight, divided by the bits that they have */
+    double activation_reduction; /* the same for activations and image, without votes and routing */
 } dt_qcaps_cost;
 
 /* One evaluation of the search. */
 typedef struct {
-    const char *step; /* "1", "2", "3A", "4A", "3B" */
-    int trial;        /* 1, 2, ... */
+    const char *step; /* of the search: "1", "2", "3A", "4A", "3B" */
+    int trial;        /* number of the trial, from 1 */
     dt_qcaps_bits bits;
     double accuracy; /* % */
 } dt_qcaps_trial;
 
+/* Bits that the search found. */
 typedef struct {
-    int present;
+    int present; /* 1: the search has this outcome; 0: the other members mean nothing */
     dt_qcaps_bits bits;
-    double accuracy; /* %, on the images that decided */
+    double accuracy; /* %, on the dataset of the search */
 } dt_qcaps_outcome;
 
+/* The search has either the outcome `satisfied`, or `memory` and, if there is one, `accuracy`. */
 typedef struct {
     double full_accuracy, min_accuracy; /* % */
-    int uniform_bits;                   /* step 1's */
+    int uniform_bits;                   /* the bits that step 1 found */
     int n_trials;
-    dt_qcaps_outcome satisfied; /* meets tolerance and budget; else: */
+    dt_qcaps_outcome satisfied; /* meets tolerance and budget */
     dt_qcaps_outcome memory;    /* meets the budget */
     dt_qcaps_outcome accuracy;  /* meets the tolerance */
 } dt_qcaps_result;
 
-/* Non-zero stops the search with DT_ERR_INTERRUPTED. */
+/* Functions of the caller that the search calls. */
 typedef struct {
+    /* Is called after each trial. A result other than 0 stops the search with DT_ERR_INTERRUPTED. */
     int (*trial)(void *user, const dt_qcaps_trial *t);
-    dt_progress images; /* of the evaluation that runs; tick may be NULL */
+    dt_progress images; /* for each evaluation; tick may be NULL */
     void *user;
 } dt_qcaps_watch;
 
-DT_API void dt_qcaps_options_default(dt_qcaps_options *out); /* nearest, 0.2 %, 200 MiB, corrected, 1 GiB, 100 images */
-/* DT_ERR_UNSUPPORTED if the network has no capsules. */
+/* Sets nearest, 0.2 %, 200 MiB, corrected, 1 GiB of cache and batches of 100 images. */
+DT_API void dt_qcaps_options_default(dt_qcaps_options *out);
+/* Describes the layers of m. DT_ERR_UNSUPPORTED: the network has no capsules. */
 DT_API DT_MUST_CHECK dt_status dt_qcaps_describe(const dt_model *m, dt_qcaps_shape *out);
-/* Step 2 alone: the weight bits that the budget allots; activations and routing get `uniform` bits. Needs no
- * parameters, only sizes. DT_ERR_ARGUMENT if the budget is below what one bit a weight takes, naming both. */
+/* Does step 2 alone: sets the weight bits that the budget allots, and `uniform` bits for activations and routing. It
+ * goes by sizes and needs no parameters. DT_ERR_ARGUMENT: the budget is less than one bit a weight takes; the message
+ * has both. */
 DT_API DT_MUST_CHECK dt_status dt_qcaps_allot(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, int uniform,
                                               dt_qcaps_bits *out);
+/* Computes what bits cost. */
 DT_API void dt_qcaps_cost_of(const dt_qcaps_shape *shape, const dt_qcaps_options *opt, const dt_qcaps_bits *bits,
                              dt_qcaps_cost *out);
-/* Steps 1, 2, then 3A and 4A, or 3B. d decides. */
+/* Runs the search: steps 1 and 2, then 3A and 4A, or 3B. Accuracies are those on d. */
 DT_API DT_MUST_CHECK dt_status dt_qcaps_search(dt_model *m, const dt_dataset *d, const dt_qcaps_options *opt,
                                                const dt_qcaps_watch *watch, dt_qcaps_result *out);
-/* m with those bits, as a model for dt_evaluate, with scales calibrated on d. It borrows nothing of m. */
+/* Makes a copy of m that rounds to these bits, with scales calibrated on d. It is for evaluation, and m may be
+ * destroyed afterwards. */
 DT_API DT_MUST_CHECK dt_status dt_qcaps_quantize(dt_model *m, const dt_dataset *d, const dt_qcaps_options *opt,
                                                  const dt_qcaps_bits *bits, dt_model **out);
 
-/* What dt_qcaps_quantize chose, or a file holds. */
+/* The formats of a model that dt_qcaps_quantize made. */
 typedef struct {
     dt_rounding rounding;
     int published;
     dt_qcaps_bits bits;
-    int n_tensors;
+    int n_tensors; /* tensors that are rounded */
 } dt_qcaps_formats;
 
+/* The format of one tensor that is rounded. */
 typedef struct {
-    const char *name; /* a parameter's, or "digit.votes", "digit.s2": the weighted sums of the second iteration */
-    int layer;        /* of dt_qcaps_shape */
+    const char *name; /* a parameter's, or such as "digit.votes", "digit.s2": weighted sums of the second iteration */
+    int layer;        /* index in dt_qcaps_shape.layer */
     int is_weight;
     int bits;
-    float scale; /* the largest magnitude; published: not used */
-    float step;  /* codes are in steps of scale / 2^(bits-1); 0: powers of two, logarithmic rounding */
+    float scale; /* largest magnitude; published: not used */
+    float step;  /* between two codes: scale / 2^(bits-1); published: 2^-bits; 0 with logarithmic rounding */
 } dt_qcaps_tensor;
 
-/* 0 if m does not record with fixed-point formats. */
+/* Fills out and returns 1 if m has fixed-point formats; else returns 0. */
 DT_API int dt_qcaps_look(const dt_model *m, dt_qcaps_formats *out);
-DT_API void dt_qcaps_look_at(const dt_model *m, int i, dt_qcaps_tensor *out); /* 0 <= i < n_tensors */
+/* Describes tensor i, 0 <= i < n_tensors, of a model that has fixed-point formats. */
+DT_API void dt_qcaps_look_at(const dt_model *m, int i, dt_qcaps_tensor *out);
 
-/* Words of the enumerations above, in their order, NULL at the end. */
+/* The words of the enumerations above, in the order of their constants, NULL at the end. */
 DT_API extern const char *const dt_rounding_names[5];
 
 #ifdef __cplusplus

@@ -1,9 +1,9 @@
 /*
  * status.h - error codes, and the macros that raise and forward them.
  *
- * A function that can fail returns dt_status. DT_CHECK raises a new failure with a
- * message; DT_TRY forwards one. Neither prints: the text waits in dt_last_error().
- * assert() is for broken invariants of our own, never for input or environment.
+ * A function that can fail returns dt_status. DT_CHECK raises a new failure with a message, and DT_TRY forwards one.
+ * Neither prints: dt_last_error() has the text. assert() is for invariants of the library, never for input or
+ * environment.
  */
 #ifndef DT_STATUS_H
 #define DT_STATUS_H
@@ -31,7 +31,7 @@ typedef enum {
 } dt_status;
 
 #if defined(__GNUC__)
-#define DT_API          __attribute__((visibility("default"))) /* what a shared library shows */
+#define DT_API          __attribute__((visibility("default"))) /* exported by a shared library */
 #define DT_MUST_CHECK   __attribute__((warn_unused_result))
 #define DT_PRINTF(a, b) __attribute__((format(printf, a, b)))
 #else
@@ -44,29 +44,31 @@ typedef enum {
 extern "C" {
 #endif
 
+/* Returns the name of a status, such as "DT_ERR_ARGUMENT". */
 DT_API const char *dt_status_name(dt_status s);
-/* Of the calling thread's last failure: what was wrong, for people. */
+/* Returns the message of the calling thread's last failure, for people. */
 DT_API const char *dt_last_error(void);
-/* And where: "DT_ERR_ARGUMENT at core/context.c:40", then a line "  from file:line" for each function that it passed.
- */
+/* Returns the place of the calling thread's last failure: "DT_ERR_ARGUMENT at core/context.c:40", and a line
+ * "  from file:line" for each function that forwarded it. */
 DT_API const char *dt_last_trace(void);
 
-/* Stores the message and returns s, so that `return dt_raise(...)` reads as one thing. No
- * argument may be dt_last_error() itself. */
+/* Stores the message of a failure and its place, and returns s. No argument may be dt_last_error() itself. */
 DT_API dt_status dt_raise(dt_status s, const char *file, int line, const char *fmt, ...) DT_PRINTF(4, 5);
 
-/* Adds "  from file:line" to the trace and returns s. */
+/* Adds a line "  from file:line" to the trace, and returns s. */
 DT_API dt_status dt_forward(dt_status s, const char *file, int line);
 
 #ifdef __cplusplus
 }
 #endif
 
+/* Returns from the calling function with a new failure, unless cond holds. A format and its arguments follow status. */
 #define DT_CHECK(cond, status, ...)                                              \
     do {                                                                         \
         if (!(cond)) return dt_raise((status), __FILE__, __LINE__, __VA_ARGS__); \
     } while (0)
 
+/* Returns from the calling function with the status of expr, unless that is DT_OK. */
 #define DT_TRY(expr)                                                          \
     do {                                                                      \
         dt_status const dt_try_ = (expr);                                     \

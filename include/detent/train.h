@@ -27,75 +27,88 @@ typedef struct {
     float momentum;              /* SGD */
     float beta1, beta2, epsilon; /* Adam */
     float weight_decay;
-    float alpha_lr;    /* factor on lr for clip alphas */
-    float alpha_decay; /* weight decay of clip alphas */
+    float alpha_lr;    /* factor on lr for alphas */
+    float alpha_decay; /* weight decay of alphas */
     dt_schedule_kind schedule;
     int step_epochs[2]; /* STEP: lr is multiplied by gamma when these epochs begin */
-    float gamma;        /* STEP, EXPONENTIAL (each epoch) */
+    float gamma;        /* factor on lr; EXPONENTIAL applies it each epoch */
     int decay_steps;    /* DECAY: lr * decay_rate^(steps done / decay_steps), a real exponent */
     float decay_rate;
     float label_smoothing;
-    int crop_pad;     /* pixels of zero padding before a random crop; 0: no crop */
-    int shift;        /* moves images by round(U(-shift, shift)) pixels along both axes, filled with 0; 0: not */
-    float rotation;   /* turns images by U(-rotation, rotation) degrees, nearest pixel, filled with 0; 0..45; 0: not */
-    float flip_share; /* share of images that are mirrored; 0: none */
-    /* Capsule networks only. */
+    int crop_pad;     /* pixels of zero padding on each side before a random crop, 0..16; 0: no crop */
+    int shift;        /* images move by round(U(-shift, shift)) pixels along each axis, 0..16; 0 fills the gap */
+    float rotation;   /* images turn by U(-rotation, rotation) degrees, 0..45, to the nearest pixel; 0 fills the gaps */
+    float flip_share; /* share of the images that are mirrored, 0..1 */
+    /* The rest is for capsule networks alone. */
     float regularization_scale; /* factor on the reconstruction loss */
-    int hard_training;          /* 1: the last epochs / 2 epochs, rounded down, take the margins of hard training */
+    int hard_training;          /* 1: the last floor(epochs / 2) epochs take the margins of hard training */
 } dt_train_config;
 
 /* One activation quantizer, as the training report prints it. */
 typedef struct {
-    char name[DT_NAME_MAX + 1]; /* "features.27" */
+    char name[DT_NAME_MAX + 1]; /* the layer's, such as "features.27" */
     float alpha;
-    double clip_rate; /* share of inputs beyond the clip */
+    double clip_rate; /* share of the inputs beyond the clip */
     double d_alpha;   /* gradient of alpha */
-    int fixed;        /* alpha is not trained: the image quantizer of input_bits */
+    int fixed;        /* 1: alpha is not trained, as in the quantizer of an image with input_bits */
 } dt_quant_report;
 
-/* Those of a network by that name; general ones for NULL. */
+/* Sets the training configuration of the network of that name. NULL: one that is good for most networks. */
 DT_API void dt_train_config_default(const char *network, dt_train_config *out);
-/* What suits that dataset: for capsule networks the size of images, the decoder, and the published augmentation; for
- * any network no mirror images of digits. Other names change nothing. */
+/* Adapts both configurations to a data set. A capsule network gets the size of images, the decoder and the published
+ * augmentation. No network gets mirror images of digits. A name that is not known changes nothing. */
 DT_API void dt_config_for_dataset(const char *dataset, dt_model_config *model, dt_train_config *train);
-/* Chooses the decoder that makes images of the model's size, where the network's is for another. */
+/* Chooses a decoder that makes images of the model's size, if the chosen one makes others. */
 DT_API void dt_config_for_input(dt_model_config *model);
+/* Sets both configurations to those of a published recipe. DT_ERR_ARGUMENT: there is no recipe of that name. */
 DT_API DT_MUST_CHECK dt_status dt_train_recipe(const char *recipe, dt_model_config *model, dt_train_config *train);
+/* Makes a trainer of m on the images of d, which it copies to the device. DT_ERR_ARGUMENT: a member of cfg is out of
+ * its range. DT_ERR_SHAPE: the images do not fit the model. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_config *cfg,
                                                  dt_trainer **out);
 DT_API void dt_trainer_destroy(dt_trainer *t);
 DT_API const dt_train_config *dt_trainer_get_config(const dt_trainer *t);
 DT_API dt_model *dt_trainer_model(const dt_trainer *t);
 
-/* Sets every alpha of an LSQ model from its weights and one batch (no-op for the other rules); before the first step.
- */
+/* Sets every alpha of an LSQ model from its weights and one batch; with the other rules it does nothing. Call it before
+ * the first step. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_calibrate(dt_trainer *t);
+/* Runs one step. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_step(dt_trainer *t);
-/* n steps: the same as n times dt_trainer_step, for which a GPU needs the host less often. */
+/* Runs n steps, with the bits of n calls of dt_trainer_step. A GPU then waits for the host less often. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_run(dt_trainer *t, int64_t n);
-/* Are all parameters numbers, clips above 0 and variances not below? Else DT_ERR_NUMERIC names the first that is none
- * and the step: training has diverged. Waits for the device. dt_checkpoint_save refuses such a model, too. */
+/* DT_ERR_NUMERIC if training has diverged: a parameter is not finite, a clip is not above 0, or a variance is below 0.
+ * The message names the step and the first such value. dt_checkpoint_save refuses such a model, too. It waits for the
+ * device. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_check_values(const dt_trainer *t);
-/* Mean loss and accuracy since the epoch began. Waits for the device. */
+/* Computes the mean loss and the accuracy since the epoch began. It waits for the device. DT_ERR_NUMERIC: the loss is
+ * not finite. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_metrics(dt_trainer *t, dt_metrics *out);
-/* The same without waiting: as of some step that was done already; all 0 before one has been. */
+/* Gives the same without waiting for the device, as they were after a step that is already done. All are 0 as long as
+ * no metrics have arrived. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_recent(dt_trainer *t, dt_metrics *out);
-/* Steps that dt_trainer_run gives the device in one call, where that many are left of an epoch: 1, or more on a GPU. */
+/* Returns the most steps that dt_trainer_run gives the device in one call: 1, or more on a GPU. */
 DT_API int dt_trainer_steps_together(const dt_trainer *t);
 DT_API int64_t dt_trainer_steps_done(const dt_trainer *t);
 DT_API int64_t dt_trainer_steps_per_epoch(const dt_trainer *t);
-DT_API int dt_trainer_epoch(const dt_trainer *t);     /* epochs completed */
-DT_API float dt_trainer_lr(const dt_trainer *t);      /* of the next step */
-DT_API float dt_trainer_last_lr(const dt_trainer *t); /* of the last step done; before one has been, of the first */
-/* Time that the host has spent so far in preparing what steps read: an epoch's order, and each step's place in it, rate
- * and random numbers' seed. Images are in device memory, and a step's own kernels gather and change them. */
+/* Returns the number of epochs that are completed. */
+DT_API int dt_trainer_epoch(const dt_trainer *t);
+/* Returns the learning rate of the next step. */
+DT_API float dt_trainer_lr(const dt_trainer *t);
+/* Returns the learning rate of the last step that was done, or that of the first step if none was. */
+DT_API float dt_trainer_last_lr(const dt_trainer *t);
+/* Returns the time in seconds that the host has spent so far on what steps read: each epoch's order of images, and each
+ * step's position, learning rate and seed. Images lie in device memory, and kernels of the step augment them. */
 DT_API double dt_trainer_data_seconds(const dt_trainer *t);
+/* Returns the number of activation quantizers. */
 DT_API int dt_trainer_n_quantizers(const dt_trainer *t);
-/* n_quantizers of them, from a look at the next batch that leaves the run as it was. */
+/* Reports on each quantizer: out is [dt_trainer_n_quantizers]. It looks at the next batch, and leaves the run as it
+ * was. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_report(dt_trainer *t, dt_quant_report *out);
-DT_API size_t dt_trainer_bytes(const dt_trainer *t); /* device memory in use */
+/* Returns the bytes of device memory that the trainer's context uses. */
+DT_API size_t dt_trainer_bytes(const dt_trainer *t);
 
-/* Words of the enumerations above, in their order, NULL at the end. */
+/* The words of the enumerations above, in the order of their constants, NULL at the end. */
 DT_API extern const char *const dt_optim_names[3];
 DT_API extern const char *const dt_schedule_names[6];
 

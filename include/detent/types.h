@@ -1,5 +1,5 @@
 /*
- * types.h - the objects of the library, whose insides are its own.
+ * types.h - the objects of the library. Callers see pointers to them alone.
  */
 #ifndef DT_PUBLIC_TYPES_H
 #define DT_PUBLIC_TYPES_H
@@ -11,14 +11,14 @@
 
 #define DT_VERSION "0.1.0"
 
-/* Bytes of a name in a network: a layer's, a parameter's. Longer ones are refused. */
+/* The most bytes of a name in a network (a layer's, a parameter's), without the NUL. */
 enum { DT_NAME_MAX = 255 };
 
-typedef struct dt_context dt_context; /* one device: its backend, threads, workspace */
+typedef struct dt_context dt_context; /* a device with its memory, threads and settings */
 typedef struct dt_dataset dt_dataset; /* labelled 8-bit images in host memory */
-typedef struct dt_graph dt_graph;     /* a network as data: operators and the shapes of parameters, no values */
+typedef struct dt_graph dt_graph;     /* a network as data: its operators and the shapes of its parameters */
 typedef struct dt_model dt_model;     /* a network with its parameters */
-typedef struct dt_trainer dt_trainer; /* model + loss + optimiser + schedule + step graph */
+typedef struct dt_trainer dt_trainer; /* a training run: model, dataset, loss, optimiser, schedule and position */
 typedef struct dt_program dt_program; /* a trained network as integers: what the hardware computes */
 
 #endif /* DT_PUBLIC_TYPES_H */
