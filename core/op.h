@@ -74,8 +74,7 @@ typedef struct {
 /* A backend's implementation of one operator. Tensors have type and grad_type F32, but for datasets (U8, I32) and for
  * those to which core/tape/fuse.c gives other types. */
 typedef struct {
-    /* Runs when the tape is compiled. It may set node->state, and sets *scratch_bytes, which is 0 before. May be NULL.
-     */
+    /* Runs when the tape is compiled. It may set node->state and raise *scratch_bytes, which is 0. May be NULL. */
     dt_status (*prepare)(dt_node *node, const dt_exec *ex, size_t *scratch_bytes);
     /* OVERWRITES out, and out->scale if out is a grid tensor that has a scale of its own. */
     dt_status (*forward)(const dt_node *node, const dt_exec *ex);

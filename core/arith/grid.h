@@ -90,8 +90,7 @@ static inline DT_HD float dt_grid_scale(float alpha, int high, dt_quant_rule rul
     return rule == DT_RULE_LSQ ? alpha : alpha / (float)high;
 }
 
-/* Returns x limited to [low, high]. It compares instead of calling fminf, so that loops vectorise and a NaN stays one.
- */
+/* Returns x limited to [low, high]. It compares instead of calling fminf: loops vectorise, and a NaN stays one. */
 static inline DT_HD float dt_clamp(float x, float low, float high)
 {
     return x < low ? low : x > high ? high : x;

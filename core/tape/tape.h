@@ -36,8 +36,7 @@ void dt_tape_keep(dt_tape *tape, const dt_tensor *t);
 /* Index of the node that outputs t, or -1 if t is an input of the tape. */
 int dt_tape_maker(const dt_tape *tape, const dt_tensor *t);
 
-/* Index of t's only consumer, or -1 if it has none, several, or is kept. A node that reads t twice counts as several.
- */
+/* Index of t's only consumer, or -1 if it has none, several, or is kept. A node that reads t twice counts twice. */
 int dt_tape_reader(const dt_tape *tape, const dt_tensor *t);
 
 /* Replaces nodes at[0] < .. < at[n-1] by one node, which outputs the tensor that node at[n-1] did. No other node may
