@@ -80,8 +80,7 @@ typedef struct {
     const int32_t *labels; /* [n], 0..n_classes-1; NULL: all 0 */
     int64_t n;
     int height, width, channels, n_classes;
-    float mean[4],
-        std[4]; /* of each channel, for pixels in 0..1; where a std is 0, both are computed from the images */
+    float mean[4], std[4]; /* of each channel, for pixels in 0..1; std 0: both are computed from the images */
 } dt_images;
 
 /* Makes a dataset of copies of the images and labels. */

@@ -65,8 +65,7 @@ DT_API DT_MUST_CHECK dt_status dt_model_config_default(const char *name, dt_mode
 DT_API int dt_model_resizes(const char *network);
 /* Returns 1 if the name is the path of a network's file. */
 DT_API int dt_network_is_file(const char *name);
-/* Reads a network from a JSON file; docs/NETWORK_FORMAT.md describes it. DT_ERR_FORMAT names file, node and attribute.
- */
+/* Reads a network from a JSON file (docs/NETWORK_FORMAT.md). DT_ERR_FORMAT names file, node and attribute. */
 DT_API DT_MUST_CHECK dt_status dt_graph_load(const char *path, dt_graph **out);
 DT_API void dt_graph_destroy(dt_graph *g);
 /* A form of text for a graph. TABLE is for people and has a line for each node. FILE is a network's file, which
