@@ -1,5 +1,5 @@
 /*
- * activation.h - what limits the values of ReLU and CLIP, one arithmetic for CPU, CUDA and NORM_QUANT.
+ * activation.h - the limits that ReLU and CLIP put on values. CPU, CUDA and NORM_QUANT share this arithmetic.
  *
  * The mathematics is in activation.c.
  */
@@ -11,31 +11,34 @@
 
 #include <math.h>
 
-/* low -INFINITY: no lower limit; high NaN: no upper one, for no value compares as above a NaN. */
+/* Limits of a value. low -INFINITY: there is no lower limit. high NaN: there is no upper limit, because no comparison
+ * with a NaN holds. */
 typedef struct {
     float low, high;
 } dt_limits;
 
+/* Returns the limits of a ReLU. */
 static inline dt_limits dt_relu_limits(const dt_relu_params *p)
 {
     const dt_limits limits = { 0.0f, p->most > 0.0f ? p->most : NAN };
     return limits;
 }
 
+/* Returns the limits of a CLIP. */
 static inline dt_limits dt_clip_limits(const dt_clip_params *p)
 {
     const dt_limits limits = { p->low, p->high };
     return limits;
 }
 
-/* A NaN stays one. */
+/* Returns x limited to k. A NaN stays a NaN. */
 static inline DT_HD float dt_limited(float x, dt_limits k)
 {
     const float risen = x < k.low ? k.low : x;
     return risen > k.high ? k.high : risen;
 }
 
-/* 1 if the gradient of y, a limited value, passes: it does not at a limit, as in PyTorch's hardtanh */
+/* Returns 1 if the gradient passes through a limited value y. At a limit it does not, as in PyTorch's hardtanh. */
 static inline DT_HD int dt_limit_passes(float y, dt_limits k)
 {
     return y > k.low && !(y >= k.high);

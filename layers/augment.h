@@ -1,11 +1,9 @@
 /*
- * augment.h - how a training image is turned, moved, cropped and mirrored at random, and the value of one pixel; one
- *             for CPU and CUDA.
+ * augment.h - how a training image is turned, moved, cropped and mirrored at random, and the value of one pixel. CPU
+ *             and CUDA share this arithmetic.
  *
- * The draws are a function of (seed, epoch, index in the dataset) alone: the same image gets the same view whatever
- * the batch size, the device, and wherever the run was stopped and resumed.
- *
- * The operator is in augment.c, with what the view means.
+ * The draws depend on seed, epoch and the image's index in the dataset alone. So an image gets the same view with every
+ * batch size and device, and wherever the run was stopped and resumed. augment.c defines the operator.
  */
 #ifndef DT_AUGMENT_H
 #define DT_AUGMENT_H
@@ -20,15 +18,16 @@
 
 enum { DT_AUGMENT_MAX_ROTATION = 45, DT_AUGMENT_MAX_SHIFT = 4096, DT_AUGMENT_MAX_CHANNELS = 4 };
 
+/* What is drawn for one image. */
 typedef struct {
-    int top, left; /* -crop_pad..crop_pad */
-    int mirror;
-    int down, right;    /* -shift..shift */
-    float cosine, sine; /* of the angle, clockwise; 1 and 0: not turned */
+    int top, left;      /* position of the crop, -crop_pad..crop_pad */
+    int mirror;         /* 1: left and right are exchanged */
+    int down, right;    /* shift in pixels, -shift..shift */
+    float cosine, sine; /* of the angle, clockwise; 1 and 0: the image is not turned */
 } dt_augment_view;
 
-/* cos(x) and sin(x) for |x| <= pi / 4 within 1.2e-7, in sums and products alone, so that every machine has these bits:
- * Taylor's series to x^8 and x^9. */
+/* Sets cosine and sine to cos(x) and sin(x), for |x| <= pi / 4, with an error of at most 1.2e-7. They are Taylor series
+ * to x^8 and x^9, made of sums and products alone, so that every machine has the same bits. */
 static inline DT_HD void dt_augment_turn(float x, dt_augment_view *view)
 {
     const float xx = x * x;
@@ -36,12 +35,14 @@ static inline DT_HD void dt_augment_turn(float x, dt_augment_view *view)
     view->sine = x + x * xx * (-1.0f / 6 + xx * (1.0f / 120 + xx * (-1.0f / 5040 + xx * (1.0f / 362880))));
 }
 
-/* round(U(-shift, shift)): of 4 shift half pixels, the two outermost go to +-shift, and two to each other value. */
+/* Returns round(U(-shift, shift)). The range is 4 * shift half pixels: the first becomes -shift, the last becomes
+ * shift, and each value between is made of two. */
 static inline DT_HD int dt_augment_shift(uint32_t bits, int shift)
 {
     return ((int)dt_below(bits, 4 * (uint32_t)shift) + 1) / 2 - shift;
 }
 
+/* Draws the view of image `index` of the dataset in an epoch. */
 static inline DT_HD dt_augment_view dt_augment_draw(uint64_t seed, uint32_t epoch, int64_t index,
                                                     const dt_augment_params *p)
 {
@@ -63,7 +64,8 @@ static inline DT_HD dt_augment_view dt_augment_draw(uint64_t seed, uint32_t epoc
     return view;
 }
 
-/* The input pixel, row * width + column, that output pixel (h, w) shows; -1: none, it is 0. */
+/* Returns the input pixel, row * width + column, that output pixel (h, w) shows, or -1 if it lies outside of the image
+ * and is 0. */
 static inline DT_HD int dt_augment_source(const dt_augment_view *view, int h, int w, int height, int width)
 {
     int row = h + view->top, column = (view->mirror ? width - 1 - w : w) + view->left;
@@ -80,12 +82,14 @@ static inline DT_HD int dt_augment_source(const dt_augment_view *view, int h, in
     return row < 0 || row >= height || column < 0 || column >= width ? -1 : row * width + column;
 }
 
+/* Returns the normalised value of a pixel. */
 static inline DT_HD float dt_augment_value(uint8_t pixel, float mean, float std)
 {
     return ((float)pixel / 255.0f - mean) / std;
 }
 
-/* What is stored of a normalised value; alpha is read where there is a quantizer. */
+/* Returns what is stored for a normalised value: its code where p has a quantizer, whose clip is *alpha, else the value
+ * itself. */
 static inline DT_HD float dt_augment_stored(float value, const dt_augment_params *p, const float *alpha)
 {
     if (!p->has_quant) return value;
@@ -94,7 +98,7 @@ static inline DT_HD float dt_augment_stored(float value, const dt_augment_params
     return dt_act_code(value, *alpha, &grid, p->quant.unclamped, p->quant.rule);
 }
 
-/* x[i] = value; codes may be in any type that holds them. */
+/* Stores value as x[i], where x has one of the types U8, I8, F16 and F32. A code must fit the type. */
 static inline DT_HD void dt_augment_put(void *x, dt_dtype type, int64_t i, float value)
 {
     switch (type) {

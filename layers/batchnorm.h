@@ -1,15 +1,15 @@
 /*
- * batchnorm.h - the per-channel arithmetic of batch normalisation, one for CPU and CUDA.
+ * batchnorm.h - the per-channel arithmetic of batch normalisation, which CPU and CUDA share.
  *
- * Both backends get these numbers from the same expressions, evaluated left to right as written, with no product
- * contracted with a sum (-ffp-contract=off, -fmad=false). So in evaluation y has the same bits on both; in training
- * too while the sums are exact, which they are for psums (see batchnorm.c).
+ * Both evaluate the same expressions from left to right, and no product is contracted with a sum (-ffp-contract=off,
+ * -fmad=false). So in evaluation y has the same bits on both. In training it has them too as long as the sums are
+ * exact, which they are for psums (batchnorm.c).
  *
- * For a channel c with data q (real values x = s * q; s = 1 if x is no grid tensor):
+ * For a channel with data q, whose real values are x = s * q (s = 1 if x is no grid tensor), all in f32:
  *   inv = 1 / sqrt(var + epsilon)
  *   a   = (gamma * inv) * s
  *   b   = beta - mean * (gamma * inv)
- *   y   = a * q + b                      all in f32
+ *   y   = a * q + b
  *
  * The mathematics is in batchnorm.c.
  */
@@ -21,19 +21,19 @@
 
 #include "../core/rng.h" /* DT_HD */
 
-/* Of the real values of one channel. */
+/* Mean and variance of the real values of one channel. */
 typedef struct {
     float mean;
-    float var;          /* divided by n: normalises the batch */
-    float var_unbiased; /* divided by n - 1: goes into the running variance, as in PyTorch */
+    float var;          /* divided by n; it normalises the batch */
+    float var_unbiased; /* divided by n - 1; it goes into the running variance, as in PyTorch */
 } dt_batchnorm_moments;
 
-/* y = a * q + b */
+/* The line of one channel: y = a * q + b. */
 typedef struct {
     float a, b;
 } dt_batchnorm_line;
 
-/* sum and sum_squares are of the n >= 2 data of the channel, before scaling. */
+/* Returns the moments of a channel with n >= 2 values. sum is the sum of its data q, and sum_squares that of q^2. */
 static inline DT_HD dt_batchnorm_moments dt_batchnorm_moments_of(double sum, double sum_squares, int64_t n, float scale)
 {
     const double s = (double)scale;
@@ -47,11 +47,13 @@ static inline DT_HD dt_batchnorm_moments dt_batchnorm_moments_of(double sum, dou
     return m;
 }
 
+/* Returns 1 / sqrt(var + epsilon). */
 static inline DT_HD float dt_batchnorm_inv(float var, float epsilon)
 {
     return 1.0f / sqrtf(var + epsilon);
 }
 
+/* Returns the line of a channel; scale is s. */
 static inline DT_HD dt_batchnorm_line dt_batchnorm_fold(float gamma, float beta, float mean, float inv, float scale)
 {
     const float g = gamma * inv;
@@ -61,25 +63,27 @@ static inline DT_HD dt_batchnorm_line dt_batchnorm_fold(float gamma, float beta,
     return line;
 }
 
+/* Returns the new running value after a batch. */
 static inline DT_HD float dt_batchnorm_move(float running, float batch, float momentum)
 {
     return (1.0f - momentum) * running + momentum * batch;
 }
 
-/* dx = a * (dy - mean_dy - (q - centre) * slope) of one channel, in f32. */
+/* The factors of one channel's gradient: dx = a * (dy - mean_dy - (q - centre) * slope), in f32. */
 typedef struct {
     float a;       /* gamma * inv */
-    float mean_dy; /* 0 in evaluation, as is slope: the statistics are constants then */
+    float mean_dy; /* mean of dy; in evaluation it is 0, as slope is, because the statistics are constants */
     float centre;  /* mean / s: the mean in units of the data */
     float slope;   /* (sum of dy * xhat) / n * inv * s */
 } dt_batchnorm_slope;
 
-/* xhat = (x - mean) * inv; sum_dyq is the sum of dy * q. Returns the sum of dy * xhat, which is dgamma. */
+/* Returns dgamma, the sum of dy * xhat, where xhat = (x - mean) * inv. sum_dyq is the sum of dy * q. */
 static inline DT_HD double dt_batchnorm_dgamma(double sum_dy, double sum_dyq, float mean, float inv, float scale)
 {
     return ((double)scale * sum_dyq - (double)mean * sum_dy) * (double)inv;
 }
 
+/* Returns the factors of a channel's gradient in training. */
 static inline DT_HD dt_batchnorm_slope dt_batchnorm_slope_of(double sum_dy, double dgamma, int64_t n, float gamma,
                                                              float mean, float inv, float scale)
 {

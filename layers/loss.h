@@ -1,5 +1,5 @@
 /*
- * loss.h - softmax and cross entropy of one image, one arithmetic for CPU and CUDA, and of a batch on the CPU.
+ * loss.h - softmax and cross entropy: of one image, which CPU and CUDA share, and of a batch on the CPU.
  *
  * The mathematics is in loss.c.
  */
@@ -16,7 +16,8 @@ typedef struct {
     int64_t is_correct; /* 1: the label is the largest logit */
 } dt_xent_image;
 
-/* z: the logits of one image; p: its probabilities, which may take the place of z. In double: N times O is small. */
+/* Computes the loss of one image from its logits z, and writes its probabilities to p, which may be z. Sums are in
+ * double, which is cheap because there are few classes. */
 static inline DT_HD dt_xent_image dt_xent_row(const float *z, int64_t classes, int64_t label, float smoothing, float *p)
 {
     const double s = (double)smoothing;
@@ -39,14 +40,14 @@ static inline DT_HD dt_xent_image dt_xent_row(const float *z, int64_t classes, i
     return image;
 }
 
-/* dz: p minus its target, times g, which is dloss / N */
+/* Returns dz, the gradient of a logit: g times the difference of p and its target, where g = dloss / N. */
 static inline DT_HD float dt_xent_slope(float g, float p, int is_label, int64_t classes, float smoothing)
 {
     const float off = smoothing / (float)classes, on = 1.0f - smoothing + off;
     return g * (p - (is_label ? on : off));
 }
 
-/* What infer checks of label_smoothing. */
+/* DT_ERR_ARGUMENT if label_smoothing is out of its range. */
 DT_MUST_CHECK dt_status dt_xent_check(const dt_node *node, float smoothing);
 
 typedef struct {
@@ -55,8 +56,10 @@ typedef struct {
     float smoothing;
 } dt_xent_view;
 
-/* The CPU's; z, p and dz: [N][O]. forward returns the mean loss; p may be z. */
+/* Computes the probabilities p, [N][O], from the logits z, [N][O], on the CPU; p may be z. It adds the batch to sum,
+ * and returns the mean loss. */
 float dt_xent_forward(const dt_xent_view *v, const float *z, float *p, dt_step_sum *sum);
+/* Adds the gradients of the logits to dz, [N][O], or overwrites it where it is fresh, on the CPU. */
 void dt_xent_backward(const dt_xent_view *v, const float *p, float dloss, int fresh, float *dz);
 
 #endif /* DT_LOSS_H */

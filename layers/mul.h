@@ -1,5 +1,5 @@
 /*
- * mul.h - how a product sees its inputs, for CPU and CUDA. The mathematics is in mul.c.
+ * mul.h - the sizes of a product, for CPU and CUDA. mul.c has the mathematics.
  */
 #ifndef DT_MUL_H
 #define DT_MUL_H
@@ -9,12 +9,14 @@
 
 enum { DT_MUL_A, DT_MUL_B };
 
-/* a is images x cells x channels; b as well, or images x channels. Where both have one shape, that is one image. */
+/* a is seen as [images][cells][channels], and b as the same, or as [images][channels]. If both have the same shape, all
+ * of it counts as one image. */
 typedef struct {
     int64_t images, cells, channels;
     int per_image; /* 1: b has one value for each image and channel */
 } dt_mul_view;
 
+/* Returns the sizes of a node. */
 static inline dt_mul_view dt_mul_look(const dt_node *node)
 {
     const dt_shape *a = &node->in[DT_MUL_A]->shape, *b = &node->in[DT_MUL_B]->shape;
@@ -24,7 +26,7 @@ static inline dt_mul_view dt_mul_look(const dt_node *node)
     return v;
 }
 
-/* Offset of the channels of b that belong to cell `cell` of a, counted through all images. */
+/* Returns the offset of the channels of b that are multiplied with cell `cell` of a. Cells count through all images. */
 static inline DT_HD int64_t dt_mul_b(const dt_mul_view *v, int64_t cell)
 {
     return (v->per_image ? cell / v->cells : cell) * v->channels;

@@ -1,7 +1,5 @@
 /*
- * pool.h - the sizes of a pool, and the cells of its windows; one for CPU and CUDA.
- *
- * The mathematics is in pool.c.
+ * pool.h - the sizes of a pool and the cells of its windows, for CPU and CUDA. pool.c has the mathematics.
  */
 #ifndef DT_POOL_H
 #define DT_POOL_H
@@ -12,15 +10,15 @@
 /* Sums over more cells than this are taken in double. */
 enum { DT_POOL_F32_CELLS = 1024 };
 
-/* Of pairs, the first is for rows, the second for columns. */
+/* The sizes of a pool. Of each pair the first is for rows and the second for columns. */
 typedef struct {
     int64_t batch, height, width, channels, out_height, out_width;
     int window[2], stride[2];
-    int before[2];         /* padded rows at the top, columns at the left */
+    int before[2];         /* padded rows at the top, padded columns at the left */
     int count_include_pad; /* as in dt_pool_params */
 } dt_pool_view;
 
-/* of x and params that infer has accepted */
+/* Returns the sizes of a node that infer has accepted. */
 static inline dt_pool_view dt_pool_look(const dt_node *node)
 {
     const dt_pool_params *p = (const dt_pool_params *)node->params;
@@ -39,13 +37,13 @@ static inline dt_pool_view dt_pool_look(const dt_node *node)
     return v;
 }
 
-/* What of a window lies in the map: rows x columns cells, 1 or more, from (top, left) on. */
+/* The part of a window that lies in the map: rows x columns cells, at least 1, from (top, left) on. */
 typedef struct {
     int64_t top, left;
     int rows, columns;
 } dt_pool_cells;
 
-/* of the window of output (p, q) */
+/* Returns the cells of the window of output (p, q). */
 static inline DT_HD dt_pool_cells dt_pool_window(const dt_pool_view *v, int64_t p, int64_t q)
 {
     const int64_t top = p * v->stride[0] - v->before[0], left = q * v->stride[1] - v->before[1];
@@ -59,20 +57,20 @@ static inline DT_HD dt_pool_cells dt_pool_window(const dt_pool_view *v, int64_t 
     return cells;
 }
 
-/* Offset into x of cell k of the window, row by row, in image n; its channels follow each other. */
+/* Returns the offset in x of the first channel of a window's cell k in image n. Cells count row by row. */
 static inline DT_HD int64_t dt_pool_cell(const dt_pool_view *v, const dt_pool_cells *cells, int64_t n, int k)
 {
     const int64_t row = cells->top + k / cells->columns, column = cells->left + k % cells->columns;
     return ((n * v->height + row) * v->width + column) * v->channels;
 }
 
-/* What an average divides by. A window lies in the padded map wholly. */
+/* Returns the number by which an average divides its sum. */
 static inline DT_HD float dt_pool_divisor(const dt_pool_view *v, const dt_pool_cells *cells)
 {
     return (float)(v->count_include_pad ? v->window[0] * v->window[1] : cells->rows * cells->columns);
 }
 
-/* 1 if x is on the grid, and the average of every window divides by the same number. */
+/* Returns 1 if x is on the grid, and the averages of all windows divide by the same number. */
 static inline int dt_pool_has_one_divisor(const dt_node *node)
 {
     const dt_pool_params *p = (const dt_pool_params *)node->params;
@@ -81,7 +79,7 @@ static inline int dt_pool_has_one_divisor(const dt_node *node)
     return node->in[0]->n_scale > 0 && (p->count_include_pad || !is_padded);
 }
 
-/* The scale of such sums, of integers of that scale. */
+/* Returns the scale of such averages, which are stored as sums of integers with the scale `scale`. */
 static inline DT_HD float dt_pool_scale(const dt_pool_view *v, float scale)
 {
     return scale / (float)(v->window[0] * v->window[1]);

@@ -1,5 +1,5 @@
 /*
- * softmax.h - the softmax of one row, one arithmetic for CPU and CUDA. The mathematics is in softmax.c.
+ * softmax.h - the softmax of one row, which CPU and CUDA share. softmax.c has the mathematics.
  */
 #ifndef DT_SOFTMAX_H
 #define DT_SOFTMAX_H
@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-/* The exponentials are taken twice: they are doubles, for which y has no room. */
+/* Writes the softmax of x[0..n-1] to y. It computes each exponential twice, because y has no room for doubles. */
 static inline DT_HD void dt_softmax_row(const float *x, int64_t n, float *y)
 {
     float top = x[0];
@@ -19,7 +19,7 @@ static inline DT_HD void dt_softmax_row(const float *x, int64_t n, float *y)
     for (int64_t i = 0; i < n; i++) y[i] = (float)(exp((double)x[i] - (double)top) / sum);
 }
 
-/* the mean of dy by the weights y, which every dx[i] of the row falls short by */
+/* Returns the mean of dy with the weights y, which dt_softmax_slope subtracts from each dy of the row. */
 static inline DT_HD double dt_softmax_mean(const float *y, const float *dy, int64_t n)
 {
     double sum = 0.0;
@@ -28,6 +28,7 @@ static inline DT_HD double dt_softmax_mean(const float *y, const float *dy, int6
     return sum;
 }
 
+/* Returns dx of one value. */
 static inline DT_HD float dt_softmax_slope(float y, float dy, double mean)
 {
     return (float)((double)y * ((double)dy - mean));

@@ -1,5 +1,5 @@
 /*
- * squash.h - the arithmetic of capsules, one for CPU and CUDA. The mathematics is in squash.c.
+ * squash.h - the arithmetic of capsules, which CPU and CUDA share. squash.c has the mathematics.
  */
 #ifndef DT_SQUASH_H
 #define DT_SQUASH_H
@@ -11,8 +11,8 @@
 
 enum { DT_CAPS_LANES = 8 };
 
-/* Sum over d of scale * a[d] * b[d], in the order of vectors: value d goes to lane d mod 8, then the lanes are halved.
- * scale: of a grid tensor's codes, else 1. */
+/* Returns the sum over d of scale * a[d] * b[d]. scale is that of a grid tensor a, else 1. The order of the sum is that
+ * of vectors: value d goes to lane d mod 8, and then one half of the lanes is added to the other until one is left. */
 static inline DT_HD float dt_caps_dot(const float *a, float scale, const float *b, int dim)
 {
     float lane[DT_CAPS_LANES] = { 0 };
@@ -28,14 +28,14 @@ static inline DT_HD float dt_caps_dot(const float *a, float scale, const float *
     return lane[0];
 }
 
-/* One capsule s, away from v: the compiler is told so, and makes vectors. */
+/* Squashes one capsule s to v. They must not overlap, so that the compiler can use vectors. */
 static inline DT_HD void dt_squash(const float *s, int dim, float *__restrict__ v)
 {
     const float square = dt_caps_dot(s, 1.0f, s, dim), factor = sqrtf(square) / (1.0f + square);
     for (int d = 0; d < dim; d++) v[d] = factor * s[d];
 }
 
-/* Gives the gradient of one capsule to ds: adds it, or writes it where ds is fresh. */
+/* Adds the gradient of one capsule to ds, or overwrites ds where it is fresh. */
 static inline DT_HD void dt_squash_backward(const float *s, const float *dv, int dim, int fresh, float *__restrict__ ds)
 {
     const float square = dt_caps_dot(s, 1.0f, s, dim), along = dt_caps_dot(s, 1.0f, dv, dim);
@@ -48,8 +48,9 @@ static inline DT_HD void dt_squash_backward(const float *s, const float *dv, int
     }
 }
 
-/* The same of n capsules, one after another, on the CPU. */
+/* Squashes n capsules that follow each other, on the CPU. */
 void dt_squash_capsules(const float *s, int64_t n, int dim, float *v);
+/* Does dt_squash_backward for n capsules that follow each other, on the CPU. */
 void dt_squash_capsules_backward(const float *s, const float *dv, int64_t n, int dim, int fresh, float *ds);
 
 #endif /* DT_SQUASH_H */

@@ -1,8 +1,9 @@
 /*
- * conv_lines.h - stored values as f32: whole tensors, and rows of a map as lines with room for padding.
+ * conv_lines.h - widens stored values to f32: whole tensors, and rows of a map, which become lines with room for
+ * padding.
  *
- * A line is [column][wide]. A channel stands `multiple` times side by side; what follows the last, up to `wide`, and
- * the columns before and after the row's own are left as they are.
+ * A line is [column][wide]. In it each channel stands `multiple` times side by side. Widening leaves the floats behind
+ * the last channel as they are, and also the columns before and after the row's own.
  */
 #ifndef DT_CONV_LINES_H
 #define DT_CONV_LINES_H
@@ -16,26 +17,28 @@ typedef struct {
     int64_t first, columns, channels, multiple;
 } dt_row_source;
 
+/* Widens a row to a line, whose first column lies at `line`. */
 void dt_widen_row(const dt_row_source *row, int64_t wide, float *line);
 
-/* n values of such a type: where they lie if they are F32, else their copy in `room`, of dt_wide_bytes. */
+/* Returns n values as f32: where they lie if they are F32, else their copy in room, which has dt_wide_bytes. */
 const float *dt_widened(const void *from, dt_dtype type, int64_t n, float *room);
+/* Returns the bytes of room that dt_widened needs; 0 for F32. */
 size_t dt_wide_bytes(dt_dtype type, int64_t n);
 
-/* Lines of an image's rows, in ascending order of use: any n that neighbour each other are kept. */
+/* The lines of n rows of an image. Row i has the place i mod n, so that any n neighbouring rows fit together. */
 typedef struct {
-    dt_row_source row; /* row 0 */
-    int64_t n_rows, n;
-    int64_t front;      /* columns before a row's own */
-    int64_t wide, step; /* floats of a column, and of a line */
-    float *line;
-    int64_t *held; /* [n] the row whose line is there */
+    dt_row_source row;  /* row 0 of the image */
+    int64_t n_rows, n;  /* rows of the image; lines of the ring */
+    int64_t front;      /* columns of a line before the row's own */
+    int64_t wide, step; /* floats of a column; floats of a line */
+    float *line;        /* [n][step] */
+    int64_t *held;      /* [n] the row whose line is there; -1: none */
 } dt_line_ring;
 
-/* Begins an image: no line is there. */
+/* Empties the ring, for the next image. */
 void dt_line_ring_start(const dt_line_ring *ring);
 
-/* NULL: outside the map. */
+/* Returns the line of a row, which is widened unless the ring holds it; NULL if the row lies outside of the map. */
 const float *dt_line_ring_row(const dt_line_ring *ring, int64_t row);
 
 #endif /* DT_CONV_LINES_H */

@@ -1,7 +1,7 @@
 /*
- * conv_onednn.h - what oneDNN keeps for a convolution, from prepare to its runs: primitives, and how scratch is cut.
+ * conv_onednn.h - the state of a convolution by oneDNN: its primitives, and how its scratch is cut.
  *
- * conv_primitives_onednn.c makes it, conv_onednn.c runs it.
+ * conv_primitives_onednn.c makes the state, and conv_onednn.c runs it.
  */
 #ifndef DT_CONV_ONEDNN_H
 #define DT_CONV_ONEDNN_H
@@ -9,26 +9,28 @@
 #include "conv_kernels.h"
 #include "onednn.h"
 
-/* A convolution in one direction, of one group. md: layouts of operand a, operand b and the result. */
+/* A convolution in one direction, for one group of images. */
 typedef struct {
-    dt_dnnl_call call; /* call.primitive NULL: not a direction of the share */
-    dnnl_memory_desc_t md[3];
-    size_t pad_bytes;
+    dt_dnnl_call call;        /* call.primitive is NULL where the share does not have the direction */
+    dnnl_memory_desc_t md[3]; /* layouts of the first operand, the second operand and the result */
+    size_t pad_bytes;         /* oneDNN's own scratch */
 } dt_conv_direction;
 
-/* One thread's primitives. A copy whose primitive is NULL is not needed: the operand is used where it lies. */
+/* The primitives of one thread. A copy whose primitive is NULL is not needed, because the operand is used where it
+ * lies. */
 typedef struct {
     dt_conv_direction forward, backward_x, backward_w;
     dt_dnnl_call copy_codes;      /* x for forward */
     dt_dnnl_call copy_x, copy_dy; /* for backward */
 } dt_conv_worker;
 
-/* Scratch, shared: [filters in oneDNN's layout][real filters][dw of each group][dw]; then [room] of each worker. */
+/* Offsets in scratch, in bytes: filters in oneDNN's layout, real filters, dw of each group, dw, and the first of the
+ * workers' rooms. */
 typedef struct {
     size_t filters, real, group_dw, dw, room;
 } dt_conv_regions;
 
-/* Within a worker's room: copy of x, copy of dy, dx before it is added, oneDNN's own scratch. */
+/* Offsets in a worker's room, in bytes: the copy of x, the copy of dy, dx before it is added, and oneDNN's scratch. */
 typedef struct {
     size_t x, dy, dx, pad;
 } dt_conv_rooms;
@@ -42,11 +44,11 @@ typedef struct {
     dt_conv_rooms forward_room, backward_room;
 } dt_onednn_conv;
 
-/* share->state; also after a failure, in part */
+/* Makes share->state and sets its scratch_bytes. Destroy share->state even if this fails. */
 DT_MUST_CHECK dt_status dt_onednn_conv_create(const dt_node *node, const dt_exec *ex, dt_conv_share *share);
 void dt_onednn_conv_destroy(dt_conv_share *share);
 
-/* bytes of a layout, rounded up to cache lines */
+/* Returns the bytes of a layout, rounded up to whole cache lines. */
 size_t dt_conv_bytes(const dnnl_memory_desc_t *md);
 
 #endif /* DT_CONV_ONEDNN_H */

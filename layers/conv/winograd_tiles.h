@@ -1,16 +1,17 @@
 /*
- * winograd_tiles.h - what the two backward passes share: where the tiles of a map lie, and their transforms.
+ * winograd_tiles.h - what the two backward passes share: the places of tiles in a map, and their transforms.
  *
- * With 1-D matrices
+ * With the 1-D matrices
  *
  *         | 1  0 -1  0 |        | 2  0  0 |          | 1  0 |
  *   B^T = | 0  1  1  0 |   2G = | 1  1  1 |      A = | 1  1 |
  *         | 0 -1  1  0 |        | 1 -1  1 |          | 1 -1 |
  *         | 0 -1  0  1 |        | 0  0  2 |          | 0  1 |
  *
- * a tile d of 4x4 inputs and a filter g give the 2x2 outputs A^T [(G g G^T) . (B^T d B)] A. Here the last rows of B^T
- * and A have the opposite sign of the paper's, which cancels. Tile (i, j) covers rows 2i..2i+1 and columns 2j..2j+1 of
- * the map; its 4x4 inputs begin one row and one column before. What lies outside is 0.
+ * a tile d of 4x4 inputs and a filter g give the 2x2 outputs A^T [(G g G^T) . (B^T d B)] A, where . multiplies element
+ * by element. The last rows of B^T and A have the opposite sign of the paper's, which cancels. Tile (i, j) covers rows
+ * 2i..2i+1 and columns 2j..2j+1 of the map. Its 4x4 inputs begin one row and one column earlier. Pixels outside of the
+ * map are 0.
  *
  * Source: Lavin, Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section 4.1.
  */
@@ -37,9 +38,9 @@ static inline int64_t dt_tile_ceiling(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-/* Sizes for which these passes are worth while, as measured against oneDNN: there are fewer products than in the
- * definition (a map of one pixel is mostly padding), and enough of them to pay for the transforms
- * (16 to 16 channels are not). */
+/* Returns 1 if these passes are faster than oneDNN, as was measured: there are fewer products than in the definition
+ * (not so for a map of one pixel, which is mostly padding), and enough of them to pay for the transforms (not so with
+ * 16 channels and 16 filters). */
 static inline int dt_tile_saves(const dt_conv_shape *s)
 {
     const int64_t tiles = (s->H + 1) / 2 * ((s->W + 1) / 2);
@@ -50,9 +51,10 @@ static inline int dt_tile_saves(const dt_conv_shape *s)
 typedef struct {
     int64_t H, W;
     int64_t down, across; /* tiles along H and W */
-    int64_t count;        /* of the batch */
+    int64_t count;        /* tiles of the batch */
 } dt_tile_map;
 
+/* Returns the tiles of a convolution's map. */
 static inline dt_tile_map dt_tile_map_of(const dt_conv_shape *s)
 {
     const int64_t down = (s->H + 1) / 2, across = (s->W + 1) / 2;
@@ -60,15 +62,15 @@ static inline dt_tile_map dt_tile_map_of(const dt_conv_shape *s)
     return map;
 }
 
-/* Where a tensor's channels from some channel on lie: pixel (n, h, w) at data + ((n * H + h) * W + w) * pixel_bytes. */
+/* A tensor from one of its channels on: pixel (n, h, w) lies at data + ((n * H + h) * W + w) * pixel_bytes. */
 typedef struct {
     const char *data;
     int64_t pixel_bytes;
-    const char *outside; /* zeros, for the pixels that there are none of */
+    const char *outside; /* zeros, which stand for the pixels outside of the map */
 } dt_tile_source;
 
-/* The size x size pixels of a tile, from row and column `first` (-1 or 0) of its own on. A tile beyond the last one
- * lies outside. */
+/* Sets pixel, [size][size], to the pixels of a tile. They begin at row and column `first` (-1 or 0), counted from the
+ * tile's own first. The pixels of a tile behind the last one lie outside. */
 static inline void dt_tile_pixels(const dt_tile_map *map, const dt_tile_source *from, int64_t tile, int first, int size,
                                   const char **pixel)
 {
@@ -79,14 +81,14 @@ static inline void dt_tile_pixels(const dt_tile_map *map, const dt_tile_source *
     for (int r = 0; r < size; r++) {
         const int64_t row = ((n * map->H + h0 + r) * map->W + w0) * from->pixel_bytes;
         for (int t = 0; t < size; t++) {
-            /* as unsigned numbers, those below 0 are large; no branches, which would be foretold wrongly */
+            /* As unsigned numbers, those below 0 are large. There is no branch, because it would be predicted badly. */
             const int inside = ((uint64_t)(h0 + r) < H) & ((uint64_t)(w0 + t) < W);
             pixel[r * size + t] = inside ? from->data + row + t * from->pixel_bytes : from->outside;
         }
     }
 }
 
-/* The first pixel of a tile, counted through the batch. */
+/* Returns the index of a tile's first pixel in the batch. */
 static inline int64_t dt_tile_corner(const dt_tile_map *map, int64_t tile)
 {
     const int64_t n = tile / (map->down * map->across), at = tile - n * map->down * map->across;
@@ -94,13 +96,13 @@ static inline int64_t dt_tile_corner(const dt_tile_map *map, int64_t tile)
     return (n * map->H + at / map->across * 2) * map->W + at % map->across * 2;
 }
 
-/* What is to be fetched into the caches, `bytes` of each pixel from `at` to `end`. */
+/* Memory that is to be fetched into the caches: `bytes` of each pixel from `at` to `end`. */
 typedef struct {
     const char *at, *end;
     int64_t pixel_bytes, bytes;
 } dt_tile_ahead;
 
-/* What tiles tile .. end - 1 read that those before do not. */
+/* Returns the memory that tiles tile .. end - 1 read and earlier tiles do not. */
 static inline dt_tile_ahead dt_tile_ahead_of(const dt_tile_map *map, const dt_tile_source *from, int64_t bytes,
                                              int64_t tile, int64_t end)
 {
@@ -112,6 +114,7 @@ static inline dt_tile_ahead dt_tile_ahead_of(const dt_tile_map *map, const dt_ti
     return ahead;
 }
 
+/* Fetches the next `pixels` pixels. */
 static inline void dt_tile_fetch(dt_tile_ahead *ahead, int64_t pixels)
 {
     for (; pixels > 0 && ahead->at < ahead->end; pixels--, ahead->at += ahead->pixel_bytes) {
@@ -119,7 +122,7 @@ static inline void dt_tile_fetch(dt_tile_ahead *ahead, int64_t pixels)
     }
 }
 
-/* Values i .. i + 15 of a pixel. */
+/* Returns values i .. i + 15 of a pixel as f32. */
 DT_TILES_INLINE __m512 dt_tile_load(const char *pixel, int64_t i, dt_dtype type)
 {
     switch (type) {
@@ -133,7 +136,7 @@ DT_TILES_INLINE __m512 dt_tile_load(const char *pixel, int64_t i, dt_dtype type)
     }
 }
 
-/* y = B^T d of a column whose values are `step` apart */
+/* Computes y = B^T d of a column whose values are `step` apart; y may be d. */
 DT_TILES_INLINE void dt_tile_bt(const __m512 *d, __m512 *y, int step)
 {
     const __m512 d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step];
@@ -144,7 +147,7 @@ DT_TILES_INLINE void dt_tile_bt(const __m512 *d, __m512 *y, int step)
     y[3 * step] = _mm512_sub_ps(d3, d1);
 }
 
-/* B^T d B of 4x4 pixels, 16 channels */
+/* Computes y = B^T d B of 4x4 pixels, for 16 channels. */
 DT_TILES_INLINE void dt_tile_inputs(const char *const *pixel, int64_t i, dt_dtype type, __m512 *y)
 {
 #pragma GCC unroll 16
@@ -155,7 +158,7 @@ DT_TILES_INLINE void dt_tile_inputs(const char *const *pixel, int64_t i, dt_dtyp
     for (int r = 0; r < 4; r++) dt_tile_bt(y + 4 * r, y + 4 * r, 1);
 }
 
-/* A g of two values */
+/* Computes y = A g of a column of two values; the results are `step` apart. */
 DT_TILES_INLINE void dt_tile_a(__m512 g0, __m512 g1, __m512 *y, int step)
 {
     y[0] = g0;
@@ -164,7 +167,7 @@ DT_TILES_INLINE void dt_tile_a(__m512 g0, __m512 g1, __m512 *y, int step)
     y[3 * step] = g1;
 }
 
-/* A g A^T of 2x2 pixels, 16 channels */
+/* Computes y = A g A^T of 2x2 pixels, for 16 channels. */
 DT_TILES_INLINE void dt_tile_outputs(const char *const *pixel, int64_t i, dt_dtype type, __m512 *y)
 {
     __m512 left[4], right[4];
@@ -175,7 +178,7 @@ DT_TILES_INLINE void dt_tile_outputs(const char *const *pixel, int64_t i, dt_dty
     for (int r = 0; r < 4; r++) dt_tile_a(left[r], right[r], y + 4 * r, 1);
 }
 
-/* Words of two bf16, the low one of `low`. */
+/* Returns words of two bf16, of which the lower one is that of `low`. */
 DT_TILES_INLINE __m512i dt_tile_words(__m512 low, __m512 high)
 {
     const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
