@@ -1,7 +1,8 @@
 /*
- * norm_quant.h - the per-element arithmetic of NORM_QUANT, one for CPU and CUDA; the mathematics is in norm_quant.c.
+ * norm_quant.h - the per-element arithmetic of NORM_QUANT, which CPU and CUDA share. norm_quant.c has the mathematics.
  *
- * Of the four operators that it stands for it takes over the expressions, in their order: equal inputs give equal bits.
+ * It has the expressions of the four operators that NORM_QUANT replaces, in their order, so that equal inputs give
+ * equal bits.
  */
 #ifndef DT_NORM_QUANT_H
 #define DT_NORM_QUANT_H
@@ -12,20 +13,21 @@
 #include "../layers/batchnorm.h"
 #include "../core/arith/grid.h"
 
-/* Inputs: x, then gamma, beta, running mean and variance if there is a norm, then alpha if there is a quantizer.
- * aux: mean[C], inv[C] of batchnorm.h, f32, if there is a norm. */
+/* The inputs of the node: x; if it has a norm, gamma, beta, running mean and running variance; if it has a quantizer,
+ * alpha. If it has a norm, aux holds mean[C] and inv[C] of batchnorm.h, f32. */
 enum { DT_NQ_X, DT_NQ_GAMMA, DT_NQ_BETA, DT_NQ_MEAN, DT_NQ_VAR, DT_NQ_NORM_INPUTS = DT_NQ_VAR };
 
-/* x, gamma, beta, alpha: all that have a gradient, wherever alpha stands. */
+/* The inputs that have a gradient, which backward overwrites where it is fresh: x, gamma, beta and alpha, which may
+ * stand at index 1 or 5. */
 enum { DT_NQ_OVERWRITES = 1 << DT_NQ_X | 1 << DT_NQ_GAMMA | 1 << DT_NQ_BETA | 1 << (1 + DT_NQ_NORM_INPUTS) };
 
-/* Index of alpha, where there is one. */
+/* Returns the index of alpha, if there is a quantizer. */
 static inline int dt_norm_quant_alpha(const dt_norm_quant_params *p)
 {
     return p->has_norm ? 1 + DT_NQ_NORM_INPUTS : 1;
 }
 
-/* y has `count` elements. */
+/* Returns the constants of a quantizer whose output has `count` elements. */
 static inline dt_grid dt_norm_quant_grid(const dt_act_quant_params *p, int64_t count)
 {
     const int high = dt_act_high(p->bits, p->is_signed);
@@ -33,7 +35,7 @@ static inline dt_grid dt_norm_quant_grid(const dt_act_quant_params *p, int64_t c
     return grid;
 }
 
-/* Those of the ReLU, if there is one. */
+/* Returns the limits of the ReLU, or none if there is no ReLU. */
 static inline dt_limits dt_norm_quant_limits(const dt_norm_quant_params *p)
 {
     const dt_relu_params relu = { p->relu_most };
@@ -41,23 +43,25 @@ static inline dt_limits dt_norm_quant_limits(const dt_norm_quant_params *p)
     return p->has_relu ? dt_relu_limits(&relu) : none;
 }
 
-/* What the max-pool sees: z = a * q + b of the channel, or q where there is no norm; then max(z, 0) if has_relu. The
- * ReLU's upper limit is put on the window's maximum instead: that gives the same value, and where it is the limit it
- * does not matter which cell had it, for no gradient passes. */
+/* Returns the value that the max-pool reads: z = a * q + b, or q without a norm; with a ReLU max(z, 0). The ReLU's
+ * upper limit is put on the window's maximum instead, which gives the same value. Where that is the limit, it does not
+ * matter which cell had it, because no gradient passes. */
 static inline DT_HD float dt_norm_quant_value(float q, float a, float b, int has_norm, int has_relu)
 {
     const float z = has_norm ? a * q + b : q;
     return has_relu && z < 0.0f ? 0.0f : z;
 }
 
-/* The same bits without choices, for vectors: floor is 0, or -infinity without a ReLU; without a norm a = 1, b = -0. */
+/* Returns the same bits without branches, for vectors. floor is 0, or -INFINITY without a ReLU. Without a norm, a is 1
+ * and b is -0. */
 static inline DT_HD float dt_norm_quant_bounded(float q, float a, float b, float floor)
 {
     const float z = a * q + b;
     return z < floor ? floor : z;
 }
 
-/* dx from dv, the gradient of that value, `value`; k is read where there is a norm. */
+/* Returns dx of one element from dv, the gradient of the value that dt_norm_quant_value gave. k is used if there is a
+ * norm. */
 static inline DT_HD float dt_norm_quant_dx(float q, float value, float dv, dt_batchnorm_slope k, int has_norm,
                                            int has_relu)
 {

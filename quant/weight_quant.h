@@ -1,9 +1,9 @@
 /*
- * weight_quant.h - the layers that one call of the weight quantizer takes, cut into pieces, for CPU and CUDA; the
- *                  mathematics is in weight_quant.c.
+ * weight_quant.h - the layers that one call of the weight quantizer takes, as sets and pieces (core/train/optim.h), for
+ *                  CPU and CUDA. weight_quant.c has the mathematics.
  *
- * Pieces and sets are numbered through all layers of a group: threads and blocks go over them, whatever layer they
- * belong to. A group is passed to kernels by value.
+ * Sets and pieces are numbered through all layers of a group, so that threads and blocks go over them regardless of
+ * layers. A group is passed to kernels by value.
  */
 #ifndef DT_WEIGHT_QUANT_H
 #define DT_WEIGHT_QUANT_H
@@ -12,29 +12,29 @@
 #include "../core/arith/grid.h"
 
 enum {
-    DT_WEIGHT_LAYERS = 24, /* of a group: 4 KiB of a kernel's parameters */
-    DT_WEIGHT_LANES = 256  /* accumulators of a sum: the threads of a block */
+    DT_WEIGHT_LAYERS = 24, /* layers of a group; more would not fit the 4 KiB of a kernel's parameters */
+    DT_WEIGHT_LANES = 256  /* accumulators of a sum, as many as the threads of a block */
 };
 
-/* aux: of each set */
+/* The statistics of one set; aux holds those of all sets. */
 typedef struct {
-    float mean, deviation; /* deviation: infinite without spread, see dt_weight_stats_of */
+    float mean, deviation; /* the deviation is infinite for a set without spread: dt_weight_stats_of */
 } dt_weight_stats;
 
-/* w seen as n_sets sets of `count` weights, each set as pieces. */
+/* One layer: n_sets sets of `count` weights, each cut into `pieces` pieces. */
 typedef struct {
     float *w, *alpha;
-    float *dw, *dalpha; /* NULL: not wanted */
-    const float *g;     /* gradient of the codes' real value */
+    float *dw, *dalpha; /* NULL: no gradient is wanted */
+    const float *g;     /* gradient with respect to the real value of the codes */
     void *code;         /* of `type` */
     float *scale;
-    dt_weight_stats *stats;
-    double *sums;   /* [2][n_sets][pieces], of w and of w^2 */
-    double *dshare; /* [n_sets][pieces], of dalpha; may lie where sums do */
+    dt_weight_stats *stats; /* [n_sets] */
+    double *sums;           /* [2][n_sets][pieces] of w and of w^2 */
+    double *dshare;         /* [n_sets][pieces] shares of dalpha; may be the memory of sums */
     int64_t count;
     int n_sets, pieces;
-    int first_piece, first_set; /* numbers within the group */
-    int has_sums;               /* 1: sums are those of w, or not needed */
+    int first_piece, first_set; /* numbers in the group */
+    int has_sums;               /* 1: sums are those of w, or the rule needs none */
     unsigned fresh;             /* the node's */
     dt_dtype type;
     dt_quant_rule rule;
@@ -43,19 +43,20 @@ typedef struct {
 
 typedef struct {
     int n, n_pieces, n_sets;
-    int has_sums; /* 1: of all layers */
+    int has_sums; /* 1: all layers have it */
     dt_weight_layer layer[DT_WEIGHT_LAYERS];
 } dt_weight_group;
 
-/* Where piece number p of a group is: `n` weights of layer[layer] from `first` on. */
+/* A piece: weights first .. first + n - 1 of layer[layer]. */
 typedef struct {
     int layer, set;
-    int part; /* number of the piece in its layer: its place in sums and dshare */
+    int part; /* number of the piece in its layer, which is its index in sums and dshare */
     int n;
     int64_t first;
 } dt_weight_piece;
 
-/* The first of the nodes, at most DT_WEIGHT_LAYERS; how many. *scratch is room for all, and moves on. */
+/* Makes a group of the first of n nodes, at most DT_WEIGHT_LAYERS, and returns how many it took. It uses scratch from
+ * *scratch on, and moves *scratch behind what it used. */
 int dt_weight_group_of(const dt_node *const *node, int n, char **scratch, dt_weight_group *out);
 
 /* Up to DT_WEIGHT_LANES weights of a set, and the gradients of their codes, which are multiplied by `unscale`. */
@@ -65,16 +66,18 @@ typedef struct {
     float unscale;
 } dt_weight_run;
 
-/* d[i]: the gradient of w[i] from that of its code; lane[i] += its share of dalpha. */
+/* Computes the gradients of weights from those of their codes, and writes them to d. It adds the share that weight i has
+ * of dalpha to lane[i]. */
 void dt_weight_gradient(const dt_weight_layer *l, int set, const dt_weight_run *r, float *d, double *lane);
 
-/* From the shares of its pieces. */
+/* Returns dalpha of a set: the sum of its pieces' shares. */
 float dt_weight_dalpha(const dt_weight_layer *l, int set);
 
-/* Sum over n doubles on LANES accumulators that are then folded by halves: the order of the GPU's blocks
- * (cuda/reduce.h), so that both find the same bits. */
+/* Returns the sum of n doubles: value i goes to accumulator i mod DT_WEIGHT_LANES, and then one half of them is added
+ * to the other until one is left. The GPU's blocks have the same order (cuda/reduce.h), and so the same bits. */
 double dt_weight_sum(const double *v, int n);
 
+/* Returns piece number p of a group. */
 static inline DT_HD dt_weight_piece dt_weight_piece_at(const dt_weight_group *g, int p)
 {
     dt_weight_piece piece = { 0, 0, 0, 0, 0 };
@@ -90,7 +93,7 @@ static inline DT_HD dt_weight_piece dt_weight_piece_at(const dt_weight_group *g,
     return piece;
 }
 
-/* The layer of set number s of a group. */
+/* Returns the layer of set number s of a group. */
 static inline DT_HD int dt_weight_layer_of_set(const dt_weight_group *g, int s)
 {
     int layer = 0;
@@ -99,15 +102,16 @@ static inline DT_HD int dt_weight_layer_of_set(const dt_weight_group *g, int s)
     return layer;
 }
 
-/* A set whose deviation is less has no spread: 2^-22 of the mean are 4 units of f32's last place, 2^-126 is f32's least
- * normal number. The rounding of the sums leaves a constant set a variance of at most 2^-46 of its square. */
+/* A set has no spread if its deviation is at most 2^-22 of its mean, which is 4 units of f32's last place, or below
+ * 2^-126, f32's least normal number. The rounding of the sums leaves a set of equal weights a variance of at most 2^-46
+ * of their square. */
 #define DT_WEIGHT_LEAST_SPREAD    0x1p-22
 #define DT_WEIGHT_LEAST_DEVIATION 0x1p-126
 
-/* Of n weights from their sums in double. Squares are not taken about the mean, so that the optimiser can sum them
- * before it is known: that costs digits where the mean is far above the deviation, but fewer than w - mean in f32 does.
- * The deviation of a set without spread is infinite, by which all codes and gradients are 0; that of a set with a
- * weight that is no number is none either. */
+/* Returns the statistics of n weights from the sum of w and the sum of w^2. The squares are not those of w - mean, so
+ * that the optimiser can sum them before the mean is known. That costs digits where the mean is far above the
+ * deviation, but fewer than w - mean does in f32. The deviation of a set without spread is infinite, so that all its
+ * codes and gradients are 0. That of a set with a NaN is a NaN. */
 static inline DT_HD dt_weight_stats dt_weight_stats_of(double sum, double square, int64_t n)
 {
     const double mean = sum / (double)n, variance = (square - sum * mean) / (double)(n - 1);

@@ -1,8 +1,9 @@
 /*
  * program_build.h - adds the nodes of a program to its graph, each with its parameters, their names and their data.
  *
- * Arrays come from malloc, and each function takes over those that it gets, also when it fails; NULL stands for memory
- * that was not there. name: of the layer, as in the model that was lowered, "features.27".
+ * Arrays come from malloc. Each function takes over those that it gets, even if it fails. An array that is NULL stands
+ * for a malloc that failed, and gives DT_ERR_MEMORY. A name is that of the layer in the model that was lowered, such as
+ * "features.27". *y is the value that the node makes.
  */
 #ifndef DT_PROGRAM_BUILD_H
 #define DT_PROGRAM_BUILD_H
@@ -11,27 +12,30 @@
 
 /* A parameter of a layer, or a constant of a THRESHOLD. */
 typedef struct {
-    const char *name, *part; /* "features.27", ".weight" */
+    const char *name, *part; /* the array's name is both together, such as "features.27" and ".weight" */
     dt_dtype type;
     dt_shape shape;
     void *data;
 } dt_program_array;
 
+/* Adds a parameter with its data. *out is its value. */
 DT_MUST_CHECK dt_status dt_program_param(dt_graph *g, const dt_program_array *a, int *out);
+/* Adds a constant with its data. */
 DT_MUST_CHECK dt_status dt_program_add_constant(dt_graph *g, const dt_program_array *a);
-/* What dt_program_param says of a parameter of that shape: it is not trained. */
+/* Returns what dt_program_param declares of a parameter of that shape: it is not trained. */
 dt_param_spec dt_program_spec(const dt_shape *shape);
 
+/* Returns the shape of n values in a row. */
 static inline dt_shape dt_vector(int64_t n)
 {
     const dt_shape s = { 1, { n } };
     return s;
 }
 
-/* An array of one number; NULL without memory. */
+/* Returns an array of one number, or NULL if there is no memory. */
 float *dt_program_one(float v);
 
-/* The pixels, u8 1,H,W,C, and their codes. */
+/* Adds the image, u8 pixels of the shape 1,H,W,C, and the TABLE that makes its codes. */
 DT_MUST_CHECK dt_status dt_program_add_table(dt_graph *g, const dt_shape *pixels, const dt_table_params *range,
                                              int16_t *table, float *scale, int *codes);
 
@@ -45,6 +49,7 @@ typedef struct {
     float *scale;   /* [n_scale] */
 } dt_program_conv;
 
+/* Adds a CONV2D with its CODES. */
 DT_MUST_CHECK dt_status dt_program_add_conv(dt_graph *g, const dt_program_conv *c, int x, int *y);
 
 typedef struct {
@@ -52,11 +57,12 @@ typedef struct {
     int low, levels;
     int32_t *step;         /* [levels][C] */
     int8_t *sign;          /* [C] */
-    float *scale;          /* [1]; NULL where the codes share the scale of others: */
-    int shared;            /* the value of the program that holds it; 0, which is the image: none does */
-    float *slope, *offset; /* [C] */
+    float *scale;          /* [1]; NULL where the codes share the scale of other codes */
+    int shared;            /* the value that holds that scale; 0: none does (value 0 is the image) */
+    float *slope, *offset; /* [C] the line that the quantizer steps along */
 } dt_program_steps;
 
+/* Adds a THRESHOLD with its constants. */
 DT_MUST_CHECK dt_status dt_program_add_threshold(dt_graph *g, const dt_program_steps *s, int x, int *y);
 
 typedef struct {
@@ -66,40 +72,44 @@ typedef struct {
     int32_t *shift;      /* [C] */
 } dt_program_multipliers;
 
+/* Adds the multiplier form of the THRESHOLD that makes the value `threshold`. */
 DT_MUST_CHECK dt_status dt_program_add_multipliers(dt_graph *g, int threshold, const dt_program_multipliers *m);
 
-/* factor: a slope a channel, or LINEAR's matrix; offset: one a channel. */
+/* AFFINE or LINEAR. */
 typedef struct {
     const char *name;
-    int n; /* what it gives: channels */
-    float *factor, *offset;
+    int n;                  /* channels of the output */
+    float *factor, *offset; /* AFFINE: slopes [n]; LINEAR: the matrix [n][inputs]; offset is [n] for both */
 } dt_program_reals;
 
+/* Adds an AFFINE. */
 DT_MUST_CHECK dt_status dt_program_add_affine(dt_graph *g, const dt_program_reals *r, int x, int *y);
-/* Quantizes reals. */
+/* ACT_QUANT. */
 typedef struct {
     const char *name; /* of the layer that reads the codes */
     dt_act_quant_params params;
-    float *alpha; /* [1]; NULL where the clip is that of others: */
-    int shared;   /* as of a THRESHOLD's scale */
+    float *alpha; /* [1]; NULL where the codes share the clip of other codes */
+    int shared;   /* the value that holds that clip; 0: none does */
 } dt_program_quantizer;
 
+/* Adds an ACT_QUANT. */
 DT_MUST_CHECK dt_status dt_program_add_quantize(dt_graph *g, const dt_program_quantizer *q, int x, int *y);
-/* Codes of one scale, n of them; named as RELU below. */
+/* Adds a CONCAT of n values, which are codes of one scale. Its name is chosen as in dt_program_add_plain. */
 DT_MUST_CHECK dt_status dt_program_add_concat(dt_graph *g, const char *name, const dt_concat_params *params,
                                               const int *in, int n, int *y);
-/* Reals as the scores. */
+/* Makes the reals x the scores, by a FLATTEN. */
 DT_MUST_CHECK dt_status dt_program_add_scores(dt_graph *g, int x);
-/* With its FLATTEN. */
+/* Adds a LINEAR, and a FLATTEN before it. */
 DT_MUST_CHECK dt_status dt_program_add_linear(dt_graph *g, const dt_program_reals *r, int x, int *y);
 
-/* RELU, CLIP, MAXPOOL, AVGPOOL, ADD: of the layer's name if that is free, else of that and more, because one max-pool
- * may stand in several places. */
+/* Adds a node that has no parameters (RELU, CLIP, MAXPOOL, AVGPOOL, ADD), or whose parameters are among `in` already.
+ * It gets the layer's name if that is free; else that name with an addition, because one max-pool may become several.
+ */
 DT_MUST_CHECK dt_status dt_program_add_plain(dt_graph *g, dt_op_kind kind, const char *name, const void *params,
                                              const int *in, int *y);
 
-/* The name of what a node computes in the model: that of a THRESHOLD is its convolution's, "features.30"; it lasts
- * until the next call of a thread. */
+/* Returns the name of the model's layer that a node computes; for a THRESHOLD that is the name of its convolution, such
+ * as "features.30". It is valid until the thread's next call. */
 const char *dt_program_layer_name(const dt_program *p, const dt_graph_node *n);
 
 #endif /* DT_PROGRAM_BUILD_H */

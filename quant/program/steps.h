@@ -1,12 +1,12 @@
 /*
- * steps.h - from a step function of psums to its thresholds.
+ * steps.h - finds the thresholds of a step function of psums.
  */
 #ifndef DT_STEPS_H
 #define DT_STEPS_H
 
 #include <stdint.h>
 
-/* A function of psums in [psum_low, psum_high] that never falls as sign * psum grows; its codes lie in [low, high]. */
+/* A function from psums in [psum_low, psum_high] to codes in [low, high], which never falls as sign * psum grows. */
 typedef struct {
     int (*code)(const void *user, int64_t psum);
     const void *user;
@@ -15,8 +15,8 @@ typedef struct {
     int low, high;
 } dt_steps;
 
-/* threshold[k * stride], k < high - low: the least sign * psum whose code is above low + k; INT32_MIN if every psum's
- * is, INT32_MAX if none's. Ascending in k. */
+/* Sets threshold[k * stride], for 0 <= k < high - low, to the least sign * psum whose code is above low + k. It is
+ * INT32_MIN if the code of every psum is, and INT32_MAX if that of none is. Thresholds ascend with k. */
 void dt_steps_find(const dt_steps *s, int32_t *threshold, int64_t stride);
 
 #endif /* DT_STEPS_H */
