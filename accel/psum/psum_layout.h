@@ -1,11 +1,12 @@
 /*
- * psum_layout.h - what the CPU's and CUDA's psums share: how codes lie in memory, and the range of a psum.
+ * psum_layout.h - what the psums of CPU and CUDA share: the layout of codes in memory, and the range of a psum.
  *
- *   x  [top + H + bottom][left + W + right][groups][in_tiles][step] bytes, code + offset; padded cells and channels
- * hold code 0 w  words of 32 bits: four neighbouring channels of a filter, the first in the low byte; channels beyond
- * the tile 0
+ *   x  [top + H + bottom][left + W + right][groups][in_tiles][step] bytes, code + offset. Padded cells and channels
+ *      have code 0.
+ *   w  32-bit words of four neighbouring channels of a filter, the first in the low byte. Channels past the tile
+ *      are 0.
  *
- * step: a tile's channels, rounded up to 4.
+ * step is the channels of a tile, rounded up to a multiple of 4.
  */
 #ifndef DT_PSUM_LAYOUT_H
 #define DT_PSUM_LAYOUT_H
@@ -13,11 +14,12 @@
 #include "../../core/rng.h" /* DT_HD */
 #include "psum.h"
 
-/* Strides of x in bytes; down and right: from a tap to the next. */
+/* Strides of x in bytes. down and right lead from a tap to the next one. */
 typedef struct {
     int64_t step, group, pixel, row, image, down, right;
 } dt_psum_layout;
 
+/* Returns the strides of a layer. */
 dt_psum_layout dt_psum_layout_of(const dt_psum_layer *layer);
 
 /* The array's smallest and largest psum. */
@@ -25,6 +27,7 @@ typedef struct {
     int32_t low, high;
 } dt_psum_limits;
 
+/* Returns the range of a psum on an array. */
 static inline DT_HD dt_psum_limits dt_psum_limits_of(const dt_array *array)
 {
     const int32_t high = (int32_t)(((int64_t)1 << (array->psum_bits - 1)) - 1);
@@ -32,7 +35,7 @@ static inline DT_HD dt_psum_limits dt_psum_limits_of(const dt_array *array)
     return limits;
 }
 
-/* The low psum_bits of value, in two's complement. */
+/* Returns the low psum_bits of value, in two's complement. */
 static inline DT_HD int32_t dt_psum_wrap(int32_t value, int psum_bits)
 {
     const int unused = 32 - psum_bits;
