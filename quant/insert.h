@@ -26,8 +26,7 @@ typedef struct {
  * has more than one cell. Where a real layer or the scores would read integers, a DEQUANTIZE is put between.
  *
  * Clips are parameters, called LAYER.act_alpha and LAYER.weight_quant.wgt_alpha. A quantizer of activations is unsigned
- * where they cannot be negative. DT_ERR_ARGUMENT: a pattern of layer_bits fits no layer; the message lists the layers.
- */
+ * where they cannot be negative. DT_ERR_ARGUMENT: a pattern of layer_bits fits no layer, and the message lists them. */
 DT_MUST_CHECK dt_status dt_quant_insert(const dt_graph *g, const dt_quant_choice *choice, dt_graph **out);
 
 /* Returns 1 if the nodes that make a value show that it cannot be below 0. */
