@@ -1,44 +1,50 @@
 /*
  * capsules.h - the pieces that capsule networks share: routing, class capsules, decoders, the loss.
  *
- * A map of capsules is an N,H,W,C tensor whose C is types x dim. Names of parameters are those of the Q-CapsNets
- * code's PyTorch modules.
+ * A map of capsules is an N,H,W,C tensor whose C is types x dim. Parameters have the names of the PyTorch modules in
+ * the Q-CapsNets code.
  */
 #ifndef DT_CAPSULES_H
 #define DT_CAPSULES_H
 
 #include "build.h"
 
-/* How votes are routed to a map of `dim`-dimensional capsules. */
+/* How votes are routed to a map of capsules. */
 typedef struct {
     int inputs; /* capsules (types) that vote */
-    int dim;
-    int joint; /* softmax over the whole output map */
+    int dim;    /* values of an output capsule */
+    int joint;  /* 1: the softmax spans the whole output map; 0: one position */
     int iterations;
-    dt_start bias; /* name.bias, of all values of one position */
+    dt_start bias; /* of name.bias, which has a value for each channel of the votes */
 } dt_caps_routing;
 
-/* name.bias */
+/* Adds a CAPS_ROUTE with the parameter name.bias. */
 int dt_caps_route(dt_builder *b, const char *name, int votes, const dt_caps_routing *how);
 
-/* x N,H,W,C of types of `dim` -> N,(types H W),dim: capsule (type H + h) W + w. */
+/* Makes a list of capsules of a map x, N,H,W,(types dim): N,(types H W),dim. Capsule (type * H + h) * W + w of the list
+ * is that of the type at (h, w). */
 int dt_caps_list(dt_builder *b, const char *name, int x, int dim);
 
-/* name.weight I,A,(classes dim), name.bias: votes of x N,I,A, routed by agreement -> N,(classes dim). They become the
- * graph's capsules, their lengths its scores; and the configuration's decoder makes an image of the label's capsule. */
+/* Adds the class capsules, N,(classes dim): the capsules x, N,I,A, vote by name.weight, I,A,(classes dim), and the
+ * votes are routed with name.bias. They become the graph's capsules, and their lengths its scores. If the configuration
+ * has a decoder, it is added for the capsule of the label. */
 void dt_caps_classes(dt_builder *b, const char *name, int x);
 
-/* v N,caps_dim -> the image, N,H,W,C or a shape of that count; "decoder." stands before its parameters' names. */
+/* Adds the configuration's decoder, which makes an image of the capsule v, N,caps_dim: N,H,W,C, or a shape with as many
+ * values. The names of its parameters begin with "decoder.". */
 int dt_decoder_build(dt_builder *b, int v);
-/* The decoder fits the images. */
+/* DT_ERR_ARGUMENT if the decoder makes images of another size than c's. */
 DT_MUST_CHECK dt_status dt_decoder_check(const dt_model_config *c);
-/* A decoder by transposed convolutions becomes the one for images of c's size, or fc where there is none. */
+/* Replaces a decoder with transposed convolutions by the one for images of c's size, or by FC if there is none. */
 void dt_decoder_for_input(dt_model_config *c);
 
-/* What every capsule network checks, and how it is trained if nobody says otherwise: as the Q-CapsNets code has it. */
+/* Checks what holds for every capsule network. DT_ERR_ARGUMENT names the option that it does not take. */
 DT_MUST_CHECK dt_status dt_caps_check(const dt_model_config *c);
+/* Sets what the configurations of all capsule networks share. */
 void dt_caps_defaults(dt_model_config *out);
+/* Sets the training of all capsule networks, which is that of the Q-CapsNets code. */
 void dt_caps_train_defaults(dt_train_config *c);
+/* Does the part of dt_config_for_dataset for capsule networks. */
 void dt_caps_for_dataset(const char *dataset, dt_model_config *model, dt_train_config *train);
 
 #endif /* DT_CAPSULES_H */

@@ -1,23 +1,26 @@
 /*
- * networks.h - what builds each network, for the table in networks.c.
+ * networks.h - the known networks, and the functions of each for the table in networks.c.
  */
 #ifndef DT_NETWORKS_H
 #define DT_NETWORKS_H
 
 #include "build.h"
 
-/* The name as the table has it, or NULL if no network is called so. */
+/* Returns the table's own copy of the name, or NULL if no known network has it. */
 const char *dt_network_known(const char *name);
-const char *dt_network_names(void); /* "vgg16, tiny, .." */
+/* Returns the names of all known networks: "vgg16, tiny, ..". */
+const char *dt_network_names(void);
+
+/* Sets the default configuration of a known network. */
 
 DT_MUST_CHECK dt_status dt_network_defaults(const char *name, dt_model_config *out);
 
-/* The network that cfg describes, of real values: its bits are not looked at, but for their range. */
+/* Builds the network that cfg describes, of real values. Bits are checked, and have no other effect. */
 DT_MUST_CHECK dt_status dt_network_build(const dt_model_config *cfg, dt_graph **out);
 
-/* Bits, rule, image size and classes within what any network takes. */
+/* DT_ERR_ARGUMENT if bits, channels or classes are out of the range that every network has. */
 DT_MUST_CHECK dt_status dt_network_check_common(const dt_model_config *c);
-/* That, and no field that is for capsule networks. */
+/* Checks the same, and that no member is set that is for capsule networks. */
 DT_MUST_CHECK dt_status dt_network_check_plain(const dt_model_config *c);
 
 void dt_vgg16_defaults(dt_model_config *out);
