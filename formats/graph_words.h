@@ -1,5 +1,5 @@
 /*
- * graph_words.h - the words and marks of a network's file, for who writes and who reads it.
+ * graph_words.h - the words and marks of a network's file, for its writer and its reader.
  */
 #ifndef DT_GRAPH_WORDS_H
 #define DT_GRAPH_WORDS_H
@@ -16,7 +16,7 @@ static const char *const pixels_words[] = { "normalised", "unit", "bytes", NULL 
 
 enum { NORMALISED, UNIT, BYTES };
 
-/* Marks that name a value of the graph. */
+/* The marks, which are fields that name a value of the graph. */
 static const struct {
     const char *name;
     size_t offset;
@@ -27,6 +27,7 @@ static const struct {
 
 enum { N_MARKS = DT_LENGTH(marks) };
 
+/* Returns mark i of a graph, the index of a value. */
 static int *mark_at(dt_graph *g, int i)
 {
     return (int *)(void *)((char *)g + marks[i].offset);

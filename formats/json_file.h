@@ -1,5 +1,5 @@
 /*
- * json_file.h - a JSON text from a file or a string, with what cJSON lets pass refused.
+ * json_file.h - reads JSON from a file or a string, and refuses what cJSON would let pass.
  */
 #ifndef DT_JSON_FILE_H
 #define DT_JSON_FILE_H
@@ -8,10 +8,11 @@
 
 #include "detent/status.h"
 
-/* UTF-8, no NUL in a string, nothing behind the value. file: for messages. The caller deletes *out. */
+/* Parses a text. It must be UTF-8, have no NUL in a string, and nothing behind the value; else DT_ERR_FORMAT names
+ * `file`. The caller deletes *out. */
 DT_MUST_CHECK dt_status dt_json_parse(const char *text, size_t bytes, const char *file, cJSON **out);
 
-/* The whole file, of up to 64 MiB. */
+/* Parses a whole file, of up to 64 MiB. The caller deletes *out. */
 DT_MUST_CHECK dt_status dt_json_file_read(const char *path, cJSON **out);
 
 #endif /* DT_JSON_FILE_H */

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The double with the fewest decimals that is still f: 0.01, where (double)0.01f prints as 0.0099999997764825821. */
+/* Returns the double with the fewest decimals that rounds to f: 0.01 for 0.01f, which is 0.0099999997764825821. */
 static inline double dt_json_shortest(float f)
 {
     char text[32];
@@ -21,7 +21,7 @@ static inline double dt_json_shortest(float f)
     return (double)f;
 }
 
-/* The text of an item for messages, cut to fit. */
+/* Writes an item to text, of `bytes` bytes, cut to fit, and returns text. It is for messages. */
 static inline const char *dt_json_text(const cJSON *item, char *text, size_t bytes)
 {
     char *all = item ? cJSON_PrintUnformatted(item) : NULL;

@@ -1,5 +1,7 @@
 /*
- * metadata.h - the strings under __metadata__ of detent's own safetensors files: what a file is, and objects as JSON.
+ * metadata.h - the strings under __metadata__ in detent's own safetensors files: format, version, and objects as JSON.
+ *
+ * Messages begin with `path`.
  *
  * Used by: checkpoint.c, program_file.c, fixed_file.c, fixed_codes.c, whose tests are its tests.
  */
@@ -10,26 +12,27 @@
 
 #include "safetensors.h"
 
-/* format and version, which dt_metadata_check reads. */
+/* Adds format and version. */
 DT_MUST_CHECK dt_status dt_metadata_begin(dt_safetensors_writer *w, const char *format, const char *version);
+/* Adds an object as JSON. */
 DT_MUST_CHECK dt_status dt_metadata_add(dt_safetensors_writer *w, const char *key, const cJSON *object);
 
-/* The file is of that format and version; DT_ERR_FORMAT names its own. path: for messages, here and below. */
+/* DT_ERR_FORMAT if the file has another format or version, or none. */
 DT_MUST_CHECK dt_status dt_metadata_check(const dt_safetensors *f, const char *path, const char *format,
                                           const char *version);
-/* The same for a format whose files of versions oldest..newest are read: *out is the file's. */
+/* Sets *out to the file's version. DT_ERR_FORMAT: the file has another format, or no version in oldest..newest. */
 DT_MUST_CHECK dt_status dt_metadata_version(const dt_safetensors *f, const char *path, const char *format, int oldest,
                                             int newest, int *out);
-/* The text, which lives as long as f; DT_ERR_FORMAT if there is none. */
+/* Sets *out to a text, which is valid as long as f is open. DT_ERR_FORMAT: there is none. */
 DT_MUST_CHECK dt_status dt_metadata_text(const dt_safetensors *f, const char *path, const char *key, const char **out);
-/* The text as JSON; the caller deletes it. */
+/* Parses a text as JSON. The caller deletes *out. DT_ERR_FORMAT: there is none, or it is not JSON. */
 DT_MUST_CHECK dt_status dt_metadata_json(const dt_safetensors *f, const char *path, const char *key, cJSON **out);
 
-/* The last failure, s, again, with the file's name before its text: of a check that does not know the file. path NULL:
- * the text has it. */
+/* Raises the last failure again as s, with the file's name before its text, for a check that does not know the file. If
+ * path is NULL, the text stays as it is. */
 dt_status dt_metadata_blame(dt_status s, const char *path);
-/* s, as a fault of the file, DT_ERR_FORMAT with its name: nodes that a graph does not take, of which it knows more than
- * of files. Want of memory and what names the file already stay as they are. */
+/* Raises the last failure, s, again as DT_ERR_FORMAT with the file's name, for a graph that refuses a file's nodes.
+ * DT_ERR_MEMORY and DT_ERR_IO stay as they are, and a text that begins with the file's name is not changed. */
 dt_status dt_file_blame(dt_status s, const char *path);
 
 #endif /* DT_METADATA_H */

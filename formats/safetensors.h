@@ -4,10 +4,10 @@
  *   8 bytes: n, little-endian | n bytes: JSON, blanks at its end | data, without holes or overlaps
  *   {"__metadata__": {"key": "text"}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}
  *
- * A tensor's bits are a whole number of bytes, also where its elements have 4 or 6.
+ * A tensor is a whole number of bytes, also if its elements have 4 or 6 bits. Strings are UTF-8, without NUL. Opening a
+ * file checks its header completely, so that a file that breaks a rule is never half read. Reader and writer need a
+ * little-endian machine, which the compiler checks.
  * Source: the format's description in the README of github.com/huggingface/safetensors.
- * A reader holds a file whose header has been checked completely; a file that breaks a rule is never half read.
- * Strings are UTF-8, without NUL. Both ends assume a little-endian machine (checked when compiled).
  * Tests: tests/formats/test_safetensors.c.
  */
 #ifndef DT_SAFETENSORS_H
@@ -17,8 +17,8 @@
 
 enum { DT_SAFETENSORS_MAX_DIMS = 8 };
 
-/* All types of the reference implementation (safetensors/src/tensor.rs), with their bits. Of most nothing is read: a
- * file is refused for no tensor that nobody wants. */
+/* All types of the reference implementation (safetensors/src/tensor.rs), with their bits. Most of them are never read,
+ * but they are known here, so that no file is refused for a tensor that nobody reads. */
 #define DT_SAFETENSORS_TYPE_MAP(XX)                                                                                   \
     XX(F32, 32)                                                                                                       \
     XX(I32, 32)                                                                                                       \
@@ -41,46 +41,51 @@ typedef struct {
     int ndim; /* 0: a scalar */
     int64_t dim[DT_SAFETENSORS_MAX_DIMS];
     int64_t count;
-    int64_t begin, end; /* bytes, from the start of the data */
+    int64_t begin, end; /* in bytes from the start of the data; end is the first byte behind */
 } dt_safetensors_tensor;
 
 typedef struct dt_safetensors dt_safetensors;
 typedef struct dt_safetensors_writer dt_safetensors_writer;
 
-const char *dt_safetensors_type_name(dt_safetensors_type type); /* "F32" */
+/* Returns the name of a type, such as "F32". */
+const char *dt_safetensors_type_name(dt_safetensors_type type);
 
-/* DT_ERR_IO if it cannot be read, DT_ERR_FORMAT if it breaks a rule: the message names file, tensor and values. */
+/* Opens a file and checks its header. DT_ERR_IO: it cannot be read. DT_ERR_FORMAT: it breaks a rule; the message names
+ * file, tensor and values. */
 DT_MUST_CHECK dt_status dt_safetensors_open(const char *path, dt_safetensors **out);
 void dt_safetensors_close(dt_safetensors *f);
 
-/* Tensors in the order of the header, 0 <= i < count; and by name, NULL if there is none. Valid until close. */
+/* Returns the number of tensors. */
 int dt_safetensors_count(const dt_safetensors *f);
+/* Returns tensor i, 0 <= i < dt_safetensors_count, in the order of the header. It is valid until close. */
 const dt_safetensors_tensor *dt_safetensors_at(const dt_safetensors *f, int i);
+/* Returns the tensor of that name, or NULL if there is none. It is valid until close. */
 const dt_safetensors_tensor *dt_safetensors_find(const dt_safetensors *f, const char *name);
-const char *dt_safetensors_metadata(const dt_safetensors *f, const char *key); /* NULL if none */
+/* Returns a text of the metadata, or NULL if there is none. It is valid until close. */
+const char *dt_safetensors_metadata(const dt_safetensors *f, const char *key);
 
-/* Of that shape; a scalar and shapes of ones are all one value. */
+/* Returns 1 if t has that shape. A scalar and shapes of ones are equal: each is one value. */
 int dt_safetensors_has_shape(const dt_safetensors_tensor *t, int ndim, const int64_t *dim);
 
-/* safetensors_floats.c: 1 if dt_safetensors_read_floats takes the type. */
+/* Returns 1 if dt_safetensors_read_floats takes the type. In safetensors_floats.c. */
 int dt_safetensors_is_float(dt_safetensors_type type);
-/* A tensor of F32, F16 or BF16, which F32 holds exactly, or of F64, rounded to the nearest. DT_ERR_FORMAT names a value
- * beyond F32. */
+/* Reads a tensor of F32, F16, BF16 or F64 as F32. F64 is rounded to the nearest; the others are exact. DT_ERR_FORMAT
+ * names a value beyond F32. */
 DT_MUST_CHECK dt_status dt_safetensors_read_floats(const dt_safetensors *f, const dt_safetensors_tensor *t, float *to);
 
 /* Copies the tensor's end - begin bytes to `to`. */
 DT_MUST_CHECK dt_status dt_safetensors_read(const dt_safetensors *f, const dt_safetensors_tensor *t, void *to);
 
+/* Makes a writer of a file without tensors and metadata. */
 DT_MUST_CHECK dt_status dt_safetensors_writer_create(dt_safetensors_writer **out);
 void dt_safetensors_writer_destroy(dt_safetensors_writer *w);
-/* key and text are copied. */
+/* Adds a text to the metadata. key and text are copied. */
 DT_MUST_CHECK dt_status dt_safetensors_writer_metadata(dt_safetensors_writer *w, const char *key, const char *text);
-/* name is copied, data is borrowed until the writer is destroyed. Readers may want aligned data: add wide types first.
- */
+/* Adds a tensor. name is copied; data must stay until the writer is destroyed. Add wide types first, because readers
+ * may want aligned data. */
 DT_MUST_CHECK dt_status dt_safetensors_writer_add(dt_safetensors_writer *w, const char *name, dt_safetensors_type type,
                                                   int ndim, const int64_t *dim, const void *data);
-/* Makes `path`, or replaces it whole: written aside in the same folder, fsynced, renamed. On failure a file that was
- * there is as it was. Equal calls give equal bytes. */
+/* Makes the file, or replaces it whole, as dt_whole_file_write does. Equal calls give equal bytes. */
 DT_MUST_CHECK dt_status dt_safetensors_writer_write(const dt_safetensors_writer *w, const char *path);
 
 #endif /* DT_SAFETENSORS_H */

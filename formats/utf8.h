@@ -1,14 +1,14 @@
 /*
- * utf8.h - finds what is not UTF-8 text.
+ * utf8.h - finds bytes that are not UTF-8 text.
  *
- * Source: RFC 3629, section 4: no overlong forms, no surrogates, nothing above U+10FFFF.
+ * Source: RFC 3629, section 4. It allows no overlong forms, no surrogates, and nothing above U+10FFFF.
  */
 #ifndef DT_UTF8_H
 #define DT_UTF8_H
 
 #include <stdint.h>
 
-/* Bytes of the character at s, of which `left` are there; 0 if it is malformed. */
+/* Returns the bytes of the character at s, or 0 if it is malformed. `left` bytes may be read from s on. */
 static inline int dt_utf8_length(const unsigned char *s, int64_t left)
 {
     if (s[0] < 0x80) return 1;
@@ -26,7 +26,8 @@ static inline int dt_utf8_length(const unsigned char *s, int64_t left)
     return n;
 }
 
-/* Index of the first byte that is not text: malformed, or a control character other than tab, CR, LF; -1: none. */
+/* Returns the index of the first byte that is malformed or is a control character other than tab, CR and LF, or -1 if
+ * there is none. */
 static inline int64_t dt_utf8_find_bad(const char *text, int64_t bytes)
 {
     const unsigned char *s = (const unsigned char *)text;

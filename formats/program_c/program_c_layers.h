@@ -1,9 +1,10 @@
 /*
- * program_c_layers.h - which buffer holds what while the C of a program runs, and how much of everything there is.
+ * program_c_layers.h - the layers of a program as C, the buffers that hold their outputs, and the sizes of everything.
  *
- * What makes psums, a convolution or a sum of codes, is not run on its own: whoever reads the psums asks for those of
- * one position, so that RAM holds one position's psums and not a layer's. One with two readers (before a skip block)
- * therefore runs twice. Every other layer's output gets the first buffer of its type whose content is no longer needed.
+ * A layer that makes psums, a convolution or a sum of codes, does not run on its own. The layer that reads the psums
+ * asks for those of one position at a time, so that RAM holds the psums of one position and not of a layer. A layer of
+ * psums with two readers (before a skip block) therefore runs twice. The output of every other layer gets the first
+ * buffer of its type whose content is no longer needed.
  *
  * Used by: program_c.c.  Tests: tests/formats/test_program_c.c.
  */
@@ -14,14 +15,14 @@
 
 enum { DT_C_NO_BUFFER = -1, DT_C_IMAGE = -1 };
 
-/* A node of the program that is a function's call in C, or makes psums. */
+/* A node of the program that becomes a function call in C, or that makes psums. */
 typedef struct {
     const dt_graph_node *n;
-    const char *kind;        /* "conv", "quantize" */
-    int in[DT_MAX_IN], n_in; /* earlier layers, or DT_C_IMAGE */
-    dt_value x, y;           /* what in[0] gives, and the layer */
-    int buffer;              /* of its type; DT_C_NO_BUFFER: psums are not stored, scores are the caller's */
-    int last_reader;         /* the last layer that reads it; -1: none */
+    const char *kind;        /* such as "conv", "quantize" */
+    int in[DT_MAX_IN], n_in; /* indices of earlier layers, or DT_C_IMAGE */
+    dt_value x, y;           /* the value that in[0] makes, and that of the layer */
+    int buffer;              /* index among those of its type; psums and scores (the caller's): DT_C_NO_BUFFER */
+    int last_reader;         /* index of the last layer that reads it; -1: none */
 } dt_c_layer;
 
 typedef struct {
@@ -31,33 +32,37 @@ typedef struct {
     int n_layers;
     int64_t *code_room, *real_room; /* elements of each buffer */
     int n_code_buffers, n_real_buffers;
-    int psums;             /* of one position: channels of the widest layer of psums */
+    int psums;             /* channels of the widest layer of psums: the room for one position */
     const char *code_type; /* the narrowest of uint8_t, int8_t, int16_t that holds every code */
     int code_bytes;
     int64_t weights, constant_bytes, ram_bytes;
-    int64_t macs; /* of one image; a convolution's once a reader */
+    int64_t macs; /* for one image; those of a convolution count once for each reader */
 } dt_c_program;
 
-/* p is borrowed and has passed dt_program_check. DT_ERR_UNSUPPORTED: an array is too large for an int as its index. */
+/* Makes the layers of a program that has passed dt_program_check. p must stay as long as *out is used.
+ * DT_ERR_UNSUPPORTED: an array is too large for an index of type int. */
 DT_MUST_CHECK dt_status dt_c_program_make(const dt_program *p, dt_c_program *out);
 void dt_c_program_release(dt_c_program *c);
 
-/* 1 if the layer makes psums. */
+/* Returns 1 if the layer makes psums. */
 int dt_c_makes_psums(const dt_c_layer *l);
-/* The layers that layer i reads; behind psums, what those are made of. */
+/* Returns the number of layers whose buffers layer i reads. If it reads psums, these are the layers of whose codes the
+ * psums are made. */
 int dt_c_program_n_sources(const dt_c_program *c, int i);
+/* Returns source k of layer i, 0 <= k < dt_c_program_n_sources. */
 int dt_c_program_source(const dt_c_program *c, int i, int k);
 
-/* What makes psums, as a convolution: a sum of codes has a group for each channel, and weights of 1. */
+/* A layer that makes psums, as a convolution. A sum of codes is one with a group for each channel and weights of 1. */
 typedef struct {
     dt_conv_params conv;
     int window[2];
-    int channels;         /* of a group */
+    int channels;         /* channels of a group */
     const int8_t *weight; /* [filters][window[0]][window[1]][channels]; NULL: all 1 */
 } dt_c_conv;
 
+/* Returns layer i, which makes psums, as a convolution. */
 dt_c_conv dt_c_program_conv(const dt_c_program *c, int i);
-/* Multiply-accumulates of layer i. */
+/* Returns the multiply-accumulates of layer i for one image. */
 int64_t dt_c_program_macs(const dt_c_program *c, int i);
 
 #endif /* DT_PROGRAM_C_LAYERS_H */

@@ -1,9 +1,10 @@
 /*
- * program_c_text.h - the functions of the C that program_c.c writes: one a kind of layer, over a descriptor.
+ * program_c_text.h - the functions of the C that program_c.c writes, one for each kind of layer. A struct describes the
+ *                    layer to its function.
  *
- * Each is written only if the program has such a layer. "code" is the narrowest of uint8_t, int8_t and int16_t that
- * holds every activation code. Psums are never stored as a layer: THRESHOLD and AFFINE ask for those of one position.
- * Sums of codes are convolutions whose weights are 1.
+ * A function is written only if the program has such a layer. "code" is the narrowest of uint8_t, int8_t and int16_t
+ * that holds every activation code. Psums of a layer are never stored: THRESHOLD and AFFINE ask for those of one
+ * position. Sums of codes are convolutions whose weights are 1.
  */
 #ifndef DT_PROGRAM_C_TEXT_H
 #define DT_PROGRAM_C_TEXT_H
