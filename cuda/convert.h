@@ -1,9 +1,9 @@
 /*
- * convert.h - between detent's tensors and what a convolution of cuDNN reads and writes, where types or channels
- * differ.
+ * convert.h - converts between detent's tensors and those that a convolution of cuDNN reads and writes, where types or
+ *             channels differ.
  *
- * Rows are all axes but the last, which is channels; a convolution may want more channels than there are, and the ones
- * added are 0.
+ * Rows are all axes but the last, which is channels. A convolution may want more channels than there are; those that
+ * are added are 0.
  */
 #ifndef DT_CONVERT_H
 #define DT_CONVERT_H
@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-/* to[row][c] = from[row][c] * scale[row / rows_per_scale] */
+/* A conversion: to[row][c] = from[row][c] * scale[row / rows_per_scale]. */
 typedef struct {
     const void *from; /* [rows][channels], f32 or 16 bits */
     void *to;         /* [rows][padded], f32, 16 bits or int8 */
@@ -28,7 +28,7 @@ typedef struct {
     int64_t rows_per_scale;
 } dt_convert;
 
-/* to[row][c] += from[row][c] * scale[0], or = where to is fresh */
+/* An addition: to[row][c] += from[row][c] * scale[0]. If `to` is fresh, it is overwritten instead. */
 typedef struct {
     const void *from; /* [rows][padded], f32 or 16 bits */
     void *to;         /* [rows][channels], f32 or 16 bits */
@@ -38,9 +38,11 @@ typedef struct {
     int fresh;
 } dt_accumulate;
 
+/* Launches a conversion. */
 DT_MUST_CHECK dt_status dt_cuda_convert(const dt_convert *c, void *stream);
+/* Launches an addition. */
 DT_MUST_CHECK dt_status dt_cuda_accumulate(const dt_accumulate *a, void *stream);
-/* scale[i] = unit * sx[0] * sw[i] for i < n; unit is a power of two */
+/* Sets scale[i] = unit * sx[0] * sw[i] for i < n, in device memory. unit is a power of two. */
 DT_MUST_CHECK dt_status dt_cuda_psum_scale(const float *sx, const float *sw, int unit, int n, float *scale,
                                            void *stream);
 

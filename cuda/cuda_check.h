@@ -1,5 +1,5 @@
 /*
- * cuda_check.h - turns CUDA failures into dt_status, and sizes grids.
+ * cuda_check.h - turns CUDA failures into dt_status, and computes the size of grids.
  */
 #ifndef DT_CUDA_CHECK_H
 #define DT_CUDA_CHECK_H
@@ -10,7 +10,8 @@
 
 #include "detent/status.h"
 
-/* The runtime keeps the error of a failed call; it is taken here, or the next launch would report it as its own. */
+/* Returns from the calling function with DT_ERR_DEVICE if a call of the CUDA runtime fails. The runtime keeps the error
+ * of a failed call, so it is cleared here; else the next launch would report it as its own. */
 #define DT_CUDA(call)                                                                                        \
     do {                                                                                                     \
         const cudaError_t dt_cuda_ = (call);                                                                 \
@@ -19,10 +20,11 @@
                  cudaGetErrorName(dt_cuda_));                                                                \
     } while (0)
 
-/* After every launch: catches a bad launch configuration where it was made. */
+/* Stands behind every launch, and reports a bad launch configuration where it was made. */
 #define DT_CUDA_LAUNCHED() DT_CUDA(cudaGetLastError())
 
-/* Blocks of `block` threads that cover `threads`, which is > 0: a grid of no blocks is a failed launch. */
+/* Returns the number of blocks of `block` threads that cover `threads` threads. threads must be > 0, because a launch
+ * of no blocks fails. */
 static inline unsigned dt_blocks(int64_t threads, int block)
 {
     return (unsigned)((threads + block - 1) / block);

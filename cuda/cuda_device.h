@@ -1,5 +1,5 @@
 /*
- * cuda_device.h - what dt_exec.device points to on CUDA, and the part of dt_backend_cuda that is a kernel.
+ * cuda_device.h - the struct to which dt_exec.device points on CUDA, and the part of dt_backend_cuda that has kernels.
  */
 #ifndef DT_CUDA_DEVICE_H
 #define DT_CUDA_DEVICE_H
@@ -10,16 +10,17 @@
 #include "cublas_gemm.h"
 #include "cudnn/cudnn_graph.h"
 
-/* One stream carries everything, so whatever is launched runs in that order. */
+/* The state of a device. Everything is launched on one stream, and so runs in the order of the launches. */
 typedef struct {
     int ordinal;
     cudaStream_t stream;
-    void *peeked; /* pinned; peek_done: the copy into it is complete */
+    void *peeked; /* DT_PEEK_BYTES of pinned host memory; peek_done tells when the copy to it is complete */
     cudaEvent_t peek_done;
     dt_cudnn *cudnn;
     dt_cublas *cublas;
 } dt_cuda_device;
 
-DT_MUST_CHECK dt_status dt_cuda_update(const dt_update *u, const dt_exec *ex); /* optim.cu */
+/* Does one optimiser update. In optim.cu. */
+DT_MUST_CHECK dt_status dt_cuda_update(const dt_update *u, const dt_exec *ex);
 
 #endif /* DT_CUDA_DEVICE_H */

@@ -4,9 +4,9 @@
  *   DT_LAUNCH(squash_kernel, dt_blocks(n, 256), 256, 0, stream, x, y, n);
  *   DT_CUDA_LAUNCHED();
  *
- * nvcc sees kernel<<<...>>>(...). Tests compile the same files with g++ and run the kernels on the CPU: the
- * cuda_runtime.h in tests/simt/ has defined both macros by then. A template kernel with commas of its own is put in
- * parentheses: DT_LAUNCH((quantize_kernel<float, true>), ...).
+ * nvcc sees kernel<<<...>>>(...). Tests compile the same files with g++ and run the kernels on the CPU; there the
+ * cuda_runtime.h of tests/simt/ has defined both macros already. The name of a template kernel that has commas stands
+ * in parentheses: DT_LAUNCH((quantize_kernel<float, true>), ...).
  */
 #ifndef DT_CUDA_LAUNCH_H
 #define DT_CUDA_LAUNCH_H
@@ -18,8 +18,8 @@
 #define DT_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
     kernel<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__)
 
-/* In a kernel: declares `name`, the block's dynamic shared memory as an array of `type`. A name belongs to one type
- * in each file. */
+/* Declares, in a kernel, the block's dynamic shared memory as an array of `type` called `name`. In each file, a name
+ * has one type. */
 #define DT_DYNAMIC_SHARED(type, name) extern __shared__ type name[]
 
 #endif

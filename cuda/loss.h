@@ -1,5 +1,5 @@
 /*
- * loss.h - the last step of a loss's forward: what its images add up to.
+ * loss.h - the last step of a loss's forward: the sums over its images.
  */
 #ifndef DT_CUDA_LOSS_H
 #define DT_CUDA_LOSS_H
@@ -8,7 +8,7 @@
 
 #include "../layers/loss.h"
 
-/* Writes the mean loss and adds to the step's sums; image: [batch]. */
+/* Writes the mean loss of the images, [batch], to *mean, and adds them to the step's sums. */
 DT_MUST_CHECK dt_status dt_cuda_xent_sum(const dt_xent_image *image, int64_t batch, float *mean, const dt_exec *ex);
 
 #endif /* DT_CUDA_LOSS_H */

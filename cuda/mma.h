@@ -1,11 +1,14 @@
 /*
- * mma.h - products of small matrices of bytes on tensor cores: a warp's C [16][8] += A [16][16] B [16][8], in 32 bits.
+ * mma.h - products of small matrices of bytes on tensor cores. A warp computes C [16][8] += A [16][16] B [16][8], with
+ *         sums of 32 bits.
  *
- * Each lane holds parts; with group = lane / 4 and quad = lane % 4, the first of four in the low byte:
+ * Each lane holds parts of the matrices. With group = lane / 4 and quad = lane % 4, and the first of four elements in
+ * the low byte, they are
  *   a[0], a[1]     A[group][4 quad ... 4 quad + 3], A[group + 8][the same]
  *   b              B[4 quad ... 4 quad + 3][group]
  *   c[0] ... c[3]  C[group][2 quad], C[group][2 quad + 1], C[group + 8][2 quad], C[group + 8][2 quad + 1]
- * All 32 lanes must call. Source: PTX ISA, "Matrix fragments for mma.m16n8k16 with integer type"; sm_80 and later.
+ * All 32 lanes must call the functions. They need sm_80 or later. Source: PTX ISA, "Matrix fragments for mma.m16n8k16
+ * with integer type".
  *
  * Tests: the SIMT shim has a model of these (tests/simt/tensor_cores.h), which simt/test_intrinsics.cc checks.
  */
@@ -24,13 +27,13 @@
                  : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])              \
                  : "r"(a[0]), "r"(a[1]), "r"(b))
 
-/* A unsigned, B signed */
+/* Adds the product of unsigned A and signed B to c. */
 __device__ static inline void dt_mma_u8(int32_t c[4], const uint32_t a[2], uint32_t b)
 {
     DT_MMA("u8");
 }
 
-/* both signed */
+/* Adds the product of signed A and signed B to c. */
 __device__ static inline void dt_mma_s8(int32_t c[4], const uint32_t a[2], uint32_t b)
 {
     DT_MMA("s8");

@@ -1,13 +1,13 @@
 /*
- * norm_quant.h - what the kernels of norm_quant.cu are made of: the node as they see it, sums over channels in a fixed
+ * norm_quant.h - the parts of the kernels of norm_quant.cu: the node as they see it, sums over channels in a fixed
  *                order, pooling windows, the quantizer's division.
  *
- * Blocks. The channels are cut in tiles of DT_NQ_TILE at most, one for each blockIdx.y. Threads that stand side by side
- * (lanes) own VEC channels of the tile each, and the next lanes have the next window; a grid walks over the windows
- * together, so that memory is swept from one end to the other.
+ * Blocks. The channels are cut into tiles of at most DT_NQ_TILE channels, one for each blockIdx.y. A window takes as
+ * many neighbouring threads (lanes) as a tile needs, of which each owns VEC channels; the next lanes have the next
+ * window. All blocks walk over the windows together, so that memory is swept from one end to the other.
  *
- * Sums. Each block of a summing kernel, a slice, leaves one row of partial sums; each block of the kernel behind it
- * adds up the rows of its own tile, all in one order. How many slices there are depends on the shapes alone.
+ * Sums. Each block of a summing kernel, called a slice, leaves one row of partial sums. Each block of the next kernel
+ * adds the rows of its own tile, all in the same order. The number of slices depends on the shapes alone.
  */
 #ifndef DT_CUDA_NORM_QUANT_H
 #define DT_CUDA_NORM_QUANT_H
@@ -18,7 +18,7 @@
 
 enum { DT_NQ_TILE = 32, DT_NQ_MAX_BLOCK = 1024 };
 
-/* Rules by which a kernel is compiled, beside those of dt_quant_rule. */
+/* Further values of a kernel's template parameter RULE, beside those of dt_quant_rule. */
 enum { DT_NQ_NO_QUANT = -1, DT_NQ_ANY_RULE = -2 };
 
 typedef struct {
@@ -27,13 +27,13 @@ typedef struct {
     int n_scale;
     dt_dtype type; /* F32 or F16 */
     int rows;
-    int windows; /* of y; without a pool rows of x */
-    int corners; /* windows, and those that the border cuts off, which have no y */
+    int windows; /* windows that have an element of y; without a pool the rows of x */
+    int corners; /* all windows, also those that the border cuts, which have no element of y */
     int channels, height, width, out_height, out_width;
-    int pool;  /* 1: none */
-    int lanes; /* a power of two, 32 at most */
+    int pool;  /* side of a window; 1: there is no pool */
+    int lanes; /* threads of a window: a power of two, at most 32 */
     int has_norm, training, has_relu;
-    float most; /* of the ReLU; NaN: no upper limit */
+    float most; /* upper limit of the ReLU; NaN: none */
     float epsilon, momentum;
     const float *gamma, *beta;
     float *running_mean, *running_var, *mean, *inv;
@@ -46,11 +46,12 @@ typedef struct {
 /* ---- places ---- */
 
 typedef struct {
-    int channel;     /* of the thread, the first of VEC */
-    int place;       /* of that in the tile */
-    int first, step; /* windows */
+    int channel;     /* the first of the thread's VEC channels */
+    int place;       /* its place in the tile */
+    int first, step; /* the thread's first window, and the step to its next */
 } dt_nq_place;
 
+/* Returns the place of the calling thread. */
 template <int VEC> __device__ static dt_nq_place dt_nq_place_of(const dt_nq_chain &s)
 {
     const int lane = (int)threadIdx.x % s.lanes, n = (int)blockDim.x / s.lanes;
@@ -63,7 +64,7 @@ template <int VEC> __device__ static dt_nq_place dt_nq_place_of(const dt_nq_chai
     return at;
 }
 
-/* Channel of place i of the tile, a tile being `width` wide; -1: there is none. */
+/* Returns the channel at place i of the block's tile, or -1 if there is none. width is the channels of a tile. */
 __device__ static inline int dt_nq_channel(const dt_nq_chain &s, int width, int i)
 {
     const int c = (int)blockIdx.y * width + i;
@@ -72,8 +73,8 @@ __device__ static inline int dt_nq_channel(const dt_nq_chain &s, int width, int 
 
 /* ---- sums ---- */
 
-/* Two sums for each channel of the tile over the threads of the block. part: [slices][2][C]. Every thread must call it,
- * with 0 where it has no channel. */
+/* Adds up two numbers for each channel of the tile over the threads of the block, and writes the sums to the block's
+ * row of part, [slices][2][C]. Every thread must call it, with 0 where it has no channel. */
 template <int VEC, class NUMBER>
 __device__ static void dt_nq_add_columns(const dt_nq_chain &s, NUMBER *first, NUMBER *second, double *part)
 {
@@ -102,7 +103,7 @@ __device__ static void dt_nq_add_columns(const dt_nq_chain &s, NUMBER *first, NU
     part[(2 * (int64_t)blockIdx.x + k) * s.channels + c] = sum;
 }
 
-/* total[k][i] = part[..][k][channel i of the tile], summed over the slices. Every thread must call it. */
+/* Sets total[k][i] to the sum over the slices of part[slice][k][channel i of the tile]. Every thread must call it. */
 __device__ static void dt_nq_add_slices(const dt_nq_chain &s, int width, const double *part, int slices,
                                         double (*total)[DT_NQ_TILE])
 {
@@ -124,7 +125,7 @@ __device__ static void dt_nq_add_slices(const dt_nq_chain &s, int width, const d
     __syncthreads();
 }
 
-/* Over the threads of the block, valid in thread 0. Every thread must call it. */
+/* Returns the sum over the threads of the block, which is valid in thread 0. Every thread must call it. */
 __device__ static inline double dt_nq_block_sum(double value)
 {
     __shared__ double of_warp[DT_NQ_MAX_BLOCK / 32];
@@ -136,15 +137,15 @@ __device__ static inline double dt_nq_block_sum(double value)
     return value;
 }
 
-/* ---- what a block works out about its tile first ---- */
+/* ---- what a block first computes for its tile ---- */
 
-/* z = a * q + b of the channels of the tile. */
+/* The lines of the tile's channels: z = a * q + b. */
 typedef struct {
     float a[DT_NQ_TILE], b[DT_NQ_TILE];
 } dt_nq_lines;
 
-/* Mean and inv of channel c: the batch's, from the sums of its data and of their squares, or the running ones. One
- * block of each tile writes them down, and moves the running ones. */
+/* Sets mean and inv of channel c. In training they are the batch's, computed from the sums of its data and of their
+ * squares; else they are the running ones. One block of each tile also stores them and moves the running ones. */
 __device__ static void dt_nq_take_statistics(const dt_nq_chain &s, int c, double sum, double squares, float *mean,
                                              float *inv)
 {
@@ -165,13 +166,14 @@ __device__ static void dt_nq_take_statistics(const dt_nq_chain &s, int c, double
     if (writes) s.inv[c] = *inv;
 }
 
-/* total: NULL in backward, which reads what forward has written down. Every thread must call it. */
+/* Sets the lines of the tile. total is NULL in backward, which reads what forward has stored. Every thread must call
+ * it. */
 __device__ static void dt_nq_take_lines(const dt_nq_chain &s, int width, double (*total)[DT_NQ_TILE], dt_nq_lines *line)
 {
     const int i = (int)threadIdx.x, c = dt_nq_channel(s, width, i);
 
     if (c >= 0) {
-        dt_batchnorm_line own = { 1.0f, -0.0f }; /* 1 q - 0 is q, whatever q is */
+        dt_batchnorm_line own = { 1.0f, -0.0f }; /* 1 * q + -0 is q, also for q = -0 */
         if (s.has_norm) {
             float mean = total ? 0.0f : s.mean[c], inv = total ? 0.0f : s.inv[c];
             if (total) dt_nq_take_statistics(s, c, total[0][i], total[1][i], &mean, &inv);
@@ -183,14 +185,15 @@ __device__ static void dt_nq_take_lines(const dt_nq_chain &s, int width, double 
     __syncthreads();
 }
 
-/* Where the gradients of the parameters go, each may be NULL; 1: nothing is there yet. */
+/* Where the gradients of the parameters go. Each may be NULL. */
 typedef struct {
     float *dgamma, *dbeta, *dalpha;
     int gamma_fresh, beta_fresh, alpha_fresh;
 } dt_nq_gradients;
 
-/* The slopes of the tile's channels, from the sums; one block of each tile gives dgamma and dbeta. Channel 0 of every
- * lane, then channel 1: lanes read different banks. Every thread must call it. */
+/* Computes the slopes of the tile's channels from the sums. One block of each tile gives dgamma and dbeta. In slope,
+ * channel 0 of every lane comes first, then channel 1 and so on, so that lanes read different banks. Every thread must
+ * call it. */
 template <int VEC>
 __device__ static void dt_nq_take_slopes(const dt_nq_chain &s, double (*total)[DT_NQ_TILE], dt_batchnorm_slope *slope,
                                          dt_nq_gradients to)
@@ -209,7 +212,7 @@ __device__ static void dt_nq_take_slopes(const dt_nq_chain &s, double (*total)[D
     __syncthreads();
 }
 
-/* Every thread must call it. */
+/* Adds the sum of part[0..n-1] to *dalpha, or overwrites it where it is fresh. Every thread must call it. */
 __device__ static void dt_nq_give_dalpha(const double *part, int n, float *dalpha, int fresh)
 {
     double sum = 0.0;
@@ -221,28 +224,30 @@ __device__ static void dt_nq_give_dalpha(const double *part, int n, float *dalph
 
 /* ---- windows ---- */
 
-/* VEC channels of one pooling window. POOL: its size; 1: one cell, no pool; 0: any size, cells are read when asked for.
- */
+/* VEC channels of one pooling window. POOL is its side: 1: there is no pool; 0: any side, and cells are loaded only
+ * when they are asked for. */
 template <dt_dtype TYPE, int VEC, int POOL> struct dt_nq_window {
     enum { HELD = POOL ? POOL * POOL : 1 };
-    int first;         /* row of x: the first cell */
-    int out;           /* row of y; -1: it has none */
-    int rows, columns; /* cells that x has */
+    int first;         /* row of x that is the first cell */
+    int out;           /* row of y; -1: the window has none */
+    int rows, columns; /* cells of the window that lie in x */
     dt_pack<VEC> held[HELD];
 };
 
+/* Returns the number of cells of a window. */
 template <int POOL> __device__ static inline int dt_nq_cells(const dt_nq_chain &s)
 {
     return POOL ? POOL * POOL : s.pool * s.pool;
 }
 
-/* element of x: channel c of cell k */
+/* Returns the index in x of channel c of a window's cell k. */
 template <int POOL> __device__ static inline int64_t dt_nq_cell_at(const dt_nq_chain &s, int first, int k, int c)
 {
     const int pool = POOL ? POOL : s.pool;
     return (int64_t)(first + k / pool * s.width + k % pool) * s.channels + c;
 }
 
+/* Returns 1 if cell k of the window lies in x. */
 template <dt_dtype TYPE, int VEC, int POOL>
 __device__ static inline int dt_nq_has_cell(const dt_nq_chain &s, const dt_nq_window<TYPE, VEC, POOL> &w, int k)
 {
@@ -250,7 +255,8 @@ __device__ static inline int dt_nq_has_cell(const dt_nq_chain &s, const dt_nq_wi
     return POOL == 1 || (k / pool < w.rows && k % pool < w.columns);
 }
 
-/* Window number `at` of y or, if corners is set, of all windows; c: the thread's first channel. */
+/* Returns window number `at`, counted among those that have an element of y, or among all if corners is 1. c is the
+ * thread's first channel. */
 template <dt_dtype TYPE, int VEC, int POOL>
 __device__ static dt_nq_window<TYPE, VEC, POOL> dt_nq_open(const dt_nq_chain &s, int at, int c, int corners)
 {
@@ -279,7 +285,7 @@ __device__ static dt_nq_window<TYPE, VEC, POOL> dt_nq_open(const dt_nq_chain &s,
     return w;
 }
 
-/* x in cell k, channel j of those from c on; 0 where there is no cell */
+/* Returns x in cell k, channel c + j, or 0 if the window does not have that cell. */
 template <dt_dtype TYPE, int VEC, int POOL>
 __device__ static inline float dt_nq_data(const dt_nq_chain &s, const dt_nq_window<TYPE, VEC, POOL> &w, int k, int j,
                                           int c)
@@ -289,13 +295,13 @@ __device__ static inline float dt_nq_data(const dt_nq_chain &s, const dt_nq_wind
     return dt_pack_value(dt_pack_load<VEC>(s.x, TYPE, dt_nq_cell_at<POOL>(s, w.first, k, c)), TYPE, j);
 }
 
-/* The largest value of a channel, at most the ReLU's limit, and the first cell that had it. */
+/* The largest value of a channel in a window, limited by the ReLU, and the first cell that had it, with its data. */
 typedef struct {
     float value, data;
     int cell;
 } dt_nq_peak;
 
-/* Of channel j of those from c on; a and b of its line. */
+/* Returns the peak of channel c + j, whose line is a and b. */
 template <dt_dtype TYPE, int VEC, int POOL>
 __device__ static dt_nq_peak dt_nq_find_peak(const dt_nq_chain &s, const dt_nq_window<TYPE, VEC, POOL> &w, int j, int c,
                                              float a, float b)
@@ -319,7 +325,7 @@ __device__ static dt_nq_peak dt_nq_find_peak(const dt_nq_chain &s, const dt_nq_w
     return top;
 }
 
-/* 1 if the ReLU lets no gradient of its value v through */
+/* Returns 1 if the ReLU lets no gradient through where its value is v. */
 __device__ static inline int dt_nq_is_limited(const dt_nq_chain &s, float v)
 {
     return s.has_relu && (!(v > 0.0f) || v >= s.most);
@@ -331,6 +337,7 @@ typedef struct {
     float alpha, reciprocal;
 } dt_nq_divisor;
 
+/* Returns alpha and 1 / alpha, or 1 if there is no quantizer. */
 __device__ static inline dt_nq_divisor dt_nq_take_alpha(const dt_nq_chain &s)
 {
     dt_nq_divisor d;
@@ -340,10 +347,11 @@ __device__ static inline dt_nq_divisor dt_nq_take_alpha(const dt_nq_chain &s)
     return d;
 }
 
-/* v / alpha to the last bit, for alpha in 2^-60..2^60, in 7 instructions instead of a dozen and a branch: v * (1 /
- * alpha) and two corrections, of which the second rounds correctly, since 1 / alpha is the nearest. Above 2^100, where
- * codes are clipped, and below 2^-100, where they are 0, the last bit may differ. Source: Markstein, "Computation of
- * elementary functions on the IBM RISC System/6000 processor", IBM Journal of Research and Development 34(1), 1990. */
+/* Returns v / alpha, correctly rounded for alpha in 2^-60..2^60, in 7 instructions instead of a dozen and a branch. It
+ * is v * (1 / alpha) with two corrections; the second rounds correctly, because 1 / alpha is rounded to the nearest.
+ * The last bit may differ where the quotient is above 2^100, whose code is clipped, or below 2^-100, whose code is 0.
+ * Source: Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", IBM Journal of
+ * Research and Development 34(1), 1990. */
 __device__ static inline float dt_nq_quotient(float v, dt_nq_divisor d)
 {
     const float guess = v * d.reciprocal;
@@ -353,13 +361,15 @@ __device__ static inline float dt_nq_quotient(float v, dt_nq_divisor d)
     return fabsf(guess) < 0x1p100f ? twice : guess; /* infinity and NaN stay */
 }
 
-/* Without a norm peaks are still codes. Kernels of several channels a thread are for norms. */
+/* Multiplies *value by the scale of channel c if there is no norm, because it is still an integer then. Kernels with
+ * VEC > 1 are for nodes that have a norm. */
 template <int VEC> __device__ static inline void dt_nq_make_real(const dt_nq_chain &s, int c, float *value)
 {
     if (VEC > 1 || s.has_norm) return;
     value[0] = dt_scale_at(s.scale, s.n_scale, c) * value[0];
 }
 
+/* Replaces VEC values by their codes. */
 template <int VEC>
 __device__ static inline void dt_nq_make_codes(const dt_nq_chain &s, dt_nq_divisor d, dt_quant_rule rule, float *value)
 {
@@ -369,6 +379,7 @@ __device__ static inline void dt_nq_make_codes(const dt_nq_chain &s, dt_nq_divis
     }
 }
 
+/* Returns the quantizer's factors on the gradient at the value v; without a quantizer 1 and 0. */
 template <int RULE> __device__ static dt_grid_slope dt_nq_slope_at(const dt_nq_chain &s, float v, dt_nq_divisor d)
 {
     if (RULE == DT_NQ_NO_QUANT || (RULE == DT_NQ_ANY_RULE && !s.alpha)) {

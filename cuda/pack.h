@@ -1,8 +1,8 @@
 /*
- * pack.h - neighbouring values of a tensor as one load or one store, whatever type they are stored in.
+ * pack.h - loads and stores neighbouring values of a tensor together, of any type.
  *
- * N is 1, 4 or 8; 4 and 8 values start at a multiple of N, so that loads of up to 16 bytes are aligned. Where type is a
- * constant, nothing is left of the switch over it.
+ * N is 1, 4 or 8. Packs of 4 and 8 values start at a multiple of N, so that loads of up to 16 bytes are aligned. If
+ * type is a constant, the compiler removes the switch over it.
  */
 #ifndef DT_PACK_H
 #define DT_PACK_H
@@ -11,25 +11,27 @@
 
 #include "../core/half.h"
 
-/* Before loops over the values of a pack: their places must be constants, or the pack would go to local memory. */
+/* Stands before loops over the values of a pack. Their indices must be constants, or the pack would lie in local
+ * memory. */
 #ifdef __CUDACC__
 #define DT_UNROLL _Pragma("unroll")
 #else
 #define DT_UNROLL
 #endif
 
-/* Before a loop that waits for one load a round. */
+/* Stands before a loop of which each round waits for one load. */
 #ifdef __CUDACC__
 #define DT_UNROLL_LOADS _Pragma("unroll 8")
 #else
 #define DT_UNROLL_LOADS
 #endif
 
-/* N values as they are stored, the first in the lowest bits; all zero is N times the value 0. */
+/* N values as they are stored, the first in the lowest bits. A pack of zeros is N times the value 0. */
 template <int N> struct dt_pack {
     unsigned word[N];
 };
 
+/* Returns a pack of zeros. */
 template <int N> __device__ static inline dt_pack<N> dt_pack_zero()
 {
     dt_pack<N> p;
@@ -38,12 +40,13 @@ template <int N> __device__ static inline dt_pack<N> dt_pack_zero()
     return p;
 }
 
-/* dt_type_bytes, in a kernel */
+/* Returns the bytes of one value; it is dt_type_bytes for kernels. */
 __device__ static inline int dt_one_bytes(dt_dtype type)
 {
     return type == DT_U8 || type == DT_I8 ? 1 : type == DT_BF16 || type == DT_F16 ? 2 : 4;
 }
 
+/* Returns element i as it is stored. */
 __device__ static inline unsigned dt_one_load(const void *from, dt_dtype type, int64_t i)
 {
     switch (dt_one_bytes(type)) {
@@ -53,6 +56,7 @@ __device__ static inline unsigned dt_one_load(const void *from, dt_dtype type, i
     return ((const unsigned *)from)[i];
 }
 
+/* Stores element i. */
 __device__ static inline void dt_one_store(void *to, dt_dtype type, int64_t i, unsigned word)
 {
     switch (dt_one_bytes(type)) {
@@ -62,7 +66,7 @@ __device__ static inline void dt_one_store(void *to, dt_dtype type, int64_t i, u
     }
 }
 
-/* Elements first.. of `from`. */
+/* Returns elements first .. first + N - 1 of `from`. */
 template <int N> __device__ static inline dt_pack<N> dt_pack_load(const void *from, dt_dtype type, int64_t first)
 {
     dt_pack<N> p = dt_pack_zero<N>();
@@ -91,6 +95,7 @@ template <int N> __device__ static inline dt_pack<N> dt_pack_load(const void *fr
     return p;
 }
 
+/* Stores a pack as elements first .. first + N - 1 of `to`. */
 template <int N> __device__ static inline void dt_pack_store(void *to, dt_dtype type, int64_t first, dt_pack<N> p)
 {
     const int words = N * dt_one_bytes(type) / 4;
@@ -110,7 +115,7 @@ template <int N> __device__ static inline void dt_pack_store(void *to, dt_dtype 
     }
 }
 
-/* Value i, a constant, of F32, BF16 or F16. */
+/* Returns value i of a pack of F32, BF16 or F16. i must be a constant. */
 template <int N> __device__ static inline float dt_pack_value(const dt_pack<N> &p, dt_dtype type, int i)
 {
     const unsigned half = p.word[i / 2] >> 16 * (i % 2) & 0xffffu;
@@ -120,6 +125,7 @@ template <int N> __device__ static inline float dt_pack_value(const dt_pack<N> &
     return dt_float_of_bits(p.word[i]);
 }
 
+/* Sets value[0..N-1] to the values of a pack of F32, BF16 or F16. */
 template <int N> __device__ static inline void dt_pack_values(const dt_pack<N> &p, dt_dtype type, float *value)
 {
     switch (type) {
@@ -137,7 +143,7 @@ template <int N> __device__ static inline void dt_pack_values(const dt_pack<N> &
     }
 }
 
-/* Rounded to F32, BF16 or F16. */
+/* Returns a pack of N values that are rounded to F32, BF16 or F16. */
 template <int N> __device__ static inline dt_pack<N> dt_pack_of(const float *value, dt_dtype type)
 {
     dt_pack<N> p = dt_pack_zero<N>();
@@ -158,7 +164,7 @@ template <int N> __device__ static inline dt_pack<N> dt_pack_of(const float *val
     return p;
 }
 
-/* Also as U8 or I8, of integers that fit. */
+/* Returns a pack of N codes. type may also be U8 or I8, if the codes fit. */
 template <int N> __device__ static inline dt_pack<N> dt_pack_of_codes(const float *code, dt_dtype type)
 {
     if (type != DT_U8 && type != DT_I8) return dt_pack_of<N>(code, type);

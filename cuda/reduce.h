@@ -1,15 +1,15 @@
 /*
- * reduce.h - sums in double whose order depends on nothing but the shapes: two runs, and two kinds of GPU, give equal
- *            bits. A fixed grid writes one partial sum a block; then one block, or one thread, adds those.
+ * reduce.h - sums in double whose order depends on the shapes alone, so that two runs, and two kinds of GPU, give equal
+ *            bits. Each block of a fixed grid writes one partial sum; then one block, or one thread, adds those.
  */
 #ifndef DT_REDUCE_H
 #define DT_REDUCE_H
 
 #include "kernel.h"
 
-enum { DT_REDUCE_BLOCKS = 256 }; /* of a fixed grid: a few for each multiprocessor of the largest GPUs */
+enum { DT_REDUCE_BLOCKS = 256 }; /* blocks of a fixed grid: a few for each multiprocessor of the largest GPUs */
 
-/* Sum over the DT_BLOCK threads of a block, valid in thread 0; every thread of the block must call it. */
+/* Returns the sum over the DT_BLOCK threads of a block. Every thread of the block must call it. */
 __device__ static inline double dt_block_sum(double value)
 {
     __shared__ double part[DT_BLOCK];

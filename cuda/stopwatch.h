@@ -1,8 +1,9 @@
 /*
- * stopwatch.h - which of several ways to do the same work on a stream is the fastest.
+ * stopwatch.h - finds the fastest of several ways to do the same work on a stream.
  *
- * A way is captured into a graph several times over, as a training step will run it: work of a few microseconds would
- * otherwise be measured as the host's time to launch it.  Tests: tests/cuda/test_stopwatch.c.
+ * The work is captured into a graph, several times in a row, because a training step will run it from a graph too. If
+ * it were launched, the host's time to launch it would be measured where the work takes only some microseconds. Tests:
+ * tests/cuda/test_stopwatch.c.
  */
 #ifndef DT_STOPWATCH_H
 #define DT_STOPWATCH_H
@@ -18,7 +19,8 @@ typedef struct {
     int n_ways;
 } dt_contest;
 
-/* *fastest is -1 if none can be run and captured; a way that cannot loses. Waits for the stream. */
+/* Times all ways and sets *fastest to the fastest of those that can be run and captured, or to -1 if none can. It waits
+ * for the stream. */
 DT_MUST_CHECK dt_status dt_contest_run(const dt_contest *c, int *fastest);
 
 #endif /* DT_STOPWATCH_H */

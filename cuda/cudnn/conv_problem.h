@@ -1,14 +1,14 @@
 /*
- * conv_problem.h - which convolution cuDNN is asked for: the operand types that keep psums exact, how many channels,
- *                  and how the tensors around it are stored.
+ * conv_problem.h - the convolution that cuDNN is asked for: the types of operands that keep psums exact, the number of
+ *                  channels, and the storage of the tensors around it.
  *
- * Forward of two grid tensors is exact: where every psum is below 2^24, codes go in as fp16 (in mixed precision) or
- * f32, and f32 sums are exact in any order; above, they go in as int8 and are summed in int32, or the layer is refused.
- * Real values are f32 without TF32.
+ * Forward of two grid tensors is exact. If every psum is below 2^24, codes are operands of fp16 (in mixed precision) or
+ * f32, and f32 sums are exact in any order. Else codes are operands of int8 and sums are int32, or the layer is
+ * refused. Real values are f32 without TF32.
  *
- * Backward takes f32 without TF32, or in mixed precision 16 bits: fp16 where dy is stored so, and the result is fp16
- * too; else bf16, as a dy in f32 may have any range, where cuDNN has engines for it: not for several groups, nor for
- * dilation with a stride.
+ * Operands of backward are f32 without TF32. In mixed precision they have 16 bits: if dy is stored in fp16, they are
+ * fp16, and so is the result; else they are bf16, because a dy in f32 may have any range. cuDNN has no bf16 engines for
+ * several groups, nor for dilation with a stride; there the operands stay f32.
  *
  *                        pass                   operands    result
  *   mixed, training      forward                f16         f16, psum / 8; f32 if it does not fit
@@ -24,11 +24,12 @@
 #include "../../core/backend.h"
 #include "cudnn_graph.h"
 
-/* node: an inferred DT_OP_CONV2D. out->c counts channels of 0 that are to be added to x and w. */
+/* Describes one pass of a CONV2D node that infer has accepted. out->c includes channels of zeros that are to be added
+ * to x and w. */
 DT_MUST_CHECK dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, dt_precision precision,
                                            dt_conv_problem *out);
 
-/* dt_backend_cuda.storage: 16 bits wherever cuDNN can read or write the tensor in place. */
+/* Is dt_backend_cuda.storage. A tensor gets 16 bits wherever cuDNN can read or write it in place. */
 dt_storage dt_conv_storage(const dt_node *conv, const dt_exec *ex);
 
 #endif /* DT_CONV_PROBLEM_H */
