@@ -13,14 +13,15 @@
 
 #include "detent/detent.h"
 
-/* Exit codes. From dt_status: ERR_ARGUMENT is bad usage, ERR_INTERRUPTED is interrupted, the others have failed. */
+/* Exit codes. DT_ERR_ARGUMENT gives EXIT_BAD_USAGE, DT_ERR_INTERRUPTED gives EXIT_INTERRUPTED, and every other failure
+ * EXIT_FAILED. */
 enum { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_BAD_USAGE = 2, EXIT_MISMATCH = 3, EXIT_INTERRUPTED = 130 };
 
 enum { PATH_BYTES = 4096, VALUE_BYTES = 64 };
 
 /* ---- settings: the value of every option (settings.c) ------------------------------------------ */
 
-/* Which subcommands take an option. */
+/* Bits that say which subcommands take an option. */
 enum {
     FOR_TRAIN = 1,
     FOR_EVAL = 2,
@@ -33,19 +34,19 @@ enum {
     FOR_PREDICT = 256
 };
 
-/* Texts point into argv, or into `saved`. */
+/* The values of all options. Texts point into argv or into `saved`. */
 typedef struct {
     dt_model_config model;
     dt_train_config train;
     const char *recipe;            /* NULL: none */
-    const char *dataset;           /* NULL: the one that the checkpoint's network was trained on */
-    const char *data_dir;          /* NULL: the dataset's own folders */
+    const char *dataset;           /* NULL: the one on which the checkpoint's network was trained */
+    const char *data_dir;          /* NULL: the data set's default folders */
     int64_t train_size, test_size; /* images; 0: all */
-    int64_t val_size;              /* training images held out; 0: none */
-    int classes;                   /* of the network; 0: as many as the dataset has */
-    int test_batch;                /* images evaluated at once; 0: train.batch */
-    float stop_at;                 /* per cent of accuracy; 0: none */
-    int patience;                  /* epochs; 0: no end */
+    int64_t val_size;              /* training images that are held out; 0: none */
+    int classes;                   /* of the network; 0: as many as the data set has */
+    int test_batch;                /* images of a batch in evaluation; 0: train.batch */
+    float stop_at;                 /* accuracy in % at which training stops; 0: it does not */
+    int patience;                  /* epochs without a better accuracy after which training stops; 0: it does not */
 
     int device; /* index into device_words */
     int gpu;
@@ -54,12 +55,12 @@ typedef struct {
     uint64_t seed;
     int no_graph;
 
-    const char *out;  /* run directory, or the file of capture */
-    const char *init; /* checkpoint to take parameters from, NULL: none */
+    const char *out;  /* run directory, or the file that is written */
+    const char *init; /* checkpoint from which parameters are taken; NULL: none */
     int resume, force;
-    int64_t save_every;           /* steps; 0: at the end of each epoch only */
-    int eval_every, report_every; /* epochs; report_every 0: at the end of the run only */
-    int64_t log_every;            /* batches; 0: no lines of them */
+    int64_t save_every;           /* steps; 0: saved at the end of each epoch alone */
+    int eval_every, report_every; /* epochs; report_every 0: reported at the end of the run alone */
+    int64_t log_every;            /* batches between two lines of metrics.jsonl; 0: none */
 
     const char *checkpoint;
     const char *layer;
@@ -69,29 +70,29 @@ typedef struct {
     int engine;          /* engine_kind */
     int target;          /* export_kind */
     int layout;          /* dt_layout */
-    int header_lines;    /* of dt_vector_style */
+    int header_lines;    /* dt_vector_style.header_lines */
     int multiplier_bits; /* 0: exact thresholds */
     int reconstruct;
-    const char *vectors; /* folder to check */
-    const char *name;    /* of the C functions */
+    const char *vectors; /* folder of vectors that is checked */
+    const char *name;    /* of the C functions that are exported */
     dt_array array;
     int top_k;
     int confusion;
     int graph, dot;
     const char *bits; /* NULL: none */
 
-    int method;  /* of the search: index into method_words */
+    int method;  /* of the search; index into method_words */
     int tune_on; /* tune_kind */
     int plan;
-    dt_qcaps_options qcaps; /* but for cache_bytes */
+    dt_qcaps_options qcaps; /* all but cache_bytes, which cache_mib sets */
     int64_t cache_mib;
-    int64_t tune_size; /* validation images that decide */
+    int64_t tune_size; /* validation images by which the search decides */
 
     int json, quiet, verbose;
 
-    int argc; /* the command line, for config.json */
+    int argc; /* this and argv are the command line, for config.json */
     char **argv;
-    cJSON *saved; /* config.json of the run to go on with, owned; NULL: a new run */
+    cJSON *saved; /* owned; config.json of the run that goes on; NULL: it is a new run */
 } settings;
 
 typedef enum { ENGINE_GRID, ENGINE_PROGRAM, ENGINE_ARRAY } engine_kind;
@@ -110,23 +111,24 @@ typedef enum {
     KIND_FLAG   /* int, set to flag_value; takes no argument */
 } option_kind;
 
-/* SAVED goes to config.json and comes back on --resume; FIXED also may not change then. */
+/* What becomes of an option's value after the run. A SAVED value is kept in config.json, and --resume takes it from
+ * there. A FIXED value is kept too, and --resume refuses another one. */
 typedef enum { FORGOTTEN, SAVED, FIXED } option_memory;
 
 typedef struct {
     const char *name; /* without the dashes */
     option_kind kind;
-    size_t offset; /* of its field in settings */
-    int commands;
-    int group; /* of the help */
+    size_t offset; /* of its member in settings */
+    int commands;  /* FOR_ bits */
+    int group;     /* of the help */
     option_memory memory;
-    const char *unit; /* shown as the argument */
+    const char *unit; /* what the help shows as its argument */
     double min, max;
-    const char *const *words; /* WORD: NULL-terminated, in the order of the enum */
-    const char *special;      /* a word that stands for special_value, which may be outside min..max; or NULL */
+    const char *const *words; /* WORD: the words in the order of the enumeration, NULL at the end */
+    const char *special;      /* a word that stands for special_value, which may be outside min..max; NULL: none */
     int special_value;
     int flag_value;
-    const char *about;
+    const char *about; /* its text in the help */
 } option_row;
 
 extern const option_row option_rows[];
@@ -134,30 +136,35 @@ extern const int n_option_rows;
 extern const char *const device_words[], *const engine_words[], *const export_words[];
 extern const char *const method_words[], *const tune_words[], *const compat_words[];
 
+/* Sets the defaults of all options. */
 DT_MUST_CHECK dt_status settings_default(settings *out);
 void settings_free(settings *s);
 
-/* Checks the range; the error names option, value and range. text is kept for TEXT, and ignored for FLAG. */
+/* Sets an option from a text. DT_ERR_ARGUMENT names the option, its value and the range. A TEXT points to text, which
+ * must stay; a FLAG ignores it. */
 DT_MUST_CHECK dt_status option_set(const option_row *row, const char *text, settings *s);
-/* What option_set would read back; "" for a TEXT that is NULL; "0" or "1" for a FLAG. */
+/* Writes the value of an option to text as option_set would read it. A TEXT that is NULL is "", and a FLAG is "0" or
+ * "1". */
 void option_format(const option_row *row, const settings *s, char *text, size_t bytes);
-/* "2..8 or float"; "" where there is no range to tell. */
+/* Writes the range of an option to text, such as "2..8 or float". It is "" for an option without a range. */
 void option_range(const option_row *row, char *text, size_t bytes);
 
-/* The SAVED and FIXED options as a JSON object, and back. */
+/* Makes a JSON object of the SAVED and FIXED options. The caller deletes it. */
 DT_MUST_CHECK dt_status settings_to_json(const settings *s, cJSON **out);
+/* Sets the options from such an object. */
 DT_MUST_CHECK dt_status settings_from_json(const cJSON *options, settings *s);
 
 /* ---- bits of single layers (bits.c) ------------------------------------------------------------ */
 
 typedef struct {
-    dt_layer_bits *layer; /* owned, names too */
+    dt_layer_bits *layer; /* [n]; owned, with their names */
     int n;
 } layer_bits;
 
-/* --bits; nothing without it. */
+/* Reads the bits of --bits; without that option there are none. */
 DT_MUST_CHECK dt_status layer_bits_read(const settings *s, layer_bits *out);
 void layer_bits_free(layer_bits *b);
+/* Returns 1 if --bits names a file. */
 int bits_are_in_file(const settings *s);
 
 /* ---- subcommands ------------------------------------------------------------------------------- */
@@ -166,18 +173,19 @@ typedef struct {
     const char *name;
     int bit; /* FOR_TRAIN, ... */
     const char *brief;
-    const char *about; /* first paragraph of its --help */
+    const char *about; /* the first paragraph of its --help */
     dt_status (*run)(const settings *s, int *exit_code);
 } command;
 
-/* A full disk behind `detent eval > file` must not look like success: DT_ERR_IO if what was printed did not get out. */
+/* DT_ERR_IO if what was printed could not be written. A full disk behind `detent eval > file` must not look like
+ * success. */
 DT_MUST_CHECK dt_status flush_results(void);
 
-/* Fills s from the command line: defaults or the saved run, then model and recipe, then the options given. A wrong
- * option, --help, --usage and --version end the program here. */
+/* Sets s from the command line. First come the defaults or the values of the saved run, then those of model and recipe,
+ * and then the options that are given. A wrong option, --help, --usage and --version end the program here. */
 DT_MUST_CHECK dt_status options_parse(const command *cmd, int argc, char **argv, settings *s);
 
-/* `detent completion` (completion.c): a script for bash. */
+/* Does `detent completion`: prints a script for bash. In completion.c. */
 void print_completion(const command *commands, int n);
 
 DT_MUST_CHECK dt_status train_run(const settings *s, int *exit_code);
@@ -192,16 +200,16 @@ DT_MUST_CHECK dt_status data_run(const settings *s, int *exit_code);
 
 /* ---- how the classes were told apart (class_report.c) ------------------------------------------- */
 
-/* "top-5      99.31 %", where there are more than k classes. */
+/* Prints a line such as "top-5      99.31 %" if there are more than k classes. */
 void print_top_k(const dt_class_report *r, int k);
-/* A line a class: images, accuracy, and how many of them were taken for each class. */
+/* Prints a line for each class: its images, its accuracy, and how many of its images were taken for each class. */
 void print_confusion(const dt_class_report *r);
-/* Adds "top_k", "classes" and "confusion" to an evaluation. */
+/* Adds "top_k", "classes" and "confusion" to the JSON object of an evaluation. */
 void add_class_report(cJSON *to, const dt_class_report *r, int k);
 
 /* ---- what subcommands open (session.c) --------------------------------------------------------- */
 
-/* Unused members stay NULL. */
+/* What a subcommand has opened. Members that it does not use are NULL. */
 typedef struct {
     dt_context *ctx;
     dt_dataset *train_set, *val_set, *test_set;
@@ -211,156 +219,170 @@ typedef struct {
 } session;
 
 void session_close(session *o);
+/* Opens the device that the options choose. */
 DT_MUST_CHECK dt_status session_open_context(const settings *s, session *o);
-/* Images get the height and width of model, padded or resized as its network wants it, and its channels. */
+/* Opens a split of --dataset. The images get the height, width and channels of model, and are padded or resized as its
+ * network wants. */
 DT_MUST_CHECK dt_status session_open_dataset(const settings *s, const dt_model_info *model, dt_split split,
                                              dt_dataset **out);
-/* Of a network from a file: what it was trained on, unless --dataset names another; a line on stderr then says so when
- * the test images are opened, which every subcommand does once. */
+/* Opens a split of the data set on which the network m was trained, or of --dataset. If --dataset names another one, a
+ * line on stderr says so when the test images are opened, which every subcommand does once. */
 DT_MUST_CHECK dt_status session_open_images(const settings *s, const dt_model *m, dt_split split, dt_dataset **out);
-const char *session_dataset(const settings *s, const dt_model *m); /* its name; "" where nothing tells */
-/* That line, if it is due. */
+/* Returns the name of the data set that session_open_images opens, or "" if neither m nor --dataset names one. */
+const char *session_dataset(const settings *s, const dt_model *m);
+/* Prints the line that says that --dataset is not the data set on which the network was trained, if it is not. */
 void session_note_dataset(const settings *s, const dt_data_origin *trained_on);
-/* The model that cfg describes, with --bits. */
+/* Makes the model that cfg describes, with the bits of --bits. */
 DT_MUST_CHECK dt_status session_create_model(const settings *s, const dt_model_config *cfg, session *o);
-/* Context and model of s->checkpoint, a run's or a quantized network's. */
+/* Opens context and model of s->checkpoint, which is that of a run or of a quantized network. */
 DT_MUST_CHECK dt_status session_open_checkpoint(const settings *s, session *o);
-/* Refuses, naming the file, a model of a kind that has no integer program. */
+/* DT_ERR_UNSUPPORTED, with the file's name, if o->model is of a kind that has no integer program. */
 DT_MUST_CHECK dt_status session_need_program(const settings *s, const session *o);
-/* Context and program of s->checkpoint, which is a program's file, or a model's: then o->model is open too, and where
- * nothing tells its data set, o->test_set. With --multiplier-bits its thresholds are replaced and, unless --json,
- * a line says what that changes. */
+/* Opens context and program of s->checkpoint, which is a program's file or a model's. For a model's, o->model is opened
+ * too, and o->test_set if nothing tells the model's data set. With --multiplier-bits the program's thresholds are
+ * replaced, and a line says what that changes, unless --json is given. */
 DT_MUST_CHECK dt_status session_open_program(const settings *s, session *o);
-/* A layer of o->model, or an error that lists them; all: whether "all" is one. */
+/* DT_ERR_ARGUMENT if o->model has no convolution on the grid of that name. The message lists those that it has; if all
+ * is 1, it offers "all" too, which the caller handles. */
 DT_MUST_CHECK dt_status session_find_layer(const session *o, const char *name, int all);
 
 typedef struct {
     int64_t first, count;
 } image_range;
 
-/* s->index among n_images. */
+/* Sets *out to the range of images that s->index names. DT_ERR_ARGUMENT: it is no range of n_images images. */
 DT_MUST_CHECK dt_status session_range(const settings *s, int64_t n_images, image_range *out);
-/* `detent inspect` of a capture's file (inspect_capture.c). */
+/* Does `detent inspect` for a capture's file. In inspect_capture.c. */
 DT_MUST_CHECK dt_status inspect_capture(const settings *s);
-/* `detent capture --reconstruct` (reconstruct.c): the picture goes to s->out. */
+/* Does `detent capture --reconstruct`, which writes a picture to s->out. In reconstruct.c. */
 DT_MUST_CHECK dt_status reconstruct(const settings *s, session *o);
-/* Where a line about the file `out` goes: stdout, or stderr where `out` is stdout itself, as /dev/stdout is. NULL:
- * stdout. */
+/* Returns the stream for a line about the file `out`: stderr if `out` is stdout itself, as /dev/stdout is; else stdout.
+ * out may be NULL. */
 FILE *report_stream(const char *out);
-/* DT_ERR_ARGUMENT if an option that the subcommand cannot do without is missing. */
+/* DT_ERR_ARGUMENT if value, that of an option that the subcommand needs, is NULL. */
 DT_MUST_CHECK dt_status need_option(const char *name, const char *value);
 
 /* ---- the run directory (run_dir.c) ------------------------------------------------------------- */
 
-/* text, of PATH_BYTES bytes, becomes dir/name. */
+/* Writes dir/name to text, which has PATH_BYTES. DT_ERR_ARGUMENT: it is too long. */
 DT_MUST_CHECK dt_status run_dir_path(const char *dir, const char *name, char *text);
+/* Returns 1 if dir has a file of that name. */
 int run_dir_has(const char *dir, const char *name);
-/* DT_ERR_ARGUMENT if dir has a run in it, unless force. */
+/* DT_ERR_ARGUMENT if dir has a run in it, unless force is 1. */
 DT_MUST_CHECK dt_status run_dir_refuse(const char *dir, int force);
 /* Makes dir and its parents. */
 DT_MUST_CHECK dt_status run_dir_create(const char *dir);
-/* Refused while another process holds it. Closing fd, or dying, gives it back. */
+/* Locks dir for this process. It fails while another process holds the lock. Closing *fd or ending the process releases
+ * it. */
 DT_MUST_CHECK dt_status run_dir_lock(const char *dir, int *fd);
-/* Removes what a killed process left half written, and with `everything` the run itself. */
+/* Removes files that a killed process left half written. If everything is 1, it removes the run too. */
 DT_MUST_CHECK dt_status run_dir_sweep(const char *dir, int everything);
-/* NULL if dir has no config.json. */
+/* Reads config.json of dir. *out is NULL if there is none; the caller deletes it. */
 DT_MUST_CHECK dt_status run_dir_read_config(const char *dir, cJSON **out);
-/* Never leaves half a file. */
+/* Writes config.json of dir. It never leaves half a file. */
 DT_MUST_CHECK dt_status run_dir_write_config(const char *dir, const cJSON *config);
-/* Writes all of it and waits until it is on the disk; -1 and errno if that failed. */
+/* Writes all of the content, waits until it is on the disk, and returns 0; or returns -1 with errno set. */
 DT_MUST_CHECK int write_synced(int fd, const char *content, size_t bytes);
-/* The file as a text, malloced; NULL where there is no such file. */
+/* Reads a file as a text that the caller frees. *out is NULL if there is no such file. */
 DT_MUST_CHECK dt_status read_file(const char *path, char **out, size_t *bytes);
 
 /* ---- metrics.jsonl in the run directory (metrics_file.c) --------------------------------------- */
 
-/* The line of an epoch. NaN is written as null: no evaluation in this epoch, no step in this process. */
+/* The line of an epoch. A NaN is written as null: there was no evaluation in this epoch, or no step in this process. */
 typedef struct {
-    int epoch;    /* completed, so the first line has 1 */
-    int64_t step; /* completed since the run began */
+    int epoch;    /* epochs completed, so that the first line has 1 */
+    int64_t step; /* steps completed since the run began */
     double lr;
     double train_loss, train_accuracy;
-    double train_reconstruction; /* squared error summed over an image, before its scale; NaN without a decoder */
-    const char *split;           /* what the next two are of: "test", or "val" for the images held out */
+    double train_reconstruction; /* mean of an image's sum of squared errors, before its scale; NaN without a decoder */
+    const char *split;           /* on which the next two were measured: "test", or "val" for the images held out */
     double eval_loss, eval_accuracy;
     double images_per_s, seconds; /* of this epoch's steps, in the process that ended it */
 } epoch_line;
 
 /* Means over some batches. NaN: there is no such number. */
 typedef struct {
-    double batch_s, data_s; /* seconds of one batch, and of them what the host took to prepare it */
+    double batch_s, data_s; /* seconds of one batch; the part of them in which the host prepared it */
     double loss, margin, reconstruction, accuracy;
 } batch_values;
 
 /* A line of --log-every. */
 typedef struct {
-    const char *event; /* "step", or of an evaluation its split */
-    int epoch;         /* that the batch belongs to, the first is 1 */
-    int64_t step;      /* completed since the run began */
+    const char *event; /* "step"; the split of an evaluation */
+    int epoch;         /* of the batch, counted from 1 */
+    int64_t step;      /* steps completed since the run began */
     int64_t batch, batches;
-    batch_values recent, mean; /* over the last --log-every batches, and since the epoch or the evaluation began */
+    batch_values recent, mean; /* over the last --log-every batches; since the epoch or the evaluation began */
 } batch_line;
 
-/* What best.safetensors reaches on the test set, where the images held out have chosen it. */
+/* The last line of a run with images held out: what the network that they have chosen reaches on the test set. */
 typedef struct {
     int best_epoch;
     double test_loss, test_accuracy;
 } end_line;
 
-/* A line is on the disk when these return; on failure the file is as before. */
+/* Appends the line of an epoch. It is on the disk when this returns; if this fails, the file is as before. */
 DT_MUST_CHECK dt_status metrics_append_epoch(const char *dir, const epoch_line *line);
+/* Appends a line of --log-every, in the same way. */
 DT_MUST_CHECK dt_status metrics_append_batch(const char *dir, const batch_line *line);
+/* Appends the last line of a run, in the same way. */
 DT_MUST_CHECK dt_status metrics_append_end(const char *dir, const end_line *line);
 
-/* What an unfinished run has done. */
+/* How far an unfinished run has come. */
 typedef struct {
     int epochs; /* that have ended */
     int64_t step;
-    const char *split; /* which its epochs are evaluated on */
+    const char *split; /* on which its epochs are evaluated */
 } metrics_kept;
 
-/* Keeps what such a run had written by then, and cuts the rest, a line that was not written to its end included. */
+/* Keeps the lines that such a run had written up to that point, and cuts the rest, also a line that is incomplete. */
 DT_MUST_CHECK dt_status metrics_cut(const char *dir, const metrics_kept *k);
 
 /* ---- progress on stderr (progress.c) ----------------------------------------------------------- */
 
 typedef struct {
-    int terminal; /* a line redrawn ten times a second; else a plain line every 30 s */
+    int terminal; /* 1: one line, drawn anew ten times a second; 0: a plain line every 30 s */
     int quiet;
-    int drawn;   /* the cursor stands behind a line to be wiped */
-    double next; /* clock_seconds() at which to show again */
+    int drawn;   /* 1: there is a line that must be wiped */
+    double next; /* the clock_seconds() at which progress is shown next */
 } progress;
 
-/* NaN: not shown. */
+/* What is shown. A NaN is left out. */
 typedef struct {
-    const char *what; /* "epoch 3/300", "evaluating" */
+    const char *what; /* such as "epoch 3/300", "evaluating" */
     int64_t done, total;
-    double images_per_s, loss, margin, accuracy; /* margin: the part of the loss that the decoder has not */
+    double images_per_s, loss, margin, accuracy; /* margin: the loss without the decoder's part */
     double seconds_left;
 } progress_view;
 
-double clock_seconds(void); /* monotonic */
+/* Returns a time in seconds, from a clock that never goes back. */
+double clock_seconds(void);
+/* Starts showing progress, unless quiet is 1. */
 void progress_begin(progress *p, int quiet);
+/* Returns 1 if it is time to show progress again. */
 int progress_due(const progress *p);
 void progress_show(progress *p, const progress_view *view);
-void progress_wipe(progress *p); /* before anything else is printed */
+/* Wipes the line. Call it before anything else is printed. */
+void progress_wipe(progress *p);
 
-/* An evaluation or a loop over images: shows progress, and stops it on Ctrl-C. Is the user of progress_tick. */
+/* An evaluation or another loop over images, for progress_tick. */
 typedef struct {
     progress *bar;
     const char *what;
-    double begin;
+    double begin; /* clock_seconds() at its begin */
 } progress_task;
 
+/* Is dt_progress.tick, with a progress_task as its user. It shows progress, and returns 1 after Ctrl-C. */
 int progress_tick(void *task, int64_t done, int64_t total);
 
 /* ---- interruption (interrupt.c) ---------------------------------------------------------------- */
 
-/* SIGINT, SIGTERM, SIGHUP (unless ignored), SIGUSR1 and SIGXCPU: the first sets the flag, one that comes two seconds
- * later or more ends the process. */
+/* Handles SIGINT, SIGTERM, SIGHUP (unless it is ignored), SIGUSR1 and SIGXCPU. The first of them sets a flag. One that
+ * comes at least two seconds later ends the process. */
 void interrupt_install(void);
-/* SIGPIPE too, for a subcommand that has something to save when nobody reads its output any more. */
+/* Handles SIGPIPE too, for a subcommand that has something to save when nobody reads its output any more. */
 void interrupt_on_closed_output(void);
+/* Returns 1 if the flag is set. */
 int interrupt_requested(void);
 
 /* ---- text for people (text.c) ------------------------------------------------------------------ */
@@ -369,29 +391,30 @@ typedef struct {
     char s[VALUE_BYTES];
 } short_text;
 
-short_text text_count(int64_t n);   /* 8,936,682 */
-short_text text_float(float value); /* the fewest digits that read back as value: 0.01 */
-short_text text_double(double value);
-short_text text_seconds(double seconds); /* 1:02:10, 0:12 */
-short_text text_bytes(size_t bytes);     /* 312 MiB */
-/* 8x8x64; 32x4x4x8 where an image has several maps */
+short_text text_count(int64_t n);        /* "8,936,682" */
+short_text text_float(float value);      /* the fewest digits that read back as value, such as "0.01" */
+short_text text_double(double value);    /* the same for a double */
+short_text text_seconds(double seconds); /* "1:02:10", "0:12" */
+short_text text_bytes(size_t bytes);     /* "312 MiB" */
+/* Returns "8x8x64", or "32x4x4x8" if an image has several maps. */
 short_text text_size(int maps, int height, int width, int channels);
 
 typedef struct {
     char s[DT_MODEL_TEXT_BYTES];
 } network_text;
 
-/* As dt_model_describe, or "shallowcaps in fixed point, round_to_nearest". */
+/* Returns what dt_model_describe says, or such as "shallowcaps in fixed point, round_to_nearest". */
 network_text text_network(const dt_model *m);
 
-/* Why "auto" took the CPU although there is a GPU: a line below "device", a field; nothing where there is no reason. */
+/* Prints a line with dt_context_fallback, unless that is "". */
 void print_fallback(const dt_context *ctx);
+/* Adds dt_context_fallback to a JSON object, unless that is "". */
 void add_fallback(cJSON *object, const dt_context *ctx);
-/* Prints "detent train: message" (with the trace if verbose) and returns the exit code. */
+/* Prints "detent train: message", with the trace if verbose is 1, and returns the exit code. */
 int report_failure(const char *command_name, dt_status status, int verbose);
-/* The fields of a report, for JSON. */
+/* Makes a JSON object of a report. The caller deletes it. */
 cJSON *array_report_json(const dt_array_report *r);
-/* Prints the object and a newline, and deletes it; NULL is DT_ERR_MEMORY. */
+/* Prints an object and a newline, and deletes the object. If it is NULL, this returns DT_ERR_MEMORY. */
 DT_MUST_CHECK dt_status print_json(cJSON *object);
 
 #endif /* DT_CLI_H */

@@ -1,5 +1,5 @@
 /*
- * search.h - the two halves of `detent search`: what it does (search.c) and what it says (search_report.c).
+ * search.h - what the two files of `detent search` share: search.c does the work, and search_report.c prints.
  */
 #ifndef DT_SEARCH_H
 #define DT_SEARCH_H
@@ -10,7 +10,7 @@ enum { MAX_OUTCOMES = 3 };
 
 /* An outcome of the search, as a network. */
 typedef struct {
-    const char *name; /* "satisfied" */
+    const char *name; /* such as "satisfied" */
     const dt_qcaps_outcome *outcome;
     dt_qcaps_cost cost;
     double test_accuracy; /* 0..1 */
@@ -19,18 +19,18 @@ typedef struct {
 
 typedef struct {
     const settings *s;
-    session o;              /* train_set: the validation images, or NULL */
-    const dt_dataset *tune; /* the images that decide: of o */
+    session o;              /* train_set holds the validation images, or is NULL */
+    const dt_dataset *tune; /* the images by which the search decides; one of o's */
     int64_t n_tune, n_test;
     dt_qcaps_options opt;
     dt_qcaps_shape shape;
 
     progress bar;
     progress_task task;
-    char what[VALUE_BYTES]; /* task's */
-    int in_full_precision;  /* until trial 1 begins */
-    int64_t n_done;         /* images of the evaluation that runs */
-    cJSON *trials;          /* owned, for --json; else NULL */
+    char what[VALUE_BYTES]; /* text of task.what */
+    int in_full_precision;  /* 1 until trial 1 begins */
+    int64_t n_done;         /* images that the running evaluation has done */
+    cJSON *trials;          /* owned; the trials so far, for --json; else NULL */
 
     dt_qcaps_result result;
     double full_test_accuracy; /* 0..1 */
@@ -38,15 +38,23 @@ typedef struct {
     int n_found;
 } search;
 
-/* search_report.c */
+/* ---- search_report.c ---- */
+
+/* Prints what is searched. If trained_on_tune is 1, it warns that the network was trained on the images that decide. */
 void report_search_begin(const search *r, int trained_on_tune);
+/* Prints the line of a trial. */
 void report_trial(const search *r, const dt_qcaps_trial *t, double seconds);
+/* Prints the networks that were found. */
 void report_search_end(const search *r);
+/* Prints the bits of --plan and their cost. */
 void report_plan(const settings *s, const dt_model *m, const dt_qcaps_shape *shape, const dt_qcaps_bits *bits);
+/* Makes a JSON object of a trial. */
 cJSON *trial_json(const search *r, const dt_qcaps_trial *t);
-/* What a network found keeps in its file. */
+/* Makes the JSON object that the file of a network found has as its extra. */
 cJSON *found_json(const search *r, const found_network *f);
+/* Prints the whole search as JSON. */
 DT_MUST_CHECK dt_status report_search_json(search *r);
+/* Prints the bits of --plan and their cost as JSON. */
 DT_MUST_CHECK dt_status report_plan_json(const settings *s, const dt_model *m, const dt_qcaps_shape *shape,
                                          const dt_qcaps_bits *bits);
 

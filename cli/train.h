@@ -1,6 +1,6 @@
 /*
- * train.h - a run of `detent train`: train_open.c opens it, train.c moves it on, train_state.c saves it and knows when
- * it is over, train_log.c writes the lines of --log-every, train_report.c tells people of it.
+ * train.h - a run of `detent train`. train_open.c opens it, train.c runs it, train_state.c saves it and knows when it
+ * is over, train_log.c writes the lines of --log-every, and train_report.c prints for people.
  */
 #ifndef DT_TRAIN_H
 #define DT_TRAIN_H
@@ -10,17 +10,17 @@
 #define TRAIN_LAST "last.safetensors"
 #define TRAIN_BEST "best.safetensors"
 
-/* What the run must know to go on, beside what the trainer's checkpoint holds; saved as the checkpoint's `extra`. */
+/* What a run needs to go on, beside what the trainer's checkpoint holds. It is saved as the checkpoint's `extra`. */
 typedef struct {
-    int epochs_ended;     /* evaluated, in metrics.jsonl and saved */
+    int epochs_ended;     /* epochs that are evaluated, in metrics.jsonl, and saved */
     int best_epoch;       /* 0: none yet */
-    double best_accuracy; /* on the images that decide: those held out, else the test set; -1: none yet */
-    double test_accuracy; /* of the best network, where held-out images decide; -1: not measured yet */
+    double best_accuracy; /* 0..1, on the images held out, or else on the test set; -1: none yet */
+    double test_accuracy; /* 0..1, of the best network, if images are held out; -1: not measured yet */
     double lr;            /* of the last step */
-    dt_metrics logged;    /* of this epoch, as of its last line of --log-every; images 0: none yet */
+    dt_metrics logged;    /* of this epoch, up to its last line of --log-every; images is 0 before the first */
 } run_state;
 
-/* Where the clocks stood; a resumed run starts them anew. */
+/* The clocks at some moment. A resumed run starts them anew. */
 typedef struct {
     double seconds;      /* clock_seconds() */
     double data_seconds; /* dt_trainer_data_seconds() */
@@ -32,64 +32,76 @@ typedef struct {
     session o;
     dt_model_info is; /* o.model's */
     run_state state;
-    int lock;           /* file descriptor that holds the run directory, -1: none */
-    int goes_on;        /* 1: from last.safetensors, not from the run's begin */
-    int64_t n_train;    /* images */
-    int64_t saved_step; /* that last.safetensors holds, -1: none */
+    int lock;           /* file descriptor that locks the run directory; -1: none */
+    int goes_on;        /* 1: the run goes on from last.safetensors */
+    int64_t n_train;    /* training images */
+    int64_t saved_step; /* steps done in last.safetensors; -1: it does not exist */
     progress bar;
-    double run_begin;     /* clock_seconds() of this process's first step */
-    int64_t first_step;   /* steps done then */
-    double epoch_begin;   /* clock_seconds() of this process's first step in this epoch */
-    int64_t epoch_images; /* trained on by this process in this epoch */
+    double run_begin;     /* clock_seconds() at this process's first step */
+    int64_t first_step;   /* steps that were done then */
+    double epoch_begin;   /* clock_seconds() at this process's first step in this epoch */
+    int64_t epoch_images; /* images on which this process has trained in this epoch */
     log_mark log_epoch;   /* at this process's first step in this epoch */
     log_mark log_line;    /* at the last line of --log-every */
 } run;
 
 /* ---- train_open.c ---- */
 
-/* Cheap questions first: whether this may be started at all; where there is a run to go on with, its state. */
+/* Checks whether the run may be started in its directory, before anything slow happens. If it goes on with an earlier
+ * run, it reads that run's state. */
 DT_MUST_CHECK dt_status train_look_into_directory(run *r);
-/* Data, model, trainer and run directory, and what is said of them. */
+/* Opens data, model, trainer and run directory, and prints what they are. */
 DT_MUST_CHECK dt_status train_open(run *r);
 
 /* ---- train_state.c ---- */
 
 typedef enum { END_NOT_YET, END_ALL_EPOCHS, END_STOP_AT, END_PATIENCE } run_end;
 
-/* Of the state alone, so that a run that is over stays so. */
+/* Returns whether the run is over, and why. It depends on the saved state alone, so that a run stays over. */
 run_end train_end(const run *r);
-/* Held-out images have chosen the best network, and the test set has not judged it yet. */
+/* Returns 1 if images held out have chosen the best network, and it has not been evaluated on the test set yet. */
 int train_owes_test(const run *r);
-/* "val" where images are held out, else "test": what decides which network is the best. */
+/* Returns the split that decides which network is the best: "val" if images are held out, else "test". */
 const char *train_split(const run *r);
+/* Returns 1 if what is done every `every` epochs is due after `epoch` epochs. It always is after the last one. */
 int train_is_due(int epoch, int every, const run *r);
+/* Reads the state from a checkpoint. */
 DT_MUST_CHECK dt_status train_read_state(const char *path, run_state *out);
+/* Saves best.safetensors. */
 DT_MUST_CHECK dt_status train_save_best(const run *r);
+/* Saves last.safetensors. */
 DT_MUST_CHECK dt_status train_save_last(run *r);
-/* Saves unless that is done, and returns DT_ERR_INTERRUPTED with how to go on. */
+/* Saves the run, unless that is done already, and returns DT_ERR_INTERRUPTED. The message says how to go on. */
 DT_MUST_CHECK dt_status train_stop_here(run *r);
 
 /* ---- train_log.c ---- */
 
-/* At this process's first step in an epoch. */
+/* Starts the clocks of an epoch. Call it at this process's first step in an epoch. */
 void log_epoch_begins(run *r);
-/* How many steps may be done before the next line is due. */
+/* Returns the number of steps until the next line is due. */
 int64_t log_steps_left(const run *r);
-/* After steps: the line, if it is due. */
+/* Writes a line if one is due. Call it after steps. */
 DT_MUST_CHECK dt_status log_steps(run *r);
-/* Evaluates m on d, with the lines; split: "val" or "test". */
+/* Evaluates m on d, and writes its lines. split is "val" or "test". */
 DT_MUST_CHECK dt_status log_evaluation(run *r, dt_model *m, const dt_dataset *d, const char *split, dt_metrics *out);
 
-/* ---- train_report.c: prints nothing when --quiet is given ---- */
+/* ---- train_report.c: prints nothing if --quiet is given ---- */
 
-void report_begin(const run *r);    /* model, data, device */
-void report_position(const run *r); /* where it starts or goes on */
+/* Prints model, data and device. */
+void report_begin(const run *r);
+/* Prints where the run starts or goes on. */
+void report_position(const run *r);
+/* Shows progress if it is time to. */
 DT_MUST_CHECK dt_status report_progress(run *r);
+/* Prints a line of --log-every. */
 void report_batch(const run *r, const batch_line *line);
+/* Prints the line of an epoch. best is 1 if it is the best so far. */
 void report_epoch(const run *r, const epoch_line *line, int best);
-DT_MUST_CHECK dt_status report_quantizers(const run *r); /* of the next batch, and what is wrong with them */
+/* Prints the quantizers on the next batch, and what is wrong with them. */
+DT_MUST_CHECK dt_status report_quantizers(const run *r);
+/* Prints how the run has ended. */
 void report_end(const run *r);
-/* Of a loss, the part that is not the decoder's; NaN where there is no decoder. */
+/* Returns the part of a loss that is not the decoder's, or NaN if there is no decoder. */
 double margin_of(const run *r, double loss, double reconstruction);
 
 #endif /* DT_TRAIN_H */
