@@ -1,9 +1,10 @@
 /*
- * tape_place.c - who runs in backward, which nodes run together, and where each tensor lies while it is alive.
+ * tape_place.c - finds the nodes whose backward runs, the nodes that run together, and the place of each tensor in
+ *                memory while it is alive.
  *
- * Nodes run in turns, of one node, or of several of one kind that a kernel takes in one call. Time for the placement:
- * the forward of turn t happens at t, its backward at 2n - 1 - t, n the number of turns. Buffers: place.c.  Tests:
- * tests/core/test_tape.c.
+ * Nodes run in turns. A turn is one node, or several of one kind that a kernel takes in one call. Of n turns, the
+ * forward of turn t runs at time t, and its backward at time 2n - 1 - t. place.c places the buffers by these times.
+ * Tests: tests/core/test_tape.c.
  */
 #include "place.h"
 #include "tape_entry.h"

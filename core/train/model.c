@@ -1,6 +1,6 @@
 /*
- * model.c - a network's parameters: laid out in one block in the graph's order, initialised from the seed, read and
- *           written; and its recording with image, labels and loss.
+ * model.c - lays out a network's parameters in one block in the graph's order, initialises them from the seed, reads
+ * and writes them, and records the network with its image, labels and loss.
  */
 #include "model.h"
 

@@ -1,5 +1,5 @@
 /*
- * model_info.c - what a model is, in a few words: read off its graph, wherever that came from.
+ * model_info.c - describes a model by its graph, in numbers and in a few words.
  *
  * Tests: tests/core/test_model_info.c, tests/formats/test_network_file.c.
  */

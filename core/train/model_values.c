@@ -1,9 +1,9 @@
 /*
- * model_values.c - are a model's parameters numbers that its network can compute with?
+ * model_values.c - checks that a model's parameters have values with which its network can compute.
  *
- * A quantizer, a ReLU or a maximum makes a plausible number of what is none, so parameters are looked at before they
- * are computed with, loaded or saved. Each must be finite; clips and learned steps must be above 0, running variances
- * not below it (dt_param.values). A program's have been looked at by dt_program_check.
+ * A quantizer, a ReLU or a maximum turns a NaN into a plausible number. So parameters are checked before they are used,
+ * loaded or saved. Each value must be finite; clips and learned steps must be above 0, and running variances must not
+ * be below 0 (dt_param.values). The parameters of a program are checked by dt_program_check instead.
  *
  * Interface: model.h.  Tests: tests/core/test_model_values.c.
  */

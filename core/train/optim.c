@@ -1,8 +1,8 @@
 /*
- * optim.c - which parameters an update goes over, and by which settings; what every device's update shares.
+ * optim.c - finds the parameters that an update changes, and their settings, for all devices.
  *
- * Formulas: layers/cpu_update.c. Weights whose quantizer's backward is left to the update: quant/weight_update.c.
- * CUDA: cuda/optim.cu.  Tests: tests/core/test_optim.c.
+ * layers/cpu_update.c has the formulas, and quant/weight_update.c those for weights whose quantizer's backward is
+ * deferred to the update.  CUDA: cuda/optim.cu.  Tests: tests/core/test_optim.c.
  */
 #include "optim.h"
 

@@ -1,8 +1,8 @@
 /*
- * predict.c - scores of images that stand in no dataset, and on the way what any value of the network was.
+ * predict.c - scores of images that are in no dataset, and the values of the network that lead to them.
  *
- * Pixels go through the network's own normalisation. Images that are normalised already stand in for the value that
- * the network calls its image.
+ * Pixels are normalised by the network's origin. Images that are normalised already take the place of the graph's
+ * image.
  *
  * Interface: dt_predict in include/detent/predict.h.  Tests: tests/cli/test_predict.c.
  */

@@ -1,9 +1,9 @@
 /*
- * report.c - what the activation quantizers do to a batch: how much they clip, and whether their alpha can learn; and
- *            the first values of learned steps, from the same look.
+ * report.c - what the activation quantizers do to a batch: how much they clip, and whether their alpha can learn. It
+ *            also sets the first values of learned steps, from the same batch.
  *
- * With the rule ECE284 an alpha learns from clipped values alone: a clip that nothing reaches gets no gradient and
- * stays where it is, however coarse the grid it makes.
+ * With the rule ECE284 an alpha learns from clipped values alone. A clip that no value reaches gets no gradient and
+ * stays where it is, however coarse its grid is.
  */
 #include "../names.h"
 #include "trainer.h"

@@ -1,10 +1,11 @@
 /*
- * trainer_step.c - runs steps: what they read, one by one or captured, and a look at one that leaves no trace.
+ * trainer_step.c - prepares what steps read and runs them, launched one by one or captured. It also observes a step and
+ *                  leaves no trace of it.
  *
- * Where the backend can capture, each batch size is run eagerly once and then captured and replayed. The host queues
- * what the next steps read (core/step.h) in device memory and a step begins by taking its own from the queue: so a
- * graph of DT_UNROLL steps needs nothing of the host but its replay, and eager steps give the same bits.
- * Tests: tests/core/test_trainer.c.
+ * Where the backend can capture, a step of each batch size is launched once, and then captured and replayed. The host
+ * queues what the next steps read (core/step.h) in device memory, and a step begins by taking its own from the queue.
+ * So a graph of DT_UNROLL steps needs nothing of the host but its replay, and steps that are launched give the same
+ * bits. Tests: tests/core/test_trainer.c.
  */
 #include "trainer.h"
 
