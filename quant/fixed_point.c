@@ -5,8 +5,8 @@
  * is real, or with params.codes a grid tensor of the codes. With params.observe, and in a format of negative bits, out
  * is v itself. Nothing flows back: a network with such formats is evaluated, not trained.
  *
- * Element e of a parameter has the draw e; of an activation, e + first * (values of an image), where first is the
- * step's: so its rounding depends on the image, not on the batch it came in.
+ * Element e of a parameter has the draw e. Element e of an activation has the draw e + first * (values of an image),
+ * where first is that of the step. So its rounding depends on the image, and not on the batch in which the image came.
  *
  * Shapes: x any; out as x, scale 1.
  * CUDA: cuda/fixed_point.cu.  Tests: tests/quant/test_fixed_point.c.

@@ -1,9 +1,9 @@
 /*
  * insert.c - see insert.h.
  *
- * Initial values: activation clip 8, weight clip 3 (in deviations), the course code's. LSQ's steps are set by
- * dt_trainer_calibrate, from the weights and the first batch; until then those of activations are 1, and those of
- * weights what PyTorch's default filters would give.
+ * Initial values are those of the course's code: 8 for the clips of activations, and 3 (deviations) for those of
+ * weights. dt_trainer_calibrate sets LSQ's steps from the weights and the first batch. Until then, the steps of
+ * activations are 1, and those of weights are what calibration would give PyTorch's default filters.
  *
  * Tests: tests/core/test_graph.c.
  */

@@ -1,15 +1,15 @@
 /*
- * norm_quant.c - batch norm, ReLU, max-pool and activation quantizer in one operator, each if it is there.
+ * norm_quant.c - batch norm, ReLU, max-pool and activation quantizer in one operator; each may be missing.
  *
  *   z = a q + b,  v = min(max(z, 0), most),  u = max of v over the window,  code = act_quant(u)
  *   dv = slope(u) du at the window's first maximum, 0 elsewhere;  dz = dv where 0 < z < most
  *   sums of dz and dz * q over the channel -> dgamma, dbeta;  dx = a (dz - mean dz - (q - centre) slope)
  *
- * What each part computes is said in layers/batchnorm.c, layers/activation.c, layers/pool.c and quant/act_quant.c; with
- * the same expressions, this one gives the bits that they give one after another, for half to a quarter of their
- * traffic: forward reads x for the batch statistics and again for y, backward reads x and dy for the sums and again
- * for dx. Nothing in between is stored. The gradients may differ from theirs where double sums in another order round
- * to another float: dalpha, and where windows are pooled everything that the sums of the norm enter.
+ * layers/batchnorm.c, layers/activation.c, layers/pool.c and quant/act_quant.c define the parts. This operator has the
+ * same expressions, so that it gives the same bits as the four operators one after another, with half to a quarter of
+ * their memory traffic. Forward reads x for the batch statistics and again for y. Backward reads x and dy for the sums
+ * and again for dx. Nothing in between is stored. Gradients may differ from those of the four operators where double
+ * sums in another order round to another float: dalpha, and with a pool everything that depends on the norm's sums.
  *
  * Shapes: x any, channels C last, N,H,W,C where it is pooled; gamma, beta, mean, var: C; alpha: 1.
  * Types: y is F32 or, codes, U8 or I8; gradients are F32 or BF16, rounded half to even.

@@ -5,15 +5,15 @@
  * set, or of each filter when alpha has one value a filter; they are summed in double, in a fixed order, and rounded to
  * f32 once. Everything after that is the notebook's f32 arithmetic, bit for bit.
  *
- * A set of weights that are all alike (a pruned filter; dt_weight_stats_of has the limit) has nothing to standardise:
- * its codes are 0, and so are the gradients of its weights and, from it, of alpha. So a pruned filter stays pruned. LSQ
- * does not standardise: there a filter of zeros has codes of 0, and learns.
+ * A set of weights without spread (a pruned filter; dt_weight_stats_of has the limit) cannot be standardised. Its codes
+ * are 0, and so are the gradients of its weights and its share of alpha's. So a pruned filter stays pruned. LSQ does
+ * not standardise, and there a filter of zeros has codes of 0 and learns.
  *
- * A call takes many layers, and threads go over the pieces of all of them. Weights whose sums the optimiser left
- * (core/train/optim.h) are not read for their statistics; the sums, and so the codes, are the same either way.
+ * A call takes many layers, and threads go over the pieces of all of them. Weights whose sums the optimiser has left
+ * (core/train/optim.h) are not read for their statistics. The sums, and so the codes, are the same either way.
  *
  * Shapes: w K,.. ; alpha 1 or K, > 0; codes as w, F32 or I8 (CUDA: F16), scale as alpha.
- * The update in place of backward: weight_update.c.  CUDA: cuda/weight_quant.cu.  Tests:
+ * weight_update.c does backward as part of the update.  CUDA: cuda/weight_quant.cu.  Tests:
  * tests/quant/test_weight_quant.c, and tests/quant/test_weight_spread.c.
  */
 #include "weight_quant.h"

@@ -1,11 +1,11 @@
 /*
  * weight_update.c - backward of the weight quantizers and SGD in one pass over memory, on the CPU.
  *
- * For each weight: its gradient from that of its code (grid.h), the update of layers/cpu_update.c, and the sums that
- * the next forward standardises by. Alphas follow when all weights have used the old ones. The expressions are those of
- * backward and of the plain update, so the bits are too.
+ * For each weight it computes the gradient from that of its code (grid.h), the update of layers/cpu_update.c, and the
+ * sums by which the next forward standardises. Alphas are updated when all weights have used the old ones. The
+ * expressions are those of backward and of the plain update, and so the bits are the same.
  *
- * Needs what the quantizer's forward left in aux.  CUDA: cuda/optim.cu.  Tests: tests/core/test_optim.c.
+ * It reads what the quantizer's forward has left in aux.  CUDA: cuda/optim.cu.  Tests: tests/core/test_optim.c.
  */
 #include "weight_quant.h"
 

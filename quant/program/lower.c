@@ -1,9 +1,9 @@
 /*
  * lower.c - from a trained model to its program: each node of its graph becomes nodes of the program's.
  *
- * The model is not run. Its weights' codes come from the operators that make them, on a tape; scales of activations
- * from grid.h and of psums by multiplication, as the kernels compute them. lowering.h has the idea, lower_values.c the
- * thresholds. A node that a program has no form for is refused by name.
+ * The model is not run. The codes of its weights come from the operators that make them, on a tape. Scales of
+ * activations come from grid.h and those of psums from multiplication, as the kernels compute them. lowering.h has the
+ * idea, and lower_values.c the thresholds. A node that has no form in a program is refused by name.
  * Tests: tests/quant/test_lower.c.
  */
 #include "lowering.h"

@@ -1,8 +1,7 @@
 /*
  * lower_model.c - from a trained model to its program: a walk over the nodes that its scores need.
  *
- * The model is not run, and no image is looked at. Of its operators only those run that make codes of weights, on a
- * tape.
+ * The model is not run, and no image is read. The operators that make codes of weights run on a tape, and no others.
  * Interface: dt_program_lower in include/detent/array.h.  Tests: tests/quant/test_lower.c.
  */
 #include "../qcaps/fixed_formats.h"

@@ -1,9 +1,10 @@
 /*
- * lower_values.c - what a value holds becomes nodes, as whoever reads it wants: reals, or codes.
+ * lower_values.c - makes nodes of what a value holds, either for reals or for codes, as its reader needs.
  *
- * A quantizer melts a line and its ReLU into thresholds, and the max-pools follow on codes. That is the same, because
- * neither ReLU nor quantizer ever falls as its input grows: the largest code is the code of the largest value. Others
- * (add, average pool, classifier) want reals: AFFINE, RELU, MAXPOOL, one for one.
+ * For a quantizer, a line and its ReLU become thresholds, and the max-pools follow on the codes. That gives the same
+ * codes, because neither ReLU nor quantizer falls as its input grows, so that the largest code is the code of the
+ * largest value. Other readers (add, average pool, classifier) need reals, and each part becomes a node of its own:
+ * AFFINE, RELU, MAXPOOL.
  *
  * Thresholds are bisected (steps.c) from the f32 arithmetic of evaluation, operation by operation: batchnorm.c's line,
  * activation.c's ReLU, grid.h's code.  Tests: tests/quant/test_lower.c, tests/quant/test_steps.c.

@@ -1,6 +1,6 @@
 /*
- * program.c - programs as objects: what their nodes read and give, their size, their end. The arithmetic is in
- *             reference.c.
+ * program.c - programs as objects: the values that their nodes read and make, their size, and their destruction.
+ *             reference.c has the arithmetic.
  *
  * Tests: tests/quant/test_program.c.
  */

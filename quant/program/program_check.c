@@ -1,9 +1,9 @@
 /*
- * program_check.c - whether a program may run: every node reads what it may, all data are there and in range.
+ * program_check.c - checks that a program may run: each node reads what it may, and all data are there and in range.
  *
- * The file that a program came from is not trusted: what runs afterwards (reference.c, a tape, generated C) indexes and
- * converts without looking. That shapes fit each other is seen to where nodes are added to a graph. Ranges are those
- * within which sums stay in 32 bits and sizes in 64.
+ * The file that a program came from is not trusted, because what runs afterwards (reference.c, a tape, generated C)
+ * indexes and converts without checks. Whether shapes fit each other has been checked when the nodes were added to the
+ * graph. Within the ranges here, sums stay in 32 bits and sizes in 64.
  * Tests: tests/quant/test_program.c.
  */
 #include "../../core/arith/grid.h"

@@ -1,9 +1,9 @@
 /*
- * program_model.c - a program on a tape: its graph as a model, whose parameters are not trained. So it runs on any
- * device, under dt_evaluate and dt_capture_layer, as any model does. Where an array makes the sums, PSUM stands for
- * CONV2D.
+ * program_model.c - makes a model of a program's graph, with parameters that are not trained. So a program runs on any
+ *                   device, in dt_evaluate and dt_capture_layer, as other models do. If an array computes the sums,
+ * PSUM takes the place of CONV2D.
  *
- * Nodes are called as in the model that was lowered.  Tests: tests/quant/test_program_model.c.
+ * Nodes have the names that they have in the model that was lowered.  Tests: tests/quant/test_program_model.c.
  */
 #include "program.h"
 

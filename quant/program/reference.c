@@ -1,8 +1,8 @@
 /*
  * reference.c - runs a program by the definitions in program.h: one image, plain loops, sums in 64-bit integers.
  *
- * It shares no code with the tape's kernels or the array, so that it can speak against them. Every node's values are
- * kept until the end; a VGG16 needs some 3 MB.
+ * It shares no code with the tape's kernels or the array, so that it can be compared with them. The values of all nodes
+ * are kept until the end; those of a VGG16 take some 3 MB.
  * Tests: tests/quant/test_lower.c.
  */
 #include "../../core/arith/grid.h"

@@ -1,17 +1,18 @@
 /*
- * requant.c - thresholds as a multiplier and a shift, which is what most accelerators have, and what that costs.
+ * requant.c - replaces thresholds by a multiplier and a shift, as most accelerators have them, and reports the cost.
  *
  *   line of a channel:  code ~ r * psum + z,  r = slope / scale,  z = offset / scale
  *   multiplier = rint(r * 2^shift),  offset = rint((z + 1/2) * 2^shift)
  *   code = clamp((psum * multiplier + offset) >> shift, low, high)
  *
- * shift is the largest at which the multiplier fits its bits and the offset DT_REQUANT_OFFSET_MAX. A channel that is
- * too steep even for shift 0 gets the largest multiplier, and the offset at which its codes are half-way from low to
- * high in the middle of the exact steps, so that the step stays where it is. An offset beyond its limit outweighs every
- * psum, as the limit does. ReLU is the clamp at low. This differs from evaluation where r is cut to its bits, where
- * evaluation's f32 arithmetic rounds, and at ties, which go up here and to even there. The thresholds that the
- * multiplier itself has are found by bisection and take the place of the exact ones, so that whatever runs the program,
- * runs the multiplier; both lists tell how many psums get another code, with no need to try each.
+ * shift is the largest at which the multiplier fits its bits, and the offset fits DT_REQUANT_OFFSET_MAX. A channel that
+ * is too steep even for shift 0 gets the largest multiplier, and the offset at which its codes are half-way from low to
+ * high in the middle of the exact steps, so that the step stays where it is. An offset beyond its limit is limited,
+ * which changes nothing, because the limit outweighs every psum too. The clamp at low stands for ReLU. The codes differ
+ * from evaluation's where r is cut to its bits, where evaluation's f32 arithmetic rounds, and at ties, which go up here
+ * and to even there. The multiplier's own thresholds are found by bisection and replace the exact ones, so that
+ * everything that runs the program computes as the multiplier does. Both lists together tell how many psums get another
+ * code, so that not every psum needs to be tried.
  *
  * Source: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference",
  * CVPR 2018, section 2.2; with the zero point and rounding folded into one offset.

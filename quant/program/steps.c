@@ -1,5 +1,5 @@
 /*
- * steps.c - thresholds by bisection: about bits-of-a-psum evaluations for each.
+ * steps.c - finds thresholds by bisection. Each takes about as many evaluations as a psum has bits.
  *
  * Tests: tests/quant/test_steps.c, tests/quant/test_requant.c.
  */

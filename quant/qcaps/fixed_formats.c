@@ -1,5 +1,5 @@
 /*
- * fixed_formats.c - the table of rounded tensors: fixed_formats.h.
+ * fixed_formats.c - the table of rounded tensors; see fixed_formats.h.
  *
  * Tests: tests/quant/test_qcaps.c.
  */

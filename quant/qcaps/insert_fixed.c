@@ -1,15 +1,15 @@
 /*
- * insert_fixed.c - Q-CapsNets as a pass: which tensors of a capsule network are rounded, under which names.
+ * insert_fixed.c - Q-CapsNets as a pass: the tensors of a capsule network that are rounded, and their names.
  *
- *   parameters    of convolutions, biases, votes and routing; published: of batch norms too
- *   "image"       the image, before the first convolution; the published code leaves it as it is
- *   LAYER         what ReLU or batch norm give to convolutions, and what squash gives
- *   X.s           what squash reads: X is the name of the node X.squash
- *   X.votes       what the routing X reads; X.c1, .s1, .v1, .b1, .c2, ...: what it computes inside
+ *   parameters    those of convolutions, biases, votes and routing; published: those of batch norms too
+ *   "image"       the image, before the first convolution; the published code does not round it
+ *   LAYER         outputs of ReLU and batch norm that convolutions read, and outputs of squash
+ *   X.s           the input of squash, where the node of squash is called X.squash
+ *   X.votes       the input of the routing X; X.c1, .s1, .v1, .b1, .c2, ...: what X computes inside
  *
- * Layers are the children of the network, by whose names their parameters begin: conv1, block1, .. The decoder behind
- * the scores is none and stays as it is. An activation that convolutions alone read is rounded to codes where their
- * psums are exact, so that they convolve integers.
+ * A layer is known by the name with which its parameters begin: conv1, block1, .. The decoder behind the scores is no
+ * layer and is not rounded. An activation that is read by convolutions alone is rounded to codes if their psums are
+ * exact, so that they convolve integers.
  *
  * Interface: fixed_formats.h.  Tests: tests/quant/test_qcaps.c.
  */

@@ -1,14 +1,14 @@
 /*
- * qcaps.c - Q-CapsNets on a capsule network: what its layers hold, calibration of the scales, and the accuracy of a
- *           choice of bits, which the search (qcaps_search.c) asks for.
+ * qcaps.c - Q-CapsNets on a capsule network: the sizes of its layers, the calibration of scales, and the accuracy of a
+ *           choice of bits, for which the search asks (qcaps_search.c).
  *
  * A network is quantized by a pass over its graph (insert_fixed.c), which puts a FIXED_POINT node behind each tensor
- * that is rounded. Calibration is an evaluation in full precision in which those nodes only look: the scale of a tensor
- * is its largest magnitude.
+ * that is rounded. Calibration is an evaluation in full precision in which these nodes only observe. The scale of a
+ * tensor is the largest magnitude that they saw.
  *
- * The search changes the bits of later layers while those before keep theirs. So an evaluation keeps what the last
- * unchanged layer gave (f32, on the device, within options.cache_bytes), and the next begins there. Where psums of a
- * layer's codes are exact, it is convolved in integers.
+ * The search changes the bits of later layers while earlier layers keep theirs. So an evaluation keeps the output of
+ * the last layer that has not changed (f32, in device memory, within options.cache_bytes), and the next evaluation
+ * begins there. A layer is convolved in integers if psums of its codes are exact.
  *
  * Source: Marchisio et al., "Q-CapsNets", DAC 2020, with the scales of its authors' later code.
  * Tests: tests/quant/test_qcaps.c.

@@ -1,14 +1,14 @@
 /*
  * qcaps_allot.c - step 2 of Q-CapsNets: the weight bits of each layer that a memory budget allots, and what bits cost.
  *
- *   Layer l with n_l weights gets q_l = N + d_l bits, d_l = -min(l, D - 1): each of the first D layers one bit less
- * than the layer before it, the rest as many as the D-th. N is the largest up to 32 with
+ *   Layer l with n_l weights gets q_l = N + d_l bits, where d_l = -min(l, D - 1). So each of the first D layers has one
+ *   bit less than the layer before it, and the rest have as many as the D-th. N is the largest up to 32 with
  *
  *     sum_l n_l * word(q_l) <= budget
  *
- *   and D the largest of 5, 4, .. 1 for which the last layer still gets `least` bits. D = 1 is the same for all, and
- *   possible for every budget of at least one bit a weight. So D = 0 of the published code (N + 1 for all) is never
- *   reached, and is not here.
+ *   and D is the largest of 5, 4, .. 1 for which the last layer still gets `least` bits. D = 1 gives the same bits to
+ *   all layers, and is possible for every budget of at least one bit a weight. So D = 0 of the published code (N + 1
+ *   for all) is never reached, and is left out here.
  *
  *               q counts         word(q)   budget in units of   least
  *   corrected   the whole word   q         MiB                  1

@@ -29,8 +29,8 @@
  *   A last trial can be below min because stochastic rounding draws anew, or, in 3B, because step 1 failed. Both
  *   searches give a layer one bit more whose first trial in 3A, 4A or 3B is not good.
  *
- * What was measured once is not measured again, except with stochastic rounding; it counts and is reported as a trial
- * all the same.
+ * A choice of bits is not measured twice, except with stochastic rounding. If it comes again, it still counts and is
+ * reported as a trial.
  *
  * Source: Marchisio et al., "Q-CapsNets", DAC 2020, and the code published with it; corrected: its authors' revision of
  *         2022, with bounds. Tests: tests/quant/test_qcaps_search.c.
