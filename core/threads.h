@@ -1,6 +1,6 @@
 /*
  * threads.h - the number of threads that OpenMP is asked for during a piece of work. Without OpenMP there is one
- * thread.
+ *             thread.
  *
  *   const int before = dt_threads_use(n);
  *   ... parallel regions of this thread ask for n ...

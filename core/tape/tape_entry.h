@@ -1,6 +1,6 @@
 /*
  * tape_entry.h - inside dt_tape: its nodes, which tape.c records and runs, and their tensors, which tape_place.c
- * places.
+ *                places.
  */
 #ifndef DT_TAPE_ENTRY_H
 #define DT_TAPE_ENTRY_H

@@ -1,6 +1,6 @@
 /*
  * model.c - lays out a network's parameters in one block in the graph's order, initialises them from the seed, reads
- * and writes them, and records the network with its image, labels and loss.
+ *           and writes them, and records the network with its image, labels and loss.
  */
 #include "model.h"
 
