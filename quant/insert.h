@@ -1,6 +1,6 @@
 /*
  * insert.h - quantization-aware training as a pass: it makes of a network of real values one whose layers compute on
- * the grid.
+ *            the grid.
  */
 #ifndef DT_INSERT_H
 #define DT_INSERT_H

@@ -1,9 +1,9 @@
 /*
- * program_model.c - makes a model of a program's graph, with parameters that are not trained. So a program runs on any
- *                   device, in dt_evaluate and dt_capture_layer, as other models do. If an array computes the sums,
- * PSUM takes the place of CONV2D.
+ * program_model.c - makes a model of a program's graph, with parameters that are not trained.
  *
- * Nodes have the names that they have in the model that was lowered.  Tests: tests/quant/test_program_model.c.
+ * So a program runs on any device, in dt_evaluate and dt_capture_layer, as other models do. If an array computes the
+ * sums, PSUM takes the place of CONV2D. Nodes have the names that they have in the model that was lowered.  Tests:
+ * tests/quant/test_program_model.c.
  */
 #include "program.h"
 

@@ -1,6 +1,6 @@
 /*
  * qcaps.h - inside the Q-CapsNets search: the algorithm (qcaps_search.c), which asks a function for the accuracy of
- * each choice of bits, and so does not depend on the evaluation of networks (qcaps.c).
+ *           each choice of bits, and so does not depend on the evaluation of networks (qcaps.c).
  */
 #ifndef DT_QCAPS_H
 #define DT_QCAPS_H
