@@ -1,5 +1,5 @@
 /*
- * array_evaluate.c - accuracy of a whole network on an array, and what the array held in each layer on the way.
+ * array_evaluate.c - the accuracy of a whole network on an array, and a report for each layer.
  *
  * Interface: dt_array_evaluate in include/detent/array.h.  Tests: tests/accel/test_verify.c.
  */

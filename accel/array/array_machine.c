@@ -1,8 +1,8 @@
 /*
  * array_machine.c - see array_machine.h.
  *
- * Registers are updated in place, each after those that read it: from the south to the north, from the east to the
- * west. So every one takes what its neighbour held before the clock, as flip-flops do.
+ * Registers are updated in place, each after those that read it: from south to north, and from east to west. So each
+ * takes what its neighbour held before the clock, as flip-flops do.
  *
  * Tests: tests/accel/test_array.c.
  */

@@ -1,13 +1,13 @@
 /*
- * psum.c - a convolution whose psums are the array's: the operator that evaluates whole networks on it.
+ * psum.c - the operator PSUM, a convolution whose psums are the array's. It evaluates whole networks on the array.
  *
  *   y[n,p,q,k] = the psum of psum.h, of codes x[n] and w;  scale sx * sw[k]
  *
- * Forward only. The node's dt_psum_aux says what its last forward saw, over the batch.
+ * It has no backward. The node's dt_psum_aux has the statistics of its last forward, over the batch.
  *
- * Shapes: x N,H,W,C; w K,R,S,C/groups; y N,P,Q,K, as of layers/conv/conv.c, whose facts it shares; both inputs are on
- * the grid. Here: facts, and images shared among threads; psum_image.c has the sums of one image. CUDA: cuda/psum.cu.
- * Tests: tests/accel/test_psum.c.
+ * Shapes: x N,H,W,C; w K,R,S,C/groups; y N,P,Q,K, as in layers/conv/conv.c, whose facts it shares. Both inputs are on
+ * the grid. This file has the facts, and shares images among threads; psum_image.c has the sums of one image. CUDA:
+ * cuda/psum.cu.  Tests: tests/accel/test_psum.c.
  */
 #include "psum.h"
 

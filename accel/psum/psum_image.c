@@ -1,8 +1,8 @@
 /*
- * psum_image.c - the engine: statistics, how a layer lies on an array, and the psums of one image, whose codes are
- * packed as bytes and whose outputs are summed a block at a time.
+ * psum_image.c - the engine: statistics, the tiles of a layer on an array, and the psums of one image, whose codes are
+ *                packed as bytes and whose outputs are summed a block at a time.
  *
- * psum.h says what is computed; psum_layout.h and psum_kernels.h how packed codes lie, and what a block is.
+ * psum.h defines what is computed, psum_layout.h the layout of packed codes, and psum_kernels.h a block.
  * Tests: tests/accel/test_psum.c.
  */
 #include "psum_kernels.h"
