@@ -1,7 +1,7 @@
 /*
  * build.c - convolution, batch norm, linear, pools, as the networks use them.
  *
- * Initial values: filters and linear layers as PyTorch's defaults.
+ * Filters and linear layers start with PyTorch's default values.
  */
 #include "build.h"
 

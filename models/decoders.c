@@ -2,9 +2,10 @@
  * decoders.c - networks that make an image of a class capsule, for the reconstruction loss.
  *
  *   fc      linear 512, ReLU, linear 1024, ReLU, linear to the image, sigmoid
- *   conv28  linear 16 7 7, ReLU, batch norm; transposed convolutions 64 3x3, 32 3x3 stride 2, 16 3x3 stride 2, image
- * 3x3; ReLU conv64  linear 16 8 8, ReLU, batch norm; transposed convolutions 64 3x3, 32, 16, 8 4x4 stride 2, image 3x3;
- * ReLU
+ *   conv28  linear 16 7 7, ReLU, batch norm; transposed convolutions 64 3x3, 32 3x3 stride 2, 16 3x3 stride 2,
+ *           image 3x3; ReLU
+ *   conv64  linear 16 8 8, ReLU, batch norm; transposed convolutions 64 3x3, 32, 16, 8 4x4 stride 2, image 3x3;
+ *           ReLU
  *
  * Sources: capsules.c. Nothing stands between the transposed convolutions.
  * Parameters for 28x28x1 and capsules of 16: fc 1,337,616; of 32: conv28 58,417; for 64x64x3: conv64 86,387.

@@ -1,5 +1,5 @@
 /*
- * networks.c - the table of networks, and the recipes they are trained with.
+ * networks.c - the table of networks, and the recipes by which they are trained.
  */
 #include "networks.h"
 

@@ -1,15 +1,15 @@
 /*
  * vgg16.c - VGG16 for 32x32 images with quantized convolutions: plain, with a chokepoint, or with a skip block.
  *
- * features[i] are numbered as in the notebook's torch.nn.Sequential, so that a layer is called what it is called there:
- * each convolution 3x3 (no bias), batch norm and ReLU take three numbers, a pool one.
+ * features[i] have the numbers of the notebook's torch.nn.Sequential, so that layers have the names that they have
+ * there. A 3x3 convolution (without bias), its batch norm and its ReLU take three numbers, and a pool takes one.
  *
  *   plain        64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M, average pool 1x1, linear 512 -> classes
  *   chokepoint   features[24..32]: 256 -> C, BN, ReLU;  [27] C -> C, [28] identity (no BN), ReLU;  C -> 512, BN, ReLU.
  *                features[27] is the layer that is mapped on the 8x8 array: its psums meet ReLU unscaled.
  *   skip block   features[20] maps 256x8x8 to 512x4x4 around the same chokepoint, [21..32] are identities:
- *                conv20 256, bn21, relu22, pool23, conv24 C, bn25, relu26, conv27 C, bn28 (identity), relu29, conv30
- * 512, bn31, + skip_conv 1x1 256 -> 512 of pool23 with skip_bn, relu32.
+ *                conv20 256, bn21, relu22, pool23, conv24 C, bn25, relu26, conv27 C, bn28 (identity), relu29,
+ *                conv30 512, bn31, + skip_conv 1x1 256 -> 512 of pool23 with skip_bn, relu32.
  *
  * Sources: Simonyan, Zisserman, "Very deep convolutional networks", 2015, configuration D; the VGG16 QAT notebook.
  * The notebook does not show its SkipBlock's body; the projection above is our reading of its interface.
