@@ -1,11 +1,11 @@
 /*
- * dataset.c - opens a dataset by name: reads it, has a subset chosen, and makes images of the asked shape.
+ * dataset.c - opens a data set by name: reads it, chooses a subset (subset.c), and makes images of the wanted shape.
  *
- * Images are resized (resize.c) where that is asked, else padded: zeros (black, before normalisation) evenly around the
- * image; of an odd difference the larger half is below and to the right. A grey channel is repeated, and its mean and
- * std with it; they are adjusted neither to the padding nor to the new size. The fingerprint is taken before all that.
+ * Images are resized (resize.c) or padded. Padding puts zeros, black before normalisation, evenly around the image; if
+ * the difference is odd, the larger half is below and to the right. A grey channel is repeated with its mean and std;
+ * these are not adapted to padding or size. The fingerprint is that of the images before all this.
  *
- * Readers and table: dataset.h.  Subsets: subset.c.  Tests: tests/datasets/test_dataset.c.
+ * dataset.h has the readers and the table.  Tests: tests/datasets/test_dataset.c.
  */
 #include "dataset.h"
 #include "resize.h"

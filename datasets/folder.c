@@ -1,10 +1,10 @@
 /*
  * folder.c - finds the folder that holds a dataset's files.
  *
- * A folder that the user names is the only one looked at. Without one, the entries of info.where are tried in turn;
- * one that begins with $DETENT_DATA counts only while that variable is set. The first folder with every file of the
- * split is taken; one that lacks a file is remembered for the message. IDX files may also be named as some archives
- * have them, with a dot: train-images.idx3-ubyte.
+ * If the user names a folder, no other is tried. Else the entries of info.where are tried in turn; one that begins with
+ * $DETENT_DATA counts only if that variable is set. The first folder with every file of the split is taken. One that
+ * lacks a file is kept for the message. IDX files may also have the names that some archives give them, with a dot:
+ * train-images.idx3-ubyte.
  * Tests: tests/datasets/test_dataset.c.
  */
 #include "dataset.h"

@@ -1,7 +1,7 @@
 /*
- * known.c - the table of datasets: what people are told of each, and what its reader needs.
+ * known.c - the table of data sets: what people are told about each, and what its reader needs.
  *
- * Sources of mean and std: those in common use for training on each set, over its training images, pixels in 0..1.
+ * mean and std are those in common use for training on each set: over its training images, for pixels in 0..1.
  * Tests: tests/datasets/test_dataset.c.
  */
 #include "dataset.h"

@@ -9,10 +9,10 @@
  *   weight[i] = trunc(v[i] / (sum of v) * 2^22 + 1/2)
  *   out[o]    = (sum of weight[i] * in[i] + 2^21) >> 22
  *
- * So a smaller image averages over the pixels that it replaces. Widths are scaled first and rounded to 8 bits, heights
- * then. The real numbers are doubles in the order of operations of Pillow's Image.resize with BILINEAR, whose bytes
- * these are: tests/golden/make_resize_golden.py. The weights of a window, 8,193 of them at most, are 2^22 in all but
- * for half a unit each, so a sum stays below 2^30 and its byte below 256.
+ * So a smaller image averages over the pixels that it replaces. Widths are scaled first and rounded to 8 bits, and then
+ * heights. The real numbers are doubles, and the order of operations is that of Pillow's Image.resize with BILINEAR, so
+ * that the bytes are equal (tests/golden/make_resize_golden.py). The weights of a window, at most 8,193, sum to 2^22 up
+ * to half a unit for each. So a sum stays below 2^30, and its byte below 256.
  *
  * Tests: tests/datasets/test_resize.c.
  */

@@ -1,14 +1,16 @@
 /*
- * subset.c - which images of a dataset's files a split is: those held out, or the others, and `limit` of these.
+ * subset.c - chooses the images of a split among those in a data set's files: those held out or the others, and `limit`
+ *            of these.
  *
- * A balanced choice of `count` images. Class c of the K classes gets (count + K - 1 - c) / K of them, rounded down, so
- * the first count % K classes have one more. The images are visited in the order of a Fisher-Yates shuffle that runs
- * from the last index down to 0: step i swaps index i with dt_below(r, i + 1), r = word 0 of dt_random(seed,
- * DT_STREAM_SHUFFLE, epoch, i), and visits what is then at i. A visited image is chosen if its class still lacks some.
- * Those kept stay in file order. So a smaller choice's images are among a larger one's of the same seed.
+ * A choice of `count` images is balanced: class c of the K classes gets (count + K - 1 - c) / K of them, rounded down,
+ * so that the first count % K classes have one more. The images are visited in the order of a Fisher-Yates shuffle that
+ * runs from the last index down to 0: step i swaps index i with dt_below(r, i + 1), where r is word 0 of
+ * dt_random(seed, DT_STREAM_SHUFFLE, epoch, i), and visits the image that is then at i. A visited image is chosen if
+ * its class still lacks some. The chosen images stay in file order. So the images of a smaller choice are among those
+ * of a larger one with the same seed.
  *
- * `held_out` of the training images are chosen so, epoch HELD_OUT_EPOCH: VALIDATION keeps these, TRAIN the others. TEST
- * has nothing to hold out. Of what a split then has, `limit` images are chosen, epoch SUBSET_EPOCH.
+ * `held_out` of the training images are chosen with the epoch HELD_OUT_EPOCH. VALIDATION keeps these, and TRAIN the
+ * others; TEST holds none out. Of the images that a split then has, `limit` are chosen with the epoch SUBSET_EPOCH.
  *
  * Tests: tests/datasets/test_dataset.c.
  */

@@ -5,8 +5,8 @@
  *   MATLAB's order: the first index runs fastest, so X(h,w,c,n) is byte h + 32 * (w + 32 * (c + 3 * n)).
  *
  * Source: Netzer et al., "Reading digits in natural images with unsupervised feature learning", 2011, and its page.
- * Only MAT version 5 (packed or not) is read, which is what SVHN comes in: its header is checked here, so that
- * libmatio never sees another. Inside a packed variable a byte offset says nothing; messages give the variable's index.
+ * Only MAT version 5 (packed or not) is read, which SVHN has. The header is checked here, so that libmatio never reads
+ * another version. Inside a packed variable a byte offset means nothing, so messages have the variable's index.
  * Tests: tests/datasets/test_svhn.c.
  */
 #include "dataset.h"

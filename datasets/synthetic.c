@@ -3,9 +3,10 @@
  *
  *   pixel = pattern * 96 / 256 + noise * 160 / 256, both rounded down; pattern and noise are bytes of Philox
  *
- * Each class has one pattern, 4x4 colours of 8x8 pixels, shared by both splits; every pixel has its own noise, which is
- * stronger than the pattern but averages out over a block. So a small network learns the classes, though not from a
- * single pixel. Image i is of class i % 10. Integers throughout: every machine gives the same bytes.
+ * Each class has one pattern of 4x4 colours, each 8x8 pixels large, which both splits share. Every pixel has noise of
+ * its own, which is stronger than the pattern but averages out over a block. So a small network learns the classes, but
+ * not from a single pixel. Image i is of class i % 10. All numbers are integers, so that every machine gives the same
+ * bytes.
  * Tests: tests/datasets/test_dataset.c.
  */
 #include "dataset.h"
