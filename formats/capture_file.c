@@ -1,14 +1,15 @@
 /*
- * capture_file.c - what one convolution saw and gave, in a safetensors file: integers, and the floats on both sides.
+ * capture_file.c - writes what one convolution read and made to a safetensors file: integers, and the floats on both
+ *                  sides.
  *
- *   input         I32 [n maps][height][width][channels]  codes; an image has `maps` of them, one behind the other
+ *   input         I32 [n maps][height][width][channels]  codes; the maps of an image follow each other
  *   weight        I32 [filters][kernel height][kernel width][channels / groups]  codes
  *   psum          I32 [n maps][out height][out width][filters]
  *   input_scale   F32 [1]; weight_scale F32 [1] or [filters]: real value = scale * code
- *   input_float   F32, as input: what the layer's quantizer read; not there where no quantizer made the codes
- *   next_input    F32 [n next_maps][height][width][channels]: the floats that the next layer reads, before it quantizes
- *                 them (after batch norm, ReLU, pool); [n][1][1][features] of a linear layer. Not there if nobody reads
- *                 the output, or several do
+ *   input_float   F32, shaped as input: what the layer's quantizer read; missing where no quantizer made the codes
+ *   next_input    F32 [n next_maps][height][width][channels]: the floats that the next layer reads (after batch norm,
+ *                 ReLU, pool), before they are quantized; [n][1][1][features] for a linear layer. Missing if no layer
+ *                 reads the output, or several do
  *   metadata      format = "detent-capture", version = "2", layer, maps (an image's: 1 but for DeepCaps' routed skip);
  *                 stride, dilation (of rows, of columns), pad (zeros at top, left, bottom, right), groups: each is
  *                 JSON, "2" or, where its values differ, "[2,1]"; input_layout = psum_layout = "NHWC",

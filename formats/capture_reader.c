@@ -1,10 +1,11 @@
 /*
- * capture_reader.c - a capture's file read back, with doubt: shapes must fit each other, codes their bits, and every
- *                    number must be one that dt_capture_save writes.
+ * capture_reader.c - reads a capture's file, and trusts nothing in it: shapes must fit each other, codes must fit their
+ *                    bits, and every number must be one that dt_capture_save can write.
  *
- * Files of version 1 say neither dilation nor groups, which are 1; the oldest of them neither ranges nor maps: the
- * range is then that of their codes, and an image has one map. That the psums are the sums of the codes is not checked:
- * `detent verify` computes them anew. Interface: dt_capture_load in include/detent/capture.h; the file: capture_file.c.
+ * Files of version 1 do not name dilation and groups, which are 1. The oldest do not name ranges and maps either: the
+ * range is then that of their codes, and an image has one map. Whether the psums are the sums of the codes is not
+ * checked; `detent verify` computes them anew. Interface: dt_capture_load in include/detent/capture.h. The format is in
+ * capture_file.c.
  * Tests: tests/formats/test_capture_file.c.
  */
 #include "../core/conv_params.h"

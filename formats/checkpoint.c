@@ -5,17 +5,18 @@
  *             optimizer.momentum.<parameter>     SGD; of trained parameters
  *             optimizer.exp_avg.<parameter>      Adam, first moment
  *             optimizer.exp_avg_sq.<parameter>   Adam, second moment
- *   metadata  format = "detent-checkpoint", version = "3", graph (JSON, graph_json.h: the network with its quantizers),
- *             train (JSON, config_json.h), step, seed, train_images; since the epoch began: loss_sum and
- * reconstruction_sum (hexadecimal floats; the latter only if it is not 0), n_correct, n_images; data (JSON,
- * origin_json.h); extra; where gradients are scaled: loss_scale (hexadecimal float), loss_scale_clean,
- * loss_scale_skipped
+ *   metadata  format = "detent-checkpoint", version = "3", graph (JSON, graph_json.h: the network with its
+ *             quantizers), train (JSON, config_json.h), step, seed, train_images, data (JSON, origin_json.h), extra
+ *             since the epoch began: loss_sum and reconstruction_sum (hexadecimal floats; the latter only if it is
+ *             not 0), n_correct, n_images
+ *             where gradients are scaled: loss_scale (hexadecimal float), loss_scale_clean, loss_scale_skipped
  *
  * Version 2 has `model` in place of graph: the configuration of a built-in network (JSON, config_json.h).
  *
- * Loading checks everything and reads all of the file before it writes to the device: what is refused changes nothing.
- * Parameters are loaded from any safetensors file with the right names, in any float type; only resume and config need
- * our metadata. A scalar and a list of one value are the same; a wrapper's prefix of all names is passed over.
+ * Loading checks everything and reads all of the file before it writes to the device, so that a file that is refused
+ * changes nothing. Parameters are loaded from any safetensors file with the right names, in any float type; only resume
+ * and config need our metadata. A scalar and a list of one value are equal. A prefix that all names have, as wrappers
+ * give them, is ignored.
  * Interface: include/detent/checkpoint.h.  Tests: tests/formats/test_checkpoint.c,
  * tests/formats/test_checkpoint_resume.c.
  */

@@ -1,7 +1,8 @@
 /*
- * config_json.c - one table of fields a configuration, which json_fields.c walks, and the comparison of two.
+ * config_json.c - a table of fields for each configuration, which json_fields.c walks, and the comparison of two
+ *                 configurations.
  *
- * Ranges here are those of any sane run; what a network or a trainer allows is checked where they are made.
+ * The ranges here hold for every network and trainer. What a single one allows is checked when it is made.
  * Interface: config_json.h.  Tests: tests/formats/test_config_json.c.
  */
 #include "config_json.h"

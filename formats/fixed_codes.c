@@ -3,10 +3,10 @@
  *                 format of every tensor.
  *
  *   metadata  format = "detent-fixed-point", version = "1", model (JSON: name, sizes, routing), graph (JSON,
- *             graph_json.h: the network of real values), formats (JSON, fixed_json.h, with steps and ranges), data
- * (JSON, origin_json.h), seed (of stochastic rounding's draws) tensors   <parameter>   I32: codes; logarithmic
- * rounding: F32, powers of two. F32 as they are: parameters that no format rounds, such as batch norm's. Laid out as
- * PyTorch does (snapshot.h)
+ *             graph_json.h: the network of real values), formats (JSON, fixed_json.h, with steps and ranges),
+ *             data (JSON, origin_json.h), seed (of stochastic rounding's draws)
+ *   tensors   <parameter>   I32: codes; with logarithmic rounding F32: powers of two. A parameter that no format
+ *             rounds, such as batch norm's, is F32 as it is. All have PyTorch's layout (snapshot.h)
  *
  * The codes are those that the operator FIXED_POINT makes. From 26 bits on, f32 rounds a format's largest code up to
  * the power of two above it; the file has the code itself, whose f32 value is the same.

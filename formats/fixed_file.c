@@ -3,8 +3,8 @@
  *                checkpoint.
  *
  *   metadata  format = "detent-quantized", version = "2", graph (JSON, graph_json.h: the network of real values),
- * formats (JSON, fixed_json.h), data (JSON, origin_json.h), extra tensors   <parameter>   F32, before rounding, laid
- * out as PyTorch does (snapshot.h); a decoder's too
+ *             formats (JSON, fixed_json.h), data (JSON, origin_json.h), extra
+ *   tensors   <parameter>   F32, before rounding, in PyTorch's layout (snapshot.h); those of a decoder too
  *
  * Version 1 has `model` in place of graph: the configuration of a built-in network (JSON, config_json.h).
  *

@@ -1,5 +1,6 @@
 /*
- * graph_text.c - graphs for people: a line a node; a network's file with a node a line; a drawing by Graphviz.
+ * graph_text.c - graphs as text: a table with a line for each node, a network's file with a line for each node, or a
+ *                drawing by Graphviz.
  *
  * All three show any graph: a network of real values, one with quantizers, an integer program.
  * Interface: include/detent/network.h.  Tests: tests/formats/test_graph_text.c.

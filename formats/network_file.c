@@ -1,9 +1,10 @@
 /*
- * network_file.c - models of what a configuration names: a network of the table in models/networks.c, or one in a file.
+ * network_file.c - makes the models of configurations. A configuration names a network of the table in
+ *                  models/networks.c, or one in a file.
  *
  *   name or file -> graph of real values -> quantizers (quant/insert.h) -> model
  *
- * A file's network has the sizes that its file says; what a configuration chooses of a built-in one is refused.
+ * A file's network has the sizes that its file gives. Options that are for built-in networks are refused.
  * Interface: include/detent/network.h, network_file.h.  Tests: tests/formats/test_network_file.c.
  */
 #include "network_file.h"

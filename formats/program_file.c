@@ -5,9 +5,9 @@
  *             (origin_json.h)
  *   tensors   of every parameter and constant of the graph, by its name
  *
- * Files of version 1 are read by program_v1.c. Nothing is allocated that the file does not hold. Loading and saving
- * gives equal bytes; docs/PROGRAM_FORMAT.md.
- * Interface: dt_program_save, dt_program_load in include/detent/array.h.  Tests: tests/formats/test_program_file.c.
+ * Files of version 1 are read by program_v1.c. Memory is allocated only for what the file holds. A program that is
+ * loaded and saved gives equal bytes. docs/PROGRAM_FORMAT.md describes the format. Interface: dt_program_save,
+ * dt_program_load in include/detent/array.h.  Tests: tests/formats/test_program_file.c.
  */
 #include "program_file.h"
 

@@ -14,9 +14,9 @@
  *             <linear>.matrix                   F32 [scores][inputs]
  *             <linear>.bias                     F32 [scores]
  *
- * A layer has the fields that its kind and its values need and no others. Each becomes nodes of a graph, and what the
- * file says of its output must be what the graph finds.
- * Interface: program_file.h.  Tests: tests/formats/test_program_v1.c.
+ * A layer has the fields that its kind and its values need, and no others. Each layer becomes nodes of a graph, and
+ * what the file says of its output must be what the graph finds. Interface: program_file.h.  Tests:
+ * tests/formats/test_program_v1.c.
  */
 #include "../core/conv_params.h"
 #include "../quant/program/program_build.h"

@@ -1,9 +1,9 @@
 /*
- * safetensors.c - the reader: nothing of a file is believed before it is checked. Format: safetensors.h.
+ * safetensors.c - the reader, which checks everything in a file before it uses it. Format: safetensors.h.
  *
- * The header is read and checked at open; data is read tensor by tensor from the same open file, so that a file
- * renamed over the path meanwhile does not mix with it.
- * Writer: safetensors_writer.c.  Tests: tests/formats/test_safetensors.c.
+ * The header is read and checked at open. Data are read tensor by tensor from the same open file, so that a file that
+ * is renamed to the path meanwhile does not mix with it. Writer: safetensors_writer.c.  Tests:
+ * tests/formats/test_safetensors.c.
  */
 #include "safetensors.h"
 #include "foreign_file.h"

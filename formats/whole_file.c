@@ -1,5 +1,5 @@
 /*
- * whole_file.c - writes aside and renames; follows links, and writes into what is no plain file. Interface:
+ * whole_file.c - writes another file and renames it; follows links, and writes into devices and pipes. Interface:
  *                whole_file.h.
  */
 #include "whole_file.h"

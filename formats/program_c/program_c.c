@@ -2,8 +2,8 @@
  * program_c.c - a program as C99: NAME.h with two functions, NAME.c with the layers and constants that they need.
  *
  * NAME.c has, in order: a comment with the layers and sizes; the functions of the kinds that occur (program_c_text.h);
- * each layer's constants and descriptor; the buffers (program_c_layers.h); NAME_run, one call a layer.
- * Scores have the bits of dt_program_run, whatever a compiler fuses: see affine and linear in program_c_text.h. Equal
+ * each layer's constants and descriptor; the buffers (program_c_layers.h); NAME_run, with one call for each layer.
+ * Scores have the bits of dt_program_run, whatever a compiler fuses (see affine and linear in program_c_text.h). Equal
  * programs give equal text.
  *
  * Interface: dt_program_write_c in include/detent/array.h.  Tests: tests/formats/test_program_c.c.

@@ -1,5 +1,5 @@
 /*
- * program_c_layers.c - places and sizes. Interface: program_c_layers.h.
+ * program_c_layers.c - chooses the buffers and computes the sizes. Interface: program_c_layers.h.
  */
 #include "program_c_layers.h"
 
