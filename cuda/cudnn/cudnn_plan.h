@@ -1,6 +1,6 @@
 /*
  * cudnn_plan.h - inside a plan. cudnn_graph.c describes the convolution to cuDNN, and cudnn_plan.c chooses the engine;
- * no other file includes this.
+ *                no other file includes this.
  */
 #ifndef DT_CUDNN_PLAN_H
 #define DT_CUDNN_PLAN_H
