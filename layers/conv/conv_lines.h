@@ -1,6 +1,6 @@
 /*
  * conv_lines.h - widens stored values to f32: whole tensors, and rows of a map, which become lines with room for
- * padding.
+ *                padding.
  *
  * A line is [column][wide]. In it each channel stands `multiple` times side by side. Widening leaves the floats behind
  * the last channel as they are, and also the columns before and after the row's own.
