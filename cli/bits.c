@@ -1,8 +1,10 @@
 /*
  * bits.c - --bits: a choice of bits for some layers, on the command line or in a JSON file.
  *
- *   features.27:w2a2,stage1.*:w8a4,stem:float        LAYER is a name, or a pattern with * and ?; the last that fits
- * wins { "features.27": { "wbits": 2, "abits": 2 }, "stem": { "wbits": "float", "abits": "float" } }
+ *   features.27:w2a2,stage1.*:w8a4,stem:float
+ *   { "features.27": { "wbits": 2, "abits": 2 }, "stem": { "wbits": "float", "abits": "float" } }
+ *
+ * A layer is a name, or a pattern with * and ?. The last that fits a layer counts.
  */
 #include "cli.h"
 

@@ -1,8 +1,8 @@
 /*
- * capture.c - `detent capture`: what a convolution saw and gave for some images, as integers in a file; or with
- *             --reconstruct a picture (reconstruct.c).
+ * capture.c - `detent capture`: writes what a convolution reads and makes for some images to a file, as integers; or
+ *             with --reconstruct a picture (reconstruct.c).
  *
- * `detent verify` is what compares them.
+ * `detent verify` compares these integers.
  */
 #include "cli.h"
 

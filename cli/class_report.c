@@ -1,5 +1,5 @@
 /*
- * class_report.c - how `detent eval` tells which classes were taken for which.
+ * class_report.c - the part of `detent eval` that reports which classes were taken for which.
  */
 #include "cli.h"
 

@@ -1,6 +1,7 @@
 /*
- * completion.c - `detent completion`: a script for bash that completes subcommands, options and the words that an
- * option takes, made from the tables that the command line itself is read by. Other values complete as file names.
+ * completion.c - `detent completion`: prints a script for bash that completes subcommands, options and the words that
+ *                an option takes. It is made from the tables by which the command line is read. Other values complete
+ *                as file names.
  */
 #include "cli.h"
 

@@ -1,6 +1,6 @@
 /*
  * eval.c - `detent eval`: loss and accuracy of a checkpoint on a test set: as it was trained, as its integer program,
- * or as a given array would run that program.
+ *          or as a given array would run that program.
  */
 #include "cli.h"
 

@@ -1,15 +1,16 @@
 /*
- * metrics_file.c - metrics.jsonl: a JSON object a line, in the order in which things happened.
+ * metrics_file.c - metrics.jsonl: one JSON object in each line, in the order of the events.
  *
  *   the line of an epoch    has no "event": epoch, step, lr, train_loss, train_accuracy, train_reconstruction,
- * test_loss and test_accuracy (val_loss and val_accuracy where images are held out), images_per_s, seconds
+ *                           test_loss and test_accuracy (if images are held out, val_loss and val_accuracy),
+ *                           images_per_s, seconds
  *   "event":"step"          every --log-every steps of an epoch: batch of batches; batch_s, data_s, loss, margin,
  *                           reconstruction and accuracy over those steps, and each as ..._mean since the epoch began
- *   "event":"test", "val"   the same of an evaluation's batches
- *   "event":"end"           where images are held out: the test set's loss and accuracy with the best network
+ *   "event":"test", "val"   the same for the batches of an evaluation
+ *   "event":"end"           if images are held out: loss and accuracy of the best network on the test set
  *
- * A run may be killed between any two writes, so on resume the lines past the checkpoint are cut, together with a last
- * line that has no end, and written again: times apart, the file becomes that of a run which nobody killed.
+ * A run may be killed between any two writes. So on resume the lines past the checkpoint are cut, together with a last
+ * line that has no end, and written again. The file then is that of a run that was not killed, but for the times.
  */
 #include "cli.h"
 

@@ -1,9 +1,9 @@
 /*
  * options.c - a subcommand's command line, by argp, from the table of settings.c.
  *
- * An option given wins over the recipe and over the defaults wherever it stands on the line. So the line is read
- * first, and its options are applied when the base is known: the library's defaults for --model, or --recipe's, or with
- * --resume the options of the run in --out.
+ * An option on the command line wins over the recipe and over the defaults, wherever it stands on the line. So the line
+ * is read first, and its options are applied when the base is known: the library's defaults for --model, or those of
+ * --recipe, or with --resume the options of the run in --out.
  */
 #include "cli.h"
 

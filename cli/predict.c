@@ -1,5 +1,5 @@
 /*
- * predict.c - `detent predict`: scores of images in a file, by any engine; and what values of the network were.
+ * predict.c - `detent predict`: scores of images in a file, by any engine, and values of the network.
  */
 #include "cli.h"
 

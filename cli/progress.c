@@ -1,6 +1,6 @@
 /*
- * progress.c - how far the work is: on a terminal one line, redrawn at most ten times a second; elsewhere a plain
- *              line every 30 s. Always on stderr, so that stdout keeps the results.
+ * progress.c - shows how far the work is: on a terminal one line, drawn anew at most ten times a second; elsewhere a
+ *              plain line every 30 s. It is always on stderr, because stdout has the results.
  */
 #include "cli.h"
 

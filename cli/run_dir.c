@@ -1,7 +1,7 @@
 /*
  * run_dir.c - a run's directory: config.json, metrics.jsonl, last.safetensors, best.safetensors.
  *
- * What stands in metrics.jsonl: metrics_file.c.
+ * metrics_file.c writes metrics.jsonl.
  */
 #include "cli.h"
 

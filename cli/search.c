@@ -1,9 +1,9 @@
 /*
- * search.c - `detent search`: few bits for the weights, activations and routing of a trained capsule network, by
- * Q-CapsNets; or with --plan only the weight bits that a memory budget allots.
+ * search.c - `detent search`: finds few bits for the weights, activations and routing of a trained capsule network, by
+ *            Q-CapsNets; or with --plan only the weight bits that a memory budget allots.
  *
- * The images that decide calibrate the scales too. Each network found is saved before it is measured on the test set,
- * as BASE_quantized_satisfied.safetensors, .._memory or .._accuracy.
+ * The images by which the search decides calibrate the scales too. Each network that is found is saved, as
+ * BASE_quantized_satisfied.safetensors, .._memory or .._accuracy, before it is measured on the test set.
  */
 #include "search.h"
 

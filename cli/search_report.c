@@ -1,5 +1,5 @@
 /*
- * search_report.c - what `detent search` tells: a line for each trial, the networks at the end, the plan.
+ * search_report.c - what `detent search` prints: a line for each trial, the networks at the end, the plan.
  */
 #include "search.h"
 

@@ -1,6 +1,6 @@
 /*
- * settings.c - the table of options: each option's name, field, range and help stand in one row, which serves the
- *              command line, its --help, the range checks and config.json alike.
+ * settings.c - the table of options. A row has an option's name, member, range and help. The command line, its --help,
+ *              the range checks and config.json all go by it.
  *
  * Defaults are those of the library (dt_*_default), so the table has none.
  */

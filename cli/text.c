@@ -1,5 +1,5 @@
 /*
- * text.c - numbers and failures as people read them.
+ * text.c - writes numbers and failures for people.
  */
 #include "cli.h"
 

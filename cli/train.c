@@ -2,17 +2,17 @@
  * train.c - `detent train`: opens everything, then steps, evaluates and saves until the run is complete.
  *
  * A run that is killed at any moment and resumed ends with the same bytes and the same metrics. Therefore
- *   - the whole position is in last.safetensors: the trainer's, and run_state as its `extra`;
- *   - an epoch's end is: evaluate, append to metrics.jsonl, best.safetensors, last.safetensors, in this order. Until
- *     the last of them is on the disk, the epoch counts as not ended, and all of it is done again on resume, after
- *     metrics.jsonl was cut to the epochs that had ended, and to the steps that the checkpoint has;
- *   - where images are held out they choose the best network; when the run is over, the test set judges that one, and
- *     last.safetensors, saved once more, says so;
+ *   - the whole position is in last.safetensors: that of the trainer, and run_state as its `extra`;
+ *   - at an epoch's end the run evaluates, appends to metrics.jsonl, saves best.safetensors and last.safetensors, in
+ *     this order. Until the last of them is on the disk, the epoch has not ended. All of this is then done again on
+ *     resume, after metrics.jsonl was cut to the epochs that have ended, and to the steps that the checkpoint has;
+ *   - if images are held out, they choose the best network. When the run is over, that network is evaluated on the test
+ *     set, and last.safetensors is saved once more with the result;
  *   - a checkpoint between the last step of an epoch and its end (--save-every, Ctrl-C while evaluating) has
  *     trainer epoch = epochs_ended + 1, and the loop below begins with the end of that epoch.
  *
- * A signal, and a reader of the output that goes away (`detent train | head -1`), end a run after the step that is
- * running, when it is saved. It does not go on unseen: who closes the output of a program expects it to end.
+ * A signal ends a run after the step that is running, when it is saved. So does a reader of the output that goes away
+ * (`detent train | head -1`), because a user who closes the output of a program expects it to end.
  */
 #include "train.h"
 

@@ -1,6 +1,6 @@
 /*
  * train.h - a run of `detent train`. train_open.c opens it, train.c runs it, train_state.c saves it and knows when it
- * is over, train_log.c writes the lines of --log-every, and train_report.c prints for people.
+ *           is over, train_log.c writes the lines of --log-every, and train_report.c prints for people.
  */
 #ifndef DT_TRAIN_H
 #define DT_TRAIN_H

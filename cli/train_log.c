@@ -2,9 +2,10 @@
  * train_log.c - the lines of --log-every: one every N batches of an epoch and of an evaluation, on stdout and in
  *               metrics.jsonl.
  *
- * Each number stands twice: over the batches since the last line, and since the epoch or the evaluation began. Means of
- * loss and accuracy come from the running sums of the device, so a line is a wait for it, and nothing else is computed.
- * The sums at the last line are saved with the run: a resumed run writes the same lines. Its clocks start anew.
+ * Each number is there twice: over the batches since the last line, and since the epoch or the evaluation began. Means
+ * of loss and accuracy come from the running sums of the device, so that a line waits for the device and costs nothing
+ * else. The sums at the last line are saved with the run, so that a resumed run writes the same lines. Its clocks start
+ * anew.
  */
 #include "train.h"
 

@@ -1,5 +1,5 @@
 /*
- * train_open.c - opens a run of `detent train`: data, model, trainer, run directory; new, or where it stopped.
+ * train_open.c - opens a run of `detent train`, a new one or one that was stopped: data, model, trainer, run directory.
  */
 #include "train.h"
 

@@ -1,5 +1,5 @@
 /*
- * train_state.c - the state of a run beside the trainer's: saved as the checkpoint's `extra`, and whether it is over.
+ * train_state.c - saves and reads the state of a run, beside that of the trainer, and decides whether the run is over.
  */
 #include "train.h"
 

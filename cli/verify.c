@@ -1,7 +1,7 @@
 /*
- * verify.c - `detent verify`: every psum three ways (the model's forward, the array, sums in 64-bit integers), or a
- *            folder of exported vectors against itself. A mismatch is exit code 3. The last line is the verdict, in one
- *            sentence, which locates the first mismatch.
+ * verify.c - `detent verify`: compares every psum three ways (the model's forward, the array, sums in 64-bit integers),
+ *            or checks a folder of exported vectors against itself. A mismatch gives exit code 3. The last line is one
+ *            sentence with the verdict and the place of the first mismatch.
  */
 #include "cli.h"
 
