@@ -5,9 +5,9 @@
  *   clip:    y = min(max(x, low), high),  dx = dy where low < y < high, else 0
  *   sigmoid: y = 1 / (1 + e^-x),  dx = dy y (1 - y)
  *
- * Written so that a NaN is passed on: a training that has diverged must show in its loss. Scales are positive, so the
- * ReLU of a grid tensor is the ReLU of its codes, with the same scale. A limit is a real value and no code: a ReLU that
- * has one, and clip, leave the grid (they limit scale * code). The sigmoid works on real values.
+ * A NaN stays a NaN, because a training that has diverged must show in its loss. Scales are positive, so the ReLU of a
+ * grid tensor is the ReLU of its codes, with the same scale. A limit is a real value and not a code, so a ReLU that has
+ * one, and clip, leave the grid (they limit scale * code). The sigmoid works on real values.
  *
  * Shapes: any.  CUDA: cuda/activation.cu.  Tests: tests/layers/test_activation.c.
  */

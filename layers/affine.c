@@ -1,9 +1,9 @@
 /*
- * affine.c - a line for each channel: what batch norm comes to in a program that leaves the grid.
+ * affine.c - a line for each channel, which stands for batch norm in a program that leaves the grid.
  *
- *   y = a[c] * x + b[c]    in f32, the product rounded before the sum: the map of batchnorm.c in evaluation
+ *   y = a[c] * x + b[c]    in f32, the product rounded before the sum, as in batchnorm.c in evaluation
  *
- * Of a grid tensor x is the codes, not the real values: a holds the scale already.
+ * If x is a grid tensor, its codes are taken and not its real values, because a has the scale in it.
  *
  * Shapes: x and y .., C; a and b C.  CUDA: cuda/affine.cu.  Tests: tests/layers/test_affine.c.
  */

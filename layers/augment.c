@@ -1,6 +1,6 @@
 /*
- * augment.c - takes a batch out of the dataset: images, changed at random and normalised; their labels; rows of values
- *             computed from them before.
+ * augment.c - takes a batch out of the dataset: images, which it changes at random and normalises; their labels; or
+ *             rows of values that were computed from them before.
  *
  *   augment: x = (pixel / 255 - mean[c]) / std[c] of image order[first + n], where first is the step's. pixel is of the
  *            image after, in this order,
@@ -9,8 +9,8 @@
  *                falls into (nearest; torchvision's RandomAffine);
  *              - a crop of H x W out of it with crop_pad pixels more on each side (torchvision's RandomCrop);
  *              - left and right exchanged with probability flip_share.
- *            What comes from outside of an image is 0, before normalising. With params.has_quant x is codes, those that
- *            ACT_QUANT with a fixed alpha would give (quant/act_quant.c); core/tape/fuse.c makes it of both.
+ *            Pixels from outside of an image are 0, before normalising. With params.has_quant x is the codes that
+ *            ACT_QUANT with a fixed alpha would give (quant/act_quant.c); core/tape/fuse.c merges the two.
  *   gather:  y = labels[order[first + n]]
  *   rows:    x = rows[order[first + n]]
  *

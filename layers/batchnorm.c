@@ -8,9 +8,10 @@
  *               dx = gamma / sqrt(var + epsilon) * (dy - dbeta / n - xhat * dgamma / n)
  *   evaluation: the running mean and var;  dx = gamma / sqrt(var + epsilon) * dy
  *
- * x may be a grid tensor (a psum): the sums are then of codes, and y leaves the grid. All sums are in double: the sum
- * of codes is exact, that of their squares while it is below 2^53 (2^17 rows of |code| < 2^18), and for the CPU it is
- * free, because reading x from memory takes longer. The order of the sums depends on the shape alone.
+ * x may be a grid tensor (a psum). The sums are then those of its integers, and y leaves the grid. All sums are in
+ * double. The sum of integers is exact, and so is that of their squares below 2^53 (2^17 rows of magnitudes below
+ * 2^18). On the CPU double costs nothing, because reading x from memory takes longer. The order of the sums depends on
+ * the shape alone.
  *
  * Source: Ioffe, Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2.
  * Shapes: x and y any with channels C last; gamma, beta, mean, var: C.  aux: mean[C], 1/sqrt(var + epsilon)[C], f32.

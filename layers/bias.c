@@ -1,10 +1,10 @@
 /*
- * bias.c - a number for each channel, added.
+ * bias.c - adds a number for each channel.
  *
  *   y = x + b,  dx += dy,  db += column sums of dy
  *
- * Of a grid tensor x is scale * code, so y leaves the grid. The column sums are in double, for which reading dy leaves
- * time; their order depends on the shape alone.
+ * If x is a grid tensor, scale * code is taken, and y leaves the grid. The column sums are in double, which costs
+ * nothing beside reading dy. Their order depends on the shape alone.
  *
  * Shapes: x and y .., C; b any of C values.  CUDA: cuda/bias.cu.  Tests: tests/layers/test_bias.c.
  */

@@ -1,12 +1,12 @@
 /*
- * codes.c - how a program's integers come onto the grid: codes that are stored, and the image's through a table; and
- * how integers leave the grid.
+ * codes.c - brings the integers of a program onto the grid, stored codes and the image's codes by a table; and takes
+ *           integers off the grid.
  *
  *   codes:       out = codes, each within low..high of params, with the scale that is given
  *   table:       y[..,c] = table[x[..,c]][c], with the scale that is given
- *   dequantize:  y = scale * x, the channel's scale, rounded to f32;  dx += dy
+ *   dequantize:  y = scale * x with the channel's scale, rounded to f32;  dx += dy
  *
- * A model's parameters are f32, and so the codes are held in f32; that they are integers is the caller's to see to.
+ * A model's parameters are f32, and so the codes are held in f32. The caller makes sure that they are integers.
  *
  * Shapes: codes K,..; scale 1 or K; out as codes.
  *         x u8 ..,C; table f32 256,C; scale 1; y as x.  dequantize: x any, channels last; y as x.

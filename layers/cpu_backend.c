@@ -1,7 +1,8 @@
 /*
  * cpu_backend.c - the host as a device: plain memory, OpenMP kernels, and no capture.
  *
- * The kernels of layers/, quant/ and accel/ fill the table. A convolution's chooses among several (conv/conv_choice.c).
+ * The kernels of layers/, quant/ and accel/ fill the table. That of the convolution chooses among several
+ * (conv/conv_choice.c).
  */
 #include "cpu_backend.h"
 

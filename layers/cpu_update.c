@@ -5,11 +5,13 @@
  *   SGD:   m = momentum * m + g;  w -= lr * m
  *   Adam:  m1 = beta1 * m1 + (1 - beta1) * g;  m2 = beta2 * m2 + (1 - beta2) * g^2
  *          w -= lr * (m1 * correct1) / (sqrt(m2 * correct2) + epsilon),  correctN = 1 / (1 - betaN^t)
- *   then w = max(w, floor), where lr is the step's times the range's factor. If a scaled gradient is not finite, the
- *   step changes nothing but the loss scale.
+ *   then  w = max(w, floor)
+ *
+ * lr is the step's learning rate times the range's factor. If a scaled gradient is not finite, the step changes nothing
+ * but the loss scale.
  *
  * Sources: PyTorch's torch.optim.SGD (dampening 0, no Nesterov); Kingma, Ba, "Adam", 2015, algorithm 1, with the decay
- * added to the gradient; of the loss scale: step.h.  CUDA: cuda/optim.cu.  Tests: tests/core/test_optim.c.
+ * added to the gradient. step.h has that of the loss scale.  CUDA: cuda/optim.cu.  Tests: tests/core/test_optim.c.
  */
 #include "cpu_backend.h"
 

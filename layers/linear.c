@@ -3,13 +3,15 @@
  *
  *   y = x w^T + b,  dx = dy w,  dw = dy^T x,  db = column sums of dy
  *
- * Of two grid tensors it sums the integer codes: y is the psum, a grid tensor with scale sx * sw[o], and every psum is
- * exact, rounded to f32 once. A bias is real and no part of it; BIAS adds one behind. Gradients are those of the real
- * values: dx = (dy sw) w codes, dw = sx dy^T x codes.
+ * If x and w are grid tensors, it sums their codes. y is then the psum, a grid tensor with scale sx * sw[o], and every
+ * psum is exact, rounded to f32 once. It has no bias, which is real; a BIAS behind it adds one. Gradients are with
+ * respect to the real values: dx = (dy sw) w codes, dw = sx dy^T x codes.
  *
- * The products are gemm.c's, but for y with params.in_order: then y = (float)(b + x[0] w[0] + x[1] w[1] + ...), feature
- * by feature in double. A product of two floats is exact there, so y has the same bits wherever it is summed, whether
- * or not the products are fused with the sum. Psums of 2^24 and more, which f32 does not hold, are summed so too.
+ * gemm.c computes the products. With params.in_order it does not compute y: then y = (float)(b + x[0] w[0] + x[1] w[1]
+ * +
+ * ...), feature by feature in double. A product of two floats is exact in double, so y has the same bits wherever it is
+ * summed, whether or not the products are fused with the sum. Psums of 2^24 and more, which f32 does not hold, are
+ * summed so too.
  *
  * Shapes: x N,I, or N,.. of I values each; w O,I; b O or absent; y N,O.
  * CUDA: cuda/linear.cu.  Tests: tests/layers/test_linear.c.

@@ -3,8 +3,8 @@
  *
  *   z = x w^T + b (linear.c, summed in order),  loss = softmax_xent(z, labels) (loss.c)
  *
- * What LINEAR and SOFTMAX_XENT behind each other compute, and the same sums of the step; the logits are kept nowhere.
- * core/tape/fuse.c makes it of them.
+ * It computes what LINEAR and SOFTMAX_XENT compute one after the other, with the same running sums. The logits are not
+ * stored. core/tape/fuse.c merges the two to this operator.
  *
  * Shapes: x N,I, or N,.. of I values each; w O,I; b O; labels i32 N; loss 1.  aux: p, f32 N,O.
  * CUDA: cuda/linear_xent.cu.  Tests: tests/layers/test_linear_xent.c.

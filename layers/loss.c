@@ -4,8 +4,9 @@
  *   p = softmax(z),  target = (1 - s) * onehot(label) + s / O,  loss = mean over images of -sum target * log p
  *   dz = dloss / N * (p - target)
  *
- * Forward also adds to the step's sums: the loss summed over images, how many labels are the largest logit (of equal
- * logits the first counts, as in PyTorch), and N. Labels are trusted: datasets have checked their range.
+ * Forward also adds to the running sums: the loss summed over images, the number of images whose label has the largest
+ * logit (of equal logits the first counts, as in PyTorch), and N. Labels are not checked, because datasets have checked
+ * their range.
  *
  * Source: Szegedy et al., "Rethinking the Inception architecture", CVPR 2016, section 7.
  * Shapes: z N,O; labels i32 N; loss 1.  aux: p, f32 N,O.  CUDA: cuda/loss.cu.  Tests: tests/layers/test_loss.c.

@@ -3,8 +3,8 @@
  *
  *   y = a b,  da = dy b,  db = dy a, summed over the map where b has one value for all of it
  *
- * Codes of two grid tensors would need the product of their scales, and their range squared: y is real, the product of
- * scale * code. Sums over the map are taken in double, cell by cell.
+ * If a or b is a grid tensor, scale * code is multiplied, and y is real: a product of codes would have the product of
+ * both ranges. Sums over the map are taken in double, cell by cell.
  *
  * Shapes: a N,..,C; b the same, or N,1,..,1,C; y as a.  CUDA: cuda/mul.cu.  Tests: tests/layers/test_mul.c.
  */

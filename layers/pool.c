@@ -4,14 +4,14 @@
  *   maxpool: y = max x over the window;  the whole of dy goes to the window's first maximum, row by row
  *   avgpool: y = (sum of x over the window, row by row) / divisor;  every cell gets dy / divisor
  *
- * Padded cells are no cells: they never are the maximum, and add nothing to a sum. The divisor is the number of the
- * window's cells in the map, or with count_include_pad of all its cells. A sum of at most DT_POOL_F32_CELLS is taken in
- * f32, a longer one in double and rounded to f32 before it is divided.
+ * Padded cells never are the maximum, and add nothing to a sum. The divisor is the number of the window's cells in the
+ * map; with count_include_pad it is the number of all its cells. A sum of at most DT_POOL_F32_CELLS cells is taken in
+ * f32. A longer one is taken in double and rounded to f32 before it is divided.
  *
- * The maximum of codes is a code, so maxpool stays on the grid. So does avgpool where every window has one divisor: y
- * is the sum of the integers, and its scale is theirs divided. Elsewhere, and where f32 does not hold the sums, it
- * leaves the grid: y = sum of codes / divisor * s. Which cell was the maximum is found again in backward, from x and y:
- * that is cheaper than an index map.
+ * The maximum of codes is a code, so maxpool stays on the grid. avgpool stays on it too if all windows have the same
+ * divisor: y is the sum of the integers, and its scale is theirs divided by the divisor. Else, and if f32 does not hold
+ * the sums, it leaves the grid: y = sum of codes / divisor * s. Backward finds the cell of the maximum again from x and
+ * y, which is cheaper than to store its index.
  *
  * Shapes: N,H,W,C -> N,P,Q,C with P = (H + pads - window) / stride + 1; P = Q = 1 where the window is the whole map.
  * CUDA: cuda/pool.cu.  Tests: tests/layers/test_pool.c.

@@ -2,18 +2,18 @@
  * shape.c - operators that move or join values: flatten, identity, add, transpose, concat.
  *
  *   flatten:   y = x with every axis but the first joined; feature (h W + w) C + c is x[n,h,w,c]
- *   identity:  y = x, a layer that keeps its place and its name where another was taken out
+ *   identity:  y = x; it stands where another operator was taken out, and keeps the place and the name of the layer
  *   add:       y = a + b of real values, or of integers that share one scale; else y = s_a a + s_b b
  *   transpose: y[n,column,row,:] = x[n,row,column,:], and y gets the shape asked for
  *   concat:    y[o] = in[0][o] followed by in[1][o] and so on, o being what comes before the axis
- *   gradients: what moved moves back;  da += dy, db += dy for add
+ *   gradients: values that moved move back;  da += dy, db += dy for add
  *
- * flatten, identity and transpose stay on the grid. add and concat stay if all their inputs share one scale (they come
- * from one quantizer, or from quantizers with one clip), else they leave it: two scales have no common one. Sums that
- * f32 does not hold leave it, too. Shapes: flatten N,... -> N,I;  transpose N,rows,columns,inner ->
- * N,columns,rows,inner, which lie in memory as the shape asked for: its first axis may be N*columns (capsule types that
- * share a convolution);  concat N,..A.. and N,..B.. -> N,..A+B..;  the others keep theirs.  CUDA: cuda/shape.cu. Tests:
- * tests/layers/test_shape.c.
+ * flatten, identity and transpose stay on the grid. add and concat stay on it if all their inputs share one scale (they
+ * come from one quantizer, or from quantizers with one clip). Else they leave it, as do sums that f32 does not hold.
+ *
+ * Shapes: flatten N,... -> N,I. transpose N,rows,columns,inner -> N,columns,rows,inner, seen in the shape asked for,
+ * whose first axis may be N*columns (capsule types that share a convolution). concat N,..A.. and N,..B.. -> N,..A+B...
+ * The others keep their shape.  CUDA: cuda/shape.cu.  Tests: tests/layers/test_shape.c.
  */
 #include "../core/op.h"
 #include "../core/grid_facts.h"

@@ -1,10 +1,10 @@
 /*
- * softmax.c - softmax over the last axis, for scores that are to be probabilities; a loss takes logits (loss.c).
+ * softmax.c - softmax over the last axis, for networks whose scores are probabilities. The loss (loss.c) reads logits.
  *
  *   y[i] = e^(x[i] - max x) / sum over j of e^(x[j] - max x),  dx[i] = y[i] (dy[i] - sum over j of dy[j] y[j])
  *
  * The largest term is e^0, so nothing overflows. Sums are in double, along the axis. A NaN makes its whole row NaN.
- * Real values only: the exponential of a code says nothing without its scale.
+ * It works on real values.
  *
  * Shapes: ..,C; y as x.  CUDA: cuda/softmax.cu.  Tests: tests/layers/test_softmax.c.
  */

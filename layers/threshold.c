@@ -1,10 +1,10 @@
 /*
- * threshold.c - psums to codes by comparison: what batch norm, ReLU and the next quantizer come to in a program.
+ * threshold.c - makes codes of psums by comparison. In a program it stands for batch norm, ReLU and the next quantizer.
  *
  *   code = low + number of t with sign[c] * psum >= threshold[t][c]
  *
- * The codes of the psum are compared, not its real values. Thresholds ascend in t for each channel; -INFINITY is passed
- * by every psum, INFINITY by none. sign is 1, or -1 where the code falls as the psum grows.
+ * The integers of the psum are compared, not its real values. Thresholds ascend in t for each channel. Every psum
+ * reaches -INFINITY, and none reaches INFINITY. sign is 1, or -1 where the code falls as the psum grows.
  *
  * Shapes: psum .., C; threshold T,C; sign C; scale 1, that of the codes low..low + T; out as psum.
  * CUDA: cuda/threshold.cu.  Tests: tests/layers/test_threshold.c.

@@ -1,12 +1,12 @@
 /*
- * caps_class.c - from class capsules to an answer: how long each one is, and the one of the labelled class.
+ * caps_class.c - the length of each class capsule, and the capsule of the labelled class.
  *
  *   caps_length: y[n,j] = |v[n,j]|, the square root of v[0]^2 + v[1]^2 + ..., added in this order
  *                dv += dy * v / |v|, and nothing where |v| = 0
  *   caps_mask:   y[n] = v[n,labels[n]];  dv[n,labels[n]] += dy[n]
  *
- * Capsule j is channels j D to j D + D - 1. Both work on real values. Labels are trusted: datasets have checked their
- * range. Every value has equal bits on the CPU and on CUDA.
+ * Capsule j is channels j D to j D + D - 1. Both operators work on real values. Labels are not checked, because
+ * datasets have checked their range. Every value has equal bits on the CPU and on CUDA.
  *
  * Source: Sabour, Frosst, Hinton, "Dynamic routing between capsules", NIPS 2017, sections 2 and 4.1; the mask keeps
  * one capsule instead of zeroing the others.

@@ -1,6 +1,6 @@
 /*
- * caps_loss.c - the two terms of a capsule network's loss: the margins of the capsules' lengths, and how far a
- * decoder's image is from the one that was seen.
+ * caps_loss.c - the two terms of a capsule network's loss: the margins of the capsules' lengths, and the distance of a
+ *               decoder's image from the image.
  *
  *   margin_loss:         mean over images of max(0, m+ - y)^2 of the labelled length y
  *                        + lambda * the sum of max(0, y - m-)^2 of the others
@@ -8,9 +8,10 @@
  *   reconstruction_loss: scale * mean over images of the sum over all pixels and channels of (y - x)^2
  *                        dy = 2 scale / N * (y - x); where the image wants a gradient, dx = -dy
  *
- * Forward also adds to the step's sums. margin_loss: the loss summed over images, how many labels are the longest
- * capsule (of equal lengths the first counts), and N. reconstruction_loss: the scaled sum to loss, the sum itself to
- * reconstruction. All sums are in double. Labels are trusted: datasets have checked their range.
+ * Forward also adds to the running sums. margin_loss adds the loss summed over images, the number of images whose label
+ * has the longest capsule (of equal lengths the first counts), and N. reconstruction_loss adds the scaled sum to loss,
+ * and the sum itself to reconstruction. All sums are in double. Labels are not checked, because datasets have checked
+ * their range.
  *
  * Source: Sabour, Frosst, Hinton, "Dynamic routing between capsules", NIPS 2017, eq. 4 and section 4.1. Hard margins
  * and the sum, where the paper has a scaled-down one: the code published with Q-CapsNets (Marchisio et al., DAC 2020).

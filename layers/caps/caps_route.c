@@ -1,6 +1,6 @@
 /*
- * caps_route.c - dynamic routing by agreement: every input capsule i votes for every output capsule j, and listens
- *                more, in the next iteration, to those that agree with its vote.
+ * caps_route.c - dynamic routing by agreement: every input capsule i votes for every output capsule j, and in the next
+ *                iteration its vote counts more for those capsules that agree with it.
  *
  *   b = 0;  R times:
  *     c[i,j] = softmax of b[i,:]
@@ -8,11 +8,12 @@
  *     v[j] = squash(s[j])
  *     b[i,j] += <u[i,j], v[j]>           not after the last iteration
  *
- * The softmax is over the J capsules of a position, or over all positions jointly (DeepCaps' 3-D routing). In the first
- * iteration c is 1 over the number of these. So primary capsules are routed too, with R = 1 and one input, whose vote
- * is a convolution's output: v = squash(u / J + bias).
+ * The softmax spans the J capsules of a position, or those of all positions together (DeepCaps' 3-D routing). In the
+ * first iteration c is 1 divided by their number. Primary capsules are routed too, with R = 1 and one input, whose vote
+ * is the output of a convolution: v = squash(u / J + bias).
  *
- * Backward goes through all iterations; ds^r is the gradient of s in iteration r = 1..R, and so on; db^R = 0:
+ * Backward goes through all iterations. ds^r is the gradient of s in iteration r = 1..R, likewise for the others, and
+ * db^R = 0:
  *   ds^r = squash's gradient of dv^r;  dbias = sum of ds^r over images, positions and r
  *   dc^r[i,j] = <u[i,j], ds^r[j]>
  *   db^(r-1)[i,j] = db^r[i,j] + c^r[i,j] (dc^r[i,j] - sum over j' of c^r[i,j'] dc^r[i,j'])
@@ -20,8 +21,8 @@
  *   du[i,j] = sum over r of c^r[i,j] ds^r[j]  +  sum over r < R of db^r[i,j] v^r[j]
  *
  * So an iteration is one sweep over the votes, in which each input's logits, couplings and weighted votes follow one
- * another, and so is an iteration of backward; du is written in one more, which reads no votes. An image at a time, its
- * votes stay in a core's cache.
+ * another. An iteration of backward is one sweep too, and du is written in one more, which reads no votes. Images are
+ * taken one at a time, so that their votes stay in a core's cache.
  *
  * With params.fixed, c, s (with its bias), v and b are rounded as soon as they are computed, and nothing flows back.
  *

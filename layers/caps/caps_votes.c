@@ -1,15 +1,15 @@
 /*
- * caps_votes.c - what each input capsule believes each output capsule to be: its prediction, or vote.
+ * caps_votes.c - the vote of each input capsule for each output capsule: its prediction of that capsule.
  *
  *   votes[n,i,:] = sum over a of x[n,i,a] * w[i,a,:],  a in order
  *   dx[n,i,a] += dvotes[n,i,:] . w[i,a,:],  dw[i,a,:] += sum over n of x[n,i,a] * dvotes[n,i,:]
  *
- * Of two grid tensors it sums codes: the votes are a grid tensor with scale sx * sw, and exact, or refused. The
- * gradients are those of the real values.
+ * If x and w are grid tensors, it sums codes. The votes are then a grid tensor with scale sx * sw; they are exact, or
+ * the node is refused. The gradients are with respect to the real values.
  *
- * Votes are the largest tensor of a capsule network, 74 MB for 100 images in ShallowCapsNet, so each is written once
- * and its gradient read once: a thread takes an input capsule, whose w and dw stay in its first cache, through all
- * images.
+ * Votes are the largest tensor of a capsule network, 74 MB for 100 images in ShallowCapsNet. So each vote is written
+ * once and its gradient is read once. A thread takes one input capsule, whose w and dw stay in its first cache, through
+ * all images.
  *
  * Source: Sabour, Frosst, Hinton, "Dynamic Routing Between Capsules", NIPS 2017, eq. 2 (u_hat = W u).
  * Shapes: x N,I,A; w I,A,C; votes N,I,C, C being output capsules of some dimension.

@@ -1,5 +1,5 @@
 /*
- * squash.c - the non-linearity of capsules: keeps a vector's direction, and maps its length to 0..1.
+ * squash.c - the non-linearity of capsules, which keeps a vector's direction and maps its length to 0..1.
  *
  *   v = s |s| / (1 + |s|^2)
  *   ds = a dv + k (s . dv) s,  a = |s| / (1 + |s|^2),  k = (1 - |s|^2) / (|s| (1 + |s|^2)^2)

@@ -4,14 +4,14 @@
  *   y[n,p,q,k] = sum over r,s,c of x[n, h, v, g*C/groups + c] * w[k,r,s,c]
  *   h = p*stride + r*dilation - pad, of rows; v = q*stride + s*dilation - pad, of columns; g = k / (K/groups)
  *
- * Of two grid tensors it sums the integer codes: y is the psum, a grid tensor with scale sx * sw[k]. Every psum is
- * exact: the codes are summed in an integer or in a float wide enough, and rounded to f32 once, which changes nothing
- * below 2^24.
+ * If x and w are grid tensors, it sums their codes. y is then the psum, a grid tensor with scale sx * sw[k]. Every psum
+ * is exact: the products are summed in an integer or in a float that is wide enough, and rounded to f32 once, which
+ * changes nothing below 2^24.
  *
  * Backward, with dy the gradient of the real y:  dx += dy (*) real w,  dw += sx * (x codes (*) dy).
  *
  * Shapes: x N,H,W,C; w K,R,S,C/groups; y N,P,Q,K with P = (H + top + bottom - dilation (R - 1) - 1) / stride + 1.
- * Here: the facts. conv_choice.c chooses the kernel, and conv_plain.c is what any CPU runs.
+ * This file has the facts. conv_choice.c chooses the kernel, and any CPU can run conv_plain.c.
  * CUDA: cuda/cudnn/conv.c.  Tests: tests/layers/test_conv.c.
  */
 #include "conv_kernels.h"

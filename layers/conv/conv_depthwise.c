@@ -1,18 +1,19 @@
 /*
- * conv_depthwise.c - convolutions of one channel a group: filter k reads channel k / multiple, multiple = K / C.
+ * conv_depthwise.c - convolutions with one channel in each group: filter k reads channel k / multiple, where multiple
+ *                    is K / C.
  *
- * No sum goes over channels, so there is nothing for a matrix product to do: each filter is a lane of a vector, and a
- * row of results is a sum of rows, each times one tap. Rows are widened to f32 lines first (conv_lines.h), [column]
- * [wide], where wide is K rounded up to whole vectors, a channel stands once for each of its filters, and zeros stand
- * for the padding. A ring keeps as many lines as a window spans, so every row is widened once.
+ * No sum goes over channels, so a matrix product has no use. Each filter is a lane of a vector, and a row of results is
+ * a sum of rows, each times one tap. Rows are first widened to f32 lines [column][wide] (conv_lines.h). wide is K
+ * rounded up to whole vectors, a channel stands once for each of its filters, and padding is zeros. A ring keeps as
+ * many lines as a window spans, so that every row is widened once.
  *
  *   y row p    sum over r, s of  x line (p stride + r dilation - pad) from column s on * w[r,s]
  *   dx row h   sum over r, s of  dy line ((h + pad - r dilation) / stride), where that is whole, * real w[r,s]
  *   dw[r,s]    sum over rows and columns of  x line * dy line, then * sx
  *
- * Everything is f32: sums of codes are exact below 2^24. The images are cut in parts that depend on their number
- * alone. dw is summed over a row, rows over an image, images over a part, and the parts in order and in double. So
- * results do not depend on the number of threads.
+ * Everything is f32, in which sums of codes are exact below 2^24. The images are cut into parts that depend on their
+ * number alone. dw is summed over a row, then over the rows of an image, then over the images of a part, and the parts
+ * are summed in order and in double. So results do not depend on the number of threads.
  *
  * The mathematics is in conv.c.  Tests: tests/layers/test_conv.c, tests/layers/test_conv_types.c.
  */

@@ -1,18 +1,18 @@
 /*
  * conv_onednn.c - convolution by oneDNN; the mathematics and the facts are in conv.c.
  *
- * Forward of grid tensors runs on u8 or s8 codes with 32-bit sums where the machine multiplies bytes without
- * saturating (VNNI); else in f32, which is exact below 2^24: psums above are refused. Backward is f32, or in mixed
- * precision bf16 operands with f32 sums.
+ * Forward of grid tensors runs on u8 or s8 codes with 32-bit sums if the machine multiplies bytes without saturating
+ * (VNNI). Else it runs in f32, which is exact below 2^24; nodes with larger psums are left to other kernels. Backward
+ * is f32; in mixed precision it has bf16 operands and f32 sums.
  *
- * The batch is cut in groups of images, and each group is one thread's: it converts its operands and convolves them
- * while they are in its cache. oneDNN itself always runs on one thread. So results do not depend on the number of
- * threads, and no thread spins in oneDNN's barriers while another process has its core. Each group's dw is kept, and
- * they are summed in order.
+ * The batch is cut into groups of images. One thread takes a group: it converts the operands and convolves them while
+ * they are in its cache. oneDNN itself always runs on one thread. So results do not depend on the number of threads,
+ * and no thread spins in oneDNN's barriers while another process has its core. The dw of each group is kept, and they
+ * are summed in order.
  *
- * Filters are copied once a call to the layout oneDNN prefers; activations keep their N,H,W,C. What core/tape/fuse.c
- * narrows: x in U8 or I8, w in I8, and in mixed precision the gradients of x and y in BF16, which are then written,
- * never added to. Tests: tests/layers/test_conv.c, tests/layers/test_conv_types.c.
+ * Filters are copied once a call to the layout that oneDNN prefers; activations keep their N,H,W,C. core/tape/fuse.c
+ * may give x the types U8 and I8, w the type I8, and in mixed precision the gradients of x and y the type BF16. A
+ * gradient in BF16 is overwritten, never added to. Tests: tests/layers/test_conv.c, tests/layers/test_conv_types.c.
  */
 #include "conv_onednn.h"
 

@@ -1,5 +1,5 @@
 /*
- * conv_plain.c - a convolution by plain loops, which any CPU runs: the kernel that computes every node, and slowly.
+ * conv_plain.c - a convolution by plain loops, which any CPU runs. It computes every node, and is slow.
  *
  * Every sum is taken in double, which holds any psum exactly, and rounded to f32 once. The order of each sum is fixed.
  * Narrow operands are widened first.

@@ -1,8 +1,9 @@
 /*
- * conv_primitives_onednn.c - see conv_onednn.h: a convolution's oneDNN primitives, and the scratch that they want.
+ * conv_primitives_onednn.c - makes a convolution's oneDNN primitives, and computes the scratch that they need; see
+ *                            conv_onednn.h.
  *
- * Operands are taken as they are stored: x in F32, U8 or I8, w in F32 or I8, gradients of x and y in F32 or, where
- * backward is in mixed precision, in BF16. What oneDNN wants in another type or layout is copied first.
+ * Operands are used as they are stored: x in F32, U8 or I8, w in F32 or I8, gradients of x and y in F32 or, in mixed
+ * precision, in BF16. An operand that oneDNN needs in another type or layout is copied first.
  */
 #include "conv_onednn.h"
 

@@ -1,7 +1,7 @@
 /*
  * conv_small.c - the filter gradient of a convolution on a map so small that most taps fall outside it.
  *
- * A tap (r, s) joins some output positions with input positions. Each such pair is one product over the batch:
+ * A tap (r, s) connects output positions with input positions. Each such pair is one product over the batch:
  *   dw[., r, s, .] += scale * sum over n of dy[n, out, .]^T x[n, in, .]
  * On a 2x2 map with a 3x3 kernel and pad 1 there are 16 pairs, where a convolution counts 36. Taps are independent, so
  * threads take whole taps, and the sums are f32 in a fixed order.

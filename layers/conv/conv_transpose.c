@@ -1,17 +1,17 @@
 /*
- * conv_transpose.c - transposed 2-D convolution: how a decoder enlarges a map.
+ * conv_transpose.c - transposed 2-D convolution, by which a decoder enlarges a map.
  *
  *   y[n,h,v,c] = sum over k and every (p,r), (q,s) with p*stride + r - pad = h and q*stride + s - pad = v
  *                of x[n,p,q,k] * w[k,r,s,c]
  *   H = (P - 1) * stride - 2 pad + R + output_pad, and W likewise
  *
- * It is the transpose of the convolution with filters w, which takes y's map to x's: what conv.c computes as dx is
- * forward here, and backward is that convolution:  dx = dy (*) w,  dw = the sum of dy (*) x over the batch.
- * It works on real values.
+ * It is the transpose of the convolution with filters w that takes y's map to x's. So forward is what conv.c computes
+ * as dx, and backward is that convolution:  dx = dy (*) w,  dw = the sum of dy (*) x over the batch. It works on real
+ * values.
  *
- * An image is one product, columns [P Q][R S C] = x w, whose rows are then added to y where they belong; backward
- * gathers such columns from dy: dx += columns w^T, dw += x^T columns. Images are taken in groups that depend on the
- * batch alone, each with a dw of its own, so the order of the sums does not depend on the number of threads.
+ * An image is one product, columns [P Q][R S C] = x w, whose rows are then added to y at their places. Backward gathers
+ * such columns from dy: dx += columns w^T, dw += x^T columns. Images are taken in groups that depend on the batch
+ * alone. Each group has a dw of its own, so that the order of the sums does not depend on the number of threads.
  *
  * Shapes: x N,P,Q,K; w K,R,S,C (PyTorch's ConvTranspose2d: weight [K][C][R][S]); y N,H,W,C.
  * CUDA: cuda/conv_transpose.cu.  Tests: tests/layers/test_conv_transpose.c.

@@ -3,19 +3,19 @@
  *
  *   dw = G^T [ sum over the tiles of (A dy A^T) . (B^T x B) ] G
  *
- * 16 products of [K x tiles] and [tiles x C], the tiles in pairs, a word each. B^T x B of codes is an integer, at most
- * 4 times the largest code, and exact in bf16 up to 256. x's scale is put on the result.
+ * These are 16 products of [K x tiles] and [tiles x C]. Two tiles make a word. B^T x B of codes is an integer, at most
+ * 4 times the largest code, and exact in bf16 up to 256. The result is multiplied by x's scale.
  *
- * Rounded to bf16 is A dy A^T, once, by at most 2^-8 of itself, and B^T x B where it is no small integer; all else is
+ * A dy A^T is rounded to bf16 once, by at most 2^-8 of itself. So is B^T x B unless it is a small integer. All else is
  * f32. With T = |G^T| [|A| . |B^T|], entries of which are at most 2 along an axis, dw errs by at most 2^-8 (2^-7 with
  * x) times 4 sum over tiles of (sum |dy| of the tile) (sum |x| of its 4x4 inputs). Where magnitudes are alike, that is
  * 9 times the sum of |dy| |x| that dw itself is made of, 25 times on a map of one tile. Errors are independent from
  * tile to tile: as a norm they are near 5/3 of what rounding both operands of a direct convolution gives.
  *
- * The work is cut in items, a block of filters and channels for a part of the tiles. The 16 sums of an item stay in the
- * cache while its tiles pass in chunks, each transformed just before; x and dy are transformed again for each block,
- * which costs less than to keep the transformed. Parts depend on the shape alone and are summed in order, so that
- * results do not depend on the number of threads.
+ * The work is cut into items, each a block of filters and channels for a part of the tiles. The 16 sums of an item stay
+ * in the cache while its tiles pass in chunks, which are transformed just before. x and dy are transformed again for
+ * each block, which costs less than to store the transformed tiles. Parts depend on the shape alone and are summed in
+ * order, so that results do not depend on the number of threads.
  *
  * Transforms: winograd_tiles.h.  Mathematics of dw: conv.c.  Tests: tests/layers/test_winograd_backward.c.
  */

@@ -3,18 +3,19 @@
  *
  *   dx = A^T [ U . (B^T dy B) ] A summed over the filters, U = G g G^T, g the filter turned by 180 degrees
  *
- * U' = (2G) g (2G)^T of codes is an integer, |U'| <= 9 qmax, and exact in bf16 up to 256; 1/4 and the scale are put on
- * the result. Where each filter has its own scale, that goes into U', which is then rounded.
+ * U' = (2G) g (2G)^T of codes is an integer, |U'| <= 9 qmax, and exact in bf16 up to 256. The result is multiplied by
+ * 1/4 and the scale. If each filter has a scale of its own, U' is multiplied by it, and then rounded.
  *
- * Rounded to bf16 is B^T dy B, once, by at most 2^-8 of itself, and U' where it is no small integer; all else is f32.
+ * B^T dy B is rounded to bf16 once, by at most 2^-8 of itself. So is U' unless it is a small integer. All else is f32.
  * With T = |A^T| [|G| . |B^T|], entries of which are at most 2 along an axis, dx errs by at most 2^-8 (2^-7 with U')
  * times 4 sum over filters of (sum |dy| of the 4x4 tile) (sum |w| of the filter). Where magnitudes are alike, that is
  * 64/9 of the sum of |dy| |w| that dx itself is made of, 49/4 in a corner of the map. Errors are independent from
  * product to product: as a norm they are near 5/3 of what rounding the same operands of a direct convolution gives.
  *
- * The work is cut in items, a block of columns (channels of x) for a range of tiles. An item transforms its filters
- * once; U' of the block then stays in the cache beside a chunk of tiles and its products. dy is transformed again for
- * each block, which costs less than fetching the transformed from further away. Nothing is summed across items.
+ * The work is cut into items, each a block of columns (channels of x) for a range of tiles. An item transforms its
+ * filters once. U' of the block then stays in the cache beside a chunk of tiles and its products. dy is transformed
+ * again for each block, which costs less than to fetch the transformed tiles from memory. Nothing is summed across
+ * items.
  *
  * Transforms: winograd_tiles.h.  Mathematics of dx: conv.c.  Tests: tests/layers/test_winograd_backward.c.
  */

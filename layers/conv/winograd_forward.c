@@ -1,5 +1,5 @@
 /*
- * winograd_forward.c - psums of a 3x3 convolution by Winograd's F(2x2,3x3), in integers: exact, not nearly.
+ * winograd_forward.c - psums of a 3x3 convolution by Winograd's F(2x2,3x3), in integers, and so exact.
  *
  *   Y = A^T [sum over channels of (2G) g (2G)^T . B^T d B] A / 4
  *
@@ -15,17 +15,17 @@
  * every number an integer and the sum 4 times the psum, which a shift takes back without a remainder.
  *
  * Ranges, where padding counts as code 0, low = min(qmin, 0) and high = max(qmax, 0):
- *   B^T d B: row 1 of B^T adds two codes, the others subtract one from another. So the point (1,1) is a sum of four
- *     codes, in 4 low .. 4 high; at all others two are added and two subtracted: +-2 (high - low). Either way the
- *     range is 4 (high - low) wide; less its lower end, a point fits a u8 if that is at most 255. What was added to
- *     it is taken back by the product's start: -offset * (sum over channels of the filter's point).
+ *   B^T d B: row 1 of B^T adds two codes, and the others subtract one from another. So the point (1,1) is a sum of four
+ *     codes, in 4 low .. 4 high. At all other points two are added and two subtracted: +-2 (high - low). Either way the
+ *     range is 4 (high - low) wide. With an offset that makes its lower end 0, a point fits a u8 if that is at most
+ *     255. The product's start takes the offset back: -offset * (sum over channels of the filter's point).
  *   (2G) g (2G)^T: a row of 2G has magnitudes of sum 3 at most, so +-9 max|w|, which must fit an s8: w4, not w5.
  *   The sums are taken in 32 bits modulo 2^32 (vpdpbusd does not saturate), so only the result, 4 times the psum, has
  *     to fit.
  *
- * One call: filters are transformed to 16 matrices C x K. Then a thread takes a block of rows of patches: V, u8
- * [16][patches][C]; for up to 64 filters at a time the 16 products M, int32 [16][patches][64]; from these the psums.
- * V and M stay in its cache.  Tests: tests/layers/test_winograd.c.
+ * A call transforms the filters to 16 matrices C x K. Then each thread takes blocks of rows of patches. It computes V,
+ * u8 [16][patches][C]; for up to 64 filters at a time the 16 products M, int32 [16][patches][64]; and from these the
+ * psums. V and M stay in its cache.  Tests: tests/layers/test_winograd.c.
  */
 #include "winograd.h"
 

@@ -1,5 +1,6 @@
 /*
- * gemm.c - oneDNN's product with DETENT_HAVE_ONEDNN, else plain loops that sum in double.
+ * gemm.c - computes the product by oneDNN in a build with it (DETENT_HAVE_ONEDNN), else by plain loops that sum in
+ *          double.
  *
  * Tests: tests/layers/test_linear.c, tests/layers/test_conv.c.
  */
