@@ -1,9 +1,9 @@
 /*
  * batchnorm.cu - CUDA kernels of batch normalisation; see layers/batchnorm.c, and layers/batchnorm.h for the
- * arithmetic.
+ *                arithmetic.
  *
- * Sums over rows have two stages: blocks of LANES channels x BLOCK_ROWS rows add up slices of the rows, then one thread
- * a channel adds the slices. How many slices depends on the shape alone.
+ * Sums over rows have two stages. Blocks of LANES channels x BLOCK_ROWS rows add up slices of the rows; then one thread
+ * for each channel adds the slices. The number of slices depends on the shape alone.
  * Scratch: [slices][2][C] sums in double, then [C] slopes.
  */
 #include "kernel.h"

@@ -1,8 +1,8 @@
 /*
  * bias.cu - CUDA kernels of a bias for each channel; see layers/bias.c.
  *
- * Sums over rows have two stages: blocks of LANES channels x BLOCK_ROWS rows add up slices of the rows, then one thread
- * a channel adds the slices. How many slices depends on the shape alone.
+ * Sums over rows have two stages. Blocks of LANES channels x BLOCK_ROWS rows add up slices of the rows; then one thread
+ * for each channel adds the slices. The number of slices depends on the shape alone.
  * Scratch: [slices][C] sums in double.
  */
 #include "kernel.h"

@@ -1,12 +1,13 @@
 /*
  * caps_route.cu - CUDA kernels of dynamic routing; see layers/caps/caps_route.c.
  *
- * The inputs of an image are cut into slices, each for a block of its own, so that small batches fill the device too.
- * A block reads its slice's votes once from memory, for logits and for weighted sums, and leaves one sum for each value
- * of the output in `part`. One thread for each output capsule then adds the slices, in order. Pairs lie in device
- * memory, in caches for the time between their writing and reading; so no size is limited by shared memory.
+ * The inputs of an image are cut into slices, each for a block of its own, so that small batches fill the device too. A
+ * block reads the votes of its slice once from memory, for logits and for weighted sums, and leaves one sum for each
+ * value of the output in `part`. One thread for each output capsule then adds the slices, in order. Pairs lie in device
+ * memory, where caches hold them between writing and reading. So shared memory limits no size.
  *
- * One input and one iteration, which is primary capsules, is a kernel of its own: one thread for each capsule.
+ * Routing with one input and one iteration, as for primary capsules, has a kernel of its own, with one thread for each
+ * capsule.
  */
 #include "reduce.h"
 

@@ -1,7 +1,7 @@
 /*
  * caps_votes.cu - CUDA kernels of the votes of capsules; see layers/caps/caps_votes.c.
  *
- * votes and dw are, for each input capsule, a matrix product of few rows or few terms, which one kernel computes; dx
+ * For each input capsule, votes and dw are a matrix product with few rows or few terms, which one kernel computes. dx
  * has few columns and many terms, which a warp sums.
  */
 #include "kernel.h"

@@ -1,5 +1,5 @@
 /*
- * codes.cu - CUDA: stored codes, the image's through a table, and integers that leave the grid; what is computed is in
+ * codes.cu - CUDA kernels of stored codes, of the image's codes by a table, and of integers that leave the grid; see
  *            layers/codes.c.
  */
 #include "kernel.h"

@@ -1,10 +1,10 @@
 /*
  * conv_transpose.cu - CUDA kernels of the transposed convolution; see layers/conv/conv_transpose.c.
  *
- * Everything is gathered: a thread owns what it writes. Decoders are small beside the network that they follow, so
- * these kernels are plain; neighbouring threads read neighbouring values, for which dx needs the filters transposed.
+ * Each thread gathers the values that it writes. Decoders are small beside the network that they follow, so these
+ * kernels are plain. Neighbouring threads read neighbouring values; for that dx needs the filters transposed.
  *
- * Scratch of backward: [slices][K][R S C] parts of dw in double, then the filters as [R S C][K].
+ * The scratch of backward is [slices][K][R S C] parts of dw in double, then the filters as [R S C][K].
  */
 #include "kernel.h"
 

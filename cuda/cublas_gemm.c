@@ -1,8 +1,8 @@
 /*
  * cublas_gemm.c - the one file that calls cuBLASLt.
  *
- * cuBLASLt counts columns first. A row-major c = a b is its column-major c^T = b^T a^T, so the operands change places
- * and keep their transpositions. No workspace is given and no reduction scheme allowed: sums are then not split over
+ * cuBLASLt takes matrices as column-major. A row-major c = a b is its c^T = b^T a^T, so the operands change places and
+ * keep their transpositions. It gets no workspace, and no reduction scheme is allowed. So sums are not split over
  * blocks, and their order is fixed.
  *
  * Stand-in: tests/simt/standin_cublas.c.

@@ -1,7 +1,7 @@
 /*
  * cuda_backend.c - NVIDIA GPUs as a dt_backend: memory and capture on one stream, and the table of kernels.
  *
- * CUDA's current device belongs to the thread, so a thread keeps to one GPU: that of the context it opened last.
+ * CUDA's current device belongs to the thread. So a thread works on one GPU, that of the context which it opened last.
  *
  * Kernels: the .cu files of this folder.  Libraries: cudnn_graph.c, cublas_gemm.c.
  */

@@ -1,5 +1,5 @@
 /*
- * fixed_point.cu - CUDA kernel that brings values into a fixed-point format; see quant/fixed_point.c, and
+ * fixed_point.cu - CUDA kernel that rounds values to a fixed-point format; see quant/fixed_point.c, and
  *                  core/arith/fixed_point.h for the arithmetic.
  */
 #include "kernel.h"

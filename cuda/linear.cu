@@ -1,8 +1,8 @@
 /*
  * linear.cu - the fully connected layer on CUDA; see layers/linear.c.
  *
- * The products are cuBLASLt's, through cublas_gemm.h; the kernels here spread the bias and sum its gradient, and sum y
- * in order where that is asked for. Scratch: of codes, dy times the scales of w, then dy times that of x.
+ * cuBLASLt computes the products (cublas_gemm.h). The kernels here add the bias and sum its gradient, and sum y in
+ * order if params.in_order asks for it. For codes, scratch holds dy times the scales of w, then dy times that of x.
  */
 #include "kernel.h"
 

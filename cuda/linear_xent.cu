@@ -1,9 +1,9 @@
 /*
  * linear_xent.cu - CUDA kernels of the classifier with its loss; see layers/linear_xent.c.
  *
- * Forward: logits and loss of a few images a block, then the sums over images (loss.h). Backward: one launch, whose
- * blocks own columns of x; b is a column more, of ones. dw and db are sums in f32 of 32 rows of threads, each over its
- * images, then over the rows in order.
+ * In forward a block computes logits and loss of a few images, and the next kernel the sums over images (loss.h).
+ * Backward is one launch, whose blocks own columns of x; b counts as one more column, of ones. dw and db are f32 sums:
+ * each of 32 rows of threads sums over its images, and then the rows are added in order.
  * Scratch: one dt_xent_image for each image.
  */
 #include "loss.h"

@@ -1,10 +1,11 @@
 /*
  * norm_quant.cu - CUDA kernels of batch norm, ReLU, max-pool and activation quantizer in one; see quant/norm_quant.c,
- * quant/norm_quant.h for the arithmetic, and norm_quant.h for how blocks and sums are laid out.
+ *                 quant/norm_quant.h for the arithmetic, and norm_quant.h for how blocks and sums are laid out.
  *
- * A training step launches four kernels a node, an evaluation one (forward). Bytes for each element of x and of y with
- * everything in F16, and the time of the 13 nodes of VGG16 choke 16, batch 512, E = 260,608 elements of x and
- * P = 166,912 of y an image, at 2.64 TB/s (0.88 of what an H100 copies), with nothing found in the L2 cache:
+ * A training step launches four kernels for a node, and an evaluation one (forward). The table has the bytes for each
+ * element of x and of y with everything in F16, and the time of the 13 nodes of VGG16 choke 16 with batches of 512. An
+ * image has 260,608 elements of x and 166,912 of y. The rate is 2.64 TB/s (0.88 of what an H100 copies), with nothing
+ * found in the L2 cache:
  *
  *   kernel          x    y    MB     all      first node (64 channels of 32x32)   second (pooled)
  *   sums            2         267    101 us   25 us                               25 us
@@ -12,14 +13,15 @@
  *   gradient_sums   2    2    438    166 us   51 us                               32 us
  *   backward        4    2    705    267 us   76 us                               57 us
  *
- * The kernels that sum walk from the end of memory to its beginning and those behind them from the beginning to the
- * end: each finds in the cache what the one before it touched last.
+ * The kernels that sum walk from the end of memory to its beginning, and the kernels behind them from the beginning to
+ * the end. So each finds in the cache what the kernel before it touched last.
  *
- * Instructions come close behind bytes. Counted in the machine code for sm_90, without a pool: about 6 an element of x
- * for sums, 25 for forward, 30 for gradient_sums and 34 for backward, which is 7, 29, 35 and 40 us of the first node's
- * if every cycle issued one. Hence no division by alpha, and one branch on a type for each load, not for each value.
+ * Instructions cost nearly as much as bytes. In the machine code for sm_90, without a pool, an element of x takes about
+ * 6 for sums, 25 for forward, 30 for gradient_sums and 34 for backward. If every cycle issued one, that would be 7, 29,
+ * 35 and 40 us for the first node. Therefore nothing is divided by alpha, and there is one branch on a type for each
+ * load and not for each value.
  *
- * Scratch: [slices][2][C] partial sums, then, backward, [tiles][slices] parts of dalpha, all in double.
+ * Scratch is [slices][2][C] partial sums, and in backward [tiles][slices] parts of dalpha behind them, all in double.
  */
 #include "norm_quant.h"
 

@@ -1,9 +1,10 @@
 /*
  * optim.cu - one optimiser update of all parameters; the formulas are in layers/cpu_update.c, and in
- * quant/weight_update.c for weights whose quantizer's backward is part of it.
+ *            quant/weight_update.c for weights whose quantizer's backward is part of it.
  *
- * A batch is as many layers and runs of parameters as a launch takes by value; most networks are one. Three launches:
- * of scaled gradients a check for overflow, then all parameters, a block a piece, then the alphas.
+ * A batch is as many layers and runs of parameters as a launch takes by value; most networks are one batch. There are
+ * three launches: if gradients are scaled, a check for overflow; then all parameters, with a block for each piece; then
+ * the alphas.
  */
 #include "reduce.h"
 

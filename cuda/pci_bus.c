@@ -1,5 +1,6 @@
 /*
- * pci_bus.c - a device's folder has a file "vendor", 0x10de for NVIDIA, and "class", 0x03.... for displays and GPUs.
+ * pci_bus.c - looks for the folder of an NVIDIA GPU. Its file "vendor" has 0x10de for NVIDIA, and its file "class" has
+ *             0x03.... for displays and GPUs.
  *
  * Source: Linux, Documentation/ABI/testing/sysfs-bus-pci.  Tests: tests/simt/test_pci_bus.c.
  */

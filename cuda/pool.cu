@@ -1,8 +1,8 @@
 /*
  * pool.cu - CUDA kernels of max and average pooling; see layers/pool.c.
  *
- * Backward gathers: a thread owns a cell of dx and visits the windows that hold it, in the order of layers/pool.c, so
- * windows may overlap and nothing is added to one place by two threads.
+ * In backward a thread owns a cell of dx and visits the windows that contain it, in the order of layers/pool.c. So
+ * windows may overlap, and no two threads add to the same place.
  */
 #include "kernel.h"
 

@@ -1,10 +1,10 @@
 /*
  * psum.cu - CUDA kernels of the array's psums; see accel/psum/psum.c for the operator, accel/psum/psum.h for its sums
- * and for what its statistics count.
+ *           and for what its statistics count.
  *
- * Scratch, both packed once a forward: x as accel/psum/psum_layout.h lays it out, for the whole batch and with no
- * offset; w [in_tiles][taps][step / 4][filters] words of four neighbouring channels. Statistics are integers, which
- * atomics may add in any order.
+ * Scratch holds x in the layout of accel/psum/psum_layout.h, for the whole batch and with no offset, and w as
+ * [in_tiles][taps][step / 4][filters] words of four neighbouring channels. Each forward packs both once. Statistics are
+ * integers, which atomics may add in any order.
  */
 #include "kernel.h"
 #include "mma.h"

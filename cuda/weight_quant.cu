@@ -1,9 +1,9 @@
 /*
  * weight_quant.cu - CUDA kernels of the weight quantizer; see quant/weight_quant.c, and core/arith/grid.h for the
- * arithmetic.
+ *                   arithmetic.
  *
- * A launch takes the layers of a group (quant/weight_quant.h): a block a piece of some layer, so that small layers cost
- * no launch of their own. What a set's pieces add up to is found by the blocks that need it.
+ * A launch takes the layers of a group (quant/weight_quant.h). Each block has a piece of some layer, so that small
+ * layers need no launch of their own. The blocks that need the sum of a set's pieces compute it.
  */
 #include "reduce.h"
 

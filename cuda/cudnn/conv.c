@@ -1,12 +1,13 @@
 /*
- * conv.c - convolution on CUDA: what surrounds cuDNN's three convolutions. conv_problem.c chooses their operands.
+ * conv.c - convolution on CUDA: the conversions around cuDNN's three convolutions. conv_problem.c chooses their
+ *          operands.
  *
- * Forward reads codes and gives psums, or real values of real values. Backward reads codes of x, real filters and dy;
- * its results are given to the gradients. Between fused nodes in mixed precision everything is fp16 and stays where it
- * is: backward to x turns codes of filters into real ones, and the gradient of the filters is scaled and widened.
+ * Forward makes psums of codes, or real values of real values. Backward reads codes of x, real filters and dy, and adds
+ * its results to the gradients. Between fused nodes in mixed precision everything is fp16 and is used where it lies.
+ * But backward to x turns codes of filters into real values, and the gradient of the filters is scaled and widened.
  *
- * Scratch of a pass: [first operand][second operand][result][cuDNN's workspace]; an operand that cuDNN can read where
- * it lies, and a result that it can write in place, take no room.
+ * The scratch of a pass is [first operand][second operand][result][cuDNN's workspace]. An operand that cuDNN can read
+ * where it lies, and a result that it can write in place, take no room.
  *
  * The mathematics is in layers/conv/conv.c.  Kernels: convert.cu.  Tests: tests/layers/test_conv.c.
  */

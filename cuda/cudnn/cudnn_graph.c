@@ -1,11 +1,11 @@
 /*
- * cudnn_graph.c - convolutions as operation graphs of cuDNN, and their plans at work; cudnn_plan.c chooses engines.
+ * cudnn_graph.c - makes operation graphs of cuDNN for convolutions, and runs their plans; cudnn_plan.c chooses engines.
  *
- * A graph is the convolution alone where the result has the type of the operands. 16-bit and 8-bit operands with an
- * f32 result need a second node that copies the accumulator: as a single operation cuDNN has no tensor core engine
- * that writes f32. The engines of the first kind are ready made, those of the second compile a kernel at run time.
+ * If the result has the type of the operands, the graph is the convolution alone. 16-bit and 8-bit operands with an f32
+ * result need a second node that copies the accumulator, because for a single operation cuDNN has no tensor core engine
+ * that writes f32. The engines of the first kind are ready made; those of the second compile a kernel at run time.
  *
- * These two files alone call cuDNN.
+ * This file and cudnn_plan.c alone call cuDNN.
  *
  * Source: NVIDIA, "cuDNN backend API reference", version 9, cudnn_graph library.
  * Stand-in: tests/simt/standin_cudnn.c.  Tests: tests/cuda/test_cudnn_plans.c.

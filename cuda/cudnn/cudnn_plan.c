@@ -1,10 +1,10 @@
 /*
- * cudnn_plan.c - the engine of a convolution: which ones keep our rules, which one is the fastest.
+ * cudnn_plan.c - chooses the engine of a convolution: the fastest of those that keep our rules.
  *
- * Refused are engines whose sums are not deterministic, that transform (Winograd, FFT), or that accumulate in less
- * than 32 bits. So forward, on codes whose psums stay below 2^24, is exact with any engine that is left. Gradients
- * depend on an engine's order of sums: a choice made by the clock must hold for later runs too, or they would differ
- * in their last bits. One that cannot be kept is not made.
+ * Engines are refused if their sums are not deterministic, if they transform (Winograd, FFT), or if they accumulate in
+ * less than 32 bits. So forward on codes whose psums stay below 2^24 is exact with any engine that is left. Gradients
+ * depend on an engine's order of sums. So a choice made by the clock must hold for later runs too, or they would differ
+ * in their last bits. If it cannot be kept, engines are not timed.
  *
  * Source: NVIDIA, "cuDNN backend API reference", version 9, cudnn_graph library.
  * Tests: tests/cuda/test_cudnn_plans.c, on described devices; the parts that a clock needs: test_plan_cache.c,

@@ -1,13 +1,13 @@
 /*
  * plan_cache.c - see plan_cache.h.
  *
- * An entry, whose name is a hash of the key:
+ * An entry is a file whose name is a hash of the key:
  *
  *   detent choice 1
  *   key: cuDNN 91900, NVIDIA H100, ...
  *   choice: 62 2=1 3=0
  *
- * It is written under a name of its own and then linked to its place, which fails if somebody was there first.
+ * It is written under a name of its own and then linked to its place. That fails if another process was first.
  */
 #include "plan_cache.h"
 
