@@ -28,7 +28,8 @@
  *   - Groups that go on the array at once are a block, each in rows and columns of its own: as many as have room, one
  *     of output-stationary. Of a depthwise layer on an 8x8 array a block has 8 channels, and their 8 filters.
  *   - A tile has channels, or filters, of one block alone, in their order. Lanes and lines left over are zeros. In
- *     packs a group begins with a PE row of its own: with an odd number of channels its last row has one.
+ *     packs a group begins with a PE row of its own: with an odd number of channels its last row has one. Of groups
+ *     that share the array, pack-b has the first half of each group's channels in the low bits.
  *   - Tiles are numbered on from block to block. Files of weights and psums are there of tiles of the same block:
  *     depthwise, weight_itile1_otile1_kij0.txt, and none of itile 0 and otile 1, whose weights are all 0.
  *   - output-stationary: activation files have lines for all channels, a weights file for those of its group.
