@@ -1,6 +1,7 @@
 /*
  * convert.cu - the kernels around a convolution of cuDNN, which convert its operands and its gradients; see convert.h.
- *              Tests: tests/layers/test_conv.c, tests/layers/test_conv_half.c.
+ *
+ * Tests: tests/layers/test_conv.c, tests/layers/test_conv_half.c.
  */
 #include "convert.h"
 #include "kernel.h"
