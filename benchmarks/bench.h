@@ -1,8 +1,8 @@
 /*
  * bench.h - what the benchmark programs share: arguments, a clock, the summary of rounds.
  *
- * A benchmark verifies first, then warms up, then times rounds by themselves. Minimum: what the machine can do; median:
- * what it did.
+ * A benchmark first verifies results, then warms up, and then times each of several rounds. The minimum shows what the
+ * machine can do, and the median what it did.
  */
 #ifndef DT_BENCH_H
 #define DT_BENCH_H
@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+/* Parses a whole number of 0..1,000,000. It ends the program with a message if arg is none. */
 static inline int bench_number(const char *arg, struct argp_state *state)
 {
     char *end;
@@ -20,7 +21,7 @@ static inline int bench_number(const char *arg, struct argp_state *state)
     return (int)value;
 }
 
-/* Index of arg in words, which end with NULL. */
+/* Returns the index of arg in words, which end with NULL. It ends the program with a message if arg is none of them. */
 static inline int bench_word(const char *arg, const char *const *words, struct argp_state *state)
 {
     for (int i = 0; words[i]; i++) {
@@ -43,12 +44,12 @@ static inline int bench_by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* In the unit of the rounds. */
+/* Minimum and median of rounds, in their unit. */
 typedef struct {
     double least, median;
 } bench_summary;
 
-/* Sorts the n rounds. */
+/* Returns the summary of n rounds. It sorts them. */
 static inline bench_summary bench_summarise(double *round, int n)
 {
     qsort(round, (size_t)n, sizeof *round, bench_by_value);
