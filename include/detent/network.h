@@ -33,7 +33,6 @@ typedef struct {
 } dt_layer_bits;
 
 /* The configuration of a model: its network and its quantizers. */
-
 typedef struct {
     const char *name; /* a known network, such as "vgg16", or a network's file: a path with a '/' or with ".json" at
                          its end */
