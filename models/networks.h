@@ -12,7 +12,6 @@ const char *dt_network_known(const char *name);
 const char *dt_network_names(void);
 
 /* Sets the default configuration of a known network. */
-
 DT_MUST_CHECK dt_status dt_network_defaults(const char *name, dt_model_config *out);
 
 /* Builds the network that cfg describes, of real values. Bits are checked, and have no other effect. */
