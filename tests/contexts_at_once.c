@@ -1,11 +1,11 @@
 /*
- * contexts_at_once.c - threads that each open a context, at the same time; and then train, evaluate, lower and run a
- *                      program, and fail on purpose. 1 if they do not all get the same. helgrind.sh looks for
- * races.
+ * contexts_at_once.c - threads that work at the same time, each with a context of its own. The program returns 1 if
+ * they do not all get the same results. helgrind.sh looks for races.
  *
- * Between the two the main thread does all that once, alone. So the machine code that oneDNN writes is there before the
- * threads begin; helgrind would take it for shared data, and no suppression can name it.
- * Contexts have one thread each, for then libgomp starts none, whose barriers helgrind does not understand.
+ * First the threads only open a context each. Later they train, evaluate, lower and run a program, and fail on purpose.
+ * Between the two, the main thread does all of that once, alone. So the machine code that oneDNN writes is there before
+ * the threads need it; helgrind would take it for shared data, and no suppression can name it. Each context has one
+ * thread, because libgomp then starts none. Helgrind does not understand libgomp's barriers.
  */
 #include <pthread.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /*
- * op_case.h - table-driven test of one operator: a case is a row with a reason, its truth an oracle in double.
+ * op_case.h - table-driven test of one operator. A case is a row with a reason, and an oracle in double has its truth.
  *
  * op_case_run runs a case on every backend that opens (the CPU always; CUDA where there is a GPU or the SIMT shim):
  *   - forward against the oracle; forward must overwrite, so its output starts as NaN;
@@ -8,10 +8,10 @@
  *   - where a kernel writes fresh gradients instead, they start as NaN and must come out as what was added;
  *   - one, two and three CPU threads must give equal bits, forward and backward;
  *   - where `agree` says so, CUDA's output must equal the CPU's with ==;
- *   - what lies before and behind a tensor or the scratch must stay as it is, and so must the inputs but for their
- * state;
+ *   - memory before and behind a tensor or the scratch must stay as it is, and so must the inputs that are no state;
  *   - scratch is NaN when forward and backward begin.
- * test_op_case.c says whether CUDA was among them, and that kernels which break one of these are refused.
+ * test_op_case.c reports whether CUDA was among the backends, and tests that kernels which break one of these are
+ * refused.
  */
 #ifndef OP_CASE_H
 #define OP_CASE_H
@@ -20,7 +20,7 @@
 #include "../../core/conv_params.h"
 #include "../../core/op.h"
 
-/* How an input is filled; deterministic, a function of the input's number and the element's. `size` is op_input's. */
+/* How an input is filled. A value depends on the input's number and the element's alone. `size` is op_input.size. */
 typedef enum {
     FILL_REAL,     /* between -size and size (0: 1) */
     FILL_POSITIVE, /* between size / 2 and 3 size / 2 (0: 1) */
@@ -38,17 +38,18 @@ typedef struct {
     op_fill fill;
     float size;
     float scale;        /* above 0: a grid tensor whose values are codes; 0: real */
-    int n_scale;        /* of a grid tensor: 0 or 1: one; else that many, scale * (1 + index / 8) each */
-    int scale_of_first; /* 1: the scale is that of input 0, in memory too: one quantizer gave both */
-    int scale_first;    /* 1: they go along the first axis (filters), else along the last */
-    dt_dtype type;      /* DT_F32 unless said; others get no gradient */
-    int state;          /* 1: no gradient (running statistics) */
+    int n_scale;        /* scales of a grid tensor: 0 or 1: one; else n_scale, of scale * (1 + index / 8) each */
+    int scale_of_first; /* 1: input 0's scale is this one's too, in the same memory, as if one quantizer had made both
+                         */
+    int scale_first;    /* 1: scales go along the first axis (filters); 0: along the last */
+    dt_dtype type;      /* inputs of another type than DT_F32 get no gradient */
+    int state;          /* 1: it has no gradient, and forward may change it (running statistics) */
 } op_input;
 
 typedef enum {
-    AGREE_CLOSELY, /* backends within the tolerance of the oracle */
-    AGREE_BITS,    /* and with each other bit for bit */
-    AGREE_INTEGERS /* and every value (or code) is exactly the oracle's integer */
+    AGREE_CLOSELY, /* each backend agrees with the oracle within the tolerance */
+    AGREE_BITS,    /* and the backends agree with each other bit for bit */
+    AGREE_INTEGERS /* and every value (or code) equals the oracle's integer */
 } op_agreement;
 
 typedef struct op_case op_case;
@@ -58,53 +59,54 @@ struct op_case {
     const void *params;
     int n_in;
     op_input in[DT_MAX_IN];
-    int out_scale_first; /* 1: out's scales go along its first axis (filters), else along the last */
+    int out_scale_first; /* 1: out's scales go along its first axis (filters); 0: along the last */
     op_agreement agree;
-    dt_precision precision; /* of the context; DT_PRECISION_F32 unless said */
+    dt_precision precision; /* of the context */
     dt_purpose purpose;     /* of the node */
     const char *no_slopes;  /* why central differences are not taken: "ties", "large" */
-    double tolerance;       /* of the largest value of the tensor; 0: OP_TOLERANCE */
-    /* out from the REAL values of the inputs, scale * code for a grid tensor */
+    double tolerance;       /* share of the largest value of the tensor; 0: OP_TOLERANCE */
+    /* Computes out from the REAL values of the inputs: scale * code for a grid tensor. */
     void (*oracle)(const op_case *c, const double *const *in, double *out);
 };
 
 /* A sum of 100 terms in f32 errs by at most 100 * 2^-24 = 6e-6 of their magnitudes; gradients are such sums too. */
 #define OP_TOLERANCE 6e-6
 
-/* 1x2x3 -> OP_SHAPE(1, 2, 3) */
+/* Initialises a dt_shape: OP_SHAPE(1, 2, 3) is 1x2x3. */
 #define OP_SHAPE(...)                                                                               \
     {                                                                                               \
         .ndim = (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), .dim = { __VA_ARGS__ } \
     }
 
-/* Fails the test where one of the above does not hold. */
+/* Runs a case, and fails the test if one of the above does not hold. */
 void op_case_run(const op_case *c);
+/* Runs n cases. */
 void op_cases_run(const op_case *c, size_t n);
 
-/* Kernels that stand in for the backends' own; NULL: the backend's. That of CUDA then runs on the CPU. */
+/* Kernels that take the place of the backends' own, unless they are NULL. The one for CUDA then runs on the CPU. */
 typedef struct {
     const dt_kernel *cpu, *cuda;
 } op_stand_ins;
 
 enum { OP_FAULT_BYTES = 512 };
 
-/* 1 if all of the above holds, 0 if not; fault, of OP_FAULT_BYTES, then begins with c->why and says the first thing
- * that does not. For the harness's own test. */
+/* Returns 1 if all of the above holds. Else it returns 0, and fault, of OP_FAULT_BYTES, says after c->why what does not
+ * hold first. It is for the test of this harness. */
 int op_case_holds(const op_case *c, const op_stand_ins *instead, char *fault);
 
-/* infer must refuse with this status and a text that contains `text`. */
+/* Fails the test unless infer refuses the case with this status and a message that contains `text`. */
 void op_case_refused(const op_case *c, dt_status status, const char *text);
 
 enum { OP_ROOMS = 3 * DT_MAX_IN + 4 }; /* data, grad and scale of each tensor, and aux */
 
-/* Device memory of a rig. DT_ALIGN bytes before it and behind it belong to nobody. */
+/* Device memory of a rig. Nothing may be written to the DT_ALIGN bytes before it and behind it. */
 typedef struct {
     char what[32];
     char *at;
     size_t bytes;
 } op_room;
 
-/* A case made ready on one backend, for tests that look closer. Device memory throughout. */
+/* A case that is prepared on one backend, for tests of more than op_case_run does. All data are in device memory. */
 typedef struct {
     dt_context *ctx;
     const dt_kernel *kernel;
@@ -115,13 +117,14 @@ typedef struct {
     int n_rooms;
 } op_rig;
 
-/* Fills inputs, infers, prepares. 0 if the backend cannot be opened here; other failures fail the test. */
+/* Opens a rig: fills the inputs, infers and prepares. It returns 0 if the backend cannot be opened here; any other
+ * failure fails the test. */
 int op_rig_open(op_rig *rig, const char *backend, int threads, const op_case *c);
 void op_rig_forward(op_rig *rig);
-void op_rig_backward(op_rig *rig, const float *dy); /* dy: host, of out's count; gradients start at 0.5 */
-void op_rig_close(op_rig *rig);                     /* fails the test if a tensor's surroundings were written */
+void op_rig_backward(op_rig *rig, const float *dy); /* dy: host memory, as many values as out; gradients start at 0.5 */
+void op_rig_close(op_rig *rig);                     /* fails the test if memory beside a tensor was written */
 
-/* Host copies, which the caller frees. */
+/* Copies count floats from the device to host memory, which the caller frees. */
 float *op_rig_read(const op_rig *rig, const void *src, int64_t count);
 void op_rig_write(const op_rig *rig, void *dst, const void *src, size_t bytes);
 
