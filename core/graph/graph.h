@@ -70,7 +70,7 @@ typedef enum {
     DT_LOSS_MARGIN         /* margin loss of scores that are lengths of capsules, plus the reconstruction's error */
 } dt_loss;
 
-/* Anyone may read the members. The functions below write the upper half; who builds the graph writes the lower half. */
+/* Anyone may read the members. The functions below write the upper half, and the builder of a graph the lower half. */
 struct dt_graph {
     dt_graph_value **value;
     int n_values, values_room;
