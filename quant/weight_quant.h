@@ -66,8 +66,8 @@ typedef struct {
     float unscale;
 } dt_weight_run;
 
-/* Computes the gradients of weights from those of their codes, and writes them to d. It adds the share that weight i has
- * of dalpha to lane[i]. */
+/* Computes the gradients of weights from those of their codes, and writes them to d. It adds the share that weight i
+ * has of dalpha to lane[i]. */
 void dt_weight_gradient(const dt_weight_layer *l, int set, const dt_weight_run *r, float *d, double *lane);
 
 /* Returns dalpha of a set: the sum of its pieces' shares. */
