@@ -159,8 +159,8 @@ dt_status session_find_layer(const session *o, const char *name, int all)
     }
     DT_CHECK(n > 0, DT_ERR_UNSUPPORTED, "%s has no layer of integer codes; train it with --wbits and --abits",
              text_network(o->model).s);
-    return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "--layer %s: no quantized layer; there are%s%s", name,
-                    names, all ? ", or all" : "");
+    return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "--layer %s: no quantized layer; there are%s%s", name, names,
+                    all ? ", or all" : "");
 }
 
 dt_status session_range(const settings *s, int64_t n_images, image_range *out)
