@@ -12,6 +12,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "detent/detent.h"
+
 /* Parses a whole number of 0..1,000,000. It ends the program with a message if arg is none. */
 static inline int bench_number(const char *arg, struct argp_state *state)
 {
@@ -29,6 +31,11 @@ static inline int bench_word(const char *arg, const char *const *words, struct a
     }
     argp_error(state, "'%s' is not known here; see --help", arg);
     return 0;
+}
+
+static inline void bench_option(dt_model_config *c, const char *name, int value, struct argp_state *state)
+{
+    if (dt_model_option(c, name, value) != DT_OK) argp_error(state, "%s", dt_last_error());
 }
 
 static inline double bench_now(void) /* seconds */

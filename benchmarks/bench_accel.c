@@ -44,7 +44,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     bench_settings *s = state->input;
 
     switch (key) {
-    case OPT_CHOKE: s->model.choke = bench_number(arg, state); break;
+    case OPT_CHOKE: bench_option(&s->model, "choke", bench_number(arg, state), state); break;
     case OPT_ABITS: s->model.abits = bench_number(arg, state); break;
     case OPT_ROWS: s->array.rows = bench_number(arg, state); break;
     case OPT_COLS: s->array.cols = bench_number(arg, state); break;
@@ -189,12 +189,14 @@ static void print_results(const bench_settings *s, const bench *b, bench_summary
                "\"psum_bits\": %d, \"overflow\": \"%s\", \"abits\": %d, \"choke\": %d, \"device\": \"%s\"}\n",
                images_per_s, s->images / net.least, taps_per_s, (long long)net_taps, layer_name, s->test_images,
                layer.median, layer.least, layer_per_s, s->array.rows, s->array.cols, s->array.psum_bits,
-               dt_overflow_names[s->array.overflow], s->model.abits, s->model.choke, dt_context_device(b->ctx));
+               dt_overflow_names[s->array.overflow], s->model.abits, dt_model_option_value(&s->model, "choke"),
+               dt_context_device(b->ctx));
         return;
     }
     printf("%s, array %dx%d, %d-bit psums, %s; vgg16 w%da%d choke %d; median (best) of %d rounds\n",
            dt_context_device(b->ctx), s->array.rows, s->array.cols, s->array.psum_bits,
-           dt_overflow_names[s->array.overflow], s->model.wbits, s->model.abits, s->model.choke, s->rounds);
+           dt_overflow_names[s->array.overflow], s->model.wbits, s->model.abits,
+           dt_model_option_value(&s->model, "choke"), s->rounds);
     printf("whole network      %.0f (%.0f) images/s, %.3g tap psums/s, %lld an image\n", images_per_s,
            s->images / net.least, taps_per_s, (long long)net_taps);
     printf("%s        %.3f (%.3f) s for %d images, %.3g tap psums/s, stored\n", layer_name, layer.median, layer.least,
@@ -213,7 +215,7 @@ int main(int argc, char **argv)
     s.options.backend = "cpu";
     dt_array_default(&s.array);
     dt_status status = dt_model_config_default("vgg16", &s.model);
-    s.model.choke = 16;
+    if (status == DT_OK) status = dt_model_option(&s.model, "choke", 16);
     s.model.abits = 2;
     argp_parse(&argp, argc, argv, 0, NULL, &s);
     if (s.rounds < 1 || s.rounds > MAX_ROUNDS || s.images < VERIFY_IMAGES || s.test_images < 1) {

@@ -173,8 +173,8 @@ static void print_table(const bench_settings *s, const dt_context *ctx, const re
 {
     const dt_model_config *m = &s->setup.model;
 
-    printf("%s choke %d w%da%d, batch %d, %s, %s (%s), %d rounds\n", m->name, m->choke, m->wbits, m->abits,
-           s->setup.batch, dt_precision_names[s->setup.options.precision], dt_context_backend(ctx),
+    printf("%s choke %d w%da%d, batch %d, %s, %s (%s), %d rounds\n", m->name, dt_model_option_value(m, "choke"),
+           m->wbits, m->abits, s->setup.batch, dt_precision_names[s->setup.options.precision], dt_context_backend(ctx),
            dt_context_device(ctx), s->rounds);
     print_ceilings(&r->ceilings);
     printf("%-14s %-24s %-8s %9s %9s %9s %9s %8s %8s  %-18s %s\n", "operator", "node", "pass", "ms", "ms min", "MiB",

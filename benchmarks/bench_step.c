@@ -129,8 +129,9 @@ static void print_result(const bench_settings *s, const bench_run *run, bench_su
         fflush(stdout);
         return;
     }
-    printf("%s choke %d w%da%d, batch %d, %s, %s (%s)\n", m->name, m->choke, m->wbits, m->abits, s->setup.batch,
-           dt_precision_names[s->setup.options.precision], dt_context_backend(run->ctx), dt_context_device(run->ctx));
+    printf("%s choke %d w%da%d, batch %d, %s, %s (%s)\n", m->name, dt_model_option_value(m, "choke"), m->wbits,
+           m->abits, s->setup.batch, dt_precision_names[s->setup.options.precision], dt_context_backend(run->ctx),
+           dt_context_device(run->ctx));
     printf("%8.1f images/s   step %.2f ms median, %.2f ms minimum of %d   %.0f GFLOP/s\n", images_per_s, ms.median,
            ms.least, s->steps, gflops);
     printf("%8.0f MiB peak of the process, %.0f MiB of tensors\n", peak_mib(), device_mib);

@@ -56,9 +56,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_DATASET: s->dataset = arg; return 0;
     case OPT_DATA: s->data_dir = arg; return 0;
     case OPT_SIZE: s->size = bench_number(arg, state); return 0;
-    case OPT_DECODER: s->model.decoder = (dt_decoder)bench_word(arg, dt_decoder_names, state); return 0;
-    case OPT_CHOKE: s->model.choke = bench_number(arg, state); return 0;
-    case OPT_SKIP_BLOCK: s->model.skip_block = 1; return 0;
+    case OPT_DECODER: bench_option(&s->model, "decoder", bench_word(arg, dt_decoder_names, state), state); return 0;
+    case OPT_CHOKE: bench_option(&s->model, "choke", bench_number(arg, state), state); return 0;
+    case OPT_SKIP_BLOCK: bench_option(&s->model, "skip-block", 1, state); return 0;
     case OPT_WBITS: s->model.wbits = bench_number(arg, state); return 0;
     case OPT_ABITS: s->model.abits = bench_number(arg, state); return 0;
     case OPT_INPUT_BITS: s->model.input_bits = bench_number(arg, state); return 0;
@@ -83,7 +83,7 @@ dt_status bench_setup_default(bench_setup *out)
     *out = (bench_setup){ .dataset = "synthetic", .batch = 128 };
     dt_options_default(&out->options);
     DT_TRY(dt_model_config_default("vgg16", &out->model));
-    out->model.choke = 16;
+    DT_TRY(dt_model_option(&out->model, "choke", 16));
     out->model.abits = 2;
     return DT_OK;
 }
@@ -165,5 +165,5 @@ void bench_print_setup(const bench_setup *s, const dt_context *ctx)
     printf("\"backend\": \"%s\", \"device\": \"%s\", \"precision\": \"%s\", \"model\": \"%s\", \"choke\": %d, "
            "\"wbits\": %d, \"abits\": %d, \"batch\": %d",
            dt_context_backend(ctx), dt_context_device(ctx), dt_precision_names[s->options.precision], s->model.name,
-           s->model.choke, s->model.wbits, s->model.abits, s->batch);
+           dt_model_option_value(&s->model, "choke"), s->model.wbits, s->model.abits, s->batch);
 }

@@ -128,11 +128,16 @@ typedef struct {
     const char *special;      /* a word that stands for special_value, which may be outside min..max; NULL: none */
     int special_value;
     int flag_value;
+    int of_network;    /* 1: it has no field, but is an option of built-in networks, of settings.model by its name */
     const char *about; /* its text in the help */
 } option_row;
 
-extern const option_row option_rows[];
-extern const int n_option_rows;
+enum { MAX_OPTION_ROWS = 128 };
+
+extern const option_row *const option_rows;
+extern int n_option_rows;
+/* Makes them, before anything else is done with options. */
+void option_rows_make(void);
 extern const char *const device_words[], *const engine_words[], *const export_words[];
 extern const char *const method_words[], *const tune_words[], *const compat_words[];
 
@@ -140,6 +145,8 @@ extern const char *const method_words[], *const tune_words[], *const compat_word
 DT_MUST_CHECK dt_status settings_default(settings *out);
 void settings_free(settings *s);
 
+/* Checks the text alone, of a row of_network: whether the network has the option is known when its name is. */
+DT_MUST_CHECK dt_status option_check(const option_row *row, const char *text);
 /* Sets an option from a text. DT_ERR_ARGUMENT names the option, its value and the range. A TEXT points to text, which
  * must stay; a FLAG ignores it. */
 DT_MUST_CHECK dt_status option_set(const option_row *row, const char *text, settings *s);

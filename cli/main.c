@@ -162,6 +162,7 @@ int main(int argc, char **argv)
 
     argp_err_exit_status = EXIT_BAD_USAGE;
     argp_program_version = "detent " DT_VERSION;
+    option_rows_make();
 
     if (argc < 2) {
         print_usage(stderr);

@@ -8,17 +8,16 @@
 #include "cli.h"
 
 #include <argp.h>
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_KEY = 0x1000, MAX_ROWS = 128, HELP_BYTES = 256, KEY_USAGE = 0x100, N_OWN_ROWS = 5 /* and the end mark */ };
+enum { FIRST_KEY = 0x1000, HELP_BYTES = 256, KEY_USAGE = 0x100, N_OWN_ROWS = 5 /* and the end mark */ };
 
 /* What the line has: given[i] is the argument of option_rows[i], "" for a flag, NULL if it is not there. */
 typedef struct {
     const command *cmd;
-    const char *given[MAX_ROWS];
+    const char *given[MAX_OPTION_ROWS];
     settings scratch;
 } line;
 
@@ -27,8 +26,8 @@ static const char *const group_titles[] = { NULL,     "Model:", "Data:",   "Trai
 enum { N_GROUPS = sizeof group_titles / sizeof group_titles[0] };
 
 /* argp wants everything beforehand: room for the rows, the titles and own_rows. */
-static char help[MAX_ROWS][HELP_BYTES];
-static struct argp_option argp_rows[MAX_ROWS + N_GROUPS + N_OWN_ROWS];
+static char help[MAX_OPTION_ROWS][HELP_BYTES];
+static struct argp_option argp_rows[MAX_OPTION_ROWS + N_GROUPS + N_OWN_ROWS];
 
 /* In place of argp's own, which know no -h, tell the defaults of no --model, and exit with 0 on a full disk. */
 static const struct argp_option own_rows[N_OWN_ROWS] = {
@@ -54,7 +53,6 @@ static void build_argp_rows(const command *cmd, const settings *defaults)
     struct argp_option *out = argp_rows;
     int group = 0;
 
-    assert(n_option_rows <= MAX_ROWS);
     for (int i = 0; i < n_option_rows; i++) {
         const option_row *row = &option_rows[i];
 
@@ -79,16 +77,25 @@ static int is_given(const line *l, const char *name)
     return 0;
 }
 
+/* The recipe's settings, but for the options that are vgg16's own where --model is another network. */
+static dt_status take_recipe(const char *recipe, const char *network, settings *s)
+{
+    DT_CHECK(!dt_network_is_file(network), DT_ERR_ARGUMENT,
+             "--recipe %s is for vgg16, and --model is the file %s; give the settings by their own options", recipe,
+             network);
+    DT_TRY(dt_train_recipe(recipe, &s->model, &s->train));
+    if (strcmp(s->model.name, network) == 0) return DT_OK;
+    s->model.name = network;
+    dt_model_options_default(&s->model);
+    return DT_OK;
+}
+
 static dt_status start_from_defaults(const line *l, settings *s)
 {
     DT_TRY(dt_model_config_default(l->scratch.model.name, &s->model));
     dt_train_config_default(l->scratch.model.name, &s->train);
-    DT_CHECK(!l->scratch.recipe || !dt_network_is_file(l->scratch.model.name), DT_ERR_ARGUMENT,
-             "--recipe %s is for vgg16, and --model is the file %s; give the settings by their own options",
-             l->scratch.recipe, l->scratch.model.name);
-    if (l->scratch.recipe) DT_TRY(dt_train_recipe(l->scratch.recipe, &s->model, &s->train));
-    s->model.name = l->scratch.model.name;
-    if (s->model.caps_dim > 0) s->dataset = "mnist"; /* what capsule networks are first tried on */
+    if (l->scratch.recipe) DT_TRY(take_recipe(l->scratch.recipe, l->scratch.model.name, s));
+    if (dt_network_has_capsules(s->model.name)) s->dataset = "mnist"; /* what capsule networks are first tried on */
     if (is_given(l, "dataset")) s->dataset = l->scratch.dataset;
     dt_config_for_dataset(s->dataset, &s->model, &s->train);
     return DT_OK;
@@ -161,7 +168,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
     const option_row *row = &option_rows[key - FIRST_KEY];
     if (arg && row->kind == KIND_TEXT) trim_slashes(arg);
-    const dt_status status = option_set(row, arg, &l->scratch);
+    const dt_status status = row->of_network ? option_check(row, arg) : option_set(row, arg, &l->scratch);
     if (status != DT_OK) argp_error(state, "%s", dt_last_error());
     l->given[key - FIRST_KEY] = arg ? arg : "";
     return 0;

@@ -242,7 +242,9 @@ static dt_status plan_model(const settings *s, session *o, dt_qcaps_shape *shape
         DT_TRY(session_open_checkpoint(&on_cpu, o));
     } else {
         dt_model_config cfg = s->model;
-        cfg.decoder = DT_DECODER_NONE; /* of training; may not fit --input */
+        if (dt_network_has_capsules(cfg.name)) { /* the decoder is of training, and may not fit --input */
+            DT_TRY(dt_model_option(&cfg, "decoder", DT_DECODER_NONE));
+        }
         DT_TRY(session_open_context(&on_cpu, o));
         DT_TRY(dt_model_create(o->ctx, &cfg, &o->model));
     }

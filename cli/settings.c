@@ -1,11 +1,13 @@
 /*
  * settings.c - the table of options. A row has an option's name, member, range and help. The command line, its --help,
- *              the range checks and config.json all go by it.
+ *              the range checks and config.json all go by it. The rows of what single networks can be asked for are made
+ *              from the tables of their builders (dt_network_options).
  *
  * Defaults are those of the library (dt_*_default), so the table has none.
  */
 #include "cli.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -19,8 +21,8 @@
 _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.channels) == AT(model.width) + sizeof(int),
                "height, width and channels lie side by side");
 
-#define MODEL_OPTION  .commands = FOR_TRAIN | FOR_INSPECT, .group = 1, .memory = FIXED
-#define CAPS_OPTION   .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH, .group = 1, .memory = FIXED
+#define MODEL_OPTION  .commands = FOR_TRAIN | FOR_INSPECT, .group = GROUP_MODEL, .memory = FIXED
+#define CAPS_OPTION   .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH, .group = GROUP_MODEL, .memory = FIXED
 #define TRAIN_OPTION  .commands = FOR_TRAIN, .group = 3, .memory = FIXED
 #define RUN_OPTION    .commands = FOR_TRAIN, .group = 4
 #define ON_ARRAY      (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
@@ -31,6 +33,8 @@ _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.cha
 #define ARRAY_OPTION  .commands = ON_ARRAY | FOR_PREDICT, .group = 6
 #define SEARCH_OPTION .commands = FOR_SEARCH, .group = 7
 #define FLAG          .kind = KIND_FLAG, .flag_value = 1
+
+enum { GROUP_MODEL = 1 };
 
 #define MAX_COUNT 1e9
 #define MAX_SEED  9007199254740991.0 /* 2^53 - 1: above, JSON's doubles round one whole number to another */
@@ -43,15 +47,11 @@ const char *const tune_words[] = { "val", "test", NULL };           /* in the or
 const char *const compat_words[] = { "corrected", "master", NULL }; /* of dt_qcaps_options.published */
 
 /* clang-format off */
-const option_row option_rows[] = {
+static const option_row own_rows[] = {
     { "model", KIND_TEXT, AT(model.name), CAPS_OPTION, .unit = "NAME|FILE",
       .about = "Network: vgg16, shallowcaps, deepcaps, tiny for trials, or a network's file (.json), of its own size" },
     { "recipe", KIND_TEXT, AT(recipe), MODEL_OPTION, .unit = "NAME",
       .about = "Start from the published settings w4a4 or w4a2; the other options change single values of them" },
-    { "choke", KIND_INT, AT(model.choke), MODEL_OPTION, .unit = "N", .min = 0, .max = 512,
-      .about = "Channels of the chokepoint around features.27; 0 has none" },
-    { "skip-block", FLAG, .offset = AT(model.skip_block), MODEL_OPTION,
-      .about = "Put the skip block at features.20; its chokepoint has --choke channels" },
     { "wbits", KIND_INT, AT(model.wbits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 8,
       .special = "float", .special_value = DT_BITS_FLOAT, .about = "Bits of a weight" },
     { "abits", KIND_INT, AT(model.abits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 8,
@@ -74,14 +74,6 @@ const option_row option_rows[] = {
       .about = "A weight clip for each filter, not one for the layer" },
     { "input", KIND_SHAPE, AT(model.height), CAPS_OPTION, .unit = "HxWxC", .min = 1, .max = 4096,
       .about = "Size of the images and their channels; images are padded to that, for capsule networks resized" },
-    { "caps-dim", KIND_INT, AT(model.caps_dim), CAPS_OPTION, .unit = "N", .min = 1, .max = 64,
-      .special = "none", .special_value = 0, .about = "Capsule networks: values of a class capsule" },
-    { "routing-iterations", KIND_INT, AT(model.routing), CAPS_OPTION, .unit = "N", .min = 1, .max = 4,
-      .special = "none", .special_value = 0, .about = "Capsule networks: iterations of routing by agreement" },
-    { "paper-primary", FLAG, .offset = AT(model.paper_primary), CAPS_OPTION,
-      .about = "Primary capsules without the factor 1/32 of the published code" },
-    { "decoder", KIND_WORD, AT(model.decoder), MODEL_OPTION, .unit = "NAME", .words = dt_decoder_names,
-      .about = "Capsule networks: what makes the image again from the true class's capsule, in training" },
     { "classes", KIND_INT, AT(classes), CAPS_OPTION, .unit = "N", .min = 2, .max = 1000,
       .special = "dataset", .special_value = 0,
       .about = "Classes of the network, as many as the dataset has or more; without a dataset it has 10" },
@@ -265,7 +257,72 @@ const option_row option_rows[] = {
       .about = "With an error, print where it came from" },
 };
 /* clang-format on */
-const int n_option_rows = sizeof option_rows / sizeof option_rows[0];
+enum { N_OWN_ROWS = sizeof own_rows / sizeof own_rows[0] };
+
+static option_row all_rows[MAX_OPTION_ROWS];
+const option_row *const option_rows = all_rows;
+int n_option_rows;
+
+static void add_row(const option_row *row)
+{
+    assert(n_option_rows < MAX_OPTION_ROWS);
+    all_rows[n_option_rows++] = *row;
+}
+
+/* Networks without the option show it as 0; if it cannot be 0, that is "none". */
+static option_row network_row(const dt_network_option *o)
+{
+    return (option_row){ .name = o->name,
+                         .kind = o->words  ? KIND_WORD
+                                 : o->unit ? KIND_INT
+                                           : KIND_FLAG,
+                         MODEL_OPTION,
+                         .unit = o->unit,
+                         .min = o->min,
+                         .max = o->max,
+                         .words = o->words,
+                         .special = o->min > 0 || o->max < 0 ? "none" : NULL,
+                         .flag_value = 1,
+                         .of_network = 1,
+                         .about = o->about };
+}
+
+/* The row of that option, which is a new one for the first network that has it. */
+static option_row *find_network_row(const dt_network_option *o)
+{
+    const option_row row = network_row(o);
+
+    for (int i = 0; i < n_option_rows; i++) {
+        if (strcmp(all_rows[i].name, o->name) == 0) return &all_rows[i];
+    }
+    add_row(&row);
+    return &all_rows[n_option_rows - 1];
+}
+
+static void add_network_rows(void)
+{
+    const dt_network_option *options;
+
+    for (int k = 0; dt_network_name(k); k++) {
+        const char *network = dt_network_name(k);
+        const int n = dt_network_options(network, &options);
+
+        for (int i = 0; i < n; i++) {
+            option_row *row = find_network_row(&options[i]);
+            assert(row->of_network && row->min <= options[i].min && row->max >= options[i].max);
+            if (dt_network_has_capsules(network) && !options[i].of_training) row->commands |= FOR_SEARCH;
+        }
+    }
+}
+
+void option_rows_make(void)
+{
+    int i = 0;
+
+    while (own_rows[i].group == GROUP_MODEL) add_row(&own_rows[i++]);
+    add_network_rows();
+    while (i < N_OWN_ROWS) add_row(&own_rows[i++]);
+}
 
 dt_status settings_default(settings *out)
 {
@@ -396,10 +453,8 @@ static dt_status set_word(const option_row *row, const char *text, int *field)
     return refuse(row, text);
 }
 
-dt_status option_set(const option_row *row, const char *text, settings *s)
+static dt_status read_value(const option_row *row, const char *text, void *field)
 {
-    void *field = (char *)s + row->offset;
-
     switch (row->kind) {
     case KIND_INT:
     case KIND_INT64:
@@ -414,9 +469,27 @@ dt_status option_set(const option_row *row, const char *text, settings *s)
     return DT_OK;
 }
 
+dt_status option_check(const option_row *row, const char *text)
+{
+    int unused;
+
+    return read_value(row, text, &unused);
+}
+
+dt_status option_set(const option_row *row, const char *text, settings *s)
+{
+    int value;
+
+    if (!row->of_network) return read_value(row, text, (char *)s + row->offset);
+    DT_TRY(read_value(row, text, &value));
+    if (dt_model_option_value(&s->model, row->name) == value) return DT_OK; /* 0 of a network that has no such option */
+    return dt_model_option(&s->model, row->name, value);
+}
+
 void option_format(const option_row *row, const settings *s, char *text, size_t bytes)
 {
-    const void *field = (const char *)s + row->offset;
+    const int option = row->of_network ? dt_model_option_value(&s->model, row->name) : 0;
+    const void *field = row->of_network ? (const void *)&option : (const char *)s + row->offset;
     const int *whole = field;        /* INT, PAIR, SHAPE, WORD, FLAG */
     const char *const *word = field; /* TEXT */
 
@@ -472,7 +545,8 @@ static dt_status set_from_json(const option_row *row, const cJSON *item, setting
     char text[VALUE_BYTES];
 
     if (may_be_empty && (cJSON_IsNull(item) || cJSON_IsFalse(item))) {
-        const option_row empty = { .kind = row->kind, .offset = row->offset };
+        option_row empty = *row;
+        empty.flag_value = 0;
         return option_set(&empty, NULL, s);
     }
     if (cJSON_IsNumber(item)) {
@@ -485,6 +559,10 @@ static dt_status set_from_json(const option_row *row, const cJSON *item, setting
 
 dt_status settings_from_json(const cJSON *options, settings *s)
 {
+    const cJSON *network = cJSON_GetObjectItemCaseSensitive(options, "model");
+
+    if (cJSON_IsString(network)) s->model.name = network->valuestring;
+    dt_model_options_default(&s->model); /* a run that is older than an option has it as it is by default */
     for (int i = 0; i < n_option_rows; i++) {
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(options, option_rows[i].name);
 

@@ -7,6 +7,7 @@
  */
 #include "config_json.h"
 #include "json_fields.h"
+#include "metadata.h"
 
 #include <limits.h>
 #include <string.h>
@@ -16,23 +17,44 @@ _Static_assert(sizeof(dt_quant_rule) == sizeof(int) && sizeof(dt_optim_kind) == 
                    sizeof(dt_schedule_kind) == sizeof(int) && sizeof(dt_decoder) == sizeof(int),
                "enumerations have the size of int");
 
+/* A network's configuration of before options had a table: those of all networks, 0 where the network has none. */
+typedef struct {
+    const char *name;
+    int height, width, channels, n_classes, choke, skip_block, wbits, abits, input_bits, per_channel;
+    dt_quant_rule rule;
+    int caps_dim, routing, paper_primary;
+    dt_decoder decoder;
+} old_config;
+
 static const dt_field model_fields[] = {
-    { DT_MEMBER(dt_model_config, name), DT_NETWORK },
-    { DT_MEMBER(dt_model_config, height), DT_INT(1, 65536) },
-    { DT_MEMBER(dt_model_config, width), DT_INT(1, 65536) },
-    { DT_MEMBER(dt_model_config, channels), DT_INT(1, 4) },
-    { DT_MEMBER(dt_model_config, n_classes), DT_INT(1, INT_MAX) },
-    { DT_MEMBER(dt_model_config, choke), DT_INT(0, 65536) },
-    { DT_MEMBER(dt_model_config, skip_block), DT_INT(0, 1) },
-    { DT_MEMBER(dt_model_config, wbits), DT_INT(2, DT_BITS_FLOAT) },
-    { DT_MEMBER(dt_model_config, abits), DT_INT(2, DT_BITS_FLOAT) },
-    { DT_MEMBER(dt_model_config, input_bits), DT_INT(0, 8) },
-    { DT_MEMBER(dt_model_config, per_channel), DT_INT(0, 1) },
-    { DT_MEMBER(dt_model_config, rule), DT_WORD(dt_quant_rule_names) },
-    { DT_MEMBER(dt_model_config, caps_dim), DT_INT(0, 1024) },
-    { DT_MEMBER(dt_model_config, routing), DT_INT(0, 4) },
-    { DT_MEMBER(dt_model_config, paper_primary), DT_INT(0, 1) },
-    { DT_MEMBER(dt_model_config, decoder), DT_WORD(dt_decoder_names) },
+    { DT_MEMBER(old_config, name), DT_NETWORK },
+    { DT_MEMBER(old_config, height), DT_INT(1, 65536) },
+    { DT_MEMBER(old_config, width), DT_INT(1, 65536) },
+    { DT_MEMBER(old_config, channels), DT_INT(1, 4) },
+    { DT_MEMBER(old_config, n_classes), DT_INT(1, INT_MAX) },
+    { DT_MEMBER(old_config, choke), DT_INT(0, 65536) },
+    { DT_MEMBER(old_config, skip_block), DT_INT(0, 1) },
+    { DT_MEMBER(old_config, wbits), DT_INT(2, DT_BITS_FLOAT) },
+    { DT_MEMBER(old_config, abits), DT_INT(2, DT_BITS_FLOAT) },
+    { DT_MEMBER(old_config, input_bits), DT_INT(0, 8) },
+    { DT_MEMBER(old_config, per_channel), DT_INT(0, 1) },
+    { DT_MEMBER(old_config, rule), DT_WORD(dt_quant_rule_names) },
+    { DT_MEMBER(old_config, caps_dim), DT_INT(0, 1024) },
+    { DT_MEMBER(old_config, routing), DT_INT(0, 4) },
+    { DT_MEMBER(old_config, paper_primary), DT_INT(0, 1) },
+    { DT_MEMBER(old_config, decoder), DT_WORD(dt_decoder_names) },
+};
+
+static const struct {
+    const char *name; /* as a network's builder has it */
+    size_t offset;    /* of its field, an int */
+} old_options[] = {
+    { "choke", offsetof(old_config, choke) },
+    { "skip-block", offsetof(old_config, skip_block) },
+    { "caps-dim", offsetof(old_config, caps_dim) },
+    { "routing-iterations", offsetof(old_config, routing) },
+    { "paper-primary", offsetof(old_config, paper_primary) },
+    { "decoder", offsetof(old_config, decoder) },
 };
 
 static const dt_field train_fields[] = {
@@ -109,12 +131,35 @@ dt_status dt_train_config_write(const dt_train_config *cfg, cJSON *object)
     return DT_OK;
 }
 
+/* Options that are younger than the file have their defaults. */
+static dt_status take_options(const old_config *old, const char *file, dt_model_config *c)
+{
+    dt_model_options_default(c);
+    for (int i = 0; i < DT_LENGTH(old_options); i++) {
+        const int value = *(const int *)((const char *)old + old_options[i].offset);
+        if (dt_model_option_value(c, old_options[i].name) == value) continue; /* 0 where the network has none */
+        if (dt_model_option(c, old_options[i].name, value) != DT_OK) return dt_metadata_blame(DT_ERR_FORMAT, file);
+    }
+    return DT_OK;
+}
+
 dt_status dt_model_config_read(const cJSON *object, const char *file, dt_model_config *out)
 {
     const dt_field_place at = model_in(file);
-    dt_model_config cfg = { 0 };
+    old_config old;
 
-    DT_TRY(dt_fields_read(&model_table, &at, object, &cfg));
+    DT_TRY(dt_fields_read(&model_table, &at, object, &old));
+    dt_model_config cfg = { .name = old.name,
+                            .height = old.height,
+                            .width = old.width,
+                            .channels = old.channels,
+                            .n_classes = old.n_classes,
+                            .wbits = old.wbits,
+                            .abits = old.abits,
+                            .input_bits = old.input_bits,
+                            .per_channel = old.per_channel,
+                            .rule = old.rule };
+    DT_TRY(take_options(&old, file, &cfg));
     *out = cfg;
     return DT_OK;
 }

@@ -40,9 +40,9 @@ static int parse_text(const dt_field *f, const char *text, void *to)
         return 1;
     }
     if (f->kind == DT_FIELD_NETWORK) {
-        const char *name = dt_network_known(text);
-        if (name) *(const char **)to = name; /* static, where the JSON's text dies with it */
-        return name != NULL;
+        const dt_network *n = dt_network_find(text);
+        if (n) *(const char **)to = n->name; /* static, where the JSON's text dies with it */
+        return n != NULL;
     }
     for (int i = 0; i <= (int)f->max; i++) {
         if (strcmp(text, f->words[i]) != 0) continue;

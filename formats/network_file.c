@@ -76,26 +76,32 @@ static dt_status check_sizes(const char *from, const dt_model_config *own, const
     return DT_OK;
 }
 
-/* What is for the networks that are built by name. */
+static dt_status refuse_option(const char *from, const char *option, int value)
+{
+    char text[32];
+
+    return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__,
+                    "%s is a network from a file, and %s is %s: that is for networks by name; change the file", from,
+                    option, dt_network_value_text(option, value, text, sizeof text));
+}
+
+dt_status dt_model_option(dt_model_config *c, const char *name, int value)
+{
+    if (dt_network_is_file(c->name)) return refuse_option(c->name, name, value);
+    DT_TRY(dt_network_set_option(c, name, value));
+    return DT_OK;
+}
+
+/* What was chosen of a network that is built by name. */
 static dt_status check_options(const char *from, const dt_model_config *c)
 {
-    const struct {
-        const char *name;
-        int value;
-    } options[] = { { "choke", c->choke },
-                    { "skip_block", c->skip_block },
-                    { "caps_dim", c->caps_dim },
-                    { "routing", c->routing },
-                    { "paper_primary", c->paper_primary } };
+    const dt_network_option *options;
+    const int n = dt_network_options(c->name, &options);
 
-    for (int i = 0; i < DT_LENGTH(options); i++) {
-        DT_CHECK(!options[i].value, DT_ERR_ARGUMENT,
-                 "%s is a network from a file, and %s is %d: that is for networks by name; change the file", from,
-                 options[i].name, options[i].value);
+    for (int i = 0; i < DT_NETWORK_OPTIONS; i++) {
+        const int unchosen = i < n ? options[i].value : 0;
+        if (c->option[i] != unchosen) return refuse_option(from, i < n ? options[i].name : "an option", c->option[i]);
     }
-    DT_CHECK(c->decoder == DT_DECODER_NONE, DT_ERR_ARGUMENT,
-             "%s is a network from a file, and decoder is %s: that is for networks by name; change the file", from,
-             dt_decoder_names[c->decoder]);
     return DT_OK;
 }
 
@@ -111,7 +117,6 @@ static dt_status check_choice(const dt_graph *g, const char *from, const dt_mode
     dt_model_config own = *c;
 
     DT_TRY(dt_check_word("rule", (int)c->rule, dt_quant_rule_names));
-    DT_TRY(dt_check_word("decoder", (int)c->decoder, dt_decoder_names));
     take_sizes(g, &own);
     DT_TRY(check_sizes(from, &own, c));
     DT_TRY(check_options(from, c));

@@ -41,12 +41,14 @@ static int class_capsules(dt_builder *b, const char *name, int x)
 {
     const dt_model_config *c = b->config;
     const dt_shape x_shape = dt_build_shape(b, x);
-    const int64_t inputs = x_shape.dim[1], in_dim = x_shape.dim[2], channels = (int64_t)c->n_classes * c->caps_dim;
+    const int64_t inputs = x_shape.dim[1], in_dim = x_shape.dim[2],
+                  channels = (int64_t)c->n_classes * c->option[DT_CAPS_DIM];
     const dt_shape shape = { 3, { inputs, in_dim, channels } };
     const dt_start start = { .bound = sqrtf(6.0f / (float)(in_dim * channels)) }; /* PyTorch's kaiming of that shape */
-    const dt_caps_routing how = {
-        .inputs = (int)inputs, .dim = c->caps_dim, .iterations = c->routing, .bias = { .value = 0.1f }
-    };
+    const dt_caps_routing how = { .inputs = (int)inputs,
+                                  .dim = c->option[DT_CAPS_DIM],
+                                  .iterations = c->option[DT_CAPS_ROUTING],
+                                  .bias = { .value = 0.1f } };
     char full[DT_NAME_MAX];
 
     snprintf(full, sizeof full, "%s.weight", name);
@@ -58,7 +60,7 @@ static int class_capsules(dt_builder *b, const char *name, int x)
 /* The image of the label's capsule. */
 static void reconstruct(dt_builder *b)
 {
-    const dt_caps_params caps = { .dim = b->config->caps_dim };
+    const dt_caps_params caps = { .dim = b->config->option[DT_CAPS_DIM] };
     const dt_shape one = { 1, { 1 } };
     dt_graph *g = b->graph;
 
@@ -70,29 +72,25 @@ static void reconstruct(dt_builder *b)
 
 void dt_caps_classes(dt_builder *b, const char *name, int x)
 {
-    const dt_caps_params caps = { .dim = b->config->caps_dim };
+    const dt_caps_params caps = { .dim = b->config->option[DT_CAPS_DIM] };
     dt_graph *g = b->graph;
 
     g->unit_pixels = 1;
     g->loss = DT_LOSS_MARGIN;
     g->capsules = class_capsules(b, name, x);
     g->scores = dt_build_node(b, DT_OP_CAPS_LENGTH, "lengths", &caps, &g->capsules, 1);
-    if (b->config->decoder != DT_DECODER_NONE) reconstruct(b);
+    if (b->config->option[DT_CAPS_DECODER] != DT_DECODER_NONE) reconstruct(b);
 }
 
 dt_status dt_caps_check(const dt_model_config *c)
 {
     DT_TRY(dt_network_check_common(c));
-    DT_CHECK(c->caps_dim >= 1 && c->caps_dim <= 64, DT_ERR_ARGUMENT, "class capsules of %d values, allowed are 1..64",
-             c->caps_dim);
-    DT_CHECK(c->routing >= 1 && c->routing <= DT_MAX_ROUTING, DT_ERR_ARGUMENT,
-             "%d iterations of routing, allowed are 1..%d", c->routing, DT_MAX_ROUTING);
     DT_CHECK(c->wbits == DT_BITS_FLOAT || c->rule == DT_RULE_LSQ, DT_ERR_ARGUMENT,
              "quant-rule is %s; capsule networks train with lsq: the other rules divide the weights by their "
              "deviation, which only a batch norm after the convolution makes up for",
              dt_quant_rule_names[c->rule]);
-    DT_CHECK(c->choke == 0 && !c->skip_block && !c->per_channel, DT_ERR_ARGUMENT,
-             "%s has no chokepoint, no skip block and one clip a layer", c->name);
+    DT_CHECK(!c->per_channel, DT_ERR_ARGUMENT, "%s has one clip a layer, and per_channel is %d", c->name,
+             c->per_channel);
     return dt_decoder_check(c);
 }
 
@@ -104,7 +102,6 @@ void dt_caps_defaults(dt_model_config *out)
     out->wbits = out->abits = DT_BITS_FLOAT;
     out->input_bits = 8;
     out->rule = DT_RULE_LSQ;
-    out->routing = 3;
 }
 
 void dt_caps_train_defaults(dt_train_config *c)

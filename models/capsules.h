@@ -9,6 +9,32 @@
 
 #include "build.h"
 
+/* Options that every capsule network has, the first of its own; others of a network follow from DT_CAPS_OPTIONS on. */
+enum { DT_CAPS_DIM, DT_CAPS_ROUTING, DT_CAPS_DECODER, DT_CAPS_OPTIONS };
+
+#define DT_CAPS_OPTION_ROWS(dim, first_decoder)                                                                      \
+    [DT_CAPS_DIM] = { "caps-dim", .unit = "N",    .min = 1,                                                          \
+                      .max = 64,  .value = (dim), .about = "Capsule networks: values of a class capsule" },          \
+    [DT_CAPS_ROUTING] = { "routing-iterations",                                                                      \
+                          .unit = "N",                                                                               \
+                          .min = 1,                                                                                  \
+                          .max = DT_MAX_ROUTING,                                                                     \
+                          .value = 3,                                                                                \
+                          .about = "Capsule networks: iterations of routing by agreement" },                         \
+    [DT_CAPS_DECODER] = { "decoder",                                                                                 \
+                          .unit = "NAME",                                                                            \
+                          .max = DT_DECODER_CONV64,                                                                  \
+                          .value = (first_decoder),                                                                  \
+                          .words = dt_decoder_names,                                                                 \
+                          .of_training = 1,                                                                          \
+                          .about = "Capsule networks: what makes the image again from the true class's capsule, in " \
+                                   "training" }
+
+/* What every capsule network has in its dt_network. */
+#define DT_CAPS_NETWORK                                                                                      \
+    .defaults = dt_caps_defaults, .has_capsules = 1, .resizes = 1, .train_defaults = dt_caps_train_defaults, \
+    .for_input = dt_decoder_for_input, .for_dataset = dt_caps_for_dataset
+
 /* How votes are routed to a map of capsules. */
 typedef struct {
     int inputs; /* capsules (types) that vote */
@@ -30,7 +56,7 @@ int dt_caps_list(dt_builder *b, const char *name, int x, int dim);
  * has a decoder, it is added for the capsule of the label. */
 void dt_caps_classes(dt_builder *b, const char *name, int x);
 
-/* Adds the configuration's decoder, which makes an image of the capsule v, N,caps_dim: N,H,W,C, or a shape with as many
+/* Adds the configuration's decoder, which makes an image of the capsule v, N,caps-dim: N,H,W,C, or a shape with as many
  * values. The names of its parameters begin with "decoder.". */
 int dt_decoder_build(dt_builder *b, int v);
 /* DT_ERR_ARGUMENT if the decoder makes images of another size than c's. */

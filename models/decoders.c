@@ -35,7 +35,7 @@ static const conv_decoder conv64 = {
     8, 64, 5, { { 64, 3, 1, 1, 0 }, { 32, 4, 2, 1, 0 }, { 16, 4, 2, 1, 0 }, { 8, 4, 2, 1, 0 }, { 0, 3, 1, 1, 0 } }
 };
 
-static const conv_decoder *conv_decoder_of(dt_decoder kind)
+static const conv_decoder *conv_decoder_of(int kind)
 {
     return kind == DT_DECODER_CONV28 ? &conv28 : kind == DT_DECODER_CONV64 ? &conv64 : NULL;
 }
@@ -44,19 +44,20 @@ void dt_decoder_for_input(dt_model_config *c)
 {
     const int square = c->height == c->width;
 
-    if (!conv_decoder_of(c->decoder)) return; /* fc makes images of any size */
-    c->decoder = square && c->height == conv28.image_size   ? DT_DECODER_CONV28
-                 : square && c->height == conv64.image_size ? DT_DECODER_CONV64
-                                                            : DT_DECODER_FC;
+    if (!conv_decoder_of(c->option[DT_CAPS_DECODER])) return; /* fc makes images of any size */
+    c->option[DT_CAPS_DECODER] = square && c->height == conv28.image_size   ? DT_DECODER_CONV28
+                                 : square && c->height == conv64.image_size ? DT_DECODER_CONV64
+                                                                            : DT_DECODER_FC;
 }
 
 dt_status dt_decoder_check(const dt_model_config *c)
 {
-    const conv_decoder *d = conv_decoder_of(c->decoder);
+    const conv_decoder *d = conv_decoder_of(c->option[DT_CAPS_DECODER]);
 
     DT_CHECK(!d || (c->height == d->image_size && c->width == d->image_size), DT_ERR_ARGUMENT,
-             "decoder %s makes images of %dx%d, these are %dx%d; fc makes any", dt_decoder_names[c->decoder],
-             d ? d->image_size : 0, d ? d->image_size : 0, c->height, c->width);
+             "decoder %s makes images of %dx%d, these are %dx%d; fc makes any",
+             dt_decoder_names[c->option[DT_CAPS_DECODER]], d ? d->image_size : 0, d ? d->image_size : 0, c->height,
+             c->width);
     return DT_OK;
 }
 
@@ -106,7 +107,7 @@ static int conv_build(dt_builder *b, const conv_decoder *d, int v)
 
 int dt_decoder_build(dt_builder *b, int v)
 {
-    const conv_decoder *d = conv_decoder_of(b->config->decoder);
+    const conv_decoder *d = conv_decoder_of(b->config->option[DT_CAPS_DECODER]);
 
     return d ? conv_build(b, d, v) : fc_build(b, v);
 }

@@ -23,14 +23,9 @@ enum { N_BLOCKS = 4, TYPES = 32, FIRST_FILTERS = 128, KERNEL = 3, TAPS = KERNEL 
 
 static const int block_dim[N_BLOCKS] = { 4, 8, 8, 8 };
 
-void dt_deepcaps_defaults(dt_model_config *out)
-{
-    dt_caps_defaults(out);
-    out->caps_dim = 32;
-    out->decoder = DT_DECODER_CONV28;
-}
+static const dt_network_option options[DT_NETWORK_OPTIONS] = { DT_CAPS_OPTION_ROWS(32, DT_DECODER_CONV28) };
 
-dt_status dt_deepcaps_check(const dt_model_config *c)
+static dt_status check(const dt_model_config *c)
 {
     DT_CHECK(c->height == c->width && (c->height == 28 || c->height == 64), DT_ERR_ARGUMENT,
              "deepcaps takes images of 28x28 or 64x64, not %dx%d", c->height, c->width);
@@ -78,9 +73,11 @@ static int routed_skip(dt_builder *b, const char *name, int x, int dim)
     const dt_conv_spec spec = {
         .filters = TYPES * dim, .kernel = KERNEL, .stride = 1, .pad = 1, .bound = sqrtf(6.0f / (float)(TAPS * dim))
     }; /* He's */
-    const dt_caps_routing how = {
-        .inputs = TYPES, .dim = dim, .joint = 1, .iterations = b->config->routing, .bias = { .value = 0.1f }
-    };
+    const dt_caps_routing how = { .inputs = TYPES,
+                                  .dim = dim,
+                                  .joint = 1,
+                                  .iterations = b->config->option[DT_CAPS_ROUTING],
+                                  .bias = { .value = 0.1f } };
     char full[64];
 
     snprintf(full, sizeof full, "%s.split", name);
@@ -106,7 +103,7 @@ static int block(dt_builder *b, int number, int x)
     return dt_build_node(b, DT_OP_ADD, name[0], NULL, both, 2);
 }
 
-void dt_deepcaps_build(dt_builder *b)
+static void build(dt_builder *b)
 {
     const dt_concat_params lists = { .axis = 1 };
     int x = first_layer(b, b->graph->image);
@@ -117,3 +114,7 @@ void dt_deepcaps_build(dt_builder *b)
                          dt_caps_list(b, "block4.list", last, block_dim[N_BLOCKS - 1]) };
     dt_caps_classes(b, "capsLayer", dt_build_node(b, DT_OP_CONCAT, "capsules", &lists, both, 2));
 }
+
+const dt_network dt_network_deepcaps = {
+    .name = "deepcaps", .options = options, .check = check, .build = build, DT_CAPS_NETWORK
+};

@@ -3,8 +3,8 @@
  *
  *   conv      9x9, 256 filters, bias, ReLU                                 28x28 -> 20x20x256
  *   primary   9x9, stride 2, 32 types of 8-dimensional capsules: votes of one type for 32, routed once, so that
- *             v = squash(votes / 32 + bias); with paper_primary squash(conv + bias)    -> 6x6 x 32 x 8
- *   digit     1152 capsules vote for the classes, routed by agreement      -> classes x caps_dim
+ *             v = squash(votes / 32 + bias); with paper-primary squash(conv + bias)    -> 6x6 x 32 x 8
+ *   digit     1152 capsules vote for the classes, routed by agreement      -> classes x caps-dim
  *
  * Other image sizes have as many primary capsules as fit: 32 ((h - 8 - 9) / 2 + 1) ((w - 8 - 9) / 2 + 1).
  * Sources: capsules.c. The factor 1/32 is that of the authors' TensorFlow code and of Q-CapsNets; the paper's text and
@@ -18,14 +18,15 @@
 
 enum { FILTERS = 256, KERNEL = 9, PRIMARY_DIM = 8 };
 
-void dt_shallowcaps_defaults(dt_model_config *out)
-{
-    dt_caps_defaults(out);
-    out->caps_dim = 16;
-    out->decoder = DT_DECODER_FC;
-}
+enum { PAPER_PRIMARY = DT_CAPS_OPTIONS };
 
-dt_status dt_shallowcaps_check(const dt_model_config *c)
+static const dt_network_option options[DT_NETWORK_OPTIONS] = {
+    DT_CAPS_OPTION_ROWS(16, DT_DECODER_FC),
+    [PAPER_PRIMARY] = { "paper-primary", .max = 1,
+                        .about = "Primary capsules without the factor 1/32 of the published code" },
+};
+
+static dt_status check(const dt_model_config *c)
 {
     DT_TRY(dt_caps_check(c));
     DT_CHECK(c->height >= 17 && c->width >= 17 && c->height <= 64 && c->width <= 64, DT_ERR_ARGUMENT,
@@ -58,14 +59,18 @@ static int primary_layer(dt_builder *b, int x)
     const dt_caps_routing once = { .inputs = 1, .dim = PRIMARY_DIM, .iterations = 1 };
 
     x = dt_build_conv(b, "primary.conv3d", x, &spec);
-    x = b->config->paper_primary ? paper_capsules(b, x) : dt_caps_route(b, "primary", x, &once);
+    x = b->config->option[PAPER_PRIMARY] ? paper_capsules(b, x) : dt_caps_route(b, "primary", x, &once);
     return dt_caps_list(b, "primary.list", x, PRIMARY_DIM);
 }
 
-void dt_shallowcaps_build(dt_builder *b)
+static void build(dt_builder *b)
 {
     int x = first_layer(b, b->graph->image);
 
     x = primary_layer(b, x);
     dt_caps_classes(b, "digit", x);
 }
+
+const dt_network dt_network_shallowcaps = {
+    .name = "shallowcaps", .options = options, .check = check, .build = build, DT_CAPS_NETWORK
+};

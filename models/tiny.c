@@ -9,21 +9,20 @@
  */
 #include "networks.h"
 
-void dt_tiny_defaults(dt_model_config *out)
+static void defaults(dt_model_config *out)
 {
-    dt_vgg16_defaults(out);
+    dt_network_vgg16.defaults(out);
 }
 
-dt_status dt_tiny_check(const dt_model_config *c)
+static dt_status check(const dt_model_config *c)
 {
-    DT_TRY(dt_network_check_plain(c));
-    DT_CHECK(c->choke == 0 && !c->skip_block, DT_ERR_ARGUMENT, "tiny has no chokepoint and no skip block");
+    DT_TRY(dt_network_check_common(c));
     DT_CHECK(c->height >= 8 && c->width >= 8 && c->height <= 64 && c->width <= 64, DT_ERR_ARGUMENT,
              "tiny takes images of 8x8 to 64x64, not %dx%d", c->height, c->width);
     return DT_OK;
 }
 
-void dt_tiny_build(dt_builder *b)
+static void build(dt_builder *b)
 {
     const dt_conv_spec narrow = { .filters = 8, .kernel = 3, .stride = 1, .pad = 1 };
     const dt_conv_spec wide = { .filters = 16, .kernel = 3, .stride = 1, .pad = 1 };
@@ -44,3 +43,5 @@ void dt_tiny_build(dt_builder *b)
     x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
     b->graph->scores = dt_build_classifier(b, "classifier", x, b->config->n_classes);
 }
+
+const dt_network dt_network_tiny = { .name = "tiny", .defaults = defaults, .check = check, .build = build };

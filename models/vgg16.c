@@ -25,7 +25,16 @@ enum { POOL = 0, N_STAGES = 18, SKIP_AT = 20, SKIP_TO = 33, CHOKE_FIRST = 24, CH
 static const int stages[N_STAGES] = { 64,   64,  POOL, 128, 128,  POOL, 256, 256, 256,
                                       POOL, 512, 512,  512, POOL, 512,  512, 512, POOL };
 
-void dt_vgg16_defaults(dt_model_config *out)
+enum { CHOKE, SKIP_BLOCK };
+
+static const dt_network_option options[DT_NETWORK_OPTIONS] = {
+    [CHOKE] = { "choke", .unit = "N", .min = 0, .max = 512, .value = 0, .label = "choke",
+                .about = "Channels of the chokepoint around features.27; 0 has none" },
+    [SKIP_BLOCK] = { "skip-block", .max = 1, .label = "skip block",
+                     .about = "Put the skip block at features.20; its chokepoint has --choke channels" },
+};
+
+static void defaults(dt_model_config *out)
 {
     out->height = out->width = 32;
     out->channels = 3;
@@ -35,13 +44,13 @@ void dt_vgg16_defaults(dt_model_config *out)
     out->rule = DT_RULE_ECE284;
 }
 
-dt_status dt_vgg16_check(const dt_model_config *c)
+static dt_status check(const dt_model_config *c)
 {
-    DT_TRY(dt_network_check_plain(c));
+    DT_TRY(dt_network_check_common(c));
     DT_CHECK(c->height == 32 && c->width == 32, DT_ERR_ARGUMENT, "vgg16 takes 32x32 images, not %dx%d", c->height,
              c->width);
-    DT_CHECK(c->choke >= 0 && c->choke <= 512, DT_ERR_ARGUMENT, "choke is %d, allowed are 0 (none) to 512", c->choke);
-    DT_CHECK(!c->skip_block || c->choke > 0, DT_ERR_ARGUMENT, "a skip block needs a chokepoint: choke 8, say");
+    DT_CHECK(!c->option[SKIP_BLOCK] || c->option[CHOKE] > 0, DT_ERR_ARGUMENT,
+             "a skip block needs a chokepoint: choke 8, say");
     return DT_OK;
 }
 
@@ -85,7 +94,7 @@ static int unit(dt_builder *b, unit_names n, int filters, int has_norm, int x)
 /* features[20..32] as one block; x is 256x8x8, the result 512x4x4 */
 static int skip_block(dt_builder *b, int x)
 {
-    const int choke = b->config->choke;
+    const int choke = b->config->option[CHOKE];
     const unit_names last = unit_in_skip_block(30);
     const unit_names side = { "features.20.skip_conv", "features.20.skip_bn", "" };
     const dt_conv_spec wide = { .filters = 512, .kernel = 3, .stride = 1, .pad = 1 };
@@ -105,19 +114,19 @@ static int skip_block(dt_builder *b, int x)
 static int filters_at(const dt_model_config *c, int i, int stage, int *has_norm)
 {
     *has_norm = 1;
-    if (!c->choke || c->skip_block || i < CHOKE_FIRST || i > CHOKE_MIDDLE) return stage;
+    if (!c->option[CHOKE] || c->option[SKIP_BLOCK] || i < CHOKE_FIRST || i > CHOKE_MIDDLE) return stage;
     *has_norm = i != CHOKE_MIDDLE;
-    return c->choke;
+    return c->option[CHOKE];
 }
 
-void dt_vgg16_build(dt_builder *b)
+static void build(dt_builder *b)
 {
     const dt_model_config *c = b->config;
     int x = b->graph->image, at = 0, has_norm;
     char name[48];
 
     for (int s = 0; s < N_STAGES; s++) {
-        if (c->skip_block && at == SKIP_AT) {
+        if (c->option[SKIP_BLOCK] && at == SKIP_AT) {
             x = skip_block(b, x);
             while (at < SKIP_TO) at += stages[s++] == POOL ? 1 : 3;
         }
@@ -136,3 +145,7 @@ void dt_vgg16_build(dt_builder *b)
     x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
     b->graph->scores = dt_build_classifier(b, "classifier", x, c->n_classes);
 }
+
+const dt_network dt_network_vgg16 = {
+    .name = "vgg16", .options = options, .defaults = defaults, .check = check, .build = build
+};

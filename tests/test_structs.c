@@ -112,15 +112,32 @@ static dt_status wrong_rule(void)
 static dt_status wrong_decoder(void)
 {
     dt_model_config c = right_model("tiny");
-    c.decoder = (dt_decoder)WRONG;
-    return try_model(c);
+    return dt_model_option(&c, "decoder", WRONG);
 }
 
 static dt_status wrong_decoder_of_capsules(void)
 {
     dt_model_config c = right_model("shallowcaps");
-    c.decoder = (dt_decoder)WRONG;
+    return dt_model_option(&c, "decoder", WRONG);
+}
+
+static dt_status wrong_option(void)
+{
+    dt_model_config c = right_model("shallowcaps");
+    for (int i = 0; i < DT_NETWORK_OPTIONS; i++) c.option[i] = WRONG;
     return try_model(c);
+}
+
+static dt_status option_of_nothing(void)
+{
+    dt_model_config c = { 0 };
+    return dt_model_option(&c, "choke", 8);
+}
+
+static dt_status option_without_a_name(void)
+{
+    dt_model_config c = right_model("vgg16");
+    return dt_model_option(&c, NULL, 8);
 }
 
 static dt_status default_of_nothing(void)
@@ -287,8 +304,11 @@ static const struct {
     { "dt_model_config, zeroed", zero_model, "name" },
     { "dt_model_config, only a name", only_a_name, "wbits" },
     { "dt_model_config.rule", wrong_rule, "rule" },
-    { "dt_model_config.decoder", wrong_decoder, "decoder" },
-    { "dt_model_config.decoder of capsules", wrong_decoder_of_capsules, "decoder" },
+    { "dt_model_option, of another network", wrong_decoder, "tiny has no option decoder" },
+    { "dt_model_option, no such word", wrong_decoder_of_capsules, "decoder is 9, allowed are 0 (none) to 3 (conv64)" },
+    { "dt_model_config.option", wrong_option, "routing-iterations is 9" },
+    { "dt_model_option, zeroed", option_of_nothing, "model" },
+    { "dt_model_option, no name", option_without_a_name, "vgg16 has no option" },
     { "dt_model_config_default without a name", default_of_nothing, "model" },
     { "dt_train_config, zeroed", zero_training, "batch" },
     { "dt_train_config.optim", wrong_optim, "optim" },

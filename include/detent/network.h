@@ -32,15 +32,28 @@ typedef struct {
     int wbits, abits; /* 2..8, or both DT_BITS_FLOAT, so that the layer computes on reals */
 } dt_layer_bits;
 
+enum { DT_NETWORK_OPTIONS = 8 }; /* the most that a network has */
+
+/* An option that a built-in network has beside its sizes and bits, as its builder declares it. */
+typedef struct {
+    const char *name;         /* as on the command line: "caps-dim" */
+    const char *unit;         /* stands for its value in the help: "N"; NULL: it is a flag, 0 or 1 */
+    int min, max;             /* the range of its value */
+    int value;                /* the default */
+    const char *const *words; /* of the values 0..max, with NULL at the end; NULL: the values are numbers */
+    int of_training;          /* 1: a trained network computes the same whatever it is */
+    const char *label;        /* for other values than the default in the name of the network: "choke"; NULL: none */
+    const char *about;        /* its text in the help */
+} dt_network_option;
+
 /* The configuration of a model: its network and its quantizers. */
 typedef struct {
     const char *name; /* a known network, such as "vgg16", or a network's file: a path with a '/' or with ".json" at
                          its end */
     int height, width, channels, n_classes; /* of a file's network: 0, or equal to what the file says */
-    int choke;                              /* channels of the chokepoint; 0: there is none */
-    int skip_block;  /* 1: the skip block at features[20], whose chokepoint has `choke` channels */
-    int wbits;       /* 2..8 or DT_BITS_FLOAT */
-    int abits;       /* 2..8 or DT_BITS_FLOAT */
+    int option[DT_NETWORK_OPTIONS]; /* of that network, in its builder's order: dt_model_option sets one by its name */
+    int wbits;                      /* 2..8 or DT_BITS_FLOAT */
+    int abits;                      /* 2..8 or DT_BITS_FLOAT */
     int input_bits;  /* of the image: 2..8, signed and with a fixed clip; 0: it is quantized as other activations are */
     int per_channel; /* 1: each filter has a clip; 0: each layer has one */
     dt_quant_rule rule;
@@ -49,16 +62,25 @@ typedef struct {
     int quantize_classifier; /* 1: the linear layer that makes the scores has bits as others; 0: it is real */
     const dt_layer_bits *layer_bits; /* [n_layer_bits] overrides all bits above; the last that fits a layer counts */
     int n_layer_bits;
-    /* The rest is for capsule networks alone. */
-    int caps_dim;       /* values of a class capsule */
-    int routing;        /* iterations of dynamic routing, 1..4 */
-    int paper_primary;  /* shallowcaps: 1: primary capsules are squash(s + b), as in the paper; 0: squash(s / 32 + b) */
-    dt_decoder decoder; /* reconstructs the image in training */
 } dt_model_config;
 
 /* Sets the configuration of a known network or of a network's file. A file's network gets its own sizes, and 4 bits, or
  * DT_BITS_FLOAT where it has quantizers already; out->name is then `name` itself, which the caller keeps. */
 DT_API DT_MUST_CHECK dt_status dt_model_config_default(const char *name, dt_model_config *out);
+/* Sets an option of the network of c. DT_ERR_ARGUMENT names the option, its value and the range, or else the options
+ * that the network has. A network from a file has none. */
+DT_API DT_MUST_CHECK dt_status dt_model_option(dt_model_config *c, const char *name, int value);
+/* Returns the value of an option; 0 if the network has no such option. */
+DT_API int dt_model_option_value(const dt_model_config *c, const char *name);
+/* Gives c the default options of the network c->name. It is for a caller that has set the name by hand. */
+DT_API void dt_model_options_default(dt_model_config *c);
+/* Sets *out to the options of a built-in network, in the order of dt_model_config.option, and returns how many there
+ * are: 0 of a network from a file. */
+DT_API int dt_network_options(const char *network, const dt_network_option **out);
+/* Returns the name of built-in network i, or NULL behind the last. */
+DT_API const char *dt_network_name(int i);
+/* Returns 1 if a built-in capsule network has that name. */
+DT_API int dt_network_has_capsules(const char *network);
 /* Returns 1 if the network of that name is trained on images that are resized to its size; 0 if on padded ones, or if
  * the name is not known. */
 DT_API int dt_model_resizes(const char *network);

@@ -205,7 +205,7 @@ Test(capture, the_next_layer_reads_recovered_psums)
     dt_model *m;
 
     MUST(dt_model_config_default("vgg16", &config));
-    config.choke = 8;
+    choose(&config, "choke", 8);
     config.wbits = config.abits = 4;
     MUST(dt_model_create(run.ctx, &config, &m));
     MUST(dt_capture_layer(m, run.data, 0, 2, "features.27", &c));

@@ -16,9 +16,11 @@ static void net_open(tiny_run *r, const char *network, dt_decoder decoder)
     MUST(dt_model_config_default(network, &o.model));
     dt_train_config_default(network, &o.train);
     o.images = o.train.batch = IMAGES;
-    if (strcmp(network, "tiny") != 0) o.side = o.model.height = o.model.width = SIDE;
     o.model.channels = 3;
-    o.model.decoder = decoder;
+    if (strcmp(network, "tiny") != 0) {
+        o.side = o.model.height = o.model.width = SIDE;
+        choose(&o.model, "decoder", (int)decoder);
+    }
     cr_assert(tiny_open(r, &o));
 }
 

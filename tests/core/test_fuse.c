@@ -408,7 +408,7 @@ static tiny_options small_vgg16(dt_precision precision)
 {
     tiny_options o = tiny_defaults();
     MUST(dt_model_config_default("vgg16", &o.model));
-    o.model.choke = 16;
+    choose(&o.model, "choke", 16);
     o.model.abits = 2;
     o.images = 32;
     o.context.precision = precision;

@@ -3,6 +3,7 @@
  */
 #include "../../core/train/model.h"
 #include "../../formats/network_file.h"
+#include "../support/choose.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -49,11 +50,11 @@ Test(model_info, name_and_bits)
     c.wbits = c.abits = DT_BITS_FLOAT;
     expect_words(&c, "tiny float");
     c = config_of("vgg16");
-    c.choke = 16;
+    choose(&c, "choke", 16);
     c.abits = 2;
     expect_words(&c, "vgg16 choke 16 w4a2");
-    c.choke = 8;
-    c.skip_block = 1;
+    choose(&c, "choke", 8);
+    choose(&c, "skip-block", 1);
     c.input_bits = 0; /* the image's bits are no layer's */
     expect_words(&c, "vgg16 choke 8 skip block w4a2");
 }

@@ -178,7 +178,7 @@ static void same_step(const char *network, int side, dt_decoder decoder)
     cpu.images = cpu.train.batch = 2;
     cpu.side = cpu.model.height = cpu.model.width = side;
     cpu.model.channels = 3;
-    cpu.model.decoder = decoder;
+    choose(&cpu.model, "decoder", (int)decoder);
     cuda = cpu;
     cuda.context.backend = "cuda";
     if (!tiny_open(&b, &cuda)) cr_skip("no CUDA here: %s", dt_last_error());

@@ -27,6 +27,7 @@
 
 #ifdef DETENT_HAVE_CUDA
 
+#include "../support/choose.h"
 #include "../../cuda/cudnn/conv_problem.h"
 #include "../../cuda/cudnn/cudnn_plan.h"
 
@@ -187,8 +188,9 @@ static void plan_network(const device_facts *f, const dt_model_config *config, i
     for (int k = 0; k < N_FORMS; k++) {
         cr_expect_eq(count[k].asked, n_convs * DT_CONV_PASSES);
         fprintf(stderr, "sm_%d, %s %dx%d choke %d%s, %s: %d plans, %d of them compiled at run time\n", f->capability,
-                config->name, config->height, config->width, config->choke, config->skip_block ? ", skip block" : "",
-                form_names[k], count[k].asked, count[k].compiled);
+                config->name, config->height, config->width, dt_model_option_value(config, "choke"),
+                dt_model_option_value(config, "skip-block") ? ", skip block" : "", form_names[k], count[k].asked,
+                count[k].compiled);
     }
     forget(&r);
     dt_cudnn_close(cudnn);
@@ -210,8 +212,8 @@ static dt_model_config config_of(const char *name)
 static void plan_vgg16(int choke, int skip_block, int n_convs)
 {
     dt_model_config c = config_of("vgg16");
-    c.choke = choke;
-    c.skip_block = skip_block;
+    choose(&c, "choke", choke);
+    choose(&c, "skip-block", skip_block);
     plan_on_all(&c, n_convs);
 }
 
@@ -260,7 +262,7 @@ Test(cudnn_plans, deepcaps_64)
     dt_model_config c = config_of("deepcaps");
     c.height = c.width = 64;
     c.channels = 3;
-    c.decoder = DT_DECODER_CONV64;
+    choose(&c, "decoder", DT_DECODER_CONV64);
     plan_on_all(&c, 17);
 }
 

@@ -15,17 +15,11 @@ static const dt_model_config model = { .name = "vgg16",
                                        .width = 31,
                                        .channels = 3,
                                        .n_classes = 10,
-                                       .choke = 16,
-                                       .skip_block = 1,
                                        .wbits = 4,
                                        .abits = 2,
                                        .input_bits = 8,
                                        .per_channel = 1,
-                                       .rule = DT_RULE_SCREAM,
-                                       .caps_dim = 32,
-                                       .routing = 3,
-                                       .paper_primary = 1,
-                                       .decoder = DT_DECODER_CONV64 };
+                                       .rule = DT_RULE_SCREAM };
 
 static const dt_train_config train = { .batch = 128,
                                        .epochs = 300,
@@ -68,8 +62,13 @@ static char *text_of(const cJSON *object)
 
 static const char model_text[] = "{\"name\":\"vgg16\",\"height\":32,\"width\":31,\"channels\":3,\"n_classes\":10,"
                                  "\"choke\":16,\"skip_block\":1,\"wbits\":4,\"abits\":2,\"input_bits\":8,"
-                                 "\"per_channel\":1,\"rule\":\"scream\",\"caps_dim\":32,\"routing\":3,"
-                                 "\"paper_primary\":1,\"decoder\":\"conv64\"}";
+                                 "\"per_channel\":1,\"rule\":\"scream\",\"caps_dim\":0,\"routing\":0,"
+                                 "\"paper_primary\":0,\"decoder\":\"none\"}";
+
+static const char caps_text[] =
+    "{\"name\":\"shallowcaps\",\"height\":32,\"width\":32,\"channels\":3,\"n_classes\":10,\"choke\":0,\"skip_block\":0,"
+    "\"wbits\":32,\"abits\":32,\"input_bits\":8,\"per_channel\":0,\"rule\":\"lsq\",\"caps_dim\":24,\"routing\":2,"
+    "\"paper_primary\":1,\"decoder\":\"conv64\"}";
 
 static char *train_text(const dt_train_config *cfg)
 {
@@ -81,16 +80,42 @@ static char *train_text(const dt_train_config *cfg)
     return text;
 }
 
-Test(config_json, model_is_read)
+static dt_model_config read_model(const char *text)
 {
-    cJSON *object = cJSON_Parse(model_text);
+    cJSON *object = cJSON_Parse(text);
     dt_model_config back = { 0 };
 
     cr_assert(eq(int, dt_model_config_read(object, "f.json", &back), DT_OK), "%s", dt_last_error());
     cJSON_Delete(object);
+    return back;
+}
+
+static void has_option(const dt_model_config *c, const char *name, int value)
+{
+    cr_assert(eq(int, dt_model_option_value(c, name), value), "%s of %s", name, c->name);
+}
+
+Test(config_json, model_is_read)
+{
+    dt_model_config back = read_model(model_text), expected = model;
+
     cr_assert(eq(str, (char *)back.name, "vgg16")); /* outlives the JSON */
-    back.name = model.name;
-    cr_assert(eq(int, memcmp(&back, &model, sizeof back), 0));
+    has_option(&back, "choke", 16);
+    has_option(&back, "skip-block", 1);
+    memcpy(expected.option, back.option, sizeof back.option);
+    back.name = expected.name;
+    cr_assert(eq(int, memcmp(&back, &expected, sizeof back), 0));
+}
+
+Test(config_json, options_of_capsules_are_read)
+{
+    const dt_model_config back = read_model(caps_text);
+
+    cr_assert(eq(str, (char *)back.name, "shallowcaps"));
+    has_option(&back, "caps-dim", 24);
+    has_option(&back, "routing-iterations", 2);
+    has_option(&back, "paper-primary", 1);
+    has_option(&back, "decoder", DT_DECODER_CONV64);
 }
 
 Test(config_json, train_round_trip)
@@ -159,11 +184,22 @@ static const edit model_edits[] = {
     { "bits 1", "\"wbits\":4", "\"wbits\":1", "model.wbits is 1, expected a whole number of 2..32" },
     { "no such rule", "scream", "screem", "model.rule is \"screem\", expected one of ece284, apot, scream, pact, lsq" },
     { "a rule's number", "\"scream\"", "2", "model.rule is 2, expected one of" },
-    { "no such decoder", "conv64", "conv32", "model.decoder is \"conv32\", expected one of none, fc, conv28, conv64" },
-    { "five iterations", "\"routing\":3", "\"routing\":5", "model.routing is 5, expected a whole number of 0..4" },
-    { "before capsules", ",\"caps_dim\":32", NULL, "f.json: model.caps_dim is missing" },
+    { "before capsules", ",\"caps_dim\":0", NULL, "f.json: model.caps_dim is missing" },
+    { "another network's", "\"routing\":0", "\"routing\":3",
+      "f.json: vgg16 has no option routing-iterations, which was to be 3" },
+    { "another network's word", "\"none\"", "\"fc\"", "f.json: vgg16 has no option decoder, which was to be 1" },
+    { "not what the network takes", "\"choke\":16", "\"choke\":513", "f.json: choke is 513, allowed are 0..512" },
     { "no such network", "\"vgg16\"", "\"vgg17\"", "model.name is \"vgg17\", expected one of" },
     { "network is null", "\"vgg16\"", "null", "model.name is null, expected" },
+};
+
+static const edit caps_edits[] = {
+    { "no such decoder", "conv64", "conv32", "model.decoder is \"conv32\", expected one of none, fc, conv28, conv64" },
+    { "five iterations", "\"routing\":2", "\"routing\":5", "model.routing is 5, expected a whole number of 0..4" },
+    { "no iterations", "\"routing\":2", "\"routing\":0", "f.json: routing-iterations is 0, allowed are 1..4" },
+    { "another network's", "\"choke\":0", "\"choke\":8", "f.json: shallowcaps has no option choke, which was to be 8" },
+    { "not of that capsule network", "shallowcaps", "deepcaps",
+      "f.json: deepcaps has no option paper-primary, which was to be 1" },
 };
 
 static const edit train_edits[] = {
@@ -212,16 +248,21 @@ static void expect(const edit *e, dt_status s)
               dt_last_error());
 }
 
+static void read_edited(const char *text, const edit *e)
+{
+    cJSON *object = edited(text, e);
+    dt_model_config out = { .height = 77 };
+    const dt_status s = dt_model_config_read(object, "f.json", &out);
+
+    expect(e, s);
+    cr_assert(eq(int, out.height, s == DT_OK ? 32 : 77), "%s", e->why);
+    cJSON_Delete(object);
+}
+
 Test(config_json, reads_a_model_or_names_what_is_wrong)
 {
-    for (size_t i = 0; i < sizeof model_edits / sizeof model_edits[0]; i++) {
-        cJSON *object = edited(model_text, &model_edits[i]);
-        dt_model_config out = { .height = 77 };
-        const dt_status s = dt_model_config_read(object, "f.json", &out);
-        expect(&model_edits[i], s);
-        cr_assert(eq(int, out.height, s == DT_OK ? 32 : 77), "%s", model_edits[i].why);
-        cJSON_Delete(object);
-    }
+    for (size_t i = 0; i < sizeof model_edits / sizeof model_edits[0]; i++) read_edited(model_text, &model_edits[i]);
+    for (size_t i = 0; i < sizeof caps_edits / sizeof caps_edits[0]; i++) read_edited(caps_text, &caps_edits[i]);
 }
 
 Test(config_json, reads_a_training_or_names_what_is_wrong)

@@ -184,10 +184,14 @@ Test(file_versions, a_fixed_point_file_of_version_1_is_opened)
     dt_context *ctx = context_of_seed(1);
     dt_qcaps_formats formats, again_formats;
     dt_safetensors *f;
+    dt_model_info is;
     dt_model *m, *again;
 
     write_quantized_v1("old.safetensors");
     MUST(dt_checkpoint_open(ctx, temp_path("old.safetensors"), &m));
+    dt_model_look(m, &is);
+    cr_assert(is.caps_dim == 16 && is.routing == 3 && is.has_decoder, "capsules of %d, routed %d times", is.caps_dim,
+              is.routing);
     cr_assert(dt_qcaps_look(m, &formats) == 1);
     cr_assert(formats.rounding == DT_ROUND_STOCHASTIC && formats.bits.weight[1] == 3 && formats.bits.routing[2] == 11);
     cr_assert(eq(str, (char *)dt_model_get_origin(m)->name, "fashion-mnist"));
@@ -263,6 +267,9 @@ static const edit edits[] = {
     { "unknown network", "\\\"tiny\\\"", "\\\"tinx\\\"", "model.name is \"tinx\"" },
     { "unknown field", "\\\"wbits\\\"", "\\\"wbitz\\\"", "model.wbitz is not a field" },
     { "an image that it does not take", "\\\"height\\\":32", "\\\"height\\\":99", "tiny takes images of 8x8 to 64x64" },
+    { "another network's option", "\\\"choke\\\":0", "\\\"choke\\\":8", "tiny has no option choke, which was to be 8" },
+    { "another network's word", "\\\"decoder\\\":\\\"none\\\"", "\\\"decoder\\\":  \\\"fc\\\"",
+      "tiny has no option decoder, which was to be 1" },
     { "model is not JSON", "{\\\"name\\\"", "(\\\"name\\\"", "metadata 'model' is not JSON" },
 };
 

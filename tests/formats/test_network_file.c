@@ -298,25 +298,9 @@ static void wants_classes(dt_model_config *c)
 {
     c->n_classes = 7;
 }
-static void wants_choke(dt_model_config *c)
+static void wants_an_option(dt_model_config *c)
 {
-    c->choke = 8;
-}
-static void wants_skip_block(dt_model_config *c)
-{
-    c->skip_block = 1;
-}
-static void wants_capsules(dt_model_config *c)
-{
-    c->caps_dim = 16;
-}
-static void wants_routing(dt_model_config *c)
-{
-    c->routing = 3;
-}
-static void wants_decoder(dt_model_config *c)
-{
-    c->decoder = DT_DECODER_FC;
+    c->option[2] = 8; /* around dt_model_option */
 }
 static void wants_wbits(dt_model_config *c)
 {
@@ -331,6 +315,32 @@ static void sizes_of_the_file(dt_model_config *c)
     c->height = c->width = c->channels = c->n_classes = 0;
 }
 
+Test(network_file, a_file_has_no_options)
+{
+    static const struct {
+        const char *option;
+        int value;
+        const char *why;
+    } rows[] = { { "choke", 8, "small.json is a network from a file, and choke is 8: that is for networks by name" },
+                 { "skip-block", 1, "skip-block is 1" },
+                 { "caps-dim", 16, "caps-dim is 16" },
+                 { "routing-iterations", 3, "routing-iterations is 3" },
+                 { "decoder", DT_DECODER_FC, "decoder is fc" },
+                 { "decoder", 9, "decoder is 9" },
+                 { "nothing", 0, "nothing is 0" } };
+    small_model s = begin_small();
+    const dt_network_option *options;
+
+    cr_assert(dt_network_options(s.config.name, &options) == 0 && !options);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        dt_model_config c = s.config;
+        cr_assert(dt_model_option(&c, rows[i].option, rows[i].value) == DT_ERR_ARGUMENT, "%s", rows[i].option);
+        cr_assert(strstr(dt_last_error(), rows[i].why) != NULL, "%s", dt_last_error());
+        cr_assert(memcmp(c.option, s.config.option, sizeof c.option) == 0);
+    }
+    end_small(&s);
+}
+
 Test(network_file, what_contradicts_a_file_is_refused)
 {
     static const struct {
@@ -339,11 +349,7 @@ Test(network_file, what_contradicts_a_file_is_refused)
     } rows[] = {
         { wants_size, "small.json takes images of 8x8x3, and 28x28x1 were asked for" },
         { wants_classes, "small.json has 5 classes, and 7 were asked for" },
-        { wants_choke, "small.json is a network from a file, and choke is 8" },
-        { wants_skip_block, "skip_block is 1" },
-        { wants_capsules, "caps_dim is 16" },
-        { wants_routing, "routing is 3" },
-        { wants_decoder, "decoder is fc" },
+        { wants_an_option, "small.json is a network from a file, and an option is 8: that is for networks by name" },
         { wants_wbits, "wbits is 9, allowed are 2..8 and 32" },
         { wants_rule, "rule" },
         { sizes_of_the_file, NULL },

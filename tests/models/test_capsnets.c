@@ -29,10 +29,12 @@ static dt_model_config config_of(const caps_golden *g, const char *decoder)
 
     MUST(dt_model_config_default(g->network, &c));
     for (int k = 0; dt_decoder_names[k]; k++) {
-        if (strcmp(dt_decoder_names[k], decoder) == 0) c.decoder = (dt_decoder)k;
+        if (strcmp(dt_decoder_names[k], decoder) == 0) choose(&c, "decoder", k);
     }
-    if (c.decoder == DT_DECODER_CONV64) c.height = c.width = 64;
-    if (c.decoder == DT_DECODER_CONV64) c.channels = 3;
+    if (dt_model_option_value(&c, "decoder") == DT_DECODER_CONV64) {
+        c.height = c.width = 64;
+        c.channels = 3;
+    }
     return c;
 }
 

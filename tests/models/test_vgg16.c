@@ -62,8 +62,8 @@ static dt_model_config vgg16(int choke, int skip_block, int abits)
 {
     dt_model_config c;
     MUST(dt_model_config_default("vgg16", &c));
-    c.choke = choke;
-    c.skip_block = skip_block;
+    choose(&c, "choke", choke);
+    choose(&c, "skip-block", skip_block);
     c.abits = abits;
     return c;
 }
@@ -362,8 +362,9 @@ Test(vgg16, bad_configurations_are_refused)
     c = vgg16(0, 0, 4);
     c.height = 28;
     refused(&c, "vgg16 takes 32x32 images, not 28x32");
-    c = vgg16(513, 0, 4);
-    refused(&c, "choke is 513, allowed are 0 (none) to 512");
+    c = vgg16(0, 0, 4);
+    c.option[0] = 513; /* around dt_model_option */
+    refused(&c, "choke is 513, allowed are 0..512");
     c = vgg16(0, 1, 4);
     refused(&c, "a skip block needs a chokepoint");
     c = vgg16(0, 0, 4);
@@ -374,7 +375,7 @@ Test(vgg16, bad_configurations_are_refused)
     refused(&c, "images of 5 channels, allowed are 1..4");
     c = vgg16(8, 0, 4);
     c.name = "tiny";
-    refused(&c, "tiny has no chokepoint");
+    refused(&c, "option[0] is 8, and tiny has 0 options");
     c.name = "vgg17";
     refused(&c, "model 'vgg17' is not known; there are vgg16, shallowcaps, deepcaps, tiny, and files of networks");
 }
@@ -384,11 +385,12 @@ Test(vgg16, recipes_are_the_notebooks_two_runs)
     dt_model_config m;
     dt_train_config t;
     MUST(dt_train_recipe("w4a4", &m, &t));
-    cr_assert(m.choke == 8 && m.wbits == 4 && m.abits == 4 && t.epochs == 150 && t.batch == 128);
+    cr_assert(dt_model_option_value(&m, "choke") == 8 && m.wbits == 4 && m.abits == 4 && t.epochs == 150 &&
+              t.batch == 128);
     cr_assert(t.lr == 1e-2f && t.momentum == 0.9f && t.weight_decay == 1e-5f && t.alpha_lr == 1.0f);
     cr_assert(t.alpha_decay == t.weight_decay, "one optimiser group");
     MUST(dt_train_recipe("w4a2", &m, &t));
-    cr_assert(m.choke == 16 && m.wbits == 4 && m.abits == 2 && t.epochs == 300);
+    cr_assert(dt_model_option_value(&m, "choke") == 16 && m.wbits == 4 && m.abits == 2 && t.epochs == 300);
     cr_assert(t.alpha_lr == 0.1f && t.alpha_decay == 0.0f);
     cr_assert(dt_train_recipe("w2a2", &m, &t) == DT_ERR_ARGUMENT);
     cr_assert(strstr(dt_last_error(), "recipe 'w2a2' is not known; there are w4a4, w4a2") != NULL, "%s",

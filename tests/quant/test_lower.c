@@ -174,15 +174,15 @@ Test(lower, images_that_are_not_normalised)
 Test(lower, vgg16_with_a_chokepoint)
 {
     dt_model_config c = lowered_config("vgg16", 4, 2);
-    c.choke = 16;
+    choose(&c, "choke", 16);
     check_model(&c, 2);
 }
 
 Test(lower, vgg16_with_a_skip_block)
 {
     dt_model_config c = lowered_config("vgg16", 4, 4);
-    c.choke = 8;
-    c.skip_block = 1;
+    choose(&c, "choke", 8);
+    choose(&c, "skip-block", 1);
     c.per_channel = 1;
     check_model(&c, 1);
 }
@@ -333,8 +333,8 @@ Test(lower, nodes_of_tiny)
 Test(lower, a_skip_block_ends_in_reals)
 {
     dt_model_config c = lowered_config("vgg16", 4, 4);
-    c.choke = 8;
-    c.skip_block = 1;
+    choose(&c, "choke", 8);
+    choose(&c, "skip-block", 1);
     lowered r = lowered_open(&c, 1);
     const dt_graph *g = r.program->graph;
     const dt_graph_node *add = lowered_node(r.program, DT_OP_ADD, "features.20.add");

@@ -11,8 +11,8 @@ static void program_open(void)
     dt_model_config c = lowered_config("tiny", 4, 4);
     tiny = lowered_open(&c, 1);
     c = lowered_config("vgg16", 4, 4);
-    c.choke = 8;
-    c.skip_block = 1;
+    choose(&c, "choke", 8);
+    choose(&c, "skip-block", 1);
     skip = lowered_open(&c, 1);
 }
 

@@ -138,8 +138,8 @@ Test(program_model, lowering_on_cuda_gives_the_same_program)
 Test(program_model, vgg16_with_a_skip_block)
 {
     dt_model_config c = lowered_config("vgg16", 4, 2);
-    c.choke = 8;
-    c.skip_block = 1;
+    choose(&c, "choke", 8);
+    choose(&c, "skip-block", 1);
     check_model(&c, "cpu", 1);
 }
 

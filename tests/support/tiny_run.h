@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../../core/train/trainer.h"
+#include "choose.h"
 #include "host_copy.h"
 
 typedef struct {
