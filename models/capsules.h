@@ -12,23 +12,17 @@
 /* Options that every capsule network has, the first of its own; others of a network follow from DT_CAPS_OPTIONS on. */
 enum { DT_CAPS_DIM, DT_CAPS_ROUTING, DT_CAPS_DECODER, DT_CAPS_OPTIONS };
 
-#define DT_CAPS_OPTION_ROWS(dim, first_decoder)                                                                      \
-    [DT_CAPS_DIM] = { "caps-dim", .unit = "N",    .min = 1,                                                          \
-                      .max = 64,  .value = (dim), .about = "Capsule networks: values of a class capsule" },          \
-    [DT_CAPS_ROUTING] = { "routing-iterations",                                                                      \
-                          .unit = "N",                                                                               \
-                          .min = 1,                                                                                  \
-                          .max = DT_MAX_ROUTING,                                                                     \
-                          .value = 3,                                                                                \
-                          .about = "Capsule networks: iterations of routing by agreement" },                         \
-    [DT_CAPS_DECODER] = { "decoder",                                                                                 \
-                          .unit = "NAME",                                                                            \
-                          .max = DT_DECODER_CONV64,                                                                  \
-                          .value = (first_decoder),                                                                  \
-                          .words = dt_decoder_names,                                                                 \
-                          .of_training = 1,                                                                          \
-                          .about = "Capsule networks: what makes the image again from the true class's capsule, in " \
-                                   "training" }
+/* clang-format off */
+#define DT_CAPS_OPTION_ROWS(dim, first_decoder)                                                               \
+    [DT_CAPS_DIM] = { "caps-dim", .unit = "N", .min = 1, .max = 64, .value = (dim),                           \
+                      .about = "Capsule networks: values of a class capsule" },                               \
+    [DT_CAPS_ROUTING] = { "routing-iterations", .unit = "N", .min = 1, .max = DT_MAX_ROUTING, .value = 3,     \
+                          .about = "Capsule networks: iterations of routing by agreement" },                  \
+    [DT_CAPS_DECODER] = { "decoder", .unit = "NAME", .words = dt_decoder_names, .max = DT_DECODER_CONV64,     \
+                          .value = (first_decoder), .of_training = 1,                                         \
+                          .about = "Capsule networks: what makes the image again from the true class's "      \
+                                   "capsule, in training" }
+/* clang-format on */
 
 /* What every capsule network has in its dt_network. */
 #define DT_CAPS_NETWORK                                                                                      \
