@@ -11,6 +11,9 @@
  *                conv20 256, bn21, relu22, pool23, conv24 C, bn25, relu26, conv27 C, bn28 (identity), relu29,
  *                conv30 512, bn31, + skip_conv 1x1 256 -> 512 of pool23 with skip_bn, relu32.
  *
+ * With width-percent below 100 all these channels, but for the chokepoint's C, are that share of them, to the nearest
+ * multiple of 8: 50 halves them, which leaves a quarter of the products.
+ *
  * Sources: Simonyan, Zisserman, "Very deep convolutional networks", 2015, configuration D; the VGG16 QAT notebook.
  * The notebook does not show its SkipBlock's body; the projection above is our reading of its interface.
  * Parameters: 14,724,042 plain, 8,879,642 with C = 8, 8,936,682 with C = 16 (clip alphas not counted).
@@ -25,13 +28,17 @@ enum { POOL = 0, N_STAGES = 18, SKIP_AT = 20, SKIP_TO = 33, CHOKE_FIRST = 24, CH
 static const int stages[N_STAGES] = { 64,   64,  POOL, 128, 128,  POOL, 256, 256, 256,
                                       POOL, 512, 512,  512, POOL, 512,  512, 512, POOL };
 
-enum { CHOKE, SKIP_BLOCK };
+enum { CHOKE, SKIP_BLOCK, WIDTH_PERCENT };
 
 static const dt_network_option options[DT_NETWORK_OPTIONS] = {
     [CHOKE] = { "choke", .unit = "N", .min = 0, .max = 512, .value = 0, .label = "choke",
                 .about = "Channels of the chokepoint around features.27; 0 has none" },
     [SKIP_BLOCK] = { "skip-block", .max = 1, .label = "skip block",
                      .about = "Put the skip block at features.20; its chokepoint has --choke channels" },
+    [WIDTH_PERCENT] = { "width-percent", .unit = "PERCENT", .min = 25, .max = 100, .value = 100, .label = "width",
+                        .about =
+                            "Channels of vgg16's layers, but for --choke, as a share of the published ones, to the "
+                            "nearest multiple of 8" },
 };
 
 static void defaults(dt_model_config *out)
@@ -91,16 +98,23 @@ static int unit(dt_builder *b, unit_names n, int filters, int has_norm, int x)
     return dt_build_apply(b, DT_OP_RELU, n.relu, normalised(b, &n, &spec, has_norm, x));
 }
 
-/* features[20..32] as one block; x is 256x8x8, the result 512x4x4 */
+/* Of the published channels those that the chosen width has: the nearest multiple of 8, at least 16. */
+static int scaled(const dt_model_config *c, int channels)
+{
+    return (channels * c->option[WIDTH_PERCENT] + 400) / 800 * 8;
+}
+
+/* features[20..32] as one block; x is 256x8x8, the result 512x4x4, of full width */
 static int skip_block(dt_builder *b, int x)
 {
     const int choke = b->config->option[CHOKE];
     const unit_names last = unit_in_skip_block(30);
     const unit_names side = { "features.20.skip_conv", "features.20.skip_bn", "" };
-    const dt_conv_spec wide = { .filters = 512, .kernel = 3, .stride = 1, .pad = 1 };
-    const dt_conv_spec projection = { .filters = 512, .kernel = 1, .stride = 1, .pad = 0 };
+    const int inner = scaled(b->config, 256), outer = scaled(b->config, 512);
+    const dt_conv_spec wide = { .filters = outer, .kernel = 3, .stride = 1, .pad = 1 };
+    const dt_conv_spec projection = { .filters = outer, .kernel = 1, .stride = 1, .pad = 0 };
 
-    x = unit(b, unit_in_skip_block(20), 256, 1, x);
+    x = unit(b, unit_in_skip_block(20), inner, 1, x);
     const int shared = dt_build_pool(b, DT_OP_MAXPOOL, "features.20.pool23", x, 2);
     x = unit(b, unit_in_skip_block(24), choke, 1, shared);
     x = unit(b, unit_in_skip_block(27), choke, 0, x);
@@ -114,7 +128,7 @@ static int skip_block(dt_builder *b, int x)
 static int filters_at(const dt_model_config *c, int i, int stage, int *has_norm)
 {
     *has_norm = 1;
-    if (!c->option[CHOKE] || c->option[SKIP_BLOCK] || i < CHOKE_FIRST || i > CHOKE_MIDDLE) return stage;
+    if (!c->option[CHOKE] || c->option[SKIP_BLOCK] || i < CHOKE_FIRST || i > CHOKE_MIDDLE) return scaled(c, stage);
     *has_norm = i != CHOKE_MIDDLE;
     return c->option[CHOKE];
 }

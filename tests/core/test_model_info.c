@@ -57,6 +57,8 @@ Test(model_info, name_and_bits)
     choose(&c, "skip-block", 1);
     c.input_bits = 0; /* the image's bits are no layer's */
     expect_words(&c, "vgg16 choke 8 skip block w4a2");
+    choose(&c, "width-percent", 50);
+    expect_words(&c, "vgg16 choke 8 skip block width 50 w4a2");
 }
 
 Test(model_info, layers_of_several_bits)

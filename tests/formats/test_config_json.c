@@ -102,6 +102,7 @@ Test(config_json, model_is_read)
     cr_assert(eq(str, (char *)back.name, "vgg16")); /* outlives the JSON */
     has_option(&back, "choke", 16);
     has_option(&back, "skip-block", 1);
+    has_option(&back, "width-percent", 100); /* younger than such files */
     memcpy(expected.option, back.option, sizeof back.option);
     back.name = expected.name;
     cr_assert(eq(int, memcmp(&back, &expected, sizeof back), 0));

@@ -104,7 +104,7 @@ static void has_params(const dt_model *m, int per_channel, const layer *l, int n
         }
         for (int p = 0; l[i].norm && p < 4; p++) has_vector(m, l[i].norm, norm_parts[p], l[i].filters, &found);
     }
-    has_param(m, "classifier", "weight", (dt_shape){ 2, { 10, 512 } }, &found);
+    has_param(m, "classifier", "weight", (dt_shape){ 2, { 10, l[n - 1].filters } }, &found);
     has_vector(m, "classifier", "bias", 10, &found);
     cr_assert(dt_model_n_params(m) == found, "%d parameters, expected %d", dt_model_n_params(m), found);
 }
@@ -192,6 +192,85 @@ Test(vgg16, skip_block)
     const int n = spliced(skip8, 5, SKIP_AT, 4, l);
     const dt_model_config c = vgg16(8, 1, 4);
     check_model(&c, l, n, 8879642 + 512 * 256 + 2 * 512);
+}
+
+/* FNV-1a of every parameter's bits, in the model's order. */
+static uint64_t bits_of(const dt_model *m)
+{
+    uint64_t hash = 14695981039346656037u;
+
+    for (int i = 0; i < dt_model_n_params(m); i++) {
+        dt_param_info info;
+        dt_model_param(m, i, &info);
+        const size_t bytes = (size_t)info.count * sizeof(float);
+        uint8_t *values = malloc(bytes);
+        MUST(dt_model_read(m, i, (float *)(void *)values));
+        for (size_t k = 0; k < bytes; k++) hash = (hash ^ values[k]) * 1099511628211u;
+        free(values);
+    }
+    return hash;
+}
+
+/* The hash is of the last commit that knew one width only. */
+Test(vgg16, of_full_width_is_what_it_was)
+{
+    const dt_model_config c = vgg16(8, 1, 4);
+    dt_context *ctx = open_context();
+    dt_model *m;
+    MUST(dt_model_create(ctx, &c, &m));
+    cr_assert(bits_of(m) == 0xef5faa608df62b54u, "0x%016llx", (unsigned long long)bits_of(m));
+    dt_model_destroy(m);
+    dt_context_destroy(ctx);
+}
+
+/* n layers of full width, with `choke` channels between, as layers of widths w for 64, 128, 256 and 512 channels;
+ * returns how many values are trained. */
+static int64_t narrowed(layer *l, int n, int choke, const int w[4])
+{
+    int64_t count = 0;
+
+    for (int i = 0; i < n; i++) {
+        int *const channels[] = { &l[i].channels, &l[i].filters };
+        for (int k = 0; k < 2; k++) {
+            const int full = *channels[k];
+            if (full != 3 && full != choke)
+                *channels[k] = full == 64 ? w[0] : full == 128 ? w[1] : full == 256 ? w[2] : w[3];
+        }
+        count += (int64_t)l[i].kernel * l[i].kernel * l[i].channels * l[i].filters + (l[i].norm ? 2 * l[i].filters : 0);
+    }
+    return count + 10 * w[3] + 10;
+}
+
+Test(vgg16, narrow)
+{
+    static const struct {
+        const char *why;
+        int percent, w[4];
+    } rows[] = { { "half", 50, { 32, 64, 128, 256 } },
+                 { "the least", 25, { 16, 32, 64, 128 } },
+                 { "up and down to a multiple of 8", 30, { 16, 40, 80, 152 } },
+                 { "up by less than 4", 31, { 16, 40, 80, 160 } },
+                 { "not quite whole", 99, { 64, 128, 256, 504 } },
+                 { "whole", 100, { 64, 128, 256, 512 } } };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        dt_model_config c = vgg16(0, 0, 4);
+        layer l[N_PLAIN + 1];
+        choose(&c, "width-percent", rows[i].percent);
+        memcpy(l, plain, sizeof plain);
+        int64_t count = narrowed(l, N_PLAIN, 0, rows[i].w);
+        check_model(&c, l, N_PLAIN, count);
+
+        choose(&c, "choke", 8);
+        int n = spliced(choke8, 3, CHOKE_AT, 3, l);
+        count = narrowed(l, n, 8, rows[i].w);
+        check_model(&c, l, n, count);
+
+        choose(&c, "skip-block", 1);
+        n = spliced(skip8, 5, SKIP_AT, 4, l);
+        count = narrowed(l, n, 8, rows[i].w);
+        check_model(&c, l, n, count);
+    }
 }
 
 Test(vgg16, the_array_layer_fits_16_bits_and_the_widest_layer_20)
@@ -306,6 +385,14 @@ Test(vgg16, trains_with_a_skip_block)
     const dt_model_config c = vgg16(8, 1, 4);
     train_a_step(&c, "features.20.conv27.weight");
     train_a_step(&c, "features.20.skip_conv.weight");
+}
+
+Test(vgg16, trains_narrow)
+{
+    dt_model_config c = vgg16(8, 1, 4);
+    choose(&c, "width-percent", 25);
+    train_a_step(&c, "features.20.conv27.weight");
+    train_a_step(&c, "features.40.weight");
 }
 
 Test(vgg16, trains_in_float)
