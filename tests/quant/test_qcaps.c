@@ -22,7 +22,7 @@ static dt_model_config config_of(const char *name, int side, int channels)
     MUST(dt_model_config_default(name, &c));
     c.height = c.width = side;
     c.channels = channels;
-    choose(&c, "decoder", DT_DECODER_NONE);
+    if (dt_network_has_capsules(name)) choose(&c, "decoder", DT_DECODER_NONE);
     return c;
 }
 
