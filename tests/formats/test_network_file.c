@@ -233,18 +233,17 @@ typedef struct {
     char path[2 * TEMP_PATH_BYTES];
 } small_model;
 
-static small_model begin_small(void)
+/* The configuration's name is s's path. */
+static void begin_small(small_model *s)
 {
     dt_options opt;
-    small_model s;
 
     temp_make();
-    snprintf(s.path, sizeof s.path, "%s", small_file());
+    snprintf(s->path, sizeof s->path, "%s", small_file());
     dt_options_default(&opt);
     opt.backend = "cpu";
-    MUST(dt_context_create(&opt, &s.ctx));
-    MUST(dt_model_config_default(s.path, &s.config));
-    return s;
+    MUST(dt_context_create(&opt, &s->ctx));
+    MUST(dt_model_config_default(s->path, &s->config));
 }
 
 static void end_small(small_model *s)
@@ -258,11 +257,12 @@ enum { SMALL_WEIGHTS = 108 + 8 + 48 + 320 + 5 };
 
 Test(network_file, a_model_of_a_file)
 {
-    small_model s = begin_small();
+    small_model s;
     dt_model *of_file, *of_graph, *real;
     dt_graph *g;
     dt_layer_info stem, side;
 
+    begin_small(&s);
     cr_assert(s.config.height == 8 && s.config.width == 8 && s.config.channels == 3 && s.config.n_classes == 5);
     MUST(dt_model_create(s.ctx, &s.config, &of_file));
     cr_assert(dt_model_count(of_file) == SMALL_WEIGHTS, "%lld", (long long)dt_model_count(of_file));
@@ -328,9 +328,10 @@ Test(network_file, a_file_has_no_options)
                  { "decoder", DT_DECODER_FC, "decoder is fc" },
                  { "decoder", 9, "decoder is 9" },
                  { "nothing", 0, "nothing is 0" } };
-    small_model s = begin_small();
+    small_model s;
     const dt_network_option *options;
 
+    begin_small(&s);
     cr_assert(dt_network_options(s.config.name, &options) == 0 && !options);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         dt_model_config c = s.config;
@@ -354,8 +355,9 @@ Test(network_file, what_contradicts_a_file_is_refused)
         { wants_rule, "rule" },
         { sizes_of_the_file, NULL },
     };
-    small_model s = begin_small();
+    small_model s;
 
+    begin_small(&s);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         dt_model_config c = s.config;
         dt_model *m = NULL;
@@ -375,12 +377,13 @@ Test(network_file, what_contradicts_a_file_is_refused)
 Test(network_file, a_quantized_network_is_not_quantized_again)
 {
     const dt_quant_choice choice = { .wbits = 3, .abits = 5, .input_bits = 8, .rule = DT_RULE_LSQ };
-    small_model s = begin_small();
+    small_model s;
     dt_model_config c;
     dt_layer_info side;
     dt_graph *g, *q;
     dt_model *m;
 
+    begin_small(&s);
     MUST(dt_graph_load(s.path, &g));
     MUST(dt_quant_insert(g, &choice, &q));
     char *text = text_of(q);
