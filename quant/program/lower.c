@@ -502,8 +502,7 @@ dt_status dt_lower_node(dt_lowering *w, const dt_graph_node *n)
     default:
         return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
                         "%s: %s has no form in a program, which holds convolutions, linear layers, batch norms, "
-                        "biases, ReLUs, pools, "
-                        "sums and concatenations",
+                        "biases, ReLUs, clips, pools, sums and concatenations",
                         name_of(w, n), dt_ops[n->kind]->name);
     }
 }
