@@ -45,17 +45,6 @@ static dt_status check_format(const dt_safetensors *f, const char *path, const c
     return DT_OK;
 }
 
-dt_status dt_metadata_check(const dt_safetensors *f, const char *path, const char *format, const char *version)
-{
-    const char *its = NULL;
-
-    DT_TRY(check_format(f, path, format));
-    DT_TRY(dt_metadata_text(f, path, "version", &its));
-    DT_CHECK(strcmp(its, version) == 0, DT_ERR_FORMAT, "%s: version is '%.40s', this build reads version %s", path, its,
-             version);
-    return DT_OK;
-}
-
 dt_status dt_metadata_version(const dt_safetensors *f, const char *path, const char *format, int oldest, int newest,
                               int *out)
 {

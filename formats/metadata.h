@@ -17,9 +17,6 @@ DT_MUST_CHECK dt_status dt_metadata_begin(dt_safetensors_writer *w, const char *
 /* Adds an object as JSON. */
 DT_MUST_CHECK dt_status dt_metadata_add(dt_safetensors_writer *w, const char *key, const cJSON *object);
 
-/* DT_ERR_FORMAT if the file has another format or version, or none. */
-DT_MUST_CHECK dt_status dt_metadata_check(const dt_safetensors *f, const char *path, const char *format,
-                                          const char *version);
 /* Sets *out to the file's version. DT_ERR_FORMAT: the file has another format, or no version in oldest..newest. */
 DT_MUST_CHECK dt_status dt_metadata_version(const dt_safetensors *f, const char *path, const char *format, int oldest,
                                             int newest, int *out);

@@ -24,7 +24,8 @@ static const float alpha_floor = 1e-4f;
 /* Normalised pixels of every known dataset lie within +-3.2: black Fashion-MNIST is -0.81, white CIFAR-10 2.13. */
 static const float image_clip = 3.2f;
 
-int dt_graph_is_positive(const dt_graph *g, int value)
+/* 1 if the nodes that make a value show that it cannot be below 0. */
+static int is_positive(const dt_graph *g, int value)
 {
     const dt_graph_node *n = dt_graph_maker(g, value);
 
@@ -37,11 +38,11 @@ int dt_graph_is_positive(const dt_graph *g, int value)
     case DT_OP_AVGPOOL:
     case DT_OP_FLATTEN:
     case DT_OP_IDENTITY:
-    case DT_OP_TRANSPOSE: return dt_graph_is_positive(g, n->in[0]);
+    case DT_OP_TRANSPOSE: return is_positive(g, n->in[0]);
     case DT_OP_ADD:
     case DT_OP_CONCAT:
         for (int k = 0; k < n->n_in; k++) {
-            if (!dt_graph_is_positive(g, n->in[k])) return 0;
+            if (!is_positive(g, n->in[k])) return 0;
         }
         return 1;
     default: return 0;
@@ -141,7 +142,7 @@ static dt_status quantize_x(dt_rewrite *r, const dt_quant_choice *c, int bits, c
 {
     const int is_image = x == r->from->image, unit = r->from->unit_pixels; /* such an image has no negative pixels */
     const int fixed = is_image && c->input_bits > 0;
-    const int is_signed = is_image ? fixed && !unit : !dt_graph_is_positive(r->from, x);
+    const int is_signed = is_image ? fixed && !unit : !is_positive(r->from, x);
     const dt_act_quant_params params = { .bits = fixed ? c->input_bits : bits,
                                          .is_signed = is_signed,
                                          .unclamped = is_image && !fixed && !unit,
@@ -250,7 +251,7 @@ static dt_status quantize_sum(dt_rewrite *r, const dt_graph_node *n, const dt_qu
 
     snprintf(layer.s, sizeof layer.s, "%s", dt_graph_name(r->from, n->out));
     DT_TRY(clip_param(r, &layer, &shared, &clip));
-    for (int k = 0; k < n->n_in; k++) params.is_signed |= !dt_graph_is_positive(r->from, n->in[k]);
+    for (int k = 0; k < n->n_in; k++) params.is_signed |= !is_positive(r->from, n->in[k]);
     for (int k = 0; k < n->n_in; k++) {
         int codes[2] = { -1, clip };
         const int one = n->n_in == 1;

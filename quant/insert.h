@@ -29,7 +29,4 @@ typedef struct {
  * where they cannot be negative. DT_ERR_ARGUMENT: a pattern of layer_bits fits no layer, and the message lists them. */
 DT_MUST_CHECK dt_status dt_quant_insert(const dt_graph *g, const dt_quant_choice *choice, dt_graph **out);
 
-/* Returns 1 if the nodes that make a value show that it cannot be below 0. */
-int dt_graph_is_positive(const dt_graph *g, int value);
-
 #endif /* DT_INSERT_H */

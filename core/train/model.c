@@ -341,7 +341,8 @@ dt_status dt_model_tape(const dt_model *m, const dt_record_spec *spec, dt_tape *
     return dt_tape_create(m->ctx, &purpose, out);
 }
 
-dt_status dt_model_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x)
+/* The image as the network reads it: u8 pixels, or f32 that are augmented and normalised. */
+static dt_status record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x)
 {
     dt_augment_params augment = { .batch = spec->batch,
                                   .crop_pad = spec->crop_pad,
@@ -375,7 +376,7 @@ static dt_status record_start(dt_model *m, dt_tape *tape, const dt_record_spec *
     const dt_rows_params params = { .batch = spec->batch };
     dt_tensor *const in[] = { spec->rows, spec->order };
 
-    if (!spec->rows) return dt_model_record_image(m, tape, spec, &tensor[m->graph->image]);
+    if (!spec->rows) return record_image(m, tape, spec, &tensor[m->graph->image]);
     return dt_tape_apply(tape, DT_OP_ROWS, "rows", &params, in, 2, &tensor[spec->start]);
 }
 

@@ -100,9 +100,6 @@ DT_MUST_CHECK dt_status dt_model_tensors(dt_model *m, dt_tensor ***out);
 /* Makes an empty tape with spec's batch and training. */
 DT_MUST_CHECK dt_status dt_model_tape(const dt_model *m, const dt_record_spec *spec, dt_tape **out);
 
-/* Records the image as the network reads it: u8 pixels, or f32 that are augmented and normalised. */
-DT_MUST_CHECK dt_status dt_model_record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x);
-
 /* Records the network, and in training its decoder if it has one. tensor, which dt_model_tensors made, receives each
  * recorded value. It receives the labels only where a decoder reads them. */
 DT_MUST_CHECK dt_status dt_model_record_network(dt_model *m, dt_tape *tape, const dt_record_spec *spec,

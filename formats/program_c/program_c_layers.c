@@ -25,7 +25,7 @@ static const dt_c_layer *reader_of(const dt_c_program *c, int i)
     return l->x.kind == DT_VALUE_PSUM ? &c->layer[l->in[0]] : l;
 }
 
-int dt_c_program_n_sources(const dt_c_program *c, int i)
+static int n_sources(const dt_c_program *c, int i)
 {
     return reader_of(c, i)->n_in;
 }
@@ -125,7 +125,7 @@ static void find_readers(dt_c_program *c)
     for (int i = -1; i < c->n_layers; i++) c->layer[i].last_reader = -1;
     for (int i = 0; i < c->n_layers; i++) {
         for (int k = 0; k < c->layer[i].n_in; k++) c->layer[c->layer[i].in[k]].last_reader = i;
-        for (int k = 0; k < dt_c_program_n_sources(c, i); k++) c->layer[dt_c_program_source(c, i, k)].last_reader = i;
+        for (int k = 0; k < n_sources(c, i); k++) c->layer[dt_c_program_source(c, i, k)].last_reader = i;
     }
 }
 

@@ -46,10 +46,8 @@ void dt_c_program_release(dt_c_program *c);
 
 /* Returns 1 if the layer makes psums. */
 int dt_c_makes_psums(const dt_c_layer *l);
-/* Returns the number of layers whose buffers layer i reads. If it reads psums, these are the layers of whose codes the
- * psums are made. */
-int dt_c_program_n_sources(const dt_c_program *c, int i);
-/* Returns source k of layer i, 0 <= k < dt_c_program_n_sources. */
+/* Returns the k-th layer whose buffer layer i reads. If it reads psums, these are the layers of whose codes the psums
+ * are made. */
 int dt_c_program_source(const dt_c_program *c, int i, int k);
 
 /* A layer that makes psums, as a convolution. A sum of codes is one with a group for each channel and weights of 1. */

@@ -20,6 +20,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A parameter of a layer, or a constant of a THRESHOLD. */
+typedef struct {
+    const char *name, *part; /* the array's name is both together, such as "features.27" and ".weight" */
+    dt_dtype type;
+    dt_shape shape;
+    void *data;
+} named_array;
+
 dt_param_spec dt_program_spec(const dt_shape *shape)
 {
     return (dt_param_spec){ .shape = *shape, .group = DT_GROUP_STATE, .values = DT_VALUES_ANY, .floor = -INFINITY };
@@ -34,7 +42,7 @@ float *dt_program_one(float v)
 }
 
 /* constant: a CONSTANT, else a PARAM */
-static dt_status add_array(dt_graph *g, const dt_program_array *a, int constant, int *out)
+static dt_status add_array(dt_graph *g, const named_array *a, int constant, int *out)
 {
     const dt_param_spec spec = dt_program_spec(&a->shape);
     char name[DT_NAME_MAX + 32];
@@ -56,12 +64,13 @@ static dt_status add_array(dt_graph *g, const dt_program_array *a, int constant,
     return DT_OK;
 }
 
-dt_status dt_program_param(dt_graph *g, const dt_program_array *a, int *out)
+/* *out is the parameter's value. */
+static dt_status add_param(dt_graph *g, const named_array *a, int *out)
 {
     return add_array(g, a, 0, out);
 }
 
-dt_status dt_program_add_constant(dt_graph *g, const dt_program_array *a)
+static dt_status add_constant(dt_graph *g, const named_array *a)
 {
     int value;
 
@@ -69,26 +78,26 @@ dt_status dt_program_add_constant(dt_graph *g, const dt_program_array *a)
 }
 
 /* All n of them, so that each is taken over; the first failure. */
-static dt_status add_params(dt_graph *g, const dt_program_array *a, int n, int *out)
+static dt_status add_params(dt_graph *g, const named_array *a, int n, int *out)
 {
     dt_status first = DT_OK;
 
     for (int i = 0; i < n; i++) {
         if (first == DT_OK)
-            first = dt_program_param(g, &a[i], &out[i]);
+            first = add_param(g, &a[i], &out[i]);
         else
             free(a[i].data);
     }
     return first;
 }
 
-static dt_status add_constants(dt_graph *g, const dt_program_array *a, int n)
+static dt_status add_constants(dt_graph *g, const named_array *a, int n)
 {
     dt_status first = DT_OK;
 
     for (int i = 0; i < n; i++) {
         if (first == DT_OK)
-            first = dt_program_add_constant(g, &a[i]);
+            first = add_constant(g, &a[i]);
         else
             free(a[i].data);
     }
@@ -108,8 +117,8 @@ static dt_status add_node(dt_graph *g, dt_op_kind kind, const char *name, const 
 dt_status dt_program_add_table(dt_graph *g, const dt_shape *pixels, const dt_table_params *range, int16_t *table,
                                float *scale, int *codes)
 {
-    const dt_program_array arrays[] = { { "image", ".table", DT_I16, { 2, { 256, pixels->dim[3] } }, table },
-                                        { "image", ".scale", DT_F32, dt_vector(1), scale } };
+    const named_array arrays[] = { { "image", ".table", DT_I16, { 2, { 256, pixels->dim[3] } }, table },
+                                   { "image", ".scale", DT_F32, dt_vector(1), scale } };
     int in[3];
 
     const dt_status status = dt_graph_give(g, "image", DT_U8, pixels, &g->image);
@@ -125,8 +134,8 @@ dt_status dt_program_add_table(dt_graph *g, const dt_shape *pixels, const dt_tab
 
 dt_status dt_program_add_conv(dt_graph *g, const dt_program_conv *c, int x, int *y)
 {
-    const dt_program_array arrays[] = { { c->name, ".weight", DT_I8, c->shape, c->weight },
-                                        { c->name, ".weight_scale", DT_F32, dt_vector(c->n_scale), c->scale } };
+    const named_array arrays[] = { { c->name, ".weight", DT_I8, c->shape, c->weight },
+                                   { c->name, ".weight_scale", DT_F32, dt_vector(c->n_scale), c->scale } };
     int in[2], operands[2] = { x };
 
     DT_TRY(add_params(g, arrays, 2, in));
@@ -146,11 +155,11 @@ dt_status dt_program_add_threshold(dt_graph *g, const dt_program_steps *s, int x
     const int64_t channels = channels_of(g, x);
     const dt_threshold_params params = { s->low };
     char node[DT_NAME_MAX + 32];
-    const dt_program_array arrays[] = { { s->name, ".threshold", DT_I32, { 2, { s->levels, channels } }, s->step },
-                                        { s->name, ".sign", DT_I8, dt_vector(channels), s->sign },
-                                        { s->name, ".act_scale", DT_F32, dt_vector(1), s->scale } };
-    const dt_program_array line[] = { { node, DT_LINE_SLOPE, DT_F32, dt_vector(channels), s->slope },
-                                      { node, DT_LINE_OFFSET, DT_F32, dt_vector(channels), s->offset } };
+    const named_array arrays[] = { { s->name, ".threshold", DT_I32, { 2, { s->levels, channels } }, s->step },
+                                   { s->name, ".sign", DT_I8, dt_vector(channels), s->sign },
+                                   { s->name, ".act_scale", DT_F32, dt_vector(1), s->scale } };
+    const named_array line[] = { { node, DT_LINE_SLOPE, DT_F32, dt_vector(channels), s->slope },
+                                 { node, DT_LINE_OFFSET, DT_F32, dt_vector(channels), s->offset } };
     int in[4] = { x };
 
     snprintf(node, sizeof node, "%s" DT_ACT_QUANT_SUFFIX, s->name);
@@ -169,18 +178,18 @@ dt_status dt_program_add_multipliers(dt_graph *g, int threshold, const dt_progra
 {
     const dt_shape channels = dt_vector(channels_of(g, threshold));
     const char *node = dt_graph_name(g, threshold);
-    const dt_program_array arrays[] = { { node, DT_REQUANT_BITS, DT_I32, dt_vector(1), m->bits },
-                                        { node, DT_REQUANT_MULTIPLIER, DT_I32, channels, m->multiplier },
-                                        { node, DT_REQUANT_OFFSET, DT_I64, channels, m->offset },
-                                        { node, DT_REQUANT_SHIFT, DT_I32, channels, m->shift } };
+    const named_array arrays[] = { { node, DT_REQUANT_BITS, DT_I32, dt_vector(1), m->bits },
+                                   { node, DT_REQUANT_MULTIPLIER, DT_I32, channels, m->multiplier },
+                                   { node, DT_REQUANT_OFFSET, DT_I64, channels, m->offset },
+                                   { node, DT_REQUANT_SHIFT, DT_I32, channels, m->shift } };
 
     return add_constants(g, arrays, 4);
 }
 
 dt_status dt_program_add_affine(dt_graph *g, const dt_program_reals *r, int x, int *y)
 {
-    const dt_program_array arrays[] = { { r->name, ".slope", DT_F32, dt_vector(r->n), r->factor },
-                                        { r->name, ".offset", DT_F32, dt_vector(r->n), r->offset } };
+    const named_array arrays[] = { { r->name, ".slope", DT_F32, dt_vector(r->n), r->factor },
+                                   { r->name, ".offset", DT_F32, dt_vector(r->n), r->offset } };
     int in[3] = { x };
 
     DT_TRY(add_params(g, arrays, 2, in + 1));
@@ -189,10 +198,10 @@ dt_status dt_program_add_affine(dt_graph *g, const dt_program_reals *r, int x, i
 
 dt_status dt_program_add_quantize(dt_graph *g, const dt_program_quantizer *q, int x, int *y)
 {
-    const dt_program_array array = { q->name, ".act_alpha", DT_F32, dt_vector(1), q->alpha };
+    const named_array array = { q->name, ".act_alpha", DT_F32, dt_vector(1), q->alpha };
     int in[2] = { x, q->shared };
 
-    if (q->shared == 0) DT_TRY(dt_program_param(g, &array, &in[1]));
+    if (q->shared == 0) DT_TRY(add_param(g, &array, &in[1]));
     return add_node(g, DT_OP_ACT_QUANT, q->name, DT_ACT_QUANT_SUFFIX, &q->params, in, y);
 }
 
@@ -205,8 +214,8 @@ dt_status dt_program_add_linear(dt_graph *g, const dt_program_reals *r, int x, i
 {
     const dt_linear_params params = { .in_order = 1 };
     const int64_t inputs = dt_graph_count(g, x);
-    const dt_program_array arrays[] = { { r->name, ".weight", DT_F32, { 2, { r->n, inputs } }, r->factor },
-                                        { r->name, ".bias", DT_F32, dt_vector(r->n), r->offset } };
+    const named_array arrays[] = { { r->name, ".weight", DT_F32, { 2, { r->n, inputs } }, r->factor },
+                                   { r->name, ".bias", DT_F32, dt_vector(r->n), r->offset } };
     int in[3];
 
     DT_TRY(add_params(g, arrays, 2, in + 1));

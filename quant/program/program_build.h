@@ -10,19 +10,7 @@
 
 #include "program.h"
 
-/* A parameter of a layer, or a constant of a THRESHOLD. */
-typedef struct {
-    const char *name, *part; /* the array's name is both together, such as "features.27" and ".weight" */
-    dt_dtype type;
-    dt_shape shape;
-    void *data;
-} dt_program_array;
-
-/* Adds a parameter with its data. *out is its value. */
-DT_MUST_CHECK dt_status dt_program_param(dt_graph *g, const dt_program_array *a, int *out);
-/* Adds a constant with its data. */
-DT_MUST_CHECK dt_status dt_program_add_constant(dt_graph *g, const dt_program_array *a);
-/* Returns what dt_program_param declares of a parameter of that shape: it is not trained. */
+/* Returns what a program declares of a parameter of that shape: it is not trained. */
 dt_param_spec dt_program_spec(const dt_shape *shape);
 
 /* Returns the shape of n values in a row. */
