@@ -131,7 +131,7 @@ static dt_status match_node(const char *path, const dt_graph *saved, const dt_gr
     DT_TRY(match_words(path, part_of(name, "operator", what), op->name, dt_ops[b->kind]->name));
     DT_TRY(match_counts(path, part_of(name, "inputs", what), a->n_in, b->n_in));
     for (int k = 0; k < a->n_in; k++) {
-        char input[16];
+        char input[24];
         snprintf(input, sizeof input, "input %d", k);
         DT_TRY(match_words(path, part_of(name, input, what), dt_graph_name(saved, a->in[k]),
                            dt_graph_name(here, b->in[k])));

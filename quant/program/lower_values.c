@@ -225,7 +225,7 @@ static dt_status codes_of_parts(dt_lowering *w, const dt_graph_node *n, dt_quant
 
     for (int k = 0; k < n->n_in; k++) has_reals |= dt_held_base(&w->held[n->in[k]])->holds == DT_HOLDS_REALS;
     for (int k = 0; k < n->n_in; k++) {
-        snprintf(part.name, sizeof part.name, "%.*s.%d", DT_NAME_MAX - 2, q->name, k);
+        snprintf(part.name, sizeof part.name, "%.*s.%c", DT_NAME_MAX - 2, q->name, (char)('0' + k));
         DT_TRY((has_reals ? codes_of_reals : codes_of)(w, &w->held[n->in[k]], &part, between, &codes[k]));
     }
     q->shared = part.shared;
