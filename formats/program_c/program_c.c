@@ -10,7 +10,7 @@
  */
 #include "../../core/conv_params.h"
 #include "../../quant/program/program_build.h"
-#include "program_c_layers.h"
+#include "program_c_constants.h"
 #include "program_c_text.h"
 #include "../whole_file.h"
 
@@ -21,274 +21,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_COLUMNS = 116, MOST_NAME = 48, MOST_ELEMENT = 40, PIXEL_VALUES = 256 };
-enum { NAME_BYTES = DT_NAME_MAX + 1 };
+enum { MOST_NAME = 48 };
 
 typedef struct {
     dt_c_program of;
     const char *name;
     char capitals[MOST_NAME + 1];
 } source;
-
-/* ---- constants ---- */
-
-/* Writes element i as C, and returns the characters. */
-typedef int (*element_text)(char *text, const void *array, int64_t i);
-
-static int int8_text(char *text, const void *array, int64_t i)
-{
-    return sprintf(text, "%d", ((const int8_t *)array)[i]);
-}
-
-static int int16_text(char *text, const void *array, int64_t i)
-{
-    return sprintf(text, "%d", ((const int16_t *)array)[i]);
-}
-
-/* INT32_MIN has no literal: -2147483648 is a minus before a number that is too large. */
-static int int32_text(char *text, const void *array, int64_t i)
-{
-    const int32_t v = ((const int32_t *)array)[i];
-
-    if (v == INT32_MIN || v == INT32_MAX) return sprintf(text, "%s", v < 0 ? "INT32_MIN" : "INT32_MAX");
-    return sprintf(text, "%" PRId32, v);
-}
-
-static int int64_text(char *text, const void *array, int64_t i)
-{
-    return sprintf(text, "INT64_C(%" PRId64 ")", ((const int64_t *)array)[i]);
-}
-
-/* Nine digits give the same float everywhere; a literal needs a point or an exponent before its f. */
-static int float_text(char *text, const void *array, int64_t i)
-{
-    const int n = sprintf(text, "%.9g", (double)((const float *)array)[i]);
-
-    return n + sprintf(text + n, "%s", strpbrk(text, ".e") ? "f" : ".0f");
-}
-
-/* A type of C, and how its elements are written. */
-typedef struct {
-    const char *type;
-    element_text text;
-} element;
-
-static const element of_int8 = { "int8_t", int8_text }, of_int32 = { "int32_t", int32_text },
-                     of_int64 = { "int64_t", int64_text }, of_float = { "float", float_text },
-                     of_codes = { "code", int16_text };
-
-static void put_array(FILE *file, const element *e, const char *name, const void *array, int64_t n)
-{
-    char line[MOST_COLUMNS + MOST_ELEMENT];
-    int used = 0;
-
-    fprintf(file, "static const %s %s[%" PRId64 "] = {", e->type, name, n);
-    for (int64_t i = 0; i < n; i++) {
-        char text[MOST_ELEMENT];
-        const int length = e->text(text, array, i);
-        if (i == 0 || used + length + 2 > MOST_COLUMNS) {
-            fprintf(file, "%.*s\n   ", used, line);
-            used = 0;
-        }
-        line[used++] = ' ';
-        memcpy(line + used, text, (size_t)length);
-        used += length;
-        line[used++] = ',';
-    }
-    fprintf(file, "%.*s\n};\n", used, line);
-}
-
-static void put_member(FILE *file, int i, const element *e, const char *member, const void *array, int64_t n)
-{
-    char name[64];
-
-    snprintf(name, sizeof name, "layer_%d_%s", i, member);
-    put_array(file, e, name, array, n);
-}
-
-/* A name that cannot end a comment. */
-static const char *safe(const char *name, char text[NAME_BYTES])
-{
-    size_t i = 0;
-
-    for (; name[i] && i < NAME_BYTES - 1; i++)
-        text[i] = isalnum((unsigned char)name[i]) || strchr(" ._-+", name[i]) ? name[i] : '_';
-    text[i] = '\0';
-    return text;
-}
-
-/* ---- one layer ---- */
-
-static const void *data_of(const dt_c_program *c, int i, int k)
-{
-    return dt_program_data(c->p, c->layer[i].n, k);
-}
-
-static int is_multiplied(const dt_c_program *c, int i)
-{
-    const dt_graph_node *n = c->layer[i].n;
-
-    return n->kind == DT_OP_THRESHOLD && dt_program_requant(c->p, n).multiplier;
-}
-
-/* One group, no dilation, and the same stride and pad on all sides. */
-static int is_plain(const dt_conv_params *p)
-{
-    const dt_conv_params plain = dt_conv_square(p->stride[0], p->pad[0]);
-
-    return memcmp(p, &plain, sizeof plain) == 0;
-}
-
-/* Every layer of psums is a convolution, and plain: then the shorter text serves. */
-static int all_plain(const dt_c_program *c)
-{
-    for (int i = 0; i < c->n_layers; i++) {
-        const dt_graph_node *n = c->layer[i].n;
-        if (dt_c_makes_psums(&c->layer[i]) && (n->kind != DT_OP_CONV2D || !is_plain(n->params))) return 0;
-    }
-    return 1;
-}
-
-static int one_text(char *text, const void *array, int64_t i)
-{
-    (void)array;
-    (void)i;
-    return sprintf(text, "1");
-}
-
-static const element of_ones = { "int8_t", one_text };
-
-/* "codes_3": what layer i gives. */
-static const char *buffer_name(const dt_c_program *c, int i, char text[32])
-{
-    if (i == c->n_layers - 1) return "scores";
-    snprintf(text, 32, "%s_%d", c->layer[i].y.kind == DT_VALUE_CODE ? "codes" : "reals", c->layer[i].buffer);
-    return text;
-}
-
-static void put_conv(FILE *file, const dt_c_program *c, int i)
-{
-    const dt_c_layer *l = &c->layer[i];
-    const dt_c_conv v = dt_c_program_conv(c, i);
-    const dt_conv_params *conv = &v.conv;
-    const int R = v.window[0], S = v.window[1];
-    const int64_t n = (int64_t)l->y.channels * R * S * v.channels;
-    char other[32];
-
-    put_member(file, i, v.weight ? &of_int8 : &of_ones, "weight", v.weight, n);
-    if (all_plain(c)) {
-        fprintf(file, "static const conv_layer layer_%d = { %d, %d, %d, %d, %d, %d, %d, %d, layer_%d_weight };\n", i,
-                l->x.height, l->x.width, l->x.channels, l->y.channels, R, S, conv->stride[0], conv->pad[0], i);
-        return;
-    }
-    fprintf(file,
-            "static const conv_layer layer_%d = { %d, %d, %d, %d, %d, %d, %d, { %d, %d }, { %d, %d }, { %d, %d },\n"
-            "    layer_%d_weight, %s };\n",
-            i, l->x.height, l->x.width, l->x.channels, l->y.channels, conv->groups, R, S, conv->stride[0],
-            conv->stride[1], conv->pad[0], conv->pad[1], conv->dilation[0], conv->dilation[1], i,
-            l->n_in > 1 ? buffer_name(c, l->in[1], other) : "0");
-}
-
-static void put_threshold(FILE *file, const dt_c_program *c, int i)
-{
-    const dt_c_layer *l = &c->layer[i];
-    const int n_steps = l->y.high - l->y.low;
-
-    put_member(file, i, &of_int8, "sign", data_of(c, i, DT_THRESHOLD_SIGN), l->y.channels);
-    put_member(file, i, &of_int32, "threshold", data_of(c, i, DT_THRESHOLD_STEPS), (int64_t)n_steps * l->y.channels);
-    fprintf(file,
-            "static const threshold_layer layer_%d = { &layer_%d, %d, %d, %d, %d, layer_%d_sign, "
-            "layer_%d_threshold };\n",
-            i, l->in[0], l->y.height, l->y.width, l->y.low, n_steps, i, i);
-}
-
-static void put_multiplier(FILE *file, const dt_c_program *c, int i)
-{
-    const dt_c_layer *l = &c->layer[i];
-    const dt_requant r = dt_program_requant(c->p, l->n);
-
-    put_member(file, i, &of_int32, "multiplier", r.multiplier, l->y.channels);
-    put_member(file, i, &of_int64, "offset", r.offset, l->y.channels);
-    put_member(file, i, &of_int32, "shift", r.shift, l->y.channels);
-    fprintf(file,
-            "static const multiplier_layer layer_%d = { &layer_%d, %d, %d, %d, %d,\n    layer_%d_multiplier, "
-            "layer_%d_offset, layer_%d_shift };\n",
-            i, l->in[0], l->y.height, l->y.width, l->y.low, l->y.high, i, i, i);
-}
-
-static void put_affine(FILE *file, const dt_c_program *c, int i)
-{
-    const dt_c_layer *l = &c->layer[i];
-
-    put_member(file, i, &of_float, "slope", data_of(c, i, DT_AFFINE_SLOPE), l->y.channels);
-    put_member(file, i, &of_float, "offset", data_of(c, i, DT_AFFINE_OFFSET), l->y.channels);
-    fprintf(file, "static const affine_layer layer_%d = { &layer_%d, %d, %d, layer_%d_slope, layer_%d_offset };\n", i,
-            l->in[0], l->y.height, l->y.width, i, i);
-}
-
-static void put_pool(FILE *file, const dt_c_program *c, int i)
-{
-    const dt_c_layer *l = &c->layer[i];
-    const dt_pool_params *pool = l->n->params;
-
-    fprintf(file,
-            "static const pool_layer layer_%d = { %d, %d, %d, %d, %d, { %d, %d }, { %d, %d }, { %d, %d }, %d };\n", i,
-            l->x.height, l->x.width, l->x.channels, l->y.height, l->y.width, pool->window[0], pool->window[1],
-            pool->stride[0], pool->stride[1], pool->pad[0], pool->pad[1], pool->count_include_pad);
-}
-
-/* LSQ clamps steps, the other rules units of the clip: grid.h. */
-static void put_quantize(FILE *file, const dt_c_program *c, int i)
-{
-    const dt_value *y = &c->layer[i].y;
-    const int lsq = ((const dt_act_quant_params *)c->layer[i].n->params)->rule == DT_RULE_LSQ;
-    const int floor = lsq ? y->low : y->low < 0 ? -1 : 0;
-    char alpha[MOST_ELEMENT];
-
-    float_text(alpha, data_of(c, i, DT_QUANT_ALPHA), 0);
-    fprintf(file, "static const quantize_layer layer_%d = { %" PRId64 ", %s, %d.0f, %d.0f, %d.0f };\n", i,
-            dt_value_count(y), alpha, floor, lsq ? y->high : 1, lsq ? 1 : y->high);
-}
-
-static void put_linear(FILE *file, const dt_c_program *c, int i)
-{
-    const dt_c_layer *l = &c->layer[i];
-    const int64_t inputs = dt_value_count(&l->x);
-
-    put_member(file, i, &of_float, "matrix", data_of(c, i, DT_LINEAR_MATRIX), inputs * l->y.channels);
-    put_member(file, i, &of_float, "bias", data_of(c, i, DT_LINEAR_BIAS), l->y.channels);
-    fprintf(file, "static const linear_layer layer_%d = { %" PRId64 ", %d, layer_%d_matrix, layer_%d_bias };\n", i,
-            inputs, l->y.channels, i, i);
-}
-
-/* Others have nothing but their count. */
-static void (*const put_constants[DT_OP_COUNT])(FILE *file, const dt_c_program *c, int i) = {
-    [DT_OP_THRESHOLD] = put_threshold, [DT_OP_AFFINE] = put_affine,      [DT_OP_MAXPOOL] = put_pool,
-    [DT_OP_AVGPOOL] = put_pool,        [DT_OP_ACT_QUANT] = put_quantize, [DT_OP_LINEAR] = put_linear,
-};
-
-static const char *layer_name(const dt_c_program *c, int i, char text[NAME_BYTES])
-{
-    return safe(dt_program_layer_name(c->p, c->layer[i].n), text);
-}
-
-static void put_layer(FILE *file, const dt_c_program *c, int i)
-{
-    const dt_c_layer *l = &c->layer[i];
-    char name[NAME_BYTES];
-
-    const int makes_psums = dt_c_makes_psums(l);
-
-    if (makes_psums ? l->last_reader < 0 : !put_constants[l->n->kind]) return;
-    fprintf(file, "/* %s: %s */\n", l->kind, layer_name(c, i, name));
-    if (makes_psums)
-        put_conv(file, c, i);
-    else if (is_multiplied(c, i))
-        put_multiplier(file, c, i);
-    else
-        put_constants[l->n->kind](file, c, i);
-    fputc('\n', file);
-}
 
 /* ---- functions ---- */
 
@@ -307,11 +46,11 @@ static void put_functions(FILE *file, const source *s)
         const dt_op_kind kind = c->layer[i].n->kind;
         if (dt_c_makes_psums(&c->layer[i])) continue;
         has[kind] = 1;
-        if (kind == DT_OP_THRESHOLD) *(is_multiplied(c, i) ? &multiplies : &steps) = 1;
+        if (kind == DT_OP_THRESHOLD) *(dt_c_is_multiplied(c, i) ? &multiplies : &steps) = 1;
         if (kind == DT_OP_MAXPOOL) pools[c->layer[i].y.kind] = 1;
         if (kind == DT_OP_RELU) relus[relu_limit(c, i) > 0.0f] = 1;
     }
-    fputs(all_plain(c) ? conv_text : general_conv_text, file);
+    fputs(dt_c_all_plain(c) ? conv_text : general_conv_text, file);
     if (steps) fputs(threshold_text, file);
     if (multiplies) fputs(multiplier_text, file);
     if (has[DT_OP_AFFINE]) fputs(affine_text, file);
@@ -331,9 +70,9 @@ static void put_functions(FILE *file, const source *s)
 
 static void put_relu(FILE *file, float most, int64_t count, const char *a, const char *y)
 {
-    char text[MOST_ELEMENT];
+    char text[DT_C_ELEMENT_BYTES];
 
-    float_text(text, &most, 0);
+    dt_c_float_text(most, text);
     if (most > 0.0f)
         fprintf(file, "    limit(%" PRId64 ", %s, %s, %s);", count, text, a, y);
     else
@@ -342,10 +81,10 @@ static void put_relu(FILE *file, float most, int64_t count, const char *a, const
 
 static void put_clip(FILE *file, const dt_clip_params *p, int64_t count, const char *a, const char *y)
 {
-    char low[MOST_ELEMENT], high[MOST_ELEMENT];
+    char low[DT_C_ELEMENT_BYTES], high[DT_C_ELEMENT_BYTES];
 
-    float_text(low, &p->low, 0);
-    float_text(high, &p->high, 0);
+    dt_c_float_text(p->low, low);
+    dt_c_float_text(p->high, high);
     fprintf(file, "    clip(%" PRId64 ", %s, %s, %s, %s);", count, low, high, a, y);
 }
 
@@ -361,9 +100,9 @@ static void put_concat(FILE *file, const dt_c_program *c, int i, const char *y)
     for (int a = 1; a < axis; a++) rows *= dt_graph_shape(g, l->n->out)->dim[a];
     for (int k = 0; k < l->n_in; k++) {
         const int64_t length = dt_graph_count(g, l->n->in[k]) / rows;
-        char x[32];
+        char x[DT_C_BUFFER_BYTES];
         fprintf(file, "%s    part(%s, %" PRId64 ", %" PRId64 ", %s + %" PRId64 ", %" PRId64 ");", k ? "\n" : "",
-                buffer_name(c, l->in[k], x), rows, length, y, at, count / rows);
+                dt_c_buffer_name(c, l->in[k], x), rows, length, y, at, count / rows);
         at += length;
     }
 }
@@ -373,12 +112,12 @@ static void put_call(FILE *file, const dt_c_program *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const dt_op_kind kind = l->n->kind;
     const int64_t count = dt_value_count(&l->y);
-    char a_text[32], b_text[32], y_text[32], name[NAME_BYTES];
+    char a_text[DT_C_BUFFER_BYTES], b_text[DT_C_BUFFER_BYTES], y_text[DT_C_BUFFER_BYTES], name[DT_C_NAME_BYTES];
 
     if (dt_c_makes_psums(l)) return;
-    const char *a = buffer_name(c, dt_c_program_source(c, i, 0), a_text), *y = buffer_name(c, i, y_text);
+    const char *a = dt_c_buffer_name(c, dt_c_program_source(c, i, 0), a_text), *y = dt_c_buffer_name(c, i, y_text);
     if (kind == DT_OP_ADD)
-        fprintf(file, "    add(%" PRId64 ", %s, %s, %s);", count, a, buffer_name(c, l->in[1], b_text), y);
+        fprintf(file, "    add(%" PRId64 ", %s, %s, %s);", count, a, dt_c_buffer_name(c, l->in[1], b_text), y);
     else if (kind == DT_OP_CONCAT)
         put_concat(file, c, i, y);
     else if (kind == DT_OP_RELU)
@@ -388,11 +127,11 @@ static void put_call(FILE *file, const dt_c_program *c, int i)
     else if (kind == DT_OP_MAXPOOL)
         fprintf(file, "    maxpool_%s(&layer_%d, %s, %s);", l->y.kind == DT_VALUE_CODE ? "codes" : "reals", i, a, y);
     else
-        fprintf(file, "    %s(&layer_%d, %s, %s);", is_multiplied(c, i) ? "multiply" : l->kind, i, a, y);
+        fprintf(file, "    %s(&layer_%d, %s, %s);", dt_c_is_multiplied(c, i) ? "multiply" : l->kind, i, a, y);
     fputs(" /* ", file);
     if (l->x.kind == DT_VALUE_PSUM) /* what makes the psums runs in it */
-        fprintf(file, "%s %s, ", c->layer[l->in[0]].kind, layer_name(c, l->in[0], name));
-    fprintf(file, "%s %s */\n", l->kind, layer_name(c, i, name));
+        fprintf(file, "%s %s, ", c->layer[l->in[0]].kind, dt_c_layer_name(c, l->in[0], name));
+    fprintf(file, "%s %s */\n", l->kind, dt_c_layer_name(c, i, name));
 }
 
 /* ---- the two files ---- */
@@ -422,11 +161,11 @@ static void put_work(FILE *file, const dt_c_program *c, int i)
 /* What the image's table has built in. */
 static void put_origin(FILE *file, const dt_data_origin *o, int channels)
 {
-    char name[NAME_BYTES];
+    char name[DT_C_NAME_BYTES];
 
     if (!o->name[0]) return;
-    fprintf(file, " * Pixels are 0..255. image_table normalises them as those of %s", safe(o->name, name));
-    if (o->fingerprint[0]) fprintf(file, ", files %s", safe(o->fingerprint, name));
+    fprintf(file, " * Pixels are 0..255. image_table normalises them as those of %s", dt_c_safe(o->name, name));
+    if (o->fingerprint[0]) fprintf(file, ", files %s", dt_c_safe(o->fingerprint, name));
     fprintf(file, ":\n * (pixel / 255 - mean) / std, mean");
     for (int c = 0; c < channels; c++) fprintf(file, " %.9g", (double)o->mean[c]);
     fprintf(file, ", std");
@@ -439,17 +178,17 @@ static void put_about(FILE *file, const source *s, const char *suffix)
     const dt_c_program *c = &s->of;
     const dt_program *p = c->p;
     const dt_value *image = &c->image->y;
-    char name[NAME_BYTES];
+    char name[DT_C_NAME_BYTES];
 
     fprintf(file, "/*\n * %s.%s - %s as C99: class scores of one image. Written by detent.\n *\n", s->name, suffix,
-            safe(p->graph->name, name));
+            dt_c_safe(p->graph->name, name));
     put_origin(file, &p->origin, image->channels);
     fprintf(file, " *   image      %-22s %4d x %-4d x %d; codes %d..%d\n", "", image->height, image->width,
             image->channels, image->low, image->high);
     for (int i = 0; i < c->n_layers; i++) {
         const dt_value *y = &c->layer[i].y;
-        fprintf(file, " *   %-10s %-22s %4d x %-4d x %d", c->layer[i].kind, layer_name(c, i, name), y->height, y->width,
-                y->channels);
+        fprintf(file, " *   %-10s %-22s %4d x %-4d x %d", c->layer[i].kind, dt_c_layer_name(c, i, name), y->height,
+                y->width, y->channels);
         put_work(file, c, i);
         fputc('\n', file);
     }
@@ -483,12 +222,10 @@ static int put_code_file(const void *user, FILE *file)
     fprintf(file, " * For speed: -O3 and the machine's own instructions (-march=native).\n */\n");
     fprintf(file, "#include \"%s.h\"\n\n#include <string.h>\n\ntypedef %s code;\n\n", s->name, c->code_type);
     fprintf(file, "static int32_t psums[%d]; /* of one position */\n\n", c->psums);
-    put_array(file, &of_codes, "image_table", dt_program_data(c->p, c->image->n, DT_TABLE_CODES),
-              (int64_t)PIXEL_VALUES * c->image->y.channels);
-    fputc('\n', file);
+    dt_c_put_image_table(file, c);
     put_functions(file, s);
     put_buffers(file, c);
-    for (int i = 0; i < c->n_layers; i++) put_layer(file, c, i);
+    for (int i = 0; i < c->n_layers; i++) dt_c_put_constants(file, c, i);
     fprintf(file, "void %s_run(const uint8_t image[%s_HEIGHT * %s_WIDTH * %s_CHANNELS], float scores[%s_CLASSES])\n{\n",
             s->name, s->capitals, s->capitals, s->capitals, s->capitals);
     fprintf(file, "    pixels(image, codes_%d);\n", c->image->buffer);

@@ -1,12 +1,16 @@
 /*
- * program_c_layers.c - chooses the buffers and computes the sizes. Interface: program_c_layers.h.
+ * program_c_layers.c - chooses the buffers, computes the sizes, and gives things their names. Interface:
+ *                      program_c_layers.h.  Tests: tests/formats/test_program_c.c.
  */
 #include "program_c_layers.h"
 
 #include "../../core/conv_params.h"
+#include "../../quant/program/program_build.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -255,4 +259,53 @@ void dt_c_program_release(dt_c_program *c)
     free(c->code_room);
     free(c->real_room);
     *c = (dt_c_program){ 0 };
+}
+
+/* ---- what the texts go by ---- */
+
+int dt_c_is_multiplied(const dt_c_program *c, int i)
+{
+    const dt_graph_node *n = c->layer[i].n;
+
+    return n->kind == DT_OP_THRESHOLD && dt_program_requant(c->p, n).multiplier;
+}
+
+/* One group, no dilation, and the same stride and pad on all sides. */
+static int is_plain(const dt_conv_params *p)
+{
+    const dt_conv_params plain = dt_conv_square(p->stride[0], p->pad[0]);
+
+    return memcmp(p, &plain, sizeof plain) == 0;
+}
+
+int dt_c_all_plain(const dt_c_program *c)
+{
+    for (int i = 0; i < c->n_layers; i++) {
+        const dt_graph_node *n = c->layer[i].n;
+        if (dt_c_makes_psums(&c->layer[i]) && (n->kind != DT_OP_CONV2D || !is_plain(n->params))) return 0;
+    }
+    return 1;
+}
+
+const char *dt_c_safe(const char *name, char text[DT_C_NAME_BYTES])
+{
+    size_t i = 0;
+
+    for (; name[i] && i < DT_C_NAME_BYTES - 1; i++)
+        text[i] = isalnum((unsigned char)name[i]) || strchr(" ._-+", name[i]) ? name[i] : '_';
+    text[i] = '\0';
+    return text;
+}
+
+const char *dt_c_layer_name(const dt_c_program *c, int i, char text[DT_C_NAME_BYTES])
+{
+    return dt_c_safe(dt_program_layer_name(c->p, c->layer[i].n), text);
+}
+
+const char *dt_c_buffer_name(const dt_c_program *c, int i, char text[DT_C_BUFFER_BYTES])
+{
+    if (i == c->n_layers - 1) return "scores";
+    snprintf(text, DT_C_BUFFER_BYTES, "%s_%d", c->layer[i].y.kind == DT_VALUE_CODE ? "codes" : "reals",
+             c->layer[i].buffer);
+    return text;
 }

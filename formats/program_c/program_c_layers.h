@@ -63,4 +63,19 @@ dt_c_conv dt_c_program_conv(const dt_c_program *c, int i);
 /* Returns the multiply-accumulates of layer i for one image. */
 int64_t dt_c_program_macs(const dt_c_program *c, int i);
 
+/* Returns 1 if layer i is a THRESHOLD that has the multiplier form. */
+int dt_c_is_multiplied(const dt_c_program *c, int i);
+/* Returns 1 if every layer of psums is a convolution of one group, without dilation, and with the same stride and pad
+ * on all sides. A shorter text then serves for all of them. */
+int dt_c_all_plain(const dt_c_program *c);
+
+enum { DT_C_NAME_BYTES = DT_NAME_MAX + 1, DT_C_BUFFER_BYTES = 32 };
+
+/* Copies a name to text, which it returns. Characters that could end a comment become '_'. */
+const char *dt_c_safe(const char *name, char text[DT_C_NAME_BYTES]);
+/* Writes the name of the buffer that holds what layer i gives, such as "codes_3", and returns it. */
+const char *dt_c_buffer_name(const dt_c_program *c, int i, char text[DT_C_BUFFER_BYTES]);
+/* Copies the name of layer i in the same way as dt_c_safe. */
+const char *dt_c_layer_name(const dt_c_program *c, int i, char text[DT_C_NAME_BYTES]);
+
 #endif /* DT_PROGRAM_C_LAYERS_H */
