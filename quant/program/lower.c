@@ -3,8 +3,8 @@
  *
  * The model is not run. The codes of its weights come from the operators that make them, on a tape. Scales of
  * activations come from grid.h and those of psums from multiplication, as the kernels compute them. lowering.h has the
- * idea, and lower_values.c the thresholds. A node that has no form in a program is refused by name.
- * Tests: tests/quant/test_lower.c.
+ * idea, lower_sums.c the sums, and lower_values.c the thresholds. A node that has no form in a program is refused by
+ * name. Tests: tests/quant/test_lower.c.
  */
 #include "lowering.h"
 
@@ -13,24 +13,12 @@
 #include "../../core/names.h"
 #include "../../layers/augment.h"
 #include "../../layers/batchnorm.h"
-#include "../../layers/pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *name_of(const dt_lowering *w, const dt_graph_node *n)
-{
-    return dt_graph_name(w->from, n->out);
-}
-
-static const dt_tensor *facts_of(const dt_lowering *w, int value)
-{
-    return &w->from->value[value]->facts;
-}
-
-/* What node n makes, now that it is known. */
-static dt_held *hold(const dt_lowering *w, const dt_graph_node *n, dt_holds holds, dt_held *from)
+dt_held *dt_lowering_hold(const dt_lowering *w, const dt_graph_node *n, dt_holds holds, dt_held *from)
 {
     dt_held *h = &w->held[n->out];
 
@@ -38,12 +26,12 @@ static dt_held *hold(const dt_lowering *w, const dt_graph_node *n, dt_holds hold
     return h;
 }
 
-static dt_status held_input(const dt_lowering *w, const dt_graph_node *n, int k, dt_held **out)
+dt_status dt_lowering_input(const dt_lowering *w, const dt_graph_node *n, int k, dt_held **out)
 {
     dt_held *h = &w->held[n->in[k]];
 
     DT_CHECK(h->holds != DT_HOLDS_NOTHING, DT_ERR_UNSUPPORTED, "%s: %s reads %s, which has no place in a program",
-             name_of(w, n), dt_ops[n->kind]->name, dt_graph_name(w->from, n->in[k]));
+             dt_lowering_name(w, n), dt_ops[n->kind]->name, dt_graph_name(w->from, n->in[k]));
     *out = h;
     return DT_OK;
 }
@@ -60,7 +48,7 @@ static dt_status find_param(const dt_lowering *w, const dt_graph_node *n, int k,
 {
     const dt_tensor *t = w->tensor[n->in[k]];
 
-    DT_CHECK(t, DT_ERR_UNSUPPORTED, "%s: %s reads %s as a parameter, and that is computed", name_of(w, n),
+    DT_CHECK(t, DT_ERR_UNSUPPORTED, "%s: %s reads %s as a parameter, and that is computed", dt_lowering_name(w, n),
              dt_ops[n->kind]->name, dt_graph_name(w->from, n->in[k]));
     *out = t;
     return DT_OK;
@@ -92,7 +80,8 @@ static int find_shared(const dt_lowering *w, const dt_graph_node *n)
     for (int i = 0; i < n->out; i++) {
         const dt_graph_node *other = dt_graph_maker(w->from, i);
         if (!other || other->kind != DT_OP_ACT_QUANT || w->held[i].holds != DT_HOLDS_CODES) continue;
-        if (dt_share_scale(facts_of(w, i), facts_of(w, n->out))) return scale_of(w->program->graph, w->held[i].value);
+        if (dt_share_scale(dt_lowering_facts(w, i), dt_lowering_facts(w, n->out)))
+            return scale_of(w->program->graph, w->held[i].value);
     }
     return 0;
 }
@@ -101,7 +90,7 @@ static dt_status quantizer_read(const dt_lowering *w, const dt_graph_node *n, dt
 {
     const dt_act_quant_params *p = n->params;
     const int high = dt_act_high(p->bits, p->is_signed);
-    const char *name = name_of(w, n);
+    const char *name = dt_lowering_name(w, n);
     const dt_tensor *alpha = NULL;
 
     snprintf(q->name, sizeof q->name, "%.*s", dt_layer_name_bytes(name), name);
@@ -160,17 +149,18 @@ static dt_status lower_act_quant(dt_lowering *w, const dt_graph_node *n)
     dt_quantizer q;
     int codes;
 
-    DT_TRY(held_input(w, n, 0, &x));
+    DT_TRY(dt_lowering_input(w, n, 0, &x));
     DT_TRY(quantizer_read(w, n, &q));
     DT_CHECK(x->holds == DT_HOLDS_IMAGE || has_values(x), DT_ERR_UNSUPPORTED,
-             "%s: quantizes %s, which is neither the image nor what a layer gave", name_of(w, n), dt_held_name(w, x));
+             "%s: quantizes %s, which is neither the image nor what a layer gave", dt_lowering_name(w, n),
+             dt_held_name(w, x));
     DT_CHECK(x->holds == DT_HOLDS_IMAGE || !q.params.unclamped, DT_ERR_UNSUPPORTED,
-             "%s: only the image's quantizer may be unclamped", name_of(w, n));
+             "%s: only the image's quantizer may be unclamped", dt_lowering_name(w, n));
     if (x->holds == DT_HOLDS_IMAGE)
         DT_TRY(lower_image(w, &q, &codes));
     else
         DT_TRY(dt_held_codes(w, x, &q, &codes));
-    hold(w, n, DT_HOLDS_CODES, NULL)->value = codes;
+    dt_lowering_hold(w, n, DT_HOLDS_CODES, NULL)->value = codes;
     return DT_OK;
 }
 
@@ -188,7 +178,7 @@ static dt_status narrow(const char *name, const dt_tensor *facts, const float *c
 /* The codes of a convolution's weights, and their scales. */
 static dt_status read_weights(const dt_lowering *w, const dt_graph_node *n, dt_program_conv *c)
 {
-    const dt_tensor *facts = facts_of(w, n->in[1]), *t = w->tensor[n->in[1]];
+    const dt_tensor *facts = dt_lowering_facts(w, n->in[1]), *t = w->tensor[n->in[1]];
     const int64_t count = dt_count(&facts->shape);
     float *code = NULL;
 
@@ -213,16 +203,15 @@ static dt_status read_weights(const dt_lowering *w, const dt_graph_node *n, dt_p
     return DT_OK;
 }
 
-/* What n makes is a line of psums; its arrays are filled by the caller. */
-static dt_status hold_line(dt_lowering *w, const dt_graph_node *n, int psum, dt_held **out)
+dt_status dt_lowering_line(dt_lowering *w, const dt_graph_node *n, int psum, dt_held **out)
 {
     const size_t channels = (size_t)dt_program_value(w->program, psum).channels;
-    dt_held *h = hold(w, n, DT_HOLDS_LINE, NULL);
+    dt_held *h = dt_lowering_hold(w, n, DT_HOLDS_LINE, NULL);
 
     h->psum = psum;
     h->slope = malloc(channels * sizeof *h->slope);
     h->offset = malloc(channels * sizeof *h->offset);
-    DT_CHECK(h->slope && h->offset, DT_ERR_MEMORY, "no memory for the line of %s", name_of(w, n));
+    DT_CHECK(h->slope && h->offset, DT_ERR_MEMORY, "no memory for the line of %s", dt_lowering_name(w, n));
     *out = h;
     return DT_OK;
 }
@@ -233,10 +222,10 @@ static dt_status psum_line(dt_lowering *w, const dt_graph_node *n, int x, int ps
     const dt_program *p = w->program;
     const dt_graph_node *weights = dt_program_weights(p, dt_graph_maker(p->graph, psum));
     const float sx = dt_program_scale(p, x), *sw = dt_program_data(p, weights, DT_CODES_SCALE);
-    const int n_scale = facts_of(w, n->out)->n_scale;
+    const int n_scale = dt_lowering_facts(w, n->out)->n_scale;
     dt_held *h = NULL;
 
-    DT_TRY(hold_line(w, n, psum, &h));
+    DT_TRY(dt_lowering_line(w, n, psum, &h));
     h->is_psum = 1;
     for (int c = 0; c < dt_program_value(p, psum).channels; c++) {
         h->slope[c] = sx * sw[n_scale == 1 ? 0 : c];
@@ -248,18 +237,18 @@ static dt_status psum_line(dt_lowering *w, const dt_graph_node *n, int x, int ps
 /* The codes that a layer of weights reads. */
 static dt_status input_codes(const dt_lowering *w, const dt_graph_node *n, dt_held **out)
 {
-    DT_CHECK(facts_of(w, n->out)->n_scale > 0, DT_ERR_UNSUPPORTED,
+    DT_CHECK(dt_lowering_facts(w, n->out)->n_scale > 0, DT_ERR_UNSUPPORTED,
              "%s is not quantized, so it has no integers; train the model with wbits and abits of 2 to 8",
-             name_of(w, n));
-    DT_TRY(held_input(w, n, 0, out));
+             dt_lowering_name(w, n));
+    DT_TRY(dt_lowering_input(w, n, 0, out));
     DT_CHECK((*out)->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED, "%s: reads psums, not codes; quantize them before it",
-             name_of(w, n));
+             dt_lowering_name(w, n));
     return DT_OK;
 }
 
 static dt_status lower_conv(dt_lowering *w, const dt_graph_node *n)
 {
-    dt_program_conv c = { .name = name_of(w, n), .conv = *(const dt_conv_params *)n->params };
+    dt_program_conv c = { .name = dt_lowering_name(w, n), .conv = *(const dt_conv_params *)n->params };
     dt_held *x = NULL;
     int psum;
 
@@ -272,7 +261,7 @@ static dt_status lower_conv(dt_lowering *w, const dt_graph_node *n)
 /* A convolution whose window is the map: its weights lie as the linear layer's do. */
 static dt_status lower_integer_linear(dt_lowering *w, const dt_graph_node *n)
 {
-    dt_program_conv c = { .name = name_of(w, n), .conv = dt_conv_square(1, 0) };
+    dt_program_conv c = { .name = dt_lowering_name(w, n), .conv = dt_conv_square(1, 0) };
     dt_held *x = NULL;
     int psum;
 
@@ -287,15 +276,15 @@ static dt_status lower_integer_linear(dt_lowering *w, const dt_graph_node *n)
 /* The psums on their line, with the bias for its offset. */
 static dt_status lower_bias(dt_lowering *w, const dt_graph_node *n)
 {
-    const int channels = (int)dt_channels(&facts_of(w, n->out)->shape);
+    const int channels = (int)dt_channels(&dt_lowering_facts(w, n->out)->shape);
     dt_held *x = NULL, *line = NULL;
     float *bias = NULL;
 
-    DT_TRY(held_input(w, n, 0, &x));
+    DT_TRY(dt_lowering_input(w, n, 0, &x));
     while (x->holds == DT_HOLDS_SAME) x = x->from;
     DT_CHECK(x->holds == DT_HOLDS_LINE && x->is_psum && channels == dt_program_value(w->program, x->psum).channels,
-             DT_ERR_UNSUPPORTED, "%s: a bias must follow its layer", name_of(w, n));
-    DT_TRY(hold_line(w, n, x->psum, &line));
+             DT_ERR_UNSUPPORTED, "%s: a bias must follow its layer", dt_lowering_name(w, n));
+    DT_TRY(dt_lowering_line(w, n, x->psum, &line));
     DT_TRY(read_param(w, n, 1, &bias));
     memcpy(line->slope, x->slope, (size_t)channels * sizeof *line->slope);
     memcpy(line->offset, bias, (size_t)channels * sizeof *line->offset);
@@ -322,18 +311,18 @@ static dt_status fold_batchnorm(const char *name, const dt_graph_node *n, const 
 
 static dt_status lower_batchnorm(dt_lowering *w, const dt_graph_node *n)
 {
-    const int channels = (int)dt_channels(&facts_of(w, n->out)->shape);
+    const int channels = (int)dt_channels(&dt_lowering_facts(w, n->out)->shape);
     dt_held *x = NULL, *line = NULL;
     float *part[4] = { NULL };
     dt_status status = DT_OK;
 
-    DT_TRY(held_input(w, n, 0, &x));
+    DT_TRY(dt_lowering_input(w, n, 0, &x));
     while (x->holds == DT_HOLDS_SAME) x = x->from;
     DT_CHECK(x->holds == DT_HOLDS_LINE && x->is_psum && channels == dt_program_value(w->program, x->psum).channels,
-             DT_ERR_UNSUPPORTED, "%s: a batch norm must follow its convolution", name_of(w, n));
-    DT_TRY(hold_line(w, n, x->psum, &line));
+             DT_ERR_UNSUPPORTED, "%s: a batch norm must follow its convolution", dt_lowering_name(w, n));
+    DT_TRY(dt_lowering_line(w, n, x->psum, &line));
     for (int k = 0; k < 4 && status == DT_OK; k++) status = read_param(w, n, k + 1, &part[k]);
-    if (status == DT_OK) status = fold_batchnorm(name_of(w, n), n, x, part, channels, line);
+    if (status == DT_OK) status = fold_batchnorm(dt_lowering_name(w, n), n, x, part, channels, line);
     for (int k = 0; k < 4; k++) free(part[k]);
     return status;
 }
@@ -342,97 +331,10 @@ static dt_status lower_through(dt_lowering *w, const dt_graph_node *n, dt_holds 
 {
     dt_held *x = NULL;
 
-    DT_TRY(held_input(w, n, 0, &x));
-    DT_CHECK(has_values(x), DT_ERR_UNSUPPORTED, "%s: %s of %s, which no layer gave", name_of(w, n),
+    DT_TRY(dt_lowering_input(w, n, 0, &x));
+    DT_CHECK(has_values(x), DT_ERR_UNSUPPORTED, "%s: %s of %s, which no layer gave", dt_lowering_name(w, n),
              dt_ops[n->kind]->name, dt_held_name(w, x));
-    hold(w, n, holds, x);
-    return DT_OK;
-}
-
-/* n, whose values are sums of the codes x, is `sum` in the program. */
-static dt_status hold_sum(dt_lowering *w, const dt_graph_node *n, int sum)
-{
-    dt_held *h = NULL;
-
-    DT_CHECK(
-        w->program->graph->value[sum]->facts.n_scale == 1, DT_ERR_UNSUPPORTED,
-        "%s: one of the two that it adds is quantized from reals, the other from psums, which a program cannot add as "
-        "integers; put a quantized layer between",
-        name_of(w, n));
-    DT_TRY(hold_line(w, n, sum, &h));
-    h->is_psum = 1;
-    for (int c = 0; c < dt_program_value(w->program, sum).channels; c++) {
-        h->slope[c] = dt_program_scale(w->program, sum);
-        h->offset[c] = 0.0f;
-    }
-    return DT_OK;
-}
-
-static dt_status lower_sumpool(dt_lowering *w, const dt_graph_node *n)
-{
-    dt_held *x = NULL;
-    int sum;
-
-    DT_TRY(held_input(w, n, 0, &x));
-    while (x->holds == DT_HOLDS_SAME) x = x->from;
-    DT_CHECK(x->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED,
-             "%s: an average of psums; quantize them before it, as --sum-bits does", name_of(w, n));
-    DT_TRY(dt_lowering_add_pool(w, n, x->value, &sum));
-    return hold_sum(w, n, sum);
-}
-
-static dt_status lower_avgpool(dt_lowering *w, const dt_graph_node *n)
-{
-    const dt_pool_params p = dt_lowering_pool(w, n);
-    dt_held *x = NULL;
-    int from, y;
-
-    if (facts_of(w, n->out)->n_scale > 0) return lower_sumpool(w, n);
-    /* evaluation sums such integers before it scales them, in another order of roundings */
-    DT_CHECK(
-        facts_of(w, n->in[0])->n_scale == 0, DT_ERR_UNSUPPORTED,
-        "%s: an average of integers whose windows have several divisors, or sums that f32 does not hold; let padded "
-        "cells count, or put a batch norm before it",
-        name_of(w, n));
-    DT_CHECK(p.window[0] * p.window[1] <= DT_POOL_F32_CELLS, DT_ERR_UNSUPPORTED,
-             "%s: an average of %dx%d cells, which is summed in double; a program's sums are f32, of at most %d cells",
-             name_of(w, n), p.window[0], p.window[1], DT_POOL_F32_CELLS);
-    DT_TRY(held_input(w, n, 0, &x));
-    DT_TRY(dt_held_reals(w, x, &from));
-    DT_TRY(dt_lowering_add_pool(w, n, from, &y));
-    hold(w, n, DT_HOLDS_REALS, NULL)->reals = y;
-    return DT_OK;
-}
-
-/* Codes that share a scale. */
-static dt_status lower_integer_add(dt_lowering *w, const dt_graph_node *n)
-{
-    dt_held *x = NULL;
-    int codes[2], sum;
-
-    for (int k = 0; k < 2; k++) {
-        DT_TRY(held_input(w, n, k, &x));
-        while (x->holds == DT_HOLDS_SAME) x = x->from;
-        DT_CHECK(x->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED, "%s: adds psums, not codes; quantize %s before it",
-                 name_of(w, n), dt_held_name(w, x));
-        codes[k] = x->value;
-    }
-    DT_TRY(dt_program_add_plain(w->program->graph, DT_OP_ADD, name_of(w, n), n->params, codes, &sum));
-    return hold_sum(w, n, sum);
-}
-
-static dt_status lower_add(dt_lowering *w, const dt_graph_node *n)
-{
-    dt_held *x = NULL;
-    int from[2], y;
-
-    if (facts_of(w, n->out)->n_scale > 0) return lower_integer_add(w, n);
-    for (int k = 0; k < 2; k++) {
-        DT_TRY(held_input(w, n, k, &x));
-        DT_TRY(dt_held_reals(w, x, &from[k]));
-    }
-    DT_TRY(dt_program_add_plain(w->program->graph, DT_OP_ADD, name_of(w, n), n->params, from, &y));
-    hold(w, n, DT_HOLDS_REALS, NULL)->reals = y;
+    dt_lowering_hold(w, n, holds, x);
     return DT_OK;
 }
 
@@ -443,28 +345,28 @@ static dt_status lower_concat(dt_lowering *w, const dt_graph_node *n)
     dt_held *x = NULL;
 
     for (int k = 0; k < n->n_in; k++) {
-        DT_TRY(held_input(w, n, k, &x));
-        DT_CHECK(has_values(x), DT_ERR_UNSUPPORTED, "%s: reads %s, which no layer gave", name_of(w, n),
+        DT_TRY(dt_lowering_input(w, n, k, &x));
+        DT_CHECK(has_values(x), DT_ERR_UNSUPPORTED, "%s: reads %s, which no layer gave", dt_lowering_name(w, n),
                  dt_held_name(w, x));
         codes[k] = x->value;
     }
-    hold(w, n, DT_HOLDS_CONCAT, NULL);
-    if (facts_of(w, n->out)->n_scale == 0) return DT_OK;
+    dt_lowering_hold(w, n, DT_HOLDS_CONCAT, NULL);
+    if (dt_lowering_facts(w, n->out)->n_scale == 0) return DT_OK;
     DT_CHECK(x->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED, "%s: joins psums, not codes; quantize what it gives",
-             name_of(w, n));
-    return dt_program_add_concat(w->program->graph, name_of(w, n), n->params, codes, n->n_in,
-                                 &hold(w, n, DT_HOLDS_CODES, NULL)->value);
+             dt_lowering_name(w, n));
+    return dt_program_add_concat(w->program->graph, dt_lowering_name(w, n), n->params, codes, n->n_in,
+                                 &dt_lowering_hold(w, n, DT_HOLDS_CODES, NULL)->value);
 }
 
 static dt_status lower_linear(dt_lowering *w, const dt_graph_node *n)
 {
-    dt_program_reals r = { .name = name_of(w, n), .n = (int)facts_of(w, n->out)->shape.dim[1] };
+    dt_program_reals r = { .name = dt_lowering_name(w, n), .n = (int)dt_lowering_facts(w, n->out)->shape.dim[1] };
     dt_graph *g = w->program->graph;
     dt_held *x = NULL;
     int from;
 
-    if (facts_of(w, n->out)->n_scale > 0) return lower_integer_linear(w, n);
-    DT_TRY(held_input(w, n, 0, &x));
+    if (dt_lowering_facts(w, n->out)->n_scale > 0) return lower_integer_linear(w, n);
+    DT_TRY(dt_lowering_input(w, n, 0, &x));
     DT_TRY(dt_held_reals(w, x, &from));
     DT_TRY(read_param(w, n, 1, &r.factor));
     dt_status status = DT_OK;
@@ -477,7 +379,7 @@ static dt_status lower_linear(dt_lowering *w, const dt_graph_node *n)
         return dt_forward(status, __FILE__, __LINE__);
     }
     DT_TRY(dt_program_add_linear(g, &r, from, &g->scores));
-    hold(w, n, DT_HOLDS_SCORES, NULL);
+    dt_lowering_hold(w, n, DT_HOLDS_SCORES, NULL);
     return DT_OK;
 }
 
@@ -494,8 +396,8 @@ dt_status dt_lower_node(dt_lowering *w, const dt_graph_node *n)
     case DT_OP_CLIP: return lower_through(w, n, DT_HOLDS_CLIP);
     case DT_OP_RELU: return lower_through(w, n, DT_HOLDS_RELU);
     case DT_OP_MAXPOOL: return lower_through(w, n, DT_HOLDS_MAXPOOL);
-    case DT_OP_AVGPOOL: return lower_avgpool(w, n);
-    case DT_OP_ADD: return lower_add(w, n);
+    case DT_OP_AVGPOOL: return dt_lower_avgpool(w, n);
+    case DT_OP_ADD: return dt_lower_add(w, n);
     case DT_OP_CONCAT: return lower_concat(w, n);
     case DT_OP_LINEAR: return lower_linear(w, n);
     case DT_OP_WEIGHT_QUANT: return DT_OK; /* its convolution reads the codes */
@@ -503,6 +405,6 @@ dt_status dt_lower_node(dt_lowering *w, const dt_graph_node *n)
         return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
                         "%s: %s has no form in a program, which holds convolutions, linear layers, batch norms, "
                         "biases, ReLUs, clips, pools, sums and concatenations",
-                        name_of(w, n), dt_ops[n->kind]->name);
+                        dt_lowering_name(w, n), dt_ops[n->kind]->name);
     }
 }

@@ -4,7 +4,8 @@
  *
  * A value of the model holds the image, or a value of the program, or something for which the program has no node yet:
  * a line of psums (slope * psum + offset), or the ReLU, clip, max-pool or concatenation of other values. What becomes
- * of these depends on the nodes that read them. lower.c walks the model's graph, and lower_values.c makes the nodes.
+ * of these depends on the nodes that read them. lower.c walks the model's graph, lower_sums.c
+ * lowers what adds, and lower_values.c makes the nodes that were waited for.
  */
 #ifndef DT_LOWERING_H
 #define DT_LOWERING_H
@@ -61,8 +62,31 @@ typedef struct {
 /* Returns the name of a value of the model. */
 const char *dt_held_name(const dt_lowering *w, const dt_held *h);
 
+/* Returns the name of a node of the model. */
+static inline const char *dt_lowering_name(const dt_lowering *w, const dt_graph_node *n)
+{
+    return dt_graph_name(w->from, n->out);
+}
+
+/* Returns the facts of a value of the model. */
+static inline const dt_tensor *dt_lowering_facts(const dt_lowering *w, int value)
+{
+    return &w->from->value[value]->facts;
+}
+
+/* Says what node n makes, and returns it. Its indices are -1 until the caller sets them. */
+dt_held *dt_lowering_hold(const dt_lowering *w, const dt_graph_node *n, dt_holds holds, dt_held *from);
+/* Says that node n makes a line of the program's psums. The caller fills slope and offset of *out. */
+DT_MUST_CHECK dt_status dt_lowering_line(dt_lowering *w, const dt_graph_node *n, int psum, dt_held **out);
+/* Sets *out to what input k of node n holds. DT_ERR_UNSUPPORTED: it has no place in a program. */
+DT_MUST_CHECK dt_status dt_lowering_input(const dt_lowering *w, const dt_graph_node *n, int k, dt_held **out);
+
 /* Lowers one node of the model, whose inputs have been lowered. In lower.c. */
 DT_MUST_CHECK dt_status dt_lower_node(dt_lowering *w, const dt_graph_node *n);
+/* Lowers an AVGPOOL. In lower_sums.c. */
+DT_MUST_CHECK dt_status dt_lower_avgpool(dt_lowering *w, const dt_graph_node *n);
+/* Lowers an ADD. In lower_sums.c. */
+DT_MUST_CHECK dt_status dt_lower_add(dt_lowering *w, const dt_graph_node *n);
 
 /* Returns the pool of node n. A window of the whole map has the map's size in it. */
 dt_pool_params dt_lowering_pool(const dt_lowering *w, const dt_graph_node *n);
