@@ -32,6 +32,8 @@ typedef struct {
     int batch; /* images of a batch; 0: DT_PREDICT_BATCH */
     /* Is called for each value of each batch, in the order of the network. May be NULL. */
     dt_status (*look)(void *user, const dt_value_batch *value);
+    /* Returns 1 if look is to be called for the value of that name. NULL: look is called for all. */
+    int (*wants)(void *user, const char *name);
     void *user;
     const dt_progress *progress; /* NULL: none */
 } dt_prediction;
