@@ -38,8 +38,9 @@ typedef struct {
     const dt_progress *progress; /* NULL: none */
 } dt_prediction;
 
-/* Writes the scores of the images to scores, [n][n_classes]: logits, or lengths of class capsules. m may be a program's
- * model, which takes pixels alone. DT_ERR_ARGUMENT: pixels are given, and nothing says how m normalises them. */
+/* Writes the scores of the images to scores, [n][n_classes]: logits, or lengths of class capsules. scores may be NULL,
+ * for a caller who only looks. m may be a program's model, which takes pixels alone. DT_ERR_ARGUMENT: pixels are given,
+ * and nothing says how m normalises them. */
 DT_API DT_MUST_CHECK dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores);
 
 /* Predicts the images of a safetensors file, and writes a safetensors file. It reads the tensor `name`, U8 pixels or
