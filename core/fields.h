@@ -29,9 +29,10 @@ typedef struct {
 
 #define DT_LENGTH(array) ((int)(sizeof(array) / sizeof(array)[0]))
 
-/* A row of a table is one of the first two macros, which name the member, and one of the others, which say its kind and
+/* A row of a table is one of the first three macros, which name the member, and one of the others, which say its kind and
  * range. */
 #define DT_MEMBER(type, member)          #member, offsetof(type, member), 0
+#define DT_MEMBER_AS(name, type, member) name, offsetof(type, member), 0
 #define DT_MEMBER_IF(only, type, member) #member, offsetof(type, member), only
 #define DT_INT(min, max)                 DT_FIELD_INT, min, max, NULL, 0
 #define DT_INTS(n, min, max)             DT_FIELD_INT, min, max, NULL, n

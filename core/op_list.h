@@ -30,8 +30,14 @@
     XX(ACT_QUANT,    act_quant,    act_quant)    /* x; alpha 1 -> codes                                    */ \
     XX(NORM_QUANT,   norm_quant,   norm_quant)   /* x [gamma beta mean var C] [alpha 1] -> codes or y      */ \
     XX(CODES,        codes,        codes)        /* integers K,..; scale 1 or K -> codes K,..              */ \
-    XX(TABLE,        table,        codes)        /* x u8 ..,C; table 256,C; scale 1 -> codes ..,C          */ \
+    XX(TABLE,        table,        codes)        /* x u8 or codes ..,C; table L,C; scale 1 -> codes ..,C   */ \
     XX(DEQUANTIZE,   dequantize,   codes)        /* integers -> their real values                         */ \
+    XX(QUANTIZE,     quantize,     requantize)   /* reals ..; scale 1 -> codes ..                          */ \
+    XX(REQUANTIZE,   requantize,   requantize)   /* x ..,C; scales of x, y [w 1 or C] [bias C] -> codes    */ \
+    XX(QADD,         qadd,         qbinary)      /* codes a, b of one shape; scales of a, b, y -> codes    */ \
+    XX(QMUL,         qmul,         qbinary)      /* the same                                               */ \
+    XX(QAVGPOOL,     qavgpool,     qpool)        /* codes N,H,W,C -> codes N,P,Q,C                         */ \
+    XX(QSOFTMAX,     qsoftmax,     qsoftmax)     /* codes ..,C; scales of x, y -> codes ..,C               */ \
     XX(THRESHOLD,    threshold,    threshold)    /* psum ..,C; thresholds T,C; sign C; scale 1 -> codes    */ \
     XX(AFFINE,       affine,       affine)       /* x ..,C; a C; b C -> y ..,C                             */ \
     XX(PSUM,         psum,         psum)         /* x N,H,W,C; w K,R,S,C -> psums of the array N,P,Q,K     */ \

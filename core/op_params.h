@@ -88,6 +88,7 @@ typedef struct {
 
 typedef struct {
     int low, high; /* range of the table's codes */
+    int first;     /* x that row 0 of the table is for; 0 for pixels */
 } dt_table_params;
 
 typedef struct {
@@ -98,6 +99,51 @@ typedef struct {
     dt_conv_params conv; /* the first member, so that what takes a CONV2D's params takes these too */
     dt_array array;
 } dt_psum_params;
+
+/* The kinds of sum that REQUANTIZE takes: engines compute their multipliers, and round, in different ways. */
+typedef enum {
+    DT_REQUANT_CONV,
+    DT_REQUANT_LINEAR,
+    DT_REQUANT_MATMUL,         /* of activations by activations or constants, whose zero point is 0 */
+    DT_REQUANT_MATMUL_SHIFTED, /* ... is not 0 */
+    DT_REQUANT_MUL,            /* a product of two codes */
+    DT_REQUANT_MEAN,           /* a sum over the map, which is divided by `count` */
+    DT_REQUANT_CODES           /* codes of another scale */
+} dt_requant_of;
+
+/* QUANTIZE: real values to codes. */
+typedef struct {
+    dt_profile profile;
+    int low, high; /* range of the codes; stored integers are code - low - 2^(bits-1) */
+} dt_quantize_params;
+
+typedef struct {
+    dt_profile profile;
+    dt_requant_of of;
+    int low, high; /* range of the codes; a ReLU raises low to 0 */
+    int count;     /* MEAN: cells that are summed; else 1 */
+} dt_requantize_params;
+
+/* QADD, QMUL */
+typedef struct {
+    dt_profile profile;
+    int low, high;
+    int subtract; /* QADD: 1: a - b */
+} dt_qbinary_params;
+
+/* QAVGPOOL */
+typedef struct {
+    dt_pool_params pool; /* the first member; its divisor counts cells of the map alone */
+    dt_profile profile;
+    int low, high;
+    int zero; /* the stored integer that code 0 stands for, -128..127 */
+} dt_qavgpool_params;
+
+/* QSOFTMAX */
+typedef struct {
+    dt_profile profile;
+    float beta; /* factor on the logits, > 0 */
+} dt_qsoftmax_params;
 
 /* x is seen as N, rows, columns, inner, where N is its first axis. y is N, columns, rows, inner, seen in the shape
  * `dim`, which has as many elements. So N,(H W),(caps),D becomes N,(caps),(H W),D. If dim[0] is 0, it is as large as

@@ -4,9 +4,11 @@
  */
 #include "kernel.h"
 
+#include "../layers/codes.h"
+
 #include "../core/grid_facts.h"
 
-enum { X, TABLE, SCALE };
+enum { X, SCALE = 2 };
 
 static dt_status copy_values(void *to, const dt_tensor *from, const dt_exec *ex)
 {
@@ -23,22 +25,20 @@ static dt_status codes_forward(const dt_node *node, const dt_exec *ex)
 extern "C" const dt_kernel dt_cuda_codes;
 const dt_kernel dt_cuda_codes = { NULL, codes_forward, NULL, NULL, 0 };
 
-/* One thread for each element of x; the first also writes the scale. table: [256][channels]; count: of x's elements. */
-__global__ static void table_kernel(const uint8_t *x, const float *table, const float *given_scale, float *y,
-                                    float *scale, int64_t channels, int64_t count)
+/* One thread for each element of x; the first also writes the scale. */
+__global__ static void table_kernel(dt_table_view v, const float *given_scale, float *y, float *scale, int64_t count)
 {
     const int64_t i = dt_thread();
     if (i == 0) *scale = *given_scale;
-    if (i < count) y[i] = table[x[i] * channels + i % channels];
+    if (i < count) y[i] = dt_table_value(&v, i);
 }
 
 static dt_status table_forward(const dt_node *node, const dt_exec *ex)
 {
     const int64_t count = dt_count(&node->out->shape);
 
-    DT_LAUNCH(table_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              (const uint8_t *)node->in[X]->data, dt_values(node->in[TABLE]), dt_values(node->in[SCALE]),
-              dt_values(node->out), node->out->scale, dt_channels(&node->out->shape), count);
+    DT_LAUNCH(table_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_table_look(node),
+              dt_values(node->in[SCALE]), dt_values(node->out), node->out->scale, count);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

@@ -82,7 +82,7 @@ static dt_status read_param(reader *r, const cJSON *object)
 {
     const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "name"));
     dt_param_spec spec;
-    int group, values, init, value;
+    int group, values, init, type, value;
     char text[64];
 
     DT_CHECK(name, DT_ERR_FORMAT, "%s: a parameter without a name: %s", r->file,
@@ -91,11 +91,13 @@ static dt_status read_param(reader *r, const cJSON *object)
     DT_TRY(read_word(r, object, "group", group_words, DT_GROUP_WEIGHT, &group));
     DT_TRY(read_word(r, object, "values", values_words, DT_VALUES_FINITE, &values));
     DT_TRY(read_word(r, object, "init", init_words, DT_INIT_CONSTANT, &init));
+    DT_TRY(read_word(r, object, "type", type_words, 0, &type));
     DT_TRY(read_number(r, object, "value", 0.0f, &spec.init_value));
     DT_TRY(read_number(r, object, "floor", -INFINITY, &spec.floor));
     spec.group = (dt_param_group)group;
     spec.values = (dt_param_values)values;
     spec.init = (dt_init)init;
+    spec.type = type ? DT_I32 : DT_F32;
     DT_CHECK(dt_graph_find(r->graph, name) < 0, DT_ERR_FORMAT, "%s: there are two parameters called %s", r->file, name);
     return dt_graph_param(r->graph, name, &spec, &value);
 }

@@ -28,6 +28,7 @@ static cJSON *param_json(const dt_graph_value *v)
     cJSON_AddStringToObject(object, "group", group_words[p->group]);
     cJSON_AddStringToObject(object, "values", values_words[p->values]);
     cJSON_AddStringToObject(object, "init", init_words[p->init]);
+    if (p->type == DT_I32) cJSON_AddStringToObject(object, "type", type_words[1]);
     cJSON_AddNumberToObject(object, "value", dt_json_shortest(p->init_value));
     if (isfinite(p->floor)) cJSON_AddNumberToObject(object, "floor", dt_json_shortest(p->floor));
     return object;

@@ -351,7 +351,7 @@ static dt_status read_layer(const reader *r, int i, const cJSON *object)
 static dt_status read_image(reader *r, const head *h)
 {
     const dt_shape pixels = { 4, { 1, h->height, h->width, h->channels } }, codes = { 2, { 256, h->channels } };
-    const dt_table_params range = { h->low, h->high };
+    const dt_table_params range = { .low = h->low, .high = h->high };
     int16_t *table = NULL;
 
     DT_TRY(read_array(r, "image", "table", DT_SAFETENSORS_I16, &codes, &table));

@@ -1,17 +1,19 @@
 /*
- * codes.c - brings the integers of a program onto the grid, stored codes and the image's codes by a table; and takes
- *           integers off the grid.
+ * codes.c - brings the integers of a program onto the grid: stored codes, and codes that a table has for pixels or for
+ *           other codes; and takes integers off the grid.
  *
  *   codes:       out = codes, each within low..high of params, with the scale that is given
- *   table:       y[..,c] = table[x[..,c]][c], with the scale that is given
+ *   table:       y[..,c] = table[x[..,c] - first][c], with the scale that is given;  x within the table's rows
  *   dequantize:  y = scale * x with the channel's scale, rounded to f32;  dx += dy
  *
  * A model's parameters are f32, and so the codes are held in f32. The caller makes sure that they are integers.
  *
  * Shapes: codes K,..; scale 1 or K; out as codes.
- *         x u8 ..,C; table f32 256,C; scale 1; y as x.  dequantize: x any, channels last; y as x.
+ *         x u8 ..,C, or codes; table f32 L,C, or L,1 for all channels; scale 1; y as x.  dequantize: x any, channels last; y as x.
  * CUDA: cuda/codes.cu.  Tests: tests/layers/test_codes.c.
  */
+#include "codes.h"
+
 #include "../core/grid_facts.h"
 #include "../core/op.h"
 
@@ -19,8 +21,6 @@
 #include <string.h>
 
 enum { X, TABLE, SCALE };
-
-enum { BYTES = 256 };
 
 static dt_status check_range(const dt_node *node, int low, int high)
 {
@@ -55,10 +55,16 @@ static dt_status table_infer(dt_node *node)
     const int64_t n_scale = dt_count(&node->in[SCALE]->shape);
     char text_x[64], text_table[64];
 
-    DT_CHECK(node->in[X]->type == DT_U8, DT_ERR_ARGUMENT, "%s: table: x must be bytes, which pixels are", node->name);
-    DT_CHECK(table->ndim == 2 && table->dim[0] == BYTES && table->dim[1] == dt_channels(x), DT_ERR_SHAPE,
-             "%s: table: x is %s, the table is %s; needed are ..,C and 256,C", node->name,
+    const int is_bytes = node->in[X]->type == DT_U8;
+    const int64_t least = is_bytes ? 0 : node->in[X]->qmin, most = is_bytes ? 255 : node->in[X]->qmax;
+    DT_CHECK(is_bytes || node->in[X]->n_scale > 0, DT_ERR_ARGUMENT, "%s: table: x must be bytes, which pixels are, or codes",
+             node->name);
+    DT_CHECK(table->ndim == 2 && (table->dim[1] == dt_channels(x) || table->dim[1] == 1), DT_ERR_SHAPE,
+             "%s: table: x is %s, the table is %s; needed are ..,C and L,C or L,1", node->name,
              dt_shape_text(x, text_x, sizeof text_x), dt_shape_text(table, text_table, sizeof text_table));
+    DT_CHECK(p->first <= least && most < p->first + table->dim[0], DT_ERR_SHAPE,
+             "%s: table: x has the values %lld..%lld, and the table has rows for %d..%lld", node->name, (long long)least,
+             (long long)most, p->first, (long long)(p->first + table->dim[0] - 1));
     DT_CHECK(n_scale == 1, DT_ERR_SHAPE, "%s: table: takes one scale, got %lld", node->name, (long long)n_scale);
     DT_TRY(check_range(node, p->low, p->high));
     node->out->shape = *x;
@@ -87,6 +93,7 @@ static const dt_field codes_fields[] = {
 static const dt_field table_fields[] = {
     { DT_MEMBER(dt_table_params, low), DT_INT(-65536, 65536) },
     { DT_MEMBER(dt_table_params, high), DT_INT(-65536, 65536) },
+    { DT_MEMBER(dt_table_params, first), DT_INT(-65536, 65536) },
 };
 
 const dt_op dt_op_codes = {
@@ -120,16 +127,13 @@ static dt_status codes_forward(const dt_node *node, const dt_exec *ex)
 
 static dt_status table_forward(const dt_node *node, const dt_exec *ex)
 {
-    const int64_t channels = dt_channels(&node->out->shape), rows = dt_rows(&node->out->shape);
-    const uint8_t *x = node->in[X]->data;
-    const float *table = node->in[TABLE]->data;
+    const int64_t count = dt_count(&node->out->shape);
+    const dt_table_view v = dt_table_look(node);
     float *y = node->out->data;
     (void)ex;
 
 #pragma omp parallel for
-    for (int64_t r = 0; r < rows; r++) {
-        for (int64_t c = 0; c < channels; c++) y[r * channels + c] = table[x[r * channels + c] * channels + c];
-    }
+    for (int64_t i = 0; i < count; i++) y[i] = dt_table_value(&v, i);
     node->out->scale[0] = *(const float *)node->in[SCALE]->data;
     return DT_OK;
 }

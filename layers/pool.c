@@ -61,7 +61,7 @@ static dt_status windows_check(const dt_node *node)
     return DT_OK;
 }
 
-static dt_status pool_infer(dt_node *node)
+dt_status dt_pool_infer(dt_node *node)
 {
     const dt_shape *x = &node->in[0]->shape;
     char text[64];
@@ -78,7 +78,7 @@ static dt_status pool_infer(dt_node *node)
 
 static dt_status maxpool_infer(dt_node *node)
 {
-    DT_TRY(pool_infer(node));
+    DT_TRY(dt_pool_infer(node));
     dt_stay_on_grid(node->out, node->in[0]);
     return DT_OK;
 }
@@ -88,7 +88,7 @@ static dt_status avgpool_infer(dt_node *node)
     const dt_tensor *x = node->in[0];
     dt_tensor *y = node->out;
 
-    DT_TRY(pool_infer(node));
+    DT_TRY(dt_pool_infer(node));
     const dt_pool_view v = dt_pool_look(node);
     const int64_t cells = (int64_t)v.window[0] * v.window[1];
     if (!dt_pool_has_one_divisor(node) || cells * dt_code_bound(x) >= DT_F32_EXACT) return DT_OK;

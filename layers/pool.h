@@ -18,6 +18,9 @@ typedef struct {
     int count_include_pad; /* as in dt_pool_params */
 } dt_pool_view;
 
+/* Checks a pool's window, strides and padding against x, and sets the output's shape. In pool.c. */
+DT_MUST_CHECK dt_status dt_pool_infer(dt_node *node);
+
 /* Returns the sizes of a node that infer has accepted. */
 static inline dt_pool_view dt_pool_look(const dt_node *node)
 {

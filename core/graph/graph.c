@@ -194,7 +194,7 @@ dt_status dt_graph_param(dt_graph *g, const char *name, const dt_param_spec *spe
     DT_TRY(size_check(name, &spec->shape));
     DT_TRY(value_add(g, name, DT_SOURCE_PARAM, &v));
     v->param = *spec;
-    v->facts.type = DT_F32;
+    v->facts.type = spec->type;
     v->facts.shape = spec->shape;
     v->facts.constant = 1;
     v->facts.wants_grad = spec->group != DT_GROUP_STATE;

@@ -43,7 +43,8 @@ typedef struct {
     dt_param_values values;
     dt_init init;
     float init_value;
-    float floor; /* the optimiser keeps values >= this */
+    float floor;   /* the optimiser keeps values >= this */
+    dt_dtype type; /* on a device: F32, or I32 for integers that f32 may not hold, which are state */
 } dt_param_spec;
 
 typedef struct {

@@ -152,6 +152,7 @@ static float data_at(const dt_graph_value *v, int64_t i)
     return ((const float *)v->data)[i];
 }
 
+/* Of an I32 parameter, the bits of its integers. */
 static void param_values(const dt_model *m, const dt_param *p, float *value)
 {
     const int64_t n = dt_count(&p->tensor.shape);
@@ -159,6 +160,11 @@ static void param_values(const dt_model *m, const dt_param *p, float *value)
     const dt_param_spec *spec = &v->param;
     const float bound = spec->init_value;
 
+    if (spec->type == DT_I32) {
+        memset(value, 0, (size_t)n * sizeof *value);
+        if (v->data_type == DT_I32) memcpy(value, v->data, (size_t)n * sizeof *value);
+        return;
+    }
     for (int64_t i = 0; i < n; i++) {
         if (v->data) {
             value[i] = data_at(v, i);

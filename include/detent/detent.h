@@ -29,6 +29,7 @@
 #include "network.h"
 #include "predict.h"
 #include "qcaps.h"
+#include "quantize.h"
 #include "train.h"
 
 #endif /* DT_DETENT_H */

@@ -109,7 +109,7 @@ static dt_status quantizer_read(const dt_lowering *w, const dt_graph_node *n, dt
 static dt_status fill_table(const dt_lowering *w, const dt_quantizer *q, int channels, int16_t *table,
                             dt_table_params *range)
 {
-    *range = (dt_table_params){ q->params.unclamped ? 0 : q->grid.low, q->grid.high };
+    *range = (dt_table_params){ .low = q->params.unclamped ? 0 : q->grid.low, .high = q->grid.high };
     for (int i = 0; i < 256 * channels; i++) {
         const int c = i % channels;
         const float v = dt_augment_value((uint8_t)(i / channels), w->mean[c], w->std[c]);

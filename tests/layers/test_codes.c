@@ -16,9 +16,13 @@ static void codes_oracle(const op_case *c, const double *const *in, double *out)
 static void table_oracle(const op_case *c, const double *const *in, double *out)
 {
     const dt_shape *x = &c->in[0].shape;
-    const int64_t channels = x->dim[x->ndim - 1];
+    const int64_t channels = x->dim[x->ndim - 1], columns = c->in[1].shape.dim[1];
+    const int64_t first = ((const dt_table_params *)c->params)->first;
 
-    for (int64_t i = 0; i < dt_count(x); i++) out[i] = in[1][(int64_t)in[0][i] * channels + i % channels] * in[2][0];
+    for (int64_t i = 0; i < dt_count(x); i++) {
+        const int64_t row = (int64_t)in[0][i] - first;
+        out[i] = in[1][row * columns + (columns == 1 ? 0 : i % channels)] * in[2][0];
+    }
 }
 
 static void real_oracle(const op_case *c, const double *const *in, double *out)
@@ -27,7 +31,7 @@ static void real_oracle(const op_case *c, const double *const *in, double *out)
 }
 
 static const dt_codes_params seven = { -7, 7 }, eight = { -128, 127 };
-static const dt_table_params any_sign = { -7, 7 }, positive = { 0, 15 };
+static const dt_table_params any_sign = { -7, 7, 0 }, positive = { 0, 15, 0 }, shifted = { 0, 15, -128 };
 
 #define CODES .op = DT_OP_CODES, .n_in = 2, .oracle = codes_oracle, .agree = AGREE_INTEGERS
 #define TABLE .op = DT_OP_TABLE, .n_in = 3, .oracle = table_oracle, .agree = AGREE_INTEGERS
@@ -50,6 +54,10 @@ static const op_case cases[] = {
     { TABLE, .why = "table: odd sizes, all pixel values", .params = &positive,
       .in = { { OP_SHAPE(7, 9, 5, 3), .type = DT_U8, .fill = FILL_COUNT, .size = 255.0f },
               { OP_SHAPE(256, 3), .fill = FILL_COUNT },
+              SCALES(1) } },
+    { TABLE, .why = "table: signed codes, one column", .params = &shifted,
+      .in = { { OP_SHAPE(7, 5, 3), .fill = FILL_INTEGER, .size = 7.0f, .scale = 1.0f },
+              { OP_SHAPE(256, 1), .fill = FILL_COUNT },
               SCALES(1) } },
     { REAL, .why = "dequantize: one code", .in = { { OP_SHAPE(1, 1), .fill = FILL_INTEGER, .scale = 0.3f } } },
     { REAL, .why = "dequantize: a map of one scale",
@@ -84,13 +92,15 @@ Test(codes, reals_are_not_dequantized)
 
 Test(codes, misfits_of_the_table_are_refused)
 {
-    const dt_table_params empty = { 1, 0 };
+    const dt_table_params empty = { 1, 0, 0 };
     op_case c = cases[4];
     c.params = &empty;
     op_case_refused(&c, DT_ERR_ARGUMENT, "table: the range of the codes is 1..0");
     c.params = &positive;
-    c.in[1] = (op_input){ OP_SHAPE(256, 1), .fill = FILL_REAL };
-    op_case_refused(&c, DT_ERR_SHAPE, "x is 7x9x5x3, the table is 256x1");
+    c.in[1] = (op_input){ OP_SHAPE(256, 2), .fill = FILL_REAL };
+    op_case_refused(&c, DT_ERR_SHAPE, "x is 7x9x5x3, the table is 256x2");
+    c.in[1] = (op_input){ OP_SHAPE(255, 3), .fill = FILL_REAL };
+    op_case_refused(&c, DT_ERR_SHAPE, "x has the values 0..255, and the table has rows for 0..254");
     c = cases[4];
     c.in[2] = (op_input)SCALES(3);
     op_case_refused(&c, DT_ERR_SHAPE, "takes one scale, got 3");

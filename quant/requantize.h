@@ -1,0 +1,65 @@
+/*
+ * requantize.h - what the kernels of QUANTIZE and REQUANTIZE share, for CPU and CUDA. requantize.c has the mathematics.
+ */
+#ifndef DT_QUANT_REQUANTIZE_H
+#define DT_QUANT_REQUANTIZE_H
+
+#include "../core/arith/grid.h"
+#include "../core/arith/requantize.h"
+#include "../core/grid_facts.h"
+#include "../core/op.h"
+
+/* Inputs of the two. */
+enum { DT_QUANTIZE_SCALE = 1 };
+enum { DT_REQUANT_SCALE_X = 1, DT_REQUANT_SCALE_Y, DT_REQUANT_SCALE_W, DT_REQUANT_BIAS };
+
+/* Sets the facts of codes low..high, whose scale is input `scale`; the caller sets their shape. In requantize.c. */
+DT_MUST_CHECK dt_status dt_requant_out(dt_node *node, int low, int high, int scale);
+
+/* One REQUANTIZE. */
+typedef struct {
+    dt_requantize_params params;
+    const float *x, *scale_x, *scale_y;
+    const float *scale_w; /* [n_scale_w]; NULL: none */
+    const int32_t *bias;  /* [channels]; NULL: none */
+    float *code;
+    dt_requantizer *of_channel; /* [channels], in scratch */
+    int64_t channels, n_scale_w;
+} dt_requant_view;
+
+/* Returns the view of a node. scratch has room for a requantizer a channel. */
+static inline dt_requant_view dt_requant_look(const dt_node *node, void *scratch)
+{
+    const int has_w = node->n_in > DT_REQUANT_SCALE_W, has_bias = node->n_in > DT_REQUANT_BIAS;
+    const dt_requant_view v = { *(const dt_requantize_params *)node->params,
+                                (const float *)node->in[0]->data,
+                                (const float *)node->in[DT_REQUANT_SCALE_X]->data,
+                                (const float *)node->in[DT_REQUANT_SCALE_Y]->data,
+                                has_w ? (const float *)node->in[DT_REQUANT_SCALE_W]->data : NULL,
+                                has_bias ? (const int32_t *)node->in[DT_REQUANT_BIAS]->data : NULL,
+                                (float *)node->out->data,
+                                (dt_requantizer *)scratch,
+                                dt_channels(&node->out->shape),
+                                has_w ? dt_count(&node->in[DT_REQUANT_SCALE_W]->shape) : 1 };
+    return v;
+}
+
+/* Returns the requantizer of channel c. */
+static inline DT_HD dt_requantizer dt_requant_channel(const dt_requant_view *v, int64_t c)
+{
+    const float scale_w = v->scale_w ? v->scale_w[v->n_scale_w == 1 ? 0 : c] : 1.0f;
+    const dt_requant_case of = { v->params.profile, v->params.of, v->params.count, *v->scale_x, scale_w, *v->scale_y };
+
+    return dt_requantizer_of(&of);
+}
+
+/* Returns the code of x, a sum of channel c: a NaN where f32 may have rounded the sum. */
+static inline DT_HD float dt_requant_value(const dt_requant_view *v, int64_t c, float x)
+{
+    if (!(fabsf(x) < (float)DT_F32_EXACT)) return NAN;
+    const int64_t sum = (int64_t)x + (v->bias ? v->bias[c] : 0);
+
+    return (float)dt_within(dt_requantized(&v->of_channel[c], sum), v->params.low, v->params.high);
+}
+
+#endif /* DT_QUANT_REQUANTIZE_H */
