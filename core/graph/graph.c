@@ -230,14 +230,14 @@ size_t dt_graph_data_bytes(const dt_graph *g, int value)
     return v->data ? (size_t)dt_count(&v->facts.shape) * dt_type_bytes(v->data_type) : 0;
 }
 
-/* Pixels as bytes and labels are for a few operators; the others take f32, and constants nobody. */
+/* Pixels as bytes, and labels and biases as integers are for a few operators; the others take f32, constants nobody. */
 static dt_status input_check(const dt_graph *g, const char *name, const dt_graph_node *n, int k)
 {
     static const char *const types[] = { "f32", "i32", "u8", "i8", "bf16", "f16", "i16", "i64" };
     const dt_graph_value *v = g->value[n->in[k]];
-    const int takes_bytes = n->kind == DT_OP_TABLE && k == 0;
-    const int takes_labels = n->kind == DT_OP_CAPS_MASK && k == 1;
-    const dt_dtype wanted = takes_bytes ? DT_U8 : takes_labels ? DT_I32 : DT_F32;
+    const int takes_bytes = n->kind == DT_OP_TABLE && k == 0 && v->source == DT_SOURCE_GIVEN;
+    const int takes_integers = (n->kind == DT_OP_CAPS_MASK && k == 1) || (n->kind == DT_OP_REQUANTIZE && k == 4);
+    const dt_dtype wanted = takes_bytes ? DT_U8 : takes_integers ? DT_I32 : DT_F32;
 
     DT_CHECK(v->source != DT_SOURCE_CONSTANT, DT_ERR_ARGUMENT,
              "%s: %s reads %s, which stands beside the network; make it a parameter", name, dt_ops[n->kind]->name,

@@ -162,14 +162,17 @@ static dt_status add_image(dt_tflite_import *imp)
 static dt_status add_all(dt_tflite_import *imp, int *is_integer)
 {
     DT_TRY(find_kind(imp, is_integer));
-    DT_CHECK(!*is_integer, DT_ERR_UNSUPPORTED, "%s: an integer network; its operators are not understood yet",
-             imp->path);
     DT_TRY(add_image(imp));
-    for (int i = 0; i < imp->m->n_ops; i++) DT_TRY(dt_tflite_add_float(imp, &imp->m->op[i]));
+    if (*is_integer) DT_TRY(dt_tflite_begin_integer(imp));
+    for (int i = 0; i < imp->m->n_ops; i++) {
+        const dt_tflite_operator *o = &imp->m->op[i];
+        DT_TRY(*is_integer ? dt_tflite_add_integer(imp, o) : dt_tflite_add_float(imp, o));
+    }
     const int last = imp->m->out[0];
     DT_CHECK(imp->value[last] >= 0 && imp->padded[last] < 0, DT_ERR_UNSUPPORTED,
              "%s: the output '%.80s' is constant or a PAD; what a layer makes is understood", imp->path,
              imp->m->tensor[last].name);
+    if (*is_integer) DT_TRY(dt_tflite_end_integer(imp));
     DT_TRY(dt_tflite_flatten(imp, last, &imp->graph->scores));
     return DT_OK;
 }

@@ -10,10 +10,21 @@
  *             ADD of a constant C            BIAS                       RESHAPE, SQUEEZE   nothing, or FLATTEN
  *             PAD before a convolution       the convolution's pad      RELU, RELU6        RELU
  *
+ *   integer   QUANTIZE of the image          QUANTIZE                  RELU, RELU6, QUANTIZE of codes   REQUANTIZE
+ *             CONV_2D, DEPTHWISE_CONV_2D,    CODES, CONV2D,            MAX_POOL_2D, CONCATENATION    MAXPOOL, CONCAT
+ *             FULLY_CONNECTED                REQUANTIZE                AVERAGE_POOL_2D               QAVGPOOL
+ *             MEAN over H and W              AVGPOOL, REQUANTIZE       SOFTMAX                       QSOFTMAX
+ *             ADD, SUB, MUL                  QADD, QADD, QMUL          LOGISTIC, TANH                TABLE
+ *             RESHAPE, SQUEEZE               nothing                   DEQUANTIZE at the end         DEQUANTIZE
+ *
+ * An integer layer NAME has the nodes NAME.codes and NAME.act_quant, and the parameters NAME.weight, NAME.weight_scale,
+ * NAME.bias and NAME.act_scale. The image's codes are image.codes. Input and output of a file may be float, int8 or
+ * uint8: the graph takes and gives reals. Its nodes have the profile litert-ref.
+ *
  * Anything else is refused by its name. A file has one input and one output, and images come one at a time.
  *
  *   tflite_import.c   what a file is, and its names;   tflite_layers.c   shapes and parameters, for both kinds
- *   tflite_float.c    a float graph
+ *   tflite_float.c    a float graph;   tflite_integer.c   an integer graph
  *
  * Tests: tests/formats/test_tflite_import.c.
  */

@@ -32,6 +32,12 @@ typedef dt_status (*dt_tflite_layer)(dt_tflite_import *imp, const dt_tflite_oper
 
 /* Adds the part of the graph that an operator of a float file makes. In tflite_float.c. */
 DT_MUST_CHECK dt_status dt_tflite_add_float(dt_tflite_import *imp, const dt_tflite_operator *o);
+/* The same for an integer file. dt_tflite_begin_integer makes codes of the image where the file takes codes, and
+ * dt_tflite_end_integer makes reals of the scores where it gives codes. In tflite_integer.c. */
+DT_MUST_CHECK dt_status dt_tflite_begin_integer(dt_tflite_import *imp);
+DT_MUST_CHECK dt_status dt_tflite_add_integer(dt_tflite_import *imp, const dt_tflite_operator *o);
+DT_MUST_CHECK dt_status dt_tflite_end_integer(dt_tflite_import *imp);
+
 /* Returns the tensor that is input k, or NULL if that is not given. */
 const dt_tflite_tensor *dt_tflite_in(const dt_tflite_import *imp, const dt_tflite_operator *o, int k);
 const dt_tflite_tensor *dt_tflite_out(const dt_tflite_import *imp, const dt_tflite_operator *o);
