@@ -4,6 +4,8 @@
  */
 #include "../support/program_case.h"
 
+#include "../support/tflite_case.h"
+
 #include <unistd.h>
 
 #include "../../formats/safetensors.h"
@@ -132,6 +134,16 @@ static dt_status make_capture(const char *root, int groups, const char *name)
     return dt_capture_save(&c, "a", in(root, name));
 }
 
+static dt_status make_tflite(const char *root)
+{
+    dt_tflite *m = tflite_case_all_ops();
+    const dt_status s = dt_tflite_write(m, in(root, "tflite/all-operators"));
+
+    dt_tflite_destroy(m);
+    DT_TRY(s);
+    return DT_OK;
+}
+
 static dt_status make_all(const char *root)
 {
     DT_TRY(make_safetensors(root));
@@ -141,6 +153,7 @@ static dt_status make_all(const char *root)
         make_program(root, "program/multipliers", &(program_case){ .seed = 2, .multipliers = 1, .rule = DT_RULE_LSQ }));
     DT_TRY(make_capture(root, 1, "capture/one"));
     DT_TRY(make_capture(root, 2, "capture/grouped"));
+    DT_TRY(make_tflite(root));
     DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, 1, "manifest/course"));
     DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, 8, "manifest/grouped"));
     DT_TRY(make_manifest(root, DT_LAYOUT_OUTPUT_STATIONARY, 1, "manifest/output-stationary"));

@@ -1,0 +1,253 @@
+/*
+ * tflite_float.c - the part of a float graph that each operator of a float file makes.
+ *
+ * Parameters are trained: a network that is read can be trained on.
+ */
+#include "tflite_layers.h"
+
+#include <math.h>
+
+/* data is taken over. */
+static dt_status add_weight(dt_tflite_import *imp, const char *name, const char *part, const dt_shape *shape,
+                            void *data, int *out)
+{
+    const dt_tflite_param p = {
+        name,
+        part,
+        { .shape = *shape, .group = DT_GROUP_WEIGHT, .values = DT_VALUES_FINITE, .floor = -INFINITY },
+        DT_F32,
+        data
+    };
+
+    DT_TRY(dt_tflite_add_param(imp, &p, out));
+    return DT_OK;
+}
+
+/* Checks that input k is constant and has that many floats. */
+static dt_status check_floats(const dt_tflite_import *imp, const dt_tflite_operator *o, int k, int64_t n)
+{
+    const dt_tflite_tensor *t = dt_tflite_in(imp, o, k);
+
+    DT_TFLITE_CHECK(t->type == DT_TFLITE_FLOAT32, DT_ERR_UNSUPPORTED, imp, o,
+                    "input %d is %s and the output FLOAT32: quantized while it runs, which is not understood; convert "
+                    "the network without quantization, or with a representative data set",
+                    k, dt_tflite_type_name((int)t->type));
+    DT_TFLITE_CHECK(t->data && dt_tflite_count(t) == n, DT_ERR_FORMAT, imp, o,
+                    "input %d has %lld numbers%s, needed are %lld that are constant", k, (long long)dt_tflite_count(t),
+                    t->data ? "" : " that are computed", (long long)n);
+    return DT_OK;
+}
+
+/* Adds what stands for a fused activation, and makes that the output. */
+static dt_status finish(dt_tflite_import *imp, const dt_tflite_operator *o, const char *name, int value)
+{
+    const dt_relu_params relu = { o->options.fused == DT_TFLITE_FUSED_RELU6 ? 6.0f : 0.0f };
+    const int in = value;
+
+    if (o->options.fused != DT_TFLITE_FUSED_NONE)
+        DT_TRY(dt_tflite_node(imp, DT_OP_RELU, name, ".relu", &relu, &in, 1, &value));
+    DT_TRY(dt_tflite_output(imp, o, value));
+    return DT_OK;
+}
+
+/* Adds a BIAS of constant input k, which has n numbers, behind *y. */
+static dt_status add_bias(dt_tflite_import *imp, const dt_tflite_operator *o, int k, const char *name, int64_t n,
+                          int *y)
+{
+    const dt_shape shape = { 1, { n } };
+    int in[2] = { *y };
+
+    DT_TRY(check_floats(imp, o, k, n));
+    DT_TRY(add_weight(imp, name, ".bias", &shape, dt_tflite_copy(dt_tflite_in(imp, o, k)), &in[1]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_BIAS, name, o->code == DT_TFLITE_ADD ? "" : ".biased", NULL, in, 2, y));
+    return DT_OK;
+}
+
+static dt_status add_conv(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    char name[DT_TFLITE_NAME];
+    dt_conv_params params;
+    dt_shape shape;
+    int in[2], y;
+
+    dt_tflite_name(imp, o, name);
+    DT_TRY(dt_tflite_map(imp, o, 0, &in[0]));
+    DT_TRY(dt_tflite_window(imp, o, in[0], &params, &shape));
+    DT_TRY(check_floats(imp, o, 1, dt_count(&shape)));
+    DT_TRY(add_weight(imp, name, ".weight", &shape, dt_tflite_filters(imp, o), &in[1]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_CONV2D, name, "", &params, in, 2, &y));
+    if (dt_tflite_in(imp, o, 2)) DT_TRY(add_bias(imp, o, 2, name, shape.dim[0], &y));
+    DT_TRY(finish(imp, o, name, y));
+    return DT_OK;
+}
+
+/* 1 if the operator's output is the file's, or read by a SOFTMAX or LOGISTIC alone: it makes the scores. */
+static int makes_scores(const dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    for (int i = 0; i < imp->m->n_ops; i++) {
+        const dt_tflite_operator *reader = &imp->m->op[i];
+        for (int k = 0; k < reader->n_in; k++) {
+            if (reader->in[k] == o->out && reader->code != DT_TFLITE_SOFTMAX && reader->code != DT_TFLITE_LOGISTIC)
+                return 0;
+        }
+    }
+    return 1;
+}
+
+/* What makes the scores is summed in order, as in other networks, so that predictions are equal everywhere. */
+static dt_status add_linear(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    const dt_tflite_tensor *w = dt_tflite_in(imp, o, 1);
+    const dt_linear_params params = { .in_order = makes_scores(imp, o) };
+    char name[DT_TFLITE_NAME];
+    int in[3], y, n_in = 2;
+
+    dt_tflite_name(imp, o, name);
+    DT_TRY(dt_tflite_map(imp, o, 0, &in[0]));
+    DT_TFLITE_CHECK(imp->padded[o->in[0]] < 0, DT_ERR_UNSUPPORTED, imp, o, "input %d comes from a PAD", 0);
+    DT_TRY(dt_tflite_flatten(imp, o->in[0], &in[0]));
+    DT_TFLITE_CHECK(w->n_dims == 2 && w->dim[1] == dt_graph_count(imp->graph, in[0]), DT_ERR_FORMAT, imp, o,
+                    "weights of %d dimensions, the last %d, do not fit %lld inputs", w->n_dims,
+                    w->n_dims > 0 ? w->dim[w->n_dims - 1] : 1, (long long)dt_graph_count(imp->graph, in[0]));
+    const dt_shape shape = { 2, { w->dim[0], w->dim[1] } }, features = { 1, { w->dim[0] } };
+    DT_TRY(check_floats(imp, o, 1, dt_count(&shape)));
+    DT_TRY(add_weight(imp, name, ".weight", &shape, dt_tflite_copy(w), &in[1]));
+    if (dt_tflite_in(imp, o, 2)) {
+        DT_TRY(check_floats(imp, o, 2, features.dim[0]));
+        DT_TRY(add_weight(imp, name, ".bias", &features, dt_tflite_copy(dt_tflite_in(imp, o, 2)), &in[n_in++]));
+    }
+    DT_TRY(dt_tflite_node(imp, DT_OP_LINEAR, name, "", &params, in, n_in, &y));
+    DT_TRY(finish(imp, o, name, y));
+    return DT_OK;
+}
+
+static dt_status add_pool(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    const dt_op_kind kind = o->code == DT_TFLITE_MAX_POOL_2D ? DT_OP_MAXPOOL : DT_OP_AVGPOOL;
+    char name[DT_TFLITE_NAME];
+    dt_pool_params params;
+    int x, y;
+
+    dt_tflite_name(imp, o, name);
+    DT_TRY(dt_tflite_input(imp, o, 0, &x));
+    dt_tflite_pool(imp, o, x, &params);
+    DT_TRY(dt_tflite_node(imp, kind, name, "", &params, &x, 1, &y));
+    DT_TRY(finish(imp, o, name, y));
+    return DT_OK;
+}
+
+static dt_status add_mean(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    const dt_pool_params whole = { .stride = { 1, 1 } };
+    char name[DT_TFLITE_NAME];
+    int x, y;
+
+    dt_tflite_name(imp, o, name);
+    DT_TRY(dt_tflite_check_mean(imp, o));
+    DT_TRY(dt_tflite_input(imp, o, 0, &x));
+    DT_TRY(dt_tflite_node(imp, DT_OP_AVGPOOL, name, "", &whole, &x, 1, &y));
+    DT_TRY(finish(imp, o, name, y));
+    return DT_OK;
+}
+
+/* ADD of a constant for each channel is a BIAS; either operand may be the constant. */
+static dt_status add_sum(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    const int constant = dt_tflite_in(imp, o, 0)->data ? 0 : 1;
+    char name[DT_TFLITE_NAME];
+    int in[2], y;
+
+    dt_tflite_name(imp, o, name);
+    DT_TRY(dt_tflite_input(imp, o, 1 - constant, &in[0]));
+    if (dt_tflite_in(imp, o, constant)->data) {
+        const dt_shape *s = dt_graph_shape(imp->graph, in[0]);
+        y = in[0];
+        DT_TRY(add_bias(imp, o, constant, name, s->dim[s->ndim - 1], &y));
+    } else {
+        DT_TRY(dt_tflite_input(imp, o, 1, &in[1]));
+        DT_TRY(dt_tflite_node(imp, DT_OP_ADD, name, "", NULL, in, 2, &y));
+    }
+    DT_TRY(finish(imp, o, name, y));
+    return DT_OK;
+}
+
+/* The operand that has one value for the whole map is the second one of a MUL. */
+static dt_status add_product(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    char name[DT_TFLITE_NAME];
+    int in[2], y;
+
+    dt_tflite_name(imp, o, name);
+    for (int k = 0; k < 2; k++) DT_TRY(dt_tflite_input(imp, o, k, &in[k]));
+    if (dt_graph_count(imp->graph, in[0]) < dt_graph_count(imp->graph, in[1])) {
+        const int small = in[0];
+        in[0] = in[1];
+        in[1] = small;
+    }
+    DT_TRY(dt_tflite_node(imp, DT_OP_MUL, name, "", NULL, in, 2, &y));
+    DT_TRY(finish(imp, o, name, y));
+    return DT_OK;
+}
+
+/* RELU, RELU6, LOGISTIC and SOFTMAX: a node without parameters of its own. */
+static dt_status add_activation(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    const dt_relu_params relu = { o->code == DT_TFLITE_RELU6 ? 6.0f : 0.0f };
+    const int is_relu = o->code == DT_TFLITE_RELU || o->code == DT_TFLITE_RELU6;
+    const dt_op_kind kind = is_relu ? DT_OP_RELU : o->code == DT_TFLITE_LOGISTIC ? DT_OP_SIGMOID : DT_OP_SOFTMAX;
+    char name[DT_TFLITE_NAME];
+    int x, y;
+
+    DT_TFLITE_CHECK(o->code != DT_TFLITE_SOFTMAX || o->options.beta == 1.0f, DT_ERR_UNSUPPORTED, imp, o,
+                    "beta is %g, understood is 1", (double)o->options.beta);
+    dt_tflite_name(imp, o, name);
+    DT_TRY(dt_tflite_input(imp, o, 0, &x));
+    DT_TRY(dt_tflite_node(imp, kind, name, "", is_relu ? &relu : NULL, &x, 1, &y));
+    DT_TRY(dt_tflite_output(imp, o, y));
+    return DT_OK;
+}
+
+static dt_status add_concat(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    char name[DT_TFLITE_NAME];
+    dt_concat_params params;
+    int in[DT_MAX_IN], y;
+
+    dt_tflite_name(imp, o, name);
+    DT_TRY(dt_tflite_concat_axis(imp, o, &params.axis));
+    for (int k = 0; k < o->n_in; k++) DT_TRY(dt_tflite_input(imp, o, k, &in[k]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_CONCAT, name, "", &params, in, o->n_in, &y));
+    DT_TRY(finish(imp, o, name, y));
+    return DT_OK;
+}
+
+static const struct {
+    dt_tflite_code code;
+    dt_tflite_layer add;
+} layers[] = {
+    { DT_TFLITE_CONV_2D, add_conv },
+    { DT_TFLITE_DEPTHWISE_CONV_2D, add_conv },
+    { DT_TFLITE_FULLY_CONNECTED, add_linear },
+    { DT_TFLITE_MAX_POOL_2D, add_pool },
+    { DT_TFLITE_AVERAGE_POOL_2D, add_pool },
+    { DT_TFLITE_MEAN, add_mean },
+    { DT_TFLITE_ADD, add_sum },
+    { DT_TFLITE_MUL, add_product },
+    { DT_TFLITE_RELU, add_activation },
+    { DT_TFLITE_RELU6, add_activation },
+    { DT_TFLITE_LOGISTIC, add_activation },
+    { DT_TFLITE_SOFTMAX, add_activation },
+    { DT_TFLITE_CONCATENATION, add_concat },
+    { DT_TFLITE_PAD, dt_tflite_add_pad },
+    { DT_TFLITE_RESHAPE, dt_tflite_add_reshape },
+    { DT_TFLITE_SQUEEZE, dt_tflite_add_reshape },
+};
+
+dt_status dt_tflite_add_float(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+        if (layers[i].code == o->code) return layers[i].add(imp, o);
+    }
+    return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: %s '%.80s': detent has no operator for it on reals",
+                    imp->path, dt_tflite_op_name((int)o->code), dt_tflite_out(imp, o)->name);
+}

@@ -1,0 +1,93 @@
+/*
+ * tflite_layers.h - what the import of float files and that of integer files share: a tensor's value in the graph,
+ *                   names, parameters, and the geometry of windows.
+ */
+#ifndef DT_TFLITE_LAYERS_H
+#define DT_TFLITE_LAYERS_H
+
+#include "../../core/graph/graph.h"
+#include "tflite.h"
+
+/* An import that is under way. */
+typedef struct {
+    const dt_tflite *m;
+    const char *path;
+    dt_graph *graph;
+    int *value;  /* [n_tensors] the graph's value for a tensor; -1: none yet. A tensor of two dimensions may stand as a
+                    map, H,W,C in this order */
+    int *flat;   /* [n_tensors] the same value behind a FLATTEN; -1: none yet */
+    int *padded; /* [n_tensors] index of the PAD that a tensor still lacks; -1: it is whole */
+    int *scale;  /* [n_tensors] the parameter that holds a tensor's scale, in an integer graph; -1: none yet */
+} dt_tflite_import;
+
+enum { DT_TFLITE_NAME = 128 /* bytes of a name that is made, its end included */ };
+
+/* An operator that makes part of the graph. */
+typedef dt_status (*dt_tflite_layer)(dt_tflite_import *imp, const dt_tflite_operator *o);
+
+/* Raises a failure that names file, operator and its output. */
+#define DT_TFLITE_CHECK(cond, status, imp, o, fmt, ...)                                            \
+    DT_CHECK(cond, status, "%s: %s '%.80s': " fmt, (imp)->path, dt_tflite_op_name((int)(o)->code), \
+             (imp)->m->tensor[(o)->out].name, __VA_ARGS__)
+
+/* Adds the part of the graph that an operator of a float file makes. In tflite_float.c. */
+DT_MUST_CHECK dt_status dt_tflite_add_float(dt_tflite_import *imp, const dt_tflite_operator *o);
+/* The same for an integer file. dt_tflite_begin_integer makes codes of the image where the file takes codes, and
+ * dt_tflite_end_integer makes reals of the scores where it gives codes. In tflite_integer.c. */
+DT_MUST_CHECK dt_status dt_tflite_begin_integer(dt_tflite_import *imp);
+DT_MUST_CHECK dt_status dt_tflite_add_integer(dt_tflite_import *imp, const dt_tflite_operator *o);
+DT_MUST_CHECK dt_status dt_tflite_end_integer(dt_tflite_import *imp);
+
+/* Returns the tensor that is input k, or NULL if that is not given. */
+const dt_tflite_tensor *dt_tflite_in(const dt_tflite_import *imp, const dt_tflite_operator *o, int k);
+const dt_tflite_tensor *dt_tflite_out(const dt_tflite_import *imp, const dt_tflite_operator *o);
+
+/* Makes a name for an operator's layer, which no value of the graph has. In tflite_import.c. */
+void dt_tflite_name(const dt_tflite_import *imp, const dt_tflite_operator *o, char name[DT_TFLITE_NAME]);
+
+/* Sets *value to the value of input k: flat if its tensor has two dimensions, else a map. A constant is refused, and a
+ * tensor that lacks its PAD. */
+DT_MUST_CHECK dt_status dt_tflite_input(dt_tflite_import *imp, const dt_tflite_operator *o, int k, int *value);
+/* Sets *value to the value of input k as it is, with a PAD or without. */
+DT_MUST_CHECK dt_status dt_tflite_map(dt_tflite_import *imp, const dt_tflite_operator *o, int k, int *value);
+/* Makes `value` that of the operator's output, whose shape it must have. */
+DT_MUST_CHECK dt_status dt_tflite_output(dt_tflite_import *imp, const dt_tflite_operator *o, int value);
+/* Sets *value to a FLATTEN of a tensor's value. */
+DT_MUST_CHECK dt_status dt_tflite_flatten(dt_tflite_import *imp, int tensor, int *value);
+
+/* Adds a node of the name NAME and `part` that reads n values. */
+DT_MUST_CHECK dt_status dt_tflite_node(dt_tflite_import *imp, dt_op_kind kind, const char *name, const char *part,
+                                       const void *params, const int *in, int n, int *out);
+
+/* A parameter NAME and `part`. data comes from malloc and has as many numbers of `type` as the shape has elements. */
+typedef struct {
+    const char *name, *part;
+    dt_param_spec spec;
+    dt_dtype type;
+    void *data;
+} dt_tflite_param;
+
+/* Adds a parameter that the graph does not have yet. It takes over data, even if it fails; NULL stands for a malloc
+ * that failed. */
+DT_MUST_CHECK dt_status dt_tflite_add_param(dt_tflite_import *imp, const dt_tflite_param *p, int *out);
+
+/* Returns a copy of a constant's data, or NULL if there is no memory. */
+void *dt_tflite_copy(const dt_tflite_tensor *t);
+/* Returns the filters of a convolution in the order K,R,S,C/groups, or NULL if there is no memory. */
+void *dt_tflite_filters(const dt_tflite_import *imp, const dt_tflite_operator *o);
+
+/* Sets *params to those of a convolution whose filters are `filter`, with the pads that the padding stands for, and
+ * *shape to that of the filters, K,R,S,C/groups. x is the value that it reads. */
+DT_MUST_CHECK dt_status dt_tflite_window(const dt_tflite_import *imp, const dt_tflite_operator *o, int x,
+                                         dt_conv_params *params, dt_shape *shape);
+/* Sets *params to those of a pool that reads the value x. */
+void dt_tflite_pool(const dt_tflite_import *imp, const dt_tflite_operator *o, int x, dt_pool_params *params);
+/* Checks that a MEAN is over H and W of a map. */
+DT_MUST_CHECK dt_status dt_tflite_check_mean(const dt_tflite_import *imp, const dt_tflite_operator *o);
+/* Adds what a PAD, a RESHAPE or a SQUEEZE makes, which is no node. */
+DT_MUST_CHECK dt_status dt_tflite_add_pad(dt_tflite_import *imp, const dt_tflite_operator *o);
+DT_MUST_CHECK dt_status dt_tflite_add_reshape(dt_tflite_import *imp, const dt_tflite_operator *o);
+/* Sets *axis to that of a CONCATENATION, 1 or more. */
+DT_MUST_CHECK dt_status dt_tflite_concat_axis(const dt_tflite_import *imp, const dt_tflite_operator *o, int *axis);
+
+#endif /* DT_TFLITE_LAYERS_H */
