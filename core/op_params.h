@@ -80,6 +80,10 @@ typedef struct {
     float decay;            /* AVERAGE: the share of the range that stays at each step */
 } dt_range_quant_params;
 
+typedef struct {
+    int bits; /* 2..8; codes lie in +-(2^(bits-1)-1) */
+} dt_max_quant_params;
+
 /* Batch norm, ReLU, max-pool and activation quantizer, in this order; each may be missing. */
 typedef struct {
     int has_norm, has_relu, has_quant;
