@@ -7,6 +7,7 @@
 
 #include "capture.h"
 #include "evaluate.h"
+#include "quantize.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -62,6 +63,12 @@ typedef struct {
  * has `bits` bits, two's complement, 8..31; the offset fits 62 bits. The report says how often codes differ from the
  * exact ones. */
 DT_API DT_MUST_CHECK dt_status dt_program_use_multipliers(dt_program *p, int bits, dt_requant_report *out);
+
+/* Gives the nodes of a program of post-training quantization the arithmetic of an engine. DT_ERR_UNSUPPORTED: it has no
+ * such nodes, because its codes are those of evaluation. */
+DT_API DT_MUST_CHECK dt_status dt_program_use_profile(dt_program *p, dt_profile profile);
+/* Returns the dt_profile under which the program computes, or -1 if there is none. */
+DT_API int dt_program_profile(const dt_program *p);
 
 /* Writes the program to one safetensors file; docs/PROGRAM_FORMAT.md describes it. */
 DT_API DT_MUST_CHECK dt_status dt_program_save(const dt_program *p, const char *path);
