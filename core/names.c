@@ -6,7 +6,7 @@
 #include <string.h>
 
 const char *const dt_precision_names[] = { "f32", "mixed", NULL };
-const char *const dt_quant_rule_names[] = { "ece284", "apot", "scream", "pact", "lsq", NULL };
+const char *const dt_quant_rule_names[] = { "ece284", "apot", "scream", "pact", "lsq", "affine", NULL };
 const char *const dt_range_update_names[] = { "learned", "average", "fixed", NULL };
 const char *const dt_optim_names[] = { "sgd", "adam", NULL };
 const char *const dt_schedule_names[] = { "constant", "cosine", "step", "exponential", "decay", NULL };
