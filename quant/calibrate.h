@@ -9,12 +9,8 @@
 #ifndef DT_CALIBRATE_H
 #define DT_CALIBRATE_H
 
+#include "../core/arith/range.h"
 #include "../core/train/model.h"
-
-/* The real values that a quantizer shall represent. */
-typedef struct {
-    float min, max;
-} dt_range;
 
 /* How a range follows from the values of all images. Only MAX_ABS looks at single images. */
 typedef enum {

@@ -16,7 +16,9 @@ typedef enum {
     DT_RULE_APOT,   /* alpha learns from the rounding errors inside too; weights outside keep their gradient */
     DT_RULE_SCREAM, /* as APOT, but the gradient of a weight outside is 0 */
     DT_RULE_PACT,   /* activations: v = alpha counts as outside; weights: as ECE284 */
-    DT_RULE_LSQ     /* the trained parameter is the step between codes, in place of a clip */
+    DT_RULE_LSQ,    /* the trained parameter is the step between codes, in place of a clip */
+    DT_RULE_AFFINE  /* TensorFlow Lite's: activations have a range in place of a clip, and weights neither; of whole
+                       networks, not of a single quantizer */
 } dt_quant_rule;
 
 /* What changes the range of an affine quantizer in training: the gradient, a moving average of what batches hold, or
@@ -100,7 +102,7 @@ typedef enum { DT_GRAPH_TABLE, DT_GRAPH_FILE, DT_GRAPH_DOT } dt_graph_form;
 DT_API DT_MUST_CHECK dt_status dt_graph_print(const dt_graph *g, dt_graph_form form, char **out);
 
 /* The words of the enumerations above, in the order of their constants, NULL at the end. */
-DT_API extern const char *const dt_quant_rule_names[6];
+DT_API extern const char *const dt_quant_rule_names[7];
 DT_API extern const char *const dt_range_update_names[4];
 DT_API extern const char *const dt_decoder_names[5];
 
