@@ -128,6 +128,7 @@ static dt_status add_requantize(dt_tflite_import *imp, const dt_tflite_operator 
 
     DT_TRY(check_codes(imp, o, t));
     params.profile = profile;
+    params.zero = t->zero[0] - (t->type == DT_TFLITE_UINT8 ? N_CODES / 2 : 0);
     range_of(t, o->options.fused, &params.low, &params.high);
     if (o->code == DT_TFLITE_RELU) range_of(t, DT_TFLITE_FUSED_RELU, &params.low, &params.high);
     if (o->code == DT_TFLITE_RELU6) range_of(t, DT_TFLITE_FUSED_RELU6, &params.low, &params.high);
@@ -286,7 +287,7 @@ static dt_status add_avgpool(dt_tflite_import *imp, const dt_tflite_operator *o)
 
 static dt_status add_mean(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
-    const dt_pool_params whole = { .stride = { 1, 1 } };
+    dt_pool_params whole = { .stride = { 1, 1 } };
     char name[DT_TFLITE_NAME];
     int x, in[3];
 
@@ -295,6 +296,7 @@ static dt_status add_mean(dt_tflite_import *imp, const dt_tflite_operator *o)
     DT_TRY(input(imp, o, 0, &x, &in[1]));
     const dt_shape *s = dt_graph_shape(imp->graph, x);
     const dt_requantize_params of = { .of = DT_REQUANT_MEAN, .count = (int)(s->dim[1] * s->dim[2]) };
+    for (int a = 0; a < 2; a++) whole.window[a] = (int)s->dim[1 + a];
     DT_TRY(dt_tflite_node(imp, DT_OP_AVGPOOL, name, "", &whole, &x, 1, &in[0]));
     DT_TRY(add_requantize(imp, o, name, &of, in, 3));
     return DT_OK;
@@ -311,6 +313,7 @@ static dt_status add_binary(dt_tflite_import *imp, const dt_tflite_operator *o)
     for (int k = 0; k < 2; k++) DT_TRY(input(imp, o, k, &in[k], &in[k + 2]));
     DT_TRY(check_codes(imp, o, dt_tflite_out(imp, o)));
     range_of(dt_tflite_out(imp, o), o->options.fused, &params.low, &params.high);
+    params.zero = dt_tflite_out(imp, o)->zero[0];
     DT_TRY(add_scale(imp, o->out, name, ".act_scale", &in[4]));
     DT_TRY(dt_tflite_node(imp, o->code == DT_TFLITE_MUL ? DT_OP_QMUL : DT_OP_QADD, name, "", &params, in, 5, &y));
     DT_TRY(dt_tflite_output(imp, o, y));

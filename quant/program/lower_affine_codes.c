@@ -116,7 +116,7 @@ static dt_status add_node(const quantizer *q, dt_op_kind kind, const char *suffi
 static dt_status quantize_image(quantizer *q, int *y)
 {
     dt_graph *g = q->w->program->graph;
-    const dt_quantize_params params = { q->w->profile, q->low, q->high };
+    const dt_quantize_params params = { q->w->profile, q->low, q->high, q->grid.zero };
     dt_shape image = *dt_graph_shape(q->w->from, q->w->from->image);
     int in[2] = { g->image, q->scale };
 
@@ -204,7 +204,7 @@ static dt_status requantize_sum(quantizer *q, int *y)
     const dt_graph_node *conv = dt_graph_maker(p->graph, q->x->value);
     const int is_linear = q->x->node->kind == DT_OP_LINEAR;
     const dt_requantize_params params = {
-        q->w->profile, is_linear ? DT_REQUANT_LINEAR : DT_REQUANT_CONV, q->low, q->high, 1
+        q->w->profile, is_linear ? DT_REQUANT_LINEAR : DT_REQUANT_CONV, q->low, q->high, 1, q->grid.zero
     };
     int in[5] = { q->x->value, dt_program_scale_param(p, conv->in[0]), q->scale,
                   dt_program_weights(p, conv)->in[DT_CODES_SCALE] };
@@ -218,7 +218,7 @@ static dt_status requantize_sum(quantizer *q, int *y)
 
 static dt_status requantize_codes(quantizer *q, int *y)
 {
-    const dt_requantize_params params = { q->w->profile, DT_REQUANT_CODES, q->low, q->high, 1 };
+    const dt_requantize_params params = { q->w->profile, DT_REQUANT_CODES, q->low, q->high, 1, q->grid.zero };
     const int in[] = { q->x->value, dt_program_scale_param(q->w->program, q->x->value), q->scale };
 
     return add_node(q, DT_OP_REQUANTIZE, DT_ACT_QUANT_SUFFIX, &params, in, 3, y);
@@ -227,7 +227,7 @@ static dt_status requantize_codes(quantizer *q, int *y)
 static dt_status add_binary(quantizer *q, int *y)
 {
     const dt_program *p = q->w->program;
-    const dt_qbinary_params params = { q->w->profile, q->low, q->high, 0 };
+    const dt_qbinary_params params = { q->w->profile, q->low, q->high, 0, q->grid.zero };
     const int in[] = { q->x->value, q->x->other, dt_program_scale_param(p, q->x->value),
                        dt_program_scale_param(p, q->x->other), q->scale };
 
@@ -252,10 +252,9 @@ static dt_status add_average(quantizer *q, int *y)
 {
     const dt_pool_params pool = pool_of(q);
     const char *name = dt_graph_name(q->w->from, q->x->node->out);
-    const int zero = -(1 << (q->bits - 1)) - q->grid.low;
-    const dt_qavgpool_params codes = { pool, q->w->profile, q->low, q->high, zero };
+    const dt_qavgpool_params codes = { pool, q->w->profile, q->low, q->high, q->grid.zero };
     const dt_requantize_params mean = { q->w->profile, DT_REQUANT_MEAN, q->low, q->high,
-                                        pool.window[0] * pool.window[1] };
+                                        pool.window[0] * pool.window[1], q->grid.zero };
     int in[3] = { q->x->value, dt_program_scale_param(q->w->program, q->x->value), q->scale };
 
     if (q->x->range == q->node->in[1]) return add_node(q, DT_OP_QAVGPOOL, DT_ACT_QUANT_SUFFIX, &codes, in, 1, y);
