@@ -44,6 +44,12 @@ static void range_of(const dt_tflite_tensor *t, int fused, int *low, int *high)
     }
 }
 
+/* The zero point as an int8 file has it. */
+static int zero_of(const dt_tflite_tensor *t)
+{
+    return t->zero[0] - (t->type == DT_TFLITE_UINT8 ? N_CODES / 2 : 0);
+}
+
 /* 1 if the codes of both have one scale and one range. */
 static int same_codes(const dt_tflite_tensor *a, const dt_tflite_tensor *b)
 {
@@ -128,7 +134,7 @@ static dt_status add_requantize(dt_tflite_import *imp, const dt_tflite_operator 
 
     DT_TRY(check_codes(imp, o, t));
     params.profile = profile;
-    params.zero = t->zero[0] - (t->type == DT_TFLITE_UINT8 ? N_CODES / 2 : 0);
+    params.zero = zero_of(t);
     range_of(t, o->options.fused, &params.low, &params.high);
     if (o->code == DT_TFLITE_RELU) range_of(t, DT_TFLITE_FUSED_RELU, &params.low, &params.high);
     if (o->code == DT_TFLITE_RELU6) range_of(t, DT_TFLITE_FUSED_RELU6, &params.low, &params.high);
@@ -278,7 +284,7 @@ static dt_status add_avgpool(dt_tflite_import *imp, const dt_tflite_operator *o)
     DT_TRY(check_same_codes(imp, o, 0));
     dt_tflite_pool(imp, o, x, &params.pool);
     range_of(dt_tflite_out(imp, o), o->options.fused, &params.low, &params.high);
-    params.zero = dt_tflite_out(imp, o)->zero[0];
+    params.zero = zero_of(dt_tflite_out(imp, o));
     DT_TRY(dt_tflite_node(imp, DT_OP_QAVGPOOL, name, "", &params, &x, 1, &y));
     imp->scale[o->out] = scale;
     DT_TRY(dt_tflite_output(imp, o, y));
@@ -313,7 +319,7 @@ static dt_status add_binary(dt_tflite_import *imp, const dt_tflite_operator *o)
     for (int k = 0; k < 2; k++) DT_TRY(input(imp, o, k, &in[k], &in[k + 2]));
     DT_TRY(check_codes(imp, o, dt_tflite_out(imp, o)));
     range_of(dt_tflite_out(imp, o), o->options.fused, &params.low, &params.high);
-    params.zero = dt_tflite_out(imp, o)->zero[0];
+    params.zero = zero_of(dt_tflite_out(imp, o));
     DT_TRY(add_scale(imp, o->out, name, ".act_scale", &in[4]));
     DT_TRY(dt_tflite_node(imp, o->code == DT_TFLITE_MUL ? DT_OP_QMUL : DT_OP_QADD, name, "", &params, in, 5, &y));
     DT_TRY(dt_tflite_output(imp, o, y));
@@ -451,6 +457,7 @@ static dt_status quantize(dt_tflite_import *imp, int tensor, const char *name, c
     int in[2] = { x };
 
     range_of(&imp->m->tensor[tensor], 0, &params.low, &params.high);
+    params.zero = zero_of(&imp->m->tensor[tensor]);
     DT_TRY(add_scale(imp, tensor, name, ".act_scale", &in[1]));
     DT_TRY(dt_tflite_node(imp, DT_OP_QUANTIZE, name, part, &params, in, 2, &imp->value[tensor]));
     return DT_OK;

@@ -32,8 +32,8 @@ DT_API DT_MUST_CHECK dt_status dt_checkpoint_extra(const char *path, char **out)
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_resume(dt_trainer *t, const char *path);
 /* Reads parameters and origin. The file must have every parameter of m in its shape, and no others. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_load(dt_model *m, const char *path);
-/* Saves a model that dt_qcaps_quantize made: its parameters before rounding, and the formats. extra is as for
- * dt_checkpoint_save. */
+/* Saves a model that no trainer has: of one that dt_qcaps_quantize made, its parameters before rounding, and the
+ * formats; of any other, such as dt_quantize's, a checkpoint without a run. extra is as for dt_checkpoint_save. */
 DT_API DT_MUST_CHECK dt_status dt_model_save(dt_model *m, const char *path, const char *extra);
 /* Makes the model that a checkpoint or a file of dt_model_save holds, with its parameters. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_open(dt_context *ctx, const char *path, dt_model **out);

@@ -155,6 +155,41 @@ dt_requant dt_program_requant(const dt_program *p, const dt_graph_node *threshol
     return r;
 }
 
+/* The node that sets the range of codes. */
+static const dt_graph_node *range_maker(const dt_graph *g, int value)
+{
+    const dt_graph_node *n = dt_graph_maker(g, value);
+
+    while (n && (n->kind == DT_OP_MAXPOOL || n->kind == DT_OP_CONCAT || n->kind == DT_OP_RELU)) {
+        n = dt_graph_maker(g, n->in[0]);
+    }
+    return n;
+}
+
+int dt_codes_are_stored(const dt_graph *g, int value)
+{
+    const dt_graph_node *n = range_maker(g, value);
+    const int is_table = n && n->kind == DT_OP_TABLE && dt_graph_maker(g, n->in[0]);
+
+    return n && (is_table || n->kind == DT_OP_QUANTIZE || n->kind == DT_OP_REQUANTIZE || n->kind == DT_OP_QADD ||
+                 n->kind == DT_OP_QMUL || n->kind == DT_OP_QAVGPOOL || n->kind == DT_OP_QSOFTMAX);
+}
+
+int dt_codes_zero(const dt_graph *g, int value)
+{
+    const dt_graph_node *n = range_maker(g, value);
+
+    switch (n->kind) {
+    case DT_OP_QUANTIZE: return ((const dt_quantize_params *)n->params)->zero;
+    case DT_OP_REQUANTIZE: return ((const dt_requantize_params *)n->params)->zero;
+    case DT_OP_QADD:
+    case DT_OP_QMUL: return ((const dt_qbinary_params *)n->params)->zero;
+    case DT_OP_QAVGPOOL: return ((const dt_qavgpool_params *)n->params)->zero;
+    case DT_OP_TABLE: return INT8_MIN - ((const dt_table_params *)n->params)->low;
+    default: return INT8_MIN; /* QSOFTMAX's codes begin at 0 */
+    }
+}
+
 /* The profile of a node that computes under one, else NULL. */
 static dt_profile *profile_of(const dt_graph_node *n)
 {
