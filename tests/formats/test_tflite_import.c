@@ -129,7 +129,7 @@ Test(tflite_import, names_and_nodes_of_a_float_network)
     dt_tflite *m = tflite_nets_float();
     dt_graph *g = imported(m, 0);
 
-    expect_nodes(g, "conv conv0, bias conv0.biased, relu conv0.relu, conv dw0, bias dw0.biased, conv conv1, add add0, "
+    expect_nodes(g, "conv conv0, bias conv0.biased, relu conv0.relu, conv dw0, bias dw0.biased, conv conv1, bias conv1.biased, add add0, "
                     "relu add0.relu, maxpool pool, avgpool pool_2, concat both, bias add1, avgpool mean, sigmoid gate, "
                     "mul mul, flatten mul.flatten, linear fc0, relu fc0.relu, linear fc1, softmax softmax");
     const dt_graph_value *w = g->value[dt_graph_find(g, "dw0.weight")];

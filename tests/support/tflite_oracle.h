@@ -11,6 +11,7 @@
 #define TFLITE_ORACLE_H
 
 #include <criterion/criterion.h>
+#include <criterion/new/assert.h>
 #include <math.h>
 #include <stdlib.h>
 
