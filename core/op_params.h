@@ -73,6 +73,17 @@ typedef struct {
     dt_quant_rule rule;
 } dt_weight_quant_params;
 
+typedef struct {
+    int bits;               /* 2..16 */
+    int is_positive;        /* 1: x is not below 0, and codes are 0..2^bits-1; 0: they lie in +-(2^bits-1) */
+    dt_range_update update; /* who changes the range in training */
+    float decay;            /* AVERAGE: the share of the range that stays at each step */
+} dt_range_quant_params;
+
+typedef struct {
+    int bits; /* 2..8; codes lie in +-(2^(bits-1)-1) */
+} dt_max_quant_params;
+
 /* Batch norm, ReLU, max-pool and activation quantizer, in this order; each may be missing. */
 typedef struct {
     int has_norm, has_relu, has_quant;

@@ -4,9 +4,7 @@
 #include "kernel.h"
 
 #include "../core/arith/qsoftmax.h"
-#include "../core/grid_facts.h"
-
-enum { SCALE_X = 1, SCALE_Y };
+#include "../quant/requantize.h"
 
 /* one thread for each row; the first also writes the scale */
 __global__ static void qsoftmax_kernel(const float *x, const float *scale_x, const float *scale_y, dt_qsoftmax_params p,
@@ -24,8 +22,9 @@ static dt_status qsoftmax_forward(const dt_node *node, const dt_exec *ex)
     const int64_t rows = dt_rows(&node->out->shape);
 
     DT_LAUNCH(qsoftmax_kernel, dt_blocks(rows, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
-              dt_values(node->in[SCALE_X]), dt_values(node->in[SCALE_Y]), *(const dt_qsoftmax_params *)node->params,
-              dt_values(node->out), node->out->scale, rows, dt_channels(&node->out->shape));
+              dt_values(node->in[DT_QSOFTMAX_SCALE_X]), dt_values(node->in[DT_QSOFTMAX_SCALE_Y]),
+              *(const dt_qsoftmax_params *)node->params, dt_values(node->out), node->out->scale, rows,
+              dt_channels(&node->out->shape));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

@@ -9,8 +9,8 @@
  * A model's parameters are f32, and so the codes are held in f32. The caller makes sure that they are integers.
  *
  * Shapes: codes K,..; scale 1 or K; out as codes.
- *         x u8 ..,C, or codes; table f32 L,C, or L,1 for all channels; scale 1; y as x.  dequantize: x any, channels last; y as x.
- * CUDA: cuda/codes.cu.  Tests: tests/layers/test_codes.c.
+ *         x u8 ..,C, or codes; table f32 L,C, or L,1 for all channels; scale 1; y as x.  dequantize: x any, channels
+ * last; y as x. CUDA: cuda/codes.cu.  Tests: tests/layers/test_codes.c.
  */
 #include "codes.h"
 
@@ -57,14 +57,14 @@ static dt_status table_infer(dt_node *node)
 
     const int is_bytes = node->in[X]->type == DT_U8;
     const int64_t least = is_bytes ? 0 : node->in[X]->qmin, most = is_bytes ? 255 : node->in[X]->qmax;
-    DT_CHECK(is_bytes || node->in[X]->n_scale > 0, DT_ERR_ARGUMENT, "%s: table: x must be bytes, which pixels are, or codes",
-             node->name);
+    DT_CHECK(is_bytes || node->in[X]->n_scale > 0, DT_ERR_ARGUMENT,
+             "%s: table: x must be bytes, which pixels are, or codes", node->name);
     DT_CHECK(table->ndim == 2 && (table->dim[1] == dt_channels(x) || table->dim[1] == 1), DT_ERR_SHAPE,
              "%s: table: x is %s, the table is %s; needed are ..,C and L,C or L,1", node->name,
              dt_shape_text(x, text_x, sizeof text_x), dt_shape_text(table, text_table, sizeof text_table));
     DT_CHECK(p->first <= least && most < p->first + table->dim[0], DT_ERR_SHAPE,
-             "%s: table: x has the values %lld..%lld, and the table has rows for %d..%lld", node->name, (long long)least,
-             (long long)most, p->first, (long long)(p->first + table->dim[0] - 1));
+             "%s: table: x has the values %lld..%lld, and the table has rows for %d..%lld", node->name,
+             (long long)least, (long long)most, p->first, (long long)(p->first + table->dim[0] - 1));
     DT_CHECK(n_scale == 1, DT_ERR_SHAPE, "%s: table: takes one scale, got %lld", node->name, (long long)n_scale);
     DT_TRY(check_range(node, p->low, p->high));
     node->out->shape = *x;

@@ -9,7 +9,7 @@
  */
 #include "insert.h"
 
-#include "../core/graph/rewrite.h"
+#include "insert_parts.h"
 #include "../core/names.h"
 #include "../core/arith/grid.h"
 
@@ -24,47 +24,6 @@ static const float alpha_floor = 1e-4f;
 /* Normalised pixels of every known dataset lie within +-3.2: black Fashion-MNIST is -0.81, white CIFAR-10 2.13. */
 static const float image_clip = 3.2f;
 
-/* 1 if the nodes that make a value show that it cannot be below 0. */
-static int is_positive(const dt_graph *g, int value)
-{
-    const dt_graph_node *n = dt_graph_maker(g, value);
-
-    if (!n) return 0;
-    switch (n->kind) {
-    case DT_OP_RELU:
-    case DT_OP_SIGMOID: return 1;
-    case DT_OP_CLIP: return ((const dt_clip_params *)n->params)->low >= 0.0f;
-    case DT_OP_MAXPOOL:
-    case DT_OP_AVGPOOL:
-    case DT_OP_FLATTEN:
-    case DT_OP_IDENTITY:
-    case DT_OP_TRANSPOSE: return is_positive(g, n->in[0]);
-    case DT_OP_ADD:
-    case DT_OP_CONCAT:
-        for (int k = 0; k < n->n_in; k++) {
-            if (!is_positive(g, n->in[k])) return 0;
-        }
-        return 1;
-    default: return 0;
-    }
-}
-
-/* "features.27" of the weights "features.27.weight" */
-typedef struct {
-    char s[DT_NAME_MAX + 1];
-} layer_name;
-
-static layer_name layer_of(const char *weight)
-{
-    static const char suffix[] = ".weight";
-    const size_t bytes = strlen(weight), end = sizeof suffix - 1;
-    const int has_suffix = bytes > end && strcmp(weight + bytes - end, suffix) == 0;
-    layer_name name;
-
-    snprintf(name.s, sizeof name.s, "%.*s", (int)(has_suffix ? bytes - end : bytes), weight);
-    return name;
-}
-
 /* n clips that begin at `first`. */
 typedef struct {
     const char *part; /* of their name, behind the layer's */
@@ -73,7 +32,7 @@ typedef struct {
     int is_fixed; /* 1: they are not trained */
 } clips;
 
-static dt_status clip_param(dt_rewrite *r, const layer_name *layer, const clips *c, int *out)
+static dt_status clip_param(dt_rewrite *r, const dt_layer_name *layer, const clips *c, int *out)
 {
     const dt_param_spec spec = { .shape = { 1, { c->n } },
                                  .group = c->is_fixed ? DT_GROUP_STATE : DT_GROUP_ALPHA,
@@ -99,16 +58,6 @@ typedef struct {
 typedef struct {
     int wbits, abits;
 } layer_choice;
-
-static int has_weights(const dt_graph_node *n)
-{
-    return n->kind == DT_OP_CONV2D || n->kind == DT_OP_CAPS_VOTES || n->kind == DT_OP_LINEAR;
-}
-
-static layer_name layer_of_node(const dt_graph *g, const dt_graph_node *n)
-{
-    return layer_of(dt_graph_name(g, n->in[1]));
-}
 
 static int has_own_bits(const insertion *s, const char *layer)
 {
@@ -138,11 +87,12 @@ static float first_clip(dt_quant_rule rule)
 }
 
 /* x is the value of `from` that the layer reads; *out its codes. */
-static dt_status quantize_x(dt_rewrite *r, const dt_quant_choice *c, int bits, const layer_name *layer, int x, int *out)
+static dt_status quantize_x(dt_rewrite *r, const dt_quant_choice *c, int bits, const dt_layer_name *layer, int x,
+                            int *out)
 {
     const int is_image = x == r->from->image, unit = r->from->unit_pixels; /* such an image has no negative pixels */
     const int fixed = is_image && c->input_bits > 0;
-    const int is_signed = is_image ? fixed && !unit : !is_positive(r->from, x);
+    const int is_signed = is_image ? fixed && !unit : !dt_is_positive(r->from, x);
     const dt_act_quant_params params = { .bits = fixed ? c->input_bits : bits,
                                          .is_signed = is_signed,
                                          .unclamped = is_image && !fixed && !unit,
@@ -165,7 +115,8 @@ static float weight_clip(dt_quant_rule rule, int bits, int64_t fan_in)
     return 1.0f / sqrtf((float)fan_in) / sqrtf((float)dt_weight_high(bits));
 }
 
-static dt_status quantize_w(dt_rewrite *r, const dt_quant_choice *c, int bits, const layer_name *layer, int w, int *out)
+static dt_status quantize_w(dt_rewrite *r, const dt_quant_choice *c, int bits, const dt_layer_name *layer, int w,
+                            int *out)
 {
     const dt_weight_quant_params params = { .bits = bits, .rule = c->rule };
     const dt_shape *shape = dt_graph_shape(r->to, w);
@@ -180,42 +131,18 @@ static dt_status quantize_w(dt_rewrite *r, const dt_quant_choice *c, int bits, c
     return dt_graph_add(r->to, DT_OP_WEIGHT_QUANT, name, &params, in, 2, out);
 }
 
-/* *value becomes its real values, if it is on the grid. */
-static dt_status make_real(dt_rewrite *r, const char *layer, int *value)
-{
-    char name[DT_NAME_MAX + 32];
-
-    if (r->to->value[*value]->facts.n_scale == 0) return DT_OK;
-    snprintf(name, sizeof name, "%s.dequantize", layer);
-    return dt_graph_add(r->to, DT_OP_DEQUANTIZE, name, NULL, value, 1, value);
-}
-
-static dt_status leave_real(dt_rewrite *r, const dt_graph_node *n, const layer_name *layer)
+static dt_status leave_real(dt_rewrite *r, const dt_graph_node *n, const dt_layer_name *layer)
 {
     int in[DT_MAX_IN];
 
     for (int k = 0; k < n->n_in; k++) DT_TRY(dt_rewrite_value(r, n->in[k], &in[k]));
-    DT_TRY(make_real(r, layer->s, &in[0]));
+    DT_TRY(dt_insert_real(r, layer->s, &in[0]));
     return dt_rewrite_with(r, n, NULL, in);
-}
-
-/* Sums of integers under the layer's name, and the bias behind them. */
-static dt_status add_linear(dt_rewrite *r, const dt_graph_node *n, const int *codes)
-{
-    char name[DT_NAME_MAX + 32];
-    int in[2];
-
-    snprintf(name, sizeof name, "%s.biased", dt_graph_name(r->from, n->out));
-    DT_TRY(dt_graph_add(r->to, DT_OP_LINEAR, dt_graph_name(r->from, n->out), n->params, codes, 2, &in[0]));
-    r->of[n->out] = in[0];
-    if (n->n_in == 2) return DT_OK;
-    DT_TRY(dt_rewrite_value(r, n->in[2], &in[1]));
-    return dt_graph_add(r->to, DT_OP_BIAS, name, NULL, in, 2, &r->of[n->out]);
 }
 
 static dt_status quantize_layer(dt_rewrite *r, const dt_graph_node *n, const insertion *s)
 {
-    const layer_name layer = layer_of_node(r->from, n);
+    const dt_layer_name layer = dt_layer_name_of(r->from, n);
     const layer_choice bits = choose_bits(s, n, layer.s);
     int w, in[2];
 
@@ -223,7 +150,7 @@ static dt_status quantize_layer(dt_rewrite *r, const dt_graph_node *n, const ins
     DT_TRY(dt_rewrite_value(r, n->in[1], &w));
     DT_TRY(quantize_x(r, s->choice, bits.abits, &layer, n->in[0], &in[0]));
     DT_TRY(quantize_w(r, s->choice, bits.wbits, &layer, w, &in[1]));
-    if (n->kind == DT_OP_LINEAR) return add_linear(r, n, in);
+    if (n->kind == DT_OP_LINEAR) return dt_insert_linear(r, n, in, &r->of[n->out]);
     return dt_rewrite_with(r, n, NULL, in);
 }
 
@@ -246,12 +173,12 @@ static dt_status quantize_sum(dt_rewrite *r, const dt_graph_node *n, const dt_qu
     const clips shared = { "act_alpha", 1, first_clip(c->rule), 0 };
     dt_act_quant_params params = { .bits = c->sum_bits, .rule = c->rule };
     char name[DT_NAME_MAX + 32];
-    layer_name layer;
+    dt_layer_name layer;
     int in[2], clip;
 
     snprintf(layer.s, sizeof layer.s, "%s", dt_graph_name(r->from, n->out));
     DT_TRY(clip_param(r, &layer, &shared, &clip));
-    for (int k = 0; k < n->n_in; k++) params.is_signed |= !is_positive(r->from, n->in[k]);
+    for (int k = 0; k < n->n_in; k++) params.is_signed |= !dt_is_positive(r->from, n->in[k]);
     for (int k = 0; k < n->n_in; k++) {
         int codes[2] = { -1, clip };
         const int one = n->n_in == 1;
@@ -268,39 +195,13 @@ static dt_status quantize_node(dt_rewrite *r, const dt_graph_node *n, void *user
 
     if (!s->needed[n->out])
         DT_TRY(dt_rewrite_copy(r, n));
-    else if (has_weights(n))
+    else if (dt_has_weights(n))
         DT_TRY(quantize_layer(r, n, s));
     else if (s->choice->sum_bits > 0 && is_sum(r->from, n))
         DT_TRY(quantize_sum(r, n, s->choice));
     else
         DT_TRY(dt_rewrite_copy(r, n));
-    return n->out == r->from->scores ? make_real(r, dt_graph_name(r->from, n->out), &r->of[n->out]) : DT_OK;
-}
-
-/* Of all layers, as far as there is room: "features.0, features.4, .." */
-static void list_layers(const insertion *s, const dt_graph *g, char *text, size_t bytes)
-{
-    size_t used = 0;
-
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (!has_weights(&g->node[i]) || !s->needed[g->node[i].out]) continue;
-        const layer_name layer = layer_of_node(g, &g->node[i]);
-        if (used + strlen(layer.s) + 8 > bytes) {
-            snprintf(text + used, bytes - used, ", ..");
-            return;
-        }
-        used += (size_t)snprintf(text + used, bytes - used, "%s%s", used ? ", " : "", layer.s);
-    }
-}
-
-static int fits_a_layer(const insertion *s, const dt_graph *g, const char *pattern)
-{
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (!has_weights(&g->node[i]) || !s->needed[g->node[i].out]) continue;
-        const layer_name layer = layer_of_node(g, &g->node[i]);
-        if (fnmatch(pattern, layer.s, 0) == 0) return 1;
-    }
-    return 0;
+    return n->out == r->from->scores ? dt_insert_real(r, dt_graph_name(r->from, n->out), &r->of[n->out]) : DT_OK;
 }
 
 static int is_allowed(int bits)
@@ -310,14 +211,9 @@ static int is_allowed(int bits)
 
 static dt_status check_layer_bits(const insertion *s, const dt_graph *g, const dt_layer_bits *l)
 {
-    char layers[512] = "none";
     const int is_float = l->wbits == DT_BITS_FLOAT && l->abits == DT_BITS_FLOAT;
 
-    if (!fits_a_layer(s, g, l->layer)) {
-        list_layers(s, g, layers, sizeof layers);
-        return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__,
-                        "%s has no layer '%s' that could be quantized; there are %s", g->name, l->layer, layers);
-    }
+    DT_TRY(dt_check_layer_pattern(g, s->needed, l->layer));
     DT_CHECK(is_float || (is_allowed(l->wbits) && is_allowed(l->abits)), DT_ERR_ARGUMENT,
              "%s: bits w%da%d of '%s', allowed are 2..8 for each, or float for both", g->name, l->wbits, l->abits,
              l->layer);
@@ -341,7 +237,7 @@ static dt_status check_choice(const insertion *s, const dt_graph *g)
     for (int i = 0; i < c->n_layer_bits; i++) DT_TRY(check_layer_bits(s, g, &c->layer_bits[i]));
     if (!c->quantize_classifier) return DT_OK;
     DT_CHECK(s->classifier, DT_ERR_ARGUMENT, "%s has no linear layer that could be its classifier", g->name);
-    const layer_name layer = layer_of_node(g, s->classifier);
+    const dt_layer_name layer = dt_layer_name_of(g, s->classifier);
     DT_CHECK(choose_bits(s, s->classifier, layer.s).wbits != DT_BITS_FLOAT, DT_ERR_ARGUMENT,
              "%s: its classifier is to be quantized, and nothing says to how many bits; give '%s' some", g->name,
              layer.s);
@@ -356,9 +252,9 @@ static void find_layers(insertion *s, const dt_graph *g)
     }
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
-        if (n->kind == DT_OP_CAPS_VOTES || !has_weights(n) || !s->needed[n->out]) continue;
+        if (n->kind == DT_OP_CAPS_VOTES || !dt_has_weights(n) || !s->needed[n->out]) continue;
         const int is_real = n == s->classifier && !s->choice->quantize_classifier;
-        if (is_real && !has_own_bits(s, layer_of_node(g, n).s)) continue;
+        if (is_real && !has_own_bits(s, dt_layer_name_of(g, n).s)) continue;
         if (!s->first) s->first = n;
         s->last = n;
     }

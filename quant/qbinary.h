@@ -6,9 +6,6 @@
 
 #include "requantize.h"
 
-/* Inputs of the two. */
-enum { DT_QBINARY_A, DT_QBINARY_B, DT_QBINARY_SCALE_A, DT_QBINARY_SCALE_B, DT_QBINARY_SCALE_Y };
-
 /* One QADD or QMUL. */
 typedef struct {
     dt_qbinary_params params;

@@ -9,20 +9,18 @@
 
 #include <assert.h>
 
-enum { SCALE_X = 1, SCALE_Y };
-
 static dt_status qsoftmax_infer(dt_node *node)
 {
     const dt_qsoftmax_params *p = node->params;
     const dt_tensor *x = node->in[0];
     assert(x->type == DT_F32);
 
-    DT_CHECK(x->n_scale == 1 && dt_count(&node->in[SCALE_X]->shape) == 1, DT_ERR_UNSUPPORTED,
+    DT_CHECK(x->n_scale == 1 && dt_count(&node->in[DT_QSOFTMAX_SCALE_X]->shape) == 1, DT_ERR_UNSUPPORTED,
              "%s: qsoftmax: takes codes of one scale, and x has %d scales", node->name, x->n_scale);
     DT_CHECK(p->beta > 0.0f && isfinite(p->beta), DT_ERR_ARGUMENT, "%s: qsoftmax: beta is %g, must be above 0",
              node->name, (double)p->beta);
     node->out->shape = x->shape;
-    return dt_requant_out(node, 0, 255, SCALE_Y);
+    return dt_requant_out(node, 0, 255, DT_QSOFTMAX_SCALE_Y);
 }
 
 static const dt_field qsoftmax_fields[] = {
@@ -46,7 +44,8 @@ static dt_status qsoftmax_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_qsoftmax_params p = *(const dt_qsoftmax_params *)node->params;
     const int64_t rows = dt_rows(&node->out->shape), channels = dt_channels(&node->out->shape);
-    const float scale_x = *(const float *)node->in[SCALE_X]->data, scale_y = *(const float *)node->in[SCALE_Y]->data;
+    const float scale_x = *(const float *)node->in[DT_QSOFTMAX_SCALE_X]->data,
+                scale_y = *(const float *)node->in[DT_QSOFTMAX_SCALE_Y]->data;
     const float *x = node->in[0]->data;
     float *code = node->out->data;
     (void)ex;

@@ -4,9 +4,9 @@
  *   quantize:    code = limit(round(x / scale))
  *   requantize:  code = limit(round((x + bias) * M)),  M = scale_x * scale_w / scale_y of the channel
  *
- * How each is rounded, and in which precision M is computed, is the profile's: core/arith/requantize.h. The kinds of sum
- * (dt_requant_of) are those that engines treat differently. limit is to low..high, where a fused ReLU has raised low
- * to 0, and a fused ReLU6 lowered high.
+ * How each is rounded, and in which precision M is computed, is the profile's: core/arith/requantize.h. The kinds of
+ * sum (dt_requant_of) are those that engines treat differently. limit is to low..high, where a fused ReLU has raised
+ * low to 0, and a fused ReLU6 lowered high.
  *
  * A sum that f32 may have rounded, one of 2^24 or more, has no code: the CPU refuses it, and CUDA makes it a NaN. A
  * NaN stays one.
@@ -77,8 +77,8 @@ static dt_status requantize_infer(dt_node *node)
     return dt_requant_out(node, p->low, p->high, DT_REQUANT_SCALE_Y);
 }
 
-static const char *const requant_of_names[] = { "conv", "linear", "matmul", "matmul-shifted", "mul", "mean", "codes",
-                                                NULL };
+static const char *const requant_of_names[] = { "conv", "linear", "matmul", "matmul-shifted",
+                                                "mul",  "mean",   "codes",  NULL };
 
 static const dt_field quantize_fields[] = {
     { DT_MEMBER(dt_quantize_params, profile), DT_FIELD_WORD, 0, DT_PROFILE_ONNX, dt_profile_names, 0 },
@@ -124,7 +124,8 @@ static dt_status quantize_forward(const dt_node *node, const dt_exec *ex)
     (void)ex;
 
 #pragma omp parallel for
-    for (int64_t i = 0; i < n; i++) code[i] = dt_clamp(dt_quantized(x[i], scale, p.profile), (float)p.low, (float)p.high);
+    for (int64_t i = 0; i < n; i++)
+        code[i] = dt_clamp(dt_quantized(x[i], scale, p.profile), (float)p.low, (float)p.high);
     node->out->scale[0] = scale;
     return DT_OK;
 }

@@ -9,9 +9,12 @@
 #include "../core/grid_facts.h"
 #include "../core/op.h"
 
-/* Inputs of the two. */
+/* Inputs of QUANTIZE and REQUANTIZE. */
 enum { DT_QUANTIZE_SCALE = 1 };
 enum { DT_REQUANT_SCALE_X = 1, DT_REQUANT_SCALE_Y, DT_REQUANT_SCALE_W, DT_REQUANT_BIAS };
+/* Those of QADD and QMUL, and of QSOFTMAX. */
+enum { DT_QBINARY_A, DT_QBINARY_B, DT_QBINARY_SCALE_A, DT_QBINARY_SCALE_B, DT_QBINARY_SCALE_Y };
+enum { DT_QSOFTMAX_SCALE_X = 1, DT_QSOFTMAX_SCALE_Y };
 
 /* Sets the facts of codes low..high, whose scale is input `scale`; the caller sets their shape. In requantize.c. */
 DT_MUST_CHECK dt_status dt_requant_out(dt_node *node, int low, int high, int scale);

@@ -29,7 +29,7 @@ static const include_rule include_rules[] = {
     { "core", { "core/" } },
     { "layers", { "layers/", "core/" } },
     { "quant", { "quant/", "core/", LAYERS_H } },
-    { "cuda", { "cuda/", "core/", LAYERS_H, "quant/norm_quant.h", "quant/weight_quant.h", "accel/*/*.h" } },
+    { "cuda", { "cuda/", "core/", LAYERS_H, "quant/*.h", "accel/*/*.h" } },
     { "models", { "models/", "core/", "layers/", "quant/" } },
     { "datasets", { "datasets/", "core/rng.h", "core/train/dataset_view.h" } },
     { "accel", { "accel/", "core/", LAYERS_H, "quant/program/program.h" } },

@@ -17,7 +17,7 @@
  * inference", CVPR 2018, section 2.2 (31-bit multipliers); the TensorFlow Lite quantization specification. The
  * differences between engines were measured on their own outputs.
  * Ops: quant/requantize.c, quant/qbinary.c, quant/qpool.c; softmax is in qsoftmax.h.
- * Tests: tests/core/test_requantize.c.
+ * Tests: tests/quant/test_requantize.c, tests/quant/test_engine_vectors.c.
  */
 #ifndef DT_REQUANTIZE_H
 #define DT_REQUANTIZE_H
@@ -29,7 +29,14 @@
 #include "../rng.h" /* DT_HD */
 
 /* How a product is rounded to an integer. */
-typedef enum { DT_ROUND_TWICE, DT_ROUND_ONCE, DT_ROUND_F32, DT_ROUND_EXACT, DT_ROUND_EIGHTH_BITS, DT_ROUND_REAL } dt_product;
+typedef enum {
+    DT_ROUND_TWICE,
+    DT_ROUND_ONCE,
+    DT_ROUND_F32,
+    DT_ROUND_EXACT,
+    DT_ROUND_EIGHTH_BITS,
+    DT_ROUND_REAL
+} dt_product;
 
 /* M of one channel, in the forms that its product needs. */
 typedef struct {
@@ -131,8 +138,8 @@ static inline DT_HD double dt_requant_ratio(const dt_requant_case *c)
 static inline DT_HD dt_requantizer dt_requantizer_of(const dt_requant_case *c)
 {
     const double ratio = dt_requant_ratio(c);
-    dt_requantizer r = { dt_product_of(c->profile, c->of), 0, 0, c->scale_x * c->scale_w / c->scale_y, c->scale_y,
-                         ratio / (double)c->count };
+    dt_requantizer r = { dt_product_of(c->profile, c->of),     0,          0,
+                         c->scale_x * c->scale_w / c->scale_y, c->scale_y, ratio / (double)c->count };
 
     dt_multiplier_of(ratio, &r.multiplier, &r.shift);
     if (c->of == DT_REQUANT_MEAN) { /* the integer takes the division, as far as its bits go */
@@ -219,12 +226,14 @@ static inline DT_HD int64_t dt_added(const dt_adder *r, int64_t a, int64_t b)
     switch (r->product) {
     case DT_ROUND_TWICE: {
         const int64_t first = dt_product_twice(a * up, r->a, r->a_shift);
-        const int64_t second = r->b < 0 ? -dt_product_twice(b * up, -r->b, r->b_shift) : dt_product_twice(b * up, r->b, r->b_shift);
+        const int64_t second =
+            r->b < 0 ? -dt_product_twice(b * up, -r->b, r->b_shift) : dt_product_twice(b * up, r->b, r->b_shift);
         return dt_product_twice(first + second, r->y, r->shift);
     }
     case DT_ROUND_ONCE: {
         const int64_t first = dt_product_once(a * up, r->a, r->a_shift);
-        const int64_t second = r->b < 0 ? -dt_product_once(b * up, -r->b, r->b_shift) : dt_product_once(b * up, r->b, r->b_shift);
+        const int64_t second =
+            r->b < 0 ? -dt_product_once(b * up, -r->b, r->b_shift) : dt_product_once(b * up, r->b, r->b_shift);
         return dt_product_once(first + second, r->y, r->shift);
     }
     case DT_ROUND_F32: return (a * r->a + b * r->b + ((int64_t)1 << (r->shift - 1))) >> r->shift;

@@ -56,6 +56,13 @@ typedef struct {
 /* Evaluates as dt_evaluate does, but calls a hook for each node, and does not check the parameters' values. */
 DT_MUST_CHECK dt_status dt_evaluate_by(dt_model *m, const dt_dataset *d, const dt_evaluation *how, dt_metrics *out);
 
+/* Predicts as dt_predict does, but images of a dataset: the first what->n of v. Pixels are normalised as in evaluation,
+ * by m's origin, or by v's mean and std where the origin is unknown. If what->normalised is set, those images take the
+ * place of v's, whose pixels are then not looked at; what->pixels is not read. scores, [n][n_classes], may be NULL.
+ * DT_ERR_NUMERIC: a parameter has a value that it must not have. */
+DT_MUST_CHECK dt_status dt_predict_view(dt_model *m, const dt_dataset_view *v, const dt_prediction *what,
+                                        float *scores);
+
 /* Divides the sums by the number of images; all means are 0 where that is 0. */
 dt_metrics dt_metrics_of(const dt_step_sum *sum);
 

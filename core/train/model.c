@@ -347,7 +347,8 @@ dt_status dt_model_tape(const dt_model *m, const dt_record_spec *spec, dt_tape *
     return dt_tape_create(m->ctx, &purpose, out);
 }
 
-/* The image as the network reads it: u8 pixels, or f32 that are augmented and normalised. */
+/* The image as the network reads it: u8 pixels, or f32 that are augmented and normalised. The node has the name of the
+ * graph's value, as every node that makes one. */
 static dt_status record_image(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **x)
 {
     dt_augment_params augment = { .batch = spec->batch,
@@ -356,16 +357,17 @@ static dt_status record_image(dt_model *m, dt_tape *tape, const dt_record_spec *
                                   .rotation = spec->rotation,
                                   .flip_share = spec->flip_share };
     const dt_rows_params pixels = { .batch = spec->batch };
+    const char *name = dt_graph_name(m->graph, m->graph->image);
     dt_tensor *const in[] = { spec->images, spec->order };
 
     if (m->graph->value[m->graph->image]->facts.type == DT_U8) {
-        return dt_tape_apply(tape, DT_OP_ROWS, "image", &pixels, in, 2, x);
+        return dt_tape_apply(tape, DT_OP_ROWS, name, &pixels, in, 2, x);
     }
     for (int c = 0; c < 4; c++) {
         augment.mean[c] = m->graph->unit_pixels ? 0.0f : spec->mean[c];
         augment.std[c] = m->graph->unit_pixels ? 1.0f : spec->std[c];
     }
-    return dt_tape_apply(tape, DT_OP_AUGMENT, "image", &augment, in, 2, x);
+    return dt_tape_apply(tape, DT_OP_AUGMENT, name, &augment, in, 2, x);
 }
 
 static dt_status record_labels(dt_tape *tape, const dt_record_spec *spec, dt_tensor **labels)
@@ -383,7 +385,7 @@ static dt_status record_start(dt_model *m, dt_tape *tape, const dt_record_spec *
     dt_tensor *const in[] = { spec->rows, spec->order };
 
     if (!spec->rows) return record_image(m, tape, spec, &tensor[m->graph->image]);
-    return dt_tape_apply(tape, DT_OP_ROWS, "rows", &params, in, 2, &tensor[spec->start]);
+    return dt_tape_apply(tape, DT_OP_ROWS, dt_graph_name(m->graph, spec->start), &params, in, 2, &tensor[spec->start]);
 }
 
 /* In training a decoder makes its image too. */

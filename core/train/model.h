@@ -66,6 +66,11 @@ void dt_graph_describe(const dt_graph *g, char text[DT_MODEL_TEXT_BYTES]);
  * destroys its own. */
 void dt_model_replace_graph(dt_model *m, dt_graph *graph);
 
+/* Makes a copy of m's graph whose parameters have the values that m's have now, as f32 data: a finished network, which
+ * passes that compute on parameters take (quant/fold.h). A model that is opened with the copy computes what m does. The
+ * caller destroys *out. */
+DT_MUST_CHECK dt_status dt_model_snapshot(dt_model *m, dt_graph **out);
+
 /* Adds a holder of m. Each holder calls dt_model_destroy once, and the last call frees the model. */
 void dt_model_hold(dt_model *m);
 

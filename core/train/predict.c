@@ -1,10 +1,10 @@
 /*
- * predict.c - scores of images that are in no dataset, and the values of the network that lead to them.
+ * predict.c - scores of images, and the values of the network that lead to them.
  *
- * Pixels are normalised by the network's origin. Images that are normalised already take the place of the graph's
- * image.
+ * Pixels that are in no dataset are normalised by the network's origin. Images that are normalised already take the
+ * place of the graph's image.
  *
- * Interface: dt_predict in include/detent/predict.h.  Tests: tests/cli/test_predict.c.
+ * Interface: dt_predict in include/detent/predict.h, dt_predict_view in inference.h.  Tests: tests/cli/test_predict.c.
  */
 #include "../grid_facts.h"
 #include "inference.h"
@@ -20,6 +20,15 @@ typedef struct {
     int64_t first, n; /* the batch at hand */
     int64_t done;
 } prediction;
+
+static int is_wanted(const prediction *p, const dt_node *node)
+{
+    const dt_prediction *what = p->what;
+    const dt_tensor *t = node->out;
+
+    if (t->constant || t->type != DT_F32 || dt_graph_find(p->model->graph, node->name) < 0) return 0;
+    return !what->wants || what->wants(what->user, node->name);
+}
 
 static dt_status room_for(prediction *p, int64_t count)
 {
@@ -38,7 +47,7 @@ static dt_status show_node(void *user, const dt_node *node)
     const dt_tensor *t = node->out;
     dt_context *ctx = p->model->ctx;
 
-    if (t->constant || t->type != DT_F32 || dt_graph_find(p->model->graph, node->name) < 0) return DT_OK;
+    if (!is_wanted(p, node)) return DT_OK;
     DT_TRY(room_for(p, dt_count(&t->shape) + t->n_scale));
     float *scale = p->room + dt_count(&t->shape);
     DT_TRY(dt_device_read(ctx, p->room, t->data, dt_tensor_bytes(t)));
@@ -61,7 +70,7 @@ static dt_status keep_scores(void *user, const dt_batch *b)
     const int64_t classes = dt_channels(&t->shape);
     const dt_progress *progress = p->what->progress;
 
-    DT_TRY(dt_device_real(p->model->ctx, t, p->scores + b->first * classes));
+    if (p->scores) DT_TRY(dt_device_real(p->model->ctx, t, p->scores + b->first * classes));
     p->done = b->first + b->n;
     DT_CHECK(!progress || !progress->tick || !progress->tick(progress->user, p->done, p->what->n), DT_ERR_INTERRUPTED,
              "prediction stopped after %lld of %lld images", (long long)p->done, (long long)p->what->n);
@@ -98,7 +107,7 @@ static dt_status check(const dt_model *m, const dt_prediction *what)
              g->name);
     DT_CHECK(what->normalised == NULL || g->value[g->image]->facts.type == DT_F32, DT_ERR_UNSUPPORTED,
              "%s is an integer program, which reads pixels by a table; give it bytes, not normalised images", g->name);
-    return dt_model_check_values(m, NULL);
+    return DT_OK;
 }
 
 /* Normalised images on the device, as rows of the value that the network calls its image. */
@@ -110,12 +119,24 @@ static dt_status upload_rows(dt_model *m, const dt_prediction *what, dt_tensor *
     return dt_device_write(m->ctx, rows->data, what->normalised, dt_tensor_bytes(rows));
 }
 
+dt_status dt_predict_view(dt_model *m, const dt_dataset_view *v, const dt_prediction *what, float *scores)
+{
+    prediction p = { .model = m, .what = what, .scores = scores };
+    dt_tensor rows = { 0 };
+
+    DT_TRY(dt_model_check_values(m, NULL));
+    dt_status status = what->normalised ? upload_rows(m, what, &rows) : DT_OK;
+    if (status == DT_OK) status = run(&p, v, what->normalised ? &rows : NULL);
+    if (rows.data) dt_device_free(m->ctx, rows.data, dt_tensor_bytes(&rows));
+    free(p.room);
+    DT_TRY(status);
+    return DT_OK;
+}
+
 dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores)
 {
     const int64_t *image = dt_graph_shape(m->graph, m->graph->image)->dim;
     const int64_t classes = dt_graph_shape(m->graph, m->graph->scores)->dim[1];
-    prediction p = { .model = m, .what = what, .scores = scores };
-    dt_tensor rows = { 0 };
 
     DT_TRY(check(m, what));
     const size_t bytes = (size_t)(what->n * image[1] * image[2] * image[3]);
@@ -133,10 +154,7 @@ dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores)
                                 .channels = (int)image[3],
                                 .n_classes = (int)classes,
                                 .std = { 1.0f, 1.0f, 1.0f, 1.0f } };
-    if (status == DT_OK && what->normalised) status = upload_rows(m, what, &rows);
-    if (status == DT_OK) status = run(&p, &v, what->normalised ? &rows : NULL);
-    if (rows.data) dt_device_free(m->ctx, rows.data, dt_tensor_bytes(&rows));
-    free(p.room);
+    if (status == DT_OK) status = dt_predict_view(m, &v, what, scores);
     free(blank);
     free(labels);
     DT_TRY(status);

@@ -79,6 +79,8 @@ DT_API DT_MUST_CHECK dt_status dt_program_model(dt_context *ctx, const dt_progra
 
 /* Runs one image, [height][width][channels] pixels, by plain loops: the reference. scores: [n_classes]. */
 DT_API DT_MUST_CHECK dt_status dt_program_run(const dt_program *p, const uint8_t *image, float *scores);
+/* Runs one image of reals, which a program of post-training quantization takes. */
+DT_API DT_MUST_CHECK dt_status dt_program_run_reals(const dt_program *p, const float *image, float *scores);
 
 /* What it computes, for dt_graph_print; the program's. */
 DT_API const dt_graph *dt_program_graph(const dt_program *p);

@@ -19,6 +19,10 @@ typedef enum {
     DT_RULE_LSQ     /* the trained parameter is the step between codes, in place of a clip */
 } dt_quant_rule;
 
+/* What changes the range of an affine quantizer in training: the gradient, a moving average of what batches hold, or
+ * nothing. */
+typedef enum { DT_RANGE_LEARNED, DT_RANGE_AVERAGE, DT_RANGE_FIXED } dt_range_update;
+
 /* The form of a capsule network's decoder. FC has three linear layers and makes images of any size. CONV28 and CONV64
  * have transposed convolutions and make images of that side. */
 typedef enum { DT_DECODER_NONE, DT_DECODER_FC, DT_DECODER_CONV28, DT_DECODER_CONV64 } dt_decoder;
@@ -97,6 +101,7 @@ DT_API DT_MUST_CHECK dt_status dt_graph_print(const dt_graph *g, dt_graph_form f
 
 /* The words of the enumerations above, in the order of their constants, NULL at the end. */
 DT_API extern const char *const dt_quant_rule_names[6];
+DT_API extern const char *const dt_range_update_names[4];
 DT_API extern const char *const dt_decoder_names[5];
 
 #ifdef __cplusplus

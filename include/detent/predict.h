@@ -32,12 +32,15 @@ typedef struct {
     int batch; /* images of a batch; 0: DT_PREDICT_BATCH */
     /* Is called for each value of each batch, in the order of the network. May be NULL. */
     dt_status (*look)(void *user, const dt_value_batch *value);
+    /* Returns 1 if look is to be called for the value of that name. NULL: look is called for all. */
+    int (*wants)(void *user, const char *name);
     void *user;
     const dt_progress *progress; /* NULL: none */
 } dt_prediction;
 
-/* Writes the scores of the images to scores, [n][n_classes]: logits, or lengths of class capsules. m may be a program's
- * model, which takes pixels alone. DT_ERR_ARGUMENT: pixels are given, and nothing says how m normalises them. */
+/* Writes the scores of the images to scores, [n][n_classes]: logits, or lengths of class capsules. scores may be NULL,
+ * for a caller who only looks. m may be a program's model, which takes pixels alone. DT_ERR_ARGUMENT: pixels are given,
+ * and nothing says how m normalises them. */
 DT_API DT_MUST_CHECK dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores);
 
 /* Predicts the images of a safetensors file, and writes a safetensors file. It reads the tensor `name`, U8 pixels or

@@ -63,15 +63,13 @@ static dt_status read_param(const dt_lowering *w, const dt_graph_node *n, int k,
     return dt_device_floats(w->ctx, t->data, dt_count(&t->shape), out);
 }
 
-/* The parameter that gives the program's codes their scale. */
-static int scale_of(const dt_graph *g, int codes)
+/* The parameter that gives codes their scale; 0 for those of the image, whose scale nobody shares. */
+static int shared_scale(const dt_program *p, int codes)
 {
-    const dt_graph_node *n = dt_graph_maker(g, codes);
+    const int param = dt_program_scale_param(p, codes);
+    const dt_graph_node *image = &p->graph->node[0];
 
-    while (n->kind == DT_OP_MAXPOOL || n->kind == DT_OP_CONCAT) n = dt_graph_maker(g, n->in[0]);
-    return n->kind == DT_OP_THRESHOLD   ? n->in[DT_THRESHOLD_SCALE]
-           : n->kind == DT_OP_ACT_QUANT ? n->in[DT_QUANT_ALPHA]
-                                        : 0;
+    return param == image->in[DT_TABLE_SCALE] ? 0 : param;
 }
 
 /* As dt_quantizer.shared, by the model's quantizers before n. */
@@ -81,7 +79,7 @@ static int find_shared(const dt_lowering *w, const dt_graph_node *n)
         const dt_graph_node *other = dt_graph_maker(w->from, i);
         if (!other || other->kind != DT_OP_ACT_QUANT || w->held[i].holds != DT_HOLDS_CODES) continue;
         if (dt_share_scale(dt_lowering_facts(w, i), dt_lowering_facts(w, n->out)))
-            return scale_of(w->program->graph, w->held[i].value);
+            return shared_scale(w->program, w->held[i].value);
     }
     return 0;
 }

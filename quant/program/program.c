@@ -13,14 +13,15 @@
 
 int dt_program_is_layer(const dt_graph_node *n)
 {
-    return n->kind != DT_OP_TABLE && n->kind != DT_OP_CODES && n->kind != DT_OP_FLATTEN;
+    return n->kind != DT_OP_TABLE && n->kind != DT_OP_QUANTIZE && n->kind != DT_OP_CODES && n->kind != DT_OP_FLATTEN;
 }
 
 static dt_value_kind kind_of(const dt_graph *g, int value)
 {
     const dt_graph_node *n = dt_graph_maker(g, value);
 
-    if (!n || g->value[value]->facts.n_scale == 0) return n ? DT_VALUE_REAL : DT_VALUE_CODE;
+    if (!n) return g->value[value]->facts.type == DT_U8 ? DT_VALUE_CODE : DT_VALUE_REAL;
+    if (g->value[value]->facts.n_scale == 0) return DT_VALUE_REAL;
     switch (n->kind) {
     case DT_OP_CONV2D:
     case DT_OP_ADD:
@@ -66,21 +67,51 @@ static float first_float(const dt_program *p, const dt_graph_node *n, int k)
     return *(const float *)dt_program_data(p, n, k);
 }
 
+/* Index of the input that is the scale of what the node makes, or -1 where that is its input's. */
+static int scale_input(const dt_graph_node *n)
+{
+    switch (n->kind) {
+    case DT_OP_TABLE: return DT_TABLE_SCALE;
+    case DT_OP_THRESHOLD: return DT_THRESHOLD_SCALE;
+    case DT_OP_ACT_QUANT: return DT_QUANT_ALPHA;
+    case DT_OP_QUANTIZE: return DT_QUANTIZE_SCALE;
+    case DT_OP_REQUANTIZE: return DT_REQUANT_SCALE_Y;
+    case DT_OP_QADD:
+    case DT_OP_QMUL: return DT_QBINARY_SCALE_Y;
+    case DT_OP_QSOFTMAX: return DT_QSOFTMAX_SCALE_Y;
+    default: return -1;
+    }
+}
+
+/* The node that sets the scale of codes. */
+static const dt_graph_node *scale_maker(const dt_program *p, int value)
+{
+    const dt_graph_node *n = dt_graph_maker(p->graph, value);
+
+    while (scale_input(n) < 0) n = dt_graph_maker(p->graph, n->in[0]);
+    return n;
+}
+
+int dt_program_scale_param(const dt_program *p, int value)
+{
+    const dt_graph_node *n = scale_maker(p, value);
+    return n->in[scale_input(n)];
+}
+
 float dt_program_scale(const dt_program *p, int value)
 {
     const dt_graph_node *n = dt_graph_maker(p->graph, value);
 
-    while (n->kind == DT_OP_MAXPOOL || n->kind == DT_OP_CONCAT || n->kind == DT_OP_ADD) {
-        n = dt_graph_maker(p->graph, n->in[0]);
-    }
+    while (n->kind == DT_OP_ADD) n = dt_graph_maker(p->graph, n->in[0]);
     if (n->kind == DT_OP_AVGPOOL) {
         const int *window = ((const dt_pool_params *)n->params)->window;
         return dt_program_scale(p, n->in[0]) / (float)(window[0] * window[1]);
     }
-    if (n->kind == DT_OP_TABLE) return first_float(p, n, DT_TABLE_SCALE);
-    if (n->kind == DT_OP_THRESHOLD) return first_float(p, n, DT_THRESHOLD_SCALE);
+    n = scale_maker(p, n->out);
+    const float given = first_float(p, n, scale_input(n));
+    if (n->kind != DT_OP_ACT_QUANT) return given;
     const dt_act_quant_params *q = n->params;
-    return dt_grid_scale(first_float(p, n, DT_QUANT_ALPHA), dt_act_high(q->bits, q->is_signed), q->rule);
+    return dt_grid_scale(given, dt_act_high(q->bits, q->is_signed), q->rule);
 }
 
 dt_value dt_program_image(const dt_program *p)

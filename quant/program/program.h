@@ -2,7 +2,8 @@
  * program.h - a trained network as integers: a graph of what hardware computes, whose parameters have their data.
  *
  * A value is of one of three kinds: codes (small integers), psums (integers of up to 32 bits), or reals in f32. The
- * image is 8-bit pixels, which a table turns into codes. Convolutions make psums of codes, and so do sums of codes that
+ * image is 8-bit pixels, which a table turns into codes, or reals, which a QUANTIZE does; a table also makes codes of
+ * codes. Convolutions make psums of codes, and so do sums of codes that
  * share a scale. Thresholds make codes of psums. Besides there are max-pools and concatenations of codes, and, at the
  * end and where the model sums reals, a few operators on reals.
  *
@@ -20,6 +21,10 @@
  *              reals -> reals   in[0] + in[1]
  *   CONCAT     codes -> codes   one after the other along an axis; they share a scale
  *   ACT_QUANT  reals -> codes   dt_act_code of grid.h
+ *   QUANTIZE   reals -> codes, and from here on under a profile of core/arith/requantize.h
+ *   REQUANTIZE codes or psums -> codes
+ *   QADD, QMUL, QAVGPOOL, QSOFTMAX   codes -> codes
+ *   DEQUANTIZE codes -> reals
  *   FLATTEN    reals, in the order h, w, c
  *   LINEAR     reals -> scores  y[o] = (float)(bias[o] + sum of x[i] * w[o][i]), in double, i ascending
  *
@@ -40,6 +45,7 @@
 #define DT_QUANT_PROGRAM_H
 
 #include "../../core/graph/graph.h"
+#include "../requantize.h"
 
 enum { DT_CODE_MAX = 255 /* of activations; the image's may be 16-bit */ };
 
@@ -85,6 +91,8 @@ typedef struct {
 dt_value dt_program_value(const dt_program *p, int value);
 /* Returns height * width * channels. */
 int64_t dt_value_count(const dt_value *v);
+/* Returns the parameter that codes, or sums of codes, have their scale from. It is not for psums of a convolution. */
+int dt_program_scale_param(const dt_program *p, int value);
 /* Returns the scale of codes, or of psums that are sums of codes. It is not for psums of a convolution. */
 float dt_program_scale(const dt_program *p, int value);
 /* Describes the codes of the image, which the TABLE makes. */
@@ -137,8 +145,15 @@ DT_MUST_CHECK dt_status dt_program_check(const dt_program *p);
 /* A function that is called after each node of a run, TABLE and FLATTEN included, with the node's values: int32_t for
  * codes and psums, float for reals. */
 typedef void (*dt_program_hook)(void *user, const dt_program *p, const dt_graph_node *n, const void *values);
+/* One image, [height][width][channels]: pixels, which a program of reals normalises by its origin; or reals, which only
+ * a program of reals takes. The other pointer is NULL. */
+typedef struct {
+    const uint8_t *pixels;
+    const float *reals;
+} dt_program_input;
+
 /* Runs one image as dt_program_run does, and calls hook, unless it is NULL, after each node. */
-DT_MUST_CHECK dt_status dt_program_trace(const dt_program *p, const uint8_t *image, dt_program_hook hook, void *user,
+DT_MUST_CHECK dt_status dt_program_trace(const dt_program *p, dt_program_input image, dt_program_hook hook, void *user,
                                          float *scores);
 
 #endif /* DT_QUANT_PROGRAM_H */

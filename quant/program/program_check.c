@@ -1,13 +1,14 @@
 /*
  * program_check.c - checks that a program may run: each node reads what it may, and all data are there and in range.
  *
- * The file that a program came from is not trusted, because what runs afterwards (reference.c, a tape, generated C)
+ * program_check_codes.c has the checks of nodes that compute under a profile. The file that a program came from is not
+ * trusted, because what runs afterwards (reference.c, a tape, generated C)
  * indexes and converts without checks. Whether shapes fit each other has been checked when the nodes were added to the
  * graph. Within the ranges here, sums stay in 32 bits and sizes in 64.
  * Tests: tests/quant/test_program.c.
  */
 #include "../../core/arith/grid.h"
-#include "program_build.h"
+#include "program_checks.h"
 
 #include "../../core/conv_params.h"
 
@@ -18,24 +19,14 @@
 
 enum { MAX_SIDE = 4096, MAX_CHANNELS = 65536, MAX_NODES = 16384, MAX_PAD = 64 };
 
-/* One node with what it reads and gives, for messages and checks. */
-typedef struct {
-    const dt_program *p;
-    const dt_graph *g;
-    const dt_graph_node *n;
-    dt_value x, y;
-    const char *name, *kind;
-    const char *read; /* [n_values]: of how many nodes each value is an input, up to 2 */
-} node_view;
-
-static dt_status within(const node_view *v, const char *field, int64_t value, int64_t least, int64_t most)
+dt_status dt_check_within(const dt_checked_node *v, const char *field, int64_t value, int64_t least, int64_t most)
 {
     DT_CHECK(value >= least && value <= most, DT_ERR_FORMAT, "%s (%s): %s is %lld, allowed are %lld..%lld", v->name,
              v->kind, field, (long long)value, (long long)least, (long long)most);
     return DT_OK;
 }
 
-static dt_status equals(const node_view *v, const char *field, int64_t value, int64_t wanted)
+dt_status dt_check_equals(const dt_checked_node *v, const char *field, int64_t value, int64_t wanted)
 {
     DT_CHECK(value == wanted, DT_ERR_FORMAT, "%s (%s): %s is %lld, expected %lld", v->name, v->kind, field,
              (long long)value, (long long)wanted);
@@ -55,7 +46,7 @@ static const char *type_text(dt_dtype type)
 }
 
 /* The value has data of that type, which is called field. */
-static dt_status has_data(const node_view *v, int value, const char *field, dt_dtype type)
+static dt_status has_data(const dt_checked_node *v, int value, const char *field, dt_dtype type)
 {
     const dt_graph_value *of = v->g->value[value];
 
@@ -65,8 +56,7 @@ static dt_status has_data(const node_view *v, int value, const char *field, dt_d
     return DT_OK;
 }
 
-/* Input k is a parameter that nothing trains. */
-static dt_status has_shared_param(const node_view *v, int k, const char *field, dt_dtype type)
+dt_status dt_check_shared_param(const dt_checked_node *v, int k, const char *field, dt_dtype type)
 {
     const dt_graph_value *of = v->g->value[v->n->in[k]];
     const dt_param_spec *is = &of->param, wanted = dt_program_spec(&of->facts.shape);
@@ -80,15 +70,14 @@ static dt_status has_shared_param(const node_view *v, int k, const char *field, 
     return has_data(v, v->n->in[k], field, type);
 }
 
-/* ... and that nobody else reads. */
-static dt_status has_param(const node_view *v, int k, const char *field, dt_dtype type)
+dt_status dt_check_param(const dt_checked_node *v, int k, const char *field, dt_dtype type)
 {
     DT_CHECK(v->read[v->n->in[k]] == 1, DT_ERR_FORMAT, "%s (%s): %s is %s, expected a parameter of its own", v->name,
              v->kind, field, dt_graph_name(v->g, v->n->in[k]));
-    return has_shared_param(v, k, field, type);
+    return dt_check_shared_param(v, k, field, type);
 }
 
-static dt_status check_numbers(const node_view *v, int value, const char *field, float above)
+dt_status dt_check_numbers(const dt_checked_node *v, int value, const char *field, float above)
 {
     const float *number = v->g->value[value]->data;
     const int64_t n = dt_count(dt_graph_shape(v->g, value));
@@ -102,54 +91,65 @@ static dt_status check_numbers(const node_view *v, int value, const char *field,
 }
 
 /* Parameter k has finite numbers. above: 0 for scales, -INFINITY for the rest. */
-static dt_status has_numbers(const node_view *v, int k, const char *field, float above)
+static dt_status has_numbers(const dt_checked_node *v, int k, const char *field, float above)
 {
-    DT_TRY(has_param(v, k, field, DT_F32));
-    return check_numbers(v, v->n->in[k], field, above);
+    DT_TRY(dt_check_param(v, k, field, DT_F32));
+    return dt_check_numbers(v, v->n->in[k], field, above);
 }
 
-/* Parameter k is the scale of codes, which other codes may share. */
-static dt_status has_scale(const node_view *v, int k)
+dt_status dt_check_scale(const dt_checked_node *v, int k)
 {
-    DT_TRY(has_shared_param(v, k, "scale", DT_F32));
-    return check_numbers(v, v->n->in[k], "scale", 0.0f);
+    DT_TRY(dt_check_shared_param(v, k, "scale", DT_F32));
+    return dt_check_numbers(v, v->n->in[k], "scale", 0.0f);
 }
 
 /* ---- the kinds of nodes ---- */
 
-static dt_status check_table(const node_view *v)
+/* What the first node reads, whose sizes are the image's. */
+static dt_status check_image(const dt_checked_node *v)
 {
-    const dt_table_params *p = v->n->params;
-
     DT_CHECK(v->n->in[0] == v->g->image, DT_ERR_FORMAT, "%s (%s): reads %s, expected the image", v->name, v->kind,
              dt_graph_name(v->g, v->n->in[0]));
-    DT_TRY(within(v, "height", v->y.height, 1, MAX_SIDE));
-    DT_TRY(within(v, "width", v->y.width, 1, MAX_SIDE));
-    DT_TRY(within(v, "channels", v->y.channels, 1, 4));
-    DT_TRY(within(v, "low", p->low, INT16_MIN, 0));
-    DT_TRY(within(v, "high", p->high, 0, INT16_MAX));
+    DT_TRY(dt_check_within(v, "height", v->y.height, 1, MAX_SIDE));
+    DT_TRY(dt_check_within(v, "width", v->y.width, 1, MAX_SIDE));
+    return dt_check_within(v, "channels", v->y.channels, 1, v->n->kind == DT_OP_TABLE ? 4 : MAX_CHANNELS);
+}
+
+static dt_status check_table(const dt_checked_node *v)
+{
+    const dt_table_params *p = v->n->params;
+    const int64_t *size = dt_graph_shape(v->g, v->n->in[DT_TABLE_CODES])->dim;
+
+    if (v->g->value[v->n->in[0]]->facts.type != DT_U8) return dt_check_code_table(v);
+    DT_TRY(check_image(v));
+    DT_TRY(dt_check_equals(v, "rows of the table", size[0], 256));
+    DT_TRY(dt_check_equals(v, "columns of the table", size[1], v->y.channels));
+    DT_TRY(dt_check_equals(v, "first", p->first, 0));
+    DT_TRY(dt_check_within(v, "low", p->low, INT16_MIN, 0));
+    DT_TRY(dt_check_within(v, "high", p->high, 0, INT16_MAX));
     DT_TRY(has_numbers(v, DT_TABLE_SCALE, "scale", 0.0f));
-    DT_TRY(has_param(v, DT_TABLE_CODES, "table", DT_I16));
+    DT_TRY(dt_check_param(v, DT_TABLE_CODES, "table", DT_I16));
     const int16_t *table = dt_program_data(v->p, v->n, DT_TABLE_CODES);
-    for (int i = 0; i < 256 * v->y.channels; i++) DT_TRY(within(v, "code", table[i], p->low, p->high));
+    for (int i = 0; i < 256 * v->y.channels; i++) DT_TRY(dt_check_within(v, "code", table[i], p->low, p->high));
     return DT_OK;
 }
 
-static dt_status check_codes(const node_view *v)
+static dt_status check_codes(const dt_checked_node *v)
 {
     const dt_codes_params *p = v->n->params;
     const int64_t n = dt_count(dt_graph_shape(v->g, v->n->out));
 
-    DT_TRY(within(v, "low", p->low, INT8_MIN, 0));
-    DT_TRY(within(v, "high", p->high, 0, INT8_MAX));
-    DT_TRY(has_numbers(v, DT_CODES_SCALE, "weight_scale", 0.0f));
-    DT_TRY(has_param(v, DT_CODES_WEIGHT, "weight", DT_I8));
+    DT_TRY(dt_check_within(v, "low", p->low, INT8_MIN, 0));
+    DT_TRY(dt_check_within(v, "high", p->high, 0, INT8_MAX));
+    DT_TRY(dt_check_shared_param(v, DT_CODES_SCALE, "weight_scale", DT_F32)); /* a REQUANTIZE reads it too */
+    DT_TRY(dt_check_numbers(v, v->n->in[DT_CODES_SCALE], "weight_scale", 0.0f));
+    DT_TRY(dt_check_param(v, DT_CODES_WEIGHT, "weight", DT_I8));
     const int8_t *weight = dt_program_data(v->p, v->n, DT_CODES_WEIGHT);
-    for (int64_t i = 0; i < n; i++) DT_TRY(within(v, "weight", weight[i], p->low, p->high));
+    for (int64_t i = 0; i < n; i++) DT_TRY(dt_check_within(v, "weight", weight[i], p->low, p->high));
     return DT_OK;
 }
 
-static dt_status check_conv(const node_view *v)
+static dt_status check_conv(const dt_checked_node *v)
 {
     const dt_conv_params *p = v->n->params;
     const dt_graph_node *weights = dt_graph_maker(v->g, v->n->in[1]);
@@ -158,41 +158,42 @@ static dt_status check_conv(const node_view *v)
     DT_CHECK(weights && weights->kind == DT_OP_CODES && v->read[v->n->in[1]] == 1, DT_ERR_FORMAT,
              "%s (%s): its weights are %s, expected codes of its own", v->name, v->kind,
              dt_graph_name(v->g, v->n->in[1]));
-    DT_TRY(within(v, "channels", v->y.channels, 1, MAX_CHANNELS));
-    for (int i = 0; i < 4; i++) DT_TRY(within(v, "pad", p->pad[i], 0, MAX_PAD));
+    DT_TRY(dt_check_within(v, "channels", v->y.channels, 1, MAX_CHANNELS));
+    for (int i = 0; i < 4; i++) DT_TRY(dt_check_within(v, "pad", p->pad[i], 0, MAX_PAD));
     for (int i = 0; i < 2; i++) {
-        DT_TRY(within(v, "stride", p->stride[i], 1, MAX_SIDE));
-        DT_TRY(within(v, "dilation", p->dilation[i], 1, MAX_SIDE));
+        DT_TRY(dt_check_within(v, "stride", p->stride[i], 1, MAX_SIDE));
+        DT_TRY(dt_check_within(v, "dilation", p->dilation[i], 1, MAX_SIDE));
     }
-    DT_TRY(within(v, "groups", p->groups, 1, v->x.channels));
-    DT_TRY(equals(v, "channels of a filter", filter[3], v->x.channels / p->groups));
-    DT_TRY(equals(v, "height", v->y.height, dt_conv_out_size(p, 0, v->x.height, filter[1])));
-    DT_TRY(equals(v, "width", v->y.width, dt_conv_out_size(p, 1, v->x.width, filter[2])));
-    return within(v, "largest psum", v->g->value[v->n->out]->facts.qmax, 0, INT32_MAX - 1);
+    DT_TRY(dt_check_within(v, "groups", p->groups, 1, v->x.channels));
+    DT_TRY(dt_check_equals(v, "channels of a filter", filter[3], v->x.channels / p->groups));
+    DT_TRY(dt_check_equals(v, "height", v->y.height, dt_conv_out_size(p, 0, v->x.height, filter[1])));
+    DT_TRY(dt_check_equals(v, "width", v->y.width, dt_conv_out_size(p, 1, v->x.width, filter[2])));
+    return dt_check_within(v, "largest psum", v->g->value[v->n->out]->facts.qmax, 0, INT32_MAX - 1);
 }
 
 /* Each channel's ascend; INT32_MIN for those that every psum passes, then psums, then INT32_MAX for the others. */
-static dt_status check_steps(const node_view *v)
+static dt_status check_steps(const dt_checked_node *v)
 {
     const int32_t *step = dt_program_data(v->p, v->n, DT_THRESHOLD_STEPS);
     const int8_t *sign = dt_program_data(v->p, v->n, DT_THRESHOLD_SIGN);
     const int64_t channels = v->y.channels;
 
     for (int64_t c = 0; c < channels; c++) {
-        if (sign[c] != 1) DT_TRY(equals(v, "sign", sign[c], -1));
+        if (sign[c] != 1) DT_TRY(dt_check_equals(v, "sign", sign[c], -1));
     }
     for (int64_t i = 0; i < (v->y.high - v->y.low) * channels; i++) {
         const int is_turned = sign[i % channels] < 0;
         const int64_t low = is_turned ? -(int64_t)v->x.high : v->x.low,
                       high = is_turned ? -(int64_t)v->x.low : v->x.high;
-        if (step[i] != INT32_MIN && step[i] != INT32_MAX) DT_TRY(within(v, "threshold", step[i], low + 1, high));
-        if (i >= channels) DT_TRY(within(v, "threshold", step[i], step[i - channels], INT32_MAX));
+        if (step[i] != INT32_MIN && step[i] != INT32_MAX)
+            DT_TRY(dt_check_within(v, "threshold", step[i], low + 1, high));
+        if (i >= channels) DT_TRY(dt_check_within(v, "threshold", step[i], step[i - channels], INT32_MAX));
     }
     return DT_OK;
 }
 
 /* The psums next to a threshold get its codes, so all psums between two get theirs. */
-static dt_status multiplier_steps_here(const node_view *v, const dt_requant *r, int c, int level)
+static dt_status multiplier_steps_here(const dt_checked_node *v, const dt_requant *r, int c, int level)
 {
     const int32_t *step = dt_program_data(v->p, v->n, DT_THRESHOLD_STEPS);
     const int8_t *signs = dt_program_data(v->p, v->n, DT_THRESHOLD_SIGN);
@@ -209,16 +210,16 @@ static dt_status multiplier_steps_here(const node_view *v, const dt_requant *r, 
     return DT_OK;
 }
 
-static dt_status check_requant(const node_view *v)
+static dt_status check_requant(const dt_checked_node *v)
 {
     const dt_requant r = dt_program_requant(v->p, v->n);
 
-    DT_TRY(within(v, "bits of the multiplier", r.bits, DT_REQUANT_BITS_MIN, DT_REQUANT_BITS_MAX));
+    DT_TRY(dt_check_within(v, "bits of the multiplier", r.bits, DT_REQUANT_BITS_MIN, DT_REQUANT_BITS_MAX));
     const int64_t most = ((int64_t)1 << (r.bits - 1)) - 1;
     for (int c = 0; c < v->y.channels; c++) {
-        DT_TRY(within(v, "multiplier", r.multiplier[c], -most, most));
-        DT_TRY(within(v, "multiplier's offset", r.offset[c], -DT_REQUANT_OFFSET_MAX, DT_REQUANT_OFFSET_MAX));
-        DT_TRY(within(v, "multiplier's shift", r.shift[c], 0, DT_REQUANT_SHIFT_MAX));
+        DT_TRY(dt_check_within(v, "multiplier", r.multiplier[c], -most, most));
+        DT_TRY(dt_check_within(v, "multiplier's offset", r.offset[c], -DT_REQUANT_OFFSET_MAX, DT_REQUANT_OFFSET_MAX));
+        DT_TRY(dt_check_within(v, "multiplier's shift", r.shift[c], 0, DT_REQUANT_SHIFT_MAX));
         for (int level = 0; level < r.high - r.low; level++) DT_TRY(multiplier_steps_here(v, &r, c, level));
     }
     return DT_OK;
@@ -238,16 +239,17 @@ static const struct {
     { DT_REQUANT_SHIFT, "multiplier's shift", DT_I32, 1, 0 },
 };
 
-static dt_status check_constant(const node_view *v, int i, int value)
+static dt_status check_constant(const dt_checked_node *v, int i, int value)
 {
     DT_CHECK(value >= 0, DT_ERR_FORMAT, "%s (%s): there is no %s", v->name, v->kind, constants[i].field);
     DT_TRY(has_data(v, value, constants[i].field, constants[i].type));
-    DT_TRY(equals(v, constants[i].field, dt_count(dt_graph_shape(v->g, value)), constants[i].one ? 1 : v->y.channels));
+    DT_TRY(dt_check_equals(v, constants[i].field, dt_count(dt_graph_shape(v->g, value)),
+                           constants[i].one ? 1 : v->y.channels));
     if (constants[i].type != DT_F32) return DT_OK;
-    return check_numbers(v, value, constants[i].field, -INFINITY);
+    return dt_check_numbers(v, value, constants[i].field, -INFINITY);
 }
 
-static dt_status check_constants(const node_view *v)
+static dt_status check_constants(const dt_checked_node *v)
 {
     int value[DT_THRESHOLD_CONSTANTS], multiplies = 0;
 
@@ -261,44 +263,58 @@ static dt_status check_constants(const node_view *v)
     return multiplies ? check_requant(v) : DT_OK;
 }
 
-static dt_status check_threshold(const node_view *v)
+static dt_status check_threshold(const dt_checked_node *v)
 {
     const dt_threshold_params *p = v->n->params;
 
-    DT_TRY(within(v, "low", p->low, -DT_CODE_MAX, 0));
-    DT_TRY(within(v, "high", v->y.high, 1, DT_CODE_MAX));
-    DT_TRY(has_scale(v, DT_THRESHOLD_SCALE));
-    DT_TRY(has_param(v, DT_THRESHOLD_SIGN, "sign", DT_I8));
-    DT_TRY(has_param(v, DT_THRESHOLD_STEPS, "threshold", DT_I32));
+    DT_TRY(dt_check_within(v, "low", p->low, -DT_CODE_MAX, 0));
+    DT_TRY(dt_check_within(v, "high", v->y.high, 1, DT_CODE_MAX));
+    DT_TRY(dt_check_scale(v, DT_THRESHOLD_SCALE));
+    DT_TRY(dt_check_param(v, DT_THRESHOLD_SIGN, "sign", DT_I8));
+    DT_TRY(dt_check_param(v, DT_THRESHOLD_STEPS, "threshold", DT_I32));
     DT_TRY(check_steps(v));
     return check_constants(v);
 }
 
-static dt_status check_affine(const node_view *v)
+static dt_status check_affine(const dt_checked_node *v)
 {
     DT_TRY(has_numbers(v, DT_AFFINE_SLOPE, "slope", -INFINITY));
     return has_numbers(v, DT_AFFINE_OFFSET, "offset", -INFINITY);
 }
 
-static dt_status check_nothing(const node_view *v)
+static dt_status check_nothing(const dt_checked_node *v)
 {
     (void)v;
     return DT_OK;
 }
 
-static dt_status check_pool(const node_view *v)
+static dt_status check_pool(const dt_checked_node *v)
 {
     const dt_pool_params *p = v->n->params;
 
-    DT_TRY(within(v, "rows of the window", p->window[0], 1, v->x.height + p->pad[0] + p->pad[2]));
-    DT_TRY(within(v, "columns of the window", p->window[1], 1, v->x.width + p->pad[1] + p->pad[3]));
-    for (int i = 0; i < 2; i++) DT_TRY(within(v, "stride", p->stride[i], 1, MAX_SIDE));
-    for (int i = 0; i < 4; i++) DT_TRY(within(v, "pad", p->pad[i], 0, p->window[i % 2] - 1));
-    return within(v, "count_include_pad", p->count_include_pad, 0, 1);
+    DT_TRY(dt_check_within(v, "rows of the window", p->window[0], 1, v->x.height + p->pad[0] + p->pad[2]));
+    DT_TRY(dt_check_within(v, "columns of the window", p->window[1], 1, v->x.width + p->pad[1] + p->pad[3]));
+    for (int i = 0; i < 2; i++) DT_TRY(dt_check_within(v, "stride", p->stride[i], 1, MAX_SIDE));
+    for (int i = 0; i < 4; i++) DT_TRY(dt_check_within(v, "pad", p->pad[i], 0, p->window[i % 2] - 1));
+    return dt_check_within(v, "count_include_pad", p->count_include_pad, 0, 1);
+}
+
+/* Its params begin with a pool's. */
+static dt_status check_average(const dt_checked_node *v)
+{
+    DT_TRY(check_pool(v));
+    return dt_check_qavgpool(v);
+}
+
+/* Reals become codes at the beginning alone. */
+static dt_status check_quantize_image(const dt_checked_node *v)
+{
+    DT_TRY(check_image(v));
+    return dt_check_quantize(v);
 }
 
 /* Sums and rows of integers are of one scale, else they would not be integers. */
-static dt_status check_joined(const node_view *v)
+static dt_status check_joined(const dt_checked_node *v)
 {
     const int on_grid = v->g->value[v->n->out]->facts.n_scale > 0;
 
@@ -311,29 +327,29 @@ static dt_status check_joined(const node_view *v)
     return DT_OK;
 }
 
-static dt_status check_quantize(const node_view *v)
+static dt_status check_quantize(const dt_checked_node *v)
 {
     const dt_act_quant_params *p = v->n->params;
 
-    DT_TRY(within(v, "bits", p->bits, 2, 8));
-    DT_TRY(within(v, "is_signed", p->is_signed, 0, 1));
-    DT_TRY(equals(v, "unclamped", p->unclamped, 0));
-    DT_TRY(within(v, "rule", (int64_t)p->rule, DT_RULE_ECE284, DT_RULE_LSQ));
-    DT_TRY(has_shared_param(v, DT_QUANT_ALPHA, "alpha", DT_F32));
-    DT_TRY(check_numbers(v, v->n->in[DT_QUANT_ALPHA], "alpha", 0.0f));
+    DT_TRY(dt_check_within(v, "bits", p->bits, 2, 8));
+    DT_TRY(dt_check_within(v, "is_signed", p->is_signed, 0, 1));
+    DT_TRY(dt_check_equals(v, "unclamped", p->unclamped, 0));
+    DT_TRY(dt_check_within(v, "rule", (int64_t)p->rule, DT_RULE_ECE284, DT_RULE_LSQ));
+    DT_TRY(dt_check_shared_param(v, DT_QUANT_ALPHA, "alpha", DT_F32));
+    DT_TRY(dt_check_numbers(v, v->n->in[DT_QUANT_ALPHA], "alpha", 0.0f));
     const float scale = dt_program_scale(v->p, v->n->out);
     DT_CHECK(isfinite(scale) && scale > 0.0f, DT_ERR_FORMAT, "%s (%s): scale is %g, expected a number above 0", v->name,
              v->kind, (double)scale);
     return DT_OK;
 }
 
-static dt_status check_linear(const node_view *v)
+static dt_status check_linear(const dt_checked_node *v)
 {
     const dt_linear_params *p = v->n->params;
 
-    DT_TRY(equals(v, "in_order", p->in_order, 1));
-    DT_TRY(within(v, "channels", v->y.channels, 1, MAX_CHANNELS));
-    DT_TRY(equals(v, "inputs", v->n->n_in, 3));
+    DT_TRY(dt_check_equals(v, "in_order", p->in_order, 1));
+    DT_TRY(dt_check_within(v, "channels", v->y.channels, 1, MAX_CHANNELS));
+    DT_TRY(dt_check_equals(v, "inputs", v->n->n_in, 3));
     DT_TRY(has_numbers(v, DT_LINEAR_MATRIX, "matrix", -INFINITY));
     return has_numbers(v, DT_LINEAR_BIAS, "bias", -INFINITY);
 }
@@ -344,9 +360,16 @@ enum { KINDS_CODE = 1 << DT_VALUE_CODE, KINDS_PSUM = 1 << DT_VALUE_PSUM, KINDS_R
  * is not of programs. */
 static const struct {
     int n_in, reads;
-    dt_status (*check)(const node_view *v);
+    dt_status (*check)(const dt_checked_node *v);
 } kinds[DT_OP_COUNT] = {
-    [DT_OP_TABLE] = { 0, 0, check_table },
+    [DT_OP_TABLE] = { 1, KINDS_CODE, check_table },
+    [DT_OP_QUANTIZE] = { 1, KINDS_REAL, check_quantize_image },
+    [DT_OP_REQUANTIZE] = { 1, KINDS_CODE | KINDS_PSUM, dt_check_requantize },
+    [DT_OP_QADD] = { 2, KINDS_CODE, dt_check_qbinary },
+    [DT_OP_QMUL] = { 2, KINDS_CODE, dt_check_qbinary },
+    [DT_OP_QAVGPOOL] = { 1, KINDS_CODE, check_average },
+    [DT_OP_QSOFTMAX] = { 1, KINDS_CODE, dt_check_qsoftmax },
+    [DT_OP_DEQUANTIZE] = { 1, KINDS_CODE, check_nothing },
     [DT_OP_CODES] = { 0, 0, check_codes },
     [DT_OP_CONV2D] = { 1, KINDS_CODE, check_conv },
     [DT_OP_THRESHOLD] = { 1, KINDS_PSUM, check_threshold },
@@ -369,10 +392,13 @@ int dt_program_has_kind(dt_op_kind kind)
 
 /* ---- the whole ---- */
 
-static dt_status check_input(const node_view *v, int k)
+static dt_status check_input(const dt_checked_node *v, int k)
 {
     static const char *const words[] = { "codes", "psums", "reals" };
     const dt_graph_node *maker = dt_graph_maker(v->g, v->n->in[k]);
+    const int is_first = v->n == v->g->node;
+
+    if (is_first) return DT_OK; /* it reads the image */
     const dt_value x = dt_program_value(v->p, v->n->in[k]);
     const int flat = maker && maker->kind == DT_OP_FLATTEN;
 
@@ -388,18 +414,25 @@ static int gives_scores(const dt_graph_node *n, const char *read)
     return n->kind == DT_OP_LINEAR || (n->kind == DT_OP_FLATTEN && read[n->out] == 0);
 }
 
+/* 1 if the node is one that only the image has: pixels' table, or a quantizer of reals. */
+static int reads_image(const dt_graph *g, const dt_graph_node *n)
+{
+    return n->kind == DT_OP_QUANTIZE || (n->kind == DT_OP_TABLE && g->value[n->in[0]]->facts.type == DT_U8);
+}
+
 static dt_status check_node(const dt_program *p, int i, const char *read)
 {
     const dt_graph *g = p->graph;
     const dt_graph_node *n = &g->node[i];
-    node_view v = {
+    dt_checked_node v = {
         .p = p, .g = g, .n = n, .name = dt_graph_name(g, n->out), .kind = dt_ops[n->kind]->name, .read = read
     };
     const int is_last = i == g->n_nodes - 1;
 
     DT_CHECK(kinds[n->kind].check, DT_ERR_FORMAT, "%s (%s): a program has no such nodes", v.name, v.kind);
-    DT_CHECK((n->kind == DT_OP_TABLE) == (i == 0), DT_ERR_FORMAT,
-             "%s (%s): the first node is the table of the image, and no other; this is node %d", v.name, v.kind, i);
+    DT_CHECK(reads_image(g, n) == (i == 0), DT_ERR_FORMAT,
+             "%s (%s): the first node is the table or the quantizer of the image, and no other; this is node %d",
+             v.name, v.kind, i);
     DT_CHECK(gives_scores(n, read) == is_last, DT_ERR_FORMAT,
              "%s (%s): the last node, and no other, is linear, or a flatten that nobody reads; this is node %d of %d",
              v.name, v.kind, i, g->n_nodes);
@@ -440,12 +473,15 @@ static dt_status check_values(const dt_program *p, const char *read)
 
 static dt_status check_marks(const dt_graph *g)
 {
-    DT_CHECK(g->image >= 0 && g->value[g->image]->source == DT_SOURCE_GIVEN && g->value[g->image]->facts.type == DT_U8,
-             DT_ERR_FORMAT, "a program's image is pixels of bytes");
+    const int reads_reals = g->node[0].kind == DT_OP_QUANTIZE;
+
+    DT_CHECK(g->image >= 0 && g->value[g->image]->source == DT_SOURCE_GIVEN &&
+                 g->value[g->image]->facts.type == (reads_reals ? DT_F32 : DT_U8),
+             DT_ERR_FORMAT, "a program's image is %s", reads_reals ? "reals" : "pixels of bytes");
     DT_CHECK(g->scores == g->node[g->n_nodes - 1].out, DT_ERR_FORMAT, "the scores of a program are %s, its last node",
              dt_graph_name(g, g->node[g->n_nodes - 1].out));
     DT_CHECK(g->labels < 0 && g->capsules < 0 && g->masked < 0 && g->reconstruction < 0 &&
-                 g->loss == DT_LOSS_CROSS_ENTROPY && !g->unit_pixels,
+                 g->loss == DT_LOSS_CROSS_ENTROPY && (reads_reals || !g->unit_pixels),
              DT_ERR_FORMAT, "a program has scores alone: no labels, capsules or loss of its own");
     return DT_OK;
 }

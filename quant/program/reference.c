@@ -1,47 +1,34 @@
 /*
  * reference.c - runs a program by the definitions in program.h: one image, plain loops, sums in 64-bit integers.
  *
- * It shares no code with the tape's kernels or the array, so that it can be compared with them. The values of all nodes
- * are kept until the end; those of a VGG16 take some 3 MB.
- * Tests: tests/quant/test_lower.c.
+ * It shares no code with the tape's kernels or the array, so that it can be compared with them; what a product of a
+ * profile is rounded to, core/arith/ says for all. reference_codes.c has the operators of profiles. The values of all
+ * nodes are kept until the end; those of a VGG16 take some 3 MB. Tests: tests/quant/test_lower.c.
  */
+#include "reference.h"
+
 #include "../../core/arith/grid.h"
-#include "program.h"
+#include "../../layers/augment.h"
 
 #include <stdlib.h>
-
-/* One node at work: i32 of codes and psums, else f32; the pointer of the other type is NULL. */
-typedef struct {
-    const dt_program *p;
-    const dt_graph_node *n;
-    dt_value in, out;
-    const uint8_t *image; /* TABLE */
-    const int32_t *x;
-    const float *u;      /* reals of in[0] */
-    void *const *values; /* of every value of the graph that an image has any of */
-    int32_t *y;
-    float *z;
-} work;
 
 static int64_t at(int h, int w, int width, int channels)
 {
     return ((int64_t)h * width + w) * channels;
 }
 
-static const void *data_of(const work *k, int input)
+static void run_table(const dt_reference_node *k)
 {
-    return dt_program_data(k->p, k->n, input);
+    const dt_table_params *p = k->n->params;
+    const int16_t *table = dt_reference_data(k, DT_TABLE_CODES);
+    const int64_t columns = dt_graph_shape(k->p->graph, k->n->in[DT_TABLE_CODES])->dim[1];
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        k->y[i] = table[(k->x[i] - p->first) * columns + (columns == 1 ? 0 : i % k->out.channels)];
+    }
 }
 
-static void run_table(const work *k)
-{
-    const int16_t *table = data_of(k, DT_TABLE_CODES);
-    const int channels = k->out.channels;
-
-    for (int64_t i = 0; i < dt_value_count(&k->out); i++) k->y[i] = table[k->image[i] * channels + i % channels];
-}
-
-static void run_conv(const work *k)
+static void run_conv(const dt_reference_node *k)
 {
     const dt_graph_node *weights = dt_program_weights(k->p, k->n);
     const int64_t *window = dt_graph_shape(k->p->graph, weights->out)->dim + 1; /* R, S */
@@ -68,10 +55,10 @@ static void run_conv(const work *k)
     }
 }
 
-static void run_threshold(const work *k)
+static void run_threshold(const dt_reference_node *k)
 {
-    const int32_t *step = data_of(k, DT_THRESHOLD_STEPS);
-    const int8_t *sign = data_of(k, DT_THRESHOLD_SIGN);
+    const int32_t *step = dt_reference_data(k, DT_THRESHOLD_STEPS);
+    const int8_t *sign = dt_reference_data(k, DT_THRESHOLD_SIGN);
 
     for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
         const int64_t c = i % k->out.channels;
@@ -82,9 +69,9 @@ static void run_threshold(const work *k)
     }
 }
 
-static void run_affine(const work *k)
+static void run_affine(const dt_reference_node *k)
 {
-    const float *slope = data_of(k, DT_AFFINE_SLOPE), *offset = data_of(k, DT_AFFINE_OFFSET);
+    const float *slope = dt_reference_data(k, DT_AFFINE_SLOPE), *offset = dt_reference_data(k, DT_AFFINE_OFFSET);
 
     for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
         const int64_t c = i % k->out.channels;
@@ -93,7 +80,7 @@ static void run_affine(const work *k)
     }
 }
 
-static void run_relu(const work *k)
+static void run_relu(const dt_reference_node *k)
 {
     const dt_relu_params *p = k->n->params;
 
@@ -103,7 +90,7 @@ static void run_relu(const work *k)
     }
 }
 
-static void run_clip(const work *k)
+static void run_clip(const dt_reference_node *k)
 {
     const dt_clip_params *p = k->n->params;
 
@@ -112,8 +99,7 @@ static void run_clip(const work *k)
     }
 }
 
-/* Position in x of cell j of the window whose output is value i, or -1 in the padding. */
-static int64_t pool_cell(const work *k, int64_t i, int j)
+int64_t dt_reference_pool_cell(const dt_reference_node *k, int64_t i, int j)
 {
     const dt_pool_params *pool = k->n->params;
     const int channels = k->out.channels, width = k->out.width;
@@ -124,21 +110,21 @@ static int64_t pool_cell(const work *k, int64_t i, int j)
     return h < 0 || h >= k->in.height || w < 0 || w >= k->in.width ? -1 : at(h, w, k->in.width, channels) + c;
 }
 
-static int pool_area(const work *k)
+static int pool_area(const dt_reference_node *k)
 {
     const dt_pool_params *pool = k->n->params;
     return pool->window[0] * pool->window[1];
 }
 
 /* Every window sees a cell. */
-static void run_maxpool(const work *k)
+static void run_maxpool(const dt_reference_node *k)
 {
     const int area = pool_area(k);
 
     for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
         int n = 0;
         for (int j = 0; j < area; j++) {
-            const int64_t cell = pool_cell(k, i, j);
+            const int64_t cell = dt_reference_pool_cell(k, i, j);
             if (cell < 0) continue;
             if (k->y && (n == 0 || k->x[cell] > k->y[i])) k->y[i] = k->x[cell];
             if (k->z && (n == 0 || k->u[cell] > k->z[i])) k->z[i] = k->u[cell];
@@ -148,7 +134,7 @@ static void run_maxpool(const work *k)
 }
 
 /* Codes are summed, reals are averaged. */
-static void run_avgpool(const work *k)
+static void run_avgpool(const dt_reference_node *k)
 {
     const int area = pool_area(k), all = ((const dt_pool_params *)k->n->params)->count_include_pad;
 
@@ -157,7 +143,7 @@ static void run_avgpool(const work *k)
         int32_t sum = 0;
         float real_sum = 0.0f;
         for (int j = 0; j < area; j++) {
-            const int64_t cell = pool_cell(k, i, j);
+            const int64_t cell = dt_reference_pool_cell(k, i, j);
             if (cell < 0) continue;
             if (k->y) sum += k->x[cell];
             if (k->z) real_sum = n == 0 ? k->u[cell] : real_sum + k->u[cell];
@@ -168,7 +154,7 @@ static void run_avgpool(const work *k)
     }
 }
 
-static void run_add(const work *k)
+static void run_add(const dt_reference_node *k)
 {
     const void *second = k->values[k->n->in[1]];
     const int32_t *x = second;
@@ -181,7 +167,7 @@ static void run_add(const work *k)
 }
 
 /* Value i of the output, seen as rows of the inputs' parts: which input it is of, and where there. */
-static void run_concat(const work *k)
+static void run_concat(const dt_reference_node *k)
 {
     const dt_graph *g = k->p->graph;
     const int axis = ((const dt_concat_params *)k->n->params)->axis;
@@ -197,24 +183,24 @@ static void run_concat(const work *k)
     }
 }
 
-static void run_quantize(const work *k)
+static void run_quantize(const dt_reference_node *k)
 {
     const dt_act_quant_params *q = k->n->params;
     const dt_grid grid = { k->out.low, k->out.high, 0.0f };
-    const float alpha = *(const float *)data_of(k, DT_QUANT_ALPHA);
+    const float alpha = *(const float *)dt_reference_data(k, DT_QUANT_ALPHA);
 
     for (int64_t i = 0; i < dt_value_count(&k->out); i++)
         k->y[i] = (int32_t)dt_act_code(k->u[i], alpha, &grid, 0, q->rule);
 }
 
-static void run_flatten(const work *k)
+static void run_flatten(const dt_reference_node *k)
 {
     for (int64_t i = 0; i < dt_value_count(&k->out); i++) k->z[i] = k->u[i];
 }
 
-static void run_linear(const work *k)
+static void run_linear(const dt_reference_node *k)
 {
-    const float *matrix = data_of(k, DT_LINEAR_MATRIX), *bias = data_of(k, DT_LINEAR_BIAS);
+    const float *matrix = dt_reference_data(k, DT_LINEAR_MATRIX), *bias = dt_reference_data(k, DT_LINEAR_BIAS);
     const int64_t inputs = k->in.channels;
 
     for (int o = 0; o < k->out.channels; o++) {
@@ -224,23 +210,35 @@ static void run_linear(const work *k)
     }
 }
 
-static void (*const runs[DT_OP_COUNT])(const work *k) = {
-    [DT_OP_TABLE] = run_table,     [DT_OP_CONV2D] = run_conv,   [DT_OP_THRESHOLD] = run_threshold,
-    [DT_OP_AFFINE] = run_affine,   [DT_OP_RELU] = run_relu,     [DT_OP_MAXPOOL] = run_maxpool,
-    [DT_OP_AVGPOOL] = run_avgpool, [DT_OP_ADD] = run_add,       [DT_OP_ACT_QUANT] = run_quantize,
-    [DT_OP_FLATTEN] = run_flatten, [DT_OP_LINEAR] = run_linear, [DT_OP_CONCAT] = run_concat,
+static void (*const runs[DT_OP_COUNT])(const dt_reference_node *k) = {
+    [DT_OP_TABLE] = run_table,
+    [DT_OP_CONV2D] = run_conv,
+    [DT_OP_THRESHOLD] = run_threshold,
+    [DT_OP_AFFINE] = run_affine,
+    [DT_OP_RELU] = run_relu,
+    [DT_OP_MAXPOOL] = run_maxpool,
+    [DT_OP_AVGPOOL] = run_avgpool,
+    [DT_OP_ADD] = run_add,
+    [DT_OP_ACT_QUANT] = run_quantize,
+    [DT_OP_FLATTEN] = run_flatten,
+    [DT_OP_LINEAR] = run_linear,
+    [DT_OP_CONCAT] = run_concat,
     [DT_OP_CLIP] = run_clip,
+    [DT_OP_QUANTIZE] = dt_reference_quantize,
+    [DT_OP_REQUANTIZE] = dt_reference_requantize,
+    [DT_OP_QADD] = dt_reference_qadd,
+    [DT_OP_QMUL] = dt_reference_qmul,
+    [DT_OP_QAVGPOOL] = dt_reference_qavgpool,
+    [DT_OP_QSOFTMAX] = dt_reference_qsoftmax,
+    [DT_OP_DEQUANTIZE] = dt_reference_dequantize,
 };
 
-static void run_node(const dt_program *p, const dt_graph_node *n, const uint8_t *image, void *const *values)
+static void run_node(const dt_program *p, const dt_graph_node *n, void *const *values)
 {
     const void *first = values[n->in[0]];
-    work k = { .p = p,
-               .n = n,
-               .in = dt_program_value(p, n->in[0]),
-               .out = dt_program_value(p, n->out),
-               .image = image,
-               .values = values };
+    dt_reference_node k = {
+        .p = p, .n = n, .in = dt_program_value(p, n->in[0]), .out = dt_program_value(p, n->out), .values = values
+    };
 
     if (k.in.kind == DT_VALUE_REAL)
         k.u = first;
@@ -253,23 +251,59 @@ static void run_node(const dt_program *p, const dt_graph_node *n, const uint8_t 
     runs[n->kind](&k);
 }
 
-static dt_status run_all(const dt_program *p, const uint8_t *image, void **values, dt_program_hook hook, void *user)
+/* Values are int32_t or float, of as many bytes. */
+static dt_status make_values(const dt_program *p, int value, void **out)
+{
+    const dt_value v = dt_program_value(p, value);
+
+    *out = malloc((size_t)dt_value_count(&v) * sizeof(int32_t));
+    DT_CHECK(*out, DT_ERR_MEMORY, "no memory for the values of %s", dt_graph_name(p->graph, value));
+    return DT_OK;
+}
+
+/* Pixels as integers, or what evaluation would make of them, or reals as they are. */
+static dt_status give_image(const dt_program *p, dt_program_input image, void *to)
+{
+    const dt_value v = dt_program_value(p, p->graph->image);
+    const int64_t n = dt_value_count(&v);
+    const int unit = p->graph->unit_pixels;
+    int32_t *pixel = to;
+    float *real = to;
+
+    DT_CHECK((!image.pixels) != (!image.reals), DT_ERR_ARGUMENT, "a program runs on pixels or on reals, and got %s",
+             image.pixels ? "both" : "neither");
+    DT_CHECK(image.pixels || v.kind == DT_VALUE_REAL, DT_ERR_UNSUPPORTED,
+             "%s reads pixels by a table; give it bytes, not reals", p->graph->name);
+    DT_CHECK(image.reals || v.kind == DT_VALUE_CODE || unit || p->origin.name[0], DT_ERR_ARGUMENT,
+             "nothing says how %s normalises pixels; give it reals", p->graph->name);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t c = i % v.channels % 4;
+        const float mean = unit ? 0.0f : p->origin.mean[c], std = unit ? 1.0f : p->origin.std[c];
+        if (v.kind == DT_VALUE_CODE)
+            pixel[i] = image.pixels[i];
+        else
+            real[i] = image.reals ? image.reals[i] : dt_augment_value(image.pixels[i], mean, std);
+    }
+    return DT_OK;
+}
+
+static dt_status run_all(const dt_program *p, dt_program_input image, void **values, dt_program_hook hook, void *user)
 {
     const dt_graph *g = p->graph;
 
+    DT_TRY(make_values(p, g->image, &values[g->image]));
+    DT_TRY(give_image(p, image, values[g->image]));
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
         if (n->kind == DT_OP_CODES) continue; /* its convolution reads the weights */
-        const dt_value y = dt_program_value(p, n->out);
-        values[n->out] = malloc((size_t)dt_value_count(&y) * sizeof(int32_t)); /* as many bytes as floats */
-        DT_CHECK(values[n->out], DT_ERR_MEMORY, "no memory for the values of %s", dt_graph_name(g, n->out));
-        run_node(p, n, image, values);
+        DT_TRY(make_values(p, n->out, &values[n->out]));
+        run_node(p, n, values);
         if (hook) hook(user, p, n, values[n->out]);
     }
     return DT_OK;
 }
 
-dt_status dt_program_trace(const dt_program *p, const uint8_t *image, dt_program_hook hook, void *user, float *scores)
+dt_status dt_program_trace(const dt_program *p, dt_program_input image, dt_program_hook hook, void *user, float *scores)
 {
     const dt_graph *g = p->graph;
     void **values = calloc((size_t)g->n_values, sizeof *values);
@@ -285,5 +319,10 @@ dt_status dt_program_trace(const dt_program *p, const uint8_t *image, dt_program
 
 dt_status dt_program_run(const dt_program *p, const uint8_t *image, float *scores)
 {
-    return dt_program_trace(p, image, NULL, NULL, scores);
+    return dt_program_trace(p, (dt_program_input){ .pixels = image }, NULL, NULL, scores);
+}
+
+dt_status dt_program_run_reals(const dt_program *p, const float *image, float *scores)
+{
+    return dt_program_trace(p, (dt_program_input){ .reals = image }, NULL, NULL, scores);
 }

@@ -265,7 +265,7 @@ static dt_program *example(void)
 #define COPY(type, ...) \
     memcpy(malloc(sizeof(type[]){ __VA_ARGS__ }), (type[]){ __VA_ARGS__ }, sizeof(type[]){ __VA_ARGS__ })
     for (int v = 0; v < 256; v++) table[v] = (int16_t)(v / 85);
-    program_case_must(dt_program_add_table(g, &(dt_shape){ 4, { 1, 2, 2, 1 } }, &(dt_table_params){ 0, 3 }, table,
+    program_case_must(dt_program_add_table(g, &(dt_shape){ 4, { 1, 2, 2, 1 } }, &(dt_table_params){ 0, 3, 0 }, table,
                                            dt_program_one(0.5f), &x));
     const dt_program_conv a = { .name = "a",
                                 .conv = dt_conv_square(1, 0),
@@ -328,7 +328,7 @@ Test(program_file, the_documents_example_is_right)
 
     cr_assert(eq(int, dt_program_save(p, temp_path("example.safetensors")), DT_OK), "%s", dt_last_error());
     cr_assert(eq(int, dt_program_load(temp_path("example.safetensors"), &q), DT_OK), "%s", dt_last_error());
-    cr_assert(eq(int, dt_program_trace(q, image, expect_example_value, &n_seen, scores), DT_OK));
+    cr_assert(eq(int, dt_program_trace(q, (dt_program_input){ .pixels = image }, expect_example_value, &n_seen, scores), DT_OK));
     cr_assert(eq(int, n_seen, 4));
     cr_assert(scores[0] == 1.2f && scores[1] == -0.225f, "%.9g %.9g", (double)scores[0], (double)scores[1]);
     dt_program_destroy(p);

@@ -203,7 +203,8 @@ static geometry geometry_of(const vector *v, const operand *x, int64_t rows, int
     g.dilation[0] = attribute(v, "dilationHFactor") ? attribute(v, "dilationHFactor") : 1;
     g.dilation[1] = attribute(v, "dilationWFactor") ? attribute(v, "dilationWFactor") : 1;
     for (int a = 0; a < 2; a++) {
-        g.pad[a] = pad_before(g.in[a], g.window[a], g.stride[a], g.dilation[a], attribute(v, "padding") == 0, &g.out[a]);
+        g.pad[a] =
+            pad_before(g.in[a], g.window[a], g.stride[a], g.dilation[a], attribute(v, "padding") == 0, &g.out[a]);
     }
     return g;
 }
@@ -358,8 +359,11 @@ static void test_binary(vector *v)
     const dt_shape shape = { 1, { a.count } };
 
     y_range(v, &p.low, &p.high);
-    const given in[] = { { shape, DT_F32, fa, scale[0] }, { shape, DT_F32, fb, scale[1] }, of_floats(&scale[0], 1),
-                         of_floats(&scale[1], 1), of_floats(&scale[2], 1) };
+    const given in[] = { { shape, DT_F32, fa, scale[0] },
+                         { shape, DT_F32, fb, scale[1] },
+                         of_floats(&scale[0], 1),
+                         of_floats(&scale[1], 1),
+                         of_floats(&scale[2], 1) };
     float *code = run_op(v, multiply ? DT_OP_QMUL : DT_OP_QADD, &p, in, 5, a.count);
     if (code) compare(v, code, a.count);
     free(code);
@@ -387,7 +391,8 @@ static void test_pool(vector *v)
         p.pool.pad[a + 2] = after > 0 ? (int)after : 0;
     }
     const given in[] = { { { 4, { x.dim[0], x.dim[1], x.dim[2], x.dim[3] } }, DT_F32, fx, (float)x.scale } };
-    float *code = run_op(v, average ? DT_OP_QAVGPOOL : DT_OP_MAXPOOL, average ? (void *)&p : (void *)&p.pool, in, 1, count);
+    float *code =
+        run_op(v, average ? DT_OP_QAVGPOOL : DT_OP_MAXPOOL, average ? (void *)&p : (void *)&p.pool, in, 1, count);
     if (code) compare(v, code, count);
     free(code);
     free(fx);
@@ -401,7 +406,8 @@ static void test_softmax(vector *v)
     const dt_qsoftmax_params p = { .profile = v->profile, .beta = 1.0f };
     float *fx = floats_of(x.value, x.count);
     const float scale_x = (float)x.scale, scale_y = y_scale(v);
-    const given in[] = { { { 2, { x.dim[0], x.dim[1] } }, DT_F32, fx, scale_x }, of_floats(&scale_x, 1),
+    const given in[] = { { { 2, { x.dim[0], x.dim[1] } }, DT_F32, fx, scale_x },
+                         of_floats(&scale_x, 1),
                          of_floats(&scale_y, 1) };
     float *code = run_op(v, DT_OP_QSOFTMAX, &p, in, 3, x.count);
 
@@ -470,11 +476,21 @@ static const struct {
     const char *op;
     void (*test)(vector *v);
 } kinds[] = {
-    { "FULLY_CONNECTED", test_linear }, { "CONV_2D", test_conv },       { "DEPTHWISE_CONV_2D", test_conv },
-    { "ADD", test_binary },             { "SUB", test_binary },         { "MUL", test_binary },
-    { "BATCH_MATMUL", test_matmul },    { "MEAN", test_mean },          { "AVERAGE_POOL_2D", test_pool },
-    { "MAX_POOL_2D", test_pool },       { "SOFTMAX", test_softmax },    { "LOGISTIC", test_logistic },
-    { "QUANTIZE", test_quantize },      { "REQUANTIZE", test_rescale }, { "DEQUANTIZE", test_dequantize },
+    { "FULLY_CONNECTED", test_linear },
+    { "CONV_2D", test_conv },
+    { "DEPTHWISE_CONV_2D", test_conv },
+    { "ADD", test_binary },
+    { "SUB", test_binary },
+    { "MUL", test_binary },
+    { "BATCH_MATMUL", test_matmul },
+    { "MEAN", test_mean },
+    { "AVERAGE_POOL_2D", test_pool },
+    { "MAX_POOL_2D", test_pool },
+    { "SOFTMAX", test_softmax },
+    { "LOGISTIC", test_logistic },
+    { "QUANTIZE", test_quantize },
+    { "REQUANTIZE", test_rescale },
+    { "DEQUANTIZE", test_dequantize },
 };
 
 /* Finds the kind by the key, because QUANTIZE of codes is called REQUANTIZE there. */

@@ -105,7 +105,7 @@ static void check_program(const lowered *r, int64_t images)
     float *want = lowered_logits(r->model, r->data, images), *scores = malloc((size_t)classes * sizeof *scores);
     for (; k.at < images; k.at++) {
         const uint8_t *image = v.images + k.at * v.height * v.width * v.channels;
-        MUST(dt_program_trace(r->program, image, compare_node, &k, scores));
+        MUST(dt_program_trace(r->program, (dt_program_input){ .pixels = image }, compare_node, &k, scores));
         for (int o = 0; o < classes; o++) {
             cr_assert(scores[o] == want[k.at * classes + o], "%s: image %lld, score %d is %.9g, expected %.9g",
                       r->program->graph->name, (long long)k.at, o, (double)scores[o], (double)want[k.at * classes + o]);

@@ -180,7 +180,7 @@ Test(program, corrupt_connections)
     const int codes = dt_graph_find(g, "features.0.codes"), reals = dt_graph_find(g, "features.11");
     const corruption all[] = {
         BAD(relu->kind, DT_OP_SIGMOID, "features.10 (sigmoid): a program has no such nodes"),
-        BAD(relu->kind, DT_OP_TABLE, "features.10 (table): the first node is the table of the image, and no other"),
+        BAD(relu->kind, DT_OP_TABLE, "features.10 (table): reads features.9, which are reals"),
         BAD(pool->kind, DT_OP_AVGPOOL, "features.4 (conv): reads features.3, which are psums"),
         BAD(pool->kind, DT_OP_LINEAR,
             "features.3 (linear): the last node, and no other, is linear, or a flatten that nobody reads; this is node "

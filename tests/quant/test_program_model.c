@@ -306,7 +306,7 @@ Test(program_model, a_damaged_program_is_refused)
 /* The largest codes of the image and of the first weights that there are. */
 static dt_status widen(dt_rewrite *r, const dt_graph_node *n, void *user)
 {
-    static const dt_table_params pixels = { INT16_MIN, INT16_MAX };
+    static const dt_table_params pixels = { INT16_MIN, INT16_MAX, 0 };
     static const dt_codes_params weights = { -128, 127 };
     const char *name = dt_graph_name(r->from, n->out);
     const void *params = n->kind == DT_OP_TABLE                  ? (const void *)&pixels

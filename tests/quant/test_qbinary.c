@@ -26,7 +26,8 @@ static double added(const dt_qbinary_params *p, int64_t a, int64_t b, const doub
     }
     const float ra = (float)scale[0] / (float)scale[2], rb = (float)scale[1] / (float)scale[2];
     const int shift = 20 - (int)floor(log2((double)fmaxf(ra, rb)));
-    const wide one = 1, ka = (wide)oracle_even(ldexp((double)ra, shift)), kb = (wide)oracle_even(ldexp((double)rb, shift));
+    const wide one = 1, ka = (wide)oracle_even(ldexp((double)ra, shift)),
+               kb = (wide)oracle_even(ldexp((double)rb, shift));
     return (double)oracle_divide_up(a * ka + (int64_t)sign * (b * kb), one << shift);
 }
 
@@ -37,7 +38,8 @@ static double multiplied(const dt_qbinary_params *p, int64_t a, int64_t b, const
     switch (p->profile) {
     case DT_PROFILE_REF_SINGLE: return (double)oracle_once(a * b, (double)f);
     case DT_PROFILE_FP32_RNE: return oracle_even((double)((float)(a * b) * f));
-    case DT_PROFILE_ONNX: return oracle_even((double)((float)((double)(a * b) * (scale[0] * scale[1])) / (float)scale[2]));
+    case DT_PROFILE_ONNX:
+        return oracle_even((double)((float)((double)(a * b) * (scale[0] * scale[1])) / (float)scale[2]));
     default: return (double)oracle_twice(a * b, (double)f);
     }
 }
@@ -59,14 +61,17 @@ static void oracle(const op_case *c, const double *const *in, double *out)
     {                                                    \
         OP_SHAPE(1), .fill = FILL_POSITIVE, .size = (of) \
     }
-#define CODES(...)                                                                \
-    {                                                                             \
+#define CODES(...)                                                                 \
+    {                                                                              \
         OP_SHAPE(__VA_ARGS__), .fill = FILL_INTEGER, .size = 200.0f, .scale = 1.0f \
     }
 
-static const dt_qbinary_params litert = { DT_PROFILE_LITERT_REF, -128, 127, 0 }, minus = { DT_PROFILE_REF_DOUBLE, -50, 205, 1 },
-                               once = { DT_PROFILE_REF_SINGLE, 0, 255, 0 }, once_minus = { DT_PROFILE_REF_SINGLE, -128, 127, 1 },
-                               f32 = { DT_PROFILE_FP32_RNE, -128, 127, 0 }, f32_minus = { DT_PROFILE_FP32_RNE, -128, 127, 1 },
+static const dt_qbinary_params litert = { DT_PROFILE_LITERT_REF, -128, 127, 0 },
+                               minus = { DT_PROFILE_REF_DOUBLE, -50, 205, 1 },
+                               once = { DT_PROFILE_REF_SINGLE, 0, 255, 0 },
+                               once_minus = { DT_PROFILE_REF_SINGLE, -128, 127, 1 },
+                               f32 = { DT_PROFILE_FP32_RNE, -128, 127, 0 },
+                               f32_minus = { DT_PROFILE_FP32_RNE, -128, 127, 1 },
                                onnx = { DT_PROFILE_ONNX, -128, 127, 0 };
 
 static const op_case cases[] = {

@@ -20,8 +20,10 @@ static void oracle(const op_case *c, const double *const *in, double *out)
     for (int64_t i = 0; i < x[0] * out_h * out_w * x[3]; i++) {
         const int64_t k = i % x[3], q = i / x[3] % out_w, row = i / x[3] / out_w % out_h, n = i / x[3] / out_w / out_h;
         wide sum = 0, count = 0;
-        for (int64_t h = row * pool->stride[0] - pool->pad[0]; h < row * pool->stride[0] - pool->pad[0] + window[0]; h++) {
-            for (int64_t w = q * pool->stride[1] - pool->pad[1]; w < q * pool->stride[1] - pool->pad[1] + window[1]; w++) {
+        for (int64_t h = row * pool->stride[0] - pool->pad[0]; h < row * pool->stride[0] - pool->pad[0] + window[0];
+             h++) {
+            for (int64_t w = q * pool->stride[1] - pool->pad[1]; w < q * pool->stride[1] - pool->pad[1] + window[1];
+                 w++) {
                 if (h < 0 || h >= x[1] || w < 0 || w >= x[2]) continue;
                 sum += (wide)rint(in[0][((n * x[1] + h) * x[2] + w) * x[3] + k] / scale);
                 count++;
@@ -35,17 +37,20 @@ static void oracle(const op_case *c, const double *const *in, double *out)
 
 #define POOL .op = DT_OP_QAVGPOOL, .n_in = 1, .oracle = oracle, .agree = AGREE_INTEGERS
 
-#define CODES(...)                                                                \
-    {                                                                             \
+#define CODES(...)                                                                 \
+    {                                                                              \
         OP_SHAPE(__VA_ARGS__), .fill = FILL_INTEGER, .size = 127.0f, .scale = 0.5f \
     }
 
-static const dt_qavgpool_params whole = { .pool = { .stride = { 1, 1 } }, .low = -128, .high = 127 },
-                                two = { .pool = { { 2, 2 }, { 2, 2 }, { 0 }, 0 }, .low = -138, .high = 117, .zero = 10 },
-                                padded = { .pool = { { 3, 2 }, { 2, 1 }, { 1, 0, 1, 1 }, 0 },
-                                           .profile = DT_PROFILE_FP32_RNE, .low = 0, .high = 235, .zero = -20 },
-                                even = { .pool = { { 2, 2 }, { 1, 2 }, { 0 }, 0 },
-                                         .profile = DT_PROFILE_ONNX, .low = -128, .high = 127 };
+static const dt_qavgpool_params
+    whole = { .pool = { .stride = { 1, 1 } }, .low = -128, .high = 127 },
+    two = { .pool = { { 2, 2 }, { 2, 2 }, { 0 }, 0 }, .low = -138, .high = 117, .zero = 10 },
+    padded = { .pool = { { 3, 2 }, { 2, 1 }, { 1, 0, 1, 1 }, 0 },
+               .profile = DT_PROFILE_FP32_RNE,
+               .low = 0,
+               .high = 235,
+               .zero = -20 },
+    even = { .pool = { { 2, 2 }, { 1, 2 }, { 0 }, 0 }, .profile = DT_PROFILE_ONNX, .low = -128, .high = 127 };
 
 static const op_case cases[] = {
     { POOL, .why = "qavgpool: one cell", .params = &whole, .in = { CODES(1, 1, 1, 1) } },

@@ -125,19 +125,19 @@ static void requantize_oracle(const op_case *c, const double *const *in, double 
     }
 }
 
-#define QUANTIZE .op = DT_OP_QUANTIZE, .n_in = 2, .oracle = quantize_oracle, .agree = AGREE_INTEGERS
+#define QUANTIZE   .op = DT_OP_QUANTIZE, .n_in = 2, .oracle = quantize_oracle, .agree = AGREE_INTEGERS
 #define REQUANTIZE .op = DT_OP_REQUANTIZE, .oracle = requantize_oracle, .agree = AGREE_INTEGERS
-#define SCALE(of)                                            \
-    {                                                        \
-        OP_SHAPE(1), .fill = FILL_POSITIVE, .size = (of)     \
+#define SCALE(of)                                        \
+    {                                                    \
+        OP_SHAPE(1), .fill = FILL_POSITIVE, .size = (of) \
     }
-#define SUMS(...)                                                                  \
-    {                                                                              \
+#define SUMS(...)                                                                    \
+    {                                                                                \
         OP_SHAPE(__VA_ARGS__), .fill = FILL_INTEGER, .size = 90000.0f, .scale = 1.0f \
     }
 
-static const dt_quantize_params away = { DT_PROFILE_LITERT_REF, -100, 155 }, by_product = { DT_PROFILE_FP32_RNE, -128, 127 },
-                                even = { DT_PROFILE_ONNX, 0, 255 };
+static const dt_quantize_params away = { DT_PROFILE_LITERT_REF, -100, 155 },
+                                by_product = { DT_PROFILE_FP32_RNE, -128, 127 }, even = { DT_PROFILE_ONNX, 0, 255 };
 static const dt_requantize_params litert = { DT_PROFILE_LITERT_REF, DT_REQUANT_CONV, -120, 135, 1 },
                                   litert_linear = { DT_PROFILE_LITERT_REF, DT_REQUANT_LINEAR, 0, 135, 1 },
                                   twice = { DT_PROFILE_REF_DOUBLE, DT_REQUANT_LINEAR, -128, 127, 1 },
@@ -148,16 +148,24 @@ static const dt_requantize_params litert = { DT_PROFILE_LITERT_REF, DT_REQUANT_C
 
 static const op_case cases[] = {
     { QUANTIZE, .why = "quantize: one", .params = &away, .in = { { OP_SHAPE(1, 1) }, SCALE(0.01f) } },
-    { QUANTIZE, .why = "quantize: half away, clamped", .params = &away, .in = { { OP_SHAPE(7, 33), .size = 2.0f }, SCALE(0.01f) } },
+    { QUANTIZE, .why = "quantize: half away, clamped", .params = &away,
+      .in = { { OP_SHAPE(7, 33), .size = 2.0f }, SCALE(0.01f) } },
     { QUANTIZE, .why = "quantize: by 1/s", .params = &by_product, .in = { { OP_SHAPE(3, 5, 7, 3) }, SCALE(0.009f) } },
-    { QUANTIZE, .why = "quantize: half to even, from 0", .params = &even, .in = { { OP_SHAPE(3, 5, 7, 3) }, SCALE(0.25f) } },
+    { QUANTIZE, .why = "quantize: half to even, from 0", .params = &even,
+      .in = { { OP_SHAPE(3, 5, 7, 3) }, SCALE(0.25f) } },
     { REQUANTIZE, .why = "requantize: one", .params = &litert, .n_in = 4,
       .in = { SUMS(1, 1), SCALE(0.02f), SCALE(0.3f), SCALE(0.01f) } },
     { REQUANTIZE, .why = "requantize: a scale and a bias for each channel", .params = &litert, .n_in = 5,
-      .in = { SUMS(3, 5, 2, 7), SCALE(0.02f), SCALE(0.3f), { OP_SHAPE(7), .fill = FILL_POSITIVE, .size = 0.01f },
+      .in = { SUMS(3, 5, 2, 7),
+              SCALE(0.02f),
+              SCALE(0.3f),
+              { OP_SHAPE(7), .fill = FILL_POSITIVE, .size = 0.01f },
               { OP_SHAPE(7), .type = DT_I32, .fill = FILL_INTEGER, .size = 30000.0f } } },
     { REQUANTIZE, .why = "requantize: a linear layer", .params = &litert_linear, .n_in = 5,
-      .in = { SUMS(7, 33), SCALE(0.02f), SCALE(0.3f), SCALE(0.01f),
+      .in = { SUMS(7, 33),
+              SCALE(0.02f),
+              SCALE(0.3f),
+              SCALE(0.01f),
               { OP_SHAPE(33), .type = DT_I32, .fill = FILL_INTEGER, .size = 2e9f } } },
     { REQUANTIZE, .why = "requantize: two roundings", .params = &twice, .n_in = 4,
       .in = { SUMS(7, 33), SCALE(0.02f), SCALE(0.3f), SCALE(0.01f) } },

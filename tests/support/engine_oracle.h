@@ -1,6 +1,6 @@
 /*
- * engine_oracle.h - the engines' arithmetic once more, with 128-bit integers and exact fractions, for tests. It shares no
- *                   code with core/arith/requantize.h.
+ * engine_oracle.h - the engines' arithmetic once more, with 128-bit integers and exact fractions, for tests. It shares
+ * no code with core/arith/requantize.h.
  */
 #ifndef ENGINE_ORACLE_H
 #define ENGINE_ORACLE_H

@@ -66,7 +66,7 @@ static inline program_maker program_case_begin(const program_case *spec, const c
 static inline int program_case_table(program_maker *m, int height, int width, int channels, int high)
 {
     const dt_shape pixels = { 4, { 1, height, width, channels } };
-    const dt_table_params range = { m->spec->image_low, high };
+    const dt_table_params range = { m->spec->image_low, high, 0 };
     int16_t *table = malloc(256 * (size_t)channels * sizeof *table);
     int codes;
 

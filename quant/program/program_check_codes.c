@@ -1,0 +1,121 @@
+/*
+ * program_check_codes.c - checks the nodes that make codes under a profile: see program_check.c.
+ *
+ * Their scales must be those of what they read: the multipliers are computed from them.
+ * Tests: tests/quant/test_program_codes.c.
+ */
+#include "program_checks.h"
+
+/* Input k, a scale, is the parameter from which the codes `value` have theirs. */
+static dt_status is_scale_of(const dt_checked_node *v, int k, int value)
+{
+    const int own = dt_program_scale_param(v->p, value);
+
+    DT_CHECK(v->n->in[k] == own, DT_ERR_FORMAT, "%s (%s): its scale of %s is %s, expected %s", v->name, v->kind,
+             dt_graph_name(v->g, value), dt_graph_name(v->g, v->n->in[k]), dt_graph_name(v->g, own));
+    return dt_check_scale(v, k);
+}
+
+/* Codes of at most 16 bits, with 0 among them. */
+static dt_status has_range(const dt_checked_node *v, int low, int high)
+{
+    DT_TRY(dt_check_within(v, "low", low, -UINT16_MAX, 0));
+    return dt_check_within(v, "high", high, 0, (int64_t)UINT16_MAX + low);
+}
+
+dt_status dt_check_quantize(const dt_checked_node *v)
+{
+    const dt_quantize_params *p = v->n->params;
+
+    DT_TRY(has_range(v, p->low, p->high));
+    return dt_check_scale(v, DT_QUANTIZE_SCALE);
+}
+
+/* A bias of 32 bits, small enough that no sum leaves them. */
+static dt_status check_bias(const dt_checked_node *v)
+{
+    DT_TRY(dt_check_param(v, DT_REQUANT_BIAS, "bias", DT_I32));
+    DT_TRY(dt_check_equals(v, "type of the bias", v->g->value[v->n->in[DT_REQUANT_BIAS]]->param.type, DT_I32));
+    const int32_t *bias = dt_program_data(v->p, v->n, DT_REQUANT_BIAS);
+    for (int c = 0; c < v->y.channels; c++) {
+        DT_TRY(dt_check_within(v, "bias", bias[c], (int64_t)INT32_MIN - v->x.low, (int64_t)INT32_MAX - v->x.high));
+    }
+    return DT_OK;
+}
+
+/* Of a convolution's psums: the scales of its codes and of its weights. */
+static dt_status check_conv_scales(const dt_checked_node *v, const dt_graph_node *conv)
+{
+    const dt_graph_node *weights = dt_program_weights(v->p, conv);
+    const dt_requantize_params *p = v->n->params;
+
+    DT_TRY(dt_check_within(v, "kind of sum", p->of, DT_REQUANT_CONV, DT_REQUANT_MATMUL_SHIFTED));
+    DT_TRY(dt_check_within(v, "inputs", v->n->n_in, DT_REQUANT_SCALE_W + 1, DT_REQUANT_BIAS + 1));
+    DT_TRY(is_scale_of(v, DT_REQUANT_SCALE_X, conv->in[0]));
+    DT_CHECK(v->n->in[DT_REQUANT_SCALE_W] == weights->in[DT_CODES_SCALE], DT_ERR_FORMAT,
+             "%s (%s): its scale of the weights is %s, expected %s", v->name, v->kind,
+             dt_graph_name(v->g, v->n->in[DT_REQUANT_SCALE_W]), dt_graph_name(v->g, weights->in[DT_CODES_SCALE]));
+    return v->n->n_in > DT_REQUANT_BIAS ? check_bias(v) : DT_OK;
+}
+
+dt_status dt_check_requantize(const dt_checked_node *v)
+{
+    const dt_requantize_params *p = v->n->params;
+    const dt_graph_node *maker = dt_graph_maker(v->g, v->n->in[0]);
+    const int is_mean = maker->kind == DT_OP_AVGPOOL;
+
+    DT_TRY(has_range(v, p->low, p->high));
+    DT_TRY(dt_check_scale(v, DT_REQUANT_SCALE_Y));
+    if (maker->kind == DT_OP_CONV2D) return check_conv_scales(v, maker);
+    DT_CHECK(maker->kind != DT_OP_ADD, DT_ERR_FORMAT, "%s (%s): reads the sum %s; qadd adds codes under a profile",
+             v->name, v->kind, dt_graph_name(v->g, v->n->in[0]));
+    DT_TRY(dt_check_equals(v, "kind of sum", p->of, is_mean ? DT_REQUANT_MEAN : DT_REQUANT_CODES));
+    DT_TRY(dt_check_equals(v, "inputs", v->n->n_in, DT_REQUANT_SCALE_W));
+    if (is_mean) {
+        const int *window = ((const dt_pool_params *)maker->params)->window;
+        DT_TRY(dt_check_equals(v, "count", p->count, window[0] * window[1]));
+    }
+    return is_scale_of(v, DT_REQUANT_SCALE_X, v->n->in[0]);
+}
+
+dt_status dt_check_qbinary(const dt_checked_node *v)
+{
+    const dt_qbinary_params *p = v->n->params;
+
+    DT_TRY(has_range(v, p->low, p->high));
+    DT_TRY(is_scale_of(v, DT_QBINARY_SCALE_A, v->n->in[DT_QBINARY_A]));
+    DT_TRY(is_scale_of(v, DT_QBINARY_SCALE_B, v->n->in[DT_QBINARY_B]));
+    return dt_check_scale(v, DT_QBINARY_SCALE_Y);
+}
+
+dt_status dt_check_qavgpool(const dt_checked_node *v)
+{
+    const dt_qavgpool_params *p = v->n->params;
+
+    DT_TRY(has_range(v, p->low, p->high));
+    DT_TRY(dt_check_equals(v, "count_include_pad", p->pool.count_include_pad, 0));
+    return dt_check_within(v, "zero", p->zero, INT16_MIN, INT16_MAX);
+}
+
+dt_status dt_check_qsoftmax(const dt_checked_node *v)
+{
+    const dt_qsoftmax_params *p = v->n->params;
+
+    DT_CHECK(isfinite(p->beta) && p->beta > 0.0f, DT_ERR_FORMAT, "%s (%s): beta is %g, expected a number above 0",
+             v->name, v->kind, (double)p->beta);
+    DT_TRY(is_scale_of(v, DT_QSOFTMAX_SCALE_X, v->n->in[0]));
+    return dt_check_scale(v, DT_QSOFTMAX_SCALE_Y);
+}
+
+dt_status dt_check_code_table(const dt_checked_node *v)
+{
+    const dt_table_params *p = v->n->params;
+
+    DT_TRY(has_range(v, p->low, p->high));
+    DT_TRY(dt_check_scale(v, DT_TABLE_SCALE));
+    DT_TRY(dt_check_param(v, DT_TABLE_CODES, "table", DT_I16));
+    const int16_t *table = dt_program_data(v->p, v->n, DT_TABLE_CODES);
+    const int64_t n = dt_count(dt_graph_shape(v->g, v->n->in[DT_TABLE_CODES]));
+    for (int64_t i = 0; i < n; i++) DT_TRY(dt_check_within(v, "code", table[i], p->low, p->high));
+    return DT_OK;
+}

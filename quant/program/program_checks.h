@@ -1,0 +1,44 @@
+/*
+ * program_checks.h - what the checks of a program's nodes share. program_check.c has those of most kinds, and
+ *                    program_check_codes.c those of the operators that compute under a profile.
+ */
+#ifndef DT_PROGRAM_CHECKS_H
+#define DT_PROGRAM_CHECKS_H
+
+#include "program_build.h"
+
+/* One node with what it reads and gives, for messages and checks. */
+typedef struct {
+    const dt_program *p;
+    const dt_graph *g;
+    const dt_graph_node *n;
+    dt_value x, y;
+    const char *name, *kind;
+    const char *read; /* [n_values]: of how many nodes each value is an input, up to 2 */
+} dt_checked_node;
+
+/* Each of these returns DT_ERR_FORMAT with node, field and values if it does not hold. field is a word for people. */
+
+/* The value is within least..most. */
+DT_MUST_CHECK dt_status dt_check_within(const dt_checked_node *v, const char *field, int64_t value, int64_t least,
+                                        int64_t most);
+/* The value is the one that is wanted. */
+DT_MUST_CHECK dt_status dt_check_equals(const dt_checked_node *v, const char *field, int64_t value, int64_t wanted);
+/* Input k is a parameter that nothing trains, with data of that type. Other nodes may read it. */
+DT_MUST_CHECK dt_status dt_check_shared_param(const dt_checked_node *v, int k, const char *field, dt_dtype type);
+/* Input k is such a parameter, and nobody else reads it. */
+DT_MUST_CHECK dt_status dt_check_param(const dt_checked_node *v, int k, const char *field, dt_dtype type);
+/* The F32 data of a value are finite and above `above`: 0 for scales, -INFINITY for the rest. */
+DT_MUST_CHECK dt_status dt_check_numbers(const dt_checked_node *v, int value, const char *field, float above);
+/* Input k is the scale of codes, which other codes may share. */
+DT_MUST_CHECK dt_status dt_check_scale(const dt_checked_node *v, int k);
+
+/* Checks of nodes; each is for the kind of its name. */
+DT_MUST_CHECK dt_status dt_check_quantize(const dt_checked_node *v);
+DT_MUST_CHECK dt_status dt_check_requantize(const dt_checked_node *v);
+DT_MUST_CHECK dt_status dt_check_qbinary(const dt_checked_node *v); /* QADD, QMUL */
+DT_MUST_CHECK dt_status dt_check_qavgpool(const dt_checked_node *v);
+DT_MUST_CHECK dt_status dt_check_qsoftmax(const dt_checked_node *v);
+DT_MUST_CHECK dt_status dt_check_code_table(const dt_checked_node *v); /* TABLE of codes */
+
+#endif /* DT_PROGRAM_CHECKS_H */
