@@ -11,6 +11,7 @@
 
 #include "../../formats/safetensors.h"
 #include "../../formats/tflite/tflite_import.h"
+#include "../../quant/program/program.h"
 
 #include <math.h>
 
@@ -25,6 +26,7 @@ static dt_graph *imported(const dt_tflite *m, int expected_integer)
 
     MUST(dt_tflite_graph(m, "nets/net.tflite", &g, &is_integer));
     cr_assert(eq(int, is_integer, expected_integer), "%s", m->description);
+    if (is_integer) MUST(dt_program_check(&(dt_program){ .graph = g }));
     cr_assert(eq(str, g->name, (char *)"net"));
     return g;
 }
@@ -282,10 +284,6 @@ static void pool_scale(dt_tflite *m)
 {
     m->tensor[find_op(m, DT_TFLITE_AVERAGE_POOL_2D)->out].scale[0] = 0.5f;
 }
-static void pool_six(dt_tflite *m)
-{
-    find_op(m, DT_TFLITE_MAX_POOL_2D)->options.fused = DT_TFLITE_FUSED_RELU6;
-}
 static void sigmoid_scale(dt_tflite *m)
 {
     m->tensor[find_op(m, DT_TFLITE_LOGISTIC)->out].zero[0] = -127;
@@ -327,7 +325,6 @@ Test(tflite_import, what_a_graph_cannot_compute_is_named)
         { "weights in another order", 1, weight_axis, DT_ERR_FORMAT, "the last 5, do not fit 96 inputs" },
         { "a real bias", 1, bias_type, DT_ERR_UNSUPPORTED, "4 numbers of FLOAT32; needed are 4 constant INT32" },
         { "a pool of two scales", 1, pool_scale, DT_ERR_FORMAT, "the output 0.5 and -20; they must be equal" },
-        { "a pool up to 6", 1, pool_six, DT_ERR_UNSUPPORTED, "a fused RELU6 on codes" },
         { "LOGISTIC's zero point", 1, sigmoid_scale, DT_ERR_FORMAT, "zero point -127; it must have 1/256 and -128" },
         { "an input without scale", 1, no_scale, DT_ERR_UNSUPPORTED, "is INT8 with 0 scales" },
         { "SOFTMAX of a flat map", 1, flat_softmax, DT_ERR_UNSUPPORTED, "96 numbers of a map of 16 channels" },
@@ -390,6 +387,7 @@ static float *oracle_scores(int net, const char *scheme)
     snprintf(path, sizeof path, "%s/tflite/%s.%s.tflite", getenv("DETENT_PTQ_ORACLE"), nets[net].model, scheme);
     MUST(dt_tflite_read(path, &m));
     MUST(dt_tflite_graph(m, path, &g, &is_integer));
+    if (is_integer) MUST(dt_program_check(&(dt_program){ .graph = g }));
     run_scores(g, x, N_TEST, scores);
     dt_tflite_destroy(m);
     free(x);
