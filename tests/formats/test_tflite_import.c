@@ -131,8 +131,10 @@ Test(tflite_import, names_and_nodes_of_a_float_network)
     dt_tflite *m = tflite_nets_float();
     dt_graph *g = imported(m, 0);
 
-    expect_nodes(g, "conv conv0, bias conv0.biased, relu conv0.relu, conv dw0, bias dw0.biased, conv conv1, bias conv1.biased, add add0, "
-                    "relu add0.relu, maxpool pool, avgpool pool_2, concat both, bias add1, avgpool mean, sigmoid gate, "
+    expect_nodes(g, "conv conv0, bias conv0.biased, relu conv0.relu, conv dw0, bias dw0.biased, conv conv1, bias "
+                    "conv1.biased, add add0, "
+                    "relu add0.relu, maxpool pool, relu pool.relu, avgpool pool_2, concat both, bias add1, avgpool "
+                    "mean, sigmoid gate, "
                     "mul mul, flatten mul.flatten, linear fc0, relu fc0.relu, linear fc1, softmax softmax");
     const dt_graph_value *w = g->value[dt_graph_find(g, "dw0.weight")];
     cr_assert(w->param.group == DT_GROUP_WEIGHT && w->data_type == DT_F32 && w->facts.shape.dim[0] == 8 &&
@@ -155,11 +157,13 @@ Test(tflite_import, names_nodes_and_ranges_of_an_int8_network)
     dt_tflite *m = tflite_nets_int8(DT_TFLITE_UINT8);
     dt_graph *g = imported(m, 1);
 
-    expect_nodes(g, "quantize image.codes, codes conv0.codes, conv conv0, requantize conv0.act_quant, codes dw0.codes, "
-                    "conv dw0, requantize dw0.act_quant, codes conv1.codes, conv conv1, requantize conv1.act_quant, "
-                    "qadd add0, maxpool pool, qavgpool pool_2, concat both, codes fc0.codes, conv fc0, "
-                    "requantize fc0.act_quant, codes fc1.codes, conv fc1, requantize fc1.act_quant, table sigmoid, "
-                    "dequantize sigmoid.real, flatten sigmoid.real.flatten");
+    expect_nodes(
+        g,
+        "quantize image.codes, codes conv0.codes, conv conv0, requantize conv0.act_quant, codes dw0.codes, "
+        "conv dw0, requantize dw0.act_quant, codes conv1.codes, conv conv1, requantize conv1.act_quant, "
+        "qadd add0, maxpool pool, requantize pool.act_quant, qavgpool pool_2, concat both, codes fc0.codes, conv fc0, "
+        "requantize fc0.act_quant, codes fc1.codes, conv fc1, requantize fc1.act_quant, table sigmoid, "
+        "dequantize sigmoid.real, flatten sigmoid.real.flatten");
     const dt_quantize_params *q = dt_graph_maker(g, dt_graph_find(g, "image.codes"))->params;
     cr_assert(q->low == -137 && q->high == 118 && q->profile == DT_PROFILE_LITERT_REF);
     const dt_requantize_params *r = dt_graph_maker(g, dt_graph_find(g, "conv0.act_quant"))->params;

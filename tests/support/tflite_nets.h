@@ -93,15 +93,16 @@ static inline dt_tflite_options *tflite_nets_conv(tflite_net *n, dt_tflite_code 
     return o;
 }
 
-static inline void tflite_nets_pool(tflite_net *n, dt_tflite_code code, const char *name, int x, int window, int stride,
-                                    const int *out, float scale, int32_t zero)
+static inline dt_tflite_options *tflite_nets_pool(tflite_net *n, dt_tflite_code code, const char *name, int x,
+                                                  int window, int stride)
 {
-    const int y = tflite_nets_map(n, name, out, scale, zero);
+    const int y = tflite_nets_map(n, name, (int[]){ 1, 2, 3, 8, 0 }, 0.047f, -20);
     dt_tflite_options *o = tflite_nets_op(n, code, &x, 1, y);
 
     o->padding = DT_TFLITE_SAME;
     o->window[0] = o->window[1] = window;
     o->stride[0] = o->stride[1] = stride;
+    return o;
 }
 
 /* Convolutions, a residual sum and pools: 7x6x2 -> 2x3x16. */
@@ -126,10 +127,9 @@ static inline void tflite_nets_body(tflite_net *n)
     o->padding = DT_TFLITE_VALID;
     const int sum = tflite_nets_map(n, "net/add0/add", (int[]){ 1, 4, 6, 8, 0 }, 0.047f, -20);
     tflite_nets_op(n, DT_TFLITE_ADD, (int[]){ n->last, fork }, 2, sum)->fused = DT_TFLITE_FUSED_RELU;
-    tflite_nets_pool(n, DT_TFLITE_MAX_POOL_2D, "net/pool/MaxPool", sum, 3, 2, (int[]){ 1, 2, 3, 8, 0 }, 0.047f, -20);
+    tflite_nets_pool(n, DT_TFLITE_MAX_POOL_2D, "net/pool/MaxPool", sum, 3, 2)->fused = DT_TFLITE_FUSED_RELU6;
     const int most = n->last;
-    tflite_nets_pool(n, DT_TFLITE_AVERAGE_POOL_2D, "net/pool/AvgPool", most, 2, 1, (int[]){ 1, 2, 3, 8, 0 }, 0.047f,
-                     -20);
+    tflite_nets_pool(n, DT_TFLITE_AVERAGE_POOL_2D, "net/pool/AvgPool", most, 2, 1);
     const int both = tflite_nets_map(n, "net/both/concat", (int[]){ 1, 2, 3, 16, 0 }, 0.047f, -20);
     tflite_nets_op(n, DT_TFLITE_CONCATENATION, (int[]){ most, n->last }, 2, both)->axis = -1;
 }
