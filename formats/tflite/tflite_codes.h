@@ -44,4 +44,8 @@ DT_MUST_CHECK dt_status dt_tflite_add_codes_pad(dt_tflite_import *imp, const dt_
 DT_MUST_CHECK dt_status dt_tflite_add_quantize(dt_tflite_import *imp, const dt_tflite_operator *o);
 DT_MUST_CHECK dt_status dt_tflite_add_dequantize(dt_tflite_import *imp, const dt_tflite_operator *o);
 
+/* Returns the stored integer of a LOGISTIC or TANH of x, in steps of 1/256 from -128 or 1/128 from 0: rounded half to
+ * even, and limited to int8. In tflite_integer.c. */
+int dt_tflite_function(dt_tflite_code code, double x);
+
 #endif /* DT_TFLITE_CODES_H */

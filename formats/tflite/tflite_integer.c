@@ -241,12 +241,11 @@ static dt_status add_softmax(dt_tflite_import *imp, const dt_tflite_operator *o)
     return DT_OK;
 }
 
-/* The stored integer of a function's value, in steps of 1/256 or 1/128, rounded half to even. */
-static double stored_value(dt_tflite_code code, double x)
+int dt_tflite_function(dt_tflite_code code, double x)
 {
     const double q = code == DT_TFLITE_LOGISTIC ? rint(256.0 / (1.0 + exp(-x))) + INT8_MIN : rint(128.0 * tanh(x));
 
-    return q < INT8_MIN ? INT8_MIN : q > INT8_MAX ? INT8_MAX : q;
+    return q < INT8_MIN ? INT8_MIN : q > INT8_MAX ? INT8_MAX : (int)q;
 }
 
 /* LOGISTIC and TANH, a table with a row for each code of x. */
@@ -266,7 +265,7 @@ static dt_status add_table(dt_tflite_import *imp, const dt_tflite_operator *o)
     int16_t *table = malloc(DT_TFLITE_CODES * sizeof *table);
     for (int i = 0; table && i < DT_TFLITE_CODES; i++) {
         const double real = (double)x->scale[0] * (params.first + i);
-        table[i] = (int16_t)(stored_value(o->code, real) - y->zero[0]);
+        table[i] = (int16_t)(dt_tflite_function(o->code, real) - y->zero[0]);
     }
     DT_TRY(dt_tflite_add_state(imp, name, ".table", &rows, DT_I16, table, &in[1]));
     DT_TRY(dt_tflite_add_scale(imp, o->out, name, ".act_scale", &in[2]));
