@@ -24,7 +24,7 @@
  * Anything else is refused by its name. A file has one input and one output, and images come one at a time.
  *
  *   tflite_import.c   what a file is, and its names;   tflite_layers.c   shapes and parameters, for both kinds
- *   tflite_float.c    a float graph;   tflite_integer.c   an integer graph
+ *   tflite_float.c    a float graph;   tflite_integer.c, tflite_codes.c   an integer graph
  *
  * Tests: tests/formats/test_tflite_import.c.
  */

@@ -146,8 +146,7 @@ dt_status dt_tflite_output(dt_tflite_import *imp, const dt_tflite_operator *o, i
 
 /* ---- windows ---- */
 
-/* The cells that SAME adds along an axis. */
-static void same_pads(int64_t size, int64_t span, int stride, int *before, int *after)
+void dt_tflite_same_pads(int64_t size, int64_t span, int stride, int *before, int *after)
 {
     const int64_t out = (size + stride - 1) / stride, all = (out - 1) * stride + span - size;
 
@@ -201,8 +200,8 @@ dt_status dt_tflite_window(const dt_tflite_import *imp, const dt_tflite_operator
         params->dilation[axis] = opt->dilation[axis];
         int *before = &params->pad[axis], *after = &params->pad[axis + 2];
         if (opt->padding == DT_TFLITE_SAME)
-            same_pads(in->dim[axis + 1], dt_conv_span(params, axis, shape->dim[axis + 1]), opt->stride[axis], before,
-                      after);
+            dt_tflite_same_pads(in->dim[axis + 1], dt_conv_span(params, axis, shape->dim[axis + 1]), opt->stride[axis],
+                                before, after);
         else
             explicit_pads(imp, o, axis, before, after);
     }
@@ -219,8 +218,8 @@ void dt_tflite_pool(const dt_tflite_import *imp, const dt_tflite_operator *o, in
         params->window[axis] = opt->window[axis];
         params->stride[axis] = opt->stride[axis];
         if (opt->padding == DT_TFLITE_SAME && in->ndim == 4)
-            same_pads(in->dim[axis + 1], opt->window[axis], opt->stride[axis], &params->pad[axis],
-                      &params->pad[axis + 2]);
+            dt_tflite_same_pads(in->dim[axis + 1], opt->window[axis], opt->stride[axis], &params->pad[axis],
+                                &params->pad[axis + 2]);
     }
 }
 

@@ -76,6 +76,9 @@ void *dt_tflite_copy(const dt_tflite_tensor *t);
 /* Returns the filters of a convolution in the order K,R,S,C/groups, or NULL if there is no memory. */
 void *dt_tflite_filters(const dt_tflite_import *imp, const dt_tflite_operator *o);
 
+/* Sets *before and *after to the cells that SAME adds to an axis of that size, for a window that spans `span` cells. */
+void dt_tflite_same_pads(int64_t size, int64_t span, int stride, int *before, int *after);
+
 /* Sets *params to those of a convolution whose filters are `filter`, with the pads that the padding stands for, and
  * *shape to that of the filters, K,R,S,C/groups. x is the value that it reads. */
 DT_MUST_CHECK dt_status dt_tflite_window(const dt_tflite_import *imp, const dt_tflite_operator *o, int x,

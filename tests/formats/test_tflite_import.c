@@ -11,6 +11,7 @@
 
 #include "../../formats/safetensors.h"
 #include "../../formats/tflite/tflite_import.h"
+#include "../../quant/program/program.h"
 
 #include <math.h>
 
@@ -25,6 +26,7 @@ static dt_graph *imported(const dt_tflite *m, int expected_integer)
 
     MUST(dt_tflite_graph(m, "nets/net.tflite", &g, &is_integer));
     cr_assert(eq(int, is_integer, expected_integer), "%s", m->description);
+    if (is_integer) MUST(dt_program_check(&(dt_program){ .graph = g }));
     cr_assert(eq(str, g->name, (char *)"net"));
     return g;
 }
@@ -129,8 +131,10 @@ Test(tflite_import, names_and_nodes_of_a_float_network)
     dt_tflite *m = tflite_nets_float();
     dt_graph *g = imported(m, 0);
 
-    expect_nodes(g, "conv conv0, bias conv0.biased, relu conv0.relu, conv dw0, bias dw0.biased, conv conv1, add add0, "
-                    "relu add0.relu, maxpool pool, avgpool pool_2, concat both, bias add1, avgpool mean, sigmoid gate, "
+    expect_nodes(g, "conv conv0, bias conv0.biased, relu conv0.relu, conv dw0, bias dw0.biased, conv conv1, bias "
+                    "conv1.biased, add add0, "
+                    "relu add0.relu, maxpool pool, relu pool.relu, avgpool pool_2, concat both, bias add1, avgpool "
+                    "mean, sigmoid gate, "
                     "mul mul, flatten mul.flatten, linear fc0, relu fc0.relu, linear fc1, softmax softmax");
     const dt_graph_value *w = g->value[dt_graph_find(g, "dw0.weight")];
     cr_assert(w->param.group == DT_GROUP_WEIGHT && w->data_type == DT_F32 && w->facts.shape.dim[0] == 8 &&
@@ -153,11 +157,13 @@ Test(tflite_import, names_nodes_and_ranges_of_an_int8_network)
     dt_tflite *m = tflite_nets_int8(DT_TFLITE_UINT8);
     dt_graph *g = imported(m, 1);
 
-    expect_nodes(g, "quantize image.codes, codes conv0.codes, conv conv0, requantize conv0.act_quant, codes dw0.codes, "
-                    "conv dw0, requantize dw0.act_quant, codes conv1.codes, conv conv1, requantize conv1.act_quant, "
-                    "qadd add0, maxpool pool, qavgpool pool_2, concat both, codes fc0.codes, conv fc0, "
-                    "requantize fc0.act_quant, codes fc1.codes, conv fc1, requantize fc1.act_quant, table sigmoid, "
-                    "dequantize sigmoid.real, flatten sigmoid.real.flatten");
+    expect_nodes(
+        g,
+        "quantize image.codes, codes conv0.codes, conv conv0, requantize conv0.act_quant, codes dw0.codes, "
+        "conv dw0, requantize dw0.act_quant, codes conv1.codes, conv conv1, requantize conv1.act_quant, "
+        "qadd add0, maxpool pool, requantize pool.act_quant, qavgpool pool_2, concat both, codes fc0.codes, conv fc0, "
+        "requantize fc0.act_quant, codes fc1.codes, conv fc1, requantize fc1.act_quant, table sigmoid, "
+        "dequantize sigmoid.real, flatten sigmoid.real.flatten");
     const dt_quantize_params *q = dt_graph_maker(g, dt_graph_find(g, "image.codes"))->params;
     cr_assert(q->low == -137 && q->high == 118 && q->profile == DT_PROFILE_LITERT_REF);
     const dt_requantize_params *r = dt_graph_maker(g, dt_graph_find(g, "conv0.act_quant"))->params;
@@ -282,10 +288,6 @@ static void pool_scale(dt_tflite *m)
 {
     m->tensor[find_op(m, DT_TFLITE_AVERAGE_POOL_2D)->out].scale[0] = 0.5f;
 }
-static void pool_six(dt_tflite *m)
-{
-    find_op(m, DT_TFLITE_MAX_POOL_2D)->options.fused = DT_TFLITE_FUSED_RELU6;
-}
 static void sigmoid_scale(dt_tflite *m)
 {
     m->tensor[find_op(m, DT_TFLITE_LOGISTIC)->out].zero[0] = -127;
@@ -327,7 +329,6 @@ Test(tflite_import, what_a_graph_cannot_compute_is_named)
         { "weights in another order", 1, weight_axis, DT_ERR_FORMAT, "the last 5, do not fit 96 inputs" },
         { "a real bias", 1, bias_type, DT_ERR_UNSUPPORTED, "4 numbers of FLOAT32; needed are 4 constant INT32" },
         { "a pool of two scales", 1, pool_scale, DT_ERR_FORMAT, "the output 0.5 and -20; they must be equal" },
-        { "a pool up to 6", 1, pool_six, DT_ERR_UNSUPPORTED, "a fused RELU6 on codes" },
         { "LOGISTIC's zero point", 1, sigmoid_scale, DT_ERR_FORMAT, "zero point -127; it must have 1/256 and -128" },
         { "an input without scale", 1, no_scale, DT_ERR_UNSUPPORTED, "is INT8 with 0 scales" },
         { "SOFTMAX of a flat map", 1, flat_softmax, DT_ERR_UNSUPPORTED, "96 numbers of a map of 16 channels" },
@@ -390,6 +391,7 @@ static float *oracle_scores(int net, const char *scheme)
     snprintf(path, sizeof path, "%s/tflite/%s.%s.tflite", getenv("DETENT_PTQ_ORACLE"), nets[net].model, scheme);
     MUST(dt_tflite_read(path, &m));
     MUST(dt_tflite_graph(m, path, &g, &is_integer));
+    if (is_integer) MUST(dt_program_check(&(dt_program){ .graph = g }));
     run_scores(g, x, N_TEST, scores);
     dt_tflite_destroy(m);
     free(x);

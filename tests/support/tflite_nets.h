@@ -74,10 +74,9 @@ static inline dt_tflite_options *tflite_nets_op(tflite_net *n, dt_tflite_code co
     return &tflite_case_op(n->m, code, 1, in, n_in, out)->options;
 }
 
-/* A convolution without a bias if has_bias is 0. The filters' shape is the file's. */
+/* A convolution. The filters' shape is the file's. */
 static inline dt_tflite_options *tflite_nets_conv(tflite_net *n, dt_tflite_code code, const char *name,
-                                                  const int *filters, int has_bias, const int *out, float scale,
-                                                  int32_t zero)
+                                                  const int *filters, const int *out, float scale, int32_t zero)
 {
     const int is_depthwise = code == DT_TFLITE_DEPTHWISE_CONV_2D, axis = is_depthwise ? 3 : 0, x = n->last;
     char text[128];
@@ -85,7 +84,7 @@ static inline dt_tflite_options *tflite_nets_conv(tflite_net *n, dt_tflite_code 
     snprintf(text, sizeof text, "net/%s/Weights", name);
     const int w = tflite_nets_weights(n, text, filters, axis, (int)strlen(text) + filters[3]);
     snprintf(text, sizeof text, "net/%s/Bias", name);
-    const int b = has_bias ? tflite_nets_bias(n, text, filters[axis], filters[1]) : -1;
+    const int b = tflite_nets_bias(n, text, filters[axis], filters[1]);
     snprintf(text, sizeof text, "net/act/Relu6;net/%s/%s", name, is_depthwise ? "depthwise" : "Conv2D");
     const int y = tflite_nets_map(n, text, out, scale, zero);
     dt_tflite_options *o = tflite_nets_op(n, code, (int[]){ x, w, b }, 3, y);
@@ -94,15 +93,16 @@ static inline dt_tflite_options *tflite_nets_conv(tflite_net *n, dt_tflite_code 
     return o;
 }
 
-static inline void tflite_nets_pool(tflite_net *n, dt_tflite_code code, const char *name, int x, int window, int stride,
-                                    const int *out, float scale, int32_t zero)
+static inline dt_tflite_options *tflite_nets_pool(tflite_net *n, dt_tflite_code code, const char *name, int x,
+                                                  int window, int stride)
 {
-    const int y = tflite_nets_map(n, name, out, scale, zero);
+    const int y = tflite_nets_map(n, name, (int[]){ 1, 2, 3, 8, 0 }, 0.047f, -20);
     dt_tflite_options *o = tflite_nets_op(n, code, &x, 1, y);
 
     o->padding = DT_TFLITE_SAME;
     o->window[0] = o->window[1] = window;
     o->stride[0] = o->stride[1] = stride;
+    return o;
 }
 
 /* Convolutions, a residual sum and pools: 7x6x2 -> 2x3x16. */
@@ -113,25 +113,23 @@ static inline void tflite_nets_body(tflite_net *n)
     dt_tflite_options *o;
 
     tflite_case_data(n->m, around, cells);
-    o = tflite_nets_conv(n, DT_TFLITE_CONV_2D, "conv0", (int[]){ 4, 3, 2, 2, 0 }, 1, (int[]){ 1, 4, 6, 4, 0 }, 0.023f,
+    o = tflite_nets_conv(n, DT_TFLITE_CONV_2D, "conv0", (int[]){ 4, 3, 2, 2, 0 }, (int[]){ 1, 4, 6, 4, 0 }, 0.023f,
                          -128);
     o->stride[0] = 2;
     o->fused = DT_TFLITE_FUSED_RELU6;
-    o = tflite_nets_conv(n, DT_TFLITE_DEPTHWISE_CONV_2D, "dw0", (int[]){ 1, 3, 3, 8, 0 }, 1, (int[]){ 1, 4, 6, 8, 0 },
+    o = tflite_nets_conv(n, DT_TFLITE_DEPTHWISE_CONV_2D, "dw0", (int[]){ 1, 3, 3, 8, 0 }, (int[]){ 1, 4, 6, 8, 0 },
                          0.031f, -7);
     o->dilation[0] = 2;
     const int fork = n->last;
     const int padded = tflite_nets_map(n, "net/pad/Pad", (int[]){ 1, 5, 7, 8, 0 }, 0.031f, -7);
     tflite_nets_op(n, DT_TFLITE_PAD, (int[]){ fork, around }, 2, padded);
-    o = tflite_nets_conv(n, DT_TFLITE_CONV_2D, "conv1", (int[]){ 8, 2, 2, 8, 0 }, 0, (int[]){ 1, 4, 6, 8, 0 }, 0.052f,
-                         11);
+    o = tflite_nets_conv(n, DT_TFLITE_CONV_2D, "conv1", (int[]){ 8, 2, 2, 8, 0 }, (int[]){ 1, 4, 6, 8, 0 }, 0.052f, 11);
     o->padding = DT_TFLITE_VALID;
     const int sum = tflite_nets_map(n, "net/add0/add", (int[]){ 1, 4, 6, 8, 0 }, 0.047f, -20);
     tflite_nets_op(n, DT_TFLITE_ADD, (int[]){ n->last, fork }, 2, sum)->fused = DT_TFLITE_FUSED_RELU;
-    tflite_nets_pool(n, DT_TFLITE_MAX_POOL_2D, "net/pool/MaxPool", sum, 3, 2, (int[]){ 1, 2, 3, 8, 0 }, 0.047f, -20);
+    tflite_nets_pool(n, DT_TFLITE_MAX_POOL_2D, "net/pool/MaxPool", sum, 3, 2)->fused = DT_TFLITE_FUSED_RELU6;
     const int most = n->last;
-    tflite_nets_pool(n, DT_TFLITE_AVERAGE_POOL_2D, "net/pool/AvgPool", most, 2, 1, (int[]){ 1, 2, 3, 8, 0 }, 0.047f,
-                     -20);
+    tflite_nets_pool(n, DT_TFLITE_AVERAGE_POOL_2D, "net/pool/AvgPool", most, 2, 1);
     const int both = tflite_nets_map(n, "net/both/concat", (int[]){ 1, 2, 3, 16, 0 }, 0.047f, -20);
     tflite_nets_op(n, DT_TFLITE_CONCATENATION, (int[]){ most, n->last }, 2, both)->axis = -1;
 }
@@ -157,7 +155,10 @@ static inline void tflite_nets_head(tflite_net *n)
 {
     const int flat = tflite_nets_map(n, "net/flatten/Reshape", (int[]){ 1, 96, 0 }, 0.047f, -20);
 
-    tflite_nets_op(n, DT_TFLITE_RESHAPE, (int[]){ n->last }, 1, flat);
+    dt_tflite_options *o = tflite_nets_op(n, DT_TFLITE_RESHAPE, (int[]){ n->last }, 1, flat);
+    o->n_shape = 2;
+    o->shape[0] = -1;
+    o->shape[1] = 96;
     tflite_nets_linear(n, "fc0", 96, 5, 1, 0.081f, -128)->fused = DT_TFLITE_FUSED_RELU;
     tflite_nets_linear(n, "fc1", 5, TFLITE_NETS_CLASSES, 0, 0.09f, 3);
 }

@@ -11,6 +11,7 @@
 #define TFLITE_ORACLE_H
 
 #include <criterion/criterion.h>
+#include <criterion/new/assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -193,12 +194,13 @@ static inline double tflite_oracle_one(const tflite_oracle *r, const dt_tflite_o
     case DT_TFLITE_RESHAPE:
     case DT_TFLITE_SQUEEZE: return v;
     case DT_TFLITE_DEQUANTIZE: return (double)(x->scale[0] * (float)(v - x->zero[0]));
-    case DT_TFLITE_RELU: return fmax(v, 0);
-    case DT_TFLITE_RELU6: return fmin(fmax(v, 0), 6);
     case DT_TFLITE_LOGISTIC:
         return tflite_oracle_is_real(y) ? 1 / (1 + exp(-real)) : rint(256 / (1 + exp(-real))) - 128;
     case DT_TFLITE_TANH: return rint(128 * tanh(real));
+    case DT_TFLITE_RELU:
+    case DT_TFLITE_RELU6:
     case DT_TFLITE_QUANTIZE:
+        if (tflite_oracle_is_real(y)) return v;
         if (tflite_oracle_is_real(x)) return round((double)((float)v / y->scale[0])) + y->zero[0];
         return tflite_oracle_scaled(v - x->zero[0], (double)x->scale[0] / (double)y->scale[0], 0) + y->zero[0];
     default: return tflite_oracle_binary(r, o, i);
@@ -208,9 +210,10 @@ static inline double tflite_oracle_one(const tflite_oracle *r, const dt_tflite_o
 static inline void tflite_oracle_each(tflite_oracle *r, const dt_tflite_operator *o)
 {
     const int64_t n = dt_tflite_count(&r->m->tensor[o->out]);
+    const int fused = o->code == DT_TFLITE_RELU ? 1 : o->code == DT_TFLITE_RELU6 ? 3 : o->options.fused;
     double low, high;
 
-    tflite_oracle_limits(&r->m->tensor[o->out], o->options.fused, &low, &high);
+    tflite_oracle_limits(&r->m->tensor[o->out], fused, &low, &high);
     for (int64_t i = 0; i < n; i++) r->value[o->out][i] = fmin(fmax(tflite_oracle_one(r, o, i), low), high);
 }
 

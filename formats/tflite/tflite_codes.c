@@ -1,0 +1,231 @@
+/*
+ * tflite_codes.c - codes of an int8 file: their scales, their ranges, and what brings them from one to another.
+ *
+ * Codes are q - zero point, so that the codes of an int8 tensor are -128 - zero .. 127 - zero, and code 0 is real 0. A
+ * fused ReLU raises the lowest code to 0, and a fused ReLU6 lowers the highest to 6 / scale, in f32, rounded half away
+ * from zero. Files of uint8 have the same codes: q and zero point are both 128 higher.
+ *
+ * Tensors of equal scale share the parameter that holds it, so that CONCAT stays on the grid.
+ */
+#include "tflite_codes.h"
+
+#include "../../quant/program/program_build.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+/* ---- scales and ranges ---- */
+
+dt_status dt_tflite_check_codes(const dt_tflite_import *imp, const dt_tflite_operator *o, const dt_tflite_tensor *t)
+{
+    DT_TFLITE_CHECK((t->type == DT_TFLITE_INT8 || t->type == DT_TFLITE_UINT8) && t->n_scales == 1, DT_ERR_UNSUPPORTED,
+                    imp, o, "'%.80s' is %s with %d scales; needed is INT8 with 1", t->name,
+                    dt_tflite_type_name((int)t->type), t->n_scales);
+    return DT_OK;
+}
+
+/* The range of a tensor's codes, after a fused activation. */
+void dt_tflite_range(const dt_tflite_tensor *t, int fused, int *low, int *high)
+{
+    *low = (t->type == DT_TFLITE_UINT8 ? 0 : INT8_MIN) - t->zero[0];
+    *high = *low + DT_TFLITE_CODES - 1;
+    if (fused != DT_TFLITE_FUSED_NONE && *low < 0) *low = 0;
+    if (fused == DT_TFLITE_FUSED_RELU6) {
+        const float six = roundf(6.0f / t->scale[0]); /* half away from zero */
+        if (six < (float)*high) *high = (int)six;
+    }
+}
+
+/* 1 if the codes of both have one scale and one range. */
+static int same_codes(const dt_tflite_tensor *a, const dt_tflite_tensor *b)
+{
+    int low[2], high;
+
+    dt_tflite_range(a, 0, &low[0], &high);
+    dt_tflite_range(b, 0, &low[1], &high);
+    return a->scale[0] == b->scale[0] && low[0] == low[1];
+}
+
+dt_status dt_tflite_check_same(const dt_tflite_import *imp, const dt_tflite_operator *o, int k)
+{
+    const dt_tflite_tensor *x = dt_tflite_in(imp, o, k), *y = dt_tflite_out(imp, o);
+
+    DT_TRY(dt_tflite_check_codes(imp, o, y));
+    DT_TFLITE_CHECK(same_codes(x, y), DT_ERR_FORMAT, imp, o,
+                    "input %d has the scale %.9g and zero point %" PRId32 ", the output %.9g and %" PRId32
+                    "; they must be equal",
+                    k, (double)x->scale[0], x->zero[0], (double)y->scale[0], y->zero[0]);
+    return DT_OK;
+}
+
+dt_status dt_tflite_add_state(dt_tflite_import *imp, const char *name, const char *part, const dt_shape *shape,
+                              dt_dtype type, void *data, int *out)
+{
+    dt_tflite_param p = { name, part, dt_program_spec(shape), type, data };
+
+    if (type == DT_I32) p.spec.type = DT_I32;
+    DT_TRY(dt_tflite_add_param(imp, &p, out));
+    return DT_OK;
+}
+
+/* Sets *scale to the parameter that holds a tensor's scale, which gets the name NAME.part unless there is one. */
+dt_status dt_tflite_add_scale(dt_tflite_import *imp, int tensor, const char *name, const char *part, int *scale)
+{
+    const dt_tflite_tensor *t = &imp->m->tensor[tensor];
+    const dt_shape one = dt_vector(1);
+
+    for (int i = 0; i < imp->m->n_tensors && imp->scale[tensor] < 0; i++) {
+        if (imp->scale[i] >= 0 && imp->m->tensor[i].scale[0] == t->scale[0]) imp->scale[tensor] = imp->scale[i];
+    }
+    if (imp->scale[tensor] < 0)
+        DT_TRY(dt_tflite_add_state(imp, name, part, &one, DT_F32, dt_program_one(t->scale[0]), &imp->scale[tensor]));
+    *scale = imp->scale[tensor];
+    return DT_OK;
+}
+
+/* ---- inputs and outputs ---- */
+
+/* Sets *value to the codes of input k, and *scale to the parameter of their scale. */
+dt_status dt_tflite_codes(dt_tflite_import *imp, const dt_tflite_operator *o, int k, int *value, int *scale)
+{
+    DT_TRY(dt_tflite_map(imp, o, k, value));
+    DT_TRY(dt_tflite_check_codes(imp, o, dt_tflite_in(imp, o, k)));
+    DT_TFLITE_CHECK(imp->padded[o->in[k]] < 0, DT_ERR_UNSUPPORTED, imp, o,
+                    "input %d comes from a PAD, which is understood before a convolution alone", k);
+    *scale = imp->scale[o->in[k]];
+    return DT_OK;
+}
+
+/* Checks that the last axis of a flat tensor is that of the map that it stands as. */
+dt_status dt_tflite_check_last(const dt_tflite_import *imp, const dt_tflite_operator *o, int k, int x)
+{
+    const dt_tflite_tensor *t = dt_tflite_in(imp, o, k);
+    const dt_shape *s = dt_graph_shape(imp->graph, x);
+
+    DT_TFLITE_CHECK(
+        t->dim[t->n_dims - 1] == s->dim[s->ndim - 1], DT_ERR_UNSUPPORTED, imp, o,
+        "input %d has %d numbers of a map of %lld channels, which are flat; on codes this is not understood", k,
+        t->dim[t->n_dims - 1], (long long)s->dim[s->ndim - 1]);
+    return DT_OK;
+}
+
+/* Adds a REQUANTIZE NAME.act_quant, of `of` sums of `count`, and makes it the output. in has x and the scale of x at 0
+ * and 1, and from 3 on what else it reads; n counts all. */
+dt_status dt_tflite_add_requantize(dt_tflite_import *imp, const dt_tflite_operator *o, const char *name,
+                                   const dt_requantize_params *of, int *in, int n)
+{
+    const dt_tflite_tensor *t = dt_tflite_out(imp, o);
+    dt_requantize_params params = *of;
+    int y;
+
+    DT_TRY(dt_tflite_check_codes(imp, o, t));
+    params.profile = DT_TFLITE_PROFILE;
+    dt_tflite_range(t, o->options.fused, &params.low, &params.high);
+    if (o->code == DT_TFLITE_RELU) dt_tflite_range(t, DT_TFLITE_FUSED_RELU, &params.low, &params.high);
+    if (o->code == DT_TFLITE_RELU6) dt_tflite_range(t, DT_TFLITE_FUSED_RELU6, &params.low, &params.high);
+    DT_TRY(dt_tflite_add_scale(imp, o->out, name, ".act_scale", &in[2]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_REQUANTIZE, name, ".act_quant", &params, in, n, &y));
+    DT_TRY(dt_tflite_output(imp, o, y));
+    return DT_OK;
+}
+
+/* ---- between scales ---- */
+
+/* Codes of another scale: QUANTIZE of codes, RELU and RELU6. */
+dt_status dt_tflite_add_rescale(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    const dt_requantize_params of = { .of = DT_REQUANT_CODES, .count = 1 };
+    char name[DT_TFLITE_NAME];
+    int in[3];
+
+    dt_tflite_name(imp, o, name);
+    DT_TRY(dt_tflite_codes(imp, o, 0, &in[0], &in[1]));
+    DT_TRY(dt_tflite_add_requantize(imp, o, name, &of, in, 3));
+    return DT_OK;
+}
+
+/* What leaves codes as they are. */
+dt_status dt_tflite_add_same(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    int x, scale = -1;
+
+    DT_TRY(dt_tflite_codes(imp, o, 0, &x, &scale));
+    DT_TRY(dt_tflite_check_same(imp, o, 0));
+    imp->scale[o->out] = scale;
+    DT_TRY(dt_tflite_output(imp, o, x));
+    return DT_OK;
+}
+
+dt_status dt_tflite_add_codes_pad(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    int x, scale = -1;
+
+    DT_TRY(dt_tflite_codes(imp, o, 0, &x, &scale));
+    DT_TRY(dt_tflite_check_same(imp, o, 0));
+    imp->scale[o->out] = scale;
+    DT_TRY(dt_tflite_add_pad(imp, o));
+    return DT_OK;
+}
+
+/* Adds a QUANTIZE NAME of the reals x, whose codes are those of a tensor. */
+static dt_status quantize(dt_tflite_import *imp, int tensor, const char *name, const char *part, int x)
+{
+    dt_quantize_params params = { .profile = DT_TFLITE_PROFILE };
+    int in[2] = { x };
+
+    dt_tflite_range(&imp->m->tensor[tensor], 0, &params.low, &params.high);
+    DT_TRY(dt_tflite_add_scale(imp, tensor, name, ".act_scale", &in[1]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_QUANTIZE, name, part, &params, in, 2, &imp->value[tensor]));
+    return DT_OK;
+}
+
+dt_status dt_tflite_add_quantize(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    const dt_tflite_tensor *x = dt_tflite_in(imp, o, 0), *y = dt_tflite_out(imp, o);
+
+    DT_TRY(dt_tflite_check_codes(imp, o, y));
+    if (x->type != DT_TFLITE_FLOAT32) {
+        DT_TRY(dt_tflite_check_codes(imp, o, x));
+        return same_codes(x, y) ? dt_tflite_add_same(imp, o) : dt_tflite_add_rescale(imp, o);
+    }
+    DT_TFLITE_CHECK(o->in[0] == imp->m->in[0], DT_ERR_UNSUPPORTED, imp, o,
+                    "it quantizes '%.80s'; understood is the file's input", x->name);
+    DT_TRY(quantize(imp, o->out, "image", ".codes", imp->graph->image));
+    DT_TRY(dt_tflite_output(imp, o, imp->value[o->out]));
+    return DT_OK;
+}
+
+dt_status dt_tflite_add_dequantize(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    int x, y, scale = -1;
+
+    DT_TRY(dt_tflite_codes(imp, o, 0, &x, &scale));
+    DT_TFLITE_CHECK(o->out == imp->m->out[0], DT_ERR_UNSUPPORTED, imp, o,
+                    "it makes reals of tensor %d before the end; understood is at the file's output", o->in[0]);
+    DT_TRY(dt_tflite_node(imp, DT_OP_DEQUANTIZE, dt_graph_name(imp->graph, x), ".real", NULL, &x, 1, &y));
+    DT_TRY(dt_tflite_output(imp, o, y));
+    return DT_OK;
+}
+
+dt_status dt_tflite_begin_integer(dt_tflite_import *imp)
+{
+    const int image = imp->m->in[0];
+    const dt_tflite_tensor *t = &imp->m->tensor[image];
+
+    if (t->type == DT_TFLITE_FLOAT32) return DT_OK;
+    DT_CHECK((t->type == DT_TFLITE_INT8 || t->type == DT_TFLITE_UINT8) && t->n_scales == 1, DT_ERR_UNSUPPORTED,
+             "%s: the input '%.80s' is %s with %d scales; understood are FLOAT32, and INT8 or UINT8 with 1", imp->path,
+             t->name, dt_tflite_type_name((int)t->type), t->n_scales);
+    DT_TRY(quantize(imp, image, "image", ".codes", imp->graph->image));
+    return DT_OK;
+}
+
+dt_status dt_tflite_end_integer(dt_tflite_import *imp)
+{
+    const int last = imp->m->out[0], x = imp->value[last];
+
+    if (imp->m->tensor[last].type == DT_TFLITE_FLOAT32) return DT_OK;
+    DT_TRY(
+        dt_tflite_node(imp, DT_OP_DEQUANTIZE, dt_graph_name(imp->graph, x), ".real", NULL, &x, 1, &imp->value[last]));
+    return DT_OK;
+}

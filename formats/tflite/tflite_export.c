@@ -1,0 +1,121 @@
+/*
+ * tflite_export.c - see tflite_export.h.
+ */
+#include "tflite_export.h"
+
+#include "tflite_build.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* 1 if a node leaves the zero point of its codes as it is. */
+static int keeps_zero(const dt_graph_node *n)
+{
+    return n->kind == DT_OP_MAXPOOL || n->kind == DT_OP_QAVGPOOL || n->kind == DT_OP_CONCAT;
+}
+
+/* Gives the values of one node the zero point that any of them is asked to have. Returns 1 if that changed one. */
+static int share_zero(dt_tflite_export *e, const dt_graph_node *n)
+{
+    int32_t zero = e->zero[n->out];
+    int changed = 0;
+
+    for (int k = 0; k < n->n_in && zero == DT_TFLITE_NO_ZERO; k++) zero = e->zero[n->in[k]];
+    for (int k = 0; k <= n->n_in && zero != DT_TFLITE_NO_ZERO; k++) {
+        int32_t *of = &e->zero[k < n->n_in ? n->in[k] : n->out];
+        changed |= *of == DT_TFLITE_NO_ZERO;
+        if (*of == DT_TFLITE_NO_ZERO) *of = zero;
+    }
+    return changed;
+}
+
+/* An average pool needs its own zero point; so does what shares its codes, before it and behind it. */
+static void ask_for_zeros(dt_tflite_export *e)
+{
+    const dt_graph *g = e->g;
+    int changed = 1;
+
+    for (int i = 0; i < g->n_values; i++) e->zero[i] = DT_TFLITE_NO_ZERO;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        if (n->kind == DT_OP_QAVGPOOL) e->zero[n->out] = ((const dt_qavgpool_params *)n->params)->zero;
+    }
+    while (changed) { /* each round sets at least one value */
+        changed = 0;
+        for (int i = 0; i < g->n_nodes; i++) {
+            if (keeps_zero(&g->node[i])) changed |= share_zero(e, &g->node[i]);
+        }
+    }
+}
+
+static dt_status check_averages(const dt_tflite_export *e)
+{
+    for (int i = 0; i < e->g->n_nodes; i++) {
+        const dt_graph_node *n = &e->g->node[i];
+        if (n->kind != DT_OP_QAVGPOOL) continue;
+        const int zero = ((const dt_qavgpool_params *)n->params)->zero;
+        DT_TFLITE_EXPECT(e->zero[n->in[0]] == zero, e, n,
+                         "its zero point is %d, and that of the codes that it reads %d; in a file they must be equal",
+                         zero, (int)e->zero[n->in[0]]);
+    }
+    return DT_OK;
+}
+
+static dt_status export_all(dt_tflite_export *e)
+{
+    ask_for_zeros(e);
+    DT_TRY(check_averages(e));
+    for (int i = 0; i < e->g->n_nodes; i++) DT_TRY(dt_tflite_export_node(e, &e->g->node[i]));
+    DT_TRY(dt_tflite_check(e->m, e->g->name, DT_ERR_UNSUPPORTED));
+    return DT_OK;
+}
+
+/* Makes the arrays of an export, with room for all. Returns 0 if there is no memory. */
+static int make_arrays(dt_tflite_export *e)
+{
+    const size_t n_values = (size_t)e->g->n_values + 1, n_nodes = (size_t)e->g->n_nodes;
+    dt_tflite *m = calloc(1, sizeof *m);
+
+    e->m = m;
+    e->map = malloc(n_values * sizeof *e->map);
+    e->flat = malloc(n_values * sizeof *e->flat);
+    e->zero = malloc(n_values * sizeof *e->zero);
+    if (!m || !e->map || !e->flat || !e->zero) return 0;
+    m->tensor = calloc(n_nodes * DT_TFLITE_TENSORS_EACH, sizeof *m->tensor);
+    m->op = calloc(n_nodes * DT_TFLITE_OPS_EACH, sizeof *m->op);
+    m->in = calloc(1, sizeof *m->in);
+    m->out = calloc(1, sizeof *m->out);
+    m->description = strdup(e->g->name);
+    for (size_t i = 0; i < n_values; i++) e->map[i] = e->flat[i] = -1;
+    return m->tensor && m->op && m->in && m->out && m->description;
+}
+
+dt_status dt_tflite_of_program(const dt_program *p, dt_tflite_io io, dt_tflite **out)
+{
+    dt_tflite_export e = { .p = p, .g = p->graph, .io = io };
+
+    DT_CHECK(io >= DT_TFLITE_IO_F32 && io <= DT_TFLITE_IO_U8, DT_ERR_ARGUMENT, "io is %d, expected %d..%d", (int)io,
+             (int)DT_TFLITE_IO_F32, (int)DT_TFLITE_IO_U8);
+    DT_TRY(dt_program_check(p));
+    const dt_status s =
+        make_arrays(&e) ? export_all(&e)
+                        : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the export of %s", p->graph->name);
+    free(e.map);
+    free(e.flat);
+    free(e.zero);
+    if (s != DT_OK) dt_tflite_destroy(e.m);
+    DT_TRY(s);
+    *out = e.m;
+    return DT_OK;
+}
+
+dt_status dt_tflite_save(const dt_program *p, dt_tflite_io io, const char *path)
+{
+    dt_tflite *m = NULL;
+
+    DT_TRY(dt_tflite_of_program(p, io, &m));
+    const dt_status s = dt_tflite_write(m, path);
+    dt_tflite_destroy(m);
+    DT_TRY(s);
+    return DT_OK;
+}

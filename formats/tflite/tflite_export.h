@@ -1,0 +1,34 @@
+/*
+ * tflite_export.h - writes a program as an int8 TensorFlow Lite file.
+ *
+ * It is the inverse of the import (tflite_import.h): the same operators, in the file's form. A program has codes and
+ * their range; a file has stored integers q = code + zero point. The zero point follows from the range low..high:
+ *
+ *   low .. low + 255        zero = -128 - low
+ *   0 .. high               zero = 127 - high, with a fused RELU;  or -128 with a fused RELU6, where high is 6 / scale
+ *   below an average pool   its own, because the pool's rounding depends on it
+ *
+ * Other ranges have no form in a file. Each convolution gets a bias, and each constant its scale. Pads that are not
+ * those of SAME become a PAD. Tensors are called after the program's values, so that a file that is read again has the
+ * same names.
+ *
+ *   tflite_export.c   the program;   tflite_export_layers.c   one layer;   tflite_build.c   tensors and operators
+ *
+ * Tests: tests/formats/test_tflite_export.c.
+ */
+#ifndef DT_TFLITE_EXPORT_H
+#define DT_TFLITE_EXPORT_H
+
+#include "../../quant/program/program.h"
+#include "tflite.h"
+
+/* The type of a file's input and output. U8 has the codes of I8, stored 128 higher. */
+typedef enum { DT_TFLITE_IO_F32, DT_TFLITE_IO_I8, DT_TFLITE_IO_U8 } dt_tflite_io;
+
+/* Makes the description of a program that computes under a profile. DT_ERR_UNSUPPORTED: a node has no form in a file;
+ * the message names it. */
+DT_MUST_CHECK dt_status dt_tflite_of_program(const dt_program *p, dt_tflite_io io, dt_tflite **out);
+/* Makes such a file, or replaces it whole. */
+DT_MUST_CHECK dt_status dt_tflite_save(const dt_program *p, dt_tflite_io io, const char *path);
+
+#endif /* DT_TFLITE_EXPORT_H */
