@@ -147,8 +147,8 @@ dt_status dt_checkpoint_open(dt_context *ctx, const char *path, dt_model **out)
     char format[64];
     dt_model *m = NULL;
 
+    if (dt_tflite_is_file(path)) return dt_tflite_model(ctx, path, out);
     DT_TRY(dt_file_format(path, format, sizeof format));
-    if (strcmp(format, DT_TFLITE_FORMAT) == 0) return dt_tflite_model(ctx, path, out);
     const int quantized = strcmp(format, FORMAT) == 0;
     DT_CHECK(strncmp(format, "detent-", 7) == 0, DT_ERR_FORMAT,
              "%s: has tensors but no settings of a network, so it is no checkpoint of detent's; 'detent train --init' "

@@ -92,7 +92,9 @@ dt_status dt_file_format(const char *path, char *text, size_t bytes)
     dt_safetensors *f;
 
     if (dt_tflite_is_file(path)) {
-        snprintf(text, bytes, "%s", DT_TFLITE_FORMAT);
+        int is_integer;
+        DT_TRY(dt_tflite_kind(path, &is_integer));
+        snprintf(text, bytes, "%s", is_integer ? DT_TFLITE_INTEGER_FORMAT : DT_TFLITE_FORMAT);
         return DT_OK;
     }
     DT_TRY(dt_safetensors_open(path, &f));

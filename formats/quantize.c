@@ -4,6 +4,7 @@
  * Interface: dt_quantize in include/detent/quantize.h.  Tests: tests/formats/test_quantize.c.
  */
 #include "../quant/post_training.h"
+#include "images_file.h"
 #include "ranges_file.h"
 
 #include <stdlib.h>
@@ -50,4 +51,24 @@ dt_status dt_quantize(dt_model *m, const dt_quantization *what, dt_model **out)
     free(given.range);
     dt_model_destroy(folded);
     return status;
+}
+
+dt_status dt_calibration_images_read(const dt_model *m, const char *path, const char *name, dt_quantization *what)
+{
+    dt_image_set images;
+
+    DT_TRY(dt_images_file_read(m, path, name, &images));
+    what->pixels = images.pixels;
+    what->normalised = images.normalised;
+    what->n = images.n;
+    return DT_OK;
+}
+
+void dt_calibration_images_free(dt_quantization *what)
+{
+    dt_image_set images = { (uint8_t *)(uintptr_t)what->pixels, (float *)(uintptr_t)what->normalised, what->n };
+
+    dt_image_set_free(&images);
+    what->pixels = NULL;
+    what->normalised = NULL;
 }

@@ -132,7 +132,7 @@ static dt_status look_at_all(dt_model *real, dt_model *quantized, const dt_quant
     return run(quantized, what, l);
 }
 
-dt_status dt_quantized_look(dt_model *real, dt_model *quantized, const dt_quantization *what, dt_quantized_value *rows)
+static dt_status look_beside(dt_model *real, dt_model *quantized, const dt_quantization *what, dt_quantized_value *rows)
 {
     const int n = dt_quantized_count(quantized);
     looking l = { .row = calloc((size_t)n + 1, sizeof(row)), .quantized = quantized->graph };
@@ -155,5 +155,15 @@ dt_status dt_quantized_look(dt_model *real, dt_model *quantized, const dt_quanti
         free(r->real);
     }
     free(l.row);
+    return status;
+}
+
+dt_status dt_quantized_look(dt_model *real, dt_model *quantized, const dt_quantization *what, dt_quantized_value *rows)
+{
+    dt_model *folded = NULL;
+
+    DT_TRY(dt_post_training_fold(real, &folded));
+    const dt_status status = look_beside(folded, quantized, what, rows);
+    dt_model_destroy(folded);
     return status;
 }

@@ -25,15 +25,30 @@ int dt_tflite_is_file(const char *path)
     return bytes == HEAD_BYTES && memcmp(head + IDENTIFIER_AT, "TFL3", HEAD_BYTES - IDENTIFIER_AT) == 0;
 }
 
-static dt_status read_graph(const char *path, int wants_integers, dt_graph **out)
+static dt_status read_any(const char *path, dt_graph **out, int *is_integer)
 {
     dt_tflite *file = NULL;
-    int is_integer;
 
     DT_TRY(dt_tflite_read(path, &file));
-    const dt_status status = dt_tflite_graph(file, path, out, &is_integer);
+    const dt_status status = dt_tflite_graph(file, path, out, is_integer);
     dt_tflite_destroy(file);
-    DT_TRY(status);
+    return status;
+}
+
+dt_status dt_tflite_kind(const char *path, int *is_integer)
+{
+    dt_graph *graph;
+
+    DT_TRY(read_any(path, &graph, is_integer));
+    dt_graph_destroy(graph);
+    return DT_OK;
+}
+
+static dt_status read_graph(const char *path, int wants_integers, dt_graph **out)
+{
+    int is_integer;
+
+    DT_TRY(read_any(path, out, &is_integer));
     if (is_integer == wants_integers) return DT_OK;
     dt_graph_destroy(*out);
     return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: computes on %s, and wanted is a network of %s", path,

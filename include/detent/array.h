@@ -72,7 +72,8 @@ DT_API int dt_program_profile(const dt_program *p);
 
 /* Writes the program to one safetensors file; docs/PROGRAM_FORMAT.md describes it. */
 DT_API DT_MUST_CHECK dt_status dt_program_save(const dt_program *p, const char *path);
-/* Reads such a file. DT_ERR_FORMAT names the file and what is wrong in it. */
+/* Reads such a file, or a TensorFlow Lite file of int8 arithmetic, whose profile is then litert-ref. DT_ERR_FORMAT names
+ * the file and what is wrong in it. */
 DT_API DT_MUST_CHECK dt_status dt_program_load(const char *path, dt_program **out);
 
 /* Writes dir/name.c and dir/name.h: C99 without malloc that runs the program for one image. name is a C identifier. */
