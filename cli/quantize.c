@@ -91,9 +91,8 @@ static dt_status quantize_and_save(const settings *s, session *o, dt_quantizatio
     dt_status status = report(s, o, quantized, what);
     if (status == DT_OK) status = dt_model_save(quantized, s->out, NULL);
     if (status == DT_OK && !s->json) {
-        fprintf(to, "%s: %s, w%da%d, %d values, calibrated on %s images by %s\n", s->out, text_network(quantized).s,
-                what->wbits, what->abits, dt_quantized_count(quantized), text_count(what->n).s,
-                dt_observer_names[what->observer]);
+        fprintf(to, "%s: %s, %d values, calibrated on %s images by %s\n", s->out, text_network(quantized).s,
+                dt_quantized_count(quantized), text_count(what->n).s, dt_observer_names[what->observer]);
     }
     dt_model_destroy(quantized);
     return status;

@@ -154,8 +154,9 @@ dt_status session_open_program(const settings *s, session *o)
     }
     DT_TRY(session_open_checkpoint(s, o));
     DT_TRY(session_need_program(s, o));
+    const int is_affine = dt_quantized_count(o->model) > 0; /* its program reads reals, which need no normalisation */
     const int known = dt_model_get_origin(o->model)->name[0] != '\0';
-    if (!known) DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
+    if (!known && !is_affine) DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
     DT_TRY(dt_program_lower(o->model, o->test_set, &o->program));
     DT_TRY(use_profile(s, o));
     return use_multipliers(s, o);

@@ -81,12 +81,21 @@ static dt_status range_param(dt_rewrite *r, const insertion *s, const dt_range_g
     return is_known || is_fixed ? DT_OK : give_range(r, s, group->named, *out);
 }
 
+/* 1 if no value of the range is below 0. The image of a network that reads pixels in 0..1 may be none of pixels: a range
+ * that is given tells. */
+static int is_positive(const insertion *s, const dt_range_group *group)
+{
+    const int has_negative = s->choice->range && s->choice->range[group->named].min < 0.0f;
+
+    return group->is_positive && !has_negative;
+}
+
 /* *value becomes the codes of a quantizer called `name`. borrows: 1: the range is another value's to change. */
 static dt_status add_quantizer(dt_rewrite *r, const insertion *s, const dt_range_group *group, int borrows,
                                const char *name, int *value)
 {
     const dt_range_quant_params params = { .bits = s->choice->abits,
-                                           .is_positive = group->is_positive,
+                                           .is_positive = is_positive(s, group),
                                            .update = group->is_fixed || borrows ? DT_RANGE_FIXED : s->choice->update,
                                            .decay = s->choice->decay };
     int in[2] = { *value };

@@ -112,7 +112,7 @@ static dt_status open_row(const dt_model *real, const dt_model *quantized, const
     const int value = dt_graph_find(real->graph, cut);
     DT_CHECK(value >= 0 && param >= 0, DT_ERR_ARGUMENT, "%s is of no value that the network of real values has", name);
     DT_TRY(dt_model_read(quantized, param, ends));
-    *r = (row){ .node = n, .name = dt_graph_name(real->graph, value), .range = { ends[0], ends[1] } };
+    *r = (row){ .node = n, .name = dt_graph_name(real->graph, value), .range = { p->is_positive ? 0.0f : ends[0], ends[1] } };
     r->grid = dt_range_grid_of(ends[0], ends[1], p->bits, p->is_positive);
     return DT_OK;
 }

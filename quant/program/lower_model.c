@@ -13,6 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* 1 if the model has affine quantizers: its program computes under a profile. */
+static int is_affine(const dt_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind == DT_OP_RANGE_QUANT) return 1;
+    }
+    return 0;
+}
+
 /* The scores, where the walk has not met the linear layer that makes them: reals, of whatever gives them. */
 static dt_status lower_end(dt_lowering *w)
 {
@@ -35,15 +44,6 @@ static dt_status walk(dt_lowering *w, const char *needed)
         if (needed[g->node[i].out]) DT_TRY(dt_lower_node(w, &g->node[i]));
     }
     return lower_end(w);
-}
-
-/* 1 if the model has affine quantizers: its program computes under a profile. */
-static int is_affine(const dt_graph *g)
-{
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (g->node[i].kind == DT_OP_RANGE_QUANT) return 1;
-    }
-    return 0;
 }
 
 static dt_status walk_affine_nodes(dt_affine_lowering *a, const char *needed)
@@ -144,7 +144,7 @@ static dt_data_origin program_origin(const dt_model *m, const dt_dataset *d)
     dt_data_origin origin = m->origin;
     dt_dataset_view v;
 
-    if (origin.name[0]) return origin;
+    if (origin.name[0] || !d) return origin;
     dt_dataset_look(d, &v);
     origin = dt_model_origin_of(m, &v);
     origin.n_images = 0;
@@ -184,7 +184,7 @@ static dt_status check_model(const dt_model *m, const dt_dataset *d)
 {
     dt_dataset_view v;
 
-    DT_CHECK(d || m->origin.name[0], DT_ERR_ARGUMENT,
+    DT_CHECK(d || m->origin.name[0] || is_affine(m->graph), DT_ERR_ARGUMENT,
              "%s: nothing says what the network was trained on; its program needs a dataset, whose mean and std "
              "normalise its images",
              m->graph->name);
