@@ -319,7 +319,7 @@ Test(tflite_import, what_a_graph_cannot_compute_is_named)
         { "another shape", 0, other_shape, DT_ERR_FORMAT, "the output is 1x2x3x8, which the file has as 1x3x3x8" },
         { "a mean over channels", 0, mean_axis, DT_ERR_UNSUPPORTED, "bits 0xc; understood are 1 and 2" },
         { "a PAD of channels", 0, pad_channels, DT_ERR_UNSUPPORTED, "1 cells beside axis 3" },
-        { "a PAD and SAME", 0, pad_and_same, DT_ERR_UNSUPPORTED, "SAME, and there is a PAD before it" },
+        { "a PAD and SAME", 0, pad_and_same, DT_ERR_UNSUPPORTED, "SAME, and operator 2 before it is a PAD" },
         { "a PAD before a pool", 0, pad_elsewhere, DT_ERR_UNSUPPORTED, "input 0 comes from a PAD" },
         { "two outputs", 0, two_outputs, DT_ERR_UNSUPPORTED, "1 inputs and 2 outputs" },
         { "codes among reals", 0, mixed, DT_ERR_UNSUPPORTED, "MUL 'net/mul/mul': it makes INT8, and operators before" },
