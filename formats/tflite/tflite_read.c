@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "vectors are copied as they are in the file");
 _Static_assert(sizeof(int) == 4, "vectors of the file's 32-bit integers are copied to arrays of int");
 
 /* The fused activation between RELU and RELU6: RELU_N1_TO_1. */
