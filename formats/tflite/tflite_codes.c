@@ -24,7 +24,6 @@ dt_status dt_tflite_check_codes(const dt_tflite_import *imp, const dt_tflite_ope
     return DT_OK;
 }
 
-/* The range of a tensor's codes, after a fused activation. */
 int dt_tflite_zero(const dt_tflite_tensor *t)
 {
     return t->zero[0] - (t->type == DT_TFLITE_UINT8 ? -INT8_MIN : 0);
@@ -73,7 +72,6 @@ dt_status dt_tflite_add_state(dt_tflite_import *imp, const char *name, const cha
     return DT_OK;
 }
 
-/* Sets *scale to the parameter that holds a tensor's scale, which gets the name NAME.part unless there is one. */
 dt_status dt_tflite_add_scale(dt_tflite_import *imp, int tensor, const char *name, const char *part, int *scale)
 {
     const dt_tflite_tensor *t = &imp->m->tensor[tensor];
@@ -90,7 +88,6 @@ dt_status dt_tflite_add_scale(dt_tflite_import *imp, int tensor, const char *nam
 
 /* ---- inputs and outputs ---- */
 
-/* Sets *value to the codes of input k, and *scale to the parameter of their scale. */
 dt_status dt_tflite_codes(dt_tflite_import *imp, const dt_tflite_operator *o, int k, int *value, int *scale)
 {
     DT_TRY(dt_tflite_map(imp, o, k, value));
@@ -101,7 +98,6 @@ dt_status dt_tflite_codes(dt_tflite_import *imp, const dt_tflite_operator *o, in
     return DT_OK;
 }
 
-/* Checks that the last axis of a flat tensor is that of the map that it stands as. */
 dt_status dt_tflite_check_last(const dt_tflite_import *imp, const dt_tflite_operator *o, int k, int x)
 {
     const dt_tflite_tensor *t = dt_tflite_in(imp, o, k);
@@ -114,8 +110,6 @@ dt_status dt_tflite_check_last(const dt_tflite_import *imp, const dt_tflite_oper
     return DT_OK;
 }
 
-/* Adds a REQUANTIZE NAME.act_quant, of `of` sums of `count`, and makes it the output. in has x and the scale of x at 0
- * and 1, and from 3 on what else it reads; n counts all. */
 dt_status dt_tflite_add_requantize(dt_tflite_import *imp, const dt_tflite_operator *o, const char *name,
                                    const dt_requantize_params *of, int *in, int n)
 {
@@ -137,7 +131,6 @@ dt_status dt_tflite_add_requantize(dt_tflite_import *imp, const dt_tflite_operat
 
 /* ---- between scales ---- */
 
-/* Codes of another scale: QUANTIZE of codes, RELU and RELU6. */
 dt_status dt_tflite_add_rescale(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
     const dt_requantize_params of = { .of = DT_REQUANT_CODES, .count = 1 };
@@ -150,7 +143,6 @@ dt_status dt_tflite_add_rescale(dt_tflite_import *imp, const dt_tflite_operator 
     return DT_OK;
 }
 
-/* What leaves codes as they are. */
 dt_status dt_tflite_add_same(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
     int x, scale = -1;
@@ -173,7 +165,7 @@ dt_status dt_tflite_add_codes_pad(dt_tflite_import *imp, const dt_tflite_operato
     return DT_OK;
 }
 
-/* Adds a QUANTIZE NAME of the reals x, whose codes are those of a tensor. */
+/* Adds a QUANTIZE of the reals x, whose codes are those of a tensor. */
 static dt_status quantize(dt_tflite_import *imp, int tensor, const char *name, const char *part, int x)
 {
     dt_quantize_params params = { .profile = DT_TFLITE_PROFILE };

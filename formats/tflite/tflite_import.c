@@ -162,7 +162,11 @@ static dt_status add_image(dt_tflite_import *imp)
 static dt_status add_all(dt_tflite_import *imp, int *is_integer)
 {
     DT_TRY(find_kind(imp, is_integer));
+    const dt_tflite_tensor *image = &imp->m->tensor[imp->m->in[0]];
     DT_TRY(add_image(imp));
+    DT_CHECK(*is_integer || image->type == DT_TFLITE_FLOAT32, DT_ERR_UNSUPPORTED,
+             "%s: the input '%.80s' is %s, and the network computes on reals; understood is FLOAT32", imp->path,
+             image->name, dt_tflite_type_name((int)image->type));
     if (*is_integer) DT_TRY(dt_tflite_begin_integer(imp));
     for (int i = 0; i < imp->m->n_ops; i++) {
         const dt_tflite_operator *o = &imp->m->op[i];

@@ -194,7 +194,8 @@ dt_status dt_tflite_window(const dt_tflite_import *imp, const dt_tflite_operator
     DT_TFLITE_CHECK(in->ndim == 4, DT_ERR_FORMAT, imp, o, "the input has %d dimensions, needed are n,h,w,c", in->ndim);
     DT_TRY(filter_shape(imp, o, in->dim[3], shape, &params->groups));
     DT_TFLITE_CHECK(opt->padding == DT_TFLITE_VALID || imp->padded[o->in[0]] < 0, DT_ERR_UNSUPPORTED, imp, o,
-                    "the padding is %s, and there is a PAD before it; understood is one of them", "SAME");
+                    "the padding is SAME, and operator %d before it is a PAD; understood is one of them",
+                    imp->padded[o->in[0]]);
     for (int axis = 0; axis < 2; axis++) {
         params->stride[axis] = opt->stride[axis];
         params->dilation[axis] = opt->dilation[axis];

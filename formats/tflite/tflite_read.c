@@ -10,7 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "vectors are copied as they are in the file");
 _Static_assert(sizeof(int) == 4, "vectors of the file's 32-bit integers are copied to arrays of int");
+
+/* The fused activation between RELU and RELU6: RELU_N1_TO_1. */
+enum { NOT_UNDERSTOOD = 2 };
 
 typedef struct {
     dt_flatbuffer file;
@@ -181,7 +185,7 @@ static dt_status read_tensor(const reader *r, const dt_flatbuffer_table *t, dt_t
 
 /* ---- operators ---- */
 
-/* An int of dt_tflite_options by its place. */
+/* The member of dt_tflite_options at a place. */
 static void *member_at(dt_tflite_options *o, size_t place)
 {
     return (char *)o + place;
@@ -205,9 +209,8 @@ static dt_status read_options(const dt_flatbuffer_table *t, int table, dt_tflite
             if (option[i].is_kept) memcpy(member_at(to, option[i].place), &value, sizeof value);
         }
     }
-    DT_CHECK(to->fused != 2, DT_ERR_UNSUPPORTED,
-             "%s: %s.fused_activation_function: RELU_N1_TO_1 is not "
-             "understood; what is: NONE, RELU, RELU6",
+    DT_CHECK(to->fused != NOT_UNDERSTOOD, DT_ERR_UNSUPPORTED,
+             "%s: %s.fused_activation_function: RELU_N1_TO_1 is not understood, but NONE, RELU and RELU6 are",
              t->file->path, t->place);
     return DT_OK;
 }
@@ -249,10 +252,9 @@ static dt_status read_code(const reader *r, const dt_flatbuffer_table *t, const 
     *op = dt_tflite_find_op(code);
     if (*op) return DT_OK;
     DT_TRY(dt_flatbuffer_string(&c, &code_custom, &custom));
-    const dt_status s = dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
-                                 "%s: %s: %s (%" PRId64 ") %.80s is not "
-                                 "understood",
-                                 t->file->path, t->place, dt_tflite_op_name((int)code), code, custom);
+    const dt_status s =
+        dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: %s: %s (%" PRId64 ") %.80s is not understood",
+                 t->file->path, t->place, dt_tflite_op_name((int)code), code, custom);
     free(custom);
     return s;
 }
@@ -260,15 +262,13 @@ static dt_status read_code(const reader *r, const dt_flatbuffer_table *t, const 
 static dt_status read_operator(const reader *r, const dt_flatbuffer_table *t, dt_tflite_operator *to)
 {
     const dt_tflite_op *op;
-    int n_out;
     dt_flatbuffer_vector out;
 
     DT_TRY(read_code(r, t, &op, &to->version));
     to->code = op->code;
     DT_TRY(read_ints(t, &op_inputs, &to->in, &to->n_in));
     DT_TRY(dt_flatbuffer_look(t, &op_outputs, sizeof to->out, &out));
-    n_out = (int)out.n;
-    DT_CHECK(n_out == 1, DT_ERR_FORMAT, "%s: %s.outputs: %d of them, %s has 1", t->file->path, t->place, n_out,
+    DT_CHECK(out.n == 1, DT_ERR_FORMAT, "%s: %s.outputs: %zu of them, %s has 1", t->file->path, t->place, out.n,
              op->name);
     memcpy(&to->out, out.data, sizeof to->out);
     DT_TRY(read_union(t, op, &to->options));

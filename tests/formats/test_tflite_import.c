@@ -45,6 +45,18 @@ static void fill_images(float *image, int n, float size)
     for (int i = 0; i < n * TFLITE_NETS_IMAGE; i++) image[i] = size * tflite_nets_real(i / TFLITE_NETS_IMAGE, i);
 }
 
+static void expect_nodes(const dt_graph *g, const char *expected)
+{
+    char text[4096] = "";
+
+    for (int i = 0; i < g->n_nodes; i++) {
+        const size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, "%s%s %s", i ? ", " : "", dt_ops[g->node[i].kind]->name,
+                 g->value[g->node[i].out]->name);
+    }
+    cr_assert(eq(str, text, (char *)expected));
+}
+
 /* ---- values ---- */
 
 enum { N_IMAGES = 5 };
@@ -112,19 +124,53 @@ Test(tflite_import, an_int8_network_gives_the_codes_of_plain_loops)
     check_int8(DT_TFLITE_UINT8);
 }
 
-/* ---- structure ---- */
-
-static void expect_nodes(const dt_graph *g, const char *expected)
+/* TANH, SUB, RELU6 and SQUEEZE of codes, which the networks do not have. */
+Test(tflite_import, operators_on_codes_that_are_not_in_the_networks)
 {
-    char text[4096] = "";
+    enum { N = 4, N_STEPS = 256 / N };
+    const int map[] = { TFLITE_CASE_FREE, 1, 1, N, 0 };
+    const float fine = 1.0f / 32, step = 1.0f / 128, sum_scale = 0.03f, six_scale = 0.025f;
+    dt_tflite *m = tflite_case_begin("functions");
+    const int in = tflite_case_tensor(m, "in", DT_TFLITE_INT8, map);
+    const int tanh_of = tflite_case_tensor(m, "net/tanh/Tanh", DT_TFLITE_INT8, map);
+    const int difference = tflite_case_tensor(m, "net/sub/sub", DT_TFLITE_INT8, map);
+    const int limited = tflite_case_tensor(m, "net/relu/Relu6", DT_TFLITE_INT8, map);
+    const int out = tflite_case_tensor(m, "out", DT_TFLITE_INT8, (int[]){ TFLITE_CASE_FREE, N, 0 });
 
-    for (int i = 0; i < g->n_nodes; i++) {
-        const size_t used = strlen(text);
-        snprintf(text + used, sizeof text - used, "%s%s %s", i ? ", " : "", dt_ops[g->node[i].kind]->name,
-                 g->value[g->node[i].out]->name);
+    tflite_case_scale(m, in, 1, 0, &fine, (int32_t[]){ 3 });
+    tflite_case_scale(m, tanh_of, 1, 0, &step, (int32_t[]){ 0 });
+    tflite_case_scale(m, difference, 1, 0, &sum_scale, (int32_t[]){ 5 });
+    tflite_case_scale(m, limited, 1, 0, &six_scale, (int32_t[]){ -128 });
+    tflite_case_scale(m, out, 1, 0, &six_scale, (int32_t[]){ -128 });
+    tflite_case_op(m, DT_TFLITE_TANH, 2, &in, 1, tanh_of);
+    tflite_case_op(m, DT_TFLITE_SUB, 2, (int[]){ tanh_of, in }, 2, difference);
+    tflite_case_op(m, DT_TFLITE_RELU6, 2, &difference, 1, limited);
+    dt_tflite_options *squeeze = &tflite_case_op(m, DT_TFLITE_SQUEEZE, 1, &limited, 1, out)->options;
+    squeeze->n_shape = 2;
+    squeeze->shape[0] = 1;
+    squeeze->shape[1] = 2;
+    m->in[m->n_in++] = in;
+    m->out[m->n_out++] = out;
+
+    dt_graph *g = imported(m, 1);
+    expect_nodes(g, "quantize image.codes, table tanh, qadd sub, requantize relu.act_quant, dequantize "
+                    "relu.act_quant.real, flatten relu.act_quant.real.flatten");
+    static float image[256], scores[256], stored[256];
+    double expected[N];
+    for (int i = 0; i < 256; i++) { /* all codes */
+        stored[i] = (float)(i - 128);
+        image[i] = fine * (stored[i] - 3.0f);
     }
-    cr_assert(eq(str, text, (char *)expected));
+    run_scores(g, image, N_STEPS, scores);
+    for (int i = 0; i < 256; i++) {
+        if (i % N == 0) tflite_oracle_run(m, stored + i, expected);
+        const double real = (double)(six_scale * (float)(expected[i % N] + 128));
+        cr_assert(real == (double)scores[i], "code %d: %g, expected %g", i - 128, (double)scores[i], real);
+    }
+    dt_tflite_destroy(m);
 }
+
+/* ---- structure ---- */
 
 Test(tflite_import, names_and_nodes_of_a_float_network)
 {
@@ -319,7 +365,7 @@ Test(tflite_import, what_a_graph_cannot_compute_is_named)
         { "another shape", 0, other_shape, DT_ERR_FORMAT, "the output is 1x2x3x8, which the file has as 1x3x3x8" },
         { "a mean over channels", 0, mean_axis, DT_ERR_UNSUPPORTED, "bits 0xc; understood are 1 and 2" },
         { "a PAD of channels", 0, pad_channels, DT_ERR_UNSUPPORTED, "1 cells beside axis 3" },
-        { "a PAD and SAME", 0, pad_and_same, DT_ERR_UNSUPPORTED, "SAME, and there is a PAD before it" },
+        { "a PAD and SAME", 0, pad_and_same, DT_ERR_UNSUPPORTED, "SAME, and operator 2 before it is a PAD" },
         { "a PAD before a pool", 0, pad_elsewhere, DT_ERR_UNSUPPORTED, "input 0 comes from a PAD" },
         { "two outputs", 0, two_outputs, DT_ERR_UNSUPPORTED, "1 inputs and 2 outputs" },
         { "codes among reals", 0, mixed, DT_ERR_UNSUPPORTED, "MUL 'net/mul/mul': it makes INT8, and operators before" },

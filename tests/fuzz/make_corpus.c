@@ -4,7 +4,7 @@
  */
 #include "../support/program_case.h"
 
-#include "../support/tflite_case.h"
+#include "../support/tflite_nets.h"
 
 #include <unistd.h>
 
@@ -134,10 +134,10 @@ static dt_status make_capture(const char *root, int groups, const char *name)
     return dt_capture_save(&c, "a", in(root, name));
 }
 
-static dt_status make_tflite(const char *root)
+/* The description is taken over. */
+static dt_status make_tflite(const char *root, const char *name, dt_tflite *m)
 {
-    dt_tflite *m = tflite_case_all_ops();
-    const dt_status s = dt_tflite_write(m, in(root, "tflite/all-operators"));
+    const dt_status s = dt_tflite_write(m, in(root, name));
 
     dt_tflite_destroy(m);
     DT_TRY(s);
@@ -153,7 +153,9 @@ static dt_status make_all(const char *root)
         make_program(root, "program/multipliers", &(program_case){ .seed = 2, .multipliers = 1, .rule = DT_RULE_LSQ }));
     DT_TRY(make_capture(root, 1, "capture/one"));
     DT_TRY(make_capture(root, 2, "capture/grouped"));
-    DT_TRY(make_tflite(root));
+    DT_TRY(make_tflite(root, "tflite/all-operators", tflite_case_all_ops()));
+    DT_TRY(make_tflite(root, "tflite/float", tflite_nets_float()));
+    DT_TRY(make_tflite(root, "tflite/int8", tflite_nets_int8(DT_TFLITE_UINT8)));
     DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, 1, "manifest/course"));
     DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, 8, "manifest/grouped"));
     DT_TRY(make_manifest(root, DT_LAYOUT_OUTPUT_STATIONARY, 1, "manifest/output-stationary"));
