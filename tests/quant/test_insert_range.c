@@ -415,6 +415,8 @@ Test(insert_range, calibration_leaves_ranges_that_are_known)
     cr_assert(ends[1] == 255.0f / 256.0f, "probabilities have %g..%g", (double)ends[0], (double)ends[1]);
     read_range(&r, "b.bn.range", ends);
     cr_assert(ends[0] < 0.0f && ends[0] != -6.0f && ends[1] > 0.0f);
+    read_range(&r, "classifier.range", ends); /* the scores of an untrained network are small, and will grow */
+    cr_assert(ends[0] == -6.0f && ends[1] == 6.0f, "scores have %g..%g", (double)ends[0], (double)ends[1]);
     run_close(&r);
 }
 
