@@ -36,6 +36,7 @@ enum { GROUP_MODEL = 1 };
 #define MAX_SEED  9007199254740991.0 /* 2^53 - 1: above, JSON's doubles round one whole number to another */
 
 const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
+static const char *const range_words[] = { "learned", "average", NULL }; /* of dt_range_update */
 const char *const engine_words[] = { "grid", "program", "array", NULL };
 const char *const export_words[] = { "program", "vectors", "c", "fixed-point", NULL };
 const char *const method_words[] = { "qcapsnets", NULL };
@@ -65,9 +66,11 @@ static const option_row own_rows[] = {
       .special = "same", .special_value = 0,
       .about = "Bits of the image, signed, with a fixed clip; 'same' quantizes it like any activation" },
     { "quant-rule", KIND_WORD, AT(model.rule), MODEL_OPTION, .unit = "RULE", .words = dt_quant_rule_names,
-      .about = "How gradients treat the clip" },
+      .about = "How gradients treat the clip; affine: the quantizers of TensorFlow Lite, one for each value" },
+    { "ranges", KIND_WORD, AT(model.ranges), MODEL_OPTION, .unit = "HOW", .words = range_words,
+      .about = "Quant-rule affine: the gradient changes ranges, or they are an average of what batches hold" },
     { "per-channel", FLAG, .offset = AT(model.per_channel), MODEL_OPTION,
-      .about = "A weight clip for each filter, not one for the layer" },
+      .about = "A weight clip, or scale, for each filter, not one for the layer" },
     { "input", KIND_SHAPE, AT(model.height), CAPS_OPTION, .unit = "HxWxC", .min = 1, .max = 4096,
       .about = "Size of the images and their channels; images are padded to that, for capsule networks resized" },
     { "classes", KIND_INT, AT(classes), CAPS_OPTION, .unit = "N", .min = 2, .max = 1000,

@@ -275,6 +275,7 @@ static dt_status quantize_node(dt_rewrite *r, const dt_graph_node *n, void *user
 {
     insertion *s = user;
 
+    if (!s->plan.needed[n->out]) return DT_OK;
     DT_TRY(quantize_by_place(r, s, n));
     if (n->out != r->from->scores || s->of[n->out].stays) return DT_OK;
     return real_of(r, s, n->out, &r->of[n->out]);

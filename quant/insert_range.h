@@ -19,8 +19,8 @@ typedef struct {
     int n_real;
 } dt_range_choice;
 
-/* Makes a copy of g with quantizers, for the nodes that the scores need. Each value has at most one RANGE_QUANT, where
- * somebody reads its codes:
+/* Makes of the nodes of g that the scores need a network with quantizers, and leaves the others out. Each value has at
+ * most one RANGE_QUANT, where somebody reads its codes:
  *   the image; what a CONV2D or LINEAR gives behind its BIAS, BATCHNORM, RELU or CLIP; an ADD or MUL behind its RELU or
  *   CLIP; an AVGPOOL of the whole map: each has a range of its own
  *   SOFTMAX, SIGMOID: the fixed range [0, 1 - 2^-abits]

@@ -9,7 +9,7 @@
 
 /* What a node reads, and what its output is. */
 typedef enum {
-    DT_PLACE_COPY,   /* nobody's who makes scores, or computed from parameters alone */
+    DT_PLACE_COPY,   /* parameters alone; it is copied */
     DT_PLACE_LAYER,  /* codes of x and of weights; gives sums */
     DT_PLACE_JOIN,   /* what the node before it computed; TensorFlow Lite makes one operator of both */
     DT_PLACE_OWN,    /* codes; gives values with a range of their own */

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct {
     dt_trainer *trainer;
@@ -180,16 +181,30 @@ static dt_status calibrate_node(void *user, const dt_node *node)
     return ctx->backend->kernels()[node->kind]->forward(node, &ex);
 }
 
-/* What was loaded, or given to the network, stays. */
+/* The parameter that has the range of the scores, -1: they have none. */
+static int range_of_scores(const dt_graph *g)
+{
+    const dt_graph_node *real = dt_graph_maker(g, g->scores);
+    const dt_graph_node *quant = real && real->kind == DT_OP_DEQUANTIZE ? dt_graph_maker(g, real->in[0]) : NULL;
+
+    return quant && quant->kind == DT_OP_RANGE_QUANT ? quant->in[1] : -1;
+}
+
+/* What was loaded, or given to the network, stays. The scores of an untrained network are small, and a range of them
+ * alone would clip those of a trained one: a score that is clipped has no gradient, and two that are clipped are equal.
+ * So their range becomes no narrower than its first values. */
 static dt_status list_ranges(calibration *c, const dt_model *m)
 {
     for (int i = 0; i < m->n_params; i++) {
-        const dt_param_spec *spec = &m->graph->value[m->param[i]->value]->param;
+        const int value = m->param[i]->value;
+        const dt_param_spec *spec = &m->graph->value[value]->param;
         float ends[2];
         if (spec->init != DT_INIT_ENDS || dt_count(&spec->shape) != 2) continue;
         DT_TRY(dt_model_read(m, i, ends));
-        if (ends[0] == -spec->init_value && ends[1] == spec->init_value)
-            c->range[c->n_ranges++] = (first_range){ .range = &m->param[i]->tensor };
+        if (ends[0] != -spec->init_value || ends[1] != spec->init_value) continue;
+        first_range *f = &c->range[c->n_ranges++];
+        *f = (first_range){ .range = &m->param[i]->tensor };
+        if (value == range_of_scores(m->graph)) memcpy(f->ends, ends, sizeof ends);
     }
     return DT_OK;
 }

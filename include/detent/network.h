@@ -68,6 +68,10 @@ typedef struct {
     int quantize_classifier; /* 1: the linear layer that makes the scores has bits as others; 0: it is real */
     const dt_layer_bits *layer_bits; /* [n_layer_bits] overrides all bits above; the last that fits a layer counts */
     int n_layer_bits;
+    /* DT_RULE_AFFINE: what changes the ranges of activations. Each value has a quantizer then, of wbits or abits; of
+     * the members above, input_bits, sum_bits and quantize_classifier mean nothing, first_last_bits must be 0, and
+     * layer_bits may make layers real. */
+    dt_range_update ranges;
 } dt_model_config;
 
 /* Sets the configuration of a known network or of a network's file. A file's network gets its own sizes, and 4 bits, or
