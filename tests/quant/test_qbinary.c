@@ -66,13 +66,13 @@ static void oracle(const op_case *c, const double *const *in, double *out)
         OP_SHAPE(__VA_ARGS__), .fill = FILL_INTEGER, .size = 200.0f, .scale = 1.0f \
     }
 
-static const dt_qbinary_params litert = { DT_PROFILE_LITERT_REF, -128, 127, 0 },
-                               minus = { DT_PROFILE_REF_DOUBLE, -50, 205, 1 },
-                               once = { DT_PROFILE_REF_SINGLE, 0, 255, 0 },
-                               once_minus = { DT_PROFILE_REF_SINGLE, -128, 127, 1 },
-                               f32 = { DT_PROFILE_FP32_RNE, -128, 127, 0 },
-                               f32_minus = { DT_PROFILE_FP32_RNE, -128, 127, 1 },
-                               onnx = { DT_PROFILE_ONNX, -128, 127, 0 };
+static const dt_qbinary_params litert = { DT_PROFILE_LITERT_REF, -128, 127, 0, 0 },
+                               minus = { DT_PROFILE_REF_DOUBLE, -50, 205, 1, 0 },
+                               once = { DT_PROFILE_REF_SINGLE, 0, 255, 0, 0 },
+                               once_minus = { DT_PROFILE_REF_SINGLE, -128, 127, 1, 0 },
+                               f32 = { DT_PROFILE_FP32_RNE, -128, 127, 0, 0 },
+                               f32_minus = { DT_PROFILE_FP32_RNE, -128, 127, 1, 0 },
+                               onnx = { DT_PROFILE_ONNX, -128, 127, 0, 0 };
 
 static const op_case cases[] = {
     { OF(DT_OP_QADD), .why = "qadd: one", .params = &litert,

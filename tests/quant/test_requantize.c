@@ -136,15 +136,15 @@ static void requantize_oracle(const op_case *c, const double *const *in, double 
         OP_SHAPE(__VA_ARGS__), .fill = FILL_INTEGER, .size = 90000.0f, .scale = 1.0f \
     }
 
-static const dt_quantize_params away = { DT_PROFILE_LITERT_REF, -100, 155 },
-                                by_product = { DT_PROFILE_FP32_RNE, -128, 127 }, even = { DT_PROFILE_ONNX, 0, 255 };
-static const dt_requantize_params litert = { DT_PROFILE_LITERT_REF, DT_REQUANT_CONV, -120, 135, 1 },
-                                  litert_linear = { DT_PROFILE_LITERT_REF, DT_REQUANT_LINEAR, 0, 135, 1 },
-                                  twice = { DT_PROFILE_REF_DOUBLE, DT_REQUANT_LINEAR, -128, 127, 1 },
-                                  once = { DT_PROFILE_REF_SINGLE, DT_REQUANT_CONV, -1, 254, 1 },
-                                  f32 = { DT_PROFILE_FP32_RNE, DT_REQUANT_CONV, -255, 0, 1 },
-                                  reals = { DT_PROFILE_ONNX, DT_REQUANT_CONV, -32768, 32767, 1 },
-                                  codes = { DT_PROFILE_REF_DOUBLE, DT_REQUANT_CODES, -128, 127, 1 };
+static const dt_quantize_params away = { DT_PROFILE_LITERT_REF, -100, 155, 0 },
+                                by_product = { DT_PROFILE_FP32_RNE, -128, 127, 0 }, even = { DT_PROFILE_ONNX, 0, 255, 0 };
+static const dt_requantize_params litert = { DT_PROFILE_LITERT_REF, DT_REQUANT_CONV, -120, 135, 1, 0 },
+                                  litert_linear = { DT_PROFILE_LITERT_REF, DT_REQUANT_LINEAR, 0, 135, 1, 0 },
+                                  twice = { DT_PROFILE_REF_DOUBLE, DT_REQUANT_LINEAR, -128, 127, 1, 0 },
+                                  once = { DT_PROFILE_REF_SINGLE, DT_REQUANT_CONV, -1, 254, 1, 0 },
+                                  f32 = { DT_PROFILE_FP32_RNE, DT_REQUANT_CONV, -255, 0, 1, 0 },
+                                  reals = { DT_PROFILE_ONNX, DT_REQUANT_CONV, -32768, 32767, 1, 0 },
+                                  codes = { DT_PROFILE_REF_DOUBLE, DT_REQUANT_CODES, -128, 127, 1, 0 };
 
 static const op_case cases[] = {
     { QUANTIZE, .why = "quantize: one", .params = &away, .in = { { OP_SHAPE(1, 1) }, SCALE(0.01f) } },
@@ -216,8 +216,8 @@ Test(requantize, sums_beyond_f32_are_refused)
 
 Test(requantize, misfits_are_refused)
 {
-    const dt_quantize_params above = { DT_PROFILE_ONNX, 1, 9 };
-    const dt_requantize_params counted = { DT_PROFILE_ONNX, DT_REQUANT_CONV, -9, 9, 4 };
+    const dt_quantize_params above = { DT_PROFILE_ONNX, 1, 9, 0 };
+    const dt_requantize_params counted = { DT_PROFILE_ONNX, DT_REQUANT_CONV, -9, 9, 4, 0 };
     op_case c = cases[0];
 
     c.in[0].scale = 0.5f;

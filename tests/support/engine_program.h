@@ -90,7 +90,8 @@ static inline int engine_layer(engine_maker *m, const char *name, const dt_shape
 {
     const dt_conv_params conv = dt_conv_square(1, pad);
     const int is_linear = strcmp(name, "classifier") == 0;
-    const dt_requantize_params p = { m->profile, is_linear ? DT_REQUANT_LINEAR : DT_REQUANT_CONV, low, low + 255, 1 };
+    const dt_requantize_params p = { m->profile, is_linear ? DT_REQUANT_LINEAR : DT_REQUANT_CONV, low, low + 255, 1,
+                                     -128 - low };
     const dt_shape channels = dt_vector(shape->dim[0]);
     int32_t *bias = malloc((size_t)shape->dim[0] * sizeof *bias);
     int w[2], operands[2] = { x }, in[5];
@@ -127,11 +128,11 @@ static inline int engine_table(engine_maker *m, int x, float scale_x, int low, i
 /* The middle, from the max-pool's codes with the parameter of their scale to codes of the mean. */
 static inline int engine_middle(engine_maker *m, int pool, int pool_scale, int *y_scale)
 {
-    const dt_qbinary_params binary = { m->profile, -100, 155, 0 };
+    const dt_qbinary_params binary = { m->profile, -100, 155, 0, -28 };
     const dt_qavgpool_params average = { { { 2, 2 }, { 1, 1 }, { 0 }, 0 }, m->profile, -60, 195, -68 };
     const dt_pool_params whole = { { 2, 1 }, { 1, 1 }, { 0 }, 0 };
-    const dt_requantize_params other = { m->profile, DT_REQUANT_CODES, 0, 255, 1 };
-    dt_requantize_params mean = { m->profile, DT_REQUANT_MEAN, 0, 255, 2 };
+    const dt_requantize_params other = { m->profile, DT_REQUANT_CODES, 0, 255, 1, -128 };
+    dt_requantize_params mean = { m->profile, DT_REQUANT_MEAN, 0, 255, 2, -128 };
     const dt_shape one = { 4, { 5, 1, 1, 5 } };
     int scale, sum_scale = engine_scale(m, "sum.act_scale", 0.05f), product_scale, sigmoid_scale;
 
@@ -159,7 +160,7 @@ static inline dt_program *engine_program(dt_profile profile)
     engine_maker m = { .profile = profile, .drawn = 1 };
     const dt_shape image = { 4, { 1, ENGINE_HEIGHT, ENGINE_WIDTH, ENGINE_CHANNELS } };
     const dt_shape first = { 4, { 5, 3, 3, ENGINE_CHANNELS } }, last = { 4, { ENGINE_CLASSES, 1, 1, 5 } };
-    const dt_quantize_params quantize = { profile, -128, 127 };
+    const dt_quantize_params quantize = { profile, -128, 127, 0 };
     const dt_pool_params pool = dt_pool_square(2);
     const dt_qsoftmax_params softmax = { profile, 1.0f };
     int x_scale, y_scale;
