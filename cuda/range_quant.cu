@@ -2,14 +2,15 @@
  * range_quant.cu - CUDA kernels of the affine activation quantizer; see quant/range_quant.c, and core/arith/range.h for
  *                  the arithmetic.
  *
- * Scratch: DT_REDUCE_BLOCKS pairs of doubles: the ends of what each block saw, or its shares of dmin and dmax.
+ * Scratch: DT_REDUCE_BLOCKS pairs of doubles for each input that counts: the ends of what each block saw; or its shares
+ * of dmin and dmax.
  */
 #include "reduce.h"
 
 #include "../core/grid_facts.h"
 #include "../core/arith/range.h"
 
-enum { X, RANGE };
+enum { X, RANGE, OTHERS };
 
 static_assert((int)DT_REDUCE_BLOCKS == (int)DT_BLOCK, "one thread for each pair of the scratch");
 
@@ -20,9 +21,8 @@ typedef struct {
     int64_t count;
 } range_view;
 
-static range_view range_look(const dt_node *node)
+static range_view range_look(const dt_tensor *t)
 {
-    const dt_tensor *t = node->in[X];
     const range_view v = { dt_values(t), t->scale, t->n_scale, dt_count(&t->shape) };
     return v;
 }
@@ -72,11 +72,17 @@ __global__ static void range_ends_kernel(range_view v, double *end)
     end[2 * blockIdx.x + 1] = max;
 }
 
-/* One block, whose thread t has pair t of end: the range moves. */
-__global__ static void range_move_kernel(const double *end, float decay, float *range)
+/* One block, whose thread t has pair t of each of n lists of ends: the range moves. */
+__global__ static void range_move_kernel(const double *end, int n, float decay, float *range)
 {
-    const double min = block_least(end[2 * threadIdx.x]), max = -block_least(end[2 * threadIdx.x + 1]);
+    double min = 0.0, max = 0.0;
 
+    for (int k = 0; k < n; k++) {
+        min = least_of(min, end[2 * (k * DT_REDUCE_BLOCKS + threadIdx.x)]);
+        max = least_of(max, end[2 * (k * DT_REDUCE_BLOCKS + threadIdx.x) + 1]);
+    }
+    min = block_least(min);
+    max = -block_least(max);
     if (threadIdx.x > 0) return;
     range[0] = dt_range_move(range[0], (float)min, decay);
     range[1] = dt_range_move(range[1], (float)max, decay);
@@ -129,26 +135,36 @@ __global__ static void give_range_kernel(const double *share, int has_min, int h
 
 static dt_status range_quant_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
-    (void)node;
     (void)ex;
-    *scratch_bytes = 2 * DT_REDUCE_BLOCKS * sizeof(double);
+    *scratch_bytes = (size_t)(node->n_in - 1) * 2 * DT_REDUCE_BLOCKS * sizeof(double);
+    return DT_OK;
+}
+
+static dt_status move_range(const dt_node *node, double *end, cudaStream_t stream)
+{
+    const dt_range_quant_params *p = (const dt_range_quant_params *)node->params;
+    int n = 0;
+
+    for (int k = 0; k < node->n_in; k++) {
+        if (k == RANGE) continue;
+        DT_LAUNCH(range_ends_kernel, DT_REDUCE_BLOCKS, DT_BLOCK, 0, stream, range_look(node->in[k]),
+                  end + 2 * DT_REDUCE_BLOCKS * n++);
+        DT_CUDA_LAUNCHED();
+    }
+    DT_LAUNCH(range_move_kernel, 1, DT_BLOCK, 0, stream, end, n, p->decay, dt_values(node->in[RANGE]));
+    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 static dt_status range_quant_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_range_quant_params *p = (const dt_range_quant_params *)node->params;
-    const range_view v = range_look(node);
+    const range_view v = range_look(node->in[X]);
     const cudaStream_t stream = dt_stream_of(ex);
     float *range = dt_values(node->in[RANGE]);
-    double *end = (double *)ex->scratch;
 
-    if (p->update == DT_RANGE_AVERAGE && node->purpose.training) {
-        DT_LAUNCH(range_ends_kernel, DT_REDUCE_BLOCKS, DT_BLOCK, 0, stream, v, end);
-        DT_CUDA_LAUNCHED();
-        DT_LAUNCH(range_move_kernel, 1, DT_BLOCK, 0, stream, end, p->decay, range);
-        DT_CUDA_LAUNCHED();
-    }
+    if (p->update == DT_RANGE_AVERAGE && node->purpose.training)
+        DT_TRY(move_range(node, (double *)ex->scratch, stream));
     DT_LAUNCH(range_quant_forward_kernel, dt_blocks(v.count, DT_BLOCK), DT_BLOCK, 0, stream, v, range, p->bits,
               p->is_positive, dt_values(node->out), node->out->scale, (dt_range_grid *)node->aux);
     DT_CUDA_LAUNCHED();
@@ -162,7 +178,7 @@ static dt_status range_quant_backward(const dt_node *node, const dt_exec *ex)
     float *drange = dt_grads(node->in[RANGE]);
     double *share = (double *)ex->scratch;
 
-    DT_LAUNCH(range_quant_backward_kernel, DT_REDUCE_BLOCKS, DT_BLOCK, 0, dt_stream_of(ex), range_look(node),
+    DT_LAUNCH(range_quant_backward_kernel, DT_REDUCE_BLOCKS, DT_BLOCK, 0, dt_stream_of(ex), range_look(node->in[X]),
               (const dt_range_grid *)node->aux, dt_grads(node->out), dt_grads(node->in[X]),
               (int)(node->fresh & 1u << X), share);
     DT_CUDA_LAUNCHED();

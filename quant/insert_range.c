@@ -61,8 +61,8 @@ static dt_status give_range(dt_rewrite *r, const insertion *s, int named, int pa
     return DT_OK;
 }
 
-/* The parameter of a range, which is made when it is first asked for. */
-static dt_status range_param(dt_rewrite *r, const insertion *s, const dt_range_group *group, int *out)
+/* The parameter of a range, which is made when it is first asked for: *is_new is then 1. */
+static dt_status range_param(dt_rewrite *r, const insertion *s, const dt_range_group *group, int *is_new, int *out)
 {
     const int is_fixed = group->is_fixed;
     const dt_param_spec spec = {
@@ -76,9 +76,9 @@ static dt_status range_param(dt_rewrite *r, const insertion *s, const dt_range_g
     char name[DT_NAME_MAX + 32];
 
     snprintf(name, sizeof name, "%s.range", dt_graph_name(r->from, group->named));
-    const int is_known = dt_graph_find(r->to, name) >= 0;
+    *is_new = dt_graph_find(r->to, name) < 0;
     DT_TRY(dt_graph_param(r->to, name, &spec, out));
-    return is_known || is_fixed ? DT_OK : give_range(r, s, group->named, *out);
+    return *is_new && !is_fixed ? give_range(r, s, group->named, *out) : DT_OK;
 }
 
 /* 1 if no value of the range is below 0. The image of a network that reads pixels in 0..1 may be none of pixels: a range
@@ -88,20 +88,6 @@ static int is_positive(const insertion *s, const dt_range_group *group)
     const int has_negative = s->choice->range && s->choice->range[group->named].min < 0.0f;
 
     return group->is_positive && !has_negative;
-}
-
-/* *value becomes the codes of a quantizer called `name`. borrows: 1: the range is another value's to change. */
-static dt_status add_quantizer(dt_rewrite *r, const insertion *s, const dt_range_group *group, int borrows,
-                               const char *name, int *value)
-{
-    const dt_range_quant_params params = { .bits = s->choice->abits,
-                                           .is_positive = is_positive(s, group),
-                                           .update = group->is_fixed || borrows ? DT_RANGE_FIXED : s->choice->update,
-                                           .decay = s->choice->decay };
-    int in[2] = { *value };
-
-    DT_TRY(range_param(r, s, group, &in[1]));
-    return dt_graph_add(r->to, DT_OP_RANGE_QUANT, name, &params, in, 2, value);
 }
 
 /* ---- the forms of a value ---- */
@@ -114,6 +100,98 @@ static dt_status plain_of(dt_rewrite *r, insertion *s, int value, int *out)
     if (f->plain < 0 && f->codes < 0) DT_TRY(dt_rewrite_value(r, value, &f->plain));
     *out = f->plain < 0 ? f->codes : f->plain;
     return DT_OK;
+}
+
+static dt_status codes_of(dt_rewrite *r, insertion *s, int value, int *out);
+
+/* What else is quantized to a range that is an average, behind x and the range in `in`. */
+typedef struct {
+    int in[DT_MAX_IN], n_in;
+} reading;
+
+static dt_status add_other(const dt_rewrite *r, const dt_range_group *group, int value, reading *out)
+{
+    for (int k = 0; k < out->n_in; k++) {
+        if (out->in[k] == value) return DT_OK;
+    }
+    DT_CHECK(
+        out->n_in < DT_MAX_IN, DT_ERR_UNSUPPORTED,
+        "%s: %s joins more than %d values with one range, which is the most that an average follows; let ranges be "
+        "learned",
+        r->from->name, dt_graph_name(r->from, group->named), DT_MAX_IN - 1);
+    out->in[out->n_in++] = value;
+    return DT_OK;
+}
+
+/* Values that are quantized to the range, but those that are made of its codes. */
+static int is_source(const insertion *s, const dt_graph *g, int value, const dt_range_group *group)
+{
+    const dt_place place = s->plan.place[value];
+
+    if (dt_range_of(&s->plan, value) != group || !s->plan.needed[value]) return 0;
+    return !dt_graph_maker(g, value) ||
+           (place != DT_PLACE_SAME && place != DT_PLACE_BORROW && place != DT_PLACE_CONCAT);
+}
+
+/* All of them must be there when the first is quantized. */
+static dt_status must_be_there(const dt_rewrite *r, const insertion *s, const dt_range_group *group, int value)
+{
+    DT_CHECK(!dt_graph_maker(r->from, value) || s->of[value].plain >= 0, DT_ERR_UNSUPPORTED,
+             "%s: %s joins %s with values that are read before it is made, and an average must see all of them first; "
+             "let ranges be learned",
+             r->from->name, dt_graph_name(r->from, group->named), dt_graph_name(r->from, value));
+    return DT_OK;
+}
+
+/* Probabilities that are quantized to the range of a concat. */
+static dt_status add_probabilities(dt_rewrite *r, insertion *s, const dt_range_group *group, reading *out)
+{
+    for (int i = 0; i < r->from->n_nodes; i++) {
+        const dt_graph_node *n = &r->from->node[i];
+        if (s->plan.place[n->out] != DT_PLACE_CONCAT || dt_range_of(&s->plan, n->out) != group) continue;
+        for (int k = 0; k < n->n_in; k++) {
+            int codes = -1;
+            if (dt_range_of(&s->plan, n->in[k]) == group) continue;
+            DT_CHECK(s->of[n->in[k]].plain >= 0 || s->of[n->in[k]].codes >= 0, DT_ERR_UNSUPPORTED,
+                     "%s: %s joins %s with values that are read before it is made, and an average must see all of "
+                     "them first; let ranges be learned",
+                     r->from->name, dt_graph_name(r->from, n->out), dt_graph_name(r->from, n->in[k]));
+            DT_TRY(codes_of(r, s, n->in[k], &codes));
+            DT_TRY(add_other(r, group, codes, out));
+        }
+    }
+    return DT_OK;
+}
+
+static dt_status add_others(dt_rewrite *r, insertion *s, const dt_range_group *group, reading *out)
+{
+    for (int v = 0; v < r->from->n_values; v++) {
+        int plain = -1;
+        if (!is_source(s, r->from, v, group)) continue;
+        DT_TRY(must_be_there(r, s, group, v));
+        DT_TRY(plain_of(r, s, v, &plain));
+        DT_TRY(add_other(r, group, plain, out));
+    }
+    return add_probabilities(r, s, group, out);
+}
+
+/* *value becomes the codes of a quantizer called `name`. borrows: 1: the range is another value's to change. Of the
+ * quantizers of one average, the first changes it, and looks at what the others quantize. */
+static dt_status add_quantizer(dt_rewrite *r, insertion *s, const dt_range_group *group, int borrows, const char *name,
+                               int *value)
+{
+    const int is_average = s->choice->update == DT_RANGE_AVERAGE && group->n_sources > 1;
+    dt_range_quant_params params = { .bits = s->choice->abits,
+                                     .is_positive = is_positive(s, group),
+                                     .update = group->is_fixed || borrows ? DT_RANGE_FIXED : s->choice->update,
+                                     .decay = s->choice->decay };
+    reading x = { { *value }, 2 };
+    int is_new;
+
+    DT_TRY(range_param(r, s, group, &is_new, &x.in[1]));
+    if (is_average && !is_new) params.update = DT_RANGE_FIXED;
+    if (is_average && is_new) DT_TRY(add_others(r, s, group, &x));
+    return dt_graph_add(r->to, DT_OP_RANGE_QUANT, name, &params, x.in, x.n_in, value);
 }
 
 static dt_status codes_of(dt_rewrite *r, insertion *s, int value, int *out)
@@ -235,10 +313,6 @@ static dt_status join_codes(dt_rewrite *r, insertion *s, const dt_graph_node *n)
     char name[DT_NAME_MAX + 32];
     int in[DT_MAX_IN];
 
-    DT_CHECK(s->choice->update != DT_RANGE_AVERAGE || group->n_sources == 1, DT_ERR_ARGUMENT,
-             "%s: %s joins values that have %d quantizers with one range, and an average follows one alone; let ranges "
-             "be learned",
-             r->from->name, dt_graph_name(r->from, n->out), group->n_sources);
     for (int k = 0; k < n->n_in; k++) {
         DT_TRY(codes_of(r, s, n->in[k], &in[k]));
         if (dt_range_of(&s->plan, n->in[k]) == group) continue;

@@ -35,9 +35,11 @@ typedef struct {
  * is not given begins at -6..6, until dt_trainer_calibrate sets it. The least scales of weights are LAYER.weight_least,
  * STATE, 0.
  *
- * DT_ERR_ARGUMENT: a member of choice is out of its range; a pattern fits no layer; a range is fixed and not given; or
- * an AVERAGE would have several quantizers to follow, which is so where a CONCAT joins values that have ranges of their
- * own. DT_ERR_UNSUPPORTED: a node is none of the above. The message names the node. */
+ * An average that a CONCAT's inputs share is moved by the first of their quantizers, which looks at the values of all.
+ *
+ * DT_ERR_ARGUMENT: a member of choice is out of its range; a pattern fits no layer; a range is fixed and not given.
+ * DT_ERR_UNSUPPORTED: a node is none of the above; or an average has more than 5 quantizers, or one that somebody reads
+ * before all that a CONCAT joins is made. The message names the node. */
 DT_MUST_CHECK dt_status dt_quant_insert_range(const dt_graph *g, const dt_range_choice *choice, dt_graph **out);
 
 #endif /* DT_INSERT_RANGE_H */

@@ -9,18 +9,19 @@
  *   average  forward, before it quantizes: end = end - (end - batch's end) * (1 - decay), where the batch's range is
  *            widened to hold 0. In evaluation the range stays as it is.
  *   learned  the optimiser, by the gradient
- * Where one range serves several quantizers, at most one of them may be of the kind `average`. The range of a batch
- * with a NaN is NaN, and so is each of its codes.
+ * Where one range serves several quantizers, at most one of them may be of the kind `average`: the first, which then
+ * reads what the others quantize too, so that its batch's range holds the values of all. It does nothing else with
+ * those. The range of a batch with a NaN is NaN, and so is each of its codes.
  *
- * Shapes: x any, channels last; range 2; codes as x, scale 1.  aux: the grid of the step, because another quantizer may
- * move a shared range before backward runs.
- * CUDA: cuda/range_quant.cu.  Tests: tests/quant/test_range_quant.c.
+ * Shapes: x any, channels last; range 2; up to 4 others that count, any; codes as x, scale 1.  aux: the grid of the
+ * step, because another quantizer may move a shared range before backward runs. CUDA: cuda/range_quant.cu.  Tests:
+ * tests/quant/test_range_quant.c.
  */
 #include "../core/op.h"
 #include "../core/grid_facts.h"
 #include "../core/arith/range.h"
 
-enum { X, RANGE, N_IN };
+enum { X, RANGE, OTHERS };
 
 /* Elements that one thread takes at a time; sums go piece by piece, in order. */
 enum { PIECE = 4096 };
@@ -38,6 +39,9 @@ static dt_status range_quant_infer(dt_node *node)
              node->name);
     DT_CHECK(p->decay >= 0.0f && p->decay <= 1.0f, DT_ERR_ARGUMENT, "%s: range_quant: decay is %g, allowed are 0..1",
              node->name, (double)p->decay);
+    DT_CHECK(node->n_in == OTHERS || p->update == DT_RANGE_AVERAGE, DT_ERR_ARGUMENT,
+             "%s: range_quant: %d other values are to count, which only an average takes", node->name,
+             node->n_in - OTHERS);
     node->out->type = DT_F32;
     node->out->shape = x->shape;
     node->out->qmax = dt_range_levels(p->bits);
@@ -58,24 +62,29 @@ static const dt_range_quant_params range_quant_defaults = { .bits = 8, .decay = 
 
 const dt_op dt_op_range_quant = {
     .name = "range_quant",
-    .min_in = N_IN,
-    .max_in = N_IN,
+    .min_in = OTHERS,
+    .max_in = DT_MAX_IN,
     DT_OP_PARAMS(dt_range_quant_params, range_quant_fields),
     .defaults = &range_quant_defaults,
     .backward_reads = DT_READS_IN(X) | DT_READS_AUX,
     .infer = range_quant_infer,
 };
 
-static int64_t n_pieces(const dt_node *node)
+static int64_t pieces_of(const dt_tensor *t)
 {
-    return (dt_count(&node->out->shape) + PIECE - 1) / PIECE;
+    return (dt_count(&t->shape) + PIECE - 1) / PIECE;
 }
 
 /* Scratch: two numbers for each piece, its least and largest value, or its shares of dmin and dmax. */
 static dt_status range_quant_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
+    int64_t pieces = pieces_of(node->in[X]);
     (void)ex;
-    *scratch_bytes = (size_t)n_pieces(node) * 2 * sizeof(double);
+
+    for (int k = OTHERS; k < node->n_in; k++) {
+        if (pieces_of(node->in[k]) > pieces) pieces = pieces_of(node->in[k]);
+    }
+    *scratch_bytes = (size_t)pieces * 2 * sizeof(double);
     return DT_OK;
 }
 
@@ -106,33 +115,42 @@ static void find_ends(const float *v, int64_t n, double *end)
     end[1] = (double)(max + nan);
 }
 
-static void move_range(const dt_node *node, double *end)
+/* Widens ends, which hold 0, to the values of t. */
+static void widen(const dt_tensor *t, double *end, float ends[2])
 {
-    const float decay = ((const dt_range_quant_params *)node->params)->decay;
-    const int64_t n = dt_count(&node->out->shape), pieces = n_pieces(node);
-    float *range = node->in[RANGE]->data, whole[2] = { 0.0f, 0.0f };
-    int has_nan = 0;
+    const int64_t n = dt_count(&t->shape), pieces = pieces_of(t);
+    int has_nan = isnan(ends[0]);
 
 #pragma omp parallel for
     for (int64_t j = 0; j < pieces; j++) {
         const int64_t at = j * PIECE, count = n - at < PIECE ? n - at : PIECE;
         float v[PIECE];
-        real_values(node->in[X], at, count, v);
+        real_values(t, at, count, v);
         find_ends(v, count, end + 2 * j);
     }
     for (int64_t j = 0; j < pieces; j++) {
         const float min = (float)end[2 * j], max = (float)end[2 * j + 1];
         has_nan |= isnan(min) != 0;
-        if (min < whole[0]) whole[0] = min;
-        if (max > whole[1]) whole[1] = max;
+        if (min < ends[0]) ends[0] = min;
+        if (max > ends[1]) ends[1] = max;
     }
-    for (int k = 0; k < 2; k++) range[k] = dt_range_move(range[k], has_nan ? NAN : whole[k], decay);
+    if (has_nan) ends[0] = ends[1] = NAN;
+}
+
+static void move_range(const dt_node *node, double *scratch)
+{
+    const float decay = ((const dt_range_quant_params *)node->params)->decay;
+    float *range = node->in[RANGE]->data, ends[2] = { 0.0f, 0.0f };
+
+    widen(node->in[X], scratch, ends);
+    for (int k = OTHERS; k < node->n_in; k++) widen(node->in[k], scratch, ends);
+    for (int k = 0; k < 2; k++) range[k] = dt_range_move(range[k], ends[k], decay);
 }
 
 static dt_status range_quant_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_range_quant_params *p = node->params;
-    const int64_t n = dt_count(&node->out->shape), pieces = n_pieces(node);
+    const int64_t n = dt_count(&node->out->shape), pieces = pieces_of(node->out);
     const float *range = node->in[RANGE]->data;
     float *code = node->out->data;
 
@@ -172,7 +190,7 @@ static void piece_backward(const dt_node *node, int64_t at, int64_t n, double sh
 static dt_status range_quant_backward(const dt_node *node, const dt_exec *ex)
 {
     const dt_range_quant_params *p = node->params;
-    const int64_t n = dt_count(&node->out->shape), pieces = n_pieces(node);
+    const int64_t n = dt_count(&node->out->shape), pieces = pieces_of(node->out);
     float *drange = dt_grads(node->in[RANGE]);
     double *share = ex->scratch, sum[2] = { 0.0, 0.0 };
 

@@ -48,10 +48,10 @@ int dt_trainer_n_quantizers(const dt_trainer *t)
     return n;
 }
 
-/* The real values of the quantizer's input on the host; the caller frees them. */
-static dt_status read_input(dt_context *ctx, const dt_node *node, float **out)
+/* The real values of a quantizer's input on the host; the caller frees them. */
+static dt_status read_input(dt_context *ctx, const dt_node *node, int k, float **out)
 {
-    const dt_tensor *x = node->in[0];
+    const dt_tensor *x = node->in[k];
     float *host = malloc(dt_tensor_bytes(x));
 
     DT_CHECK(host, DT_ERR_MEMORY, "no memory to look at the input of %s", node->name);
@@ -73,7 +73,7 @@ static dt_status report_node(void *user, const dt_node *node)
 
     if (!is_quantizer(node)) return DT_OK;
     DT_TRY(dt_device_read(ctx, &alpha, node->in[1]->data, sizeof alpha));
-    DT_TRY(read_input(ctx, node, &x));
+    DT_TRY(read_input(ctx, node, 0, &x));
     const int64_t n = dt_count(&node->in[0]->shape);
     const float clip = p->rule == DT_RULE_LSQ ? alpha * (float)node->out->qmax : alpha;
     int64_t clipped = 0;
@@ -152,13 +152,29 @@ static first_range *range_of(const calibration *c, const dt_node *node)
 }
 
 /* Of a range that several quantizers share, the values of all count. */
-static dt_status write_range(dt_context *ctx, first_range *f, const float *x, int64_t n)
+static dt_status write_range(dt_context *ctx, first_range *f, const dt_node *node)
 {
-    for (int64_t i = 0; i < n; i++) {
-        if (x[i] < f->ends[0]) f->ends[0] = x[i];
-        if (x[i] > f->ends[1]) f->ends[1] = x[i];
+    for (int k = 0; k < node->n_in; k++) {
+        float *x;
+        if (k == 1) continue; /* the range */
+        DT_TRY(read_input(ctx, node, k, &x));
+        for (int64_t i = 0; i < dt_count(&node->in[k]->shape); i++) {
+            if (x[i] < f->ends[0]) f->ends[0] = x[i];
+            if (x[i] > f->ends[1]) f->ends[1] = x[i];
+        }
+        free(x);
     }
     return dt_device_write(ctx, f->range->data, f->ends, sizeof f->ends);
+}
+
+static dt_status calibrate_step(dt_context *ctx, const dt_node *node)
+{
+    float *x;
+
+    DT_TRY(read_input(ctx, node, 0, &x));
+    const dt_status status = write_steps(ctx, node, x);
+    free(x);
+    return status;
 }
 
 /* Then the node runs again, so that later layers see its codes. */
@@ -167,21 +183,15 @@ static dt_status calibrate_node(void *user, const dt_node *node)
     calibration *c = user;
     dt_context *ctx = c->trainer->model->ctx;
     first_range *range = range_of(c, node);
-    const int is_step = has_learned_step(node) && node->in[1] != c->last;
-    float *x;
 
-    if (!range && !is_step) return DT_OK;
-    if (is_step) c->last = node->in[1];
-    DT_TRY(read_input(ctx, node, &x));
-    const dt_status status =
-        range ? write_range(ctx, range, x, dt_count(&node->in[0]->shape)) : write_steps(ctx, node, x);
-    free(x);
-    DT_TRY(status);
+    if (!range && (!has_learned_step(node) || node->in[1] == c->last)) return DT_OK;
+    if (!range) c->last = node->in[1];
+    DT_TRY(range ? write_range(ctx, range, node) : calibrate_step(ctx, node));
     const dt_exec ex = dt_context_exec(ctx);
     return ctx->backend->kernels()[node->kind]->forward(node, &ex);
 }
 
-/* The parameter that has the range of the scores, -1: they have none. */
+/* The parameter that has the range of the scores; -1: they have none. */
 static int range_of_scores(const dt_graph *g)
 {
     const dt_graph_node *real = dt_graph_maker(g, g->scores);

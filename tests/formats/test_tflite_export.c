@@ -93,20 +93,6 @@ static void *params_of(dt_program *p, const char *name)
     return dt_graph_maker(p->graph, dt_graph_find(p->graph, name))->params;
 }
 
-/* The program of engine_program.h, with one zero point before and behind its average pool, as files have it. */
-static dt_program *whole_program(void)
-{
-    dt_program *p = engine_program(DT_PROFILE_LITERT_REF);
-    dt_qbinary_params *product = params_of(p, "product");
-    dt_tensor *facts = &p->graph->value[dt_graph_find(p->graph, "product")]->facts;
-
-    product->low = -60;
-    product->high = 195;
-    facts->qmin = -60;
-    facts->qmax = 195;
-    return p;
-}
-
 /* ---- files ---- */
 
 /* Of each of the three kinds of input and output. */
@@ -157,7 +143,7 @@ Test(tflite_export, a_file_that_is_read_again_is_the_same_program)
 /* A program that no file made, with each operator of codes. */
 Test(tflite_export, a_program_of_every_operator)
 {
-    dt_program *p = whole_program();
+    dt_program *p = engine_program(DT_PROFILE_LITERT_REF);
     dt_tflite *m = exported(p, DT_TFLITE_IO_I8);
     dt_program q = program_of(m);
     static const dt_tflite_code codes[] = {
@@ -209,15 +195,16 @@ Test(tflite_export, what_has_no_form_in_a_file_is_named)
         void (*damage)(dt_program *p);
         const char *words;
     } cases[] = {
-        { "241 codes", narrow, "first.act_quant (requantize): its codes are -40..200; a file has 256 codes" },
+        { "241 codes", narrow, "first.act_quant (requantize): its codes are -40..200 around the zero point -88; a file has "
+                                "256 codes" },
         { "a matrix product", matmul, "branch.act_quant (requantize): sums of kind 2" },
-        { "a pool with a zero point of its own", other_zero, "needs the zero point -67" },
+        { "a pool with a zero point of its own", other_zero, "its zero point is -67, and that of the codes that it reads -28" },
         { "another function", other_table, "sigmoid (table): sigmoid.table makes its codes; a file has LOGISTIC" },
     };
     dt_tflite *const untouched = (dt_tflite *)temp_folder;
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        dt_program *p = whole_program();
+        dt_program *p = engine_program(DT_PROFILE_LITERT_REF);
         dt_tflite *m = untouched;
         cases[i].damage(p);
         const dt_status s = dt_tflite_of_program(p, DT_TFLITE_IO_I8, &m);

@@ -180,9 +180,11 @@ static void range_after(const op_case *c, const double *const *in, double range[
     range[0] = in[1][0];
     range[1] = in[1][1];
     if (p->update != DT_RANGE_AVERAGE || !c->purpose.training) return;
-    for (int64_t i = 0; i < dt_count(&c->in[0].shape); i++) {
-        batch[0] = fmin(batch[0], in[0][i]);
-        batch[1] = fmax(batch[1], in[0][i]);
+    for (int t = 0; t < c->n_in; t++) {
+        for (int64_t i = 0; t != 1 && i < dt_count(&c->in[t].shape); i++) {
+            batch[0] = fmin(batch[0], in[t][i]);
+            batch[1] = fmax(batch[1], in[t][i]);
+        }
     }
     for (int k = 0; k < 2; k++) range[k] = (double)p->decay * range[k] + (1.0 - (double)p->decay) * batch[k];
 }
@@ -202,8 +204,9 @@ static void range_quant_oracle(const op_case *c, const double *const *in, double
     for (int64_t i = 0; i < dt_count(&c->in[0].shape); i++) out[i] = t.scale * affine_code(&t, in[0][i]);
 }
 
-#define QUANT \
-    .op = DT_OP_RANGE_QUANT, .n_in = 2, .oracle = range_quant_oracle, .agree = AGREE_INTEGERS, .no_slopes = "rounding"
+#define QUANT OF_INPUTS(2)
+#define OF_INPUTS(n) \
+    .op = DT_OP_RANGE_QUANT, .n_in = n, .oracle = range_quant_oracle, .agree = AGREE_INTEGERS, .no_slopes = "rounding"
 #define REAL(...)                           \
     {                                       \
         OP_SHAPE(__VA_ARGS__), .size = 4.0f \
@@ -258,6 +261,9 @@ static const op_case cases[] = {
     { QUANT, .why = "an average of positive values", .params = &average_positive,
       .in = { POSITIVE(3, 33, 7), STATE_RANGE(9) }, .purpose = { 3, 1 } },
     { QUANT, .why = "an average of psums", .params = &average, .in = { SCALED_PSUM(7, 33, 5, 4), STATE_RANGE(3) },
+      .purpose = { 3, 1 } },
+    { OF_INPUTS(4), .why = "an average of several values", .params = &average,
+      .in = { REAL(3, 7), STATE_RANGE(3), SCALED_PSUM(7, 33, 31, 5), { OP_SHAPE(5), .size = 33.0f } },
       .purpose = { 3, 1 } },
     { QUANT, .why = "an average in evaluation", .params = &average, .in = { REAL(3, 33, 31, 7), STATE_RANGE(3) },
       .purpose = { 3, 0 } },
@@ -429,6 +435,8 @@ Test(range_quant, misuse_is_refused)
     op_case_refused(&c, DT_ERR_ARGUMENT, "decay is 1.5, allowed are 0..1");
     const op_case ends = { QUANT, .why = "ends", .params = &q8, .in = { REAL(2, 7), { OP_SHAPE(3) } } };
     op_case_refused(&ends, DT_ERR_SHAPE, "takes a range of 2 numbers, got 3");
+    const op_case others = { OF_INPUTS(3), .why = "others", .params = &q8, .in = { REAL(2, 7), RANGE(3), REAL(2) } };
+    op_case_refused(&others, DT_ERR_ARGUMENT, "1 other values are to count, which only an average takes");
     const op_case grid = { QUANT, .why = "grid", .params = &q8, .in = { REAL(2, 7), PSUM(2) } };
     op_case_refused(&grid, DT_ERR_UNSUPPORTED, "the range is a grid tensor");
 }

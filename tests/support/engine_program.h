@@ -129,7 +129,7 @@ static inline int engine_table(engine_maker *m, int x, float scale_x, int low, i
 static inline int engine_middle(engine_maker *m, int pool, int pool_scale, int *y_scale)
 {
     const dt_qbinary_params binary = { m->profile, -100, 155, 0, -28 };
-    const dt_qavgpool_params average = { { { 2, 2 }, { 1, 1 }, { 0 }, 0 }, m->profile, -60, 195, -68 };
+    const dt_qavgpool_params average = { { { 2, 2 }, { 1, 1 }, { 0 }, 0 }, m->profile, -100, 155, -28 };
     const dt_pool_params whole = { { 2, 1 }, { 1, 1 }, { 0 }, 0 };
     const dt_requantize_params other = { m->profile, DT_REQUANT_CODES, 0, 255, 1, -128 };
     dt_requantize_params mean = { m->profile, DT_REQUANT_MEAN, 0, 255, 2, -128 };
@@ -144,7 +144,7 @@ static inline int engine_middle(engine_maker *m, int pool, int pool_scale, int *
     const int product = engine_node(m, DT_OP_QMUL, "product", &binary, mul, 5);
     const int averaged = engine_node(m, DT_OP_QAVGPOOL, "average", &average, &product, 1);
     sigmoid_scale = engine_scale(m, "sigmoid.act_scale", 1.0f / 256.0f);
-    const int shares = engine_table(m, averaged, 0.06f, -60, sigmoid_scale);
+    const int shares = engine_table(m, averaged, 0.06f, -100, sigmoid_scale);
     const int rescaled_scale = engine_scale(m, "rescaled.act_scale", 0.0043f);
     const int rescale[] = { shares, sigmoid_scale, rescaled_scale };
     const int rescaled = engine_node(m, DT_OP_REQUANTIZE, "rescaled.act_quant", &other, rescale, 3);
@@ -173,7 +173,7 @@ static inline dt_program *engine_program(dt_profile profile)
     x = engine_layer(&m, "first", &first, 1, x, x_scale, -40, 0.11f, &y_scale);
     x = engine_node(&m, DT_OP_MAXPOOL, "pool", &pool, &x, 1);
     x = engine_middle(&m, x, y_scale, &x_scale);
-    x = engine_layer(&m, "classifier", &last, 0, x, x_scale, -128, 0.03f, &y_scale);
+    x = engine_layer(&m, "classifier", &last, 0, x, x_scale, -128, 0.015f, &y_scale);
     const int shares[] = { x, y_scale, engine_scale(&m, "softmax.act_scale", 1.0f / 256.0f) };
     x = engine_node(&m, DT_OP_QSOFTMAX, "softmax", &softmax, shares, 3);
     x = engine_node(&m, DT_OP_DEQUANTIZE, "scores.reals", NULL, &x, 1);
