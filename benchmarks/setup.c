@@ -35,7 +35,7 @@ static const struct argp_option arguments[] = {
     { "wbits", OPT_WBITS, "BITS", 0, "weight bits 2..8, 32: float (4)", 1 },
     { "abits", OPT_ABITS, "BITS", 0, "activation bits 2..8, 32: float (2)", 1 },
     { "input-bits", OPT_INPUT_BITS, "BITS", 0, "image bits 2..8, signed, 0: as any activation (8)", 1 },
-    { "quant-rule", OPT_QUANT_RULE, "RULE", 0, "ece284, apot, scream, pact or lsq (ece284)", 1 },
+    { "quant-rule", OPT_QUANT_RULE, "RULE", 0, "ece284, apot, scream, pact, lsq or affine (ece284)", 1 },
     { "per-channel", OPT_PER_CHANNEL, NULL, 0, "a weight clip for each filter", 1 },
     { "batch", 'b', "N", 0, "images a step (128)", 1 },
     { "device", 'd', "NAME", 0, "auto, cpu or cuda (auto)", 1 },
@@ -148,7 +148,7 @@ dt_status bench_run_open(bench_setup *s, int64_t n_images, int64_t n_test, int e
     fit_model(out->data, &s->model);
     DT_TRY(dt_model_create(out->ctx, &s->model, &out->model));
     DT_TRY(dt_trainer_create(out->model, out->data, &train, &out->trainer));
-    return s->model.rule == DT_RULE_LSQ ? dt_trainer_calibrate(out->trainer) : DT_OK;
+    return dt_trainer_calibrate(out->trainer);
 }
 
 void bench_run_close(bench_run *run)

@@ -31,7 +31,8 @@ enum {
     FOR_VERIFY = 32,
     FOR_EXPORT = 64,
     FOR_SEARCH = 128,
-    FOR_PREDICT = 256
+    FOR_PREDICT = 256,
+    FOR_QUANTIZE = 512
 };
 
 /* The values of all options. Texts point into argv or into `saved`. */
@@ -72,6 +73,10 @@ typedef struct {
     int layout;          /* dt_layout */
     int header_lines;    /* dt_vector_style.header_lines */
     int multiplier_bits; /* 0: exact thresholds */
+    int profile;         /* dt_profile; -1: the program's own */
+    const char *calibrate; /* "FILE" or "FILE:NAME"; NULL: images of the dataset */
+    dt_quantization quantize;
+    int64_t calibrate_images;
     int reconstruct;
     const char *vectors; /* folder of vectors that is checked */
     const char *name;    /* of the C functions that are exported */
@@ -200,6 +205,7 @@ DT_MUST_CHECK dt_status eval_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status search_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status capture_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status predict_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status quantize_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status verify_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status export_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status inspect_run(const settings *s, int *exit_code);
@@ -245,6 +251,10 @@ DT_MUST_CHECK dt_status session_create_model(const settings *s, const dt_model_c
 DT_MUST_CHECK dt_status session_open_checkpoint(const settings *s, session *o);
 /* DT_ERR_UNSUPPORTED, with the file's name, if o->model is of a kind that has no integer program. */
 DT_MUST_CHECK dt_status session_need_program(const settings *s, const session *o);
+/* Sets *out to 1 if the checkpoint is a program, or a TensorFlow Lite file of integers. */
+DT_MUST_CHECK dt_status session_holds_program(const settings *s, int *out);
+/* Splits "FILE" or "FILE:NAME" into path, of PATH_BYTES, and *name, which is NULL for the former. A name has no slash. */
+void session_split_inputs(const char *inputs, char path[PATH_BYTES], const char **name);
 /* Opens context and program of s->checkpoint, which is a program's file or a model's. For a model's, o->model is opened
  * too, and o->test_set if nothing tells the model's data set. With --multiplier-bits the program's thresholds are
  * replaced, and a line says what that changes, unless --json is given. */

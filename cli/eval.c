@@ -156,7 +156,10 @@ static void print_evaluation(const settings *s, const session *o, const dt_model
 /* What is evaluated, and beside what: the program beside the model it was lowered from, the array beside exact sums. */
 static dt_status open_engines(const settings *s, session *o, dt_model **main_model, dt_model **other, comparison *with)
 {
-    if (s->engine == ENGINE_GRID) {
+    int is_program;
+
+    DT_TRY(session_holds_program(s, &is_program));
+    if (s->engine == ENGINE_GRID && !is_program && s->profile < 0) {
         DT_TRY(session_open_checkpoint(s, o));
         DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
         return DT_OK;

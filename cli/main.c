@@ -30,6 +30,14 @@ static const command commands[] = {
       "  detent predict --checkpoint F --inputs images.safetensors --out scores.safetensors\n"
       "  detent predict --checkpoint F --inputs i.safetensors:x --engine program --layer all --out o.safetensors",
       predict_run },
+    { "quantize", FOR_QUANTIZE, "quantize a trained network of reals, without training",
+      "Quantize a network of real values after training, as TensorFlow Lite does: batch norms are folded, ranges are "
+      "observed on some images, each value gets one affine quantizer. The result is a checkpoint. Its integer program "
+      "computes under the arithmetic of an engine that --profile names.\n\n"
+      "  detent quantize --checkpoint runs/float/best.safetensors --images 100 --out q.safetensors\n"
+      "  detent quantize --checkpoint net.tflite --calibrate images.safetensors:x --out q.safetensors\n"
+      "  detent eval --checkpoint q.safetensors --engine program --profile fp32-rne",
+      quantize_run },
     { "verify", FOR_VERIFY, "compare every psum: model, array, 64-bit sums",
       "Compute every psum of the first test images three ways: by the model's own forward, by an array of processing "
       "elements, and as a sum in 64-bit integers; the codes and scores of the integer program too. Exit code 3 and the "

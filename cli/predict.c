@@ -9,23 +9,15 @@
 static dt_status open_engine(const settings *s, session *o)
 {
     dt_model *m;
+    int is_program;
 
-    if (s->engine == ENGINE_GRID) return session_open_checkpoint(s, o);
+    DT_TRY(session_holds_program(s, &is_program));
+    if (s->engine == ENGINE_GRID && !is_program && s->profile < 0) return session_open_checkpoint(s, o);
     DT_TRY(session_open_program(s, o));
     DT_TRY(dt_program_model(o->ctx, o->program, s->engine == ENGINE_ARRAY ? &s->array : NULL, &m));
     dt_model_destroy(o->model);
     o->model = m;
     return DT_OK;
-}
-
-/* "FILE", or "FILE:NAME": a name has no slash. */
-static void split_inputs(const char *inputs, char path[PATH_BYTES], const char **name)
-{
-    const char *colon = strrchr(inputs, ':');
-    const int named = colon && !strchr(colon, '/');
-
-    *name = named ? colon + 1 : NULL;
-    snprintf(path, PATH_BYTES, "%.*s", named ? (int)(colon - inputs) : PATH_BYTES - 1, inputs);
 }
 
 static dt_status predict(const settings *s, session *o)
@@ -35,7 +27,7 @@ static dt_status predict(const settings *s, session *o)
     progress bar;
 
     DT_TRY(open_engine(s, o));
-    split_inputs(s->inputs, path, &name);
+    session_split_inputs(s->inputs, path, &name);
     progress_begin(&bar, s->quiet);
     progress_task task = { .bar = &bar, .what = "predicting", .begin = clock_seconds() };
     const dt_progress ticks = { .tick = progress_tick, .user = &task };

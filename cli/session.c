@@ -126,22 +126,39 @@ dt_status session_need_program(const settings *s, const session *o)
     return dt_raise(status, __FILE__, __LINE__, "%s: %s", s->checkpoint, why);
 }
 
-dt_status session_open_program(const settings *s, session *o)
+static dt_status use_profile(const settings *s, session *o)
+{
+    return s->profile < 0 ? DT_OK : dt_program_use_profile(o->program, (dt_profile)s->profile);
+}
+
+dt_status session_holds_program(const settings *s, int *out)
 {
     char format[VALUE_BYTES];
 
     DT_TRY(need_option("checkpoint", s->checkpoint));
     DT_TRY(dt_file_format(s->checkpoint, format, sizeof format));
-    if (strcmp(format, "detent-program") == 0) {
+    *out = strcmp(format, "detent-program") == 0 || strcmp(format, "tflite-integer") == 0;
+    return DT_OK;
+}
+
+dt_status session_open_program(const settings *s, session *o)
+{
+    int is_program;
+
+    DT_TRY(session_holds_program(s, &is_program));
+    if (is_program) {
         DT_TRY(session_open_context(s, o));
         DT_TRY(dt_program_load(s->checkpoint, &o->program));
+        DT_TRY(use_profile(s, o));
         return use_multipliers(s, o);
     }
     DT_TRY(session_open_checkpoint(s, o));
     DT_TRY(session_need_program(s, o));
+    const int is_affine = dt_quantized_count(o->model) > 0; /* its program reads reals, which need no normalisation */
     const int known = dt_model_get_origin(o->model)->name[0] != '\0';
-    if (!known) DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
+    if (!known && !is_affine) DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
     DT_TRY(dt_program_lower(o->model, o->test_set, &o->program));
+    DT_TRY(use_profile(s, o));
     return use_multipliers(s, o);
 }
 
@@ -187,6 +204,15 @@ FILE *report_stream(const char *out)
         out && stat(out, &a) == 0 && fstat(STDOUT_FILENO, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 
     return same ? stderr : stdout;
+}
+
+void session_split_inputs(const char *inputs, char path[PATH_BYTES], const char **name)
+{
+    const char *colon = strrchr(inputs, ':');
+    const int named = colon && !strchr(colon, '/');
+
+    *name = named ? colon + 1 : NULL;
+    snprintf(path, PATH_BYTES, "%.*s", named ? (int)(colon - inputs) : PATH_BYTES - 1, inputs);
 }
 
 dt_status need_option(const char *name, const char *value)

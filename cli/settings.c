@@ -22,11 +22,12 @@ _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.cha
 #define RUN_OPTION    .commands = FOR_TRAIN, .group = 4
 #define ON_ARRAY      (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
 #define ON_DATA       (FOR_TRAIN | FOR_CAPTURE | FOR_SEARCH | ON_ARRAY)
-#define ON_DEVICE     (ON_DATA | FOR_PREDICT)
-#define ON_FILE       (FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | FOR_PREDICT | ON_ARRAY)
-#define ON_ALL        (ON_DATA | FOR_INSPECT | FOR_DATA | FOR_PREDICT)
+#define ON_DEVICE     (ON_DATA | FOR_PREDICT | FOR_QUANTIZE)
+#define ON_FILE       (FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | FOR_PREDICT | FOR_QUANTIZE | ON_ARRAY)
+#define ON_ALL        (ON_DATA | FOR_INSPECT | FOR_DATA | FOR_PREDICT | FOR_QUANTIZE)
 #define ARRAY_OPTION  .commands = ON_ARRAY | FOR_PREDICT, .group = 6
 #define SEARCH_OPTION .commands = FOR_SEARCH, .group = 7
+#define QUANTIZE_OPTION .commands = FOR_QUANTIZE, .group = 5
 #define FLAG          .kind = KIND_FLAG, .flag_value = 1
 
 enum { GROUP_MODEL = 1 };
@@ -35,6 +36,7 @@ enum { GROUP_MODEL = 1 };
 #define MAX_SEED  9007199254740991.0 /* 2^53 - 1: above, JSON's doubles round one whole number to another */
 
 const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
+static const char *const range_words[] = { "learned", "average", NULL }; /* of dt_range_update */
 const char *const engine_words[] = { "grid", "program", "array", NULL };
 const char *const export_words[] = { "program", "vectors", "c", "fixed-point", NULL };
 const char *const method_words[] = { "qcapsnets", NULL };
@@ -64,9 +66,11 @@ static const option_row own_rows[] = {
       .special = "same", .special_value = 0,
       .about = "Bits of the image, signed, with a fixed clip; 'same' quantizes it like any activation" },
     { "quant-rule", KIND_WORD, AT(model.rule), MODEL_OPTION, .unit = "RULE", .words = dt_quant_rule_names,
-      .about = "How gradients treat the clip" },
+      .about = "How gradients treat the clip; affine: the quantizers of TensorFlow Lite, one for each value" },
+    { "ranges", KIND_WORD, AT(model.ranges), MODEL_OPTION, .unit = "HOW", .words = range_words,
+      .about = "Quant-rule affine: the gradient changes ranges, or they are an average of what batches hold" },
     { "per-channel", FLAG, .offset = AT(model.per_channel), MODEL_OPTION,
-      .about = "A weight clip for each filter, not one for the layer" },
+      .about = "A weight clip, or scale, for each filter, not one for the layer" },
     { "input", KIND_SHAPE, AT(model.height), CAPS_OPTION, .unit = "HxWxC", .min = 1, .max = 4096,
       .about = "Size of the images and their channels; images are padded to that, for capsule networks resized" },
     { "classes", KIND_INT, AT(classes), CAPS_OPTION, .unit = "N", .min = 2, .max = 1000,
@@ -155,7 +159,31 @@ static const option_row own_rows[] = {
       .min = 0, .max = 100000, .about = "Print the table of quantizers every EPOCHS epochs; 0 at the end only" },
 
     { "checkpoint", KIND_TEXT, AT(checkpoint), ON_FILE, 5, .unit = "FILE",
-      .about = "Trained network, or with the engines program and array an exported program (.safetensors)" },
+      .about = "Trained network, or with the engines program and array an exported program (.safetensors); or a "
+               "TensorFlow Lite file (.tflite), of reals or of int8 arithmetic" },
+    { "calibrate", KIND_TEXT, AT(calibrate), QUANTIZE_OPTION, .unit = "FILE[:NAME]",
+      .about = "Calibration images, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already; without it "
+               "training images of the dataset" },
+    { "images", KIND_INT64, AT(calibrate_images), QUANTIZE_OPTION, .unit = "N", .min = 1, .max = MAX_COUNT,
+      .about = "How many training images of the dataset to calibrate on, equally many of each class" },
+    { "observe", KIND_WORD, AT(quantize.observer), QUANTIZE_OPTION, .unit = "HOW", .words = dt_observer_names,
+      .about = "How a value's range follows from what it was; max-abs has the notebook's error, for comparison alone" },
+    { "percentile", KIND_FLOAT, AT(quantize.percent), QUANTIZE_OPTION, .unit = "PERCENT", .min = 50.001, .max = 100,
+      .about = "Observer percentile: share of the values that a range holds at each end" },
+    { "wbits", KIND_INT, AT(quantize.wbits), QUANTIZE_OPTION, .unit = "BITS", .min = 2, .max = 8,
+      .about = "Bits of a weight" },
+    { "abits", KIND_INT, AT(quantize.abits), QUANTIZE_OPTION, .unit = "BITS", .min = 2, .max = 16,
+      .about = "Bits of an activation" },
+    { "per-layer", FLAG, .offset = AT(quantize.per_layer), QUANTIZE_OPTION,
+      .about = "One scale for the weights of a layer, not one for each filter" },
+    { "fc-per-tensor", FLAG, .offset = AT(quantize.fc_per_layer), QUANTIZE_OPTION,
+      .about = "One scale for the weights of a linear layer, as TensorFlow's converters had before 2024" },
+    { "ranges", KIND_TEXT, AT(quantize.ranges), QUANTIZE_OPTION, .unit = "FILE",
+      .about = "Ranges that take the place of observed ones: JSON, { \"VALUE\": [min, max] }" },
+    { "profile", KIND_WORD, AT(profile), FOR_EVAL | FOR_PREDICT | FOR_EXPORT | FOR_VERIFY, 5, .unit = "NAME",
+      .words = dt_profile_names, .special = "own", .special_value = -1,
+      .about = "Quantized after training: the engine whose arithmetic the program has; 'own' is the file's, litert-ref "
+               "at first" },
     { "engine", KIND_WORD, AT(engine), FOR_EVAL | FOR_PREDICT | FOR_INSPECT, 5, .unit = "NAME",
       .words = engine_words, .about = "What computes: the trained model, its integer program, or the program on an array" },
     { "top-k", KIND_INT, AT(top_k), FOR_EVAL, 5, .unit = "K", .min = 1, .max = 1e6,
@@ -191,7 +219,7 @@ static const option_row own_rows[] = {
     { "multiplier-bits", KIND_INT, AT(multiplier_bits), FOR_EVAL | FOR_EXPORT | FOR_PREDICT, 5, .unit = "BITS", .min = 8, .max = 31,
       .special = "none", .special_value = 0,
       .about = "Replace the program's thresholds by a multiplier of BITS bits and a shift, and say what that changes" },
-    { "out", KIND_TEXT, AT(out), FOR_CAPTURE | FOR_EXPORT | FOR_PREDICT, 5, .unit = "PATH",
+    { "out", KIND_TEXT, AT(out), FOR_CAPTURE | FOR_EXPORT | FOR_PREDICT | FOR_QUANTIZE, 5, .unit = "PATH",
       .about = "File to write (.safetensors); a folder for vectors and C" },
 
     { "rows", KIND_INT, AT(array.rows), ARRAY_OPTION, .unit = "N", .min = 1, .max = 256,
@@ -330,6 +358,9 @@ dt_status settings_default(settings *out)
                        .eval_every = 1,
                        .index = "0:1",
                        .images = 100,
+                       .profile = -1,
+                       .calibrate_images = 100,
+                       .quantize = { .percent = 99.99f, .wbits = 8, .abits = 8 },
                        .top_k = 5,
                        .header_lines = DT_HEADER_OF_LAYOUT,
                        .name = "network",

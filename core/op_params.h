@@ -125,7 +125,8 @@ typedef enum {
 /* QUANTIZE: real values to codes. */
 typedef struct {
     dt_profile profile;
-    int low, high; /* range of the codes; stored integers are code - low - 2^(bits-1) */
+    int low, high; /* range of the codes */
+    int zero;      /* files and engines store code + zero: the zero point, -128..127 of 8 bits */
 } dt_quantize_params;
 
 typedef struct {
@@ -133,6 +134,7 @@ typedef struct {
     dt_requant_of of;
     int low, high; /* range of the codes; a ReLU raises low to 0 */
     int count;     /* MEAN: cells that are summed; else 1 */
+    int zero;      /* the zero point */
 } dt_requantize_params;
 
 /* QADD, QMUL */
@@ -140,6 +142,7 @@ typedef struct {
     dt_profile profile;
     int low, high;
     int subtract; /* QADD: 1: a - b */
+    int zero;     /* the zero point */
 } dt_qbinary_params;
 
 /* QAVGPOOL */
@@ -147,7 +150,7 @@ typedef struct {
     dt_pool_params pool; /* the first member; its divisor counts cells of the map alone */
     dt_profile profile;
     int low, high;
-    int zero; /* the stored integer that code 0 stands for, -128..127 */
+    int zero; /* the zero point */
 } dt_qavgpool_params;
 
 /* QSOFTMAX */

@@ -431,7 +431,8 @@ struct backward_pass {
             case DT_RULE_APOT: /* of activations, as SCREAM */
             case DT_RULE_SCREAM: return backward_by_rule<TYPE, VEC, POOL, DT_RULE_SCREAM>(r);
             case DT_RULE_PACT: return backward_by_rule<TYPE, VEC, POOL, DT_RULE_PACT>(r);
-            case DT_RULE_LSQ: break;
+            case DT_RULE_LSQ:
+            case DT_RULE_AFFINE: break; /* of no single quantizer */
             }
             return backward_by_rule<TYPE, VEC, POOL, DT_RULE_LSQ>(r);
         }

@@ -11,6 +11,8 @@
  *             not 0), n_correct, n_images
  *             where gradients are scaled: loss_scale (hexadecimal float), loss_scale_clean, loss_scale_skipped
  *
+ * A model that no run of ours made, such as one that was quantized after training, has graph and data alone.
+ *
  * Version 2 has `model` in place of graph: the configuration of a built-in network (JSON, config_json.h).
  *
  * Loading checks everything and reads all of the file before it writes to the device, so that a file that is refused
@@ -121,6 +123,19 @@ static dt_status save(dt_snapshot *s, const dt_trainer *t, const char *path, con
     if (extra) DT_TRY(dt_safetensors_writer_metadata(w, "extra", extra));
     DT_TRY(dt_snapshot_from_device(s));
     DT_TRY(check_diverged(s, t, path));
+    DT_TRY(dt_snapshot_to_writer(s, w));
+    DT_TRY(dt_safetensors_writer_write(w, path));
+    return DT_OK;
+}
+
+dt_status dt_checkpoint_save_model(dt_snapshot *s, const char *path, const char *extra, dt_safetensors_writer *w)
+{
+    DT_TRY(dt_metadata_begin(w, FORMAT, VERSION));
+    DT_TRY(dt_graph_store(w, s->model->graph));
+    DT_TRY(dt_origin_add(w, &s->model->origin));
+    if (extra) DT_TRY(dt_safetensors_writer_metadata(w, "extra", extra));
+    DT_TRY(dt_snapshot_from_device(s));
+    DT_TRY(dt_snapshot_check(s, 1, NULL));
     DT_TRY(dt_snapshot_to_writer(s, w));
     DT_TRY(dt_safetensors_writer_write(w, path));
     return DT_OK;

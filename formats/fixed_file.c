@@ -16,6 +16,7 @@
 #include "origin_json.h"
 #include "snapshot.h"
 #include "stored_graph.h"
+#include "tflite/tflite_model.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,11 +56,12 @@ dt_status dt_model_save(dt_model *m, const char *path, const char *extra)
     dt_safetensors_writer *w = NULL;
     dt_snapshot s;
 
-    DT_CHECK(dt_fixed_formats_of(m), DT_ERR_UNSUPPORTED,
-             "%s: %s has no fixed-point formats; a model in training is saved as a checkpoint", path, m->graph->name);
     DT_TRY(dt_snapshot_init(&s, m, NULL));
     dt_status status = dt_safetensors_writer_create(&w);
-    if (status == DT_OK) status = save(&s, path, extra, w);
+    if (status == DT_OK && dt_fixed_formats_of(m))
+        status = save(&s, path, extra, w);
+    else if (status == DT_OK)
+        status = dt_checkpoint_save_model(&s, path, extra, w);
     dt_safetensors_writer_destroy(w);
     dt_snapshot_release(&s);
     DT_TRY(status);
@@ -145,6 +147,7 @@ dt_status dt_checkpoint_open(dt_context *ctx, const char *path, dt_model **out)
     char format[64];
     dt_model *m = NULL;
 
+    if (dt_tflite_is_file(path)) return dt_tflite_model(ctx, path, out);
     DT_TRY(dt_file_format(path, format, sizeof format));
     const int quantized = strcmp(format, FORMAT) == 0;
     DT_CHECK(strncmp(format, "detent-", 7) == 0, DT_ERR_FORMAT,

@@ -3,6 +3,8 @@
  */
 #include "metadata.h"
 
+#include "tflite/tflite_model.h"
+
 #include "detent/detent.h"
 
 #include <stdio.h>
@@ -89,6 +91,12 @@ dt_status dt_file_format(const char *path, char *text, size_t bytes)
 {
     dt_safetensors *f;
 
+    if (dt_tflite_is_file(path)) {
+        int is_integer;
+        DT_TRY(dt_tflite_kind(path, &is_integer));
+        snprintf(text, bytes, "%s", is_integer ? DT_TFLITE_INTEGER_FORMAT : DT_TFLITE_FORMAT);
+        return DT_OK;
+    }
     DT_TRY(dt_safetensors_open(path, &f));
     const char *format = dt_safetensors_metadata(f, "format");
     snprintf(text, bytes, "%s", format ? format : "");

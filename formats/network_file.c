@@ -2,7 +2,7 @@
  * network_file.c - makes the models of configurations. A configuration names a network of the table in
  *                  models/networks.c, or one in a file.
  *
- *   name or file -> graph of real values -> quantizers (quant/insert.h) -> model
+ *   name or file -> graph of real values -> quantizers (quant/insert.h, quant/insert_range.h) -> model
  *
  * A file's network has the sizes that its file gives. Options that are for built-in networks are refused.
  * Interface: include/detent/network.h, network_file.h.  Tests: tests/formats/test_network_file.c.
@@ -14,7 +14,9 @@
 #include "../core/names.h"
 #include "../models/networks.h"
 #include "../quant/insert.h"
+#include "../quant/insert_range.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 int dt_network_is_file(const char *name)
@@ -31,6 +33,7 @@ static const dt_graph_node *first_quantizer(const dt_graph *g)
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_op_kind kind = g->node[i].kind;
         if (kind == DT_OP_ACT_QUANT || kind == DT_OP_WEIGHT_QUANT || kind == DT_OP_TABLE) return &g->node[i];
+        if (kind == DT_OP_RANGE_QUANT || kind == DT_OP_MAX_QUANT) return &g->node[i];
     }
     return NULL;
 }
@@ -143,6 +146,47 @@ dt_status dt_network_of(const dt_model_config *cfg, dt_graph **out)
     return DT_OK;
 }
 
+/* TensorFlow's quantization-aware training has this. */
+static const float range_decay = 0.999f;
+
+/* What the bits of layers may say where all have the same quantizers. */
+static dt_status check_affine(const dt_graph *g, const dt_model_config *c)
+{
+    DT_CHECK(c->wbits != DT_BITS_FLOAT, DT_ERR_ARGUMENT,
+             "%s: wbits is float, and affine quantizers are of the whole network; give bits, and leave single layers "
+             "float",
+             g->name);
+    DT_CHECK(c->first_last_bits == 0, DT_ERR_ARGUMENT,
+             "%s: %d bits of the first and last layer, and affine quantizers have one number of bits; leave it out",
+             g->name, c->first_last_bits);
+    for (int i = 0; i < c->n_layer_bits; i++) {
+        const dt_layer_bits *l = &c->layer_bits[i];
+        DT_CHECK(l->wbits == DT_BITS_FLOAT && l->abits == DT_BITS_FLOAT, DT_ERR_ARGUMENT,
+                 "%s: bits w%da%d of '%s', and affine quantizers have one number of bits; a layer may be float alone",
+                 g->name, l->wbits, l->abits, l->layer);
+    }
+    return DT_OK;
+}
+
+/* Each value has a quantizer, sums and scores too, so that sum_bits and quantize_classifier have nothing to say. */
+static dt_status quantize_affine(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)
+{
+    DT_TRY(check_affine(plain, bits));
+    const char **real = malloc((size_t)(bits->n_layer_bits + 1) * sizeof *real);
+    DT_CHECK(real, DT_ERR_MEMORY, "no memory for the %d layers that stay real", bits->n_layer_bits);
+    for (int i = 0; i < bits->n_layer_bits; i++) real[i] = bits->layer_bits[i].layer;
+    const dt_range_choice choice = { .wbits = bits->wbits,
+                                     .abits = bits->abits,
+                                     .per_channel = bits->per_channel,
+                                     .update = bits->ranges,
+                                     .decay = range_decay,
+                                     .real = real,
+                                     .n_real = bits->n_layer_bits };
+    const dt_status status = dt_quant_insert_range(plain, &choice, out);
+    free(real);
+    return status;
+}
+
 dt_status dt_network_quantize(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)
 {
     const dt_quant_choice choice = { .wbits = bits->wbits,
@@ -157,6 +201,7 @@ dt_status dt_network_quantize(const dt_graph *plain, const dt_model_config *bits
                                      .n_layer_bits = bits->n_layer_bits };
 
     if (!has_bits(bits)) return dt_graph_rewrite(plain, NULL, NULL, out);
+    if (bits->rule == DT_RULE_AFFINE) return quantize_affine(plain, bits, out);
     return dt_quant_insert(plain, &choice, out);
 }
 

@@ -2,14 +2,16 @@
  * predict_file.c - predictions from a safetensors file to a safetensors file.
  *
  *   in   U8 [N][H][W][C]: pixels; or F32: normalised already
- *   out  scores F32 [N][classes]; <value> F32, or on the grid I32 with <value>.scale F32, for values that are asked for
+ *   out  scores F32 [N][classes]; codes I8 [N][classes], the scores' integers with their zero point, of a program that
+ *        computes under a profile; <value> F32, or on the grid I32 with <value>.scale F32, for values that are asked for
  *
  * Interface: dt_predict_file in include/detent/predict.h.  Tests: tests/cli/test_predict.c,
  * tests/cli/test_cli_predict.sh.
  */
+#include "images_file.h"
 #include "safetensors.h"
 
-#include "../core/train/model.h"
+#include "../quant/program/program.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +30,7 @@ typedef struct {
 
 typedef struct {
     const char *layer; /* NULL: none; "all" */
+    const char *codes; /* the value whose stored integers are written as "codes"; NULL: none */
     kept_value *value;
     int n;
     int64_t n_images;
@@ -66,13 +69,24 @@ static dt_status begin_value(keeper *k, const dt_value_batch *v, int64_t batch, 
     return DT_OK;
 }
 
+/* 1 if the value of that name is asked for. */
+static int is_asked(const keeper *k, const char *name)
+{
+    return k->layer && (strcmp(k->layer, "all") == 0 || strcmp(k->layer, name) == 0);
+}
+
+static int wants(void *user, const char *name)
+{
+    const keeper *k = user;
+    return is_asked(k, name) || (k->codes && strcmp(k->codes, name) == 0);
+}
+
 static dt_status keep(void *user, const dt_value_batch *v)
 {
     keeper *k = user;
     kept_value *kept = find_value(k, v->name);
     int64_t count = 1;
 
-    if (strcmp(k->layer, "all") != 0 && strcmp(k->layer, v->name) != 0) return DT_OK;
     if (!kept) DT_TRY(begin_value(k, v, k->n_images < DT_PREDICT_BATCH ? k->n_images : DT_PREDICT_BATCH, &kept));
     for (int i = 0; i < v->ndim; i++) count *= v->dim[i];
     memcpy(kept->values + kept->count, v->values, (size_t)count * sizeof *kept->values);
@@ -109,96 +123,112 @@ static dt_status add_value(dt_safetensors_writer *w, kept_value *v)
     return dt_safetensors_writer_add(w, scale, DT_SAFETENSORS_F32, 1, &n_scale, v->scale);
 }
 
-static dt_status write_all(const dt_model *m, keeper *k, const float *scores, const char *out, dt_safetensors_writer *w)
-{
-    const int64_t dim[2] = { k->n_images, dt_graph_shape(m->graph, m->graph->scores)->dim[1] };
-
-    DT_TRY(dt_safetensors_writer_metadata(w, "format", "detent-prediction"));
-    DT_TRY(dt_safetensors_writer_metadata(w, "network", m->graph->name));
-    DT_TRY(dt_safetensors_writer_add(w, "scores", DT_SAFETENSORS_F32, 2, dim, scores));
-    for (int i = 0; i < k->n; i++) DT_TRY(add_value(w, &k->value[i]));
-    return dt_safetensors_writer_write(w, out);
-}
-
-static dt_status find_input(const dt_model *m, const dt_safetensors *f, const char *path, const char *name,
-                            const dt_safetensors_tensor **out)
-{
-    const int64_t *image = dt_graph_shape(m->graph, m->graph->image)->dim;
-    const int n = dt_safetensors_count(f);
-    const dt_safetensors_tensor *t = name ? dt_safetensors_find(f, name) : n == 1 ? dt_safetensors_at(f, 0) : NULL;
-
-    DT_CHECK(t || name, DT_ERR_ARGUMENT, "%s: has %d tensors; name one: %s:NAME", path, n, path);
-    DT_CHECK(t, DT_ERR_ARGUMENT, "%s: has no tensor '%s'", path, name);
-    DT_CHECK(t->type == DT_SAFETENSORS_U8 || t->type == DT_SAFETENSORS_F32, DT_ERR_FORMAT,
-             "%s: '%s' is %s, expected U8 (pixels) or F32 (normalised)", path, t->name,
-             dt_safetensors_type_name(t->type));
-    DT_CHECK(t->ndim == 4 && t->dim[0] >= 1 && t->dim[1] == image[1] && t->dim[2] == image[2] && t->dim[3] == image[3],
-             DT_ERR_SHAPE, "%s: '%s' has %d axes and %lld values, expected images [N][%lld][%lld][%lld]", path, t->name,
-             t->ndim, (long long)t->count, (long long)image[1], (long long)image[2], (long long)image[3]);
-    *out = t;
-    return DT_OK;
-}
-
 /* What is asked for. */
 typedef struct {
     dt_model *model;
-    const char *inputs, *name; /* file, and the tensor in it or NULL */
     const dt_progress *progress;
     const char *out;
 } request;
 
-static dt_status predict_and_write(const request *q, const dt_safetensors_tensor *t, const void *images, keeper *k)
+/* The integers of the scores, as engines store them. */
+static dt_status add_codes(const dt_model *m, keeper *k, dt_safetensors_writer *w, int8_t **room)
 {
-    dt_model *m = q->model;
-    const int64_t classes = dt_graph_shape(m->graph, m->graph->scores)->dim[1];
-    const dt_prediction what = { .pixels = t->type == DT_SAFETENSORS_U8 ? images : NULL,
-                                 .normalised = t->type == DT_SAFETENSORS_F32 ? images : NULL,
-                                 .n = t->dim[0],
+    kept_value *v = find_value(k, k->codes);
+    const int zero = dt_codes_zero(m->graph, dt_graph_find(m->graph, k->codes));
+    const int64_t dim[2] = { k->n_images, v->count / k->n_images };
+
+    *room = malloc((size_t)v->count);
+    DT_CHECK(*room, DT_ERR_MEMORY, "no memory for the codes of %lld images", (long long)k->n_images);
+    for (int64_t i = 0; i < v->count; i++) {
+        const int stored = (int)v->values[i] + zero;
+        DT_CHECK(stored >= INT8_MIN && stored <= INT8_MAX, DT_ERR_UNSUPPORTED,
+                 "%s: the code %d does not fit 8 bits; take its values with --layer", k->codes, stored);
+        (*room)[i] = (int8_t)stored;
+    }
+    return dt_safetensors_writer_add(w, "codes", DT_SAFETENSORS_I8, 2, dim, *room);
+}
+
+static dt_status write_all(const request *q, keeper *k, const float *scores, dt_safetensors_writer *w)
+{
+    const dt_model *m = q->model;
+    const int64_t dim[2] = { k->n_images, dt_graph_shape(m->graph, m->graph->scores)->dim[1] };
+    int8_t *codes = NULL;
+
+    DT_TRY(dt_safetensors_writer_metadata(w, "format", "detent-prediction"));
+    DT_TRY(dt_safetensors_writer_metadata(w, "network", m->graph->name));
+    DT_TRY(dt_safetensors_writer_add(w, "scores", DT_SAFETENSORS_F32, 2, dim, scores));
+    dt_status status = k->codes ? add_codes(m, k, w, &codes) : DT_OK;
+    for (int i = 0; status == DT_OK && i < k->n; i++) {
+        if (is_asked(k, k->value[i].name)) status = add_value(w, &k->value[i]);
+    }
+    if (status == DT_OK) status = dt_safetensors_writer_write(w, q->out);
+    free(codes);
+    return status;
+}
+
+static dt_status check_layer(const keeper *k)
+{
+    int found = !k->layer;
+
+    for (int i = 0; i < k->n; i++) found |= is_asked(k, k->value[i].name);
+    DT_CHECK(found, DT_ERR_ARGUMENT, "the network has no value '%s'; detent inspect --graph lists them", k->layer);
+    return DT_OK;
+}
+
+static dt_status predict_and_write(const request *q, const dt_image_set *images, keeper *k, float *scores)
+{
+    const dt_prediction what = { .pixels = images->pixels,
+                                 .normalised = images->normalised,
+                                 .n = images->n,
                                  .batch = DT_PREDICT_BATCH,
-                                 .look = k->layer ? keep : NULL,
+                                 .look = k->layer || k->codes ? keep : NULL,
+                                 .wants = wants,
                                  .user = k,
                                  .progress = q->progress };
-    float *scores = malloc((size_t)(t->dim[0] * classes) * sizeof *scores);
     dt_safetensors_writer *w = NULL;
 
-    DT_CHECK(scores, DT_ERR_MEMORY, "no memory for the scores of %lld images", (long long)t->dim[0]);
-    dt_status status = dt_predict(m, &what, scores);
-    if (status == DT_OK && k->layer && k->n == 0) {
-        status = dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__,
-                          "the network has no value '%s'; detent inspect --graph lists them", k->layer);
-    }
-    if (status == DT_OK) status = dt_safetensors_writer_create(&w);
-    if (status == DT_OK) status = write_all(m, k, scores, q->out, w);
+    DT_TRY(dt_predict(q->model, &what, scores));
+    DT_TRY(check_layer(k));
+    DT_TRY(dt_safetensors_writer_create(&w));
+    const dt_status status = write_all(q, k, scores, w);
     dt_safetensors_writer_destroy(w);
+    return status;
+}
+
+static dt_status predict(const request *q, const dt_image_set *images, keeper *k)
+{
+    const dt_graph *g = q->model->graph;
+    const int64_t n = images->n * dt_graph_shape(g, g->scores)->dim[1];
+    float *scores = malloc((size_t)n * sizeof *scores);
+
+    DT_CHECK(scores, DT_ERR_MEMORY, "no memory for the scores of %lld images", (long long)images->n);
+    k->n_images = images->n;
+    const dt_status status = predict_and_write(q, images, k, scores);
     free(scores);
     return status;
 }
 
-static dt_status predict(const request *q, const dt_safetensors *f, keeper *k)
+/* The codes of which a DEQUANTIZE makes the scores of a program; NULL: the scores are other reals. */
+static const char *codes_of_scores(const dt_graph *g)
 {
-    const dt_safetensors_tensor *t = NULL;
+    const dt_graph_node *flat = dt_graph_maker(g, g->scores);
+    const dt_graph_node *real = flat && flat->kind == DT_OP_FLATTEN ? dt_graph_maker(g, flat->in[0]) : NULL;
+    const int is_program = real && real->kind == DT_OP_DEQUANTIZE && dt_codes_are_stored(g, real->in[0]);
 
-    DT_TRY(find_input(q->model, f, q->inputs, q->name, &t));
-    void *images = malloc((size_t)(t->end - t->begin));
-    DT_CHECK(images, DT_ERR_MEMORY, "%s: no memory for %lld images", q->inputs, (long long)t->dim[0]);
-    k->n_images = t->dim[0];
-    dt_status status = dt_safetensors_read(f, t, images);
-    if (status == DT_OK) status = predict_and_write(q, t, images, k);
-    free(images);
-    return status;
+    return is_program ? dt_graph_name(g, real->in[0]) : NULL;
 }
 
 dt_status dt_predict_file(dt_model *m, const char *inputs, const char *name, const char *layer,
                           const dt_progress *progress, const char *out)
 {
-    const request q = { m, inputs, name, progress, out };
-    keeper k = { .layer = layer };
-    dt_safetensors *f;
+    const request q = { m, progress, out };
+    keeper k = { .layer = layer, .codes = codes_of_scores(m->graph) };
+    dt_image_set images;
 
-    DT_TRY(dt_safetensors_open(inputs, &f));
-    const dt_status status = predict(&q, f, &k);
+    DT_TRY(dt_images_file_read(m, inputs, name, &images));
+    const dt_status status = predict(&q, &images, &k);
     keeper_release(&k);
-    dt_safetensors_close(f);
+    dt_image_set_free(&images);
     DT_TRY(status);
     return DT_OK;
 }

@@ -16,6 +16,7 @@
 #include "json_value.h"
 #include "metadata.h"
 #include "origin_json.h"
+#include "tflite/tflite_model.h"
 #include "utf8.h"
 
 #include <inttypes.h>
@@ -264,6 +265,7 @@ dt_status dt_program_load(const char *path, dt_program **out)
 {
     dt_safetensors *file;
 
+    if (dt_tflite_is_file(path)) return dt_tflite_program(path, out);
     DT_TRY(dt_safetensors_open(path, &file));
     const dt_status s = load_open(path, file, out);
     dt_safetensors_close(file);

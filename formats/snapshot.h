@@ -56,4 +56,8 @@ DT_MUST_CHECK dt_status dt_snapshot_to_device(const dt_snapshot *s);
 /* Returns the slot of that name, or NULL if there is none. */
 dt_snapshot_slot *dt_snapshot_find(const dt_snapshot *s, const char *name);
 
+/* Writes a checkpoint of s's model that has no run. In checkpoint.c. */
+DT_MUST_CHECK dt_status dt_checkpoint_save_model(dt_snapshot *s, const char *path, const char *extra,
+                                                 dt_safetensors_writer *w);
+
 #endif /* DT_SNAPSHOT_H */

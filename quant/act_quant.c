@@ -140,7 +140,8 @@ static double piece_by_rule(const piece *p, float alpha, const dt_grid *grid, co
     case DT_RULE_APOT: /* of activations, as SCREAM */
     case DT_RULE_SCREAM: return piece_backward(p, alpha, grid, unclamped, DT_RULE_SCREAM);
     case DT_RULE_PACT: return piece_backward(p, alpha, grid, unclamped, DT_RULE_PACT);
-    case DT_RULE_LSQ: break;
+    case DT_RULE_LSQ:
+    case DT_RULE_AFFINE: break; /* of no single quantizer */
     }
     return piece_backward(p, alpha, grid, unclamped, DT_RULE_LSQ);
 }

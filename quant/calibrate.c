@@ -3,7 +3,7 @@
  *
  * Source of the rules: Jacob et al., "Quantization and Training of Neural Networks for Efficient
  * Integer-Arithmetic-Only Inference", 2018 (MINMAX); for the others see observe.h.
- * Tests: tests/quant/test_calibrate.c.
+ * Tests: tests/quant/test_calibrate.c, tests/quant/test_calibrate_oracle.c.
  */
 #include "calibrate.h"
 

@@ -9,27 +9,9 @@
 #ifndef DT_CALIBRATE_H
 #define DT_CALIBRATE_H
 
+#include "../core/arith/range.h"
 #include "../core/train/model.h"
-
-/* The real values that a quantizer shall represent. */
-typedef struct {
-    float min, max;
-} dt_range;
-
-/* How a range follows from the values of all images. Only MAX_ABS looks at single images. */
-typedef enum {
-    DT_OBSERVE_MINMAX,     /* the least and the largest value, as TensorFlow Lite's */
-    DT_OBSERVE_PERCENTILE, /* `percent` of the values are <= max, and as many are >= min */
-    DT_OBSERVE_MSE,        /* the shrunk range whose codes of `bits` bits have the least squared error */
-    DT_OBSERVE_ENTROPY,    /* -t..t, cut to the extremes; t has the least Kullback-Leibler divergence, as TensorRT's */
-    /* min is the largest |least value of an image|, and max the largest |largest value of an image|. This is the error
-     * of the QKeras-Mod notebook: a negative least value loses its sign, so that min may even be above max. It is for
-     * comparison with that notebook alone. After a ReLU it equals MINMAX. */
-    DT_OBSERVE_MAX_ABS
-} dt_observer;
-
-/* "minmax", "percentile", "mse", "entropy", "max-abs", and NULL. */
-extern const char *const dt_observer_names[6];
+#include "detent/quantize.h"
 
 /* Further facts of a value. */
 typedef struct {

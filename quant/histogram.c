@@ -2,7 +2,7 @@
  * histogram.c - see histogram.h.
  *
  * Threads count in tables of their own. Sums of counts are exact, so the number of threads changes nothing.
- * Tests: tests/quant/test_calibrate.c.
+ * Tests: tests/quant/test_calibrate.c, tests/quant/test_observe.c.
  */
 #include "histogram.h"
 

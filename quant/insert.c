@@ -232,6 +232,8 @@ static dt_status check_choice(const insertion *s, const dt_graph *g)
 {
     const dt_quant_choice *c = s->choice;
 
+    DT_CHECK(c->rule != DT_RULE_AFFINE, DT_ERR_ARGUMENT,
+             "%s: the rule affine is of networks whose values all have a range; take dt_quant_insert_range", g->name);
     DT_TRY(check_bits(g, "the first and last layer", c->first_last_bits, "as the others"));
     DT_TRY(check_bits(g, "sums", c->sum_bits, "real"));
     for (int i = 0; i < c->n_layer_bits; i++) DT_TRY(check_layer_bits(s, g, &c->layer_bits[i]));

@@ -2,7 +2,7 @@
  * observe.c - see observe.h.
  *
  * Both searches use sums over the first bins, so that a candidate costs as many steps as it has levels, not bins.
- * Tests: tests/quant/test_calibrate.c.
+ * Tests: tests/quant/test_observe.c.
  */
 #include "observe.h"
 

@@ -38,6 +38,7 @@ static const dt_field qbinary_fields[] = {
     { DT_MEMBER(dt_qbinary_params, low), DT_INT(-65535, 0) },
     { DT_MEMBER(dt_qbinary_params, high), DT_INT(0, 65535) },
     { DT_MEMBER(dt_qbinary_params, subtract), DT_INT(0, 1) },
+    { DT_MEMBER(dt_qbinary_params, zero), DT_INT(-32768, 32767) },
 };
 
 const dt_op dt_op_qadd = {

@@ -83,9 +83,12 @@ static dt_status range_quant_prepare(dt_node *node, const dt_exec *ex, size_t *s
 static void real_values(const dt_tensor *t, int64_t at, int64_t n, float *v)
 {
     const float *x = (const float *)t->data + at;
+    const float whole = dt_scale_at(t->scale, t->n_scale, 0);
 
-    for (int64_t i = 0; i < n; i++) {
-        v[i] = dt_scale_at(t->scale, t->n_scale, t->n_scale > 1 ? (at + i) % t->n_scale : 0) * x[i];
+    if (t->n_scale > 1) {
+        for (int64_t i = 0; i < n; i++) v[i] = t->scale[(at + i) % t->n_scale] * x[i];
+    } else {
+        for (int64_t i = 0; i < n; i++) v[i] = whole * x[i];
     }
 }
 

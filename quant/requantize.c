@@ -84,6 +84,7 @@ static const dt_field quantize_fields[] = {
     { DT_MEMBER(dt_quantize_params, profile), DT_FIELD_WORD, 0, DT_PROFILE_ONNX, dt_profile_names, 0 },
     { DT_MEMBER(dt_quantize_params, low), DT_INT(-65535, 0) },
     { DT_MEMBER(dt_quantize_params, high), DT_INT(0, 65535) },
+    { DT_MEMBER(dt_quantize_params, zero), DT_INT(-32768, 32767) },
 };
 
 static const dt_field requantize_fields[] = {
@@ -92,6 +93,7 @@ static const dt_field requantize_fields[] = {
     { DT_MEMBER(dt_requantize_params, low), DT_INT(-65535, 0) },
     { DT_MEMBER(dt_requantize_params, high), DT_INT(0, 65535) },
     { DT_MEMBER(dt_requantize_params, count), DT_INT(1, 1 << 24) },
+    { DT_MEMBER(dt_requantize_params, zero), DT_INT(-32768, 32767) },
 };
 
 const dt_op dt_op_quantize = {

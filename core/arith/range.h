@@ -36,6 +36,11 @@
 /* A range that is no wider than this holds nothing but zeros. */
 #define DT_RANGE_LEAST 1e-6
 
+/* The least and the largest of the real values that a quantizer shall represent. */
+typedef struct {
+    float min, max; /* NaN: not known */
+} dt_range;
+
 /* The codes of one range. */
 typedef struct {
     float scale;   /* real size of one step, > 0; NaN where the range is no number */

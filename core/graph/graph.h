@@ -31,7 +31,8 @@ typedef enum { DT_SOURCE_GIVEN, DT_SOURCE_PARAM, DT_SOURCE_CONSTANT, DT_SOURCE_N
 /* The first values of a parameter without data. */
 typedef enum {
     DT_INIT_CONSTANT, /* init_value */
-    DT_INIT_UNIFORM   /* uniform in -init_value .. init_value */
+    DT_INIT_UNIFORM,  /* uniform in -init_value .. init_value */
+    DT_INIT_ENDS      /* -init_value and init_value in turn: ranges */
 } dt_init;
 
 /* The values that a parameter may have. core/train/model_values.c checks them. */

@@ -80,15 +80,28 @@ static int is_signed(const dt_tensor *x)
     return x->qmin == -x->qmax || x->qmin == -x->qmax - 1;
 }
 
+/* Bits of the codes that a layer reads. Those of an affine quantizer lie to either side of its zero point, wherever
+ * that is, so that their range is wider than the codes are. */
+static int abits_of(const dt_graph *g, int value)
+{
+    const dt_tensor *x = &g->value[value]->facts;
+
+    for (const dt_graph_node *n = dt_graph_maker(g, value); n; n = dt_graph_maker(g, n->in[0])) {
+        if (n->kind == DT_OP_RANGE_QUANT) return ((const dt_range_quant_params *)n->params)->bits;
+        if (g->value[n->in[0]]->facts.n_scale == 0) break;
+    }
+    return bits_for(x->qmax, is_signed(x));
+}
+
 static void layer_describe(const dt_graph *g, const dt_graph_node *n, dt_layer_info *out)
 {
-    const dt_tensor *x = &g->value[n->in[0]]->facts, *w = &g->value[n->in[1]]->facts, *y = &g->value[n->out]->facts;
+    const dt_tensor *w = &g->value[n->in[1]]->facts, *y = &g->value[n->out]->facts;
     const int64_t terms = dt_count(&w->shape) / w->shape.dim[0], maps = dt_graph_rows(g, n->out);
     const int is_map = y->shape.ndim == 4;
 
     *out = (dt_layer_info){ .name = dt_graph_name(g, n->out),
                             .wbits = bits_for(w->qmax, 1),
-                            .abits = bits_for(x->qmax, is_signed(x)),
+                            .abits = abits_of(g, n->in[0]),
                             .terms = terms,
                             .psum_bound = y->qmax,
                             .psum_bits = bits_for(y->qmax, 1),
@@ -170,8 +183,8 @@ static void param_values(const dt_model *m, const dt_param *p, float *value)
             value[i] = data_at(v, i);
             continue;
         }
-        if (spec->init == DT_INIT_CONSTANT) {
-            value[i] = spec->init_value;
+        if (spec->init != DT_INIT_UNIFORM) {
+            value[i] = spec->init == DT_INIT_ENDS && i % 2 == 0 ? -bound : bound;
             continue;
         }
         const dt_random4 r = dt_random(m->ctx->opt.seed, DT_STREAM_INIT, name_hash(p->name), (uint64_t)i);

@@ -35,6 +35,14 @@ static void look_at_quantizer(const dt_graph *g, const dt_graph_node *n, dt_mode
         count_bits(p->bits, &out->wbits_least, &out->wbits_most);
         out->rule = p->rule;
     }
+    if (n->kind == DT_OP_MAX_QUANT) {
+        const dt_max_quant_params *p = n->params;
+        count_bits(p->bits, &out->wbits_least, &out->wbits_most);
+        out->rule = DT_RULE_AFFINE;
+    }
+    if (n->kind == DT_OP_RANGE_QUANT) {
+        count_bits(((const dt_range_quant_params *)n->params)->bits, &out->abits_least, &out->abits_most);
+    }
     if (n->kind == DT_OP_ACT_QUANT && n->in[0] != g->image && is_read_by_layer(g, n->out)) {
         count_bits(((const dt_act_quant_params *)n->params)->bits, &out->abits_least, &out->abits_most);
     }

@@ -24,6 +24,11 @@ dt_status dt_tflite_check_codes(const dt_tflite_import *imp, const dt_tflite_ope
     return DT_OK;
 }
 
+int dt_tflite_zero(const dt_tflite_tensor *t)
+{
+    return t->zero[0] - (t->type == DT_TFLITE_UINT8 ? -INT8_MIN : 0);
+}
+
 void dt_tflite_range(const dt_tflite_tensor *t, int fused, int *low, int *high)
 {
     *low = (t->type == DT_TFLITE_UINT8 ? 0 : INT8_MIN) - t->zero[0];
@@ -114,6 +119,7 @@ dt_status dt_tflite_add_requantize(dt_tflite_import *imp, const dt_tflite_operat
 
     DT_TRY(dt_tflite_check_codes(imp, o, t));
     params.profile = DT_TFLITE_PROFILE;
+    params.zero = dt_tflite_zero(t);
     dt_tflite_range(t, o->options.fused, &params.low, &params.high);
     if (o->code == DT_TFLITE_RELU) dt_tflite_range(t, DT_TFLITE_FUSED_RELU, &params.low, &params.high);
     if (o->code == DT_TFLITE_RELU6) dt_tflite_range(t, DT_TFLITE_FUSED_RELU6, &params.low, &params.high);
@@ -165,6 +171,7 @@ static dt_status quantize(dt_tflite_import *imp, int tensor, const char *name, c
     dt_quantize_params params = { .profile = DT_TFLITE_PROFILE };
     int in[2] = { x };
 
+    params.zero = dt_tflite_zero(&imp->m->tensor[tensor]);
     dt_tflite_range(&imp->m->tensor[tensor], 0, &params.low, &params.high);
     DT_TRY(dt_tflite_add_scale(imp, tensor, name, ".act_scale", &in[1]));
     DT_TRY(dt_tflite_node(imp, DT_OP_QUANTIZE, name, part, &params, in, 2, &imp->value[tensor]));

@@ -18,6 +18,8 @@ DT_MUST_CHECK dt_status dt_tflite_check_codes(const dt_tflite_import *imp, const
 DT_MUST_CHECK dt_status dt_tflite_check_same(const dt_tflite_import *imp, const dt_tflite_operator *o, int k);
 /* Checks that the last axis of a flat input is that of the map, the value x, that it stands as. */
 DT_MUST_CHECK dt_status dt_tflite_check_last(const dt_tflite_import *imp, const dt_tflite_operator *o, int k, int x);
+/* Returns the zero point of a tensor as an int8 file has it. */
+int dt_tflite_zero(const dt_tflite_tensor *t);
 /* Sets the range of a tensor's codes, after a fused activation. */
 void dt_tflite_range(const dt_tflite_tensor *t, int fused, int *low, int *high);
 

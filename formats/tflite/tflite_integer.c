@@ -149,7 +149,7 @@ static dt_status add_avgpool(dt_tflite_import *imp, const dt_tflite_operator *o)
     DT_TRY(dt_tflite_check_same(imp, o, 0));
     dt_tflite_pool(imp, o, x, &params.pool);
     dt_tflite_range(dt_tflite_out(imp, o), o->options.fused, &params.low, &params.high);
-    params.zero = dt_tflite_out(imp, o)->zero[0];
+    params.zero = dt_tflite_zero(dt_tflite_out(imp, o));
     DT_TRY(dt_tflite_node(imp, DT_OP_QAVGPOOL, name, "", &params, &x, 1, &y));
     imp->scale[o->out] = scale;
     DT_TRY(dt_tflite_output(imp, o, y));
@@ -183,6 +183,7 @@ static dt_status add_binary(dt_tflite_import *imp, const dt_tflite_operator *o)
     for (int k = 0; k < 2; k++) DT_TRY(dt_tflite_codes(imp, o, k, &in[k], &in[k + 2]));
     DT_TRY(dt_tflite_check_codes(imp, o, dt_tflite_out(imp, o)));
     dt_tflite_range(dt_tflite_out(imp, o), o->options.fused, &params.low, &params.high);
+    params.zero = dt_tflite_zero(dt_tflite_out(imp, o));
     DT_TRY(dt_tflite_add_scale(imp, o->out, name, ".act_scale", &in[4]));
     DT_TRY(dt_tflite_node(imp, o->code == DT_TFLITE_MUL ? DT_OP_QMUL : DT_OP_QADD, name, "", &params, in, 5, &y));
     DT_TRY(dt_tflite_output(imp, o, y));

@@ -7,6 +7,7 @@
 
 #include "capture.h"
 #include "evaluate.h"
+#include "quantize.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -63,9 +64,16 @@ typedef struct {
  * exact ones. */
 DT_API DT_MUST_CHECK dt_status dt_program_use_multipliers(dt_program *p, int bits, dt_requant_report *out);
 
+/* Gives the nodes of a program of post-training quantization the arithmetic of an engine. DT_ERR_UNSUPPORTED: it has no
+ * such nodes, because its codes are those of evaluation. */
+DT_API DT_MUST_CHECK dt_status dt_program_use_profile(dt_program *p, dt_profile profile);
+/* Returns the dt_profile under which the program computes, or -1 if there is none. */
+DT_API int dt_program_profile(const dt_program *p);
+
 /* Writes the program to one safetensors file; docs/PROGRAM_FORMAT.md describes it. */
 DT_API DT_MUST_CHECK dt_status dt_program_save(const dt_program *p, const char *path);
-/* Reads such a file. DT_ERR_FORMAT names the file and what is wrong in it. */
+/* Reads such a file, or a TensorFlow Lite file of int8 arithmetic, whose profile is then litert-ref. DT_ERR_FORMAT names
+ * the file and what is wrong in it. */
 DT_API DT_MUST_CHECK dt_status dt_program_load(const char *path, dt_program **out);
 
 /* Writes dir/name.c and dir/name.h: C99 without malloc that runs the program for one image. name is a C identifier. */

@@ -20,7 +20,8 @@ DT_API DT_MUST_CHECK dt_status dt_file_replace(const char *path, const void *dat
  * NULL: none. DT_ERR_NUMERIC: a parameter has a value that it must not have. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_save(const dt_trainer *t, const char *path, const char *extra);
 /* Writes to text, of `bytes` bytes, the format that a safetensors file names, such as "detent-checkpoint" or
- * "detent-program"; "" if it names none. */
+ * "detent-program"; "" if it names none. Of a TensorFlow Lite file it is "tflite", or "tflite-integer" if the network
+ * computes on integers. */
 DT_API DT_MUST_CHECK dt_status dt_file_format(const char *path, char *text, size_t bytes);
 /* Reads the training configuration of the run that a checkpoint holds. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_train_config(const char *path, dt_train_config *out);
@@ -32,10 +33,11 @@ DT_API DT_MUST_CHECK dt_status dt_checkpoint_extra(const char *path, char **out)
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_resume(dt_trainer *t, const char *path);
 /* Reads parameters and origin. The file must have every parameter of m in its shape, and no others. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_load(dt_model *m, const char *path);
-/* Saves a model that dt_qcaps_quantize made: its parameters before rounding, and the formats. extra is as for
- * dt_checkpoint_save. */
+/* Saves a model that no trainer has: of one that dt_qcaps_quantize made, its parameters before rounding, and the
+ * formats; of any other, such as dt_quantize's, a checkpoint without a run. extra is as for dt_checkpoint_save. */
 DT_API DT_MUST_CHECK dt_status dt_model_save(dt_model *m, const char *path, const char *extra);
-/* Makes the model that a checkpoint or a file of dt_model_save holds, with its parameters. */
+/* Makes the model that a checkpoint, a file of dt_model_save or a TensorFlow Lite file of reals holds, with its
+ * parameters. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_open(dt_context *ctx, const char *path, dt_model **out);
 /* Writes the codes of the weights of a model that dt_qcaps_quantize made, and every format, for hardware. Codes are
  * I32; with logarithmic rounding they are powers of two, F32. */

@@ -16,7 +16,9 @@ typedef enum {
     DT_RULE_APOT,   /* alpha learns from the rounding errors inside too; weights outside keep their gradient */
     DT_RULE_SCREAM, /* as APOT, but the gradient of a weight outside is 0 */
     DT_RULE_PACT,   /* activations: v = alpha counts as outside; weights: as ECE284 */
-    DT_RULE_LSQ     /* the trained parameter is the step between codes, in place of a clip */
+    DT_RULE_LSQ,    /* the trained parameter is the step between codes, in place of a clip */
+    DT_RULE_AFFINE  /* TensorFlow Lite's: activations have a range in place of a clip, and weights neither; of whole
+                       networks, not of a single quantizer */
 } dt_quant_rule;
 
 /* What changes the range of an affine quantizer in training: the gradient, a moving average of what batches hold, or
@@ -66,6 +68,10 @@ typedef struct {
     int quantize_classifier; /* 1: the linear layer that makes the scores has bits as others; 0: it is real */
     const dt_layer_bits *layer_bits; /* [n_layer_bits] overrides all bits above; the last that fits a layer counts */
     int n_layer_bits;
+    /* DT_RULE_AFFINE: what changes the ranges of activations. Each value has a quantizer then, of wbits or abits; of
+     * the members above, input_bits, sum_bits and quantize_classifier mean nothing, first_last_bits must be 0, and
+     * layer_bits may make layers real. */
+    dt_range_update ranges;
 } dt_model_config;
 
 /* Sets the configuration of a known network or of a network's file. A file's network gets its own sizes, and 4 bits, or
@@ -100,7 +106,7 @@ typedef enum { DT_GRAPH_TABLE, DT_GRAPH_FILE, DT_GRAPH_DOT } dt_graph_form;
 DT_API DT_MUST_CHECK dt_status dt_graph_print(const dt_graph *g, dt_graph_form form, char **out);
 
 /* The words of the enumerations above, in the order of their constants, NULL at the end. */
-DT_API extern const char *const dt_quant_rule_names[6];
+DT_API extern const char *const dt_quant_rule_names[7];
 DT_API extern const char *const dt_range_update_names[4];
 DT_API extern const char *const dt_decoder_names[5];
 

@@ -4,7 +4,8 @@
 #ifndef DT_PUBLIC_QUANTIZE_H
 #define DT_PUBLIC_QUANTIZE_H
 
-#include "types.h"
+#include "model.h"
+#include "predict.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -19,8 +20,66 @@ typedef enum {
     DT_PROFILE_ONNX        /* ONNX Runtime: real values between quantizers, half to even */
 } dt_profile;
 
-/* The words of the profiles, in the order of their constants, NULL at the end. */
+/* How the range of a value follows from its values on the calibration images. */
+typedef enum {
+    DT_OBSERVE_MINMAX,     /* the least and the largest value, as TensorFlow Lite's */
+    DT_OBSERVE_PERCENTILE, /* `percent` of the values are <= max, and as many are >= min */
+    DT_OBSERVE_MSE,        /* the shrunk range whose codes have the least squared error */
+    DT_OBSERVE_ENTROPY,    /* -t..t, cut to the extremes; t has the least Kullback-Leibler divergence, as TensorRT's */
+    /* min is the largest |least value of an image|, and max the largest |largest value of an image|. This is the error
+     * of the QKeras-Mod notebook: a negative least value loses its sign, so that min may even be above max. It is for
+     * comparison with that notebook alone. After a ReLU it equals MINMAX. */
+    DT_OBSERVE_MAX_ABS
+} dt_observer;
+
+/* The words of the enumerations above, in the order of their constants, NULL at the end. */
 DT_API extern const char *const dt_profile_names[6];
+DT_API extern const char *const dt_observer_names[6];
+
+/* What quantization after training takes. */
+typedef struct {
+    const dt_dataset *dataset; /* of these three one is set: images 0 .. n-1 of it; */
+    const uint8_t *pixels;     /* or [n][height][width][channels], normalised by the model's origin; */
+    const float *normalised;   /* or the same shape, normalised already */
+    int64_t n;                 /* calibration images; TensorFlow's guides take 100 to 500 */
+    dt_observer observer;
+    float percent;           /* PERCENTILE: above 50, up to 100; 0: 99.99 */
+    int wbits, abits;        /* 2..8, 2..16; 0: 8 */
+    int per_layer;           /* 1: one scale a layer of weights; 0: one a filter */
+    int fc_per_layer;        /* 1: linear layers have one scale, as TensorFlow's converters before 2024 */
+    const char *ranges;      /* a JSON file { "VALUE": [min, max] } of ranges that take the place of those observed; NULL */
+    const dt_progress *progress;
+} dt_quantization;
+
+/* One quantized value of the network. */
+typedef struct {
+    const char *name; /* the network's */
+    float min, max;   /* the range */
+    float scale;
+    int zero;      /* as an 8-bit file stores it, -128..127; of `bits` bits likewise */
+    int low, high; /* codes, less the zero point */
+    double clipped; /* share of the calibration values outside the range, 0..1 */
+    double snr;     /* signal to quantization noise of the whole network up to here, in dB, on the calibration images */
+} dt_quantized_value;
+
+/* Reads calibration images from the tensor `name` of a safetensors file into what->pixels or what->normalised and what->n:
+ * U8 [N][H][W][C] of pixels or F32 of normalised images, of m's size. name NULL: the only tensor. The caller frees them
+ * by dt_calibration_images_free. */
+DT_API DT_MUST_CHECK dt_status dt_calibration_images_read(const dt_model *m, const char *path, const char *name,
+                                                          dt_quantization *what);
+DT_API void dt_calibration_images_free(dt_quantization *what);
+
+/* Quantizes a network of real values after training: folds batch norms, observes ranges, and puts affine quantizers in,
+ * one a value, as TensorFlow Lite's converter does. *out has the weights of m, folded; its evaluation rounds half to even,
+ * with real biases. dt_program_lower makes a program of it, and dt_model_save saves it.
+ * DT_ERR_NUMERIC: a calibration value is no number. DT_ERR_UNSUPPORTED: a node has no place, or m is quantized. */
+DT_API DT_MUST_CHECK dt_status dt_quantize(dt_model *m, const dt_quantization *what, dt_model **out);
+/* Returns the number of values that have an affine quantizer. */
+DT_API int dt_quantized_count(const dt_model *quantized);
+/* Describes them, beside the network of real values that they come from, on the first 16 of the same images. rows:
+ * [dt_quantized_count]. */
+DT_API DT_MUST_CHECK dt_status dt_quantized_look(dt_model *real, dt_model *quantized, const dt_quantization *what,
+                                                 dt_quantized_value *rows);
 
 #ifdef __cplusplus
 }

@@ -71,8 +71,8 @@ DT_API void dt_trainer_destroy(dt_trainer *t);
 DT_API const dt_train_config *dt_trainer_get_config(const dt_trainer *t);
 DT_API dt_model *dt_trainer_model(const dt_trainer *t);
 
-/* Sets every alpha of an LSQ model from its weights and one batch; with the other rules it does nothing. Call it before
- * the first step. */
+/* Sets every alpha of an LSQ model from its weights and one batch, and every range of affine quantizers that has its
+ * first values still and is not fixed; other models it leaves as they are. Call it before the first step. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_calibrate(dt_trainer *t);
 /* Runs one step. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_step(dt_trainer *t);

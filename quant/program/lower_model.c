@@ -5,12 +5,22 @@
  * Interface: dt_program_lower in include/detent/array.h.  Tests: tests/quant/test_lower.c.
  */
 #include "../qcaps/fixed_formats.h"
+#include "lower_affine.h"
 #include "lowering.h"
 
 #include "../../core/train/inference.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+/* 1 if the model has affine quantizers: its program computes under a profile. */
+static int is_affine(const dt_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind == DT_OP_RANGE_QUANT) return 1;
+    }
+    return 0;
+}
 
 /* The scores, where the walk has not met the linear layer that makes them: reals, of whatever gives them. */
 static dt_status lower_end(dt_lowering *w)
@@ -36,12 +46,45 @@ static dt_status walk(dt_lowering *w, const char *needed)
     return lower_end(w);
 }
 
+static dt_status walk_affine_nodes(dt_affine_lowering *a, const char *needed)
+{
+    const dt_graph *g = a->from;
+
+    DT_CHECK(a->held && a->scale_of, DT_ERR_MEMORY, "no memory to lower %s", g->name);
+    for (int i = 0; i < g->n_values; i++) a->scale_of[i] = -1;
+    a->held[g->image] = (dt_affine_held){ .holds = DT_AFFINE_IMAGE, .value = -1, .bias = -1 };
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (needed[g->node[i].out]) DT_TRY(dt_lower_affine_node(a, &g->node[i]));
+    }
+    DT_TRY(dt_lower_affine_end(a));
+    return dt_program_check(a->program);
+}
+
+/* Nodes have the profile litert-ref; dt_program_use_profile gives them another. */
+static dt_status walk_affine(const dt_lowering *w, const char *needed)
+{
+    const size_t n = (size_t)w->from->n_values;
+    dt_affine_lowering a = { .ctx = w->ctx,
+                             .from = w->from,
+                             .tensor = w->tensor,
+                             .held = calloc(n, sizeof *a.held),
+                             .scale_of = malloc(n * sizeof *a.scale_of),
+                             .program = w->program,
+                             .profile = DT_PROFILE_LITERT_REF };
+    const dt_status status = walk_affine_nodes(&a, needed);
+
+    free(a.held);
+    free(a.scale_of);
+    return status;
+}
+
 /* Runs the quantizers of the weights, and nothing else. */
 static dt_status make_codes(const dt_graph *g, dt_tape *tape, const char *needed, dt_tensor **tensor)
 {
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
-        if (n->kind != DT_OP_WEIGHT_QUANT || !needed[n->out] || g->value[n->in[0]]->source != DT_SOURCE_PARAM) continue;
+        const int makes_codes = n->kind == DT_OP_WEIGHT_QUANT || n->kind == DT_OP_MAX_QUANT;
+        if (!makes_codes || !needed[n->out] || g->value[n->in[0]]->source != DT_SOURCE_PARAM) continue;
         DT_TRY(dt_graph_record(g, tape, &n->out, 1, tensor));
         dt_tape_keep(tape, tensor[n->out]);
     }
@@ -67,7 +110,7 @@ static dt_status walk_with_codes(dt_lowering *w, dt_tensor **tensor)
         dt_graph_mark_needed(w->from, NULL, needed);
         status = make_codes(w->from, tape, needed, tensor);
     }
-    if (status == DT_OK) status = walk(w, needed);
+    if (status == DT_OK) status = is_affine(w->from) ? walk_affine(w, needed) : walk(w, needed);
     for (size_t i = 0; w->held && i < n; i++) {
         free(w->held[i].slope);
         free(w->held[i].offset);
@@ -101,7 +144,7 @@ static dt_data_origin program_origin(const dt_model *m, const dt_dataset *d)
     dt_data_origin origin = m->origin;
     dt_dataset_view v;
 
-    if (origin.name[0]) return origin;
+    if (origin.name[0] || !d) return origin;
     dt_dataset_look(d, &v);
     origin = dt_model_origin_of(m, &v);
     origin.n_images = 0;
@@ -141,7 +184,7 @@ static dt_status check_model(const dt_model *m, const dt_dataset *d)
 {
     dt_dataset_view v;
 
-    DT_CHECK(d || m->origin.name[0], DT_ERR_ARGUMENT,
+    DT_CHECK(d || m->origin.name[0] || is_affine(m->graph), DT_ERR_ARGUMENT,
              "%s: nothing says what the network was trained on; its program needs a dataset, whose mean and std "
              "normalise its images",
              m->graph->name);

@@ -7,6 +7,7 @@
 #include "program.h"
 
 #include "../../core/arith/grid.h"
+#include "../../core/names.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,6 +153,80 @@ dt_requant dt_program_requant(const dt_program *p, const dt_graph_node *threshol
     r.offset = dt_program_constant_data(p, threshold->out, DT_REQUANT_OFFSET);
     r.shift = dt_program_constant_data(p, threshold->out, DT_REQUANT_SHIFT);
     return r;
+}
+
+/* The node that sets the range of codes. */
+static const dt_graph_node *range_maker(const dt_graph *g, int value)
+{
+    const dt_graph_node *n = dt_graph_maker(g, value);
+
+    while (n && (n->kind == DT_OP_MAXPOOL || n->kind == DT_OP_CONCAT || n->kind == DT_OP_RELU)) {
+        n = dt_graph_maker(g, n->in[0]);
+    }
+    return n;
+}
+
+int dt_codes_are_stored(const dt_graph *g, int value)
+{
+    const dt_graph_node *n = range_maker(g, value);
+    const int is_table = n && n->kind == DT_OP_TABLE && dt_graph_maker(g, n->in[0]);
+
+    return n && (is_table || n->kind == DT_OP_QUANTIZE || n->kind == DT_OP_REQUANTIZE || n->kind == DT_OP_QADD ||
+                 n->kind == DT_OP_QMUL || n->kind == DT_OP_QAVGPOOL || n->kind == DT_OP_QSOFTMAX);
+}
+
+int dt_codes_zero(const dt_graph *g, int value)
+{
+    const dt_graph_node *n = range_maker(g, value);
+
+    switch (n->kind) {
+    case DT_OP_QUANTIZE: return ((const dt_quantize_params *)n->params)->zero;
+    case DT_OP_REQUANTIZE: return ((const dt_requantize_params *)n->params)->zero;
+    case DT_OP_QADD:
+    case DT_OP_QMUL: return ((const dt_qbinary_params *)n->params)->zero;
+    case DT_OP_QAVGPOOL: return ((const dt_qavgpool_params *)n->params)->zero;
+    case DT_OP_TABLE: return INT8_MIN - ((const dt_table_params *)n->params)->low;
+    default: return INT8_MIN; /* QSOFTMAX's codes begin at 0 */
+    }
+}
+
+/* The profile of a node that computes under one, else NULL. */
+static dt_profile *profile_of(const dt_graph_node *n)
+{
+    switch (n->kind) {
+    case DT_OP_QUANTIZE: return &((dt_quantize_params *)n->params)->profile;
+    case DT_OP_REQUANTIZE: return &((dt_requantize_params *)n->params)->profile;
+    case DT_OP_QADD:
+    case DT_OP_QMUL: return &((dt_qbinary_params *)n->params)->profile;
+    case DT_OP_QAVGPOOL: return &((dt_qavgpool_params *)n->params)->profile;
+    case DT_OP_QSOFTMAX: return &((dt_qsoftmax_params *)n->params)->profile;
+    default: return NULL;
+    }
+}
+
+dt_status dt_program_use_profile(dt_program *p, dt_profile profile)
+{
+    int n_nodes = 0;
+
+    DT_TRY(dt_check_word("profile", (int)profile, dt_profile_names));
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        dt_profile *of = profile_of(&p->graph->node[i]);
+        if (of) *of = profile;
+        n_nodes += of != NULL;
+    }
+    DT_CHECK(n_nodes > 0, DT_ERR_UNSUPPORTED,
+             "%s has no node that computes under a profile; its codes are those of evaluation, by thresholds",
+             p->graph->name);
+    return DT_OK;
+}
+
+int dt_program_profile(const dt_program *p)
+{
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        const dt_profile *of = profile_of(&p->graph->node[i]);
+        if (of) return (int)*of;
+    }
+    return -1;
 }
 
 void dt_program_destroy(dt_program *p)

@@ -95,6 +95,10 @@ int64_t dt_value_count(const dt_value *v);
 int dt_program_scale_param(const dt_program *p, int value);
 /* Returns the scale of codes, or of psums that are sums of codes. It is not for psums of a convolution. */
 float dt_program_scale(const dt_program *p, int value);
+/* Returns 1 if an engine stores the codes `value` of a program's graph: it computes them under a profile. */
+int dt_codes_are_stored(const dt_graph *g, int value);
+/* Returns the zero point of such codes: engines store code + zero. */
+int dt_codes_zero(const dt_graph *g, int value);
 /* Describes the codes of the image, which the TABLE makes. */
 dt_value dt_program_image(const dt_program *p);
 int dt_program_n_scores(const dt_program *p);

@@ -48,6 +48,21 @@ is "... to the same numbers" "$(cmp -s whole.lines part.lines && echo same)" = s
 expect "other bits" 0 train --model ./small.json $data --wbits 8 --abits 2 --quant-rule lsq --per-channel --epochs 1 \
     --out bits
 has out "^model      small w8a2: "
+for ranges in learned average; do
+    expect "affine quantizers, ranges $ranges" 0 train --model small.json $data --wbits 8 --abits 8 --quant-rule affine \
+        --ranges $ranges --bits stem:float --epochs 2 --out affine-$ranges
+    has out "^model      small w8a8, 1 float: "
+done
+expect "... inspected" 0 inspect --checkpoint affine-learned/last.safetensors
+has out "^body  *8  *8  *32x32x8 "
+has out "^join.act.range  *2  *2  alpha$"
+expect "... their network" 0 inspect --graph --checkpoint affine-average/last.safetensors
+has out "^join.act.quant  *range_quant  *32x32x8  *0..255  *join.act  *is_positive 1, update average$"
+expect "... evaluated" 0 eval --checkpoint affine-average/best.safetensors --test-size 40
+expect "... gone on with" 0 train --resume --out affine-learned
+expect "affine quantizers have one number of bits" 2 train --model small.json $data --quant-rule affine \
+    --bits body:w2a2 --out refused
+has err "bits w2a2 of 'body', and affine quantizers have one number of bits"
 expect "float" 0 train --model small.json $data --wbits float --abits float --epochs 1 --out float
 has out "small float: 898 parameters, 0 quantized"
 expect "smaller images are padded to the file's size" 0 train --model small.json --dataset synthetic --train-size 20 \

@@ -419,6 +419,16 @@ static dt_graph *joined(void)
     return b.graph;
 }
 
+Test(graph, the_rule_affine_is_another_passes)
+{
+    const dt_quant_choice choice = { .wbits = 4, .abits = 4, .rule = DT_RULE_AFFINE };
+    dt_graph *g = built("tiny"), *q;
+
+    cr_assert(dt_quant_insert(g, &choice, &q) == DT_ERR_ARGUMENT);
+    cr_assert(strstr(dt_last_error(), "tiny: the rule affine") != NULL, "%s", dt_last_error());
+    dt_graph_destroy(g);
+}
+
 Test(graph, sums_have_bits_and_share_a_clip)
 {
     const dt_quant_choice choice = { .wbits = 4, .abits = 4, .sum_bits = 6 },

@@ -310,6 +310,37 @@ static void wants_rule(dt_model_config *c)
 {
     c->rule = (dt_quant_rule)99;
 }
+static const dt_layer_bits three_bits = { "stem", 3, 3 }, no_bits = { "stem", DT_BITS_FLOAT, DT_BITS_FLOAT };
+
+static void affine_with_first_last(dt_model_config *c)
+{
+    c->rule = DT_RULE_AFFINE;
+    c->first_last_bits = 8;
+}
+static void affine_with_layer_bits(dt_model_config *c)
+{
+    c->rule = DT_RULE_AFFINE;
+    c->layer_bits = &three_bits;
+    c->n_layer_bits = 1;
+}
+static void affine_float(dt_model_config *c)
+{
+    c->rule = DT_RULE_AFFINE;
+    c->wbits = c->abits = DT_BITS_FLOAT;
+    c->layer_bits = &no_bits;
+    c->n_layer_bits = 1;
+}
+static void affine_fixed(dt_model_config *c)
+{
+    c->rule = DT_RULE_AFFINE;
+    c->ranges = DT_RANGE_FIXED;
+}
+static void affine_with_a_float_layer(dt_model_config *c)
+{
+    c->rule = DT_RULE_AFFINE;
+    c->layer_bits = &no_bits;
+    c->n_layer_bits = 1;
+}
 static void sizes_of_the_file(dt_model_config *c)
 {
     c->height = c->width = c->channels = c->n_classes = 0;
@@ -353,6 +384,11 @@ Test(network_file, what_contradicts_a_file_is_refused)
         { wants_an_option, "small.json is a network from a file, and an option is 8: that is for networks by name" },
         { wants_wbits, "wbits is 9, allowed are 2..8 and 32" },
         { wants_rule, "rule" },
+        { affine_with_first_last, "8 bits of the first and last layer, and affine quantizers have one number of bits" },
+        { affine_with_layer_bits, "bits w3a3 of 'stem', and affine quantizers have one number of bits" },
+        { affine_float, "wbits is float, and affine quantizers are of the whole network" },
+        { affine_fixed, "is not known, and ranges are fixed" },
+        { affine_with_a_float_layer, NULL },
         { sizes_of_the_file, NULL },
     };
     small_model s;
@@ -402,6 +438,33 @@ Test(network_file, a_quantized_network_is_not_quantized_again)
     dt_graph_destroy(q);
     dt_graph_destroy(g);
     free(text);
+    end_small(&s);
+}
+
+/* Of the rule affine, bits are those of the config, and no other quantizer is there. */
+Test(network_file, affine_quantizers_are_a_rule)
+{
+    small_model s;
+    dt_model *m;
+    dt_layer_info layer;
+    char text[DT_MODEL_TEXT_BYTES];
+
+    begin_small(&s);
+    s.config.rule = DT_RULE_AFFINE;
+    s.config.wbits = 6;
+    s.config.abits = 7;
+    MUST(dt_model_create(s.ctx, &s.config, &m));
+    dt_model_describe(m, text);
+    cr_assert(strcmp(text, "small w6a7") == 0, "%s", text);
+    cr_assert(dt_model_n_layers(m) == 3, "%d layers", dt_model_n_layers(m)); /* the classifier, too */
+    dt_model_layer(m, 0, &layer);
+    cr_assert(layer.wbits == 6 && layer.abits == 7, "w%da%d", layer.wbits, layer.abits); /* of a signed image */
+    const dt_graph *g = dt_model_graph(m);
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_op_kind kind = g->node[i].kind;
+        cr_assert(kind != DT_OP_ACT_QUANT && kind != DT_OP_WEIGHT_QUANT, "%s", dt_graph_name(g, g->node[i].out));
+    }
+    dt_model_destroy(m);
     end_small(&s);
 }
 

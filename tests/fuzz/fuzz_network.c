@@ -9,6 +9,7 @@
 #include "../../formats/graph_json.h"
 #include "../../formats/json_file.h"
 #include "../../quant/insert.h"
+#include "../../quant/insert_range.h"
 
 static int read_text(const char *text, size_t bytes, dt_graph **out)
 {
@@ -45,8 +46,9 @@ static void write_and_read(const dt_graph *g)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const dt_quant_choice choice = { .wbits = 4, .abits = 4, .input_bits = 8, .rule = DT_RULE_LSQ };
+    const dt_range_choice affine = { .wbits = 8, .abits = 8, .per_channel = 1, .decay = 0.999f };
     char *text = calloc(size + 1, 1);
-    dt_graph *g = NULL, *quantized = NULL;
+    dt_graph *g = NULL, *quantized = NULL, *ranged = NULL;
 
     if (text && size > 0) memcpy(text, data, size);
     if (text && read_text(text, size, &g)) {
@@ -55,6 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         show(g, DT_GRAPH_DOT);
         if (dt_quant_insert(g, &choice, &quantized) == DT_OK) write_and_read(quantized);
         dt_graph_destroy(quantized);
+        if (dt_quant_insert_range(g, &affine, &ranged) == DT_OK) write_and_read(ranged);
+        dt_graph_destroy(ranged);
         dt_graph_destroy(g);
     }
     free(text);

@@ -49,7 +49,8 @@ static double_slope slope_of(const dt_act_quant_params *p, double v, double alph
     case DT_RULE_ECE284: return (double_slope){ !above && !below, above ? 1.0 : below ? low : 0.0 };
     case DT_RULE_APOT:
     case DT_RULE_SCREAM: return (double_slope){ !above && !below, above ? 1.0 : below ? low : error };
-    case DT_RULE_LSQ: break;
+    case DT_RULE_LSQ:
+    case DT_RULE_AFFINE: break; /* of no single quantizer */
     }
     const double factor = 1.0 / sqrt((double)n * high);
     if (x >= high) return (double_slope){ 0.0, high * factor };

@@ -1,0 +1,113 @@
+/*
+ * quantize.c - `detent quantize`: a trained network of reals becomes one of integers, without training; and a table of
+ *              what became of each value.
+ */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static dt_status read_images(const settings *s, const dt_model *m, dt_quantization *what)
+{
+    char path[PATH_BYTES];
+    const char *name;
+
+    session_split_inputs(s->calibrate, path, &name);
+    return dt_calibration_images_read(m, path, name, what);
+}
+
+/* Images to calibrate on: a file's, or the first of the training set. */
+static dt_status open_images(const settings *s, session *o, dt_quantization *what)
+{
+    settings some = *s;
+    dt_dataset_view view;
+
+    if (s->calibrate) return read_images(s, o->model, what);
+    some.train_size = s->calibrate_images;
+    DT_TRY(session_open_images(&some, o->model, DT_SPLIT_TRAIN, &o->train_set));
+    dt_dataset_look(o->train_set, &view);
+    what->dataset = o->train_set;
+    what->n = view.n;
+    return DT_OK;
+}
+
+static void print_table(const settings *s, const dt_quantized_value *row, int n)
+{
+    FILE *const to = report_stream(s->out);
+
+    fprintf(to, "%-28s %12s %12s %12s %6s %12s %9s %7s\n", "value", "min", "max", "scale", "zero", "codes", "clipped",
+            "SNR dB");
+    for (int i = 0; i < n; i++) {
+        char codes[VALUE_BYTES];
+        snprintf(codes, sizeof codes, "%d..%d", row[i].low, row[i].high);
+        fprintf(to, "%-28s %12.6g %12.6g %12.6g %6d %12s %8.3f%% %7.1f\n", row[i].name, (double)row[i].min,
+                (double)row[i].max, (double)row[i].scale, row[i].zero, codes, 100.0 * row[i].clipped, row[i].snr);
+    }
+}
+
+static dt_status print_table_json(const dt_quantized_value *row, int n)
+{
+    cJSON *out = cJSON_CreateObject(), *values = cJSON_AddArrayToObject(out, "values");
+
+    for (int i = 0; i < n; i++) {
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddStringToObject(one, "name", row[i].name);
+        cJSON_AddNumberToObject(one, "min", (double)row[i].min);
+        cJSON_AddNumberToObject(one, "max", (double)row[i].max);
+        cJSON_AddNumberToObject(one, "scale", (double)row[i].scale);
+        cJSON_AddNumberToObject(one, "zero", row[i].zero);
+        cJSON_AddNumberToObject(one, "low", row[i].low);
+        cJSON_AddNumberToObject(one, "high", row[i].high);
+        cJSON_AddNumberToObject(one, "clipped", row[i].clipped);
+        cJSON_AddNumberToObject(one, "snr", row[i].snr);
+        cJSON_AddItemToArray(values, one);
+    }
+    return print_json(out);
+}
+
+static dt_status report(const settings *s, const session *o, dt_model *quantized, const dt_quantization *what)
+{
+    const int n = dt_quantized_count(quantized);
+    dt_quantized_value *row = calloc((size_t)n + 1, sizeof *row);
+    dt_status status = DT_OK;
+
+    DT_CHECK(row, DT_ERR_MEMORY, "no memory for a table of %d values", n);
+    if (what->n > 0) status = dt_quantized_look(o->model, quantized, what, row);
+    if (status == DT_OK && what->n > 0 && s->json)
+        status = print_table_json(row, n);
+    else if (status == DT_OK && what->n > 0)
+        print_table(s, row, n);
+    free(row);
+    return status;
+}
+
+static dt_status quantize_and_save(const settings *s, session *o, dt_quantization *what)
+{
+    FILE *const to = report_stream(s->out);
+    dt_model *quantized = NULL;
+
+    DT_TRY(open_images(s, o, what));
+    DT_TRY(dt_quantize(o->model, what, &quantized));
+    dt_status status = report(s, o, quantized, what);
+    if (status == DT_OK) status = dt_model_save(quantized, s->out, NULL);
+    if (status == DT_OK && !s->json) {
+        fprintf(to, "%s: %s, %d values, calibrated on %s images by %s\n", s->out, text_network(quantized).s,
+                dt_quantized_count(quantized), text_count(what->n).s, dt_observer_names[what->observer]);
+    }
+    dt_model_destroy(quantized);
+    return status;
+}
+
+dt_status quantize_run(const settings *s, int *exit_code)
+{
+    dt_quantization what = s->quantize;
+    session o = { 0 };
+
+    DT_TRY(need_option("out", s->out));
+    *exit_code = EXIT_GOOD;
+    dt_status status = session_open_checkpoint(s, &o);
+    if (status == DT_OK) status = quantize_and_save(s, &o, &what);
+    if (s->calibrate) dt_calibration_images_free(&what);
+    session_close(&o);
+    return status;
+}

@@ -1,0 +1,74 @@
+/*
+ * quantize.c - quantization after training, with ranges that a file may give: see quant/post_training.h.
+ *
+ * Interface: dt_quantize in include/detent/quantize.h.  Tests: tests/formats/test_quantize.c.
+ */
+#include "../quant/post_training.h"
+#include "images_file.h"
+#include "ranges_file.h"
+
+#include <stdlib.h>
+
+/* Ranges of a file, or none. */
+typedef struct {
+    char *has;
+    dt_range *range;
+} given_ranges;
+
+static dt_status read_ranges(const char *path, const dt_graph *g, given_ranges *out)
+{
+    const size_t n = (size_t)g->n_values;
+
+    if (!path) return DT_OK;
+    out->has = calloc(n, 1);
+    out->range = calloc(n, sizeof *out->range);
+    DT_CHECK(out->has && out->range, DT_ERR_MEMORY, "no memory for the ranges of %s", path);
+    return dt_ranges_file_read(path, g, out->has, out->range);
+}
+
+static dt_status check(const dt_quantization *what)
+{
+    const int n_given = (what->dataset != NULL) + (what->pixels != NULL) + (what->normalised != NULL);
+
+    DT_CHECK(n_given == 1 || (n_given == 0 && what->ranges), DT_ERR_ARGUMENT,
+             "quantization takes calibration images of one source (dataset, pixels, normalised), or a file of ranges; "
+             "got %d sources",
+             n_given);
+    return DT_OK;
+}
+
+dt_status dt_quantize(dt_model *m, const dt_quantization *what, dt_model **out)
+{
+    given_ranges given = { 0 };
+    dt_model *folded = NULL;
+
+    DT_TRY(check(what));
+    DT_TRY(dt_post_training_fold(m, &folded));
+    dt_status status = read_ranges(what->ranges, folded->graph, &given);
+    const dt_known_ranges known = { given.has, given.range };
+    if (status == DT_OK) status = dt_post_training_quantize(folded, what, &known, out);
+    free(given.has);
+    free(given.range);
+    dt_model_destroy(folded);
+    return status;
+}
+
+dt_status dt_calibration_images_read(const dt_model *m, const char *path, const char *name, dt_quantization *what)
+{
+    dt_image_set images;
+
+    DT_TRY(dt_images_file_read(m, path, name, &images));
+    what->pixels = images.pixels;
+    what->normalised = images.normalised;
+    what->n = images.n;
+    return DT_OK;
+}
+
+void dt_calibration_images_free(dt_quantization *what)
+{
+    dt_image_set images = { (uint8_t *)(uintptr_t)what->pixels, (float *)(uintptr_t)what->normalised, what->n };
+
+    dt_image_set_free(&images);
+    what->pixels = NULL;
+    what->normalised = NULL;
+}

@@ -1,0 +1,206 @@
+/*
+ * post_training.c - see post_training.h.
+ *
+ * The least scale of a filter's weights is |b| / (s_x * 2^30), so that its bias b fits 32 bits of the psum's scale.
+ * Source: TensorFlow Lite's converter, measured.  Tests: tests/quant/test_post_training.c.
+ */
+#include "post_training.h"
+
+#include "fold.h"
+#include "insert_range.h"
+#include "range_plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFAULT_BITS = 8 };
+
+static int bits_of(int asked)
+{
+    return asked ? asked : DEFAULT_BITS;
+}
+
+static dt_status check_float(const dt_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        DT_CHECK(g->value[g->node[i].out]->facts.n_scale == 0, DT_ERR_UNSUPPORTED,
+                 "%s computes on integers already: %s is a %s; quantize the network of real values", g->name,
+                 dt_graph_name(g, g->node[i].out), dt_ops[g->node[i].kind]->name);
+    }
+    return DT_OK;
+}
+
+dt_status dt_post_training_fold(dt_model *m, dt_model **out)
+{
+    dt_graph *plain = NULL, *folded = NULL;
+
+    DT_TRY(check_float(m->graph));
+    DT_TRY(dt_model_snapshot(m, &plain));
+    const dt_status status = dt_graph_fold(plain, &folded);
+    dt_graph_destroy(plain);
+    DT_TRY(status);
+    DT_TRY(dt_model_open(m->ctx, folded, out));
+    (*out)->origin = m->origin;
+    return DT_OK;
+}
+
+/* ---- ranges ---- */
+
+/* Marks the values whose ranges quantizers have, but for those that are known or fixed. */
+static dt_status mark_wanted(const dt_graph *g, const dt_known_ranges *known, char *wanted, int *n_wanted)
+{
+    dt_range_plan plan;
+    dt_status status = dt_range_plan_make(g, &plan);
+
+    *n_wanted = 0;
+    for (int i = 0; status == DT_OK && i < g->n_values; i++) {
+        const int is_value = g->value[i]->source == DT_SOURCE_NODE || i == g->image;
+        if (!is_value || !plan.needed[i] || g->value[i]->facts.constant) continue;
+        const dt_range_group *group = dt_range_of(&plan, i);
+        if (group->is_fixed || (known->has && known->has[group->named])) continue;
+        *n_wanted += !wanted[group->named];
+        wanted[group->named] = 1;
+    }
+    dt_range_plan_destroy(&plan);
+    return status;
+}
+
+static dt_status observe(dt_model *m, const dt_quantization *what, const char *wanted, dt_range *range)
+{
+    const dt_calibration calibration = { .dataset = what->dataset,
+                                         .pixels = what->pixels,
+                                         .normalised = what->normalised,
+                                         .n = what->n,
+                                         .observer = what->observer,
+                                         .percent = what->percent,
+                                         .bits = bits_of(what->abits) > DEFAULT_BITS ? DEFAULT_BITS : what->abits,
+                                         .wanted = wanted,
+                                         .progress = what->progress };
+
+    return dt_calibrate(m, &calibration, range);
+}
+
+/* Every value of the graph that a quantizer asks for. */
+static dt_status find_ranges(dt_model *m, const dt_quantization *what, const dt_known_ranges *known, char *wanted,
+                             dt_range *range)
+{
+    int n_wanted;
+
+    DT_TRY(mark_wanted(m->graph, known, wanted, &n_wanted));
+    if (n_wanted > 0) DT_TRY(observe(m, what, wanted, range));
+    for (int i = 0; i < m->graph->n_values; i++) {
+        if (known->has && known->has[i]) range[i] = known->range[i];
+        if (range[i].min > range[i].max) range[i].min = range[i].max; /* MAX_ABS: nothing is left of such a range */
+    }
+    return DT_OK;
+}
+
+/* ---- biases ---- */
+
+/* The quantizer whose codes a layer reads. */
+static const dt_graph_node *quantizer_of(const dt_graph *g, int codes)
+{
+    const dt_graph_node *n = dt_graph_maker(g, codes);
+
+    while (n && n->kind != DT_OP_RANGE_QUANT) n = n->n_in > 0 ? dt_graph_maker(g, n->in[0]) : NULL;
+    return n;
+}
+
+/* The BIAS behind the layer n, or NULL. */
+static const dt_graph_node *bias_of(const dt_graph *g, const dt_graph_node *n)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind == DT_OP_BIAS && g->node[i].in[0] == n->out) return &g->node[i];
+    }
+    return NULL;
+}
+
+static float *least_scales(const dt_graph *g, int least, const float *bias, int64_t filters, float scale_x)
+{
+    const int64_t n = dt_count(dt_graph_shape(g, least));
+    float *scale = calloc((size_t)n, sizeof *scale);
+
+    for (int64_t k = 0; scale && k < filters; k++) {
+        const double need = fabs((double)bias[k]) / ((double)scale_x * 1073741824.0);
+        float *to = &scale[n == 1 ? 0 : k];
+        if (need > (double)*to) *to = (float)need;
+    }
+    return scale;
+}
+
+static dt_status widen_layer(dt_graph *g, const dt_graph_node *n)
+{
+    const dt_graph_node *codes = dt_graph_maker(g, n->in[1]), *bias = bias_of(g, n);
+    const dt_graph_node *quantizer = quantizer_of(g, n->in[0]);
+
+    if (!codes || codes->kind != DT_OP_MAX_QUANT || !bias || !quantizer) return DT_OK;
+    const dt_range_quant_params *p = quantizer->params;
+    const float *range = g->value[quantizer->in[1]]->data, *b = g->value[bias->in[1]]->data;
+    if (!range || !b) return DT_OK;
+    const dt_range_grid grid = dt_range_grid_of(range[0], range[1], p->bits, p->is_positive);
+    float *least = least_scales(g, codes->in[1], b, dt_count(dt_graph_shape(g, bias->in[1])), grid.scale);
+    DT_CHECK(least, DT_ERR_MEMORY, "no memory for the scales of %s", dt_graph_name(g, n->out));
+    dt_graph_set_data(g, codes->in[1], DT_F32, least);
+    return DT_OK;
+}
+
+/* Lets every bias fit. */
+static dt_status widen_weights(dt_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        if (n->kind == DT_OP_CONV2D || n->kind == DT_OP_LINEAR) DT_TRY(widen_layer(g, n));
+    }
+    return DT_OK;
+}
+
+/* ---- the whole ---- */
+
+static dt_status quantize_graph(dt_model *folded, const dt_quantization *what, const dt_range *range, dt_graph **out)
+{
+    const dt_range_choice choice = { .wbits = bits_of(what->wbits),
+                                     .abits = bits_of(what->abits),
+                                     .per_channel = !what->per_layer,
+                                     .fc_per_layer = what->fc_per_layer,
+                                     .update = DT_RANGE_FIXED,
+                                     .range = range };
+    dt_graph *plain = NULL;
+
+    DT_TRY(dt_model_snapshot(folded, &plain));
+    dt_status status = dt_quant_insert_range(plain, &choice, out);
+    dt_graph_destroy(plain);
+    DT_TRY(status);
+    status = widen_weights(*out);
+    if (status != DT_OK) dt_graph_destroy(*out);
+    return status;
+}
+
+dt_status dt_post_training_quantize(dt_model *folded, const dt_quantization *what, const dt_known_ranges *known,
+                                    dt_model **out)
+{
+    const size_t n = (size_t)folded->graph->n_values;
+    dt_range *range = calloc(n, sizeof *range);
+    char *wanted = calloc(n, 1);
+    dt_graph *graph = NULL;
+
+    dt_status status = range && wanted ? find_ranges(folded, what, known, wanted, range)
+                                       : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %zu ranges", n);
+    if (status == DT_OK) status = quantize_graph(folded, what, range, &graph);
+    free(wanted);
+    free(range);
+    DT_TRY(status);
+    DT_TRY(dt_model_open(folded->ctx, graph, out));
+    (*out)->origin = folded->origin;
+    return DT_OK;
+}
+
+/* ---- what came of it ---- */
+
+int dt_quantized_count(const dt_model *quantized)
+{
+    int n = 0;
+
+    for (int i = 0; i < quantized->graph->n_nodes; i++) n += quantized->graph->node[i].kind == DT_OP_RANGE_QUANT;
+    return n;
+}

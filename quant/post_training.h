@@ -1,0 +1,26 @@
+/*
+ * post_training.h - quantization after training: a network of real values becomes one on affine grids, without a step of
+ *                   training.
+ *
+ * fold.c folds batch norms, calibrate.c observes ranges, insert_range.c puts quantizers in. What they make is a model as
+ * any other: it evaluates, trains on, and is lowered to a program. formats/quantize.c reads ranges from files for it.
+ */
+#ifndef DT_POST_TRAINING_H
+#define DT_POST_TRAINING_H
+
+#include "calibrate.h"
+
+/* Makes a model of m's network with its batch norms folded, and m's origin. DT_ERR_UNSUPPORTED: m has quantizers. */
+DT_MUST_CHECK dt_status dt_post_training_fold(dt_model *m, dt_model **out);
+
+/* Ranges that are known of a network's values: has[i] 1: range[i] is. Both are [n_values of the folded graph], or NULL. */
+typedef struct {
+    const char *has;
+    const dt_range *range;
+} dt_known_ranges;
+
+/* Quantizes what dt_post_training_fold made. Ranges that are not known are observed. */
+DT_MUST_CHECK dt_status dt_post_training_quantize(dt_model *folded, const dt_quantization *what,
+                                                  const dt_known_ranges *known, dt_model **out);
+
+#endif /* DT_POST_TRAINING_H */

@@ -1,0 +1,319 @@
+/*
+ * lower_affine_codes.c - adds the node of a program that makes codes of what a value holds: see lower_affine.c.
+ *
+ * Biases are integers of the psums' scale: bias = round(b / (s_x * s_w)), half away from zero, in double, where s_w is the
+ * weights' scale before it was rounded to f32. A bias that needs more than 2^30 steps has made s_w larger, so that it
+ * needs 2^30.
+ */
+#include "lower_affine.h"
+
+#include "../../core/arith/requantize.h"
+#include "../../core/names.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PROBABILITY_STEPS = 256 };
+
+/* A RANGE_QUANT at work. */
+typedef struct {
+    dt_affine_lowering *w;
+    const dt_graph_node *node;
+    const dt_affine_held *x; /* what it reads */
+    dt_range_grid grid;
+    int bits;
+    int scale;                  /* the program's parameter that holds the scale */
+    int low, high;              /* range of the codes, within what ReLUs and clips leave */
+    char name[DT_NAME_MAX + 1]; /* of the layer or value that is quantized */
+} quantizer;
+
+/* "features.0" of the quantizer "features.0.quant" */
+static void name_layer(quantizer *q)
+{
+    static const char end[] = ".quant";
+    const char *name = dt_graph_name(q->w->from, q->node->out);
+    const size_t bytes = strlen(name), cut = sizeof end - 1;
+    const int has_end = bytes > cut && strcmp(name + bytes - cut, end) == 0;
+
+    snprintf(q->name, sizeof q->name, "%.*s", (int)(has_end ? bytes - cut : bytes), name);
+}
+
+/* Adds a parameter NAME.part of a program, and takes over data. */
+static dt_status add_param(dt_graph *g, const char *name, const char *part, const dt_shape *shape, dt_dtype type,
+                           void *data, int *out)
+{
+    dt_param_spec spec = dt_program_spec(shape);
+    char whole[DT_NAME_MAX + 32];
+
+    snprintf(whole, sizeof whole, "%s%s", name, part);
+    if (type == DT_I32) spec.type = DT_I32;
+    const dt_status status = data ? dt_graph_param(g, whole, &spec, out)
+                                  : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %s", whole);
+    if (status != DT_OK) {
+        free(data);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    dt_graph_set_data(g, *out, type, data);
+    return DT_OK;
+}
+
+/* The scale of a range, which all codes of that range share. */
+static dt_status find_scale(quantizer *q, int range)
+{
+    int *known = &q->w->scale_of[range];
+    const dt_shape one = dt_vector(1);
+
+    if (*known < 0) {
+        DT_TRY(add_param(q->w->program->graph, q->name, ".act_scale", &one, DT_F32, dt_program_one(q->grid.scale),
+                         known));
+    }
+    q->scale = *known;
+    return DT_OK;
+}
+
+/* A real limit as a code: in f32, rounded half away from zero, as TensorFlow Lite does it. */
+static int limit_code(float limit, const dt_range_grid *grid)
+{
+    const double code = dt_round_away((double)(limit / grid->scale));
+
+    return (int)(code < grid->low ? grid->low : code > grid->high ? grid->high : code);
+}
+
+static dt_status quantizer_open(dt_affine_lowering *w, const dt_graph_node *n, quantizer *q)
+{
+    const dt_range_quant_params *p = n->params;
+    float *range = NULL;
+
+    *q = (quantizer){ .w = w, .node = n, .x = &w->held[n->in[0]], .bits = p->bits };
+    name_layer(q);
+    DT_TRY(dt_affine_floats(w, n->in[1], &range));
+    q->grid = dt_range_grid_of(range[0], range[1], p->bits, p->is_positive);
+    free(range);
+    DT_CHECK(isfinite(q->grid.scale) && q->grid.scale > 0.0f, DT_ERR_NUMERIC, "%s: its range has the scale %g", q->name,
+             (double)q->grid.scale);
+    q->low = q->grid.low;
+    q->high = q->grid.high;
+    if (q->x->is_limited) {
+        const int low = limit_code(q->x->low, &q->grid), high = limit_code(q->x->high, &q->grid);
+        q->low = low > q->low ? low : q->low;
+        q->high = high < q->high ? high : q->high;
+    }
+    return find_scale(q, n->in[1]);
+}
+
+static dt_status add_node(const quantizer *q, dt_op_kind kind, const char *suffix, const void *params, const int *in,
+                          int n_in, int *y)
+{
+    char name[DT_NAME_MAX + 32];
+
+    snprintf(name, sizeof name, "%s%s", q->name, suffix);
+    return dt_graph_add(q->w->program->graph, kind, name, params, in, n_in, y);
+}
+
+/* ---- the image ---- */
+
+static dt_status quantize_image(quantizer *q, int *y)
+{
+    dt_graph *g = q->w->program->graph;
+    const dt_quantize_params params = { q->w->profile, q->low, q->high, q->grid.zero };
+    dt_shape image = *dt_graph_shape(q->w->from, q->w->from->image);
+    int in[2] = { g->image, q->scale };
+
+    DT_CHECK(g->image < 0, DT_ERR_UNSUPPORTED, "%s: a second quantizer reads the image", q->name);
+    image.dim[0] = 1;
+    DT_TRY(dt_graph_give(g, "image", DT_F32, &image, &g->image));
+    g->unit_pixels = q->w->from->unit_pixels;
+    in[0] = g->image;
+    return add_node(q, DT_OP_QUANTIZE, DT_ACT_QUANT_SUFFIX, &params, in, 2, y);
+}
+
+/* ---- sums of layers ---- */
+
+/* The weights of a layer, and what their scales follow from. */
+typedef struct {
+    const float *weight, *bias; /* bias NULL: none */
+    int64_t filters, count;     /* count: weights of a filter */
+    int n_scale, high;
+    float scale_x;
+} layer_view;
+
+/* The scale of filter k before it is rounded. */
+static double weight_step(const layer_view *v, int64_t k)
+{
+    const int64_t first = v->n_scale == 1 ? 0 : k * v->count, n = v->n_scale == 1 ? v->filters * v->count : v->count;
+    double need = 0.0;
+    float magnitude = 0.0f;
+
+    for (int64_t i = first; i < first + n; i++) magnitude = dt_max_magnitude(magnitude, v->weight[i]);
+    for (int64_t c = v->n_scale == 1 ? 0 : k; c < (v->n_scale == 1 ? v->filters : k + 1); c++) {
+        const double steps = fabs((double)v->bias[c]) / ((double)v->scale_x * 1073741824.0);
+        need = steps > need ? steps : need;
+    }
+    const double step = dt_max_step(magnitude, v->high, 0.0f);
+    return need > step ? need : step;
+}
+
+static int32_t *make_bias(const layer_view *v)
+{
+    int32_t *bias = malloc((size_t)v->filters * sizeof *bias);
+    double step = 0.0;
+
+    for (int64_t k = 0; bias && k < v->filters; k++) {
+        if (k == 0 || v->n_scale > 1) step = weight_step(v, k);
+        const double code = dt_round_away((double)v->bias[k] / ((double)v->scale_x * step));
+        bias[k] = (int32_t)(code > 1073741824.0 ? 1073741824.0 : code < -1073741824.0 ? -1073741824.0 : code);
+    }
+    return bias;
+}
+
+/* Adds the bias of a layer to the inputs of its REQUANTIZE. */
+static dt_status add_bias(const quantizer *q, const dt_graph_node *conv, int *out)
+{
+    const dt_affine_lowering *w = q->w;
+    const dt_program *p = w->program;
+    const dt_graph_node *quant = dt_graph_maker(w->from, q->x->node->in[1]);
+    const dt_shape *shape = dt_graph_shape(w->from, quant->in[0]);
+    const dt_shape channels = dt_vector(shape->dim[0]);
+    const dt_graph_node *codes = dt_program_weights(p, conv);
+    const dt_codes_params *range = codes->params;
+    float *weight = NULL, *bias = NULL;
+    char layer[DT_NAME_MAX + 1];
+
+    snprintf(layer, sizeof layer, "%.*s", DT_NAME_MAX, dt_graph_name(w->from, q->x->node->out));
+    DT_TRY(dt_affine_floats(w, quant->in[0], &weight));
+    dt_status status = dt_affine_floats(w, q->x->bias, &bias);
+    if (status == DT_OK) {
+        const layer_view v = { .weight = weight,
+                               .bias = bias,
+                               .filters = shape->dim[0],
+                               .count = dt_count(shape) / shape->dim[0],
+                               .n_scale = w->from->value[quant->out]->facts.n_scale,
+                               .high = range->high,
+                               .scale_x = dt_program_scale(p, conv->in[0]) };
+        status = add_param(p->graph, layer, ".bias", &channels, DT_I32, make_bias(&v), out);
+    }
+    free(weight);
+    free(bias);
+    return status;
+}
+
+static dt_status requantize_sum(quantizer *q, int *y)
+{
+    const dt_program *p = q->w->program;
+    const dt_graph_node *conv = dt_graph_maker(p->graph, q->x->value);
+    const int is_linear = q->x->node->kind == DT_OP_LINEAR;
+    const dt_requantize_params params = {
+        q->w->profile, is_linear ? DT_REQUANT_LINEAR : DT_REQUANT_CONV, q->low, q->high, 1, q->grid.zero
+    };
+    int in[5] = { q->x->value, dt_program_scale_param(p, conv->in[0]), q->scale,
+                  dt_program_weights(p, conv)->in[DT_CODES_SCALE] };
+    int n = 4;
+
+    if (q->x->bias >= 0) DT_TRY(add_bias(q, conv, &in[n++]));
+    return add_node(q, DT_OP_REQUANTIZE, DT_ACT_QUANT_SUFFIX, &params, in, n, y);
+}
+
+/* ---- codes of codes ---- */
+
+static dt_status requantize_codes(quantizer *q, int *y)
+{
+    const dt_requantize_params params = { q->w->profile, DT_REQUANT_CODES, q->low, q->high, 1, q->grid.zero };
+    const int in[] = { q->x->value, dt_program_scale_param(q->w->program, q->x->value), q->scale };
+
+    return add_node(q, DT_OP_REQUANTIZE, DT_ACT_QUANT_SUFFIX, &params, in, 3, y);
+}
+
+static dt_status add_binary(quantizer *q, int *y)
+{
+    const dt_program *p = q->w->program;
+    const dt_qbinary_params params = { q->w->profile, q->low, q->high, 0, q->grid.zero };
+    const int in[] = { q->x->value, q->x->other, dt_program_scale_param(p, q->x->value),
+                       dt_program_scale_param(p, q->x->other), q->scale };
+
+    return add_node(q, q->x->holds == DT_AFFINE_ADD ? DT_OP_QADD : DT_OP_QMUL, DT_ACT_QUANT_SUFFIX, &params, in, 5, y);
+}
+
+/* A window that is the whole map has the map's size. */
+static dt_pool_params pool_of(const quantizer *q)
+{
+    const dt_value x = dt_program_value(q->w->program, q->x->value);
+    dt_pool_params p = *(const dt_pool_params *)q->x->node->params;
+
+    if (p.window[0] > 0) return p;
+    p.window[0] = x.height;
+    p.window[1] = x.width;
+    p.stride[0] = p.stride[1] = 1;
+    return p;
+}
+
+/* Of a range of its own: MEAN. Else codes of the range that it reads. */
+static dt_status add_average(quantizer *q, int *y)
+{
+    const dt_pool_params pool = pool_of(q);
+    const char *name = dt_graph_name(q->w->from, q->x->node->out);
+    const dt_qavgpool_params codes = { pool, q->w->profile, q->low, q->high, q->grid.zero };
+    const dt_requantize_params mean = { q->w->profile, DT_REQUANT_MEAN, q->low, q->high,
+                                        pool.window[0] * pool.window[1], q->grid.zero };
+    int in[3] = { q->x->value, dt_program_scale_param(q->w->program, q->x->value), q->scale };
+
+    if (q->x->range == q->node->in[1]) return add_node(q, DT_OP_QAVGPOOL, DT_ACT_QUANT_SUFFIX, &codes, in, 1, y);
+    DT_CHECK(!pool.pad[0] && !pool.pad[1] && !pool.pad[2] && !pool.pad[3], DT_ERR_UNSUPPORTED,
+             "%s: a padded average with a range of its own, which engines have not", name);
+    DT_TRY(dt_program_add_plain(q->w->program->graph, DT_OP_AVGPOOL, name, &pool, &q->x->value, &in[0]));
+    return add_node(q, DT_OP_REQUANTIZE, DT_ACT_QUANT_SUFFIX, &mean, in, 3, y);
+}
+
+/* ---- functions ---- */
+
+static dt_status add_softmax(quantizer *q, int *y)
+{
+    const dt_qsoftmax_params params = { q->w->profile, 1.0f };
+    const int in[] = { q->x->value, dt_program_scale_param(q->w->program, q->x->value), q->scale };
+
+    return add_node(q, DT_OP_QSOFTMAX, DT_ACT_QUANT_SUFFIX, &params, in, 3, y);
+}
+
+/* The codes of probabilities, rounded half to even. */
+static dt_status add_sigmoid(quantizer *q, int *y)
+{
+    const dt_value x = dt_program_value(q->w->program, q->x->value);
+    const double scale = (double)dt_program_scale(q->w->program, q->x->value);
+    const dt_shape rows = { 2, { x.high - x.low + 1, 1 } };
+    const dt_table_params params = { .low = 0, .high = PROBABILITY_STEPS - 1, .first = x.low };
+    int16_t *table = malloc((size_t)rows.dim[0] * sizeof *table);
+    int in[3] = { q->x->value, -1, q->scale };
+
+    for (int i = 0; table && i < rows.dim[0]; i++) {
+        const double code = rint(PROBABILITY_STEPS / (1.0 + exp(-scale * (x.low + i))));
+        table[i] = (int16_t)(code > params.high ? params.high : code);
+    }
+    DT_TRY(add_param(q->w->program->graph, q->name, ".table", &rows, DT_I16, table, &in[1]));
+    return add_node(q, DT_OP_TABLE, DT_ACT_QUANT_SUFFIX, &params, in, 3, y);
+}
+
+dt_status dt_lower_range_quant(dt_affine_lowering *w, const dt_graph_node *n)
+{
+    dt_status status;
+    quantizer q;
+    int y = -1;
+
+    DT_TRY(quantizer_open(w, n, &q));
+    switch (q.x->holds) {
+    case DT_AFFINE_IMAGE: status = quantize_image(&q, &y); break;
+    case DT_AFFINE_SUM: status = requantize_sum(&q, &y); break;
+    case DT_AFFINE_CODES: status = requantize_codes(&q, &y); break;
+    case DT_AFFINE_ADD:
+    case DT_AFFINE_MUL: status = add_binary(&q, &y); break;
+    case DT_AFFINE_AVERAGE: status = add_average(&q, &y); break;
+    case DT_AFFINE_SOFTMAX: status = add_softmax(&q, &y); break;
+    case DT_AFFINE_SIGMOID: status = add_sigmoid(&q, &y); break;
+    default:
+        status = dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: quantizes %s, which an engine has not as integers",
+                          q.name, dt_graph_name(w->from, n->in[0]));
+        break;
+    }
+    DT_TRY(status);
+    w->held[n->out] = (dt_affine_held){ .holds = DT_AFFINE_CODES, .node = n, .value = y, .range = n->in[1], .bias = -1 };
+    return DT_OK;
+}
