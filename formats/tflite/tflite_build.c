@@ -172,28 +172,14 @@ static int has_range(int32_t zero, int can_fuse, const dt_value *v, float scale,
     return can_fuse && v->low == low && v->high == limited;
 }
 
-dt_status dt_tflite_choose_zero(dt_tflite_export *e, const dt_graph_node *n, int can_fuse, int *fused)
+dt_status dt_tflite_set_zero(dt_tflite_export *e, const dt_graph_node *n, int zero, int can_fuse, int *fused)
 {
     const dt_value v = dt_program_value(e->p, n->out);
     const float scale = dt_program_scale(e->p, n->out);
-    const int32_t asked = e->zero[n->out];
-    int32_t zero[3] = { INT8_MIN - v.low, INT8_MIN, INT8_MAX - v.high };
-    int n_zero = 3;
 
-    if (asked != DT_TFLITE_NO_ZERO) {
-        zero[0] = asked;
-        n_zero = 1;
-    }
-    for (int i = 0; i < n_zero; i++) {
-        if (zero[i] < INT8_MIN || zero[i] > INT8_MAX || !has_range(zero[i], can_fuse, &v, scale, fused)) continue;
-        e->zero[n->out] = zero[i];
-        return DT_OK;
-    }
-    DT_TFLITE_EXPECT(n_zero == 3, e, n,
-                     "its codes are %d..%d, and an average pool behind it needs the zero point %" PRId32
-                     "; such a range has no form in a file",
-                     v.low, v.high, asked);
-    DT_TFLITE_EXPECT(0, e, n, "its codes are %d..%d; a file has 256 codes%s", v.low, v.high,
-                     can_fuse ? ", or those of a ReLU" : "");
+    DT_TFLITE_EXPECT(zero >= INT8_MIN && zero <= INT8_MAX && has_range(zero, can_fuse, &v, scale, fused), e, n,
+                     "its codes are %d..%d and its zero point %d; a file has -128 - zero .. 127 - zero%s", v.low,
+                     v.high, zero, can_fuse ? ", or what a ReLU leaves of them" : "");
+    e->zero[n->out] = zero;
     return DT_OK;
 }

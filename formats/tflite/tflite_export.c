@@ -8,63 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 1 if a node leaves the zero point of its codes as it is. */
-static int keeps_zero(const dt_graph_node *n)
-{
-    return n->kind == DT_OP_MAXPOOL || n->kind == DT_OP_QAVGPOOL || n->kind == DT_OP_CONCAT;
-}
-
-/* Gives the values of one node the zero point that any of them is asked to have. Returns 1 if that changed one. */
-static int share_zero(dt_tflite_export *e, const dt_graph_node *n)
-{
-    int32_t zero = e->zero[n->out];
-    int changed = 0;
-
-    for (int k = 0; k < n->n_in && zero == DT_TFLITE_NO_ZERO; k++) zero = e->zero[n->in[k]];
-    for (int k = 0; k <= n->n_in && zero != DT_TFLITE_NO_ZERO; k++) {
-        int32_t *of = &e->zero[k < n->n_in ? n->in[k] : n->out];
-        changed |= *of == DT_TFLITE_NO_ZERO;
-        if (*of == DT_TFLITE_NO_ZERO) *of = zero;
-    }
-    return changed;
-}
-
-/* An average pool needs its own zero point; so does what shares its codes, before it and behind it. */
-static void ask_for_zeros(dt_tflite_export *e)
-{
-    const dt_graph *g = e->g;
-    int changed = 1;
-
-    for (int i = 0; i < g->n_values; i++) e->zero[i] = DT_TFLITE_NO_ZERO;
-    for (int i = 0; i < g->n_nodes; i++) {
-        const dt_graph_node *n = &g->node[i];
-        if (n->kind == DT_OP_QAVGPOOL) e->zero[n->out] = ((const dt_qavgpool_params *)n->params)->zero;
-    }
-    while (changed) { /* each round sets at least one value */
-        changed = 0;
-        for (int i = 0; i < g->n_nodes; i++) {
-            if (keeps_zero(&g->node[i])) changed |= share_zero(e, &g->node[i]);
-        }
-    }
-}
-
-static dt_status check_averages(const dt_tflite_export *e)
-{
-    for (int i = 0; i < e->g->n_nodes; i++) {
-        const dt_graph_node *n = &e->g->node[i];
-        if (n->kind != DT_OP_QAVGPOOL) continue;
-        const int zero = ((const dt_qavgpool_params *)n->params)->zero;
-        DT_TFLITE_EXPECT(e->zero[n->in[0]] == zero, e, n,
-                         "its zero point is %d, and that of the codes that it reads %d; in a file they must be equal",
-                         zero, (int)e->zero[n->in[0]]);
-    }
-    return DT_OK;
-}
-
 static dt_status export_all(dt_tflite_export *e)
 {
-    ask_for_zeros(e);
-    DT_TRY(check_averages(e));
     for (int i = 0; i < e->g->n_nodes; i++) DT_TRY(dt_tflite_export_node(e, &e->g->node[i]));
     DT_TRY(dt_tflite_check(e->m, e->g->name, DT_ERR_UNSUPPORTED));
     return DT_OK;

@@ -93,17 +93,35 @@ static void *params_of(dt_program *p, const char *name)
     return dt_graph_maker(p->graph, dt_graph_find(p->graph, name))->params;
 }
 
-/* The program of engine_program.h, with one zero point before and behind its average pool, as files have it. */
+/* Sets the range of the codes of a node whose params have low and high there, and *zero to what int8 has with it. */
+static void set_range(dt_program *p, int i, int *low, int *high, int *zero)
+{
+    dt_tensor *facts = &p->graph->value[p->graph->node[i].out]->facts;
+
+    *high = *low + 255;
+    *zero = -128 - *low;
+    facts->qmin = *low;
+    facts->qmax = *high;
+}
+
+/* The program of engine_program.h with ranges that files have: of 256 codes, and with one zero point before and behind
+ * the average pool. */
 static dt_program *whole_program(void)
 {
     dt_program *p = engine_program(DT_PROFILE_LITERT_REF);
-    dt_qbinary_params *product = params_of(p, "product");
-    dt_tensor *facts = &p->graph->value[dt_graph_find(p->graph, "product")]->facts;
 
-    product->low = -60;
-    product->high = 195;
-    facts->qmin = -60;
-    facts->qmax = 195;
+    ((dt_qbinary_params *)params_of(p, "product"))->low = -60;
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        dt_graph_node *n = &p->graph->node[i];
+        dt_quantize_params *q = n->params;
+        dt_requantize_params *r = n->params;
+        dt_qbinary_params *b = n->params;
+        dt_qavgpool_params *a = n->params;
+        if (n->kind == DT_OP_QUANTIZE) set_range(p, i, &q->low, &q->high, &q->zero);
+        if (n->kind == DT_OP_REQUANTIZE) set_range(p, i, &r->low, &r->high, &r->zero);
+        if (n->kind == DT_OP_QADD || n->kind == DT_OP_QMUL) set_range(p, i, &b->low, &b->high, &b->zero);
+        if (n->kind == DT_OP_QAVGPOOL) set_range(p, i, &a->low, &a->high, &a->zero);
+    }
     return p;
 }
 
@@ -209,9 +227,10 @@ Test(tflite_export, what_has_no_form_in_a_file_is_named)
         void (*damage)(dt_program *p);
         const char *words;
     } cases[] = {
-        { "241 codes", narrow, "first.act_quant (requantize): its codes are -40..200; a file has 256 codes" },
+        { "241 codes", narrow, "first.act_quant (requantize): its codes are -40..200 and its zero point -88" },
         { "a matrix product", matmul, "branch.act_quant (requantize): sums of kind 2" },
-        { "a pool with a zero point of its own", other_zero, "needs the zero point -67" },
+        { "a pool with a zero point of its own", other_zero,
+          "its zero point is -67, and that of the codes that it reads -68" },
         { "another function", other_table, "sigmoid (table): sigmoid.table makes its codes; a file has LOGISTIC" },
     };
     dt_tflite *const untouched = (dt_tflite *)temp_folder;
