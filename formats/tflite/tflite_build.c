@@ -172,15 +172,14 @@ static int has_range(int32_t zero, int can_fuse, const dt_value *v, float scale,
     return can_fuse && v->low == low && v->high == limited;
 }
 
-dt_status dt_tflite_find_fused(const dt_tflite_export *e, const dt_graph_node *n, int can_fuse, int *fused)
+dt_status dt_tflite_set_zero(dt_tflite_export *e, const dt_graph_node *n, int zero, int can_fuse, int *fused)
 {
     const dt_value v = dt_program_value(e->p, n->out);
-    const int32_t zero = e->zero[n->out];
+    const float scale = dt_program_scale(e->p, n->out);
 
-    DT_TFLITE_EXPECT(zero >= INT8_MIN && zero <= INT8_MAX, e, n, "its zero point is %" PRId32 ", int8 has %d..%d", zero,
-                     INT8_MIN, INT8_MAX);
-    DT_TFLITE_EXPECT(has_range(zero, can_fuse, &v, dt_program_scale(e->p, n->out), fused), e, n,
-                     "its codes are %d..%d around the zero point %" PRId32 "; a file has 256 codes%s", v.low, v.high, zero,
-                     can_fuse ? ", or those of a ReLU" : "");
+    DT_TFLITE_EXPECT(zero >= INT8_MIN && zero <= INT8_MAX && has_range(zero, can_fuse, &v, scale, fused), e, n,
+                     "its codes are %d..%d and its zero point %d; a file has -128 - zero .. 127 - zero%s", v.low,
+                     v.high, zero, can_fuse ? ", or what a ReLU leaves of them" : "");
+    e->zero[n->out] = zero;
     return DT_OK;
 }

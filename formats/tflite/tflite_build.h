@@ -9,8 +9,6 @@
 /* Tensors and operators that one node of a program makes at most. */
 enum { DT_TFLITE_TENSORS_EACH = 12, DT_TFLITE_OPS_EACH = 6 };
 
-enum { DT_TFLITE_NO_ZERO = INT32_MIN }; /* of what is no codes */
-
 /* An export that is under way. */
 typedef struct {
     const dt_program *p;
@@ -19,7 +17,7 @@ typedef struct {
     dt_tflite *m;  /* has room for all that its program may make */
     int *map;      /* [n_values] the tensor of a value's codes with the dimensions 1,H,W,C; -1: none yet */
     int *flat;     /* [n_values] the same of 1,C; -1: none yet */
-    int32_t *zero; /* [n_values] zero points */
+    int32_t *zero; /* [n_values] the zero point of a value that has a tensor */
 } dt_tflite_export;
 
 /* Raises a failure that names a node. */
@@ -50,9 +48,10 @@ DT_MUST_CHECK dt_status dt_tflite_add_value(dt_tflite_export *e, int value, int 
 DT_MUST_CHECK dt_status dt_tflite_as_map(dt_tflite_export *e, const dt_graph_node *n, int value, int *tensor);
 DT_MUST_CHECK dt_status dt_tflite_as_flat(dt_tflite_export *e, const dt_graph_node *n, int value, int *tensor);
 
-/* Sets *fused to the activation that the range of n's codes around their zero point shows. DT_ERR_UNSUPPORTED: no int8 tensor
- * has such a range; can_fuse 0: the operator has no activation. */
-DT_MUST_CHECK dt_status dt_tflite_find_fused(const dt_tflite_export *e, const dt_graph_node *n, int can_fuse, int *fused);
+/* Sets the zero point of the node's value, and *fused to the activation that leaves its range of codes; can_fuse 0:
+ * none does. */
+DT_MUST_CHECK dt_status dt_tflite_set_zero(dt_tflite_export *e, const dt_graph_node *n, int zero, int can_fuse,
+                                           int *fused);
 
 /* Adds what a node makes. In tflite_export_layers.c. */
 DT_MUST_CHECK dt_status dt_tflite_export_node(dt_tflite_export *e, const dt_graph_node *n);

@@ -8,31 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The zero point of all codes that an engine stores. */
-static void find_zeros(const dt_tflite_export *e)
-{
-    for (int i = 0; i < e->g->n_values; i++) {
-        e->zero[i] = dt_codes_are_stored(e->g, i) ? dt_codes_zero(e->g, i) : DT_TFLITE_NO_ZERO;
-    }
-}
-
-static dt_status check_averages(const dt_tflite_export *e)
-{
-    for (int i = 0; i < e->g->n_nodes; i++) {
-        const dt_graph_node *n = &e->g->node[i];
-        if (n->kind != DT_OP_QAVGPOOL) continue;
-        const int zero = ((const dt_qavgpool_params *)n->params)->zero;
-        DT_TFLITE_EXPECT(e->zero[n->in[0]] == zero, e, n,
-                         "its zero point is %d, and that of the codes that it reads %d; in a file they must be equal",
-                         zero, (int)e->zero[n->in[0]]);
-    }
-    return DT_OK;
-}
-
 static dt_status export_all(dt_tflite_export *e)
 {
-    find_zeros(e);
-    DT_TRY(check_averages(e));
     for (int i = 0; i < e->g->n_nodes; i++) DT_TRY(dt_tflite_export_node(e, &e->g->node[i]));
     DT_TRY(dt_tflite_check(e->m, e->g->name, DT_ERR_UNSUPPORTED));
     return DT_OK;

@@ -2,15 +2,11 @@
  * tflite_export.h - writes a program as an int8 TensorFlow Lite file.
  *
  * It is the inverse of the import (tflite_import.h): the same operators, in the file's form. A program has codes and
- * their range; a file has stored integers q = code + zero point. The zero point follows from the range low..high:
+ * their range, and the zero point by which a file's stored integers q = code + zero are higher. A range is that of
+ * int8, -128 - zero .. 127 - zero, or what a fused RELU or RELU6 leaves of it; other ranges have no form in a file.
  *
- *   low .. low + 255        zero = -128 - low
- *   0 .. high               zero = 127 - high, with a fused RELU;  or -128 with a fused RELU6, where high is 6 / scale
- *   below an average pool   its own, because the pool's rounding depends on it
- *
- * Other ranges have no form in a file. Each convolution gets a bias, and each constant its scale. Pads that are not
- * those of SAME become a PAD. Tensors are called after the program's values, so that a file that is read again has the
- * same names.
+ * Each convolution gets a bias, and each constant its scale. Pads that are not those of SAME become a PAD. Tensors are
+ * called after the program's values, so that a file that is read again has the same names.
  *
  *   tflite_export.c   the program;   tflite_export_layers.c   one layer;   tflite_build.c   tensors and operators
  *

@@ -57,6 +57,12 @@ static dt_status add_pad(dt_tflite_export *e, int value, const int pad[4], int *
     return DT_OK;
 }
 
+/* The zero point of a REQUANTIZE. */
+static int zero_of(const dt_graph_node *n)
+{
+    return ((const dt_requantize_params *)n->params)->zero;
+}
+
 /* ---- convolutions ---- */
 
 typedef struct {
@@ -196,7 +202,7 @@ static dt_status add_conv(dt_tflite_export *e, const dt_graph_node *n)
     int in[3], out;
 
     DT_TRY(look_at_conv(e, n, &l));
-    DT_TRY(dt_tflite_find_fused(e, n, 1, &options.fused));
+    DT_TRY(dt_tflite_set_zero(e, n, zero_of(n), 1, &options.fused));
     if (l.code == DT_TFLITE_FULLY_CONNECTED) {
         DT_TRY(dt_tflite_as_flat(e, n, l.conv->in[0], &in[0]));
     } else {
@@ -227,7 +233,7 @@ static dt_status add_mean(dt_tflite_export *e, const dt_graph_node *n)
 
     DT_TFLITE_EXPECT(y.height == 1 && y.width == 1 && count == x.height * x.width, e, n,
                      "a mean of %d cells of a map of %dx%d; in a file it is of all", count, x.height, x.width);
-    DT_TRY(dt_tflite_find_fused(e, n, 0, &fused));
+    DT_TRY(dt_tflite_set_zero(e, n, zero_of(n), 0, &fused));
     DT_TRY(dt_tflite_as_map(e, n, pool->in[0], &in[0]));
     DT_TRY(dt_tflite_add_tensor(e, &axes, &in[1]));
     DT_TRY(dt_tflite_add_value(e, n->out, 1, &out));
@@ -247,7 +253,7 @@ static dt_status add_rescale(dt_tflite_export *e, const dt_graph_node *n)
     const int flat = is_flat(e, n->in[0]);
     int in, out, fused;
 
-    DT_TRY(dt_tflite_find_fused(e, n, 1, &fused));
+    DT_TRY(dt_tflite_set_zero(e, n, zero_of(n), 1, &fused));
     DT_TRY(flat ? dt_tflite_as_flat(e, n, n->in[0], &in) : dt_tflite_as_map(e, n, n->in[0], &in));
     DT_TRY(dt_tflite_add_value(e, n->out, flat, &out));
     const dt_tflite_code code = fused == DT_TFLITE_FUSED_NONE   ? DT_TFLITE_QUANTIZE
@@ -274,7 +280,7 @@ static dt_status add_binary(dt_tflite_export *e, const dt_graph_node *n)
     dt_tflite_options options = { 0 };
     int in[2], out;
 
-    DT_TRY(dt_tflite_find_fused(e, n, 1, &options.fused));
+    DT_TRY(dt_tflite_set_zero(e, n, p->zero, 1, &options.fused));
     for (int k = 0; k < 2; k++)
         DT_TRY(flat ? dt_tflite_as_flat(e, n, n->in[k], &in[k]) : dt_tflite_as_map(e, n, n->in[k], &in[k]));
     DT_TRY(dt_tflite_add_value(e, n->out, flat, &out));
@@ -284,6 +290,18 @@ static dt_status add_binary(dt_tflite_export *e, const dt_graph_node *n)
 }
 
 /* ---- pools and joints, which leave scale and zero point ---- */
+
+/* The zero point of an average pool is that of the codes that it reads. */
+static dt_status set_average(dt_tflite_export *e, const dt_graph_node *n, int *fused)
+{
+    const int zero = ((const dt_qavgpool_params *)n->params)->zero;
+
+    DT_TFLITE_EXPECT(zero == e->zero[n->in[0]], e, n,
+                     "its zero point is %d, and that of the codes that it reads %" PRId32 "; in a file they are equal",
+                     zero, e->zero[n->in[0]]);
+    DT_TRY(dt_tflite_set_zero(e, n, zero, 1, fused));
+    return DT_OK;
+}
 
 static dt_status add_pool(dt_tflite_export *e, const dt_graph_node *n)
 {
@@ -299,8 +317,9 @@ static dt_status add_pool(dt_tflite_export *e, const dt_graph_node *n)
     o.padding = padding_of(p->pad, size, span, o.stride);
     DT_TFLITE_EXPECT(o.padding >= 0, e, n, "pads of %d,%d,%d,%d; a file has none, or those of SAME", p->pad[0],
                      p->pad[1], p->pad[2], p->pad[3]);
-    if (n->kind == DT_OP_QAVGPOOL) DT_TRY(dt_tflite_find_fused(e, n, 1, &o.fused));
     DT_TRY(dt_tflite_as_map(e, n, n->in[0], &in));
+    e->zero[n->out] = e->zero[n->in[0]];
+    if (n->kind == DT_OP_QAVGPOOL) DT_TRY(set_average(e, n, &o.fused));
     DT_TRY(dt_tflite_add_value(e, n->out, 0, &out));
     DT_TRY(dt_tflite_add_op(e, n->kind == DT_OP_MAXPOOL ? DT_TFLITE_MAX_POOL_2D : DT_TFLITE_AVERAGE_POOL_2D, &in, 1,
                             out, &o));
@@ -320,6 +339,7 @@ static dt_status add_concat(dt_tflite_export *e, const dt_graph_node *n)
                          e->zero[n->in[k]]);
         DT_TRY(dt_tflite_as_map(e, n, n->in[k], &in[k]));
     }
+    e->zero[n->out] = e->zero[n->in[0]];
     DT_TRY(dt_tflite_add_value(e, n->out, 0, &out));
     DT_TRY(dt_tflite_add_op(e, DT_TFLITE_CONCATENATION, in, n->n_in, out, &options));
     return DT_OK;
@@ -337,7 +357,7 @@ static dt_status add_softmax(dt_tflite_export *e, const dt_graph_node *n)
     int in, out, fused;
 
     DT_TFLITE_EXPECT(scale == 1.0f / 256.0f, e, n, "its scale is %.9g, a file has 1/256", (double)scale);
-    DT_TRY(dt_tflite_find_fused(e, n, 0, &fused));
+    DT_TRY(dt_tflite_set_zero(e, n, INT8_MIN, 0, &fused));
     DT_TRY(flat ? dt_tflite_as_flat(e, n, n->in[0], &in) : dt_tflite_as_map(e, n, n->in[0], &in));
     DT_TRY(dt_tflite_add_value(e, n->out, flat, &out));
     DT_TRY(dt_tflite_add_op(e, DT_TFLITE_SOFTMAX, &in, 1, out, &options));
@@ -364,15 +384,15 @@ static int is_function(const dt_tflite_export *e, const dt_graph_node *n, dt_tfl
 
 static dt_status add_table(dt_tflite_export *e, const dt_graph_node *n)
 {
-    const int is_logistic = e->zero[n->in[0]] != DT_TFLITE_NO_ZERO && is_function(e, n, DT_TFLITE_LOGISTIC);
     const int flat = is_flat(e, n->in[0]);
     int in, out, fused;
 
-    DT_TFLITE_EXPECT(is_logistic || (e->zero[n->in[0]] != DT_TFLITE_NO_ZERO && is_function(e, n, DT_TFLITE_TANH)), e, n,
+    DT_TRY(flat ? dt_tflite_as_flat(e, n, n->in[0], &in) : dt_tflite_as_map(e, n, n->in[0], &in));
+    const int is_logistic = is_function(e, n, DT_TFLITE_LOGISTIC);
+    DT_TFLITE_EXPECT(is_logistic || is_function(e, n, DT_TFLITE_TANH), e, n,
                      "%s makes its codes; a file has LOGISTIC in steps of 1/256 and TANH in steps of 1/128",
                      dt_graph_name(e->g, n->in[DT_TABLE_CODES]));
-    DT_TRY(dt_tflite_find_fused(e, n, 0, &fused));
-    DT_TRY(flat ? dt_tflite_as_flat(e, n, n->in[0], &in) : dt_tflite_as_map(e, n, n->in[0], &in));
+    DT_TRY(dt_tflite_set_zero(e, n, is_logistic ? INT8_MIN : 0, 0, &fused));
     DT_TRY(dt_tflite_add_value(e, n->out, flat, &out));
     DT_TRY(dt_tflite_add_op(e, is_logistic ? DT_TFLITE_LOGISTIC : DT_TFLITE_TANH, &in, 1, out, NULL));
     return DT_OK;
@@ -401,7 +421,7 @@ static dt_status add_image(dt_tflite_export *e, const dt_graph_node *n)
 {
     int image, codes, fused;
 
-    DT_TRY(dt_tflite_find_fused(e, n, 0, &fused));
+    DT_TRY(dt_tflite_set_zero(e, n, ((const dt_quantize_params *)n->params)->zero, 0, &fused));
     DT_TRY(dt_tflite_add_value(e, n->out, 0, &codes));
     image = codes;
     if (e->io != DT_TFLITE_IO_I8) {

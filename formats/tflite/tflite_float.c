@@ -6,6 +6,7 @@
 #include "tflite_layers.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 /* data is taken over. */
 static dt_status add_weight(dt_tflite_import *imp, const char *name, const char *part, const dt_shape *shape,
@@ -50,16 +51,28 @@ static dt_status finish(dt_tflite_import *imp, const dt_tflite_operator *o, cons
     return DT_OK;
 }
 
-/* Adds a BIAS of constant input k, which has n numbers, behind *y. */
+/* Returns `factor` times the numbers of a constant, n of them: one number stands for n. NULL: there is no memory. */
+static float *spread(const dt_tflite_tensor *t, int64_t n, float factor)
+{
+    const int64_t count = dt_tflite_count(t);
+    float *to = malloc((size_t)n * sizeof *to);
+
+    for (int64_t i = 0; to && i < n; i++) to[i] = factor * ((const float *)t->data)[count == 1 ? 0 : i];
+    return to;
+}
+
+/* Adds a BIAS of n numbers behind *y: constant input k, which a SUB takes away. */
 static dt_status add_bias(dt_tflite_import *imp, const dt_tflite_operator *o, int k, const char *name, int64_t n,
                           int *y)
 {
+    const int is_layer = o->code == DT_TFLITE_ADD || o->code == DT_TFLITE_SUB;
+    const float factor = o->code == DT_TFLITE_SUB ? -1.0f : 1.0f;
     const dt_shape shape = { 1, { n } };
     int in[2] = { *y };
 
-    DT_TRY(check_floats(imp, o, k, n));
-    DT_TRY(add_weight(imp, name, ".bias", &shape, dt_tflite_copy(dt_tflite_in(imp, o, k)), &in[1]));
-    DT_TRY(dt_tflite_node(imp, DT_OP_BIAS, name, o->code == DT_TFLITE_ADD ? "" : ".biased", NULL, in, 2, y));
+    DT_TRY(check_floats(imp, o, k, is_layer && dt_tflite_count(dt_tflite_in(imp, o, k)) == 1 ? 1 : n));
+    DT_TRY(add_weight(imp, name, ".bias", &shape, spread(dt_tflite_in(imp, o, k), n, factor), &in[1]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_BIAS, name, is_layer ? "" : ".biased", NULL, in, 2, y));
     return DT_OK;
 }
 
@@ -150,19 +163,33 @@ static dt_status add_mean(dt_tflite_import *imp, const dt_tflite_operator *o)
     return DT_OK;
 }
 
-/* ADD of a constant for each channel is a BIAS; either operand may be the constant. */
+/* Index of the operand that is constant, or -1. */
+static int constant_operand(const dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    return dt_tflite_in(imp, o, 1)->data ? 1 : dt_tflite_in(imp, o, 0)->data ? 0 : -1;
+}
+
+static int64_t channels_of(const dt_tflite_import *imp, int value)
+{
+    const dt_shape *s = dt_graph_shape(imp->graph, value);
+
+    return s->dim[s->ndim - 1];
+}
+
+/* A constant that is added or subtracted, for each channel or for all, is a BIAS. */
 static dt_status add_sum(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
-    const int constant = dt_tflite_in(imp, o, 0)->data ? 0 : 1;
+    const int constant = constant_operand(imp, o), is_sub = o->code == DT_TFLITE_SUB;
     char name[DT_TFLITE_NAME];
     int in[2], y;
 
     dt_tflite_name(imp, o, name);
-    DT_TRY(dt_tflite_input(imp, o, 1 - constant, &in[0]));
-    if (dt_tflite_in(imp, o, constant)->data) {
-        const dt_shape *s = dt_graph_shape(imp->graph, in[0]);
+    DT_TFLITE_CHECK(!is_sub || constant == 1, DT_ERR_UNSUPPORTED, imp, o,
+                    "the second of its %d operands is no constant; detent has no operator for it on reals", o->n_in);
+    DT_TRY(dt_tflite_input(imp, o, constant == 0, &in[0]));
+    if (constant >= 0) {
         y = in[0];
-        DT_TRY(add_bias(imp, o, constant, name, s->dim[s->ndim - 1], &y));
+        DT_TRY(add_bias(imp, o, constant, name, channels_of(imp, y), &y));
     } else {
         DT_TRY(dt_tflite_input(imp, o, 1, &in[1]));
         DT_TRY(dt_tflite_node(imp, DT_OP_ADD, name, "", NULL, in, 2, &y));
@@ -171,13 +198,34 @@ static dt_status add_sum(dt_tflite_import *imp, const dt_tflite_operator *o)
     return DT_OK;
 }
 
+/* A constant factor of a map, for each channel or for all, is a convolution of one cell in each channel. */
+static dt_status add_factor(dt_tflite_import *imp, const dt_tflite_operator *o, int constant, const char *name, int *y)
+{
+    const dt_tflite_tensor *t = dt_tflite_in(imp, o, constant);
+    int in[2];
+
+    DT_TRY(dt_tflite_input(imp, o, 1 - constant, &in[0]));
+    const int64_t n = channels_of(imp, in[0]);
+    const dt_conv_params each = { .stride = { 1, 1 }, .dilation = { 1, 1 }, .groups = (int)n };
+    const dt_shape shape = { 4, { n, 1, 1, 1 } };
+    DT_TRY(check_floats(imp, o, constant, dt_tflite_count(t) == 1 ? 1 : n));
+    DT_TRY(add_weight(imp, name, ".weight", &shape, spread(t, n, 1.0f), &in[1]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_CONV2D, name, "", &each, in, 2, y));
+    return DT_OK;
+}
+
 /* The operand that has one value for the whole map is the second one of a MUL. */
 static dt_status add_product(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
+    const int constant = constant_operand(imp, o);
     char name[DT_TFLITE_NAME];
     int in[2], y;
 
     dt_tflite_name(imp, o, name);
+    if (constant >= 0) {
+        DT_TRY(add_factor(imp, o, constant, name, &y));
+        return finish(imp, o, name, y);
+    }
     for (int k = 0; k < 2; k++) DT_TRY(dt_tflite_input(imp, o, k, &in[k]));
     if (dt_graph_count(imp->graph, in[0]) < dt_graph_count(imp->graph, in[1])) {
         const int small = in[0];
@@ -232,6 +280,7 @@ static const struct {
     { DT_TFLITE_AVERAGE_POOL_2D, add_pool },
     { DT_TFLITE_MEAN, add_mean },
     { DT_TFLITE_ADD, add_sum },
+    { DT_TFLITE_SUB, add_sum },
     { DT_TFLITE_MUL, add_product },
     { DT_TFLITE_RELU, add_activation },
     { DT_TFLITE_RELU6, add_activation },

@@ -7,8 +7,11 @@
  *   float     CONV_2D, DEPTHWISE_CONV_2D     CONV2D, BIAS [, RELU]      FULLY_CONNECTED   [FLATTEN,] LINEAR [, RELU]
  *             MAX_POOL_2D, AVERAGE_POOL_2D   MAXPOOL, AVGPOOL           MEAN over H and W  AVGPOOL of the whole map
  *             ADD, MUL, CONCATENATION        ADD, MUL, CONCAT           LOGISTIC, SOFTMAX  SIGMOID, SOFTMAX
- *             ADD of a constant C            BIAS                       RESHAPE, SQUEEZE   nothing, or FLATTEN
- *             PAD before a convolution       the convolution's pad      RELU, RELU6        RELU
+ *             ADD, SUB of a constant         BIAS                       RESHAPE, SQUEEZE   nothing, or FLATTEN
+ *             MUL of a map by a constant     CONV2D of each channel     RELU, RELU6        RELU
+ *             PAD before a convolution       the convolution's pad
+ *
+ * A constant has one number, or one for each channel.
  *
  *   integer   QUANTIZE of the image          QUANTIZE                  RELU, RELU6, QUANTIZE of codes   REQUANTIZE
  *             CONV_2D, DEPTHWISE_CONV_2D,    CODES, CONV2D,            MAX_POOL_2D, CONCATENATION    MAXPOOL, CONCAT

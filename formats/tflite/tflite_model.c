@@ -53,7 +53,8 @@ static dt_status read_graph(const char *path, int wants_integers, dt_graph **out
     dt_graph_destroy(*out);
     return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: computes on %s, and wanted is a network of %s", path,
                     is_integer ? "integers" : "reals",
-                    wants_integers ? "integers; 'detent quantize' makes one" : "reals; take the file that it was made of");
+                    wants_integers ? "integers; 'detent quantize' makes one"
+                                   : "reals; take the file that it was made of");
 }
 
 dt_status dt_tflite_model(dt_context *ctx, const char *path, dt_model **out)

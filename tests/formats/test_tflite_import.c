@@ -177,7 +177,8 @@ Test(tflite_import, names_and_nodes_of_a_float_network)
     dt_tflite *m = tflite_nets_float();
     dt_graph *g = imported(m, 0);
 
-    expect_nodes(g, "conv conv0, bias conv0.biased, relu conv0.relu, conv dw0, bias dw0.biased, conv conv1, bias "
+    expect_nodes(g, "conv rescale, bias center, conv conv0, bias conv0.biased, relu conv0.relu, conv dw0, bias "
+                    "dw0.biased, conv conv1, bias "
                     "conv1.biased, add add0, "
                     "relu add0.relu, maxpool pool, relu pool.relu, avgpool pool_2, concat both, bias add1, avgpool "
                     "mean, sigmoid gate, "
@@ -290,7 +291,7 @@ static void pad_channels(dt_tflite *m)
 }
 static void pad_and_same(dt_tflite *m)
 {
-    m->op[3].options.padding = DT_TFLITE_SAME;
+    m->op[5].options.padding = DT_TFLITE_SAME;
 }
 static void pad_elsewhere(dt_tflite *m)
 {
@@ -302,7 +303,7 @@ static void two_outputs(dt_tflite *m)
 }
 static void mixed(dt_tflite *m)
 {
-    m->tensor[find_op(m, DT_TFLITE_MUL)->out].type = DT_TFLITE_INT8;
+    m->tensor[find_op(m, DT_TFLITE_LOGISTIC)->out].type = DT_TFLITE_INT8;
 }
 static void hybrid(dt_tflite *m)
 {
@@ -358,17 +359,19 @@ Test(tflite_import, what_a_graph_cannot_compute_is_named)
         dt_status status;
         const char *words;
     } cases[] = {
-        { "SUB of reals", 0, no_sub, DT_ERR_UNSUPPORTED, "SUB 'net/add0/add': detent has no operator for it on reals" },
+        { "SUB of reals", 0, no_sub, DT_ERR_UNSUPPORTED,
+          "SUB 'net/add0/add': the second of its 2 operands is no constant" },
         { "TANH of reals", 0, no_tanh, DT_ERR_UNSUPPORTED, "TANH 'net/gate/Sigmoid'" },
         { "a factor in SOFTMAX", 0, beta, DT_ERR_UNSUPPORTED, "beta is 0.5, understood is 1" },
         { "a batch of 2", 0, batch, DT_ERR_UNSUPPORTED, "4 dimensions, the first 2" },
         { "another shape", 0, other_shape, DT_ERR_FORMAT, "the output is 1x2x3x8, which the file has as 1x3x3x8" },
         { "a mean over channels", 0, mean_axis, DT_ERR_UNSUPPORTED, "bits 0xc; understood are 1 and 2" },
         { "a PAD of channels", 0, pad_channels, DT_ERR_UNSUPPORTED, "1 cells beside axis 3" },
-        { "a PAD and SAME", 0, pad_and_same, DT_ERR_UNSUPPORTED, "SAME, and operator 2 before it is a PAD" },
+        { "a PAD and SAME", 0, pad_and_same, DT_ERR_UNSUPPORTED, "SAME, and operator 4 before it is a PAD" },
         { "a PAD before a pool", 0, pad_elsewhere, DT_ERR_UNSUPPORTED, "input 0 comes from a PAD" },
         { "two outputs", 0, two_outputs, DT_ERR_UNSUPPORTED, "1 inputs and 2 outputs" },
-        { "codes among reals", 0, mixed, DT_ERR_UNSUPPORTED, "MUL 'net/mul/mul': it makes INT8, and operators before" },
+        { "codes among reals", 0, mixed, DT_ERR_UNSUPPORTED,
+          "LOGISTIC 'net/gate/Sigmoid': it makes INT8, and operators before" },
         { "weights quantized alone", 0, hybrid, DT_ERR_UNSUPPORTED, "quantized while it runs" },
         { "16 bits", 1, bytes_inside, DT_ERR_UNSUPPORTED, "it makes INT16; understood are FLOAT32 and INT8" },
         { "weights around 1", 1, weight_zero, DT_ERR_UNSUPPORTED, "weights of filter 1 have the zero point 1" },

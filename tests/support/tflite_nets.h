@@ -173,6 +173,21 @@ static inline tflite_net tflite_nets_begin(const char *name, int is_int8, dt_tfl
     return n;
 }
 
+/* The image, times one number, less one for each channel. */
+static inline void tflite_nets_rescale(tflite_net *n)
+{
+    const int *dim = (int[]){ 1, TFLITE_NETS_H_, TFLITE_NETS_W, TFLITE_NETS_C, 0 };
+    const int factor = tflite_case_tensor(n->m, "net/factor", DT_TFLITE_FLOAT32, (int[]){ 0 });
+    const int mean = tflite_case_tensor(n->m, "net/mean", DT_TFLITE_FLOAT32, (int[]){ TFLITE_NETS_C, 0 });
+    const int product = tflite_nets_map(n, "net/rescale/mul", dim, 0, 0);
+    const int difference = tflite_nets_map(n, "net/center/sub", dim, 0, 0);
+
+    tflite_case_data(n->m, factor, (float[]){ 0.75f });
+    tflite_case_data(n->m, mean, (float[]){ 0.25f, -0.5f });
+    tflite_nets_op(n, DT_TFLITE_MUL, (int[]){ n->last, factor }, 2, product);
+    tflite_nets_op(n, DT_TFLITE_SUB, (int[]){ product, mean }, 2, difference);
+}
+
 /* A float network: also MEAN, LOGISTIC and MUL, which scale the channels by what they are on average, and SOFTMAX. */
 static inline dt_tflite *tflite_nets_float(void)
 {
@@ -184,6 +199,7 @@ static inline dt_tflite *tflite_nets_float(void)
     for (int i = 0; i < 16; i++) by[i] = tflite_nets_real(3, i);
     tflite_case_data(n.m, axes, (int32_t[]){ 1, -2 });
     tflite_case_data(n.m, shift, by);
+    tflite_nets_rescale(&n);
     tflite_nets_body(&n);
     const int map = tflite_nets_map(&n, "net/add1/add", (int[]){ 1, 2, 3, 16, 0 }, 0, 0);
     tflite_nets_op(&n, DT_TFLITE_ADD, (int[]){ n.last, shift }, 2, map);

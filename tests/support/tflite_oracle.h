@@ -63,7 +63,7 @@ static inline double tflite_oracle_scaled(double x, double m, int once)
 
     if (once) return (double)(long long)((product + ((__int128)1 << (30 - exponent))) >> (31 - exponent));
     const int up = exponent > 0 ? exponent : 0, down = exponent > 0 ? 0 : -exponent;
-    const double high = floor(ldexp((double)(long long)(product << up), -31) + 0.5);
+    const double high = floor(ldexp((double)(long long)(product * ((__int128)1 << up)), -31) + 0.5);
     return round(ldexp(high, -down));
 }
 
