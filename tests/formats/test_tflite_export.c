@@ -93,38 +93,6 @@ static void *params_of(dt_program *p, const char *name)
     return dt_graph_maker(p->graph, dt_graph_find(p->graph, name))->params;
 }
 
-/* Sets the range of the codes of a node whose params have low and high there, and *zero to what int8 has with it. */
-static void set_range(dt_program *p, int i, int *low, int *high, int *zero)
-{
-    dt_tensor *facts = &p->graph->value[p->graph->node[i].out]->facts;
-
-    *high = *low + 255;
-    *zero = -128 - *low;
-    facts->qmin = *low;
-    facts->qmax = *high;
-}
-
-/* The program of engine_program.h with ranges that files have: of 256 codes, and with one zero point before and behind
- * the average pool. */
-static dt_program *whole_program(void)
-{
-    dt_program *p = engine_program(DT_PROFILE_LITERT_REF);
-
-    ((dt_qbinary_params *)params_of(p, "product"))->low = -60;
-    for (int i = 0; i < p->graph->n_nodes; i++) {
-        dt_graph_node *n = &p->graph->node[i];
-        dt_quantize_params *q = n->params;
-        dt_requantize_params *r = n->params;
-        dt_qbinary_params *b = n->params;
-        dt_qavgpool_params *a = n->params;
-        if (n->kind == DT_OP_QUANTIZE) set_range(p, i, &q->low, &q->high, &q->zero);
-        if (n->kind == DT_OP_REQUANTIZE) set_range(p, i, &r->low, &r->high, &r->zero);
-        if (n->kind == DT_OP_QADD || n->kind == DT_OP_QMUL) set_range(p, i, &b->low, &b->high, &b->zero);
-        if (n->kind == DT_OP_QAVGPOOL) set_range(p, i, &a->low, &a->high, &a->zero);
-    }
-    return p;
-}
-
 /* ---- files ---- */
 
 /* Of each of the three kinds of input and output. */
@@ -175,7 +143,7 @@ Test(tflite_export, a_file_that_is_read_again_is_the_same_program)
 /* A program that no file made, with each operator of codes. */
 Test(tflite_export, a_program_of_every_operator)
 {
-    dt_program *p = whole_program();
+    dt_program *p = engine_program(DT_PROFILE_LITERT_REF);
     dt_tflite *m = exported(p, DT_TFLITE_IO_I8);
     dt_program q = program_of(m);
     static const dt_tflite_code codes[] = {
@@ -236,7 +204,7 @@ Test(tflite_export, what_has_no_form_in_a_file_is_named)
     dt_tflite *const untouched = (dt_tflite *)temp_folder;
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        dt_program *p = whole_program();
+        dt_program *p = engine_program(DT_PROFILE_LITERT_REF);
         dt_tflite *m = untouched;
         cases[i].damage(p);
         const dt_status s = dt_tflite_of_program(p, DT_TFLITE_IO_I8, &m);
