@@ -198,7 +198,7 @@ Test(tflite_export, what_has_no_form_in_a_file_is_named)
         { "241 codes", narrow, "first.act_quant (requantize): its codes are -40..200 and its zero point -88" },
         { "a matrix product", matmul, "branch.act_quant (requantize): sums of kind 2" },
         { "a pool with a zero point of its own", other_zero,
-          "its zero point is -67, and that of the codes that it reads -68" },
+          "its zero point is -67, and that of the codes that it reads -28" },
         { "another function", other_table, "sigmoid (table): sigmoid.table makes its codes; a file has LOGISTIC" },
     };
     dt_tflite *const untouched = (dt_tflite *)temp_folder;
