@@ -67,7 +67,7 @@ static dt_status read_weights(const dt_affine_lowering *w, const dt_graph_node *
     DT_CHECK(t && codes->facts.n_scale > 0, DT_ERR_UNSUPPORTED, "%s: its weights %s are not quantized", c->name,
              codes->name);
     c->shape = codes->facts.shape;
-    c->range = (dt_codes_params){ (int)codes->facts.qmin, (int)codes->facts.qmax };
+    c->range = (dt_codes_params){ (int)codes->facts.qmin, (int)codes->facts.qmax, 0 };
     c->n_scale = codes->facts.n_scale;
     DT_TRY(dt_device_floats(w->ctx, t->data, count, &code));
     c->weight = malloc((size_t)count);
@@ -75,6 +75,7 @@ static dt_status read_weights(const dt_affine_lowering *w, const dt_graph_node *
                                  : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the weights of %s", c->name);
     for (int64_t i = 0; status == DT_OK && i < count; i++) c->weight[i] = (int8_t)code[i];
     free(code);
+    if (status == DT_OK) c->range.most = dt_program_sum_most(c->weight, &c->shape);
     if (status != DT_OK) free(c->weight);
     return status;
 }
