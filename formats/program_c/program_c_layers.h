@@ -33,7 +33,7 @@ typedef struct {
     int64_t *code_room, *real_room; /* elements of each buffer */
     int n_code_buffers, n_real_buffers;
     int psums;             /* channels of the widest layer of psums: the room for one position */
-    const char *code_type; /* the narrowest of uint8_t, int8_t, int16_t that holds every code */
+    const char *code_type; /* the narrowest of uint8_t, int8_t, int16_t, int32_t that holds every code */
     int code_bytes;
     int64_t weights, constant_bytes, ram_bytes;
     int64_t macs; /* for one image; those of a convolution count once for each reader */
@@ -63,6 +63,12 @@ dt_c_conv dt_c_program_conv(const dt_c_program *c, int i);
 /* Returns the multiply-accumulates of layer i for one image. */
 int64_t dt_c_program_macs(const dt_c_program *c, int i);
 
+/* Returns 1 if the program's image is reals. */
+int dt_c_reads_reals(const dt_c_program *c);
+/* Returns 1 if a table gives the codes of the image's pixels: the program's TABLE, or what its QUANTIZE makes of
+ * pixels.
+ */
+int dt_c_has_table(const dt_c_program *c);
 /* Returns 1 if layer i is a THRESHOLD that has the multiplier form. */
 int dt_c_is_multiplied(const dt_c_program *c, int i);
 /* Returns 1 if every layer of psums is a convolution of one group, without dilation, and with the same stride and pad
