@@ -60,7 +60,7 @@ static void put_functions(FILE *file, const source *s)
     if (has[DT_OP_CLIP]) fputs(clip_text, file);
     if (has[DT_OP_ADD]) fputs(add_text, file);
     if (has[DT_OP_CONCAT]) fputs(concat_text, file);
-    if (has[DT_OP_MAXPOOL] || has[DT_OP_AVGPOOL] || has[DT_OP_QAVGPOOL]) fputs(pool_text, file);
+    if (has[DT_OP_MAXPOOL] || has[DT_OP_AVGPOOL] || dt_c_pools_codes(c)) fputs(pool_text, file);
     if (pools[DT_VALUE_CODE]) fprintf(file, maxpool_text, "codes", "code");
     if (pools[DT_VALUE_REAL]) fprintf(file, maxpool_text, "reals", "float");
     if (has[DT_OP_AVGPOOL]) fputs(avgpool_text, file);

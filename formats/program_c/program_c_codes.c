@@ -61,6 +61,13 @@ dt_product dt_c_product(const dt_c_layer *l)
     return dt_product_of(dt_c_profile(l->n), of);
 }
 
+const char *dt_c_function(const dt_c_program *c, const dt_c_layer *l)
+{
+    if (l->n->kind != DT_OP_REQUANTIZE) return l->kind;
+    if (l->x.kind == DT_VALUE_CODE) return "rescale";
+    return c->layer[l->in[0]].n->kind == DT_OP_AVGPOOL ? "mean" : "requantize";
+}
+
 const char *dt_c_half(const dt_graph_node *n)
 {
     const dt_profile profile = dt_c_profile(n);
@@ -71,20 +78,22 @@ const char *dt_c_half(const dt_graph_node *n)
 
 /* ---- functions ---- */
 
-/* 1 if a layer of the kind has that product. REQUANTIZE of psums and of codes are two: x is of that kind. */
-static int has(const dt_c_program *c, dt_op_kind kind, dt_value_kind x, dt_product product)
+/* 1 if the program has a function of that name for that product. */
+static int has(const dt_c_program *c, const char *function, dt_product product)
 {
     for (int i = 0; i < c->n_layers; i++) {
         const dt_c_layer *l = &c->layer[i];
-        if (l->n->kind == kind && l->x.kind == x && dt_c_product(l) == product) return 1;
+        if (dt_c_is_of_engine(l) && has_profile(l->n) && strcmp(dt_c_function(c, l), function) == 0 &&
+            dt_c_product(l) == product)
+            return 1;
     }
     return 0;
 }
 
 static int has_factor(const dt_c_program *c, dt_product product)
 {
-    return has(c, DT_OP_REQUANTIZE, DT_VALUE_PSUM, product) || has(c, DT_OP_REQUANTIZE, DT_VALUE_CODE, product) ||
-           has(c, DT_OP_QMUL, DT_VALUE_CODE, product);
+    return has(c, "requantize", product) || has(c, "mean", product) || has(c, "rescale", product) ||
+           has(c, "qmul", product);
 }
 
 static int has_kind(const dt_c_program *c, dt_op_kind kind)
@@ -103,14 +112,22 @@ static int has_average(const dt_c_program *c, const char *half)
     return 0;
 }
 
+int dt_c_pools_codes(const dt_c_program *c)
+{
+    int mean = 0;
+
+    for (int p = 0; p < DT_C_PRODUCTS; p++) mean |= has(c, "mean", (dt_product)p);
+    return mean || has_kind(c, DT_OP_QAVGPOOL);
+}
+
 static int has_adder(const dt_c_program *c, dt_product product)
 {
-    return has(c, DT_OP_QADD, DT_VALUE_CODE, product);
+    return has(c, "qadd", product);
 }
 
 static int has_softmax(const dt_c_program *c, dt_product product)
 {
-    return has(c, DT_OP_QSOFTMAX, DT_VALUE_CODE, product);
+    return has(c, "qsoftmax", product);
 }
 
 /* product_twice or product_once */
@@ -163,13 +180,18 @@ static void put_factors(FILE *file, const dt_c_program *c)
         [DT_ROUND_REAL] = real_factor_text,
     };
 
+    static const struct {
+        const char *function, *text;
+    } users[] = {
+        { "requantize", requantize_text }, { "mean", mean_text }, { "rescale", rescale_text }, { "qmul", qmul_text }
+    };
+
     for (int p = 0; p < DT_C_PRODUCTS; p++) {
         if (!has_factor(c, (dt_product)p)) continue;
         fprintf(file, texts[p], dt_c_product_names[p]);
-        if (has(c, DT_OP_REQUANTIZE, DT_VALUE_PSUM, (dt_product)p))
-            fprintf(file, requantize_text, dt_c_product_names[p]);
-        if (has(c, DT_OP_REQUANTIZE, DT_VALUE_CODE, (dt_product)p)) fprintf(file, rescale_text, dt_c_product_names[p]);
-        if (has(c, DT_OP_QMUL, DT_VALUE_CODE, (dt_product)p)) fprintf(file, qmul_text, dt_c_product_names[p]);
+        for (size_t k = 0; k < sizeof users / sizeof users[0]; k++) {
+            if (has(c, users[k].function, (dt_product)p)) fprintf(file, users[k].text, dt_c_product_names[p]);
+        }
     }
 }
 
@@ -219,6 +241,7 @@ static void put_image(FILE *file, const dt_c_program *c)
 void dt_c_put_engine_functions(FILE *file, const dt_c_program *c)
 {
     put_arithmetic(file, c);
+    if (dt_c_pools_codes(c)) fputs(cells_sum_text, file);
     put_factors(file, c);
     put_adders(file, c);
     if (has_average(c, "away")) {
@@ -243,7 +266,7 @@ void dt_c_put_engine_call(FILE *file, const dt_c_program *c, int i)
     const int64_t count = dt_value_count(&l->y);
     char a_text[DT_C_BUFFER_BYTES], b_text[DT_C_BUFFER_BYTES], y_text[DT_C_BUFFER_BYTES];
     const char *a = dt_c_buffer_name(c, dt_c_program_source(c, i, 0), a_text), *y = dt_c_buffer_name(c, i, y_text);
-    const char *product = has_profile(l->n) ? dt_c_product_names[dt_c_product(l)] : "";
+    const char *function = dt_c_function(c, l), *product = has_profile(l->n) ? dt_c_product_names[dt_c_product(l)] : "";
 
     switch (l->n->kind) {
     case DT_OP_DEQUANTIZE:
@@ -252,16 +275,18 @@ void dt_c_put_engine_call(FILE *file, const dt_c_program *c, int i)
         break;
     case DT_OP_TABLE: fprintf(file, "    table(&layer_%d, %s, %s);", i, a, y); break;
     case DT_OP_QAVGPOOL: fprintf(file, "    qavgpool_%s(&layer_%d, %s, %s);", dt_c_half(l->n), i, a, y); break;
-    case DT_OP_QADD:
-    case DT_OP_QMUL:
-        fprintf(file, "    %s_%s(&layer_%d, %" PRId64 ", %s, %s, %s);", l->kind, product, i, count, a,
-                dt_c_buffer_name(c, l->in[1], b_text), y);
-        break;
-    default:
-        if (l->n->kind == DT_OP_REQUANTIZE && l->x.kind == DT_VALUE_CODE)
+    case DT_OP_REQUANTIZE:
+        if (l->x.kind == DT_VALUE_CODE)
             fprintf(file, "    rescale_%s(&layer_%d, %" PRId64 ", %s, %s);", product, i, count, a, y);
         else
-            fprintf(file, "    %s_%s(&layer_%d, %s, %s);", l->kind, product, i, a, y);
+            fprintf(file, "    %s_%s(&layer_%d, %s, %s);", function, product, i, a, y);
+        break;
+    case DT_OP_QADD:
+    case DT_OP_QMUL:
+        fprintf(file, "    %s_%s(&layer_%d, %" PRId64 ", %s, %s, %s);", function, product, i, count, a,
+                dt_c_buffer_name(c, l->in[1], b_text), y);
+        break;
+    default: fprintf(file, "    %s_%s(&layer_%d, %s, %s);", function, product, i, a, y);
     }
 }
 

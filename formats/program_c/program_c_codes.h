@@ -21,6 +21,8 @@ int dt_c_is_of_engine(const dt_c_layer *l);
 dt_profile dt_c_profile(const dt_graph_node *n);
 /* Returns how a REQUANTIZE, QADD, QMUL or QSOFTMAX rounds. */
 dt_product dt_c_product(const dt_c_layer *l);
+/* Returns the name of the function of a REQUANTIZE ("requantize", "mean" or "rescale") or of another such layer. */
+const char *dt_c_function(const dt_c_program *c, const dt_c_layer *l);
 /* Returns "away" or "even": how ties of a QAVGPOOL's averages, or of a QUANTIZE's codes, are rounded. */
 const char *dt_c_half(const dt_graph_node *n);
 
@@ -31,6 +33,8 @@ extern const char *const dt_c_product_names[DT_C_PRODUCTS]; /* in the C's names 
 const char *dt_c_profile_name(const dt_c_layer *l);
 /* Returns 1 if the functions call round_half_even. */
 int dt_c_rounds_even(const dt_c_program *c);
+/* Returns 1 if the functions call cells_of, of pool_layer. */
+int dt_c_pools_codes(const dt_c_program *c);
 /* Returns the bytes of the layer's constants; 0 for other layers. */
 int64_t dt_c_engine_bytes(const dt_c_program *c, int i);
 

@@ -121,30 +121,52 @@ static void put_factor(FILE *file, const dt_c_program *c, int i)
         fputs("factor }", file);
 }
 
+/* Of sums of a convolution. */
 static void put_requantize(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
-    const char *name = dt_c_product_names[dt_c_product(l)];
     const int has_bias = l->n->n_in > DT_REQUANT_BIAS;
 
+    if (has_bias)
+        dt_c_put_member(file, i, &dt_c_int32, "bias", dt_program_data(c->p, l->n, DT_REQUANT_BIAS), l->y.channels);
+    fprintf(file, "static const requantize_%s_layer layer_%d = { &layer_%d, %d, %d, ",
+            dt_c_product_names[dt_c_product(l)], i, l->in[0], l->y.height, l->y.width);
+    if (has_bias)
+        fprintf(file, "layer_%d_bias,\n    ", i);
+    else
+        fputs("0,\n    ", file);
+    put_factor(file, c, i);
+    fputs(" };\n", file);
+}
+
+/* Of sums over cells. */
+static void put_mean(FILE *file, const dt_c_program *c, int i)
+{
+    const dt_c_layer *l = &c->layer[i];
+
+    fprintf(file, "static const mean_%s_layer layer_%d = { ", dt_c_product_names[dt_c_product(l)], i);
+    dt_c_put_pool(file, &c->layer[l->in[0]]);
+    fputs(", ", file);
+    put_factor(file, c, i);
+    fputs(" };\n", file);
+}
+
+/* A REQUANTIZE or a QMUL. */
+static void put_scaled(FILE *file, const dt_c_program *c, int i)
+{
+    const dt_c_layer *l = &c->layer[i];
+    const char *function = dt_c_function(c, l);
+
     put_factor_arrays(file, c, i);
-    if (l->x.kind != DT_VALUE_PSUM) {
-        fprintf(file, "static const %s_factor layer_%d = ", name, i);
-        put_factor(file, c, i);
+    if (strcmp(function, "requantize") == 0) {
+        put_requantize(file, c, i);
+    } else if (strcmp(function, "mean") == 0) {
+        put_mean(file, c, i);
     } else {
-        if (has_bias) {
-            dt_c_put_member(file, i, &dt_c_int32, "bias", dt_program_data(c->p, l->n, DT_REQUANT_BIAS), l->y.channels);
-        }
-        fprintf(file, "static const requantize_%s_layer layer_%d = { &layer_%d, %d, %d, ", name, i, l->in[0],
-                l->y.height, l->y.width);
-        if (has_bias)
-            fprintf(file, "layer_%d_bias,\n    ", i);
-        else
-            fputs("0,\n    ", file);
+        fprintf(file, "static const %s_factor layer_%d = ", dt_c_product_names[dt_c_product(l)], i);
         put_factor(file, c, i);
-        fputs(" }", file);
+        fputs(";\n", file);
     }
-    fputs(";\n", file);
 }
 
 static void put_qadd(FILE *file, const dt_c_program *c, int i)
@@ -245,7 +267,7 @@ void dt_c_put_engine_constants(FILE *file, const dt_c_program *c, int i)
 {
     switch (c->layer[i].n->kind) {
     case DT_OP_REQUANTIZE:
-    case DT_OP_QMUL: put_requantize(file, c, i); break;
+    case DT_OP_QMUL: put_scaled(file, c, i); break;
     case DT_OP_QADD: put_qadd(file, c, i); break;
     case DT_OP_QAVGPOOL: put_qavgpool(file, c, i); break;
     case DT_OP_QSOFTMAX: put_qsoftmax(file, c, i); break;

@@ -157,6 +157,34 @@ static const char requantize_text[] =
     "}\n"
     "\n";
 
+static const char cells_sum_text[] =
+    "/* The codes of channel c in a window's cells. */\n"
+    "static int64_t cells_sum(const pool_layer *v, pool_cells at, const code *x, int c)\n"
+    "{\n"
+    "    int64_t sum = 0;\n"
+    "    for (int h = at.top; h < at.bottom; h++) {\n"
+    "        for (int w = at.left; w < at.right; w++) sum += x[(h * v->width + w) * v->channels + c];\n"
+    "    }\n"
+    "    return sum;\n"
+    "}\n"
+    "\n";
+
+/* %1$s: the product */
+static const char mean_text[] = "typedef struct {\n"
+                                "    pool_layer pool;\n"
+                                "    %1$s_factor factor; /* with the division by the number of cells */\n"
+                                "} mean_%1$s_layer;\n"
+                                "\n"
+                                "static void mean_%1$s(const mean_%1$s_layer *v, const code *x, code *y)\n"
+                                "{\n"
+                                "    for (int i = 0; i < v->pool.out_height * v->pool.out_width; i++) {\n"
+                                "        const pool_cells at = cells_of(&v->pool, i);\n"
+                                "        for (int c = 0; c < v->pool.channels; c++) *y++ = %1$s_code(&v->factor, 0, "
+                                "cells_sum(&v->pool, at, x, c));\n"
+                                "    }\n"
+                                "}\n"
+                                "\n";
+
 /* %1$s: the product */
 static const char rescale_text[] = "static void rescale_%1$s(const %1$s_factor *v, int n, const code *x, code *y)\n"
                                    "{\n"
@@ -249,15 +277,11 @@ static const char qavgpool_text[] =
     "\n"
     "static void qavgpool_%1$s(const qavgpool_%1$s_layer *v, const code *x, code *y)\n"
     "{\n"
-    "    const pool_layer *pool = &v->pool;\n"
-    "    for (int i = 0; i < pool->out_height * pool->out_width; i++) {\n"
-    "        const pool_cells at = cells_of(pool, i);\n"
+    "    for (int i = 0; i < v->pool.out_height * v->pool.out_width; i++) {\n"
+    "        const pool_cells at = cells_of(&v->pool, i);\n"
     "        const int n = (at.bottom - at.top) * (at.right - at.left);\n"
-    "        for (int c = 0; c < pool->channels; c++) {\n"
-    "            int64_t sum = (int64_t)n * v->zero;\n"
-    "            for (int h = at.top; h < at.bottom; h++) {\n"
-    "                for (int w = at.left; w < at.right; w++) sum += x[(h * pool->width + w) * pool->channels + c];\n"
-    "            }\n"
+    "        for (int c = 0; c < v->pool.channels; c++) {\n"
+    "            const int64_t sum = cells_sum(&v->pool, at, x, c) + (int64_t)n * v->zero;\n"
     "            *y++ = within(quotient_%1$s(sum, n) - v->zero, v->low, v->high);\n"
     "        }\n"
     "    }\n"

@@ -218,7 +218,7 @@ void dt_c_put_constants(FILE *file, const dt_c_program *c, int i)
 
     const int makes_psums = dt_c_makes_psums(l);
 
-    if (makes_psums ? l->last_reader < 0 : !put_constants[l->n->kind]) return;
+    if (makes_psums ? !dt_c_is_asked(c, i) : !put_constants[l->n->kind]) return;
     fprintf(file, "/* %s: %s */\n", l->kind, dt_c_layer_name(c, i, name));
     if (makes_psums)
         put_conv(file, c, i);

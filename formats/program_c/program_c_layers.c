@@ -21,6 +21,16 @@ int dt_c_makes_psums(const dt_c_layer *l)
     return l->y.kind == DT_VALUE_PSUM;
 }
 
+int dt_c_is_asked(const dt_c_program *c, int i)
+{
+    for (int j = i + 1; j < c->n_layers; j++) {
+        const dt_c_layer *l = &c->layer[j];
+        const int sums_itself = l->n->kind == DT_OP_REQUANTIZE && c->layer[i].n->kind == DT_OP_AVGPOOL;
+        if (l->x.kind == DT_VALUE_PSUM && l->in[0] == i && !sums_itself) return 1;
+    }
+    return 0;
+}
+
 /* Layer i, or what makes the psums that it reads. */
 static const dt_c_layer *reader_of(const dt_c_program *c, int i)
 {
@@ -203,7 +213,7 @@ static int64_t constant_bytes(const dt_c_program *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const int64_t n = l->y.channels;
 
-    if (dt_c_makes_psums(l)) return n * terms(c, i);
+    if (dt_c_makes_psums(l)) return dt_c_is_asked(c, i) ? n * terms(c, i) : 0;
     switch (l->n->kind) {
     case DT_OP_THRESHOLD:
         return n * (dt_program_requant(c->p, l->n).multiplier ? 4 + 8 + 4 : 1 + 4 * ((int64_t)l->y.high - l->y.low));
@@ -231,7 +241,7 @@ static dt_status add_sizes(dt_c_program *c)
                  " values; C with indices of int has room for %d",
                  dt_graph_name(c->p->graph, l->n->out), l->kind, bytes, count, INT_MAX);
         if (l->n->kind == DT_OP_CONV2D) c->weights += bytes;
-        if (dt_c_makes_psums(l) && l->y.channels > c->psums) c->psums = l->y.channels;
+        if (dt_c_is_asked(c, i) && l->y.channels > c->psums) c->psums = l->y.channels;
         c->constant_bytes += bytes;
         c->macs += work(c, i);
     }
@@ -306,7 +316,7 @@ int dt_c_all_plain(const dt_c_program *c)
 {
     for (int i = 0; i < c->n_layers; i++) {
         const dt_graph_node *n = c->layer[i].n;
-        if (dt_c_makes_psums(&c->layer[i]) && (n->kind != DT_OP_CONV2D || !is_plain(n->params))) return 0;
+        if (dt_c_is_asked(c, i) && (n->kind != DT_OP_CONV2D || !is_plain(n->params))) return 0;
     }
     return 1;
 }

@@ -46,6 +46,9 @@ void dt_c_program_release(dt_c_program *c);
 
 /* Returns 1 if the layer makes psums. */
 int dt_c_makes_psums(const dt_c_layer *l);
+/* Returns 1 if layer i makes psums, and a layer asks for those of a position. Only REQUANTIZE reads sums of an AVGPOOL
+ * under a profile: it sums the cells itself. */
+int dt_c_is_asked(const dt_c_program *c, int i);
 /* Returns the k-th layer whose buffer layer i reads. If it reads psums, these are the layers of whose codes the psums
  * are made. */
 int dt_c_program_source(const dt_c_program *c, int i, int k);

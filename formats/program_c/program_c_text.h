@@ -321,10 +321,10 @@ static const char header_reals_text[] =
 /* %3$s: scale and %4$d: zero of the image, %5$d..%6$d: its stored integers, %7$s and %8$d: scale and zero of the scores
  */
 static const char header_stored_text[] =
-    "/* Stored integers of 8 bits, in the order of the reals: no float is computed. q of the image stands for the "
-    "real\n"
-    " * %3$s * (q - %4$d), and is %5$d..%6$d: what is beyond counts as the end.\n"
-    " * q of a score stands for %7$s * (q - %8$d). */\n"
+    "/* Stored integers of 8 bits, in the order of the reals: q stands for scale * (q - zero). The image has the "
+    "scale\n"
+    " * %3$s and the zero %4$d, and q is %5$d..%6$d: what is beyond counts as the end.\n"
+    " * The scores have the scale %7$s and the zero %8$d. */\n"
     "void %1$s_run_codes(const int8_t image[%2$s_HEIGHT * %2$s_WIDTH * %2$s_CHANNELS], int8_t scores[%2$s_CLASSES]);\n"
     "\n";
 
