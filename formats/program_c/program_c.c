@@ -1,12 +1,14 @@
 /*
  * program_c.c - a program as C99: NAME.h with a few functions, NAME.c with the layers and constants that they need.
  *
- * NAME.c has, in order: a comment with the layers and sizes; the functions of the kinds that occur (program_c_text.h);
- * each layer's constants and descriptor; the buffers (program_c_layers.h); NAME_run, with one call for each layer.
- * Scores have the bits of dt_program_run, whatever a compiler fuses (see affine and linear in program_c_text.h). Equal
- * programs give equal text.
+ * NAME.c has, in order: a comment with the layers and sizes; the functions of the kinds that occur (program_c_text.h,
+ * program_c_codes_text.h); the buffers (program_c_layers.h); each layer's constants and descriptor; NAME_run, with one
+ * call for each layer. A program of reals has the calls in a function that its entries share: of reals, of pixels, of
+ * stored integers. Scores have the bits of dt_program_run, whatever a compiler fuses (see affine and linear in
+ * program_c_text.h). Equal programs give equal text.
  *
- * Interface: dt_program_write_c in include/detent/array.h.  Tests: tests/formats/test_program_c.c.
+ * Interface: dt_program_write_c in include/detent/array.h.
+ * Tests: tests/formats/test_program_c.c, tests/formats/test_program_c_codes.c.
  */
 #include "../../core/conv_params.h"
 #include "../../quant/program/program_build.h"

@@ -7,7 +7,7 @@
 #include "../support/engine_program.h"
 
 enum {
-    N_IMAGES = 400,
+    N_IMAGES = 200,
     IMAGE = ENGINE_HEIGHT * ENGINE_WIDTH * ENGINE_CHANNELS,
     MOST_SCORES = 64,
     N_PROFILES = DT_PROFILE_ONNX + 1
@@ -187,9 +187,30 @@ Test(program_c_codes, other_parameters)
     temp_remove();
 }
 
+static void set_scale(dt_program *p, const char *name, float scale)
+{
+    *(float *)p->graph->value[dt_graph_find(p->graph, name)]->data = scale;
+}
+
+/* Sums and means of which many lie halfway between two codes, but for the rounding of a product: a compiler that fuses
+ * it with a sum gets other codes. */
+Test(program_c_codes, products_are_rounded_before_they_are_added)
+{
+    begin();
+    for (int profile = 0; profile < N_PROFILES; profile++) {
+        dt_program *p = engine_program((dt_profile)profile);
+        set_scale(p, "branch.act_scale", 0.11f); /* that of the other addend */
+        set_scale(p, "sum.act_scale", 0.22f);
+        set_scale(p, "rescaled.act_scale", 0.25f);
+        set_scale(p, "mean.act_scale", 0.75f); /* a sum of 2 codes / 6 */
+        set_scale(p, "classifier.act_scale", 2.5f);
+        compiled(p, dt_profile_names[profile], 1, 1);
+    }
+    temp_remove();
+}
+
 /* Padded averages whose cells differ in number, a table for each channel, ranges above 8 bits, and reals at the end:
- * image -> quantize -> qavgpool 3x3 -> table -> dequantize; that + its copy, limited, is flattened and goes through a
- * matrix. */
+ * image -> quantize -> qavgpool 3x3 -> table; reals of both are added, limited, flattened, and go through a matrix. */
 static dt_program *ending_in_reals(dt_profile profile, int with_matrix)
 {
     dt_program *p = calloc(1, sizeof *p);
@@ -197,7 +218,7 @@ static dt_program *ending_in_reals(dt_profile profile, int with_matrix)
     const dt_shape image = { 4, { 1, ENGINE_HEIGHT, ENGINE_WIDTH, ENGINE_CHANNELS } };
     const dt_shape rows = { 2, { 2101, ENGINE_CHANNELS } };
     const dt_quantize_params quantize = { profile, -1000, 1100 };
-    const dt_qavgpool_params average = { { { 3, 3 }, { 2, 2 }, { 1, 1, 1, 1 }, 0 }, profile, -1000, 1100, -3 };
+    const dt_qavgpool_params average = { { { 3, 3 }, { 4, 4 }, { 1, 1, 1, 1 }, 0 }, profile, -1000, 1100, -3 };
     const dt_table_params table = { .low = -40000, .high = 20000, .first = -1000 };
     const dt_clip_params clip = { -1.0f, 0.9f };
     int16_t *code = malloc(2101 * ENGINE_CHANNELS * sizeof *code);
@@ -209,18 +230,19 @@ static dt_program *ending_in_reals(dt_profile profile, int with_matrix)
     const int in[] = { m.g->image, engine_scale(&m, "image.scale", 0.0031f) };
     int x = engine_node(&m, DT_OP_QUANTIZE, "image.codes", &quantize, in, 2);
     x = engine_node(&m, DT_OP_QAVGPOOL, "average", &average, &x, 1);
+    const int averages = engine_node(&m, DT_OP_DEQUANTIZE, "averages", NULL, &x, 1);
     const int look_up[] = { x, engine_param(&m, "table.codes", &rows, DT_I16, code),
                             engine_scale(&m, "table.scale", 0.00007f) };
     x = engine_node(&m, DT_OP_TABLE, "table", &table, look_up, 3);
     x = engine_node(&m, DT_OP_DEQUANTIZE, "reals", NULL, &x, 1);
-    const int twice[] = { x, x };
-    x = engine_node(&m, DT_OP_ADD, "twice", NULL, twice, 2);
+    const int both[] = { x, averages };
+    x = engine_node(&m, DT_OP_ADD, "both", NULL, both, 2);
     x = engine_node(&m, DT_OP_CLIP, "limited", &clip, &x, 1);
     if (!with_matrix) {
         m.g->scores = engine_node(&m, DT_OP_FLATTEN, "scores", NULL, &x, 1);
         return p;
     }
-    const int inputs = 3 * 3 * ENGINE_CHANNELS;
+    const int inputs = 2 * 2 * ENGINE_CHANNELS;
     float *matrix = malloc(2 * (size_t)inputs * sizeof *matrix), *bias = calloc(2, sizeof *bias);
     for (int i = 0; i < 2 * inputs; i++) matrix[i] = 0.01f * (float)(engine_draw(m.drawn++, 200) - 100);
     const dt_program_reals linear = { "classifier", 2, matrix, bias };
@@ -238,7 +260,7 @@ Test(program_c_codes, wide_codes_and_reals_at_the_end)
     temp_remove();
 }
 
-/* A file of one profile calls nothing of <math.h> and allocates nothing. */
+/* The C calls nothing of <math.h> and allocates nothing. */
 Test(program_c_codes, needs_no_library)
 {
     char command[3 * TEMP_PATH_BYTES];
