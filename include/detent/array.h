@@ -76,7 +76,10 @@ DT_API DT_MUST_CHECK dt_status dt_program_save(const dt_program *p, const char *
  * the file and what is wrong in it. */
 DT_API DT_MUST_CHECK dt_status dt_program_load(const char *path, dt_program **out);
 
-/* Writes dir/name.c and dir/name.h: C99 without malloc that runs the program for one image. name is a C identifier. */
+/* Writes dir/name.c and dir/name.h: C99 without malloc and <math.h> that runs the program for one image. name is a C
+ * identifier. The functions take pixels, if the program knows how they are normalised; reals, if it reads reals; and
+ * stored integers of 8 bits, if its image and its scores are codes of a profile. Scores have the bits of dt_program_run
+ * and dt_program_run_reals. */
 DT_API DT_MUST_CHECK dt_status dt_program_write_c(const dt_program *p, const char *dir, const char *name);
 
 /* Makes a model that computes the program's integers on ctx's device, for everything that runs a model; it cannot be
