@@ -217,7 +217,7 @@ static dt_program *ending_in_reals(dt_profile profile, int with_matrix)
     engine_maker m = { .profile = profile, .drawn = 1 };
     const dt_shape image = { 4, { 1, ENGINE_HEIGHT, ENGINE_WIDTH, ENGINE_CHANNELS } };
     const dt_shape rows = { 2, { 2101, ENGINE_CHANNELS } };
-    const dt_quantize_params quantize = { profile, -1000, 1100 };
+    const dt_quantize_params quantize = { profile, -1000, 1100, 0 };
     const dt_qavgpool_params average = { { { 3, 3 }, { 4, 4 }, { 1, 1, 1, 1 }, 0 }, profile, -1000, 1100, -3 };
     const dt_table_params table = { .low = -40000, .high = 20000, .first = -1000 };
     const dt_clip_params clip = { -1.0f, 0.9f };

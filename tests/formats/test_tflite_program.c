@@ -4,8 +4,6 @@
  *
  * The networks and the recorded codes are files of the folder that DETENT_PTQ_ORACLE names.
  */
-#include "../support/temp_files.h"
-
 #include "../../core/context.h"
 #include "../../core/train/model.h"
 #include "../../formats/safetensors.h"
@@ -17,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { N_NETWORKS = 3, N_PROFILES = 4 };
 
@@ -63,7 +62,7 @@ static void *tensor(const char *path, const char *name, int64_t *count)
 
     must(dt_safetensors_open(path, &f));
     const dt_safetensors_tensor *t = dt_safetensors_find(f, name);
-    cr_assert(t, "%s: no %s", path, name);
+    cr_assert(t != NULL, "%s: no %s", path, name);
     void *data = malloc((size_t)(t->end - t->begin));
     must(dt_safetensors_read(f, t, data));
     *count = t->count;
@@ -149,7 +148,7 @@ static void write_ranges(const char *path, int network, const dt_program *p)
     snprintf(json_path, sizeof json_path, "%s/%s.json", oracle(), networks[network].name);
     file = fopen(json_path, "rb");
     char *text = calloc(1, 1 << 20);
-    cr_assert(file && fread(text, 1, (1 << 20) - 1, file) > 0);
+    cr_assert(file != NULL && fread(text, 1, (1 << 20) - 1, file) > 0);
     fclose(file);
     cJSON *json = cJSON_Parse(text), *ranges = cJSON_CreateObject();
     const cJSON *op;
@@ -197,20 +196,23 @@ static dt_program *quantized(dt_context *ctx, int network, const char *ranges)
 /* The networks of reals, quantized here by the converter's ranges: then every weight, bias and code is the converter's. */
 Test(tflite_program, quantized_here_they_are_the_converters, .timeout = 120)
 {
+    char ranges[] = "/tmp/detent_ranges_XXXXXX";
     dt_context *ctx = context();
 
     oracle();
+    close(mkstemp(ranges));
     for (int network = 0; network < N_NETWORKS; network++) {
         dt_program *own = quantized(ctx, network, NULL);
-        write_ranges(temp_path(0), network, own);
+        write_ranges(ranges, network, own);
         dt_program_destroy(own);
-        dt_program *p = quantized(ctx, network, temp_path(0));
+        dt_program *p = quantized(ctx, network, ranges);
         for (int profile = 0; profile < N_PROFILES; profile++) {
             must(dt_program_use_profile(p, profiles[profile].profile));
             compare(ctx, p, network, profile);
         }
         dt_program_destroy(p);
     }
+    unlink(ranges);
     dt_context_destroy(ctx);
 }
 
@@ -225,11 +227,11 @@ Test(tflite_program, kinds_are_told_apart)
     must(dt_file_format(path, format, sizeof format));
     cr_assert_str_eq(format, "tflite");
     cr_assert_eq(dt_program_load(path, &p), DT_ERR_UNSUPPORTED);
-    cr_assert(strstr(dt_last_error(), "computes on reals"), "%s", dt_last_error());
+    cr_assert(strstr(dt_last_error(), "computes on reals") != NULL, "%s", dt_last_error());
     snprintf(path, sizeof path, "%s/tflite/bspc.fiq_u8.tflite", oracle());
     must(dt_file_format(path, format, sizeof format));
     cr_assert_str_eq(format, "tflite-integer");
     cr_assert_eq(dt_checkpoint_open(ctx, path, &m), DT_ERR_UNSUPPORTED);
-    cr_assert(strstr(dt_last_error(), "computes on integers"), "%s", dt_last_error());
+    cr_assert(strstr(dt_last_error(), "computes on integers") != NULL, "%s", dt_last_error());
     dt_context_destroy(ctx);
 }
