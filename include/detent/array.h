@@ -164,6 +164,20 @@ typedef struct {
 DT_API DT_MUST_CHECK dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t count,
                                          const char *layer, const dt_array *array, const dt_progress *progress,
                                          dt_verify_report **out);
+
+/* What a program is verified on. */
+typedef struct {
+    const dt_dataset *dataset;
+    int64_t first, count;  /* images first .. first + count - 1 */
+    const char *layer;     /* one layer or value; NULL: all */
+    const dt_array *array;
+    const dt_progress *progress; /* NULL: none */
+} dt_verification;
+
+/* Verifies a program by itself, as one that computes under a profile is: its psums and the array's against sums in 64-bit
+ * integers, and what every other node makes against the reference, plain loops over the values that the node has read. */
+DT_API DT_MUST_CHECK dt_status dt_verify_program(dt_context *ctx, const dt_program *p, const dt_verification *what,
+                                                 dt_verify_report **out);
 DT_API void dt_verify_report_destroy(dt_verify_report *r);
 
 /* The layout of vectors for RTL; accel/vectors/vectors.h describes each. */

@@ -11,7 +11,7 @@
  *   MAXPOOL, CONCAT            as they are       SOFTMAX, SIGMOID      QSOFTMAX, TABLE
  *   codes of another range     REQUANTIZE        the scores            DEQUANTIZE
  *
- * A batch norm must have been folded, because engines quantize folded weights.  Tests: tests/quant/test_lower_affine.c.
+ * A batch norm must have been folded, because engines quantize folded weights.  Tests: tests/quant/test_post_training.c.
  */
 #include "lower_affine.h"
 
@@ -229,13 +229,11 @@ dt_status dt_lower_affine_end(dt_affine_lowering *w)
 {
     const dt_affine_held *h = &w->held[w->from->scores];
     dt_graph *g = w->program->graph;
-    char name[DT_NAME_MAX + 32];
     int reals;
 
     DT_CHECK(h->holds == DT_AFFINE_CODES && !h->is_limited, DT_ERR_UNSUPPORTED,
              "the scores %s are no codes; a layer that stays real has no place in a program of codes",
              dt_graph_name(w->from, w->from->scores));
-    snprintf(name, sizeof name, "%s.reals", dt_graph_name(w->from, w->from->scores));
-    DT_TRY(dt_graph_add(g, DT_OP_DEQUANTIZE, name, NULL, &h->value, 1, &reals));
+    DT_TRY(dt_program_add_plain(g, DT_OP_DEQUANTIZE, dt_graph_name(w->from, w->from->scores), NULL, &h->value, &reals));
     return dt_program_add_scores(g, reals);
 }

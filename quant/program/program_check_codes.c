@@ -23,10 +23,10 @@ static dt_status has_range(const dt_checked_node *v, int low, int high)
     return dt_check_within(v, "high", high, 0, (int64_t)UINT16_MAX + low);
 }
 
-/* Products of sums stay in 64 bits if a step of the sum is at most 256 steps of the codes. No engine goes that far. */
+/* Shifts and products stay in 64 bits if a step of what is read is at most 2^20 steps of the codes. */
 static dt_status is_ratio(const dt_checked_node *v, double steps)
 {
-    DT_CHECK(steps <= 256.0, DT_ERR_FORMAT, "%s (%s): a step of what it reads is %g steps of its codes, at most 256",
+    DT_CHECK(steps <= 1048576.0, DT_ERR_FORMAT, "%s (%s): a step of what it reads is %g steps of its codes, at most 2^20",
              v->name, v->kind, steps);
     return DT_OK;
 }

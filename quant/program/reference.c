@@ -233,7 +233,7 @@ static void (*const runs[DT_OP_COUNT])(const dt_reference_node *k) = {
     [DT_OP_DEQUANTIZE] = dt_reference_dequantize,
 };
 
-static void run_node(const dt_program *p, const dt_graph_node *n, void *const *values)
+void dt_program_run_node(const dt_program *p, const dt_graph_node *n, void *const *values)
 {
     const void *first = values[n->in[0]];
     dt_reference_node k = {
@@ -308,7 +308,7 @@ static dt_status run_all(const dt_program *p, dt_program_input image, void **val
         const dt_graph_node *n = &g->node[i];
         if (n->kind == DT_OP_CODES) continue; /* its convolution reads the weights */
         DT_TRY(make_values(p, n->out, &values[n->out]));
-        run_node(p, n, values);
+        dt_program_run_node(p, n, values);
         if (hook) hook(user, p, n, values[n->out]);
     }
     return DT_OK;
