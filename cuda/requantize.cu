@@ -32,7 +32,7 @@ const dt_kernel dt_cuda_quantize = { NULL, quantize_forward, NULL, NULL, 0 };
 static dt_status requantize_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     (void)ex;
-    *scratch_bytes = (size_t)dt_channels(&node->out->shape) * sizeof(dt_requantizer);
+    *scratch_bytes = dt_requant_scratch(node);
     return DT_OK;
 }
 
@@ -42,7 +42,7 @@ __global__ static void requantizers_kernel(dt_requant_view v, float *scale)
     const int64_t c = dt_thread();
 
     if (c == 0) *scale = *v.scale_y;
-    if (c < v.channels) v.of_channel[c] = dt_requant_channel(&v, c);
+    if (c < v.channels) dt_requant_channel(&v, c);
 }
 
 /* one thread for each sum */
@@ -50,7 +50,7 @@ __global__ static void requantize_kernel(dt_requant_view v, int64_t count)
 {
     const int64_t i = dt_thread();
 
-    if (i < count) v.code[i] = dt_requant_value(&v, i % v.channels, v.x[i]);
+    if (i < count) v.code[i] = dt_requant_value(&v, v.product, i % v.channels, v.x[i]);
 }
 
 static dt_status requantize_forward(const dt_node *node, const dt_exec *ex)

@@ -3,7 +3,8 @@
  *
  *   in   U8 [N][H][W][C]: pixels; or F32: normalised already
  *   out  scores F32 [N][classes]; codes I8 [N][classes], the scores' integers with their zero point, of a program that
- *        computes under a profile; <value> F32, or on the grid I32 with <value>.scale F32, for values that are asked for
+ *        computes under a profile; <value> F32, or on the grid I32 with <value>.scale F32, for values that are asked
+ * for
  *
  * Interface: dt_predict_file in include/detent/predict.h.  Tests: tests/cli/test_predict.c,
  * tests/cli/test_cli_predict.sh.

@@ -81,8 +81,8 @@ static dt_status range_param(dt_rewrite *r, const insertion *s, const dt_range_g
     return *is_new && !is_fixed ? give_range(r, s, group->named, *out) : DT_OK;
 }
 
-/* 1 if no value of the range is below 0. The image of a network that reads pixels in 0..1 may be none of pixels: a range
- * that is given tells. */
+/* 1 if no value of the range is below 0. The image of a network that reads pixels in 0..1 may be none of pixels: a
+ * range that is given tells. */
 static int is_positive(const insertion *s, const dt_range_group *group)
 {
     const int has_negative = s->choice->range && s->choice->range[group->named].min < 0.0f;

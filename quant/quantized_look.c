@@ -1,9 +1,9 @@
 /*
- * quantized_look.c - what quantization after training did to each value of a network: its scale and zero point, what its
- *                    range cuts off, and how far the quantized network is from the real one there.
+ * quantized_look.c - what quantization after training did to each value of a network: its scale and zero point, what
+ * its range cuts off, and how far the quantized network is from the real one there.
  *
- * Both networks run the same images, a few of the calibration's, in one batch. Signal and noise are sums of squares over
- * all elements: snr = 10 log10(sum x^2 / sum (x' - x)^2), with x of the real network and x' of the quantized one.
+ * Both networks run the same images, a few of the calibration's, in one batch. Signal and noise are sums of squares
+ * over all elements: snr = 10 log10(sum x^2 / sum (x' - x)^2), with x of the real network and x' of the quantized one.
  * Interface: dt_quantized_look in include/detent/quantize.h.  Tests: tests/quant/test_post_training.c.
  */
 #include "../core/train/inference.h"
@@ -112,7 +112,9 @@ static dt_status open_row(const dt_model *real, const dt_model *quantized, const
     const int value = dt_graph_find(real->graph, cut);
     DT_CHECK(value >= 0 && param >= 0, DT_ERR_ARGUMENT, "%s is of no value that the network of real values has", name);
     DT_TRY(dt_model_read(quantized, param, ends));
-    *r = (row){ .node = n, .name = dt_graph_name(real->graph, value), .range = { p->is_positive ? 0.0f : ends[0], ends[1] } };
+    *r = (row){ .node = n,
+                .name = dt_graph_name(real->graph, value),
+                .range = { p->is_positive ? 0.0f : ends[0], ends[1] } };
     r->grid = dt_range_grid_of(ends[0], ends[1], p->bits, p->is_positive);
     return DT_OK;
 }

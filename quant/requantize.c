@@ -135,23 +135,36 @@ static dt_status quantize_forward(const dt_node *node, const dt_exec *ex)
 static dt_status requantize_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     (void)ex;
-    *scratch_bytes = (size_t)dt_channels(&node->out->shape) * sizeof(dt_requantizer);
+    *scratch_bytes = dt_requant_scratch(node);
     return DT_OK;
 }
 
-/* Rows first .. first + n - 1. Returns 1 if one of the sums is too large for f32. */
-static int requantize_rows(const dt_requant_view *v, int64_t first, int64_t n)
+/* Rows first .. first + n - 1. Returns 1 if one of the sums is too large for f32. product is a constant wherever this
+ * is inlined. */
+static inline int rows_by(const dt_requant_view *v, dt_product product, int64_t first, int64_t n)
 {
+    const dt_requant_view own = *v; /* so that no store may change it */
     int is_inexact = 0;
 
     for (int64_t r = first; r < first + n; r++) {
-        for (int64_t c = 0; c < v->channels; c++) {
-            const float x = v->x[r * v->channels + c];
-            v->code[r * v->channels + c] = dt_requant_value(v, c, x);
-            is_inexact |= fabsf(x) >= (float)DT_F32_EXACT;
+        const float *restrict x = own.x + r * own.channels;
+        float *restrict code = own.code + r * own.channels;
+        for (int64_t c = 0; c < own.channels; c++) {
+            code[c] = dt_requant_value(&own, product, c, x[c]);
+            is_inexact |= fabsf(x[c]) >= (float)DT_F32_EXACT;
         }
     }
     return is_inexact;
+}
+
+static int requantize_rows(const dt_requant_view *v, int64_t first, int64_t n)
+{
+    switch (v->product) {
+    case DT_ROUND_TWICE: return rows_by(v, DT_ROUND_TWICE, first, n);
+    case DT_ROUND_ONCE: return rows_by(v, DT_ROUND_ONCE, first, n);
+    case DT_ROUND_F32: return rows_by(v, DT_ROUND_F32, first, n);
+    default: return rows_by(v, v->product, first, n);
+    }
 }
 
 static dt_status requantize_forward(const dt_node *node, const dt_exec *ex)
@@ -160,7 +173,7 @@ static dt_status requantize_forward(const dt_node *node, const dt_exec *ex)
     const int64_t rows = dt_rows(&node->out->shape);
     int is_inexact = 0;
 
-    for (int64_t c = 0; c < v.channels; c++) v.of_channel[c] = dt_requant_channel(&v, c);
+    for (int64_t c = 0; c < v.channels; c++) dt_requant_channel(&v, c);
 #pragma omp parallel for reduction(| : is_inexact)
     for (int64_t r = 0; r < rows; r += PIECE) {
         is_inexact |= requantize_rows(&v, r, rows - r < PIECE ? rows - r : PIECE);

@@ -26,43 +26,69 @@ typedef struct {
     const float *scale_w; /* [n_scale_w]; NULL: none */
     const int32_t *bias;  /* [channels]; NULL: none */
     float *code;
-    dt_requantizer *of_channel; /* [channels], in scratch */
+    /* The channels' requantizers, [channels] each, in scratch: side by side, so that loops over channels vectorise. */
+    double *exact;
+    float *factor;
+    int32_t *multiplier, *shift;
+    dt_product product; /* of all channels */
     int64_t channels, n_scale_w;
 } dt_requant_view;
 
-/* Returns the view of a node. scratch has room for a requantizer a channel. */
+/* Returns the bytes of scratch that a node needs. */
+static inline size_t dt_requant_scratch(const dt_node *node)
+{
+    return (size_t)dt_channels(&node->out->shape) * (sizeof(double) + sizeof(float) + 2 * sizeof(int32_t));
+}
+
+/* Returns the view of a node. scratch has dt_requant_scratch bytes. */
 static inline dt_requant_view dt_requant_look(const dt_node *node, void *scratch)
 {
     const int has_w = node->n_in > DT_REQUANT_SCALE_W, has_bias = node->n_in > DT_REQUANT_BIAS;
-    const dt_requant_view v = { *(const dt_requantize_params *)node->params,
+    const dt_requantize_params *p = (const dt_requantize_params *)node->params;
+    const int64_t channels = dt_channels(&node->out->shape);
+    double *exact = (double *)scratch;
+    float *factor = (float *)(exact + channels);
+    int32_t *multiplier = (int32_t *)(factor + channels);
+    const dt_requant_view v = { *p,
                                 (const float *)node->in[0]->data,
                                 (const float *)node->in[DT_REQUANT_SCALE_X]->data,
                                 (const float *)node->in[DT_REQUANT_SCALE_Y]->data,
                                 has_w ? (const float *)node->in[DT_REQUANT_SCALE_W]->data : NULL,
                                 has_bias ? (const int32_t *)node->in[DT_REQUANT_BIAS]->data : NULL,
                                 (float *)node->out->data,
-                                (dt_requantizer *)scratch,
-                                dt_channels(&node->out->shape),
+                                exact,
+                                factor,
+                                multiplier,
+                                multiplier + channels,
+                                dt_product_of(p->profile, p->of),
+                                channels,
                                 has_w ? dt_count(&node->in[DT_REQUANT_SCALE_W]->shape) : 1 };
     return v;
 }
 
-/* Returns the requantizer of channel c. */
-static inline DT_HD dt_requantizer dt_requant_channel(const dt_requant_view *v, int64_t c)
+/* Sets the requantizer of channel c. */
+static inline DT_HD void dt_requant_channel(const dt_requant_view *v, int64_t c)
 {
     const float scale_w = v->scale_w ? v->scale_w[v->n_scale_w == 1 ? 0 : c] : 1.0f;
     const dt_requant_case of = { v->params.profile, v->params.of, v->params.count, *v->scale_x, scale_w, *v->scale_y };
+    const dt_requantizer r = dt_requantizer_of(&of);
 
-    return dt_requantizer_of(&of);
+    v->exact[c] = r.exact;
+    v->factor[c] = r.factor;
+    v->multiplier[c] = r.multiplier;
+    v->shift[c] = r.shift;
 }
 
-/* Returns the code of x, a sum of channel c: a NaN where f32 may have rounded the sum. */
-static inline DT_HD float dt_requant_value(const dt_requant_view *v, int64_t c, float x)
+/* Returns the code of x, a sum of channel c: a NaN where f32 may have rounded the sum. product is that of all channels,
+ * and a constant in loops. */
+static inline DT_HD float dt_requant_value(const dt_requant_view *v, dt_product product, int64_t c, float x)
 {
-    if (!(fabsf(x) < (float)DT_F32_EXACT)) return NAN;
-    const int64_t sum = (int64_t)x + (v->bias ? v->bias[c] : 0);
+    const int is_exact = fabsf(x) < (float)DT_F32_EXACT;
+    const int64_t sum = (int64_t)(is_exact ? x : 0.0f) + (v->bias ? v->bias[c] : 0);
+    const dt_requantizer r = { product, v->multiplier[c], v->shift[c], v->factor[c], *v->scale_y, v->exact[c] };
+    const int64_t code = dt_requantized_by(product, &r, sum);
 
-    return (float)dt_within(dt_requantized(&v->of_channel[c], sum), v->params.low, v->params.high);
+    return is_exact ? (float)dt_within(code, v->params.low, v->params.high) : NAN;
 }
 
 #endif /* DT_QUANT_REQUANTIZE_H */

@@ -32,9 +32,9 @@ static dt_status read_input(node_run *r, int k)
     if (t->type == DT_F32) return dt_device_floats(r->ctx, t->data, n, &r->batch[k]);
     uint8_t *pixels = malloc((size_t)n);
     r->batch[k] = malloc((size_t)n * sizeof(float));
-    dt_status status = pixels && r->batch[k] ? dt_device_read(r->ctx, pixels, t->data, (size_t)n)
-                                             : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %lld pixels",
-                                                        (long long)n);
+    dt_status status = pixels && r->batch[k]
+                           ? dt_device_read(r->ctx, pixels, t->data, (size_t)n)
+                           : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %lld pixels", (long long)n);
     for (int64_t i = 0; status == DT_OK && i < n; i++) r->batch[k][i] = (float)pixels[i];
     free(pixels);
     return status;
@@ -103,8 +103,9 @@ dt_status dt_node_check_batch(dt_context *ctx, const dt_program *p, const dt_gra
     node_run r = { .ctx = ctx, .p = p, .n = n, .node = node };
 
     r.values = calloc((size_t)p->graph->n_values, sizeof *r.values);
-    const dt_status status = r.values ? run_all(&r, expected)
-                                      : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to check %s", node->name);
+    const dt_status status = r.values
+                                 ? run_all(&r, expected)
+                                 : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to check %s", node->name);
     for (int i = 0; r.values && i < p->graph->n_values; i++) free(r.values[i]);
     for (int k = 0; k < DT_MAX_IN; k++) free(r.batch[k]);
     free(r.values);

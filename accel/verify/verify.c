@@ -11,9 +11,9 @@
  *   the program's scores          are those of the model, bit for bit
  * A linear layer of the model is a convolution of its program, whose window is the map: as such it is on the array.
  *
- * A program can be verified without a model, which one that computes under a profile must be: its codes are not those of
- * evaluation. Then the program is what runs; its psums and the array's are judged as above, and what any other node makes
- * is that of the reference (node_check.c).
+ * A program can be verified without a model, which one that computes under a profile must be: its codes are not those
+ * of evaluation. Then the program is what runs; its psums and the array's are judged as above, and what any other node
+ * makes is that of the reference (node_check.c).
  *
  * Interface: dt_verify, dt_verify_program in include/detent/array.h.
  * Tests: tests/accel/test_verify.c, tests/accel/test_verify_program.c.
@@ -421,11 +421,9 @@ dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t cou
 
 dt_status dt_verify_program(dt_context *ctx, const dt_program *p, const dt_verification *what, dt_verify_report **out)
 {
-    verification v = { .alone = p,
-                       .array = *what->array,
-                       .first_image = what->first,
-                       .total = what->count,
-                       .progress = what->progress };
+    verification v = {
+        .alone = p, .array = *what->array, .first_image = what->first, .total = what->count, .progress = what->progress
+    };
 
     DT_TRY(dt_program_model(ctx, p, NULL, &v.model));
     dt_status status = open_report(&v, what->layer);

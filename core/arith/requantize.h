@@ -68,12 +68,11 @@ static inline DT_HD int64_t dt_saturate32(int64_t x)
     return x > INT32_MAX ? INT32_MAX : x < INT32_MIN ? INT32_MIN : x;
 }
 
-/* Returns a * b / 2^31, rounded half up; a and b have 32 bits. A tie below 0 goes up because the division truncates. */
+/* Returns a * b / 2^31, rounded half up; a and b have 32 bits. Engines add 2^30, or below zero 1 - 2^30, and truncate:
+ * that is the same. */
 static inline DT_HD int64_t dt_high_product(int64_t a, int64_t b)
 {
-    const int64_t product = a * b, half = product >= 0 ? (int64_t)1 << 30 : 1 - ((int64_t)1 << 30);
-
-    return dt_saturate32((product + half) / ((int64_t)1 << 31));
+    return dt_saturate32((a * b + ((int64_t)1 << 30)) >> 31);
 }
 
 /* Returns x / 2^bits, rounded half away from zero. */
@@ -91,7 +90,7 @@ static inline DT_HD int64_t dt_product_twice(int64_t x, int32_t multiplier, int 
     const int left = shift > 0 ? shift : 0, right = shift > 0 ? 0 : -shift;
     const int32_t wrapped = (int32_t)(uint32_t)((uint64_t)x << left);
 
-    return dt_shift_away(dt_high_product(wrapped, multiplier), right);
+    return dt_shift_away(((int64_t)wrapped * multiplier + ((int64_t)1 << 30)) >> 31, right); /* a multiplier is >= 0 */
 }
 
 /* Returns the same product, rounded once, half up. */
@@ -154,10 +153,11 @@ static inline DT_HD dt_requantizer dt_requantizer_of(const dt_requant_case *c)
     return r;
 }
 
-/* Returns the code of a sum, which has 32 bits, before it is limited to its range. */
-static inline DT_HD int64_t dt_requantized(const dt_requantizer *r, int64_t sum)
+/* Returns the code of a sum, which has 32 bits, before it is limited to its range. product is r's; loops give it as a
+ * constant. */
+static inline DT_HD int64_t dt_requantized_by(dt_product product, const dt_requantizer *r, int64_t sum)
 {
-    switch (r->product) {
+    switch (product) {
     case DT_ROUND_TWICE: return dt_product_twice(sum, r->multiplier, r->shift);
     case DT_ROUND_ONCE: return dt_product_once(sum, r->multiplier, r->shift);
     case DT_ROUND_F32: return (int64_t)rintf((float)sum * r->factor);
@@ -165,6 +165,12 @@ static inline DT_HD int64_t dt_requantized(const dt_requantizer *r, int64_t sum)
     case DT_ROUND_EIGHTH_BITS: return (sum * (int64_t)r->factor + 128) >> 8;
     default: return (int64_t)rintf((float)((double)sum * r->exact) / r->scale_y);
     }
+}
+
+/* Returns the code of a sum, as above. */
+static inline DT_HD int64_t dt_requantized(const dt_requantizer *r, int64_t sum)
+{
+    return dt_requantized_by(r->product, r, sum);
 }
 
 /* Returns x limited to low..high. */

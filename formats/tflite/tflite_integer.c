@@ -33,7 +33,8 @@ static dt_status check_filters(const dt_tflite_import *imp, const dt_tflite_oper
     return DT_OK;
 }
 
-/* Sets low to -128 where a weight has that code, which converters leave out. filters: K,R,S,C; NULL: there was no memory. */
+/* Sets low to -128 where a weight has that code, which converters leave out. filters: K,R,S,C; NULL: there was no
+ * memory. */
 static dt_codes_params weight_range(const dt_tflite_tensor *w, const int8_t *filters, const dt_shape *shape)
 {
     return (dt_codes_params){ memchr(w->data, INT8_MIN & 0xff, w->bytes) ? INT8_MIN : -INT8_MAX, INT8_MAX,

@@ -72,8 +72,8 @@ DT_API int dt_program_profile(const dt_program *p);
 
 /* Writes the program to one safetensors file; docs/PROGRAM_FORMAT.md describes it. */
 DT_API DT_MUST_CHECK dt_status dt_program_save(const dt_program *p, const char *path);
-/* Reads such a file, or a TensorFlow Lite file of int8 arithmetic, whose profile is then litert-ref. DT_ERR_FORMAT names
- * the file and what is wrong in it. */
+/* Reads such a file, or a TensorFlow Lite file of int8 arithmetic, whose profile is then litert-ref. DT_ERR_FORMAT
+ * names the file and what is wrong in it. */
 DT_API DT_MUST_CHECK dt_status dt_program_load(const char *path, dt_program **out);
 
 /* Writes dir/name.c and dir/name.h: C99 without malloc and <math.h> that runs the program for one image. name is a C
@@ -168,14 +168,15 @@ DT_API DT_MUST_CHECK dt_status dt_verify(dt_model *m, const dt_dataset *d, int64
 /* What a program is verified on. */
 typedef struct {
     const dt_dataset *dataset;
-    int64_t first, count;  /* images first .. first + count - 1 */
-    const char *layer;     /* one layer or value; NULL: all */
+    int64_t first, count; /* images first .. first + count - 1 */
+    const char *layer;    /* one layer or value; NULL: all */
     const dt_array *array;
     const dt_progress *progress; /* NULL: none */
 } dt_verification;
 
-/* Verifies a program by itself, as one that computes under a profile is: its psums and the array's against sums in 64-bit
- * integers, and what every other node makes against the reference, plain loops over the values that the node has read. */
+/* Verifies a program by itself, as one that computes under a profile is: its psums and the array's against sums in
+ * 64-bit integers, and what every other node makes against the reference, plain loops over the values that the node has
+ * read. */
 DT_API DT_MUST_CHECK dt_status dt_verify_program(dt_context *ctx, const dt_program *p, const dt_verification *what,
                                                  dt_verify_report **out);
 DT_API void dt_verify_report_destroy(dt_verify_report *r);

@@ -1,9 +1,11 @@
 /*
- * lower_affine.c - from a model with affine quantizers (quant/insert_range.h) to a program that computes under a profile.
+ * lower_affine.c - from a model with affine quantizers (quant/insert_range.h) to a program that computes under a
+ * profile.
  *
- * A value of the model holds codes, or what a RANGE_QUANT will make codes of: a layer's sums with their bias and limits,
- * the sum or product of two codes, an average, a softmax, a sigmoid. The quantizer adds the one node that an inference
- * engine has for all of it. Scales, zero points, weight codes and biases are TensorFlow Lite's: core/arith/range.h.
+ * A value of the model holds codes, or what a RANGE_QUANT will make codes of: a layer's sums with their bias and
+ * limits, the sum or product of two codes, an average, a softmax, a sigmoid. The quantizer adds the one node that an
+ * inference engine has for all of it. Scales, zero points, weight codes and biases are TensorFlow Lite's:
+ * core/arith/range.h.
  *
  *   image                      QUANTIZE          ADD, MUL              QADD, QMUL
  *   CONV2D, LINEAR [, BIAS]    CODES, CONV2D,    AVGPOOL               AVGPOOL, REQUANTIZE where its range is its own
@@ -11,7 +13,8 @@
  *   MAXPOOL, CONCAT            as they are       SOFTMAX, SIGMOID      QSOFTMAX, TABLE
  *   codes of another range     REQUANTIZE        the scores            DEQUANTIZE
  *
- * A batch norm must have been folded, because engines quantize folded weights.  Tests: tests/quant/test_post_training.c.
+ * A batch norm must have been folded, because engines quantize folded weights.  Tests:
+ * tests/quant/test_post_training.c.
  */
 #include "lower_affine.h"
 
@@ -71,8 +74,9 @@ static dt_status read_weights(const dt_affine_lowering *w, const dt_graph_node *
     c->n_scale = codes->facts.n_scale;
     DT_TRY(dt_device_floats(w->ctx, t->data, count, &code));
     c->weight = malloc((size_t)count);
-    dt_status status = c->weight ? dt_device_floats(w->ctx, t->scale, c->n_scale, &c->scale)
-                                 : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the weights of %s", c->name);
+    dt_status status = c->weight
+                           ? dt_device_floats(w->ctx, t->scale, c->n_scale, &c->scale)
+                           : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the weights of %s", c->name);
     for (int64_t i = 0; status == DT_OK && i < count; i++) c->weight[i] = (int8_t)code[i];
     free(code);
     if (status == DT_OK) c->range.most = dt_program_sum_most(c->weight, &c->shape);
@@ -97,12 +101,9 @@ static dt_status lower_layer(dt_affine_lowering *w, const dt_graph_node *n)
         c.shape = (dt_shape){ 4, { c.shape.dim[0], map.height, map.width, map.channels } };
     }
     DT_TRY(dt_program_add_conv(w->program->graph, &c, codes, &sum));
-    *hold(w, n) = (dt_affine_held){ .holds = DT_AFFINE_SUM,
-                                    .node = n,
-                                    .value = sum,
-                                    .bias = -1,
-                                    .low = -INFINITY,
-                                    .high = INFINITY };
+    *hold(w, n) = (dt_affine_held){
+        .holds = DT_AFFINE_SUM, .node = n, .value = sum, .bias = -1, .low = -INFINITY, .high = INFINITY
+    };
     return DT_OK;
 }
 
@@ -216,9 +217,10 @@ dt_status dt_lower_affine_node(dt_affine_lowering *w, const dt_graph_node *n)
     case DT_OP_IDENTITY:
     case DT_OP_FLATTEN: return lower_same(w, n);
     case DT_OP_BATCHNORM:
-        return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
-                        "%s: a batch norm of its own; engines compute with folded weights, which 'detent quantize' makes",
-                        name_of(w, n));
+        return dt_raise(
+            DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
+            "%s: a batch norm of its own; engines compute with folded weights, which 'detent quantize' makes",
+            name_of(w, n));
     default:
         return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: %s has no form in a program of codes",
                         name_of(w, n), dt_ops[n->kind]->name);

@@ -39,7 +39,7 @@ typedef struct {
     const dt_graph *from;     /* the model's */
     dt_tensor *const *tensor; /* for each value of the model: set for parameters and for the codes of weights */
     dt_affine_held *held;     /* for each value of the model */
-    int *scale_of;            /* for each value of the model, a range: the program's parameter with its scale; -1: none */
+    int *scale_of; /* for each value of the model, a range: the program's parameter with its scale; -1: none */
     dt_program *program;
     dt_profile profile;
 } dt_affine_lowering;

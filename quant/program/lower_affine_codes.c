@@ -1,9 +1,9 @@
 /*
  * lower_affine_codes.c - adds the node of a program that makes codes of what a value holds: see lower_affine.c.
  *
- * Biases are integers of the psums' scale: bias = round(b / (s_x * s_w)), half away from zero, in double, where s_w is the
- * weights' scale before it was rounded to f32. A bias that needs more than 2^30 steps has made s_w larger, so that it
- * needs 2^30.
+ * Biases are integers of the psums' scale: bias = round(b / (s_x * s_w)), half away from zero, in double, where s_w is
+ * the weights' scale before it was rounded to f32. A bias that needs more than 2^30 steps has made s_w larger, so that
+ * it needs 2^30.
  */
 #include "lower_affine.h"
 
@@ -65,8 +65,8 @@ static dt_status find_scale(quantizer *q, int range)
     const dt_shape one = dt_vector(1);
 
     if (*known < 0) {
-        DT_TRY(add_param(q->w->program->graph, q->name, ".act_scale", &one, DT_F32, dt_program_one(q->grid.scale),
-                         known));
+        DT_TRY(
+            add_param(q->w->program->graph, q->name, ".act_scale", &one, DT_F32, dt_program_one(q->grid.scale), known));
     }
     q->scale = *known;
     return DT_OK;
@@ -253,8 +253,9 @@ static dt_status add_average(quantizer *q, int *y)
     const dt_pool_params pool = pool_of(q);
     const char *name = dt_graph_name(q->w->from, q->x->node->out);
     const dt_qavgpool_params codes = { pool, q->w->profile, q->low, q->high, q->grid.zero };
-    const dt_requantize_params mean = { q->w->profile, DT_REQUANT_MEAN, q->low, q->high,
-                                        pool.window[0] * pool.window[1], q->grid.zero };
+    const dt_requantize_params mean = {
+        q->w->profile, DT_REQUANT_MEAN, q->low, q->high, pool.window[0] * pool.window[1], q->grid.zero
+    };
     int in[3] = { q->x->value, dt_program_scale_param(q->w->program, q->x->value), q->scale };
 
     if (q->x->range == q->node->in[1]) return add_node(q, DT_OP_QAVGPOOL, DT_ACT_QUANT_SUFFIX, &codes, in, 1, y);
@@ -309,11 +310,13 @@ dt_status dt_lower_range_quant(dt_affine_lowering *w, const dt_graph_node *n)
     case DT_AFFINE_SOFTMAX: status = add_softmax(&q, &y); break;
     case DT_AFFINE_SIGMOID: status = add_sigmoid(&q, &y); break;
     default:
-        status = dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: quantizes %s, which an engine has not as integers",
-                          q.name, dt_graph_name(w->from, n->in[0]));
+        status =
+            dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: quantizes %s, which an engine has not as integers",
+                     q.name, dt_graph_name(w->from, n->in[0]));
         break;
     }
     DT_TRY(status);
-    w->held[n->out] = (dt_affine_held){ .holds = DT_AFFINE_CODES, .node = n, .value = y, .range = n->in[1], .bias = -1 };
+    w->held[n->out] =
+        (dt_affine_held){ .holds = DT_AFFINE_CODES, .node = n, .value = y, .range = n->in[1], .bias = -1 };
     return DT_OK;
 }

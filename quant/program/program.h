@@ -146,8 +146,8 @@ DT_MUST_CHECK dt_status dt_program_check(const dt_program *p);
 /* A function that is called after each node of a run, TABLE and FLATTEN included, with the node's values: int32_t for
  * codes and psums, float for reals. */
 typedef void (*dt_program_hook)(void *user, const dt_program *p, const dt_graph_node *n, const void *values);
-/* Runs one node of a program, not CODES. values has the memory of each value of the graph that the node reads, and of the
- * one that it makes, as in dt_program_hook; pixels are int32_t. */
+/* Runs one node of a program, not CODES. values has the memory of each value of the graph that the node reads, and of
+ * the one that it makes, as in dt_program_hook; pixels are int32_t. */
 void dt_program_run_node(const dt_program *p, const dt_graph_node *n, void *const *values);
 
 /* One image, [height][width][channels]: pixels, which a program of reals normalises by its origin; or reals, which only

@@ -26,8 +26,8 @@ static dt_status has_range(const dt_checked_node *v, int low, int high)
 /* Shifts and products stay in 64 bits if a step of what is read is at most 2^20 steps of the codes. */
 static dt_status is_ratio(const dt_checked_node *v, double steps)
 {
-    DT_CHECK(steps <= 1048576.0, DT_ERR_FORMAT, "%s (%s): a step of what it reads is %g steps of its codes, at most 2^20",
-             v->name, v->kind, steps);
+    DT_CHECK(steps <= 1048576.0, DT_ERR_FORMAT,
+             "%s (%s): a step of what it reads is %g steps of its codes, at most 2^20", v->name, v->kind, steps);
     return DT_OK;
 }
 

@@ -122,9 +122,9 @@ Test(verify_program, a_wrong_kernel_is_found)
     static const struct {
         dt_op_kind kind;
         const char *layer;
-    } rows[] = { { DT_OP_REQUANTIZE, "first" },   { DT_OP_QADD, "sum" },         { DT_OP_QMUL, "product" },
-                 { DT_OP_QAVGPOOL, "average" },   { DT_OP_TABLE, "sigmoid" },    { DT_OP_QSOFTMAX, "softmax" },
-                 { DT_OP_QUANTIZE, "image.codes" }, { DT_OP_AVGPOOL, "mean" },   { DT_OP_MAXPOOL, "pool" } };
+    } rows[] = { { DT_OP_REQUANTIZE, "first" },     { DT_OP_QADD, "sum" },      { DT_OP_QMUL, "product" },
+                 { DT_OP_QAVGPOOL, "average" },     { DT_OP_TABLE, "sigmoid" }, { DT_OP_QSOFTMAX, "softmax" },
+                 { DT_OP_QUANTIZE, "image.codes" }, { DT_OP_AVGPOOL, "mean" },  { DT_OP_MAXPOOL, "pool" } };
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         dt_context *ctx = context();

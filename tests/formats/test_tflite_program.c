@@ -1,6 +1,6 @@
 /*
- * test_tflite_program.c - TensorFlow Lite files as programs and models, and quantization after training, against what the
- *                         converter made and the interpreter computed: every code equal, under four profiles.
+ * test_tflite_program.c - TensorFlow Lite files as programs and models, and quantization after training, against what
+ * the converter made and the interpreter computed: every code equal, under four profiles.
  *
  * The networks and the recorded codes are files of the folder that DETENT_PTQ_ORACLE names.
  */
@@ -193,7 +193,8 @@ static dt_program *quantized(dt_context *ctx, int network, const char *ranges)
     return p;
 }
 
-/* The networks of reals, quantized here by the converter's ranges: then every weight, bias and code is the converter's. */
+/* The networks of reals, quantized here by the converter's ranges: then every weight, bias and code is the converter's.
+ */
 Test(tflite_program, quantized_here_they_are_the_converters, .timeout = 120)
 {
     char ranges[] = "/tmp/detent_ranges_XXXXXX";

@@ -1,7 +1,7 @@
 /*
- * test_post_training.c - a network of reals, quantized after training and lowered: scales, codes and biases are those of
- *                        formulas written here; its program agrees with the reference; edges have the values that
- *                        TensorFlow Lite's converter gives them.
+ * test_post_training.c - a network of reals, quantized after training and lowered: scales, codes and biases are those
+ * of formulas written here; its program agrees with the reference; edges have the values that TensorFlow Lite's
+ * converter gives them.
  */
 #include "../../core/context.h"
 #include "../../core/train/model.h"
@@ -41,19 +41,18 @@ static dt_context *context(void)
     return ctx;
 }
 
-static const char network[] =
-    "{ \"format\": \"detent-network\", \"image\": [6, 6, 3], \"classes\": 4, \"nodes\": ["
-    "[\"stem\", \"conv\", \"image\", { \"filters\": 5, \"window\": 3, \"pad\": 1 }],"
-    "[\"stem.bn\", \"batchnorm\", \"stem\"],"
-    "[\"stem.relu\", \"relu\", \"stem.bn\"],"
-    "[\"branch\", \"conv\", \"stem.relu\", { \"filters\": 5, \"window\": 1 }],"
-    "[\"branch.bn\", \"batchnorm\", \"branch\"],"
-    "[\"join\", \"add\", [\"branch.bn\", \"stem.relu\"]],"
-    "[\"join.relu\", \"relu\", \"join\", { \"most\": 6 }],"
-    "[\"half\", \"maxpool\", \"join.relu\", { \"window\": 2 }],"
-    "[\"pool\", \"avgpool\", \"half\"],"
-    "[\"flat\", \"flatten\", \"pool\"],"
-    "[\"classifier\", \"linear\", \"flat\", { \"features\": 4 }] ] }";
+static const char network[] = "{ \"format\": \"detent-network\", \"image\": [6, 6, 3], \"classes\": 4, \"nodes\": ["
+                              "[\"stem\", \"conv\", \"image\", { \"filters\": 5, \"window\": 3, \"pad\": 1 }],"
+                              "[\"stem.bn\", \"batchnorm\", \"stem\"],"
+                              "[\"stem.relu\", \"relu\", \"stem.bn\"],"
+                              "[\"branch\", \"conv\", \"stem.relu\", { \"filters\": 5, \"window\": 1 }],"
+                              "[\"branch.bn\", \"batchnorm\", \"branch\"],"
+                              "[\"join\", \"add\", [\"branch.bn\", \"stem.relu\"]],"
+                              "[\"join.relu\", \"relu\", \"join\", { \"most\": 6 }],"
+                              "[\"half\", \"maxpool\", \"join.relu\", { \"window\": 2 }],"
+                              "[\"pool\", \"avgpool\", \"half\"],"
+                              "[\"flat\", \"flatten\", \"pool\"],"
+                              "[\"classifier\", \"linear\", \"flat\", { \"features\": 4 }] ] }";
 
 /* The network with parameters drawn; those that are named have other values. */
 static dt_model *make_model(dt_context *ctx)
