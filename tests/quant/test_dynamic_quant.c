@@ -1,7 +1,8 @@
 /*
- * test_dynamic_quant.c - images that are rounded to grids of their own: values against an oracle that takes each step
- * in f32 or in double by hand, all of them with ==; cases that a pencil can check; the gradient passes.
+ * test_dynamic_quant.c - images that are rounded to grids of their own: values against an oracle, all of them with
+ * ==; cases that a pencil can check; the gradient passes.
  */
+#include "../support/dynamic_oracle.h"
 #include "../support/op_case.h"
 
 #include <criterion/criterion.h>
@@ -10,44 +11,14 @@
 
 static const char *const backends[] = { "cpu", "cuda" };
 
-/* Nearest integer, of two the one farther from 0. */
-static double away(double v)
-{
-    return copysign(floor(fabs(v) + 0.5), v);
-}
-
-/* Where 0 is stored: of the grid's two ends, the one whose magnitudes are smaller says it. */
-static double zero_point(double low, double high)
-{
-    const double s = (high - low) / 255.0, from_low = -128.0 - low / s, from_high = 127.0 - high / s;
-    const int is_low = 128.0 - low / s < 127.0 + high / s;
-
-    return fmin(fmax(away(is_low ? from_low : from_high), -128.0), 127.0);
-}
-
-static void round_one(const double *x, int64_t n, double *y)
-{
-    double low = 0.0, high = 0.0;
-
-    for (int64_t i = 0; i < n; i++) {
-        low = fmin(low, x[i]);
-        high = fmax(high, x[i]);
-    }
-    const float s = (float)((high - low) / 255.0);
-    const float inverse = (float)(1.0 / (double)s);
-    const double z = low < high ? zero_point(low, high) : 0.0;
-    for (int64_t i = 0; i < n; i++) {
-        const float steps = (float)x[i] * inverse, stored = (float)z + steps;
-        const double q = fmin(fmax(away((double)stored), -128.0), 127.0);
-        y[i] = low < high ? (double)(s * (float)(q - z)) : 0.0;
-    }
-}
-
 static void dynamic_quant_oracle(const op_case *c, const double *const *in, double *out)
 {
     const int64_t images = c->in[0].shape.dim[0], n = dt_count(&c->in[0].shape) / images;
 
-    for (int64_t i = 0; i < images; i++) round_one(in[0] + i * n, n, out + i * n);
+    for (int64_t i = 0; i < images; i++) {
+        const float scale = dynamic_oracle_codes(in[0] + i * n, n, out + i * n);
+        for (int64_t k = i * n; k < (i + 1) * n; k++) out[k] = (double)(scale * (float)out[k]);
+    }
 }
 
 #define DYNAMIC \
