@@ -16,37 +16,6 @@
 
 #define MUST(call) cr_assert(eq(int, (int)(call), DT_OK), "%s: %s", #call, dt_last_error())
 
-static int is_layer(const dt_tflite_operator *o)
-{
-    return o->code == DT_TFLITE_CONV_2D || o->code == DT_TFLITE_DEPTHWISE_CONV_2D ||
-           o->code == DT_TFLITE_FULLY_CONNECTED;
-}
-
-/* The float network with int8 weights in each layer, whatever their number; the first filter of each has the code -128.
- */
-static dt_tflite *dynamic_net(void)
-{
-    dt_tflite *m = tflite_nets_float();
-
-    for (int i = 0; i < m->n_ops; i++) {
-        if (!is_layer(&m->op[i])) continue;
-        dt_tflite_tensor *w = &m->tensor[m->op[i].in[1]];
-        const int axis = m->op[i].code == DT_TFLITE_DEPTHWISE_CONV_2D ? 3 : 0, n = w->dim[axis];
-        int8_t *code = malloc((size_t)dt_tflite_count(w));
-        float scale[64];
-        for (int64_t k = 0; k < dt_tflite_count(w); k++) code[k] = (int8_t)(127.0f * ((float *)w->data)[k]);
-        code[0] = INT8_MIN;
-        for (int k = 0; k < n; k++) scale[k] = 0.003f + 0.0007f * (float)((i + k) % 11);
-        free(w->data);
-        w->data = code;
-        w->type = DT_TFLITE_INT8;
-        w->bytes = (size_t)dt_tflite_count(w);
-        tflite_case_scale(m, m->op[i].in[1], n, axis, scale, NULL);
-        m->op[i].options.per_row = m->op[i].code == DT_TFLITE_FULLY_CONNECTED;
-    }
-    return m;
-}
-
 static dt_graph *imported(const dt_tflite *m)
 {
     dt_graph *g = NULL;
@@ -76,7 +45,7 @@ Test(tflite_dynamic, a_network_computes_what_plain_loops_do)
     enum { N = 40 };
     static float image[N * TFLITE_NETS_IMAGE], scores[N * TFLITE_NETS_CLASSES];
     static double expected[N * TFLITE_NETS_CLASSES];
-    dt_tflite *m = dynamic_net();
+    dt_tflite *m = tflite_nets_dynamic();
     dt_graph *g = imported(m);
     char name[DT_NAME_MAX + 1];
 
@@ -90,7 +59,7 @@ Test(tflite_dynamic, a_network_computes_what_plain_loops_do)
 
 Test(tflite_dynamic, nodes_and_codes)
 {
-    dt_tflite *m = dynamic_net();
+    dt_tflite *m = tflite_nets_dynamic();
     dt_graph *g = imported(m);
     int n_dynamic = 0;
 
@@ -167,7 +136,7 @@ Test(tflite_dynamic, what_is_not_understood_is_named)
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        dt_tflite *m = dynamic_net();
+        dt_tflite *m = tflite_nets_dynamic();
         dt_graph *g = NULL;
         int is_integer;
         cases[i].damage(m);
