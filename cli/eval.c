@@ -194,7 +194,7 @@ static dt_status find_label_smoothing(const settings *s, const session *o, float
     dt_model_info is;
 
     *out = 0.0f;
-    if (!o->model || dt_qcaps_look(o->model, &formats)) return DT_OK;
+    if (!o->model || dt_qcaps_look(o->model, &formats) || !dt_checkpoint_has_run(s->checkpoint)) return DT_OK;
     DT_TRY(dt_checkpoint_train_config(s->checkpoint, &trained));
     dt_model_look(o->model, &is);
     if (is.caps_dim == 0) *out = trained.label_smoothing;

@@ -44,7 +44,7 @@ dt_status dt_dynamic_add_filters(dt_graph *g, const dt_dynamic_filters *f, int *
     const dt_param_spec scales = {
         .shape = { 1, { f->n_scale } }, .group = DT_GROUP_STATE, .values = DT_VALUES_POSITIVE, .floor = -INFINITY
     };
-    const dt_codes_params range = { f->low, f->high };
+    const dt_codes_params range = { .low = f->low, .high = f->high };
     const dt_dequantize_params of = { .filters = 1 };
     char name[NAME_ROOM];
     int in[2];

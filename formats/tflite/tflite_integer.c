@@ -43,9 +43,11 @@ static dt_status add_sums(dt_tflite_import *imp, const dt_tflite_operator *o, co
 
     dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_check_filters(imp, o, axis, shape->dim[0]));
-    const dt_codes_params range = dt_tflite_weight_range(w);
+    int8_t *filters = dt_tflite_filters(imp, o);
+    dt_codes_params range = dt_tflite_weight_range(w);
+    range.most = filters ? dt_program_sum_most(filters, shape) : 0; /* of NULL, the parameter below fails */
     const dt_shape n_scales = dt_vector(w->n_scales);
-    DT_TRY(dt_tflite_add_state(imp, name, ".weight", shape, DT_I8, dt_tflite_filters(imp, o), &weights[0]));
+    DT_TRY(dt_tflite_add_state(imp, name, ".weight", shape, DT_I8, filters, &weights[0]));
     DT_TRY(dt_tflite_add_state(imp, name, ".weight_scale", &n_scales, DT_F32, dt_tflite_copy_scales(w), &weights[1]));
     DT_TRY(dt_tflite_node(imp, DT_OP_CODES, name, ".codes", &range, weights, 2, &operands[1]));
     DT_TRY(dt_tflite_node(imp, DT_OP_CONV2D, name, "", conv, operands, 2, &in[0]));

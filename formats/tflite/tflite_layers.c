@@ -102,7 +102,8 @@ dt_status dt_tflite_check_filters(const dt_tflite_import *imp, const dt_tflite_o
 
 dt_codes_params dt_tflite_weight_range(const dt_tflite_tensor *w)
 {
-    return (dt_codes_params){ memchr(w->data, INT8_MIN & 0xff, w->bytes) ? INT8_MIN : -INT8_MAX, INT8_MAX };
+    return (dt_codes_params){ .low = memchr(w->data, INT8_MIN & 0xff, w->bytes) ? INT8_MIN : -INT8_MAX,
+                              .high = INT8_MAX };
 }
 
 float *dt_tflite_copy_scales(const dt_tflite_tensor *w)
