@@ -33,9 +33,11 @@ static const command commands[] = {
     { "quantize", FOR_QUANTIZE, "quantize a trained network of reals, without training",
       "Quantize a network of real values after training, as TensorFlow Lite does: batch norms are folded, ranges are "
       "observed on some images, each value gets one affine quantizer. The result is a checkpoint. Its integer program "
-      "computes under the arithmetic of an engine that --profile names.\n\n"
+      "computes under the arithmetic of an engine that --profile names. Or, with --scheme drq, weights alone are "
+      "quantized.\n\n"
       "  detent quantize --checkpoint runs/float/best.safetensors --images 100 --out q.safetensors\n"
       "  detent quantize --checkpoint net.tflite --calibrate images.safetensors:x --out q.safetensors\n"
+      "  detent quantize --checkpoint net.tflite --scheme drq --out q.safetensors\n"
       "  detent eval --checkpoint q.safetensors --engine program --profile fp32-rne",
       quantize_run },
     { "verify", FOR_VERIFY, "compare every psum: model, array, 64-bit sums",

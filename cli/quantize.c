@@ -1,6 +1,6 @@
 /*
- * quantize.c - `detent quantize`: a trained network of reals becomes one of integers, without training; and a table of
- *              what became of each value.
+ * quantize.c - `detent quantize`: a trained network of reals becomes one of integers, or of integer weights, without
+ *              training; and a table of what became of each value, or of each layer.
  */
 #include "cli.h"
 
@@ -65,6 +65,61 @@ static dt_status print_table_json(const dt_quantized_value *row, int n)
     return print_json(out);
 }
 
+/* ---- schemes drq and float ---- */
+
+static void print_layers(const settings *s, const dt_dynamic_layer *row, int n)
+{
+    FILE *const to = report_stream(s->out);
+
+    fprintf(to, "%-28s %12s %8s %12s %12s\n", "layer", "elements", "weights", "least scale", "scale");
+    for (int i = 0; i < n; i++) {
+        fprintf(to, "%-28s %12s %8s", row[i].name, text_count(row[i].n_weights).s, row[i].is_codes ? "int8" : "float");
+        if (row[i].is_codes) fprintf(to, " %12.6g %12.6g", (double)row[i].least_scale, (double)row[i].scale);
+        fprintf(to, "\n");
+    }
+}
+
+static dt_status print_layers_json(const dt_dynamic_layer *row, int n)
+{
+    cJSON *out = cJSON_CreateObject(), *layers = cJSON_AddArrayToObject(out, "layers");
+
+    for (int i = 0; i < n; i++) {
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddStringToObject(one, "name", row[i].name);
+        cJSON_AddNumberToObject(one, "elements", (double)row[i].n_weights);
+        cJSON_AddStringToObject(one, "weights", row[i].is_codes ? "int8" : "float");
+        if (row[i].is_codes) {
+            cJSON_AddNumberToObject(one, "least_scale", (double)row[i].least_scale);
+            cJSON_AddNumberToObject(one, "scale", (double)row[i].scale);
+        }
+        cJSON_AddItemToArray(layers, one);
+    }
+    return print_json(out);
+}
+
+static dt_status report_layers(const settings *s, const dt_model *quantized)
+{
+    const int n = dt_dynamic_count(quantized);
+    dt_dynamic_layer *row = calloc((size_t)n + 1, sizeof *row);
+    dt_status status;
+
+    DT_CHECK(row, DT_ERR_MEMORY, "no memory for a table of %d layers", n);
+    status = dt_dynamic_look(quantized, row);
+    if (status == DT_OK && s->json)
+        status = print_layers_json(row, n);
+    else if (status == DT_OK)
+        print_layers(s, row, n);
+    free(row);
+    return status;
+}
+
+/* ---- all schemes ---- */
+
+static int is_full(const dt_quantization *what)
+{
+    return what->scheme != DT_SCHEME_DRQ && what->scheme != DT_SCHEME_FLOAT;
+}
+
 static dt_status report(const settings *s, const session *o, dt_model *quantized, const dt_quantization *what)
 {
     const int n = dt_quantized_count(quantized);
@@ -81,19 +136,32 @@ static dt_status report(const settings *s, const session *o, dt_model *quantized
     return status;
 }
 
-static dt_status quantize_and_save(const settings *s, session *o, dt_quantization *what)
+/* The last line. */
+static void print_end(const settings *s, const dt_model *quantized, const dt_quantization *what)
 {
     FILE *const to = report_stream(s->out);
-    dt_model *quantized = NULL;
 
-    DT_TRY(open_images(s, o, what));
-    DT_TRY(dt_quantize(o->model, what, &quantized));
-    dt_status status = report(s, o, quantized, what);
-    if (status == DT_OK) status = dt_model_save(quantized, s->out, NULL);
-    if (status == DT_OK && !s->json) {
-        fprintf(to, "%s: %s, %d values, calibrated on %s images by %s\n", s->out, text_network(quantized).s,
-                dt_quantized_count(quantized), text_count(what->n).s, dt_observer_names[what->observer]);
+    fprintf(to, "%s: %s", s->out, text_network(quantized).s);
+    if (is_full(what)) {
+        fprintf(to, ", %d values, calibrated on %s images by %s", dt_quantized_count(quantized), text_count(what->n).s,
+                dt_observer_names[what->observer]);
     }
+    fprintf(to, "\n");
+}
+
+static dt_status quantize_and_save(const settings *s, session *o, dt_quantization *what)
+{
+    dt_model *quantized = NULL;
+    dt_status status = DT_OK;
+
+    if (is_full(what)) DT_TRY(open_images(s, o, what));
+    DT_TRY(dt_quantize(o->model, what, &quantized));
+    if (is_full(what))
+        status = report(s, o, quantized, what);
+    else
+        status = report_layers(s, quantized);
+    if (status == DT_OK) status = dt_model_save(quantized, s->out, NULL);
+    if (status == DT_OK && !s->json) print_end(s, quantized, what);
     dt_model_destroy(quantized);
     return status;
 }

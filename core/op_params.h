@@ -98,6 +98,11 @@ typedef struct {
     int most;      /* the largest sum of |code| over a filter, by which psums are bounded; 0: not known */
 } dt_codes_params;
 
+/* DEQUANTIZE */
+typedef struct {
+    int filters; /* 1: x is filters K,.., and its scales are those of the first axis; 0: they are those of the last */
+} dt_dequantize_params;
+
 typedef struct {
     int low, high; /* range of the table's codes */
     int first;     /* x that row 0 of the table is for; 0 for pixels */

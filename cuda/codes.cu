@@ -46,13 +46,13 @@ static dt_status table_forward(const dt_node *node, const dt_exec *ex)
 extern "C" const dt_kernel dt_cuda_table;
 const dt_kernel dt_cuda_table = { NULL, table_forward, NULL, NULL, 0 };
 
-/* one thread for each element */
-__global__ static void dequantize_kernel(const float *x, const float *scale, int n_scale, float *y, int64_t channels,
+/* One thread for each element. `inner` elements side by side have one scale: 1 of channels, or those of a filter. */
+__global__ static void dequantize_kernel(const float *x, const float *scale, int n_scale, float *y, int64_t inner,
                                          int64_t count)
 {
     const int64_t i = dt_thread();
 
-    if (i < count) y[i] = dt_scale_at(scale, n_scale, i % channels) * x[i];
+    if (i < count) y[i] = dt_scale_at(scale, n_scale, i / inner % n_scale) * x[i];
 }
 
 /* one thread for each element; gives to dx */
@@ -67,9 +67,10 @@ static dt_status dequantize_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_tensor *x = node->in[X];
     const int64_t count = dt_count(&x->shape);
+    const int filters = ((const dt_dequantize_params *)node->params)->filters;
 
     DT_LAUNCH(dequantize_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale,
-              x->n_scale, dt_values(node->out), dt_channels(&x->shape), count);
+              x->n_scale, dt_values(node->out), filters ? count / x->shape.dim[0] : 1, count);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

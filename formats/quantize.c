@@ -3,6 +3,7 @@
  *
  * Interface: dt_quantize in include/detent/quantize.h.  Tests: tests/quant/test_post_training.c.
  */
+#include "../core/names.h"
 #include "../quant/post_training.h"
 #include "images_file.h"
 #include "ranges_file.h"
@@ -26,7 +27,7 @@ static dt_status read_ranges(const char *path, const dt_graph *g, given_ranges *
     return dt_ranges_file_read(path, g, out->has, out->range);
 }
 
-static dt_status check(const dt_quantization *what)
+static dt_status check_full(const dt_quantization *what)
 {
     const int n_given = (what->dataset != NULL) + (what->pixels != NULL) + (what->normalised != NULL);
 
@@ -37,18 +38,31 @@ static dt_status check(const dt_quantization *what)
     return DT_OK;
 }
 
-dt_status dt_quantize(dt_model *m, const dt_quantization *what, dt_model **out)
+static dt_status quantize_fully(dt_model *folded, const dt_quantization *what, dt_model **out)
 {
     given_ranges given = { 0 };
-    dt_model *folded = NULL;
 
-    DT_TRY(check(what));
-    DT_TRY(dt_post_training_fold(m, &folded));
     dt_status status = read_ranges(what->ranges, folded->graph, &given);
     const dt_known_ranges known = { given.has, given.range };
     if (status == DT_OK) status = dt_post_training_quantize(folded, what, &known, out);
     free(given.has);
     free(given.range);
+    return status;
+}
+
+dt_status dt_quantize(dt_model *m, const dt_quantization *what, dt_model **out)
+{
+    const int is_full = what->scheme != DT_SCHEME_DRQ && what->scheme != DT_SCHEME_FLOAT;
+    dt_model *folded = NULL;
+
+    DT_TRY(dt_check_word("scheme", (int)what->scheme, dt_scheme_names));
+    if (is_full) DT_TRY(check_full(what));
+    DT_TRY(dt_post_training_fold(m, &folded));
+    if (what->scheme == DT_SCHEME_FLOAT) {
+        *out = folded;
+        return DT_OK;
+    }
+    const dt_status status = is_full ? quantize_fully(folded, what, out) : dt_post_training_dynamic(folded, what, out);
     dt_model_destroy(folded);
     return status;
 }

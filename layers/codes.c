@@ -4,13 +4,13 @@
  *
  *   codes:       out = codes, each within low..high of params, with the scale that is given
  *   table:       y[..,c] = table[x[..,c] - first][c], with the scale that is given;  x within the table's rows
- *   dequantize:  y = scale * x with the channel's scale, rounded to f32;  dx += dy
+ *   dequantize:  y = scale * x with the channel's scale, or the filter's, rounded to f32;  dx += dy
  *
  * A model's parameters are f32, and so the codes are held in f32. The caller makes sure that they are integers.
  *
  * Shapes: codes K,..; scale 1 or K; out as codes.
  *         x u8 ..,C, or codes; table f32 L,C, or L,1 for all channels; scale 1; y as x.  dequantize: x any, channels
- * last; y as x. CUDA: cuda/codes.cu.  Tests: tests/layers/test_codes.c.
+ * last, or filters K,..; y as x. CUDA: cuda/codes.cu.  Tests: tests/layers/test_codes.c.
  */
 #include "codes.h"
 
@@ -77,11 +77,16 @@ static dt_status table_infer(dt_node *node)
 
 static dt_status dequantize_infer(dt_node *node)
 {
+    const dt_dequantize_params *p = node->params;
     const dt_tensor *x = node->in[X];
+    const int64_t sets = p->filters ? x->shape.dim[0] : dt_channels(&x->shape);
     assert(x->type == DT_F32);
 
     DT_CHECK(x->n_scale > 0, DT_ERR_UNSUPPORTED, "%s: dequantize: takes integers, and its input is real; leave it out",
              node->name);
+    DT_CHECK(x->n_scale == 1 || x->n_scale == sets, DT_ERR_SHAPE,
+             "%s: dequantize: %d scales for %lld %s; 1 or one each; `filters` says which axis they are of", node->name,
+             x->n_scale, (long long)sets, p->filters ? "filters" : "channels");
     node->out->shape = x->shape;
     return DT_OK;
 }
@@ -116,7 +121,18 @@ const dt_op dt_op_table = {
     .infer = table_infer,
 };
 
-const dt_op dt_op_dequantize = { .name = "dequantize", .min_in = 1, .max_in = 1, .infer = dequantize_infer };
+static const dt_field dequantize_fields[] = { { DT_MEMBER(dt_dequantize_params, filters), DT_INT(0, 1) } };
+
+static const dt_dequantize_params dequantize_defaults = { .filters = 0 };
+
+const dt_op dt_op_dequantize = {
+    .name = "dequantize",
+    .min_in = 1,
+    .max_in = 1,
+    DT_OP_PARAMS(dt_dequantize_params, dequantize_fields),
+    .defaults = &dequantize_defaults,
+    .infer = dequantize_infer,
+};
 
 static dt_status codes_forward(const dt_node *node, const dt_exec *ex)
 {
@@ -140,6 +156,18 @@ static dt_status table_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
+/* A filter has one scale. */
+static void dequantize_filters(const dt_tensor *x, float *y)
+{
+    const int64_t filters = x->shape.dim[0], n = dt_count(&x->shape) / filters;
+    const float *q = x->data;
+
+#pragma omp parallel for
+    for (int64_t k = 0; k < filters; k++) {
+        for (int64_t i = k * n; i < (k + 1) * n; i++) y[i] = dt_scale_at(x->scale, x->n_scale, k) * q[i];
+    }
+}
+
 static dt_status dequantize_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_tensor *x = node->in[X];
@@ -148,6 +176,10 @@ static dt_status dequantize_forward(const dt_node *node, const dt_exec *ex)
     float *y = node->out->data;
     (void)ex;
 
+    if (((const dt_dequantize_params *)node->params)->filters) {
+        dequantize_filters(x, y);
+        return DT_OK;
+    }
 #pragma omp parallel for
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t c = 0; c < channels; c++) {

@@ -7,6 +7,7 @@
 #include "post_training.h"
 
 #include "fold.h"
+#include "insert_dynamic.h"
 #include "insert_range.h"
 #include "range_plan.h"
 
@@ -15,6 +16,8 @@
 #include <string.h>
 
 enum { DEFAULT_BITS = 8 };
+
+const char *const dt_scheme_names[] = { "full", "drq", "float", "fiq-f32", "fiq-i8", "fiq-u8", NULL };
 
 static int bits_of(int asked)
 {
@@ -189,6 +192,31 @@ dt_status dt_post_training_quantize(dt_model *folded, const dt_quantization *wha
     if (status == DT_OK) status = quantize_graph(folded, what, range, &graph);
     free(wanted);
     free(range);
+    DT_TRY(status);
+    DT_TRY(dt_model_open(folded->ctx, graph, out));
+    (*out)->origin = folded->origin;
+    return DT_OK;
+}
+
+static dt_status check_dynamic(const dt_quantization *what)
+{
+    DT_CHECK(bits_of(what->abits) == DEFAULT_BITS, DT_ERR_ARGUMENT,
+             "the scheme drq rounds activations to 8 bits while the network runs; got abits %d", what->abits);
+    DT_CHECK(!what->ranges, DT_ERR_ARGUMENT,
+             "the scheme drq finds ranges while the network runs; leave out the file %s, or take the scheme full",
+             what->ranges);
+    return DT_OK;
+}
+
+dt_status dt_post_training_dynamic(dt_model *folded, const dt_quantization *what, dt_model **out)
+{
+    const dt_dynamic_choice choice = { bits_of(what->wbits), !what->per_layer, what->fc_per_layer };
+    dt_graph *plain = NULL, *graph = NULL;
+
+    DT_TRY(check_dynamic(what));
+    DT_TRY(dt_model_snapshot(folded, &plain));
+    const dt_status status = dt_quant_insert_dynamic(plain, &choice, &graph);
+    dt_graph_destroy(plain);
     DT_TRY(status);
     DT_TRY(dt_model_open(folded->ctx, graph, out));
     (*out)->origin = folded->origin;

@@ -2,9 +2,10 @@
  * post_training.h - quantization after training: a network of real values becomes one on affine grids, without a step
  * of training.
  *
- * fold.c folds batch norms, calibrate.c observes ranges, insert_range.c puts quantizers in. What they make is a model
- * as any other: it evaluates, trains on, and is lowered to a program. formats/quantize.c reads ranges from files for
- * it.
+ * fold.c folds batch norms, calibrate.c observes ranges, insert_range.c puts quantizers in; or insert_dynamic.c makes
+ * codes of weights alone. What they make is a model as
+ * any other: it evaluates, trains on, and, if its activations have quantizers, is lowered to a program.
+ * formats/quantize.c reads ranges from files for it.
  */
 #ifndef DT_POST_TRAINING_H
 #define DT_POST_TRAINING_H
@@ -24,5 +25,8 @@ typedef struct {
 /* Quantizes what dt_post_training_fold made. Ranges that are not known are observed. */
 DT_MUST_CHECK dt_status dt_post_training_quantize(dt_model *folded, const dt_quantization *what,
                                                   const dt_known_ranges *known, dt_model **out);
+
+/* Makes codes of the weights of what dt_post_training_fold made: the scheme DRQ. */
+DT_MUST_CHECK dt_status dt_post_training_dynamic(dt_model *folded, const dt_quantization *what, dt_model **out);
 
 #endif /* DT_POST_TRAINING_H */

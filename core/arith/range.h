@@ -17,13 +17,19 @@
  * Weights, of one scale a filter or a layer, with high = 2^(bits-1) - 1 and all of it in double:
  *   step = max(max(max|w|, 5e-7) / high, least scale),  code = limit(w / step rounded half away from 0) to +-high
  *
+ * The grid of one image, found while the network runs, has 8 bits and no least width; min <= 0 <= max:
+ *   step = (max - min) / 255 in double,  scale = f32(step),  inverse = f32(1 / scale),  zero from step as above
+ *   q = limit(zero + v * inverse, rounded half away from 0) to -128..127, each operation in f32;  value = scale * (q -
+ * zero) A scale below the least normal number is 0, and so are all values then.
+ *
  * Gradients of a range that is trained, with g = dL/d real: dv = g where (least - zero) scale <= v <= (most - zero)
  * scale, else 0; dmin is the sum of g below, dmax that above.
  *
  * A range or a weight that is no number, or infinite, has the scale NaN, and a NaN keeps its code NaN.
  *
- * Sources: TensorFlow 2.21's converter, measured; fake_quant_with_min_max_vars of TensorFlow for the gradients.
- * Operators: quant/range_quant.c, quant/max_quant.c.  Tests: tests/quant/test_range_quant.c.
+ * Sources: TensorFlow 2.21's converter, measured; LiteRT 2.3's hybrid kernels, measured, for the grid of one image;
+ * fake_quant_with_min_max_vars of TensorFlow for the gradients.
+ * Operators: quant/range_quant.c, quant/max_quant.c, quant/dynamic_quant.c.  Tests: tests/quant/test_range_quant.c.
  */
 #ifndef DT_RANGE_H
 #define DT_RANGE_H
@@ -146,6 +152,51 @@ static inline DT_HD float dt_max_magnitude(float a, float w)
     const float v = fabsf(w);
 
     return v > a || v != v ? v : a;
+}
+
+/* ---- ranges that are found while the network runs ---- */
+
+enum { DT_DYNAMIC_BITS = 8 };
+
+/* The least scale; below it, 1 / scale might be infinite. It is the least normal number. */
+#define DT_DYNAMIC_LEAST 1.17549435e-38f
+
+typedef struct {
+    float scale, inverse; /* both 0 where all values become 0; NaN where the range is no number */
+    float zero;           /* the zero point, an integer -128..127 */
+} dt_dynamic_grid;
+
+/* Returns the smaller of the least value so far, at most 0, and the value v; NaN if one is NaN. */
+static inline DT_HD float dt_dynamic_low(float least, float v)
+{
+    return v < least || v != v ? v : least;
+}
+
+/* Returns the larger of the most so far and v; NaN if one is NaN. */
+static inline DT_HD float dt_dynamic_high(float most, float v)
+{
+    return v > most || v != v ? v : most;
+}
+
+/* Returns the grid of a range. min <= 0 <= max, or NaN. */
+static inline DT_HD dt_dynamic_grid dt_dynamic_grid_of(float min, float max)
+{
+    const double step = ((double)max - (double)min) / (double)dt_range_levels(DT_DYNAMIC_BITS);
+    dt_dynamic_grid grid = { NAN, NAN, 0.0f };
+
+    if (!dt_range_is_known(min, max)) return grid;
+    grid.scale = (float)step < DT_DYNAMIC_LEAST ? 0.0f : (float)step;
+    grid.inverse = grid.scale > 0.0f ? 1.0f / grid.scale : 0.0f;
+    if (grid.scale > 0.0f) grid.zero = (float)dt_range_zero((double)min, (double)max, step, DT_DYNAMIC_BITS);
+    return grid;
+}
+
+/* Returns v rounded to the grid. */
+static inline DT_HD float dt_dynamic_value(float v, const dt_dynamic_grid *grid)
+{
+    const float q = dt_clamp(roundf(grid->zero + v * grid->inverse), -128.0f, 127.0f);
+
+    return grid->scale * (q - grid->zero);
 }
 
 #endif /* DT_RANGE_H */

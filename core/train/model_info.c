@@ -5,6 +5,8 @@
  */
 #include "model.h"
 
+#include "../arith/range.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +29,23 @@ static int is_read_by_layer(const dt_graph *g, int value)
     return 0;
 }
 
+/* Stored codes of weights that a layer reads as reals. */
+static int is_weight_codes(const dt_graph *g, const dt_graph_node *real)
+{
+    const dt_graph_node *codes = dt_graph_maker(g, real->in[0]);
+
+    return codes && codes->kind == DT_OP_CODES;
+}
+
+/* Bits of weights whose largest code is given. */
+static int bits_of(int64_t most)
+{
+    int bits = 1;
+
+    while (most >= (int64_t)1 << (bits - 1)) bits++;
+    return bits;
+}
+
 /* The image's quantizer is no layer's choice: input_bits. */
 static void look_at_quantizer(const dt_graph *g, const dt_graph_node *n, dt_model_info *out)
 {
@@ -39,6 +58,13 @@ static void look_at_quantizer(const dt_graph *g, const dt_graph_node *n, dt_mode
         const dt_max_quant_params *p = n->params;
         count_bits(p->bits, &out->wbits_least, &out->wbits_most);
         out->rule = DT_RULE_AFFINE;
+    }
+    if (n->kind == DT_OP_DYNAMIC_QUANT) {
+        count_bits(DT_DYNAMIC_BITS, &out->abits_least, &out->abits_most);
+        out->rule = DT_RULE_AFFINE;
+    }
+    if (n->kind == DT_OP_DEQUANTIZE && is_weight_codes(g, n)) {
+        count_bits(bits_of(g->value[n->in[0]]->facts.qmax), &out->wbits_least, &out->wbits_most);
     }
     if (n->kind == DT_OP_RANGE_QUANT) {
         count_bits(((const dt_range_quant_params *)n->params)->bits, &out->abits_least, &out->abits_most);
@@ -55,7 +81,9 @@ static int is_weighted(const dt_graph_node *n)
 
 static int reads_codes(const dt_graph *g, const dt_graph_node *n)
 {
-    return g->value[n->in[1]]->facts.n_scale > 0;
+    const dt_graph_node *w = dt_graph_maker(g, n->in[1]);
+
+    return g->value[n->in[1]]->facts.n_scale > 0 || (w && w->kind == DT_OP_DEQUANTIZE && is_weight_codes(g, w));
 }
 
 /* Of a network whose only activations on the grid are images. */
@@ -114,13 +142,24 @@ static void append_bits(char text[DT_MODEL_TEXT_BYTES], const char *letter, int 
     if (least != most) append(text, "-%d", most);
 }
 
+static int has_node(const dt_graph *g, dt_op_kind kind)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind == kind) return 1;
+    }
+    return 0;
+}
+
+/* Weights are stored codes, as a program's are, but activations are real. */
+static int has_dynamic_ranges(const dt_graph *g)
+{
+    return has_node(g, DT_OP_DYNAMIC_QUANT);
+}
+
 /* An integer program, whose name says of which bits it was made. */
 static int is_program(const dt_graph *g)
 {
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (g->node[i].kind == DT_OP_CODES) return 1;
-    }
-    return 0;
+    return has_node(g, DT_OP_CODES) && !has_dynamic_ranges(g);
 }
 
 void dt_graph_describe(const dt_graph *g, char text[DT_MODEL_TEXT_BYTES])
@@ -137,6 +176,7 @@ void dt_graph_describe(const dt_graph *g, char text[DT_MODEL_TEXT_BYTES])
     append(text, " ");
     append_bits(text, "w", is.wbits_least, is.wbits_most);
     append_bits(text, "a", is.abits_least, is.abits_most);
+    if (has_dynamic_ranges(g)) append(text, " dynamic");
     if (is.n_float > 0) append(text, ", %d float", is.n_float);
 }
 

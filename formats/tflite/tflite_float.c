@@ -1,11 +1,15 @@
 /*
  * tflite_float.c - the part of a float graph that each operator of a float file makes.
  *
- * Parameters are trained: a network that is read can be trained on.
+ * Parameters are trained: a network that is read can be trained on. Of a file with dynamic ranges the weights of some
+ * layers are int8, and those are not trained; quant/insert_dynamic.h has the nodes that they become.
  */
 #include "tflite_layers.h"
 
+#include "../../quant/insert_dynamic.h"
+
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* data is taken over. */
@@ -30,8 +34,8 @@ static dt_status check_floats(const dt_tflite_import *imp, const dt_tflite_opera
     const dt_tflite_tensor *t = dt_tflite_in(imp, o, k);
 
     DT_TFLITE_CHECK(t->type == DT_TFLITE_FLOAT32, DT_ERR_UNSUPPORTED, imp, o,
-                    "input %d is %s and the output FLOAT32: quantized while it runs, which is not understood; convert "
-                    "the network without quantization, or with a representative data set",
+                    "input %d is %s and the output FLOAT32; understood are INT8 weights of convolutions and of "
+                    "FULLY_CONNECTED, and reals",
                     k, dt_tflite_type_name((int)t->type));
     DT_TFLITE_CHECK(t->data && dt_tflite_count(t) == n, DT_ERR_FORMAT, imp, o,
                     "input %d has %lld numbers%s, needed are %lld that are constant", k, (long long)dt_tflite_count(t),
@@ -76,6 +80,44 @@ static dt_status add_bias(dt_tflite_import *imp, const dt_tflite_operator *o, in
     return DT_OK;
 }
 
+/* Makes codes of the filters, and rounds what their layer reads. */
+static dt_status add_codes(dt_tflite_import *imp, const dt_tflite_operator *o, const char *name, const dt_shape *shape,
+                           int in[2])
+{
+    const dt_tflite_tensor *w = dt_tflite_in(imp, o, 1);
+    char weight[DT_TFLITE_NAME + 32];
+
+    DT_TFLITE_CHECK(
+        o->code != DT_TFLITE_FULLY_CONNECTED || o->options.per_row, DT_ERR_UNSUPPORTED, imp, o,
+        "asymmetric_quantize_inputs is %d: the input is rounded around 0 while it runs; understood is 1, as "
+        "today's converters write it",
+        o->options.per_row);
+    DT_TRY(dt_tflite_check_filters(imp, o, o->code == DT_TFLITE_DEPTHWISE_CONV_2D ? 3 : 0, shape->dim[0]));
+    snprintf(weight, sizeof weight, "%s.weight", name);
+    const dt_codes_params range = dt_tflite_weight_range(w);
+    const dt_dynamic_filters filters = { .layer = name,
+                                         .weight = weight,
+                                         .shape = *shape,
+                                         .code = dt_tflite_filters(imp, o),
+                                         .low = range.low,
+                                         .high = range.high,
+                                         .scale = dt_tflite_copy_scales(w),
+                                         .n_scale = w->n_scales };
+    DT_TRY(dt_dynamic_add_filters(imp->graph, &filters, &in[1]));
+    DT_TRY(dt_dynamic_add_input(imp->graph, in[0], &in[0]));
+    return DT_OK;
+}
+
+/* Adds the weights of a layer that reads in[0], which are in[1] then. */
+static dt_status add_filters(dt_tflite_import *imp, const dt_tflite_operator *o, const char *name,
+                             const dt_shape *shape, int in[2])
+{
+    if (dt_tflite_in(imp, o, 1)->type == DT_TFLITE_INT8) return add_codes(imp, o, name, shape, in);
+    DT_TRY(check_floats(imp, o, 1, dt_count(shape)));
+    DT_TRY(add_weight(imp, name, ".weight", shape, dt_tflite_filters(imp, o), &in[1]));
+    return DT_OK;
+}
+
 static dt_status add_conv(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
     char name[DT_TFLITE_NAME];
@@ -86,8 +128,7 @@ static dt_status add_conv(dt_tflite_import *imp, const dt_tflite_operator *o)
     dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_map(imp, o, 0, &in[0]));
     DT_TRY(dt_tflite_window(imp, o, in[0], &params, &shape));
-    DT_TRY(check_floats(imp, o, 1, dt_count(&shape)));
-    DT_TRY(add_weight(imp, name, ".weight", &shape, dt_tflite_filters(imp, o), &in[1]));
+    DT_TRY(add_filters(imp, o, name, &shape, in));
     DT_TRY(dt_tflite_node(imp, DT_OP_CONV2D, name, "", &params, in, 2, &y));
     if (dt_tflite_in(imp, o, 2)) DT_TRY(add_bias(imp, o, 2, name, shape.dim[0], &y));
     DT_TRY(finish(imp, o, name, y));
@@ -123,8 +164,7 @@ static dt_status add_linear(dt_tflite_import *imp, const dt_tflite_operator *o)
                     "weights of %d dimensions, the last %d, do not fit %lld inputs", w->n_dims,
                     w->n_dims > 0 ? w->dim[w->n_dims - 1] : 1, (long long)dt_graph_count(imp->graph, in[0]));
     const dt_shape shape = { 2, { w->dim[0], w->dim[1] } }, features = { 1, { w->dim[0] } };
-    DT_TRY(check_floats(imp, o, 1, dt_count(&shape)));
-    DT_TRY(add_weight(imp, name, ".weight", &shape, dt_tflite_copy(w), &in[1]));
+    DT_TRY(add_filters(imp, o, name, &shape, in));
     if (dt_tflite_in(imp, o, 2)) {
         DT_TRY(check_floats(imp, o, 2, features.dim[0]));
         DT_TRY(add_weight(imp, name, ".bias", &features, dt_tflite_copy(dt_tflite_in(imp, o, 2)), &in[n_in++]));

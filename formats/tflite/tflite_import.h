@@ -11,7 +11,9 @@
  *             MUL of a map by a constant     CONV2D of each channel     RELU, RELU6        RELU
  *             PAD before a convolution       the convolution's pad
  *
- * A constant has one number, or one for each channel.
+ * A constant has one number, or one for each channel. Of a file with dynamic ranges, where weights of convolutions and
+ * FULLY_CONNECTED are INT8 beside reals, a layer NAME has NAME.codes, NAME.real and NAME.weight_scale too, and reads a
+ * DYNAMIC_QUANT (quant/insert_dynamic.h).
  *
  *   integer   QUANTIZE of the image          QUANTIZE                  RELU, RELU6, QUANTIZE of codes   REQUANTIZE
  *             CONV_2D, DEPTHWISE_CONV_2D,    CODES, CONV2D,            MAX_POOL_2D, CONCATENATION    MAXPOOL, CONCAT

@@ -15,40 +15,6 @@
 
 /* ---- convolutions ---- */
 
-/* The filters are int8 codes around 0, with one scale or one for each of n filters. */
-static dt_status check_filters(const dt_tflite_import *imp, const dt_tflite_operator *o, int axis, int64_t n)
-{
-    const dt_tflite_tensor *w = dt_tflite_in(imp, o, 1);
-
-    DT_TFLITE_CHECK(w->type == DT_TFLITE_INT8 && w->data, DT_ERR_UNSUPPORTED, imp, o,
-                    "weights are %s and %s; needed are constant INT8", dt_tflite_type_name((int)w->type),
-                    w->data ? "constant" : "computed");
-    DT_TFLITE_CHECK(w->n_scales == 1 || (w->n_scales == n && w->axis == axis), DT_ERR_UNSUPPORTED, imp, o,
-                    "weights have %d scales along axis %d; needed are 1, or %" PRId64 " along axis %d", w->n_scales,
-                    w->axis, n, axis);
-    for (int k = 0; k < w->n_scales; k++) {
-        DT_TFLITE_CHECK(w->zero[k] == 0, DT_ERR_UNSUPPORTED, imp, o,
-                        "weights of filter %d have the zero point %" PRId32 ", understood is 0", k, w->zero[k]);
-    }
-    return DT_OK;
-}
-
-/* Sets low to -128 where a weight has that code, which converters leave out. filters: K,R,S,C; NULL: there was no
- * memory. */
-static dt_codes_params weight_range(const dt_tflite_tensor *w, const int8_t *filters, const dt_shape *shape)
-{
-    return (dt_codes_params){ memchr(w->data, INT8_MIN & 0xff, w->bytes) ? INT8_MIN : -INT8_MAX, INT8_MAX,
-                              filters ? dt_program_sum_most(filters, shape) : 0 };
-}
-
-static float *copy_scales(const dt_tflite_tensor *w)
-{
-    float *scale = malloc((size_t)w->n_scales * sizeof *scale);
-
-    if (scale) memcpy(scale, w->scale, (size_t)w->n_scales * sizeof *scale);
-    return scale;
-}
-
 /* Adds a bias to the inputs of a REQUANTIZE, unless there is none. */
 static dt_status add_bias(dt_tflite_import *imp, const dt_tflite_operator *o, const char *name, int64_t filters,
                           int *in, int *n)
@@ -76,12 +42,13 @@ static dt_status add_sums(dt_tflite_import *imp, const dt_tflite_operator *o, co
     int weights[2], operands[2] = { x[0] }, in[5] = { 0, x[1] }, n = 4;
 
     dt_tflite_name(imp, o, name);
-    DT_TRY(check_filters(imp, o, axis, shape->dim[0]));
+    DT_TRY(dt_tflite_check_filters(imp, o, axis, shape->dim[0]));
     int8_t *filters = dt_tflite_filters(imp, o);
-    const dt_codes_params range = weight_range(w, filters, shape);
+    dt_codes_params range = dt_tflite_weight_range(w);
+    range.most = filters ? dt_program_sum_most(filters, shape) : 0; /* of NULL, the parameter below fails */
     const dt_shape n_scales = dt_vector(w->n_scales);
     DT_TRY(dt_tflite_add_state(imp, name, ".weight", shape, DT_I8, filters, &weights[0]));
-    DT_TRY(dt_tflite_add_state(imp, name, ".weight_scale", &n_scales, DT_F32, copy_scales(w), &weights[1]));
+    DT_TRY(dt_tflite_add_state(imp, name, ".weight_scale", &n_scales, DT_F32, dt_tflite_copy_scales(w), &weights[1]));
     DT_TRY(dt_tflite_node(imp, DT_OP_CODES, name, ".codes", &range, weights, 2, &operands[1]));
     DT_TRY(dt_tflite_node(imp, DT_OP_CONV2D, name, "", conv, operands, 2, &in[0]));
     in[3] = weights[1];

@@ -81,6 +81,39 @@ void *dt_tflite_filters(const dt_tflite_import *imp, const dt_tflite_operator *o
     return to;
 }
 
+/* ---- filters that are codes ---- */
+
+dt_status dt_tflite_check_filters(const dt_tflite_import *imp, const dt_tflite_operator *o, int axis, int64_t n)
+{
+    const dt_tflite_tensor *w = dt_tflite_in(imp, o, 1);
+
+    DT_TFLITE_CHECK(w->type == DT_TFLITE_INT8 && w->data, DT_ERR_UNSUPPORTED, imp, o,
+                    "weights are %s and %s; needed are constant INT8", dt_tflite_type_name((int)w->type),
+                    w->data ? "constant" : "computed");
+    DT_TFLITE_CHECK(w->n_scales == 1 || (w->n_scales == n && w->axis == axis), DT_ERR_UNSUPPORTED, imp, o,
+                    "weights have %d scales along axis %d; needed are 1, or %" PRId64 " along axis %d", w->n_scales,
+                    w->axis, n, axis);
+    for (int k = 0; k < w->n_scales; k++) {
+        DT_TFLITE_CHECK(w->zero[k] == 0, DT_ERR_UNSUPPORTED, imp, o,
+                        "weights of filter %d have the zero point %" PRId32 ", understood is 0", k, w->zero[k]);
+    }
+    return DT_OK;
+}
+
+dt_codes_params dt_tflite_weight_range(const dt_tflite_tensor *w)
+{
+    return (dt_codes_params){ .low = memchr(w->data, INT8_MIN & 0xff, w->bytes) ? INT8_MIN : -INT8_MAX,
+                              .high = INT8_MAX };
+}
+
+float *dt_tflite_copy_scales(const dt_tflite_tensor *w)
+{
+    float *scale = malloc((size_t)w->n_scales * sizeof *scale);
+
+    if (scale) memcpy(scale, w->scale, (size_t)w->n_scales * sizeof *scale);
+    return scale;
+}
+
 /* ---- inputs and outputs ---- */
 
 dt_status dt_tflite_flatten(dt_tflite_import *imp, int tensor, int *value)

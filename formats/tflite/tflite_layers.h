@@ -76,6 +76,15 @@ void *dt_tflite_copy(const dt_tflite_tensor *t);
 /* Returns the filters of a convolution in the order K,R,S,C/groups, or NULL if there is no memory. */
 void *dt_tflite_filters(const dt_tflite_import *imp, const dt_tflite_operator *o);
 
+/* Checks that the filters of a layer are int8 codes around 0, with one scale, or one for each of n filters along
+ * `axis`. */
+DT_MUST_CHECK dt_status dt_tflite_check_filters(const dt_tflite_import *imp, const dt_tflite_operator *o, int axis,
+                                                int64_t n);
+/* Returns the range of such codes: low is -128 where a weight has that code, which converters leave out, else -127. */
+dt_codes_params dt_tflite_weight_range(const dt_tflite_tensor *w);
+/* Returns a copy of a tensor's scales, or NULL if there is no memory. */
+float *dt_tflite_copy_scales(const dt_tflite_tensor *w);
+
 /* Sets *before and *after to the cells that SAME adds to an axis of that size, for a window that spans `span` cells. */
 void dt_tflite_same_pads(int64_t size, int64_t span, int stride, int *before, int *after);
 

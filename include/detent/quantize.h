@@ -32,12 +32,27 @@ typedef enum {
     DT_OBSERVE_MAX_ABS
 } dt_observer;
 
+/* What becomes of a network: TensorFlow Lite's kinds of conversion. */
+typedef enum {
+    DT_SCHEME_FULL, /* integers from the image to the scores: weights, activations, biases */
+    /* Dynamic range: weights of CONV2D and LINEAR with 1,024 elements or more become codes, and each image is rounded
+     * to 8 bits before such a layer while the network runs. Everything else is real. It needs no images. */
+    DT_SCHEME_DRQ,
+    DT_SCHEME_FLOAT, /* nothing but that batch norms are folded */
+    /* FULL, by TensorFlow Lite's names, which differ in the type of a file's input and output alone */
+    DT_SCHEME_FIQ_F32,
+    DT_SCHEME_FIQ_I8,
+    DT_SCHEME_FIQ_U8
+} dt_scheme;
+
 /* The words of the enumerations above, in the order of their constants, NULL at the end. */
 DT_API extern const char *const dt_profile_names[6];
 DT_API extern const char *const dt_observer_names[6];
+DT_API extern const char *const dt_scheme_names[7];
 
 /* What quantization after training takes. */
 typedef struct {
+    dt_scheme scheme;          /* DRQ and FLOAT read wbits, per_layer and fc_per_layer alone, or nothing */
     const dt_dataset *dataset; /* of these three one is set: images 0 .. n-1 of it; */
     const uint8_t *pixels;     /* or [n][height][width][channels], normalised by the model's origin; */
     const float *normalised;   /* or the same shape, normalised already */
@@ -69,11 +84,25 @@ DT_API DT_MUST_CHECK dt_status dt_calibration_images_read(const dt_model *m, con
                                                           dt_quantization *what);
 DT_API void dt_calibration_images_free(dt_quantization *what);
 
-/* Quantizes a network of real values after training: folds batch norms, observes ranges, and puts affine quantizers in,
- * one a value, as TensorFlow Lite's converter does. *out has the weights of m, folded; its evaluation rounds half to
- * even, with real biases. dt_program_lower makes a program of it, and dt_model_save saves it. DT_ERR_NUMERIC: a
- * calibration value is no number. DT_ERR_UNSUPPORTED: a node has no place, or m is quantized. */
+/* One layer of weights of the network. */
+typedef struct {
+    const char *name;         /* the layer's */
+    int64_t n_weights;        /* elements */
+    int is_codes;             /* 1: int8 codes; 0: reals */
+    float least_scale, scale; /* of codes: the least and the largest scale of a filter */
+} dt_dynamic_layer;
+
+/* Quantizes a network of real values after training: folds batch norms, and does what the scheme says. FULL observes
+ * ranges and puts affine quantizers in, one a value, as TensorFlow Lite's converter does; *out has the weights of m,
+ * folded; its evaluation rounds half to even, with real biases, and dt_program_lower makes a program of it. DRQ stores
+ * codes of weights, as that converter does without calibration images; it has no program. dt_model_save saves any.
+ * DT_ERR_NUMERIC: a calibration value or a weight is no number. DT_ERR_UNSUPPORTED: a node has no place, or m is
+ * quantized. DT_ERR_ARGUMENT: images and ranges are missing, or the scheme has no use for a member. */
 DT_API DT_MUST_CHECK dt_status dt_quantize(dt_model *m, const dt_quantization *what, dt_model **out);
+/* Returns the number of CONV2D and LINEAR layers. */
+DT_API int dt_dynamic_count(const dt_model *quantized);
+/* Describes them in a network that DRQ has made. rows: [dt_dynamic_count]. */
+DT_API DT_MUST_CHECK dt_status dt_dynamic_look(const dt_model *quantized, dt_dynamic_layer *rows);
 /* Returns the number of values that have an affine quantizer. */
 DT_API int dt_quantized_count(const dt_model *quantized);
 /* Describes them, beside the network of real values that they come from, on the first 16 of the same images. rows:

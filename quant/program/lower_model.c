@@ -161,12 +161,27 @@ static void find_normalisation(const dt_model *m, const dt_program *p, dt_loweri
     }
 }
 
+/* Its sums are of reals, whose ranges nobody knows before an image is there. */
+static dt_status check_dynamic(const dt_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        DT_CHECK(
+            n->kind != DT_OP_DYNAMIC_QUANT, DT_ERR_UNSUPPORTED,
+            "%s has no integer program: %s finds the range of %s anew for each image; 'detent quantize --scheme full' "
+            "of the network of real values gives ranges that stay",
+            g->name, dt_graph_name(g, n->out), dt_graph_name(g, n->in[0]));
+    }
+    return DT_OK;
+}
+
 dt_status dt_program_possible(const dt_model *m)
 {
     const char *instead = "'detent search' gives it fixed-point formats, which 'detent export --to fixed-point' writes";
     dt_model_info is;
     char name[DT_MODEL_TEXT_BYTES];
 
+    DT_TRY(check_dynamic(m->graph));
     dt_model_look(m, &is);
     if (is.caps_dim == 0) return DT_OK;
     dt_model_describe(m, name);
@@ -184,11 +199,11 @@ static dt_status check_model(const dt_model *m, const dt_dataset *d)
 {
     dt_dataset_view v;
 
+    DT_TRY(dt_program_possible(m));
     DT_CHECK(d || m->origin.name[0] || is_affine(m->graph), DT_ERR_ARGUMENT,
              "%s: nothing says what the network was trained on; its program needs a dataset, whose mean and std "
              "normalise its images",
              m->graph->name);
-    DT_TRY(dt_program_possible(m));
     DT_TRY(dt_model_check_values(m, NULL));
     if (!d) return DT_OK;
     dt_dataset_look(d, &v);

@@ -65,6 +65,22 @@ expect "affine quantizers have one number of bits" 2 train --model small.json $d
 has err "bits w2a2 of 'body', and affine quantizers have one number of bits"
 expect "float" 0 train --model small.json $data --wbits float --abits float --epochs 1 --out float
 has out "small float: 898 parameters, 0 quantized"
+sed 's/"filters": 8/"filters": 16/' small.json >wide.json
+expect "a wider one" 0 train --model wide.json $data --wbits float --abits float --epochs 1 --out wide
+expect "dynamic ranges need no images" 0 quantize --scheme drq --checkpoint wide/last.safetensors --out drq.safetensors
+has out "^stem  *432  *float$"
+has out "^body  *2,304  *int8  *[0-9.e-]*  *[0-9.e-]*$"
+has out "^drq.safetensors: wide w8a8 dynamic, 1 float$"
+expect "... evaluated" 0 eval --checkpoint drq.safetensors --dataset synthetic --test-size 40
+expect "... have no program" 1 eval --checkpoint drq.safetensors --dataset synthetic --test-size 40 --engine program
+has err "wide has no integer program: stem.act.dynamic .*'detent quantize --scheme full'"
+expect "... as JSON" 0 quantize --scheme drq --json --checkpoint wide/last.safetensors --out drq.safetensors
+has out '"elements":[[:space:]]*2304'
+expect "batch norms alone are folded" 0 quantize --scheme float --checkpoint wide/last.safetensors --out folded.safetensors
+has out "^folded.safetensors: wide float$"
+expect "a scheme by TensorFlow Lite's name" 0 quantize --scheme fiq-i8 --images 20 --checkpoint wide/last.safetensors \
+    --out full.safetensors
+has out "^full.safetensors: wide w8a8, 6 values, calibrated on 20 images by minmax$"
 expect "smaller images are padded to the file's size" 0 train --model small.json --dataset synthetic --train-size 20 \
     --test-size 20 --batch 10 --device cpu --epochs 1 --quiet --out padded
 

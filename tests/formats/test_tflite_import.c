@@ -6,10 +6,10 @@
 #include "../support/temp_files.h"
 
 #include "../support/graph_run.h"
+#include "../support/tflite_converted.h"
 #include "../support/tflite_nets.h"
 #include "../support/tflite_oracle.h"
 
-#include "../../formats/safetensors.h"
 #include "../../formats/tflite/tflite_import.h"
 #include "../../quant/program/program.h"
 
@@ -310,6 +310,7 @@ static void hybrid(dt_tflite *m)
     dt_tflite_tensor *w = &m->tensor[find_op(m, DT_TFLITE_FULLY_CONNECTED)->in[1]];
     w->type = DT_TFLITE_INT8;
     w->bytes /= 4;
+    find_op(m, DT_TFLITE_FULLY_CONNECTED)->options.per_row = 1;
 }
 
 static void bytes_inside(dt_tflite *m)
@@ -372,7 +373,7 @@ Test(tflite_import, what_a_graph_cannot_compute_is_named)
         { "two outputs", 0, two_outputs, DT_ERR_UNSUPPORTED, "1 inputs and 2 outputs" },
         { "codes among reals", 0, mixed, DT_ERR_UNSUPPORTED,
           "LOGISTIC 'net/gate/Sigmoid': it makes INT8, and operators before" },
-        { "weights quantized alone", 0, hybrid, DT_ERR_UNSUPPORTED, "quantized while it runs" },
+        { "weights of int8 without scales", 0, hybrid, DT_ERR_UNSUPPORTED, "weights have 0 scales along axis 0" },
         { "16 bits", 1, bytes_inside, DT_ERR_UNSUPPORTED, "it makes INT16; understood are FLOAT32 and INT8" },
         { "weights around 1", 1, weight_zero, DT_ERR_UNSUPPORTED, "weights of filter 1 have the zero point 1" },
         { "weights in another order", 1, weight_axis, DT_ERR_FORMAT, "the last 5, do not fit 96 inputs" },
@@ -400,69 +401,28 @@ Test(tflite_import, what_a_graph_cannot_compute_is_named)
 
 /* ---- converted networks ---- */
 
-static const struct {
-    const char *model, *data;
-    int n_classes;
-} nets[] = { { "smartwatch", "data.har", 6 }, { "bspc", "data.ecg", 5 }, { "fmnist_dw", "data.fmnist", 10 } };
-enum { N_NETS = 3, N_TEST = 200 };
-
-/* A tensor of the oracle's, as floats; bytes are pixels, and become pixel / 255. */
-static float *recorded(const char *file, const char *name)
+/* The scores of the test images, by the file of a scheme. */
+static float *converted_scores(int net, const char *scheme)
 {
-    char path[TEMP_PATH_BYTES];
-    dt_safetensors *f = NULL;
-
-    snprintf(path, sizeof path, "%s/%s.safetensors", getenv("DETENT_PTQ_ORACLE"), file);
-    MUST(dt_safetensors_open(path, &f));
-    const dt_safetensors_tensor *t = dt_safetensors_find(f, name);
-    cr_assert(t != NULL, "%s has no %s", path, name);
-    float *v = malloc((size_t)t->count * sizeof *v);
-    uint8_t *bytes = malloc((size_t)t->count * sizeof *v);
-    MUST(dt_safetensors_read(f, t, t->type == DT_SAFETENSORS_F32 ? (void *)v : (void *)bytes));
-    for (int64_t i = 0; i < t->count && t->type != DT_SAFETENSORS_F32; i++) {
-        v[i] = t->type == DT_SAFETENSORS_U8 ? (float)bytes[i] / 255.0f : (float)(int8_t)bytes[i];
-    }
-    free(bytes);
-    dt_safetensors_close(f);
-    return v;
-}
-
-/* The scores of the oracle's test images, by the file of a scheme. */
-static float *oracle_scores(int net, const char *scheme)
-{
-    char path[TEMP_PATH_BYTES];
-    float *x = recorded(nets[net].data, "test"),
-          *scores = malloc(sizeof *scores * N_TEST * (size_t)nets[net].n_classes);
-    dt_tflite *m = NULL;
-    dt_graph *g = NULL;
+    float *x = converted_recorded(converted_nets[net].data, "test"),
+          *scores = malloc(sizeof *scores * CONVERTED_TEST * (size_t)converted_nets[net].n_classes);
     int is_integer;
+    dt_graph *g = converted_graph(net, scheme, &is_integer);
 
-    snprintf(path, sizeof path, "%s/tflite/%s.%s.tflite", getenv("DETENT_PTQ_ORACLE"), nets[net].model, scheme);
-    MUST(dt_tflite_read(path, &m));
-    MUST(dt_tflite_graph(m, path, &g, &is_integer));
     if (is_integer) MUST(dt_program_check(&(dt_program){ .graph = g }));
-    run_scores(g, x, N_TEST, scores);
-    dt_tflite_destroy(m);
+    run_scores(g, x, CONVERTED_TEST, scores);
     free(x);
     return scores;
 }
 
-static float *oracle_expects(int net, const char *name)
-{
-    char file[64];
-
-    snprintf(file, sizeof file, "%s.expect", nets[net].model);
-    return recorded(file, name);
-}
-
 Test(tflite_import, converted_float_networks_give_the_recorded_outputs)
 {
-    if (!getenv("DETENT_PTQ_ORACLE")) cr_skip("DETENT_PTQ_ORACLE names no folder of converted networks");
-    for (int i = 0; i < N_NETS; i++) {
-        float *got = oracle_scores(i, "float"), *expected = oracle_expects(i, "float.litert_ref");
-        for (int k = 0; k < N_TEST * nets[i].n_classes; k++) { /* sums of f32 in another order */
-            cr_assert(fabsf(got[k] - expected[k]) <= 1e-5f, "%s: %d: %g and %g", nets[i].model, k, (double)got[k],
-                      (double)expected[k]);
+    if (!converted_is_there()) cr_skip("DETENT_PTQ_ORACLE names no folder of converted networks");
+    for (int i = 0; i < CONVERTED_NETS; i++) {
+        float *got = converted_scores(i, "float"), *expected = converted_expects(i, "float.litert_ref");
+        for (int k = 0; k < CONVERTED_TEST * converted_nets[i].n_classes; k++) { /* sums of f32 in another order */
+            cr_assert(fabsf(got[k] - expected[k]) <= 1e-5f, "%s: %d: %g and %g", converted_nets[i].model, k,
+                      (double)got[k], (double)expected[k]);
         }
         free(got);
         free(expected);
@@ -474,12 +434,12 @@ Test(tflite_import, converted_int8_networks_give_the_recorded_codes)
 {
     static const char *const schemes[] = { "fiq_f32", "fiq_i8", "fiq_u8" };
 
-    if (!getenv("DETENT_PTQ_ORACLE")) cr_skip("DETENT_PTQ_ORACLE names no folder of converted networks");
-    for (int i = 0; i < N_NETS * 3; i++) {
+    if (!converted_is_there()) cr_skip("DETENT_PTQ_ORACLE names no folder of converted networks");
+    for (int i = 0; i < CONVERTED_NETS * 3; i++) {
         const int net = i / 3;
-        float *got = oracle_scores(net, schemes[i % 3]), *expected = oracle_expects(net, "i8.litert_ref");
-        for (int k = 0; k < N_TEST * nets[net].n_classes; k++) {
-            cr_assert(got[k] == (expected[k] + 128.0f) / 256.0f, "%s.%s: %d: %g and code %g", nets[net].model,
+        float *got = converted_scores(net, schemes[i % 3]), *expected = converted_expects(net, "i8.litert_ref");
+        for (int k = 0; k < CONVERTED_TEST * converted_nets[net].n_classes; k++) {
+            cr_assert(got[k] == (expected[k] + 128.0f) / 256.0f, "%s.%s: %d: %g and code %g", converted_nets[net].model,
                       schemes[i % 3], k, (double)got[k], (double)expected[k]);
         }
         free(got);

@@ -30,12 +30,14 @@ static void real_oracle(const op_case *c, const double *const *in, double *out)
     for (int64_t i = 0; i < dt_count(&c->in[0].shape); i++) out[i] = in[0][i];
 }
 
+static const dt_dequantize_params channels = { 0 }, filters = { 1 };
 static const dt_codes_params seven = { -7, 7, 0 }, eight = { -128, 127, 0 };
 static const dt_table_params any_sign = { -7, 7, 0 }, positive = { 0, 15, 0 }, shifted = { 0, 15, -128 };
 
-#define CODES .op = DT_OP_CODES, .n_in = 2, .oracle = codes_oracle, .agree = AGREE_INTEGERS
-#define TABLE .op = DT_OP_TABLE, .n_in = 3, .oracle = table_oracle, .agree = AGREE_INTEGERS
-#define REAL  .op = DT_OP_DEQUANTIZE, .n_in = 1, .oracle = real_oracle, .agree = AGREE_BITS
+#define CODES        .op = DT_OP_CODES, .n_in = 2, .oracle = codes_oracle, .agree = AGREE_INTEGERS
+#define TABLE        .op = DT_OP_TABLE, .n_in = 3, .oracle = table_oracle, .agree = AGREE_INTEGERS
+#define REAL         .op = DT_OP_DEQUANTIZE, .n_in = 1, .oracle = real_oracle, .agree = AGREE_BITS, .params = &channels
+#define REAL_FILTERS .op = DT_OP_DEQUANTIZE, .n_in = 1, .oracle = real_oracle, .agree = AGREE_BITS, .params = &filters
 #define SCALES(...)                                                \
     {                                                              \
         OP_SHAPE(__VA_ARGS__), .fill = FILL_POSITIVE, .size = 0.1f \
@@ -64,6 +66,10 @@ static const op_case cases[] = {
       .in = { { OP_SHAPE(3, 5, 7, 33), .fill = FILL_INTEGER, .scale = 0.3f } } },
     { REAL, .why = "dequantize: a scale for each channel",
       .in = { { OP_SHAPE(3, 5, 2, 33), .fill = FILL_INTEGER, .scale = 0.3f, .n_scale = 33 } } },
+    { REAL_FILTERS, .why = "dequantize: a scale for each filter",
+      .in = { { OP_SHAPE(33, 3, 5, 7), .fill = FILL_INTEGER, .scale = 0.3f, .n_scale = 33, .scale_first = 1 } } },
+    { REAL_FILTERS, .why = "dequantize: filters of one scale",
+      .in = { { OP_SHAPE(7, 33), .fill = FILL_INTEGER, .scale = 0.3f } } },
 };
 
 Test(codes, operators_match_their_oracles)
@@ -88,6 +94,16 @@ Test(codes, reals_are_not_dequantized)
 {
     const op_case c = { REAL, .why = "reals", .in = { { OP_SHAPE(2, 3) } } };
     op_case_refused(&c, DT_ERR_UNSUPPORTED, "dequantize: takes integers, and its input is real");
+}
+
+Test(codes, scales_of_another_axis_are_refused)
+{
+    op_case c = { REAL, .why = "filters",
+                  .in = { { OP_SHAPE(33, 3), .fill = FILL_INTEGER, .scale = 1.0f, .n_scale = 33, .scale_first = 1 } } };
+    op_case_refused(&c, DT_ERR_SHAPE, "33 scales for 3 channels");
+    c.in[0] = (op_input){ OP_SHAPE(3, 33), .fill = FILL_INTEGER, .scale = 1.0f, .n_scale = 33 };
+    c.params = &filters;
+    op_case_refused(&c, DT_ERR_SHAPE, "33 scales for 3 filters");
 }
 
 Test(codes, misfits_of_the_table_are_refused)

@@ -459,7 +459,7 @@ static void test_dequantize(vector *v)
     const dt_safetensors_tensor *t = find(v, "out_litert_ref");
     float *wanted = bytes_of(v, t), *fx = floats_of(x.value, x.count);
     const given in[] = { { { 2, { x.count, 1 } }, DT_F32, fx, (float)x.scale } };
-    float *real = run_op(v, DT_OP_DEQUANTIZE, NULL, in, 1, x.count);
+    float *real = run_op(v, DT_OP_DEQUANTIZE, &(dt_dequantize_params){ 0 }, in, 1, x.count);
 
     for (int64_t i = 0; real && i < x.count; i++) {
         cr_assert(real[i] == wanted[i], "%s: value %lld is %g, recorded %g", v->key, (long long)i, (double)real[i],

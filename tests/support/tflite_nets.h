@@ -1,6 +1,6 @@
 /*
- * tflite_nets.h - two small networks as TensorFlow Lite files, one float and one int8, that have each operator which
- *                 becomes part of a graph, pads that differ before and after, and a fork.
+ * tflite_nets.h - small networks as TensorFlow Lite files, one float, one int8 and one with dynamic ranges, that have
+ *                 each operator which becomes part of a graph, pads that differ before and after, and a fork.
  */
 #ifndef TFLITE_NETS_H
 #define TFLITE_NETS_H
@@ -214,6 +214,32 @@ static inline dt_tflite *tflite_nets_float(void)
     tflite_nets_op(&n, DT_TFLITE_SOFTMAX, (int[]){ n.last }, 1, scores)->beta = 1.0f;
     n.m->out[n.m->n_out++] = scores;
     return n.m;
+}
+
+/* The float network with dynamic ranges: int8 weights in each layer, whatever their number; the first of each is -128.
+ */
+static inline dt_tflite *tflite_nets_dynamic(void)
+{
+    dt_tflite *m = tflite_nets_float();
+
+    for (int i = 0; i < m->n_ops; i++) {
+        const int is_depthwise = m->op[i].code == DT_TFLITE_DEPTHWISE_CONV_2D;
+        const int is_linear = m->op[i].code == DT_TFLITE_FULLY_CONNECTED;
+        if (!is_depthwise && !is_linear && m->op[i].code != DT_TFLITE_CONV_2D) continue;
+        dt_tflite_tensor *w = &m->tensor[m->op[i].in[1]];
+        const int axis = is_depthwise ? 3 : 0, count = (int)dt_tflite_count(w);
+        int8_t code[1024];
+        float scale[64];
+        for (int k = 0; k < count; k++) code[k] = (int8_t)(127.0f * ((float *)w->data)[k]);
+        code[0] = INT8_MIN;
+        for (int k = 0; k < w->dim[axis]; k++) scale[k] = 0.003f + 0.0007f * (float)((i + k) % 11);
+        free(w->data);
+        w->type = DT_TFLITE_INT8;
+        tflite_case_data(m, m->op[i].in[1], code);
+        tflite_case_scale(m, m->op[i].in[1], w->dim[axis], axis, scale, NULL);
+        m->op[i].options.per_row = is_linear;
+    }
+    return m;
 }
 
 /* An end of an int8 network, of another type. The zero point of uint8 is 128 above. */

@@ -5,7 +5,7 @@
  * Each tensor is an array of double: real values of FLOAT32, else the integers that the file stores. Sums of a tensor
  * of reals are taken in double. Codes follow TensorFlow Lite's reference kernels (its quantization specification; tests
  * of core/arith/requantize.h have their arithmetic recorded): a 31-bit multiplier, rounded twice, or once after a fully
- * connected layer.
+ * connected layer. A layer of reals with int8 weights rounds its input first: dynamic_oracle.h.
  */
 #ifndef TFLITE_ORACLE_H
 #define TFLITE_ORACLE_H
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "../../formats/tflite/tflite.h"
+#include "dynamic_oracle.h"
 
 typedef struct {
     const dt_tflite *m;
@@ -73,6 +74,7 @@ static inline double tflite_oracle_sum(const tflite_oracle *r, const dt_tflite_o
     const dt_tflite_tensor *x = &r->m->tensor[o->in[0]], *w = &r->m->tensor[o->in[1]], *y = &r->m->tensor[o->out];
     double low, high;
 
+    if (tflite_oracle_is_real(y) && w->type == DT_TFLITE_INT8) sum *= (double)w->scale[w->n_scales == 1 ? 0 : k];
     if (o->n_in > 2 && o->in[2] >= 0) sum += tflite_oracle_constant(&r->m->tensor[o->in[2]], k);
     if (!tflite_oracle_is_real(y)) {
         const double m = (double)x->scale[0] * (double)w->scale[w->n_scales == 1 ? 0 : k] / (double)y->scale[0];
@@ -80,6 +82,21 @@ static inline double tflite_oracle_sum(const tflite_oracle *r, const dt_tflite_o
     }
     tflite_oracle_limits(y, o->options.fused, &low, &high);
     return fmin(fmax(sum, low), high);
+}
+
+/* What the layer reads in the place of input 0, which the caller frees. */
+static inline double *tflite_oracle_reads(const tflite_oracle *r, const dt_tflite_operator *o)
+{
+    const dt_tflite_tensor *x = &r->m->tensor[o->in[0]], *w = &r->m->tensor[o->in[1]];
+    const int64_t n = dt_tflite_count(x);
+    double *to = malloc((size_t)n * sizeof *to);
+    double scale = 1;
+
+    for (int64_t i = 0; i < n; i++) to[i] = r->value[o->in[0]][i] - tflite_oracle_zero(x);
+    if (tflite_oracle_is_real(x) && w->type == DT_TFLITE_INT8)
+        scale = (double)dynamic_oracle_codes(r->value[o->in[0]], n, to);
+    for (int64_t i = 0; i < n; i++) to[i] *= scale;
+    return to;
 }
 
 /* First cell of a window along an axis, before the map where it is below 0. */
@@ -96,6 +113,7 @@ static inline void tflite_oracle_conv(tflite_oracle *r, const dt_tflite_operator
     const dt_tflite_tensor *x = &r->m->tensor[o->in[0]], *w = &r->m->tensor[o->in[1]], *y = &r->m->tensor[o->out];
     const int depthwise = o->code == DT_TFLITE_DEPTHWISE_CONV_2D, K = y->dim[3], C = x->dim[3];
     const dt_tflite_options *opt = &o->options;
+    double *reads = tflite_oracle_reads(r, o);
 
     for (int i = 0; i < y->dim[1] * y->dim[2] * K; i++) {
         const int k = i % K, q = i / K % y->dim[2], p = i / K / y->dim[2];
@@ -108,24 +126,27 @@ static inline void tflite_oracle_conv(tflite_oracle *r, const dt_tflite_operator
             if (h < 0 || h >= x->dim[1] || v < 0 || v >= x->dim[2]) continue;
             const double weight =
                 tflite_oracle_constant(w, depthwise ? tap * K + k : k * w->dim[1] * w->dim[2] * C + j);
-            sum += (r->value[o->in[0]][(h * x->dim[2] + v) * C + c] - tflite_oracle_zero(x)) * weight;
+            sum += reads[(h * x->dim[2] + v) * C + c] * weight;
         }
         r->value[o->out][i] = tflite_oracle_sum(r, o, k, sum);
     }
+    free(reads);
 }
 
 static inline void tflite_oracle_linear(tflite_oracle *r, const dt_tflite_operator *o)
 {
-    const dt_tflite_tensor *x = &r->m->tensor[o->in[0]], *w = &r->m->tensor[o->in[1]];
+    const dt_tflite_tensor *w = &r->m->tensor[o->in[1]];
+    double *reads = tflite_oracle_reads(r, o);
 
     for (int k = 0; k < w->dim[0]; k++) {
         double sum = 0;
         for (int i = 0; i < w->dim[1]; i++) {
             const double weight = tflite_oracle_constant(w, (int64_t)k * w->dim[1] + i);
-            sum += (r->value[o->in[0]][i] - tflite_oracle_zero(x)) * weight;
+            sum += reads[i] * weight;
         }
         r->value[o->out][k] = tflite_oracle_sum(r, o, k, sum);
     }
+    free(reads);
 }
 
 static inline void tflite_oracle_pool(tflite_oracle *r, const dt_tflite_operator *o)

@@ -1,0 +1,66 @@
+/*
+ * dynamic_quant.cu - CUDA kernels that round each image to a grid of its own; see quant/dynamic_quant.c, and
+ *                    core/arith/range.h for the arithmetic.
+ */
+#include "kernel.h"
+
+#include "../core/arith/range.h"
+
+/* A block for each image, of n values. The least and the largest value are the same in any order. */
+__global__ static void dynamic_quant_forward_kernel(const float *x, int64_t n, float *y)
+{
+    __shared__ float low[DT_BLOCK], high[DT_BLOCK];
+    const int64_t first = (int64_t)blockIdx.x * n;
+    const unsigned t = threadIdx.x;
+    float least = 0.0f, most = 0.0f;
+
+    for (int64_t i = t; i < n; i += DT_BLOCK) {
+        least = dt_dynamic_low(least, x[first + i]);
+        most = dt_dynamic_high(most, x[first + i]);
+    }
+    low[t] = least;
+    high[t] = most;
+    __syncthreads();
+    for (unsigned half = DT_BLOCK / 2; half > 0; half /= 2) {
+        if (t < half) {
+            low[t] = dt_dynamic_low(low[t], low[t + half]);
+            high[t] = dt_dynamic_high(high[t], high[t + half]);
+        }
+        __syncthreads();
+    }
+    const dt_dynamic_grid grid = dt_dynamic_grid_of(low[0], high[0]);
+    for (int64_t i = t; i < n; i += DT_BLOCK) y[first + i] = dt_dynamic_value(x[first + i], &grid);
+}
+
+/* one thread for each value; gives to dx */
+__global__ static void dynamic_quant_backward_kernel(const float *dy, float *dx, int fresh, int64_t count)
+{
+    const int64_t i = dt_thread();
+
+    if (i < count) dt_give(&dx[i], dy[i], fresh);
+}
+
+static dt_status dynamic_quant_forward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t images = node->out->shape.dim[0];
+
+    DT_LAUNCH(dynamic_quant_forward_kernel, (unsigned)images, DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
+              dt_count(&node->out->shape) / images, dt_values(node->out));
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+static dt_status dynamic_quant_backward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t count = dt_count(&node->out->shape);
+    float *dx = dt_grads(node->in[0]);
+
+    if (!dx) return DT_OK;
+    DT_LAUNCH(dynamic_quant_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+              dt_grads(node->out), dx, (int)(node->fresh & 1u), count);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+extern "C" const dt_kernel dt_cuda_dynamic_quant;
+const dt_kernel dt_cuda_dynamic_quant = { NULL, dynamic_quant_forward, dynamic_quant_backward, NULL, 1u };
