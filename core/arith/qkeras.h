@@ -28,7 +28,8 @@
  * and that of 32 bits wraps to 0, so that they are NaN. Here they are positive numbers of the formula.
  *
  * Sources: the QKeras-Mod notebook, chapters 1 and 3; quantizers.py of QKeras-Mod, measured; Mao, "Quantization for
- * Neural Networks", 2020.  Used by: quant/extract.c.  Tests: tests/core/test_qkeras.c.
+ * Neural Networks", 2020.  Used by: quant/extract.c.  Tests: tests/core/test_qkeras.c,
+ * tests/quant/test_qkeras_network.c.
  */
 #ifndef DT_QKERAS_H
 #define DT_QKERAS_H
