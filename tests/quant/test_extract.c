@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "../support/extraction_rig.h"
+#include "../../quant/post_training.h"
 
 /* Half away from 0. */
 static long double away(long double v)
@@ -146,6 +147,40 @@ Test(extract, integers_are_those_of_plain_loops)
         dt_extracted_free(&e);
         extraction_close(&r);
     }
+}
+
+/* Images whose least values are the larger ones: the notebook's maxima of magnitudes are such a range upside down. */
+Test(extract, ranges_of_magnitudes_are_the_notebooks)
+{
+    enum { IMAGES = 4, IMAGE = 6 * 5 * 2 };
+    static float images[IMAGES * IMAGE];
+    double alpha = 0.0, beta = 0.0;
+    extraction_rig r = extraction_open(1);
+    draws d = { .seed = 9 };
+    dt_model *plain, *quantized;
+    dt_extracted e;
+    for (int i = 0; i < IMAGES * IMAGE; i++) {
+        images[i] = (float)(3.0 * draw_real(&d) - 2.0);
+        alpha = fmax(alpha, -(double)images[i]);
+        beta = fmax(beta, (double)images[i]);
+    }
+    cr_assert(alpha > 1.0 && alpha > beta);
+    MUST(dt_model_open(r.ctx, graph_of(extraction_network), &plain));
+    const dt_quantization what = { .normalised = images, .n = IMAGES, .observer = DT_OBSERVE_MAX_ABS };
+    MUST(dt_post_training_quantize(plain, &what, &(dt_known_ranges){ 0 }, &quantized));
+    MUST(dt_extract(quantized, &(dt_extraction){ 0 }, &e));
+    const dt_extracted_act *a = act_named(&e, "image.quant");
+    cr_assert(a->alpha == alpha && a->beta == beta, "%g..%g, expected %g..%g", a->alpha, a->beta, alpha, beta);
+    cr_assert(a->grid.scale == (beta - alpha) / 254.0 && a->grid.scale < 0.0, "scale %g", a->grid.scale);
+    cr_assert(a->grid.zero == rint(-127.0 * (beta + alpha) / (beta - alpha)), "zero point %g", a->grid.zero);
+    /* the network itself takes such a range for 0..max */
+    const dt_range_grid own = dt_range_grid_of((float)alpha, (float)beta, 8, 0);
+    const dt_range_grid upright = dt_range_grid_of(0.0f, (float)beta, 8, 0);
+    cr_assert(own.scale == upright.scale && own.zero == upright.zero && own.low == 0 && own.high == 255);
+    dt_extracted_free(&e);
+    dt_model_destroy(quantized);
+    dt_model_destroy(plain);
+    extraction_close(&r);
 }
 
 static void expect_refused(dt_model *m, dt_extraction how, dt_status status, const char *message)
