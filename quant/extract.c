@@ -195,8 +195,9 @@ static dt_status check(const extraction *e, int n_acts, int n_layers)
         e->g->name, n_acts, n_layers);
     for (int i = 0; i < e->g->n_nodes; i++) {
         DT_CHECK(e->g->node[i].kind != DT_OP_BATCHNORM, DT_ERR_UNSUPPORTED,
-                 "%s: %s is a batch norm, and what is extracted has none; 'detent quantize' folds it", e->g->name,
-                 dt_graph_name(e->g, e->g->node[i].out));
+                 "%s: %s is a batch norm, and what is extracted has none; 'detent quantize' folds those of a "
+                 "network of reals",
+                 e->g->name, dt_graph_name(e->g, e->g->node[i].out));
     }
     return DT_OK;
 }

@@ -17,7 +17,8 @@ cat >net.json <<'END'
 { "format": "detent-network", "image": [32, 32, 3], "classes": 10, "nodes": [
     ["stem", "conv", "image", { "filters": 4, "window": 3, "stride": 4 }], ["stem.biased", "bias", "stem"],
     ["stem.bn", "batchnorm", "stem.biased"], ["act", "relu", "stem.bn"], ["pool", "maxpool", "act", { "window": 2 }],
-    ["flat", "flatten", "pool"], ["dense", "linear", "flat", { "features": 10 }] ] }
+    ["flat", "flatten", "pool"], ["dense", "linear", "flat", { "features": 10 }],
+    ["dense.bn", "batchnorm", "dense"] ] }
 END
 expect "train in reals" 0 train --model net.json --wbits float --abits float --dataset synthetic --train-size 60 \
     --test-size 40 --batch 20 --epochs 1 --threads 1 --device cpu --quiet --out run

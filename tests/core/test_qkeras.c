@@ -175,7 +175,7 @@ Test(qkeras, the_integer_product_is_that_of_the_real_values)
             in.sum_w += w;
             real += (x - x_zero) * (w - w_zero);
         }
-        const int64_t want = limited(divided(real + ((int64_t)y_zero << 10), 1 << 10, 0), high);
+        const int64_t want = limited(divided(real + (int64_t)y_zero * 1024, 1 << 10, 0), high);
         cr_assert(dt_qkeras_output(&in, 8) == (double)want, "%d products: code is %g, expected %lld", p,
                   dt_qkeras_output(&in, 8), (long long)want);
     }
