@@ -76,6 +76,7 @@ typedef struct {
     int profile;         /* dt_profile; -1: the program's own */
     const char *calibrate; /* "FILE" or "FILE:NAME"; NULL: images of the dataset */
     dt_quantization quantize;
+    dt_extraction extraction;
     int64_t calibrate_images;
     int reconstruct;
     const char *vectors; /* folder of vectors that is checked */
@@ -101,7 +102,7 @@ typedef struct {
 } settings;
 
 typedef enum { ENGINE_GRID, ENGINE_PROGRAM, ENGINE_ARRAY } engine_kind;
-typedef enum { EXPORT_PROGRAM, EXPORT_VECTORS, EXPORT_C, EXPORT_FIXED_POINT } export_kind;
+typedef enum { EXPORT_PROGRAM, EXPORT_VECTORS, EXPORT_C, EXPORT_FIXED_POINT, EXPORT_CSV } export_kind;
 typedef enum { TUNE_ON_VALIDATION, TUNE_ON_TEST } tune_kind;
 
 typedef enum {

@@ -1,5 +1,6 @@
 /*
- * export.c - `detent export`: a checkpoint's integers for hardware: program, vectors for RTL, C, fixed-point codes.
+ * export.c - `detent export`: a checkpoint's integers for hardware: program, vectors for RTL, C, fixed-point codes,
+ * CSV.
  */
 #include "cli.h"
 
@@ -65,6 +66,18 @@ static dt_status export_codes(const settings *s, session *o)
     return DT_OK;
 }
 
+static dt_status export_csv(const settings *s, session *o)
+{
+    dt_extraction_counts counts;
+
+    DT_TRY(session_open_checkpoint(s, o));
+    DT_TRY(dt_quantized_extract(o->model, &s->extraction, s->out, &counts));
+    printf("%s: extracted_weights.csv of %d layers, extracted_activations.csv of %d quantizers, and both as "
+           "extracted.safetensors\n",
+           s->out, counts.n_layers, counts.n_activations);
+    return DT_OK;
+}
+
 static dt_status export_target(const settings *s, session *o)
 {
     switch ((export_kind)s->target) {
@@ -72,6 +85,7 @@ static dt_status export_target(const settings *s, session *o)
     case EXPORT_C: break;
     case EXPORT_VECTORS: return export_vectors(s, o);
     case EXPORT_FIXED_POINT: return export_codes(s, o);
+    case EXPORT_CSV: return export_csv(s, o);
     }
     return export_program(s, o);
 }

@@ -28,6 +28,7 @@ _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.cha
 #define ARRAY_OPTION  .commands = ON_ARRAY | FOR_PREDICT, .group = 6
 #define SEARCH_OPTION .commands = FOR_SEARCH, .group = 7
 #define QUANTIZE_OPTION .commands = FOR_QUANTIZE, .group = 5
+#define EXTRACT_OPTION .commands = FOR_EXPORT, .group = 5
 #define FLAG          .kind = KIND_FLAG, .flag_value = 1
 
 enum { GROUP_MODEL = 1 };
@@ -38,7 +39,7 @@ enum { GROUP_MODEL = 1 };
 const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
 static const char *const range_words[] = { "learned", "average", NULL }; /* of dt_range_update */
 const char *const engine_words[] = { "grid", "program", "array", NULL };
-const char *const export_words[] = { "program", "vectors", "c", "fixed-point", NULL };
+const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", NULL };
 const char *const method_words[] = { "qcapsnets", NULL };
 const char *const tune_words[] = { "val", "test", NULL };           /* in the order of tune_kind */
 const char *const compat_words[] = { "corrected", "master", NULL }; /* of dt_qcaps_options.published */
@@ -199,8 +200,16 @@ static const option_row own_rows[] = {
     { "dot", FLAG, .offset = AT(dot), .commands = FOR_INSPECT, .group = 5,
       .about = "Show the network as a drawing for Graphviz: | dot -Tsvg" },
     { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,
-      .about = "Integer program (.safetensors), vectors for RTL, C, or the codes of a network that 'detent search' has "
-               "quantized (.safetensors)" },
+      .about = "Integer program (.safetensors), vectors for RTL, C, the codes of a network that 'detent search' has "
+               "quantized (.safetensors), or the QKeras-Mod notebook's tables of one that 'detent quantize' has" },
+    { "wbits", KIND_INT, AT(extraction.wbits), EXTRACT_OPTION, .unit = "BITS", .min = 2, .max = 31,
+      .special = "own", .special_value = 0, .about = "csv: bits of a weight; 'own' are the quantizer's" },
+    { "abits", KIND_INT, AT(extraction.abits), EXTRACT_OPTION, .unit = "BITS", .min = 2, .max = 31,
+      .special = "own", .special_value = 0, .about = "csv: bits of an activation; 'own' are the quantizer's" },
+    { "bias-bits", KIND_INT, AT(extraction.bias_bits), EXTRACT_OPTION, .unit = "BITS", .min = 2, .max = 32,
+      .about = "csv: bits of a bias" },
+    { "columns", KIND_WORD, AT(extraction.columns), EXTRACT_OPTION, .unit = "NAMES", .words = dt_columns_names,
+      .about = "csv: subq1 and alpha_of_max_abs, as the notebook says, or subq and alpha_of_min, as QKeras-Mod does now" },
     { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE | FOR_VERIFY | FOR_EXPORT | FOR_PREDICT, 5, .unit = "NAME",
       .about = "Convolution, as 'detent inspect' names it: features.27; to verify, 'all' is the default; to predict, "
                "any value of the network, or 'all'" },
@@ -224,7 +233,7 @@ static const option_row own_rows[] = {
       .special = "none", .special_value = 0,
       .about = "Replace the program's thresholds by a multiplier of BITS bits and a shift, and say what that changes" },
     { "out", KIND_TEXT, AT(out), FOR_CAPTURE | FOR_EXPORT | FOR_PREDICT | FOR_QUANTIZE, 5, .unit = "PATH",
-      .about = "File to write (.safetensors); a folder for vectors and C" },
+      .about = "File to write (.safetensors); a folder for vectors, C and csv" },
 
     { "rows", KIND_INT, AT(array.rows), ARRAY_OPTION, .unit = "N", .min = 1, .max = 256,
       .about = "Rows of processing elements: input channels" },
@@ -365,6 +374,7 @@ dt_status settings_default(settings *out)
                        .profile = -1,
                        .calibrate_images = 100,
                        .quantize = { .percent = 99.99f, .wbits = 8, .abits = 8 },
+                       .extraction = { .bias_bits = 31 },
                        .top_k = 5,
                        .header_lines = DT_HEADER_OF_LAYOUT,
                        .name = "network",

@@ -94,7 +94,6 @@ static dt_status find_ranges(dt_model *m, const dt_quantization *what, const dt_
     if (n_wanted > 0) DT_TRY(observe(m, what, wanted, range));
     for (int i = 0; i < m->graph->n_values; i++) {
         if (known->has && known->has[i]) range[i] = known->range[i];
-        if (range[i].min > range[i].max) range[i].min = range[i].max; /* MAX_ABS: nothing is left of such a range */
     }
     return DT_OK;
 }
@@ -160,18 +159,47 @@ static dt_status widen_weights(dt_graph *g)
 
 /* ---- the whole ---- */
 
+/* Ends of MAX_ABS are magnitudes, and the first may be the larger one: such a range has the grid of 0..max. It is put
+ * in as max..max, and then stays in the network as it was observed, because extract.c tells of it. */
+static void tell_inverted(const dt_graph *plain, const dt_range *range, dt_graph *quantized)
+{
+    for (int i = 0; i < plain->n_values; i++) {
+        char name[DT_NAME_MAX + 32];
+        if (!(range[i].min > range[i].max)) continue;
+        snprintf(name, sizeof name, "%s.range", dt_graph_name(plain, i));
+        const int param = dt_graph_find(quantized, name);
+        if (param >= 0) ((float *)quantized->value[param]->data)[0] = range[i].min;
+    }
+}
+
+static dt_status insert(const dt_graph *plain, dt_range_choice *choice, const dt_range *range, dt_graph **out)
+{
+    dt_range *upright = malloc((size_t)plain->n_values * sizeof *upright);
+
+    DT_CHECK(upright, DT_ERR_MEMORY, "no memory for %d ranges", plain->n_values);
+    for (int i = 0; i < plain->n_values; i++) {
+        upright[i] = range[i];
+        if (range[i].min > range[i].max) upright[i].min = range[i].max;
+    }
+    choice->range = upright;
+    const dt_status status = dt_quant_insert_range(plain, choice, out);
+    free(upright);
+    DT_TRY(status);
+    tell_inverted(plain, range, *out);
+    return DT_OK;
+}
+
 static dt_status quantize_graph(dt_model *folded, const dt_quantization *what, const dt_range *range, dt_graph **out)
 {
-    const dt_range_choice choice = { .wbits = bits_of(what->wbits),
-                                     .abits = bits_of(what->abits),
-                                     .per_channel = !what->per_layer,
-                                     .fc_per_layer = what->fc_per_layer,
-                                     .update = DT_RANGE_FIXED,
-                                     .range = range };
+    dt_range_choice choice = { .wbits = bits_of(what->wbits),
+                               .abits = bits_of(what->abits),
+                               .per_channel = !what->per_layer,
+                               .fc_per_layer = what->fc_per_layer,
+                               .update = DT_RANGE_FIXED };
     dt_graph *plain = NULL;
 
     DT_TRY(dt_model_snapshot(folded, &plain));
-    dt_status status = dt_quant_insert_range(plain, &choice, out);
+    dt_status status = insert(plain, &choice, range, out);
     dt_graph_destroy(plain);
     DT_TRY(status);
     status = widen_weights(*out);

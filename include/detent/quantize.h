@@ -45,10 +45,17 @@ typedef enum {
     DT_SCHEME_FIQ_U8
 } dt_scheme;
 
+/* Names of the columns subq1 and alpha, beta in extracted files. */
+typedef enum {
+    DT_COLUMNS_NOTEBOOK,  /* subq1, alpha_of_max_abs, beta_of_max_abs: the QKeras-Mod notebook, January 2024 */
+    DT_COLUMNS_QKERAS_MOD /* subq, alpha_of_min, beta_of_max: QKeras-Mod from February 2024 on */
+} dt_columns;
+
 /* The words of the enumerations above, in the order of their constants, NULL at the end. */
 DT_API extern const char *const dt_profile_names[6];
 DT_API extern const char *const dt_observer_names[6];
 DT_API extern const char *const dt_scheme_names[7];
+DT_API extern const char *const dt_columns_names[3];
 
 /* What quantization after training takes. */
 typedef struct {
@@ -109,6 +116,26 @@ DT_API int dt_quantized_count(const dt_model *quantized);
  * [dt_quantized_count]. */
 DT_API DT_MUST_CHECK dt_status dt_quantized_look(dt_model *real, dt_model *quantized, const dt_quantization *what,
                                                  dt_quantized_value *rows);
+
+/* How a quantized network is extracted, as the QKeras-Mod notebook does it. */
+typedef struct {
+    int wbits, abits; /* 2..31; 0: those of the network's quantizers */
+    int bias_bits;    /* 2..32; 0: 31 */
+    dt_columns columns;
+} dt_extraction;
+
+/* How much was extracted. */
+typedef struct {
+    int n_layers, n_activations;
+} dt_extraction_counts;
+
+/* Writes extracted_weights.csv, extracted_activations.csv and extracted.safetensors, of equal content, into the folder,
+ * which is made if missing. m has been quantized by dt_quantize. Its weights, biases and ranges become integers by the
+ * formulas of the notebook, which are not those of m's evaluation. docs/QKERAS_FORMAT.md describes the files. counts may
+ * be NULL. DT_ERR_ARGUMENT: bits are out of range. DT_ERR_UNSUPPORTED: m has no affine quantizers, or has batch norms.
+ * DT_ERR_NUMERIC: a range is so narrow that its zero point is beyond 2^53. */
+DT_API DT_MUST_CHECK dt_status dt_quantized_extract(dt_model *m, const dt_extraction *how, const char *folder,
+                                                    dt_extraction_counts *counts);
 
 #ifdef __cplusplus
 }
