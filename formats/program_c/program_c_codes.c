@@ -205,7 +205,7 @@ static void put_adders(FILE *file, const dt_c_program *c)
     };
 
     for (int p = 0; p < DT_C_PRODUCTS; p++) {
-        if (has_adder(c, (dt_product)p)) fprintf(file, texts[p], dt_c_product_names[p]);
+        if (texts[p] && has_adder(c, (dt_product)p)) fprintf(file, texts[p], dt_c_product_names[p]);
     }
 }
 
@@ -221,7 +221,7 @@ static void put_softmaxes(FILE *file, const dt_c_program *c)
     if (has_kind(c, DT_OP_QSOFTMAX)) fputs(largest_text, file);
     if (has_fixed_softmax(c)) fputs(fixed_exp_text, file);
     for (int p = 0; p < DT_C_PRODUCTS; p++) {
-        if (has_softmax(c, (dt_product)p)) fprintf(file, texts[p], dt_c_product_names[p]);
+        if (texts[p] && has_softmax(c, (dt_product)p)) fprintf(file, texts[p], dt_c_product_names[p]);
     }
 }
 

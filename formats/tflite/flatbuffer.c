@@ -163,7 +163,7 @@ dt_status dt_flatbuffer_look(const dt_flatbuffer_table *t, const dt_flatbuffer_f
 
 dt_status dt_flatbuffer_string(const dt_flatbuffer_table *t, const dt_flatbuffer_field *f, char **out)
 {
-    dt_flatbuffer_vector v;
+    dt_flatbuffer_vector v = { 0 };
 
     DT_TRY(dt_flatbuffer_look(t, f, 1, &v));
     const unsigned char *end = v.data ? memchr(v.data, '\0', v.n) : NULL;

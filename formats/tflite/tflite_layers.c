@@ -301,7 +301,7 @@ dt_status dt_tflite_add_pad(dt_tflite_import *imp, const dt_tflite_operator *o)
 
 dt_status dt_tflite_add_reshape(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
-    int x;
+    int x = -1;
 
     DT_TRY(dt_tflite_map(imp, o, 0, &x));
     DT_TFLITE_CHECK(imp->padded[o->in[0]] < 0, DT_ERR_UNSUPPORTED, imp, o,

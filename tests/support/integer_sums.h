@@ -45,7 +45,7 @@ static inline float *sum_one(void)
 /* image -> codes -> sums, which are the scores. It takes over w. */
 static inline dt_graph *sum_network(const sum_layer *l, float *w)
 {
-    static const dt_codes_params bytes = { -SUM_BYTE, SUM_BYTE };
+    static const dt_codes_params bytes = { -SUM_BYTE, SUM_BYTE, 0 };
     const dt_quantize_params quantize = { .profile = DT_PROFILE_ONNX, .low = -SUM_BYTE, .high = SUM_BYTE };
     const dt_shape image = { 4, { 1, l->height, l->width, l->shape.dim[3] } }, scale = { 1, { 1 } };
     dt_builder b = { .status = DT_OK };
