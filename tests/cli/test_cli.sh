@@ -103,7 +103,7 @@ has err "  from .*session.c:"
 expect "train an epoch" 0 train $tiny --epochs 1 --out a/run
 has out "^model      tiny w4a4: .* parameters, 3 quantized layers"
 has out "^data       synthetic: 60 training and 40 test images, 32x32x3, 10 classes"
-has out "^training   1 epochs of .* batch .*, sgd, lr 0.01 cosine, .* MiB$"
+has out "^training   1 epochs of .* batch .*, sgd, lr 0.01 cosine, .* [KM]iB$"
 has out "^loss       cross-entropy, label smoothing 0.1$"
 has out "^images     crop 4, flip 0.5$"
 has out "^epoch  1/1  train .* test .* best$"
