@@ -68,12 +68,13 @@ typedef struct {
     const char *inputs; /* "FILE" or "FILE:NAME" */
     const char *index;  /* "A:B", or "A" for one image */
     int64_t images;
-    int engine;          /* engine_kind */
-    int target;          /* export_kind */
-    int layout;          /* dt_layout */
-    int header_lines;    /* dt_vector_style.header_lines */
-    int multiplier_bits; /* 0: exact thresholds */
-    int profile;         /* dt_profile; -1: the program's own */
+    int engine;            /* engine_kind */
+    int target;            /* export_kind */
+    int io;                /* dt_tflite_io */
+    int layout;            /* dt_layout */
+    int header_lines;      /* dt_vector_style.header_lines */
+    int multiplier_bits;   /* 0: exact thresholds */
+    int profile;           /* dt_profile; -1: the program's own */
     const char *calibrate; /* "FILE" or "FILE:NAME"; NULL: images of the dataset */
     dt_quantization quantize;
     int64_t calibrate_images;
@@ -101,7 +102,7 @@ typedef struct {
 } settings;
 
 typedef enum { ENGINE_GRID, ENGINE_PROGRAM, ENGINE_ARRAY } engine_kind;
-typedef enum { EXPORT_PROGRAM, EXPORT_VECTORS, EXPORT_C, EXPORT_FIXED_POINT } export_kind;
+typedef enum { EXPORT_PROGRAM, EXPORT_VECTORS, EXPORT_C, EXPORT_FIXED_POINT, EXPORT_TFLITE } export_kind;
 typedef enum { TUNE_ON_VALIDATION, TUNE_ON_TEST } tune_kind;
 
 typedef enum {
@@ -253,7 +254,8 @@ DT_MUST_CHECK dt_status session_open_checkpoint(const settings *s, session *o);
 DT_MUST_CHECK dt_status session_need_program(const settings *s, const session *o);
 /* Sets *out to 1 if the checkpoint is a program, or a TensorFlow Lite file of integers. */
 DT_MUST_CHECK dt_status session_holds_program(const settings *s, int *out);
-/* Splits "FILE" or "FILE:NAME" into path, of PATH_BYTES, and *name, which is NULL for the former. A name has no slash. */
+/* Splits "FILE" or "FILE:NAME" into path, of PATH_BYTES, and *name, which is NULL for the former. A name has no slash.
+ */
 void session_split_inputs(const char *inputs, char path[PATH_BYTES], const char **name);
 /* Opens context and program of s->checkpoint, which is a program's file or a model's. For a model's, o->model is opened
  * too, and o->test_set if nothing tells the model's data set. With --multiplier-bits the program's thresholds are
@@ -412,7 +414,7 @@ short_text text_count(int64_t n);        /* "8,936,682" */
 short_text text_float(float value);      /* the fewest digits that read back as value, such as "0.01" */
 short_text text_double(double value);    /* the same for a double */
 short_text text_seconds(double seconds); /* "1:02:10", "0:12" */
-short_text text_bytes(size_t bytes);     /* "312 MiB" */
+short_text text_bytes(size_t bytes);     /* "312 MiB"; below 1 MiB "640 KiB" */
 /* Returns "8x8x64", or "32x4x4x8" if an image has several maps. */
 short_text text_size(int maps, int height, int width, int channels);
 

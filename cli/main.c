@@ -46,13 +46,15 @@ static const command commands[] = {
       "  detent verify --checkpoint F --data DIR --layer features.27 --psum-bits 12\n"
       "  detent verify --vectors DIR",
       verify_run },
-    { "export", FOR_EXPORT, "write an integer program, vectors for RTL, C, or fixed-point codes",
-      "Write what hardware needs of a checkpoint. The dataset gives the normalisation of the images, and the image of "
+    { "export", FOR_EXPORT, "write an integer program, vectors for RTL, C, codes, or a .tflite file",
+      "Write what hardware, or an engine, needs of a checkpoint. The dataset gives the normalisation of the images, "
+      "and the image of "
       "the vectors.\n\n"
       "  detent export --checkpoint F --to program --out net.safetensors\n"
       "  detent export --checkpoint F --to vectors --layer features.27 --out vectors\n"
       "  detent export --checkpoint F --to c --out c\n"
-      "  detent export --checkpoint F --to fixed-point --out codes.safetensors",
+      "  detent export --checkpoint F --to fixed-point --out codes.safetensors\n"
+      "  detent export --checkpoint q.safetensors --to tflite --io i8 --out net.tflite",
       export_run },
     { "search", FOR_SEARCH, "find few bits for a trained capsule network",
       "Find word lengths for weights, activations and routing of a trained capsule network, without training it again: "

@@ -16,19 +16,19 @@
 _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.channels) == AT(model.width) + sizeof(int),
                "height, width and channels lie side by side");
 
-#define MODEL_OPTION  .commands = FOR_TRAIN | FOR_INSPECT, .group = GROUP_MODEL, .memory = FIXED
-#define CAPS_OPTION   .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH, .group = GROUP_MODEL, .memory = FIXED
-#define TRAIN_OPTION  .commands = FOR_TRAIN, .group = 3, .memory = FIXED
-#define RUN_OPTION    .commands = FOR_TRAIN, .group = 4
-#define ON_ARRAY      (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
-#define ON_DATA       (FOR_TRAIN | FOR_CAPTURE | FOR_SEARCH | ON_ARRAY)
-#define ON_DEVICE     (ON_DATA | FOR_PREDICT | FOR_QUANTIZE)
-#define ON_FILE       (FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | FOR_PREDICT | FOR_QUANTIZE | ON_ARRAY)
-#define ON_ALL        (ON_DATA | FOR_INSPECT | FOR_DATA | FOR_PREDICT | FOR_QUANTIZE)
-#define ARRAY_OPTION  .commands = ON_ARRAY | FOR_PREDICT, .group = 6
-#define SEARCH_OPTION .commands = FOR_SEARCH, .group = 7
+#define MODEL_OPTION    .commands = FOR_TRAIN | FOR_INSPECT, .group = GROUP_MODEL, .memory = FIXED
+#define CAPS_OPTION     .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH, .group = GROUP_MODEL, .memory = FIXED
+#define TRAIN_OPTION    .commands = FOR_TRAIN, .group = 3, .memory = FIXED
+#define RUN_OPTION      .commands = FOR_TRAIN, .group = 4
+#define ON_ARRAY        (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
+#define ON_DATA         (FOR_TRAIN | FOR_CAPTURE | FOR_SEARCH | ON_ARRAY)
+#define ON_DEVICE       (ON_DATA | FOR_PREDICT | FOR_QUANTIZE)
+#define ON_FILE         (FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | FOR_PREDICT | FOR_QUANTIZE | ON_ARRAY)
+#define ON_ALL          (ON_DATA | FOR_INSPECT | FOR_DATA | FOR_PREDICT | FOR_QUANTIZE)
+#define ARRAY_OPTION    .commands = ON_ARRAY | FOR_PREDICT, .group = 6
+#define SEARCH_OPTION   .commands = FOR_SEARCH, .group = 7
 #define QUANTIZE_OPTION .commands = FOR_QUANTIZE, .group = 5
-#define FLAG          .kind = KIND_FLAG, .flag_value = 1
+#define FLAG            .kind = KIND_FLAG, .flag_value = 1
 
 enum { GROUP_MODEL = 1 };
 
@@ -38,7 +38,7 @@ enum { GROUP_MODEL = 1 };
 const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
 static const char *const range_words[] = { "learned", "average", NULL }; /* of dt_range_update */
 const char *const engine_words[] = { "grid", "program", "array", NULL };
-const char *const export_words[] = { "program", "vectors", "c", "fixed-point", NULL };
+const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "tflite", NULL };
 const char *const method_words[] = { "qcapsnets", NULL };
 const char *const tune_words[] = { "val", "test", NULL };           /* in the order of tune_kind */
 const char *const compat_words[] = { "corrected", "master", NULL }; /* of dt_qcaps_options.published */
@@ -195,8 +195,10 @@ static const option_row own_rows[] = {
     { "dot", FLAG, .offset = AT(dot), .commands = FOR_INSPECT, .group = 5,
       .about = "Show the network as a drawing for Graphviz: | dot -Tsvg" },
     { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,
-      .about = "Integer program (.safetensors), vectors for RTL, C, or the codes of a network that 'detent search' has "
-               "quantized (.safetensors)" },
+      .about = "Integer program (.safetensors), vectors for RTL, C, the codes of a network that 'detent search' has "
+               "quantized (.safetensors), or a TensorFlow Lite file of one that 'detent quantize' has (.tflite)" },
+    { "io", KIND_WORD, AT(io), FOR_EXPORT, 5, .unit = "TYPE", .words = dt_tflite_io_names,
+      .about = "Input and output of a TensorFlow Lite file: reals, or codes of 8 bits" },
     { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE | FOR_VERIFY | FOR_EXPORT | FOR_PREDICT, 5, .unit = "NAME",
       .about = "Convolution, as 'detent inspect' names it: features.27; to verify, 'all' is the default; to predict, "
                "any value of the network, or 'all'" },
@@ -357,6 +359,7 @@ dt_status settings_default(settings *out)
                        .seed = device.seed,
                        .eval_every = 1,
                        .index = "0:1",
+                       .io = DT_TFLITE_IO_I8,
                        .images = 100,
                        .profile = -1,
                        .calibrate_images = 100,

@@ -72,12 +72,21 @@ DT_API int dt_program_profile(const dt_program *p);
 
 /* Writes the program to one safetensors file; docs/PROGRAM_FORMAT.md describes it. */
 DT_API DT_MUST_CHECK dt_status dt_program_save(const dt_program *p, const char *path);
-/* Reads such a file, or a TensorFlow Lite file of int8 arithmetic, whose profile is then litert-ref. DT_ERR_FORMAT names
- * the file and what is wrong in it. */
+/* Reads such a file, or a TensorFlow Lite file of int8 arithmetic, whose profile is then litert-ref. DT_ERR_FORMAT
+ * names the file and what is wrong in it. */
 DT_API DT_MUST_CHECK dt_status dt_program_load(const char *path, dt_program **out);
 
 /* Writes dir/name.c and dir/name.h: C99 without malloc that runs the program for one image. name is a C identifier. */
 DT_API DT_MUST_CHECK dt_status dt_program_write_c(const dt_program *p, const char *dir, const char *name);
+
+/* The type of the input and the output of a TensorFlow Lite file: reals; codes with their zero point, -128..127; or
+ * those, stored 128 higher, 0..255. */
+typedef enum { DT_TFLITE_IO_F32, DT_TFLITE_IO_I8, DT_TFLITE_IO_U8 } dt_tflite_io;
+
+/* Makes an int8 TensorFlow Lite file of a program of post-training quantization, or replaces it whole. The file says
+ * nothing of a profile: the engine that runs it has its own arithmetic. DT_ERR_UNSUPPORTED: a node has no form in such
+ * a file; the message names it. */
+DT_API DT_MUST_CHECK dt_status dt_program_write_tflite(const dt_program *p, dt_tflite_io io, const char *path);
 
 /* Makes a model that computes the program's integers on ctx's device, for everything that runs a model; it cannot be
  * trained. array NULL: psums are exact; else each psum is the one that this array computes. p may be destroyed
@@ -203,6 +212,7 @@ DT_API DT_MUST_CHECK dt_status dt_vectors_check(const char *dir, dt_vectors_repo
 DT_API extern const char *const dt_dataflow_names[3];
 DT_API extern const char *const dt_overflow_names[3];
 DT_API extern const char *const dt_layout_names[7];
+DT_API extern const char *const dt_tflite_io_names[4];
 
 #ifdef __cplusplus
 }
