@@ -19,6 +19,10 @@ enum { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_BAD_USAGE = 2, EXIT_MISMATCH = 3, EX
 
 enum { PATH_BYTES = 4096, VALUE_BYTES = 64 };
 
+typedef struct {
+    char s[VALUE_BYTES];
+} short_text;
+
 /* ---- settings: the value of every option (settings.c) ------------------------------------------ */
 
 /* Bits that say which subcommands take an option. */
@@ -261,6 +265,12 @@ void session_split_inputs(const char *inputs, char path[PATH_BYTES], const char 
  * too, and o->test_set if nothing tells the model's data set. With --multiplier-bits the program's thresholds are
  * replaced, and a line says what that changes, unless --json is given. */
 DT_MUST_CHECK dt_status session_open_program(const settings *s, session *o);
+/* Returns what computes once a subcommand has opened its engine: where a program was opened, that. */
+const char *session_engine_word(const settings *s, const session *o);
+/* Returns the profile of the program that was opened, or NULL if there is none. */
+const char *session_profile(const session *o);
+/* Returns both, for people: "program, litert-ref". */
+short_text session_engine(const settings *s, const session *o);
 /* DT_ERR_ARGUMENT if o->model has no convolution on the grid of that name. The message lists those that it has; if all
  * is 1, it offers "all" too, which the caller handles. */
 DT_MUST_CHECK dt_status session_find_layer(const session *o, const char *name, int all);
@@ -405,10 +415,6 @@ void interrupt_on_closed_output(void);
 int interrupt_requested(void);
 
 /* ---- text for people (text.c) ------------------------------------------------------------------ */
-
-typedef struct {
-    char s[VALUE_BYTES];
-} short_text;
 
 short_text text_count(int64_t n);        /* "8,936,682" */
 short_text text_float(float value);      /* the fewest digits that read back as value, such as "0.01" */

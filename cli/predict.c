@@ -35,7 +35,7 @@ static dt_status predict(const settings *s, session *o)
     progress_wipe(&bar);
     DT_TRY(status);
     fprintf(report_stream(s->out), "scores of %s by %s (%s, engine %s), to %s\n", s->inputs, s->checkpoint,
-            dt_context_backend(o->ctx), engine_words[s->engine], s->out);
+            dt_context_backend(o->ctx), session_engine(s, o).s, s->out);
     return DT_OK;
 }
 

@@ -162,6 +162,27 @@ dt_status session_open_program(const settings *s, session *o)
     return use_multipliers(s, o);
 }
 
+const char *session_engine_word(const settings *s, const session *o)
+{
+    return engine_words[o->program && s->engine == ENGINE_GRID ? ENGINE_PROGRAM : s->engine];
+}
+
+const char *session_profile(const session *o)
+{
+    const int profile = o->program ? dt_program_profile(o->program) : -1;
+
+    return profile < 0 ? NULL : dt_profile_names[profile];
+}
+
+short_text session_engine(const settings *s, const session *o)
+{
+    const char *profile = session_profile(o);
+    short_text out;
+
+    snprintf(out.s, sizeof out.s, "%s%s%s", session_engine_word(s, o), profile ? ", " : "", profile ? profile : "");
+    return out;
+}
+
 dt_status session_find_layer(const session *o, const char *name, int all)
 {
     const int n = dt_model_n_layers(o->model);
