@@ -78,6 +78,7 @@ typedef struct {
     int layout;            /* dt_layout */
     int header_lines;      /* dt_vector_style.header_lines */
     int multiplier_bits;   /* 0: exact thresholds */
+    int io_cast;           /* dt_image_cast */
     int profile;           /* dt_profile; -1: the program's own */
     const char *calibrate; /* "FILE" or "FILE:NAME"; NULL: images of the dataset */
     dt_quantization quantize;
@@ -258,6 +259,8 @@ DT_MUST_CHECK dt_status session_open_checkpoint(const settings *s, session *o);
 DT_MUST_CHECK dt_status session_need_program(const settings *s, const session *o);
 /* Sets *out to 1 if the checkpoint is a program, or a TensorFlow Lite file of integers. */
 DT_MUST_CHECK dt_status session_holds_program(const settings *s, int *out);
+/* Sets *out to 1 if what computes is a program: the checkpoint is one, or the options ask for one. */
+DT_MUST_CHECK dt_status session_wants_program(const settings *s, int *out);
 /* Splits "FILE" or "FILE:NAME" into path, of PATH_BYTES, and *name, which is NULL for the former. A name has no slash.
  */
 void session_split_inputs(const char *inputs, char path[PATH_BYTES], const char **name);
@@ -269,7 +272,7 @@ DT_MUST_CHECK dt_status session_open_program(const settings *s, session *o);
 const char *session_engine_word(const settings *s, const session *o);
 /* Returns the profile of the program that was opened, or NULL if there is none. */
 const char *session_profile(const session *o);
-/* Returns both, for people: "program, litert-ref". */
+/* Returns both, for people, and the image's cast if it does not round: "program, litert-ref, truncate-i8". */
 short_text session_engine(const settings *s, const session *o);
 /* DT_ERR_ARGUMENT if o->model has no convolution on the grid of that name. The message lists those that it has; if all
  * is 1, it offers "all" too, which the caller handles. */

@@ -160,8 +160,8 @@ static dt_status open_engines(const settings *s, session *o, dt_model **main_mod
 {
     int is_program;
 
-    DT_TRY(session_holds_program(s, &is_program));
-    if (s->engine == ENGINE_GRID && !is_program && s->profile < 0) {
+    DT_TRY(session_wants_program(s, &is_program));
+    if (!is_program) {
         DT_TRY(session_open_checkpoint(s, o));
         DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
         return DT_OK;

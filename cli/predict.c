@@ -11,8 +11,8 @@ static dt_status open_engine(const settings *s, session *o)
     dt_model *m;
     int is_program;
 
-    DT_TRY(session_holds_program(s, &is_program));
-    if (s->engine == ENGINE_GRID && !is_program && s->profile < 0) return session_open_checkpoint(s, o);
+    DT_TRY(session_wants_program(s, &is_program));
+    if (!is_program) return session_open_checkpoint(s, o);
     DT_TRY(session_open_program(s, o));
     DT_TRY(dt_program_model(o->ctx, o->program, s->engine == ENGINE_ARRAY ? &s->array : NULL, &m));
     dt_model_destroy(o->model);

@@ -184,6 +184,9 @@ static const option_row own_rows[] = {
       .words = dt_profile_names, .special = "own", .special_value = -1,
       .about = "Quantized after training: the engine whose arithmetic the program has; 'own' is the file's, litert-ref "
                "at first" },
+    { "io-cast", KIND_WORD, AT(io_cast), FOR_EVAL | FOR_PREDICT, 5, .unit = "HOW", .words = dt_image_cast_names,
+      .about = "Quantized after training: how images become codes; truncate-i8 and -u8 cut off and wrap, as a host that "
+               "casts without rounding" },
     { "engine", KIND_WORD, AT(engine), FOR_EVAL | FOR_PREDICT | FOR_INSPECT, 5, .unit = "NAME",
       .words = engine_words, .about = "What computes: the trained model, its integer program, or the program on an array" },
     { "top-k", KIND_INT, AT(top_k), FOR_EVAL, 5, .unit = "K", .min = 1, .max = 1e6,

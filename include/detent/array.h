@@ -70,6 +70,12 @@ DT_API DT_MUST_CHECK dt_status dt_program_use_profile(dt_program *p, dt_profile 
 /* Returns the dt_profile under which the program computes, or -1 if there is none. */
 DT_API int dt_program_profile(const dt_program *p);
 
+/* Gives a program of post-training quantization another cast of its image. DT_ERR_UNSUPPORTED: it does not quantize its
+ * image, or not to 8 bits, which the truncating casts make. */
+DT_API DT_MUST_CHECK dt_status dt_program_use_cast(dt_program *p, dt_image_cast cast);
+/* Returns the cast of the program's image; DT_CAST_ROUND if it does not quantize one. */
+DT_API dt_image_cast dt_program_cast(const dt_program *p);
+
 /* Writes the program to one safetensors file; docs/PROGRAM_FORMAT.md describes it. */
 DT_API DT_MUST_CHECK dt_status dt_program_save(const dt_program *p, const char *path);
 /* Reads such a file, or a TensorFlow Lite file of int8 arithmetic, whose profile is then litert-ref. DT_ERR_FORMAT

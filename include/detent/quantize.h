@@ -20,6 +20,10 @@ typedef enum {
     DT_PROFILE_ONNX        /* ONNX Runtime: real values between quantizers, half to even */
 } dt_profile;
 
+/* How a real image becomes codes. The truncating casts are a host's that neither rounds nor limits: the stored integer
+ * is x / scale + zero point in f32, cut off toward 0, and wrapped to 8 bits, those of int8 or of uint8. */
+typedef enum { DT_CAST_ROUND, DT_CAST_TRUNCATE_I8, DT_CAST_TRUNCATE_U8 } dt_image_cast;
+
 /* How the range of a value follows from its values on the calibration images. */
 typedef enum {
     DT_OBSERVE_MINMAX,     /* the least and the largest value, as TensorFlow Lite's */
@@ -35,6 +39,7 @@ typedef enum {
 /* The words of the enumerations above, in the order of their constants, NULL at the end. */
 DT_API extern const char *const dt_profile_names[6];
 DT_API extern const char *const dt_observer_names[6];
+DT_API extern const char *const dt_image_cast_names[4];
 
 /* What quantization after training takes. */
 typedef struct {
@@ -43,11 +48,11 @@ typedef struct {
     const float *normalised;   /* or the same shape, normalised already */
     int64_t n;                 /* calibration images; TensorFlow's guides take 100 to 500 */
     dt_observer observer;
-    float percent;           /* PERCENTILE: above 50, up to 100; 0: 99.99 */
-    int wbits, abits;        /* 2..8, 2..16; 0: 8 */
-    int per_layer;           /* 1: one scale a layer of weights; 0: one a filter */
-    int fc_per_layer;        /* 1: linear layers have one scale, as TensorFlow's converters before 2024 */
-    const char *ranges;      /* a JSON file { "VALUE": [min, max] } of ranges that take the place of those observed; NULL */
+    float percent;      /* PERCENTILE: above 50, up to 100; 0: 99.99 */
+    int wbits, abits;   /* 2..8, 2..16; 0: 8 */
+    int per_layer;      /* 1: one scale a layer of weights; 0: one a filter */
+    int fc_per_layer;   /* 1: linear layers have one scale, as TensorFlow's converters before 2024 */
+    const char *ranges; /* a JSON file { "VALUE": [min, max] } of ranges that take the place of those observed; NULL */
     const dt_progress *progress;
 } dt_quantization;
 
@@ -56,23 +61,23 @@ typedef struct {
     const char *name; /* the network's */
     float min, max;   /* the range */
     float scale;
-    int zero;      /* as an 8-bit file stores it, -128..127; of `bits` bits likewise */
-    int low, high; /* codes, less the zero point */
+    int zero;       /* as an 8-bit file stores it, -128..127; of `bits` bits likewise */
+    int low, high;  /* codes, less the zero point */
     double clipped; /* share of the calibration values outside the range, 0..1 */
     double snr;     /* signal to quantization noise of the whole network up to here, in dB, on the calibration images */
 } dt_quantized_value;
 
-/* Reads calibration images from the tensor `name` of a safetensors file into what->pixels or what->normalised and what->n:
- * U8 [N][H][W][C] of pixels or F32 of normalised images, of m's size. name NULL: the only tensor. The caller frees them
- * by dt_calibration_images_free. */
+/* Reads calibration images from the tensor `name` of a safetensors file into what->pixels or what->normalised and
+ * what->n: U8 [N][H][W][C] of pixels or F32 of normalised images, of m's size. name NULL: the only tensor. The caller
+ * frees them by dt_calibration_images_free. */
 DT_API DT_MUST_CHECK dt_status dt_calibration_images_read(const dt_model *m, const char *path, const char *name,
                                                           dt_quantization *what);
 DT_API void dt_calibration_images_free(dt_quantization *what);
 
 /* Quantizes a network of real values after training: folds batch norms, observes ranges, and puts affine quantizers in,
- * one a value, as TensorFlow Lite's converter does. *out has the weights of m, folded; its evaluation rounds half to even,
- * with real biases. dt_program_lower makes a program of it, and dt_model_save saves it.
- * DT_ERR_NUMERIC: a calibration value is no number. DT_ERR_UNSUPPORTED: a node has no place, or m is quantized. */
+ * one a value, as TensorFlow Lite's converter does. *out has the weights of m, folded; its evaluation rounds half to
+ * even, with real biases. dt_program_lower makes a program of it, and dt_model_save saves it. DT_ERR_NUMERIC: a
+ * calibration value is no number. DT_ERR_UNSUPPORTED: a node has no place, or m is quantized. */
 DT_API DT_MUST_CHECK dt_status dt_quantize(dt_model *m, const dt_quantization *what, dt_model **out);
 /* Returns the number of values that have an affine quantizer. */
 DT_API int dt_quantized_count(const dt_model *quantized);

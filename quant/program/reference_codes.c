@@ -19,7 +19,7 @@ void dt_reference_quantize(const dt_reference_node *k)
     const float scale = scale_of(k, DT_QUANTIZE_SCALE);
 
     for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
-        k->y[i] = (int32_t)dt_clamp(dt_quantized(k->u[i], scale, p->profile), (float)p->low, (float)p->high);
+        k->y[i] = (int32_t)dt_image_code(k->u[i], scale, p);
     }
 }
 

@@ -427,8 +427,8 @@ static float *recorded(const char *file, const char *name)
     return v;
 }
 
-/* The scores of the oracle's test images, by the file of a scheme. */
-static float *oracle_scores(int net, const char *scheme)
+/* The scores of the oracle's test images, by the file of a scheme. Profile and cast are for an integer file. */
+static float *oracle_scores(int net, const char *scheme, dt_profile profile, dt_image_cast cast)
 {
     char path[TEMP_PATH_BYTES];
     float *x = recorded(nets[net].data, "test"),
@@ -440,7 +440,12 @@ static float *oracle_scores(int net, const char *scheme)
     snprintf(path, sizeof path, "%s/tflite/%s.%s.tflite", getenv("DETENT_PTQ_ORACLE"), nets[net].model, scheme);
     MUST(dt_tflite_read(path, &m));
     MUST(dt_tflite_graph(m, path, &g, &is_integer));
-    if (is_integer) MUST(dt_program_check(&(dt_program){ .graph = g }));
+    if (is_integer) {
+        dt_program p = { .graph = g };
+        MUST(dt_program_use_profile(&p, profile));
+        MUST(dt_program_use_cast(&p, cast));
+        MUST(dt_program_check(&p));
+    }
     run_scores(g, x, N_TEST, scores);
     dt_tflite_destroy(m);
     free(x);
@@ -459,7 +464,8 @@ Test(tflite_import, converted_float_networks_give_the_recorded_outputs)
 {
     if (!getenv("DETENT_PTQ_ORACLE")) cr_skip("DETENT_PTQ_ORACLE names no folder of converted networks");
     for (int i = 0; i < N_NETS; i++) {
-        float *got = oracle_scores(i, "float"), *expected = oracle_expects(i, "float.litert_ref");
+        float *got = oracle_scores(i, "float", DT_PROFILE_LITERT_REF, DT_CAST_ROUND),
+              *expected = oracle_expects(i, "float.litert_ref");
         for (int k = 0; k < N_TEST * nets[i].n_classes; k++) { /* sums of f32 in another order */
             cr_assert(fabsf(got[k] - expected[k]) <= 1e-5f, "%s: %d: %g and %g", nets[i].model, k, (double)got[k],
                       (double)expected[k]);
@@ -477,10 +483,39 @@ Test(tflite_import, converted_int8_networks_give_the_recorded_codes)
     if (!getenv("DETENT_PTQ_ORACLE")) cr_skip("DETENT_PTQ_ORACLE names no folder of converted networks");
     for (int i = 0; i < N_NETS * 3; i++) {
         const int net = i / 3;
-        float *got = oracle_scores(net, schemes[i % 3]), *expected = oracle_expects(net, "i8.litert_ref");
+        float *got = oracle_scores(net, schemes[i % 3], DT_PROFILE_LITERT_REF, DT_CAST_ROUND),
+              *expected = oracle_expects(net, "i8.litert_ref");
         for (int k = 0; k < N_TEST * nets[net].n_classes; k++) {
             cr_assert(got[k] == (expected[k] + 128.0f) / 256.0f, "%s.%s: %d: %g and code %g", nets[net].model,
                       schemes[i % 3], k, (double)got[k], (double)expected[k]);
+        }
+        free(got);
+        free(expected);
+    }
+}
+
+/* Inputs that a host casts as the study did. The recorded codes are those of the profile ref-double. Those of uint8
+ * were made with (x / s + zero of int8) + 128, in f32. That differs from a host's x / s + zero where the zero point of
+ * uint8 is 0, as fmnist_dw's: 7.0f / 255.0f / s is just below 7. */
+Test(tflite_import, truncating_casts_give_the_recorded_codes)
+{
+    static const struct {
+        const char *scheme, *name;
+        dt_image_cast cast;
+        float size, up; /* a code of the file is size * what is recorded, and stored up above 0 */
+    } rows[] = { { "fiq_i8", "i8.trunc_wrap.ref_double", DT_CAST_TRUNCATE_I8, 1.0f, 128.0f },
+                 { "fiq_u8", "u8.trunc_wrap.ref_double", DT_CAST_TRUNCATE_U8, 255.0f, 0.0f } };
+
+    if (!getenv("DETENT_PTQ_ORACLE")) cr_skip("DETENT_PTQ_ORACLE names no folder of converted networks");
+    for (int i = 0; i < N_NETS * 2; i++) {
+        const int net = i / 2, row = i % 2;
+        if (row == 1 && strcmp(nets[net].model, "fmnist_dw") == 0) continue;
+        float *got = oracle_scores(net, rows[row].scheme, DT_PROFILE_REF_DOUBLE, rows[row].cast);
+        float *expected = oracle_expects(net, rows[row].name);
+        for (int k = 0; k < N_TEST * nets[net].n_classes; k++) {
+            const float code = rintf(rows[row].size * expected[k]);
+            cr_assert(got[k] == (code + rows[row].up) / 256.0f, "%s.%s: %d: %g and code %g", nets[net].model,
+                      rows[row].scheme, k, (double)got[k], (double)code);
         }
         free(got);
         free(expected);
