@@ -36,7 +36,9 @@ enum {
     FOR_EXPORT = 64,
     FOR_SEARCH = 128,
     FOR_PREDICT = 256,
-    FOR_QUANTIZE = 512
+    FOR_QUANTIZE = 512,
+    FOR_COMPARE = 1024,
+    FOR_IMPORT = 2048
 };
 
 /* The values of all options. Texts point into argv or into `saved`. */
@@ -70,7 +72,9 @@ typedef struct {
     const char *checkpoint;
     const char *layer;
     const char *inputs; /* "FILE" or "FILE:NAME" */
-    const char *index;  /* "A:B", or "A" for one image */
+    const char *index;  /* "A:B", or "A" for one image; NULL: as the subcommand says */
+    const char *with;   /* the network that checkpoint's is compared with; NULL: none */
+    int layers, profiles;
     int64_t images;
     int engine;            /* engine_kind */
     int target;            /* export_kind */
@@ -212,6 +216,8 @@ DT_MUST_CHECK dt_status search_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status capture_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status predict_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status quantize_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status compare_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status import_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status verify_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status export_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status inspect_run(const settings *s, int *exit_code);

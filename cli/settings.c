@@ -16,15 +16,16 @@
 _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.channels) == AT(model.width) + sizeof(int),
                "height, width and channels lie side by side");
 
-#define MODEL_OPTION    .commands = FOR_TRAIN | FOR_INSPECT, .group = GROUP_MODEL, .memory = FIXED
-#define CAPS_OPTION     .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH, .group = GROUP_MODEL, .memory = FIXED
-#define TRAIN_OPTION    .commands = FOR_TRAIN, .group = 3, .memory = FIXED
-#define RUN_OPTION      .commands = FOR_TRAIN, .group = 4
-#define ON_ARRAY        (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
-#define ON_DATA         (FOR_TRAIN | FOR_CAPTURE | FOR_SEARCH | ON_ARRAY)
-#define ON_DEVICE       (ON_DATA | FOR_PREDICT | FOR_QUANTIZE)
-#define ON_FILE         (FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | FOR_PREDICT | FOR_QUANTIZE | ON_ARRAY)
-#define ON_ALL          (ON_DATA | FOR_INSPECT | FOR_DATA | FOR_PREDICT | FOR_QUANTIZE)
+#define MODEL_OPTION .commands = FOR_TRAIN | FOR_INSPECT, .group = GROUP_MODEL, .memory = FIXED
+#define CAPS_OPTION  .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH, .group = GROUP_MODEL, .memory = FIXED
+#define TRAIN_OPTION .commands = FOR_TRAIN, .group = 3, .memory = FIXED
+#define RUN_OPTION   .commands = FOR_TRAIN, .group = 4
+#define ON_ARRAY     (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
+#define ON_DATA      (FOR_TRAIN | FOR_CAPTURE | FOR_SEARCH | FOR_COMPARE | ON_ARRAY)
+#define ON_DEVICE    (ON_DATA | FOR_PREDICT | FOR_QUANTIZE)
+#define ON_FILE \
+    (FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | FOR_PREDICT | FOR_QUANTIZE | FOR_COMPARE | FOR_IMPORT | ON_ARRAY)
+#define ON_ALL          (ON_DATA | FOR_INSPECT | FOR_DATA | FOR_PREDICT | FOR_QUANTIZE | FOR_IMPORT)
 #define ARRAY_OPTION    .commands = ON_ARRAY | FOR_PREDICT, .group = 6
 #define SEARCH_OPTION   .commands = FOR_SEARCH, .group = 7
 #define QUANTIZE_OPTION .commands = FOR_QUANTIZE, .group = 5
@@ -180,7 +181,7 @@ static const option_row own_rows[] = {
       .about = "One scale for the weights of a linear layer, as TensorFlow's converters had before 2024" },
     { "ranges", KIND_TEXT, AT(quantize.ranges), QUANTIZE_OPTION, .unit = "FILE",
       .about = "Ranges that take the place of observed ones: JSON, { \"VALUE\": [min, max] }" },
-    { "profile", KIND_WORD, AT(profile), FOR_EVAL | FOR_PREDICT | FOR_EXPORT | FOR_VERIFY, 5, .unit = "NAME",
+    { "profile", KIND_WORD, AT(profile), FOR_EVAL | FOR_PREDICT | FOR_EXPORT | FOR_VERIFY | FOR_COMPARE, 5, .unit = "NAME",
       .words = dt_profile_names, .special = "own", .special_value = -1,
       .about = "Quantized after training: the engine whose arithmetic the program has; 'own' is the file's, litert-ref "
                "at first" },
@@ -205,10 +206,20 @@ static const option_row own_rows[] = {
     { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE | FOR_VERIFY | FOR_EXPORT | FOR_PREDICT, 5, .unit = "NAME",
       .about = "Convolution, as 'detent inspect' names it: features.27; to verify, 'all' is the default; to predict, "
                "any value of the network, or 'all'" },
-    { "inputs", KIND_TEXT, AT(inputs), FOR_PREDICT, 5, .unit = "FILE[:NAME]",
+    { "inputs", KIND_TEXT, AT(inputs), FOR_PREDICT | FOR_COMPARE, 5, .unit = "FILE[:NAME]",
       .about = "Images of the network's size, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already" },
     { "index", KIND_TEXT, AT(index), FOR_CAPTURE | FOR_EXPORT, 5, .unit = "A:B",
       .about = "Test images A to B-1, counted from 0, or the one image A" },
+    { "index", KIND_TEXT, AT(index), FOR_COMPARE, 5, .unit = "A:B",
+      .about = "Images A to B-1, counted from 0, or the one image A; without it the first 25 test images, with --profiles "
+               "all of them, of --inputs all" },
+    { "with", KIND_TEXT, AT(with), FOR_COMPARE, 5, .unit = "FILE",
+      .about = "Network B, with which that of --checkpoint is compared: any file that --checkpoint takes" },
+    { "layers", FLAG, .offset = AT(layers), .commands = FOR_COMPARE, .group = 5,
+      .about = "Tell also how far the values inside are apart that both have, as reals" },
+    { "profiles", FLAG, .offset = AT(profiles), .commands = FOR_COMPARE, .group = 5,
+      .about = "Compare no other network, but the arithmetic of engines: how many output codes differ between each two "
+               "profiles" },
     { "reconstruct", FLAG, .offset = AT(reconstruct), .commands = FOR_CAPTURE, .group = 5,
       .about = "Capsule networks: a picture (PNG) of the images that the decoder makes, instead of a layer" },
     { "images", KIND_INT64, AT(images), FOR_VERIFY, 5, .unit = "N", .min = 1, .max = MAX_COUNT,
@@ -224,7 +235,7 @@ static const option_row own_rows[] = {
     { "multiplier-bits", KIND_INT, AT(multiplier_bits), FOR_EVAL | FOR_EXPORT | FOR_PREDICT, 5, .unit = "BITS", .min = 8, .max = 31,
       .special = "none", .special_value = 0,
       .about = "Replace the program's thresholds by a multiplier of BITS bits and a shift, and say what that changes" },
-    { "out", KIND_TEXT, AT(out), FOR_CAPTURE | FOR_EXPORT | FOR_PREDICT | FOR_QUANTIZE, 5, .unit = "PATH",
+    { "out", KIND_TEXT, AT(out), FOR_CAPTURE | FOR_EXPORT | FOR_PREDICT | FOR_QUANTIZE | FOR_IMPORT, 5, .unit = "PATH",
       .about = "File to write (.safetensors); a folder for vectors and C" },
 
     { "rows", KIND_INT, AT(array.rows), ARRAY_OPTION, .unit = "N", .min = 1, .max = 256,
@@ -279,7 +290,7 @@ static const option_row own_rows[] = {
       .about = "Run each kernel by itself, for debugging; the results are the same bits" },
 
     { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 9, .about = "Print errors and warnings only" },
-    { "json", FLAG, .offset = AT(json), .commands = ON_ALL & ~(FOR_TRAIN | FOR_PREDICT), .group = 9,
+    { "json", FLAG, .offset = AT(json), .commands = ON_ALL & ~(FOR_TRAIN | FOR_PREDICT | FOR_IMPORT), .group = 9,
       .about = "Print JSON" },
     { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL, .group = 9,
       .about = "With an error, print where it came from" },
