@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* One pass over the test set. */
 typedef struct {
@@ -187,31 +186,17 @@ static dt_status make_reports(const settings *s, const dt_model *m, measurement 
     return DT_OK;
 }
 
-/* 1 if the file is a checkpoint of detent's, which may have a run. */
-static dt_status is_checkpoint(const settings *s, int *out)
-{
-    char format[VALUE_BYTES];
-
-    DT_TRY(dt_file_format(s->checkpoint, format, sizeof format));
-    *out = strcmp(format, "detent-checkpoint") == 0;
-    return DT_OK;
-}
-
 /* Of the training, so that the loss is the one of metrics.jsonl; 0 for files that do not tell of one, and for capsule
  * networks, whose loss has none. */
 static dt_status find_label_smoothing(const settings *s, const session *o, float *out)
 {
     dt_train_config trained;
+    dt_qcaps_formats formats;
     dt_model_info is;
-    int may_have_run = 0;
 
     *out = 0.0f;
-    if (!o->model) return DT_OK;
-    DT_TRY(is_checkpoint(s, &may_have_run));
-    if (!may_have_run) return DT_OK;
-    const dt_status status = dt_checkpoint_train_config(s->checkpoint, &trained);
-    if (status == DT_ERR_UNSUPPORTED) return DT_OK; /* a network without a run */
-    DT_TRY(status);
+    if (!o->model || dt_qcaps_look(o->model, &formats) || !dt_checkpoint_has_run(s->checkpoint)) return DT_OK;
+    DT_TRY(dt_checkpoint_train_config(s->checkpoint, &trained));
     dt_model_look(o->model, &is);
     if (is.caps_dim == 0) *out = trained.label_smoothing;
     return DT_OK;

@@ -114,6 +114,38 @@ static void print_report(const settings *s, const dt_verify_report *r, const cha
     puts(sentence);
 }
 
+static dt_status open_images(const settings *s, session *o)
+{
+    dt_model *m;
+
+    if (o->test_set) return DT_OK;
+    if (o->model) return session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set);
+    DT_TRY(dt_program_model(o->ctx, o->program, NULL, &m));
+    const dt_status status = session_open_images(s, m, DT_SPLIT_TEST, &o->test_set);
+    dt_model_destroy(m);
+    return status;
+}
+
+/* A model with its program, or a program alone: a file of one, or one that computes under a profile. */
+static dt_status open_verified(const settings *s, session *o)
+{
+    const int all = !s->layer || strcmp(s->layer, "all") == 0;
+    int is_program;
+
+    DT_TRY(session_holds_program(s, &is_program));
+    if (!is_program) {
+        DT_TRY(session_open_checkpoint(s, o));
+        DT_TRY(session_need_program(s, o));
+        if (dt_quantized_count(o->model) == 0) {
+            if (!all) DT_TRY(session_find_layer(o, s->layer, 1));
+            return open_images(s, o);
+        }
+        session_close(o);
+    }
+    DT_TRY(session_open_program(s, o));
+    return open_images(s, o);
+}
+
 static dt_status verify_model(const settings *s, session *o, int *exit_code)
 {
     const int all = !s->layer || strcmp(s->layer, "all") == 0;
@@ -121,17 +153,17 @@ static dt_status verify_model(const settings *s, session *o, int *exit_code)
     dt_dataset_view view;
     progress bar;
 
-    DT_TRY(session_open_checkpoint(s, o));
-    DT_TRY(session_need_program(s, o));
-    DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
-    if (!all) DT_TRY(session_find_layer(o, s->layer, 1));
+    DT_TRY(open_verified(s, o));
     dt_dataset_look(o->test_set, &view);
     interrupt_install();
     progress_begin(&bar, 0);
     progress_task task = { .bar = &bar, .what = "verifying", .begin = clock_seconds() };
     const dt_progress tick = { .tick = progress_tick, .user = &task };
-    const dt_status status = dt_verify(o->model, o->test_set, 0, s->images < view.n ? s->images : view.n,
-                                       all ? NULL : s->layer, &s->array, &tick, &report);
+    const int64_t images = s->images < view.n ? s->images : view.n;
+    const dt_verification alone = { o->test_set, 0, images, all ? NULL : s->layer, &s->array, &tick };
+    const dt_status status = o->program
+                                 ? dt_verify_program(o->ctx, o->program, &alone, &report)
+                                 : dt_verify(o->model, o->test_set, 0, images, alone.layer, &s->array, &tick, &report);
     progress_wipe(&bar);
     DT_TRY(status);
     *exit_code = report->mismatches > 0 ? EXIT_MISMATCH : EXIT_GOOD;

@@ -95,6 +95,7 @@ typedef struct {
 
 typedef struct {
     int low, high; /* range of the codes */
+    int most;      /* the largest sum of |code| over a filter, by which psums are bounded; 0: not known */
 } dt_codes_params;
 
 typedef struct {

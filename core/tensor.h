@@ -35,6 +35,7 @@ typedef struct {
     const void *scale_of;
     int scale_form;
     int64_t qmin, qmax; /* range of a grid tensor's integers */
+    int64_t sum_most;   /* of weight codes: the largest sum of |code| over a filter; 0: not known */
     double *sums;       /* of a weight: the sums by which its quantizer standardises it, device memory; the optimiser
                            keeps them up to date (core/train/optim.h). NULL: each forward computes them */
     int has_sums;       /* 1: sums are those of data; whoever changes data but the optimiser sets this to 0 */

@@ -392,6 +392,9 @@ static dt_status psum_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_
     DT_CHECK(v, DT_ERR_MEMORY, "%s: no memory for the kernel's state", node->name);
     node->state = v;
     DT_TRY(dt_psum_layer_init(&v->layer, node->name, &p->array, &shape));
+    DT_CHECK(shape.x_low >= 0 || (shape.x_low >= INT8_MIN && shape.x_high <= INT8_MAX), DT_ERR_UNSUPPORTED,
+             "%s: psum: activation codes are %d..%d, which the array on CUDA takes as bytes; use --device cpu", node->name,
+             shape.x_low, shape.x_high);
     v->layout = dt_psum_layout_of(&v->layer);
     v->batch = node->in[0]->shape.dim[0];
     DT_CHECK(v->layout.image <= INT32_MAX, DT_ERR_UNSUPPORTED, "%s: psum: an image of %lld bytes of codes, limit 2^31",

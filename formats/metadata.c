@@ -104,6 +104,16 @@ dt_status dt_file_format(const char *path, char *text, size_t bytes)
     return DT_OK;
 }
 
+int dt_checkpoint_has_run(const char *path)
+{
+    dt_safetensors *f;
+
+    if (dt_tflite_is_file(path) || dt_safetensors_open(path, &f) != DT_OK) return 0;
+    const int has_run = dt_safetensors_metadata(f, "train") != NULL;
+    dt_safetensors_close(f);
+    return has_run;
+}
+
 dt_status dt_checkpoint_extra(const char *path, char **out)
 {
     dt_safetensors *f;

@@ -1,7 +1,7 @@
 /*
  * quantize.c - quantization after training, with ranges that a file may give: see quant/post_training.h.
  *
- * Interface: dt_quantize in include/detent/quantize.h.  Tests: tests/formats/test_quantize.c.
+ * Interface: dt_quantize in include/detent/quantize.h.  Tests: tests/quant/test_post_training.c.
  */
 #include "../quant/post_training.h"
 #include "images_file.h"

@@ -45,6 +45,7 @@ static dt_status codes_infer(dt_node *node)
     node->out->n_scale = (int)n_scale;
     node->out->qmin = p->low;
     node->out->qmax = p->high;
+    node->out->sum_most = p->most;
     return DT_OK;
 }
 
@@ -88,6 +89,7 @@ static dt_status dequantize_infer(dt_node *node)
 static const dt_field codes_fields[] = {
     { DT_MEMBER(dt_codes_params, low), DT_INT(-65536, 65536) },
     { DT_MEMBER(dt_codes_params, high), DT_INT(-65536, 65536) },
+    { DT_MEMBER(dt_codes_params, most), DT_INT(0, INT32_MAX) },
 };
 
 static const dt_field table_fields[] = {

@@ -18,7 +18,10 @@ static int64_t bytes_of(int64_t codes, int bits)
 /* Bits of a code in SRAM: unsigned where none is negative. */
 static int activation_bits(const dt_psum_shape *s)
 {
-    return s->x_low < 0 ? dt_psum_bits(s->x_low, s->x_high) : dt_psum_bits(0, s->x_high) - 1;
+    const int is_signed_byte = s->x_low < 0 && s->x_low >= INT8_MIN && s->x_high <= INT8_MAX;
+
+    /* an affine quantizer's 256 codes are stored as bytes with a zero point */
+    return is_signed_byte ? dt_psum_bits(s->x_low, s->x_high) : dt_psum_bits(0, s->x_high - s->x_low) - 1;
 }
 
 /* A bound of 128 is that of -128. */

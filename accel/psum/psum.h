@@ -34,7 +34,7 @@ typedef struct {
     int filters, window_height, window_width;
     dt_conv_params conv;
     int out_height, out_width;
-    int x_low, x_high; /* range of activation codes, within -128..127 or 0..255 */
+    int x_low, x_high; /* range of activation codes: at most 256, with 0 among them */
     int w_bound;       /* largest |weight code|, at most 128 */
 } dt_psum_shape;
 

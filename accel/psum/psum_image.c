@@ -72,10 +72,14 @@ static int group_blocks(const dt_psum_layer *layer)
     return (dt_psum_group_filters(&layer->shape) + LANES - 1) / LANES;
 }
 
-/* Added to activation codes, to make them unsigned. */
+/* Added to activation codes, to make them unsigned bytes: 128, or for the 256 codes of an affine quantizer, which may lie
+ * beyond -128..127, the least code's magnitude. */
 static int offset_of(const dt_psum_layer *layer)
 {
-    return layer->shape.x_low < 0 ? DT_PSUM_OFFSET : 0;
+    const dt_psum_shape *s = &layer->shape;
+    const int is_signed_byte = s->x_low >= INT8_MIN && s->x_high <= INT8_MAX;
+
+    return s->x_low >= 0 ? 0 : is_signed_byte ? DT_PSUM_OFFSET : -s->x_low;
 }
 
 static dt_status check_layer(const char *name, const dt_array *array, const dt_psum_shape *s)
@@ -83,9 +87,9 @@ static dt_status check_layer(const char *name, const dt_array *array, const dt_p
     const int64_t terms = (int64_t)dt_psum_group_channels(s) * s->window_height * s->window_width;
     const int64_t most = terms * (s->x_high > -s->x_low ? s->x_high : -s->x_low) * s->w_bound;
 
-    DT_CHECK((s->x_low >= -128 && s->x_high <= 127) || (s->x_low >= 0 && s->x_high <= 255), DT_ERR_ARGUMENT,
-             "%s: array: activation codes are %d..%d, it takes -128..127 or 0..255; quantize to 8 bits or fewer", name,
-             s->x_low, s->x_high);
+    DT_CHECK(s->x_high <= UINT8_MAX && s->x_low >= -UINT8_MAX && s->x_high - s->x_low <= UINT8_MAX, DT_ERR_ARGUMENT,
+             "%s: array: activation codes are %d..%d, it takes 256 codes with 0 among them; quantize to 8 bits or fewer",
+             name, s->x_low, s->x_high);
     DT_CHECK(s->w_bound <= 128, DT_ERR_ARGUMENT,
              "%s: array: weight codes reach %d, it takes 8 bits; quantize to 8 bits or fewer", name, s->w_bound);
     DT_CHECK(array->simd < 2 || (s->x_low >= 0 && s->x_high <= 3), DT_ERR_ARGUMENT,

@@ -2,8 +2,8 @@
  * psum_kernels.h - inside psum_image.c: the sums of one block of outputs.
  *
  * Packed w is [groups][blocks of LANES filters][in_tiles][taps][1 + step / 4][LANES] words. The first LANES words of a
- * tap are its start. Packed x is code + offset, unsigned; the offset is 128 where activation codes may be negative,
- * else 0. A tap psum begins at its start, -offset * (sum of the filter's weights in that tile and tap), which takes the
+ * tap are its start. Packed x is code + offset, unsigned; the offset is 0 where no activation code is negative, else 128,
+ * or the least code's magnitude where codes go beyond -128..127. A tap psum begins at its start, -offset * (sum of the filter's weights in that tile and tap), which takes the
  * offset out again.
  */
 #ifndef DT_PSUM_KERNELS_H

@@ -11,11 +11,17 @@
  *   the program's scores          are those of the model, bit for bit
  * A linear layer of the model is a convolution of its program, whose window is the map: as such it is on the array.
  *
- * Interface: dt_verify in include/detent/array.h.  Tests: tests/accel/test_verify.c.
+ * A program can be verified without a model, which one that computes under a profile must be: its codes are not those of
+ * evaluation. Then the program is what runs; its psums and the array's are judged as above, and what any other node makes
+ * is that of the reference (node_check.c).
+ *
+ * Interface: dt_verify, dt_verify_program in include/detent/array.h.
+ * Tests: tests/accel/test_verify.c, tests/accel/test_verify_program.c.
  */
 #include "../../core/grid_facts.h"
 #include "../../core/train/inference.h"
 #include "layer_check.h"
+#include "node_check.h"
 #include "report.h"
 #include "sum_check.h"
 
@@ -29,7 +35,7 @@ enum { VERIFY_BATCH = 32 };
 /* Of one node of the model that makes integers. */
 typedef struct {
     const char *name;
-    int is_sum;
+    int is_sum; /* 1: it is not on the array */
     int skipped;
     int seen;             /* in this batch: the model's node has run, the next of that name is the program's */
     dt_layer_check layer; /* of a convolution or a linear layer */
@@ -42,7 +48,8 @@ typedef struct {
 } score_pair;
 
 typedef struct {
-    dt_model *model, *program;
+    dt_model *model, *program; /* program NULL: the model is that of `alone` */
+    const dt_program *alone;   /* the program that is verified without a model; NULL: it is a model's */
     dt_array array;
     node_check *check; /* [n_checks], in the order of the model */
     int n_checks;
@@ -85,6 +92,7 @@ static dt_status record_beside(void *user, dt_tape *tape, const dt_record_spec *
     const int first = dt_tape_n_nodes(tape);
     dt_tensor **of_program;
 
+    if (v->alone) return record_arrays(v, tape, 0);
     DT_TRY(dt_model_tensors(v->program, &of_program));
     dt_status status = dt_model_record_network(v->program, tape, spec, of_program);
     if (status == DT_OK) status = record_arrays(v, tape, first);
@@ -111,7 +119,7 @@ static void found_wrong(verification *v, const dt_mismatch *first, const char *l
 /* The layer as the program's convolution of that name computes it. */
 static dt_psum_shape shape_in_program(const verification *v, const char *name)
 {
-    const dt_graph *g = v->program->graph;
+    const dt_graph *g = v->alone ? v->alone->graph : v->program->graph;
     const dt_graph_node *n = dt_graph_maker(g, dt_graph_find(g, name));
     dt_tensor x = g->value[n->in[0]]->facts, w = g->value[n->in[1]]->facts, y = g->value[n->out]->facts;
     const dt_node node = { .kind = n->kind, .in = { &x, &w }, .n_in = 2, .out = &y, .params = n->params };
@@ -218,10 +226,38 @@ static dt_status look_at_sum(verification *v, int i, const dt_node *node)
     return compare(v, i, "grid sum", node->out, NULL, c->sum.expected);
 }
 
+/* The convolution of whose psums the node makes its values, else the node itself. */
+static const dt_graph_node *layer_of(const dt_graph *g, const dt_graph_node *n)
+{
+    const dt_graph_node *before = n->n_in > 0 ? dt_graph_maker(g, n->in[0]) : NULL;
+
+    return before && before->kind == DT_OP_CONV2D ? before : n;
+}
+
+/* A node of a program that stands alone, which the reference computes too. */
+static dt_status look_at_node(verification *v, const dt_node *node)
+{
+    const dt_graph *g = v->alone->graph;
+    const int value = dt_graph_find(g, node->name);
+    const dt_graph_node *n = value < 0 ? NULL : dt_graph_maker(g, value);
+    float *expected = NULL;
+
+    if (!n || n->kind == DT_OP_CODES) return DT_OK;
+    const int line = find_check(v, dt_graph_name(g, layer_of(g, n)->out));
+    if (line < 0) return DT_OK;
+    if (node->kind == DT_OP_PSUM) return compare(v, line, "array psum", node->out, NULL, v->check[line].layer.expected);
+    if (node->kind == DT_OP_CONV2D) return look_at_layer(v, line, node);
+    dt_status status = dt_node_check_batch(v->model->ctx, v->alone, n, node, &expected);
+    if (status == DT_OK) status = compare(v, line, dt_ops[n->kind]->name, node->out, expected, NULL);
+    free(expected);
+    return status;
+}
+
 static dt_status verify_node(void *user, const dt_node *node)
 {
     verification *v = user;
 
+    if (v->alone) return look_at_node(v, node);
     for (int i = 0; i < v->n_tapes; i++) {
         if (node->out == v->scores[i].program) return look_at_scores(v, &v->scores[i]);
     }
@@ -250,8 +286,9 @@ static dt_status verify_batch(void *user, const dt_batch *b)
 }
 
 /* 1 if the node makes integers that are checked. */
-static int is_checked(const dt_graph *g, const dt_graph_node *n)
+static int is_checked(const verification *v, const dt_graph *g, const dt_graph_node *n)
 {
+    if (v->alone) return n->kind != DT_OP_CODES && layer_of(g, n) == n;
     switch (n->kind) {
     case DT_OP_CONV2D:
     case DT_OP_LINEAR:
@@ -264,7 +301,7 @@ static int is_checked(const dt_graph *g, const dt_graph_node *n)
 /* layer: the name of the only one, or NULL: all */
 static dt_status choose_layers(verification *v, const char *layer)
 {
-    const dt_graph *g = v->model->graph;
+    const dt_graph *g = v->alone ? v->alone->graph : v->model->graph;
     int n_chosen = 0;
 
     v->check = calloc((size_t)g->n_nodes + 1, sizeof *v->check);
@@ -272,10 +309,10 @@ static dt_status choose_layers(verification *v, const char *layer)
     DT_CHECK(v->check && v->report->layer, DT_ERR_MEMORY, "no memory for %d layers", g->n_nodes);
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
-        if (!is_checked(g, n)) continue;
+        if (!is_checked(v, g, n)) continue;
         node_check *c = &v->check[v->n_checks++];
         c->name = c->layer.name = dt_graph_name(g, n->out);
-        c->is_sum = n->kind == DT_OP_ADD || n->kind == DT_OP_AVGPOOL;
+        c->is_sum = v->alone ? n->kind != DT_OP_CONV2D : n->kind == DT_OP_ADD || n->kind == DT_OP_AVGPOOL;
         c->skipped = layer && strcmp(layer, c->name) != 0;
         n_chosen += !c->skipped;
     }
@@ -334,32 +371,68 @@ static dt_status run(verification *v, const dt_dataset *d, int64_t first)
     return status;
 }
 
+/* Runs and closes; the model, and the program's, are open. */
+static dt_status verify_all(verification *v, const dt_dataset *d, dt_verify_report **out)
+{
+    dt_status status = run(v, d, v->first_image);
+
+    if (status == DT_OK) finish_report(v);
+    for (int i = 0; i < v->n_checks; i++) {
+        dt_layer_check_close(&v->check[i].layer);
+        dt_sum_check_close(&v->check[i].sum);
+    }
+    if (status == DT_OK) {
+        *out = v->report;
+        v->report = NULL;
+    }
+    return status;
+}
+
+static dt_status open_report(verification *v, const char *layer)
+{
+    DT_TRY(dt_array_check(&v->array));
+    v->report = calloc(1, sizeof *v->report);
+    DT_CHECK(v->report, DT_ERR_MEMORY, "no memory for a report");
+    return choose_layers(v, layer);
+}
+
+static void close_all(verification *v)
+{
+    free(v->check);
+    dt_verify_report_destroy(v->report);
+}
+
 dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, const char *layer,
                     const dt_array *array, const dt_progress *progress, dt_verify_report **out)
 {
     verification v = { .model = m, .array = *array, .first_image = first, .total = count, .progress = progress };
     dt_program *p = NULL;
 
-    DT_TRY(dt_array_check(array));
-    v.report = calloc(1, sizeof *v.report);
-    DT_CHECK(v.report, DT_ERR_MEMORY, "no memory for a report");
-    dt_status status = choose_layers(&v, layer);
+    dt_status status = open_report(&v, layer);
     if (status == DT_OK) status = dt_program_lower(m, d, &p);
     if (status == DT_OK) status = dt_program_model(m->ctx, p, NULL, &v.program);
-    if (status == DT_OK) status = run(&v, d, first);
-    if (status == DT_OK) finish_report(&v);
-    for (int i = 0; v.check && i < v.n_checks; i++) {
-        dt_layer_check_close(&v.check[i].layer);
-        dt_sum_check_close(&v.check[i].sum);
-    }
-    free(v.check);
+    if (status == DT_OK) status = verify_all(&v, d, out);
+    close_all(&v);
     dt_model_destroy(v.program);
     dt_program_destroy(p);
-    if (status != DT_OK) {
-        dt_verify_report_destroy(v.report);
-        return dt_forward(status, __FILE__, __LINE__);
-    }
-    *out = v.report;
+    DT_TRY(status);
+    return DT_OK;
+}
+
+dt_status dt_verify_program(dt_context *ctx, const dt_program *p, const dt_verification *what, dt_verify_report **out)
+{
+    verification v = { .alone = p,
+                       .array = *what->array,
+                       .first_image = what->first,
+                       .total = what->count,
+                       .progress = what->progress };
+
+    DT_TRY(dt_program_model(ctx, p, NULL, &v.model));
+    dt_status status = open_report(&v, what->layer);
+    if (status == DT_OK) status = verify_all(&v, what->dataset, out);
+    close_all(&v);
+    dt_model_destroy(v.model);
+    DT_TRY(status);
     return DT_OK;
 }
 

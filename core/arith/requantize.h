@@ -228,7 +228,7 @@ static inline DT_HD dt_adder dt_adder_of(dt_profile profile, float scale_a, floa
         const float ratio_a = scale_a / scale_y, ratio_b = scale_b / scale_y;
         int exponent = 0;
         frexp((double)(ratio_a > ratio_b ? ratio_a : ratio_b), &exponent);
-        r.shift = 21 - exponent;
+        r.shift = 21 - (exponent > -40 ? exponent : -40); /* so that it stays below 62; smaller addends are 0 */
         r.a = (int32_t)rint(ldexp((double)ratio_a, r.shift));
         r.b = (int32_t)rint(ldexp((double)ratio_b, r.shift));
     } else {

@@ -1,15 +1,18 @@
 /*
- * program_c.c - a program as C99: NAME.h with two functions, NAME.c with the layers and constants that they need.
+ * program_c.c - a program as C99: NAME.h with a few functions, NAME.c with the layers and constants that they need.
  *
- * NAME.c has, in order: a comment with the layers and sizes; the functions of the kinds that occur (program_c_text.h);
- * each layer's constants and descriptor; the buffers (program_c_layers.h); NAME_run, with one call for each layer.
- * Scores have the bits of dt_program_run, whatever a compiler fuses (see affine and linear in program_c_text.h). Equal
- * programs give equal text.
+ * NAME.c has, in order: a comment with the layers and sizes; the functions of the kinds that occur (program_c_text.h,
+ * program_c_codes_text.h); the buffers (program_c_layers.h); each layer's constants and descriptor; NAME_run, with one
+ * call for each layer. A program of reals has the calls in a function that its entries share: of reals, of pixels, of
+ * stored integers. Scores have the bits of dt_program_run, whatever a compiler fuses (see affine and linear in
+ * program_c_text.h). Equal programs give equal text.
  *
- * Interface: dt_program_write_c in include/detent/array.h.  Tests: tests/formats/test_program_c.c.
+ * Interface: dt_program_write_c in include/detent/array.h.
+ * Tests: tests/formats/test_program_c.c, tests/formats/test_program_c_codes.c.
  */
 #include "../../core/conv_params.h"
 #include "../../quant/program/program_build.h"
+#include "program_c_codes.h"
 #include "program_c_constants.h"
 #include "program_c_text.h"
 #include "../whole_file.h"
@@ -50,7 +53,7 @@ static void put_functions(FILE *file, const source *s)
         if (kind == DT_OP_MAXPOOL) pools[c->layer[i].y.kind] = 1;
         if (kind == DT_OP_RELU) relus[relu_limit(c, i) > 0.0f] = 1;
     }
-    fputs(dt_c_all_plain(c) ? conv_text : general_conv_text, file);
+    if (c->psums > 0) fputs(dt_c_all_plain(c) ? conv_text : general_conv_text, file);
     if (steps) fputs(threshold_text, file);
     if (multiplies) fputs(multiplier_text, file);
     if (has[DT_OP_AFFINE]) fputs(affine_text, file);
@@ -59,13 +62,15 @@ static void put_functions(FILE *file, const source *s)
     if (has[DT_OP_CLIP]) fputs(clip_text, file);
     if (has[DT_OP_ADD]) fputs(add_text, file);
     if (has[DT_OP_CONCAT]) fputs(concat_text, file);
-    if (has[DT_OP_MAXPOOL] || has[DT_OP_AVGPOOL]) fputs(pool_text, file);
+    if (has[DT_OP_MAXPOOL] || has[DT_OP_AVGPOOL] || dt_c_pools_codes(c)) fputs(pool_text, file);
     if (pools[DT_VALUE_CODE]) fprintf(file, maxpool_text, "codes", "code");
     if (pools[DT_VALUE_REAL]) fprintf(file, maxpool_text, "reals", "float");
     if (has[DT_OP_AVGPOOL]) fputs(avgpool_text, file);
+    if (has[DT_OP_ACT_QUANT] || dt_c_rounds_even(c)) fputs(round_text, file);
     if (has[DT_OP_ACT_QUANT]) fputs(quantize_text, file);
     if (has[DT_OP_LINEAR]) fputs(linear_text, file);
-    fprintf(file, pixels_text, s->capitals);
+    dt_c_put_engine_functions(file, c);
+    if (dt_c_has_table(c)) fprintf(file, pixels_text, s->capitals);
 }
 
 static void put_relu(FILE *file, float most, int64_t count, const char *a, const char *y)
@@ -116,7 +121,9 @@ static void put_call(FILE *file, const dt_c_program *c, int i)
 
     if (dt_c_makes_psums(l)) return;
     const char *a = dt_c_buffer_name(c, dt_c_program_source(c, i, 0), a_text), *y = dt_c_buffer_name(c, i, y_text);
-    if (kind == DT_OP_ADD)
+    if (dt_c_is_of_engine(l))
+        dt_c_put_engine_call(file, c, i);
+    else if (kind == DT_OP_ADD)
         fprintf(file, "    add(%" PRId64 ", %s, %s, %s);", count, a, dt_c_buffer_name(c, l->in[1], b_text), y);
     else if (kind == DT_OP_CONCAT)
         put_concat(file, c, i, y);
@@ -155,6 +162,9 @@ static void put_work(FILE *file, const dt_c_program *c, int i)
     }
     if (l->n->kind == DT_OP_THRESHOLD || l->n->kind == DT_OP_ACT_QUANT)
         fprintf(file, "; codes %d..%d", l->y.low, l->y.high);
+    if (dt_c_is_of_engine(l) && l->y.kind == DT_VALUE_CODE)
+        fprintf(file, "; codes %d..%d%s%s", l->y.low, l->y.high, *dt_c_profile_name(l) ? ", " : "",
+                dt_c_profile_name(l));
     if (l->n->kind == DT_OP_LINEAR) fprintf(file, "; %" PRId64 " MACs", dt_c_program_macs(c, i));
 }
 
@@ -182,7 +192,7 @@ static void put_about(FILE *file, const source *s, const char *suffix)
 
     fprintf(file, "/*\n * %s.%s - %s as C99: class scores of one image. Written by detent.\n *\n", s->name, suffix,
             dt_c_safe(p->graph->name, name));
-    put_origin(file, &p->origin, image->channels);
+    if (dt_c_has_table(c)) put_origin(file, &p->origin, image->channels);
     fprintf(file, " *   image      %-22s %4d x %-4d x %d; codes %d..%d\n", "", image->height, image->width,
             image->channels, image->low, image->high);
     for (int i = 0; i < c->n_layers; i++) {
@@ -210,29 +220,103 @@ static void put_buffers(FILE *file, const dt_c_program *c)
     fputc('\n', file);
 }
 
+/* ---- what a caller calls ---- */
+
+/* A function that takes an image and gives scores: "_reals" of float, say. The caller writes its body. */
+static void put_entry(FILE *file, const source *s, const char *ending, const char *image, const char *scores)
+{
+    fprintf(file, "void %s_run%s(const %s image[%s_HEIGHT * %s_WIDTH * %s_CHANNELS], %s scores[%s_CLASSES])\n{\n",
+            s->name, ending, image, s->capitals, s->capitals, s->capitals, scores, s->capitals);
+}
+
+static void put_pixels_entry(FILE *file, const source *s)
+{
+    const dt_c_program *c = &s->of;
+
+    put_entry(file, s, "", "uint8_t", "float");
+    fprintf(file, "    pixels(image, codes_%d);\n", c->image->buffer);
+    for (int i = 0; i < c->n_layers; i++) put_call(file, c, i);
+    fprintf(file, "}\n\n");
+    fprintf(file, classify_text, s->name, s->capitals, "", "uint8_t");
+}
+
+/* The entries share what lies between the image's codes and the last layer. */
+static void put_real_entries(FILE *file, const source *s)
+{
+    const dt_c_program *c = &s->of;
+    const int last = c->n_layers - 1;
+
+    fprintf(file, "static void compute(void)\n{\n");
+    for (int i = 0; i < last; i++) put_call(file, c, i);
+    fprintf(file, "}\n\n");
+    if (dt_c_has_table(c)) {
+        put_entry(file, s, "", "uint8_t", "float");
+        fprintf(file, "    pixels(image, codes_%d);\n    compute();\n", c->image->buffer);
+        put_call(file, c, last);
+        fprintf(file, "}\n\n");
+        fprintf(file, classify_text, s->name, s->capitals, "", "uint8_t");
+        fputc('\n', file);
+    }
+    put_entry(file, s, "_reals", "float", "float");
+    fprintf(file, "    quantize_image(%" PRId64 ", image, codes_%d);\n    compute();\n", dt_value_count(&c->image->y),
+            c->image->buffer);
+    put_call(file, c, last);
+    fprintf(file, "}\n\n");
+    fprintf(file, classify_text, s->name, s->capitals, "_reals", "float");
+}
+
+static void put_stored_entry(FILE *file, const source *s)
+{
+    const dt_c_program *c = &s->of;
+    const dt_value *image = &c->image->y;
+    const dt_c_layer *last = &c->layer[c->n_layers - 1];
+    char codes[DT_C_BUFFER_BYTES];
+
+    fputc('\n', file);
+    put_entry(file, s, "_codes", "int8_t", "int8_t");
+    fprintf(file, "    for (int i = 0; i < %" PRId64 "; i++) codes_%d[i] = within(image[i] - (%d), %d, %d);\n",
+            dt_value_count(image), c->image->buffer, dt_c_zero(c, c->image->n->out), image->low, image->high);
+    fprintf(file, "    compute();\n    for (int i = 0; i < %s_CLASSES; i++) scores[i] = (int8_t)(%s[i] + (%d));\n}\n",
+            s->capitals, dt_c_buffer_name(c, last->in[0], codes), dt_c_zero(c, last->n->in[0]));
+}
+
 static int put_code_file(const void *user, FILE *file)
 {
     const source *s = user;
     const dt_c_program *c = &s->of;
 
     put_about(file, s, "c");
-    fprintf(
-        file,
-        " * Integers up to affine, then floats whose bits no compiler option changes but -ffast-math and the like.\n");
+    fprintf(file, dt_c_reads_reals(c) ? " * Floats have the same bits whatever options a compiler has, but -ffast-math "
+                                        "and the like.\n"
+                                      : " * Integers up to affine, then floats whose bits no compiler option changes "
+                                        "but -ffast-math and the like.\n");
     fprintf(file, " * For speed: -O3 and the machine's own instructions (-march=native).\n */\n");
     fprintf(file, "#include \"%s.h\"\n\n#include <string.h>\n\ntypedef %s code;\n\n", s->name, c->code_type);
-    fprintf(file, "static int32_t psums[%d]; /* of one position */\n\n", c->psums);
-    dt_c_put_image_table(file, c);
+    if (c->psums > 0) fprintf(file, "static int32_t psums[%d]; /* of one position */\n\n", c->psums);
+    if (dt_c_has_table(c)) dt_c_put_image_table(file, c);
     put_functions(file, s);
     put_buffers(file, c);
     for (int i = 0; i < c->n_layers; i++) dt_c_put_constants(file, c, i);
-    fprintf(file, "void %s_run(const uint8_t image[%s_HEIGHT * %s_WIDTH * %s_CHANNELS], float scores[%s_CLASSES])\n{\n",
-            s->name, s->capitals, s->capitals, s->capitals, s->capitals);
-    fprintf(file, "    pixels(image, codes_%d);\n", c->image->buffer);
-    for (int i = 0; i < c->n_layers; i++) put_call(file, c, i);
-    fprintf(file, "}\n\n");
-    fprintf(file, classify_text, s->name, s->capitals);
+    if (dt_c_reads_reals(c))
+        put_real_entries(file, s);
+    else
+        put_pixels_entry(file, s);
+    if (dt_c_has_stored(c)) put_stored_entry(file, s);
     return !ferror(file);
+}
+
+static void put_stored_header(FILE *file, const source *s)
+{
+    const dt_c_program *c = &s->of;
+    const dt_value *image = &c->image->y;
+    const dt_c_layer *last = &c->layer[c->n_layers - 1];
+    const int zero = dt_c_zero(c, c->image->n->out);
+    char image_scale[DT_C_ELEMENT_BYTES], score_scale[DT_C_ELEMENT_BYTES];
+
+    snprintf(image_scale, sizeof image_scale, "%.9g", (double)dt_program_scale(c->p, c->image->n->out));
+    snprintf(score_scale, sizeof score_scale, "%.9g", (double)dt_program_scale(c->p, last->n->in[0]));
+    fprintf(file, header_stored_text, s->name, s->capitals, image_scale, zero, image->low + zero, image->high + zero,
+            score_scale, dt_c_zero(c, last->n->in[0]));
 }
 
 static int put_header_file(const void *user, FILE *file)
@@ -245,7 +329,17 @@ static int put_header_file(const void *user, FILE *file)
     fprintf(file, "enum { %s_HEIGHT = %d, %s_WIDTH = %d, %s_CHANNELS = %d, %s_CLASSES = %d };\n\n", s->capitals,
             image->height, s->capitals, image->width, s->capitals, image->channels, s->capitals,
             dt_program_n_scores(s->of.p));
-    fprintf(file, header_text, s->name, s->capitals);
+    fputs(header_begin_text, file);
+    if (dt_c_has_table(&s->of)) {
+        fprintf(file, header_pixels_text, s->name, s->capitals);
+        fprintf(file, header_classify_text, s->name, "", "uint8_t");
+    }
+    if (dt_c_reads_reals(&s->of)) {
+        fprintf(file, header_reals_text, s->name, s->capitals);
+        fprintf(file, header_classify_text, s->name, "_reals", "float");
+    }
+    if (dt_c_has_stored(&s->of)) put_stored_header(file, s);
+    fprintf(file, header_end_text, s->capitals);
     return !ferror(file);
 }
 

@@ -6,14 +6,12 @@
 #include "program_c_constants.h"
 
 #include "../../quant/program/program_build.h"
+#include "program_c_codes.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 enum { MOST_COLUMNS = 116, PIXEL_VALUES = 256 };
-
-/* Writes element i as C, and returns the characters. */
-typedef int (*element_text)(char *text, const void *array, int64_t i);
 
 static int int8_text(char *text, const void *array, int64_t i)
 {
@@ -47,17 +45,11 @@ static int float_text(char *text, const void *array, int64_t i)
     return n + sprintf(text + n, "%s", strpbrk(text, ".e") ? "f" : ".0f");
 }
 
-/* A type of C, and how its elements are written. */
-typedef struct {
-    const char *type;
-    element_text text;
-} element;
+const dt_c_element dt_c_int32 = { "int32_t", int32_text }, dt_c_codes = { "code", int16_text };
+static const dt_c_element of_int8 = { "int8_t", int8_text }, of_int64 = { "int64_t", int64_text },
+                          of_float = { "float", float_text };
 
-static const element of_int8 = { "int8_t", int8_text }, of_int32 = { "int32_t", int32_text },
-                     of_int64 = { "int64_t", int64_text }, of_float = { "float", float_text },
-                     of_codes = { "code", int16_text };
-
-static void put_array(FILE *file, const element *e, const char *name, const void *array, int64_t n)
+static void put_array(FILE *file, const dt_c_element *e, const char *name, const void *array, int64_t n)
 {
     char line[MOST_COLUMNS + DT_C_ELEMENT_BYTES];
     int used = 0;
@@ -78,7 +70,7 @@ static void put_array(FILE *file, const element *e, const char *name, const void
     fprintf(file, "%.*s\n};\n", used, line);
 }
 
-static void put_member(FILE *file, int i, const element *e, const char *member, const void *array, int64_t n)
+void dt_c_put_member(FILE *file, int i, const dt_c_element *e, const char *member, const void *array, int64_t n)
 {
     char name[64];
 
@@ -100,7 +92,7 @@ static int one_text(char *text, const void *array, int64_t i)
     return sprintf(text, "1");
 }
 
-static const element of_ones = { "int8_t", one_text };
+static const dt_c_element of_ones = { "int8_t", one_text };
 
 static void put_conv(FILE *file, const dt_c_program *c, int i)
 {
@@ -111,7 +103,7 @@ static void put_conv(FILE *file, const dt_c_program *c, int i)
     const int64_t n = (int64_t)l->y.channels * R * S * v.channels;
     char other[DT_C_BUFFER_BYTES];
 
-    put_member(file, i, v.weight ? &of_int8 : &of_ones, "weight", v.weight, n);
+    dt_c_put_member(file, i, v.weight ? &of_int8 : &of_ones, "weight", v.weight, n);
     if (dt_c_all_plain(c)) {
         fprintf(file, "static const conv_layer layer_%d = { %d, %d, %d, %d, %d, %d, %d, %d, layer_%d_weight };\n", i,
                 l->x.height, l->x.width, l->x.channels, l->y.channels, R, S, conv->stride[0], conv->pad[0], i);
@@ -130,8 +122,9 @@ static void put_threshold(FILE *file, const dt_c_program *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const int n_steps = l->y.high - l->y.low;
 
-    put_member(file, i, &of_int8, "sign", data_of(c, i, DT_THRESHOLD_SIGN), l->y.channels);
-    put_member(file, i, &of_int32, "threshold", data_of(c, i, DT_THRESHOLD_STEPS), (int64_t)n_steps * l->y.channels);
+    dt_c_put_member(file, i, &of_int8, "sign", data_of(c, i, DT_THRESHOLD_SIGN), l->y.channels);
+    dt_c_put_member(file, i, &dt_c_int32, "threshold", data_of(c, i, DT_THRESHOLD_STEPS),
+                    (int64_t)n_steps * l->y.channels);
     fprintf(file,
             "static const threshold_layer layer_%d = { &layer_%d, %d, %d, %d, %d, layer_%d_sign, "
             "layer_%d_threshold };\n",
@@ -143,9 +136,9 @@ static void put_multiplier(FILE *file, const dt_c_program *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const dt_requant r = dt_program_requant(c->p, l->n);
 
-    put_member(file, i, &of_int32, "multiplier", r.multiplier, l->y.channels);
-    put_member(file, i, &of_int64, "offset", r.offset, l->y.channels);
-    put_member(file, i, &of_int32, "shift", r.shift, l->y.channels);
+    dt_c_put_member(file, i, &dt_c_int32, "multiplier", r.multiplier, l->y.channels);
+    dt_c_put_member(file, i, &of_int64, "offset", r.offset, l->y.channels);
+    dt_c_put_member(file, i, &dt_c_int32, "shift", r.shift, l->y.channels);
     fprintf(file,
             "static const multiplier_layer layer_%d = { &layer_%d, %d, %d, %d, %d,\n    layer_%d_multiplier, "
             "layer_%d_offset, layer_%d_shift };\n",
@@ -156,21 +149,26 @@ static void put_affine(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
 
-    put_member(file, i, &of_float, "slope", data_of(c, i, DT_AFFINE_SLOPE), l->y.channels);
-    put_member(file, i, &of_float, "offset", data_of(c, i, DT_AFFINE_OFFSET), l->y.channels);
+    dt_c_put_member(file, i, &of_float, "slope", data_of(c, i, DT_AFFINE_SLOPE), l->y.channels);
+    dt_c_put_member(file, i, &of_float, "offset", data_of(c, i, DT_AFFINE_OFFSET), l->y.channels);
     fprintf(file, "static const affine_layer layer_%d = { &layer_%d, %d, %d, layer_%d_slope, layer_%d_offset };\n", i,
             l->in[0], l->y.height, l->y.width, i, i);
 }
 
-static void put_pool(FILE *file, const dt_c_program *c, int i)
+void dt_c_put_pool(FILE *file, const dt_c_layer *l)
 {
-    const dt_c_layer *l = &c->layer[i];
     const dt_pool_params *pool = l->n->params;
 
-    fprintf(file,
-            "static const pool_layer layer_%d = { %d, %d, %d, %d, %d, { %d, %d }, { %d, %d }, { %d, %d }, %d };\n", i,
-            l->x.height, l->x.width, l->x.channels, l->y.height, l->y.width, pool->window[0], pool->window[1],
-            pool->stride[0], pool->stride[1], pool->pad[0], pool->pad[1], pool->count_include_pad);
+    fprintf(file, "{ %d, %d, %d, %d, %d, { %d, %d }, { %d, %d }, { %d, %d }, %d }", l->x.height, l->x.width,
+            l->x.channels, l->y.height, l->y.width, pool->window[0], pool->window[1], pool->stride[0], pool->stride[1],
+            pool->pad[0], pool->pad[1], pool->count_include_pad);
+}
+
+static void put_pool(FILE *file, const dt_c_program *c, int i)
+{
+    fprintf(file, "static const pool_layer layer_%d = ", i);
+    dt_c_put_pool(file, &c->layer[i]);
+    fputs(";\n", file);
 }
 
 /* LSQ clamps steps, the other rules units of the clip: grid.h. */
@@ -191,16 +189,26 @@ static void put_linear(FILE *file, const dt_c_program *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const int64_t inputs = dt_value_count(&l->x);
 
-    put_member(file, i, &of_float, "matrix", data_of(c, i, DT_LINEAR_MATRIX), inputs * l->y.channels);
-    put_member(file, i, &of_float, "bias", data_of(c, i, DT_LINEAR_BIAS), l->y.channels);
+    dt_c_put_member(file, i, &of_float, "matrix", data_of(c, i, DT_LINEAR_MATRIX), inputs * l->y.channels);
+    dt_c_put_member(file, i, &of_float, "bias", data_of(c, i, DT_LINEAR_BIAS), l->y.channels);
     fprintf(file, "static const linear_layer layer_%d = { %" PRId64 ", %d, layer_%d_matrix, layer_%d_bias };\n", i,
             inputs, l->y.channels, i, i);
 }
 
 /* Others have nothing but their count. */
 static void (*const put_constants[DT_OP_COUNT])(FILE *file, const dt_c_program *c, int i) = {
-    [DT_OP_THRESHOLD] = put_threshold, [DT_OP_AFFINE] = put_affine,      [DT_OP_MAXPOOL] = put_pool,
-    [DT_OP_AVGPOOL] = put_pool,        [DT_OP_ACT_QUANT] = put_quantize, [DT_OP_LINEAR] = put_linear,
+    [DT_OP_THRESHOLD] = put_threshold,
+    [DT_OP_AFFINE] = put_affine,
+    [DT_OP_MAXPOOL] = put_pool,
+    [DT_OP_AVGPOOL] = put_pool,
+    [DT_OP_ACT_QUANT] = put_quantize,
+    [DT_OP_LINEAR] = put_linear,
+    [DT_OP_REQUANTIZE] = dt_c_put_engine_constants,
+    [DT_OP_QADD] = dt_c_put_engine_constants,
+    [DT_OP_QMUL] = dt_c_put_engine_constants,
+    [DT_OP_QAVGPOOL] = dt_c_put_engine_constants,
+    [DT_OP_QSOFTMAX] = dt_c_put_engine_constants,
+    [DT_OP_TABLE] = dt_c_put_engine_constants,
 };
 
 void dt_c_put_constants(FILE *file, const dt_c_program *c, int i)
@@ -210,7 +218,7 @@ void dt_c_put_constants(FILE *file, const dt_c_program *c, int i)
 
     const int makes_psums = dt_c_makes_psums(l);
 
-    if (makes_psums ? l->last_reader < 0 : !put_constants[l->n->kind]) return;
+    if (makes_psums ? !dt_c_is_asked(c, i) : !put_constants[l->n->kind]) return;
     fprintf(file, "/* %s: %s */\n", l->kind, dt_c_layer_name(c, i, name));
     if (makes_psums)
         put_conv(file, c, i);
@@ -221,10 +229,16 @@ void dt_c_put_constants(FILE *file, const dt_c_program *c, int i)
     fputc('\n', file);
 }
 
+static int pixel_text(char *text, const void *array, int64_t i)
+{
+    return sprintf(text, "%d", dt_c_pixel_code(array, i));
+}
+
 void dt_c_put_image_table(FILE *file, const dt_c_program *c)
 {
-    put_array(file, &of_codes, "image_table", dt_program_data(c->p, c->image->n, DT_TABLE_CODES),
-              (int64_t)PIXEL_VALUES * c->image->y.channels);
+    static const dt_c_element of_pixels = { "code", pixel_text };
+
+    put_array(file, &of_pixels, "image_table", c, (int64_t)PIXEL_VALUES * c->image->y.channels);
     fputc('\n', file);
 }
 

@@ -13,6 +13,20 @@
 
 enum { DT_C_ELEMENT_BYTES = 40 }; /* the longest element of an array, as text */
 
+/* A type of C, and the function that writes element i of an array as a literal to text and returns its characters. */
+typedef struct {
+    const char *type;
+    int (*text)(char *text, const void *array, int64_t i);
+} dt_c_element;
+
+extern const dt_c_element dt_c_int32, dt_c_codes; /* of arrays of int32_t, of int16_t */
+
+/* Writes the array of n elements that is called layer_i_member. */
+void dt_c_put_member(FILE *file, int i, const dt_c_element *e, const char *member, const void *array, int64_t n);
+/* Writes the initialiser of the pool_layer of a pool. */
+void dt_c_put_pool(FILE *file, const dt_c_layer *l);
+
+/* Writes the codes of pixels; the program has such a table. */
 void dt_c_put_image_table(FILE *file, const dt_c_program *c);
 /* Writes the arrays and the descriptor of layer i, if it has any. */
 void dt_c_put_constants(FILE *file, const dt_c_program *c, int i);

@@ -2,7 +2,7 @@
  * program_c_layers.c - chooses the buffers, computes the sizes, and gives things their names. Interface:
  *                      program_c_layers.h.  Tests: tests/formats/test_program_c.c.
  */
-#include "program_c_layers.h"
+#include "program_c_codes.h"
 
 #include "../../core/conv_params.h"
 #include "../../quant/program/program_build.h"
@@ -14,11 +14,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIXEL_VALUES = 256 };
+enum { PIXEL_VALUES = 256, MOST_PIXEL_CHANNELS = 4 /* those of a dt_data_origin */ };
 
 int dt_c_makes_psums(const dt_c_layer *l)
 {
     return l->y.kind == DT_VALUE_PSUM;
+}
+
+int dt_c_is_asked(const dt_c_program *c, int i)
+{
+    for (int j = i + 1; j < c->n_layers; j++) {
+        const dt_c_layer *l = &c->layer[j];
+        const int sums_itself = l->n->kind == DT_OP_REQUANTIZE && c->layer[i].n->kind == DT_OP_AVGPOOL;
+        if (l->x.kind == DT_VALUE_PSUM && l->in[0] == i && !sums_itself) return 1;
+    }
+    return 0;
 }
 
 /* Layer i, or what makes the psums that it reads. */
@@ -89,6 +99,19 @@ static int behind_flatten(const dt_graph *g, int value)
     return n->kind == DT_OP_FLATTEN ? n->in[0] : value;
 }
 
+/* All but the image's codes, the weights' codes and FLATTEN are. */
+static int is_layer(const dt_graph *g, int i)
+{
+    return i > 0 && g->node[i].kind != DT_OP_CODES && g->node[i].kind != DT_OP_FLATTEN;
+}
+
+/* Inputs that layers give; the others are parameters. */
+static int layers_read(const dt_graph_node *n)
+{
+    if (n->kind == DT_OP_QADD || n->kind == DT_OP_QMUL) return 2;
+    return n->kind == DT_OP_ADD || n->kind == DT_OP_CONCAT ? n->n_in : 1;
+}
+
 /* of: [n_values] of the graph, the layer that gives each */
 static void add_layer(dt_c_program *c, const dt_graph_node *n, int *of)
 {
@@ -99,7 +122,7 @@ static void add_layer(dt_c_program *c, const dt_graph_node *n, int *of)
     *l = (dt_c_layer){ .n = n,
                        .kind = n->kind == DT_OP_ACT_QUANT ? "quantize" : dt_ops[n->kind]->name,
                        .in = { of[x] },
-                       .n_in = n->kind == DT_OP_ADD || n->kind == DT_OP_CONCAT ? n->n_in : 1,
+                       .n_in = layers_read(n),
                        .x = dt_program_value(p, x),
                        .y = dt_program_value(p, n->out) };
     for (int k = 1; k < l->n_in; k++) l->in[k] = of[n->in[k]];
@@ -116,7 +139,7 @@ static dt_status list_layers(dt_c_program *c)
     *c->image = (dt_c_layer){ .n = &g->node[0], .y = dt_program_image(c->p) };
     of[g->node[0].out] = DT_C_IMAGE;
     for (int i = 0; i < g->n_nodes; i++) {
-        if (dt_program_is_layer(&g->node[i])) add_layer(c, &g->node[i], of);
+        if (is_layer(g, i)) add_layer(c, &g->node[i], of);
     }
     free(of);
     return DT_OK;
@@ -177,8 +200,9 @@ static void choose_code_type(dt_c_program *c)
         if (y->high > high) high = y->high;
     }
     const int is_unsigned = low >= 0 && high <= UINT8_MAX, is_byte = low >= INT8_MIN && high <= INT8_MAX;
-    c->code_type = is_unsigned ? "uint8_t" : is_byte ? "int8_t" : "int16_t";
-    c->code_bytes = is_unsigned || is_byte ? 1 : 2;
+    const int is_short = low >= INT16_MIN && high <= INT16_MAX;
+    c->code_type = is_unsigned ? "uint8_t" : is_byte ? "int8_t" : is_short ? "int16_t" : "int32_t";
+    c->code_bytes = is_unsigned || is_byte ? 1 : is_short ? 2 : 4;
 }
 
 /* ---- sizes */
@@ -189,13 +213,13 @@ static int64_t constant_bytes(const dt_c_program *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const int64_t n = l->y.channels;
 
-    if (dt_c_makes_psums(l)) return n * terms(c, i);
+    if (dt_c_makes_psums(l)) return dt_c_is_asked(c, i) ? n * terms(c, i) : 0;
     switch (l->n->kind) {
     case DT_OP_THRESHOLD:
         return n * (dt_program_requant(c->p, l->n).multiplier ? 4 + 8 + 4 : 1 + 4 * ((int64_t)l->y.high - l->y.low));
     case DT_OP_AFFINE: return n * 8;
     case DT_OP_LINEAR: return n * (terms(c, i) + 1) * 4;
-    default: return 0;
+    default: return dt_c_engine_bytes(c, i);
     }
 }
 
@@ -208,7 +232,7 @@ static int64_t work(const dt_c_program *c, int i)
 
 static dt_status add_sizes(dt_c_program *c)
 {
-    c->constant_bytes = (int64_t)PIXEL_VALUES * c->image->y.channels * c->code_bytes;
+    if (dt_c_has_table(c)) c->constant_bytes = (int64_t)PIXEL_VALUES * c->image->y.channels * c->code_bytes;
     for (int i = 0; i < c->n_layers; i++) {
         const dt_c_layer *l = &c->layer[i];
         const int64_t bytes = constant_bytes(c, i), count = dt_value_count(&l->y);
@@ -217,7 +241,7 @@ static dt_status add_sizes(dt_c_program *c)
                  " values; C with indices of int has room for %d",
                  dt_graph_name(c->p->graph, l->n->out), l->kind, bytes, count, INT_MAX);
         if (l->n->kind == DT_OP_CONV2D) c->weights += bytes;
-        if (dt_c_makes_psums(l) && l->y.channels > c->psums) c->psums = l->y.channels;
+        if (dt_c_is_asked(c, i) && l->y.channels > c->psums) c->psums = l->y.channels;
         c->constant_bytes += bytes;
         c->macs += work(c, i);
     }
@@ -263,6 +287,16 @@ void dt_c_program_release(dt_c_program *c)
 
 /* ---- what the texts go by ---- */
 
+int dt_c_reads_reals(const dt_c_program *c)
+{
+    return c->image->n->kind == DT_OP_QUANTIZE;
+}
+
+int dt_c_has_table(const dt_c_program *c)
+{
+    return dt_program_takes_pixels(c->p) && c->image->y.channels <= MOST_PIXEL_CHANNELS;
+}
+
 int dt_c_is_multiplied(const dt_c_program *c, int i)
 {
     const dt_graph_node *n = c->layer[i].n;
@@ -282,7 +316,7 @@ int dt_c_all_plain(const dt_c_program *c)
 {
     for (int i = 0; i < c->n_layers; i++) {
         const dt_graph_node *n = c->layer[i].n;
-        if (dt_c_makes_psums(&c->layer[i]) && (n->kind != DT_OP_CONV2D || !is_plain(n->params))) return 0;
+        if (dt_c_is_asked(c, i) && (n->kind != DT_OP_CONV2D || !is_plain(n->params))) return 0;
     }
     return 1;
 }

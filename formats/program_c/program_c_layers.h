@@ -33,7 +33,7 @@ typedef struct {
     int64_t *code_room, *real_room; /* elements of each buffer */
     int n_code_buffers, n_real_buffers;
     int psums;             /* channels of the widest layer of psums: the room for one position */
-    const char *code_type; /* the narrowest of uint8_t, int8_t, int16_t that holds every code */
+    const char *code_type; /* the narrowest of uint8_t, int8_t, int16_t, int32_t that holds every code */
     int code_bytes;
     int64_t weights, constant_bytes, ram_bytes;
     int64_t macs; /* for one image; those of a convolution count once for each reader */
@@ -46,6 +46,9 @@ void dt_c_program_release(dt_c_program *c);
 
 /* Returns 1 if the layer makes psums. */
 int dt_c_makes_psums(const dt_c_layer *l);
+/* Returns 1 if layer i makes psums, and a layer asks for those of a position. Only REQUANTIZE reads sums of an AVGPOOL
+ * under a profile: it sums the cells itself. */
+int dt_c_is_asked(const dt_c_program *c, int i);
 /* Returns the k-th layer whose buffer layer i reads. If it reads psums, these are the layers of whose codes the psums
  * are made. */
 int dt_c_program_source(const dt_c_program *c, int i, int k);
@@ -63,6 +66,12 @@ dt_c_conv dt_c_program_conv(const dt_c_program *c, int i);
 /* Returns the multiply-accumulates of layer i for one image. */
 int64_t dt_c_program_macs(const dt_c_program *c, int i);
 
+/* Returns 1 if the program's image is reals. */
+int dt_c_reads_reals(const dt_c_program *c);
+/* Returns 1 if a table gives the codes of the image's pixels: the program's TABLE, or what its QUANTIZE makes of
+ * pixels.
+ */
+int dt_c_has_table(const dt_c_program *c);
 /* Returns 1 if layer i is a THRESHOLD that has the multiplier form. */
 int dt_c_is_multiplied(const dt_c_program *c, int i);
 /* Returns 1 if every layer of psums is a convolution of one group, without dilation, and with the same stride and pad

@@ -2,9 +2,9 @@
  * program_c_text.h - the functions of the C that program_c.c writes, one for each kind of layer. A struct describes the
  *                    layer to its function.
  *
- * A function is written only if the program has such a layer. "code" is the narrowest of uint8_t, int8_t and int16_t
- * that holds every activation code. Psums of a layer are never stored: THRESHOLD and AFFINE ask for those of one
- * position. Sums of codes are convolutions whose weights are 1.
+ * A function is written only if the program has such a layer. "code" is the narrowest of uint8_t, int8_t, int16_t
+ * and int32_t that holds every activation code. Psums of a layer are never stored: THRESHOLD and AFFINE ask for those
+ * of one position. Sums of codes are convolutions whose weights are 1.
  */
 #ifndef DT_PROGRAM_C_TEXT_H
 #define DT_PROGRAM_C_TEXT_H
@@ -245,18 +245,19 @@ static const char avgpool_text[] =
     "}\n"
     "\n";
 
+static const char round_text[] = "static int round_half_even(double v)\n"
+                                 "{\n"
+                                 "    const int down = (int)v - (v < (double)(int)v);\n"
+                                 "    const double above = v - (double)down;\n"
+                                 "    return down + (above > 0.5 || (above == 0.5 && down % 2 != 0));\n"
+                                 "}\n"
+                                 "\n";
+
 static const char quantize_text[] =
     "typedef struct {\n"
     "    int n;\n"
     "    float alpha, floor, ceiling, factor;\n"
     "} quantize_layer;\n"
-    "\n"
-    "static int round_half_even(double v)\n"
-    "{\n"
-    "    const int down = (int)v - (v < (double)(int)v);\n"
-    "    const double above = v - (double)down;\n"
-    "    return down + (above > 0.5 || (above == 0.5 && down % 2 != 0));\n"
-    "}\n"
     "\n"
     "/* code = x / alpha, clamped (so that a NaN is a number, too), times factor, rounded */\n"
     "static void quantize(const quantize_layer *v, const float *x, code *y)\n"
@@ -299,29 +300,52 @@ static const char pixels_text[] =
     "}\n"
     "\n";
 
-/* %1$s: the program's name, %2$s: the same in capitals */
-static const char header_text[] =
-    "#ifdef __cplusplus\n"
-    "extern \"C\" {\n"
-    "#endif\n"
-    "\n"
+/* Where nothing else is said, %1$s is the program's name below, and %2$s the same in capitals. */
+
+static const char header_begin_text[] = "#ifdef __cplusplus\n"
+                                        "extern \"C\" {\n"
+                                        "#endif\n"
+                                        "\n";
+
+static const char header_pixels_text[] =
     "/* image: rows of pixels, the channels of a pixel together, 0..255 as in the data set. */\n"
     "void %1$s_run(const uint8_t image[%2$s_HEIGHT * %2$s_WIDTH * %2$s_CHANNELS], float scores[%2$s_CLASSES]);\n"
-    "\n"
-    "/* The class of the largest score, the first of equals. */\n"
-    "int %1$s_classify(const uint8_t *image);\n"
-    "\n"
-    "#ifdef __cplusplus\n"
-    "}\n"
-    "#endif\n"
-    "#endif /* %2$s_H */\n";
+    "\n";
 
-static const char classify_text[] = "int %1$s_classify(const uint8_t *image)\n"
+static const char header_reals_text[] =
+    "/* image: reals as the network reads them, normalised where it was trained so; rows of cells, the channels of a\n"
+    " * cell together. What is beyond the codes' range counts as its end, and a NaN as the lower one. */\n"
+    "void %1$s_run_reals(const float image[%2$s_HEIGHT * %2$s_WIDTH * %2$s_CHANNELS], float scores[%2$s_CLASSES]);\n"
+    "\n";
+
+/* %3$s: scale and %4$d: zero of the image, %5$d..%6$d: its stored integers, %7$s and %8$d: scale and zero of the scores
+ */
+static const char header_stored_text[] =
+    "/* Stored integers of 8 bits, in the order of the reals: q stands for scale * (q - zero). The image has the "
+    "scale\n"
+    " * %3$s and the zero %4$d, and q is %5$d..%6$d: what is beyond counts as the end.\n"
+    " * The scores have the scale %7$s and the zero %8$d. */\n"
+    "void %1$s_run_codes(const int8_t image[%2$s_HEIGHT * %2$s_WIDTH * %2$s_CHANNELS], int8_t scores[%2$s_CLASSES]);\n"
+    "\n";
+
+/* the program's name; "" of pixels, or "_reals"; their type */
+static const char header_classify_text[] = "/* The class of the largest score, the first of equals. */\n"
+                                           "int %s_classify%s(const %s *image);\n"
+                                           "\n";
+
+/* the program's name in capitals */
+static const char header_end_text[] = "#ifdef __cplusplus\n"
+                                      "}\n"
+                                      "#endif\n"
+                                      "#endif /* %s_H */\n";
+
+/* %3$s: "" of pixels, or "_reals"; %4$s: their type */
+static const char classify_text[] = "int %1$s_classify%3$s(const %4$s *image)\n"
                                     "{\n"
                                     "    float scores[%2$s_CLASSES];\n"
                                     "    int best = 0;\n"
                                     "\n"
-                                    "    %1$s_run(image, scores);\n"
+                                    "    %1$s_run%3$s(image, scores);\n"
                                     "    for (int i = 1; i < %2$s_CLASSES; i++) {\n"
                                     "        if (scores[i] > scores[best]) best = i;\n"
                                     "    }\n"

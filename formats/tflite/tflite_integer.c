@@ -33,10 +33,11 @@ static dt_status check_filters(const dt_tflite_import *imp, const dt_tflite_oper
     return DT_OK;
 }
 
-/* Sets low to -128 where a weight has that code, which converters leave out. */
-static dt_codes_params weight_range(const dt_tflite_tensor *w)
+/* Sets low to -128 where a weight has that code, which converters leave out. filters: K,R,S,C; NULL: there was no memory. */
+static dt_codes_params weight_range(const dt_tflite_tensor *w, const int8_t *filters, const dt_shape *shape)
 {
-    return (dt_codes_params){ memchr(w->data, INT8_MIN & 0xff, w->bytes) ? INT8_MIN : -INT8_MAX, INT8_MAX };
+    return (dt_codes_params){ memchr(w->data, INT8_MIN & 0xff, w->bytes) ? INT8_MIN : -INT8_MAX, INT8_MAX,
+                              filters ? dt_program_sum_most(filters, shape) : 0 };
 }
 
 static float *copy_scales(const dt_tflite_tensor *w)
@@ -75,9 +76,10 @@ static dt_status add_sums(dt_tflite_import *imp, const dt_tflite_operator *o, co
 
     dt_tflite_name(imp, o, name);
     DT_TRY(check_filters(imp, o, axis, shape->dim[0]));
-    const dt_codes_params range = weight_range(w);
+    int8_t *filters = dt_tflite_filters(imp, o);
+    const dt_codes_params range = weight_range(w, filters, shape);
     const dt_shape n_scales = dt_vector(w->n_scales);
-    DT_TRY(dt_tflite_add_state(imp, name, ".weight", shape, DT_I8, dt_tflite_filters(imp, o), &weights[0]));
+    DT_TRY(dt_tflite_add_state(imp, name, ".weight", shape, DT_I8, filters, &weights[0]));
     DT_TRY(dt_tflite_add_state(imp, name, ".weight_scale", &n_scales, DT_F32, copy_scales(w), &weights[1]));
     DT_TRY(dt_tflite_node(imp, DT_OP_CODES, name, ".codes", &range, weights, 2, &operands[1]));
     DT_TRY(dt_tflite_node(imp, DT_OP_CONV2D, name, "", conv, operands, 2, &in[0]));

@@ -82,7 +82,10 @@ DT_API DT_MUST_CHECK dt_status dt_program_save(const dt_program *p, const char *
  * names the file and what is wrong in it. */
 DT_API DT_MUST_CHECK dt_status dt_program_load(const char *path, dt_program **out);
 
-/* Writes dir/name.c and dir/name.h: C99 without malloc that runs the program for one image. name is a C identifier. */
+/* Writes dir/name.c and dir/name.h: C99 without malloc and <math.h> that runs the program for one image. name is a C
+ * identifier. The functions take pixels, if the program knows how they are normalised; reals, if it reads reals; and
+ * stored integers of 8 bits, if its image and its scores are codes of a profile. Scores have the bits of dt_program_run
+ * and dt_program_run_reals. */
 DT_API DT_MUST_CHECK dt_status dt_program_write_c(const dt_program *p, const char *dir, const char *name);
 
 /* The type of the input and the output of a TensorFlow Lite file: reals; codes with their zero point, -128..127; or
@@ -176,6 +179,20 @@ typedef struct {
 DT_API DT_MUST_CHECK dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t count,
                                          const char *layer, const dt_array *array, const dt_progress *progress,
                                          dt_verify_report **out);
+
+/* What a program is verified on. */
+typedef struct {
+    const dt_dataset *dataset;
+    int64_t first, count;  /* images first .. first + count - 1 */
+    const char *layer;     /* one layer or value; NULL: all */
+    const dt_array *array;
+    const dt_progress *progress; /* NULL: none */
+} dt_verification;
+
+/* Verifies a program by itself, as one that computes under a profile is: its psums and the array's against sums in 64-bit
+ * integers, and what every other node makes against the reference, plain loops over the values that the node has read. */
+DT_API DT_MUST_CHECK dt_status dt_verify_program(dt_context *ctx, const dt_program *p, const dt_verification *what,
+                                                 dt_verify_report **out);
 DT_API void dt_verify_report_destroy(dt_verify_report *r);
 
 /* The layout of vectors for RTL; accel/vectors/vectors.h describes each. */

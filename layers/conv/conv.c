@@ -84,6 +84,7 @@ dt_status dt_conv_infer(dt_node *node)
     const dt_conv_shape s = dt_conv_shape_of(node);
     y->n_scale = w->n_scale;
     y->qmax = s.terms * dt_code_bound(x) * dt_code_bound(w);
+    if (w->sum_most > 0 && w->sum_most * dt_code_bound(x) < y->qmax) y->qmax = w->sum_most * dt_code_bound(x);
     y->qmin = -y->qmax;
     DT_CHECK(y->qmax <= INT32_MAX, DT_ERR_NUMERIC,
              "%s: conv: psums may reach %lld, beyond 32 bits; use fewer bits or fewer channels", node->name,

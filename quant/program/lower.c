@@ -183,7 +183,7 @@ static dt_status read_weights(const dt_lowering *w, const dt_graph_node *n, dt_p
     DT_CHECK(t, DT_ERR_UNSUPPORTED, "%s: its weights %s come from no quantizer of weights", c->name,
              dt_graph_name(w->from, n->in[1]));
     c->shape = facts->shape;
-    c->range = (dt_codes_params){ (int)facts->qmin, (int)facts->qmax };
+    c->range = (dt_codes_params){ (int)facts->qmin, (int)facts->qmax, 0 };
     c->n_scale = facts->n_scale;
     DT_TRY(dt_device_floats(w->ctx, t->scale, c->n_scale, &c->scale));
     dt_status status = dt_device_floats(w->ctx, t->data, count, &code);

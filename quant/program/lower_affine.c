@@ -11,7 +11,7 @@
  *   MAXPOOL, CONCAT            as they are       SOFTMAX, SIGMOID      QSOFTMAX, TABLE
  *   codes of another range     REQUANTIZE        the scores            DEQUANTIZE
  *
- * A batch norm must have been folded, because engines quantize folded weights.  Tests: tests/quant/test_lower_affine.c.
+ * A batch norm must have been folded, because engines quantize folded weights.  Tests: tests/quant/test_post_training.c.
  */
 #include "lower_affine.h"
 
@@ -67,7 +67,7 @@ static dt_status read_weights(const dt_affine_lowering *w, const dt_graph_node *
     DT_CHECK(t && codes->facts.n_scale > 0, DT_ERR_UNSUPPORTED, "%s: its weights %s are not quantized", c->name,
              codes->name);
     c->shape = codes->facts.shape;
-    c->range = (dt_codes_params){ (int)codes->facts.qmin, (int)codes->facts.qmax };
+    c->range = (dt_codes_params){ (int)codes->facts.qmin, (int)codes->facts.qmax, 0 };
     c->n_scale = codes->facts.n_scale;
     DT_TRY(dt_device_floats(w->ctx, t->data, count, &code));
     c->weight = malloc((size_t)count);
@@ -75,6 +75,7 @@ static dt_status read_weights(const dt_affine_lowering *w, const dt_graph_node *
                                  : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the weights of %s", c->name);
     for (int64_t i = 0; status == DT_OK && i < count; i++) c->weight[i] = (int8_t)code[i];
     free(code);
+    if (status == DT_OK) c->range.most = dt_program_sum_most(c->weight, &c->shape);
     if (status != DT_OK) free(c->weight);
     return status;
 }
@@ -228,13 +229,11 @@ dt_status dt_lower_affine_end(dt_affine_lowering *w)
 {
     const dt_affine_held *h = &w->held[w->from->scores];
     dt_graph *g = w->program->graph;
-    char name[DT_NAME_MAX + 32];
     int reals;
 
     DT_CHECK(h->holds == DT_AFFINE_CODES && !h->is_limited, DT_ERR_UNSUPPORTED,
              "the scores %s are no codes; a layer that stays real has no place in a program of codes",
              dt_graph_name(w->from, w->from->scores));
-    snprintf(name, sizeof name, "%s.reals", dt_graph_name(w->from, w->from->scores));
-    DT_TRY(dt_graph_add(g, DT_OP_DEQUANTIZE, name, NULL, &h->value, 1, &reals));
+    DT_TRY(dt_program_add_plain(g, DT_OP_DEQUANTIZE, dt_graph_name(w->from, w->from->scores), NULL, &h->value, &reals));
     return dt_program_add_scores(g, reals);
 }

@@ -12,11 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-int dt_program_is_layer(const dt_graph_node *n)
-{
-    return n->kind != DT_OP_TABLE && n->kind != DT_OP_QUANTIZE && n->kind != DT_OP_CODES && n->kind != DT_OP_FLATTEN;
-}
-
 static dt_value_kind kind_of(const dt_graph *g, int value)
 {
     const dt_graph_node *n = dt_graph_maker(g, value);
@@ -284,7 +279,7 @@ void dt_program_describe(const dt_program *p, dt_program_info *out)
                               .origin = p->origin };
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
-        out->n_layers += dt_program_is_layer(n);
+        out->n_layers += i > 0 && n->kind != DT_OP_CODES && n->kind != DT_OP_FLATTEN; /* 0 makes codes of the image */
         if (n->kind == DT_OP_CODES) out->n_weights += dt_count(dt_graph_shape(g, n->in[DT_CODES_WEIGHT]));
     }
     for (int i = 0; i < g->n_values; i++) out->bytes += dt_graph_data_bytes(g, i);

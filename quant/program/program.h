@@ -137,9 +137,6 @@ dt_requant dt_program_requant(const dt_program *p, const dt_graph_node *threshol
 /* Returns the code that the multiplier form gives a psum of channel c. */
 int dt_requant_code(const dt_requant *r, int c, int64_t psum);
 
-/* Returns 1 if the node computes something of an image: all but TABLE, CODES and FLATTEN do. */
-int dt_program_is_layer(const dt_graph_node *n);
-
 /* Returns 1 if programs may have nodes of that kind. */
 int dt_program_has_kind(dt_op_kind kind);
 /* Checks that each node reads what it may, and that all data are there and in range. A loader must call it before
@@ -149,12 +146,22 @@ DT_MUST_CHECK dt_status dt_program_check(const dt_program *p);
 /* A function that is called after each node of a run, TABLE and FLATTEN included, with the node's values: int32_t for
  * codes and psums, float for reals. */
 typedef void (*dt_program_hook)(void *user, const dt_program *p, const dt_graph_node *n, const void *values);
+/* Runs one node of a program, not CODES. values has the memory of each value of the graph that the node reads, and of the
+ * one that it makes, as in dt_program_hook; pixels are int32_t. */
+void dt_program_run_node(const dt_program *p, const dt_graph_node *n, void *const *values);
+
 /* One image, [height][width][channels]: pixels, which a program of reals normalises by its origin; or reals, which only
  * a program of reals takes. The other pointer is NULL. */
 typedef struct {
     const uint8_t *pixels;
     const float *reals;
 } dt_program_input;
+
+/* Returns 1 if the program knows what pixels stand for: by its table, or as a program of reals whose origin is known or
+ * whose graph reads pixels in 0..1. */
+int dt_program_takes_pixels(const dt_program *p);
+/* Returns the real that a pixel of a channel stands for in a program of reals which takes pixels. */
+float dt_program_pixel(const dt_program *p, uint8_t pixel, int channel);
 
 /* Runs one image as dt_program_run does, and calls hook, unless it is NULL, after each node. */
 DT_MUST_CHECK dt_status dt_program_trace(const dt_program *p, dt_program_input image, dt_program_hook hook, void *user,

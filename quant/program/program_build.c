@@ -132,6 +132,19 @@ dt_status dt_program_add_table(dt_graph *g, const dt_shape *pixels, const dt_tab
     return dt_graph_add(g, DT_OP_TABLE, "image.codes", range, in, 3, codes);
 }
 
+int dt_program_sum_most(const int8_t *weight, const dt_shape *shape)
+{
+    const int64_t count = dt_count(shape) / shape->dim[0];
+    int64_t most = 0;
+
+    for (int64_t k = 0; k < shape->dim[0]; k++) {
+        int64_t sum = 0;
+        for (int64_t i = k * count; i < (k + 1) * count; i++) sum += weight[i] < 0 ? -weight[i] : weight[i];
+        most = sum > most ? sum : most;
+    }
+    return (int)(most < INT32_MAX ? most : INT32_MAX);
+}
+
 dt_status dt_program_add_conv(dt_graph *g, const dt_program_conv *c, int x, int *y)
 {
     const named_array arrays[] = { { c->name, ".weight", DT_I8, c->shape, c->weight },

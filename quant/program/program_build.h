@@ -37,6 +37,8 @@ typedef struct {
     float *scale;   /* [n_scale] */
 } dt_program_conv;
 
+/* Returns the largest sum of |code| over a filter of weights K,.. */
+int dt_program_sum_most(const int8_t *weight, const dt_shape *shape);
 /* Adds a CONV2D with its CODES. */
 DT_MUST_CHECK dt_status dt_program_add_conv(dt_graph *g, const dt_program_conv *c, int x, int *y);
 

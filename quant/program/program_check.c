@@ -146,6 +146,10 @@ static dt_status check_codes(const dt_checked_node *v)
     DT_TRY(dt_check_param(v, DT_CODES_WEIGHT, "weight", DT_I8));
     const int8_t *weight = dt_program_data(v->p, v->n, DT_CODES_WEIGHT);
     for (int64_t i = 0; i < n; i++) DT_TRY(dt_check_within(v, "weight", weight[i], p->low, p->high));
+    if (p->most > 0) {
+        const dt_shape *shape = dt_graph_shape(v->g, v->n->in[DT_CODES_WEIGHT]);
+        DT_TRY(dt_check_equals(v, "most", p->most, dt_program_sum_most(weight, shape)));
+    }
     return DT_OK;
 }
 

@@ -23,6 +23,19 @@ static dt_status has_range(const dt_checked_node *v, int low, int high)
     return dt_check_within(v, "high", high, 0, (int64_t)UINT16_MAX + low);
 }
 
+/* Shifts and products stay in 64 bits if a step of what is read is at most 2^20 steps of the codes. */
+static dt_status is_ratio(const dt_checked_node *v, double steps)
+{
+    DT_CHECK(steps <= 1048576.0, DT_ERR_FORMAT, "%s (%s): a step of what it reads is %g steps of its codes, at most 2^20",
+             v->name, v->kind, steps);
+    return DT_OK;
+}
+
+static double scale_at(const dt_checked_node *v, int k)
+{
+    return (double)*(const float *)dt_program_data(v->p, v->n, k);
+}
+
 dt_status dt_check_quantize(const dt_checked_node *v)
 {
     const dt_quantize_params *p = v->n->params;
@@ -59,6 +72,11 @@ static dt_status check_conv_scales(const dt_checked_node *v, const dt_graph_node
     DT_CHECK(v->n->in[DT_REQUANT_SCALE_W] == weights->in[DT_CODES_SCALE], DT_ERR_FORMAT,
              "%s (%s): its scale of the weights is %s, expected %s", v->name, v->kind,
              dt_graph_name(v->g, v->n->in[DT_REQUANT_SCALE_W]), dt_graph_name(v->g, weights->in[DT_CODES_SCALE]));
+    const float *scale_w = dt_program_data(v->p, v->n, DT_REQUANT_SCALE_W);
+    const int64_t n_w = dt_count(dt_graph_shape(v->g, v->n->in[DT_REQUANT_SCALE_W]));
+    for (int64_t c = 0; c < n_w; c++) {
+        DT_TRY(is_ratio(v, scale_at(v, DT_REQUANT_SCALE_X) * (double)scale_w[c] / scale_at(v, DT_REQUANT_SCALE_Y)));
+    }
     return v->n->n_in > DT_REQUANT_BIAS ? check_bias(v) : DT_OK;
 }
 
@@ -79,7 +97,8 @@ dt_status dt_check_requantize(const dt_checked_node *v)
         const int *window = ((const dt_pool_params *)maker->params)->window;
         DT_TRY(dt_check_equals(v, "count", p->count, window[0] * window[1]));
     }
-    return is_scale_of(v, DT_REQUANT_SCALE_X, v->n->in[0]);
+    DT_TRY(is_scale_of(v, DT_REQUANT_SCALE_X, v->n->in[0]));
+    return is_ratio(v, scale_at(v, DT_REQUANT_SCALE_X) / scale_at(v, DT_REQUANT_SCALE_Y));
 }
 
 dt_status dt_check_qbinary(const dt_checked_node *v)
@@ -89,7 +108,12 @@ dt_status dt_check_qbinary(const dt_checked_node *v)
     DT_TRY(has_range(v, p->low, p->high));
     DT_TRY(is_scale_of(v, DT_QBINARY_SCALE_A, v->n->in[DT_QBINARY_A]));
     DT_TRY(is_scale_of(v, DT_QBINARY_SCALE_B, v->n->in[DT_QBINARY_B]));
-    return dt_check_scale(v, DT_QBINARY_SCALE_Y);
+    DT_TRY(dt_check_scale(v, DT_QBINARY_SCALE_Y));
+    const double a = scale_at(v, DT_QBINARY_SCALE_A), b = scale_at(v, DT_QBINARY_SCALE_B);
+    const double y = scale_at(v, DT_QBINARY_SCALE_Y);
+    if (v->n->kind == DT_OP_QMUL) return is_ratio(v, a * b / y);
+    DT_TRY(is_ratio(v, a / y));
+    return is_ratio(v, b / y);
 }
 
 dt_status dt_check_qavgpool(const dt_checked_node *v)

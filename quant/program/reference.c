@@ -233,7 +233,7 @@ static void (*const runs[DT_OP_COUNT])(const dt_reference_node *k) = {
     [DT_OP_DEQUANTIZE] = dt_reference_dequantize,
 };
 
-static void run_node(const dt_program *p, const dt_graph_node *n, void *const *values)
+void dt_program_run_node(const dt_program *p, const dt_graph_node *n, void *const *values)
 {
     const void *first = values[n->in[0]];
     dt_reference_node k = {
@@ -261,12 +261,25 @@ static dt_status make_values(const dt_program *p, int value, void **out)
     return DT_OK;
 }
 
+int dt_program_takes_pixels(const dt_program *p)
+{
+    const dt_value v = dt_program_value(p, p->graph->image);
+
+    return v.kind == DT_VALUE_CODE || p->graph->unit_pixels || p->origin.name[0];
+}
+
+float dt_program_pixel(const dt_program *p, uint8_t pixel, int channel)
+{
+    const int unit = p->graph->unit_pixels, c = channel % 4;
+
+    return dt_augment_value(pixel, unit ? 0.0f : p->origin.mean[c], unit ? 1.0f : p->origin.std[c]);
+}
+
 /* Pixels as integers, or what evaluation would make of them, or reals as they are. */
 static dt_status give_image(const dt_program *p, dt_program_input image, void *to)
 {
     const dt_value v = dt_program_value(p, p->graph->image);
     const int64_t n = dt_value_count(&v);
-    const int unit = p->graph->unit_pixels;
     int32_t *pixel = to;
     float *real = to;
 
@@ -274,15 +287,13 @@ static dt_status give_image(const dt_program *p, dt_program_input image, void *t
              image.pixels ? "both" : "neither");
     DT_CHECK(image.pixels || v.kind == DT_VALUE_REAL, DT_ERR_UNSUPPORTED,
              "%s reads pixels by a table; give it bytes, not reals", p->graph->name);
-    DT_CHECK(image.reals || v.kind == DT_VALUE_CODE || unit || p->origin.name[0], DT_ERR_ARGUMENT,
+    DT_CHECK(image.reals || dt_program_takes_pixels(p), DT_ERR_ARGUMENT,
              "nothing says how %s normalises pixels; give it reals", p->graph->name);
     for (int64_t i = 0; i < n; i++) {
-        const int64_t c = i % v.channels % 4;
-        const float mean = unit ? 0.0f : p->origin.mean[c], std = unit ? 1.0f : p->origin.std[c];
         if (v.kind == DT_VALUE_CODE)
             pixel[i] = image.pixels[i];
         else
-            real[i] = image.reals ? image.reals[i] : dt_augment_value(image.pixels[i], mean, std);
+            real[i] = image.reals ? image.reals[i] : dt_program_pixel(p, image.pixels[i], (int)(i % v.channels));
     }
     return DT_OK;
 }
@@ -297,7 +308,7 @@ static dt_status run_all(const dt_program *p, dt_program_input image, void **val
         const dt_graph_node *n = &g->node[i];
         if (n->kind == DT_OP_CODES) continue; /* its convolution reads the weights */
         DT_TRY(make_values(p, n->out, &values[n->out]));
-        run_node(p, n, values);
+        dt_program_run_node(p, n, values);
         if (hook) hook(user, p, n, values[n->out]);
     }
     return DT_OK;

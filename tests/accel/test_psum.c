@@ -585,7 +585,7 @@ Test(psum, layers_that_do_not_fit_are_refused)
     op_case_refused(&four_bits, DT_ERR_ARGUMENT, "layer: array: simd 2 takes activation codes 0..3, these are 0..15");
     const op_case unclamped = { PSUM, .why = "codes that no byte holds", .params = &plain,
                                 .in = { SIGNED(300, 1, 9, 9, 8), SIGNED(7, 8, 3, 3, 8) } };
-    op_case_refused(&unclamped, DT_ERR_ARGUMENT, "it takes -128..127 or 0..255");
+    op_case_refused(&unclamped, DT_ERR_ARGUMENT, "it takes 256 codes");
     const op_case wide = { PSUM, .why = "weights that no byte holds", .params = &plain,
                            .in = { UNSIGNED(15, 1, 4, 4, 8), SIGNED(200, 8, 3, 3, 8) } };
     op_case_refused(&wide, DT_ERR_ARGUMENT, "weight codes reach");

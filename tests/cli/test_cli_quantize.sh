@@ -42,6 +42,10 @@ for p in $profiles; do
     has out "engine program, $p$"
     has out "^grid  *[0-9.]* %; [0-9]* predictions differ$"
 done
+for p in $profiles; do
+    expect "verify under $p" 0 verify --checkpoint q.safetensors --images 3 --profile $p
+    has out "^verified: 0 of [0-9,]* values differ"
+done
 expect "eval as JSON" 0 eval --checkpoint q.safetensors --test-size 40 --profile onnx --json
 has out '"profile":[[:space:]]*"onnx"'
 expect "predict" 0 predict --checkpoint q.safetensors --profile litert-ref $images --out q.pred
@@ -54,6 +58,29 @@ has out "engine program, litert-ref, truncate-u8), to cast.pred$"
 expect "export a program" 0 export --checkpoint q.safetensors --to program --out p.safetensors
 has out "^p.safetensors: 12 layers, 4,504 weight codes, [0-9]* KiB$"
 expect "export C" 0 export --checkpoint q.safetensors --to c --out c --name net
+cat >c/main.c <<'END'
+#include <stdio.h>
+#include "net.h"
+
+/* Pixels on stdin, scores on stdout. */
+int main(void)
+{
+    unsigned char image[NET_HEIGHT * NET_WIDTH * NET_CHANNELS];
+    float scores[NET_CLASSES];
+
+    while (fread(image, sizeof image, 1, stdin) == 1) {
+        net_run(image, scores);
+        fwrite(scores, sizeof scores, 1, stdout);
+    }
+    return 0;
+}
+END
+"${CC:-cc}" -std=c99 -O2 -Wall -Wextra -Werror -o net c/main.c c/net.c -lm >out 2>err
+check "... compiles" $?
+tail -c 30720 $F | ./net >c.scores
+tail -c 500 q.pred | head -c 400 >q.scores # 100 scores, then 100 codes
+cmp -s c.scores q.scores
+check "... gives the program's scores" $?
 for io in f32 i8 u8; do
     expect "export to TensorFlow Lite, $io" 0 export --checkpoint q.safetensors --to tflite --io $io --out $io.tflite
     has out "^$io.tflite: 12 layers, [0-9]* KiB, input and output $io$"
@@ -65,7 +92,7 @@ check "... the same file" $?
 expect "import it" 0 import --checkpoint i8.tflite --out back.safetensors
 has out "^back.safetensors: i8, an integer program, litert-ref: images of 32x32x3, 10 classes, 12 layers, 4,504 weight codes$"
 expect "... and predict" 0 predict --checkpoint back.safetensors $images --out back.pred
-for f in i8 u8 f32 back; do tail -c 500 $f.pred >$f.end; done # 100 codes of 8 bits, 100 scores of 32
+for f in i8 u8 f32 back; do tail -c 500 $f.pred >$f.end; done # scores and codes
 for f in u8 f32 back; do
     cmp -s i8.end $f.end
     check "... the same codes and scores, $f" $?

@@ -4,54 +4,13 @@
  *
  * Needs a compiler named cc, which is what a reader of such a file has, too.
  */
-#include "../support/temp_files.h"
-
-#include <dlfcn.h>
-
+#include "../support/compiled_c.h"
 #include "../support/program_case.h"
 
 enum { N_IMAGES = 50, IMAGE_BYTES = PROGRAM_CASE_HEIGHT * PROGRAM_CASE_WIDTH * 3 };
 
-/* Contraction of products and sums is on by default in gnu11; -march=native is where there is something to contract. */
-static const char *const dialects[] = {
-    "-std=c99 -O0 -pedantic",
-    "-std=c99 -O3 -march=native",
-    "-std=gnu11 -O2 -march=native",
-    "-std=gnu11 -O3 -march=native -ffp-contract=fast -funroll-loops",
-};
-enum { N_DIALECTS = sizeof dialects / sizeof dialects[0] };
-
 typedef void (*run_image)(const uint8_t *image, float *scores);
 typedef int (*classify_image)(const uint8_t *image);
-
-static int has_compiler(void)
-{
-    return system("cc --version >/dev/null 2>&1") == 0;
-}
-
-/* c/net.c as a shared object, which is opened. */
-static void *compile(const char *flags)
-{
-    static int n_objects;
-    char command[2 * TEMP_PATH_BYTES], object[TEMP_PATH_BYTES + 32];
-
-    snprintf(object, sizeof object, "%s/net%d.so", temp_folder, ++n_objects);
-    snprintf(command, sizeof command,
-             "cd '%s/c' && cc %s -Wall -Wextra -Wconversion -Wshadow -Werror -fPIC -shared -o ../net%d.so net.c >&2",
-             temp_folder, flags, n_objects);
-    cr_assert(eq(int, system(command), 0), "%s", command);
-    void *library = dlopen(object, RTLD_NOW | RTLD_LOCAL);
-    cr_assert(ne(ptr, library, NULL), "%s", dlerror());
-    return library;
-}
-
-static void find(void *library, const char *name, void *function)
-{
-    void *found = dlsym(library, name);
-
-    cr_assert(ne(ptr, found, NULL), "%s", dlerror());
-    memcpy(function, &found, sizeof found);
-}
 
 static void compare(const dt_program *p, void *library, const char *what)
 {
@@ -61,8 +20,8 @@ static void compare(const dt_program *p, void *library, const char *what)
     float expected[PROGRAM_CASE_CLASSES], found[PROGRAM_CASE_CLASSES];
     draws d = { .seed = 99 };
 
-    find(library, "net_run", &run);
-    find(library, "net_classify", &classify);
+    find_in(library, "net_run", &run);
+    find_in(library, "net_classify", &classify);
     for (int n = 0; n < N_IMAGES; n++) {
         int best = 0;
         for (int i = 0; i < IMAGE_BYTES; i++) image[i] = n == 0 ? 0 : (uint8_t)draw(&d, 256);
@@ -84,9 +43,9 @@ static void compile_and_compare(const program_case *spec, const char *what)
 
     snprintf(dir, sizeof dir, "%s/c", temp_folder);
     cr_assert(eq(int, dt_program_write_c(p, dir, "net"), DT_OK), "%s", dt_last_error());
-    for (int d = 0; d < N_DIALECTS; d++) {
-        void *library = compile(dialects[d]);
-        snprintf(text, sizeof text, "%s, %s", what, dialects[d]);
+    for (int d = 0; d < N_C_DIALECTS; d++) {
+        void *library = compile_c("cc", c_dialects[d]);
+        snprintf(text, sizeof text, "%s, %s", what, c_dialects[d]);
         compare(p, library, text);
         dlclose(library);
     }
@@ -96,7 +55,7 @@ static void compile_and_compare(const program_case *spec, const char *what)
 /* Criterion runs no .fini after a skip: tests that may skip make and remove their folder themselves. */
 static void compiled(const program_case *spec, const char *what)
 {
-    if (!has_compiler()) cr_skip_test("there is no C compiler named cc");
+    if (!has_compiler("cc")) cr_skip_test("there is no C compiler named cc");
     temp_make();
     compile_and_compare(spec, what);
     temp_remove();

@@ -30,7 +30,7 @@ static void real_oracle(const op_case *c, const double *const *in, double *out)
     for (int64_t i = 0; i < dt_count(&c->in[0].shape); i++) out[i] = in[0][i];
 }
 
-static const dt_codes_params seven = { -7, 7 }, eight = { -128, 127 };
+static const dt_codes_params seven = { -7, 7, 0 }, eight = { -128, 127, 0 };
 static const dt_table_params any_sign = { -7, 7, 0 }, positive = { 0, 15, 0 }, shifted = { 0, 15, -128 };
 
 #define CODES .op = DT_OP_CODES, .n_in = 2, .oracle = codes_oracle, .agree = AGREE_INTEGERS
@@ -73,7 +73,7 @@ Test(codes, operators_match_their_oracles)
 
 Test(codes, misfits_are_refused)
 {
-    const dt_codes_params empty = { 1, 0 };
+    const dt_codes_params empty = { 1, 0, 0 };
     op_case c = { CODES, .why = "codes", .params = &seven, .in = { { OP_SHAPE(7, 3) }, { OP_SHAPE(3) } } };
     op_case_refused(&c, DT_ERR_SHAPE, "codes: 3 scales for 7 filters");
     c.in[1] = (op_input)SCALES(7);

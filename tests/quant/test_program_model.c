@@ -307,7 +307,7 @@ Test(program_model, a_damaged_program_is_refused)
 static dt_status widen(dt_rewrite *r, const dt_graph_node *n, void *user)
 {
     static const dt_table_params pixels = { INT16_MIN, INT16_MAX, 0 };
-    static const dt_codes_params weights = { -128, 127 };
+    static const dt_codes_params weights = { -128, 127, 0 };
     const char *name = dt_graph_name(r->from, n->out);
     const void *params = n->kind == DT_OP_TABLE                  ? (const void *)&pixels
                          : strcmp(name, "features.0.codes") == 0 ? (const void *)&weights

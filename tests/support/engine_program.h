@@ -68,13 +68,13 @@ static inline void engine_weights(engine_maker *m, const char *name, const dt_sh
 {
     const int64_t n = dt_count(shape), filters = shape->dim[0];
     const dt_shape scales = dt_vector(filters);
-    const dt_codes_params range = { -127, 127 };
     int8_t *code = malloc((size_t)n);
     float *scale = malloc((size_t)filters * sizeof *scale);
     char text[64];
     int in[2];
 
     for (int64_t i = 0; i < n; i++) code[i] = (int8_t)(engine_draw(m->drawn++, 255) - 127);
+    const dt_codes_params range = { -127, 127, dt_program_sum_most(code, shape) };
     for (int64_t i = 0; i < filters; i++) scale[i] = 0.004f + 0.0007f * (float)i;
     snprintf(text, sizeof text, "%s.weight", name);
     in[0] = engine_param(m, text, shape, DT_I8, code);
