@@ -28,7 +28,7 @@ if command -v bash >/dev/null; then
     is "... a command to explain" "$(completed detent help insp)" = inspect
 fi
 expect "an unknown command" 2 tarin
-has err "there is no command 'tarin'; there are train eval predict verify export search capture inspect data"
+has err "there is no command 'tarin'; there are train eval predict quantize compare import verify export search capture inspect data"
 for command in train eval predict verify export search capture inspect data; do
     expect "$command --help" 0 $command --help
     has out "Usage: detent $command"
@@ -224,7 +224,8 @@ has out "^multiplier 8 bits: .* channels differ"
 expect "export a program" 0 export --checkpoint $F $data --to program --out net.safetensors
 has out "weight codes"
 expect "eval of the exported program" 0 eval --checkpoint net.safetensors $data --engine program
-expect "a program is not a checkpoint" 1 eval --checkpoint net.safetensors $data
+expect "a program is evaluated as one" 0 eval --checkpoint net.safetensors $data
+has out "engine program$"
 expect "a program cannot give vectors" 1 export --checkpoint net.safetensors $data --to vectors --layer features.4 --out v
 expect "export C" 0 export --checkpoint net.safetensors $data --to c --name net --out c
 is "the C is there" -s c/net.c -a -s c/net.h
