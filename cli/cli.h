@@ -19,6 +19,10 @@ enum { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_BAD_USAGE = 2, EXIT_MISMATCH = 3, EX
 
 enum { PATH_BYTES = 4096, VALUE_BYTES = 64 };
 
+typedef struct {
+    char s[VALUE_BYTES];
+} short_text;
+
 /* ---- settings: the value of every option (settings.c) ------------------------------------------ */
 
 /* Bits that say which subcommands take an option. */
@@ -32,7 +36,9 @@ enum {
     FOR_EXPORT = 64,
     FOR_SEARCH = 128,
     FOR_PREDICT = 256,
-    FOR_QUANTIZE = 512
+    FOR_QUANTIZE = 512,
+    FOR_COMPARE = 1024,
+    FOR_IMPORT = 2048
 };
 
 /* The values of all options. Texts point into argv or into `saved`. */
@@ -66,14 +72,18 @@ typedef struct {
     const char *checkpoint;
     const char *layer;
     const char *inputs; /* "FILE" or "FILE:NAME" */
-    const char *index;  /* "A:B", or "A" for one image */
+    const char *index;  /* "A:B", or "A" for one image; NULL: as the subcommand says */
+    const char *with;   /* the network that checkpoint's is compared with; NULL: none */
+    int layers, profiles;
     int64_t images;
-    int engine;          /* engine_kind */
-    int target;          /* export_kind */
-    int layout;          /* dt_layout */
-    int header_lines;    /* dt_vector_style.header_lines */
-    int multiplier_bits; /* 0: exact thresholds */
-    int profile;         /* dt_profile; -1: the program's own */
+    int engine;            /* engine_kind */
+    int target;            /* export_kind */
+    int io;                /* dt_tflite_io */
+    int layout;            /* dt_layout */
+    int header_lines;      /* dt_vector_style.header_lines */
+    int multiplier_bits;   /* 0: exact thresholds */
+    int io_cast;           /* dt_image_cast */
+    int profile;           /* dt_profile; -1: the program's own */
     const char *calibrate; /* "FILE" or "FILE:NAME"; NULL: images of the dataset */
     dt_quantization quantize;
     dt_extraction extraction;
@@ -102,7 +112,14 @@ typedef struct {
 } settings;
 
 typedef enum { ENGINE_GRID, ENGINE_PROGRAM, ENGINE_ARRAY } engine_kind;
-typedef enum { EXPORT_PROGRAM, EXPORT_VECTORS, EXPORT_C, EXPORT_FIXED_POINT, EXPORT_CSV } export_kind;
+typedef enum {
+    EXPORT_PROGRAM,
+    EXPORT_VECTORS,
+    EXPORT_C,
+    EXPORT_FIXED_POINT,
+    EXPORT_CSV,
+    EXPORT_TFLITE
+} export_kind;
 typedef enum { TUNE_ON_VALIDATION, TUNE_ON_TEST } tune_kind;
 
 typedef enum {
@@ -207,6 +224,8 @@ DT_MUST_CHECK dt_status search_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status capture_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status predict_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status quantize_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status compare_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status import_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status verify_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status export_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status inspect_run(const settings *s, int *exit_code);
@@ -254,12 +273,21 @@ DT_MUST_CHECK dt_status session_open_checkpoint(const settings *s, session *o);
 DT_MUST_CHECK dt_status session_need_program(const settings *s, const session *o);
 /* Sets *out to 1 if the checkpoint is a program, or a TensorFlow Lite file of integers. */
 DT_MUST_CHECK dt_status session_holds_program(const settings *s, int *out);
-/* Splits "FILE" or "FILE:NAME" into path, of PATH_BYTES, and *name, which is NULL for the former. A name has no slash. */
+/* Sets *out to 1 if what computes is a program: the checkpoint is one, or the options ask for one. */
+DT_MUST_CHECK dt_status session_wants_program(const settings *s, int *out);
+/* Splits "FILE" or "FILE:NAME" into path, of PATH_BYTES, and *name, which is NULL for the former. A name has no slash.
+ */
 void session_split_inputs(const char *inputs, char path[PATH_BYTES], const char **name);
 /* Opens context and program of s->checkpoint, which is a program's file or a model's. For a model's, o->model is opened
  * too, and o->test_set if nothing tells the model's data set. With --multiplier-bits the program's thresholds are
  * replaced, and a line says what that changes, unless --json is given. */
 DT_MUST_CHECK dt_status session_open_program(const settings *s, session *o);
+/* Returns what computes once a subcommand has opened its engine: where a program was opened, that. */
+const char *session_engine_word(const settings *s, const session *o);
+/* Returns the profile of the program that was opened, or NULL if there is none. */
+const char *session_profile(const session *o);
+/* Returns both, for people, and the image's cast if it does not round: "program, litert-ref, truncate-i8". */
+short_text session_engine(const settings *s, const session *o);
 /* DT_ERR_ARGUMENT if o->model has no convolution on the grid of that name. The message lists those that it has; if all
  * is 1, it offers "all" too, which the caller handles. */
 DT_MUST_CHECK dt_status session_find_layer(const session *o, const char *name, int all);
@@ -405,15 +433,11 @@ int interrupt_requested(void);
 
 /* ---- text for people (text.c) ------------------------------------------------------------------ */
 
-typedef struct {
-    char s[VALUE_BYTES];
-} short_text;
-
 short_text text_count(int64_t n);        /* "8,936,682" */
 short_text text_float(float value);      /* the fewest digits that read back as value, such as "0.01" */
 short_text text_double(double value);    /* the same for a double */
 short_text text_seconds(double seconds); /* "1:02:10", "0:12" */
-short_text text_bytes(size_t bytes);     /* "312 MiB" */
+short_text text_bytes(size_t bytes);     /* "312 MiB"; below 1 MiB "640 KiB" */
 /* Returns "8x8x64", or "32x4x4x8" if an image has several maps. */
 short_text text_size(int maps, int height, int width, int channels);
 

@@ -76,7 +76,8 @@ static dt_status print_evaluation_json(const settings *s, const session *o, cons
 
     cJSON_AddStringToObject(out, "checkpoint", s->checkpoint);
     cJSON_AddStringToObject(out, "dataset", session_dataset(s, m));
-    cJSON_AddStringToObject(out, "engine", engine_words[s->engine]);
+    cJSON_AddStringToObject(out, "engine", session_engine_word(s, o));
+    if (session_profile(o)) cJSON_AddStringToObject(out, "profile", session_profile(o));
     cJSON_AddStringToObject(out, "device", dt_context_backend(o->ctx));
     add_fallback(out, o->ctx);
     cJSON_AddNumberToObject(out, "images", (double)a->metrics.images);
@@ -136,7 +137,7 @@ static void print_evaluation(const settings *s, const session *o, const dt_model
     printf("model      %s\n", text_network(o->model ? o->model : m).s);
     printf("data       %s: %s test images\n", session_dataset(s, m), text_count(a->metrics.images).s);
     printf("device     %s: %s, engine %s\n", dt_context_backend(o->ctx), dt_context_device(o->ctx),
-           engine_words[s->engine]);
+           session_engine(s, o).s);
     print_fallback(o->ctx);
     printf("accuracy   %.2f %%\n", 100.0 * a->metrics.accuracy);
     if (with->name) {
@@ -158,8 +159,8 @@ static dt_status open_engines(const settings *s, session *o, dt_model **main_mod
 {
     int is_program;
 
-    DT_TRY(session_holds_program(s, &is_program));
-    if (s->engine == ENGINE_GRID && !is_program && s->profile < 0) {
+    DT_TRY(session_wants_program(s, &is_program));
+    if (!is_program) {
         DT_TRY(session_open_checkpoint(s, o));
         DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
         return DT_OK;

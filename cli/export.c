@@ -1,11 +1,12 @@
 /*
- * export.c - `detent export`: a checkpoint's integers for hardware: program, vectors for RTL, C, fixed-point codes,
- * CSV.
+ * export.c - `detent export`: a checkpoint's integers for hardware and for engines: program, vectors for RTL, C,
+ *            fixed-point codes, CSV, TensorFlow Lite files.
  */
 #include "cli.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static dt_status export_vectors(const settings *s, session *o)
 {
@@ -31,6 +32,19 @@ static dt_status export_vectors(const settings *s, session *o)
     return DT_OK;
 }
 
+/* "net.tflite: 12 layers, 6 KiB, input and output i8" */
+static dt_status export_tflite(const settings *s, const session *o, const dt_program_info *info)
+{
+    struct stat file = { 0 };
+
+    DT_TRY(dt_program_write_tflite(o->program, (dt_tflite_io)s->io, s->out));
+    FILE *const to = report_stream(s->out);
+    (void)stat(s->out, &file);
+    fprintf(to, "%s: %d layers, %s, input and output %s\n", s->out, info->n_layers, text_bytes((size_t)file.st_size).s,
+            dt_tflite_io_names[s->io]);
+    return DT_OK;
+}
+
 static dt_status export_program(const settings *s, session *o)
 {
     dt_program_info info;
@@ -38,6 +52,7 @@ static dt_status export_program(const settings *s, session *o)
     DT_TRY(session_open_program(s, o));
     dt_program_describe(o->program, &info);
     session_note_dataset(s, &info.origin);
+    if (s->target == EXPORT_TFLITE) return export_tflite(s, o, &info);
     FILE *const to = report_stream(s->out);
     if (s->target == EXPORT_C) {
         DT_TRY(dt_program_write_c(o->program, s->out, s->name));
@@ -82,7 +97,8 @@ static dt_status export_target(const settings *s, session *o)
 {
     switch ((export_kind)s->target) {
     case EXPORT_PROGRAM:
-    case EXPORT_C: break;
+    case EXPORT_C:
+    case EXPORT_TFLITE: break;
     case EXPORT_VECTORS: return export_vectors(s, o);
     case EXPORT_FIXED_POINT: return export_codes(s, o);
     case EXPORT_CSV: return export_csv(s, o);

@@ -40,6 +40,22 @@ static const command commands[] = {
       "  detent quantize --checkpoint net.tflite --scheme drq --out q.safetensors\n"
       "  detent eval --checkpoint q.safetensors --engine program --profile fp32-rne",
       quantize_run },
+    { "compare", FOR_COMPARE, "compare two networks, or the profiles of one, on the same images",
+      "Give the predictions of two networks side by side: checkpoints, programs, TensorFlow Lite files. The images are "
+      "the "
+      "test set's, or a file's. With --profiles, count the output codes of one network that differ between the "
+      "arithmetic "
+      "of each two engines.\n\n"
+      "  detent compare --checkpoint F --with q.safetensors --index 0:25\n"
+      "  detent compare --checkpoint q.safetensors --with net.tflite --layers\n"
+      "  detent compare --checkpoint q.safetensors --profiles --index 0:1000",
+      compare_run },
+    { "import", FOR_IMPORT, "make a checkpoint or a program of a TensorFlow Lite file",
+      "Make a file of detent's of a TensorFlow Lite file. A network of reals becomes a checkpoint, which 'detent "
+      "quantize' "
+      "takes; one of int8 arithmetic becomes an integer program. The other commands also read the .tflite itself.\n\n"
+      "  detent import --checkpoint net.tflite --out net.safetensors",
+      import_run },
     { "verify", FOR_VERIFY, "compare every psum: model, array, 64-bit sums",
       "Compute every psum of the first test images three ways: by the model's own forward, by an array of processing "
       "elements, and as a sum in 64-bit integers; the codes and scores of the integer program too. Exit code 3 and the "
@@ -48,14 +64,16 @@ static const command commands[] = {
       "  detent verify --checkpoint F --data DIR --layer features.27 --psum-bits 12\n"
       "  detent verify --vectors DIR",
       verify_run },
-    { "export", FOR_EXPORT, "write an integer program, vectors for RTL, C, fixed-point codes, or CSV",
-      "Write what hardware needs of a checkpoint. The dataset gives the normalisation of the images, and the image of "
+    { "export", FOR_EXPORT, "write an integer program, vectors for RTL, C, codes, CSV, or a .tflite file",
+      "Write what hardware, or an engine, needs of a checkpoint. The dataset gives the normalisation of the images, "
+      "and the image of "
       "the vectors.\n\n"
       "  detent export --checkpoint F --to program --out net.safetensors\n"
       "  detent export --checkpoint F --to vectors --layer features.27 --out vectors\n"
       "  detent export --checkpoint F --to c --out c\n"
       "  detent export --checkpoint F --to fixed-point --out codes.safetensors\n"
-      "  detent export --checkpoint q.safetensors --to csv --out calibration_results",
+      "  detent export --checkpoint q.safetensors --to csv --out calibration_results\n"
+      "  detent export --checkpoint q.safetensors --to tflite --io i8 --out net.tflite",
       export_run },
     { "search", FOR_SEARCH, "find few bits for a trained capsule network",
       "Find word lengths for weights, activations and routing of a trained capsule network, without training it again: "

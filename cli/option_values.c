@@ -145,6 +145,15 @@ dt_status option_set(const option_row *row, const char *text, settings *s)
     return dt_model_option(&s->model, row->name, value);
 }
 
+/* A value that is outside of the words is special. */
+static const char *word_of(const option_row *row, int value)
+{
+    int n = 0;
+
+    while (row->words[n]) n++;
+    return value >= 0 && value < n ? row->words[value] : row->special;
+}
+
 void option_format(const option_row *row, const settings *s, char *text, size_t bytes)
 {
     const int option = row->of_network ? dt_model_option_value(&s->model, row->name) : 0;
@@ -164,7 +173,7 @@ void option_format(const option_row *row, const settings *s, char *text, size_t 
     case KIND_FLOAT: snprintf(text, bytes, "%s", text_float(*(const float *)field).s); break;
     case KIND_PAIR: snprintf(text, bytes, "%d,%d", whole[0], whole[1]); break;
     case KIND_SHAPE: snprintf(text, bytes, "%dx%dx%d", whole[0], whole[1], whole[2]); break;
-    case KIND_WORD: snprintf(text, bytes, "%s", row->words[*whole]); break;
+    case KIND_WORD: snprintf(text, bytes, "%s", word_of(row, *whole)); break;
     case KIND_TEXT: snprintf(text, bytes, "%s", *word ? *word : ""); break;
     case KIND_FLAG: snprintf(text, bytes, "%d", *whole != 0); break;
     }

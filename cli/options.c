@@ -105,6 +105,7 @@ static dt_status start_from_defaults(const line *l, settings *s)
 static void settle(const line *l, settings *s)
 {
     if (s->classes > 0) s->model.n_classes = s->classes;
+    if (l->cmd->bit == FOR_COMPARE && !is_given(l, "index")) s->index = NULL; /* it depends on what is compared */
     if (!is_given(l, "decoder")) dt_config_for_input(&s->model);
     if (l->cmd->bit != FOR_TRAIN && !is_given(l, "dataset")) s->dataset = NULL; /* the checkpoint has its own */
 }
@@ -153,6 +154,14 @@ static void trim_slashes(char *path)
     for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--) path[n - 1] = '\0';
 }
 
+static int takes_checkpoint(const command *cmd)
+{
+    for (int i = 0; i < n_option_rows; i++) {
+        if ((option_rows[i].commands & cmd->bit) && strcmp(option_rows[i].name, "checkpoint") == 0) return 1;
+    }
+    return 0;
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     line *l = state->input;
@@ -163,7 +172,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         puts(argp_program_version);
         end_of_help(l->cmd->name);
     }
-    if (key == ARGP_KEY_ARG) argp_error(state, "what is '%s'? Every value follows its option", arg);
+    if (key == ARGP_KEY_ARG)
+        argp_error(state, "what is '%s'? Every value follows its option%s%s", arg,
+                   takes_checkpoint(l->cmd) ? ", as --checkpoint " : "", takes_checkpoint(l->cmd) ? arg : "");
     if (key < FIRST_KEY || key >= FIRST_KEY + n_option_rows) return ARGP_ERR_UNKNOWN;
 
     const option_row *row = &option_rows[key - FIRST_KEY];

@@ -11,8 +11,8 @@ static dt_status open_engine(const settings *s, session *o)
     dt_model *m;
     int is_program;
 
-    DT_TRY(session_holds_program(s, &is_program));
-    if (s->engine == ENGINE_GRID && !is_program && s->profile < 0) return session_open_checkpoint(s, o);
+    DT_TRY(session_wants_program(s, &is_program));
+    if (!is_program) return session_open_checkpoint(s, o);
     DT_TRY(session_open_program(s, o));
     DT_TRY(dt_program_model(o->ctx, o->program, s->engine == ENGINE_ARRAY ? &s->array : NULL, &m));
     dt_model_destroy(o->model);
@@ -35,7 +35,7 @@ static dt_status predict(const settings *s, session *o)
     progress_wipe(&bar);
     DT_TRY(status);
     fprintf(report_stream(s->out), "scores of %s by %s (%s, engine %s), to %s\n", s->inputs, s->checkpoint,
-            dt_context_backend(o->ctx), engine_words[s->engine], s->out);
+            dt_context_backend(o->ctx), session_engine(s, o).s, s->out);
     return DT_OK;
 }
 

@@ -126,9 +126,10 @@ dt_status session_need_program(const settings *s, const session *o)
     return dt_raise(status, __FILE__, __LINE__, "%s: %s", s->checkpoint, why);
 }
 
-static dt_status use_profile(const settings *s, session *o)
+static dt_status use_arithmetic(const settings *s, session *o)
 {
-    return s->profile < 0 ? DT_OK : dt_program_use_profile(o->program, (dt_profile)s->profile);
+    if (s->profile >= 0) DT_TRY(dt_program_use_profile(o->program, (dt_profile)s->profile));
+    return s->io_cast == DT_CAST_ROUND ? DT_OK : dt_program_use_cast(o->program, (dt_image_cast)s->io_cast);
 }
 
 dt_status session_holds_program(const settings *s, int *out)
@@ -141,6 +142,15 @@ dt_status session_holds_program(const settings *s, int *out)
     return DT_OK;
 }
 
+dt_status session_wants_program(const settings *s, int *out)
+{
+    int is_program;
+
+    DT_TRY(session_holds_program(s, &is_program));
+    *out = is_program || s->engine != ENGINE_GRID || s->profile >= 0 || s->io_cast != DT_CAST_ROUND;
+    return DT_OK;
+}
+
 dt_status session_open_program(const settings *s, session *o)
 {
     int is_program;
@@ -149,7 +159,7 @@ dt_status session_open_program(const settings *s, session *o)
     if (is_program) {
         DT_TRY(session_open_context(s, o));
         DT_TRY(dt_program_load(s->checkpoint, &o->program));
-        DT_TRY(use_profile(s, o));
+        DT_TRY(use_arithmetic(s, o));
         return use_multipliers(s, o);
     }
     DT_TRY(session_open_checkpoint(s, o));
@@ -158,8 +168,31 @@ dt_status session_open_program(const settings *s, session *o)
     const int known = dt_model_get_origin(o->model)->name[0] != '\0';
     if (!known && !is_affine) DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
     DT_TRY(dt_program_lower(o->model, o->test_set, &o->program));
-    DT_TRY(use_profile(s, o));
+    DT_TRY(use_arithmetic(s, o));
     return use_multipliers(s, o);
+}
+
+const char *session_engine_word(const settings *s, const session *o)
+{
+    return engine_words[o->program && s->engine == ENGINE_GRID ? ENGINE_PROGRAM : s->engine];
+}
+
+const char *session_profile(const session *o)
+{
+    const int profile = o->program ? dt_program_profile(o->program) : -1;
+
+    return profile < 0 ? NULL : dt_profile_names[profile];
+}
+
+short_text session_engine(const settings *s, const session *o)
+{
+    const char *profile = session_profile(o);
+    const dt_image_cast cast = o->program ? dt_program_cast(o->program) : DT_CAST_ROUND;
+    short_text out;
+
+    snprintf(out.s, sizeof out.s, "%s%s%s%s%s", session_engine_word(s, o), profile ? ", " : "", profile ? profile : "",
+             cast != DT_CAST_ROUND ? ", " : "", cast != DT_CAST_ROUND ? dt_image_cast_names[cast] : "");
+    return out;
 }
 
 dt_status session_find_layer(const session *o, const char *name, int all)

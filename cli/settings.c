@@ -16,20 +16,21 @@
 _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.channels) == AT(model.width) + sizeof(int),
                "height, width and channels lie side by side");
 
-#define MODEL_OPTION  .commands = FOR_TRAIN | FOR_INSPECT, .group = GROUP_MODEL, .memory = FIXED
-#define CAPS_OPTION   .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH, .group = GROUP_MODEL, .memory = FIXED
-#define TRAIN_OPTION  .commands = FOR_TRAIN, .group = 3, .memory = FIXED
-#define RUN_OPTION    .commands = FOR_TRAIN, .group = 4
-#define ON_ARRAY      (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
-#define ON_DATA       (FOR_TRAIN | FOR_CAPTURE | FOR_SEARCH | ON_ARRAY)
-#define ON_DEVICE     (ON_DATA | FOR_PREDICT | FOR_QUANTIZE)
-#define ON_FILE       (FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | FOR_PREDICT | FOR_QUANTIZE | ON_ARRAY)
-#define ON_ALL        (ON_DATA | FOR_INSPECT | FOR_DATA | FOR_PREDICT | FOR_QUANTIZE)
-#define ARRAY_OPTION  .commands = ON_ARRAY | FOR_PREDICT, .group = 6
-#define SEARCH_OPTION .commands = FOR_SEARCH, .group = 7
+#define MODEL_OPTION .commands = FOR_TRAIN | FOR_INSPECT, .group = GROUP_MODEL, .memory = FIXED
+#define CAPS_OPTION  .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH, .group = GROUP_MODEL, .memory = FIXED
+#define TRAIN_OPTION .commands = FOR_TRAIN, .group = 3, .memory = FIXED
+#define RUN_OPTION   .commands = FOR_TRAIN, .group = 4
+#define ON_ARRAY     (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
+#define ON_DATA      (FOR_TRAIN | FOR_CAPTURE | FOR_SEARCH | FOR_COMPARE | ON_ARRAY)
+#define ON_DEVICE    (ON_DATA | FOR_PREDICT | FOR_QUANTIZE)
+#define ON_FILE \
+    (FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | FOR_PREDICT | FOR_QUANTIZE | FOR_COMPARE | FOR_IMPORT | ON_ARRAY)
+#define ON_ALL          (ON_DATA | FOR_INSPECT | FOR_DATA | FOR_PREDICT | FOR_QUANTIZE | FOR_IMPORT)
+#define ARRAY_OPTION    .commands = ON_ARRAY | FOR_PREDICT, .group = 6
+#define SEARCH_OPTION   .commands = FOR_SEARCH, .group = 7
 #define QUANTIZE_OPTION .commands = FOR_QUANTIZE, .group = 5
-#define EXTRACT_OPTION .commands = FOR_EXPORT, .group = 5
-#define FLAG          .kind = KIND_FLAG, .flag_value = 1
+#define EXTRACT_OPTION  .commands = FOR_EXPORT, .group = 5
+#define FLAG            .kind = KIND_FLAG, .flag_value = 1
 
 enum { GROUP_MODEL = 1 };
 
@@ -39,7 +40,7 @@ enum { GROUP_MODEL = 1 };
 const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
 static const char *const range_words[] = { "learned", "average", NULL }; /* of dt_range_update */
 const char *const engine_words[] = { "grid", "program", "array", NULL };
-const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", NULL };
+const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", "tflite", NULL };
 const char *const method_words[] = { "qcapsnets", NULL };
 const char *const tune_words[] = { "val", "test", NULL };           /* in the order of tune_kind */
 const char *const compat_words[] = { "corrected", "master", NULL }; /* of dt_qcaps_options.published */
@@ -185,10 +186,13 @@ static const option_row own_rows[] = {
       .about = "One scale for the weights of a linear layer, as TensorFlow's converters had before 2024" },
     { "ranges", KIND_TEXT, AT(quantize.ranges), QUANTIZE_OPTION, .unit = "FILE",
       .about = "Ranges that take the place of observed ones: JSON, { \"VALUE\": [min, max] }" },
-    { "profile", KIND_WORD, AT(profile), FOR_EVAL | FOR_PREDICT | FOR_EXPORT | FOR_VERIFY, 5, .unit = "NAME",
+    { "profile", KIND_WORD, AT(profile), FOR_EVAL | FOR_PREDICT | FOR_EXPORT | FOR_VERIFY | FOR_COMPARE, 5, .unit = "NAME",
       .words = dt_profile_names, .special = "own", .special_value = -1,
       .about = "Quantized after training: the engine whose arithmetic the program has; 'own' is the file's, litert-ref "
                "at first" },
+    { "io-cast", KIND_WORD, AT(io_cast), FOR_EVAL | FOR_PREDICT, 5, .unit = "HOW", .words = dt_image_cast_names,
+      .about = "Quantized after training: how images become codes; truncate-i8 and -u8 cut off and wrap, as a host that "
+               "casts without rounding" },
     { "engine", KIND_WORD, AT(engine), FOR_EVAL | FOR_PREDICT | FOR_INSPECT, 5, .unit = "NAME",
       .words = engine_words, .about = "What computes: the trained model, its integer program, or the program on an array" },
     { "top-k", KIND_INT, AT(top_k), FOR_EVAL, 5, .unit = "K", .min = 1, .max = 1e6,
@@ -201,7 +205,8 @@ static const option_row own_rows[] = {
       .about = "Show the network as a drawing for Graphviz: | dot -Tsvg" },
     { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,
       .about = "Integer program (.safetensors), vectors for RTL, C, the codes of a network that 'detent search' has "
-               "quantized (.safetensors), or the QKeras-Mod notebook's tables of one that 'detent quantize' has" },
+               "quantized (.safetensors); of one that 'detent quantize' has, the QKeras-Mod notebook's tables (csv), or a TensorFlow "
+               "Lite file (.tflite)" },
     { "wbits", KIND_INT, AT(extraction.wbits), EXTRACT_OPTION, .unit = "BITS", .min = 2, .max = 31,
       .special = "own", .special_value = 0, .about = "csv: bits of a weight; 'own' are the quantizer's" },
     { "abits", KIND_INT, AT(extraction.abits), EXTRACT_OPTION, .unit = "BITS", .min = 2, .max = 31,
@@ -210,13 +215,25 @@ static const option_row own_rows[] = {
       .about = "csv: bits of a bias" },
     { "columns", KIND_WORD, AT(extraction.columns), EXTRACT_OPTION, .unit = "NAMES", .words = dt_columns_names,
       .about = "csv: subq1 and alpha_of_max_abs, as the notebook says, or subq and alpha_of_min, as QKeras-Mod does now" },
+    { "io", KIND_WORD, AT(io), FOR_EXPORT, 5, .unit = "TYPE", .words = dt_tflite_io_names,
+      .about = "Input and output of a TensorFlow Lite file: reals, or codes of 8 bits" },
     { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE | FOR_VERIFY | FOR_EXPORT | FOR_PREDICT, 5, .unit = "NAME",
       .about = "Convolution, as 'detent inspect' names it: features.27; to verify, 'all' is the default; to predict, "
                "any value of the network, or 'all'" },
-    { "inputs", KIND_TEXT, AT(inputs), FOR_PREDICT, 5, .unit = "FILE[:NAME]",
+    { "inputs", KIND_TEXT, AT(inputs), FOR_PREDICT | FOR_COMPARE, 5, .unit = "FILE[:NAME]",
       .about = "Images of the network's size, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already" },
     { "index", KIND_TEXT, AT(index), FOR_CAPTURE | FOR_EXPORT, 5, .unit = "A:B",
       .about = "Test images A to B-1, counted from 0, or the one image A" },
+    { "index", KIND_TEXT, AT(index), FOR_COMPARE, 5, .unit = "A:B",
+      .about = "Images A to B-1, counted from 0, or the one image A; without it the first 25 test images, with --profiles "
+               "all of them, of --inputs all" },
+    { "with", KIND_TEXT, AT(with), FOR_COMPARE, 5, .unit = "FILE",
+      .about = "Network B, with which that of --checkpoint is compared: any file that --checkpoint takes" },
+    { "layers", FLAG, .offset = AT(layers), .commands = FOR_COMPARE, .group = 5,
+      .about = "Tell also how far the values inside are apart that both have, as reals" },
+    { "profiles", FLAG, .offset = AT(profiles), .commands = FOR_COMPARE, .group = 5,
+      .about = "Compare no other network, but the arithmetic of engines: how many output codes differ between each two "
+               "profiles" },
     { "reconstruct", FLAG, .offset = AT(reconstruct), .commands = FOR_CAPTURE, .group = 5,
       .about = "Capsule networks: a picture (PNG) of the images that the decoder makes, instead of a layer" },
     { "images", KIND_INT64, AT(images), FOR_VERIFY, 5, .unit = "N", .min = 1, .max = MAX_COUNT,
@@ -232,7 +249,7 @@ static const option_row own_rows[] = {
     { "multiplier-bits", KIND_INT, AT(multiplier_bits), FOR_EVAL | FOR_EXPORT | FOR_PREDICT, 5, .unit = "BITS", .min = 8, .max = 31,
       .special = "none", .special_value = 0,
       .about = "Replace the program's thresholds by a multiplier of BITS bits and a shift, and say what that changes" },
-    { "out", KIND_TEXT, AT(out), FOR_CAPTURE | FOR_EXPORT | FOR_PREDICT | FOR_QUANTIZE, 5, .unit = "PATH",
+    { "out", KIND_TEXT, AT(out), FOR_CAPTURE | FOR_EXPORT | FOR_PREDICT | FOR_QUANTIZE | FOR_IMPORT, 5, .unit = "PATH",
       .about = "File to write (.safetensors); a folder for vectors, C and csv" },
 
     { "rows", KIND_INT, AT(array.rows), ARRAY_OPTION, .unit = "N", .min = 1, .max = 256,
@@ -287,7 +304,7 @@ static const option_row own_rows[] = {
       .about = "Run each kernel by itself, for debugging; the results are the same bits" },
 
     { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 9, .about = "Print errors and warnings only" },
-    { "json", FLAG, .offset = AT(json), .commands = ON_ALL & ~(FOR_TRAIN | FOR_PREDICT), .group = 9,
+    { "json", FLAG, .offset = AT(json), .commands = ON_ALL & ~(FOR_TRAIN | FOR_PREDICT | FOR_IMPORT), .group = 9,
       .about = "Print JSON" },
     { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL, .group = 9,
       .about = "With an error, print where it came from" },
@@ -370,6 +387,7 @@ dt_status settings_default(settings *out)
                        .seed = device.seed,
                        .eval_every = 1,
                        .index = "0:1",
+                       .io = DT_TFLITE_IO_I8,
                        .images = 100,
                        .profile = -1,
                        .calibrate_images = 100,

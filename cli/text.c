@@ -63,7 +63,9 @@ short_text text_bytes(size_t bytes)
 {
     short_text out;
 
-    snprintf(out.s, sizeof out.s, "%.40s MiB", text_count((int64_t)((bytes + (1u << 19)) >> 20)).s);
+    const int in_kib = bytes < (size_t)1 << 20, shift = in_kib ? 10 : 20;
+    snprintf(out.s, sizeof out.s, "%.40s %s", text_count((int64_t)((bytes + ((size_t)1 << shift >> 1)) >> shift)).s,
+             in_kib ? "KiB" : "MiB");
     return out;
 }
 

@@ -131,8 +131,9 @@ typedef enum {
 /* QUANTIZE: real values to codes. */
 typedef struct {
     dt_profile profile;
-    int low, high; /* range of the codes */
-    int zero;      /* files and engines store code + zero: the zero point, -128..127 of 8 bits */
+    int low, high;      /* range of the codes */
+    int zero;           /* files and engines store code + zero: the zero point, -128..127 of 8 bits */
+    dt_image_cast cast; /* ROUND, unless the codes are those of 8 bits */
 } dt_quantize_params;
 
 typedef struct {

@@ -12,7 +12,7 @@ __global__ static void quantize_kernel(const float *x, const float *given_scale,
     const int64_t i = dt_thread();
 
     if (i == 0) *scale = *given_scale;
-    if (i < count) code[i] = dt_clamp(dt_quantized(x[i], *given_scale, p.profile), (float)p.low, (float)p.high);
+    if (i < count) code[i] = dt_image_code(x[i], *given_scale, &p);
 }
 
 static dt_status quantize_forward(const dt_node *node, const dt_exec *ex)

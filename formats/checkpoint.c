@@ -169,6 +169,8 @@ static dt_status read_train(const dt_safetensors *f, const char *path, dt_train_
     int version;
 
     DT_TRY(dt_metadata_version(f, path, FORMAT, OLDEST, NEWEST, &version));
+    DT_CHECK(dt_safetensors_metadata(f, "train"), DT_ERR_UNSUPPORTED,
+             "%s: holds a network without a run; it does not say how it was trained", path);
     DT_TRY(dt_metadata_json(f, path, "train", &json));
     const dt_status s = dt_train_config_read(json, path, out);
     cJSON_Delete(json);

@@ -1,7 +1,7 @@
 /*
  * requantize.c - codes of real values, and codes of sums of codes, under the arithmetic of a named engine.
  *
- *   quantize:    code = limit(round(x / scale))
+ *   quantize:    code = limit(round(x / scale)), or wrap(trunc(x / scale + zero)) - zero where a host casts so
  *   requantize:  code = limit(round((x + bias) * M)),  M = scale_x * scale_w / scale_y of the channel
  *
  * How each is rounded, and in which precision M is computed, is the profile's: core/arith/requantize.h. The kinds of
@@ -50,6 +50,10 @@ static dt_status quantize_infer(dt_node *node)
 
     DT_CHECK(node->in[0]->n_scale == 0, DT_ERR_UNSUPPORTED,
              "%s: quantize: x has codes already; requantize gives them another scale", node->name);
+    DT_CHECK(dt_quantize_fits_cast(p), DT_ERR_ARGUMENT,
+             "%s: quantize: the range of the codes is %d..%d and the zero point %d; the cast %s makes %d..%d",
+             node->name, p->low, p->high, p->zero, dt_image_cast_names[p->cast], INT8_MIN - p->zero,
+             INT8_MAX - p->zero);
     node->out->shape = node->in[0]->shape;
     return dt_requant_out(node, p->low, p->high, DT_QUANTIZE_SCALE);
 }
@@ -85,6 +89,7 @@ static const dt_field quantize_fields[] = {
     { DT_MEMBER(dt_quantize_params, low), DT_INT(-65535, 0) },
     { DT_MEMBER(dt_quantize_params, high), DT_INT(0, 65535) },
     { DT_MEMBER(dt_quantize_params, zero), DT_INT(-32768, 32767) },
+    { DT_MEMBER(dt_quantize_params, cast), DT_FIELD_WORD, 0, DT_CAST_TRUNCATE_U8, dt_image_cast_names, 0 },
 };
 
 static const dt_field requantize_fields[] = {
@@ -126,8 +131,7 @@ static dt_status quantize_forward(const dt_node *node, const dt_exec *ex)
     (void)ex;
 
 #pragma omp parallel for
-    for (int64_t i = 0; i < n; i++)
-        code[i] = dt_clamp(dt_quantized(x[i], scale, p.profile), (float)p.low, (float)p.high);
+    for (int64_t i = 0; i < n; i++) code[i] = dt_image_code(x[i], scale, &p);
     node->out->scale[0] = scale;
     return DT_OK;
 }

@@ -16,6 +16,12 @@ enum { DT_REQUANT_SCALE_X = 1, DT_REQUANT_SCALE_Y, DT_REQUANT_SCALE_W, DT_REQUAN
 enum { DT_QBINARY_A, DT_QBINARY_B, DT_QBINARY_SCALE_A, DT_QBINARY_SCALE_B, DT_QBINARY_SCALE_Y };
 enum { DT_QSOFTMAX_SCALE_X = 1, DT_QSOFTMAX_SCALE_Y };
 
+/* Returns 1 if the codes have the range that the cast makes. */
+static inline int dt_quantize_fits_cast(const dt_quantize_params *p)
+{
+    return p->cast == DT_CAST_ROUND || (p->low == INT8_MIN - p->zero && p->high == INT8_MAX - p->zero);
+}
+
 /* Sets the facts of codes low..high, whose scale is input `scale`; the caller sets their shape. In requantize.c. */
 DT_MUST_CHECK dt_status dt_requant_out(dt_node *node, int low, int high, int scale);
 

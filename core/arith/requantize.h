@@ -193,6 +193,28 @@ static inline DT_HD float dt_quantized(float x, float scale, dt_profile profile)
     return (float)dt_half_away((double)(x / scale));
 }
 
+/* Returns the code that a truncating cast makes of a real value; zero is the zero point of int8. The remainder of the
+ * division by 256 is exact. A NaN stays one, and an infinity becomes one. */
+static inline DT_HD float dt_cast_code(float x, float scale, int zero, dt_image_cast cast)
+{
+    const float lowest = cast == DT_CAST_TRUNCATE_I8 ? -128.0f : 0.0f;
+    const float stored_zero = (float)(cast == DT_CAST_TRUNCATE_I8 ? zero : zero + 128);
+    float stored = fmodf(truncf(x / scale + stored_zero), 256.0f);
+
+    if (stored < lowest) stored += 256.0f;
+    if (stored > lowest + 255.0f) stored -= 256.0f;
+    return stored - stored_zero;
+}
+
+/* Returns the code of a real value of the image, within its range. A NaN stays one. */
+static inline DT_HD float dt_image_code(float x, float scale, const dt_quantize_params *p)
+{
+    const float code =
+        p->cast == DT_CAST_ROUND ? dt_quantized(x, scale, p->profile) : dt_cast_code(x, scale, p->zero, p->cast);
+
+    return code < (float)p->low ? (float)p->low : code > (float)p->high ? (float)p->high : code;
+}
+
 /* The sum or the difference of codes of two scales. */
 typedef struct {
     dt_product product; /* TWICE and ONCE: each addend, 20 bits up, and the sum are multiplied; F32: integers a and b of

@@ -98,10 +98,11 @@ static dt_status check(const dt_model *m, const dt_prediction *what)
 {
     const dt_graph *g = m->graph;
     const int known = m->origin.name[0] || g->unit_pixels || g->value[g->image]->facts.type == DT_U8;
+    const int n_given = !!what->dataset + !!what->pixels + !!what->normalised;
 
-    DT_CHECK(what->n >= 1 && (!what->pixels) != (!what->normalised), DT_ERR_ARGUMENT,
-             "a prediction takes 1 image or more, as pixels or normalised; got %lld, and %s", (long long)what->n,
-             what->pixels ? "both" : "neither");
+    DT_CHECK(what->n >= 1 && n_given == 1, DT_ERR_ARGUMENT,
+             "a prediction takes 1 image or more, of a dataset, as pixels or normalised; got %lld, and %d of the three",
+             (long long)what->n, n_given);
     DT_CHECK(what->pixels == NULL || known, DT_ERR_ARGUMENT,
              "nothing says what %s was trained on, and so how to normalise its pixels; give it normalised images",
              g->name);
@@ -133,12 +134,27 @@ dt_status dt_predict_view(dt_model *m, const dt_dataset_view *v, const dt_predic
     return DT_OK;
 }
 
+static dt_status predict_dataset(dt_model *m, const dt_prediction *what, float *scores)
+{
+    dt_dataset_view v;
+
+    dt_dataset_look(what->dataset, &v);
+    DT_CHECK(what->first >= 0 && what->first <= v.n - what->n, DT_ERR_RANGE, "images %lld to %lld of a dataset of %lld",
+             (long long)what->first, (long long)(what->first + what->n), (long long)v.n);
+    v.images += what->first * v.height * v.width * v.channels;
+    v.labels += what->first;
+    v.n = what->n;
+    DT_TRY(dt_predict_view(m, &v, what, scores));
+    return DT_OK;
+}
+
 dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores)
 {
     const int64_t *image = dt_graph_shape(m->graph, m->graph->image)->dim;
     const int64_t classes = dt_graph_shape(m->graph, m->graph->scores)->dim[1];
 
     DT_TRY(check(m, what));
+    if (what->dataset) return predict_dataset(m, what, scores);
     const size_t bytes = (size_t)(what->n * image[1] * image[2] * image[3]);
     int32_t *labels = calloc((size_t)what->n, sizeof *labels); /* nobody's: the loss is not looked at */
     uint8_t *blank = what->pixels ? NULL : calloc(bytes, 1);

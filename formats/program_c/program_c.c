@@ -397,6 +397,9 @@ dt_status dt_program_write_c(const dt_program *p, const char *dir, const char *n
 
     DT_TRY(check_name(name));
     DT_TRY(dt_program_check(p));
+    DT_CHECK(dt_program_cast(p) == DT_CAST_ROUND, DT_ERR_UNSUPPORTED,
+             "%s: its image has the cast %s, which C does not; the program's file keeps it", p->graph->name,
+             dt_image_cast_names[dt_program_cast(p)]);
     capitalise(name, s.capitals);
     DT_TRY(dt_c_program_make(p, &s.of));
     dt_status status = dt_folder_make(dir);

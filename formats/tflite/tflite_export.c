@@ -3,6 +3,7 @@
  */
 #include "tflite_export.h"
 
+#include "../../core/names.h"
 #include "tflite_build.h"
 
 #include <stdlib.h>
@@ -39,9 +40,13 @@ dt_status dt_tflite_of_program(const dt_program *p, dt_tflite_io io, dt_tflite *
 {
     dt_tflite_export e = { .p = p, .g = p->graph, .io = io };
 
-    DT_CHECK(io >= DT_TFLITE_IO_F32 && io <= DT_TFLITE_IO_U8, DT_ERR_ARGUMENT, "io is %d, expected %d..%d", (int)io,
-             (int)DT_TFLITE_IO_F32, (int)DT_TFLITE_IO_U8);
+    DT_TRY(dt_check_word("io", (int)io, dt_tflite_io_names));
     DT_TRY(dt_program_check(p));
+    DT_CHECK(
+        dt_program_profile(p) >= 0, DT_ERR_UNSUPPORTED,
+        "%s makes its codes by thresholds, and a TensorFlow Lite file by the engine's arithmetic; 'detent quantize' "
+        "or --quant-rule affine makes a network for one",
+        p->graph->name);
     const dt_status s =
         make_arrays(&e) ? export_all(&e)
                         : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the export of %s", p->graph->name);
@@ -54,7 +59,7 @@ dt_status dt_tflite_of_program(const dt_program *p, dt_tflite_io io, dt_tflite *
     return DT_OK;
 }
 
-dt_status dt_tflite_save(const dt_program *p, dt_tflite_io io, const char *path)
+dt_status dt_program_write_tflite(const dt_program *p, dt_tflite_io io, const char *path)
 {
     dt_tflite *m = NULL;
 

@@ -8,6 +8,8 @@
  * Each convolution gets a bias, and each constant its scale. Pads that are not those of SAME become a PAD. Tensors are
  * called after the program's values, so that a file that is read again has the same names.
  *
+ * Interface: dt_program_write_tflite in include/detent/array.h.
+ *
  *   tflite_export.c   the program;   tflite_export_layers.c   one layer;   tflite_build.c   tensors and operators
  *
  * Tests: tests/formats/test_tflite_export.c.
@@ -18,13 +20,8 @@
 #include "../../quant/program/program.h"
 #include "tflite.h"
 
-/* The type of a file's input and output. U8 has the codes of I8, stored 128 higher. */
-typedef enum { DT_TFLITE_IO_F32, DT_TFLITE_IO_I8, DT_TFLITE_IO_U8 } dt_tflite_io;
-
 /* Makes the description of a program that computes under a profile. DT_ERR_UNSUPPORTED: a node has no form in a file;
  * the message names it. */
 DT_MUST_CHECK dt_status dt_tflite_of_program(const dt_program *p, dt_tflite_io io, dt_tflite **out);
-/* Makes such a file, or replaces it whole. */
-DT_MUST_CHECK dt_status dt_tflite_save(const dt_program *p, dt_tflite_io io, const char *path);
 
 #endif /* DT_TFLITE_EXPORT_H */

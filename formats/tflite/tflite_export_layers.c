@@ -419,9 +419,12 @@ static dt_status add_end(dt_tflite_export *e, const char *name, int codes, int *
 
 static dt_status add_image(dt_tflite_export *e, const dt_graph_node *n)
 {
+    const dt_quantize_params *p = n->params;
     int image, codes, fused;
 
-    DT_TRY(dt_tflite_set_zero(e, n, ((const dt_quantize_params *)n->params)->zero, 0, &fused));
+    DT_TFLITE_EXPECT(p->cast == DT_CAST_ROUND, e, n, "its cast is %s, which a file does not have: the host casts",
+                     dt_image_cast_names[p->cast]);
+    DT_TRY(dt_tflite_set_zero(e, n, p->zero, 0, &fused));
     DT_TRY(dt_tflite_add_value(e, n->out, 0, &codes));
     image = codes;
     if (e->io != DT_TFLITE_IO_I8) {

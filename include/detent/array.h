@@ -70,6 +70,12 @@ DT_API DT_MUST_CHECK dt_status dt_program_use_profile(dt_program *p, dt_profile 
 /* Returns the dt_profile under which the program computes, or -1 if there is none. */
 DT_API int dt_program_profile(const dt_program *p);
 
+/* Gives a program of post-training quantization another cast of its image. DT_ERR_UNSUPPORTED: it does not quantize its
+ * image, or not to 8 bits, which the truncating casts make. */
+DT_API DT_MUST_CHECK dt_status dt_program_use_cast(dt_program *p, dt_image_cast cast);
+/* Returns the cast of the program's image; DT_CAST_ROUND if it does not quantize one. */
+DT_API dt_image_cast dt_program_cast(const dt_program *p);
+
 /* Writes the program to one safetensors file; docs/PROGRAM_FORMAT.md describes it. */
 DT_API DT_MUST_CHECK dt_status dt_program_save(const dt_program *p, const char *path);
 /* Reads such a file, or a TensorFlow Lite file of int8 arithmetic, whose profile is then litert-ref. DT_ERR_FORMAT
@@ -81,6 +87,15 @@ DT_API DT_MUST_CHECK dt_status dt_program_load(const char *path, dt_program **ou
  * stored integers of 8 bits, if its image and its scores are codes of a profile. Scores have the bits of dt_program_run
  * and dt_program_run_reals. */
 DT_API DT_MUST_CHECK dt_status dt_program_write_c(const dt_program *p, const char *dir, const char *name);
+
+/* The type of the input and the output of a TensorFlow Lite file: reals; codes with their zero point, -128..127; or
+ * those, stored 128 higher, 0..255. */
+typedef enum { DT_TFLITE_IO_F32, DT_TFLITE_IO_I8, DT_TFLITE_IO_U8 } dt_tflite_io;
+
+/* Makes an int8 TensorFlow Lite file of a program of post-training quantization, or replaces it whole. The file says
+ * nothing of a profile: the engine that runs it has its own arithmetic. DT_ERR_UNSUPPORTED: a node has no form in such
+ * a file; the message names it. */
+DT_API DT_MUST_CHECK dt_status dt_program_write_tflite(const dt_program *p, dt_tflite_io io, const char *path);
 
 /* Makes a model that computes the program's integers on ctx's device, for everything that runs a model; it cannot be
  * trained. array NULL: psums are exact; else each psum is the one that this array computes. p may be destroyed
@@ -221,6 +236,7 @@ DT_API DT_MUST_CHECK dt_status dt_vectors_check(const char *dir, dt_vectors_repo
 DT_API extern const char *const dt_dataflow_names[3];
 DT_API extern const char *const dt_overflow_names[3];
 DT_API extern const char *const dt_layout_names[7];
+DT_API extern const char *const dt_tflite_io_names[4];
 
 #ifdef __cplusplus
 }

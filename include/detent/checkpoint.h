@@ -25,7 +25,8 @@ DT_API DT_MUST_CHECK dt_status dt_checkpoint_save(const dt_trainer *t, const cha
 DT_API DT_MUST_CHECK dt_status dt_file_format(const char *path, char *text, size_t bytes);
 /* Returns 1 if the file can be read and holds a run: a network that was quantized after training has none. */
 DT_API int dt_checkpoint_has_run(const char *path);
-/* Reads the training configuration of the run that a checkpoint holds. */
+/* Reads the training configuration of the run that a checkpoint holds. DT_ERR_UNSUPPORTED: it
+ * holds none. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_train_config(const char *path, dt_train_config *out);
 /* Reads the string that was saved as extra. The caller frees *out, which is NULL if there is none. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_extra(const char *path, char **out);

@@ -24,10 +24,12 @@ typedef struct {
 /* Images of a batch, unless dt_prediction.batch says otherwise. */
 enum { DT_PREDICT_BATCH = 128 };
 
-/* The images to predict. Either pixels or normalised is set, and the other is NULL. */
+/* The images to predict. One of the first three is set, and the others are NULL. */
 typedef struct {
+    const dt_dataset *dataset; /* images first .. first + n - 1 of it, normalised as in dt_evaluate */
     const uint8_t *pixels;   /* [n][height][width][channels] of the network's size; normalised by the model's origin */
     const float *normalised; /* the same shape, normalised already */
+    int64_t first;           /* of dataset; else 0 */
     int64_t n;
     int batch; /* images of a batch; 0: DT_PREDICT_BATCH */
     /* Is called for each value of each batch, in the order of the network. May be NULL. */
@@ -40,7 +42,7 @@ typedef struct {
 
 /* Writes the scores of the images to scores, [n][n_classes]: logits, or lengths of class capsules. scores may be NULL,
  * for a caller who only looks. m may be a program's model, which takes pixels alone. DT_ERR_ARGUMENT: pixels are given,
- * and nothing says how m normalises them. */
+ * and nothing says how m normalises them. DT_ERR_RANGE: the dataset does not have all of the images. */
 DT_API DT_MUST_CHECK dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores);
 
 /* Predicts the images of a safetensors file, and writes a safetensors file. It reads the tensor `name`, U8 pixels or

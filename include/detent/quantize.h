@@ -20,6 +20,10 @@ typedef enum {
     DT_PROFILE_ONNX        /* ONNX Runtime: real values between quantizers, half to even */
 } dt_profile;
 
+/* How a real image becomes codes. The truncating casts are a host's that neither rounds nor limits: the stored integer
+ * is x / scale + zero point in f32, cut off toward 0, and wrapped to 8 bits, those of int8 or of uint8. */
+typedef enum { DT_CAST_ROUND, DT_CAST_TRUNCATE_I8, DT_CAST_TRUNCATE_U8 } dt_image_cast;
+
 /* How the range of a value follows from its values on the calibration images. */
 typedef enum {
     DT_OBSERVE_MINMAX,     /* the least and the largest value, as TensorFlow Lite's */
@@ -56,6 +60,7 @@ DT_API extern const char *const dt_profile_names[6];
 DT_API extern const char *const dt_observer_names[6];
 DT_API extern const char *const dt_scheme_names[7];
 DT_API extern const char *const dt_columns_names[3];
+DT_API extern const char *const dt_image_cast_names[4];
 
 /* What quantization after training takes. */
 typedef struct {

@@ -236,7 +236,8 @@ static dt_status psum_line(dt_lowering *w, const dt_graph_node *n, int x, int ps
 static dt_status input_codes(const dt_lowering *w, const dt_graph_node *n, dt_held **out)
 {
     DT_CHECK(dt_lowering_facts(w, n->out)->n_scale > 0, DT_ERR_UNSUPPORTED,
-             "%s is not quantized, so it has no integers; train the model with wbits and abits of 2 to 8",
+             "%s is not quantized, so it has no integers; train the model with wbits and abits of 2 to 8, or "
+             "quantize it by 'detent quantize'",
              dt_lowering_name(w, n));
     DT_TRY(dt_lowering_input(w, n, 0, out));
     DT_CHECK((*out)->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED, "%s: reads psums, not codes; quantize them before it",

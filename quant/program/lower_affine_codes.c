@@ -116,7 +116,7 @@ static dt_status add_node(const quantizer *q, dt_op_kind kind, const char *suffi
 static dt_status quantize_image(quantizer *q, int *y)
 {
     dt_graph *g = q->w->program->graph;
-    const dt_quantize_params params = { q->w->profile, q->low, q->high, q->grid.zero };
+    const dt_quantize_params params = { q->w->profile, q->low, q->high, q->grid.zero, DT_CAST_ROUND };
     dt_shape image = *dt_graph_shape(q->w->from, q->w->from->image);
     int in[2] = { g->image, q->scale };
 

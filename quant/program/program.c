@@ -224,6 +224,36 @@ int dt_program_profile(const dt_program *p)
     return -1;
 }
 
+/* The params of the QUANTIZE of the image, or NULL if there is none. */
+static dt_quantize_params *image_params(const dt_program *p)
+{
+    dt_graph_node *first = &p->graph->node[0]; /* dt_program_check: it reads the image */
+
+    return first->kind == DT_OP_QUANTIZE ? first->params : NULL;
+}
+
+dt_status dt_program_use_cast(dt_program *p, dt_image_cast cast)
+{
+    dt_quantize_params *image = image_params(p);
+
+    DT_TRY(dt_check_word("cast", (int)cast, dt_image_cast_names));
+    DT_CHECK(image, DT_ERR_UNSUPPORTED, "%s takes pixels by a table, and casts no image", p->graph->name);
+    dt_quantize_params changed = *image;
+    changed.cast = cast;
+    DT_CHECK(dt_quantize_fits_cast(&changed), DT_ERR_UNSUPPORTED,
+             "%s: the codes of its image are %d..%d with the zero point %d; the cast %s makes those of 8 bits",
+             p->graph->name, image->low, image->high, image->zero, dt_image_cast_names[cast]);
+    image->cast = cast;
+    return DT_OK;
+}
+
+dt_image_cast dt_program_cast(const dt_program *p)
+{
+    const dt_quantize_params *image = image_params(p);
+
+    return image ? image->cast : DT_CAST_ROUND;
+}
+
 void dt_program_destroy(dt_program *p)
 {
     if (!p) return;

@@ -41,6 +41,10 @@ dt_status dt_check_quantize(const dt_checked_node *v)
     const dt_quantize_params *p = v->n->params;
 
     DT_TRY(has_range(v, p->low, p->high));
+    if (p->cast != DT_CAST_ROUND) {
+        DT_TRY(dt_check_equals(v, "low", p->low, INT8_MIN - p->zero));
+        DT_TRY(dt_check_equals(v, "high", p->high, INT8_MAX - p->zero));
+    }
     return dt_check_scale(v, DT_QUANTIZE_SCALE);
 }
 

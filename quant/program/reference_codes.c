@@ -19,8 +19,8 @@ void dt_reference_quantize(const dt_reference_node *k)
     const float scale = scale_of(k, DT_QUANTIZE_SCALE);
 
     for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
-        const float code = dt_quantized(k->u[i], scale, p->profile);
-        k->y[i] = code > (float)p->high ? p->high : code > (float)p->low ? (int32_t)code : p->low; /* NaN: low */
+        const float code = dt_image_code(k->u[i], scale, p);
+        k->y[i] = code >= (float)p->low ? (int32_t)code : p->low; /* NaN: low */
     }
 }
 

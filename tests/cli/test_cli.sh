@@ -28,7 +28,7 @@ if command -v bash >/dev/null; then
     is "... a command to explain" "$(completed detent help insp)" = inspect
 fi
 expect "an unknown command" 2 tarin
-has err "there is no command 'tarin'; there are train eval predict verify export search capture inspect data"
+has err "there is no command 'tarin'; there are train eval predict quantize compare import verify export search capture inspect data"
 for command in train eval predict verify export search capture inspect data; do
     expect "$command --help" 0 $command --help
     has out "Usage: detent $command"
@@ -103,7 +103,7 @@ has err "  from .*session.c:"
 expect "train an epoch" 0 train $tiny --epochs 1 --out a/run
 has out "^model      tiny w4a4: .* parameters, 3 quantized layers"
 has out "^data       synthetic: 60 training and 40 test images, 32x32x3, 10 classes"
-has out "^training   1 epochs of .* batch .*, sgd, lr 0.01 cosine, .* MiB$"
+has out "^training   1 epochs of .* batch .*, sgd, lr 0.01 cosine, .* [KM]iB$"
 has out "^loss       cross-entropy, label smoothing 0.1$"
 has out "^images     crop 4, flip 0.5$"
 has out "^epoch  1/1  train .* test .* best$"
@@ -224,7 +224,8 @@ has out "^multiplier 8 bits: .* channels differ"
 expect "export a program" 0 export --checkpoint $F $data --to program --out net.safetensors
 has out "weight codes"
 expect "eval of the exported program" 0 eval --checkpoint net.safetensors $data --engine program
-expect "a program is not a checkpoint" 1 eval --checkpoint net.safetensors $data
+expect "a program is evaluated as one" 0 eval --checkpoint net.safetensors $data
+has out "engine program$"
 expect "a program cannot give vectors" 1 export --checkpoint net.safetensors $data --to vectors --layer features.4 --out v
 expect "export C" 0 export --checkpoint net.safetensors $data --to c --name net --out c
 is "the C is there" -s c/net.c -a -s c/net.h

@@ -19,6 +19,9 @@ expect "its program" 0 predict --checkpoint run/last.safetensors --inputs images
     --device cpu --out program.safetensors
 expect "the program on an array" 0 predict --checkpoint run/last.safetensors --inputs images.safetensors \
     --engine array --psum-bits 32 --device cpu --out array.safetensors
+expect "the program as a file" 0 export --checkpoint run/last.safetensors --to program --out p.safetensors
+expect "... predicts" 0 predict --checkpoint p.safetensors --inputs images.safetensors --device cpu --out p.scores
+has out "by p.safetensors (cpu, engine program), to p.scores"
 for engine in grid program array; do tail -c 120 $engine.safetensors >$engine.scores; done
 if cmp -s grid.scores program.scores && cmp -s grid.scores array.scores; then
     ok "the scores of all three have equal bits"

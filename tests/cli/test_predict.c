@@ -157,6 +157,16 @@ Test(predict, scores_are_those_of_an_evaluation)
         same(got, want, "pixels, 7 at once");
         MUST(dt_predict(o.model, &(dt_prediction){ .normalised = x, .n = IMAGES }, got));
         same(got, want, "normalised");
+        MUST(dt_predict(o.model, &(dt_prediction){ .dataset = o.data, .n = 100 }, got));
+        MUST(dt_predict(o.model, &(dt_prediction){ .dataset = o.data, .first = 100, .n = IMAGES - 100 },
+                        got + 100 * CLASSES));
+        same(got, want, "a dataset, in two parts");
+        const dt_status s =
+            dt_predict(o.model, &(dt_prediction){ .dataset = o.data, .first = 100, .n = IMAGES - 99 }, got);
+        cr_assert(s == DT_ERR_RANGE && strstr(dt_last_error(), "images 100 to 134 of a dataset of 133"), "%s",
+                  dt_last_error());
+        cr_assert(dt_predict(o.model, &(dt_prediction){ .pixels = pixels, .normalised = x, .n = 1 }, got) ==
+                  DT_ERR_ARGUMENT);
         free(x);
         own_close(&o);
     }

@@ -187,6 +187,19 @@ Test(program_c_codes, other_parameters)
     temp_remove();
 }
 
+Test(program_c_codes, a_cast_of_the_image_is_refused)
+{
+    dt_program *p = engine_program(DT_PROFILE_LITERT_REF);
+
+    begin();
+    engine_must(dt_program_use_cast(p, DT_CAST_TRUNCATE_I8));
+    cr_assert_eq(dt_program_write_c(p, temp_folder, "net"), DT_ERR_UNSUPPORTED);
+    cr_assert(strstr(dt_last_error(), "its image has the cast truncate-i8, which C does not") != NULL, "%s",
+              dt_last_error());
+    dt_program_destroy(p);
+    temp_remove();
+}
+
 static void set_scale(dt_program *p, const char *name, float scale)
 {
     *(float *)p->graph->value[dt_graph_find(p->graph, name)]->data = scale;
@@ -217,7 +230,7 @@ static dt_program *ending_in_reals(dt_profile profile, int with_matrix)
     engine_maker m = { .profile = profile, .drawn = 1 };
     const dt_shape image = { 4, { 1, ENGINE_HEIGHT, ENGINE_WIDTH, ENGINE_CHANNELS } };
     const dt_shape rows = { 2, { 2101, ENGINE_CHANNELS } };
-    const dt_quantize_params quantize = { profile, -1000, 1100, 0 };
+    const dt_quantize_params quantize = { profile, -1000, 1100, 0, DT_CAST_ROUND };
     const dt_qavgpool_params average = { { { 3, 3 }, { 4, 4 }, { 1, 1, 1, 1 }, 0 }, profile, -1000, 1100, -3 };
     const dt_table_params table = { .low = -40000, .high = 20000, .first = -1000 };
     const dt_clip_params clip = { -1.0f, 0.9f };

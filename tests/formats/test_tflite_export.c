@@ -128,7 +128,7 @@ Test(tflite_export, a_file_that_is_read_again_is_the_same_program)
     for (int io = 0; io < 3; io++) {
         dt_tflite *from = tflite_nets_int8(type_of[io]), *m = NULL;
         dt_program p = program_of(from), q;
-        MUST(dt_tflite_save(&p, (dt_tflite_io)io, temp_path("net.tflite")));
+        MUST(dt_program_write_tflite(&p, (dt_tflite_io)io, temp_path("net.tflite")));
         MUST(dt_tflite_read(temp_path("net.tflite"), &m));
         q = program_of(m);
         expect_equal_graphs(p.graph, q.graph);
@@ -214,6 +214,20 @@ Test(tflite_export, what_has_no_form_in_a_file_is_named)
         cr_assert(m == untouched, "%s: out was written", cases[i].why);
         dt_program_destroy(p);
     }
+}
+
+/* A file that is no file yet stays none. */
+Test(tflite_export, files_of_other_programs_are_refused)
+{
+    dt_tflite *from = tflite_nets_int8(DT_TFLITE_INT8);
+    dt_program p = program_of(from);
+    const char *path = temp_path("none.tflite");
+
+    cr_assert(eq(int, (int)dt_program_write_tflite(&p, (dt_tflite_io)3, path), (int)DT_ERR_ARGUMENT));
+    cr_assert(strstr(dt_last_error(), "io is 3, allowed are 0 (f32) to 2 (u8)") != NULL, "%s", dt_last_error());
+    cr_assert(access(path, F_OK) != 0, "%s was made", path);
+    dt_graph_destroy(p.graph);
+    dt_tflite_destroy(from);
 }
 
 /* ---- converted networks ---- */

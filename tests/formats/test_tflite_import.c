@@ -401,15 +401,20 @@ Test(tflite_import, what_a_graph_cannot_compute_is_named)
 
 /* ---- converted networks ---- */
 
-/* The scores of the test images, by the file of a scheme. */
-static float *converted_scores(int net, const char *scheme)
+/* The scores of the test images, by the file of a scheme. Profile and cast are for an integer file. */
+static float *converted_scores(int net, const char *scheme, dt_profile profile, dt_image_cast cast)
 {
     float *x = converted_recorded(converted_nets[net].data, "test"),
           *scores = malloc(sizeof *scores * CONVERTED_TEST * (size_t)converted_nets[net].n_classes);
     int is_integer;
     dt_graph *g = converted_graph(net, scheme, &is_integer);
 
-    if (is_integer) MUST(dt_program_check(&(dt_program){ .graph = g }));
+    if (is_integer) {
+        dt_program p = { .graph = g };
+        MUST(dt_program_use_profile(&p, profile));
+        MUST(dt_program_use_cast(&p, cast));
+        MUST(dt_program_check(&p));
+    }
     run_scores(g, x, CONVERTED_TEST, scores);
     free(x);
     return scores;
@@ -419,7 +424,8 @@ Test(tflite_import, converted_float_networks_give_the_recorded_outputs)
 {
     if (!converted_is_there()) cr_skip("DETENT_PTQ_ORACLE names no folder of converted networks");
     for (int i = 0; i < CONVERTED_NETS; i++) {
-        float *got = converted_scores(i, "float"), *expected = converted_expects(i, "float.litert_ref");
+        float *got = converted_scores(i, "float", DT_PROFILE_LITERT_REF, DT_CAST_ROUND),
+              *expected = converted_expects(i, "float.litert_ref");
         for (int k = 0; k < CONVERTED_TEST * converted_nets[i].n_classes; k++) { /* sums of f32 in another order */
             cr_assert(fabsf(got[k] - expected[k]) <= 1e-5f, "%s: %d: %g and %g", converted_nets[i].model, k,
                       (double)got[k], (double)expected[k]);
@@ -437,10 +443,39 @@ Test(tflite_import, converted_int8_networks_give_the_recorded_codes)
     if (!converted_is_there()) cr_skip("DETENT_PTQ_ORACLE names no folder of converted networks");
     for (int i = 0; i < CONVERTED_NETS * 3; i++) {
         const int net = i / 3;
-        float *got = converted_scores(net, schemes[i % 3]), *expected = converted_expects(net, "i8.litert_ref");
+        float *got = converted_scores(net, schemes[i % 3], DT_PROFILE_LITERT_REF, DT_CAST_ROUND),
+              *expected = converted_expects(net, "i8.litert_ref");
         for (int k = 0; k < CONVERTED_TEST * converted_nets[net].n_classes; k++) {
             cr_assert(got[k] == (expected[k] + 128.0f) / 256.0f, "%s.%s: %d: %g and code %g", converted_nets[net].model,
                       schemes[i % 3], k, (double)got[k], (double)expected[k]);
+        }
+        free(got);
+        free(expected);
+    }
+}
+
+/* Inputs that a host casts as the study did. The recorded codes are those of the profile ref-double. Those of uint8
+ * were made with (x / s + zero of int8) + 128, in f32. That differs from a host's x / s + zero where the zero point of
+ * uint8 is 0, as fmnist_dw's: 7.0f / 255.0f / s is just below 7. */
+Test(tflite_import, truncating_casts_give_the_recorded_codes)
+{
+    static const struct {
+        const char *scheme, *name;
+        dt_image_cast cast;
+        float size, up; /* a code of the file is size * what is recorded, and stored up above 0 */
+    } rows[] = { { "fiq_i8", "i8.trunc_wrap.ref_double", DT_CAST_TRUNCATE_I8, 1.0f, 128.0f },
+                 { "fiq_u8", "u8.trunc_wrap.ref_double", DT_CAST_TRUNCATE_U8, 255.0f, 0.0f } };
+
+    if (!converted_is_there()) cr_skip("DETENT_PTQ_ORACLE names no folder of converted networks");
+    for (int i = 0; i < CONVERTED_NETS * 2; i++) {
+        const int net = i / 2, row = i % 2;
+        if (row == 1 && strcmp(converted_nets[net].model, "fmnist_dw") == 0) continue;
+        float *got = converted_scores(net, rows[row].scheme, DT_PROFILE_REF_DOUBLE, rows[row].cast);
+        float *expected = converted_expects(net, rows[row].name);
+        for (int k = 0; k < CONVERTED_TEST * converted_nets[net].n_classes; k++) {
+            const float code = rintf(rows[row].size * expected[k]);
+            cr_assert(got[k] == (code + rows[row].up) / 256.0f, "%s.%s: %d: %g and code %g", converted_nets[net].model,
+                      rows[row].scheme, k, (double)got[k], (double)code);
         }
         free(got);
         free(expected);

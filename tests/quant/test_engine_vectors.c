@@ -442,7 +442,7 @@ static void test_logistic(vector *v)
 static void test_quantize(vector *v)
 {
     const dt_safetensors_tensor *t = find(v, "in0");
-    const dt_quantize_params p = { v->profile, -128 - y_zero(v), 127 - y_zero(v), y_zero(v) };
+    const dt_quantize_params p = { v->profile, -128 - y_zero(v), 127 - y_zero(v), y_zero(v), DT_CAST_ROUND };
     const float scale_y = y_scale(v);
     float *x = bytes_of(v, t);
     const given in[] = { of_floats(x, t->count), of_floats(&scale_y, 1) };

@@ -65,7 +65,7 @@ static dt_status look(void *user, const dt_value_batch *v)
     return DT_OK;
 }
 
-static void check(const char *backend, dt_profile profile)
+static void check(const char *backend, dt_profile profile, dt_image_cast cast)
 {
     dt_context *ctx = context(backend);
     dt_program *p = engine_program(profile);
@@ -75,6 +75,7 @@ static void check(const char *backend, dt_profile profile)
     dt_model *m;
 
     if (!ctx) cr_skip("no %s here: %s", backend, dt_last_error());
+    engine_must(dt_program_use_cast(p, cast));
     engine_must(dt_program_check(p));
     engine_must(dt_program_model(ctx, p, NULL, &m));
     engine_must(dt_predict(m, &what, scores));
@@ -87,12 +88,24 @@ static void check(const char *backend, dt_profile profile)
 
 Test(program_codes, tape_and_reference_agree_on_the_cpu)
 {
-    for (int profile = 0; profile <= DT_PROFILE_ONNX; profile++) check("cpu", (dt_profile)profile);
+    for (int profile = 0; profile <= DT_PROFILE_ONNX; profile++) check("cpu", (dt_profile)profile, DT_CAST_ROUND);
 }
 
 Test(program_codes, tape_and_reference_agree_on_cuda)
 {
-    for (int profile = 0; profile <= DT_PROFILE_ONNX; profile++) check("cuda", (dt_profile)profile);
+    for (int profile = 0; profile <= DT_PROFILE_ONNX; profile++) check("cuda", (dt_profile)profile, DT_CAST_ROUND);
+}
+
+Test(program_codes, casts_are_the_same_everywhere)
+{
+    check("cpu", DT_PROFILE_LITERT_REF, DT_CAST_TRUNCATE_I8);
+    check("cpu", DT_PROFILE_ONNX, DT_CAST_TRUNCATE_U8);
+}
+
+Test(program_codes, casts_are_the_same_on_cuda)
+{
+    check("cuda", DT_PROFILE_LITERT_REF, DT_CAST_TRUNCATE_I8);
+    check("cuda", DT_PROFILE_ONNX, DT_CAST_TRUNCATE_U8);
 }
 
 /* The profiles are not one arithmetic: of the scores of some image, one differs between any two. */
@@ -126,8 +139,10 @@ Test(program_codes, files_keep_them)
 
     close(mkstemp(path));
     ((int32_t *)p->graph->value[bias]->data)[1] = 1073741825; /* f32 has no such number */
+    engine_must(dt_program_use_cast(p, DT_CAST_TRUNCATE_U8));
     engine_must(dt_program_save(p, path));
     engine_must(dt_program_load(path, &q));
+    cr_assert_eq(dt_program_cast(q), DT_CAST_TRUNCATE_U8);
     const dt_graph_value *loaded = q->graph->value[dt_graph_find(q->graph, "first.bias")];
     cr_assert_eq(loaded->param.type, DT_I32);
     cr_assert_eq(((const int32_t *)loaded->data)[1], 1073741825);
@@ -210,6 +225,15 @@ Test(program_codes, misfits_are_refused)
     float *scale = p->graph->value[dt_graph_find(p->graph, "first.act_scale")]->data;
 
     engine_must(dt_program_check(p));
+    dt_quantize_params *image = node_of(p, "image.codes")->params;
+    image->cast = DT_CAST_TRUNCATE_I8;
+    image->high = 100;
+    refused(p, "image.codes (quantize): high is 100, expected 127");
+    cr_assert_eq(dt_program_use_cast(p, DT_CAST_TRUNCATE_U8), DT_ERR_UNSUPPORTED);
+    cr_assert(
+        strstr(dt_last_error(), "the codes of its image are -128..100 with the zero point 0; the cast truncate-u8"));
+    image->high = 127;
+    engine_must(dt_program_use_cast(p, DT_CAST_ROUND));
     first->of = DT_REQUANT_MEAN;
     refused(p, "first.act_quant (requantize): kind of sum is 5, allowed are 0..3");
     first->of = DT_REQUANT_CONV;

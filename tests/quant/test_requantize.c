@@ -81,6 +81,15 @@ Test(requantize, averages_round_away_from_the_stored_zero)
 
 /* ---- the operators ---- */
 
+/* The cast of a host, with integers: of int8 or, `up` by 128, of uint8. */
+static double truncated_code(float x, float scale, int zero, int up)
+{
+    const int64_t whole = (int64_t)(float)(x / scale + (float)(zero + up)); /* C cuts off toward 0 */
+    const int64_t byte = ((whole + 128 - up) % 256 + 256) % 256;
+
+    return (double)(byte - 128 + up - (zero + up));
+}
+
 static void quantize_oracle(const op_case *c, const double *const *in, double *out)
 {
     const dt_quantize_params *p = c->params;
@@ -93,6 +102,8 @@ static void quantize_oracle(const op_case *c, const double *const *in, double *o
                             : p->profile == DT_PROFILE_ONNX   ? oracle_even((double)quotient)
                                                               : away;
         out[i] = oracle_limit(code, p->low, p->high) * in[1][0];
+        if (p->cast == DT_CAST_ROUND) continue;
+        out[i] = truncated_code(x, scale, p->zero, p->cast == DT_CAST_TRUNCATE_I8 ? 0 : 128) * in[1][0];
     }
 }
 
@@ -136,8 +147,11 @@ static void requantize_oracle(const op_case *c, const double *const *in, double 
         OP_SHAPE(__VA_ARGS__), .fill = FILL_INTEGER, .size = 90000.0f, .scale = 1.0f \
     }
 
-static const dt_quantize_params away = { DT_PROFILE_LITERT_REF, -100, 155, 0 },
-                                by_product = { DT_PROFILE_FP32_RNE, -128, 127, 0 }, even = { DT_PROFILE_ONNX, 0, 255, 0 };
+static const dt_quantize_params away = { DT_PROFILE_LITERT_REF, -100, 155, 0, DT_CAST_ROUND },
+                                by_product = { DT_PROFILE_FP32_RNE, -128, 127, 0, DT_CAST_ROUND },
+                                even = { DT_PROFILE_ONNX, 0, 255, 0, DT_CAST_ROUND },
+                                cast_i8 = { DT_PROFILE_LITERT_REF, -131, 124, 3, DT_CAST_TRUNCATE_I8 },
+                                cast_u8 = { DT_PROFILE_ONNX, -88, 167, -40, DT_CAST_TRUNCATE_U8 };
 static const dt_requantize_params litert = { DT_PROFILE_LITERT_REF, DT_REQUANT_CONV, -120, 135, 1, 0 },
                                   litert_linear = { DT_PROFILE_LITERT_REF, DT_REQUANT_LINEAR, 0, 135, 1, 0 },
                                   twice = { DT_PROFILE_REF_DOUBLE, DT_REQUANT_LINEAR, -128, 127, 1, 0 },
@@ -153,6 +167,10 @@ static const op_case cases[] = {
     { QUANTIZE, .why = "quantize: by 1/s", .params = &by_product, .in = { { OP_SHAPE(3, 5, 7, 3) }, SCALE(0.009f) } },
     { QUANTIZE, .why = "quantize: half to even, from 0", .params = &even,
       .in = { { OP_SHAPE(3, 5, 7, 3) }, SCALE(0.25f) } },
+    { QUANTIZE, .why = "quantize: a cast to int8 that wraps", .params = &cast_i8,
+      .in = { { OP_SHAPE(7, 33), .size = 20.0f }, SCALE(0.01f) } },
+    { QUANTIZE, .why = "quantize: a cast to uint8 that wraps", .params = &cast_u8,
+      .in = { { OP_SHAPE(3, 5, 7, 3), .size = 9.0f }, SCALE(0.01f) } },
     { REQUANTIZE, .why = "requantize: one", .params = &litert, .n_in = 4,
       .in = { SUMS(1, 1), SCALE(0.02f), SCALE(0.3f), SCALE(0.01f) } },
     { REQUANTIZE, .why = "requantize: a scale and a bias for each channel", .params = &litert, .n_in = 5,
@@ -198,7 +216,7 @@ Test(requantize, means_are_divided)
 /* 2^24 and NaN have no codes. */
 Test(requantize, sums_beyond_f32_are_refused)
 {
-    op_case c = cases[4];
+    op_case c = cases[6];
     op_rig *rig = malloc(sizeof *rig);
     const float large = 16777216.0f, good = 16777215.0f;
 
@@ -214,9 +232,36 @@ Test(requantize, sums_beyond_f32_are_refused)
     free(rig);
 }
 
+/* By hand: 0.5 and -0.5 go to 0, which is why a cast is not a rounding; 128 of int8 is -128, 256 of uint8 is 0. */
+Test(requantize, casts_cut_off_and_wrap)
+{
+    static const struct {
+        float x;
+        int zero;
+        dt_image_cast cast;
+        float code;
+    } rows[] = {
+        { 0.99f, 0, DT_CAST_TRUNCATE_I8, 0.0f },      { -0.99f, 0, DT_CAST_TRUNCATE_I8, 0.0f },
+        { -1.0f, 0, DT_CAST_TRUNCATE_I8, -1.0f },     { 127.9f, 0, DT_CAST_TRUNCATE_I8, 127.0f },
+        { 128.0f, 0, DT_CAST_TRUNCATE_I8, -128.0f },  { -129.0f, 0, DT_CAST_TRUNCATE_I8, 127.0f },
+        { 1000.0f, 5, DT_CAST_TRUNCATE_I8, -24.0f },  { 4294967296.0f, 0, DT_CAST_TRUNCATE_I8, 0.0f },
+        { 127.9f, 0, DT_CAST_TRUNCATE_U8, 127.0f },   { -0.5f, 0, DT_CAST_TRUNCATE_U8, -1.0f },
+        { -128.5f, 0, DT_CAST_TRUNCATE_U8, -128.0f }, { -129.0f, 0, DT_CAST_TRUNCATE_U8, 127.0f },
+        { 128.0f, 0, DT_CAST_TRUNCATE_U8, -128.0f },  { 0.5f, -128, DT_CAST_TRUNCATE_U8, 0.0f },
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const float code = dt_cast_code(rows[i].x, 1.0f, rows[i].zero, rows[i].cast);
+        cr_assert(code == rows[i].code, "%g by %s: %g, expected %g", (double)rows[i].x,
+                  dt_image_cast_names[rows[i].cast], (double)code, (double)rows[i].code);
+    }
+    cr_assert(isnan(dt_cast_code(NAN, 1.0f, 0, DT_CAST_TRUNCATE_I8)));
+}
+
 Test(requantize, misfits_are_refused)
 {
-    const dt_quantize_params above = { DT_PROFILE_ONNX, 1, 9, 0 };
+    const dt_quantize_params above = { DT_PROFILE_ONNX, 1, 9, 0, DT_CAST_ROUND };
+    const dt_quantize_params narrow = { DT_PROFILE_ONNX, -8, 7, 0, DT_CAST_TRUNCATE_I8 };
     const dt_requantize_params counted = { DT_PROFILE_ONNX, DT_REQUANT_CONV, -9, 9, 4, 0 };
     op_case c = cases[0];
 
@@ -225,16 +270,18 @@ Test(requantize, misfits_are_refused)
     c = cases[0];
     c.params = &above;
     op_case_refused(&c, DT_ERR_ARGUMENT, "the range of the codes is 1..9, which must hold 0");
-    c = cases[5];
+    c.params = &narrow;
+    op_case_refused(&c, DT_ERR_ARGUMENT, "the cast truncate-i8 makes -128..127");
+    c = cases[7];
     c.in[0].scale = 0.0f;
     op_case_refused(&c, DT_ERR_UNSUPPORTED, "takes integers, and x is real");
-    c = cases[5];
+    c = cases[7];
     c.params = &counted;
     op_case_refused(&c, DT_ERR_ARGUMENT, "count is 4");
-    c = cases[5];
+    c = cases[7];
     c.in[3].shape.dim[0] = 6;
     op_case_refused(&c, DT_ERR_SHAPE, "input 3 has 6 scales, expected 1 or one for each channel");
-    c = cases[5];
+    c = cases[7];
     c.in[4].type = DT_F32;
     op_case_refused(&c, DT_ERR_SHAPE, "the bias must be 7 integers of 32 bits");
 }

@@ -160,7 +160,7 @@ static inline dt_program *engine_program(dt_profile profile)
     engine_maker m = { .profile = profile, .drawn = 1 };
     const dt_shape image = { 4, { 1, ENGINE_HEIGHT, ENGINE_WIDTH, ENGINE_CHANNELS } };
     const dt_shape first = { 4, { 5, 3, 3, ENGINE_CHANNELS } }, last = { 4, { ENGINE_CLASSES, 1, 1, 5 } };
-    const dt_quantize_params quantize = { profile, -128, 127, 0 };
+    const dt_quantize_params quantize = { profile, -128, 127, 0, DT_CAST_ROUND };
     const dt_pool_params pool = dt_pool_square(2);
     const dt_qsoftmax_params softmax = { profile, 1.0f };
     int x_scale, y_scale;
