@@ -124,12 +124,11 @@ long="--model tiny --dataset synthetic --train-size 2000 --test-size 40 --batch 
 "$detent" train $long --out long >out 2>err &
 pid=$!
 while ! grep -q '^epoch' out && kill -0 $pid 2>/dev/null; do sleep 0.01; done
-kill -TERM $pid
-sleep 0.01
-kill -TERM $pid
+kill -TERM $pid # and at once another, which the first cannot swallow as it would a second SIGTERM
+kill -INT $pid
 wait $pid
 got=$?
-is "two SIGTERMs in a long step end with 130, here $got" $got -eq 130
+is "two signals in a long step end with 130, here $got" $got -eq 130
 has err "^detent train: stopped after step .* and saved"
 ("$detent" train $long --out piped 2>err; echo $? >code) | head -n 1 >out
 is "a run whose output nobody reads ends with 130, here $(cat code)" "$(cat code)" -eq 130
