@@ -4,7 +4,8 @@
 set -eu
 
 packages="gcc g++ libc6-dev cmake ninja-build pkg-config zlib1g-dev libcjson-dev libdnnl-dev
-libmd-dev libpng-dev libmatio-dev libcriterion-dev iverilog verilator dataset-fashion-mnist"
+libmd-dev libpng-dev libmatio-dev libcriterion-dev iverilog verilator python3-numpy
+dataset-fashion-mnist"
 
 missing=""
 for package in $packages; do

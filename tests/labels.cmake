@@ -9,7 +9,7 @@ set(slow
     test_no_memory
     test_norm_quant_types_simt test_origin test_package test_program test_program_c test_program_c_codes
     test_program_json test_program_model
-    test_program_model_simt test_qcaps test_requant test_resume test_rtl test_steps test_trainer
+    test_program_model_simt test_program_reader test_qcaps test_requant test_resume test_rtl test_steps test_trainer
     test_trainer_capsules_simt test_trainer_simt test_trainer_steps_simt test_vector_folder test_vector_readers
     test_verify test_verify_simt test_vgg16)
 # What runs a test once more, in another order or with other threads.
