@@ -172,7 +172,17 @@ static void tell_inverted(const dt_graph *plain, const dt_range *range, dt_graph
     }
 }
 
-static dt_status insert(const dt_graph *plain, dt_range_choice *choice, const dt_range *range, dt_graph **out)
+/* Returns the range around r whose zero point is 0: codes from -high - 1 to high, high for r's largest magnitude. */
+static dt_range symmetric(dt_range r, int bits)
+{
+    const float most = fmaxf(fmaxf(fabsf(r.min), fabsf(r.max)), (float)DT_RANGE_LEAST);
+    const double high = (double)((1 << (bits - 1)) - 1);
+
+    return (dt_range){ (float)(-(double)most * (high + 1.0) / high), most };
+}
+
+static dt_status insert(const dt_graph *plain, dt_range_choice *choice, int is_symmetric, const dt_range *range,
+                        dt_graph **out)
 {
     dt_range *upright = malloc((size_t)plain->n_values * sizeof *upright);
 
@@ -180,6 +190,7 @@ static dt_status insert(const dt_graph *plain, dt_range_choice *choice, const dt
     for (int i = 0; i < plain->n_values; i++) {
         upright[i] = range[i];
         if (range[i].min > range[i].max) upright[i].min = range[i].max;
+        if (is_symmetric) upright[i] = symmetric(upright[i], choice->abits);
     }
     choice->range = upright;
     const dt_status status = dt_quant_insert_range(plain, choice, out);
@@ -199,7 +210,7 @@ static dt_status quantize_graph(dt_model *folded, const dt_quantization *what, c
     dt_graph *plain = NULL;
 
     DT_TRY(dt_model_snapshot(folded, &plain));
-    dt_status status = insert(plain, &choice, range, out);
+    dt_status status = insert(plain, &choice, what->symmetric, range, out);
     dt_graph_destroy(plain);
     DT_TRY(status);
     status = widen_weights(*out);
@@ -215,6 +226,8 @@ dt_status dt_post_training_quantize(dt_model *folded, const dt_quantization *wha
     char *wanted = calloc(n, 1);
     dt_graph *graph = NULL;
 
+    DT_CHECK(!what->symmetric || what->observer != DT_OBSERVE_MAX_ABS, DT_ERR_ARGUMENT,
+             "the observer max-abs is for comparison with the notebook, whose ranges are not symmetric");
     dt_status status = range && wanted ? find_ranges(folded, what, known, wanted, range)
                                        : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %zu ranges", n);
     if (status == DT_OK) status = quantize_graph(folded, what, range, &graph);
@@ -230,6 +243,7 @@ static dt_status check_dynamic(const dt_quantization *what)
 {
     DT_CHECK(bits_of(what->abits) == DEFAULT_BITS, DT_ERR_ARGUMENT,
              "the scheme drq rounds activations to 8 bits while the network runs; got abits %d", what->abits);
+    DT_CHECK(!what->symmetric, DT_ERR_ARGUMENT, "the scheme drq has no symmetric activations");
     DT_CHECK(!what->ranges, DT_ERR_ARGUMENT,
              "the scheme drq finds ranges while the network runs; leave out the file %s, or take the scheme full",
              what->ranges);

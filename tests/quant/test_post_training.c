@@ -346,6 +346,38 @@ Test(post_training, ranges_from_a_file)
     dt_context_destroy(ctx);
 }
 
+/* The largest magnitude m of a value has the code 127: its scale is m / 127, and its zero point 0. */
+Test(post_training, symmetric_activations)
+{
+    dt_context *ctx = context();
+    dt_model *m = make_model(ctx), *q, *plain;
+    float *images = make_images(IMAGES), most = 0.0f;
+    const dt_quantization what = { .normalised = images, .n = IMAGES, .symmetric = 1 };
+    dt_program *p, *asymmetric = quantize(m, images, IMAGES, &plain);
+
+    must(dt_quantize(m, &what, &q));
+    must(dt_program_lower(q, NULL, &p));
+    for (int i = 0; i < IMAGES * IMAGE; i++) most = fmaxf(most, fabsf(images[i]));
+    const dt_quantize_params *image = params(p, "image.act_quant");
+    cr_assert(image->zero == 0 && image->low == -128 && image->high == 127);
+    cr_assert_float_eq(*floats(p, "image.act_scale"), most / 127.0f, most * 1e-8f);
+    const dt_requantize_params *stem = params(p, "stem.relu.act_quant");
+    cr_assert(stem->zero == 0 && stem->low == 0 && stem->high == 127);
+    const float ratio = *floats(p, "stem.relu.act_scale") / *floats(asymmetric, "stem.relu.act_scale");
+    cr_assert_float_eq(ratio, 255.0f / 127.0f, 1e-6f, "of a value that is not below 0: %g", (double)ratio);
+    const dt_qbinary_params *join = params(p, "join.relu.act_quant");
+    cr_assert(join->zero == 0 && join->low == 0 && join->high == 127);
+    const dt_requantize_params *classifier = params(p, "classifier.act_quant");
+    cr_assert(classifier->zero == 0 && classifier->low == -128 && classifier->high == 127);
+    free(images);
+    dt_program_destroy(asymmetric);
+    dt_program_destroy(p);
+    dt_model_destroy(plain);
+    dt_model_destroy(q);
+    dt_model_destroy(m);
+    dt_context_destroy(ctx);
+}
+
 /* 16-bit activations, 4-bit weights, one scale a layer. */
 Test(post_training, other_bits)
 {
