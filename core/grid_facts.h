@@ -46,6 +46,19 @@ static inline DT_HD float dt_scale_at(const float *scale, int n_scale, int64_t c
     return n_scale == 0 ? 1.0f : scale[n_scale == 1 ? 0 : c];
 }
 
+/* Writes the real values of t's elements at .. at + n - 1 to v. t is on the CPU. */
+static inline void dt_real_values(const dt_tensor *t, int64_t at, int64_t n, float *v)
+{
+    const float *x = (const float *)t->data + at;
+    const float whole = dt_scale_at(t->scale, t->n_scale, 0);
+
+    if (t->n_scale > 1) {
+        for (int64_t i = 0; i < n; i++) v[i] = t->scale[(at + i) % t->n_scale] * x[i];
+    } else {
+        for (int64_t i = 0; i < n; i++) v[i] = whole * x[i];
+    }
+}
+
 /* Returns the length of the last axis. */
 static inline int64_t dt_channels(const dt_shape *s)
 {

@@ -67,19 +67,6 @@ static dt_status act_quant_prepare(dt_node *node, const dt_exec *ex, size_t *scr
     return DT_OK;
 }
 
-/* Real values of n elements from at on. */
-static void real_values(const dt_tensor *t, int64_t at, int64_t n, float *v)
-{
-    const float *x = (const float *)t->data + at;
-    const float whole = dt_scale_at(t->scale, t->n_scale, 0);
-
-    if (t->n_scale > 1) {
-        for (int64_t i = 0; i < n; i++) v[i] = t->scale[(at + i) % t->n_scale] * x[i];
-    } else {
-        for (int64_t i = 0; i < n; i++) v[i] = whole * x[i];
-    }
-}
-
 static dt_status act_quant_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_act_quant_params p = *(const dt_act_quant_params *)node->params;
@@ -93,7 +80,7 @@ static dt_status act_quant_forward(const dt_node *node, const dt_exec *ex)
     for (int64_t j = 0; j < pieces; j++) {
         const int64_t at = j * PIECE, count = n - at < PIECE ? n - at : PIECE;
         float v[PIECE];
-        real_values(node->in[0], at, count, v);
+        dt_real_values(node->in[0], at, count, v);
         for (int64_t i = 0; i < count; i++) code[at + i] = dt_act_code(v[i], alpha, &grid, p.unclamped, p.rule);
     }
     node->out->scale[0] = dt_grid_scale(alpha, grid.high, p.rule);
@@ -161,7 +148,7 @@ static dt_status act_quant_backward(const dt_node *node, const dt_exec *ex)
     for (int64_t i = 0; i < pieces; i++) {
         const int64_t at = i * PIECE, count = n - at < PIECE ? n - at : PIECE;
         float v[PIECE], unwanted[PIECE];
-        real_values(node->in[0], at, count, v);
+        dt_real_values(node->in[0], at, count, v);
         const piece one = { v, g + at, dx ? dx + at : unwanted, count, dx ? fresh : 1 };
         part[i] = piece_by_rule(&one, alpha, &grid, p);
     }

@@ -88,19 +88,6 @@ static dt_status range_quant_prepare(dt_node *node, const dt_exec *ex, size_t *s
     return DT_OK;
 }
 
-/* Real values of n elements from at on. */
-static void real_values(const dt_tensor *t, int64_t at, int64_t n, float *v)
-{
-    const float *x = (const float *)t->data + at;
-    const float whole = dt_scale_at(t->scale, t->n_scale, 0);
-
-    if (t->n_scale > 1) {
-        for (int64_t i = 0; i < n; i++) v[i] = t->scale[(at + i) % t->n_scale] * x[i];
-    } else {
-        for (int64_t i = 0; i < n; i++) v[i] = whole * x[i];
-    }
-}
-
 /* Writes the ends of a piece, 0 among its values: end[0] <= 0 <= end[1], or both NaN where a value is. */
 static void find_ends(const float *v, int64_t n, double *end)
 {
@@ -125,7 +112,7 @@ static void widen(const dt_tensor *t, double *end, float ends[2])
     for (int64_t j = 0; j < pieces; j++) {
         const int64_t at = j * PIECE, count = n - at < PIECE ? n - at : PIECE;
         float v[PIECE];
-        real_values(t, at, count, v);
+        dt_real_values(t, at, count, v);
         find_ends(v, count, end + 2 * j);
     }
     for (int64_t j = 0; j < pieces; j++) {
@@ -160,7 +147,7 @@ static dt_status range_quant_forward(const dt_node *node, const dt_exec *ex)
     for (int64_t j = 0; j < pieces; j++) {
         const int64_t at = j * PIECE, count = n - at < PIECE ? n - at : PIECE;
         float v[PIECE];
-        real_values(node->in[X], at, count, v);
+        dt_real_values(node->in[X], at, count, v);
         for (int64_t i = 0; i < count; i++) code[at + i] = dt_range_code(v[i], &grid);
     }
     node->out->scale[0] = grid.scale;
@@ -177,7 +164,7 @@ static void piece_backward(const dt_node *node, int64_t at, int64_t n, double sh
     const int fresh = node->fresh & 1u << X;
 
     share[0] = share[1] = 0.0;
-    real_values(node->in[X], at, n, v);
+    dt_real_values(node->in[X], at, n, v);
     for (int64_t i = 0; i < n; i++) {
         const int side = dt_range_side(v[i], &grid);
         const float d = side == 0 ? g[i] : 0.0f;

@@ -122,31 +122,15 @@ Test(act_quant, codes_match_the_oracle)
     op_cases_run(cases, N_CASES);
 }
 
-static double *as_double(const op_rig *rig, const void *src, int64_t n)
-{
-    float *host = op_rig_read(rig, src, n);
-    double *out = malloc((size_t)(n + 1) * sizeof *out);
-    for (int64_t i = 0; i < n; i++) out[i] = (double)host[i];
-    free(host);
-    return out;
-}
-
-static float *test_dy(int64_t n)
-{
-    float *dy = malloc((size_t)n * sizeof *dy);
-    for (int64_t i = 0; i < n; i++) dy[i] = sinf((float)(i * i % 1009));
-    return dy;
-}
-
 /* Gradients start at 0.5; a factor is 0 or 1, so only 0.5 + it rounds. */
 static void check_gradients(const op_case *c, const char *backend, const op_rig *rig, const float *dy)
 {
     const dt_act_quant_params *p = c->params;
     const dt_tensor *x = &rig->in[0];
     const int64_t n = dt_count(&x->shape);
-    double *v = as_double(rig, x->data, n), *scale = as_double(rig, x->scale, x->n_scale);
-    double *dx = as_double(rig, x->grad, n), *alpha = as_double(rig, rig->in[1].data, 1);
-    double *dalpha = as_double(rig, rig->in[1].grad, 1), want_alpha = 0.5, size = 0.5;
+    double *v = op_rig_read_double(rig, x->data, n), *scale = op_rig_read_double(rig, x->scale, x->n_scale);
+    double *dx = op_rig_read_double(rig, x->grad, n), *alpha = op_rig_read_double(rig, rig->in[1].data, 1);
+    double *dalpha = op_rig_read_double(rig, rig->in[1].grad, 1), want_alpha = 0.5, size = 0.5;
 
     for (int64_t i = 0; i < n; i++) {
         const double real = v[i] * (x->n_scale == 0 ? 1.0 : scale[i % x->n_scale]);
@@ -172,7 +156,7 @@ Test(act_quant, gradients_follow_each_rule_and_add)
         for (int b = 0; b < 2; b++) {
             op_rig rig;
             if (!op_rig_open(&rig, backends[b], 0, &cases[i])) continue;
-            float *dy = test_dy(dt_count(&rig.out.shape));
+            float *dy = op_test_dy(dt_count(&rig.out.shape));
             op_rig_forward(&rig);
             op_rig_backward(&rig, dy);
             check_gradients(&cases[i], backends[b], &rig, dy);
@@ -186,7 +170,7 @@ static float *dx_of(const op_case *c, const char *backend)
 {
     op_rig rig;
     if (!op_rig_open(&rig, backend, 0, c)) return NULL;
-    float *dy = test_dy(dt_count(&rig.out.shape));
+    float *dy = op_test_dy(dt_count(&rig.out.shape));
     op_rig_forward(&rig);
     op_rig_backward(&rig, dy);
     float *dx = op_rig_read(&rig, rig.in[0].grad, dt_count(&rig.in[0].shape));
@@ -220,7 +204,7 @@ Test(act_quant, runs_backward_without_gradients_to_give)
     for (int b = 0; b < 2; b++) {
         op_rig rig;
         if (!op_rig_open(&rig, backends[b], 0, &c)) continue;
-        float *dy = test_dy(dt_count(&rig.out.shape));
+        float *dy = op_test_dy(dt_count(&rig.out.shape));
         op_rig_forward(&rig);
         op_rig_backward(&rig, dy);
         free(dy);

@@ -124,25 +124,7 @@ Test(dynamic_quant, a_value_that_is_no_number_spoils_its_image_alone)
 
 Test(dynamic_quant, gradients_pass_and_add)
 {
-    for (int i = 0; i < N_CASES; i++) {
-        for (int b = 0; b < 2; b++) {
-            op_rig rig;
-            if (!op_rig_open(&rig, backends[b], 0, &cases[i])) continue;
-            const int64_t n = dt_count(&rig.out.shape);
-            float *dy = malloc((size_t)n * sizeof *dy);
-            for (int64_t k = 0; k < n; k++) dy[k] = (float)(k % 13) - 6.0f; /* exact, added to 0.5 */
-            op_rig_forward(&rig);
-            op_rig_backward(&rig, dy);
-            float *dx = op_rig_read(&rig, rig.in[0].grad, n);
-            for (int64_t k = 0; k < n; k++) {
-                cr_assert(dx[k] == dy[k] + 0.5f, "%s: %s: 0.5 + dx[%lld] is %g", cases[i].why, backends[b],
-                          (long long)k, (double)dx[k]);
-            }
-            free(dx);
-            free(dy);
-            op_rig_close(&rig);
-        }
-    }
+    op_cases_pass_gradients(cases, N_CASES);
 }
 
 Test(dynamic_quant, codes_are_refused)

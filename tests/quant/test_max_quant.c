@@ -81,25 +81,7 @@ Test(max_quant, codes_match_the_oracle)
 
 Test(max_quant, gradients_pass_and_add)
 {
-    for (int i = 0; i < N_CASES; i++) {
-        for (int b = 0; b < 2; b++) {
-            op_rig rig;
-            if (!op_rig_open(&rig, backends[b], 0, &cases[i])) continue;
-            const int64_t n = dt_count(&rig.out.shape);
-            float *dy = malloc((size_t)n * sizeof *dy);
-            for (int64_t k = 0; k < n; k++) dy[k] = (float)(k % 13) - 6.0f; /* exact, added to 0.5 */
-            op_rig_forward(&rig);
-            op_rig_backward(&rig, dy);
-            float *dw = op_rig_read(&rig, rig.in[0].grad, n);
-            for (int64_t k = 0; k < n; k++) {
-                cr_assert(dw[k] == dy[k] + 0.5f, "%s: %s: 0.5 + dw[%lld] is %g", cases[i].why, backends[b],
-                          (long long)k, (double)dw[k]);
-            }
-            free(dw);
-            free(dy);
-            op_rig_close(&rig);
-        }
-    }
+    op_cases_pass_gradients(cases, N_CASES);
 }
 
 Test(max_quant, a_filter_with_a_nan_has_no_code)

@@ -275,27 +275,11 @@ Test(range_quant, codes_match_the_oracle)
     op_cases_run(cases, N_CASES);
 }
 
-static double *as_double(const op_rig *rig, const void *src, int64_t n)
-{
-    float *host = op_rig_read(rig, src, n);
-    double *out = malloc((size_t)(n + 1) * sizeof *out);
-    for (int64_t i = 0; i < n; i++) out[i] = (double)host[i];
-    free(host);
-    return out;
-}
-
-static float *test_dy(int64_t n)
-{
-    float *dy = malloc((size_t)n * sizeof *dy);
-    for (int64_t i = 0; i < n; i++) dy[i] = sinf((float)(i * i % 1009));
-    return dy;
-}
-
 static double *real_x(const op_rig *rig)
 {
     const dt_tensor *x = &rig->in[0];
     const int64_t n = dt_count(&x->shape);
-    double *v = as_double(rig, x->data, n), *scale = as_double(rig, x->scale, x->n_scale);
+    double *v = op_rig_read_double(rig, x->data, n), *scale = op_rig_read_double(rig, x->scale, x->n_scale);
 
     for (int64_t i = 0; x->n_scale > 0 && i < n; i++) v[i] = v[i] * scale[i % x->n_scale];
     free(scale);
@@ -307,7 +291,8 @@ static void check_gradients(const op_case *c, const char *backend, const op_rig 
 {
     const dt_range_quant_params *p = c->params;
     const int64_t n = dt_count(&rig->in[0].shape);
-    double *v = real_x(rig), *dx = as_double(rig, rig->in[0].grad, n), *range = as_double(rig, rig->in[1].data, 2);
+    double *v = real_x(rig), *dx = op_rig_read_double(rig, rig->in[0].grad, n),
+           *range = op_rig_read_double(rig, rig->in[1].data, 2);
     double want[2] = { 0.5, 0.5 }, size = 0.5;
     const affine_truth t = affine_of(range[0], range[1], p->bits, p->is_positive);
 
@@ -321,7 +306,7 @@ static void check_gradients(const op_case *c, const char *backend, const op_rig 
     }
     if (p->is_positive) want[0] = 0.5;
     if (p->update != DT_RANGE_LEARNED) want[0] = want[1] = 0.5;
-    double *got = c->in[1].state ? NULL : as_double(rig, rig->in[1].grad, 2);
+    double *got = c->in[1].state ? NULL : op_rig_read_double(rig, rig->in[1].grad, 2);
     for (int k = 0; got && k < 2; k++) {
         cr_assert(fabs(got[k] - want[k]) <= 4e-7 * size, "%s: %s: 0.5 + drange[%d] is %.9g, expected %.9g", c->why,
                   backend, k, got[k], want[k]);
@@ -338,7 +323,7 @@ Test(range_quant, gradients_are_those_of_fake_quant)
         for (int b = 0; b < 2; b++) {
             op_rig rig;
             if (!op_rig_open(&rig, backends[b], 0, &cases[i])) continue;
-            float *dy = test_dy(dt_count(&rig.out.shape));
+            float *dy = op_test_dy(dt_count(&rig.out.shape));
             op_rig_forward(&rig);
             op_rig_backward(&rig, dy);
             check_gradients(&cases[i], backends[b], &rig, dy);
@@ -416,7 +401,7 @@ Test(range_quant, runs_backward_without_gradients_to_give)
     for (int b = 0; b < 2; b++) {
         op_rig rig;
         if (!op_rig_open(&rig, backends[b], 0, &c)) continue;
-        float *dy = test_dy(dt_count(&rig.out.shape));
+        float *dy = op_test_dy(dt_count(&rig.out.shape));
         op_rig_forward(&rig);
         op_rig_backward(&rig, dy);
         free(dy);

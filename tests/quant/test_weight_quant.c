@@ -131,32 +131,16 @@ Test(weight_quant, codes_match_the_oracle)
     op_cases_run(cases, N_CASES);
 }
 
-static double *as_double(const op_rig *rig, const void *src, int64_t n)
-{
-    float *host = op_rig_read(rig, src, n);
-    double *out = malloc((size_t)n * sizeof *out);
-    for (int64_t i = 0; i < n; i++) out[i] = (double)host[i];
-    free(host);
-    return out;
-}
-
-static float *test_dy(int64_t n)
-{
-    float *dy = malloc((size_t)n * sizeof *dy);
-    for (int64_t i = 0; i < n; i++) dy[i] = sinf((float)(i * i % 1009));
-    return dy;
-}
-
 /* Gradients start at 0.5. A factor and a division in f32 err by 2^-23 of the result, 0.5 + it rounds once more; the sum
  * for alpha is of f32 products. */
 static void check_set(const op_case *c, const char *backend, const op_rig *rig, const float *dy, int64_t k)
 {
     const dt_weight_quant_params *p = c->params;
     const int64_t n = dt_count(&c->in[0].shape) / dt_count(&c->in[1].shape);
-    double *w = as_double(rig, (const float *)rig->in[0].data + k * n, n);
-    double *dw = as_double(rig, dt_grads(&rig->in[0]) + k * n, n),
-           *dalpha = as_double(rig, dt_grads(&rig->in[1]) + k, 1);
-    double *alpha = as_double(rig, (const float *)rig->in[1].data + k, 1);
+    double *w = op_rig_read_double(rig, (const float *)rig->in[0].data + k * n, n);
+    double *dw = op_rig_read_double(rig, dt_grads(&rig->in[0]) + k * n, n),
+           *dalpha = op_rig_read_double(rig, dt_grads(&rig->in[1]) + k, 1);
+    double *alpha = op_rig_read_double(rig, (const float *)rig->in[1].data + k, 1);
     const double_stats s = stats_of(w, n, p->rule);
     double want_alpha = 0.5, size = 0.5;
 
@@ -183,7 +167,7 @@ Test(weight_quant, gradients_follow_each_rule_and_add)
         for (int b = 0; b < 2; b++) {
             op_rig rig;
             if (!op_rig_open(&rig, backends[b], 0, &cases[i])) continue;
-            float *dy = test_dy(dt_count(&rig.out.shape));
+            float *dy = op_test_dy(dt_count(&rig.out.shape));
             op_rig_forward(&rig);
             op_rig_backward(&rig, dy);
             for (int64_t k = 0; k < dt_count(&rig.in[1].shape); k++) check_set(&cases[i], backends[b], &rig, dy, k);
@@ -198,7 +182,7 @@ static float *dw_of(const op_case *c, const char *backend)
 {
     op_rig rig;
     if (!op_rig_open(&rig, backend, 0, c)) return NULL;
-    float *dy = test_dy(dt_count(&rig.out.shape));
+    float *dy = op_test_dy(dt_count(&rig.out.shape));
     op_rig_forward(&rig);
     op_rig_backward(&rig, dy);
     float *dw = op_rig_read(&rig, rig.in[0].grad, dt_count(&rig.in[0].shape));
@@ -323,7 +307,7 @@ static void group_check(const char *backend)
 
     for (int i = 0; i < GROUP; i++) {
         if (!op_rig_open(&rig[i], backend, 2, &cases[i % N_CASES])) return;
-        float *dy = test_dy(dt_count(&rig[i].out.shape));
+        float *dy = op_test_dy(dt_count(&rig[i].out.shape));
         layer_start(&rig[i], (unsigned)i % 4);
         op_rig_forward(&rig[i]);
         op_rig_backward(&rig[i], dy);

@@ -47,18 +47,11 @@ static const op_case flat_cases[] = {
     CASE("ece284, the layer, many pieces", ece284, 1, 3, 5, 5, 333),
 };
 
-static float *test_dy(int64_t n)
-{
-    float *dy = malloc((size_t)n * sizeof *dy);
-    for (int64_t i = 0; i < n; i++) dy[i] = sinf((float)(i * i % 1009));
-    return dy;
-}
-
 /* The last of the case's sets becomes flat. */
 static void flat_run(op_rig *rig, const flat_set *flat, float **code, float **dw, float **dalpha)
 {
     const int64_t n = dt_count(&rig->in[0].shape), sets = dt_count(&rig->in[1].shape), count = n / sets;
-    float *w = op_rig_read(rig, rig->in[0].data, n), *dy = test_dy(n);
+    float *w = op_rig_read(rig, rig->in[0].data, n), *dy = op_test_dy(n);
 
     for (int64_t i = n - count; flat && i < n; i++) w[i] = flat->value + (i == n - 1 ? flat->odd : 0.0f);
     op_rig_write(rig, rig->in[0].data, w, (size_t)n * sizeof *w);

@@ -321,3 +321,31 @@ void op_case_refused(const op_case *c, dt_status status, const char *text)
     cr_assert(strstr(dt_last_error(), text) != NULL, "%s: the message is '%s', expected '%s' in it", c->why,
               dt_last_error(), text);
 }
+
+static void passes_gradients(const op_case *c, const char *backend)
+{
+    op_rig rig;
+
+    if (!op_rig_open(&rig, backend, 0, c)) return;
+    const int64_t n = dt_count(&rig.out.shape);
+    float *dy = malloc((size_t)n * sizeof *dy);
+    for (int64_t k = 0; k < n; k++) dy[k] = (float)(k % 13) - 6.0f; /* exact, added to 0.5 */
+    op_rig_forward(&rig);
+    op_rig_backward(&rig, dy);
+    float *dx = op_rig_read(&rig, rig.in[0].grad, n);
+    for (int64_t k = 0; k < n; k++) {
+        cr_assert(dx[k] == dy[k] + 0.5f, "%s: %s: 0.5 + the gradient at %lld is %g", c->why, backend, (long long)k,
+                  (double)dx[k]);
+    }
+    free(dx);
+    free(dy);
+    op_rig_close(&rig);
+}
+
+void op_cases_pass_gradients(const op_case *c, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        passes_gradients(&c[i], "cpu");
+        passes_gradients(&c[i], "cuda");
+    }
+}

@@ -124,8 +124,15 @@ void op_rig_forward(op_rig *rig);
 void op_rig_backward(op_rig *rig, const float *dy); /* dy: host memory, as many values as out; gradients start at 0.5 */
 void op_rig_close(op_rig *rig);                     /* fails the test if memory beside a tensor was written */
 
+/* Returns n gradients of no pattern, -1..1, which the caller frees. */
+float *op_test_dy(int64_t n);
+
+/* Fails the test unless the gradient of input 0 is that of the output, in every case on both backends. */
+void op_cases_pass_gradients(const op_case *c, size_t n);
+
 /* Copies count floats from the device to host memory, which the caller frees. */
 float *op_rig_read(const op_rig *rig, const void *src, int64_t count);
+double *op_rig_read_double(const op_rig *rig, const void *src, int64_t count);
 void op_rig_write(const op_rig *rig, void *dst, const void *src, size_t bytes);
 
 #endif /* OP_CASE_H */

@@ -327,6 +327,24 @@ float *op_rig_read(const op_rig *rig, const void *src, int64_t count)
     return host_floats(rig->ctx, src, count);
 }
 
+double *op_rig_read_double(const op_rig *rig, const void *src, int64_t count)
+{
+    float *host = op_rig_read(rig, src, count);
+    double *out = malloc((size_t)(count + 1) * sizeof *out);
+
+    for (int64_t i = 0; i < count; i++) out[i] = (double)host[i];
+    free(host);
+    return out;
+}
+
+float *op_test_dy(int64_t n)
+{
+    float *dy = malloc((size_t)n * sizeof *dy);
+
+    for (int64_t i = 0; i < n; i++) dy[i] = sinf((float)(i * i % 1009));
+    return dy;
+}
+
 void op_rig_write(const op_rig *rig, void *dst, const void *src, size_t bytes)
 {
     op_must(dt_device_write(rig->ctx, dst, src, bytes), rig->node.name, "write");
