@@ -176,7 +176,7 @@ static const option_row own_rows[] = {
       .about = "How a value's range follows from what it was; max-abs has the notebook's error, for comparison alone" },
     { "percentile", KIND_FLOAT, AT(quantize.percent), QUANTIZE_OPTION, .unit = "PERCENT", .min = 50.001, .max = 100,
       .about = "Observer percentile: share of the values that a range holds at each end" },
-    { "wbits", KIND_INT, AT(quantize.wbits), QUANTIZE_OPTION, .unit = "BITS", .min = 2, .max = 8,
+    { "wbits", KIND_INT, AT(quantize.wbits), QUANTIZE_OPTION, .unit = "BITS", .min = 2, .max = 16,
       .about = "Bits of a weight" },
     { "abits", KIND_INT, AT(quantize.abits), QUANTIZE_OPTION, .unit = "BITS", .min = 2, .max = 16,
       .about = "Bits of an activation" },

@@ -359,8 +359,8 @@ static dt_status quantize_node(dt_rewrite *r, const dt_graph_node *n, void *user
 
 static dt_status check_choice(const dt_graph *g, const dt_range_choice *c, const char *needed)
 {
-    DT_CHECK(c->wbits >= 2 && c->wbits <= 8 && c->abits >= 2 && c->abits <= 16, DT_ERR_ARGUMENT,
-             "%s: affine quantizers of w%da%d, allowed are 2..8 bits of weights and 2..16 of activations", g->name,
+    DT_CHECK(c->wbits >= 2 && c->wbits <= 16 && c->abits >= 2 && c->abits <= 16, DT_ERR_ARGUMENT,
+             "%s: affine quantizers of w%da%d, allowed are 2..16 bits of weights and 2..16 of activations", g->name,
              c->wbits, c->abits);
     DT_TRY(dt_check_word("the update of ranges", (int)c->update, dt_range_update_names));
     DT_CHECK(c->decay >= 0.0f && c->decay <= 1.0f, DT_ERR_ARGUMENT, "%s: the decay of ranges is %g, allowed are 0..1",

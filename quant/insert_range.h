@@ -9,7 +9,7 @@
 #include "../core/graph/graph.h"
 
 typedef struct {
-    int wbits, abits;        /* 2..8; 2..16 */
+    int wbits, abits;        /* 2..16; programs have 8 bits of weights at most */
     int per_channel;         /* 1: each filter has a scale; 0: each layer has one */
     int fc_per_layer;        /* 1: a LINEAR has one scale whatever per_channel is */
     dt_range_update update;  /* who changes the ranges in training; FIXED needs all of them given */

@@ -71,7 +71,7 @@ typedef struct {
     int64_t n;                 /* calibration images; TensorFlow's guides take 100 to 500 */
     dt_observer observer;
     float percent;      /* PERCENTILE: above 50, up to 100; 0: 99.99 */
-    int wbits, abits;   /* 2..8, 2..16; 0: 8 */
+    int wbits, abits;   /* 2..16, weights of a program and of DRQ 2..8; 0: 8 */
     int per_layer;      /* 1: one scale a layer of weights; 0: one a filter */
     int fc_per_layer;   /* 1: linear layers have one scale, as TensorFlow's converters before 2024 */
     int symmetric;      /* 1: activations have the zero point 0, and as many codes above it as below, but for one */

@@ -69,6 +69,9 @@ static dt_status read_weights(const dt_affine_lowering *w, const dt_graph_node *
 
     DT_CHECK(t && codes->facts.n_scale > 0, DT_ERR_UNSUPPORTED, "%s: its weights %s are not quantized", c->name,
              codes->name);
+    DT_CHECK(codes->facts.qmax <= INT8_MAX, DT_ERR_UNSUPPORTED,
+             "%s: its weights have codes up to %lld; a program has at most 8 bits of weights: quantize with --wbits 8",
+             c->name, (long long)codes->facts.qmax);
     c->shape = codes->facts.shape;
     c->range = (dt_codes_params){ (int)codes->facts.qmin, (int)codes->facts.qmax, 0 };
     c->n_scale = codes->facts.n_scale;

@@ -308,8 +308,8 @@ Test(insert_range, what_cannot_be_done_is_refused_by_name)
     c.update = DT_RANGE_AVERAGE;
     expect_refused(two, &c, DT_ERR_UNSUPPORTED, "both joins a with values that are read before it is made");
     c = w8a8;
-    c.wbits = 9;
-    expect_refused(two, &c, DT_ERR_ARGUMENT, "quantizers of w9a8, allowed are 2..8");
+    c.wbits = 17;
+    expect_refused(two, &c, DT_ERR_ARGUMENT, "quantizers of w17a8, allowed are 2..16");
     c = w8a8;
     c.abits = 17;
     expect_refused(two, &c, DT_ERR_ARGUMENT, "w8a17");

@@ -16,7 +16,7 @@
 
 static const char *const backends[] = { "cpu", "cuda" };
 
-static const dt_max_quant_params w8 = { 8 }, w2 = { 2 }, w5 = { 5 };
+static const dt_max_quant_params w8 = { 8 }, w2 = { 2 }, w5 = { 5 }, w16 = { 16 };
 
 /* step of n weights in double */
 static double step_of(const double *w, int64_t n, int bits, double least)
@@ -58,6 +58,7 @@ static void max_quant_oracle(const op_case *c, const double *const *in, double *
     }
 
 static const op_case cases[] = {
+    { QUANT, .why = "16 bits", .params = &w16, .in = { W(5, 3, 3, 7), NO_LEAST(5) } },
     { QUANT, .why = "a scale a filter", .params = &w8, .in = { W(7, 3, 3, 5), NO_LEAST(7) } },
     { QUANT, .why = "a scale a layer", .params = &w8, .in = { W(7, 3, 3, 5), NO_LEAST(1) } },
     { QUANT, .why = "one filter of one weight", .params = &w8, .in = { W(1, 1), NO_LEAST(1) } },
@@ -206,11 +207,11 @@ Test(max_quant, codes_are_tensorflow_lites)
 
 Test(max_quant, misuse_is_refused)
 {
-    const dt_max_quant_params w1 = { 1 }, w9 = { 9 };
+    const dt_max_quant_params w1 = { 1 }, w17 = { 17 };
     op_case c = { QUANT, .why = "1 bit", .params = &w1, .in = { W(2, 7), NO_LEAST(2) } };
-    op_case_refused(&c, DT_ERR_ARGUMENT, "weights of 1 bits, allowed are 2..8");
-    c.params = &w9;
-    op_case_refused(&c, DT_ERR_ARGUMENT, "weights of 9 bits, allowed are 2..8");
+    op_case_refused(&c, DT_ERR_ARGUMENT, "weights of 1 bits, allowed are 2..16");
+    c.params = &w17;
+    op_case_refused(&c, DT_ERR_ARGUMENT, "weights of 17 bits, allowed are 2..16");
     const op_case least = { QUANT, .why = "least", .params = &w8, .in = { W(7, 2), NO_LEAST(2) } };
     op_case_refused(&least, DT_ERR_SHAPE, "2 least scales for 7 filters");
     const op_case flat = { QUANT, .why = "flat", .params = &w8, .in = { W(7), NO_LEAST(7) } };

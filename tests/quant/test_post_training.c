@@ -305,6 +305,7 @@ Test(post_training, what_cannot_be_is_named)
     dt_model *m = make_model(ctx), *q, *twice;
     float *images = make_images(IMAGES);
     dt_quantization what = { .normalised = images, .n = IMAGES };
+    dt_program *p;
 
     dt_program_destroy(quantize(m, images, IMAGES, &q));
     cr_assert_eq(dt_quantize(q, &what, &twice), DT_ERR_UNSUPPORTED);
@@ -314,6 +315,11 @@ Test(post_training, what_cannot_be_is_named)
     cr_assert(strstr(dt_last_error(), "image is nan for image 4") != NULL, "%s", dt_last_error());
     what = (dt_quantization){ .n = 3 };
     cr_assert_eq(dt_quantize(m, &what, &twice), DT_ERR_ARGUMENT);
+    what = (dt_quantization){ .normalised = images, .n = 3, .wbits = 9 };
+    must(dt_quantize(m, &what, &twice));
+    cr_assert_eq(dt_program_lower(twice, NULL, &p), DT_ERR_UNSUPPORTED);
+    cr_assert(strstr(dt_last_error(), "stem: its weights have codes up to 255;") != NULL, "%s", dt_last_error());
+    dt_model_destroy(twice);
     free(images);
     dt_model_destroy(q);
     dt_model_destroy(m);
