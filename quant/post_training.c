@@ -50,21 +50,29 @@ dt_status dt_post_training_fold(dt_model *m, dt_model **out)
 
 /* ---- ranges ---- */
 
-/* Marks the values whose ranges quantizers have, but for those that are known or fixed. */
-static dt_status mark_wanted(const dt_graph *g, const dt_known_ranges *known, char *wanted, int *n_wanted)
+/* Marks the value from whose range `value` has its quantizer, if that range is neither known nor fixed. */
+static void want(const dt_graph *g, const dt_range_plan *plan, const dt_known_ranges *known, int value, char *wanted)
+{
+    const int is_value = g->value[value]->source == DT_SOURCE_NODE || value == g->image;
+    const dt_range_group *group = dt_range_of(plan, value);
+
+    if (!is_value || g->value[value]->facts.constant || group->is_fixed) return;
+    if (!known->has || !known->has[group->named]) wanted[group->named] = 1;
+}
+
+/* Marks what nodes read as codes, and the scores. What an operator is joined with reads no codes. */
+static dt_status mark_wanted(const dt_graph *g, const dt_known_ranges *known, char *wanted)
 {
     dt_range_plan plan;
     dt_status status = dt_range_plan_make(g, &plan);
 
-    *n_wanted = 0;
-    for (int i = 0; status == DT_OK && i < g->n_values; i++) {
-        const int is_value = g->value[i]->source == DT_SOURCE_NODE || i == g->image;
-        if (!is_value || !plan.needed[i] || g->value[i]->facts.constant) continue;
-        const dt_range_group *group = dt_range_of(&plan, i);
-        if (group->is_fixed || (known->has && known->has[group->named])) continue;
-        *n_wanted += !wanted[group->named];
-        wanted[group->named] = 1;
+    for (int i = 0; status == DT_OK && i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        const dt_place place = plan.place[n->out];
+        if (!plan.needed[n->out] || place == DT_PLACE_COPY || place == DT_PLACE_JOIN) continue;
+        for (int k = 0; k < n->n_in; k++) want(g, &plan, known, n->in[k], wanted);
     }
+    if (status == DT_OK) want(g, &plan, known, g->scores, wanted);
     dt_range_plan_destroy(&plan);
     return status;
 }
@@ -84,14 +92,12 @@ static dt_status observe(dt_model *m, const dt_quantization *what, const char *w
     return dt_calibrate(m, &calibration, range);
 }
 
-/* Every value of the graph that a quantizer asks for. */
+/* Ranges of all values that a quantizer asks for. */
 static dt_status find_ranges(dt_model *m, const dt_quantization *what, const dt_known_ranges *known, char *wanted,
                              dt_range *range)
 {
-    int n_wanted;
-
-    DT_TRY(mark_wanted(m->graph, known, wanted, &n_wanted));
-    if (n_wanted > 0) DT_TRY(observe(m, what, wanted, range));
+    DT_TRY(mark_wanted(m->graph, known, wanted));
+    if (memchr(wanted, 1, (size_t)m->graph->n_values)) DT_TRY(observe(m, what, wanted, range));
     for (int i = 0; i < m->graph->n_values; i++) {
         if (known->has && known->has[i]) range[i] = known->range[i];
     }
