@@ -4,8 +4,8 @@
  *
  * A value of the model holds codes, or what a RANGE_QUANT will make codes of: a layer's sums with their bias and
  * limits, the sum or product of two codes, an average, a softmax, a sigmoid. The quantizer adds the one node that an
- * inference engine has for all of it. Scales, zero points, weight codes and biases are TensorFlow Lite's:
- * core/arith/range.h.
+ * inference engine has for all of it; under the profile exact, lower_affine_exact.c says which. Scales, zero points,
+ * weight codes and biases are TensorFlow Lite's: core/arith/range.h.
  *
  *   image                      QUANTIZE          ADD, MUL              QADD, QMUL
  *   CONV2D, LINEAR [, BIAS]    CODES, CONV2D,    AVGPOOL               AVGPOOL, REQUANTIZE where its range is its own
@@ -131,8 +131,8 @@ static dt_status lower_limits(dt_affine_lowering *w, const dt_graph_node *n)
         high = ((const dt_relu_params *)n->params)->most;
     }
     if (!h->is_limited) h->low = -INFINITY, h->high = INFINITY;
-    h->low = low > h->low ? low : h->low;
-    h->high = high < h->high ? high : h->high;
+    h->low = dt_clamp(h->low, low, high);
+    h->high = dt_clamp(h->high, low, high);
     h->is_limited = 1;
     return DT_OK;
 }
