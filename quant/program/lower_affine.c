@@ -131,8 +131,8 @@ static dt_status lower_limits(dt_affine_lowering *w, const dt_graph_node *n)
         high = ((const dt_relu_params *)n->params)->most;
     }
     if (!h->is_limited) h->low = -INFINITY, h->high = INFINITY;
-    h->low = dt_clamp(h->low, low, high);
-    h->high = dt_clamp(h->high, low, high);
+    h->low = low > h->low ? low : h->low;
+    h->high = high < h->high ? high : h->high;
     h->is_limited = 1;
     return DT_OK;
 }
