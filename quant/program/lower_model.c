@@ -238,11 +238,16 @@ dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out)
 
 dt_status dt_program_lower_under(dt_model *m, const dt_dataset *d, dt_profile profile, dt_program **out)
 {
+    dt_program *p = NULL;
+
     DT_TRY(dt_check_word("profile", (int)profile, dt_profile_names));
-    DT_CHECK(
-        is_affine(m->graph) || profile == DT_PROFILE_EXACT, DT_ERR_UNSUPPORTED,
-        "%s has no affine quantizers, so that its program computes under no engine's profile; its codes are those of "
-        "evaluation, by thresholds: %s",
-        m->graph->name, dt_profile_names[DT_PROFILE_EXACT]);
-    return lower(m, d, profile, out);
+    DT_TRY(lower(m, d, profile, &p));
+    const int is_exact = profile == DT_PROFILE_EXACT; /* thresholds are */
+    const dt_status status = is_exact ? DT_OK : dt_program_use_profile(p, profile);
+    if (status != DT_OK) {
+        dt_program_destroy(p);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = p;
+    return DT_OK;
 }
