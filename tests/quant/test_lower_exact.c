@@ -221,6 +221,56 @@ Test(lower_exact, resnet8)
     must_be_equal("cpu", g, &plainly, (int)(image[1] * image[2] * image[3]), 15, 1);
 }
 
+/* ---- sums that f32 rounds ---- */
+
+static const char large[] =
+    "{ \"format\": \"detent-network\", \"name\": \"large\", \"image\": [16, 16, 8], \"classes\": 10, \"nodes\": ["
+    "[\"flat\", \"flatten\", \"image\"],"
+    "[\"classifier\", \"linear\", \"flat\", { \"features\": 10 }] ] }";
+
+enum { LARGE = 16 * 16 * 8 };
+
+static dt_status find_largest(void *user, const dt_value_batch *v)
+{
+    float *largest = user;
+
+    for (int64_t i = 0; strcmp(v->name, "classifier") == 0 && i < v->dim[0] * v->dim[1]; i++)
+        *largest = fmaxf(*largest, fabsf(v->values[i]));
+    return DT_OK;
+}
+
+/* 2,048 products of positive codes. Evaluation has their sum rounded to f32, the reference has it whole. */
+Test(lower_exact, sums_above_24_bits)
+{
+    dt_context *ctx = context("cpu");
+    float *images = drawn_images(N_IMAGES, LARGE), weight[10 * LARGE], scores[N_IMAGES * 10], one[10], largest = 0.0f;
+    const dt_quantization how = { .normalised = images, .n = N_IMAGES };
+    const dt_prediction what = { .normalised = images, .n = N_IMAGES, .look = find_largest, .user = &largest };
+    dt_model *m, *q;
+    dt_program *p;
+
+    for (int i = 0; i < N_IMAGES * LARGE; i++) images[i] = fabsf(images[i]) + 1.0f + 0.01f * (float)(i / LARGE);
+    for (int i = 0; i < 10 * LARGE; i++) weight[i] = 1.0f + 0.2f * drawn_number((uint32_t)i);
+    MUST(dt_model_open(ctx, graph_of(large), &m));
+    draw_parameters(m);
+    MUST(dt_model_write(m, dt_model_find(m, "classifier.weight"), weight));
+    MUST(dt_quantize(m, &how, &q));
+    MUST(dt_program_lower_under(q, NULL, DT_PROFILE_EXACT, &p));
+    const comparison c = compare_all(ctx, q, p, images);
+    cr_assert(c.n_compared == 2 && c.n_differ == 0, "%lld of %lld differ", (long long)c.n_differ, (long long)c.n_codes);
+    MUST(dt_predict(q, &what, scores));
+    cr_assert(largest > 16777216.0f, "the largest sum is %g", (double)largest);
+    for (int k = 0; k < N_IMAGES; k++) {
+        MUST(dt_program_run_reals(p, images + k * LARGE, one));
+        cr_assert_arr_eq(one, scores + k * 10, sizeof one, "image %d", k);
+    }
+    free(images);
+    dt_program_destroy(p);
+    dt_model_destroy(q);
+    dt_model_destroy(m);
+    dt_context_destroy(ctx);
+}
+
 /* ---- thresholds ---- */
 
 static const void *data_of(const dt_program *p, const char *node, const char *part)
