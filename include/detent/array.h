@@ -182,7 +182,8 @@ typedef struct {
 
 /* Verifies one layer or sum of m, or all of them if layer is NULL, on images first .. first + count - 1 of d. It
  * compares every psum of the grid's forward and of the array with a sum in 64-bit integers, and the codes and sums of
- * the program with those of the grid. Mismatches are reported in *out and are no error. */
+ * the program with those of the grid. The program of a model with affine quantizers is that of DT_PROFILE_EXACT.
+ * Mismatches are reported in *out and are no error. */
 DT_API DT_MUST_CHECK dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t count,
                                          const char *layer, const dt_array *array, const dt_progress *progress,
                                          dt_verify_report **out);
