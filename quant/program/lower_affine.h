@@ -30,10 +30,11 @@ typedef struct {
     dt_affine_holds holds;
     const dt_graph_node *node;
     int value, other;
-    int range;       /* of codes: the model's parameter that is their range */
-    int bias;        /* SUM: the model's parameter that is added; -1: none */
-    int is_limited;  /* 1: a ReLU or clip has limited it to low..high since; 0: low and high are not read */
-    float low, high; /* real values */
+    int range;                 /* of codes: the model's parameter that is their range */
+    int bias;                  /* SUM: the model's parameter that is added; -1: none */
+    const dt_graph_node *norm; /* SUM: the model's batch norm of it, under the profile exact; NULL: none */
+    int is_limited;            /* 1: a ReLU or clip has limited it to low..high since; 0: low and high are not read */
+    float low, high;           /* real values */
 } dt_affine_held;
 
 typedef struct {

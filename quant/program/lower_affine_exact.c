@@ -4,7 +4,8 @@
  *
  * Evaluation sums codes exactly, or rounds the exact sum to f32 once, so that what a RANGE_QUANT makes of a sum is a
  * function of the sum, v = limit(slope * psum + offset) and rint(v / scale) of range.h, and never falls as the psum
- * grows. The slope is the sum's scale, the offset the real bias.
+ * grows, or, behind a batch norm of a negative gamma, never rises. The slope is the sum's scale and the offset the real
+ * bias, or both are the batch norm's line.
  *
  *   sums of a layer              THRESHOLD, bisected (steps.c) from that f32 arithmetic, operation by operation
  *   averages; sums of codes      AVGPOOL or ADD, and a THRESHOLD of their integers
@@ -20,6 +21,7 @@
 #include "lower_affine.h"
 
 #include "../../layers/activation.h"
+#include "norm_line.h"
 #include "steps.h"
 
 #include <stdlib.h>
@@ -60,8 +62,8 @@ static void find_steps(const dt_affine_quantizer *q, const dt_value *psum, const
 {
     for (int c = 0; c < psum->channels; c++) {
         const step channel = { s->slope[c], s->offset[c], q };
-        const dt_steps steps = { step_code, &channel, 1, psum->low, psum->high, q->grid.low, q->grid.high };
-        s->sign[c] = 1;
+        s->sign[c] = s->slope[c] < 0.0f ? -1 : 1;
+        const dt_steps steps = { step_code, &channel, s->sign[c], psum->low, psum->high, q->grid.low, q->grid.high };
         dt_steps_find(&steps, s->step + c, psum->channels);
     }
 }
@@ -106,17 +108,38 @@ static float *psum_scales(const dt_program *p, const dt_graph_node *conv, int ch
     return slope;
 }
 
+/* Makes the line of a batch norm of the line of psums. */
+static dt_status take_norm(const dt_affine_quantizer *q, int channels, float *slope, float *offset)
+{
+    const dt_graph_node *n = q->x->norm;
+    dt_norm_line norm = { dt_graph_name(q->w->from, n->out), n->params, { NULL }, channels };
+    dt_status status = DT_OK;
+
+    for (int k = 0; k < DT_NORM_PARTS && status == DT_OK; k++) {
+        status = dt_affine_floats(q->w, n->in[k + 1], &norm.part[k]);
+    }
+    if (status == DT_OK) status = dt_norm_line_of(&norm, slope, offset);
+    for (int k = 0; k < DT_NORM_PARTS; k++) free(norm.part[k]);
+    return status;
+}
+
 static dt_status add_layer_thresholds(dt_affine_quantizer *q, int *y)
 {
     const dt_program *p = q->w->program;
     const int channels = dt_program_value(p, q->x->value).channels;
-    float *offset = NULL;
+    float *slope, *offset = NULL;
+    dt_status status = DT_OK;
 
     if (q->x->bias >= 0)
         DT_TRY(dt_affine_floats(q->w, q->x->bias, &offset));
     else
         offset = calloc((size_t)channels, sizeof *offset);
-    return add_thresholds(q, q->x->value, psum_scales(p, dt_graph_maker(p->graph, q->x->value), channels), offset, y);
+    slope = psum_scales(p, dt_graph_maker(p->graph, q->x->value), channels);
+    if (q->x->norm && slope && offset) status = take_norm(q, channels, slope, offset);
+    if (status == DT_OK) return add_thresholds(q, q->x->value, slope, offset, y);
+    free(slope);
+    free(offset);
+    return dt_forward(status, __FILE__, __LINE__);
 }
 
 /* ---- sums of codes ---- */

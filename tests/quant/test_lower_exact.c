@@ -2,6 +2,7 @@
  * test_lower_exact.c - programs under the profile exact: each code of the program is that of the model's evaluation,
  * of each image, in each layer; thresholds stand where formulas written here step; what has no exact form is refused.
  */
+#include "../support/compared_codes.h"
 #include "../support/drawn_model.h"
 
 #include "../../core/context.h"
@@ -11,7 +12,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { SIDE = 16, CHANNELS = 3, IMAGE = SIDE * SIDE * CHANNELS, N_IMAGES = 70, MOST_VALUES = 64 };
+enum { SIDE = 16, CHANNELS = 3, IMAGE = SIDE * SIDE * CHANNELS, N_IMAGES = COMPARED_IMAGES };
 
 /* Strides, a depthwise layer, ReLU6, an add of two scales with a ReLU, one of a single scale, a concat, averages, a
  * linear layer. */
@@ -72,88 +73,6 @@ static dt_context *context(const char *backend)
 static const dt_quantization plainly = { 0 };
 
 /* ---- every code ---- */
-
-/* The codes of one value of the model, of all images. */
-typedef struct {
-    char name[DT_NAME_MAX + 1]; /* of the program's value that must have them */
-    float *codes;
-    int64_t count; /* of all images */
-} codes_of_value;
-
-typedef struct {
-    codes_of_value value[MOST_VALUES];
-    int n_values, n_compared;
-    int64_t n_codes, n_differ;
-    char first[DT_NAME_MAX + 1]; /* the first value that differs */
-} comparison;
-
-/* "stem.act.quant" of the model is "stem.act.act_quant" of the program. */
-static dt_status keep(void *user, const dt_value_batch *v)
-{
-    static const char end[] = ".quant";
-    comparison *c = user;
-    const size_t bytes = strlen(v->name), cut = sizeof end - 1;
-    int64_t count = 1;
-
-    if (bytes <= cut || strcmp(v->name + bytes - cut, end) != 0 || v->n_scale == 0) return DT_OK;
-    for (int d = 0; d < v->ndim; d++) count *= v->dim[d];
-    codes_of_value *to = NULL;
-    for (int i = 0; i < c->n_values; i++) {
-        if (strncmp(c->value[i].name, v->name, bytes - cut) == 0 &&
-            strcmp(c->value[i].name + bytes - cut, ".act_quant") == 0)
-            to = &c->value[i];
-    }
-    if (!to) {
-        cr_assert(c->n_values < MOST_VALUES);
-        to = &c->value[c->n_values++];
-        snprintf(to->name, sizeof to->name, "%.*s.act_quant", (int)(bytes - cut), v->name);
-    }
-    to->codes = realloc(to->codes, (size_t)(to->count + count) * sizeof *to->codes);
-    memcpy(to->codes + to->count, v->values, (size_t)count * sizeof *to->codes);
-    to->count += count;
-    return DT_OK;
-}
-
-static dt_status judge(void *user, const dt_value_batch *v)
-{
-    comparison *c = user;
-    int64_t per_image = 1;
-
-    for (int d = 1; d < v->ndim; d++) per_image *= v->dim[d];
-    for (int i = 0; i < c->n_values; i++) {
-        if (strcmp(c->value[i].name, v->name) != 0) continue;
-        const float *wanted = c->value[i].codes + v->first * per_image;
-        cr_assert(v->n_scale == 1 && v->first * per_image + v->dim[0] * per_image <= c->value[i].count, "%s", v->name);
-        c->n_compared += v->first == 0;
-        c->n_codes += v->dim[0] * per_image;
-        for (int64_t k = 0; k < v->dim[0] * per_image; k++) {
-            if (v->values[k] == wanted[k]) continue;
-            if (c->n_differ++ == 0) snprintf(c->first, sizeof c->first, "%s", v->name);
-        }
-    }
-    return DT_OK;
-}
-
-/* Compares the codes of the quantizers of q with those of the program, and the scores. */
-static comparison compare_all(dt_context *ctx, dt_model *q, const dt_program *p, const float *images)
-{
-    const int64_t n_scores = (int64_t)N_IMAGES * dt_program_n_scores(p);
-    float *scores = malloc((size_t)n_scores * sizeof *scores), *found = malloc((size_t)n_scores * sizeof *found);
-    comparison c = { .n_values = 0 };
-    dt_prediction what = { .normalised = images, .n = N_IMAGES, .batch = 32, .look = keep, .user = &c };
-    dt_model *m;
-
-    MUST(dt_predict(q, &what, scores));
-    MUST(dt_program_model(ctx, p, NULL, &m));
-    what.look = judge;
-    MUST(dt_predict(m, &what, found));
-    for (int64_t i = 0; i < n_scores; i++) c.n_differ += memcmp(&scores[i], &found[i], sizeof *found) != 0;
-    for (int i = 0; i < c.n_values; i++) free(c.value[i].codes);
-    dt_model_destroy(m);
-    free(scores);
-    free(found);
-    return c;
-}
 
 /* The arithmetic of an engine is another, and the comparison must see it. */
 static void must_differ(dt_context *ctx, dt_model *q, const float *images)
@@ -221,6 +140,62 @@ Test(lower_exact, resnet8)
     must_be_equal("cpu", g, &plainly, (int)(image[1] * image[2] * image[3]), 15, 1);
 }
 
+static const void *data_of(const dt_program *p, const char *node, const char *part)
+{
+    char name[DT_NAME_MAX + 32];
+
+    snprintf(name, sizeof name, "%s%s", node, part);
+    const int value = dt_graph_find(p->graph, name);
+    cr_assert(value >= 0, "no %s", name);
+    return p->graph->value[value]->data;
+}
+
+/* ---- networks trained with affine quantizers, whose batch norms are their own ---- */
+
+/* Ranges as training may leave them, and weights whose scale is their own. */
+static void set_ranges(dt_model *m)
+{
+    for (int i = 0; i < m->n_params; i++) {
+        const char *name = m->param[i]->name;
+        const int64_t n = dt_count(&m->param[i]->tensor.shape);
+        const int is_range = strstr(name, ".range") != NULL;
+        if (!is_range && !strstr(name, ".weight_least")) continue;
+        float *v = calloc((size_t)n, sizeof *v);
+        if (is_range) v[0] = -1.0f + 0.3f * drawn_number((uint32_t)i);
+        if (is_range) v[1] = 2.0f + drawn_number((uint32_t)(i + 500));
+        MUST(dt_model_write(m, i, v));
+        free(v);
+    }
+}
+
+/* Gammas of both signs: codes that fall as the psum grows. */
+Test(lower_exact, batch_norms_are_in_the_thresholds)
+{
+    dt_context *ctx = context("cpu");
+    float *images = drawn_images(N_IMAGES, IMAGE);
+    dt_program *p, *none = NULL;
+    dt_model *m;
+
+    MUST(dt_model_open(ctx, quantized(residual, &w8a8), &m));
+    draw_parameters(m);
+    set_ranges(m);
+    MUST(dt_program_lower_under(m, NULL, DT_PROFILE_EXACT, &p));
+    const comparison c = compare_all(ctx, m, p, images);
+    cr_assert_eq(c.n_compared, 10, "%d values are compared", c.n_compared);
+    cr_assert_eq(c.n_differ, 0, "%lld of %lld codes differ, the first is of %s", (long long)c.n_differ,
+                 (long long)c.n_codes, c.first);
+    const int8_t *sign = data_of(p, "a.act", ".sign");
+    int n_turned = 0;
+    for (int k = 0; k < 8; k++) n_turned += sign[k] < 0;
+    cr_assert(n_turned > 0 && n_turned < 8, "%d of 8 channels fall", n_turned);
+    cr_assert_eq(dt_program_lower(m, NULL, &none), DT_ERR_UNSUPPORTED);
+    cr_assert(strstr(dt_last_error(), "the profile exact has it in its thresholds") && !none, "%s", dt_last_error());
+    free(images);
+    dt_program_destroy(p);
+    dt_model_destroy(m);
+    dt_context_destroy(ctx);
+}
+
 /* ---- sums that f32 rounds ---- */
 
 static const char large[] =
@@ -272,16 +247,6 @@ Test(lower_exact, sums_above_24_bits)
 }
 
 /* ---- thresholds ---- */
-
-static const void *data_of(const dt_program *p, const char *node, const char *part)
-{
-    char name[DT_NAME_MAX + 32];
-
-    snprintf(name, sizeof name, "%s%s", node, part);
-    const int value = dt_graph_find(p->graph, name);
-    cr_assert(value >= 0, "no %s", name);
-    return p->graph->value[value]->data;
-}
 
 /* What evaluation makes of a psum, operation by operation, each rounded to f32. */
 typedef struct {
