@@ -1,5 +1,6 @@
 /*
- * activation.h - the limits that ReLU and CLIP put on values, and the sigmoid. CPU, CUDA and NORM_QUANT share this arithmetic.
+ * activation.h - the limits that ReLU and CLIP put on values, and the sigmoid. CPU, CUDA and NORM_QUANT share this
+ * arithmetic.
  *
  * The mathematics is in activation.c.
  */

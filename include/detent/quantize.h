@@ -137,9 +137,9 @@ typedef struct {
 
 /* Writes extracted_weights.csv, extracted_activations.csv and extracted.safetensors, of equal content, into the folder,
  * which is made if missing. m has been quantized by dt_quantize. Its weights, biases and ranges become integers by the
- * formulas of the notebook, which are not those of m's evaluation. docs/QKERAS_FORMAT.md describes the files. counts may
- * be NULL. DT_ERR_ARGUMENT: bits are out of range. DT_ERR_UNSUPPORTED: m has no affine quantizers, or has batch norms.
- * DT_ERR_NUMERIC: a range is so narrow that its zero point is beyond 2^53. */
+ * formulas of the notebook, which are not those of m's evaluation. docs/QKERAS_FORMAT.md describes the files. counts
+ * may be NULL. DT_ERR_ARGUMENT: bits are out of range. DT_ERR_UNSUPPORTED: m has no affine quantizers, or has batch
+ * norms. DT_ERR_NUMERIC: a range is so narrow that its zero point is beyond 2^53. */
 DT_API DT_MUST_CHECK dt_status dt_quantized_extract(dt_model *m, const dt_extraction *how, const char *folder,
                                                     dt_extraction_counts *counts);
 
