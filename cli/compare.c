@@ -42,8 +42,7 @@ static dt_status subject_open(const settings *s, const char *path, subject *a)
     DT_TRY(session_open_checkpoint(&named, &a->o));
     a->model = a->o.model;
     if (s->profile < 0 || dt_quantized_count(a->model) == 0) return DT_OK;
-    DT_TRY(dt_program_lower(a->model, NULL, &a->o.program));
-    DT_TRY(dt_program_use_profile(a->o.program, (dt_profile)s->profile));
+    DT_TRY(dt_program_lower_under(a->model, NULL, (dt_profile)s->profile, &a->o.program));
     return subject_use_program(a);
 }
 

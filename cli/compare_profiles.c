@@ -1,6 +1,7 @@
 /*
  * compare_profiles.c - `detent compare --profiles`: a network of integers under the arithmetic of every engine, and how
- *                      many of its output codes and predictions differ between each two.
+ *                      many of its output codes and predictions differ between each two. The profile exact is among
+ *                      them where a model is there to make its program of.
  */
 #include "compare.h"
 
@@ -8,13 +9,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_PROFILES = DT_PROFILE_ONNX + 1, CELL = 12 };
+enum { N_PROFILES = DT_PROFILE_EXACT + 1, CELL = 12 };
 
 typedef struct {
     float *scores[N_PROFILES]; /* [n][n_classes], owned; of one scale: codes differ where they do */
     int32_t *classes[N_PROFILES];
     int64_t hits[N_PROFILES];
+    int n;                          /* profiles that have run: the first n */
+    char left_out[VALUE_BYTES * 8]; /* why the last has not; "": it has */
 } runs;
+
+/* A program of a file has the profiles of engines. */
+static dt_status use_profile(subject *a, dt_profile profile)
+{
+    if (!a->o.model) return dt_program_use_profile(a->o.program, profile);
+    dt_program_destroy(a->o.program);
+    a->o.program = NULL;
+    return dt_program_lower_under(a->o.model, NULL, profile, &a->o.program);
+}
+
+static dt_status run_one(subject *a, const compared_images *images, int i, runs *r, compare_progress *p)
+{
+    dt_prediction how = { 0 };
+
+    DT_TRY(subject_use_program(a));
+    DT_TRY(subject_allocate(a, images));
+    const dt_status status = subject_run(a, images, 0, images->n, &how, p);
+    if (status == DT_OK) subject_judge(a, images);
+    r->scores[i] = a->scores;
+    r->classes[i] = a->classes;
+    r->hits[i] = a->hits;
+    r->n = i + 1;
+    a->scores = NULL;
+    a->classes = NULL;
+    return status;
+}
 
 static dt_status run_all(subject *a, const compared_images *images, runs *r)
 {
@@ -22,18 +51,13 @@ static dt_status run_all(subject *a, const compared_images *images, runs *r)
 
     compare_progress_begin(&p, N_PROFILES * images->n);
     for (int i = 0; i < N_PROFILES; i++) {
-        dt_prediction how = { 0 };
-        DT_TRY(dt_program_use_profile(a->o.program, (dt_profile)i));
-        DT_TRY(subject_use_program(a));
-        DT_TRY(subject_allocate(a, images));
-        dt_status status = subject_run(a, images, 0, images->n, &how, &p);
-        if (status == DT_OK) subject_judge(a, images);
-        r->scores[i] = a->scores;
-        r->classes[i] = a->classes;
-        r->hits[i] = a->hits;
-        a->scores = NULL;
-        a->classes = NULL;
+        const dt_status status = use_profile(a, (dt_profile)i);
+        if (i == DT_PROFILE_EXACT && status == DT_ERR_UNSUPPORTED) {
+            snprintf(r->left_out, sizeof r->left_out, "%s", dt_last_error());
+            return DT_OK;
+        }
         DT_TRY(status);
+        DT_TRY(run_one(a, images, i, r, &p));
     }
     return DT_OK;
 }
@@ -59,11 +83,11 @@ typedef int64_t (*counter)(const runs *r, const compared_images *images, int i, 
 static void print_matrix(const runs *r, const compared_images *images, counter count)
 {
     printf("%-*s", CELL, "");
-    for (int i = 0; i < N_PROFILES; i++) printf(" %*s", CELL, dt_profile_names[i]);
+    for (int i = 0; i < r->n; i++) printf(" %*s", CELL, dt_profile_names[i]);
     printf("\n");
-    for (int i = 0; i < N_PROFILES; i++) {
+    for (int i = 0; i < r->n; i++) {
         printf("%-*s", CELL, dt_profile_names[i]);
-        for (int k = 0; k < N_PROFILES; k++) printf(" %*s", CELL, i == k ? "-" : text_count(count(r, images, i, k)).s);
+        for (int k = 0; k < r->n; k++) printf(" %*s", CELL, i == k ? "-" : text_count(count(r, images, i, k)).s);
         printf("\n");
     }
 }
@@ -75,9 +99,10 @@ static void print_runs(const subject *a, const runs *r, const compared_images *i
     print_matrix(r, images, codes_that_differ);
     printf("predictions that differ, of %s\n", text_count(images->n).s);
     print_matrix(r, images, predictions_that_differ);
+    if (r->left_out[0]) printf("without %s: %s\n", dt_profile_names[DT_PROFILE_EXACT], r->left_out);
     if (!images->labels) return;
     printf("%-*s", CELL, "right, %");
-    for (int i = 0; i < N_PROFILES; i++) printf(" %*.2f", CELL, 100.0 * (double)r->hits[i] / (double)images->n);
+    for (int i = 0; i < r->n; i++) printf(" %*.2f", CELL, 100.0 * (double)r->hits[i] / (double)images->n);
     printf("\n");
 }
 
@@ -85,9 +110,9 @@ static void add_matrix(cJSON *to, const char *name, const runs *r, const compare
 {
     cJSON *rows = cJSON_AddArrayToObject(to, name);
 
-    for (int i = 0; i < N_PROFILES; i++) {
+    for (int i = 0; i < r->n; i++) {
         cJSON *row = cJSON_CreateArray();
-        for (int k = 0; k < N_PROFILES; k++) {
+        for (int k = 0; k < r->n; k++) {
             cJSON_AddItemToArray(row, cJSON_CreateNumber((double)count(r, images, i, k)));
         }
         cJSON_AddItemToArray(rows, row);
@@ -101,12 +126,12 @@ static dt_status print_runs_json(const subject *a, const runs *r, const compared
     cJSON_AddStringToObject(out, "checkpoint", a->path);
     cJSON_AddNumberToObject(out, "images", (double)images->n);
     cJSON_AddNumberToObject(out, "codes", (double)(images->n * images->n_classes));
-    cJSON_AddItemToObject(out, "profiles", cJSON_CreateStringArray(dt_profile_names, N_PROFILES));
+    cJSON_AddItemToObject(out, "profiles", cJSON_CreateStringArray(dt_profile_names, r->n));
     add_matrix(out, "codes_that_differ", r, images, codes_that_differ);
     add_matrix(out, "predictions_that_differ", r, images, predictions_that_differ);
     if (images->labels) {
         cJSON *right = cJSON_AddArrayToObject(out, "right");
-        for (int i = 0; i < N_PROFILES; i++) cJSON_AddItemToArray(right, cJSON_CreateNumber((double)r->hits[i]));
+        for (int i = 0; i < r->n; i++) cJSON_AddItemToArray(right, cJSON_CreateNumber((double)r->hits[i]));
     }
     return print_json(out);
 }

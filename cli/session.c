@@ -126,9 +126,8 @@ dt_status session_need_program(const settings *s, const session *o)
     return dt_raise(status, __FILE__, __LINE__, "%s: %s", s->checkpoint, why);
 }
 
-static dt_status use_arithmetic(const settings *s, session *o)
+static dt_status use_cast(const settings *s, session *o)
 {
-    if (s->profile >= 0) DT_TRY(dt_program_use_profile(o->program, (dt_profile)s->profile));
     return s->io_cast == DT_CAST_ROUND ? DT_OK : dt_program_use_cast(o->program, (dt_image_cast)s->io_cast);
 }
 
@@ -159,7 +158,8 @@ dt_status session_open_program(const settings *s, session *o)
     if (is_program) {
         DT_TRY(session_open_context(s, o));
         DT_TRY(dt_program_load(s->checkpoint, &o->program));
-        DT_TRY(use_arithmetic(s, o));
+        if (s->profile >= 0) DT_TRY(dt_program_use_profile(o->program, (dt_profile)s->profile));
+        DT_TRY(use_cast(s, o));
         return use_multipliers(s, o);
     }
     DT_TRY(session_open_checkpoint(s, o));
@@ -167,8 +167,11 @@ dt_status session_open_program(const settings *s, session *o)
     const int is_affine = dt_quantized_count(o->model) > 0; /* its program reads reals, which need no normalisation */
     const int known = dt_model_get_origin(o->model)->name[0] != '\0';
     if (!known && !is_affine) DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
-    DT_TRY(dt_program_lower(o->model, o->test_set, &o->program));
-    DT_TRY(use_arithmetic(s, o));
+    if (s->profile >= 0)
+        DT_TRY(dt_program_lower_under(o->model, o->test_set, (dt_profile)s->profile, &o->program));
+    else
+        DT_TRY(dt_program_lower(o->model, o->test_set, &o->program));
+    DT_TRY(use_cast(s, o));
     return use_multipliers(s, o);
 }
 

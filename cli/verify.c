@@ -126,7 +126,7 @@ static dt_status open_images(const settings *s, session *o)
     return status;
 }
 
-/* A model with its program, or a program alone: a file of one, or one that computes under a profile. */
+/* A model with its program, or a program alone: a file of one, or one that computes under the profile of an engine. */
 static dt_status open_verified(const settings *s, session *o)
 {
     const int all = !s->layer || strcmp(s->layer, "all") == 0;
@@ -136,7 +136,7 @@ static dt_status open_verified(const settings *s, session *o)
     if (!is_program) {
         DT_TRY(session_open_checkpoint(s, o));
         DT_TRY(session_need_program(s, o));
-        if (dt_quantized_count(o->model) == 0) {
+        if (dt_quantized_count(o->model) == 0 || s->profile == DT_PROFILE_EXACT) {
             if (!all) DT_TRY(session_find_layer(o, s->layer, 1));
             return open_images(s, o);
         }

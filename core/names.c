@@ -8,7 +8,7 @@
 const char *const dt_precision_names[] = { "f32", "mixed", NULL };
 const char *const dt_quant_rule_names[] = { "ece284", "apot", "scream", "pact", "lsq", "affine", NULL };
 const char *const dt_tflite_io_names[] = { "f32", "i8", "u8", NULL };
-const char *const dt_profile_names[] = { "litert-ref", "ref-double", "ref-single", "fp32-rne", "onnx", NULL };
+const char *const dt_profile_names[] = { "litert-ref", "ref-double", "ref-single", "fp32-rne", "onnx", "exact", NULL };
 const char *const dt_columns_names[] = { "notebook", "qkeras-mod", NULL };
 const char *const dt_image_cast_names[] = { "round", "truncate-i8", "truncate-u8", NULL };
 const char *const dt_range_update_names[] = { "learned", "average", "fixed", NULL };

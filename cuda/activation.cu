@@ -29,7 +29,7 @@ __global__ static void sigmoid_forward_kernel(const float *x, float *y, int64_t 
 {
     const int64_t i = dt_thread();
 
-    if (i < count) y[i] = 1.0f / (1.0f + expf(-x[i]));
+    if (i < count) y[i] = dt_sigmoid(x[i]);
 }
 
 /* one thread for each element; gives to dx */

@@ -163,7 +163,6 @@ const dt_op dt_op_sigmoid = {
     .infer = sigmoid_infer,
 };
 
-/* e^-x overflows to infinity from x = -89 down, and y is then 0, as it should be. */
 static dt_status sigmoid_forward(const dt_node *node, const dt_exec *ex)
 {
     const int64_t count = dt_count(&node->out->shape);
@@ -172,7 +171,7 @@ static dt_status sigmoid_forward(const dt_node *node, const dt_exec *ex)
     (void)ex;
 
 #pragma omp parallel for
-    for (int64_t i = 0; i < count; i++) y[i] = 1.0f / (1.0f + expf(-x[i]));
+    for (int64_t i = 0; i < count; i++) y[i] = dt_sigmoid(x[i]);
     return DT_OK;
 }
 

@@ -1,5 +1,6 @@
 /*
- * activation.h - the limits that ReLU and CLIP put on values. CPU, CUDA and NORM_QUANT share this arithmetic.
+ * activation.h - the limits that ReLU and CLIP put on values, and the sigmoid. CPU, CUDA and NORM_QUANT share this
+ * arithmetic.
  *
  * The mathematics is in activation.c.
  */
@@ -36,6 +37,12 @@ static inline DT_HD float dt_limited(float x, dt_limits k)
 {
     const float risen = x < k.low ? k.low : x;
     return risen > k.high ? k.high : risen;
+}
+
+/* Returns 1 / (1 + e^-x). e^-x overflows to infinity from x = -89 down, and this is then 0, as it should be. */
+static inline DT_HD float dt_sigmoid(float x)
+{
+    return 1.0f / (1.0f + expf(-x));
 }
 
 /* Returns 1 if the gradient passes through a limited value y. At a limit it does not, as in PyTorch's hardtanh. */

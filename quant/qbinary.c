@@ -34,7 +34,7 @@ static dt_status qbinary_infer(dt_node *node)
 }
 
 static const dt_field qbinary_fields[] = {
-    { DT_MEMBER(dt_qbinary_params, profile), DT_FIELD_WORD, 0, DT_PROFILE_ONNX, dt_profile_names, 0 },
+    { DT_MEMBER(dt_qbinary_params, profile), DT_FIELD_WORD, 0, DT_PROFILE_EXACT, dt_profile_names, 0 },
     { DT_MEMBER(dt_qbinary_params, low), DT_INT(-65535, 0) },
     { DT_MEMBER(dt_qbinary_params, high), DT_INT(0, 65535) },
     { DT_MEMBER(dt_qbinary_params, subtract), DT_INT(0, 1) },

@@ -47,6 +47,10 @@ static inline DT_HD float dt_qadd_value(const dt_qbinary_view *v, const dt_adder
 static inline DT_HD float dt_qmul_value(const dt_qbinary_view *v, const dt_requantizer *r, int64_t i)
 {
     if (isnan(v->a[i] + v->b[i])) return NAN;
+    if (r->product == DT_ROUND_EVALUATED) {
+        const int64_t code = dt_evaluated_product(v->a[i], *v->scale_a, v->b[i], *v->scale_b, *v->scale_y);
+        return (float)dt_within(code, v->params.low, v->params.high);
+    }
     return (float)dt_within(dt_requantized(r, (int64_t)v->a[i] * (int64_t)v->b[i]), v->params.low, v->params.high);
 }
 

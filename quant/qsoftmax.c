@@ -24,7 +24,7 @@ static dt_status qsoftmax_infer(dt_node *node)
 }
 
 static const dt_field qsoftmax_fields[] = {
-    { DT_MEMBER(dt_qsoftmax_params, profile), DT_FIELD_WORD, 0, DT_PROFILE_ONNX, dt_profile_names, 0 },
+    { DT_MEMBER(dt_qsoftmax_params, profile), DT_FIELD_WORD, 0, DT_PROFILE_EXACT, dt_profile_names, 0 },
     { DT_MEMBER(dt_qsoftmax_params, beta), DT_FLOAT(0, 1e6) },
 };
 

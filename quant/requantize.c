@@ -85,7 +85,7 @@ static const char *const requant_of_names[] = { "conv", "linear", "matmul", "mat
                                                 "mul",  "mean",   "codes",  NULL };
 
 static const dt_field quantize_fields[] = {
-    { DT_MEMBER(dt_quantize_params, profile), DT_FIELD_WORD, 0, DT_PROFILE_ONNX, dt_profile_names, 0 },
+    { DT_MEMBER(dt_quantize_params, profile), DT_FIELD_WORD, 0, DT_PROFILE_EXACT, dt_profile_names, 0 },
     { DT_MEMBER(dt_quantize_params, low), DT_INT(-65535, 0) },
     { DT_MEMBER(dt_quantize_params, high), DT_INT(0, 65535) },
     { DT_MEMBER(dt_quantize_params, zero), DT_INT(-32768, 32767) },

@@ -11,9 +11,9 @@
  *   the program's scores          are those of the model, bit for bit
  * A linear layer of the model is a convolution of its program, whose window is the map: as such it is on the array.
  *
- * A program can be verified without a model, which one that computes under a profile must be: its codes are not those
- * of evaluation. Then the program is what runs; its psums and the array's are judged as above, and what any other node
- * makes is that of the reference (node_check.c).
+ * The program of a model with affine quantizers is that of the profile exact. One under another profile is verified
+ * without its model, because its codes are not those of evaluation. Then the program is what runs; its psums and the
+ * array's are judged as above, and what any other node makes is that of the reference (node_check.c).
  *
  * Interface: dt_verify, dt_verify_program in include/detent/array.h.
  * Tests: tests/accel/test_verify.c, tests/accel/test_verify_program.c.
@@ -409,7 +409,7 @@ dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t cou
     dt_program *p = NULL;
 
     dt_status status = open_report(&v, layer);
-    if (status == DT_OK) status = dt_program_lower(m, d, &p);
+    if (status == DT_OK) status = dt_program_lower_under(m, d, DT_PROFILE_EXACT, &p);
     if (status == DT_OK) status = dt_program_model(m->ctx, p, NULL, &v.program);
     if (status == DT_OK) status = verify_all(&v, d, out);
     close_all(&v);

@@ -7,6 +7,7 @@
  *                      factors for the powers of two, their sum in Q12.19, its reciprocal by three steps of Newton
  *   fp32-rne           a table of e^x in f32, a sum in f32 in the row's order, rounded half up
  *   onnx               f32 probabilities / s_y, half to even
+ *   exact              the same, of logits s_x * x that are real before the row's maximum is taken off, as evaluation's
  *
  * Sources: gemmlowp's fixedpoint.h describes the fixed-point functions; constants below are e^-1/8, 1/3, e^-2^k and
  * 48/17 in their formats.  Op: quant/qsoftmax.c.  Tests: tests/quant/test_qsoftmax.c.
@@ -136,6 +137,20 @@ static inline DT_HD void dt_real_softmax_row(float step, const float *x, int64_t
     }
 }
 
+/* Writes y as layers/softmax.h and range.h do, one after the other. */
+static inline DT_HD void dt_evaluated_softmax_row(float scale, const float *x, int64_t n, float largest, float scale_y,
+                                                  float *y)
+{
+    const double top = (double)(scale * largest);
+    double sum = 0.0;
+
+    for (int64_t i = 0; i < n; i++) sum += exp((double)(scale * x[i]) - top);
+    for (int64_t i = 0; i < n; i++) {
+        const float share = (float)(exp((double)(scale * x[i]) - top) / sum);
+        y[i] = (float)dt_within((int64_t)rintf(share / scale_y), 0, 255);
+    }
+}
+
 /* Writes y[0..n-1], codes 0..255, of a row of codes x[0..n-1], n >= 1. */
 static inline DT_HD void dt_qsoftmax_row(dt_profile profile, float beta, float scale_x, float scale_y, const float *x,
                                          int64_t n, float *y)
@@ -145,6 +160,8 @@ static inline DT_HD void dt_qsoftmax_row(dt_profile profile, float beta, float s
     for (int64_t i = 1; i < n; i++) largest = x[i] > largest ? x[i] : largest;
     if (profile == DT_PROFILE_FP32_RNE) {
         dt_table_softmax_row(scale_x * beta, x, n, largest, y);
+    } else if (profile == DT_PROFILE_EXACT) {
+        dt_evaluated_softmax_row(scale_x * beta, x, n, largest, scale_y, y);
     } else if (profile == DT_PROFILE_ONNX) {
         dt_real_softmax_row(scale_x * beta, x, n, largest, scale_y, y);
     } else {

@@ -102,10 +102,10 @@ static inline DT_HD dt_range_grid dt_range_grid_of(float min, float max, int bit
     return grid;
 }
 
-/* Returns the code of a value. */
+/* Returns the code of a value. Code 0 has no sign, so that scores that are codes have the bits of a program's. */
 static inline DT_HD float dt_range_code(float v, const dt_range_grid *grid)
 {
-    return dt_clamp(rintf(v / grid->scale), (float)grid->low, (float)grid->high);
+    return dt_clamp(rintf(v / grid->scale), (float)grid->low, (float)grid->high) + 0.0f;
 }
 
 /* Returns -1 for a value below the real range of the codes, 1 for one above it, else 0. */

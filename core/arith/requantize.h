@@ -10,6 +10,10 @@
  *   litert-ref  as ref-double, but fully connected layers round once               LiteRT 2.3's reference kernels
  *   fp32-rne    f32                         in f32, then half to even              XNNPACK, LiteRT's default
  *   onnx        none: real values           fl32(real sum) / s_y, half to even     ONNX Runtime, quantize-dequantize
+ *   exact       none: thresholds            each step in f32, half to even         detent's evaluation of the model
+ *
+ * Under `exact` no REQUANTIZE is in a program: thresholds stand for it, which were bisected from evaluation. The image,
+ * and sums and products of codes of two scales, are computed as evaluation's operators compute them, here.
  *
  * Codes here are q - zero point, so that code 0 is real 0. A zero point is where a code's range lies, and no addend.
  *
@@ -35,7 +39,8 @@ typedef enum {
     DT_ROUND_F32,
     DT_ROUND_EXACT,
     DT_ROUND_EIGHTH_BITS,
-    DT_ROUND_REAL
+    DT_ROUND_REAL,
+    DT_ROUND_EVALUATED
 } dt_product;
 
 /* M of one channel, in the forms that its product needs. */
@@ -104,6 +109,7 @@ static inline DT_HD int64_t dt_product_once(int64_t x, int32_t multiplier, int s
 /* Returns how a profile rounds the products of a kind of layer. */
 static inline DT_HD dt_product dt_product_of(dt_profile profile, dt_requant_of of)
 {
+    if (profile == DT_PROFILE_EXACT) return DT_ROUND_EVALUATED;
     if (profile == DT_PROFILE_ONNX) return DT_ROUND_REAL;
     if (profile == DT_PROFILE_REF_SINGLE) return DT_ROUND_ONCE;
     if (profile == DT_PROFILE_LITERT_REF) return of == DT_REQUANT_LINEAR ? DT_ROUND_ONCE : DT_ROUND_TWICE;
@@ -167,6 +173,14 @@ static inline DT_HD int64_t dt_requantized_by(dt_product product, const dt_requa
     }
 }
 
+/* Returns the code of a product of two codes, EVALUATED: both are made real. It is not limited to its range. */
+static inline DT_HD int64_t dt_evaluated_product(float a, float scale_a, float b, float scale_b, float scale_y)
+{
+    const float real_a = scale_a * a, real_b = scale_b * b;
+
+    return (int64_t)rintf(real_a * real_b / scale_y);
+}
+
 /* Returns the code of a sum, as above. */
 static inline DT_HD int64_t dt_requantized(const dt_requantizer *r, int64_t sum)
 {
@@ -189,7 +203,7 @@ static inline DT_HD double dt_half_away(double x)
 static inline DT_HD float dt_quantized(float x, float scale, dt_profile profile)
 {
     if (profile == DT_PROFILE_FP32_RNE) return rintf(x * (1.0f / scale));
-    if (profile == DT_PROFILE_ONNX) return rintf(x / scale);
+    if (profile == DT_PROFILE_ONNX || profile == DT_PROFILE_EXACT) return rintf(x / scale);
     return (float)dt_half_away((double)(x / scale));
 }
 
@@ -218,7 +232,7 @@ static inline DT_HD float dt_image_code(float x, float scale, const dt_quantize_
 /* The sum or the difference of codes of two scales. */
 typedef struct {
     dt_product product; /* TWICE and ONCE: each addend, 20 bits up, and the sum are multiplied; F32: integers a and b of
-                           `shift` fraction bits; REAL: f32 */
+                           `shift` fraction bits; REAL, EVALUATED: f32 */
     int32_t a, b, y;
     int a_shift, b_shift, shift;
     float scale_a, scale_b, scale_y; /* scale_b has the difference's sign */

@@ -12,8 +12,9 @@
 #include <string.h>
 
 const char *const dt_c_product_names[DT_C_PRODUCTS] = {
-    [DT_ROUND_TWICE] = "twice", [DT_ROUND_ONCE] = "once",          [DT_ROUND_F32] = "f32",
-    [DT_ROUND_EXACT] = "exact", [DT_ROUND_EIGHTH_BITS] = "eighth", [DT_ROUND_REAL] = "real",
+    [DT_ROUND_TWICE] = "twice",         [DT_ROUND_ONCE] = "once",          [DT_ROUND_F32] = "f32",
+    [DT_ROUND_EXACT] = "exact",         [DT_ROUND_EIGHTH_BITS] = "eighth", [DT_ROUND_REAL] = "real",
+    [DT_ROUND_EVALUATED] = "evaluated",
 };
 
 /* ---- what a layer is ---- */
@@ -71,7 +72,8 @@ const char *dt_c_function(const dt_c_program *c, const dt_c_layer *l)
 const char *dt_c_half(const dt_graph_node *n)
 {
     const dt_profile profile = dt_c_profile(n);
-    const int even = profile == DT_PROFILE_ONNX || (profile == DT_PROFILE_FP32_RNE && n->kind == DT_OP_QUANTIZE);
+    const int even = profile == DT_PROFILE_ONNX || profile == DT_PROFILE_EXACT ||
+                     (profile == DT_PROFILE_FP32_RNE && n->kind == DT_OP_QUANTIZE);
 
     return even ? "even" : "away";
 }
@@ -90,8 +92,10 @@ static int has(const dt_c_program *c, const char *function, dt_product product)
     return 0;
 }
 
+/* A product that is evaluated has no factor. */
 static int has_factor(const dt_c_program *c, dt_product product)
 {
+    if (product == DT_ROUND_EVALUATED) return 0;
     return has(c, "requantize", product) || has(c, "mean", product) || has(c, "rescale", product) ||
            has(c, "qmul", product);
 }
@@ -149,7 +153,8 @@ static int is_image_even(const dt_c_program *c)
 int dt_c_rounds_even(const dt_c_program *c)
 {
     return has_factor(c, DT_ROUND_F32) || has_factor(c, DT_ROUND_EXACT) || has_factor(c, DT_ROUND_REAL) ||
-           has_adder(c, DT_ROUND_REAL) || has_softmax(c, DT_ROUND_REAL) || is_image_even(c);
+           has_adder(c, DT_ROUND_REAL) || has_softmax(c, DT_ROUND_REAL) || has_adder(c, DT_ROUND_EVALUATED) ||
+           has_softmax(c, DT_ROUND_EVALUATED) || has(c, "qmul", DT_ROUND_EVALUATED) || is_image_even(c);
 }
 
 /* The helpers that several functions call. */
@@ -193,15 +198,14 @@ static void put_factors(FILE *file, const dt_c_program *c)
             if (has(c, users[k].function, (dt_product)p)) fprintf(file, users[k].text, dt_c_product_names[p]);
         }
     }
+    if (has(c, "qmul", DT_ROUND_EVALUATED)) fputs(evaluated_qmul_text, file);
 }
 
 static void put_adders(FILE *file, const dt_c_program *c)
 {
     static const char *const texts[DT_C_PRODUCTS] = {
-        [DT_ROUND_TWICE] = multiplier_qadd_text,
-        [DT_ROUND_ONCE] = multiplier_qadd_text,
-        [DT_ROUND_F32] = f32_qadd_text,
-        [DT_ROUND_REAL] = real_qadd_text,
+        [DT_ROUND_TWICE] = multiplier_qadd_text, [DT_ROUND_ONCE] = multiplier_qadd_text, [DT_ROUND_F32] = f32_qadd_text,
+        [DT_ROUND_REAL] = real_qadd_text,        [DT_ROUND_EVALUATED] = real_qadd_text,
     };
 
     for (int p = 0; p < DT_C_PRODUCTS; p++) {
@@ -216,6 +220,7 @@ static void put_softmaxes(FILE *file, const dt_c_program *c)
         [DT_ROUND_ONCE] = fixed_softmax_text,
         [DT_ROUND_F32] = f32_softmax_text,
         [DT_ROUND_REAL] = real_softmax_text,
+        [DT_ROUND_EVALUATED] = evaluated_softmax_text,
     };
 
     if (has_kind(c, DT_OP_QSOFTMAX)) fputs(largest_text, file);

@@ -26,7 +26,7 @@ const char *dt_c_function(const dt_c_program *c, const dt_c_layer *l);
 /* Returns "away" or "even": how ties of a QAVGPOOL's averages, or of a QUANTIZE's codes, are rounded. */
 const char *dt_c_half(const dt_graph_node *n);
 
-enum { DT_C_PRODUCTS = DT_ROUND_REAL + 1 };
+enum { DT_C_PRODUCTS = DT_ROUND_EVALUATED + 1 };
 extern const char *const dt_c_product_names[DT_C_PRODUCTS]; /* in the C's names */
 
 /* Returns the profile's name of such a layer; "" for TABLE and DEQUANTIZE, which have none. */

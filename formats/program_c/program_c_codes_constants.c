@@ -169,6 +169,20 @@ static void put_scaled(FILE *file, const dt_c_program *c, int i)
     }
 }
 
+static void put_evaluated_product(FILE *file, const dt_c_program *c, int i)
+{
+    const dt_c_layer *l = &c->layer[i];
+
+    fprintf(file, "static const qmul_evaluated_layer layer_%d = { %d, %d, %af, %af, %af };\n", i, l->y.low, l->y.high,
+            (double)scale_of(c, i, DT_QBINARY_SCALE_A), (double)scale_of(c, i, DT_QBINARY_SCALE_B),
+            (double)scale_of(c, i, DT_QBINARY_SCALE_Y));
+}
+
+static void put_qmul(FILE *file, const dt_c_program *c, int i)
+{
+    (dt_c_product(&c->layer[i]) == DT_ROUND_EVALUATED ? put_evaluated_product : put_scaled)(file, c, i);
+}
+
 static void put_qadd(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
@@ -180,7 +194,7 @@ static void put_qadd(FILE *file, const dt_c_program *c, int i)
             l->y.high);
     if (adder.product == DT_ROUND_F32)
         fprintf(file, "%" PRId32 ", %" PRId32 ", %d", adder.a, adder.b, adder.shift);
-    else if (adder.product == DT_ROUND_REAL)
+    else if (adder.product == DT_ROUND_REAL || adder.product == DT_ROUND_EVALUATED)
         fprintf(file, "%af, %af, %af", (double)adder.scale_a, (double)adder.scale_b, (double)adder.scale_y);
     else
         fprintf(file, "%" PRId32 ", %" PRId32 ", %" PRId32 ", %d, %d, %d, %d", adder.a, sign * adder.b, adder.y,
@@ -217,12 +231,32 @@ static int real_exp_text(char *text, const void *array, int64_t i)
     return sprintf(text, "%a", exp((double)(softmax_step(array) * -(float)i)));
 }
 
-static const dt_c_element of_f32_exp = { "float", f32_exp_text }, of_real_exp = { "double", real_exp_text };
+/* Element largest * (largest + 1) / 2 + x, both counted from the least code. */
+static int evaluated_exp_text(char *text, const void *array, int64_t i)
+{
+    const source_layer *s = array;
+    const int first = s->c->layer[s->i].x.low;
+    int64_t largest = 0;
+
+    while ((largest + 1) * (largest + 2) / 2 <= i) largest++;
+    const int64_t x = i - largest * (largest + 1) / 2;
+    const float real = softmax_step(s) * (float)(first + x), top = softmax_step(s) * (float)(first + largest);
+    return sprintf(text, "%a", exp((double)real - (double)top));
+}
+
+static const dt_c_element of_f32_exp = { "float", f32_exp_text }, of_real_exp = { "double", real_exp_text },
+                          of_evaluated_exp = { "double", evaluated_exp_text };
 
 /* Differences of codes, from 0. */
 static int64_t n_differences(const dt_c_layer *l)
 {
     return (int64_t)l->x.high - l->x.low + 1;
+}
+
+/* Pairs of a largest code and one that is no larger. */
+static int64_t n_pairs(const dt_c_layer *l)
+{
+    return n_differences(l) * (n_differences(l) + 1) / 2;
 }
 
 static void put_qsoftmax(FILE *file, const dt_c_program *c, int i)
@@ -234,10 +268,13 @@ static void put_qsoftmax(FILE *file, const dt_c_program *c, int i)
 
     if (product == DT_ROUND_F32) dt_c_put_member(file, i, &of_f32_exp, "exp", &of, n_differences(l));
     if (product == DT_ROUND_REAL) dt_c_put_member(file, i, &of_real_exp, "exp", &of, n_differences(l));
+    if (product == DT_ROUND_EVALUATED) dt_c_put_member(file, i, &of_evaluated_exp, "exp", &of, n_pairs(l));
     fprintf(file, "static const qsoftmax_%s_layer layer_%d = { %d, %d, ", dt_c_product_names[product], i,
             l->y.height * l->y.width, l->y.channels);
     if (product == DT_ROUND_F32) {
         fprintf(file, "layer_%d_exp };\n", i);
+    } else if (product == DT_ROUND_EVALUATED) {
+        fprintf(file, "%d, %af, layer_%d_exp };\n", l->x.low, (double)scale_of(c, i, DT_QSOFTMAX_SCALE_Y), i);
     } else if (product == DT_ROUND_REAL) {
         fprintf(file, "%af, layer_%d_exp };\n", (double)scale_of(c, i, DT_QSOFTMAX_SCALE_Y), i);
     } else {
@@ -266,8 +303,8 @@ static void put_table(FILE *file, const dt_c_program *c, int i)
 void dt_c_put_engine_constants(FILE *file, const dt_c_program *c, int i)
 {
     switch (c->layer[i].n->kind) {
-    case DT_OP_REQUANTIZE:
-    case DT_OP_QMUL: put_scaled(file, c, i); break;
+    case DT_OP_REQUANTIZE: put_scaled(file, c, i); break;
+    case DT_OP_QMUL: put_qmul(file, c, i); break;
     case DT_OP_QADD: put_qadd(file, c, i); break;
     case DT_OP_QAVGPOOL: put_qavgpool(file, c, i); break;
     case DT_OP_QSOFTMAX: put_qsoftmax(file, c, i); break;
@@ -280,7 +317,18 @@ static int64_t factor_bytes(const dt_c_program *c, int i)
 {
     const dt_product product = dt_c_product(&c->layer[i]);
 
+    if (product == DT_ROUND_EVALUATED) return 0;
     return n_factors(c, i) * (is_multiplied(product) ? 4 + 1 : product == DT_ROUND_F32 ? 4 : 8);
+}
+
+static int64_t softmax_bytes(const dt_c_layer *l)
+{
+    switch (dt_c_product(l)) {
+    case DT_ROUND_F32: return n_differences(l) * 4;
+    case DT_ROUND_REAL: return n_differences(l) * 8;
+    case DT_ROUND_EVALUATED: return n_pairs(l) * 8;
+    default: return 0;
+    }
 }
 
 int64_t dt_c_engine_bytes(const dt_c_program *c, int i)
@@ -290,10 +338,7 @@ int64_t dt_c_engine_bytes(const dt_c_program *c, int i)
     switch (l->n->kind) {
     case DT_OP_REQUANTIZE: return factor_bytes(c, i) + (l->n->n_in > DT_REQUANT_BIAS ? l->y.channels * 4 : 0);
     case DT_OP_QMUL: return factor_bytes(c, i);
-    case DT_OP_QSOFTMAX:
-        return dt_c_product(l) == DT_ROUND_F32    ? n_differences(l) * 4
-               : dt_c_product(l) == DT_ROUND_REAL ? n_differences(l) * 8
-                                                  : 0;
+    case DT_OP_QSOFTMAX: return softmax_bytes(l);
     case DT_OP_TABLE: return table_size(c, i)[0] * table_size(c, i)[1] * c->code_bytes;
     default: return 0;
     }

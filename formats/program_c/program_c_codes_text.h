@@ -3,9 +3,10 @@
  *                          a profile, and the arithmetic that they share.
  *
  * core/arith/requantize.h and core/arith/qsoftmax.h say what the arithmetic is; names here are theirs without dt_. A
- * "product" is one way to round a sum times a factor: twice, once, f32, exact, eighth or real. Its functions are one
- * text with the product's name in it. Where C leaves open what a compiler does, this text does without: negative
- * integers are not shifted, and a float that a product and a sum could be fused for is volatile, or of another type.
+ * "product" is one way to round a sum times a factor: twice, once, f32, exact, eighth, real or evaluated. Its functions
+ * are one text with the product's name in it. Where C leaves open what a compiler does, this text does without:
+ * negative integers are not shifted, and a float that a product and a sum could be fused for is volatile, or of another
+ * type.
  */
 #ifndef DT_PROGRAM_C_CODES_TEXT_H
 #define DT_PROGRAM_C_CODES_TEXT_H
@@ -200,6 +201,21 @@ static const char qmul_text[] =
     "}\n"
     "\n";
 
+static const char evaluated_qmul_text[] =
+    "typedef struct {\n"
+    "    int low, high;\n"
+    "    float a, b, y; /* scales */\n"
+    "} qmul_evaluated_layer;\n"
+    "\n"
+    "static void qmul_evaluated(const qmul_evaluated_layer *v, int n, const code *a, const code *b, code *y)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) {\n"
+    "        const float first = (float)a[i] * v->a, second = (float)b[i] * v->b;\n"
+    "        y[i] = nearest((double)(first * second / v->y), v->low, v->high);\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
 /* %1$s: twice or once */
 static const char multiplier_qadd_text[] =
     "typedef struct {\n"
@@ -235,13 +251,14 @@ static const char f32_qadd_text[] =
     "}\n"
     "\n";
 
+/* %1$s: real or evaluated */
 static const char real_qadd_text[] =
     "typedef struct {\n"
     "    int low, high;\n"
     "    float a, b, y; /* scales */\n"
-    "} qadd_real_layer;\n"
+    "} qadd_%1$s_layer;\n"
     "\n"
-    "static void qadd_real(const qadd_real_layer *v, int n, const code *a, const code *b, code *y)\n"
+    "static void qadd_%1$s(const qadd_%1$s_layer *v, int n, const code *a, const code *b, code *y)\n"
     "{\n"
     "    for (int i = 0; i < n; i++) {\n"
     "        volatile float first, second; /* rounded to float: else compilers may fuse one with the sum */\n"
@@ -417,6 +434,28 @@ static const char real_softmax_text[] =
     "        for (int i = 0; i < v->length; i++) sum += v->table[largest - x[i]];\n"
     "        for (int i = 0; i < v->length; i++) {\n"
     "            const float share = (float)(v->table[largest - x[i]] / sum);\n"
+    "            y[i] = nearest((double)(share / v->scale), 0, 255);\n"
+    "        }\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
+static const char evaluated_softmax_text[] =
+    "typedef struct {\n"
+    "    int rows, length, first; /* first: the least code */\n"
+    "    float scale;             /* of y */\n"
+    "    const double *table;     /* e^(x - largest) of real x, of one largest after the other: 1, 2, .. codes x */\n"
+    "} qsoftmax_evaluated_layer;\n"
+    "\n"
+    "static void qsoftmax_evaluated(const qsoftmax_evaluated_layer *v, const code *x, code *y)\n"
+    "{\n"
+    "    for (int row = 0; row < v->rows; row++, x += v->length, y += v->length) {\n"
+    "        const int largest = largest_of(x, v->length) - v->first;\n"
+    "        const double *power = v->table + (largest + 1) * largest / 2;\n"
+    "        double sum = 0.0;\n"
+    "        for (int i = 0; i < v->length; i++) sum += power[x[i] - v->first];\n"
+    "        for (int i = 0; i < v->length; i++) {\n"
+    "            const float share = (float)(power[x[i] - v->first] / sum);\n"
     "            y[i] = nearest((double)(share / v->scale), 0, 255);\n"
     "        }\n"
     "    }\n"

@@ -45,6 +45,12 @@ DT_API DT_MUST_CHECK dt_status dt_array_check(const dt_array *a);
  * else d may be NULL. DT_ERR_UNSUPPORTED: a convolution is not on the grid, or the network has an operator that has no
  * integer form. */
 DT_API DT_MUST_CHECK dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out);
+/* The same under a profile, which nodes that make codes of a quantized model have: dt_program_lower gives them
+ * litert-ref. Under DT_PROFILE_EXACT such a program has thresholds too, and each of its codes equals the model's; codes
+ * have at most 8 bits then. DT_ERR_UNSUPPORTED: the model has no affine quantizers, so that its program computes under
+ * no engine's profile. */
+DT_API DT_MUST_CHECK dt_status dt_program_lower_under(dt_model *m, const dt_dataset *d, dt_profile profile,
+                                                      dt_program **out);
 /* DT_ERR_UNSUPPORTED if the model is of a kind that has no program, a capsule network. The message has the reason and
  * what to use instead. DT_OK is no promise: dt_program_lower may still refuse a layer. */
 DT_API DT_MUST_CHECK dt_status dt_program_possible(const dt_model *m);
@@ -65,7 +71,8 @@ typedef struct {
 DT_API DT_MUST_CHECK dt_status dt_program_use_multipliers(dt_program *p, int bits, dt_requant_report *out);
 
 /* Gives the nodes of a program of post-training quantization the arithmetic of an engine. DT_ERR_UNSUPPORTED: it has no
- * such nodes, because its codes are those of evaluation. */
+ * such nodes, because its codes are those of evaluation; or one of both profiles is DT_PROFILE_EXACT, whose nodes
+ * dt_program_lower_under makes of the model. */
 DT_API DT_MUST_CHECK dt_status dt_program_use_profile(dt_program *p, dt_profile profile);
 /* Returns the dt_profile under which the program computes, or -1 if there is none. */
 DT_API int dt_program_profile(const dt_program *p);
@@ -175,7 +182,8 @@ typedef struct {
 
 /* Verifies one layer or sum of m, or all of them if layer is NULL, on images first .. first + count - 1 of d. It
  * compares every psum of the grid's forward and of the array with a sum in 64-bit integers, and the codes and sums of
- * the program with those of the grid. Mismatches are reported in *out and are no error. */
+ * the program with those of the grid. The program of a model with affine quantizers is that of DT_PROFILE_EXACT.
+ * Mismatches are reported in *out and are no error. */
 DT_API DT_MUST_CHECK dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t count,
                                          const char *layer, const dt_array *array, const dt_progress *progress,
                                          dt_verify_report **out);

@@ -17,7 +17,8 @@ typedef enum {
     DT_PROFILE_REF_DOUBLE, /* TensorFlow Lite Micro and CMSIS-NN: a 31-bit multiplier, two roundings */
     DT_PROFILE_REF_SINGLE, /* a 31-bit multiplier, one rounding */
     DT_PROFILE_FP32_RNE,   /* XNNPACK, LiteRT's default: an f32 multiplier, half to even */
-    DT_PROFILE_ONNX        /* ONNX Runtime: real values between quantizers, half to even */
+    DT_PROFILE_ONNX,       /* ONNX Runtime: real values between quantizers, half to even */
+    DT_PROFILE_EXACT       /* detent's own evaluation of the quantized model: sums become codes by thresholds */
 } dt_profile;
 
 /* How a real image becomes codes. The truncating casts are a host's that neither rounds nor limits: the stored integer
@@ -56,7 +57,7 @@ typedef enum {
 } dt_columns;
 
 /* The words of the enumerations above, in the order of their constants, NULL at the end. */
-DT_API extern const char *const dt_profile_names[6];
+DT_API extern const char *const dt_profile_names[7];
 DT_API extern const char *const dt_observer_names[6];
 DT_API extern const char *const dt_scheme_names[7];
 DT_API extern const char *const dt_columns_names[3];

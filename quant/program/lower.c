@@ -7,12 +7,12 @@
  * name. Tests: tests/quant/test_lower.c.
  */
 #include "lowering.h"
+#include "norm_line.h"
 
 #include "../../core/conv_params.h"
 #include "../../core/grid_facts.h"
 #include "../../core/names.h"
 #include "../../layers/augment.h"
-#include "../../layers/batchnorm.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -291,28 +291,11 @@ static dt_status lower_bias(dt_lowering *w, const dt_graph_node *n)
     return DT_OK;
 }
 
-/* Parameters in the order of the node's inputs: gamma, beta, mean, variance. */
-static dt_status fold_batchnorm(const char *name, const dt_graph_node *n, const dt_held *psum, float *const part[4],
-                                int channels, dt_held *line)
-{
-    const dt_batchnorm_params *p = n->params;
-
-    for (int c = 0; c < channels; c++) {
-        const float inv = dt_batchnorm_inv(part[3][c], p->epsilon);
-        const dt_batchnorm_line fold = dt_batchnorm_fold(part[0][c], part[1][c], part[2][c], inv, psum->slope[c]);
-        DT_CHECK(isfinite(fold.a) && isfinite(fold.b), DT_ERR_NUMERIC,
-                 "%s: channel %d is %g * psum + %g; the model has diverged", name, c, (double)fold.a, (double)fold.b);
-        line->slope[c] = fold.a;
-        line->offset[c] = fold.b;
-    }
-    return DT_OK;
-}
-
 static dt_status lower_batchnorm(dt_lowering *w, const dt_graph_node *n)
 {
     const int channels = (int)dt_channels(&dt_lowering_facts(w, n->out)->shape);
+    dt_norm_line norm = { .name = dt_lowering_name(w, n), .params = n->params, .channels = channels };
     dt_held *x = NULL, *line = NULL;
-    float *part[4] = { NULL };
     dt_status status = DT_OK;
 
     DT_TRY(dt_lowering_input(w, n, 0, &x));
@@ -320,9 +303,10 @@ static dt_status lower_batchnorm(dt_lowering *w, const dt_graph_node *n)
     DT_CHECK(x->holds == DT_HOLDS_LINE && x->is_psum && channels == dt_program_value(w->program, x->psum).channels,
              DT_ERR_UNSUPPORTED, "%s: a batch norm must follow its convolution", dt_lowering_name(w, n));
     DT_TRY(dt_lowering_line(w, n, x->psum, &line));
-    for (int k = 0; k < 4 && status == DT_OK; k++) status = read_param(w, n, k + 1, &part[k]);
-    if (status == DT_OK) status = fold_batchnorm(dt_lowering_name(w, n), n, x, part, channels, line);
-    for (int k = 0; k < 4; k++) free(part[k]);
+    memcpy(line->slope, x->slope, (size_t)channels * sizeof *line->slope);
+    for (int k = 0; k < DT_NORM_PARTS && status == DT_OK; k++) status = read_param(w, n, k + 1, &norm.part[k]);
+    if (status == DT_OK) status = dt_norm_line_of(&norm, line->slope, line->offset);
+    for (int k = 0; k < DT_NORM_PARTS; k++) free(norm.part[k]);
     return status;
 }
 

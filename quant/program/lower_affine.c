@@ -4,8 +4,8 @@
  *
  * A value of the model holds codes, or what a RANGE_QUANT will make codes of: a layer's sums with their bias and
  * limits, the sum or product of two codes, an average, a softmax, a sigmoid. The quantizer adds the one node that an
- * inference engine has for all of it. Scales, zero points, weight codes and biases are TensorFlow Lite's:
- * core/arith/range.h.
+ * inference engine has for all of it; under the profile exact, lower_affine_exact.c says which. Scales, zero points,
+ * weight codes and biases are TensorFlow Lite's: core/arith/range.h.
  *
  *   image                      QUANTIZE          ADD, MUL              QADD, QMUL
  *   CONV2D, LINEAR [, BIAS]    CODES, CONV2D,    AVGPOOL               AVGPOOL, REQUANTIZE where its range is its own
@@ -13,7 +13,7 @@
  *   MAXPOOL, CONCAT            as they are       SOFTMAX, SIGMOID      QSOFTMAX, TABLE
  *   codes of another range     REQUANTIZE        the scores            DEQUANTIZE
  *
- * A batch norm must have been folded, because engines quantize folded weights.  Tests:
+ * But for the profile exact, a batch norm must have been folded, because engines quantize folded weights.  Tests:
  * tests/quant/test_post_training.c.
  */
 #include "lower_affine.h"
@@ -114,9 +114,24 @@ static dt_status lower_bias(dt_affine_lowering *w, const dt_graph_node *n)
 {
     dt_affine_held *h = hold(w, n);
 
-    DT_CHECK(h->holds == DT_AFFINE_SUM && h->bias < 0 && !h->is_limited, DT_ERR_UNSUPPORTED,
+    DT_CHECK(h->holds == DT_AFFINE_SUM && h->bias < 0 && !h->norm && !h->is_limited, DT_ERR_UNSUPPORTED,
              "%s: a bias must follow its layer", name_of(w, n));
     h->bias = n->in[1];
+    return DT_OK;
+}
+
+/* Engines compute with folded weights. Evaluation takes the batch norm of the sums: a line, which thresholds hold. */
+static dt_status lower_batchnorm(dt_affine_lowering *w, const dt_graph_node *n)
+{
+    dt_affine_held *h = hold(w, n);
+
+    DT_CHECK(w->profile == DT_PROFILE_EXACT, DT_ERR_UNSUPPORTED,
+             "%s: a batch norm of its own; engines compute with folded weights, which 'detent quantize' makes; the "
+             "profile exact has it in its thresholds",
+             name_of(w, n));
+    DT_CHECK(h->holds == DT_AFFINE_SUM && h->bias < 0 && !h->norm && !h->is_limited, DT_ERR_UNSUPPORTED,
+             "%s: a batch norm must follow its convolution", name_of(w, n));
+    h->norm = n;
     return DT_OK;
 }
 
@@ -219,11 +234,7 @@ dt_status dt_lower_affine_node(dt_affine_lowering *w, const dt_graph_node *n)
     case DT_OP_DEQUANTIZE:
     case DT_OP_IDENTITY:
     case DT_OP_FLATTEN: return lower_same(w, n);
-    case DT_OP_BATCHNORM:
-        return dt_raise(
-            DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
-            "%s: a batch norm of its own; engines compute with folded weights, which 'detent quantize' makes",
-            name_of(w, n));
+    case DT_OP_BATCHNORM: return lower_batchnorm(w, n);
     default:
         return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: %s has no form in a program of codes",
                         name_of(w, n), dt_ops[n->kind]->name);

@@ -16,20 +16,8 @@
 
 enum { PROBABILITY_STEPS = 256 };
 
-/* A RANGE_QUANT at work. */
-typedef struct {
-    dt_affine_lowering *w;
-    const dt_graph_node *node;
-    const dt_affine_held *x; /* what it reads */
-    dt_range_grid grid;
-    int bits;
-    int scale;                  /* the program's parameter that holds the scale */
-    int low, high;              /* range of the codes, within what ReLUs and clips leave */
-    char name[DT_NAME_MAX + 1]; /* of the layer or value that is quantized */
-} quantizer;
-
 /* "features.0" of the quantizer "features.0.quant" */
-static void name_layer(quantizer *q)
+static void name_layer(dt_affine_quantizer *q)
 {
     static const char end[] = ".quant";
     const char *name = dt_graph_name(q->w->from, q->node->out);
@@ -39,9 +27,8 @@ static void name_layer(quantizer *q)
     snprintf(q->name, sizeof q->name, "%.*s", (int)(has_end ? bytes - cut : bytes), name);
 }
 
-/* Adds a parameter NAME.part of a program, and takes over data. */
-static dt_status add_param(dt_graph *g, const char *name, const char *part, const dt_shape *shape, dt_dtype type,
-                           void *data, int *out)
+dt_status dt_affine_add_param(dt_graph *g, const char *name, const char *part, const dt_shape *shape, dt_dtype type,
+                              void *data, int *out)
 {
     dt_param_spec spec = dt_program_spec(shape);
     char whole[DT_NAME_MAX + 32];
@@ -59,33 +46,35 @@ static dt_status add_param(dt_graph *g, const char *name, const char *part, cons
 }
 
 /* The scale of a range, which all codes of that range share. */
-static dt_status find_scale(quantizer *q, int range)
+static dt_status find_scale(dt_affine_quantizer *q, int range)
 {
     int *known = &q->w->scale_of[range];
     const dt_shape one = dt_vector(1);
 
     if (*known < 0) {
-        DT_TRY(
-            add_param(q->w->program->graph, q->name, ".act_scale", &one, DT_F32, dt_program_one(q->grid.scale), known));
+        DT_TRY(dt_affine_add_param(q->w->program->graph, q->name, ".act_scale", &one, DT_F32,
+                                   dt_program_one(q->grid.scale), known));
     }
     q->scale = *known;
     return DT_OK;
 }
 
-/* A real limit as a code: in f32, rounded half away from zero, as TensorFlow Lite does it. */
-static int limit_code(float limit, const dt_range_grid *grid)
+/* A real limit as a code: in f32, rounded half away from zero, as TensorFlow Lite does it. Evaluation limits the value
+ * and rounds half to even, which for a quantizer that never falls is the same as to limit the code. */
+static int limit_code(float limit, const dt_range_grid *grid, dt_profile profile)
 {
+    if (profile == DT_PROFILE_EXACT) return (int)dt_range_code(limit, grid);
     const double code = dt_round_away((double)(limit / grid->scale));
 
     return (int)(code < grid->low ? grid->low : code > grid->high ? grid->high : code);
 }
 
-static dt_status quantizer_open(dt_affine_lowering *w, const dt_graph_node *n, quantizer *q)
+static dt_status quantizer_open(dt_affine_lowering *w, const dt_graph_node *n, dt_affine_quantizer *q)
 {
     const dt_range_quant_params *p = n->params;
     float *range = NULL;
 
-    *q = (quantizer){ .w = w, .node = n, .x = &w->held[n->in[0]], .bits = p->bits };
+    *q = (dt_affine_quantizer){ .w = w, .node = n, .x = &w->held[n->in[0]], .bits = p->bits };
     name_layer(q);
     DT_TRY(dt_affine_floats(w, n->in[1], &range));
     q->grid = dt_range_grid_of(range[0], range[1], p->bits, p->is_positive);
@@ -95,37 +84,46 @@ static dt_status quantizer_open(dt_affine_lowering *w, const dt_graph_node *n, q
     q->low = q->grid.low;
     q->high = q->grid.high;
     if (q->x->is_limited) {
-        const int low = limit_code(q->x->low, &q->grid), high = limit_code(q->x->high, &q->grid);
+        const int low = limit_code(q->x->low, &q->grid, w->profile),
+                  high = limit_code(q->x->high, &q->grid, w->profile);
         q->low = low > q->low ? low : q->low;
         q->high = high < q->high ? high : q->high;
     }
     return find_scale(q, n->in[1]);
 }
 
-static dt_status add_node(const quantizer *q, dt_op_kind kind, const char *suffix, const void *params, const int *in,
-                          int n_in, int *y)
+dt_status dt_affine_add_node(const dt_affine_quantizer *q, dt_op_kind kind, const void *params, const int *in, int n_in,
+                             int *y)
 {
     char name[DT_NAME_MAX + 32];
 
-    snprintf(name, sizeof name, "%s%s", q->name, suffix);
+    snprintf(name, sizeof name, "%s" DT_ACT_QUANT_SUFFIX, q->name);
     return dt_graph_add(q->w->program->graph, kind, name, params, in, n_in, y);
 }
 
 /* ---- the image ---- */
 
-static dt_status quantize_image(quantizer *q, int *y)
+/* The image comes before all other values of the program, so that value 0 is no scale. */
+static dt_status give_image(const dt_affine_lowering *w, const dt_graph_node *n)
 {
-    dt_graph *g = q->w->program->graph;
-    const dt_quantize_params params = { q->w->profile, q->low, q->high, q->grid.zero, DT_CAST_ROUND };
-    dt_shape image = *dt_graph_shape(q->w->from, q->w->from->image);
-    int in[2] = { g->image, q->scale };
+    dt_graph *g = w->program->graph;
+    dt_shape image = *dt_graph_shape(w->from, w->from->image);
 
-    DT_CHECK(g->image < 0, DT_ERR_UNSUPPORTED, "%s: a second quantizer reads the image", q->name);
+    if (w->held[n->in[0]].holds != DT_AFFINE_IMAGE) return DT_OK;
+    DT_CHECK(g->image < 0, DT_ERR_UNSUPPORTED, "%s: a second quantizer reads the image",
+             dt_graph_name(w->from, n->out));
     image.dim[0] = 1;
     DT_TRY(dt_graph_give(g, "image", DT_F32, &image, &g->image));
-    g->unit_pixels = q->w->from->unit_pixels;
-    in[0] = g->image;
-    return add_node(q, DT_OP_QUANTIZE, DT_ACT_QUANT_SUFFIX, &params, in, 2, y);
+    g->unit_pixels = w->from->unit_pixels;
+    return DT_OK;
+}
+
+static dt_status quantize_image(dt_affine_quantizer *q, int *y)
+{
+    const dt_quantize_params params = { q->w->profile, q->low, q->high, q->grid.zero, DT_CAST_ROUND };
+    const int in[2] = { q->w->program->graph->image, q->scale };
+
+    return dt_affine_add_node(q, DT_OP_QUANTIZE, &params, in, 2, y);
 }
 
 /* ---- sums of layers ---- */
@@ -168,7 +166,7 @@ static int32_t *make_bias(const layer_view *v)
 }
 
 /* Adds the bias of a layer to the inputs of its REQUANTIZE. */
-static dt_status add_bias(const quantizer *q, const dt_graph_node *conv, int *out)
+static dt_status add_bias(const dt_affine_quantizer *q, const dt_graph_node *conv, int *out)
 {
     const dt_affine_lowering *w = q->w;
     const dt_program *p = w->program;
@@ -191,14 +189,14 @@ static dt_status add_bias(const quantizer *q, const dt_graph_node *conv, int *ou
                                .n_scale = w->from->value[quant->out]->facts.n_scale,
                                .high = range->high,
                                .scale_x = dt_program_scale(p, conv->in[0]) };
-        status = add_param(p->graph, layer, ".bias", &channels, DT_I32, make_bias(&v), out);
+        status = dt_affine_add_param(p->graph, layer, ".bias", &channels, DT_I32, make_bias(&v), out);
     }
     free(weight);
     free(bias);
     return status;
 }
 
-static dt_status requantize_sum(quantizer *q, int *y)
+static dt_status requantize_sum(dt_affine_quantizer *q, int *y)
 {
     const dt_program *p = q->w->program;
     const dt_graph_node *conv = dt_graph_maker(p->graph, q->x->value);
@@ -211,31 +209,30 @@ static dt_status requantize_sum(quantizer *q, int *y)
     int n = 4;
 
     if (q->x->bias >= 0) DT_TRY(add_bias(q, conv, &in[n++]));
-    return add_node(q, DT_OP_REQUANTIZE, DT_ACT_QUANT_SUFFIX, &params, in, n, y);
+    return dt_affine_add_node(q, DT_OP_REQUANTIZE, &params, in, n, y);
 }
 
 /* ---- codes of codes ---- */
 
-static dt_status requantize_codes(quantizer *q, int *y)
+static dt_status requantize_codes(dt_affine_quantizer *q, int *y)
 {
     const dt_requantize_params params = { q->w->profile, DT_REQUANT_CODES, q->low, q->high, 1, q->grid.zero };
     const int in[] = { q->x->value, dt_program_scale_param(q->w->program, q->x->value), q->scale };
 
-    return add_node(q, DT_OP_REQUANTIZE, DT_ACT_QUANT_SUFFIX, &params, in, 3, y);
+    return dt_affine_add_node(q, DT_OP_REQUANTIZE, &params, in, 3, y);
 }
 
-static dt_status add_binary(quantizer *q, int *y)
+dt_status dt_affine_add_binary(dt_affine_quantizer *q, int *y)
 {
     const dt_program *p = q->w->program;
     const dt_qbinary_params params = { q->w->profile, q->low, q->high, 0, q->grid.zero };
     const int in[] = { q->x->value, q->x->other, dt_program_scale_param(p, q->x->value),
                        dt_program_scale_param(p, q->x->other), q->scale };
 
-    return add_node(q, q->x->holds == DT_AFFINE_ADD ? DT_OP_QADD : DT_OP_QMUL, DT_ACT_QUANT_SUFFIX, &params, in, 5, y);
+    return dt_affine_add_node(q, q->x->holds == DT_AFFINE_ADD ? DT_OP_QADD : DT_OP_QMUL, &params, in, 5, y);
 }
 
-/* A window that is the whole map has the map's size. */
-static dt_pool_params pool_of(const quantizer *q)
+dt_pool_params dt_affine_pool(const dt_affine_quantizer *q)
 {
     const dt_value x = dt_program_value(q->w->program, q->x->value);
     dt_pool_params p = *(const dt_pool_params *)q->x->node->params;
@@ -248,9 +245,9 @@ static dt_pool_params pool_of(const quantizer *q)
 }
 
 /* Of a range of its own: MEAN. Else codes of the range that it reads. */
-static dt_status add_average(quantizer *q, int *y)
+static dt_status add_average(dt_affine_quantizer *q, int *y)
 {
-    const dt_pool_params pool = pool_of(q);
+    const dt_pool_params pool = dt_affine_pool(q);
     const char *name = dt_graph_name(q->w->from, q->x->node->out);
     const dt_qavgpool_params codes = { pool, q->w->profile, q->low, q->high, q->grid.zero };
     const dt_requantize_params mean = {
@@ -258,25 +255,25 @@ static dt_status add_average(quantizer *q, int *y)
     };
     int in[3] = { q->x->value, dt_program_scale_param(q->w->program, q->x->value), q->scale };
 
-    if (q->x->range == q->node->in[1]) return add_node(q, DT_OP_QAVGPOOL, DT_ACT_QUANT_SUFFIX, &codes, in, 1, y);
+    if (q->x->range == q->node->in[1]) return dt_affine_add_node(q, DT_OP_QAVGPOOL, &codes, in, 1, y);
     DT_CHECK(!pool.pad[0] && !pool.pad[1] && !pool.pad[2] && !pool.pad[3], DT_ERR_UNSUPPORTED,
              "%s: a padded average with a range of its own, which engines have not", name);
     DT_TRY(dt_program_add_plain(q->w->program->graph, DT_OP_AVGPOOL, name, &pool, &q->x->value, &in[0]));
-    return add_node(q, DT_OP_REQUANTIZE, DT_ACT_QUANT_SUFFIX, &mean, in, 3, y);
+    return dt_affine_add_node(q, DT_OP_REQUANTIZE, &mean, in, 3, y);
 }
 
 /* ---- functions ---- */
 
-static dt_status add_softmax(quantizer *q, int *y)
+dt_status dt_affine_add_softmax(dt_affine_quantizer *q, int *y)
 {
     const dt_qsoftmax_params params = { q->w->profile, 1.0f };
     const int in[] = { q->x->value, dt_program_scale_param(q->w->program, q->x->value), q->scale };
 
-    return add_node(q, DT_OP_QSOFTMAX, DT_ACT_QUANT_SUFFIX, &params, in, 3, y);
+    return dt_affine_add_node(q, DT_OP_QSOFTMAX, &params, in, 3, y);
 }
 
 /* The codes of probabilities, rounded half to even. */
-static dt_status add_sigmoid(quantizer *q, int *y)
+static dt_status add_sigmoid(dt_affine_quantizer *q, int *y)
 {
     const dt_value x = dt_program_value(q->w->program, q->x->value);
     const double scale = (double)dt_program_scale(q->w->program, q->x->value);
@@ -289,33 +286,39 @@ static dt_status add_sigmoid(quantizer *q, int *y)
         const double code = rint(PROBABILITY_STEPS / (1.0 + exp(-scale * (x.low + i))));
         table[i] = (int16_t)(code > params.high ? params.high : code);
     }
-    DT_TRY(add_param(q->w->program->graph, q->name, ".table", &rows, DT_I16, table, &in[1]));
-    return add_node(q, DT_OP_TABLE, DT_ACT_QUANT_SUFFIX, &params, in, 3, y);
+    DT_TRY(dt_affine_add_param(q->w->program->graph, q->name, ".table", &rows, DT_I16, table, &in[1]));
+    return dt_affine_add_node(q, DT_OP_TABLE, &params, in, 3, y);
+}
+
+/* Adds the node of an engine's profile that makes the codes *y of what the quantizer reads, but of an image. */
+static dt_status add_engine_codes(dt_affine_quantizer *q, int *y)
+{
+    switch (q->x->holds) {
+    case DT_AFFINE_SUM: return requantize_sum(q, y);
+    case DT_AFFINE_CODES: return requantize_codes(q, y);
+    case DT_AFFINE_ADD:
+    case DT_AFFINE_MUL: return dt_affine_add_binary(q, y);
+    case DT_AFFINE_AVERAGE: return add_average(q, y);
+    case DT_AFFINE_SOFTMAX: return dt_affine_add_softmax(q, y);
+    default: return add_sigmoid(q, y);
+    }
 }
 
 dt_status dt_lower_range_quant(dt_affine_lowering *w, const dt_graph_node *n)
 {
-    dt_status status;
-    quantizer q;
+    const dt_affine_holds holds = w->held[n->in[0]].holds;
+    dt_affine_quantizer q;
     int y = -1;
 
+    DT_CHECK(holds != DT_AFFINE_NOTHING && holds != DT_AFFINE_REALS, DT_ERR_UNSUPPORTED,
+             "%s: quantizes %s, which an engine has not as integers", dt_graph_name(w->from, n->out),
+             dt_graph_name(w->from, n->in[0]));
+    DT_TRY(give_image(w, n));
     DT_TRY(quantizer_open(w, n, &q));
-    switch (q.x->holds) {
-    case DT_AFFINE_IMAGE: status = quantize_image(&q, &y); break;
-    case DT_AFFINE_SUM: status = requantize_sum(&q, &y); break;
-    case DT_AFFINE_CODES: status = requantize_codes(&q, &y); break;
-    case DT_AFFINE_ADD:
-    case DT_AFFINE_MUL: status = add_binary(&q, &y); break;
-    case DT_AFFINE_AVERAGE: status = add_average(&q, &y); break;
-    case DT_AFFINE_SOFTMAX: status = add_softmax(&q, &y); break;
-    case DT_AFFINE_SIGMOID: status = add_sigmoid(&q, &y); break;
-    default:
-        status =
-            dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: quantizes %s, which an engine has not as integers",
-                     q.name, dt_graph_name(w->from, n->in[0]));
-        break;
-    }
-    DT_TRY(status);
+    if (holds == DT_AFFINE_IMAGE)
+        DT_TRY(quantize_image(&q, &y));
+    else
+        DT_TRY((w->profile == DT_PROFILE_EXACT ? dt_lower_exact_codes : add_engine_codes)(&q, &y));
     w->held[n->out] =
         (dt_affine_held){ .holds = DT_AFFINE_CODES, .node = n, .value = y, .range = n->in[1], .bias = -1 };
     return DT_OK;

@@ -8,6 +8,7 @@
 #include "lower_affine.h"
 #include "lowering.h"
 
+#include "../../core/names.h"
 #include "../../core/train/inference.h"
 
 #include <stdio.h>
@@ -60,8 +61,7 @@ static dt_status walk_affine_nodes(dt_affine_lowering *a, const char *needed)
     return dt_program_check(a->program);
 }
 
-/* Nodes have the profile litert-ref; dt_program_use_profile gives them another. */
-static dt_status walk_affine(const dt_lowering *w, const char *needed)
+static dt_status walk_affine(const dt_lowering *w, dt_profile profile, const char *needed)
 {
     const size_t n = (size_t)w->from->n_values;
     dt_affine_lowering a = { .ctx = w->ctx,
@@ -70,7 +70,7 @@ static dt_status walk_affine(const dt_lowering *w, const char *needed)
                              .held = calloc(n, sizeof *a.held),
                              .scale_of = malloc(n * sizeof *a.scale_of),
                              .program = w->program,
-                             .profile = DT_PROFILE_LITERT_REF };
+                             .profile = profile };
     const dt_status status = walk_affine_nodes(&a, needed);
 
     free(a.held);
@@ -94,7 +94,7 @@ static dt_status make_codes(const dt_graph *g, dt_tape *tape, const char *needed
 }
 
 /* tensor: of the model's parameters */
-static dt_status walk_with_codes(dt_lowering *w, dt_tensor **tensor)
+static dt_status walk_with_codes(dt_lowering *w, dt_profile profile, dt_tensor **tensor)
 {
     const size_t n = (size_t)w->from->n_values;
     char *needed = calloc(n, 1);
@@ -110,7 +110,7 @@ static dt_status walk_with_codes(dt_lowering *w, dt_tensor **tensor)
         dt_graph_mark_needed(w->from, NULL, needed);
         status = make_codes(w->from, tape, needed, tensor);
     }
-    if (status == DT_OK) status = is_affine(w->from) ? walk_affine(w, needed) : walk(w, needed);
+    if (status == DT_OK) status = is_affine(w->from) ? walk_affine(w, profile, needed) : walk(w, needed);
     for (size_t i = 0; w->held && i < n; i++) {
         free(w->held[i].slope);
         free(w->held[i].offset);
@@ -210,7 +210,8 @@ static dt_status check_model(const dt_model *m, const dt_dataset *d)
     return dt_model_check_data(m, &v);
 }
 
-dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out)
+/* profile: of a model with affine quantizers; another has thresholds, whatever it is */
+static dt_status lower(dt_model *m, const dt_dataset *d, dt_profile profile, dt_program **out)
 {
     dt_lowering w = { .ctx = m->ctx, .from = m->graph };
     dt_tensor **tensor = NULL;
@@ -220,12 +221,33 @@ dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out)
     w.program->origin = program_origin(m, d);
     find_normalisation(m, w.program, &w);
     dt_status status = dt_model_tensors(m, &tensor);
-    if (status == DT_OK) status = walk_with_codes(&w, tensor);
+    if (status == DT_OK) status = walk_with_codes(&w, profile, tensor);
     free(tensor);
     if (status != DT_OK) {
         dt_program_destroy(w.program);
         return dt_forward(status, __FILE__, __LINE__);
     }
     *out = w.program;
+    return DT_OK;
+}
+
+dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out)
+{
+    return lower(m, d, DT_PROFILE_LITERT_REF, out);
+}
+
+dt_status dt_program_lower_under(dt_model *m, const dt_dataset *d, dt_profile profile, dt_program **out)
+{
+    dt_program *p = NULL;
+
+    DT_TRY(dt_check_word("profile", (int)profile, dt_profile_names));
+    DT_TRY(lower(m, d, profile, &p));
+    const int is_exact = profile == DT_PROFILE_EXACT; /* thresholds are */
+    const dt_status status = is_exact ? DT_OK : dt_program_use_profile(p, profile);
+    if (status != DT_OK) {
+        dt_program_destroy(p);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = p;
     return DT_OK;
 }

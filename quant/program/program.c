@@ -165,9 +165,17 @@ int dt_codes_are_stored(const dt_graph *g, int value)
 {
     const dt_graph_node *n = range_maker(g, value);
     const int is_table = n && n->kind == DT_OP_TABLE && dt_graph_maker(g, n->in[0]);
+    const int is_exact = n && n->kind == DT_OP_THRESHOLD && g->node[0].kind == DT_OP_QUANTIZE;
 
-    return n && (is_table || n->kind == DT_OP_QUANTIZE || n->kind == DT_OP_REQUANTIZE || n->kind == DT_OP_QADD ||
-                 n->kind == DT_OP_QMUL || n->kind == DT_OP_QAVGPOOL || n->kind == DT_OP_QSOFTMAX);
+    return n &&
+           (is_table || is_exact || n->kind == DT_OP_QUANTIZE || n->kind == DT_OP_REQUANTIZE || n->kind == DT_OP_QADD ||
+            n->kind == DT_OP_QMUL || n->kind == DT_OP_QAVGPOOL || n->kind == DT_OP_QSOFTMAX);
+}
+
+/* Of codes whose range is as wide as their bits, which the narrowed range of a fused ReLU is not. */
+static int zero_of_range(const dt_tensor *codes)
+{
+    return (int)(-(codes->qmax - codes->qmin + 1) / 2 - codes->qmin);
 }
 
 int dt_codes_zero(const dt_graph *g, int value)
@@ -180,7 +188,8 @@ int dt_codes_zero(const dt_graph *g, int value)
     case DT_OP_QADD:
     case DT_OP_QMUL: return ((const dt_qbinary_params *)n->params)->zero;
     case DT_OP_QAVGPOOL: return ((const dt_qavgpool_params *)n->params)->zero;
-    case DT_OP_TABLE: return INT8_MIN - ((const dt_table_params *)n->params)->low;
+    case DT_OP_TABLE:
+    case DT_OP_THRESHOLD: return zero_of_range(&g->value[n->out]->facts);
     default: return INT8_MIN; /* QSOFTMAX's codes begin at 0 */
     }
 }
@@ -201,17 +210,20 @@ static dt_profile *profile_of(const dt_graph_node *n)
 
 dt_status dt_program_use_profile(dt_program *p, dt_profile profile)
 {
-    int n_nodes = 0;
+    const int is = dt_program_profile(p);
 
     DT_TRY(dt_check_word("profile", (int)profile, dt_profile_names));
+    DT_CHECK(is >= 0, DT_ERR_UNSUPPORTED,
+             "%s has no node that computes under a profile; its codes are those of evaluation, by thresholds",
+             p->graph->name);
+    DT_CHECK((is == DT_PROFILE_EXACT) == (profile == DT_PROFILE_EXACT), DT_ERR_UNSUPPORTED,
+             "%s computes under %s, and its nodes have no form under %s: thresholds come from a model's evaluation; "
+             "make the program of the checkpoint once more, under %s",
+             p->graph->name, dt_profile_names[is], dt_profile_names[profile], dt_profile_names[profile]);
     for (int i = 0; i < p->graph->n_nodes; i++) {
         dt_profile *of = profile_of(&p->graph->node[i]);
         if (of) *of = profile;
-        n_nodes += of != NULL;
     }
-    DT_CHECK(n_nodes > 0, DT_ERR_UNSUPPORTED,
-             "%s has no node that computes under a profile; its codes are those of evaluation, by thresholds",
-             p->graph->name);
     return DT_OK;
 }
 

@@ -272,7 +272,7 @@ static dt_status check_threshold(const dt_checked_node *v)
     const dt_threshold_params *p = v->n->params;
 
     DT_TRY(dt_check_within(v, "low", p->low, -DT_CODE_MAX, 0));
-    DT_TRY(dt_check_within(v, "high", v->y.high, 1, DT_CODE_MAX));
+    DT_TRY(dt_check_within(v, "high", v->y.high, p->low < 0 ? 0 : 1, DT_CODE_MAX));
     DT_TRY(dt_check_scale(v, DT_THRESHOLD_SCALE));
     DT_TRY(dt_check_param(v, DT_THRESHOLD_SIGN, "sign", DT_I8));
     DT_TRY(dt_check_param(v, DT_THRESHOLD_STEPS, "threshold", DT_I32));

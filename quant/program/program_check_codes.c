@@ -87,6 +87,7 @@ dt_status dt_check_requantize(const dt_checked_node *v)
     const int is_mean = maker->kind == DT_OP_AVGPOOL;
 
     DT_TRY(has_range(v, p->low, p->high));
+    DT_TRY(dt_check_within(v, "profile", p->profile, 0, DT_PROFILE_ONNX)); /* of `exact` it would be a THRESHOLD */
     DT_TRY(dt_check_scale(v, DT_REQUANT_SCALE_Y));
     if (maker->kind == DT_OP_CONV2D) return check_conv_scales(v, maker);
     DT_CHECK(maker->kind != DT_OP_ADD, DT_ERR_FORMAT, "%s (%s): reads the sum %s; qadd adds codes under a profile",
@@ -121,6 +122,7 @@ dt_status dt_check_qavgpool(const dt_checked_node *v)
     const dt_qavgpool_params *p = v->n->params;
 
     DT_TRY(has_range(v, p->low, p->high));
+    DT_TRY(dt_check_within(v, "profile", p->profile, 0, DT_PROFILE_ONNX));
     DT_TRY(dt_check_equals(v, "count_include_pad", p->pool.count_include_pad, 0));
     return dt_check_within(v, "zero", p->zero, INT16_MIN, INT16_MAX);
 }

@@ -72,7 +72,10 @@ void dt_reference_qmul(const dt_reference_node *k)
     const dt_requantizer r = dt_requantizer_of(&of);
 
     for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
-        k->y[i] = (int32_t)dt_within(dt_requantized(&r, (int64_t)k->x[i] * b[i]), p->low, p->high);
+        const int64_t code = r.product == DT_ROUND_EVALUATED
+                                 ? dt_evaluated_product((float)k->x[i], of.scale_x, (float)b[i], of.scale_w, of.scale_y)
+                                 : dt_requantized(&r, (int64_t)k->x[i] * b[i]);
+        k->y[i] = (int32_t)dt_within(code, p->low, p->high);
     }
 }
 
@@ -102,9 +105,7 @@ void dt_reference_qsoftmax(const dt_reference_node *k)
     float *room = (float *)k->y; /* codes take the place of the reals that they are computed in */
 
     for (int64_t i = 0; i < dt_value_count(&k->out); i += channels) {
-        int largest = k->x[i];
-        for (int c = 1; c < channels; c++) largest = k->x[i + c] > largest ? k->x[i + c] : largest;
-        for (int c = 0; c < channels; c++) room[i + c] = (float)(k->x[i + c] - largest);
+        for (int c = 0; c < channels; c++) room[i + c] = (float)k->x[i + c];
         dt_qsoftmax_row(p->profile, p->beta, scale_of(k, DT_QSOFTMAX_SCALE_X), scale_of(k, DT_QSOFTMAX_SCALE_Y),
                         &room[i], channels, &room[i]);
         for (int c = 0; c < channels; c++) k->y[i + c] = (int32_t)room[i + c];

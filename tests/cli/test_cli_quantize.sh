@@ -42,7 +42,10 @@ for p in $profiles; do
     has out "engine program, $p$"
     has out "^grid  *[0-9.]* %; [0-9]* predictions differ$"
 done
-for p in $profiles; do
+expect "eval under exact" 0 eval --checkpoint q.safetensors --test-size 40 --profile exact
+has out "engine program, exact$"
+has out "^grid  *[0-9.]* %; 0 predictions differ$"
+for p in $profiles exact; do
     expect "verify under $p" 0 verify --checkpoint q.safetensors --images 3 --profile $p
     has out "^verified: 0 of [0-9,]* values differ"
 done
@@ -81,6 +84,21 @@ tail -c 30720 $F | ./net >c.scores
 tail -c 500 q.pred | head -c 400 >q.scores # 100 scores, then 100 codes
 cmp -s c.scores q.scores
 check "... gives the program's scores" $?
+expect "predict by the checkpoint itself" 0 predict --checkpoint q.safetensors $images --out grid.pred
+tail -c 400 grid.pred >grid.scores
+expect "export C under exact" 0 export --checkpoint q.safetensors --to c --profile exact --out c --name net
+"${CC:-cc}" -std=c99 -O2 -Wall -Wextra -Werror -o net c/main.c c/net.c -lm >out 2>err
+check "... compiles" $?
+tail -c 30720 $F | ./net >c.scores
+cmp -s c.scores grid.scores
+check "... gives the checkpoint's scores" $?
+expect "export a program under exact" 0 export --checkpoint q.safetensors --to program --profile exact --out e.safetensors
+expect "verify it alone" 0 verify --checkpoint e.safetensors --images 3
+has out "^verified: 0 of [0-9,]* values differ"
+expect "another profile for it" 1 eval --checkpoint e.safetensors --test-size 40 --profile onnx
+has err "computes under exact, and its nodes have no form under onnx"
+expect "... for the program of an engine" 1 eval --checkpoint p.safetensors --test-size 40 --profile exact
+has err "computes under litert-ref, and its nodes have no form under exact"
 for io in f32 i8 u8; do
     expect "export to TensorFlow Lite, $io" 0 export --checkpoint q.safetensors --to tflite --io $io --out $io.tflite
     has out "^$io.tflite: 12 layers, [0-9]* KiB, input and output $io$"
@@ -165,7 +183,8 @@ json "... as JSON" out
 has out '"largest_difference"'
 expect "compare profiles" 0 compare --checkpoint q.safetensors --profiles --index 0:40
 has out "^output codes that differ, of 400$"
-has out "^litert-ref  *-  *[0-9]*  *[0-9]*  *[0-9]*  *[0-9]*$"
+has out "^litert-ref  *-  *[0-9]*  *[0-9]*  *[0-9]*  *[0-9]*  *[0-9]*$"
+has out "^exact  *[0-9]*  *[0-9]*  *[0-9]*  *[0-9]*  *[0-9]*  *-$"
 expect "... as JSON" 0 compare --checkpoint p.safetensors --profiles --index 0:40 --json
 json "... which is JSON" out
 
@@ -173,7 +192,7 @@ json "... which is JSON" out
 
 expect "help of eval" 0 eval --help
 tr -s ' \n' ' ' <out >line
-has line "ref-single, fp32-rne, onnx; default own)"
+has line "ref-single, fp32-rne, onnx, exact; default own)"
 expect "help of compare" 0 compare --help
 tr -s ' \n' ' ' <out >line
 has line "of --inputs all --inputs="

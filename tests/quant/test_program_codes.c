@@ -237,6 +237,9 @@ Test(program_codes, misfits_are_refused)
     first->of = DT_REQUANT_MEAN;
     refused(p, "first.act_quant (requantize): kind of sum is 5, allowed are 0..3");
     first->of = DT_REQUANT_CONV;
+    first->profile = DT_PROFILE_EXACT;
+    refused(p, "first.act_quant (requantize): profile is 5, allowed are 0..4");
+    first->profile = DT_PROFILE_LITERT_REF;
     mean->count = 3;
     refused(p, "mean.act_quant (requantize): count is 3, expected 2");
     mean->count = 2;

@@ -20,7 +20,7 @@ static double added(const dt_qbinary_params *p, int64_t a, int64_t b, const doub
         const int64_t first = oracle_once(a * up, scale[0] / larger), second = oracle_once(b * up, scale[1] / larger);
         return (double)oracle_once(first + (int64_t)sign * second, out);
     }
-    if (p->profile == DT_PROFILE_ONNX) {
+    if (p->profile == DT_PROFILE_ONNX || p->profile == DT_PROFILE_EXACT) {
         const float sum = (float)a * (float)scale[0] + (float)sign * ((float)b * (float)scale[1]);
         return oracle_even((double)(sum / (float)scale[2]));
     }
@@ -40,6 +40,10 @@ static double multiplied(const dt_qbinary_params *p, int64_t a, int64_t b, const
     case DT_PROFILE_FP32_RNE: return oracle_even((double)((float)(a * b) * f));
     case DT_PROFILE_ONNX:
         return oracle_even((double)((float)((double)(a * b) * (scale[0] * scale[1])) / (float)scale[2]));
+    case DT_PROFILE_EXACT: {
+        const float real_a = (float)a * (float)scale[0], real_b = (float)b * (float)scale[1];
+        return oracle_even((double)(real_a * real_b / (float)scale[2]));
+    }
     default: return (double)oracle_twice(a * b, (double)f);
     }
 }
@@ -72,7 +76,8 @@ static const dt_qbinary_params litert = { DT_PROFILE_LITERT_REF, -128, 127, 0, 0
                                once_minus = { DT_PROFILE_REF_SINGLE, -128, 127, 1, 0 },
                                f32 = { DT_PROFILE_FP32_RNE, -128, 127, 0, 0 },
                                f32_minus = { DT_PROFILE_FP32_RNE, -128, 127, 1, 0 },
-                               onnx = { DT_PROFILE_ONNX, -128, 127, 0, 0 };
+                               onnx = { DT_PROFILE_ONNX, -128, 127, 0, 0 },
+                               exact = { DT_PROFILE_EXACT, -100, 155, 0, 0 };
 
 static const op_case cases[] = {
     { OF(DT_OP_QADD), .why = "qadd: one", .params = &litert,
@@ -91,6 +96,8 @@ static const op_case cases[] = {
       .in = { CODES(7, 33), CODES(7, 33), SCALE(0.01f), SCALE(0.03f), SCALE(0.05f) } },
     { OF(DT_OP_QADD), .why = "qadd: real values", .params = &onnx,
       .in = { CODES(7, 33), CODES(7, 33), SCALE(0.07f), SCALE(0.03f), SCALE(0.05f) } },
+    { OF(DT_OP_QADD), .why = "qadd: evaluation's", .params = &exact,
+      .in = { CODES(7, 33), CODES(7, 33), SCALE(0.07f), SCALE(0.03f), SCALE(0.05f) } },
     { OF(DT_OP_QMUL), .why = "qmul: one", .params = &litert,
       .in = { CODES(1, 1), CODES(1, 1), SCALE(0.1f), SCALE(0.2f), SCALE(2.0f) } },
     { OF(DT_OP_QMUL), .why = "qmul: two roundings", .params = &litert,
@@ -100,6 +107,8 @@ static const op_case cases[] = {
     { OF(DT_OP_QMUL), .why = "qmul: f32", .params = &f32,
       .in = { CODES(7, 33), CODES(7, 33), SCALE(0.07f), SCALE(0.03f), SCALE(0.5f) } },
     { OF(DT_OP_QMUL), .why = "qmul: real values", .params = &onnx,
+      .in = { CODES(7, 33), CODES(7, 33), SCALE(0.07f), SCALE(0.03f), SCALE(0.5f) } },
+    { OF(DT_OP_QMUL), .why = "qmul: evaluation's", .params = &exact,
       .in = { CODES(7, 33), CODES(7, 33), SCALE(0.07f), SCALE(0.03f), SCALE(0.5f) } },
 };
 
