@@ -56,9 +56,10 @@ dt_status dt_tflite_add_tensor(dt_tflite_export *e, const dt_tflite_new_tensor *
     return DT_OK;
 }
 
-/* The first version of an operator whose int8 kernels scale each channel, or of the float one where it has no codes. */
-static int version_of(dt_tflite_code code)
+/* The first version of an operator whose int8 kernels scale each channel; of reals, the first of all. */
+static int version_of(const dt_tflite_export *e, dt_tflite_code code)
 {
+    if (!e->p) return 1;
     switch (code) {
     case DT_TFLITE_FULLY_CONNECTED: return 4;
     case DT_TFLITE_CONV_2D:
@@ -75,7 +76,7 @@ dt_status dt_tflite_add_op(dt_tflite_export *e, dt_tflite_code code, const int *
     dt_tflite_operator *o = &e->m->op[e->m->n_ops++];
 
     o->code = code;
-    o->version = version_of(code);
+    o->version = version_of(e, code);
     o->out = out;
     if (options) o->options = *options;
     o->in = copy_of(in, (size_t)n * sizeof *in);
@@ -86,24 +87,40 @@ dt_status dt_tflite_add_op(dt_tflite_export *e, dt_tflite_code code, const int *
 
 /* ---- values ---- */
 
-/* A value's tensor is called after its layer: "conv0" for "conv0.act_quant". */
-static dt_status add_form(dt_tflite_export *e, int value, int is_flat, const char *part, int *out)
+dt_status dt_tflite_add_named(dt_tflite_export *e, int value, const char *name, const char *part, int is_flat, int *out)
 {
-    const dt_value v = dt_program_value(e->p, value);
-    const float scale = dt_program_scale(e->p, value);
-    char name[DT_NAME_MAX + 1];
-    dt_tflite_new_tensor t = { name, part,   DT_TFLITE_INT8, 4,   { 1, v.height, v.width, v.channels }, 1, 1,
-                               0,    &scale, e->zero[value], NULL };
+    const dt_shape *s = dt_graph_shape(e->g, value);
+    const int is_map = s->ndim == 4;
+    const float scale = e->p ? dt_program_scale(e->p, value) : 0.0f;
+    dt_tflite_new_tensor t = { .name = name,
+                               .part = part,
+                               .type = e->p ? DT_TFLITE_INT8 : DT_TFLITE_FLOAT32,
+                               .n_dims = 4,
+                               .dim = { 1, is_map ? (int)s->dim[1] : 1, is_map ? (int)s->dim[2] : 1,
+                                        (int)s->dim[s->ndim - 1] },
+                               .any_batch = 1,
+                               .n_scales = e->p != NULL,
+                               .scale = &scale,
+                               .zero = e->zero[value] };
 
-    snprintf(name, sizeof name, "%s", dt_graph_name(e->g, value));
-    name[dt_layer_name_bytes(name)] = '\0';
     if (is_flat) {
         t.n_dims = 2;
-        t.dim[1] = (int)dt_value_count(&v);
+        t.dim[1] *= t.dim[2] * t.dim[3];
         t.dim[2] = t.dim[3] = 0;
     }
     DT_TRY(dt_tflite_add_tensor(e, &t, out));
     (is_flat ? e->flat : e->map)[value] = *out;
+    return DT_OK;
+}
+
+/* A value's tensor is called after its layer: "conv0" for "conv0.act_quant". */
+static dt_status add_form(dt_tflite_export *e, int value, int is_flat, const char *part, int *out)
+{
+    char name[DT_NAME_MAX + 1];
+
+    snprintf(name, sizeof name, "%s", dt_graph_name(e->g, value));
+    name[dt_layer_name_bytes(name)] = '\0';
+    DT_TRY(dt_tflite_add_named(e, value, name, part, is_flat, out));
     return DT_OK;
 }
 
@@ -132,12 +149,17 @@ static dt_status reshape(dt_tflite_export *e, int value, int is_flat, int *tenso
     return DT_OK;
 }
 
-static dt_status as_form(dt_tflite_export *e, const dt_graph_node *n, int value, int is_flat, int *tensor)
+int dt_tflite_is_flat(const dt_tflite_export *e, int value)
+{
+    return e->map[value] < 0;
+}
+
+dt_status dt_tflite_as_form(dt_tflite_export *e, const dt_graph_node *n, int value, int is_flat, int *tensor)
 {
     const int is = (is_flat ? e->flat : e->map)[value], other = (is_flat ? e->map : e->flat)[value];
 
-    DT_TFLITE_EXPECT(is >= 0 || other >= 0, e, n, "reads %s, which has no codes of 8 bits in a file",
-                     dt_graph_name(e->g, value));
+    DT_TFLITE_EXPECT(is >= 0 || other >= 0, e, n, "reads %s, which has no %s in a file", dt_graph_name(e->g, value),
+                     e->p ? "codes of 8 bits" : "reals");
     if (is < 0) return reshape(e, value, is_flat, tensor);
     *tensor = is;
     return DT_OK;
@@ -145,13 +167,13 @@ static dt_status as_form(dt_tflite_export *e, const dt_graph_node *n, int value,
 
 dt_status dt_tflite_as_map(dt_tflite_export *e, const dt_graph_node *n, int value, int *tensor)
 {
-    DT_TRY(as_form(e, n, value, 0, tensor));
+    DT_TRY(dt_tflite_as_form(e, n, value, 0, tensor));
     return DT_OK;
 }
 
 dt_status dt_tflite_as_flat(dt_tflite_export *e, const dt_graph_node *n, int value, int *tensor)
 {
-    DT_TRY(as_form(e, n, value, 1, tensor));
+    DT_TRY(dt_tflite_as_form(e, n, value, 1, tensor));
     return DT_OK;
 }
 
