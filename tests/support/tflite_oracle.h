@@ -112,6 +112,7 @@ static inline void tflite_oracle_conv(tflite_oracle *r, const dt_tflite_operator
 {
     const dt_tflite_tensor *x = &r->m->tensor[o->in[0]], *w = &r->m->tensor[o->in[1]], *y = &r->m->tensor[o->out];
     const int depthwise = o->code == DT_TFLITE_DEPTHWISE_CONV_2D, K = y->dim[3], C = x->dim[3];
+    const int each = depthwise ? 1 : w->dim[3]; /* channels of a group */
     const dt_tflite_options *opt = &o->options;
     double *reads = tflite_oracle_reads(r, o);
 
@@ -120,12 +121,12 @@ static inline void tflite_oracle_conv(tflite_oracle *r, const dt_tflite_operator
         const int h0 = tflite_oracle_first(opt, 0, x->dim[1], y->dim[1], p, w->dim[1]);
         const int v0 = tflite_oracle_first(opt, 1, x->dim[2], y->dim[2], q, w->dim[2]);
         double sum = 0;
-        for (int j = 0; j < w->dim[1] * w->dim[2] * (depthwise ? 1 : C); j++) {
-            const int c = depthwise ? k / (K / C) : j % C, tap = depthwise ? j : j / C;
+        for (int j = 0; j < w->dim[1] * w->dim[2] * each; j++) {
+            const int c = k / (K / (C / each)) * each + j % each, tap = j / each;
             const int h = h0 + tap / w->dim[2] * opt->dilation[0], v = v0 + tap % w->dim[2] * opt->dilation[1];
             if (h < 0 || h >= x->dim[1] || v < 0 || v >= x->dim[2]) continue;
             const double weight =
-                tflite_oracle_constant(w, depthwise ? tap * K + k : k * w->dim[1] * w->dim[2] * C + j);
+                tflite_oracle_constant(w, depthwise ? tap * K + k : k * w->dim[1] * w->dim[2] * each + j);
             sum += reads[(h * x->dim[2] + v) * C + c] * weight;
         }
         r->value[o->out][i] = tflite_oracle_sum(r, o, k, sum);
