@@ -200,6 +200,27 @@ static const char qmul_text[] =
     "}\n"
     "\n";
 
+/* %1$s: the product */
+static const char qmatmul_text[] =
+    "typedef struct {\n"
+    "    int matrices, rows, terms, columns;\n"
+    "    int a_matrix, a_row, a_term, b_matrix, b_term, b_column; /* how far apart elements lie */\n"
+    "    %1$s_factor factor;\n"
+    "} qmatmul_%1$s_layer;\n"
+    "\n"
+    "static void qmatmul_%1$s(const qmatmul_%1$s_layer *v, const code *a, const code *b, code *y)\n"
+    "{\n"
+    "    for (int i = 0; i < v->matrices * v->rows * v->columns; i++) {\n"
+    "        const int column = i %% v->columns, row = i / v->columns %% v->rows, matrix = i / v->columns / v->rows;\n"
+    "        const code *p = a + matrix * v->a_matrix + row * v->a_row;\n"
+    "        const code *q = b + matrix * v->b_matrix + column * v->b_column;\n"
+    "        int64_t sum = 0;\n"
+    "        for (int t = 0; t < v->terms; t++) sum += (int64_t)p[t * v->a_term] * q[t * v->b_term];\n"
+    "        y[i] = %1$s_code(&v->factor, 0, sum);\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
 /* %1$s: twice or once */
 static const char multiplier_qadd_text[] =
     "typedef struct {\n"

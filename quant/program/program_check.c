@@ -139,6 +139,7 @@ static dt_status check_codes(const dt_checked_node *v)
     const dt_codes_params *p = v->n->params;
     const int64_t n = dt_count(dt_graph_shape(v->g, v->n->out));
 
+    if (dt_is_matrix(v->g, v->n->out)) return dt_check_matrix(v);
     DT_TRY(dt_check_within(v, "low", p->low, INT8_MIN, 0));
     DT_TRY(dt_check_within(v, "high", p->high, 0, INT8_MAX));
     DT_TRY(dt_check_shared_param(v, DT_CODES_SCALE, "weight_scale", DT_F32)); /* a REQUANTIZE reads it too */
@@ -371,6 +372,8 @@ static const struct {
     [DT_OP_REQUANTIZE] = { 1, KINDS_CODE | KINDS_PSUM, dt_check_requantize },
     [DT_OP_QADD] = { 2, KINDS_CODE, dt_check_qbinary },
     [DT_OP_QMUL] = { 2, KINDS_CODE, dt_check_qbinary },
+    [DT_OP_QMATMUL] = { 2, KINDS_CODE, dt_check_qmatmul },
+    [DT_OP_TRANSPOSE] = { 1, KINDS_CODE, dt_check_transpose },
     [DT_OP_QAVGPOOL] = { 1, KINDS_CODE, check_average },
     [DT_OP_QSOFTMAX] = { 1, KINDS_CODE, dt_check_qsoftmax },
     [DT_OP_DEQUANTIZE] = { 1, KINDS_CODE, check_nothing },
@@ -406,8 +409,9 @@ static dt_status check_input(const dt_checked_node *v, int k)
     const dt_value x = dt_program_value(v->p, v->n->in[k]);
     const int flat = maker && maker->kind == DT_OP_FLATTEN;
 
-    DT_CHECK(maker && maker->kind != DT_OP_CODES && (kinds[v->n->kind].reads >> x.kind & 1) &&
-                 flat == (v->n->kind == DT_OP_LINEAR),
+    const int is_constant = maker && maker->kind == DT_OP_CODES && v->n->kind != DT_OP_QMATMUL;
+
+    DT_CHECK(maker && !is_constant && (kinds[v->n->kind].reads >> x.kind & 1) && flat == (v->n->kind == DT_OP_LINEAR),
              DT_ERR_FORMAT, "%s (%s): reads %s, which are %s%s", v->name, v->kind, dt_graph_name(v->g, v->n->in[k]),
              flat ? "flat " : "", maker ? words[x.kind] : "not computed");
     return DT_OK;

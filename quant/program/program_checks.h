@@ -37,6 +37,12 @@ DT_MUST_CHECK dt_status dt_check_scale(const dt_checked_node *v, int k);
 DT_MUST_CHECK dt_status dt_check_quantize(const dt_checked_node *v);
 DT_MUST_CHECK dt_status dt_check_requantize(const dt_checked_node *v);
 DT_MUST_CHECK dt_status dt_check_qbinary(const dt_checked_node *v); /* QADD, QMUL */
+DT_MUST_CHECK dt_status dt_check_qmatmul(const dt_checked_node *v);
+DT_MUST_CHECK dt_status dt_check_transpose(const dt_checked_node *v);
+/* A CODES that is a constant operand of a QMATMUL: codes of 8 bits around any zero point. */
+DT_MUST_CHECK dt_status dt_check_matrix(const dt_checked_node *v);
+/* Returns 1 if a QMATMUL reads the value. */
+int dt_is_matrix(const dt_graph *g, int value);
 DT_MUST_CHECK dt_status dt_check_qavgpool(const dt_checked_node *v);
 DT_MUST_CHECK dt_status dt_check_qsoftmax(const dt_checked_node *v);
 DT_MUST_CHECK dt_status dt_check_code_table(const dt_checked_node *v); /* TABLE of codes */
