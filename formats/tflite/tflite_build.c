@@ -130,22 +130,29 @@ dt_status dt_tflite_add_value(dt_tflite_export *e, int value, int is_flat, int *
     return DT_OK;
 }
 
-/* Adds a RESHAPE from one form of a value to the other. Its shape is a constant, as converters have it. */
-static dt_status reshape(dt_tflite_export *e, int value, int is_flat, int *tensor)
+/* The shape is a constant, as converters have it. */
+dt_status dt_tflite_add_reshape_op(dt_tflite_export *e, int from, int to)
 {
-    const int from = (is_flat ? e->map : e->flat)[value];
-    int32_t shape[4] = { -1 };
-    int in[2] = { from }, out;
+    const dt_tflite_tensor *t = &e->m->tensor[to];
+    int32_t shape[DT_TFLITE_MAX_DIMS] = { -1 };
+    int in[2] = { from };
 
-    DT_TRY(add_form(e, value, is_flat, is_flat ? ".flat" : ".map", &out));
-    const dt_tflite_tensor *t = &e->m->tensor[out];
     for (int k = 1; k < t->n_dims; k++) shape[k] = t->dim[k];
     const dt_tflite_new_tensor constant = {
         .name = t->name, .part = ".shape", .type = DT_TFLITE_INT32, .n_dims = 1, .dim = { t->n_dims }, .data = shape
     };
     DT_TRY(dt_tflite_add_tensor(e, &constant, &in[1]));
-    DT_TRY(dt_tflite_add_op(e, DT_TFLITE_RESHAPE, in, 2, out, NULL));
-    *tensor = out;
+    DT_TRY(dt_tflite_add_op(e, DT_TFLITE_RESHAPE, in, 2, to, NULL));
+    return DT_OK;
+}
+
+/* Adds a RESHAPE from one form of a value to the other. */
+static dt_status reshape(dt_tflite_export *e, int value, int is_flat, int *tensor)
+{
+    const int from = (is_flat ? e->map : e->flat)[value];
+
+    DT_TRY(add_form(e, value, is_flat, is_flat ? ".flat" : ".map", tensor));
+    DT_TRY(dt_tflite_add_reshape_op(e, from, *tensor));
     return DT_OK;
 }
 

@@ -64,6 +64,9 @@ DT_MUST_CHECK dt_status dt_tflite_as_form(dt_tflite_export *e, const dt_graph_no
 DT_MUST_CHECK dt_status dt_tflite_as_map(dt_tflite_export *e, const dt_graph_node *n, int value, int *tensor);
 DT_MUST_CHECK dt_status dt_tflite_as_flat(dt_tflite_export *e, const dt_graph_node *n, int value, int *tensor);
 
+/* Adds a RESHAPE of one tensor that makes another. */
+DT_MUST_CHECK dt_status dt_tflite_add_reshape_op(dt_tflite_export *e, int from, int to);
+
 /* Sets the zero point of the node's value, and *fused to the activation that leaves its range of codes; can_fuse 0:
  * none does. */
 DT_MUST_CHECK dt_status dt_tflite_set_zero(dt_tflite_export *e, const dt_graph_node *n, int zero, int can_fuse,
@@ -83,6 +86,9 @@ void *dt_tflite_taps_first(const void *w, int64_t filters, int64_t taps, size_t 
 DT_MUST_CHECK dt_status dt_tflite_set_pool(const dt_tflite_export *e, const dt_graph_node *n, dt_tflite_options *o);
 /* Adds a MEAN over the map that an AVGPOOL reads; `out` is the tensor of the sums or means. */
 DT_MUST_CHECK dt_status dt_tflite_add_mean(dt_tflite_export *e, const dt_graph_node *pool, int keep_dims, int out);
+
+/* Adds what a TRANSPOSE of codes or reals makes. */
+DT_MUST_CHECK dt_status dt_tflite_export_transpose(dt_tflite_export *e, const dt_graph_node *n);
 
 /* Adds what a node of a program makes. In tflite_export_layers.c. */
 DT_MUST_CHECK dt_status dt_tflite_export_node(dt_tflite_export *e, const dt_graph_node *n);

@@ -329,6 +329,11 @@ static dt_status add_flat(dt_tflite_export *e, dt_tflite_real_op *o)
     return DT_OK;
 }
 
+static dt_status add_transpose(dt_tflite_export *e, dt_tflite_real_op *o)
+{
+    return dt_tflite_export_transpose(e, o->node);
+}
+
 static dt_status add_same(dt_tflite_export *e, dt_tflite_real_op *o)
 {
     e->map[o->out] = e->map[o->node->in[X]];
@@ -356,6 +361,7 @@ static dt_status (*const layers[DT_OP_COUNT])(dt_tflite_export *e, dt_tflite_rea
     [DT_OP_SIGMOID] = add_sigmoid,
     [DT_OP_SOFTMAX] = add_softmax,
     [DT_OP_CONCAT] = add_concat,
+    [DT_OP_TRANSPOSE] = add_transpose,
     [DT_OP_FLATTEN] = add_flat,
     [DT_OP_IDENTITY] = add_same,
     [DT_OP_CODES] = add_nothing,

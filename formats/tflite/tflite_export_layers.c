@@ -197,6 +197,63 @@ static dt_status add_binary(dt_tflite_export *e, const dt_graph_node *n)
     return DT_OK;
 }
 
+/* ---- products of matrices ---- */
+
+/* The zero point of a constant's codes. */
+static int matrix_zero(const dt_graph_node *codes)
+{
+    return INT8_MIN - ((const dt_codes_params *)codes->params)->low;
+}
+
+/* A matrix of the network's: its integers with their zero point. */
+static dt_status add_matrix(dt_tflite_export *e, const dt_graph_node *n, const dt_graph_node *codes, int *out)
+{
+    const dt_shape *s = dt_graph_shape(e->g, codes->out);
+    const dt_codes_params *p = codes->params;
+    const int16_t *code = dt_program_data(e->p, codes, DT_CODES_WEIGHT);
+    const int zero = matrix_zero(codes);
+    const int64_t count = dt_count(s);
+
+    DT_TFLITE_EXPECT(zero <= INT8_MAX && p->high == INT8_MAX - zero, e, n,
+                     "the codes of %s are %d..%d; a file has -128 - zero .. 127 - zero",
+                     dt_graph_name(e->g, codes->out), p->low, p->high);
+    int8_t *stored = malloc((size_t)count);
+    DT_CHECK(stored, DT_ERR_MEMORY, "no memory for the matrix of %s", dt_graph_name(e->g, n->out));
+    for (int64_t i = 0; i < count; i++) stored[i] = (int8_t)(code[i] + zero);
+    const dt_tflite_new_tensor t = { .name = dt_graph_name(e->g, n->out),
+                                     .part = ".weight",
+                                     .type = DT_TFLITE_INT8,
+                                     .n_dims = 4,
+                                     .dim = { 1, (int)s->dim[1], (int)s->dim[2], (int)s->dim[3] },
+                                     .n_scales = 1,
+                                     .scale = dt_program_data(e->p, codes, DT_CODES_SCALE),
+                                     .zero = zero,
+                                     .data = stored };
+    const dt_status status = dt_tflite_add_tensor(e, &t, out);
+    free(stored);
+    DT_TRY(status);
+    return DT_OK;
+}
+
+static dt_status add_matmul(dt_tflite_export *e, const dt_graph_node *n)
+{
+    const dt_qmatmul_params *p = n->params;
+    const dt_tflite_options options = { .transpose = { p->transpose_a, p->transpose_b } };
+    int in[2], out, fused;
+
+    for (int k = 0; k < 2; k++) {
+        const dt_graph_node *maker = dt_graph_maker(e->g, n->in[k]);
+        DT_TRY(maker->kind == DT_OP_CODES ? add_matrix(e, n, maker, &in[k]) : dt_tflite_as_map(e, n, n->in[k], &in[k]));
+    }
+    const int32_t zero = e->m->tensor[in[1]].zero[0];
+    DT_TFLITE_EXPECT((zero != 0) == p->shifted, e, n, "the zero point of %s is %" PRId32 ", and `shifted` is %d",
+                     dt_graph_name(e->g, n->in[1]), zero, p->shifted);
+    DT_TRY(dt_tflite_set_zero(e, n, p->zero, 0, &fused));
+    DT_TRY(dt_tflite_add_value(e, n->out, 0, &out));
+    DT_TRY(dt_tflite_add_op(e, DT_TFLITE_BATCH_MATMUL, in, 2, out, &options));
+    return DT_OK;
+}
+
 /* ---- pools and joints, which leave scale and zero point ---- */
 
 /* The zero point of an average pool is that of the codes that it reads. */
@@ -362,11 +419,14 @@ static dt_status add_nothing(dt_tflite_export *e, const dt_graph_node *n)
 }
 
 static dt_status (*const layers[DT_OP_COUNT])(dt_tflite_export *e, const dt_graph_node *n) = {
-    [DT_OP_QUANTIZE] = add_image,  [DT_OP_CODES] = add_nothing,      [DT_OP_CONV2D] = add_nothing,
-    [DT_OP_AVGPOOL] = add_nothing, [DT_OP_DEQUANTIZE] = add_nothing, [DT_OP_REQUANTIZE] = add_requantize,
-    [DT_OP_QADD] = add_binary,     [DT_OP_QMUL] = add_binary,        [DT_OP_MAXPOOL] = add_pool,
-    [DT_OP_QAVGPOOL] = add_pool,   [DT_OP_CONCAT] = add_concat,      [DT_OP_QSOFTMAX] = add_softmax,
-    [DT_OP_TABLE] = add_table,     [DT_OP_FLATTEN] = add_scores,
+    [DT_OP_QUANTIZE] = add_image,     [DT_OP_CODES] = add_nothing,
+    [DT_OP_CONV2D] = add_nothing,     [DT_OP_AVGPOOL] = add_nothing,
+    [DT_OP_DEQUANTIZE] = add_nothing, [DT_OP_REQUANTIZE] = add_requantize,
+    [DT_OP_QADD] = add_binary,        [DT_OP_QMUL] = add_binary,
+    [DT_OP_MAXPOOL] = add_pool,       [DT_OP_QAVGPOOL] = add_pool,
+    [DT_OP_CONCAT] = add_concat,      [DT_OP_QSOFTMAX] = add_softmax,
+    [DT_OP_QMATMUL] = add_matmul,     [DT_OP_TRANSPOSE] = dt_tflite_export_transpose,
+    [DT_OP_TABLE] = add_table,        [DT_OP_FLATTEN] = add_scores,
 };
 
 dt_status dt_tflite_export_node(dt_tflite_export *e, const dt_graph_node *n)

@@ -1,6 +1,6 @@
 /*
- * tflite_export_maps.c - windows, pads, pools and means of an export, whether a file computes on codes or on reals.
- *                        Interface: tflite_build.h.
+ * tflite_export_maps.c - windows, pads, pools, means and transposes of an export, whether a file computes on codes or
+ * on reals. Interface: tflite_build.h.
  *
  * Tests: tests/formats/test_tflite_export.c, test_tflite_export_float.c.
  */
@@ -124,4 +124,72 @@ dt_status dt_tflite_add_mean(dt_tflite_export *e, const dt_graph_node *pool, int
     DT_TRY(dt_tflite_add_tensor(e, &axes, &in[1]));
     DT_TRY(dt_tflite_add_op(e, DT_TFLITE_MEAN, in, 2, out, &options));
     return DT_OK;
+}
+
+/* ---- transposes ---- */
+
+/* 1 if a tensor has the dimensions 1,a,b,c. */
+static int has_dims(const dt_tflite_tensor *t, const int64_t dim[3])
+{
+    return t->n_dims == 4 && t->dim[1] == dim[0] && t->dim[2] == dim[1] && t->dim[3] == dim[2];
+}
+
+/* Adds a tensor NAME and `part` of the dimensions 1,a,b,c, with the type and the scale of another. */
+static dt_status add_like(dt_tflite_export *e, int like, const char *part, const int64_t dim[3], int *out)
+{
+    const dt_tflite_tensor *t = &e->m->tensor[like];
+    const dt_tflite_new_tensor to = { .name = t->name,
+                                      .part = part,
+                                      .type = t->type,
+                                      .n_dims = 4,
+                                      .dim = { 1, (int)dim[0], (int)dim[1], (int)dim[2] },
+                                      .any_batch = 1,
+                                      .n_scales = t->n_scales,
+                                      .scale = t->scale,
+                                      .zero = t->n_scales > 0 ? t->zero[0] : 0 };
+
+    DT_TRY(dt_tflite_add_tensor(e, &to, out));
+    return DT_OK;
+}
+
+/* Adds TRANSPOSE of the tensor x, 1,rows,columns,inner, to y. */
+static dt_status add_exchange(dt_tflite_export *e, int x, int y)
+{
+    const dt_tflite_new_tensor axes = { .name = e->m->tensor[y].name,
+                                        .part = ".axes",
+                                        .type = DT_TFLITE_INT32,
+                                        .n_dims = 1,
+                                        .dim = { 4 },
+                                        .data = (const int32_t[]){ 0, 2, 1, 3 } };
+    int in[2] = { x };
+
+    DT_TRY(dt_tflite_add_tensor(e, &axes, &in[1]));
+    DT_TRY(dt_tflite_add_op(e, DT_TFLITE_TRANSPOSE, in, 2, y, NULL));
+    return DT_OK;
+}
+
+/* Rows and columns are seen, exchanged, and seen in the shape asked for. What is seen so already needs no RESHAPE. */
+dt_status dt_tflite_export_transpose(dt_tflite_export *e, const dt_graph_node *n)
+{
+    const dt_transpose_params *p = n->params;
+    const int is_flat = dt_graph_shape(e->g, n->out)->ndim != 4;
+    const int64_t inner = dt_graph_count(e->g, n->out) / p->rows / p->columns;
+    const int64_t seen[3] = { p->rows, p->columns, inner }, turned[3] = { p->columns, p->rows, inner };
+    int x, y, out;
+
+    DT_TFLITE_EXPECT(dt_graph_rows(e->g, n->out) == 1, e, n, "an image becomes %d maps, and in a file it is one",
+                     dt_graph_rows(e->g, n->out));
+    DT_TRY(dt_tflite_as_form(e, n, n->in[0], dt_tflite_is_flat(e, n->in[0]), &x));
+    e->zero[n->out] = e->zero[n->in[0]];
+    DT_TRY(dt_tflite_add_value(e, n->out, is_flat, &out));
+    if (p->rows == 1 || p->columns == 1) return dt_tflite_add_reshape_op(e, x, out);
+    if (!has_dims(&e->m->tensor[x], seen)) {
+        const int from = x;
+        DT_TRY(add_like(e, out, ".seen", seen, &x));
+        DT_TRY(dt_tflite_add_reshape_op(e, from, x));
+    }
+    if (has_dims(&e->m->tensor[out], turned)) return add_exchange(e, x, out);
+    DT_TRY(add_like(e, out, ".turned", turned, &y));
+    DT_TRY(add_exchange(e, x, y));
+    return dt_tflite_add_reshape_op(e, y, out);
 }

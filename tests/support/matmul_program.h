@@ -4,7 +4,7 @@
  *
  *   image 2x3x4 reals -> quantize: 2 matrices 3x4 -> right: by 2 constants 4x5 -> turned: 3 matrices 2x5 -> left: the
  *   transpose of a constant 2x3 by each -> self: 3x5 by its own transpose -> seen as one matrix 3x9 -> last: by the
- *   transpose of a constant 4x9 -> softmax -> dequantize -> flatten
+ *   transpose of a constant 4x9 -> dequantize -> flatten
  */
 #ifndef MATMUL_PROGRAM_H
 #define MATMUL_PROGRAM_H
@@ -58,7 +58,6 @@ static inline dt_program *matmul_program(dt_profile profile)
                           last = { 4, { 1, 1, 4, 9 } };
     const dt_quantize_params quantize = { profile, -101, 154, -27, DT_CAST_ROUND };
     const dt_transpose_params turn = { 2, 3, 4, { 0, 3, 2, 5 } }, seen = { 1, 1, 4, { 0, 1, 3, 9 } };
-    const dt_qsoftmax_params softmax = { profile, 1.0f };
     dt_program *p = calloc(1, sizeof *p);
     engine_maker m = { .profile = profile, .drawn = 1 };
     int w, s, x_scale, y_scale;
@@ -81,8 +80,6 @@ static inline dt_program *matmul_program(dt_profile profile)
     w = matmul_constant(&m, "last", &last, -200, &s);
     x = matmul_product(&m, "last", (matmul_operands){ x, w, y_scale, s },
                        (dt_qmatmul_params){ .low = -128, .shifted = 1, .transpose_b = 1 }, 2.0f, &x_scale);
-    const int shares[] = { x, x_scale, engine_scale(&m, "softmax.act_scale", 1.0f / 256.0f) };
-    x = engine_node(&m, DT_OP_QSOFTMAX, "softmax", &softmax, shares, 3);
     x = engine_node(&m, DT_OP_DEQUANTIZE, "scores.reals", NULL, &x, 1);
     m.g->scores = engine_node(&m, DT_OP_FLATTEN, "scores", NULL, &x, 1);
     return p;
