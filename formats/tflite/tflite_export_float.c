@@ -4,10 +4,10 @@
  * An operator of a file adds the bias of a convolution and applies a RELU or RELU6 itself. So a CONV2D waits for the
  * BIAS that alone reads it, and a layer for the RELU that alone reads it: the last of them makes the operator.
  *
- *   CONV2D [BIAS]   CONV_2D, DEPTHWISE_CONV_2D     LINEAR    FULLY_CONNECTED         BATCHNORM        MUL, ADD
- *   MAXPOOL         MAX_POOL_2D                    AVGPOOL   AVERAGE_POOL_2D, MEAN   ADD, MUL, CONCAT the same
- *   BIAS            ADD of a constant              RELU      RELU, RELU6             SIGMOID, SOFTMAX LOGISTIC, SOFTMAX
- *   FLATTEN         RESHAPE, where it needs one    IDENTITY  nothing
+ *   CONV2D [BIAS]  CONV_2D, DEPTHWISE_CONV_2D     LINEAR     FULLY_CONNECTED         BATCHNORM         MUL, ADD
+ *   MAXPOOL        MAX_POOL_2D                    AVGPOOL    AVERAGE_POOL_2D, MEAN   ADD, MUL, CONCAT  the same
+ *   BIAS           ADD of a constant              RELU       RELU, RELU6             SIGMOID, SOFTMAX  LOGISTIC, SOFTMAX
+ *   FLATTEN        RESHAPE, where it needs one    IDENTITY   nothing                 TRANSPOSE         TRANSPOSE, RESHAPE
  *
  * Batch norms behind layers are folded first (quant/fold.h). Layers with dynamic ranges read a DYNAMIC_QUANT and the
  * reals of codes (quant/insert_dynamic.h): their weights are INT8 in the file, and its engine rounds their input. The
