@@ -6,8 +6,8 @@
  *
  *   CONV2D [BIAS]  CONV_2D, DEPTHWISE_CONV_2D     LINEAR     FULLY_CONNECTED         BATCHNORM         MUL, ADD
  *   MAXPOOL        MAX_POOL_2D                    AVGPOOL    AVERAGE_POOL_2D, MEAN   ADD, MUL, CONCAT  the same
- *   BIAS           ADD of a constant              RELU       RELU, RELU6             SIGMOID, SOFTMAX  LOGISTIC, SOFTMAX
- *   FLATTEN        RESHAPE, where it needs one    IDENTITY   nothing                 TRANSPOSE         TRANSPOSE, RESHAPE
+ *   BIAS           ADD of a constant              RELU       RELU, RELU6             SIGMOID, SOFTMAX  LOGISTIC, ..
+ *   FLATTEN        RESHAPE, where it needs one    IDENTITY   nothing                 TRANSPOSE         the same
  *
  * Batch norms behind layers are folded first (quant/fold.h). Layers with dynamic ranges read a DYNAMIC_QUANT and the
  * reals of codes (quant/insert_dynamic.h): their weights are INT8 in the file, and its engine rounds their input. The
