@@ -11,6 +11,8 @@
 
 #include "../../formats/tflite/tflite_export.h"
 #include "../../formats/tflite/tflite_import.h"
+#include "detent/predict.h"
+#include "detent/quantize.h"
 
 #define MUST(call) cr_assert(eq(int, (int)(call), DT_OK), "%s: %s", #call, dt_last_error())
 
@@ -121,6 +123,44 @@ Test(tflite_matrix, blocks_are_one_exchange)
         const int n_nodes = check_transpose(dim, 5, rows[i].axes);
         cr_assert(n_nodes == rows[i].n_nodes, "row %zu: %d exchanges", i, n_nodes);
     }
+}
+
+/* A network of reals that is quantized moves codes. The images have no ties between two codes. */
+Test(tflite_matrix, a_quantized_network_moves_codes)
+{
+    static float image[IMAGES * COUNT];
+    const dt_quantization what = { .normalised = image, .n = IMAGES };
+    float grid[IMAGES * COUNT], is[COUNT];
+    dt_tflite *m = transposing((int[]){ 1, 2, 3, 20, 0 }, 4, (int32_t[]){ 0, 3, 1, 2 });
+    dt_options o;
+    dt_context *ctx;
+    dt_model *real, *quantized;
+    dt_program *p;
+
+    for (int i = 0; i < IMAGES * COUNT; i++) image[i] = 0.1237f * (float)((i * 7919) % 212);
+    dt_options_default(&o);
+    o.backend = "cpu";
+    MUST(dt_context_create(&o, &ctx));
+    MUST(dt_model_open(ctx, imported(m, 0), &real));
+    MUST(dt_quantize(real, &what, &quantized));
+    MUST(dt_predict(quantized, &(dt_prediction){ .normalised = image, .n = IMAGES }, grid));
+    MUST(dt_program_lower(quantized, NULL, &p));
+    cr_assert(dt_graph_find(p->graph, "turn") >= 0);
+    for (int n = 0; n < IMAGES; n++) {
+        MUST(dt_program_run_reals(p, image + n * COUNT, is));
+        for (int i = 0; i < COUNT; i++) {
+            const int from = i % 3 * 20 + i / 6 + (i / 3 % 2) * 60; /* of [20][2][3] */
+            cr_assert(is[i] == grid[n * COUNT + i], "image %d: [%d] is %g, the grid has %g", n, i, (double)is[i],
+                      (double)grid[n * COUNT + i]);
+            cr_assert(fabs((double)(is[i] - image[n * COUNT + from])) < 0.06, "image %d: [%d] is %g, of %g", n, i,
+                      (double)is[i], (double)image[n * COUNT + from]);
+        }
+    }
+    dt_program_destroy(p);
+    dt_model_destroy(quantized);
+    dt_model_destroy(real);
+    dt_context_destroy(ctx);
+    dt_tflite_destroy(m);
 }
 
 /* ---- products ---- */
