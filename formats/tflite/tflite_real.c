@@ -84,7 +84,7 @@ static dt_status set_codes(const dt_tflite_export *e, const dt_tflite_real_op *o
     const dt_graph_value *w = e->g->value[codes->in[0]];
     const int64_t n_scale = dt_count(dt_graph_shape(e->g, codes->in[1]));
     const int64_t filters = dt_graph_shape(e->g, codes->in[0])->dim[0];
-    const float *scale;
+    const float *scale = NULL;
 
     DT_TFLITE_EXPECT(w->data, e, o->node, "reads %s, which has no data; take a snapshot of the trained model", w->name);
     DT_TRY(dt_tflite_find_reals(e, o->node, codes->in[1], &scale));
