@@ -101,23 +101,30 @@ done
 # ---- networks of reals
 
 expect "export a network of reals" 0 export --checkpoint $F --to tflite --out float.tflite
-has out "^float.tflite: 3 layers, [0-9]* KiB, input and output f32$"
+has out "^float.tflite: 4 layers, [0-9]* KiB, input and output f32$"
 expect "fold it first" 0 quantize --checkpoint $F --scheme float --out folded.safetensors
 expect "... and export that" 0 export --checkpoint folded.safetensors --to tflite --io f32 --out folded.tflite
 cmp -s float.tflite folded.tflite
 check "... the same file" $?
 expect "dynamic ranges" 0 quantize --checkpoint $F --scheme drq --out drq.safetensors
 expect "export dynamic ranges" 0 export --checkpoint drq.safetensors --to tflite --out drq.tflite
-has out "^drq.tflite: 3 layers, [0-9]* KiB, input and output f32$"
+has out "^drq.tflite: 4 layers, [0-9]* KiB, input and output f32$"
+# one image of 32x32x3, F32, whose values are weights
+head='{"x":{"dtype":"F32","shape":[1,32,32,3],"data_offsets":[0,12288]}}'
+{
+    printf '\110\0\0\0\0\0\0\0%-72s' "$head"
+    tail -c 12288 folded.safetensors
+} >reals.safetensors
 for f in folded drq; do
-    expect "predict by $f.safetensors" 0 predict --checkpoint $f.safetensors $images --out $f.1
-    expect "predict by $f.tflite" 0 predict --checkpoint $f.tflite $images --out $f.pred
-    tail -c 400 $f.1 >$f.a
-    tail -c 400 $f.pred >$f.b
+    expect "predict by $f.safetensors" 0 predict --checkpoint $f.safetensors --inputs reals.safetensors --out $f.1
+    expect "predict by $f.tflite" 0 predict --checkpoint $f.tflite --inputs reals.safetensors --out $f.2
+    tail -c 40 $f.1 >$f.a
+    tail -c 40 $f.2 >$f.b
     cmp -s $f.a $f.b
     check "... the same scores" $?
+    expect "predict pixels by $f.tflite" 0 predict --checkpoint $f.tflite $images --out $f.pred
 done
-expect "integers at the ends of reals" 1 export --checkpoint $F --to tflite --io i8 --out x
+expect "integers at the ends of reals" 2 export --checkpoint $F --to tflite --io i8 --out x
 has err "--io i8: run/last.safetensors computes on reals, and its file takes and gives them: leave --io out, or give f32"
 is "nothing was written" ! -e x
 
