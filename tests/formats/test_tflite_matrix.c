@@ -6,7 +6,7 @@
 #include "../support/graph_run.h"
 #include "../support/matmul_program.h"
 #include "../support/same_graphs.h"
-#include "../support/tflite_case.h"
+#include "../support/tflite_nets.h"
 #include "../support/tflite_oracle.h"
 
 #include "../../formats/tflite/tflite_export.h"
@@ -164,6 +164,31 @@ Test(tflite_matrix, a_quantized_network_moves_codes)
 }
 
 /* ---- products ---- */
+
+/* A constant of two dimensions, and a product of a value by itself. */
+Test(tflite_matrix, a_file_computes_what_its_program_does)
+{
+    enum { N_SCORES = 25 };
+    dt_tflite *m = tflite_nets_matrix();
+    dt_program p = { .graph = imported(m, 1) };
+    float image[TFLITE_NETS_IMAGE], stored[TFLITE_NETS_IMAGE], is[N_SCORES];
+    double wanted[N_SCORES];
+
+    MUST(dt_program_check(&p));
+    for (int n = 0; n < IMAGES; n++) {
+        for (int i = 0; i < TFLITE_NETS_IMAGE; i++) {
+            stored[i] = (float)((n * 31 + i * 89) % 256 - 128);
+            image[i] = (stored[i] - 9.0f) / 64.0f;
+        }
+        MUST(dt_program_run_reals(&p, image, is));
+        tflite_oracle_run(m, stored, wanted);
+        for (int k = 0; k < N_SCORES; k++)
+            cr_assert(is[k] == 0.9f * (float)wanted[k], "image %d: [%d] is %g, expected %g", n, k, (double)is[k],
+                      0.9 * wanted[k]);
+    }
+    dt_graph_destroy(p.graph);
+    dt_tflite_destroy(m);
+}
 
 static dt_tflite *exported(const dt_program *p, dt_tflite_io io)
 {
