@@ -78,7 +78,7 @@ typedef struct {
     int64_t images;
     int engine;            /* engine_kind */
     int target;            /* export_kind */
-    int io;                /* dt_tflite_io */
+    int io;                /* dt_tflite_io; -1: what fits the network */
     int layout;            /* dt_layout */
     int header_lines;      /* dt_vector_style.header_lines */
     int multiplier_bits;   /* 0: exact thresholds */

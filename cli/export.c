@@ -33,22 +33,47 @@ static dt_status export_vectors(const settings *s, session *o)
 }
 
 /* "net.tflite: 12 layers, 6 KiB, input and output i8" */
-static dt_status export_tflite(const settings *s, const session *o, const dt_program_info *info)
+static void tell_tflite(const settings *s, int n_layers, dt_tflite_io io)
 {
+    FILE *const to = report_stream(s->out);
     struct stat file = { 0 };
 
-    DT_TRY(dt_program_write_tflite(o->program, (dt_tflite_io)s->io, s->out));
-    FILE *const to = report_stream(s->out);
     (void)stat(s->out, &file);
-    fprintf(to, "%s: %d layers, %s, input and output %s\n", s->out, info->n_layers, text_bytes((size_t)file.st_size).s,
-            dt_tflite_io_names[s->io]);
+    fprintf(to, "%s: %d layers, %s, input and output %s\n", s->out, n_layers, text_bytes((size_t)file.st_size).s,
+            dt_tflite_io_names[io]);
+}
+
+static dt_status export_tflite(const settings *s, const session *o, const dt_program_info *info)
+{
+    const dt_tflite_io io = s->io < 0 ? DT_TFLITE_IO_I8 : (dt_tflite_io)s->io;
+
+    DT_TRY(dt_program_write_tflite(o->program, io, s->out));
+    tell_tflite(s, info->n_layers, io);
+    return DT_OK;
+}
+
+/* A network of reals, whose weights may be integers. */
+static dt_status export_reals(const settings *s, const session *o)
+{
+    DT_CHECK(s->io < 0 || s->io == DT_TFLITE_IO_F32, DT_ERR_ARGUMENT,
+             "--io %s: %s computes on reals, and its file takes and gives them: leave --io out, or give f32; 'detent "
+             "quantize' makes a network of integers",
+             dt_tflite_io_names[s->io], s->checkpoint);
+    DT_TRY(dt_model_write_tflite(o->model, s->out));
+    tell_tflite(s, dt_dynamic_count(o->model), DT_TFLITE_IO_F32);
     return DT_OK;
 }
 
 static dt_status export_program(const settings *s, session *o)
 {
     dt_program_info info;
+    int is_program;
 
+    DT_TRY(session_holds_program(s, &is_program));
+    if (s->target == EXPORT_TFLITE && !is_program) {
+        DT_TRY(session_open_checkpoint(s, o));
+        if (dt_model_is_real(o->model)) return export_reals(s, o);
+    }
     DT_TRY(session_open_program(s, o));
     dt_program_describe(o->program, &info);
     session_note_dataset(s, &info.origin);

@@ -162,7 +162,7 @@ dt_status session_open_program(const settings *s, session *o)
         DT_TRY(use_cast(s, o));
         return use_multipliers(s, o);
     }
-    DT_TRY(session_open_checkpoint(s, o));
+    if (!o->model) DT_TRY(session_open_checkpoint(s, o));
     DT_TRY(session_need_program(s, o));
     const int is_affine = dt_quantized_count(o->model) > 0; /* its program reads reals, which need no normalisation */
     const int known = dt_model_get_origin(o->model)->name[0] != '\0';

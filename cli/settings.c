@@ -207,8 +207,8 @@ static const option_row own_rows[] = {
       .about = "Show the network as a drawing for Graphviz: | dot -Tsvg" },
     { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,
       .about = "Integer program (.safetensors), vectors for RTL, C, the codes of a network that 'detent search' has "
-               "quantized (.safetensors); of one that 'detent quantize' has, the QKeras-Mod notebook's tables (csv), or a TensorFlow "
-               "Lite file (.tflite)" },
+               "quantized (.safetensors); of one that 'detent quantize' has, the QKeras-Mod notebook's tables (csv); of it, and "
+               "of one of reals, a TensorFlow Lite file (.tflite)" },
     { "wbits", KIND_INT, AT(extraction.wbits), EXTRACT_OPTION, .unit = "BITS", .min = 2, .max = 31,
       .special = "own", .special_value = 0, .about = "csv: bits of a weight; 'own' are the quantizer's" },
     { "abits", KIND_INT, AT(extraction.abits), EXTRACT_OPTION, .unit = "BITS", .min = 2, .max = 31,
@@ -218,7 +218,9 @@ static const option_row own_rows[] = {
     { "columns", KIND_WORD, AT(extraction.columns), EXTRACT_OPTION, .unit = "NAMES", .words = dt_columns_names,
       .about = "csv: subq1 and alpha_of_max_abs, as the notebook says, or subq and alpha_of_min, as QKeras-Mod does now" },
     { "io", KIND_WORD, AT(io), FOR_EXPORT, 5, .unit = "TYPE", .words = dt_tflite_io_names,
-      .about = "Input and output of a TensorFlow Lite file: reals, or codes of 8 bits" },
+      .special = "own", .special_value = -1,
+      .about = "Input and output of a TensorFlow Lite file: reals, or codes of 8 bits; 'own' is i8 of a quantized "
+               "network, else f32" },
     { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE | FOR_VERIFY | FOR_EXPORT | FOR_PREDICT, 5, .unit = "NAME",
       .about = "Convolution, as 'detent inspect' names it: features.27; to verify, 'all' is the default; to predict, "
                "any value of the network, or 'all'" },
@@ -389,7 +391,7 @@ dt_status settings_default(settings *out)
                        .seed = device.seed,
                        .eval_every = 1,
                        .index = "0:1",
-                       .io = DT_TFLITE_IO_I8,
+                       .io = -1,
                        .images = 100,
                        .profile = -1,
                        .calibrate_images = 100,

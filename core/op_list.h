@@ -36,6 +36,7 @@
     XX(REQUANTIZE,   requantize,   requantize)   /* x ..,C; scales of x, y [w 1 or C] [bias C] -> codes    */ \
     XX(QADD,         qadd,         qbinary)      /* codes a, b of one shape; scales of a, b, y -> codes    */ \
     XX(QMUL,         qmul,         qbinary)      /* the same                                               */ \
+    XX(QMATMUL,      qmatmul,      qmatmul)      /* codes a N,B,R,T; b N,B,T,C; 3 scales -> codes N,B,R,C */ \
     XX(QAVGPOOL,     qavgpool,     qpool)        /* codes N,H,W,C -> codes N,P,Q,C                         */ \
     XX(QSOFTMAX,     qsoftmax,     qsoftmax)     /* codes ..,C; scales of x, y -> codes ..,C               */ \
     XX(THRESHOLD,    threshold,    threshold)    /* psum ..,C; thresholds T,C; sign C; scale 1 -> codes    */ \

@@ -152,6 +152,15 @@ typedef struct {
     int zero;     /* the zero point */
 } dt_qbinary_params;
 
+/* QMATMUL */
+typedef struct {
+    dt_profile profile;
+    int low, high;
+    int zero;                     /* the zero point */
+    int shifted;                  /* 1: the zero point of b is not 0, for which some engines round otherwise */
+    int transpose_a, transpose_b; /* 1: the last two axes of that operand are exchanged */
+} dt_qmatmul_params;
+
 /* QAVGPOOL */
 typedef struct {
     dt_pool_params pool; /* the first member; its divisor counts cells of the map alone */

@@ -18,9 +18,12 @@ typedef struct {
     float *batch[DT_MAX_IN]; /* what input k was, of all images; NULL: a parameter */
 } node_run;
 
+/* The reference finds constants, which CODES gives, by itself. */
 static int is_activation(const dt_graph *g, int value)
 {
-    return value == g->image || g->value[value]->source == DT_SOURCE_NODE;
+    const dt_graph_node *maker = dt_graph_maker(g, value);
+
+    return value == g->image || (maker && maker->kind != DT_OP_CODES);
 }
 
 /* Input k of all images, pixels as floats. */

@@ -20,7 +20,7 @@
  * Sources: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
  * inference", CVPR 2018, section 2.2 (31-bit multipliers); the TensorFlow Lite quantization specification. The
  * differences between engines were measured on their own outputs.
- * Ops: quant/requantize.c, quant/qbinary.c, quant/qpool.c; softmax is in qsoftmax.h.
+ * Ops: quant/requantize.c, quant/qbinary.c, quant/qmatmul.c, quant/qpool.c; softmax is in qsoftmax.h.
  * Tests: tests/quant/test_requantize.c, tests/quant/test_engine_vectors.c.
  */
 #ifndef DT_REQUANTIZE_H

@@ -62,6 +62,7 @@ static void put_functions(FILE *file, const source *s)
     if (has[DT_OP_CLIP]) fputs(clip_text, file);
     if (has[DT_OP_ADD]) fputs(add_text, file);
     if (has[DT_OP_CONCAT]) fputs(concat_text, file);
+    if (has[DT_OP_TRANSPOSE]) fputs(transpose_text, file);
     if (has[DT_OP_MAXPOOL] || has[DT_OP_AVGPOOL] || dt_c_pools_codes(c)) fputs(pool_text, file);
     if (pools[DT_VALUE_CODE]) fprintf(file, maxpool_text, "codes", "code");
     if (pools[DT_VALUE_REAL]) fprintf(file, maxpool_text, "reals", "float");
@@ -112,6 +113,14 @@ static void put_concat(FILE *file, const dt_c_program *c, int i, const char *y)
     }
 }
 
+static void put_transpose(FILE *file, const dt_c_layer *l, const char *x, const char *y)
+{
+    const dt_transpose_params *p = l->n->params;
+
+    fprintf(file, "    transpose(%" PRId64 ", %" PRId64 ", %" PRId64 ", %s, %s);", p->rows, p->columns,
+            dt_value_count(&l->y) / p->rows / p->columns, x, y);
+}
+
 static void put_call(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
@@ -127,6 +136,8 @@ static void put_call(FILE *file, const dt_c_program *c, int i)
         fprintf(file, "    add(%" PRId64 ", %s, %s, %s);", count, a, dt_c_buffer_name(c, l->in[1], b_text), y);
     else if (kind == DT_OP_CONCAT)
         put_concat(file, c, i, y);
+    else if (kind == DT_OP_TRANSPOSE)
+        put_transpose(file, l, a, y);
     else if (kind == DT_OP_RELU)
         put_relu(file, relu_limit(c, i), count, a, y);
     else if (kind == DT_OP_CLIP)
@@ -165,7 +176,8 @@ static void put_work(FILE *file, const dt_c_program *c, int i)
     if (dt_c_is_of_engine(l) && l->y.kind == DT_VALUE_CODE)
         fprintf(file, "; codes %d..%d%s%s", l->y.low, l->y.high, *dt_c_profile_name(l) ? ", " : "",
                 dt_c_profile_name(l));
-    if (l->n->kind == DT_OP_LINEAR) fprintf(file, "; %" PRId64 " MACs", dt_c_program_macs(c, i));
+    if (l->n->kind == DT_OP_LINEAR || l->n->kind == DT_OP_QMATMUL)
+        fprintf(file, "; %" PRId64 " MACs", dt_c_program_macs(c, i));
 }
 
 /* What the image's table has built in. */

@@ -6,7 +6,9 @@
  */
 #include "program_c_codes.h"
 
+#include "../../quant/qmatmul.h"
 #include "program_c_codes_text.h"
+#include "program_c_softmax_text.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -25,6 +27,7 @@ int dt_c_is_of_engine(const dt_c_layer *l)
     case DT_OP_REQUANTIZE:
     case DT_OP_QADD:
     case DT_OP_QMUL:
+    case DT_OP_QMATMUL:
     case DT_OP_QAVGPOOL:
     case DT_OP_QSOFTMAX:
     case DT_OP_TABLE:
@@ -43,6 +46,7 @@ dt_profile dt_c_profile(const dt_graph_node *n)
     switch (n->kind) {
     case DT_OP_QUANTIZE: return ((const dt_quantize_params *)n->params)->profile;
     case DT_OP_REQUANTIZE: return ((const dt_requantize_params *)n->params)->profile;
+    case DT_OP_QMATMUL: return ((const dt_qmatmul_params *)n->params)->profile;
     case DT_OP_QAVGPOOL: return ((const dt_qavgpool_params *)n->params)->profile;
     case DT_OP_QSOFTMAX: return ((const dt_qsoftmax_params *)n->params)->profile;
     default: return ((const dt_qbinary_params *)n->params)->profile;
@@ -56,9 +60,10 @@ const char *dt_c_profile_name(const dt_c_layer *l)
 
 dt_product dt_c_product(const dt_c_layer *l)
 {
-    const dt_requant_of of =
-        l->n->kind == DT_OP_REQUANTIZE ? ((const dt_requantize_params *)l->n->params)->of : DT_REQUANT_MUL;
+    dt_requant_of of = DT_REQUANT_MUL;
 
+    if (l->n->kind == DT_OP_REQUANTIZE) of = ((const dt_requantize_params *)l->n->params)->of;
+    if (l->n->kind == DT_OP_QMATMUL) of = dt_qmatmul_kind(l->n->params);
     return dt_product_of(dt_c_profile(l->n), of);
 }
 
@@ -97,7 +102,7 @@ static int has_factor(const dt_c_program *c, dt_product product)
 {
     if (product == DT_ROUND_EVALUATED) return 0;
     return has(c, "requantize", product) || has(c, "mean", product) || has(c, "rescale", product) ||
-           has(c, "qmul", product);
+           has(c, "qmul", product) || has(c, "qmatmul", product);
 }
 
 static int has_kind(const dt_c_program *c, dt_op_kind kind)
@@ -187,9 +192,11 @@ static void put_factors(FILE *file, const dt_c_program *c)
 
     static const struct {
         const char *function, *text;
-    } users[] = {
-        { "requantize", requantize_text }, { "mean", mean_text }, { "rescale", rescale_text }, { "qmul", qmul_text }
-    };
+    } users[] = { { "requantize", requantize_text },
+                  { "mean", mean_text },
+                  { "rescale", rescale_text },
+                  { "qmul", qmul_text },
+                  { "qmatmul", qmatmul_text } };
 
     for (int p = 0; p < DT_C_PRODUCTS; p++) {
         if (!has_factor(c, (dt_product)p)) continue;
@@ -265,6 +272,22 @@ void dt_c_put_engine_functions(FILE *file, const dt_c_program *c)
 
 /* ---- calls ---- */
 
+/* An operand is a buffer, or the layer's own matrix. */
+static void put_matmul_call(FILE *file, const dt_c_program *c, int i, const char *product, const char *y)
+{
+    const dt_c_layer *l = &c->layer[i];
+    char text[2][DT_C_BUFFER_BYTES];
+    int next = 0;
+
+    for (int k = 0; k < 2; k++) {
+        if (dt_graph_maker(c->p->graph, l->n->in[k])->kind == DT_OP_CODES)
+            snprintf(text[k], sizeof text[k], "layer_%d_matrix", i);
+        else
+            dt_c_buffer_name(c, l->in[next++], text[k]);
+    }
+    fprintf(file, "    qmatmul_%s(&layer_%d, %s, %s, %s);", product, i, text[0], text[1], y);
+}
+
 void dt_c_put_engine_call(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
@@ -278,6 +301,7 @@ void dt_c_put_engine_call(FILE *file, const dt_c_program *c, int i)
         fprintf(file, "    dequantize(%" PRId64 ", %af, %s, %s);", count, (double)dt_program_scale(c->p, l->n->in[0]),
                 a, y);
         break;
+    case DT_OP_QMATMUL: put_matmul_call(file, c, i, product, y); break;
     case DT_OP_TABLE: fprintf(file, "    table(&layer_%d, %s, %s);", i, a, y); break;
     case DT_OP_QAVGPOOL: fprintf(file, "    qavgpool_%s(&layer_%d, %s, %s);", dt_c_half(l->n), i, a, y); break;
     case DT_OP_REQUANTIZE:

@@ -19,7 +19,7 @@
 int dt_c_is_of_engine(const dt_c_layer *l);
 /* Returns the profile of a QUANTIZE or of such a layer, but a TABLE and a DEQUANTIZE have none. */
 dt_profile dt_c_profile(const dt_graph_node *n);
-/* Returns how a REQUANTIZE, QADD, QMUL or QSOFTMAX rounds. */
+/* Returns how a REQUANTIZE, QADD, QMUL, QMATMUL or QSOFTMAX rounds. */
 dt_product dt_c_product(const dt_c_layer *l);
 /* Returns the name of the function of a REQUANTIZE ("requantize", "mean" or "rescale") or of another such layer. */
 const char *dt_c_function(const dt_c_program *c, const dt_c_layer *l);

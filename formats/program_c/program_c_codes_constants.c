@@ -6,6 +6,7 @@
  */
 #include "../../core/arith/grid.h"
 #include "../../core/arith/qsoftmax.h"
+#include "../../quant/qmatmul.h"
 #include "program_c_codes.h"
 #include "program_c_constants.h"
 
@@ -23,13 +24,14 @@ typedef struct {
     int i;
 } source_layer;
 
-/* The requantizer of a channel of a REQUANTIZE, or that of a QMUL. */
+/* The requantizer of a channel of a REQUANTIZE, or that of a QMUL or QMATMUL. */
 static dt_requantizer requantizer_of(const source_layer *s, int64_t channel)
 {
     const dt_graph_node *n = s->c->layer[s->i].n;
     dt_requant_case of = { .profile = dt_c_profile(n), .of = DT_REQUANT_MUL, .count = 1, .scale_w = 1.0f };
 
-    if (n->kind == DT_OP_QMUL) {
+    if (n->kind == DT_OP_QMATMUL) of.of = dt_qmatmul_kind(n->params);
+    if (n->kind == DT_OP_QMUL || n->kind == DT_OP_QMATMUL) {
         of.scale_x = scale_of(s->c, s->i, DT_QBINARY_SCALE_A);
         of.scale_w = scale_of(s->c, s->i, DT_QBINARY_SCALE_B);
         of.scale_y = scale_of(s->c, s->i, DT_QBINARY_SCALE_Y);
@@ -183,6 +185,43 @@ static void put_qmul(FILE *file, const dt_c_program *c, int i)
     (dt_c_product(&c->layer[i]) == DT_ROUND_EVALUATED ? put_evaluated_product : put_scaled)(file, c, i);
 }
 
+/* The layer's own matrix, or NULL where both operands are computed. */
+static const dt_graph_node *matrix_of(const dt_c_program *c, int i)
+{
+    for (int k = 0; k < 2; k++) {
+        const dt_graph_node *maker = dt_graph_maker(c->p->graph, c->layer[i].n->in[k]);
+        if (maker->kind == DT_OP_CODES) return maker;
+    }
+    return NULL;
+}
+
+static int64_t matrix_count(const dt_c_program *c, int i)
+{
+    const dt_graph_node *matrix = matrix_of(c, i);
+
+    return matrix ? dt_count(dt_graph_shape(c->p->graph, matrix->out)) : 0;
+}
+
+static void put_qmatmul(FILE *file, const dt_c_program *c, int i)
+{
+    const dt_c_layer *l = &c->layer[i];
+    const dt_graph *g = c->p->graph;
+    const dt_matmul_sizes s = dt_matmul_sizes_of(dt_graph_shape(g, l->n->in[DT_QBINARY_A]),
+                                                 dt_graph_shape(g, l->n->in[DT_QBINARY_B]), l->n->params);
+    const dt_graph_node *matrix = matrix_of(c, i);
+
+    if (matrix)
+        dt_c_put_member(file, i, &dt_c_codes, "matrix", dt_program_data(c->p, matrix, DT_CODES_WEIGHT),
+                        matrix_count(c, i));
+    put_factor_arrays(file, c, i);
+    fprintf(file, "static const qmatmul_%s_layer layer_%d = { ", dt_c_product_names[dt_c_product(l)], i);
+    fprintf(file, "%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", ", s.matrices, s.rows, s.terms, s.columns);
+    fprintf(file, "%" PRId64 ", %" PRId64 ", %" PRId64 ", ", s.a_matrix, s.a_row, s.a_term);
+    fprintf(file, "%" PRId64 ", %" PRId64 ", %" PRId64 ", ", s.b_matrix, s.b_term, s.b_column);
+    put_factor(file, c, i);
+    fputs(" };\n", file);
+}
+
 static void put_qadd(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
@@ -305,6 +344,7 @@ void dt_c_put_engine_constants(FILE *file, const dt_c_program *c, int i)
     switch (c->layer[i].n->kind) {
     case DT_OP_REQUANTIZE: put_scaled(file, c, i); break;
     case DT_OP_QMUL: put_qmul(file, c, i); break;
+    case DT_OP_QMATMUL: put_qmatmul(file, c, i); break;
     case DT_OP_QADD: put_qadd(file, c, i); break;
     case DT_OP_QAVGPOOL: put_qavgpool(file, c, i); break;
     case DT_OP_QSOFTMAX: put_qsoftmax(file, c, i); break;
@@ -338,6 +378,7 @@ int64_t dt_c_engine_bytes(const dt_c_program *c, int i)
     switch (l->n->kind) {
     case DT_OP_REQUANTIZE: return factor_bytes(c, i) + (l->n->n_in > DT_REQUANT_BIAS ? l->y.channels * 4 : 0);
     case DT_OP_QMUL: return factor_bytes(c, i);
+    case DT_OP_QMATMUL: return factor_bytes(c, i) + matrix_count(c, i) * c->code_bytes;
     case DT_OP_QSOFTMAX: return softmax_bytes(l);
     case DT_OP_TABLE: return table_size(c, i)[0] * table_size(c, i)[1] * c->code_bytes;
     default: return 0;

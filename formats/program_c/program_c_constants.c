@@ -206,6 +206,7 @@ static void (*const put_constants[DT_OP_COUNT])(FILE *file, const dt_c_program *
     [DT_OP_REQUANTIZE] = dt_c_put_engine_constants,
     [DT_OP_QADD] = dt_c_put_engine_constants,
     [DT_OP_QMUL] = dt_c_put_engine_constants,
+    [DT_OP_QMATMUL] = dt_c_put_engine_constants,
     [DT_OP_QAVGPOOL] = dt_c_put_engine_constants,
     [DT_OP_QSOFTMAX] = dt_c_put_engine_constants,
     [DT_OP_TABLE] = dt_c_put_engine_constants,

@@ -86,6 +86,10 @@ int64_t dt_c_program_macs(const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
 
+    if (l->n->kind == DT_OP_QMATMUL) {
+        const int transposed = ((const dt_qmatmul_params *)l->n->params)->transpose_a;
+        return dt_value_count(&l->y) * dt_graph_shape(c->p->graph, l->n->in[0])->dim[transposed ? 2 : 3];
+    }
     return l->n->kind == DT_OP_CONV2D || l->n->kind == DT_OP_LINEAR ? dt_value_count(&l->y) * terms(c, i) : 0;
 }
 
@@ -105,11 +109,18 @@ static int is_layer(const dt_graph *g, int i)
     return i > 0 && g->node[i].kind != DT_OP_CODES && g->node[i].kind != DT_OP_FLATTEN;
 }
 
-/* Inputs that layers give; the others are parameters. */
+/* Inputs that layers give, or matrices of a QMATMUL's own; the others are parameters. */
 static int layers_read(const dt_graph_node *n)
 {
-    if (n->kind == DT_OP_QADD || n->kind == DT_OP_QMUL) return 2;
+    if (n->kind == DT_OP_QADD || n->kind == DT_OP_QMUL || n->kind == DT_OP_QMATMUL) return 2;
     return n->kind == DT_OP_ADD || n->kind == DT_OP_CONCAT ? n->n_in : 1;
+}
+
+static int is_constant(const dt_graph *g, int value)
+{
+    const dt_graph_node *n = dt_graph_maker(g, value);
+
+    return n && n->kind == DT_OP_CODES;
 }
 
 /* of: [n_values] of the graph, the layer that gives each */
@@ -121,11 +132,11 @@ static void add_layer(dt_c_program *c, const dt_graph_node *n, int *of)
 
     *l = (dt_c_layer){ .n = n,
                        .kind = n->kind == DT_OP_ACT_QUANT ? "quantize" : dt_ops[n->kind]->name,
-                       .in = { of[x] },
-                       .n_in = layers_read(n),
                        .x = dt_program_value(p, x),
                        .y = dt_program_value(p, n->out) };
-    for (int k = 1; k < l->n_in; k++) l->in[k] = of[n->in[k]];
+    for (int k = 0; k < layers_read(n); k++) {
+        if (!is_constant(p->graph, n->in[k])) l->in[l->n_in++] = of[k == 0 ? x : n->in[k]];
+    }
     of[n->out] = c->n_layers++;
 }
 
@@ -189,15 +200,24 @@ static void choose_buffers(dt_c_program *c)
     }
 }
 
+/* Makes low..high hold the codes of a value. */
+static void widen(const dt_value *v, int *low, int *high)
+{
+    if (v->kind != DT_VALUE_CODE) return;
+    if (v->low < *low) *low = v->low;
+    if (v->high > *high) *high = v->high;
+}
+
 static void choose_code_type(dt_c_program *c)
 {
     int low = 0, high = 0;
 
     for (int i = -1; i < c->n_layers; i++) {
-        const dt_value *y = &c->layer[i].y;
-        if (y->kind != DT_VALUE_CODE) continue;
-        if (y->low < low) low = y->low;
-        if (y->high > high) high = y->high;
+        widen(&c->layer[i].y, &low, &high);
+        for (int k = 0; i >= 0 && c->layer[i].n->kind == DT_OP_QMATMUL && k < 2; k++) { /* its matrix, too */
+            const dt_value x = dt_program_value(c->p, c->layer[i].n->in[k]);
+            widen(&x, &low, &high);
+        }
     }
     const int is_unsigned = low >= 0 && high <= UINT8_MAX, is_byte = low >= INT8_MIN && high <= INT8_MAX;
     const int is_short = low >= INT16_MIN && high <= INT16_MAX;

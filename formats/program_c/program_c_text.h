@@ -184,6 +184,16 @@ static const char concat_text[] =
     "}\n"
     "\n";
 
+static const char transpose_text[] =
+    "/* [rows][columns][inner] becomes [columns][rows][inner]. */\n"
+    "static void transpose(int rows, int columns, int inner, const code *x, code *y)\n"
+    "{\n"
+    "    for (int i = 0; i < rows * columns; i++, y += inner) {\n"
+    "        memcpy(y, x + (i % rows * columns + i / rows) * inner, (size_t)inner * sizeof *y);\n"
+    "    }\n"
+    "}\n"
+    "\n";
+
 static const char add_text[] = "static void add(int n, const float *a, const float *b, float *y)\n"
                                "{\n"
                                "    for (int i = 0; i < n; i++) y[i] = a[i] + b[i];\n"

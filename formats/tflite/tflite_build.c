@@ -56,9 +56,10 @@ dt_status dt_tflite_add_tensor(dt_tflite_export *e, const dt_tflite_new_tensor *
     return DT_OK;
 }
 
-/* The first version of an operator whose int8 kernels scale each channel, or of the float one where it has no codes. */
-static int version_of(dt_tflite_code code)
+/* The first version of an operator whose int8 kernels scale each channel; of reals, the first of all. */
+static int version_of(const dt_tflite_export *e, dt_tflite_code code)
 {
+    if (!e->p) return 1;
     switch (code) {
     case DT_TFLITE_FULLY_CONNECTED: return 4;
     case DT_TFLITE_CONV_2D:
@@ -75,7 +76,7 @@ dt_status dt_tflite_add_op(dt_tflite_export *e, dt_tflite_code code, const int *
     dt_tflite_operator *o = &e->m->op[e->m->n_ops++];
 
     o->code = code;
-    o->version = version_of(code);
+    o->version = version_of(e, code);
     o->out = out;
     if (options) o->options = *options;
     o->in = copy_of(in, (size_t)n * sizeof *in);
@@ -86,24 +87,40 @@ dt_status dt_tflite_add_op(dt_tflite_export *e, dt_tflite_code code, const int *
 
 /* ---- values ---- */
 
-/* A value's tensor is called after its layer: "conv0" for "conv0.act_quant". */
-static dt_status add_form(dt_tflite_export *e, int value, int is_flat, const char *part, int *out)
+dt_status dt_tflite_add_named(dt_tflite_export *e, int value, const char *name, const char *part, int is_flat, int *out)
 {
-    const dt_value v = dt_program_value(e->p, value);
-    const float scale = dt_program_scale(e->p, value);
-    char name[DT_NAME_MAX + 1];
-    dt_tflite_new_tensor t = { name, part,   DT_TFLITE_INT8, 4,   { 1, v.height, v.width, v.channels }, 1, 1,
-                               0,    &scale, e->zero[value], NULL };
+    const dt_shape *s = dt_graph_shape(e->g, value);
+    const int is_map = s->ndim == 4;
+    const float scale = e->p ? dt_program_scale(e->p, value) : 0.0f;
+    dt_tflite_new_tensor t = { .name = name,
+                               .part = part,
+                               .type = e->p ? DT_TFLITE_INT8 : DT_TFLITE_FLOAT32,
+                               .n_dims = 4,
+                               .dim = { 1, is_map ? (int)s->dim[1] : 1, is_map ? (int)s->dim[2] : 1,
+                                        (int)s->dim[s->ndim - 1] },
+                               .any_batch = 1,
+                               .n_scales = e->p != NULL,
+                               .scale = &scale,
+                               .zero = e->zero[value] };
 
-    snprintf(name, sizeof name, "%s", dt_graph_name(e->g, value));
-    name[dt_layer_name_bytes(name)] = '\0';
     if (is_flat) {
         t.n_dims = 2;
-        t.dim[1] = (int)dt_value_count(&v);
+        t.dim[1] *= t.dim[2] * t.dim[3];
         t.dim[2] = t.dim[3] = 0;
     }
     DT_TRY(dt_tflite_add_tensor(e, &t, out));
     (is_flat ? e->flat : e->map)[value] = *out;
+    return DT_OK;
+}
+
+/* A value's tensor is called after its layer: "conv0" for "conv0.act_quant". */
+static dt_status add_form(dt_tflite_export *e, int value, int is_flat, const char *part, int *out)
+{
+    char name[DT_NAME_MAX + 1];
+
+    snprintf(name, sizeof name, "%s", dt_graph_name(e->g, value));
+    name[dt_layer_name_bytes(name)] = '\0';
+    DT_TRY(dt_tflite_add_named(e, value, name, part, is_flat, out));
     return DT_OK;
 }
 
@@ -113,31 +130,43 @@ dt_status dt_tflite_add_value(dt_tflite_export *e, int value, int is_flat, int *
     return DT_OK;
 }
 
-/* Adds a RESHAPE from one form of a value to the other. Its shape is a constant, as converters have it. */
-static dt_status reshape(dt_tflite_export *e, int value, int is_flat, int *tensor)
+/* The shape is a constant, as converters have it. */
+dt_status dt_tflite_add_reshape_op(dt_tflite_export *e, int from, int to)
 {
-    const int from = (is_flat ? e->map : e->flat)[value];
-    int32_t shape[4] = { -1 };
-    int in[2] = { from }, out;
+    const dt_tflite_tensor *t = &e->m->tensor[to];
+    int32_t shape[DT_TFLITE_MAX_DIMS] = { -1 };
+    int in[2] = { from };
 
-    DT_TRY(add_form(e, value, is_flat, is_flat ? ".flat" : ".map", &out));
-    const dt_tflite_tensor *t = &e->m->tensor[out];
     for (int k = 1; k < t->n_dims; k++) shape[k] = t->dim[k];
     const dt_tflite_new_tensor constant = {
         .name = t->name, .part = ".shape", .type = DT_TFLITE_INT32, .n_dims = 1, .dim = { t->n_dims }, .data = shape
     };
     DT_TRY(dt_tflite_add_tensor(e, &constant, &in[1]));
-    DT_TRY(dt_tflite_add_op(e, DT_TFLITE_RESHAPE, in, 2, out, NULL));
-    *tensor = out;
+    DT_TRY(dt_tflite_add_op(e, DT_TFLITE_RESHAPE, in, 2, to, NULL));
     return DT_OK;
 }
 
-static dt_status as_form(dt_tflite_export *e, const dt_graph_node *n, int value, int is_flat, int *tensor)
+/* Adds a RESHAPE from one form of a value to the other. */
+static dt_status reshape(dt_tflite_export *e, int value, int is_flat, int *tensor)
+{
+    const int from = (is_flat ? e->map : e->flat)[value];
+
+    DT_TRY(add_form(e, value, is_flat, is_flat ? ".flat" : ".map", tensor));
+    DT_TRY(dt_tflite_add_reshape_op(e, from, *tensor));
+    return DT_OK;
+}
+
+int dt_tflite_is_flat(const dt_tflite_export *e, int value)
+{
+    return e->map[value] < 0;
+}
+
+dt_status dt_tflite_as_form(dt_tflite_export *e, const dt_graph_node *n, int value, int is_flat, int *tensor)
 {
     const int is = (is_flat ? e->flat : e->map)[value], other = (is_flat ? e->map : e->flat)[value];
 
-    DT_TFLITE_EXPECT(is >= 0 || other >= 0, e, n, "reads %s, which has no codes of 8 bits in a file",
-                     dt_graph_name(e->g, value));
+    DT_TFLITE_EXPECT(is >= 0 || other >= 0, e, n, "reads %s, which has no %s in a file", dt_graph_name(e->g, value),
+                     e->p ? "codes of 8 bits" : "reals");
     if (is < 0) return reshape(e, value, is_flat, tensor);
     *tensor = is;
     return DT_OK;
@@ -145,13 +174,13 @@ static dt_status as_form(dt_tflite_export *e, const dt_graph_node *n, int value,
 
 dt_status dt_tflite_as_map(dt_tflite_export *e, const dt_graph_node *n, int value, int *tensor)
 {
-    DT_TRY(as_form(e, n, value, 0, tensor));
+    DT_TRY(dt_tflite_as_form(e, n, value, 0, tensor));
     return DT_OK;
 }
 
 dt_status dt_tflite_as_flat(dt_tflite_export *e, const dt_graph_node *n, int value, int *tensor)
 {
-    DT_TRY(as_form(e, n, value, 1, tensor));
+    DT_TRY(dt_tflite_as_form(e, n, value, 1, tensor));
     return DT_OK;
 }
 

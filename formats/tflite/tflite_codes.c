@@ -150,8 +150,17 @@ dt_status dt_tflite_add_same(dt_tflite_import *imp, const dt_tflite_operator *o)
     DT_TRY(dt_tflite_codes(imp, o, 0, &x, &scale));
     DT_TRY(dt_tflite_check_same(imp, o, 0));
     imp->scale[o->out] = scale;
-    DT_TRY(dt_tflite_output(imp, o, x));
-    return DT_OK;
+    return dt_tflite_reshape(imp, o, x);
+}
+
+dt_status dt_tflite_add_codes_transpose(dt_tflite_import *imp, const dt_tflite_operator *o)
+{
+    int x, scale = -1;
+
+    DT_TRY(dt_tflite_codes(imp, o, 0, &x, &scale));
+    DT_TRY(dt_tflite_check_same(imp, o, 0));
+    imp->scale[o->out] = scale;
+    return dt_tflite_add_transpose(imp, o);
 }
 
 dt_status dt_tflite_add_codes_pad(dt_tflite_import *imp, const dt_tflite_operator *o)

@@ -42,6 +42,7 @@ DT_MUST_CHECK dt_status dt_tflite_add_requantize(dt_tflite_import *imp, const dt
  * the ends of a file. */
 DT_MUST_CHECK dt_status dt_tflite_add_rescale(dt_tflite_import *imp, const dt_tflite_operator *o);
 DT_MUST_CHECK dt_status dt_tflite_add_same(dt_tflite_import *imp, const dt_tflite_operator *o);
+DT_MUST_CHECK dt_status dt_tflite_add_codes_transpose(dt_tflite_import *imp, const dt_tflite_operator *o);
 DT_MUST_CHECK dt_status dt_tflite_add_codes_pad(dt_tflite_import *imp, const dt_tflite_operator *o);
 DT_MUST_CHECK dt_status dt_tflite_add_quantize(dt_tflite_import *imp, const dt_tflite_operator *o);
 DT_MUST_CHECK dt_status dt_tflite_add_dequantize(dt_tflite_import *imp, const dt_tflite_operator *o);

@@ -12,51 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- windows ---- */
-
-/* SAME or VALID, if that gives these pads: top, left, bottom, right; else -1. */
-static int padding_of(const int pad[4], const int64_t size[2], const int64_t span[2], const int stride[2])
-{
-    int is_same = 1;
-
-    if (!pad[0] && !pad[1] && !pad[2] && !pad[3]) return DT_TFLITE_VALID;
-    for (int axis = 0; axis < 2; axis++) {
-        int before, after;
-        dt_tflite_same_pads(size[axis], span[axis], stride[axis], &before, &after);
-        is_same &= before == pad[axis] && after == pad[axis + 2];
-    }
-    return is_same ? DT_TFLITE_SAME : -1;
-}
-
-/* Adds a PAD of the map *x, whose codes are those of `value`; *x becomes what it makes. */
-static dt_status add_pad(dt_tflite_export *e, int value, const int pad[4], int *x)
-{
-    const int32_t cells[8] = { 0, 0, pad[0], pad[2], pad[1], pad[3], 0, 0 };
-    const dt_tflite_tensor *t = &e->m->tensor[*x];
-    const char *name = dt_graph_name(e->g, value);
-    const dt_tflite_new_tensor constant = {
-        .name = name, .part = ".pad_cells", .type = DT_TFLITE_INT32, .n_dims = 2, .dim = { 4, 2 }, .data = cells
-    };
-    const dt_tflite_new_tensor padded = { name,
-                                          ".padded",
-                                          DT_TFLITE_INT8,
-                                          4,
-                                          { 1, t->dim[1] + pad[0] + pad[2], t->dim[2] + pad[1] + pad[3], t->dim[3] },
-                                          1,
-                                          1,
-                                          0,
-                                          t->scale,
-                                          t->zero[0],
-                                          NULL };
-    int in[2] = { *x }, out;
-
-    DT_TRY(dt_tflite_add_tensor(e, &constant, &in[1]));
-    DT_TRY(dt_tflite_add_tensor(e, &padded, &out));
-    DT_TRY(dt_tflite_add_op(e, DT_TFLITE_PAD, in, 2, out, NULL));
-    *x = out;
-    return DT_OK;
-}
-
 /* The zero point of a REQUANTIZE. */
 static int zero_of(const dt_graph_node *n)
 {
@@ -88,9 +43,9 @@ static dt_status look_at_conv(const dt_tflite_export *e, const dt_graph_node *n,
     l->shape = dt_graph_shape(e->g, l->weights->in[DT_CODES_WEIGHT]);
     snprintf(l->name, sizeof l->name, "%s", dt_graph_name(e->g, l->conv->out));
     const dt_value y = dt_program_value(e->p, n->out);
-    l->code = p->of == DT_REQUANT_LINEAR                            ? DT_TFLITE_FULLY_CONNECTED
-              : conv_params(l)->groups > 1 && l->shape->dim[3] == 1 ? DT_TFLITE_DEPTHWISE_CONV_2D
-                                                                    : DT_TFLITE_CONV_2D;
+    l->code = p->of == DT_REQUANT_LINEAR                  ? DT_TFLITE_FULLY_CONNECTED
+              : dt_tflite_is_depthwise(l->conv, l->shape) ? DT_TFLITE_DEPTHWISE_CONV_2D
+                                                          : DT_TFLITE_CONV_2D;
     DT_TFLITE_EXPECT(p->of == DT_REQUANT_CONV || p->of == DT_REQUANT_LINEAR, e, n,
                      "sums of kind %d; a file has those of convolutions (%d) and linear layers (%d)", (int)p->of,
                      (int)DT_REQUANT_CONV, (int)DT_REQUANT_LINEAR);
@@ -98,17 +53,6 @@ static dt_status look_at_conv(const dt_tflite_export *e, const dt_graph_node *n,
                      "a linear layer that makes %dx%d positions in %d groups; in a file it makes one", y.height,
                      y.width, conv_params(l)->groups);
     return DT_OK;
-}
-
-/* [K][taps] becomes [taps][K]. */
-static int8_t *taps_first(const int8_t *w, int64_t filters, int64_t taps)
-{
-    int8_t *to = malloc((size_t)(filters * taps) + 1);
-
-    for (int64_t k = 0; to && k < filters; k++) {
-        for (int64_t i = 0; i < taps; i++) to[i * filters + k] = w[k * taps + i];
-    }
-    return to;
 }
 
 static dt_status add_weights(dt_tflite_export *e, const conv_layer *l, int *out)
@@ -134,7 +78,7 @@ static dt_status add_weights(dt_tflite_export *e, const conv_layer *l, int *out)
         t.dim[2] = t.dim[3] = 0;
     }
     if (is_depthwise) {
-        turned = taps_first(t.data, s[0], s[1] * s[2]);
+        turned = dt_tflite_taps_first(t.data, s[0], s[1] * s[2], 1);
         DT_CHECK(turned, DT_ERR_MEMORY, "no memory for the weights of %s", l->name);
         t.data = turned;
         t.axis = 3;
@@ -174,27 +118,6 @@ static dt_status add_bias(dt_tflite_export *e, const conv_layer *l, int *out)
     return DT_OK;
 }
 
-/* Sets the options of a convolution, and adds a PAD before it where it needs one. *x is the map that it reads. */
-static dt_status set_window(dt_tflite_export *e, const conv_layer *l, dt_tflite_options *o, int *x)
-{
-    const dt_conv_params *p = conv_params(l);
-    const dt_value v = dt_program_value(e->p, l->conv->in[0]);
-    const int64_t size[2] = { v.height, v.width };
-    const int64_t span[2] = { dt_conv_span(p, 0, l->shape->dim[1]), dt_conv_span(p, 1, l->shape->dim[2]) };
-
-    for (int axis = 0; axis < 2; axis++) {
-        o->stride[axis] = p->stride[axis];
-        o->dilation[axis] = p->dilation[axis];
-    }
-    if (l->code == DT_TFLITE_DEPTHWISE_CONV_2D) o->multiplier = (int)(l->shape->dim[0] / v.channels);
-    o->padding = padding_of(p->pad, size, span, p->stride);
-    if (o->padding < 0) {
-        o->padding = DT_TFLITE_VALID;
-        DT_TRY(add_pad(e, l->conv->in[0], p->pad, x));
-    }
-    return DT_OK;
-}
-
 static dt_status add_conv(dt_tflite_export *e, const dt_graph_node *n)
 {
     dt_tflite_options options = { 0 };
@@ -207,7 +130,7 @@ static dt_status add_conv(dt_tflite_export *e, const dt_graph_node *n)
         DT_TRY(dt_tflite_as_flat(e, n, l.conv->in[0], &in[0]));
     } else {
         DT_TRY(dt_tflite_as_map(e, n, l.conv->in[0], &in[0]));
-        DT_TRY(set_window(e, &l, &options, &in[0]));
+        DT_TRY(dt_tflite_set_window(e, l.conv, l.shape, &options, &in[0]));
     }
     DT_TRY(add_weights(e, &l, &in[1]));
     DT_TRY(add_bias(e, &l, &in[2]));
@@ -223,38 +146,24 @@ static dt_status add_mean(dt_tflite_export *e, const dt_graph_node *n)
     const dt_graph_node *pool = dt_graph_maker(e->g, n->in[0]);
     const dt_value x = dt_program_value(e->p, pool->in[0]), y = dt_program_value(e->p, n->out);
     const int count = ((const dt_requantize_params *)n->params)->count;
-    const dt_tflite_new_tensor axes = { .name = dt_graph_name(e->g, pool->out),
-                                        .part = ".axes",
-                                        .type = DT_TFLITE_INT32,
-                                        .n_dims = 1,
-                                        .dim = { 2 },
-                                        .data = (const int32_t[]){ 1, 2 } };
-    int in[2], out, fused;
+    int out, fused;
 
     DT_TFLITE_EXPECT(y.height == 1 && y.width == 1 && count == x.height * x.width, e, n,
                      "a mean of %d cells of a map of %dx%d; in a file it is of all", count, x.height, x.width);
     DT_TRY(dt_tflite_set_zero(e, n, zero_of(n), 0, &fused));
-    DT_TRY(dt_tflite_as_map(e, n, pool->in[0], &in[0]));
-    DT_TRY(dt_tflite_add_tensor(e, &axes, &in[1]));
     DT_TRY(dt_tflite_add_value(e, n->out, 1, &out));
-    DT_TRY(dt_tflite_add_op(e, DT_TFLITE_MEAN, in, 2, out, NULL));
+    DT_TRY(dt_tflite_add_mean(e, pool, 0, out));
     return DT_OK;
-}
-
-/* The form of a value that is there already. */
-static int is_flat(const dt_tflite_export *e, int value)
-{
-    return e->map[value] < 0;
 }
 
 /* Codes of another scale: a QUANTIZE, or a RELU or RELU6 where the range is limited. */
 static dt_status add_rescale(dt_tflite_export *e, const dt_graph_node *n)
 {
-    const int flat = is_flat(e, n->in[0]);
+    const int flat = dt_tflite_is_flat(e, n->in[0]);
     int in, out, fused;
 
     DT_TRY(dt_tflite_set_zero(e, n, zero_of(n), 1, &fused));
-    DT_TRY(flat ? dt_tflite_as_flat(e, n, n->in[0], &in) : dt_tflite_as_map(e, n, n->in[0], &in));
+    DT_TRY(dt_tflite_as_form(e, n, n->in[0], flat, &in));
     DT_TRY(dt_tflite_add_value(e, n->out, flat, &out));
     const dt_tflite_code code = fused == DT_TFLITE_FUSED_NONE   ? DT_TFLITE_QUANTIZE
                                 : fused == DT_TFLITE_FUSED_RELU ? DT_TFLITE_RELU
@@ -276,16 +185,72 @@ static dt_status add_requantize(dt_tflite_export *e, const dt_graph_node *n)
 static dt_status add_binary(dt_tflite_export *e, const dt_graph_node *n)
 {
     const dt_qbinary_params *p = n->params;
-    const int flat = is_flat(e, n->in[0]);
+    const int flat = dt_tflite_is_flat(e, n->in[0]);
     dt_tflite_options options = { 0 };
     int in[2], out;
 
     DT_TRY(dt_tflite_set_zero(e, n, p->zero, 1, &options.fused));
-    for (int k = 0; k < 2; k++)
-        DT_TRY(flat ? dt_tflite_as_flat(e, n, n->in[k], &in[k]) : dt_tflite_as_map(e, n, n->in[k], &in[k]));
+    for (int k = 0; k < 2; k++) DT_TRY(dt_tflite_as_form(e, n, n->in[k], flat, &in[k]));
     DT_TRY(dt_tflite_add_value(e, n->out, flat, &out));
     const dt_tflite_code code = n->kind == DT_OP_QMUL ? DT_TFLITE_MUL : p->subtract ? DT_TFLITE_SUB : DT_TFLITE_ADD;
     DT_TRY(dt_tflite_add_op(e, code, in, 2, out, &options));
+    return DT_OK;
+}
+
+/* ---- products of matrices ---- */
+
+/* The zero point of a constant's codes. */
+static int matrix_zero(const dt_graph_node *codes)
+{
+    return INT8_MIN - ((const dt_codes_params *)codes->params)->low;
+}
+
+/* A matrix of the network's: its integers with their zero point. */
+static dt_status add_matrix(dt_tflite_export *e, const dt_graph_node *n, const dt_graph_node *codes, int *out)
+{
+    const dt_shape *s = dt_graph_shape(e->g, codes->out);
+    const dt_codes_params *p = codes->params;
+    const int16_t *code = dt_program_data(e->p, codes, DT_CODES_WEIGHT);
+    const int zero = matrix_zero(codes);
+    const int64_t count = dt_count(s);
+
+    DT_TFLITE_EXPECT(zero <= INT8_MAX && p->high == INT8_MAX - zero, e, n,
+                     "the codes of %s are %d..%d; a file has -128 - zero .. 127 - zero",
+                     dt_graph_name(e->g, codes->out), p->low, p->high);
+    int8_t *stored = malloc((size_t)count);
+    DT_CHECK(stored, DT_ERR_MEMORY, "no memory for the matrix of %s", dt_graph_name(e->g, n->out));
+    for (int64_t i = 0; i < count; i++) stored[i] = (int8_t)(code[i] + zero);
+    const dt_tflite_new_tensor t = { .name = dt_graph_name(e->g, n->out),
+                                     .part = ".weight",
+                                     .type = DT_TFLITE_INT8,
+                                     .n_dims = 4,
+                                     .dim = { 1, (int)s->dim[1], (int)s->dim[2], (int)s->dim[3] },
+                                     .n_scales = 1,
+                                     .scale = dt_program_data(e->p, codes, DT_CODES_SCALE),
+                                     .zero = zero,
+                                     .data = stored };
+    const dt_status status = dt_tflite_add_tensor(e, &t, out);
+    free(stored);
+    DT_TRY(status);
+    return DT_OK;
+}
+
+static dt_status add_matmul(dt_tflite_export *e, const dt_graph_node *n)
+{
+    const dt_qmatmul_params *p = n->params;
+    const dt_tflite_options options = { .transpose = { p->transpose_a, p->transpose_b } };
+    int in[2], out, fused;
+
+    for (int k = 0; k < 2; k++) {
+        const dt_graph_node *maker = dt_graph_maker(e->g, n->in[k]);
+        DT_TRY(maker->kind == DT_OP_CODES ? add_matrix(e, n, maker, &in[k]) : dt_tflite_as_map(e, n, n->in[k], &in[k]));
+    }
+    const int32_t zero = e->m->tensor[in[1]].zero[0];
+    DT_TFLITE_EXPECT((zero != 0) == p->shifted, e, n, "the zero point of %s is %" PRId32 ", and `shifted` is %d",
+                     dt_graph_name(e->g, n->in[1]), zero, p->shifted);
+    DT_TRY(dt_tflite_set_zero(e, n, p->zero, 0, &fused));
+    DT_TRY(dt_tflite_add_value(e, n->out, 0, &out));
+    DT_TRY(dt_tflite_add_op(e, DT_TFLITE_BATCH_MATMUL, in, 2, out, &options));
     return DT_OK;
 }
 
@@ -305,18 +270,10 @@ static dt_status set_average(dt_tflite_export *e, const dt_graph_node *n, int *f
 
 static dt_status add_pool(dt_tflite_export *e, const dt_graph_node *n)
 {
-    const dt_pool_params *p = n->params; /* the first member of a QAVGPOOL's, too */
-    const dt_value v = dt_program_value(e->p, n->in[0]);
-    const int is_whole = p->window[0] == 0;
-    const int64_t size[2] = { v.height, v.width };
-    dt_tflite_options o = { .window = { p->window[0], p->window[1] }, .stride = { p->stride[0], p->stride[1] } };
+    dt_tflite_options o;
     int in, out;
 
-    if (is_whole) o = (dt_tflite_options){ .window = { v.height, v.width }, .stride = { 1, 1 } };
-    const int64_t span[2] = { o.window[0], o.window[1] };
-    o.padding = padding_of(p->pad, size, span, o.stride);
-    DT_TFLITE_EXPECT(o.padding >= 0, e, n, "pads of %d,%d,%d,%d; a file has none, or those of SAME", p->pad[0],
-                     p->pad[1], p->pad[2], p->pad[3]);
+    DT_TRY(dt_tflite_set_pool(e, n, &o));
     DT_TRY(dt_tflite_as_map(e, n, n->in[0], &in));
     e->zero[n->out] = e->zero[n->in[0]];
     if (n->kind == DT_OP_QAVGPOOL) DT_TRY(set_average(e, n, &o.fused));
@@ -358,7 +315,7 @@ static dt_status add_softmax(dt_tflite_export *e, const dt_graph_node *n)
 
     DT_TFLITE_EXPECT(scale == 1.0f / 256.0f, e, n, "its scale is %.9g, a file has 1/256", (double)scale);
     DT_TRY(dt_tflite_set_zero(e, n, INT8_MIN, 0, &fused));
-    DT_TRY(flat ? dt_tflite_as_flat(e, n, n->in[0], &in) : dt_tflite_as_map(e, n, n->in[0], &in));
+    DT_TRY(dt_tflite_as_form(e, n, n->in[0], flat, &in));
     DT_TRY(dt_tflite_add_value(e, n->out, flat, &out));
     DT_TRY(dt_tflite_add_op(e, DT_TFLITE_SOFTMAX, &in, 1, out, &options));
     return DT_OK;
@@ -384,10 +341,10 @@ static int is_function(const dt_tflite_export *e, const dt_graph_node *n, dt_tfl
 
 static dt_status add_table(dt_tflite_export *e, const dt_graph_node *n)
 {
-    const int flat = is_flat(e, n->in[0]);
+    const int flat = dt_tflite_is_flat(e, n->in[0]);
     int in, out, fused;
 
-    DT_TRY(flat ? dt_tflite_as_flat(e, n, n->in[0], &in) : dt_tflite_as_map(e, n, n->in[0], &in));
+    DT_TRY(dt_tflite_as_form(e, n, n->in[0], flat, &in));
     const int is_logistic = is_function(e, n, DT_TFLITE_LOGISTIC);
     DT_TFLITE_EXPECT(is_logistic || is_function(e, n, DT_TFLITE_TANH), e, n,
                      "%s makes its codes; a file has LOGISTIC in steps of 1/256 and TANH in steps of 1/128",
@@ -462,11 +419,14 @@ static dt_status add_nothing(dt_tflite_export *e, const dt_graph_node *n)
 }
 
 static dt_status (*const layers[DT_OP_COUNT])(dt_tflite_export *e, const dt_graph_node *n) = {
-    [DT_OP_QUANTIZE] = add_image,  [DT_OP_CODES] = add_nothing,      [DT_OP_CONV2D] = add_nothing,
-    [DT_OP_AVGPOOL] = add_nothing, [DT_OP_DEQUANTIZE] = add_nothing, [DT_OP_REQUANTIZE] = add_requantize,
-    [DT_OP_QADD] = add_binary,     [DT_OP_QMUL] = add_binary,        [DT_OP_MAXPOOL] = add_pool,
-    [DT_OP_QAVGPOOL] = add_pool,   [DT_OP_CONCAT] = add_concat,      [DT_OP_QSOFTMAX] = add_softmax,
-    [DT_OP_TABLE] = add_table,     [DT_OP_FLATTEN] = add_scores,
+    [DT_OP_QUANTIZE] = add_image,     [DT_OP_CODES] = add_nothing,
+    [DT_OP_CONV2D] = add_nothing,     [DT_OP_AVGPOOL] = add_nothing,
+    [DT_OP_DEQUANTIZE] = add_nothing, [DT_OP_REQUANTIZE] = add_requantize,
+    [DT_OP_QADD] = add_binary,        [DT_OP_QMUL] = add_binary,
+    [DT_OP_MAXPOOL] = add_pool,       [DT_OP_QAVGPOOL] = add_pool,
+    [DT_OP_CONCAT] = add_concat,      [DT_OP_QSOFTMAX] = add_softmax,
+    [DT_OP_QMATMUL] = add_matmul,     [DT_OP_TRANSPOSE] = dt_tflite_export_transpose,
+    [DT_OP_TABLE] = add_table,        [DT_OP_FLATTEN] = add_scores,
 };
 
 dt_status dt_tflite_export_node(dt_tflite_export *e, const dt_graph_node *n)

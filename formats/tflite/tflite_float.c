@@ -183,7 +183,7 @@ static dt_status add_pool(dt_tflite_import *imp, const dt_tflite_operator *o)
 
     dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_input(imp, o, 0, &x));
-    dt_tflite_pool(imp, o, x, &params);
+    DT_TRY(dt_tflite_pool(imp, o, x, &params));
     DT_TRY(dt_tflite_node(imp, kind, name, "", &params, &x, 1, &y));
     DT_TRY(finish(imp, o, name, y));
     return DT_OK;
@@ -327,6 +327,7 @@ static const struct {
     { DT_TFLITE_LOGISTIC, add_activation },
     { DT_TFLITE_SOFTMAX, add_activation },
     { DT_TFLITE_CONCATENATION, add_concat },
+    { DT_TFLITE_TRANSPOSE, dt_tflite_add_transpose },
     { DT_TFLITE_PAD, dt_tflite_add_pad },
     { DT_TFLITE_RESHAPE, dt_tflite_add_reshape },
     { DT_TFLITE_SQUEEZE, dt_tflite_add_reshape },

@@ -7,9 +7,9 @@
  *   float     CONV_2D, DEPTHWISE_CONV_2D     CONV2D, BIAS [, RELU]      FULLY_CONNECTED   [FLATTEN,] LINEAR [, RELU]
  *             MAX_POOL_2D, AVERAGE_POOL_2D   MAXPOOL, AVGPOOL           MEAN over H and W  AVGPOOL of the whole map
  *             ADD, MUL, CONCATENATION        ADD, MUL, CONCAT           LOGISTIC, SOFTMAX  SIGMOID, SOFTMAX
- *             ADD, SUB of a constant         BIAS                       RESHAPE, SQUEEZE   nothing, or FLATTEN
+ *             ADD, SUB of a constant         BIAS                       RESHAPE, SQUEEZE   nothing, FLATTEN, TRANSPOSE
  *             MUL of a map by a constant     CONV2D of each channel     RELU, RELU6        RELU
- *             PAD before a convolution       the convolution's pad
+ *             PAD before a convolution       the convolution's pad      TRANSPOSE          TRANSPOSE, one or more
  *
  * A constant has one number, or one for each channel. Of a file with dynamic ranges, where weights of convolutions and
  * FULLY_CONNECTED are INT8 beside reals, a layer NAME has NAME.codes, NAME.real and NAME.weight_scale too, and reads a
@@ -20,18 +20,23 @@
  *             FULLY_CONNECTED                REQUANTIZE                AVERAGE_POOL_2D               QAVGPOOL
  *             MEAN over H and W              AVGPOOL, REQUANTIZE       SOFTMAX                       QSOFTMAX
  *             ADD, SUB, MUL                  QADD, QADD, QMUL          LOGISTIC, TANH                TABLE
- *             RESHAPE, SQUEEZE               nothing                   DEQUANTIZE at the end         DEQUANTIZE
+ *             RESHAPE, SQUEEZE               nothing, or TRANSPOSE     DEQUANTIZE at the end         DEQUANTIZE
+ *             BATCH_MATMUL                   QMATMUL                   TRANSPOSE                     TRANSPOSE
  *
  * An integer layer NAME has the nodes NAME.codes and NAME.act_quant, and the parameters NAME.weight, NAME.weight_scale,
  * NAME.bias and NAME.act_scale. The image's codes are image.codes. Input and output of a file may be float, int8 or
  * uint8: the graph takes and gives reals. Its nodes have the profile litert-ref.
  *
+ * A tensor of other than four dimensions stands as a map whose columns and channels are its last two, and whose rows
+ * are all before them. A RESHAPE that changes these sides is a TRANSPOSE that exchanges nothing.
+ *
  * Anything else is refused by its name. A file has one input and one output, and images come one at a time.
  *
  *   tflite_import.c   what a file is, and its names;   tflite_layers.c   shapes and parameters, for both kinds
  *   tflite_float.c    a float graph;   tflite_integer.c, tflite_codes.c   an integer graph
+ *   tflite_matrix.c   TRANSPOSE and BATCH_MATMUL
  *
- * Tests: tests/formats/test_tflite_import.c.
+ * Tests: tests/formats/test_tflite_import.c, test_tflite_matrix.c.
  */
 #ifndef DT_TFLITE_IMPORT_H
 #define DT_TFLITE_IMPORT_H

@@ -100,7 +100,7 @@ static dt_status add_maxpool(dt_tflite_import *imp, const dt_tflite_operator *o)
     dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_codes(imp, o, 0, &x, &in[1]));
     DT_TRY(dt_tflite_check_same(imp, o, 0));
-    dt_tflite_pool(imp, o, x, &params);
+    DT_TRY(dt_tflite_pool(imp, o, x, &params));
     DT_TRY(dt_tflite_node(imp, DT_OP_MAXPOOL, name, "", &params, &x, 1, &in[0]));
     imp->scale[o->out] = in[1];
     if (o->options.fused != DT_TFLITE_FUSED_NONE) return dt_tflite_add_requantize(imp, o, name, &of, in, 3);
@@ -117,7 +117,7 @@ static dt_status add_avgpool(dt_tflite_import *imp, const dt_tflite_operator *o)
     dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_codes(imp, o, 0, &x, &scale));
     DT_TRY(dt_tflite_check_same(imp, o, 0));
-    dt_tflite_pool(imp, o, x, &params.pool);
+    DT_TRY(dt_tflite_pool(imp, o, x, &params.pool));
     dt_tflite_range(dt_tflite_out(imp, o), o->options.fused, &params.low, &params.high);
     params.zero = dt_tflite_zero(dt_tflite_out(imp, o));
     DT_TRY(dt_tflite_node(imp, DT_OP_QAVGPOOL, name, "", &params, &x, 1, &y));
@@ -262,6 +262,8 @@ static const struct {
     { DT_TFLITE_SOFTMAX, add_softmax },
     { DT_TFLITE_LOGISTIC, add_table },
     { DT_TFLITE_TANH, add_table },
+    { DT_TFLITE_BATCH_MATMUL, dt_tflite_add_matmul },
+    { DT_TFLITE_TRANSPOSE, dt_tflite_add_codes_transpose },
     { DT_TFLITE_RELU, dt_tflite_add_rescale },
     { DT_TFLITE_RELU6, dt_tflite_add_rescale },
     { DT_TFLITE_RESHAPE, dt_tflite_add_same },

@@ -143,23 +143,67 @@ dt_status dt_tflite_map(dt_tflite_import *imp, const dt_tflite_operator *o, int 
     return DT_OK;
 }
 
+/* 1 for the dimensions 1,n: such a tensor may stand as any map of n numbers. */
+static int is_row(const dt_tflite_tensor *t)
+{
+    return t->n_dims == 2 && t->dim[0] == 1;
+}
+
 dt_status dt_tflite_input(dt_tflite_import *imp, const dt_tflite_operator *o, int k, int *value)
 {
     DT_TRY(dt_tflite_map(imp, o, k, value));
     DT_TFLITE_CHECK(imp->padded[o->in[k]] < 0, DT_ERR_UNSUPPORTED, imp, o,
                     "input %d comes from a PAD, which is understood before a convolution alone", k);
-    if (dt_tflite_in(imp, o, k)->n_dims == 2) DT_TRY(dt_tflite_flatten(imp, o->in[k], value));
+    if (is_row(dt_tflite_in(imp, o, k))) DT_TRY(dt_tflite_flatten(imp, o->in[k], value));
     return DT_OK;
+}
+
+dt_shape dt_tflite_map_shape(const dt_tflite_tensor *t)
+{
+    const int n = t->n_dims;
+    dt_shape s = { 4, { 1, 1, n > 1 ? t->dim[n - 2] : 1, n > 0 ? t->dim[n - 1] : 1 } };
+
+    for (int k = 0; k < n - 2; k++) s.dim[1] *= t->dim[k];
+    return s;
+}
+
+/* 1 if a value has the shape of a map, whatever the number of its images. */
+static int has_shape(const dt_graph *g, int value, const dt_shape *map)
+{
+    const dt_shape *s = dt_graph_shape(g, value);
+
+    return s->ndim == 4 && s->dim[1] == map->dim[1] && s->dim[2] == map->dim[2] && s->dim[3] == map->dim[3];
 }
 
 /* 1 if a value stands for a tensor: as many numbers for one image, and maps of equal sides. */
 static int fits(const dt_graph *g, int value, const dt_tflite_tensor *t)
 {
-    const dt_shape *s = dt_graph_shape(g, value);
+    const dt_shape map = dt_tflite_map_shape(t);
 
-    if (t->n_dims < 2 || t->dim[0] != 1 || dt_graph_count(g, value) != dt_tflite_count(t)) return 0;
-    if (t->n_dims != 4) return t->n_dims == 2;
-    return s->ndim == 4 && s->dim[1] == t->dim[1] && s->dim[2] == t->dim[2] && s->dim[3] == t->dim[3];
+    if (t->n_dims < 2 || dt_graph_count(g, value) != dt_tflite_count(t)) return 0;
+    return is_row(t) || has_shape(g, value, &map);
+}
+
+dt_status dt_tflite_as_shape(dt_tflite_import *imp, const char *name, const char *part, const dt_shape *map, int *value)
+{
+    const dt_transpose_params same = { 1, 1, 4, { 0, map->dim[1], map->dim[2], map->dim[3] } };
+
+    if (has_shape(imp->graph, *value, map)) return DT_OK;
+    DT_TRY(dt_tflite_node(imp, DT_OP_TRANSPOSE, name, part, &same, value, 1, value));
+    return DT_OK;
+}
+
+dt_status dt_tflite_reshape(dt_tflite_import *imp, const dt_tflite_operator *o, int x)
+{
+    const dt_tflite_tensor *t = dt_tflite_out(imp, o);
+    const dt_shape map = dt_tflite_map_shape(t);
+    char name[DT_TFLITE_NAME];
+
+    dt_tflite_name(imp, o, name);
+    if (!is_row(t) && t->n_dims >= 2 && dt_graph_count(imp->graph, x) == dt_tflite_count(t))
+        DT_TRY(dt_tflite_as_shape(imp, name, "", &map, &x));
+    DT_TRY(dt_tflite_output(imp, o, x));
+    return DT_OK;
 }
 
 dt_status dt_tflite_output(dt_tflite_import *imp, const dt_tflite_operator *o, int value)
@@ -171,7 +215,8 @@ dt_status dt_tflite_output(dt_tflite_import *imp, const dt_tflite_operator *o, i
     one.dim[0] = dt_graph_rows(imp->graph, value);
     for (int k = 0; k < t->n_dims; k++) is.dim[k] = t->dim[k];
     DT_TFLITE_CHECK(fits(imp->graph, value, t), DT_ERR_FORMAT, imp, o,
-                    "the output is %s, which the file has as %s; understood are 1,n and 1,h,w,c",
+                    "the output is %s, which the file has as %s; understood are 1,n and 1,h,w,c, and ..,h,w,c that "
+                    "RESHAPE, TRANSPOSE and BATCH_MATMUL make",
                     dt_shape_text(&one, made, sizeof made), dt_shape_text(&is, stands, sizeof stands));
     imp->value[o->out] = value;
     return DT_OK;
@@ -225,6 +270,7 @@ dt_status dt_tflite_window(const dt_tflite_import *imp, const dt_tflite_operator
     const dt_tflite_options *opt = &o->options;
 
     DT_TFLITE_CHECK(in->ndim == 4, DT_ERR_FORMAT, imp, o, "the input has %d dimensions, needed are n,h,w,c", in->ndim);
+    DT_TRY(dt_tflite_check_map(imp, o, 0));
     DT_TRY(filter_shape(imp, o, in->dim[3], shape, &params->groups));
     DT_TFLITE_CHECK(opt->padding == DT_TFLITE_VALID || imp->padded[o->in[0]] < 0, DT_ERR_UNSUPPORTED, imp, o,
                     "the padding is SAME, and operator %d before it is a PAD; understood is one of them",
@@ -242,11 +288,22 @@ dt_status dt_tflite_window(const dt_tflite_import *imp, const dt_tflite_operator
     return DT_OK;
 }
 
-void dt_tflite_pool(const dt_tflite_import *imp, const dt_tflite_operator *o, int x, dt_pool_params *params)
+dt_status dt_tflite_check_map(const dt_tflite_import *imp, const dt_tflite_operator *o, int k)
+{
+    const dt_tflite_tensor *t = dt_tflite_in(imp, o, k);
+
+    DT_TFLITE_CHECK(t->dim[0] == 1 && t->n_dims <= 4, DT_ERR_UNSUPPORTED, imp, o,
+                    "input %d has %d dimensions, of which the first is %d; understood are 1,h,w,c", k, t->n_dims,
+                    t->dim[0]);
+    return DT_OK;
+}
+
+dt_status dt_tflite_pool(const dt_tflite_import *imp, const dt_tflite_operator *o, int x, dt_pool_params *params)
 {
     const dt_shape *in = dt_graph_shape(imp->graph, x);
     const dt_tflite_options *opt = &o->options;
 
+    DT_TRY(dt_tflite_check_map(imp, o, 0));
     *params = (dt_pool_params){ .count_include_pad = 0 };
     for (int axis = 0; axis < 2; axis++) {
         params->window[axis] = opt->window[axis];
@@ -255,6 +312,7 @@ void dt_tflite_pool(const dt_tflite_import *imp, const dt_tflite_operator *o, in
             dt_tflite_same_pads(in->dim[axis + 1], opt->window[axis], opt->stride[axis], &params->pad[axis],
                                 &params->pad[axis + 2]);
     }
+    return DT_OK;
 }
 
 /* ---- what makes no node ---- */
@@ -266,6 +324,7 @@ dt_status dt_tflite_check_mean(const dt_tflite_import *imp, const dt_tflite_oper
 
     DT_TFLITE_CHECK(axes && axes->data && axes->type == DT_TFLITE_INT32 && x->n_dims == 4, DT_ERR_UNSUPPORTED, imp, o,
                     "a mean of %d dimensions; understood is that of the constant axes 1 and 2 of 4", x->n_dims);
+    DT_TRY(dt_tflite_check_map(imp, o, 0));
     for (int64_t i = 0; i < dt_tflite_count(axes); i++) {
         const int32_t axis = ((const int32_t *)axes->data)[i];
         DT_TFLITE_CHECK(axis >= -4 && axis < 4, DT_ERR_FORMAT, imp, o, "a mean over axis %" PRId32 " of 4", axis);
@@ -306,8 +365,7 @@ dt_status dt_tflite_add_reshape(dt_tflite_import *imp, const dt_tflite_operator 
     DT_TRY(dt_tflite_map(imp, o, 0, &x));
     DT_TFLITE_CHECK(imp->padded[o->in[0]] < 0, DT_ERR_UNSUPPORTED, imp, o,
                     "input %d comes from a PAD, which is understood before a convolution alone", 0);
-    DT_TRY(dt_tflite_output(imp, o, x));
-    return DT_OK;
+    return dt_tflite_reshape(imp, o, x);
 }
 
 dt_status dt_tflite_concat_axis(const dt_tflite_import *imp, const dt_tflite_operator *o, int *axis)
@@ -319,5 +377,7 @@ dt_status dt_tflite_concat_axis(const dt_tflite_import *imp, const dt_tflite_ope
                     "along axis %d of %d; understood are 1 and more", at, n_dims);
     DT_TFLITE_CHECK(o->n_in >= 2 && o->n_in <= DT_MAX_IN, DT_ERR_UNSUPPORTED, imp, o,
                     "%d inputs; understood are 2 to %d", o->n_in, DT_MAX_IN);
+    for (int k = 0; k < o->n_in; k++) DT_TRY(dt_tflite_check_map(imp, o, k));
+    if (n_dims == 3) ++*axis; /* 1,h,w stands as the map 1,1,h,w */
     return DT_OK;
 }

@@ -93,10 +93,25 @@ void dt_tflite_same_pads(int64_t size, int64_t span, int stride, int *before, in
 DT_MUST_CHECK dt_status dt_tflite_window(const dt_tflite_import *imp, const dt_tflite_operator *o, int x,
                                          dt_conv_params *params, dt_shape *shape);
 /* Sets *params to those of a pool that reads the value x. */
-void dt_tflite_pool(const dt_tflite_import *imp, const dt_tflite_operator *o, int x, dt_pool_params *params);
+DT_MUST_CHECK dt_status dt_tflite_pool(const dt_tflite_import *imp, const dt_tflite_operator *o, int x,
+                                       dt_pool_params *params);
 /* Checks that a MEAN is over H and W of a map. */
 DT_MUST_CHECK dt_status dt_tflite_check_mean(const dt_tflite_import *imp, const dt_tflite_operator *o);
-/* Adds what a PAD, a RESHAPE or a SQUEEZE makes, which is no node. */
+/* Checks that input k is a map, 1,h,w,c, or less: not one of several images. */
+DT_MUST_CHECK dt_status dt_tflite_check_map(const dt_tflite_import *imp, const dt_tflite_operator *o, int k);
+/* Returns the map that stands for a tensor: its last two dimensions are columns and channels, and all before them rows.
+ */
+dt_shape dt_tflite_map_shape(const dt_tflite_tensor *t);
+/* Gives a value the shape of a map, by a TRANSPOSE NAME and `part` that exchanges nothing, unless it has it. */
+DT_MUST_CHECK dt_status dt_tflite_as_shape(dt_tflite_import *imp, const char *name, const char *part,
+                                           const dt_shape *map, int *value);
+/* Makes the value x, in the shape of the output, that of the output. */
+DT_MUST_CHECK dt_status dt_tflite_reshape(dt_tflite_import *imp, const dt_tflite_operator *o, int x);
+/* Adds a TRANSPOSE, of reals or codes. In tflite_matrix.c, as the next. */
+DT_MUST_CHECK dt_status dt_tflite_add_transpose(dt_tflite_import *imp, const dt_tflite_operator *o);
+/* Adds a BATCH_MATMUL of codes. */
+DT_MUST_CHECK dt_status dt_tflite_add_matmul(dt_tflite_import *imp, const dt_tflite_operator *o);
+/* Adds what a PAD makes, which is no node, and a RESHAPE or a SQUEEZE, which is one where the map's sides change. */
 DT_MUST_CHECK dt_status dt_tflite_add_pad(dt_tflite_import *imp, const dt_tflite_operator *o);
 DT_MUST_CHECK dt_status dt_tflite_add_reshape(dt_tflite_import *imp, const dt_tflite_operator *o);
 /* Sets *axis to that of a CONCATENATION, 1 or more. */

@@ -117,6 +117,13 @@ DT_API DT_MUST_CHECK dt_status dt_quantize(dt_model *m, const dt_quantization *w
 DT_API int dt_dynamic_count(const dt_model *quantized);
 /* Describes them in a network that DRQ has made. rows: [dt_dynamic_count]. */
 DT_API DT_MUST_CHECK dt_status dt_dynamic_look(const dt_model *quantized, dt_dynamic_layer *rows);
+/* Returns 1 if the network computes on reals: it has no quantizer but those of the scheme DRQ. */
+DT_API int dt_model_is_real(const dt_model *m);
+/* Makes a float TensorFlow Lite file of such a network, or replaces it whole. Batch norms are folded first. Of DRQ, the
+ * weights that are codes are int8 in the file, and its engine rounds what their layers read. The file takes images that
+ * are normalised as the network's. DT_ERR_UNSUPPORTED: a node has no form in such a file, or the network has quantizers;
+ * the message names node, operator and remedy. */
+DT_API DT_MUST_CHECK dt_status dt_model_write_tflite(dt_model *m, const char *path);
 /* Returns the number of values that have an affine quantizer. */
 DT_API int dt_quantized_count(const dt_model *quantized);
 /* Describes them, beside the network of real values that they come from, on the first 16 of the same images. rows:

@@ -10,7 +10,7 @@
  *   image                      QUANTIZE          ADD, MUL              QADD, QMUL
  *   CONV2D, LINEAR [, BIAS]    CODES, CONV2D,    AVGPOOL               AVGPOOL, REQUANTIZE where its range is its own
  *     [, RELU or CLIP]           REQUANTIZE                            (MEAN), else QAVGPOOL
- *   MAXPOOL, CONCAT            as they are       SOFTMAX, SIGMOID      QSOFTMAX, TABLE
+ *   MAXPOOL, CONCAT, TRANSPOSE as they are       SOFTMAX, SIGMOID      QSOFTMAX, TABLE
  *   codes of another range     REQUANTIZE        the scores            DEQUANTIZE
  *
  * But for the profile exact, a batch norm must have been folded, because engines quantize folded weights.  Tests:
@@ -207,6 +207,20 @@ static dt_status lower_concat(dt_affine_lowering *w, const dt_graph_node *n)
     return dt_program_add_concat(w->program->graph, name_of(w, n), &p, codes, n->n_in, &hold(w, n)->value);
 }
 
+/* Every value of a program is a map: what comes before the last two axes are its rows. */
+static dt_status lower_transpose(dt_affine_lowering *w, const dt_graph_node *n)
+{
+    const dt_transpose_params *turn = n->params;
+    const dt_shape *y = dt_graph_shape(w->from, n->out);
+    const int64_t channels = y->dim[y->ndim - 1], columns = y->ndim > 2 ? y->dim[y->ndim - 2] : 1;
+    const int64_t rows = dt_graph_count(w->from, n->out) / columns / channels;
+    const dt_transpose_params p = { turn->rows, turn->columns, 4, { 0, rows, columns, channels } };
+    const dt_affine_held *x = NULL;
+
+    DT_TRY(codes_of(w, n, 0, &x));
+    return dt_program_add_plain(w->program->graph, DT_OP_TRANSPOSE, name_of(w, n), &p, &x->value, &hold(w, n)->value);
+}
+
 static dt_status lower_same(dt_affine_lowering *w, const dt_graph_node *n)
 {
     DT_CHECK(hold(w, n)->holds != DT_AFFINE_NOTHING, DT_ERR_UNSUPPORTED, "%s: %s reads %s, which has no codes",
@@ -231,6 +245,7 @@ dt_status dt_lower_affine_node(dt_affine_lowering *w, const dt_graph_node *n)
     case DT_OP_SIGMOID: return lower_waiting(w, n, DT_AFFINE_SIGMOID);
     case DT_OP_MAXPOOL: return lower_maxpool(w, n);
     case DT_OP_CONCAT: return lower_concat(w, n);
+    case DT_OP_TRANSPOSE: return lower_transpose(w, n);
     case DT_OP_DEQUANTIZE:
     case DT_OP_IDENTITY:
     case DT_OP_FLATTEN: return lower_same(w, n);

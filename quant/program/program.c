@@ -24,6 +24,7 @@ static dt_value_kind kind_of(const dt_graph *g, int value)
     case DT_OP_AVGPOOL: return DT_VALUE_PSUM;
     case DT_OP_MAXPOOL:
     case DT_OP_CONCAT:
+    case DT_OP_TRANSPOSE:
     case DT_OP_FLATTEN: return kind_of(g, n->in[0]);
     default: return DT_VALUE_CODE;
     }
@@ -67,13 +68,15 @@ static float first_float(const dt_program *p, const dt_graph_node *n, int k)
 static int scale_input(const dt_graph_node *n)
 {
     switch (n->kind) {
+    case DT_OP_CODES: return DT_CODES_SCALE;
     case DT_OP_TABLE: return DT_TABLE_SCALE;
     case DT_OP_THRESHOLD: return DT_THRESHOLD_SCALE;
     case DT_OP_ACT_QUANT: return DT_QUANT_ALPHA;
     case DT_OP_QUANTIZE: return DT_QUANTIZE_SCALE;
     case DT_OP_REQUANTIZE: return DT_REQUANT_SCALE_Y;
     case DT_OP_QADD:
-    case DT_OP_QMUL: return DT_QBINARY_SCALE_Y;
+    case DT_OP_QMUL:
+    case DT_OP_QMATMUL: return DT_QBINARY_SCALE_Y;
     case DT_OP_QSOFTMAX: return DT_QSOFTMAX_SCALE_Y;
     default: return -1;
     }
@@ -155,7 +158,8 @@ static const dt_graph_node *range_maker(const dt_graph *g, int value)
 {
     const dt_graph_node *n = dt_graph_maker(g, value);
 
-    while (n && (n->kind == DT_OP_MAXPOOL || n->kind == DT_OP_CONCAT || n->kind == DT_OP_RELU)) {
+    while (n && (n->kind == DT_OP_MAXPOOL || n->kind == DT_OP_CONCAT || n->kind == DT_OP_TRANSPOSE ||
+                 n->kind == DT_OP_RELU)) {
         n = dt_graph_maker(g, n->in[0]);
     }
     return n;
@@ -167,9 +171,9 @@ int dt_codes_are_stored(const dt_graph *g, int value)
     const int is_table = n && n->kind == DT_OP_TABLE && dt_graph_maker(g, n->in[0]);
     const int is_exact = n && n->kind == DT_OP_THRESHOLD && g->node[0].kind == DT_OP_QUANTIZE;
 
-    return n &&
-           (is_table || is_exact || n->kind == DT_OP_QUANTIZE || n->kind == DT_OP_REQUANTIZE || n->kind == DT_OP_QADD ||
-            n->kind == DT_OP_QMUL || n->kind == DT_OP_QAVGPOOL || n->kind == DT_OP_QSOFTMAX);
+    return n && (is_table || is_exact || n->kind == DT_OP_QUANTIZE || n->kind == DT_OP_REQUANTIZE ||
+                 n->kind == DT_OP_QADD || n->kind == DT_OP_QMUL || n->kind == DT_OP_QMATMUL ||
+                 n->kind == DT_OP_QAVGPOOL || n->kind == DT_OP_QSOFTMAX);
 }
 
 /* Of codes whose range is as wide as their bits, which the narrowed range of a fused ReLU is not. */
@@ -187,6 +191,8 @@ int dt_codes_zero(const dt_graph *g, int value)
     case DT_OP_REQUANTIZE: return ((const dt_requantize_params *)n->params)->zero;
     case DT_OP_QADD:
     case DT_OP_QMUL: return ((const dt_qbinary_params *)n->params)->zero;
+    case DT_OP_QMATMUL: return ((const dt_qmatmul_params *)n->params)->zero;
+    case DT_OP_CODES: return INT8_MIN - ((const dt_codes_params *)n->params)->low; /* a matrix */
     case DT_OP_QAVGPOOL: return ((const dt_qavgpool_params *)n->params)->zero;
     case DT_OP_TABLE:
     case DT_OP_THRESHOLD: return zero_of_range(&g->value[n->out]->facts);
@@ -202,6 +208,7 @@ static dt_profile *profile_of(const dt_graph_node *n)
     case DT_OP_REQUANTIZE: return &((dt_requantize_params *)n->params)->profile;
     case DT_OP_QADD:
     case DT_OP_QMUL: return &((dt_qbinary_params *)n->params)->profile;
+    case DT_OP_QMATMUL: return &((dt_qmatmul_params *)n->params)->profile;
     case DT_OP_QAVGPOOL: return &((dt_qavgpool_params *)n->params)->profile;
     case DT_OP_QSOFTMAX: return &((dt_qsoftmax_params *)n->params)->profile;
     default: return NULL;

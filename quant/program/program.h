@@ -23,7 +23,8 @@
  *   ACT_QUANT  reals -> codes   dt_act_code of grid.h
  *   QUANTIZE   reals -> codes, and from here on under a profile of core/arith/requantize.h
  *   REQUANTIZE codes or psums -> codes
- *   QADD, QMUL, QAVGPOOL, QSOFTMAX   codes -> codes
+ *   QADD, QMUL, QMATMUL, QAVGPOOL, QSOFTMAX   codes -> codes;  a QMATMUL may read CODES, a matrix of 16 bits
+ *   TRANSPOSE  codes -> codes
  *   DEQUANTIZE codes -> reals
  *   FLATTEN    reals, in the order h, w, c
  *   LINEAR     reals -> scores  y[o] = (float)(bias[o] + sum of x[i] * w[o][i]), in double, i ascending

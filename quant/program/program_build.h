@@ -92,7 +92,7 @@ DT_MUST_CHECK dt_status dt_program_add_scores(dt_graph *g, int x);
 /* Adds a LINEAR, and a FLATTEN before it. */
 DT_MUST_CHECK dt_status dt_program_add_linear(dt_graph *g, const dt_program_reals *r, int x, int *y);
 
-/* Adds a node that has no parameters (RELU, CLIP, MAXPOOL, AVGPOOL, ADD), or whose parameters are among `in` already.
+/* Adds a node that has no parameters (RELU, CLIP, MAXPOOL, AVGPOOL, ADD, TRANSPOSE), or whose parameters are among `in` already.
  * It gets the layer's name if that is free; else that name with an addition, because one max-pool may become several.
  */
 DT_MUST_CHECK dt_status dt_program_add_plain(dt_graph *g, dt_op_kind kind, const char *name, const void *params,

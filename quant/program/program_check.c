@@ -1,11 +1,10 @@
 /*
  * program_check.c - checks that a program may run: each node reads what it may, and all data are there and in range.
  *
- * program_check_codes.c has the checks of nodes that compute under a profile. The file that a program came from is not
- * trusted, because what runs afterwards (reference.c, a tape, generated C)
- * indexes and converts without checks. Whether shapes fit each other has been checked when the nodes were added to the
- * graph. Within the ranges here, sums stay in 32 bits and sizes in 64.
- * Tests: tests/quant/test_program.c.
+ * program_check_codes.c has the checks of nodes that compute under a profile, and program_check_fields.c those of
+ * single fields. The file that a program came from is not trusted, because what runs afterwards (reference.c, a tape,
+ * generated C) indexes and converts without checks. Whether shapes fit each other has been checked when the nodes were
+ * added to the graph. Within the ranges here, sums stay in 32 bits and sizes in 64. Tests: tests/quant/test_program.c.
  */
 #include "../../core/arith/grid.h"
 #include "program_checks.h"
@@ -18,90 +17,6 @@
 #include <string.h>
 
 enum { MAX_SIDE = 4096, MAX_CHANNELS = 65536, MAX_NODES = 16384, MAX_PAD = 64 };
-
-dt_status dt_check_within(const dt_checked_node *v, const char *field, int64_t value, int64_t least, int64_t most)
-{
-    DT_CHECK(value >= least && value <= most, DT_ERR_FORMAT, "%s (%s): %s is %lld, allowed are %lld..%lld", v->name,
-             v->kind, field, (long long)value, (long long)least, (long long)most);
-    return DT_OK;
-}
-
-dt_status dt_check_equals(const dt_checked_node *v, const char *field, int64_t value, int64_t wanted)
-{
-    DT_CHECK(value == wanted, DT_ERR_FORMAT, "%s (%s): %s is %lld, expected %lld", v->name, v->kind, field,
-             (long long)value, (long long)wanted);
-    return DT_OK;
-}
-
-static const char *type_text(dt_dtype type)
-{
-    switch (type) {
-    case DT_I8: return "i8";
-    case DT_I16: return "i16";
-    case DT_I32: return "i32";
-    case DT_I64: return "i64";
-    case DT_F32: return "f32";
-    default: return "another";
-    }
-}
-
-/* The value has data of that type, which is called field. */
-static dt_status has_data(const dt_checked_node *v, int value, const char *field, dt_dtype type)
-{
-    const dt_graph_value *of = v->g->value[value];
-
-    DT_CHECK(of->data, DT_ERR_FORMAT, "%s (%s): there is no %s", v->name, v->kind, field);
-    DT_CHECK(of->data_type == type, DT_ERR_FORMAT, "%s (%s): %s is of the type %s, expected %s", v->name, v->kind,
-             field, type_text(of->data_type), type_text(type));
-    return DT_OK;
-}
-
-dt_status dt_check_shared_param(const dt_checked_node *v, int k, const char *field, dt_dtype type)
-{
-    const dt_graph_value *of = v->g->value[v->n->in[k]];
-    const dt_param_spec *is = &of->param, wanted = dt_program_spec(&of->facts.shape);
-
-    DT_CHECK(of->source == DT_SOURCE_PARAM, DT_ERR_FORMAT, "%s (%s): %s is %s, expected a parameter", v->name, v->kind,
-             field, of->name);
-    DT_CHECK(is->group == wanted.group && is->values == wanted.values && is->init == wanted.init &&
-                 is->init_value == wanted.init_value && is->floor == wanted.floor,
-             DT_ERR_FORMAT, "%s (%s): %s is a parameter that is trained; those of programs are state, of any values",
-             v->name, v->kind, of->name);
-    return has_data(v, v->n->in[k], field, type);
-}
-
-dt_status dt_check_param(const dt_checked_node *v, int k, const char *field, dt_dtype type)
-{
-    DT_CHECK(v->read[v->n->in[k]] == 1, DT_ERR_FORMAT, "%s (%s): %s is %s, expected a parameter of its own", v->name,
-             v->kind, field, dt_graph_name(v->g, v->n->in[k]));
-    return dt_check_shared_param(v, k, field, type);
-}
-
-dt_status dt_check_numbers(const dt_checked_node *v, int value, const char *field, float above)
-{
-    const float *number = v->g->value[value]->data;
-    const int64_t n = dt_count(dt_graph_shape(v->g, value));
-
-    for (int64_t i = 0; i < n; i++) {
-        DT_CHECK(isfinite(number[i]) && number[i] > above, DT_ERR_FORMAT,
-                 "%s (%s): %s[%lld] is %g, expected a number%s", v->name, v->kind, field, (long long)i,
-                 (double)number[i], above == 0.0f ? " above 0" : "");
-    }
-    return DT_OK;
-}
-
-/* Parameter k has finite numbers. above: 0 for scales, -INFINITY for the rest. */
-static dt_status has_numbers(const dt_checked_node *v, int k, const char *field, float above)
-{
-    DT_TRY(dt_check_param(v, k, field, DT_F32));
-    return dt_check_numbers(v, v->n->in[k], field, above);
-}
-
-dt_status dt_check_scale(const dt_checked_node *v, int k)
-{
-    DT_TRY(dt_check_shared_param(v, k, "scale", DT_F32));
-    return dt_check_numbers(v, v->n->in[k], "scale", 0.0f);
-}
 
 /* ---- the kinds of nodes ---- */
 
@@ -127,7 +42,7 @@ static dt_status check_table(const dt_checked_node *v)
     DT_TRY(dt_check_equals(v, "first", p->first, 0));
     DT_TRY(dt_check_within(v, "low", p->low, INT16_MIN, 0));
     DT_TRY(dt_check_within(v, "high", p->high, 0, INT16_MAX));
-    DT_TRY(has_numbers(v, DT_TABLE_SCALE, "scale", 0.0f));
+    DT_TRY(dt_check_param_numbers(v, DT_TABLE_SCALE, "scale", 0.0f));
     DT_TRY(dt_check_param(v, DT_TABLE_CODES, "table", DT_I16));
     const int16_t *table = dt_program_data(v->p, v->n, DT_TABLE_CODES);
     for (int i = 0; i < 256 * v->y.channels; i++) DT_TRY(dt_check_within(v, "code", table[i], p->low, p->high));
@@ -139,6 +54,7 @@ static dt_status check_codes(const dt_checked_node *v)
     const dt_codes_params *p = v->n->params;
     const int64_t n = dt_count(dt_graph_shape(v->g, v->n->out));
 
+    if (dt_is_matrix(v->g, v->n->out)) return dt_check_matrix(v);
     DT_TRY(dt_check_within(v, "low", p->low, INT8_MIN, 0));
     DT_TRY(dt_check_within(v, "high", p->high, 0, INT8_MAX));
     DT_TRY(dt_check_shared_param(v, DT_CODES_SCALE, "weight_scale", DT_F32)); /* a REQUANTIZE reads it too */
@@ -246,7 +162,7 @@ static const struct {
 static dt_status check_constant(const dt_checked_node *v, int i, int value)
 {
     DT_CHECK(value >= 0, DT_ERR_FORMAT, "%s (%s): there is no %s", v->name, v->kind, constants[i].field);
-    DT_TRY(has_data(v, value, constants[i].field, constants[i].type));
+    DT_TRY(dt_check_data(v, value, constants[i].field, constants[i].type));
     DT_TRY(dt_check_equals(v, constants[i].field, dt_count(dt_graph_shape(v->g, value)),
                            constants[i].one ? 1 : v->y.channels));
     if (constants[i].type != DT_F32) return DT_OK;
@@ -282,8 +198,8 @@ static dt_status check_threshold(const dt_checked_node *v)
 
 static dt_status check_affine(const dt_checked_node *v)
 {
-    DT_TRY(has_numbers(v, DT_AFFINE_SLOPE, "slope", -INFINITY));
-    return has_numbers(v, DT_AFFINE_OFFSET, "offset", -INFINITY);
+    DT_TRY(dt_check_param_numbers(v, DT_AFFINE_SLOPE, "slope", -INFINITY));
+    return dt_check_param_numbers(v, DT_AFFINE_OFFSET, "offset", -INFINITY);
 }
 
 static dt_status check_nothing(const dt_checked_node *v)
@@ -354,8 +270,8 @@ static dt_status check_linear(const dt_checked_node *v)
     DT_TRY(dt_check_equals(v, "in_order", p->in_order, 1));
     DT_TRY(dt_check_within(v, "channels", v->y.channels, 1, MAX_CHANNELS));
     DT_TRY(dt_check_equals(v, "inputs", v->n->n_in, 3));
-    DT_TRY(has_numbers(v, DT_LINEAR_MATRIX, "matrix", -INFINITY));
-    return has_numbers(v, DT_LINEAR_BIAS, "bias", -INFINITY);
+    DT_TRY(dt_check_param_numbers(v, DT_LINEAR_MATRIX, "matrix", -INFINITY));
+    return dt_check_param_numbers(v, DT_LINEAR_BIAS, "bias", -INFINITY);
 }
 
 enum { KINDS_CODE = 1 << DT_VALUE_CODE, KINDS_PSUM = 1 << DT_VALUE_PSUM, KINDS_REAL = 1 << DT_VALUE_REAL };
@@ -371,6 +287,8 @@ static const struct {
     [DT_OP_REQUANTIZE] = { 1, KINDS_CODE | KINDS_PSUM, dt_check_requantize },
     [DT_OP_QADD] = { 2, KINDS_CODE, dt_check_qbinary },
     [DT_OP_QMUL] = { 2, KINDS_CODE, dt_check_qbinary },
+    [DT_OP_QMATMUL] = { 2, KINDS_CODE, dt_check_qmatmul },
+    [DT_OP_TRANSPOSE] = { 1, KINDS_CODE, dt_check_transpose },
     [DT_OP_QAVGPOOL] = { 1, KINDS_CODE, check_average },
     [DT_OP_QSOFTMAX] = { 1, KINDS_CODE, dt_check_qsoftmax },
     [DT_OP_DEQUANTIZE] = { 1, KINDS_CODE, check_nothing },
@@ -406,8 +324,9 @@ static dt_status check_input(const dt_checked_node *v, int k)
     const dt_value x = dt_program_value(v->p, v->n->in[k]);
     const int flat = maker && maker->kind == DT_OP_FLATTEN;
 
-    DT_CHECK(maker && maker->kind != DT_OP_CODES && (kinds[v->n->kind].reads >> x.kind & 1) &&
-                 flat == (v->n->kind == DT_OP_LINEAR),
+    const int is_constant = maker && maker->kind == DT_OP_CODES && v->n->kind != DT_OP_QMATMUL;
+
+    DT_CHECK(maker && !is_constant && (kinds[v->n->kind].reads >> x.kind & 1) && flat == (v->n->kind == DT_OP_LINEAR),
              DT_ERR_FORMAT, "%s (%s): reads %s, which are %s%s", v->name, v->kind, dt_graph_name(v->g, v->n->in[k]),
              flat ? "flat " : "", maker ? words[x.kind] : "not computed");
     return DT_OK;

@@ -117,6 +117,64 @@ dt_status dt_check_qbinary(const dt_checked_node *v)
     return is_ratio(v, b / y);
 }
 
+int dt_is_matrix(const dt_graph *g, int value)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        if (n->kind == DT_OP_QMATMUL && (n->in[DT_QBINARY_A] == value || n->in[DT_QBINARY_B] == value)) return 1;
+    }
+    return 0;
+}
+
+dt_status dt_check_matrix(const dt_checked_node *v)
+{
+    const dt_codes_params *p = v->n->params;
+    const dt_shape *shape = dt_graph_shape(v->g, v->n->out);
+
+    DT_TRY(dt_check_within(v, "low", p->low, -UINT8_MAX, 0));
+    DT_TRY(dt_check_within(v, "high", p->high, 0, UINT8_MAX + p->low));
+    DT_TRY(dt_check_equals(v, "most", p->most, 0));
+    DT_TRY(dt_check_equals(v, "axes of the matrix", shape->ndim, 4));
+    DT_TRY(dt_check_equals(v, "images of the matrix", shape->dim[0], 1));
+    DT_TRY(dt_check_equals(v, "scales of the matrix", dt_count(dt_graph_shape(v->g, v->n->in[DT_CODES_SCALE])), 1));
+    DT_TRY(dt_check_scale(v, DT_CODES_SCALE));
+    DT_TRY(dt_check_param(v, DT_CODES_WEIGHT, "weight", DT_I16));
+    const int16_t *code = dt_program_data(v->p, v->n, DT_CODES_WEIGHT);
+    for (int64_t i = 0; i < dt_count(shape); i++) DT_TRY(dt_check_within(v, "weight", code[i], p->low, p->high));
+    return DT_OK;
+}
+
+/* A value of a program is a map, one for each image. */
+static dt_status is_map(const dt_checked_node *v)
+{
+    DT_TRY(dt_check_equals(v, "axes", dt_graph_shape(v->g, v->n->out)->ndim, 4));
+    return dt_check_equals(v, "maps of an image", dt_graph_rows(v->g, v->n->out), 1);
+}
+
+dt_status dt_check_transpose(const dt_checked_node *v)
+{
+    return is_map(v);
+}
+
+/* At least one operand is computed. The other may be a matrix of the network's own. */
+dt_status dt_check_qmatmul(const dt_checked_node *v)
+{
+    const dt_qmatmul_params *p = v->n->params;
+    const dt_graph_node *a = dt_graph_maker(v->g, v->n->in[DT_QBINARY_A]);
+    const dt_graph_node *b = dt_graph_maker(v->g, v->n->in[DT_QBINARY_B]);
+
+    DT_CHECK(a->kind != DT_OP_CODES || b->kind != DT_OP_CODES, DT_ERR_FORMAT,
+             "%s (%s): reads %s and %s, which are both constant", v->name, v->kind, dt_graph_name(v->g, a->out),
+             dt_graph_name(v->g, b->out));
+    DT_TRY(is_map(v));
+    DT_TRY(has_range(v, p->low, p->high));
+    DT_TRY(is_scale_of(v, DT_QBINARY_SCALE_A, a->out));
+    DT_TRY(is_scale_of(v, DT_QBINARY_SCALE_B, b->out));
+    DT_TRY(dt_check_scale(v, DT_QBINARY_SCALE_Y));
+    return is_ratio(v, scale_at(v, DT_QBINARY_SCALE_A) * scale_at(v, DT_QBINARY_SCALE_B) /
+                           scale_at(v, DT_QBINARY_SCALE_Y));
+}
+
 dt_status dt_check_qavgpool(const dt_checked_node *v)
 {
     const dt_qavgpool_params *p = v->n->params;

@@ -183,6 +183,17 @@ static void run_concat(const dt_reference_node *k)
     }
 }
 
+static void run_transpose(const dt_reference_node *k)
+{
+    const dt_transpose_params *p = k->n->params;
+    const int64_t count = dt_value_count(&k->out), inner = count / p->rows / p->columns;
+
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t d = i % inner, row = i / inner % p->rows, column = i / inner / p->rows;
+        k->y[i] = k->x[(row * p->columns + column) * inner + d];
+    }
+}
+
 static void run_quantize(const dt_reference_node *k)
 {
     const dt_act_quant_params *q = k->n->params;
@@ -228,6 +239,8 @@ static void (*const runs[DT_OP_COUNT])(const dt_reference_node *k) = {
     [DT_OP_REQUANTIZE] = dt_reference_requantize,
     [DT_OP_QADD] = dt_reference_qadd,
     [DT_OP_QMUL] = dt_reference_qmul,
+    [DT_OP_QMATMUL] = dt_reference_qmatmul,
+    [DT_OP_TRANSPOSE] = run_transpose,
     [DT_OP_QAVGPOOL] = dt_reference_qavgpool,
     [DT_OP_QSOFTMAX] = dt_reference_qsoftmax,
     [DT_OP_DEQUANTIZE] = dt_reference_dequantize,
@@ -306,7 +319,7 @@ static dt_status run_all(const dt_program *p, dt_program_input image, void **val
     DT_TRY(give_image(p, image, values[g->image]));
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
-        if (n->kind == DT_OP_CODES) continue; /* its convolution reads the weights */
+        if (n->kind == DT_OP_CODES) continue; /* who reads the weights finds them */
         DT_TRY(make_values(p, n->out, &values[n->out]));
         dt_program_run_node(p, n, values);
         if (hook) hook(user, p, n, values[n->out]);

@@ -32,6 +32,7 @@ void dt_reference_quantize(const dt_reference_node *k);
 void dt_reference_requantize(const dt_reference_node *k);
 void dt_reference_qadd(const dt_reference_node *k);
 void dt_reference_qmul(const dt_reference_node *k);
+void dt_reference_qmatmul(const dt_reference_node *k);
 void dt_reference_qavgpool(const dt_reference_node *k);
 void dt_reference_qsoftmax(const dt_reference_node *k);
 void dt_reference_dequantize(const dt_reference_node *k);

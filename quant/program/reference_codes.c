@@ -79,6 +79,59 @@ void dt_reference_qmul(const dt_reference_node *k)
     }
 }
 
+/* An operand of a QMATMUL: codes of this image, or a matrix of the network's. */
+typedef struct {
+    const int32_t *computed;
+    const int16_t *constant;
+    int64_t matrices, height, width; /* of the image's B,H,W */
+    int transposed;
+} matrix_operand;
+
+static matrix_operand operand_of(const dt_reference_node *k, int input, int transposed)
+{
+    const dt_graph_node *maker = dt_graph_maker(k->p->graph, k->n->in[input]);
+    const int64_t *dim = dt_graph_shape(k->p->graph, k->n->in[input])->dim;
+    const int is_constant = maker->kind == DT_OP_CODES;
+
+    return (matrix_operand){ is_constant ? NULL : k->values[k->n->in[input]],
+                             is_constant ? dt_program_data(k->p, maker, DT_CODES_WEIGHT) : NULL,
+                             dim[1],
+                             dim[2],
+                             dim[3],
+                             transposed };
+}
+
+static int64_t element_of(const matrix_operand *m, int64_t matrix, int64_t row, int64_t column)
+{
+    const int64_t h = m->transposed ? column : row, w = m->transposed ? row : column;
+    const int64_t i = ((m->matrices == 1 ? 0 : matrix) * m->height + h) * m->width + w;
+
+    return m->constant ? m->constant[i] : m->computed[i];
+}
+
+void dt_reference_qmatmul(const dt_reference_node *k)
+{
+    const dt_qmatmul_params *p = k->n->params;
+    const matrix_operand a = operand_of(k, DT_QBINARY_A, p->transpose_a),
+                         b = operand_of(k, DT_QBINARY_B, p->transpose_b);
+    const dt_requant_case of = { p->profile,
+                                 p->shifted ? DT_REQUANT_MATMUL_SHIFTED : DT_REQUANT_MATMUL,
+                                 1,
+                                 scale_of(k, DT_QBINARY_SCALE_A),
+                                 scale_of(k, DT_QBINARY_SCALE_B),
+                                 scale_of(k, DT_QBINARY_SCALE_Y) };
+    const dt_requantizer r = dt_requantizer_of(&of);
+    const int64_t terms = a.transposed ? a.height : a.width;
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
+        const int64_t column = i % k->out.channels, row = i / k->out.channels % k->out.width;
+        const int64_t matrix = i / k->out.channels / k->out.width;
+        int64_t sum = 0;
+        for (int64_t t = 0; t < terms; t++) sum += element_of(&a, matrix, row, t) * element_of(&b, matrix, t, column);
+        k->y[i] = (int32_t)dt_within(dt_requantized(&r, sum), p->low, p->high);
+    }
+}
+
 void dt_reference_qavgpool(const dt_reference_node *k)
 {
     const dt_qavgpool_params *p = k->n->params;

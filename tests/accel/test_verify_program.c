@@ -1,7 +1,7 @@
 /*
  * test_verify_program.c - programs verified by themselves: nothing differs, and a node whose kernel is wrong is found.
  */
-#include "../support/engine_program.h"
+#include "../support/matmul_program.h"
 
 #include "../../core/backend.h"
 #include "../../core/context.h"
@@ -82,6 +82,35 @@ Test(verify_program, one_value_alone)
     cr_assert_eq(r->n_checked, IMAGES * 3 * 2 * 5);
     dt_verify_report_destroy(r);
     dt_program_destroy(p);
+    dt_dataset_close(d);
+    dt_context_destroy(ctx);
+}
+
+/* Constants have one image, and the values of a batch several. */
+Test(verify_program, products_of_matrices)
+{
+    static uint8_t pixels[IMAGES * MATMUL_IMAGE];
+    const dt_images of = { .name = "matmul",
+                           .images = pixels,
+                           .n = IMAGES,
+                           .height = 2,
+                           .width = 3,
+                           .channels = 4,
+                           .n_classes = MATMUL_CLASSES,
+                           .std = { 0.3f, 0.2f, 0.1f, 0.4f } };
+    dt_context *ctx = context();
+    dt_dataset *d;
+
+    for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)engine_draw((uint32_t)i, 256);
+    engine_must(dt_dataset_from_memory(&of, &d));
+    for (int profile = 0; profile <= DT_PROFILE_ONNX; profile++) {
+        dt_program *p = matmul_program((dt_profile)profile);
+        dt_verify_report *r = verify(ctx, p, d, NULL);
+        cr_assert(r->mismatches == 0, "%s: %s", dt_profile_names[profile], r->first.layer);
+        cr_assert_eq(r->n_layers, 9, "%d lines", r->n_layers);
+        dt_verify_report_destroy(r);
+        dt_program_destroy(p);
+    }
     dt_dataset_close(d);
     dt_context_destroy(ctx);
 }

@@ -7,7 +7,7 @@
 #include "../../formats/tflite/tflite_export.h"
 #include "../../formats/tflite/tflite_import.h"
 
-/* What is a program can be exported, unless a zero point or a bias has no form in a file. */
+/* What was read can be exported, unless a zero point, a bias or pads have no form in a file. */
 static void make_network(const dt_tflite *m)
 {
     dt_program p = { .graph = NULL };
@@ -17,6 +17,7 @@ static void make_network(const dt_tflite *m)
     if (dt_tflite_graph(m, "input", &p.graph, &is_integer) != DT_OK) return;
     if (is_integer && dt_program_check(&p) == DT_OK && dt_tflite_of_program(&p, DT_TFLITE_IO_U8, &again) == DT_OK)
         dt_tflite_destroy(again);
+    if (!is_integer && dt_tflite_of_graph(p.graph, &again) == DT_OK) dt_tflite_destroy(again);
     dt_graph_destroy(p.graph);
 }
 

@@ -156,6 +156,7 @@ static dt_status make_all(const char *root)
     DT_TRY(make_tflite(root, "tflite/all-operators", tflite_case_all_ops()));
     DT_TRY(make_tflite(root, "tflite/float", tflite_nets_float()));
     DT_TRY(make_tflite(root, "tflite/dynamic", tflite_nets_dynamic()));
+    DT_TRY(make_tflite(root, "tflite/matrix", tflite_nets_matrix()));
     DT_TRY(make_tflite(root, "tflite/int8", tflite_nets_int8(DT_TFLITE_UINT8)));
     DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, 1, "manifest/course"));
     DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, 8, "manifest/grouped"));

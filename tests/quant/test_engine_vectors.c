@@ -245,19 +245,15 @@ static int64_t *conv_sums(const geometry *g, const operand *x, const operand *w,
     return sum;
 }
 
-/* x [n][terms] times w: [outputs][terms], or of a matrix product [n / rows][terms][outputs]. */
-static int64_t *product_sums(const operand *x, const operand *w, int64_t terms, int64_t outputs, int64_t rows)
+/* x [n][terms] times w [outputs][terms]. */
+static int64_t *product_sums(const operand *x, const operand *w, int64_t terms, int64_t outputs)
 {
     const int64_t n = x->count / terms;
     int64_t *sum = calloc((size_t)(n * outputs), sizeof *sum);
 
     for (int64_t i = 0; i < n * outputs; i++) {
         const int64_t r = i / outputs, o = i % outputs;
-        for (int64_t t = 0; t < terms; t++) {
-            sum[i] += x->value[r * terms + t] *
-                      w->value[rows ? (w->count == terms * outputs ? 0 : r / rows) * terms * outputs + t * outputs + o
-                                    : o * terms + t];
-        }
+        for (int64_t t = 0; t < terms; t++) sum[i] += x->value[r * terms + t] * w->value[o * terms + t];
     }
     return sum;
 }
@@ -307,7 +303,7 @@ static void test_conv(vector *v)
 static void test_linear(vector *v)
 {
     operand x = input(v, 0), w = input(v, 1), b = input(v, 2);
-    int64_t *sum = product_sums(&x, &w, w.dim[1], w.dim[0], 0);
+    int64_t *sum = product_sums(&x, &w, w.dim[1], w.dim[0]);
 
     requantize(v, DT_REQUANT_LINEAR, sum, x.count / w.dim[1] * w.dim[0], w.dim[0], &x, &w, &b, 1);
     free(sum);
@@ -316,17 +312,28 @@ static void test_linear(vector *v)
     free(b.value);
 }
 
+/* The operator sums, too. Images are the first axis, and each has one matrix. */
 static void test_matmul(vector *v)
 {
-    operand x = input(v, 0), w = input(v, 1);
-    const int64_t terms = x.dim[2], outputs = w.dim[w.ndim - 1];
-    int64_t *sum = product_sums(&x, &w, terms, outputs, x.dim[1]);
-    const dt_requant_of of = w.zero ? DT_REQUANT_MATMUL_SHIFTED : DT_REQUANT_MATMUL;
+    operand a = input(v, 0), b = input(v, 1);
+    dt_qmatmul_params p = { .profile = v->profile, .shifted = b.zero != 0 };
+    const int64_t count = a.dim[0] * a.dim[1] * b.dim[2];
+    float *fa = floats_of(a.value, a.count), *fb = floats_of(b.value, b.count);
+    const float scale[3] = { (float)a.scale, (float)b.scale, y_scale(v) };
 
-    requantize(v, of, sum, x.count / terms * outputs, outputs, &x, &w, NULL, 1);
-    free(sum);
-    free(x.value);
-    free(w.value);
+    y_range(v, &p.low, &p.high);
+    const given in[] = { { { 4, { a.dim[0], 1, a.dim[1], a.dim[2] } }, DT_F32, fa, scale[0] },
+                         { { 4, { b.dim[0], 1, b.dim[1], b.dim[2] } }, DT_F32, fb, scale[1] },
+                         of_floats(&scale[0], 1),
+                         of_floats(&scale[1], 1),
+                         of_floats(&scale[2], 1) };
+    float *code = run_op(v, DT_OP_QMATMUL, &p, in, 5, count);
+    if (code) compare(v, code, count);
+    free(code);
+    free(fa);
+    free(fb);
+    free(a.value);
+    free(b.value);
 }
 
 static void test_mean(vector *v)

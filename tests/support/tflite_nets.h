@@ -278,4 +278,33 @@ static inline dt_tflite *tflite_nets_int8(dt_tflite_type io)
     return n.m;
 }
 
+/* The int8 image as 6x14, transposed, by a constant 6x5, and the transpose of that by itself: 1x25. */
+static inline dt_tflite *tflite_nets_matrix(void)
+{
+    const float scale = 1.0f / 64, step = 0.01f;
+    const int32_t axes[] = { 0, 2, 1 };
+    int8_t code[30];
+    tflite_net n = tflite_nets_begin("matrices", 1, DT_TFLITE_INT8);
+    const int image = n.last, order = tflite_case_tensor(n.m, "net/axes", DT_TFLITE_INT32, (int[]){ 3, 0 });
+    const int seen = tflite_nets_map(&n, "net/seen/Reshape", (int[]){ 1, 6, 14, 0 }, scale, 9);
+    const int turned = tflite_nets_map(&n, "net/turned/transpose", (int[]){ 1, 14, 6, 0 }, scale, 9);
+    const int w = tflite_case_tensor(n.m, "net/product/weights", DT_TFLITE_INT8, (int[]){ 6, 5, 0 });
+    const int product = tflite_nets_map(&n, "net/product/MatMul", (int[]){ 1, 14, 5, 0 }, 0.05f, -3);
+    const int square = tflite_nets_map(&n, "net/square/MatMul", (int[]){ 1, 5, 5, 0 }, 0.9f, 0);
+    const int flat = tflite_nets_map(&n, "net/flat/Reshape", (int[]){ 1, 25, 0 }, 0.9f, 0);
+
+    for (int i = 0; i < 30; i++) code[i] = (int8_t)(127.0f * tflite_nets_real(11, i));
+    tflite_case_scale(n.m, image, 1, 0, &scale, (int32_t[]){ 9 });
+    tflite_case_data(n.m, order, axes);
+    tflite_case_data(n.m, w, code);
+    tflite_case_scale(n.m, w, 1, 0, &step, (int32_t[]){ 77 });
+    tflite_nets_op(&n, DT_TFLITE_RESHAPE, &image, 1, seen);
+    tflite_nets_op(&n, DT_TFLITE_TRANSPOSE, (int[]){ seen, order }, 2, turned);
+    tflite_nets_op(&n, DT_TFLITE_BATCH_MATMUL, (int[]){ turned, w }, 2, product);
+    tflite_nets_op(&n, DT_TFLITE_BATCH_MATMUL, (int[]){ product, product }, 2, square)->transpose[0] = 1;
+    tflite_nets_op(&n, DT_TFLITE_RESHAPE, &square, 1, flat);
+    n.m->out[n.m->n_out++] = flat;
+    return n.m;
+}
+
 #endif /* TFLITE_NETS_H */

@@ -112,6 +112,7 @@ static inline void tflite_oracle_conv(tflite_oracle *r, const dt_tflite_operator
 {
     const dt_tflite_tensor *x = &r->m->tensor[o->in[0]], *w = &r->m->tensor[o->in[1]], *y = &r->m->tensor[o->out];
     const int depthwise = o->code == DT_TFLITE_DEPTHWISE_CONV_2D, K = y->dim[3], C = x->dim[3];
+    const int each = depthwise ? 1 : w->dim[3]; /* channels of a group */
     const dt_tflite_options *opt = &o->options;
     double *reads = tflite_oracle_reads(r, o);
 
@@ -120,12 +121,12 @@ static inline void tflite_oracle_conv(tflite_oracle *r, const dt_tflite_operator
         const int h0 = tflite_oracle_first(opt, 0, x->dim[1], y->dim[1], p, w->dim[1]);
         const int v0 = tflite_oracle_first(opt, 1, x->dim[2], y->dim[2], q, w->dim[2]);
         double sum = 0;
-        for (int j = 0; j < w->dim[1] * w->dim[2] * (depthwise ? 1 : C); j++) {
-            const int c = depthwise ? k / (K / C) : j % C, tap = depthwise ? j : j / C;
+        for (int j = 0; j < w->dim[1] * w->dim[2] * each; j++) {
+            const int c = k / (K / (C / each)) * each + j % each, tap = j / each;
             const int h = h0 + tap / w->dim[2] * opt->dilation[0], v = v0 + tap % w->dim[2] * opt->dilation[1];
             if (h < 0 || h >= x->dim[1] || v < 0 || v >= x->dim[2]) continue;
             const double weight =
-                tflite_oracle_constant(w, depthwise ? tap * K + k : k * w->dim[1] * w->dim[2] * C + j);
+                tflite_oracle_constant(w, depthwise ? tap * K + k : k * w->dim[1] * w->dim[2] * each + j);
             sum += reads[(h * x->dim[2] + v) * C + c] * weight;
         }
         r->value[o->out][i] = tflite_oracle_sum(r, o, k, sum);
@@ -265,6 +266,54 @@ static inline void tflite_oracle_concat(tflite_oracle *r, const dt_tflite_operat
     }
 }
 
+/* Index k of element i of a tensor. */
+static inline int tflite_oracle_index(const dt_tflite_tensor *t, int64_t i, int k)
+{
+    for (int d = t->n_dims - 1; d > k; d--) i /= t->dim[d];
+    return (int)(i % t->dim[k]);
+}
+
+static inline void tflite_oracle_transpose(tflite_oracle *r, const dt_tflite_operator *o)
+{
+    const dt_tflite_tensor *x = &r->m->tensor[o->in[0]], *y = &r->m->tensor[o->out];
+    const int32_t *axes = r->m->tensor[o->in[1]].data;
+
+    for (int64_t i = 0; i < dt_tflite_count(y); i++) {
+        int at[DT_TFLITE_MAX_DIMS] = { 0 };
+        int64_t from = 0;
+        for (int k = 0; k < y->n_dims; k++) at[axes[k]] = tflite_oracle_index(y, i, k);
+        for (int k = 0; k < x->n_dims; k++) from = from * x->dim[k] + at[k];
+        r->value[o->out][i] = r->value[o->in[0]][from];
+    }
+}
+
+/* Of codes; all but the last two dimensions of an operand are those of the output, or one matrix stands for all. */
+static inline void tflite_oracle_matmul(tflite_oracle *r, const dt_tflite_operator *o)
+{
+    const dt_tflite_tensor *t[2] = { &r->m->tensor[o->in[0]], &r->m->tensor[o->in[1]] }, *y = &r->m->tensor[o->out];
+    const int rows = y->dim[y->n_dims - 2], columns = y->dim[y->n_dims - 1], *turned = o->options.transpose;
+    const int terms = t[0]->dim[t[0]->n_dims - (turned[0] ? 2 : 1)];
+    const double m = (double)(t[0]->scale[0] * t[1]->scale[0]) / (double)y->scale[0];
+
+    for (int64_t i = 0; i < dt_tflite_count(y); i++) {
+        const int64_t matrix = i / columns / rows;
+        double sum = 0;
+        for (int k = 0; k < terms; k++) {
+            double product = 1;
+            for (int j = 0; j < 2; j++) {
+                const int64_t outer = j == 0 ? i / columns % rows : i % columns;
+                const int width = t[j]->dim[t[j]->n_dims - 1], height = t[j]->dim[t[j]->n_dims - 2];
+                const int64_t first = dt_tflite_count(t[j]) == width * height ? 0 : matrix * width * height;
+                const int is_along = (j == 0) != turned[j]; /* terms lie side by side */
+                const int64_t at = first + (is_along ? outer * width + k : k * width + outer);
+                product *= r->value[o->in[j]][at] - t[j]->zero[0];
+            }
+            sum += product;
+        }
+        r->value[o->out][i] = fmin(fmax(tflite_oracle_scaled(sum, m, 0) + y->zero[0], -128), 127);
+    }
+}
+
 /* Cells of 0 around a map. */
 static inline void tflite_oracle_pad(tflite_oracle *r, const dt_tflite_operator *o)
 {
@@ -291,6 +340,8 @@ static inline void tflite_oracle_step(tflite_oracle *r, const dt_tflite_operator
     case DT_TFLITE_SOFTMAX: tflite_oracle_softmax(r, o); break;
     case DT_TFLITE_CONCATENATION: tflite_oracle_concat(r, o); break;
     case DT_TFLITE_PAD: tflite_oracle_pad(r, o); break;
+    case DT_TFLITE_TRANSPOSE: tflite_oracle_transpose(r, o); break;
+    case DT_TFLITE_BATCH_MATMUL: tflite_oracle_matmul(r, o); break;
     default: tflite_oracle_each(r, o);
     }
 }
