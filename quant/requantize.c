@@ -14,11 +14,13 @@
  * Shapes: x ..,C; scales 1; scale_w 1 or C; bias i32 C; code as x.
  * CUDA: cuda/requantize.cu.  Tests: tests/quant/test_requantize.c.
  */
-#include "requantize.h"
+#include "requantize_lines.h"
+
+#include "../core/align.h"
 
 #include <assert.h>
 
-enum { PIECE = 1024 }; /* rows of C that a thread takes at a time */
+enum { PIECE = 16384 }; /* codes that a thread takes at a time, about */
 
 /* Scales are parameters of one value. */
 static dt_status check_scale(const dt_node *node, int k, int64_t n_wanted)
@@ -136,52 +138,55 @@ static dt_status quantize_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
+/* Bytes of the channels' requantizers, with which the line's constants begin aligned. */
+static size_t view_bytes(const dt_node *node)
+{
+    return dt_round_up(dt_requant_scratch(node), DT_CACHE_LINE);
+}
+
 static dt_status requantize_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     (void)ex;
-    *scratch_bytes = dt_requant_scratch(node);
+    *scratch_bytes = view_bytes(node) + dt_requant_line_bytes(dt_channels(&node->out->shape));
     return DT_OK;
 }
 
-/* Rows first .. first + n - 1. Returns 1 if one of the sums is too large for f32. product is a constant wherever this
- * is inlined. */
-static inline int rows_by(const dt_requant_view *v, dt_product product, int64_t first, int64_t n)
+/* Rows first .. first + n - 1, by the definition. Returns 1 if one of the sums is too large for f32. */
+static int requantize_rows(const dt_requant_view *v, int64_t first, int64_t n)
 {
-    const dt_requant_view own = *v; /* so that no store may change it */
     int is_inexact = 0;
 
-    for (int64_t r = first; r < first + n; r++) {
-        const float *restrict x = own.x + r * own.channels;
-        float *restrict code = own.code + r * own.channels;
-        for (int64_t c = 0; c < own.channels; c++) {
-            code[c] = dt_requant_value(&own, product, c, x[c]);
-            is_inexact |= fabsf(x[c]) >= (float)DT_F32_EXACT;
-        }
+    for (int64_t i = first * v->channels; i < (first + n) * v->channels; i++) {
+        v->code[i] = dt_requant_value(v, v->product, i % v->channels, v->x[i]);
+        is_inexact |= fabsf(v->x[i]) >= (float)DT_F32_EXACT;
     }
     return is_inexact;
 }
 
-static int requantize_rows(const dt_requant_view *v, int64_t first, int64_t n)
+/* Returns 1 if one of the sums is too large for f32. */
+static int requantize_all(const dt_requant_view *v, const dt_requant_line *line, int64_t rows)
 {
-    switch (v->product) {
-    case DT_ROUND_TWICE: return rows_by(v, DT_ROUND_TWICE, first, n);
-    case DT_ROUND_ONCE: return rows_by(v, DT_ROUND_ONCE, first, n);
-    case DT_ROUND_F32: return rows_by(v, DT_ROUND_F32, first, n);
-    default: return rows_by(v, v->product, first, n);
+    const int64_t lines = line ? PIECE / line->n : 0, per_line = line ? line->n / v->channels : 1;
+    const int64_t piece = (lines > 0 ? lines : 1) * per_line; /* rows */
+    int is_inexact = 0;
+
+#pragma omp parallel for reduction(| : is_inexact)
+    for (int64_t r = 0; r < rows; r += piece) {
+        const int64_t n = rows - r < piece ? rows - r : piece, at = r * v->channels;
+        is_inexact |=
+            line ? dt_requantize_line(line, v->x + at, n * v->channels, v->code + at) : requantize_rows(v, r, n);
     }
+    return is_inexact;
 }
 
 static dt_status requantize_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_requant_view v = dt_requant_look(node, ex->scratch);
-    const int64_t rows = dt_rows(&node->out->shape);
-    int is_inexact = 0;
+    dt_requant_line line;
 
     for (int64_t c = 0; c < v.channels; c++) dt_requant_channel(&v, c);
-#pragma omp parallel for reduction(| : is_inexact)
-    for (int64_t r = 0; r < rows; r += PIECE) {
-        is_inexact |= requantize_rows(&v, r, rows - r < PIECE ? rows - r : PIECE);
-    }
+    const int fits = dt_requant_line_make(&v, (char *)ex->scratch + view_bytes(node), &line);
+    const int is_inexact = requantize_all(&v, fits ? &line : NULL, dt_rows(&node->out->shape));
     node->out->scale[0] = *v.scale_y;
     DT_CHECK(!is_inexact, DT_ERR_NUMERIC,
              "%s: a sum of codes is 2^24 or more, which f32 does not hold; fewer bits of weights or activations make "
