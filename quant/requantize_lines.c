@@ -8,6 +8,8 @@
 
 #include "../core/arith/requantize_lanes.h"
 
+#include <string.h>
+
 #define ALWAYS static inline __attribute__((always_inline))
 
 enum { SHORTEST_LINE = 128 };
@@ -19,7 +21,7 @@ int64_t dt_requant_line_length(int64_t channels)
 
 size_t dt_requant_line_bytes(int64_t channels)
 {
-    return (size_t)dt_requant_line_length(channels) * (sizeof(double) + sizeof(float) + 4 * sizeof(int32_t));
+    return (size_t)dt_requant_line_length(channels) * (sizeof(double) + sizeof(float) + 6 * sizeof(int32_t));
 }
 
 /* 1: the lanes hold the products of channel c, and a cast of a real one to an integer does not overflow. */
@@ -29,34 +31,43 @@ static int channel_fits(const dt_requant_view *v, int64_t c)
     const double limit = 0x1p62, sum = (double)most, real = sum * v->exact[c];
 
     switch (v->product) {
-    case DT_ROUND_TWICE: return v->shift[c] < 32;
-    case DT_ROUND_ONCE: return v->shift[c] <= 0 && most <= DT_LANE_MOST;
-    case DT_ROUND_F32: return most <= DT_LANE_MOST && sum * (double)v->factor[c] < limit;
-    case DT_ROUND_EXACT: return most <= DT_LANE_MOST && real < limit;
-    case DT_ROUND_EIGHTH_BITS: return most <= DT_LANE_MOST && v->factor[c] < 0x1p21f;
-    default: return most <= DT_LANE_MOST && real < 0x1p126 && real / (double)*v->scale_y < limit;
+    case DT_ROUND_TWICE: return v->shift[c] < 30 && most << (v->shift[c] > 0 ? v->shift[c] : 0) < DT_LANE_MOST;
+    case DT_ROUND_ONCE: return v->shift[c] <= 0 && most < DT_LANE_MOST;
+    case DT_ROUND_F32: return most < DT_LANE_MOST && sum * (double)v->factor[c] < limit;
+    case DT_ROUND_EXACT: return most < DT_LANE_MOST && real < limit;
+    case DT_ROUND_EIGHTH_BITS: return most < DT_LANE_MOST && v->factor[c] < 0x1p21f;
+    default: return most < DT_LANE_MOST && real < 0x1p126 && real / (double)*v->scale_y < limit;
     }
 }
 
 int dt_requant_line_make(const dt_requant_view *v, void *room, dt_requant_line *out)
 {
-    dt_requant_line l = { v->product, v->params.low, v->params.high, *v->scale_y, dt_requant_line_length(v->channels),
-                          room,       NULL,          NULL,           NULL,        NULL,
-                          NULL };
+    const int64_t n = dt_requant_line_length(v->channels);
+    dt_requant_line l = { .product = v->product,
+                          .low = v->params.low,
+                          .high = v->params.high,
+                          .scale_y = *v->scale_y,
+                          .n = n,
+                          .exact = room };
     int fits = 1;
 
-    l.factor = (float *)(l.exact + l.n);
-    l.multiplier = (int32_t *)(l.factor + l.n);
-    l.left = l.multiplier + l.n;
-    l.right = l.left + l.n;
-    l.bias = l.right + l.n;
+    l.factor = (float *)(l.exact + n);
+    l.multiplier = (int32_t *)(l.factor + n);
+    l.left = l.multiplier + n;
+    l.right = l.left + n;
+    l.half = l.right + n;
+    l.below = l.half + n;
+    l.bias = l.below + n;
     for (int64_t i = 0; i < l.n; i++) {
         const int64_t c = i % v->channels;
         l.exact[i] = v->exact[c];
         l.factor[i] = v->factor[c];
         l.multiplier[i] = v->multiplier[c];
         l.left[i] = v->shift[c] > 0 ? v->shift[c] : 0;
-        l.right[i] = v->shift[c] > 0 ? 0 : -v->shift[c];
+        const dt_lane_shift right = dt_lane_shift_of(v->shift[c] > 0 ? 0 : -v->shift[c]);
+        l.right[i] = right.bits;
+        l.half[i] = right.half;
+        l.below[i] = right.below;
         l.bias[i] = v->bias ? v->bias[c] : 0;
         fits &= channel_fits(v, c);
     }
@@ -72,7 +83,9 @@ ALWAYS float line_code(const dt_requant_line *l, dt_product product, int64_t i, 
 
     switch (product) {
     case DT_ROUND_TWICE:
-        return (float)dt_lane_within(dt_lane_twice(sum, l->multiplier[i], l->left[i], l->right[i]), l->low, l->high);
+        return (float)dt_lane_within(
+            dt_lane_twice(sum, l->multiplier[i], l->left[i], (dt_lane_shift){ l->right[i], l->half[i], l->below[i] }),
+            l->low, l->high);
     case DT_ROUND_ONCE: return (float)dt_lane_within(dt_lane_once(sum, l->multiplier[i], l->right[i]), l->low, l->high);
     case DT_ROUND_F32: return dt_lane_nearest((float)sum * l->factor[i], low, high);
     case DT_ROUND_EXACT: return dt_lane_limited(rint((double)sum * l->exact[i]), wide_low, wide_high);
@@ -82,21 +95,47 @@ ALWAYS float line_code(const dt_requant_line *l, dt_product product, int64_t i, 
     }
 }
 
-/* n codes, at most a line */
+/* The bits of a float without its sign: they grow with its magnitude, and those of a NaN are the largest. */
+ALWAYS int32_t magnitude(float x)
+{
+    int32_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    return bits & INT32_MAX;
+}
+
+/* n codes, at most a line, of which some sum has no code; the definition's code in their place is a NaN. */
+ALWAYS int mark_inexact(const float *x, int64_t n, float *code)
+{
+    int is_inexact = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        if (!(fabsf(x[i]) < (float)DT_F32_EXACT)) code[i] = NAN;
+        is_inexact |= fabsf(x[i]) >= (float)DT_F32_EXACT;
+    }
+    return is_inexact;
+}
+
+/* An integer within +-2^24; of a NaN, one of them */
+ALWAYS int32_t cast(float x)
+{
+    const float most = (float)DT_F32_EXACT, limited = x < most ? x : most;
+
+    return (int32_t)(limited > -most ? limited : -most);
+}
+
+/* n codes, at most a line. Returns 1 if a sum is too large for f32. */
 ALWAYS int one_line(const dt_requant_line *line, dt_product product, const float *restrict x, int64_t n,
                     float *restrict code)
 {
     const dt_requant_line l = *line; /* so that no store may change it */
-    int is_inexact = 0;
+    int32_t most = 0;
 
     for (int64_t i = 0; i < n; i++) {
-        const int is_exact = fabsf(x[i]) < (float)DT_F32_EXACT;
-        const int32_t sum = dt_lane_add((int32_t)(is_exact ? x[i] : 0.0f), l.bias[i]);
-        const float y = line_code(&l, product, i, sum);
-        code[i] = is_exact ? y : NAN;
-        is_inexact |= fabsf(x[i]) >= (float)DT_F32_EXACT;
+        most = most > magnitude(x[i]) ? most : magnitude(x[i]);
+        code[i] = line_code(&l, product, i, dt_lane_add(cast(x[i]), l.bias[i]));
     }
-    return is_inexact;
+    return most < magnitude((float)DT_F32_EXACT) ? 0 : mark_inexact(x, n, code);
 }
 
 ALWAYS int lines_by(const dt_requant_line *l, dt_product product, const float *x, int64_t n, float *code)
@@ -126,101 +165,105 @@ int dt_qadd_line_fits(const dt_adder *adder, int64_t most)
     const double real = (double)most * ((double)adder->scale_a + fabs((double)adder->scale_b));
 
     switch (adder->product) {
-    case DT_ROUND_TWICE: return adder->a_shift < 32 && adder->b_shift < 32 && adder->shift < 32;
+    case DT_ROUND_TWICE:
     case DT_ROUND_ONCE: return most < 1024 && adder->a_shift <= 0 && adder->b_shift <= 0 && adder->shift <= 0;
     case DT_ROUND_F32: return most < 256 && adder->shift >= 1 && adder->shift <= 30;
     default: return real < 0x1p126 && real / (double)adder->scale_y < 0x1p62;
     }
 }
 
-/* An adder with its shifts taken apart. */
+/* An adder for lanes. Where integers are multiplied, `near` is the addend of the larger scale, whose multiplier is 1/2,
+ * and `far` is the other. */
 typedef struct {
-    int32_t a, b, y, a_left, a_right, b_left, b_right, y_left, y_right;
-    int32_t sign, shift, half; /* of b; F32 */
+    int is_swapped; /* 1: near is b */
+    int32_t far_multiplier, y_multiplier, near_sign, far_sign;
+    dt_lane_shift far_shift, y_shift;
+    int32_t a, b, half, shift; /* F32 */
     int32_t low, high;
     float scale_a, scale_b, scale_y;
 } adder_lanes;
 
 static adder_lanes adder_lanes_of(const dt_adder *r, const dt_qbinary_params *p)
 {
-    adder_lanes l = { .a = r->a,
-                      .b = r->b < 0 && r->product != DT_ROUND_F32 ? -r->b : r->b,
-                      .y = r->y,
-                      .sign = r->b < 0 ? -1 : 0,
+    const int is_f32 = r->product == DT_ROUND_F32, is_swapped = !(r->scale_a >= fabsf(r->scale_b));
+    const int32_t b_sign = r->b < 0 ? -1 : 0;
+    adder_lanes l = { .is_swapped = is_swapped && !is_f32 && r->product != DT_ROUND_REAL,
+                      .far_multiplier = is_swapped ? r->a
+                                        : r->b < 0 ? -r->b
+                                                   : r->b,
+                      .y_multiplier = r->y,
+                      .near_sign = is_swapped ? b_sign : 0,
+                      .far_sign = is_swapped ? 0 : b_sign,
+                      .a = r->a,
+                      .b = r->b,
+                      .shift = r->shift,
                       .low = p->low,
                       .high = p->high,
                       .scale_a = r->scale_a,
                       .scale_b = r->scale_b,
                       .scale_y = r->scale_y };
 
-    l.a_left = r->a_shift > 0 ? r->a_shift : 0;
-    l.a_right = r->a_shift > 0 ? 0 : -r->a_shift;
-    l.b_left = r->b_shift > 0 ? r->b_shift : 0;
-    l.b_right = r->b_shift > 0 ? 0 : -r->b_shift;
-    if (r->product == DT_ROUND_F32) {
-        l.shift = r->shift;
-        l.half = r->shift >= 1 && r->shift <= 30 ? 1 << (r->shift - 1) : 0;
-    } else {
-        l.y_left = r->shift > 0 ? r->shift : 0;
-        l.y_right = r->shift > 0 ? 0 : -r->shift;
-    }
+    l.half = is_f32 ? (int32_t)1 << (r->shift - 1) : 0;
+    l.far_shift = dt_lane_shift_of(is_f32 ? 0 : is_swapped ? -r->a_shift : -r->b_shift);
+    l.y_shift = dt_lane_shift_of(is_f32 ? 0 : -r->shift);
     return l;
 }
 
-/* -x modulo 2^32 if sign is -1, x if it is 0 */
+/* -x if sign is -1, x if it is 0 */
 ALWAYS int32_t signed_by(int32_t x, int32_t sign)
 {
-    return (int32_t)(((uint32_t)x ^ (uint32_t)sign) - (uint32_t)sign);
+    return (x ^ sign) - sign;
 }
 
-/* a times 2^20 modulo 2^32 */
-ALWAYS int32_t up(int32_t x)
+/* product is a constant wherever this is inlined. Codes are below 1024, and addends at most half of them times 2^20, so
+ * that products are below DT_LANE_MOST; F32: codes are below 256, factors at most 2^21, and half at most 2^29. */
+ALWAYS float sum_code(const adder_lanes *l, dt_product product, int32_t qa, int32_t qb)
 {
-    return (int32_t)((uint32_t)x << 20);
-}
-
-/* product is a constant wherever this is inlined */
-ALWAYS float sum_code(const adder_lanes *l, dt_product product, float a, float b)
-{
-    const int32_t qa = (int32_t)a, qb = (int32_t)b;
+    int32_t near, far, sum;
 
     switch (product) {
-    case DT_ROUND_TWICE: {
-        const int32_t first = dt_lane_twice(up(qa), l->a, l->a_left, l->a_right);
-        const int32_t second = signed_by(dt_lane_twice(up(qb), l->b, l->b_left, l->b_right), l->sign);
-        const int32_t sum = dt_lane_twice(dt_lane_add(first, second), l->y, l->y_left, l->y_right);
-        return (float)dt_lane_within(sum, l->low, l->high);
-    }
-    case DT_ROUND_ONCE: { /* codes below 1024, and products of at most 1/2: the sum is below 2^30 */
-        const int32_t first = dt_lane_once(up(qa), l->a, l->a_right);
-        const int32_t second = signed_by(dt_lane_once(up(qb), l->b, l->b_right), l->sign);
-        const int32_t sum = dt_lane_once(dt_lane_add(first, second), l->y, l->y_right);
-        return (float)dt_lane_within(sum, l->low, l->high);
-    }
-    case DT_ROUND_F32: /* codes below 256, factors up to 2^21, half up to 2^29 */
-        return (float)dt_lane_within((qa * l->a + qb * l->b + l->half) >> l->shift, l->low, l->high);
+    case DT_ROUND_TWICE:
+        near = signed_by(qa * (1 << 19), l->near_sign);
+        far = signed_by(dt_lane_twice(qb * (1 << 20), l->far_multiplier, 0, l->far_shift), l->far_sign);
+        sum = dt_lane_twice(near + far, l->y_multiplier, 0, l->y_shift);
+        break;
+    case DT_ROUND_ONCE:
+        near = signed_by(qa * (1 << 19), l->near_sign);
+        far = signed_by(dt_lane_once(qb * (1 << 20), l->far_multiplier, l->far_shift.bits), l->far_sign);
+        sum = dt_lane_once(near + far, l->y_multiplier, l->y_shift.bits);
+        break;
+    case DT_ROUND_F32: sum = (qa * l->a + qb * l->b + l->half) >> l->shift; break;
     default:
         return dt_lane_nearest(((float)qa * l->scale_a + (float)qb * l->scale_b) / l->scale_y, (float)l->low,
                                (float)l->high);
     }
+    return (float)dt_lane_within(sum, l->low, l->high);
 }
 
+/* A code as an integer; 0 for a NaN */
+ALWAYS int32_t code_of(float x)
+{
+    return (int32_t)(x == x ? x : 0.0f);
+}
+
+/* A NaN is looked for behind the loop, because a choice for each code would be a branch. */
 ALWAYS void sums_by(const adder_lanes *lanes, dt_product product, const float *restrict a, const float *restrict b,
                     int64_t n, float *restrict code)
 {
     const adder_lanes l = *lanes; /* so that no store may change it */
+    int has_nan = 0;
 
     for (int64_t i = 0; i < n; i++) {
-        const int is_number = !isnan(a[i] + b[i]);
-        const float y = sum_code(&l, product, is_number ? a[i] : 0.0f, is_number ? b[i] : 0.0f);
-        code[i] = is_number ? y : NAN;
+        has_nan |= isnan(a[i] + b[i]);
+        code[i] = sum_code(&l, product, code_of(a[i]), code_of(b[i]));
     }
+    for (int64_t i = 0; has_nan && i < n; i++) code[i] = isnan(a[i] + b[i]) ? NAN : code[i];
 }
 
 ALWAYS void sums(const dt_qbinary_view *v, const dt_adder *adder, int64_t first, int64_t n)
 {
     const adder_lanes l = adder_lanes_of(adder, &v->params);
-    const float *a = v->a + first, *b = v->b + first;
+    const float *a = (l.is_swapped ? v->b : v->a) + first, *b = (l.is_swapped ? v->a : v->b) + first;
     float *code = v->code + first;
 
     switch (adder->product) {

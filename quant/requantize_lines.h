@@ -18,7 +18,7 @@ typedef struct {
     int64_t n; /* sums of a line, a multiple of the channels */
     double *exact;
     float *factor;
-    int32_t *multiplier, *left, *right, *bias;
+    int32_t *multiplier, *left, *right, *half, *below, *bias;
 } dt_requant_line;
 
 /* Returns the number of sums in a line. */

@@ -13,8 +13,22 @@
 #include <math.h>
 #include <stdint.h>
 
-/* dt_lane_once takes sums below this magnitude. */
+/* Products take sums below this magnitude. */
 #define DT_LANE_MOST ((int64_t)1 << 30)
+
+/* How a high product is shifted to the right and rounded, half away from zero. */
+typedef struct {
+    int32_t bits, half; /* half is 2^(bits - 1), or 0 */
+    int32_t below;      /* added to what is below 0: -1, or 0 if bits is 0 */
+} dt_lane_shift;
+
+/* Returns how to shift by 0 <= bits < 32. */
+static inline dt_lane_shift dt_lane_shift_of(int32_t bits)
+{
+    const dt_lane_shift s = { bits, bits > 0 ? (int32_t)1 << (bits - 1) : 0, bits > 0 ? -1 : 0 };
+
+    return s;
+}
 
 /* Returns a + b modulo 2^32. */
 static inline int32_t dt_lane_add(int32_t a, int32_t b)
@@ -22,17 +36,16 @@ static inline int32_t dt_lane_add(int32_t a, int32_t b)
     return (int32_t)((uint32_t)a + (uint32_t)b);
 }
 
-/* Returns dt_product_twice of x, which is taken modulo 2^32 as there: left = max(shift, 0) below 32, right =
- * max(-shift, 0) below 32, multiplier >= 0. The high product has at most 2^31 - 1 in magnitude, or is -2^31, so that
- * its low 32 bits are all of it. */
-static inline int32_t dt_lane_twice(int32_t x, int32_t multiplier, int32_t left, int32_t right)
+/* Returns dt_product_twice for |x 2^left| < DT_LANE_MOST and a shift of left - s.bits, of which one is 0; multiplier >=
+ * 0. The high product h has no larger magnitude than x 2^left, so that half may be added to it. Below 0, half away is
+ *   ceil((h - half) / 2^bits) = floor((h - half + 2^bits - 1) / 2^bits) = (h + half - 1) >> bits. */
+static inline int32_t dt_lane_twice(int32_t x, int32_t multiplier, int32_t left, dt_lane_shift s)
 {
-    const int32_t wrapped = (int32_t)((uint32_t)x << left);
-    const int64_t product = (int64_t)wrapped * multiplier + ((int64_t)1 << 30);
+    const int32_t raised = (int32_t)((uint32_t)x << left);
+    const int64_t product = (int64_t)raised * multiplier + ((int64_t)1 << 30);
     const int32_t high = (int32_t)(uint32_t)((uint64_t)product >> 31);
-    const int32_t mask = (int32_t)(((uint32_t)1 << right) - 1);
 
-    return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0));
+    return (high + s.half + ((high >> 31) & s.below)) >> s.bits;
 }
 
 /* Returns dt_product_once for |x| < DT_LANE_MOST and a shift of -right, right below 32:
