@@ -11,9 +11,11 @@
  */
 #include "requantize_lines.h"
 
+#include "code_types.h"
+
 #include <assert.h>
 
-enum { PIECE = 16384 }; /* codes that a thread takes at a time */
+enum { BLOCK = 1024 }; /* codes of three tensors, in the first cache */
 
 static dt_status qbinary_infer(dt_node *node)
 {
@@ -69,6 +71,20 @@ static int64_t most_of(const dt_tensor *a, const dt_tensor *b)
     return -least > most ? -least : most;
 }
 
+/* Codes first .. first + n - 1; fits: by vectors */
+static void qadd_block(const dt_node *node, const dt_adder *adder, int fits, int64_t first, int64_t n)
+{
+    float a[BLOCK], b[BLOCK], code[BLOCK];
+    dt_qbinary_view v = dt_qbinary_look(node);
+
+    v.a = dt_codes_widened(node->in[DT_QBINARY_A], first, n, a);
+    v.b = dt_codes_widened(node->in[DT_QBINARY_B], first, n, b);
+    v.code = dt_codes_room(node->out, first, code);
+    if (fits) dt_qadd_line(&v, adder, 0, n);
+    for (int64_t i = 0; !fits && i < n; i++) v.code[i] = dt_qadd_value(&v, adder, i);
+    dt_codes_narrow(node->out, first, n, v.code);
+}
+
 static dt_status qadd_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_qbinary_view v = dt_qbinary_look(node);
@@ -78,11 +94,7 @@ static dt_status qadd_forward(const dt_node *node, const dt_exec *ex)
     (void)ex;
 
 #pragma omp parallel for
-    for (int64_t at = 0; at < n; at += PIECE) {
-        const int64_t count = n - at < PIECE ? n - at : PIECE;
-        if (fits) dt_qadd_line(&v, &adder, at, count);
-        for (int64_t i = at; !fits && i < at + count; i++) v.code[i] = dt_qadd_value(&v, &adder, i);
-    }
+    for (int64_t at = 0; at < n; at += BLOCK) qadd_block(node, &adder, fits, at, n - at < BLOCK ? n - at : BLOCK);
     node->out->scale[0] = *v.scale_y;
     return DT_OK;
 }
@@ -100,5 +112,8 @@ static dt_status qmul_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-const dt_kernel dt_cpu_qadd = { .forward = qadd_forward };
+const dt_kernel dt_cpu_qadd = {
+    .forward = qadd_forward,
+    .narrow = DT_READS_IN(DT_QBINARY_A) | DT_READS_IN(DT_QBINARY_B) | DT_READS_OUT,
+};
 const dt_kernel dt_cpu_qmul = { .forward = qmul_forward };

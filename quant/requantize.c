@@ -17,10 +17,9 @@
 #include "requantize_lines.h"
 
 #include "../core/align.h"
+#include "code_types.h"
 
 #include <assert.h>
-
-enum { PIECE = 16384 }; /* codes that a thread takes at a time, about */
 
 /* Scales are parameters of one value. */
 static dt_status check_scale(const dt_node *node, int k, int64_t n_wanted)
@@ -151,30 +150,31 @@ static dt_status requantize_prepare(dt_node *node, const dt_exec *ex, size_t *sc
     return DT_OK;
 }
 
-/* Rows first .. first + n - 1, by the definition. Returns 1 if one of the sums is too large for f32. */
-static int requantize_rows(const dt_requant_view *v, int64_t first, int64_t n)
+/* Codes first .. first + n - 1, by the definition. Returns 1 if one of the sums is too large for f32. */
+static int by_definition(const dt_requant_view *v, int64_t first, int64_t n, float *code)
 {
     int is_inexact = 0;
 
-    for (int64_t i = first * v->channels; i < (first + n) * v->channels; i++) {
-        v->code[i] = dt_requant_value(v, v->product, i % v->channels, v->x[i]);
+    for (int64_t i = first; i < first + n; i++) {
+        code[i - first] = dt_requant_value(v, v->product, i % v->channels, v->x[i]);
         is_inexact |= fabsf(v->x[i]) >= (float)DT_F32_EXACT;
     }
     return is_inexact;
 }
 
-/* Returns 1 if one of the sums is too large for f32. */
-static int requantize_all(const dt_requant_view *v, const dt_requant_line *line, int64_t rows)
+/* line is NULL where the definition is needed. Returns 1 if one of the sums is too large for f32. */
+static int requantize_all(const dt_requant_view *v, const dt_requant_line *line, const dt_tensor *out)
 {
-    const int64_t lines = line ? PIECE / line->n : 0, per_line = line ? line->n / v->channels : 1;
-    const int64_t piece = (lines > 0 ? lines : 1) * per_line; /* rows */
+    const int64_t count = dt_count(&out->shape), lines = line ? DT_CODE_BLOCK / line->n : 0;
+    const int64_t block = lines > 0 ? lines * line->n : line ? line->n : DT_CODE_BLOCK;
     int is_inexact = 0;
 
 #pragma omp parallel for reduction(| : is_inexact)
-    for (int64_t r = 0; r < rows; r += piece) {
-        const int64_t n = rows - r < piece ? rows - r : piece, at = r * v->channels;
-        is_inexact |=
-            line ? dt_requantize_line(line, v->x + at, n * v->channels, v->code + at) : requantize_rows(v, r, n);
+    for (int64_t at = 0; at < count; at += block) {
+        const int64_t n = count - at < block ? count - at : block;
+        float room[DT_CODE_BLOCK], *code = dt_codes_room(out, at, room);
+        is_inexact |= line ? dt_requantize_line(line, v->x + at, n, code) : by_definition(v, at, n, code);
+        dt_codes_narrow(out, at, n, code);
     }
     return is_inexact;
 }
@@ -186,7 +186,8 @@ static dt_status requantize_forward(const dt_node *node, const dt_exec *ex)
 
     for (int64_t c = 0; c < v.channels; c++) dt_requant_channel(&v, c);
     const int fits = dt_requant_line_make(&v, (char *)ex->scratch + view_bytes(node), &line);
-    const int is_inexact = requantize_all(&v, fits ? &line : NULL, dt_rows(&node->out->shape));
+    const int is_block = node->out->type == DT_F32 || line.n <= DT_CODE_BLOCK;
+    const int is_inexact = requantize_all(&v, fits && is_block ? &line : NULL, node->out);
     node->out->scale[0] = *v.scale_y;
     DT_CHECK(!is_inexact, DT_ERR_NUMERIC,
              "%s: a sum of codes is 2^24 or more, which f32 does not hold; fewer bits of weights or activations make "
@@ -196,4 +197,6 @@ static dt_status requantize_forward(const dt_node *node, const dt_exec *ex)
 }
 
 const dt_kernel dt_cpu_quantize = { .forward = quantize_forward };
-const dt_kernel dt_cpu_requantize = { .prepare = requantize_prepare, .forward = requantize_forward };
+const dt_kernel dt_cpu_requantize = { .prepare = requantize_prepare,
+                                      .forward = requantize_forward,
+                                      .narrow = DT_READS_OUT };
