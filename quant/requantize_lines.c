@@ -6,7 +6,7 @@
  */
 #include "requantize_lines.h"
 
-#include "../core/arith/requantize_lanes.h"
+#include "requantize_avx512.h"
 
 #include <string.h>
 
@@ -104,11 +104,12 @@ ALWAYS int32_t magnitude(float x)
     return bits & INT32_MAX;
 }
 
-/* n codes, at most a line, of which some sum has no code; the definition's code in their place is a NaN. */
-ALWAYS int mark_inexact(const float *x, int64_t n, float *code)
+/* Makes codes of sums that have none a NaN; most is the largest magnitude. Returns 1 if one is too large for f32. */
+ALWAYS int line_end(int32_t most, const float *x, int64_t n, float *code)
 {
     int is_inexact = 0;
 
+    if (most < magnitude((float)DT_F32_EXACT)) return 0;
     for (int64_t i = 0; i < n; i++) {
         if (!(fabsf(x[i]) < (float)DT_F32_EXACT)) code[i] = NAN;
         is_inexact |= fabsf(x[i]) >= (float)DT_F32_EXACT;
@@ -135,7 +136,7 @@ ALWAYS int one_line(const dt_requant_line *line, dt_product product, const float
         most = most > magnitude(x[i]) ? most : magnitude(x[i]);
         code[i] = line_code(&l, product, i, dt_lane_add(cast(x[i]), l.bias[i]));
     }
-    return most < magnitude((float)DT_F32_EXACT) ? 0 : mark_inexact(x, n, code);
+    return line_end(most, x, n, code);
 }
 
 ALWAYS int lines_by(const dt_requant_line *l, dt_product product, const float *x, int64_t n, float *code)
@@ -172,36 +173,26 @@ int dt_qadd_line_fits(const dt_adder *adder, int64_t most)
     }
 }
 
-/* An adder for lanes. Where integers are multiplied, `near` is the addend of the larger scale, whose multiplier is 1/2,
- * and `far` is the other. */
-typedef struct {
-    int is_swapped; /* 1: near is b */
-    int32_t far_multiplier, y_multiplier, near_sign, far_sign;
-    dt_lane_shift far_shift, y_shift;
-    int32_t a, b, half, shift; /* F32 */
-    int32_t low, high;
-    float scale_a, scale_b, scale_y;
-} adder_lanes;
-
-static adder_lanes adder_lanes_of(const dt_adder *r, const dt_qbinary_params *p)
+static dt_adder_lanes lanes_of(const dt_adder *r, const dt_qbinary_params *p)
 {
     const int is_f32 = r->product == DT_ROUND_F32, is_swapped = !(r->scale_a >= fabsf(r->scale_b));
     const int32_t b_sign = r->b < 0 ? -1 : 0;
-    adder_lanes l = { .is_swapped = is_swapped && !is_f32 && r->product != DT_ROUND_REAL,
-                      .far_multiplier = is_swapped ? r->a
-                                        : r->b < 0 ? -r->b
-                                                   : r->b,
-                      .y_multiplier = r->y,
-                      .near_sign = is_swapped ? b_sign : 0,
-                      .far_sign = is_swapped ? 0 : b_sign,
-                      .a = r->a,
-                      .b = r->b,
-                      .shift = r->shift,
-                      .low = p->low,
-                      .high = p->high,
-                      .scale_a = r->scale_a,
-                      .scale_b = r->scale_b,
-                      .scale_y = r->scale_y };
+    dt_adder_lanes l = { .product = r->product,
+                         .is_swapped = is_swapped && !is_f32 && r->product != DT_ROUND_REAL,
+                         .far_multiplier = is_swapped ? r->a
+                                           : r->b < 0 ? -r->b
+                                                      : r->b,
+                         .y_multiplier = r->y,
+                         .near_sign = is_swapped ? b_sign : 0,
+                         .far_sign = is_swapped ? 0 : b_sign,
+                         .a = r->a,
+                         .b = r->b,
+                         .shift = r->shift,
+                         .low = p->low,
+                         .high = p->high,
+                         .scale_a = r->scale_a,
+                         .scale_b = r->scale_b,
+                         .scale_y = r->scale_y };
 
     l.half = is_f32 ? (int32_t)1 << (r->shift - 1) : 0;
     l.far_shift = dt_lane_shift_of(is_f32 ? 0 : is_swapped ? -r->a_shift : -r->b_shift);
@@ -217,7 +208,7 @@ ALWAYS int32_t signed_by(int32_t x, int32_t sign)
 
 /* product is a constant wherever this is inlined. Codes are below 1024, and addends at most half of them times 2^20, so
  * that products are below DT_LANE_MOST; F32: codes are below 256, factors at most 2^21, and half at most 2^29. */
-ALWAYS float sum_code(const adder_lanes *l, dt_product product, int32_t qa, int32_t qb)
+ALWAYS float sum_code(const dt_adder_lanes *l, dt_product product, int32_t qa, int32_t qb)
 {
     int32_t near, far, sum;
 
@@ -246,23 +237,27 @@ ALWAYS int32_t code_of(float x)
     return (int32_t)(x == x ? x : 0.0f);
 }
 
-/* A NaN is looked for behind the loop, because a choice for each code would be a branch. */
-ALWAYS void sums_by(const adder_lanes *lanes, dt_product product, const float *restrict a, const float *restrict b,
-                    int64_t n, float *restrict code)
+/* Makes the code of a NaN a NaN. It runs behind the loop over codes, because there a choice would be a branch. */
+ALWAYS void mark_nan(const float *a, const float *b, int64_t n, float *code)
 {
-    const adder_lanes l = *lanes; /* so that no store may change it */
     int has_nan = 0;
 
-    for (int64_t i = 0; i < n; i++) {
-        has_nan |= isnan(a[i] + b[i]);
-        code[i] = sum_code(&l, product, code_of(a[i]), code_of(b[i]));
-    }
+    for (int64_t i = 0; i < n; i++) has_nan |= isnan(a[i] + b[i]);
     for (int64_t i = 0; has_nan && i < n; i++) code[i] = isnan(a[i] + b[i]) ? NAN : code[i];
+}
+
+ALWAYS void sums_by(const dt_adder_lanes *lanes, dt_product product, const float *restrict a, const float *restrict b,
+                    int64_t n, float *restrict code)
+{
+    const dt_adder_lanes l = *lanes; /* so that no store may change it */
+
+    for (int64_t i = 0; i < n; i++) code[i] = sum_code(&l, product, code_of(a[i]), code_of(b[i]));
+    mark_nan(a, b, n, code);
 }
 
 ALWAYS void sums(const dt_qbinary_view *v, const dt_adder *adder, int64_t first, int64_t n)
 {
-    const adder_lanes l = adder_lanes_of(adder, &v->params);
+    const dt_adder_lanes l = lanes_of(adder, &v->params);
     const float *a = (l.is_swapped ? v->b : v->a) + first, *b = (l.is_swapped ? v->a : v->b) + first;
     float *code = v->code + first;
 
@@ -294,9 +289,22 @@ static AVX2 int requantize_avx2(const dt_requant_line *l, const float *x, int64_
     return lines(l, x, n, code);
 }
 
+static int multiplies_integers(dt_product product)
+{
+    return product == DT_ROUND_TWICE || product == DT_ROUND_ONCE;
+}
+
 static AVX512 int requantize_avx512(const dt_requant_line *l, const float *x, int64_t n, float *code)
 {
-    return lines(l, x, n, code);
+    int is_inexact = 0;
+
+    if (!multiplies_integers(l->product)) return lines(l, x, n, code);
+    for (int64_t at = 0; at < n; at += l->n) {
+        const int64_t count = n - at < l->n ? n - at : l->n;
+        const int32_t most = dt_requantize_avx512(l, x + at, count, code + at);
+        is_inexact |= line_end(most, x + at, count, code + at);
+    }
+    return is_inexact;
 }
 
 static AVX2 void qadd_avx2(const dt_qbinary_view *v, const dt_adder *adder, int64_t first, int64_t n)
@@ -306,7 +314,16 @@ static AVX2 void qadd_avx2(const dt_qbinary_view *v, const dt_adder *adder, int6
 
 static AVX512 void qadd_avx512(const dt_qbinary_view *v, const dt_adder *adder, int64_t first, int64_t n)
 {
-    sums(v, adder, first, n);
+    const float *a = v->a + first, *b = v->b + first;
+    float *code = v->code + first;
+
+    if (!multiplies_integers(adder->product)) {
+        sums(v, adder, first, n);
+        return;
+    }
+    const dt_adder_lanes l = lanes_of(adder, &v->params);
+    dt_qadd_avx512(&l, l.is_swapped ? b : a, l.is_swapped ? a : b, n, code);
+    mark_nan(a, b, n, code);
 }
 
 dt_lines_level dt_lines_best(void)

@@ -7,6 +7,7 @@
 #ifndef DT_REQUANTIZE_LINES_H
 #define DT_REQUANTIZE_LINES_H
 
+#include "../core/arith/requantize_lanes.h"
 #include "qbinary.h"
 
 /* The constants of a line of sums: the channels', one after another, repeated so that vectors are full where channels
@@ -38,6 +39,18 @@ int dt_requantize_line(const dt_requant_line *line, const float *x, int64_t n, f
 int dt_qadd_line_fits(const dt_adder *adder, int64_t most);
 /* Computes codes first .. first + n - 1 of a node. */
 void dt_qadd_line(const dt_qbinary_view *v, const dt_adder *adder, int64_t first, int64_t n);
+
+/* An adder for lanes. Where integers are multiplied, `near` is the addend of the larger scale, whose multiplier is 1/2,
+ * and `far` is the other. */
+typedef struct {
+    dt_product product;
+    int is_swapped;                                            /* 1: near is b */
+    int32_t far_multiplier, y_multiplier, near_sign, far_sign; /* a sign is 0 or -1 */
+    dt_lane_shift far_shift, y_shift;
+    int32_t a, b, half, shift; /* F32 */
+    int32_t low, high;
+    float scale_a, scale_b, scale_y;
+} dt_adder_lanes;
 
 /* The CPU's levels; a higher one has the instructions of those below. The functions above take the highest. */
 typedef enum { DT_LINES_PLAIN, DT_LINES_AVX2, DT_LINES_AVX512, DT_LINES_LEVELS } dt_lines_level;
