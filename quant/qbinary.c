@@ -6,6 +6,8 @@
  *
  * The profile's arithmetic is in core/arith/requantize.h: engines add with integers of 20 bits of fraction.
  *
+ * On the CPU QADD computes by vectors (requantize_lines.h), and by the definition where those do not fit.
+ *
  * Shapes: a, b and code of one shape; scales 1.
  * CUDA: cuda/qbinary.cu.  Tests: tests/quant/test_qbinary.c.
  */

@@ -11,6 +11,8 @@
  * A sum that f32 may have rounded, one of 2^24 or more, has no code: the CPU refuses it, and CUDA makes it a NaN. A
  * NaN stays one.
  *
+ * On the CPU REQUANTIZE computes by vectors (requantize_lines.h), and by the definition where those do not fit.
+ *
  * Shapes: x ..,C; scales 1; scale_w 1 or C; bias i32 C; code as x.
  * CUDA: cuda/requantize.cu.  Tests: tests/quant/test_requantize.c.
  */
