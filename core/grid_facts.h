@@ -31,6 +31,14 @@ static inline void dt_scale_follows(dt_tensor *out, const dt_tensor *parameter, 
     out->scale_form = form;
 }
 
+/* Returns the narrowest type that holds a grid tensor's integers; F32 if none narrower does. */
+static inline dt_dtype dt_codes_type(const dt_tensor *t)
+{
+    if (t->qmin >= 0 && t->qmax <= UINT8_MAX) return DT_U8;
+    if (t->qmin >= INT8_MIN && t->qmax <= INT8_MAX) return DT_I8;
+    return t->qmin >= INT16_MIN && t->qmax <= INT16_MAX ? DT_I16 : DT_F32;
+}
+
 /* Returns 1 if both are grid tensors with one scale, and the scales are known to be equal. */
 static inline int dt_share_scale(const dt_tensor *a, const dt_tensor *b)
 {

@@ -89,6 +89,9 @@ typedef struct {
     dt_status (*forward_all)(const dt_node *const *node, int n, const dt_exec *ex);
     /* Runs the backward of the nodes of one turn in one call, with the same scratch. */
     dt_status (*backward_all)(const dt_node *const *node, int n, const dt_exec *ex);
+    /* DT_READS_ bits of the inputs, and of the output, whose codes may be U8, I8 or I16 in evaluation. A CONV2D's input
+     * may only have the type that dt_backend.storage names. */
+    unsigned narrow;
 } dt_kernel;
 
 /* The facts of all operators, by dt_op_kind. layers/cpu_backend.c fills this table. */

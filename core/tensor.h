@@ -12,7 +12,8 @@
 #define DT_MAX_DIMS 6 /* convolutional routing votes: N, H, W, caps in, caps out, dim */
 
 /* The type of a tensor's elements. On a device tensors are F32, but for datasets (U8, I32) and for those to which
- * core/tape/fuse.c gives narrower types. I16 and I64 are for data in host memory alone. */
+ * core/tape/fuse.c gives narrower types. I64 is for data in host memory alone; I16 is for such data, and for codes on
+ * the CPU. */
 typedef enum { DT_F32, DT_I32, DT_U8, DT_I8, DT_BF16, DT_F16, DT_I16, DT_I64 } dt_dtype;
 
 typedef struct {

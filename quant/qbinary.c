@@ -6,12 +6,18 @@
  *
  * The profile's arithmetic is in core/arith/requantize.h: engines add with integers of 20 bits of fraction.
  *
+ * On the CPU QADD computes by vectors (requantize_lines.h), and by the definition where those do not fit.
+ *
  * Shapes: a, b and code of one shape; scales 1.
  * CUDA: cuda/qbinary.cu.  Tests: tests/quant/test_qbinary.c.
  */
-#include "qbinary.h"
+#include "requantize_lines.h"
+
+#include "code_types.h"
 
 #include <assert.h>
+
+enum { BLOCK = 1024 }; /* codes of three tensors, in the first cache */
 
 static dt_status qbinary_infer(dt_node *node)
 {
@@ -59,15 +65,38 @@ const dt_op dt_op_qmul = {
     .infer = qbinary_infer,
 };
 
+/* Returns the largest magnitude of the codes. */
+static int64_t most_of(const dt_tensor *a, const dt_tensor *b)
+{
+    const int64_t least = a->qmin < b->qmin ? a->qmin : b->qmin, most = a->qmax > b->qmax ? a->qmax : b->qmax;
+
+    return -least > most ? -least : most;
+}
+
+/* Codes first .. first + n - 1; fits: by vectors */
+static void qadd_block(const dt_node *node, const dt_adder *adder, int fits, int64_t first, int64_t n)
+{
+    float a[BLOCK], b[BLOCK], code[BLOCK];
+    dt_qbinary_view v = dt_qbinary_look(node);
+
+    v.a = dt_codes_widened(node->in[DT_QBINARY_A], first, n, a);
+    v.b = dt_codes_widened(node->in[DT_QBINARY_B], first, n, b);
+    v.code = dt_codes_room(node->out, first, code);
+    if (fits) dt_qadd_line(&v, adder, 0, n);
+    for (int64_t i = 0; !fits && i < n; i++) v.code[i] = dt_qadd_value(&v, adder, i);
+    dt_codes_narrow(node->out, first, n, v.code);
+}
+
 static dt_status qadd_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_qbinary_view v = dt_qbinary_look(node);
     const dt_adder adder = dt_qadd_adder(&v);
     const int64_t n = dt_count(&node->out->shape);
+    const int fits = dt_qadd_line_fits(&adder, most_of(node->in[DT_QBINARY_A], node->in[DT_QBINARY_B]));
     (void)ex;
 
 #pragma omp parallel for
-    for (int64_t i = 0; i < n; i++) v.code[i] = dt_qadd_value(&v, &adder, i);
+    for (int64_t at = 0; at < n; at += BLOCK) qadd_block(node, &adder, fits, at, n - at < BLOCK ? n - at : BLOCK);
     node->out->scale[0] = *v.scale_y;
     return DT_OK;
 }
@@ -85,5 +114,8 @@ static dt_status qmul_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-const dt_kernel dt_cpu_qadd = { .forward = qadd_forward };
+const dt_kernel dt_cpu_qadd = {
+    .forward = qadd_forward,
+    .narrow = DT_READS_IN(DT_QBINARY_A) | DT_READS_IN(DT_QBINARY_B) | DT_READS_OUT,
+};
 const dt_kernel dt_cpu_qmul = { .forward = qmul_forward };

@@ -20,6 +20,7 @@
 #include "../core/op.h"
 #include "../core/grid_facts.h"
 #include "../core/arith/range.h"
+#include "code_types.h"
 
 enum { X, RANGE, OTHERS };
 
@@ -139,16 +140,16 @@ static dt_status range_quant_forward(const dt_node *node, const dt_exec *ex)
     const dt_range_quant_params *p = node->params;
     const int64_t n = dt_count(&node->out->shape), pieces = pieces_of(node->out);
     const float *range = node->in[RANGE]->data;
-    float *code = node->out->data;
 
     if (p->update == DT_RANGE_AVERAGE && node->purpose.training) move_range(node, ex->scratch);
     const dt_range_grid grid = dt_range_grid_of(range[0], range[1], p->bits, p->is_positive);
 #pragma omp parallel for
     for (int64_t j = 0; j < pieces; j++) {
         const int64_t at = j * PIECE, count = n - at < PIECE ? n - at : PIECE;
-        float v[PIECE];
+        float v[PIECE], room[PIECE], *code = dt_codes_room(node->out, at, room);
         dt_real_values(node->in[X], at, count, v);
-        for (int64_t i = 0; i < count; i++) code[at + i] = dt_range_code(v[i], &grid);
+        for (int64_t i = 0; i < count; i++) code[i] = dt_range_code(v[i], &grid);
+        dt_codes_narrow(node->out, at, count, code);
     }
     node->out->scale[0] = grid.scale;
     *(dt_range_grid *)node->aux = grid;
@@ -200,4 +201,5 @@ static dt_status range_quant_backward(const dt_node *node, const dt_exec *ex)
 const dt_kernel dt_cpu_range_quant = { .prepare = range_quant_prepare,
                                        .forward = range_quant_forward,
                                        .backward = range_quant_backward,
-                                       .overwrites = 1u << X | 1u << RANGE };
+                                       .overwrites = 1u << X | 1u << RANGE,
+                                       .narrow = DT_READS_OUT };

@@ -11,14 +11,17 @@
  * A sum that f32 may have rounded, one of 2^24 or more, has no code: the CPU refuses it, and CUDA makes it a NaN. A
  * NaN stays one.
  *
+ * On the CPU REQUANTIZE computes by vectors (requantize_lines.h), and by the definition where those do not fit.
+ *
  * Shapes: x ..,C; scales 1; scale_w 1 or C; bias i32 C; code as x.
  * CUDA: cuda/requantize.cu.  Tests: tests/quant/test_requantize.c.
  */
-#include "requantize.h"
+#include "requantize_lines.h"
+
+#include "../core/align.h"
+#include "code_types.h"
 
 #include <assert.h>
-
-enum { PIECE = 1024 }; /* rows of C that a thread takes at a time */
 
 /* Scales are parameters of one value. */
 static dt_status check_scale(const dt_node *node, int k, int64_t n_wanted)
@@ -136,52 +139,57 @@ static dt_status quantize_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
+/* Bytes of the channels' requantizers, with which the line's constants begin aligned. */
+static size_t view_bytes(const dt_node *node)
+{
+    return dt_round_up(dt_requant_scratch(node), DT_CACHE_LINE);
+}
+
 static dt_status requantize_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     (void)ex;
-    *scratch_bytes = dt_requant_scratch(node);
+    *scratch_bytes = view_bytes(node) + dt_requant_line_bytes(dt_channels(&node->out->shape));
     return DT_OK;
 }
 
-/* Rows first .. first + n - 1. Returns 1 if one of the sums is too large for f32. product is a constant wherever this
- * is inlined. */
-static inline int rows_by(const dt_requant_view *v, dt_product product, int64_t first, int64_t n)
+/* Codes first .. first + n - 1, by the definition. Returns 1 if one of the sums is too large for f32. */
+static int by_definition(const dt_requant_view *v, int64_t first, int64_t n, float *code)
 {
-    const dt_requant_view own = *v; /* so that no store may change it */
     int is_inexact = 0;
 
-    for (int64_t r = first; r < first + n; r++) {
-        const float *restrict x = own.x + r * own.channels;
-        float *restrict code = own.code + r * own.channels;
-        for (int64_t c = 0; c < own.channels; c++) {
-            code[c] = dt_requant_value(&own, product, c, x[c]);
-            is_inexact |= fabsf(x[c]) >= (float)DT_F32_EXACT;
-        }
+    for (int64_t i = first; i < first + n; i++) {
+        code[i - first] = dt_requant_value(v, v->product, i % v->channels, v->x[i]);
+        is_inexact |= fabsf(v->x[i]) >= (float)DT_F32_EXACT;
     }
     return is_inexact;
 }
 
-static int requantize_rows(const dt_requant_view *v, int64_t first, int64_t n)
+/* line is NULL where the definition is needed. Returns 1 if one of the sums is too large for f32. */
+static int requantize_all(const dt_requant_view *v, const dt_requant_line *line, const dt_tensor *out)
 {
-    switch (v->product) {
-    case DT_ROUND_TWICE: return rows_by(v, DT_ROUND_TWICE, first, n);
-    case DT_ROUND_ONCE: return rows_by(v, DT_ROUND_ONCE, first, n);
-    case DT_ROUND_F32: return rows_by(v, DT_ROUND_F32, first, n);
-    default: return rows_by(v, v->product, first, n);
+    const int64_t count = dt_count(&out->shape), lines = line ? DT_CODE_BLOCK / line->n : 0;
+    const int64_t block = lines > 0 ? lines * line->n : line ? line->n : DT_CODE_BLOCK;
+    int is_inexact = 0;
+
+#pragma omp parallel for reduction(| : is_inexact)
+    for (int64_t at = 0; at < count; at += block) {
+        const int64_t n = count - at < block ? count - at : block;
+        float room[DT_CODE_BLOCK], *code = dt_codes_room(out, at, room);
+        is_inexact |= line ? dt_requantize_line(line, v->x + at, n, code) : by_definition(v, at, n, code);
+        dt_codes_narrow(out, at, n, code);
     }
+    return is_inexact;
 }
 
 static dt_status requantize_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_requant_view v = dt_requant_look(node, ex->scratch);
-    const int64_t rows = dt_rows(&node->out->shape);
-    int is_inexact = 0;
+    dt_requant_line line;
 
     for (int64_t c = 0; c < v.channels; c++) dt_requant_channel(&v, c);
-#pragma omp parallel for reduction(| : is_inexact)
-    for (int64_t r = 0; r < rows; r += PIECE) {
-        is_inexact |= requantize_rows(&v, r, rows - r < PIECE ? rows - r : PIECE);
-    }
+    const int fits = dt_requant_line_make(&v, (char *)ex->scratch + view_bytes(node), &line);
+    const int is_block = node->out->type == DT_F32 || line.n <= DT_CODE_BLOCK;
+    const int is_inexact = requantize_all(&v, fits && is_block ? &line : NULL, node->out);
     node->out->scale[0] = *v.scale_y;
     DT_CHECK(!is_inexact, DT_ERR_NUMERIC,
              "%s: a sum of codes is 2^24 or more, which f32 does not hold; fewer bits of weights or activations make "
@@ -191,4 +199,6 @@ static dt_status requantize_forward(const dt_node *node, const dt_exec *ex)
 }
 
 const dt_kernel dt_cpu_quantize = { .forward = quantize_forward };
-const dt_kernel dt_cpu_requantize = { .prepare = requantize_prepare, .forward = requantize_forward };
+const dt_kernel dt_cpu_requantize = { .prepare = requantize_prepare,
+                                      .forward = requantize_forward,
+                                      .narrow = DT_READS_OUT };

@@ -3,6 +3,8 @@
  */
 #include "fuse.h"
 
+#include "../grid_facts.h"
+
 #include <string.h>
 
 /* The parts of a NORM_QUANT, in the order in which they may follow each other. */
@@ -192,6 +194,42 @@ static void choose_types(const dt_tape *tape, int i, const dt_exec *ex)
     conv->out->grad_type = s.y_grad;
 }
 
+/* 1: node i can read its input k as codes of that type */
+static int reads_as(const dt_tape *tape, int i, int k, dt_dtype type, const dt_exec *ex)
+{
+    const dt_node *node = dt_tape_node(tape, i);
+    const dt_backend *backend = dt_tape_context(tape)->backend;
+    const dt_kernel *kernel = backend->kernels()[node->kind];
+
+    if (!kernel || !(kernel->narrow & DT_READS_IN(k))) return 0;
+    return node->kind != DT_OP_CONV2D || (backend->storage && backend->storage(node, ex).x == type);
+}
+
+/* The narrowest type of a node's codes that all of their readers can read; F32 if there is none. */
+static dt_dtype narrowest(const dt_tape *tape, const dt_tensor *t, const dt_exec *ex)
+{
+    const dt_dtype type = dt_codes_type(t);
+
+    for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
+        const dt_node *node = dt_tape_node(tape, i);
+        for (int k = 0; k < node->n_in; k++) {
+            if (node->in[k] == t && !reads_as(tape, i, k, type, ex)) return DT_F32;
+        }
+    }
+    return type;
+}
+
+/* Codes that operators exchange in evaluation lie in the fewest bytes. */
+static void narrow_codes(const dt_tape *tape, const dt_exec *ex)
+{
+    for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
+        const dt_node *node = dt_tape_node(tape, i);
+        const dt_kernel *kernel = dt_tape_context(tape)->backend->kernels()[node->kind];
+        if (!kernel || !(kernel->narrow & DT_READS_OUT) || dt_tape_keeps(tape, node->out)) continue;
+        node->out->type = narrowest(tape, node->out, ex);
+    }
+}
+
 dt_status dt_tape_fuse(dt_tape *tape, int training)
 {
     dt_context *ctx = dt_tape_context(tape);
@@ -206,5 +244,6 @@ dt_status dt_tape_fuse(dt_tape *tape, int training)
     for (int i = 0; ctx->backend->storage && i < dt_tape_n_nodes(tape); i++) {
         if (dt_tape_node(tape, i)->kind == DT_OP_CONV2D) choose_types(tape, i, &ex);
     }
+    if (!training) narrow_codes(tape, &ex);
     return DT_OK;
 }

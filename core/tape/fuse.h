@@ -14,6 +14,8 @@
  *       -> moved to the front of the tape, side by side, so that a backend can run them in one call
  *   CONV2D between such nodes
  *       -> its codes, psums and gradients get the types that dt_backend.storage names
+ *   in evaluation, codes that all of their readers can read as bytes (dt_kernel.narrow)
+ *       -> get the narrowest type that holds them
  *
  * A fused tape computes the same codes as the recorded one, bit for bit. Its gradients differ by the order of sums, and
  * by the rounding to 16 bits where the backend stores them so. Callers who look at single nodes (capture, reports,

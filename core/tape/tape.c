@@ -125,9 +125,15 @@ void dt_tape_keep(dt_tape *tape, const dt_tensor *t)
     tape->entry[i]->keep = 1;
 }
 
-int dt_tape_reader(const dt_tape *tape, const dt_tensor *t)
+int dt_tape_keeps(const dt_tape *tape, const dt_tensor *t)
 {
     const int maker = dt_tape_maker(tape, t);
+
+    return maker >= 0 && tape->entry[maker]->keep;
+}
+
+int dt_tape_reader(const dt_tape *tape, const dt_tensor *t)
+{
     int reader = -1;
 
     for (int i = 0; i < tape->n; i++) {
@@ -137,7 +143,7 @@ int dt_tape_reader(const dt_tape *tape, const dt_tensor *t)
             reader = i;
         }
     }
-    return maker >= 0 && tape->entry[maker]->keep ? -1 : reader;
+    return dt_tape_keeps(tape, t) ? -1 : reader;
 }
 
 void dt_tape_to_front(dt_tape *tape, int i, int front)

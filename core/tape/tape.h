@@ -39,6 +39,9 @@ int dt_tape_maker(const dt_tape *tape, const dt_tensor *t);
 /* Index of t's only consumer, or -1 if it has none, several, or is kept. A node that reads t twice counts twice. */
 int dt_tape_reader(const dt_tape *tape, const dt_tensor *t);
 
+/* Returns 1 if t is kept. */
+int dt_tape_keeps(const dt_tape *tape, const dt_tensor *t);
+
 /* Replaces nodes at[0] < .. < at[n-1] by one node, which outputs the tensor that node at[n-1] did. No other node may
  * read the outputs of the rest. For core/tape/fuse.c; call it before compile. */
 DT_MUST_CHECK dt_status dt_tape_merge(dt_tape *tape, const int *at, int n, dt_op_kind kind, const void *params,

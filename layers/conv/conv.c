@@ -117,4 +117,5 @@ const dt_kernel dt_cpu_conv = {
     .backward = dt_conv_backward,
     .release = dt_conv_release,
     .overwrites = 3u,
+    .narrow = DT_READS_IN(0),
 };
