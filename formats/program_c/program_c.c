@@ -43,7 +43,8 @@ static float relu_limit(const dt_c_program *c, int i)
 static void put_functions(FILE *file, const source *s)
 {
     const dt_c_program *c = &s->of;
-    int has[DT_OP_COUNT] = { 0 }, steps = 0, multiplies = 0, relus[2] = { 0 }, pools[DT_VALUE_REAL + 1] = { 0 };
+    int has[DT_OP_COUNT] = { 0 }, steps = 0, multiplies = 0, limits = 0, relus[DT_VALUE_REAL + 1] = { 0 },
+        pools[DT_VALUE_REAL + 1] = { 0 };
 
     for (int i = 0; i < c->n_layers; i++) {
         const dt_op_kind kind = c->layer[i].n->kind;
@@ -51,14 +52,15 @@ static void put_functions(FILE *file, const source *s)
         has[kind] = 1;
         if (kind == DT_OP_THRESHOLD) *(dt_c_is_multiplied(c, i) ? &multiplies : &steps) = 1;
         if (kind == DT_OP_MAXPOOL) pools[c->layer[i].y.kind] = 1;
-        if (kind == DT_OP_RELU) relus[relu_limit(c, i) > 0.0f] = 1;
+        if (kind == DT_OP_RELU) *(relu_limit(c, i) > 0.0f ? &limits : &relus[c->layer[i].y.kind]) = 1;
     }
     if (c->psums > 0) fputs(dt_c_all_plain(c) ? conv_text : general_conv_text, file);
     if (steps) fputs(threshold_text, file);
     if (multiplies) fputs(multiplier_text, file);
     if (has[DT_OP_AFFINE]) fputs(affine_text, file);
-    if (relus[0]) fputs(relu_text, file);
-    if (relus[1]) fputs(limit_text, file);
+    if (relus[DT_VALUE_CODE]) fprintf(file, relu_text, "codes", "code");
+    if (relus[DT_VALUE_REAL]) fprintf(file, relu_text, "reals", "float");
+    if (limits) fputs(limit_text, file);
     if (has[DT_OP_CLIP]) fputs(clip_text, file);
     if (has[DT_OP_ADD]) fputs(add_text, file);
     if (has[DT_OP_CONCAT]) fputs(concat_text, file);
@@ -74,15 +76,22 @@ static void put_functions(FILE *file, const source *s)
     if (dt_c_has_table(c)) fprintf(file, pixels_text, s->capitals);
 }
 
-static void put_relu(FILE *file, float most, int64_t count, const char *a, const char *y)
+/* Returns which of its two forms a function has. */
+static const char *form_of(const dt_c_layer *l)
 {
-    char text[DT_C_ELEMENT_BYTES];
+    return l->y.kind == DT_VALUE_CODE ? "codes" : "reals";
+}
 
-    dt_c_float_text(most, text);
-    if (most > 0.0f)
-        fprintf(file, "    limit(%" PRId64 ", %s, %s, %s);", count, text, a, y);
+static void put_relu(FILE *file, const dt_c_program *c, int i, const char *a, const char *y)
+{
+    const int64_t count = dt_value_count(&c->layer[i].y);
+    char most[DT_C_ELEMENT_BYTES];
+
+    dt_c_float_text(relu_limit(c, i), most);
+    if (relu_limit(c, i) > 0.0f)
+        fprintf(file, "    limit(%" PRId64 ", %s, %s, %s);", count, most, a, y);
     else
-        fprintf(file, "    relu(%" PRId64 ", %s, %s);", count, a, y);
+        fprintf(file, "    relu_%s(%" PRId64 ", %s, %s);", form_of(&c->layer[i]), count, a, y);
 }
 
 static void put_clip(FILE *file, const dt_clip_params *p, int64_t count, const char *a, const char *y)
@@ -139,11 +148,11 @@ static void put_call(FILE *file, const dt_c_program *c, int i)
     else if (kind == DT_OP_TRANSPOSE)
         put_transpose(file, l, a, y);
     else if (kind == DT_OP_RELU)
-        put_relu(file, relu_limit(c, i), count, a, y);
+        put_relu(file, c, i, a, y);
     else if (kind == DT_OP_CLIP)
         put_clip(file, l->n->params, count, a, y);
     else if (kind == DT_OP_MAXPOOL)
-        fprintf(file, "    maxpool_%s(&layer_%d, %s, %s);", l->y.kind == DT_VALUE_CODE ? "codes" : "reals", i, a, y);
+        fprintf(file, "    maxpool_%s(&layer_%d, %s, %s);", form_of(l), i, a, y);
     else
         fprintf(file, "    %s(&layer_%d, %s, %s);", dt_c_is_multiplied(c, i) ? "multiply" : l->kind, i, a, y);
     fputs(" /* ", file);

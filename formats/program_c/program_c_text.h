@@ -157,9 +157,10 @@ static const char affine_text[] =
     "}\n"
     "\n";
 
-static const char relu_text[] = "static void relu(int n, const float *x, float *y)\n"
+/* %1$s: codes or reals, %2$s: its type */
+static const char relu_text[] = "static void relu_%1$s(int n, const %2$s *x, %2$s *y)\n"
                                 "{\n"
-                                "    for (int i = 0; i < n; i++) y[i] = x[i] < 0.0f ? 0.0f : x[i];\n"
+                                "    for (int i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];\n"
                                 "}\n"
                                 "\n";
 

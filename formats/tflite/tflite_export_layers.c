@@ -283,6 +283,18 @@ static dt_status add_pool(dt_tflite_export *e, const dt_graph_node *n)
     return DT_OK;
 }
 
+static dt_status add_relu(dt_tflite_export *e, const dt_graph_node *n)
+{
+    const int flat = dt_tflite_is_flat(e, n->in[0]);
+    int in, out;
+
+    e->zero[n->out] = e->zero[n->in[0]];
+    DT_TRY(dt_tflite_as_form(e, n, n->in[0], flat, &in));
+    DT_TRY(dt_tflite_add_value(e, n->out, flat, &out));
+    DT_TRY(dt_tflite_add_op(e, DT_TFLITE_RELU, &in, 1, out, NULL));
+    return DT_OK;
+}
+
 static dt_status add_concat(dt_tflite_export *e, const dt_graph_node *n)
 {
     const dt_concat_params *p = n->params;
@@ -427,6 +439,7 @@ static dt_status (*const layers[DT_OP_COUNT])(dt_tflite_export *e, const dt_grap
     [DT_OP_CONCAT] = add_concat,      [DT_OP_QSOFTMAX] = add_softmax,
     [DT_OP_QMATMUL] = add_matmul,     [DT_OP_TRANSPOSE] = dt_tflite_export_transpose,
     [DT_OP_TABLE] = add_table,        [DT_OP_FLATTEN] = add_scores,
+    [DT_OP_RELU] = add_relu,
 };
 
 dt_status dt_tflite_export_node(dt_tflite_export *e, const dt_graph_node *n)

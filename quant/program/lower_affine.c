@@ -10,7 +10,8 @@
  *   image                      QUANTIZE          ADD, MUL              QADD, QMUL
  *   CONV2D, LINEAR [, BIAS]    CODES, CONV2D,    AVGPOOL               AVGPOOL, REQUANTIZE where its range is its own
  *     [, RELU or CLIP]           REQUANTIZE                            (MEAN), else QAVGPOOL
- *   MAXPOOL, CONCAT, TRANSPOSE as they are       SOFTMAX, SIGMOID      QSOFTMAX, TABLE
+ *   MAXPOOL, CONCAT, RELU and  as they are       SOFTMAX, SIGMOID      QSOFTMAX, TABLE
+ *     TRANSPOSE of codes
  *   codes of another range     REQUANTIZE        the scores            DEQUANTIZE
  *
  * But for the profile exact, a batch norm must have been folded, because engines quantize folded weights.  Tests:
@@ -135,11 +136,16 @@ static dt_status lower_batchnorm(dt_affine_lowering *w, const dt_graph_node *n)
     return DT_OK;
 }
 
+/* A ReLU of codes, without an upper limit, gives codes. Any other, and a clip, waits for its quantizer. */
 static dt_status lower_limits(dt_affine_lowering *w, const dt_graph_node *n)
 {
     dt_affine_held *h = hold(w, n);
     float low = 0.0f, high = INFINITY;
 
+    if (h->holds == DT_AFFINE_CODES && !h->is_limited && w->from->value[n->out]->facts.n_scale > 0) {
+        const int codes = h->value;
+        return dt_program_add_plain(w->program->graph, DT_OP_RELU, name_of(w, n), n->params, &codes, &h->value);
+    }
     DT_CHECK(h->holds != DT_AFFINE_NOTHING && h->holds != DT_AFFINE_REALS, DT_ERR_UNSUPPORTED,
              "%s: %s of reals, which an engine of integers has not", name_of(w, n), dt_ops[n->kind]->name);
     if (n->kind == DT_OP_CLIP) {

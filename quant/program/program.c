@@ -24,6 +24,7 @@ static dt_value_kind kind_of(const dt_graph *g, int value)
     case DT_OP_AVGPOOL: return DT_VALUE_PSUM;
     case DT_OP_MAXPOOL:
     case DT_OP_CONCAT:
+    case DT_OP_RELU:
     case DT_OP_TRANSPOSE:
     case DT_OP_FLATTEN: return kind_of(g, n->in[0]);
     default: return DT_VALUE_CODE;

@@ -208,6 +208,15 @@ static dt_status check_nothing(const dt_checked_node *v)
     return DT_OK;
 }
 
+static dt_status check_relu(const dt_checked_node *v)
+{
+    const float most = ((const dt_relu_params *)v->n->params)->most;
+
+    DT_CHECK(v->x.kind == DT_VALUE_REAL || most == 0.0f, DT_ERR_FORMAT,
+             "%s (%s): most is %g; a relu of codes has no upper limit, 0", v->name, v->kind, (double)most);
+    return DT_OK;
+}
+
 static dt_status check_pool(const dt_checked_node *v)
 {
     const dt_pool_params *p = v->n->params;
@@ -296,7 +305,7 @@ static const struct {
     [DT_OP_CONV2D] = { 1, KINDS_CODE, check_conv },
     [DT_OP_THRESHOLD] = { 1, KINDS_PSUM, check_threshold },
     [DT_OP_AFFINE] = { 1, KINDS_PSUM, check_affine },
-    [DT_OP_RELU] = { 1, KINDS_REAL, check_nothing },
+    [DT_OP_RELU] = { 1, KINDS_CODE | KINDS_REAL, check_relu },
     [DT_OP_CLIP] = { 1, KINDS_REAL, check_nothing },
     [DT_OP_MAXPOOL] = { 1, KINDS_CODE | KINDS_REAL, check_pool },
     [DT_OP_AVGPOOL] = { 1, KINDS_CODE | KINDS_REAL, check_pool },

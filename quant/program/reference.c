@@ -84,6 +84,10 @@ static void run_relu(const dt_reference_node *k)
 {
     const dt_relu_params *p = k->n->params;
 
+    if (k->out.kind == DT_VALUE_CODE) {
+        for (int64_t i = 0; i < dt_value_count(&k->out); i++) k->y[i] = k->x[i] < 0 ? 0 : k->x[i];
+        return;
+    }
     for (int64_t i = 0; i < dt_value_count(&k->out); i++) {
         k->z[i] = k->u[i] < 0.0f ? 0.0f : k->u[i];
         if (p->most > 0.0f && k->z[i] > p->most) k->z[i] = p->most;

@@ -85,6 +85,13 @@ static const conversion cases[] = {
       8,
       "[\"most\", \"maxpool\", \"image\", { \"window\": 2 }], [\"flat\", \"flatten\", \"most\"]",
       { { NULL, NULL } } },
+    { "avg_relu",
+      "[4, 4, 2]",
+      8,
+      "[\"mean\", \"avgpool\", \"image\", { \"window\": 2 }], [\"mean.relu\", \"relu\", \"mean\"], [\"flat\", "
+      "\"flatten\", "
+      "\"mean.relu\"]",
+      { { NULL, NULL } } },
 };
 
 static void must(const conversion *c, dt_status status)
