@@ -15,7 +15,7 @@
 enum { SIDE = 16, CHANNELS = 3, IMAGE = SIDE * SIDE * CHANNELS, N_IMAGES = COMPARED_IMAGES };
 
 /* Strides, a depthwise layer, ReLU6, an add of two scales with a ReLU, one of a single scale, a concat, averages, a
- * linear layer. */
+ * ReLU of codes, a linear layer. */
 static const char mixed[] =
     "{ \"format\": \"detent-network\", \"name\": \"mixed\", \"image\": [16, 16, 3], \"classes\": 10, \"nodes\": ["
     "[\"stem\", \"conv\", \"image\", { \"filters\": 6, \"window\": 3, \"pad\": 1 }],"
@@ -33,7 +33,8 @@ static const char mixed[] =
     "[\"b.act\", \"clip\", \"b\", { \"low\": -0.5, \"high\": 0.75 }],"
     "[\"all\", \"concat\", [\"b.act\", \"twice\"]],"
     "[\"large\", \"maxpool\", \"all\", { \"window\": 2 }],"
-    "[\"half\", \"avgpool\", \"large\", { \"window\": 2, \"stride\": 1 }],"
+    "[\"large.act\", \"relu\", \"large\"],"
+    "[\"half\", \"avgpool\", \"large.act\", { \"window\": 2, \"stride\": 1 }],"
     "[\"mean\", \"avgpool\", \"half\"],"
     "[\"flat\", \"flatten\", \"mean\"],"
     "[\"classifier\", \"linear\", \"flat\", { \"features\": 10 }] ] }";
