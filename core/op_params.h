@@ -37,6 +37,21 @@ typedef struct {
     float momentum; /* running = (1 - momentum) * running + momentum * batch */
 } dt_batchnorm_params;
 
+/* BATCH_STATS */
+typedef struct {
+    float momentum; /* running = (1 - momentum) * running + momentum * batch */
+    int freeze;     /* steps of training after which the running statistics stay, and are taken; 0: they never do */
+} dt_batch_stats_params;
+
+typedef struct {
+    float epsilon; /* added to the variance */
+} dt_fold_weight_params;
+
+typedef struct {
+    float epsilon; /* added to the variance */
+    int corrects;  /* 1: x is of weights that were folded by other statistics, which are the fifth input */
+} dt_fold_bias_params;
+
 typedef struct {
     float most; /* upper limit: 6 for ReLU6; 0: none */
 } dt_relu_params;
