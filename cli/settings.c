@@ -39,6 +39,7 @@ enum { GROUP_MODEL = 1 };
 
 const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
 static const char *const range_words[] = { "learned", "average", NULL }; /* of dt_range_update */
+static const char *const normalize_words[] = { "channel", "mean-image", NULL }; /* of centre_image */
 const char *const engine_words[] = { "grid", "program", "array", NULL };
 const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", "tflite", NULL };
 const char *const method_words[] = { "qcapsnets", NULL };
@@ -73,6 +74,15 @@ static const option_row own_rows[] = {
       .about = "Quant-rule affine: the gradient changes ranges, or they are an average of what batches hold" },
     { "per-channel", FLAG, .offset = AT(model.per_channel), MODEL_OPTION,
       .about = "A weight clip, or scale, for each filter, not one for the layer" },
+    { "fold-bn", KIND_WORD, AT(model.fold_bn), MODEL_OPTION, .unit = "BY", .words = dt_fold_mode_names,
+      .about = "Fold batch norms into their layers while they train: weights are quantized folded, by running statistics "
+               "(ema) or by those of the batch (batch). Each such layer is computed twice a step" },
+    { "bn-freeze-delay", KIND_INT, AT(model.bn_freeze), MODEL_OPTION, .unit = "STEPS", .min = 1, .max = MAX_COUNT,
+      .special = "never", .special_value = 0,
+      .about = "Fold-bn: after so many steps running statistics stay as they are, and are taken for the batch's" },
+    { "normalize", KIND_WORD, AT(model.centre_image), MODEL_OPTION, .unit = "HOW", .words = normalize_words,
+      .about = "Images less the mean of each channel, divided by its deviation; or pixels / 256 less the mean image of the "
+               "training images, which the network keeps" },
     { "input", KIND_SHAPE, AT(model.height), CAPS_OPTION, .unit = "HxWxC", .min = 1, .max = 4096,
       .about = "Size of the images and their channels; images are padded to that, for capsule networks resized" },
     { "classes", KIND_INT, AT(classes), CAPS_OPTION, .unit = "N", .min = 2, .max = 1000,

@@ -99,6 +99,16 @@ typedef struct {
     int bits; /* 2..8; codes lie in +-(2^(bits-1)-1) */
 } dt_max_quant_params;
 
+/* FEATUREMAP_QUANT */
+typedef struct {
+    int bits; /* 2..16; codes lie in +-(2^(bits-1)-1) */
+} dt_featuremap_quant_params;
+
+/* CENTRE: y = x * factor / divisor - mean */
+typedef struct {
+    float factor, divisor; /* above 0 */
+} dt_centre_params;
+
 /* Batch norm, ReLU, max-pool and activation quantizer, in this order; each may be missing. */
 typedef struct {
     int has_norm, has_relu, has_quant;

@@ -405,15 +405,17 @@ static void close_all(verification *v)
 dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, const char *layer,
                     const dt_array *array, const dt_progress *progress, dt_verify_report **out)
 {
-    verification v = { .model = m, .array = *array, .first_image = first, .total = count, .progress = progress };
+    verification v = { .array = *array, .first_image = first, .total = count, .progress = progress };
     dt_program *p = NULL;
 
+    DT_TRY(dt_program_source(m, &v.model));
     dt_status status = open_report(&v, layer);
-    if (status == DT_OK) status = dt_program_lower(m, d, &p);
+    if (status == DT_OK) status = dt_program_lower(v.model, d, &p);
     if (status == DT_OK) status = dt_program_model(m->ctx, p, NULL, &v.program);
     if (status == DT_OK) status = verify_all(&v, d, out);
     close_all(&v);
     dt_model_destroy(v.program);
+    dt_model_destroy(v.model);
     dt_program_destroy(p);
     DT_TRY(status);
     return DT_OK;
