@@ -155,7 +155,7 @@ typedef struct {
     const char *about; /* its text in the help */
 } option_row;
 
-enum { MAX_OPTION_ROWS = 128 };
+enum { MAX_OPTION_ROWS = 160 };
 
 extern const option_row *const option_rows;
 extern int n_option_rows;

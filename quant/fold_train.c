@@ -145,6 +145,20 @@ static const dt_fold_chain *chain_with(const folding *f, const dt_graph_node *n)
     return NULL;
 }
 
+/* A quantizer that divides weights by their deviation takes away what folding multiplies by. */
+static dt_status check_quantizer(const dt_graph *g, const dt_fold_chain *c)
+{
+    const dt_weight_quant_params *p = c->quant ? c->quant->params : NULL;
+
+    if (!p || c->quant->kind != DT_OP_WEIGHT_QUANT) return DT_OK;
+    DT_CHECK(
+        p->rule == DT_RULE_LSQ, DT_ERR_ARGUMENT,
+        "%s: %s is quantized by the rule %s, which standardises weights, so that folding a batch norm into them is "
+        "lost; take --quant-rule lsq, affine or qkeras, or do not fold",
+        g->name, dt_graph_name(g, c->layer->out), dt_quant_rule_names[p->rule]);
+    return DT_OK;
+}
+
 static dt_status fold_node(dt_rewrite *r, const dt_graph_node *n, void *user)
 {
     const folding *f = user;
@@ -153,6 +167,7 @@ static dt_status fold_node(dt_rewrite *r, const dt_graph_node *n, void *user)
 
     if (!c) return dt_rewrite_copy(r, n);
     if (n != c->layer) return DT_OK;
+    DT_TRY(check_quantizer(r->from, c));
     DT_TRY(take_params(r, c, &p));
     DT_TRY(add_stats(r, f, c, &p));
     return add_folded(r, f, c, &p, &r->of[c->norm->out]);

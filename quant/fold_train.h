@@ -22,7 +22,8 @@
  * Parameters are those of g under their names. Evaluation reads neither LAYER.raw nor what only that reads. freeze is
  * dt_batch_stats_params.freeze. mode must not be DT_FOLD_NONE.
  *
- * DT_ERR_ARGUMENT: g has no batch norm that could be folded, and the message says what it has; or a name is taken. */
+ * DT_ERR_ARGUMENT: a WEIGHT_QUANT standardises weights, as all rules but LSQ do; g has no batch norm that could be
+ * folded, and the message says what it has; or a name is taken. */
 DT_MUST_CHECK dt_status dt_graph_fold_train(const dt_graph *g, dt_fold_mode mode, int freeze, dt_graph **out);
 
 /* Returns 1 if dt_graph_fold_train has made the graph. */

@@ -402,6 +402,16 @@ static void close_all(verification *v)
     dt_verify_report_destroy(v->report);
 }
 
+/* Layers have the names of m, which outlives what was verified. */
+static void name_layers(const dt_model *m, dt_verify_report *r)
+{
+    for (int i = 0; i < r->n_layers; i++) {
+        const int value = dt_graph_find(m->graph, r->layer[i].array.name);
+        assert(value >= 0);
+        r->layer[i].array.name = dt_graph_name(m->graph, value);
+    }
+}
+
 dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, const char *layer,
                     const dt_array *array, const dt_progress *progress, dt_verify_report **out)
 {
@@ -413,6 +423,7 @@ dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t cou
     if (status == DT_OK) status = dt_program_lower(v.model, d, &p);
     if (status == DT_OK) status = dt_program_model(m->ctx, p, NULL, &v.program);
     if (status == DT_OK) status = verify_all(&v, d, out);
+    if (status == DT_OK && v.model != m) name_layers(m, *out);
     close_all(&v);
     dt_model_destroy(v.program);
     dt_model_destroy(v.model);
