@@ -74,7 +74,7 @@ typedef struct {
     const char *inputs; /* "FILE" or "FILE:NAME" */
     const char *index;  /* "A:B", or "A" for one image; NULL: as the subcommand says */
     const char *with;   /* the network that checkpoint's is compared with; NULL: none */
-    int layers, profiles;
+    int layers, profiles, scores;
     int64_t images;
     int engine;            /* engine_kind */
     int target;            /* export_kind */

@@ -241,6 +241,8 @@ static const option_row own_rows[] = {
       .about = "Network B, with which that of --checkpoint is compared: any file that --checkpoint takes" },
     { "layers", FLAG, .offset = AT(layers), .commands = FOR_COMPARE, .group = 5,
       .about = "Tell also how far the values inside are apart that both have, as reals" },
+    { "scores", FLAG, .offset = AT(scores), .commands = FOR_COMPARE, .group = 5,
+      .about = "Tell also both networks' scores of each image, class by class" },
     { "profiles", FLAG, .offset = AT(profiles), .commands = FOR_COMPARE, .group = 5,
       .about = "Compare no other network, but the arithmetic of engines: how many output codes differ between each two "
                "profiles" },

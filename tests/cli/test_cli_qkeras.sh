@@ -25,6 +25,7 @@ has out "^q8.safetensors: qkeras_mod w8a8, 4 values, calibrated on 10 images by 
 has out "^the twin has the folded weights: 357 of 357 numbers are equal$"
 has out "^float.safetensors: [0-9]* of 25$"
 has out "^qmodel.safetensors: [0-9]* of 25$"
+is "compare prints scores" "$(grep -c '^       [AB] \( [-0-9.e]*\)\{10\}$' out)" = 50
 has out "^equal predictions: [0-9]* of 25 "
 has out "^q8-scores.safetensors: [0-9]* of 25$"
 has out "^calibration_results: extracted_weights.csv of 3 layers, extracted_activations.csv of 4 quantizers"
