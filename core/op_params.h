@@ -96,7 +96,7 @@ typedef struct {
 } dt_range_quant_params;
 
 typedef struct {
-    int bits; /* 2..8; codes lie in +-(2^(bits-1)-1) */
+    int bits; /* 2..16; codes lie in +-(2^(bits-1)-1) */
 } dt_max_quant_params;
 
 /* FEATUREMAP_QUANT */

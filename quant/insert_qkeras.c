@@ -118,8 +118,8 @@ static dt_status check_choice(const dt_graph *g, const insertion *s)
 {
     const dt_qkeras_choice *c = s->choice;
 
-    DT_CHECK(c->wbits >= 2 && c->wbits <= 8 && c->abits >= 2 && c->abits <= 16, DT_ERR_ARGUMENT,
-             "%s: quantizers of QKeras-Mod of w%da%d, allowed are 2..8 bits of weights and 2..16 of activations",
+    DT_CHECK(c->wbits >= 2 && c->wbits <= 16 && c->abits >= 2 && c->abits <= 16, DT_ERR_ARGUMENT,
+             "%s: quantizers of QKeras-Mod of w%da%d, allowed are 2..16 bits",
              g->name, c->wbits, c->abits);
     DT_CHECK(g->capsules < 0, DT_ERR_UNSUPPORTED,
              "%s: its capsules have no quantizers of QKeras-Mod; take another --quant-rule", g->name);

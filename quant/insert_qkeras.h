@@ -7,7 +7,7 @@
 #include "../core/graph/graph.h"
 
 typedef struct {
-    int wbits, abits;        /* 2..8; 2..16 */
+    int wbits, abits;        /* 2..16 */
     int per_channel;         /* 1: each filter of a CONV2D has a scale; 0: each layer. A LINEAR has one in any case */
     const char *const *real; /* [n_real] patterns (fnmatch) of layers that stay real */
     int n_real;

@@ -19,7 +19,7 @@ static dt_status max_quant_infer(dt_node *node)
     const dt_tensor *w = node->in[W];
     const int64_t n_scale = dt_count(&node->in[LEAST]->shape), filters = w->shape.dim[0];
 
-    DT_CHECK(p->bits >= 2 && p->bits <= 8, DT_ERR_ARGUMENT, "%s: max_quant: weights of %d bits, allowed are 2..8",
+    DT_CHECK(p->bits >= 2 && p->bits <= 16, DT_ERR_ARGUMENT, "%s: max_quant: weights of %d bits, allowed are 2..16",
              node->name, p->bits);
     DT_CHECK(w->shape.ndim >= 2 && w->n_scale == 0, DT_ERR_SHAPE, "%s: max_quant wants real filters K,..", node->name);
     DT_CHECK(n_scale == 1 || n_scale == filters, DT_ERR_SHAPE,
@@ -33,7 +33,7 @@ static dt_status max_quant_infer(dt_node *node)
     return DT_OK;
 }
 
-static const dt_field max_quant_fields[] = { { DT_MEMBER(dt_max_quant_params, bits), DT_INT(2, 8) } };
+static const dt_field max_quant_fields[] = { { DT_MEMBER(dt_max_quant_params, bits), DT_INT(2, 16) } };
 
 static const dt_max_quant_params max_quant_defaults = { .bits = 8 };
 

@@ -65,8 +65,8 @@ typedef struct {
                          its end */
     int height, width, channels, n_classes; /* of a file's network: 0, or equal to what the file says */
     int option[DT_NETWORK_OPTIONS]; /* of that network, in its builder's order: dt_model_option sets one by its name */
-    int wbits;                      /* 2..8 or DT_BITS_FLOAT */
-    int abits;                      /* 2..8 or DT_BITS_FLOAT */
+    int wbits;                      /* 2..8, with DT_RULE_QKERAS 2..16, or DT_BITS_FLOAT */
+    int abits;                      /* likewise */
     int input_bits;  /* of the image: 2..8, signed and with a fixed clip; 0: it is quantized as other activations are */
     int per_channel; /* 1: each filter has a clip; 0: each layer has one */
     dt_quant_rule rule;

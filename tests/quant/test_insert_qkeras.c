@@ -144,12 +144,12 @@ Test(insert_qkeras, networks_train_and_are_quantized)
 
 Test(insert_qkeras, misfits_are_refused)
 {
-    const dt_qkeras_choice wide = { .wbits = 9, .abits = 8 };
+    const dt_qkeras_choice wide = { .wbits = 17, .abits = 8 };
     static const char *const unknown[] = { "nobody" };
     const dt_qkeras_choice none = { .wbits = 8, .abits = 8, .real = unknown, .n_real = 1 };
     dt_graph *g = graph_of(notebook), *out = NULL;
     cr_assert(dt_quant_insert_qkeras(g, &wide, &out) == DT_ERR_ARGUMENT);
-    cr_assert(strstr(dt_last_error(), "w9a8, allowed are 2..8") != NULL, "%s", dt_last_error());
+    cr_assert(strstr(dt_last_error(), "w17a8, allowed are 2..16") != NULL, "%s", dt_last_error());
     cr_assert(dt_quant_insert_qkeras(g, &none, &out) == DT_ERR_ARGUMENT);
     cr_assert(strstr(dt_last_error(), "no layer 'nobody'") != NULL, "%s", dt_last_error());
     cr_assert(out == NULL);

@@ -224,11 +224,11 @@ Test(max_quant, codes_are_tensorflow_lites)
 
 Test(max_quant, misuse_is_refused)
 {
-    const dt_max_quant_params w1 = { 1 }, w9 = { 9 };
+    const dt_max_quant_params w1 = { 1 }, w17 = { 17 };
     op_case c = { QUANT, .why = "1 bit", .params = &w1, .in = { W(2, 7), NO_LEAST(2) } };
-    op_case_refused(&c, DT_ERR_ARGUMENT, "weights of 1 bits, allowed are 2..8");
-    c.params = &w9;
-    op_case_refused(&c, DT_ERR_ARGUMENT, "weights of 9 bits, allowed are 2..8");
+    op_case_refused(&c, DT_ERR_ARGUMENT, "weights of 1 bits, allowed are 2..16");
+    c.params = &w17;
+    op_case_refused(&c, DT_ERR_ARGUMENT, "weights of 17 bits, allowed are 2..16");
     const op_case least = { QUANT, .why = "least", .params = &w8, .in = { W(7, 2), NO_LEAST(2) } };
     op_case_refused(&least, DT_ERR_SHAPE, "2 least scales for 7 filters");
     const op_case flat = { QUANT, .why = "flat", .params = &w8, .in = { W(7), NO_LEAST(7) } };

@@ -112,7 +112,7 @@ static void check_predictions(const comparison *c, const float *scores)
         double e[CLASSES], sum = 0.0;
         for (int k = 0; k < CLASSES; k++) sum += e[k] = exp((double)scores[i * CLASSES + k]);
         /* A code beside moves a probability by a step of the last activation; with equal codes f32 alone is left. */
-        const double most = c->n_differ > 0 ? 0.1 : 1e-5;
+        const double most = c->bits == 16 ? 1e-4 : c->n_differ > 0 ? 0.1 : 1e-5;
         for (int k = 0; k < CLASSES; k++) {
             cr_assert(fabs(e[k] / sum - want[i * CLASSES + k]) <= most, "image %d, class %d: %g, golden %g", i, k,
                       e[k] / sum, want[i * CLASSES + k]);
@@ -145,7 +145,9 @@ static void check_network(int bits)
     MUST(dt_predict(m, &(dt_prediction){ .normalised = images, .n = IMAGES, .look = look, .user = &c }, scores));
     cr_log_info("%d bits: %lld of %lld codes differ", bits, (long long)c.n_differ, (long long)c.n);
     cr_assert(c.n == IMAGES * (49 + 50 + 27 + 10), "%lld codes", (long long)c.n);
-    cr_assert(c.n_differ * 1000 <= c.n, "%lld of %lld codes differ", (long long)c.n_differ, (long long)c.n);
+    /* steps of 16 bits are some hundred times as large as the rounding of f32 */
+    cr_assert(c.n_differ * (bits == 16 ? 20 : 1000) <= c.n, "%lld of %lld codes differ", (long long)c.n_differ,
+              (long long)c.n);
     check_predictions(&c, scores);
     free(images);
     free(x);
@@ -159,6 +161,11 @@ static void check_network(int bits)
 Test(qkeras_training, eight_bits_are_those_of_qkeras_mod)
 {
     check_network(8);
+}
+
+Test(qkeras_training, sixteen_bits_are_those_of_qkeras_mod)
+{
+    check_network(16);
 }
 
 Test(qkeras_training, four_bits_are_those_of_qkeras_mod)
