@@ -139,6 +139,8 @@ void dt_graph_look(const dt_graph *g, dt_model_info *out)
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
         look_at_quantizer(g, n, &info);
+        info.n_folded_norms += n->kind == DT_OP_FOLD_BIAS;
+        info.n_norms += n->kind == DT_OP_BATCHNORM;
         info.n_float += is_weighted(n) && !reads_codes(g, n) && !is_for_statistics(g, n);
         if (n->kind == DT_OP_CAPS_ROUTE) info.routing = ((const dt_caps_route_params *)n->params)->iterations;
     }

@@ -22,6 +22,8 @@ typedef struct {
     int caps_dim;                /* values of a class capsule; 0: it is no capsule network */
     int routing;                 /* iterations of routing that make the class capsules; 0: none */
     int has_decoder;             /* 1: a decoder reconstructs the image in training */
+    int n_folded_norms;          /* batch norms that train folded into their layers */
+    int n_norms;                 /* batch norms of their own */
     int is_resized;              /* 1: it takes images that are resized to its size; 0: padded ones */
 } dt_model_info;
 
