@@ -38,7 +38,7 @@ enum { GROUP_MODEL = 1 };
 #define MAX_SEED  9007199254740991.0 /* 2^53 - 1: above, JSON's doubles round one whole number to another */
 
 const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
-static const char *const range_words[] = { "learned", "average", NULL }; /* of dt_range_update */
+static const char *const range_words[] = { "learned", "average", NULL };        /* of dt_range_update */
 static const char *const normalize_words[] = { "channel", "mean-image", NULL }; /* of centre_image */
 const char *const engine_words[] = { "grid", "program", "array", NULL };
 const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", "tflite", NULL };

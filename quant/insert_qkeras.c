@@ -119,8 +119,7 @@ static dt_status check_choice(const dt_graph *g, const insertion *s)
     const dt_qkeras_choice *c = s->choice;
 
     DT_CHECK(c->wbits >= 2 && c->wbits <= 16 && c->abits >= 2 && c->abits <= 16, DT_ERR_ARGUMENT,
-             "%s: quantizers of QKeras-Mod of w%da%d, allowed are 2..16 bits",
-             g->name, c->wbits, c->abits);
+             "%s: quantizers of QKeras-Mod of w%da%d, allowed are 2..16 bits", g->name, c->wbits, c->abits);
     DT_CHECK(g->capsules < 0, DT_ERR_UNSUPPORTED,
              "%s: its capsules have no quantizers of QKeras-Mod; take another --quant-rule", g->name);
     for (int i = 0; i < c->n_real; i++) DT_TRY(dt_check_layer_pattern(g, s->needed, c->real[i]));
