@@ -74,7 +74,7 @@ typedef struct {
     const char *inputs; /* "FILE" or "FILE:NAME" */
     const char *index;  /* "A:B", or "A" for one image; NULL: as the subcommand says */
     const char *with;   /* the network that checkpoint's is compared with; NULL: none */
-    int layers, profiles;
+    int layers, profiles, scores;
     int64_t images;
     int engine;            /* engine_kind */
     int target;            /* export_kind */
@@ -155,7 +155,7 @@ typedef struct {
     const char *about; /* its text in the help */
 } option_row;
 
-enum { MAX_OPTION_ROWS = 128 };
+enum { MAX_OPTION_ROWS = 160 };
 
 extern const option_row *const option_rows;
 extern int n_option_rows;

@@ -183,7 +183,15 @@ static int64_t count_equal(const subject *a, const subject *b, int64_t n)
     return equal;
 }
 
-static void print_images(const subject *a, const subject *b, const compared_images *images)
+/* A line of a network's scores of one image, class by class. */
+static void print_scores(const char *name, const subject *a, int64_t image, int n_classes)
+{
+    printf("%8s ", name);
+    for (int c = 0; c < n_classes; c++) printf(" %.6g", (double)a->scores[image * n_classes + c]);
+    printf("\n");
+}
+
+static void print_images(const settings *s, const subject *a, const subject *b, const compared_images *images)
 {
     printf("A  %s: %s, %s\n", a->path, text_network(a->model).s, session_engine(&(settings){ 0 }, &a->o).s);
     printf("B  %s: %s, %s\n", b->path, text_network(b->model).s, session_engine(&(settings){ 0 }, &b->o).s);
@@ -192,12 +200,23 @@ static void print_images(const subject *a, const subject *b, const compared_imag
         printf("%8s %6s %6d %6d %6s %22.6g\n", text_count(images->first + i).s,
                images->labels ? text_count(images->labels[i]).s : "-", a->classes[i], b->classes[i],
                a->classes[i] == b->classes[i] ? "yes" : "NO", score_distance(a, b, i, images->n_classes));
+        if (s->scores) print_scores("A", a, i, images->n_classes);
+        if (s->scores) print_scores("B", b, i, images->n_classes);
     }
     printf("equal predictions: %s\n", share(count_equal(a, b, images->n), images->n).s);
     if (images->labels) printf("right: A %s, B %s\n", share(a->hits, images->n).s, share(b->hits, images->n).s);
 }
 
-static cJSON *images_json(const subject *a, const subject *b, const compared_images *images)
+static void add_scores(cJSON *one, const char *name, const subject *a, int64_t image, int n_classes)
+{
+    cJSON *list = cJSON_AddArrayToObject(one, name);
+
+    for (int c = 0; c < n_classes; c++) {
+        cJSON_AddItemToArray(list, cJSON_CreateNumber((double)a->scores[image * n_classes + c]));
+    }
+}
+
+static cJSON *images_json(const settings *s, const subject *a, const subject *b, const compared_images *images)
 {
     cJSON *out = cJSON_CreateObject();
 
@@ -212,6 +231,8 @@ static cJSON *images_json(const subject *a, const subject *b, const compared_ima
         cJSON_AddNumberToObject(one, "b", b->classes[i]);
         cJSON_AddBoolToObject(one, "equal", a->classes[i] == b->classes[i]);
         cJSON_AddNumberToObject(one, "largest_difference", score_distance(a, b, i, images->n_classes));
+        if (s->scores) add_scores(one, "scores_a", a, i, images->n_classes);
+        if (s->scores) add_scores(one, "scores_b", b, i, images->n_classes);
         cJSON_AddItemToArray(list, one);
     }
     cJSON_AddNumberToObject(out, "equal", (double)count_equal(a, b, images->n));
@@ -246,11 +267,11 @@ static dt_status report(const settings *s, const subject *a, const subject *b, c
                         const value_comparison *values)
 {
     if (s->json) {
-        cJSON *out = images_json(a, b, images);
+        cJSON *out = images_json(s, a, b, images);
         if (s->layers) cJSON_AddItemToObject(out, "values", values_json(values));
         return print_json(out);
     }
-    print_images(a, b, images);
+    print_images(s, a, b, images);
     if (s->layers) values_print(values);
     return DT_OK;
 }
@@ -291,7 +312,8 @@ dt_status compare_run(const settings *s, int *exit_code)
     DT_CHECK(s->with || s->profiles, DT_ERR_ARGUMENT, "--with names the network to compare with; or give --profiles");
     DT_CHECK(!s->with || !s->profiles, DT_ERR_ARGUMENT, "--with and --profiles: one of them, please");
     DT_CHECK(s->profile < 0 || !s->profiles, DT_ERR_ARGUMENT, "--profiles takes all of them; leave --profile out");
-    DT_CHECK(!s->layers || !s->profiles, DT_ERR_ARGUMENT, "--layers compares two networks; leave --profiles out");
+    DT_CHECK((!s->layers && !s->scores) || !s->profiles, DT_ERR_ARGUMENT,
+             "--layers and --scores are of two networks; leave --profiles out");
     *exit_code = EXIT_GOOD;
     const dt_status status = compare(s, &a, &b, &images);
     dt_calibration_images_free(&images.file);

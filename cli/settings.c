@@ -38,7 +38,8 @@ enum { GROUP_MODEL = 1 };
 #define MAX_SEED  9007199254740991.0 /* 2^53 - 1: above, JSON's doubles round one whole number to another */
 
 const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
-static const char *const range_words[] = { "learned", "average", NULL }; /* of dt_range_update */
+static const char *const range_words[] = { "learned", "average", NULL };        /* of dt_range_update */
+static const char *const normalize_words[] = { "channel", "mean-image", NULL }; /* of centre_image */
 const char *const engine_words[] = { "grid", "program", "array", NULL };
 const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", "tflite", NULL };
 const char *const method_words[] = { "qcapsnets", NULL };
@@ -51,10 +52,11 @@ static const option_row own_rows[] = {
       .about = "Network: vgg16, shallowcaps, deepcaps, tiny for trials, or a network's file (.json), of its own size" },
     { "recipe", KIND_TEXT, AT(recipe), MODEL_OPTION, .unit = "NAME",
       .about = "Start from the published settings w4a4 or w4a2; the other options change single values of them" },
-    { "wbits", KIND_INT, AT(model.wbits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 8,
-      .special = "float", .special_value = DT_BITS_FLOAT, .about = "Bits of a weight" },
-    { "abits", KIND_INT, AT(model.abits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 8,
-      .special = "float", .special_value = DT_BITS_FLOAT, .about = "Bits of an activation" },
+    { "wbits", KIND_INT, AT(model.wbits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 16,
+      .special = "float", .special_value = DT_BITS_FLOAT,
+      .about = "Bits of a weight; more than 8 with --quant-rule qkeras alone" },
+    { "abits", KIND_INT, AT(model.abits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 16,
+      .special = "float", .special_value = DT_BITS_FLOAT, .about = "Bits of an activation; likewise" },
     { "bits", KIND_TEXT, AT(bits), MODEL_OPTION, .unit = "LAYER:wXaY,..|FILE",
       .about = "Bits of single layers, by name or pattern (* and ?), as 'features.27:w2a2,stage1.*:float', or in a JSON file" },
     { "first-last-bits", KIND_INT, AT(model.first_last_bits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 8,
@@ -73,6 +75,15 @@ static const option_row own_rows[] = {
       .about = "Quant-rule affine: the gradient changes ranges, or they are an average of what batches hold" },
     { "per-channel", FLAG, .offset = AT(model.per_channel), MODEL_OPTION,
       .about = "A weight clip, or scale, for each filter, not one for the layer" },
+    { "fold-bn", KIND_WORD, AT(model.fold_bn), MODEL_OPTION, .unit = "BY", .words = dt_fold_mode_names,
+      .about = "Fold batch norms into their layers while they train: weights are quantized folded, by running statistics "
+               "(ema) or by those of the batch (batch). Each such layer is computed twice a step" },
+    { "bn-freeze-delay", KIND_INT, AT(model.bn_freeze), MODEL_OPTION, .unit = "STEPS", .min = 1, .max = MAX_COUNT,
+      .special = "never", .special_value = 0,
+      .about = "Fold-bn: after so many steps running statistics stay as they are, and are taken for the batch's" },
+    { "normalize", KIND_WORD, AT(model.centre_image), MODEL_OPTION, .unit = "HOW", .words = normalize_words,
+      .about = "Images less the mean of each channel, divided by its deviation; or pixels / 256 less the mean image of the "
+               "training images, which the network keeps" },
     { "input", KIND_SHAPE, AT(model.height), CAPS_OPTION, .unit = "HxWxC", .min = 1, .max = 4096,
       .about = "Size of the images and their channels; images are padded to that, for capsule networks resized" },
     { "classes", KIND_INT, AT(classes), CAPS_OPTION, .unit = "N", .min = 2, .max = 1000,
@@ -235,6 +246,8 @@ static const option_row own_rows[] = {
       .about = "Network B, with which that of --checkpoint is compared: any file that --checkpoint takes" },
     { "layers", FLAG, .offset = AT(layers), .commands = FOR_COMPARE, .group = 5,
       .about = "Tell also how far the values inside are apart that both have, as reals" },
+    { "scores", FLAG, .offset = AT(scores), .commands = FOR_COMPARE, .group = 5,
+      .about = "Tell also both networks' scores of each image, class by class" },
     { "profiles", FLAG, .offset = AT(profiles), .commands = FOR_COMPARE, .group = 5,
       .about = "Compare no other network, but the arithmetic of engines: how many output codes differ between each two "
                "profiles" },

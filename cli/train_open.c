@@ -98,6 +98,7 @@ static dt_status open_trainer(run *r)
     char path[PATH_BYTES];
 
     if (!r->goes_on) DT_TRY(load_init(r));
+    if (!r->goes_on) DT_TRY(dt_model_centre(r->o.model, r->o.train_set));
     DT_TRY(dt_trainer_create(r->o.model, r->o.train_set, &r->s->train, &r->o.trainer));
     if (!r->goes_on) return dt_trainer_calibrate(r->o.trainer);
 

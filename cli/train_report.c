@@ -23,6 +23,17 @@ static int64_t decoder_count(const dt_model *m)
     return n;
 }
 
+static void print_norms(const run *r)
+{
+    const char *mode = dt_fold_mode_names[r->s->model.fold_bn];
+
+    if (r->is.n_folded_norms == 0) return;
+    printf("batch norm %d folded (%s)", r->is.n_folded_norms, mode);
+    if (r->is.n_norms > 0) printf(", %d of their own, which do not follow a layer", r->is.n_norms);
+    if (r->s->model.bn_freeze > 0) printf("; statistics freeze after %d steps", r->s->model.bn_freeze);
+    printf("\n");
+}
+
 void report_begin(const run *r)
 {
     dt_dataset_view train, test;
@@ -35,6 +46,7 @@ void report_begin(const run *r)
            text_count(dt_model_count(r->o.model) - n_decoder).s);
     if (n_decoder > 0) printf(" and %s of the decoder", text_count(n_decoder).s);
     printf(", %d quantized layers\n", dt_model_n_layers(r->o.model));
+    print_norms(r);
     printf("data       %s: %s training and %s test images, %dx%dx%d, %d classes", r->s->dataset, text_count(train.n).s,
            text_count(test.n).s, train.height, train.width, train.channels, train.n_classes);
     if (r->s->val_size > 0) printf("; %s held out", text_count(r->s->val_size).s);

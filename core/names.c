@@ -6,7 +6,8 @@
 #include <string.h>
 
 const char *const dt_precision_names[] = { "f32", "mixed", NULL };
-const char *const dt_quant_rule_names[] = { "ece284", "apot", "scream", "pact", "lsq", "affine", NULL };
+const char *const dt_quant_rule_names[] = { "ece284", "apot", "scream", "pact", "lsq", "affine", "qkeras", NULL };
+const char *const dt_fold_mode_names[] = { "none", "ema", "batch", NULL };
 const char *const dt_tflite_io_names[] = { "f32", "i8", "u8", NULL };
 const char *const dt_profile_names[] = { "litert-ref", "ref-double", "ref-single", "fp32-rne", "onnx", "exact", NULL };
 const char *const dt_columns_names[] = { "notebook", "qkeras-mod", NULL };

@@ -49,6 +49,7 @@ typedef struct {
 typedef struct {
     const char *name;
     int min_in, max_in; /* range of n_in */
+    int n_in_eval; /* inputs that evaluation reads, the first ones; a graph records no others then. 0: all of them */
     size_t params_bytes;
     const dt_field *fields; /* [n_fields] members of params, for files and messages */
     int n_fields;

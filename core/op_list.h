@@ -59,7 +59,12 @@
     XX(ROWS,         rows,         augment)      /* rows f32 or u8 n,..; order i32 -> x N,..               */ \
     XX(RANGE_QUANT,  range_quant,  range_quant)  /* x; range 2; [others that count] -> codes               */ \
     XX(MAX_QUANT,    max_quant,    max_quant)    /* w K,..; least scale 1 or K -> codes K,..               */ \
-    XX(DYNAMIC_QUANT, dynamic_quant, dynamic_quant) /* x N,.. -> x, each image on an 8-bit grid of its own */
+    XX(DYNAMIC_QUANT, dynamic_quant, dynamic_quant) /* x N,.. -> x, each image on an 8-bit grid of its own */ \
+    XX(BATCH_STATS,  batch_stats,  batch_stats)  /* mean C; var C; [x ..,C] -> stats 2,C                   */ \
+    XX(FOLD_WEIGHT,  fold_weight,  norm_fold)    /* w K,..; gamma K; stats 2,K -> folded w K,..            */ \
+    XX(FOLD_BIAS,    fold_bias,    norm_fold)    /* x ..,C; gamma, beta C; stats 2,C [stats 2,C] [b C] -> y */ \
+    XX(CENTRE,       centre,       centre)       /* x N,..; mean .. -> x N,.. less the mean                */ \
+    XX(FEATUREMAP_QUANT, featuremap_quant, featuremap_quant) /* x N,.. -> x, each image on a grid of its own */
 /* clang-format on */
 
 typedef enum {

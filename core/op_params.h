@@ -37,6 +37,21 @@ typedef struct {
     float momentum; /* running = (1 - momentum) * running + momentum * batch */
 } dt_batchnorm_params;
 
+/* BATCH_STATS */
+typedef struct {
+    float momentum; /* running = (1 - momentum) * running + momentum * batch */
+    int freeze;     /* steps of training after which the running statistics stay, and are taken; 0: they never do */
+} dt_batch_stats_params;
+
+typedef struct {
+    float epsilon; /* added to the variance */
+} dt_fold_weight_params;
+
+typedef struct {
+    float epsilon; /* added to the variance */
+    int corrects;  /* 1: x is of weights that were folded by other statistics, which are the fifth input */
+} dt_fold_bias_params;
+
 typedef struct {
     float most; /* upper limit: 6 for ReLU6; 0: none */
 } dt_relu_params;
@@ -83,6 +98,16 @@ typedef struct {
 typedef struct {
     int bits; /* 2..16; codes lie in +-(2^(bits-1)-1) */
 } dt_max_quant_params;
+
+/* FEATUREMAP_QUANT */
+typedef struct {
+    int bits; /* 2..16; codes lie in +-(2^(bits-1)-1) */
+} dt_featuremap_quant_params;
+
+/* CENTRE: y = x * factor / divisor - mean */
+typedef struct {
+    float factor, divisor; /* above 0 */
+} dt_centre_params;
 
 /* Batch norm, ReLU, max-pool and activation quantizer, in this order; each may be missing. */
 typedef struct {

@@ -9,6 +9,7 @@
 /* What a step reads. It is written before the step. */
 typedef struct {
     uint64_t seed;
+    int64_t step;  /* steps done since the run began */
     int64_t first; /* position of the batch's first image in the epoch's order */
     uint32_t epoch;
     float lr;            /* learning rate; a range of parameters multiplies it by its lr_factor */

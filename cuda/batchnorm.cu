@@ -1,18 +1,15 @@
 /*
  * batchnorm.cu - CUDA kernels of batch normalisation; see layers/batchnorm.c, and layers/batchnorm.h for the
- *                arithmetic.
+ *                arithmetic, and column_sums.h for the sums over rows.
  *
- * Sums over rows have two stages. Blocks of LANES channels x BLOCK_ROWS rows add up slices of the rows; then one thread
- * for each channel adds the slices. The number of slices depends on the shape alone.
  * Scratch: [slices][2][C] sums in double, then [C] slopes.
  */
-#include "kernel.h"
+#include "column_sums.h"
 
 #include "../layers/batchnorm.h"
 #include "../core/grid_facts.h"
 
 enum { X, GAMMA, BETA, MEAN, VAR };
-enum { LANES = 32, BLOCK_ROWS = DT_BLOCK / LANES, MAX_SLICES = 64 };
 
 /* What the kernels need to know of x: q[rows][channels], real value scale * q. */
 typedef struct {
@@ -28,51 +25,9 @@ static batchnorm_view batchnorm_look(const dt_node *node)
     return v;
 }
 
-static int64_t n_slices(int64_t rows)
-{
-    const int64_t n = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    return n < MAX_SLICES ? n : (int64_t)MAX_SLICES;
-}
-
 static dt_batchnorm_slope *slopes_at(double *sums, const batchnorm_view *v)
 {
-    return (dt_batchnorm_slope *)(sums + 2 * n_slices(v->rows) * v->channels);
-}
-
-/* Grid: x channels / LANES, y slices. Thread t owns channel t % LANES of its block and every BLOCK_ROWS-th row of its
- * slice. sums[slice][0][c] = sum of u over the slice, sums[slice][1][c] = sum of u * v. */
-__global__ static void column_sums_kernel(const float *u, const float *v, int64_t rows, int64_t channels, double *sums)
-{
-    __shared__ double part[2][DT_BLOCK];
-    const int64_t c = (int64_t)blockIdx.x * LANES + threadIdx.x % LANES, step = (int64_t)gridDim.y * BLOCK_ROWS;
-    double sum = 0.0, product = 0.0;
-
-    for (int64_t r = (int64_t)blockIdx.y * BLOCK_ROWS + threadIdx.x / LANES; c < channels && r < rows; r += step) {
-        const double value = (double)u[r * channels + c];
-        sum += value;
-        product += value * (double)v[r * channels + c];
-    }
-    part[0][threadIdx.x] = sum;
-    part[1][threadIdx.x] = product;
-    __syncthreads();
-    if (threadIdx.x >= LANES || c >= channels) return;
-    for (int i = 1; i < BLOCK_ROWS; i++) {
-        sum += part[0][i * LANES + threadIdx.x];
-        product += part[1][i * LANES + threadIdx.x];
-    }
-    sums[2 * blockIdx.y * channels + c] = sum;
-    sums[(2 * blockIdx.y + 1) * channels + c] = product;
-}
-
-/* the two sums of a channel over all slices, in order */
-__device__ static void add_slices(const double *sums, int64_t slices, int64_t channels, int64_t c, double *sum,
-                                  double *product)
-{
-    *sum = *product = 0.0;
-    for (int64_t s = 0; s < slices; s++) {
-        *sum += sums[2 * s * channels + c];
-        *product += sums[(2 * s + 1) * channels + c];
-    }
+    return (dt_batchnorm_slope *)(sums + dt_column_sums_room(v->rows, v->channels));
 }
 
 /* One thread for each channel: mean and inv of the batch, and the running statistics move. */
@@ -84,7 +39,7 @@ __global__ static void batch_statistics_kernel(const double *sums, int64_t slice
     if (c >= v.channels) return;
     double sum, squares;
 
-    add_slices(sums, slices, v.channels, c, &sum, &squares);
+    dt_column_sums_add(sums, slices, v.channels, c, &sum, &squares);
     const dt_batchnorm_moments m = dt_batchnorm_moments_of(sum, squares, v.rows, dt_scale_at(v.scale, v.n_scale, c));
     mean[c] = m.mean;
     inv[c] = dt_batchnorm_inv(m.var, p.epsilon);
@@ -126,7 +81,7 @@ __global__ static void slopes_kernel(const double *sums, int64_t slices, batchno
     const float scale = dt_scale_at(v.scale, v.n_scale, c);
     double sum_dy, sum_dyq;
 
-    add_slices(sums, slices, v.channels, c, &sum_dy, &sum_dyq);
+    dt_column_sums_add(sums, slices, v.channels, c, &sum_dy, &sum_dyq);
     const double sum_dyx = dt_batchnorm_dgamma(sum_dy, sum_dyq, mean[c], inv[c], scale);
     dt_batchnorm_slope k = dt_batchnorm_slope_of(sum_dy, sum_dyx, v.rows, gamma[c], mean[c], inv[c], scale);
     if (!training) k.mean_dy = k.slope = 0.0f;
@@ -149,20 +104,10 @@ __global__ static void batchnorm_backward_kernel(batchnorm_view v, const dt_batc
 static dt_status batchnorm_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     const batchnorm_view v = batchnorm_look(node);
-    const size_t sums = (size_t)(2 * n_slices(v.rows) * v.channels);
+    const size_t sums = (size_t)dt_column_sums_room(v.rows, v.channels);
     (void)ex;
 
     *scratch_bytes = sums * sizeof(double) + (size_t)v.channels * sizeof(dt_batchnorm_slope);
-    return DT_OK;
-}
-
-static dt_status column_sums(const float *u, const float *v, const batchnorm_view *view, double *sums,
-                             cudaStream_t stream)
-{
-    const dim3 grid(dt_blocks(view->channels, LANES), (unsigned)n_slices(view->rows));
-
-    DT_LAUNCH(column_sums_kernel, grid, DT_BLOCK, 0, stream, u, v, view->rows, view->channels, sums);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -176,8 +121,8 @@ static dt_status batchnorm_forward(const dt_node *node, const dt_exec *ex)
     double *sums = (double *)ex->scratch;
 
     if (node->purpose.training) {
-        DT_TRY(column_sums(v.q, v.q, &v, sums, stream));
-        DT_LAUNCH(batch_statistics_kernel, channel_blocks, DT_BLOCK, 0, stream, sums, n_slices(v.rows), v, *p,
+        DT_TRY(dt_column_sums(v.q, v.q, v.rows, v.channels, sums, stream));
+        DT_LAUNCH(batch_statistics_kernel, channel_blocks, DT_BLOCK, 0, stream, sums, dt_column_slices(v.rows), v, *p,
                   dt_values(node->in[MEAN]), dt_values(node->in[VAR]), mean, inv);
     } else {
         DT_LAUNCH(running_statistics_kernel, channel_blocks, DT_BLOCK, 0, stream, dt_values(node->in[MEAN]),
@@ -198,8 +143,8 @@ static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
     double *sums = (double *)ex->scratch;
     dt_batchnorm_slope *slopes = slopes_at(sums, &v);
 
-    DT_TRY(column_sums(dy, v.q, &v, sums, stream));
-    DT_LAUNCH(slopes_kernel, dt_blocks(v.channels, DT_BLOCK), DT_BLOCK, 0, stream, sums, n_slices(v.rows), v,
+    DT_TRY(dt_column_sums(dy, v.q, v.rows, v.channels, sums, stream));
+    DT_LAUNCH(slopes_kernel, dt_blocks(v.channels, DT_BLOCK), DT_BLOCK, 0, stream, sums, dt_column_slices(v.rows), v,
               node->purpose.training, dt_values(node->in[GAMMA]), mean, inv, slopes, dt_grads(node->in[GAMMA]),
               dt_grads(node->in[BETA]), node->fresh);
     DT_CUDA_LAUNCHED();

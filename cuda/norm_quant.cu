@@ -432,7 +432,8 @@ struct backward_pass {
             case DT_RULE_SCREAM: return backward_by_rule<TYPE, VEC, POOL, DT_RULE_SCREAM>(r);
             case DT_RULE_PACT: return backward_by_rule<TYPE, VEC, POOL, DT_RULE_PACT>(r);
             case DT_RULE_LSQ:
-            case DT_RULE_AFFINE: break; /* of no single quantizer */
+            case DT_RULE_AFFINE:
+            case DT_RULE_QKERAS: break; /* of no single quantizer */
             }
             return backward_by_rule<TYPE, VEC, POOL, DT_RULE_LSQ>(r);
         }

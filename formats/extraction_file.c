@@ -9,6 +9,7 @@
  */
 #include "../core/names.h"
 #include "../quant/extract.h"
+#include "../quant/program/program.h"
 #include "metadata.h"
 #include "whole_file.h"
 
@@ -288,13 +289,16 @@ static dt_status write_folder(const contents *c, const char *folder)
 
 dt_status dt_quantized_extract(dt_model *m, const dt_extraction *how, const char *folder, dt_extraction_counts *counts)
 {
-    dt_extracted extracted;
+    dt_extracted extracted = { 0 };
+    dt_model *source;
 
     DT_TRY(dt_check_word("columns", (int)how->columns, dt_columns_names));
-    dt_status status = dt_extract(m, how, &extracted);
+    DT_TRY(dt_program_source(m, &source));
+    dt_status status = dt_extract(source, how, &extracted);
     if (status == DT_OK) status = write_folder(&(contents){ &extracted, how->columns }, folder);
     if (status == DT_OK && counts) *counts = (dt_extraction_counts){ extracted.n_layers, extracted.n_acts };
     dt_extracted_free(&extracted);
+    dt_model_destroy(source);
     DT_TRY(status);
     return DT_OK;
 }

@@ -2,7 +2,8 @@
  * network_file.c - makes the models of configurations. A configuration names a network of the table in
  *                  models/networks.c, or one in a file.
  *
- *   name or file -> graph of real values -> quantizers (quant/insert.h, quant/insert_range.h) -> model
+ *   name or file -> graph of real values -> mean image (quant/insert_centre.h) -> quantizers (quant/insert.h,
+ *   quant/insert_range.h, quant/insert_qkeras.h) -> folded batch norms (quant/fold_train.h) -> model
  *
  * A file's network has the sizes that its file gives. Options that are for built-in networks are refused.
  * Interface: include/detent/network.h, network_file.h.  Tests: tests/formats/test_network_file.c.
@@ -13,7 +14,10 @@
 #include "../core/train/model.h"
 #include "../core/names.h"
 #include "../models/networks.h"
+#include "../quant/fold_train.h"
 #include "../quant/insert.h"
+#include "../quant/insert_centre.h"
+#include "../quant/insert_qkeras.h"
 #include "../quant/insert_range.h"
 
 #include <stdlib.h>
@@ -33,7 +37,9 @@ static const dt_graph_node *first_quantizer(const dt_graph *g)
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_op_kind kind = g->node[i].kind;
         if (kind == DT_OP_ACT_QUANT || kind == DT_OP_WEIGHT_QUANT || kind == DT_OP_TABLE) return &g->node[i];
-        if (kind == DT_OP_RANGE_QUANT || kind == DT_OP_MAX_QUANT || kind == DT_OP_DYNAMIC_QUANT) return &g->node[i];
+        if (kind == DT_OP_RANGE_QUANT || kind == DT_OP_MAX_QUANT || kind == DT_OP_DYNAMIC_QUANT ||
+            kind == DT_OP_FEATUREMAP_QUANT)
+            return &g->node[i];
     }
     return NULL;
 }
@@ -150,28 +156,30 @@ dt_status dt_network_of(const dt_model_config *cfg, dt_graph **out)
 static const float range_decay = 0.999f;
 
 /* What the bits of layers may say where all have the same quantizers. */
-static dt_status check_affine(const dt_graph *g, const dt_model_config *c)
+static dt_status check_whole(const dt_graph *g, const dt_model_config *c)
 {
+    const char *rule = dt_quant_rule_names[c->rule];
+
     DT_CHECK(c->wbits != DT_BITS_FLOAT, DT_ERR_ARGUMENT,
-             "%s: wbits is float, and affine quantizers are of the whole network; give bits, and leave single layers "
+             "%s: wbits is float, and %s quantizers are of the whole network; give bits, and leave single layers "
              "float",
-             g->name);
+             g->name, rule);
     DT_CHECK(c->first_last_bits == 0, DT_ERR_ARGUMENT,
-             "%s: %d bits of the first and last layer, and affine quantizers have one number of bits; leave it out",
-             g->name, c->first_last_bits);
+             "%s: %d bits of the first and last layer, and %s quantizers have one number of bits; leave it out",
+             g->name, c->first_last_bits, rule);
     for (int i = 0; i < c->n_layer_bits; i++) {
         const dt_layer_bits *l = &c->layer_bits[i];
         DT_CHECK(l->wbits == DT_BITS_FLOAT && l->abits == DT_BITS_FLOAT, DT_ERR_ARGUMENT,
-                 "%s: bits w%da%d of '%s', and affine quantizers have one number of bits; a layer may be float alone",
-                 g->name, l->wbits, l->abits, l->layer);
+                 "%s: bits w%da%d of '%s', and %s quantizers have one number of bits; a layer may be float alone",
+                 g->name, l->wbits, l->abits, l->layer, rule);
     }
     return DT_OK;
 }
 
 /* Each value has a quantizer, sums and scores too, so that sum_bits and quantize_classifier have nothing to say. */
-static dt_status quantize_affine(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)
+static dt_status quantize_whole(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)
 {
-    DT_TRY(check_affine(plain, bits));
+    DT_TRY(check_whole(plain, bits));
     const char **real = malloc((size_t)(bits->n_layer_bits + 1) * sizeof *real);
     DT_CHECK(real, DT_ERR_MEMORY, "no memory for the %d layers that stay real", bits->n_layer_bits);
     for (int i = 0; i < bits->n_layer_bits; i++) real[i] = bits->layer_bits[i].layer;
@@ -182,12 +190,14 @@ static dt_status quantize_affine(const dt_graph *plain, const dt_model_config *b
                                      .decay = range_decay,
                                      .real = real,
                                      .n_real = bits->n_layer_bits };
-    const dt_status status = dt_quant_insert_range(plain, &choice, out);
+    const dt_qkeras_choice qkeras = { bits->wbits, bits->abits, bits->per_channel, real, bits->n_layer_bits };
+    const dt_status status = bits->rule == DT_RULE_QKERAS ? dt_quant_insert_qkeras(plain, &qkeras, out)
+                                                          : dt_quant_insert_range(plain, &choice, out);
     free(real);
     return status;
 }
 
-dt_status dt_network_quantize(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)
+static dt_status insert_quantizers(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)
 {
     const dt_quant_choice choice = { .wbits = bits->wbits,
                                      .abits = bits->abits,
@@ -201,8 +211,49 @@ dt_status dt_network_quantize(const dt_graph *plain, const dt_model_config *bits
                                      .n_layer_bits = bits->n_layer_bits };
 
     if (!has_bits(bits)) return dt_graph_rewrite(plain, NULL, NULL, out);
-    if (bits->rule == DT_RULE_AFFINE) return quantize_affine(plain, bits, out);
+    if (bits->rule >= DT_RULE_AFFINE) return quantize_whole(plain, bits, out);
     return dt_quant_insert(plain, &choice, out);
+}
+
+static void replace(dt_graph **g, dt_graph *by)
+{
+    dt_graph_destroy(*g);
+    *g = by;
+}
+
+/* Changes *g by one pass after the other. */
+static dt_status make_network(const dt_model_config *cfg, dt_graph **g)
+{
+    dt_graph *by = NULL;
+
+    if (cfg->centre_image) {
+        DT_TRY(dt_insert_centre(*g, &by));
+        replace(g, by);
+    }
+    DT_TRY(insert_quantizers(*g, cfg, &by));
+    replace(g, by);
+    if (cfg->fold_bn == DT_FOLD_NONE) return DT_OK;
+    DT_TRY(dt_graph_fold_train(*g, cfg->fold_bn, cfg->bn_freeze, &by));
+    replace(g, by);
+    return DT_OK;
+}
+
+dt_status dt_network_quantize(const dt_graph *plain, const dt_model_config *cfg, dt_graph **out)
+{
+    dt_graph *g;
+
+    DT_TRY(dt_check_word("fold_bn", (int)cfg->fold_bn, dt_fold_mode_names));
+    DT_CHECK(cfg->fold_bn != DT_FOLD_NONE || cfg->bn_freeze == 0, DT_ERR_ARGUMENT,
+             "%s: batch norms are to freeze after %d steps, and none is folded; fold them, or leave it out",
+             plain->name, cfg->bn_freeze);
+    DT_TRY(dt_graph_rewrite(plain, NULL, NULL, &g));
+    const dt_status status = make_network(cfg, &g);
+    if (status != DT_OK) {
+        dt_graph_destroy(g);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = g;
+    return DT_OK;
 }
 
 /* cfg describes plain. */

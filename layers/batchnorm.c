@@ -21,16 +21,11 @@
 
 #include "../core/op.h"
 #include "../core/grid_facts.h"
+#include "column_sums.h"
 
 #include <assert.h>
-#include <string.h>
 
 enum { X, GAMMA, BETA, MEAN, VAR, N_IN };
-
-enum {
-    BLOCK_ROWS = 32, /* a block of fewer rows costs more to fold than to sum */
-    MAX_BLOCKS = 64
-};
 
 static dt_status batchnorm_infer(dt_node *node)
 {
@@ -73,47 +68,14 @@ const dt_op dt_op_batchnorm = {
     .infer = batchnorm_infer,
 };
 
-static int64_t n_blocks(int64_t rows)
-{
-    const int64_t n = rows / BLOCK_ROWS;
-    return n < 1 ? 1 : n > MAX_BLOCKS ? MAX_BLOCKS : n;
-}
-
-/* Scratch: a pair of sums a channel for each block, then four numbers a channel. */
+/* Scratch: the column sums, then four numbers a channel. */
 static dt_status batchnorm_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     const dt_shape *x = &node->in[X]->shape;
     const size_t channels = (size_t)dt_channels(x);
     (void)ex;
-    *scratch_bytes = (size_t)n_blocks(dt_rows(x)) * 2 * channels * sizeof(double) + 4 * channels * sizeof(float);
+    *scratch_bytes = dt_column_sums_room(dt_rows(x), (int64_t)channels) * sizeof(double) + 4 * channels * sizeof(float);
     return DT_OK;
-}
-
-static void add_row(const float *restrict u, const float *restrict v, int64_t channels, double *restrict sum,
-                    double *restrict product)
-{
-    for (int64_t c = 0; c < channels; c++) {
-        sum[c] += (double)u[c];
-        product[c] += (double)u[c] * (double)v[c];
-    }
-}
-
-/* sums[0..C) = column sums of u, sums[C..2C) of u * v; sums has room for every block's. */
-static void column_sums(const float *u, const float *v, int64_t rows, int64_t channels, double *sums)
-{
-    const int64_t blocks = n_blocks(rows);
-
-#pragma omp parallel for schedule(static)
-    for (int64_t b = 0; b < blocks; b++) {
-        double *sum = sums + b * 2 * channels;
-        memset(sum, 0, (size_t)(2 * channels) * sizeof *sum);
-        for (int64_t r = rows * b / blocks; r < rows * (b + 1) / blocks; r++) {
-            add_row(u + r * channels, v + r * channels, channels, sum, sum + channels);
-        }
-    }
-    for (int64_t b = 1; b < blocks; b++) {
-        for (int64_t c = 0; c < 2 * channels; c++) sums[c] += sums[b * 2 * channels + c];
-    }
 }
 
 /* Batch statistics from their sums; the running ones move. */
@@ -159,10 +121,10 @@ static dt_status batchnorm_forward(const dt_node *node, const dt_exec *ex)
     const float *q = x->data, *gamma = node->in[GAMMA]->data, *beta = node->in[BETA]->data;
     float *y = node->out->data, *mean = node->aux, *inv = mean + channels;
     double *sums = ex->scratch;
-    float *a = (float *)(sums + n_blocks(rows) * 2 * channels), *b = a + channels;
+    float *a = (float *)(sums + dt_column_sums_room(rows, channels)), *b = a + channels;
 
     if (node->purpose.training) {
-        column_sums(q, q, rows, channels, sums);
+        dt_column_sums(q, q, rows, channels, sums);
         take_batch_statistics(node, sums, mean, inv);
     } else {
         take_running_statistics(node, mean, inv);
@@ -224,10 +186,10 @@ static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
     const float *q = node->in[X]->data, *dy = node->out->grad;
     float *dx = node->in[X]->grad;
     double *sums = ex->scratch;
-    float *room = (float *)(sums + n_blocks(rows) * 2 * channels);
+    float *room = (float *)(sums + dt_column_sums_room(rows, channels));
     const slope_arrays k = { room, room + channels, room + 2 * channels, room + 3 * channels };
 
-    column_sums(dy, q, rows, channels, sums);
+    dt_column_sums(dy, q, rows, channels, sums);
     take_slopes(node, sums, k);
     if (!dx) return DT_OK;
     const int fresh = node->fresh & 1u << X;

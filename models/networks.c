@@ -106,17 +106,19 @@ dt_status dt_network_build(const dt_model_config *cfg, dt_graph **out)
     return DT_OK;
 }
 
-static int bits_allowed(int bits)
+static dt_status check_bits(const dt_model_config *c, const char *name, int bits)
 {
-    return (bits >= 2 && bits <= 8) || bits == DT_BITS_FLOAT;
+    const int most = c->rule == DT_RULE_QKERAS ? 16 : 8;
+
+    DT_CHECK((bits >= 2 && bits <= most) || bits == DT_BITS_FLOAT, DT_ERR_ARGUMENT,
+             "%s is %d, allowed are 2..%d and %d (float)", name, bits, most, DT_BITS_FLOAT);
+    return DT_OK;
 }
 
 dt_status dt_network_check_common(const dt_model_config *c)
 {
-    DT_CHECK(bits_allowed(c->wbits), DT_ERR_ARGUMENT, "wbits is %d, allowed are 2..8 and %d (float)", c->wbits,
-             DT_BITS_FLOAT);
-    DT_CHECK(bits_allowed(c->abits), DT_ERR_ARGUMENT, "abits is %d, allowed are 2..8 and %d (float)", c->abits,
-             DT_BITS_FLOAT);
+    DT_TRY(check_bits(c, "wbits", c->wbits));
+    DT_TRY(check_bits(c, "abits", c->abits));
     DT_CHECK((c->wbits == DT_BITS_FLOAT) == (c->abits == DT_BITS_FLOAT), DT_ERR_ARGUMENT,
              "wbits is %d and abits %d; psums are integers only if both are quantized, so both are float or neither",
              c->wbits, c->abits);

@@ -128,7 +128,8 @@ static double piece_by_rule(const piece *p, float alpha, const dt_grid *grid, co
     case DT_RULE_SCREAM: return piece_backward(p, alpha, grid, unclamped, DT_RULE_SCREAM);
     case DT_RULE_PACT: return piece_backward(p, alpha, grid, unclamped, DT_RULE_PACT);
     case DT_RULE_LSQ:
-    case DT_RULE_AFFINE: break; /* of no single quantizer */
+    case DT_RULE_AFFINE:
+    case DT_RULE_QKERAS: break; /* of no single quantizer */
     }
     return piece_backward(p, alpha, grid, unclamped, DT_RULE_LSQ);
 }

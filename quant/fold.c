@@ -8,6 +8,7 @@
 #include "fold.h"
 
 #include "../core/graph/rewrite.h"
+#include "fold_chain.h"
 
 #include <assert.h>
 #include <math.h>
@@ -15,79 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { X, W, LINEAR_BIAS };          /* inputs of a layer */
-enum { GAMMA = 1, BETA, MEAN, VAR }; /* of a batch norm */
+enum { X = DT_FOLD_X, W = DT_FOLD_W, LINEAR_BIAS = DT_FOLD_LINEAR_BIAS };
+enum { GAMMA = DT_FOLD_GAMMA, BETA = DT_FOLD_BETA, MEAN = DT_FOLD_MEAN, VAR = DT_FOLD_VAR };
 enum { NAME_ROOM = DT_NAME_MAX + 32, B = 1 /* input of a BIAS */ };
 
-/* The nodes that become one layer. */
-typedef struct {
-    const dt_graph_node *layer, *bias, *norm; /* bias: NULL if no BIAS stands between */
-} chain;
-
-static int is_layer(const dt_graph_node *n)
-{
-    return n && (n->kind == DT_OP_CONV2D || n->kind == DT_OP_LINEAR);
-}
-
-/* The network itself asks for the value. */
-static int is_marked(const dt_graph *g, int value)
-{
-    return value == g->scores || value == g->capsules || value == g->masked || value == g->reconstruction;
-}
-
-static int has_one_reader(const dt_graph *g, int value)
-{
-    return dt_graph_n_readers(g, value) == 1 && !is_marked(g, value);
-}
-
-/* A parameter that no other node reads. */
-static int is_own_param(const dt_graph *g, int value)
-{
-    return g->value[value]->source == DT_SOURCE_PARAM && dt_graph_n_readers(g, value) == 1;
-}
-
-static int are_params(const dt_graph *g, const dt_graph_node *norm)
-{
-    for (int k = GAMMA; k <= VAR; k++) {
-        if (g->value[norm->in[k]]->source != DT_SOURCE_PARAM) return 0;
-    }
-    return 1;
-}
-
-/* Finds what a batch norm is folded into. Returns NULL, or why it stays; `behind` is then the operator before it. */
-static const char *chain_find(const dt_graph *g, const dt_graph_node *norm, chain *c, const char **behind)
-{
-    const dt_graph_node *before = dt_graph_maker(g, norm->in[X]);
-
-    *c = (chain){ .norm = norm };
-    *behind = before ? dt_ops[before->kind]->name : "the image";
-    if (before && before->kind == DT_OP_BIAS) {
-        c->bias = before;
-        before = dt_graph_maker(g, before->in[X]);
-    }
-    c->layer = before;
-    if (!is_layer(before)) return "behind ";
-    if (!has_one_reader(g, before->out) || (c->bias && !has_one_reader(g, c->bias->out))) {
-        return "not the only reader of ";
-    }
-    if (!is_own_param(g, before->in[W]) || (before->n_in > LINEAR_BIAS && !is_own_param(g, before->in[LINEAR_BIAS])) ||
-        (c->bias && !is_own_param(g, c->bias->in[B])) || !are_params(g, norm)) {
-        return "shares or computes parameters of ";
-    }
-    return NULL;
-}
-
 /* The chain that begins with a layer; 0 if there is none. */
-static int chain_of_layer(const dt_graph *g, const dt_graph_node *layer, chain *c)
+static int chain_of_layer(const dt_graph *g, const dt_graph_node *layer, dt_fold_chain *c)
 {
-    const char *behind;
-
-    if (!is_layer(layer)) return 0;
-    for (int i = 0; i < g->n_nodes; i++) {
-        const dt_graph_node *n = &g->node[i];
-        if (n->kind == DT_OP_BATCHNORM && !chain_find(g, n, c, &behind) && c->layer == layer) return 1;
-    }
-    return 0;
+    return dt_fold_chain_of(g, layer, 0, c);
 }
 
 void dt_graph_fold_look(const dt_graph *g, dt_fold_report *out)
@@ -98,9 +34,9 @@ void dt_graph_fold_look(const dt_graph *g, dt_fold_report *out)
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
         const char *behind;
-        chain c;
+        dt_fold_chain c;
         if (n->kind != DT_OP_BATCHNORM) continue;
-        const char *why = chain_find(g, n, &c, &behind);
+        const char *why = dt_fold_chain_find(g, n, 0, &c, &behind);
         out->n_folded += why == NULL;
         out->n_stay += why != NULL;
         if (why && used < sizeof out->stay) {
@@ -152,7 +88,7 @@ static dt_status no_room(const char *name)
 }
 
 /* Each filter is a row: K,R,S,C of a CONV2D, O,I of a LINEAR. */
-static dt_status fold_weights(const dt_graph *g, const chain *c, float **out)
+static dt_status fold_weights(const dt_graph *g, const dt_fold_chain *c, float **out)
 {
     const dt_graph_value *w = g->value[c->layer->in[W]];
     const int64_t filters = w->facts.shape.dim[0], row = dt_count(&w->facts.shape) / filters;
@@ -171,7 +107,7 @@ static dt_status fold_weights(const dt_graph *g, const chain *c, float **out)
     return DT_OK;
 }
 
-static dt_status fold_bias(const dt_graph *g, const chain *c, float **out)
+static dt_status fold_bias(const dt_graph *g, const dt_fold_chain *c, float **out)
 {
     const int64_t filters = g->value[c->layer->in[W]]->facts.shape.dim[0];
     const float *own = NULL, *behind = NULL;
@@ -193,7 +129,7 @@ static dt_status fold_bias(const dt_graph *g, const chain *c, float **out)
 /* ---- the new graph ---- */
 
 /* Writes to name, of NAME_ROOM bytes, LAYER.part, which no value of either graph may have. */
-static dt_status new_name(const dt_rewrite *r, const chain *c, const char *part, char *name)
+static dt_status new_name(const dt_rewrite *r, const dt_fold_chain *c, const char *part, char *name)
 {
     snprintf(name, NAME_ROOM, "%.*s.%s", DT_NAME_MAX, dt_graph_name(r->from, c->layer->out), part);
     DT_CHECK(dt_graph_find(r->from, name) < 0, DT_ERR_ARGUMENT,
@@ -202,7 +138,7 @@ static dt_status new_name(const dt_rewrite *r, const chain *c, const char *part,
     return DT_OK;
 }
 
-static dt_status add_weights(dt_rewrite *r, const chain *c, int *out)
+static dt_status add_weights(dt_rewrite *r, const dt_fold_chain *c, int *out)
 {
     const dt_graph_value *w = r->from->value[c->layer->in[W]];
     float *data = NULL;
@@ -214,7 +150,7 @@ static dt_status add_weights(dt_rewrite *r, const chain *c, int *out)
 }
 
 /* The parameter that holds b': the LINEAR's or the BIAS's, if there is one. */
-static dt_status add_bias_values(dt_rewrite *r, const chain *c, int *out)
+static dt_status add_bias_values(dt_rewrite *r, const dt_fold_chain *c, int *out)
 {
     const dt_graph *g = r->from;
     const int is_linear_own = c->layer->n_in > LINEAR_BIAS;
@@ -236,12 +172,12 @@ static dt_status add_bias_values(dt_rewrite *r, const chain *c, int *out)
     return DT_OK;
 }
 
-static dt_status add_linear(dt_rewrite *r, const chain *c, const int in[3], int *out)
+static dt_status add_linear(dt_rewrite *r, const dt_fold_chain *c, const int in[3], int *out)
 {
     return dt_graph_add(r->to, DT_OP_LINEAR, dt_graph_name(r->from, c->layer->out), c->layer->params, in, 3, out);
 }
 
-static dt_status add_conv(dt_rewrite *r, const chain *c, const int in[3], int *out)
+static dt_status add_conv(dt_rewrite *r, const dt_fold_chain *c, const int in[3], int *out)
 {
     int behind[2] = { 0, in[LINEAR_BIAS] };
     char name[NAME_ROOM];
@@ -259,7 +195,7 @@ static dt_status add_conv(dt_rewrite *r, const chain *c, const int in[3], int *o
 static dt_status fold_node(dt_rewrite *r, const dt_graph_node *n, void *user)
 {
     int in[3], made;
-    chain c;
+    dt_fold_chain c;
     (void)user;
 
     if (r->of[n->out] >= 0) return DT_OK;

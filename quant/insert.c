@@ -90,14 +90,17 @@ static float first_clip(dt_quant_rule rule)
 static dt_status quantize_x(dt_rewrite *r, const dt_quant_choice *c, int bits, const dt_layer_name *layer, int x,
                             int *out)
 {
-    const int is_image = x == r->from->image, unit = r->from->unit_pixels; /* such an image has no negative pixels */
+    const dt_graph_node *maker = dt_graph_maker(r->from, x);
+    const int is_centred = maker && maker->kind == DT_OP_CENTRE;
+    const int is_image = x == r->from->image || is_centred;
+    const int unit = r->from->unit_pixels && !is_centred; /* such an image has no negative pixels */
     const int fixed = is_image && c->input_bits > 0;
     const int is_signed = is_image ? fixed && !unit : !dt_is_positive(r->from, x);
     const dt_act_quant_params params = { .bits = fixed ? c->input_bits : bits,
                                          .is_signed = is_signed,
                                          .unclamped = is_image && !fixed && !unit,
                                          .rule = fixed ? DT_RULE_ECE284 : c->rule };
-    const float image = unit ? 1.0f : image_clip;
+    const float image = unit || is_centred ? 1.0f : image_clip;
     const clips clip = { "act_alpha", 1, fixed ? image : first_clip(c->rule), fixed };
     char name[DT_NAME_MAX + 32];
     int in[2];
@@ -232,8 +235,9 @@ static dt_status check_choice(const insertion *s, const dt_graph *g)
 {
     const dt_quant_choice *c = s->choice;
 
-    DT_CHECK(c->rule != DT_RULE_AFFINE, DT_ERR_ARGUMENT,
-             "%s: the rule affine is of networks whose values all have a range; take dt_quant_insert_range", g->name);
+    DT_CHECK(c->rule < DT_RULE_AFFINE, DT_ERR_ARGUMENT,
+             "%s: the rule %s is of whole networks; take dt_quant_insert_range or dt_quant_insert_qkeras", g->name,
+             dt_quant_rule_names[c->rule]);
     DT_TRY(check_bits(g, "the first and last layer", c->first_last_bits, "as the others"));
     DT_TRY(check_bits(g, "sums", c->sum_bits, "real"));
     for (int i = 0; i < c->n_layer_bits; i++) DT_TRY(check_layer_bits(s, g, &c->layer_bits[i]));
@@ -268,7 +272,7 @@ dt_status dt_quant_insert(const dt_graph *g, const dt_quant_choice *choice, dt_g
 
     DT_CHECK(s.needed, DT_ERR_MEMORY, "no memory to quantize the %d nodes of %s", g->n_nodes, g->name);
     s.needed[g->scores] = 1;
-    dt_graph_mark_needed(g, NULL, s.needed);
+    dt_graph_mark_needed(g, NULL, 1, s.needed);
     find_layers(&s, g);
     dt_status status = check_choice(&s, g);
     if (status == DT_OK) status = dt_graph_rewrite(g, quantize_node, &s, out);

@@ -7,7 +7,9 @@
 #include "post_training.h"
 
 #include "fold.h"
+#include "fold_train.h"
 #include "insert_dynamic.h"
+#include "insert_qkeras.h"
 #include "insert_range.h"
 #include "range_plan.h"
 
@@ -34,13 +36,28 @@ static dt_status check_float(const dt_graph *g)
     return DT_OK;
 }
 
+/* The network of real values that a training has made, with the batch norms that it has folded. */
+static dt_status plain_network(dt_model *m, dt_graph **out)
+{
+    dt_graph *now = NULL, *settled = NULL;
+
+    DT_TRY(dt_model_snapshot(m, &now));
+    dt_status status = dt_graph_settle(now, &settled);
+    dt_graph_destroy(now);
+    DT_TRY(status);
+    status = dt_quant_remove_qkeras(settled, out);
+    dt_graph_destroy(settled);
+    DT_TRY(status);
+    return DT_OK;
+}
+
 dt_status dt_post_training_fold(dt_model *m, dt_model **out)
 {
     dt_graph *plain = NULL, *folded = NULL;
 
-    DT_TRY(check_float(m->graph));
-    DT_TRY(dt_model_snapshot(m, &plain));
-    const dt_status status = dt_graph_fold(plain, &folded);
+    DT_TRY(plain_network(m, &plain));
+    dt_status status = check_float(plain);
+    if (status == DT_OK) status = dt_graph_fold(plain, &folded);
     dt_graph_destroy(plain);
     DT_TRY(status);
     DT_TRY(dt_model_open(m->ctx, folded, out));

@@ -51,6 +51,7 @@ static dt_status find_place(const planning *p, const dt_graph_node *n, dt_place 
     case DT_OP_CONCAT: *out = DT_PLACE_CONCAT; return DT_OK;
     case DT_OP_SOFTMAX:
     case DT_OP_SIGMOID: *out = DT_PLACE_REAL; return DT_OK;
+    case DT_OP_CENTRE: *out = DT_PLACE_COPY; return DT_OK; /* it is the image, normalised */
     default: break;
     }
     return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
@@ -137,7 +138,7 @@ static dt_status make_plan(planning *p)
     for (int i = 0; i < g->n_values; i++) begin_group(p, i, 0);
     if (g->unit_pixels) plan->group[g->image].is_positive = 1;
     plan->needed[g->scores] = 1;
-    dt_graph_mark_needed(g, NULL, plan->needed);
+    dt_graph_mark_needed(g, NULL, 1, plan->needed);
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
         if (!plan->needed[n->out] || g->value[n->out]->facts.constant) continue;

@@ -248,8 +248,9 @@ void dt_weight_gradient(const dt_weight_layer *l, int set, const dt_weight_run *
     case DT_RULE_SCREAM: gradient_by(l, set, r, DT_RULE_SCREAM, d, lane); return;
     case DT_RULE_LSQ: gradient_by(l, set, r, DT_RULE_LSQ, d, lane); return;
     case DT_RULE_ECE284:
-    case DT_RULE_PACT:          /* whose weights are those of ECE284 */
-    case DT_RULE_AFFINE: break; /* of no single quantizer */
+    case DT_RULE_PACT: /* whose weights are those of ECE284 */
+    case DT_RULE_AFFINE:
+    case DT_RULE_QKERAS: break; /* of no single quantizer */
     }
     gradient_by(l, set, r, DT_RULE_ECE284, d, lane);
 }

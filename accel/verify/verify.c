@@ -402,18 +402,31 @@ static void close_all(verification *v)
     dt_verify_report_destroy(v->report);
 }
 
+/* Layers have the names of m, which outlives what was verified. */
+static void name_layers(const dt_model *m, dt_verify_report *r)
+{
+    for (int i = 0; i < r->n_layers; i++) {
+        const int value = dt_graph_find(m->graph, r->layer[i].array.name);
+        assert(value >= 0);
+        r->layer[i].array.name = dt_graph_name(m->graph, value);
+    }
+}
+
 dt_status dt_verify(dt_model *m, const dt_dataset *d, int64_t first, int64_t count, const char *layer,
                     const dt_array *array, const dt_progress *progress, dt_verify_report **out)
 {
-    verification v = { .model = m, .array = *array, .first_image = first, .total = count, .progress = progress };
+    verification v = { .array = *array, .first_image = first, .total = count, .progress = progress };
     dt_program *p = NULL;
 
+    DT_TRY(dt_program_source(m, &v.model));
     dt_status status = open_report(&v, layer);
-    if (status == DT_OK) status = dt_program_lower_under(m, d, DT_PROFILE_EXACT, &p);
+    if (status == DT_OK) status = dt_program_lower_under(v.model, d, DT_PROFILE_EXACT, &p);
     if (status == DT_OK) status = dt_program_model(m->ctx, p, NULL, &v.program);
     if (status == DT_OK) status = verify_all(&v, d, out);
+    if (status == DT_OK && v.model != m) name_layers(m, *out);
     close_all(&v);
     dt_model_destroy(v.program);
+    dt_model_destroy(v.model);
     dt_program_destroy(p);
     DT_TRY(status);
     return DT_OK;

@@ -28,7 +28,7 @@
  * and that of 32 bits wraps to 0, so that they are NaN. Here they are positive numbers of the formula.
  *
  * Sources: the QKeras-Mod notebook, chapters 1 and 3; quantizers.py of QKeras-Mod, measured; Mao, "Quantization for
- * Neural Networks", 2020.  Used by: quant/extract.c.  Tests: tests/core/test_qkeras.c,
+ * Neural Networks", 2020.  Used by: quant/extract.c, quant/featuremap_quant.c.  Tests: tests/core/test_qkeras.c,
  * tests/quant/test_qkeras_network.c.
  */
 #ifndef DT_QKERAS_H
@@ -99,10 +99,21 @@ static inline DT_HD double dt_qkeras_flush(double x)
     return fabs(x) < DT_QKERAS_EPSILON ? 0.0 : x;
 }
 
+/* Return the lesser and the greater of two values, and NaN if one of them is: in any order of more. */
+static inline DT_HD double dt_qkeras_least(double a, double b)
+{
+    return isnan(a) || a < b ? a : b;
+}
+
+static inline DT_HD double dt_qkeras_most(double a, double b)
+{
+    return isnan(a) || a > b ? a : b;
+}
+
 /* Returns the grid of training for an image whose values, after dt_qkeras_flush, lie in alpha .. beta. */
 static inline DT_HD dt_qkeras_grid dt_qkeras_training_grid(double alpha, double beta, int bits)
 {
-    const double magnitude = fabs(alpha) > fabs(beta) ? fabs(alpha) : fabs(beta);
+    const double magnitude = dt_qkeras_most(fabs(alpha), fabs(beta));
     const dt_qkeras_grid grid = { dt_qkeras_scale(magnitude, bits), dt_round_away(dt_qkeras_zero(alpha, beta, bits)) };
 
     return grid;
@@ -114,6 +125,12 @@ static inline DT_HD double dt_qkeras_training_code(double x, const dt_qkeras_gri
     const double steps = grid->scale == 0.0 ? 0.0 : dt_qkeras_flush(x) / grid->scale;
 
     return dt_qkeras_limit(dt_round_away(steps + grid->zero + DT_QKERAS_BIAS), bits);
+}
+
+/* Returns the value for which that code stands, as f32; NaN where the grid has no finite scale. */
+static inline DT_HD float dt_qkeras_training_value(double x, const dt_qkeras_grid *grid, int bits)
+{
+    return (float)(grid->scale * (dt_qkeras_training_code(x, grid, bits) - grid->zero));
 }
 
 /* Returns the exported grid of a range. alpha > beta is allowed, and nothing good comes of it. */

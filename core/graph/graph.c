@@ -82,13 +82,20 @@ int dt_graph_n_readers(const dt_graph *g, int value)
     return n;
 }
 
+int dt_graph_n_read(const dt_graph_node *n, int training)
+{
+    const int in_eval = dt_ops[n->kind]->n_in_eval;
+
+    return training || in_eval == 0 || n->n_in < in_eval ? n->n_in : in_eval;
+}
+
 /* Nodes read earlier values only. */
-void dt_graph_mark_needed(const dt_graph *g, dt_tensor *const *known, char *needed)
+void dt_graph_mark_needed(const dt_graph *g, dt_tensor *const *known, int training, char *needed)
 {
     for (int i = g->n_nodes - 1; i >= 0; i--) {
         const dt_graph_node *n = &g->node[i];
         if (!needed[n->out] || (known && known[n->out])) continue;
-        for (int k = 0; k < n->n_in; k++) needed[n->in[k]] = 1;
+        for (int k = 0; k < dt_graph_n_read(n, training); k++) needed[n->in[k]] = 1;
     }
 }
 

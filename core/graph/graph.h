@@ -132,9 +132,12 @@ int64_t dt_graph_count(const dt_graph *g, int value);
  * as several maps. */
 int dt_graph_rows(const dt_graph *g, int value);
 
-/* Marks in needed, [n_values], the values that those marked already are made of, directly or through others. known is
- * NULL, or has a tensor or NULL for each value; a value that has a tensor needs no other. */
-void dt_graph_mark_needed(const dt_graph *g, dt_tensor *const *known, char *needed);
+/* Returns how many of its inputs a node reads, the first ones: in training all of them. */
+int dt_graph_n_read(const dt_graph_node *n, int training);
+/* Marks in needed, [n_values], the values that those marked already are made of in training, directly or through
+ * others; if training is 0, in evaluation. known is NULL, or has a tensor or NULL for each value; a value that has a
+ * tensor needs no other. */
+void dt_graph_mark_needed(const dt_graph *g, dt_tensor *const *known, int training, char *needed);
 
 /* Records the nodes that the wanted values, wanted[0..n-1], need, in the graph's order. tensor has one pointer for each
  * value, NULL where it is not known yet. The caller has set those of given values and parameters that are needed, and

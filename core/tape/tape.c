@@ -343,6 +343,11 @@ dt_context *dt_tape_context(const dt_tape *tape)
     return tape->ctx;
 }
 
+const dt_purpose *dt_tape_purpose(const dt_tape *tape)
+{
+    return &tape->purpose;
+}
+
 int dt_tape_n_nodes(const dt_tape *tape)
 {
     return tape->n;

@@ -64,6 +64,8 @@ DT_MUST_CHECK dt_status dt_tape_compile(dt_tape *tape, dt_tensor *loss);
 DT_MUST_CHECK dt_status dt_tape_run(dt_tape *tape, dt_pass pass, dt_node_hook hook, void *user);
 
 dt_context *dt_tape_context(const dt_tape *tape);
+/* Returns what the tape is for. */
+const dt_purpose *dt_tape_purpose(const dt_tape *tape);
 int dt_tape_n_nodes(const dt_tape *tape);
 const dt_node *dt_tape_node(const dt_tape *tape, int i);
 /* Bytes of workspace that the placed tensors need; 0 before compile. */

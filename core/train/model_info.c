@@ -34,7 +34,26 @@ static int is_weight_codes(const dt_graph *g, const dt_graph_node *real)
 {
     const dt_graph_node *codes = dt_graph_maker(g, real->in[0]);
 
-    return codes && codes->kind == DT_OP_CODES;
+    return codes && (codes->kind == DT_OP_CODES || codes->kind == DT_OP_MAX_QUANT);
+}
+
+/* An image, or one whose mean is taken away. */
+static int is_image(const dt_graph *g, int value)
+{
+    const dt_graph_node *n = dt_graph_maker(g, value);
+
+    return value == g->image || (n && n->kind == DT_OP_CENTRE);
+}
+
+/* A layer by its real weights, whose statistics a batch norm takes that trains folded. */
+static int is_for_statistics(const dt_graph *g, const dt_graph_node *layer)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i], *x = n->n_in == 3 ? dt_graph_maker(g, n->in[2]) : NULL;
+        if (n->kind != DT_OP_BATCH_STATS || !x) continue;
+        if (x == layer || (x->kind == DT_OP_BIAS && dt_graph_maker(g, x->in[0]) == layer)) return 1;
+    }
+    return 0;
 }
 
 /* Bits of weights whose largest code is given. */
@@ -66,10 +85,14 @@ static void look_at_quantizer(const dt_graph *g, const dt_graph_node *n, dt_mode
     if (n->kind == DT_OP_DEQUANTIZE && is_weight_codes(g, n)) {
         count_bits(bits_of(g->value[n->in[0]]->facts.qmax), &out->wbits_least, &out->wbits_most);
     }
+    if (n->kind == DT_OP_FEATUREMAP_QUANT) {
+        count_bits(((const dt_featuremap_quant_params *)n->params)->bits, &out->abits_least, &out->abits_most);
+        out->rule = DT_RULE_QKERAS;
+    }
     if (n->kind == DT_OP_RANGE_QUANT) {
         count_bits(((const dt_range_quant_params *)n->params)->bits, &out->abits_least, &out->abits_most);
     }
-    if (n->kind == DT_OP_ACT_QUANT && n->in[0] != g->image && is_read_by_layer(g, n->out)) {
+    if (n->kind == DT_OP_ACT_QUANT && !is_image(g, n->in[0]) && is_read_by_layer(g, n->out)) {
         count_bits(((const dt_act_quant_params *)n->params)->bits, &out->abits_least, &out->abits_most);
     }
 }
@@ -116,7 +139,9 @@ void dt_graph_look(const dt_graph *g, dt_model_info *out)
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
         look_at_quantizer(g, n, &info);
-        info.n_float += is_weighted(n) && !reads_codes(g, n);
+        info.n_folded_norms += n->kind == DT_OP_FOLD_BIAS;
+        info.n_norms += n->kind == DT_OP_BATCHNORM;
+        info.n_float += is_weighted(n) && !reads_codes(g, n) && !is_for_statistics(g, n);
         if (n->kind == DT_OP_CAPS_ROUTE) info.routing = ((const dt_caps_route_params *)n->params)->iterations;
     }
     take_image_bits(g, &info);

@@ -49,6 +49,7 @@ static dt_step_in step_inputs(const dt_trainer *t, int64_t step)
     const double count = (double)(step + 1);
 
     return (dt_step_in){ .seed = t->model->ctx->opt.seed,
+                         .step = step,
                          .first = step % per_epoch * t->config.batch,
                          .epoch = (uint32_t)epoch,
                          .lr = dt_schedule_lr(&t->config, step, per_epoch),

@@ -113,7 +113,7 @@ static dt_status export_reals(dt_tflite_export *e, char *needed)
              "%s: its image has %d dimensions and is %s; a file of reals takes n,h,w,c of them", g->name,
              dt_graph_shape(g, g->image)->ndim, g->value[g->image]->facts.type == DT_F32 ? "real" : "integer");
     needed[g->scores] = 1;
-    dt_graph_mark_needed(g, NULL, needed);
+    dt_graph_mark_needed(g, NULL, 0, needed);
     DT_TRY(dt_tflite_add_value(e, g->image, 0, &image));
     e->m->in[e->m->n_in++] = image;
     for (int i = 0; i < g->n_nodes; i++) {

@@ -22,6 +22,8 @@ typedef struct {
     int caps_dim;                /* values of a class capsule; 0: it is no capsule network */
     int routing;                 /* iterations of routing that make the class capsules; 0: none */
     int has_decoder;             /* 1: a decoder reconstructs the image in training */
+    int n_folded_norms;          /* batch norms that train folded into their layers */
+    int n_norms;                 /* batch norms of their own */
     int is_resized;              /* 1: it takes images that are resized to its size; 0: padded ones */
 } dt_model_info;
 
@@ -67,6 +69,9 @@ DT_API void dt_model_look(const dt_model *m, dt_model_info *out);
 DT_API void dt_model_describe(const dt_model *m, char text[DT_MODEL_TEXT_BYTES]);
 /* Returns the model's network, with its quantizers. The model owns it. */
 DT_API const dt_graph *dt_model_graph(const dt_model *m);
+/* Sets the mean image of a network that has one (dt_model_config.centre_image) to that of d's images. It does nothing
+ * to others. DT_ERR_SHAPE: the images have another size. */
+DT_API DT_MUST_CHECK dt_status dt_model_centre(dt_model *m, const dt_dataset *d);
 /* Returns what the model was trained on, or what the file says that it was read from. A new model's is unknown. */
 DT_API const dt_data_origin *dt_model_get_origin(const dt_model *m);
 DT_API int dt_model_n_params(const dt_model *m);

@@ -17,9 +17,16 @@ typedef enum {
     DT_RULE_SCREAM, /* as APOT, but the gradient of a weight outside is 0 */
     DT_RULE_PACT,   /* activations: v = alpha counts as outside; weights: as ECE284 */
     DT_RULE_LSQ,    /* the trained parameter is the step between codes, in place of a clip */
-    DT_RULE_AFFINE  /* TensorFlow Lite's: activations have a range in place of a clip, and weights neither; of whole
+    DT_RULE_AFFINE, /* TensorFlow Lite's: activations have a range in place of a clip, and weights neither; of whole
                        networks, not of a single quantizer */
+    DT_RULE_QKERAS  /* the QKeras-Mod notebook's in training: each image has a grid of its own; of whole networks too */
 } dt_quant_rule;
+
+/* How the batch norms behind layers train. NONE: as nodes of their own. The other two fold them into the layer's
+ * weights and bias, which are then quantized; the layer is computed a second time by its real weights, for the
+ * statistics. EMA folds weights by the running statistics, and corrects their sums to the batch's. BATCH folds by the
+ * batch's. Source: QKeras, QConv2DBatchnorm. */
+typedef enum { DT_FOLD_NONE, DT_FOLD_EMA, DT_FOLD_BATCH } dt_fold_mode;
 
 /* What changes the range of an affine quantizer in training: the gradient, a moving average of what batches hold, or
  * nothing. */
@@ -58,8 +65,8 @@ typedef struct {
                          its end */
     int height, width, channels, n_classes; /* of a file's network: 0, or equal to what the file says */
     int option[DT_NETWORK_OPTIONS]; /* of that network, in its builder's order: dt_model_option sets one by its name */
-    int wbits;                      /* 2..8 or DT_BITS_FLOAT */
-    int abits;                      /* 2..8 or DT_BITS_FLOAT */
+    int wbits;                      /* 2..8, with DT_RULE_QKERAS 2..16, or DT_BITS_FLOAT */
+    int abits;                      /* likewise */
     int input_bits;  /* of the image: 2..8, signed and with a fixed clip; 0: it is quantized as other activations are */
     int per_channel; /* 1: each filter has a clip; 0: each layer has one */
     dt_quant_rule rule;
@@ -72,6 +79,10 @@ typedef struct {
      * the members above, input_bits, sum_bits and quantize_classifier mean nothing, first_last_bits must be 0, and
      * layer_bits may make layers real. */
     dt_range_update ranges;
+    dt_fold_mode fold_bn;
+    int bn_freeze;    /* fold_bn: steps of training after which the running statistics stay, and are taken; 0: never */
+    int centre_image; /* 1: pixels become pixel / 256 less the mean image, a parameter that dt_model_centre sets; 0:
+                         they are normalised by a mean and a deviation of each channel */
 } dt_model_config;
 
 /* Sets the configuration of a known network or of a network's file. A file's network gets its own sizes, and 4 bits, or
@@ -106,9 +117,10 @@ typedef enum { DT_GRAPH_TABLE, DT_GRAPH_FILE, DT_GRAPH_DOT } dt_graph_form;
 DT_API DT_MUST_CHECK dt_status dt_graph_print(const dt_graph *g, dt_graph_form form, char **out);
 
 /* The words of the enumerations above, in the order of their constants, NULL at the end. */
-DT_API extern const char *const dt_quant_rule_names[7];
+DT_API extern const char *const dt_quant_rule_names[8];
 DT_API extern const char *const dt_range_update_names[4];
 DT_API extern const char *const dt_decoder_names[5];
+DT_API extern const char *const dt_fold_mode_names[4];
 
 #ifdef __cplusplus
 }

@@ -4,6 +4,9 @@
  * The model is not run, and no image is read. The operators that make codes of weights run on a tape, and no others.
  * Interface: dt_program_lower in include/detent/array.h.  Tests: tests/quant/test_lower.c.
  */
+#include "../fold_train.h"
+#include "../insert_centre.h"
+#include "../insert_qkeras.h"
 #include "../qcaps/fixed_formats.h"
 #include "lower_affine.h"
 #include "lowering.h"
@@ -107,7 +110,7 @@ static dt_status walk_with_codes(dt_lowering *w, dt_profile profile, dt_tensor *
                            : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to lower %s", w->from->name);
     if (status == DT_OK) {
         needed[w->from->scores] = 1;
-        dt_graph_mark_needed(w->from, NULL, needed);
+        dt_graph_mark_needed(w->from, NULL, 0, needed);
         status = make_codes(w->from, tape, needed, tensor);
     }
     if (status == DT_OK) status = is_affine(w->from) ? walk_affine(w, profile, needed) : walk(w, needed);
@@ -175,13 +178,31 @@ static dt_status check_dynamic(const dt_graph *g)
     return DT_OK;
 }
 
+/* What has no form in a program, though training and evaluation have it. */
+static dt_status check_forms(const dt_graph *g)
+{
+    const dt_graph_node *centre = dt_centre_of(g);
+
+    DT_CHECK(
+        !centre, DT_ERR_UNSUPPORTED,
+        "%s has no integer program: %s takes the mean image away, and a program knows one mean a channel; train with "
+        "'--normalize channel', or hand over its integers by 'detent export --to csv'",
+        g->name, dt_graph_name(g, centre->out));
+    DT_CHECK(
+        !dt_graph_is_qkeras(g), DT_ERR_UNSUPPORTED,
+        "%s has no integer program: in training each image has a grid of its own; 'detent quantize' finds the ranges "
+        "that stay",
+        g->name);
+    return check_dynamic(g);
+}
+
 dt_status dt_program_possible(const dt_model *m)
 {
     const char *instead = "'detent search' gives it fixed-point formats, which 'detent export --to fixed-point' writes";
     dt_model_info is;
     char name[DT_MODEL_TEXT_BYTES];
 
-    DT_TRY(check_dynamic(m->graph));
+    DT_TRY(check_forms(m->graph));
     dt_model_look(m, &is);
     if (is.caps_dim == 0) return DT_OK;
     dt_model_describe(m, name);
@@ -210,8 +231,9 @@ static dt_status check_model(const dt_model *m, const dt_dataset *d)
     return dt_model_check_data(m, &v);
 }
 
-/* profile: of a model with affine quantizers; another has thresholds, whatever it is */
-static dt_status lower(dt_model *m, const dt_dataset *d, dt_profile profile, dt_program **out)
+/* profile: of a model with affine quantizers; another has thresholds, whatever it is. m has no batch norm that trains
+ * folded. */
+static dt_status lower_settled(dt_model *m, const dt_dataset *d, dt_profile profile, dt_program **out)
 {
     dt_lowering w = { .ctx = m->ctx, .from = m->graph };
     dt_tensor **tensor = NULL;
@@ -229,6 +251,22 @@ static dt_status lower(dt_model *m, const dt_dataset *d, dt_profile profile, dt_
     }
     *out = w.program;
     return DT_OK;
+}
+
+dt_status dt_program_source(dt_model *m, dt_model **out)
+{
+    DT_TRY(dt_model_settle(m, out));
+    return DT_OK;
+}
+
+static dt_status lower(dt_model *m, const dt_dataset *d, dt_profile profile, dt_program **out)
+{
+    dt_model *source = NULL;
+
+    DT_TRY(dt_program_source(m, &source));
+    const dt_status status = lower_settled(source, d, profile, out);
+    dt_model_destroy(source);
+    return status;
 }
 
 dt_status dt_program_lower(dt_model *m, const dt_dataset *d, dt_program **out)

@@ -46,6 +46,7 @@
 #define DT_QUANT_PROGRAM_H
 
 #include "../../core/graph/graph.h"
+#include "../../core/train/model.h"
 #include "../requantize.h"
 
 enum { DT_CODE_MAX = 255 /* of activations; the image's may be 16-bit */ };
@@ -167,5 +168,9 @@ float dt_program_pixel(const dt_program *p, uint8_t pixel, int channel);
 /* Runs one image as dt_program_run does, and calls hook, unless it is NULL, after each node. */
 DT_MUST_CHECK dt_status dt_program_trace(const dt_program *p, dt_program_input image, dt_program_hook hook, void *user,
                                          float *scores);
+
+/* Makes *out the model that dt_program_lower lowers of m: m itself, which is then held once more; or, where batch norms
+ * train folded, the network that evaluation computes. dt_model_destroy frees either. */
+DT_MUST_CHECK dt_status dt_program_source(dt_model *m, dt_model **out);
 
 #endif /* DT_QUANT_PROGRAM_H */

@@ -38,8 +38,8 @@ done
 expect "a stray word" 2 data cifar10
 has err "what is 'cifar10'"
 
-expect "wbits out of range" 2 train --wbits 9
-has err "^detent train: --wbits 9: expected 2..8 or float$"
+expect "wbits out of range" 2 train --wbits 17
+has err "^detent train: --wbits 17: expected 2..16 or float$"
 expect "a number with something behind it" 2 train --epochs 3x
 has err "^detent train: --epochs 3x: expected 1..100000$"
 expect "lr not a number" 2 train --lr nan

@@ -197,6 +197,35 @@ echo '{ "stem": { "wbits": 4 } }' >bits.json
 expect "a file of bits that lacks some" 1 inspect --model small.json --bits bits.json
 has err "--bits bits.json: stem is not {"
 
+# ---- batch norms that train folded, and the mean image
+
+affine="--quant-rule affine --per-channel --wbits 8 --abits 8"
+expect "folded batch norms" 0 train --model tiny $data --epochs 2 $affine --fold-bn ema --bn-freeze-delay 3 --out folded
+has out "^batch norm 2 folded (ema); statistics freeze after 3 steps$"
+expect "... go on" 0 train --resume --out folded
+expect "... by the same statistics alone" 2 train --resume --out folded --fold-bn batch
+has err "--fold-bn is 'batch', but the run in folded has 'ema'"
+expect "... are evaluated" 0 eval --checkpoint folded/last.safetensors --test-size 40 --device cpu
+expect "... are shown" 0 inspect --graph --checkpoint folded/last.safetensors
+has out "^features.1  *fold_bias "
+expect "... and their program has them folded" 0 export --checkpoint folded/last.safetensors --to program --out folded.p
+expect "... whose graph has no batch norm" 0 inspect --graph --checkpoint folded.p
+is "... of any kind" "$(grep -c 'fold_\|batch' out)" = 0
+expect "... verified" 0 verify --checkpoint folded/last.safetensors --test-size 40 --images 4 --device cpu
+has out "^verified: 0 of "
+expect "weights that are standardised" 2 train --model tiny $data --fold-bn ema --out no
+has err "ece284, which standardises weights"
+expect "a freeze without folding" 2 train --model tiny $data --bn-freeze-delay 3 --out no
+has err "none is folded"
+expect "a mean image" 0 train --model tiny $data --epochs 1 $affine --fold-bn batch --normalize mean-image --out mean
+expect "... is evaluated" 0 eval --checkpoint mean/last.safetensors --test-size 40 --device cpu
+expect "... has no program" 1 export --checkpoint mean/last.safetensors --to program --out no
+has err "image.centred takes the mean image away, .* train with '--normalize channel'"
+expect "the notebook's quantizers" 0 train --model tiny $data --epochs 1 --quant-rule qkeras --wbits 16 --abits 16 --out notebook
+expect "... need ranges for a program" 1 export --checkpoint notebook/last.safetensors --to program --out no
+has err "'detent quantize' finds the ranges that stay"
+expect "... which are found" 0 quantize --checkpoint notebook/last.safetensors --images 10 --out notebook.q
+
 # ---- the networks of models/
 
 if command -v python3 >/dev/null; then

@@ -15,14 +15,18 @@ fi
 # A block of Python belongs to the last script that a line before it names.
 awk '/^```python$/ { to = file; next } /^```sh$/ { to = "steps.sh"; next } /^```$/ { to = ""; next }
      to { print >to; next } match($0, /`[a-z]*\.py`/) { file = substr($0, RSTART + 1, RLENGTH - 2) }' "$page/qkeras_mod.md"
-for script in images.py compare.py tensors.py infer.py steps.sh; do is "the page has $script" -s $script; done
+for script in images.py compare.py tensors.py twin.py infer.py steps.sh; do is "the page has $script" -s $script; done
 cp "$page/qkeras_mod.json" .
 mkdir bin && ln -s "$detent" bin/detent
 PATH=$PWD/bin:$PATH sh -e steps.sh >out 2>err
 check "its commands" $?
 
 has out "^q8.safetensors: qkeras_mod w8a8, 4 values, calibrated on 10 images by minmax$"
+has out "^the twin has the folded weights: 357 of 357 numbers are equal$"
 has out "^float.safetensors: [0-9]* of 25$"
+has out "^qmodel.safetensors: [0-9]* of 25$"
+is "compare prints scores" "$(grep -c '^       [AB] \( [-0-9.e]*\)\{10\}$' out)" = 50
+has out "^equal predictions: [0-9]* of 25 "
 has out "^q8-scores.safetensors: [0-9]* of 25$"
 has out "^calibration_results: extracted_weights.csv of 3 layers, extracted_activations.csv of 4 quantizers"
 
@@ -34,6 +38,8 @@ right()
 
 # Of ten classes chance has 2 or 3 of 25.
 is "the float network has learned: $(right float.safetensors) of 25 are right" "$(right float.safetensors)" -ge 8
+difference=$(($(right float.safetensors) - $(right qmodel.safetensors)))
+is "the quantizers of training cost $difference images" "$difference" -le 4
 difference=$(($(right float.safetensors) - $(right q8-scores.safetensors)))
 is "8 bits cost $difference images" "$difference" -le 4
 same=$(sed -n 's/^integers of the tables: \([0-9]*\) of 25.*/\1/p' out)

@@ -50,7 +50,8 @@ static double_slope slope_of(const dt_act_quant_params *p, double v, double alph
     case DT_RULE_APOT:
     case DT_RULE_SCREAM: return (double_slope){ !above && !below, above ? 1.0 : below ? low : error };
     case DT_RULE_LSQ:
-    case DT_RULE_AFFINE: break; /* of no single quantizer */
+    case DT_RULE_AFFINE:
+    case DT_RULE_QKERAS: break; /* of no single quantizer */
     }
     const double factor = 1.0 / sqrt((double)n * high);
     if (x >= high) return (double_slope){ 0.0, high * factor };

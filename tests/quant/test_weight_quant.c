@@ -73,7 +73,8 @@ static double_slope slope_of(const dt_weight_quant_params *p, double x, int64_t 
     case DT_RULE_APOT: return outside ? (double_slope){ 1.0, sign } : (double_slope){ 1.0, error };
     case DT_RULE_SCREAM: return outside ? (double_slope){ 0.0, sign } : (double_slope){ 1.0, error };
     case DT_RULE_LSQ:
-    case DT_RULE_AFFINE: break; /* of no single quantizer */
+    case DT_RULE_AFFINE:
+    case DT_RULE_QKERAS: break; /* of no single quantizer */
     }
     const double factor = 1.0 / sqrt((double)n * high);
     if (x >= high) return (double_slope){ 0.0, high * factor };

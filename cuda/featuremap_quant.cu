@@ -1,0 +1,69 @@
+/*
+ * featuremap_quant.cu - CUDA kernels that round each image to an affine grid of its own; see quant/featuremap_quant.c,
+ *                       and core/arith/qkeras.h for the arithmetic.
+ */
+#include "kernel.h"
+
+#include "../core/arith/qkeras.h"
+
+/* A block for each image, of n values. The least and the largest value are the same in any order. */
+__global__ static void featuremap_quant_kernel(const float *x, int64_t n, int bits, float *y)
+{
+    __shared__ double low[DT_BLOCK], high[DT_BLOCK];
+    const int64_t first = (int64_t)blockIdx.x * n;
+    const unsigned t = threadIdx.x;
+    double least = dt_qkeras_flush((double)x[first]), most = least;
+
+    for (int64_t i = t; i < n; i += DT_BLOCK) {
+        least = dt_qkeras_least(least, dt_qkeras_flush((double)x[first + i]));
+        most = dt_qkeras_most(most, dt_qkeras_flush((double)x[first + i]));
+    }
+    low[t] = least;
+    high[t] = most;
+    __syncthreads();
+    for (unsigned half = DT_BLOCK / 2; half > 0; half /= 2) {
+        if (t < half) {
+            low[t] = dt_qkeras_least(low[t], low[t + half]);
+            high[t] = dt_qkeras_most(high[t], high[t + half]);
+        }
+        __syncthreads();
+    }
+    const dt_qkeras_grid grid = dt_qkeras_training_grid(low[0], high[0], bits);
+    for (int64_t i = t; i < n; i += DT_BLOCK) {
+        y[first + i] = dt_qkeras_training_value((double)x[first + i], &grid, bits);
+    }
+}
+
+/* one thread for each value; gives to dx */
+__global__ static void featuremap_pass_kernel(const float *dy, float *dx, int fresh, int64_t count)
+{
+    const int64_t i = dt_thread();
+
+    if (i < count) dt_give(&dx[i], dy[i], fresh);
+}
+
+static dt_status featuremap_quant_forward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t images = node->out->shape.dim[0];
+
+    DT_LAUNCH(featuremap_quant_kernel, (unsigned)images, DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
+              dt_count(&node->out->shape) / images, ((const dt_featuremap_quant_params *)node->params)->bits,
+              dt_values(node->out));
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+static dt_status featuremap_quant_backward(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t count = dt_count(&node->out->shape);
+    float *dx = dt_grads(node->in[0]);
+
+    if (!dx) return DT_OK;
+    DT_LAUNCH(featuremap_pass_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out),
+              dx, (int)(node->fresh & 1u), count);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+extern "C" const dt_kernel dt_cuda_featuremap_quant;
+const dt_kernel dt_cuda_featuremap_quant = { NULL, featuremap_quant_forward, featuremap_quant_backward, NULL, 1u };

@@ -1,0 +1,184 @@
+/*
+ * insert_qkeras.c - see insert_qkeras.h.
+ *
+ * The notebook has a QActivation before each kernel, behind each ReLU, and behind the last layer; here a value that is
+ * read by a layer has one. What is quantized behind an add or an average pool follows from that.
+ *
+ * Source: the QKeras-Mod notebook, chapters 1 and 4.  Tests: tests/quant/test_insert_qkeras.c.
+ */
+#include "insert_qkeras.h"
+
+#include "insert_parts.h"
+
+#include <fnmatch.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct {
+    const dt_qkeras_choice *choice;
+    char *needed; /* [n_values] by the scores */
+    int *quant;   /* [n_values] the value of the new graph that is this one, quantized; -1: none yet */
+} insertion;
+
+/* *out: what stands for a value, quantized. */
+static dt_status quantized(dt_rewrite *r, insertion *s, int value, int *out)
+{
+    const dt_featuremap_quant_params params = { s->choice->abits };
+    char name[DT_NAME_MAX + 32];
+    int x;
+
+    if (s->quant[value] < 0) {
+        snprintf(name, sizeof name, "%s.quant", dt_graph_name(r->from, value));
+        DT_TRY(dt_rewrite_value(r, value, &x));
+        DT_TRY(dt_graph_add(r->to, DT_OP_FEATUREMAP_QUANT, name, &params, &x, 1, &s->quant[value]));
+    }
+    *out = s->quant[value];
+    return DT_OK;
+}
+
+static dt_status quantize_w(dt_rewrite *r, const insertion *s, const dt_graph_node *n, int *out)
+{
+    static const dt_dequantize_params real = { .filters = 1 };
+    const dt_layer_name layer = dt_layer_name_of(r->from, n);
+    const dt_max_quant_params params = { .bits = s->choice->wbits };
+    const int has_one = n->kind == DT_OP_LINEAR || !s->choice->per_channel;
+    const dt_param_spec spec = { .shape = { 1, { has_one ? 1 : dt_graph_shape(r->from, n->in[1])->dim[0] } },
+                                 .group = DT_GROUP_STATE,
+                                 .values = DT_VALUES_NOT_NEGATIVE,
+                                 .floor = -INFINITY };
+    char name[DT_NAME_MAX + 32];
+    int in[2];
+
+    DT_TRY(dt_rewrite_value(r, n->in[1], &in[0]));
+    snprintf(name, sizeof name, "%s.weight_least", layer.s);
+    DT_TRY(dt_graph_param(r->to, name, &spec, &in[1]));
+    snprintf(name, sizeof name, "%s.weight_quant", layer.s);
+    DT_TRY(dt_graph_add(r->to, DT_OP_MAX_QUANT, name, &params, in, 2, &in[0]));
+    snprintf(name, sizeof name, "%s.weight_real", layer.s);
+    return dt_graph_add(r->to, DT_OP_DEQUANTIZE, name, &real, in, 1, out);
+}
+
+static int stays_real(const insertion *s, const char *layer)
+{
+    for (int i = 0; i < s->choice->n_real; i++) {
+        if (fnmatch(s->choice->real[i], layer, 0) == 0) return 1;
+    }
+    return 0;
+}
+
+static dt_status quantize_layer(dt_rewrite *r, insertion *s, const dt_graph_node *n)
+{
+    int in[DT_MAX_IN];
+
+    if (stays_real(s, dt_layer_name_of(r->from, n).s)) return dt_rewrite_copy(r, n);
+    DT_TRY(quantized(r, s, n->in[0], &in[0]));
+    DT_TRY(quantize_w(r, s, n, &in[1]));
+    for (int k = 2; k < n->n_in; k++) DT_TRY(dt_rewrite_value(r, n->in[k], &in[k]));
+    return dt_rewrite_with(r, n, NULL, in);
+}
+
+static dt_status quantize_add(dt_rewrite *r, insertion *s, const dt_graph_node *n)
+{
+    int in[DT_MAX_IN];
+
+    for (int k = 0; k < n->n_in; k++) DT_TRY(quantized(r, s, n->in[k], &in[k]));
+    return dt_rewrite_with(r, n, NULL, in);
+}
+
+/* A map and what is flattened of it have one quantizer. */
+static dt_status quantize_flatten(dt_rewrite *r, insertion *s, const dt_graph_node *n)
+{
+    int in;
+
+    DT_TRY(quantized(r, s, n->in[0], &in));
+    DT_TRY(dt_rewrite_with(r, n, NULL, &in));
+    s->quant[n->out] = r->of[n->out];
+    return DT_OK;
+}
+
+static dt_status quantize_node(dt_rewrite *r, const dt_graph_node *n, void *user)
+{
+    insertion *s = user;
+
+    if (!s->needed[n->out]) return dt_rewrite_copy(r, n);
+    if (n->kind == DT_OP_CONV2D || n->kind == DT_OP_LINEAR)
+        DT_TRY(quantize_layer(r, s, n));
+    else if (n->kind == DT_OP_ADD)
+        DT_TRY(quantize_add(r, s, n));
+    else if (n->kind == DT_OP_FLATTEN)
+        DT_TRY(quantize_flatten(r, s, n));
+    else
+        DT_TRY(dt_rewrite_copy(r, n));
+    if (n->out != r->from->scores || n->kind == DT_OP_SOFTMAX) return DT_OK;
+    return quantized(r, s, n->out, &r->of[n->out]);
+}
+
+static dt_status check_choice(const dt_graph *g, const insertion *s)
+{
+    const dt_qkeras_choice *c = s->choice;
+
+    DT_CHECK(c->wbits >= 2 && c->wbits <= 16 && c->abits >= 2 && c->abits <= 16, DT_ERR_ARGUMENT,
+             "%s: quantizers of QKeras-Mod of w%da%d, allowed are 2..16 bits", g->name, c->wbits, c->abits);
+    DT_CHECK(g->capsules < 0, DT_ERR_UNSUPPORTED,
+             "%s: its capsules have no quantizers of QKeras-Mod; take another --quant-rule", g->name);
+    for (int i = 0; i < c->n_real; i++) DT_TRY(dt_check_layer_pattern(g, s->needed, c->real[i]));
+    return DT_OK;
+}
+
+static dt_status insert(const dt_graph *g, insertion *s, dt_graph **out)
+{
+    DT_CHECK(s->needed && s->quant, DT_ERR_MEMORY, "no memory to quantize the %d nodes of %s", g->n_nodes, g->name);
+    for (int i = 0; i < g->n_values; i++) s->quant[i] = -1;
+    s->needed[g->scores] = 1;
+    dt_graph_mark_needed(g, NULL, 1, s->needed);
+    DT_TRY(check_choice(g, s));
+    DT_TRY(dt_graph_rewrite(g, quantize_node, s, out));
+    return DT_OK;
+}
+
+dt_status dt_quant_insert_qkeras(const dt_graph *g, const dt_qkeras_choice *choice, dt_graph **out)
+{
+    const size_t n = (size_t)g->n_values + 1;
+    insertion s = { .choice = choice, .needed = calloc(n, 1), .quant = malloc(n * sizeof *s.quant) };
+    const dt_status status = insert(g, &s, out);
+
+    free(s.needed);
+    free(s.quant);
+    return status;
+}
+
+/* ---- taken out again ---- */
+
+int dt_graph_is_qkeras(const dt_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind == DT_OP_FEATUREMAP_QUANT) return 1;
+    }
+    return 0;
+}
+
+/* 1 if n makes the codes of weights real. */
+static int is_weight_real(const dt_graph *g, const dt_graph_node *n)
+{
+    const dt_graph_node *codes = n->kind == DT_OP_DEQUANTIZE ? dt_graph_maker(g, n->in[0]) : NULL;
+
+    return codes && codes->kind == DT_OP_MAX_QUANT;
+}
+
+static dt_status remove_node(dt_rewrite *r, const dt_graph_node *n, void *user)
+{
+    const dt_graph *g = r->from;
+    (void)user;
+
+    if (n->kind == DT_OP_MAX_QUANT) return DT_OK;
+    if (n->kind == DT_OP_FEATUREMAP_QUANT) return dt_rewrite_value(r, n->in[0], &r->of[n->out]);
+    if (is_weight_real(g, n)) return dt_rewrite_value(r, dt_graph_maker(g, n->in[0])->in[0], &r->of[n->out]);
+    return dt_rewrite_copy(r, n);
+}
+
+dt_status dt_quant_remove_qkeras(const dt_graph *g, dt_graph **out)
+{
+    DT_TRY(dt_graph_rewrite(g, dt_graph_is_qkeras(g) ? remove_node : NULL, NULL, out));
+    return DT_OK;
+}

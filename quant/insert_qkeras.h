@@ -1,0 +1,34 @@
+/*
+ * insert_qkeras.h - training with the quantizers of the QKeras-Mod notebook as a pass; and those taken out again.
+ */
+#ifndef DT_INSERT_QKERAS_H
+#define DT_INSERT_QKERAS_H
+
+#include "../core/graph/graph.h"
+
+typedef struct {
+    int wbits, abits;        /* 2..16 */
+    int per_channel;         /* 1: each filter of a CONV2D has a scale; 0: each layer. A LINEAR has one in any case */
+    const char *const *real; /* [n_real] patterns (fnmatch) of layers that stay real */
+    int n_real;
+} dt_qkeras_choice;
+
+/* Makes a copy of g with quantizers, which all give real values:
+ *
+ *   VALUE.quant         FEATUREMAP_QUANT of what a CONV2D, a LINEAR, an ADD or a FLATTEN reads, and of the scores;
+ *                       readers of one value share it
+ *   LAYER.weight_quant  MAX_QUANT of the weights
+ *   LAYER.weight_real   the real values of its codes
+ *
+ * Biases stay real: the 31 bits that the notebook gives them are more than f32 has. The least scales of weights are
+ * LAYER.weight_least, STATE, 0. DT_ERR_ARGUMENT: bits are out of their range, or a pattern fits no layer. */
+DT_MUST_CHECK dt_status dt_quant_insert_qkeras(const dt_graph *g, const dt_qkeras_choice *choice, dt_graph **out);
+
+/* Makes a copy of g without them: the network of real values that was trained. Exported integers are those of other
+ * quantizers, whose ranges come from a calibration (core/arith/qkeras.h). */
+DT_MUST_CHECK dt_status dt_quant_remove_qkeras(const dt_graph *g, dt_graph **out);
+
+/* Returns 1 if the graph has them. */
+int dt_graph_is_qkeras(const dt_graph *g);
+
+#endif /* DT_INSERT_QKERAS_H */
