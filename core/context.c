@@ -3,6 +3,7 @@
  */
 #include "context.h"
 
+#include "cpu_level.h"
 #include "grid_facts.h"
 #include "names.h"
 
@@ -52,6 +53,7 @@ static dt_status context_choose(dt_context *ctx)
 dt_status dt_context_create(const dt_options *opt, dt_context **out)
 {
     DT_TRY(options_check(opt));
+    DT_TRY(dt_cpu_level_check());
     const dt_step fresh = { .scale = { .value = 1.0f } };
     dt_context *ctx = calloc(1, sizeof *ctx);
     DT_CHECK(ctx, DT_ERR_MEMORY, "no memory for a context");
