@@ -32,6 +32,7 @@ typedef struct {
     void (*release)(dt_conv_share *share); /* frees the state, even if prepare failed; NULL where there is none */
 } dt_conv_kernel;
 
+extern const dt_conv_kernel dt_conv_amx;       /* stride 1, all directions, on a CPU with tiles */
 extern const dt_conv_kernel dt_conv_winograd;  /* 3x3, all directions */
 extern const dt_conv_kernel dt_conv_small;     /* dw of a map so small that most taps fall outside it */
 extern const dt_conv_kernel dt_conv_onednn;    /* exists only in a build with oneDNN */

@@ -4,20 +4,20 @@
  * Four tiles of sums, 32 rows of c by 32 columns, stay in tiles 0 to 3 while k runs. Tiles 4 and 5 hold 32 rows of a,
  * and 6 and 7 as many columns of b. What is no whole tile of an operand is copied to one whose rest is 0.
  *
- * Tests: tests/layers/test_word_gemm.c, tests/layers/test_tiles.c.
+ * Tests: tests/layers/test_word_gemm.c, tests/layers/test_amx.c.
  */
 #include "word_gemm_amx.h"
 
-#include "tiles.h"
+#include "amx.h"
 
 #if defined(__x86_64__)
 
 #include <string.h>
 
-enum { ROWS = DT_TILE_ROWS, WORDS = DT_TILE_ROWS };
+enum { ROWS = DT_AMX_ROWS, WORDS = DT_AMX_ROWS };
 
 typedef struct {
-    uint32_t word[DT_TILE_WORDS];
+    uint32_t word[DT_AMX_WORDS];
 } __attribute__((aligned(64))) tile;
 
 /* Where a tile of an operand lies, and the bytes from row to row. */
@@ -42,7 +42,7 @@ static inline place rows_of(const dt_word_gemm *g, int64_t i, int64_t k, tile *c
     for (int64_t w = 0; w < words; w++) {
         for (int64_t r = 0; r < rows; r++) copy->word[r * WORDS + w] = from[r * g->a_row + w * g->a_step];
     }
-    return (place){ copy, DT_TILE_ROW_BYTES };
+    return (place){ copy, DT_AMX_ROW_BYTES };
 }
 
 /* Words k .. k + 15 of columns j .. j + 15 of b. */
@@ -54,7 +54,7 @@ static inline place columns_of(const dt_word_gemm *g, int64_t j, int64_t k, tile
     if (words == WORDS) return (place){ from, 4 * g->b_row };
     memset(copy, 0, sizeof *copy);
     for (int64_t w = 0; w < words; w++) memcpy(copy->word + w * DT_WORD_COLUMNS, from + w * g->b_row, sizeof *from * 16);
-    return (place){ copy, DT_TILE_ROW_BYTES };
+    return (place){ copy, DT_AMX_ROW_BYTES };
 }
 
 /* What 16 rows of c from (i, j) on begin with. */
@@ -67,16 +67,16 @@ static inline place start_of(const dt_word_gemm *g, int64_t i, int64_t j, tile *
     if (rows == ROWS) return (place){ c, 4 * g->c_row };
     memset(copy, 0, sizeof *copy);
     for (int64_t r = 0; r < rows; r++) memcpy(copy->word + r * 16, c + r * g->c_row, sizeof *c * 16);
-    return (place){ copy, DT_TILE_ROW_BYTES };
+    return (place){ copy, DT_AMX_ROW_BYTES };
 }
 
 #define START(t, i, j)                                        \
     do {                                                      \
         const place p_ = start_of(g, i, j, &copy[0]);         \
         if (p_.at)                                            \
-            DT_TILE_LOAD(t, p_.at, p_.bytes);                 \
+            DT_AMX_LOAD(t, p_.at, p_.bytes);                 \
         else                                                  \
-            DT_TILE_ZERO(t);                                  \
+            DT_AMX_ZERO(t);                                  \
     } while (0)
 
 #define FINISH(t, i, j)                                                                  \
@@ -84,9 +84,9 @@ static inline place start_of(const dt_word_gemm *g, int64_t i, int64_t j, tile *
         uint32_t *c_ = (uint32_t *)g->c + (i)*g->c_row + (j);                            \
         const int64_t rows_ = least(ROWS, g->m - (i));                                   \
         if (rows_ == ROWS) {                                                             \
-            DT_TILE_STORE(t, c_, 4 * g->c_row);                                          \
+            DT_AMX_STORE(t, c_, 4 * g->c_row);                                          \
         } else {                                                                         \
-            DT_TILE_STORE(t, &copy[0], DT_TILE_ROW_BYTES);                               \
+            DT_AMX_STORE(t, &copy[0], DT_AMX_ROW_BYTES);                               \
             for (int64_t r_ = 0; r_ < rows_; r_++)                                       \
                 memcpy(c_ + r_ * g->c_row, copy[0].word + r_ * 16, sizeof(uint32_t) * 16); \
         }                                                                                \
@@ -95,19 +95,19 @@ static inline place start_of(const dt_word_gemm *g, int64_t i, int64_t j, tile *
 #define DOT(c, a, b)              \
     do {                          \
         if (is_int8)              \
-            DT_TILE_U8S8(c, a, b); \
+            DT_AMX_U8S8(c, a, b); \
         else                      \
-            DT_TILE_BF16(c, a, b); \
+            DT_AMX_BF16(c, a, b); \
     } while (0)
 
 #define LOAD(t, place_)                     \
     do {                                    \
         const place p_ = place_;            \
-        DT_TILE_LOAD(t, p_.at, p_.bytes);   \
+        DT_AMX_LOAD(t, p_.at, p_.bytes);   \
     } while (0)
 
 /* c[i .. i + 16 down)[j .. j + 16 across); all but g, i and j are constants where this is inlined */
-static inline __attribute__((always_inline)) DT_TILE_CODE void block(const dt_word_gemm *g, int64_t i, int64_t j,
+static inline __attribute__((always_inline)) DT_AMX_CODE void block(const dt_word_gemm *g, int64_t i, int64_t j,
                                                                      int down, int across, int is_int8)
 {
     tile copy[4];
@@ -136,9 +136,9 @@ static inline __attribute__((always_inline)) DT_TILE_CODE void block(const dt_wo
     if (down > 1 && across > 1) FINISH(3, i + ROWS, j + 16);
 }
 
-static inline __attribute__((always_inline)) DT_TILE_CODE void product(const dt_word_gemm *g, int is_int8)
+static inline __attribute__((always_inline)) DT_AMX_CODE void product(const dt_word_gemm *g, int is_int8)
 {
-    dt_tiles_take();
+    dt_amx_take();
     for (int64_t j = 0; j < g->n; j += 32) {
         for (int64_t i = 0; i < g->m; i += 2 * ROWS) {
             const int down = g->m - i > ROWS, across = g->n - j > 16;
@@ -152,15 +152,15 @@ static inline __attribute__((always_inline)) DT_TILE_CODE void product(const dt_
                 block(g, i, j, 1, 1, is_int8);
         }
     }
-    dt_tiles_release();
+    dt_amx_release();
 }
 
-DT_TILE_CODE void dt_word_gemm_amx_bf16(const dt_word_gemm *g)
+DT_AMX_CODE void dt_word_gemm_amx_bf16(const dt_word_gemm *g)
 {
     product(g, 0);
 }
 
-DT_TILE_CODE void dt_word_gemm_amx_u8s8(const dt_word_gemm *g)
+DT_AMX_CODE void dt_word_gemm_amx_u8s8(const dt_word_gemm *g)
 {
     product(g, 1);
 }

@@ -1,19 +1,19 @@
 /*
- * tile_model.h - the tile instructions of layers/gemm/tiles.h in plain C, for machines without them.
+ * amx_model.h - the tile instructions of layers/gemm/amx.h in plain C, for machines without them.
  *
- * A test defines DETENT_TILE_MODEL to this file's name and includes a kernel's source, whose functions get names of
+ * A test defines DETENT_AMX_MODEL to this file's name and includes a kernel's source, whose functions get names of
  * their own (`dt_x` is `model_x`), so that they stand beside the library's. Ranges are checked: tiles may be used
- * between dt_tiles_take and dt_tiles_release alone.
+ * between dt_amx_take and dt_amx_release alone.
  */
-#ifndef TILE_MODEL_H
-#define TILE_MODEL_H
+#ifndef AMX_MODEL_H
+#define AMX_MODEL_H
 
 #include <assert.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-#define DT_TILE_CODE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#define DT_AMX_CODE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")))
 
 typedef union {
     uint8_t byte[16][64];
@@ -26,14 +26,14 @@ typedef union {
 static _Thread_local model_tile model_tiles[8];
 static _Thread_local int model_is_taken;
 
-static inline void dt_tiles_take(void)
+static inline void dt_amx_take(void)
 {
     assert(!model_is_taken);
     memset(model_tiles, 0, sizeof model_tiles);
     model_is_taken = 1;
 }
 
-static inline void dt_tiles_release(void)
+static inline void dt_amx_release(void)
 {
     assert(model_is_taken);
     model_is_taken = 0;
@@ -105,11 +105,11 @@ static inline void model_bf16(int c, int a, int b)
     }
 }
 
-#define DT_TILE_LOAD(t, at, bytes)  model_load(t, at, bytes)
-#define DT_TILE_STORE(t, at, bytes) model_store(t, at, bytes)
-#define DT_TILE_ZERO(t)             model_zero(t)
-#define DT_TILE_U8S8(c, a, b)       model_bytes(c, a, b, 0)
-#define DT_TILE_S8S8(c, a, b)       model_bytes(c, a, b, 1)
-#define DT_TILE_BF16(c, a, b)       model_bf16(c, a, b)
+#define DT_AMX_LOAD(t, at, bytes)  model_load(t, at, bytes)
+#define DT_AMX_STORE(t, at, bytes) model_store(t, at, bytes)
+#define DT_AMX_ZERO(t)             model_zero(t)
+#define DT_AMX_U8S8(c, a, b)       model_bytes(c, a, b, 0)
+#define DT_AMX_S8S8(c, a, b)       model_bytes(c, a, b, 1)
+#define DT_AMX_BF16(c, a, b)       model_bf16(c, a, b)
 
-#endif /* TILE_MODEL_H */
+#endif /* AMX_MODEL_H */
