@@ -31,6 +31,8 @@ enum {
     BLOCK = 128,        /* filters, and channels, of an item: its sums take up to 590 KB of a core's cache of 2 MB */
     POSITIONS = 1024,   /* of a chunk, about */
     PARTS_ITEMS = 16,   /* to share among threads */
+    PAIR_BYTES = 128,   /* of 32 channels of x */
+    STEP_BYTES = 2 * DT_AMX_BYTES, /* of 32 filters and 32 positions of dy */
     SUM_BYTES = 4 * DT_AMX_BYTES, /* of 32 filters and 32 channels */
     SUM_FLOATS = 4 * DT_AMX_WORDS
 };
@@ -41,8 +43,8 @@ typedef struct {
     int64_t filters, channels;                     /* of a block, whole tiles; the last may need fewer */
     int64_t n_filter_blocks, n_channel_blocks;
     int64_t images, n_chunks, part, n_parts;       /* side by side; chunks of so many; chunks of a part; parts */
-    int64_t columns, positions;                    /* of a row of x; of dy, whole tiles */
-    int64_t x_pitch, dy_pitch;                     /* bytes of a pair of images; of a filter */
+    int64_t columns, steps;                        /* of a row of x; tiles along a row of dy */
+    int64_t x_panel, dy_panel;                     /* bytes of 32 channels; of 32 filters */
     size_t x_bytes, dy_bytes, sums_bytes, room_bytes;
 } gradient;
 
@@ -79,12 +81,12 @@ static gradient gradient_of(const dt_node *node)
     b.part = dt_amx_ceiling(b.n_chunks, b.n_parts);
     b.n_parts = dt_amx_ceiling(b.n_chunks, b.part);
     b.columns = s->Q + s->S - 1;
-    b.positions = dt_amx_ceiling(s->Q * b.images, 32) * 32;
-    b.x_pitch = dt_amx_pitch(b.channels * 4);
-    b.dy_pitch = dt_amx_pitch(b.positions * 2);
+    b.steps = dt_amx_ceiling(s->Q * b.images, 32);
     /* behind the last row, a tile of positions that are not there, whose dy is 0 */
-    b.x_bytes = (size_t)((s->H * b.columns * b.images / 2 + DT_AMX_ROWS) * b.x_pitch);
-    b.dy_bytes = (size_t)(s->P * b.filters * b.dy_pitch);
+    b.x_panel = (s->H * b.columns * b.images / 2 + DT_AMX_ROWS) * PAIR_BYTES;
+    b.dy_panel = s->P * b.steps * STEP_BYTES;
+    b.x_bytes = (size_t)(b.channels / 32 * b.x_panel);
+    b.dy_bytes = (size_t)(b.filters / 32 * b.dy_panel);
     b.sums_bytes = (size_t)(b.filters / 32 * (b.channels / 32) * s->R * s->S * SUM_BYTES);
     b.room_bytes = b.x_bytes + b.dy_bytes + b.sums_bytes;
     return b;
@@ -137,13 +139,14 @@ DT_AMX_INLINE void pair_x(const gradient *b, const gradient_item *a, int64_t fir
     for (int64_t h = 0; h < s->H; h++) {
         for (int64_t w = 0; w < s->W; w++) {
             const char *pixel = from + (h * s->W + w) * s->C * value;
-            char *words = to + (h * b->columns + s->pad[1] + w) * b->images / 2 * b->x_pitch;
-            for (int64_t g = 0; g < images; g += 2, words += b->x_pitch) {
+            char *words = to + (h * b->columns + s->pad[1] + w) * b->images / 2 * PAIR_BYTES;
+            for (int64_t g = 0; g < images; g += 2, words += PAIR_BYTES) {
                 const char *low = pixel + g * image, *high = g + 1 < images ? low + image : low;
                 for (int64_t c = 0; c < a->channels; c += DT_AMX_LANES) {
                     const __mmask16 mask = dt_amx_mask16(a->channels - c);
-                    _mm512_store_si512(words + 4 * c, dt_amx_pairs(dt_amx_floats(low, c, type, mask),
-                                                                   dt_amx_floats(high, c, type, mask)));
+                    _mm512_store_si512(words + c / 32 * b->x_panel + c % 32 * 4,
+                                       dt_amx_pairs(dt_amx_floats(low, c, type, mask),
+                                                    dt_amx_floats(high, c, type, mask)));
                 }
             }
         }
@@ -195,15 +198,18 @@ DT_AMX_INLINE void turn_dy_tile(const gradient *b, const gradient_item *a, int64
         }
     }
     dt_amx_transpose(word);
-    for (int f = 0; f < DT_AMX_LANES; f++) _mm512_store_si512(to + f * b->dy_pitch, word[f]);
+    for (int f = 0; f < DT_AMX_LANES; f++) _mm512_store_si512(to + f * DT_AMX_ROW_BYTES, word[f]);
 }
 
 DT_AMX_INLINE void turn_dy(const gradient *b, const gradient_item *a, int64_t first, char *to, dt_dtype type)
 {
     for (int64_t p = 0; p < b->s.P; p++) {
-        for (int64_t i = 0; i < b->positions; i += 32) {
-            for (int64_t k = 0; k < a->filters; k += DT_AMX_LANES)
-                turn_dy_tile(b, a, first, p, i, k, to + (p * b->filters + k) * b->dy_pitch + 2 * i, type);
+        for (int64_t i = 0; i < b->steps; i++) {
+            for (int64_t k = 0; k < a->filters; k += DT_AMX_LANES) {
+                turn_dy_tile(b, a, first, p, 32 * i, k,
+                             to + k / 32 * b->dy_panel + (p * b->steps + i) * STEP_BYTES + k % 32 / 16 * DT_AMX_BYTES,
+                             type);
+            }
         }
     }
 }
@@ -216,22 +222,17 @@ static DT_AMX_CODE void make_dy(const gradient *b, const gradient_item *a, int64
         turn_dy(b, a, first, to, DT_F32);
 }
 
-/* Adds the products of one row of dy with one of x, moved by s columns. */
-DT_AMX_INLINE void row_products(const gradient *b, const char *dy, const char *x, int64_t s, int is_wide)
+/* Adds the products of n steps of a row of dy and of one of x. */
+DT_AMX_INLINE void row_products(const char *dy, const char *x, int64_t n, int is_wide)
 {
-    const int64_t half = 16 * b->dy_pitch, W = b->s.W, before = b->s.pad[1];
-
-    for (int64_t i = 0; i < b->positions; i += 32) {
-        const int64_t first = i / b->images + s - before, last = (i + 31) / b->images + s - before;
-        if (last < 0 || first >= W) continue;
-        const char *left = dy + 2 * i, *right = x + i / 2 * b->x_pitch;
-        DT_AMX_LOAD(4, left, b->dy_pitch);
-        DT_AMX_LOAD(6, right, b->x_pitch);
+    for (int64_t i = 0; i < n; i++, dy += STEP_BYTES, x += DT_AMX_ROWS * PAIR_BYTES) {
+        DT_AMX_LOAD(4, dy, DT_AMX_ROW_BYTES);
+        DT_AMX_LOAD(6, x, PAIR_BYTES);
         DT_AMX_BF16(0, 4, 6);
-        DT_AMX_LOAD(5, left + half, b->dy_pitch);
+        DT_AMX_LOAD(5, dy + DT_AMX_BYTES, DT_AMX_ROW_BYTES);
         DT_AMX_BF16(2, 5, 6);
         if (is_wide) {
-            DT_AMX_LOAD(7, right + DT_AMX_ROW_BYTES, b->x_pitch);
+            DT_AMX_LOAD(7, x + DT_AMX_ROW_BYTES, PAIR_BYTES);
             DT_AMX_BF16(1, 4, 7);
             DT_AMX_BF16(3, 5, 7);
         }
@@ -243,8 +244,13 @@ DT_AMX_INLINE void tap_sums(const gradient *b, const char *dy, const char *x, in
                             int is_wide)
 {
     const dt_conv_shape *sh = &b->s;
-    const int64_t r = tap / sh->S, s = tap % sh->S;
+    const int64_t r = tap / sh->S, s = tap % sh->S, out = sh->pad[1] - s;
+    /* steps of a row of dy whose 32 positions have some that the tap finds inside of the map */
+    const int64_t begin = out > 0 ? out * b->images / 32 : 0;
+    const int64_t end = dt_amx_least(b->steps, dt_amx_ceiling((sh->W + out) * b->images, 32));
 
+    dy += begin * STEP_BYTES;
+    x += s * b->images / 2 * PAIR_BYTES + begin * DT_AMX_ROWS * PAIR_BYTES;
     if (starts) {
         DT_AMX_ZERO(0);
         DT_AMX_ZERO(1);
@@ -259,7 +265,7 @@ DT_AMX_INLINE void tap_sums(const gradient *b, const char *dy, const char *x, in
     for (int64_t p = 0; p < sh->P; p++) {
         const int64_t h = p + r - sh->pad[0];
         if (h < 0 || h >= sh->H) continue;
-        row_products(b, dy + p * b->filters * b->dy_pitch, x + (h * b->columns + s) * b->images / 2 * b->x_pitch, s,
+        row_products(dy + p * b->steps * STEP_BYTES, x + h * b->columns * b->images / 2 * PAIR_BYTES, end - begin,
                      is_wide);
     }
     DT_AMX_STORE(0, sums, DT_AMX_ROW_BYTES);
@@ -278,9 +284,9 @@ static DT_AMX_CODE void chunk_sums(const gradient *b, const gradient_item *a, in
             for (int64_t tap = 0; tap < taps; tap++, sums += SUM_FLOATS) {
                 if (k >= a->filters || c >= a->channels) continue;
                 if (a->channels - c > DT_AMX_LANES)
-                    tap_sums(b, room->dy + k * b->dy_pitch, room->x + 4 * c, tap, sums, starts, 1);
+                    tap_sums(b, room->dy + k / 32 * b->dy_panel, room->x + c / 32 * b->x_panel, tap, sums, starts, 1);
                 else
-                    tap_sums(b, room->dy + k * b->dy_pitch, room->x + 4 * c, tap, sums, starts, 0);
+                    tap_sums(b, room->dy + k / 32 * b->dy_panel, room->x + c / 32 * b->x_panel, tap, sums, starts, 0);
             }
         }
     }
