@@ -222,6 +222,39 @@ static DT_AMX_CODE void make_dy(const gradient *b, const gradient_item *a, int64
         turn_dy(b, a, first, to, DT_F32);
 }
 
+/* The pixels of the next chunk, which are fetched into the cache while this one is multiplied, some with each row
+ * of each tap: of many at a time, the CPU drops the requests, or waits for them. */
+typedef struct {
+    const char *at;
+    int64_t left, pixel_bytes, bytes; /* pixels; from pixel to pixel; of one that the item reads */
+    int64_t pixels;                   /* with each row of a tap */
+} pixels_ahead;
+
+static pixels_ahead pixels_ahead_of(const gradient *b, const gradient_item *a, int64_t chunk, int is_x)
+{
+    const dt_conv_shape *s = &b->s;
+    const dt_tensor *x = b->node->in[0], *y = b->node->out;
+    const int64_t value = (int64_t)dt_type_bytes(is_x ? x->type : y->grad_type), first = chunk * b->images;
+    const int64_t image = is_x ? s->H * s->W : s->P * s->Q;
+    const int64_t rows = s->P * s->R * s->S * (b->filters / 32) * (b->channels / 32);
+    const int64_t n = chunk < a->end ? dt_amx_least(b->images, s->N - first) * image : 0;
+    const int64_t pixel_bytes = (is_x ? s->C : s->K) * value;
+    const char *from = is_x ? (const char *)x->data + a->c * value : (const char *)y->grad + a->k * value;
+
+    return (pixels_ahead){ from + first * image * pixel_bytes, n, pixel_bytes,
+                           (is_x ? a->channels : a->filters) * value, dt_amx_ceiling(n, rows) };
+}
+
+static inline void fetch_pixels(pixels_ahead *ahead)
+{
+    const int64_t n = dt_amx_least(ahead->pixels, ahead->left);
+
+    for (int64_t i = 0; i < n; i++, ahead->at += ahead->pixel_bytes) {
+        for (int64_t byte = 0; byte < ahead->bytes; byte += 64) __builtin_prefetch(ahead->at + byte, 0, 2);
+    }
+    ahead->left -= n;
+}
+
 /* Adds the products of n steps of a row of dy and of one of x. */
 DT_AMX_INLINE void row_products(const char *dy, const char *x, int64_t n, int is_wide)
 {
@@ -241,7 +274,7 @@ DT_AMX_INLINE void row_products(const char *dy, const char *x, int64_t n, int is
 
 /* Adds a chunk's products to the sums of 32 filters, 32 channels and one tap; `starts`: they begin at 0. */
 DT_AMX_INLINE void tap_sums(const gradient *b, const char *dy, const char *x, int64_t tap, float *sums, int starts,
-                            int is_wide)
+                            pixels_ahead *ahead, int is_wide)
 {
     const dt_conv_shape *sh = &b->s;
     const int64_t r = tap / sh->S, s = tap % sh->S, out = sh->pad[1] - s;
@@ -265,6 +298,8 @@ DT_AMX_INLINE void tap_sums(const gradient *b, const char *dy, const char *x, in
     for (int64_t p = 0; p < sh->P; p++) {
         const int64_t h = p + r - sh->pad[0];
         if (h < 0 || h >= sh->H) continue;
+        fetch_pixels(&ahead[0]);
+        fetch_pixels(&ahead[1]);
         row_products(dy + p * b->steps * STEP_BYTES, x + h * b->columns * b->images / 2 * PAIR_BYTES, end - begin,
                      is_wide);
     }
@@ -274,9 +309,11 @@ DT_AMX_INLINE void tap_sums(const gradient *b, const char *dy, const char *x, in
     DT_AMX_STORE(3, sums + 3 * DT_AMX_WORDS, DT_AMX_ROW_BYTES);
 }
 
-static DT_AMX_CODE void chunk_sums(const gradient *b, const gradient_item *a, int starts, const gradient_room *room)
+static DT_AMX_CODE void chunk_sums(const gradient *b, const gradient_item *a, int64_t chunk, const gradient_room *room)
 {
     const int64_t taps = b->s.R * b->s.S;
+    const int starts = chunk == a->chunk;
+    pixels_ahead ahead[2] = { pixels_ahead_of(b, a, chunk + 1, 0), pixels_ahead_of(b, a, chunk + 1, 1) };
     float *sums = room->sums;
 
     for (int64_t k = 0; k < b->filters; k += 32) {
@@ -284,9 +321,9 @@ static DT_AMX_CODE void chunk_sums(const gradient *b, const gradient_item *a, in
             for (int64_t tap = 0; tap < taps; tap++, sums += SUM_FLOATS) {
                 if (k >= a->filters || c >= a->channels) continue;
                 if (a->channels - c > DT_AMX_LANES)
-                    tap_sums(b, room->dy + k / 32 * b->dy_panel, room->x + c / 32 * b->x_panel, tap, sums, starts, 1);
+                    tap_sums(b, room->dy + k / 32 * b->dy_panel, room->x + c / 32 * b->x_panel, tap, sums, starts, ahead, 1);
                 else
-                    tap_sums(b, room->dy + k / 32 * b->dy_panel, room->x + c / 32 * b->x_panel, tap, sums, starts, 0);
+                    tap_sums(b, room->dy + k / 32 * b->dy_panel, room->x + c / 32 * b->x_panel, tap, sums, starts, ahead, 0);
             }
         }
     }
@@ -332,7 +369,7 @@ static void run_gradient_item(const gradient *b, int64_t item, float *parts, con
     for (int64_t chunk = a.chunk; chunk < a.end; chunk++) {
         make_x(b, &a, chunk * b->images, room->x);
         make_dy(b, &a, chunk * b->images, room->dy);
-        chunk_sums(b, &a, chunk == a.chunk, room);
+        chunk_sums(b, &a, chunk, room);
     }
     if (b->n_parts == 1)
         put_item(b, &a, room->sums, gradient_scale(node->in[0]), !(node->fresh & 2u), dt_grads(node->in[1]));

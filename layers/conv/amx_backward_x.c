@@ -52,28 +52,53 @@ size_t dt_amx_backward_x_scratch(const dt_node *node, int threads)
     return m.filters_bytes + (size_t)threads * m.room_bytes;
 }
 
-/* Channels c .. c + 15 of the value `at` of a row of the turned window: a filter's, of one of its taps. */
-DT_AMX_INLINE __m512 turned_values(const dt_amx_map *m, const dt_tensor *w, int64_t tap, int64_t at, int64_t c)
-{
-    const int64_t K = m->channels, k = at % K, r = tap / m->across, s = tap % m->across + at / K;
-    const int64_t from = ((k * m->R + m->R - 1 - r) * m->S + m->S - 1 - s) * m->n + c;
+/* A value of a row of the turned window: a filter's, of one of its taps. */
+typedef struct {
+    int64_t from; /* its first channel, in w; -1 behind the row's last */
+    float scale;
+} turned_value;
 
-    if (at >= m->tap || c >= m->n) return _mm512_setzero_ps();
-    const float scale = w->n_scale > 1 ? w->scale[k] : 1.0f;
-    return _mm512_mul_ps(_mm512_set1_ps(scale), dt_amx_floats(w->data, from, w->type, dt_amx_mask16(m->n - c)));
+static inline turned_value turned_value_of(const dt_amx_map *m, const dt_tensor *w, int64_t tap, int64_t at)
+{
+    const int64_t K = m->channels, joined = m->across < m->S ? at / K : 0, k = at - joined * K;
+    const int64_t r = tap / m->across, s = tap % m->across + joined;
+
+    if (at >= m->tap) return (turned_value){ -1, 0.0f };
+    return (turned_value){ ((k * m->R + m->R - 1 - r) * m->S + m->S - 1 - s) * m->n,
+                           w->n_scale > 1 ? w->scale[k] : 1.0f };
 }
 
-static DT_AMX_CODE void turned_panel(const dt_amx_map *m, const dt_tensor *w, int64_t panel, char *to)
+/* Its channels c .. c + 15 */
+DT_AMX_INLINE __m512 turned_lanes(const dt_tensor *w, const turned_value *v, int64_t c, int64_t n, dt_dtype type)
 {
-    for (int64_t tap = 0; tap < m->R * m->across; tap++) {
-        for (int64_t step = 0; step < m->steps; step++, to += DT_AMX_PANEL_STEP) {
-            for (int64_t i = 0; i < 2 * DT_AMX_ROWS; i++) {
-                const int64_t half = i / DT_AMX_ROWS, row = i % DT_AMX_ROWS, at = step * 32 + 2 * row;
-                const int64_t c = panel * DT_AMX_PANEL + half * DT_AMX_LANES;
-                _mm512_store_si512(to + i * DT_AMX_ROW_BYTES, dt_amx_pairs(turned_values(m, w, tap, at, c),
-                                                                           turned_values(m, w, tap, at + 1, c)));
-            }
+    if (v->from < 0) return _mm512_setzero_ps();
+    return _mm512_mul_ps(_mm512_set1_ps(v->scale), dt_amx_floats(w->data, v->from + c, type, dt_amx_mask16(n - c)));
+}
+
+/* One step of a tap, of two panels, which share their cache lines of w. */
+DT_AMX_INLINE void turned_step(const dt_amx_map *m, const dt_tensor *w, int64_t tap, int64_t step, int64_t panel,
+                               char *filters, dt_dtype type)
+{
+    const int64_t bytes = dt_amx_panel_bytes(m), end = dt_amx_least(m->n, (panel + 2) * DT_AMX_PANEL);
+
+    for (int64_t row = 0; row < DT_AMX_ROWS; row++) {
+        const turned_value low = turned_value_of(m, w, tap, step * 32 + 2 * row),
+                           high = turned_value_of(m, w, tap, step * 32 + 2 * row + 1);
+        char *to = filters + (tap * m->steps + step) * DT_AMX_PANEL_STEP + row * DT_AMX_ROW_BYTES;
+        for (int64_t c = panel * DT_AMX_PANEL; c < end; c += DT_AMX_LANES) {
+            _mm512_store_si512(to + c / DT_AMX_PANEL * bytes + c % DT_AMX_PANEL / DT_AMX_LANES * DT_AMX_BYTES,
+                               dt_amx_pairs(turned_lanes(w, &low, c, m->n, type), turned_lanes(w, &high, c, m->n, type)));
         }
+    }
+}
+
+static DT_AMX_CODE void turned_panels(const dt_amx_map *m, const dt_tensor *w, int64_t panel, char *filters)
+{
+    for (int64_t i = 0; i < m->R * m->across * m->steps; i++) {
+        if (w->type == DT_I8)
+            turned_step(m, w, i / m->steps, i % m->steps, panel, filters, DT_I8);
+        else
+            turned_step(m, w, i / m->steps, i % m->steps, panel, filters, DT_F32);
     }
 }
 
@@ -92,9 +117,7 @@ void dt_amx_backward_x(const dt_node *node, void *scratch, int threads)
 
     assert(x->grad_type == DT_F32 || (x->grad_type == DT_BF16 && !p.add));
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t panel = 0; panel < m.n_panels; panel++) {
-        turned_panel(&m, w, panel, filters + panel * (int64_t)(m.filters_bytes / (size_t)m.n_panels));
-    }
+    for (int64_t panel = 0; panel < m.n_panels; panel += 2) turned_panels(&m, w, panel, filters);
     dt_amx_map_run(&m, &p, filters + m.filters_bytes, threads);
 }
 

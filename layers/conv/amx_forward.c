@@ -101,7 +101,7 @@ void dt_amx_forward(const dt_node *node, void *scratch, int threads)
 
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t panel = 0; panel < m.n_panels; panel++) {
-        code_panel(&m, node->in[1], panel, filters + panel * (int64_t)(m.filters_bytes / (size_t)m.n_panels));
+        code_panel(&m, node->in[1], panel, filters + panel * dt_amx_panel_bytes(&m));
     }
     dt_amx_map_run(&m, &p, filters + m.filters_bytes, threads);
 }

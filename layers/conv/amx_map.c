@@ -19,7 +19,7 @@ enum {
     NARROW = 4,             /* columns of a map whose taps outside are left out */
     NARROW_POSITIONS = 128, /* images times columns of one */
     MAP_BYTES = 512 << 10,  /* of a thread's map, where more than one image is a choice; a core has a cache of 2 MB */
-    ITEMS = 16,             /* to share among threads */
+    ITEMS = 32,             /* to share among threads */
     JOINED_BYTES = 32,      /* the most that a pixel has if taps are joined */
     SLACK = 32,             /* pixels behind the last, which the last tile may read */
     SUMS = 4 * DT_AMX_WORDS
@@ -67,8 +67,9 @@ void dt_amx_map_plan(dt_amx_map *m)
     m->images = images_of(m);
     m->n_groups = dt_amx_ceiling(m->N, m->images);
     m->n_panels = dt_amx_ceiling(m->n, DT_AMX_PANEL);
-    m->splits = dt_amx_least(m->n_panels, dt_amx_ceiling(ITEMS, m->n_groups));
-    m->filters_bytes = (size_t)(m->n_panels * m->R * m->across * m->steps * DT_AMX_PANEL_STEP);
+    m->splits = dt_amx_least(m->n_panels, dt_amx_ceiling(ITEMS / 2, m->n_groups));
+    m->run = dt_amx_ceiling(m->n_groups * m->splits, ITEMS);
+    m->filters_bytes = (size_t)(m->n_panels * dt_amx_panel_bytes(m));
     m->map_bytes = dt_round_up((size_t)bytes_of_map(m, m->images), DT_CACHE_LINE);
     m->room_bytes = m->map_bytes + dt_round_up((size_t)(m->Q * m->images) * sizeof(int64_t), DT_CACHE_LINE);
 }
@@ -135,6 +136,30 @@ static void place_positions(const dt_amx_map *m, int64_t first, int64_t *place)
         for (int64_t g = 0; g < m->images; g++) {
             place[q * m->images + g] = first + g < m->N ? (first + g) * m->P * m->Q + q : -1;
         }
+    }
+}
+
+/* Images that are fetched into the cache while others are multiplied, some lines with each block. */
+typedef struct {
+    const char *at, *end;
+    int64_t lines;
+} images_ahead;
+
+static images_ahead ahead_of(const dt_amx_map *m, const dt_amx_product *p, int64_t first)
+{
+    const int64_t image = m->H * m->W * m->channels * (int64_t)dt_type_bytes(p->type);
+    const int64_t images = dt_amx_least(m->images, m->N - first);
+    const int64_t blocks = m->P * dt_amx_ceiling(m->Q * m->images, 32) * dt_amx_ceiling(m->n_panels, m->splits);
+    const char *at = (const char *)p->from + first * image;
+
+    if (images <= 0) return (images_ahead){ NULL, NULL, 0 };
+    return (images_ahead){ at, at + images * image, dt_amx_ceiling(dt_amx_ceiling(images * image, 64), blocks) };
+}
+
+static inline void fetch(images_ahead *ahead)
+{
+    for (int64_t i = 0; i < ahead->lines && ahead->at < ahead->end; i++, ahead->at += 64) {
+        __builtin_prefetch(ahead->at, 0, 2);
     }
 }
 
@@ -227,16 +252,17 @@ DT_AMX_INLINE void put_block(const dt_amx_map *m, const dt_amx_product *p, const
     }
 }
 
-DT_AMX_INLINE void panel_typed(const dt_amx_map *m, const dt_amx_product *p, int64_t panel, char *map, dt_amx_kind kind,
-                               int is_half)
+DT_AMX_INLINE void panel_typed(const dt_amx_map *m, const dt_amx_product *p, int64_t panel, char *map,
+                               images_ahead *ahead, dt_amx_kind kind, int is_half)
 {
     const int64_t *place = (const int64_t *)(const void *)(map + m->map_bytes);
-    const char *filters = p->filters + panel * (int64_t)(m->filters_bytes / (size_t)m->n_panels);
+    const char *filters = p->filters + panel * dt_amx_panel_bytes(m);
     const int64_t first = panel * DT_AMX_PANEL, count = m->Q * m->images;
     float sums[SUMS] __attribute__((aligned(64)));
 
     for (int64_t row = 0; row < m->P; row++) {
         for (int64_t i = 0; i < count; i += 32) {
+            fetch(ahead);
             if (m->n - first > DT_AMX_LANES)
                 block_products(m, map, filters, row, i, sums, kind, 1);
             else
@@ -246,26 +272,34 @@ DT_AMX_INLINE void panel_typed(const dt_amx_map *m, const dt_amx_product *p, int
     }
 }
 
-static DT_AMX_CODE void run_panel(const dt_amx_map *m, const dt_amx_product *p, int64_t panel, char *map)
+static DT_AMX_CODE void run_panel(const dt_amx_map *m, const dt_amx_product *p, int64_t panel, char *map,
+                                  images_ahead *ahead)
 {
     switch (m->kind) {
-    case DT_AMX_U8: panel_typed(m, p, panel, map, DT_AMX_U8, 0); break;
-    case DT_AMX_S8: panel_typed(m, p, panel, map, DT_AMX_S8, 0); break;
+    case DT_AMX_U8: panel_typed(m, p, panel, map, ahead, DT_AMX_U8, 0); break;
+    case DT_AMX_S8: panel_typed(m, p, panel, map, ahead, DT_AMX_S8, 0); break;
     default:
         if (p->to_type == DT_BF16)
-            panel_typed(m, p, panel, map, DT_AMX_HALF, 1);
+            panel_typed(m, p, panel, map, ahead, DT_AMX_HALF, 1);
         else
-            panel_typed(m, p, panel, map, DT_AMX_HALF, 0);
+            panel_typed(m, p, panel, map, ahead, DT_AMX_HALF, 0);
     }
 }
 
+/* A split of the panels of a run of groups. */
 static DT_AMX_CODE void run_item(const dt_amx_map *m, const dt_amx_product *p, int64_t item, char *map)
 {
-    const int64_t first = item / m->splits * m->images, split = item % m->splits;
+    const int64_t run = item / m->splits * m->run, end = dt_amx_least(run + m->run, m->n_groups);
 
-    copy_images(m, p, first, map);
-    place_positions(m, first, (int64_t *)(void *)(map + m->map_bytes));
-    for (int64_t panel = split; panel < m->n_panels; panel += m->splits) run_panel(m, p, panel, map);
+    for (int64_t group = run; group < end; group++) {
+        const int64_t first = group * m->images;
+        images_ahead ahead = ahead_of(m, p, group + 1 < end ? first + m->images : m->N);
+        copy_images(m, p, first, map);
+        place_positions(m, first, (int64_t *)(void *)(map + m->map_bytes));
+        for (int64_t panel = item % m->splits; panel < m->n_panels; panel += m->splits) {
+            run_panel(m, p, panel, map, &ahead);
+        }
+    }
     _mm_sfence(); /* the stores past the caches are ordered by nothing else */
 }
 
@@ -279,7 +313,7 @@ DT_AMX_CODE void dt_amx_map_run(const dt_amx_map *m, const dt_amx_product *p, ch
         memset(map, 0, m->map_bytes);
         dt_amx_take();
 #pragma omp for schedule(dynamic)
-        for (int64_t item = 0; item < m->n_groups * m->splits; item++) run_item(m, p, item, map);
+        for (int64_t item = 0; item < dt_amx_ceiling(m->n_groups, m->run) * m->splits; item++) run_item(m, p, item, map);
         dt_amx_release();
     }
 }

@@ -31,6 +31,7 @@ typedef struct {
     int64_t images, n_groups;                    /* side by side; groups of so many in the batch */
     int64_t columns, pitch, steps;               /* of a row; bytes from pixel to pixel; tiles along a tap's values */
     int64_t n_panels, splits;                    /* of 32 results; items that the panels of a group are cut into */
+    int64_t run;                                 /* groups of an item, one after another */
     size_t filters_bytes, map_bytes, room_bytes; /* all panels; a thread's map; a thread's room */
 } dt_amx_map;
 
@@ -47,6 +48,12 @@ typedef struct {
 
 /* Fills in what follows from kind to before. */
 void dt_amx_map_plan(dt_amx_map *m);
+
+/* Returns the bytes of the filters of a panel. */
+static inline int64_t dt_amx_panel_bytes(const dt_amx_map *m)
+{
+    return m->R * m->across * m->steps * DT_AMX_PANEL_STEP;
+}
 
 /* Computes the product on at most `threads` threads, each in a room of its own of rooms. */
 void dt_amx_map_run(const dt_amx_map *m, const dt_amx_product *p, char *rooms, int threads);
