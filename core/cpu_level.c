@@ -123,9 +123,10 @@ dt_status dt_cpu_level_check(void)
     if (!wanted) return DT_OK;
     DT_CHECK(level_of(wanted) < DT_CPU_LEVELS, DT_ERR_ARGUMENT,
              "DETENT_CPU is '%s', which is no level; there are scalar, avx2, avx512 and amx", wanted);
-    DT_CHECK(level_of(wanted) <= best, DT_ERR_UNSUPPORTED,
-             "DETENT_CPU is '%s', but the highest level of this CPU is '%s'; set it to that or a lower one, or unset it",
-             wanted, names[best]);
+    DT_CHECK(
+        level_of(wanted) <= best, DT_ERR_UNSUPPORTED,
+        "DETENT_CPU is '%s', but the highest level of this CPU is '%s'; set it to that or a lower one, or unset it",
+        wanted, names[best]);
     return DT_OK;
 }
 

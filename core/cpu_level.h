@@ -17,7 +17,8 @@ typedef enum {
     DT_CPU_LEVELS
 } dt_cpu_level;
 
-/* Returns the level that kernels use. Where DETENT_CPU is wrong, it is the CPU's highest: dt_cpu_level_check reports. */
+/* Returns the level that kernels use. Where DETENT_CPU is wrong, it is the CPU's highest: dt_cpu_level_check reports.
+ */
 dt_cpu_level dt_cpu_level_now(void);
 /* Returns the highest level of this CPU. */
 dt_cpu_level dt_cpu_level_best(void);

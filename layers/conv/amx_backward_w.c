@@ -1,14 +1,14 @@
 /*
  * amx_backward_w.c - dw of a convolution by tiles, bf16 with f32 sums.
  *
- *   dw(k, r, s, c) = scale of x * sum over positions (h, w, image) of dy(h, w, image, k) x(h + r - above, w + s - before,
- *                    image, c)
+ *   dw(k, r, s, c) = scale of x * sum over positions (h, w, image) of dy(h, w, image, k) x(h + r - above, w + s -
+ * before, image, c)
  *
- * A tile's products run along 32 positions of a row. Positions are numbered column * images + image, with an even number
- * of images side by side, so that the two of a word belong to one pixel. For dy, the first operand, [row][k][position],
- * a 16x16 transpose makes them neighbours. For x, [row][column][pair of images][c], with columns of zeros around, a tap
- * is an offset. Where there are 32 images or more, 32 positions are of one pixel, and a tap that falls outside is left
- * out.
+ * A tile's products run along 32 positions of a row. Positions are numbered column * images + image, with an even
+ * number of images side by side, so that the two of a word belong to one pixel. For dy, the first operand,
+ * [row][k][position], a 16x16 transpose makes them neighbours. For x, [row][column][pair of images][c], with columns of
+ * zeros around, a tap is an offset. Where there are 32 images or more, 32 positions are of one pixel, and a tap that
+ * falls outside is left out.
  *
  * The work is cut into items, each a block of filters and channels for a part of the batch. The sums of an item, for
  * every tap, stay in the cache while its images pass in chunks, which are made into operands just before. Parts depend
@@ -28,23 +28,23 @@
 #include <string.h>
 
 enum {
-    BLOCK = 128,        /* filters, and channels, of an item: its sums take up to 590 KB of a core's cache of 2 MB */
-    POSITIONS = 1024,   /* of a chunk, about */
-    PARTS_ITEMS = 16,   /* to share among threads */
-    PAIR_BYTES = 128,   /* of 32 channels of x */
+    BLOCK = 128,      /* filters, and channels, of an item: its sums take up to 590 KB of a core's cache of 2 MB */
+    POSITIONS = 1024, /* of a chunk, about */
+    PARTS_ITEMS = 16, /* to share among threads */
+    PAIR_BYTES = 128, /* of 32 channels of x */
     STEP_BYTES = 2 * DT_AMX_BYTES, /* of 32 filters and 32 positions of dy */
-    SUM_BYTES = 4 * DT_AMX_BYTES, /* of 32 filters and 32 channels */
+    SUM_BYTES = 4 * DT_AMX_BYTES,  /* of 32 filters and 32 channels */
     SUM_FLOATS = 4 * DT_AMX_WORDS
 };
 
 typedef struct {
     const dt_node *node;
     dt_conv_shape s;
-    int64_t filters, channels;                     /* of a block, whole tiles; the last may need fewer */
+    int64_t filters, channels; /* of a block, whole tiles; the last may need fewer */
     int64_t n_filter_blocks, n_channel_blocks;
-    int64_t images, n_chunks, part, n_parts;       /* side by side; chunks of so many; chunks of a part; parts */
-    int64_t columns, steps;                        /* of a row of x; tiles along a row of dy */
-    int64_t x_panel, dy_panel;                     /* bytes of 32 channels; of 32 filters */
+    int64_t images, n_chunks, part, n_parts; /* side by side; chunks of so many; chunks of a part; parts */
+    int64_t columns, steps;                  /* of a row of x; tiles along a row of dy */
+    int64_t x_panel, dy_panel;               /* bytes of 32 channels; of 32 filters */
     size_t x_bytes, dy_bytes, sums_bytes, room_bytes;
 } gradient;
 
@@ -92,13 +92,11 @@ static gradient gradient_of(const dt_node *node)
     return b;
 }
 
-int dt_amx_backward_w_fits(const dt_node *node, const dt_exec *ex)
+const char *dt_amx_backward_w_refuses(const dt_node *node, const dt_exec *ex)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
-    const dt_dtype x = node->in[0]->type;
 
-    return ex->precision == DT_PRECISION_MIXED && dt_amx_conv_shape_fits(&s) &&
-           (x == DT_F32 || x == DT_U8 || x == DT_I8);
+    return ex->precision != DT_PRECISION_MIXED ? "backward is f32" : dt_amx_conv_shape_refuses(&s);
 }
 
 /* Where parts are kept until all are there; not needed of one. */
@@ -144,9 +142,9 @@ DT_AMX_INLINE void pair_x(const gradient *b, const gradient_item *a, int64_t fir
                 const char *low = pixel + g * image, *high = g + 1 < images ? low + image : low;
                 for (int64_t c = 0; c < a->channels; c += DT_AMX_LANES) {
                     const __mmask16 mask = dt_amx_mask16(a->channels - c);
-                    _mm512_store_si512(words + c / 32 * b->x_panel + c % 32 * 4,
-                                       dt_amx_pairs(dt_amx_floats(low, c, type, mask),
-                                                    dt_amx_floats(high, c, type, mask)));
+                    _mm512_store_si512(
+                        words + c / 32 * b->x_panel + c % 32 * 4,
+                        dt_amx_pairs(dt_amx_floats(low, c, type, mask), dt_amx_floats(high, c, type, mask)));
                 }
             }
         }
@@ -321,9 +319,11 @@ static DT_AMX_CODE void chunk_sums(const gradient *b, const gradient_item *a, in
             for (int64_t tap = 0; tap < taps; tap++, sums += SUM_FLOATS) {
                 if (k >= a->filters || c >= a->channels) continue;
                 if (a->channels - c > DT_AMX_LANES)
-                    tap_sums(b, room->dy + k / 32 * b->dy_panel, room->x + c / 32 * b->x_panel, tap, sums, starts, ahead, 1);
+                    tap_sums(b, room->dy + k / 32 * b->dy_panel, room->x + c / 32 * b->x_panel, tap, sums, starts,
+                             ahead, 1);
                 else
-                    tap_sums(b, room->dy + k / 32 * b->dy_panel, room->x + c / 32 * b->x_panel, tap, sums, starts, ahead, 0);
+                    tap_sums(b, room->dy + k / 32 * b->dy_panel, room->x + c / 32 * b->x_panel, tap, sums, starts,
+                             ahead, 0);
             }
         }
     }

@@ -2,9 +2,9 @@
  * amx_backward_x.c - dx of a convolution by tiles, bf16 with f32 sums.
  *
  * dx is a convolution of dy with the window turned by 180 degrees, whose padding is the rest of the window:
- *   dx(h, w, c) = sum over (r, s) and k of dy(h + r - (R - 1 - above), w + s - (S - 1 - before), k) w(k, R-1-r, S-1-s, c)
- * The product is amx_map.c's. dy is rounded to bf16 if it is f32. Codes of filters are exact in bf16 up to 256; their
- * scale is multiplied at the end if it is one, else before they are rounded.
+ *   dx(h, w, c) = sum over (r, s) and k of dy(h + r - (R - 1 - above), w + s - (S - 1 - before), k) w(k, R-1-r, S-1-s,
+ * c) The product is amx_map.c's. dy is rounded to bf16 if it is f32. Codes of filters are exact in bf16 up to 256;
+ * their scale is multiplied at the end if it is one, else before they are rounded.
  *
  * Mathematics: conv.c.  Tests: tests/layers/test_amx.c.
  */
@@ -36,13 +36,11 @@ static dt_amx_map backward_x_map(const dt_node *node)
     return m;
 }
 
-int dt_amx_backward_x_fits(const dt_node *node, const dt_exec *ex)
+const char *dt_amx_backward_x_refuses(const dt_node *node, const dt_exec *ex)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
-    const dt_tensor *w = node->in[1];
 
-    return ex->precision == DT_PRECISION_MIXED && dt_amx_conv_shape_fits(&s) &&
-           (w->type == DT_F32 || w->type == DT_I8);
+    return ex->precision != DT_PRECISION_MIXED ? "backward is f32" : dt_amx_conv_shape_refuses(&s);
 }
 
 size_t dt_amx_backward_x_scratch(const dt_node *node, int threads)
@@ -86,8 +84,9 @@ DT_AMX_INLINE void turned_step(const dt_amx_map *m, const dt_tensor *w, int64_t 
                            high = turned_value_of(m, w, tap, step * 32 + 2 * row + 1);
         char *to = filters + (tap * m->steps + step) * DT_AMX_PANEL_STEP + row * DT_AMX_ROW_BYTES;
         for (int64_t c = panel * DT_AMX_PANEL; c < end; c += DT_AMX_LANES) {
-            _mm512_store_si512(to + c / DT_AMX_PANEL * bytes + c % DT_AMX_PANEL / DT_AMX_LANES * DT_AMX_BYTES,
-                               dt_amx_pairs(turned_lanes(w, &low, c, m->n, type), turned_lanes(w, &high, c, m->n, type)));
+            _mm512_store_si512(
+                to + c / DT_AMX_PANEL * bytes + c % DT_AMX_PANEL / DT_AMX_LANES * DT_AMX_BYTES,
+                dt_amx_pairs(turned_lanes(w, &low, c, m->n, type), turned_lanes(w, &high, c, m->n, type)));
         }
     }
 }

@@ -9,21 +9,21 @@
 
 #if !defined(__x86_64__)
 
-/* Nothing fits, so the rest of a trio is never called. */
-#define NONE(direction)                                                      \
-    int dt_amx_##direction##_fits(const dt_node *node, const dt_exec *ex)    \
-    {                                                                        \
-        (void)node, (void)ex;                                                \
-        return 0;                                                            \
-    }                                                                        \
-    size_t dt_amx_##direction##_scratch(const dt_node *node, int threads)    \
-    {                                                                        \
-        (void)node, (void)threads;                                           \
-        return 0;                                                            \
-    }                                                                        \
-    void dt_amx_##direction(const dt_node *node, void *scratch, int threads) \
-    {                                                                        \
-        (void)node, (void)scratch, (void)threads;                            \
+/* amx_refuses refuses everything, so none of these is called. */
+#define NONE(direction)                                                              \
+    const char *dt_amx_##direction##_refuses(const dt_node *node, const dt_exec *ex) \
+    {                                                                                \
+        (void)node, (void)ex;                                                        \
+        return "not written for this CPU";                                           \
+    }                                                                                \
+    size_t dt_amx_##direction##_scratch(const dt_node *node, int threads)            \
+    {                                                                                \
+        (void)node, (void)threads;                                                   \
+        return 0;                                                                    \
+    }                                                                                \
+    void dt_amx_##direction(const dt_node *node, void *scratch, int threads)         \
+    {                                                                                \
+        (void)node, (void)scratch, (void)threads;                                    \
     }
 
 NONE(forward)
@@ -32,11 +32,14 @@ NONE(backward_w)
 
 #endif
 
-static unsigned amx_can(const dt_node *node, const dt_exec *ex)
+static const char *amx_refuses(const dt_node *node, const dt_exec *ex, unsigned direction)
 {
-    if (dt_cpu_level_now() < DT_CPU_AMX) return 0;
-    return (dt_amx_forward_fits(node, ex) ? DT_CONV_Y : 0u) | (dt_amx_backward_x_fits(node, ex) ? DT_CONV_DX : 0u) |
-           (dt_amx_backward_w_fits(node, ex) ? DT_CONV_DW : 0u);
+    if (dt_cpu_level_now() < DT_CPU_AMX) return dt_cpu_level_best() < DT_CPU_AMX ? "no tiles" : "DETENT_CPU names a lower level";
+    switch (direction) {
+    case DT_CONV_Y: return dt_amx_forward_refuses(node, ex);
+    case DT_CONV_DX: return dt_amx_backward_x_refuses(node, ex);
+    default: return dt_amx_backward_w_refuses(node, ex);
+    }
 }
 
 static dt_status amx_prepare(const dt_node *node, const dt_exec *ex, dt_conv_share *share)
@@ -63,7 +66,7 @@ static dt_status amx_run(const dt_node *node, const dt_exec *ex, const dt_conv_s
 
 const dt_conv_kernel dt_conv_amx = {
     .name = "amx",
-    .can = amx_can,
+    .refuses = amx_refuses,
     .prepare = amx_prepare,
     .run = amx_run,
 };

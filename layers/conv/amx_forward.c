@@ -29,15 +29,18 @@ static dt_amx_map forward_map(const dt_node *node)
     return m;
 }
 
-int dt_amx_forward_fits(const dt_node *node, const dt_exec *ex)
+const char *dt_amx_forward_refuses(const dt_node *node, const dt_exec *ex)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
     const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
     (void)ex;
 
-    return dt_amx_conv_shape_fits(&s) && y->n_scale > 0 && y->type == DT_F32 && y->qmax <= INT32_MAX &&
-           x->qmin >= -128 && x->qmax <= (x->qmin < 0 ? 127 : 255) && w->qmin >= -128 && w->qmax <= 127 &&
-           (x->type == DT_F32 || x->type == DT_U8 || x->type == DT_I8) && (w->type == DT_F32 || w->type == DT_I8);
+    if (dt_amx_conv_shape_refuses(&s)) return dt_amx_conv_shape_refuses(&s);
+    if (y->n_scale == 0) return "real values";
+    if (y->type != DT_F32) return "psums are not f32";
+    if (x->qmin < -128 || x->qmax > (x->qmin < 0 ? 127 : 255)) return "codes of x fit no byte";
+    if (w->qmin < -128 || w->qmax > 127) return "codes of w fit no byte";
+    return y->qmax <= INT32_MAX ? NULL : "psums past 2^31";
 }
 
 size_t dt_amx_forward_scratch(const dt_node *node, int threads)
@@ -93,11 +96,9 @@ void dt_amx_forward(const dt_node *node, void *scratch, int threads)
     const dt_amx_map m = forward_map(node);
     const dt_tensor *x = node->in[0];
     char *filters = scratch;
-    const dt_amx_product p = { .from = x->data,
-                               .type = x->type,
-                               .filters = filters,
-                               .to = node->out->data,
-                               .to_type = DT_F32 };
+    const dt_amx_product p = {
+        .from = x->data, .type = x->type, .filters = filters, .to = node->out->data, .to_type = DT_F32
+    };
 
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t panel = 0; panel < m.n_panels; panel++) {

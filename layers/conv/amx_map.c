@@ -163,11 +163,11 @@ static inline void fetch(images_ahead *ahead)
     }
 }
 
-#define DOT(c, a, b)                                         \
-    do {                                                     \
-        if (kind == DT_AMX_U8) DT_AMX_U8S8(c, a, b);         \
-        if (kind == DT_AMX_S8) DT_AMX_S8S8(c, a, b);         \
-        if (kind == DT_AMX_HALF) DT_AMX_BF16(c, a, b);       \
+#define DOT(c, a, b)                                   \
+    do {                                               \
+        if (kind == DT_AMX_U8) DT_AMX_U8S8(c, a, b);   \
+        if (kind == DT_AMX_S8) DT_AMX_S8S8(c, a, b);   \
+        if (kind == DT_AMX_HALF) DT_AMX_BF16(c, a, b); \
     } while (0)
 
 /* Adds one tap; a: its map's values of the first position, b: its filters. */
@@ -313,7 +313,8 @@ DT_AMX_CODE void dt_amx_map_run(const dt_amx_map *m, const dt_amx_product *p, ch
         memset(map, 0, m->map_bytes);
         dt_amx_take();
 #pragma omp for schedule(dynamic)
-        for (int64_t item = 0; item < dt_amx_ceiling(m->n_groups, m->run) * m->splits; item++) run_item(m, p, item, map);
+        for (int64_t item = 0; item < dt_amx_ceiling(m->n_groups, m->run) * m->splits; item++)
+            run_item(m, p, item, map);
         dt_amx_release();
     }
 }

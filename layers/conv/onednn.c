@@ -19,8 +19,8 @@ dnnl_engine_t dt_onednn_engine(void)
 }
 
 /* What oneDNN itself may use at each level. It takes this once, before it makes anything. */
-static const dnnl_cpu_isa_t limits[DT_CPU_LEVELS] = { dnnl_cpu_isa_sse41, dnnl_cpu_isa_avx2, dnnl_cpu_isa_avx512_core_bf16,
-                                                      dnnl_cpu_isa_avx512_core_amx };
+static const dnnl_cpu_isa_t limits[DT_CPU_LEVELS] = { dnnl_cpu_isa_sse41, dnnl_cpu_isa_avx2,
+                                                      dnnl_cpu_isa_avx512_core_bf16, dnnl_cpu_isa_avx512_core_amx };
 static pthread_once_t limited = PTHREAD_ONCE_INIT;
 static dnnl_status_t limit_status = dnnl_success;
 
@@ -58,9 +58,11 @@ dt_status dt_onednn_open(void)
     dnnl_status_t made = dnnl_success;
 
     pthread_once(&limited, limit);
-    DT_CHECK(limit_status == dnnl_success, DT_ERR_DEVICE,
-             "DETENT_CPU=%s: oneDNN is in use already, so that its instructions cannot be limited; set it for the whole "
-             "process, or unset it", dt_cpu_level_name(dt_cpu_level_now()));
+    DT_CHECK(
+        limit_status == dnnl_success, DT_ERR_DEVICE,
+        "DETENT_CPU=%s: oneDNN is in use already, so that its instructions cannot be limited; set it for the whole "
+        "process, or unset it",
+        dt_cpu_level_name(dt_cpu_level_now()));
     pthread_mutex_lock(&engine_lock);
     if (!engine) made = dnnl_engine_create(&engine, dnnl_cpu, 0);
     pthread_mutex_unlock(&engine_lock);

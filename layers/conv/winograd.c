@@ -7,21 +7,21 @@
 
 #if !defined(__x86_64__)
 
-/* Nothing fits, so the rest of a trio is never called. */
-#define NONE(direction)                                                           \
-    int dt_winograd_##direction##_fits(const dt_node *node, const dt_exec *ex)    \
-    {                                                                             \
-        (void)node, (void)ex;                                                     \
-        return 0;                                                                 \
-    }                                                                             \
-    size_t dt_winograd_##direction##_scratch(const dt_node *node, int threads)    \
-    {                                                                             \
-        (void)node, (void)threads;                                                \
-        return 0;                                                                 \
-    }                                                                             \
-    void dt_winograd_##direction(const dt_node *node, void *scratch, int threads) \
-    {                                                                             \
-        (void)node, (void)scratch, (void)threads;                                 \
+/* Everything is refused, so the rest of a trio is never called. */
+#define NONE(direction)                                                                   \
+    const char *dt_winograd_##direction##_refuses(const dt_node *node, const dt_exec *ex) \
+    {                                                                                     \
+        (void)node, (void)ex;                                                             \
+        return "not written for this CPU";                                                \
+    }                                                                                     \
+    size_t dt_winograd_##direction##_scratch(const dt_node *node, int threads)            \
+    {                                                                                     \
+        (void)node, (void)threads;                                                        \
+        return 0;                                                                         \
+    }                                                                                     \
+    void dt_winograd_##direction(const dt_node *node, void *scratch, int threads)         \
+    {                                                                                     \
+        (void)node, (void)scratch, (void)threads;                                         \
     }
 
 NONE(forward)
@@ -30,11 +30,13 @@ NONE(backward_w)
 
 #endif
 
-static unsigned winograd_can(const dt_node *node, const dt_exec *ex)
+static const char *winograd_refuses(const dt_node *node, const dt_exec *ex, unsigned direction)
 {
-    return (dt_winograd_forward_fits(node, ex) ? DT_CONV_Y : 0u) |
-           (dt_winograd_backward_x_fits(node, ex) ? DT_CONV_DX : 0u) |
-           (dt_winograd_backward_w_fits(node, ex) ? DT_CONV_DW : 0u);
+    switch (direction) {
+    case DT_CONV_Y: return dt_winograd_forward_refuses(node, ex);
+    case DT_CONV_DX: return dt_winograd_backward_x_refuses(node, ex);
+    default: return dt_winograd_backward_w_refuses(node, ex);
+    }
 }
 
 static dt_status winograd_prepare(const dt_node *node, const dt_exec *ex, dt_conv_share *share)
@@ -61,7 +63,7 @@ static dt_status winograd_run(const dt_node *node, const dt_exec *ex, const dt_c
 
 const dt_conv_kernel dt_conv_winograd = {
     .name = "winograd",
-    .can = winograd_can,
+    .refuses = winograd_refuses,
     .prepare = winograd_prepare,
     .run = winograd_run,
 };

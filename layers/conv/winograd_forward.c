@@ -100,15 +100,19 @@ static winograd sizes_of(const dt_node *node, int threads)
     return g;
 }
 
-int dt_winograd_forward_fits(const dt_node *node, const dt_exec *ex)
+const char *dt_winograd_forward_refuses(const dt_node *node, const dt_exec *ex)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
     const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
     const int64_t low = x->qmin < 0 ? x->qmin : 0, high = x->qmax > 0 ? x->qmax : 0;
     (void)ex;
 
-    if (!dt_winograd_shape_fits(&s) || y->n_scale == 0 || y->type != DT_F32 || !dt_word_gemm_has_int8()) return 0;
-    return 4 * (high - low) <= UINT8_MAX && 9 * dt_code_bound(w) <= INT8_MAX && 4 * y->qmax <= INT32_MAX;
+    if (!dt_word_gemm_has_int8()) return "no VNNI";
+    if (dt_winograd_shape_refuses(&s)) return dt_winograd_shape_refuses(&s);
+    if (y->n_scale == 0) return "real values";
+    if (y->type != DT_F32) return "psums are not f32";
+    if (4 * (high - low) > UINT8_MAX || 9 * dt_code_bound(w) > INT8_MAX) return "transformed codes fit no byte";
+    return 4 * y->qmax <= INT32_MAX ? NULL : "psums past 2^29";
 }
 
 size_t dt_winograd_forward_scratch(const dt_node *node, int threads)

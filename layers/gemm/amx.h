@@ -7,14 +7,14 @@
  *   c[i][j] += sum over k of dot(a[i][k], b[k][j])
  *
  * dot is that of word_gemm.h. Bytes are summed in int32, exactly. Of bf16 a tile sums its 16 products of each half by
- * itself, beginning at 0, adds the two sums, and adds that to c. Every sum is rounded half to even, and denormals are 0,
- * operands and results alike.
+ * itself, beginning at 0, adds the two sums, and adds that to c. Every sum is rounded half to even, and denormals are
+ * 0, operands and results alike.
  *
  * The state belongs to the thread. dt_amx_take comes before the first of these on each thread, dt_amx_release after
  * the last. Between them, a switch of threads saves 8 KiB.
  *
  * A test may define DETENT_AMX_MODEL to the name of a header that defines the same macros in plain C
- * (tests/support/amx_model.h), and include a kernel's source, which then runs on any CPU with AVX-512.
+ * (tests/support/amx_tiles.h), and include a kernel's source, which then runs on any CPU with AVX-512.
  *
  * Source: Intel, "Architecture Instruction Set Extensions", 319433, chapter 3; the order of bf16 sums was measured.
  */
@@ -31,7 +31,8 @@ enum { DT_AMX_ROWS = 16, DT_AMX_ROW_BYTES = 64, DT_AMX_BYTES = 1024, DT_AMX_WORD
 
 #include <stdint.h>
 
-#define DT_AMX_CODE __attribute__((target("amx-tile,amx-int8,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")))
+#define DT_AMX_CODE \
+    __attribute__((target("amx-tile,amx-int8,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")))
 
 /* The operand of LDTILECFG. */
 typedef struct {

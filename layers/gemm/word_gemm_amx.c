@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-enum { ROWS = DT_AMX_ROWS, WORDS = DT_AMX_ROWS };
+enum { ROWS = DT_AMX_ROWS, WORDS = DT_AMX_ROWS /* of a row */ };
 
 typedef struct {
     uint32_t word[DT_AMX_WORDS];
@@ -53,7 +53,8 @@ static inline place columns_of(const dt_word_gemm *g, int64_t j, int64_t k, tile
 
     if (words == WORDS) return (place){ from, 4 * g->b_row };
     memset(copy, 0, sizeof *copy);
-    for (int64_t w = 0; w < words; w++) memcpy(copy->word + w * DT_WORD_COLUMNS, from + w * g->b_row, sizeof *from * 16);
+    for (int64_t w = 0; w < words; w++)
+        memcpy(copy->word + w * DT_WORD_COLUMNS, from + w * g->b_row, sizeof *from * 16);
     return (place){ copy, DT_AMX_ROW_BYTES };
 }
 
@@ -70,26 +71,26 @@ static inline place start_of(const dt_word_gemm *g, int64_t i, int64_t j, tile *
     return (place){ copy, DT_AMX_ROW_BYTES };
 }
 
-#define START(t, i, j)                                        \
-    do {                                                      \
-        const place p_ = start_of(g, i, j, &copy[0]);         \
-        if (p_.at)                                            \
-            DT_AMX_LOAD(t, p_.at, p_.bytes);                 \
-        else                                                  \
-            DT_AMX_ZERO(t);                                  \
+#define START(t, i, j)                                \
+    do {                                              \
+        const place p_ = start_of(g, i, j, &copy[0]); \
+        if (p_.at)                                    \
+            DT_AMX_LOAD(t, p_.at, p_.bytes);          \
+        else                                          \
+            DT_AMX_ZERO(t);                           \
     } while (0)
 
-#define FINISH(t, i, j)                                                                  \
-    do {                                                                                 \
-        uint32_t *c_ = (uint32_t *)g->c + (i)*g->c_row + (j);                            \
-        const int64_t rows_ = least(ROWS, g->m - (i));                                   \
-        if (rows_ == ROWS) {                                                             \
-            DT_AMX_STORE(t, c_, 4 * g->c_row);                                          \
-        } else {                                                                         \
-            DT_AMX_STORE(t, &copy[0], DT_AMX_ROW_BYTES);                               \
-            for (int64_t r_ = 0; r_ < rows_; r_++)                                       \
+#define FINISH(t, i, j)                                                                    \
+    do {                                                                                   \
+        uint32_t *c_ = (uint32_t *)g->c + (i)*g->c_row + (j);                              \
+        const int64_t rows_ = least(ROWS, g->m - (i));                                     \
+        if (rows_ == ROWS) {                                                               \
+            DT_AMX_STORE(t, c_, 4 * g->c_row);                                             \
+        } else {                                                                           \
+            DT_AMX_STORE(t, &copy[0], DT_AMX_ROW_BYTES);                                   \
+            for (int64_t r_ = 0; r_ < rows_; r_++)                                         \
                 memcpy(c_ + r_ * g->c_row, copy[0].word + r_ * 16, sizeof(uint32_t) * 16); \
-        }                                                                                \
+        }                                                                                  \
     } while (0)
 
 #define DOT(c, a, b)              \
@@ -100,15 +101,15 @@ static inline place start_of(const dt_word_gemm *g, int64_t i, int64_t j, tile *
             DT_AMX_BF16(c, a, b); \
     } while (0)
 
-#define LOAD(t, place_)                     \
-    do {                                    \
-        const place p_ = place_;            \
-        DT_AMX_LOAD(t, p_.at, p_.bytes);   \
+#define LOAD(t, place_)                  \
+    do {                                 \
+        const place p_ = place_;         \
+        DT_AMX_LOAD(t, p_.at, p_.bytes); \
     } while (0)
 
 /* c[i .. i + 16 down)[j .. j + 16 across); all but g, i and j are constants where this is inlined */
 static inline __attribute__((always_inline)) DT_AMX_CODE void block(const dt_word_gemm *g, int64_t i, int64_t j,
-                                                                     int down, int across, int is_int8)
+                                                                    int down, int across, int is_int8)
 {
     tile copy[4];
 

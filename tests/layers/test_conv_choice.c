@@ -9,6 +9,8 @@
 #include "../support/op_case.h"
 #include "../support/op_rig.h"
 
+#include "../../core/cpu_level.h"
+
 #ifdef DETENT_HAVE_ONEDNN
 enum { HAS_ONEDNN = 1 };
 #else
@@ -30,34 +32,37 @@ typedef struct {
     int64_t x[4], w[4];
     float x_size, w_size;       /* largest codes; 0: real values */
     int mixed;                  /* precision */
-    const char *with, *without; /* oneDNN: kernels of y, dx, dw */
+    unsigned tiles;             /* directions that tiles take, where the CPU has them */
+    const char *with, *without; /* oneDNN: kernels of y, dx, dw; where there are no tiles */
 } choice;
 
 #define LAYER(form, K, R, each, ...) .params = &form, .x = { __VA_ARGS__ }, .w = { K, R, R, each }
 #define CODES(x, w)                  .x_size = x, .w_size = w
 
+enum { ALL = DT_CONV_Y | DT_CONV_DX | DT_CONV_DW };
+
 static const choice rows[] = {
-    { LAYER(same, 32, 3, 64, 8, 8, 8, 64), CODES(15, 7), .why = "w4a4, as in VGG16", .mixed = 1,
+    { LAYER(same, 32, 3, 64, 8, 8, 8, 64), CODES(15, 7), .why = "w4a4, as in VGG16", .tiles = ALL, .mixed = 1,
       .with = "winograd winograd winograd", .without = "winograd winograd winograd" },
-    { LAYER(same, 32, 3, 64, 8, 8, 8, 64), CODES(15, 7), .why = "w4a4, backward in f32",
+    { LAYER(same, 32, 3, 64, 8, 8, 8, 64), CODES(15, 7), .why = "w4a4, backward in f32", .tiles = DT_CONV_Y,
       .with = "winograd onednn onednn", .without = "winograd plain plain" },
-    { LAYER(same, 32, 3, 64, 8, 8, 8, 64), CODES(15, 127), .why = "w8: a transformed filter fits no byte", .mixed = 1,
+    { LAYER(same, 32, 3, 64, 8, 8, 8, 64), CODES(15, 127), .why = "w8: a transformed filter fits no byte", .tiles = ALL,
+      .mixed = 1, .with = "onednn winograd winograd", .without = "plain winograd winograd" },
+    { LAYER(same, 16, 3, 16, 8, 8, 8, 16), CODES(15, 7), .why = "16 channels to 16 filters", .tiles = ALL, .mixed = 1,
+      .with = "winograd onednn onednn", .without = "winograd plain plain" },
+    { LAYER(same, 32, 3, 64, 8, 8, 8, 64), .why = "real values", .tiles = DT_CONV_DX | DT_CONV_DW, .mixed = 1,
       .with = "onednn winograd winograd", .without = "plain winograd winograd" },
-    { LAYER(same, 16, 3, 16, 8, 8, 8, 16), CODES(15, 7), .why = "16 channels to 16 filters", .mixed = 1,
-      .with = "winograd onednn onednn", .without = "winograd plain plain" },
-    { LAYER(same, 32, 3, 64, 8, 8, 8, 64), .why = "real values", .mixed = 1, .with = "onednn winograd winograd",
-      .without = "plain winograd winograd" },
-    { LAYER(same, 16, 3, 3, 2, 8, 8, 3), CODES(127, 7), .why = "three channels", .mixed = 1,
+    { LAYER(same, 16, 3, 3, 2, 8, 8, 3), CODES(127, 7), .why = "three channels", .tiles = ALL, .mixed = 1,
       .with = "onednn onednn onednn", .without = "plain plain plain" },
     { LAYER(half, 16, 3, 16, 2, 9, 8, 16), CODES(15, 7), .why = "stride 2", .mixed = 1, .with = "onednn onednn onednn",
       .without = "plain plain plain" },
     { LAYER(by_2, 16, 3, 16, 2, 6, 8, 32), CODES(15, 7), .why = "2 groups", .mixed = 1, .with = "onednn onednn onednn",
       .without = "plain plain plain" },
-    { LAYER(same, 33, 3, 33, 7, 2, 2, 33), CODES(15, 7), .why = "2x2, in f32", .with = "onednn onednn small",
-      .without = "plain plain small" },
-    { LAYER(same, 32, 3, 64, 7, 2, 2, 64), CODES(15, 7), .why = "2x2, vectors of channels", .mixed = 1,
+    { LAYER(same, 33, 3, 33, 7, 2, 2, 33), CODES(15, 7), .why = "2x2, in f32", .tiles = DT_CONV_Y,
+      .with = "onednn onednn small", .without = "plain plain small" },
+    { LAYER(same, 32, 3, 64, 7, 2, 2, 64), CODES(15, 7), .why = "2x2, vectors of channels", .tiles = ALL, .mixed = 1,
       .with = "winograd winograd winograd", .without = "winograd winograd winograd" },
-    { LAYER(same, 32, 3, 64, 7, 1, 1, 64), CODES(15, 7), .why = "one pixel", .mixed = 1,
+    { LAYER(same, 32, 3, 64, 7, 1, 1, 64), CODES(15, 7), .why = "one pixel", .tiles = ALL, .mixed = 1,
       .with = "winograd onednn small", .without = "winograd plain small" },
     { LAYER(by_32, 32, 3, 1, 2, 7, 6, 32), CODES(15, 7), .why = "depthwise, in f32", .with = "onednn onednn onednn",
       .without = "depthwise depthwise depthwise" },
@@ -99,12 +104,24 @@ static const char *name_of(const dt_node *node, unsigned direction)
     return name ? name : "nobody";
 }
 
-static void check(const choice *row, const dt_kernel *kernel, const char *want)
+/* The names in `others`, but for the directions that tiles take. */
+static void expected(const choice *row, const char *others, char *want, size_t bytes)
+{
+    const unsigned tiles = dt_cpu_level_now() == DT_CPU_AMX ? row->tiles : 0;
+    char name[3][16];
+
+    cr_assert(sscanf(others, "%15s %15s %15s", name[0], name[1], name[2]) == 3);
+    snprintf(want, bytes, "%s %s %s", tiles & DT_CONV_Y ? "amx" : name[0], tiles & DT_CONV_DX ? "amx" : name[1],
+             tiles & DT_CONV_DW ? "amx" : name[2]);
+}
+
+static void check(const choice *row, const dt_kernel *kernel, const char *others)
 {
     const op_case c = case_of(row);
-    char got[64];
+    char got[64], want[64];
     op_rig rig;
 
+    expected(row, others, want, sizeof want);
     cr_assert(op_rig_open_with(&rig, "cpu", 2, &c, kernel));
     snprintf(got, sizeof got, "%s %s %s", name_of(&rig.node, DT_CONV_Y), name_of(&rig.node, DT_CONV_DX),
              name_of(&rig.node, DT_CONV_DW));
@@ -114,7 +131,7 @@ static void check(const choice *row, const dt_kernel *kernel, const char *want)
 
 static void must_be_this_machine(void)
 {
-    if (!dt_conv_has_int8() || !dt_conv_has_bf16()) cr_skip("this CPU has no AVX512-VNNI or no AVX512-BF16");
+    if (!dt_conv_has_int8() || !dt_conv_has_bf16()) cr_skip("the CPU's level has no AVX512-VNNI or no AVX512-BF16");
 }
 
 Test(conv_choice, table_takes_the_fastest_kernel_that_this_build_has)
