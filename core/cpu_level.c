@@ -1,5 +1,5 @@
 /*
- * cpu_level.c - see cpu_level.h.  Tests: tests/core/test_cpu_level.c, tests/cpu_levels.sh.
+ * cpu_level.c - see cpu_level.h.  Tests: tests/core/test_cpu_level.c, tests/cpu_levels.c, tests/old_cpu.c.
  */
 #include "cpu_level.h"
 
