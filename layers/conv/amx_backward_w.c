@@ -144,7 +144,7 @@ DT_AMX_INLINE void pair_x(const gradient *b, const gradient_item *a, int64_t fir
                     const __mmask16 mask = dt_amx_mask16(a->channels - c);
                     _mm512_store_si512(
                         words + c / 32 * b->x_panel + c % 32 * 4,
-                        dt_amx_pairs(dt_amx_floats(low, c, type, mask), dt_amx_floats(high, c, type, mask)));
+                        dt_words_of_pairs(dt_amx_floats(low, c, type, mask), dt_amx_floats(high, c, type, mask)));
                 }
             }
         }
@@ -164,8 +164,8 @@ static DT_AMX_CODE void make_x(const gradient *b, const gradient_item *a, int64_
 DT_AMX_INLINE __m512i dy_words(const char *low, const char *high, int64_t k, dt_dtype type, __mmask16 mask)
 {
     if (type == DT_F32) {
-        return dt_amx_pairs(dt_amx_floats(low, k, DT_F32, mask),
-                            high ? dt_amx_floats(high, k, DT_F32, mask) : _mm512_setzero_ps());
+        return dt_words_of_pairs(dt_amx_floats(low, k, DT_F32, mask),
+                                 high ? dt_amx_floats(high, k, DT_F32, mask) : _mm512_setzero_ps());
     }
     const __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)low + k));
     if (!high) return bits;
@@ -195,7 +195,7 @@ DT_AMX_INLINE void turn_dy_tile(const gradient *b, const gradient_item *a, int64
             q++;
         }
     }
-    dt_amx_transpose(word);
+    dt_words_transpose(word);
     for (int f = 0; f < DT_AMX_LANES; f++) _mm512_store_si512(to + f * DT_AMX_ROW_BYTES, word[f]);
 }
 

@@ -86,7 +86,7 @@ DT_AMX_INLINE void turned_step(const dt_amx_map *m, const dt_tensor *w, int64_t 
         for (int64_t c = panel * DT_AMX_PANEL; c < end; c += DT_AMX_LANES) {
             _mm512_store_si512(
                 to + c / DT_AMX_PANEL * bytes + c % DT_AMX_PANEL / DT_AMX_LANES * DT_AMX_BYTES,
-                dt_amx_pairs(turned_lanes(w, &low, c, m->n, type), turned_lanes(w, &high, c, m->n, type)));
+                dt_words_of_pairs(turned_lanes(w, &low, c, m->n, type), turned_lanes(w, &high, c, m->n, type)));
         }
     }
 }

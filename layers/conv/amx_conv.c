@@ -34,7 +34,8 @@ NONE(backward_w)
 
 static const char *amx_refuses(const dt_node *node, const dt_exec *ex, unsigned direction)
 {
-    if (dt_cpu_level_now() < DT_CPU_AMX) return dt_cpu_level_best() < DT_CPU_AMX ? "no tiles" : "DETENT_CPU names a lower level";
+    if (dt_cpu_level_now() < DT_CPU_AMX)
+        return dt_cpu_level_best() < DT_CPU_AMX ? "no tiles" : "DETENT_CPU names a lower level";
     switch (direction) {
     case DT_CONV_Y: return dt_amx_forward_refuses(node, ex);
     case DT_CONV_DX: return dt_amx_backward_x_refuses(node, ex);

@@ -72,7 +72,7 @@ static DT_AMX_CODE void code_tile(const dt_tensor *w, int64_t K, int64_t terms, 
     for (int f = 0; f < DT_AMX_LANES; f++) {
         word[f] = k + f < K ? code_bytes(w, (k + f) * terms + at, n) : _mm512_setzero_si512();
     }
-    dt_amx_transpose(word);
+    dt_words_transpose(word);
     for (int f = 0; f < DT_AMX_LANES; f++) _mm512_store_si512(to + f * DT_AMX_ROW_BYTES, word[f]);
 }
 

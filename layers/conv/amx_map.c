@@ -19,6 +19,7 @@ enum {
     NARROW = 4,             /* columns of a map whose taps outside are left out */
     NARROW_POSITIONS = 128, /* images times columns of one */
     MAP_BYTES = 512 << 10,  /* of a thread's map, where more than one image is a choice; a core has a cache of 2 MB */
+    MOST_BYTES = 2 << 20,   /* of a narrow one */
     ITEMS = 32,             /* to share among threads */
     JOINED_BYTES = 32,      /* the most that a pixel has if taps are joined */
     SLACK = 32,             /* pixels behind the last, which the last tile may read */
@@ -41,7 +42,8 @@ static int64_t images_of(const dt_amx_map *m)
     int64_t best = 1, best_positions = 0, best_rows = 1;
 
     if (m->across < m->S) return 1;
-    if (m->Q <= NARROW) return dt_amx_least(m->N, NARROW_POSITIONS / m->Q / 32 * 32);
+    if (m->Q <= NARROW && bytes_of_map(m, NARROW_POSITIONS / m->Q) <= MOST_BYTES)
+        return dt_amx_least(m->N, NARROW_POSITIONS / m->Q / 32 * 32);
     for (int64_t images = 1; images <= 32 && images <= m->N; images++) {
         const int64_t positions = m->Q * images, rows = dt_amx_ceiling(positions, 32) * 32;
         if (images > 1 && bytes_of_map(m, images) > MAP_BYTES) break;

@@ -159,7 +159,7 @@ DT_TILES_INLINE void transform_typed(const dt_tile_map *map, const transform *t,
             }
 #pragma GCC unroll 16
             for (int p = 0; p < DT_WINOGRAD_POINTS; p++) {
-                _mm512_storeu_si512(to + p * t->step + i, dt_tile_words(low[p], high[p]));
+                _mm512_storeu_si512(to + p * t->step + i, dt_words_of_pairs(low[p], high[p]));
             }
         }
     }

@@ -146,7 +146,7 @@ DT_TILES_INLINE void filters_typed(const backward_x *b, int64_t first, int64_t c
             filter_points(high_at + c * value, C, type, high_scale, high);
 #pragma GCC unroll 16
             for (int p = 0; p < DT_WINOGRAD_POINTS; p++) {
-                _mm512_storeu_si512(U + p * b->u_words + k / 2 * columns + c, dt_tile_words(low[p], high[p]));
+                _mm512_storeu_si512(U + p * b->u_words + k / 2 * columns + c, dt_words_of_pairs(low[p], high[p]));
             }
         }
     }
