@@ -2,7 +2,9 @@
  * test_conv_choice.c - which kernel computes a convolution on the CPU, in builds with oneDNN and without.
  */
 #include <criterion/criterion.h>
+#include <criterion/redirect.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../support/conv_lists.h"
@@ -175,5 +177,33 @@ Test(conv_choice, node_that_no_kernel_computes_is_refused)
     rig.kernel->release(&rig.node);
     cr_assert(dt_conv_choose_from(&rig.node, &rig.ex, only, 1, &bytes) == DT_ERR_UNSUPPORTED);
     cr_assert(strstr(dt_last_error(), "no kernel computes") != NULL, "%s", dt_last_error());
+    op_rig_close(&rig);
+}
+
+/* With a list that no machine changes: the first that computes it, and why those before it do not. */
+Test(conv_choice, dispatch_is_told_where_it_is_wanted)
+{
+    static const dt_conv_kernel *const two[] = { &dt_conv_depthwise, &dt_conv_plain };
+    const op_case c = case_of(&rows[0]);
+    char line[256];
+    op_rig rig;
+    size_t bytes = 0;
+    int n = 0;
+
+    cr_redirect_stderr();
+    cr_assert(op_rig_open(&rig, "cpu", 1, &c));
+    rig.kernel->release(&rig.node);
+    rig.ex.training = 1;
+    setenv("DETENT_VERBOSE", "dispatch", 1);
+    cr_assert(dt_conv_choose_from(&rig.node, &rig.ex, two, 2, &bytes) == DT_OK, "%s", dt_last_error());
+    unsetenv("DETENT_VERBOSE");
+    fflush(stderr);
+    FILE *told = cr_get_redirected_stderr();
+    for (; fgets(line, sizeof line, told); n++) {
+        const char *const names[] = { ": y by", ": dx by", ": dw by" };
+        cr_assert(n < 3 && strstr(line, names[n]), "line %d is: %s", n, line);
+        cr_assert(strstr(line, " plain (not depthwise: not one channel a group)\n"), "line %d is: %s", n, line);
+    }
+    cr_assert(n == 3, "%d lines", n);
     op_rig_close(&rig);
 }
