@@ -157,8 +157,10 @@ Test(conv_choice, what_nobody_wants_is_not_chosen)
     cr_assert(op_rig_open(&rig, "cpu", 1, &c));
     rig.kernel->release(&rig.node);
     rig.in[0].wants_grad = 0;
+    rig.ex.training = 1; /* which is set in prepare alone */
     cr_assert(rig.kernel->prepare(&rig.node, &rig.ex, &bytes) == DT_OK, "%s", dt_last_error());
     cr_assert(dt_conv_chosen(&rig.node, DT_CONV_Y) && !dt_conv_chosen(&rig.node, DT_CONV_DX), "dx of an image");
+    cr_assert(dt_conv_chosen(&rig.node, DT_CONV_DW), "dw is wanted");
     rig.kernel->release(&rig.node);
     rig.ex.training = 0;
     cr_assert(rig.kernel->prepare(&rig.node, &rig.ex, &bytes) == DT_OK, "%s", dt_last_error());
