@@ -1,8 +1,8 @@
 /*
  * word_gemm.c - see word_gemm.h.
  *
- * By vectors, a block of c, ROWS rows of up to VECTORS vectors, stays in registers while k runs. Each word of a is broadcast once,
- * and each vector of b is read once for ROWS products.
+ * By vectors, a block of c, ROWS rows of up to VECTORS vectors, stays in registers while k runs. Each word of a is
+ * broadcast once, and each vector of b is read once for ROWS products.
  *
  * Tests: tests/layers/test_word_gemm.c.
  */

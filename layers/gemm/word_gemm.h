@@ -1,6 +1,6 @@
 /*
- * word_gemm.h - products of matrices of 32-bit words by the CPU's dot-product instructions (AVX512-BF16, AVX512-VNNI), or
- *               by its tiles (AMX) where its level has them. A word is two bf16 or four bytes.
+ * word_gemm.h - products of matrices of 32-bit words by the CPU's dot-product instructions (AVX512-BF16, AVX512-VNNI),
+ * or by its tiles (AMX) where its level has them. A word is two bf16 or four bytes.
  *
  *   c[i][j] = start[j] + sum over k of dot(a[i][k], b[k][j])
  *
