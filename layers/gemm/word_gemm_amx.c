@@ -166,4 +166,16 @@ DT_AMX_CODE void dt_word_gemm_amx_u8s8(const dt_word_gemm *g)
     product(g, 1);
 }
 
+#else
+
+void dt_word_gemm_amx_bf16(const dt_word_gemm *g)
+{
+    (void)g; /* never called: the level of such a CPU is scalar */
+}
+
+void dt_word_gemm_amx_u8s8(const dt_word_gemm *g)
+{
+    (void)g;
+}
+
 #endif

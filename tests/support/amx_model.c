@@ -21,6 +21,13 @@
 #include "../../layers/conv/amx_forward.c"
 #include "../../layers/conv/amx_map.c"
 
+#if !defined(__x86_64__)
+#include "../../layers/conv/conv_trio.h"
+DT_CONV_TRIO_NONE(dt_amx_forward)
+DT_CONV_TRIO_NONE(dt_amx_backward_x)
+DT_CONV_TRIO_NONE(dt_amx_backward_w)
+#endif
+
 /* whose macros and short names are the ones above, too */
 #undef DOT
 #define block   gemm_block
