@@ -1,6 +1,6 @@
 /*
- * import.c - `detent import`: a TensorFlow Lite file as one of detent's: a network of reals becomes a checkpoint, one
- * of integers a program.
+ * import.c - `detent import`: a TensorFlow Lite or an ONNX file as one of detent's: a network of reals becomes a
+ *            checkpoint, one of integers a program.
  */
 #include "cli.h"
 
@@ -42,9 +42,10 @@ dt_status import_run(const settings *s, int *exit_code)
     DT_TRY(need_option("out", s->out));
     *exit_code = EXIT_GOOD;
     DT_TRY(dt_file_format(s->checkpoint, format, sizeof format));
-    DT_CHECK(strncmp(format, "tflite", 6) == 0, DT_ERR_FORMAT,
-             "%s: is a file of the format '%s'; a TensorFlow Lite file is imported", s->checkpoint, format);
-    const dt_status status = strcmp(format, "tflite") == 0 ? import_network(s, &o) : import_program(s, &o);
+    const int is_foreign = strncmp(format, "tflite", 6) == 0 || strncmp(format, "onnx", 4) == 0;
+    DT_CHECK(is_foreign, DT_ERR_FORMAT,
+             "%s: is a file of the format '%s'; a TensorFlow Lite or an ONNX file is imported", s->checkpoint, format);
+    const dt_status status = strstr(format, "-integer") ? import_program(s, &o) : import_network(s, &o);
     session_close(&o);
     return status;
 }
