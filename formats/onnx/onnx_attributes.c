@@ -69,7 +69,9 @@ const dt_onnx_place *dt_onnx_in(const dt_onnx_import *imp, const dt_onnx_node *n
 
 const char *dt_onnx_in_name(const dt_onnx_import *imp, const dt_onnx_node *n, int k)
 {
-    return imp->m->value[n->in[k]].name;
+    const dt_onnx_place *p = &imp->place[n->in[k]];
+
+    return imp->m->value[p->kind == DT_ONNX_CONSTANT ? p->name : n->in[k]].name;
 }
 
 dt_status dt_onnx_computed(const dt_onnx_import *imp, const dt_onnx_node *n, int k, const dt_onnx_place **x)

@@ -63,7 +63,8 @@ static dt_status read_grid(const dt_onnx_import *imp, const dt_onnx_node *n, int
                   "the scale, input %d, is %s; understood is a constant", 1, s ? "computed" : "missing");
     DT_TRY(dt_onnx_int(imp, n, "block_size", 0, &block));
     DT_ONNX_CHECK(block == 0, DT_ERR_UNSUPPORTED, imp, n, "block_size is %" PRId64 "; understood is 0", block);
-    *g = (dt_onnx_grid){ .scale = s->tensor, .type = type, .n = dt_onnx_count(&imp->m->tensor[s->tensor]) };
+    *g = (dt_onnx_grid){ .scale = s->tensor, .type = type, .name = n->in[1] };
+    g->n = dt_onnx_count(&imp->m->tensor[s->tensor]);
     if (g->n != 1) {
         DT_TRY(dt_onnx_axis(imp, n, 1, x->n_dims, &g->axis));
         DT_ONNX_CHECK(g->n == x->dim[g->axis] && s->n_dims == 1, DT_ERR_UNSUPPORTED, imp, n,
@@ -99,7 +100,7 @@ static int is_same(const dt_onnx_grid *a, const dt_onnx_grid *b)
 }
 
 /* Adds the parameter that holds a scale, unless there is one of that number: equal scales share it. */
-static dt_status add_scale(dt_onnx_import *imp, const dt_onnx_grid *g, const char *own, const char *name, int *scale)
+static dt_status add_scale(dt_onnx_import *imp, const dt_onnx_grid *g, const char *name, int *scale)
 {
     const dt_shape one = { 1, { 1 } };
 
@@ -109,7 +110,8 @@ static dt_status add_scale(dt_onnx_import *imp, const dt_onnx_grid *g, const cha
     }
     DT_TRY(dt_onnx_grow(imp->m->path, (void **)&imp->scale, imp->n_scales, sizeof *imp->scale, DT_ONNX_MAX_NODES,
                         "scales"));
-    const dt_onnx_param p = { own, name, ".act_scale", dt_program_spec(&one), DT_F32, dt_program_one(g->step) };
+    const dt_onnx_param p = { imp->m->value[g->name].name, name,   ".act_scale",
+                              dt_program_spec(&one),       DT_F32, dt_program_one(g->step) };
     DT_TRY(dt_onnx_add_param(imp, &p, scale));
     imp->scale[imp->n_scales++] = *scale;
     return DT_OK;
@@ -178,7 +180,7 @@ dt_status dt_onnx_find_target(dt_onnx_import *imp, const dt_onnx_node *n, const 
     } while (!is_op(at, "QuantizeLinear"));
     DT_TRY(read_grid(imp, at, 0, &g));
     DT_TRY(make_target(imp, at, &g, low, high, t));
-    return add_scale(imp, &g, dt_onnx_in_name(imp, at, 1), name, &t->scale);
+    return add_scale(imp, &g, name, &t->scale);
 }
 
 void dt_onnx_give_grid(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_target *t)
@@ -282,7 +284,7 @@ static dt_status quantize_image(dt_onnx_import *imp, const dt_onnx_node *n, cons
     int in[2] = { imp->graph->image };
 
     DT_TRY(make_target(imp, n, g, -INFINITY, INFINITY, &t));
-    DT_TRY(add_scale(imp, g, dt_onnx_in_name(imp, n, 1), "image", &in[1]));
+    DT_TRY(add_scale(imp, g, "image", &in[1]));
     params.low = t.low;
     params.high = t.high;
     params.zero = t.zero;
@@ -359,7 +361,7 @@ static dt_status add_quantize(dt_onnx_import *imp, const dt_onnx_node *n)
     } else {
         DT_TRY(make_target(imp, n, &g, p.low, p.high, &t));
         dt_onnx_name(imp, n, -1, name);
-        DT_TRY(add_scale(imp, &g, dt_onnx_in_name(imp, n, 1), name, &t.scale));
+        DT_TRY(add_scale(imp, &g, name, &t.scale));
         DT_TRY(dt_onnx_rescale(imp, name, ".act_quant", &p, p.value, &t, &p.value));
         p.grid = g;
         p.scale = t.scale;

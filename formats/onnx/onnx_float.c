@@ -194,7 +194,7 @@ static dt_status add_norm(dt_onnx_import *imp, const dt_onnx_node *n)
     DT_ONNX_CHECK(keep >= 0.0f && keep <= 1.0f && params.epsilon > 0.0f && params.epsilon < 1.0f, DT_ERR_UNSUPPORTED,
                   imp, n, "epsilon is %g and momentum %g; understood are numbers between 0 and 1",
                   (double)params.epsilon, (double)keep);
-    params.momentum = 1.0f - keep; /* detent's is the share of what is new */
+    params.momentum = roundf(1e6f - 1e6f * keep) / 1e6f; /* detent's is the share of what is new */
     dt_onnx_name(imp, n, 1, name);
     const dt_shape *s = dt_graph_shape(imp->graph, in[0]);
     const dt_shape shape = { 1, { s->dim[s->ndim - 1] } };

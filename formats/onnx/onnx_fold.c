@@ -22,6 +22,7 @@ static dt_status give(dt_onnx_import *imp, const dt_onnx_node *n, int index)
 
     p->kind = DT_ONNX_CONSTANT;
     p->tensor = index;
+    p->name = n->out[0];
     p->n_dims = t->n_dims;
     memcpy(p->dim, t->dim, sizeof p->dim);
     return DT_OK;

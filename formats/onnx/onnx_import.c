@@ -224,6 +224,7 @@ static int make_arrays(dt_onnx_import *imp)
         dt_onnx_place *p = &imp->place[i];
         *p = (dt_onnx_place){ .value = -1, .view = -1, .scale = -1, .low = -INFINITY, .high = INFINITY };
         p->tensor = m->value[i].tensor;
+        p->name = i;
         if (p->tensor < 0) continue;
         p->kind = DT_ONNX_CONSTANT;
         p->n_dims = m->tensor[p->tensor].n_dims;

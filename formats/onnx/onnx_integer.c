@@ -84,7 +84,8 @@ static dt_status add_weights(dt_onnx_import *imp, const dt_onnx_node *n, const f
                                   dt_program_spec(&f->shape), DT_I8,   code };
     DT_TRY(dt_onnx_add_param(imp, &codes, &weights[0]));
     DT_TRY(dt_onnx_numbers_of(imp, &imp->m->tensor[w->grid.scale], &scale));
-    const dt_onnx_param scales = { NULL, f->name, ".weight_scale", dt_program_spec(&n_scales), DT_F32, scale };
+    const dt_onnx_param scales = { imp->m->value[w->grid.name].name, f->name, ".weight_scale",
+                                   dt_program_spec(&n_scales),       DT_F32,  scale };
     DT_TRY(dt_onnx_add_param(imp, &scales, &weights[1]));
     return dt_onnx_node_add(imp, DT_OP_CODES, f->name, ".codes", &range, weights, 2, value);
 }

@@ -29,6 +29,7 @@ typedef struct {
     int scale, zero; /* constants; zero -1: all are 0 */
     int type;        /* of the codes */
     int axis;        /* the dimension of the scales, where they are several */
+    int name;        /* the value that has the scale */
     int64_t n;       /* scales */
     float step;      /* the first scale */
     int offset;      /* the first zero point */
@@ -46,6 +47,7 @@ typedef struct {
 typedef struct {
     dt_onnx_kind kind;
     int tensor; /* CONSTANT: its index; if has_grid, its codes */
+    int name;   /* CONSTANT: the value whose name it has in the file */
     int value;  /* else: the value of the graph */
     dt_onnx_layout layout;
     int n_dims;                    /* of the file's tensor */
@@ -191,7 +193,7 @@ DT_MUST_CHECK dt_status dt_onnx_add_param(dt_onnx_import *imp, const dt_onnx_par
 /* Returns what a parameter of reals that is trained is, or one that is not. */
 dt_param_spec dt_onnx_trained(const dt_shape *shape);
 dt_param_spec dt_onnx_state(const dt_shape *shape);
-/* Returns the file's name of input k. */
+/* Returns the file's name of input k; of codes that were made real it is that of the codes. */
 const char *dt_onnx_in_name(const dt_onnx_import *imp, const dt_onnx_node *n, int k);
 
 /* ---- windows: onnx_window.c ---- */

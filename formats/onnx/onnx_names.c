@@ -59,7 +59,7 @@ static void name_of_path(const char *path, int has_weights, char *to, size_t roo
         const int is_last = part[n] == '\0';
         if (is_last && has_weights && to[0]) break;
         add_part(to, room, part, n);
-        if (is_last && strrchr(path, '/') > path) {
+        if (is_last && !has_weights) {
             for (char *c = to + (strlen(to) > n ? strlen(to) - n : 0); *c; c++) *c = (char)tolower((unsigned char)*c);
         }
         part += n + !is_last;

@@ -227,9 +227,8 @@ dt_status dt_onnx_make_view(dt_onnx_import *imp, const dt_onnx_place *p, int *va
     dt_conv_params params;
     dt_shape shape;
     int64_t size[3], count = 1;
+    int made = p->value;
 
-    *value = v->made;
-    if (v->made >= 0) return DT_OK;
     size_of(imp->graph, p->value, size);
     fill_conv(v, size, &params, &shape);
     for (int k = 0; k < 4; k++) {
@@ -238,12 +237,15 @@ dt_status dt_onnx_make_view(dt_onnx_import *imp, const dt_onnx_place *p, int *va
                  imp->m->path, v->name, size[0], FILTERS_MOST);
         count *= shape.dim[k];
     }
-    int8_t *w = make_filters(v, &shape);
-    DT_CHECK(w, DT_ERR_MEMORY, "%s: no memory for %" PRId64 " numbers", imp->m->path, count);
-    *value = p->value;
-    const dt_status s = imp->is_integer ? dt_onnx_add_selection(imp, p, v->name, &params, &shape, w, value)
-                                        : add_reals(imp, v->name, &params, &shape, w, value);
-    free(w);
-    if (s == DT_OK) imp->view[p->view].made = *value;
-    return s;
+    if (v->made < 0) {
+        int8_t *w = make_filters(v, &shape);
+        DT_CHECK(w, DT_ERR_MEMORY, "%s: no memory for %" PRId64 " numbers", imp->m->path, count);
+        const dt_status s = imp->is_integer ? dt_onnx_add_selection(imp, p, v->name, &params, &shape, w, &made)
+                                            : add_reals(imp, v->name, &params, &shape, w, &made);
+        free(w);
+        DT_TRY(s);
+        v->made = made;
+    }
+    *value = v->made;
+    return DT_OK;
 }
