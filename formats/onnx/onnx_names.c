@@ -85,7 +85,7 @@ static size_t stem_of(const char *weights)
 void dt_onnx_name(const dt_onnx_import *imp, const dt_onnx_node *n, int k, char name[DT_ONNX_NAME])
 {
     const char *own = dt_onnx_node_name(imp->m, n), *weights = k >= 0 ? dt_onnx_in_name(imp, n, k) : "";
-    const size_t stem = stem_of(weights);
+    const size_t stem = strncmp(weights, "onnx::", 6) == 0 ? 0 : stem_of(weights); /* the exporter's own names */
     char base[DT_ONNX_NAME - 16];
 
     if (stem > 0)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the small ONNX files of tests/golden/onnx and what ONNX Runtime computes of them, without graph optimisation.
+"""Writes the small ONNX files of tests/golden/onnx, and what ONNX Runtime computes of them, without graph optimisation.
 
 Needs onnx and onnxruntime (made with 1.23 and 1.32); the tests need neither. Networks are drawn with a fixed seed.
 
@@ -43,14 +43,22 @@ class Net:
         self.last = out
         return out
 
-    def conv(self, name, filters, channels, size=3, x=None, bias=True, group=1, **attributes):
-        inputs = [x or self.last, self.drawn(name + ".weight", filters, channels // group, size, size)]
+    def conv(self, name, filters, channels, size=3, x=None, bias=True, group=1, weight=None, **attributes):
+        inputs = [x or self.last, self.drawn(weight or name + ".weight", filters, channels // group, size, size)]
         if bias:
             inputs.append(self.drawn(name + ".bias", filters))
         return self.add("Conv", inputs, name, kernel_shape=[size, size], group=group, **attributes)
 
-    def model(self, classes):
-        x = helper.make_tensor_value_info("image", TensorProto.FLOAT, [self.batch] + self.image)
+    def codes(self, x, scale, zero, kind=np.uint8, axis=None):
+        """QuantizeLinear and DequantizeLinear of a value."""
+        name = f"{x}_{len(self.nodes)}"
+        grid = [self.constant(name + "_scale", np.array(scale, np.float32)), self.constant(name + "_zero", np.array(zero, kind))]
+        along = {} if axis is None else {"axis": axis}
+        self.add("QuantizeLinear", [x] + grid, **along)
+        return self.add("DequantizeLinear", [self.last] + grid, **along)
+
+    def model(self, classes, kind=TensorProto.FLOAT):
+        x = helper.make_tensor_value_info("image", kind, [self.batch] + self.image)
         y = helper.make_tensor_value_info(self.last, TensorProto.FLOAT, [self.batch] + classes)
         graph = helper.make_graph(self.nodes, "net", [x], [y], self.constants)
         ir = {7: 3, 11: 6, 13: 7, 17: 8, 20: 9}[self.opset]
@@ -125,7 +133,8 @@ def channels_last():
     n.add("Transpose", ["image"], perm=[0, 3, 1, 2])
     n.add("Sub", [n.last, n.constant("mean", np.array([0.1, -0.2, 0.3], np.float32).reshape(3, 1, 1))])
     n.add("Div", [n.last, n.constant("std", np.array([0.5, 2.0, 1.5], np.float32).reshape(1, 3, 1, 1))])
-    n.conv("onnx::Conv_7", 6, 3, pads=[1, 1, 1, 1], bias=False)
+    n.conv("conv", 6, 3, pads=[1, 1, 1, 1], bias=False, weight="onnx::Conv_7")
+    n.nodes[-1].name = "/block/block.1/Conv"
     n.add("BatchNormalization", [n.last, n.drawn("bn.weight", 6, low=0.5), n.drawn("bn.bias", 6),
                                  n.drawn("bn.running_mean", 6), n.drawn("bn.running_var", 6, low=0.5)], epsilon=1e-3)
     n.add("Relu", [n.last])
@@ -161,6 +170,70 @@ def features():
     return n.model([3])
 
 
+def odd():
+    """Rows that become a map, weights that are codes, eight joined maps, constants that are listed as inputs, and a
+    batch of two, which means nothing here."""
+    n = Net(13, [36], batch=2)
+    n.add("Reshape", [n.last, n.ints("map", [0, 4, 3, 3])])
+    codes = n.constant("codes", rng.integers(-128, 128, (6, 4, 2, 2)).astype(np.int8))
+    scale = n.constant("scales", rng.uniform(0.002, 0.01, 6).astype(np.float32))
+    zero = n.constant("zeros", rng.integers(-5, 5, 6).astype(np.int8))
+    map_ = n.nodes[-1].output[0]
+    real = n.add("DequantizeLinear", [codes, scale, zero], axis=0)
+    n.add("Conv", [map_, real], strides=[1, 1])
+    parts = [n.add("MaxPool", [n.last], kernel_shape=[2, 2], auto_pad="SAME_UPPER")]
+    for i in range(7):
+        parts.append(n.add("Clip", [parts[0], n.constant(f"low{i}", np.float32(-0.1 * i - 0.01)),
+                                    n.constant(f"high{i}", np.float32(0.1 * i + 0.01))]))
+    n.add("Concat", parts, axis=-3)
+    n.add("AveragePool", [n.last], kernel_shape=[2, 2])
+    n.add("Squeeze", [n.last, n.ints("sides", [2, 3])])
+    n.add("Gemm", [n.last, n.drawn("fc", 48, 3)])
+    made = n.model([3])
+    for c in n.constants:
+        made.graph.input.append(helper.make_tensor_value_info(c.name, c.data_type, list(c.dims)))
+    return made
+
+
+def by_hand():
+    """Codes that quantizers of PyTorch make: the file takes bytes, weights are reals behind both operators, or bytes
+    around 128; a shortcut by Slice and Pad, a Relu between codes, a mean of another scale, biases of reals."""
+    n = Net(13, [2, 6, 6])
+    grid = [n.constant("image_scale", np.float32(0.02)), n.constant("image_zero", np.uint8(120))]
+    image = n.add("DequantizeLinear", [n.last] + grid)
+    w = n.drawn("stem.weight", 4, 2, 3, 3)
+    scales = np.abs(rng.uniform(0.004, 0.008, 4)).astype(np.float32)
+    w = n.codes(w, scales, np.zeros(4), np.int8, axis=0)
+    n.add("Conv", [image, w, n.drawn("stem.bias", 4)], strides=[2, 2], pads=[1, 1, 1, 1])
+    body = n.codes(n.last, 0.03, 131)
+    for axis in (2, 3):
+        x = image if axis == 2 else n.last
+        n.add("Slice", [x, n.ints(f"s{axis}", [1]), n.ints(f"e{axis}", [6]), n.ints(f"a{axis}", [axis]), n.ints(f"t{axis}", [2])])
+    cut = n.codes(n.last, 0.02, 120)
+    n.add("Pad", [cut, n.ints("around", [0, 1, 0, 0, 0, 1, 0, 0])])
+    wide = n.codes(n.last, 0.02, 120)
+    n.add("Sub", [body, wide])
+    n.add("Relu", [n.codes(n.last, 0.05, 100)])
+    both = n.codes(n.last, 0.03, 0)
+    n.add("ReduceMean", [both], axes=[2, 3], keepdims=1)
+    gate = n.codes(n.last, 0.02, 3)
+    n.add("Concat", [both, both, both, both, body, wide, both], axis=1)
+    joined = n.codes(n.last, 0.035, 60)
+    n.add("AveragePool", [joined], kernel_shape=[3, 2], strides=[1, 1])
+    mean = n.codes(n.last, 0.0307, 20)
+    rows = n.add("Flatten", [mean])
+    matrix = n.constant("matrix", rng.integers(20, 240, (56, 4)).astype(np.uint8))
+    real = n.add("DequantizeLinear", [matrix, n.constant("matrix_scale", np.float32(0.0021)), n.constant("middle", np.uint8(128))])
+    n.add("MatMul", [rows, real])
+    n.add("Add", [n.last, n.drawn("shift", 4)])
+    left = n.codes(n.last, 0.06, 128)
+    right = n.add("Flatten", [gate])
+    n.add("Mul", [left, right])
+    n.add("Tanh", [n.codes(n.last, 0.031, 128)])
+    n.codes(n.last, 1 / 128, 128)
+    return n.model([4], TensorProto.UINT8)
+
+
 def branches():
     """To be quantized: what an integer program has. No average of a window, whose halves ONNX Runtime rounds by the
     order of its sums."""
@@ -190,6 +263,14 @@ def draw(model, n):
     return rng.uniform(-1, 1, [n] + shape).astype(np.float32)
 
 
+def as_taken(session, x):
+    """One image as the file takes it: in a batch, and as bytes of the grid of by_hand where it takes bytes."""
+    image = session.get_inputs()[0]
+    batch = image.shape[0] if isinstance(image.shape[0], int) else 1
+    x = np.stack([x] * batch)
+    return x if image.type == "tensor(float)" else (np.rint(x / np.float32(0.02)) + 120).clip(0, 255).astype(np.uint8)
+
+
 class Reader(CalibrationDataReader):
     def __init__(self, images):
         self.images = iter([{"image": x[None]} for x in images])
@@ -210,7 +291,7 @@ def computed(path, x):
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run(None, {"image": one[None]})[0].reshape(1, -1) for one in x])
+    return np.stack([session.run(None, {"image": as_taken(session, one)})[0][0].reshape(-1) for one in x])
 
 
 def write_safetensors(path, tensors):
@@ -227,7 +308,8 @@ def write_safetensors(path, tensors):
 
 def main(folder):
     os.makedirs(folder, exist_ok=True)
-    nets = {"windows": windows(), "shortcut": shortcut(), "channels_last": channels_last(), "features": features()}
+    nets = {"windows": windows(), "shortcut": shortcut(), "channels_last": channels_last(), "features": features(),
+            "odd": odd(), "by_hand": by_hand()}
     tensors = {}
     for name, model in nets.items():
         onnx.save(model, os.path.join(folder, name + ".onnx"))
