@@ -258,6 +258,18 @@ def branches():
     return n.model([5])
 
 
+def small():
+    """Of the size of the command's synthetic images, and ten classes."""
+    n = Net(17, [3, 32, 32])
+    n.conv("stem", 4, 3, size=5, strides=[4, 4], pads=[2, 2, 1, 1])
+    n.add("Relu", [n.last])
+    n.conv("wide", 6, 4, strides=[2, 2])
+    n.add("Relu", [n.last])
+    n.add("Flatten", [n.add("GlobalAveragePool", [n.last])])
+    n.add("Gemm", [n.last, n.drawn("fc.weight", 10, 6), n.drawn("fc.bias", 10)], transB=1)
+    return n.model([10])
+
+
 def draw(model, n):
     shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:]
     return rng.uniform(-1, 1, [n] + shape).astype(np.float32)
@@ -318,6 +330,9 @@ def main(folder):
         os.remove(os.path.join(folder, "outside.data"))  # onnx appends to it
     onnx.save(nets["features"], outside, save_as_external_data=True, location="outside.data", size_threshold=64)
     nets["outside"] = nets["features"]
+    nets["small"] = small()
+    onnx.save(nets["small"], os.path.join(folder, "small.onnx"))
+    nets["small_u8"] = quantized(nets["small"], os.path.join(folder, "small_u8.onnx"), QuantType.QUInt8, False, False)
     base = branches()
     for name, kind, symmetric, per_channel in (("qdq_s8", QuantType.QInt8, False, True),
                                                ("qdq_u8", QuantType.QUInt8, False, False),
@@ -326,6 +341,8 @@ def main(folder):
     for name, model in nets.items():
         x = draw(model, IMAGES)
         is_turned = x.ndim == 4 and name != "channels_last"
+        if name.startswith("small"):
+            continue  # the command's tests have these
         tensors[name + ".x"] = x.transpose(0, 2, 3, 1) if is_turned else x.reshape(IMAGES, *(1, 1)[: 4 - x.ndim], *x.shape[1:])
         tensors[name + ".y"] = computed(os.path.join(folder, name + ".onnx"), x)
     write_safetensors(os.path.join(folder, "expected.safetensors"), tensors)
