@@ -27,6 +27,14 @@ static dt_status check_scales(const dt_onnx_import *imp, const dt_onnx_node *n, 
     return DT_OK;
 }
 
+dt_status dt_onnx_check_type(const dt_onnx_import *imp, const dt_onnx_node *n, int type, int allows_bias)
+{
+    DT_ONNX_CHECK(type == DT_ONNX_INT8 || type == DT_ONNX_UINT8 || (allows_bias && type == DT_ONNX_INT32),
+                  DT_ERR_UNSUPPORTED, imp, n, "codes of %s; understood are INT8 and UINT8%s", dt_onnx_type_name(type),
+                  allows_bias ? ", and INT32 of a bias" : "");
+    return DT_OK;
+}
+
 /* Sets the grid's zero points to input 2, of as many as the scales and of the codes' type. */
 static dt_status read_zero(const dt_onnx_import *imp, const dt_onnx_node *n, dt_onnx_grid *g)
 {
@@ -44,7 +52,7 @@ static dt_status read_zero(const dt_onnx_import *imp, const dt_onnx_node *n, dt_
     DT_ONNX_CHECK(t->type == g->type && dt_onnx_count(t) == g->n, DT_ERR_FORMAT, imp, n,
                   "%" PRId64 " zero points of %s; needed are %" PRId64 " of %s", dt_onnx_count(t),
                   dt_onnx_type_name(t->type), g->n, dt_onnx_type_name(g->type));
-    if (dt_onnx_type_bytes(t->type) == 0) return DT_OK; /* refused below */
+    DT_TRY(dt_onnx_check_type(imp, n, g->type, 1));
     DT_TRY(dt_onnx_numbers_of(imp, t, &zero));
     g->offset = (int)dt_onnx_integer_at(zero, t->type, 0);
     free(zero);
@@ -77,14 +85,6 @@ dt_status dt_onnx_read_grid(const dt_onnx_import *imp, const dt_onnx_node *n, in
     DT_TRY(status);
     DT_TRY(read_zero(imp, n, g));
     if (g->type == 0) g->type = DT_ONNX_UINT8;
-    return DT_OK;
-}
-
-dt_status dt_onnx_check_type(const dt_onnx_import *imp, const dt_onnx_node *n, int type, int allows_bias)
-{
-    DT_ONNX_CHECK(type == DT_ONNX_INT8 || type == DT_ONNX_UINT8 || (allows_bias && type == DT_ONNX_INT32),
-                  DT_ERR_UNSUPPORTED, imp, n, "codes of %s; understood are INT8 and UINT8%s", dt_onnx_type_name(type),
-                  allows_bias ? ", and INT32 of a bias" : "");
     return DT_OK;
 }
 

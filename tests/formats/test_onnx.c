@@ -330,6 +330,11 @@ static void no_scales(onnx_bytes *g)
     onnx_constant(g, "s", 1, (int64_t[]){ 0, -1 }, "", 0);
     onnx_plain(g, "QuantizeLinear", "x s", "y");
 }
+static void real_zero(onnx_bytes *g)
+{
+    onnx_constant(g, "s", 1, (int64_t[]){ -1 }, (float[]){ 0.5f }, 4);
+    onnx_plain(g, "QuantizeLinear", "x s s", "y");
+}
 static void too_many_scales(onnx_bytes *g)
 {
     quantized(g, 3, (float[]){ 0.5f, 0.25f, 1.0f });
@@ -417,6 +422,7 @@ static const struct {
     { "a scale of 0", scale_zero, DT_ERR_FORMAT, "scale 0 is 0; needed is a number above 0" },
     { "a scale that is no number", scale_nan, DT_ERR_FORMAT, "scale 0 is nan; needed is a number above 0" },
     { "no scales", no_scales, DT_ERR_FORMAT, "0 scales; needed is one or more" },
+    { "a zero point that is real", real_zero, DT_ERR_UNSUPPORTED, "codes of FLOAT; understood are INT8 and UINT8" },
     { "two scales of an image", scales_of_codes, DT_ERR_UNSUPPORTED, "2 scales of what is computed" },
     { "three scales of two channels", too_many_scales, DT_ERR_UNSUPPORTED, "one for each of 2 along axis 1" },
     { "reals among codes", real_operator, DT_ERR_UNSUPPORTED, "without a QuantizeLinear" },
