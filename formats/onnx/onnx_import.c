@@ -93,9 +93,8 @@ static dt_status check_image(const dt_onnx_import *imp, const dt_onnx_end *in)
     const int takes_codes = imp->is_integer && (in->type == DT_ONNX_UINT8 || in->type == DT_ONNX_INT8);
 
     DT_CHECK(in->type == DT_ONNX_FLOAT || takes_codes, DT_ERR_UNSUPPORTED,
-             "%s: the input '%.80s' is %s; understood is "
-             "FLOAT, and UINT8 or INT8 before a DequantizeLinear",
-             m->path, name, dt_onnx_type_name(in->type));
+             "%s: the input '%.80s' is %s; understood is FLOAT, and UINT8 or INT8 before a DequantizeLinear", m->path,
+             name, dt_onnx_type_name(in->type));
     DT_CHECK(in->n_dims >= 2 && in->n_dims <= 4, DT_ERR_UNSUPPORTED,
              "%s: the input '%.80s' has %d dimensions; understood are n,c,h,w, and n and one or two more", m->path,
              name, in->n_dims);
@@ -176,8 +175,7 @@ dt_status dt_onnx_call(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx
         if (strcmp(row[i].op, n->op) == 0) return row[i].add(imp, n);
     }
     DT_ONNX_CHECK(0, DT_ERR_UNSUPPORTED, imp, n,
-                  "detent has no operator for it on %s; docs/ONNX.md lists those that it "
-                  "has",
+                  "detent has no operator for it on %s; docs/ONNX.md lists those that it has",
                   imp->is_integer ? "codes" : "reals");
 }
 
