@@ -84,7 +84,7 @@ dt_status dt_onnx_computed(const dt_onnx_import *imp, const dt_onnx_node *n, int
     DT_ONNX_CHECK(p->kind == DT_ONNX_COMPUTED, DT_ERR_UNSUPPORTED, imp, n,
                   "input %d, '%.80s', is codes; understood are the reals that a DequantizeLinear makes of them", k,
                   dt_onnx_in_name(imp, n, k));
-    DT_ONNX_CHECK(!imp->is_integer || p->value != imp->graph->image, DT_ERR_UNSUPPORTED, imp, n,
+    DT_ONNX_CHECK(!imp->is_integer || p->has_grid, DT_ERR_UNSUPPORTED, imp, n,
                   "input %d is the image before a QuantizeLinear; in a network of codes each operator reads codes", k);
     DT_ONNX_CHECK(p->low == -INFINITY && p->high == INFINITY, DT_ERR_UNSUPPORTED, imp, n,
                   "input %d, '%.80s', comes from a Relu or Clip without a QuantizeLinear behind it", k,

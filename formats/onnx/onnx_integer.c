@@ -90,22 +90,21 @@ static dt_status add_weights(dt_onnx_import *imp, const dt_onnx_node *n, const f
     return dt_onnx_node_add(imp, DT_OP_CODES, f->name, ".codes", &range, weights, 2, value);
 }
 
-/* 1 if the integers of a bias have the scale of the sums, so that they are taken as they are. */
+/* Sets *has to 1 if the integers of a bias have the scale of the sums, so that they are taken as they are. */
 static dt_status has_scale_of_sums(const dt_onnx_import *imp, const dt_onnx_place *b, const float *of_sum,
                                    int64_t n_sums, int *has)
 {
-    float *scale = NULL;
-    void *numbers;
+    void *scale, *zero;
 
-    *has = b->has_grid && b->grid.zero < 0 ? 1 : b->has_grid && b->grid.offset == 0;
-    if (!*has || imp->m->tensor[b->tensor].type != DT_ONNX_INT32) {
-        *has = 0;
-        return DT_OK;
-    }
-    DT_TRY(dt_onnx_numbers_of(imp, &imp->m->tensor[b->grid.scale], &numbers));
-    scale = numbers;
-    for (int64_t k = 0; k < n_sums; k++) *has &= scale[b->grid.n == 1 ? 0 : k] == of_sum[k];
-    free(numbers);
+    *has = b->has_grid && imp->m->tensor[b->tensor].type == DT_ONNX_INT32;
+    if (!*has) return DT_OK;
+    DT_TRY(dt_onnx_numbers_of(imp, &imp->m->tensor[b->grid.scale], &scale));
+    for (int64_t k = 0; k < n_sums; k++) *has &= ((float *)scale)[b->grid.n == 1 ? 0 : k] == of_sum[k];
+    free(scale);
+    if (b->grid.zero < 0) return DT_OK;
+    DT_TRY(dt_onnx_numbers_of(imp, &imp->m->tensor[b->grid.zero], &zero));
+    for (int64_t k = 0; k < b->grid.n; k++) *has &= dt_onnx_integer_at(zero, DT_ONNX_INT32, k) == 0;
+    free(zero);
     return DT_OK;
 }
 

@@ -173,12 +173,9 @@ dt_status dt_onnx_map(dt_onnx_import *imp, const dt_onnx_node *n, int k, int *va
     DT_ONNX_CHECK(p->n_dims == 4 || p->n_dims == 2, DT_ERR_UNSUPPORTED, imp, n,
                   "input %d has %d dimensions; understood are n,c,h,w", k, p->n_dims);
     const int64_t chw[3] = { p->dim[1], p->n_dims == 4 ? p->dim[2] : 1, p->n_dims == 4 ? p->dim[3] : 1 };
-    const dt_onnx_layout layout = p->layout;
-    const int is_map = p->n_dims == 4 && layout == DT_ONNX_MAP;
-    const dt_onnx_place at = *p; /* the place may move while nodes are added */
-    DT_TRY(whole_of(imp, &at, value));
-    if (is_map && has_dims(imp->graph, *value, at.dim)) return DT_OK;
-    if (layout == DT_ONNX_MAP) DT_TRY(turn_to_row(imp, value));
+    DT_TRY(whole_of(imp, p, value));
+    if (p->layout == DT_ONNX_MAP && p->n_dims == 4 && has_dims(imp->graph, *value, p->dim)) return DT_OK;
+    if (p->layout == DT_ONNX_MAP) DT_TRY(turn_to_row(imp, value));
     return turn_to_map(imp, chw, value);
 }
 
@@ -207,10 +204,8 @@ dt_status dt_onnx_padded_map(dt_onnx_import *imp, const dt_onnx_node *n, int k, 
 
 dt_status dt_onnx_rows_of(dt_onnx_import *imp, const dt_onnx_place *p, int *value)
 {
-    const dt_onnx_layout layout = p->layout;
-
     DT_TRY(whole_of(imp, p, value));
-    if (layout == DT_ONNX_MAP) DT_TRY(turn_to_row(imp, value));
+    if (p->layout == DT_ONNX_MAP) DT_TRY(turn_to_row(imp, value));
     if (!imp->is_integer) return dt_onnx_flatten(imp, *value, value);
     return dt_onnx_as_shape(imp, 1, 1, dt_graph_count(imp->graph, *value), value);
 }
@@ -222,8 +217,7 @@ dt_status dt_onnx_rows(dt_onnx_import *imp, const dt_onnx_node *n, int k, int *v
     DT_TRY(dt_onnx_computed(imp, n, k, &p));
     DT_ONNX_CHECK(p->n_dims == 2, DT_ERR_UNSUPPORTED, imp, n, "input %d has %d dimensions; understood are n,i", k,
                   p->n_dims);
-    const dt_onnx_place at = *p;
-    return dt_onnx_rows_of(imp, &at, value);
+    return dt_onnx_rows_of(imp, p, value);
 }
 
 /* ---- outputs ---- */

@@ -35,12 +35,14 @@ typedef struct {
     int offset;      /* the first zero point */
 } dt_onnx_grid;
 
+enum { DT_ONNX_NAME = 160 /* bytes of a name that is made, its end included */ };
+
 /* What a Slice and a Pad behind it leave of a map; a convolution stands for it (onnx_view.c). Axes are C, H, W. */
 typedef struct {
     int64_t start[3], step[3], count[3]; /* cells that are taken */
     int64_t before[3], after[3];         /* zeros beside them; beside rows and columns only where all are taken */
     int made;                            /* the value that has it; -1: none yet */
-    char name[160];                      /* of the convolution */
+    char name[DT_ONNX_NAME];             /* of the convolution */
 } dt_onnx_view;
 
 /* A value of the file. */
@@ -76,8 +78,6 @@ typedef struct {
     int n_scales;
     int64_t fold_room; /* bytes that constants may still be folded into */
 } dt_onnx_import;
-
-enum { DT_ONNX_NAME = 160 /* bytes of a name that is made, its end included */ };
 
 /* Adds the part of the graph that a node makes. */
 typedef dt_status (*dt_onnx_layer)(dt_onnx_import *imp, const dt_onnx_node *n);

@@ -74,6 +74,7 @@ static dt_status quantize_constant(dt_onnx_import *imp, const dt_onnx_node *n, c
     DT_TRY(s);
     imp->place[n->out[0]] = imp->place[n->in[0]];
     imp->place[n->out[0]].tensor = index;
+    imp->place[n->out[0]].has_grid = 0;
     return DT_OK;
 }
 
@@ -93,6 +94,8 @@ static dt_status add_quantize(dt_onnx_import *imp, const dt_onnx_node *n)
     if (p.value == imp->graph->image) {
         DT_TRY(quantize_image(imp, n, &g, &p));
     } else {
+        DT_ONNX_CHECK(p.has_grid, DT_ERR_UNSUPPORTED, imp, n,
+                      "input %d is the image, turned before it is quantized; understood is a Transpose behind that", 0);
         DT_TRY(dt_onnx_make_target(imp, n, &g, p.low, p.high, &t));
         dt_onnx_name(imp, n, -1, name);
         DT_TRY(dt_onnx_add_scale(imp, &g, name, &t.scale));

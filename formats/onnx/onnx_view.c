@@ -9,7 +9,8 @@
  * convolution that reads it, if one does.
  */
 #include "onnx_codes.h"
-#include "onnx_layers.h"
+
+#include "../layer_name.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -224,6 +225,7 @@ static dt_status add_reals(dt_onnx_import *imp, const char *name, const dt_conv_
 dt_status dt_onnx_make_view(dt_onnx_import *imp, const dt_onnx_place *p, int *value)
 {
     dt_onnx_view *v = &imp->view[p->view];
+    char name[DT_ONNX_NAME];
     dt_conv_params params;
     dt_shape shape;
     int64_t size[3], count = 1;
@@ -238,10 +240,11 @@ dt_status dt_onnx_make_view(dt_onnx_import *imp, const dt_onnx_place *p, int *va
         count *= shape.dim[k];
     }
     if (v->made < 0) {
+        dt_layer_name(imp->graph, v->name, name, sizeof name); /* others may have taken it since */
         int8_t *w = make_filters(v, &shape);
         DT_CHECK(w, DT_ERR_MEMORY, "%s: no memory for %" PRId64 " numbers", imp->m->path, count);
-        const dt_status s = imp->is_integer ? dt_onnx_add_selection(imp, p, v->name, &params, &shape, w, &made)
-                                            : add_reals(imp, v->name, &params, &shape, w, &made);
+        const dt_status s = imp->is_integer ? dt_onnx_add_selection(imp, p, name, &params, &shape, w, &made)
+                                            : add_reals(imp, name, &params, &shape, w, &made);
         free(w);
         DT_TRY(s);
         v->made = made;
