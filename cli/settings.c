@@ -176,8 +176,8 @@ static const option_row own_rows[] = {
                "TensorFlow Lite file (.tflite), of reals or of int8 arithmetic" },
     { "scheme", KIND_WORD, AT(quantize.scheme), QUANTIZE_OPTION, .unit = "SCHEME", .words = dt_scheme_names,
       .about = "What becomes of the network: 'full' integers, for which TensorFlow Lite has the names fiq-*; 'drq' int8 "
-               "weights of layers with 1024 or more, whose inputs are rounded while it runs; 'float' folded batch norms. "
-               "The last two need no images" },
+               "weights of layers with 1024 or more, whose inputs are rounded while it runs; 'float' folded batch norms; "
+               "'qkeras' the quantizers with which the QKeras-Mod notebook trains. The last three need no images" },
     { "calibrate", KIND_TEXT, AT(calibrate), QUANTIZE_OPTION, .unit = "FILE[:NAME]",
       .about = "Calibration images, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already; without it "
                "training images of the dataset" },
