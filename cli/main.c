@@ -34,7 +34,7 @@ static const command commands[] = {
       "Quantize a network of real values after training, as TensorFlow Lite does: batch norms are folded, ranges are "
       "observed on some images, each value gets one affine quantizer. The result is a checkpoint. Its integer program "
       "computes under the arithmetic of an engine that --profile names. Or, with --scheme drq, weights alone are "
-      "quantized.\n\n"
+      "quantized; with --scheme qkeras, as QKeras-Mod trains.\n\n"
       "  detent quantize --checkpoint runs/float/best.safetensors --images 100 --out q.safetensors\n"
       "  detent quantize --checkpoint net.tflite --calibrate images.safetensors:x --out q.safetensors\n"
       "  detent quantize --checkpoint net.tflite --scheme drq --out q.safetensors\n"
