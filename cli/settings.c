@@ -173,7 +173,7 @@ static const option_row own_rows[] = {
 
     { "checkpoint", KIND_TEXT, AT(checkpoint), ON_FILE, 5, .unit = "FILE",
       .about = "Trained network, or with the engines program and array an exported program (.safetensors); or a "
-               "TensorFlow Lite file (.tflite), of reals or of int8 arithmetic" },
+               "TensorFlow Lite file (.tflite), of reals or of int8 arithmetic. The option's name may be left out" },
     { "scheme", KIND_WORD, AT(quantize.scheme), QUANTIZE_OPTION, .unit = "SCHEME", .words = dt_scheme_names,
       .about = "What becomes of the network: 'full' integers, for which TensorFlow Lite has the names fiq-*; 'drq' int8 "
                "weights of layers with 1024 or more, whose inputs are rounded while it runs; 'float' folded batch norms; "
