@@ -214,6 +214,9 @@ static const option_row own_rows[] = {
       .about = "Print the accuracy of each class, and for which classes its images were taken" },
     { "graph", FLAG, .offset = AT(graph), .commands = FOR_INSPECT, .group = 5,
       .about = "Show the network instead: a line for each operator; with --json its file, as --model reads it" },
+    { "cost", FLAG, .offset = AT(cost), .commands = FOR_INSPECT, .group = 5,
+      .about = "Show what each layer costs for one image: products, weights, their bits, bit operations as QONNX counts "
+               "them" },
     { "dot", FLAG, .offset = AT(dot), .commands = FOR_INSPECT, .group = 5,
       .about = "Show the network as a drawing for Graphviz: | dot -Tsvg" },
     { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,

@@ -243,6 +243,10 @@ expect "vectors of signed codes" 2 export --checkpoint $F $data --to vectors --l
 
 expect "inspect" 0 inspect --checkpoint $F
 has out "^features.4.weight  *8x3x3x8  *576  weight"
+expect "inspect --cost" 0 inspect --cost --checkpoint $F --engine program
+has out "^sum .* [0-9,]*$"
+expect "... as JSON" 0 inspect --cost --checkpoint $F --json
+has out '"total_bops":[[:space:]]*[0-9]'
 expect "inspect --json" 0 inspect --checkpoint $F --json
 json "... is JSON" out
 expect "inspect a model by its options" 0 inspect --model vgg16 --choke 16 --wbits 4 --abits 2
