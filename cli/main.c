@@ -50,11 +50,15 @@ static const command commands[] = {
       "  detent compare --checkpoint q.safetensors --with net.tflite --layers\n"
       "  detent compare --checkpoint q.safetensors --profiles --index 0:1000",
       compare_run },
-    { "import", FOR_IMPORT, "make a checkpoint or a program of a TensorFlow Lite file",
+    { "import", FOR_IMPORT, "make a checkpoint or a program of another tool's file",
       "Make a file of detent's of a TensorFlow Lite file. A network of reals becomes a checkpoint, which 'detent "
       "quantize' "
       "takes; one of int8 arithmetic becomes an integer program. The other commands also read the .tflite itself.\n\n"
-      "  detent import --checkpoint net.tflite --out net.safetensors",
+      "Or make a checkpoint of the network that --model and its options say, with the values of a PyTorch state_dict "
+      "that "
+      "was saved as safetensors: filters OIHW, names as 'detent inspect' lists them.\n\n"
+      "  detent import net.tflite --out net.safetensors\n"
+      "  detent import --model vgg16 --choke 16 --wbits 4 --abits 2 --init torch.safetensors --out net.safetensors",
       import_run },
     { "verify", FOR_VERIFY, "compare every psum: model, array, 64-bit sums",
       "Compute every psum of the first test images three ways: by the model's own forward, by an array of processing "

@@ -16,8 +16,8 @@
 _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.channels) == AT(model.width) + sizeof(int),
                "height, width and channels lie side by side");
 
-#define MODEL_OPTION .commands = FOR_TRAIN | FOR_INSPECT, .group = GROUP_MODEL, .memory = FIXED
-#define CAPS_OPTION  .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH, .group = GROUP_MODEL, .memory = FIXED
+#define MODEL_OPTION .commands = FOR_TRAIN | FOR_INSPECT | FOR_IMPORT, .group = GROUP_MODEL, .memory = FIXED
+#define CAPS_OPTION  .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH | FOR_IMPORT, .group = GROUP_MODEL, .memory = FIXED
 #define TRAIN_OPTION .commands = FOR_TRAIN, .group = 3, .memory = FIXED
 #define RUN_OPTION   .commands = FOR_TRAIN, .group = 4
 #define ON_ARRAY     (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
@@ -157,8 +157,8 @@ static const option_row own_rows[] = {
       .about = "Share of the images to mirror; 0 except for pictures that mean the same in a mirror" },
 
     { "out", KIND_TEXT, AT(out), RUN_OPTION, .unit = "DIR", .about = "Run directory, made if missing (needed)" },
-    { "init", KIND_TEXT, AT(init), RUN_OPTION, .memory = SAVED, .unit = "FILE",
-      .about = "Checkpoint to take every parameter from whose name and shape fit" },
+    { "init", KIND_TEXT, AT(init), FOR_TRAIN | FOR_IMPORT, 4, .memory = SAVED, .unit = "FILE",
+      .about = "Checkpoint, or PyTorch's state_dict as safetensors, to take every parameter from whose name and shape fit" },
     { "resume", FLAG, .offset = AT(resume), RUN_OPTION,
       .about = "Go on from DIR/last.safetensors, with the options of that run; where there is no run yet, start it" },
     { "force", FLAG, .offset = AT(force), RUN_OPTION, .about = "Replace the run in DIR" },
