@@ -94,7 +94,7 @@ typedef struct {
     dt_array array;
     int top_k;
     int confusion;
-    int graph, dot;
+    int graph, dot, cost;
     const char *bits; /* NULL: none */
 
     int method;  /* of the search; index into method_words */
@@ -300,6 +300,9 @@ typedef struct {
 DT_MUST_CHECK dt_status session_range(const settings *s, int64_t n_images, image_range *out);
 /* Does `detent inspect` for a capture's file. In inspect_capture.c. */
 DT_MUST_CHECK dt_status inspect_capture(const settings *s);
+
+/* Does `detent inspect --cost`. In inspect_cost.c. */
+DT_MUST_CHECK dt_status inspect_cost(const settings *s, const session *o);
 /* Does `detent capture --reconstruct`, which writes a picture to s->out. In reconstruct.c. */
 DT_MUST_CHECK dt_status reconstruct(const settings *s, session *o);
 /* Returns the stream for a line about the file `out`: stderr if `out` is stdout itself, as /dev/stdout is; else stdout.

@@ -60,7 +60,7 @@ static dt_status export_reals(const settings *s, const session *o)
              "quantize' makes a network of integers",
              dt_tflite_io_names[s->io], s->checkpoint);
     DT_TRY(dt_model_write_tflite(o->model, s->out));
-    tell_tflite(s, dt_dynamic_count(o->model), DT_TFLITE_IO_F32);
+    tell_tflite(s, dt_layer_count(o->model), DT_TFLITE_IO_F32);
     return DT_OK;
 }
 

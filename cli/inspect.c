@@ -2,7 +2,7 @@
  * inspect.c - `detent inspect`: parameters, and for each convolution on the integer grid how large a psum can be; of a
  *             network in fixed point also the format of every tensor; with --graph the network itself. An integer
  *             program is shown where the file is one, or --engine program makes one. A capture's file is
- *             inspect_capture.c's.
+ *             inspect_capture.c's, and --cost inspect_cost.c's.
  */
 #include "cli.h"
 
@@ -394,6 +394,7 @@ static dt_status open_network(const settings *s, session *o)
 static dt_status print_network(const settings *s, const session *o)
 {
     if (s->graph || s->dot) return print_graph(s, o);
+    if (s->cost) return inspect_cost(s, o);
     return o->program ? print_program(s, o) : print_model(s, o->model);
 }
 

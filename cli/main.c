@@ -34,7 +34,7 @@ static const command commands[] = {
       "Quantize a network of real values after training, as TensorFlow Lite does: batch norms are folded, ranges are "
       "observed on some images, each value gets one affine quantizer. The result is a checkpoint. Its integer program "
       "computes under the arithmetic of an engine that --profile names. Or, with --scheme drq, weights alone are "
-      "quantized.\n\n"
+      "quantized; with --scheme qkeras, as QKeras-Mod trains.\n\n"
       "  detent quantize --checkpoint runs/float/best.safetensors --images 100 --out q.safetensors\n"
       "  detent quantize --checkpoint net.tflite --calibrate images.safetensors:x --out q.safetensors\n"
       "  detent quantize --checkpoint net.onnx --calibrate images.safetensors:x --out q.safetensors\n"
@@ -50,12 +50,16 @@ static const command commands[] = {
       "  detent compare --checkpoint q.safetensors --with net.tflite --layers\n"
       "  detent compare --checkpoint q.safetensors --profiles --index 0:1000",
       compare_run },
-    { "import", FOR_IMPORT, "make a checkpoint or a program of a TensorFlow Lite or an ONNX file",
+    { "import", FOR_IMPORT, "make a checkpoint or a program of another tool's file",
       "Make a file of detent's of a TensorFlow Lite or an ONNX file. A network of reals becomes a checkpoint, which "
       "'detent quantize' takes; one of int8 arithmetic, or in ONNX's QDQ form, becomes an integer program. The other "
       "commands also read the .tflite or .onnx itself.\n\n"
-      "  detent import --checkpoint net.tflite --out net.safetensors\n"
-      "  detent import --checkpoint net.onnx --out net.safetensors",
+      "Or make a checkpoint of the network that --model and its options say, with the values of a PyTorch state_dict "
+      "that "
+      "was saved as safetensors: filters OIHW, names as 'detent inspect' lists them.\n\n"
+      "  detent import net.tflite --out net.safetensors\n"
+      "  detent import net.onnx --out net.safetensors\n"
+      "  detent import --model vgg16 --choke 16 --wbits 4 --abits 2 --init torch.safetensors --out net.safetensors",
       import_run },
     { "verify", FOR_VERIFY, "compare every psum: model, array, 64-bit sums",
       "Compute every psum of the first test images three ways: by the model's own forward, by an array of processing "
@@ -95,6 +99,7 @@ static const command commands[] = {
       "  detent inspect --checkpoint F\n"
       "  detent inspect --checkpoint c.safetensors\n"
       "  detent inspect --choke 16 --wbits 4 --abits 2\n"
+      "  detent inspect --cost --model net.json --wbits 4 --abits 4\n"
       "  detent inspect --graph --model net.json\n"
       "  detent inspect --graph --checkpoint F --engine program",
       inspect_run },

@@ -3,16 +3,18 @@
  *
  * An option on the command line wins over the recipe and over the defaults, wherever it stands on the line. So the line
  * is read first, and its options are applied when the base is known: the library's defaults for --model, or those of
- * --recipe, or with --resume the options of the run in --out.
+ * --recipe, or with --resume the options of the run in --out. A word without an option is the checkpoint, and of
+ * `compare` a second one is what it is compared with.
  */
 #include "cli.h"
 
 #include <argp.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_KEY = 0x1000, HELP_BYTES = 256, KEY_USAGE = 0x100, N_OWN_ROWS = 5 /* and the end mark */ };
+enum { FIRST_KEY = 0x1000, HELP_BYTES = 512, KEY_USAGE = 0x100, N_OWN_ROWS = 5 /* and the end mark */ };
 
 /* What the line has: given[i] is the argument of option_rows[i], "" for a flag, NULL if it is not there. */
 typedef struct {
@@ -44,8 +46,11 @@ static void write_help(const option_row *row, const settings *defaults, char *ou
 
     option_range(row, range, sizeof range);
     if (row->kind != KIND_FLAG) option_format(row, defaults, value, sizeof value);
-    snprintf(out, HELP_BYTES, "%s%s%s%s%s%.40s%s", row->about, range[0] || value[0] ? " (" : "", range,
-             range[0] && value[0] ? "; " : "", value[0] ? "default " : "", value, range[0] || value[0] ? ")" : "");
+    const int n =
+        snprintf(out, HELP_BYTES, "%s%s%s%s%s%.40s%s", row->about, range[0] || value[0] ? " (" : "", range,
+                 range[0] && value[0] ? "; " : "", value[0] ? "default " : "", value, range[0] || value[0] ? ")" : "");
+    assert(n < HELP_BYTES);
+    (void)n;
 }
 
 static void build_argp_rows(const command *cmd, const settings *defaults)
@@ -154,12 +159,30 @@ static void trim_slashes(char *path)
     for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--) path[n - 1] = '\0';
 }
 
-static int takes_checkpoint(const command *cmd)
+/* The row of the subcommand's option, or -1. */
+static int row_named(const command *cmd, const char *name)
 {
     for (int i = 0; i < n_option_rows; i++) {
-        if ((option_rows[i].commands & cmd->bit) && strcmp(option_rows[i].name, "checkpoint") == 0) return 1;
+        if ((option_rows[i].commands & cmd->bit) && strcmp(option_rows[i].name, name) == 0) return i;
     }
-    return 0;
+    return -1;
+}
+
+/* The row of the option that a word without one stands for: the first of these that the line does not have; or -1. */
+static int row_of_word(const line *l)
+{
+    static const char *const names[] = { "checkpoint", "with" };
+
+    for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
+        const int row = row_named(l->cmd, names[k]);
+        if (row >= 0 && !l->given[row]) return row;
+    }
+    return -1;
+}
+
+static const char *words_help(const command *cmd)
+{
+    return row_named(cmd, "with") >= 0 ? "[FILE [FILE]]" : row_named(cmd, "checkpoint") >= 0 ? "[FILE]" : NULL;
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -172,9 +195,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         puts(argp_program_version);
         end_of_help(l->cmd->name);
     }
-    if (key == ARGP_KEY_ARG)
-        argp_error(state, "what is '%s'? Every value follows its option%s%s", arg,
-                   takes_checkpoint(l->cmd) ? ", as --checkpoint " : "", takes_checkpoint(l->cmd) ? arg : "");
+    if (key == ARGP_KEY_ARG && row_of_word(l) < 0)
+        argp_error(state, "what is '%s'? Every value but a checkpoint follows its option", arg);
+    if (key == ARGP_KEY_ARG) key = FIRST_KEY + row_of_word(l);
     if (key < FIRST_KEY || key >= FIRST_KEY + n_option_rows) return ARGP_ERR_UNKNOWN;
 
     const option_row *row = &option_rows[key - FIRST_KEY];
@@ -224,7 +247,9 @@ static dt_status start_from_saved(const line *l, settings *s)
 dt_status options_parse(const command *cmd, int argc, char **argv, settings *s)
 {
     static line l;
-    const struct argp argp = { .options = argp_rows, .parser = parse_option, .doc = cmd->about };
+    const struct argp argp = {
+        .options = argp_rows, .parser = parse_option, .args_doc = words_help(cmd), .doc = cmd->about
+    };
 
     DT_TRY(settings_default(s));
     if (cmd->bit == FOR_SEARCH) DT_TRY(dt_model_config_default("shallowcaps", &s->model)); /* it needs capsules */

@@ -65,21 +65,34 @@ static dt_status print_table_json(const dt_quantized_value *row, int n)
     return print_json(out);
 }
 
-/* ---- schemes drq and float ---- */
+/* ---- schemes drq, float and qkeras ---- */
 
-static void print_layers(const settings *s, const dt_dynamic_layer *row, int n)
+typedef struct {
+    char s[VALUE_BYTES];
+} type_text;
+
+/* "int4", or "float". */
+static type_text type_of(const dt_layer_weights *row)
+{
+    type_text text;
+
+    snprintf(text.s, sizeof text.s, row->bits ? "int%d" : "float", row->bits);
+    return text;
+}
+
+static void print_layers(const settings *s, const dt_layer_weights *row, int n)
 {
     FILE *const to = report_stream(s->out);
 
     fprintf(to, "%-28s %12s %8s %12s %12s\n", "layer", "elements", "weights", "least scale", "scale");
     for (int i = 0; i < n; i++) {
-        fprintf(to, "%-28s %12s %8s", row[i].name, text_count(row[i].n_weights).s, row[i].is_codes ? "int8" : "float");
-        if (row[i].is_codes) fprintf(to, " %12.6g %12.6g", (double)row[i].least_scale, (double)row[i].scale);
+        fprintf(to, "%-28s %12s %8s", row[i].name, text_count(row[i].n_weights).s, type_of(&row[i]).s);
+        if (row[i].bits) fprintf(to, " %12.6g %12.6g", (double)row[i].least_scale, (double)row[i].scale);
         fprintf(to, "\n");
     }
 }
 
-static dt_status print_layers_json(const dt_dynamic_layer *row, int n)
+static dt_status print_layers_json(const dt_layer_weights *row, int n)
 {
     cJSON *out = cJSON_CreateObject(), *layers = cJSON_AddArrayToObject(out, "layers");
 
@@ -87,8 +100,8 @@ static dt_status print_layers_json(const dt_dynamic_layer *row, int n)
         cJSON *one = cJSON_CreateObject();
         cJSON_AddStringToObject(one, "name", row[i].name);
         cJSON_AddNumberToObject(one, "elements", (double)row[i].n_weights);
-        cJSON_AddStringToObject(one, "weights", row[i].is_codes ? "int8" : "float");
-        if (row[i].is_codes) {
+        cJSON_AddStringToObject(one, "weights", type_of(&row[i]).s);
+        if (row[i].bits) {
             cJSON_AddNumberToObject(one, "least_scale", (double)row[i].least_scale);
             cJSON_AddNumberToObject(one, "scale", (double)row[i].scale);
         }
@@ -99,12 +112,12 @@ static dt_status print_layers_json(const dt_dynamic_layer *row, int n)
 
 static dt_status report_layers(const settings *s, const dt_model *quantized)
 {
-    const int n = dt_dynamic_count(quantized);
-    dt_dynamic_layer *row = calloc((size_t)n + 1, sizeof *row);
+    const int n = dt_layer_count(quantized);
+    dt_layer_weights *row = calloc((size_t)n + 1, sizeof *row);
     dt_status status;
 
     DT_CHECK(row, DT_ERR_MEMORY, "no memory for a table of %d layers", n);
-    status = dt_dynamic_look(quantized, row);
+    status = dt_layer_look(quantized, row);
     if (status == DT_OK && s->json)
         status = print_layers_json(row, n);
     else if (status == DT_OK)
@@ -117,7 +130,7 @@ static dt_status report_layers(const settings *s, const dt_model *quantized)
 
 static int is_full(const dt_quantization *what)
 {
-    return what->scheme != DT_SCHEME_DRQ && what->scheme != DT_SCHEME_FLOAT;
+    return what->scheme != DT_SCHEME_DRQ && what->scheme != DT_SCHEME_FLOAT && what->scheme != DT_SCHEME_QKERAS;
 }
 
 static dt_status report(const settings *s, const session *o, dt_model *quantized, const dt_quantization *what)

@@ -16,8 +16,8 @@
 _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.channels) == AT(model.width) + sizeof(int),
                "height, width and channels lie side by side");
 
-#define MODEL_OPTION .commands = FOR_TRAIN | FOR_INSPECT, .group = GROUP_MODEL, .memory = FIXED
-#define CAPS_OPTION  .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH, .group = GROUP_MODEL, .memory = FIXED
+#define MODEL_OPTION .commands = FOR_TRAIN | FOR_INSPECT | FOR_IMPORT, .group = GROUP_MODEL, .memory = FIXED
+#define CAPS_OPTION  .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH | FOR_IMPORT, .group = GROUP_MODEL, .memory = FIXED
 #define TRAIN_OPTION .commands = FOR_TRAIN, .group = 3, .memory = FIXED
 #define RUN_OPTION   .commands = FOR_TRAIN, .group = 4
 #define ON_ARRAY     (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
@@ -157,8 +157,8 @@ static const option_row own_rows[] = {
       .about = "Share of the images to mirror; 0 except for pictures that mean the same in a mirror" },
 
     { "out", KIND_TEXT, AT(out), RUN_OPTION, .unit = "DIR", .about = "Run directory, made if missing (needed)" },
-    { "init", KIND_TEXT, AT(init), RUN_OPTION, .memory = SAVED, .unit = "FILE",
-      .about = "Checkpoint to take every parameter from whose name and shape fit" },
+    { "init", KIND_TEXT, AT(init), FOR_TRAIN | FOR_IMPORT, 4, .memory = SAVED, .unit = "FILE",
+      .about = "Checkpoint, or PyTorch's state_dict as safetensors, to take every parameter from whose name and shape fit" },
     { "resume", FLAG, .offset = AT(resume), RUN_OPTION,
       .about = "Go on from DIR/last.safetensors, with the options of that run; where there is no run yet, start it" },
     { "force", FLAG, .offset = AT(force), RUN_OPTION, .about = "Replace the run in DIR" },
@@ -174,11 +174,11 @@ static const option_row own_rows[] = {
     { "checkpoint", KIND_TEXT, AT(checkpoint), ON_FILE, 5, .unit = "FILE",
       .about = "Trained network, or with the engines program and array an exported program (.safetensors); or a "
                "TensorFlow Lite file (.tflite), of reals or of int8 arithmetic; or an ONNX file (.onnx), of reals or in "
-               "QDQ form" },
+               "QDQ form. The option's name may be left out" },
     { "scheme", KIND_WORD, AT(quantize.scheme), QUANTIZE_OPTION, .unit = "SCHEME", .words = dt_scheme_names,
       .about = "What becomes of the network: 'full' integers, for which TensorFlow Lite has the names fiq-*; 'drq' int8 "
-               "weights of layers with 1024 or more, whose inputs are rounded while it runs; 'float' folded batch norms. "
-               "The last two need no images" },
+               "weights of layers with 1024 or more, whose inputs are rounded while it runs; 'float' folded batch norms; "
+               "'qkeras' the quantizers with which the QKeras-Mod notebook trains. The last three need no images" },
     { "calibrate", KIND_TEXT, AT(calibrate), QUANTIZE_OPTION, .unit = "FILE[:NAME]",
       .about = "Calibration images, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already; without it "
                "training images of the dataset" },
@@ -215,6 +215,9 @@ static const option_row own_rows[] = {
       .about = "Print the accuracy of each class, and for which classes its images were taken" },
     { "graph", FLAG, .offset = AT(graph), .commands = FOR_INSPECT, .group = 5,
       .about = "Show the network instead: a line for each operator; with --json its file, as --model reads it" },
+    { "cost", FLAG, .offset = AT(cost), .commands = FOR_INSPECT, .group = 5,
+      .about = "Show what each layer costs for one image: products, weights, their bits, bit operations as QONNX counts "
+               "them" },
     { "dot", FLAG, .offset = AT(dot), .commands = FOR_INSPECT, .group = 5,
       .about = "Show the network as a drawing for Graphviz: | dot -Tsvg" },
     { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,

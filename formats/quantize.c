@@ -27,6 +27,11 @@ static dt_status read_ranges(const char *path, const dt_graph *g, given_ranges *
     return dt_ranges_file_read(path, g, out->has, out->range);
 }
 
+static int is_full(const dt_quantization *what)
+{
+    return what->scheme != DT_SCHEME_DRQ && what->scheme != DT_SCHEME_FLOAT && what->scheme != DT_SCHEME_QKERAS;
+}
+
 static dt_status check_full(const dt_quantization *what)
 {
     const int n_given = (what->dataset != NULL) + (what->pixels != NULL) + (what->normalised != NULL);
@@ -52,17 +57,22 @@ static dt_status quantize_fully(dt_model *folded, const dt_quantization *what, d
 
 dt_status dt_quantize(dt_model *m, const dt_quantization *what, dt_model **out)
 {
-    const int is_full = what->scheme != DT_SCHEME_DRQ && what->scheme != DT_SCHEME_FLOAT;
     dt_model *folded = NULL;
+    dt_status status;
 
     DT_TRY(dt_check_word("scheme", (int)what->scheme, dt_scheme_names));
-    if (is_full) DT_TRY(check_full(what));
+    if (is_full(what)) DT_TRY(check_full(what));
     DT_TRY(dt_post_training_fold(m, &folded));
     if (what->scheme == DT_SCHEME_FLOAT) {
         *out = folded;
         return DT_OK;
     }
-    const dt_status status = is_full ? quantize_fully(folded, what, out) : dt_post_training_dynamic(folded, what, out);
+    if (what->scheme == DT_SCHEME_DRQ)
+        status = dt_post_training_dynamic(folded, what, out);
+    else if (what->scheme == DT_SCHEME_QKERAS)
+        status = dt_post_training_qkeras(folded, what, out);
+    else
+        status = quantize_fully(folded, what, out);
     dt_model_destroy(folded);
     return status;
 }

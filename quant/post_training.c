@@ -19,7 +19,7 @@
 
 enum { DEFAULT_BITS = 8 };
 
-const char *const dt_scheme_names[] = { "full", "drq", "float", "fiq-f32", "fiq-i8", "fiq-u8", NULL };
+const char *const dt_scheme_names[] = { "full", "drq", "float", "fiq-f32", "fiq-i8", "fiq-u8", "qkeras", NULL };
 
 static int bits_of(int asked)
 {
@@ -281,6 +281,24 @@ dt_status dt_post_training_dynamic(dt_model *folded, const dt_quantization *what
     DT_TRY(check_dynamic(what));
     DT_TRY(dt_model_snapshot(folded, &plain));
     const dt_status status = dt_quant_insert_dynamic(plain, &choice, &graph);
+    dt_graph_destroy(plain);
+    DT_TRY(status);
+    DT_TRY(dt_model_open(folded->ctx, graph, out));
+    (*out)->origin = folded->origin;
+    return DT_OK;
+}
+
+dt_status dt_post_training_qkeras(dt_model *folded, const dt_quantization *what, dt_model **out)
+{
+    const dt_qkeras_choice choice = { bits_of(what->wbits), bits_of(what->abits), !what->per_layer, NULL, 0 };
+    dt_graph *plain = NULL, *graph = NULL;
+
+    DT_CHECK(
+        !what->symmetric && !what->ranges, DT_ERR_ARGUMENT,
+        "the scheme qkeras finds the range of each image while the network runs; leave out %s, or take the scheme full",
+        what->ranges ? what->ranges : "symmetric activations");
+    DT_TRY(dt_model_snapshot(folded, &plain));
+    const dt_status status = dt_quant_insert_qkeras(plain, &choice, &graph);
     dt_graph_destroy(plain);
     DT_TRY(status);
     DT_TRY(dt_model_open(folded->ctx, graph, out));

@@ -3,9 +3,9 @@
  * of training.
  *
  * fold.c folds batch norms, calibrate.c observes ranges, insert_range.c puts quantizers in; or insert_dynamic.c makes
- * codes of weights alone. What they make is a model as
- * any other: it evaluates, trains on, and, if its activations have quantizers, is lowered to a program.
- * formats/quantize.c reads ranges from files for it.
+ * codes of weights alone; or insert_qkeras.c puts QKeras-Mod's quantizers in. What they make is a model as any other:
+ * it evaluates, trains on, and, if its values have ranges, is lowered to a program. formats/quantize.c reads ranges
+ * from files for it.
  */
 #ifndef DT_POST_TRAINING_H
 #define DT_POST_TRAINING_H
@@ -28,5 +28,8 @@ DT_MUST_CHECK dt_status dt_post_training_quantize(dt_model *folded, const dt_qua
 
 /* Makes codes of the weights of what dt_post_training_fold made: the scheme DRQ. */
 DT_MUST_CHECK dt_status dt_post_training_dynamic(dt_model *folded, const dt_quantization *what, dt_model **out);
+
+/* Puts QKeras-Mod's quantizers of training into what dt_post_training_fold made: the scheme QKERAS. */
+DT_MUST_CHECK dt_status dt_post_training_qkeras(dt_model *folded, const dt_quantization *what, dt_model **out);
 
 #endif /* DT_POST_TRAINING_H */

@@ -55,6 +55,14 @@ typedef struct {
     int filters;       /* features of a linear layer */
 } dt_layer_info;
 
+/* What a layer costs for one image. A real value has 32 bits, and so has an output, as a psum or a real. */
+typedef struct {
+    const char *name;
+    int64_t macs; /* products */
+    int64_t n_weights, n_outputs;
+    int wbits, abits; /* of a weight and of a value that the layer reads: the fewest that tell the codes apart */
+} dt_layer_cost;
+
 /* Makes a model of a network that is known by name, or is in a file (cfg->name). Its parameters are initialised from
  * the context's seed. DT_ERR_ARGUMENT: a member of cfg is out of its range, or means nothing for this network. */
 DT_API DT_MUST_CHECK dt_status dt_model_create(dt_context *ctx, const dt_model_config *cfg, dt_model **out);
@@ -87,6 +95,9 @@ DT_API DT_MUST_CHECK dt_status dt_model_write(dt_model *m, int i, const float *h
 DT_API int dt_model_n_layers(const dt_model *m);
 /* Describes convolution i, 0 <= i < dt_model_n_layers. */
 DT_API void dt_model_layer(const dt_model *m, int i, dt_layer_info *out);
+/* Tells the cost of each layer that the scores need, real ones too: convolutions, linear layers, votes of capsules and
+ * products of matrices. The caller frees *out, [*n], by free; the names are m's. */
+DT_API DT_MUST_CHECK dt_status dt_model_cost(const dt_model *m, dt_layer_cost **out, int *n);
 
 #ifdef __cplusplus
 }

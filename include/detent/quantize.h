@@ -37,7 +37,7 @@ typedef enum {
     DT_OBSERVE_MAX_ABS
 } dt_observer;
 
-/* What becomes of a network: TensorFlow Lite's kinds of conversion. */
+/* What becomes of a network: TensorFlow Lite's kinds of conversion, and QKeras-Mod's. */
 typedef enum {
     DT_SCHEME_FULL, /* integers from the image to the scores: weights, activations, biases */
     /* Dynamic range: weights of CONV2D and LINEAR with 1,024 elements or more become codes, and each image is rounded
@@ -47,7 +47,10 @@ typedef enum {
     /* FULL, by TensorFlow Lite's names, which differ in the type of a file's input and output alone */
     DT_SCHEME_FIQ_F32,
     DT_SCHEME_FIQ_I8,
-    DT_SCHEME_FIQ_U8
+    DT_SCHEME_FIQ_U8,
+    /* The quantizers with which the QKeras-Mod notebook trains: of weights, and of what each layer reads, on one grid
+     * an image. They give real values, and are not those of dt_quantized_extract. It needs no images. */
+    DT_SCHEME_QKERAS
 } dt_scheme;
 
 /* Names of the columns subq1 and alpha, beta in extracted files. */
@@ -59,13 +62,13 @@ typedef enum {
 /* The words of the enumerations above, in the order of their constants, NULL at the end. */
 DT_API extern const char *const dt_profile_names[7];
 DT_API extern const char *const dt_observer_names[6];
-DT_API extern const char *const dt_scheme_names[7];
+DT_API extern const char *const dt_scheme_names[8];
 DT_API extern const char *const dt_columns_names[3];
 DT_API extern const char *const dt_image_cast_names[4];
 
 /* What quantization after training takes. */
 typedef struct {
-    dt_scheme scheme;          /* DRQ and FLOAT read wbits, per_layer and fc_per_layer alone, or nothing */
+    dt_scheme scheme;          /* FLOAT reads nothing else, DRQ wbits, per_layer and fc_per_layer, QKERAS abits too */
     const dt_dataset *dataset; /* of these three one is set: images 0 .. n-1 of it; */
     const uint8_t *pixels;     /* or [n][height][width][channels], normalised by the model's origin; */
     const float *normalised;   /* or the same shape, normalised already */
@@ -74,7 +77,7 @@ typedef struct {
     float percent;      /* PERCENTILE: above 50, up to 100; 0: 99.99 */
     int wbits, abits;   /* 2..16, weights of a program and of DRQ 2..8; 0: 8 */
     int per_layer;      /* 1: one scale a layer of weights; 0: one a filter */
-    int fc_per_layer;   /* 1: linear layers have one scale, as TensorFlow's converters before 2024 */
+    int fc_per_layer;   /* 1: linear layers have one scale, as TensorFlow's converters before 2024; QKERAS: always */
     int symmetric;      /* 1: activations have the zero point 0, and as many codes above it as below, but for one */
     const char *ranges; /* a JSON file { "VALUE": [min, max] } of ranges that take the place of those observed; NULL */
     const dt_progress *progress;
@@ -98,31 +101,33 @@ DT_API DT_MUST_CHECK dt_status dt_calibration_images_read(const dt_model *m, con
                                                           dt_quantization *what);
 DT_API void dt_calibration_images_free(dt_quantization *what);
 
-/* One layer of weights of the network. */
+/* The weights of one layer. */
 typedef struct {
     const char *name;         /* the layer's */
     int64_t n_weights;        /* elements */
-    int is_codes;             /* 1: int8 codes; 0: reals */
+    int bits;                 /* of codes; 0: the weights are reals */
     float least_scale, scale; /* of codes: the least and the largest scale of a filter */
-} dt_dynamic_layer;
+} dt_layer_weights;
 
 /* Quantizes a network of real values after training: folds batch norms, and does what the scheme says. FULL observes
  * ranges and puts affine quantizers in, one a value, as TensorFlow Lite's converter does; *out has the weights of m,
  * folded; its evaluation rounds half to even, with real biases, and dt_program_lower makes a program of it. DRQ stores
- * codes of weights, as that converter does without calibration images; it has no program. dt_model_save saves any.
+ * codes of weights, as that converter does without calibration images. DRQ and QKERAS have no program. dt_model_save
+ * saves any.
  * DT_ERR_NUMERIC: a calibration value or a weight is no number. DT_ERR_UNSUPPORTED: a node has no place, or m is
  * quantized. DT_ERR_ARGUMENT: images and ranges are missing, or the scheme has no use for a member. */
 DT_API DT_MUST_CHECK dt_status dt_quantize(dt_model *m, const dt_quantization *what, dt_model **out);
 /* Returns the number of CONV2D and LINEAR layers. */
-DT_API int dt_dynamic_count(const dt_model *quantized);
-/* Describes them in a network that DRQ has made. rows: [dt_dynamic_count]. */
-DT_API DT_MUST_CHECK dt_status dt_dynamic_look(const dt_model *quantized, dt_dynamic_layer *rows);
+DT_API int dt_layer_count(const dt_model *m);
+/* Describes their weights. rows: [dt_layer_count]. Of weights that training standardises or clips, rows say nothing but
+ * how many there are. */
+DT_API DT_MUST_CHECK dt_status dt_layer_look(const dt_model *m, dt_layer_weights *rows);
 /* Returns 1 if the network computes on reals: it has no quantizer but those of the scheme DRQ. */
 DT_API int dt_model_is_real(const dt_model *m);
 /* Makes a float TensorFlow Lite file of such a network, or replaces it whole. Batch norms are folded first. Of DRQ, the
  * weights that are codes are int8 in the file, and its engine rounds what their layers read. The file takes images that
- * are normalised as the network's. DT_ERR_UNSUPPORTED: a node has no form in such a file, or the network has quantizers;
- * the message names node, operator and remedy. */
+ * are normalised as the network's. DT_ERR_UNSUPPORTED: a node has no form in such a file, or the network has
+ * quantizers; the message names node, operator and remedy. */
 DT_API DT_MUST_CHECK dt_status dt_model_write_tflite(dt_model *m, const char *path);
 /* Returns the number of values that have an affine quantizer. */
 DT_API int dt_quantized_count(const dt_model *quantized);

@@ -155,6 +155,15 @@ has out "^model      tiny w4a2:"
 is "... and --lr counts" "$(grep -c '"lr":.*0.002,' d/config.json)" -eq 1
 expect "a rate that decays" 0 train $tiny --epochs 1 --schedule decay --decay-steps 1 --decay-rate 0.5 --crop 0 --flip 0 --out decay
 has out "^images     as they are$"
+expect "values alone become a checkpoint" 0 import --model tiny --init a/run/last.safetensors --out imported.safetensors
+has out "^imported.safetensors: tiny w4a4, a checkpoint: [0-9]* parameters, "
+expect "... of the same predictions" 0 compare a/run/last.safetensors imported.safetensors --index 0:20 --device cpu \
+    --dataset synthetic
+has out "^equal predictions: 20 of 20 "
+expect "... but not of another network" 1 import --model tiny --per-channel --init a/run/last.safetensors --out refused
+has err "has [0-9]* of the [0-9]* parameters of tiny w4a4"
+expect "values and a whole network" 2 import i.tflite --init a/run/last.safetensors --out refused
+has err "give one of them"
 expect "--init of a file that is not there" 1 train $tiny --epochs 1 --init nowhere.safetensors --out e
 is "... leaves no directory" ! -e e
 
@@ -243,6 +252,10 @@ expect "vectors of signed codes" 2 export --checkpoint $F $data --to vectors --l
 
 expect "inspect" 0 inspect --checkpoint $F
 has out "^features.4.weight  *8x3x3x8  *576  weight"
+expect "inspect --cost" 0 inspect --cost --checkpoint $F --engine program
+has out "^sum .* [0-9,]*$"
+expect "... as JSON" 0 inspect --cost --checkpoint $F --json
+has out '"total_bops":[[:space:]]*[0-9]'
 expect "inspect --json" 0 inspect --checkpoint $F --json
 json "... is JSON" out
 expect "inspect a model by its options" 0 inspect --model vgg16 --choke 16 --wbits 4 --abits 2

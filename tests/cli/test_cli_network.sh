@@ -78,6 +78,12 @@ expect "... as JSON" 0 quantize --scheme drq --json --checkpoint wide/last.safet
 has out '"elements":[[:space:]]*2304'
 expect "batch norms alone are folded" 0 quantize --scheme float --checkpoint wide/last.safetensors --out folded.safetensors
 has out "^folded.safetensors: wide float$"
+expect "the notebook's quantizers, after training" 0 quantize --scheme qkeras --wbits 4 --abits 16 \
+    --checkpoint wide/last.safetensors --out qkeras.safetensors
+has out "^stem  *432  *int4  *[0-9.e-]*  *[0-9.e-]*$"
+has out "^qkeras.safetensors: wide w4a16$"
+expect "... evaluated" 0 eval --checkpoint qkeras.safetensors --dataset synthetic --test-size 40
+expect "... and exported integers are calibrated" 0 quantize --images 20 --checkpoint qkeras.safetensors --out again.safetensors
 expect "a scheme by TensorFlow Lite's name" 0 quantize --scheme fiq-i8 --images 20 --checkpoint wide/last.safetensors \
     --out full.safetensors
 has out "^full.safetensors: wide w8a8, 6 values, calibrated on 20 images by minmax$"

@@ -25,6 +25,8 @@ has out "^q8.safetensors: qkeras_mod w8a8, 4 values, calibrated on 10 images by 
 has out "^the twin has the folded weights: 357 of 357 numbers are equal$"
 has out "^float.safetensors: [0-9]* of 25$"
 has out "^qmodel.safetensors: [0-9]* of 25$"
+has out "^k16.safetensors: qkeras_mod w16a16$"
+has out "^k4-scores.safetensors: [0-9]* of 25$"
 is "compare prints scores" "$(grep -c '^       [AB] \( [-0-9.e]*\)\{10\}$' out)" = 50
 has out "^equal predictions: [0-9]* of 25 "
 has out "^q8-scores.safetensors: [0-9]* of 25$"
@@ -42,6 +44,8 @@ difference=$(($(right float.safetensors) - $(right qmodel.safetensors)))
 is "the quantizers of training cost $difference images" "$difference" -le 4
 difference=$(($(right float.safetensors) - $(right q8-scores.safetensors)))
 is "8 bits cost $difference images" "$difference" -le 4
+difference=$(($(right float.safetensors) - $(right k16-scores.safetensors)))
+is "16 bits of the notebook's quantizers change $difference images" "$difference" = 0
 same=$(sed -n 's/^integers of the tables: \([0-9]*\) of 25.*/\1/p' out)
 is "the tables' integers predict as the float network does: $same of 25" "$same" -ge 20
 # an error of half a step in each of three layers before the last grows by some factors in the weights

@@ -256,8 +256,11 @@ expect "a profile of thresholds" 1 eval --checkpoint steps/last.safetensors --pr
 has err "no node that computes under a profile"
 expect "a cast of pixels" 1 predict --checkpoint steps/last.safetensors --io-cast truncate-i8 $images --out x
 has err "takes pixels by a table, and casts no image"
-expect "a file without its option" 2 import i8.tflite --out x
-has err "what is 'i8.tflite'? Every value follows its option, as --checkpoint i8.tflite"
+expect "a file without its option" 0 import i8.tflite --out named.safetensors
+expect "... and a second one" 0 compare q.safetensors i8.tflite --index 0:3 $images
+has out "^equal predictions: "
+expect "one too many" 2 compare q.safetensors i8.tflite i8.tflite
+has err "what is 'i8.tflite'? Every value but a checkpoint follows its option"
 expect "nothing to compare with" 2 compare --checkpoint $F
 has err "--with names the network to compare with; or give --profiles"
 expect "profiles of a network of reals" 1 compare --checkpoint $F --profiles

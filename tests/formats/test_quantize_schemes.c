@@ -87,11 +87,12 @@ Test(quantize_schemes, a_scheme_decides_what_becomes_of_a_network)
     static const struct {
         dt_scheme scheme;
         const char *described;
-        int n_dynamic, n_range;
+        int n_dynamic, n_range, n_featuremap;
     } cases[] = {
-        { DT_SCHEME_FLOAT, "net float", 0, 0 }, { DT_SCHEME_DRQ, "net w8a8 dynamic, 1 float", 2, 0 },
-        { DT_SCHEME_FULL, "net w8a8", 0, 4 },   { DT_SCHEME_FIQ_F32, "net w8a8", 0, 4 },
-        { DT_SCHEME_FIQ_I8, "net w8a8", 0, 4 }, { DT_SCHEME_FIQ_U8, "net w8a8", 0, 4 },
+        { DT_SCHEME_FLOAT, "net float", 0, 0, 0 }, { DT_SCHEME_DRQ, "net w8a8 dynamic, 1 float", 2, 0, 0 },
+        { DT_SCHEME_FULL, "net w8a8", 0, 4, 0 },   { DT_SCHEME_FIQ_F32, "net w8a8", 0, 4, 0 },
+        { DT_SCHEME_QKERAS, "net w8a8", 0, 0, 4 }, { DT_SCHEME_FIQ_I8, "net w8a8", 0, 4, 0 },
+        { DT_SCHEME_FIQ_U8, "net w8a8", 0, 4, 0 },
     };
     rig r = open_rig();
 
@@ -101,6 +102,7 @@ Test(quantize_schemes, a_scheme_decides_what_becomes_of_a_network)
         cr_assert(count_of(m, DT_OP_BATCHNORM) == 0, "%s", cases[i].described);
         cr_assert(count_of(m, DT_OP_DYNAMIC_QUANT) == cases[i].n_dynamic, "%s", cases[i].described);
         cr_assert(count_of(m, DT_OP_RANGE_QUANT) == cases[i].n_range, "%s", cases[i].described);
+        cr_assert(count_of(m, DT_OP_FEATUREMAP_QUANT) == cases[i].n_featuremap, "%s", cases[i].described);
         dt_model_destroy(m);
     }
     close_rig(&r);
@@ -144,19 +146,19 @@ Test(quantize_schemes, layers_are_told)
 {
     static const struct {
         const char *name;
-        int n, is_codes;
-    } expected[] = { { "a", 216, 0 }, { "b", 1152, 1 }, { "fc", 2560, 1 } };
+        int n, bits;
+    } expected[] = { { "a", 216, 0 }, { "b", 1152, 8 }, { "fc", 2560, 8 } };
     rig r = open_rig();
     dt_model *m = quantized_by(&r, DT_SCHEME_DRQ);
-    dt_dynamic_layer row[3];
+    dt_layer_weights row[3];
 
-    cr_assert(dt_dynamic_count(m) == 3);
-    MUST(dt_dynamic_look(m, row));
+    cr_assert(dt_layer_count(m) == 3);
+    MUST(dt_layer_look(m, row));
     for (int i = 0; i < 3; i++) {
         cr_assert(strcmp(row[i].name, expected[i].name) == 0 && row[i].n_weights == expected[i].n &&
-                      row[i].is_codes == expected[i].is_codes,
-                  "%s: %lld weights, codes %d", row[i].name, (long long)row[i].n_weights, row[i].is_codes);
-        if (!row[i].is_codes) continue;
+                      row[i].bits == expected[i].bits,
+                  "%s: %lld weights of %d bits", row[i].name, (long long)row[i].n_weights, row[i].bits);
+        if (!row[i].bits) continue;
         char name[64];
         int64_t n;
         float least = INFINITY, most = 0.0f;
@@ -169,6 +171,62 @@ Test(quantize_schemes, layers_are_told)
         cr_assert(row[i].least_scale == least && row[i].scale == most && least < most, "%s", row[i].name);
         free(scale);
     }
+    dt_model_destroy(m);
+    close_rig(&r);
+}
+
+/* The scales of the rows against the largest magnitude of each filter, in double. */
+Test(quantize_schemes, the_notebooks_quantizers_are_told)
+{
+    const dt_quantization what = { .scheme = DT_SCHEME_QKERAS, .wbits = 4, .abits = 6 };
+    rig r = open_rig();
+    dt_model *m;
+    dt_layer_weights row[3];
+
+    MUST(dt_quantize(r.real, &what, &m));
+    expect_described(m, "net w4a6");
+    MUST(dt_layer_look(m, row));
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        int64_t n;
+        snprintf(name, sizeof name, "%s.weight", row[i].name);
+        const int param = dt_model_find(m, name);
+        float *w = host_param(m, param, &n);
+        const int64_t filters = i == 2 ? 1 : dt_graph_shape(m->graph, dt_graph_find(m->graph, name))->dim[0];
+        double least = INFINITY, most = 0.0;
+        for (int64_t k = 0; k < filters; k++) {
+            double largest = 0.0;
+            for (int64_t j = k * (n / filters); j < (k + 1) * (n / filters); j++)
+                largest = fmax(largest, fabs((double)w[j]));
+            least = fmin(least, largest / 7.0);
+            most = fmax(most, largest / 7.0);
+        }
+        cr_assert(row[i].bits == 4 && row[i].n_weights == n && row[i].least_scale == (float)least &&
+                      row[i].scale == (float)most,
+                  "%s: %d bits, scales %.9g to %.9g, expected %.9g to %.9g", row[i].name, row[i].bits,
+                  (double)row[i].least_scale, (double)row[i].scale, least, most);
+        free(w);
+    }
+    dt_model_destroy(m);
+    close_rig(&r);
+}
+
+/* Quantized again, it is the network of reals that is quantized. */
+Test(quantize_schemes, the_notebooks_quantizers_come_out_again)
+{
+    rig r = open_rig();
+    dt_model *m = quantized_by(&r, DT_SCHEME_QKERAS), *back;
+    const dt_quantization plain = { .scheme = DT_SCHEME_FLOAT };
+    float before[N_IMAGES * CLASSES], within[N_IMAGES * CLASSES], after[N_IMAGES * CLASSES];
+
+    MUST(dt_quantize(m, &plain, &back));
+    scores_of(r.real, before);
+    scores_of(m, within);
+    scores_of(back, after);
+    cr_assert(memcmp(before, within, sizeof before) != 0, "nothing was quantized");
+    for (int i = 0; i < N_IMAGES * CLASSES; i++)
+        cr_assert_float_eq(before[i], after[i], 1e-5f, "score %d", i); /* batch norms were folded */
+    dt_model_destroy(back);
     dt_model_destroy(m);
     close_rig(&r);
 }
@@ -202,7 +260,7 @@ Test(quantize_schemes, misfits_are_refused)
     rig r = open_rig();
     dt_model *m = quantized_by(&r, DT_SCHEME_DRQ);
 
-    expect_misfit(r.real, &(dt_quantization){ .scheme = (dt_scheme)6 }, DT_ERR_ARGUMENT, "scheme");
+    expect_misfit(r.real, &(dt_quantization){ .scheme = (dt_scheme)7 }, DT_ERR_ARGUMENT, "scheme");
     expect_misfit(r.real, &(dt_quantization){ .scheme = DT_SCHEME_FIQ_I8 }, DT_ERR_ARGUMENT, "calibration images");
     expect_misfit(r.real, &(dt_quantization){ .scheme = DT_SCHEME_DRQ, .abits = 4 }, DT_ERR_ARGUMENT,
                   "to 8 bits while the network runs; got abits 4");
@@ -210,6 +268,9 @@ Test(quantize_schemes, misfits_are_refused)
                   "weights of 9 bits");
     expect_misfit(r.real, &(dt_quantization){ .scheme = DT_SCHEME_DRQ, .ranges = "r.json" }, DT_ERR_ARGUMENT,
                   "leave out the file r.json");
+    expect_misfit(r.real, &(dt_quantization){ .scheme = DT_SCHEME_QKERAS, .symmetric = 1 }, DT_ERR_ARGUMENT,
+                  "leave out symmetric activations");
+    expect_misfit(r.real, &(dt_quantization){ .scheme = DT_SCHEME_QKERAS, .abits = 17 }, DT_ERR_ARGUMENT, "w8a17");
     expect_misfit(m, &(dt_quantization){ .scheme = DT_SCHEME_DRQ }, DT_ERR_UNSUPPORTED, "computes on integers already");
     dt_model_destroy(m);
     close_rig(&r);
