@@ -210,55 +210,50 @@ dt_status dt_onnx_add_limits(dt_onnx_import *imp, const dt_onnx_node *n)
 
 /* ---- from codes to codes ---- */
 
-dt_status dt_onnx_requantize(dt_onnx_import *imp, const char *name, const char *part, const dt_requantize_params *of,
-                             const dt_onnx_target *t, int *in, int n_in, int *value)
+dt_status dt_onnx_requantize(dt_onnx_import *imp, const dt_onnx_sum *sum, const dt_onnx_target *t, int *value)
 {
-    dt_requantize_params params = *of;
+    const dt_requantize_params params = {
+        .profile = DT_PROFILE_ONNX, .of = sum->of, .low = t->low, .high = t->high, .count = sum->count, .zero = t->zero
+    };
+    int in[5];
 
-    params.profile = DT_PROFILE_ONNX;
-    params.low = t->low;
-    params.high = t->high;
-    params.zero = t->zero;
+    memcpy(in, sum->in, sizeof in);
     in[2] = t->scale;
-    return dt_onnx_node_add(imp, DT_OP_REQUANTIZE, name, part, &params, in, n_in, value);
+    return dt_onnx_node_add(imp, DT_OP_REQUANTIZE, sum->name, sum->part, &params, in, sum->n_in, value);
 }
 
-dt_status dt_onnx_rescale(dt_onnx_import *imp, const char *name, const char *part, const dt_onnx_place *p, int x,
+dt_status dt_onnx_rescale(dt_onnx_import *imp, const char *name, const char *part, const dt_onnx_place *p,
                           const dt_onnx_target *t, int *value)
 {
-    const dt_requantize_params of = { .of = DT_REQUANT_CODES, .count = 1 };
-    const dt_tensor *facts = &imp->graph->value[x]->facts;
-    int in[3] = { x, p->scale };
+    const dt_onnx_sum codes = { name, part, DT_REQUANT_CODES, 1, { p->value, p->scale }, 3 };
+    const dt_tensor *facts = &imp->graph->value[p->value]->facts;
 
-    *value = x;
+    *value = p->value;
     if (dt_onnx_same_grid(&p->grid, &t->grid) && facts->qmin >= t->low && facts->qmax <= t->high) return DT_OK;
-    return dt_onnx_requantize(imp, name, part, &of, t, in, 3, value);
+    return dt_onnx_requantize(imp, &codes, t, value);
 }
 
-dt_status dt_onnx_add_selection(dt_onnx_import *imp, const dt_onnx_place *p, const char *name,
-                                const dt_conv_params *params, const dt_shape *shape, const int8_t *w, int *value)
+dt_status dt_onnx_add_selection(dt_onnx_import *imp, const dt_onnx_place *p, const dt_onnx_selection *s, int *value)
 {
-    const dt_requantize_params of = { .of = DT_REQUANT_CONV, .count = 1 };
-    const dt_codes_params range = { -INT8_MAX, INT8_MAX, dt_program_sum_most(w, shape) };
-    const size_t count = (size_t)dt_count(shape);
+    const dt_codes_params range = { -INT8_MAX, INT8_MAX, dt_program_sum_most(s->w, &s->shape) };
+    const size_t count = (size_t)dt_count(&s->shape);
     const dt_shape one = { 1, { 1 } };
-    dt_onnx_target t = { .scale = p->scale };
+    dt_onnx_sum sum = { s->name, ".act_quant", DT_REQUANT_CONV, 1, { 0, p->scale }, 4 };
+    dt_onnx_target t = { .grid = p->grid, .scale = p->scale, .low = lowest(&p->grid) };
     int8_t *copy = malloc(count);
-    int weights[2], operands[2] = { *value }, in[4] = { 0, p->scale };
+    int weights[2], operands[2] = { p->value };
 
-    if (copy) memcpy(copy, w, count);
-    const dt_onnx_param codes = { NULL, name, ".weight", dt_program_spec(shape), DT_I8, copy };
+    if (copy) memcpy(copy, s->w, count);
+    const dt_onnx_param codes = { NULL, s->name, ".weight", dt_program_spec(&s->shape), DT_I8, copy };
     DT_TRY(dt_onnx_add_param(imp, &codes, &weights[0]));
-    const dt_onnx_param scale = { NULL, name, ".weight_scale", dt_program_spec(&one), DT_F32, dt_program_one(1.0f) };
+    const dt_onnx_param scale = { NULL, s->name, ".weight_scale", dt_program_spec(&one), DT_F32, dt_program_one(1.0f) };
     DT_TRY(dt_onnx_add_param(imp, &scale, &weights[1]));
-    DT_TRY(dt_onnx_node_add(imp, DT_OP_CODES, name, ".codes", &range, weights, 2, &operands[1]));
-    DT_TRY(dt_onnx_node_add(imp, DT_OP_CONV2D, name, "", params, operands, 2, &in[0]));
-    in[3] = weights[1];
-    t.grid = p->grid;
-    t.low = lowest(&p->grid);
+    DT_TRY(dt_onnx_node_add(imp, DT_OP_CODES, s->name, ".codes", &range, weights, 2, &operands[1]));
+    DT_TRY(dt_onnx_node_add(imp, DT_OP_CONV2D, s->name, "", &s->params, operands, 2, &sum.in[0]));
+    sum.in[3] = weights[1];
     t.high = t.low + DT_ONNX_LEVELS - 1;
     t.zero = p->grid.offset - (p->grid.type == DT_ONNX_UINT8 ? -INT8_MIN : 0);
-    return dt_onnx_requantize(imp, name, ".act_quant", &of, &t, in, 4, value);
+    return dt_onnx_requantize(imp, &sum, &t, value);
 }
 
 dt_status dt_onnx_make_real(dt_onnx_import *imp, const dt_onnx_place *p, int *value)

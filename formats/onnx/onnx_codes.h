@@ -43,17 +43,32 @@ DT_MUST_CHECK dt_status dt_onnx_find_target(dt_onnx_import *imp, const dt_onnx_n
 void dt_onnx_give_grid(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_target *t);
 /* Gives the output the limits of a Relu or Clip. */
 DT_MUST_CHECK dt_status dt_onnx_add_limits(dt_onnx_import *imp, const dt_onnx_node *n);
-/* Adds a REQUANTIZE NAME and `part` to a target. in has x and the scale of x at 0 and 1, and from 3 on what else it
- * reads; n_in counts all. */
-DT_MUST_CHECK dt_status dt_onnx_requantize(dt_onnx_import *imp, const char *name, const char *part,
-                                           const dt_requantize_params *of, const dt_onnx_target *t, int *in, int n_in,
+/* What a REQUANTIZE NAME and `part` reads: x and its scale at 0 and 1, and from 3 on what else; n_in counts all, with
+ * the scale of the target at 2. */
+typedef struct {
+    const char *name, *part;
+    dt_requant_of of;
+    int count; /* of a mean: the cells of a sum; else 1 */
+    int in[5], n_in;
+} dt_onnx_sum;
+
+/* Adds a REQUANTIZE to a target. */
+DT_MUST_CHECK dt_status dt_onnx_requantize(dt_onnx_import *imp, const dt_onnx_sum *sum, const dt_onnx_target *t,
                                            int *value);
-/* Sets *value to codes of a target, made of those of a place, whose value is `x`. */
+/* Sets *value to codes of a target, made of those of a place, by a REQUANTIZE NAME and `part` if they differ. */
 DT_MUST_CHECK dt_status dt_onnx_rescale(dt_onnx_import *imp, const char *name, const char *part, const dt_onnx_place *p,
-                                        int x, const dt_onnx_target *t, int *value);
-/* Adds the convolution of a view of codes, whose filters are w, and brings its sums back to their grid. */
-DT_MUST_CHECK dt_status dt_onnx_add_selection(dt_onnx_import *imp, const dt_onnx_place *p, const char *name,
-                                              const dt_conv_params *params, const dt_shape *shape, const int8_t *w,
+                                        const dt_onnx_target *t, int *value);
+
+/* A convolution of ones and zeros. */
+typedef struct {
+    const char *name;
+    dt_conv_params params;
+    dt_shape shape;
+    int8_t *w;
+} dt_onnx_selection;
+
+/* Adds one that reads the codes of a place, and brings its sums back to their grid. */
+DT_MUST_CHECK dt_status dt_onnx_add_selection(dt_onnx_import *imp, const dt_onnx_place *p, const dt_onnx_selection *s,
                                               int *value);
 /* Adds a DEQUANTIZE of the file's output. */
 DT_MUST_CHECK dt_status dt_onnx_make_real(dt_onnx_import *imp, const dt_onnx_place *p, int *value);

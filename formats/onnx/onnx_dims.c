@@ -149,7 +149,7 @@ static int64_t clamped(int64_t x, int64_t low, int64_t high)
 }
 
 static dt_status cut(const dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_place *x, const cuts *c,
-                     int64_t *start, int64_t *step, int64_t *count)
+                     dt_onnx_ranges *r)
 {
     for (int i = 0; i < c->n; i++) {
         const int64_t given = c->axes ? c->axes[i] : i, axis = given < 0 ? given + x->n_dims : given;
@@ -161,22 +161,22 @@ static dt_status cut(const dt_onnx_import *imp, const dt_onnx_node *n, const dt_
         const int64_t from = clamped(c->start[i] < 0 ? c->start[i] + size : c->start[i], 0, most);
         const int64_t to = clamped(c->end[i] < 0 ? c->end[i] + size : c->end[i], back ? -1 : 0, most);
         const int64_t span = back ? from - to : to - from, each = back ? -by : by;
-        start[axis] = from;
-        step[axis] = by;
-        count[axis] = span > 0 && size > 0 ? (span + each - 1) / each : 0;
+        r->start[axis] = from;
+        r->step[axis] = by;
+        r->count[axis] = span > 0 && size > 0 ? (span + each - 1) / each : 0;
     }
     return DT_OK;
 }
 
-dt_status dt_onnx_ranges(const dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_place *x, int64_t *start,
-                         int64_t *step, int64_t *count)
+dt_status dt_onnx_read_ranges(const dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_place *x,
+                              dt_onnx_ranges *r)
 {
     cuts c = { .n = 0 };
 
     for (int k = 0; k < x->n_dims; k++) {
-        start[k] = 0;
-        step[k] = 1;
-        count[k] = x->dim[k];
+        r->start[k] = 0;
+        r->step[k] = 1;
+        r->count[k] = x->dim[k];
     }
     dt_status s = dt_onnx_list(imp, n, 1, "starts", &c.start, &c.n);
     if (s == DT_OK) s = dt_onnx_list(imp, n, 2, "ends", &c.end, &c.n_end);
@@ -187,7 +187,7 @@ dt_status dt_onnx_ranges(const dt_onnx_import *imp, const dt_onnx_node *n, const
         s = dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__,
                      "%s: Slice '%.80s': %d starts, %d ends, %d axes and %d steps; as many of each are needed",
                      imp->m->path, dt_onnx_node_name(imp->m, n), c.n, c.n_end, c.n_axes, c.n_steps);
-    if (s == DT_OK) s = cut(imp, n, x, &c, start, step, count);
+    if (s == DT_OK) s = cut(imp, n, x, &c, r);
     free(c.start);
     free(c.end);
     free(c.axes);

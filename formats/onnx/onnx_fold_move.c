@@ -68,16 +68,17 @@ dt_status dt_onnx_fold_transpose(dt_onnx_import *imp, const dt_onnx_node *n)
 
 dt_status dt_onnx_fold_slice(dt_onnx_import *imp, const dt_onnx_node *n)
 {
-    int64_t start[DT_ONNX_MAX_DIMS], step[DT_ONNX_MAX_DIMS];
     const dt_onnx_tensor *t = NULL;
+    dt_onnx_ranges r;
     dt_onnx_walk w = { .n_dims = 0 };
 
     DT_TRY(dt_onnx_operand(imp, n, 0, &t));
     w.n_dims = t->n_dims;
-    DT_TRY(dt_onnx_ranges(imp, n, dt_onnx_in(imp, n, 0), start, step, w.dim));
+    DT_TRY(dt_onnx_read_ranges(imp, n, dt_onnx_in(imp, n, 0), &r));
     for (int k = 0; k < t->n_dims; k++) {
-        w.start += start[k] * dt_onnx_distance(t, k);
-        w.step[k] = step[k] * dt_onnx_distance(t, k);
+        w.dim[k] = r.count[k];
+        w.start += r.start[k] * dt_onnx_distance(t, k);
+        w.step[k] = r.step[k] * dt_onnx_distance(t, k);
     }
     return give_walk(imp, n, t, &w);
 }

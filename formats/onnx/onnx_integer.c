@@ -174,25 +174,25 @@ typedef struct {
 } ending;
 
 static dt_status add_sums(dt_onnx_import *imp, const dt_onnx_node *n, const filters *f, const dt_conv_params *conv,
-                          const int x[2], const ending *e, int *value)
+                          const int x[2], const ending *e)
 {
-    const dt_requantize_params of = { .of = e->of, .count = 1 };
-    int weights[2], operands[2] = { x[0] }, in[5] = { 0, x[1] }, n_in = 4;
+    dt_onnx_sum sum = { f->name, ".act_quant", e->of, 1, { 0, x[1] }, 4 };
+    int weights[2], operands[2] = { x[0] }, value;
     dt_onnx_target t;
 
     DT_TRY(add_weights(imp, n, f, weights, &operands[1]));
-    DT_TRY(dt_onnx_node_add(imp, DT_OP_CONV2D, f->name, "", conv, operands, 2, &in[0]));
-    in[3] = weights[1];
+    DT_TRY(dt_onnx_node_add(imp, DT_OP_CONV2D, f->name, "", conv, operands, 2, &sum.in[0]));
+    sum.in[3] = weights[1];
     if (e->bias && dt_onnx_in(imp, e->bias, e->k)) {
         const int scales[2] = { x[1], weights[1] };
-        DT_TRY(add_bias(imp, e->bias, e->k, f, scales, &in[n_in++]));
+        DT_TRY(add_bias(imp, e->bias, e->k, f, scales, &sum.in[sum.n_in++]));
     }
     DT_TRY(dt_onnx_find_target(imp, e->last, f->name, &t));
-    DT_TRY(dt_onnx_requantize(imp, f->name, ".act_quant", &of, &t, in, n_in, value));
+    DT_TRY(dt_onnx_requantize(imp, &sum, &t, &value));
     if (e->of == DT_REQUANT_CONV)
-        DT_TRY(dt_onnx_set_map(imp, e->last, *value));
+        DT_TRY(dt_onnx_set_map(imp, e->last, value));
     else
-        DT_TRY(dt_onnx_set_rows(imp, e->last, *value, f->shape.dim[0]));
+        DT_TRY(dt_onnx_set_rows(imp, e->last, value, f->shape.dim[0]));
     dt_onnx_give_grid(imp, e->last, &t);
     return DT_OK;
 }
@@ -202,14 +202,14 @@ static dt_status add_conv(dt_onnx_import *imp, const dt_onnx_node *n)
     const ending e = { n, n, 2, DT_REQUANT_CONV };
     char name[DT_ONNX_NAME];
     dt_conv_params conv;
-    int x[2], pad[4], value;
+    int x[2], pad[4];
     filters f = { .name = name };
 
     DT_TRY(dt_onnx_padded_map(imp, n, 0, &x[0], pad));
     x[1] = dt_onnx_in(imp, n, 0)->scale;
     DT_TRY(dt_onnx_conv(imp, n, x[0], pad, &conv, &f.shape));
     dt_onnx_name(imp, n, 1, name);
-    return add_sums(imp, n, &f, &conv, x, &e, &value);
+    return add_sums(imp, n, &f, &conv, x, &e);
 }
 
 static dt_status add_linear(dt_onnx_import *imp, const dt_onnx_node *n)
@@ -218,7 +218,7 @@ static dt_status add_linear(dt_onnx_import *imp, const dt_onnx_node *n)
     ending e = { NULL, n, 0, DT_REQUANT_LINEAR };
     char name[DT_ONNX_NAME];
     dt_onnx_matrix m;
-    int x[2], value;
+    int x[2];
 
     DT_TRY(dt_onnx_linear(imp, n, &m));
     DT_ONNX_CHECK(m.alpha == 1.0f && m.beta == 1.0f, DT_ERR_UNSUPPORTED, imp, n,
@@ -233,7 +233,7 @@ static dt_status add_linear(dt_onnx_import *imp, const dt_onnx_node *n)
     dt_onnx_name(imp, n, 1, name);
     e.bias = dt_onnx_bias_of(imp, n, &e.k);
     if (e.bias) e.last = e.bias;
-    return add_sums(imp, n, &f, &conv, x, &e, &value);
+    return add_sums(imp, n, &f, &conv, x, &e);
 }
 
 static const dt_onnx_row rows[] = {

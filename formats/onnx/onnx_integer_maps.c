@@ -40,11 +40,12 @@ dt_status dt_onnx_add_codes_maxpool(dt_onnx_import *imp, const dt_onnx_node *n)
 static dt_status add_mean_of(dt_onnx_import *imp, const dt_onnx_node *n, const char *name, const dt_pool_params *pool,
                              const dt_onnx_target *t, int x)
 {
-    const dt_requantize_params of = { .of = DT_REQUANT_MEAN, .count = pool->window[0] * pool->window[1] };
-    int in[3] = { 0, dt_onnx_in(imp, n, 0)->scale }, y;
+    dt_onnx_sum sum = { name, ".act_quant", DT_REQUANT_MEAN, pool->window[0] * pool->window[1], { 0 }, 3 };
+    int y;
 
-    DT_TRY(dt_onnx_node_add(imp, DT_OP_AVGPOOL, name, "", pool, &x, 1, &in[0]));
-    DT_TRY(dt_onnx_requantize(imp, name, ".act_quant", &of, t, in, 3, &y));
+    sum.in[1] = dt_onnx_in(imp, n, 0)->scale;
+    DT_TRY(dt_onnx_node_add(imp, DT_OP_AVGPOOL, name, "", pool, &x, 1, &sum.in[0]));
+    DT_TRY(dt_onnx_requantize(imp, &sum, t, &y));
     DT_TRY(dt_onnx_set_map(imp, n, y));
     dt_onnx_give_grid(imp, n, t);
     return DT_OK;
@@ -136,7 +137,7 @@ dt_status dt_onnx_add_codes_concat(dt_onnx_import *imp, const dt_onnx_node *n)
 {
     char name[DT_ONNX_NAME], part[32];
     dt_concat_params params;
-    int in[DT_MAX_IN], n_in = 0, is_map, x;
+    int in[DT_MAX_IN], n_in = 0, is_map;
     dt_onnx_target t;
 
     DT_TRY(dt_onnx_concat_axis(imp, n, &params.axis, &is_map));
@@ -144,9 +145,10 @@ dt_status dt_onnx_add_codes_concat(dt_onnx_import *imp, const dt_onnx_node *n)
     dt_onnx_name(imp, n, -1, name);
     DT_TRY(dt_onnx_find_target(imp, n, name, &t));
     for (int k = 0; k < n->n_in; k++) {
-        DT_TRY(is_map ? dt_onnx_map(imp, n, k, &x) : dt_onnx_rows(imp, n, k, &x));
+        dt_onnx_place x = *dt_onnx_in(imp, n, k);
+        DT_TRY(is_map ? dt_onnx_map(imp, n, k, &x.value) : dt_onnx_rows(imp, n, k, &x.value));
         snprintf(part, sizeof part, ".input_%d", k);
-        DT_TRY(dt_onnx_rescale(imp, name, part, dt_onnx_in(imp, n, k), x, &t, &in[n_in++]));
+        DT_TRY(dt_onnx_rescale(imp, name, part, &x, &t, &in[n_in++]));
         const int is_last = k == n->n_in - 1;
         if (n_in < DT_MAX_IN && !is_last) continue;
         snprintf(part, sizeof part, ".until_%d", k);

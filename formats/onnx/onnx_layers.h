@@ -223,9 +223,13 @@ DT_MUST_CHECK dt_status dt_onnx_add_pad(dt_onnx_import *imp, const dt_onnx_node 
 /* Sets dim to the new dimensions of a Reshape, Flatten, Squeeze or Unsqueeze of a tensor of those dimensions. */
 DT_MUST_CHECK dt_status dt_onnx_new_dims(const dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_place *x,
                                          int *n_dims, int64_t *dim);
-/* The axes' ranges of a Slice: of axis k the elements start[k] + i step[k], i < count[k]. */
-DT_MUST_CHECK dt_status dt_onnx_ranges(const dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_place *x,
-                                       int64_t *start, int64_t *step, int64_t *count);
+/* What a Slice takes: of axis k the elements start[k] + i step[k], i < count[k]. */
+typedef struct {
+    int64_t start[DT_ONNX_MAX_DIMS], step[DT_ONNX_MAX_DIMS], count[DT_ONNX_MAX_DIMS];
+} dt_onnx_ranges;
+
+DT_MUST_CHECK dt_status dt_onnx_read_ranges(const dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_place *x,
+                                            dt_onnx_ranges *r);
 /* Reads the order of a Transpose. */
 DT_MUST_CHECK dt_status dt_onnx_order(const dt_onnx_import *imp, const dt_onnx_node *n, int n_dims, int *order);
 /* Sets *value to the map that a place with a view stands for, by a convolution. */

@@ -99,7 +99,7 @@ static dt_status add_quantize(dt_onnx_import *imp, const dt_onnx_node *n)
         DT_TRY(dt_onnx_make_target(imp, n, &g, p.low, p.high, &t));
         dt_onnx_name(imp, n, -1, name);
         DT_TRY(dt_onnx_add_scale(imp, &g, name, &t.scale));
-        DT_TRY(dt_onnx_rescale(imp, name, ".act_quant", &p, p.value, &t, &p.value));
+        DT_TRY(dt_onnx_rescale(imp, name, ".act_quant", &p, &t, &p.value));
         p.grid = g;
         p.scale = t.scale;
         p.low = -INFINITY;

@@ -93,22 +93,22 @@ static dt_status set_view(dt_onnx_import *imp, const dt_onnx_node *n, dt_onnx_pl
 
 dt_status dt_onnx_add_slice(dt_onnx_import *imp, const dt_onnx_node *n)
 {
-    int64_t start[DT_ONNX_MAX_DIMS], step[DT_ONNX_MAX_DIMS], count[DT_ONNX_MAX_DIMS];
+    dt_onnx_ranges r;
     dt_onnx_place p;
     dt_onnx_view v;
 
     DT_TRY(begin_view(imp, n, &p, &v));
-    DT_TRY(dt_onnx_ranges(imp, n, &p, start, step, count));
-    DT_ONNX_CHECK(count[0] == p.dim[0], DT_ERR_UNSUPPORTED, imp, n,
-                  "it takes %" PRId64 " of a batch of %" PRId64 "; understood are all", count[0], p.dim[0]);
+    DT_TRY(dt_onnx_read_ranges(imp, n, &p, &r));
+    DT_ONNX_CHECK(r.count[0] == p.dim[0], DT_ERR_UNSUPPORTED, imp, n,
+                  "it takes %" PRId64 " of a batch of %" PRId64 "; understood are all", r.count[0], p.dim[0]);
     if (has_zeros(&v, 0, 3)) DT_TRY(begin_again(imp, &p, &v));
     for (int axis = 0; axis < 3; axis++) {
-        DT_ONNX_CHECK(step[axis + 1] > 0 && count[axis + 1] > 0, DT_ERR_UNSUPPORTED, imp, n,
+        DT_ONNX_CHECK(r.step[axis + 1] > 0 && r.count[axis + 1] > 0, DT_ERR_UNSUPPORTED, imp, n,
                       "it takes %" PRId64 " in steps of %" PRId64 "; understood are steps of 1 and more",
-                      count[axis + 1], step[axis + 1]);
-        v.start[axis] += v.step[axis] * start[axis + 1];
-        v.step[axis] *= step[axis + 1];
-        v.count[axis] = count[axis + 1];
+                      r.count[axis + 1], r.step[axis + 1]);
+        v.start[axis] += v.step[axis] * r.start[axis + 1];
+        v.step[axis] *= r.step[axis + 1];
+        v.count[axis] = r.count[axis + 1];
         DT_ONNX_CHECK(v.step[axis] <= INT16_MAX, DT_ERR_UNSUPPORTED, imp, n,
                       "steps of %" PRId64 "; understood are at most %d", v.step[axis], INT16_MAX);
     }
@@ -181,17 +181,17 @@ static int64_t taps_of(const dt_onnx_view *v, int axis, int64_t size)
     return shorter > until && !has_zeros(v, axis, axis + 1) ? shorter : until;
 }
 
-static void fill_conv(const dt_onnx_view *v, const int64_t size[3], dt_conv_params *params, dt_shape *shape)
+static void fill_conv(const dt_onnx_view *v, const int64_t size[3], dt_onnx_selection *s)
 {
     const int is_each = takes_all(v, 0, size[0]) && !has_zeros(v, 0, 1);
     const int64_t filters = v->before[0] + v->count[0] + v->after[0];
 
-    *shape = (dt_shape){ 4, { filters, taps_of(v, 1, size[1]), taps_of(v, 2, size[2]), is_each ? 1 : size[0] } };
-    *params = (dt_conv_params){ .dilation = { 1, 1 }, .groups = is_each ? (int)size[0] : 1 };
+    s->shape = (dt_shape){ 4, { filters, taps_of(v, 1, size[1]), taps_of(v, 2, size[2]), is_each ? 1 : size[0] } };
+    s->params = (dt_conv_params){ .dilation = { 1, 1 }, .groups = is_each ? (int)size[0] : 1 };
     for (int axis = 0; axis < 2; axis++) {
-        params->stride[axis] = (int)v->step[axis + 1];
-        params->pad[axis] = (int)v->before[axis + 1];
-        params->pad[axis + 2] = (int)v->after[axis + 1];
+        s->params.stride[axis] = (int)v->step[axis + 1];
+        s->params.pad[axis] = (int)v->before[axis + 1];
+        s->params.pad[axis + 2] = (int)v->after[axis + 1];
     }
 }
 
@@ -208,45 +208,48 @@ static int8_t *make_filters(const dt_onnx_view *v, const dt_shape *shape)
     return w;
 }
 
-static dt_status add_reals(dt_onnx_import *imp, const char *name, const dt_conv_params *params, const dt_shape *shape,
-                           const int8_t *w, int *value)
+static dt_status add_reals(dt_onnx_import *imp, const dt_onnx_selection *s, int *value)
 {
-    const int64_t count = dt_count(shape);
+    const int64_t count = dt_count(&s->shape);
     float *reals = malloc((size_t)count * sizeof *reals);
     int in[2] = { *value };
 
-    for (int64_t i = 0; reals && i < count; i++) reals[i] = w[i];
-    const dt_onnx_param p = { NULL, name, ".weight", dt_onnx_state(shape), DT_F32, reals };
+    for (int64_t i = 0; reals && i < count; i++) reals[i] = s->w[i];
+    const dt_onnx_param p = { NULL, s->name, ".weight", dt_onnx_state(&s->shape), DT_F32, reals };
     DT_TRY(dt_onnx_add_param(imp, &p, &in[1]));
-    DT_TRY(dt_onnx_node_add(imp, DT_OP_CONV2D, name, "", params, in, 2, value));
-    return DT_OK;
+    return dt_onnx_node_add(imp, DT_OP_CONV2D, s->name, "", &s->params, in, 2, value);
+}
+
+/* Adds the convolution. *value is the map that it reads, and then what it makes. */
+static dt_status add_conv(dt_onnx_import *imp, const dt_onnx_place *p, const dt_onnx_view *v, int *value)
+{
+    char name[DT_ONNX_NAME];
+    dt_onnx_selection s = { .name = name };
+    int64_t size[3], count = 1;
+
+    size_of(imp->graph, p->value, size);
+    fill_conv(v, size, &s);
+    for (int k = 0; k < 4; k++) {
+        DT_CHECK(s.shape.dim[k] <= FILTERS_MOST / count, DT_ERR_UNSUPPORTED,
+                 "%s: '%.80s': a slice or a pad of %" PRId64 " channels needs filters of more than %d numbers",
+                 imp->m->path, v->name, size[0], FILTERS_MOST);
+        count *= s.shape.dim[k];
+    }
+    dt_layer_name(imp->graph, v->name, name, sizeof name); /* others may have taken it since */
+    s.w = make_filters(v, &s.shape);
+    DT_CHECK(s.w, DT_ERR_MEMORY, "%s: no memory for %" PRId64 " numbers", imp->m->path, count);
+    const dt_status status = imp->is_integer ? dt_onnx_add_selection(imp, p, &s, value) : add_reals(imp, &s, value);
+    free(s.w);
+    return status;
 }
 
 dt_status dt_onnx_make_view(dt_onnx_import *imp, const dt_onnx_place *p, int *value)
 {
     dt_onnx_view *v = &imp->view[p->view];
-    char name[DT_ONNX_NAME];
-    dt_conv_params params;
-    dt_shape shape;
-    int64_t size[3], count = 1;
     int made = p->value;
 
-    size_of(imp->graph, p->value, size);
-    fill_conv(v, size, &params, &shape);
-    for (int k = 0; k < 4; k++) {
-        DT_CHECK(shape.dim[k] <= FILTERS_MOST / count, DT_ERR_UNSUPPORTED,
-                 "%s: '%.80s': a slice or a pad of %" PRId64 " channels needs filters of more than %d numbers",
-                 imp->m->path, v->name, size[0], FILTERS_MOST);
-        count *= shape.dim[k];
-    }
     if (v->made < 0) {
-        dt_layer_name(imp->graph, v->name, name, sizeof name); /* others may have taken it since */
-        int8_t *w = make_filters(v, &shape);
-        DT_CHECK(w, DT_ERR_MEMORY, "%s: no memory for %" PRId64 " numbers", imp->m->path, count);
-        const dt_status s = imp->is_integer ? dt_onnx_add_selection(imp, p, name, &params, &shape, w, &made)
-                                            : add_reals(imp, name, &params, &shape, w, &made);
-        free(w);
-        DT_TRY(s);
+        DT_TRY(add_conv(imp, p, v, &made));
         v->made = made;
     }
     *value = v->made;
