@@ -54,7 +54,7 @@ const char *dt_onnx_string(const dt_onnx_node *n, const char *name, const char *
 
 dt_status dt_onnx_axis(const dt_onnx_import *imp, const dt_onnx_node *n, int64_t otherwise, int n_dims, int *axis)
 {
-    int64_t at;
+    int64_t at = otherwise;
 
     DT_TRY(dt_onnx_int(imp, n, "axis", otherwise, &at));
     DT_ONNX_CHECK(at >= -n_dims && at < n_dims, DT_ERR_FORMAT, imp, n, "axis %" PRId64 " of %d dimensions", at, n_dims);
