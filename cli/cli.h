@@ -79,6 +79,7 @@ typedef struct {
     int engine;            /* engine_kind */
     int target;            /* export_kind */
     int io;                /* dt_tflite_io; -1: what fits the network */
+    int opset;             /* of an ONNX file */
     int layout;            /* dt_layout */
     int header_lines;      /* dt_vector_style.header_lines */
     int multiplier_bits;   /* 0: exact thresholds */
@@ -118,7 +119,8 @@ typedef enum {
     EXPORT_C,
     EXPORT_FIXED_POINT,
     EXPORT_CSV,
-    EXPORT_TFLITE
+    EXPORT_TFLITE,
+    EXPORT_ONNX
 } export_kind;
 typedef enum { TUNE_ON_VALIDATION, TUNE_ON_TEST } tune_kind;
 

@@ -41,7 +41,7 @@ const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
 static const char *const range_words[] = { "learned", "average", NULL };        /* of dt_range_update */
 static const char *const normalize_words[] = { "channel", "mean-image", NULL }; /* of centre_image */
 const char *const engine_words[] = { "grid", "program", "array", NULL };
-const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", "tflite", NULL };
+const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", "tflite", "onnx", NULL };
 const char *const method_words[] = { "qcapsnets", NULL };
 const char *const tune_words[] = { "val", "test", NULL };           /* in the order of tune_kind */
 const char *const compat_words[] = { "corrected", "master", NULL }; /* of dt_qcaps_options.published */
@@ -222,7 +222,7 @@ static const option_row own_rows[] = {
     { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,
       .about = "Integer program (.safetensors), vectors for RTL, C, the codes of a network that 'detent search' has "
                "quantized (.safetensors); of one that 'detent quantize' has, the QKeras-Mod notebook's tables (csv); of it, and "
-               "of one of reals, a TensorFlow Lite file (.tflite)" },
+               "of one of reals, a TensorFlow Lite file (.tflite) or an ONNX file (.onnx)" },
     { "wbits", KIND_INT, AT(extraction.wbits), EXTRACT_OPTION, .unit = "BITS", .min = 2, .max = 31,
       .special = "own", .special_value = 0, .about = "csv: bits of a weight; 'own' are the quantizer's" },
     { "abits", KIND_INT, AT(extraction.abits), EXTRACT_OPTION, .unit = "BITS", .min = 2, .max = 31,
@@ -235,6 +235,8 @@ static const option_row own_rows[] = {
       .special = "own", .special_value = -1,
       .about = "Input and output of a TensorFlow Lite file: reals, or codes of 8 bits; 'own' is i8 of a quantized "
                "network, else f32" },
+    { "opset", KIND_INT, AT(opset), FOR_EXPORT, 5, .unit = "N", .min = 13, .max = 21,
+      .about = "Version of ONNX's operators in an ONNX file" },
     { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE | FOR_VERIFY | FOR_EXPORT | FOR_PREDICT, 5, .unit = "NAME",
       .about = "Convolution, as 'detent inspect' names it: features.27; to verify, 'all' is the default; to predict, "
                "any value of the network, or 'all'" },
@@ -408,6 +410,7 @@ dt_status settings_default(settings *out)
                        .eval_every = 1,
                        .index = "0:1",
                        .io = -1,
+                       .opset = 13,
                        .images = 100,
                        .profile = -1,
                        .calibrate_images = 100,

@@ -129,6 +129,9 @@ DT_API int dt_model_is_real(const dt_model *m);
  * are normalised as the network's. DT_ERR_UNSUPPORTED: a node has no form in such a file, or the network has
  * quantizers; the message names node, operator and remedy. */
 DT_API DT_MUST_CHECK dt_status dt_model_write_tflite(dt_model *m, const char *path);
+/* Makes an ONNX file of a network of reals, or replaces it whole. Batch norms stay as they are, and so do names. The
+ * file takes normalised images N,C,H,W and gives scores N,classes. opset: 13..21. Errors as above. */
+DT_API DT_MUST_CHECK dt_status dt_model_write_onnx(dt_model *m, int opset, const char *path);
 /* Returns the number of values that have an affine quantizer. */
 DT_API int dt_quantized_count(const dt_model *quantized);
 /* Describes them, beside the network of real values that they come from, on the first 16 of the same images. rows:
