@@ -380,10 +380,12 @@ static int has_format(const settings *s, const char *wanted)
  * description. */
 static dt_status open_network(const settings *s, session *o)
 {
+    int is_program = s->engine == ENGINE_PROGRAM;
+
     DT_CHECK(s->engine != ENGINE_ARRAY, DT_ERR_ARGUMENT,
              "--engine array: an array runs the nodes of the program; --engine program shows them");
-    if (s->engine == ENGINE_PROGRAM || has_format(s, "detent-program") || has_format(s, "tflite-integer"))
-        return session_open_program(s, o);
+    if (s->checkpoint && !is_program) DT_TRY(session_holds_program(s, &is_program));
+    if (is_program) return session_open_program(s, o);
     if (s->checkpoint) return session_open_checkpoint(s, o);
     DT_TRY(session_open_context(s, o));
     return session_create_model(s, &s->model, o);

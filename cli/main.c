@@ -37,13 +37,14 @@ static const command commands[] = {
       "quantized; with --scheme qkeras, as QKeras-Mod trains.\n\n"
       "  detent quantize --checkpoint runs/float/best.safetensors --images 100 --out q.safetensors\n"
       "  detent quantize --checkpoint net.tflite --calibrate images.safetensors:x --out q.safetensors\n"
+      "  detent quantize --checkpoint net.onnx --calibrate images.safetensors:x --out q.safetensors\n"
       "  detent quantize --checkpoint net.tflite --scheme drq --out q.safetensors\n"
       "  detent eval --checkpoint q.safetensors --engine program --profile fp32-rne",
       quantize_run },
     { "compare", FOR_COMPARE, "compare two networks, or the profiles of one, on the same images",
-      "Give the predictions of two networks side by side: checkpoints, programs, TensorFlow Lite files. The images are "
-      "the "
-      "test set's, or a file's. With --profiles, count the output codes of one network that differ between the "
+      "Give the predictions of two networks side by side: checkpoints, programs, TensorFlow Lite and ONNX files. The "
+      "images are the test set's, or a file's. With --profiles, count the output codes of one network that differ "
+      "between the "
       "arithmetic "
       "of each two engines.\n\n"
       "  detent compare --checkpoint F --with q.safetensors --index 0:25\n"
@@ -51,13 +52,14 @@ static const command commands[] = {
       "  detent compare --checkpoint q.safetensors --profiles --index 0:1000",
       compare_run },
     { "import", FOR_IMPORT, "make a checkpoint or a program of another tool's file",
-      "Make a file of detent's of a TensorFlow Lite file. A network of reals becomes a checkpoint, which 'detent "
-      "quantize' "
-      "takes; one of int8 arithmetic becomes an integer program. The other commands also read the .tflite itself.\n\n"
+      "Make a file of detent's of a TensorFlow Lite or an ONNX file. A network of reals becomes a checkpoint, which "
+      "'detent quantize' takes; one of int8 arithmetic, or in ONNX's QDQ form, becomes an integer program. The other "
+      "commands also read the .tflite or .onnx itself.\n\n"
       "Or make a checkpoint of the network that --model and its options say, with the values of a PyTorch state_dict "
       "that "
       "was saved as safetensors: filters OIHW, names as 'detent inspect' lists them.\n\n"
       "  detent import net.tflite --out net.safetensors\n"
+      "  detent import net.onnx --out net.safetensors\n"
       "  detent import --model vgg16 --choke 16 --wbits 4 --abits 2 --init torch.safetensors --out net.safetensors",
       import_run },
     { "verify", FOR_VERIFY, "compare every psum: model, array, 64-bit sums",

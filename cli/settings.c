@@ -173,7 +173,8 @@ static const option_row own_rows[] = {
 
     { "checkpoint", KIND_TEXT, AT(checkpoint), ON_FILE, 5, .unit = "FILE",
       .about = "Trained network, or with the engines program and array an exported program (.safetensors); or a "
-               "TensorFlow Lite file (.tflite), of reals or of int8 arithmetic. The option's name may be left out" },
+               "TensorFlow Lite file (.tflite), of reals or of int8 arithmetic; or an ONNX file (.onnx), of reals or in "
+               "QDQ form. The option's name may be left out" },
     { "scheme", KIND_WORD, AT(quantize.scheme), QUANTIZE_OPTION, .unit = "SCHEME", .words = dt_scheme_names,
       .about = "What becomes of the network: 'full' integers, for which TensorFlow Lite has the names fiq-*; 'drq' int8 "
                "weights of layers with 1024 or more, whose inputs are rounded while it runs; 'float' folded batch norms; "
@@ -202,7 +203,7 @@ static const option_row own_rows[] = {
     { "profile", KIND_WORD, AT(profile), FOR_EVAL | FOR_PREDICT | FOR_EXPORT | FOR_VERIFY | FOR_COMPARE, 5, .unit = "NAME",
       .words = dt_profile_names, .special = "own", .special_value = -1,
       .about = "Quantized after training: the engine whose arithmetic the program has; 'exact' is the checkpoint's own "
-               "evaluation, and 'own' the file's, litert-ref at first" },
+               "evaluation, and 'own' the file's: litert-ref at first, of an ONNX file onnx" },
     { "io-cast", KIND_WORD, AT(io_cast), FOR_EVAL | FOR_PREDICT, 5, .unit = "HOW", .words = dt_image_cast_names,
       .about = "Quantized after training: how images become codes; truncate-i8 and -u8 cut off and wrap, as a host that "
                "casts without rounding" },

@@ -1,0 +1,49 @@
+/*
+ * onnx_codes.h - codes of a file in QDQ form: their grids, and what brings them from one to another.
+ *
+ * A DequantizeLinear makes a place that stands for the reals of codes. What an operator makes of such reals becomes
+ * codes again by the QuantizeLinear that its result reaches, over Relu, Clip, and what only moves numbers; so that the
+ * operator, the limits and the quantizer are one node, which rounds once.
+ *
+ * Codes are q - zero point, so that code 0 is real 0.
+ */
+#ifndef DT_ONNX_CODES_H
+#define DT_ONNX_CODES_H
+
+#include "onnx_layers.h"
+
+enum { DT_ONNX_LEVELS = 256 /* codes of 8 bits */ };
+
+/* The codes that an operator is to make. */
+typedef struct {
+    dt_onnx_grid grid;
+    int scale;     /* the parameter that holds the scale */
+    int low, high; /* their range, after limits */
+    int zero;      /* the zero point as an int8 file has it */
+} dt_onnx_target;
+
+/* Adds a QuantizeLinear or DequantizeLinear, of constants or of what is computed. */
+DT_MUST_CHECK dt_status dt_onnx_add_quantizer(dt_onnx_import *imp, const dt_onnx_node *n);
+/* Sets *t to the codes that the QuantizeLinear behind a node makes; name is its layer's. */
+DT_MUST_CHECK dt_status dt_onnx_find_target(dt_onnx_import *imp, const dt_onnx_node *n, const char *name,
+                                            dt_onnx_target *t);
+/* Makes what a node makes, which has been set, codes of a target. */
+void dt_onnx_give_grid(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_target *t);
+/* Gives the output the limits of a Relu or Clip. */
+DT_MUST_CHECK dt_status dt_onnx_add_limits(dt_onnx_import *imp, const dt_onnx_node *n);
+/* Adds a REQUANTIZE NAME and `part` to a target. in has x and the scale of x at 0 and 1, and from 3 on what else it
+ * reads; n_in counts all. */
+DT_MUST_CHECK dt_status dt_onnx_requantize(dt_onnx_import *imp, const char *name, const char *part,
+                                           const dt_requantize_params *of, const dt_onnx_target *t, int *in, int n_in,
+                                           int *value);
+/* Sets *value to codes of a target, made of those of a place, whose value is `x`. */
+DT_MUST_CHECK dt_status dt_onnx_rescale(dt_onnx_import *imp, const char *name, const char *part, const dt_onnx_place *p,
+                                        int x, const dt_onnx_target *t, int *value);
+/* Adds the convolution of a view of codes, whose filters are w, and brings its sums back to their grid. */
+DT_MUST_CHECK dt_status dt_onnx_add_selection(dt_onnx_import *imp, const dt_onnx_place *p, const char *name,
+                                              const dt_conv_params *params, const dt_shape *shape, const int8_t *w,
+                                              int *value);
+/* Adds a DEQUANTIZE of the file's output. */
+DT_MUST_CHECK dt_status dt_onnx_make_real(dt_onnx_import *imp, const dt_onnx_place *p, int *value);
+
+#endif /* DT_ONNX_CODES_H */
