@@ -70,7 +70,7 @@ static const command commands[] = {
       "  detent verify --checkpoint F --data DIR --layer features.27 --psum-bits 12\n"
       "  detent verify --vectors DIR",
       verify_run },
-    { "export", FOR_EXPORT, "write an integer program, vectors for RTL, C, codes, CSV, or a .tflite file",
+    { "export", FOR_EXPORT, "write an integer program, vectors for RTL, C, codes, CSV, a .tflite or an .onnx file",
       "Write what hardware, or an engine, needs of a checkpoint. The dataset gives the normalisation of the images, "
       "and the image of "
       "the vectors.\n\n"
@@ -79,7 +79,8 @@ static const command commands[] = {
       "  detent export --checkpoint F --to c --out c\n"
       "  detent export --checkpoint F --to fixed-point --out codes.safetensors\n"
       "  detent export --checkpoint q.safetensors --to csv --out calibration_results\n"
-      "  detent export --checkpoint q.safetensors --to tflite --io i8 --out net.tflite",
+      "  detent export --checkpoint q.safetensors --to tflite --io i8 --out net.tflite\n"
+      "  detent export --checkpoint q.safetensors --to onnx --out net.onnx",
       export_run },
     { "search", FOR_SEARCH, "find few bits for a trained capsule network",
       "Find word lengths for weights, activations and routing of a trained capsule network, without training it again: "

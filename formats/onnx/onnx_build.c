@@ -120,7 +120,7 @@ static void make_flat(dt_onnx_export *e, int value, const dt_onnx_name *map, con
 
 void dt_onnx_put_flatten(dt_onnx_export *e, int value, const char *out)
 {
-    const dt_onnx_name in = dt_onnx_reals(e, value, dt_onnx_is_flat(e, value));
+    const dt_onnx_name in = dt_onnx_reals_of(e, value, dt_onnx_is_flat(e, value));
 
     if (dt_onnx_is_flat(e, value))
         dt_onnx_make(e, "Identity", &in, 1, out);
@@ -151,7 +151,7 @@ static dt_onnx_name own_reals(dt_onnx_export *e, int value)
     return real;
 }
 
-dt_onnx_name dt_onnx_reals(dt_onnx_export *e, int value, int is_flat)
+dt_onnx_name dt_onnx_reals_of(dt_onnx_export *e, int value, int is_flat)
 {
     const dt_onnx_name own = own_reals(e, value), other = dt_onnx_join(own.s, is_flat ? ".flat" : ".map");
 
@@ -189,7 +189,7 @@ void dt_onnx_put_concat(dt_onnx_export *e, const dt_graph_node *n, const char *o
     dt_onnx_name in[DT_MAX_IN];
 
     for (int k = 0; k < n->n_in; k++) {
-        in[k] = dt_onnx_reals(e, n->in[k], is_flat);
+        in[k] = dt_onnx_reals_of(e, n->in[k], is_flat);
         concat.in[k] = in[k].s;
     }
     dt_onnx_put_node(&e->w, &concat);

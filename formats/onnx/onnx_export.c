@@ -56,7 +56,7 @@ static void put_origin(dt_onnx_export *e, const dt_data_origin *o)
 static dt_status end(dt_onnx_export *e, int opset, const char *path)
 {
     const int64_t classes = dt_graph_count(e->g, e->g->scores);
-    const dt_onnx_name scores = dt_onnx_reals(e, e->g->scores, 1);
+    const dt_onnx_name scores = dt_onnx_reals_of(e, e->g->scores, 1);
 
     dt_onnx_put_output(&e->w, scores.s, 2, &classes);
     DT_TRY(dt_onnx_write(&e->w, e->g->name, opset, path));

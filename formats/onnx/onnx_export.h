@@ -62,7 +62,7 @@ void dt_onnx_make(dt_onnx_export *e, const char *op, const dt_onnx_name *in, int
 void dt_onnx_note(dt_onnx_export *e, int value, int is_flat);
 int dt_onnx_is_flat(const dt_onnx_export *e, int value);
 /* Returns the name of a value's reals, flat (N,C) or as a map (N,C,H,W), and adds what makes them of what there is. */
-dt_onnx_name dt_onnx_reals(dt_onnx_export *e, int value, int is_flat);
+dt_onnx_name dt_onnx_reals_of(dt_onnx_export *e, int value, int is_flat);
 /* Adds QuantizeLinear of reals to the codes of a value; zero is its zero point. */
 void dt_onnx_quantize(dt_onnx_export *e, const dt_onnx_name *from, int value, int is_flat);
 

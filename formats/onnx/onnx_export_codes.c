@@ -122,7 +122,7 @@ static dt_status add_layer(dt_onnx_export *e, const dt_graph_node *n)
     const dt_onnx_name out = dt_onnx_name_of(e, l.conv->out, "");
     dt_onnx_name in[3];
 
-    in[0] = dt_onnx_reals(e, l.conv->in[0], is_linear);
+    in[0] = dt_onnx_reals_of(e, l.conv->in[0], is_linear);
     in[1] = add_weights(e, &l, is_linear);
     if (n_in == 3) DT_TRY(add_bias(e, &l, &in[2]));
     if (is_linear) {
@@ -144,7 +144,7 @@ static dt_status add_layer(dt_onnx_export *e, const dt_graph_node *n)
 static dt_status add_mean(dt_onnx_export *e, const dt_graph_node *n)
 {
     const dt_graph_node *pool = dt_graph_maker(e->g, n->in[0]);
-    const dt_onnx_name in = dt_onnx_reals(e, pool->in[0], 0), out = dt_onnx_name_of(e, pool->out, "");
+    const dt_onnx_name in = dt_onnx_reals_of(e, pool->in[0], 0), out = dt_onnx_name_of(e, pool->out, "");
 
     dt_onnx_put_pool(e, pool, &in, out.s);
     return add_codes(e, n, out, 0);
@@ -157,7 +157,7 @@ static dt_status add_requantize(dt_onnx_export *e, const dt_graph_node *n)
     switch (dt_graph_maker(e->g, n->in[0])->kind) {
     case DT_OP_CONV2D: return add_layer(e, n);
     case DT_OP_AVGPOOL: return add_mean(e, n);
-    default: return add_codes(e, n, dt_onnx_reals(e, n->in[0], is_flat), is_flat);
+    default: return add_codes(e, n, dt_onnx_reals_of(e, n->in[0], is_flat), is_flat);
     }
 }
 
@@ -168,7 +168,7 @@ static dt_status add_operator(dt_onnx_export *e, const dt_graph_node *n, const c
     const dt_onnx_name out = dt_onnx_name_of(e, n->out, ".exact");
     dt_onnx_name in[2];
 
-    for (int k = 0; k < n_in; k++) in[k] = dt_onnx_reals(e, n->in[k], is_flat);
+    for (int k = 0; k < n_in; k++) in[k] = dt_onnx_reals_of(e, n->in[k], is_flat);
     dt_onnx_make(e, op, in, n_in, out.s);
     return add_codes(e, n, out, is_flat);
 }
@@ -192,7 +192,7 @@ static dt_status add_relu(dt_onnx_export *e, const dt_graph_node *n)
 
 static dt_status add_pool(dt_onnx_export *e, const dt_graph_node *n)
 {
-    const dt_onnx_name in = dt_onnx_reals(e, n->in[0], 0), out = dt_onnx_name_of(e, n->out, ".exact");
+    const dt_onnx_name in = dt_onnx_reals_of(e, n->in[0], 0), out = dt_onnx_name_of(e, n->out, ".exact");
 
     dt_onnx_put_pool(e, n, &in, out.s);
     return add_codes(e, n, out, 0);
@@ -212,7 +212,7 @@ static dt_status add_softmax(dt_onnx_export *e, const dt_graph_node *n)
 {
     const dt_qsoftmax_params *p = n->params;
     const int is_flat = dt_onnx_is_flat(e, n->in[0]);
-    const dt_onnx_name in = dt_onnx_reals(e, n->in[0], is_flat), out = dt_onnx_name_of(e, n->out, ".exact");
+    const dt_onnx_name in = dt_onnx_reals_of(e, n->in[0], is_flat), out = dt_onnx_name_of(e, n->out, ".exact");
     const dt_onnx_new_node softmax = { .op = "Softmax",
                                        .in = { in.s },
                                        .n_in = 1,
@@ -257,7 +257,7 @@ static dt_status add_image(dt_onnx_export *e, const dt_graph_node *n)
 
     DT_ONNX_EXPECT(p->cast == DT_CAST_ROUND, e, n, "its cast is %s, which a file does not have: the host casts",
                    dt_image_cast_names[p->cast]);
-    return add_codes(e, n, dt_onnx_reals(e, n->in[0], 0), 0);
+    return add_codes(e, n, dt_onnx_reals_of(e, n->in[0], 0), 0);
 }
 
 /* The last FLATTEN, of the reals of codes. */

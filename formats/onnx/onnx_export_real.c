@@ -44,7 +44,7 @@ static dt_status add_conv_and_bias(dt_onnx_export *e, const dt_graph_node *conv,
 {
     dt_onnx_name in[3];
 
-    in[0] = dt_onnx_reals(e, conv->in[X], 0);
+    in[0] = dt_onnx_reals_of(e, conv->in[X], 0);
     DT_TRY(put_param(e, conv, conv->in[W], &in[1]));
     if (bias) DT_TRY(put_param(e, bias, bias->in[1], &in[2]));
     const dt_onnx_name out = made(e, bias ? bias : conv, 0);
@@ -65,7 +65,7 @@ static dt_status add_bias(dt_onnx_export *e, const dt_graph_node *n)
 
     if (conv && conv->kind == DT_OP_CONV2D && bias_behind(e->g, conv->out) == n) return add_conv_and_bias(e, conv, n);
     DT_ONNX_EXPECT(b->data && b->data_type == DT_F32, e, n, "reads %s, which has no f32 data", b->name);
-    const dt_onnx_name in[] = { dt_onnx_reals(e, n->in[X], is_flat), dt_onnx_name_of(e, n->in[1], "") };
+    const dt_onnx_name in[] = { dt_onnx_reals_of(e, n->in[X], is_flat), dt_onnx_name_of(e, n->in[1], "") };
     const dt_onnx_new_tensor t = {
         in[1].s, DT_ONNX_FLOAT, is_flat ? 1 : 3, { dt_count(&b->facts.shape), 1, 1 }, b->data
     };
@@ -80,7 +80,7 @@ static dt_status add_linear(dt_onnx_export *e, const dt_graph_node *n)
     const int n_in = n->n_in > LINEAR_BIAS ? 3 : 2;
     dt_onnx_name in[3];
 
-    in[0] = dt_onnx_reals(e, n->in[X], 1);
+    in[0] = dt_onnx_reals_of(e, n->in[X], 1);
     for (int k = 1; k < n_in; k++) DT_TRY(put_param(e, n, n->in[k], &in[k]));
     const dt_onnx_name out = made(e, n, 1);
     const dt_onnx_new_node gemm = { .op = "Gemm",
@@ -99,7 +99,7 @@ static dt_status add_norm(dt_onnx_export *e, const dt_graph_node *n)
     const int is_flat = dt_onnx_is_flat(e, n->in[X]);
     dt_onnx_name in[NORM_INPUTS];
 
-    in[X] = dt_onnx_reals(e, n->in[X], is_flat);
+    in[X] = dt_onnx_reals_of(e, n->in[X], is_flat);
     for (int k = 1; k < NORM_INPUTS; k++) DT_TRY(put_param(e, n, n->in[k], &in[k]));
     const dt_onnx_name out = made(e, n, is_flat);
     const dt_onnx_new_node norm = { .op = "BatchNormalization",
@@ -118,7 +118,7 @@ static dt_status add_each(dt_onnx_export *e, const dt_graph_node *n, const char 
     const int is_flat = dt_onnx_is_flat(e, n->in[X]);
     dt_onnx_name in[DT_MAX_IN];
 
-    for (int k = 0; k < n_in; k++) in[k] = dt_onnx_reals(e, n->in[k], is_flat);
+    for (int k = 0; k < n_in; k++) in[k] = dt_onnx_reals_of(e, n->in[k], is_flat);
     const dt_onnx_name out = made(e, n, is_flat);
     dt_onnx_make(e, op, in, n_in, out.s);
     return DT_OK;
@@ -147,7 +147,7 @@ static dt_status add_identity(dt_onnx_export *e, const dt_graph_node *n)
 static dt_status add_clip_of(dt_onnx_export *e, const dt_graph_node *n, float low, float high)
 {
     const int is_flat = dt_onnx_is_flat(e, n->in[X]);
-    const dt_onnx_name in[] = { dt_onnx_reals(e, n->in[X], is_flat), dt_onnx_real_constant(e, n->out, ".least", low),
+    const dt_onnx_name in[] = { dt_onnx_reals_of(e, n->in[X], is_flat), dt_onnx_real_constant(e, n->out, ".least", low),
                                 dt_onnx_real_constant(e, n->out, ".most", high) };
     const dt_onnx_name out = made(e, n, is_flat);
 
@@ -171,7 +171,7 @@ static dt_status add_relu(dt_onnx_export *e, const dt_graph_node *n)
 
 static dt_status add_pool(dt_onnx_export *e, const dt_graph_node *n)
 {
-    const dt_onnx_name in = dt_onnx_reals(e, n->in[X], 0), out = made(e, n, 0);
+    const dt_onnx_name in = dt_onnx_reals_of(e, n->in[X], 0), out = made(e, n, 0);
 
     dt_onnx_put_pool(e, n, &in, out.s);
     return DT_OK;
@@ -181,7 +181,7 @@ static dt_status add_pool(dt_onnx_export *e, const dt_graph_node *n)
 static dt_status add_softmax(dt_onnx_export *e, const dt_graph_node *n)
 {
     const int is_flat = dt_onnx_is_flat(e, n->in[X]);
-    const dt_onnx_name in = dt_onnx_reals(e, n->in[X], is_flat), out = made(e, n, is_flat);
+    const dt_onnx_name in = dt_onnx_reals_of(e, n->in[X], is_flat), out = made(e, n, is_flat);
     const dt_onnx_new_node softmax = { .op = "Softmax",
                                        .in = { in.s },
                                        .n_in = 1,

@@ -53,6 +53,53 @@ cmp -s p.safetensors i.safetensors
 check "... which the export is too" $?
 expect "data beside the file" 0 inspect --checkpoint "$golden/outside.onnx" --graph
 
+# ---- files that are written
+
+x=$golden/expected.safetensors:shortcut.x
+expect "a network" 0 import "$golden/shortcut.onnx" --out f.safetensors
+expect "... quantized" 0 quantize f.safetensors --calibrate "$x" --out q.safetensors
+expect "write reals" 0 export f.safetensors --to onnx --out f.onnx
+has out "^f.onnx: [0-9]* layers, [0-9]* KiB, opset 13, of reals$"
+expect "write codes" 0 export q.safetensors --to onnx --opset 17 --out q.onnx
+has out "^q.onnx: [0-9]* layers, [0-9]* KiB, opset 17, in QDQ form$"
+expect "read them again" 0 compare q.safetensors q.onnx --profile onnx --inputs "$x" --scores
+has out "^equal predictions: 4 of 4 "
+expect "images" 0 predict f.safetensors --inputs "$x" --out f.pred
+expect "... by a program" 0 predict q.safetensors --profile onnx --inputs "$x" --out q.pred
+cat >runtime.py <<'END'
+import json, sys
+import numpy as np
+import onnx, onnxruntime
+
+def tensors(path):
+    data = open(path, "rb").read()
+    start = 8 + int.from_bytes(data[:8], "little")
+    return {name: np.frombuffer(data[start + t["data_offsets"][0] : start + t["data_offsets"][1]], np.float32)
+            .reshape(t["shape"]) for name, t in json.loads(data[8:start]).items() if t.get("dtype") == "F32"}
+
+name, images, step = sys.argv[1], tensors(sys.argv[2])["shortcut.x"], float(sys.argv[3])
+onnx.checker.check_model(onnx.load(name + ".onnx"), full_check=True)
+options = onnxruntime.SessionOptions()
+options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+net = onnxruntime.InferenceSession(name + ".onnx", options)
+scores = net.run(None, {net.get_inputs()[0].name: np.ascontiguousarray(images.transpose(0, 3, 1, 2))})[0]
+apart = np.abs(scores - tensors(name + ".pred")["scores"].reshape(scores.shape)).max()
+assert apart <= step, apart
+END
+python=${DETENT_PYTHON:-python3}
+if "$python" -c "import numpy, onnx, onnxruntime" >/dev/null 2>&1; then
+    "$python" runtime.py f "$golden/expected.safetensors" 1e-5 >out 2>err # sums of reals in another order
+    check "ONNX Runtime gives the scores of reals" $?
+    "$python" runtime.py q "$golden/expected.safetensors" 0 >out 2>err
+    check "ONNX Runtime gives the scores of codes" $?
+else
+    echo "[SKIP] ONNX Runtime: $python has no onnx and onnxruntime; DETENT_PYTHON names one that has"
+fi
+expect "an opset that is too old" 2 export f.safetensors --to onnx --opset 12 --out x
+expect "thresholds" 0 train --model tiny --dataset synthetic --train-size 40 --test-size 20 --batch 20 --epochs 1 --out steps --quiet
+expect "... have no scales" 1 export steps/last.safetensors --to onnx --out x
+has err "makes its codes by thresholds"
+
 # ---- what is refused
 
 expect "quantize codes" 1 quantize --checkpoint "$P" --dataset synthetic --out x
