@@ -337,8 +337,8 @@ static dt_status lower_concat(dt_lowering *w, const dt_graph_node *n)
     if (dt_lowering_facts(w, n->out)->n_scale == 0) return DT_OK;
     DT_CHECK(x->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED, "%s: joins psums, not codes; quantize what it gives",
              dt_lowering_name(w, n));
-    return dt_program_add_concat(w->program->graph, dt_lowering_name(w, n), n->params, codes, n->n_in,
-                                 &dt_lowering_hold(w, n, DT_HOLDS_CODES, NULL)->value);
+    return dt_program_add_concat(w->program->graph, dt_lowering_name(w, n), dt_program_concat_axis(w->from, n), codes,
+                                 n->n_in, &dt_lowering_hold(w, n, DT_HOLDS_CODES, NULL)->value);
 }
 
 static dt_status lower_linear(dt_lowering *w, const dt_graph_node *n)

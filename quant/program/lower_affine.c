@@ -202,7 +202,7 @@ static dt_status lower_maxpool(dt_affine_lowering *w, const dt_graph_node *n)
 
 static dt_status lower_concat(dt_affine_lowering *w, const dt_graph_node *n)
 {
-    const dt_concat_params p = *(const dt_concat_params *)n->params;
+    const int axis = dt_program_concat_axis(w->from, n);
     int codes[DT_MAX_IN];
     const dt_affine_held *x = NULL;
 
@@ -210,7 +210,7 @@ static dt_status lower_concat(dt_affine_lowering *w, const dt_graph_node *n)
         DT_TRY(codes_of(w, n, k, &x));
         codes[k] = x->value;
     }
-    return dt_program_add_concat(w->program->graph, name_of(w, n), &p, codes, n->n_in, &hold(w, n)->value);
+    return dt_program_add_concat(w->program->graph, name_of(w, n), axis, codes, n->n_in, &hold(w, n)->value);
 }
 
 /* Every value of a program is a map: what comes before the last two axes are its rows. */

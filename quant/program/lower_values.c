@@ -229,7 +229,8 @@ static dt_status codes_of_parts(dt_lowering *w, const dt_graph_node *n, dt_quant
         DT_TRY((has_reals ? codes_of_reals : codes_of)(w, &w->held[n->in[k]], &part, between, &codes[k]));
     }
     q->shared = part.shared;
-    return dt_program_add_concat(w->program->graph, dt_graph_name(w->from, n->out), n->params, codes, n->n_in, y);
+    return dt_program_add_concat(w->program->graph, dt_graph_name(w->from, n->out), dt_program_concat_axis(w->from, n),
+                                 codes, n->n_in, y);
 }
 
 static dt_status codes_of(dt_lowering *w, dt_held *h, dt_quantizer *q, limits between, int *y)

@@ -256,13 +256,34 @@ dt_status dt_program_add_plain(dt_graph *g, dt_op_kind kind, const char *name, c
     return add_node(g, kind, whole, "", params, in, y);
 }
 
-dt_status dt_program_add_concat(dt_graph *g, const char *name, const dt_concat_params *params, const int *in, int n,
-                                int *y)
+/* Sets *flat to a map of one cell with the values of x, in the order h, w, c. */
+static dt_status add_flat(dt_graph *g, int x, const char *name, int k, int *flat)
 {
-    char whole[DT_NAME_MAX + 32];
+    const dt_shape *s = dt_graph_shape(g, x);
+    const dt_transpose_params seen = { 1, 1, 4, { 0, 1, 1, dt_graph_count(g, x) } };
+    char part[DT_NAME_MAX + 32];
 
+    *flat = x;
+    if (s->dim[1] * s->dim[2] == 1) return DT_OK;
+    snprintf(part, sizeof part, "%.*s.flat%d", DT_NAME_MAX - 8, name, k);
+    return dt_graph_add(g, DT_OP_TRANSPOSE, part, &seen, &x, 1, flat);
+}
+
+dt_status dt_program_add_concat(dt_graph *g, const char *name, int axis, const int *in, int n, int *y)
+{
+    const dt_concat_params params = { axis == 0 ? 3 : axis };
+    char whole[DT_NAME_MAX + 32];
+    int part[DT_MAX_IN];
+
+    for (int k = 0; k < n; k++) part[k] = in[k];
+    for (int k = 0; axis == 0 && k < n; k++) DT_TRY(add_flat(g, in[k], name, k, &part[k]));
     find_name(g, name, 0, whole, sizeof whole);
-    return dt_graph_add(g, DT_OP_CONCAT, whole, params, in, n, y);
+    return dt_graph_add(g, DT_OP_CONCAT, whole, &params, part, n, y);
+}
+
+int dt_program_concat_axis(const dt_graph *from, const dt_graph_node *concat)
+{
+    return dt_graph_shape(from, concat->out)->ndim == 2 ? 0 : ((const dt_concat_params *)concat->params)->axis;
 }
 
 /* Cuts the text at the last `end` that it has. */

@@ -84,9 +84,11 @@ typedef struct {
 
 /* Adds an ACT_QUANT. */
 DT_MUST_CHECK dt_status dt_program_add_quantize(dt_graph *g, const dt_program_quantizer *q, int x, int *y);
-/* Adds a CONCAT of n values, which are codes of one scale. Its name is chosen as in dt_program_add_plain. */
-DT_MUST_CHECK dt_status dt_program_add_concat(dt_graph *g, const char *name, const dt_concat_params *params,
-                                              const int *in, int n, int *y);
+/* Adds a CONCAT of n values, which are codes of one scale. axis: 1..3 of N,H,W,C; 0: they are flat in the model, and
+ * maps of several cells are seen as one cell first. Its name is chosen as in dt_program_add_plain. */
+DT_MUST_CHECK dt_status dt_program_add_concat(dt_graph *g, const char *name, int axis, const int *in, int n, int *y);
+/* Returns the axis of a model's CONCAT, as above. */
+int dt_program_concat_axis(const dt_graph *from, const dt_graph_node *concat);
 /* Makes the reals x the scores, by a FLATTEN. */
 DT_MUST_CHECK dt_status dt_program_add_scores(dt_graph *g, int x);
 /* Adds a LINEAR, and a FLATTEN before it. */

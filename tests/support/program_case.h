@@ -234,7 +234,7 @@ static inline dt_program *program_case_linear(program_maker *m, const char *name
 /* Of codes that a THRESHOLD makes: a sum of two and its codes, both of them side by side, and pools of those. */
 static inline int program_case_sums(program_maker *m, int x)
 {
-    static const dt_concat_params channels = { 3 };
+    enum { CHANNELS = 3 };
     static const dt_pool_params most = { .window = { 2, 3 }, .stride = { 1, 2 }, .pad = { 1, 1, 0, 2 } };
     static const dt_pool_params sums = {
         .window = { 3, 2 }, .stride = { 2, 1 }, .pad = { 1, 0, 2, 1 }, .count_include_pad = 1
@@ -247,7 +247,7 @@ static inline int program_case_sums(program_maker *m, int x)
     const int sum = program_case_plain(m, DT_OP_ADD, "sums.2", x, parts[1]);
     parts[0] = program_case_threshold(m, "sums.3", sum, -2, 2, 0.0f);
     m->shared = 0;
-    program_case_must(dt_program_add_concat(m->p->graph, "sums.4", &channels, parts, 2, &x));
+    program_case_must(dt_program_add_concat(m->p->graph, "sums.4", CHANNELS, parts, 2, &x));
     x = program_case_pool(m, DT_OP_MAXPOOL, "sums.5.most", x, &most);
     const int pool = program_case_pool(m, DT_OP_AVGPOOL, "sums.5", x, &sums);
     x = program_case_threshold(m, "sums.6", pool, 0, 5, 0.43f);
