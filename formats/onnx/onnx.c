@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NEWEST_OPSET = 26, OLDEST_OPSET = 7, FIRST_ROOM = 16 };
+enum { NEWEST_OPSET = 28, OLDEST_OPSET = 7, FIRST_ROOM = 16 };
 
 /* ---- arrays and names ---- */
 
@@ -138,10 +138,11 @@ size_t dt_onnx_type_bytes(int type)
 const char *dt_onnx_type_name(int type)
 {
     static const char *const names[] = {
-        "no type",   "FLOAT",      "UINT8",      "INT8",         "UINT16",         "INT16",      "INT32",
-        "INT64",     "STRING",     "BOOL",       "FLOAT16",      "DOUBLE",         "UINT32",     "UINT64",
-        "COMPLEX64", "COMPLEX128", "BFLOAT16",   "FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ",
-        "UINT4",     "INT4",       "FLOAT4E2M1", "FLOAT8E8M0",   "UINT2",          "INT2",
+        "no type",        "FLOAT",      "UINT8",          "INT8",       "UINT16",     "INT16",
+        "INT32",          "INT64",      "STRING",         "BOOL",       "FLOAT16",    "DOUBLE",
+        "UINT32",         "UINT64",     "COMPLEX64",      "COMPLEX128", "BFLOAT16",   "FLOAT8E4M3FN",
+        "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "UINT4",      "INT4",       "FLOAT4E2M1",
+        "FLOAT8E8M0",     "UINT2",      "INT2",           "FLOAT6E2M3", "FLOAT6E3M2",
     };
 
     return type >= 0 && type < (int)(sizeof names / sizeof names[0]) ? names[type] : "a type of a newer format";

@@ -7,7 +7,7 @@
  *
  *   onnx_read.c, onnx_read_tensor.c   the messages;   onnx.c   names, the rules, and numbers of constants
  *
- * Source: onnx/onnx.proto of ONNX 1.23 (IR version 13).
+ * Source: onnx/onnx.proto of ONNX 1.23 (IR version 14, opset 28).
  * Tests: tests/formats/test_onnx.c, tests/fuzz/fuzz_onnx.c.
  */
 #ifndef DT_ONNX_H

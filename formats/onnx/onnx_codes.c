@@ -27,6 +27,14 @@ static dt_status check_scales(const dt_onnx_import *imp, const dt_onnx_node *n, 
     return DT_OK;
 }
 
+dt_status dt_onnx_check_type(const dt_onnx_import *imp, const dt_onnx_node *n, int type, int allows_bias)
+{
+    DT_ONNX_CHECK(type == DT_ONNX_INT8 || type == DT_ONNX_UINT8 || (allows_bias && type == DT_ONNX_INT32),
+                  DT_ERR_UNSUPPORTED, imp, n, "codes of %s; understood are INT8 and UINT8%s", dt_onnx_type_name(type),
+                  allows_bias ? ", and INT32 of a bias" : "");
+    return DT_OK;
+}
+
 /* Sets the grid's zero points to input 2, of as many as the scales and of the codes' type. */
 static dt_status read_zero(const dt_onnx_import *imp, const dt_onnx_node *n, dt_onnx_grid *g)
 {
@@ -44,16 +52,14 @@ static dt_status read_zero(const dt_onnx_import *imp, const dt_onnx_node *n, dt_
     DT_ONNX_CHECK(t->type == g->type && dt_onnx_count(t) == g->n, DT_ERR_FORMAT, imp, n,
                   "%" PRId64 " zero points of %s; needed are %" PRId64 " of %s", dt_onnx_count(t),
                   dt_onnx_type_name(t->type), g->n, dt_onnx_type_name(g->type));
-    if (dt_onnx_type_bytes(t->type) == 0) return DT_OK; /* refused below */
+    DT_TRY(dt_onnx_check_type(imp, n, g->type, 1));
     DT_TRY(dt_onnx_numbers_of(imp, t, &zero));
     g->offset = (int)dt_onnx_integer_at(zero, t->type, 0);
     free(zero);
     return DT_OK;
 }
 
-/* Reads the grid of a quantizer. type is that of its codes, or 0, where the zero point has it, and UINT8 without one.
- */
-static dt_status read_grid(const dt_onnx_import *imp, const dt_onnx_node *n, int type, dt_onnx_grid *g)
+dt_status dt_onnx_read_grid(const dt_onnx_import *imp, const dt_onnx_node *n, int type, dt_onnx_grid *g)
 {
     const dt_onnx_place *x = dt_onnx_in(imp, n, 0), *s = dt_onnx_in(imp, n, 1);
     int64_t block;
@@ -65,6 +71,7 @@ static dt_status read_grid(const dt_onnx_import *imp, const dt_onnx_node *n, int
     DT_ONNX_CHECK(block == 0, DT_ERR_UNSUPPORTED, imp, n, "block_size is %" PRId64 "; understood is 0", block);
     *g = (dt_onnx_grid){ .scale = s->tensor, .type = type, .name = n->in[1] };
     g->n = dt_onnx_count(&imp->m->tensor[s->tensor]);
+    DT_ONNX_CHECK(g->n >= 1, DT_ERR_FORMAT, imp, n, "%d scales; needed is one or more", 0);
     if (g->n != 1) {
         DT_TRY(dt_onnx_axis(imp, n, 1, x->n_dims, &g->axis));
         DT_ONNX_CHECK(g->n == x->dim[g->axis] && s->n_dims == 1, DT_ERR_UNSUPPORTED, imp, n,
@@ -73,19 +80,11 @@ static dt_status read_grid(const dt_onnx_import *imp, const dt_onnx_node *n, int
     }
     DT_TRY(dt_onnx_reals(imp, n, 1, g->n, &scale));
     const dt_status status = check_scales(imp, n, scale, g->n);
-    g->step = g->n > 0 ? scale[0] : 0.0f;
+    g->step = scale[0];
     free(scale);
     DT_TRY(status);
     DT_TRY(read_zero(imp, n, g));
     if (g->type == 0) g->type = DT_ONNX_UINT8;
-    return DT_OK;
-}
-
-static dt_status check_type(const dt_onnx_import *imp, const dt_onnx_node *n, int type, int allows_bias)
-{
-    DT_ONNX_CHECK(type == DT_ONNX_INT8 || type == DT_ONNX_UINT8 || (allows_bias && type == DT_ONNX_INT32),
-                  DT_ERR_UNSUPPORTED, imp, n, "codes of %s; understood are INT8 and UINT8%s", dt_onnx_type_name(type),
-                  allows_bias ? ", and INT32 of a bias" : "");
     return DT_OK;
 }
 
@@ -94,13 +93,12 @@ static int lowest(const dt_onnx_grid *g)
     return (g->type == DT_ONNX_UINT8 ? 0 : INT8_MIN) - g->offset;
 }
 
-static int is_same(const dt_onnx_grid *a, const dt_onnx_grid *b)
+int dt_onnx_same_grid(const dt_onnx_grid *a, const dt_onnx_grid *b)
 {
     return a->step == b->step && a->offset == b->offset && a->type == b->type;
 }
 
-/* Adds the parameter that holds a scale, unless there is one of that number: equal scales share it. */
-static dt_status add_scale(dt_onnx_import *imp, const dt_onnx_grid *g, const char *name, int *scale)
+dt_status dt_onnx_add_scale(dt_onnx_import *imp, const dt_onnx_grid *g, const char *name, int *scale)
 {
     const dt_shape one = { 1, { 1 } };
 
@@ -117,13 +115,12 @@ static dt_status add_scale(dt_onnx_import *imp, const dt_onnx_grid *g, const cha
     return DT_OK;
 }
 
-/* Sets a target to all codes of a grid that lie within limits of reals. */
-static dt_status make_target(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_grid *g, float low, float high,
-                             dt_onnx_target *t)
+dt_status dt_onnx_make_target(const dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_grid *g, float low,
+                              float high, dt_onnx_target *t)
 {
     const float first = rintf(low / g->step), last = rintf(high / g->step); /* infinite where there is no limit */
 
-    DT_TRY(check_type(imp, n, g->type, 0));
+    DT_TRY(dt_onnx_check_type(imp, n, g->type, 0));
     DT_ONNX_CHECK(g->n == 1, DT_ERR_UNSUPPORTED, imp, n, "%" PRId64 " scales of what is computed; understood is one",
                   g->n);
     t->grid = *g;
@@ -178,9 +175,9 @@ dt_status dt_onnx_find_target(dt_onnx_import *imp, const dt_onnx_node *n, const 
                           at->op, dt_onnx_node_name(imp->m, at));
         }
     } while (!is_op(at, "QuantizeLinear"));
-    DT_TRY(read_grid(imp, at, 0, &g));
-    DT_TRY(make_target(imp, at, &g, low, high, t));
-    return add_scale(imp, &g, name, &t->scale);
+    DT_TRY(dt_onnx_read_grid(imp, at, 0, &g));
+    DT_TRY(dt_onnx_make_target(imp, at, &g, low, high, t));
+    return dt_onnx_add_scale(imp, &g, name, &t->scale);
 }
 
 void dt_onnx_give_grid(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_target *t)
@@ -201,7 +198,7 @@ dt_status dt_onnx_add_limits(dt_onnx_import *imp, const dt_onnx_node *n)
     DT_ONNX_CHECK(x && x->has_grid && x->kind == DT_ONNX_COMPUTED && x->view < 0, DT_ERR_UNSUPPORTED, imp, n,
                   "input %d is no codes made real", 0);
     if (is_op(n, "Clip")) DT_TRY(dt_onnx_limits(imp, n, &low, &high));
-    DT_TRY(make_target(imp, n, &x->grid, low, high, &t));
+    DT_TRY(dt_onnx_make_target(imp, n, &x->grid, low, high, &t));
     dt_onnx_place p = *x;
     const dt_tensor *facts = &imp->graph->value[p.value]->facts;
     if (facts->qmin < t.low || facts->qmax > t.high) { /* else the codes lie within already */
@@ -234,7 +231,7 @@ dt_status dt_onnx_rescale(dt_onnx_import *imp, const char *name, const char *par
     int in[3] = { x, p->scale };
 
     *value = x;
-    if (is_same(&p->grid, &t->grid) && facts->qmin >= t->low && facts->qmax <= t->high) return DT_OK;
+    if (dt_onnx_same_grid(&p->grid, &t->grid) && facts->qmin >= t->low && facts->qmax <= t->high) return DT_OK;
     return dt_onnx_requantize(imp, name, part, &of, t, in, 3, value);
 }
 
@@ -271,141 +268,4 @@ dt_status dt_onnx_make_real(dt_onnx_import *imp, const dt_onnx_place *p, int *va
              p->has_grid ? "limited behind its codes" : "no codes");
     const int x = *value;
     return dt_onnx_node_add(imp, DT_OP_DEQUANTIZE, dt_graph_name(imp->graph, x), ".real", NULL, &x, 1, value);
-}
-
-/* ---- QuantizeLinear and DequantizeLinear ---- */
-
-/* Adds a QUANTIZE of the image, or finds it. */
-static dt_status quantize_image(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_grid *g, dt_onnx_place *p)
-{
-    dt_quantize_params params = { .profile = DT_PROFILE_ONNX };
-    const int there = dt_graph_find(imp->graph, "image.codes");
-    dt_onnx_target t;
-    int in[2] = { imp->graph->image };
-
-    DT_TRY(make_target(imp, n, g, -INFINITY, INFINITY, &t));
-    DT_TRY(add_scale(imp, g, "image", &in[1]));
-    params.low = t.low;
-    params.high = t.high;
-    params.zero = t.zero;
-    if (there >= 0) {
-        const dt_graph_node *maker = dt_graph_maker(imp->graph, there);
-        const dt_quantize_params *first = maker->params;
-        DT_ONNX_CHECK(first->low == t.low && first->zero == t.zero && maker->in[1] == in[1], DT_ERR_UNSUPPORTED, imp, n,
-                      "it quantizes the image with the scale %g, as another does not; understood is one scale",
-                      (double)g->step);
-        p->value = there;
-    } else {
-        DT_TRY(dt_onnx_node_add(imp, DT_OP_QUANTIZE, "image", ".codes", &params, in, 2, &p->value));
-    }
-    p->has_grid = 1;
-    p->grid = *g;
-    p->scale = in[1];
-    return DT_OK;
-}
-
-/* The codes of constant reals: rounded half to even, of a division in f32. */
-static dt_status quantize_constant(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_grid *g)
-{
-    const dt_onnx_place *x = dt_onnx_in(imp, n, 0);
-    const int64_t count = dt_onnx_count(&imp->m->tensor[x->tensor]);
-    int64_t inner = 1;
-    float *reals, *scale;
-    int index;
-
-    DT_TRY(check_type(imp, n, g->type, 0));
-    for (int k = g->axis + 1; g->n > 1 && k < x->n_dims; k++) inner *= x->dim[k];
-    DT_TRY(dt_onnx_add_tensor(imp->m, &index));
-    dt_onnx_tensor *t = &imp->m->tensor[index];
-    t->type = g->type;
-    t->n_dims = x->n_dims;
-    memcpy(t->dim, x->dim, sizeof t->dim);
-    unsigned char *codes = t->data = malloc((size_t)count + 1);
-    DT_CHECK(codes, DT_ERR_MEMORY, "%s: no memory for %" PRId64 " codes", imp->m->path, count);
-    void *zero = NULL;
-    if (g->zero >= 0) DT_TRY(dt_onnx_numbers_of(imp, &imp->m->tensor[g->zero], &zero));
-    dt_status s = dt_onnx_reals(imp, n, 1, g->n, &scale);
-    if (s == DT_OK) {
-        s = dt_onnx_reals(imp, n, 0, count, &reals);
-        for (int64_t i = 0; s == DT_OK && i < count; i++) {
-            const int64_t c = g->n > 1 ? i / inner % g->n : 0;
-            const int low = g->type == DT_ONNX_UINT8 ? 0 : INT8_MIN;
-            const float q = rintf(reals[i] / scale[c]) + (float)(zero ? dt_onnx_integer_at(zero, g->type, c) : 0);
-            codes[i] = (unsigned char)(int)(q >= (float)low ? fminf(q, (float)low + 255.0f) : (float)low);
-        }
-        if (s == DT_OK) free(reals);
-        free(scale);
-    }
-    free(zero);
-    DT_TRY(s);
-    imp->place[n->out[0]] = imp->place[n->in[0]];
-    imp->place[n->out[0]].tensor = index;
-    return DT_OK;
-}
-
-static dt_status add_quantize(dt_onnx_import *imp, const dt_onnx_node *n)
-{
-    const dt_onnx_place *x = dt_onnx_in(imp, n, 0);
-    char name[DT_ONNX_NAME];
-    dt_onnx_target t;
-    dt_onnx_grid g;
-
-    DT_TRY(read_grid(imp, n, 0, &g));
-    if (x->kind == DT_ONNX_CONSTANT) return quantize_constant(imp, n, &g);
-    DT_ONNX_CHECK(x->kind == DT_ONNX_COMPUTED, DT_ERR_UNSUPPORTED, imp, n, "input %d is codes; needed are reals", 0);
-    dt_onnx_place p = *x;
-    if (p.view >= 0) DT_TRY(dt_onnx_make_view(imp, &p, &p.value));
-    p.view = -1;
-    if (p.value == imp->graph->image) {
-        DT_TRY(quantize_image(imp, n, &g, &p));
-    } else {
-        DT_TRY(make_target(imp, n, &g, p.low, p.high, &t));
-        dt_onnx_name(imp, n, -1, name);
-        DT_TRY(add_scale(imp, &g, name, &t.scale));
-        DT_TRY(dt_onnx_rescale(imp, name, ".act_quant", &p, p.value, &t, &p.value));
-        p.grid = g;
-        p.scale = t.scale;
-        p.low = -INFINITY;
-        p.high = INFINITY;
-    }
-    p.kind = DT_ONNX_CODES;
-    return dt_onnx_set(imp, n, &p);
-}
-
-static dt_status dequantize_constant(dt_onnx_import *imp, const dt_onnx_node *n)
-{
-    const dt_onnx_place *x = dt_onnx_in(imp, n, 0);
-    dt_onnx_place p = *x;
-
-    DT_ONNX_CHECK(!p.has_grid, DT_ERR_FORMAT, imp, n, "input %d is real already", 0);
-    const int type = imp->m->tensor[p.tensor].type;
-    DT_TRY(check_type(imp, n, type, 1));
-    DT_TRY(read_grid(imp, n, type, &p.grid));
-    p.has_grid = 1;
-    imp->place[n->out[0]] = p;
-    return DT_OK;
-}
-
-static dt_status add_dequantize(dt_onnx_import *imp, const dt_onnx_node *n)
-{
-    const dt_onnx_place *x = dt_onnx_in(imp, n, 0);
-    dt_onnx_grid g;
-
-    DT_ONNX_CHECK(x, DT_ERR_FORMAT, imp, n, "input %d is missing", 0);
-    if (x->kind == DT_ONNX_CONSTANT) return dequantize_constant(imp, n);
-    DT_ONNX_CHECK(x->kind == DT_ONNX_CODES, DT_ERR_FORMAT, imp, n, "input %d is reals; needed are codes", 0);
-    dt_onnx_place p = *x;
-    const int type = p.has_grid ? p.grid.type : imp->m->in[0].type;
-    DT_TRY(read_grid(imp, n, type, &g));
-    if (!p.has_grid) DT_TRY(quantize_image(imp, n, &g, &p)); /* the file takes codes */
-    DT_ONNX_CHECK(is_same(&g, &p.grid) && g.n == 1, DT_ERR_UNSUPPORTED, imp, n,
-                  "scale %g and zero point %d of codes that were made with %g and %d; understood are equal ones",
-                  (double)g.step, g.offset, (double)p.grid.step, p.grid.offset);
-    p.kind = DT_ONNX_COMPUTED;
-    return dt_onnx_set(imp, n, &p);
-}
-
-dt_status dt_onnx_add_quantizer(dt_onnx_import *imp, const dt_onnx_node *n)
-{
-    return is_op(n, "QuantizeLinear") ? add_quantize(imp, n) : add_dequantize(imp, n);
 }

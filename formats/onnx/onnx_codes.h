@@ -22,6 +22,18 @@ typedef struct {
     int zero;      /* the zero point as an int8 file has it */
 } dt_onnx_target;
 
+/* Reads the grid of a quantizer. type is that of its codes, or 0, where the zero point has it, and UINT8 without one.
+ */
+DT_MUST_CHECK dt_status dt_onnx_read_grid(const dt_onnx_import *imp, const dt_onnx_node *n, int type, dt_onnx_grid *g);
+/* Checks that codes have 8 bits, or may be those of a bias. */
+DT_MUST_CHECK dt_status dt_onnx_check_type(const dt_onnx_import *imp, const dt_onnx_node *n, int type, int allows_bias);
+int dt_onnx_same_grid(const dt_onnx_grid *a, const dt_onnx_grid *b);
+/* Sets *scale to the parameter that holds a grid's scale: equal scales share it. */
+DT_MUST_CHECK dt_status dt_onnx_add_scale(dt_onnx_import *imp, const dt_onnx_grid *g, const char *name, int *scale);
+/* Sets a target to all codes of a grid that lie within limits of reals, but for its scale. */
+DT_MUST_CHECK dt_status dt_onnx_make_target(const dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_grid *g,
+                                            float low, float high, dt_onnx_target *t);
+
 /* Adds a QuantizeLinear or DequantizeLinear, of constants or of what is computed. */
 DT_MUST_CHECK dt_status dt_onnx_add_quantizer(dt_onnx_import *imp, const dt_onnx_node *n);
 /* Sets *t to the codes that the QuantizeLinear behind a node makes; name is its layer's. */

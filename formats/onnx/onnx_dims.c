@@ -91,7 +91,7 @@ dt_status dt_onnx_new_dims(const dt_onnx_import *imp, const dt_onnx_node *n, con
                            int64_t *dim)
 {
     const int is_reshape = strcmp(n->op, "Reshape") == 0;
-    int64_t *list = NULL, at;
+    int64_t *list = NULL, at = 1;
     int count;
 
     if (strcmp(n->op, "Flatten") == 0) {

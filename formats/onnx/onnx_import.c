@@ -93,9 +93,8 @@ static dt_status check_image(const dt_onnx_import *imp, const dt_onnx_end *in)
     const int takes_codes = imp->is_integer && (in->type == DT_ONNX_UINT8 || in->type == DT_ONNX_INT8);
 
     DT_CHECK(in->type == DT_ONNX_FLOAT || takes_codes, DT_ERR_UNSUPPORTED,
-             "%s: the input '%.80s' is %s; understood is "
-             "FLOAT, and UINT8 or INT8 before a DequantizeLinear",
-             m->path, name, dt_onnx_type_name(in->type));
+             "%s: the input '%.80s' is %s; understood is FLOAT, and UINT8 or INT8 before a DequantizeLinear", m->path,
+             name, dt_onnx_type_name(in->type));
     DT_CHECK(in->n_dims >= 2 && in->n_dims <= 4, DT_ERR_UNSUPPORTED,
              "%s: the input '%.80s' has %d dimensions; understood are n,c,h,w, and n and one or two more", m->path,
              name, in->n_dims);
@@ -176,8 +175,7 @@ dt_status dt_onnx_call(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx
         if (strcmp(row[i].op, n->op) == 0) return row[i].add(imp, n);
     }
     DT_ONNX_CHECK(0, DT_ERR_UNSUPPORTED, imp, n,
-                  "detent has no operator for it on %s; docs/ONNX.md lists those that it "
-                  "has",
+                  "detent has no operator for it on %s; docs/ONNX.md lists those that it has",
                   imp->is_integer ? "codes" : "reals");
 }
 
@@ -187,8 +185,6 @@ static dt_status add_node(dt_onnx_import *imp, const dt_onnx_node *n)
 
     DT_ONNX_CHECK(is_own, DT_ERR_UNSUPPORTED, imp, n, "an operator of the domain '%.80s'; understood are ONNX's own",
                   n->domain);
-    DT_ONNX_CHECK(n->n_out > 0 && n->out[0] >= 0, DT_ERR_FORMAT, imp, n, "it has %d outputs, and the first has no name",
-                  n->n_out);
     for (int k = 1; k < n->n_out; k++) {
         DT_ONNX_CHECK(n->out[k] < 0 || imp->n_readers[n->out[k]] == 0, DT_ERR_UNSUPPORTED, imp, n,
                       "output %d is read; understood is the first alone", k);
@@ -198,9 +194,21 @@ static dt_status add_node(dt_onnx_import *imp, const dt_onnx_node *n)
     return imp->is_integer ? dt_onnx_add_integer(imp, n) : dt_onnx_add_float(imp, n);
 }
 
+/* Every node that is needed has a first output, which others may look for. */
+static dt_status check_outputs(const dt_onnx_import *imp)
+{
+    for (int i = 0; i < imp->m->n_nodes; i++) {
+        const dt_onnx_node *n = &imp->m->node[i];
+        DT_ONNX_CHECK(!imp->is_needed[i] || n->out[0] >= 0, DT_ERR_UNSUPPORTED, imp, n,
+                      "the first of its %d outputs has no name; understood is the first alone", n->n_out);
+    }
+    return DT_OK;
+}
+
 static dt_status add_all(dt_onnx_import *imp)
 {
     mark_needed(imp);
+    DT_TRY(check_outputs(imp));
     DT_TRY(add_image(imp));
     for (int i = 0; i < imp->m->n_nodes; i++) {
         if (imp->is_needed[i] && !imp->is_done[i]) DT_TRY(add_node(imp, &imp->m->node[i]));

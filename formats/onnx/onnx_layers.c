@@ -3,6 +3,8 @@
  */
 #include "onnx_layers.h"
 
+#include "../layer_name.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -34,7 +36,8 @@ dt_status dt_onnx_add_param(dt_onnx_import *imp, const dt_onnx_param *p, int *ou
     dt_status s;
 
     snprintf(made, sizeof made, "%s%s", p->name, p->part);
-    if (!name || !says_something(name) || strlen(name) > DT_NAME_MAX || dt_graph_find(imp->graph, name) >= 0)
+    if (!name || !says_something(name) || strlen(name) > DT_NAME_MAX || strcmp(name, p->name) == 0 ||
+        dt_graph_find(imp->graph, name) >= 0)
         name = made;
     if (!p->data)
         s = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory for %s", imp->m->path, name);
@@ -62,37 +65,53 @@ dt_status dt_onnx_node_add(dt_onnx_import *imp, dt_op_kind kind, const char *nam
 
 /* ---- layouts ---- */
 
-/* Adds a node beside a value, "VALUE.part", or finds the one that is there. */
-static dt_status add_beside(dt_onnx_import *imp, dt_op_kind kind, const char *part, const void *params, int *value)
+/* Adds a FLATTEN or TRANSPOSE beside a value, "VALUE.part", or finds the one that is there. */
+static dt_status add_beside(dt_onnx_import *imp, const dt_transpose_params *params, const char *part, int *value)
 {
-    char name[DT_NAME_MAX + 1];
+    const dt_op_kind kind = params ? DT_OP_TRANSPOSE : DT_OP_FLATTEN;
+    const dt_graph *g = imp->graph;
+    char base[DT_NAME_MAX - 16], name[DT_NAME_MAX + 1];
 
-    snprintf(name, sizeof name, "%.*s%s", DT_NAME_MAX - 48, dt_graph_name(imp->graph, *value), part);
-    const int there = dt_graph_find(imp->graph, name);
-    if (there >= 0) {
-        *value = there;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        if (n->kind != kind || n->in[0] != *value) continue;
+        if (params && memcmp(n->params, params, sizeof *params) != 0) continue;
+        *value = n->out;
         return DT_OK;
     }
+    snprintf(base, sizeof base, "%.*s%s", DT_NAME_MAX - 64, dt_graph_name(g, *value), part);
+    dt_layer_name(g, base, name, sizeof name);
     DT_TRY(dt_graph_add(imp->graph, kind, name, params, value, 1, value));
     return DT_OK;
+}
+
+/* Sets *p, its padding too, to an exchange of rows and columns, seen as a map of those sides. */
+static void set_transpose(dt_transpose_params *p, int64_t rows, int64_t columns, const int64_t side[3])
+{
+    memset(p, 0, sizeof *p);
+    p->rows = rows;
+    p->columns = columns;
+    p->ndim = 4;
+    memcpy(p->dim + 1, side, 3 * sizeof *side);
 }
 
 dt_status dt_onnx_flatten(dt_onnx_import *imp, int value, int *flat)
 {
     *flat = value;
     if (dt_graph_shape(imp->graph, value)->ndim == 2) return DT_OK;
-    return add_beside(imp, DT_OP_FLATTEN, ".flatten", NULL, flat);
+    return add_beside(imp, NULL, ".flatten", flat);
 }
 
 dt_status dt_onnx_as_shape(dt_onnx_import *imp, int64_t h, int64_t w, int64_t c, int *value)
 {
     const dt_shape *s = dt_graph_shape(imp->graph, *value);
-    const dt_transpose_params same = { 1, 1, 4, { 0, h, w, c } };
+    dt_transpose_params same;
     char part[48];
 
     if (s->ndim == 4 && s->dim[1] == h && s->dim[2] == w && s->dim[3] == c) return DT_OK;
+    set_transpose(&same, 1, 1, (const int64_t[3]){ h, w, c });
     snprintf(part, sizeof part, ".as_%" PRId64 "x%" PRId64 "x%" PRId64, h, w, c);
-    return add_beside(imp, DT_OP_TRANSPOSE, part, &same, value);
+    return add_beside(imp, &same, part, value);
 }
 
 /* 1 if a map lies as the file has it too: it has one channel, or one cell. */
@@ -105,18 +124,20 @@ static int is_both(const dt_shape *map)
 static dt_status turn_to_row(dt_onnx_import *imp, int *value)
 {
     const dt_shape *s = dt_graph_shape(imp->graph, *value);
-    const dt_transpose_params p = { s->dim[1] * s->dim[2], s->dim[3], 4, { 0, s->dim[3], s->dim[1], s->dim[2] } };
+    dt_transpose_params p;
 
-    return is_both(s) ? DT_OK : add_beside(imp, DT_OP_TRANSPOSE, ".channels_first", &p, value);
+    set_transpose(&p, s->dim[1] * s->dim[2], s->dim[3], (const int64_t[3]){ s->dim[3], s->dim[1], s->dim[2] });
+    return is_both(s) ? DT_OK : add_beside(imp, &p, ".channels_first", value);
 }
 
 /* Turns C,H,W into H,W,C. */
 static dt_status turn_to_map(dt_onnx_import *imp, const int64_t chw[3], int *value)
 {
-    const dt_transpose_params p = { chw[0], chw[1] * chw[2], 4, { 0, chw[1], chw[2], chw[0] } };
+    dt_transpose_params p;
 
+    set_transpose(&p, chw[0], chw[1] * chw[2], (const int64_t[3]){ chw[1], chw[2], chw[0] });
     if (chw[0] == 1 || chw[1] * chw[2] == 1) return dt_onnx_as_shape(imp, chw[1], chw[2], chw[0], value);
-    return add_beside(imp, DT_OP_TRANSPOSE, ".channels_last", &p, value);
+    return add_beside(imp, &p, ".channels_last", value);
 }
 
 /* ---- inputs ---- */

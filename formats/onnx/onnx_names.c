@@ -6,6 +6,8 @@
  */
 #include "onnx_layers.h"
 
+#include "../layer_name.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,18 +22,6 @@ static void copy_plain(char *to, size_t room, const char *from, size_t n)
         to[k] = isalnum(c) || c == '_' || c == '-' || c == '.' ? (char)c : '_';
     }
     to[k] = '\0';
-}
-
-/* 1 if no value has the name, nor is called after it. */
-static int is_free(const dt_graph *g, const char *name)
-{
-    const size_t n = strlen(name);
-
-    for (int i = 0; i < g->n_values; i++) {
-        const char *other = g->value[i]->name;
-        if (strncmp(other, name, n) == 0 && (other[n] == '\0' || other[n] == '.')) return 0;
-    }
-    return 1;
 }
 
 /* Adds a part of a path to what stands there: "f.3" replaces "f", other parts follow behind a '/'. What has no room is
@@ -100,6 +90,5 @@ void dt_onnx_name(const dt_onnx_import *imp, const dt_onnx_node *n, int k, char 
     for (char *c = base; *c; c++) {
         if (!isalnum((unsigned char)*c) && !strchr("_-.", *c)) *c = '_';
     }
-    snprintf(name, DT_ONNX_NAME, "%s", base);
-    for (int i = 2; !is_free(imp->graph, name); i++) snprintf(name, DT_ONNX_NAME, "%s_%d", base, i);
+    dt_layer_name(imp->graph, base, name, DT_ONNX_NAME);
 }

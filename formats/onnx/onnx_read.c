@@ -99,9 +99,7 @@ static dt_status add_attribute(dt_onnx *file, dt_onnx_message *m, const dt_onnx_
     DT_WIRE_CHECK(a->type != DT_ONNX_A_STRING || a->text, m, "attribute '%.80s' is a text (type %d) without one",
                   a->name, a->type);
     DT_WIRE_CHECK(a->type != DT_ONNX_A_TENSOR || a->tensor >= 0, m,
-                  "attribute '%.80s' is a tensor (type %d) without "
-                  "one",
-                  a->name, a->type);
+                  "attribute '%.80s' is a tensor (type %d) without one", a->name, a->type);
     return DT_OK;
 }
 

@@ -39,9 +39,7 @@ dt_status dt_onnx_append(const dt_onnx_message *m, const dt_onnx_field *f, dt_on
     dt_onnx_message packed = { m->source, m->what, f->at, f->at + f->bytes };
 
     DT_WIRE_CHECK(f->wire == DT_WIRE_VARINT || f->wire == DT_WIRE_BYTES, m,
-                  "field %d has the wire type %d, needed are "
-                  "numbers",
-                  f->number, (int)f->wire);
+                  "field %d has the wire type %d, needed are numbers", f->number, (int)f->wire);
     while (f->wire == DT_WIRE_VARINT || packed.at < packed.end) {
         uint64_t value = f->value;
         if (f->wire == DT_WIRE_BYTES) DT_TRY(dt_onnx_varint(&packed, &value));

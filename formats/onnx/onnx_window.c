@@ -91,9 +91,7 @@ static dt_status check_filters(const dt_onnx_import *imp, const dt_onnx_node *n,
     const dt_onnx_place *w = dt_onnx_in(imp, n, 1);
 
     DT_ONNX_CHECK(w && w->kind == DT_ONNX_CONSTANT, DT_ERR_UNSUPPORTED, imp, n,
-                  "the filters, input %d, are %s; "
-                  "understood are constants",
-                  1, w ? "computed" : "missing");
+                  "the filters, input %d, are %s; understood are constants", 1, w ? "computed" : "missing");
     DT_ONNX_CHECK(w->n_dims == 4, DT_ERR_UNSUPPORTED, imp, n, "filters of %d dimensions; understood are k,c,r,s",
                   w->n_dims);
     DT_TRY(dt_onnx_int(imp, n, "group", 1, groups));

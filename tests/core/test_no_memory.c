@@ -281,6 +281,21 @@ static dt_status program_file(void)
     return status;
 }
 
+/* Constants that are folded, slices and pads; data beside the file; codes made of bytes and of reals. */
+static dt_status onnx_files(void)
+{
+    dt_program *p = NULL;
+    dt_model *shortcut = NULL, *outside = NULL;
+    dt_status status = dt_checkpoint_open(run.ctx, DETENT_TEST_GOLDEN "/onnx/shortcut.onnx", &shortcut);
+
+    if (status == DT_OK) status = dt_checkpoint_open(run.ctx, DETENT_TEST_GOLDEN "/onnx/outside.onnx", &outside);
+    if (status == DT_OK) status = dt_program_load(DETENT_TEST_GOLDEN "/onnx/by_hand.onnx", &p);
+    dt_program_destroy(p);
+    dt_model_destroy(outside);
+    dt_model_destroy(shortcut);
+    return status;
+}
+
 static dt_status vectors(void)
 {
     const dt_vector_style style = { DT_LAYOUT_COURSE, DT_HEADER_OF_LAYOUT };
@@ -310,6 +325,7 @@ static const struct {
     { "checkpoint", checkpoint, .fewest = 20 },
     { "capture file", capture_file, .fewest = 10 },
     { "program file", program_file, .fewest = 10 },
+    { "ONNX files", onnx_files, .fewest = 100 },
     { "vectors", vectors, .fewest = 10 },
 };
 

@@ -162,6 +162,35 @@ Test(onnx_import, names_are_the_files)
     }
 }
 
+/* Filters, a scale and a node of one name, and a constant that is called as what is made beside a node. */
+Test(onnx_import, names_that_collide_are_made_different)
+{
+    const float w[6] = { 1, 2, 3, 4, 5, 6 }, fc[48] = { 0 };
+    onnx_bytes g = onnx_graph();
+    dt_graph *graph;
+    dt_onnx *m;
+    int is_integer;
+
+    onnx_constant(&g, "conv", 1, (int64_t[]){ 3, 2, 1, 1, -1 }, w, sizeof w);
+    onnx_constant(&g, "conv.flatten", 1, (int64_t[]){ 1, 48, -1 }, fc, sizeof fc);
+    onnx_bytes conv = onnx_node("Conv", "x conv", "c");
+    onnx_text(&conv, 3, "conv");
+    onnx_message(&g, 1, &conv);
+    onnx_plain(&g, "Flatten", "c", "f");
+    onnx_bytes gemm = onnx_node("Gemm", "f conv.flatten", "y");
+    onnx_attribute_int(&gemm, "transB", 1);
+    onnx_message(&g, 1, &gemm);
+    const onnx_bytes model = onnx_model(&g, 13);
+    GRAPH_RUN_MUST(dt_onnx_read_bytes("net.onnx", model.data, model.n, &m));
+    GRAPH_RUN_MUST(dt_onnx_graph(m, &graph, &is_integer));
+    const int filters = dt_graph_find(graph, "conv.weight"), node = dt_graph_find(graph, "conv");
+    cr_assert(filters >= 0 && node >= 0 && dt_graph_maker(graph, node)->in[1] == filters);
+    cr_assert(eq(flt, ((const float *)graph->value[filters]->data)[5], 6.0f));
+    cr_assert(eq(i64, dt_graph_count(graph, graph->scores), 1));
+    dt_graph_destroy(graph);
+    dt_onnx_destroy(m);
+}
+
 /* A shortcut without projection is one convolution; what disappears makes no node. */
 Test(onnx_import, views_and_shapes_add_no_more_than_needed)
 {

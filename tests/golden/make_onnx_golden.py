@@ -117,8 +117,8 @@ def shortcut():
     whole = n.last
     n.add("Pad", [whole, n.ints("around", [0, 0, 1, 0, 0, 0, 0, 1])])
     n.conv("b", 8, 8, size=2)
-    n.add("Slice", [n.last, n.ints("s", [1, 1, 0]), n.ints("e", [-1, 4, 3]), n.ints("x", [1, 2, 3]), n.ints("w", [2, 1, 1])])
-    n.add("AveragePool", [n.last], kernel_shape=[3, 3], strides=[1, 1])
+    n.add("Slice", [n.last, n.ints("s", [1, 1, 0]), n.ints("e", [-1, 4, 2]), n.ints("x", [1, 2, 3]), n.ints("w", [2, 1, 1])])
+    n.add("AveragePool", [n.last], kernel_shape=[3, 2], strides=[1, 1])
     batch = n.add("Gather", [n.add("Shape", ["image"]), n.constant("zeroth", np.int64(0))], axis=0)
     first = n.add("Unsqueeze", [batch, n.ints("front", [0])])
     n.add("Concat", [first, n.ints("rest", [-1])], axis=0)
