@@ -25,7 +25,7 @@ dt_onnx_name dt_onnx_name_of(const dt_onnx_export *e, int value, const char *par
     return dt_onnx_join(dt_graph_name(e->g, value), part);
 }
 
-void dt_onnx_make(dt_onnx_export *e, const char *op, const dt_onnx_name *in, int n_in, const char *out)
+void dt_onnx_put_plain(dt_onnx_export *e, const char *op, const dt_onnx_name *in, int n_in, const char *out)
 {
     dt_onnx_new_node n = { .op = op, .n_in = n_in, .out = out };
 
@@ -123,7 +123,7 @@ void dt_onnx_put_flatten(dt_onnx_export *e, int value, const char *out)
     const dt_onnx_name in = dt_onnx_reals_of(e, value, dt_onnx_is_flat(e, value));
 
     if (dt_onnx_is_flat(e, value))
-        dt_onnx_make(e, "Identity", &in, 1, out);
+        dt_onnx_put_plain(e, "Identity", &in, 1, out);
     else
         make_flat(e, value, &in, out);
 }
@@ -135,7 +135,7 @@ static void make_map(dt_onnx_export *e, const dt_onnx_name *flat, int64_t channe
     const dt_onnx_name in[] = { *flat, dt_onnx_join(out, ".shape") };
 
     dt_onnx_put_tensor(&e->w, &(dt_onnx_new_tensor){ in[1].s, DT_ONNX_INT64, 1, { 4 }, dim });
-    dt_onnx_make(e, "Reshape", in, 2, out);
+    dt_onnx_put_plain(e, "Reshape", in, 2, out);
 }
 
 /* The reals in the form that the value has. */
@@ -146,7 +146,7 @@ static dt_onnx_name own_reals(dt_onnx_export *e, int value)
     const dt_onnx_name real = dt_onnx_name_of(e, value, ".real");
 
     if (!e->p || dt_program_value(e->p, value).kind != DT_VALUE_CODE) return in[0];
-    if (!(e->has[value] & DT_ONNX_HAS_REAL)) dt_onnx_make(e, "DequantizeLinear", in, 3, real.s);
+    if (!(e->has[value] & DT_ONNX_HAS_REAL)) dt_onnx_put_plain(e, "DequantizeLinear", in, 3, real.s);
     e->has[value] |= DT_ONNX_HAS_REAL;
     return real;
 }
@@ -173,7 +173,7 @@ void dt_onnx_quantize(dt_onnx_export *e, const dt_onnx_name *from, int value, in
                                 dt_onnx_name_of(e, value, ".zero_point") };
 
     dt_onnx_put_tensor(&e->w, &(dt_onnx_new_tensor){ .name = in[2].s, .type = DT_ONNX_INT8, .data = &zero });
-    dt_onnx_make(e, "QuantizeLinear", in, 3, out.s);
+    dt_onnx_put_plain(e, "QuantizeLinear", in, 3, out.s);
     dt_onnx_note(e, value, is_flat);
 }
 

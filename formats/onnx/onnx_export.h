@@ -57,7 +57,7 @@ dt_onnx_name dt_onnx_join(const char *name, const char *part);
 /* Returns NAME of a value, and `part`. */
 dt_onnx_name dt_onnx_name_of(const dt_onnx_export *e, int value, const char *part);
 /* Adds a node that makes a value under its own name, from n_in names. */
-void dt_onnx_make(dt_onnx_export *e, const char *op, const dt_onnx_name *in, int n_in, const char *out);
+void dt_onnx_put_plain(dt_onnx_export *e, const char *op, const dt_onnx_name *in, int n_in, const char *out);
 /* Notes that a value is there, flat or as a map. */
 void dt_onnx_note(dt_onnx_export *e, int value, int is_flat);
 int dt_onnx_is_flat(const dt_onnx_export *e, int value);

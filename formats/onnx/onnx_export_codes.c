@@ -29,12 +29,12 @@ static dt_status limit(dt_onnx_export *e, const dt_graph_node *n, dt_onnx_name *
         "leaves of them",
         v.low, v.high, zero);
     if (v.high == most) {
-        dt_onnx_make(e, "Relu", real, 1, limited.s);
+        dt_onnx_put_plain(e, "Relu", real, 1, limited.s);
     } else {
         const float six = (int)roundf(6.0f / scale) == v.high ? 6.0f : (float)v.high * scale;
         const dt_onnx_name in[] = { *real, dt_onnx_real_constant(e, n->out, ".least", 0.0f),
                                     dt_onnx_real_constant(e, n->out, ".most", six) };
-        dt_onnx_make(e, "Clip", in, 3, limited.s);
+        dt_onnx_put_plain(e, "Clip", in, 3, limited.s);
     }
     *real = limited;
     return DT_OK;
@@ -169,7 +169,7 @@ static dt_status add_operator(dt_onnx_export *e, const dt_graph_node *n, const c
     dt_onnx_name in[2];
 
     for (int k = 0; k < n_in; k++) in[k] = dt_onnx_reals_of(e, n->in[k], is_flat);
-    dt_onnx_make(e, op, in, n_in, out.s);
+    dt_onnx_put_plain(e, op, in, n_in, out.s);
     return add_codes(e, n, out, is_flat);
 }
 

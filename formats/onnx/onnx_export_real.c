@@ -71,7 +71,7 @@ static dt_status add_bias(dt_onnx_export *e, const dt_graph_node *n)
     };
     dt_onnx_put_tensor(&e->w, &t);
     const dt_onnx_name out = made(e, n, is_flat);
-    dt_onnx_make(e, "Add", in, 2, out.s);
+    dt_onnx_put_plain(e, "Add", in, 2, out.s);
     return DT_OK;
 }
 
@@ -120,7 +120,7 @@ static dt_status add_each(dt_onnx_export *e, const dt_graph_node *n, const char 
 
     for (int k = 0; k < n_in; k++) in[k] = dt_onnx_reals_of(e, n->in[k], is_flat);
     const dt_onnx_name out = made(e, n, is_flat);
-    dt_onnx_make(e, op, in, n_in, out.s);
+    dt_onnx_put_plain(e, op, in, n_in, out.s);
     return DT_OK;
 }
 
@@ -151,7 +151,7 @@ static dt_status add_clip_of(dt_onnx_export *e, const dt_graph_node *n, float lo
                                 dt_onnx_real_constant(e, n->out, ".most", high) };
     const dt_onnx_name out = made(e, n, is_flat);
 
-    dt_onnx_make(e, "Clip", in, 3, out.s);
+    dt_onnx_put_plain(e, "Clip", in, 3, out.s);
     return DT_OK;
 }
 
