@@ -112,14 +112,7 @@ typedef struct {
 } settings;
 
 typedef enum { ENGINE_GRID, ENGINE_PROGRAM, ENGINE_ARRAY } engine_kind;
-typedef enum {
-    EXPORT_PROGRAM,
-    EXPORT_VECTORS,
-    EXPORT_C,
-    EXPORT_FIXED_POINT,
-    EXPORT_CSV,
-    EXPORT_TFLITE
-} export_kind;
+typedef enum { EXPORT_PROGRAM, EXPORT_VECTORS, EXPORT_C, EXPORT_FIXED_POINT, EXPORT_CSV, EXPORT_TFLITE } export_kind;
 typedef enum { TUNE_ON_VALIDATION, TUNE_ON_TEST } tune_kind;
 
 typedef enum {
@@ -230,6 +223,8 @@ DT_MUST_CHECK dt_status verify_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status export_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status inspect_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status data_run(const settings *s, int *exit_code);
+/* Does `detent data --dataset`. In data_set.c. */
+DT_MUST_CHECK dt_status data_describe(const settings *s);
 
 /* ---- how the classes were told apart (class_report.c) ------------------------------------------- */
 

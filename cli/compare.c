@@ -138,7 +138,7 @@ static dt_status open_images(const settings *s, const subject *a, const subject 
     DT_TRY(session_open_images(&named, of->model, DT_SPLIT_TEST, &out->dataset));
     dt_dataset_look(out->dataset, &view);
     DT_TRY(choose_range(s, view.n, s->profiles ? view.n : IMAGES_SHOWN, out));
-    out->labels = view.labels + out->first;
+    out->labels = view.multi_label ? NULL : view.labels + out->first;
     return DT_OK;
 }
 

@@ -91,9 +91,11 @@ static const option_row own_rows[] = {
       .about = "Classes of the network, as many as the dataset has or more; without a dataset it has 10" },
 
     { "dataset", KIND_TEXT, AT(dataset), FOR_TRAIN, 2, FIXED, .unit = "NAME",
-      .about = "Dataset; 'detent data' lists them" },
+      .about = "Dataset: a name, or KIND:PATH such as csv:FILE, with options behind commas; 'detent data' lists them" },
     { "dataset", KIND_TEXT, AT(dataset), (ON_DEVICE & ~FOR_TRAIN) | FOR_INSPECT, 2, .unit = "NAME",
       .about = "Dataset; without it the one that the network was trained on, as its file says" },
+    { "dataset", KIND_TEXT, AT(dataset), FOR_DATA, 2, .unit = "NAME",
+      .about = "Open this dataset, and tell what its training and test samples are" },
     { "data", KIND_TEXT, AT(data_dir), ON_DEVICE | FOR_INSPECT | FOR_DATA, 2, SAVED, .unit = "DIR",
       .about = "Folder of the dataset's files, where they are not in its own folders" },
     { "train-size", KIND_INT64, AT(train_size), FOR_TRAIN, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,

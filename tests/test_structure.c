@@ -31,7 +31,7 @@ static const include_rule include_rules[] = {
     { "quant", { "quant/", "core/", LAYERS_H } },
     { "cuda", { "cuda/", "core/", LAYERS_H, "quant/*.h", "accel/*/*.h" } },
     { "models", { "models/", "core/", "layers/", "quant/" } },
-    { "datasets", { "datasets/", "core/rng.h", "core/train/dataset_view.h" } },
+    { "datasets", { "datasets/", "core/rng.h", "core/train/dataset_view.h", "formats/safetensors.h" } },
     { "accel", { "accel/", "core/", LAYERS_H, "quant/program/program.h" } },
     { "formats", { "formats/", "core/", "quant/", "accel/*/*.h", "models/*.h" } },
     { "cli", { "cli/", "formats/config_json.h" } },

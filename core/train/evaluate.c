@@ -30,9 +30,12 @@ static int32_t argmax(const float *v, int n)
 dt_metrics dt_metrics_of(const dt_step_sum *sum)
 {
     const double n = sum->n_images > 0 ? (double)sum->n_images : 1.0;
+    const int has_labels = sum->n_labels > 0;
+
     return (dt_metrics){ .loss = sum->loss / n,
                          .reconstruction = sum->reconstruction / n,
-                         .accuracy = (double)sum->n_correct / n,
+                         .accuracy = (double)sum->n_correct / (has_labels ? (double)sum->n_labels : n),
+                         .exact = (double)(has_labels ? sum->n_exact : sum->n_correct) / n,
                          .images = sum->n_images };
 }
 

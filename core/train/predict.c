@@ -7,6 +7,7 @@
  * Interface: dt_predict in include/detent/predict.h, dt_predict_view in inference.h.  Tests: tests/cli/test_predict.c.
  */
 #include "../grid_facts.h"
+#include "dataset_view.h"
 #include "inference.h"
 
 #include <stdlib.h>
@@ -106,6 +107,8 @@ static dt_status check(const dt_model *m, const dt_prediction *what)
     DT_CHECK(what->pixels == NULL || known, DT_ERR_ARGUMENT,
              "nothing says what %s was trained on, and so how to normalise its pixels; give it normalised images",
              g->name);
+    DT_CHECK(what->pixels == NULL || !m->origin.is_real, DT_ERR_ARGUMENT,
+             "%s was trained on reals (%s), and got pixels; give it reals, normalised", g->name, m->origin.name);
     DT_CHECK(what->normalised == NULL || g->value[g->image]->facts.type == DT_F32, DT_ERR_UNSUPPORTED,
              "%s is an integer program, which reads pixels by a table; give it bytes, not normalised images", g->name);
     return DT_OK;
@@ -141,8 +144,7 @@ static dt_status predict_dataset(dt_model *m, const dt_prediction *what, float *
     dt_dataset_look(what->dataset, &v);
     DT_CHECK(what->first >= 0 && what->first <= v.n - what->n, DT_ERR_RANGE, "images %lld to %lld of a dataset of %lld",
              (long long)what->first, (long long)(what->first + what->n), (long long)v.n);
-    v.images += what->first * v.height * v.width * v.channels;
-    v.labels += what->first;
+    dt_view_skip(&v, what->first);
     v.n = what->n;
     DT_TRY(dt_predict_view(m, &v, what, scores));
     return DT_OK;
@@ -156,7 +158,9 @@ dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores)
     DT_TRY(check(m, what));
     if (what->dataset) return predict_dataset(m, what, scores);
     const size_t bytes = (size_t)(what->n * image[1] * image[2] * image[3]);
-    int32_t *labels = calloc((size_t)what->n, sizeof *labels); /* nobody's: the loss is not looked at */
+    const int multi_label = m->graph->loss == DT_LOSS_BINARY;
+    const size_t n_labels = (size_t)what->n * (size_t)(multi_label ? classes : 1);
+    int32_t *labels = calloc(n_labels, sizeof *labels); /* nobody's: the loss is not looked at */
     uint8_t *blank = what->pixels ? NULL : calloc(bytes, 1);
     dt_status status = labels && (blank || what->pixels) ? DT_OK
                                                          : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__,
@@ -164,6 +168,7 @@ dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores)
     const dt_dataset_view v = { .name = "",
                                 .images = what->pixels ? what->pixels : blank,
                                 .labels = labels,
+                                .multi_label = multi_label,
                                 .n = what->n,
                                 .height = (int)image[1],
                                 .width = (int)image[2],

@@ -56,7 +56,8 @@ typedef struct {
 /* Sets the training configuration of the network of that name. NULL: one that is good for most networks. */
 DT_API void dt_train_config_default(const char *network, dt_train_config *out);
 /* Adapts both configurations to a data set. A capsule network gets the size of images, the decoder and the published
- * augmentation. No network gets mirror images of digits. A name that is not known changes nothing. */
+ * augmentation. No network gets mirror images of digits, or any augmentation of what may be no pictures. A name that is
+ * not known changes nothing. */
 DT_API void dt_config_for_dataset(const char *dataset, dt_model_config *model, dt_train_config *train);
 /* Chooses a decoder that makes images of the model's size, if the chosen one makes others. */
 DT_API void dt_config_for_input(dt_model_config *model);
