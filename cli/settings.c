@@ -181,8 +181,8 @@ static const option_row own_rows[] = {
                "weights of layers with 1024 or more, whose inputs are rounded while it runs; 'float' folded batch norms. "
                "The last two need no images" },
     { "calibrate", KIND_TEXT, AT(calibrate), QUANTIZE_OPTION, .unit = "FILE[:NAME]",
-      .about = "Calibration images, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already; without it "
-               "training images of the dataset" },
+      .about = "Calibration images, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already (of "
+               "a network that was trained on reals: as its dataset has them); without it training images of the dataset" },
     { "images", KIND_INT64, AT(calibrate_images), QUANTIZE_OPTION, .unit = "N", .min = 1, .max = MAX_COUNT,
       .about = "How many training images of the dataset to calibrate on, equally many of each class" },
     { "observe", KIND_WORD, AT(quantize.observer), QUANTIZE_OPTION, .unit = "HOW", .words = dt_observer_names,
@@ -238,7 +238,8 @@ static const option_row own_rows[] = {
       .about = "Convolution, as 'detent inspect' names it: features.27; to verify, 'all' is the default; to predict, "
                "any value of the network, or 'all'" },
     { "inputs", KIND_TEXT, AT(inputs), FOR_PREDICT | FOR_COMPARE, 5, .unit = "FILE[:NAME]",
-      .about = "Images of the network's size, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already" },
+      .about = "Images of the network's size, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already; of a "
+               "network that was trained on reals, F32 as its dataset has them" },
     { "index", KIND_TEXT, AT(index), FOR_CAPTURE | FOR_EXPORT, 5, .unit = "A:B",
       .about = "Test images A to B-1, counted from 0, or the one image A" },
     { "index", KIND_TEXT, AT(index), FOR_COMPARE, 5, .unit = "A:B",

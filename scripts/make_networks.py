@@ -137,7 +137,7 @@ def smartwatch(filters, hidden, comment):
 def labels_head(n, x, hidden):
     for i, features in enumerate(hidden, 1):
         x = n.add(f"fc{i}.relu", "relu", n.add(f"fc{i}", "linear", x, features=features))
-    n.add("labels", "linear", x, features=5)
+    n.add("classifier", "linear", x, features=5)
 
 
 def bspc(filters, spatial, ends, hidden, comment):

@@ -92,7 +92,8 @@ typedef struct {
 } dt_quantized_value;
 
 /* Reads calibration images from the tensor `name` of a safetensors file into what->pixels or what->normalised and
- * what->n: U8 [N][H][W][C] of pixels or F32 of normalised images, of m's size. name NULL: the only tensor. The caller
+ * what->n: U8 [N][H][W][C] of pixels or F32 of normalised images, of m's size; of a model that was trained on reals F32 as
+ * its data set has them. name NULL: the only tensor. The caller
  * frees them by dt_calibration_images_free. */
 DT_API DT_MUST_CHECK dt_status dt_calibration_images_read(const dt_model *m, const char *path, const char *name,
                                                           dt_quantization *what);
