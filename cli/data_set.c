@@ -65,8 +65,9 @@ static void print_all(const settings *s, const described *d)
     }
     printf("%-6s %8s %8s\n", train->multi_label ? "label" : "class", "train", "test");
     for (int c = 0; c < train->n_classes; c++) {
-        printf("%-6d %8s %8s  %s\n", c, text_count(d->count[0][c]).s, text_count(d->count[1][c]).s,
-               class_name(train, c));
+        printf("%-6d %8s %8s", c, text_count(d->count[0][c]).s, text_count(d->count[1][c]).s);
+        if (class_name(train, c)[0]) printf("  %s", class_name(train, c));
+        printf("\n");
     }
 }
 
