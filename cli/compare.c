@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IMAGES_SHOWN = 25, LOOKED_AT = 8 /* images whose values are kept at a time */ };
+enum { IMAGES_SHOWN = 25, LOOKED_AT = 8 /* images whose values are kept at a time */, MOST_LABELS = 30 };
 
 void subject_close(subject *a)
 {
@@ -93,13 +93,30 @@ dt_status subject_run(subject *a, const compared_images *images, int64_t first, 
     return DT_OK;
 }
 
+static int class_of(const float *score, int n)
+{
+    int best = 0;
+
+    for (int c = 1; c < n; c++) best = score[c] > score[best] ? c : best;
+    return best;
+}
+
+static int labels_of(const float *score, int n)
+{
+    int said = 0;
+
+    for (int l = 0; l < n; l++) said |= (score[l] > 0.0f) << l;
+    return said;
+}
+
 void subject_judge(subject *a, const compared_images *images)
 {
+    const int n = images->n_classes;
+
     a->hits = 0;
     for (int64_t i = 0; i < images->n; i++) {
-        const float *score = a->scores + i * images->n_classes;
-        int best = 0;
-        for (int c = 1; c < images->n_classes; c++) best = score[c] > score[best] ? c : best;
+        const float *score = a->scores + i * n;
+        const int best = images->is_binary ? labels_of(score, n) : class_of(score, n);
         a->classes[i] = best;
         a->hits += images->labels && images->labels[i] == best;
     }
@@ -117,6 +134,30 @@ static dt_status choose_range(const settings *s, int64_t n_there, int64_t n_othe
     return DT_OK;
 }
 
+/* The labels of each image as the bits of `classes`. */
+static dt_status gather_labels(const dt_dataset_view *v, compared_images *out)
+{
+    out->bits = malloc((size_t)out->n * sizeof *out->bits);
+    DT_CHECK(out->bits, DT_ERR_MEMORY, "no memory for the labels of %lld images", (long long)out->n);
+    for (int64_t i = 0; i < out->n; i++) {
+        const int32_t *label = v->labels + (out->first + i) * v->n_classes;
+        out->bits[i] = 0;
+        for (int l = 0; l < v->n_classes; l++) out->bits[i] |= label[l] << l;
+    }
+    out->labels = out->bits;
+    return DT_OK;
+}
+
+/* "3", or of labels "10010", label 0 first */
+static short_text said(const compared_images *images, int32_t class)
+{
+    short_text out = { "" };
+
+    if (!images->is_binary) snprintf(out.s, sizeof out.s, "%d", class);
+    for (int l = 0; images->is_binary && l < images->n_classes; l++) out.s[l] = (char)('0' + (class >> l & 1));
+    return out;
+}
+
 /* Those of --inputs, or test images of the data set on which one of both was trained. b may be NULL. */
 static dt_status open_images(const settings *s, const subject *a, const subject *b, compared_images *out)
 {
@@ -130,6 +171,9 @@ static dt_status open_images(const settings *s, const subject *a, const subject 
     named.checkpoint = of->path;
     dt_model_look(a->model, &is);
     out->n_classes = is.n_classes;
+    out->is_binary = is.is_binary;
+    DT_CHECK(!is.is_binary || is.n_classes <= MOST_LABELS, DT_ERR_UNSUPPORTED,
+             "%s has %d labels, and up to %d are compared", a->path, is.n_classes, MOST_LABELS);
     if (s->inputs) {
         session_split_inputs(s->inputs, path, &name);
         DT_TRY(dt_calibration_images_read(a->model, path, name, &out->file));
@@ -138,7 +182,8 @@ static dt_status open_images(const settings *s, const subject *a, const subject 
     DT_TRY(session_open_images(&named, of->model, DT_SPLIT_TEST, &out->dataset));
     dt_dataset_look(out->dataset, &view);
     DT_TRY(choose_range(s, view.n, s->profiles ? view.n : IMAGES_SHOWN, out));
-    out->labels = view.multi_label ? NULL : view.labels + out->first;
+    out->labels = view.labels + out->first;
+    if (view.multi_label) DT_TRY(gather_labels(&view, out));
     return DT_OK;
 }
 
@@ -197,9 +242,10 @@ static void print_images(const settings *s, const subject *a, const subject *b, 
     printf("B  %s: %s, %s\n", b->path, text_network(b->model).s, session_engine(&(settings){ 0 }, &b->o).s);
     printf("%8s %6s %6s %6s %6s %21s\n", "image", "label", "A", "B", "equal", "scores differ by up to");
     for (int64_t i = 0; i < images->n; i++) {
-        printf("%8s %6s %6d %6d %6s %22.6g\n", text_count(images->first + i).s,
-               images->labels ? text_count(images->labels[i]).s : "-", a->classes[i], b->classes[i],
-               a->classes[i] == b->classes[i] ? "yes" : "NO", score_distance(a, b, i, images->n_classes));
+        printf("%8s %6s %6s %6s %6s %22.6g\n", text_count(images->first + i).s,
+               images->labels ? said(images, images->labels[i]).s : "-", said(images, a->classes[i]).s,
+               said(images, b->classes[i]).s, a->classes[i] == b->classes[i] ? "yes" : "NO",
+               score_distance(a, b, i, images->n_classes));
         if (s->scores) print_scores("A", a, i, images->n_classes);
         if (s->scores) print_scores("B", b, i, images->n_classes);
     }
@@ -216,6 +262,14 @@ static void add_scores(cJSON *one, const char *name, const subject *a, int64_t i
     }
 }
 
+static void add_said(cJSON *one, const char *name, const compared_images *images, int32_t class)
+{
+    if (images->is_binary)
+        cJSON_AddStringToObject(one, name, said(images, class).s);
+    else
+        cJSON_AddNumberToObject(one, name, class);
+}
+
 static cJSON *images_json(const settings *s, const subject *a, const subject *b, const compared_images *images)
 {
     cJSON *out = cJSON_CreateObject();
@@ -226,9 +280,9 @@ static cJSON *images_json(const settings *s, const subject *a, const subject *b,
     for (int64_t i = 0; i < images->n; i++) {
         cJSON *one = cJSON_CreateObject();
         cJSON_AddNumberToObject(one, "image", (double)(images->first + i));
-        if (images->labels) cJSON_AddNumberToObject(one, "label", images->labels[i]);
-        cJSON_AddNumberToObject(one, "a", a->classes[i]);
-        cJSON_AddNumberToObject(one, "b", b->classes[i]);
+        if (images->labels) add_said(one, "label", images, images->labels[i]);
+        add_said(one, "a", images, a->classes[i]);
+        add_said(one, "b", images, b->classes[i]);
         cJSON_AddBoolToObject(one, "equal", a->classes[i] == b->classes[i]);
         cJSON_AddNumberToObject(one, "largest_difference", score_distance(a, b, i, images->n_classes));
         if (s->scores) add_scores(one, "scores_a", a, i, images->n_classes);
@@ -317,6 +371,7 @@ dt_status compare_run(const settings *s, int *exit_code)
     *exit_code = EXIT_GOOD;
     const dt_status status = compare(s, &a, &b, &images);
     dt_calibration_images_free(&images.file);
+    free(images.bits);
     dt_dataset_close(images.dataset);
     subject_close(&b);
     subject_close(&a);

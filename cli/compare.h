@@ -17,7 +17,7 @@ typedef struct {
     dt_model *made;   /* owned; of o.program; NULL: o.model computes */
     dt_model *model;  /* what computes */
     float *scores;    /* [n][n_classes], owned */
-    int32_t *classes; /* [n] the largest score's, the first of equal ones; owned */
+    int32_t *classes; /* [n] the largest score's, the first of equal ones; of a network of labels those it says; owned */
     int64_t hits;     /* images whose class is their label */
 } subject;
 
@@ -26,8 +26,10 @@ typedef struct {
     dt_dataset *dataset;   /* owned; NULL: they are a file's */
     dt_quantization file;  /* its pixels or normalised; owned */
     const int32_t *labels; /* [n]; NULL: unknown */
+    int32_t *bits;         /* owned; `labels` of images that have several; NULL: they are the dataset's */
     int64_t first, n;
     int n_classes;
+    int is_binary; /* 1: the networks say labels, and `classes` has the bit 1 << l of each label l that is said */
 } compared_images;
 
 /* Counts of runs of several networks, for progress. */

@@ -98,7 +98,9 @@ static const command commands[] = {
       "  detent inspect --graph --checkpoint F --engine program",
       inspect_run },
     { "data", FOR_DATA, "list the datasets: found where, or how to get them",
-      "List the known datasets, where their files were found, or which are missing and how to get them.", data_run },
+      "List the known datasets, where their files were found, or which are missing and how to get them; and the kinds of "
+      "datasets that are named by a file. With --dataset tell what one of them holds.",
+      data_run },
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -63,6 +63,9 @@ has out '"exact"'
 expect "labels: quantize" 0 quantize --checkpoint bs/last.safetensors --images 10 --out q.safetensors
 expect "labels: eval under exact" 0 eval --checkpoint q.safetensors --test-size 20 --profile exact
 has out "^grid  *[0-9.]* %; 0 predictions differ$"
+expect "labels: compare" 0 compare --checkpoint bs/last.safetensors --with q.safetensors --index 0:4
+has out "^  *3  *[01]\{5\}  *[01]\{5\}  *[01]\{5\}  *\(yes\|NO\)  *[0-9.e-]*$"
+has out "^right: A [0-4] of 4 "
 expect "labels: verify" 0 verify --checkpoint q.safetensors --images 1
 has out "^verified: 0 of [0-9,]* values differ"
 hand_over labels

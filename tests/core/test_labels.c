@@ -6,9 +6,12 @@
 #include "../support/tiny_run.h"
 
 #include "../../core/rng.h"
+#include "../../formats/safetensors.h"
 #include "../../models/build.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <unistd.h>
 
 enum { N = 50, HEIGHT = 4, WIDTH = 3, EACH = HEIGHT * WIDTH, LABELS = 5 };
 
@@ -250,5 +253,81 @@ Test(labels, a_network_of_reals_takes_no_pixels)
     cr_assert(dt_predict(r.model, &(dt_prediction){ .pixels = pixels, .n = 1 }, scores) == DT_ERR_ARGUMENT);
     cr_assert(strstr(dt_last_error(), "was trained on reals (sensors), and got pixels"), "%s", dt_last_error());
     dt_dataset_close(d);
+    close_rig(&r);
+}
+
+/* ---- files ---- */
+
+static char folder[64], names[2][96];
+
+static void make_folder(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/detent-labels-XXXXXX");
+    cr_assert(mkdtemp(folder) != NULL);
+    snprintf(names[0], sizeof names[0], "%s/in.safetensors", folder);
+    snprintf(names[1], sizeof names[1], "%s/out.safetensors", folder);
+}
+
+static void remove_folder(void)
+{
+    for (int i = 0; i < 2; i++) remove(names[i]);
+    rmdir(folder);
+}
+
+TestSuite(labels_files, .init = make_folder, .fini = remove_folder);
+
+/* Stopped in the middle of an epoch: the counts of labels go on where they were, and so does what the data were. */
+Test(labels_files, a_run_goes_on_with_its_counts)
+{
+    const dt_train_config c = plain_training();
+    dt_trainer *t = NULL, *again = NULL;
+    dt_metrics whole, resumed;
+    rig r = { 0 }, other = { 0 };
+
+    open_rig(&r, "cpu", LABELS, DT_LOSS_BINARY);
+    take_data(&r, 1, LABELS);
+    MUST(dt_trainer_create(r.model, r.data, &c, &t));
+    MUST(dt_trainer_run(t, 6));
+    MUST(dt_checkpoint_save(t, names[0], NULL));
+    open_rig(&other, "cpu", LABELS, DT_LOSS_BINARY);
+    take_data(&other, 1, LABELS);
+    MUST(dt_trainer_create(other.model, other.data, &c, &again));
+    MUST(dt_checkpoint_resume(again, names[0]));
+    MUST(dt_trainer_run(t, 1));
+    MUST(dt_trainer_run(again, 1));
+    MUST(dt_trainer_metrics(t, &whole));
+    MUST(dt_trainer_metrics(again, &resumed));
+    cr_assert(memcmp(&whole, &resumed, sizeof whole) == 0, "%g, %g and %g, %g", whole.accuracy, whole.exact,
+              resumed.accuracy, resumed.exact);
+    cr_assert(whole.images == 48 && whole.exact < whole.accuracy);
+    dt_trainer_destroy(t);
+    dt_trainer_destroy(again);
+    close_rig(&r);
+    close_rig(&other);
+}
+
+/* A file's reals are normalised as the dataset's are: equal bits. */
+Test(labels_files, reals_of_a_file_are_as_the_dataset_has_them)
+{
+    const int64_t dim[4] = { N, HEIGHT, WIDTH, 1 };
+    float expected[N * LABELS], scores[N * LABELS];
+    dt_safetensors_writer *w = NULL;
+    dt_safetensors *f = NULL;
+    dt_metrics m;
+    rig r = { 0 };
+
+    open_rig(&r, "cpu", LABELS, DT_LOSS_BINARY);
+    take_data(&r, 1, LABELS);
+    train(&r, &m);
+    MUST(dt_predict(r.model, &(dt_prediction){ .dataset = r.data, .n = N }, expected));
+    MUST(dt_safetensors_writer_create(&w));
+    MUST(dt_safetensors_writer_add(w, "x", DT_SAFETENSORS_F32, 4, dim, r.x));
+    MUST(dt_safetensors_writer_write(w, names[0]));
+    dt_safetensors_writer_destroy(w);
+    MUST(dt_predict_file(r.model, names[0], NULL, NULL, NULL, names[1]));
+    MUST(dt_safetensors_open(names[1], &f));
+    MUST(dt_safetensors_read(f, dt_safetensors_find(f, "scores"), scores));
+    cr_assert(memcmp(scores, expected, sizeof scores) == 0);
+    dt_safetensors_close(f);
     close_rig(&r);
 }
