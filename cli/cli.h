@@ -93,7 +93,7 @@ typedef struct {
     const char *name;    /* of the C functions that are exported */
     dt_array array;
     int top_k;
-    int confusion;
+    int confusion, metrics;
     int graph, dot;
     const char *bits; /* NULL: none */
 
@@ -237,7 +237,13 @@ DT_MUST_CHECK dt_status data_run(const settings *s, int *exit_code);
 void print_top_k(const dt_class_report *r, int k);
 /* Prints a line for each class: its images, its accuracy, and how many of its images were taken for each class. */
 void print_confusion(const dt_class_report *r);
-/* Adds "top_k", "classes" and "confusion" to the JSON object of an evaluation. */
+/* Prints a line for each metric, of images of one class or of several labels. */
+void print_metrics(const dt_metric *row, int n);
+/* Adds them as the object "metrics"; what is not defined is null. */
+void add_metrics(cJSON *to, const dt_metric *row, int n);
+/* Prints the metrics of a report, and those of each class. */
+void print_class_metrics(const dt_class_report *r);
+/* Adds "metrics", "top_k", "classes" and "confusion" to the JSON object of an evaluation. */
 void add_class_report(cJSON *to, const dt_class_report *r, int k);
 
 /* ---- what subcommands open (session.c) --------------------------------------------------------- */

@@ -151,7 +151,8 @@ static void print_evaluation(const settings *s, const session *o, const dt_model
     }
     printf("\n");
     printf("speed      %s images/s, %.2f s\n", text_count((int64_t)(images_per_s + 0.5)).s, a->seconds);
-    if (s->confusion) print_confusion(a->classes);
+    if (s->metrics) print_class_metrics(a->classes);
+    if (s->confusion || s->metrics) print_confusion(a->classes);
 }
 
 /* What is evaluated, and beside what: the program beside the model it was lowered from, the array beside exact sums. */

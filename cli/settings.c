@@ -212,6 +212,9 @@ static const option_row own_rows[] = {
       .about = "Tell also how often the true class is among the K largest scores, where there are more classes than K" },
     { "confusion", FLAG, .offset = AT(confusion), .commands = FOR_EVAL, .group = 5,
       .about = "Print the accuracy of each class, and for which classes its images were taken" },
+    { "metrics", FLAG, .offset = AT(metrics), .commands = FOR_EVAL, .group = 5,
+      .about = "Print also precision, recall and F1 of each class and their means, balanced accuracy, Cohen's kappa, and "
+               "what --confusion prints" },
     { "graph", FLAG, .offset = AT(graph), .commands = FOR_INSPECT, .group = 5,
       .about = "Show the network instead: a line for each operator; with --json its file, as --model reads it" },
     { "dot", FLAG, .offset = AT(dot), .commands = FOR_INSPECT, .group = 5,
