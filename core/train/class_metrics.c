@@ -71,12 +71,11 @@ int dt_class_metrics(const dt_class_report *r, dt_metric rows[DT_METRICS_MOST])
         n_own += s.support > 0;
         n_seen += s.support > 0 || column_sum(r, c) > 0;
     }
-    const dt_metric all[] = { { "accuracy", quotient(right, (double)r->n) },
-                              { "macro_precision", quotient(precision, n_seen) },
-                              { "macro_recall", quotient(recall, n_seen) },
-                              { "macro_f1", quotient(f1, n_seen) },
-                              { "balanced_accuracy", quotient(recall, n_own) },
-                              { "cohen_kappa", kappa(r) } };
+    const dt_metric all[] = {
+        { "accuracy", quotient(right, (double)r->n) },    { "macro_precision", quotient(precision, n_seen) },
+        { "macro_recall", quotient(recall, n_seen) },     { "macro_f1", quotient(f1, n_seen) },
+        { "balanced_accuracy", quotient(recall, n_own) }, { "cohen_kappa", kappa(r) }
+    };
     const int n = (int)(sizeof all / sizeof all[0]);
     for (int i = 0; i < n; i++) rows[i] = all[i];
     return n;

@@ -27,8 +27,8 @@ static dt_status add_image(dt_label_report *r, const float *score, const int32_t
     int exact = 1;
 
     for (int k = 0; k < r->n_labels; k++) {
-        DT_CHECK(label[k] == 0 || label[k] == 1, DT_ERR_ARGUMENT, "label %d of image %lld is %d, allowed are 0 and 1", k,
-                 (long long)r->n, label[k]);
+        DT_CHECK(label[k] == 0 || label[k] == 1, DT_ERR_ARGUMENT, "label %d of image %lld is %d, allowed are 0 and 1",
+                 k, (long long)r->n, label[k]);
         DT_CHECK(!isnan(score[k]), DT_ERR_NUMERIC, "the score of label %d for image %lld is not a number", k,
                  (long long)r->n);
         const int is_predicted = score[k] >= threshold, is_true = label[k];

@@ -1,5 +1,6 @@
 /*
- * metrics.h - numbers that say how good predictions are: of images of one class each, and of images with several labels.
+ * metrics.h - numbers that say how good predictions are: of images of one class each, and of images with several
+ * labels.
  */
 #ifndef DT_PUBLIC_METRICS_H
 #define DT_PUBLIC_METRICS_H
@@ -29,18 +30,18 @@ DT_API dt_class_score dt_class_report_score(const dt_class_report *r, int c);
 
 /* Sets the first of rows to accuracy, macro_precision, macro_recall, macro_f1, balanced_accuracy and cohen_kappa, and
  * returns how many these are. Macro means the mean over the classes that are some image's own or predicted class, and
- * balanced the mean over those that are some image's own. Kappa is NaN where all images have one class and are predicted
- * as that. Of no images the others are 0. */
+ * balanced the mean over those that are some image's own. Kappa is NaN where all images have one class and are
+ * predicted as that. Of no images the others are 0. */
 DT_API int dt_class_metrics(const dt_class_report *r, dt_metric rows[DT_METRICS_MOST]);
 
 /* Predictions of images that may have several labels, or none. */
 typedef struct {
     int n_labels;
-    int64_t n;         /* images */
-    int64_t n_exact;   /* images of which every label was predicted right */
-    int64_t *both;     /* [n_labels] images that have the label, and for which it was predicted */
-    int64_t *wrong;    /* [n_labels] images that do not have it, and for which it was predicted */
-    int64_t *missed;   /* [n_labels] images that have it, and for which it was not predicted */
+    int64_t n;       /* images */
+    int64_t n_exact; /* images of which every label was predicted right */
+    int64_t *both;   /* [n_labels] images that have the label, and for which it was predicted */
+    int64_t *wrong;  /* [n_labels] images that do not have it, and for which it was predicted */
+    int64_t *missed; /* [n_labels] images that have it, and for which it was not predicted */
 } dt_label_report;
 
 /* Makes a report of scores and true labels, [n][n_labels]. A label is predicted where its score is at least threshold;

@@ -202,7 +202,8 @@ Test(metrics, refuse_what_is_no_score_and_no_label)
     dt_label_report *r = NULL;
 
     cr_assert(dt_label_report_create(scores, labels, 1, 2, 0.5f, &r) == DT_ERR_NUMERIC);
-    cr_assert(strstr(dt_last_error(), "the score of label 1 for image 0 is not a number") != NULL, "%s", dt_last_error());
+    cr_assert(strstr(dt_last_error(), "the score of label 1 for image 0 is not a number") != NULL, "%s",
+              dt_last_error());
     cr_assert(dt_label_report_create(scores, wrong, 1, 2, 0.5f, &r) == DT_ERR_ARGUMENT);
     cr_assert(strstr(dt_last_error(), "label 1 of image 0 is 2, allowed are 0 and 1") != NULL, "%s", dt_last_error());
     cr_assert(dt_label_report_create(scores, labels, 1, 0, 0.5f, &r) == DT_ERR_ARGUMENT);
