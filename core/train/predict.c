@@ -77,6 +77,39 @@ static dt_status keep_scores(void *user, const dt_batch *b)
     return DT_OK;
 }
 
+static dt_status find_beside(const prediction *p, int *value)
+{
+    const dt_graph *g = p->model->graph;
+
+    for (int i = 0; i < p->what->n_beside; i++) {
+        value[i] = dt_graph_find(g, p->what->beside[i]);
+        DT_CHECK(value[i] >= 0, DT_ERR_ARGUMENT, "%s has no value %s", g->name, p->what->beside[i]);
+    }
+    return DT_OK;
+}
+
+/* What the scores do not need. */
+static dt_status record_beside(void *user, dt_tape *tape, const dt_record_spec *spec, dt_tensor *const *tensor)
+{
+    const prediction *p = user;
+    const dt_graph *g = p->model->graph;
+    const size_t n = (size_t)p->what->n_beside, n_values = (size_t)g->n_values;
+    dt_tensor **known = malloc(n_values * sizeof *known);
+    int *value = malloc(n * sizeof *value);
+    (void)spec;
+
+    dt_status status = known && value ? find_beside(p, value)
+                                      : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__,
+                                                 "no memory to record %zu values of %s", n, g->name);
+    if (status == DT_OK) {
+        memcpy(known, tensor, n_values * sizeof *known);
+        status = dt_graph_record(g, tape, value, p->what->n_beside, known);
+    }
+    free(value);
+    free(known);
+    return status;
+}
+
 static dt_status run(prediction *p, const dt_dataset_view *v, dt_tensor *rows)
 {
     const dt_prediction *what = p->what;
@@ -84,7 +117,9 @@ static dt_status run(prediction *p, const dt_dataset_view *v, dt_tensor *rows)
                                        .batch = what->batch > 0 ? what->batch : DT_PREDICT_BATCH,
                                        .watched = what->look != NULL,
                                        .rows = rows,
-                                       .start = p->model->graph->image };
+                                       .start = p->model->graph->image,
+                                       .beside = what->n_beside > 0 ? record_beside : NULL,
+                                       .user = p };
     dt_inference *inf;
     dt_step_sum sum;
 

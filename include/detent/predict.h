@@ -38,6 +38,10 @@ typedef struct {
     int (*wants)(void *user, const char *name);
     void *user;
     const dt_progress *progress; /* NULL: none */
+    /* Names of values that the scores do not need, and that are computed for look all the same, behind the scores.
+     * DT_ERR_ARGUMENT: the network has no such value. */
+    const char *const *beside; /* [n_beside] */
+    int n_beside;
 } dt_prediction;
 
 /* Writes the scores of the images to scores, [n][n_classes]: logits, or lengths of class capsules. scores may be NULL,
