@@ -25,6 +25,7 @@
 #include "context.h"
 #include "dataset.h"
 #include "evaluate.h"
+#include "inventory.h"
 #include "metrics.h"
 #include "model.h"
 #include "network.h"
