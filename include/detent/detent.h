@@ -24,6 +24,7 @@
 #include "checkpoint.h"
 #include "context.h"
 #include "dataset.h"
+#include "debugger.h"
 #include "evaluate.h"
 #include "inventory.h"
 #include "metrics.h"
