@@ -95,7 +95,12 @@ typedef struct {
     int top_k;
     int confusion, metrics;
     int graph, dot;
-    const char *bits; /* NULL: none */
+    int tensors, debug_quant, sensitivity; /* what `inspect` shows instead */
+    int debug_mode;                        /* dt_debug_mode */
+    const char *diff;                      /* the file with whose tensors checkpoint's are compared; NULL: none */
+    const char *compare;                   /* "A,B,.." networks that are compared layer by layer; NULL: none */
+    const char *csv, *html;                /* files to write beside; NULL: none */
+    const char *bits;                      /* NULL: none */
 
     int method;  /* of the search; index into method_words */
     int tune_on; /* tune_kind */
@@ -112,14 +117,7 @@ typedef struct {
 } settings;
 
 typedef enum { ENGINE_GRID, ENGINE_PROGRAM, ENGINE_ARRAY } engine_kind;
-typedef enum {
-    EXPORT_PROGRAM,
-    EXPORT_VECTORS,
-    EXPORT_C,
-    EXPORT_FIXED_POINT,
-    EXPORT_CSV,
-    EXPORT_TFLITE
-} export_kind;
+typedef enum { EXPORT_PROGRAM, EXPORT_VECTORS, EXPORT_C, EXPORT_FIXED_POINT, EXPORT_CSV, EXPORT_TFLITE } export_kind;
 typedef enum { TUNE_ON_VALIDATION, TUNE_ON_TEST } tune_kind;
 
 typedef enum {
@@ -304,6 +302,26 @@ typedef struct {
 
 /* Sets *out to the range of images that s->index names. DT_ERR_ARGUMENT: it is no range of n_images images. */
 DT_MUST_CHECK dt_status session_range(const settings *s, int64_t n_images, image_range *out);
+/* ---- images that a subcommand runs (images.c) --------------------------------------------------- */
+
+typedef struct {
+    dt_dataset *dataset;   /* owned; NULL: they are a file's */
+    dt_quantization file;  /* its pixels or normalised; owned */
+    const int32_t *labels; /* [n]; NULL: unknown */
+    int64_t first, n;
+    int n_classes;
+} chosen_images;
+
+/* Opens the images of --inputs, or else test images of the data set on which m was trained, or of --dataset. --index
+ * chooses among them; without it all of a file are taken, and the first `most` of a data set. */
+DT_MUST_CHECK dt_status images_open(const settings *s, const dt_model *m, int64_t most, chosen_images *out);
+void images_close(chosen_images *images);
+/* Sets dataset, pixels or normalised, first and n of a prediction for network m to the images first .. first + n - 1,
+ * counted within `images`. */
+void images_give(const chosen_images *images, const dt_model *m, int64_t first, int64_t n, dt_prediction *to);
+
+/* ---- what `detent inspect` shows ------------------------------------------------------------------ */
+
 /* Does `detent inspect` for a capture's file. In inspect_capture.c. */
 DT_MUST_CHECK dt_status inspect_capture(const settings *s);
 /* Does `detent capture --reconstruct`, which writes a picture to s->out. In reconstruct.c. */

@@ -4,7 +4,7 @@
  *             program is shown where the file is one, or --engine program makes one. A capture's file is
  *             inspect_capture.c's.
  */
-#include "cli.h"
+#include "debug.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -382,7 +382,8 @@ static dt_status open_network(const settings *s, session *o)
 {
     DT_CHECK(s->engine != ENGINE_ARRAY, DT_ERR_ARGUMENT,
              "--engine array: an array runs the nodes of the program; --engine program shows them");
-    if (s->engine == ENGINE_PROGRAM || has_format(s, "detent-program")) return session_open_program(s, o);
+    if (s->engine == ENGINE_PROGRAM || has_format(s, "detent-program") || has_format(s, "tflite-integer"))
+        return session_open_program(s, o);
     if (s->checkpoint) return session_open_checkpoint(s, o);
     DT_TRY(session_open_context(s, o));
     return session_create_model(s, &s->model, o);
@@ -400,8 +401,12 @@ dt_status inspect_run(const settings *s, int *exit_code)
     settings on_cpu = *s;
 
     *exit_code = EXIT_GOOD;
+    on_cpu.device = 1; /* nothing is computed, or little */
+    if (s->tensors || s->diff) return inspect_tensors(s);
+    if (s->compare) return inspect_compare(&on_cpu);
+    if (s->debug_quant) return inspect_debug(&on_cpu);
+    if (s->sensitivity) return inspect_sensitivity(&on_cpu);
     if (has_format(s, "detent-capture")) return inspect_capture(s);
-    on_cpu.device = 1; /* nothing is computed */
     dt_status status = open_network(&on_cpu, &o);
     if (status == DT_OK) status = print_network(s, &o);
     session_close(&o);

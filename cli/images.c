@@ -1,0 +1,56 @@
+/*
+ * images.c - the images on which subcommands run networks: those of a file, or test images of a data set.
+ */
+#include "cli.h"
+
+static dt_status choose_range(const settings *s, int64_t n_there, int64_t n_otherwise, chosen_images *out)
+{
+    image_range range = { 0, n_there < n_otherwise ? n_there : n_otherwise };
+
+    if (s->index) DT_TRY(session_range(s, n_there, &range));
+    out->first = range.first;
+    out->n = range.count;
+    return DT_OK;
+}
+
+dt_status images_open(const settings *s, const dt_model *m, int64_t most, chosen_images *out)
+{
+    char path[PATH_BYTES];
+    const char *name;
+    dt_dataset_view view;
+    dt_model_info is;
+
+    dt_model_look(m, &is);
+    out->n_classes = is.n_classes;
+    if (s->inputs) {
+        session_split_inputs(s->inputs, path, &name);
+        DT_TRY(dt_calibration_images_read(m, path, name, &out->file));
+        return choose_range(s, out->file.n, out->file.n, out);
+    }
+    DT_TRY(session_open_images(s, m, DT_SPLIT_TEST, &out->dataset));
+    dt_dataset_look(out->dataset, &view);
+    DT_TRY(choose_range(s, view.n, most, out));
+    out->labels = view.labels + out->first;
+    return DT_OK;
+}
+
+void images_close(chosen_images *images)
+{
+    dt_calibration_images_free(&images->file);
+    dt_dataset_close(images->dataset);
+    *images = (chosen_images){ 0 };
+}
+
+void images_give(const chosen_images *images, const dt_model *m, int64_t first, int64_t n, dt_prediction *to)
+{
+    const int64_t at = images->first + first;
+    dt_model_info is;
+
+    dt_model_look(m, &is);
+    const int64_t numbers = (int64_t)is.height * is.width * is.channels;
+    to->dataset = images->dataset;
+    to->first = images->dataset ? at : 0;
+    to->pixels = images->file.pixels ? images->file.pixels + at * numbers : NULL;
+    to->normalised = images->file.normalised ? images->file.normalised + at * numbers : NULL;
+    to->n = n;
+}
