@@ -457,11 +457,12 @@ int interrupt_requested(void);
 
 /* ---- text for people (text.c) ------------------------------------------------------------------ */
 
-short_text text_count(int64_t n);        /* "8,936,682" */
-short_text text_float(float value);      /* the fewest digits that read back as value, such as "0.01" */
-short_text text_double(double value);    /* the same for a double */
-short_text text_seconds(double seconds); /* "1:02:10", "0:12" */
-short_text text_bytes(size_t bytes);     /* "312 MiB"; below 1 MiB "640 KiB" */
+short_text text_count(int64_t n);                    /* "8,936,682" */
+short_text text_float(float value);                  /* the fewest digits that read back as value, such as "0.01" */
+short_text text_double(double value);                /* the same for a double */
+short_text text_seconds(double seconds);             /* "1:02:10", "0:12" */
+short_text text_bytes(size_t bytes);                 /* "312 MiB"; below 1 MiB "640 KiB" */
+short_text text_shape(const int64_t *dim, int ndim); /* "512x3x3x512"; "1" if ndim is 0 */
 /* Returns "8x8x64", or "32x4x4x8" if an image has several maps. */
 short_text text_size(int maps, int height, int width, int channels);
 

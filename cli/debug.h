@@ -40,6 +40,12 @@ typedef struct {
     int n;
 } debug_table;
 
+/* A function that writes a file's contents. */
+typedef void (*debug_content)(FILE *to, const void *user);
+
+/* Writes a file whole. In debug_table.c. */
+DT_MUST_CHECK dt_status debug_file_write(const char *path, debug_content content, const void *user);
+
 /* Makes a table of a report. */
 DT_MUST_CHECK dt_status debug_table_of(const dt_debug_report *r, debug_table *out);
 /* Reads one that debug_table_write has written, or TensorFlow's debugger. */

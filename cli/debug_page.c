@@ -30,6 +30,13 @@ typedef struct {
     double *y;   /* [n] of the chart at hand, owned */
 } line;
 
+typedef struct {
+    const debug_table *table; /* [n] */
+    line *lines;              /* [n] */
+    int n;
+    const char *title;
+} page;
+
 static void lines_free(line *l, const debug_table *t, int n)
 {
     for (int k = 0; k < n; k++) {
@@ -53,16 +60,16 @@ static dt_status make_line(const debug_table *t, line *out)
     return DT_OK;
 }
 
-static void write_chart(FILE *to, const debug_table *t, line *l, int n, debug_number number)
+static void write_chart(FILE *to, const page *p, debug_number number)
 {
     chart c = { .title = chart_titles[number],
                 .x_title = "layer",
-                .n_series = n,
+                .n_series = p->n,
                 .has_log_scale = number == DEBUG_ELEMENTS || number == DEBUG_MSE };
 
-    for (int k = 0; k < n; k++) {
-        for (int i = 0; i < t[k].n; i++) l[k].y[i] = t[k].layer[i].number[number];
-        c.series[k] = (chart_series){ l[k].y, (const char *const *)l[k].note, t[k].n };
+    for (int k = 0; k < p->n; k++) {
+        for (int i = 0; i < p->table[k].n; i++) p->lines[k].y[i] = p->table[k].layer[i].number[number];
+        c.series[k] = (chart_series){ p->lines[k].y, (const char *const *)p->lines[k].note, p->table[k].n };
     }
     if (number == DEBUG_RMSE) {
         c.mark[c.n_marks++] = (chart_mark){ RMSE_ROUNDING, "rounding alone" };
@@ -126,38 +133,33 @@ static void write_head(FILE *to, const char *title)
     fputs("</h1>\n", to);
 }
 
-static void write_page(FILE *to, const debug_table *t, line *l, int n, const char *title)
+static void write_page(FILE *to, const void *user)
 {
+    const page *p = user;
     const char *names[CHART_SERIES_MOST];
 
-    for (int k = 0; k < n; k++) names[k] = t[k].label;
-    write_head(to, title);
+    for (int k = 0; k < p->n; k++) names[k] = p->table[k].label;
+    write_head(to, p->title);
     fputs("<p>Errors are those of a layer's codes as reals, less the numbers of the network of reals: each is taken of "
           "one "
           "image, and shown as the mean over the images. Points tell layer and value under the pointer.</p>\n",
           to);
-    chart_write_legend(to, names, n);
+    chart_write_legend(to, names, p->n);
     fputs("<div class=\"charts\">\n", to);
-    for (int i = 0; i < DEBUG_NUMBERS; i++) write_chart(to, t, l, n, (debug_number)i);
+    for (int i = 0; i < DEBUG_NUMBERS; i++) write_chart(to, p, (debug_number)i);
     fputs("</div>\n", to);
-    write_index(to, t, n);
+    write_index(to, p->table, p->n);
     fputs("</body></html>\n", to);
 }
 
 dt_status debug_page_write(const debug_table *t, int n, const char *title, const char *path)
 {
     line lines[CHART_SERIES_MOST] = { 0 };
-    char *text = NULL;
-    size_t bytes = 0;
+    const page p = { t, lines, n, title };
     dt_status status = DT_OK;
 
     for (int k = 0; status == DT_OK && k < n; k++) status = make_line(&t[k], &lines[k]);
-    FILE *to = status == DT_OK ? open_memstream(&text, &bytes) : NULL;
-    if (to) write_page(to, t, lines, n, title);
-    if (status == DT_OK && (!to || fclose(to) != 0))
-        status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to write %s", path);
-    if (status == DT_OK) status = dt_file_replace(path, text, bytes);
-    free(text);
+    if (status == DT_OK) status = debug_file_write(path, write_page, &p);
     lines_free(lines, t, n);
     return status;
 }

@@ -85,21 +85,33 @@ static void write_layer(FILE *to, const debug_layer *l)
             x[DEBUG_RANGE], x[DEBUG_RMSE]);
 }
 
-dt_status debug_table_write(const debug_table *t, const char *path)
+static void write_table(FILE *to, const void *user)
+{
+    const debug_table *t = user;
+
+    fprintf(to, "op_name,tensor_idx,num_elements,stddev,mean_error,max_abs_error,mean_squared_error,scale,zero_point,"
+                "tensor_name,range,rmse/scale\n");
+    for (int i = 0; i < t->n; i++) write_layer(to, &t->layer[i]);
+}
+
+dt_status debug_file_write(const char *path, debug_content content, const void *user)
 {
     char *text = NULL;
     size_t bytes = 0;
     FILE *to = open_memstream(&text, &bytes);
 
     DT_CHECK(to, DT_ERR_MEMORY, "no memory to write %s", path);
-    fprintf(to, "op_name,tensor_idx,num_elements,stddev,mean_error,max_abs_error,mean_squared_error,scale,zero_point,"
-                "tensor_name,range,rmse/scale\n");
-    for (int i = 0; i < t->n; i++) write_layer(to, &t->layer[i]);
+    content(to, user);
     const int is_whole = fclose(to) == 0;
     const dt_status status = is_whole ? dt_file_replace(path, text, bytes)
                                       : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to write %s", path);
     free(text);
     return status;
+}
+
+dt_status debug_table_write(const debug_table *t, const char *path)
+{
+    return debug_file_write(path, write_table, t);
 }
 
 /* ---- from a file ---- */

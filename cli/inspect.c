@@ -38,18 +38,6 @@ static const char *group_name(dt_param_group group)
     return "?";
 }
 
-/* 512x3x3x512; 1 for a scalar */
-static short_text shape_text(const dt_param_info *p)
-{
-    short_text out = { "1" };
-    int used = 0;
-
-    for (int d = 0; d < p->ndim && used < VALUE_BYTES; d++) {
-        used += snprintf(out.s + used, sizeof out.s - (size_t)used, "%s%lld", d ? "x" : "", (long long)p->dim[d]);
-    }
-    return out;
-}
-
 static int longest(int so_far, const char *name)
 {
     const int bytes = (int)strlen(name);
@@ -90,7 +78,8 @@ static void print_params(const dt_model *m)
     printf("%-*s %-14s %12s  %s\n", width, "parameter", "shape", "values", "group");
     for (int i = 0; i < n; i++) {
         dt_model_param(m, i, &p);
-        printf("%-*s %-14s %12s  %s\n", width, p.name, shape_text(&p).s, text_count(p.count).s, group_name(p.group));
+        printf("%-*s %-14s %12s  %s\n", width, p.name, text_shape(p.dim, p.ndim).s, text_count(p.count).s,
+               group_name(p.group));
         total[p.group] += p.count;
     }
     printf("%s trained values, %s clips, %s of state\n\n", text_count(total[DT_GROUP_WEIGHT]).s,
@@ -395,12 +384,28 @@ static dt_status print_network(const settings *s, const session *o)
     return o->program ? print_program(s, o) : print_model(s, o->model);
 }
 
+/* At most one of what it shows is asked for, and files are written of what has them. */
+static dt_status check_shown(const settings *s)
+{
+    const int has_tables = s->debug_quant || s->compare || s->sensitivity;
+    const int n = (s->tensors || s->diff) + !!s->compare + s->debug_quant + s->sensitivity + (s->graph || s->dot);
+
+    DT_CHECK(n <= 1, DT_ERR_ARGUMENT,
+             "--tensors or --diff, --graph, --debug-quant, --compare, --sensitivity: one of them, please");
+    DT_CHECK(!s->csv || (has_tables && !s->compare), DT_ERR_ARGUMENT,
+             "--csv %s: --debug-quant and --sensitivity have a table to write", s->csv);
+    DT_CHECK(!s->html || s->debug_quant || s->compare, DT_ERR_ARGUMENT,
+             "--html %s: --debug-quant and --compare have charts", s->html);
+    return DT_OK;
+}
+
 dt_status inspect_run(const settings *s, int *exit_code)
 {
     session o = { 0 };
     settings on_cpu = *s;
 
     *exit_code = EXIT_GOOD;
+    DT_TRY(check_shown(s));
     on_cpu.device = 1; /* nothing is computed, or little */
     if (s->tensors || s->diff) return inspect_tensors(s);
     if (s->compare) return inspect_compare(&on_cpu);

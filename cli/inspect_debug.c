@@ -291,9 +291,7 @@ dt_status inspect_compare(const settings *s)
     char *paths = strdup(s->compare);
 
     DT_CHECK(paths, DT_ERR_MEMORY, "no memory for --compare %s", s->compare);
-    const dt_status status = s->csv ? dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__,
-                                               "--csv is of one network; --compare has --html and --json")
-                                    : compare(s, paths);
+    const dt_status status = compare(s, paths);
     free(paths);
     return status;
 }

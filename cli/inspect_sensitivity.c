@@ -115,13 +115,10 @@ static void write_error(FILE *to, const dt_sensitivity *r, const dt_score_error 
     fprintf(to, ",%lld", (long long)e->changed);
 }
 
-static dt_status write_csv(const dt_sensitivity *r, const char *path)
+static void write_csv(FILE *to, const void *user)
 {
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *to = open_memstream(&text, &bytes);
+    const dt_sensitivity *r = user;
 
-    DT_CHECK(to, DT_ERR_MEMORY, "no memory to write %s", path);
     fprintf(to, "layer,op_name,wbits,abits,alone_snr_db,alone_accuracy,alone_changed,without_snr_db,without_accuracy,"
                 "without_changed\n");
     for (int i = 0; i < r->n; i++) {
@@ -130,11 +127,6 @@ static dt_status write_csv(const dt_sensitivity *r, const char *path)
         write_error(to, r, &r->row[i].without);
         fprintf(to, "\n");
     }
-    const int is_whole = fclose(to) == 0;
-    const dt_status status = is_whole ? dt_file_replace(path, text, bytes)
-                                      : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to write %s", path);
-    free(text);
-    return status;
 }
 
 static dt_status report(const settings *s, const dt_model *m, const dt_sensitivity *r)
@@ -144,7 +136,7 @@ static dt_status report(const settings *s, const dt_model *m, const dt_sensitivi
     else
         print_rows(s, m, r);
     if (!s->csv) return DT_OK;
-    DT_TRY(write_csv(r, s->csv));
+    DT_TRY(debug_file_write(s->csv, write_csv, r));
     if (!s->json) printf("\n%s: %d layers\n", s->csv, r->n);
     return DT_OK;
 }

@@ -12,18 +12,6 @@ typedef struct {
     int64_t bytes;
 } tensor_sum;
 
-/* "1x100x6x4"; "" of one number */
-static short_text shape_of(const dt_tensor_info *t)
-{
-    short_text out = { "" };
-    int used = 0;
-
-    for (int d = 0; d < t->ndim && used < VALUE_BYTES; d++) {
-        used += snprintf(out.s + used, sizeof out.s - (size_t)used, "%s%lld", d ? "x" : "", (long long)t->dim[d]);
-    }
-    return out;
-}
-
 static int is_of(const dt_tensor_info *t, const char *type, int is_constant)
 {
     return (!type || strcmp(t->type, type) == 0) && t->is_constant == is_constant;
@@ -65,7 +53,7 @@ static void print_type(const dt_inventory *v, const char *type)
     for (int i = 0; i < v->n; i++) {
         const dt_tensor_info *t = &v->tensor[i];
         if (strcmp(t->type, type) != 0) continue;
-        printf("  %-14s %12s  %s  %s\n", shape_of(t).s, text_count(t->bytes).s,
+        printf("  %-14s %12s  %s  %s\n", text_shape(t->dim, t->ndim).s, text_count(t->bytes).s,
                t->is_constant ? "constant" : "computed", t->name);
     }
     printf("\n");
@@ -133,7 +121,7 @@ static int is_equal(const dt_tensor_info *a, const dt_tensor_info *b)
 static void print_side(const dt_tensor_info *t)
 {
     if (t)
-        printf("%-8s %-14s %11s %-8s  ", t->type, shape_of(t).s, text_count(t->bytes).s,
+        printf("%-8s %-14s %11s %-8s  ", t->type, text_shape(t->dim, t->ndim).s, text_count(t->bytes).s,
                t->is_constant ? "constant" : "computed");
     else
         printf("%-44s  ", "none");
@@ -197,7 +185,8 @@ static dt_status print_diff(const settings *s, const dt_inventory *a, const dt_i
     printf("A  %s: %d tensors, constants of %s bytes\n", s->checkpoint, a->n, text_count(of_a.bytes).s);
     printf("B  %s: %d tensors, constants of %s bytes\n\n", s->diff, b->n, text_count(of_b.bytes).s);
     printf("%-44s  %-44s  %s\n", "in A", "in B", "tensor");
-    printf("%d that differ\n", walk(a, b, print_each, NULL));
+    const int n = walk(a, b, print_each, NULL);
+    printf("%d tensor%s\n", n, n == 1 ? " differs" : "s differ");
     return DT_OK;
 }
 

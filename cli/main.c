@@ -22,6 +22,7 @@ static const command commands[] = {
       "Measure loss and accuracy of a checkpoint on a test set: as it was trained, as its integer program, or as an "
       "array of processing elements would compute it.\n\n"
       "  detent eval --checkpoint runs/w4a2/best.safetensors --dataset cifar10 --data DIR\n"
+      "  detent eval --checkpoint F --data DIR --metrics\n"
       "  detent eval --checkpoint F --data DIR --engine array --psum-bits 12",
       eval_run },
     { "predict", FOR_PREDICT, "give scores for images in a file",
@@ -87,15 +88,22 @@ static const command commands[] = {
       "floats that its quantizer read and that the next layer reads. 'detent inspect' shows them.\n\n"
       "  detent capture --checkpoint F --index 0:128 --layer features.27 --out c.safetensors",
       capture_run },
-    { "inspect", FOR_INSPECT, "list parameters and the integer ranges of each layer",
+    { "inspect", FOR_INSPECT, "list parameters, tensors, and the ranges or the errors of each layer",
       "List the parameters of a checkpoint, or of a model that the options describe, and for each convolution on "
       "integers how large its psums can become. Of a capture's file, show how often each code and psum occurs. With "
-      "--graph, show the network at any stage: of reals, with quantizers, as integers.\n\n"
+      "--graph, show the network at any stage: of reals, with quantizers, as integers. Of a quantized network, show "
+      "the "
+      "error of each layer, or what each layer costs the scores.\n\n"
       "  detent inspect --checkpoint F\n"
       "  detent inspect --checkpoint c.safetensors\n"
       "  detent inspect --choke 16 --wbits 4 --abits 2\n"
       "  detent inspect --graph --model net.json\n"
-      "  detent inspect --graph --checkpoint F --engine program",
+      "  detent inspect --graph --checkpoint F --engine program\n"
+      "  detent inspect --tensors --checkpoint net.tflite\n"
+      "  detent inspect --debug-quant --checkpoint q.safetensors --csv q.csv --html q.html\n"
+      "  detent inspect --debug-quant --checkpoint net.tflite --with F\n"
+      "  detent inspect --compare q.csv,other.csv --html both.html\n"
+      "  detent inspect --sensitivity --checkpoint q.safetensors",
       inspect_run },
     { "data", FOR_DATA, "list the datasets: found where, or how to get them",
       "List the known datasets, where their files were found, or which are missing and how to get them.", data_run },

@@ -180,8 +180,6 @@ static dt_status sense_all(sensing *s, dt_sensitivity *out)
     for (int i = 0; i < s->graph->n_nodes; i++) {
         if (s->owner[i] >= 0) DT_TRY(add_quantizer(s, i, out));
     }
-    DT_CHECK(out->n > 0, DT_ERR_UNSUPPORTED,
-             "%s has no affine quantizers, whose cost could be told; 'detent quantize' gives it some", s->graph->name);
     s->total = (2 * out->n + 2) * s->images->n;
     DT_TRY(run(s, NULL, s->real));
     out->real = error_of(s, s->real);
@@ -232,8 +230,11 @@ dt_status dt_quantized_sensitivity(dt_model *quantized, const dt_prediction *ima
                                    dt_sensitivity **out)
 {
     sensing s = { .model = quantized, .images = images, .labels = labels };
-    dt_sensitivity *made = calloc(1, sizeof *made);
 
+    DT_CHECK(dt_quantized_count(quantized) > 0, DT_ERR_UNSUPPORTED,
+             "%s has no affine quantizers, whose cost could be told; 'detent quantize' gives it some",
+             quantized->graph->name);
+    dt_sensitivity *made = calloc(1, sizeof *made);
     DT_CHECK(made, DT_ERR_MEMORY, "no memory for the sensitivity of %d layers", quantized->graph->n_nodes);
     made->images = images->n;
     s.classes = dt_graph_shape(quantized->graph, quantized->graph->scores)->dim[1];

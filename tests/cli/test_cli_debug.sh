@@ -37,11 +37,11 @@ expect "dynamic ranges" 0 quantize --checkpoint $F --scheme drq --out drq.safete
 expect "... for TensorFlow Lite" 0 export --checkpoint drq.safetensors --to tflite --out drq.tflite
 expect "what dynamic ranges change" 0 inspect --checkpoint float.tflite --diff drq.tflite
 has out "^FLOAT32 .* constant  INT8 .* constant  "
-has out "^[1-9][0-9]* that differ$"
+has out "^[1-9][0-9]* tensors* differs*$"
 expect "... as JSON" 0 inspect --checkpoint float.tflite --diff drq.tflite --json
 json "... which is JSON" out
 expect "a file beside itself" 0 inspect --checkpoint q8.tflite --diff q8.tflite
-has out "^0 that differ$"
+has out "^0 tensors differ$"
 expect "no such file" 1 inspect --tensors --checkpoint nothing.tflite
 
 # ---- the debugger
@@ -100,4 +100,11 @@ expect "of integers" 1 inspect --sensitivity --checkpoint q8.tflite --images 20
 has err "q8.tflite has integers alone"
 expect "of reals" 1 inspect --sensitivity --checkpoint $F --images 20
 has err "has no affine quantizers"
+
+expect "two things at once" 2 inspect --tensors --sensitivity --checkpoint q8.safetensors
+has err "one of them, please"
+expect "a table of nothing" 2 inspect --checkpoint q8.safetensors --csv x.csv
+has err "csv x.csv: --debug-quant and --sensitivity have a table to write"
+expect "charts of nothing" 2 inspect --sensitivity --checkpoint q8.safetensors --html x.html
+has err "html x.html: --debug-quant and --compare have charts"
 finish
