@@ -100,7 +100,7 @@ static const command commands[] = {
       "  detent inspect --graph --model net.json\n"
       "  detent inspect --graph --checkpoint F --engine program\n"
       "  detent inspect --tensors --checkpoint net.tflite\n"
-      "  detent inspect --debug-quant --checkpoint q.safetensors --csv q.csv --html q.html\n"
+      "  detent inspect --debug-quant --checkpoint q.safetensors --csv q.csv\n"
       "  detent inspect --debug-quant --checkpoint net.tflite --with F\n"
       "  detent inspect --compare q.csv,other.csv --html both.html\n"
       "  detent inspect --sensitivity --checkpoint q.safetensors",

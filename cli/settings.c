@@ -199,10 +199,13 @@ static const option_row own_rows[] = {
       .about = "Activations have the zero point 0; a value that is never below 0 then loses one bit" },
     { "ranges", KIND_TEXT, AT(quantize.ranges), QUANTIZE_OPTION, .unit = "FILE",
       .about = "Ranges that take the place of observed ones: JSON, { \"VALUE\": [min, max] }" },
-    { "profile", KIND_WORD, AT(profile), FOR_EVAL | FOR_PREDICT | FOR_EXPORT | FOR_VERIFY | FOR_COMPARE | FOR_INSPECT, 5,
-      .unit = "NAME", .words = dt_profile_names, .special = "own", .special_value = -1,
+    { "profile", KIND_WORD, AT(profile), FOR_EVAL | FOR_PREDICT | FOR_EXPORT | FOR_VERIFY | FOR_COMPARE, 5, .unit = "NAME",
+      .words = dt_profile_names, .special = "own", .special_value = -1,
       .about = "Quantized after training: the engine whose arithmetic the program has; 'exact' is the checkpoint's own "
-               "evaluation, and 'own' the file's, litert-ref at first; inspect --debug-quant takes fp32-rne for 'own'" },
+               "evaluation, and 'own' the file's, litert-ref at first" },
+    { "profile", KIND_WORD, AT(profile), FOR_INSPECT, 5, .unit = "NAME",
+      .words = dt_profile_names, .special = "own", .special_value = -1,
+      .about = "Debug-quant: the engine whose arithmetic the program has; 'own' is fp32-rne, or the program's thresholds" },
     { "io-cast", KIND_WORD, AT(io_cast), FOR_EVAL | FOR_PREDICT, 5, .unit = "HOW", .words = dt_image_cast_names,
       .about = "Quantized after training: how images become codes; truncate-i8 and -u8 cut off and wrap, as a host that "
                "casts without rounding" },
