@@ -147,26 +147,29 @@ static dt_status print_json_of(const settings *s, const debugging *d, const debu
     return print_json(out);
 }
 
-static dt_status write_files(const settings *s, const debug_table *t, int n, const char *title)
+/* Files come first: whoever reads the table may close the pipe. */
+static dt_status write_files(const settings *s, const debug_table *t, int n)
 {
     if (s->csv) DT_TRY(debug_table_write(t, s->csv));
-    if (s->html) DT_TRY(debug_page_write(t, n, title, s->html));
-    if (s->json) return DT_OK;
+    if (s->html) DT_TRY(debug_page_write(t, n, "Quantization error by layer", s->html));
+    return DT_OK;
+}
+
+static void print_files(const settings *s, const debug_table *t, int n)
+{
     if (s->csv) printf("\n%s: %d layers\n", s->csv, t->n);
     if (s->html) printf("\n%s: nine charts, of %d network%s\n", s->html, n, n == 1 ? "" : "s");
-    return DT_OK;
 }
 
 static dt_status report(const settings *s, const debugging *d, debug_table *t)
 {
     t->label = s->checkpoint;
-    if (s->json) {
-        DT_TRY(print_json_of(s, d, t));
-    } else {
-        print_head(s, d);
-        print_table(t);
-    }
-    return write_files(s, t, 1, "Quantization error by layer");
+    DT_TRY(write_files(s, t, 1));
+    if (s->json) return print_json_of(s, d, t);
+    print_head(s, d);
+    print_table(t);
+    print_files(s, t, 1);
+    return DT_OK;
 }
 
 dt_status inspect_debug(const settings *s)
@@ -262,6 +265,16 @@ static void shorten_labels(debug_table *t, int n)
     for (int i = 0; i < n; i++) t[i].label = without_folder(t[i].label);
 }
 
+static dt_status report_all(const settings *s, debug_table *t, int n)
+{
+    shorten_labels(t, n);
+    DT_TRY(write_files(s, t, n));
+    if (s->json) return print_tables_json(t, n);
+    print_tables(t, n);
+    print_files(s, t, n);
+    return DT_OK;
+}
+
 static dt_status compare(const settings *s, char *paths)
 {
     debug_table t[CHART_SERIES_MOST] = { 0 };
@@ -276,12 +289,7 @@ static dt_status compare(const settings *s, char *paths)
         else
             status = open_table(s, path, &t[n++]);
     }
-    shorten_labels(t, n);
-    if (status == DT_OK && s->json)
-        status = print_tables_json(t, n);
-    else if (status == DT_OK)
-        print_tables(t, n);
-    if (status == DT_OK) status = write_files(s, t, n, "Quantization error by layer");
+    if (status == DT_OK) status = report_all(s, t, n);
     for (int k = 0; k < n; k++) debug_table_free(&t[k]);
     return status;
 }

@@ -131,13 +131,10 @@ static void write_csv(FILE *to, const void *user)
 
 static dt_status report(const settings *s, const dt_model *m, const dt_sensitivity *r)
 {
-    if (s->json)
-        DT_TRY(print_rows_json(s, r));
-    else
-        print_rows(s, m, r);
-    if (!s->csv) return DT_OK;
-    DT_TRY(debug_file_write(s->csv, write_csv, r));
-    if (!s->json) printf("\n%s: %d layers\n", s->csv, r->n);
+    if (s->csv) DT_TRY(debug_file_write(s->csv, write_csv, r)); /* whoever reads the table may close the pipe */
+    if (s->json) return print_rows_json(s, r);
+    print_rows(s, m, r);
+    if (s->csv) printf("\n%s: %d layers\n", s->csv, r->n);
     return DT_OK;
 }
 
