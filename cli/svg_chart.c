@@ -58,9 +58,9 @@ void chart_write_style(FILE *to)
 }
 
 /* A circle, a square, a diamond, a triangle up, a triangle down, or a cross. */
-static void write_point(FILE *to, int series, double x, double y)
+static void write_point(FILE *to, int series, double x, double y, double size)
 {
-    const double r = first_point - smaller_point * series;
+    const double r = size * (first_point - smaller_point * series);
 
     switch (series) {
     case 0: fprintf(to, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\">", x, y, r); return;
@@ -88,7 +88,7 @@ void chart_write_legend(FILE *to, const char *const *name, int n)
     for (int i = 0; i < n; i++) {
         fprintf(to, "<li><svg viewBox=\"0 0 26 16\" class=\"s%d\" aria-hidden=\"true\"><polyline points=\"0,8 26,8\"/>",
                 i);
-        write_point(to, i, 13, 8);
+        write_point(to, i, 13, 8, 1.0);
         end_point(to, i);
         fputs("</svg> ", to);
         html_text(to, name[i]);
@@ -159,7 +159,7 @@ static void write_y_tick(FILE *to, const axes *a, double value)
 {
     const double y = y_of(a, value);
 
-    fprintf(to, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.6g</text>\n",
+    fprintf(to, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.7g</text>\n",
             LEFT, y, WIDTH - RIGHT, LEFT - 8, y + 5, value);
 }
 
@@ -211,11 +211,17 @@ static void write_line(FILE *to, const chart_series *s, const axes *a)
     if (is_open) fputs("\"/>\n", to);
 }
 
+/* Points and lines are smaller where there are many. */
+static double size_of(const axes *a)
+{
+    return a->n > 30 ? fmax(30.0 / a->n, 0.35) : 1.0;
+}
+
 static void write_points(FILE *to, const chart_series *s, int series, const axes *a)
 {
     for (int i = 0; i < s->n; i++) {
         if (!isfinite(s->y[i])) continue;
-        write_point(to, series, x_of(a, i), y_of(a, s->y[i]));
+        write_point(to, series, x_of(a, i), y_of(a, s->y[i]), size_of(a));
         fprintf(to, "<title>%d ", i);
         html_text(to, s->note[i]);
         fprintf(to, ": %.6g</title>", s->y[i]);
@@ -235,7 +241,8 @@ void chart_write(FILE *to, const chart *c)
     fputs(" by layer\">\n", to);
     write_axes(to, c, &a);
     for (int k = 0; k < c->n_series; k++) {
-        fprintf(to, "<g class=\"s%d\">\n", k);
+        fprintf(to, "<g class=\"s%d\" style=\"stroke-width:%.2f\">\n", k,
+                fmax(size_of(&a) * (first_line - thinner_line * k), 1.0));
         write_line(to, &c->series[k], &a);
         write_points(to, &c->series[k], k, &a);
         fputs("</g>\n", to);
