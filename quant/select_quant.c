@@ -48,10 +48,11 @@ static dt_status select_node(dt_rewrite *r, const dt_graph_node *n, void *user)
     if (is_quantizer(n) || n->kind == DT_OP_DEQUANTIZE) return dt_rewrite_value(r, n->in[0], &r->of[n->out]);
     DT_TRY(dt_rewrite_copy(r, n));
     const dt_tensor *made = &r->to->value[r->of[n->out]]->facts;
-    DT_CHECK(made->n_scale == 0, DT_ERR_UNSUPPORTED,
-             "%s: %s is a %s, which cannot be taken out; networks are quantized by 'detent quantize' or trained with "
-             "--quant-rule affine or qkeras",
-             r->from->name, made->name, dt_ops[n->kind]->name);
+    DT_CHECK(
+        made->n_scale == 0, DT_ERR_UNSUPPORTED,
+        "%s: %s (%s) cannot be taken out; networks are quantized by 'detent quantize' or trained with --quant-rule "
+        "affine or qkeras",
+        r->from->name, made->name, dt_ops[n->kind]->name);
     return DT_OK;
 }
 
