@@ -90,6 +90,15 @@ void dt_context_destroy(dt_context *ctx)
     free(ctx);
 }
 
+dt_status dt_context_join(dt_context *ctx, dt_dist *dist)
+{
+    DT_CHECK(ctx->backend->comm_open, DT_ERR_UNSUPPORTED,
+             "device %s does not train on several ranks yet; use --device cpu, or one rank", ctx->backend->name);
+    DT_TRY(ctx->backend->comm_open(ctx->device, dist));
+    ctx->dist = dist;
+    return DT_OK;
+}
+
 const char *dt_context_backend(const dt_context *ctx)
 {
     return ctx->backend->name;

@@ -355,7 +355,10 @@ dt_status dt_model_tensors(dt_model *m, dt_tensor ***out)
 
 dt_status dt_model_tape(const dt_model *m, const dt_record_spec *spec, dt_tape **out)
 {
-    const dt_purpose purpose = { .images = spec->batch, .training = spec->training };
+    const dt_purpose purpose = { .images = spec->batch,
+                                 .training = spec->training,
+                                 .step_images = spec->step_images,
+                                 .norm_images = spec->norm_images };
 
     return dt_tape_create(m->ctx, &purpose, out);
 }

@@ -24,6 +24,7 @@
 #include "checkpoint.h"
 #include "context.h"
 #include "dataset.h"
+#include "dist.h"
 #include "evaluate.h"
 #include "model.h"
 #include "network.h"
