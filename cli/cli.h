@@ -38,7 +38,8 @@ enum {
     FOR_PREDICT = 256,
     FOR_QUANTIZE = 512,
     FOR_COMPARE = 1024,
-    FOR_IMPORT = 2048
+    FOR_IMPORT = 2048,
+    FOR_BENCH_COMM = 4096
 };
 
 /* The values of all options. Texts point into argv or into `saved`. */
@@ -58,7 +59,11 @@ typedef struct {
     int device; /* index into device_words */
     int gpu;
     int threads;
-    int precision; /* dt_precision */
+    int ranks;               /* started here; 1: none but this process */
+    int timeout;             /* seconds in which ranks meet, and in which the failure of one ends all */
+    const char *master_addr; /* of rank 0; NULL: as the launcher says */
+    int master_port;         /* 0: as the launcher says */
+    int precision;           /* dt_precision */
     uint64_t seed;
     int no_graph;
 
@@ -112,14 +117,7 @@ typedef struct {
 } settings;
 
 typedef enum { ENGINE_GRID, ENGINE_PROGRAM, ENGINE_ARRAY } engine_kind;
-typedef enum {
-    EXPORT_PROGRAM,
-    EXPORT_VECTORS,
-    EXPORT_C,
-    EXPORT_FIXED_POINT,
-    EXPORT_CSV,
-    EXPORT_TFLITE
-} export_kind;
+typedef enum { EXPORT_PROGRAM, EXPORT_VECTORS, EXPORT_C, EXPORT_FIXED_POINT, EXPORT_CSV, EXPORT_TFLITE } export_kind;
 typedef enum { TUNE_ON_VALIDATION, TUNE_ON_TEST } tune_kind;
 
 typedef enum {
@@ -230,6 +228,7 @@ DT_MUST_CHECK dt_status verify_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status export_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status inspect_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status data_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status bench_comm_run(const settings *s, int *exit_code);
 
 /* ---- how the classes were told apart (class_report.c) ------------------------------------------- */
 
@@ -307,6 +306,38 @@ DT_MUST_CHECK dt_status reconstruct(const settings *s, session *o);
 FILE *report_stream(const char *out);
 /* DT_ERR_ARGUMENT if value, that of an option that the subcommand needs, is NULL. */
 DT_MUST_CHECK dt_status need_option(const char *name, const char *value);
+
+/* ---- several ranks (ranks.c, launch.c) --------------------------------------------------------- */
+
+enum { SECRET_BYTES = 65 };
+
+/* This process as one of several ranks, as its launcher says. */
+typedef struct {
+    int rank, size;             /* 0 of 1: it is alone */
+    int local_rank, local_size; /* on this host; local_size is 0 where nobody says */
+    const char *door;           /* who says so: "torchrun", "Slurm", ...; NULL: it is alone */
+    char address[256];          /* of rank 0 */
+    int port;
+    int listener;       /* of rank 0, from launch_ranks; -1: none */
+    const char *secret; /* NULL: a file in the run directory has it */
+    char own_secret[SECRET_BYTES];
+} rank_place;
+
+/* Finds out from the options and the environment. DT_ERR_ARGUMENT: they contradict each other or leave something out.
+ */
+DT_MUST_CHECK dt_status find_rank(const settings *s, rank_place *out);
+/* Starts s->ranks processes. In each of them it returns with *place set, and *is_parent is 0. In this one it returns
+ * when all have ended, with *is_parent 1 and their exit code: that of the first that failed. If one fails it ends the
+ * others. */
+DT_MUST_CHECK dt_status launch_ranks(const settings *s, rank_place *place, int *is_parent, int *exit_code);
+/* Meets the other ranks. dir is the run directory, in which ranks without a secret leave one; NULL: there is none. *out
+ * is NULL if this process is alone. */
+DT_MUST_CHECK dt_status meet_ranks(const settings *s, const rank_place *place, const char *dir, dt_dist **out);
+/* Returns s->threads, or where that is 0 and nobody says how many, this rank's share of the host's cores. */
+int threads_of_rank(const settings *s, const rank_place *place);
+/* What a rank does with the status at its end: says its rank and host with a failure of its own, is silent about what
+ * another rank has said, and leaves the others. Returns DT_OK where *exit_code has the answer. */
+DT_MUST_CHECK dt_status leave_ranks(dt_dist *dist, dt_status status, int *exit_code);
 
 /* ---- the run directory (run_dir.c) ------------------------------------------------------------- */
 

@@ -97,6 +97,12 @@ static const command commands[] = {
       "  detent inspect --graph --model net.json\n"
       "  detent inspect --graph --checkpoint F --engine program",
       inspect_run },
+    { "bench-comm", FOR_BENCH_COMM, "measure the links between ranks",
+      "Measure how fast ranks sum gradients: the time and the bandwidth of sums of many sizes, on one machine (--ranks) or "
+      "under the launcher that training will have.\n\n"
+      "  detent bench-comm --ranks 2\n"
+      "  srun --ntasks 4 detent bench-comm",
+      bench_comm_run },
     { "data", FOR_DATA, "list the datasets: found where, or how to get them",
       "List the known datasets, where their files were found, or which are missing and how to get them.", data_run },
 };
@@ -106,7 +112,7 @@ static void print_usage(FILE *to)
 {
     fprintf(to, "Usage: detent COMMAND [OPTION...]\n"
                 "Train networks that compute on integers, and hand the same integers to hardware.\n\n");
-    for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].brief);
+    for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].brief);
     fprintf(
         to,
         "\n'detent help COMMAND' lists the options of one; 'detent --version' prints the version; 'detent completion'\n"

@@ -115,13 +115,13 @@ static dt_status save(const run *r, const char *name)
 
 dt_status train_save_best(const run *r)
 {
-    DT_TRY(save(r, TRAIN_BEST));
+    if (r->rank == 0) DT_TRY(save(r, TRAIN_BEST));
     return DT_OK;
 }
 
 dt_status train_save_last(run *r)
 {
-    DT_TRY(save(r, TRAIN_LAST));
+    if (r->rank == 0) DT_TRY(save(r, TRAIN_LAST));
     r->saved_step = dt_trainer_steps_done(r->o.trainer);
     return DT_OK;
 }

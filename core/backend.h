@@ -80,6 +80,8 @@ typedef struct {
      * *ready to 0 and may be called again. */
     dt_status (*peek_end)(void *device, void *host, size_t bytes, int *ready);
     dt_status (*copy)(void *device, void *dst, const void *src, size_t bytes); /* both in device memory */
+    /* Adds v[0..count-1] to sum, both in device memory. NULL where a step cannot be run in parts. */
+    dt_status (*add)(void *device, float *sum, const float *v, int64_t count);
     /* Updates all parameters. If gradients are scaled and one of them is not finite, only the loss scale changes. */
     dt_status (*update)(const dt_update *u, const dt_exec *ex);
     void *(*stream)(void *device); /* dt_exec.stream of this device's kernels */

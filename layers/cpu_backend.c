@@ -82,6 +82,14 @@ static dt_status cpu_zero(void *device, void *dst, size_t bytes)
     return DT_OK;
 }
 
+static dt_status cpu_add(void *device, float *sum, const float *v, int64_t count)
+{
+    (void)device;
+#pragma omp parallel for if (count > 1 << 16)
+    for (int64_t i = 0; i < count; i++) sum[i] += v[i];
+    return DT_OK;
+}
+
 static void *cpu_stream(void *device)
 {
     (void)device;
@@ -103,6 +111,7 @@ const dt_backend dt_backend_cpu = {
     .read = cpu_copy,
     .zero = cpu_zero,
     .copy = cpu_copy,
+    .add = cpu_add,
     .update = dt_cpu_update,
     .stream = cpu_stream,
     .storage = dt_cpu_conv_storage,

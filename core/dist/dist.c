@@ -32,9 +32,9 @@ const char *dt_dist_host(const dt_dist *d)
     return d ? d->peer[d->rank].host : "";
 }
 
-int dt_dist_ended_by_other(const dt_dist *d)
+int dt_dist_ended_by_rank(const dt_dist *d)
 {
-    return d && atomic_load(&d->has_verdict) && d->culprit != d->rank;
+    return d && atomic_load(&d->has_verdict) ? d->culprit : -1;
 }
 
 static void dist_free(dt_dist *d)

@@ -25,7 +25,7 @@ typedef struct {
     int batch;
     int training;
     int step_images, norm_images; /* as in dt_purpose */
-    int crop_pad, shift; /* these and the next two as in dt_train_config */
+    int crop_pad, shift;          /* these and the next two as in dt_train_config */
     float rotation, flip_share;
     float mean[4], std[4]; /* one for each channel, for pixels in 0..1 */
     float label_smoothing;
