@@ -26,7 +26,10 @@ typedef struct {
     frame out, in;
     size_t out_head, out_data, in_head, in_data; /* bytes of each that have passed */
     size_t staged;                               /* bytes in the stage that are not added yet */
-    unsigned char stage[STAGE_BYTES];
+    union {
+        unsigned char bytes[STAGE_BYTES];
+        float value[STAGE_BYTES / sizeof(float)];
+    } stage;
 } passage;
 
 /* 1: some bytes passed. */
@@ -54,23 +57,19 @@ static int has_received(const passage *p)
 /* Whole floats of the stage are added where they belong; a part of one waits for its rest. */
 static void add_stage(passage *p)
 {
-    float *to = (float *)p->turn->in + (p->in_data - p->staged) / sizeof(float);
+    float *restrict to = (float *)p->turn->in + (p->in_data - p->staged) / sizeof(float);
+    const float *restrict v = p->stage.value;
     const size_t n = p->staged / sizeof(float);
-    float v[64];
 
-    for (size_t i = 0; i < n; i += 64) {
-        const size_t count = n - i < 64 ? n - i : 64;
-        memcpy(v, p->stage + i * sizeof(float), count * sizeof(float));
-        for (size_t k = 0; k < count; k++) to[i + k] += v[k];
-    }
-    memmove(p->stage, p->stage + n * sizeof(float), p->staged - n * sizeof(float));
+    for (size_t i = 0; i < n; i++) to[i] += v[i];
+    memmove(p->stage.bytes, p->stage.bytes + n * sizeof(float), p->staged - n * sizeof(float));
     p->staged -= n * sizeof(float);
 }
 
 static int receive_data(const dt_dist *d, passage *p, const char **why)
 {
     const size_t left = p->turn->in_bytes - p->in_data, room = sizeof p->stage - p->staged;
-    unsigned char *to = p->turn->add ? p->stage + p->staged : (unsigned char *)p->turn->in + p->in_data;
+    unsigned char *to = p->turn->add ? p->stage.bytes + p->staged : (unsigned char *)p->turn->in + p->in_data;
     const long n = dt_socket_receive(d->prev, to, p->turn->add && left > room ? room : left, why);
 
     if (n <= 0) return (int)n;
