@@ -2,8 +2,8 @@
  * launch.c - `--ranks N`: starts N processes of this one, which are the ranks, and waits for them.
  *
  * They meet on 127.0.0.1 by a socket that listens before the first is started, and by a secret that only they have.
- * When one fails, the others hear of it by their links and end; whoever has not after GRACE_SECONDS is killed. No other
- * process is. A signal that asks for a stop is handed on to all.
+ * When one fails, the others hear of it by their links and end; whoever has not soon, within 0.15 of --timeout and 5 s,
+ * is killed. No other process is. A signal that asks for a stop is handed on to all.
  */
 #include "cli.h"
 
@@ -21,8 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define GRACE_SECONDS 5.0
-
 enum { MOST_RANKS = 1024 };
 
 typedef struct {
@@ -31,6 +29,7 @@ typedef struct {
     int code;        /* of the first that failed; 0: none did */
     int interrupted; /* 1: one was */
     double failed_at;
+    double grace; /* seconds that the others have to end then */
 } ranks_here;
 
 static volatile sig_atomic_t caught;
@@ -123,7 +122,7 @@ static int wait_for_all(ranks_here *here)
             caught = 0;
         }
         take_ends(here);
-        if (here->code && clock_seconds() - here->failed_at > GRACE_SECONDS) signal_all(here, SIGKILL);
+        if (here->code && clock_seconds() - here->failed_at > here->grace) signal_all(here, SIGKILL);
     }
     if (here->code) return here->code;
     return here->interrupted ? EXIT_INTERRUPTED : EXIT_GOOD;
@@ -143,6 +142,7 @@ dt_status launch_ranks(const settings *s, rank_place *place, int *is_parent, int
     static ranks_here here;
     const pid_t parent = getpid();
 
+    here.grace = s->timeout > 33 ? 5.0 : 0.15 * s->timeout;
     *place = (rank_place){ .size = s->ranks, .local_size = s->ranks, .door = "--ranks", .listener = -1 };
     DT_TRY(open_listener(place));
     DT_TRY(make_secret(place));

@@ -98,7 +98,8 @@ static const command commands[] = {
       "  detent inspect --graph --checkpoint F --engine program",
       inspect_run },
     { "bench-comm", FOR_BENCH_COMM, "measure the links between ranks",
-      "Measure how fast ranks sum gradients: the time and the bandwidth of sums of many sizes, on one machine (--ranks) or "
+      "Measure how fast ranks sum gradients: the time and the bandwidth of sums of many sizes, on one machine "
+      "(--ranks) or "
       "under the launcher that training will have.\n\n"
       "  detent bench-comm --ranks 2\n"
       "  srun --ntasks 4 detent bench-comm",

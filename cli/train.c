@@ -18,6 +18,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static dt_status measure_epoch(run *r, epoch_line *line)
@@ -186,6 +187,19 @@ static dt_status run_rank(const settings *s, const rank_place *place, int *exit_
     return leave_ranks(r.dist, status, exit_code);
 }
 
+/* What no rank could do, said once. */
+static dt_status check_shares(const settings *s, int ranks)
+{
+    const int parts = ranks * s->train.accumulate;
+
+    DT_CHECK(ranks == 1 || strcmp(device_words[s->device], "cuda") != 0, DT_ERR_UNSUPPORTED,
+             "--device cuda trains on one rank; %d ranks compute on --device cpu", ranks);
+    DT_CHECK(s->train.batch % parts == 0, DT_ERR_ARGUMENT,
+             "--batch %d is shared by %d rank%s in %d part%s each: it must be a multiple of %d", s->train.batch, ranks,
+             ranks == 1 ? "" : "s", s->train.accumulate, s->train.accumulate == 1 ? "" : "s", parts);
+    return DT_OK;
+}
+
 dt_status train_run(const settings *s, int *exit_code)
 {
     rank_place place;
@@ -193,6 +207,7 @@ dt_status train_run(const settings *s, int *exit_code)
 
     *exit_code = EXIT_GOOD;
     DT_TRY(find_rank(s, &place));
+    DT_TRY(check_shares(s, place.size > 1 ? place.size : s->ranks));
     if (s->ranks > 1) DT_TRY(launch_ranks(s, &place, &is_parent, exit_code));
     return is_parent ? DT_OK : run_rank(s, &place, exit_code);
 }

@@ -129,10 +129,12 @@ dt_status train_save_last(run *r)
 dt_status train_stop_here(run *r)
 {
     const int64_t step = dt_trainer_steps_done(r->o.trainer);
+    char ranks[32] = "";
 
     progress_wipe(&r->bar);
     if (r->saved_step != step) DT_TRY(train_save_last(r));
+    if (r->s->ranks > 1) snprintf(ranks, sizeof ranks, " --ranks %d", r->s->ranks);
     return dt_raise(DT_ERR_INTERRUPTED, __FILE__, __LINE__,
-                    "stopped after step %s and saved; go on with 'detent train --resume --out %s'", text_count(step).s,
-                    r->s->out);
+                    "stopped after step %s and saved; go on with 'detent train --resume%s --out %s'",
+                    text_count(step).s, ranks, r->s->out);
 }
