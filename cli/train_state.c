@@ -133,6 +133,7 @@ dt_status train_stop_here(run *r)
 
     progress_wipe(&r->bar);
     if (r->saved_step != step) DT_TRY(train_save_last(r));
+    DT_TRY(dt_dist_barrier(r->dist, "saving")); /* a launcher ends all when the first rank ends with 130 */
     if (r->s->ranks > 1) snprintf(ranks, sizeof ranks, " --ranks %d", r->s->ranks);
     return dt_raise(DT_ERR_INTERRUPTED, __FILE__, __LINE__,
                     "stopped after step %s and saved; go on with 'detent train --resume%s --out %s'",

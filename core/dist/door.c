@@ -1,5 +1,5 @@
 /*
- * door.c - see door.h. Tests: tests/core/test_dist_door.c.
+ * door.c - see door.h. Tests: tests/core/test_dist_meet.c.
  */
 #include "door.h"
 

@@ -2,7 +2,7 @@
  * meet.c - the ranks find each other: all come to rank 0, which tells everybody where each rank listens; then each
  *          visits the next one of the ring. Who is no rank of this work is sent away, and the meeting goes on.
  *
- * Tests: tests/core/test_dist.c, tests/core/test_dist_door.c.
+ * Tests: tests/core/test_dist_meet.c.
  */
 #include "dist_inside.h"
 

@@ -3,7 +3,7 @@
  *
  * A frame is a header and its data. The header says which operation, which turn of it and how many bytes: what arrives
  * must be what this rank expects, or the sender is to blame. So a frame is never larger than what was asked for.
- * Tests: tests/core/test_dist.c, tests/core/test_dist_ring.c.
+ * Tests: tests/core/test_dist.c, tests/core/test_dist_failures.c.
  */
 #include "dist_inside.h"
 

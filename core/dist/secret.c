@@ -1,5 +1,5 @@
 /*
- * secret.c - see secret.h. Tests: tests/core/test_dist_secret.c.
+ * secret.c - see secret.h. Tests: tests/core/test_dist_meet.c.
  */
 #include "secret.h"
 

@@ -1,5 +1,5 @@
 /*
- * socket.c - see socket.h. Tests: tests/core/test_dist_socket.c.
+ * socket.c - see socket.h. Tests: tests/core/test_dist_meet.c.
  */
 #include "socket.h"
 

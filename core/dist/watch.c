@@ -9,7 +9,7 @@
  * The others judge rank 0 by its own link. The verdict goes to all, and each rank's next wait ends with it.
  *
  * A thread that was stopped itself, with the whole job, does not hold the silence of that time against the others.
- * Tests: tests/core/test_dist.c, tests/cli/test_cli_ranks.sh.
+ * Tests: tests/core/test_dist_failures.c, tests/cli/test_cli_ranks.sh.
  */
 #include "dist_inside.h"
 
