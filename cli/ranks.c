@@ -187,26 +187,31 @@ int threads_of_rank(const settings *s, const rank_place *place)
     return share > 1 ? share : 1;
 }
 
-/* Rank 0 speaks for all, unless it is the one that has gone. */
-static int is_silent(const dt_dist *dist, dt_status status)
+/* Of what another rank has done, rank 0 speaks for all; of what rank 0 has done it speaks itself, if it still can. */
+static int is_silent(const dt_dist *dist)
 {
-    if (dt_dist_rank(dist) == 0) return 0;
-    return status == DT_ERR_INTERRUPTED || dt_dist_ended_by_rank(dist) > 0;
+    return dt_dist_rank(dist) > 0 && (dt_dist_ended_by_rank(dist) > 0 || dt_dist_has_told(dist));
+}
+
+/* Says the rank and its host. */
+static dt_status fail_here(dt_dist *dist, dt_status status)
+{
+    char text[1024];
+
+    snprintf(text, sizeof text, "%s", dt_last_error());
+    dt_raise(status, __FILE__, __LINE__, "rank %d on %s: %s", dt_dist_rank(dist), dt_dist_host(dist), text);
+    dt_dist_close(dist, text);
+    return status;
 }
 
 dt_status leave_ranks(dt_dist *dist, dt_status status, int *exit_code)
 {
-    char text[1024];
+    const int culprit = dt_dist_ended_by_rank(dist), rank = dt_dist_rank(dist);
+    const int is_stopped = status == DT_ERR_INTERRUPTED, silent = is_stopped ? rank > 0 : is_silent(dist);
 
-    if (!dist) return status;
-    snprintf(text, sizeof text, "%s", dt_last_error());
-    const int is_own = dt_dist_ended_by_rank(dist) < 0 || dt_dist_ended_by_rank(dist) == dt_dist_rank(dist);
-    const int silent = is_silent(dist, status) && !(is_own && status != DT_ERR_INTERRUPTED);
-    if (status != DT_OK && status != DT_ERR_INTERRUPTED && is_own) {
-        dt_raise(status, __FILE__, __LINE__, "rank %d on %s: %s", dt_dist_rank(dist), dt_dist_host(dist), text);
-    }
-    dt_dist_close(dist, status == DT_OK || status == DT_ERR_INTERRUPTED ? NULL : text);
-    if (status == DT_OK || !silent) return status;
-    *exit_code = status == DT_ERR_INTERRUPTED ? EXIT_INTERRUPTED : EXIT_FAILED;
+    if (dist && status != DT_OK && !is_stopped && (culprit < 0 || culprit == rank)) return fail_here(dist, status);
+    dt_dist_close(dist, NULL);
+    if (!dist || status == DT_OK || !silent) return status;
+    *exit_code = is_stopped ? EXIT_INTERRUPTED : EXIT_FAILED;
     return DT_OK;
 }

@@ -99,6 +99,11 @@ void dt_dist_close(dt_dist *d, const char *failure)
     dist_free(d);
 }
 
+int dt_dist_has_told(const dt_dist *d)
+{
+    return d && atomic_load(&d->has_verdict) && d->has_told;
+}
+
 /* ---- operations ---- */
 
 static dt_status begin(dt_dist *d, const char *what)

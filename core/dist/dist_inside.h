@@ -18,10 +18,10 @@ typedef enum { DT_SIGN_LIFE = 1, DT_SIGN_FAILED, DT_SIGN_LEAVES } dt_sign_kind;
 
 typedef struct {
     uint32_t magic, kind;
-    uint32_t culprit;            /* FAILED: the rank that is to blame */
-    uint32_t waits;              /* LIFE: 1 if its operation waits for other ranks */
-    uint64_t number;             /* of its last operation on all ranks */
-    double waited;               /* LIFE: for so many seconds */
+    uint32_t culprit; /* FAILED: the rank that is to blame */
+    uint32_t waits;   /* LIFE: 1 if its operation waits for others; FAILED: 1 if the culprit says so itself */
+    uint64_t number;  /* of its last operation on all ranks */
+    double waited;    /* LIFE: for so many seconds */
     char text[DT_VERDICT_BYTES]; /* LIFE: the name of that operation; FAILED: what happened */
 } dt_sign;
 
@@ -52,6 +52,7 @@ struct dt_dist {
     double since;    /* when the running one began to wait; 0: none does */
     int leaves;      /* 1: the watcher is to say goodbye and end */
     int culprit;     /* the rank of the verdict */
+    int has_told;    /* 1: that rank gave it itself */
     int is_own;      /* 1: this rank found it; the others have to be told */
     char verdict[DT_VERDICT_BYTES];
     atomic_int has_verdict;
@@ -71,7 +72,7 @@ void dt_watch_begin(dt_dist *d, const char *what);
 void dt_watch_done(dt_dist *d);
 /* Raises the verdict, DT_ERR_COMM, if there is one. */
 DT_MUST_CHECK dt_status dt_watch_check(dt_dist *d);
-/* Gives the verdict unless there is one: `culprit` is to blame. The others hear of it. */
+/* Gives the verdict unless there is one: `culprit` is to blame, which may be this rank. The others hear of it. */
 void dt_watch_blame(dt_dist *d, int culprit, const char *text);
 /* A link to `rank` has ended. If that rank is to blame, or another one, the verdict comes soon; else this gives it.
  * Raises it. */

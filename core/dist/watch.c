@@ -60,13 +60,15 @@ dt_status dt_watch_check(dt_dist *d)
     return dt_raise(DT_ERR_COMM, __FILE__, __LINE__, "%s", text);
 }
 
-static void give_verdict(dt_dist *d, int culprit, const char *text, int is_own)
+/* is_own: the others are to be told. */
+static void give_verdict(dt_dist *d, int culprit, const char *text, int is_own, int has_told)
 {
     pthread_mutex_lock(&d->lock);
     if (!atomic_load(&d->has_verdict)) {
         snprintf(d->verdict, sizeof d->verdict, "%s", text);
         d->culprit = culprit;
         d->is_own = is_own;
+        d->has_told = has_told;
         atomic_store(&d->has_verdict, 1);
     }
     pthread_mutex_unlock(&d->lock);
@@ -74,7 +76,7 @@ static void give_verdict(dt_dist *d, int culprit, const char *text, int is_own)
 
 void dt_watch_blame(dt_dist *d, int culprit, const char *text)
 {
-    give_verdict(d, culprit, text, 1);
+    give_verdict(d, culprit, text, 1, culprit == d->rank);
 }
 
 /* The rank, its host and what it did last: of itself a rank knows best. */
@@ -89,7 +91,7 @@ static void blame(dt_dist *d, int rank, const char *what)
     } else {
         snprintf(text, sizeof text, "rank %d on %s %s; it had begun no operation", rank, d->peer[rank].host, what);
     }
-    give_verdict(d, rank, text, 1);
+    give_verdict(d, rank, text, 1, 0);
 }
 
 dt_status dt_watch_lost(dt_dist *d, int rank, const char *why)
@@ -173,6 +175,7 @@ static void tell_verdict(dt_dist *d)
     const int tells = d->is_own;
     d->is_own = 0;
     s.culprit = (uint32_t)d->culprit;
+    s.waits = d->has_told != 0;
     snprintf(s.text, sizeof s.text, "%s", d->verdict);
     pthread_mutex_unlock(&d->lock);
     if (tells) send_last(d, &s);
@@ -191,7 +194,7 @@ static void take_sign(dt_dist *d, int from, dt_sign *s)
     } else if (s->kind == DT_SIGN_LEAVES) {
         p->has_left = 1;
     } else if (s->kind == DT_SIGN_FAILED) {
-        give_verdict(d, (int)s->culprit, s->text, d->rank == 0); /* rank 0 passes it on */
+        give_verdict(d, (int)s->culprit, s->text, d->rank == 0, s->waits != 0); /* rank 0 passes it on */
     } else if (s->kind == DT_SIGN_LIFE) {
         p->last = *s;
     } else {

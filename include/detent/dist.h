@@ -44,6 +44,8 @@ DT_API int dt_dist_size(const dt_dist *d);
 DT_API const char *dt_dist_host(const dt_dist *d);
 /* Returns the rank that is to blame for the end of the work, or -1 if nothing has ended it. */
 DT_API int dt_dist_ended_by_rank(const dt_dist *d);
+/* Returns 1 if that rank has told so itself, by dt_dist_close. */
+DT_API int dt_dist_has_told(const dt_dist *d);
 
 /* Waits until all ranks are here. */
 DT_API DT_MUST_CHECK dt_status dt_dist_barrier(dt_dist *d, const char *what);
