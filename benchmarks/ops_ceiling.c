@@ -132,9 +132,9 @@ static double fma_chains(void)
     return (double)sum[0][0];
 }
 
-enum { GEMM_M = 24, GEMM_N = 64, GEMM_K = 64, PRODUCTS = 4000 };
+enum { GEMM_M = 96, GEMM_N = 64, GEMM_K = 32, PRODUCTS = 2000 };
 
-/* 4,000 products of 24 x 64 by 64 x 64 words, 28 KiB in all */
+/* 2,000 products of 96 x 32 by 32 x 64 words, 44 KiB in all: whole blocks of registers and of tiles */
 static double word_products(int is_int8)
 {
     uint32_t a[GEMM_M * GEMM_K], b[GEMM_K * GEMM_N], c[GEMM_M * GEMM_N] = { 0 };

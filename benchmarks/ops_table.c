@@ -7,7 +7,7 @@
 
 static dt_tape *tape_of(const ops_table *table)
 {
-    return table->trainer->full.tape;
+    return table->trainer->tape[0].tape;
 }
 
 static dt_context *context_of(const ops_table *table)
@@ -73,7 +73,7 @@ static dt_status list_node(void *user, const dt_node *node)
 static dt_status list_rows(ops_table *table)
 {
     listing forward = { table, OPS_FORWARD }, backward = { table, OPS_BACKWARD };
-    const dt_update *u = &table->trainer->full.update;
+    const dt_update *u = &table->trainer->tape[0].update;
 
     DT_TRY(dt_trainer_step(table->trainer)); /* sets what a step reads, and its tensors' places */
     DT_TRY(dt_tape_run(tape_of(table), DT_PASS_FORWARD, list_node, &forward));
@@ -89,7 +89,7 @@ static dt_status list_rows(ops_table *table)
 
 dt_status ops_table_create(dt_trainer *t, ops_table *out)
 {
-    const int n = dt_tape_n_nodes(t->full.tape);
+    const int n = dt_tape_n_nodes(t->tape[0].tape);
 
     *out = (ops_table){ .trainer = t, .draw = 1 };
     out->row = calloc((size_t)(2 * n + 1), sizeof *out->row);

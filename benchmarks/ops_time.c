@@ -100,7 +100,7 @@ static dt_status run_row(void *user)
 static dt_status run_update(void *user)
 {
     const repeat *r = user;
-    return dt_context_update(context_of(r->table), &r->table->trainer->full.update);
+    return dt_context_update(context_of(r->table), &r->table->trainer->tape[0].update);
 }
 
 /* Fills the row's times, with as many launches a replay as make it long enough. */
@@ -120,7 +120,7 @@ static dt_status time_repeated(repeat *r, dt_status (*call)(void *user), ops_row
 static dt_status repeat_node(void *user, const dt_node *node)
 {
     repeat *r = user;
-    const dt_tape *tape = r->table->trainer->full.tape;
+    const dt_tape *tape = r->table->trainer->tape[0].tape;
 
     for (int i = 0; i < r->table->n_rows; i++) {
         ops_row *row = &r->table->row[i];
@@ -138,7 +138,7 @@ static dt_status time_on_device(ops_table *table, int rounds)
 {
     repeat forward = { .table = table, .pass = OPS_FORWARD, .rounds = rounds };
     repeat backward = { .table = table, .pass = OPS_BACKWARD, .rounds = rounds };
-    dt_tape *tape = table->trainer->full.tape;
+    dt_tape *tape = table->trainer->tape[0].tape;
 
     DT_TRY(dt_tape_run(tape, DT_PASS_FORWARD, repeat_node, &forward));
     DT_TRY(dt_tape_run(tape, DT_PASS_BACKWARD, repeat_node, &backward));
@@ -159,7 +159,7 @@ typedef struct {
 static dt_status watch_node(void *user, const dt_node *node)
 {
     watch *w = user;
-    const dt_tape *tape = w->table->trainer->full.tape;
+    const dt_tape *tape = w->table->trainer->tape[0].tape;
     const double now = bench_now();
     const int step = w->pass == OPS_FORWARD ? 1 : -1;
 
@@ -173,7 +173,7 @@ static dt_status watch_node(void *user, const dt_node *node)
 static dt_status watch_step(ops_table *table, int round)
 {
     dt_context *ctx = context_of(table);
-    dt_tape *tape = table->trainer->full.tape;
+    dt_tape *tape = table->trainer->tape[0].tape;
     watch forward = { .table = table, .pass = OPS_FORWARD, .round = round, .last = bench_now() };
 
     DT_TRY(dt_tape_run(tape, DT_PASS_FORWARD, watch_node, &forward));
@@ -181,7 +181,7 @@ static dt_status watch_step(ops_table *table, int round)
     backward.last = bench_now();
     DT_TRY(dt_tape_run(tape, DT_PASS_BACKWARD, watch_node, &backward));
     const double begin = bench_now();
-    DT_TRY(dt_context_update(ctx, &table->trainer->full.update));
+    DT_TRY(dt_context_update(ctx, &table->trainer->tape[0].update));
     table->row[table->n_rows - 1].ms[round] = 1e3 * (bench_now() - begin);
     return DT_OK;
 }

@@ -1,9 +1,11 @@
 /*
- * class_report.c - the part of `detent eval` that reports which classes were taken for which.
+ * class_report.c - the part of `detent eval` that reports metrics, and which classes were taken for which.
  */
 #include "cli.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Images of a class. */
 static int64_t class_images(const dt_class_report *r, int class)
@@ -39,20 +41,66 @@ void print_confusion(const dt_class_report *r)
     printf("\n");
 }
 
+/* "macro precision" */
+static short_text spaced(const char *name)
+{
+    short_text out;
+
+    snprintf(out.s, sizeof out.s, "%s", name);
+    for (char *at = out.s; (at = strchr(at, '_'));) *at = ' ';
+    return out;
+}
+
+void print_metrics(const dt_metric *row, int n)
+{
+    printf("\n");
+    for (int i = 0; i < n; i++) {
+        if (isnan(row[i].value))
+            printf("%-18s undefined: all images have one class, and are predicted as that\n", spaced(row[i].name).s);
+        else
+            printf("%-18s %.4f\n", spaced(row[i].name).s, row[i].value);
+    }
+}
+
+void print_class_metrics(const dt_class_report *r)
+{
+    dt_metric rows[DT_METRICS_MOST];
+
+    print_metrics(rows, dt_class_metrics(r, rows));
+    printf("\n%5s %8s %9s %9s %9s\n", "class", "images", "precision", "recall", "F1");
+    for (int c = 0; c < r->n_classes; c++) {
+        const dt_class_score s = dt_class_report_score(r, c);
+        printf("%5d %8s %9.4f %9.4f %9.4f\n", c, text_count(s.support).s, s.precision, s.recall, s.f1);
+    }
+}
+
+void add_metrics(cJSON *to, const dt_metric *row, int n)
+{
+    cJSON *metrics = cJSON_AddObjectToObject(to, "metrics");
+
+    for (int i = 0; i < n; i++) cJSON_AddNumberToObject(metrics, row[i].name, row[i].value);
+}
+
 void add_class_report(cJSON *to, const dt_class_report *r, int k)
 {
     cJSON *top = cJSON_AddObjectToObject(to, "top_k");
     cJSON *classes = cJSON_AddArrayToObject(to, "classes");
     cJSON *confusion = cJSON_AddArrayToObject(to, "confusion");
+    dt_metric rows[DT_METRICS_MOST];
 
+    add_metrics(to, rows, dt_class_metrics(r, rows));
     cJSON_AddNumberToObject(top, "k", k);
     cJSON_AddNumberToObject(top, "accuracy", dt_class_report_top(r, k));
     for (int i = 0; i < r->n_classes; i++) {
         cJSON *one = cJSON_CreateObject(), *row = cJSON_CreateArray();
+        const dt_class_score score = dt_class_report_score(r, i);
 
         cJSON_AddNumberToObject(one, "class", i);
         cJSON_AddNumberToObject(one, "images", (double)class_images(r, i));
         cJSON_AddNumberToObject(one, "accuracy", class_accuracy(r, i));
+        cJSON_AddNumberToObject(one, "precision", score.precision);
+        cJSON_AddNumberToObject(one, "recall", score.recall);
+        cJSON_AddNumberToObject(one, "f1", score.f1);
         cJSON_AddItemToArray(classes, one);
         for (int j = 0; j < r->n_classes; j++) {
             cJSON_AddItemToArray(row, cJSON_CreateNumber((double)r->confusion[i * r->n_classes + j]));

@@ -38,7 +38,8 @@ enum {
     FOR_PREDICT = 256,
     FOR_QUANTIZE = 512,
     FOR_COMPARE = 1024,
-    FOR_IMPORT = 2048
+    FOR_IMPORT = 2048,
+    FOR_BENCH_COMM = 4096
 };
 
 /* The values of all options. Texts point into argv or into `saved`. */
@@ -58,7 +59,11 @@ typedef struct {
     int device; /* index into device_words */
     int gpu;
     int threads;
-    int precision; /* dt_precision */
+    int ranks;               /* started here; 1: none but this process */
+    int timeout;             /* seconds in which ranks meet, and in which the failure of one ends all */
+    const char *master_addr; /* of rank 0; NULL: as the launcher says */
+    int master_port;         /* 0: as the launcher says */
+    int precision;           /* dt_precision */
     uint64_t seed;
     int no_graph;
 
@@ -79,6 +84,7 @@ typedef struct {
     int engine;            /* engine_kind */
     int target;            /* export_kind */
     int io;                /* dt_tflite_io; -1: what fits the network */
+    int opset;             /* of an ONNX file */
     int layout;            /* dt_layout */
     int header_lines;      /* dt_vector_style.header_lines */
     int multiplier_bits;   /* 0: exact thresholds */
@@ -93,9 +99,14 @@ typedef struct {
     const char *name;    /* of the C functions that are exported */
     dt_array array;
     int top_k;
-    int confusion;
+    int confusion, metrics;
     int graph, dot, cost;
-    const char *bits; /* NULL: none */
+    int tensors, debug_quant, sensitivity; /* what `inspect` shows instead */
+    int debug_mode;                        /* dt_debug_mode */
+    const char *diff;                      /* the file with whose tensors checkpoint's are compared; NULL: none */
+    const char *compare;                   /* "A,B,.." networks that are compared layer by layer; NULL: none */
+    const char *csv, *html;                /* files to write beside; NULL: none */
+    const char *bits;                      /* NULL: none */
 
     int method;  /* of the search; index into method_words */
     int tune_on; /* tune_kind */
@@ -118,7 +129,8 @@ typedef enum {
     EXPORT_C,
     EXPORT_FIXED_POINT,
     EXPORT_CSV,
-    EXPORT_TFLITE
+    EXPORT_TFLITE,
+    EXPORT_ONNX
 } export_kind;
 typedef enum { TUNE_ON_VALIDATION, TUNE_ON_TEST } tune_kind;
 
@@ -230,6 +242,9 @@ DT_MUST_CHECK dt_status verify_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status export_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status inspect_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status data_run(const settings *s, int *exit_code);
+/* Does `detent data --dataset`. In data_set.c. */
+DT_MUST_CHECK dt_status data_describe(const settings *s);
+DT_MUST_CHECK dt_status bench_comm_run(const settings *s, int *exit_code);
 
 /* ---- how the classes were told apart (class_report.c) ------------------------------------------- */
 
@@ -237,7 +252,13 @@ DT_MUST_CHECK dt_status data_run(const settings *s, int *exit_code);
 void print_top_k(const dt_class_report *r, int k);
 /* Prints a line for each class: its images, its accuracy, and how many of its images were taken for each class. */
 void print_confusion(const dt_class_report *r);
-/* Adds "top_k", "classes" and "confusion" to the JSON object of an evaluation. */
+/* Prints a line for each metric, of images of one class or of several labels. */
+void print_metrics(const dt_metric *row, int n);
+/* Adds them as the object "metrics"; what is not defined is null. */
+void add_metrics(cJSON *to, const dt_metric *row, int n);
+/* Prints the metrics of a report, and those of each class. */
+void print_class_metrics(const dt_class_report *r);
+/* Adds "metrics", "top_k", "classes" and "confusion" to the JSON object of an evaluation. */
 void add_class_report(cJSON *to, const dt_class_report *r, int k);
 
 /* ---- what subcommands open (session.c) --------------------------------------------------------- */
@@ -298,6 +319,28 @@ typedef struct {
 
 /* Sets *out to the range of images that s->index names. DT_ERR_ARGUMENT: it is no range of n_images images. */
 DT_MUST_CHECK dt_status session_range(const settings *s, int64_t n_images, image_range *out);
+/* ---- images that a subcommand runs (images.c) --------------------------------------------------- */
+
+typedef struct {
+    dt_dataset *dataset;   /* owned; NULL: they are a file's */
+    dt_quantization file;  /* its pixels or normalised; owned */
+    const int32_t *labels; /* [n]; NULL: unknown */
+    int32_t *bits;         /* owned; `labels` of images that have several; NULL: they are the dataset's */
+    int64_t first, n;
+    int n_classes;
+    int is_binary; /* 1: the network says labels, and a class has the bit 1 << l of each label l that is said */
+} chosen_images;
+
+/* Opens the images of --inputs, or else test images of the data set on which m was trained, or of --dataset. --index
+ * chooses among them; without it all of a file are taken, and the first `most` of a data set. */
+DT_MUST_CHECK dt_status images_open(const settings *s, const dt_model *m, int64_t most, chosen_images *out);
+void images_close(chosen_images *images);
+/* Sets dataset, pixels or normalised, first and n of a prediction for network m to the images first .. first + n - 1,
+ * counted within `images`. */
+void images_give(const chosen_images *images, const dt_model *m, int64_t first, int64_t n, dt_prediction *to);
+
+/* ---- what `detent inspect` shows ------------------------------------------------------------------ */
+
 /* Does `detent inspect` for a capture's file. In inspect_capture.c. */
 DT_MUST_CHECK dt_status inspect_capture(const settings *s);
 
@@ -310,6 +353,38 @@ DT_MUST_CHECK dt_status reconstruct(const settings *s, session *o);
 FILE *report_stream(const char *out);
 /* DT_ERR_ARGUMENT if value, that of an option that the subcommand needs, is NULL. */
 DT_MUST_CHECK dt_status need_option(const char *name, const char *value);
+
+/* ---- several ranks (ranks.c, launch.c) --------------------------------------------------------- */
+
+enum { SECRET_BYTES = 65 };
+
+/* This process as one of several ranks, as its launcher says. */
+typedef struct {
+    int rank, size;             /* 0 of 1: it is alone */
+    int local_rank, local_size; /* on this host; local_size is 0 where nobody says */
+    const char *door;           /* who says so: "torchrun", "Slurm", ...; NULL: it is alone */
+    char address[256];          /* of rank 0 */
+    int port;
+    int listener;       /* of rank 0, from launch_ranks; -1: none */
+    const char *secret; /* NULL: a file in the run directory has it */
+    char own_secret[SECRET_BYTES];
+} rank_place;
+
+/* Finds out from the options and the environment. DT_ERR_ARGUMENT: they contradict each other or leave something out.
+ */
+DT_MUST_CHECK dt_status find_rank(const settings *s, rank_place *out);
+/* Starts s->ranks processes. In each of them it returns with *place set, and *is_parent is 0. In this one it returns
+ * when all have ended, with *is_parent 1 and their exit code: that of the first that failed. If one fails it ends the
+ * others. */
+DT_MUST_CHECK dt_status launch_ranks(const settings *s, rank_place *place, int *is_parent, int *exit_code);
+/* Meets the other ranks. dir is the run directory, in which ranks without a secret leave one; NULL: there is none. *out
+ * is NULL if this process is alone. */
+DT_MUST_CHECK dt_status meet_ranks(const settings *s, const rank_place *place, const char *dir, dt_dist **out);
+/* Returns s->threads, or where that is 0 and nobody says how many, this rank's share of the host's cores. */
+int threads_of_rank(const settings *s, const rank_place *place);
+/* What a rank does with the status at its end: says its rank and host with a failure of its own, is silent about what
+ * another rank has said, and leaves the others. Returns DT_OK where *exit_code has the answer. */
+DT_MUST_CHECK dt_status leave_ranks(dt_dist *dist, dt_status status, int *exit_code);
 
 /* ---- the run directory (run_dir.c) ------------------------------------------------------------- */
 
@@ -436,11 +511,12 @@ int interrupt_requested(void);
 
 /* ---- text for people (text.c) ------------------------------------------------------------------ */
 
-short_text text_count(int64_t n);        /* "8,936,682" */
-short_text text_float(float value);      /* the fewest digits that read back as value, such as "0.01" */
-short_text text_double(double value);    /* the same for a double */
-short_text text_seconds(double seconds); /* "1:02:10", "0:12" */
-short_text text_bytes(size_t bytes);     /* "312 MiB"; below 1 MiB "640 KiB" */
+short_text text_count(int64_t n);                    /* "8,936,682" */
+short_text text_float(float value);                  /* the fewest digits that read back as value, such as "0.01" */
+short_text text_double(double value);                /* the same for a double */
+short_text text_seconds(double seconds);             /* "1:02:10", "0:12" */
+short_text text_bytes(size_t bytes);                 /* "312 MiB"; below 1 MiB "640 KiB" */
+short_text text_shape(const int64_t *dim, int ndim); /* "512x3x3x512"; "1" if ndim is 0 */
 /* Returns "8x8x64", or "32x4x4x8" if an image has several maps. */
 short_text text_size(int maps, int height, int width, int channels);
 

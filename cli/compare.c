@@ -46,7 +46,7 @@ static dt_status subject_open(const settings *s, const char *path, subject *a)
     return subject_use_program(a);
 }
 
-dt_status subject_allocate(subject *a, const compared_images *images)
+dt_status subject_allocate(subject *a, const chosen_images *images)
 {
     a->scores = malloc((size_t)(images->n * images->n_classes) * sizeof *a->scores);
     a->classes = malloc((size_t)images->n * sizeof *a->classes);
@@ -71,20 +71,12 @@ void compare_progress_begin(compare_progress *p, int64_t total)
     p->total = total;
 }
 
-dt_status subject_run(subject *a, const compared_images *images, int64_t first, int64_t n, dt_prediction *how,
+dt_status subject_run(subject *a, const chosen_images *images, int64_t first, int64_t n, dt_prediction *how,
                       compare_progress *p)
 {
     const dt_progress ticks = { .tick = tick, .user = p };
-    const int64_t at = images->first + first;
-    dt_model_info is;
 
-    dt_model_look(a->model, &is);
-    const int64_t bytes = (int64_t)is.height * is.width * is.channels;
-    how->dataset = images->dataset;
-    how->first = images->dataset ? at : 0;
-    how->pixels = images->file.pixels ? images->file.pixels + at * bytes : NULL;
-    how->normalised = images->file.normalised ? images->file.normalised + at * bytes : NULL;
-    how->n = n;
+    images_give(images, a->model, first, n, how);
     how->progress = &ticks;
     const dt_status status = dt_predict(a->model, how, a->scores + first * images->n_classes);
     progress_wipe(&p->bar);
@@ -93,13 +85,30 @@ dt_status subject_run(subject *a, const compared_images *images, int64_t first, 
     return DT_OK;
 }
 
-void subject_judge(subject *a, const compared_images *images)
+static int class_of(const float *score, int n)
 {
+    int best = 0;
+
+    for (int c = 1; c < n; c++) best = score[c] > score[best] ? c : best;
+    return best;
+}
+
+static int labels_of(const float *score, int n)
+{
+    int said = 0;
+
+    for (int l = 0; l < n; l++) said |= (score[l] > 0.0f) << l;
+    return said;
+}
+
+void subject_judge(subject *a, const chosen_images *images)
+{
+    const int n = images->n_classes;
+
     a->hits = 0;
     for (int64_t i = 0; i < images->n; i++) {
-        const float *score = a->scores + i * images->n_classes;
-        int best = 0;
-        for (int c = 1; c < images->n_classes; c++) best = score[c] > score[best] ? c : best;
+        const float *score = a->scores + i * n;
+        const int best = images->is_binary ? labels_of(score, n) : class_of(score, n);
         a->classes[i] = best;
         a->hits += images->labels && images->labels[i] == best;
     }
@@ -107,39 +116,24 @@ void subject_judge(subject *a, const compared_images *images)
 
 /* ---- the images ---- */
 
-static dt_status choose_range(const settings *s, int64_t n_there, int64_t n_otherwise, compared_images *out)
+/* "3", or of labels "10010", label 0 first */
+static short_text said(const chosen_images *images, int32_t class)
 {
-    image_range range = { 0, n_there < n_otherwise ? n_there : n_otherwise };
+    short_text out = { "" };
 
-    if (s->index) DT_TRY(session_range(s, n_there, &range));
-    out->first = range.first;
-    out->n = range.count;
-    return DT_OK;
+    if (!images->is_binary) snprintf(out.s, sizeof out.s, "%d", class);
+    for (int l = 0; images->is_binary && l < images->n_classes; l++) out.s[l] = (char)('0' + (class >> l & 1));
+    return out;
 }
 
-/* Those of --inputs, or test images of the data set on which one of both was trained. b may be NULL. */
-static dt_status open_images(const settings *s, const subject *a, const subject *b, compared_images *out)
+/* Of the data set on which one of both was trained. b may be NULL. */
+static dt_status open_images(const settings *s, const subject *a, const subject *b, chosen_images *out)
 {
     const subject *of = session_dataset(s, a->model)[0] || !b ? a : b;
     settings named = *s;
-    char path[PATH_BYTES];
-    const char *name;
-    dt_dataset_view view;
-    dt_model_info is;
 
     named.checkpoint = of->path;
-    dt_model_look(a->model, &is);
-    out->n_classes = is.n_classes;
-    if (s->inputs) {
-        session_split_inputs(s->inputs, path, &name);
-        DT_TRY(dt_calibration_images_read(a->model, path, name, &out->file));
-        return choose_range(s, out->file.n, out->file.n, out);
-    }
-    DT_TRY(session_open_images(&named, of->model, DT_SPLIT_TEST, &out->dataset));
-    dt_dataset_look(out->dataset, &view);
-    DT_TRY(choose_range(s, view.n, s->profiles ? view.n : IMAGES_SHOWN, out));
-    out->labels = view.labels + out->first;
-    return DT_OK;
+    return images_open(&named, of->model, s->profiles ? INT64_MAX : IMAGES_SHOWN, out);
 }
 
 static dt_status check_same(const subject *a, const subject *b)
@@ -191,15 +185,16 @@ static void print_scores(const char *name, const subject *a, int64_t image, int 
     printf("\n");
 }
 
-static void print_images(const settings *s, const subject *a, const subject *b, const compared_images *images)
+static void print_images(const settings *s, const subject *a, const subject *b, const chosen_images *images)
 {
     printf("A  %s: %s, %s\n", a->path, text_network(a->model).s, session_engine(&(settings){ 0 }, &a->o).s);
     printf("B  %s: %s, %s\n", b->path, text_network(b->model).s, session_engine(&(settings){ 0 }, &b->o).s);
     printf("%8s %6s %6s %6s %6s %21s\n", "image", "label", "A", "B", "equal", "scores differ by up to");
     for (int64_t i = 0; i < images->n; i++) {
-        printf("%8s %6s %6d %6d %6s %22.6g\n", text_count(images->first + i).s,
-               images->labels ? text_count(images->labels[i]).s : "-", a->classes[i], b->classes[i],
-               a->classes[i] == b->classes[i] ? "yes" : "NO", score_distance(a, b, i, images->n_classes));
+        printf("%8s %6s %6s %6s %6s %22.6g\n", text_count(images->first + i).s,
+               images->labels ? said(images, images->labels[i]).s : "-", said(images, a->classes[i]).s,
+               said(images, b->classes[i]).s, a->classes[i] == b->classes[i] ? "yes" : "NO",
+               score_distance(a, b, i, images->n_classes));
         if (s->scores) print_scores("A", a, i, images->n_classes);
         if (s->scores) print_scores("B", b, i, images->n_classes);
     }
@@ -216,7 +211,15 @@ static void add_scores(cJSON *one, const char *name, const subject *a, int64_t i
     }
 }
 
-static cJSON *images_json(const settings *s, const subject *a, const subject *b, const compared_images *images)
+static void add_said(cJSON *one, const char *name, const chosen_images *images, int32_t class)
+{
+    if (images->is_binary)
+        cJSON_AddStringToObject(one, name, said(images, class).s);
+    else
+        cJSON_AddNumberToObject(one, name, class);
+}
+
+static cJSON *images_json(const settings *s, const subject *a, const subject *b, const chosen_images *images)
 {
     cJSON *out = cJSON_CreateObject();
 
@@ -226,9 +229,9 @@ static cJSON *images_json(const settings *s, const subject *a, const subject *b,
     for (int64_t i = 0; i < images->n; i++) {
         cJSON *one = cJSON_CreateObject();
         cJSON_AddNumberToObject(one, "image", (double)(images->first + i));
-        if (images->labels) cJSON_AddNumberToObject(one, "label", images->labels[i]);
-        cJSON_AddNumberToObject(one, "a", a->classes[i]);
-        cJSON_AddNumberToObject(one, "b", b->classes[i]);
+        if (images->labels) add_said(one, "label", images, images->labels[i]);
+        add_said(one, "a", images, a->classes[i]);
+        add_said(one, "b", images, b->classes[i]);
         cJSON_AddBoolToObject(one, "equal", a->classes[i] == b->classes[i]);
         cJSON_AddNumberToObject(one, "largest_difference", score_distance(a, b, i, images->n_classes));
         if (s->scores) add_scores(one, "scores_a", a, i, images->n_classes);
@@ -241,7 +244,7 @@ static cJSON *images_json(const settings *s, const subject *a, const subject *b,
     return out;
 }
 
-static dt_status run_both(const settings *s, subject *a, subject *b, const compared_images *images,
+static dt_status run_both(const settings *s, subject *a, subject *b, const chosen_images *images,
                           value_comparison *values)
 {
     const int64_t step = s->layers ? LOOKED_AT : images->n;
@@ -263,7 +266,7 @@ static dt_status run_both(const settings *s, subject *a, subject *b, const compa
     return DT_OK;
 }
 
-static dt_status report(const settings *s, const subject *a, const subject *b, const compared_images *images,
+static dt_status report(const settings *s, const subject *a, const subject *b, const chosen_images *images,
                         const value_comparison *values)
 {
     if (s->json) {
@@ -276,7 +279,7 @@ static dt_status report(const settings *s, const subject *a, const subject *b, c
     return DT_OK;
 }
 
-static dt_status compare_two(const settings *s, subject *a, subject *b, compared_images *images)
+static dt_status compare_two(const settings *s, subject *a, subject *b, chosen_images *images)
 {
     value_comparison values = { 0 };
 
@@ -289,7 +292,7 @@ static dt_status compare_two(const settings *s, subject *a, subject *b, compared
     return status;
 }
 
-static dt_status compare(const settings *s, subject *a, subject *b, compared_images *images)
+static dt_status compare(const settings *s, subject *a, subject *b, chosen_images *images)
 {
     DT_TRY(subject_open(s, s->checkpoint, a));
     if (!s->profiles) return compare_two(s, a, b, images);
@@ -306,7 +309,7 @@ static dt_status compare(const settings *s, subject *a, subject *b, compared_ima
 dt_status compare_run(const settings *s, int *exit_code)
 {
     subject a = { 0 }, b = { 0 };
-    compared_images images = { 0 };
+    chosen_images images = { 0 };
 
     DT_TRY(need_option("checkpoint", s->checkpoint));
     DT_CHECK(s->with || s->profiles, DT_ERR_ARGUMENT, "--with names the network to compare with; or give --profiles");
@@ -316,8 +319,7 @@ dt_status compare_run(const settings *s, int *exit_code)
              "--layers and --scores are of two networks; leave --profiles out");
     *exit_code = EXIT_GOOD;
     const dt_status status = compare(s, &a, &b, &images);
-    dt_calibration_images_free(&images.file);
-    dt_dataset_close(images.dataset);
+    images_close(&images);
     subject_close(&b);
     subject_close(&a);
     return status;

@@ -17,18 +17,9 @@ typedef struct {
     dt_model *made;   /* owned; of o.program; NULL: o.model computes */
     dt_model *model;  /* what computes */
     float *scores;    /* [n][n_classes], owned */
-    int32_t *classes; /* [n] the largest score's, the first of equal ones; owned */
+    int32_t *classes; /* [n] the largest score's, the first of equal ones; of a network of labels those it says; owned */
     int64_t hits;     /* images whose class is their label */
 } subject;
-
-/* The images on which networks are compared. */
-typedef struct {
-    dt_dataset *dataset;   /* owned; NULL: they are a file's */
-    dt_quantization file;  /* its pixels or normalised; owned */
-    const int32_t *labels; /* [n]; NULL: unknown */
-    int64_t first, n;
-    int n_classes;
-} compared_images;
 
 /* Counts of runs of several networks, for progress. */
 typedef struct {
@@ -42,12 +33,12 @@ void subject_close(subject *a);
 DT_MUST_CHECK dt_status subject_use_program(subject *a);
 /* Makes a's scores and classes of all images: at once, or where `look` is not NULL, it is called as in dt_prediction.
  */
-DT_MUST_CHECK dt_status subject_allocate(subject *a, const compared_images *images);
+DT_MUST_CHECK dt_status subject_allocate(subject *a, const chosen_images *images);
 /* Runs images first .. first + n - 1, counted within `images`. */
-DT_MUST_CHECK dt_status subject_run(subject *a, const compared_images *images, int64_t first, int64_t n,
+DT_MUST_CHECK dt_status subject_run(subject *a, const chosen_images *images, int64_t first, int64_t n,
                                     dt_prediction *how, compare_progress *p);
 /* Sets classes and hits once all images have run. */
-void subject_judge(subject *a, const compared_images *images);
+void subject_judge(subject *a, const chosen_images *images);
 
 void compare_progress_begin(compare_progress *p, int64_t total);
 
@@ -86,6 +77,6 @@ cJSON *values_json(const value_comparison *c);
 /* ---- profiles (compare_profiles.c) ---------------------------------------------------------------- */
 
 /* Runs a's program under every profile, and prints how many output codes differ between each two. */
-DT_MUST_CHECK dt_status compare_profiles(const settings *s, subject *a, const compared_images *images);
+DT_MUST_CHECK dt_status compare_profiles(const settings *s, subject *a, const chosen_images *images);
 
 #endif /* DT_CLI_COMPARE_H */

@@ -28,7 +28,7 @@ static dt_status use_profile(subject *a, dt_profile profile)
     return dt_program_lower_under(a->o.model, NULL, profile, &a->o.program);
 }
 
-static dt_status run_one(subject *a, const compared_images *images, int i, runs *r, compare_progress *p)
+static dt_status run_one(subject *a, const chosen_images *images, int i, runs *r, compare_progress *p)
 {
     dt_prediction how = { 0 };
 
@@ -45,7 +45,7 @@ static dt_status run_one(subject *a, const compared_images *images, int i, runs 
     return status;
 }
 
-static dt_status run_all(subject *a, const compared_images *images, runs *r)
+static dt_status run_all(subject *a, const chosen_images *images, runs *r)
 {
     compare_progress p;
 
@@ -62,7 +62,7 @@ static dt_status run_all(subject *a, const compared_images *images, runs *r)
     return DT_OK;
 }
 
-static int64_t codes_that_differ(const runs *r, const compared_images *images, int i, int k)
+static int64_t codes_that_differ(const runs *r, const chosen_images *images, int i, int k)
 {
     int64_t n = 0;
 
@@ -70,7 +70,7 @@ static int64_t codes_that_differ(const runs *r, const compared_images *images, i
     return n;
 }
 
-static int64_t predictions_that_differ(const runs *r, const compared_images *images, int i, int k)
+static int64_t predictions_that_differ(const runs *r, const chosen_images *images, int i, int k)
 {
     int64_t n = 0;
 
@@ -78,9 +78,9 @@ static int64_t predictions_that_differ(const runs *r, const compared_images *ima
     return n;
 }
 
-typedef int64_t (*counter)(const runs *r, const compared_images *images, int i, int k);
+typedef int64_t (*counter)(const runs *r, const chosen_images *images, int i, int k);
 
-static void print_matrix(const runs *r, const compared_images *images, counter count)
+static void print_matrix(const runs *r, const chosen_images *images, counter count)
 {
     printf("%-*s", CELL, "");
     for (int i = 0; i < r->n; i++) printf(" %*s", CELL, dt_profile_names[i]);
@@ -92,7 +92,7 @@ static void print_matrix(const runs *r, const compared_images *images, counter c
     }
 }
 
-static void print_runs(const subject *a, const runs *r, const compared_images *images)
+static void print_runs(const subject *a, const runs *r, const chosen_images *images)
 {
     printf("%s: %s, on %s images\n", a->path, text_network(a->model).s, text_count(images->n).s);
     printf("output codes that differ, of %s\n", text_count(images->n * images->n_classes).s);
@@ -106,7 +106,7 @@ static void print_runs(const subject *a, const runs *r, const compared_images *i
     printf("\n");
 }
 
-static void add_matrix(cJSON *to, const char *name, const runs *r, const compared_images *images, counter count)
+static void add_matrix(cJSON *to, const char *name, const runs *r, const chosen_images *images, counter count)
 {
     cJSON *rows = cJSON_AddArrayToObject(to, name);
 
@@ -119,7 +119,7 @@ static void add_matrix(cJSON *to, const char *name, const runs *r, const compare
     }
 }
 
-static dt_status print_runs_json(const subject *a, const runs *r, const compared_images *images)
+static dt_status print_runs_json(const subject *a, const runs *r, const chosen_images *images)
 {
     cJSON *out = cJSON_CreateObject();
 
@@ -136,7 +136,7 @@ static dt_status print_runs_json(const subject *a, const runs *r, const compared
     return print_json(out);
 }
 
-dt_status compare_profiles(const settings *s, subject *a, const compared_images *images)
+dt_status compare_profiles(const settings *s, subject *a, const chosen_images *images)
 {
     runs r = { 0 };
 

@@ -1,5 +1,6 @@
 /*
- * data.c - `detent data`: the known datasets, where their files are, or what is missing and how to get it.
+ * data.c - `detent data`: the known datasets, where their files are, or what is missing and how to get it; the kinds of
+ *          datasets that are named by a file; or by data_set.c what one dataset holds.
  */
 #include "cli.h"
 
@@ -64,18 +65,48 @@ static cJSON *dataset_json(const settings *s, const dt_dataset_info *info)
     return object;
 }
 
+/* The kinds that are named by a file or folder. */
+static void print_kinds(void)
+{
+    dt_dataset_kind_info kind;
+
+    for (int i = 0; i < dt_dataset_kinds(i, &kind); i++) {
+        printf("%s:%s: %s\n  options: %s\n", kind.kind, kind.of, kind.about, kind.options);
+    }
+}
+
+static void add_kinds(cJSON *all)
+{
+    dt_dataset_kind_info kind;
+
+    for (int i = 0; i < dt_dataset_kinds(i, &kind); i++) {
+        cJSON *object = cJSON_CreateObject();
+        cJSON_AddStringToObject(object, "kind", kind.kind);
+        cJSON_AddStringToObject(object, "of", kind.of);
+        cJSON_AddStringToObject(object, "about", kind.about);
+        cJSON_AddStringToObject(object, "options", kind.options);
+        cJSON_AddItemToArray(all, object);
+    }
+}
+
 dt_status data_run(const settings *s, int *exit_code)
 {
     const dt_dataset_info *infos;
     const int n = dt_dataset_known(&infos);
-    cJSON *all = s->json ? cJSON_CreateArray() : NULL;
 
     *exit_code = EXIT_GOOD;
+    if (s->dataset) return data_describe(s);
+    cJSON *all = s->json ? cJSON_CreateArray() : NULL;
     for (int i = 0; i < n; i++) {
         if (s->json)
             cJSON_AddItemToArray(all, dataset_json(s, &infos[i]));
         else
             print_dataset(s, &infos[i]);
     }
-    return s->json ? print_json(all) : DT_OK;
+    if (!s->json) {
+        print_kinds();
+        return DT_OK;
+    }
+    add_kinds(all);
+    return print_json(all);
 }

@@ -12,8 +12,9 @@ typedef struct {
     dt_metrics metrics;
     float label_smoothing; /* in the loss */
     double seconds;
+    int n_scores, is_binary;  /* of the network */
     dt_outputs outputs;       /* owned */
-    dt_class_report *classes; /* owned */
+    dt_class_report *classes; /* owned; NULL: the network tells no classes, but labels */
     dt_array_report *layers;  /* [n_layers] where an array computes, owned; else NULL */
     int n_layers;
 } measurement;
@@ -56,16 +57,33 @@ static dt_status measure(const settings *s, dt_model *m, const dt_dataset *d, co
     else
         status = dt_evaluate(m, d, s->train.batch, out->label_smoothing, &tick, o, &out->metrics);
     out->seconds = clock_seconds() - task.begin;
+    out->n_scores = is.n_classes;
+    out->is_binary = is.is_binary;
     progress_wipe(&bar);
-    if (status == DT_OK) status = dt_class_report_create(o->scores, v.labels, v.n, is.n_classes, &out->classes);
+    if (status == DT_OK && !is.is_binary)
+        status = dt_class_report_create(o->scores, v.labels, v.n, is.n_classes, &out->classes);
     return status;
 }
 
+/* Labels are said where their scores are above 0. */
+static int labels_differ(const float *a, const float *b, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if ((a[i] > 0.0f) != (b[i] > 0.0f)) return 1;
+    }
+    return 0;
+}
+
+/* Images of which another class, or other labels, are said. */
 static void count_differences(const measurement *a, comparison *with)
 {
+    const dt_outputs *x = &a->outputs, *y = &with->measured.outputs;
+
     with->n_differ = 0;
     for (int64_t i = 0; i < a->metrics.images; i++) {
-        with->n_differ += a->outputs.predictions[i] != with->measured.outputs.predictions[i];
+        const int64_t at = i * a->n_scores;
+        with->n_differ += a->is_binary ? labels_differ(x->scores + at, y->scores + at, a->n_scores)
+                                       : x->predictions[i] != y->predictions[i];
     }
 }
 
@@ -82,11 +100,12 @@ static dt_status print_evaluation_json(const settings *s, const session *o, cons
     add_fallback(out, o->ctx);
     cJSON_AddNumberToObject(out, "images", (double)a->metrics.images);
     cJSON_AddNumberToObject(out, "accuracy", a->metrics.accuracy);
+    if (a->is_binary) cJSON_AddNumberToObject(out, "exact", a->metrics.exact);
     cJSON_AddNumberToObject(out, "loss", a->metrics.loss);
     cJSON_AddRawToObject(out, "label_smoothing", text_float(a->label_smoothing).s);
     cJSON_AddNumberToObject(out, "images_per_s", (double)a->metrics.images / a->seconds);
     cJSON_AddNumberToObject(out, "seconds", a->seconds);
-    add_class_report(out, a->classes, s->top_k);
+    if (a->classes) add_class_report(out, a->classes, s->top_k);
     if (with->name) {
         cJSON *other = cJSON_AddObjectToObject(out, "compared");
         cJSON_AddStringToObject(other, "engine", with->name);
@@ -139,19 +158,23 @@ static void print_evaluation(const settings *s, const session *o, const dt_model
     printf("device     %s: %s, engine %s\n", dt_context_backend(o->ctx), dt_context_device(o->ctx),
            session_engine(s, o).s);
     print_fallback(o->ctx);
-    printf("accuracy   %.2f %%\n", 100.0 * a->metrics.accuracy);
+    printf("accuracy   %.2f %%", 100.0 * a->metrics.accuracy);
+    if (a->is_binary && a->n_scores > 1)
+        printf(" of all labels; all labels of %.2f %% of the images", 100.0 * a->metrics.exact);
+    printf("\n");
     if (with->name) {
         printf("%-10s %.2f %%; %s predictions differ\n", with->name, 100.0 * with->measured.metrics.accuracy,
                text_count(with->n_differ).s);
     }
-    print_top_k(a->classes, s->top_k);
+    if (a->classes) print_top_k(a->classes, s->top_k);
     printf("loss       %.4f", a->metrics.loss);
     if (a->label_smoothing > 0.0f) {
         printf(", with the training's label smoothing of %s", text_float(a->label_smoothing).s);
     }
     printf("\n");
     printf("speed      %s images/s, %.2f s\n", text_count((int64_t)(images_per_s + 0.5)).s, a->seconds);
-    if (s->confusion) print_confusion(a->classes);
+    if (s->metrics && a->classes) print_class_metrics(a->classes);
+    if ((s->confusion || s->metrics) && a->classes) print_confusion(a->classes);
 }
 
 /* What is evaluated, and beside what: the program beside the model it was lowered from, the array beside exact sums. */

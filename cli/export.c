@@ -1,6 +1,6 @@
 /*
  * export.c - `detent export`: a checkpoint's integers for hardware and for engines: program, vectors for RTL, C,
- *            fixed-point codes, CSV, TensorFlow Lite files.
+ *            fixed-point codes, CSV, TensorFlow Lite and ONNX files.
  */
 #include "cli.h"
 
@@ -52,9 +52,32 @@ static dt_status export_tflite(const settings *s, const session *o, const dt_pro
     return DT_OK;
 }
 
-/* A network of reals, whose weights may be integers. */
+/* "net.onnx: 12 layers, 6 KiB, opset 13, in QDQ form" */
+static void tell_onnx(const settings *s, int n_layers, const char *form)
+{
+    FILE *const to = report_stream(s->out);
+    struct stat file = { 0 };
+
+    (void)stat(s->out, &file);
+    fprintf(to, "%s: %d layers, %s, opset %d, %s\n", s->out, n_layers, text_bytes((size_t)file.st_size).s, s->opset,
+            form);
+}
+
+static dt_status export_onnx(const settings *s, const session *o, const dt_program_info *info)
+{
+    DT_TRY(dt_program_write_onnx(o->program, s->opset, s->out));
+    tell_onnx(s, info->n_layers, "in QDQ form");
+    return DT_OK;
+}
+
+/* A network of reals, whose weights may be integers in a TensorFlow Lite file. */
 static dt_status export_reals(const settings *s, const session *o)
 {
+    if (s->target == EXPORT_ONNX) {
+        DT_TRY(dt_model_write_onnx(o->model, s->opset, s->out));
+        tell_onnx(s, dt_layer_count(o->model), "of reals");
+        return DT_OK;
+    }
     DT_CHECK(s->io < 0 || s->io == DT_TFLITE_IO_F32, DT_ERR_ARGUMENT,
              "--io %s: %s computes on reals, and its file takes and gives them: leave --io out, or give f32; 'detent "
              "quantize' makes a network of integers",
@@ -70,7 +93,7 @@ static dt_status export_program(const settings *s, session *o)
     int is_program;
 
     DT_TRY(session_holds_program(s, &is_program));
-    if (s->target == EXPORT_TFLITE && !is_program) {
+    if ((s->target == EXPORT_TFLITE || s->target == EXPORT_ONNX) && !is_program) {
         DT_TRY(session_open_checkpoint(s, o));
         if (dt_model_is_real(o->model)) return export_reals(s, o);
     }
@@ -78,6 +101,7 @@ static dt_status export_program(const settings *s, session *o)
     dt_program_describe(o->program, &info);
     session_note_dataset(s, &info.origin);
     if (s->target == EXPORT_TFLITE) return export_tflite(s, o, &info);
+    if (s->target == EXPORT_ONNX) return export_onnx(s, o, &info);
     FILE *const to = report_stream(s->out);
     if (s->target == EXPORT_C) {
         DT_TRY(dt_program_write_c(o->program, s->out, s->name));
@@ -123,7 +147,8 @@ static dt_status export_target(const settings *s, session *o)
     switch ((export_kind)s->target) {
     case EXPORT_PROGRAM:
     case EXPORT_C:
-    case EXPORT_TFLITE: break;
+    case EXPORT_TFLITE:
+    case EXPORT_ONNX: break;
     case EXPORT_VECTORS: return export_vectors(s, o);
     case EXPORT_FIXED_POINT: return export_codes(s, o);
     case EXPORT_CSV: return export_csv(s, o);

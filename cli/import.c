@@ -1,6 +1,7 @@
 /*
- * import.c - `detent import`: a TensorFlow Lite file as one of detent's: a network of reals becomes a checkpoint, one
- * of integers a program. Or, with --model and --init, values that PyTorch has saved become a checkpoint.
+ * import.c - `detent import`: a TensorFlow Lite or an ONNX file as one of detent's: a network of reals becomes a
+ * checkpoint, one of integers a program. Or, with --model and --init, values that PyTorch has saved become a
+ * checkpoint.
  */
 #include "cli.h"
 
@@ -66,12 +67,11 @@ static dt_status import_file(const settings *s, session *o)
     char format[VALUE_BYTES];
 
     DT_TRY(dt_file_format(s->checkpoint, format, sizeof format));
-    DT_CHECK(
-        strncmp(format, "tflite", 6) == 0, DT_ERR_FORMAT,
-        "%s: is a file of the format '%s'; a TensorFlow Lite file is imported, and with --model and --init the values "
-        "that PyTorch has saved",
-        s->checkpoint, format);
-    return strcmp(format, "tflite") == 0 ? import_network(s, o) : import_program(s, o);
+    DT_CHECK(strncmp(format, "tflite", 6) == 0 || strncmp(format, "onnx", 4) == 0, DT_ERR_FORMAT,
+             "%s: is a file of the format '%s'; a TensorFlow Lite or an ONNX file is imported, and with --model and "
+             "--init the values that PyTorch has saved",
+             s->checkpoint, format);
+    return strstr(format, "-integer") ? import_program(s, o) : import_network(s, o);
 }
 
 dt_status import_run(const settings *s, int *exit_code)

@@ -4,7 +4,7 @@
  *             program is shown where the file is one, or --engine program makes one. A capture's file is
  *             inspect_capture.c's, and --cost inspect_cost.c's.
  */
-#include "cli.h"
+#include "debug.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,18 +36,6 @@ static const char *group_name(dt_param_group group)
     case DT_GROUP_STATE: return "state";
     }
     return "?";
-}
-
-/* 512x3x3x512; 1 for a scalar */
-static short_text shape_text(const dt_param_info *p)
-{
-    short_text out = { "1" };
-    int used = 0;
-
-    for (int d = 0; d < p->ndim && used < VALUE_BYTES; d++) {
-        used += snprintf(out.s + used, sizeof out.s - (size_t)used, "%s%lld", d ? "x" : "", (long long)p->dim[d]);
-    }
-    return out;
 }
 
 static int longest(int so_far, const char *name)
@@ -90,7 +78,8 @@ static void print_params(const dt_model *m)
     printf("%-*s %-14s %12s  %s\n", width, "parameter", "shape", "values", "group");
     for (int i = 0; i < n; i++) {
         dt_model_param(m, i, &p);
-        printf("%-*s %-14s %12s  %s\n", width, p.name, shape_text(&p).s, text_count(p.count).s, group_name(p.group));
+        printf("%-*s %-14s %12s  %s\n", width, p.name, text_shape(p.dim, p.ndim).s, text_count(p.count).s,
+               group_name(p.group));
         total[p.group] += p.count;
     }
     printf("%s trained values, %s clips, %s of state\n\n", text_count(total[DT_GROUP_WEIGHT]).s,
@@ -380,10 +369,12 @@ static int has_format(const settings *s, const char *wanted)
  * description. */
 static dt_status open_network(const settings *s, session *o)
 {
+    int is_program = s->engine == ENGINE_PROGRAM;
+
     DT_CHECK(s->engine != ENGINE_ARRAY, DT_ERR_ARGUMENT,
              "--engine array: an array runs the nodes of the program; --engine program shows them");
-    if (s->engine == ENGINE_PROGRAM || has_format(s, "detent-program") || has_format(s, "tflite-integer"))
-        return session_open_program(s, o);
+    if (s->checkpoint && !is_program) DT_TRY(session_holds_program(s, &is_program));
+    if (is_program) return session_open_program(s, o);
     if (s->checkpoint) return session_open_checkpoint(s, o);
     DT_TRY(session_open_context(s, o));
     return session_create_model(s, &s->model, o);
@@ -396,14 +387,35 @@ static dt_status print_network(const settings *s, const session *o)
     return o->program ? print_program(s, o) : print_model(s, o->model);
 }
 
+/* At most one of what it shows is asked for, and files are written of what has them. */
+static dt_status check_shown(const settings *s)
+{
+    const int has_tables = s->debug_quant || s->compare || s->sensitivity;
+    const int n =
+        (s->tensors || s->diff) + !!s->compare + s->debug_quant + s->sensitivity + (s->graph || s->dot) + s->cost;
+
+    DT_CHECK(n <= 1, DT_ERR_ARGUMENT,
+             "--tensors or --diff, --graph, --cost, --debug-quant, --compare, --sensitivity: one of them, please");
+    DT_CHECK(!s->csv || (has_tables && !s->compare), DT_ERR_ARGUMENT,
+             "--csv %s: --debug-quant and --sensitivity have a table to write", s->csv);
+    DT_CHECK(!s->html || s->debug_quant || s->compare, DT_ERR_ARGUMENT,
+             "--html %s: --debug-quant and --compare have charts", s->html);
+    return DT_OK;
+}
+
 dt_status inspect_run(const settings *s, int *exit_code)
 {
     session o = { 0 };
     settings on_cpu = *s;
 
     *exit_code = EXIT_GOOD;
+    DT_TRY(check_shown(s));
+    on_cpu.device = 1; /* nothing is computed, or little */
+    if (s->tensors || s->diff) return inspect_tensors(s);
+    if (s->compare) return inspect_compare(&on_cpu);
+    if (s->debug_quant) return inspect_debug(&on_cpu);
+    if (s->sensitivity) return inspect_sensitivity(&on_cpu);
     if (has_format(s, "detent-capture")) return inspect_capture(s);
-    on_cpu.device = 1; /* nothing is computed */
     dt_status status = open_network(&on_cpu, &o);
     if (status == DT_OK) status = print_network(s, &o);
     session_close(&o);

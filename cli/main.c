@@ -22,6 +22,7 @@ static const command commands[] = {
       "Measure loss and accuracy of a checkpoint on a test set: as it was trained, as its integer program, or as an "
       "array of processing elements would compute it.\n\n"
       "  detent eval --checkpoint runs/w4a2/best.safetensors --dataset cifar10 --data DIR\n"
+      "  detent eval --checkpoint F --data DIR --metrics\n"
       "  detent eval --checkpoint F --data DIR --engine array --psum-bits 12",
       eval_run },
     { "predict", FOR_PREDICT, "give scores for images in a file",
@@ -37,13 +38,14 @@ static const command commands[] = {
       "quantized; with --scheme qkeras, as QKeras-Mod trains.\n\n"
       "  detent quantize --checkpoint runs/float/best.safetensors --images 100 --out q.safetensors\n"
       "  detent quantize --checkpoint net.tflite --calibrate images.safetensors:x --out q.safetensors\n"
+      "  detent quantize --checkpoint net.onnx --calibrate images.safetensors:x --out q.safetensors\n"
       "  detent quantize --checkpoint net.tflite --scheme drq --out q.safetensors\n"
       "  detent eval --checkpoint q.safetensors --engine program --profile fp32-rne",
       quantize_run },
     { "compare", FOR_COMPARE, "compare two networks, or the profiles of one, on the same images",
-      "Give the predictions of two networks side by side: checkpoints, programs, TensorFlow Lite files. The images are "
-      "the "
-      "test set's, or a file's. With --profiles, count the output codes of one network that differ between the "
+      "Give the predictions of two networks side by side: checkpoints, programs, TensorFlow Lite and ONNX files. The "
+      "images are the test set's, or a file's. With --profiles, count the output codes of one network that differ "
+      "between the "
       "arithmetic "
       "of each two engines.\n\n"
       "  detent compare --checkpoint F --with q.safetensors --index 0:25\n"
@@ -51,13 +53,14 @@ static const command commands[] = {
       "  detent compare --checkpoint q.safetensors --profiles --index 0:1000",
       compare_run },
     { "import", FOR_IMPORT, "make a checkpoint or a program of another tool's file",
-      "Make a file of detent's of a TensorFlow Lite file. A network of reals becomes a checkpoint, which 'detent "
-      "quantize' "
-      "takes; one of int8 arithmetic becomes an integer program. The other commands also read the .tflite itself.\n\n"
+      "Make a file of detent's of a TensorFlow Lite or an ONNX file. A network of reals becomes a checkpoint, which "
+      "'detent quantize' takes; one of int8 arithmetic, or in ONNX's QDQ form, becomes an integer program. The other "
+      "commands also read the .tflite or .onnx itself.\n\n"
       "Or make a checkpoint of the network that --model and its options say, with the values of a PyTorch state_dict "
       "that "
       "was saved as safetensors: filters OIHW, names as 'detent inspect' lists them.\n\n"
       "  detent import net.tflite --out net.safetensors\n"
+      "  detent import net.onnx --out net.safetensors\n"
       "  detent import --model vgg16 --choke 16 --wbits 4 --abits 2 --init torch.safetensors --out net.safetensors",
       import_run },
     { "verify", FOR_VERIFY, "compare every psum: model, array, 64-bit sums",
@@ -68,7 +71,7 @@ static const command commands[] = {
       "  detent verify --checkpoint F --data DIR --layer features.27 --psum-bits 12\n"
       "  detent verify --vectors DIR",
       verify_run },
-    { "export", FOR_EXPORT, "write an integer program, vectors for RTL, C, codes, CSV, or a .tflite file",
+    { "export", FOR_EXPORT, "write an integer program, vectors for RTL, C, codes, CSV, a .tflite or an .onnx file",
       "Write what hardware, or an engine, needs of a checkpoint. The dataset gives the normalisation of the images, "
       "and the image of "
       "the vectors.\n\n"
@@ -77,7 +80,8 @@ static const command commands[] = {
       "  detent export --checkpoint F --to c --out c\n"
       "  detent export --checkpoint F --to fixed-point --out codes.safetensors\n"
       "  detent export --checkpoint q.safetensors --to csv --out calibration_results\n"
-      "  detent export --checkpoint q.safetensors --to tflite --io i8 --out net.tflite",
+      "  detent export --checkpoint q.safetensors --to tflite --io i8 --out net.tflite\n"
+      "  detent export --checkpoint q.safetensors --to onnx --out net.onnx",
       export_run },
     { "search", FOR_SEARCH, "find few bits for a trained capsule network",
       "Find word lengths for weights, activations and routing of a trained capsule network, without training it again: "
@@ -91,19 +95,35 @@ static const command commands[] = {
       "floats that its quantizer read and that the next layer reads. 'detent inspect' shows them.\n\n"
       "  detent capture --checkpoint F --index 0:128 --layer features.27 --out c.safetensors",
       capture_run },
-    { "inspect", FOR_INSPECT, "list parameters and the integer ranges of each layer",
+    { "inspect", FOR_INSPECT, "list parameters, tensors, and the ranges or the errors of each layer",
       "List the parameters of a checkpoint, or of a model that the options describe, and for each convolution on "
       "integers how large its psums can become. Of a capture's file, show how often each code and psum occurs. With "
-      "--graph, show the network at any stage: of reals, with quantizers, as integers.\n\n"
+      "--graph, show the network at any stage: of reals, with quantizers, as integers. Of a quantized network, show "
+      "the "
+      "error of each layer, or what each layer costs the scores.\n\n"
       "  detent inspect --checkpoint F\n"
       "  detent inspect --checkpoint c.safetensors\n"
       "  detent inspect --choke 16 --wbits 4 --abits 2\n"
       "  detent inspect --cost --model net.json --wbits 4 --abits 4\n"
       "  detent inspect --graph --model net.json\n"
-      "  detent inspect --graph --checkpoint F --engine program",
+      "  detent inspect --graph --checkpoint F --engine program\n"
+      "  detent inspect --tensors --checkpoint net.tflite\n"
+      "  detent inspect --debug-quant --checkpoint q.safetensors --csv q.csv\n"
+      "  detent inspect --debug-quant --checkpoint net.tflite --with F\n"
+      "  detent inspect --compare q.csv,other.csv --html both.html\n"
+      "  detent inspect --sensitivity --checkpoint q.safetensors",
       inspect_run },
+    { "bench-comm", FOR_BENCH_COMM, "measure the links between ranks",
+      "Measure how fast ranks sum gradients: the time and the bandwidth of sums of many sizes, on one machine "
+      "(--ranks) or "
+      "under the launcher that training will have.\n\n"
+      "  detent bench-comm --ranks 2\n"
+      "  srun --ntasks 4 detent bench-comm",
+      bench_comm_run },
     { "data", FOR_DATA, "list the datasets: found where, or how to get them",
-      "List the known datasets, where their files were found, or which are missing and how to get them.", data_run },
+      "List the known datasets, where their files were found, or which are missing and how to get them; and the kinds of "
+      "datasets that are named by a file. With --dataset tell what one of them holds.",
+      data_run },
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -111,7 +131,7 @@ static void print_usage(FILE *to)
 {
     fprintf(to, "Usage: detent COMMAND [OPTION...]\n"
                 "Train networks that compute on integers, and hand the same integers to hardware.\n\n");
-    for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].brief);
+    for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].brief);
     fprintf(
         to,
         "\n'detent help COMMAND' lists the options of one; 'detent --version' prints the version; 'detent completion'\n"

@@ -110,7 +110,8 @@ static dt_status start_from_defaults(const line *l, settings *s)
 static void settle(const line *l, settings *s)
 {
     if (s->classes > 0) s->model.n_classes = s->classes;
-    if (l->cmd->bit == FOR_COMPARE && !is_given(l, "index")) s->index = NULL; /* it depends on what is compared */
+    if ((l->cmd->bit & (FOR_COMPARE | FOR_INSPECT)) && !is_given(l, "index"))
+        s->index = NULL; /* it depends on what is compared */
     if (!is_given(l, "decoder")) dt_config_for_input(&s->model);
     if (l->cmd->bit != FOR_TRAIN && !is_given(l, "dataset")) s->dataset = NULL; /* the checkpoint has its own */
 }

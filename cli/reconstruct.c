@@ -154,6 +154,8 @@ dt_status reconstruct(const settings *s, session *o)
     DT_CHECK(is.caps_dim > 0, DT_ERR_ARGUMENT, "--reconstruct needs a capsule network; %s is none", is.name);
     DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
     dt_dataset_look(o->test_set, &view);
+    DT_CHECK(view.images, DT_ERR_UNSUPPORTED, "--reconstruct draws pictures, and the samples of %s are reals",
+             view.name);
     DT_TRY(session_range(s, view.n, &range));
     DT_CHECK(range.count <= MAX_IMAGES, DT_ERR_ARGUMENT, "--index %s: a picture has up to %d images", s->index,
              MAX_IMAGES);

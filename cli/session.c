@@ -137,13 +137,14 @@ dt_status session_holds_program(const settings *s, int *out)
 
     DT_TRY(need_option("checkpoint", s->checkpoint));
     DT_TRY(dt_file_format(s->checkpoint, format, sizeof format));
-    *out = strcmp(format, "detent-program") == 0 || strcmp(format, "tflite-integer") == 0;
+    const char *end = strstr(format, "-integer");
+    *out = strcmp(format, "detent-program") == 0 || (end && strcmp(end, "-integer") == 0);
     return DT_OK;
 }
 
 dt_status session_wants_program(const settings *s, int *out)
 {
-    int is_program;
+    int is_program = 0;
 
     DT_TRY(session_holds_program(s, &is_program));
     *out = is_program || s->engine != ENGINE_GRID || s->profile >= 0 || s->io_cast != DT_CAST_ROUND;

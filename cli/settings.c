@@ -41,7 +41,7 @@ const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
 static const char *const range_words[] = { "learned", "average", NULL };        /* of dt_range_update */
 static const char *const normalize_words[] = { "channel", "mean-image", NULL }; /* of centre_image */
 const char *const engine_words[] = { "grid", "program", "array", NULL };
-const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", "tflite", NULL };
+const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", "tflite", "onnx", NULL };
 const char *const method_words[] = { "qcapsnets", NULL };
 const char *const tune_words[] = { "val", "test", NULL };           /* in the order of tune_kind */
 const char *const compat_words[] = { "corrected", "master", NULL }; /* of dt_qcaps_options.published */
@@ -91,16 +91,18 @@ static const option_row own_rows[] = {
       .about = "Classes of the network, as many as the dataset has or more; without a dataset it has 10" },
 
     { "dataset", KIND_TEXT, AT(dataset), FOR_TRAIN, 2, FIXED, .unit = "NAME",
-      .about = "Dataset; 'detent data' lists them" },
+      .about = "Dataset: a name, or KIND:PATH such as csv:FILE, with options behind commas; 'detent data' lists them" },
     { "dataset", KIND_TEXT, AT(dataset), (ON_DEVICE & ~FOR_TRAIN) | FOR_INSPECT, 2, .unit = "NAME",
       .about = "Dataset; without it the one that the network was trained on, as its file says" },
+    { "dataset", KIND_TEXT, AT(dataset), FOR_DATA, 2, .unit = "NAME",
+      .about = "Open this dataset, and tell what its training and test samples are" },
     { "data", KIND_TEXT, AT(data_dir), ON_DEVICE | FOR_INSPECT | FOR_DATA, 2, SAVED, .unit = "DIR",
       .about = "Folder of the dataset's files, where they are not in its own folders" },
     { "train-size", KIND_INT64, AT(train_size), FOR_TRAIN, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
       .about = "Train on a balanced subset; 0 takes all" },
     { "val-size", KIND_INT64, AT(val_size), FOR_TRAIN, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
       .about = "Hold training images out, equally many of each class, to choose the best network by; 0 holds none out" },
-    { "test-size", KIND_INT64, AT(test_size), ON_DATA, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
+    { "test-size", KIND_INT64, AT(test_size), ON_DATA | FOR_INSPECT, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
       .about = "Evaluate on a balanced subset; 0 takes all" },
 
     { "epochs", KIND_INT, AT(train.epochs), TRAIN_OPTION, .unit = "N", .min = 1, .max = 100000,
@@ -147,6 +149,10 @@ static const option_row own_rows[] = {
       .min = 0, .max = 1000, .about = "Factor on the decoder's squared error, which is summed over an image" },
     { "hard-training", FLAG, .offset = AT(train.hard_training), TRAIN_OPTION,
       .about = "Capsule networks: harder margins in the last half of the epochs" },
+    { "accumulate", KIND_INT, AT(train.accumulate), FOR_TRAIN, 3, SAVED, .unit = "N", .min = 1, .max = 1024,
+      .about = "Compute a rank's share of --batch in N parts, one after the other, which takes less memory" },
+    { "sync-bn", FLAG, .offset = AT(train.sync_bn), TRAIN_OPTION,
+      .about = "Batch norms take the statistics of all ranks' images, not of each rank's own" },
     { "crop", KIND_INT, AT(train.crop_pad), TRAIN_OPTION, .unit = "PIXELS", .min = 0, .max = 16,
       .about = "Zero padding before a random crop to the old size; 0 does not crop" },
     { "shift", KIND_INT, AT(train.shift), TRAIN_OPTION, .unit = "PIXELS", .min = 0, .max = 16,
@@ -173,14 +179,15 @@ static const option_row own_rows[] = {
 
     { "checkpoint", KIND_TEXT, AT(checkpoint), ON_FILE, 5, .unit = "FILE",
       .about = "Trained network, or with the engines program and array an exported program (.safetensors); or a "
-               "TensorFlow Lite file (.tflite), of reals or of int8 arithmetic. The option's name may be left out" },
+               "TensorFlow Lite file (.tflite), of reals or of int8 arithmetic; or an ONNX file (.onnx), of reals or in "
+               "QDQ form. The option's name may be left out" },
     { "scheme", KIND_WORD, AT(quantize.scheme), QUANTIZE_OPTION, .unit = "SCHEME", .words = dt_scheme_names,
       .about = "What becomes of the network: 'full' integers, for which TensorFlow Lite has the names fiq-*; 'drq' int8 "
                "weights of layers with 1024 or more, whose inputs are rounded while it runs; 'float' folded batch norms; "
                "'qkeras' the quantizers with which the QKeras-Mod notebook trains. The last three need no images" },
     { "calibrate", KIND_TEXT, AT(calibrate), QUANTIZE_OPTION, .unit = "FILE[:NAME]",
-      .about = "Calibration images, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already; without it "
-               "training images of the dataset" },
+      .about = "Calibration images, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already (of "
+               "a network that was trained on reals: as its dataset has them); without it training images of the dataset" },
     { "images", KIND_INT64, AT(calibrate_images), QUANTIZE_OPTION, .unit = "N", .min = 1, .max = MAX_COUNT,
       .about = "How many training images of the dataset to calibrate on, equally many of each class" },
     { "observe", KIND_WORD, AT(quantize.observer), QUANTIZE_OPTION, .unit = "HOW", .words = dt_observer_names,
@@ -202,7 +209,10 @@ static const option_row own_rows[] = {
     { "profile", KIND_WORD, AT(profile), FOR_EVAL | FOR_PREDICT | FOR_EXPORT | FOR_VERIFY | FOR_COMPARE, 5, .unit = "NAME",
       .words = dt_profile_names, .special = "own", .special_value = -1,
       .about = "Quantized after training: the engine whose arithmetic the program has; 'exact' is the checkpoint's own "
-               "evaluation, and 'own' the file's, litert-ref at first" },
+               "evaluation, and 'own' the file's: litert-ref at first, of an ONNX file onnx" },
+    { "profile", KIND_WORD, AT(profile), FOR_INSPECT, 5, .unit = "NAME",
+      .words = dt_profile_names, .special = "own", .special_value = -1,
+      .about = "Debug-quant: the engine whose arithmetic the program has; 'own' is fp32-rne, or the program's thresholds" },
     { "io-cast", KIND_WORD, AT(io_cast), FOR_EVAL | FOR_PREDICT, 5, .unit = "HOW", .words = dt_image_cast_names,
       .about = "Quantized after training: how images become codes; truncate-i8 and -u8 cut off and wrap, as a host that "
                "casts without rounding" },
@@ -212,6 +222,9 @@ static const option_row own_rows[] = {
       .about = "Tell also how often the true class is among the K largest scores, where there are more classes than K" },
     { "confusion", FLAG, .offset = AT(confusion), .commands = FOR_EVAL, .group = 5,
       .about = "Print the accuracy of each class, and for which classes its images were taken" },
+    { "metrics", FLAG, .offset = AT(metrics), .commands = FOR_EVAL, .group = 5,
+      .about = "Print also precision, recall and F1 of each class and their means, balanced accuracy, Cohen's kappa, and "
+               "what --confusion prints" },
     { "graph", FLAG, .offset = AT(graph), .commands = FOR_INSPECT, .group = 5,
       .about = "Show the network instead: a line for each operator; with --json its file, as --model reads it" },
     { "cost", FLAG, .offset = AT(cost), .commands = FOR_INSPECT, .group = 5,
@@ -219,10 +232,26 @@ static const option_row own_rows[] = {
                "them" },
     { "dot", FLAG, .offset = AT(dot), .commands = FOR_INSPECT, .group = 5,
       .about = "Show the network as a drawing for Graphviz: | dot -Tsvg" },
+    { "tensors", FLAG, .offset = AT(tensors), .commands = FOR_INSPECT, .group = 5,
+      .about = "Show the file's tensors instead, by type: name, shape, bytes, and whether they are constant" },
+    { "diff", KIND_TEXT, AT(diff), FOR_INSPECT, 5, .unit = "FILE",
+      .about = "Show which tensors of --checkpoint and of FILE differ, by their names" },
+    { "debug-quant", FLAG, .offset = AT(debug_quant), .commands = FOR_INSPECT, .group = 5,
+      .about = "Show the error of each layer of a quantized network, as TensorFlow's quantization debugger does" },
+    { "mode", KIND_WORD, AT(debug_mode), FOR_INSPECT, 5, .unit = "MODE", .words = dt_debug_mode_names,
+      .about = "Debug-quant: each layer by itself, or beside the whole network of reals, so that errors add up" },
+    { "sensitivity", FLAG, .offset = AT(sensitivity), .commands = FOR_INSPECT, .group = 5,
+      .about = "Show what the scores lose if one layer alone is quantized, and if all layers but it are" },
+    { "compare", KIND_TEXT, AT(compare), FOR_INSPECT, 5, .unit = "A,B,..",
+      .about = "Debug-quant of up to six quantized networks, side by side: checkpoints, or files of --csv" },
+    { "csv", KIND_TEXT, AT(csv), FOR_INSPECT, 5, .unit = "FILE",
+      .about = "Write the table of --debug-quant, in TensorFlow's columns, or of --sensitivity" },
+    { "html", KIND_TEXT, AT(html), FOR_INSPECT, 5, .unit = "FILE",
+      .about = "Write the charts of --debug-quant or --compare as a page" },
     { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,
       .about = "Integer program (.safetensors), vectors for RTL, C, the codes of a network that 'detent search' has "
                "quantized (.safetensors); of one that 'detent quantize' has, the QKeras-Mod notebook's tables (csv); of it, and "
-               "of one of reals, a TensorFlow Lite file (.tflite)" },
+               "of one of reals, a TensorFlow Lite file (.tflite) or an ONNX file (.onnx)" },
     { "wbits", KIND_INT, AT(extraction.wbits), EXTRACT_OPTION, .unit = "BITS", .min = 2, .max = 31,
       .special = "own", .special_value = 0, .about = "csv: bits of a weight; 'own' are the quantizer's" },
     { "abits", KIND_INT, AT(extraction.abits), EXTRACT_OPTION, .unit = "BITS", .min = 2, .max = 31,
@@ -235,18 +264,25 @@ static const option_row own_rows[] = {
       .special = "own", .special_value = -1,
       .about = "Input and output of a TensorFlow Lite file: reals, or codes of 8 bits; 'own' is i8 of a quantized "
                "network, else f32" },
+    { "opset", KIND_INT, AT(opset), FOR_EXPORT, 5, .unit = "N", .min = 13, .max = 21,
+      .about = "Version of ONNX's operators in an ONNX file" },
     { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE | FOR_VERIFY | FOR_EXPORT | FOR_PREDICT, 5, .unit = "NAME",
       .about = "Convolution, as 'detent inspect' names it: features.27; to verify, 'all' is the default; to predict, "
                "any value of the network, or 'all'" },
-    { "inputs", KIND_TEXT, AT(inputs), FOR_PREDICT | FOR_COMPARE, 5, .unit = "FILE[:NAME]",
-      .about = "Images of the network's size, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already" },
+    { "inputs", KIND_TEXT, AT(inputs), FOR_PREDICT | FOR_COMPARE | FOR_INSPECT, 5, .unit = "FILE[:NAME]",
+      .about = "Images of the network's size, [N][H][W][C], in a safetensors file: U8 pixels, or F32 normalised already; of a "
+               "network that was trained on reals, F32 as its dataset has them" },
     { "index", KIND_TEXT, AT(index), FOR_CAPTURE | FOR_EXPORT, 5, .unit = "A:B",
       .about = "Test images A to B-1, counted from 0, or the one image A" },
+    { "index", KIND_TEXT, AT(index), FOR_INSPECT, 5, .unit = "A:B",
+      .about = "Debug-quant, sensitivity: images A to B-1; without it the first --images of the test set, of --inputs all" },
     { "index", KIND_TEXT, AT(index), FOR_COMPARE, 5, .unit = "A:B",
       .about = "Images A to B-1, counted from 0, or the one image A; without it the first 25 test images, with --profiles "
                "all of them, of --inputs all" },
     { "with", KIND_TEXT, AT(with), FOR_COMPARE, 5, .unit = "FILE",
       .about = "Network B, with which that of --checkpoint is compared: any file that --checkpoint takes" },
+    { "with", KIND_TEXT, AT(with), FOR_INSPECT, 5, .unit = "FILE",
+      .about = "Debug-quant: the network of reals that a file of integers was made of; a checkpoint has its own" },
     { "layers", FLAG, .offset = AT(layers), .commands = FOR_COMPARE, .group = 5,
       .about = "Tell also how far the values inside are apart that both have, as reals" },
     { "scores", FLAG, .offset = AT(scores), .commands = FOR_COMPARE, .group = 5,
@@ -258,6 +294,8 @@ static const option_row own_rows[] = {
       .about = "Capsule networks: a picture (PNG) of the images that the decoder makes, instead of a layer" },
     { "images", KIND_INT64, AT(images), FOR_VERIFY, 5, .unit = "N", .min = 1, .max = MAX_COUNT,
       .about = "Verify the first N test images" },
+    { "images", KIND_INT64, AT(images), FOR_INSPECT, 5, .unit = "N", .min = 1, .max = MAX_COUNT,
+      .about = "Debug-quant, sensitivity: how many test images" },
     { "vectors", KIND_TEXT, AT(vectors), FOR_VERIFY, 5, .unit = "DIR",
       .about = "Check a folder of exported vectors instead of a checkpoint" },
     { "layout", KIND_WORD, AT(layout), FOR_EXPORT, 5, .unit = "NAME", .words = dt_layout_names,
@@ -314,8 +352,16 @@ static const option_row own_rows[] = {
     { "device", KIND_WORD, AT(device), ON_DEVICE, 8, SAVED, .unit = "NAME", .words = device_words,
       .about = "Where to compute; auto takes cuda if a device answers" },
     { "gpu", KIND_INT, AT(gpu), ON_DEVICE, 8, SAVED, .unit = "N", .min = 0, .max = 1023, .about = "Which GPU" },
-    { "threads", KIND_INT, AT(threads), ON_DEVICE, 8, SAVED, .unit = "N", .min = 0, .max = 1024,
+    { "threads", KIND_INT, AT(threads), ON_DEVICE | FOR_INSPECT, 8, SAVED, .unit = "N", .min = 0, .max = 1024,
       .about = "CPU threads; 0 leaves it to OpenMP. Results do not depend on it" },
+    { "ranks", KIND_INT, AT(ranks), FOR_TRAIN | FOR_BENCH_COMM, 8, .unit = "N", .min = 1, .max = 1024,
+      .about = "Start N processes on this machine that share each batch; under torchrun, Slurm or mpirun leave it out" },
+    { "master-addr", KIND_TEXT, AT(master_addr), FOR_TRAIN | FOR_BENCH_COMM, 8, .unit = "HOST",
+      .about = "Several ranks: where rank 0 listens; else MASTER_ADDR, Slurm's first node, or this machine alone" },
+    { "master-port", KIND_INT, AT(master_port), FOR_TRAIN | FOR_BENCH_COMM, 8, .unit = "PORT", .min = 1, .max = 65535,
+      .special = "auto", .special_value = 0, .about = "Several ranks: its port; else MASTER_PORT, or one by the job's number" },
+    { "timeout", KIND_INT, AT(timeout), FOR_TRAIN | FOR_BENCH_COMM, 8, .unit = "SECONDS", .min = 1, .max = 86400,
+      .about = "Several ranks: they meet within that time, and when one dies or hangs, all end within it" },
     { "precision", KIND_WORD, AT(precision), ON_DEVICE, 8, FIXED, .unit = "NAME", .words = dt_precision_names,
       .about = "Operands of backward convolutions: f32, or mixed for 16 bits. Forward is the same in both" },
     { "seed", KIND_SEED, AT(seed), ON_DEVICE, 8, FIXED, .unit = "N", .min = 0, .max = MAX_SEED,
@@ -324,9 +370,9 @@ static const option_row own_rows[] = {
       .about = "Run each kernel by itself, for debugging; the results are the same bits" },
 
     { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 9, .about = "Print errors and warnings only" },
-    { "json", FLAG, .offset = AT(json), .commands = ON_ALL & ~(FOR_TRAIN | FOR_PREDICT | FOR_IMPORT), .group = 9,
+    { "json", FLAG, .offset = AT(json), .commands = (ON_ALL & ~(FOR_TRAIN | FOR_PREDICT | FOR_IMPORT)) | FOR_BENCH_COMM, .group = 9,
       .about = "Print JSON" },
-    { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL, .group = 9,
+    { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL | FOR_BENCH_COMM, .group = 9,
       .about = "With an error, print where it came from" },
 };
 /* clang-format on */
@@ -406,8 +452,11 @@ dt_status settings_default(settings *out)
                        .precision = (int)device.precision,
                        .seed = device.seed,
                        .eval_every = 1,
+                       .ranks = 1,
+                       .timeout = 120,
                        .index = "0:1",
                        .io = -1,
+                       .opset = 13,
                        .images = 100,
                        .profile = -1,
                        .calibrate_images = 100,

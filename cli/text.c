@@ -69,6 +69,17 @@ short_text text_bytes(size_t bytes)
     return out;
 }
 
+short_text text_shape(const int64_t *dim, int ndim)
+{
+    short_text out = { "1" };
+    int used = 0;
+
+    for (int d = 0; d < ndim && used < VALUE_BYTES; d++) {
+        used += snprintf(out.s + used, sizeof out.s - (size_t)used, "%s%lld", d ? "x" : "", (long long)dim[d]);
+    }
+    return out;
+}
+
 short_text text_size(int maps, int height, int width, int channels)
 {
     short_text out = { "" };

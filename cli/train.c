@@ -18,6 +18,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static dt_status measure_epoch(run *r, epoch_line *line)
@@ -28,6 +29,7 @@ static dt_status measure_epoch(run *r, epoch_line *line)
 
     DT_TRY(dt_trainer_metrics(r->o.trainer, &train));
     DT_TRY(dt_trainer_check_values(r->o.trainer));
+    DT_TRY(dt_trainer_agree(r->o.trainer));
     const double seconds = clock_seconds() - r->epoch_begin; /* metrics waited for the device: all steps are in */
     if (train_is_due(epoch, r->s->eval_every, r)) {
         DT_TRY(log_evaluation(r, r->o.model, decides, train_split(r), &found));
@@ -67,7 +69,7 @@ static dt_status end_epoch(run *r)
     if (best) r->state.best_accuracy = line.eval_accuracy;
     if (best) r->state.best_epoch = line.epoch;
 
-    DT_TRY(metrics_append_epoch(r->s->out, &line));
+    if (r->rank == 0) DT_TRY(metrics_append_epoch(r->s->out, &line));
     if (best) DT_TRY(train_save_best(r));
     DT_TRY(train_save_last(r));
     report_epoch(r, &line, best);
@@ -119,6 +121,7 @@ static dt_status test_best(run *r)
 
     if (!train_owes_test(r)) return DT_OK;
     DT_TRY(run_dir_path(r->s->out, TRAIN_BEST, path));
+    DT_TRY(dt_dist_barrier(r->dist, "best network")); /* rank 0 has saved it */
     DT_TRY(dt_checkpoint_open(r->o.ctx, path, &best));
     const dt_status status = log_evaluation(r, best, r->o.test_set, "test", &found);
     dt_model_destroy(best);
@@ -128,15 +131,18 @@ static dt_status test_best(run *r)
 
     r->state.test_accuracy = found.accuracy;
     const end_line line = { r->state.best_epoch, found.loss, found.accuracy };
-    DT_TRY(metrics_append_end(r->s->out, &line));
+    if (r->rank == 0) DT_TRY(metrics_append_end(r->s->out, &line));
     return train_save_last(r);
 }
 
 /* The loop's condition is the position alone, so it does not matter where a resumed run begins. */
 static dt_status train(run *r)
 {
+    int is_asked;
+
     while (train_end(r) == END_NOT_YET) {
-        if (interrupt_requested()) return train_stop_here(r);
+        DT_TRY(train_is_asked_to_stop(r, &is_asked));
+        if (is_asked) return train_stop_here(r);
         if (dt_trainer_epoch(r->o.trainer) > r->state.epochs_ended) {
             DT_TRY(end_epoch(r));
             r->epoch_images = 0;
@@ -147,21 +153,61 @@ static dt_status train(run *r)
     return test_best(r);
 }
 
-dt_status train_run(const settings *s, int *exit_code)
+static dt_status run_all(run *r, const rank_place *place)
 {
-    run r = { .s = s, .lock = -1, .saved_step = -1, .state = { .best_accuracy = -1.0, .test_accuracy = -1.0 } };
+    DT_TRY(need_option("out", r->s->out));
+    DT_TRY(train_meet(r, place));
+    DT_TRY(train_share_directory(r));
+    if (train_end(r) == END_NOT_YET || train_owes_test(r)) {
+        DT_TRY(train_open(r));
+        DT_TRY(train(r));
+    }
+    report_end(r);
+    return DT_OK;
+}
 
+/* One process, which may be one of several ranks. */
+static dt_status run_rank(const settings *s, const rank_place *place, int *exit_code)
+{
+    settings own = *s;
+    run r = { .s = &own,
+              .rank = place->rank,
+              .lock = -1,
+              .saved_step = -1,
+              .state = { .best_accuracy = -1.0, .test_accuracy = -1.0 } };
+
+    own.threads = threads_of_rank(s, place);
+    own.quiet |= place->rank > 0;
     setvbuf(stdout, NULL, _IOLBF, 0); /* each line is seen when it happens, in a log file too */
     interrupt_install();              /* before anything is opened: a signal then is answered before the first step */
     interrupt_on_closed_output();
-    dt_status status = train_look_into_directory(&r);
-    if (status == DT_OK && (train_end(&r) == END_NOT_YET || train_owes_test(&r))) {
-        status = train_open(&r);
-        if (status == DT_OK) status = train(&r);
-    }
-    if (status == DT_OK) report_end(&r);
+    const dt_status status = run_all(&r, place);
     session_close(&r.o);
     if (r.lock >= 0) close(r.lock);
+    return leave_ranks(r.dist, status, exit_code);
+}
+
+/* What no rank could do, said once. */
+static dt_status check_shares(const settings *s, int ranks)
+{
+    const int parts = ranks * s->train.accumulate;
+
+    DT_CHECK(ranks == 1 || strcmp(device_words[s->device], "cuda") != 0, DT_ERR_UNSUPPORTED,
+             "--device cuda trains on one rank; %d ranks compute on --device cpu", ranks);
+    DT_CHECK(s->train.batch % parts == 0, DT_ERR_ARGUMENT,
+             "--batch %d is shared by %d rank%s in %d part%s each: it must be a multiple of %d", s->train.batch, ranks,
+             ranks == 1 ? "" : "s", s->train.accumulate, s->train.accumulate == 1 ? "" : "s", parts);
+    return DT_OK;
+}
+
+dt_status train_run(const settings *s, int *exit_code)
+{
+    rank_place place;
+    int is_parent = 0;
+
     *exit_code = EXIT_GOOD;
-    return status;
+    DT_TRY(find_rank(s, &place));
+    DT_TRY(check_shares(s, place.size > 1 ? place.size : s->ranks));
+    if (s->ranks > 1) DT_TRY(launch_ranks(s, &place, &is_parent, exit_code));
+    return is_parent ? DT_OK : run_rank(s, &place, exit_code);
 }

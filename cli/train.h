@@ -1,6 +1,7 @@
 /*
- * train.h - a run of `detent train`. train_open.c opens it, train.c runs it, train_state.c saves it and knows when it
- *           is over, train_log.c writes the lines of --log-every, and train_report.c prints for people.
+ * train.h - a run of `detent train`. train_open.c opens it, train_ranks.c shares it with others, train.c runs it,
+ * train_state.c saves it and knows when it is over, train_log.c writes the lines of --log-every, and train_report.c
+ * prints for people.
  */
 #ifndef DT_TRAIN_H
 #define DT_TRAIN_H
@@ -28,8 +29,10 @@ typedef struct {
 } log_mark;
 
 typedef struct {
-    const settings *s;
+    const settings *s; /* of this rank */
     session o;
+    dt_dist *dist;    /* the other ranks; NULL: there are none */
+    int rank;         /* rank 0 alone writes and prints */
     dt_model_info is; /* o.model's */
     run_state state;
     int lock;           /* file descriptor that locks the run directory; -1: none */
@@ -53,6 +56,17 @@ DT_MUST_CHECK dt_status train_look_into_directory(run *r);
 /* Opens data, model, trainer and run directory, and prints what they are. */
 DT_MUST_CHECK dt_status train_open(run *r);
 
+/* ---- train_ranks.c ---- */
+
+/* Meets the other ranks and checks that they have the same options. */
+DT_MUST_CHECK dt_status train_meet(run *r, const rank_place *place);
+/* Looks into the run directory, as rank 0 finds it. */
+DT_MUST_CHECK dt_status train_share_directory(run *r);
+/* Checks that all ranks have the same network and images, and gives them what rank 0 starts from. */
+DT_MUST_CHECK dt_status train_share_start(run *r);
+/* Sets *out to 1 if a signal has asked any rank to stop. */
+DT_MUST_CHECK dt_status train_is_asked_to_stop(run *r, int *out);
+
 /* ---- train_state.c ---- */
 
 typedef enum { END_NOT_YET, END_ALL_EPOCHS, END_STOP_AT, END_PATIENCE } run_end;
@@ -67,9 +81,9 @@ const char *train_split(const run *r);
 int train_is_due(int epoch, int every, const run *r);
 /* Reads the state from a checkpoint. */
 DT_MUST_CHECK dt_status train_read_state(const char *path, run_state *out);
-/* Saves best.safetensors. */
+/* Saves best.safetensors, as does rank 0 alone. */
 DT_MUST_CHECK dt_status train_save_best(const run *r);
-/* Saves last.safetensors. */
+/* Saves last.safetensors, likewise. */
 DT_MUST_CHECK dt_status train_save_last(run *r);
 /* Saves the run, unless that is done already, and returns DT_ERR_INTERRUPTED. The message says how to go on. */
 DT_MUST_CHECK dt_status train_stop_here(run *r);

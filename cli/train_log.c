@@ -1,6 +1,6 @@
 /*
  * train_log.c - the lines of --log-every: one every N batches of an epoch and of an evaluation, on stdout and in
- *               metrics.jsonl.
+ *               metrics.jsonl. With several ranks an evaluation has none.
  *
  * Each number is there twice: over the batches since the last line, and since the epoch or the evaluation began. Means
  * of loss and accuracy come from the running sums of the device, so that a line waits for the device and costs nothing
@@ -74,7 +74,7 @@ dt_status log_steps(run *r)
     const dt_metrics none = { 0 };
     dt_metrics m;
 
-    if (r->s->log_every == 0 || batches_done(r) % r->s->log_every != 0) return DT_OK;
+    if (r->s->log_every == 0 || r->rank > 0 || batches_done(r) % r->s->log_every != 0) return DT_OK;
     DT_TRY(dt_trainer_metrics(r->o.trainer, &m));
     const log_mark now = mark_now(r);
     batch_line line = { .event = "step",
@@ -136,7 +136,7 @@ dt_status log_evaluation(run *r, dt_model *m, const dt_dataset *d, const char *s
                            .batches = (v.n + batch - 1) / batch };
     e.last_seconds = e.task.begin;
     const dt_progress watched = {
-        .tick = progress_tick, .watch = every > 0 ? on_batches : NULL, .watch_every = every, .user = &e
+        .tick = progress_tick, .watch = every > 0 && !r->dist ? on_batches : NULL, .watch_every = every, .user = &e
     };
     DT_TRY(dt_evaluate(m, d, batch, r->s->train.label_smoothing, &watched, NULL, out));
     return DT_OK;

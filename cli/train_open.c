@@ -9,6 +9,7 @@ static void print_skipped(void *user, const char *name, const char *why)
 {
     const run *r = user;
 
+    if (r->rank > 0) return;
     if (r->s->quiet)
         fprintf(stderr, "detent train: warning: --init %s: skipped %s: %s\n", r->s->init, name, why);
     else
@@ -24,6 +25,13 @@ static dt_status load_init(run *r)
     DT_TRY(dt_checkpoint_load_partial(r->o.model, r->s->init, print_skipped, r, &n_loaded));
     DT_CHECK(n_loaded > 0, DT_ERR_FORMAT, "--init %s: no parameter of it fits this model", r->s->init);
     if (!r->s->quiet) printf("           copied %d of %d parameters\n", n_loaded, dt_model_n_params(r->o.model));
+    return DT_OK;
+}
+
+static dt_status open_context(run *r)
+{
+    DT_TRY(session_open_context(r->s, &r->o));
+    if (r->dist) DT_TRY(dt_context_join(r->o.ctx, r->dist));
     return DT_OK;
 }
 
@@ -61,7 +69,7 @@ static dt_status open_from_file(run *r)
     dt_dataset_view view;
 
     cfg.n_classes = r->s->classes;
-    DT_TRY(session_open_context(r->s, &r->o));
+    DT_TRY(open_context(r));
     DT_TRY(create_model(r, &cfg));
     DT_TRY(open_datasets(r, &r->is));
     dt_dataset_look(r->o.train_set, &view);
@@ -88,7 +96,7 @@ static dt_status open_by_name(run *r)
     DT_CHECK(view.n_classes <= cfg.n_classes, DT_ERR_ARGUMENT,
              "--classes %d: %s has %d classes, and a network for it needs as many or more", cfg.n_classes,
              r->s->dataset, view.n_classes);
-    DT_TRY(session_open_context(r->s, &r->o));
+    DT_TRY(open_context(r));
     return create_model(r, &cfg);
 }
 
@@ -159,7 +167,8 @@ dt_status train_open(run *r)
     DT_TRY(dt_network_is_file(r->s->model.name) ? open_from_file(r) : open_by_name(r));
     report_begin(r);
     DT_TRY(open_trainer(r));
-    DT_TRY(open_directory(r));
+    DT_TRY(train_share_start(r));
+    if (r->rank == 0) DT_TRY(open_directory(r));
     report_position(r);
     r->run_begin = clock_seconds();
     r->first_step = dt_trainer_steps_done(r->o.trainer);

@@ -47,8 +47,9 @@ void report_begin(const run *r)
     if (n_decoder > 0) printf(" and %s of the decoder", text_count(n_decoder).s);
     printf(", %d quantized layers\n", dt_model_n_layers(r->o.model));
     print_norms(r);
-    printf("data       %s: %s training and %s test images, %dx%dx%d, %d classes", r->s->dataset, text_count(train.n).s,
-           text_count(test.n).s, train.height, train.width, train.channels, train.n_classes);
+    printf("data       %s: %s training and %s test %s, %dx%dx%d, %d %s", r->s->dataset, text_count(train.n).s,
+           text_count(test.n).s, train.reals ? "samples" : "images", train.height, train.width, train.channels,
+           train.n_classes, train.multi_label ? "labels" : "classes");
     if (r->s->val_size > 0) printf("; %s held out", text_count(r->s->val_size).s);
     printf("\n");
     printf("device     %s: %s; %s\n", dt_context_backend(r->o.ctx), dt_context_device(r->o.ctx),
@@ -61,7 +62,9 @@ static void print_loss(const dt_model_info *model, const dt_train_config *cfg)
     const int n_hard = cfg->hard_training ? cfg->epochs / 2 : 0;
 
     if (model->caps_dim == 0) {
-        printf("loss       cross-entropy, label smoothing %g\n", (double)cfg->label_smoothing);
+        printf("loss       %scross-entropy, label smoothing %g%s\n", model->is_binary ? "binary " : "",
+               (double)cfg->label_smoothing,
+               model->is_binary && model->n_classes > 1 ? "; accuracy is the share of all labels" : "");
         return;
     }
     printf("loss       margin");

@@ -115,13 +115,13 @@ static dt_status save(const run *r, const char *name)
 
 dt_status train_save_best(const run *r)
 {
-    DT_TRY(save(r, TRAIN_BEST));
+    if (r->rank == 0) DT_TRY(save(r, TRAIN_BEST));
     return DT_OK;
 }
 
 dt_status train_save_last(run *r)
 {
-    DT_TRY(save(r, TRAIN_LAST));
+    if (r->rank == 0) DT_TRY(save(r, TRAIN_LAST));
     r->saved_step = dt_trainer_steps_done(r->o.trainer);
     return DT_OK;
 }
@@ -129,10 +129,13 @@ dt_status train_save_last(run *r)
 dt_status train_stop_here(run *r)
 {
     const int64_t step = dt_trainer_steps_done(r->o.trainer);
+    char ranks[32] = "";
 
     progress_wipe(&r->bar);
     if (r->saved_step != step) DT_TRY(train_save_last(r));
+    DT_TRY(dt_dist_barrier(r->dist, "saving")); /* a launcher ends all when the first rank ends with 130 */
+    if (r->s->ranks > 1) snprintf(ranks, sizeof ranks, " --ranks %d", r->s->ranks);
     return dt_raise(DT_ERR_INTERRUPTED, __FILE__, __LINE__,
-                    "stopped after step %s and saved; go on with 'detent train --resume --out %s'", text_count(step).s,
-                    r->s->out);
+                    "stopped after step %s and saved; go on with 'detent train --resume%s --out %s'",
+                    text_count(step).s, ranks, r->s->out);
 }

@@ -53,6 +53,9 @@ enum { DT_PSUM_F16_UNIT = 8 };
 /* The most bytes that one peek may read. */
 enum { DT_PEEK_BYTES = 64 };
 
+/* Sums over ranks that may be under way at once. */
+enum { DT_COMM_SLOTS = 4 };
+
 /* The functions of one kind of device. A device does what it is told in the order of the calls. */
 typedef struct {
     const char *name;
@@ -77,6 +80,8 @@ typedef struct {
      * *ready to 0 and may be called again. */
     dt_status (*peek_end)(void *device, void *host, size_t bytes, int *ready);
     dt_status (*copy)(void *device, void *dst, const void *src, size_t bytes); /* both in device memory */
+    /* Adds v[0..count-1] to sum, both in device memory. NULL where a step cannot be run in parts. */
+    dt_status (*add)(void *device, float *sum, const float *v, int64_t count);
     /* Updates all parameters. If gradients are scaled and one of them is not finite, only the loss scale changes. */
     dt_status (*update)(const dt_update *u, const dt_exec *ex);
     void *(*stream)(void *device); /* dt_exec.stream of this device's kernels */
@@ -89,6 +94,13 @@ typedef struct {
     dt_status (*capture_end)(void *device, void **graph);
     dt_status (*replay)(void *device, void *graph);
     void (*graph_free)(void *device, void *graph);
+    /* Connects the device with the other ranks; NULL, as the next two are, where it cannot work with others. */
+    dt_status (*comm_open)(void *device, dt_dist *dist);
+    /* Sums data over all ranks, in place, once all that was launched before has run. It may run beside what is launched
+     * next. All ranks call it in the same order. slot: 0..DT_COMM_SLOTS-1. */
+    dt_status (*all_reduce)(void *device, void *data, int64_t count, dt_dtype type, int slot);
+    /* What is launched next sees the sums of all slots. */
+    dt_status (*all_reduce_join)(void *device);
     /* Returns the table of kernels, [DT_OP_COUNT]. An entry is NULL where the device has no kernel for the operator. */
     const dt_kernel *const *(*kernels)(void);
 } dt_backend;

@@ -3,6 +3,7 @@
  */
 #include "context.h"
 
+#include "cpu_level.h"
 #include "grid_facts.h"
 #include "names.h"
 
@@ -52,6 +53,7 @@ static dt_status context_choose(dt_context *ctx)
 dt_status dt_context_create(const dt_options *opt, dt_context **out)
 {
     DT_TRY(options_check(opt));
+    DT_TRY(dt_cpu_level_check());
     const dt_step fresh = { .scale = { .value = 1.0f } };
     dt_context *ctx = calloc(1, sizeof *ctx);
     DT_CHECK(ctx, DT_ERR_MEMORY, "no memory for a context");
@@ -88,6 +90,15 @@ void dt_context_destroy(dt_context *ctx)
         ctx->backend->close(ctx->device);
     }
     free(ctx);
+}
+
+dt_status dt_context_join(dt_context *ctx, dt_dist *dist)
+{
+    DT_CHECK(ctx->backend->comm_open, DT_ERR_UNSUPPORTED,
+             "device %s does not train on several ranks yet; use --device cpu, or one rank", ctx->backend->name);
+    DT_TRY(ctx->backend->comm_open(ctx->device, dist));
+    ctx->dist = dist;
+    return DT_OK;
 }
 
 const char *dt_context_backend(const dt_context *ctx)

@@ -12,6 +12,7 @@ struct dt_context {
     const dt_backend *backend;
     void *device;
     dt_options opt;
+    dt_dist *dist;      /* borrowed; NULL: this process is alone */
     int threads;        /* for the work of this context, >= 1 */
     char text[128];     /* what dt_context_device returns */
     char fallback[256]; /* what dt_context_fallback returns */

@@ -25,6 +25,10 @@ typedef struct {
     int images;   /* images of a batch; 0 in a node that depends on parameters alone */
     int training; /* 1: batch norm normalises by the batch's statistics and moves the running ones; 0: it normalises by
                      the running ones */
+    /* Where a tape computes a part of a step, on one of several ranks or of an accumulation: the images of the whole
+     * step, by which means and scales of gradients count; and the images over which batch statistics are taken, on
+     * this rank and on the others. 0: the tape's own images. */
+    int step_images, norm_images;
 } dt_purpose;
 
 /* An operator on a tape, with its inputs, its output and its memory. */
@@ -41,6 +45,20 @@ typedef struct {
     unsigned fresh; /* bit k: in[k]->grad is fresh when this node's backward runs, which is the first to add to it */
     void *state;    /* the kernel's own, from prepare to release (oneDNN primitives, chosen cuDNN plans) */
 } dt_node;
+
+/* Returns how many values there are in the whole step if this node, whose tape has a part of it, has `count`. */
+static inline int64_t dt_step_count(const dt_node *node, int64_t count)
+{
+    const dt_purpose *p = &node->purpose;
+    return p->images > 0 && p->step_images > 0 ? count / p->images * p->step_images : count;
+}
+
+/* Returns over how many rows batch statistics are taken if this node has `rows`. */
+static inline int64_t dt_norm_rows(const dt_node *node, int64_t rows)
+{
+    const dt_purpose *p = &node->purpose;
+    return p->images > 0 && p->norm_images > 0 ? rows / p->images * p->norm_images : rows;
+}
 
 /* Initialises the members of a dt_op that describe its params: their struct's size and its table of fields. */
 #define DT_OP_PARAMS(type, table) .params_bytes = sizeof(type), .fields = (table), .n_fields = DT_LENGTH(table)
@@ -61,7 +79,7 @@ typedef struct {
     dt_status (*infer)(dt_node *node);
 } dt_op;
 
-/* Where a kernel runs and with what. stream and device are NULL on the CPU. */
+/* Where a kernel runs and with what. stream is NULL on the CPU. */
 typedef struct {
     void *stream;
     void *device;  /* the backend's own state, such as library handles */

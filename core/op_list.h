@@ -11,8 +11,8 @@
 
 /* clang-format off */
 #define DT_OP_MAP(XX)                                                                                         \
-    XX(AUGMENT,      augment,      augment)      /* images u8 n,H,W,C; order i32 n [alpha 1] -> x N,H,W,C  */ \
-    XX(GATHER,       gather,       augment)      /* labels i32 n; order i32 n -> labels of the batch N     */ \
+    XX(AUGMENT,      augment,      augment)      /* images u8 or f32 n,H,W,C; order i32 n [alpha 1] -> x N,H,W,C */ \
+    XX(GATHER,       gather,       augment)      /* labels i32 n,..; order i32 n -> labels of the batch N,.. */ \
     XX(CONV2D,       conv,         conv)         /* x N,H,W,C; w K,R,S,C -> y N,P,Q,K                      */ \
     XX(LINEAR,       linear,       linear)       /* x N,I; w O,I; b O -> y N,O                             */ \
     XX(BATCHNORM,    batchnorm,    batchnorm)    /* x ..,C; gamma beta mean var C -> y ..,C                */ \
@@ -25,6 +25,7 @@
     XX(MUL,          mul,          mul)          /* a N,..,C; b of that shape or N,1,..,1,C -> y as a      */ \
     XX(SOFTMAX,      softmax,      softmax)      /* x ..,C -> y ..,C, over the last axis                   */ \
     XX(SOFTMAX_XENT, softmax_xent, loss)         /* logits N,O; labels i32 N -> mean loss 1                */ \
+    XX(SIGMOID_XENT, sigmoid_xent, sigmoid_xent) /* scores N,O; labels i32 N,O or, of one, N -> mean loss 1 */ \
     XX(LINEAR_XENT,  linear_xent,  linear_xent)  /* x N,I; w O,I; b O; labels i32 N -> mean loss 1         */ \
     XX(WEIGHT_QUANT, weight_quant, weight_quant) /* w K,..; alpha 1 or K -> codes K,..                     */ \
     XX(ACT_QUANT,    act_quant,    act_quant)    /* x; alpha 1 -> codes                                    */ \

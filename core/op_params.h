@@ -81,7 +81,7 @@ typedef struct {
 
 typedef struct {
     float label_smoothing; /* target = (1 - s) * onehot + s / classes */
-} dt_softmax_xent_params;  /* LINEAR_XENT's too */
+} dt_softmax_xent_params;  /* LINEAR_XENT's too, and SIGMOID_XENT's, whose target is (1 - s) * label + s / 2 */
 
 typedef struct {
     int bits; /* 2..8 */

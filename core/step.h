@@ -22,8 +22,10 @@ typedef struct {
 typedef struct {
     double loss;           /* with all terms */
     double reconstruction; /* the part of RECONSTRUCTION_LOSS, before its scale */
-    int64_t n_correct;     /* images whose prediction was right */
+    int64_t n_correct;     /* images whose prediction was right, or labels where an image has several */
     int64_t n_images;
+    int64_t n_labels; /* of SIGMOID_XENT: labels of all images, which n_correct counts among; else 0 */
+    int64_t n_exact;  /* of SIGMOID_XENT: images all of whose labels were right; else 0 */
 } dt_step_sum;
 
 /* The loss scale. Gradients in 16 bits are `value` times too large, a power of two, so that the smallest do not vanish;

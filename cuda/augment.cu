@@ -30,12 +30,45 @@ __global__ static void augment_kernel(const uint8_t *images, const int32_t *orde
     }
 }
 
+/* The same of images of reals, which stay where they are. */
+__global__ static void augment_reals_kernel(const float *images, const int32_t *order, const dt_step *step,
+                                            const float *alpha, void *x, dt_dtype type, float *scale,
+                                            dt_augment_params p, int64_t image_pixels, int channels)
+{
+    const int64_t pixel = dt_thread();
+    if (pixel >= p.batch * image_pixels) return;
+    if (pixel == 0 && p.has_quant) {
+        *scale = dt_grid_scale(*alpha, dt_act_high(p.quant.bits, p.quant.is_signed), p.quant.rule);
+    }
+    const int64_t index = order[step->in.first + pixel / image_pixels];
+
+    for (int c = 0; c < DT_AUGMENT_MAX_CHANNELS; c++) { /* unrolled, as above */
+        if (c >= channels) break;
+        const float value = images[(index * image_pixels + pixel % image_pixels) * channels + c];
+        const float stored = dt_augment_stored(dt_augment_real(value, p.mean[c], p.std[c]), &p, alpha);
+        dt_augment_put(x, type, pixel * channels + c, stored);
+    }
+}
+
+static dt_status augment_reals(const dt_node *node, const dt_exec *ex, const float *alpha)
+{
+    const dt_augment_params *p = (const dt_augment_params *)node->params;
+    const int64_t *dim = node->out->shape.dim, image_pixels = dim[1] * dim[2];
+
+    DT_LAUNCH(augment_reals_kernel, dt_blocks(dim[0] * image_pixels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+              (const float *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step, alpha, node->out->data,
+              node->out->type, node->out->scale, *p, image_pixels, (int)dim[3]);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
 static dt_status augment_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_augment_params *p = (const dt_augment_params *)node->params;
     const int64_t *dim = node->out->shape.dim;
     const float *alpha = p->has_quant ? dt_values(node->in[2]) : NULL;
 
+    if (node->in[0]->type == DT_F32) return augment_reals(node, ex, alpha);
     DT_LAUNCH(augment_kernel, dt_blocks(dim[0] * dim[1] * dim[2], DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               (const uint8_t *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step, alpha, node->out->data,
               node->out->type, node->out->scale, *p, (int)dim[1], (int)dim[2], (int)dim[3]);
@@ -46,22 +79,24 @@ static dt_status augment_forward(const dt_node *node, const dt_exec *ex)
 extern "C" const dt_kernel dt_cuda_augment;
 const dt_kernel dt_cuda_augment = { NULL, augment_forward, NULL, NULL, 0 };
 
-/* one thread for each label of the batch */
+/* one thread for each label of the batch; an image has `each` of them */
 __global__ static void gather_kernel(const int32_t *labels, const int32_t *order, const dt_step *step, int32_t *y,
-                                     int64_t batch)
+                                     int64_t count, int64_t each)
 {
-    const int64_t n = dt_thread();
+    const int64_t i = dt_thread();
 
-    if (n < batch) y[n] = labels[order[step->in.first + n]];
+    if (i < count) y[i] = labels[order[step->in.first + i / each] * each + i % each];
 }
 
 static dt_status gather_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_gather_params *p = (const dt_gather_params *)node->params;
 
-    DT_LAUNCH(gather_kernel, dt_blocks(p->batch, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+    const int64_t count = dt_count(&node->out->shape);
+
+    DT_LAUNCH(gather_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               (const int32_t *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step,
-              (int32_t *)node->out->data, p->batch);
+              (int32_t *)node->out->data, count, count / p->batch);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

@@ -8,6 +8,7 @@
  * dataset.h has the readers and the table.  Tests: tests/datasets/test_dataset.c.
  */
 #include "dataset.h"
+#include "kinds.h"
 #include "resize.h"
 
 #include <assert.h>
@@ -16,36 +17,67 @@
 #include <string.h>
 #include <zlib.h>
 
+dt_status dt_dataset_allocate(const dt_dataset_shape *s, dt_dataset *d)
+{
+    const int64_t count = (int64_t)s->height * s->width * s->channels;
+    const int64_t image_bytes = count * (s->is_real ? (int64_t)sizeof(float) : 1);
+    const int64_t n_labels = s->n * (s->multi_label ? s->n_classes : 1);
+
+    assert(!d->images && !d->reals && !d->labels);
+    DT_CHECK(s->n > 0 && s->n <= INT32_MAX, DT_ERR_FORMAT, "%s: %lld images, expected 1 to %d", s->name,
+             (long long)s->n, INT32_MAX);
+    void *images = malloc((size_t)(s->n * image_bytes));
+    if (s->is_real)
+        d->reals = images;
+    else
+        d->images = images;
+    d->labels = calloc((size_t)n_labels, sizeof *d->labels);
+    DT_CHECK(images && d->labels, DT_ERR_MEMORY, "%s: no memory for %lld images of %lld bytes", s->name,
+             (long long)s->n, (long long)image_bytes);
+    d->multi_label = s->multi_label;
+    d->n = s->n;
+    d->height = s->height;
+    d->width = s->width;
+    d->channels = s->channels;
+    d->n_classes = s->n_classes;
+    return DT_OK;
+}
+
+dt_status dt_dataset_name_classes(dt_dataset *d, const char *const *names)
+{
+    d->class_names = calloc((size_t)d->n_classes, sizeof *d->class_names);
+    DT_CHECK(d->class_names, DT_ERR_MEMORY, "no memory for the names of %d classes", d->n_classes);
+    for (int c = 0; c < d->n_classes; c++) {
+        d->class_names[c] = strdup(names[c]);
+        DT_CHECK(d->class_names[c], DT_ERR_MEMORY, "no memory for the name of a class");
+    }
+    return DT_OK;
+}
+
 dt_status dt_dataset_reserve(const dt_dataset_source *source, int64_t n, dt_dataset *d)
 {
-    const int64_t image_bytes = (int64_t)source->height * source->width * source->channels;
+    const dt_dataset_shape shape = { source->info->name, n,
+                                     source->height,     source->width,
+                                     source->channels,   source->n_classes,
+                                     source->is_real,    source->multi_label };
 
-    assert(d->images == NULL && d->labels == NULL);
-    DT_CHECK(n > 0 && n <= INT32_MAX, DT_ERR_FORMAT, "%s: %lld images, expected 1 to %d", source->info->name,
-             (long long)n, INT32_MAX);
-    d->images = malloc((size_t)(n * image_bytes));
-    d->labels = malloc((size_t)n * sizeof *d->labels);
-    DT_CHECK(d->images != NULL && d->labels != NULL, DT_ERR_MEMORY, "%s: no memory for %lld images of %lld bytes",
-             source->info->name, (long long)n, (long long)image_bytes);
+    DT_TRY(dt_dataset_allocate(&shape, d));
     d->name = source->info->name;
-    d->n = n;
-    d->height = source->height;
-    d->width = source->width;
-    d->channels = source->channels;
-    d->n_classes = source->n_classes;
     memcpy(d->mean, source->mean, sizeof d->mean);
     memcpy(d->std, source->std, sizeof d->std);
-    return DT_OK;
+    return source->class_names ? dt_dataset_name_classes(d, source->class_names) : DT_OK;
 }
 
 /* Of what a reader gave, all of it. CRC-32 and not SHA-256: CIFAR-10's training images take 0.1 s, not 1. */
 void dt_dataset_take_fingerprint(dt_dataset *d)
 {
-    const size_t image_bytes = (size_t)d->height * (size_t)d->width * (size_t)d->channels;
-    const uLong pixels = crc32_z(0, d->images, (size_t)d->n * image_bytes);
+    const size_t count = (size_t)d->n * (size_t)d->height * (size_t)d->width * (size_t)d->channels;
+    const int64_t n_labels = d->n * (d->multi_label ? d->n_classes : 1);
+    const uLong pixels =
+        d->reals ? crc32_z(0, (const Bytef *)d->reals, count * sizeof *d->reals) : crc32_z(0, d->images, count);
     uLong labels = 0;
 
-    for (int64_t i = 0; i < d->n; i++) {
+    for (int64_t i = 0; i < n_labels; i++) {
         const uint8_t label = (uint8_t)d->labels[i];
         labels = crc32_z(labels, &label, 1);
     }
@@ -75,20 +107,25 @@ static dt_status check_counts(const dt_dataset_options *opt)
     return DT_OK;
 }
 
-static dt_status check_shape(const dt_dataset_source *source, const dt_dataset_options *opt)
+/* Whether the images become as large as they are asked for. */
+static dt_status check_shape(const dt_dataset_shape *own, const dt_dataset_options *opt)
 {
-    const int height = asked_or(opt->height, source->height), width = asked_or(opt->width, source->width);
-    const int channels = asked_or(opt->channels, source->channels);
-    const int min_height = opt->resize ? 1 : source->height, min_width = opt->resize ? 1 : source->width;
+    const int height = asked_or(opt->height, own->height), width = asked_or(opt->width, own->width);
+    const int channels = asked_or(opt->channels, own->channels);
+    const int min_height = opt->resize ? 1 : own->height, min_width = opt->resize ? 1 : own->width;
 
+    DT_CHECK(
+        !own->is_real || (height == own->height && width == own->width && channels == own->channels), DT_ERR_ARGUMENT,
+        "%s: asked for %dx%dx%d, and its samples are %dx%dx%d; reals are neither padded nor resized, so take a network "
+        "of their size",
+        opt->name, height, width, channels, own->height, own->width, own->channels);
     DT_CHECK(height >= min_height && height <= DT_DATASET_MAX_SIDE && width >= min_width &&
                  width <= DT_DATASET_MAX_SIDE,
              DT_ERR_ARGUMENT, "%s: asked for %dx%d, its images are %dx%d and can be %s %dx%d", opt->name, height, width,
-             source->height, source->width, opt->resize ? "resized to 1x1 up to" : "padded up to", DT_DATASET_MAX_SIDE,
+             own->height, own->width, opt->resize ? "resized to 1x1 up to" : "padded up to", DT_DATASET_MAX_SIDE,
              DT_DATASET_MAX_SIDE);
-    DT_CHECK(channels == source->channels || (source->channels == 1 && channels == 3), DT_ERR_ARGUMENT,
-             "%s: asked for %d channels, its images have %d; only 1 can become 3", opt->name, channels,
-             source->channels);
+    DT_CHECK(channels == own->channels || (own->channels == 1 && channels == 3), DT_ERR_ARGUMENT,
+             "%s: asked for %d channels, its images have %d; only 1 can become 3", opt->name, channels, own->channels);
     return DT_OK;
 }
 
@@ -169,7 +206,8 @@ static dt_split files_of(dt_split split)
     return split == DT_SPLIT_VALIDATION ? DT_SPLIT_TRAIN : split;
 }
 
-static dt_status fill(dt_dataset *d, const dt_dataset_options *opt)
+/* Of the table: its images' size is known before a file is read. */
+static dt_status read_known(dt_dataset *d, const dt_dataset_options *opt)
 {
     const dt_split split = files_of(opt->split);
     char folder[DT_DATASET_PATH_BYTES];
@@ -178,10 +216,31 @@ static dt_status fill(dt_dataset *d, const dt_dataset_options *opt)
     DT_TRY(dt_dataset_source_of(opt->name, &source));
     DT_TRY(check_split(opt->name, opt->split));
     DT_TRY(check_counts(opt));
-    DT_TRY(check_shape(source, opt));
+    const dt_dataset_shape own = {
+        .height = source->height, .width = source->width, .channels = source->channels, .is_real = source->is_real
+    };
+    DT_TRY(check_shape(&own, opt));
     DT_TRY(dt_dataset_folder(source, opt->dir, split, folder));
     const dt_dataset_request r = { .source = source, .folder = folder, .split = split, .seed = opt->seed };
     DT_TRY(source->read(&r, d));
+    for (int c = 0; source->is_real && c < d->channels; c++) dt_dataset_measure(d, c);
+    return DT_OK;
+}
+
+static dt_status read_kind(dt_dataset *d, const dt_dataset_options *opt)
+{
+    DT_TRY(check_split(opt->name, opt->split));
+    DT_TRY(check_counts(opt));
+    DT_TRY(dt_kind_read(opt->name, opt->dir, files_of(opt->split), d));
+    const dt_dataset_shape own = {
+        .height = d->height, .width = d->width, .channels = d->channels, .is_real = d->reals != NULL
+    };
+    return check_shape(&own, opt);
+}
+
+static dt_status fill(dt_dataset *d, const dt_dataset_options *opt)
+{
+    DT_TRY(dt_kind_of(opt->name) ? read_kind(d, opt) : read_known(d, opt));
     dt_dataset_take_fingerprint(d);
     DT_TRY(dt_dataset_hold_out(d, opt));
     DT_TRY(dt_dataset_take_subset(d, opt));
@@ -209,9 +268,13 @@ dt_status dt_dataset_find(const char *name, const char *dir, dt_split split, cha
     char folder[DT_DATASET_PATH_BYTES];
     const dt_dataset_source *source;
 
-    DT_TRY(dt_dataset_source_of(name, &source));
-    DT_TRY(check_split(name, split));
-    DT_TRY(dt_dataset_folder(source, dir, files_of(split), folder));
+    DT_TRY(check_split(name ? name : "", split));
+    if (dt_kind_of(name)) {
+        DT_TRY(dt_kind_path(name, dir, folder));
+    } else {
+        DT_TRY(dt_dataset_source_of(name, &source));
+        DT_TRY(dt_dataset_folder(source, dir, files_of(split), folder));
+    }
     DT_CHECK(strlen(folder) < bytes, DT_ERR_ARGUMENT, "%s: its folder's name has %zu bytes, room for %zu", name,
              strlen(folder) + 1, bytes);
     memcpy(found, folder, strlen(folder) + 1);
@@ -221,7 +284,10 @@ dt_status dt_dataset_find(const char *name, const char *dir, dt_split split, cha
 void dt_dataset_close(dt_dataset *d)
 {
     if (d == NULL) return;
+    for (int c = 0; d->class_names && c < d->n_classes; c++) free(d->class_names[c]);
+    free(d->class_names);
     free(d->images);
+    free(d->reals);
     free(d->labels);
     free(d);
 }

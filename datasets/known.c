@@ -5,6 +5,7 @@
  * Tests: tests/datasets/test_dataset.c.
  */
 #include "dataset.h"
+#include "kinds.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -23,7 +24,7 @@
 #define SVHN_READ NULL
 #endif
 
-enum { MNIST, FASHION_MNIST, CIFAR10, SVHN, SYNTHETIC, N_KNOWN };
+enum { MNIST, FASHION_MNIST, CIFAR10, SVHN, SYNTHETIC, SYNTHETIC_WINDOWS, SYNTHETIC_BEATS, N_KNOWN };
 
 static const dt_dataset_info infos[N_KNOWN] = {
     [MNIST] = {
@@ -61,7 +62,24 @@ static const dt_dataset_info infos[N_KNOWN] = {
         .where = "",
         .get = "nothing to get: the images are computed",
     },
+    [SYNTHETIC_WINDOWS] = {
+        .name = "synthetic-windows",
+        .about = "6,000 + 2,000 windows of six sensors, 100x6x1 reals made from the seed, 6 activities",
+        .files = "",
+        .where = "",
+        .get = "nothing to get: the windows are computed",
+    },
+    [SYNTHETIC_BEATS] = {
+        .name = "synthetic-beats",
+        .about = "2,000 + 500 ECGs of 12 leads, 1000x12x1 reals made from the seed, 5 labels each",
+        .files = "",
+        .where = "",
+        .get = "nothing to get: the records are computed",
+    },
 };
+
+static const char *const window_names[] = { "strolling", "walking", "climbing", "running", "sitting", "cycling" };
+static const char *const beat_names[] = { "fast", "wide", "raised", "turned", "large" };
 
 static const dt_dataset_source sources[N_KNOWN] = {
     [MNIST] = {
@@ -111,6 +129,18 @@ static const dt_dataset_source sources[N_KNOWN] = {
         .std = { 0.25f, 0.25f, 0.25f },
         .read = dt_synthetic_read,
     },
+    [SYNTHETIC_WINDOWS] = {
+        .info = &infos[SYNTHETIC_WINDOWS],
+        .height = 100, .width = 6, .channels = 1, .n_classes = 6, .is_real = 1,
+        .class_names = window_names,
+        .read = dt_synthetic_windows_read,
+    },
+    [SYNTHETIC_BEATS] = {
+        .info = &infos[SYNTHETIC_BEATS],
+        .height = 1000, .width = 12, .channels = 1, .n_classes = 5, .is_real = 1, .multi_label = 1,
+        .class_names = beat_names,
+        .read = dt_synthetic_beats_read,
+    },
 };
 
 int dt_dataset_known(const dt_dataset_info **out)
@@ -119,10 +149,18 @@ int dt_dataset_known(const dt_dataset_info **out)
     return N_KNOWN;
 }
 
+int dt_dataset_has_pictures(const char *name)
+{
+    for (int i = 0; name && i < N_KNOWN; i++) {
+        if (strcmp(infos[i].name, name) == 0) return !sources[i].is_real;
+    }
+    return !dt_kind_of(name);
+}
+
 dt_status dt_dataset_source_of(const char *name, const dt_dataset_source **out)
 {
     const dt_dataset_source *source = NULL;
-    char names[128] = "";
+    char names[256] = "";
 
     DT_CHECK(name != NULL, DT_ERR_ARGUMENT, "no dataset is named");
     for (int i = 0; i < N_KNOWN; i++) {
@@ -131,7 +169,8 @@ dt_status dt_dataset_source_of(const char *name, const dt_dataset_source **out)
         snprintf(names + used, sizeof names - used, " %s", infos[i].name);
         if (strcmp(infos[i].name, name) == 0) source = &sources[i];
     }
-    DT_CHECK(source != NULL, DT_ERR_ARGUMENT, "there is no dataset '%s', only:%s", name, names);
+    DT_CHECK(source != NULL, DT_ERR_ARGUMENT, "there is no dataset '%s', only:%s, and KIND:PATH as 'detent data' lists",
+             name, names);
     DT_CHECK(source->read != NULL, DT_ERR_UNSUPPORTED, "%s: %s", name, source->refused);
     *out = source;
     return DT_OK;

@@ -12,16 +12,20 @@
 
 static dt_status check_sizes(const dt_images *i)
 {
-    DT_CHECK(i->images && i->n >= 1 && i->n <= INT32_MAX, DT_ERR_ARGUMENT, "%s: %lld images, expected 1 to %d", i->name,
+    DT_CHECK((!i->images) != (!i->reals), DT_ERR_ARGUMENT, "%s: images are pixels or reals, and got %s", i->name,
+             i->images ? "both" : "neither");
+    DT_CHECK(i->n >= 1 && i->n <= INT32_MAX, DT_ERR_ARGUMENT, "%s: %lld images, expected 1 to %d", i->name,
              (long long)i->n, INT32_MAX);
     DT_CHECK(i->height >= 1 && i->height <= DT_DATASET_MAX_SIDE && i->width >= 1 && i->width <= DT_DATASET_MAX_SIDE &&
                  i->channels >= 1 && i->channels <= 4,
              DT_ERR_ARGUMENT, "%s: images of %dx%dx%d, expected up to %dx%dx4", i->name, i->height, i->width,
              i->channels, DT_DATASET_MAX_SIDE, DT_DATASET_MAX_SIDE);
     DT_CHECK(i->n_classes >= 1, DT_ERR_ARGUMENT, "%s: %d classes, expected 1 or more", i->name, i->n_classes);
-    for (int64_t k = 0; i->labels && k < i->n; k++) {
-        DT_CHECK(i->labels[k] >= 0 && i->labels[k] < i->n_classes, DT_ERR_ARGUMENT,
-                 "%s: label %lld is %d, expected 0..%d", i->name, (long long)k, i->labels[k], i->n_classes - 1);
+    const int64_t n_labels = i->n * (i->multi_label ? i->n_classes : 1);
+    const int most = i->multi_label ? 1 : i->n_classes - 1;
+    for (int64_t k = 0; i->labels && k < n_labels; k++) {
+        DT_CHECK(i->labels[k] >= 0 && i->labels[k] <= most, DT_ERR_ARGUMENT, "%s: label %lld is %d, expected 0..%d",
+                 i->name, (long long)k, i->labels[k], most);
     }
     return DT_OK;
 }
@@ -42,42 +46,24 @@ static dt_status check(const dt_images *i)
     return DT_OK;
 }
 
-/* Of the channel's pixels, in 0..1: summed as integers, so in no order. */
-static void measure(dt_dataset *d, int channel)
-{
-    const int64_t pixels = d->n * d->height * d->width;
-    uint64_t sum = 0, squares = 0;
-
-    for (int64_t i = 0; i < pixels; i++) {
-        const uint64_t v = d->images[i * d->channels + channel];
-        sum += v;
-        squares += v * v;
-    }
-    const double mean = (double)sum / (double)pixels, variance = (double)squares / (double)pixels - mean * mean;
-    d->mean[channel] = (float)(mean / 255.0);
-    d->std[channel] = variance > 0.0 ? (float)(sqrt(variance) / 255.0) : 1.0f;
-}
-
 static dt_status fill(const dt_images *i, dt_dataset *d)
 {
-    const size_t bytes = (size_t)i->n * (size_t)i->height * (size_t)i->width * (size_t)i->channels;
+    const size_t count = (size_t)i->n * (size_t)i->height * (size_t)i->width * (size_t)i->channels;
+    const size_t n_labels = (size_t)i->n * (size_t)(i->multi_label ? i->n_classes : 1);
+    const dt_dataset_shape shape = { i->name,     i->n,         i->height,        i->width,
+                                     i->channels, i->n_classes, i->reals != NULL, i->multi_label };
 
-    d->images = malloc(bytes);
-    d->labels = calloc((size_t)i->n, sizeof *d->labels);
-    DT_CHECK(d->images && d->labels, DT_ERR_MEMORY, "%s: no memory for %lld images", i->name, (long long)i->n);
-    memcpy(d->images, i->images, bytes);
-    if (i->labels) memcpy(d->labels, i->labels, (size_t)i->n * sizeof *d->labels);
+    DT_TRY(dt_dataset_allocate(&shape, d));
+    if (i->images) memcpy(d->images, i->images, count);
+    if (i->reals) memcpy(d->reals, i->reals, count * sizeof *d->reals);
+    if (i->labels) memcpy(d->labels, i->labels, n_labels * sizeof *d->labels);
+    DT_TRY(dt_dataset_check_reals(d, i->name));
     snprintf(d->own_name, sizeof d->own_name, "%s", i->name);
     d->name = d->own_name;
-    d->n = i->n;
-    d->height = i->height;
-    d->width = i->width;
-    d->channels = i->channels;
-    d->n_classes = i->n_classes;
     for (int c = 0; c < i->channels; c++) {
         d->mean[c] = i->mean[c];
         d->std[c] = i->std[c];
-        if (i->std[c] == 0.0f) measure(d, c);
+        if (i->std[c] == 0.0f) dt_dataset_measure(d, c);
     }
     dt_dataset_take_fingerprint(d);
     return DT_OK;

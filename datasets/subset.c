@@ -9,6 +9,8 @@
  * its class still lacks some. The chosen images stay in file order. So the images of a smaller choice are among those
  * of a larger one with the same seed.
  *
+ * Images with several labels each are drawn the same way, without regard to labels.
+ *
  * `held_out` of the training images are chosen with the epoch HELD_OUT_EPOCH. VALIDATION keeps these, and TRAIN the
  * others; TEST holds none out. Of the images that a split then has, `limit` are chosen with the epoch SUBSET_EPOCH.
  *
@@ -54,39 +56,78 @@ static dt_status divide_count(const dt_dataset *d, const char *name, const choic
     return DT_OK;
 }
 
-/* Sets chosen[i] = 1 for what->count images; order is room for d->n indices. */
+/* One step of the shuffle: returns the thing that is visited at i. */
+static int32_t visit(int32_t *order, uint64_t seed, uint32_t epoch, int64_t i)
+{
+    const dt_random4 r = dt_random(seed, DT_STREAM_SHUFFLE, epoch, (uint64_t)i);
+    const uint32_t j = dt_below(r.v[0], (uint32_t)i + 1);
+    const int32_t visited = order[j];
+
+    order[j] = order[i];
+    order[i] = visited;
+    return visited;
+}
+
+/* Sets chosen[i] = 1 for what->count images; order holds 0 .. d->n - 1. */
 static void draw_images(const dt_dataset *d, const choice *what, int64_t *left, int32_t *order, uint8_t *chosen)
 {
     int64_t n_chosen = 0;
 
-    for (int64_t i = 0; i < d->n; i++) order[i] = (int32_t)i;
     for (int64_t i = d->n - 1; n_chosen < what->count; i--) {
-        const dt_random4 r = dt_random(what->seed, DT_STREAM_SHUFFLE, what->epoch, (uint64_t)i);
-        const uint32_t j = dt_below(r.v[0], (uint32_t)i + 1);
-        const int32_t visited = order[j];
+        const int32_t visited = visit(order, what->seed, what->epoch, i);
 
-        order[j] = order[i];
-        order[i] = visited;
-        if (left[d->labels[visited]] == 0) continue;
-        left[d->labels[visited]]--;
+        if (left && left[d->labels[visited]] == 0) continue;
+        if (left) left[d->labels[visited]]--;
         chosen[visited] = 1;
         n_chosen++;
     }
 }
 
-/* Moves the images with chosen[i] == keep to the front, in file order, and gives the rest of the memory back. */
-static void drop_others(dt_dataset *d, const uint8_t *chosen, int keep)
+static int32_t *make_order(int64_t n)
 {
-    const size_t image_bytes = (size_t)d->height * (size_t)d->width * (size_t)d->channels;
+    int32_t *order = malloc((size_t)n * sizeof *order);
+
+    for (int64_t i = 0; order && i < n; i++) order[i] = (int32_t)i;
+    return order;
+}
+
+dt_status dt_dataset_draw(int64_t n, int64_t count, uint64_t seed, uint32_t epoch, uint8_t *chosen)
+{
+    const choice what = { .count = count, .seed = seed, .epoch = epoch };
+    const dt_dataset all = { .n = n };
+    int32_t *order = make_order(n);
+
+    DT_CHECK(order, DT_ERR_MEMORY, "no memory to choose among %lld images", (long long)n);
+    memset(chosen, 0, (size_t)n);
+    draw_images(&all, &what, NULL, order, chosen);
+    free(order);
+    return DT_OK;
+}
+
+/* Rows of `bytes` in an array that is then as small as it can be; NULL stays NULL. */
+static void *keep_rows(void *rows, size_t bytes, int64_t n, const uint8_t *chosen, int keep)
+{
+    char *row = rows;
+    int64_t kept = 0;
+
+    if (!rows) return NULL;
+    for (int64_t i = 0; i < n; i++) {
+        if (chosen[i] == keep) memmove(row + (size_t)kept++ * bytes, row + (size_t)i * bytes, bytes);
+    }
+    void *smaller = kept > 0 ? realloc(rows, (size_t)kept * bytes) : NULL;
+    return smaller ? smaller : rows;
+}
+
+void dt_dataset_keep(dt_dataset *d, const uint8_t *chosen, int keep)
+{
+    const size_t count = (size_t)d->height * (size_t)d->width * (size_t)d->channels;
+    const size_t labels = (size_t)(d->multi_label ? d->n_classes : 1) * sizeof *d->labels;
     int64_t n = 0;
 
-    for (int64_t i = 0; i < d->n; i++) {
-        if (chosen[i] != keep) continue;
-        memmove(d->images + (size_t)n * image_bytes, d->images + (size_t)i * image_bytes, image_bytes);
-        d->labels[n++] = d->labels[i];
-    }
-    uint8_t *images = realloc(d->images, (size_t)n * image_bytes);
-    if (images != NULL) d->images = images;
+    d->images = keep_rows(d->images, count, d->n, chosen, keep);
+    d->reals = keep_rows(d->reals, count * sizeof *d->reals, d->n, chosen, keep);
+    d->labels = keep_rows(d->labels, labels, d->n, chosen, keep);
+    for (int64_t i = 0; i < d->n; i++) n += chosen[i] == keep;
     d->n = n;
 }
 
@@ -95,13 +136,13 @@ static dt_status choose(dt_dataset *d, const char *name, const choice *what, int
 {
     int64_t left[DT_DATASET_MAX_CLASSES];
 
-    DT_TRY(divide_count(d, name, what, left));
-    int32_t *order = malloc((size_t)d->n * sizeof *order);
+    if (!d->multi_label) DT_TRY(divide_count(d, name, what, left));
+    int32_t *order = make_order(d->n);
     uint8_t *chosen = calloc((size_t)d->n, 1);
     const int ok = order != NULL && chosen != NULL;
     if (ok) {
-        draw_images(d, what, left, order, chosen);
-        drop_others(d, chosen, keep);
+        draw_images(d, what, d->multi_label ? NULL : left, order, chosen);
+        dt_dataset_keep(d, chosen, keep);
     }
     free(order);
     free(chosen);

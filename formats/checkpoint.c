@@ -8,7 +8,7 @@
  *   metadata  format = "detent-checkpoint", version = "3", graph (JSON, graph_json.h: the network with its
  *             quantizers), train (JSON, config_json.h), step, seed, train_images, data (JSON, origin_json.h), extra
  *             since the epoch began: loss_sum and reconstruction_sum (hexadecimal floats; the latter only if it is
- *             not 0), n_correct, n_images
+ *             not 0), n_correct, n_images, of networks of labels n_labels, n_exact
  *             where gradients are scaled: loss_scale (hexadecimal float), loss_scale_clean, loss_scale_skipped
  *
  * A model that no run of ours made, such as one that was quantized after training, has graph and data alone.
@@ -92,6 +92,8 @@ static dt_status add_position(dt_safetensors_writer *w, const dt_trainer *t)
     if (sum.reconstruction != 0.0) DT_TRY(add_real(w, "reconstruction_sum", sum.reconstruction));
     DT_TRY(add_whole(w, "n_correct", sum.n_correct));
     DT_TRY(add_whole(w, "n_images", sum.n_images));
+    if (sum.n_labels > 0) DT_TRY(add_whole(w, "n_labels", sum.n_labels));
+    if (sum.n_labels > 0) DT_TRY(add_whole(w, "n_exact", sum.n_exact));
     if (state.scale.value != 1.0f) {
         DT_TRY(add_real(w, "loss_scale", (double)state.scale.value));
         DT_TRY(add_whole(w, "loss_scale_clean", state.scale.clean));
@@ -226,9 +228,26 @@ static dt_status read_loss_scale(const dt_safetensors *f, const char *path, dt_l
     return DT_OK;
 }
 
+static dt_status read_counts(const dt_safetensors *f, const char *path, dt_step_sum *out)
+{
+    uint64_t n_images, n_correct, n_labels = 0, n_exact = 0;
+
+    DT_TRY(read_whole(f, path, "n_images", INT64_MAX, &n_images));
+    if (dt_safetensors_metadata(f, "n_labels")) {
+        DT_TRY(read_whole(f, path, "n_labels", INT64_MAX, &n_labels));
+        DT_TRY(read_whole(f, path, "n_exact", n_images, &n_exact));
+    }
+    DT_TRY(read_whole(f, path, "n_correct", n_labels > 0 ? n_labels : n_images, &n_correct));
+    out->n_images = (int64_t)n_images;
+    out->n_correct = (int64_t)n_correct;
+    out->n_labels = (int64_t)n_labels;
+    out->n_exact = (int64_t)n_exact;
+    return DT_OK;
+}
+
 static dt_status read_position(const dt_safetensors *f, const char *path, position *out)
 {
-    uint64_t train_images, step, n_images, n_correct;
+    uint64_t train_images, step;
 
     DT_TRY(read_graph(f, path, &out->graph));
     DT_TRY(read_train(f, path, &out->train));
@@ -236,8 +255,7 @@ static dt_status read_position(const dt_safetensors *f, const char *path, positi
     DT_TRY(read_whole(f, path, "seed", UINT64_MAX, &out->seed));
     DT_TRY(read_whole(f, path, "train_images", INT64_MAX, &train_images));
     DT_TRY(read_whole(f, path, "step", INT64_MAX, &step));
-    DT_TRY(read_whole(f, path, "n_images", INT64_MAX, &n_images));
-    DT_TRY(read_whole(f, path, "n_correct", n_images, &n_correct));
+    DT_TRY(read_counts(f, path, &out->state.sum));
     DT_TRY(read_real(f, path, "loss_sum", &out->state.sum.loss));
     out->state.sum.reconstruction = 0.0;
     if (dt_safetensors_metadata(f, "reconstruction_sum")) {
@@ -246,8 +264,6 @@ static dt_status read_position(const dt_safetensors *f, const char *path, positi
     DT_TRY(read_loss_scale(f, path, &out->state.scale));
     out->train_images = (int64_t)train_images;
     out->step = (int64_t)step;
-    out->state.sum.n_images = (int64_t)n_images;
-    out->state.sum.n_correct = (int64_t)n_correct;
     return DT_OK;
 }
 

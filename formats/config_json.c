@@ -167,7 +167,7 @@ dt_status dt_model_config_read(const cJSON *object, const char *file, dt_model_c
 dt_status dt_train_config_read(const cJSON *object, const char *file, dt_train_config *out)
 {
     const dt_field_place at = train_in(file);
-    dt_train_config cfg = { 0 };
+    dt_train_config cfg = { .accumulate = 1 }; /* how a batch is shared is no part of a file */
 
     DT_TRY(dt_fields_read(&train_table, &at, object, &cfg));
     *out = cfg;

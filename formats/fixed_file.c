@@ -11,12 +11,12 @@
  * Rounding is a function of parameters and formats, so the file has no codes: fixed_codes.c writes those.
  * Interface: include/detent/checkpoint.h.  Format: docs/FIXED_POINT_FORMAT.md.  Tests: tests/formats/test_fixed_file.c.
  */
+#include "exchange.h"
 #include "fixed_json.h"
 #include "metadata.h"
 #include "origin_json.h"
 #include "snapshot.h"
 #include "stored_graph.h"
-#include "tflite/tflite_model.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -147,7 +147,7 @@ dt_status dt_checkpoint_open(dt_context *ctx, const char *path, dt_model **out)
     char format[64];
     dt_model *m = NULL;
 
-    if (dt_tflite_is_file(path)) return dt_tflite_model(ctx, path, out);
+    if (dt_exchange_is_file(path)) return dt_exchange_model(ctx, path, out);
     DT_TRY(dt_file_format(path, format, sizeof format));
     const int quantized = strcmp(format, FORMAT) == 0;
     DT_CHECK(strncmp(format, "detent-", 7) == 0, DT_ERR_FORMAT,

@@ -2,9 +2,11 @@
  * foreign_file.c - the table of first bytes. Interface: foreign_file.h.
  *
  * Sources: torch.save's zip and pickle (torch/serialization.py), the specifications of HDF5, FlatBuffers' TFL3,
- * Git LFS; of ONNX the first field of its protobuf, ir_version, and the tag of the next.
+ * Git LFS. How an ONNX model begins is in onnx/onnx_model.c.
  */
 #include "foreign_file.h"
+
+#include "onnx/onnx_model.h"
 
 #include <string.h>
 
@@ -40,19 +42,11 @@ static const kind kinds[] = {
     { 0, BYTES("<"), "is a web page (HTML) or XML and no safetensors file; its download went wrong" },
 };
 
-static int is_onnx(const unsigned char *begin, size_t bytes)
-{
-    return bytes > 2 && begin[0] == 0x08 && begin[1] >= 3 && begin[1] < 32 && (begin[2] == 0x12 || begin[2] == 0x1a);
-}
-
 const char *dt_foreign_file(const unsigned char *begin, size_t bytes)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         const kind *k = &kinds[i];
         if (bytes >= k->at + k->n && memcmp(begin + k->at, k->bytes, k->n) == 0) return k->what;
     }
-    if (!is_onnx(begin, bytes)) return NULL;
-    return "is an ONNX model; take the parameters out of its initializers (onnx.numpy_helper.to_array) and save them "
-           "by "
-           "the names of 'detent inspect' with safetensors.numpy.save_file";
+    return dt_onnx_is_head(begin, bytes) ? "is an ONNX model; 'detent import' makes a checkpoint of it" : NULL;
 }

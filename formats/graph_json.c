@@ -110,6 +110,7 @@ static int is_of_tapes(dt_op_kind kind)
     case DT_OP_GATHER:
     case DT_OP_ROWS:
     case DT_OP_SOFTMAX_XENT:
+    case DT_OP_SIGMOID_XENT:
     case DT_OP_LINEAR_XENT:
     case DT_OP_MARGIN_LOSS:
     case DT_OP_RECONSTRUCTION_LOSS:
@@ -338,9 +339,9 @@ static dt_status read_all(reader *r, const cJSON *object)
 
 static dt_status check_head(const cJSON *object, const char *file)
 {
-    static const char *const known[] = { "format",   "version", "name",           "image",    "classes",
-                                         "pixels",   "loss",    "params",         "nodes",    "scores",
-                                         "capsules", "masked",  "reconstruction", "constants" };
+    static const char *const known[] = { "format",   "version", "name",           "image",     "classes",
+                                         "pixels",   "loss",    "params",         "nodes",     "scores",
+                                         "capsules", "masked",  "reconstruction", "constants", "comment" };
     const char *format = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "format"));
     const cJSON *version = cJSON_GetObjectItemCaseSensitive(object, "version"), *item;
 

@@ -12,7 +12,7 @@ static const char *const group_words[] = { "weight", "alpha", "state", NULL };
 static const char *const values_words[] = { "finite", "positive", "not-negative", "any", NULL };
 static const char *const init_words[] = { "constant", "uniform", "ends", NULL };
 static const char *const type_words[] = { "f32", "i32", NULL };
-static const char *const loss_words[] = { "cross-entropy", "margin", NULL };
+static const char *const loss_words[] = { "cross-entropy", "margin", "binary-cross-entropy", NULL };
 static const char *const pixels_words[] = { "normalised", "unit", "bytes", NULL };
 
 enum { NORMALISED, UNIT, BYTES };

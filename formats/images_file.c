@@ -28,6 +28,17 @@ static dt_status find_images(const dt_model *m, const dt_safetensors *f, const c
     return DT_OK;
 }
 
+/* Reals as the network's data set has them, by the operations of its AUGMENT (layers/augment.h). */
+static void normalise(const dt_model *m, const dt_safetensors_tensor *t, float *x)
+{
+    const dt_data_origin *o = &m->origin;
+
+    for (int64_t i = 0; i < t->count; i++) {
+        const int64_t c = i % t->dim[3];
+        x[i] = m->graph->unit_pixels ? x[i] : (x[i] - o->mean[c]) / o->std[c];
+    }
+}
+
 static dt_status read_images(const dt_model *m, const dt_safetensors *f, const char *path, const char *name,
                              dt_image_set *out)
 {
@@ -41,6 +52,7 @@ static dt_status read_images(const dt_model *m, const dt_safetensors *f, const c
         free(data);
         return dt_forward(status, __FILE__, __LINE__);
     }
+    if (t->type == DT_SAFETENSORS_F32 && m->origin.is_real) normalise(m, t, data);
     *out = (dt_image_set){ .n = t->dim[0] };
     if (t->type == DT_SAFETENSORS_U8)
         out->pixels = data;

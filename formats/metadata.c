@@ -3,9 +3,8 @@
  */
 #include "metadata.h"
 
-#include "tflite/tflite_model.h"
+#include "exchange.h"
 
-#include "detent/detent.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,12 +90,7 @@ dt_status dt_file_format(const char *path, char *text, size_t bytes)
 {
     dt_safetensors *f;
 
-    if (dt_tflite_is_file(path)) {
-        int is_integer;
-        DT_TRY(dt_tflite_kind(path, &is_integer));
-        snprintf(text, bytes, "%s", is_integer ? DT_TFLITE_INTEGER_FORMAT : DT_TFLITE_FORMAT);
-        return DT_OK;
-    }
+    if (dt_exchange_is_file(path)) return dt_exchange_format(path, text, bytes);
     DT_TRY(dt_safetensors_open(path, &f));
     const char *format = dt_safetensors_metadata(f, "format");
     snprintf(text, bytes, "%s", format ? format : "");
@@ -108,7 +102,7 @@ int dt_checkpoint_has_run(const char *path)
 {
     dt_safetensors *f;
 
-    if (dt_tflite_is_file(path) || dt_safetensors_open(path, &f) != DT_OK) return 0;
+    if (dt_exchange_is_file(path) || dt_safetensors_open(path, &f) != DT_OK) return 0;
     const int has_run = dt_safetensors_metadata(f, "train") != NULL;
     dt_safetensors_close(f);
     return has_run;

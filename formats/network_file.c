@@ -129,6 +129,7 @@ static dt_status check_choice(const dt_graph *g, const char *from, const dt_mode
     take_sizes(g, &own);
     DT_TRY(check_sizes(from, &own, c));
     DT_TRY(check_options(from, c));
+    if (g->loss == DT_LOSS_BINARY && own.n_classes == 1) own.n_classes = 2; /* one score tells two classes apart */
     DT_TRY(dt_network_check_common(&own));
     DT_CHECK(!quantizer || !has_bits(c), DT_ERR_ARGUMENT,
              "%s has quantizers of its own (%s), and wbits is %d%s; take both bits as float, or a network without",

@@ -13,24 +13,27 @@ static const dt_field fields[] = {
     { DT_MEMBER(dt_data_origin, fingerprint), DT_TEXT(dt_data_origin, fingerprint) },
     { DT_MEMBER(dt_data_origin, mean), DT_FLOATS(4, -1e30, 1e30) },
     { DT_MEMBER(dt_data_origin, std), DT_FLOATS(4, 0, 1e30) },
+    { DT_MEMBER(dt_data_origin, is_real), DT_INT(1, 1) }, /* of images of reals alone, so that older files stay */
 };
 
-static const dt_fields table = { .field = fields, .n_fields = DT_LENGTH(fields) };
+static const dt_fields of_pixels = { .field = fields, .n_fields = DT_LENGTH(fields) - 1 };
+static const dt_fields of_reals = { .field = fields, .n_fields = DT_LENGTH(fields) };
 
 dt_status dt_origin_to_json(const dt_data_origin *o, cJSON *object)
 {
     const dt_field_place at = { "origin", "data", "." };
 
-    DT_TRY(dt_fields_write(&table, &at, o, object));
+    DT_TRY(dt_fields_write(o->is_real ? &of_reals : &of_pixels, &at, o, object));
     return DT_OK;
 }
 
 dt_status dt_origin_from_json(const cJSON *object, const char *file, dt_data_origin *out)
 {
     const dt_field_place at = { file, "data", "." };
+    const int is_real = cJSON_HasObjectItem(object, "is_real");
     dt_data_origin o = { .name = "" };
 
-    DT_TRY(dt_fields_read(&table, &at, object, &o));
+    DT_TRY(dt_fields_read(is_real ? &of_reals : &of_pixels, &at, object, &o));
     DT_CHECK(o.name[0], DT_ERR_FORMAT, "%s: data.name is empty, expected the name of a dataset", file);
     *out = o;
     return DT_OK;

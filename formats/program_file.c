@@ -11,12 +11,12 @@
  */
 #include "program_file.h"
 
+#include "exchange.h"
 #include "graph_json.h"
 #include "json_same.h"
 #include "json_value.h"
 #include "metadata.h"
 #include "origin_json.h"
-#include "tflite/tflite_model.h"
 #include "utf8.h"
 
 #include <inttypes.h>
@@ -265,7 +265,7 @@ dt_status dt_program_load(const char *path, dt_program **out)
 {
     dt_safetensors *file;
 
-    if (dt_tflite_is_file(path)) return dt_tflite_program(path, out);
+    if (dt_exchange_is_file(path)) return dt_exchange_program(path, out);
     DT_TRY(dt_safetensors_open(path, &file));
     const dt_status s = load_open(path, file, out);
     dt_safetensors_close(file);

@@ -9,14 +9,15 @@
  *                falls into (nearest; torchvision's RandomAffine);
  *              - a crop of H x W out of it with crop_pad pixels more on each side (torchvision's RandomCrop);
  *              - left and right exchanged with probability flip_share.
- *            Pixels from outside of an image are 0, before normalising. With params.has_quant x is the codes that
+ *            Pixels from outside of an image are 0, before normalising. Images of reals are not changed, but normalised
+ *            alone: x = (value - mean[c]) / std[c]. With params.has_quant x is the codes that
  *            ACT_QUANT with a fixed alpha would give (quant/act_quant.c); core/tape/fuse.c merges the two.
  *   gather:  y = labels[order[first + n]]
  *   rows:    x = rows[order[first + n]]
  *
- * Shapes: images u8 n,H,W,C with C <= 4; order i32; alpha 1; x f32 N,H,W,C, codes also u8, i8 or f16; labels i32 n; y
- * i32 N; rows f32 or u8 n,.., x N,.. of their type. N is params.batch. Draws: augment.h.  CUDA: cuda/augment.cu. Tests:
- * tests/layers/test_augment.c.
+ * Shapes: images u8 or f32 n,H,W,C with C <= 4; order i32; alpha 1; x f32 N,H,W,C, codes also u8, i8 or f16; labels i32
+ * n or n,L; y i32 N or N,L; rows f32 or u8 n,.., x N,.. of their type. N is params.batch. Draws: augment.h.  CUDA:
+ * cuda/augment.cu. Tests: tests/layers/test_augment.c.
  */
 #include "augment.h"
 
@@ -53,6 +54,17 @@ static dt_status ranges_check(const char *name, const dt_augment_params *p)
     return DT_OK;
 }
 
+/* What moves pixels has no meaning for the axes of other data. */
+static dt_status reals_check(const char *name, const dt_augment_params *p)
+{
+    DT_CHECK(
+        p->crop_pad == 0 && p->shift == 0 && p->rotation == 0.0f && p->flip_share == 0.0f, DT_ERR_UNSUPPORTED,
+        "%s: crop %d, shift %d, rotation %g and flip %g are for images of 8 bits, and these are reals, whose axes may "
+        "be time or sensors; set all four to 0",
+        name, p->crop_pad, p->shift, (double)p->rotation, (double)p->flip_share);
+    return DT_OK;
+}
+
 static dt_status quant_check(const dt_node *node)
 {
     const dt_augment_params *p = node->params;
@@ -76,8 +88,10 @@ static dt_status augment_infer(dt_node *node)
     DT_CHECK(images->ndim == 4 && images->dim[3] <= DT_AUGMENT_MAX_CHANNELS, DT_ERR_SHAPE,
              "%s: augment: images are %s, needed are the axes n,H,W,C with C up to %d", node->name,
              dt_shape_text(images, text, sizeof text), DT_AUGMENT_MAX_CHANNELS);
-    DT_TRY(batch_check(node, DT_U8, "images of u8", p->batch));
+    const int is_real = node->in[IMAGES]->type == DT_F32;
+    DT_TRY(batch_check(node, is_real ? DT_F32 : DT_U8, "images of u8 or f32", p->batch));
     DT_TRY(ranges_check(node->name, p));
+    if (is_real) DT_TRY(reals_check(node->name, p));
     DT_TRY(quant_check(node));
     for (int64_t c = 0; c < images->dim[3]; c++) {
         DT_CHECK(p->std[c] > 0.0f, DT_ERR_ARGUMENT, "%s: augment: std[%lld] is %g, must be above 0", node->name,
@@ -99,7 +113,8 @@ static dt_status gather_infer(dt_node *node)
 
     DT_TRY(batch_check(node, DT_I32, "labels of i32", p->batch));
     node->out->type = DT_I32;
-    node->out->shape = (dt_shape){ .ndim = 1, .dim = { p->batch } };
+    node->out->shape = node->in[0]->shape;
+    node->out->shape.dim[0] = p->batch;
     return DT_OK;
 }
 
@@ -173,6 +188,25 @@ static void augment_image(const uint8_t *image, const int64_t *dim, const dt_aug
     }
 }
 
+static void augment_reals(const dt_node *node, const int32_t *order, const float *alpha)
+{
+    const dt_augment_params *p = node->params;
+    const int64_t *dim = node->in[IMAGES]->shape.dim;
+    const int64_t image_count = dim[1] * dim[2] * dim[3];
+    const float *images = node->in[IMAGES]->data;
+    const dt_tensor *x = node->out;
+
+#pragma omp parallel for
+    for (int n = 0; n < p->batch; n++) {
+        const float *image = images + order[n] * image_count;
+        assert(order[n] >= 0 && order[n] < dim[0]);
+        for (int64_t i = 0; i < image_count; i++) {
+            const float value = dt_augment_real(image[i], p->mean[i % dim[3]], p->std[i % dim[3]]);
+            dt_augment_put(x->data, x->type, n * image_count + i, dt_augment_stored(value, p, alpha));
+        }
+    }
+}
+
 static dt_status augment_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_augment_params *p = node->params;
@@ -185,8 +219,12 @@ static dt_status augment_forward(const dt_node *node, const dt_exec *ex)
     pixel_table table;
     assert(in.first >= 0 && in.first + p->batch <= dt_count(&node->in[ORDER]->shape));
 
-    table_fill(p, alpha, (int)dim[3], &table);
     if (p->has_quant) node->out->scale[0] = dt_grid_scale(*alpha, (int)node->out->qmax, p->quant.rule);
+    if (node->in[IMAGES]->type == DT_F32) {
+        augment_reals(node, order, alpha);
+        return DT_OK;
+    }
+    table_fill(p, alpha, (int)dim[3], &table);
 #pragma omp parallel for
     for (int n = 0; n < p->batch; n++) {
         assert(order[n] >= 0 && order[n] < dim[0]);
@@ -202,10 +240,13 @@ static dt_status gather_forward(const dt_node *node, const dt_exec *ex)
     const int32_t *labels = node->in[0]->data;
     const int64_t first = ex->step->in.first;
     const int32_t *order = (const int32_t *)node->in[1]->data + first;
+    const int64_t each = dt_count(&node->out->shape) / p->batch;
     int32_t *y = node->out->data;
     assert(first >= 0 && first + p->batch <= dt_count(&node->in[1]->shape));
 
-    for (int n = 0; n < p->batch; n++) y[n] = labels[order[n]];
+    for (int n = 0; n < p->batch; n++) {
+        for (int64_t l = 0; l < each; l++) y[n * each + l] = labels[order[n] * each + l];
+    }
     return DT_OK;
 }
 

@@ -88,6 +88,12 @@ static inline DT_HD float dt_augment_value(uint8_t pixel, float mean, float std)
     return ((float)pixel / 255.0f - mean) / std;
 }
 
+/* Returns the normalised value of an image of reals. */
+static inline DT_HD float dt_augment_real(float value, float mean, float std)
+{
+    return (value - mean) / std;
+}
+
 /* Returns what is stored for a normalised value: its code where p has a quantizer, whose clip is *alpha, else the value
  * itself. */
 static inline DT_HD float dt_augment_stored(float value, const dt_augment_params *p, const float *alpha)

@@ -19,6 +19,7 @@
 #include "../core/op.h"
 #include "batchnorm.h"
 #include "column_sums.h"
+#include "cpu_backend.h"
 
 #include <assert.h>
 #include <limits.h>
@@ -41,7 +42,7 @@ static dt_status batch_stats_infer(dt_node *node)
              node->name, (long long)dt_channels(x), (long long)channels);
     DT_CHECK(node->in[X]->n_scale == 0, DT_ERR_UNSUPPORTED,
              "%s: batch_stats: x is on the grid; take what the layer gives by its real weights", node->name);
-    DT_CHECK(!node->purpose.training || dt_rows(x) > 1, DT_ERR_SHAPE,
+    DT_CHECK(!node->purpose.training || dt_norm_rows(node, dt_rows(x)) > 1, DT_ERR_SHAPE,
              "%s: batch_stats: one value a channel has no variance; train with a larger batch", node->name);
     return DT_OK;
 }
@@ -92,10 +93,11 @@ static dt_status batch_stats_forward(const dt_node *node, const dt_exec *ex)
         memcpy(var, running_var, (size_t)channels * sizeof *var);
         return DT_OK;
     }
-    const int64_t rows = dt_rows(&node->in[X]->shape);
+    const int64_t rows = dt_rows(&node->in[X]->shape), of = dt_norm_rows(node, rows);
     dt_column_sums(node->in[X]->data, node->in[X]->data, rows, channels, sums);
+    DT_TRY(dt_cpu_norm_sums(node, ex, sums, 2 * channels));
     for (int64_t c = 0; c < channels; c++) {
-        const dt_batchnorm_moments m = dt_batchnorm_moments_of(sums[c], sums[channels + c], rows, 1.0f);
+        const dt_batchnorm_moments m = dt_batchnorm_moments_of(sums[c], sums[channels + c], of, 1.0f);
         mean[c] = m.mean;
         var[c] = m.var;
         running_mean[c] = dt_batchnorm_move(running_mean[c], m.mean, p->momentum);
@@ -104,22 +106,39 @@ static dt_status batch_stats_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
+/* The gradients of the statistics: where these are of several ranks, so are those. */
+static dt_status take_slopes(const dt_node *node, const dt_exec *ex, int64_t rows, double *slope)
+{
+    const int64_t channels = node->out->shape.dim[1], of = dt_norm_rows(node, rows);
+    const float *dstats = node->out->grad;
+
+    for (int64_t i = 0; i < 2 * channels; i++) slope[i] = (double)dstats[i];
+    DT_TRY(dt_cpu_norm_sums(node, ex, slope, 2 * channels));
+    for (int64_t c = 0; c < channels; c++) {
+        const dt_batch_stats_slope k = dt_batch_stats_slope_of((float)slope[c], (float)slope[channels + c], of);
+        slope[c] = (double)k.a;
+        slope[channels + c] = (double)k.b;
+    }
+    return DT_OK;
+}
+
 static dt_status batch_stats_backward(const dt_node *node, const dt_exec *ex)
 {
     const dt_tensor *x = node->n_in > X ? node->in[X] : NULL;
     const int64_t channels = node->out->shape.dim[1], rows = x ? dt_rows(&x->shape) : 0;
-    const float *mean = node->out->data, *dmean = node->out->grad, *dvar = dmean + channels;
+    const float *mean = node->out->data;
     const float *v = x ? x->data : NULL;
     float *dx = x ? x->grad : NULL;
+    double *slope = ex->scratch;
     const int fresh = (int)(node->fresh & 1u << X), live = moves(node, ex);
 
+    if (live) DT_TRY(take_slopes(node, ex, rows, slope));
     if (!dx || (!live && !fresh)) return DT_OK;
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t c = 0; c < channels; c++) {
             const int64_t i = r * channels + c;
-            const dt_batch_stats_slope k = dt_batch_stats_slope_of(dmean[c], dvar[c], rows);
-            const float g = live ? k.a + k.b * (v[i] - mean[c]) : 0.0f;
+            const float g = live ? (float)slope[c] + (float)slope[channels + c] * (v[i] - mean[c]) : 0.0f;
             dx[i] = fresh ? g : dx[i] + g;
         }
     }

@@ -22,6 +22,7 @@
 #include "../core/op.h"
 #include "../core/grid_facts.h"
 #include "column_sums.h"
+#include "cpu_backend.h"
 
 #include <assert.h>
 
@@ -41,7 +42,7 @@ static dt_status batchnorm_infer(dt_node *node)
                  "%s: batchnorm: %s has %lld values, x has %lld channels", node->name, names[k],
                  (long long)dt_count(&node->in[k]->shape), (long long)channels);
     }
-    DT_CHECK(!node->purpose.training || dt_rows(x) > 1, DT_ERR_SHAPE,
+    DT_CHECK(!node->purpose.training || dt_norm_rows(node, dt_rows(x)) > 1, DT_ERR_SHAPE,
              "%s: batchnorm: x is %s, and one value a channel has no variance; train with a larger batch", node->name,
              dt_shape_text(x, text, sizeof text));
     DT_CHECK(p->epsilon > 0.0f, DT_ERR_ARGUMENT, "%s: batchnorm: epsilon is %g, must be above 0", node->name,
@@ -83,7 +84,7 @@ static void take_batch_statistics(const dt_node *node, const double *sums, float
 {
     const dt_batchnorm_params *p = node->params;
     const dt_tensor *x = node->in[X];
-    const int64_t channels = dt_channels(&x->shape), rows = dt_rows(&x->shape);
+    const int64_t channels = dt_channels(&x->shape), rows = dt_norm_rows(node, dt_rows(&x->shape));
     float *running_mean = node->in[MEAN]->data, *running_var = node->in[VAR]->data;
 
     for (int64_t c = 0; c < channels; c++) {
@@ -125,6 +126,7 @@ static dt_status batchnorm_forward(const dt_node *node, const dt_exec *ex)
 
     if (node->purpose.training) {
         dt_column_sums(q, q, rows, channels, sums);
+        DT_TRY(dt_cpu_norm_sums(node, ex, sums, 2 * channels));
         take_batch_statistics(node, sums, mean, inv);
     } else {
         take_running_statistics(node, mean, inv);
@@ -145,25 +147,43 @@ typedef struct {
     float *a, *mean_dy, *centre, *slope;
 } slope_arrays;
 
-/* Gives to dgamma and dbeta. */
-static void take_slopes(const dt_node *node, const double *sums, slope_arrays out)
+/* The sum of dy * xhat over channel c. */
+static double slope_sum(const dt_node *node, const double *sums, int64_t c)
 {
     const dt_tensor *x = node->in[X];
-    const int64_t channels = dt_channels(&x->shape), rows = dt_rows(&x->shape);
-    const float *gamma = node->in[GAMMA]->data, *mean = node->aux, *inv = mean + channels;
+    const int64_t channels = dt_channels(&x->shape);
+    const float *mean = node->aux, *inv = mean + channels;
+    const float scale = dt_scale_at(x->scale, x->n_scale, c);
+
+    return dt_batchnorm_dgamma(sums[c], sums[channels + c], mean[c], inv[c], scale);
+}
+
+/* dgamma and dbeta: of this rank's sums, since all ranks' gradients are summed later. */
+static void give_gradients(const dt_node *node, const double *sums)
+{
+    const int64_t channels = dt_channels(&node->in[X]->shape);
     float *dgamma = node->in[GAMMA]->grad, *dbeta = node->in[BETA]->grad;
 
     for (int64_t c = 0; c < channels; c++) {
+        if (dgamma) dgamma[c] = (float)slope_sum(node, sums, c) + (node->fresh & 1u << GAMMA ? 0.0f : dgamma[c]);
+        if (dbeta) dbeta[c] = (float)sums[c] + (node->fresh & 1u << BETA ? 0.0f : dbeta[c]);
+    }
+}
+
+static void take_slopes(const dt_node *node, const double *sums, slope_arrays out)
+{
+    const dt_tensor *x = node->in[X];
+    const int64_t channels = dt_channels(&x->shape), rows = dt_norm_rows(node, dt_rows(&x->shape));
+    const float *gamma = node->in[GAMMA]->data, *mean = node->aux, *inv = mean + channels;
+
+    for (int64_t c = 0; c < channels; c++) {
         const float scale = dt_scale_at(x->scale, x->n_scale, c);
-        const double sum_dy = sums[c];
-        const double sum_dyx = dt_batchnorm_dgamma(sum_dy, sums[channels + c], mean[c], inv[c], scale);
-        const dt_batchnorm_slope k = dt_batchnorm_slope_of(sum_dy, sum_dyx, rows, gamma[c], mean[c], inv[c], scale);
+        const dt_batchnorm_slope k =
+            dt_batchnorm_slope_of(sums[c], slope_sum(node, sums, c), rows, gamma[c], mean[c], inv[c], scale);
         out.a[c] = k.a;
         out.mean_dy[c] = node->purpose.training ? k.mean_dy : 0.0f;
         out.centre[c] = k.centre;
         out.slope[c] = node->purpose.training ? k.slope : 0.0f;
-        if (dgamma) dgamma[c] = (float)sum_dyx + (node->fresh & 1u << GAMMA ? 0.0f : dgamma[c]);
-        if (dbeta) dbeta[c] = (float)sum_dy + (node->fresh & 1u << BETA ? 0.0f : dbeta[c]);
     }
 }
 
@@ -190,6 +210,8 @@ static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
     const slope_arrays k = { room, room + channels, room + 2 * channels, room + 3 * channels };
 
     dt_column_sums(dy, q, rows, channels, sums);
+    give_gradients(node, sums);
+    if (node->purpose.training) DT_TRY(dt_cpu_norm_sums(node, ex, sums, 2 * channels));
     take_slopes(node, sums, k);
     if (!dx) return DT_OK;
     const int fresh = node->fresh & 1u << X;

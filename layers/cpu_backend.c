@@ -34,13 +34,14 @@ static dt_status cpu_open(const dt_options *opt, void **device, char *text, size
     (void)opt;
     DT_TRY(dt_cpu_conv_open(&kernels));
     snprintf(text, text_bytes, "%d thread%s, %s", threads, threads == 1 ? "" : "s", kernels);
-    *device = NULL;
+    *device = calloc(1, sizeof(dt_cpu_device));
+    DT_CHECK(*device, DT_ERR_MEMORY, "no memory for a device");
     return DT_OK;
 }
 
 static void cpu_close(void *device)
 {
-    (void)device;
+    free(device);
 }
 
 static dt_status cpu_alloc(void *device, size_t bytes, void **out)
@@ -81,6 +82,14 @@ static dt_status cpu_zero(void *device, void *dst, size_t bytes)
     return DT_OK;
 }
 
+static dt_status cpu_add(void *device, float *sum, const float *v, int64_t count)
+{
+    (void)device;
+#pragma omp parallel for if (count > 1 << 16)
+    for (int64_t i = 0; i < count; i++) sum[i] += v[i];
+    return DT_OK;
+}
+
 static void *cpu_stream(void *device)
 {
     (void)device;
@@ -102,8 +111,12 @@ const dt_backend dt_backend_cpu = {
     .read = cpu_copy,
     .zero = cpu_zero,
     .copy = cpu_copy,
+    .add = cpu_add,
     .update = dt_cpu_update,
     .stream = cpu_stream,
     .storage = dt_cpu_conv_storage,
     .kernels = cpu_kernel_table,
+    .comm_open = dt_cpu_comm_open,
+    .all_reduce = dt_cpu_all_reduce,
+    .all_reduce_join = dt_cpu_all_reduce_join,
 };

@@ -17,4 +17,19 @@ DT_MUST_CHECK dt_status dt_cpu_conv_open(const char **text);
 /* Returns the types in which a convolution exchanges its tensors. In conv/conv_choice.c. */
 dt_storage dt_cpu_conv_storage(const dt_node *node, const dt_exec *ex);
 
+/* ---- several ranks (cpu_comm.c) ---- */
+
+/* The CPU's state: the ranks that it computes with. */
+typedef struct {
+    dt_dist *dist; /* borrowed; NULL: it is alone */
+} dt_cpu_device;
+
+/* The functions of dt_backend for several ranks. */
+DT_MUST_CHECK dt_status dt_cpu_comm_open(void *device, dt_dist *dist);
+DT_MUST_CHECK dt_status dt_cpu_all_reduce(void *device, void *data, int64_t count, dt_dtype type, int slot);
+DT_MUST_CHECK dt_status dt_cpu_all_reduce_join(void *device);
+/* Replaces the sums v[0..n-1] of a node's batch statistics by those of all ranks, where its purpose says that the
+ * statistics are of several; else it does nothing. */
+DT_MUST_CHECK dt_status dt_cpu_norm_sums(const dt_node *node, const dt_exec *ex, double *v, int64_t n);
+
 #endif /* DT_CPU_BACKEND_H */

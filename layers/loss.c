@@ -63,12 +63,12 @@ float dt_xent_forward(const dt_xent_view *v, const float *z, float *p, dt_step_s
     }
     sum->loss += total;
     sum->n_images += v->batch;
-    return (float)(total / (double)v->batch);
+    return (float)(total / (double)v->step);
 }
 
 void dt_xent_backward(const dt_xent_view *v, const float *p, float dloss, int fresh, float *dz)
 {
-    const float g = dloss / (float)v->batch;
+    const float g = dloss / (float)v->step;
 
     for (int64_t i = 0; i < v->batch * v->classes; i++) {
         const int is_label = i % v->classes == v->labels[i / v->classes];
@@ -81,7 +81,7 @@ static dt_xent_view xent_look(const dt_node *node)
 {
     const dt_softmax_xent_params *p = node->params;
     const int64_t *z = node->in[0]->shape.dim;
-    return (dt_xent_view){ z[0], z[1], node->in[1]->data, p->label_smoothing };
+    return (dt_xent_view){ z[0], z[1], node->in[1]->data, p->label_smoothing, dt_step_count(node, z[0]) };
 }
 
 static dt_status softmax_xent_forward(const dt_node *node, const dt_exec *ex)

@@ -54,10 +54,11 @@ typedef struct {
     int64_t batch, classes;
     const int32_t *labels;
     float smoothing;
+    int64_t step; /* images of the whole step, of which batch may be a part; the mean is over them */
 } dt_xent_view;
 
 /* Computes the probabilities p, [N][O], from the logits z, [N][O], on the CPU; p may be z. It adds the batch to sum,
- * and returns the mean loss. */
+ * and returns its part of the mean loss. */
 float dt_xent_forward(const dt_xent_view *v, const float *z, float *p, dt_step_sum *sum);
 /* Adds the gradients of the logits to dz, [N][O], or overwrites it where it is fresh, on the CPU. */
 void dt_xent_backward(const dt_xent_view *v, const float *p, float dloss, int fresh, float *dz);

@@ -138,6 +138,9 @@ void dt_config_for_dataset(const char *dataset, dt_model_config *model, dt_train
 
     if (n && n->for_dataset) n->for_dataset(dataset, model, train);
     if (digits) train->flip_share = 0.0f;
+    if (dt_dataset_has_pictures(dataset)) return;
+    train->crop_pad = train->shift = 0;
+    train->rotation = train->flip_share = 0.0f;
 }
 
 void dt_config_for_input(dt_model_config *model)

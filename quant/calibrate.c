@@ -9,6 +9,7 @@
 
 #include "../core/names.h"
 #include "../core/threads.h"
+#include "../core/train/dataset_view.h"
 #include "../core/train/inference.h"
 #include "detent/predict.h"
 #include "histogram.h"
@@ -208,9 +209,7 @@ static dt_status run(calibration *c)
     dt_dataset_look(what->dataset, &v);
     DT_CHECK(what->first >= 0 && what->first <= v.n - what->n, DT_ERR_RANGE, "images %lld to %lld of a dataset of %lld",
              (long long)what->first, (long long)(what->first + what->n), (long long)v.n);
-    v.images += what->first * v.height * v.width * v.channels;
-    v.labels += what->first;
-    v.n -= what->first;
+    dt_view_skip(&v, what->first);
     return dt_predict_view(c->model, &v, &prediction, NULL);
 }
 

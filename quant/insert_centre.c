@@ -82,6 +82,10 @@ dt_status dt_model_centre(dt_model *m, const dt_dataset *d)
     if (!centre) return DT_OK;
     dt_dataset_look(d, &v);
     DT_TRY(dt_model_check_data(m, &v));
+    DT_CHECK(v.images, DT_ERR_UNSUPPORTED,
+             "%s takes the mean image of pixels / 256 away, and the images of %s are reals; train with '--normalize "
+             "channel'",
+             m->graph->name, v.name);
     const int64_t each = (int64_t)v.height * v.width * v.channels;
     const int param = dt_model_find(m, dt_graph_name(m->graph, centre->in[MEAN]));
     float *mean = malloc((size_t)each * sizeof *mean);

@@ -19,6 +19,7 @@
 #include "norm_quant.h"
 
 #include "../core/op.h"
+#include "../layers/cpu_backend.h"
 #include "norm_quant_lines.h"
 
 #include <string.h>
@@ -38,7 +39,7 @@ static dt_status check_norm(const dt_node *node)
                  "%s: norm_quant: %s has %lld values, x has %lld channels", node->name, names[k],
                  (long long)dt_count(&node->in[k]->shape), (long long)dt_channels(x));
     }
-    DT_CHECK(!node->purpose.training || dt_rows(x) > 1, DT_ERR_SHAPE,
+    DT_CHECK(!node->purpose.training || dt_norm_rows(node, dt_rows(x)) > 1, DT_ERR_SHAPE,
              "%s: norm_quant: x is %s, and one value a channel has no variance; train with a larger batch", node->name,
              dt_shape_text(x, text, sizeof text));
     DT_CHECK(p->norm.epsilon > 0.0f, DT_ERR_ARGUMENT, "%s: norm_quant: epsilon is %g, must be above 0", node->name,
@@ -264,7 +265,7 @@ static task task_open(const dt_node *node, const dt_exec *ex)
     v->has_quant = p->has_quant;
     if (p->has_quant) {
         v->quant = p->quant;
-        v->grid = dt_norm_quant_grid(&p->quant, dt_count(&node->out->shape));
+        v->grid = dt_norm_quant_grid(&p->quant, dt_step_count(node, dt_count(&node->out->shape)));
         v->alpha = *(const float *)node->in[dt_norm_quant_alpha(p)]->data;
     }
     return t;
@@ -279,11 +280,11 @@ static void fold_blocks(double *sums, int64_t blocks, int64_t count)
 }
 
 /* Statistics of the batch into aux; the running ones move. */
-static void take_batch_statistics(const dt_node *node, const task *t)
+static dt_status take_batch_statistics(const dt_node *node, const dt_exec *ex, const task *t)
 {
     const dt_batchnorm_params *p = &t->params->norm;
     const dt_tensor *x = node->in[DT_NQ_X];
-    const int64_t channels = t->view.channels, blocks = t->row_blocks, rows = t->rows;
+    const int64_t channels = t->view.channels, blocks = t->row_blocks, rows = t->rows, of = dt_norm_rows(node, rows);
     float *mean = node->aux, *inv = mean + channels, *running_mean = node->in[DT_NQ_MEAN]->data,
           *running_var = node->in[DT_NQ_VAR]->data;
 
@@ -294,14 +295,16 @@ static void take_batch_statistics(const dt_node *node, const task *t)
         dt_nq_add_moments(x->data, channels, rows * i / blocks, rows * (i + 1) / blocks, sums, sums + channels);
     }
     fold_blocks(t->sums, blocks, 2 * channels);
+    DT_TRY(dt_cpu_norm_sums(node, ex, t->sums, 2 * channels));
     for (int64_t c = 0; c < channels; c++) {
         const float scale = dt_scale_at(x->scale, x->n_scale, c);
-        const dt_batchnorm_moments m = dt_batchnorm_moments_of(t->sums[c], t->sums[channels + c], rows, scale);
+        const dt_batchnorm_moments m = dt_batchnorm_moments_of(t->sums[c], t->sums[channels + c], of, scale);
         mean[c] = m.mean;
         inv[c] = dt_batchnorm_inv(m.var, p->epsilon);
         running_mean[c] = dt_batchnorm_move(running_mean[c], m.mean, p->momentum);
         running_var[c] = dt_batchnorm_move(running_var[c], m.var_unbiased, p->momentum);
     }
+    return DT_OK;
 }
 
 static void take_running_statistics(const dt_node *node, const task *t)
@@ -333,7 +336,7 @@ static dt_status norm_quant_forward(const dt_node *node, const dt_exec *ex)
     task t = task_of(node, ex->scratch);
 
     if (p->has_norm && node->purpose.training)
-        take_batch_statistics(node, &t);
+        DT_TRY(take_batch_statistics(node, ex, &t));
     else if (p->has_norm)
         take_running_statistics(node, &t);
     t = task_open(node, ex);
@@ -377,18 +380,34 @@ static void take_sums(const dt_node *node, const task *t)
     give(node, dt_norm_quant_alpha(t->params), 0, sum);
 }
 
-/* Gives dgamma[c] and dbeta[c]. In evaluation the statistics are constants. */
+/* The sum of dz * xhat over channel c. */
+static double slope_sum(const dt_node *node, const task *t, int64_t c)
+{
+    const dt_tensor *x = node->in[DT_NQ_X];
+    const float *mean = node->aux, *inv = mean + t->view.channels;
+    const float scale = dt_scale_at(x->scale, x->n_scale, c);
+
+    return dt_batchnorm_dgamma(t->sums[c], t->sums[t->view.channels + c], mean[c], inv[c], scale);
+}
+
+/* dgamma and dbeta: of this rank's sums, since all ranks' gradients are summed later. */
+static void give_norm_gradients(const dt_node *node, const task *t)
+{
+    for (int64_t c = 0; c < t->view.channels; c++) {
+        give(node, DT_NQ_GAMMA, c, slope_sum(node, t, c));
+        give(node, DT_NQ_BETA, c, t->sums[c]);
+    }
+}
+
+/* In evaluation the statistics are constants. */
 static dt_batchnorm_slope take_slope(const dt_node *node, const task *t, int64_t c)
 {
     const dt_tensor *x = node->in[DT_NQ_X];
     const float *gamma = node->in[DT_NQ_GAMMA]->data, *mean = node->aux, *inv = mean + t->view.channels;
     const float scale = dt_scale_at(x->scale, x->n_scale, c);
-    const double dz = t->sums[c], dzq = t->sums[t->view.channels + c];
-    const double dz_xhat = dt_batchnorm_dgamma(dz, dzq, mean[c], inv[c], scale);
-    dt_batchnorm_slope k = dt_batchnorm_slope_of(dz, dz_xhat, t->rows, gamma[c], mean[c], inv[c], scale);
+    dt_batchnorm_slope k = dt_batchnorm_slope_of(t->sums[c], slope_sum(node, t, c), dt_norm_rows(node, t->rows),
+                                                 gamma[c], mean[c], inv[c], scale);
 
-    give(node, DT_NQ_GAMMA, c, dz_xhat);
-    give(node, DT_NQ_BETA, c, dz);
     if (!node->purpose.training) k.mean_dy = k.slope = 0.0f;
     return k;
 }
@@ -422,6 +441,10 @@ static dt_status norm_quant_backward(const dt_node *node, const dt_exec *ex)
     t.view.dy = node->out->grad;
     t.view.dy_type = node->out->grad_type;
     if (p->has_norm || (p->has_quant && node->in[dt_norm_quant_alpha(p)]->grad)) take_sums(node, &t);
+    if (p->has_norm) {
+        give_norm_gradients(node, &t);
+        DT_TRY(dt_cpu_norm_sums(node, ex, t.sums, 2 * t.view.channels));
+    }
     take_slopes(node, &t);
     if (!x->grad) return DT_OK;
     t.view.dx = x->grad;

@@ -27,7 +27,7 @@ static inline int dt_norm_quant_alpha(const dt_norm_quant_params *p)
     return p->has_norm ? 1 + DT_NQ_NORM_INPUTS : 1;
 }
 
-/* Returns the constants of a quantizer whose output has `count` elements. */
+/* Returns the constants of a quantizer whose output has `count` elements in the whole step. */
 static inline dt_grid dt_norm_quant_grid(const dt_act_quant_params *p, int64_t count)
 {
     const int high = dt_act_high(p->bits, p->is_signed);

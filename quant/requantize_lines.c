@@ -6,6 +6,7 @@
  */
 #include "requantize_lines.h"
 
+#include "../core/cpu_level.h"
 #include "requantize_avx512.h"
 
 #include <string.h>
@@ -328,9 +329,8 @@ static AVX512 void qadd_avx512(const dt_qbinary_view *v, const dt_adder *adder, 
 
 dt_lines_level dt_lines_best(void)
 {
-    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        return DT_LINES_AVX512;
-    return __builtin_cpu_supports("avx2") ? DT_LINES_AVX2 : DT_LINES_PLAIN;
+    const dt_cpu_level level = dt_cpu_level_now();
+    return level >= DT_CPU_AVX512 ? DT_LINES_AVX512 : level == DT_CPU_AVX2 ? DT_LINES_AVX2 : DT_LINES_PLAIN;
 }
 
 #else

@@ -31,13 +31,14 @@ static const include_rule include_rules[] = {
     { "quant", { "quant/", "core/", LAYERS_H } },
     { "cuda", { "cuda/", "core/", LAYERS_H, "quant/*.h", "accel/*/*.h" } },
     { "models", { "models/", "core/", "layers/", "quant/" } },
-    { "datasets", { "datasets/", "core/rng.h", "core/train/dataset_view.h" } },
+    { "datasets", { "datasets/", "core/rng.h", "core/train/dataset_view.h", "formats/safetensors.h" } },
     { "accel", { "accel/", "core/", LAYERS_H, "quant/program/program.h" } },
     { "formats", { "formats/", "core/", "quant/", "accel/*/*.h", "models/*.h" } },
     { "cli", { "cli/", "formats/config_json.h" } },
     /* inside the core, each sees what is below it */
     { "core/arith", { "core/arith/", "core/rng.h", "core/op_params.h", "core/grid_facts.h" } },
     { "core/tape", { "core/tape/", "core/*.h" } },
+    { "core/dist", { "core/dist/" } },
     { "core/graph", { "core/graph/", "core/tape/tape.h", "core/*.h" } },
 };
 enum { N_RULES = sizeof include_rules / sizeof include_rules[0], N_FOLDERS = 9 /* of those, at the top */ };
@@ -50,7 +51,7 @@ static const struct {
     { "oneapi/", { "layers" } },   { "cblas.h", { "layers" } },        { "cuda", { "cuda" } },
     { "cudnn", { "cuda" } },       { "cublas", { "cuda" } },           { "zlib.h", { "datasets" } },
     { "matio.h", { "datasets" } }, { "cjson/", { "formats", "cli" } }, { "argp.h", { "cli" } },
-    { "sha2.h", { "formats" } },
+    { "sha2.h", { "formats", "core/dist" } },
 };
 
 typedef void (*file_visit)(void *user, const char *folder, const char *name, const char *text);

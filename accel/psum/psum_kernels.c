@@ -6,6 +6,8 @@
  */
 #include "psum_kernels.h"
 
+#include "../../core/cpu_level.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -186,8 +188,7 @@ void dt_psum_block_ordered(dt_psum_block *b, dt_psum_seen *seen)
 
 int dt_psum_has_vnni(void)
 {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vnni");
+    return dt_cpu_has_vnni();
 }
 
 /* dt_psum_seen in registers. */

@@ -69,7 +69,8 @@ typedef struct {
 /* What training minimises. */
 typedef enum {
     DT_LOSS_CROSS_ENTROPY, /* of softmax(scores) */
-    DT_LOSS_MARGIN         /* margin loss of scores that are lengths of capsules, plus the reconstruction's error */
+    DT_LOSS_MARGIN,        /* margin loss of scores that are lengths of capsules, plus the reconstruction's error */
+    DT_LOSS_BINARY         /* binary cross-entropy of sigmoid(score): each score is a label of its own */
 } dt_loss;
 
 /* Anyone may read the members. The functions below write the upper half, and the builder of a graph the lower half. */

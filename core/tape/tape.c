@@ -202,6 +202,21 @@ int dt_tape_deferred(const dt_tape *tape, const dt_node **out)
     return n;
 }
 
+/* Backward walks from the end. */
+int dt_tape_last_adder(const dt_tape *tape, const dt_tensor *t)
+{
+    for (int i = 0; i < tape->n; i++) {
+        const tape_entry *e = tape->entry[i];
+        if (!e->backward) continue;
+        for (int k = 0; k < e->node.n_in; k++) {
+            if (e->node.in[k] != t) continue;
+            if (!e->deferred) return i;
+            if (k == 0) return dt_tape_last_adder(tape, &e->out);
+        }
+    }
+    return -1;
+}
+
 static dt_status prepare_node(dt_tape *tape, int i, const dt_exec *ex, size_t *scratch_bytes)
 {
     dt_node *node = &tape->entry[i]->node;

@@ -56,6 +56,10 @@ void dt_tape_defer(dt_tape *tape, dt_op_kind kind);
 /* Writes to out the deferred nodes whose backward the loss needs, and returns their number, at most dt_tape_n_nodes. */
 int dt_tape_deferred(const dt_tape *tape, const dt_node **out);
 
+/* Index of the node whose backward is the last to add to the gradient of t, an input of a compiled training tape; -1 if
+ * none does. What a deferred node leaves in that memory counts. */
+int dt_tape_last_adder(const dt_tape *tape, const dt_tensor *t);
+
 /* Places the tensors and prepares the kernels. loss is the tensor of one element that backward differentiates; NULL
  * makes an inference tape. DT_ERR_UNSUPPORTED: the device has no kernel for a node. */
 DT_MUST_CHECK dt_status dt_tape_compile(dt_tape *tape, dt_tensor *loss);

@@ -4,6 +4,7 @@
 #include "inference.h"
 
 #include "../tape/fuse.h"
+#include "dataset_view.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,25 @@ struct dt_inference {
     inference_tape full, rest;
 };
 
+/* A network of classes takes one class an image; one of labels takes all labels, or with one score one of two classes.
+ */
+static dt_status check_labels(const dt_model_info *is, const dt_dataset_view *v)
+{
+    DT_CHECK(!v->multi_label || is->is_binary, DT_ERR_SHAPE,
+             "an image of the dataset has several labels, and %s tells classes apart; a network of labels has the loss "
+             "binary-cross-entropy in its file",
+             is->name);
+    DT_CHECK(
+        !is->is_binary || (v->multi_label ? v->n_classes == is->n_classes : v->n_classes == 2 && is->n_classes == 1),
+        DT_ERR_SHAPE,
+        "%s has %d labels that are told apart from each other by binary cross-entropy, and the dataset %d %s; it needs "
+        "as many labels, or with one score two classes",
+        is->name, is->n_classes, v->n_classes, v->multi_label ? "labels" : "classes");
+    DT_CHECK(is->is_binary || v->n_classes <= is->n_classes, DT_ERR_SHAPE, "the dataset has %d classes, the model %d",
+             v->n_classes, is->n_classes);
+    return DT_OK;
+}
+
 dt_status dt_model_check_data(const dt_model *m, const dt_dataset_view *v)
 {
     dt_model_info is;
@@ -29,23 +49,27 @@ dt_status dt_model_check_data(const dt_model *m, const dt_dataset_view *v)
     DT_CHECK(v->height == is.height && v->width == is.width && v->channels == is.channels, DT_ERR_SHAPE,
              "images are %dx%dx%d, the model wants %dx%dx%d", v->height, v->width, v->channels, is.height, is.width,
              is.channels);
-    DT_CHECK(v->n_classes <= is.n_classes, DT_ERR_SHAPE, "the dataset has %d classes, the model %d", v->n_classes,
-             is.n_classes);
+    DT_TRY(check_labels(&is, v));
     DT_CHECK(v->n > 0, DT_ERR_ARGUMENT, "the dataset is empty");
     return DT_OK;
 }
 
 dt_status dt_device_data_create(dt_context *ctx, const dt_dataset_view *v, int64_t n_order, dt_device_data *out)
 {
-    *out = (dt_device_data){
-        .images = { .type = DT_U8, .shape = { 4, { v->n, v->height, v->width, v->channels } }, .name = "images" },
-        .labels = { .type = DT_I32, .shape = { 1, { v->n } }, .name = "labels" },
-        .order = { .type = DT_I32, .shape = { 1, { n_order } }, .name = "order" }
-    };
+    const void *images = v->reals ? (const void *)v->reals : v->images;
+
+    *out =
+        (dt_device_data){ .images = { .type = v->reals ? DT_F32 : DT_U8,
+                                      .shape = { 4, { v->n, v->height, v->width, v->channels } },
+                                      .name = "images" },
+                          .labels = { .type = DT_I32,
+                                      .shape = { v->multi_label ? 2 : 1, { v->n, v->multi_label ? v->n_classes : 0 } },
+                                      .name = "labels" },
+                          .order = { .type = DT_I32, .shape = { 1, { n_order } }, .name = "order" } };
     DT_TRY(dt_device_alloc(ctx, dt_tensor_bytes(&out->images), &out->images.data));
     DT_TRY(dt_device_alloc(ctx, dt_tensor_bytes(&out->labels), &out->labels.data));
     DT_TRY(dt_device_alloc(ctx, dt_tensor_bytes(&out->order), &out->order.data));
-    DT_TRY(dt_device_write(ctx, out->images.data, v->images, dt_tensor_bytes(&out->images)));
+    DT_TRY(dt_device_write(ctx, out->images.data, images, dt_tensor_bytes(&out->images)));
     return dt_device_write(ctx, out->labels.data, v->labels, dt_tensor_bytes(&out->labels));
 }
 
@@ -99,8 +123,7 @@ static dt_status inference_upload(dt_inference *inf, const dt_dataset_view *v)
     int32_t *order = malloc((size_t)inf->opt.count * sizeof *order);
 
     DT_CHECK(order, DT_ERR_MEMORY, "no memory for the order of %lld images", (long long)inf->opt.count);
-    part.images += inf->opt.first * v->height * v->width * v->channels;
-    part.labels += inf->opt.first;
+    dt_view_skip(&part, inf->opt.first);
     part.n = inf->opt.count;
     for (int64_t i = 0; i < inf->opt.count; i++) order[i] = (int32_t)i;
     dt_status status = dt_device_data_create(inf->model->ctx, &part, inf->opt.count, &inf->data);
@@ -111,10 +134,22 @@ static dt_status inference_upload(dt_inference *inf, const dt_dataset_view *v)
     return status;
 }
 
+/* The mean and deviation of pixels mean nothing for reals. */
+static dt_status check_kind(const dt_model *m, const dt_dataset_view *v, const dt_inference_options *opt)
+{
+    const int is_real = v->reals != NULL;
+
+    DT_CHECK(opt->rows || !m->origin.name[0] || m->origin.is_real == is_real, DT_ERR_ARGUMENT,
+             "%s was trained on %s (%s), and the images of %s are %s", m->graph->name,
+             m->origin.is_real ? "reals" : "pixels", m->origin.name, v->name, is_real ? "reals" : "pixels");
+    return DT_OK;
+}
+
 dt_status dt_inference_create(dt_model *m, const dt_dataset_view *v, const dt_inference_options *opt,
                               dt_inference **out)
 {
     DT_TRY(dt_model_check_data(m, v));
+    DT_TRY(check_kind(m, v, opt));
     DT_CHECK(opt->batch >= 1, DT_ERR_ARGUMENT, "batch is %d, at least 1", opt->batch);
     DT_CHECK(opt->first >= 0 && opt->count >= 1 && opt->first <= v->n - opt->count, DT_ERR_RANGE,
              "images %lld to %lld of a dataset of %lld", (long long)opt->first, (long long)(opt->first + opt->count),

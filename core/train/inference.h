@@ -66,8 +66,8 @@ DT_MUST_CHECK dt_status dt_predict_view(dt_model *m, const dt_dataset_view *v, c
 /* Divides the sums by the number of images; all means are 0 where that is 0. */
 dt_metrics dt_metrics_of(const dt_step_sum *sum);
 
-/* A dataset in device memory: images u8 [n,H,W,C], labels i32 [n], and room for the indices of images in the order in
- * which they are taken, i32 [n_order]. */
+/* A dataset in device memory: images u8 or f32 [n,H,W,C], labels i32 [n] or [n,L], and room for the indices of images
+ * in the order in which they are taken, i32 [n_order]. */
 typedef struct {
     dt_tensor images, labels, order;
 } dt_device_data;

@@ -317,6 +317,7 @@ dt_data_origin dt_model_origin_of(const dt_model *m, const dt_dataset_view *v)
 
     snprintf(origin.name, sizeof origin.name, "%s", v->name);
     memcpy(origin.fingerprint, v->fingerprint, sizeof origin.fingerprint);
+    origin.is_real = v->reals != NULL;
     for (int c = 0; c < v->channels; c++) {
         origin.mean[c] = m->graph->unit_pixels ? 0.0f : v->mean[c];
         origin.std[c] = m->graph->unit_pixels ? 1.0f : v->std[c];
@@ -355,7 +356,10 @@ dt_status dt_model_tensors(dt_model *m, dt_tensor ***out)
 
 dt_status dt_model_tape(const dt_model *m, const dt_record_spec *spec, dt_tape **out)
 {
-    const dt_purpose purpose = { .images = spec->batch, .training = spec->training };
+    const dt_purpose purpose = { .images = spec->batch,
+                                 .training = spec->training,
+                                 .step_images = spec->step_images,
+                                 .norm_images = spec->norm_images };
 
     return dt_tape_create(m->ctx, &purpose, out);
 }
@@ -442,8 +446,9 @@ dt_status dt_model_record_loss(dt_model *m, dt_tape *tape, const dt_record_spec 
     const dt_softmax_xent_params xent = { .label_smoothing = spec->label_smoothing };
 
     if (g->loss == DT_LOSS_MARGIN) return record_margin_loss(m, tape, spec, tensor, labels, loss);
+    const dt_op_kind kind = g->loss == DT_LOSS_BINARY ? DT_OP_SIGMOID_XENT : DT_OP_SOFTMAX_XENT;
     dt_tensor *const in[] = { tensor[g->scores], labels };
-    return dt_tape_apply(tape, DT_OP_SOFTMAX_XENT, "loss", &xent, in, 2, loss);
+    return dt_tape_apply(tape, kind, "loss", &xent, in, 2, loss);
 }
 
 dt_status dt_model_record_into(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **tensor,

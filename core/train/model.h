@@ -19,14 +19,15 @@ typedef struct {
 
 /* What a model is recorded for: batches of `batch` images of a dataset in device memory. */
 typedef struct {
-    dt_tensor *images; /* u8 [n,H,W,C] */
-    dt_tensor *labels; /* i32 [n] */
+    dt_tensor *images; /* u8 or f32 [n,H,W,C] */
+    dt_tensor *labels; /* i32 [n], or [n,L] of a network of labels */
     dt_tensor *order;  /* i32 [n], indices of images */
     int batch;
     int training;
-    int crop_pad, shift; /* these and the next two as in dt_train_config */
+    int step_images, norm_images; /* as in dt_purpose */
+    int crop_pad, shift;          /* these and the next two as in dt_train_config */
     float rotation, flip_share;
-    float mean[4], std[4]; /* one for each channel, for pixels in 0..1 */
+    float mean[4], std[4]; /* one for each channel, for pixels in 0..1, or for reals */
     float label_smoothing;
     float regularization_scale; /* factor on the decoder's loss, in training */
     /* NULL: the network begins with its image. Else it begins in its middle: rows, f32 [n,..] in device memory, holds

@@ -133,7 +133,8 @@ void dt_graph_look(const dt_graph *g, dt_model_info *out)
                            .abits_least = DT_BITS_FLOAT,
                            .abits_most = DT_BITS_FLOAT,
                            .has_decoder = g->reconstruction >= 0,
-                           .is_resized = g->capsules >= 0 };
+                           .is_resized = g->capsules >= 0,
+                           .is_binary = g->loss == DT_LOSS_BINARY };
 
     if (g->capsules >= 0) info.caps_dim = (int)dt_graph_count(g, g->capsules) / info.n_classes;
     for (int i = 0; i < g->n_nodes; i++) {

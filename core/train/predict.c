@@ -7,6 +7,7 @@
  * Interface: dt_predict in include/detent/predict.h, dt_predict_view in inference.h.  Tests: tests/cli/test_predict.c.
  */
 #include "../grid_facts.h"
+#include "dataset_view.h"
 #include "inference.h"
 
 #include <stdlib.h>
@@ -77,6 +78,39 @@ static dt_status keep_scores(void *user, const dt_batch *b)
     return DT_OK;
 }
 
+static dt_status find_beside(const prediction *p, int *value)
+{
+    const dt_graph *g = p->model->graph;
+
+    for (int i = 0; i < p->what->n_beside; i++) {
+        value[i] = dt_graph_find(g, p->what->beside[i]);
+        DT_CHECK(value[i] >= 0, DT_ERR_ARGUMENT, "%s has no value %s", g->name, p->what->beside[i]);
+    }
+    return DT_OK;
+}
+
+/* What the scores do not need. */
+static dt_status record_beside(void *user, dt_tape *tape, const dt_record_spec *spec, dt_tensor *const *tensor)
+{
+    const prediction *p = user;
+    const dt_graph *g = p->model->graph;
+    const size_t n = (size_t)p->what->n_beside, n_values = (size_t)g->n_values;
+    dt_tensor **known = malloc(n_values * sizeof *known);
+    int *value = malloc(n * sizeof *value);
+    (void)spec;
+
+    dt_status status = known && value ? find_beside(p, value)
+                                      : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__,
+                                                 "no memory to record %zu values of %s", n, g->name);
+    if (status == DT_OK) {
+        memcpy(known, tensor, n_values * sizeof *known);
+        status = dt_graph_record(g, tape, value, p->what->n_beside, known);
+    }
+    free(value);
+    free(known);
+    return status;
+}
+
 static dt_status run(prediction *p, const dt_dataset_view *v, dt_tensor *rows)
 {
     const dt_prediction *what = p->what;
@@ -84,7 +118,9 @@ static dt_status run(prediction *p, const dt_dataset_view *v, dt_tensor *rows)
                                        .batch = what->batch > 0 ? what->batch : DT_PREDICT_BATCH,
                                        .watched = what->look != NULL,
                                        .rows = rows,
-                                       .start = p->model->graph->image };
+                                       .start = p->model->graph->image,
+                                       .beside = what->n_beside > 0 ? record_beside : NULL,
+                                       .user = p };
     dt_inference *inf;
     dt_step_sum sum;
 
@@ -106,6 +142,8 @@ static dt_status check(const dt_model *m, const dt_prediction *what)
     DT_CHECK(what->pixels == NULL || known, DT_ERR_ARGUMENT,
              "nothing says what %s was trained on, and so how to normalise its pixels; give it normalised images",
              g->name);
+    DT_CHECK(what->pixels == NULL || !m->origin.is_real, DT_ERR_ARGUMENT,
+             "%s was trained on reals (%s), and got pixels; give it reals, normalised", g->name, m->origin.name);
     DT_CHECK(what->normalised == NULL || g->value[g->image]->facts.type == DT_F32, DT_ERR_UNSUPPORTED,
              "%s is an integer program, which reads pixels by a table; give it bytes, not normalised images", g->name);
     return DT_OK;
@@ -141,8 +179,7 @@ static dt_status predict_dataset(dt_model *m, const dt_prediction *what, float *
     dt_dataset_look(what->dataset, &v);
     DT_CHECK(what->first >= 0 && what->first <= v.n - what->n, DT_ERR_RANGE, "images %lld to %lld of a dataset of %lld",
              (long long)what->first, (long long)(what->first + what->n), (long long)v.n);
-    v.images += what->first * v.height * v.width * v.channels;
-    v.labels += what->first;
+    dt_view_skip(&v, what->first);
     v.n = what->n;
     DT_TRY(dt_predict_view(m, &v, what, scores));
     return DT_OK;
@@ -156,7 +193,9 @@ dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores)
     DT_TRY(check(m, what));
     if (what->dataset) return predict_dataset(m, what, scores);
     const size_t bytes = (size_t)(what->n * image[1] * image[2] * image[3]);
-    int32_t *labels = calloc((size_t)what->n, sizeof *labels); /* nobody's: the loss is not looked at */
+    const int multi_label = m->graph->loss == DT_LOSS_BINARY;
+    const size_t n_labels = (size_t)what->n * (size_t)(multi_label ? classes : 1);
+    int32_t *labels = calloc(n_labels, sizeof *labels); /* nobody's: the loss is not looked at */
     uint8_t *blank = what->pixels ? NULL : calloc(bytes, 1);
     dt_status status = labels && (blank || what->pixels) ? DT_OK
                                                          : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__,
@@ -164,6 +203,7 @@ dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores)
     const dt_dataset_view v = { .name = "",
                                 .images = what->pixels ? what->pixels : blank,
                                 .labels = labels,
+                                .multi_label = multi_label,
                                 .n = what->n,
                                 .height = (int)image[1],
                                 .width = (int)image[2],

@@ -35,14 +35,9 @@ static int holds_quantizer(const dt_node *node)
     }
 }
 
-static const dt_tape *any_tape(const dt_trainer *t)
-{
-    return t->full.tape ? t->full.tape : t->rest.tape;
-}
-
 int dt_trainer_n_quantizers(const dt_trainer *t)
 {
-    const dt_tape *tape = any_tape(t);
+    const dt_tape *tape = t->tape[0].tape;
     int n = 0;
     for (int i = 0; i < dt_tape_n_nodes(tape); i++) n += holds_quantizer(dt_tape_node(tape, i));
     return n;

@@ -35,7 +35,8 @@ void dt_train_config_general(dt_train_config *out)
                               .decay_rate = 0.96f,
                               .label_smoothing = 0.1f,
                               .crop_pad = 4,
-                              .flip_share = 0.5f };
+                              .flip_share = 0.5f,
+                              .accumulate = 1 };
 }
 
 static dt_status config_check(const dt_train_config *c)
@@ -43,6 +44,8 @@ static dt_status config_check(const dt_train_config *c)
     DT_TRY(dt_check_word("optim", (int)c->optim, dt_optim_names));
     DT_TRY(dt_check_word("schedule", (int)c->schedule, dt_schedule_names));
     DT_CHECK(c->batch >= 1 && c->batch <= 65536, DT_ERR_ARGUMENT, "batch is %d, allowed are 1..65536", c->batch);
+    DT_CHECK(c->accumulate >= 0 && c->accumulate <= 1024, DT_ERR_ARGUMENT, "accumulate is %d, allowed are 1..1024",
+             c->accumulate);
     DT_CHECK(c->epochs >= 1, DT_ERR_ARGUMENT, "epochs is %d, at least 1", c->epochs);
     DT_CHECK(c->lr > 0.0f && isfinite(c->lr), DT_ERR_ARGUMENT, "lr is %g, must be above 0", (double)c->lr);
     DT_CHECK(c->momentum >= 0.0f && c->momentum < 1.0f, DT_ERR_ARGUMENT, "momentum is %g, allowed are 0..1",
@@ -66,11 +69,13 @@ static dt_status config_check(const dt_train_config *c)
     return DT_OK;
 }
 
-dt_status dt_trainer_record(dt_trainer *t, int batch, dt_tape **tape, dt_tensor **loss)
+dt_status dt_trainer_record(dt_trainer *t, const dt_part *part, dt_tape **tape, dt_tensor **loss)
 {
     dt_tensor *logits;
 
-    t->spec.batch = batch;
+    t->spec.batch = part->images;
+    t->spec.step_images = part->step_images;
+    t->spec.norm_images = part->norm_images;
     DT_TRY(dt_model_tape(t->model, &t->spec, tape));
     return dt_model_record(t->model, *tape, &t->spec, &logits, loss);
 }
@@ -103,11 +108,10 @@ static void free_sums(dt_context *ctx, const dt_step_tape *s)
     }
 }
 
-static dt_status step_tape_record(dt_trainer *t, int batch, dt_step_tape *out)
+static dt_status step_tape_record(dt_trainer *t, const dt_part *part, dt_step_tape *out)
 {
-    if (batch == 0) return DT_OK;
-    out->batch = batch;
-    DT_TRY(dt_trainer_record(t, batch, &out->tape, &out->loss));
+    out->part = *part;
+    DT_TRY(dt_trainer_record(t, part, &out->tape, &out->loss));
     DT_TRY(dt_tape_fuse(out->tape, 1));
     if (t->config.optim == DT_OPTIM_SGD) dt_tape_defer(out->tape, DT_OP_WEIGHT_QUANT);
     DT_TRY(dt_tape_compile(out->tape, out->loss));
@@ -118,6 +122,18 @@ static dt_status step_tape_record(dt_trainer *t, int batch, dt_step_tape *out)
     out->update.quantizer = out->quantizer;
     out->update.scaled = has_narrow_gradients(out->tape);
     return keep_sums(t->model->ctx, out);
+}
+
+/* The tapes of all parts of a step of so many images; equal parts share one. */
+static dt_status record_parts(dt_trainer *t, int step_images)
+{
+    for (int i = 0; step_images > 0 && i < t->accumulate; i++) {
+        const dt_part part = dt_trainer_part(t, step_images, i);
+        if (dt_trainer_tape(t, &part)) continue;
+        assert(t->n_tapes < DT_STEP_TAPES);
+        DT_TRY(step_tape_record(t, &part, &t->tape[t->n_tapes++]));
+    }
+    return DT_OK;
 }
 
 /* One range for each run of parameters of one group and floor. */
@@ -160,6 +176,7 @@ static dt_status trainer_optimiser(dt_trainer *t)
     DT_TRY(dt_device_alloc(ctx, DT_UNROLL * sizeof *t->queue, (void **)&t->queue));
     DT_TRY(dt_device_alloc(ctx, bytes, (void **)&t->m1));
     DT_TRY(dt_device_zero(ctx, t->m1, bytes));
+    if (t->accumulate > 1) DT_TRY(dt_device_alloc(ctx, bytes, (void **)&t->part_sum));
     if (c->optim == DT_OPTIM_ADAM) {
         DT_TRY(dt_device_alloc(ctx, bytes, (void **)&t->m2));
         DT_TRY(dt_device_zero(ctx, t->m2, bytes));
@@ -179,12 +196,19 @@ static dt_status trainer_optimiser(dt_trainer *t)
     return DT_OK;
 }
 
+static int has_scaled_gradients(const dt_trainer *t)
+{
+    for (int i = 0; i < t->n_tapes; i++) {
+        if (t->tape[i].update.scaled) return 1;
+    }
+    return 0;
+}
+
 /* Gradients begin well above fp16's subnormals; a first overflow or two find the largest scale that fits. */
 static dt_status trainer_scale(dt_trainer *t)
 {
     dt_context *ctx = t->model->ctx;
-    const int scaled = t->full.update.scaled || t->rest.update.scaled;
-    const dt_loss_scale first = { .value = scaled ? 65536.0f : 1.0f };
+    const dt_loss_scale first = { .value = has_scaled_gradients(t) ? 65536.0f : 1.0f };
 
     return dt_device_write(ctx, &ctx->step->scale, &first, sizeof first);
 }
@@ -207,8 +231,8 @@ static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
     memcpy(t->spec.mean, t->origin.mean, sizeof t->spec.mean);
     memcpy(t->spec.std, t->origin.std, sizeof t->spec.std);
     DT_TRY(trainer_optimiser(t));
-    DT_TRY(step_tape_record(t, v->n >= t->config.batch ? t->config.batch : 0, &t->full));
-    DT_TRY(step_tape_record(t, rest, &t->rest));
+    DT_TRY(record_parts(t, v->n >= t->config.batch ? t->config.batch : 0));
+    DT_TRY(record_parts(t, rest));
     return trainer_scale(t);
 }
 
@@ -222,12 +246,14 @@ dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_con
              "%s is a program, whose integers cannot be trained; train the model that it was lowered from",
              m->graph->name);
     DT_TRY(dt_model_check_data(m, &v));
+    DT_TRY(dt_parts_check(m->ctx, cfg, v.n));
     dt_trainer *t = calloc(1, sizeof *t);
     DT_CHECK(t, DT_ERR_MEMORY, "no memory for a trainer");
     dt_model_hold(m);
     t->model = m;
     t->config = *cfg;
     t->n_images = v.n;
+    t->accumulate = cfg->accumulate > 1 ? cfg->accumulate : 1;
     t->origin = dt_model_origin_of(m, &v);
     t->order_epoch = -1;
     const dt_status status = trainer_build(t, &v);
@@ -254,8 +280,8 @@ void dt_trainer_destroy(dt_trainer *t)
     if (!t) return;
     dt_context *ctx = t->model->ctx;
     const size_t bytes = (size_t)t->model->n_trained * sizeof(float);
-    step_tape_destroy(ctx, &t->rest);
-    step_tape_destroy(ctx, &t->full);
+    while (t->n_tapes > 0) step_tape_destroy(ctx, &t->tape[--t->n_tapes]);
+    dt_device_free(ctx, t->part_sum, bytes);
     dt_device_free(ctx, t->m2, bytes);
     dt_device_free(ctx, t->m1, bytes);
     dt_device_free(ctx, t->queue, DT_UNROLL * sizeof *t->queue);
@@ -315,11 +341,10 @@ dt_status dt_trainer_recent(dt_trainer *t, dt_metrics *out)
 dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_step *state)
 {
     dt_context *ctx = t->model->ctx;
-    const int scaled = t->full.update.scaled || t->rest.update.scaled;
 
     DT_CHECK(step >= 0, DT_ERR_RANGE, "step %lld", (long long)step);
     DT_TRY(dt_device_write(ctx, &ctx->step->sum, &state->sum, sizeof state->sum));
-    if (scaled && state->scale.value >= 1.0f) {
+    if (has_scaled_gradients(t) && state->scale.value >= 1.0f) {
         DT_TRY(dt_device_write(ctx, &ctx->step->scale, &state->scale, sizeof state->scale));
     }
     for (int i = 0; i < t->model->n_params; i++) t->model->param[i]->tensor.has_sums = 0;
@@ -345,6 +370,13 @@ int64_t dt_trainer_steps_done(const dt_trainer *t)
 int64_t dt_trainer_steps_per_epoch(const dt_trainer *t)
 {
     return (t->n_images + t->config.batch - 1) / t->config.batch;
+}
+
+int dt_trainer_step_images(const dt_trainer *t, int64_t step)
+{
+    const int64_t in_epoch = step % dt_trainer_steps_per_epoch(t), whole = t->n_images / t->config.batch;
+
+    return in_epoch < whole ? t->config.batch : (int)(t->n_images % t->config.batch);
 }
 
 int dt_trainer_epoch(const dt_trainer *t)

@@ -16,16 +16,27 @@ typedef struct {
     int generation; /* the context's when the graph was captured; if it has changed, the graph is captured again */
 } dt_captured;
 
-/* A training step for one batch size. */
+/* A part of a step: what one rank computes at once. trainer_parts.c has the rule. */
+typedef struct {
+    int64_t first;   /* its first image, counted from the step's first one */
+    int images;      /* of this part */
+    int step_images; /* of the whole step */
+    int norm_images; /* over which batch statistics are taken */
+} dt_part;
+
+/* A training step, or a part of one, for one number of images. */
 typedef struct {
     dt_tape *tape;
     dt_tensor *loss;
-    int batch;
+    dt_part part;               /* all but `first` is of this tape alone */
     int warm;                   /* 1: it has run once without capture, so that libraries have loaded what they need */
     dt_captured once, unrolled; /* graphs of one step and of DT_UNROLL steps */
     dt_update update;           /* with this tape's quantizers */
     const dt_node **quantizer;  /* owned; the nodes whose backward is deferred to the update */
 } dt_step_tape;
+
+/* Tapes of a trainer: one for full batches, and up to four for the parts of an epoch's last batch. */
+enum { DT_STEP_TAPES = 5 };
 
 struct dt_trainer {
     dt_model *model;
@@ -34,20 +45,38 @@ struct dt_trainer {
     dt_data_origin origin; /* of its dataset; each run makes it the model's origin */
     dt_device_data data;   /* the dataset, and the order of epoch order_epoch */
     dt_record_spec spec;
-    dt_step_tape full, rest; /* rest.tape is NULL where the batch divides the number of images */
-    dt_step_in *queue;       /* [DT_UNROLL] in device memory: what the next steps read */
-    float *m1, *m2;          /* [n_trained] in device memory: the optimiser's state; m2 is NULL for SGD */
-    dt_update update;        /* without quantizers; each tape has a copy with its own */
-    dt_update_range *range;  /* [update.n_ranges] in host memory */
-    int64_t step;            /* steps done since the run began, which is the whole position */
-    dt_metrics recent;       /* the newest that dt_trainer_recent has received */
-    int is_peeking;          /* 1: dt_trainer_recent has asked the device for newer ones */
-    int order_epoch;         /* -1: data.order is not set yet */
-    double data_seconds;     /* host time spent on what steps read: dt_trainer_data_seconds */
+    dt_step_tape tape[DT_STEP_TAPES]; /* [n_tapes]; that of full batches is the first */
+    int n_tapes;
+    int accumulate;         /* parts that this rank computes of each step, >= 1 */
+    float *part_sum;        /* [n_trained] in device memory: gradients of the parts so far; NULL for one part */
+    dt_step_in *queue;      /* [DT_UNROLL] in device memory: what the next steps read */
+    float *m1, *m2;         /* [n_trained] in device memory: the optimiser's state; m2 is NULL for SGD */
+    dt_update update;       /* without quantizers; each tape has a copy with its own */
+    dt_update_range *range; /* [update.n_ranges] in host memory */
+    int64_t step;           /* steps done since the run began, which is the whole position */
+    dt_metrics recent;      /* the newest that dt_trainer_recent has received */
+    int is_peeking;         /* 1: dt_trainer_recent has asked the device for newer ones */
+    int order_epoch;        /* -1: data.order is not set yet */
+    double data_seconds;    /* host time spent on what steps read: dt_trainer_data_seconds */
 };
 
-/* Records the tape of a step of `batch` images, neither fused nor compiled. */
-DT_MUST_CHECK dt_status dt_trainer_record(dt_trainer *t, int batch, dt_tape **tape, dt_tensor **loss);
+/* Records the tape of a part, neither fused nor compiled. */
+DT_MUST_CHECK dt_status dt_trainer_record(dt_trainer *t, const dt_part *part, dt_tape **tape, dt_tensor **loss);
+/* Returns the number of images of the step that follows after `step` steps, on all ranks. */
+int dt_trainer_step_images(const dt_trainer *t, int64_t step);
+
+/* ---- steps in parts (trainer_parts.c) ---- */
+
+/* DT_ERR_ARGUMENT if n images cannot be shared in batches as the configuration says, by all ranks of the context. */
+DT_MUST_CHECK dt_status dt_parts_check(const dt_context *ctx, const dt_train_config *cfg, int64_t n);
+/* Returns 1 if a step of t is one part, of this rank alone. */
+int dt_trainer_is_whole(const dt_trainer *t);
+/* Returns part i of this rank, 0..accumulate-1, of a step of so many images. */
+dt_part dt_trainer_part(const dt_trainer *t, int step_images, int i);
+/* Returns the tape of a part, or NULL if there is none yet. */
+dt_step_tape *dt_trainer_tape(dt_trainer *t, const dt_part *part);
+/* Runs the step that reads `in`, whose `first` is that of the step, in parts, and updates. */
+DT_MUST_CHECK dt_status dt_trainer_run_parts(dt_trainer *t, const dt_step_in *in);
 
 /* Makes `step` the number of steps done, and restores the epoch's running sums from a checkpoint's `state`. It restores
  * the loss scale too, unless no gradient of this trainer is scaled. */

@@ -90,9 +90,11 @@ static dt_status run_eagerly(dt_trainer *t, dt_step_tape *s, int n)
     return DT_OK;
 }
 
-static int can_capture(const dt_context *ctx)
+static int can_capture(const dt_trainer *t)
 {
-    return ctx->backend->capture_begin && !ctx->opt.no_graph;
+    const dt_context *ctx = t->model->ctx;
+
+    return ctx->backend->capture_begin && !ctx->opt.no_graph && dt_trainer_is_whole(t);
 }
 
 static dt_status capture_steps(dt_trainer *t, dt_step_tape *s, int n, dt_captured *c)
@@ -112,23 +114,24 @@ static dt_status capture_steps(dt_trainer *t, dt_step_tape *s, int n, dt_capture
     return DT_OK;
 }
 
-/* The tape of the next step: the epoch's last batch may be smaller. */
+/* The tape of the next step, which is one part: the epoch's last batch may be smaller. */
 static dt_step_tape *next_tape(dt_trainer *t)
 {
-    const int64_t in_epoch = t->step % dt_trainer_steps_per_epoch(t);
-    return (in_epoch + 1) * t->config.batch > t->n_images ? &t->rest : &t->full;
+    const dt_part part = dt_trainer_part(t, dt_trainer_step_images(t, t->step), 0);
+
+    return dt_trainer_tape(t, &part);
 }
 
 int dt_trainer_steps_together(const dt_trainer *t)
 {
-    return can_capture(t->model->ctx) ? DT_UNROLL : 1;
+    return can_capture(t) ? DT_UNROLL : 1;
 }
 
 /* How many of the next n steps go in one call to the device: 1 or DT_UNROLL, all on the tape of full batches. */
 static int steps_together(const dt_trainer *t, int64_t n)
 {
     const int64_t left = t->n_images / t->config.batch - t->step % dt_trainer_steps_per_epoch(t);
-    return can_capture(t->model->ctx) && t->full.warm && n >= DT_UNROLL && left >= DT_UNROLL ? DT_UNROLL : 1;
+    return can_capture(t) && t->tape[0].warm && n >= DT_UNROLL && left >= DT_UNROLL ? DT_UNROLL : 1;
 }
 
 /* 0: weights were changed from outside, and only an eager step takes their sums anew. */
@@ -140,20 +143,29 @@ static int has_sums(const dt_step_tape *s)
     return 1;
 }
 
-static dt_status advance(dt_trainer *t, int n)
+/* Launched, or captured and replayed. */
+static dt_status run_whole(dt_trainer *t, int n)
 {
     dt_context *ctx = t->model->ctx;
     dt_step_tape *s = next_tape(t);
     dt_captured *c = n == DT_UNROLL ? &s->unrolled : &s->once;
 
+    if (!can_capture(t) || !s->warm || !has_sums(s)) return run_eagerly(t, s, n);
+    if (!c->graph || c->generation != ctx->generation) DT_TRY(capture_steps(t, s, n, c));
+    return ctx->backend->replay(ctx->device, c->graph);
+}
+
+static dt_status advance(dt_trainer *t, int n)
+{
     const double begin = now_seconds();
+
     DT_TRY(write_steps(t, n));
     t->data_seconds += now_seconds() - begin;
-    if (!can_capture(ctx) || !s->warm || !has_sums(s)) {
-        DT_TRY(run_eagerly(t, s, n));
+    if (dt_trainer_is_whole(t)) {
+        DT_TRY(run_whole(t, n));
     } else {
-        if (!c->graph || c->generation != ctx->generation) DT_TRY(capture_steps(t, s, n, c));
-        DT_TRY(ctx->backend->replay(ctx->device, c->graph));
+        const dt_step_in in = step_inputs(t, t->step);
+        DT_TRY(dt_trainer_run_parts(t, &in));
     }
     t->step += n;
     return DT_OK;
@@ -175,10 +187,12 @@ dt_status dt_trainer_step(dt_trainer *t)
     return dt_trainer_run(t, 1);
 }
 
-/* Forward and backward on a tape whose nodes are not fused. */
+/* Forward and backward on a tape whose nodes are not fused: of the batch as one rank would compute it at once, so that
+ * all ranks see the same. */
 static dt_status observe_gradients(dt_trainer *t, dt_node_hook hook, void *user)
 {
     dt_context *ctx = t->model->ctx;
+    const dt_part part = { .images = dt_trainer_step_images(t, t->step) / t->accumulate };
     const float one = 1.0f;
     dt_tape *tape = NULL;
     dt_tensor *loss;
@@ -186,7 +200,7 @@ static dt_status observe_gradients(dt_trainer *t, dt_node_hook hook, void *user)
     DT_TRY(write_steps(t, 1));
     DT_TRY(ctx->backend->copy(ctx->device, &ctx->step->in, t->queue, sizeof ctx->step->in));
     DT_TRY(dt_device_write(ctx, &ctx->step->scale.value, &one, sizeof one));
-    dt_status status = dt_trainer_record(t, next_tape(t)->batch, &tape, &loss);
+    dt_status status = dt_trainer_record(t, &part, &tape, &loss);
     if (status == DT_OK) status = dt_tape_compile(tape, loss);
     if (status == DT_OK) status = dt_tape_run(tape, DT_PASS_FORWARD, hook, user);
     if (status == DT_OK) status = dt_tape_run(tape, DT_PASS_BACKWARD, NULL, NULL);

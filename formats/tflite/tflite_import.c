@@ -3,6 +3,7 @@
  */
 #include "tflite_import.h"
 
+#include "../layer_name.h"
 #include "tflite_layers.h"
 
 #include <ctype.h>
@@ -70,18 +71,6 @@ static void copy_plain(char *to, size_t room, const char *from, size_t n)
     to[k] = '\0';
 }
 
-/* 1 if no value has the name, nor is called after it. */
-static int is_free(const dt_graph *g, const char *name)
-{
-    const size_t n = strlen(name);
-
-    for (int i = 0; i < g->n_values; i++) {
-        const char *other = g->value[i]->name;
-        if (strncmp(other, name, n) == 0 && (other[n] == '\0' || other[n] == '.')) return 0;
-    }
-    return 1;
-}
-
 void dt_tflite_name(const dt_tflite_import *imp, const dt_tflite_operator *o, char name[DT_TFLITE_NAME])
 {
     const char *part, *word = NULL, *op = dt_tflite_op_name((int)o->code);
@@ -97,8 +86,7 @@ void dt_tflite_name(const dt_tflite_import *imp, const dt_tflite_operator *o, ch
         copy_plain(base, sizeof base, op, strlen(op));
         for (char *c = base; *c; c++) *c = (char)tolower((unsigned char)*c);
     }
-    snprintf(name, DT_TFLITE_NAME, "%s", base);
-    for (int i = 2; !is_free(imp->graph, name); i++) snprintf(name, DT_TFLITE_NAME, "%s_%d", base, i);
+    dt_layer_name(imp->graph, base, name, DT_TFLITE_NAME);
 }
 
 /* The file's name without folders and without ".tflite". */

@@ -104,6 +104,12 @@ typedef enum { DT_TFLITE_IO_F32, DT_TFLITE_IO_I8, DT_TFLITE_IO_U8 } dt_tflite_io
  * a file; the message names it. */
 DT_API DT_MUST_CHECK dt_status dt_program_write_tflite(const dt_program *p, dt_tflite_io io, const char *path);
 
+/* Makes an ONNX file in QDQ form of such a program, or replaces it whole: int8 weights and codes, int32 biases, and
+ * operators on the reals between them, as ONNX Runtime's static quantization writes them. It takes normalised images
+ * N,C,H,W and gives real scores N,classes. opset: 13..21. DT_ERR_UNSUPPORTED: a node has no form in such a file; the
+ * message names it. */
+DT_API DT_MUST_CHECK dt_status dt_program_write_onnx(const dt_program *p, int opset, const char *path);
+
 /* Makes a model that computes the program's integers on ctx's device, for everything that runs a model; it cannot be
  * trained. array NULL: psums are exact; else each psum is the one that this array computes. p may be destroyed
  * afterwards. */

@@ -20,8 +20,8 @@ DT_API DT_MUST_CHECK dt_status dt_file_replace(const char *path, const void *dat
  * NULL: none. DT_ERR_NUMERIC: a parameter has a value that it must not have. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_save(const dt_trainer *t, const char *path, const char *extra);
 /* Writes to text, of `bytes` bytes, the format that a safetensors file names, such as "detent-checkpoint" or
- * "detent-program"; "" if it names none. Of a TensorFlow Lite file it is "tflite", or "tflite-integer" if the network
- * computes on integers. */
+ * "detent-program"; "" if it names none. Of a TensorFlow Lite file it is "tflite", of an ONNX file "onnx", each with
+ * "-integer" behind it if the network computes on integers. */
 DT_API DT_MUST_CHECK dt_status dt_file_format(const char *path, char *text, size_t bytes);
 /* Returns 1 if the file can be read and holds a run: a network that was quantized after training has none. */
 DT_API int dt_checkpoint_has_run(const char *path);

@@ -28,6 +28,9 @@ DT_API void dt_options_default(dt_options *out);
 /* Opens a device. DT_ERR_ARGUMENT: an option is out of its range. DT_ERR_UNSUPPORTED: there is no such device. */
 DT_API DT_MUST_CHECK dt_status dt_context_create(const dt_options *opt, dt_context **out);
 DT_API void dt_context_destroy(dt_context *ctx);
+/* Lets what is made from ctx after this work with the other ranks of dist, which must outlive ctx: trainers take this
+ * rank's share of each step, and evaluations its share of the images. DT_ERR_UNSUPPORTED: the device cannot. */
+DT_API DT_MUST_CHECK dt_status dt_context_join(dt_context *ctx, dt_dist *dist);
 /* Returns "cpu" or "cuda". */
 DT_API const char *dt_context_backend(const dt_context *ctx);
 /* Returns a description of the device for people, such as "2 threads, avx512_core_bf16". */

@@ -14,8 +14,11 @@ extern "C" {
 typedef struct {
     double loss;           /* mean over images */
     double reconstruction; /* mean over images of an image's sum of squared errors; 0 where no decoder ran */
-    double accuracy;       /* share of the images that were predicted right, 0..1 */
-    int64_t images;        /* number of images */
+    /* Share of the images that were predicted right, 0..1; of a network of labels (dt_model_info.is_binary) the share
+     * of all labels of all images that were told right: binary accuracy. */
+    double accuracy;
+    double exact;   /* share of the images all of whose labels were told right; of a network of classes the accuracy */
+    int64_t images; /* number of images */
 } dt_metrics;
 
 /* Functions of the caller that long work calls. */
@@ -31,8 +34,8 @@ typedef struct {
 
 /* What an evaluation keeps of each of the dataset's n images. A member may be NULL. */
 typedef struct {
-    int32_t *predictions; /* [n] class with the largest score; the first of equal ones */
-    float *scores;        /* [n][n_classes of the model] logits, or lengths of class capsules */
+    int32_t *predictions; /* [n] class, or label, with the largest score; the first of equal ones */
+    float *scores; /* [n][n_classes of the model] logits, or lengths of class capsules; a label is said above 0 */
 } dt_outputs;
 
 /* Runs all images of d through m. They are normalised by the mean and std of m's origin, or by d's where the origin is

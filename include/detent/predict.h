@@ -38,6 +38,10 @@ typedef struct {
     int (*wants)(void *user, const char *name);
     void *user;
     const dt_progress *progress; /* NULL: none */
+    /* Names of values that the scores do not need, and that are computed for look all the same, behind the scores.
+     * DT_ERR_ARGUMENT: the network has no such value. */
+    const char *const *beside; /* [n_beside] */
+    int n_beside;
 } dt_prediction;
 
 /* Writes the scores of the images to scores, [n][n_classes]: logits, or lengths of class capsules. scores may be NULL,
@@ -46,7 +50,8 @@ typedef struct {
 DT_API DT_MUST_CHECK dt_status dt_predict(dt_model *m, const dt_prediction *what, float *scores);
 
 /* Predicts the images of a safetensors file, and writes a safetensors file. It reads the tensor `name`, U8 pixels or
- * normalised F32, [N][H][W][C]; name may be NULL if there is no other. It writes the tensor `scores`, F32 [N][classes],
+ * normalised F32, [N][H][W][C]; of a network that was trained on reals, F32 as its data set has them, not normalised.
+ * name may be NULL if there is no other. It writes the tensor `scores`, F32 [N][classes],
  * and the value that `layer` names, or all values if layer is "all", or none if it is NULL. A value is F32 under its
  * own name; on the grid it is I32, and its scale is F32 under NAME.scale. Of a program that computes under a profile,
  * `codes` holds the integers of the scores as engines store them, I8 with their zero point. */

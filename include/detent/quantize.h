@@ -95,7 +95,8 @@ typedef struct {
 } dt_quantized_value;
 
 /* Reads calibration images from the tensor `name` of a safetensors file into what->pixels or what->normalised and
- * what->n: U8 [N][H][W][C] of pixels or F32 of normalised images, of m's size. name NULL: the only tensor. The caller
+ * what->n: U8 [N][H][W][C] of pixels or F32 of normalised images, of m's size; of a model that was trained on reals F32 as
+ * its data set has them. name NULL: the only tensor. The caller
  * frees them by dt_calibration_images_free. */
 DT_API DT_MUST_CHECK dt_status dt_calibration_images_read(const dt_model *m, const char *path, const char *name,
                                                           dt_quantization *what);
@@ -129,6 +130,9 @@ DT_API int dt_model_is_real(const dt_model *m);
  * are normalised as the network's. DT_ERR_UNSUPPORTED: a node has no form in such a file, or the network has
  * quantizers; the message names node, operator and remedy. */
 DT_API DT_MUST_CHECK dt_status dt_model_write_tflite(dt_model *m, const char *path);
+/* Makes an ONNX file of a network of reals, or replaces it whole. Batch norms stay as they are, and so do names. The
+ * file takes normalised images N,C,H,W and gives scores N,classes. opset: 13..21. Errors as above. */
+DT_API DT_MUST_CHECK dt_status dt_model_write_onnx(dt_model *m, int opset, const char *path);
 /* Returns the number of values that have an affine quantizer. */
 DT_API int dt_quantized_count(const dt_model *quantized);
 /* Describes them, beside the network of real values that they come from, on the first 16 of the same images. rows:

@@ -17,7 +17,7 @@
     XX(ERR_SEALED, "allocation asked for after the tape was compiled") \
     XX(ERR_UNSUPPORTED, "this backend has no kernel for the operator") \
     XX(ERR_DEVICE, "a CUDA, cuBLAS or cuDNN call failed")              \
-    XX(ERR_COMM, "an MPI or NCCL call failed")                         \
+    XX(ERR_COMM, "a rank failed, or the link to it")                   \
     XX(ERR_IO, "a file could not be read or written")                  \
     XX(ERR_FORMAT, "a file is not what its name or header says")       \
     XX(ERR_NUMERIC, "NaN, infinity or integer overflow was detected")  \

@@ -39,6 +39,10 @@ typedef struct {
     int shift;        /* images move by round(U(-shift, shift)) pixels along each axis, 0..16; 0 fills the gap */
     float rotation;   /* images turn by U(-rotation, rotation) degrees, 0..45, to the nearest pixel; 0 fills the gaps */
     float flip_share; /* share of the images that are mirrored, 0..1 */
+    /* `batch` is that of all ranks together. Each rank computes its share in so many parts, one after the other, and
+     * the parameters change when all are done. 0 stands for 1. */
+    int accumulate;
+    int sync_bn; /* 1: batch statistics are those of all ranks' parts; 0: each part has its own */
     /* The rest is for capsule networks alone. */
     float regularization_scale; /* factor on the reconstruction loss */
     int hard_training;          /* 1: the last floor(epochs / 2) epochs take the margins of hard training */
@@ -56,7 +60,8 @@ typedef struct {
 /* Sets the training configuration of the network of that name. NULL: one that is good for most networks. */
 DT_API void dt_train_config_default(const char *network, dt_train_config *out);
 /* Adapts both configurations to a data set. A capsule network gets the size of images, the decoder and the published
- * augmentation. No network gets mirror images of digits. A name that is not known changes nothing. */
+ * augmentation. No network gets mirror images of digits, or any augmentation of what may be no pictures. A name that is
+ * not known changes nothing. */
 DT_API void dt_config_for_dataset(const char *dataset, dt_model_config *model, dt_train_config *train);
 /* Chooses a decoder that makes images of the model's size, if the chosen one makes others. */
 DT_API void dt_config_for_input(dt_model_config *model);
@@ -74,6 +79,11 @@ DT_API dt_model *dt_trainer_model(const dt_trainer *t);
 /* Sets every alpha of an LSQ model from its weights and one batch, and every range of affine quantizers that has its
  * first values still and is not fixed; other models it leaves as they are. Call it before the first step. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_calibrate(dt_trainer *t);
+/* Gives all ranks of the context what rank 0 has: parameters, statistics, the optimiser's state and the position. Every
+ * rank calls it before the first step, and so it does dt_trainer_step, dt_trainer_run and dt_evaluate. */
+DT_API DT_MUST_CHECK dt_status dt_trainer_broadcast(dt_trainer *t);
+/* DT_ERR_COMM if a rank of the context has other parameters than rank 0. Every rank calls it. */
+DT_API DT_MUST_CHECK dt_status dt_trainer_agree(dt_trainer *t);
 /* Runs one step. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_step(dt_trainer *t);
 /* Runs n steps, with the bits of n calls of dt_trainer_step. A GPU then waits for the host less often. */

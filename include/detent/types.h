@@ -20,5 +20,6 @@ typedef struct dt_graph dt_graph;     /* a network as data: its operators and th
 typedef struct dt_model dt_model;     /* a network with its parameters */
 typedef struct dt_trainer dt_trainer; /* a training run: model, dataset, loss, optimiser, schedule and position */
 typedef struct dt_program dt_program; /* a trained network as integers: what the hardware computes */
+typedef struct dt_dist dt_dist;       /* this process as one of several that train together, with its links to them */
 
 #endif /* DT_PUBLIC_TYPES_H */

@@ -101,7 +101,7 @@ static dt_status margin_loss_forward(const dt_node *node, const dt_exec *ex)
     }
     sum->loss += total;
     sum->n_images += batch;
-    *loss = (float)(total / (double)batch);
+    *loss = (float)(total / (double)dt_step_count(node, batch));
     return DT_OK;
 }
 
@@ -111,7 +111,7 @@ static dt_status margin_loss_backward(const dt_node *node, const dt_exec *ex)
     const float *length = node->in[0]->data;
     const int32_t *labels = node->in[1]->data;
     const dt_margins margins = dt_margins_of(ex->step->in.hard);
-    const double g = (double)dt_grads(node->out)[0] / (double)batch;
+    const double g = (double)dt_grads(node->out)[0] / (double)dt_step_count(node, batch);
     const int fresh = (int)(node->fresh & 1u);
     float *dlength = node->in[0]->grad;
     if (!dlength) return DT_OK;
@@ -156,7 +156,7 @@ static dt_status reconstruction_loss_forward(const dt_node *node, const dt_exec 
     for (int64_t n = 0; n < batch; n++) total += squares[n];
     ex->step->sum.loss += scale * total;
     ex->step->sum.reconstruction += total;
-    *loss = (float)(scale * total / (double)batch);
+    *loss = (float)(scale * total / (double)dt_step_count(node, batch));
     return DT_OK;
 }
 
@@ -165,7 +165,7 @@ static dt_status reconstruction_loss_backward(const dt_node *node, const dt_exec
     const dt_reconstruction_loss_params *p = node->params;
     const int64_t count = dt_count(&node->in[0]->shape);
     const float *y = node->in[0]->data, *x = node->in[1]->data;
-    const float g = 2.0f * p->scale * dt_grads(node->out)[0] / (float)node->in[0]->shape.dim[0];
+    const float g = 2.0f * p->scale * dt_grads(node->out)[0] / (float)dt_step_count(node, node->in[0]->shape.dim[0]);
     const int fresh_y = (int)(node->fresh & 1u), fresh_x = (int)(node->fresh & 2u);
     float *dy = node->in[0]->grad, *dx = node->in[1]->grad;
     (void)ex;

@@ -16,10 +16,13 @@
 #endif
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* In the order in which they are asked. */
 static const dt_conv_kernel *const kernels[] = {
+    &dt_conv_amx,      /* stride 1, where the CPU has tiles */
     &dt_conv_winograd, /* 3x3 */
     &dt_conv_small,    /* dw of the smallest maps */
 #ifdef DETENT_HAVE_ONEDNN
@@ -29,7 +32,7 @@ static const dt_conv_kernel *const kernels[] = {
     &dt_conv_plain,     /* everything */
 };
 
-enum { MOST_KERNELS = 5 };
+enum { MOST_KERNELS = 6 };
 
 /* node->state */
 typedef struct {
@@ -123,6 +126,37 @@ static unsigned wanted(const dt_node *node, const dt_exec *ex)
     return DT_CONV_Y | DT_CONV_DW | (node->in[0]->wants_grad ? DT_CONV_DX : 0u);
 }
 
+const char *dt_conv_chosen(const dt_node *node, unsigned direction)
+{
+    const conv_choice *choice = node->state;
+
+    for (int i = 0; i < choice->n; i++) {
+        if (choice->share[i].directions & direction) return choice->kernel[i]->name;
+    }
+    return NULL;
+}
+
+/* Tells who computes each direction, and why those that stand before it in the list do not, if DETENT_VERBOSE asks. */
+static void tell(const dt_node *node, const dt_exec *ex, const dt_conv_kernel *const *kernel, int n,
+                 unsigned directions)
+{
+    static const char *const names[] = { [DT_CONV_Y] = "y", [DT_CONV_DX] = "dx", [DT_CONV_DW] = "dw" };
+    const char *wanted = getenv("DETENT_VERBOSE");
+    char line[512];
+
+    if (!wanted || !strstr(wanted, "dispatch")) return;
+    for (unsigned d = DT_CONV_Y; d <= DT_CONV_DW; d <<= 1) {
+        size_t at = 0;
+        if (!(directions & d)) continue;
+        for (int i = 0; i < n && kernel[i]->refuses(node, ex, d) && at < sizeof line; i++) {
+            at += (size_t)snprintf(line + at, sizeof line - at, "%s%s: %s", i ? "; " : " (not ", kernel[i]->name,
+                                   kernel[i]->refuses(node, ex, d));
+        }
+        fprintf(stderr, "detent: %s: %s by %s%s%s\n", node->name, names[d], dt_conv_chosen(node, d), at ? line : "",
+                at ? ")" : "");
+    }
+}
+
 dt_status dt_conv_choose_from(dt_node *node, const dt_exec *ex, const dt_conv_kernel *const *kernel, int n,
                               size_t *scratch_bytes)
 {
@@ -139,13 +173,14 @@ dt_status dt_conv_choose_from(dt_node *node, const dt_exec *ex, const dt_conv_ke
         dt_conv_share *share = &choice->share[choice->n];
         const dt_conv_kernel *k = choice->kernel[choice->n] = kernel[choice->n];
         choice->n++; /* from here on it is released */
-        share->directions = left ? k->can(node, ex) & left : 0;
+        share->directions = dt_conv_can(k, node, ex, left);
         share->threads = dt_threads_now();
         left &= ~share->directions;
         if (share->directions) DT_TRY(k->prepare(node, ex, share));
         if (share->scratch_bytes > most) most = share->scratch_bytes;
     }
     DT_CHECK(!left, DT_ERR_UNSUPPORTED, "%s: conv: no kernel computes it", node->name);
+    tell(node, ex, kernel, n, wanted(node, ex));
     *scratch_bytes = most;
     return DT_OK;
 }
@@ -165,16 +200,6 @@ void dt_conv_release(dt_node *node)
     }
     free(choice);
     node->state = NULL;
-}
-
-const char *dt_conv_chosen(const dt_node *node, unsigned direction)
-{
-    const conv_choice *choice = node->state;
-
-    for (int i = 0; i < choice->n; i++) {
-        if (choice->share[i].directions & direction) return choice->kernel[i]->name;
-    }
-    return NULL;
 }
 
 static dt_status run(const dt_node *node, const dt_exec *ex, unsigned directions)

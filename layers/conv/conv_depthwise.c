@@ -83,14 +83,15 @@ static depthwise sizes_of(const dt_node *node)
 }
 
 /* y of codes where f32 holds every psum. */
-static unsigned depthwise_can(const dt_node *node, const dt_exec *ex)
+static const char *depthwise_refuses(const dt_node *node, const dt_exec *ex, unsigned direction)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
     const int is_exact = node->out->n_scale == 0 || node->out->qmax < DT_F32_EXACT;
     (void)ex;
 
-    if (s.groups == 1 || s.groups != s.C || s.R * s.S > MOST_TAPS) return 0;
-    return DT_CONV_DX | DT_CONV_DW | (is_exact ? DT_CONV_Y : 0u);
+    if (s.groups == 1 || s.groups != s.C) return "not one channel a group";
+    if (s.R * s.S > MOST_TAPS) return "large window";
+    return direction == DT_CONV_Y && !is_exact ? "psums past 2^24" : NULL;
 }
 
 static int64_t line_floats(const depthwise *d)
@@ -432,7 +433,7 @@ static dt_status depthwise_run(const dt_node *node, const dt_exec *ex, const dt_
 
 const dt_conv_kernel dt_conv_depthwise = {
     .name = "depthwise",
-    .can = depthwise_can,
+    .refuses = depthwise_refuses,
     .prepare = depthwise_prepare,
     .run = depthwise_run,
 };

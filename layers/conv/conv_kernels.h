@@ -22,9 +22,9 @@ typedef struct {
 
 typedef struct {
     const char *name;
-    /* Returns the directions that it can compute of a node on this machine. It reads shapes, types and code ranges of
-     * the tensors, never their data. */
-    unsigned (*can)(const dt_node *node, const dt_exec *ex);
+    /* Returns NULL if it can compute a direction of a node on this machine, else why not, in few words. It reads
+     * shapes, types and code ranges of the tensors, never their data. */
+    const char *(*refuses)(const dt_node *node, const dt_exec *ex, unsigned direction);
     dt_status (*prepare)(const dt_node *node, const dt_exec *ex, dt_conv_share *share);
     /* Computes some of the share's directions. It overwrites y; the caller sets y's scale. It adds to dx and dw, or
      * overwrites them where they are fresh. A dx in BF16 is always fresh. */
@@ -32,6 +32,19 @@ typedef struct {
     void (*release)(dt_conv_share *share); /* frees the state, even if prepare failed; NULL where there is none */
 } dt_conv_kernel;
 
+/* Returns the directions of a set that a kernel can compute. */
+static inline unsigned dt_conv_can(const dt_conv_kernel *kernel, const dt_node *node, const dt_exec *ex,
+                                   unsigned directions)
+{
+    unsigned can = 0;
+
+    for (unsigned d = DT_CONV_Y; d <= DT_CONV_DW; d <<= 1) {
+        if ((directions & d) && !kernel->refuses(node, ex, d)) can |= d;
+    }
+    return can;
+}
+
+extern const dt_conv_kernel dt_conv_amx;       /* stride 1, all directions, on a CPU with tiles */
 extern const dt_conv_kernel dt_conv_winograd;  /* 3x3, all directions */
 extern const dt_conv_kernel dt_conv_small;     /* dw of a map so small that most taps fall outside it */
 extern const dt_conv_kernel dt_conv_onednn;    /* exists only in a build with oneDNN */

@@ -39,12 +39,13 @@ static unsigned better_depthwise(const dt_node *node, const dt_exec *ex)
     const int is_small = s.R <= 3 && s.S <= 3 && s.dilation[0] == 1 && s.dilation[1] == 1;
     const unsigned better = s.K > s.C ? ALL : !is_small || dt_conv_is_mixed(ex) ? DT_CONV_DX | DT_CONV_DW : 0u;
 
-    return dt_conv_depthwise.can(node, ex) & better;
+    return dt_conv_can(&dt_conv_depthwise, node, ex, better);
 }
 
-static unsigned onednn_can(const dt_node *node, const dt_exec *ex)
+static const char *onednn_refuses(const dt_node *node, const dt_exec *ex, unsigned direction)
 {
-    return ALL & ~better_depthwise(node, ex) & ~(is_beyond_f32(node) ? DT_CONV_Y : 0u);
+    if (better_depthwise(node, ex) & direction) return "depthwise is faster";
+    return direction == DT_CONV_Y && is_beyond_f32(node) ? "psums past 2^24" : NULL;
 }
 
 /* Runs the copy if there is one; returns where the operand then is. */
@@ -233,7 +234,7 @@ static dt_status onednn_run(const dt_node *node, const dt_exec *ex, const dt_con
 
 const dt_conv_kernel dt_conv_onednn = {
     .name = "onednn",
-    .can = onednn_can,
+    .refuses = onednn_refuses,
     .prepare = dt_onednn_conv_create,
     .run = onednn_run,
     .release = dt_onednn_conv_destroy,

@@ -41,10 +41,10 @@ typedef struct {
     const float *x, *w, *dy; /* in f32; NULL where the directions do not read it */
 } loops;
 
-static unsigned plain_can(const dt_node *node, const dt_exec *ex)
+static const char *plain_refuses(const dt_node *node, const dt_exec *ex, unsigned direction)
 {
-    (void)node, (void)ex;
-    return DT_CONV_Y | DT_CONV_DX | DT_CONV_DW;
+    (void)node, (void)ex, (void)direction;
+    return NULL;
 }
 
 static size_t sums_bytes(const dt_conv_shape *s)
@@ -202,7 +202,7 @@ static dt_status plain_run(const dt_node *node, const dt_exec *ex, const dt_conv
 
 const dt_conv_kernel dt_conv_plain = {
     .name = "plain",
-    .can = plain_can,
+    .refuses = plain_refuses,
     .prepare = plain_prepare,
     .run = plain_run,
 };

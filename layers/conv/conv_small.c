@@ -26,16 +26,18 @@ static int64_t inside(const dt_conv_shape *s, int axis, int64_t tap)
 }
 
 /* More than half of the taps lie outside the map. */
-static unsigned small_can(const dt_node *node, const dt_exec *ex)
+static const char *small_refuses(const dt_node *node, const dt_exec *ex, unsigned direction)
 {
     const dt_conv_shape shape = dt_conv_shape_of(node), *s = &shape;
     int64_t rows = 0, columns = 0;
     (void)ex;
 
+    if (direction != DT_CONV_DW) return "dw alone";
+    if (s->groups > 1) return "groups";
     for (int64_t r = 0; r < s->R; r++) rows += inside(s, 0, r);
     for (int64_t t = 0; t < s->S; t++) columns += inside(s, 1, t);
-    if (s->groups > 1 || s->P * s->Q > 16) return 0;
-    return 2 * rows * columns < s->P * s->R * s->Q * s->S ? DT_CONV_DW : 0u;
+    if (s->P * s->Q > 16) return "not a small map";
+    return 2 * rows * columns < s->P * s->R * s->Q * s->S ? NULL : "half of its taps are inside";
 }
 
 /* All pairs of one tap; beta applies to the first of them. */
@@ -109,7 +111,7 @@ static dt_status small_run(const dt_node *node, const dt_exec *ex, const dt_conv
 
 const dt_conv_kernel dt_conv_small = {
     .name = "small",
-    .can = small_can,
+    .refuses = small_refuses,
     .prepare = small_prepare,
     .run = small_run,
 };

@@ -3,6 +3,8 @@
  */
 #include "onednn.h"
 
+#include "../../core/cpu_level.h"
+
 #include <pthread.h>
 #include <string.h>
 
@@ -16,10 +18,27 @@ dnnl_engine_t dt_onednn_engine(void)
     return engine;
 }
 
+/* What oneDNN itself may use at each level. It takes this once, before it makes anything. */
+static const dnnl_cpu_isa_t limits[DT_CPU_LEVELS] = { dnnl_cpu_isa_sse41, dnnl_cpu_isa_avx2,
+                                                      dnnl_cpu_isa_avx512_core_bf16, dnnl_cpu_isa_avx512_core_amx };
+static pthread_once_t limited = PTHREAD_ONCE_INIT;
+static dnnl_status_t limit_status = dnnl_success;
+
+static void limit(void)
+{
+    if (dt_cpu_level_now() < dt_cpu_level_best()) limit_status = dnnl_set_max_cpu_isa(limits[dt_cpu_level_now()]);
+}
+
+static dnnl_cpu_isa_t isa_now(void)
+{
+    pthread_once(&limited, limit);
+    return dnnl_get_effective_cpu_isa();
+}
+
 /* Without VNNI oneDNN adds pairs of u8 x s8 products in 16 bits, which saturates: not exact, so not used. */
 int dt_onednn_has_int8(void)
 {
-    switch (dnnl_get_effective_cpu_isa()) {
+    switch (isa_now()) {
     case dnnl_cpu_isa_avx2_vnni:
     case dnnl_cpu_isa_avx512_core_vnni:
     case dnnl_cpu_isa_avx512_core_bf16:
@@ -30,7 +49,7 @@ int dt_onednn_has_int8(void)
 
 int dt_onednn_has_bf16(void)
 {
-    const dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+    const dnnl_cpu_isa_t isa = isa_now();
     return isa == dnnl_cpu_isa_avx512_core_bf16 || isa == dnnl_cpu_isa_avx512_core_amx;
 }
 
@@ -38,6 +57,12 @@ dt_status dt_onednn_open(void)
 {
     dnnl_status_t made = dnnl_success;
 
+    pthread_once(&limited, limit);
+    DT_CHECK(
+        limit_status == dnnl_success, DT_ERR_DEVICE,
+        "DETENT_CPU=%s: oneDNN is in use already, so that its instructions cannot be limited; set it for the whole "
+        "process, or unset it",
+        dt_cpu_level_name(dt_cpu_level_now()));
     pthread_mutex_lock(&engine_lock);
     if (!engine) made = dnnl_engine_create(&engine, dnnl_cpu, 0);
     pthread_mutex_unlock(&engine_lock);

@@ -85,13 +85,16 @@ static backward_w sizes_of(const dt_node *node)
     return b;
 }
 
-int dt_winograd_backward_w_fits(const dt_node *node, const dt_exec *ex)
+const char *dt_winograd_backward_w_refuses(const dt_node *node, const dt_exec *ex)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
-    const dt_dtype x = node->in[0]->type;
+    const dt_dtype type = node->in[0]->type;
 
-    return ex->precision == DT_PRECISION_MIXED && dt_word_gemm_has_bf16() && dt_winograd_shape_fits(&s) &&
-           dt_tile_saves(&s) && (x == DT_F32 || x == DT_U8 || x == DT_I8);
+    if (ex->precision != DT_PRECISION_MIXED) return "backward is f32";
+    if (!dt_word_gemm_has_bf16()) return "no AVX512-BF16";
+    if (dt_winograd_shape_refuses(&s)) return dt_winograd_shape_refuses(&s);
+    if (!dt_tile_saves(&s)) return "the map is too small, or channels are too few, to gain";
+    return type == DT_F32 || type == DT_U8 || type == DT_I8 ? NULL : "the type of x";
 }
 
 /* Where parts are kept until all are there; not needed of one. */
@@ -156,7 +159,7 @@ DT_TILES_INLINE void transform_typed(const dt_tile_map *map, const transform *t,
             }
 #pragma GCC unroll 16
             for (int p = 0; p < DT_WINOGRAD_POINTS; p++) {
-                _mm512_storeu_si512(to + p * t->step + i, dt_tile_words(low[p], high[p]));
+                _mm512_storeu_si512(to + p * t->step + i, dt_words_of_pairs(low[p], high[p]));
             }
         }
     }

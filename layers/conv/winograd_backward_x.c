@@ -78,13 +78,16 @@ static backward_x sizes_of(const dt_node *node)
     return b;
 }
 
-int dt_winograd_backward_x_fits(const dt_node *node, const dt_exec *ex)
+const char *dt_winograd_backward_x_refuses(const dt_node *node, const dt_exec *ex)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
-    const dt_tensor *w = node->in[1];
+    const dt_dtype type = node->in[1]->type;
 
-    return ex->precision == DT_PRECISION_MIXED && dt_word_gemm_has_bf16() && dt_winograd_shape_fits(&s) &&
-           dt_tile_saves(&s) && (w->type == DT_F32 || w->type == DT_I8);
+    if (ex->precision != DT_PRECISION_MIXED) return "backward is f32";
+    if (!dt_word_gemm_has_bf16()) return "no AVX512-BF16";
+    if (dt_winograd_shape_refuses(&s)) return dt_winograd_shape_refuses(&s);
+    if (!dt_tile_saves(&s)) return "the map is too small, or channels are too few, to gain";
+    return type == DT_F32 || type == DT_I8 ? NULL : "the type of w";
 }
 
 size_t dt_winograd_backward_x_scratch(const dt_node *node, int threads)
@@ -143,7 +146,7 @@ DT_TILES_INLINE void filters_typed(const backward_x *b, int64_t first, int64_t c
             filter_points(high_at + c * value, C, type, high_scale, high);
 #pragma GCC unroll 16
             for (int p = 0; p < DT_WINOGRAD_POINTS; p++) {
-                _mm512_storeu_si512(U + p * b->u_words + k / 2 * columns + c, dt_tile_words(low[p], high[p]));
+                _mm512_storeu_si512(U + p * b->u_words + k / 2 * columns + c, dt_words_of_pairs(low[p], high[p]));
             }
         }
     }

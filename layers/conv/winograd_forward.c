@@ -34,7 +34,8 @@
 
 #if defined(__x86_64__)
 
-#include <immintrin.h>
+#include "words512.h"
+
 #include <string.h>
 
 #define BYTES512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
@@ -100,15 +101,19 @@ static winograd sizes_of(const dt_node *node, int threads)
     return g;
 }
 
-int dt_winograd_forward_fits(const dt_node *node, const dt_exec *ex)
+const char *dt_winograd_forward_refuses(const dt_node *node, const dt_exec *ex)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
     const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
     const int64_t low = x->qmin < 0 ? x->qmin : 0, high = x->qmax > 0 ? x->qmax : 0;
     (void)ex;
 
-    if (!dt_winograd_shape_fits(&s) || y->n_scale == 0 || y->type != DT_F32 || !dt_word_gemm_has_int8()) return 0;
-    return 4 * (high - low) <= UINT8_MAX && 9 * dt_code_bound(w) <= INT8_MAX && 4 * y->qmax <= INT32_MAX;
+    if (!dt_word_gemm_has_int8()) return "no VNNI";
+    if (dt_winograd_shape_refuses(&s)) return dt_winograd_shape_refuses(&s);
+    if (y->n_scale == 0) return "real values";
+    if (y->type != DT_F32) return "psums are not f32";
+    if (4 * (high - low) > UINT8_MAX || 9 * dt_code_bound(w) > INT8_MAX) return "transformed codes fit no byte";
+    return 4 * y->qmax <= INT32_MAX ? NULL : "psums past 2^29";
 }
 
 size_t dt_winograd_forward_scratch(const dt_node *node, int threads)
@@ -172,35 +177,6 @@ static BYTES512 void transform_filter(const dt_tensor *w, int64_t at, int64_t C,
     }
 }
 
-/* 16x16 words: within 4x4 blocks, then the blocks, which are 128 bits each, among themselves. */
-static inline BYTES512 void transpose(__m512i r[VECTOR])
-{
-    __m512i t[VECTOR];
-
-    for (int i = 0; i < VECTOR; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < VECTOR; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int i = 0; i < 4; i++) {
-        /* blocks 0 1 0 1 and 2 3 2 3 of two rows each */
-        const __m512i low_a = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x44);
-        const __m512i high_a = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xee);
-        const __m512i low_b = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x44);
-        const __m512i high_b = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xee);
-        t[i] = _mm512_shuffle_i32x4(low_a, low_b, 0x88);
-        t[i + 4] = _mm512_shuffle_i32x4(low_a, low_b, 0xdd);
-        t[i + 8] = _mm512_shuffle_i32x4(high_a, high_b, 0x88);
-        t[i + 12] = _mm512_shuffle_i32x4(high_a, high_b, 0xdd);
-    }
-    memcpy(r, t, sizeof t);
-}
-
 static int64_t panel_width(const winograd *g, int64_t k)
 {
     const int64_t left = g->s.K - k / PANEL * PANEL;
@@ -222,7 +198,7 @@ static BYTES512 void transform_filters(const winograd *g, const dt_tensor *w, in
         for (int f = 0; f < VECTOR; f++) transform_filter(w, (k + f) * 9 * C + c, C, n, points, f);
         for (int p = 0; p < POINTS; p++) {
             for (int f = 0; f < VECTOR; f++) word[f] = _mm512_loadu_si512(points[p][f]);
-            transpose(word);
+            dt_words_transpose(word);
             for (int64_t i = 0; i < n / 4; i++) {
                 _mm512_storeu_si512(panel + ((p * C + c) / 4 + i) * width * 4, word[i]);
                 sum[p] = _mm512_dpbusd_epi32(sum[p], ones, word[i]);

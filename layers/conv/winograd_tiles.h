@@ -19,8 +19,7 @@
 #define DT_WINOGRAD_TILES_H
 
 #include "winograd.h"
-
-#include <immintrin.h>
+#include "words512.h"
 
 #define DT_TILES        __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 #define DT_TILES_INLINE static inline __attribute__((always_inline)) DT_TILES
@@ -176,15 +175,6 @@ DT_TILES_INLINE void dt_tile_outputs(const char *const *pixel, int64_t i, dt_dty
     dt_tile_a(dt_tile_load(pixel[1], i, type), dt_tile_load(pixel[3], i, type), right, 1);
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) dt_tile_a(left[r], right[r], y + 4 * r, 1);
-}
-
-/* Returns words of two bf16, of which the lower one is that of `low`. */
-DT_TILES_INLINE __m512i dt_tile_words(__m512 low, __m512 high)
-{
-    const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
-                                           21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return _mm512_permutexvar_epi16(order, both);
 }
 
 #endif /* DT_WINOGRAD_TILES_H */

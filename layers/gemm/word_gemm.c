@@ -1,12 +1,14 @@
 /*
  * word_gemm.c - see word_gemm.h.
  *
- * A tile of c, ROWS rows of up to VECTORS vectors, stays in registers while k runs. Each word of a is broadcast once,
- * and each vector of b is read once for ROWS products.
+ * By vectors, a block of c, ROWS rows of up to VECTORS vectors, stays in registers while k runs. Each word of a is
+ * broadcast once, and each vector of b is read once for ROWS products.
  *
  * Tests: tests/layers/test_word_gemm.c.
  */
-#include "word_gemm.h"
+#include "word_gemm_amx.h"
+
+#include "../../core/cpu_level.h"
 
 #if defined(__x86_64__)
 
@@ -19,14 +21,12 @@ enum { ROWS = 6, VECTORS = 4 };
 
 int dt_word_gemm_has_bf16(void)
 {
-    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512bf16");
+    return dt_cpu_has_bf16();
 }
 
 int dt_word_gemm_has_int8(void)
 {
-    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512vnni");
+    return dt_cpu_has_vnni();
 }
 
 /* gcc 12 copies the accumulator around the intrinsics of these two instructions, which halves the speed */
@@ -113,14 +113,30 @@ static inline __attribute__((always_inline)) WORDS void product(const dt_word_ge
     }
 }
 
-WORDS void dt_word_gemm_bf16(const dt_word_gemm *g)
+static WORDS void vectors_bf16(const dt_word_gemm *g)
 {
     product(g, 0);
 }
 
-WORDS void dt_word_gemm_u8s8(const dt_word_gemm *g)
+static WORDS void vectors_u8s8(const dt_word_gemm *g)
 {
     product(g, 1);
+}
+
+void dt_word_gemm_bf16(const dt_word_gemm *g)
+{
+    if (dt_cpu_level_now() == DT_CPU_AMX)
+        dt_word_gemm_amx_bf16(g);
+    else
+        vectors_bf16(g);
+}
+
+void dt_word_gemm_u8s8(const dt_word_gemm *g)
+{
+    if (dt_cpu_level_now() == DT_CPU_AMX)
+        dt_word_gemm_amx_u8s8(g);
+    else
+        vectors_u8s8(g);
 }
 
 #else

@@ -1,12 +1,12 @@
 /*
- * word_gemm.h - products of matrices of 32-bit words by the CPU's dot-product instructions (AVX512-BF16, AVX512-VNNI).
- *               A word is two bf16 or four bytes.
+ * word_gemm.h - products of matrices of 32-bit words by the CPU's dot-product instructions (AVX512-BF16, AVX512-VNNI),
+ * or by its tiles (AMX) where its level has them. A word is two bf16 or four bytes.
  *
  *   c[i][j] = start[j] + sum over k of dot(a[i][k], b[k][j])
  *
- * dot multiplies the two bf16 of one word by those of the other and adds in f32, in the order of k; or it multiplies
- * four u8 by four s8 and adds in int32. A product runs on the calling thread alone. A kernel with much work runs
- * several products side by side.
+ * dot multiplies the two bf16 of one word by those of the other and adds in f32, in the order of k, or by tiles in the
+ * order of amx.h; or it multiplies four u8 by four s8 and adds in int32. A product runs on the calling thread alone. A
+ * kernel with much work runs several products side by side.
  */
 #ifndef DT_WORD_GEMM_H
 #define DT_WORD_GEMM_H

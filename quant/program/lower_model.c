@@ -203,6 +203,12 @@ dt_status dt_program_possible(const dt_model *m)
     char name[DT_MODEL_TEXT_BYTES];
 
     DT_TRY(check_forms(m->graph));
+    DT_CHECK(
+        !m->origin.is_real || is_affine(m->graph), DT_ERR_UNSUPPORTED,
+        "%s has no integer program: it was trained on reals (%s), and its program would read pixels by a table; "
+        "'detent quantize' of a network of real values, or training with '--quant-rule affine', gives one that reads "
+        "reals",
+        m->graph->name, m->origin.name);
     dt_model_look(m, &is);
     if (is.caps_dim == 0) return DT_OK;
     dt_model_describe(m, name);
@@ -241,6 +247,7 @@ static dt_status lower_settled(dt_model *m, const dt_dataset *d, dt_profile prof
     DT_TRY(check_model(m, d));
     DT_TRY(program_create(m, &w.program));
     w.program->origin = program_origin(m, d);
+    w.program->graph->loss = m->graph->loss;
     find_normalisation(m, w.program, &w);
     dt_status status = dt_model_tensors(m, &tensor);
     if (status == DT_OK) status = walk_with_codes(&w, profile, tensor);

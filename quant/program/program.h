@@ -159,8 +159,8 @@ typedef struct {
     const float *reals;
 } dt_program_input;
 
-/* Returns 1 if the program knows what pixels stand for: by its table, or as a program of reals whose origin is known or
- * whose graph reads pixels in 0..1. */
+/* Returns 1 if the program's images are pixels, and it knows what they stand for: by its table, or as a program of
+ * reals whose origin is known or whose graph reads pixels in 0..1. */
 int dt_program_takes_pixels(const dt_program *p);
 /* Returns the real that a pixel of a channel stands for in a program of reals which takes pixels. */
 float dt_program_pixel(const dt_program *p, uint8_t pixel, int channel);

@@ -412,9 +412,9 @@ static dt_status check_marks(const dt_graph *g)
              DT_ERR_FORMAT, "a program's image is %s", reads_reals ? "reals" : "pixels of bytes");
     DT_CHECK(g->scores == g->node[g->n_nodes - 1].out, DT_ERR_FORMAT, "the scores of a program are %s, its last node",
              dt_graph_name(g, g->node[g->n_nodes - 1].out));
-    DT_CHECK(g->labels < 0 && g->capsules < 0 && g->masked < 0 && g->reconstruction < 0 &&
-                 g->loss == DT_LOSS_CROSS_ENTROPY && (reads_reals || !g->unit_pixels),
-             DT_ERR_FORMAT, "a program has scores alone: no labels, capsules or loss of its own");
+    DT_CHECK(g->labels < 0 && g->capsules < 0 && g->masked < 0 && g->reconstruction < 0 && g->loss != DT_LOSS_MARGIN &&
+                 (reads_reals || !g->unit_pixels),
+             DT_ERR_FORMAT, "a program has scores alone: no labels, capsules or margin loss");
     return DT_OK;
 }
 

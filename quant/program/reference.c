@@ -282,7 +282,7 @@ int dt_program_takes_pixels(const dt_program *p)
 {
     const dt_value v = dt_program_value(p, p->graph->image);
 
-    return v.kind == DT_VALUE_CODE || p->graph->unit_pixels || p->origin.name[0];
+    return !p->origin.is_real && (v.kind == DT_VALUE_CODE || p->graph->unit_pixels || p->origin.name[0]);
 }
 
 float dt_program_pixel(const dt_program *p, uint8_t pixel, int channel)

@@ -266,7 +266,7 @@ has err "--with names the network to compare with; or give --profiles"
 expect "profiles of a network of reals" 1 compare --checkpoint $F --profiles
 has err "is not quantized after training"
 expect "a checkpoint to import" 1 import --checkpoint $F --out x
-has err "is a file of the format 'detent-checkpoint'; a TensorFlow Lite file is imported"
+has err "is a file of the format 'detent-checkpoint'; a TensorFlow Lite or an ONNX file is imported"
 is "nothing was written" ! -e x
 
 finish

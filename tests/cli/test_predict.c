@@ -120,10 +120,12 @@ Test(predict, wrong_images_are_refused)
                   dt_last_error());                                                                       \
     } while (0)
     make_images();
-    REFUSED(name = NULL, "images need a name of 1 to 31 characters");
-    REFUSED(name = "a name of more than 31 characters", "images need a name");
+    REFUSED(name = NULL, "images need a name of 1 to 255 characters");
+    char long_name[DT_DATASET_NAME_BYTES + 1] = { 0 };
+    memset(long_name, 'n', DT_DATASET_NAME_BYTES);
+    REFUSED(name = long_name, "images need a name");
     REFUSED(n = 0, "mine: 0 images, expected 1 to");
-    REFUSED(images = NULL, "images, expected 1 to");
+    REFUSED(images = NULL, "mine: images are pixels or reals, and got neither");
     REFUSED(channels = 5, "images of 32x32x5");
     REFUSED(n_classes = 3, "mine: label 3 is 3, expected 0..2");
     REFUSED(std[1] = -1.0f, "std[1] is -1");

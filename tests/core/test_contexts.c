@@ -198,7 +198,7 @@ Test(contexts, two_contexts_keep_their_own_numbers)
     for (int i = 0; i < 3; i++) {
         int seen = 0;
         MUST(dt_trainer_step(run[i].trainer));
-        MUST(dt_tape_run(run[i].trainer->full.tape, DT_PASS_FORWARD, note_threads, &seen));
+        MUST(dt_tape_run(run[i].trainer->tape[0].tape, DT_PASS_FORWARD, note_threads, &seen));
         cr_assert(seen == numbers[i], "context %d has %d threads, its kernels %d", i, numbers[i], seen);
     }
     for (int i = 0; i < 3; i++) tiny_close(&run[i]);

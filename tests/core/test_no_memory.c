@@ -237,6 +237,21 @@ static dt_status verify(void)
 
 /* ---- files */
 
+static dt_status open_table(void)
+{
+    static const char table[] = "a,b,kind\n1,2,x\n3,4,y\n5,6,x\n";
+    char name[2 * TEMP_PATH_BYTES + 8];
+    dt_dataset *d = NULL;
+    FILE *file = fopen(temp_path("t.csv"), "w");
+
+    fputs(table, file);
+    fclose(file);
+    snprintf(name, sizeof name, "csv:%s", temp_path("t.csv"));
+    const dt_status status = dt_dataset_open(&(dt_dataset_options){ .name = name }, &d);
+    dt_dataset_close(d);
+    return status;
+}
+
 static void ignore(void *user, const char *name, const char *why)
 {
     (void)user, (void)name, (void)why;
@@ -281,6 +296,21 @@ static dt_status program_file(void)
     return status;
 }
 
+/* Constants that are folded, slices and pads; data beside the file; codes made of bytes and of reals. */
+static dt_status onnx_files(void)
+{
+    dt_program *p = NULL;
+    dt_model *shortcut = NULL, *outside = NULL;
+    dt_status status = dt_checkpoint_open(run.ctx, DETENT_TEST_GOLDEN "/onnx/shortcut.onnx", &shortcut);
+
+    if (status == DT_OK) status = dt_checkpoint_open(run.ctx, DETENT_TEST_GOLDEN "/onnx/outside.onnx", &outside);
+    if (status == DT_OK) status = dt_program_load(DETENT_TEST_GOLDEN "/onnx/by_hand.onnx", &p);
+    dt_program_destroy(p);
+    dt_model_destroy(outside);
+    dt_model_destroy(shortcut);
+    return status;
+}
+
 static dt_status vectors(void)
 {
     const dt_vector_style style = { DT_LAYOUT_COURSE, DT_HEADER_OF_LAYOUT };
@@ -298,7 +328,9 @@ static const struct {
     errand run;
     int fewest, n_spare;
 } errands[] = {
-    { "dataset", open_dataset, .fewest = 2, .n_spare = 1 }, /* that a set has become smaller costs no memory */
+    { "dataset", open_dataset, .fewest = 2,
+      .n_spare = 2 }, /* that images and labels have become fewer costs no memory */
+    { "table", open_table, .fewest = 10, .n_spare = 2 },
     { "train", train, .fewest = 40 },
     { "report", report, .fewest = 10 },
     { "evaluate", evaluate, .fewest = 10 },
@@ -310,6 +342,7 @@ static const struct {
     { "checkpoint", checkpoint, .fewest = 20 },
     { "capture file", capture_file, .fewest = 10 },
     { "program file", program_file, .fewest = 10 },
+    { "ONNX files", onnx_files, .fewest = 100 },
     { "vectors", vectors, .fewest = 10 },
 };
 

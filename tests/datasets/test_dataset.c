@@ -46,11 +46,12 @@ TestSuite(dataset, .init = temp_make, .fini = temp_remove);
 
 Test(dataset, lists_what_it_knows)
 {
-    static const char *const names[] = { "mnist", "fashion-mnist", "cifar10", "svhn", "synthetic" };
+    static const char *const names[] = { "mnist",     "fashion-mnist",     "cifar10",        "svhn",
+                                         "synthetic", "synthetic-windows", "synthetic-beats" };
     const dt_dataset_info *infos;
 
-    cr_assert(eq(int, dt_dataset_known(&infos), 5));
-    for (int i = 0; i < 5; i++) {
+    cr_assert(eq(int, dt_dataset_known(&infos), 7));
+    for (int i = 0; i < 7; i++) {
         cr_assert(eq(str, (char *)infos[i].name, (char *)names[i]));
         cr_assert(infos[i].about[0] != '\0' && infos[i].get[0] != '\0', "%s", names[i]);
         cr_assert(eq(int, infos[i].files[0] == '\0', infos[i].where[0] == '\0'), "%s", names[i]);

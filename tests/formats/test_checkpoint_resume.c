@@ -68,7 +68,7 @@ Test(checkpoint_resume, the_loss_scale_is_kept)
     cr_assert(eq(int, dt_trainer_state(b.trainer, &found), DT_OK));
     cr_assert(found.scale.value == 1.0f, "a run without a scale takes %g", (double)found.scale.value);
 
-    b.trainer->full.update.scaled = 1;
+    b.trainer->tape[0].update.scaled = 1;
     cr_assert(eq(int, dt_checkpoint_resume(b.trainer, temp_path("scaled.safetensors")), DT_OK), "%s", dt_last_error());
     cr_assert(eq(int, dt_trainer_state(b.trainer, &found), DT_OK));
     cr_assert(found.scale.value == 4096.0f && found.scale.clean == 17 && found.scale.skipped == 3, "%g, %d, %lld",

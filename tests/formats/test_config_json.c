@@ -22,6 +22,7 @@ static const dt_model_config model = { .name = "vgg16",
                                        .rule = DT_RULE_SCREAM };
 
 static const dt_train_config train = { .batch = 128,
+                                       .accumulate = 1,
                                        .epochs = 300,
                                        .optim = DT_OPTIM_ADAM,
                                        .lr = 0.01f,

@@ -126,7 +126,7 @@ Test(fixed_codes, codes_file_describes_every_tensor)
     fixture f = open_fixture(DT_ROUND_NEAREST, 0, &some_bits);
     dt_safetensors *file;
 
-    f.model->origin = (dt_data_origin){ "mnist", 600, "0123456789abcdef", { 0 }, { 1, 1, 1 } };
+    f.model->origin = (dt_data_origin){ "mnist", 600, "0123456789abcdef", { 0 }, { 1, 1, 1 }, 0 };
     MUST(dt_model_save_codes(f.model, temp_path("codes.safetensors")));
     MUST(dt_safetensors_open(temp_path("codes.safetensors"), &file));
     cr_assert(eq(str, (char *)dt_safetensors_metadata(file, "data"),

@@ -72,7 +72,7 @@ static void expect_round_trip(dt_rounding rounding, int published)
     size_t bytes, bytes_again;
     dt_model *m;
 
-    f.model->origin = (dt_data_origin){ "mnist", 600, "0123456789abcdef", { 0 }, { 1, 1, 1 } };
+    f.model->origin = (dt_data_origin){ "mnist", 600, "0123456789abcdef", { 0 }, { 1, 1, 1 }, 0 };
     MUST(dt_model_save(f.model, temp_path("a.safetensors"), NULL));
     MUST(dt_checkpoint_open(f.ctx, temp_path("a.safetensors"), &m));
     const dt_data_origin *o = dt_model_get_origin(m);

@@ -25,7 +25,7 @@ static const struct {
     { "pickle", "\x80\4\x95\0\0\1\0\0\0\0\0\0", 12, { "is a pickle", "weights_only=True" } },
     { "HDF5", "\x89HDF\r\n\x1a\n", 8, { "is an HDF5 file, as Keras", "safetensors.numpy" } },
     { "TFLite", "\x1c\0\0\0TFL3", 8, { "is a TensorFlow Lite model", "checkpoint" } },
-    { "ONNX", "\x08\x07\x12\x07pytorch", 11, { "is an ONNX model", "initializers" } },
+    { "ONNX", "\x08\x07\x12\x07pytorch", 11, { "is an ONNX model", "detent import" } },
     { "LFS",
       "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a",
       58,

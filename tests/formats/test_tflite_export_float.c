@@ -14,7 +14,7 @@
 
 #include "../../core/conv_params.h"
 #include "../../formats/tflite/tflite_export.h"
-#include "../../formats/tflite/tflite_model.h"
+#include "../../formats/exchange.h"
 #include "../../models/build.h"
 #include "../../quant/insert_dynamic.h"
 #include "detent/predict.h"
@@ -251,7 +251,7 @@ static void check_model(const char *why, dt_model *m, double most)
 
     own_scores(m, scores);
     MUST(dt_model_write_tflite(m, temp_path("net.tflite")));
-    MUST(dt_tflite_model(m->ctx, temp_path("net.tflite"), &back));
+    MUST(dt_exchange_model(m->ctx, temp_path("net.tflite"), &back));
     own_scores(back, again);
     loop_scores(loops);
     for (int i = 0; i < N * CLASSES; i++) {

@@ -7,7 +7,7 @@
 #include "../../core/context.h"
 #include "../../core/train/model.h"
 #include "../../formats/safetensors.h"
-#include "../../formats/tflite/tflite_model.h"
+#include "../../quant/program/program.h"
 
 #include <cjson/cJSON.h>
 #include <criterion/criterion.h>

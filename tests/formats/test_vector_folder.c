@@ -153,7 +153,7 @@ Test(vector_folder, the_manifest_names_what_the_network_was_trained_on)
     size_t bytes;
 
     case_fill_example(&t, 8, 4, 15);
-    t.capture.origin = (dt_data_origin){ "mnist", 600, "0123456789abcdef", { 0.1307f }, { 0.3081f } };
+    t.capture.origin = (dt_data_origin){ "mnist", 600, "0123456789abcdef", { 0.1307f }, { 0.3081f }, 0 };
     cr_assert(eq(int, (int)save(DT_LAYOUT_COURSE, folder(), NULL), DT_OK), "%s", dt_last_error());
     expect_good("with an origin");
     char *text = read_all("manifest.json", &bytes);

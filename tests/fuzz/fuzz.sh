@@ -20,7 +20,7 @@ command -v clang >/dev/null || {
     exit 1
 }
 rm -f $build.log
-ninja -C $build --quiet fuzz_safetensors fuzz_program fuzz_manifest fuzz_formats fuzz_capture fuzz_network fuzz_tflite >$build/build.log 2>&1 || {
+ninja -C $build --quiet fuzz_safetensors fuzz_program fuzz_manifest fuzz_formats fuzz_capture fuzz_network fuzz_tflite fuzz_onnx >$build/build.log 2>&1 || {
     cat $build/build.log >&2
     exit 1
 }
@@ -36,7 +36,7 @@ fuzz() { # format; one process, its log beside its new inputs
 
 echo "fuzzing for $seconds s"
 pids=""
-for format in safetensors program manifest formats capture network tflite; do
+for format in safetensors program manifest formats capture network tflite onnx; do
     fuzz $format &
     pids="$pids $format:$!"
 done

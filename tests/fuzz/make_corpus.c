@@ -4,6 +4,7 @@
  */
 #include "../support/program_case.h"
 
+#include "../support/onnx_nets.h"
 #include "../support/tflite_nets.h"
 
 #include <unistd.h>
@@ -144,6 +145,11 @@ static dt_status make_tflite(const char *root, const char *name, dt_tflite *m)
     return DT_OK;
 }
 
+static dt_status make_onnx(const char *root, const char *name, const onnx_bytes file)
+{
+    return dt_file_replace(in(root, name), (const char *)file.data, file.n);
+}
+
 static dt_status make_all(const char *root)
 {
     DT_TRY(make_safetensors(root));
@@ -158,6 +164,9 @@ static dt_status make_all(const char *root)
     DT_TRY(make_tflite(root, "tflite/dynamic", tflite_nets_dynamic()));
     DT_TRY(make_tflite(root, "tflite/matrix", tflite_nets_matrix()));
     DT_TRY(make_tflite(root, "tflite/int8", tflite_nets_int8(DT_TFLITE_UINT8)));
+    DT_TRY(make_onnx(root, "onnx/reals", onnx_nets_float()));
+    DT_TRY(make_onnx(root, "onnx/shapes", onnx_nets_shapes()));
+    DT_TRY(make_onnx(root, "onnx/codes", onnx_nets_integer()));
     DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, 1, "manifest/course"));
     DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, 8, "manifest/grouped"));
     DT_TRY(make_manifest(root, DT_LAYOUT_OUTPUT_STATIONARY, 1, "manifest/output-stationary"));

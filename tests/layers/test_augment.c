@@ -425,9 +425,73 @@ Test(augment, misfits_are_refused)
     p.quant.bits = 9;
     op_case_refused(&c, DT_ERR_ARGUMENT, "codes of 9 bits, allowed are 2..8");
     c.n_in = 2;
-    c.in[0].type = DT_F32;
+    c.in[0].type = DT_I8;
     p = cropped;
     op_case_refused(&c, DT_ERR_ARGUMENT, "needs images of u8");
     c.in[0] = (op_input){ OP_SHAPE(1, 2, 2, 5), .type = DT_U8 };
     op_case_refused(&c, DT_ERR_SHAPE, "images are 1x2x2x5");
+    c = augment_case(&p);
+    c.in[0].type = DT_F32;
+    p = cropped;
+    op_case_refused(&c, DT_ERR_UNSUPPORTED, "crop 2, shift 0, rotation 0 and flip 0.5 are for images of 8 bits");
+}
+
+/* ---- reals ---- */
+
+static float real(int64_t i)
+{
+    return (float)(i % 101) * 0.37f - 20.0f;
+}
+
+/* The batch of reals: normalised, and with `quant` codes of them. */
+static float *batch_of_reals(const char *backend, const dt_augment_params *p, op_rig *rig)
+{
+    op_case c = augment_case(p);
+    float images[IMAGES * COUNT];
+    const dt_step_in in = { .seed = 9, .first = 5 };
+    c.in[0] = (op_input){ OP_SHAPE(IMAGES, HEIGHT, WIDTH, CHANNELS), .fill = FILL_REAL };
+    if (p->has_quant) c.in[c.n_in++] = (op_input){ OP_SHAPE(1), .fill = FILL_REAL };
+    if (!op_rig_open(rig, backend, 2, &c)) return NULL;
+    int32_t order[IMAGES];
+    const dt_step step = { .in = in };
+    for (int64_t i = 0; i < IMAGES * COUNT; i++) images[i] = real(i);
+    for (int64_t i = 0; i < IMAGES; i++) order[i] = order_at(i);
+    op_rig_write(rig, rig->in[0].data, images, sizeof images);
+    op_rig_write(rig, rig->in[1].data, order, sizeof order);
+    op_rig_write(rig, rig->ex.step, &step, sizeof step);
+    if (p->has_quant) op_rig_write(rig, rig->in[2].data, &alpha, sizeof alpha);
+    op_rig_forward(rig);
+    return op_rig_read(rig, rig->out.data, BATCH * COUNT);
+}
+
+Test(augment, reals_are_normalised_and_not_moved)
+{
+    for (int b = 0; b < 2; b++) {
+        dt_augment_params p = still;
+        op_rig rig;
+        float *x = batch_of_reals(backends[b], &p, &rig);
+        if (!x) continue;
+        for (int64_t i = 0; i < BATCH * COUNT; i++) {
+            const int64_t c = i % CHANNELS, at = order_at(5 + i / COUNT) * COUNT + i % COUNT;
+            const float want = (real(at) - p.mean[c]) / p.std[c];
+            cr_assert(x[i] == want, "%s: value %lld is %.9g, expected %.9g", backends[b], (long long)i, (double)x[i],
+                      (double)want);
+        }
+        op_rig_close(&rig);
+        for (int q = 0; q < 4; q++) {
+            dt_tensor facts;
+            float scale;
+            p.has_quant = 1;
+            p.quant = quantizers[q];
+            float *want = quantized(backends[b], &quantizers[q], x, &facts, &scale);
+            float *codes = batch_of_reals(backends[b], &p, &rig), *got = op_rig_read(&rig, rig.out.scale, 1);
+            cr_assert(*got == scale && memcmp(codes, want, BATCH * COUNT * sizeof *want) == 0, "%s: quantizer %d",
+                      backends[b], q);
+            op_rig_close(&rig);
+            free(got);
+            free(codes);
+            free(want);
+        }
+        free(x);
+    }
 }

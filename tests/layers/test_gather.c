@@ -49,6 +49,36 @@ Test(gather, takes_the_labels_of_the_same_images)
     }
 }
 
+Test(gather, takes_all_labels_of_an_image)
+{
+    enum { LABELS = 3 };
+    const dt_gather_params p = { BATCH };
+    const op_case c = { .why = "gather labels",
+                        .op = DT_OP_GATHER,
+                        .params = &p,
+                        .n_in = 2,
+                        .in = { { OP_SHAPE(IMAGES, LABELS), .type = DT_I32, .fill = FILL_COUNT }, ORDER_INPUT } };
+    const dt_step step = { .in = { .first = 5 } };
+    int32_t labels[IMAGES * LABELS], order[IMAGES], got[BATCH * LABELS];
+    for (int i = 0; i < IMAGES * LABELS; i++) labels[i] = 100 + i;
+    for (int i = 0; i < IMAGES; i++) order[i] = order_at(i);
+    for (int b = 0; b < 2; b++) {
+        op_rig rig;
+        if (!op_rig_open(&rig, backends[b], 1, &c)) continue;
+        cr_assert(rig.out.shape.ndim == 2 && rig.out.shape.dim[0] == BATCH && rig.out.shape.dim[1] == LABELS);
+        op_rig_write(&rig, rig.in[0].data, labels, sizeof labels);
+        op_rig_write(&rig, rig.in[1].data, order, sizeof order);
+        op_rig_write(&rig, rig.ex.step, &step, sizeof step);
+        op_rig_forward(&rig);
+        cr_assert(dt_device_read(rig.ctx, got, rig.out.data, sizeof got) == DT_OK);
+        for (int i = 0; i < BATCH * LABELS; i++) {
+            const int want = 100 + order_at(5 + i / LABELS) * LABELS + i % LABELS;
+            cr_assert(got[i] == want, "%s: label %d is %d, expected %d", backends[b], i, got[i], want);
+        }
+        op_rig_close(&rig);
+    }
+}
+
 #define ROWS_CASE(p)                                                                                               \
     {                                                                                                              \
         .why = "rows", .op = DT_OP_ROWS, .params = p, .n_in = 2, .in = { { OP_SHAPE(IMAGES, 7, 3) }, ORDER_INPUT } \

@@ -104,7 +104,7 @@ static void node_make(winograd_node *t, const winograd_case *c, dt_dtype x_type,
 static int fits(const winograd_node *t)
 {
     const dt_exec ex = { .precision = DT_PRECISION_F32 };
-    return dt_winograd_forward_fits(&t->node, &ex);
+    return dt_winograd_forward_refuses(&t->node, &ex) == NULL;
 }
 
 static int64_t psum(const winograd_case *c, int n, int p, int q, int k)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../support/amx_model.h"
 #include "../support/draws.h"
 
 #include "../../core/half.h"
@@ -115,13 +116,12 @@ static double bf16_sum(const product_rig *r, int64_t i, int64_t j, double *magni
     return sum;
 }
 
-static void check(const product_case *p, int is_int8, int is_real)
+typedef void product(const dt_word_gemm *g);
+
+static void check(const product_case *p, product *multiply, int is_int8, int is_real)
 {
     product_rig r = rig_open(p, is_int8, is_real);
-    if (is_int8)
-        dt_word_gemm_u8s8(&r.g);
-    else
-        dt_word_gemm_bf16(&r.g);
+    multiply(&r.g);
     for (int64_t i = 0; i < p->m; i++) {
         for (int64_t j = 0; j < r.g.c_row; j++) {
             const uint32_t got = r.c[i * r.g.c_row + j], before = r.before[i * r.g.c_row + j];
@@ -145,7 +145,7 @@ static void check(const product_case *p, int is_int8, int is_real)
 }
 
 /* Every remainder of the tile's 6 rows and 4 vectors, with and without gaps, a's two directions, what c starts from. */
-static void check_all(int is_int8, int is_real)
+static void check_all(product *multiply, int is_int8, int is_real)
 {
     static const int rows[] = { 1, 2, 3, 4, 5, 6, 7, 11, 12, 33 }, words[] = { 1, 2, 7, 33 };
     int turn = 0;
@@ -162,7 +162,7 @@ static void check_all(int is_int8, int is_real)
                                          .c_gap = turn % 4 * 5,
                                          .has_start = turn % 7 < 3,
                                          .add = turn % 7 > 4 };
-                check(&p, is_int8, is_real);
+                check(&p, multiply, is_int8, is_real);
             }
         }
     }
@@ -171,19 +171,28 @@ static void check_all(int is_int8, int is_real)
 Test(word_gemm, bytes_give_the_integers)
 {
     if (!dt_word_gemm_has_int8()) cr_skip("this CPU has no AVX512-VNNI");
-    check_all(1, 0);
+    check_all(dt_word_gemm_u8s8, 1, 0);
 }
 
 Test(word_gemm, bf16_integers_are_exact)
 {
     if (!dt_word_gemm_has_bf16()) cr_skip("this CPU has no AVX512-BF16");
-    check_all(0, 0);
+    check_all(dt_word_gemm_bf16, 0, 0);
 }
 
 Test(word_gemm, bf16_is_summed_in_f32)
 {
     if (!dt_word_gemm_has_bf16()) cr_skip("this CPU has no AVX512-BF16");
-    check_all(0, 1);
+    check_all(dt_word_gemm_bf16, 0, 1);
+}
+
+/* The kernel for tiles, wherever the model of their instructions runs. */
+Test(word_gemm, tiles_give_the_same_by_a_model)
+{
+    if (!amx_model_runs()) cr_skip("this CPU has no AVX512-BF16");
+    check_all(model_word_gemm_u8s8, 1, 0);
+    check_all(model_word_gemm_bf16, 0, 0);
+    check_all(model_word_gemm_bf16, 0, 1);
 }
 
 /* 255 * 127 * 4 a word: a 16-bit intermediate would saturate */

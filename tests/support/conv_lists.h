@@ -9,9 +9,9 @@
 /* conv_choice.c's list in a build without oneDNN */
 static inline dt_status prepare_own(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
-    static const dt_conv_kernel *const own[] = { &dt_conv_winograd, &dt_conv_small, &dt_conv_depthwise,
+    static const dt_conv_kernel *const own[] = { &dt_conv_amx, &dt_conv_winograd, &dt_conv_small, &dt_conv_depthwise,
                                                  &dt_conv_plain };
-    return dt_conv_choose_from(node, ex, own, 4, scratch_bytes);
+    return dt_conv_choose_from(node, ex, own, 5, scratch_bytes);
 }
 
 static inline dt_status prepare_plain(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)

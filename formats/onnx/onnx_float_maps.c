@@ -1,0 +1,287 @@
+/*
+ * onnx_float_maps.c - pools, sums, products and joined maps of a graph of reals. Interface: onnx_float.h.
+ *
+ * A constant beside a computed operand has one number, or one for each channel. A constant that is added is a BIAS, and
+ * a constant factor a convolution of one cell in each channel. c - x is x times -1, plus c.
+ */
+#include "onnx_float.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- pools ---- */
+
+dt_status dt_onnx_add_pool(dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    const dt_op_kind kind = strcmp(n->op, "MaxPool") == 0 ? DT_OP_MAXPOOL : DT_OP_AVGPOOL;
+    char name[DT_ONNX_NAME];
+    dt_pool_params params;
+    int x, y;
+
+    DT_TRY(dt_onnx_map(imp, n, 0, &x));
+    DT_TRY(dt_onnx_pool(imp, n, x, &params));
+    dt_onnx_name(imp, n, -1, name);
+    DT_TRY(dt_onnx_node_add(imp, kind, name, "", &params, &x, 1, &y));
+    return dt_onnx_set_map(imp, n, y);
+}
+
+static dt_status add_whole(dt_onnx_import *imp, const dt_onnx_node *n, dt_op_kind kind)
+{
+    const dt_pool_params whole = { .stride = { 1, 1 } };
+    char name[DT_ONNX_NAME];
+    int x, y;
+
+    DT_TRY(dt_onnx_map(imp, n, 0, &x));
+    dt_onnx_name(imp, n, -1, name);
+    DT_TRY(dt_onnx_node_add(imp, kind, name, "", &whole, &x, 1, &y));
+    return dt_onnx_set_map(imp, n, y);
+}
+
+dt_status dt_onnx_add_whole_pool(dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    return add_whole(imp, n, strcmp(n->op, "GlobalMaxPool") == 0 ? DT_OP_MAXPOOL : DT_OP_AVGPOOL);
+}
+
+dt_status dt_onnx_add_mean(dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    int64_t dim[DT_ONNX_MAX_DIMS];
+    int n_dims;
+
+    DT_TRY(dt_onnx_mean(imp, n, &n_dims, dim));
+    DT_TRY(add_whole(imp, n, DT_OP_AVGPOOL));
+    dt_onnx_place p = imp->place[n->out[0]];
+    p.n_dims = n_dims;
+    memcpy(p.dim, dim, (size_t)n_dims * sizeof *dim);
+    return dt_onnx_set(imp, n, &p);
+}
+
+/* ---- sums and products ---- */
+
+/* Index of the operand that is constant, or -1. */
+static dt_status find_constant(const dt_onnx_import *imp, const dt_onnx_node *n, int *constant)
+{
+    DT_ONNX_CHECK(dt_onnx_in(imp, n, 0) && dt_onnx_in(imp, n, 1), DT_ERR_FORMAT, imp, n,
+                  "%d inputs, of which one is missing; needed are 2", n->n_in);
+    *constant = -1;
+    for (int k = 0; k < 2; k++) {
+        if (dt_onnx_in(imp, n, k)->kind == DT_ONNX_CONSTANT) *constant = k;
+    }
+    return DT_OK;
+}
+
+/* Sets *x to operand k, a map or rows, and *channels to the numbers that a constant beside it may have. */
+static dt_status read_operand(dt_onnx_import *imp, const dt_onnx_node *n, int k, int *x, int64_t *channels)
+{
+    const dt_onnx_place *p;
+
+    DT_TRY(dt_onnx_computed(imp, n, k, &p));
+    DT_TRY(p->n_dims == 4 ? dt_onnx_map(imp, n, k, x) : dt_onnx_rows(imp, n, k, x));
+    const dt_shape *s = dt_graph_shape(imp->graph, *x);
+    *channels = s->dim[s->ndim - 1];
+    return DT_OK;
+}
+
+static dt_status set_like(dt_onnx_import *imp, const dt_onnx_node *n, int n_dims, int value, int64_t channels)
+{
+    return n_dims == 4 ? dt_onnx_set_map(imp, n, value) : dt_onnx_set_rows(imp, n, value, channels);
+}
+
+/* Adds a BIAS of `channels` numbers, which it takes over, behind *value. */
+static dt_status add_bias(dt_onnx_import *imp, const char *name, const char *part, int64_t channels, float *numbers,
+                          int *value)
+{
+    const dt_shape shape = { 1, { channels } };
+    const dt_onnx_param p = { NULL, name, ".bias", dt_onnx_trained(&shape), DT_F32, numbers };
+    int in[2] = { *value };
+
+    DT_TRY(dt_onnx_add_param(imp, &p, &in[1]));
+    return dt_onnx_node_add(imp, DT_OP_BIAS, name, part, NULL, in, 2, value);
+}
+
+/* Multiplies each channel of a map or of rows by a number; takes the numbers over. Rows stay a map of one cell. */
+static dt_status add_factor(dt_onnx_import *imp, const char *name, const char *part, int64_t channels, float *numbers,
+                            int *value)
+{
+    const dt_conv_params each = { .stride = { 1, 1 }, .dilation = { 1, 1 }, .groups = (int)channels };
+    const dt_shape shape = { 4, { channels, 1, 1, 1 } };
+    const dt_onnx_param p = { NULL, name, ".weight", dt_onnx_trained(&shape), DT_F32, numbers };
+    int in[2] = { *value };
+
+    if (dt_graph_shape(imp->graph, *value)->ndim == 2) {
+        const dt_status s = dt_onnx_as_shape(imp, 1, 1, channels, &in[0]);
+        if (s != DT_OK) {
+            free(numbers);
+            return dt_forward(s, __FILE__, __LINE__);
+        }
+    }
+    DT_TRY(dt_onnx_add_param(imp, &p, &in[1]));
+    return dt_onnx_node_add(imp, DT_OP_CONV2D, name, part, &each, in, 2, value);
+}
+
+/* y = sign x + constant, or the constant alone without sign: how Add and Sub of constants are made. */
+static dt_status add_constant(dt_onnx_import *imp, const dt_onnx_node *n, int constant, float x_sign, float sign)
+{
+    const int n_dims = dt_onnx_in(imp, n, 1 - constant)->n_dims;
+    char name[DT_ONNX_NAME];
+    int64_t channels;
+    float *numbers;
+    int y;
+
+    DT_TRY(read_operand(imp, n, 1 - constant, &y, &channels));
+    dt_onnx_name(imp, n, -1, name);
+    if (x_sign < 0.0f) {
+        float *turned = malloc((size_t)channels * sizeof *turned);
+        for (int64_t c = 0; turned && c < channels; c++) turned[c] = -1.0f;
+        DT_TRY(add_factor(imp, name, ".turned", channels, turned, &y));
+    }
+    DT_TRY(dt_onnx_spread(imp, n, constant, n_dims, channels, &numbers));
+    for (int64_t c = 0; c < channels; c++) numbers[c] *= sign;
+    DT_TRY(add_bias(imp, name, "", channels, numbers, &y));
+    return set_like(imp, n, n_dims, y, channels);
+}
+
+/* 1 if both operands are one kind of map, which may then be joined as they lie. */
+static int lie_alike(const dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    const dt_onnx_place *a = dt_onnx_in(imp, n, 0), *b = dt_onnx_in(imp, n, 1);
+
+    if (a->layout != b->layout || a->n_dims != b->n_dims || a->view >= 0 || b->view >= 0) return 0;
+    if (memcmp(a->dim, b->dim, (size_t)a->n_dims * sizeof *a->dim) != 0) return 0;
+    return dt_same_shape(dt_graph_shape(imp->graph, a->value), dt_graph_shape(imp->graph, b->value));
+}
+
+/* Adds an ADD or MUL of two computed operands. Of a MUL the one with a single cell is the second. */
+static dt_status add_both(dt_onnx_import *imp, const dt_onnx_node *n, dt_op_kind kind)
+{
+    const dt_onnx_place *x[2];
+    char name[DT_ONNX_NAME];
+    int in[2], y;
+
+    for (int k = 0; k < 2; k++) DT_TRY(dt_onnx_computed(imp, n, k, &x[k]));
+    dt_onnx_place p = *x[0];
+    if (lie_alike(imp, n)) {
+        for (int k = 0; k < 2; k++) in[k] = x[k]->value;
+    } else {
+        DT_ONNX_CHECK(x[0]->n_dims == x[1]->n_dims, DT_ERR_UNSUPPORTED, imp, n,
+                      "operands of %d and %d dimensions; understood are equal ones", x[0]->n_dims, x[1]->n_dims);
+        for (int k = 0; k < 2; k++)
+            DT_TRY(p.n_dims == 4 ? dt_onnx_map(imp, n, k, &in[k]) : dt_onnx_rows(imp, n, k, &in[k]));
+        p.layout = p.n_dims == 4 ? DT_ONNX_MAP : DT_ONNX_ROW;
+    }
+    if (kind == DT_OP_MUL && dt_graph_count(imp->graph, in[0]) < dt_graph_count(imp->graph, in[1])) {
+        const int small = in[0];
+        in[0] = in[1];
+        in[1] = small;
+        memcpy(p.dim, dt_onnx_in(imp, n, 1)->dim, sizeof p.dim);
+    }
+    dt_onnx_name(imp, n, -1, name);
+    DT_TRY(dt_onnx_node_add(imp, kind, name, "", NULL, in, 2, &y));
+    p.value = y;
+    p.view = -1;
+    return dt_onnx_set(imp, n, &p);
+}
+
+dt_status dt_onnx_add_sum(dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    int constant = -1;
+
+    DT_TRY(find_constant(imp, n, &constant));
+    return constant < 0 ? add_both(imp, n, DT_OP_ADD) : add_constant(imp, n, constant, 1.0f, 1.0f);
+}
+
+dt_status dt_onnx_add_difference(dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    int constant = -1;
+
+    DT_TRY(find_constant(imp, n, &constant));
+    DT_ONNX_CHECK(constant >= 0, DT_ERR_UNSUPPORTED, imp, n,
+                  "both of its %d operands are computed; detent has no operator for that on reals", n->n_in);
+    return constant == 1 ? add_constant(imp, n, 1, 1.0f, -1.0f) : add_constant(imp, n, 0, -1.0f, 1.0f);
+}
+
+/* Multiplies by a constant, or divides by it. */
+static dt_status add_scaled(dt_onnx_import *imp, const dt_onnx_node *n, int constant, int divides)
+{
+    const int n_dims = dt_onnx_in(imp, n, 1 - constant)->n_dims;
+    char name[DT_ONNX_NAME];
+    int64_t channels;
+    float *numbers;
+    int y;
+
+    DT_TRY(read_operand(imp, n, 1 - constant, &y, &channels));
+    DT_TRY(dt_onnx_spread(imp, n, constant, n_dims, channels, &numbers));
+    for (int64_t c = 0; divides && c < channels; c++) {
+        const float by = numbers[c];
+        numbers[c] = by == 0.0f ? 0.0f : 1.0f / by;
+        if (by != 0.0f) continue;
+        free(numbers);
+        DT_ONNX_CHECK(0, DT_ERR_FORMAT, imp, n, "channel %" PRId64 " is divided by 0", c);
+    }
+    dt_onnx_name(imp, n, -1, name);
+    DT_TRY(add_factor(imp, name, "", channels, numbers, &y));
+    return set_like(imp, n, n_dims, y, channels);
+}
+
+dt_status dt_onnx_add_product(dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    int constant = -1;
+
+    DT_TRY(find_constant(imp, n, &constant));
+    return constant < 0 ? add_both(imp, n, DT_OP_MUL) : add_scaled(imp, n, constant, 0);
+}
+
+dt_status dt_onnx_add_quotient(dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    int constant = -1;
+
+    DT_TRY(find_constant(imp, n, &constant));
+    DT_ONNX_CHECK(constant == 1, DT_ERR_UNSUPPORTED, imp, n,
+                  "operand %d, the divisor, is computed; detent has no operator for that on reals", 1);
+    return add_scaled(imp, n, 1, 1);
+}
+
+/* ---- Concat ---- */
+
+dt_status dt_onnx_concat_axis(const dt_onnx_import *imp, const dt_onnx_node *n, int *axis, int *is_map)
+{
+    static const int of_map[4] = { 0, 3, 1, 2 };
+    const dt_onnx_place *x;
+
+    DT_TRY(dt_onnx_computed(imp, n, 0, &x));
+    const int n_dims = x->n_dims;
+    DT_TRY(dt_onnx_axis(imp, n, 1, n_dims, axis));
+    DT_ONNX_CHECK(*axis >= 1 && (n_dims == 4 || n_dims == 2), DT_ERR_UNSUPPORTED, imp, n,
+                  "along axis %d of %d dimensions; understood are n,c,h,w and n,i, behind the batch", *axis, n_dims);
+    for (int k = 1; k < n->n_in; k++) {
+        DT_TRY(dt_onnx_computed(imp, n, k, &x));
+        DT_ONNX_CHECK(x->n_dims == n_dims, DT_ERR_FORMAT, imp, n, "input %d has %d dimensions, input 0 %d", k,
+                      x->n_dims, n_dims);
+    }
+    *is_map = n_dims == 4;
+    *axis = *is_map ? of_map[*axis] : *axis;
+    return DT_OK;
+}
+
+/* More inputs than an operator takes are joined one group after another. */
+dt_status dt_onnx_add_concat(dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    char name[DT_ONNX_NAME], part[32];
+    dt_concat_params params;
+    int in[DT_MAX_IN], n_in = 0, is_map;
+
+    DT_TRY(dt_onnx_concat_axis(imp, n, &params.axis, &is_map));
+    dt_onnx_name(imp, n, -1, name);
+    for (int k = 0; k < n->n_in; k++) {
+        DT_TRY(is_map ? dt_onnx_map(imp, n, k, &in[n_in]) : dt_onnx_rows(imp, n, k, &in[n_in]));
+        const int is_last = k == n->n_in - 1;
+        if (++n_in < DT_MAX_IN && !is_last) continue;
+        snprintf(part, sizeof part, ".until_%d", k);
+        if (is_last) part[0] = '\0';
+        if (n_in > 1) DT_TRY(dt_onnx_node_add(imp, DT_OP_CONCAT, name, part, &params, in, n_in, &in[0]));
+        n_in = 1;
+    }
+    const dt_shape *s = dt_graph_shape(imp->graph, in[0]);
+    return set_like(imp, n, is_map ? 4 : 2, in[0], s->dim[s->ndim - 1]);
+}

@@ -1,0 +1,278 @@
+/*
+ * onnx_import.c - what a file is, its ends, and the order of the import. Interface: onnx_import.h.
+ */
+#include "onnx_import.h"
+
+#include "onnx_codes.h"
+#include "onnx_layers.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FOLD_ROOM = 1 << 24 }; /* bytes that may be folded, beside as many as the file has */
+
+/* ---- what a file is ---- */
+
+static int is_op(const dt_onnx_node *n, const char *op)
+{
+    return strcmp(n->op, op) == 0;
+}
+
+/* 1 if a value is a constant, or made of constants by a chain of quantizers. */
+static int is_fixed(const dt_onnx *m, int value)
+{
+    for (int depth = 0; value >= 0 && depth < 4; depth++) {
+        const dt_onnx_value *v = &m->value[value];
+        if (v->tensor >= 0) return 1;
+        if (v->node < 0) return 0;
+        const dt_onnx_node *n = &m->node[v->node];
+        if (is_op(n, "Constant")) return 1;
+        if (n->n_in == 0 || (!is_op(n, "QuantizeLinear") && !is_op(n, "DequantizeLinear"))) return 0;
+        value = n->in[0];
+    }
+    return 0;
+}
+
+int dt_onnx_is_integer(const dt_onnx *m)
+{
+    for (int i = 0; i < m->n_nodes; i++) {
+        const dt_onnx_node *n = &m->node[i];
+        const int is_quantizer = is_op(n, "QuantizeLinear") || is_op(n, "DequantizeLinear");
+        if (is_quantizer && n->n_in > 0 && !is_fixed(m, n->in[0])) return 1;
+    }
+    return 0;
+}
+
+/* Marks the nodes that the output is made of, and counts who reads what. Nodes come in order, so that one walk from the
+ * last is enough. */
+static void mark_needed(dt_onnx_import *imp)
+{
+    const dt_onnx *m = imp->m;
+
+    for (int i = 0; i < m->n_out; i++) imp->n_readers[m->out[i].value]++;
+    for (int i = m->n_nodes - 1; i >= 0; i--) {
+        const dt_onnx_node *n = &m->node[i];
+        for (int k = 0; k < n->n_out; k++) {
+            if (n->out[k] >= 0 && imp->n_readers[n->out[k]] > 0) imp->is_needed[i] = 1;
+        }
+        for (int k = 0; imp->is_needed[i] && k < n->n_in; k++) {
+            if (n->in[k] < 0) continue;
+            imp->n_readers[n->in[k]]++;
+            imp->reader[n->in[k]] = i;
+        }
+    }
+}
+
+/* ---- the ends ---- */
+
+/* 1 if all that read the image turn it from N,H,W,C to N,C,H,W at once: so files made of TensorFlow's networks begin.
+ */
+static int has_channels_last(const dt_onnx_import *imp, int value)
+{
+    int n = 0;
+
+    for (int i = 0; i < imp->m->n_nodes; i++) {
+        const dt_onnx_node *node = &imp->m->node[i];
+        const dt_onnx_attribute *order = dt_onnx_find(node, "perm");
+        for (int k = 0; imp->is_needed[i] && k < node->n_in; k++) {
+            if (node->in[k] != value || is_op(node, "Shape")) continue;
+            if (!is_op(node, "Transpose") || !order || order->n_ints != 4) return 0;
+            if (order->ints[1] != 3 || order->ints[2] != 1 || order->ints[3] != 2) return 0;
+            n++;
+        }
+    }
+    return n > 0;
+}
+
+static dt_status check_image(const dt_onnx_import *imp, const dt_onnx_end *in)
+{
+    const dt_onnx *m = imp->m;
+    const char *name = m->value[in->value].name;
+    const int takes_codes = imp->is_integer && (in->type == DT_ONNX_UINT8 || in->type == DT_ONNX_INT8);
+
+    DT_CHECK(in->type == DT_ONNX_FLOAT || takes_codes, DT_ERR_UNSUPPORTED,
+             "%s: the input '%.80s' is %s; understood is FLOAT, and UINT8 or INT8 before a DequantizeLinear", m->path,
+             name, dt_onnx_type_name(in->type));
+    DT_CHECK(in->n_dims >= 2 && in->n_dims <= 4, DT_ERR_UNSUPPORTED,
+             "%s: the input '%.80s' has %d dimensions; understood are n,c,h,w, and n and one or two more", m->path,
+             name, in->n_dims);
+    DT_CHECK((in->is_free & ~1u) == 0, DT_ERR_UNSUPPORTED,
+             "%s: the input '%.80s' has free dimensions (bits %#x); understood is a free batch, bit 0", m->path, name,
+             in->is_free);
+    int64_t left = DT_VALUE_MOST / DT_FACTS_BATCH;
+    for (int k = 0; k < in->n_dims; k++) {
+        DT_CHECK(in->dim[k] <= left, DT_ERR_UNSUPPORTED,
+                 "%s: the input '%.80s' has %" PRId64 " in dimension %d, more than %d elements in all", m->path, name,
+                 in->dim[k], k, DT_VALUE_MOST / DT_FACTS_BATCH);
+        left /= in->dim[k];
+    }
+    return DT_OK;
+}
+
+static dt_status add_image(dt_onnx_import *imp)
+{
+    const dt_onnx *m = imp->m;
+
+    DT_CHECK(m->n_in == 1 && m->n_out == 1, DT_ERR_UNSUPPORTED,
+             "%s: %d inputs that are no constants, and %d outputs; a network of one each is understood", m->path,
+             m->n_in, m->n_out);
+    const dt_onnx_end *in = &m->in[0];
+    DT_TRY(check_image(imp, in));
+    const int is_turned = in->n_dims == 4 && !has_channels_last(imp, in->value);
+    dt_onnx_place *p = &imp->place[in->value];
+    dt_shape shape = { 4, { 1, 1, 1, 1 } };
+
+    for (int k = 1; k < in->n_dims; k++) shape.dim[4 - in->n_dims + k] = in->dim[k];
+    if (is_turned) shape = (dt_shape){ 4, { 1, in->dim[2], in->dim[3], in->dim[1] } };
+    DT_TRY(dt_graph_give(imp->graph, "image", DT_F32, &shape, &imp->graph->image));
+    imp->graph->unit_pixels = 1;
+    imp->batch = in->dim[0];
+    p->kind = in->type == DT_ONNX_FLOAT ? DT_ONNX_COMPUTED : DT_ONNX_CODES;
+    p->value = imp->graph->image;
+    p->layout = is_turned ? DT_ONNX_MAP : DT_ONNX_ROW;
+    p->n_dims = in->n_dims;
+    memcpy(p->dim, in->dim, sizeof p->dim);
+    return DT_OK;
+}
+
+static dt_status add_scores(dt_onnx_import *imp)
+{
+    const int last = imp->m->out[0].value;
+    const dt_onnx_place *p = &imp->place[last];
+    int scores;
+
+    DT_CHECK(p->kind != DT_ONNX_CONSTANT && p->value != imp->graph->image, DT_ERR_UNSUPPORTED,
+             "%s: the output '%.80s' is %s; what a layer makes is understood", imp->m->path, imp->m->value[last].name,
+             p->kind == DT_ONNX_CONSTANT ? "constant" : "the input");
+    DT_TRY(dt_onnx_rows_of(imp, p, &scores));
+    if (imp->is_integer) DT_TRY(dt_onnx_make_real(imp, p, &scores));
+    DT_TRY(dt_onnx_flatten(imp, scores, &imp->graph->scores));
+    return DT_OK;
+}
+
+/* ---- nodes ---- */
+
+static int all_constant(const dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    int n_given = 0;
+
+    for (int k = 0; k < n->n_in; k++) {
+        if (n->in[k] < 0) continue;
+        if (imp->place[n->in[k]].kind != DT_ONNX_CONSTANT) return 0;
+        n_given++;
+    }
+    return n_given > 0 || is_op(n, "Constant");
+}
+
+dt_status dt_onnx_call(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_row *row, size_t n_rows)
+{
+    const dt_onnx_layer shape = dt_onnx_shape_layer(n->op);
+
+    if (shape) return shape(imp, n);
+    for (size_t i = 0; i < n_rows; i++) {
+        if (strcmp(row[i].op, n->op) == 0) return row[i].add(imp, n);
+    }
+    DT_ONNX_CHECK(0, DT_ERR_UNSUPPORTED, imp, n,
+                  "detent has no operator for it on %s; docs/ONNX.md lists those that it has",
+                  imp->is_integer ? "codes" : "reals");
+}
+
+static dt_status add_node(dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    const int is_own = !n->domain[0] || strcmp(n->domain, "ai.onnx") == 0;
+
+    DT_ONNX_CHECK(is_own, DT_ERR_UNSUPPORTED, imp, n, "an operator of the domain '%.80s'; understood are ONNX's own",
+                  n->domain);
+    for (int k = 1; k < n->n_out; k++) {
+        DT_ONNX_CHECK(n->out[k] < 0 || imp->n_readers[n->out[k]] == 0, DT_ERR_UNSUPPORTED, imp, n,
+                      "output %d is read; understood is the first alone", k);
+    }
+    if (is_op(n, "QuantizeLinear") || is_op(n, "DequantizeLinear")) return dt_onnx_add_quantizer(imp, n);
+    if (all_constant(imp, n) || is_op(n, "Shape")) return dt_onnx_fold(imp, n);
+    return imp->is_integer ? dt_onnx_add_integer(imp, n) : dt_onnx_add_float(imp, n);
+}
+
+/* Every node that is needed has a first output, which others may look for. */
+static dt_status check_outputs(const dt_onnx_import *imp)
+{
+    for (int i = 0; i < imp->m->n_nodes; i++) {
+        const dt_onnx_node *n = &imp->m->node[i];
+        DT_ONNX_CHECK(!imp->is_needed[i] || n->out[0] >= 0, DT_ERR_UNSUPPORTED, imp, n,
+                      "the first of its %d outputs has no name; understood is the first alone", n->n_out);
+    }
+    return DT_OK;
+}
+
+static dt_status add_all(dt_onnx_import *imp)
+{
+    mark_needed(imp);
+    DT_TRY(check_outputs(imp));
+    DT_TRY(add_image(imp));
+    for (int i = 0; i < imp->m->n_nodes; i++) {
+        if (imp->is_needed[i] && !imp->is_done[i]) DT_TRY(add_node(imp, &imp->m->node[i]));
+    }
+    return add_scores(imp);
+}
+
+/* Makes the arrays of an import. Returns 0 if there is no memory. */
+static int make_arrays(dt_onnx_import *imp)
+{
+    const dt_onnx *m = imp->m;
+    const size_t values = (size_t)m->n_values + 1, nodes = (size_t)m->n_nodes + 1;
+
+    imp->place = calloc(values, sizeof *imp->place);
+    imp->n_readers = calloc(values, sizeof *imp->n_readers);
+    imp->reader = calloc(values, sizeof *imp->reader);
+    imp->is_needed = calloc(nodes, 1);
+    imp->is_done = calloc(nodes, 1);
+    if (!imp->place || !imp->n_readers || !imp->reader || !imp->is_needed || !imp->is_done) return 0;
+    for (int i = 0; i < m->n_values; i++) {
+        dt_onnx_place *p = &imp->place[i];
+        *p = (dt_onnx_place){ .value = -1, .view = -1, .scale = -1, .low = -INFINITY, .high = INFINITY };
+        p->tensor = m->value[i].tensor;
+        p->name = i;
+        if (p->tensor < 0) continue;
+        p->kind = DT_ONNX_CONSTANT;
+        p->n_dims = m->tensor[p->tensor].n_dims;
+        memcpy(p->dim, m->tensor[p->tensor].dim, sizeof p->dim);
+    }
+    return 1;
+}
+
+/* The file's name without folders and without ".onnx". */
+static void name_graph(const char *path, char name[DT_ONNX_NAME])
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *end = strstr(base, ".onnx");
+    size_t n = end ? (size_t)(end - base) : strlen(base), k = 0;
+
+    for (; k < n && k < DT_ONNX_NAME - 1; k++) name[k] = base[k];
+    name[k] = '\0';
+}
+
+dt_status dt_onnx_graph(dt_onnx *m, dt_graph **out, int *is_integer)
+{
+    dt_onnx_import imp = { .m = m, .is_integer = dt_onnx_is_integer(m), .fold_room = FOLD_ROOM };
+    char name[DT_ONNX_NAME];
+
+    for (int i = 0; i < m->n_files; i++) imp.fold_room += (int64_t)m->file[i]->bytes;
+    name_graph(m->path, name);
+    DT_TRY(dt_graph_create(name, &imp.graph));
+    const dt_status s =
+        make_arrays(&imp) ? add_all(&imp) : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory", m->path);
+    free(imp.place);
+    free(imp.n_readers);
+    free(imp.reader);
+    free(imp.is_needed);
+    free(imp.is_done);
+    free(imp.view);
+    free(imp.scale);
+    if (s != DT_OK) {
+        dt_graph_destroy(imp.graph);
+        return dt_forward(s, __FILE__, __LINE__);
+    }
+    *out = imp.graph;
+    *is_integer = imp.is_integer;
+    return DT_OK;
+}

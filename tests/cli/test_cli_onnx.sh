@@ -1,0 +1,120 @@
+#!/bin/sh
+# test_cli_onnx.sh - ONNX files wherever the command takes a checkpoint: a network of reals and a program in QDQ form.
+#
+# usage: test_cli_onnx.sh PATH_OF_DETENT
+golden=$(cd "$(dirname "$0")/../golden/onnx" && pwd)
+. "$(dirname "$0")/../support/command.sh"
+F=$golden/small.onnx
+P=$golden/small_u8.onnx
+on="--dataset synthetic --test-size 40"
+images="--inputs $golden/expected.safetensors:windows.x"
+
+# ---- reals
+
+expect "inspect" 0 inspect --checkpoint "$F"
+has out "^small float: 596 parameters$"
+expect "... as a graph" 0 inspect --checkpoint "$F" --graph
+has out "^stem  *conv  *8x8x4  *real  *image  *filters 4, window 5x5, stride 4, pad \[2,2,1,1\]$"
+# shellcheck disable=SC2086 # the options are words on purpose
+{
+    expect "eval" 0 eval --checkpoint "$F" $on
+    expect "quantize" 0 quantize --checkpoint "$F" --dataset synthetic --images 20 --out q.safetensors
+    has out "^q.safetensors: small w8a8, 5 values, calibrated on 20 images by minmax$"
+    expect "compare" 0 compare --checkpoint q.safetensors --with "$F" --dataset synthetic --index 0:20
+    has out "^equal predictions: "
+    expect "predict" 0 predict --checkpoint "$golden/windows.onnx" $images --out s.safetensors
+    expect "export" 0 export --checkpoint "$F" --to tflite --out f.tflite
+    expect "import" 0 import --checkpoint "$F" --out f.safetensors
+    has out "^f.safetensors: small, a checkpoint of reals: images of 32x32x3, 10 classes, 596 weights$"
+    expect "... is the same network" 0 compare --checkpoint f.safetensors --with "$F" --dataset synthetic --index 0:20 --scores
+    has out "^equal predictions: 20 of 20"
+
+    # ---- codes
+
+    expect "inspect a program" 0 inspect --checkpoint "$P"
+    has out "^small_u8 as an integer program: 9 layers, 576 weight codes"
+    expect "... as a graph" 0 inspect --checkpoint "$P" --graph
+    has out "^image.codes  *quantize .*profile onnx"
+    expect "eval" 0 eval --checkpoint "$P" $on
+    has out "engine program, onnx"
+    expect "... under another profile" 0 eval --checkpoint "$P" $on --profile litert-ref
+    has out "engine program, litert-ref"
+    expect "verify" 0 verify --checkpoint "$P" --dataset synthetic --images 10
+    has out "^verified: 0 of "
+    expect "compare" 0 compare --checkpoint "$P" --with "$F" --dataset synthetic --index 0:20 --layers
+    expect "predict" 0 predict --checkpoint "$golden/qdq_u8.onnx" --inputs "$golden/expected.safetensors:qdq_u8.x" --out p.safetensors
+}
+expect "export to C" 0 export --checkpoint "$P" --to c --out c --name net
+expect "... to a program" 0 export --checkpoint "$P" --to program --out p.safetensors
+expect "... for TensorFlow Lite" 0 export --checkpoint "$P" --to tflite --out p.tflite
+expect "import" 0 import --checkpoint "$P" --out i.safetensors
+has out "^i.safetensors: small_u8, an integer program, onnx: images of 32x32x3, 10 classes, "
+cmp -s p.safetensors i.safetensors
+check "... which the export is too" $?
+expect "data beside the file" 0 inspect --checkpoint "$golden/outside.onnx" --graph
+
+# ---- files that are written
+
+x=$golden/expected.safetensors:shortcut.x
+expect "a network" 0 import "$golden/shortcut.onnx" --out f.safetensors
+expect "... quantized" 0 quantize f.safetensors --calibrate "$x" --out q.safetensors
+expect "write reals" 0 export f.safetensors --to onnx --out f.onnx
+has out "^f.onnx: [0-9]* layers, [0-9]* KiB, opset 13, of reals$"
+expect "write codes" 0 export q.safetensors --to onnx --opset 17 --out q.onnx
+has out "^q.onnx: [0-9]* layers, [0-9]* KiB, opset 17, in QDQ form$"
+expect "read them again" 0 compare q.safetensors q.onnx --profile onnx --inputs "$x" --scores
+has out "^equal predictions: 4 of 4 "
+expect "images" 0 predict f.safetensors --inputs "$x" --out f.pred
+expect "... by a program" 0 predict q.safetensors --profile onnx --inputs "$x" --out q.pred
+cat >runtime.py <<'END'
+import json, sys
+import numpy as np
+import onnx, onnxruntime
+
+def tensors(path):
+    data = open(path, "rb").read()
+    start = 8 + int.from_bytes(data[:8], "little")
+    return {name: np.frombuffer(data[start + t["data_offsets"][0] : start + t["data_offsets"][1]], np.float32)
+            .reshape(t["shape"]) for name, t in json.loads(data[8:start]).items() if t.get("dtype") == "F32"}
+
+name, images, step = sys.argv[1], tensors(sys.argv[2])["shortcut.x"], float(sys.argv[3])
+onnx.checker.check_model(onnx.load(name + ".onnx"), full_check=True)
+options = onnxruntime.SessionOptions()
+options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+net = onnxruntime.InferenceSession(name + ".onnx", options)
+scores = net.run(None, {net.get_inputs()[0].name: np.ascontiguousarray(images.transpose(0, 3, 1, 2))})[0]
+apart = np.abs(scores - tensors(name + ".pred")["scores"].reshape(scores.shape)).max()
+assert apart <= step, apart
+END
+python=${DETENT_PYTHON:-python3}
+if "$python" -c "import numpy, onnx, onnxruntime" >/dev/null 2>&1; then
+    "$python" runtime.py f "$golden/expected.safetensors" 1e-5 >out 2>err # sums of reals in another order
+    check "ONNX Runtime gives the scores of reals" $?
+    "$python" runtime.py q "$golden/expected.safetensors" 0 >out 2>err
+    check "ONNX Runtime gives the scores of codes" $?
+else
+    echo "[SKIP] ONNX Runtime: $python has no onnx and onnxruntime; DETENT_PYTHON names one that has"
+fi
+expect "an opset that is too old" 2 export f.safetensors --to onnx --opset 12 --out x
+expect "thresholds" 0 train --model tiny --dataset synthetic --train-size 40 --test-size 20 --batch 20 --epochs 1 --out steps --quiet
+expect "... have no scales" 1 export steps/last.safetensors --to onnx --out x
+has err "makes its codes by thresholds"
+
+# ---- what is refused
+
+expect "quantize codes" 1 quantize --checkpoint "$P" --dataset synthetic --out x
+has err "computes on integers, and wanted is a network of reals"
+expect "train on an ONNX file" 1 train --model tiny --dataset synthetic --init "$F" --out run
+has err "is an ONNX model; 'detent import' makes a checkpoint of it"
+head -c 700 "$F" >cut.onnx
+expect "a file that is cut short" 1 inspect --checkpoint cut.onnx
+has err "cut.onnx: "
+cp "$golden/outside.onnx" alone.onnx
+expect "a file without its data" 1 inspect --checkpoint alone.onnx
+has err "alone.onnx: data lie in 'outside.data', which cannot be opened: No such file"
+expect "a file that is not there" 1 inspect --checkpoint nowhere.onnx
+has err "nowhere.onnx: cannot be opened"
+: >empty.onnx
+expect "an empty file" 1 import --checkpoint empty.onnx --out x
+has err "empty.onnx: has no graph, so it is no ONNX model"
+finish

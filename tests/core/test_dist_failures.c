@@ -1,0 +1,168 @@
+/*
+ * test_dist_failures.c - a rank that is killed, is stopped, hangs, closes its links or sends what it must not, while
+ * all sum without end: the others end within the timeout, and each names that rank.
+ *
+ * The moments are random; DETENT_TEST_SEED chooses them, and is printed.
+ */
+#include "../support/ranks_here.h"
+
+#include "../../core/dist/dist_inside.h"
+
+static const double TIMEOUT = 4.0;
+
+typedef struct {
+    atomic_int turns;                 /* of rank 0 */
+    char text[RANKS_MOST][512];       /* how each rank ended */
+    int blamed[RANKS_MOST];           /* whom it names */
+    double ended[RANKS_MOST], failed; /* ranks_clock() */
+    int culprit, misdeed, after;      /* the rank that fails, how, and after so many turns */
+} witness;
+
+enum { KILLED, STOPPED, HANGS, CLOSES, OTHER_BYTES, OTHER_OPERATION, NO_FRAME, NO_SIGN, SAYS_SO, N_MISDEEDS };
+static const char *const misdeeds[] = { "killed",
+                                        "stopped",
+                                        "hangs",
+                                        "closes its links",
+                                        "sends more bytes",
+                                        "sends another operation",
+                                        "sends no frame",
+                                        "sends no sign of life",
+                                        "fails" };
+
+/* The header of a frame, which says what is not so; then nothing. */
+static int forge(const dt_dist *d, unsigned ahead, uint64_t bytes)
+{
+    const struct {
+        uint32_t magic, turn;
+        uint64_t number, bytes;
+    } frame = { 0x474e4952u, 0, d->number + 1 + ahead, bytes };
+
+    if (send(d->next, &frame, sizeof frame, MSG_NOSIGNAL) < 0) return 1;
+    for (;;) pause();
+}
+
+static int misbehave(dt_dist *d, int misdeed)
+{
+    static char garbage[4096];
+    memset(garbage, 0x5a, sizeof garbage);
+    switch (misdeed) {
+    case KILLED: raise(SIGKILL); break;
+    case STOPPED: raise(SIGSTOP); break;
+    case HANGS:
+        for (;;) pause();
+    case CLOSES:
+        dt_socket_close(&d->next);
+        dt_socket_close(&d->prev);
+        for (int i = 0; i < d->size; i++) shutdown(d->peer[i].fd, SHUT_RDWR);
+        for (;;) pause();
+    case OTHER_BYTES: return forge(d, 0, 1 << 30);
+    case OTHER_OPERATION: return forge(d, 5, 1000 / (unsigned)d->size * sizeof(float));
+    case NO_FRAME:
+        if (send(d->next, garbage, sizeof garbage, MSG_NOSIGNAL) < 0) return 1;
+        for (;;) pause();
+    case NO_SIGN:
+        if (send(d->peer[d->rank == 0].fd, garbage, sizeof garbage, MSG_NOSIGNAL) < 0) return 1;
+        for (;;) pause();
+    default: break;
+    }
+    dt_dist_close(d, "the disk is full");
+    _exit(0);
+}
+
+static int sums_without_end(dt_dist *d, void *user)
+{
+    witness *w = user;
+    float v[1000] = { 0 };
+
+    for (int turn = 0;; turn++) {
+        if (d->rank == w->culprit && turn == w->after) {
+            w->failed = ranks_clock();
+            return misbehave(d, w->misdeed);
+        }
+        if (dt_dist_sum_floats(d, "sum", v, 1000) == DT_OK) continue;
+        snprintf(w->text[d->rank], sizeof w->text[0], "%s", dt_last_error());
+        w->blamed[d->rank] = dt_dist_ended_by_rank(d);
+        w->ended[d->rank] = ranks_clock();
+        return 0;
+    }
+}
+
+static void check_witness(const witness *w, int n, int k)
+{
+    char name[32];
+
+    snprintf(name, sizeof name, "rank %d on ", w->culprit);
+    for (int i = 0; i < n; i++) {
+        if (i == w->culprit) continue;
+        cr_assert(w->text[i][0], "rank %d of %d %s: rank %d has not ended", w->culprit, n, misdeeds[k], i);
+        cr_assert(w->blamed[i] == w->culprit && strstr(w->text[i], name), "rank %d of %d %s, and rank %d blames %d: %s",
+                  w->culprit, n, misdeeds[k], i, w->blamed[i], w->text[i]);
+        cr_assert(w->ended[i] - w->failed < TIMEOUT, "rank %d of %d %s: rank %d ended after %.2f s", w->culprit, n,
+                  misdeeds[k], i, w->ended[i] - w->failed);
+    }
+}
+
+static void one_fails(int n, int culprit, int misdeed, int after)
+{
+    witness *w = ranks_shared(sizeof *w);
+    ranks_here r;
+
+    w->culprit = culprit;
+    w->misdeed = misdeed;
+    w->after = after;
+    ranks_start(&r, n, TIMEOUT, sums_without_end, w);
+    for (int i = 0; i < n; i++) {
+        if (i != culprit) ranks_end_one(&r, i, 4.0 * TIMEOUT);
+    }
+    kill(r.pid[culprit], SIGKILL); /* what hangs or is stopped is the launcher's to end */
+    ranks_end_one(&r, culprit, TIMEOUT);
+    check_witness(w, n, misdeed);
+    munmap(w, sizeof *w);
+}
+
+Test(dist_failures, the_one_to_blame_is_named_in_time, .timeout = 300)
+{
+    const char *given = getenv("DETENT_TEST_SEED");
+    const unsigned seed = given ? (unsigned)atoi(given) : (unsigned)time(NULL);
+
+    fprintf(stderr, "DETENT_TEST_SEED=%u\n", seed);
+    srand(seed);
+    for (int k = 0; k < N_MISDEEDS; k++) {
+        const int n = 2 + rand() % 3;
+        one_fails(n, rand() % n, k, rand() % 200);
+        one_fails(n, k % 2 ? 0 : n - 1, k, 0); /* rank 0, which judges the others; the last; before any operation */
+    }
+}
+
+/* ---- a job that is stopped and goes on as a whole ---- */
+
+static int sums_for_a_while(dt_dist *d, void *user)
+{
+    const double end = ranks_clock() + 4.0;
+    witness *w = user;
+    float v[1000] = { 0 };
+    int flag = 0;
+
+    while (!flag) {
+        RANK_MUST(dt_dist_sum_floats(d, "sum", v, 1000));
+        flag = d->rank == 0 && ranks_clock() > end;
+        RANK_MUST(dt_dist_any(d, "end", &flag));
+        if (d->rank == 0) atomic_fetch_add(&w->turns, 1);
+    }
+    return 0;
+}
+
+/* Stopped for longer than the timeout, as with Ctrl-Z: nobody is to blame. */
+Test(dist_failures, a_job_that_is_stopped_as_a_whole_goes_on, .timeout = 120)
+{
+    witness *w = ranks_shared(sizeof *w);
+    ranks_here r;
+
+    ranks_start(&r, 3, 1.5, sums_for_a_while, w);
+    while (atomic_load(&w->turns) == 0) usleep(1000);
+    for (int i = 0; i < 3; i++) kill(r.pid[i], SIGSTOP);
+    sleep(3);
+    for (int i = 2; i >= 0; i--) kill(r.pid[i], SIGCONT);
+    ranks_end(&r, 60.0);
+    for (int i = 0; i < 3; i++) cr_assert(r.code[i] == 0, "rank %d ended with %d", i, r.code[i]);
+}

@@ -1,0 +1,291 @@
+/*
+ * test_ranks.c - a training step that ranks share is the step of one rank: with --sync-bn the first forward has its
+ * bits, and the parameters after 20 steps are near; every rank has the same bits; runs repeat; parts of an accumulation
+ * are as good as ranks; images that cannot be shared evenly are shared still.
+ */
+#include "../support/ranks_here.h"
+#include "../support/tiny_run.h"
+
+#include <math.h>
+
+enum { MOST_VALUES = 1 << 16 };
+
+/* What a rank has at the end. */
+typedef struct {
+    int n_trained, n_state;
+    float w[MOST_VALUES], state[MOST_VALUES];
+    dt_step_sum first, last; /* running sums after the first step, and at the end */
+    dt_metrics eval;
+} outcome;
+
+typedef struct {
+    tiny_options o;
+    int steps;
+    outcome *of; /* [RANKS_MOST] */
+    int sees_others;
+} job;
+
+static int finish(const tiny_run *r, outcome *out)
+{
+    const dt_model *m = r->model;
+    dt_step now;
+
+    RANK_SAYS(m->n_trained <= MOST_VALUES && m->n_state <= MOST_VALUES, "%lld values", (long long)m->n_trained);
+    out->n_trained = (int)m->n_trained;
+    out->n_state = (int)m->n_state;
+    RANK_MUST(dt_device_read(r->ctx, out->w, m->w, (size_t)m->n_trained * sizeof(float)));
+    RANK_MUST(dt_device_read(r->ctx, out->state, m->state, (size_t)m->n_state * sizeof(float)));
+    RANK_MUST(dt_trainer_state(r->trainer, &now));
+    out->last = now.sum;
+    return 0;
+}
+
+static int open_run(const job *j, dt_dist *d, tiny_run *r)
+{
+    const dt_dataset_options data = { .name = "synthetic", .split = DT_SPLIT_TRAIN, .limit = j->o.images, .seed = 1 };
+
+    RANK_MUST(dt_context_create(&j->o.context, &r->ctx));
+    if (d) RANK_MUST(dt_context_join(r->ctx, d));
+    RANK_MUST(dt_dataset_open(&data, &r->data));
+    RANK_MUST(dt_model_create(r->ctx, &j->o.model, &r->model));
+    RANK_MUST(dt_trainer_create(r->model, r->data, &j->o.train, &r->trainer));
+    RANK_MUST(dt_trainer_calibrate(r->trainer));
+    RANK_MUST(dt_trainer_broadcast(r->trainer));
+    return 0;
+}
+
+static int train(dt_dist *d, void *user)
+{
+    const job *j = user;
+    outcome *out = &j->of[dt_dist_rank(d)];
+    tiny_run r = { 0 };
+    dt_step now;
+
+    if (open_run(j, d, &r) != 0) return 1;
+    for (int i = 0; i < j->steps; i++) {
+        RANK_MUST(dt_trainer_step(r.trainer));
+        RANK_MUST(dt_trainer_state(r.trainer, &now));
+        if (i == 0) out->first = now.sum;
+    }
+    RANK_MUST(dt_trainer_agree(r.trainer));
+    if (finish(&r, out) != 0) return 1;
+    RANK_MUST(dt_evaluate(r.model, r.data, 16, 0.1f, NULL, NULL, &out->eval));
+    dt_trainer_destroy(r.trainer);
+    dt_model_destroy(r.model);
+    dt_dataset_close(r.data);
+    dt_context_destroy(r.ctx);
+    return 0;
+}
+
+/* All ranks of a run end with equal bits; out is rank 0's. */
+static void run_ranks(int n, const tiny_options *o, int steps, outcome *out)
+{
+    job j = { .o = *o, .steps = steps, .of = ranks_shared(RANKS_MOST * sizeof(outcome)) };
+
+    j.o.context.threads = 1;
+    if (n == 1)
+        cr_assert(train(NULL, &j) == 0);
+    else
+        ranks_must(n, train, &j);
+    for (int r = 1; r < n; r++) {
+        cr_assert(memcmp(j.of[r].w, j.of[0].w, sizeof j.of[0].w) == 0, "parameters of rank %d of %d", r, n);
+        cr_assert(memcmp(j.of[r].state, j.of[0].state, sizeof j.of[0].state) == 0, "statistics of rank %d of %d", r, n);
+        cr_assert(memcmp(&j.of[r].last, &j.of[0].last, sizeof(dt_step_sum)) == 0, "running sums of rank %d of %d", r,
+                  n);
+        cr_assert(memcmp(&j.of[r].eval, &j.of[0].eval, sizeof(dt_metrics)) == 0, "evaluation of rank %d of %d", r, n);
+    }
+    *out = j.of[0];
+    munmap(j.of, RANKS_MOST * sizeof(outcome));
+}
+
+static double largest_difference(const float *a, const float *b, int n)
+{
+    double most = 0.0;
+
+    for (int i = 0; i < n; i++) {
+        const double d = fabs((double)a[i] - (double)b[i]);
+        if (!(d <= most)) most = d;
+    }
+    return most;
+}
+
+static outcome a, b;
+
+/* ---- runs repeat ---- */
+
+Test(ranks, a_run_of_one_shape_repeats_bit_for_bit, .timeout = 300)
+{
+    tiny_options o = tiny_defaults();
+
+    for (int n = 2; n <= 4; n += 2) {
+        for (int sync = 0; sync < 2; sync++) {
+            o.train.sync_bn = sync;
+            run_ranks(n, &o, 8, &a);
+            run_ranks(n, &o, 8, &b);
+            cr_assert(memcmp(&a, &b, sizeof a) == 0, "%d ranks, sync-bn %d", n, sync);
+        }
+    }
+}
+
+/* ---- the step of one rank ---- */
+
+/* Every sum of psums is exact in double, so statistics, codes and losses of single images have the bits of one rank.
+ * Only the loss's sum over images has another order. */
+Test(ranks, with_synchronised_statistics_the_first_forward_has_the_bits_of_one_rank, .timeout = 300)
+{
+    tiny_options o = tiny_defaults();
+
+    o.train.sync_bn = 1;
+    run_ranks(1, &o, 1, &a);
+    for (int n = 2; n <= 4; n++) {
+        if (o.train.batch % n != 0) o.train.batch = 33; /* three ranks of 11 */
+        run_ranks(1, &o, 1, &a);
+        run_ranks(n, &o, 1, &b);
+        cr_assert(memcmp(a.state, b.state, sizeof a.state) == 0, "%d ranks: statistics differ by up to %g", n,
+                  largest_difference(a.state, b.state, a.n_state));
+        cr_assert(a.first.n_correct == b.first.n_correct && a.first.n_images == b.first.n_images);
+        cr_assert(fabs(a.first.loss - b.first.loss) < 1e-12 * a.first.loss, "%.17g and %.17g", a.first.loss,
+                  b.first.loss);
+        o.train.batch = 32;
+    }
+}
+
+/* Gradients are sums in another order, which moves a parameter by some 2^-24 of its change in each step (seen: 7e-8 after
+ * 20). A code that falls on the other side of a threshold would move some by more. */
+Test(ranks, after_twenty_steps_they_are_near, .timeout = 300)
+{
+    tiny_options o = tiny_defaults();
+
+    o.train.sync_bn = 1;
+    o.train.crop_pad = 0;
+    run_ranks(1, &o, 20, &a);
+    for (int n = 2; n <= 4; n += 2) {
+        run_ranks(n, &o, 20, &b);
+        const double far = largest_difference(a.w, b.w, a.n_trained);
+        fprintf(stderr, "%d ranks, 20 steps: parameters differ by up to %.3g\n", n, far);
+        cr_assert(far < 1e-4, "%d ranks: parameters differ by up to %g", n, far);
+        cr_assert(fabs(a.eval.loss - b.eval.loss) < 1e-4, "%g and %g", a.eval.loss, b.eval.loss);
+    }
+}
+
+/* A quantizer with a learned step scales its gradient by the number of values in the whole step. */
+Test(ranks, learned_steps_count_the_values_of_all_ranks, .timeout = 300)
+{
+    tiny_options o = tiny_defaults();
+
+    o.model.rule = DT_RULE_LSQ;
+    o.train.sync_bn = 1;
+    run_ranks(1, &o, 1, &a);
+    run_ranks(2, &o, 1, &b);
+    cr_assert(largest_difference(a.w, b.w, a.n_trained) < 1e-6, "%g", largest_difference(a.w, b.w, a.n_trained));
+}
+
+/* ---- parts ---- */
+
+/* Two parts of one rank have the images and the statistics of two ranks, and a sum of two has one order. */
+Test(ranks, two_parts_are_as_good_as_two_ranks, .timeout = 300)
+{
+    tiny_options o = tiny_defaults();
+
+    run_ranks(2, &o, 3, &a);
+    o.train.accumulate = 2;
+    run_ranks(1, &o, 3, &b);
+    cr_assert(memcmp(a.w, b.w, sizeof a.w) == 0, "parameters differ by up to %g",
+              largest_difference(a.w, b.w, a.n_trained));
+    cr_assert(a.last.n_correct == b.last.n_correct);
+    run_ranks(2, &o, 3, &a); /* two ranks of two parts: those of four ranks, or of four parts */
+    o.train.accumulate = 4;
+    run_ranks(1, &o, 3, &b);
+    cr_assert(largest_difference(a.w, b.w, a.n_trained) < 1e-6);
+    cr_assert(a.last.n_correct == b.last.n_correct);
+}
+
+/* 77 images: batches of 32, 32 and 13. */
+Test(ranks, an_odd_last_batch_is_shared, .timeout = 300)
+{
+    tiny_options o = tiny_defaults();
+
+    o.images = 77;
+    o.train.sync_bn = 1;
+    run_ranks(1, &o, 3, &a);
+    for (int n = 2; n <= 4; n += 2) {
+        run_ranks(n, &o, 3, &b);
+        cr_assert(b.last.n_images == 77 && a.last.n_images == 77);
+        cr_assert(largest_difference(a.w, b.w, a.n_trained) < 1e-5, "%d ranks: %g", n,
+                  largest_difference(a.w, b.w, a.n_trained));
+        o.train.accumulate = 2;
+        run_ranks(n, &o, 3, &b);
+        cr_assert(b.last.n_images == 77);
+        o.train.accumulate = 1;
+    }
+}
+
+static dt_status make_trainer(const tiny_options *o)
+{
+    tiny_run r = { 0 };
+    const job j = { .o = *o };
+    const dt_dataset_options data = { .name = "synthetic", .split = DT_SPLIT_TRAIN, .limit = j.o.images, .seed = 1 };
+
+    MUST(dt_context_create(&o->context, &r.ctx));
+    MUST(dt_dataset_open(&data, &r.data));
+    MUST(dt_model_create(r.ctx, &o->model, &r.model));
+    const dt_status status = dt_trainer_create(r.model, r.data, &o->train, &r.trainer);
+    tiny_close(&r);
+    return status;
+}
+
+Test(ranks, what_cannot_be_shared_is_refused)
+{
+    tiny_options o = tiny_defaults();
+
+    o.train.accumulate = 5;
+    cr_assert(make_trainer(&o) == DT_ERR_ARGUMENT && strstr(dt_last_error(), "multiple of 5"), "%s", dt_last_error());
+    o.train.accumulate = 8;
+    o.images = 69; /* 32, 32, 5 */
+    cr_assert(make_trainer(&o) == DT_ERR_ARGUMENT && strstr(dt_last_error(), "the last batch has 5"), "%s",
+              dt_last_error());
+    o.train.accumulate = 2000;
+    cr_assert(make_trainer(&o) == DT_ERR_ARGUMENT && strstr(dt_last_error(), "1..1024"), "%s", dt_last_error());
+}
+
+/* ---- evaluation ---- */
+
+/* Counts are exact; the loss is a sum in another order. 7 ranks of 77 images in batches of 16. */
+Test(ranks, evaluation_is_shared, .timeout = 300)
+{
+    tiny_options o = tiny_defaults();
+
+    o.images = 77;
+    run_ranks(1, &o, 0, &a);
+    for (int n = 2; n <= 7; n += 5) {
+        o.train.batch = 14 * n;
+        if (o.train.batch > o.images) o.train.batch = 77;
+        run_ranks(n, &o, 0, &b);
+        cr_assert(b.eval.images == 77 && b.eval.accuracy == a.eval.accuracy, "%d ranks: %g and %g", n, b.eval.accuracy,
+                  a.eval.accuracy);
+        cr_assert(fabs(b.eval.loss - a.eval.loss) < 1e-12 * a.eval.loss, "%.17g and %.17g", b.eval.loss, a.eval.loss);
+    }
+}
+
+/* ---- agreement ---- */
+
+static int strays(dt_dist *d, void *user)
+{
+    const job *j = user;
+    tiny_run r = { 0 };
+    float one = 1.0f;
+
+    if (open_run(j, d, &r) != 0) return 1;
+    RANK_MUST(dt_trainer_agree(r.trainer));
+    if (dt_dist_rank(d) == 1) RANK_MUST(dt_device_write(r.ctx, r.model->w, &one, sizeof one));
+    RANK_SAYS(dt_trainer_agree(r.trainer) == DT_ERR_COMM, "a rank strayed and nobody saw it");
+    RANK_SAYS(strstr(dt_last_error(), "rank 1 has other parameters than rank 0"), "%s", dt_last_error());
+    return 0;
+}
+
+Test(ranks, a_rank_that_strays_is_found, .timeout = 120)
+{
+    job j = { .o = tiny_defaults() };
+
+    ranks_must(2, strays, &j);
+}

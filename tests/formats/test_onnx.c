@@ -1,0 +1,470 @@
+/*
+ * test_onnx.c - ONNX files as plain data: what another writer wrote, damage of every byte, and files that mean ill,
+ * each of which is refused in one line.
+ */
+#include "../../formats/onnx/onnx_import.h"
+#include "../../formats/onnx/onnx_model.h"
+#include "../support/onnx_case.h"
+#include "../support/temp_files.h"
+
+#define MUST(call) cr_assert(eq(int, (int)(call), DT_OK), "%s: %s", #call, dt_last_error())
+
+static unsigned char *load(const char *path, size_t *bytes)
+{
+    FILE *file = fopen(path, "rb");
+    unsigned char *data = malloc(1 << 20);
+
+    cr_assert(ne(ptr, file, NULL), "%s", path);
+    *bytes = fread(data, 1, 1 << 20, file);
+    fclose(file);
+    return data;
+}
+
+/* A file's graph, or the status of what refuses it. */
+static dt_status import(const char *path, const void *data, size_t bytes)
+{
+    dt_onnx *m;
+    dt_graph *graph;
+    int is_integer;
+
+    dt_status s = data ? dt_onnx_read_bytes(path, data, bytes, &m) : dt_onnx_read(path, &m);
+    if (s != DT_OK) return s;
+    s = dt_onnx_graph(m, &graph, &is_integer);
+    dt_onnx_destroy(m);
+    if (s == DT_OK) dt_graph_destroy(graph);
+    return s;
+}
+
+/* ---- reading ---- */
+
+static const dt_onnx_value *value_of(dt_onnx *m, const char *name)
+{
+    int value;
+    const int n = m->n_values;
+
+    MUST(dt_onnx_value_of(m, name, &value));
+    cr_assert(eq(int, m->n_values, n), "there is no value '%s'", name);
+    return &m->value[value];
+}
+
+Test(onnx, what_another_writer_wrote)
+{
+    float each[10];
+    dt_onnx *m;
+
+    MUST(dt_onnx_read(DETENT_TEST_GOLDEN "/onnx/features.onnx", &m));
+    cr_assert(eq(int, m->ir_version, 6));
+    cr_assert(eq(int, m->opset, 11));
+    cr_assert(eq(str, m->producer, "make_onnx_golden"));
+    cr_assert(eq(int, m->n_nodes, 10));
+    cr_assert(eq(int, m->n_in, 1));
+    cr_assert(m->in[0].n_dims == 2 && m->in[0].dim[1] == 16 && m->in[0].is_free == 1u &&
+              m->in[0].type == DT_ONNX_FLOAT);
+    const dt_onnx_tensor *a = &m->tensor[value_of(m, "a")->tensor];
+    cr_assert(a->type == DT_ONNX_FLOAT && a->n_dims == 2 && a->dim[0] == 16 && a->dim[1] == 10);
+    cr_assert(a->file != NULL && a->data == NULL, "weights stay in the file");
+    const dt_onnx_tensor *t = &m->tensor[value_of(m, "each")->tensor];
+    MUST(dt_onnx_load(t, each));
+    cr_assert(each[0] == -1.0f && each[9] == 1.0f);
+    const dt_onnx_node *n = &m->node[6];
+    cr_assert(eq(str, n->op, "Unsqueeze"));
+    const dt_onnx_attribute *axes = dt_onnx_find(n, "axes");
+    cr_assert(axes && axes->n_ints == 1 && axes->ints[0] == 2);
+    cr_assert(dt_onnx_find(n, "axis") == NULL);
+    cr_assert(eq(str, (char *)dt_onnx_node_name(m, n), "node_unsqueeze_6"));
+    dt_onnx_destroy(m);
+    dt_onnx_destroy(NULL);
+}
+
+/* The same network, whose constants are in a file beside it. */
+Test(onnx, data_outside_are_those_inside)
+{
+    float inside[160], outside[160];
+    dt_onnx *a, *b;
+
+    MUST(dt_onnx_read(DETENT_TEST_GOLDEN "/onnx/features.onnx", &a));
+    MUST(dt_onnx_read(DETENT_TEST_GOLDEN "/onnx/outside.onnx", &b));
+    cr_assert(eq(int, b->n_files, 2));
+    MUST(dt_onnx_load(&a->tensor[value_of(a, "a")->tensor], inside));
+    MUST(dt_onnx_load(&b->tensor[value_of(b, "a")->tensor], outside));
+    cr_assert(memcmp(inside, outside, sizeof inside) == 0);
+    dt_onnx_destroy(a);
+    dt_onnx_destroy(b);
+}
+
+Test(onnx, files_are_recognised_by_their_beginning, .init = temp_make, .fini = temp_remove)
+{
+    const unsigned char safetensors[16] = { 0x08, 0x07, 0x12, 0, 0, 0, 0, 0, '{' };
+
+    cr_assert(dt_onnx_is_file(DETENT_TEST_GOLDEN "/onnx/qdq_u8.onnx"));
+    cr_assert(eq(int, dt_onnx_is_file(DETENT_TEST_GOLDEN "/small.tflite"), 0));
+    cr_assert(eq(int, dt_onnx_is_file(DETENT_TEST_GOLDEN "/onnx/expected.safetensors"), 0));
+    cr_assert(eq(int, dt_onnx_is_file("/nowhere/net.onnx"), 0));
+    cr_assert(eq(int, dt_onnx_is_head(safetensors, sizeof safetensors), 0));
+    temp_write("cut.onnx", "\x08\x08", 2);
+    cr_assert(dt_onnx_is_file(temp_path("cut.onnx")), "by its name");
+}
+
+/* ---- damage ---- */
+
+static const char *const files[] = { "features", "shortcut", "channels_last", "qdq_u8" };
+
+Test(onnx, a_truncated_file_is_refused, .timeout = 60)
+{
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        size_t bytes;
+        char path[512];
+        snprintf(path, sizeof path, "%s/onnx/%s.onnx", DETENT_TEST_GOLDEN, files[i]);
+        unsigned char *data = load(path, &bytes);
+        int n_read = 0;
+        for (size_t n = 0; n < bytes; n++) {
+            unsigned char *part = malloc(n + 1);
+            memcpy(part, data, n);
+            const dt_status s = import("part", part, n);
+            free(part);
+            n_read += s == DT_OK;
+            if (s == DT_OK) continue;
+            cr_assert(s == DT_ERR_FORMAT || s == DT_ERR_UNSUPPORTED, "%s: %zu of %zu bytes: %s", files[i], n, bytes,
+                      dt_last_error());
+            cr_assert(strncmp(dt_last_error(), "part: ", 6) == 0, "%s", dt_last_error());
+        }
+        /* versions of other operators stand at the end of some files, and may be missing */
+        cr_assert(n_read <= 10, "%s: %d beginnings were read", files[i], n_read);
+        free(data);
+    }
+}
+
+Test(onnx, damaged_bytes_are_refused_or_read, .timeout = 60)
+{
+    static const unsigned char change[] = { 0x01, 0x88, 0x7f };
+    int n_read = 0;
+
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        size_t bytes;
+        char path[512];
+        snprintf(path, sizeof path, "%s/onnx/%s.onnx", DETENT_TEST_GOLDEN, files[i]);
+        unsigned char *data = load(path, &bytes);
+        for (size_t at = 0; at < bytes; at += bytes < 2000 ? 1 : 3) {
+            for (size_t k = 0; k < sizeof change; k++) {
+                data[at] ^= change[k];
+                const dt_status s = import("damaged", data, bytes);
+                n_read += s == DT_OK;
+                cr_assert(s == DT_OK || s == DT_ERR_FORMAT || s == DT_ERR_UNSUPPORTED || s == DT_ERR_SHAPE ||
+                              s == DT_ERR_ARGUMENT || s == DT_ERR_IO,
+                          "byte %zu: %s", at, dt_last_error());
+                data[at] ^= change[k];
+            }
+        }
+        free(data);
+    }
+    cr_assert(n_read > 1000, "%d were read", n_read);
+}
+
+/* ---- files that mean ill ---- */
+
+static void cycle(onnx_bytes *g)
+{
+    onnx_plain(g, "Add", "x b", "a");
+    onnx_plain(g, "Relu", "a", "b");
+    onnx_plain(g, "Relu", "b", "y");
+}
+static void missing_input(onnx_bytes *g)
+{
+    onnx_plain(g, "Add", "x nothing", "y");
+}
+static void made_twice(onnx_bytes *g)
+{
+    onnx_plain(g, "Relu", "x", "y");
+    onnx_plain(g, "Sigmoid", "x", "y");
+}
+static void constant_twice(onnx_bytes *g)
+{
+    onnx_ints(g, "two", 1, (int64_t[]){ 2 });
+    onnx_ints(g, "two", 1, (int64_t[]){ 3 });
+    onnx_plain(g, "Relu", "x", "y");
+}
+static void no_nodes(onnx_bytes *g)
+{
+    onnx_ints(g, "two", 1, (int64_t[]){ 2 });
+}
+static void past_the_end(onnx_bytes *g)
+{
+    onnx_varint(g, 5 << 3 | 2);
+    onnx_varint(g, 1000);
+}
+static void endless_number(onnx_bytes *g)
+{
+    onnx_put(g, "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12);
+}
+static void group(onnx_bytes *g)
+{
+    onnx_put(g, "\x0b\x0c", 2);
+}
+static void number_zero(onnx_bytes *g)
+{
+    onnx_put(g, "\x02\x00", 2);
+}
+static void huge(onnx_bytes *g)
+{
+    onnx_constant(g, "w", 1, (int64_t[]){ 1 << 20, 1 << 20, -1 }, NULL, 0);
+    onnx_plain(g, "Relu", "x", "y");
+}
+static void negative(onnx_bytes *g)
+{
+    onnx_constant(g, "w", 1, (int64_t[]){ -5, 2, -1 }, NULL, 0);
+    onnx_plain(g, "Relu", "x", "y");
+}
+static void too_few_bytes(onnx_bytes *g)
+{
+    onnx_constant(g, "w", 1, (int64_t[]){ 3, -1 }, "12345678", 8);
+    onnx_plain(g, "Relu", "x", "y");
+}
+static void text_with_nul(onnx_bytes *g)
+{
+    onnx_constant(g, NULL, 1, (int64_t[]){ 1, -1 }, "1234", 4);
+    onnx_bytes node = onnx_node("Relu", "x", "y");
+    onnx_data(&node, 3, "a\0b", 3);
+    onnx_message(g, 1, &node);
+}
+static void half(onnx_bytes *g)
+{
+    onnx_constant(g, "w", 10, (int64_t[]){ 3, 2, 1, 1, -1 }, "123456789012", 12);
+    onnx_plain(g, "Conv", "x w", "y");
+}
+static void wrong_channels(onnx_bytes *g)
+{
+    const float w[9] = { 0 };
+    onnx_constant(g, "w", 1, (int64_t[]){ 3, 3, 1, 1, -1 }, w, sizeof w);
+    onnx_plain(g, "Conv", "x w", "y");
+}
+static void huge_fold(onnx_bytes *g)
+{
+    onnx_ints(g, "sides", 2, (int64_t[]){ 1 << 20, 1 << 20 });
+    onnx_plain(g, "ConstantOfShape", "sides", "much");
+    onnx_plain(g, "Add", "x much", "y");
+}
+static void negative_fold(onnx_bytes *g)
+{
+    onnx_ints(g, "sides", 1, (int64_t[]){ -3 });
+    onnx_plain(g, "ConstantOfShape", "sides", "much");
+    onnx_plain(g, "Add", "x much", "y");
+}
+static void gather_outside(onnx_bytes *g)
+{
+    onnx_ints(g, "nine", 1, (int64_t[]){ 9 });
+    onnx_plain(g, "Shape", "x", "s");
+    onnx_plain(g, "Gather", "s nine", "d");
+    onnx_plain(g, "Reshape", "x d", "y");
+}
+static void gather_of_nothing(onnx_bytes *g)
+{
+    onnx_constant(g, "nothing", 7, (int64_t[]){ 2, 0, -1 }, "", 0);
+    onnx_ints(g, "one", 1, (int64_t[]){ 1 });
+    onnx_plain(g, "Gather", "nothing one", "d");
+    onnx_plain(g, "Reshape", "x d", "y");
+}
+static void no_first_output(onnx_bytes *g)
+{
+    onnx_bytes node = onnx_node("Dropout", "x", "");
+    onnx_text(&node, 2, "y");
+    onnx_message(g, 1, &node);
+}
+static void division_by_zero(onnx_bytes *g)
+{
+    onnx_ints(g, "none", 1, (int64_t[]){ 0 });
+    onnx_plain(g, "Shape", "x", "s");
+    onnx_plain(g, "Div", "s none", "d");
+    onnx_plain(g, "Reshape", "x d", "y");
+}
+static void bad_reshape(onnx_bytes *g)
+{
+    onnx_ints(g, "sides", 2, (int64_t[]){ 1, 33 });
+    onnx_plain(g, "Reshape", "x sides", "y");
+}
+static void moved_batch(onnx_bytes *g)
+{
+    onnx_ints(g, "sides", 2, (int64_t[]){ 2, 16 });
+    onnx_plain(g, "Reshape", "x sides", "y");
+}
+static void other_domain(onnx_bytes *g)
+{
+    onnx_bytes node = onnx_node("Quant", "x", "y");
+    onnx_text(&node, 7, "qonnx.custom_op.general");
+    onnx_message(g, 1, &node);
+}
+static void q_operator(onnx_bytes *g)
+{
+    onnx_plain(g, "QLinearConv", "x x x x x x x x", "y");
+}
+static void branch(onnx_bytes *g)
+{
+    onnx_bytes node = onnx_node("If", "x", "y"), attribute = { .n = 0 }, inner = { .n = 0 };
+    onnx_text(&attribute, 1, "then_branch");
+    onnx_message(&attribute, 6, &inner);
+    onnx_int(&attribute, 20, 5);
+    onnx_message(&node, 5, &attribute);
+    onnx_message(g, 1, &node);
+}
+
+/* Quantizes and dequantizes the image by a scale, and by n of them along axis 1. */
+static void quantized(onnx_bytes *g, int64_t n, const float *scale)
+{
+    onnx_constant(g, "s", 1, n == 1 ? (int64_t[]){ -1 } : (int64_t[]){ n, -1 }, scale, (size_t)n * sizeof *scale);
+    onnx_plain(g, "QuantizeLinear", "x s", "q");
+    onnx_plain(g, "DequantizeLinear", "q s", "y");
+}
+static void scale_zero(onnx_bytes *g)
+{
+    quantized(g, 1, (float[]){ 0.0f });
+}
+static void scale_nan(onnx_bytes *g)
+{
+    quantized(g, 1, (float[]){ NAN });
+}
+static void scales_of_codes(onnx_bytes *g)
+{
+    quantized(g, 2, (float[]){ 0.5f, 0.25f });
+}
+static void no_scales(onnx_bytes *g)
+{
+    onnx_constant(g, "s", 1, (int64_t[]){ 0, -1 }, "", 0);
+    onnx_plain(g, "QuantizeLinear", "x s", "y");
+}
+static void real_zero(onnx_bytes *g)
+{
+    onnx_constant(g, "s", 1, (int64_t[]){ -1 }, (float[]){ 0.5f }, 4);
+    onnx_plain(g, "QuantizeLinear", "x s s", "y");
+}
+static void too_many_scales(onnx_bytes *g)
+{
+    quantized(g, 3, (float[]){ 0.5f, 0.25f, 1.0f });
+}
+static void real_operator(onnx_bytes *g)
+{
+    onnx_constant(g, "s", 1, (int64_t[]){ -1 }, (float[]){ 0.5f }, 4);
+    onnx_plain(g, "QuantizeLinear", "x s", "q");
+    onnx_plain(g, "DequantizeLinear", "q s", "d");
+    onnx_plain(g, "GlobalAveragePool", "d", "y");
+}
+static void above(onnx_bytes *g)
+{
+    onnx_outside(g, "w", "../weights", "0");
+    onnx_plain(g, "Add", "x w", "y");
+}
+static void inside_and_above(onnx_bytes *g)
+{
+    onnx_outside(g, "w", "sub/../../weights", "0");
+    onnx_plain(g, "Add", "x w", "y");
+}
+static void absolute(onnx_bytes *g)
+{
+    onnx_outside(g, "w", "/etc/hostname", "0");
+    onnx_plain(g, "Add", "x w", "y");
+}
+static void linked(onnx_bytes *g)
+{
+    onnx_outside(g, "w", "link", "0");
+    onnx_plain(g, "Add", "x w", "y");
+}
+static void linked_folder(onnx_bytes *g)
+{
+    onnx_outside(g, "w", "folder_link/hostname", "0");
+    onnx_plain(g, "Add", "x w", "y");
+}
+static void not_there(onnx_bytes *g)
+{
+    onnx_outside(g, "w", "nowhere", "0");
+    onnx_plain(g, "Add", "x w", "y");
+}
+static void behind_its_end(onnx_bytes *g)
+{
+    onnx_outside(g, "w", "four", "4");
+    onnx_plain(g, "Add", "x w", "y");
+}
+static void no_offset(onnx_bytes *g)
+{
+    onnx_outside(g, "w", "four", "-1");
+    onnx_plain(g, "Add", "x w", "y");
+}
+
+static const struct {
+    const char *what;
+    void (*make)(onnx_bytes *graph);
+    dt_status status;
+    const char *words;
+} bad[] = {
+    { "a cycle", cycle, DT_ERR_FORMAT, "a later node makes; the nodes are out of order, or a cycle" },
+    { "an input that nothing makes", missing_input, DT_ERR_FORMAT, "'nothing', which nothing in the file makes" },
+    { "a value of two nodes", made_twice, DT_ERR_FORMAT, "a name that a constant, an input or another node has" },
+    { "a constant of two values", constant_twice, DT_ERR_FORMAT, "two constants of the name 'two'" },
+    { "no node", no_nodes, DT_ERR_FORMAT, "a graph of 0 nodes" },
+    { "a length past the end", past_the_end, DT_ERR_FORMAT, "field 5 has 1000 bytes, and 0 are left" },
+    { "a number without end", endless_number, DT_ERR_FORMAT, "does not end within 10 bytes" },
+    { "a group, of old protobufs", group, DT_ERR_FORMAT, "wire type 3" },
+    { "field 0", number_zero, DT_ERR_FORMAT, "a field of the number 0" },
+    { "2^40 elements", huge, DT_ERR_FORMAT, "understood are constants of at most" },
+    { "-5 elements", negative, DT_ERR_FORMAT, "dimension 0 is -5" },
+    { "fewer bytes than elements", too_few_bytes, DT_ERR_FORMAT, "8 bytes of numbers, and its dimensions need 12" },
+    { "a text with a NUL", text_with_nul, DT_ERR_FORMAT, "constant 0 has no name" },
+    { "weights of 16 bits", half, DT_ERR_UNSUPPORTED, "'w', is FLOAT16; understood is FLOAT" },
+    { "filters of other channels", wrong_channels, DT_ERR_FORMAT, "in 1 groups do not fit 2 channels" },
+    { "2^40 zeros made of two numbers", huge_fold, DT_ERR_UNSUPPORTED, "more than what files may compute beforehand" },
+    { "-3 zeros", negative_fold, DT_ERR_UNSUPPORTED, "dimension 0 is -3" },
+    { "element 9 of 4", gather_outside, DT_ERR_FORMAT, "element 9 of 4" },
+    { "an element of nothing", gather_of_nothing, DT_ERR_FORMAT, "32 elements do not fit the new shape" },
+    { "an output without a name", no_first_output, DT_ERR_UNSUPPORTED, "the first of its 2 outputs has no name" },
+    { "a shape divided by 0", division_by_zero, DT_ERR_FORMAT, "is divided by 0" },
+    { "32 elements as 33", bad_reshape, DT_ERR_FORMAT, "32 elements do not fit the new shape" },
+    { "a batch that moves", moved_batch, DT_ERR_UNSUPPORTED, "is 2, and the batch is 1, which must stay there" },
+    { "an operator of QONNX", other_domain, DT_ERR_UNSUPPORTED, "of the domain 'qonnx.custom_op.general'" },
+    { "an operator on codes", q_operator, DT_ERR_UNSUPPORTED, "QLinearConv 'y': detent has no operator for it" },
+    { "a graph inside", branch, DT_ERR_UNSUPPORTED, "If 'y': detent has no operator for it" },
+    { "a scale of 0", scale_zero, DT_ERR_FORMAT, "scale 0 is 0; needed is a number above 0" },
+    { "a scale that is no number", scale_nan, DT_ERR_FORMAT, "scale 0 is nan; needed is a number above 0" },
+    { "no scales", no_scales, DT_ERR_FORMAT, "0 scales; needed is one or more" },
+    { "a zero point that is real", real_zero, DT_ERR_UNSUPPORTED, "codes of FLOAT; understood are INT8 and UINT8" },
+    { "two scales of an image", scales_of_codes, DT_ERR_UNSUPPORTED, "2 scales of what is computed" },
+    { "three scales of two channels", too_many_scales, DT_ERR_UNSUPPORTED, "one for each of 2 along axis 1" },
+    { "reals among codes", real_operator, DT_ERR_UNSUPPORTED, "without a QuantizeLinear" },
+    { "data above the folder", above, DT_ERR_FORMAT, "'../weights'; a path within the model's folder" },
+    { "data above a folder in it", inside_and_above, DT_ERR_FORMAT, "a path within the model's folder" },
+    { "data anywhere", absolute, DT_ERR_FORMAT, "'/etc/hostname'; a path within the model's folder" },
+    { "data behind a link", linked, DT_ERR_FORMAT, "'link', which cannot be opened, because links are not" },
+    { "data in a folder behind a link", linked_folder, DT_ERR_FORMAT, "because links are not followed" },
+    { "data that are not there", not_there, DT_ERR_IO, "'nowhere', which cannot be opened" },
+    { "data behind the end of their file", behind_its_end, DT_ERR_FORMAT, "4 bytes from 4 on, and 'four' has 4" },
+    { "data before their file", no_offset, DT_ERR_FORMAT, "'offset' of external data is '-1', no number" },
+};
+
+Test(onnx, files_that_mean_ill_are_refused_in_one_line, .init = temp_make, .fini = temp_remove)
+{
+    char link_path[2 * TEMP_PATH_BYTES];
+
+    temp_write("four", "1234", 4);
+    cr_assert(mkdir(temp_path("sub"), 0777) == 0 && symlink("/etc/hostname", temp_path("link")) == 0);
+    snprintf(link_path, sizeof link_path, "%s", temp_path("folder_link"));
+    cr_assert(eq(int, symlink("/etc", link_path), 0));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        onnx_bytes graph = onnx_graph();
+        bad[i].make(&graph);
+        const onnx_bytes model = onnx_model(&graph, 17);
+        temp_write("bad.onnx", model.data, model.n);
+        const dt_status s = import(temp_path("bad.onnx"), NULL, 0);
+        cr_assert(eq(int, (int)s, (int)bad[i].status), "%s: %s", bad[i].what, s == DT_OK ? "read" : dt_last_error());
+        cr_assert(strstr(dt_last_error(), bad[i].words) != NULL, "%s: %s", bad[i].what, dt_last_error());
+        cr_assert(strstr(dt_last_error(), "bad.onnx: ") != NULL, "%s: %s", bad[i].what, dt_last_error());
+        cr_assert(strchr(dt_last_error(), '\n') == NULL, "%s: %s", bad[i].what, dt_last_error());
+    }
+}
+
+Test(onnx, opsets_that_are_not_known_are_refused)
+{
+    onnx_bytes graph = onnx_graph();
+    onnx_plain(&graph, "Relu", "x", "y");
+    const onnx_bytes old = onnx_model(&graph, 6), good = onnx_model(&graph, 7), future = onnx_model(&graph, 99);
+
+    MUST(import("good", good.data, good.n));
+    cr_assert(eq(int, (int)import("old", old.data, old.n), (int)DT_ERR_UNSUPPORTED));
+    cr_assert(eq(int, (int)import("future", future.data, future.n), (int)DT_ERR_UNSUPPORTED));
+    cr_assert(strstr(dt_last_error(), "operators of opset 99; understood are 7 to 28") != NULL, "%s", dt_last_error());
+}
