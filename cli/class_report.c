@@ -1,5 +1,6 @@
 /*
- * class_report.c - the part of `detent eval` that reports metrics, and which classes were taken for which.
+ * class_report.c - the part of `detent eval` that reports metrics of classes and of labels, and which classes were
+ * taken for which.
  */
 #include "cli.h"
 
@@ -51,7 +52,8 @@ static short_text spaced(const char *name)
     return out;
 }
 
-void print_metrics(const dt_metric *row, int n)
+/* A line for each metric. */
+static void print_metrics(const dt_metric *row, int n)
 {
     printf("\n");
     for (int i = 0; i < n; i++) {
@@ -62,19 +64,43 @@ void print_metrics(const dt_metric *row, int n)
     }
 }
 
+/* A line of a class or a label. */
+static void print_score(int at, const dt_class_score *s)
+{
+    printf("%5d %8s %9.4f %9.4f %9.4f\n", at, text_count(s->support).s, s->precision, s->recall, s->f1);
+}
+
+static void print_score_head(const char *what)
+{
+    printf("\n%5s %8s %9s %9s %9s\n", what, "images", "precision", "recall", "F1");
+}
+
 void print_class_metrics(const dt_class_report *r)
 {
     dt_metric rows[DT_METRICS_MOST];
 
     print_metrics(rows, dt_class_metrics(r, rows));
-    printf("\n%5s %8s %9s %9s %9s\n", "class", "images", "precision", "recall", "F1");
+    print_score_head("class");
     for (int c = 0; c < r->n_classes; c++) {
         const dt_class_score s = dt_class_report_score(r, c);
-        printf("%5d %8s %9.4f %9.4f %9.4f\n", c, text_count(s.support).s, s.precision, s.recall, s.f1);
+        print_score(c, &s);
     }
 }
 
-void add_metrics(cJSON *to, const dt_metric *row, int n)
+void print_label_metrics(const dt_label_report *r)
+{
+    dt_metric rows[DT_METRICS_MOST];
+
+    print_metrics(rows, dt_label_metrics(r, rows));
+    print_score_head("label");
+    for (int l = 0; l < r->n_labels; l++) {
+        const dt_class_score s = dt_label_report_score(r, l);
+        print_score(l, &s);
+    }
+}
+
+/* As the object "metrics"; what is not defined is null. */
+static void add_metrics(cJSON *to, const dt_metric *row, int n)
 {
     cJSON *metrics = cJSON_AddObjectToObject(to, "metrics");
 
@@ -106,5 +132,22 @@ void add_class_report(cJSON *to, const dt_class_report *r, int k)
             cJSON_AddItemToArray(row, cJSON_CreateNumber((double)r->confusion[i * r->n_classes + j]));
         }
         cJSON_AddItemToArray(confusion, row);
+    }
+}
+
+void add_label_report(cJSON *to, const dt_label_report *r)
+{
+    cJSON *labels = cJSON_AddArrayToObject(to, "labels");
+    dt_metric rows[DT_METRICS_MOST];
+
+    add_metrics(to, rows, dt_label_metrics(r, rows));
+    for (int l = 0; l < r->n_labels; l++) {
+        const dt_class_score s = dt_label_report_score(r, l);
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddNumberToObject(one, "images", (double)s.support);
+        cJSON_AddNumberToObject(one, "precision", s.precision);
+        cJSON_AddNumberToObject(one, "recall", s.recall);
+        cJSON_AddNumberToObject(one, "f1", s.f1);
+        cJSON_AddItemToArray(labels, one);
     }
 }

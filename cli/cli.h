@@ -252,14 +252,13 @@ DT_MUST_CHECK dt_status bench_comm_run(const settings *s, int *exit_code);
 void print_top_k(const dt_class_report *r, int k);
 /* Prints a line for each class: its images, its accuracy, and how many of its images were taken for each class. */
 void print_confusion(const dt_class_report *r);
-/* Prints a line for each metric, of images of one class or of several labels. */
-void print_metrics(const dt_metric *row, int n);
-/* Adds them as the object "metrics"; what is not defined is null. */
-void add_metrics(cJSON *to, const dt_metric *row, int n);
-/* Prints the metrics of a report, and those of each class. */
+/* Print the metrics of a report, and those of each class, or of each label. */
 void print_class_metrics(const dt_class_report *r);
+void print_label_metrics(const dt_label_report *r);
 /* Adds "metrics", "top_k", "classes" and "confusion" to the JSON object of an evaluation. */
 void add_class_report(cJSON *to, const dt_class_report *r, int k);
+/* Adds "metrics" and "labels". */
+void add_label_report(cJSON *to, const dt_label_report *r);
 
 /* ---- what subcommands open (session.c) --------------------------------------------------------- */
 

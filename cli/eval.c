@@ -4,6 +4,7 @@
  */
 #include "cli.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,6 +16,7 @@ typedef struct {
     int n_scores, is_binary;  /* of the network */
     dt_outputs outputs;       /* owned */
     dt_class_report *classes; /* owned; NULL: the network tells no classes, but labels */
+    dt_label_report *labels;  /* owned; of a network of labels */
     dt_array_report *layers;  /* [n_layers] where an array computes, owned; else NULL */
     int n_layers;
 } measurement;
@@ -29,6 +31,7 @@ typedef struct {
 static void measurement_release(measurement *a)
 {
     free(a->layers);
+    dt_label_report_destroy(a->labels);
     dt_class_report_destroy(a->classes);
     free(a->outputs.scores);
     free(a->outputs.predictions);
@@ -60,9 +63,9 @@ static dt_status measure(const settings *s, dt_model *m, const dt_dataset *d, co
     out->n_scores = is.n_classes;
     out->is_binary = is.is_binary;
     progress_wipe(&bar);
-    if (status == DT_OK && !is.is_binary)
-        status = dt_class_report_create(o->scores, v.labels, v.n, is.n_classes, &out->classes);
-    return status;
+    DT_TRY(status);
+    if (!is.is_binary) return dt_class_report_create(o->scores, v.labels, v.n, is.n_classes, &out->classes);
+    return dt_label_report_create(o->scores, v.labels, v.n, is.n_classes, nextafterf(0.0f, 1.0f), &out->labels);
 }
 
 /* Labels are said where their scores are above 0. */
@@ -106,6 +109,7 @@ static dt_status print_evaluation_json(const settings *s, const session *o, cons
     cJSON_AddNumberToObject(out, "images_per_s", (double)a->metrics.images / a->seconds);
     cJSON_AddNumberToObject(out, "seconds", a->seconds);
     if (a->classes) add_class_report(out, a->classes, s->top_k);
+    if (a->labels) add_label_report(out, a->labels);
     if (with->name) {
         cJSON *other = cJSON_AddObjectToObject(out, "compared");
         cJSON_AddStringToObject(other, "engine", with->name);
@@ -174,6 +178,7 @@ static void print_evaluation(const settings *s, const session *o, const dt_model
     printf("\n");
     printf("speed      %s images/s, %.2f s\n", text_count((int64_t)(images_per_s + 0.5)).s, a->seconds);
     if (s->metrics && a->classes) print_class_metrics(a->classes);
+    if (s->metrics && a->labels) print_label_metrics(a->labels);
     if ((s->confusion || s->metrics) && a->classes) print_confusion(a->classes);
 }
 

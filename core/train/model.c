@@ -387,12 +387,13 @@ static dt_status record_image(dt_model *m, dt_tape *tape, const dt_record_spec *
     return dt_tape_apply(tape, DT_OP_AUGMENT, name, &augment, in, 2, x);
 }
 
-static dt_status record_labels(dt_tape *tape, const dt_record_spec *spec, dt_tensor **labels)
+/* What the tape adds to the network has names in parentheses, so that they are no value's of the graph. */
+static dt_status record_labels(dt_tape *tape, const dt_record_spec *spec, const char *name, dt_tensor **labels)
 {
     const dt_gather_params gather = { .batch = spec->batch };
     dt_tensor *const in[] = { spec->labels, spec->order };
 
-    return dt_tape_apply(tape, DT_OP_GATHER, "labels", &gather, in, 2, labels);
+    return dt_tape_apply(tape, DT_OP_GATHER, name, &gather, in, 2, labels);
 }
 
 /* What the network begins with: the image, or rows of a value in its middle. */
@@ -418,7 +419,7 @@ dt_status dt_model_record_network(dt_model *m, dt_tape *tape, const dt_record_sp
     const int with_decoder = decodes(m, spec);
 
     DT_TRY(record_start(m, tape, spec, tensor));
-    if (with_decoder) DT_TRY(record_labels(tape, spec, &tensor[g->labels]));
+    if (with_decoder) DT_TRY(record_labels(tape, spec, dt_graph_name(g, g->labels), &tensor[g->labels]));
     return dt_graph_record(g, tape, wanted, 1 + with_decoder, tensor);
 }
 
@@ -431,12 +432,12 @@ static dt_status record_margin_loss(dt_model *m, dt_tape *tape, const dt_record_
     dt_tensor *const in[] = { tensor[g->scores], labels };
     dt_tensor *terms[2];
 
-    DT_TRY(dt_tape_apply(tape, DT_OP_MARGIN_LOSS, "margin_loss", NULL, in, 2, &terms[0]));
+    DT_TRY(dt_tape_apply(tape, DT_OP_MARGIN_LOSS, "(margin_loss)", NULL, in, 2, &terms[0]));
     *loss = terms[0];
     if (!decodes(m, spec)) return DT_OK;
     dt_tensor *const images[] = { tensor[g->reconstruction], tensor[g->image] };
-    DT_TRY(dt_tape_apply(tape, DT_OP_RECONSTRUCTION_LOSS, "reconstruction_loss", &params, images, 2, &terms[1]));
-    return dt_tape_apply(tape, DT_OP_ADD, "loss", NULL, terms, 2, loss);
+    DT_TRY(dt_tape_apply(tape, DT_OP_RECONSTRUCTION_LOSS, "(reconstruction_loss)", &params, images, 2, &terms[1]));
+    return dt_tape_apply(tape, DT_OP_ADD, "(loss)", NULL, terms, 2, loss);
 }
 
 dt_status dt_model_record_loss(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor *const *tensor,
@@ -448,7 +449,7 @@ dt_status dt_model_record_loss(dt_model *m, dt_tape *tape, const dt_record_spec 
     if (g->loss == DT_LOSS_MARGIN) return record_margin_loss(m, tape, spec, tensor, labels, loss);
     const dt_op_kind kind = g->loss == DT_LOSS_BINARY ? DT_OP_SIGMOID_XENT : DT_OP_SOFTMAX_XENT;
     dt_tensor *const in[] = { tensor[g->scores], labels };
-    return dt_tape_apply(tape, kind, "loss", &xent, in, 2, loss);
+    return dt_tape_apply(tape, kind, "(loss)", &xent, in, 2, loss);
 }
 
 dt_status dt_model_record_into(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **tensor,
@@ -460,7 +461,7 @@ dt_status dt_model_record_into(dt_model *m, dt_tape *tape, const dt_record_spec 
     if (decodes(m, spec))
         labels = tensor[m->graph->labels];
     else
-        DT_TRY(record_labels(tape, spec, &labels));
+        DT_TRY(record_labels(tape, spec, "(labels)", &labels));
     return dt_model_record_loss(m, tape, spec, tensor, labels, loss);
 }
 

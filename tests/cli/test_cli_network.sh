@@ -32,6 +32,14 @@ graphviz_takes()
     fi
 }
 
+# ---- layers that are called as what a tape adds
+
+sed 's/"body/"labels/g; s/"classifier"/"loss"/' small.json >names.json
+expect "layers called labels and loss" 0 train --model names.json $data --epochs 1 --quantize-classifier --out names
+expect "... are verified" 0 verify --checkpoint names/last.safetensors --images 2 --device cpu
+has out "^verified: 0 of "
+rm -r names
+
 # ---- train, and go on without the file
 
 expect "train a network from a file" 0 train --model small.json $data --epochs 2 --out whole

@@ -57,7 +57,11 @@ expect "labels: train" 0 train --model "$models/bspc_lean.json" --dataset synthe
     $real --optim adam --lr 0.003 --batch 20 --epochs 1 --out bs
 expect "labels: eval" 0 eval --checkpoint bs/last.safetensors --test-size 20
 has out "^accuracy   [0-9.]* % of all labels; all labels of [0-9.]* % of the images$"
+expect "... with metrics" 0 eval --checkpoint bs/last.safetensors --test-size 20 --metrics
+has out "^hamming loss  *[01]\\.[0-9]*$"
+has out "^    4  *[0-9]*  *[01]\\.[0-9]*  *[01]\\.[0-9]*  *[01]\\.[0-9]*$"
 expect "... as JSON" 0 eval --checkpoint bs/last.safetensors --test-size 20 --json
+has out '"micro_f1"'
 json "... which is JSON" out
 has out '"exact"'
 expect "labels: quantize" 0 quantize --checkpoint bs/last.safetensors --images 10 --out q.safetensors
