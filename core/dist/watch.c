@@ -298,7 +298,8 @@ static void *watch(void *user)
 {
     dt_dist *d = user;
     const double interval = interval_of(d), look = interval < 0.02 ? interval : 0.02;
-    double next = 0.0, before = dt_socket_clock();
+    double before = d->peer[d->rank].heard; /* when this thread was asked for: a stop may fall between */
+    double next = 0.0;
 
     while (!is_leaving(d)) {
         const double now = dt_socket_clock();
