@@ -195,6 +195,27 @@ void dt_onnx_put_concat(dt_onnx_export *e, const dt_graph_node *n, const char *o
     dt_onnx_put_node(&e->w, &concat);
 }
 
+/* ---- operators of one attribute ---- */
+
+static void put_with(dt_onnx_export *e, const char *op, const dt_onnx_name *in, int n_in, const char *out,
+                     dt_onnx_new_attribute attribute)
+{
+    dt_onnx_new_node n = { .op = op, .n_in = n_in, .out = out, .attribute = { attribute }, .n_attributes = 1 };
+
+    for (int k = 0; k < n_in; k++) n.in[k] = in[k].s;
+    dt_onnx_put_node(&e->w, &n);
+}
+
+void dt_onnx_put_gemm(dt_onnx_export *e, const dt_onnx_name *in, int n_in, const char *out)
+{
+    put_with(e, "Gemm", in, n_in, out, (dt_onnx_new_attribute){ .name = "transB", .integer = 1 });
+}
+
+void dt_onnx_put_softmax(dt_onnx_export *e, const dt_onnx_name *in, const char *out)
+{
+    put_with(e, "Softmax", in, 1, out, (dt_onnx_new_attribute){ .name = "axis", .integer = 1 });
+}
+
 /* ---- windows ---- */
 
 static void copy2(int64_t to[2], const int from[2])

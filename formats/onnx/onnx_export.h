@@ -78,6 +78,9 @@ typedef struct {
 /* Adds Conv of a CONV2D whose filters, K,R,S,C/groups, have the name in[1]. */
 void dt_onnx_put_conv(dt_onnx_export *e, const dt_graph_node *conv, const dt_shape *filters, const dt_onnx_name *in,
                       int n_in, const char *out);
+/* Adds Gemm of a matrix O,I, and Softmax over the channels, which have axis 1 in either form. */
+void dt_onnx_put_gemm(dt_onnx_export *e, const dt_onnx_name *in, int n_in, const char *out);
+void dt_onnx_put_softmax(dt_onnx_export *e, const dt_onnx_name *in, const char *out);
 /* Adds what makes a value's reals flat, N,C, under a name. */
 void dt_onnx_put_flatten(dt_onnx_export *e, int value, const char *out);
 /* Adds Concat of the reals that a CONCAT reads. */

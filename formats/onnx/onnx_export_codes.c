@@ -126,13 +126,7 @@ static dt_status add_layer(dt_onnx_export *e, const dt_graph_node *n)
     in[1] = add_weights(e, &l, is_linear);
     if (n_in == 3) DT_TRY(add_bias(e, &l, &in[2]));
     if (is_linear) {
-        const dt_onnx_new_node gemm = { .op = "Gemm",
-                                        .in = { in[0].s, in[1].s, in[2].s },
-                                        .n_in = n_in,
-                                        .out = out.s,
-                                        .attribute = { { .name = "transB", .integer = 1 } },
-                                        .n_attributes = 1 };
-        dt_onnx_put_node(&e->w, &gemm);
+        dt_onnx_put_gemm(e, in, n_in, out.s);
     } else {
         dt_onnx_put_conv(e, l.conv, l.filters, in, n_in, out.s);
     }
@@ -213,15 +207,9 @@ static dt_status add_softmax(dt_onnx_export *e, const dt_graph_node *n)
     const dt_qsoftmax_params *p = n->params;
     const int is_flat = dt_onnx_is_flat(e, n->in[0]);
     const dt_onnx_name in = dt_onnx_reals_of(e, n->in[0], is_flat), out = dt_onnx_name_of(e, n->out, ".exact");
-    const dt_onnx_new_node softmax = { .op = "Softmax",
-                                       .in = { in.s },
-                                       .n_in = 1,
-                                       .out = out.s,
-                                       .attribute = { { .name = "axis", .integer = 1 } },
-                                       .n_attributes = 1 };
 
     DT_ONNX_EXPECT(p->beta == 1.0f, e, n, "its factor on the logits is %g; a file has 1", (double)p->beta);
-    dt_onnx_put_node(&e->w, &softmax);
+    dt_onnx_put_softmax(e, &in, out.s);
     return add_codes(e, n, out, is_flat);
 }
 

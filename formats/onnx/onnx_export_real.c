@@ -83,13 +83,7 @@ static dt_status add_linear(dt_onnx_export *e, const dt_graph_node *n)
     in[0] = dt_onnx_reals_of(e, n->in[X], 1);
     for (int k = 1; k < n_in; k++) DT_TRY(put_param(e, n, n->in[k], &in[k]));
     const dt_onnx_name out = made(e, n, 1);
-    const dt_onnx_new_node gemm = { .op = "Gemm",
-                                    .in = { in[0].s, in[1].s, in[2].s },
-                                    .n_in = n_in,
-                                    .out = out.s,
-                                    .attribute = { { .name = "transB", .integer = 1 } },
-                                    .n_attributes = 1 };
-    dt_onnx_put_node(&e->w, &gemm);
+    dt_onnx_put_gemm(e, in, n_in, out.s);
     return DT_OK;
 }
 
@@ -182,14 +176,8 @@ static dt_status add_softmax(dt_onnx_export *e, const dt_graph_node *n)
 {
     const int is_flat = dt_onnx_is_flat(e, n->in[X]);
     const dt_onnx_name in = dt_onnx_reals_of(e, n->in[X], is_flat), out = made(e, n, is_flat);
-    const dt_onnx_new_node softmax = { .op = "Softmax",
-                                       .in = { in.s },
-                                       .n_in = 1,
-                                       .out = out.s,
-                                       .attribute = { { .name = "axis", .integer = 1 } },
-                                       .n_attributes = 1 };
 
-    dt_onnx_put_node(&e->w, &softmax);
+    dt_onnx_put_softmax(e, &in, out.s);
     return DT_OK;
 }
 
