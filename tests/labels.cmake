@@ -1,6 +1,6 @@
 # How the tests of a folder are run; included at the end of its CMakeLists.txt.
 #
-# `./run test fast` is ctest -L fast: all that is in none of the first two lists, a minute's work of one core. A test
+# `./run test fast` is ctest -L fast: all that is in none of the first two lists, two minutes of two cores. A test
 # that takes more than 3 seconds (of a Xeon with VNNI, which does nothing else) belongs in the first.
 set(slow
     test_amx test_caps_route test_caps_route_simt test_capsnets test_capture test_cli test_cli_debug test_cli_files
