@@ -13,6 +13,7 @@ typedef struct {
     float lr_factor; /* multiplies dt_step_in.lr */
     float weight_decay;
     float floor; /* the update keeps values >= this, so that clip alphas stay positive; -INFINITY: no floor */
+    int sparse;  /* 1: values that are 0 stay 0 */
 } dt_update_range;
 
 /* One optimiser update of all parameters. layers/cpu_update.c has the formulas. w, dw, m1 and m2 are device memory;

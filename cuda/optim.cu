@@ -152,10 +152,9 @@ __global__ static void adam_kernel(const __grid_constant__ update_batch b, const
         const float m1 = u->beta1 * u->m1[i] + (1.0f - u->beta1) * g;
         const float m2 = u->beta2 * u->m2[i] + (1.0f - u->beta2) * (g * g);
         const float move = s.lr * (m1 * step->in.adam_correct1) / (sqrtf(m2 * step->in.adam_correct2) + u->epsilon);
-        const float next = w - move;
         u->m1[i] = m1;
         u->m2[i] = m2;
-        u->w[i] = next < s.floor ? s.floor : next;
+        u->w[i] = dt_updated(&s, w, w - move);
     }
 }
 

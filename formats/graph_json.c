@@ -98,6 +98,7 @@ static dt_status read_param(reader *r, const cJSON *object)
     spec.values = (dt_param_values)values;
     spec.init = (dt_init)init;
     spec.type = type ? DT_I32 : DT_F32;
+    spec.sparse = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(object, "sparse"));
     DT_CHECK(dt_graph_find(r->graph, name) < 0, DT_ERR_FORMAT, "%s: there are two parameters called %s", r->file, name);
     return dt_graph_param(r->graph, name, &spec, &value);
 }

@@ -30,6 +30,7 @@ static cJSON *param_json(const dt_graph_value *v)
     cJSON_AddStringToObject(object, "init", init_words[p->init]);
     if (p->type == DT_I32) cJSON_AddStringToObject(object, "type", type_words[1]);
     cJSON_AddNumberToObject(object, "value", dt_json_shortest(p->init_value));
+    if (p->sparse) cJSON_AddTrueToObject(object, "sparse");
     if (isfinite(p->floor)) cJSON_AddNumberToObject(object, "floor", dt_json_shortest(p->floor));
     return object;
 }

@@ -146,6 +146,7 @@ static dt_status match_param(const char *path, const dt_graph_value *a, const dt
 
     DT_TRY(match_shapes(path, part_of(a->name, "shape", what), &a->facts.shape, &b->facts.shape));
     DT_TRY(match_counts(path, part_of(a->name, "group", what), (int)a->param.group, (int)b->param.group));
+    DT_TRY(match_counts(path, part_of(a->name, "sparse", what), a->param.sparse, b->param.sparse));
     if (a->param.floor == b->param.floor) return DT_OK;
     snprintf(a_text, sizeof a_text, "%.9g", (double)a->param.floor);
     snprintf(b_text, sizeof b_text, "%.9g", (double)b->param.floor);

@@ -5,7 +5,7 @@
  *   SGD:   m = momentum * m + g;  w -= lr * m
  *   Adam:  m1 = beta1 * m1 + (1 - beta1) * g;  m2 = beta2 * m2 + (1 - beta2) * g^2
  *          w -= lr * (m1 * correct1) / (sqrt(m2 * correct2) + epsilon),  correctN = 1 / (1 - betaN^t)
- *   then  w = max(w, floor)
+ *   then  w = max(w, floor), but a 0 of a sparse parameter stays 0
  *
  * lr is the step's learning rate times the range's factor. If a scaled gradient is not finite, the step changes nothing
  * but the loss scale.
@@ -40,8 +40,7 @@ static void adam_piece(const dt_update *u, const dt_sgd *s, const dt_step_in *in
         m1[i] = u->beta1 * m1[i] + (1.0f - u->beta1) * g;
         m2[i] = u->beta2 * m2[i] + (1.0f - u->beta2) * (g * g);
         const float move = s->lr * (m1[i] * in->adam_correct1) / (sqrtf(m2[i] * in->adam_correct2) + u->epsilon);
-        const float next = w[i] - move;
-        w[i] = next < s->floor ? s->floor : next;
+        w[i] = dt_updated(s, w[i], w[i] - move);
     }
 }
 

@@ -45,6 +45,7 @@ typedef struct {
     dt_init init;
     float init_value;
     float floor;   /* the optimiser keeps values >= this */
+    int sparse;    /* 1: the optimiser leaves values that are 0 at 0, so that the zeros are a mask */
     dt_dtype type; /* on a device: F32, or I32 for integers that f32 may not hold, which are state */
 } dt_param_spec;
 

@@ -22,14 +22,24 @@ enum {
 typedef struct {
     float momentum, lr, weight_decay, floor;
     float unscale; /* 1 / loss scale; exact, because the scale is a power of two */
+    int sparse;    /* 1: values that are 0 stay 0 */
 } dt_sgd;
 
 /* Returns the settings of range r in this step; the learning rate is the step's times the range's factor. */
 static inline DT_HD dt_sgd dt_sgd_of(const dt_update *u, const dt_update_range *r, const dt_step *step)
 {
-    const dt_sgd s = { u->momentum, step->in.lr * r->lr_factor, r->weight_decay, r->floor,
-                       u->scaled ? 1.0f / step->scale.value : 1.0f };
+    const dt_sgd s = {
+        u->momentum, step->in.lr * r->lr_factor, r->weight_decay, r->floor, u->scaled ? 1.0f / step->scale.value : 1.0f,
+        r->sparse
+    };
     return s;
+}
+
+/* Returns what a parameter w becomes whose update is `next`: not below the floor, and 0 where it is a pruned 0. */
+static inline DT_HD float dt_updated(const dt_sgd *s, float w, float next)
+{
+    const float limited = next < s->floor ? s->floor : next;
+    return s->sparse && w == 0.0f ? w : limited;
 }
 
 /* Updates one parameter: m = momentum * m + (g + weight_decay * w), w = max(w - lr * m, floor). g is the gradient,
@@ -40,7 +50,7 @@ static inline DT_HD void dt_sgd_step(const dt_sgd *s, float g, float *m, float *
     const float next = *w - s->lr * next_m;
 
     *m = next_m;
-    *w = next < s->floor ? s->floor : next;
+    *w = dt_updated(s, *w, next);
 }
 
 /* Returns 0 for NaN and for an infinity, else 1. */

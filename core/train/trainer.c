@@ -136,7 +136,13 @@ static dt_status record_parts(dt_trainer *t, int step_images)
     return DT_OK;
 }
 
-/* One range for each run of parameters of one group and floor. */
+static int same_settings(const dt_update_range *a, const dt_update_range *b)
+{
+    return a->lr_factor == b->lr_factor && a->weight_decay == b->weight_decay && a->floor == b->floor &&
+           a->sparse == b->sparse;
+}
+
+/* One range for each run of parameters of one group, floor and sparsity. */
 static dt_status trainer_ranges(dt_trainer *t)
 {
     const dt_model *m = t->model;
@@ -152,9 +158,10 @@ static dt_status trainer_ranges(dt_trainer *t)
                                     .count = dt_count(&p->tensor.shape),
                                     .lr_factor = is_alpha ? t->config.alpha_lr : 1.0f,
                                     .weight_decay = is_alpha ? t->config.alpha_decay : t->config.weight_decay,
-                                    .floor = p->floor };
+                                    .floor = p->floor,
+                                    .sparse = m->graph->value[p->value]->param.sparse };
         dt_update_range *last = n > 0 ? &t->range[n - 1] : NULL;
-        if (last && last->lr_factor == r.lr_factor && last->weight_decay == r.weight_decay && last->floor == r.floor) {
+        if (last && same_settings(last, &r)) {
             last->count += r.count;
         } else {
             t->range[n++] = r;
