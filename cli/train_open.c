@@ -5,25 +5,32 @@
 
 #include <stdio.h>
 
+/* The file whose values training begins with, or NULL. */
+static const char *init_of(const settings *s)
+{
+    return s->init ? s->init : dt_network_is_checkpoint(s->model.name) ? s->model.name : NULL;
+}
+
 static void print_skipped(void *user, const char *name, const char *why)
 {
     const run *r = user;
 
     if (r->rank > 0) return;
     if (r->s->quiet)
-        fprintf(stderr, "detent train: warning: --init %s: skipped %s: %s\n", r->s->init, name, why);
+        fprintf(stderr, "detent train: warning: --init %s: skipped %s: %s\n", init_of(r->s), name, why);
     else
         printf("           skipped %s: %s\n", name, why);
 }
 
 static dt_status load_init(run *r)
 {
+    const char *init = init_of(r->s);
     int n_loaded;
 
-    if (!r->s->init) return DT_OK;
-    if (!r->s->quiet) printf("init       %s\n", r->s->init);
-    DT_TRY(dt_checkpoint_load_partial(r->o.model, r->s->init, print_skipped, r, &n_loaded));
-    DT_CHECK(n_loaded > 0, DT_ERR_FORMAT, "--init %s: no parameter of it fits this model", r->s->init);
+    if (!init) return DT_OK;
+    if (!r->s->quiet) printf("init       %s\n", init);
+    DT_TRY(dt_checkpoint_load_partial(r->o.model, init, print_skipped, r, &n_loaded));
+    DT_CHECK(n_loaded > 0, DT_ERR_FORMAT, "--init %s: no parameter of it fits this model", init);
     if (!r->s->quiet) printf("           copied %d of %d parameters\n", n_loaded, dt_model_n_params(r->o.model));
     return DT_OK;
 }

@@ -10,6 +10,7 @@
 #include "json_fields.h"
 #include "json_file.h"
 #include "metadata.h"
+#include "stored_graph.h"
 
 #include <float.h>
 #include <math.h>
@@ -408,6 +409,7 @@ dt_status dt_graph_load(const char *path, dt_graph **out)
 {
     cJSON *object;
 
+    if (dt_network_is_checkpoint(path)) return dt_checkpoint_graph(path, out);
     DT_TRY(dt_json_file_read(path, &object));
     const dt_status status = dt_graph_from_json(object, path, out);
     cJSON_Delete(object);

@@ -23,12 +23,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int ends_with(const char *name, const char *suffix)
+{
+    const size_t bytes = strlen(name), end = strlen(suffix);
+
+    return bytes > end && strcmp(name + bytes - end, suffix) == 0;
+}
+
+int dt_network_is_checkpoint(const char *name)
+{
+    return name && ends_with(name, ".safetensors");
+}
+
 int dt_network_is_file(const char *name)
 {
-    static const char suffix[] = ".json";
-    const size_t bytes = name ? strlen(name) : 0, end = sizeof suffix - 1;
-
-    return bytes > 0 && (strchr(name, '/') || (bytes > end && strcmp(name + bytes - end, suffix) == 0));
+    return name && (strchr(name, '/') || ends_with(name, ".json") || dt_network_is_checkpoint(name));
 }
 
 /* The first node of the network that makes codes already, or NULL: a quantizer, or the table of a program. */

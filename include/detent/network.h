@@ -61,8 +61,8 @@ typedef struct {
 
 /* The configuration of a model: its network and its quantizers. */
 typedef struct {
-    const char *name; /* a known network, such as "vgg16", or a network's file: a path with a '/' or with ".json" at
-                         its end */
+    const char *name; /* a known network, such as "vgg16"; or a network's file: a path with a '/' or with ".json" at its
+                         end, or a checkpoint, with ".safetensors" there */
     int height, width, channels, n_classes; /* of a file's network: 0, or equal to what the file says */
     int option[DT_NETWORK_OPTIONS]; /* of that network, in its builder's order: dt_model_option sets one by its name */
     int wbits;                      /* 2..8, with DT_RULE_QKERAS 2..16, or DT_BITS_FLOAT */
@@ -105,9 +105,12 @@ DT_API int dt_network_has_capsules(const char *network);
 /* Returns 1 if the network of that name is trained on images that are resized to its size; 0 if on padded ones, or if
  * the name is not known. */
 DT_API int dt_model_resizes(const char *network);
-/* Returns 1 if the name is the path of a network's file. */
+/* Returns 1 if the name is the path of a network's file, which is JSON or a checkpoint. */
 DT_API int dt_network_is_file(const char *name);
-/* Reads a network from a JSON file (docs/NETWORK_FORMAT.md). DT_ERR_FORMAT names file, node and attribute. */
+/* Returns 1 if the name is that of a checkpoint: it ends in ".safetensors". */
+DT_API int dt_network_is_checkpoint(const char *name);
+/* Reads a network from a JSON file (docs/NETWORK_FORMAT.md), or that of a checkpoint without its values. DT_ERR_FORMAT
+ * names file, node and attribute. */
 DT_API DT_MUST_CHECK dt_status dt_graph_load(const char *path, dt_graph **out);
 DT_API void dt_graph_destroy(dt_graph *g);
 /* A form of text for a graph. TABLE is for people and has a line for each node. FILE is a network's file, which
