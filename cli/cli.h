@@ -39,7 +39,10 @@ enum {
     FOR_QUANTIZE = 512,
     FOR_COMPARE = 1024,
     FOR_IMPORT = 2048,
-    FOR_BENCH_COMM = 4096
+    FOR_BENCH_COMM = 4096,
+    FOR_PRUNE = 8192,
+    FOR_FACTORIZE = 16384,
+    FOR_REPORT = 32768
 };
 
 /* The values of all options. Texts point into argv or into `saved`. */
@@ -94,6 +97,10 @@ typedef struct {
     dt_quantization quantize;
     dt_extraction extraction;
     int64_t calibrate_images;
+    dt_pruning prune;     /* all but whole, n_whole and its groups */
+    int group[2];         /* prune.group_keep and group_of */
+    const char *whole;    /* "PATTERN,.." of layers; NULL: none */
+    const char *ranks_of; /* "LAYER:RANKS,.." of factorize; NULL: none */
     int reconstruct;
     const char *vectors; /* folder of vectors that is checked */
     const char *name;    /* of the C functions that are exported */
@@ -167,7 +174,7 @@ typedef struct {
     const char *about; /* its text in the help */
 } option_row;
 
-enum { MAX_OPTION_ROWS = 160 };
+enum { MAX_OPTION_ROWS = 192 };
 
 extern const option_row *const option_rows;
 extern int n_option_rows;
@@ -209,6 +216,18 @@ void layer_bits_free(layer_bits *b);
 /* Returns 1 if --bits names a file. */
 int bits_are_in_file(const settings *s);
 
+/* ---- lists of patterns (patterns.c) ------------------------------------------------------------ */
+
+typedef struct {
+    char *text;  /* owned; the items point into it */
+    char **item; /* [n]; owned */
+    int n;
+} pattern_list;
+
+/* Splits "A,B,.."; text may be NULL. */
+DT_MUST_CHECK dt_status pattern_list_read(const char *text, pattern_list *out);
+void pattern_list_free(pattern_list *p);
+
 /* ---- subcommands ------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -236,6 +255,8 @@ DT_MUST_CHECK dt_status search_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status capture_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status predict_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status quantize_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status prune_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status factorize_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status compare_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status import_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status verify_run(const settings *s, int *exit_code);

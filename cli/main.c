@@ -42,6 +42,23 @@ static const command commands[] = {
       "  detent quantize --checkpoint net.tflite --scheme drq --out q.safetensors\n"
       "  detent eval --checkpoint q.safetensors --engine program --profile fp32-rne",
       quantize_run },
+    { "prune", FOR_PRUNE, "remove filters or weights of a trained network",
+      "Remove the filters of a trained network that have the least L1 norm, with the channels of what reads them, or "
+      "make its least weights 0. The result is a checkpoint of a smaller network, or a sparse one, which 'detent "
+      "train' "
+      "tunes.\n\n"
+      "  detent prune --checkpoint runs/float/best.safetensors --share 0.5 --out p.safetensors\n"
+      "  detent prune --checkpoint F --share 0.65 --of-parameters --scope global --out p.safetensors\n"
+      "  detent prune --checkpoint F --kind weights --n-of-m 2,4 --out p.safetensors\n"
+      "  detent train --model p.safetensors --wbits float --abits float --dataset cifar10 --out runs/tuned",
+      prune_run },
+    { "factorize", FOR_FACTORIZE, "give layers of a trained network a low rank",
+      "Replace linear layers of a trained network by tensor trains, and convolutions by two of low rank each, after "
+      "its "
+      "batch norms are folded. The result is a checkpoint of ordinary layers, which 'detent train' tunes.\n\n"
+      "  detent factorize --checkpoint p.safetensors --ranks fc1:8,conv6:16 --out f.safetensors\n"
+      "  detent factorize --checkpoint F --ranks fc1:4x6:7x6x4:2x2x2 --out f.safetensors",
+      factorize_run },
     { "compare", FOR_COMPARE, "compare two networks, or the profiles of one, on the same images",
       "Give the predictions of two networks side by side: checkpoints, programs, TensorFlow Lite and ONNX files. The "
       "images are the test set's, or a file's. With --profiles, count the output codes of one network that differ "
@@ -121,7 +138,8 @@ static const command commands[] = {
       "  srun --ntasks 4 detent bench-comm",
       bench_comm_run },
     { "data", FOR_DATA, "list the datasets: found where, or how to get them",
-      "List the known datasets, where their files were found, or which are missing and how to get them; and the kinds of "
+      "List the known datasets, where their files were found, or which are missing and how to get them; and the kinds "
+      "of "
       "datasets that are named by a file. With --dataset tell what one of them holds.",
       data_run },
 };

@@ -23,12 +23,15 @@ _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.cha
 #define ON_ARRAY     (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
 #define ON_DATA      (FOR_TRAIN | FOR_CAPTURE | FOR_SEARCH | FOR_COMPARE | ON_ARRAY)
 #define ON_DEVICE    (ON_DATA | FOR_PREDICT | FOR_QUANTIZE)
-#define ON_FILE \
-    (FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | FOR_PREDICT | FOR_QUANTIZE | FOR_COMPARE | FOR_IMPORT | ON_ARRAY)
-#define ON_ALL          (ON_DATA | FOR_INSPECT | FOR_DATA | FOR_PREDICT | FOR_QUANTIZE | FOR_IMPORT)
+#define ON_COMPRESS  (FOR_PRUNE | FOR_FACTORIZE)
+#define ON_FILE                                                                                                     \
+    (ON_COMPRESS | FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | FOR_PREDICT | FOR_QUANTIZE | FOR_COMPARE | FOR_IMPORT | \
+     ON_ARRAY)
+#define ON_ALL          (ON_COMPRESS | ON_DATA | FOR_INSPECT | FOR_DATA | FOR_PREDICT | FOR_QUANTIZE | FOR_IMPORT)
 #define ARRAY_OPTION    .commands = ON_ARRAY | FOR_PREDICT, .group = 6
 #define SEARCH_OPTION   .commands = FOR_SEARCH, .group = 7
 #define QUANTIZE_OPTION .commands = FOR_QUANTIZE, .group = 5
+#define PRUNE_OPTION    .commands = FOR_PRUNE, .group = 5
 #define EXTRACT_OPTION  .commands = FOR_EXPORT, .group = 5
 #define FLAG            .kind = KIND_FLAG, .flag_value = 1
 
@@ -49,7 +52,7 @@ const char *const compat_words[] = { "corrected", "master", NULL }; /* of dt_qca
 /* clang-format off */
 static const option_row own_rows[] = {
     { "model", KIND_TEXT, AT(model.name), CAPS_OPTION, .unit = "NAME|FILE",
-      .about = "Network: vgg16, shallowcaps, deepcaps, tiny for trials, or a network's file (.json), of its own size" },
+      .about = "Network: vgg16, shallowcaps, deepcaps, tiny for trials, or a network's file, of its own size: .json, or a checkpoint (.safetensors), with whose values training begins" },
     { "recipe", KIND_TEXT, AT(recipe), MODEL_OPTION, .unit = "NAME",
       .about = "Start from the published settings w4a4 or w4a2; the other options change single values of them" },
     { "wbits", KIND_INT, AT(model.wbits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 16,
@@ -206,6 +209,21 @@ static const option_row own_rows[] = {
       .about = "Activations have the zero point 0; a value that is never below 0 then loses one bit" },
     { "ranges", KIND_TEXT, AT(quantize.ranges), QUANTIZE_OPTION, .unit = "FILE",
       .about = "Ranges that take the place of observed ones: JSON, { \"VALUE\": [min, max] }" },
+    { "kind", KIND_WORD, AT(prune.kind), PRUNE_OPTION, .unit = "KIND", .words = dt_prune_kind_names,
+      .about = "Remove filters, so that layers shrink, or make single weights 0, which training then leaves at 0" },
+    { "share", KIND_FLOAT, AT(prune.share), PRUNE_OPTION, .unit = "SHARE", .min = 0.001, .max = 0.999,
+      .about = "Share of each layer's filters, or weights, that goes" },
+    { "scope", KIND_WORD, AT(prune.scope), PRUNE_OPTION, .unit = "SCOPE", .words = dt_prune_scope_names,
+      .about = "Compare filters or weights within each layer, or over all layers; then the share is of all" },
+    { "of-parameters", FLAG, .offset = AT(prune.of_parameters), PRUNE_OPTION,
+      .about = "Remove filters until --share of the parameters is gone, not of the filters" },
+    { "n-of-m", KIND_PAIR, AT(group), PRUNE_OPTION, .unit = "N,M", .min = 0, .max = 64,
+      .about = "Kind weights: of each M weights side by side along the input channels keep the N largest; 0,0: as --share says" },
+    { "whole", KIND_TEXT, AT(whole), PRUNE_OPTION, .unit = "LAYER,..",
+      .about = "Layers that are left as they are, by name or pattern (* and ?)" },
+    { "ranks", KIND_TEXT, AT(ranks_of), FOR_FACTORIZE, 5, .unit = "LAYER:RANK,..",
+      .about = "Layers by name or pattern, and the rank of each; of a linear layer also the ranks between its cores, and "
+               "factors of its inputs and of its features, as fc1:4x6:7x6x4:2x2x2" },
     { "profile", KIND_WORD, AT(profile), FOR_EVAL | FOR_PREDICT | FOR_EXPORT | FOR_VERIFY | FOR_COMPARE, 5, .unit = "NAME",
       .words = dt_profile_names, .special = "own", .special_value = -1,
       .about = "Quantized after training: the engine whose arithmetic the program has; 'exact' is the checkpoint's own "
@@ -307,7 +325,7 @@ static const option_row own_rows[] = {
     { "multiplier-bits", KIND_INT, AT(multiplier_bits), FOR_EVAL | FOR_EXPORT | FOR_PREDICT, 5, .unit = "BITS", .min = 8, .max = 31,
       .special = "none", .special_value = 0,
       .about = "Replace the program's thresholds by a multiplier of BITS bits and a shift, and say what that changes" },
-    { "out", KIND_TEXT, AT(out), FOR_CAPTURE | FOR_EXPORT | FOR_PREDICT | FOR_QUANTIZE | FOR_IMPORT, 5, .unit = "PATH",
+    { "out", KIND_TEXT, AT(out), FOR_CAPTURE | FOR_EXPORT | FOR_PREDICT | FOR_QUANTIZE | FOR_IMPORT | ON_COMPRESS, 5, .unit = "PATH",
       .about = "File to write (.safetensors); a folder for vectors, C and csv" },
 
     { "rows", KIND_INT, AT(array.rows), ARRAY_OPTION, .unit = "N", .min = 1, .max = 256,
@@ -461,6 +479,7 @@ dt_status settings_default(settings *out)
                        .profile = -1,
                        .calibrate_images = 100,
                        .quantize = { .percent = 99.99f, .wbits = 8, .abits = 8 },
+                       .prune = { .share = 0.5f },
                        .extraction = { .bias_bits = 31 },
                        .top_k = 5,
                        .header_lines = DT_HEADER_OF_LAYOUT,

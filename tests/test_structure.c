@@ -29,6 +29,7 @@ static const include_rule include_rules[] = {
     { "core", { "core/" } },
     { "layers", { "layers/", "core/" } },
     { "quant", { "quant/", "core/", LAYERS_H } },
+    { "compress", { "compress/", "core/", "quant/*.h" } },
     { "cuda", { "cuda/", "core/", LAYERS_H, "quant/*.h", "accel/*/*.h" } },
     { "models", { "models/", "core/", "layers/", "quant/" } },
     { "datasets", { "datasets/", "core/rng.h", "core/train/dataset_view.h", "formats/safetensors.h" } },
@@ -41,7 +42,7 @@ static const include_rule include_rules[] = {
     { "core/dist", { "core/dist/" } },
     { "core/graph", { "core/graph/", "core/tape/tape.h", "core/*.h" } },
 };
-enum { N_RULES = sizeof include_rules / sizeof include_rules[0], N_FOLDERS = 9 /* of those, at the top */ };
+enum { N_RULES = sizeof include_rules / sizeof include_rules[0], N_FOLDERS = 10 /* of those, at the top */ };
 
 /* Headers of libraries, each with the only folders that know it. */
 static const struct {

@@ -22,6 +22,7 @@
 #include "array.h"
 #include "capture.h"
 #include "checkpoint.h"
+#include "compress.h"
 #include "context.h"
 #include "dataset.h"
 #include "debugger.h"
