@@ -42,7 +42,8 @@ enum {
     FOR_BENCH_COMM = 4096,
     FOR_PRUNE = 8192,
     FOR_FACTORIZE = 16384,
-    FOR_REPORT = 32768
+    FOR_REPORT = 32768,
+    FOR_SWEEP = 65536
 };
 
 /* The values of all options. Texts point into argv or into `saved`. */
@@ -121,6 +122,10 @@ typedef struct {
     dt_qcaps_options qcaps; /* all but cache_bytes, which cache_mib sets */
     int64_t cache_mib;
     int64_t tune_size; /* validation images by which the search decides */
+
+    const char *grid; /* the file of a sweep; NULL: none */
+    int jobs, gpus;   /* of a sweep: runs at once; GPUs that they share, 0: none */
+    int sweep_index;  /* the one run to make; -1: all */
 
     int json, quiet, verbose;
 
@@ -266,6 +271,7 @@ DT_MUST_CHECK dt_status data_run(const settings *s, int *exit_code);
 /* Does `detent data --dataset`. In data_set.c. */
 DT_MUST_CHECK dt_status data_describe(const settings *s);
 DT_MUST_CHECK dt_status bench_comm_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status sweep_run(const settings *s, int *exit_code);
 
 /* ---- how the classes were told apart (class_report.c) ------------------------------------------- */
 

@@ -137,6 +137,14 @@ static const command commands[] = {
       "  detent bench-comm --ranks 2\n"
       "  srun --ntasks 4 detent bench-comm",
       bench_comm_run },
+    { "sweep", FOR_SWEEP, "train a network with many settings, several at once",
+      "Train a network with each setting of a file, several runs at once, and tell what they reached. The same command "
+      "goes on with a sweep that was stopped. A run that fails does not stop the others.\n\n"
+      "  detent sweep sweep.json --out runs/sweep --jobs 2\n"
+      "  detent sweep sweep.json --plan\n"
+      "  srun detent sweep sweep.json --out runs/sweep --index $SLURM_ARRAY_TASK_ID\n\n"
+      "  { \"options\": { \"dataset\": \"cifar10\" }, \"grid\": { \"wbits\": [2, 4], \"seed\": [0, 1, 2] } }",
+      sweep_run },
     { "data", FOR_DATA, "list the datasets: found where, or how to get them",
       "List the known datasets, where their files were found, or which are missing and how to get them; and the kinds "
       "of "

@@ -3,8 +3,8 @@
  *
  * An option on the command line wins over the recipe and over the defaults, wherever it stands on the line. So the line
  * is read first, and its options are applied when the base is known: the library's defaults for --model, or those of
- * --recipe, or with --resume the options of the run in --out. A word without an option is the checkpoint, and of
- * `compare` a second one is what it is compared with.
+ * --recipe, or with --resume the options of the run in --out. A word without an option is the checkpoint, of `compare`
+ * a second one is what it is compared with, and of `sweep` its file.
  */
 #include "cli.h"
 
@@ -172,7 +172,7 @@ static int row_named(const command *cmd, const char *name)
 /* The row of the option that a word without one stands for: the first of these that the line does not have; or -1. */
 static int row_of_word(const line *l)
 {
-    static const char *const names[] = { "checkpoint", "with" };
+    static const char *const names[] = { "checkpoint", "with", "grid" };
 
     for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
         const int row = row_named(l->cmd, names[k]);
@@ -183,7 +183,8 @@ static int row_of_word(const line *l)
 
 static const char *words_help(const command *cmd)
 {
-    return row_named(cmd, "with") >= 0 ? "[FILE [FILE]]" : row_named(cmd, "checkpoint") >= 0 ? "[FILE]" : NULL;
+    if (row_named(cmd, "with") >= 0) return "[FILE [FILE]]";
+    return row_named(cmd, "checkpoint") >= 0 || row_named(cmd, "grid") >= 0 ? "[FILE]" : NULL;
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -197,7 +198,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         end_of_help(l->cmd->name);
     }
     if (key == ARGP_KEY_ARG && row_of_word(l) < 0)
-        argp_error(state, "what is '%s'? Every value but a checkpoint follows its option", arg);
+        argp_error(state, "what is '%s'? Every value but a file follows its option", arg);
     if (key == ARGP_KEY_ARG) key = FIRST_KEY + row_of_word(l);
     if (key < FIRST_KEY || key >= FIRST_KEY + n_option_rows) return ARGP_ERR_UNKNOWN;
 

@@ -367,6 +367,17 @@ static const option_row own_rows[] = {
       .about = "Networks found become BASE_quantized_satisfied.safetensors, .._memory, .._accuracy; without it BASE is "
                "the checkpoint's name" },
 
+    { "grid", KIND_TEXT, AT(grid), FOR_SWEEP, 4, .unit = "FILE",
+      .about = "JSON: options of all runs, runs, and a grid of values (needed). The option's name may be left out" },
+    { "out", KIND_TEXT, AT(out), FOR_SWEEP, 4, .unit = "DIR", .about = "Folder of the runs' directories and the table (needed)" },
+    { "jobs", KIND_INT, AT(jobs), FOR_SWEEP, 4, .unit = "N", .min = 1, .max = 256,
+      .about = "Runs at once; each gets an equal share of the cores" },
+    { "gpus", KIND_INT, AT(gpus), FOR_SWEEP, 4, .unit = "N", .min = 0, .max = 1024,
+      .about = "GPUs of this machine: runs take --gpu 0 to N-1 in turn; 0 leaves --gpu to the file" },
+    { "index", KIND_INT, AT(sweep_index), FOR_SWEEP, 4, .unit = "I", .min = 0, .max = MAX_COUNT,
+      .special = "all", .special_value = -1, .about = "Make run I alone, as a job of an array does, and no table" },
+    { "plan", FLAG, .offset = AT(plan), .commands = FOR_SWEEP, .group = 4, .about = "List the runs, and make none" },
+
     { "device", KIND_WORD, AT(device), ON_DEVICE, 8, SAVED, .unit = "NAME", .words = device_words,
       .about = "Where to compute; auto takes cuda if a device answers" },
     { "gpu", KIND_INT, AT(gpu), ON_DEVICE, 8, SAVED, .unit = "N", .min = 0, .max = 1023, .about = "Which GPU" },
@@ -387,10 +398,10 @@ static const option_row own_rows[] = {
     { "no-graph", FLAG, .offset = AT(no_graph), .commands = FOR_TRAIN, .group = 8, .memory = SAVED,
       .about = "Run each kernel by itself, for debugging; the results are the same bits" },
 
-    { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN, .group = 9, .about = "Print errors and warnings only" },
-    { "json", FLAG, .offset = AT(json), .commands = (ON_ALL & ~(FOR_TRAIN | FOR_PREDICT | FOR_IMPORT)) | FOR_BENCH_COMM, .group = 9,
+    { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN | FOR_SWEEP, .group = 9, .about = "Print errors and warnings only" },
+    { "json", FLAG, .offset = AT(json), .commands = (ON_ALL & ~(FOR_TRAIN | FOR_PREDICT | FOR_IMPORT)) | FOR_BENCH_COMM | FOR_SWEEP, .group = 9,
       .about = "Print JSON" },
-    { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL | FOR_BENCH_COMM, .group = 9,
+    { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL | FOR_BENCH_COMM | FOR_SWEEP, .group = 9,
       .about = "With an error, print where it came from" },
 };
 /* clang-format on */
@@ -472,6 +483,8 @@ dt_status settings_default(settings *out)
                        .eval_every = 1,
                        .ranks = 1,
                        .timeout = 120,
+                       .jobs = 1,
+                       .sweep_index = -1,
                        .index = "0:1",
                        .io = -1,
                        .opset = 13,

@@ -28,8 +28,8 @@ if command -v bash >/dev/null; then
     is "... a command to explain" "$(completed detent help insp)" = inspect
 fi
 expect "an unknown command" 2 tarin
-has err "there is no command 'tarin'; there are train eval predict quantize compare import verify export search capture inspect bench-comm data"
-for command in train eval predict verify export search capture inspect bench-comm data; do
+has err "there is no command 'tarin'; there are train eval predict quantize compare import verify export search capture inspect bench-comm sweep data"
+for command in train eval predict verify export search capture inspect bench-comm sweep data; do
     expect "$command --help" 0 $command --help
     has out "Usage: detent $command"
     expect "$command with an unknown option" 2 $command --frobnicate

@@ -260,7 +260,7 @@ expect "a file without its option" 0 import i8.tflite --out named.safetensors
 expect "... and a second one" 0 compare q.safetensors i8.tflite --index 0:3 $images
 has out "^equal predictions: "
 expect "one too many" 2 compare q.safetensors i8.tflite i8.tflite
-has err "what is 'i8.tflite'? Every value but a checkpoint follows its option"
+has err "what is 'i8.tflite'? Every value but a file follows its option"
 expect "nothing to compare with" 2 compare --checkpoint $F
 has err "--with names the network to compare with; or give --profiles"
 expect "profiles of a network of reals" 1 compare --checkpoint $F --profiles
