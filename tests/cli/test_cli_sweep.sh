@@ -138,6 +138,17 @@ has out "accumulate=1,per-channel=true  failed: .*--epochs is '3', but the run i
 expect "one run alone" 0 sweep fails.json --out alone --index 4
 is "... makes it" "$(ls alone)" = "accumulate=2,per-channel=false"
 
+if command -v flock >/dev/null; then
+    mkdir -p shared/accumulate=2,per-channel=true
+    flock shared/accumulate=2,per-channel=true sleep 2 &
+    sleep 0.3
+    expect "a run in whose directory another process works" 0 sweep fails.json --out shared --index 5
+    has out "^\[1/1\] accumulate=2,per-channel=true  2 epochs"
+else
+    n=$((n + 1))
+    echo "ok $n - a run that has to wait # SKIP no flock"
+fi
+
 sed 's/"epochs": 6/"epochs": 4000/' sweep.json >long.json
 "$detent" sweep long.json --out long --jobs 2 >out 2>err &
 pid=$!
