@@ -52,6 +52,8 @@
     XX(SQUASH,       squash,       squash)       /* x ..,C of capsules of D -> y ..,C                      */ \
     XX(CAPS_VOTES,   caps_votes,   caps_votes)   /* x N,I,A; w I,A,C -> votes N,I,C                        */ \
     XX(CAPS_ROUTE,   caps_route,   caps_route)   /* votes N*I,(H,W,)C; b C -> capsules N,(H,W,)C           */ \
+    XX(ROUTE_INT,    route_int,    route_int)    /* votes, codes; b C -> codes of capsules, as caps_route    */ \
+    XX(CLASS_INT,    class_int,    class_int)    /* s codes N,C -> codes of lengths N,J                    */ \
     XX(CAPS_LENGTH,  caps_length,  caps_class)   /* v N,C -> lengths N,J                                   */ \
     XX(CAPS_MASK,    caps_mask,    caps_class)   /* v N,C; labels i32 N -> the labelled capsule N,D        */ \
     XX(MARGIN_LOSS,  margin_loss,  caps_loss)    /* lengths N,J; labels i32 N -> mean loss 1               */ \

@@ -257,6 +257,27 @@ typedef struct {
     dt_route_format format[DT_MAX_ROUTING];
 } dt_caps_route_params;
 
+/* ROUTE_INT: routing by the integers of core/arith/capsules.h. Each list has a number an iteration, 0 behind the last
+ * one; b and c are of the logits and couplings that an iteration leaves for the next. */
+typedef struct {
+    int iterations, inputs, dim, joint; /* as of CAPS_ROUTE */
+    int whole;                          /* 1: the first couplings are 1; 0: 1 divided by the capsules of a softmax */
+    int gives_s;                        /* 1: out is s of the last iteration, which is not squashed; 0: v */
+    int s_bits[DT_MAX_ROUTING], s_frac[DT_MAX_ROUTING]; /* bits of a code, sign included, and fraction bits */
+    int v_bits[DT_MAX_ROUTING], v_frac[DT_MAX_ROUTING];
+    int b_bits[DT_MAX_ROUTING], b_frac[DT_MAX_ROUTING]; /* in units of log2 */
+    int c_bits[DT_MAX_ROUTING], c_frac[DT_MAX_ROUTING]; /* without sign */
+    /* Multipliers and shifts of sums and of agreements. All 0: they follow from the votes' scale, as in training. */
+    int acc_mul[DT_MAX_ROUTING], acc_shift[DT_MAX_ROUTING];
+    int agree_mul[DT_MAX_ROUTING], agree_shift[DT_MAX_ROUTING];
+} dt_route_int_params;
+
+/* CLASS_INT */
+typedef struct {
+    int dim;    /* values of a capsule */
+    int s_frac; /* fraction bits of the codes */
+} dt_class_int_params;
+
 typedef struct {
     float scale; /* factor on the loss: --regularization-scale */
 } dt_reconstruction_loss_params;

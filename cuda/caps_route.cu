@@ -9,19 +9,16 @@
  * Routing with one input and one iteration, as for primary capsules, has a kernel of its own, with one thread for each
  * capsule.
  */
+#include "caps_route.h"
 #include "reduce.h"
 
 #include "../core/grid_facts.h"
 
 extern "C" {
-#include "../layers/caps/caps_route.h"
 #include "../layers/caps/squash.h"
 }
 
 enum { WARP = 32, WARPS = DT_BLOCK / WARP, VOTES = 0, BIAS };
-
-/* A slice has few enough votes to stay in a multiprocessor's cache. */
-enum { SLICE_VALUES = 16384, SLICE_INPUTS = 64 };
 
 /* One iteration, forward. */
 typedef struct {
@@ -32,31 +29,6 @@ typedef struct {
     dt_fixed_format before; /* of the logits that its couplings come from */
     const dt_step *step;
 } route_pass;
-
-/* A block's part of the work: inputs first .. first + count - 1 of image n. */
-typedef struct {
-    int64_t n, first, count;
-    int64_t index; /* of the slice, in its image */
-} route_slice;
-
-__host__ __device__ static inline int64_t slice_inputs(int64_t width)
-{
-    const int64_t inputs = SLICE_VALUES / width;
-    return inputs < 1 ? 1 : inputs < SLICE_INPUTS ? inputs : (int64_t)SLICE_INPUTS;
-}
-
-__host__ __device__ static inline int64_t route_slices(int64_t inputs, int64_t width)
-{
-    return (inputs + slice_inputs(width) - 1) / slice_inputs(width);
-}
-
-__device__ static route_slice block_slice(const dt_route *t)
-{
-    const int64_t most = slice_inputs(dt_route_width(t)), slices = route_slices(t->inputs, dt_route_width(t));
-    const int64_t index = blockIdx.x % slices, first = index * most, left = t->inputs - first;
-    const route_slice s = { blockIdx.x / slices, first, left < most ? left : most, index };
-    return s;
-}
 
 /* What follows the computation of a value, as in layers/caps/caps_route.c; *largest is the thread's. */
 __device__ static inline float settle(const route_pass *p, const dt_fixed_format *f, int64_t draw, float x,
@@ -92,7 +64,7 @@ __device__ static inline double warp_sum(double x)
 
 /* out[pair] = <vote, v[m]>, added to what is there if `add`; pairs are the slice's, v the image's capsules. Eight lanes
  * share a pair, and add as dt_caps_dot does. All threads must call. */
-__device__ static void agreements(const dt_route *t, const route_slice *s, const float *v, int add, float *out)
+__device__ static void agreements(const dt_route *t, const dt_route_slice *s, const float *v, int add, float *out)
 {
     const float scale = dt_scale_at(t->scale, t->n_scale, 0), *votes = dt_route_votes(t, s->n, s->first);
     const int capsules = (int)t->capsules, pairs = (int)s->count * capsules;
@@ -110,7 +82,7 @@ __device__ static void agreements(const dt_route *t, const route_slice *s, const
 }
 
 /* The slice's part of the sum over inputs of weight * vote. A thread owns every DT_BLOCK-th value of the output. */
-__device__ static void sum_votes(const dt_route *t, const route_slice *s, const float *weights)
+__device__ static void sum_votes(const dt_route *t, const dt_route_slice *s, const float *weights)
 {
     const float scale = dt_scale_at(t->scale, t->n_scale, 0), *votes = dt_route_votes(t, s->n, s->first);
     const int64_t width = dt_route_width(t);
@@ -126,7 +98,7 @@ __device__ static void sum_votes(const dt_route *t, const route_slice *s, const 
 }
 
 /* Rounds the logits and makes couplings of them, a warp for each softmax. */
-__device__ static void softmax(const route_pass *p, const route_slice *s, float *b, float *c)
+__device__ static void softmax(const route_pass *p, const dt_route_slice *s, float *b, float *c)
 {
     const dt_route *t = &p->t;
     const int64_t lane = threadIdx.x % WARP, end = s->count * t->capsules;
@@ -155,7 +127,7 @@ __device__ static void softmax(const route_pass *p, const route_slice *s, float 
 }
 
 /* The couplings of iteration 0. */
-__device__ static void equal_couplings(const route_pass *p, const route_slice *s, float *c)
+__device__ static void equal_couplings(const route_pass *p, const dt_route_slice *s, float *c)
 {
     const dt_route *t = &p->t;
     const int64_t draw = first_draw(p, s->n, t->inputs * t->capsules) + s->first * t->capsules;
@@ -171,7 +143,7 @@ __device__ static void equal_couplings(const route_pass *p, const route_slice *s
 __global__ static void route_sweep_kernel(route_pass p)
 {
     const dt_route *t = &p.t;
-    const route_slice s = block_slice(t);
+    const dt_route_slice s = dt_block_slice(t);
     float *b = dt_route_pairs(t, t->b, 0, s.n, s.first), *c = b;
 
     if (p.r == 0) {
@@ -205,7 +177,7 @@ __device__ static void finish_capsule(const route_pass *p, int64_t i, float *s)
 /* to[d] = sum over the slices of capsule i of the batch, in order */
 __device__ static void add_slices(const dt_route *t, int64_t i, float *to)
 {
-    const int slices = (int)route_slices(t->inputs, dt_route_width(t));
+    const int slices = (int)dt_route_slices(t->inputs, dt_route_width(t));
 
     for (int d = 0; d < t->dim; d++) {
         float sum = 0.0f;
@@ -242,35 +214,63 @@ __global__ static void route_single_kernel(route_pass p)
     finish_capsule(&p, i, s);
 }
 
+/* ds of one capsule of codes, whose v has the gradient dv, which is changed. */
+__device__ static void grid_capsule_backward(const dt_route *t, int r, const float *s, const float *v, float *dv,
+                                             float *ds)
+{
+    const dt_route_limits *l = &t->limits;
+
+    if (t->gives_s && r == t->iterations - 1) {
+        for (int d = 0; d < t->dim; d++) ds[d] = dv[d];
+    } else {
+        for (int d = 0; d < t->dim; d++) dv[d] = dt_route_gated(dv[d], v[d], l->v_low[r], l->v_high[r]);
+        dt_squash_backward(s, dv, t->dim, 1, ds);
+    }
+    for (int d = 0; d < t->dim; d++) ds[d] = dt_route_gated(ds[d], s[d], l->s_low[r], l->s_high[r]);
+}
+
 /* One thread for each output capsule: ds of iteration r from dv, which is dy or lies in slices; and v, which the votes'
  * gradient needs of all iterations but the last. */
 __global__ static void route_capsules_backward_kernel(dt_route t, int r, const float *dy)
 {
     const int64_t i = dt_thread(), at = i * t.dim;
     if (i >= t.images * t.capsules) return;
-    const float *s = dt_route_capsules(&t, t.s, r, 0) + at, *dv = dy + at;
+    const float *s = dt_route_capsules(&t, t.s, r, 0) + at;
+    float *v = dt_route_capsules(&t, t.v, r, 0) + at, *dv = t.part + at, *ds = dt_route_capsules(&t, t.ds, r, 0) + at;
 
     if (r < t.iterations - 1) {
-        add_slices(&t, i, t.part + at); /* into the first */
-        dv = t.part + at;
-        dt_squash(s, t.dim, dt_route_capsules(&t, t.v, r, 0) + at);
+        add_slices(&t, i, dv); /* into the first */
+        if (!t.on_grid) dt_squash(s, t.dim, v);
+    } else {
+        for (int d = 0; d < t.dim; d++) dv[d] = dy[at + d];
     }
-    dt_squash_backward(s, dv, t.dim, 1, dt_route_capsules(&t, t.ds, r, 0) + at);
+    if (t.on_grid)
+        grid_capsule_backward(&t, r, s, v, dv, ds);
+    else
+        dt_squash_backward(s, dv, t.dim, 1, ds);
 }
 
-/* dc -> db of a slice, a warp for each softmax; `later` is db of the next iteration, or NULL. */
-__device__ static void softmax_backward(const dt_route *t, const route_slice *s, const float *c, const float *later,
+/* Gives to db, which is dc, of iteration r - 1 of a slice; a warp for each softmax. `later` is db of the next
+ * iteration, or NULL. */
+__device__ static void softmax_backward(const dt_route *t, const dt_route_slice *s, int r, const float *later,
                                         float *db)
 {
+    const float *c = dt_route_pairs(t, t->c, r - 1, s->n, s->first);
+    const float *b = t->on_grid ? dt_route_pairs(t, t->logits, r - 1, s->n, s->first) : NULL;
+    const dt_route_limits *l = &t->limits;
     const int64_t lane = threadIdx.x % WARP, end = s->count * t->capsules;
 
     for (int64_t first = threadIdx.x / WARP * t->span; first < end; first += WARPS * t->span) {
         double sum = 0.0;
-        for (int64_t k = first + lane; k < first + t->span; k += WARP) sum += (double)(c[k] * db[k]);
+        for (int64_t k = first + lane; k < first + t->span; k += WARP) {
+            if (b) db[k] = dt_route_gated(db[k], c[k], -INFINITY, l->c_high[r - 1]);
+            sum += (double)(c[k] * db[k]);
+        }
         const float mean = (float)warp_sum(sum);
         for (int64_t k = first + lane; k < first + t->span; k += WARP) {
             db[k] = c[k] * (db[k] - mean);
             if (later) db[k] += later[k];
+            if (b) db[k] = dt_route_gated(db[k], b[k], l->b_low[r - 1], l->b_high[r - 1]);
         }
     }
 }
@@ -278,14 +278,13 @@ __device__ static void softmax_backward(const dt_route *t, const route_slice *s,
 /* One block for each slice of each image: db of iteration r - 1, and its part of dv. */
 __global__ static void route_sweep_backward_kernel(dt_route t, int r)
 {
-    const route_slice s = block_slice(&t);
-    const float *c = dt_route_pairs(&t, t.c, r - 1, s.n, s.first);
+    const dt_route_slice s = dt_block_slice(&t);
     const float *later = r < t.iterations - 1 ? dt_route_pairs(&t, t.b, r, s.n, s.first) : NULL;
     float *db = dt_route_pairs(&t, t.b, r - 1, s.n, s.first);
 
     agreements(&t, &s, dt_route_capsules(&t, t.ds, r, s.n), 0, db);
     __syncthreads();
-    softmax_backward(&t, &s, c, later, db);
+    softmax_backward(&t, &s, r, later, db);
     __syncthreads();
     sum_votes(&t, &s, db);
 }
@@ -294,7 +293,7 @@ __global__ static void route_sweep_backward_kernel(dt_route t, int r)
  * it keeps ds and v of all iterations. */
 __global__ static void route_votes_backward_kernel(dt_route t, float *du, int fresh)
 {
-    const route_slice s = block_slice(&t);
+    const dt_route_slice s = dt_block_slice(&t);
     const int64_t width = dt_route_width(&t);
     const float c0 = dt_route_first_coupling(&t), *c = dt_route_pairs(&t, t.c, 0, s.n, s.first);
     const float *db = dt_route_pairs(&t, t.b, 0, s.n, s.first);
@@ -335,7 +334,7 @@ static dt_status route_prepare(dt_node *node, const dt_exec *ex, size_t *scratch
 {
     const dt_caps_route_params *p = (const dt_caps_route_params *)node->params;
     const dt_shape *y = &node->out->shape;
-    return dt_route_prepare(node, ex, route_slices(p->inputs, dt_count(y) / y->dim[0]), scratch_bytes);
+    return dt_route_prepare(node, ex, dt_route_slices(p->inputs, dt_count(y) / y->dim[0]), scratch_bytes);
 }
 
 static dt_status route_forward(const dt_node *node, const dt_exec *ex)
@@ -345,7 +344,7 @@ static dt_status route_forward(const dt_node *node, const dt_exec *ex)
     route_pass pass = { dt_route_look(node, ex->scratch), 0, p->fixed, p->observe, p->format[0], {}, ex->step };
     const dt_route *t = &pass.t;
     const unsigned capsule_blocks = dt_blocks(t->images * t->capsules, DT_BLOCK);
-    const unsigned slice_blocks = (unsigned)(t->images * route_slices(t->inputs, dt_route_width(t)));
+    const unsigned slice_blocks = (unsigned)(t->images * dt_route_slices(t->inputs, dt_route_width(t)));
 
     DT_CUDA(cudaMemsetAsync(t->seen, 0, sizeof *t->seen, stream));
     if (t->inputs == 1 && t->iterations == 1) {
@@ -365,33 +364,39 @@ static dt_status route_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-static dt_status route_backward(const dt_node *node, const dt_exec *ex)
+dt_status dt_cuda_route_backward(const dt_node *node, const dt_exec *ex, const dt_route *t)
 {
-    const dt_route t = dt_route_look(node, ex->scratch);
     const cudaStream_t stream = dt_stream_of(ex);
-    const unsigned capsule_blocks = dt_blocks(t.images * t.capsules, DT_BLOCK);
-    const unsigned slice_blocks = (unsigned)(t.images * route_slices(t.inputs, dt_route_width(&t)));
+    const unsigned capsule_blocks = dt_blocks(t->images * t->capsules, DT_BLOCK);
+    const unsigned slice_blocks = (unsigned)(t->images * dt_route_slices(t->inputs, dt_route_width(t)));
     const int fresh = node->fresh & 1u << VOTES ? 1 : 0;
     float *du = dt_grads(node->in[VOTES]), *db = dt_grads(node->in[BIAS]);
     if (!du && !db) return DT_OK;
 
-    for (int r = t.iterations - 1; r >= 0; r--) {
-        DT_LAUNCH(route_capsules_backward_kernel, capsule_blocks, DT_BLOCK, 0, stream, t, r, dt_grads(node->out));
+    for (int r = t->iterations - 1; r >= 0; r--) {
+        DT_LAUNCH(route_capsules_backward_kernel, capsule_blocks, DT_BLOCK, 0, stream, *t, r, dt_grads(node->out));
         DT_CUDA_LAUNCHED();
         if (r == 0) break;
-        DT_LAUNCH(route_sweep_backward_kernel, slice_blocks, DT_BLOCK, 0, stream, t, r);
+        DT_LAUNCH(route_sweep_backward_kernel, slice_blocks, DT_BLOCK, 0, stream, *t, r);
         DT_CUDA_LAUNCHED();
     }
     if (du) {
-        DT_LAUNCH(route_votes_backward_kernel, slice_blocks, DT_BLOCK, 0, stream, t, du, fresh);
+        DT_LAUNCH(route_votes_backward_kernel, slice_blocks, DT_BLOCK, 0, stream, *t, du, fresh);
         DT_CUDA_LAUNCHED();
     }
     if (db) {
-        DT_LAUNCH(route_bias_backward_kernel, (unsigned)(t.types * t.dim), DT_BLOCK, 0, stream, t, db,
+        DT_LAUNCH(route_bias_backward_kernel, (unsigned)(t->types * t->dim), DT_BLOCK, 0, stream, *t, db,
                   (int)(node->fresh & 1u << BIAS));
         DT_CUDA_LAUNCHED();
     }
     return DT_OK;
+}
+
+static dt_status route_backward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_route t = dt_route_look(node, ex->scratch);
+
+    return dt_cuda_route_backward(node, ex, &t);
 }
 
 extern "C" const dt_kernel dt_cuda_caps_route;

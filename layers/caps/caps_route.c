@@ -213,8 +213,8 @@ static inline void add_agreements_of(const float *u, float scale, const float *v
     for (int64_t m = 0; m < n; m++) sum[m] += dt_caps_dot(u + m * dim, scale, v + m * dim, dim);
 }
 
-/* sum[m] += <scale * u[m], v[m]>, of n capsules. With constant dims the compiler makes vectors. */
-static void add_agreements(const float *u, float scale, const float *v, int64_t n, int dim, float *sum)
+/* With constant dims the compiler makes vectors. */
+void dt_caps_add_agreements(const float *u, float scale, const float *v, int64_t n, int dim, float *sum)
 {
     switch (dim) {
     case 8: add_agreements_of(u, scale, v, n, 8, sum); break;
@@ -231,8 +231,7 @@ static inline void add_weighted_of(const float *u, float scale, const float *w, 
     }
 }
 
-/* sum[m] += w[m] * (scale * u[m]), of n capsules */
-static void add_weighted(const float *u, float scale, const float *w, int64_t n, int dim, float *sum)
+void dt_caps_add_weighted(const float *u, float scale, const float *w, int64_t n, int dim, float *sum)
 {
     switch (dim) {
     case 8: add_weighted_of(u, scale, w, n, 8, sum); break;
@@ -271,7 +270,7 @@ static void sum_votes(const route_image *im, int r, route_weights weights_of, fl
         memset(block, 0, (size_t)width * sizeof *block);
         for (int64_t i = first; i < first + BLOCK && i < t->inputs; i++) {
             const float *weights = weights_of(im, r, i);
-            add_weighted(dt_route_votes(t, im->n, i), im->scale, weights, t->capsules, t->dim, block);
+            dt_caps_add_weighted(dt_route_votes(t, im->n, i), im->scale, weights, t->capsules, t->dim, block);
         }
         for (int64_t k = 0; k < width; k++) total[k] += block[k];
     }
@@ -291,8 +290,8 @@ static const float *couplings(const route_image *im, int r, int64_t i)
     }
     float *c = dt_route_pairs(t, t->c, r - 1, im->n, i);
     if (r == 1) memset(b, 0, (size_t)t->capsules * sizeof *b);
-    add_agreements(dt_route_votes(t, im->n, i), im->scale, dt_route_capsules(t, t->y, 0, im->n), t->capsules, t->dim,
-                   b);
+    dt_caps_add_agreements(dt_route_votes(t, im->n, i), im->scale, dt_route_capsules(t, t->y, 0, im->n), t->capsules,
+                           t->dim, b);
     settle_pairs(im, &format[r - 1].b, &im->seen->b[r - 1], b, i);
     for (int64_t m = 0; m < t->capsules; m += t->span) softmax(b + m, t->span, c + m);
     settle_pairs(im, &format[r].c, &im->seen->c[r], c, i);
@@ -348,6 +347,12 @@ static dt_status route_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
+/* Leaves of n gradients those of codes within their range. */
+static void gate(float *gradient, const float *x, int64_t n, float low, float high)
+{
+    for (int64_t k = 0; k < n; k++) gradient[k] = dt_route_gated(gradient[k], x[k], low, high);
+}
+
 /* db of iteration r - 1 */
 static const float *logit_gradients(const route_image *im, int r, int64_t i)
 {
@@ -356,15 +361,21 @@ static const float *logit_gradients(const route_image *im, int r, int64_t i)
     float *db = dt_route_pairs(t, t->b, r - 1, im->n, i); /* dc at first */
 
     memset(db, 0, (size_t)t->capsules * sizeof *db);
-    add_agreements(dt_route_votes(t, im->n, i), im->scale, ds, t->capsules, t->dim, db);
+    dt_caps_add_agreements(dt_route_votes(t, im->n, i), im->scale, ds, t->capsules, t->dim, db);
+    if (t->on_grid) gate(db, c, t->capsules, -INFINITY, t->limits.c_high[r - 1]);
     for (int64_t first = 0; first < t->capsules; first += t->span) {
         double mean = 0.0;
         for (int64_t m = first; m < first + t->span; m++) mean += (double)(c[m] * db[m]);
         for (int64_t m = first; m < first + t->span; m++) db[m] = c[m] * (db[m] - (float)mean);
     }
-    if (r == t->iterations - 1) return db;
-    const float *later = dt_route_pairs(t, t->b, r, im->n, i);
-    for (int64_t m = 0; m < t->capsules; m++) db[m] += later[m];
+    if (r < t->iterations - 1) {
+        const float *later = dt_route_pairs(t, t->b, r, im->n, i);
+        for (int64_t m = 0; m < t->capsules; m++) db[m] += later[m];
+    }
+    if (t->on_grid) {
+        const dt_route_limits *l = &t->limits;
+        gate(db, dt_route_pairs(t, t->logits, r - 1, im->n, i), t->capsules, l->b_low[r - 1], l->b_high[r - 1]);
+    }
     return db;
 }
 
@@ -377,9 +388,27 @@ static void vote_gradients(const route_image *im, int64_t i, int fresh, float *d
     for (int64_t k = 0; k < dt_route_width(t); k++) du[k] = fresh ? c0 * ds[k] : du[k] + c0 * ds[k];
     for (int r = 1; r < t->iterations; r++) {
         const float *c = dt_route_pairs(t, t->c, r - 1, im->n, i), *db = dt_route_pairs(t, t->b, r - 1, im->n, i);
-        add_weighted(dt_route_capsules(t, t->ds, r, im->n), 1.0f, c, t->capsules, t->dim, du);
-        add_weighted(dt_route_capsules(t, t->v, r - 1, im->n), 1.0f, db, t->capsules, t->dim, du);
+        dt_caps_add_weighted(dt_route_capsules(t, t->ds, r, im->n), 1.0f, c, t->capsules, t->dim, du);
+        dt_caps_add_weighted(dt_route_capsules(t, t->v, r - 1, im->n), 1.0f, db, t->capsules, t->dim, du);
     }
+}
+
+/* ds of iteration r, whose v has the gradient dv; on the grid dv is changed. */
+static void capsules_backward(const route_image *im, int r, float *dv)
+{
+    const dt_route *t = im->t;
+    const int64_t width = dt_route_width(t);
+    const dt_route_limits *l = &t->limits;
+    const float *s = dt_route_capsules(t, t->s, r, im->n);
+    float *ds = dt_route_capsules(t, t->ds, r, im->n);
+
+    if (t->on_grid && t->gives_s && r == t->iterations - 1) {
+        memcpy(ds, dv, (size_t)width * sizeof *ds);
+    } else {
+        if (t->on_grid) gate(dv, dt_route_capsules(t, t->v, r, im->n), width, l->v_low[r], l->v_high[r]);
+        dt_squash_capsules_backward(s, dv, t->capsules, t->dim, 1, ds);
+    }
+    if (t->on_grid) gate(ds, s, width, l->s_low[r], l->s_high[r]);
 }
 
 /* Leaves ds, v and db of all iterations in the scratch; dy and du are of the batch, du may be NULL. */
@@ -389,12 +418,12 @@ static void route_image_backward(const route_image *im, const float *dy, int fre
     const int64_t width = dt_route_width(t);
     float *dv = dt_route_capsules(t, t->part, PART_DV, im->n);
 
+    memcpy(dv, dy + im->n * width, (size_t)width * sizeof *dv);
     for (int r = t->iterations - 1; r >= 0; r--) {
-        const int last = r == t->iterations - 1;
         const float *s = dt_route_capsules(t, t->s, r, im->n);
-        if (!last) dt_squash_capsules(s, t->capsules, t->dim, dt_route_capsules(t, t->v, r, im->n));
-        dt_squash_capsules_backward(s, last ? dy + im->n * width : dv, t->capsules, t->dim, 1,
-                                    dt_route_capsules(t, t->ds, r, im->n));
+        if (!t->on_grid && r < t->iterations - 1)
+            dt_squash_capsules(s, t->capsules, t->dim, dt_route_capsules(t, t->v, r, im->n));
+        capsules_backward(im, r, dv);
         if (r > 0) sum_votes(im, r, logit_gradients, dv);
     }
     if (!du) return;
@@ -421,21 +450,26 @@ static void bias_backward(const dt_route *t, int fresh, float *db)
     }
 }
 
-static dt_status route_backward(const dt_node *node, const dt_exec *ex)
+dt_status dt_route_backward(const dt_node *node, const dt_route *t)
 {
-    const dt_route t = dt_route_look(node, ex->scratch);
     const int fresh = node->fresh & 1u << VOTES ? 1 : 0;
     float *du = node->in[VOTES]->grad, *dbias = node->in[BIAS]->grad;
     if (!du && !dbias) return DT_OK;
 
 #pragma omp parallel for
-    for (int64_t n = 0; n < t.images; n++) {
-        const float scale = dt_scale_at(t.scale, t.n_scale, 0);
-        const route_image im = { &t, node->params, &ex->step->in, n, scale, NULL };
+    for (int64_t n = 0; n < t->images; n++) {
+        const route_image im = { .t = t, .n = n, .scale = dt_scale_at(t->scale, t->n_scale, 0) };
         route_image_backward(&im, node->out->grad, fresh, du);
     }
-    if (dbias) bias_backward(&t, (int)(node->fresh & 1u << BIAS), dbias);
+    if (dbias) bias_backward(t, (int)(node->fresh & 1u << BIAS), dbias);
     return DT_OK;
+}
+
+static dt_status route_backward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_route t = dt_route_look(node, ex->scratch);
+
+    return dt_route_backward(node, &t);
 }
 
 const dt_kernel dt_cpu_caps_route = {

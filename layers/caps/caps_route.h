@@ -25,6 +25,13 @@ static inline const dt_route_ranges *dt_route_ranges_of(const dt_node *node)
     return (const dt_route_ranges *)node->aux;
 }
 
+/* Of routing by integers: the real values of the first and the last code of s, v and b, and of the last of c, for each
+ * iteration. Nothing flows back through a code at its limit. */
+typedef struct {
+    float s_low[DT_MAX_ROUTING], s_high[DT_MAX_ROUTING], v_low[DT_MAX_ROUTING], v_high[DT_MAX_ROUTING];
+    float b_low[DT_MAX_ROUTING], b_high[DT_MAX_ROUTING], c_high[DT_MAX_ROUTING];
+} dt_route_limits;
+
 typedef struct {
     int64_t images, inputs; /* N, I */
     int64_t types;          /* J */
@@ -37,16 +44,22 @@ typedef struct {
     const float *bias; /* [J][D] */
     float *y;          /* [N][M][D]: v of the iteration that ran last */
 
+    int on_grid;            /* 1: routing by integers, ROUTE_INT: s, c, v and logits are real values of codes */
+    int whole;              /* 1: the couplings of iteration 0 are 1 */
+    int gives_s;            /* 1: y is s of the last iteration */
+    dt_route_limits limits; /* on_grid */
+
     /* These lie in aux. */
     dt_route_ranges *seen;
-    float *s; /* [R] arrays of capsules, before squash */
-    float *c; /* arrays of pairs: the couplings of iterations 1, 2, .. */
+    float *s;      /* [R] arrays of capsules, before squash */
+    float *c;      /* arrays of pairs: the couplings of iterations 1, 2, .. */
+    float *logits; /* on_grid: arrays of pairs: b after iterations 0, 1, .. */
 
     /* These lie in scratch; forward uses b and part alone. */
     float *b;    /* forward: one array of pairs, first the couplings of iteration 0, then the logits;
                   * backward: [R-1] arrays of pairs, the gradients of the logits after iterations 0, 1, .. */
     float *ds;   /* [R] arrays of capsules, the gradients of s */
-    float *v;    /* arrays of capsules */
+    float *v;    /* arrays of capsules; on_grid: [R], in aux, where forward has left them */
     float *part; /* [parts] arrays of capsules: sums over a part of the inputs */
 } dt_route;
 
@@ -77,7 +90,7 @@ static inline DT_HD const float *dt_route_votes(const dt_route *t, int64_t n, in
 /* Returns c of iteration 0, the softmax of equal logits. */
 static inline DT_HD float dt_route_first_coupling(const dt_route *t)
 {
-    return 1.0f / (float)t->span;
+    return t->whole ? 1.0f : 1.0f / (float)t->span;
 }
 
 /* Returns x rounded to its format. draw is dt_fixed_draw's index, which counts on from image to image. */
@@ -88,6 +101,20 @@ static inline DT_HD float dt_route_round(const dt_fixed_format *f, const dt_step
 
 /* Returns the sizes and pointers of a node that infer has accepted. */
 dt_route dt_route_look(const dt_node *node, void *scratch);
+
+/* Returns the gradient that flows through a code at x, whose range is low..high. */
+static inline DT_HD float dt_route_gated(float gradient, float x, float low, float high)
+{
+    return x <= low || x >= high ? 0.0f : gradient;
+}
+
+/* sum[m] += <scale * u[m], v[m]>, of n capsules, on the CPU. */
+void dt_caps_add_agreements(const float *u, float scale, const float *v, int64_t n, int dim, float *sum);
+/* sum[m] += w[m] * (scale * u[m]), of n capsules, on the CPU. */
+void dt_caps_add_weighted(const float *u, float scale, const float *w, int64_t n, int dim, float *sum);
+
+/* Is the CPU's backward of a node that t looks at. */
+dt_status dt_route_backward(const dt_node *node, const dt_route *t);
 
 /* Is a kernel's prepare. parts is the number of parts into which the backend cuts the inputs to sum over each. */
 dt_status dt_route_prepare(const dt_node *node, const dt_exec *ex, int64_t parts, size_t *scratch_bytes);

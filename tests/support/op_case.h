@@ -41,6 +41,7 @@ typedef struct {
     int n_scale;        /* scales of a grid tensor: 0 or 1: one; else n_scale, of scale * (1 + index / 8) each */
     int scale_of_first; /* 1: input 0's scale is this one's too, in the same memory, as if one quantizer had made both
                          */
+    int scale_form;     /* dt_tensor.scale_form of a grid tensor */
     int scale_first;    /* 1: scales go along the first axis (filters); 0: along the last */
     dt_dtype type;      /* inputs of another type than DT_F32 get no gradient */
     int state;          /* 1: it has no gradient, and forward may change it (running statistics) */

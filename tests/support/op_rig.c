@@ -215,6 +215,7 @@ static void rig_inputs(op_rig *rig, const op_case *c)
         free(host);
         t->wants_grad = op_is_differentiable(c, k);
         if (t->wants_grad) t->grad = room_of_constant(rig, "gradient", k, 0.5f, op_input_count(c, k));
+        t->scale_form = in->scale_form;
         if (in->scale_of_first) {
             t->scale = rig->in[0].scale;
         } else if (t->n_scale > 0) {

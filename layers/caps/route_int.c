@@ -1,0 +1,454 @@
+/*
+ * route_int.c - dynamic routing by integers: what caps_route.c computes, on codes alone.
+ *
+ *   b = 0;  for r = 0 .. R-1:
+ *     acc[j] = sum over inputs i of c[i,j] u[i,j]        r = 0: the sum of u; 1 / span is in the ratio
+ *     s[j] = code of acc[j] and bias[j];  v[j] = code of squash(s[j])
+ *     a[i,j] = <u[i,j], v[j]>;  b[i,j] = code of b[i,j] and a[i,j];  c[i,:] = codes of softmax(b[i,:])
+ *                                                        not after the last iteration
+ *
+ * core/arith/capsules.h has the arithmetic, which is exact whatever the order of sums. Capsules of a convolution are
+ * routed too, with one input and one iteration: with params.whole, v = squash(u + bias). The output is v, or s of the
+ * last iteration where its lengths give the classes (class_int.c).
+ *
+ * Votes, couplings and capsules are floats that hold codes, or codes times a power of two. Products of a coupling and a
+ * vote, and agreements, stay below 2^24, so that f32 sums them exactly; longer sums go to 32-bit integers in blocks.
+ *
+ * Backward is that of caps_route.c, straight through the roundings, by the values that forward has left. Nothing flows
+ * through a code at its limit.
+ *
+ * Shapes and source: caps_route.c. votes is a grid tensor of one scale; so is y, whose scale is a power of two.
+ * CUDA: cuda/route_int.cu.  Tests: tests/layers/test_route_int.c.
+ */
+#include "route_int.h"
+
+#include "../../core/grid_facts.h"
+
+#include <assert.h>
+#include <string.h>
+
+const dt_caps_tables dt_caps_table = { { DT_SQUASH_TABLE }, { DT_EXP_TABLE } };
+
+/* Codes with equal fraction bits have equal scales. */
+static const char powers_of_two;
+
+/* Of an image: the sum of a block, and a gradient of v. */
+enum { PART_BLOCK, PART_DV, N_PARTS };
+
+static int64_t span_of(const dt_node *node)
+{
+    const dt_route_int_params *p = node->params;
+    const dt_shape *u = &node->in[DT_ROUTE_VOTES]->shape;
+    const int64_t types = dt_channels(u) / p->dim;
+
+    return p->joint && u->ndim == 4 ? types * u->dim[1] * u->dim[2] : types;
+}
+
+/* ---- facts ---- */
+
+static dt_status check_shapes(const dt_node *node)
+{
+    const dt_route_int_params *p = node->params;
+    const dt_tensor *votes = node->in[DT_ROUTE_VOTES], *bias = node->in[DT_ROUTE_BIAS];
+    const dt_shape *u = &votes->shape;
+    char text[64];
+
+    DT_CHECK(p->iterations >= 1 && p->iterations <= DT_MAX_ROUTING && p->inputs >= 1 && p->dim >= 1, DT_ERR_ARGUMENT,
+             "%s: route_int: %d iterations, %d inputs, dim %d; allowed are 1 to %d iterations, and 1 or more",
+             node->name, p->iterations, p->inputs, p->dim, DT_MAX_ROUTING);
+    DT_CHECK((u->ndim == 3 && u->dim[1] == p->inputs) || (u->ndim == 4 && u->dim[0] % p->inputs == 0), DT_ERR_SHAPE,
+             "%s: route_int: votes are %s; needed are the axes N,I,C or N*I,H,W,C of %d input capsules", node->name,
+             dt_shape_text(u, text, sizeof text), p->inputs);
+    DT_CHECK(dt_channels(u) % p->dim == 0 && dt_count(&bias->shape) == dt_channels(u), DT_ERR_SHAPE,
+             "%s: route_int: votes have %lld channels, bias has %lld values; needed are as many, in capsules of %d",
+             node->name, (long long)dt_channels(u), (long long)dt_count(&bias->shape), p->dim);
+    DT_CHECK(votes->n_scale == 1 && bias->n_scale == 0, DT_ERR_ARGUMENT,
+             "%s: route_int: votes have %d scales, bias %d; votes are codes of one scale, and bias is real", node->name,
+             votes->n_scale, bias->n_scale);
+    return DT_OK;
+}
+
+static dt_status check_formats(const dt_node *node)
+{
+    const dt_route_int_params *p = node->params;
+
+    for (int r = 0; r < p->iterations; r++) {
+        const int more = r < p->iterations - 1, has_v = more || !p->gives_s;
+        DT_CHECK(p->s_bits[r] >= 2, DT_ERR_ARGUMENT,
+                 "%s: route_int: s of iteration %d has %d bits, allowed are 2 to 16", node->name, r, p->s_bits[r]);
+        DT_CHECK(!has_v || (p->v_bits[r] >= 2 && p->s_frac[r] + DT_SQUASH_ONE >= p->v_frac[r]), DT_ERR_ARGUMENT,
+                 "%s: route_int: v of iteration %d has %d bits and %d fraction bits; allowed are 2 to 16 bits, and at "
+                 "most %d fraction bits",
+                 node->name, r, p->v_bits[r], p->v_frac[r], p->s_frac[r] + DT_SQUASH_ONE);
+        DT_CHECK(!more || (p->b_bits[r] >= 2 && p->c_bits[r] >= 1), DT_ERR_ARGUMENT,
+                 "%s: route_int: b and c of iteration %d have %d and %d bits; allowed are 2 to 16 and 1 to 16",
+                 node->name, r, p->b_bits[r], p->c_bits[r]);
+    }
+    DT_CHECK(p->iterations == 1 || span_of(node) <= DT_CAPS_SPAN_MAX, DT_ERR_UNSUPPORTED,
+             "%s: route_int: a softmax of %lld capsules; allowed are up to %d", node->name, (long long)span_of(node),
+             DT_CAPS_SPAN_MAX);
+    return DT_OK;
+}
+
+dt_route_int_limit dt_route_int_excess(const dt_route_int_params *p, int64_t u)
+{
+    const int64_t exact = (int64_t)1 << 24, word = (int64_t)1 << 31;
+    const dt_route_int_limit first[] = { { "a vote", u, exact }, { "the first sum of votes", u * p->inputs, word } };
+
+    for (int k = 0; k < 2; k++) {
+        if (first[k].most >= first[k].below) return first[k];
+    }
+    for (int r = 0; r < p->iterations - 1; r++) {
+        const int64_t c = ((int64_t)1 << p->c_bits[r]) - 1, v = (int64_t)1 << (p->v_bits[r] - 1);
+        const dt_route_int_limit of[] = { { "a coupling times a vote", c * u, exact },
+                                          { "a sum of couplings times votes", c * u * p->inputs, word },
+                                          { "an agreement", p->dim * u * v, exact } };
+        for (int k = 0; k < 3; k++) {
+            if (of[k].most >= of[k].below) return of[k];
+        }
+    }
+    return (dt_route_int_limit){ NULL, 0, 0 };
+}
+
+static dt_status check_bounds(const dt_node *node)
+{
+    const dt_route_int_params *p = node->params;
+    const dt_route_int_limit l = dt_route_int_excess(p, dt_code_bound(node->in[DT_ROUTE_VOTES]));
+
+    DT_CHECK(!l.of, DT_ERR_UNSUPPORTED,
+             "%s: route_int: %s may reach %lld, and must stay below %lld; quantize the votes, or take fewer bits",
+             node->name, l.of, (long long)l.most, (long long)l.below);
+    for (int r = 0; r < p->iterations; r++) {
+        const int64_t s = (int64_t)1 << (p->s_bits[r] - 1);
+        DT_CHECK(p->dim * s * s < (int64_t)1 << 36, DT_ERR_UNSUPPORTED,
+                 "%s: route_int: %d squares of codes of %d bits; their sum must stay below 2^36; take fewer bits",
+                 node->name, p->dim, p->s_bits[r]);
+    }
+    return DT_OK;
+}
+
+/* Values of one array of capsules, and of one of pairs. */
+static size_t n_capsules(const dt_node *node)
+{
+    return (size_t)dt_count(&node->out->shape);
+}
+
+static size_t n_pairs(const dt_node *node)
+{
+    const dt_route_int_params *p = node->params;
+    return n_capsules(node) / (size_t)p->dim * (size_t)p->inputs;
+}
+
+static dt_status route_int_infer(dt_node *node)
+{
+    const dt_route_int_params *p = node->params;
+    const dt_shape *u = &node->in[DT_ROUTE_VOTES]->shape;
+    dt_tensor *y = node->out;
+    assert(node->in[DT_ROUTE_VOTES]->type == DT_F32 && node->in[DT_ROUTE_BIAS]->type == DT_F32);
+
+    DT_TRY(check_shapes(node));
+    DT_TRY(check_formats(node));
+    DT_TRY(check_bounds(node));
+    y->shape = *u;
+    if (u->ndim == 3)
+        y->shape = (dt_shape){ .ndim = 2, .dim = { u->dim[0], u->dim[2] } };
+    else
+        y->shape.dim[0] /= p->inputs;
+    const int last = p->iterations - 1;
+    y->n_scale = 1;
+    y->scale_of = &powers_of_two;
+    y->scale_form = p->gives_s ? p->s_frac[last] : p->v_frac[last];
+    y->qmax = ((int64_t)1 << ((p->gives_s ? p->s_bits : p->v_bits)[last] - 1)) - 1;
+    y->qmin = -y->qmax - 1;
+    const size_t later = (size_t)last;
+    node->aux_bytes = (2 * (later + 1) * n_capsules(node) + 2 * later * n_pairs(node)) * sizeof(float);
+    return DT_OK;
+}
+
+static const dt_field route_int_fields[] = {
+    { DT_MEMBER(dt_route_int_params, iterations), DT_INT(1, DT_MAX_ROUTING) },
+    { DT_MEMBER(dt_route_int_params, inputs), DT_INT(1, 1 << 24) },
+    { DT_MEMBER(dt_route_int_params, dim), DT_INT(1, 1 << 20) },
+    { DT_MEMBER(dt_route_int_params, joint), DT_INT(0, 1) },
+    { DT_MEMBER(dt_route_int_params, whole), DT_INT(0, 1) },
+    { DT_MEMBER(dt_route_int_params, gives_s), DT_INT(0, 1) },
+    { DT_MEMBER(dt_route_int_params, s_bits), DT_INTS(DT_MAX_ROUTING, 0, 16) },
+    { DT_MEMBER(dt_route_int_params, s_frac), DT_INTS(DT_MAX_ROUTING, 0, 18) },
+    { DT_MEMBER(dt_route_int_params, v_bits), DT_INTS(DT_MAX_ROUTING, 0, 16) },
+    { DT_MEMBER(dt_route_int_params, v_frac), DT_INTS(DT_MAX_ROUTING, 0, 24) },
+    { DT_MEMBER(dt_route_int_params, b_bits), DT_INTS(DT_MAX_ROUTING, 0, 16) },
+    { DT_MEMBER(dt_route_int_params, b_frac), DT_INTS(DT_MAX_ROUTING, -8, 16) },
+    { DT_MEMBER(dt_route_int_params, c_bits), DT_INTS(DT_MAX_ROUTING, 0, 16) },
+    { DT_MEMBER(dt_route_int_params, c_frac), DT_INTS(DT_MAX_ROUTING, 0, 24) },
+    { DT_MEMBER(dt_route_int_params, acc_mul), DT_INTS(DT_MAX_ROUTING, 0, (1 << 15) - 1) },
+    { DT_MEMBER(dt_route_int_params, acc_shift), DT_INTS(DT_MAX_ROUTING, 0, DT_CAPS_SHIFT_MAX) },
+    { DT_MEMBER(dt_route_int_params, agree_mul), DT_INTS(DT_MAX_ROUTING, 0, (1 << 15) - 1) },
+    { DT_MEMBER(dt_route_int_params, agree_shift), DT_INTS(DT_MAX_ROUTING, 0, DT_CAPS_SHIFT_MAX) },
+};
+
+const dt_op dt_op_route_int = {
+    .name = "route_int",
+    .min_in = 2,
+    .max_in = 2,
+    DT_OP_PARAMS(dt_route_int_params, route_int_fields),
+    .backward_reads = DT_READS_IN(DT_ROUTE_VOTES) | DT_READS_AUX,
+    .infer = route_int_infer,
+};
+
+static dt_status check_ratio(const char *name, const char *of, dt_ratio ratio)
+{
+    DT_CHECK(
+        ratio.mul >= 1 << 14 && ratio.shift > 0, DT_ERR_NUMERIC,
+        "%s: the ratio of its %s is %d / 2^%d; it must have 15 bits and a shift of 1 to %d: the scale of the votes "
+        "is out of range, as of a network that was not trained or has diverged",
+        name, of, ratio.mul, ratio.shift, DT_CAPS_SHIFT_MAX);
+    return DT_OK;
+}
+
+dt_status dt_route_int_settle(const char *name, dt_route_int_params *p, float scale, int64_t span)
+{
+    dt_route_int_params from = *p;
+
+    memset(from.acc_mul, 0, sizeof from.acc_mul);
+    for (int r = 0; r < from.iterations; r++) {
+        const dt_route_ratios x = dt_route_ratios_of(&from, r, scale, span);
+        DT_TRY(check_ratio(name, "sums", x.acc));
+        p->acc_mul[r] = x.acc.mul;
+        p->acc_shift[r] = x.acc.shift;
+        if (r == from.iterations - 1) break;
+        DT_TRY(check_ratio(name, "agreements", x.agree));
+        p->agree_mul[r] = x.agree.mul;
+        p->agree_shift[r] = x.agree.shift;
+    }
+    return DT_OK;
+}
+
+/* ---- what forward and backward see ---- */
+
+static float low_of(int bits, int frac)
+{
+    return bits > 0 ? -dt_power_of_two(bits - 1 - frac) : 0.0f;
+}
+
+static float high_of(int bits, int frac)
+{
+    return bits > 0 ? dt_power_of_two(-frac) * (float)((1 << (bits - 1)) - 1) : 0.0f;
+}
+
+static dt_route_limits limits_of(const dt_route_int_params *p)
+{
+    dt_route_limits l;
+
+    memset(&l, 0, sizeof l);
+
+    for (int r = 0; r < p->iterations; r++) {
+        l.s_low[r] = low_of(p->s_bits[r], p->s_frac[r]);
+        l.s_high[r] = high_of(p->s_bits[r], p->s_frac[r]);
+        l.v_low[r] = low_of(p->v_bits[r], p->v_frac[r]);
+        l.v_high[r] = high_of(p->v_bits[r], p->v_frac[r]);
+        l.b_low[r] = low_of(p->b_bits[r], p->b_frac[r]);
+        l.b_high[r] = high_of(p->b_bits[r], p->b_frac[r]);
+        l.c_high[r] = high_of(p->c_bits[r] + 1, p->c_frac[r]);
+    }
+    return l;
+}
+
+dt_route dt_route_int_look(const dt_node *node, void *scratch)
+{
+    const dt_route_int_params *p = node->params;
+    const dt_tensor *votes = node->in[DT_ROUTE_VOTES];
+    const dt_shape *y = &node->out->shape;
+    const size_t iterations = (size_t)p->iterations, capsules = n_capsules(node), pairs = n_pairs(node);
+    dt_route t = { .images = y->dim[0], .inputs = p->inputs, .dim = p->dim, .iterations = p->iterations };
+
+    t.types = dt_channels(y) / p->dim;
+    t.capsules = dt_count(y) / t.images / p->dim;
+    t.span = p->joint ? t.capsules : t.types;
+    t.votes = votes->data;
+    t.scale = votes->scale;
+    t.n_scale = votes->n_scale;
+    t.bias = node->in[DT_ROUTE_BIAS]->data;
+    t.y = node->out->data;
+    t.on_grid = 1;
+    t.whole = p->whole;
+    t.gives_s = p->gives_s;
+    t.limits = limits_of(p);
+    t.s = node->aux;
+    t.v = t.s + iterations * capsules;
+    t.c = t.v + iterations * capsules;
+    t.logits = t.c + (iterations - 1) * pairs;
+    t.b = scratch;
+    t.ds = t.b + (iterations - 1) * pairs;
+    t.part = t.ds + iterations * capsules;
+    return t;
+}
+
+size_t dt_route_int_scratch(const dt_node *node, int64_t parts)
+{
+    const size_t iterations = (size_t)((const dt_route_int_params *)node->params)->iterations;
+    const size_t values = (iterations - 1) * n_pairs(node) + (iterations + (size_t)parts) * n_capsules(node);
+
+    return (values + 1) / 2 * 2 * sizeof(float); /* so that integers of 64 bits may follow */
+}
+
+/* ---- forward ---- */
+
+/* One iteration of one image. */
+typedef struct {
+    const dt_route *t;
+    const dt_route_int_params *p;
+    dt_route_ratios ratios, before; /* of this iteration, and of the one before */
+    int64_t n;
+    int r;
+} route_step;
+
+/* Returns how many inputs may be added in f32: their weighted votes stay below 2^24 together. */
+static int64_t exact_inputs(const route_step *k, const dt_tensor *votes)
+{
+    const int64_t c = k->r > 0 ? ((int64_t)1 << k->p->c_bits[k->r - 1]) - 1 : 1, most = c * dt_code_bound(votes);
+    return most > 0 ? ((int64_t)1 << 24) / most : k->t->inputs;
+}
+
+/* The codes of a row of logits become couplings of c_bits. */
+static void softmax(const dt_route_int_params *p, int r, dt_ratio ratio, const int32_t *b, int64_t n, float *c)
+{
+    const float step = dt_power_of_two(-p->c_frac[r]);
+    uint32_t e[DT_CAPS_SPAN_MAX], sum = 0;
+    int32_t top = b[0];
+
+    for (int64_t k = 1; k < n; k++) top = b[k] > top ? b[k] : top;
+    for (int64_t k = 0; k < n; k++) {
+        e[k] = dt_exp_code(dt_caps_table.exp, (int64_t)top - b[k], ratio);
+        sum += e[k];
+    }
+    const dt_softmax_divisor d = dt_softmax_divisor_of(sum, (uint32_t)1 << 31);
+    for (int64_t k = 0; k < n; k++) c[k] = step * (float)dt_coupling_code(d, e[k], p->c_bits[r], p->c_frac[r]);
+}
+
+/* Leaves the logits and the couplings of input i, [M], for iteration k->r > 0. Returns the couplings. */
+static const float *couplings(const route_step *k, int64_t i)
+{
+    const dt_route *t = k->t;
+    const int r = k->r - 1;
+    const float *v = dt_route_capsules(t, t->v, r, k->n);
+    const float up_a = dt_power_of_two(k->p->v_frac[r]), step_b = dt_power_of_two(-k->p->b_frac[r]);
+    float *b = dt_route_pairs(t, t->logits, r, k->n, i), *c = dt_route_pairs(t, t->c, r, k->n, i);
+    const float *was = r > 0 ? dt_route_pairs(t, t->logits, r - 1, k->n, i) : b;
+    const float up_b = r > 0 ? dt_power_of_two(k->p->b_frac[r - 1]) : 0.0f;
+    int32_t code[DT_CAPS_SPAN_MAX];
+
+    memset(c, 0, (size_t)t->capsules * sizeof *c);
+    dt_caps_add_agreements(dt_route_votes(t, k->n, i), 1.0f, v, t->capsules, t->dim, c);
+    for (int64_t first = 0; first < t->capsules; first += t->span) {
+        for (int64_t m = 0; m < t->span; m++) {
+            const int64_t old = r > 0 ? (int64_t)(was[first + m] * up_b) : 0, a = (int64_t)(c[first + m] * up_a);
+            code[m] = dt_caps_logit_code(old, k->before.keep, a, k->before.agree, k->p->b_bits[r]);
+            b[first + m] = step_b * (float)code[m];
+        }
+        softmax(k->p, r, k->before.exp, code, t->span, c + first);
+    }
+    return c;
+}
+
+/* acc[M][D] of an iteration: f32 sums of a block of inputs, then integers. */
+static void sum_votes(const route_step *k, int64_t block, int32_t *acc)
+{
+    const dt_route *t = k->t;
+    const int64_t width = dt_route_width(t);
+    const float up = k->r > 0 ? dt_power_of_two(k->p->c_frac[k->r - 1]) : 1.0f;
+    float *part = dt_route_capsules(t, t->part, PART_BLOCK, k->n);
+
+    memset(acc, 0, (size_t)width * sizeof *acc);
+    for (int64_t first = 0; first < t->inputs; first += block) {
+        const int64_t end = first + block < t->inputs ? first + block : t->inputs;
+        memset(part, 0, (size_t)width * sizeof *part);
+        for (int64_t i = first; i < end; i++) {
+            const float *u = dt_route_votes(t, k->n, i);
+            if (k->r > 0)
+                dt_caps_add_weighted(u, 1.0f, couplings(k, i), t->capsules, t->dim, part);
+            else
+                for (int64_t m = 0; m < width; m++) part[m] += u[m];
+        }
+        for (int64_t m = 0; m < width; m++) acc[m] += (int32_t)(part[m] * up);
+    }
+}
+
+/* s and v of the capsules of an image, whose sums are acc. */
+static void finish_capsules(const route_step *k, const int64_t *offset, const int32_t *acc)
+{
+    const dt_route *t = k->t;
+    const int64_t channels = t->types * t->dim;
+    const int is_last = k->r == t->iterations - 1;
+    const float step = dt_power_of_two(-k->p->s_frac[k->r]);
+    float *s = dt_route_capsules(t, t->s, k->r, k->n), *v = dt_route_capsules(t, t->v, k->r, k->n);
+
+    for (int64_t first = 0; first < dt_route_width(t); first += channels) {
+        for (int64_t j = 0; j < channels; j++)
+            s[first + j] = step * (float)dt_caps_sum_code(acc[first + j], k->ratios.acc, offset[j], k->p->s_bits[k->r]);
+    }
+    if (is_last && t->gives_s) return;
+    for (int64_t m = 0; m < t->capsules; m++)
+        dt_route_squash(dt_caps_table.squash, k->p, k->r, s + m * t->dim, t->dim, v + m * t->dim);
+}
+
+/* y: the codes of what the last iteration has left */
+static void give_codes(const route_step *k, float scale)
+{
+    const dt_route *t = k->t;
+    const float *from = dt_route_capsules(t, t->gives_s ? t->s : t->v, t->iterations - 1, k->n), up = 1.0f / scale;
+    float *y = dt_route_capsules(t, t->y, 0, k->n);
+
+    for (int64_t m = 0; m < dt_route_width(t); m++) y[m] = from[m] * up;
+}
+
+static dt_status route_int_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    (void)ex;
+    *scratch_bytes = dt_route_int_scratch(node, N_PARTS) + sizeof(int64_t) * (size_t)dt_count(&node->in[1]->shape);
+    return DT_OK;
+}
+
+/* The offsets of an iteration, behind everything else in the scratch. */
+static void find_offsets(const dt_route *t, const dt_route_int_params *p, int r, dt_ratio ratio, int64_t *offset)
+{
+    for (int64_t j = 0; j < t->types * t->dim; j++) offset[j] = dt_caps_offset(t->bias[j], p->s_frac[r], ratio.shift);
+}
+
+static dt_status route_int_forward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_route t = dt_route_int_look(node, ex->scratch);
+    const dt_route_int_params *p = node->params;
+    const float vote_scale = t.scale[0], scale = dt_power_of_two(-node->out->scale_form);
+    int64_t *offset = (int64_t *)((char *)ex->scratch + dt_route_int_scratch(node, N_PARTS));
+    dt_route_ratios ratios = { .keep = 0 }, before;
+
+    node->out->scale[0] = scale;
+    for (int r = 0; r < t.iterations; r++) {
+        before = ratios;
+        ratios = dt_route_ratios_of(p, r, vote_scale, t.span);
+        find_offsets(&t, p, r, ratios.acc, offset);
+#pragma omp parallel for
+        for (int64_t n = 0; n < t.images; n++) {
+            const route_step k = { &t, p, ratios, before, n, r };
+            int32_t *acc = (int32_t *)dt_route_capsules(&t, t.ds, 0, n);
+            sum_votes(&k, exact_inputs(&k, node->in[DT_ROUTE_VOTES]), acc);
+            finish_capsules(&k, offset, acc);
+            if (r == t.iterations - 1) give_codes(&k, scale);
+        }
+    }
+    return DT_OK;
+}
+
+static dt_status route_int_backward(const dt_node *node, const dt_exec *ex)
+{
+    const dt_route t = dt_route_int_look(node, ex->scratch);
+
+    return dt_route_backward(node, &t);
+}
+
+const dt_kernel dt_cpu_route_int = {
+    .prepare = route_int_prepare,
+    .forward = route_int_forward,
+    .backward = route_int_backward,
+    .overwrites = 1u << DT_ROUTE_VOTES | 1u << DT_ROUTE_BIAS,
+};
