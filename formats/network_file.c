@@ -19,6 +19,7 @@
 #include "../quant/insert_centre.h"
 #include "../quant/insert_qkeras.h"
 #include "../quant/insert_range.h"
+#include "../quant/insert_route.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -242,6 +243,11 @@ static dt_status make_network(const dt_model_config *cfg, dt_graph **g)
     }
     DT_TRY(insert_quantizers(*g, cfg, &by));
     replace(g, by);
+    const int routing_bits = dt_model_option_value(cfg, DT_ROUTING_BITS_OPTION);
+    if (routing_bits > 0) {
+        DT_TRY(dt_route_insert(*g, routing_bits, &by));
+        replace(g, by);
+    }
     if (cfg->fold_bn == DT_FOLD_NONE) return DT_OK;
     DT_TRY(dt_graph_fold_train(*g, cfg->fold_bn, cfg->bn_freeze, &by));
     replace(g, by);

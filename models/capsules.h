@@ -9,8 +9,10 @@
 
 #include "build.h"
 
+#include "../quant/insert_route.h"
+
 /* Options that every capsule network has, the first of its own; others of a network follow from DT_CAPS_OPTIONS on. */
-enum { DT_CAPS_DIM, DT_CAPS_ROUTING, DT_CAPS_DECODER, DT_CAPS_OPTIONS };
+enum { DT_CAPS_DIM, DT_CAPS_ROUTING, DT_CAPS_DECODER, DT_CAPS_ROUTING_BITS, DT_CAPS_OPTIONS };
 
 /* clang-format off */
 #define DT_CAPS_OPTION_ROWS(dim, first_decoder)                                                               \
@@ -21,7 +23,11 @@ enum { DT_CAPS_DIM, DT_CAPS_ROUTING, DT_CAPS_DECODER, DT_CAPS_OPTIONS };
     [DT_CAPS_DECODER] = { "decoder", .unit = "NAME", .words = dt_decoder_names, .max = DT_DECODER_CONV64,     \
                           .value = (first_decoder), .of_training = 1,                                         \
                           .about = "Capsule networks: what makes the image again from the true class's "      \
-                                   "capsule, in training" }
+                                   "capsule, in training" },                                                  \
+    [DT_CAPS_ROUTING_BITS] = { DT_ROUTING_BITS_OPTION, .unit = "BITS", .min = 0, .max = DT_ROUTING_BITS_MAX,  \
+                               .label = "routing",                                                            \
+                               .about = "Capsule networks: bits of capsules and logits in routing on the grid; " \
+                                        "0: routing computes on reals" }
 /* clang-format on */
 
 /* What every capsule network has in its dt_network. */

@@ -144,6 +144,7 @@ void dt_graph_look(const dt_graph *g, dt_model_info *out)
         info.n_norms += n->kind == DT_OP_BATCHNORM;
         info.n_float += is_weighted(n) && !reads_codes(g, n) && !is_for_statistics(g, n);
         if (n->kind == DT_OP_CAPS_ROUTE) info.routing = ((const dt_caps_route_params *)n->params)->iterations;
+        if (n->kind == DT_OP_ROUTE_INT) info.routing = ((const dt_route_int_params *)n->params)->iterations;
     }
     take_image_bits(g, &info);
     *out = info;
