@@ -157,7 +157,7 @@ static dt_status route_int_infer(dt_node *node)
     const int last = p->iterations - 1;
     y->n_scale = 1;
     y->scale_of = &powers_of_two;
-    y->scale_form = p->gives_s ? p->s_frac[last] : p->v_frac[last];
+    y->scale_form = dt_route_int_frac(p);
     y->qmax = ((int64_t)1 << ((p->gives_s ? p->s_bits : p->v_bits)[last] - 1)) - 1;
     y->qmin = -y->qmax - 1;
     const size_t later = (size_t)last;

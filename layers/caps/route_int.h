@@ -69,6 +69,12 @@ static inline DT_HD void dt_route_squash(const uint16_t *table, const dt_route_i
     for (int d = 0; d < dim; d++) v[d] = step * (float)dt_squash_code(&f, g, (int)(s[d] * up));
 }
 
+/* Returns the fraction bits of what the node gives. */
+static inline int dt_route_int_frac(const dt_route_int_params *p)
+{
+    return (p->gives_s ? p->s_frac : p->v_frac)[p->iterations - 1];
+}
+
 /* A value that does not fit: its largest magnitude, and what that must stay below. */
 typedef struct {
     const char *of; /* NULL: everything fits */

@@ -54,8 +54,7 @@ static dt_status find_param(const dt_lowering *w, const dt_graph_node *n, int k,
     return DT_OK;
 }
 
-/* The values of input k, a parameter. */
-static dt_status read_param(const dt_lowering *w, const dt_graph_node *n, int k, float **out)
+dt_status dt_lowering_param(const dt_lowering *w, const dt_graph_node *n, int k, float **out)
 {
     const dt_tensor *t = NULL;
 
@@ -173,8 +172,7 @@ static dt_status narrow(const char *name, const dt_tensor *facts, const float *c
     return DT_OK;
 }
 
-/* The codes of a convolution's weights, and their scales. */
-static dt_status read_weights(const dt_lowering *w, const dt_graph_node *n, dt_program_conv *c)
+dt_status dt_lowering_weights(const dt_lowering *w, const dt_graph_node *n, dt_program_conv *c)
 {
     const dt_tensor *facts = dt_lowering_facts(w, n->in[1]), *t = w->tensor[n->in[1]];
     const int64_t count = dt_count(&facts->shape);
@@ -214,8 +212,8 @@ dt_status dt_lowering_line(dt_lowering *w, const dt_graph_node *n, int psum, dt_
     return DT_OK;
 }
 
-/* The psum's own line: its scale, as the layer's kernel multiplies it, and nothing added. */
-static dt_status psum_line(dt_lowering *w, const dt_graph_node *n, int x, int psum)
+/* The scale is as the layer's kernel multiplies it. */
+dt_status dt_lowering_psums(dt_lowering *w, const dt_graph_node *n, int x, int psum)
 {
     const dt_program *p = w->program;
     const dt_graph_node *weights = dt_program_weights(p, dt_graph_maker(p->graph, psum));
@@ -232,8 +230,7 @@ static dt_status psum_line(dt_lowering *w, const dt_graph_node *n, int x, int ps
     return DT_OK;
 }
 
-/* The codes that a layer of weights reads. */
-static dt_status input_codes(const dt_lowering *w, const dt_graph_node *n, dt_held **out)
+dt_status dt_lowering_codes(const dt_lowering *w, const dt_graph_node *n, dt_held **out)
 {
     DT_CHECK(dt_lowering_facts(w, n->out)->n_scale > 0, DT_ERR_UNSUPPORTED,
              "%s is not quantized, so it has no integers; train the model with wbits and abits of 2 to 8, or "
@@ -251,10 +248,10 @@ static dt_status lower_conv(dt_lowering *w, const dt_graph_node *n)
     dt_held *x = NULL;
     int psum;
 
-    DT_TRY(input_codes(w, n, &x));
-    DT_TRY(read_weights(w, n, &c));
+    DT_TRY(dt_lowering_codes(w, n, &x));
+    DT_TRY(dt_lowering_weights(w, n, &c));
     DT_TRY(dt_program_add_conv(w->program->graph, &c, x->value, &psum));
-    return psum_line(w, n, x->value, psum);
+    return dt_lowering_psums(w, n, x->value, psum);
 }
 
 /* A convolution whose window is the map: its weights lie as the linear layer's do. */
@@ -264,12 +261,12 @@ static dt_status lower_integer_linear(dt_lowering *w, const dt_graph_node *n)
     dt_held *x = NULL;
     int psum;
 
-    DT_TRY(input_codes(w, n, &x));
-    DT_TRY(read_weights(w, n, &c));
+    DT_TRY(dt_lowering_codes(w, n, &x));
+    DT_TRY(dt_lowering_weights(w, n, &c));
     const dt_value map = dt_program_value(w->program, x->value);
     c.shape = (dt_shape){ 4, { c.shape.dim[0], map.height, map.width, map.channels } };
     DT_TRY(dt_program_add_conv(w->program->graph, &c, x->value, &psum));
-    return psum_line(w, n, x->value, psum);
+    return dt_lowering_psums(w, n, x->value, psum);
 }
 
 /* The psums on their line, with the bias for its offset. */
@@ -284,30 +281,52 @@ static dt_status lower_bias(dt_lowering *w, const dt_graph_node *n)
     DT_CHECK(x->holds == DT_HOLDS_LINE && x->is_psum && channels == dt_program_value(w->program, x->psum).channels,
              DT_ERR_UNSUPPORTED, "%s: a bias must follow its layer", dt_lowering_name(w, n));
     DT_TRY(dt_lowering_line(w, n, x->psum, &line));
-    DT_TRY(read_param(w, n, 1, &bias));
+    DT_TRY(dt_lowering_param(w, n, 1, &bias));
     memcpy(line->slope, x->slope, (size_t)channels * sizeof *line->slope);
     memcpy(line->offset, bias, (size_t)channels * sizeof *line->offset);
     free(bias);
     return DT_OK;
 }
 
-static dt_status lower_batchnorm(dt_lowering *w, const dt_graph_node *n)
+/* The line of a batch norm of values with the slopes that are in line->slope. */
+static dt_status fill_norm(const dt_lowering *w, const dt_graph_node *n, const dt_held *line)
 {
     const int channels = (int)dt_channels(&dt_lowering_facts(w, n->out)->shape);
     dt_norm_line norm = { .name = dt_lowering_name(w, n), .params = n->params, .channels = channels };
-    dt_held *x = NULL, *line = NULL;
     dt_status status = DT_OK;
+
+    for (int k = 0; k < DT_NORM_PARTS && status == DT_OK; k++) status = dt_lowering_param(w, n, k + 1, &norm.part[k]);
+    if (status == DT_OK) status = dt_norm_line_of(&norm, line->slope, line->offset);
+    for (int k = 0; k < DT_NORM_PARTS; k++) free(norm.part[k]);
+    return status;
+}
+
+/* Of a ReLU, which is no line of psums: it waits for its quantizer. */
+static dt_status lower_norm_of_relu(dt_lowering *w, const dt_graph_node *n, dt_held *x)
+{
+    const size_t channels = (size_t)dt_channels(&dt_lowering_facts(w, n->out)->shape);
+    dt_held *h = dt_lowering_hold(w, n, DT_HOLDS_NORM, x);
+
+    h->slope = malloc(channels * sizeof *h->slope);
+    h->offset = malloc(channels * sizeof *h->offset);
+    DT_CHECK(h->slope && h->offset, DT_ERR_MEMORY, "no memory for the line of %s", dt_lowering_name(w, n));
+    for (size_t c = 0; c < channels; c++) h->slope[c] = 1.0f;
+    return fill_norm(w, n, h);
+}
+
+static dt_status lower_batchnorm(dt_lowering *w, const dt_graph_node *n)
+{
+    const int channels = (int)dt_channels(&dt_lowering_facts(w, n->out)->shape);
+    dt_held *x = NULL, *line = NULL;
 
     DT_TRY(dt_lowering_input(w, n, 0, &x));
     while (x->holds == DT_HOLDS_SAME) x = x->from;
+    if (x->holds == DT_HOLDS_RELU && dt_held_base(x)->holds == DT_HOLDS_LINE) return lower_norm_of_relu(w, n, x);
     DT_CHECK(x->holds == DT_HOLDS_LINE && x->is_psum && channels == dt_program_value(w->program, x->psum).channels,
              DT_ERR_UNSUPPORTED, "%s: a batch norm must follow its convolution", dt_lowering_name(w, n));
     DT_TRY(dt_lowering_line(w, n, x->psum, &line));
     memcpy(line->slope, x->slope, (size_t)channels * sizeof *line->slope);
-    for (int k = 0; k < DT_NORM_PARTS && status == DT_OK; k++) status = read_param(w, n, k + 1, &norm.part[k]);
-    if (status == DT_OK) status = dt_norm_line_of(&norm, line->slope, line->offset);
-    for (int k = 0; k < DT_NORM_PARTS; k++) free(norm.part[k]);
-    return status;
+    return fill_norm(w, n, line);
 }
 
 static dt_status lower_through(dt_lowering *w, const dt_graph_node *n, dt_holds holds)
@@ -334,7 +353,7 @@ static dt_status lower_concat(dt_lowering *w, const dt_graph_node *n)
         codes[k] = x->value;
     }
     dt_lowering_hold(w, n, DT_HOLDS_CONCAT, NULL);
-    if (dt_lowering_facts(w, n->out)->n_scale == 0) return DT_OK;
+    if (dt_lowering_facts(w, n->out)->n_scale == 0 || x->holds == DT_HOLDS_TRANSPOSE) return DT_OK;
     DT_CHECK(x->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED, "%s: joins psums, not codes; quantize what it gives",
              dt_lowering_name(w, n));
     return dt_program_add_concat(w->program->graph, dt_lowering_name(w, n), dt_program_concat_axis(w->from, n), codes,
@@ -351,10 +370,10 @@ static dt_status lower_linear(dt_lowering *w, const dt_graph_node *n)
     if (dt_lowering_facts(w, n->out)->n_scale > 0) return lower_integer_linear(w, n);
     DT_TRY(dt_lowering_input(w, n, 0, &x));
     DT_TRY(dt_held_reals(w, x, &from));
-    DT_TRY(read_param(w, n, 1, &r.factor));
+    DT_TRY(dt_lowering_param(w, n, 1, &r.factor));
     dt_status status = DT_OK;
     if (n->n_in > 2)
-        status = read_param(w, n, 2, &r.offset);
+        status = dt_lowering_param(w, n, 2, &r.offset);
     else
         r.offset = calloc((size_t)r.n, sizeof *r.offset);
     if (status != DT_OK) {
@@ -379,6 +398,10 @@ dt_status dt_lower_node(dt_lowering *w, const dt_graph_node *n)
     case DT_OP_CLIP: return lower_through(w, n, DT_HOLDS_CLIP);
     case DT_OP_RELU: return lower_through(w, n, DT_HOLDS_RELU);
     case DT_OP_MAXPOOL: return lower_through(w, n, DT_HOLDS_MAXPOOL);
+    case DT_OP_TRANSPOSE: return lower_through(w, n, DT_HOLDS_TRANSPOSE);
+    case DT_OP_CAPS_VOTES: return dt_lower_votes(w, n);
+    case DT_OP_ROUTE_INT: return dt_lower_route(w, n);
+    case DT_OP_CLASS_INT: return dt_lower_class(w, n);
     case DT_OP_AVGPOOL: return dt_lower_avgpool(w, n);
     case DT_OP_ADD: return dt_lower_add(w, n);
     case DT_OP_CONCAT: return lower_concat(w, n);
@@ -387,7 +410,7 @@ dt_status dt_lower_node(dt_lowering *w, const dt_graph_node *n)
     default:
         return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
                         "%s: %s has no form in a program, which holds convolutions, linear layers, batch norms, "
-                        "biases, ReLUs, clips, pools, sums and concatenations",
+                        "biases, ReLUs, clips, pools, sums, concatenations, and capsules that are routed by integers",
                         dt_lowering_name(w, n), dt_ops[n->kind]->name);
     }
 }

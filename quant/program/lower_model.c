@@ -17,13 +17,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static int has_node(const dt_graph *g, dt_op_kind kind)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind == kind) return 1;
+    }
+    return 0;
+}
+
 /* 1 if the model has affine quantizers: its program computes under a profile. */
 static int is_affine(const dt_graph *g)
 {
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (g->node[i].kind == DT_OP_RANGE_QUANT) return 1;
-    }
-    return 0;
+    return has_node(g, DT_OP_RANGE_QUANT);
 }
 
 /* The scores, where the walk has not met the linear layer that makes them: reals, of whatever gives them. */
@@ -210,16 +215,15 @@ dt_status dt_program_possible(const dt_model *m)
         "reals",
         m->graph->name, m->origin.name);
     dt_model_look(m, &is);
-    if (is.caps_dim == 0) return DT_OK;
+    if (is.caps_dim == 0 || has_node(m->graph, DT_OP_CLASS_INT)) return DT_OK;
     dt_model_describe(m, name);
-    if (is.wbits_most != DT_BITS_FLOAT)
-        instead = "'detent capture' writes the codes and psums of each of its convolutions";
+    if (is.wbits_most != DT_BITS_FLOAT) instead = "'--routing-bits 8' trains it with routing on the grid";
     if (dt_fixed_formats_of(m)) {
         snprintf(name, sizeof name, "%.*s in fixed point", DT_NAME_MAX, is.name);
         instead = "'detent export --to fixed-point' writes its codes and formats";
     }
     return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
-                    "%s has no integer program yet: its capsules are routed by real numbers; %s", name, instead);
+                    "%s has no integer program: its capsules are routed by real numbers; %s", name, instead);
 }
 
 static dt_status check_model(const dt_model *m, const dt_dataset *d)

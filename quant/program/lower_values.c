@@ -105,6 +105,11 @@ dt_status dt_lowering_add_pool(dt_lowering *w, const dt_graph_node *n, int x, in
 
 static dt_status add_reals(dt_lowering *w, dt_held *h, int from, int *y)
 {
+    const dt_graph *g = w->program->graph;
+    const int is_length = h->holds == DT_HOLDS_CODES && dt_graph_maker(g, h->value)->kind == DT_OP_CLASS_INT;
+
+    if (is_length)
+        return dt_program_add_plain(w->program->graph, DT_OP_DEQUANTIZE, dt_held_name(w, h), NULL, &h->value, y);
     switch (h->holds) {
     case DT_HOLDS_CODES:
     case DT_HOLDS_LINE: return add_affine(w, h, y);
@@ -138,36 +143,66 @@ typedef dt_limits limits;
 
 static const limits no_limits = { -INFINITY, INFINITY };
 
+/* What follows a line. */
+typedef struct {
+    limits before;       /* the norm, if there is one */
+    const dt_held *norm; /* NULL: none */
+    limits between;      /* the norm, or else the line, and the quantizer */
+} way;
+
 /* One channel between its psum and its code. */
 typedef struct {
-    float slope, offset;
-    limits between;
+    float slope, offset, norm_slope, norm_offset;
+    const way *to;
     const dt_quantizer *q;
 } step;
 
 static int step_code(const void *user, int64_t psum)
 {
     const step *s = user;
-    const float y = s->slope * (float)psum + s->offset;
-    return (int)dt_act_code(dt_limited(y, s->between), s->q->alpha, &s->q->grid, 0, s->q->params.rule);
+    float y = s->slope * (float)psum + s->offset;
+    if (s->to->norm) {
+        const float product = s->norm_slope * dt_limited(y, s->to->before);
+        y = product + s->norm_offset;
+    }
+    return (int)dt_act_code(dt_limited(y, s->to->between), s->q->alpha, &s->q->grid, 0, s->q->params.rule);
 }
 
-static void find_steps(const dt_held *h, const dt_quantizer *q, limits between, const dt_value *psum,
+static void find_steps(const dt_held *h, const dt_quantizer *q, const way *to, const dt_value *psum,
                        const dt_program_steps *s)
 {
     for (int c = 0; c < psum->channels; c++) {
-        const step channel = { h->slope[c], h->offset[c], between, q };
-        s->sign[c] = h->slope[c] < 0.0f ? -1 : 1;
+        const float norm_slope = to->norm ? to->norm->slope[c] : 1.0f,
+                    norm_offset = to->norm ? to->norm->offset[c] : 0.0f;
+        const step channel = { h->slope[c], h->offset[c], norm_slope, norm_offset, to, q };
+        s->sign[c] = (h->slope[c] < 0.0f) != (norm_slope < 0.0f) ? -1 : 1;
         const dt_steps steps = { step_code, &channel, s->sign[c], psum->low, psum->high, s->low, s->low + s->levels };
         dt_steps_find(&steps, s->step + c, psum->channels);
     }
 }
 
-static dt_status add_thresholds(dt_lowering *w, dt_held *h, dt_quantizer *q, limits between, int *y)
+/* The line that quantizers step along: above a ReLU before a norm, that of both. NULL without memory. */
+static float *whole_slope(const dt_held *h, const way *to, int n)
+{
+    float *slope = copy_floats(h->slope, n);
+
+    for (int c = 0; slope && to->norm && c < n; c++) slope[c] *= to->norm->slope[c];
+    return slope;
+}
+
+static float *whole_offset(const dt_held *h, const way *to, int n)
+{
+    float *offset = copy_floats(h->offset, n);
+
+    for (int c = 0; offset && to->norm && c < n; c++) offset[c] = to->norm->slope[c] * offset[c] + to->norm->offset[c];
+    return offset;
+}
+
+static dt_status add_thresholds(dt_lowering *w, dt_held *h, dt_quantizer *q, const way *to, int *y)
 {
     DT_TRY(give_line(w, h));
     const dt_value psum = dt_program_value(w->program, h->psum);
-    const int low = between.low >= 0.0f ? 0 : q->grid.low; /* nothing below 0 is left, whatever its sign may be */
+    const int low = to->between.low >= 0.0f ? 0 : q->grid.low; /* nothing below 0 is left, whatever its sign may be */
     const size_t channels = (size_t)psum.channels, levels = (size_t)(q->grid.high - low);
     const dt_program_steps s = { .name = q->name,
                                  .low = low,
@@ -176,10 +211,10 @@ static dt_status add_thresholds(dt_lowering *w, dt_held *h, dt_quantizer *q, lim
                                  .sign = malloc(channels),
                                  .scale = q->shared > 0 ? NULL : dt_program_one(q->scale),
                                  .shared = q->shared,
-                                 .slope = copy_floats(h->slope, psum.channels),
-                                 .offset = copy_floats(h->offset, psum.channels) };
+                                 .slope = whole_slope(h, to, psum.channels),
+                                 .offset = whole_offset(h, to, psum.channels) };
 
-    if (s.step && s.sign) find_steps(h, q, between, &psum, &s);
+    if (s.step && s.sign) find_steps(h, q, to, &psum, &s);
     DT_TRY(dt_program_add_threshold(w->program->graph, &s, h->psum, y));
     q->shared = dt_graph_maker(w->program->graph, *y)->in[DT_THRESHOLD_SCALE];
     return DT_OK;
@@ -233,8 +268,30 @@ static dt_status codes_of_parts(dt_lowering *w, const dt_graph_node *n, dt_quant
                                  codes, n->n_in, y);
 }
 
+/* Of a batch norm behind the ReLU of a line: lower.c knows no other. */
+static dt_status codes_of_norm(dt_lowering *w, dt_held *h, dt_quantizer *q, limits between, int *y)
+{
+    way to = { no_limits, h, between };
+    dt_held *x = h->from;
+
+    for (; x->from; x = x->from) {
+        if (x->holds == DT_HOLDS_RELU) to.before = within(to.before, dt_relu_limits(x->node->params));
+    }
+    return add_thresholds(w, x, q, &to, y);
+}
+
+/* One step for all values, so that they may be transposed before or after. */
+static dt_status codes_of_transpose(dt_lowering *w, dt_held *h, dt_quantizer *q, limits between, int *y)
+{
+    int codes;
+
+    DT_TRY(codes_of(w, h->from, q, between, &codes));
+    return dt_program_add_plain(w->program->graph, DT_OP_TRANSPOSE, dt_held_name(w, h), h->node->params, &codes, y);
+}
+
 static dt_status codes_of(dt_lowering *w, dt_held *h, dt_quantizer *q, limits between, int *y)
 {
+    const way line = { no_limits, NULL, between };
     int codes;
 
     switch (h->holds) {
@@ -245,7 +302,9 @@ static dt_status codes_of(dt_lowering *w, dt_held *h, dt_quantizer *q, limits be
         DT_TRY(codes_of(w, h->from, q, between, &codes));
         return dt_lowering_add_pool(w, h->node, codes, y);
     case DT_HOLDS_CONCAT: return codes_of_parts(w, h->node, q, between, y);
-    default: return add_thresholds(w, h, q, between, y);
+    case DT_HOLDS_TRANSPOSE: return codes_of_transpose(w, h, q, between, y);
+    case DT_HOLDS_NORM: return codes_of_norm(w, h, q, between, y);
+    default: return add_thresholds(w, h, q, &line, y);
     }
 }
 

@@ -14,17 +14,19 @@
 #include "program_build.h"
 
 typedef enum {
-    DT_HOLDS_NOTHING, /* it has not been reached yet, or a program has no place for it */
-    DT_HOLDS_IMAGE,   /* normalised pixels */
-    DT_HOLDS_CODES,   /* the codes of `value` */
-    DT_HOLDS_REALS,   /* the reals of `reals` */
-    DT_HOLDS_SCORES,  /* the scores */
-    DT_HOLDS_LINE,    /* slope[c] * psum + offset[c] */
-    DT_HOLDS_SAME,    /* what `from` holds, under another name */
-    DT_HOLDS_RELU,    /* the ReLU of `from` */
-    DT_HOLDS_CLIP,    /* the clip of `from` */
-    DT_HOLDS_MAXPOOL, /* the max-pool of `from` */
-    DT_HOLDS_CONCAT   /* the concatenation of the node's inputs */
+    DT_HOLDS_NOTHING,   /* it has not been reached yet, or a program has no place for it */
+    DT_HOLDS_IMAGE,     /* normalised pixels */
+    DT_HOLDS_CODES,     /* the codes of `value` */
+    DT_HOLDS_REALS,     /* the reals of `reals` */
+    DT_HOLDS_SCORES,    /* the scores */
+    DT_HOLDS_LINE,      /* slope[c] * psum + offset[c] */
+    DT_HOLDS_SAME,      /* what `from` holds, under another name */
+    DT_HOLDS_RELU,      /* the ReLU of `from` */
+    DT_HOLDS_CLIP,      /* the clip of `from` */
+    DT_HOLDS_MAXPOOL,   /* the max-pool of `from` */
+    DT_HOLDS_TRANSPOSE, /* the transpose of `from` */
+    DT_HOLDS_NORM,      /* slope[c] * from + offset[c], where `from` is no line any more: a batch norm behind a ReLU */
+    DT_HOLDS_CONCAT     /* the concatenation of the node's inputs */
 } dt_holds;
 
 /* What one value of the model's graph holds. value, psum and reals are indices of the program's values. */
@@ -37,7 +39,7 @@ struct dt_held {
     int psum;              /* LINE: the psums; CODES: the same integers as psums, -1: not made yet */
     int reals;             /* the value as reals; -1: not made yet */
     int is_psum;           /* LINE: 1: no batch norm or bias is in the line yet, so that one may follow */
-    float *slope, *offset; /* LINE: [C], owned */
+    float *slope, *offset; /* LINE, NORM: [C], owned */
 };
 
 typedef struct {
@@ -81,12 +83,26 @@ DT_MUST_CHECK dt_status dt_lowering_line(dt_lowering *w, const dt_graph_node *n,
 /* Sets *out to what input k of node n holds. DT_ERR_UNSUPPORTED: it has no place in a program. */
 DT_MUST_CHECK dt_status dt_lowering_input(const dt_lowering *w, const dt_graph_node *n, int k, dt_held **out);
 
+/* Sets *out to what input 0 of node n holds, which must be codes; n must be on the grid. */
+DT_MUST_CHECK dt_status dt_lowering_codes(const dt_lowering *w, const dt_graph_node *n, dt_held **out);
+/* Fills in the weights of a layer and their scales, which the caller or the program takes over. */
+DT_MUST_CHECK dt_status dt_lowering_weights(const dt_lowering *w, const dt_graph_node *n, dt_program_conv *c);
+/* Says that node n makes psums of the codes x: their scale, and nothing added. */
+DT_MUST_CHECK dt_status dt_lowering_psums(dt_lowering *w, const dt_graph_node *n, int x, int psum);
+/* Copies input k of node n, a parameter, to *out, which the caller frees. */
+DT_MUST_CHECK dt_status dt_lowering_param(const dt_lowering *w, const dt_graph_node *n, int k, float **out);
+
 /* Lowers one node of the model, whose inputs have been lowered. In lower.c. */
 DT_MUST_CHECK dt_status dt_lower_node(dt_lowering *w, const dt_graph_node *n);
 /* Lowers an AVGPOOL. In lower_sums.c. */
 DT_MUST_CHECK dt_status dt_lower_avgpool(dt_lowering *w, const dt_graph_node *n);
 /* Lowers an ADD. In lower_sums.c. */
 DT_MUST_CHECK dt_status dt_lower_add(dt_lowering *w, const dt_graph_node *n);
+
+/* Each lowers a node of the kind of its name. In lower_caps.c. */
+DT_MUST_CHECK dt_status dt_lower_votes(dt_lowering *w, const dt_graph_node *n);
+DT_MUST_CHECK dt_status dt_lower_route(dt_lowering *w, const dt_graph_node *n);
+DT_MUST_CHECK dt_status dt_lower_class(dt_lowering *w, const dt_graph_node *n);
 
 /* Returns the pool of node n. A window of the whole map has the map's size in it. */
 dt_pool_params dt_lowering_pool(const dt_lowering *w, const dt_graph_node *n);

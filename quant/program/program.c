@@ -7,6 +7,8 @@
 #include "program.h"
 
 #include "../../core/arith/grid.h"
+#include "../../layers/caps/class_int.h"
+#include "../../layers/caps/route_int.h"
 #include "../../core/names.h"
 
 #include <stdio.h>
@@ -20,6 +22,7 @@ static dt_value_kind kind_of(const dt_graph *g, int value)
     if (g->value[value]->facts.n_scale == 0) return DT_VALUE_REAL;
     switch (n->kind) {
     case DT_OP_CONV2D:
+    case DT_OP_CAPS_VOTES:
     case DT_OP_ADD:
     case DT_OP_AVGPOOL: return DT_VALUE_PSUM;
     case DT_OP_MAXPOOL:
@@ -38,7 +41,8 @@ dt_value dt_program_value(const dt_program *p, int value)
     const int is_map = facts->shape.ndim == 4, on_grid = facts->n_scale > 0;
 
     return (dt_value){ .kind = kind_of(p->graph, value),
-                       .height = is_map ? (int)dim[1] : 1,
+                       .maps = dt_graph_rows(p->graph, value),
+                       .height = facts->shape.ndim > 2 ? (int)dim[1] : 1,
                        .width = is_map ? (int)dim[2] : 1,
                        .channels = (int)dim[facts->shape.ndim - 1],
                        .low = on_grid ? (int)facts->qmin : 0,
@@ -47,7 +51,7 @@ dt_value dt_program_value(const dt_program *p, int value)
 
 int64_t dt_value_count(const dt_value *v)
 {
-    return (int64_t)v->height * v->width * v->channels;
+    return (int64_t)v->maps * v->height * v->width * v->channels;
 }
 
 const void *dt_program_data(const dt_program *p, const dt_graph_node *n, int k)
@@ -98,11 +102,20 @@ int dt_program_scale_param(const dt_program *p, int value)
     return n->in[scale_input(n)];
 }
 
+/* The scale of codes of capsules, a power of two; 0: the node makes others. */
+static float capsule_scale(const dt_graph_node *n)
+{
+    if (n->kind == DT_OP_CLASS_INT) return DT_LENGTH_STEP;
+    return n->kind == DT_OP_ROUTE_INT ? dt_power_of_two(-dt_route_int_frac(n->params)) : 0.0f;
+}
+
 float dt_program_scale(const dt_program *p, int value)
 {
     const dt_graph_node *n = dt_graph_maker(p->graph, value);
 
-    while (n->kind == DT_OP_ADD) n = dt_graph_maker(p->graph, n->in[0]);
+    while (n->kind == DT_OP_ADD || n->kind == DT_OP_TRANSPOSE || n->kind == DT_OP_CONCAT)
+        n = dt_graph_maker(p->graph, n->in[0]);
+    if (capsule_scale(n) > 0.0f) return capsule_scale(n);
     if (n->kind == DT_OP_AVGPOOL) {
         const int *window = ((const dt_pool_params *)n->params)->window;
         return dt_program_scale(p, n->in[0]) / (float)(window[0] * window[1]);

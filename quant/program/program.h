@@ -25,6 +25,9 @@
  *   REQUANTIZE codes or psums -> codes
  *   QADD, QMUL, QMATMUL, QAVGPOOL, QSOFTMAX   codes -> codes;  a QMATMUL may read CODES, a matrix of 16 bits
  *   TRANSPOSE  codes -> codes
+ *   CAPS_VOTES codes -> psums   the votes of input capsule i for all output capsules: x[i,:] times its matrix
+ *   ROUTE_INT  psums or codes -> codes   routing of votes by the integers of core/arith/capsules.h
+ *   CLASS_INT  codes -> codes   lengths of the class capsules, in steps of 2^-24
  *   DEQUANTIZE codes -> reals
  *   FLATTEN    reals, in the order h, w, c
  *   LINEAR     reals -> scores  y[o] = (float)(bias[o] + sum of x[i] * w[o][i]), in double, i ascending
@@ -76,22 +79,25 @@ enum {
 
     DT_QUANT_ALPHA = 1, /* F32 [1] */
 
+    DT_ROUTE_INT_BIAS = 1, /* F32 [C] */
+
     DT_LINEAR_MATRIX = 1, /* F32 [O][I] */
     DT_LINEAR_BIAS        /* F32 [O] */
 };
 
 typedef enum { DT_VALUE_CODE, DT_VALUE_PSUM, DT_VALUE_REAL } dt_value_kind;
 
-/* Kind, size and range of a value, for one image. Flat values are 1 x 1 x C. */
+/* Kind, size and range of a value, for one image. Flat values are 1 x 1 x C, lists of capsules I x 1 x A. */
 typedef struct {
     dt_value_kind kind;
+    int maps; /* of one image, that follow each other; mostly 1 */
     int height, width, channels;
     int low, high; /* range of codes and psums; 0 for reals */
 } dt_value;
 
 /* Describes a value of the program: that of a node, or the pixels. */
 dt_value dt_program_value(const dt_program *p, int value);
-/* Returns height * width * channels. */
+/* Returns maps * height * width * channels. */
 int64_t dt_value_count(const dt_value *v);
 /* Returns the parameter that codes, or sums of codes, have their scale from. It is not for psums of a convolution. */
 int dt_program_scale_param(const dt_program *p, int value);
@@ -118,6 +124,9 @@ const dt_graph_node *dt_program_weights(const dt_program *p, const dt_graph_node
 #define DT_REQUANT_OFFSET      ".multiplier_offset" /* I64 [C] */
 #define DT_REQUANT_SHIFT       ".multiplier_shift"  /* I32 [C] */
 #define DT_THRESHOLD_CONSTANTS 6
+
+/* The constant of a ROUTE_INT: what its bias becomes for each iteration, with the half that rounds. */
+#define DT_ROUTE_INT_OFFSET ".offset" /* I64 [R][C] */
 
 /* Returns the index of a constant of the THRESHOLD that makes the value `threshold`, or -1 if it has none. */
 int dt_program_constant(const dt_program *p, int threshold, const char *part);
@@ -168,6 +177,26 @@ float dt_program_pixel(const dt_program *p, uint8_t pixel, int channel);
 /* Runs one image as dt_program_run does, and calls hook, unless it is NULL, after each node. */
 DT_MUST_CHECK dt_status dt_program_trace(const dt_program *p, dt_program_input image, dt_program_hook hook, void *user,
                                          float *scores);
+
+/* The sizes of a ROUTE_INT, for one image. */
+typedef struct {
+    int64_t inputs, types, capsules, span, dim; /* as in layers/caps/caps_route.h */
+} dt_route_int_sizes;
+
+/* Every value of a routing: acc, s, v [R][capsules][dim] and a, b, c [R-1][inputs][capsules], a being the agreements
+ * with v of an iteration, b the logits after it, and c the couplings of the next one. v of the last iteration is not
+ * set where the node gives s. */
+typedef struct {
+    int32_t *acc, *s, *v, *a, *b, *c;
+} dt_route_int_trace;
+
+dt_route_int_sizes dt_program_route_sizes(const dt_program *p, const dt_graph_node *n);
+/* Returns how many numbers a trace has. */
+int64_t dt_route_int_trace_count(const dt_route_int_params *p, const dt_route_int_sizes *z);
+/* Returns a trace whose values lie in room, one after the other. */
+dt_route_int_trace dt_route_int_trace_in(const dt_route_int_params *p, const dt_route_int_sizes *z, int32_t *room);
+/* Runs a ROUTE_INT of a program on the votes [inputs][capsules][dim] of one image by plain loops. */
+void dt_program_route(const dt_program *p, const dt_graph_node *n, const int32_t *votes, const dt_route_int_trace *t);
 
 /* Makes *out the model that dt_program_lower lowers of m: m itself, which is then held once more; or, where batch norms
  * train folded, the network that evaluation computes. dt_model_destroy frees either. */

@@ -7,12 +7,15 @@
  *   THRESHOLD  NAME.act_quant     NAME.threshold, NAME.sign, NAME.act_scale
  *   AFFINE     NAME               NAME.slope, NAME.offset
  *   ACT_QUANT  NAME.act_quant     NAME.act_alpha
+ *   CAPS_VOTES NAME, as CONV2D
+ *   ROUTE_INT  NAME               NAME.bias, NAME.offset
  *   LINEAR     NAME.flatten; NAME NAME.weight, NAME.bias
  *
  * Tests: tests/quant/test_program.c.
  */
 #include "program_build.h"
 
+#include "../../core/arith/capsules.h"
 #include "../../core/names.h"
 
 #include <math.h>
@@ -145,7 +148,23 @@ int dt_program_sum_most(const int8_t *weight, const dt_shape *shape)
     return (int)(most < INT32_MAX ? most : INT32_MAX);
 }
 
-dt_status dt_program_add_conv(dt_graph *g, const dt_program_conv *c, int x, int *y)
+static int64_t channels_of(const dt_graph *g, int x)
+{
+    const dt_shape *s = dt_graph_shape(g, x);
+
+    return s->dim[s->ndim - 1];
+}
+
+int64_t *dt_program_route_offsets(const dt_route_int_params *p, const float *bias, int64_t channels)
+{
+    int64_t *offset = malloc((size_t)(p->iterations * channels) * sizeof *offset);
+
+    for (int64_t i = 0; offset && i < p->iterations * channels; i++)
+        offset[i] = dt_caps_offset(bias[i % channels], p->s_frac[i / channels], p->acc_shift[i / channels]);
+    return offset;
+}
+
+static dt_status add_weighted(dt_graph *g, const dt_program_conv *c, dt_op_kind kind, const void *params, int x, int *y)
 {
     const named_array arrays[] = { { c->name, ".weight", DT_I8, c->shape, c->weight },
                                    { c->name, ".weight_scale", DT_F32, dt_vector(c->n_scale), c->scale } };
@@ -153,14 +172,35 @@ dt_status dt_program_add_conv(dt_graph *g, const dt_program_conv *c, int x, int 
 
     DT_TRY(add_params(g, arrays, 2, in));
     DT_TRY(add_node(g, DT_OP_CODES, c->name, ".codes", &c->range, in, &operands[1]));
-    return add_node(g, DT_OP_CONV2D, c->name, "", &c->conv, operands, y);
+    return add_node(g, kind, c->name, "", params, operands, y);
 }
 
-static int64_t channels_of(const dt_graph *g, int x)
+dt_status dt_program_add_conv(dt_graph *g, const dt_program_conv *c, int x, int *y)
 {
-    const dt_shape *s = dt_graph_shape(g, x);
+    return add_weighted(g, c, DT_OP_CONV2D, &c->conv, x, y);
+}
 
-    return s->dim[s->ndim - 1];
+dt_status dt_program_add_votes(dt_graph *g, const dt_program_conv *c, int x, int *y)
+{
+    return add_weighted(g, c, DT_OP_CAPS_VOTES, NULL, x, y);
+}
+
+dt_status dt_program_add_route(dt_graph *g, const char *name, const dt_route_int_params *params, float *bias, int x,
+                               int *y)
+{
+    const int64_t channels = channels_of(g, x);
+    const named_array array = { name, ".bias", DT_F32, dt_vector(channels), bias };
+    named_array offsets = { name, DT_ROUTE_INT_OFFSET, DT_I64, { 2, { params->iterations, channels } }, NULL };
+    int in[2] = { x };
+
+    if (bias) offsets.data = dt_program_route_offsets(params, bias, channels);
+    const dt_status status = add_param(g, &array, &in[1]);
+    if (status != DT_OK) {
+        free(offsets.data);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    DT_TRY(add_constant(g, &offsets));
+    return add_node(g, DT_OP_ROUTE_INT, name, "", params, in, y);
 }
 
 dt_status dt_program_add_threshold(dt_graph *g, const dt_program_steps *s, int x, int *y)

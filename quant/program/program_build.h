@@ -42,6 +42,15 @@ int dt_program_sum_most(const int8_t *weight, const dt_shape *shape);
 /* Adds a CONV2D with its CODES. */
 DT_MUST_CHECK dt_status dt_program_add_conv(dt_graph *g, const dt_program_conv *c, int x, int *y);
 
+/* Adds a CAPS_VOTES with its CODES; shape is I,A,C, and conv is not read. */
+DT_MUST_CHECK dt_status dt_program_add_votes(dt_graph *g, const dt_program_conv *c, int x, int *y);
+
+/* Returns the offsets of a ROUTE_INT, [R][C], which the caller frees; NULL without memory. */
+int64_t *dt_program_route_offsets(const dt_route_int_params *p, const float *bias, int64_t channels);
+/* Adds a ROUTE_INT with its bias, [C], and its offsets. params has its ratios. */
+DT_MUST_CHECK dt_status dt_program_add_route(dt_graph *g, const char *name, const dt_route_int_params *params,
+                                             float *bias, int x, int *y);
+
 typedef struct {
     const char *name; /* of the layer that reads the codes */
     int low, levels;
@@ -94,8 +103,9 @@ DT_MUST_CHECK dt_status dt_program_add_scores(dt_graph *g, int x);
 /* Adds a LINEAR, and a FLATTEN before it. */
 DT_MUST_CHECK dt_status dt_program_add_linear(dt_graph *g, const dt_program_reals *r, int x, int *y);
 
-/* Adds a node that has no parameters (RELU, CLIP, MAXPOOL, AVGPOOL, ADD, TRANSPOSE), or whose parameters are among `in` already.
- * It gets the layer's name if that is free; else that name with an addition, because one max-pool may become several.
+/* Adds a node that has no parameters (RELU, CLIP, MAXPOOL, AVGPOOL, ADD, TRANSPOSE), or whose parameters are among `in`
+ * already. It gets the layer's name if that is free; else that name with an addition, because one max-pool may become
+ * several.
  */
 DT_MUST_CHECK dt_status dt_program_add_plain(dt_graph *g, dt_op_kind kind, const char *name, const void *params,
                                              const int *in, int *y);

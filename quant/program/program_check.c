@@ -314,6 +314,9 @@ static const struct {
     [DT_OP_ACT_QUANT] = { 1, KINDS_REAL, check_quantize },
     [DT_OP_FLATTEN] = { 1, KINDS_REAL, check_nothing },
     [DT_OP_LINEAR] = { 1, KINDS_REAL, check_linear },
+    [DT_OP_CAPS_VOTES] = { 1, KINDS_CODE, dt_check_votes },
+    [DT_OP_ROUTE_INT] = { 1, KINDS_CODE | KINDS_PSUM, dt_check_route },
+    [DT_OP_CLASS_INT] = { 1, KINDS_CODE, check_nothing },
 };
 
 int dt_program_has_kind(dt_op_kind kind)
@@ -352,6 +355,13 @@ static int reads_image(const dt_graph *g, const dt_graph_node *n)
     return n->kind == DT_OP_QUANTIZE || (n->kind == DT_OP_TABLE && g->value[n->in[0]]->facts.type == DT_U8);
 }
 
+/* 1 if a node of the kind may see an image as several maps: votes of capsules, from their convolution on. */
+static int takes_maps(dt_op_kind kind)
+{
+    return kind == DT_OP_TRANSPOSE || kind == DT_OP_CONV2D || kind == DT_OP_THRESHOLD || kind == DT_OP_ROUTE_INT ||
+           kind == DT_OP_CODES;
+}
+
 static dt_status check_node(const dt_program *p, int i, const char *read)
 {
     const dt_graph *g = p->graph;
@@ -371,7 +381,20 @@ static dt_status check_node(const dt_program *p, int i, const char *read)
     for (int k = 0; k < kinds[n->kind].n_in && k < n->n_in; k++) DT_TRY(check_input(&v, k));
     v.x = dt_program_value(p, n->in[0]);
     v.y = dt_program_value(p, n->out);
+    if (!takes_maps(n->kind)) DT_TRY(dt_check_equals(&v, "maps of an image that it reads", v.x.maps, 1));
     return kinds[n->kind].check(&v);
+}
+
+/* 1 if the name is that of a node of the kind and the part. */
+static int is_beside(const dt_program *p, const char *name, const char *part, dt_op_kind kind)
+{
+    const size_t bytes = strlen(name), end = strlen(part);
+    char node[DT_NAME_MAX + 1];
+
+    if (bytes <= end || strcmp(name + bytes - end, part) != 0) return 0;
+    snprintf(node, sizeof node, "%.*s", (int)(bytes - end), name);
+    const int of = dt_graph_find(p->graph, node);
+    return of >= 0 && dt_graph_maker(p->graph, of) && dt_graph_maker(p->graph, of)->kind == kind;
 }
 
 /* The node beside which the constant stands: its name is the node's and one of the parts. */
@@ -380,14 +403,9 @@ static int constant_has_node(const dt_program *p, int value)
     const char *name = dt_graph_name(p->graph, value);
 
     for (int i = 0; i < DT_THRESHOLD_CONSTANTS; i++) {
-        const size_t bytes = strlen(name), end = strlen(constants[i].part);
-        char node[DT_NAME_MAX + 1];
-        if (bytes <= end || strcmp(name + bytes - end, constants[i].part) != 0) continue;
-        snprintf(node, sizeof node, "%.*s", (int)(bytes - end), name);
-        const int of = dt_graph_find(p->graph, node);
-        if (of >= 0 && dt_graph_maker(p->graph, of) && dt_graph_maker(p->graph, of)->kind == DT_OP_THRESHOLD) return 1;
+        if (is_beside(p, name, constants[i].part, DT_OP_THRESHOLD)) return 1;
     }
-    return 0;
+    return is_beside(p, name, DT_ROUTE_INT_OFFSET, DT_OP_ROUTE_INT);
 }
 
 /* Nothing stands in the graph that no node reads. */
@@ -403,6 +421,14 @@ static dt_status check_values(const dt_program *p, const char *read)
     return DT_OK;
 }
 
+static int gives_lengths(const dt_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind == DT_OP_CLASS_INT) return 1;
+    }
+    return 0;
+}
+
 static dt_status check_marks(const dt_graph *g)
 {
     const int reads_reals = g->node[0].kind == DT_OP_QUANTIZE;
@@ -412,9 +438,9 @@ static dt_status check_marks(const dt_graph *g)
              DT_ERR_FORMAT, "a program's image is %s", reads_reals ? "reals" : "pixels of bytes");
     DT_CHECK(g->scores == g->node[g->n_nodes - 1].out, DT_ERR_FORMAT, "the scores of a program are %s, its last node",
              dt_graph_name(g, g->node[g->n_nodes - 1].out));
-    DT_CHECK(g->labels < 0 && g->capsules < 0 && g->masked < 0 && g->reconstruction < 0 && g->loss != DT_LOSS_MARGIN &&
-                 (reads_reals || !g->unit_pixels),
-             DT_ERR_FORMAT, "a program has scores alone: no labels, capsules or margin loss");
+    DT_CHECK(g->labels < 0 && g->capsules < 0 && g->masked < 0 && g->reconstruction < 0 &&
+                 (g->loss != DT_LOSS_MARGIN || gives_lengths(g)) && (reads_reals || !g->unit_pixels),
+             DT_ERR_FORMAT, "a program has scores alone: no labels or capsules, and the margin loss is of lengths");
     return DT_OK;
 }
 

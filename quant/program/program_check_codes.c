@@ -151,9 +151,10 @@ static dt_status is_map(const dt_checked_node *v)
     return dt_check_equals(v, "maps of an image", dt_graph_rows(v->g, v->n->out), 1);
 }
 
+/* A list of capsules has three axes. */
 dt_status dt_check_transpose(const dt_checked_node *v)
 {
-    return is_map(v);
+    return dt_check_within(v, "axes", dt_graph_shape(v->g, v->n->out)->ndim, 3, 4);
 }
 
 /* At least one operand is computed. The other may be a matrix of the network's own. */

@@ -54,4 +54,9 @@ DT_MUST_CHECK dt_status dt_check_qavgpool(const dt_checked_node *v);
 DT_MUST_CHECK dt_status dt_check_qsoftmax(const dt_checked_node *v);
 DT_MUST_CHECK dt_status dt_check_code_table(const dt_checked_node *v); /* TABLE of codes */
 
+/* ---- nodes of capsules: program_check_caps.c ---- */
+
+DT_MUST_CHECK dt_status dt_check_votes(const dt_checked_node *v);
+DT_MUST_CHECK dt_status dt_check_route(const dt_checked_node *v);
+
 #endif /* DT_PROGRAM_CHECKS_H */

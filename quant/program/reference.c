@@ -38,7 +38,8 @@ static void run_conv(const dt_reference_node *k)
     const int C = k->in.channels / conv->groups, filters_of_group = K / conv->groups;
 
 #pragma omp parallel for
-    for (int p = 0; p < k->out.height; p++) {
+    for (int row = 0; row < k->out.maps * k->out.height; row++) {
+        const int p = row % k->out.height, map = row / k->out.height;
         for (int i = 0; i < k->out.width * K; i++) {
             const int q = i / K, f = i % K;
             int64_t sum = 0;
@@ -46,11 +47,12 @@ static void run_conv(const dt_reference_node *k)
                 const int h = p * conv->stride[0] + tap / S * conv->dilation[0] - conv->pad[0];
                 const int w = q * conv->stride[1] + tap % S * conv->dilation[1] - conv->pad[1];
                 if (h < 0 || h >= k->in.height || w < 0 || w >= k->in.width) continue;
-                const int32_t *x = k->x + at(h, w, k->in.width, k->in.channels) + f / filters_of_group * C;
+                const int32_t *x =
+                    k->x + at(map * k->in.height + h, w, k->in.width, k->in.channels) + f / filters_of_group * C;
                 const int8_t *weight = filters + ((int64_t)f * R * S + tap) * C;
                 for (int c = 0; c < C; c++) sum += (int64_t)x[c] * weight[c];
             }
-            k->y[at(p, q, k->out.width, K) + f] = (int32_t)sum;
+            k->y[at(row, q, k->out.width, K) + f] = (int32_t)sum;
         }
     }
 }
@@ -107,11 +109,14 @@ int64_t dt_reference_pool_cell(const dt_reference_node *k, int64_t i, int j)
 {
     const dt_pool_params *pool = k->n->params;
     const int channels = k->out.channels, width = k->out.width;
-    const int c = (int)(i % channels), q = (int)(i / channels % width), p = (int)(i / channels / width);
+    const int c = (int)(i % channels), q = (int)(i / channels % width), row = (int)(i / channels / width);
+    const int p = row % k->out.height, map = row / k->out.height;
     const int h = p * pool->stride[0] + j / pool->window[1] - pool->pad[0];
     const int w = q * pool->stride[1] + j % pool->window[1] - pool->pad[1];
 
-    return h < 0 || h >= k->in.height || w < 0 || w >= k->in.width ? -1 : at(h, w, k->in.width, channels) + c;
+    return h < 0 || h >= k->in.height || w < 0 || w >= k->in.width
+               ? -1
+               : at(map * k->in.height + h, w, k->in.width, channels) + c;
 }
 
 static int pool_area(const dt_reference_node *k)
@@ -175,10 +180,11 @@ static void run_concat(const dt_reference_node *k)
 {
     const dt_graph *g = k->p->graph;
     const int axis = ((const dt_concat_params *)k->n->params)->axis;
-    const int64_t *dim = dt_graph_shape(g, k->n->out)->dim;
+    const dt_shape *shape = dt_graph_shape(g, k->n->out);
+    const int64_t *dim = shape->dim;
     int64_t inner = 1, before = 0;
 
-    for (int a = axis + 1; a < 4; a++) inner *= dim[a];
+    for (int a = axis + 1; a < shape->ndim; a++) inner *= dim[a];
     for (int j = 0; j < k->n->n_in; j++) {
         const int32_t *x = k->values[k->n->in[j]];
         const int64_t part = dt_graph_shape(g, k->n->in[j])->dim[axis] * inner, count = dt_graph_count(g, k->n->in[j]);
@@ -248,6 +254,9 @@ static void (*const runs[DT_OP_COUNT])(const dt_reference_node *k) = {
     [DT_OP_QAVGPOOL] = dt_reference_qavgpool,
     [DT_OP_QSOFTMAX] = dt_reference_qsoftmax,
     [DT_OP_DEQUANTIZE] = dt_reference_dequantize,
+    [DT_OP_CAPS_VOTES] = dt_reference_votes,
+    [DT_OP_ROUTE_INT] = dt_reference_route,
+    [DT_OP_CLASS_INT] = dt_reference_class,
 };
 
 void dt_program_run_node(const dt_program *p, const dt_graph_node *n, void *const *values)

@@ -37,4 +37,9 @@ void dt_reference_qavgpool(const dt_reference_node *k);
 void dt_reference_qsoftmax(const dt_reference_node *k);
 void dt_reference_dequantize(const dt_reference_node *k);
 
+/* Each runs a node of the kind of its name. In reference_caps.c. */
+void dt_reference_votes(const dt_reference_node *k);
+void dt_reference_route(const dt_reference_node *k);
+void dt_reference_class(const dt_reference_node *k);
+
 #endif /* DT_REFERENCE_H */

@@ -14,10 +14,8 @@ if [ -z "$python" ]; then
     exit 77
 fi
 
-# The documents' Python, then what compares: reader.py IMAGES PROGRAM PREDICTIONS.
-{
-    sed -n '/^```python$/,/^```$/{/^```/!p;}' "$docs/PROGRAM_FORMAT.md" "$docs/PROFILES.md"
-    cat <<'END'
+# What compares: reader.py IMAGES PROGRAM PREDICTIONS.
+cat >compare.py <<'END'
 
 import sys
 
@@ -39,7 +37,15 @@ for i, image in enumerate(images):
     for name in compared: assert (values[name].ravel() == expected[name][i].ravel()).all(), (i, name)
 assert all(len(np.unique(expected[n], axis=0)) > 1 for n in compared[:5]), "images have equal values"
 END
-} >reader.py
+
+# The documents' Python: python_of FILES.
+python_of()
+{
+    sed -n '/^```python$/,/^```$/{/^```/!p;}' "$@"
+    cat compare.py
+}
+python_of "$docs/PROGRAM_FORMAT.md" "$docs/PROFILES.md" >profiles.py
+python_of "$docs/PROGRAM_FORMAT.md" >capsules.py
 cat >images.py <<'END'
 import json, struct
 import numpy as np
@@ -53,11 +59,11 @@ for name, kind, x in (("bytes", "U8", draw.integers(0, 256, (5, 32, 32, 3), dtyp
 END
 "$python" images.py
 
-# same WHAT PROGRAM IMAGES
+# same WHAT PROGRAM IMAGES [READER]
 same()
 {
     expect "$1" 0 predict --checkpoint "$2" --engine program --layer all --inputs "$3.safetensors" --out all.safetensors
-    "$python" reader.py "$3.safetensors" "$2" all.safetensors >out 2>err
+    "$python" "${4:-profiles.py}" "$3.safetensors" "$2" all.safetensors >out 2>err
     check "... the documents' Python gives all its values" $?
 }
 
@@ -65,6 +71,12 @@ same()
 expect "a network of 4 bits" 0 train $tiny --wbits 4 --abits 4 --epochs 1 --out run --quiet
 expect "... as a program" 0 export --checkpoint run/last.safetensors --to program --out program.safetensors
 same "thresholds" program.safetensors bytes
+
+# shellcheck disable=SC2086
+expect "a capsule network of 4 bits, routed in 8" 0 train $tiny --model shallowcaps --decoder none --input 18x18x3 --shift 0 \
+    --routing-bits 8 --wbits 4 --abits 4 --epochs 1 --out caps --quiet
+expect "... as a program" 0 export --checkpoint caps/last.safetensors --to program --out caps.safetensors
+same "capsules" caps.safetensors bytes capsules.py
 
 cat >net.json <<'END'
 { "format": "detent-network", "name": "parts", "image": [32, 32, 3], "classes": 10,
