@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NEWEST_OPSET = 28, OLDEST_OPSET = 7, FIRST_ROOM = 16 };
+enum { NEWEST_OPSET = 28, OLDEST_OPSET = 6, FIRST_ROOM = 16 };
 
 /* ---- arrays and names ---- */
 
@@ -81,7 +81,7 @@ dt_status dt_onnx_add_tensor(dt_onnx *m, int *out)
     return DT_OK;
 }
 
-static void destroy_node(dt_onnx_node *n)
+void dt_onnx_free_node(dt_onnx_node *n)
 {
     for (int i = 0; i < n->n_attributes; i++) {
         free(n->attribute[i].name);
@@ -101,7 +101,7 @@ void dt_onnx_destroy(dt_onnx *m)
     if (!m) return;
     for (int i = 0; i < m->n_tensors; i++) free(m->tensor[i].data);
     for (int i = 0; i < m->n_values; i++) free(m->value[i].name);
-    for (int i = 0; i < m->n_nodes; i++) destroy_node(&m->node[i]);
+    for (int i = 0; i < m->n_nodes; i++) dt_onnx_free_node(&m->node[i]);
     for (int i = 0; i < m->n_files; i++) dt_onnx_source_close(m->file[i]);
     free(m->tensor);
     free(m->value);

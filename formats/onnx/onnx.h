@@ -6,6 +6,7 @@
  * in the file, or in the file of its own that the model names, until they are asked for.
  *
  *   onnx_read.c, onnx_read_tensor.c   the messages;   onnx.c   names, the rules, and numbers of constants
+ *   onnx_expand.c                     operators on codes, which become those of reals between quantizers
  *
  * Source: onnx/onnx.proto of ONNX 1.23 (IR version 14, opset 28).
  * Tests: tests/formats/test_onnx.c, tests/fuzz/fuzz_onnx.c.
@@ -21,7 +22,8 @@
     XX(UINT8, 2, 1)          \
     XX(INT8, 3, 1)           \
     XX(INT32, 6, 4)          \
-    XX(INT64, 7, 8)
+    XX(INT64, 7, 8)          \
+    XX(BOOL, 9, 1)
 
 typedef enum {
 #define XX(name, code, bytes) DT_ONNX_##name = code,
@@ -113,6 +115,8 @@ DT_MUST_CHECK dt_status dt_onnx_read(const char *path, dt_onnx **out);
 /* Reads a file's bytes, which must stay; path is for messages, and its folder has the files that it names. */
 DT_MUST_CHECK dt_status dt_onnx_read_bytes(const char *path, const void *data, size_t bytes, dt_onnx **out);
 void dt_onnx_destroy(dt_onnx *m);
+/* Frees what a node has. */
+void dt_onnx_free_node(dt_onnx_node *n);
 
 /* Sets *out to the value of that name, which is made unless there is one. */
 DT_MUST_CHECK dt_status dt_onnx_value_of(dt_onnx *m, const char *name, int *out);
@@ -138,5 +142,9 @@ const char *dt_onnx_node_name(const dt_onnx *m, const dt_onnx_node *n);
 
 /* Checks what the reading cannot see: each value is made once, before it is read, and the ends are there. */
 DT_MUST_CHECK dt_status dt_onnx_check(const dt_onnx *m);
+
+/* Puts DequantizeLinear, an operator of reals, and QuantizeLinear in place of each operator on codes, such as
+ * QLinearConv. The file has been checked, and stays so. In onnx_expand.c. */
+DT_MUST_CHECK dt_status dt_onnx_expand(dt_onnx *m);
 
 #endif /* DT_ONNX_H */

@@ -45,6 +45,16 @@ dt_status dt_onnx_ints(const dt_onnx_import *imp, const dt_onnx_node *n, const c
     return DT_OK;
 }
 
+dt_status dt_onnx_check_evaluation(const dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    int64_t is_test;
+
+    DT_TRY(dt_onnx_int(imp, n, "is_test", imp->m->opset >= 7, &is_test));
+    DT_ONNX_CHECK(is_test != 0, DT_ERR_UNSUPPORTED, imp, n,
+                  "is_test is %" PRId64 "; understood is 1: export the network in evaluation", is_test);
+    return DT_OK;
+}
+
 const char *dt_onnx_string(const dt_onnx_node *n, const char *name, const char *otherwise)
 {
     const dt_onnx_attribute *a = dt_onnx_find(n, name);

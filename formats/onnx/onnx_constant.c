@@ -156,9 +156,12 @@ dt_status dt_onnx_spread(const dt_onnx_import *imp, const dt_onnx_node *n, int k
                          float **out)
 {
     const dt_onnx_place *p = dt_onnx_in(imp, n, k);
+    float *numbers;
+
+    DT_ONNX_CHECK(p && p->kind == DT_ONNX_CONSTANT, DT_ERR_UNSUPPORTED, imp, n,
+                  "input %d is %s; understood are constant numbers", k, p ? "computed" : "missing");
     const dt_onnx_tensor *t = &imp->m->tensor[p->tensor];
     const int64_t count = dt_onnx_count(t);
-    float *numbers;
 
     DT_ONNX_CHECK(count == 1 || is_each_channel(t, n_dims, channels), DT_ERR_UNSUPPORTED, imp, n,
                   "input %d, '%.80s', is %" PRId64
@@ -177,6 +180,7 @@ int64_t dt_onnx_integer_at(const void *numbers, int type, int64_t i)
 {
     switch (type) {
     case DT_ONNX_INT8: return ((const int8_t *)numbers)[i];
+    case DT_ONNX_BOOL:
     case DT_ONNX_UINT8: return ((const uint8_t *)numbers)[i];
     case DT_ONNX_INT32: return ((const int32_t *)numbers)[i];
     default: return ((const int64_t *)numbers)[i];

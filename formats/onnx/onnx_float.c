@@ -185,6 +185,7 @@ static dt_status add_norm(dt_onnx_import *imp, const dt_onnx_node *n)
     DT_TRY(is_map ? dt_onnx_map(imp, n, 0, &in[0]) : dt_onnx_rows(imp, n, 0, &in[0]));
     DT_TRY(dt_onnx_int(imp, n, "training_mode", 0, &in_training));
     DT_TRY(dt_onnx_int(imp, n, "spatial", 1, &is_spatial));
+    DT_TRY(dt_onnx_check_evaluation(imp, n));
     DT_ONNX_CHECK(!in_training && is_spatial, DT_ERR_UNSUPPORTED, imp, n,
                   "training_mode is %" PRId64 " and spatial %" PRId64 "; understood are 0 and 1: export the network in "
                   "evaluation",
@@ -297,12 +298,19 @@ static dt_status add_softmax(dt_onnx_import *imp, const dt_onnx_node *n)
 
 static const dt_onnx_row rows[] = {
     { "Conv", add_conv },
+    { "ConvTranspose", dt_onnx_add_conv_transpose },
     { "Gemm", add_linear },
     { "MatMul", add_linear },
     { "BatchNormalization", add_norm },
     { "Relu", add_relu },
     { "Clip", add_clip },
     { "Sigmoid", add_sigmoid },
+    { "LeakyRelu", dt_onnx_add_leaky_relu },
+    { "PRelu", dt_onnx_add_prelu },
+    { "HardSigmoid", dt_onnx_add_hard_sigmoid },
+    { "HardSwish", dt_onnx_add_hard_swish },
+    { "Tanh", dt_onnx_add_tanh },
+    { "Neg", dt_onnx_add_negative },
     { "Softmax", add_softmax },
     { "MaxPool", dt_onnx_add_pool },
     { "AveragePool", dt_onnx_add_pool },

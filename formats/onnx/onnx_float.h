@@ -29,6 +29,32 @@ DT_MUST_CHECK dt_status dt_onnx_limits(const dt_onnx_import *imp, const dt_onnx_
 /* Checks that a Softmax is over the channels. */
 DT_MUST_CHECK dt_status dt_onnx_check_softmax(const dt_onnx_import *imp, const dt_onnx_node *n);
 
+/* Numbers of a node NAME and `part`, one for each channel: trained, or fixed by what the operator means. They come from
+ * malloc, NULL where that failed, and are taken over. */
+typedef struct {
+    const char *name, *part;
+    int64_t channels;
+    float *numbers;
+    int is_fixed;
+} dt_onnx_each;
+
+/* Adds a BIAS behind *value. */
+DT_MUST_CHECK dt_status dt_onnx_add_shift(dt_onnx_import *imp, const dt_onnx_each *e, int *value);
+/* Multiplies each channel of a map or of rows by a number. Rows become a map of one cell. */
+DT_MUST_CHECK dt_status dt_onnx_add_factor(dt_onnx_import *imp, const dt_onnx_each *e, int *value);
+/* Returns equal numbers, or NULL. */
+float *dt_onnx_equal_numbers(int64_t count, float number);
+
+/* In onnx_float_curves.c. */
+DT_MUST_CHECK dt_status dt_onnx_add_leaky_relu(dt_onnx_import *imp, const dt_onnx_node *n);
+DT_MUST_CHECK dt_status dt_onnx_add_prelu(dt_onnx_import *imp, const dt_onnx_node *n);
+DT_MUST_CHECK dt_status dt_onnx_add_hard_sigmoid(dt_onnx_import *imp, const dt_onnx_node *n);
+DT_MUST_CHECK dt_status dt_onnx_add_hard_swish(dt_onnx_import *imp, const dt_onnx_node *n);
+DT_MUST_CHECK dt_status dt_onnx_add_tanh(dt_onnx_import *imp, const dt_onnx_node *n);
+DT_MUST_CHECK dt_status dt_onnx_add_negative(dt_onnx_import *imp, const dt_onnx_node *n);
+/* In onnx_float_transpose.c. */
+DT_MUST_CHECK dt_status dt_onnx_add_conv_transpose(dt_onnx_import *imp, const dt_onnx_node *n);
+
 /* In onnx_float_maps.c. */
 DT_MUST_CHECK dt_status dt_onnx_add_pool(dt_onnx_import *imp, const dt_onnx_node *n);
 DT_MUST_CHECK dt_status dt_onnx_add_whole_pool(dt_onnx_import *imp, const dt_onnx_node *n);

@@ -64,6 +64,8 @@ static dt_status find_constant(const dt_onnx_import *imp, const dt_onnx_node *n,
 {
     DT_ONNX_CHECK(dt_onnx_in(imp, n, 0) && dt_onnx_in(imp, n, 1), DT_ERR_FORMAT, imp, n,
                   "%d inputs, of which one is missing; needed are 2", n->n_in);
+    DT_ONNX_CHECK(!dt_onnx_find(n, "axis"), DT_ERR_UNSUPPORTED, imp, n,
+                  "attribute '%s', of opset 6, joins dimensions; understood are opsets from 7 on", "axis");
     *constant = -1;
     for (int k = 0; k < 2; k++) {
         if (dt_onnx_in(imp, n, k)->kind == DT_ONNX_CONSTANT) *constant = k;
@@ -88,36 +90,50 @@ static dt_status set_like(dt_onnx_import *imp, const dt_onnx_node *n, int n_dims
     return n_dims == 4 ? dt_onnx_set_map(imp, n, value) : dt_onnx_set_rows(imp, n, value, channels);
 }
 
-/* Adds a BIAS of `channels` numbers, which it takes over, behind *value. */
-static dt_status add_bias(dt_onnx_import *imp, const char *name, const char *part, int64_t channels, float *numbers,
+/* Adds the parameter of such numbers, of a shape: NAME, the part, and `end`. */
+static dt_status add_each(dt_onnx_import *imp, const dt_onnx_each *e, const char *end, const dt_shape *shape,
                           int *value)
 {
-    const dt_shape shape = { 1, { channels } };
-    const dt_onnx_param p = { NULL, name, ".bias", dt_onnx_trained(&shape), DT_F32, numbers };
-    int in[2] = { *value };
+    const dt_param_spec spec = e->is_fixed ? dt_onnx_state(shape) : dt_onnx_trained(shape);
+    char part[48];
 
-    DT_TRY(dt_onnx_add_param(imp, &p, &in[1]));
-    return dt_onnx_node_add(imp, DT_OP_BIAS, name, part, NULL, in, 2, value);
+    snprintf(part, sizeof part, "%s%s", e->part, end);
+    const dt_onnx_param p = { NULL, e->name, part, spec, DT_F32, e->numbers };
+    return dt_onnx_add_param(imp, &p, value);
 }
 
-/* Multiplies each channel of a map or of rows by a number; takes the numbers over. Rows stay a map of one cell. */
-static dt_status add_factor(dt_onnx_import *imp, const char *name, const char *part, int64_t channels, float *numbers,
-                            int *value)
+dt_status dt_onnx_add_shift(dt_onnx_import *imp, const dt_onnx_each *e, int *value)
 {
-    const dt_conv_params each = { .stride = { 1, 1 }, .dilation = { 1, 1 }, .groups = (int)channels };
-    const dt_shape shape = { 4, { channels, 1, 1, 1 } };
-    const dt_onnx_param p = { NULL, name, ".weight", dt_onnx_trained(&shape), DT_F32, numbers };
+    const dt_shape shape = { 1, { e->channels } };
+    int in[2] = { *value };
+
+    DT_TRY(add_each(imp, e, ".bias", &shape, &in[1]));
+    return dt_onnx_node_add(imp, DT_OP_BIAS, e->name, e->part, NULL, in, 2, value);
+}
+
+dt_status dt_onnx_add_factor(dt_onnx_import *imp, const dt_onnx_each *e, int *value)
+{
+    const dt_conv_params each = { .stride = { 1, 1 }, .dilation = { 1, 1 }, .groups = (int)e->channels };
+    const dt_shape shape = { 4, { e->channels, 1, 1, 1 } };
     int in[2] = { *value };
 
     if (dt_graph_shape(imp->graph, *value)->ndim == 2) {
-        const dt_status s = dt_onnx_as_shape(imp, 1, 1, channels, &in[0]);
+        const dt_status s = dt_onnx_as_shape(imp, 1, 1, e->channels, &in[0]);
         if (s != DT_OK) {
-            free(numbers);
+            free(e->numbers);
             return dt_forward(s, __FILE__, __LINE__);
         }
     }
-    DT_TRY(dt_onnx_add_param(imp, &p, &in[1]));
-    return dt_onnx_node_add(imp, DT_OP_CONV2D, name, part, &each, in, 2, value);
+    DT_TRY(add_each(imp, e, ".weight", &shape, &in[1]));
+    return dt_onnx_node_add(imp, DT_OP_CONV2D, e->name, e->part, &each, in, 2, value);
+}
+
+float *dt_onnx_equal_numbers(int64_t count, float number)
+{
+    float *made = malloc((size_t)count * sizeof *made);
+
+    for (int64_t c = 0; made && c < count; c++) made[c] = number;
+    return made;
 }
 
 /* y = sign x + constant, or the constant alone without sign: how Add and Sub of constants are made. */
@@ -132,13 +148,13 @@ static dt_status add_constant(dt_onnx_import *imp, const dt_onnx_node *n, int co
     DT_TRY(read_operand(imp, n, 1 - constant, &y, &channels));
     dt_onnx_name(imp, n, -1, name);
     if (x_sign < 0.0f) {
-        float *turned = malloc((size_t)channels * sizeof *turned);
-        for (int64_t c = 0; turned && c < channels; c++) turned[c] = -1.0f;
-        DT_TRY(add_factor(imp, name, ".turned", channels, turned, &y));
+        const dt_onnx_each turned = { name, ".turned", channels, dt_onnx_equal_numbers(channels, -1.0f), 1 };
+        DT_TRY(dt_onnx_add_factor(imp, &turned, &y));
     }
     DT_TRY(dt_onnx_spread(imp, n, constant, n_dims, channels, &numbers));
     for (int64_t c = 0; c < channels; c++) numbers[c] *= sign;
-    DT_TRY(add_bias(imp, name, "", channels, numbers, &y));
+    const dt_onnx_each shift = { name, "", channels, numbers, 0 };
+    DT_TRY(dt_onnx_add_shift(imp, &shift, &y));
     return set_like(imp, n, n_dims, y, channels);
 }
 
@@ -220,7 +236,8 @@ static dt_status add_scaled(dt_onnx_import *imp, const dt_onnx_node *n, int cons
         DT_ONNX_CHECK(0, DT_ERR_FORMAT, imp, n, "channel %" PRId64 " is divided by 0", c);
     }
     dt_onnx_name(imp, n, -1, name);
-    DT_TRY(add_factor(imp, name, "", channels, numbers, &y));
+    const dt_onnx_each factor = { name, "", channels, numbers, 0 };
+    DT_TRY(dt_onnx_add_factor(imp, &factor, &y));
     return set_like(imp, n, n_dims, y, channels);
 }
 

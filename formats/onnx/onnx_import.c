@@ -143,9 +143,9 @@ static dt_status add_scores(dt_onnx_import *imp)
     const dt_onnx_place *p = &imp->place[last];
     int scores;
 
-    DT_CHECK(p->kind != DT_ONNX_CONSTANT && p->value != imp->graph->image, DT_ERR_UNSUPPORTED,
-             "%s: the output '%.80s' is %s; what a layer makes is understood", imp->m->path, imp->m->value[last].name,
-             p->kind == DT_ONNX_CONSTANT ? "constant" : "the input");
+    DT_CHECK(p->kind != DT_ONNX_CONSTANT, DT_ERR_UNSUPPORTED,
+             "%s: the output '%.80s' is constant; what is made of the input is understood", imp->m->path,
+             imp->m->value[last].name);
     DT_TRY(dt_onnx_rows_of(imp, p, &scores));
     if (imp->is_integer) DT_TRY(dt_onnx_make_real(imp, p, &scores));
     DT_TRY(dt_onnx_flatten(imp, scores, &imp->graph->scores));

@@ -9,12 +9,13 @@
  *             Gemm, MatMul of a constant     [FLATTEN,] LINEAR        Sub, Mul, Div        BIAS, CONV2D of each channel
  *             BatchNormalization             BATCHNORM                Mul                  MUL
  *             Relu, Clip, Sigmoid, Softmax   RELU, CLIP, SIGMOID ..   Concat               CONCAT
+ *             ConvTranspose                  CONV_TRANSPOSE, BIAS     LeakyRelu ..         those of onnx_float_curves.c
  *             MaxPool, AveragePool           MAXPOOL, AVGPOOL         Slice, Pad           CONV2D of ones, or its pad
  *             GlobalAveragePool, GlobalMaxPool, ReduceMean over H and W                    pools of the whole map
  *             Flatten, Reshape, Squeeze, Unsqueeze, Transpose, Identity, Dropout           nothing, or TRANSPOSE
  *
  *   integer   QuantizeLinear of the image    QUANTIZE                 Softmax              QSOFTMAX
- *             Conv, Gemm, MatMul             CODES, CONV2D, REQUANTIZE   Sigmoid, Tanh     TABLE
+ *             Conv, Gemm, MatMul             CODES, CONV2D, REQUANTIZE   Sigmoid, Tanh ..  TABLE
  *             Add, Sub, Mul                  QADD, QADD, QMUL         Concat               CONCAT
  *             AveragePool                    QAVGPOOL                 MaxPool              MAXPOOL
  *             GlobalAveragePool, ReduceMean  AVGPOOL, REQUANTIZE      Relu, Clip           the range of the codes
@@ -25,7 +26,7 @@
  * Parameters have the names of the file. One that has none of its own (a number, or "onnx::Conv_193") is called
  * NAME.weight or NAME.bias after its layer.
  *
- * Tests: tests/formats/test_onnx_import.c, test_onnx_oracle.c.
+ * Tests: tests/formats/test_onnx_import.c, test_onnx_operators.c, test_onnx_oracle.c.
  */
 #ifndef DT_ONNX_IMPORT_H
 #define DT_ONNX_IMPORT_H

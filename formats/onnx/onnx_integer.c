@@ -252,6 +252,9 @@ static const dt_onnx_row rows[] = {
     { "Softmax", dt_onnx_add_codes_softmax },
     { "Sigmoid", dt_onnx_add_codes_table },
     { "Tanh", dt_onnx_add_codes_table },
+    { "LeakyRelu", dt_onnx_add_codes_table },
+    { "HardSigmoid", dt_onnx_add_codes_table },
+    { "HardSwish", dt_onnx_add_codes_table },
     { "Relu", dt_onnx_add_limits },
     { "Clip", dt_onnx_add_limits },
 };

@@ -185,16 +185,63 @@ dt_status dt_onnx_add_codes_softmax(dt_onnx_import *imp, const dt_onnx_node *n)
     return DT_OK;
 }
 
-/* Sigmoid and Tanh, a table with a row for each code of x. */
+/* A function of one number, a x + b within it. */
+typedef struct {
+    const char *op;
+    double (*of)(double x, double a, double b);
+    float a, b; /* unless the file says */
+} curve;
+
+static double sigmoid_of(double x, double a, double b)
+{
+    return a / (b + exp(-x));
+}
+static double tanh_of(double x, double a, double b)
+{
+    return tanh(a * x + b);
+}
+static double leaky_relu_of(double x, double a, double b)
+{
+    return x > b ? x : a * x;
+}
+static double hard_sigmoid_of(double x, double a, double b)
+{
+    return fmax(0.0, fmin(1.0, a * x + b));
+}
+static double hard_swish_of(double x, double a, double b)
+{
+    return x * hard_sigmoid_of(x, a, b);
+}
+
+static const curve curves[] = {
+    { "Sigmoid", sigmoid_of, 1.0f, 1.0f },
+    { "Tanh", tanh_of, 1.0f, 0.0f },
+    { "LeakyRelu", leaky_relu_of, 0.01f, 0.0f },
+    { "HardSigmoid", hard_sigmoid_of, 0.2f, 0.5f },
+    { "HardSwish", hard_swish_of, 1.0f / 6.0f, 0.5f },
+};
+
+static dt_status read_curve(const dt_onnx_import *imp, const dt_onnx_node *n, curve *c)
+{
+    size_t i = 0;
+
+    while (strcmp(curves[i].op, n->op) != 0) i++;
+    *c = curves[i];
+    DT_TRY(dt_onnx_float(imp, n, "alpha", c->a, &c->a));
+    return dt_onnx_float(imp, n, "beta", c->b, &c->b);
+}
+
+/* A function of each code: a table with a row for each code of x. */
 dt_status dt_onnx_add_codes_table(dt_onnx_import *imp, const dt_onnx_node *n)
 {
-    const int is_sigmoid = strcmp(n->op, "Sigmoid") == 0;
     const dt_shape rows = { 2, { DT_ONNX_LEVELS, 1 } };
     dt_table_params params;
     char name[DT_ONNX_NAME];
     dt_onnx_target t;
     int in[3], y;
+    curve c;
 
+    DT_TRY(read_curve(imp, n, &c));
     DT_TRY(dt_onnx_whole(imp, n, 0, &in[0]));
     dt_onnx_place p = *dt_onnx_in(imp, n, 0);
     dt_onnx_name(imp, n, -1, name);
@@ -203,9 +250,8 @@ dt_status dt_onnx_add_codes_table(dt_onnx_import *imp, const dt_onnx_node *n)
     int16_t *table = malloc(DT_ONNX_LEVELS * sizeof *table);
     for (int i = 0; table && i < DT_ONNX_LEVELS; i++) {
         const double real = (double)(p.grid.step * (float)(params.first + i));
-        const double made = is_sigmoid ? 1.0 / (1.0 + exp(-real)) : tanh(real);
-        const float q = rintf((float)made / t.grid.step);
-        table[i] = (int16_t)(q < (float)t.low ? t.low : q > (float)t.high ? t.high : (int)q);
+        const float q = rintf((float)c.of(real, (double)c.a, (double)c.b) / t.grid.step);
+        table[i] = (int16_t)(q >= (float)t.high ? t.high : q >= (float)t.low ? (int)q : t.low);
     }
     const dt_onnx_param codes = { NULL, name, ".table", dt_program_spec(&rows), DT_I16, table };
     DT_TRY(dt_onnx_add_param(imp, &codes, &in[1]));

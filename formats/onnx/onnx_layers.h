@@ -109,6 +109,8 @@ DT_MUST_CHECK dt_status dt_onnx_float(const dt_onnx_import *imp, const dt_onnx_n
 /* Sets out[0 .. count - 1], each to `otherwise` if the attribute is missing. low is the least that is allowed. */
 DT_MUST_CHECK dt_status dt_onnx_ints(const dt_onnx_import *imp, const dt_onnx_node *n, const char *name, int count,
                                      int low, int otherwise, int *out);
+/* Checks that a node of an opset before 7, whose attribute is_test is 0 unless given, is one of evaluation. */
+DT_MUST_CHECK dt_status dt_onnx_check_evaluation(const dt_onnx_import *imp, const dt_onnx_node *n);
 /* Returns the text of an attribute, or `otherwise`. */
 const char *dt_onnx_string(const dt_onnx_node *n, const char *name, const char *otherwise);
 /* Sets *axis to an attribute `axis` of a tensor of n_dims dimensions; a negative one counts from the last. */
@@ -232,6 +234,9 @@ DT_MUST_CHECK dt_status dt_onnx_read_ranges(const dt_onnx_import *imp, const dt_
                                             dt_onnx_ranges *r);
 /* Reads the order of a Transpose. */
 DT_MUST_CHECK dt_status dt_onnx_order(const dt_onnx_import *imp, const dt_onnx_node *n, int n_dims, int *order);
+/* Makes the map that is a node's output a view of its rows and columns from[i] .. from[i] + count[i] - 1. */
+DT_MUST_CHECK dt_status dt_onnx_crop(dt_onnx_import *imp, const dt_onnx_node *n, const int64_t from[2],
+                                     const int64_t count[2]);
 /* Sets *value to the map that a place with a view stands for, by a convolution. */
 DT_MUST_CHECK dt_status dt_onnx_make_view(dt_onnx_import *imp, const dt_onnx_place *p, int *value);
 

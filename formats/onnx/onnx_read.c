@@ -361,6 +361,7 @@ static dt_status read_source(const char *path, dt_onnx_source *source, dt_onnx *
         status = dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: has no graph, so it is no ONNX model", path);
     if (status == DT_OK) drop_constant_inputs(file);
     if (status == DT_OK) status = dt_onnx_check(file);
+    if (status == DT_OK) status = dt_onnx_expand(file);
     if (status != DT_OK) {
         dt_onnx_destroy(file);
         return dt_forward(status, __FILE__, __LINE__);

@@ -17,6 +17,22 @@ static dt_status add_same(dt_onnx_import *imp, const dt_onnx_node *n)
     return DT_OK;
 }
 
+/* Checks that training_mode, input 2, is false if it is there. */
+static dt_status add_dropout(dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    const dt_onnx_place *mode = dt_onnx_in(imp, n, 2);
+    unsigned char trains = 1;
+
+    DT_TRY(dt_onnx_check_evaluation(imp, n));
+    if (mode && mode->kind == DT_ONNX_CONSTANT) {
+        const dt_onnx_tensor *t = &imp->m->tensor[mode->tensor];
+        if (t->type == DT_ONNX_BOOL && dt_onnx_count(t) == 1) DT_TRY(dt_onnx_load(t, &trains));
+    }
+    DT_ONNX_CHECK(!mode || !trains, DT_ERR_UNSUPPORTED, imp, n,
+                  "training_mode, input %d, is not false; understood is a network in evaluation", 2);
+    return add_same(imp, n);
+}
+
 static dt_status add_reshape(dt_onnx_import *imp, const dt_onnx_node *n)
 {
     const dt_onnx_place *x = dt_onnx_in(imp, n, 0);
@@ -74,7 +90,7 @@ static dt_status add_transpose(dt_onnx_import *imp, const dt_onnx_node *n)
 }
 
 static const dt_onnx_row rows[] = {
-    { "Identity", add_same },       { "Dropout", add_same },        { "Flatten", add_reshape },
+    { "Identity", add_same },       { "Dropout", add_dropout },     { "Flatten", add_reshape },
     { "Reshape", add_reshape },     { "Squeeze", add_reshape },     { "Unsqueeze", add_reshape },
     { "Transpose", add_transpose }, { "Slice", dt_onnx_add_slice }, { "Pad", dt_onnx_add_pad },
 };

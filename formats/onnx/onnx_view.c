@@ -13,6 +13,7 @@
 #include "../layer_name.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,6 +113,20 @@ dt_status dt_onnx_add_slice(dt_onnx_import *imp, const dt_onnx_node *n)
         DT_ONNX_CHECK(v.step[axis] <= INT16_MAX, DT_ERR_UNSUPPORTED, imp, n,
                       "steps of %" PRId64 "; understood are at most %d", v.step[axis], INT16_MAX);
     }
+    return set_view(imp, n, &p, &v);
+}
+
+dt_status dt_onnx_crop(dt_onnx_import *imp, const dt_onnx_node *n, const int64_t from[2], const int64_t count[2])
+{
+    dt_onnx_place p = imp->place[n->out[0]];
+    dt_onnx_view v = { .step = { 1, 1, 1 }, .made = -1 };
+
+    size_of(imp->graph, p.value, v.count);
+    for (int axis = 0; axis < 2; axis++) {
+        v.start[axis + 1] = from[axis];
+        v.count[axis + 1] = count[axis];
+    }
+    snprintf(v.name, sizeof v.name, "%.*s.cut", DT_ONNX_NAME - 8, dt_graph_name(imp->graph, p.value));
     return set_view(imp, n, &p, &v);
 }
 

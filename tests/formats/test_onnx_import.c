@@ -2,86 +2,16 @@
  * test_onnx_import.c - ONNX files as networks: small ones that tests/golden/make_onnx_golden.py drew, against what ONNX
  * Runtime computed of them without graph optimisation. Reals are compared closely, codes by ==.
  */
-#include "../../formats/exchange.h"
-#include "../../formats/onnx/onnx_import.h"
-#include "../../formats/safetensors.h"
-#include "../support/graph_run.h"
-#include "../support/onnx_case.h"
-
-#include <math.h>
-#include <stdio.h>
-
-enum { IMAGES = 4, MOST = 4096 };
-
-static const char *golden(const char *name)
-{
-    static char path[512];
-
-    snprintf(path, sizeof path, "%s/onnx/%s.onnx", DETENT_TEST_GOLDEN, name);
-    return path;
-}
-
-static dt_graph *graph_of(const char *name, int *is_integer)
-{
-    dt_graph *graph;
-    dt_onnx *m;
-
-    GRAPH_RUN_MUST(dt_onnx_read(golden(name), &m));
-    GRAPH_RUN_MUST(dt_onnx_graph(m, &graph, is_integer));
-    dt_onnx_destroy(m);
-    return graph;
-}
-
-/* NAME.x or NAME.y of the recorded values. Returns how many there are. */
-static int64_t recorded(const char *name, const char *part, float *to)
-{
-    char whole[64];
-    dt_safetensors *f;
-
-    snprintf(whole, sizeof whole, "%s.%s", name, part);
-    GRAPH_RUN_MUST(dt_safetensors_open(DETENT_TEST_GOLDEN "/onnx/expected.safetensors", &f));
-    const dt_safetensors_tensor *t = dt_safetensors_find(f, whole);
-    cr_assert(t != NULL && t->count <= MOST, "%s", whole);
-    GRAPH_RUN_MUST(dt_safetensors_read(f, t, to));
-    const int64_t count = t->count;
-    dt_safetensors_close(f);
-    return count;
-}
-
-/* Scores of the recorded images. Returns how many there are in all. */
-static int64_t run(const char *name, dt_graph *graph, float *scores)
-{
-    static float images[MOST];
-    const dt_shape *s = dt_graph_shape(graph, graph->image);
-    const int64_t classes = dt_graph_count(graph, graph->scores), count = recorded(name, "x", images);
-    char wanted[DT_NAME_MAX + 1];
-
-    cr_assert(eq(i64, count, IMAGES * s->dim[1] * s->dim[2] * s->dim[3]), "%s", name);
-    snprintf(wanted, sizeof wanted, "%s", dt_graph_name(graph, graph->scores));
-    graph_run(graph, wanted, images, IMAGES, scores);
-    return IMAGES * classes;
-}
+#include "../support/onnx_golden.h"
 
 /* ---- reals ---- */
 
 Test(onnx_import, networks_of_reals_compute_what_onnx_runtime_does)
 {
     static const char *const names[] = { "windows", "shortcut", "channels_last", "features", "outside", "odd" };
-    static float scores[MOST], expected[MOST];
 
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        int is_integer;
-        dt_graph *graph = graph_of(names[i], &is_integer);
-        cr_assert(eq(int, is_integer, 0));
-        const int64_t n = run(names[i], graph, scores);
-        cr_assert(eq(i64, recorded(names[i], "y", expected), n));
-        float most = 0.0f;
-        for (int64_t k = 0; k < n; k++) most = fmaxf(most, fabsf(expected[k]));
-        for (int64_t k = 0; k < n; k++) { /* sums of at most 324 floats in another order */
-            cr_assert(fabsf(scores[k] - expected[k]) <= 1e-6f * most, "%s: score %lld is %.9g, recorded %.9g", names[i],
-                      (long long)k, (double)scores[k], (double)expected[k]);
-        }
-    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) /* sums of at most 324 floats in another order */
+        onnx_golden_expect_reals("expected", names[i], 1e-6f);
 }
 
 /* ---- codes ---- */
@@ -89,26 +19,8 @@ Test(onnx_import, networks_of_reals_compute_what_onnx_runtime_does)
 Test(onnx_import, networks_of_codes_compute_the_codes_of_onnx_runtime)
 {
     static const char *const names[] = { "qdq_s8", "qdq_u8", "qdq_symmetric", "by_hand" };
-    static float scores[MOST], expected[MOST];
 
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        dt_program *p;
-        GRAPH_RUN_MUST(dt_program_load(golden(names[i]), &p));
-        cr_assert(eq(int, (int)dt_program_profile(p), (int)DT_PROFILE_ONNX));
-        const dt_graph *g = p->graph;
-        const int codes = dt_graph_maker(g, dt_graph_maker(g, g->scores)->in[0])->in[0];
-        const float scale = dt_program_scale(p, codes);
-        dt_program_destroy(p);
-        int is_integer;
-        dt_graph *graph = graph_of(names[i], &is_integer);
-        cr_assert(eq(int, is_integer, 1));
-        const int64_t n = run(names[i], graph, scores);
-        cr_assert(eq(i64, recorded(names[i], "y", expected), n));
-        for (int64_t k = 0; k < n; k++) {
-            const long code = lrintf(scores[k] / scale), wanted = lrintf(expected[k] / scale);
-            cr_assert(code == wanted, "%s: code %lld is %ld, recorded %ld", names[i], (long long)k, code, wanted);
-        }
-    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) onnx_golden_expect_codes("expected", names[i]);
 }
 
 /* Weights and zero points are the file's: bytes around 128, and reals that their own quantizer rounds. */
@@ -116,7 +28,7 @@ Test(onnx_import, codes_are_the_files)
 {
     dt_program *p;
 
-    GRAPH_RUN_MUST(dt_program_load(golden("by_hand"), &p));
+    GRAPH_RUN_MUST(dt_program_load(onnx_golden("by_hand"), &p));
     const dt_graph *g = p->graph;
     const int matrix = dt_graph_find(g, "matrix"), scale = dt_graph_find(g, "matrix_scale");
     cr_assert(matrix >= 0 && scale >= 0);
@@ -153,7 +65,7 @@ Test(onnx_import, names_are_the_files)
 
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         int is_integer;
-        dt_graph *graph = graph_of(expected[i].net, &is_integer);
+        dt_graph *graph = onnx_golden_graph(expected[i].net, &is_integer);
         const int value = dt_graph_find(graph, expected[i].name);
         cr_assert(value >= 0, "%s: there is no '%s'", expected[i].net, expected[i].name);
         cr_assert(eq(int, graph->value[value]->source == DT_SOURCE_PARAM, expected[i].is_param), "%s",
@@ -195,7 +107,7 @@ Test(onnx_import, names_that_collide_are_made_different)
 Test(onnx_import, views_and_shapes_add_no_more_than_needed)
 {
     int is_integer, kinds[DT_OP_COUNT] = { 0 };
-    dt_graph *graph = graph_of("shortcut", &is_integer);
+    dt_graph *graph = onnx_golden_graph("shortcut", &is_integer);
 
     for (int i = 0; i < graph->n_nodes; i++) kinds[graph->node[i].kind]++;
     cr_assert(eq(int, kinds[DT_OP_CONV2D], 4)); /* a, the shortcut, b with the Pad before it, the last Slice */
@@ -217,16 +129,16 @@ Test(onnx_import, kinds_are_told_apart)
     dt_options_default(&opt);
     opt.backend = "cpu";
     GRAPH_RUN_MUST(dt_context_create(&opt, &ctx));
-    GRAPH_RUN_MUST(dt_file_format(golden("features"), format, sizeof format));
+    GRAPH_RUN_MUST(dt_file_format(onnx_golden("features"), format, sizeof format));
     cr_assert(eq(str, format, "onnx"));
-    cr_assert(eq(int, (int)dt_program_load(golden("features"), &p), (int)DT_ERR_UNSUPPORTED));
+    cr_assert(eq(int, (int)dt_program_load(onnx_golden("features"), &p), (int)DT_ERR_UNSUPPORTED));
     cr_assert(strstr(dt_last_error(), "computes on reals") != NULL, "%s", dt_last_error());
-    GRAPH_RUN_MUST(dt_file_format(golden("qdq_u8"), format, sizeof format));
+    GRAPH_RUN_MUST(dt_file_format(onnx_golden("qdq_u8"), format, sizeof format));
     cr_assert(eq(str, format, "onnx-integer"));
-    cr_assert(eq(int, (int)dt_checkpoint_open(ctx, golden("qdq_u8"), &m), (int)DT_ERR_UNSUPPORTED));
+    cr_assert(eq(int, (int)dt_checkpoint_open(ctx, onnx_golden("qdq_u8"), &m), (int)DT_ERR_UNSUPPORTED));
     cr_assert(strstr(dt_last_error(), "computes on integers") != NULL, "%s", dt_last_error());
-    cr_assert(eq(int, dt_checkpoint_has_run(golden("features")), 0));
-    GRAPH_RUN_MUST(dt_file_format(golden("odd"), format, sizeof format)); /* codes of weights alone */
+    cr_assert(eq(int, dt_checkpoint_has_run(onnx_golden("features")), 0));
+    GRAPH_RUN_MUST(dt_file_format(onnx_golden("odd"), format, sizeof format)); /* codes of weights alone */
     cr_assert(eq(str, format, "onnx"));
     dt_context_destroy(ctx);
 }
@@ -235,7 +147,7 @@ Test(onnx_import, kinds_are_told_apart)
 
 static void unknown(onnx_bytes *g)
 {
-    onnx_plain(g, "HardSwish", "x", "y");
+    onnx_plain(g, "Mish", "x", "y");
 }
 static void ceiling(onnx_bytes *g)
 {
@@ -329,7 +241,7 @@ static const struct {
     void (*make)(onnx_bytes *graph);
     const char *words;
 } refused[] = {
-    { unknown, "HardSwish 'y': detent has no operator for it on reals" },
+    { unknown, "Mish 'y': detent has no operator for it on reals" },
     { ceiling, "AveragePool 'y': ceil_mode adds 1,1 cells" },
     { dilated_pool, "MaxPool 'y': dilations are 2,2" },
     { negative_pads, "Conv 'y': number 1 of attribute 'pads' is -1" },
@@ -351,14 +263,6 @@ Test(onnx_import, what_detent_cannot_compute_is_refused_by_name)
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         onnx_bytes graph = onnx_graph();
         refused[i].make(&graph);
-        const onnx_bytes model = onnx_model(&graph, 13);
-        dt_graph *made;
-        dt_onnx *m;
-        int is_integer;
-        GRAPH_RUN_MUST(dt_onnx_read_bytes("net.onnx", model.data, model.n, &m));
-        cr_assert(ne(int, (int)dt_onnx_graph(m, &made, &is_integer), (int)DT_OK), "%s", refused[i].words);
-        cr_assert(strstr(dt_last_error(), refused[i].words) != NULL, "%s", dt_last_error());
-        cr_assert(strncmp(dt_last_error(), "net.onnx: ", 10) == 0, "%s", dt_last_error());
-        dt_onnx_destroy(m);
+        onnx_expect_refused(&graph, 13, refused[i].words);
     }
 }
