@@ -165,7 +165,8 @@ static int32_t *make_bias(const layer_view *v)
     return bias;
 }
 
-/* Adds the bias of a layer to the inputs of its REQUANTIZE. */
+/* Adds the bias of a layer to the inputs of its REQUANTIZE. A layer whose sums are quantized twice, with and without a
+ * ReLU, has it for each. */
 static dt_status add_bias(const dt_affine_quantizer *q, const dt_graph_node *conv, int *out)
 {
     const dt_affine_lowering *w = q->w;
@@ -176,9 +177,11 @@ static dt_status add_bias(const dt_affine_quantizer *q, const dt_graph_node *con
     const dt_graph_node *codes = dt_program_weights(p, conv);
     const dt_codes_params *range = codes->params;
     float *weight = NULL, *bias = NULL;
-    char layer[DT_NAME_MAX + 1];
+    char layer[DT_NAME_MAX + 1], first[DT_NAME_MAX + 8];
 
     snprintf(layer, sizeof layer, "%.*s", DT_NAME_MAX, dt_graph_name(w->from, q->x->node->out));
+    snprintf(first, sizeof first, "%s.bias", layer);
+    if (dt_graph_find(p->graph, first) >= 0) memcpy(layer, q->name, sizeof layer);
     DT_TRY(dt_affine_floats(w, quant->in[0], &weight));
     dt_status status = dt_affine_floats(w, q->x->bias, &bias);
     if (status == DT_OK) {

@@ -53,6 +53,17 @@ cmp -s p.safetensors i.safetensors
 check "... which the export is too" $?
 expect "data beside the file" 0 inspect --checkpoint "$golden/outside.onnx" --graph
 
+# ---- operators that are made of others
+
+expect "a LeakyRelu and a HardSwish" 0 quantize "$golden/bent.onnx" --dataset synthetic --images 20 --out b.safetensors
+expect "... as a program" 0 verify b.safetensors --dataset synthetic --images 4
+has out "^verified: 0 of "
+expect "operators on codes" 0 import "$golden/qoperator_u8.onnx" --out o.safetensors
+has out "^o.safetensors: qoperator_u8, an integer program, onnx: "
+expect "a transposed convolution" 0 predict "$golden/curves.onnx" --inputs "$golden/operators.safetensors:curves.x" --out t.safetensors
+expect "... on codes" 1 quantize "$golden/curves.onnx" --calibrate "$golden/operators.safetensors:curves.x" --out t.safetensors
+has err "up is a conv_transpose, which has no place in a network with affine quantizers"
+
 # ---- files that are written
 
 x=$golden/expected.safetensors:shortcut.x
