@@ -32,11 +32,15 @@ dt_status dt_onnx_ints(const dt_onnx_import *imp, const dt_onnx_node *n, const c
                        int otherwise, int *out)
 {
     const dt_onnx_attribute *a = dt_onnx_find(n, name);
+    const dt_onnx_place *x = dt_onnx_in(imp, n, 0);
+    const int has_row = x && x->n_dims == 3, wanted = has_row ? count / 2 : count;
 
-    DT_ONNX_CHECK(!a || (a->type == DT_ONNX_A_INTS && a->n_ints == count), DT_ERR_UNSUPPORTED, imp, n,
-                  "attribute '%s' has %d numbers; understood are %d, of two dimensions", name, a->n_ints, count);
+    DT_ONNX_CHECK(!a || (a->type == DT_ONNX_A_INTS && a->n_ints == wanted), DT_ERR_UNSUPPORTED, imp, n,
+                  "attribute '%s' has %d numbers; understood are %d, of %d dimensions", name, a->n_ints, wanted,
+                  has_row ? 1 : 2);
     for (int k = 0; k < count; k++) {
-        const int64_t value = a ? a->ints[k] : otherwise;
+        const int is_given = a && (!has_row || k % 2 == 1);
+        const int64_t value = is_given ? a->ints[has_row ? k / 2 : k] : otherwise;
         DT_ONNX_CHECK(value >= low && value <= INT16_MAX, DT_ERR_UNSUPPORTED, imp, n,
                       "number %d of attribute '%s' is %" PRId64 "; understood are %d to %d", k, name, value, low,
                       INT16_MAX);

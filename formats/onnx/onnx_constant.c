@@ -142,7 +142,7 @@ dt_status dt_onnx_number(const dt_onnx_import *imp, const dt_onnx_node *n, int k
 }
 
 /* 1 if the dimensions of a constant are those of one number for each channel, beside an operand of n_dims dimensions,
- * whose second is the channels: 1,C,1,1 or C,1,1 beside four, C or 1,C beside two. */
+ * whose second is the channels: 1,C,1,1 or C,1,1 beside four, C,1 beside three, C or 1,C beside two. */
 static int is_each_channel(const dt_onnx_tensor *t, int n_dims, int64_t channels)
 {
     for (int k = 0; k < t->n_dims; k++) {
@@ -185,6 +185,13 @@ int64_t dt_onnx_integer_at(const void *numbers, int type, int64_t i)
     case DT_ONNX_INT32: return ((const int32_t *)numbers)[i];
     default: return ((const int64_t *)numbers)[i];
     }
+}
+
+void dt_onnx_filter_dims(const dt_onnx_place *w, int64_t dim[4])
+{
+    const int has_row = w->n_dims == 3;
+
+    for (int k = 0; k < 4; k++) dim[k] = k == 2 && has_row ? 1 : w->dim[has_row && k == 3 ? 2 : k];
 }
 
 void *dt_onnx_channels_last(const void *from, const int64_t dim[4], size_t each)

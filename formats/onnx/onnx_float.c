@@ -34,7 +34,8 @@ static dt_status add_conv(dt_onnx_import *imp, const dt_onnx_node *n)
     DT_TRY(dt_onnx_padded_map(imp, n, 0, &in[0], pad));
     DT_TRY(dt_onnx_conv(imp, n, in[0], pad, &params, &shape));
     dt_onnx_name(imp, n, 1, name);
-    const int64_t *dim = dt_onnx_in(imp, n, 1)->dim;
+    int64_t dim[4];
+    dt_onnx_filter_dims(dt_onnx_in(imp, n, 1), dim);
     DT_TRY(dt_onnx_reals(imp, n, 1, dt_count(&shape), &oihw));
     float *filters = dt_onnx_channels_last(oihw, dim, sizeof *oihw);
     free(oihw);
@@ -181,7 +182,7 @@ static dt_status add_norm(dt_onnx_import *imp, const dt_onnx_node *n)
     float keep;
 
     DT_TRY(dt_onnx_computed(imp, n, 0, &x));
-    const int is_map = x->n_dims == 4;
+    const int is_map = dt_onnx_is_map(x->n_dims);
     DT_TRY(is_map ? dt_onnx_map(imp, n, 0, &in[0]) : dt_onnx_rows(imp, n, 0, &in[0]));
     DT_TRY(dt_onnx_int(imp, n, "training_mode", 0, &in_training));
     DT_TRY(dt_onnx_int(imp, n, "spatial", 1, &is_spatial));
@@ -277,8 +278,9 @@ dt_status dt_onnx_check_softmax(const dt_onnx_import *imp, const dt_onnx_node *n
     DT_TRY(dt_onnx_computed(imp, n, 0, &x));
     DT_TRY(dt_onnx_axis(imp, n, is_flat ? 1 : -1, x->n_dims, &axis));
     for (int k = 2; k < x->n_dims; k++) behind *= x->dim[k];
-    DT_ONNX_CHECK(axis == 1 && (x->n_dims == 4 || x->n_dims == 2) && (behind == 1 || !is_flat), DT_ERR_UNSUPPORTED, imp,
-                  n, "over axis %d of %d dimensions; understood is axis 1 of n,c and n,c,h,w", axis, x->n_dims);
+    DT_ONNX_CHECK(axis == 1 && (dt_onnx_is_map(x->n_dims) || x->n_dims == 2) && (behind == 1 || !is_flat),
+                  DT_ERR_UNSUPPORTED, imp, n,
+                  "over axis %d of %d dimensions; understood is axis 1 of n,c, n,c,w and n,c,h,w", axis, x->n_dims);
     return DT_OK;
 }
 
@@ -288,7 +290,7 @@ static dt_status add_softmax(dt_onnx_import *imp, const dt_onnx_node *n)
     int x, y;
 
     DT_TRY(dt_onnx_check_softmax(imp, n));
-    const int is_map = dt_onnx_in(imp, n, 0)->n_dims == 4;
+    const int is_map = dt_onnx_is_map(dt_onnx_in(imp, n, 0)->n_dims);
     DT_TRY(is_map ? dt_onnx_map(imp, n, 0, &x) : dt_onnx_rows(imp, n, 0, &x));
     const int64_t features = dt_onnx_in(imp, n, 0)->dim[1];
     dt_onnx_name(imp, n, -1, name);

@@ -50,8 +50,8 @@ static dt_status begin_by_channels(dt_onnx_import *imp, const dt_onnx_node *n, c
 
     DT_TRY(dt_onnx_computed(imp, n, 0, &x));
     c->place = *x;
-    c->place.layout = x->n_dims == 4 ? DT_ONNX_MAP : DT_ONNX_ROW;
-    DT_TRY(x->n_dims == 4 ? dt_onnx_map(imp, n, 0, &c->x) : dt_onnx_rows(imp, n, 0, &c->x));
+    c->place.layout = dt_onnx_is_map(x->n_dims) ? DT_ONNX_MAP : DT_ONNX_ROW;
+    DT_TRY(dt_onnx_is_map(x->n_dims) ? dt_onnx_map(imp, n, 0, &c->x) : dt_onnx_rows(imp, n, 0, &c->x));
     dt_onnx_name(imp, n, -1, c->name);
     return as_map(imp, c);
 }

@@ -79,7 +79,7 @@ static dt_status read_operand(dt_onnx_import *imp, const dt_onnx_node *n, int k,
     const dt_onnx_place *p;
 
     DT_TRY(dt_onnx_computed(imp, n, k, &p));
-    DT_TRY(p->n_dims == 4 ? dt_onnx_map(imp, n, k, x) : dt_onnx_rows(imp, n, k, x));
+    DT_TRY(dt_onnx_is_map(p->n_dims) ? dt_onnx_map(imp, n, k, x) : dt_onnx_rows(imp, n, k, x));
     const dt_shape *s = dt_graph_shape(imp->graph, *x);
     *channels = s->dim[s->ndim - 1];
     return DT_OK;
@@ -87,7 +87,7 @@ static dt_status read_operand(dt_onnx_import *imp, const dt_onnx_node *n, int k,
 
 static dt_status set_like(dt_onnx_import *imp, const dt_onnx_node *n, int n_dims, int value, int64_t channels)
 {
-    return n_dims == 4 ? dt_onnx_set_map(imp, n, value) : dt_onnx_set_rows(imp, n, value, channels);
+    return dt_onnx_is_map(n_dims) ? dt_onnx_set_map(imp, n, value) : dt_onnx_set_rows(imp, n, value, channels);
 }
 
 /* Adds the parameter of such numbers, of a shape: NAME, the part, and `end`. */
@@ -183,8 +183,8 @@ static dt_status add_both(dt_onnx_import *imp, const dt_onnx_node *n, dt_op_kind
         DT_ONNX_CHECK(x[0]->n_dims == x[1]->n_dims, DT_ERR_UNSUPPORTED, imp, n,
                       "operands of %d and %d dimensions; understood are equal ones", x[0]->n_dims, x[1]->n_dims);
         for (int k = 0; k < 2; k++)
-            DT_TRY(p.n_dims == 4 ? dt_onnx_map(imp, n, k, &in[k]) : dt_onnx_rows(imp, n, k, &in[k]));
-        p.layout = p.n_dims == 4 ? DT_ONNX_MAP : DT_ONNX_ROW;
+            DT_TRY(dt_onnx_is_map(p.n_dims) ? dt_onnx_map(imp, n, k, &in[k]) : dt_onnx_rows(imp, n, k, &in[k]));
+        p.layout = dt_onnx_is_map(p.n_dims) ? DT_ONNX_MAP : DT_ONNX_ROW;
     }
     if (kind == DT_OP_MUL && dt_graph_count(imp->graph, in[0]) < dt_graph_count(imp->graph, in[1])) {
         const int small = in[0];
@@ -263,21 +263,22 @@ dt_status dt_onnx_add_quotient(dt_onnx_import *imp, const dt_onnx_node *n)
 
 dt_status dt_onnx_concat_axis(const dt_onnx_import *imp, const dt_onnx_node *n, int *axis, int *is_map)
 {
-    static const int of_map[4] = { 0, 3, 1, 2 };
+    static const int of_map[4] = { 0, 3, 1, 2 }, of_row[3] = { 0, 3, 2 };
     const dt_onnx_place *x;
 
     DT_TRY(dt_onnx_computed(imp, n, 0, &x));
     const int n_dims = x->n_dims;
     DT_TRY(dt_onnx_axis(imp, n, 1, n_dims, axis));
-    DT_ONNX_CHECK(*axis >= 1 && (n_dims == 4 || n_dims == 2), DT_ERR_UNSUPPORTED, imp, n,
-                  "along axis %d of %d dimensions; understood are n,c,h,w and n,i, behind the batch", *axis, n_dims);
+    DT_ONNX_CHECK(*axis >= 1 && (dt_onnx_is_map(n_dims) || n_dims == 2), DT_ERR_UNSUPPORTED, imp, n,
+                  "along axis %d of %d dimensions; understood are n,c,h,w, n,c,w and n,i, behind the batch", *axis,
+                  n_dims);
     for (int k = 1; k < n->n_in; k++) {
         DT_TRY(dt_onnx_computed(imp, n, k, &x));
         DT_ONNX_CHECK(x->n_dims == n_dims, DT_ERR_FORMAT, imp, n, "input %d has %d dimensions, input 0 %d", k,
                       x->n_dims, n_dims);
     }
-    *is_map = n_dims == 4;
-    *axis = *is_map ? of_map[*axis] : *axis;
+    *is_map = dt_onnx_is_map(n_dims);
+    if (*is_map) *axis = n_dims == 4 ? of_map[*axis] : of_row[*axis];
     return DT_OK;
 }
 

@@ -104,8 +104,10 @@ static dt_status check_filters(const dt_onnx_import *imp, const dt_onnx_node *n,
 
     DT_ONNX_CHECK(w && w->kind == DT_ONNX_CONSTANT, DT_ERR_UNSUPPORTED, imp, n,
                   "the filters, input %d, are %s; understood are constants", 1, w ? "computed" : "missing");
-    DT_ONNX_CHECK(w->n_dims == 4, DT_ERR_UNSUPPORTED, imp, n, "filters of %d dimensions; understood are c,k,r,s",
-                  w->n_dims);
+    const int n_dims = dt_onnx_in(imp, n, 0)->n_dims;
+    DT_ONNX_CHECK(w->n_dims == 4 && n_dims != 3, DT_ERR_UNSUPPORTED, imp, n,
+                  "filters of %d dimensions beside a map of %d; understood are c,k,r,s beside n,c,h,w", w->n_dims,
+                  n_dims);
     DT_ONNX_CHECK(w->dim[0] == channels && w->dim[1] >= 1, DT_ERR_FORMAT, imp, n,
                   "filters of %" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 " do not fit %" PRId64 " channels",
                   w->dim[0], w->dim[1], w->dim[2], w->dim[3], channels);

@@ -67,6 +67,24 @@ static void mark_needed(dt_onnx_import *imp)
 
 /* ---- the ends ---- */
 
+/* 1 if an image of three dimensions is n,c,w: what reads it, but for quantizers, is a layer of such maps. */
+static int has_row_of_channels(const dt_onnx_import *imp, int value)
+{
+    static const char *const layers[] = { "Conv",          "MaxPool",           "AveragePool",
+                                          "GlobalMaxPool", "GlobalAveragePool", "BatchNormalization" };
+    const dt_onnx_node *n = NULL;
+
+    do {
+        if (imp->n_readers[value] == 0 || value == imp->m->out[0].value) return 0;
+        n = &imp->m->node[imp->reader[value]];
+        value = n->out[0];
+    } while (is_op(n, "QuantizeLinear") || is_op(n, "DequantizeLinear"));
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+        if (is_op(n, layers[i])) return 1;
+    }
+    return 0;
+}
+
 /* 1 if all that read the image turn it from N,H,W,C to N,C,H,W at once: so files made of TensorFlow's networks begin.
  */
 static int has_channels_last(const dt_onnx_import *imp, int value)
@@ -120,12 +138,14 @@ static dt_status add_image(dt_onnx_import *imp)
              m->n_in, m->n_out);
     const dt_onnx_end *in = &m->in[0];
     DT_TRY(check_image(imp, in));
-    const int is_turned = in->n_dims == 4 && !has_channels_last(imp, in->value);
+    const int is_turned =
+        in->n_dims == 4 ? !has_channels_last(imp, in->value) : in->n_dims == 3 && has_row_of_channels(imp, in->value);
     dt_onnx_place *p = &imp->place[in->value];
     dt_shape shape = { 4, { 1, 1, 1, 1 } };
 
     for (int k = 1; k < in->n_dims; k++) shape.dim[4 - in->n_dims + k] = in->dim[k];
-    if (is_turned) shape = (dt_shape){ 4, { 1, in->dim[2], in->dim[3], in->dim[1] } };
+    if (is_turned)
+        shape = (dt_shape){ 4, { 1, in->n_dims == 4 ? in->dim[2] : 1, in->dim[in->n_dims - 1], in->dim[1] } };
     DT_TRY(dt_graph_give(imp->graph, "image", DT_F32, &shape, &imp->graph->image));
     imp->graph->unit_pixels = 1;
     imp->batch = in->dim[0];

@@ -72,7 +72,9 @@ static dt_status add_weights(dt_onnx_import *imp, const dt_onnx_node *n, const f
 
     DT_TRY(check_weights(imp, n, f));
     DT_TRY(dt_onnx_numbers_of(imp, &imp->m->tensor[w->tensor], &stored));
-    int8_t *code = f->matrix ? dt_onnx_turn_matrix(f->matrix, stored, 1) : dt_onnx_channels_last(stored, w->dim, 1);
+    int64_t dim[4];
+    dt_onnx_filter_dims(w, dim);
+    int8_t *code = f->matrix ? dt_onnx_turn_matrix(f->matrix, stored, 1) : dt_onnx_channels_last(stored, dim, 1);
     free(stored);
     DT_CHECK(code, DT_ERR_MEMORY, "%s: no memory for the weights of %s", imp->m->path, f->name);
     const dt_status s = centre(imp, n, f, code, &range);

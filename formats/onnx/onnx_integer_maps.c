@@ -84,7 +84,7 @@ dt_status dt_onnx_add_codes_avgpool(dt_onnx_import *imp, const dt_onnx_node *n)
 dt_status dt_onnx_add_codes_mean(dt_onnx_import *imp, const dt_onnx_node *n)
 {
     int64_t dim[DT_ONNX_MAX_DIMS] = { 0 };
-    int n_dims = 4, x;
+    int n_dims = dt_onnx_in(imp, n, 0) ? dt_onnx_in(imp, n, 0)->n_dims : 0, x;
     char name[DT_ONNX_NAME];
     dt_onnx_target t;
 
@@ -95,7 +95,7 @@ dt_status dt_onnx_add_codes_mean(dt_onnx_import *imp, const dt_onnx_node *n)
     dt_onnx_name(imp, n, -1, name);
     DT_TRY(dt_onnx_find_target(imp, n, name, &t));
     DT_TRY(add_mean_of(imp, n, name, &whole, &t, x));
-    if (n_dims == 4) return DT_OK;
+    if (n_dims == imp->place[n->out[0]].n_dims) return DT_OK;
     dt_onnx_place p = imp->place[n->out[0]];
     p.n_dims = n_dims;
     memcpy(p.dim, dim, sizeof p.dim);
@@ -114,7 +114,7 @@ dt_status dt_onnx_add_codes_binary(dt_onnx_import *imp, const dt_onnx_node *n)
     int in[5], y;
 
     for (int k = 0; k < 2; k++) DT_TRY(dt_onnx_computed(imp, n, k, &x[k]));
-    const int is_map = x[0]->n_dims == 4;
+    const int is_map = dt_onnx_is_map(x[0]->n_dims);
     const int64_t features = x[0]->dim[x[0]->n_dims - 1];
     for (int k = 0; k < 2; k++) {
         in[k + 2] = x[k]->scale;
@@ -172,7 +172,7 @@ dt_status dt_onnx_add_codes_softmax(dt_onnx_import *imp, const dt_onnx_node *n)
     int in[3], y;
 
     DT_TRY(dt_onnx_check_softmax(imp, n));
-    const int is_map = dt_onnx_in(imp, n, 0)->n_dims == 4;
+    const int is_map = dt_onnx_is_map(dt_onnx_in(imp, n, 0)->n_dims);
     const int64_t features = dt_onnx_in(imp, n, 0)->dim[1];
     in[1] = dt_onnx_in(imp, n, 0)->scale;
     DT_TRY(is_map ? dt_onnx_map(imp, n, 0, &in[0]) : dt_onnx_rows(imp, n, 0, &in[0]));

@@ -157,12 +157,12 @@ dt_status dt_onnx_whole(dt_onnx_import *imp, const dt_onnx_node *n, int k, int *
     return whole_of(imp, p, value);
 }
 
-/* 1 if a map of the graph has the dimensions of the file's tensor, of four. */
-static int has_dims(const dt_graph *g, int value, const int64_t *dim)
+/* 1 if a map of the graph has so many channels: of other rows and columns it has the same cells in the same order. */
+static int has_channels(const dt_graph *g, int value, int64_t channels)
 {
     const dt_shape *s = dt_graph_shape(g, value);
 
-    return s->ndim == 4 && s->dim[1] == dim[2] && s->dim[2] == dim[3] && s->dim[3] == dim[1];
+    return s->ndim == 4 && s->dim[3] == channels;
 }
 
 dt_status dt_onnx_map(dt_onnx_import *imp, const dt_onnx_node *n, int k, int *value)
@@ -170,11 +170,12 @@ dt_status dt_onnx_map(dt_onnx_import *imp, const dt_onnx_node *n, int k, int *va
     const dt_onnx_place *p;
 
     DT_TRY(dt_onnx_computed(imp, n, k, &p));
-    DT_ONNX_CHECK(p->n_dims == 4 || p->n_dims == 2, DT_ERR_UNSUPPORTED, imp, n,
-                  "input %d has %d dimensions; understood are n,c,h,w", k, p->n_dims);
-    const int64_t chw[3] = { p->dim[1], p->n_dims == 4 ? p->dim[2] : 1, p->n_dims == 4 ? p->dim[3] : 1 };
+    DT_ONNX_CHECK(dt_onnx_is_map(p->n_dims) || p->n_dims == 2, DT_ERR_UNSUPPORTED, imp, n,
+                  "input %d has %d dimensions; understood are n,c,h,w and n,c,w", k, p->n_dims);
+    const int64_t chw[3] = { p->dim[1], p->n_dims == 4 ? p->dim[2] : 1, p->n_dims >= 3 ? p->dim[p->n_dims - 1] : 1 };
     DT_TRY(whole_of(imp, p, value));
-    if (p->layout == DT_ONNX_MAP && p->n_dims == 4 && has_dims(imp->graph, *value, p->dim)) return DT_OK;
+    if (p->layout == DT_ONNX_MAP && has_channels(imp->graph, *value, chw[0]))
+        return dt_onnx_as_shape(imp, chw[1], chw[2], chw[0], value);
     if (p->layout == DT_ONNX_MAP) DT_TRY(turn_to_row(imp, value));
     return turn_to_map(imp, chw, value);
 }
@@ -250,17 +251,26 @@ static dt_onnx_place computed(int value)
                             .high = INFINITY };
 }
 
+/* 1 if the first input of a node that is computed is a map of one row, n,c,w. */
+static int reads_row(const dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    int k = 0;
+
+    while (k < n->n_in && (n->in[k] < 0 || imp->place[n->in[k]].kind == DT_ONNX_CONSTANT)) k++;
+    return k < n->n_in && imp->place[n->in[k]].n_dims == 3;
+}
+
 dt_status dt_onnx_set_map(dt_onnx_import *imp, const dt_onnx_node *n, int value)
 {
     const dt_shape *s = dt_graph_shape(imp->graph, value);
     dt_onnx_place p = computed(value);
 
     p.layout = DT_ONNX_MAP;
-    p.n_dims = 4;
+    p.n_dims = reads_row(imp, n) && s->dim[1] == 1 ? 3 : 4;
     p.dim[0] = imp->batch;
     p.dim[1] = s->dim[3];
     p.dim[2] = s->dim[1];
-    p.dim[3] = s->dim[2];
+    p.dim[p.n_dims - 1] = s->dim[2];
     return dt_onnx_set(imp, n, &p);
 }
 

@@ -106,7 +106,8 @@ DT_MUST_CHECK dt_status dt_onnx_int(const dt_onnx_import *imp, const dt_onnx_nod
                                     int64_t otherwise, int64_t *out);
 DT_MUST_CHECK dt_status dt_onnx_float(const dt_onnx_import *imp, const dt_onnx_node *n, const char *name,
                                       float otherwise, float *out);
-/* Sets out[0 .. count - 1], each to `otherwise` if the attribute is missing. low is the least that is allowed. */
+/* Sets out[0 .. count - 1], each to `otherwise` if the attribute is missing. low is the least that is allowed. Where
+ * input 0 is a map of one row, the attribute has those of columns, and those of rows are `otherwise`. */
 DT_MUST_CHECK dt_status dt_onnx_ints(const dt_onnx_import *imp, const dt_onnx_node *n, const char *name, int count,
                                      int low, int otherwise, int *out);
 /* Checks that a node of an opset before 7, whose attribute is_test is 0 unless given, is one of evaluation. */
@@ -117,6 +118,11 @@ const char *dt_onnx_string(const dt_onnx_node *n, const char *name, const char *
 DT_MUST_CHECK dt_status dt_onnx_axis(const dt_onnx_import *imp, const dt_onnx_node *n, int64_t otherwise, int n_dims,
                                      int *axis);
 
+/* 1 if a tensor of so many dimensions is a map: n,c,h,w, or n,c,w, which is one row. */
+static inline int dt_onnx_is_map(int n_dims)
+{
+    return n_dims == 4 || n_dims == 3;
+}
 /* Returns the place of input k, or NULL if that is not given. */
 const dt_onnx_place *dt_onnx_in(const dt_onnx_import *imp, const dt_onnx_node *n, int k);
 /* Sets *x to input k, which must be computed. */
@@ -144,6 +150,8 @@ DT_MUST_CHECK dt_status dt_onnx_spread(const dt_onnx_import *imp, const dt_onnx_
                                        int64_t channels, float **out);
 /* Returns number i of integers of a type. */
 int64_t dt_onnx_integer_at(const void *numbers, int type, int64_t i);
+/* Sets dim to O,I,R,S of filters, of which those of one row have no R. */
+void dt_onnx_filter_dims(const dt_onnx_place *w, int64_t dim[4]);
 /* Moves numbers from O,I,R,S to O,R,S,I. `each` is the bytes of a number. NULL: there is no memory. */
 void *dt_onnx_channels_last(const void *from, const int64_t dim[4], size_t each);
 

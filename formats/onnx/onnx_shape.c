@@ -69,19 +69,20 @@ static dt_status add_transpose(dt_onnx_import *imp, const dt_onnx_node *n)
     }
     for (int k = 0; k < p.n_dims; k++) p.dim[k] = x->dim[order[k]];
     if (!moves && p.view < 0) return dt_onnx_set(imp, n, &p);
-    const int to_last = p.n_dims == 4 && is_order(order, 0, 2, 3, 1),
-              to_first = p.n_dims == 4 && is_order(order, 0, 3, 1, 2);
+    const int is_swap = p.n_dims == 3 && order[0] == 0; /* of c and w, for it moves something */
+    const int to_last = is_swap || (p.n_dims == 4 && is_order(order, 0, 2, 3, 1)),
+              to_first = is_swap || (p.n_dims == 4 && is_order(order, 0, 3, 1, 2));
     DT_ONNX_CHECK((to_last && x->layout == DT_ONNX_MAP) || (to_first && x->layout == DT_ONNX_ROW), DT_ERR_UNSUPPORTED,
                   imp, n,
                   "an order of %d dimensions, the last axis %d, that moves numbers; understood are n,c,h,w to "
-                  "n,h,w,c and back",
+                  "n,h,w,c, n,c,w to n,w,c, and back",
                   p.n_dims, order[p.n_dims - 1]);
-    if (to_last) {
+    if (x->layout == DT_ONNX_MAP) {
         DT_TRY(dt_onnx_map(imp, n, 0, &value));
         p.layout = DT_ONNX_ROW;
     } else {
         value = p.value;
-        DT_TRY(dt_onnx_as_shape(imp, p.dim[2], p.dim[3], p.dim[1], &value));
+        DT_TRY(dt_onnx_as_shape(imp, is_swap ? 1 : p.dim[2], p.dim[p.n_dims - 1], p.dim[1], &value));
         p.layout = DT_ONNX_MAP;
     }
     p.value = value;

@@ -92,17 +92,21 @@ static dt_status check_filters(const dt_onnx_import *imp, const dt_onnx_node *n,
 
     DT_ONNX_CHECK(w && w->kind == DT_ONNX_CONSTANT, DT_ERR_UNSUPPORTED, imp, n,
                   "the filters, input %d, are %s; understood are constants", 1, w ? "computed" : "missing");
-    DT_ONNX_CHECK(w->n_dims == 4, DT_ERR_UNSUPPORTED, imp, n, "filters of %d dimensions; understood are k,c,r,s",
-                  w->n_dims);
+    const int n_dims = dt_onnx_in(imp, n, 0)->n_dims;
+    DT_ONNX_CHECK(dt_onnx_is_map(w->n_dims) && (w->n_dims == n_dims || n_dims == 2), DT_ERR_UNSUPPORTED, imp, n,
+                  "filters of %d dimensions beside a map of %d; understood are k,c,r,s beside four, k,c,s beside three",
+                  w->n_dims, n_dims);
+    int64_t dim[4];
+    dt_onnx_filter_dims(w, dim);
     DT_TRY(dt_onnx_int(imp, n, "group", 1, groups));
-    DT_ONNX_CHECK(*groups >= 1 && *groups <= channels && channels % *groups == 0 && w->dim[1] == channels / *groups &&
-                      w->dim[0] >= 1 && w->dim[0] % *groups == 0,
+    DT_ONNX_CHECK(*groups >= 1 && *groups <= channels && channels % *groups == 0 && dim[1] == channels / *groups &&
+                      dim[0] >= 1 && dim[0] % *groups == 0,
                   DT_ERR_FORMAT, imp, n,
                   "filters of %" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 " in %" PRId64 " groups do not fit %" PRId64
                   " channels",
-                  w->dim[0], w->dim[1], w->dim[2], w->dim[3], *groups, channels);
-    DT_ONNX_CHECK(w->dim[2] >= 1 && w->dim[2] <= INT16_MAX && w->dim[3] >= 1 && w->dim[3] <= INT16_MAX,
-                  DT_ERR_UNSUPPORTED, imp, n, "filters of %" PRId64 " x %" PRId64 " taps", w->dim[2], w->dim[3]);
+                  dim[0], dim[1], dim[2], dim[3], *groups, channels);
+    DT_ONNX_CHECK(dim[2] >= 1 && dim[2] <= INT16_MAX && dim[3] >= 1 && dim[3] <= INT16_MAX, DT_ERR_UNSUPPORTED, imp, n,
+                  "filters of %" PRId64 " x %" PRId64 " taps", dim[2], dim[3]);
     return DT_OK;
 }
 
@@ -116,7 +120,9 @@ dt_status dt_onnx_conv(const dt_onnx_import *imp, const dt_onnx_node *n, int x, 
     int given[2];
 
     DT_TRY(check_filters(imp, n, dt_graph_shape(imp->graph, x)->dim[3], &groups));
-    const int taps[2] = { (int)w->dim[2], (int)w->dim[3] };
+    int64_t dim[4];
+    dt_onnx_filter_dims(w, dim);
+    const int taps[2] = { (int)dim[2], (int)dim[3] };
     if (dt_onnx_find(n, "kernel_shape")) {
         DT_TRY(dt_onnx_ints(imp, n, "kernel_shape", 2, 1, 1, given));
         DT_ONNX_CHECK(given[0] == taps[0] && given[1] == taps[1], DT_ERR_FORMAT, imp, n,
@@ -130,7 +136,7 @@ dt_status dt_onnx_conv(const dt_onnx_import *imp, const dt_onnx_node *n, int x, 
     for (int k = 0; k < 4; k++) params->pad[k] = window.pad[k] + pad[k];
     memcpy(params->stride, window.stride, sizeof params->stride);
     memcpy(params->dilation, window.dilation, sizeof params->dilation);
-    *shape = (dt_shape){ 4, { w->dim[0], w->dim[2], w->dim[3], w->dim[1] } };
+    *shape = (dt_shape){ 4, { dim[0], dim[2], dim[3], dim[1] } };
     return DT_OK;
 }
 
@@ -141,18 +147,18 @@ dt_status dt_onnx_mean(const dt_onnx_import *imp, const dt_onnx_node *n, int *n_
     unsigned seen = 0;
     int count;
 
-    DT_ONNX_CHECK(x && x->n_dims == 4, DT_ERR_UNSUPPORTED, imp, n,
-                  "a mean of %d dimensions; understood is that of the axes 2 and 3 of 4", x ? x->n_dims : 0);
+    DT_ONNX_CHECK(x && dt_onnx_is_map(x->n_dims), DT_ERR_UNSUPPORTED, imp, n,
+                  "a mean of %d dimensions; understood is that of the axes 2 and 3 of 4, or 2 of 3", x ? x->n_dims : 0);
     DT_TRY(dt_onnx_int(imp, n, "keepdims", 1, &keeps));
     DT_TRY(dt_onnx_list(imp, n, 1, "axes", &axes, &count));
     for (int i = 0; i < count; i++) {
-        const int64_t axis = axes[i] < 0 ? axes[i] + 4 : axes[i];
+        const int64_t axis = axes[i] < 0 ? axes[i] + x->n_dims : axes[i];
         seen |= axis >= 0 && axis < 4 ? 1u << axis : 1u << 4;
     }
     free(axes);
-    DT_ONNX_CHECK(seen == 0xcu, DT_ERR_UNSUPPORTED, imp, n,
-                  "a mean over the axes of the bits %#x; understood are 2 and 3, bits 0xc", seen);
-    *n_dims = keeps ? 4 : 2;
+    DT_ONNX_CHECK(seen == (x->n_dims == 4 ? 0xcu : 0x4u), DT_ERR_UNSUPPORTED, imp, n,
+                  "a mean over the axes of the bits %#x; understood are 2 and 3, bits 0xc, and 2 of three", seen);
+    *n_dims = keeps ? x->n_dims : 2;
     const int64_t made[4] = { imp->batch, x->dim[1], 1, 1 };
     memcpy(dim, made, sizeof made);
     return DT_OK;

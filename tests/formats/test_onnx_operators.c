@@ -13,6 +13,33 @@ Test(onnx_operators, functions_made_of_others_compute_what_onnx_runtime_does)
     onnx_golden_expect_reals("operators", "curves", 2e-6f);
 }
 
+Test(onnx_operators, maps_of_one_row_are_maps)
+{
+    onnx_golden_expect_reals("operators", "row", 1e-6f); /* sums of at most 96 floats in another order */
+    onnx_golden_expect_reals("operators", "row_last", 1e-6f);
+    onnx_golden_expect_codes("operators", "row_u8");
+}
+
+/* An image of n,c,w is 1,w,c, and n,w,c is as it stands; neither is moved. */
+Test(onnx_operators, rows_of_channels_are_not_moved)
+{
+    static const char *const names[] = { "row", "row_last", "row_u8" };
+
+    for (int i = 0; i < 3; i++) {
+        int is_integer, n_moves = 0;
+        dt_graph *graph = onnx_golden_graph(names[i], &is_integer);
+        const dt_shape *s = dt_graph_shape(graph, graph->image);
+        const int is_last = i == 1;
+        cr_assert(s->dim[1] == 1 && s->dim[2] == (is_last ? 9 : 21) && s->dim[3] == (is_last ? 2 : 4), "%s", names[i]);
+        for (int k = 0; k < graph->n_nodes; k++) {
+            const dt_transpose_params *p = graph->node[k].params;
+            n_moves += graph->node[k].kind == DT_OP_TRANSPOSE && p->rows > 1 && p->columns > 1;
+        }
+        cr_assert(eq(int, n_moves, i == 0), "%s", names[i]); /* the first joins a flat map with rows */
+        dt_graph_destroy(graph);
+    }
+}
+
 Test(onnx_operators, functions_of_codes_are_tables)
 {
     onnx_golden_expect_codes("operators", "tables");
@@ -99,6 +126,18 @@ static void other_channels(onnx_bytes *g)
     onnx_bytes n = transpose(g, (int64_t[]){ 3, 2, 2, 2 });
     onnx_message(g, 1, &n);
 }
+static void strides_of_a_row(onnx_bytes *g)
+{
+    onnx_bytes n = onnx_node("MaxPool", "x", "y");
+    onnx_attribute_ints(&n, "kernel_shape", 1, (int64_t[]){ 2 });
+    onnx_message(g, 1, &n);
+}
+static void filters_of_a_row(onnx_bytes *g)
+{
+    static const float w[6];
+    onnx_constant(g, "w", 1, (int64_t[]){ 1, 2, 3, -1 }, w, sizeof w);
+    onnx_plain(g, "Conv", "x w", "y");
+}
 static void computed_slopes(onnx_bytes *g)
 {
     onnx_plain(g, "PRelu", "x x", "y");
@@ -121,6 +160,8 @@ static const struct {
     { too_large, "ConvTranspose 'y': for an output of 9 rows or columns, -4 would be cut off" },
     { all_cut, "ConvTranspose 'y': pads of 0 and 5 cut off all that it makes" },
     { other_channels, "ConvTranspose 'y': filters of 3,2,2,2 do not fit 2 channels" },
+    { strides_of_a_row, "MaxPool 'y': attribute 'kernel_shape' has 1 numbers; understood are 2, of 2 dimensions" },
+    { filters_of_a_row, "Conv 'y': filters of 3 dimensions beside a map of 4" },
     { computed_slopes, "PRelu 'y': input 1 is computed; understood are constant numbers" },
     { trained_dropout, "Dropout 'y': training_mode, input 2, is not false" },
 };

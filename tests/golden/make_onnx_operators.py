@@ -59,6 +59,65 @@ def tables():
     return n.model([4])
 
 
+def row():
+    """Maps of one row, n,c,w: every layer that has them, and what renames them."""
+    n = golden.Net(17, [4, 21])
+
+    def conv(name, filters, channels, taps, group=1, **more):
+        x = [n.last, n.drawn(name + ".weight", filters, channels // group, taps), n.drawn(name + ".bias", filters)]
+        return n.add("Conv", x, name, kernel_shape=[taps], group=group, **more)
+
+    conv("stem", 8, 4, 5, strides=[2], pads=[3, 1])
+    n.add("BatchNormalization", [n.last, n.drawn("bn.weight", 8, low=0.5), n.drawn("bn.bias", 8),
+                                 n.drawn("bn.mean", 8), n.drawn("bn.var", 8, low=0.5)])
+    n.add("Relu", [n.last])
+    stem = n.last
+    conv("each", 8, 8, 3, group=8, dilations=[2], pads=[2, 2])
+    n.add("Add", [n.last, stem])
+    n.add("Mul", [n.last, n.constant("gain", golden.rng.uniform(0.5, 1.5, (8, 1)).astype(np.float32))])
+    n.add("Concat", [n.last, stem], axis=1)
+    n.add("MaxPool", [n.last], kernel_shape=[3], strides=[2], ceil_mode=1)
+    n.add("AveragePool", [n.last], kernel_shape=[2])
+    body = n.last
+    n.add("Softmax", [n.last], axis=1)
+    n.add("Flatten", [n.last])
+    whole = n.last
+    n.add("GlobalAveragePool", [body])
+    n.add("Squeeze", [n.last, n.ints("last", [2])])
+    n.add("Concat", [whole, n.last, n.add("ReduceMean", [body], axes=[2], keepdims=0)], axis=1)
+    n.add("Gemm", [n.last, n.drawn("fc.weight", 5, 96), n.drawn("fc.bias", 5)], transB=1)
+    return n.model([5])
+
+
+def row_last():
+    """n,w,c, turned at once, and back before the matrix; a row that becomes a map."""
+    n = golden.Net(13, [9, 2])
+    n.add("Transpose", [n.last], perm=[0, 2, 1])
+    n.add("Conv", [n.last, n.drawn("a", 4, 2, 3), n.drawn("b", 4)], pads=[1, 1])
+    n.add("Unsqueeze", [n.last, n.ints("third", [2])])
+    n.conv("map", 4, 4, size=1)
+    n.add("Reshape", [n.last, n.ints("row", [0, 4, -1])])
+    n.add("Transpose", [n.last], perm=[0, 2, 1])
+    n.add("Flatten", [n.last])
+    n.add("Gemm", [n.last, n.drawn("fc", 36, 3)])
+    return n.model([3])
+
+
+def row_codes():
+    """To be quantized: what an integer program has of one row."""
+    n = golden.Net(17, [4, 21])
+    n.add("Conv", [n.last, n.drawn("stem.weight", 8, 4, 5), n.drawn("stem.bias", 8)], strides=[2], pads=[3, 1])
+    n.add("Relu", [n.last])
+    stem = n.last
+    n.add("Conv", [n.last, n.drawn("each.weight", 8, 1, 3), n.drawn("each.bias", 8)], group=8, pads=[1, 1])
+    n.add("Add", [n.last, stem])
+    n.add("MaxPool", [n.last], kernel_shape=[2], strides=[2])
+    n.add("Concat", [n.last, n.add("Sigmoid", [n.last])], axis=1)
+    n.add("Flatten", [n.last])
+    n.add("Gemm", [n.last, n.drawn("fc.weight", 5, 80), n.drawn("fc.bias", 5)], transB=1)
+    return n.model([5])
+
+
 def bent():
     """Of the size of the command's synthetic images, and ten classes: a layer's sums go through two functions."""
     n = golden.Net(17, [3, 32, 32])
@@ -81,15 +140,18 @@ def quantized(model, path, form, kind, per_channel):
 def main(folder):
     os.makedirs(folder, exist_ok=True)
     at = lambda name: os.path.join(folder, name + ".onnx")
-    nets, tensors = {"curves": curves()}, {}
-    onnx.save(nets["curves"], at("curves"))
+    nets, tensors = {"curves": curves(), "row": row(), "row_last": row_last()}, {}
+    for name, model in nets.items():
+        onnx.save(model, at(name))
     base = golden.branches()
     nets["tables"] = quantized(tables(), at("tables"), QuantFormat.QDQ, QuantType.QUInt8, False)
     nets["qoperator_u8"] = quantized(base, at("qoperator_u8"), QuantFormat.QOperator, QuantType.QUInt8, False)
     nets["qoperator_s8"] = quantized(base, at("qoperator_s8"), QuantFormat.QOperator, QuantType.QInt8, True)
+    nets["row_u8"] = quantized(row_codes(), at("row_u8"), QuantFormat.QDQ, QuantType.QUInt8, False)
     for name, model in nets.items():
         x = golden.draw(model, golden.IMAGES)
-        tensors[name + ".x"] = x.transpose(0, 2, 3, 1)
+        last = x[:, None] if name == "row_last" else np.moveaxis(x, 1, -1)
+        tensors[name + ".x"] = last[:, None] if last.ndim == 3 else last
         tensors[name + ".y"] = golden.computed(at(name), x)
     onnx.save(bent(), at("bent"))
     golden.write_safetensors(os.path.join(folder, "operators.safetensors"), tensors)
