@@ -61,6 +61,7 @@
     XX(FIXED_POINT,  fixed_point,  fixed_point)  /* x -> x in a fixed-point format, real or codes          */ \
     XX(ROWS,         rows,         augment)      /* rows f32 or u8 n,..; order i32 -> x N,..               */ \
     XX(RANGE_QUANT,  range_quant,  range_quant)  /* x; range 2; [others that count] -> codes               */ \
+    XX(SCALE_QUANT,  scale_quant,  scale_quant)  /* x ..; scale 1 or one a channel -> codes ..             */ \
     XX(MAX_QUANT,    max_quant,    max_quant)    /* w K,..; least scale 1 or K -> codes K,..               */ \
     XX(DYNAMIC_QUANT, dynamic_quant, dynamic_quant) /* x N,.. -> x, each image on an 8-bit grid of its own */ \
     XX(BATCH_STATS,  batch_stats,  batch_stats)  /* mean C; var C; [x ..,C] -> stats 2,C                   */ \

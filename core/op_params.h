@@ -99,6 +99,26 @@ typedef struct {
     int bits; /* 2..16; codes lie in +-(2^(bits-1)-1) */
 } dt_max_quant_params;
 
+/* How SCALE_QUANT makes an integer of a number: core/arith/scale_grid.h. */
+typedef enum {
+    DT_TO_HALF_EVEN, /* to the nearest, half to even */
+    DT_TO_HALF_UP,   /* to the nearest, half away from 0 */
+    DT_TO_HALF_DOWN, /* to the nearest, half towards 0 */
+    DT_TO_CEIL,
+    DT_TO_FLOOR,
+    DT_TO_UP,   /* away from 0 */
+    DT_TO_DOWN, /* towards 0 */
+    DT_TO_SIGN  /* 1 from 0 on, else -1 */
+} dt_code_rounding;
+
+/* SCALE_QUANT */
+typedef struct {
+    int low, high; /* range of the codes, which are less the zero point; SIGN: -1 and 1 */
+    int zero;      /* the zero point as a file has it, -65535..65535 */
+    dt_code_rounding rounding;
+    int filters; /* 1: x is filters K,.., and its scales are those of the first axis; 0: they are those of the last */
+} dt_scale_quant_params;
+
 /* FEATUREMAP_QUANT */
 typedef struct {
     int bits; /* 2..16; codes lie in +-(2^(bits-1)-1) */

@@ -1,5 +1,5 @@
 /*
- * test_affine.c - a line for each channel against one in double, and against batch norm bit for bit.
+ * test_affine.c - a line for each channel and its gradients against double, and against batch norm bit for bit.
  */
 #include "../support/op_case.h"
 
@@ -15,7 +15,7 @@ static void affine_oracle(const op_case *c, const double *const *in, double *out
     const int64_t channels = dt_count(&c->in[1].shape);
 
     for (int64_t i = 0; i < dt_count(&c->in[0].shape); i++) {
-        const double x = c->in[0].scale > 0.0f ? rint(in[0][i] / (double)c->in[0].scale) : in[0][i];
+        const double x = c->in[0].scale > 0.0f ? in[0][i] / (double)c->in[0].scale : in[0][i];
         out[i] = in[1][i % channels] * x + in[2][i % channels];
     }
 }
@@ -29,7 +29,7 @@ static const op_case cases[] = {
       .in = { { OP_SHAPE(33, 7), .fill = FILL_INTEGER, .size = 5000.0f, .scale = 0.1f },
               { OP_SHAPE(7), .size = 0.01f },
               { OP_SHAPE(7) } } },
-    { AFFINE, .why = "large",
+    { AFFINE, .why = "large", .no_slopes = "differences of 1e12 do not show b",
       .in = { { OP_SHAPE(7, 33), .size = 1e6f }, { OP_SHAPE(33), .size = 1e6f }, { OP_SHAPE(33) } } },
     { AFFINE, .why = "zeros", .in = { { OP_SHAPE(2, 7), .fill = FILL_ZERO }, { OP_SHAPE(7) }, { OP_SHAPE(7) } } },
 };
