@@ -105,6 +105,13 @@ static dt_status reals_of_codes(const dt_onnx_import *imp, const dt_onnx_place *
 
 dt_status dt_onnx_reals(const dt_onnx_import *imp, const dt_onnx_node *n, int k, int64_t count, float **out)
 {
+    DT_TRY(dt_onnx_raw(imp, n, k, count, out));
+    dt_onnx_round(imp, dt_onnx_in(imp, n, k), *out);
+    return DT_OK;
+}
+
+dt_status dt_onnx_raw(const dt_onnx_import *imp, const dt_onnx_node *n, int k, int64_t count, float **out)
+{
     const dt_onnx_place *p = dt_onnx_in(imp, n, k);
     void *numbers;
 

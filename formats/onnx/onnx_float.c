@@ -36,11 +36,12 @@ static dt_status add_conv(dt_onnx_import *imp, const dt_onnx_node *n)
     dt_onnx_name(imp, n, 1, name);
     int64_t dim[4];
     dt_onnx_filter_dims(dt_onnx_in(imp, n, 1), dim);
-    DT_TRY(dt_onnx_reals(imp, n, 1, dt_count(&shape), &oihw));
+    DT_TRY(dt_onnx_raw(imp, n, 1, dt_count(&shape), &oihw));
     float *filters = dt_onnx_channels_last(oihw, dim, sizeof *oihw);
     free(oihw);
     const dt_onnx_param w = { dt_onnx_in_name(imp, n, 1), name, ".weight", dt_onnx_trained(&shape), DT_F32, filters };
     DT_TRY(dt_onnx_add_param(imp, &w, &in[1]));
+    DT_TRY(dt_onnx_quantize_weights(imp, n, 1, 0, name, in[0], &in[1]));
     DT_TRY(dt_onnx_node_add(imp, DT_OP_CONV2D, name, "", &params, in, 2, &y));
     if (dt_onnx_in(imp, n, 2)) {
         int with_bias[2] = { y };
@@ -132,7 +133,7 @@ static dt_status add_matrix(dt_onnx_import *imp, const dt_onnx_node *n, const dt
     const dt_shape shape = { 2, { m->features, m->inputs } };
     float *numbers;
 
-    DT_TRY(dt_onnx_reals(imp, n, 1, m->features * m->inputs, &numbers));
+    DT_TRY(dt_onnx_raw(imp, n, 1, m->features * m->inputs, &numbers));
     float *matrix = dt_onnx_turn_matrix(m, numbers, sizeof *numbers);
     free(numbers);
     for (int64_t i = 0; matrix && m->alpha != 1.0f && i < dt_count(&shape); i++) matrix[i] *= m->alpha;
@@ -155,6 +156,10 @@ static dt_status add_linear(dt_onnx_import *imp, const dt_onnx_node *n)
         DT_TRY(dt_onnx_rows(imp, n, 0, &in[0]));
     dt_onnx_name(imp, n, 1, name);
     DT_TRY(add_matrix(imp, n, &m, name, &in[1]));
+    DT_ONNX_CHECK(m.alpha == 1.0f || dt_onnx_in(imp, n, 1)->quant < 0, DT_ERR_UNSUPPORTED, imp, n,
+                  "alpha is %g, of quantized weights; understood is 1", (double)m.alpha);
+    DT_TRY(dt_onnx_quantize_weights(imp, n, 1, m.is_turned ? 0 : 1, name, in[0], &in[1]));
+    const int has_sums = imp->graph->value[in[1]]->facts.n_scale > 0;
     const dt_onnx_node *sum = dt_onnx_bias_of(imp, n, &k);
     if (sum && dt_onnx_in(imp, sum, k) && m.beta != 0.0f) {
         const dt_shape shape = { 1, { m.features } };
@@ -165,7 +170,11 @@ static dt_status add_linear(dt_onnx_import *imp, const dt_onnx_node *n)
     }
     const dt_onnx_node *last = sum ? sum : n;
     const dt_linear_params params = { .in_order = makes_scores(imp, last) };
-    DT_TRY(dt_onnx_node_add(imp, DT_OP_LINEAR, name, "", &params, in, n_in, &y));
+    DT_TRY(dt_onnx_node_add(imp, DT_OP_LINEAR, name, "", &params, in, has_sums ? 2 : n_in, &y));
+    if (has_sums && n_in > 2) {
+        const int with_bias[2] = { y, in[2] };
+        DT_TRY(dt_onnx_node_add(imp, DT_OP_BIAS, name, ".biased", NULL, with_bias, 2, &y));
+    }
     return dt_onnx_set_rows(imp, last, y, m.features);
 }
 

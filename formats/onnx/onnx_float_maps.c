@@ -136,6 +136,63 @@ float *dt_onnx_equal_numbers(int64_t count, float number)
     return made;
 }
 
+/* What a constant multiplies or is added to, in a network with quantizers. */
+typedef struct {
+    dt_onnx_place p; /* as it lies */
+    int value, is_only;
+    int64_t channels;
+    float *numbers; /* [channels] the constant */
+} line_operand;
+
+/* Beside one number x stays as it lies. */
+static dt_status read_line_operand(dt_onnx_import *imp, const dt_onnx_node *n, int constant, line_operand *x)
+{
+    const int k = 1 - constant, is_one = dt_onnx_count(&imp->m->tensor[dt_onnx_in(imp, n, constant)->tensor]) == 1;
+
+    x->p = *dt_onnx_in(imp, n, k);
+    x->is_only = imp->n_readers[n->in[k]] == 1;
+    if (is_one) {
+        DT_TRY(dt_onnx_whole(imp, n, k, &x->value));
+        const dt_shape *s = dt_graph_shape(imp->graph, x->value);
+        x->channels = s->dim[s->ndim - 1];
+    } else {
+        DT_TRY(read_operand(imp, n, k, &x->value, &x->channels));
+        x->p.layout = x->p.n_dims == 4 ? DT_ONNX_MAP : DT_ONNX_ROW;
+    }
+    return dt_onnx_spread(imp, n, constant, x->p.n_dims, x->channels, &x->numbers);
+}
+
+/* n times one number; NULL without memory. */
+static float *filled(int64_t n, float number)
+{
+    float *to = malloc((size_t)n * sizeof *to);
+
+    for (int64_t i = 0; to && i < n; i++) to[i] = number;
+    return to;
+}
+
+/* Adds y = factor x + sum for each channel, and takes both over. */
+static dt_status add_line(dt_onnx_import *imp, const dt_onnx_node *n, line_operand *x, float *factor, float *sum)
+{
+    const dt_onnx_line line = { x->channels, factor, sum, x->is_only };
+    char name[DT_ONNX_NAME];
+
+    dt_onnx_name(imp, n, -1, name);
+    DT_TRY(dt_onnx_add_line(imp, name, &line, &x->value));
+    x->p.value = x->value;
+    x->p.view = -1;
+    return dt_onnx_set(imp, n, &x->p);
+}
+
+static dt_status add_line_of_sum(dt_onnx_import *imp, const dt_onnx_node *n, int constant, float x_sign, float sign)
+{
+    line_operand x;
+
+    DT_TRY(read_line_operand(imp, n, constant, &x));
+    for (int64_t c = 0; c < x.channels; c++) x.numbers[c] *= sign;
+    return add_line(imp, n, &x, filled(x.channels, x_sign), x.numbers);
+}
+
 /* y = sign x + constant, or the constant alone without sign: how Add and Sub of constants are made. */
 static dt_status add_constant(dt_onnx_import *imp, const dt_onnx_node *n, int constant, float x_sign, float sign)
 {
@@ -145,6 +202,7 @@ static dt_status add_constant(dt_onnx_import *imp, const dt_onnx_node *n, int co
     float *numbers;
     int y;
 
+    if (imp->has_quantizers) return add_line_of_sum(imp, n, constant, x_sign, sign);
     DT_TRY(read_operand(imp, n, 1 - constant, &y, &channels));
     dt_onnx_name(imp, n, -1, name);
     if (x_sign < 0.0f) {
@@ -217,6 +275,28 @@ dt_status dt_onnx_add_difference(dt_onnx_import *imp, const dt_onnx_node *n)
     return constant == 1 ? add_constant(imp, n, 1, 1.0f, -1.0f) : add_constant(imp, n, 0, -1.0f, 1.0f);
 }
 
+/* Makes of each number 1 divided by it, or frees them. */
+static dt_status invert(const dt_onnx_import *imp, const dt_onnx_node *n, int64_t channels, float *numbers)
+{
+    for (int64_t c = 0; c < channels; c++) {
+        const float by = numbers[c];
+        numbers[c] = by == 0.0f ? 0.0f : 1.0f / by;
+        if (by != 0.0f) continue;
+        free(numbers);
+        DT_ONNX_CHECK(0, DT_ERR_FORMAT, imp, n, "channel %" PRId64 " is divided by 0", c);
+    }
+    return DT_OK;
+}
+
+static dt_status add_line_of_product(dt_onnx_import *imp, const dt_onnx_node *n, int constant, int divides)
+{
+    line_operand x;
+
+    DT_TRY(read_line_operand(imp, n, constant, &x));
+    if (divides) DT_TRY(invert(imp, n, x.channels, x.numbers));
+    return add_line(imp, n, &x, x.numbers, filled(x.channels, 0.0f));
+}
+
 /* Multiplies by a constant, or divides by it. */
 static dt_status add_scaled(dt_onnx_import *imp, const dt_onnx_node *n, int constant, int divides)
 {
@@ -226,15 +306,10 @@ static dt_status add_scaled(dt_onnx_import *imp, const dt_onnx_node *n, int cons
     float *numbers;
     int y;
 
+    if (imp->has_quantizers) return add_line_of_product(imp, n, constant, divides);
     DT_TRY(read_operand(imp, n, 1 - constant, &y, &channels));
     DT_TRY(dt_onnx_spread(imp, n, constant, n_dims, channels, &numbers));
-    for (int64_t c = 0; divides && c < channels; c++) {
-        const float by = numbers[c];
-        numbers[c] = by == 0.0f ? 0.0f : 1.0f / by;
-        if (by != 0.0f) continue;
-        free(numbers);
-        DT_ONNX_CHECK(0, DT_ERR_FORMAT, imp, n, "channel %" PRId64 " is divided by 0", c);
-    }
+    if (divides) DT_TRY(invert(imp, n, channels, numbers));
     dt_onnx_name(imp, n, -1, name);
     const dt_onnx_each factor = { name, "", channels, numbers, 0 };
     DT_TRY(dt_onnx_add_factor(imp, &factor, &y));

@@ -201,12 +201,30 @@ static const dt_onnx_row rows[] = {
     { "Sub", dt_onnx_fold_arithmetic },
     { "Mul", dt_onnx_fold_arithmetic },
     { "Div", dt_onnx_fold_arithmetic },
+    { "Pow", dt_onnx_fold_arithmetic },
 };
+
+/* A constant that has a quantizer keeps it where numbers only move. */
+static dt_status fold_quantized(dt_onnx_import *imp, const dt_onnx_node *n, dt_onnx_layer fold)
+{
+    int order[DT_ONNX_MAX_DIMS];
+
+    if (fold == fold_identity) return fold(imp, n);
+    DT_ONNX_CHECK(fold == fold_dims || fold == dt_onnx_fold_transpose, DT_ERR_UNSUPPORTED, imp, n,
+                  "input %d is quantized; understood is that of what only moves numbers", 0);
+    DT_TRY(fold(imp, n));
+    if (fold == fold_dims) return dt_onnx_move_quantizer(imp, n, NULL);
+    DT_TRY(dt_onnx_order(imp, n, dt_onnx_in(imp, n, 0)->n_dims, order));
+    return dt_onnx_move_quantizer(imp, n, order);
+}
 
 dt_status dt_onnx_fold(dt_onnx_import *imp, const dt_onnx_node *n)
 {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (strcmp(rows[i].op, n->op) == 0) return rows[i].add(imp, n);
+        if (strcmp(rows[i].op, n->op) != 0) continue;
+        int has_quantizer = 0;
+        for (int k = 0; k < n->n_in; k++) has_quantizer |= dt_onnx_in(imp, n, k) && dt_onnx_in(imp, n, k)->quant >= 0;
+        return has_quantizer ? fold_quantized(imp, n, rows[i].add) : rows[i].add(imp, n);
     }
     DT_ONNX_CHECK(0, DT_ERR_UNSUPPORTED, imp, n,
                   "all of its %d inputs are constant, and it is none of those that are "

@@ -1,5 +1,5 @@
 /*
- * onnx_fold_numbers.c - constants whose numbers are computed: Cast, and Add, Sub, Mul, Div. Interface: onnx_fold.h.
+ * onnx_fold_numbers.c - constants whose numbers are computed: Cast, Add, Sub, Mul, Div and Pow. Interface: onnx_fold.h.
  *
  * Integers wrap, as 64 bits do. Operands of fewer dimensions, or of one element along a dimension, are repeated.
  */
@@ -70,6 +70,7 @@ static dt_status broadcast(const dt_onnx_import *imp, const dt_onnx_node *n, con
 
 static float float_result(char op, float a, float b)
 {
+    if (op == 'P') return powf(a, b);
     return op == 'A' ? a + b : op == 'S' ? a - b : op == 'M' ? a * b : a / b;
 }
 
@@ -82,7 +83,7 @@ static int64_t integer_result(char op, int64_t a, int64_t b)
     return (int64_t)(op == 'A' ? x + y : op == 'S' ? x - y : x * y);
 }
 
-/* Add, Sub, Mul, Div: known by their first letters. */
+/* Add, Sub, Mul, Div, and Pow of reals: known by their first letters. */
 static dt_status compute(dt_onnx_import *imp, const dt_onnx_node *n, int type, const dt_onnx_walk w[2],
                          void *const from[2])
 {
@@ -117,6 +118,8 @@ dt_status dt_onnx_fold_arithmetic(dt_onnx_import *imp, const dt_onnx_node *n)
     DT_ONNX_CHECK(type == t[1]->type && (type == DT_ONNX_FLOAT || type == DT_ONNX_INT64 || type == DT_ONNX_INT32),
                   DT_ERR_UNSUPPORTED, imp, n, "constants of %s and %s; understood are FLOAT, INT64 and INT32",
                   dt_onnx_type_name(type), dt_onnx_type_name(t[1]->type));
+    DT_ONNX_CHECK(n->op[0] != 'P' || type == DT_ONNX_FLOAT, DT_ERR_UNSUPPORTED, imp, n,
+                  "constants of %s; understood is FLOAT", dt_onnx_type_name(type));
     DT_TRY(broadcast(imp, n, t, w));
     dt_status s = dt_onnx_numbers_of(imp, t[0], &from[0]);
     if (s == DT_OK) s = dt_onnx_numbers_of(imp, t[1], &from[1]);

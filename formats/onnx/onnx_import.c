@@ -35,14 +35,71 @@ static int is_fixed(const dt_onnx *m, int value)
     return 0;
 }
 
-int dt_onnx_is_integer(const dt_onnx *m)
+/* What a value is, as far as that says what the network computes on. */
+typedef enum { OF_CONSTANTS, REALS, CODES, REALS_OF_CODES } nature;
+
+/* 1 if a node leaves numbers as they are, or takes the largest of some, or limits them. */
+static int carries(const dt_onnx_node *n)
+{
+    static const char *const ops[] = { "Relu",    "Clip",     "MaxPool",   "Flatten",   "Reshape", "Squeeze",
+                                       "Dropout", "Identity", "Unsqueeze", "Transpose", "Slice",   "Pad" };
+
+    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
+        if (is_op(n, ops[i])) return 1;
+    }
+    return 0;
+}
+
+/* Sets what a node makes. Returns 0 if a network of codes has no such node: it computes with reals that are none of
+ * codes, limits codes, or is of another domain. */
+static int judge_node(const dt_onnx_node *n, nature *of)
+{
+    nature x = OF_CONSTANTS;
+    int has_reals = 0;
+
+    for (int k = 0; k < n->n_in; k++) {
+        if (n->in[k] < 0 || of[n->in[k]] == OF_CONSTANTS) continue;
+        if (x == OF_CONSTANTS) x = of[n->in[k]];
+        has_reals |= of[n->in[k]] == REALS;
+    }
+    for (int k = 0; x != OF_CONSTANTS && k < n->n_out; k++) {
+        if (n->out[k] < 0) continue;
+        of[n->out[k]] = is_op(n, "QuantizeLinear") ? CODES : is_op(n, "DequantizeLinear") ? REALS_OF_CODES : REALS;
+        if (carries(n)) of[n->out[k]] = x;
+    }
+    if (x == OF_CONSTANTS || is_op(n, "QuantizeLinear")) return 1;
+    if (carries(n)) return !(x == CODES && is_op(n, "Clip"));
+    return !has_reals && !is_op(n, "BatchNormalization") && !n->domain[0];
+}
+
+/* 1 if all that a network computes with are codes; the image may be made codes, or be codes. */
+static int is_all_codes(const dt_onnx *m, nature *of)
+{
+    for (int i = 0; i < m->n_in; i++) of[m->in[i].value] = m->in[i].type == DT_ONNX_FLOAT ? REALS : CODES;
+    for (int i = 0; i < m->n_nodes; i++) {
+        if (!judge_node(&m->node[i], of)) return 0;
+    }
+    return m->n_out < 1 || of[m->out[0].value] != REALS;
+}
+
+/* 1 if something that is computed is quantized. */
+static int has_quantizers(const dt_onnx *m)
 {
     for (int i = 0; i < m->n_nodes; i++) {
         const dt_onnx_node *n = &m->node[i];
-        const int is_quantizer = is_op(n, "QuantizeLinear") || is_op(n, "DequantizeLinear");
+        const int is_quantizer = is_op(n, "QuantizeLinear") || is_op(n, "DequantizeLinear") || dt_onnx_quant_layer(n);
         if (is_quantizer && n->n_in > 0 && !is_fixed(m, n->in[0])) return 1;
     }
     return 0;
+}
+
+int dt_onnx_is_integer(const dt_onnx *m)
+{
+    nature *of = calloc((size_t)m->n_values + 1, sizeof *of);
+    const int all = of && has_quantizers(m) && is_all_codes(m, of);
+
+    free(of);
+    return all;
 }
 
 /* Marks the nodes that the output is made of, and counts who reads what. Nodes come in order, so that one walk from the
@@ -168,6 +225,7 @@ static dt_status add_scores(dt_onnx_import *imp)
              imp->m->value[last].name);
     DT_TRY(dt_onnx_rows_of(imp, p, &scores));
     if (imp->is_integer) DT_TRY(dt_onnx_make_real(imp, p, &scores));
+    if (imp->has_quantizers) DT_TRY(dt_onnx_dequantize(imp, &scores));
     DT_TRY(dt_onnx_flatten(imp, scores, &imp->graph->scores));
     return DT_OK;
 }
@@ -202,14 +260,20 @@ dt_status dt_onnx_call(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx
 static dt_status add_node(dt_onnx_import *imp, const dt_onnx_node *n)
 {
     const int is_own = !n->domain[0] || strcmp(n->domain, "ai.onnx") == 0;
+    const dt_onnx_layer quant = dt_onnx_quant_layer(n);
 
-    DT_ONNX_CHECK(is_own, DT_ERR_UNSUPPORTED, imp, n, "an operator of the domain '%.80s'; understood are ONNX's own",
+    if (quant) return quant(imp, n);
+    DT_ONNX_CHECK(is_own, DT_ERR_UNSUPPORTED, imp, n,
+                  "an operator of the domain '%.80s'; understood are ONNX's own, "
+                  "and Quant, BipolarQuant and Trunc of QONNX",
                   n->domain);
     for (int k = 1; k < n->n_out; k++) {
         DT_ONNX_CHECK(n->out[k] < 0 || imp->n_readers[n->out[k]] == 0, DT_ERR_UNSUPPORTED, imp, n,
                       "output %d is read; understood is the first alone", k);
     }
-    if (is_op(n, "QuantizeLinear") || is_op(n, "DequantizeLinear")) return dt_onnx_add_quantizer(imp, n);
+    const int of_codes = is_op(n, "Clip") && dt_onnx_is_codes(imp, n);
+    if (is_op(n, "QuantizeLinear") || is_op(n, "DequantizeLinear") || of_codes)
+        return imp->has_quantizers ? dt_onnx_add_real_quantizer(imp, n) : dt_onnx_add_quantizer(imp, n);
     if (all_constant(imp, n) || is_op(n, "Shape")) return dt_onnx_fold(imp, n);
     return imp->is_integer ? dt_onnx_add_integer(imp, n) : dt_onnx_add_float(imp, n);
 }
@@ -250,7 +314,7 @@ static int make_arrays(dt_onnx_import *imp)
     if (!imp->place || !imp->n_readers || !imp->reader || !imp->is_needed || !imp->is_done) return 0;
     for (int i = 0; i < m->n_values; i++) {
         dt_onnx_place *p = &imp->place[i];
-        *p = (dt_onnx_place){ .value = -1, .view = -1, .scale = -1, .low = -INFINITY, .high = INFINITY };
+        *p = (dt_onnx_place){ .value = -1, .view = -1, .scale = -1, .quant = -1, .low = -INFINITY, .high = INFINITY };
         p->tensor = m->value[i].tensor;
         p->name = i;
         if (p->tensor < 0) continue;
@@ -276,6 +340,7 @@ dt_status dt_onnx_graph(dt_onnx *m, dt_graph **out, int *is_integer)
     dt_onnx_import imp = { .m = m, .is_integer = dt_onnx_is_integer(m), .fold_room = FOLD_ROOM };
     char name[DT_ONNX_NAME];
 
+    imp.has_quantizers = !imp.is_integer && has_quantizers(m);
     for (int i = 0; i < m->n_files; i++) imp.fold_room += (int64_t)m->file[i]->bytes;
     name_graph(m->path, name);
     DT_TRY(dt_graph_create(name, &imp.graph));
@@ -288,6 +353,8 @@ dt_status dt_onnx_graph(dt_onnx *m, dt_graph **out, int *is_integer)
     free(imp.is_done);
     free(imp.view);
     free(imp.scale);
+    for (int i = 0; i < imp.n_quants; i++) free(imp.quant[i].scale);
+    free(imp.quant);
     if (s != DT_OK) {
         dt_graph_destroy(imp.graph);
         return dt_forward(s, __FILE__, __LINE__);

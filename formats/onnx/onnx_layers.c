@@ -247,6 +247,7 @@ static dt_onnx_place computed(int value)
                             .value = value,
                             .view = -1,
                             .scale = -1,
+                            .quant = -1,
                             .low = -INFINITY,
                             .high = INFINITY };
 }

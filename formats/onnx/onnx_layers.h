@@ -45,6 +45,15 @@ typedef struct {
     char name[DT_ONNX_NAME];             /* of the convolution */
 } dt_onnx_view;
 
+/* A quantizer of a network that computes on codes and on reals, of what is computed or of a constant. */
+typedef struct {
+    float *scale; /* [n], owned by the import */
+    int64_t n;
+    int axis; /* the dimension of the scales, where they are several */
+    int name; /* the value that has them */
+    dt_scale_quant_params grid;
+} dt_onnx_quantizer;
+
 /* A value of the file. */
 typedef struct {
     dt_onnx_kind kind;
@@ -58,6 +67,8 @@ typedef struct {
     int has_grid;
     dt_onnx_grid grid;
     int scale;       /* integer graph: the parameter that holds the scale */
+    int quant;       /* index of the quantizer: CONSTANT: its numbers go through it; CODES, graph of reals: they are its
+                        codes;       -1: none */
     float low, high; /* integer graph: limits of the reals that no node has yet; infinite: none */
 } dt_onnx_place;
 
@@ -76,6 +87,9 @@ typedef struct {
     int n_views;
     int *scale; /* [n_scales] parameters of the graph that hold scales of codes */
     int n_scales;
+    int has_quantizers; /* 1: a graph of reals in which some values are made codes */
+    dt_onnx_quantizer *quant;
+    int n_quants;
     int64_t fold_room; /* bytes that constants may still be folded into */
 } dt_onnx_import;
 
@@ -139,6 +153,9 @@ DT_MUST_CHECK dt_status dt_onnx_list(const dt_onnx_import *imp, const dt_onnx_no
  * frees it. */
 DT_MUST_CHECK dt_status dt_onnx_reals(const dt_onnx_import *imp, const dt_onnx_node *n, int k, int64_t count,
                                       float **out);
+/* The same, but numbers that a quantizer is for stay as they are. */
+DT_MUST_CHECK dt_status dt_onnx_raw(const dt_onnx_import *imp, const dt_onnx_node *n, int k, int64_t count,
+                                    float **out);
 /* Sets *out to input k, one number, or to `otherwise` if it is not given. */
 DT_MUST_CHECK dt_status dt_onnx_number(const dt_onnx_import *imp, const dt_onnx_node *n, int k, float otherwise,
                                        float *out);
@@ -205,6 +222,37 @@ dt_param_spec dt_onnx_trained(const dt_shape *shape);
 dt_param_spec dt_onnx_state(const dt_shape *shape);
 /* Returns the file's name of input k; of codes that were made real it is that of the codes. */
 const char *dt_onnx_in_name(const dt_onnx_import *imp, const dt_onnx_node *n, int k);
+
+/* ---- quantizers in a graph of reals: onnx_quant.c, onnx_line.c ---- */
+
+/* Returns what adds a Quant, IntQuant, BipolarQuant or Trunc of QONNX; NULL if the node is none of them. */
+dt_onnx_layer dt_onnx_quant_layer(const dt_onnx_node *n);
+/* Returns 1 if input 0 is codes, between a QuantizeLinear and a DequantizeLinear. */
+int dt_onnx_is_codes(const dt_onnx_import *imp, const dt_onnx_node *n);
+/* *value becomes its real values, by a DEQUANTIZE, if it is on the grid. */
+DT_MUST_CHECK dt_status dt_onnx_dequantize(dt_onnx_import *imp, int *value);
+/* Adds a QuantizeLinear or DequantizeLinear of a graph of reals, or the Clip of codes between them. */
+DT_MUST_CHECK dt_status dt_onnx_add_real_quantizer(dt_onnx_import *imp, const dt_onnx_node *n);
+/* Rounds the numbers of a constant, which has a quantizer, to its grid. */
+void dt_onnx_round(const dt_onnx_import *imp, const dt_onnx_place *p, float *numbers);
+/* Gives the output, a constant that a node moved, the quantizer of input 0. axis_of[k] is where dimension k was. */
+DT_MUST_CHECK dt_status dt_onnx_move_quantizer(dt_onnx_import *imp, const dt_onnx_node *n, const int *axis_of);
+/* Puts the quantizer of the weights, input k, behind the parameter *w, if they have one. Their filters lie along
+ * dimension `axis` of the file's. A layer that reads reals, x, gets their real values. */
+DT_MUST_CHECK dt_status dt_onnx_quantize_weights(dt_onnx_import *imp, const dt_onnx_node *n, int k, int axis,
+                                                 const char *name, int x, int *w);
+/* y = factor x + sum of `channels` numbers, which it takes over, as an AFFINE behind *value; NULL: there was no memory.
+ * is_only: the node is the only reader of *value, whose own line may then change. */
+typedef struct {
+    int64_t channels;
+    float *factor, *sum;
+    int is_only;
+} dt_onnx_line;
+
+DT_MUST_CHECK dt_status dt_onnx_add_line(dt_onnx_import *imp, const char *name, const dt_onnx_line *line, int *value);
+/* The same of codes or sums *value, whose integers x is; the factor is not NULL. */
+DT_MUST_CHECK dt_status dt_onnx_add_codes_line(dt_onnx_import *imp, const char *name, const dt_onnx_line *line,
+                                               int *value);
 
 /* ---- windows: onnx_window.c ---- */
 

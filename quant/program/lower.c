@@ -10,8 +10,10 @@
 #include "norm_line.h"
 
 #include "../../core/conv_params.h"
+#include "../../core/arith/scale_grid.h"
 #include "../../core/grid_facts.h"
 #include "../../core/names.h"
+#include "../../layers/activation.h"
 #include "../../layers/augment.h"
 
 #include <stdio.h>
@@ -76,41 +78,84 @@ static int find_shared(const dt_lowering *w, const dt_graph_node *n)
 {
     for (int i = 0; i < n->out; i++) {
         const dt_graph_node *other = dt_graph_maker(w->from, i);
-        if (!other || other->kind != DT_OP_ACT_QUANT || w->held[i].holds != DT_HOLDS_CODES) continue;
+        if (!other || other->kind != n->kind || w->held[i].holds != DT_HOLDS_CODES) continue;
         if (dt_share_scale(dt_lowering_facts(w, i), dt_lowering_facts(w, n->out)))
             return shared_scale(w->program, w->held[i].value);
     }
     return 0;
 }
 
+float dt_quantizer_code(const dt_quantizer *q, float v)
+{
+    const dt_act_quant_params *p = q->node->params;
+
+    if (q->node->kind == DT_OP_SCALE_QUANT) return dt_scale_code(v, q->scale, q->node->params);
+    return dt_act_code(v, q->alpha, &q->grid, p->unclamped, p->rule);
+}
+
+int dt_quantizer_is_unclamped(const dt_quantizer *q)
+{
+    return q->node->kind == DT_OP_ACT_QUANT && ((const dt_act_quant_params *)q->node->params)->unclamped;
+}
+
+/* What differs between the two kinds of quantizer. alpha has been read. */
+static void set_grid(dt_quantizer *q)
+{
+    if (q->node->kind == DT_OP_ACT_QUANT) {
+        const dt_act_quant_params *p = q->node->params;
+        const int high = dt_act_high(p->bits, p->is_signed);
+        q->grid = (dt_grid){ p->is_signed ? -high : 0, high, 0.0f };
+        q->scale = dt_grid_scale(q->alpha, high, p->rule);
+    } else {
+        const dt_scale_quant_params *p = q->node->params;
+        q->grid = (dt_grid){ p->low, p->high, 0.0f };
+        q->scale = q->alpha;
+    }
+}
+
 static dt_status quantizer_read(const dt_lowering *w, const dt_graph_node *n, dt_quantizer *q)
 {
-    const dt_act_quant_params *p = n->params;
-    const int high = dt_act_high(p->bits, p->is_signed);
     const char *name = dt_lowering_name(w, n);
     const dt_tensor *alpha = NULL;
 
     snprintf(q->name, sizeof q->name, "%.*s", dt_layer_name_bytes(name), name);
-    q->params = *p;
-    q->grid = (dt_grid){ p->is_signed ? -high : 0, high, 0.0f };
+    q->node = n;
     DT_TRY(find_param(w, n, 1, &alpha));
+    DT_CHECK(dt_count(&alpha->shape) == 1, DT_ERR_UNSUPPORTED,
+             "%s: codes of %lld scales, one for each channel; a program's codes have one", name,
+             (long long)dt_count(&alpha->shape));
     DT_TRY(dt_device_read(w->ctx, &q->alpha, alpha->data, sizeof q->alpha));
     DT_CHECK(q->alpha > 0.0f && isfinite(q->alpha), DT_ERR_NUMERIC, "%s: the clip is %g, not above 0", name,
              (double)q->alpha);
-    q->scale = dt_grid_scale(q->alpha, high, p->rule);
+    set_grid(q);
     q->shared = find_shared(w, n);
     return DT_OK;
 }
 
-/* The code of each of 256 pixels. An unclamped quantizer has no lowest code but the table's. */
-static dt_status fill_table(const dt_lowering *w, const dt_quantizer *q, int channels, int16_t *table,
+/* What the network makes of a normalised pixel before it is quantized. */
+static float image_value(const dt_held *h, float v, int c)
+{
+    switch (h->holds) {
+    case DT_HOLDS_SAME: return image_value(h->from, v, c);
+    case DT_HOLDS_RELU: return dt_limited(image_value(h->from, v, c), dt_relu_limits(h->node->params));
+    case DT_HOLDS_CLIP: return dt_limited(image_value(h->from, v, c), dt_clip_limits(h->node->params));
+    case DT_HOLDS_AFFINE: {
+        const float product = h->slope[c] * image_value(h->from, v, c);
+        return product + h->offset[c];
+    }
+    default: return v;
+    }
+}
+
+/* The code of each of 256 pixels, of which h is made. An unclamped quantizer has no lowest code but the table's. */
+static dt_status fill_table(const dt_lowering *w, const dt_held *h, const dt_quantizer *q, int channels, int16_t *table,
                             dt_table_params *range)
 {
-    *range = (dt_table_params){ .low = q->params.unclamped ? 0 : q->grid.low, .high = q->grid.high };
+    *range = (dt_table_params){ .low = dt_quantizer_is_unclamped(q) ? 0 : q->grid.low, .high = q->grid.high };
     for (int i = 0; i < 256 * channels; i++) {
         const int c = i % channels;
         const float v = dt_augment_value((uint8_t)(i / channels), w->mean[c], w->std[c]);
-        const float code = dt_act_code(v, q->alpha, &q->grid, q->params.unclamped, q->params.rule);
+        const float code = dt_quantizer_code(q, image_value(h, v, c));
         DT_CHECK(code >= (float)INT16_MIN && code <= (float)INT16_MAX, DT_ERR_NUMERIC,
                  "%s: a pixel has the code %g, beyond 16 bits; the clip %g is too small", q->name, (double)code,
                  (double)q->alpha);
@@ -120,7 +165,7 @@ static dt_status fill_table(const dt_lowering *w, const dt_quantizer *q, int cha
     return DT_OK;
 }
 
-static dt_status lower_image(dt_lowering *w, const dt_quantizer *q, int *codes)
+static dt_status lower_image(dt_lowering *w, const dt_held *h, const dt_quantizer *q, int *codes)
 {
     dt_graph *g = w->program->graph;
     dt_shape pixels = *dt_graph_shape(w->from, w->from->image);
@@ -129,15 +174,23 @@ static dt_status lower_image(dt_lowering *w, const dt_quantizer *q, int *codes)
 
     DT_CHECK(g->image < 0, DT_ERR_UNSUPPORTED, "%s: a second quantizer reads the image, and a program has one table",
              q->name);
+    DT_CHECK(channels <= 4, DT_ERR_UNSUPPORTED,
+             "%s: quantizes an input of %d channels; a program takes pixels, of at most 4", q->name, channels);
     pixels.dim[0] = 1;
     int16_t *table = malloc(256 * (size_t)channels * sizeof *table);
     DT_CHECK(table, DT_ERR_MEMORY, "no memory for the table of the image");
-    const dt_status status = fill_table(w, q, channels, table, &range);
+    const dt_status status = fill_table(w, h, q, channels, table, &range);
     if (status != DT_OK) {
         free(table);
         return dt_forward(status, __FILE__, __LINE__);
     }
     return dt_program_add_table(g, &pixels, &range, table, dt_program_one(q->scale), codes);
+}
+
+/* 1: the image, or what functions of each of its numbers make of it. */
+static int is_of_image(const dt_held *x)
+{
+    return dt_held_base(x)->holds == DT_HOLDS_IMAGE;
 }
 
 static dt_status lower_act_quant(dt_lowering *w, const dt_graph_node *n)
@@ -148,17 +201,23 @@ static dt_status lower_act_quant(dt_lowering *w, const dt_graph_node *n)
 
     DT_TRY(dt_lowering_input(w, n, 0, &x));
     DT_TRY(quantizer_read(w, n, &q));
-    DT_CHECK(x->holds == DT_HOLDS_IMAGE || has_values(x), DT_ERR_UNSUPPORTED,
+    DT_CHECK(is_of_image(x) || has_values(x), DT_ERR_UNSUPPORTED,
              "%s: quantizes %s, which is neither the image nor what a layer gave", dt_lowering_name(w, n),
              dt_held_name(w, x));
-    DT_CHECK(x->holds == DT_HOLDS_IMAGE || !q.params.unclamped, DT_ERR_UNSUPPORTED,
+    DT_CHECK(is_of_image(x) || !dt_quantizer_is_unclamped(&q), DT_ERR_UNSUPPORTED,
              "%s: only the image's quantizer may be unclamped", dt_lowering_name(w, n));
-    if (x->holds == DT_HOLDS_IMAGE)
-        DT_TRY(lower_image(w, &q, &codes));
+    if (is_of_image(x))
+        DT_TRY(lower_image(w, x, &q, &codes));
     else
         DT_TRY(dt_held_codes(w, x, &q, &codes));
     dt_lowering_hold(w, n, DT_HOLDS_CODES, NULL)->value = codes;
     return DT_OK;
+}
+
+/* Its layer reads the codes of weights; what is computed is quantized here. */
+static dt_status lower_scale_quant(dt_lowering *w, const dt_graph_node *n)
+{
+    return w->from->value[n->in[0]]->source == DT_SOURCE_PARAM ? DT_OK : lower_act_quant(w, n);
 }
 
 /* n floats as the integers that they are, within low..high of facts. */
@@ -180,6 +239,9 @@ dt_status dt_lowering_weights(const dt_lowering *w, const dt_graph_node *n, dt_p
 
     DT_CHECK(t, DT_ERR_UNSUPPORTED, "%s: its weights %s come from no quantizer of weights", c->name,
              dt_graph_name(w->from, n->in[1]));
+    DT_CHECK(facts->qmin >= INT8_MIN && facts->qmax <= INT8_MAX, DT_ERR_UNSUPPORTED,
+             "%s: its weights have codes of %lld..%lld; a program has at most 8 bits of weights", c->name,
+             (long long)facts->qmin, (long long)facts->qmax);
     c->shape = facts->shape;
     c->range = (dt_codes_params){ (int)facts->qmin, (int)facts->qmax, 0 };
     c->n_scale = facts->n_scale;
@@ -288,6 +350,50 @@ static dt_status lower_bias(dt_lowering *w, const dt_graph_node *n)
     return DT_OK;
 }
 
+/* A line of the image's values: one for each channel, or the same one for all numbers. */
+static dt_status hold_image_line(dt_lowering *w, const dt_graph_node *n, dt_held *x)
+{
+    const int channels = (int)dt_channels(dt_graph_shape(w->from, w->from->image));
+    const int numbers = (int)dt_channels(&dt_lowering_facts(w, n->out)->shape);
+    dt_held *h = dt_lowering_hold(w, n, DT_HOLDS_AFFINE, x);
+
+    DT_TRY(read_param(w, n, 1, &h->slope));
+    DT_TRY(read_param(w, n, 2, &h->offset));
+    for (int i = 1; i < numbers; i++) {
+        const int is_one = h->slope[i] == h->slope[0] && h->offset[i] == h->offset[0];
+        DT_CHECK(numbers == channels || is_one, DT_ERR_UNSUPPORTED,
+                 "%s: a line for each of %d numbers of the image; a program's table has one for each of %d channels",
+                 dt_lowering_name(w, n), numbers, channels);
+    }
+    if (numbers >= channels) return DT_OK;
+    return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: %d lines for %d channels of the image",
+                    dt_lowering_name(w, n), numbers, channels);
+}
+
+/* The line of psums that the operator is: its factor has their scale in it. */
+static dt_status lower_affine(dt_lowering *w, const dt_graph_node *n)
+{
+    const int channels = (int)dt_channels(&dt_lowering_facts(w, n->out)->shape);
+    dt_held *x = NULL, *line = NULL;
+    int psum;
+
+    DT_TRY(dt_lowering_input(w, n, 0, &x));
+    if (is_of_image(x)) return hold_image_line(w, n, x);
+    while (x->holds == DT_HOLDS_SAME) x = x->from;
+    DT_CHECK(x->holds == DT_HOLDS_CODES || (x->holds == DT_HOLDS_LINE && x->is_psum), DT_ERR_UNSUPPORTED,
+             "%s: a factor for each channel must follow codes, or its convolution or linear layer",
+             dt_lowering_name(w, n));
+    DT_TRY(dt_held_psum(w, x, &psum));
+    DT_CHECK(channels == dt_program_value(w->program, psum).channels, DT_ERR_UNSUPPORTED,
+             "%s: %d factors for %d channels", dt_lowering_name(w, n), channels,
+             dt_program_value(w->program, psum).channels);
+    line = dt_lowering_hold(w, n, DT_HOLDS_LINE, NULL);
+    line->psum = psum;
+    DT_TRY(read_param(w, n, 1, &line->slope));
+    DT_TRY(read_param(w, n, 2, &line->offset));
+    return DT_OK;
+}
+
 /* The line of a batch norm of values with the slopes that are in line->slope. */
 static dt_status fill_norm(const dt_lowering *w, const dt_graph_node *n, const dt_held *line)
 {
@@ -334,8 +440,8 @@ static dt_status lower_through(dt_lowering *w, const dt_graph_node *n, dt_holds 
     dt_held *x = NULL;
 
     DT_TRY(dt_lowering_input(w, n, 0, &x));
-    DT_CHECK(has_values(x), DT_ERR_UNSUPPORTED, "%s: %s of %s, which no layer gave", dt_lowering_name(w, n),
-             dt_ops[n->kind]->name, dt_held_name(w, x));
+    DT_CHECK(has_values(x) || (is_of_image(x) && holds != DT_HOLDS_MAXPOOL), DT_ERR_UNSUPPORTED,
+             "%s: %s of %s, which no layer gave", dt_lowering_name(w, n), dt_ops[n->kind]->name, dt_held_name(w, x));
     dt_lowering_hold(w, n, holds, x);
     return DT_OK;
 }
@@ -389,7 +495,9 @@ dt_status dt_lower_node(dt_lowering *w, const dt_graph_node *n)
 {
     switch (n->kind) {
     case DT_OP_ACT_QUANT: return lower_act_quant(w, n);
+    case DT_OP_SCALE_QUANT: return lower_scale_quant(w, n);
     case DT_OP_CONV2D: return lower_conv(w, n);
+    case DT_OP_AFFINE: return lower_affine(w, n);
     case DT_OP_BATCHNORM: return lower_batchnorm(w, n);
     case DT_OP_BIAS: return lower_bias(w, n);
     case DT_OP_IDENTITY:

@@ -91,7 +91,8 @@ static dt_status make_codes(const dt_graph *g, dt_tape *tape, const char *needed
 {
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
-        const int makes_codes = n->kind == DT_OP_WEIGHT_QUANT || n->kind == DT_OP_MAX_QUANT;
+        const int makes_codes =
+            n->kind == DT_OP_WEIGHT_QUANT || n->kind == DT_OP_MAX_QUANT || n->kind == DT_OP_SCALE_QUANT;
         if (!makes_codes || !needed[n->out] || g->value[n->in[0]]->source != DT_SOURCE_PARAM) continue;
         DT_TRY(dt_graph_record(g, tape, &n->out, 1, tensor));
         dt_tape_keep(tape, tensor[n->out]);
@@ -231,7 +232,7 @@ static dt_status check_model(const dt_model *m, const dt_dataset *d)
     dt_dataset_view v;
 
     DT_TRY(dt_program_possible(m));
-    DT_CHECK(d || m->origin.name[0] || is_affine(m->graph), DT_ERR_ARGUMENT,
+    DT_CHECK(d || m->origin.name[0] || m->graph->unit_pixels || is_affine(m->graph), DT_ERR_ARGUMENT,
              "%s: nothing says what the network was trained on; its program needs a dataset, whose mean and std "
              "normalise its images",
              m->graph->name);

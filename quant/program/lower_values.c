@@ -75,6 +75,13 @@ static dt_status give_line(dt_lowering *w, dt_held *h)
     return DT_OK;
 }
 
+dt_status dt_held_psum(dt_lowering *w, dt_held *h, int *psum)
+{
+    DT_TRY(give_line(w, h));
+    *psum = h->psum;
+    return DT_OK;
+}
+
 static dt_status add_affine(dt_lowering *w, dt_held *h, int *y)
 {
     DT_TRY(give_line(w, h));
@@ -165,7 +172,7 @@ static int step_code(const void *user, int64_t psum)
         const float product = s->norm_slope * dt_limited(y, s->to->before);
         y = product + s->norm_offset;
     }
-    return (int)dt_act_code(dt_limited(y, s->to->between), s->q->alpha, &s->q->grid, 0, s->q->params.rule);
+    return (int)dt_quantizer_code(s->q, dt_limited(y, s->to->between));
 }
 
 static void find_steps(const dt_held *h, const dt_quantizer *q, const way *to, const dt_value *psum,
@@ -220,12 +227,34 @@ static dt_status add_thresholds(dt_lowering *w, dt_held *h, dt_quantizer *q, con
     return DT_OK;
 }
 
+/* Sets *p to the ACT_QUANT that makes the same codes of reals. A SCALE_QUANT is one of LSQ's rule, whose step is the
+ * scale, if its range is that of some number of bits. */
+static dt_status act_quant_of(const dt_quantizer *q, dt_act_quant_params *p)
+{
+    const dt_scale_quant_params *of = q->node->params;
+
+    if (q->node->kind == DT_OP_ACT_QUANT) {
+        *p = *(const dt_act_quant_params *)q->node->params;
+        return DT_OK;
+    }
+    *p = (dt_act_quant_params){ .bits = 2, .is_signed = of->low < 0, .rule = DT_RULE_LSQ };
+    while (p->bits < 8 && dt_act_high(p->bits, p->is_signed) < of->high) p->bits++;
+    const int high = dt_act_high(p->bits, p->is_signed), low = dt_act_low(p->bits, p->is_signed, 0);
+    DT_CHECK(of->low == low && of->high == high && of->zero == 0 && of->rounding == DT_TO_HALF_EVEN, DT_ERR_UNSUPPORTED,
+             "%s: codes of %d..%d with the zero point %d, made of reals; a program makes those of 0..2^b-1 or of "
+             "+-(2^(b-1)-1), b 2 to 8, rounded half to even",
+             q->name, of->low, of->high, of->zero);
+    return DT_OK;
+}
+
 static dt_status add_quantize(dt_lowering *w, int reals, dt_quantizer *q, int *y)
 {
-    const dt_program_quantizer of = { .name = q->name,
-                                      .params = q->params,
-                                      .alpha = q->shared > 0 ? NULL : dt_program_one(q->alpha),
-                                      .shared = q->shared };
+    dt_act_quant_params params;
+
+    DT_TRY(act_quant_of(q, &params));
+    const dt_program_quantizer of = {
+        .name = q->name, .params = params, .alpha = q->shared > 0 ? NULL : dt_program_one(q->alpha), .shared = q->shared
+    };
 
     DT_TRY(dt_program_add_quantize(w->program->graph, &of, reals, y));
     q->shared = dt_graph_maker(w->program->graph, *y)->in[DT_QUANT_ALPHA];

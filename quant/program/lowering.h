@@ -23,6 +23,7 @@ typedef enum {
     DT_HOLDS_SAME,      /* what `from` holds, under another name */
     DT_HOLDS_RELU,      /* the ReLU of `from` */
     DT_HOLDS_CLIP,      /* the clip of `from` */
+    DT_HOLDS_AFFINE,    /* slope[c] * x + offset[c] of the image's values `from`, c the image's channel */
     DT_HOLDS_MAXPOOL,   /* the max-pool of `from` */
     DT_HOLDS_TRANSPOSE, /* the transpose of `from` */
     DT_HOLDS_NORM,      /* slope[c] * from + offset[c], where `from` is no line any more: a batch norm behind a ReLU */
@@ -39,7 +40,7 @@ struct dt_held {
     int psum;              /* LINE: the psums; CODES: the same integers as psums, -1: not made yet */
     int reals;             /* the value as reals; -1: not made yet */
     int is_psum;           /* LINE: 1: no batch norm or bias is in the line yet, so that one may follow */
-    float *slope, *offset; /* LINE, NORM: [C], owned */
+    float *slope, *offset; /* LINE, NORM, AFFINE: [C], owned */
 };
 
 typedef struct {
@@ -51,15 +52,21 @@ typedef struct {
     float mean[4], std[4]; /* by which the image is normalised */
 } dt_lowering;
 
-/* An activation quantizer, in host memory. */
+/* A quantizer of activations, an ACT_QUANT or a SCALE_QUANT, in host memory. */
 typedef struct {
     char name[DT_NAME_MAX + 1]; /* of the layer that reads its codes */
-    dt_act_quant_params params;
-    dt_grid grid;
-    float alpha, scale;
+    const dt_graph_node *node;  /* the model's */
+    dt_grid grid;               /* low and high of the codes */
+    float alpha, scale;         /* alpha: its parameter, ACT_QUANT's clip or SCALE_QUANT's scale */
     int shared; /* the program's value that holds the scale (where reals are quantized, the clip) of earlier codes with
                    the same scale; 0: there are none yet, and the first codes that are made set it */
 } dt_quantizer;
+
+/* Returns the code of a value, as the quantizer's kernel computes it. It is an integer, or NaN, and may have any size
+ * where an ACT_QUANT is unclamped. */
+float dt_quantizer_code(const dt_quantizer *q, float v);
+/* Returns 1 if the codes have no lower limit. */
+int dt_quantizer_is_unclamped(const dt_quantizer *q);
 
 /* Returns the name of a value of the model. */
 const char *dt_held_name(const dt_lowering *w, const dt_held *h);
@@ -111,6 +118,8 @@ DT_MUST_CHECK dt_status dt_lowering_add_pool(dt_lowering *w, const dt_graph_node
 
 /* Sets *value to the value of the program that gives h as reals. It is made at the first call. */
 DT_MUST_CHECK dt_status dt_held_reals(dt_lowering *w, dt_held *h, int *value);
+/* Sets *psum to the program's psums of h, codes or a line: codes become sums of single cells. */
+DT_MUST_CHECK dt_status dt_held_psum(dt_lowering *w, dt_held *h, int *psum);
 /* Sets *value to the codes that the quantizer q makes of h. */
 DT_MUST_CHECK dt_status dt_held_codes(dt_lowering *w, dt_held *h, dt_quantizer *q, int *value);
 /* Returns what remains of h without its ReLUs, clips, max-pools and other names. */
