@@ -33,7 +33,7 @@ static int scales_of_sums(const dt_graph *g, const dt_graph_node *layer, int64_t
         x = dt_graph_maker(g, x->in[0]);
     }
     if (!x || x->kind != DT_OP_SCALE_QUANT || !w || w->kind != DT_OP_SCALE_QUANT) return 0;
-    const int64_t n = dt_graph_count(g, w->in[1]);
+    const int64_t n = dt_count(dt_graph_shape(g, w->in[1]));
     for (int64_t c = 0; c < channels; c++) scale[c] = *data_of(g, x->in[1]) * data_of(g, w->in[1])[n == 1 ? 0 : c];
     return 1;
 }

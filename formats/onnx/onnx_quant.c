@@ -186,7 +186,7 @@ static dt_status add_scale(dt_onnx_import *imp, const dt_onnx_quantizer *q, cons
 
     for (int i = 0; i < imp->n_scales; i++) {
         *scale = imp->scale[i];
-        if (dt_graph_count(imp->graph, *scale) != q->n) continue;
+        if (dt_count(dt_graph_shape(imp->graph, *scale)) != q->n) continue;
         if (memcmp(imp->graph->value[*scale]->data, q->scale, bytes) == 0) return DT_OK;
     }
     DT_TRY(dt_onnx_grow(imp->m->path, (void **)&imp->scale, imp->n_scales, sizeof *imp->scale, DT_ONNX_MAX_NODES,

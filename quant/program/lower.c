@@ -299,6 +299,7 @@ dt_status dt_lowering_codes(const dt_lowering *w, const dt_graph_node *n, dt_hel
              "quantize it by 'detent quantize'",
              dt_lowering_name(w, n));
     DT_TRY(dt_lowering_input(w, n, 0, out));
+    while ((*out)->holds == DT_HOLDS_SAME) *out = (*out)->from;
     DT_CHECK((*out)->holds == DT_HOLDS_CODES, DT_ERR_UNSUPPORTED, "%s: reads psums, not codes; quantize them before it",
              dt_lowering_name(w, n));
     return DT_OK;
