@@ -153,6 +153,7 @@ dt_status session_wants_program(const settings *s, int *out)
 
 dt_status session_open_program(const settings *s, session *o)
 {
+    dt_model_info is;
     int is_program;
 
     DT_TRY(session_holds_program(s, &is_program));
@@ -166,7 +167,8 @@ dt_status session_open_program(const settings *s, session *o)
     if (!o->model) DT_TRY(session_open_checkpoint(s, o));
     DT_TRY(session_need_program(s, o));
     const int is_affine = dt_quantized_count(o->model) > 0; /* its program reads reals, which need no normalisation */
-    const int known = dt_model_get_origin(o->model)->name[0] != '\0';
+    dt_model_look(o->model, &is);
+    const int known = dt_model_get_origin(o->model)->name[0] != '\0' || is.unit_pixels;
     if (!known && !is_affine) DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
     if (s->profile >= 0)
         DT_TRY(dt_program_lower_under(o->model, o->test_set, (dt_profile)s->profile, &o->program));

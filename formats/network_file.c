@@ -48,7 +48,7 @@ static const dt_graph_node *first_quantizer(const dt_graph *g)
         const dt_op_kind kind = g->node[i].kind;
         if (kind == DT_OP_ACT_QUANT || kind == DT_OP_WEIGHT_QUANT || kind == DT_OP_TABLE) return &g->node[i];
         if (kind == DT_OP_RANGE_QUANT || kind == DT_OP_MAX_QUANT || kind == DT_OP_DYNAMIC_QUANT ||
-            kind == DT_OP_FEATUREMAP_QUANT)
+            kind == DT_OP_FEATUREMAP_QUANT || kind == DT_OP_SCALE_QUANT)
             return &g->node[i];
     }
     return NULL;

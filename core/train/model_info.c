@@ -25,6 +25,7 @@ static int is_read_by_layer(const dt_graph *g, int value)
         const dt_graph_node *n = &g->node[i];
         const int has_weights = n->kind == DT_OP_CONV2D || n->kind == DT_OP_CAPS_VOTES || n->kind == DT_OP_LINEAR;
         if (has_weights && n->in[0] == value) return 1;
+        if (n->kind == DT_OP_FLATTEN && n->in[0] == value && is_read_by_layer(g, n->out)) return 1;
     }
     return 0;
 }
@@ -37,12 +38,12 @@ static int is_weight_codes(const dt_graph *g, const dt_graph_node *real)
     return codes && (codes->kind == DT_OP_CODES || codes->kind == DT_OP_MAX_QUANT);
 }
 
-/* An image, or one whose mean is taken away. */
+/* An image, or one that is normalised by the network itself. */
 static int is_image(const dt_graph *g, int value)
 {
     const dt_graph_node *n = dt_graph_maker(g, value);
 
-    return value == g->image || (n && n->kind == DT_OP_CENTRE);
+    return value == g->image || (n && (n->kind == DT_OP_CENTRE || n->kind == DT_OP_AFFINE) && n->in[0] == g->image);
 }
 
 /* A layer by its real weights, whose statistics a batch norm takes that trains folded. */
@@ -65,6 +66,27 @@ static int bits_of(int64_t most)
     return bits;
 }
 
+/* Bits that tell the codes of a quantizer apart: 1 of a sign, 2 of -1, 0 and 1. */
+static int bits_of_range(const dt_scale_quant_params *p)
+{
+    int bits = 1;
+
+    while (p->rounding != DT_TO_SIGN && p->high - p->low >= 1 << bits) bits++;
+    return bits;
+}
+
+static void look_at_scale_quant(const dt_graph *g, const dt_graph_node *n, dt_model_info *out)
+{
+    const dt_scale_quant_params *p = n->params;
+
+    if (p->filters) {
+        count_bits(bits_of_range(p), &out->wbits_least, &out->wbits_most);
+        out->rule = DT_RULE_AFFINE;
+    } else if (!is_image(g, n->in[0]) && is_read_by_layer(g, n->out)) {
+        count_bits(bits_of_range(p), &out->abits_least, &out->abits_most);
+    }
+}
+
 /* The image's quantizer is no layer's choice: input_bits. */
 static void look_at_quantizer(const dt_graph *g, const dt_graph_node *n, dt_model_info *out)
 {
@@ -73,6 +95,7 @@ static void look_at_quantizer(const dt_graph *g, const dt_graph_node *n, dt_mode
         count_bits(p->bits, &out->wbits_least, &out->wbits_most);
         out->rule = p->rule;
     }
+    if (n->kind == DT_OP_SCALE_QUANT) look_at_scale_quant(g, n, out);
     if (n->kind == DT_OP_MAX_QUANT) {
         const dt_max_quant_params *p = n->params;
         count_bits(p->bits, &out->wbits_least, &out->wbits_most);
@@ -134,6 +157,7 @@ void dt_graph_look(const dt_graph *g, dt_model_info *out)
                            .abits_most = DT_BITS_FLOAT,
                            .has_decoder = g->reconstruction >= 0,
                            .is_resized = g->capsules >= 0,
+                           .unit_pixels = g->unit_pixels,
                            .is_binary = g->loss == DT_LOSS_BINARY };
 
     if (g->capsules >= 0) info.caps_dim = (int)dt_graph_count(g, g->capsules) / info.n_classes;

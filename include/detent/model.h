@@ -24,6 +24,7 @@ typedef struct {
     int has_decoder;             /* 1: a decoder reconstructs the image in training */
     int n_folded_norms;          /* batch norms that train folded into their layers */
     int n_norms;                 /* batch norms of their own */
+    int unit_pixels;             /* 1: its image is pixels / 255, whatever mean and deviation a data set has */
     int is_binary;  /* 1: each score is a label of its own, which an image has where it is above 0; 0: a class */
     int is_resized; /* 1: it takes images that are resized to its size; 0: padded ones */
 } dt_model_info;
