@@ -89,6 +89,7 @@ typedef struct {
     int target;            /* export_kind */
     int io;                /* dt_tflite_io; -1: what fits the network */
     int opset;             /* of an ONNX file */
+    int style;             /* of an ONNX file, a dt_onnx_style or STYLE_FLOAT; -1: what the network has */
     int layout;            /* dt_layout */
     int header_lines;      /* dt_vector_style.header_lines */
     int multiplier_bits;   /* 0: exact thresholds */
@@ -185,7 +186,9 @@ extern const option_row *const option_rows;
 extern int n_option_rows;
 /* Makes them, before anything else is done with options. */
 void option_rows_make(void);
-extern const char *const device_words[], *const engine_words[], *const export_words[];
+extern const char *const device_words[], *const engine_words[], *const export_words[], *const style_words[];
+
+enum { STYLE_FLOAT = DT_ONNX_QONNX + 1 };
 extern const char *const method_words[], *const tune_words[], *const compat_words[];
 
 /* Sets the defaults of all options. */

@@ -13,12 +13,13 @@
 /* A network that computes. */
 typedef struct {
     const char *path;
-    session o;        /* owned */
-    dt_model *made;   /* owned; of o.program; NULL: o.model computes */
-    dt_model *model;  /* what computes */
-    float *scores;    /* [n][n_classes], owned */
-    int32_t *classes; /* [n] the largest score's, the first of equal ones; of a network of labels those it says; owned */
-    int64_t hits;     /* images whose class is their label */
+    session o;       /* owned */
+    dt_model *made;  /* owned; of o.program; NULL: o.model computes */
+    dt_model *model; /* what computes */
+    float *scores;   /* [n][n_classes], owned */
+    int32_t
+        *classes; /* [n] the largest score's, the first of equal ones; of a network of labels those it says; owned */
+    int64_t hits; /* images whose class is their label */
 } subject;
 
 /* Counts of runs of several networks, for progress. */

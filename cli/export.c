@@ -52,7 +52,7 @@ static dt_status export_tflite(const settings *s, const session *o, const dt_pro
     return DT_OK;
 }
 
-/* "net.onnx: 12 layers, 6 KiB, opset 13, in QDQ form" */
+/* "net.onnx: 12 layers, 6 KiB, opset 13, in the style qdq" */
 static void tell_onnx(const settings *s, int n_layers, const char *form)
 {
     FILE *const to = report_stream(s->out);
@@ -65,8 +65,16 @@ static void tell_onnx(const settings *s, int n_layers, const char *form)
 
 static dt_status export_onnx(const settings *s, const session *o, const dt_program_info *info)
 {
-    DT_TRY(dt_program_write_onnx(o->program, s->opset, s->out));
-    tell_onnx(s, info->n_layers, "in QDQ form");
+    const dt_onnx_style style = s->style < 0 ? DT_ONNX_QDQ : (dt_onnx_style)s->style;
+    char form[32];
+
+    DT_CHECK(s->style != STYLE_FLOAT, DT_ERR_ARGUMENT,
+             "--style float: %s has quantizers, and a file of reals has none; leave --style out, or give qdq, qcdq or "
+             "qonnx",
+             s->checkpoint);
+    DT_TRY(dt_program_write_onnx(o->program, style, s->opset, s->out));
+    snprintf(form, sizeof form, "in the style %s", dt_onnx_style_names[style]);
+    tell_onnx(s, info->n_layers, form);
     return DT_OK;
 }
 
@@ -74,6 +82,10 @@ static dt_status export_onnx(const settings *s, const session *o, const dt_progr
 static dt_status export_reals(const settings *s, const session *o)
 {
     if (s->target == EXPORT_ONNX) {
+        DT_CHECK(s->style < 0 || s->style == STYLE_FLOAT, DT_ERR_ARGUMENT,
+                 "--style %s: %s computes on reals; leave --style out, or give float; 'detent quantize' and 'detent "
+                 "train' make networks with codes",
+                 style_words[s->style], s->checkpoint);
         DT_TRY(dt_model_write_onnx(o->model, s->opset, s->out));
         tell_onnx(s, dt_layer_count(o->model), "of reals");
         return DT_OK;

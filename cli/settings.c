@@ -44,6 +44,7 @@ const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
 static const char *const range_words[] = { "learned", "average", NULL };        /* of dt_range_update */
 static const char *const normalize_words[] = { "channel", "mean-image", NULL }; /* of centre_image */
 const char *const engine_words[] = { "grid", "program", "array", NULL };
+const char *const style_words[] = { "qdq", "qcdq", "qonnx", "float", NULL }; /* dt_onnx_style, STYLE_FLOAT */
 const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", "tflite", "onnx", NULL };
 const char *const method_words[] = { "qcapsnets", NULL };
 const char *const tune_words[] = { "val", "test", NULL };           /* in the order of tune_kind */
@@ -282,6 +283,10 @@ static const option_row own_rows[] = {
       .special = "own", .special_value = -1,
       .about = "Input and output of a TensorFlow Lite file: reals, or codes of 8 bits; 'own' is i8 of a quantized "
                "network, else f32" },
+    { "style", KIND_WORD, AT(style), FOR_EXPORT, 5, .unit = "STYLE", .words = style_words,
+      .special = "own", .special_value = -1,
+      .about = "How an ONNX file marks codes: QuantizeLinear and DequantizeLinear; the same with a Clip of codes "
+               "between; Quant of QONNX; or reals without codes; 'own' is qdq of a quantized network, else float" },
     { "opset", KIND_INT, AT(opset), FOR_EXPORT, 5, .unit = "N", .min = 13, .max = 21,
       .about = "Version of ONNX's operators in an ONNX file" },
     { "layer", KIND_TEXT, AT(layer), FOR_CAPTURE | FOR_VERIFY | FOR_EXPORT | FOR_PREDICT, 5, .unit = "NAME",
@@ -487,6 +492,7 @@ dt_status settings_default(settings *out)
                        .sweep_index = -1,
                        .index = "0:1",
                        .io = -1,
+                       .style = -1,
                        .opset = 13,
                        .images = 100,
                        .profile = -1,

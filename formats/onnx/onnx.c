@@ -222,3 +222,13 @@ dt_status dt_onnx_check(const dt_onnx *m)
     free(is_made);
     return status;
 }
+
+int dt_onnx_is_quant_domain(const char *domain)
+{
+    static const char *const domains[] = { "qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general" };
+
+    for (size_t i = 0; i < sizeof domains / sizeof domains[0]; i++) {
+        if (strcmp(domain, domains[i]) == 0) return 1;
+    }
+    return 0;
+}

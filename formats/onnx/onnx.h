@@ -135,6 +135,8 @@ const char *dt_onnx_type_name(int type);
 /* Copies the numbers of a constant, whose type is understood. */
 DT_MUST_CHECK dt_status dt_onnx_load(const dt_onnx_tensor *t, void *to);
 
+/* Returns 1 if a domain is one of those in which exporters write QONNX's operators. */
+int dt_onnx_is_quant_domain(const char *domain);
 /* Returns the attribute of that name, or NULL. */
 const dt_onnx_attribute *dt_onnx_find(const dt_onnx_node *n, const char *name);
 /* Returns the name that a node is called by: its own, or else that of what it makes. */

@@ -145,7 +145,7 @@ static dt_onnx_name own_reals(dt_onnx_export *e, int value)
                                 dt_onnx_name_of(e, value, ".zero_point") };
     const dt_onnx_name real = dt_onnx_name_of(e, value, ".real");
 
-    if (!e->p || dt_program_value(e->p, value).kind != DT_VALUE_CODE) return in[0];
+    if (!e->p || e->is_exact || dt_program_value(e->p, value).kind != DT_VALUE_CODE) return in[0];
     if (!(e->has[value] & DT_ONNX_HAS_REAL)) dt_onnx_put_plain(e, "DequantizeLinear", in, 3, real.s);
     e->has[value] |= DT_ONNX_HAS_REAL;
     return real;

@@ -3,6 +3,7 @@
  */
 #include "onnx_export.h"
 
+#include "../../core/names.h"
 #include "../../core/train/model.h"
 #include "../../quant/post_training.h"
 
@@ -21,7 +22,7 @@ static dt_status put_image(dt_onnx_export *e)
 {
     const dt_shape *s = dt_graph_shape(e->g, e->g->image);
 
-    DT_CHECK(s->ndim == 4 && e->g->value[e->g->image]->facts.type == DT_F32, DT_ERR_UNSUPPORTED,
+    DT_CHECK(s->ndim == 4 && (e->is_exact || e->g->value[e->g->image]->facts.type == DT_F32), DT_ERR_UNSUPPORTED,
              "%s: its image has %d dimensions and is %s; a file takes n,c,h,w of reals", e->g->name, s->ndim,
              e->g->value[e->g->image]->facts.type == DT_F32 ? "real" : "integer");
     dt_onnx_put_input(&e->w, dt_graph_name(e->g, e->g->image), 4, (const int64_t[]){ s->dim[3], s->dim[1], s->dim[2] });
@@ -69,21 +70,23 @@ static dt_status export_program(dt_onnx_export *e, int opset, const char *path)
 {
     DT_TRY(begin(e));
     DT_TRY(put_image(e));
-    for (int i = 0; i < e->g->n_nodes; i++) DT_TRY(dt_onnx_export_code(e, &e->g->node[i]));
+    for (int i = 0; i < e->g->n_nodes; i++) {
+        DT_TRY((e->is_exact ? dt_onnx_export_exact : dt_onnx_export_code)(e, &e->g->node[i]));
+    }
     put_origin(e, &e->p->origin);
     return end(e, opset, path);
 }
 
-dt_status dt_program_write_onnx(const dt_program *p, int opset, const char *path)
+dt_status dt_program_write_onnx(const dt_program *p, dt_onnx_style style, int opset, const char *path)
 {
-    dt_onnx_export e = { .p = p, .g = p->graph };
+    dt_onnx_export e = { .p = p, .g = p->graph, .style = style, .is_exact = dt_program_profile(p) < 0 };
 
+    DT_TRY(dt_check_word("style", (int)style, dt_onnx_style_names));
     DT_TRY(dt_program_check(p));
-    DT_CHECK(
-        dt_program_profile(p) >= 0, DT_ERR_UNSUPPORTED,
-        "%s makes its codes by thresholds, and an ONNX file by scales; 'detent quantize' or --quant-rule affine makes "
-        "a network for one",
-        p->graph->name);
+    DT_CHECK(e.is_exact || style == DT_ONNX_QDQ, DT_ERR_UNSUPPORTED,
+             "%s computes under the profile %s, of 8 bits, which is written in the style qdq; %s is for networks whose "
+             "codes are made by thresholds",
+             p->graph->name, dt_profile_names[dt_program_profile(p)], dt_onnx_style_names[style]);
     const dt_status status = export_program(&e, opset, path);
     dt_onnx_writer_free(&e.w);
     free(e.has);

@@ -50,9 +50,17 @@ static int carries(const dt_onnx_node *n)
     return 0;
 }
 
+/* 1 if a node adds a constant to a product of matrices, as its bias. */
+static int adds_bias(const dt_onnx *m, const dt_onnx_node *n, const nature *of)
+{
+    if (!is_op(n, "Add") || n->n_in != 2 || n->in[0] < 0 || n->in[1] < 0) return 0;
+    const int k = of[n->in[0]] == OF_CONSTANTS ? 1 : 0, maker = m->value[n->in[k]].node;
+    return of[n->in[1 - k]] == OF_CONSTANTS && maker >= 0 && is_op(&m->node[maker], "MatMul");
+}
+
 /* Sets what a node makes. Returns 0 if a network of codes has no such node: it computes with reals that are none of
  * codes, limits codes, or is of another domain. */
-static int judge_node(const dt_onnx_node *n, nature *of)
+static int judge_node(const dt_onnx *m, const dt_onnx_node *n, nature *of)
 {
     nature x = OF_CONSTANTS;
     int has_reals = 0;
@@ -69,7 +77,7 @@ static int judge_node(const dt_onnx_node *n, nature *of)
     }
     if (x == OF_CONSTANTS || is_op(n, "QuantizeLinear")) return 1;
     if (carries(n)) return !(x == CODES && is_op(n, "Clip"));
-    return !has_reals && !is_op(n, "BatchNormalization") && !n->domain[0];
+    return (!has_reals || adds_bias(m, n, of)) && !is_op(n, "BatchNormalization") && !n->domain[0];
 }
 
 /* 1 if all that a network computes with are codes; the image may be made codes, or be codes. */
@@ -77,7 +85,7 @@ static int is_all_codes(const dt_onnx *m, nature *of)
 {
     for (int i = 0; i < m->n_in; i++) of[m->in[i].value] = m->in[i].type == DT_ONNX_FLOAT ? REALS : CODES;
     for (int i = 0; i < m->n_nodes; i++) {
-        if (!judge_node(&m->node[i], of)) return 0;
+        if (!judge_node(m, &m->node[i], of)) return 0;
     }
     return m->n_out < 1 || of[m->out[0].value] != REALS;
 }

@@ -69,7 +69,7 @@ dt_status dt_onnx_add_codes_line(dt_onnx_import *imp, const char *name, const dt
         return dt_forward(s, __FILE__, __LINE__);
     }
     DT_TRY(dt_onnx_add_param(imp, &b, &in[SUM]));
-    return dt_onnx_node_add(imp, DT_OP_AFFINE, name, ".line", NULL, in, 3, value);
+    return dt_onnx_node_add(imp, DT_OP_AFFINE, name, "", NULL, in, 3, value);
 }
 
 dt_status dt_onnx_add_line(dt_onnx_import *imp, const char *name, const dt_onnx_line *line, int *value)

@@ -200,6 +200,21 @@ static dt_status add_scale(dt_onnx_import *imp, const dt_onnx_quantizer *q, cons
     return DT_OK;
 }
 
+/* Takes the limits of a CLIP, of which x is made, into the range of the codes where they are whole codes: a file whose
+ * codes have 8 bits says so that it uses fewer. */
+static void take_limits(const dt_graph *g, int x, const dt_onnx_quantizer *q, dt_scale_quant_params *p)
+{
+    const dt_graph_node *n = dt_graph_maker(g, x);
+    const dt_clip_params *clip = n && n->kind == DT_OP_CLIP ? n->params : NULL;
+    const dt_relu_params *relu = n && n->kind == DT_OP_RELU ? n->params : NULL;
+
+    if (q->n != 1 || (!clip && !relu)) return;
+    const float low = clip ? clip->low / q->scale[0] : 0.0f,
+                high = clip ? clip->high / q->scale[0] : relu->most / q->scale[0];
+    if (low == rintf(low) && low > (float)p->low && low <= 0.0f) p->low = (int)low;
+    if (high == rintf(high) && high < (float)p->high && high > 0.0f) p->high = (int)high;
+}
+
 /* Adds a SCALE_QUANT of *value, or finds the one that is there. */
 static dt_status add_node(dt_onnx_import *imp, const dt_onnx_quantizer *q, int filters, const char *name,
                           const char *part, int *value)
@@ -209,6 +224,7 @@ static dt_status add_node(dt_onnx_import *imp, const dt_onnx_quantizer *q, int f
     int in[2] = { *value };
 
     params.filters = filters;
+    if (!filters) take_limits(g, *value, q, &params);
     DT_TRY(add_scale(imp, q, name, &in[1]));
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
@@ -315,7 +331,6 @@ static dt_status add_bipolar(dt_onnx_import *imp, const dt_onnx_node *n)
 
 dt_onnx_layer dt_onnx_quant_layer(const dt_onnx_node *n)
 {
-    static const char *const domains[] = { "qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general" };
     static const dt_onnx_row rows[] = {
         { "Quant", add_quant },
         { "IntQuant", add_quant },
@@ -323,11 +338,8 @@ dt_onnx_layer dt_onnx_quant_layer(const dt_onnx_node *n)
         { "Trunc", dt_onnx_add_trunc },
     };
 
-    for (size_t i = 0; i < sizeof domains / sizeof domains[0]; i++) {
-        if (strcmp(n->domain, domains[i]) != 0) continue;
-        for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
-            if (is_op(n, rows[k].op)) return rows[k].add;
-        }
+    for (size_t k = 0; dt_onnx_is_quant_domain(n->domain) && k < sizeof rows / sizeof rows[0]; k++) {
+        if (is_op(n, rows[k].op)) return rows[k].add;
     }
     return NULL;
 }
@@ -389,6 +401,21 @@ static dt_status add_limits(dt_onnx_import *imp, const dt_onnx_node *n)
     return DT_OK;
 }
 
+/* Constant codes without a zero point are of the fewest bits that hold them all. A file of codes of 8 bits cannot say
+ * it. */
+static void take_fewest_bits(const float *reals, int64_t count, const dt_onnx_quantizer *q, int64_t inner,
+                             dt_scale_quant_params *p)
+{
+    float most = 1.0f;
+
+    for (int64_t i = 0; i < count; i++) most = fmaxf(most, fabsf(rintf(reals[i] / q->scale[i / inner % q->n])));
+    for (int high = 1; p->zero == 0 && high < p->high && -high > p->low; high = 2 * high + 1) {
+        if ((float)high < most) continue;
+        p->low = -high;
+        p->high = high;
+    }
+}
+
 /* The reals of constant codes, which remember their grid unless they are a bias of int32. */
 static dt_status dequantize_constant(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_grid *g)
 {
@@ -396,6 +423,7 @@ static dt_status dequantize_constant(dt_onnx_import *imp, const dt_onnx_node *n,
     const dt_onnx_tensor *t = &imp->m->tensor[codes.tensor];
     dt_onnx_quantizer q = { .n = g->n, .axis = g->axis, .name = g->name };
     const int type = t->type;
+    int64_t inner = 1;
     float *reals = NULL;
     void *to;
 
@@ -404,8 +432,9 @@ static dt_status dequantize_constant(dt_onnx_import *imp, const dt_onnx_node *n,
     const dt_status s = dt_onnx_raw(imp, n, 0, dt_onnx_count(t), &reals);
     imp->place[n->in[0]] = codes;
     DT_TRY(s);
+    const int64_t count = dt_onnx_count(&imp->m->tensor[codes.tensor]);
     const dt_status made = dt_onnx_make(imp, n, DT_ONNX_FLOAT, codes.n_dims, codes.dim, &to);
-    if (made == DT_OK) memcpy(to, reals, (size_t)dt_onnx_count(&imp->m->tensor[codes.tensor]) * sizeof *reals);
+    if (made == DT_OK) memcpy(to, reals, (size_t)count * sizeof *reals);
     free(reals);
     DT_TRY(made);
     dt_onnx_place *p = &imp->place[n->out[0]];
@@ -413,6 +442,8 @@ static dt_status dequantize_constant(dt_onnx_import *imp, const dt_onnx_node *n,
     if (type == DT_ONNX_INT32) return DT_OK;
     DT_TRY(set_codes(imp, n, g, codes.low, codes.high, &q.grid));
     DT_TRY(dt_onnx_reals(imp, n, 1, g->n, &q.scale));
+    for (int k = g->axis + 1; k < codes.n_dims; k++) inner *= codes.dim[k];
+    take_fewest_bits(to, count, &q, g->n > 1 ? inner : count + 1, &q.grid);
     DT_TRY(keep(imp, &q));
     p->quant = imp->n_quants - 1;
     return DT_OK;

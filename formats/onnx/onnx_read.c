@@ -12,6 +12,7 @@
 
 enum { MAX_ATTRIBUTES = 64, MAX_LINKS = 1024, MAX_INTS = 4096 };
 enum { MODEL_IR = 1, MODEL_PRODUCER = 2, MODEL_GRAPH = 7, MODEL_OPSET = 8, MODEL_FUNCTION = 25 };
+enum { FUNCTION_DOMAIN = 10 };
 enum { OPSET_DOMAIN = 1, OPSET_VERSION = 2 };
 enum { GRAPH_NODE = 1, GRAPH_CONSTANT = 5, GRAPH_IN = 11, GRAPH_OUT = 12, GRAPH_SPARSE = 15 };
 enum { NODE_IN = 1, NODE_OUT = 2, NODE_NAME = 3, NODE_OP = 4, NODE_ATTRIBUTE = 5, NODE_DOMAIN = 7 };
@@ -308,6 +309,28 @@ static dt_status add_opset(dt_onnx *file, dt_onnx_message *m, const dt_onnx_fiel
     return status;
 }
 
+static dt_status read_function_field(dt_onnx *file, dt_onnx_message *m, const dt_onnx_field *f, void *to)
+{
+    (void)file;
+    return f->number == FUNCTION_DOMAIN ? dt_onnx_text(m, f, to) : DT_OK;
+}
+
+/* A function says what an operator of another domain is. Those of QONNX are known, and others are refused. */
+static dt_status read_function(dt_onnx *file, dt_onnx_message *m, const dt_onnx_field *f)
+{
+    dt_onnx_message child;
+    char *domain = NULL;
+
+    DT_TRY(dt_onnx_child(m, f, "FunctionProto", &child));
+    const dt_status status = each_field(file, &child, &domain, read_function_field);
+    const int is_known = domain && dt_onnx_is_quant_domain(domain);
+    free(domain);
+    DT_TRY(status);
+    DT_CHECK(is_known, DT_ERR_UNSUPPORTED,
+             "%s: has functions of its own, which are not understood; write it without them", file->path);
+    return DT_OK;
+}
+
 static dt_status read_model(dt_onnx *file, dt_onnx_message *m, const dt_onnx_field *f, void *to)
 {
     int *n_graphs = to;
@@ -321,9 +344,7 @@ static dt_status read_model(dt_onnx *file, dt_onnx_message *m, const dt_onnx_fie
         return DT_OK;
     case MODEL_PRODUCER: return dt_onnx_text(m, f, &file->producer);
     case MODEL_OPSET: return add_opset(file, m, f);
-    case MODEL_FUNCTION:
-        return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
-                        "%s: has functions of its own, which are not understood; write it without them", file->path);
+    case MODEL_FUNCTION: return read_function(file, m, f);
     case MODEL_GRAPH:
         DT_WIRE_CHECK(++*n_graphs == 1, m, "%d graphs; understood is one", *n_graphs);
         DT_TRY(dt_onnx_child(m, f, "GraphProto", &child));

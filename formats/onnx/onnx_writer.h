@@ -28,11 +28,17 @@ typedef struct {
 /* A network so far: the fields of its GraphProto, by kind. All zeros at first. */
 typedef struct {
     dt_onnx_bytes nodes, tensors, ins, outs, notes;
+    int has_quant; /* 1: some node is a Quant, whose definition the file then has */
 } dt_onnx_writer;
 
-/* An integer, some integers, or a real. */
+/* The domain of Quant, the one operator of another domain. */
+#define DT_ONNX_QONNX_DOMAIN "qonnx.custom_op.general"
+
+/* An integer, some integers, a real, or a text. */
 typedef struct {
     const char *name;
+    const char *text;        /* NULL: it is none */
+    const char *of_function; /* the attribute, an integer, of the function that the node stands in; NULL: none */
     const int64_t *integers; /* [n]; n 0: it is one number */
     int n;
     int is_real;
@@ -42,6 +48,7 @@ typedef struct {
 
 typedef struct {
     const char *op;
+    const char *domain; /* NULL: ONNX's own */
     const char *in[DT_ONNX_NODE_INPUTS];
     int n_in;
     const char *out; /* the name of the node, too */

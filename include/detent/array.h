@@ -104,11 +104,19 @@ typedef enum { DT_TFLITE_IO_F32, DT_TFLITE_IO_I8, DT_TFLITE_IO_U8 } dt_tflite_io
  * a file; the message names it. */
 DT_API DT_MUST_CHECK dt_status dt_program_write_tflite(const dt_program *p, dt_tflite_io io, const char *path);
 
-/* Makes an ONNX file in QDQ form of such a program, or replaces it whole: int8 weights and codes, int32 biases, and
- * operators on the reals between them, as ONNX Runtime's static quantization writes them. It takes normalised images
- * N,C,H,W and gives real scores N,classes. opset: 13..21. DT_ERR_UNSUPPORTED: a node has no form in such a file; the
- * message names it. */
-DT_API DT_MUST_CHECK dt_status dt_program_write_onnx(const dt_program *p, int opset, const char *path);
+/* How an ONNX file marks codes: QuantizeLinear and DequantizeLinear, of 8 bits, behind a Clip of reals; the same with a
+ * Clip of codes between them; or Quant of QONNX, which such a file defines as a function. */
+typedef enum { DT_ONNX_QDQ, DT_ONNX_QCDQ, DT_ONNX_QONNX } dt_onnx_style;
+
+/* Makes an ONNX file of a program, or replaces it whole. It takes normalised images N,C,H,W and gives real scores
+ * N,classes. opset: 13..21.
+ * A program of post-training quantization becomes int8 weights and codes, int32 biases, and operators on the reals
+ * between them, as ONNX Runtime's static quantization writes them; its style is QDQ.
+ * A program whose codes are made by thresholds becomes convolutions of integers, with the scale 1, and a factor and a sum
+ * for each channel between them, so that whoever computes in f32 without fusing operators gets each of its codes.
+ * DT_ERR_UNSUPPORTED: a node has no form in such a file; the message names it. */
+DT_API DT_MUST_CHECK dt_status dt_program_write_onnx(const dt_program *p, dt_onnx_style style, int opset,
+                                                     const char *path);
 
 /* Makes a model that computes the program's integers on ctx's device, for everything that runs a model; it cannot be
  * trained. array NULL: psums are exact; else each psum is the one that this array computes. p may be destroyed
@@ -251,6 +259,7 @@ DT_API extern const char *const dt_dataflow_names[3];
 DT_API extern const char *const dt_overflow_names[3];
 DT_API extern const char *const dt_layout_names[7];
 DT_API extern const char *const dt_tflite_io_names[4];
+DT_API extern const char *const dt_onnx_style_names[4];
 
 #ifdef __cplusplus
 }

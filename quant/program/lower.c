@@ -380,6 +380,9 @@ static dt_status lower_affine(dt_lowering *w, const dt_graph_node *n)
 
     DT_TRY(dt_lowering_input(w, n, 0, &x));
     if (is_of_image(x)) return hold_image_line(w, n, x);
+    DT_CHECK(dt_lowering_facts(w, n->in[0])->n_scale > 0, DT_ERR_UNSUPPORTED,
+             "%s: a factor for each channel of %s, which is real; a program has factors behind integers alone",
+             dt_lowering_name(w, n), dt_held_name(w, x));
     while (x->holds == DT_HOLDS_SAME) x = x->from;
     DT_CHECK(x->holds == DT_HOLDS_CODES || (x->holds == DT_HOLDS_LINE && x->is_psum), DT_ERR_UNSUPPORTED,
              "%s: a factor for each channel must follow codes, or its convolution or linear layer",

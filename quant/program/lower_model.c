@@ -153,6 +153,7 @@ static dt_data_origin program_origin(const dt_model *m, const dt_dataset *d)
     dt_data_origin origin = m->origin;
     dt_dataset_view v;
 
+    for (int c = 0; c < 4 && m->graph->unit_pixels; c++) origin.std[c] = 1.0f;
     if (origin.name[0] || !d) return origin;
     dt_dataset_look(d, &v);
     origin = dt_model_origin_of(m, &v);

@@ -288,7 +288,7 @@ static void moved_batch(onnx_bytes *g)
 }
 static void other_domain(onnx_bytes *g)
 {
-    onnx_bytes node = onnx_node("Quant", "x", "y");
+    onnx_bytes node = onnx_node("MultiThreshold", "x", "y");
     onnx_text(&node, 7, "qonnx.custom_op.general");
     onnx_message(g, 1, &node);
 }
