@@ -2,11 +2,12 @@
  * onnx.h - an ONNX file as plain data: values by name, constants, and the nodes that make the other values.
  *
  * A file is one protobuf message, ModelProto (onnx_wire.h). Left out when it is read, because no computation depends on
- * them: documentation, metadata, the shapes of values in between, annotations. Numbers of a constant that are many stay
- * in the file, or in the file of its own that the model names, until they are asked for.
+ * them: documentation, most metadata, the shapes of values in between, annotations. Numbers of a constant that are many
+ * stay in the file, or in the file of its own that the model names, until they are asked for.
  *
  *   onnx_read.c, onnx_read_tensor.c   the messages;   onnx.c   names, the rules, and numbers of constants
  *   onnx_expand.c                     operators on codes, which become those of reals between quantizers
+ *   onnx_notes.c                      what metadata say
  *
  * Source: onnx/onnx.proto of ONNX 1.23 (IR version 14, opset 28).
  * Tests: tests/formats/test_onnx.c, tests/fuzz/fuzz_onnx.c.
@@ -107,6 +108,8 @@ typedef struct {
     int n_nodes;
     dt_onnx_end *in, *out;
     int n_in, n_out;
+    dt_data_origin origin; /* of what its metadata say, as detent's own files do; no name: nothing */
+    int as_network; /* the reader's choice: 1: a network of codes becomes a graph of reals with quantizers, to be trained */
 } dt_onnx;
 
 /* Reads a file. DT_ERR_IO: it cannot be read. DT_ERR_FORMAT: it is damaged, or breaks a rule of the format.
@@ -135,6 +138,9 @@ const char *dt_onnx_type_name(int type);
 /* Copies the numbers of a constant, whose type is understood. */
 DT_MUST_CHECK dt_status dt_onnx_load(const dt_onnx_tensor *t, void *to);
 
+/* Takes an entry of the metadata that says how images were normalised: dataset, values, fingerprint, mean, std. Others
+ * mean nothing here. DT_ERR_FORMAT: mean or std are no numbers. */
+DT_MUST_CHECK dt_status dt_onnx_take_note(dt_onnx *m, const char *key, const char *text);
 /* Returns 1 if a domain is one of those in which exporters write QONNX's operators. */
 int dt_onnx_is_quant_domain(const char *domain);
 /* Returns the attribute of that name, or NULL. */

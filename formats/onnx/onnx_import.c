@@ -212,7 +212,7 @@ static dt_status add_image(dt_onnx_import *imp)
     if (is_turned)
         shape = (dt_shape){ 4, { 1, in->n_dims == 4 ? in->dim[2] : 1, in->dim[in->n_dims - 1], in->dim[1] } };
     DT_TRY(dt_graph_give(imp->graph, "image", DT_F32, &shape, &imp->graph->image));
-    imp->graph->unit_pixels = 1;
+    imp->graph->unit_pixels = !m->origin.name[0];
     imp->batch = in->dim[0];
     p->kind = in->type == DT_ONNX_FLOAT ? DT_ONNX_COMPUTED : DT_ONNX_CODES;
     p->value = imp->graph->image;
@@ -345,7 +345,7 @@ static void name_graph(const char *path, char name[DT_ONNX_NAME])
 
 dt_status dt_onnx_graph(dt_onnx *m, dt_graph **out, int *is_integer)
 {
-    dt_onnx_import imp = { .m = m, .is_integer = dt_onnx_is_integer(m), .fold_room = FOLD_ROOM };
+    dt_onnx_import imp = { .m = m, .is_integer = !m->as_network && dt_onnx_is_integer(m), .fold_room = FOLD_ROOM };
     char name[DT_ONNX_NAME];
 
     imp.has_quantizers = !imp.is_integer && has_quantizers(m);

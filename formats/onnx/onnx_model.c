@@ -47,12 +47,24 @@ dt_status dt_onnx_kind(const char *path, int *is_integer)
     return DT_OK;
 }
 
-dt_status dt_onnx_file_graph(const char *path, dt_graph **out, int *is_integer)
+/* Metadata count where they say all: the data set, and both lists of numbers. */
+static void check_origin(dt_onnx *file)
 {
+    if (!file->origin.name[0] || !(file->origin.std[0] > 0.0f)) file->origin = (dt_data_origin){ .name = "" };
+}
+
+dt_status dt_onnx_file_graph(const char *path, int as_network, dt_exchange_network *out)
+{
+    dt_exchange_network network = { .graph = NULL };
     dt_onnx *file;
 
     DT_TRY(dt_onnx_read(path, &file));
-    const dt_status status = dt_onnx_graph(file, out, is_integer);
+    check_origin(file);
+    file->as_network = as_network;
+    network.origin = file->origin;
+    const dt_status status = dt_onnx_graph(file, &network.graph, &network.is_integer);
     dt_onnx_destroy(file);
-    return status;
+    DT_TRY(status);
+    *out = network;
+    return DT_OK;
 }

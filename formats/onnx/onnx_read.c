@@ -11,7 +11,8 @@
 #include <string.h>
 
 enum { MAX_ATTRIBUTES = 64, MAX_LINKS = 1024, MAX_INTS = 4096 };
-enum { MODEL_IR = 1, MODEL_PRODUCER = 2, MODEL_GRAPH = 7, MODEL_OPSET = 8, MODEL_FUNCTION = 25 };
+enum { MODEL_IR = 1, MODEL_PRODUCER = 2, MODEL_GRAPH = 7, MODEL_OPSET = 8, MODEL_NOTE = 14, MODEL_FUNCTION = 25 };
+enum { NOTE_KEY = 1, NOTE_TEXT = 2 };
 enum { FUNCTION_DOMAIN = 10 };
 enum { OPSET_DOMAIN = 1, OPSET_VERSION = 2 };
 enum { GRAPH_NODE = 1, GRAPH_CONSTANT = 5, GRAPH_IN = 11, GRAPH_OUT = 12, GRAPH_SPARSE = 15 };
@@ -331,6 +332,33 @@ static dt_status read_function(dt_onnx *file, dt_onnx_message *m, const dt_onnx_
     return DT_OK;
 }
 
+typedef struct {
+    char *key, *text;
+} note;
+
+static dt_status read_note_field(dt_onnx *file, dt_onnx_message *m, const dt_onnx_field *f, void *to)
+{
+    note *n = to;
+    (void)file;
+
+    if (f->number == NOTE_KEY) return dt_onnx_text(m, f, &n->key);
+    return f->number == NOTE_TEXT ? dt_onnx_text(m, f, &n->text) : DT_OK;
+}
+
+static dt_status read_note(dt_onnx *file, dt_onnx_message *m, const dt_onnx_field *f)
+{
+    note n = { NULL, NULL };
+    dt_onnx_message child;
+
+    DT_TRY(dt_onnx_child(m, f, "StringStringEntryProto", &child));
+    dt_status status = each_field(file, &child, &n, read_note_field);
+    if (status == DT_OK && n.key && n.text) status = dt_onnx_take_note(file, n.key, n.text);
+    free(n.key);
+    free(n.text);
+    DT_TRY(status);
+    return DT_OK;
+}
+
 static dt_status read_model(dt_onnx *file, dt_onnx_message *m, const dt_onnx_field *f, void *to)
 {
     int *n_graphs = to;
@@ -344,6 +372,7 @@ static dt_status read_model(dt_onnx *file, dt_onnx_message *m, const dt_onnx_fie
         return DT_OK;
     case MODEL_PRODUCER: return dt_onnx_text(m, f, &file->producer);
     case MODEL_OPSET: return add_opset(file, m, f);
+    case MODEL_NOTE: return read_note(file, m, f);
     case MODEL_FUNCTION: return read_function(file, m, f);
     case MODEL_GRAPH:
         DT_WIRE_CHECK(++*n_graphs == 1, m, "%d graphs; understood is one", *n_graphs);
