@@ -23,6 +23,7 @@
  * tests/formats/test_checkpoint_resume.c.
  */
 #include "config_json.h"
+#include "exchange.h"
 #include "metadata.h"
 #include "origin_json.h"
 #include "snapshot.h"
@@ -479,6 +480,7 @@ dt_status dt_checkpoint_load_partial(dt_model *m, const char *path, skipped_fn *
     dt_snapshot s;
     int n_matched = 0;
 
+    if (dt_exchange_is_file(path)) return dt_exchange_load_partial(m, path, skipped, user, n_loaded);
     DT_TRY(dt_snapshot_init(&s, m, NULL));
     dt_status status = dt_safetensors_open(path, &f);
     if (status == DT_OK) status = check_trainable(f, path);

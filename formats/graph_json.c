@@ -7,6 +7,7 @@
 
 #include "../models/imply.h"
 #include "graph_words.h"
+#include "exchange.h"
 #include "json_fields.h"
 #include "json_file.h"
 #include "metadata.h"
@@ -410,6 +411,7 @@ dt_status dt_graph_load(const char *path, dt_graph **out)
     cJSON *object;
 
     if (dt_network_is_checkpoint(path)) return dt_checkpoint_graph(path, out);
+    if (dt_exchange_is_file(path)) return dt_exchange_graph(path, out);
     DT_TRY(dt_json_file_read(path, &object));
     const dt_status status = dt_graph_from_json(object, path, out);
     cJSON_Delete(object);

@@ -38,7 +38,11 @@ int dt_network_is_checkpoint(const char *name)
 
 int dt_network_is_file(const char *name)
 {
-    return name && (strchr(name, '/') || ends_with(name, ".json") || dt_network_is_checkpoint(name));
+    static const char *const suffixes[] = { ".json", ".onnx", ".tflite" };
+    int is_file = name && (strchr(name, '/') || dt_network_is_checkpoint(name));
+
+    for (size_t i = 0; name && i < sizeof suffixes / sizeof suffixes[0]; i++) is_file |= ends_with(name, suffixes[i]);
+    return is_file;
 }
 
 /* The first node of the network that makes codes already, or NULL: a quantizer, or the table of a program. */

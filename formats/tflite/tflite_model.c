@@ -23,21 +23,26 @@ int dt_tflite_is_file(const char *path)
     return bytes == HEAD_BYTES && memcmp(head + IDENTIFIER_AT, "TFL3", HEAD_BYTES - IDENTIFIER_AT) == 0;
 }
 
-dt_status dt_tflite_file_graph(const char *path, dt_graph **out, int *is_integer)
+dt_status dt_tflite_file_graph(const char *path, int as_network, dt_exchange_network *out)
 {
+    dt_exchange_network network = { .graph = NULL };
     dt_tflite *file = NULL;
+    (void)as_network;
 
     DT_TRY(dt_tflite_read(path, &file));
-    const dt_status status = dt_tflite_graph(file, path, out, is_integer);
+    const dt_status status = dt_tflite_graph(file, path, &network.graph, &network.is_integer);
     dt_tflite_destroy(file);
-    return status;
+    DT_TRY(status);
+    *out = network;
+    return DT_OK;
 }
 
 dt_status dt_tflite_kind(const char *path, int *is_integer)
 {
-    dt_graph *graph;
+    dt_exchange_network network;
 
-    DT_TRY(dt_tflite_file_graph(path, &graph, is_integer));
-    dt_graph_destroy(graph);
+    DT_TRY(dt_tflite_file_graph(path, 0, &network));
+    dt_graph_destroy(network.graph);
+    *is_integer = network.is_integer;
     return DT_OK;
 }

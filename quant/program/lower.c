@@ -358,8 +358,8 @@ static dt_status hold_image_line(dt_lowering *w, const dt_graph_node *n, dt_held
     const int numbers = (int)dt_channels(&dt_lowering_facts(w, n->out)->shape);
     dt_held *h = dt_lowering_hold(w, n, DT_HOLDS_AFFINE, x);
 
-    DT_TRY(read_param(w, n, 1, &h->slope));
-    DT_TRY(read_param(w, n, 2, &h->offset));
+    DT_TRY(dt_lowering_param(w, n, 1, &h->slope));
+    DT_TRY(dt_lowering_param(w, n, 2, &h->offset));
     for (int i = 1; i < numbers; i++) {
         const int is_one = h->slope[i] == h->slope[0] && h->offset[i] == h->offset[0];
         DT_CHECK(numbers == channels || is_one, DT_ERR_UNSUPPORTED,
@@ -393,8 +393,8 @@ static dt_status lower_affine(dt_lowering *w, const dt_graph_node *n)
              dt_program_value(w->program, psum).channels);
     line = dt_lowering_hold(w, n, DT_HOLDS_LINE, NULL);
     line->psum = psum;
-    DT_TRY(read_param(w, n, 1, &line->slope));
-    DT_TRY(read_param(w, n, 2, &line->offset));
+    DT_TRY(dt_lowering_param(w, n, 1, &line->slope));
+    DT_TRY(dt_lowering_param(w, n, 2, &line->offset));
     return DT_OK;
 }
 
