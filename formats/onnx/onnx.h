@@ -109,7 +109,8 @@ typedef struct {
     dt_onnx_end *in, *out;
     int n_in, n_out;
     dt_data_origin origin; /* of what its metadata say, as detent's own files do; no name: nothing */
-    int as_network; /* the reader's choice: 1: a network of codes becomes a graph of reals with quantizers, to be trained */
+    int as_network;        /* the reader's choice: 1: a network of codes becomes a graph of reals with quantizers, to be
+                              trained */
 } dt_onnx;
 
 /* Reads a file. DT_ERR_IO: it cannot be read. DT_ERR_FORMAT: it is damaged, or breaks a rule of the format.

@@ -2,9 +2,9 @@
  * onnx_line.c - constants of a file that multiply, and are added, in a network with quantizers: an AFFINE for each.
  *               Interface: onnx_layers.h.
  *
- * Behind the sums of a convolution or a linear layer, the AFFINE reads the sums' integers and has their scale in its
- * factor, so that the line is rounded as thresholds, which stand for it in a program, take it. Behind a line that
- * nobody else reads the constants go into that one.
+ * Behind sums of codes, of a layer, of an ADD, or of an average, the AFFINE reads the sums' integers and has their
+ * scale in its factor, so that the line is rounded as thresholds, which stand for it in a program, take it. Behind a
+ * line that nobody else reads the constants go into that one.
  */
 #include "onnx_layers.h"
 
@@ -19,23 +19,45 @@ static float *data_of(const dt_graph *g, int value)
     return (float *)g->value[value]->data; /* the import has given it */
 }
 
-/* Sets scale[0 .. channels - 1] to those of the sums that a layer makes. Returns 0 if the node is no such layer, or its
- * input's scale cannot be seen. */
-static int scales_of_sums(const dt_graph *g, const dt_graph_node *layer, int64_t channels, float *scale)
+/* 1 if codes or sums go through a node with their scale. */
+static int keeps_scale(const dt_graph_node *n)
 {
-    const int is_layer = layer && (layer->kind == DT_OP_CONV2D || layer->kind == DT_OP_LINEAR);
-    const dt_graph_node *x = is_layer ? dt_graph_maker(g, layer->in[0]) : NULL,
-                        *w = is_layer ? dt_graph_maker(g, layer->in[1]) : NULL;
+    return n->kind == DT_OP_FLATTEN || n->kind == DT_OP_TRANSPOSE || n->kind == DT_OP_MAXPOOL ||
+           n->kind == DT_OP_RELU || n->kind == DT_OP_IDENTITY || n->kind == DT_OP_CONCAT || n->kind == DT_OP_ADD;
+}
 
-    if (!is_layer || g->value[layer->out]->facts.n_scale == 0) return 0;
-    while (x && (x->kind == DT_OP_FLATTEN || x->kind == DT_OP_TRANSPOSE || x->kind == DT_OP_MAXPOOL ||
-                 x->kind == DT_OP_RELU || x->kind == DT_OP_IDENTITY || x->kind == DT_OP_CONCAT)) {
-        x = dt_graph_maker(g, x->in[0]);
+/* The scale of codes, or of averages of codes, as their kernels compute it; 0: it cannot be seen. */
+static float scale_of_codes(const dt_graph *g, int value)
+{
+    const dt_graph_node *n = dt_graph_maker(g, value);
+
+    while (n && keeps_scale(n)) n = dt_graph_maker(g, n->in[0]);
+    if (!n || g->value[n->out]->facts.n_scale != 1) return 0.0f;
+    if (n->kind == DT_OP_SCALE_QUANT) return *data_of(g, n->in[1]);
+    if (n->kind != DT_OP_AVGPOOL) return 0.0f;
+    const dt_pool_params *p = n->params;
+    const int64_t *x = dt_graph_shape(g, n->in[0])->dim;
+    const int64_t cells = p->window[0] == 0 ? x[1] * x[2] : (int64_t)p->window[0] * p->window[1];
+    return scale_of_codes(g, n->in[0]) / (float)cells;
+}
+
+/* Sets scale[0 .. channels - 1] to those of sums of codes: of a layer, of an ADD, of an average. Returns 0 if a value
+ * is none, or its scale cannot be seen. */
+static int scales_of_sums(const dt_graph *g, int value, int64_t channels, float *scale)
+{
+    const dt_graph_node *n = dt_graph_maker(g, value);
+    const int is_layer = n && (n->kind == DT_OP_CONV2D || n->kind == DT_OP_LINEAR);
+    const dt_graph_node *w = is_layer ? dt_graph_maker(g, n->in[1]) : NULL;
+
+    if (!n || g->value[value]->facts.n_scale == 0 || (!is_layer && n->kind != DT_OP_ADD && n->kind != DT_OP_AVGPOOL))
+        return 0;
+    if (is_layer && (!w || w->kind != DT_OP_SCALE_QUANT)) return 0;
+    const float of_x = scale_of_codes(g, is_layer ? n->in[0] : value);
+    const int64_t n_w = is_layer ? dt_count(dt_graph_shape(g, w->in[1])) : 1;
+    for (int64_t c = 0; c < channels; c++) {
+        scale[c] = is_layer ? of_x * data_of(g, w->in[1])[n_w == 1 ? 0 : c] : of_x;
     }
-    if (!x || x->kind != DT_OP_SCALE_QUANT || !w || w->kind != DT_OP_SCALE_QUANT) return 0;
-    const int64_t n = dt_count(dt_graph_shape(g, w->in[1]));
-    for (int64_t c = 0; c < channels; c++) scale[c] = *data_of(g, x->in[1]) * data_of(g, w->in[1])[n == 1 ? 0 : c];
-    return 1;
+    return of_x > 0.0f;
 }
 
 /* Changes y = a x + b to factor y + sum. */
@@ -88,7 +110,7 @@ dt_status dt_onnx_add_line(dt_onnx_import *imp, const char *name, const dt_onnx_
         line_free(line);
         return DT_OK;
     }
-    const int reads_sums = scales_of_sums(imp->graph, maker, line->channels, scale);
+    const int reads_sums = scales_of_sums(imp->graph, *value, line->channels, scale);
     for (int64_t c = 0; reads_sums && c < line->channels; c++) line->factor[c] *= scale[c];
     free(scale);
     if (!reads_sums) {

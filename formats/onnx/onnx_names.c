@@ -90,5 +90,8 @@ void dt_onnx_name(const dt_onnx_import *imp, const dt_onnx_node *n, int k, char 
     for (char *c = base; *c; c++) {
         if (!isalnum((unsigned char)*c) && !strchr("_-.", *c)) *c = '_';
     }
-    dt_layer_name(imp->graph, base, name, DT_ONNX_NAME);
+    if (stem > 0 && dt_graph_find(imp->graph, base) < 0)
+        snprintf(name, DT_ONNX_NAME, "%s", base); /* codes that it reads may be called after it */
+    else
+        dt_layer_name(imp->graph, base, name, DT_ONNX_NAME);
 }

@@ -22,13 +22,13 @@ static dt_status read_numbers(const dt_onnx *m, const char *key, const char *tex
         char *end;
         to[c] = strtof(at, &end);
         DT_CHECK(end > at && isfinite(to[c]) && to[c] >= least && (*end == ',' || *end == '\0'), DT_ERR_FORMAT,
-                 "%s: metadata '%s' is '%.80s'; expected are at most %d numbers with commas between", m->path, key, text,
-                 NOTE_CHANNELS);
+                 "%s: metadata '%s' is '%.80s'; expected are at most %d numbers with commas between", m->path, key,
+                 text, NOTE_CHANNELS);
         if (*end == '\0') return DT_OK;
         at = end + 1;
     }
-    return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: metadata '%s' is '%.80s', more than %d numbers", m->path, key,
-                    text, NOTE_CHANNELS);
+    return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: metadata '%s' is '%.80s', more than %d numbers", m->path,
+                    key, text, NOTE_CHANNELS);
 }
 
 static void copy(char *to, size_t bytes, const char *from)

@@ -240,9 +240,16 @@ dt_status dt_onnx_dequantize(dt_onnx_import *imp, int *value)
 {
     const dt_dequantize_params last = { 0 };
 
-    if (imp->graph->value[*value]->facts.n_scale == 0) return DT_OK;
+    const dt_graph *g = imp->graph;
     char name[DT_ONNX_NAME];
-    snprintf(name, sizeof name, "%.*s", DT_ONNX_NAME - 1, dt_graph_name(imp->graph, *value));
+
+    if (g->value[*value]->facts.n_scale == 0) return DT_OK;
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind != DT_OP_DEQUANTIZE || g->node[i].in[0] != *value) continue;
+        *value = g->node[i].out;
+        return DT_OK;
+    }
+    snprintf(name, sizeof name, "%.*s", DT_ONNX_NAME - 1, dt_graph_name(g, *value));
     return dt_onnx_node_add(imp, DT_OP_DEQUANTIZE, name, ".real", &last, value, 1, value);
 }
 
@@ -433,6 +440,7 @@ static dt_status dequantize_constant(dt_onnx_import *imp, const dt_onnx_node *n,
     imp->place[n->in[0]] = codes;
     DT_TRY(s);
     const int64_t count = dt_onnx_count(&imp->m->tensor[codes.tensor]);
+    imp->fold_room += count * (int64_t)sizeof *reals; /* as many numbers as the file has */
     const dt_status made = dt_onnx_make(imp, n, DT_ONNX_FLOAT, codes.n_dims, codes.dim, &to);
     if (made == DT_OK) memcpy(to, reals, (size_t)count * sizeof *reals);
     free(reals);

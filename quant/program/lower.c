@@ -451,6 +451,20 @@ static dt_status lower_through(dt_lowering *w, const dt_graph_node *n, dt_holds 
 }
 
 /* Of what was quantized before: codes. Of anything else it waits for its quantizer. */
+static dt_status lower_maxpool(dt_lowering *w, const dt_graph_node *n)
+{
+    dt_held *x = NULL;
+    int codes;
+
+    DT_TRY(dt_lowering_input(w, n, 0, &x));
+    while (x->holds == DT_HOLDS_SAME) x = x->from;
+    if (x->holds != DT_HOLDS_CODES) return lower_through(w, n, DT_HOLDS_MAXPOOL);
+    DT_TRY(dt_lowering_add_pool(w, n, x->value, &codes));
+    dt_lowering_hold(w, n, DT_HOLDS_CODES, NULL)->value = codes;
+    return DT_OK;
+}
+
+/* The same of what is joined. */
 static dt_status lower_concat(dt_lowering *w, const dt_graph_node *n)
 {
     int codes[DT_MAX_IN];
@@ -509,7 +523,7 @@ dt_status dt_lower_node(dt_lowering *w, const dt_graph_node *n)
     case DT_OP_FLATTEN: return lower_through(w, n, DT_HOLDS_SAME);
     case DT_OP_CLIP: return lower_through(w, n, DT_HOLDS_CLIP);
     case DT_OP_RELU: return lower_through(w, n, DT_HOLDS_RELU);
-    case DT_OP_MAXPOOL: return lower_through(w, n, DT_HOLDS_MAXPOOL);
+    case DT_OP_MAXPOOL: return lower_maxpool(w, n);
     case DT_OP_TRANSPOSE: return lower_through(w, n, DT_HOLDS_TRANSPOSE);
     case DT_OP_CAPS_VOTES: return dt_lower_votes(w, n);
     case DT_OP_ROUTE_INT: return dt_lower_route(w, n);
