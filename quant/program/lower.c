@@ -79,8 +79,9 @@ static int find_shared(const dt_lowering *w, const dt_graph_node *n)
     for (int i = 0; i < n->out; i++) {
         const dt_graph_node *other = dt_graph_maker(w->from, i);
         if (!other || other->kind != n->kind || w->held[i].holds != DT_HOLDS_CODES) continue;
-        if (dt_share_scale(dt_lowering_facts(w, i), dt_lowering_facts(w, n->out)))
-            return shared_scale(w->program, w->held[i].value);
+        if (!dt_share_scale(dt_lowering_facts(w, i), dt_lowering_facts(w, n->out))) continue;
+        const int shared = shared_scale(w->program, w->held[i].value);
+        if (shared > 0) return shared;
     }
     return 0;
 }
