@@ -250,7 +250,7 @@ typedef struct {
 } dt_onnx_line;
 
 DT_MUST_CHECK dt_status dt_onnx_add_line(dt_onnx_import *imp, const char *name, const dt_onnx_line *line, int *value);
-/* The same of codes or sums *value, whose integers x is; the factor is not NULL. */
+/* The same of codes or sums *value, whose integers x is. */
 DT_MUST_CHECK dt_status dt_onnx_add_codes_line(dt_onnx_import *imp, const char *name, const dt_onnx_line *line,
                                                int *value);
 
