@@ -49,6 +49,8 @@ static void put_origin(dt_onnx_export *e, const dt_data_origin *o)
 
     if (!o->name[0] || channels > 4) return;
     dt_onnx_put_note(&e->w, "dataset", o->name);
+    if (o->fingerprint[0]) dt_onnx_put_note(&e->w, "fingerprint", o->fingerprint);
+    dt_onnx_put_note(&e->w, "values", o->is_real ? "reals" : "pixels");
     put_numbers(e, "mean", o->mean, channels);
     put_numbers(e, "std", o->std, channels);
 }

@@ -74,8 +74,15 @@ typedef struct {
 /* Finds a line, y = factor * (psum / cells) + sum in f32, whose nearest integers are the codes for each psum; begins
  * with those that are given. Returns 0 if there is none. */
 int dt_onnx_find_line(const dt_onnx_steps *s, float *factor, float *sum);
-/* The same for the codes of n values in ascending order, which never fall. */
-int dt_onnx_find_line_of_values(const float *value, const int *code, int n, float *factor, float *sum);
+/* n values in ascending order and their codes, which never fall; a file limits codes to low..high. */
+typedef struct {
+    const float *value;
+    const int *code;
+    int n, low, high;
+} dt_onnx_values;
+
+/* The same for such codes. */
+int dt_onnx_find_line_of_values(const dt_onnx_values *v, float *factor, float *sum);
 
 /* ---- onnx_build.c ---- */
 

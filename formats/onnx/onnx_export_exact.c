@@ -73,7 +73,8 @@ static int fit_channel(const dt_onnx_export *e, const dt_graph_node *n, int c, f
         value[i] = dt_augment_value((uint8_t)i, e->p->origin.mean[c], e->p->origin.std[c]);
         code[i] = table[i * channels + c];
     }
-    return dt_onnx_find_line_of_values(value, code, PIXELS, factor, sum);
+    const dt_table_params *p = n->params;
+    return dt_onnx_find_line_of_values(&(dt_onnx_values){ value, code, PIXELS, p->low, p->high }, factor, sum);
 }
 
 static dt_status add_table(dt_onnx_export *e, const dt_graph_node *n)

@@ -1,36 +1,62 @@
 /*
  * onnx_export_lines.c - finds a line in f32 that makes the codes of thresholds. See onnx_export.h.
  *
- * A threshold T of the code L asks that the line is not below L - 1/2 at T, and is below it at T - 1. For a given
- * factor these are bounds on the sum: the line that evaluation has fulfils them but for roundings, and the middle
- * between the bounds, where it does not. What is found is checked in f32, with the operations of the file, at each
- * threshold; a line never falls, so that nothing else needs to be looked at.
+ * A step to the code L asks that the line reaches L - 1/2 at one point, and is below it at the point before. For a
+ * factor these are bounds on the sum, max(L - 1/2 - factor at) and min(L - 1/2 - factor before), whose distance is
+ * concave in the factor. The line that evaluation has lies within but for roundings. Where it does not, the factor is
+ * taken for which the bounds are farthest apart, and the sum in their middle. What is found is checked in f32, with the
+ * operations of the file, at each step; a line never falls, so that nothing else needs to be looked at.
  */
 #include "onnx_export.h"
 
 #include <math.h>
 
-enum { FACTORS = 9 /* neighbours of a factor that are tried, itself included */ };
+enum { TURNS = 200 };
 
-/* The line at a psum, by the operations of the file. An engine may multiply by 1 / cells instead of dividing. */
-static float line_at(const dt_onnx_steps *s, float factor, float sum, int64_t u, int by_reciprocal)
+/* Step i of a line of a factor above 0: from the code code - 1 before `before` to `code` at `at`. Infinite: the points
+ * that count have not that end. */
+typedef struct {
+    double at, before;
+    int code;
+} step;
+
+/* All steps, of thresholds or of values. */
+typedef struct {
+    const void *of;
+    step (*step)(const void *of, int i);
+    int n;
+} steps;
+
+/* The distance of the bounds on the sum, and their middle. */
+static double distance(const steps *s, double factor, double *middle)
 {
-    const float psum = (float)(s->sign * u), cells = (float)s->cells;
-    const float x = by_reciprocal ? psum * (1.0f / cells) : psum / cells, product = factor * x;
+    double low = -INFINITY, high = INFINITY;
 
-    return product + sum;
+    for (int i = 0; i < s->n; i++) {
+        const step one = s->step(s->of, i);
+        low = fmax(low, one.code - 0.5 - factor * one.at);
+        high = fmin(high, one.code - 0.5 - factor * one.before);
+    }
+    *middle = isinf(low) ? high - 0.5 : isinf(high) ? low + 0.5 : (low + high) / 2.0;
+    return high - low;
 }
 
-/* 1 if the nearest integer reaches L at u, by either way to divide, or by none. */
-static int reaches(const dt_onnx_steps *s, float factor, float sum, int64_t u, int code)
+/* The factor, within a thousand times a given one, for which the bounds are farthest apart. */
+static double best_factor(const steps *s, double given)
 {
-    return rintf(line_at(s, factor, sum, u, 0)) >= (float)code && rintf(line_at(s, factor, sum, u, 1)) >= (float)code;
+    double low = given / 1000.0, high = given * 1000.0, middle;
+
+    for (int i = 0; i < TURNS; i++) {
+        const double a = low + (high - low) / 3.0, b = high - (high - low) / 3.0;
+        if (distance(s, a, &middle) < distance(s, b, &middle))
+            low = a;
+        else
+            high = b;
+    }
+    return (low + high) / 2.0;
 }
 
-static int stays_below(const dt_onnx_steps *s, float factor, float sum, int64_t u, int code)
-{
-    return rintf(line_at(s, factor, sum, u, 0)) < (float)code && rintf(line_at(s, factor, sum, u, 1)) < (float)code;
-}
+/* ---- thresholds ---- */
 
 /* The first and the last of sign * psum. */
 static int64_t first_of(const dt_onnx_steps *s)
@@ -43,73 +69,88 @@ static int64_t last_of(const dt_onnx_steps *s)
     return s->sign > 0 ? s->psum_high : -s->psum_low;
 }
 
+static step threshold_step(const void *of, int i)
+{
+    const dt_onnx_steps *s = of;
+    const int64_t at = s->step[i * s->stride], first = first_of(s), last = last_of(s);
+
+    return (step){ .at = at > last ? INFINITY : (double)(at > first ? at : first) / s->cells,
+                   .before = at <= first ? -INFINITY : (double)(at <= last ? at - 1 : last) / s->cells,
+                   .code = s->low + i + 1 };
+}
+
+/* The code of the line at a psum, by the operations of the file. An engine may multiply by 1 / cells instead of
+ * dividing. */
+static float code_at(const dt_onnx_steps *s, float factor, float sum, int64_t u, int by_reciprocal)
+{
+    const float psum = (float)(s->sign * u), cells = (float)s->cells;
+    const float x = by_reciprocal ? psum * (1.0f / cells) : psum / cells, product = factor * x;
+
+    return rintf(product + sum);
+}
+
 static int holds(const dt_onnx_steps *s, float factor, float sum)
 {
     const int64_t first = first_of(s), last = last_of(s);
 
-    for (int l = 0; l < s->levels; l++) {
-        const int64_t at = s->step[l * s->stride];
-        const int code = s->low + l + 1;
-        if (at <= last && !reaches(s, factor, sum, at > first ? at : first, code)) return 0;
-        if (at > first && !stays_below(s, factor, sum, at <= last ? at - 1 : last, code)) return 0;
+    for (int i = 0; i < 2 * s->levels; i++) {
+        const int64_t at = s->step[i / 2 * s->stride];
+        const float code = (float)(s->low + i / 2 + 1);
+        if (at <= last && code_at(s, factor, sum, at > first ? at : first, i % 2) < code) return 0;
+        if (at > first && code_at(s, factor, sum, at <= last ? at - 1 : last, i % 2) >= code) return 0;
     }
     return isfinite(factor) && isfinite(sum);
 }
 
-/* The middle of what the thresholds allow the sum to be. */
-static float middle_sum(const dt_onnx_steps *s, float factor)
-{
-    const int64_t first = first_of(s), last = last_of(s);
-    double low = -INFINITY, high = INFINITY;
-
-    for (int l = 0; l < s->levels; l++) {
-        const int64_t at = s->step[l * s->stride];
-        const double half = s->low + l + 0.5, per = (double)factor / s->cells * s->sign;
-        if (at <= last) low = fmax(low, half - per * (double)(at > first ? at : first));
-        if (at > first) high = fmin(high, half - per * (double)(at <= last ? at - 1 : last));
-    }
-    if (isinf(low)) return (float)(high - 0.5); /* no threshold is reached */
-    return (float)(isinf(high) ? low + 0.5 : (low + high) / 2.0);
-}
-
 int dt_onnx_find_line(const dt_onnx_steps *s, float *factor, float *sum)
 {
-    float up = *factor, down = *factor;
+    const steps all = { s, threshold_step, s->levels };
+    const double given = fmax(fabs((double)*factor), 1e-30);
+    double middle;
 
     if (holds(s, *factor, *sum)) return 1;
-    for (int i = 0; i < FACTORS; i++) {
-        const float tried = i % 2 ? (up = nextafterf(up, INFINITY))
-                            : i   ? (down = nextafterf(down, -INFINITY))
-                                  : *factor;
-        const float middle = middle_sum(s, tried);
-        if (!holds(s, tried, middle)) continue;
+    const double best[] = { given, best_factor(&all, given) };
+    for (int i = 0; i < 2; i++) {
+        const float tried = (float)(s->sign * best[i]);
+        distance(&all, best[i], &middle);
+        if (!holds(s, tried, (float)middle)) continue;
         *factor = tried;
-        *sum = middle;
+        *sum = (float)middle;
         return 1;
     }
     return 0;
 }
 
-static int gives_codes(const float *value, const int *code, int n, float factor, float sum)
+/* ---- values ---- */
+
+static step value_step(const void *of, int i)
 {
-    for (int i = 0; i < n; i++) {
-        const float product = factor * value[i];
-        if (rintf(product + sum) != (float)code[i]) return 0;
+    const dt_onnx_values *v = of;
+    const int code = v->code[i + 1], rises = code > v->code[i];
+
+    return (step){ .at = rises ? (double)v->value[i + 1] : INFINITY,
+                   .before = rises ? (double)v->value[i] : -INFINITY,
+                   .code = code };
+}
+
+static int gives_codes(const dt_onnx_values *v, float factor, float sum)
+{
+    for (int i = 0; i < v->n; i++) {
+        const float product = factor * v->value[i], line = rintf(product + sum);
+        if (fminf(fmaxf(line, (float)v->low), (float)v->high) != (float)v->code[i]) return 0;
     }
     return 1;
 }
 
-int dt_onnx_find_line_of_values(const float *value, const int *code, int n, float *factor, float *sum)
+int dt_onnx_find_line_of_values(const dt_onnx_values *v, float *factor, float *sum)
 {
-    int first = 1, last = n - 1;
+    const steps all = { v, value_step, v->n - 1 };
+    double middle;
 
-    if (gives_codes(value, code, n, *factor, *sum)) return 1;
-    while (first < n && code[first] == code[first - 1]) first++;
-    while (last > 0 && code[last] == code[last - 1]) last--;
-    if (first >= n || first == last) return 0;
-    const double from = ((double)value[first] + (double)value[first - 1]) / 2.0,
-                 to = ((double)value[last] + (double)value[last - 1]) / 2.0;
-    *factor = (float)((code[last] + code[last - 1] - code[first] - code[first - 1]) / 2.0 / (to - from));
-    *sum = (float)((code[first] + code[first - 1]) / 2.0 - (double)*factor * from);
-    return gives_codes(value, code, n, *factor, *sum);
+    if (gives_codes(v, *factor, *sum)) return 1;
+    const double best = best_factor(&all, fmax((double)*factor, 1e-30));
+    distance(&all, best, &middle);
+    *factor = (float)best;
+    *sum = (float)middle;
+    return gives_codes(v, *factor, *sum);
 }

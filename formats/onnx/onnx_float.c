@@ -230,6 +230,7 @@ static dt_status add_function(dt_onnx_import *imp, const dt_onnx_node *n, dt_op_
     int x, y;
 
     DT_TRY(dt_onnx_whole(imp, n, 0, &x));
+    if (kind == DT_OP_SIGMOID) DT_TRY(dt_onnx_dequantize(imp, &x));
     dt_onnx_place p = *dt_onnx_in(imp, n, 0);
     dt_onnx_name(imp, n, -1, name);
     DT_TRY(dt_onnx_node_add(imp, kind, name, "", params, &x, 1, &y));
@@ -302,6 +303,7 @@ static dt_status add_softmax(dt_onnx_import *imp, const dt_onnx_node *n)
     const int is_map = dt_onnx_is_map(dt_onnx_in(imp, n, 0)->n_dims);
     DT_TRY(is_map ? dt_onnx_map(imp, n, 0, &x) : dt_onnx_rows(imp, n, 0, &x));
     const int64_t features = dt_onnx_in(imp, n, 0)->dim[1];
+    DT_TRY(dt_onnx_dequantize(imp, &x));
     dt_onnx_name(imp, n, -1, name);
     DT_TRY(dt_onnx_node_add(imp, DT_OP_SOFTMAX, name, "", NULL, &x, 1, &y));
     return is_map ? dt_onnx_set_map(imp, n, y) : dt_onnx_set_rows(imp, n, y, features);

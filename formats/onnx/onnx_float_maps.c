@@ -250,6 +250,7 @@ static dt_status add_both(dt_onnx_import *imp, const dt_onnx_node *n, dt_op_kind
         in[1] = small;
         memcpy(p.dim, dt_onnx_in(imp, n, 1)->dim, sizeof p.dim);
     }
+    for (int k = 0; k < 2 && kind == DT_OP_MUL; k++) DT_TRY(dt_onnx_dequantize(imp, &in[k]));
     dt_onnx_name(imp, n, -1, name);
     DT_TRY(dt_onnx_node_add(imp, kind, name, "", NULL, in, 2, &y));
     p.value = y;

@@ -372,6 +372,15 @@ static dt_status hold_image_line(dt_lowering *w, const dt_graph_node *n, dt_held
                     dt_lowering_name(w, n), numbers, channels);
 }
 
+/* 1 if x is a line that more has been done to, so that a second line must wait for a quantizer: a bias, or a ReLU. */
+static int is_done_line(dt_held *x)
+{
+    dt_held *h = x;
+
+    while (h->holds == DT_HOLDS_SAME || h->holds == DT_HOLDS_RELU) h = h->from;
+    return h->holds == DT_HOLDS_LINE && (h != x || !h->is_psum);
+}
+
 /* The line of psums that the operator is: its factor has their scale in it. */
 static dt_status lower_affine(dt_lowering *w, const dt_graph_node *n)
 {
@@ -381,10 +390,15 @@ static dt_status lower_affine(dt_lowering *w, const dt_graph_node *n)
 
     DT_TRY(dt_lowering_input(w, n, 0, &x));
     if (is_of_image(x)) return hold_image_line(w, n, x);
+    while (x->holds == DT_HOLDS_SAME) x = x->from;
+    if (dt_lowering_facts(w, n->in[0])->n_scale == 0 && is_done_line(x)) {
+        line = dt_lowering_hold(w, n, DT_HOLDS_NORM, x);
+        DT_TRY(dt_lowering_param(w, n, 1, &line->slope));
+        return dt_lowering_param(w, n, 2, &line->offset);
+    }
     DT_CHECK(dt_lowering_facts(w, n->in[0])->n_scale > 0, DT_ERR_UNSUPPORTED,
              "%s: a factor for each channel of %s, which is real; a program has factors behind integers alone",
              dt_lowering_name(w, n), dt_held_name(w, x));
-    while (x->holds == DT_HOLDS_SAME) x = x->from;
     DT_CHECK(x->holds == DT_HOLDS_CODES || (x->holds == DT_HOLDS_LINE && x->is_psum), DT_ERR_UNSUPPORTED,
              "%s: a factor for each channel must follow codes, or its convolution or linear layer",
              dt_lowering_name(w, n));
@@ -412,8 +426,8 @@ static dt_status fill_norm(const dt_lowering *w, const dt_graph_node *n, const d
     return status;
 }
 
-/* Of a ReLU, which is no line of psums: it waits for its quantizer. */
-static dt_status lower_norm_of_relu(dt_lowering *w, const dt_graph_node *n, dt_held *x)
+/* Of a line that is none of psums alone: it waits for its quantizer. */
+static dt_status lower_second_norm(dt_lowering *w, const dt_graph_node *n, dt_held *x)
 {
     const size_t channels = (size_t)dt_channels(&dt_lowering_facts(w, n->out)->shape);
     dt_held *h = dt_lowering_hold(w, n, DT_HOLDS_NORM, x);
@@ -432,7 +446,7 @@ static dt_status lower_batchnorm(dt_lowering *w, const dt_graph_node *n)
 
     DT_TRY(dt_lowering_input(w, n, 0, &x));
     while (x->holds == DT_HOLDS_SAME) x = x->from;
-    if (x->holds == DT_HOLDS_RELU && dt_held_base(x)->holds == DT_HOLDS_LINE) return lower_norm_of_relu(w, n, x);
+    if (is_done_line(x)) return lower_second_norm(w, n, x);
     DT_CHECK(x->holds == DT_HOLDS_LINE && x->is_psum && channels == dt_program_value(w->program, x->psum).channels,
              DT_ERR_UNSUPPORTED, "%s: a batch norm must follow its convolution", dt_lowering_name(w, n));
     DT_TRY(dt_lowering_line(w, n, x->psum, &line));

@@ -297,7 +297,7 @@ static dt_status codes_of_parts(dt_lowering *w, const dt_graph_node *n, dt_quant
                                  codes, n->n_in, y);
 }
 
-/* Of a batch norm behind the ReLU of a line: lower.c knows no other. */
+/* Of a second line, behind the first or its ReLUs: lower.c knows no other. */
 static dt_status codes_of_norm(dt_lowering *w, dt_held *h, dt_quantizer *q, limits between, int *y)
 {
     way to = { no_limits, h, between };

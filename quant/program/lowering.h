@@ -26,8 +26,8 @@ typedef enum {
     DT_HOLDS_AFFINE,    /* slope[c] * x + offset[c] of the image's values `from`, c the image's channel */
     DT_HOLDS_MAXPOOL,   /* the max-pool of `from` */
     DT_HOLDS_TRANSPOSE, /* the transpose of `from` */
-    DT_HOLDS_NORM,      /* slope[c] * from + offset[c], where `from` is no line any more: a batch norm behind a ReLU */
-    DT_HOLDS_CONCAT     /* the concatenation of the node's inputs */
+    DT_HOLDS_NORM,  /* slope[c] * from + offset[c], where `from` is no line of psums alone: it has a bias, or a ReLU */
+    DT_HOLDS_CONCAT /* the concatenation of the node's inputs */
 } dt_holds;
 
 /* What one value of the model's graph holds. value, psum and reals are indices of the program's values. */
