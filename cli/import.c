@@ -12,12 +12,16 @@
 static dt_status import_network(const settings *s, session *o)
 {
     FILE *const to = report_stream(s->out);
+    char name[DT_MODEL_TEXT_BYTES];
     dt_model_info is;
 
     DT_TRY(session_open_checkpoint(s, o));
     DT_TRY(dt_model_save(o->model, s->out, NULL));
     dt_model_look(o->model, &is);
-    fprintf(to, "%s: %s, a checkpoint of reals: images of %s, %d classes, %s weights\n", s->out, is.name,
+    dt_model_describe(o->model, name);
+    const int is_real = is.wbits_most == DT_BITS_FLOAT && is.abits_most == DT_BITS_FLOAT;
+    fprintf(to, "%s: %s, a checkpoint%s: images of %s, %d classes, %s weights\n", s->out,
+            is_real ? is.name : name, is_real ? " of reals" : "",
             text_size(1, is.height, is.width, is.channels).s, is.n_classes, text_count(dt_model_count(o->model)).s);
     return DT_OK;
 }

@@ -203,7 +203,10 @@ static dt_status add_threshold(dt_onnx_export *e, const dt_graph_node *n)
     if (wrong >= 0) {
         free(factor);
         free(sum);
-        DT_ONNX_EXPECT(0, e, n, "no line of f32 gives the codes of channel %d at every sum", wrong);
+        DT_ONNX_EXPECT(
+            0, e, n,
+            "no line of f32 gives the codes %d..%d of channel %d at every sum; fewer bits of activations have one",
+            codes.low, codes.high, wrong);
     }
     const dt_onnx_name line = put_line(e, n->in[0], n->out, factor, sum, NULL);
     dt_onnx_mark(e, &line, out.s, codes);

@@ -117,12 +117,12 @@ dt_status dt_onnx_add_factor(dt_onnx_import *imp, const dt_onnx_each *e, int *va
     const dt_shape shape = { 4, { e->channels, 1, 1, 1 } };
     int in[2] = { *value };
 
-    if (dt_graph_shape(imp->graph, *value)->ndim == 2) {
-        const dt_status s = dt_onnx_as_shape(imp, 1, 1, e->channels, &in[0]);
-        if (s != DT_OK) {
-            free(e->numbers);
-            return dt_forward(s, __FILE__, __LINE__);
-        }
+    dt_status s = dt_onnx_dequantize(imp, &in[0]);
+    if (s == DT_OK && dt_graph_shape(imp->graph, in[0])->ndim == 2)
+        s = dt_onnx_as_shape(imp, 1, 1, e->channels, &in[0]);
+    if (s != DT_OK) {
+        free(e->numbers);
+        return dt_forward(s, __FILE__, __LINE__);
     }
     DT_TRY(add_each(imp, e, ".weight", &shape, &in[1]));
     return dt_onnx_node_add(imp, DT_OP_CONV2D, e->name, e->part, &each, in, 2, value);
@@ -162,15 +162,6 @@ static dt_status read_line_operand(dt_onnx_import *imp, const dt_onnx_node *n, i
     return dt_onnx_spread(imp, n, constant, x->p.n_dims, x->channels, &x->numbers);
 }
 
-/* n times one number; NULL without memory. */
-static float *filled(int64_t n, float number)
-{
-    float *to = malloc((size_t)n * sizeof *to);
-
-    for (int64_t i = 0; to && i < n; i++) to[i] = number;
-    return to;
-}
-
 /* Adds y = factor x + sum for each channel, and takes both over. */
 static dt_status add_line(dt_onnx_import *imp, const dt_onnx_node *n, line_operand *x, float *factor, float *sum)
 {
@@ -190,7 +181,7 @@ static dt_status add_line_of_sum(dt_onnx_import *imp, const dt_onnx_node *n, int
 
     DT_TRY(read_line_operand(imp, n, constant, &x));
     for (int64_t c = 0; c < x.channels; c++) x.numbers[c] *= sign;
-    return add_line(imp, n, &x, filled(x.channels, x_sign), x.numbers);
+    return add_line(imp, n, &x, dt_onnx_equal_numbers(x.channels, x_sign), x.numbers);
 }
 
 /* y = sign x + constant, or the constant alone without sign: how Add and Sub of constants are made. */
@@ -295,7 +286,7 @@ static dt_status add_line_of_product(dt_onnx_import *imp, const dt_onnx_node *n,
 
     DT_TRY(read_line_operand(imp, n, constant, &x));
     if (divides) DT_TRY(invert(imp, n, x.channels, x.numbers));
-    return add_line(imp, n, &x, x.numbers, filled(x.channels, 0.0f));
+    return add_line(imp, n, &x, x.numbers, dt_onnx_equal_numbers(x.channels, 0.0f));
 }
 
 /* Multiplies by a constant, or divides by it. */

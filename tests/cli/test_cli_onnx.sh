@@ -72,7 +72,7 @@ expect "... quantized" 0 quantize f.safetensors --calibrate "$x" --out q.safeten
 expect "write reals" 0 export f.safetensors --to onnx --out f.onnx
 has out "^f.onnx: [0-9]* layers, [0-9]* KiB, opset 13, of reals$"
 expect "write codes" 0 export q.safetensors --to onnx --opset 17 --out q.onnx
-has out "^q.onnx: [0-9]* layers, [0-9]* KiB, opset 17, in QDQ form$"
+has out "^q.onnx: [0-9]* layers, [0-9]* KiB, opset 17, in the style qdq$"
 expect "read them again" 0 compare q.safetensors q.onnx --profile onnx --inputs "$x" --scores
 has out "^equal predictions: 4 of 4 "
 expect "images" 0 predict f.safetensors --inputs "$x" --out f.pred
@@ -107,16 +107,99 @@ else
     echo "[SKIP] ONNX Runtime: $python has no onnx and onnxruntime; DETENT_PYTHON names one that has"
 fi
 expect "an opset that is too old" 2 export f.safetensors --to onnx --opset 12 --out x
+
+# ---- codes made by thresholds
+
+cat >pixels.py <<'END'
+import json, struct
+import numpy as np
+
+x = np.random.default_rng(3).integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
+head = json.dumps({"x": {"dtype": "U8", "shape": x.shape, "data_offsets": [0, x.size]}}).encode()
+open("x.pixels", "wb").write(struct.pack("<Q", len(head)) + head + x.tobytes())
+END
+cat >styles.py <<'END'
+import json, sys
+import numpy as np
+import onnx, onnxruntime
+
+def tensors(path, kind, of):
+    data = open(path, "rb").read()
+    start = 8 + int.from_bytes(data[:8], "little")
+    return {name: np.frombuffer(data[start + t["data_offsets"][0] : start + t["data_offsets"][1]], of)
+            .reshape(t["shape"]) for name, t in json.loads(data[8:start]).items() if t.get("dtype") == kind}
+
+model, pixels, recorded = onnx.load(sys.argv[1]), tensors("x.pixels", "U8", np.uint8)["x"], sys.argv[2]
+onnx.checker.check_model(model)
+notes = {note.key: note.value for note in model.metadata_props}
+mean, std = (np.array(notes[key].split(","), np.float32) for key in ("mean", "std"))
+images = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+made = {out for node in model.graph.node for out in node.output}
+codes = {name: code for name, code in tensors(recorded, "I32", np.int32).items() if name in made}
+assert len(codes) > 4, sorted(codes)
+for name in codes:
+    model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+options = onnxruntime.SessionOptions()
+options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+net = onnxruntime.InferenceSession(model.SerializeToString(), options)
+got = net.run(None, {net.get_inputs()[0].name: np.ascontiguousarray(images.transpose(0, 3, 1, 2))})
+for name, value in zip([out.name for out in net.get_outputs()], got):
+    value = value.transpose(0, 2, 3, 1) if value.ndim == 4 else value
+    if name in codes:
+        assert (value.reshape(codes[name].shape) == codes[name]).all(), name
+    else:
+        scores = tensors(recorded, "F32", np.float32)["scores"]
+        assert np.abs(value - scores).max() <= 1e-5 * np.abs(scores).max(), name
+END
 expect "thresholds" 0 train --model tiny --dataset synthetic --train-size 40 --test-size 20 --batch 20 --epochs 1 --out steps --quiet
-expect "... have no scales" 1 export steps/last.safetensors --to onnx --out x
-has err "makes its codes by thresholds"
+t=steps/last.safetensors
+has_runtime=0
+if "$python" -c "import numpy, onnx, onnxruntime" >/dev/null 2>&1; then
+    has_runtime=1
+    "$python" pixels.py
+    expect "... all of its values" 0 predict "$t" --inputs x.pixels:x --engine program --layer all --out t.pred
+fi
+for style in qdq qcdq qonnx; do
+    expect "$style" 0 export "$t" --to onnx --style $style --out $style.onnx
+    has out "^$style.onnx: [0-9]* layers, [0-9]* KiB, opset 13, in the style $style$"
+    expect "... is read" 0 compare "$t" $style.onnx --dataset synthetic --index 0:20 --scores
+    has out "^equal predictions: 20 of 20"
+    expect "... is verified" 0 verify $style.onnx --dataset synthetic --images 10
+    has out "^verified: 0 of "
+    if [ $has_runtime -eq 1 ]; then
+        "$python" styles.py $style.onnx t.pred >out 2>err
+        check "ONNX Runtime gives each code of $style" $?
+    fi
+done
+expect "a file of reals" 2 export "$t" --to onnx --style float --out x
+has err "has quantizers, and a file of reals has none"
+expect "codes of reals" 2 export f.safetensors --to onnx --style qcdq --out x
+has err "computes on reals; leave --style out"
+expect "codes of a profile" 1 export q.safetensors --to onnx --style qonnx --out x
+has err "of 8 bits, which is written in the style qdq"
+
+# ---- training what a file brings
+
+expect "quantizers of a file" 0 import "$golden/quant_layers.onnx" --out m.safetensors
+has out "^m.safetensors: quant_layers w1-6a4-6, a checkpoint: images of 8x8x3, 5 classes, "
+expect "train a network of reals" 0 train --model "$F" --wbits 4 --abits 4 --dataset synthetic --train-size 40 --test-size 20 --batch 20 --epochs 1 --out own --quiet
+expect "... which has the file's names" 0 inspect own/last.safetensors
+has out "^stem.weight  *4x5x5x3 "
+expect "... verify it" 0 verify own/last.safetensors --dataset synthetic --images 4
+has out "^verified: 0 of "
+expect "go on with codes of 8 bits" 0 train --model "$P" --init "$P" --dataset synthetic --train-size 40 --test-size 20 --batch 20 --epochs 1 --out on
+has out "copied [0-9]* of "
+expect "... which stay the file's" 2 train --model "$P" --wbits 4 --abits 4 --dataset synthetic --train-size 40 --out x
+has err "has quantizers of its own"
+expect "... as a program" 0 verify on/last.safetensors --dataset synthetic --images 4
+has out "^verified: 0 of "
 
 # ---- what is refused
 
 expect "quantize codes" 1 quantize --checkpoint "$P" --dataset synthetic --out x
 has err "computes on integers, and wanted is a network of reals"
-expect "train on an ONNX file" 1 train --model tiny --dataset synthetic --init "$F" --out run
-has err "is an ONNX model; 'detent import' makes a checkpoint of it"
+expect "values that fit nothing" 1 train --model tiny --dataset synthetic --init "$golden/tables.onnx" --out run
+has err "no parameter of it fits this model"
 head -c 700 "$F" >cut.onnx
 expect "a file that is cut short" 1 inspect --checkpoint cut.onnx
 has err "cut.onnx: "
