@@ -124,7 +124,6 @@ static dt_status save(dt_snapshot *s, const dt_trainer *t, const char *path, con
     DT_TRY(dt_origin_add(w, &t->origin));
     DT_TRY(add_position(w, t));
     if (extra) DT_TRY(dt_safetensors_writer_metadata(w, "extra", extra));
-    DT_TRY(dt_snapshot_from_device(s));
     DT_TRY(check_diverged(s, t, path));
     DT_TRY(dt_snapshot_to_writer(s, w));
     DT_TRY(dt_safetensors_writer_write(w, path));
@@ -137,7 +136,6 @@ dt_status dt_checkpoint_save_model(dt_snapshot *s, const char *path, const char 
     DT_TRY(dt_graph_store(w, s->model->graph));
     DT_TRY(dt_origin_add(w, &s->model->origin));
     if (extra) DT_TRY(dt_safetensors_writer_metadata(w, "extra", extra));
-    DT_TRY(dt_snapshot_from_device(s));
     DT_TRY(dt_snapshot_check(s, 1, NULL));
     DT_TRY(dt_snapshot_to_writer(s, w));
     DT_TRY(dt_safetensors_writer_write(w, path));

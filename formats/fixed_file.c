@@ -44,7 +44,6 @@ static dt_status save(dt_snapshot *s, const char *path, const char *extra, dt_sa
     DT_TRY(add_formats(w, s->model));
     DT_TRY(dt_origin_add(w, &s->model->origin));
     if (extra) DT_TRY(dt_safetensors_writer_metadata(w, "extra", extra));
-    DT_TRY(dt_snapshot_from_device(s));
     DT_TRY(dt_snapshot_check(s, 1, NULL));
     DT_TRY(dt_snapshot_to_writer(s, w));
     DT_TRY(dt_safetensors_writer_write(w, path));

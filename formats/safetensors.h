@@ -81,10 +81,14 @@ DT_MUST_CHECK dt_status dt_safetensors_writer_create(dt_safetensors_writer **out
 void dt_safetensors_writer_destroy(dt_safetensors_writer *w);
 /* Adds a text to the metadata. key and text are copied. */
 DT_MUST_CHECK dt_status dt_safetensors_writer_metadata(dt_safetensors_writer *w, const char *key, const char *text);
-/* Adds a tensor. name is copied; data must stay until the writer is destroyed. Add wide types first, because readers
- * may want aligned data. */
+/* Adds a tensor. name is copied; data must stay until the writer is destroyed, or are NULL, and come when the file is
+ * written. Add wide types first, because readers may want aligned data. */
 DT_MUST_CHECK dt_status dt_safetensors_writer_add(dt_safetensors_writer *w, const char *name, dt_safetensors_type type,
                                                   int ndim, const int64_t *dim, const void *data);
+/* Writes the bytes of tensor i, in the order of adding. */
+typedef dt_status (*dt_safetensors_fill)(const void *user, int i, void *to);
+/* Says what gives the bytes of tensors that were added without. */
+void dt_safetensors_writer_fill(dt_safetensors_writer *w, dt_safetensors_fill fill, const void *user);
 /* Makes the file, or replaces it whole, as dt_whole_file_write does. Equal calls give equal bytes. */
 DT_MUST_CHECK dt_status dt_safetensors_writer_write(const dt_safetensors_writer *w, const char *path);
 

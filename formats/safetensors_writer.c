@@ -9,6 +9,7 @@
 #include "whole_file.h"
 
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,9 @@ struct dt_safetensors_writer {
     cJSON *metadata; /* in header */
     piece *pieces;
     int n_pieces, pieces_room;
-    size_t bytes; /* of all pieces */
+    size_t bytes, most; /* of all pieces, and of the largest without data */
+    dt_safetensors_fill fill;
+    const void *user; /* fill's */
 };
 
 static const size_t type_bits[DT_SAFETENSORS_TYPE_COUNT] = {
@@ -124,8 +127,15 @@ dt_status dt_safetensors_writer_add(dt_safetensors_writer *w, const char *name, 
         return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the name '%.80s'", name);
     }
     w->pieces[w->n_pieces++] = (piece){ data, bytes };
+    if (!data && bytes > w->most) w->most = bytes;
     w->bytes += bytes;
     return DT_OK;
+}
+
+void dt_safetensors_writer_fill(dt_safetensors_writer *w, dt_safetensors_fill fill, const void *user)
+{
+    w->fill = fill;
+    w->user = user;
 }
 
 static int put(FILE *file, const void *data, size_t bytes)
@@ -146,7 +156,19 @@ static int put_header(FILE *file, const char *text)
 typedef struct {
     const dt_safetensors_writer *writer;
     const char *header;
+    void *room; /* for a tensor that comes now */
 } contents;
+
+/* A device that fails is told as EIO. */
+static int put_piece(const contents *c, int i, FILE *file)
+{
+    const piece *p = &c->writer->pieces[i];
+
+    if (p->data || p->bytes == 0) return put(file, p->data, p->bytes);
+    if (c->writer->fill(c->writer->user, i, c->room) == DT_OK) return put(file, c->room, p->bytes);
+    errno = EIO;
+    return 0;
+}
 
 static int put_contents(const void *user, FILE *file)
 {
@@ -154,16 +176,18 @@ static int put_contents(const void *user, FILE *file)
     const dt_safetensors_writer *w = c->writer;
     int ok = put_header(file, c->header);
 
-    for (int i = 0; i < w->n_pieces; i++) ok = ok && put(file, w->pieces[i].data, w->pieces[i].bytes);
+    for (int i = 0; i < w->n_pieces; i++) ok = ok && put_piece(c, i, file);
     return ok;
 }
 
 dt_status dt_safetensors_writer_write(const dt_safetensors_writer *w, const char *path)
 {
     char *header = cJSON_PrintUnformatted(w->header);
-    DT_CHECK(header, DT_ERR_MEMORY, "%s: no memory for its header", path);
+    void *room = malloc(w->most + 1);
+    const dt_status s = header && room ? dt_whole_file_write(path, put_contents, &(contents){ w, header, room })
+                                       : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory to write it", path);
 
-    const dt_status s = dt_whole_file_write(path, put_contents, &(contents){ w, header });
+    free(room);
     cJSON_free(header);
     DT_TRY(s);
     return DT_OK;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { STAGED = 1 << 18 }; /* values that are turned at once, unless a filter has more */
+
 /* from [n][rows][columns], to [n][columns][rows] */
 static void transpose(int64_t n, int64_t rows, int64_t columns, const float *from, float *to)
 {
@@ -50,6 +52,21 @@ static void add_moments(dt_snapshot *s, const char *prefix, float *m, int64_t *n
     }
 }
 
+static int64_t filters_at_once(const dt_snapshot_slot *slot)
+{
+    const int64_t each = slot->count / slot->dim[0];
+
+    return each < STAGED ? STAGED / each : 1;
+}
+
+/* The room that a slot needs to be turned. */
+static int64_t staging_of(const dt_snapshot_slot *slot)
+{
+    const int64_t room = slot->ndim == 4 ? filters_at_once(slot) * (slot->count / slot->dim[0]) : 0;
+
+    return room < slot->count ? room : slot->count;
+}
+
 dt_status dt_snapshot_init(dt_snapshot *s, dt_model *m, const dt_trainer *t)
 {
     const int adam = t && t->config.optim == DT_OPTIM_ADAM;
@@ -60,18 +77,18 @@ dt_status dt_snapshot_init(dt_snapshot *s, dt_model *m, const dt_trainer *t)
     DT_CHECK(s->slot, DT_ERR_MEMORY, "snapshot: no memory for %d names", 3 * m->n_params);
     for (int i = 0; i < m->n_params; i++) {
         add_slot(s, i, "", NULL, &n_values);
-        if (s->slot[i].count > largest) largest = s->slot[i].count;
+        if (staging_of(&s->slot[i]) > largest) largest = staging_of(&s->slot[i]);
     }
     if (t) {
         add_moments(s, adam ? DT_SNAPSHOT_MOMENTS "exp_avg." : DT_SNAPSHOT_MOMENTS "momentum.", t->m1, &n_values);
         add_moments(s, DT_SNAPSHOT_MOMENTS "exp_avg_sq.", t->m2, &n_values);
     }
 
-    s->values = malloc(((size_t)n_values + 1) * sizeof *s->values);
+    s->n_values = n_values;
     s->staging = malloc(((size_t)largest + 1) * sizeof *s->staging);
-    if (!s->values || !s->staging) {
+    if (!s->staging) {
         dt_snapshot_release(s);
-        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "snapshot: no memory for %" PRId64 " values", n_values);
+        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "snapshot: no memory for %" PRId64 " values", largest);
     }
     return DT_OK;
 }
@@ -84,68 +101,108 @@ void dt_snapshot_release(dt_snapshot *s)
     *s = (dt_snapshot){ 0 };
 }
 
-static dt_status read_device(const dt_snapshot *s, const dt_snapshot_slot *slot, float *host)
+/* Where a slot's value `first` lies on the device. */
+static float *device_at(const dt_snapshot *s, const dt_snapshot_slot *slot, int64_t first)
 {
-    if (slot->moment) {
-        DT_TRY(dt_device_read(s->model->ctx, host, slot->moment, (size_t)slot->count * sizeof *host));
-    } else {
-        DT_TRY(dt_model_read(s->model, slot->param, host));
-    }
+    return (slot->moment ? slot->moment : (float *)s->model->param[slot->param]->tensor.data) + first;
+}
+
+static dt_status hold_values(dt_snapshot *s)
+{
+    if (!s->values) s->values = malloc(((size_t)s->n_values + 1) * sizeof *s->values);
+    DT_CHECK(s->values, DT_ERR_MEMORY, "snapshot: no memory for %" PRId64 " values", s->n_values);
     return DT_OK;
 }
 
-static dt_status write_device(const dt_snapshot *s, const dt_snapshot_slot *slot, const float *host)
+/* Reads the filters k .. k + n - 1 of a slot, whose values are those. */
+static dt_status read_filters(const dt_snapshot *s, const dt_snapshot_slot *slot, int64_t k, int64_t n, float *values)
 {
-    if (slot->moment) {
-        DT_TRY(dt_device_write(s->model->ctx, slot->moment, host, (size_t)slot->count * sizeof *host));
-    } else {
-        DT_TRY(dt_model_write(s->model, slot->param, host));
-    }
+    const int64_t each = slot->count / slot->dim[0];
+
+    DT_TRY(dt_device_read(s->model->ctx, s->staging, device_at(s, slot, k * each), (size_t)(n * each) * sizeof(float)));
+    transpose(n, slot->dim[2] * slot->dim[3], slot->dim[1], s->staging, values + k * each);
     return DT_OK;
+}
+
+static dt_status write_filters(const dt_snapshot *s, const dt_snapshot_slot *slot, int64_t k, int64_t n, float *values)
+{
+    const int64_t each = slot->count / slot->dim[0];
+
+    transpose(n, slot->dim[1], slot->dim[2] * slot->dim[3], values + k * each, s->staging);
+    return dt_device_write(s->model->ctx, device_at(s, slot, k * each), s->staging, (size_t)(n * each) * sizeof(float));
+}
+
+typedef dt_status move_fn(const dt_snapshot *s, const dt_snapshot_slot *slot, int64_t k, int64_t n, float *values);
+
+static dt_status each_filters(const dt_snapshot *s, const dt_snapshot_slot *slot, move_fn *move, float *values)
+{
+    const int64_t step = filters_at_once(slot);
+
+    for (int64_t k = 0; k < slot->dim[0]; k += step)
+        DT_TRY(move(s, slot, k, slot->dim[0] - k < step ? slot->dim[0] - k : step, values));
+    return DT_OK;
+}
+
+/* Reads the values of a slot from the device, as they are in files. */
+static dt_status read_slot(const dt_snapshot *s, const dt_snapshot_slot *slot, float *values)
+{
+    if (slot->ndim == 4) return each_filters(s, slot, read_filters, values);
+    return dt_device_read(s->model->ctx, values, device_at(s, slot, 0), (size_t)slot->count * sizeof(float));
 }
 
 dt_status dt_snapshot_from_device(dt_snapshot *s)
 {
-    for (int i = 0; i < s->n_slots; i++) {
-        const dt_snapshot_slot *slot = &s->slot[i];
-        float *values = s->values + slot->first;
-
-        if (slot->ndim == 4) {
-            DT_TRY(read_device(s, slot, s->staging));
-            transpose(slot->dim[0], slot->dim[2] * slot->dim[3], slot->dim[1], s->staging, values);
-        } else {
-            DT_TRY(read_device(s, slot, values));
-        }
-    }
+    DT_TRY(hold_values(s));
+    for (int i = 0; i < s->n_slots; i++) DT_TRY(read_slot(s, &s->slot[i], s->values + s->slot[i].first));
     return DT_OK;
+}
+
+/* Checks a slot. `room` is for its values where the snapshot has none. */
+static dt_status check_slot(const dt_snapshot *s, const dt_snapshot_slot *slot, float *room,
+                            const dt_values_words *words)
+{
+    const dt_param_values values = slot->moment ? DT_VALUES_FINITE : s->model->param[slot->param]->values;
+
+    if (!s->values) DT_TRY(read_slot(s, slot, room));
+    return dt_values_check(slot->name, values, s->values ? s->values + slot->first : room, slot->count, words);
 }
 
 dt_status dt_snapshot_check(const dt_snapshot *s, int all, const dt_values_words *words)
 {
-    for (int i = 0; i < s->n_slots; i++) {
-        const dt_snapshot_slot *slot = &s->slot[i];
-        const dt_param_values values = slot->moment ? DT_VALUES_FINITE : s->model->param[slot->param]->values;
+    dt_status status = DT_OK;
+    int64_t most = 0;
 
-        if (!slot->source && !all) continue;
-        DT_TRY(dt_values_check(slot->name, values, s->values + slot->first, slot->count, words));
+    for (int i = 0; i < s->n_slots && !s->values; i++) most = s->slot[i].count > most ? s->slot[i].count : most;
+    float *room = malloc(((size_t)most + 1) * sizeof *room);
+    DT_CHECK(room, DT_ERR_MEMORY, "snapshot: no memory for %" PRId64 " values", most);
+    for (int i = 0; i < s->n_slots && status == DT_OK; i++) {
+        if (s->slot[i].source || all) status = check_slot(s, &s->slot[i], room, words);
     }
-    return DT_OK;
+    free(room);
+    return status;
 }
 
 dt_status dt_snapshot_to_device(const dt_snapshot *s)
 {
     for (int i = 0; i < s->n_slots; i++) {
         const dt_snapshot_slot *slot = &s->slot[i];
-        const float *values = s->values + slot->first;
 
         if (!slot->source) continue;
-        if (slot->ndim == 4) {
-            transpose(slot->dim[0], slot->dim[1], slot->dim[2] * slot->dim[3], values, s->staging);
-            values = s->staging;
-        }
-        DT_TRY(write_device(s, slot, values));
+        if (!slot->moment) s->model->param[slot->param]->tensor.has_sums = 0;
+        if (slot->ndim == 4)
+            DT_TRY(each_filters(s, slot, write_filters, s->values + slot->first));
+        else
+            DT_TRY(dt_device_write(s->model->ctx, device_at(s, slot, 0), s->values + slot->first,
+                                   (size_t)slot->count * sizeof(float)));
     }
     return DT_OK;
+}
+
+static dt_status fill_slot(const void *user, int i, void *to)
+{
+    const dt_snapshot *s = user;
+
+    return read_slot(s, &s->slot[i], to);
 }
 
 dt_status dt_snapshot_to_writer(const dt_snapshot *s, dt_safetensors_writer *w)
@@ -153,13 +210,15 @@ dt_status dt_snapshot_to_writer(const dt_snapshot *s, dt_safetensors_writer *w)
     for (int i = 0; i < s->n_slots; i++) {
         const dt_snapshot_slot *slot = &s->slot[i];
         DT_TRY(dt_safetensors_writer_add(w, slot->name, DT_SAFETENSORS_F32, slot->ndim, slot->dim,
-                                         s->values + slot->first));
+                                         s->values ? s->values + slot->first : NULL));
     }
+    dt_safetensors_writer_fill(w, fill_slot, s);
     return DT_OK;
 }
 
 dt_status dt_snapshot_from_file(dt_snapshot *s, const dt_safetensors *f)
 {
+    DT_TRY(hold_values(s));
     for (int i = 0; i < s->n_slots; i++) {
         const dt_snapshot_slot *slot = &s->slot[i];
         if (slot->source) DT_TRY(dt_safetensors_read_floats(f, slot->source, s->values + slot->first));

@@ -1,6 +1,6 @@
 /*
- * snapshot.h - a copy, in host memory, of a model's parameters and of the optimiser's moments, with the names and the
- *              layout that they have in files.
+ * snapshot.h - a model's parameters and the optimiser's moments, with the names and the layout that they have in files;
+ *              copied to host memory to be changed, and written from the device tensor by tensor.
  *
  * Filters are K,R,S,C on the device and K,C,R,S here, as in PyTorch. Linear weights are O,I in both. Moments have the
  * layout of their parameter. Used by: checkpoint.c. Tests: tests/formats/test_checkpoint.c.
@@ -30,18 +30,19 @@ typedef struct {
     dt_model *model;
     dt_snapshot_slot *slot;
     int n_slots;
-    float *values;  /* those of all slots, one after another */
-    float *staging; /* room for one tensor in the device's layout */
+    float *values; /* those of all slots, one after another; NULL: they are on the device */
+    int64_t n_values;
+    float *staging; /* room for some filters in the device's layout */
 } dt_snapshot;
 
-/* Lists the slots of m's parameters, and of the moments of the trainer t unless t is NULL. It does not set values. If
- * it fails, s needs no release. */
+/* Lists the slots of m's parameters, and of the moments of the trainer t unless t is NULL. It has no values. If it
+ * fails, s needs no release. */
 DT_MUST_CHECK dt_status dt_snapshot_init(dt_snapshot *s, dt_model *m, const dt_trainer *t);
 void dt_snapshot_release(dt_snapshot *s);
 
 /* Reads the values of all slots from the device. */
 DT_MUST_CHECK dt_status dt_snapshot_from_device(dt_snapshot *s);
-/* Adds all slots to a writer. The values must stay until the writer is destroyed. */
+/* Adds all slots to a writer that has no tensors yet. s must stay as it is until the writer is destroyed. */
 DT_MUST_CHECK dt_status dt_snapshot_to_writer(const dt_snapshot *s, dt_safetensors_writer *w);
 
 /* DT_ERR_NUMERIC names the first value that its slot must not have. It checks all slots if `all` is 1, else those that

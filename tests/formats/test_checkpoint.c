@@ -45,6 +45,61 @@ Test(checkpoint, filters_are_laid_out_as_in_pytorch)
     close_run(&r);
 }
 
+enum { FILTERS = 300, CHANNELS = 128, EACH = 9 * CHANNELS };
+
+/* A model of one convolution, whose weights are `first` and the numbers behind it. */
+static dt_model *large_conv(dt_context *ctx, float first)
+{
+    const dt_shape image = { 4, { 1, 3, 3, CHANNELS } }, w = { 4, { FILTERS, 3, 3, CHANNELS } };
+    const dt_param_spec spec = { .shape = w, .group = DT_GROUP_WEIGHT, .values = DT_VALUES_FINITE, .floor = -INFINITY };
+    const dt_conv_params params = { .stride = { 1, 1 }, .dilation = { 1, 1 }, .groups = 1 };
+    float *data = malloc(sizeof *data * FILTERS * EACH);
+    dt_model *m = NULL;
+    dt_graph *g;
+    int in[2], y;
+
+    for (int i = 0; i < FILTERS * EACH; i++) data[i] = first + (float)i;
+    cr_assert(eq(int, dt_graph_create("large", &g), DT_OK));
+    cr_assert(eq(int, dt_graph_give(g, "image", DT_F32, &image, &g->image), DT_OK));
+    cr_assert(eq(int, dt_graph_param(g, "conv.weight", &spec, &in[1]), DT_OK));
+    dt_graph_set_data(g, in[1], DT_F32, data);
+    in[0] = g->image;
+    cr_assert(eq(int, dt_graph_add(g, DT_OP_CONV2D, "conv", &params, in, 2, &y), DT_OK), "%s", dt_last_error());
+    cr_assert(eq(int, dt_graph_add(g, DT_OP_FLATTEN, "scores", NULL, &y, 1, &g->scores), DT_OK));
+    cr_assert(eq(int, dt_model_open(ctx, g, &m), DT_OK), "%s", dt_last_error());
+    return m;
+}
+
+/* 345,600 weights, which are turned in two parts. */
+Test(checkpoint, filters_of_large_layers_are_turned_in_parts)
+{
+    float *file = malloc(sizeof *file * FILTERS * EACH), *model = malloc(sizeof *model * FILTERS * EACH);
+    dt_safetensors *f;
+    dt_options opt;
+    dt_context *ctx;
+
+    dt_options_default(&opt);
+    opt.backend = "cpu";
+    cr_assert(eq(int, dt_context_create(&opt, &ctx), DT_OK));
+    dt_model *a = large_conv(ctx, 7.0f), *b = large_conv(ctx, -1.0f);
+    cr_assert(eq(int, dt_model_save(a, temp_path("large.safetensors"), NULL), DT_OK), "%s", dt_last_error());
+    cr_assert(eq(int, dt_safetensors_open(temp_path("large.safetensors"), &f), DT_OK));
+    cr_assert(eq(int, dt_safetensors_read(f, dt_safetensors_find(f, "conv.weight"), file), DT_OK));
+    cr_assert(eq(int, dt_checkpoint_load(b, temp_path("large.safetensors")), DT_OK), "%s", dt_last_error());
+    cr_assert(eq(int, dt_model_read(b, 0, model), DT_OK));
+    for (int i = 0; i < FILTERS * EACH; i++) {
+        const int k = i / EACH, tap = i % EACH / CHANNELS, c = i % CHANNELS;
+        cr_assert(file[k * EACH + c * 9 + tap] == 7.0f + (float)i, "filter %d, tap %d, channel %d", k, tap, c);
+        cr_assert(model[i] == 7.0f + (float)i, "weight %d", i);
+    }
+    dt_safetensors_close(f);
+    dt_model_destroy(a);
+    dt_model_destroy(b);
+    dt_context_destroy(ctx);
+    free(file);
+    free(model);
+}
+
 Test(checkpoint, training_and_extra_come_back)
 {
     setup s = default_setup();
