@@ -1,11 +1,37 @@
 /*
- * fuzz_onnx.c - any bytes as an ONNX file: refused, or a network; if that is a program, one that may run. The path has
- *               no folder, so that no data outside are found.
+ * fuzz_onnx.c - any bytes as an ONNX file: refused, or a network; if that is a program, one that may run. The file's
+ *               folder is one of its own, with data outside: "w", 256 bytes.
  */
 #include "fuzz_target.h"
 
 #include "../../formats/onnx/onnx_import.h"
 #include "../../quant/program/program.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/fuzz_onnx.XXXXXX", path[64];
+
+static void remove_folder(void)
+{
+    snprintf(path, sizeof path, "%s/w", folder);
+    unlink(path);
+    rmdir(folder);
+}
+
+/* Makes the folder once. */
+static void make_folder(void)
+{
+    unsigned char bytes[256];
+
+    for (int i = 0; i < 256; i++) bytes[i] = (unsigned char)(i * 37 % 64);
+    FUZZ_REQUIRE(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/w", folder);
+    const int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    FUZZ_REQUIRE(fd >= 0 && write(fd, bytes, sizeof bytes) == sizeof bytes && close(fd) == 0);
+    snprintf(path, sizeof path, "%s/input", folder);
+    atexit(remove_folder);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -13,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dt_onnx *m = NULL;
     int is_integer = 0;
 
-    if (dt_onnx_read_bytes("/dev/null/input", data, size, &m) != DT_OK) return 0;
+    if (!path[0]) make_folder();
+    if (dt_onnx_read_bytes(path, data, size, &m) != DT_OK) return 0;
     FUZZ_REQUIRE(dt_onnx_check(m) == DT_OK);
     const int expected = dt_onnx_is_integer(m);
     if (dt_onnx_graph(m, &p.graph, &is_integer) == DT_OK) {

@@ -166,7 +166,10 @@ static dt_status make_all(const char *root)
     DT_TRY(make_tflite(root, "tflite/int8", tflite_nets_int8(DT_TFLITE_UINT8)));
     DT_TRY(make_onnx(root, "onnx/reals", onnx_nets_float()));
     DT_TRY(make_onnx(root, "onnx/shapes", onnx_nets_shapes()));
+    DT_TRY(make_onnx(root, "onnx/functions", onnx_nets_functions()));
+    DT_TRY(make_onnx(root, "onnx/outside", onnx_nets_outside()));
     DT_TRY(make_onnx(root, "onnx/codes", onnx_nets_integer()));
+    DT_TRY(make_onnx(root, "onnx/qoperator", onnx_nets_qoperator()));
     DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, 1, "manifest/course"));
     DT_TRY(make_manifest(root, DT_LAYOUT_COURSE, 8, "manifest/grouped"));
     DT_TRY(make_manifest(root, DT_LAYOUT_OUTPUT_STATIONARY, 1, "manifest/output-stationary"));

@@ -1,6 +1,7 @@
 /*
- * onnx_nets.h - three small networks as ONNX files: of reals, of shapes that are computed, and of codes. Their image is
- *               2 channels of 4x4.
+ * onnx_nets.h - small networks as ONNX files: of reals, of functions that are made of others, of shapes that are
+ *               computed, of codes, and of operators on codes; one has its weights outside. Their image is 2 channels
+ *               of 4x4, or of 4.
  */
 #ifndef ONNX_NETS_H
 #define ONNX_NETS_H
@@ -51,6 +52,58 @@ static inline onnx_bytes onnx_nets_float(void)
     onnx_attribute_int(&gemm, "transB", 1);
     onnx_message(&g, 1, &gemm);
     onnx_plain(&g, "Softmax", "h", "y");
+    return onnx_model(&g, 13);
+}
+
+/* Functions and a transposed convolution, part of which is cut off. */
+static inline onnx_bytes onnx_nets_functions(void)
+{
+    onnx_bytes g = onnx_graph();
+
+    onnx_nets_reals(&g, "up", (int64_t[]){ 2, 3, 3, 3, -1 });
+    onnx_nets_reals(&g, "slopes", (int64_t[]){ 2, 1, 1, -1 });
+    onnx_nets_reals(&g, "bias", (int64_t[]){ 3, -1 });
+    onnx_plain(&g, "LeakyRelu", "x", "a");
+    onnx_plain(&g, "PRelu", "a slopes", "b");
+    onnx_plain(&g, "HardSwish", "b", "c");
+    onnx_bytes up = onnx_node("ConvTranspose", "c up bias", "d");
+    onnx_attribute_ints(&up, "strides", 2, (int64_t[]){ 2, 2 });
+    onnx_attribute_text(&up, "auto_pad", "SAME_LOWER");
+    onnx_message(&g, 1, &up);
+    onnx_plain(&g, "Tanh", "d", "e");
+    onnx_plain(&g, "HardSigmoid", "e", "f");
+    onnx_plain(&g, "GlobalMaxPool", "f", "h");
+    onnx_plain(&g, "Neg", "h", "y");
+    return onnx_model(&g, 14);
+}
+
+/* A map of one row, whose filters lie in the file "w". */
+static inline onnx_bytes onnx_nets_outside(void)
+{
+    static const char *const pairs[3][2] = { { "location", "w" }, { "offset", "16" }, { "length", "48" } };
+    onnx_bytes g = { .n = 0 }, t = { .n = 0 };
+
+    onnx_end(&g, 11, "x", 1, (int64_t[]){ 0, 2, 4, -1 });
+    onnx_end(&g, 12, "y", 1, (int64_t[]){ 0, 2, -1 });
+    onnx_tensor(&t, "a.weight", 1, (int64_t[]){ 2, 2, 3, -1 }, NULL, 0);
+    for (int i = 0; i < 3; i++) {
+        onnx_bytes entry = { .n = 0 };
+        onnx_text(&entry, 1, pairs[i][0]);
+        onnx_text(&entry, 2, pairs[i][1]);
+        onnx_message(&t, 13, &entry);
+    }
+    onnx_int(&t, 14, 1);
+    onnx_message(&g, 5, &t);
+    onnx_bytes conv = onnx_node("Conv", "x a.weight", "a");
+    onnx_attribute_ints(&conv, "pads", 2, (int64_t[]){ 1, 0 });
+    onnx_message(&g, 1, &conv);
+    onnx_bytes pool = onnx_node("MaxPool", "a", "p");
+    onnx_attribute_ints(&pool, "kernel_shape", 1, (int64_t[]){ 2 });
+    onnx_message(&g, 1, &pool);
+    onnx_bytes mean = onnx_node("ReduceMean", "p", "y");
+    onnx_attribute_ints(&mean, "axes", 1, (int64_t[]){ -1 });
+    onnx_attribute_int(&mean, "keepdims", 0);
+    onnx_message(&g, 1, &mean);
     return onnx_model(&g, 13);
 }
 
@@ -135,6 +188,43 @@ static inline onnx_bytes onnx_nets_integer(void)
     onnx_nets_codes(&g, "f", "s z", "k");
     onnx_plain(&g, "Softmax", "k", "o");
     onnx_nets_codes(&g, "o", "s", "y");
+    return onnx_model(&g, 13);
+}
+
+/* Adds an operator of com.microsoft, which may have an attribute `axis` of 1. */
+static inline void onnx_nets_microsoft(onnx_bytes *g, const char *op, const char *inputs, const char *to, int has_axis)
+{
+    onnx_bytes node = onnx_node(op, inputs, to);
+
+    onnx_text(&node, 7, "com.microsoft");
+    if (has_axis) onnx_attribute_int(&node, "axis", 1);
+    onnx_message(g, 1, &node);
+}
+
+/* Operators on codes. */
+static inline onnx_bytes onnx_nets_qoperator(void)
+{
+    onnx_bytes g = onnx_graph();
+
+    onnx_constant(&g, "s", 1, (int64_t[]){ -1 }, (float[]){ 0.02f }, 4);
+    onnx_constant(&g, "z", 2, (int64_t[]){ -1 }, (uint8_t[]){ 100 }, 1);
+    onnx_constant(&g, "ws", 1, (int64_t[]){ 2, -1 }, (float[]){ 0.01f, 0.02f }, 8);
+    onnx_constant(&g, "wz", 3, (int64_t[]){ 2, -1 }, (int8_t[]){ 0, 0 }, 2);
+    onnx_constant(&g, "w", 3, (int64_t[]){ 2, 2, 1, 1, -1 }, (int8_t[]){ 1, -2, 3, -128 }, 4);
+    onnx_constant(&g, "b", 6, (int64_t[]){ 2, -1 }, (int32_t[]){ 7, -9 }, 8);
+    onnx_constant(&g, "m", 3, (int64_t[]){ 4, 3, -1 }, (int8_t[]){ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 }, 12);
+    onnx_constant(&g, "mz", 3, (int64_t[]){ -1 }, (int8_t[]){ 0 }, 1);
+    onnx_constant(&g, "c", 6, (int64_t[]){ 3, -1 }, (int32_t[]){ 1, 2, 3 }, 12);
+    onnx_plain(&g, "QuantizeLinear", "x s z", "i");
+    onnx_plain(&g, "QLinearConv", "i s z w ws wz s z b", "d");
+    onnx_nets_microsoft(&g, "QLinearAdd", "d s z i s z s z", "e", 0);
+    onnx_nets_microsoft(&g, "QLinearSigmoid", "e s z s z", "f", 0);
+    onnx_nets_microsoft(&g, "QLinearConcat", "s z d s z f s z", "h", 1);
+    onnx_bytes pool = onnx_node("MaxPool", "h", "p");
+    onnx_attribute_ints(&pool, "kernel_shape", 2, (int64_t[]){ 4, 4 });
+    onnx_message(&g, 1, &pool);
+    onnx_plain(&g, "Flatten", "p", "q");
+    onnx_nets_microsoft(&g, "QGemm", "q s z m s mz c s z", "y", 0);
     return onnx_model(&g, 13);
 }
 
