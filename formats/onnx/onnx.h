@@ -10,7 +10,7 @@
  *   onnx_notes.c                      what metadata say
  *
  * Source: onnx/onnx.proto of ONNX 1.23 (IR version 14, opset 28).
- * Tests: tests/formats/test_onnx.c, tests/fuzz/fuzz_onnx.c.
+ * Tests: tests/formats/test_onnx.c, test_onnx_hostile.c, tests/fuzz/fuzz_onnx.c.
  */
 #ifndef DT_ONNX_H
 #define DT_ONNX_H

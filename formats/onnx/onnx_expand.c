@@ -8,7 +8,7 @@
  * attributes. A MaxPool of codes, which needs no scale, gets those of the codes.
  *
  * Source: ONNX Runtime, docs/ContribOperators.md, of the operators of com.microsoft.
- * Tests: tests/formats/test_onnx_operators.c, test_onnx.c.
+ * Tests: tests/formats/test_onnx_operators.c, test_onnx_hostile.c.
  */
 #include "onnx.h"
 

@@ -64,6 +64,7 @@ static int step_into(int fd, const char *name, size_t n, int flags)
 dt_status dt_onnx_source_open_beside(const char *path, const char *location, dt_onnx_source **out)
 {
     const char *slash = strrchr(path, '/'), *at = location;
+    struct stat is;
     char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
 
     DT_CHECK(folder, DT_ERR_MEMORY, "%s: no memory", path);
@@ -87,6 +88,11 @@ dt_status dt_onnx_source_open_beside(const char *path, const char *location, dt_
     DT_CHECK(fd >= 0, errno == ELOOP || errno == ENOTDIR ? DT_ERR_FORMAT : DT_ERR_IO,
              "%s: data lie in '%.200s', which cannot be opened%s: %s", path, location,
              errno == ELOOP || errno == ENOTDIR ? ", because links are not followed" : "", strerror(errno));
+    if (fstat(fd, &is) != 0 || !S_ISREG(is.st_mode)) {
+        close(fd);
+        return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: data lie in '%.200s', which is no plain file", path,
+                        location);
+    }
     return take(location, fd, out);
 }
 

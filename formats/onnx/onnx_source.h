@@ -5,7 +5,7 @@
  * model keeps in files of its own are found in the model's folder alone: each part of their path is opened below the
  * part before it, no part is "..", and no link is followed.
  *
- * Tests: tests/formats/test_onnx.c.
+ * Tests: tests/formats/test_onnx_hostile.c.
  */
 #ifndef DT_ONNX_SOURCE_H
 #define DT_ONNX_SOURCE_H
