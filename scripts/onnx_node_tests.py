@@ -22,7 +22,7 @@ except ImportError as missing:
 SUPPORTED = set("""
     Add AveragePool BatchNormalization Clip Concat Constant Conv ConvTranspose DequantizeLinear Div Dropout Flatten Gemm
     GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity LeakyRelu MatMul MaxPool Mul Neg PRelu Pad
-    QLinearConv QLinearMatMul QuantizeLinear ReduceMean Relu Reshape Sigmoid Slice Softmax Squeeze Sub Tanh Transpose
+    QLinearConv QLinearMatMul QuantizeLinear ReduceMean Relu Reshape Sigmoid Slice Softmax Squeeze Sub Sum Tanh Transpose
     Unsqueeze
     """.split())
 

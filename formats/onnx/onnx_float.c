@@ -331,6 +331,7 @@ static const dt_onnx_row rows[] = {
     { "GlobalAveragePool", dt_onnx_add_whole_pool },
     { "ReduceMean", dt_onnx_add_mean },
     { "Add", dt_onnx_add_sum },
+    { "Sum", dt_onnx_add_sum_of_all },
     { "Sub", dt_onnx_add_difference },
     { "Mul", dt_onnx_add_product },
     { "Div", dt_onnx_add_quotient },

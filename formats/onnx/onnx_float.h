@@ -60,6 +60,7 @@ DT_MUST_CHECK dt_status dt_onnx_add_pool(dt_onnx_import *imp, const dt_onnx_node
 DT_MUST_CHECK dt_status dt_onnx_add_whole_pool(dt_onnx_import *imp, const dt_onnx_node *n);
 DT_MUST_CHECK dt_status dt_onnx_add_mean(dt_onnx_import *imp, const dt_onnx_node *n);
 DT_MUST_CHECK dt_status dt_onnx_add_sum(dt_onnx_import *imp, const dt_onnx_node *n);
+DT_MUST_CHECK dt_status dt_onnx_add_sum_of_all(dt_onnx_import *imp, const dt_onnx_node *n);
 DT_MUST_CHECK dt_status dt_onnx_add_difference(dt_onnx_import *imp, const dt_onnx_node *n);
 DT_MUST_CHECK dt_status dt_onnx_add_product(dt_onnx_import *imp, const dt_onnx_node *n);
 DT_MUST_CHECK dt_status dt_onnx_add_quotient(dt_onnx_import *imp, const dt_onnx_node *n);

@@ -257,13 +257,39 @@ dt_status dt_onnx_add_sum(dt_onnx_import *imp, const dt_onnx_node *n)
     return constant < 0 ? add_both(imp, n, DT_OP_ADD) : add_constant(imp, n, constant, 1.0f, 1.0f);
 }
 
+/* Adds ADDs of computed operands of one shape. Each but the first is multiplied by -1 if it is subtracted. */
+static dt_status add_chain(dt_onnx_import *imp, const dt_onnx_node *n, int subtracts)
+{
+    char name[DT_ONNX_NAME], part[32];
+    int64_t channels = 0;
+    int in[2] = { -1, -1 };
+
+    dt_onnx_name(imp, n, -1, name);
+    for (int k = 0; k < n->n_in; k++) {
+        DT_TRY(read_operand(imp, n, k, &in[k > 0], &channels));
+        if (k == 0) continue;
+        if (subtracts) {
+            const dt_onnx_each turned = { name, ".turned", channels, dt_onnx_equal_numbers(channels, -1.0f), 1 };
+            DT_TRY(dt_onnx_add_factor(imp, &turned, &in[1]));
+            if (dt_graph_shape(imp->graph, in[0])->ndim == 2) DT_TRY(dt_onnx_as_shape(imp, 1, 1, channels, &in[0]));
+        }
+        snprintf(part, sizeof part, ".until_%d", k);
+        DT_TRY(dt_onnx_node_add(imp, DT_OP_ADD, name, k == n->n_in - 1 ? "" : part, NULL, in, 2, &in[0]));
+    }
+    return set_like(imp, n, dt_onnx_in(imp, n, 0)->n_dims, in[0], channels);
+}
+
+dt_status dt_onnx_add_sum_of_all(dt_onnx_import *imp, const dt_onnx_node *n)
+{
+    return add_chain(imp, n, 0);
+}
+
 dt_status dt_onnx_add_difference(dt_onnx_import *imp, const dt_onnx_node *n)
 {
     int constant = -1;
 
     DT_TRY(find_constant(imp, n, &constant));
-    DT_ONNX_CHECK(constant >= 0, DT_ERR_UNSUPPORTED, imp, n,
-                  "both of its %d operands are computed; detent has no operator for that on reals", n->n_in);
+    if (constant < 0) return add_chain(imp, n, 1);
     return constant == 1 ? add_constant(imp, n, 1, 1.0f, -1.0f) : add_constant(imp, n, 0, -1.0f, 1.0f);
 }
 

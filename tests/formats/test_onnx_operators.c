@@ -11,6 +11,7 @@
 Test(onnx_operators, functions_made_of_others_compute_what_onnx_runtime_does)
 {
     onnx_golden_expect_reals("operators", "curves", 2e-6f);
+    onnx_golden_expect_reals("operators", "sums", 1e-6f);
 }
 
 Test(onnx_operators, maps_of_one_row_are_maps)

@@ -44,6 +44,20 @@ def curves():
     return n.model([4])
 
 
+def sums():
+    """Sums and differences of what is computed, of maps and of rows."""
+    n = golden.Net(13, [3, 5, 4])
+    a, b, c = (n.conv(name, 4, 3, size=2, x="image") for name in "abc")
+    n.add("Sum", [a, b, c])
+    n.add("Sub", [n.last, n.add("Sum", [b])])
+    n.add("Relu", [n.last])
+    rows = n.add("Flatten", [n.last])
+    left = n.add("Gemm", [rows, n.drawn("left.weight", 5, 48)], "left", transB=1)
+    right = n.add("Gemm", [rows, n.drawn("right.weight", 5, 48)], "right", transB=1)
+    n.add("Sub", [left, right])
+    return n.model([5])
+
+
 def tables():
     """To be quantized: functions of one code each. Products have no ties: no average, whose halves are rounded by the
     order of the sums."""
@@ -140,7 +154,7 @@ def quantized(model, path, form, kind, per_channel):
 def main(folder):
     os.makedirs(folder, exist_ok=True)
     at = lambda name: os.path.join(folder, name + ".onnx")
-    nets, tensors = {"curves": curves(), "row": row(), "row_last": row_last()}, {}
+    nets, tensors = {"curves": curves(), "row": row(), "row_last": row_last(), "sums": sums()}, {}
     for name, model in nets.items():
         onnx.save(model, at(name))
     base = golden.branches()
