@@ -34,19 +34,19 @@ typedef struct {
     const dt_graph *quantized;
 } looking;
 
-static row *find_row(looking *l, const char *name)
+/* 1 if a row looks at the value of that name. Several may look at one of the real network. */
+static int is_of(const looking *l, const row *r, const char *name)
 {
-    for (int i = 0; i < l->n; i++) {
-        row *r = &l->row[i];
-        const char *own = l->is_real ? r->name : dt_graph_name(l->quantized, r->node->out);
-        if (strcmp(own, name) == 0) return r;
-    }
-    return NULL;
+    return strcmp(l->is_real ? r->name : dt_graph_name(l->quantized, r->node->out), name) == 0;
 }
 
 static int wants(void *user, const char *name)
 {
-    return find_row(user, name) != NULL;
+    const looking *l = user;
+    int n = 0;
+
+    for (int i = 0; i < l->n; i++) n += is_of(l, &l->row[i], name);
+    return n > 0;
 }
 
 static dt_status keep_real(row *r, const dt_value_batch *v, int64_t count)
@@ -71,15 +71,21 @@ static void compare(row *r, const dt_value_batch *v)
 static dt_status look(void *user, const dt_value_batch *v)
 {
     looking *l = user;
-    row *r = find_row(l, v->name);
     int64_t count = 1;
 
-    if (!r) return DT_OK;
     for (int i = 0; i < v->ndim; i++) count *= v->dim[i];
-    if (l->is_real) return keep_real(r, v, count);
-    DT_CHECK(r->real && r->count == count, DT_ERR_SHAPE, "%s has %lld values, and %lld in the network of real values",
-             v->name, (long long)count, (long long)r->count);
-    compare(r, v);
+    for (int i = 0; i < l->n; i++) {
+        row *r = &l->row[i];
+        if (!is_of(l, r, v->name)) continue;
+        if (l->is_real) {
+            DT_TRY(keep_real(r, v, count));
+            continue;
+        }
+        DT_CHECK(r->real && r->count == count, DT_ERR_SHAPE,
+                 "%s has %lld values, and %lld in the network of real values", v->name, (long long)count,
+                 (long long)r->count);
+        compare(r, v);
+    }
     return DT_OK;
 }
 
@@ -99,17 +105,33 @@ static dt_status run(dt_model *m, const dt_quantization *what, looking *l)
     return dt_predict_view(m, &v, &prediction, NULL);
 }
 
-static dt_status open_row(const dt_model *real, const dt_model *quantized, const dt_graph_node *n, row *r)
+/* Returns the real network's value of a quantizer NAME.quant; -1: it has none. One that joins codes to others of
+ * another range (insert_range.c) has a name of its own, and is of the value whose codes it reads. */
+static int value_of(const dt_graph *real, const dt_graph *quantized, const dt_graph_node *n)
 {
     static const char end[] = ".quant";
+    const int names[2] = { n->out, n->in[0] };
+    int value = -1;
+
+    for (int i = 0; i < 2 && value < 0; i++) {
+        const char *name = dt_graph_name(quantized, names[i]);
+        const size_t bytes = strlen(name), tail = sizeof end - 1;
+        const int has_end = bytes > tail && strcmp(name + bytes - tail, end) == 0;
+        char cut[DT_NAME_MAX + 1];
+        snprintf(cut, sizeof cut, "%.*s", (int)(has_end ? bytes - tail : bytes), name);
+        value = dt_graph_find(real, cut);
+    }
+    return value;
+}
+
+static dt_status open_row(const dt_model *real, const dt_model *quantized, const dt_graph_node *n, row *r)
+{
     const dt_range_quant_params *p = n->params;
     const char *name = dt_graph_name(quantized->graph, n->out);
     const int param = dt_model_find(quantized, dt_graph_name(quantized->graph, n->in[1]));
-    char cut[DT_NAME_MAX + 1];
+    const int value = value_of(real->graph, quantized->graph, n);
     float ends[2];
 
-    snprintf(cut, sizeof cut, "%.*s", (int)(strlen(name) - (sizeof end - 1)), name);
-    const int value = dt_graph_find(real->graph, cut);
     DT_CHECK(value >= 0 && param >= 0, DT_ERR_ARGUMENT, "%s is of no value that the network of real values has", name);
     DT_TRY(dt_model_read(quantized, param, ends));
     *r = (row){ .node = n,

@@ -58,6 +58,8 @@ expect "data beside the file" 0 inspect --checkpoint "$golden/outside.onnx" --gr
 expect "a LeakyRelu and a HardSwish" 0 quantize "$golden/bent.onnx" --dataset synthetic --images 20 --out b.safetensors
 expect "... as a program" 0 verify b.safetensors --dataset synthetic --images 4
 has out "^verified: 0 of "
+expect "maps of one row, a softmax joined to others" 0 quantize "$golden/row.onnx" --calibrate "$golden/operators.safetensors:row.x" --out r.safetensors
+has out "^concat_14.0.quant  *-"
 expect "operators on codes" 0 import "$golden/qoperator_u8.onnx" --out o.safetensors
 has out "^o.safetensors: qoperator_u8, an integer program, onnx: "
 expect "a transposed convolution" 0 predict "$golden/curves.onnx" --inputs "$golden/operators.safetensors:curves.x" --out t.safetensors
