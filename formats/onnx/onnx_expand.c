@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SCALE_ROOM = 1 << 24 }; /* bytes, beside as many as the file has */
+
 static const char *const MICROSOFT = "com.microsoft";
 
 /* An operator on codes. Codes, scale and zero point stand side by side among its inputs, from `first` on. */
@@ -55,6 +57,7 @@ typedef struct {
     int n_facts;
     dt_onnx_node *node; /* [n_nodes] what becomes of the nodes */
     int n_nodes, n_names;
+    int64_t room; /* bytes that scales may still be made of, so that a small file cannot ask for much */
 } expansion;
 
 #define EXPAND_CHECK(cond, status, e, n, fmt, ...) \
@@ -138,17 +141,20 @@ static dt_status add_quantizer(expansion *e, const char *op, const char *name, c
 /* ---- biases ---- */
 
 /* Reads the scales, input k, which are constant. The caller frees *out. */
-static dt_status read_scales(const expansion *e, const dt_onnx_node *n, int k, float **out, int64_t *count)
+static dt_status read_scales(expansion *e, const dt_onnx_node *n, int k, float **out, int64_t *count)
 {
     const int value = input(n, k), tensor = value >= 0 && value < e->n_facts ? e->fact[value].tensor : -1;
     const dt_onnx_tensor *t = tensor >= 0 ? &e->m->tensor[tensor] : NULL;
 
     EXPAND_CHECK(t && t->type == DT_ONNX_FLOAT && dt_onnx_count(t) >= 1, DT_ERR_UNSUPPORTED, e, n,
-                 "the scale, input %d, is %s; needed are constants of FLOAT", k,
+                 "the scale, input %d, is %s; needed is a constant of one FLOAT or more", k,
                  value < 0 ? "missing"
                  : t       ? dt_onnx_type_name(t->type)
                            : "computed");
     *count = dt_onnx_count(t);
+    e->room -= *count * (int64_t)sizeof **out;
+    EXPAND_CHECK(e->room >= 0, DT_ERR_UNSUPPORTED, e, n, "%" PRId64 " scales are more than a file of its size may have",
+                 *count);
     *out = malloc((size_t)*count * sizeof **out);
     DT_CHECK(*out, DT_ERR_MEMORY, "%s: no memory for %" PRId64 " scales", e->m->path, *count);
     const dt_status status = dt_onnx_load(t, *out);
@@ -361,7 +367,7 @@ static void take_nodes(expansion *e)
 
 dt_status dt_onnx_expand(dt_onnx *m)
 {
-    expansion e = { .m = m, .n_facts = m->n_values };
+    expansion e = { .m = m, .n_facts = m->n_values, .room = SCALE_ROOM + (int64_t)m->file[0]->bytes };
     int n_forms = 0;
 
     for (int i = 0; i < m->n_nodes; i++) n_forms += form_of(&m->node[i]) != NULL;

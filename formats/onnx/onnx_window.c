@@ -93,7 +93,7 @@ static dt_status check_filters(const dt_onnx_import *imp, const dt_onnx_node *n,
     DT_ONNX_CHECK(w && w->kind == DT_ONNX_CONSTANT, DT_ERR_UNSUPPORTED, imp, n,
                   "the filters, input %d, are %s; understood are constants", 1, w ? "computed" : "missing");
     const int n_dims = dt_onnx_in(imp, n, 0)->n_dims;
-    DT_ONNX_CHECK(dt_onnx_is_map(w->n_dims) && (w->n_dims == n_dims || n_dims == 2), DT_ERR_UNSUPPORTED, imp, n,
+    DT_ONNX_CHECK(w->n_dims == (n_dims == 3 ? 3 : 4), DT_ERR_UNSUPPORTED, imp, n,
                   "filters of %d dimensions beside a map of %d; understood are k,c,r,s beside four, k,c,s beside three",
                   w->n_dims, n_dims);
     int64_t dim[4];

@@ -161,6 +161,30 @@ static void q_bias(onnx_bytes *g)
 {
     onnx_plain(g, "QLinearConv", "x x x x x x x x x", "y");
 }
+static void q_scales(onnx_bytes *g)
+{
+    onnx_constant(g, "none", 1, (int64_t[]){ 0, -1 }, "", 0);
+    onnx_bytes shape = onnx_node("QLinearConv", "x none x x none x none x x", "y");
+    onnx_message(g, 1, &shape);
+}
+/* 20 convolutions have one constant of a MiB in common: the bias of each would have as many scales. */
+static void q_many_scales(onnx_bytes *g)
+{
+    onnx_bytes t = { .n = 0 }, location = { .n = 0 };
+
+    onnx_text(&location, 1, "location");
+    onnx_text(&location, 2, "big");
+    onnx_tensor(&t, "big", 1, (int64_t[]){ 1 << 18, -1 }, NULL, 0);
+    onnx_message(&t, 13, &location);
+    onnx_int(&t, 14, 1);
+    onnx_message(g, 5, &t);
+    onnx_constant(g, "s", 1, (int64_t[]){ -1 }, (float[]){ 0.5f }, 4);
+    for (int i = 0; i < 20; i++) {
+        char to[8];
+        snprintf(to, sizeof to, i < 19 ? "y%d" : "y", i);
+        onnx_plain(g, "QLinearConv", "x s x x big x s x x", to);
+    }
+}
 static void q_concat(onnx_bytes *g)
 {
     onnx_bytes node = onnx_node("QLinearConcat", "x x x x", "y");
@@ -370,6 +394,8 @@ static const struct {
     { "an operator on codes of reals", q_operator, DT_ERR_FORMAT, "'y': input 0 is reals; needed are codes" },
     { "an operator on codes of three inputs", q_cut, DT_ERR_FORMAT, "QLinearMatMul 'y': 3 inputs; needed are codes" },
     { "a bias of computed scales", q_bias, DT_ERR_UNSUPPORTED, "QLinearConv 'y': the scale, input 1, is computed" },
+    { "a bias of no scales", q_scales, DT_ERR_UNSUPPORTED, "QLinearConv 'y': the scale, input 1, is FLOAT; needed" },
+    { "20 MiB of scales of one", q_many_scales, DT_ERR_UNSUPPORTED, "262144 scales are more than a file of its size" },
     { "joined codes without a zero point", q_concat, DT_ERR_FORMAT, "QLinearConcat 'y': 4 inputs; needed are codes" },
     { "a graph inside", branch, DT_ERR_UNSUPPORTED, "If 'y': detent has no operator for it" },
     { "a scale of 0", scale_zero, DT_ERR_FORMAT, "scale 0 is 0; needed is a number above 0" },
@@ -405,9 +431,11 @@ static const struct {
 
 Test(onnx_hostile, files_that_mean_ill_are_refused_in_one_line, .init = temp_make, .fini = temp_remove)
 {
-    char link_path[2 * TEMP_PATH_BYTES];
+    char link_path[2 * TEMP_PATH_BYTES], *big = calloc(1, 1 << 20);
 
     temp_write("four", "1234", 4);
+    temp_write("big", big, 1 << 20);
+    free(big);
     cr_assert(mkdir(temp_path("sub"), 0777) == 0 && symlink("/etc/hostname", temp_path("link")) == 0);
     snprintf(link_path, sizeof link_path, "%s", temp_path("folder_link"));
     cr_assert(eq(int, symlink("/etc", link_path), 0));
