@@ -4,8 +4,9 @@
     python3 scripts/onnx_node_tests.py PATH_OF_DETENT [--verbose] [--all] [--only WORDS] [--least N]
 
 A test is a file of few nodes with inputs and recorded outputs. Its first input becomes the image, and its other inputs
-become constants, as in a network. Each test passes, is refused by detent in one line for which REASONS has a reason, or
-fails. The exit code is 1 if a test fails or fewer than --least pass, and 77 if Python has no onnx.
+become constants, as in a network. Outputs may differ by 1e-4 of their value. Each test passes, is refused by detent in
+one line for which REASONS has a reason, or fails. The exit code is 1 if a test fails or fewer than --least pass, and 77
+if Python has no onnx.
 
 Tests are run whose operators are all in SUPPORTED; --all runs the others too, which must be refused in one line.
 """
@@ -25,6 +26,9 @@ SUPPORTED = set("""
     QLinearConv QLinearMatMul QuantizeLinear ReduceMean Relu Reshape Sigmoid Slice Softmax Squeeze Sub Sum Tanh Transpose
     Unsqueeze
     """.split())
+
+# Recorded with four digits.
+SHORT = {"test_averagepool_2d_ceil_last_window_starts_on_pad"}
 
 # Lines by which detent refuses, and why that is right. A test that is refused otherwise has failed.
 REASONS = [
@@ -55,7 +59,7 @@ REASONS = [
 
 
 def tests_of_code():
-    """The node tests, which the package makes anew: name, model, inputs, outputs, tolerance."""
+    """The node tests, which the package makes anew: name, model, inputs, outputs."""
     from onnx.backend.test.case.node import collect_testcases
 
     with warnings.catch_warnings():
@@ -63,7 +67,7 @@ def tests_of_code():
         cases = collect_testcases(None)
     for case in cases:
         for inputs, outputs in case.data_sets or []:
-            yield case.name, case.model, [as_array(x) for x in inputs], [as_array(y) for y in outputs], case.rtol
+            yield case.name, case.model, [as_array(x) for x in inputs], [as_array(y) for y in outputs]
 
 
 def tests_of_files():
@@ -73,7 +77,7 @@ def tests_of_files():
         folder = os.path.dirname(path)
         model, name = onnx.load(path), os.path.basename(folder)
         for data_set in sorted(glob.glob(os.path.join(folder, "test_data_set_*"))):
-            yield name, model, read(data_set, "input"), read(data_set, "output"), 1e-3
+            yield name, model, read(data_set, "input"), read(data_set, "output")
 
 
 def as_array(x):
@@ -124,7 +128,8 @@ def grid_of(model, value, as_output):
 def reals(model, end, array, as_output):
     """An input or output as reals: codes by their grid."""
     if array.dtype.kind not in "iu":
-        return array.astype(np.float32)
+        with np.errstate(over="ignore"):  # of doubles, which detent refuses
+            return array.astype(np.float32)
     try:
         scale, zero = grid_of(model, end.name, as_output)
         return ((array.astype(np.float64) - zero) * scale).astype(np.float32)
@@ -161,7 +166,7 @@ def read_scores(path):
     return np.frombuffer(data[start + at[0] : start + at[1]], np.float32)
 
 
-def run(detent, model, inputs, outputs, tolerance):
+def run(detent, model, inputs, outputs, is_short):
     """What becomes of a test, and the line that says why."""
     made = with_constants(model, inputs)
     onnx.save(made, "net.onnx")
@@ -184,7 +189,7 @@ def run(detent, model, inputs, outputs, tolerance):
     scores = read_scores("y.safetensors")
     if scores.shape != wanted.shape:
         return "failed", f"{scores.size} numbers, recorded are {wanted.size}"
-    limit = 1e-7 + max(1e-4, 0 if tolerance is None else tolerance) * np.abs(wanted)
+    limit = 2e-7 + (1e-3 if is_short else 1e-4) * np.abs(wanted)
     apart = np.abs(scores - wanted)
     if not np.all((apart <= limit) | (scores == wanted)):
         worst = int(np.argmax(np.nan_to_num(apart - limit, nan=np.inf)))
@@ -209,11 +214,11 @@ def main():
     tests = [*tests_of_code(), *tests_of_files()]
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)
-        for name, model, inputs, outputs, tolerance in tests:
+        for name, model, inputs, outputs in tests:
             ops = {n.op_type for n in model.graph.node}
             if not fnmatch.fnmatch(name, given.only) or not (given.all or ops <= SUPPORTED):
                 continue
-            what, why = run(detent, model, inputs, outputs, tolerance)
+            what, why = run(detent, model, inputs, outputs, name in SHORT)
             if what == "refused" and ops <= SUPPORTED:
                 reason = reason_of(why)
                 what = "refused" if reason else "failed"
