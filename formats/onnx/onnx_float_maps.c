@@ -157,7 +157,7 @@ static dt_status read_line_operand(dt_onnx_import *imp, const dt_onnx_node *n, i
         x->channels = s->dim[s->ndim - 1];
     } else {
         DT_TRY(read_operand(imp, n, k, &x->value, &x->channels));
-        x->p.layout = x->p.n_dims == 4 ? DT_ONNX_MAP : DT_ONNX_ROW;
+        x->p.layout = dt_onnx_is_map(x->p.n_dims) ? DT_ONNX_MAP : DT_ONNX_ROW;
     }
     return dt_onnx_spread(imp, n, constant, x->p.n_dims, x->channels, &x->numbers);
 }

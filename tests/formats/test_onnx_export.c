@@ -150,7 +150,7 @@ static void expect_round_trip(const dt_quantization *how, int opset, const char 
     float was[N_IMAGES * CLASSES], is[N_IMAGES * CLASSES];
     dt_program *p = program_of(&r, how), *back;
 
-    MUST(dt_program_write_onnx(p, opset, temp_path("net.onnx")));
+    MUST(dt_program_write_onnx(p, DT_ONNX_QDQ, opset, temp_path("net.onnx")));
     MUST(dt_program_load(temp_path("net.onnx"), &back));
     cr_assert_eq(dt_program_profile(back), DT_PROFILE_ONNX, "%s", what);
     scores_of_program(&r, p, was);
@@ -183,7 +183,7 @@ Test(onnx_export, misfits_are_refused)
 
     expect_misfit(dt_model_write_onnx(r.real, 12, temp_path("x.onnx")), DT_ERR_ARGUMENT,
                   "opset 12: files are written of 13 to 21");
-    expect_misfit(dt_program_write_onnx(p, OPSET, temp_path("x.onnx")), DT_ERR_UNSUPPORTED,
+    expect_misfit(dt_program_write_onnx(p, DT_ONNX_QDQ, OPSET, temp_path("x.onnx")), DT_ERR_UNSUPPORTED,
                   "a file has -128 - zero .. 127 - zero");
     MUST(dt_quantize(r.real, &drq, &q));
     expect_misfit(dt_model_write_onnx(q, OPSET, temp_path("x.onnx")), DT_ERR_UNSUPPORTED, "has quantizers");

@@ -242,13 +242,6 @@ static void too_many_scales(onnx_bytes *g)
 {
     quantized(g, 3, (float[]){ 0.5f, 0.25f, 1.0f });
 }
-static void real_operator(onnx_bytes *g)
-{
-    onnx_constant(g, "s", 1, (int64_t[]){ -1 }, (float[]){ 0.5f }, 4);
-    onnx_plain(g, "QuantizeLinear", "x s", "q");
-    onnx_plain(g, "DequantizeLinear", "q s", "d");
-    onnx_plain(g, "GlobalAveragePool", "d", "y");
-}
 static void above(onnx_bytes *g)
 {
     onnx_outside(g, "w", "../weights", "0");
@@ -404,7 +397,6 @@ static const struct {
     { "a zero point that is real", real_zero, DT_ERR_UNSUPPORTED, "codes of FLOAT; understood are INT8 and UINT8" },
     { "two scales of an image", scales_of_codes, DT_ERR_UNSUPPORTED, "2 scales of what is computed" },
     { "three scales of two channels", too_many_scales, DT_ERR_UNSUPPORTED, "one for each of 2 along axis 1" },
-    { "reals among codes", real_operator, DT_ERR_UNSUPPORTED, "without a QuantizeLinear" },
     { "data above the folder", above, DT_ERR_FORMAT, "'../weights'; a path within the model's folder" },
     { "data above a folder in it", inside_and_above, DT_ERR_FORMAT, "a path within the model's folder" },
     { "data anywhere", absolute, DT_ERR_FORMAT, "'/etc/hostname'; a path within the model's folder" },
