@@ -117,6 +117,10 @@ typedef struct {
     const char *csv, *html;                /* files to write beside; NULL: none */
     const char *bits;                      /* NULL: none */
 
+    int study, study_quick, jobs;            /* of `report`; jobs: commands at once */
+    const char *study_windows, *study_beats; /* data sets of SmartWatch, and of the others */
+    const char *study_models;                /* folder of the networks' files */
+
     int method;  /* of the search; index into method_words */
     int tune_on; /* tune_kind */
     int plan;
@@ -265,6 +269,7 @@ DT_MUST_CHECK dt_status predict_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status quantize_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status prune_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status factorize_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status report_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status compare_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status import_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status verify_run(const settings *s, int *exit_code);

@@ -1,7 +1,7 @@
 /*
  * factorize.c - `detent factorize`: layers of a trained network become layers of low rank.
  *
- *   --ranks fc1:8,conv5:16
+ *   --ranks fc1:8,conv5:16           two cores with a rank of 8 between them; a convolution of rank 16
  *   --ranks fc1:4x6:7x6x4:2x2x2      ranks between three cores, and factors of the inputs and of the features
  */
 #include "cli.h"

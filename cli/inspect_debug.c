@@ -254,12 +254,35 @@ static const char *without_folder(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* Names without their folders, if these still differ. */
+/* 1 if the labels begin with the same text of so many bytes. */
+static int begin_equally(const debug_table *t, int n, size_t bytes)
+{
+    for (int k = 1; k < n; k++) {
+        if (strncmp(t[k].label, t[0].label, bytes) != 0) return 0;
+    }
+    return 1;
+}
+
+static void leave_out_common_folders(debug_table *t, int n)
+{
+    const char *const first = t[0].label;
+    size_t common = 0;
+
+    for (const char *slash = strchr(first, '/'); slash; slash = strchr(slash + 1, '/')) {
+        const size_t bytes = (size_t)(slash - first) + 1;
+        if (begin_equally(t, n, bytes)) common = bytes;
+    }
+    for (int k = 0; k < n; k++) t[k].label += common;
+}
+
+/* Names without their folders, if these still differ, else without those that all have. */
 static void shorten_labels(debug_table *t, int n)
 {
     for (int i = 0; i < n; i++) {
         for (int k = 0; k < i; k++) {
-            if (strcmp(without_folder(t[i].label), without_folder(t[k].label)) == 0) return;
+            if (strcmp(without_folder(t[i].label), without_folder(t[k].label)) != 0) continue;
+            leave_out_common_folders(t, n);
+            return;
         }
     }
     for (int i = 0; i < n; i++) t[i].label = without_folder(t[i].label);

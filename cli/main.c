@@ -130,6 +130,15 @@ static const command commands[] = {
       "  detent inspect --compare q.csv,other.csv --html both.html\n"
       "  detent inspect --sensitivity --checkpoint q.safetensors",
       inspect_run },
+    { "report", FOR_REPORT, "run a study, and write its tables",
+      "Run the matrix of a study of biomedical networks (docs/STUDY.md) by the commands of this program: three "
+      "networks, "
+      "lean and fat, before and after pruning and factorised, each quantized after training and trained with "
+      "quantizers, for five kinds of files. Its tables have the study's numbers beside ours. A study that was stopped "
+      "goes on by the same line.\n\n"
+      "  detent report --study --quick --out study\n"
+      "  detent report --study --windows wisdm:DIR --beats ptbxl:DIR --jobs 8 --out study",
+      report_run },
     { "bench-comm", FOR_BENCH_COMM, "measure the links between ranks",
       "Measure how fast ranks sum gradients: the time and the bandwidth of sums of many sizes, on one machine "
       "(--ranks) or "

@@ -223,8 +223,8 @@ static const option_row own_rows[] = {
     { "whole", KIND_TEXT, AT(whole), PRUNE_OPTION, .unit = "LAYER,..",
       .about = "Layers that are left as they are, by name or pattern (* and ?)" },
     { "ranks", KIND_TEXT, AT(ranks_of), FOR_FACTORIZE, 5, .unit = "LAYER:RANK,..",
-      .about = "Layers by name or pattern, and the rank of each; of a linear layer also the ranks between its cores, and "
-               "factors of its inputs and of its features, as fc1:4x6:7x6x4:2x2x2" },
+      .about = "Layers by name or pattern, and the rank of each; of a linear layer a rank between each two cores, as fc1:4x6, "
+               "and perhaps factors of its inputs and of its features, as fc1:4x6:7x6x4:2x2x2" },
     { "profile", KIND_WORD, AT(profile), FOR_EVAL | FOR_PREDICT | FOR_EXPORT | FOR_VERIFY | FOR_COMPARE, 5, .unit = "NAME",
       .words = dt_profile_names, .special = "own", .special_value = -1,
       .about = "Quantized after training: the engine whose arithmetic the program has; 'exact' is the checkpoint's own "
@@ -383,6 +383,21 @@ static const option_row own_rows[] = {
       .special = "all", .special_value = -1, .about = "Make run I alone, as a job of an array does, and no table" },
     { "plan", FLAG, .offset = AT(plan), .commands = FOR_SWEEP, .group = 4, .about = "List the runs, and make none" },
 
+    { "study", FLAG, .offset = AT(study), .commands = FOR_REPORT, .group = 4, .about = "The study of biomedical networks" },
+    { "quick", FLAG, .offset = AT(study_quick), .commands = FOR_REPORT, .group = 4,
+      .about = "Few samples and epochs, for half an hour of two cores" },
+    { "windows", KIND_TEXT, AT(study_windows), FOR_REPORT, 4, .unit = "NAME",
+      .about = "Dataset of SmartWatch: windows of 100x6x1, 6 classes" },
+    { "beats", KIND_TEXT, AT(study_beats), FOR_REPORT, 4, .unit = "NAME",
+      .about = "Dataset of BSPC and BSPC-GAP: ECGs of 1000x12x1, 5 labels" },
+    { "models", KIND_TEXT, AT(study_models), FOR_REPORT, 4, .unit = "DIR", .about = "Folder of the networks' files" },
+    { "jobs", KIND_INT, AT(jobs), FOR_REPORT, 4, .unit = "N", .min = 1, .max = 64,
+      .about = "Commands that run at once, of --threads threads each" },
+    { "out", KIND_TEXT, AT(out), FOR_REPORT, 4, .unit = "DIR", .about = "Folder of the study, made if missing (needed)" },
+    { "data", KIND_TEXT, AT(data_dir), FOR_REPORT, 4, .unit = "DIR", .about = "Folder of the datasets' files" },
+    { "threads", KIND_INT, AT(threads), FOR_REPORT, 4, .unit = "N", .min = 0, .max = 1024, .about = "CPU threads of a command; 0 takes 1" },
+    { "seed", KIND_SEED, AT(seed), FOR_REPORT, 4, .unit = "N", .min = 0, .max = MAX_SEED, .about = "Seed of all random numbers" },
+
     { "device", KIND_WORD, AT(device), ON_DEVICE, 8, SAVED, .unit = "NAME", .words = device_words,
       .about = "Where to compute; auto takes cuda if a device answers" },
     { "gpu", KIND_INT, AT(gpu), ON_DEVICE, 8, SAVED, .unit = "N", .min = 0, .max = 1023, .about = "Which GPU" },
@@ -403,10 +418,10 @@ static const option_row own_rows[] = {
     { "no-graph", FLAG, .offset = AT(no_graph), .commands = FOR_TRAIN, .group = 8, .memory = SAVED,
       .about = "Run each kernel by itself, for debugging; the results are the same bits" },
 
-    { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN | FOR_SWEEP, .group = 9, .about = "Print errors and warnings only" },
+    { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN | FOR_SWEEP | FOR_REPORT, .group = 9, .about = "Print errors and warnings only" },
     { "json", FLAG, .offset = AT(json), .commands = (ON_ALL & ~(FOR_TRAIN | FOR_PREDICT | FOR_IMPORT)) | FOR_BENCH_COMM | FOR_SWEEP, .group = 9,
       .about = "Print JSON" },
-    { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL | FOR_BENCH_COMM | FOR_SWEEP, .group = 9,
+    { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL | FOR_BENCH_COMM | FOR_SWEEP | FOR_REPORT, .group = 9,
       .about = "With an error, print where it came from" },
 };
 /* clang-format on */
@@ -498,6 +513,10 @@ dt_status settings_default(settings *out)
                        .profile = -1,
                        .calibrate_images = 100,
                        .quantize = { .percent = 99.99f, .wbits = 8, .abits = 8 },
+                       .jobs = 2,
+                       .study_windows = "synthetic-windows",
+                       .study_beats = "synthetic-beats",
+                       .study_models = "models",
                        .prune = { .share = 0.5f },
                        .extraction = { .bias_bits = 31 },
                        .top_k = 5,

@@ -15,9 +15,9 @@ static void print_skipped(void *user, const char *name, const char *why)
 {
     const run *r = user;
 
-    if (r->rank > 0) return;
+    if (r->rank > 0 || !r->s->init) return; /* a checkpoint as --model lacks the quantizers that it is given */
     if (r->s->quiet)
-        fprintf(stderr, "detent train: warning: --init %s: skipped %s: %s\n", init_of(r->s), name, why);
+        fprintf(stderr, "detent train: warning: --init %s: skipped %s: %s\n", r->s->init, name, why);
     else
         printf("           skipped %s: %s\n", name, why);
 }

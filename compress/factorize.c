@@ -25,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { X, W, LINEAR_BIAS, DEFAULT_CORES = 3, NAME_ROOM = DT_NAME_MAX + 32 };
+enum { X, W, LINEAR_BIAS, NAME_ROOM = DT_NAME_MAX + 32 };
 
 typedef struct {
     const dt_layer_ranks *layer; /* [n] */
@@ -198,14 +198,14 @@ static dt_status check_factors(const char *layer, const char *of, const int *fac
 
 static dt_status choose_factors(const char *layer, const dt_layer_ranks *how, const dt_shape *w, dt_tensor_train *t)
 {
-    t->d = how->n_factors > 0 ? how->n_factors : DEFAULT_CORES;
+    t->d = how->n_ranks + 1;
     dt_equal_factors((int)w->dim[1], t->d, t->in);
     dt_equal_factors((int)w->dim[0], t->d, t->out);
     for (int k = 0; k < how->n_factors; k++) {
         t->in[k] = how->in[k];
         t->out[k] = how->out[k];
     }
-    for (int k = 0; k < t->d; k++) t->rank[k] = how->rank[k < how->n_ranks ? k : how->n_ranks - 1];
+    for (int k = 0; k < how->n_ranks; k++) t->rank[k] = how->rank[k];
     DT_TRY(check_factors(layer, "inputs", t->in, t->d, w->dim[1]));
     return check_factors(layer, "features", t->out, t->d, w->dim[0]);
 }
@@ -287,7 +287,8 @@ static dt_status factorize_conv(const maker *m, const dt_graph_node *n, const dt
 
     DT_CHECK(params->groups == 1, DT_ERR_UNSUPPORTED, "%s: a convolution of %d groups is not factorised; leave it out",
              m->layer, params->groups);
-    DT_CHECK(how->n_factors == 0, DT_ERR_ARGUMENT, "%s is a convolution, which has one rank, and no factors", m->layer);
+    DT_CHECK(how->n_ranks == 1 && how->n_factors == 0, DT_ERR_ARGUMENT,
+             "%s is a convolution, which has one rank, and no factors; got %d ranks", m->layer, how->n_ranks);
     DT_TRY(dt_rewrite_value(m->r, n->in[X], &value));
     DT_TRY(decompose_filters(w, &rank, &inner, &outer));
     const dt_shape outer_shape = { 4, { shape.dim[0], 1, 1, rank } };
@@ -342,10 +343,11 @@ static dt_status check_pattern(const dt_graph *g, const dt_layer_ranks *how)
 {
     const wanted one = { how, 1 };
 
-    DT_CHECK(how->n_ranks >= 1 && how->n_ranks < DT_CORES_MOST && how->n_factors >= 0 &&
-                 how->n_factors <= DT_CORES_MOST && how->n_factors != 1,
-             DT_ERR_ARGUMENT, "%s: %d ranks and %d factors; needed are 1 to %d ranks, and no factors or 2 to %d",
-             how->layer, how->n_ranks, how->n_factors, DT_CORES_MOST - 1, DT_CORES_MOST);
+    DT_CHECK(how->n_ranks >= 1 && how->n_ranks < DT_CORES_MOST, DT_ERR_ARGUMENT,
+             "%s: %d ranks are given; needed are 1 to %d", how->layer, how->n_ranks, DT_CORES_MOST - 1);
+    DT_CHECK(how->n_factors == 0 || how->n_factors == how->n_ranks + 1, DT_ERR_ARGUMENT,
+             "%s: %d factors, and %d ranks; needed is a rank between each two cores, of which each factor has one",
+             how->layer, how->n_factors, how->n_ranks);
     for (int k = 0; k < how->n_ranks; k++)
         DT_CHECK(how->rank[k] >= 1, DT_ERR_ARGUMENT, "%s: a rank is %d; it must be 1 or more", how->layer,
                  how->rank[k]);

@@ -5,6 +5,7 @@
  */
 #include "../core/names.h"
 #include "../quant/post_training.h"
+#include "detent/debugger.h"
 #include "images_file.h"
 #include "ranges_file.h"
 
@@ -55,6 +56,20 @@ static dt_status quantize_fully(dt_model *folded, const dt_quantization *what, d
     return status;
 }
 
+/* Networks that were trained with affine quantizers are taken without them by the schemes that leave activations real.
+ */
+static dt_status fold(dt_model *m, const dt_quantization *what, dt_model **out)
+{
+    const int leaves_real = what->scheme == DT_SCHEME_FLOAT || what->scheme == DT_SCHEME_DRQ;
+    dt_model *real;
+
+    if (!leaves_real || dt_quantized_count(m) == 0) return dt_post_training_fold(m, out);
+    DT_TRY(dt_quantized_real(m, &real));
+    const dt_status status = dt_post_training_fold(real, out);
+    dt_model_destroy(real);
+    return status;
+}
+
 dt_status dt_quantize(dt_model *m, const dt_quantization *what, dt_model **out)
 {
     dt_model *folded = NULL;
@@ -62,7 +77,7 @@ dt_status dt_quantize(dt_model *m, const dt_quantization *what, dt_model **out)
 
     DT_TRY(dt_check_word("scheme", (int)what->scheme, dt_scheme_names));
     if (is_full(what)) DT_TRY(check_full(what));
-    DT_TRY(dt_post_training_fold(m, &folded));
+    DT_TRY(fold(m, what, &folded));
     if (what->scheme == DT_SCHEME_FLOAT) {
         *out = folded;
         return DT_OK;

@@ -55,12 +55,12 @@ enum { DT_CORES_MOST = 8 };
 
 /* How a layer is factorised. */
 typedef struct {
-    const char *layer;       /* a name, or a pattern (fnmatch) */
-    int rank[DT_CORES_MOST]; /* [n_ranks] the most that the ranks may be, from the first core on; the last counts for
-                                all behind it */
-    int n_ranks;
-    /* [n_factors] of a linear layer: factors of its inputs and of its features, one of each a core; n_factors 0: three,
-     * as equal as they can be */
+    const char *layer; /* a name, or a pattern (fnmatch) */
+    /* [n_ranks] The most that the ranks may be. A convolution has one. A linear layer has one between each two cores,
+     * of which there are n_ranks + 1. */
+    int rank[DT_CORES_MOST], n_ranks;
+    /* [n_factors] of a linear layer: factors of its inputs and of its features, one of each a core; n_factors 0: as
+     * equal ones as there are */
     int in[DT_CORES_MOST], out[DT_CORES_MOST], n_factors;
 } dt_layer_ranks;
 

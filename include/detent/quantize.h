@@ -113,7 +113,8 @@ typedef struct {
 /* Quantizes a network of real values after training: folds batch norms, and does what the scheme says. FULL observes
  * ranges and puts affine quantizers in, one a value, as TensorFlow Lite's converter does; *out has the weights of m,
  * folded; its evaluation rounds half to even, with real biases, and dt_program_lower makes a program of it. DRQ stores
- * codes of weights, as that converter does without calibration images. DRQ and QKERAS have no program. dt_model_save
+ * codes of weights, as that converter does without calibration images. FLOAT and DRQ take a network that was trained with
+ * affine quantizers too, without these. DRQ and QKERAS have no program. dt_model_save
  * saves any.
  * DT_ERR_NUMERIC: a calibration value or a weight is no number. DT_ERR_UNSUPPORTED: a node has no place, or m is
  * quantized. DT_ERR_ARGUMENT: images and ranges are missing, or the scheme has no use for a member. */

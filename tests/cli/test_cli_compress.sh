@@ -75,7 +75,7 @@ expect "... export its weights" 0 export --checkpoint masked-qat/last.safetensor
 
 # ---- low rank
 
-expect "factorize" 0 factorize --checkpoint tuned/last.safetensors --ranks 'fc1:4,conv3:4' --out f.safetensors
+expect "factorize" 0 factorize --checkpoint tuned/last.safetensors --ranks 'fc1:4x4,conv3:4' --out f.safetensors
 has out "^fc1.core3 "
 has out "^conv3.core2 "
 # shellcheck disable=SC2086 # the options are words on purpose
@@ -88,6 +88,12 @@ expect "with quantizers" 0 train --model f.safetensors $data --threads 1 --devic
     --abits 8 --quant-rule affine --out low-qat
 expect "... verified" 0 verify --checkpoint low-qat/last.safetensors --images 5
 has out "^verified: 0 of [0-9,]* values differ"
+
+for scheme in float drq; do
+    expect "... without its quantizers, $scheme" 0 quantize --checkpoint low-qat/last.safetensors --scheme $scheme --out r.safetensors
+    expect "... is evaluated" 0 eval --checkpoint r.safetensors --test-size 120 --json
+    has out '"engine":	"grid"'
+done
 
 # ---- refusals
 

@@ -60,9 +60,9 @@ Test(factorize, of_full_rank_computes_the_same)
         int n;
         const char *reason;
     } cases[] = {
-        { { { "fc1", { 999 }, 1, { 0 }, { 0 }, 0 } }, 1, "chosen factors, a batch norm behind" },
+        { { { "fc1", { 999, 999 }, 2, { 0 }, { 0 }, 0 } }, 1, "chosen factors, a batch norm behind" },
         { { { "fc2", { 999 }, 1, { 4, 3 }, { 5, 6 }, 2 } }, 1, "two cores, an activation behind" },
-        { { { "fc3", { 999 }, 1, { 5, 1, 3, 2 }, { 1, 3, 1, 2 }, 4 } }, 1, "four cores, the scores" },
+        { { { "fc3", { 999, 999, 999 }, 3, { 5, 1, 3, 2 }, { 1, 3, 1, 2 }, 4 } }, 1, "four cores, the scores" },
         { { { "fc3", { 999 }, 1, { 30, 1 }, { 1, 6 }, 2 } }, 1, "all features in the last core: no scale" },
         { { { "stem", { 999 }, 1, { 0 }, { 0 }, 0 } }, 1, "a convolution with stride and pads" },
         { { { "wide", { 999 }, 1, { 0 }, { 0 }, 0 } }, 1, "a convolution with a bias" },
@@ -202,6 +202,8 @@ Test(factorize, refuses_what_it_cannot_do)
         { { "fc1", { 4 }, 1, { 20, 3 }, { 4, 4 }, 2 }, "factors of other features" },
         { { "fc1", { 0 }, 1, { 0 }, { 0 }, 0 }, "a rank of 0" },
         { { "fc1", { 4 }, 0, { 0 }, { 0 }, 0 }, "no rank" },
+        { { "fc1", { 4, 4 }, 2, { 9, 5 }, { 4, 3 }, 2 }, "three cores of two factors" },
+        { { "wide", { 4, 4 }, 2, { 0 }, { 0 }, 0 }, "two ranks of a convolution" },
         { { "wide", { 4 }, 1, { 9, 8 }, { 5, 1 }, 2 }, "factors of a convolution" },
     };
     const dt_layer_ranks one = { "stem", { 2 }, 1, { 0 }, { 0 }, 0 };
