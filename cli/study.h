@@ -15,8 +15,8 @@ enum {
     STUDY_SCHEMES = 5,    /* unquantized, DRQ, FIQ float32, int8, uint8 */
     STUDY_COLUMNS = 4,    /* after pruning lean, fat, before pruning lean, fat */
     STUDY_FINALS = 9,
-    STUDY_COMPARED = 150, /* samples whose predictions by two files are compared */
-    STUDY_METRICS = 6,    /* of a final network, other ones of labels than of classes */
+    STUDY_COMPARED = 50, /* samples whose predictions by two files are compared */
+    STUDY_METRICS = 6,   /* of a final network, other ones of labels than of classes */
     STUDY_VERSIONS = STUDY_MODELS * STUDY_COLUMNS + STUDY_FINALS
 };
 

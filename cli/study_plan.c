@@ -22,8 +22,9 @@ typedef struct {
     const settings *s;
     const study_version *v;
     const study_size *size;
-    char folder[PATH_BYTES]; /* of the version */
-    char from[PATH_BYTES];   /* of the version that it comes from */
+    char folder[PATH_BYTES];     /* of the version */
+    char from[PATH_BYTES];       /* of the version that it comes from */
+    char inputs[2 * PATH_BYTES]; /* file of normalised samples; "": there is none yet */
 } maker;
 
 static void fail(maker *m, const char *what)
@@ -277,6 +278,22 @@ static void evaluate(maker *m, const char *folder, const char *name, const char 
     if (extra) args(m, extra);
 }
 
+/* The normalised samples, as the first layer's quantizer reads them: all versions of a chain read the same. */
+static void capture_inputs(maker *m, const char *folder, const char *checkpoint)
+{
+    job(m, folder, "inputs", "capture");
+    arg(m, "--checkpoint");
+    arg(m, "%s", checkpoint);
+    arg(m, "--layer");
+    arg(m, "conv1");
+    arg(m, "--index");
+    arg(m, "0:%d", STUDY_COMPARED);
+    arg(m, "--out");
+    snprintf(m->inputs, sizeof m->inputs, "%s/inputs.safetensors", folder);
+    arg(m, "%s", m->inputs);
+    test_args(m);
+}
+
 /* Whether files whose input and output have other types predict the same. */
 static void compare_types(maker *m, const char *folder, const char *what)
 {
@@ -288,10 +305,9 @@ static void compare_types(maker *m, const char *folder, const char *what)
     arg(m, "%s/%s_%s.tflite", folder, m->v->file, what);
     arg(m, "--with");
     arg(m, "%s/%s_f32.tflite", folder, m->v->file);
-    arg(m, "--index");
-    arg(m, "0:%d", STUDY_COMPARED);
+    arg(m, "--inputs");
+    arg(m, "%s:input_float", m->inputs);
     arg(m, "--json");
-    test_args(m);
 }
 
 static void debug(maker *m, const char *folder, const char *checkpoint)
@@ -327,6 +343,7 @@ static void measure(maker *m, const char *folder, const char *int8)
     evaluate(m, folder, "eval-int8", int8, cell[0]);
     evaluate(m, folder, "eval-truncate-i8", int8, cell[1]);
     evaluate(m, folder, "eval-truncate-u8", int8, cell[2]);
+    if (m->inputs[0] == '\0') capture_inputs(m, folder, int8);
     compare_types(m, folder, "i8");
     compare_types(m, folder, "u8");
     debug(m, folder, int8);

@@ -153,7 +153,7 @@ static dt_status run_chains(running *r, int most)
     int told = 0;
 
     while (r->n_running > 0) {
-        if ((interrupt_requested() || status != DT_OK) && !told) {
+        if ((interrupt_requested() || r->failed || status != DT_OK) && !told) {
             ask_to_stop(r);
             told = 1;
         }

@@ -81,13 +81,18 @@ static double metric(tables *t, const study_version *v, int is_qat, const char *
     return value;
 }
 
-/* A whole number at the top of an output. */
-static double number(tables *t, const study_version *v, int is_qat, const char *name, const char *key)
+/* Of how many samples both files of a comparison give equal scores. */
+static int equal_scores(tables *t, const study_version *v, int is_qat, const char *name)
 {
     cJSON *output = read_output(t, v, is_qat, name);
-    const cJSON *value = cJSON_GetObjectItemCaseSensitive(output, key);
-    const double n = cJSON_IsNumber(value) ? value->valuedouble : NAN;
+    const cJSON *images = cJSON_GetObjectItemCaseSensitive(output, "images"), *image;
+    int n = 0;
 
+    cJSON_ArrayForEach(image, images)
+    {
+        const cJSON *by = cJSON_GetObjectItemCaseSensitive(image, "largest_difference");
+        n += cJSON_IsNumber(by) && by->valuedouble == 0.0;
+    }
     cJSON_Delete(output);
     return n;
 }
@@ -225,8 +230,8 @@ static void write_casts_of(tables *t, const study_version *v, int strategy, int 
 
     fprintf(t->md, "| %s %s | %s |", study_model_names[v->model], v->folder, study_strategy_names[strategy]);
     for (int i = 0; i < 3; i++) fprintf(t->md, " %.1f |", 100.0 * metric(t, v, strategy, name[i], 0));
-    fprintf(t->md, " %.0f, %.0f of %d |\n", number(t, v, strategy, "same-i8", "equal"),
-            number(t, v, strategy, "same-u8", "equal"), n_compared);
+    fprintf(t->md, " %d, %d of %d |\n", equal_scores(t, v, strategy, "same-i8"),
+            equal_scores(t, v, strategy, "same-u8"), n_compared);
 }
 
 static void write_casts(tables *t)
@@ -238,7 +243,8 @@ static void write_casts(tables *t)
     fputs("\n## Input and output of int8 and uint8\n\n"
           "Rounded correctly, the files whose input and output are float32, int8 and uint8 predict the same: the last "
           "column "
-          "counts equal predictions of the three TensorFlow Lite files. The study's host divides by the scale, adds "
+          "counts samples for which the TensorFlow Lite files of int8 and uint8 give the scores of that of float32. "
+          "The study's host divides by the scale, adds "
           "the zero "
           "point and casts, which cuts off toward 0 and wraps: the two columns before it.\n\n",
           t->md);

@@ -36,6 +36,11 @@ static int is_layer(const dt_node *node, const char *name)
     return has_weights(node) && strcmp(node->name, name) == 0;
 }
 
+static int makes_codes(const dt_node *node)
+{
+    return node->kind == DT_OP_ACT_QUANT || node->kind == DT_OP_RANGE_QUANT;
+}
+
 /* What reads t, or what becomes of it, as floats and as the only one. */
 static const dt_node *find_next(const dt_tape *tape, const dt_tensor *t)
 {
@@ -55,7 +60,7 @@ static void find_neighbours(capture_run *run, const dt_tape *tape)
         if (!is_layer(node, run->layer)) continue;
         const int maker = dt_tape_maker(tape, node->in[0]);
         const dt_node *before = maker < 0 ? NULL : dt_tape_node(tape, maker);
-        run->quantizer = before && before->kind == DT_OP_ACT_QUANT ? before : NULL;
+        run->quantizer = before && makes_codes(before) ? before : NULL;
         run->next = find_next(tape, node->out);
     }
 }
