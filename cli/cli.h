@@ -117,7 +117,7 @@ typedef struct {
     const char *csv, *html;                /* files to write beside; NULL: none */
     const char *bits;                      /* NULL: none */
 
-    int study, study_quick, jobs;            /* of `report`; jobs: commands at once */
+    int study, study_quick, study_jobs;      /* of `report`; study_jobs: commands at once */
     const char *study_windows, *study_beats; /* data sets of SmartWatch, and of the others */
     const char *study_models;                /* folder of the networks' files */
 

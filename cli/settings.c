@@ -391,7 +391,7 @@ static const option_row own_rows[] = {
     { "beats", KIND_TEXT, AT(study_beats), FOR_REPORT, 4, .unit = "NAME",
       .about = "Dataset of BSPC and BSPC-GAP: ECGs of 1000x12x1, 5 labels" },
     { "models", KIND_TEXT, AT(study_models), FOR_REPORT, 4, .unit = "DIR", .about = "Folder of the networks' files" },
-    { "jobs", KIND_INT, AT(jobs), FOR_REPORT, 4, .unit = "N", .min = 1, .max = 64,
+    { "jobs", KIND_INT, AT(study_jobs), FOR_REPORT, 4, .unit = "N", .min = 1, .max = 64,
       .about = "Commands that run at once, of --threads threads each" },
     { "out", KIND_TEXT, AT(out), FOR_REPORT, 4, .unit = "DIR", .about = "Folder of the study, made if missing (needed)" },
     { "data", KIND_TEXT, AT(data_dir), FOR_REPORT, 4, .unit = "DIR", .about = "Folder of the datasets' files" },

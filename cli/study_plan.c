@@ -323,12 +323,14 @@ static void debug(maker *m, const char *folder, const char *checkpoint)
     data_args(m);
 }
 
+/* How the image becomes codes: rounded, and cast to int8 and to uint8. */
+static const char *const image_args[][5] = { { "--profile", "litert-ref", NULL },
+                                             { "--profile", "litert-ref", "--io-cast", "truncate-i8", NULL },
+                                             { "--profile", "litert-ref", "--io-cast", "truncate-u8", NULL } };
+
 /* The network of reals, dynamic ranges and int8 of a folder. */
 static void measure(maker *m, const char *folder, const char *int8)
 {
-    static const char *const cell[][5] = { { "--profile", "litert-ref", NULL },
-                                           { "--profile", "litert-ref", "--io-cast", "truncate-i8", NULL },
-                                           { "--profile", "litert-ref", "--io-cast", "truncate-u8", NULL } };
     char real[2 * PATH_BYTES], drq[2 * PATH_BYTES];
 
     snprintf(real, sizeof real, "%s/float.safetensors", folder);
@@ -340,9 +342,9 @@ static void measure(maker *m, const char *folder, const char *int8)
     export_file(m, folder, int8, "u8");
     evaluate(m, folder, "eval-float", real, NULL);
     evaluate(m, folder, "eval-drq", drq, NULL);
-    evaluate(m, folder, "eval-int8", int8, cell[0]);
-    evaluate(m, folder, "eval-truncate-i8", int8, cell[1]);
-    evaluate(m, folder, "eval-truncate-u8", int8, cell[2]);
+    evaluate(m, folder, "eval-int8", int8, image_args[0]);
+    evaluate(m, folder, "eval-truncate-i8", int8, image_args[1]);
+    evaluate(m, folder, "eval-truncate-u8", int8, image_args[2]);
     if (m->inputs[0] == '\0') capture_inputs(m, folder, int8);
     compare_types(m, folder, "i8");
     compare_types(m, folder, "u8");
@@ -423,9 +425,6 @@ static void plan_page(maker *m, int model, int of_finals)
  * image is given such a range. */
 static void plan_wide_range(maker *m)
 {
-    static const char *const cell[][5] = { { "--profile", "litert-ref", NULL },
-                                           { "--profile", "litert-ref", "--io-cast", "truncate-i8", NULL },
-                                           { "--profile", "litert-ref", "--io-cast", "truncate-u8", NULL } };
     static const char *const name[] = { "eval-wide", "eval-wide-truncate-i8", "eval-wide-truncate-u8" };
     char path[2 * PATH_BYTES];
 
@@ -442,7 +441,7 @@ static void plan_wide_range(maker *m)
     data_args(m);
     device_args(m);
     snprintf(path, sizeof path, "%s/wide.safetensors", m->folder);
-    for (int i = 0; i < 3; i++) evaluate(m, m->folder, name[i], path, cell[i]);
+    for (int i = 0; i < 3; i++) evaluate(m, m->folder, name[i], path, image_args[i]);
 }
 
 dt_status study_plan_make(const settings *s, study_plan *out)

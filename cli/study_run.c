@@ -119,7 +119,7 @@ static dt_status end(running *r, worker *w, int status)
         r->n_done++;
         if (!r->s->quiet)
             printf("[%4d of %d] %-70s %s\n", r->n_done, r->n_all, j->what, text_seconds(clock_seconds() - w->begin).s);
-    } else if (code != EXIT_INTERRUPTED && !r->failed) {
+    } else if (code != EXIT_INTERRUPTED && !interrupt_requested() && !r->failed) { /* a signal ends some at once */
         r->failed = 1;
         r->culprit = j;
     }

@@ -35,7 +35,7 @@ const char *const study_network_files[STUDY_MODELS][2] = { { "smartwatch_lean", 
 
 /* Quick, for less than half an hour of two cores; and as long as it takes. */
 const study_size study_sizes[2][STUDY_MODELS][2] = {
-    { { { 2000, 1000, 32, 0.006, 16, 10, 3 }, { 2000, 1000, 32, 0.005, 8, 5, 2 } },
+    { { { 0, 0, 64, 0.005, 12, 12, 2 }, { 0, 0, 64, 0.005, 8, 6, 2 } },
       { { 400, 150, 20, 0.003, 5, 4, 1 }, { 400, 150, 20, 0.001, 2, 3, 1 } },
       { { 400, 150, 20, 0.003, 4, 4, 1 }, { 200, 150, 20, 0.001, 2, 3, 1 } } },
     { { { 0, 0, 64, 0.005, 30, 20, 5 }, { 0, 0, 64, 0.005, 20, 15, 5 } },

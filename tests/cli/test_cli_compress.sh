@@ -21,6 +21,16 @@ hand_over()
     expect "$1: export C" 0 export --checkpoint q.safetensors --to c --out c --name net
     "${CC:-cc}" -std=c99 -O1 -Wall -Wextra -Werror -c -o net.o c/net.c >out 2>err
     check "... compiles" $?
+    expect "$1: capture what the image's quantizer reads" 0 capture --checkpoint q.safetensors --layer conv1 --index 0:20 \
+        --out in.safetensors
+    for io in f32 i8 u8; do
+        expect "$1: export to TensorFlow Lite, $io" 0 export --checkpoint q.safetensors --to tflite --io $io --out q_$io.tflite
+    done
+    for io in i8 u8; do
+        expect "$1: compare $io with f32" 0 compare --checkpoint q_$io.tflite --with q_f32.tflite \
+            --inputs in.safetensors:input_float --json
+        is "... all scores are equal" "$(grep -c '"largest_difference":	0$' out)" -eq 20
+    done
     expect "$1: vectors" 0 export --checkpoint q.safetensors --to vectors --layer "$3" --out v
     expect "... verified" 0 verify --vectors v
     rm -rf v
