@@ -513,7 +513,7 @@ dt_status settings_default(settings *out)
                        .profile = -1,
                        .calibrate_images = 100,
                        .quantize = { .percent = 99.99f, .wbits = 8, .abits = 8 },
-                       .jobs = 2,
+                       .study_jobs = 2,
                        .study_windows = "synthetic-windows",
                        .study_beats = "synthetic-beats",
                        .study_models = "models",

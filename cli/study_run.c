@@ -172,7 +172,7 @@ static dt_status run_chains(running *r, int most)
 
 dt_status study_run(const settings *s, study_plan *p)
 {
-    const int most = s->jobs < MOST_JOBS ? s->jobs : MOST_JOBS;
+    const int most = s->study_jobs < MOST_JOBS ? s->study_jobs : MOST_JOBS;
     running r = { .s = s, .n = STUDY_CHAINS, .n_all = p->end.n };
 
     interrupt_install();

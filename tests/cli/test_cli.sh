@@ -28,7 +28,7 @@ if command -v bash >/dev/null; then
     is "... a command to explain" "$(completed detent help insp)" = inspect
 fi
 expect "an unknown command" 2 tarin
-has err "there is no command 'tarin'; there are train eval predict quantize prune factorize compare import verify export search capture inspect bench-comm sweep data"
+has err "there is no command 'tarin'; there are train eval predict quantize prune factorize compare import verify export search capture inspect report bench-comm sweep data"
 for command in train eval predict verify export search capture inspect bench-comm sweep data; do
     expect "$command --help" 0 $command --help
     has out "Usage: detent $command"
