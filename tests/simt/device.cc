@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <vector>
 
 using simt::refused_by_capture;
 using simt::result;
@@ -159,6 +160,7 @@ cudaError_t cudaFree(void *devPtr)
     if (!devPtr) return cudaSuccess;
     const auto at = device_memory.find(static_cast<char *>(devPtr));
     if (at == device_memory.end()) return result(cudaErrorInvalidValue);
+    simt::finish_all();
     used_memory -= at->second;
     device_memory.erase(at);
     free(devPtr);
@@ -232,6 +234,11 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t count, cudaMemcpy
     const cudaError_t verdict = judge_copy(dst, src, count, kind);
 
     if (verdict != cudaSuccess || count == 0) return result(verdict);
+    if (simt::is_held_back(stream) && !lies_on(src, count, DEVICE)) { /* it has left pageable memory on return */
+        const auto from = static_cast<const char *>(src);
+        const auto kept = std::make_shared<const std::vector<char>>(from, from + count);
+        return simt::enqueue(stream, [=] { memcpy(dst, kept->data(), count); });
+    }
     return simt::enqueue(stream, [=] { memcpy(dst, src, count); });
 }
 

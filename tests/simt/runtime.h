@@ -16,6 +16,12 @@ static const size_t shared_optin = 227 * 1024;
 /* Keeps an error for cudaGetLastError(), and returns it. */
 cudaError_t result(cudaError_t error);
 
+/* Runs all that was issued and waits still, on every stream. */
+void finish_all();
+
+/* Whether what is issued on a stream waits until somebody waits for it. */
+bool is_held_back(cudaStream_t stream);
+
 /* A call that waits or allocates has no place in a capture: it fails, and the capture with it. */
 bool refused_by_capture();
 

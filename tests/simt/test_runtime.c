@@ -6,6 +6,7 @@
 #include <criterion/new/assert.h>
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cuda_runtime.h>
@@ -168,6 +169,79 @@ Test(runtime, events_fork_and_join_a_capture)
         cr_assert(eq(flt, host[0], 0.0f), "the forked copy is recorded too");
         cudaGraphDestroy(graph);
     }
+}
+
+/* `stream` sets memory to 0 and then to ones; `side` copies it to `copied`; with waits: behind that, and `stream` reads
+ * the copy behind it. Returns what `stream` has read. */
+static float read_by_another_stream(int waits_first, int waits_last, float *copied)
+{
+    static float host;
+
+    cudaMemsetAsync(device, 0, sizeof ones, stream);
+    cudaMemcpyAsync(device, ones, sizeof ones, cudaMemcpyHostToDevice, stream);
+    cudaEventRecord(event, stream);
+    if (waits_first) cudaStreamWaitEvent(side, event, 0);
+    cudaMemcpyAsync(copied, device, sizeof *copied, cudaMemcpyDeviceToDevice, side);
+    cudaEventRecord(event, side);
+    if (waits_last) cudaStreamWaitEvent(stream, event, 0);
+    cudaMemcpyAsync(&host, copied, sizeof host, cudaMemcpyDeviceToHost, stream);
+    cudaStreamSynchronize(stream);
+    cudaDeviceSynchronize();
+    return host;
+}
+
+/* Launched, and recorded and replayed; of a capture that does not fork or join there is no graph. */
+static void check_schedule(const char *schedule, int waits_first, int waits_last, int is_right)
+{
+    float *copied;
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+
+    setenv("SIMT_STREAMS", schedule, 1);
+    cudaMalloc((void **)&copied, sizeof *copied);
+    const float read = read_by_another_stream(waits_first, waits_last, copied);
+    cr_assert(eq(int, read == 1.0f, is_right), "%s, waits %d and %d: %g", schedule, waits_first, waits_last,
+              (double)read);
+    if (!waits_first || !waits_last) return;
+    cudaMemset(copied, 0xff, sizeof *copied);
+    cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
+    cudaMemsetAsync(device, 0, sizeof ones, stream);
+    cudaEventRecord(event, stream);
+    cudaStreamWaitEvent(side, event, 0);
+    cudaMemcpyAsync(copied, device, sizeof *copied, cudaMemcpyDeviceToDevice, side);
+    cudaMemcpyAsync(device, ones, sizeof ones, cudaMemcpyHostToDevice, stream); /* no wait orders it with the copy */
+    cudaEventRecord(event, side);
+    cudaStreamWaitEvent(stream, event, 0);
+    cr_assert(eq(int, cudaStreamEndCapture(stream, &graph), cudaSuccess));
+    cudaGraphInstantiate(&exec, graph, 0);
+    cudaGraphLaunch(exec, stream);
+    cudaStreamSynchronize(stream);
+    cr_assert(eq(flt, *copied, strcmp(schedule, "late") == 0 ? 1.0f : 0.0f), "%s", schedule);
+}
+
+Test(runtime, early_streams_show_a_missing_wait)
+{
+    check_schedule("early", 0, 1, 0);
+}
+
+Test(runtime, late_streams_show_a_missing_join)
+{
+    check_schedule("late", 1, 0, 0);
+}
+
+Test(runtime, streams_that_wait_are_right_when_early)
+{
+    check_schedule("early", 1, 1, 1);
+}
+
+Test(runtime, streams_that_wait_are_right_when_late)
+{
+    check_schedule("late", 1, 1, 1);
+}
+
+Test(runtime, streams_that_wait_are_right_at_once)
+{
+    check_schedule("now", 1, 1, 1);
 }
 
 Test(runtime, events_time_what_lies_between)
