@@ -50,12 +50,13 @@ static void dist_free(dt_dist *d)
 
 static dt_status check_options(const dt_dist_options *opt)
 {
-    DT_CHECK(opt->size >= 2 && opt->size <= DT_MOST_RANKS, DT_ERR_ARGUMENT, "%d ranks, allowed are 2..%d", opt->size,
+    DT_CHECK(opt->size >= 1 && opt->size <= DT_MOST_RANKS, DT_ERR_ARGUMENT, "%d ranks, allowed are 1..%d", opt->size,
              DT_MOST_RANKS);
     DT_CHECK(opt->rank >= 0 && opt->rank < opt->size, DT_ERR_ARGUMENT, "rank %d of %d, allowed are 0..%d", opt->rank,
              opt->size, opt->size - 1);
     DT_CHECK(opt->timeout >= 1.0 && opt->timeout <= 1e6, DT_ERR_ARGUMENT, "timeout is %g s, allowed are 1..1e6",
              opt->timeout);
+    if (opt->size == 1) return DT_OK;
     DT_CHECK((opt->port >= 1 && opt->port <= 65535) || (opt->rank == 0 && opt->listener >= 0), DT_ERR_ARGUMENT,
              "port %d of rank 0, allowed are 1..65535", opt->port);
     DT_CHECK(opt->secret || opt->secret_file, DT_ERR_ARGUMENT, "the ranks have no secret");
@@ -76,8 +77,8 @@ dt_status dt_dist_open(const dt_dist_options *opt, dt_dist **out)
     dt_status status = d->peer ? DT_OK : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %d ranks", d->size);
     for (int i = 0; d->peer && i < d->size; i++) d->peer[i].fd = -1;
     if (d->peer) gethostname(d->peer[d->rank].host, DT_HOST_BYTES - 1);
-    if (status == DT_OK) status = dt_dist_meet(d, opt);
-    if (status == DT_OK) status = dt_watch_start(d);
+    if (status == DT_OK && d->size > 1) status = dt_dist_meet(d, opt);
+    if (status == DT_OK && d->size > 1) status = dt_watch_start(d);
     if (status != DT_OK) {
         dist_free(d);
         return dt_forward(status, __FILE__, __LINE__);
@@ -102,6 +103,21 @@ void dt_dist_close(dt_dist *d, const char *failure)
 int dt_dist_has_told(const dt_dist *d)
 {
     return d && atomic_load(&d->has_verdict) && d->has_told;
+}
+
+dt_status dt_dist_check(dt_dist *d)
+{
+    return d ? dt_watch_check(d) : DT_OK;
+}
+
+void dt_dist_wait_begin(dt_dist *d, const char *what)
+{
+    if (d) dt_watch_wait(d, what);
+}
+
+void dt_dist_wait_end(dt_dist *d)
+{
+    if (d) dt_watch_done(d);
 }
 
 /* ---- operations ---- */

@@ -70,6 +70,8 @@ void dt_watch_end(dt_dist *d);
 /* Notes that an operation begins, which may have to wait for others, and that it has ended. */
 void dt_watch_begin(dt_dist *d, const char *what);
 void dt_watch_done(dt_dist *d);
+/* Notes that this rank waits in the operation that it has begun last, which `what` names better. */
+void dt_watch_wait(dt_dist *d, const char *what);
 /* Raises the verdict, DT_ERR_COMM, if there is one. */
 DT_MUST_CHECK dt_status dt_watch_check(dt_dist *d);
 /* Gives the verdict unless there is one: `culprit` is to blame, which may be this rank. The others hear of it. */

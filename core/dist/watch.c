@@ -4,7 +4,8 @@
  * Each rank sends rank 0 a sign of life every so often, with its last operation and for how long it has waited in it;
  * rank 0 sends signs too. Rank 0 judges:
  *   - a rank whose link closes, or that gives no sign for SHARE of the timeout, is to blame (killed, stopped, no way);
- *   - if a rank has waited for that long, the one that has begun the fewest operations is to blame: it hangs;
+ *   - if a rank has waited for that long, the one that has begun the fewest operations is to blame: it hangs; of
+ *     several, one that does not wait itself;
  *   - a rank that fails, or finds that another one sent what it must not, says so itself.
  * The others judge rank 0 by its own link. The verdict goes to all, and each rank's next wait ends with it.
  *
@@ -38,6 +39,14 @@ void dt_watch_begin(dt_dist *d, const char *what)
     pthread_mutex_lock(&d->lock);
     snprintf(d->operation, sizeof d->operation, "%s", what);
     d->number++;
+    d->since = dt_socket_clock();
+    pthread_mutex_unlock(&d->lock);
+}
+
+void dt_watch_wait(dt_dist *d, const char *what)
+{
+    pthread_mutex_lock(&d->lock);
+    snprintf(d->operation, sizeof d->operation, "%s", what);
     d->since = dt_socket_clock();
     pthread_mutex_unlock(&d->lock);
 }
@@ -238,6 +247,11 @@ static void judge_silence(dt_dist *d, double now)
     }
 }
 
+static int is_behind(const dt_sign *a, const dt_sign *b)
+{
+    return a->number < b->number || (a->number == b->number && !a->waits && b->waits);
+}
+
 /* Rank 0 alone knows how far each has come. */
 static void judge_waits(dt_dist *d)
 {
@@ -246,12 +260,12 @@ static void judge_waits(dt_dist *d)
 
     for (int i = 0; i < d->size; i++) {
         const dt_sign *s = &d->peer[i].last;
-        if (s->number < d->peer[slowest].last.number) slowest = i;
+        if (is_behind(s, &d->peer[slowest].last)) slowest = i;
         if (s->waits && s->waited > SHARE * d->timeout) waits_too_long = i;
     }
     if (waits_too_long < 0) return;
     const dt_sign *s = &d->peer[waits_too_long].last;
-    if (d->peer[slowest].last.number < s->number) {
+    if (is_behind(&d->peer[slowest].last, s)) {
         snprintf(what, sizeof what, "hangs: rank %d has waited for it for %.1f s", waits_too_long, s->waited);
         blame(d, slowest, what);
     } else {

@@ -7,6 +7,8 @@
  * not ends the work of all: the function that is waiting on each other rank fails with DT_ERR_COMM, and its message
  * names that rank, its host and what it did last.
  *
+ * A single rank, of 1, has no links; it needs no port and no secret.
+ *
  * A function on all ranks (below dt_dist_size) is called by every rank, in the same order. `what` names the operation
  * in messages; it is a constant text.
  */
@@ -20,7 +22,7 @@ extern "C" {
 #endif
 
 typedef struct {
-    int rank, size;      /* of this process; 0 <= rank < size <= 1024 */
+    int rank, size;      /* of this process; 0 <= rank < size, 1 <= size <= 1024 */
     const char *address; /* of rank 0, a name or a number; rank 0 binds to it. NULL: 127.0.0.1 */
     int port;            /* of rank 0 */
     int listener;        /* rank 0: a socket that listens already and that dt_dist_open takes over; -1: it makes one */
@@ -46,6 +48,13 @@ DT_API const char *dt_dist_host(const dt_dist *d);
 DT_API int dt_dist_ended_by_rank(const dt_dist *d);
 /* Returns 1 if that rank has told so itself, by dt_dist_close. */
 DT_API int dt_dist_has_told(const dt_dist *d);
+
+/* DT_ERR_COMM, with the reason, if the work of all has been ended; else DT_OK. */
+DT_API DT_MUST_CHECK dt_status dt_dist_check(dt_dist *d);
+/* Between these two calls this rank waits for others by other means than this library's links, as for a GPU that sums
+ * over ranks: so whoever lets it wait too long is found. */
+DT_API void dt_dist_wait_begin(dt_dist *d, const char *what);
+DT_API void dt_dist_wait_end(dt_dist *d);
 
 /* Waits until all ranks are here. */
 DT_API DT_MUST_CHECK dt_status dt_dist_barrier(dt_dist *d, const char *what);

@@ -152,18 +152,33 @@ Test(dist, a_difference_is_named_with_both_values, .timeout = 120)
 
 /* ---- alone ---- */
 
-Test(dist, without_others_operations_do_nothing)
+static void check_alone(dt_dist *d)
 {
     int flag = 3;
     double v = 2.5;
+    float f = 3.5f;
     char copy = 0;
 
-    cr_assert(dt_dist_rank(NULL) == 0 && dt_dist_size(NULL) == 1 && dt_dist_ended_by_rank(NULL) == -1);
-    cr_assert(dt_dist_barrier(NULL, "x") == DT_OK && dt_dist_any(NULL, "x", &flag) == DT_OK && flag == 1);
-    cr_assert(dt_dist_sum(NULL, "x", &v, 1) == DT_OK && v == 2.5);
-    cr_assert(dt_dist_gather(NULL, "x", "a", 1, &copy) == DT_OK && copy == 'a');
-    cr_assert(dt_dist_broadcast(NULL, "x", &copy, 1) == DT_OK && dt_dist_agree(NULL, "x", "y") == DT_OK);
-    dt_dist_close(NULL, "nothing");
+    cr_assert(dt_dist_rank(d) == 0 && dt_dist_size(d) == 1 && dt_dist_ended_by_rank(d) == -1);
+    cr_assert(dt_dist_barrier(d, "x") == DT_OK && dt_dist_any(d, "x", &flag) == DT_OK && flag == 1);
+    cr_assert(dt_dist_sum(d, "x", &v, 1) == DT_OK && v == 2.5);
+    cr_assert(dt_dist_sum_floats(d, "x", &f, 1) == DT_OK && f == 3.5f);
+    cr_assert(dt_dist_gather(d, "x", "a", 1, &copy) == DT_OK && copy == 'a');
+    cr_assert(dt_dist_broadcast(d, "x", &copy, 1) == DT_OK && dt_dist_agree(d, "x", "y") == DT_OK);
+    dt_dist_wait_begin(d, "x");
+    cr_assert(dt_dist_check(d) == DT_OK);
+    dt_dist_wait_end(d);
+    dt_dist_close(d, "nothing");
+}
+
+Test(dist, without_others_operations_do_nothing)
+{
+    const dt_dist_options one = { .rank = 0, .size = 1, .listener = -1, .timeout = 60.0 };
+    dt_dist *d = NULL;
+
+    check_alone(NULL);
+    cr_assert(dt_dist_open(&one, &d) == DT_OK, "%s", dt_last_error());
+    check_alone(d);
 }
 
 Test(dist, options_out_of_range_are_refused)

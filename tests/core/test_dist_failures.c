@@ -136,6 +136,46 @@ Test(dist_failures, the_one_to_blame_is_named_in_time, .timeout = 300)
     }
 }
 
+/* ---- ranks that wait by other means than these links, as GPUs do ---- */
+
+static int waits_elsewhere(dt_dist *d, void *user)
+{
+    witness *w = user;
+    dt_status status = DT_OK;
+
+    RANK_MUST(dt_dist_barrier(d, "begin"));
+    w->failed = ranks_clock();
+    if (d->rank == w->culprit) {
+        for (;;) pause();
+    }
+    dt_dist_wait_begin(d, "sums elsewhere");
+    for (; status == DT_OK; usleep(1000)) status = dt_dist_check(d);
+    dt_dist_wait_end(d);
+    snprintf(w->text[d->rank], sizeof w->text[0], "%s", dt_last_error());
+    w->blamed[d->rank] = dt_dist_ended_by_rank(d);
+    w->ended[d->rank] = ranks_clock();
+    return 0;
+}
+
+/* All have begun equally many operations: it is the one that does not wait. */
+Test(dist_failures, who_hangs_while_others_wait_elsewhere_is_named, .timeout = 120)
+{
+    for (int culprit = 0; culprit < 3; culprit += 2) {
+        witness *w = ranks_shared(sizeof *w);
+        ranks_here r;
+
+        w->culprit = culprit;
+        ranks_start(&r, 3, TIMEOUT, waits_elsewhere, w);
+        for (int i = 0; i < 3; i++) {
+            if (i != culprit) ranks_end_one(&r, i, 4.0 * TIMEOUT);
+        }
+        kill(r.pid[culprit], SIGKILL);
+        ranks_end_one(&r, culprit, TIMEOUT);
+        check_witness(w, 3, HANGS);
+        munmap(w, sizeof *w);
+    }
+}
+
 /* ---- a job that is stopped and goes on as a whole ---- */
 
 static int sums_for_a_while(dt_dist *d, void *user)
