@@ -1,6 +1,6 @@
 #!/bin/sh
 # gpu_check.sh - everything that only a GPU can show, in under 10 minutes: builds, tests, checks that the integers are
-# exact and the bits repeat, runs the benchmarks (every kernel beside its ceiling, whole runs, growth, the step beside
+# exact and the bits repeat, lets ranks sum by NCCL, runs the benchmarks (every kernel beside its ceiling, whole runs, growth, the step beside
 # PyTorch's and Brevitas'), and leaves a report with charts.
 #
 #   scripts/gpu_check.sh [DEBS [OUT]]
@@ -9,7 +9,7 @@
 #         ...); they are unpacked beside the build, not installed. "-": none
 #   OUT   folder of report.md, report.json, log.txt, and of the benchmarks' results (benchmarks/results/gpu)
 #
-# Times are bounded: build 200 s, tests 120, exactness 90 a call, the array 30, and the benchmarks take what is left, 280
+# Times are bounded: build 200 s, tests 120, exactness and ranks 90 a call, the array 30, and the benchmarks take what is left, 280
 # at most; benchmarks/run.sh alone, on what this built, has time for every contestant. A folder on PYTHONPATH may hold
 # Brevitas. Needs nvcc, cmake, ninja, python3, and cuDNN 9 from the toolkit or from Python's nvidia-* wheels. No network.
 # Exit code: 0 if no step failed, else 1. A step that cannot run is skipped, with its reason.
@@ -192,6 +192,35 @@ backends() {
     note "codes and psums of features.40 have equal bits on CPU and GPU"
 }
 
+# On one GPU: NCCL with one rank, launched, captured and unrolled, beside no NCCL. On several, as many ranks too.
+ranks() {
+    needs "$build/test_ranks_cuda"
+    [ -n "$(sed -n 's/^NCCL_LIBRARY:FILEPATH=\(.*[^D]\)$/\1/p' "$build/CMakeCache.txt")" ] || skip "NCCL was not found"
+    limited 90 "$build/test_ranks_cuda" --verbose || return $?
+    note "sums by NCCL leave equal bits, launched, captured and unrolled, and with one rank those of no NCCL"
+}
+
+# images/s of the last epoch of a run
+speed_of() {
+    python3 -c 'import json, sys; print(json.loads(open(sys.argv[1]).readlines()[-1])["images_per_s"])' \
+        "$work/runs/$1/metrics.jsonl"
+}
+
+# 128 images a GPU, however many there are.
+scaling() {
+    needs "$build/detent"
+    gpus=$(wc -l <"$work/gpu")
+    [ "$gpus" -ge 2 ] || skip "one GPU here"
+    numbers="1 2 $gpus"
+    [ "$gpus" -gt 2 ] || numbers="1 2"
+    for n in $numbers; do
+        train "ranks$n" --ranks "$n" --batch $((128 * n)) --train-size $((8192 * n)) --epochs 3 --eval-every 3 || return $?
+        speed=$(speed_of "ranks$n") || return $?
+        [ "$n" -eq 1 ] && alone=$speed
+        note "$n GPUs: $speed images/s, $(awk "BEGIN { printf \"%.0f\", 100 * $speed / ($n * $alone) }") %"
+    done
+}
+
 array() {
     needs "$build/bench_accel"
     line=$(limited 30 "$build/bench_accel" --device cuda --images 10000 --rounds 5 --json) || return $?
@@ -224,6 +253,8 @@ step tests tests
 step repeats repeats
 step psums psums
 step backends backends
+step ranks ranks
+step scaling scaling
 step array array
 step benchmarks benchmarks
 
