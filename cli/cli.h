@@ -129,7 +129,7 @@ typedef struct {
     int64_t tune_size; /* validation images by which the search decides */
 
     const char *grid; /* the file of a sweep; NULL: none */
-    int jobs, gpus;   /* of a sweep: runs at once; GPUs that they share, 0: none */
+    int jobs, gpus;   /* of a sweep: runs at once; GPUs that they share, -1: all of this machine's */
     int sweep_index;  /* the one run to make; -1: all */
 
     int json, quiet, verbose;
@@ -416,6 +416,8 @@ DT_MUST_CHECK dt_status launch_ranks(const settings *s, rank_place *place, int *
 DT_MUST_CHECK dt_status meet_ranks(const settings *s, const rank_place *place, const char *dir, dt_dist **out);
 /* Returns s->threads, or where that is 0 and nobody says how many, this rank's share of the host's cores. */
 int threads_of_rank(const settings *s, const rank_place *place);
+/* Returns the GPU of this rank: s->gpu, or where several are on a host, one for each from there on. */
+int gpu_of_rank(const settings *s, const rank_place *place);
 /* What a rank does with the status at its end: says its rank and host with a failure of its own, is silent about what
  * another rank has said, and leaves the others. Returns DT_OK where *exit_code has the answer. */
 DT_MUST_CHECK dt_status leave_ranks(dt_dist *dist, dt_status status, int *exit_code);

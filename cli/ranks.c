@@ -2,11 +2,16 @@
  * ranks.c - who this process is among several, and its way to the others.
  *
  *   door       recognised by                                        rank 0 listens at
- *   torchrun   RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT           MASTER_ADDR, MASTER_PORT; the port above it where
- * the launcher's own store listens at MASTER_PORT Slurm      SLURM_STEP_ID, SLURM_PROCID, SLURM_STEP_NUM_TASKS    the
- * step's first node; a port by the job's number mpirun     OMPI_COMM_WORLD_RANK, _SIZE, or PMI_RANK, PMI_SIZE
- * 127.0.0.1, if all are on one host; else --master-addr
+ *
+ *   torchrun   RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT           MASTER_ADDR and MASTER_PORT, or the port above it
+ *
+ *   Slurm      SLURM_STEP_ID, SLURM_PROCID, SLURM_STEP_NUM_TASKS    the step's first node; a port by the job's number
+ *
+ *   mpirun     OMPI_COMM_WORLD_RANK, _SIZE, or PMI_RANK, PMI_SIZE   127.0.0.1 for one host; else --master-addr
+ *
  *   --ranks    none of these                                        127.0.0.1, any port (launch.c)
+ *
+ * torchrun's own store may listen at MASTER_PORT: then ranks take the port above it.
  *
  * MPI itself is not used. A shell of Slurm's (sbatch's script) has SLURM_PROCID too, but no step.
  * Tests: tests/cli/test_cli_ranks.sh.
@@ -185,6 +190,14 @@ int threads_of_rank(const settings *s, const rank_place *place)
 
     if (s->threads > 0 || place->size == 1 || place->local_size == 0 || getenv("OMP_NUM_THREADS")) return s->threads;
     return share > 1 ? share : 1;
+}
+
+/* Slurm may show each rank the one GPU that it is to take. */
+int gpu_of_rank(const settings *s, const rank_place *place)
+{
+    const int n = place->size > 1 && strcmp(device_words[s->device], "cpu") != 0 ? dt_gpu_count() : 0;
+
+    return n > 0 ? (s->gpu + place->local_rank) % n : s->gpu;
 }
 
 /* Of what another rank has done, rank 0 speaks for all; of what rank 0 has done it speaks itself, if it still can. */

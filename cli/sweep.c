@@ -5,7 +5,7 @@
  * complete. So a sweep that was killed goes on by the same command, and what a run is does not depend on its sweep. A
  * run that fails is noted, and the others go on. The sweep writes no file but log.txt of each run and the tables.
  *
- * A place is a group of the machine's cores, and of its GPUs with --gpus. A run whose directory another process works
+ * A place is a group of the machine's cores, and one of its GPUs. A run whose directory another process works
  * in waits until that has ended: the runs of a sweep that was just killed still save what they have.
  *
  * Tests: tests/cli/test_cli_sweep.sh.
@@ -41,6 +41,7 @@ typedef struct {
     place place[MOST_JOBS]; /* [s->jobs] */
     int first, end;         /* the runs that are to be made: first .. end - 1 */
     int n_over;             /* of these */
+    int n_gpus;             /* that places take in turn */
     int asked;              /* 1: the runs were asked to stop */
     double begin;
     progress bar;
@@ -93,7 +94,7 @@ static void write_command(const work *w, const sweep_run_of *run, int at, const 
     add_word(c, "--resume");
     add_options(c, w->all.options);
     add_options(c, run->own);
-    if (w->s->gpus > 0 && !has_option(w, run, "gpu")) add_word(c, "--gpu=%d", at % w->s->gpus);
+    if (w->n_gpus > 0 && !has_option(w, run, "gpu")) add_word(c, "--gpu=%d", at % w->n_gpus);
     add_word(c, "--out=%s", dir);
     c->word[c->n] = NULL;
 }
@@ -350,6 +351,7 @@ static dt_status sweep_all(work *w, int *exit_code)
     interrupt_install();
     progress_begin(&w->bar, s->quiet);
     w->begin = clock_seconds();
+    w->n_gpus = s->gpus < 0 ? dt_gpu_count() : s->gpus;
     DT_TRY(run_all(w));
     return finish(w, exit_code);
 }

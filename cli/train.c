@@ -177,6 +177,7 @@ static dt_status run_rank(const settings *s, const rank_place *place, int *exit_
               .state = { .best_accuracy = -1.0, .test_accuracy = -1.0 } };
 
     own.threads = threads_of_rank(s, place);
+    own.gpu = gpu_of_rank(s, place);
     own.quiet |= place->rank > 0;
     setvbuf(stdout, NULL, _IOLBF, 0); /* each line is seen when it happens, in a log file too */
     interrupt_install();              /* before anything is opened: a signal then is answered before the first step */
@@ -192,8 +193,6 @@ static dt_status check_shares(const settings *s, int ranks)
 {
     const int parts = ranks * s->train.accumulate;
 
-    DT_CHECK(ranks == 1 || strcmp(device_words[s->device], "cuda") != 0, DT_ERR_UNSUPPORTED,
-             "--device cuda trains on one rank; %d ranks compute on --device cpu", ranks);
     DT_CHECK(s->train.batch % parts == 0, DT_ERR_ARGUMENT,
              "--batch %d is shared by %d rank%s in %d part%s each: it must be a multiple of %d", s->train.batch, ranks,
              ranks == 1 ? "" : "s", s->train.accumulate, s->train.accumulate == 1 ? "" : "s", parts);

@@ -55,6 +55,7 @@ void report_begin(const run *r)
     printf("device     %s: %s; %s\n", dt_context_backend(r->o.ctx), dt_context_device(r->o.ctx),
            r->s->precision == DT_PRECISION_F32 ? "f32" : "mixed precision");
     print_fallback(r->o.ctx);
+    if (r->dist) printf("ranks      %d, by %s\n", dt_dist_size(r->dist), dt_context_links(r->o.ctx));
 }
 
 static void print_loss(const dt_model_info *model, const dt_train_config *cfg)

@@ -1,4 +1,5 @@
-# CUDA, cuDNN and cuBLASLt: from the system, from /usr/local/cuda, or from Python's nvidia-* wheels.
+# CUDA, cuDNN, cuBLASLt and NCCL: from the system, from /usr/local/cuda, or from Python's nvidia-* wheels. NCCL may be
+# missing; then one GPU trains alone.
 set(DETENT_WITH_CUDA OFF)
 if(NOT DETENT_CUDA STREQUAL "OFF")
   include(CheckLanguage)
@@ -22,6 +23,9 @@ if(NOT DETENT_CUDA STREQUAL "OFF")
   find_library(CUBLASLT_LIBRARY NAMES cublasLt libcublasLt.so.13 libcublasLt.so.12 PATHS ${cuda_roots}
                PATH_SUFFIXES lib lib64)
 
+  find_path(NCCL_INCLUDE nccl.h PATHS ${cuda_roots} PATH_SUFFIXES include)
+  find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 PATHS ${cuda_roots} PATH_SUFFIXES lib lib64)
+
   if(CMAKE_CUDA_COMPILER AND CUDNN_INCLUDE AND CUDNN_LIBRARY AND CUBLASLT_INCLUDE AND CUBLASLT_LIBRARY)
     enable_language(CUDA)
     set(CMAKE_CUDA_STANDARD 17)
@@ -33,6 +37,13 @@ if(NOT DETENT_CUDA STREQUAL "OFF")
     target_link_libraries(detent_cuda INTERFACE CUDA::cudart ${CUDNN_LIBRARY} ${CUBLASLT_LIBRARY})
     detent_pc_library(${CUDNN_LIBRARY})
     detent_pc_library(${CUBLASLT_LIBRARY})
+    if(NCCL_INCLUDE AND NCCL_LIBRARY)
+      target_compile_definitions(detent_cuda INTERFACE DETENT_HAVE_NCCL)
+      target_include_directories(detent_cuda SYSTEM INTERFACE ${NCCL_INCLUDE})
+      target_link_libraries(detent_cuda INTERFACE ${NCCL_LIBRARY})
+      detent_pc_library(${NCCL_LIBRARY})
+    endif()
+    message(STATUS "NCCL: ${NCCL_LIBRARY}")
     string(APPEND DETENT_PC_LIBS " -L${CUDAToolkit_LIBRARY_DIR} -lcudart -lstdc++")
   elseif(DETENT_CUDA STREQUAL "ON")
     message(FATAL_ERROR "DETENT_CUDA is ON, but something is missing: nvcc '${CMAKE_CUDA_COMPILER}', cuDNN "

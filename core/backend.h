@@ -54,8 +54,8 @@ enum { DT_PSUM_F16_UNIT = 8 };
 /* The most bytes that one peek may read. */
 enum { DT_PEEK_BYTES = 64 };
 
-/* Sums over ranks that may be under way at once. */
-enum { DT_COMM_SLOTS = 4 };
+/* The types of a sum over ranks. */
+typedef enum { DT_SUM_F32, DT_SUM_F64 } dt_sum_type;
 
 /* The functions of one kind of device. A device does what it is told in the order of the calls. */
 typedef struct {
@@ -67,6 +67,8 @@ typedef struct {
     /* Returns 1 if the machine has such a device, usable or not. If it has one and open failed, the user is told why.
      * NULL for the CPU. */
     int (*present)(void);
+    /* Returns how many such devices can be used. NULL for the CPU. */
+    int (*count)(void);
     dt_status (*alloc)(void *device, size_t bytes, void **out); /* aligned to at least 64 bytes; not cleared */
     void (*free)(void *device, void *p);
     /* Copies to the device. It may return before the copy is done, but by then it has read all of host. */
@@ -81,7 +83,7 @@ typedef struct {
      * *ready to 0 and may be called again. */
     dt_status (*peek_end)(void *device, void *host, size_t bytes, int *ready);
     dt_status (*copy)(void *device, void *dst, const void *src, size_t bytes); /* both in device memory */
-    /* Adds v[0..count-1] to sum, both in device memory. NULL where a step cannot be run in parts. */
+    /* Adds v[0..count-1] to sum, both in device memory. */
     dt_status (*add)(void *device, float *sum, const float *v, int64_t count);
     /* Updates all parameters. If gradients are scaled and one of them is not finite, only the loss scale changes. */
     dt_status (*update)(const dt_update *u, const dt_exec *ex);
@@ -95,13 +97,18 @@ typedef struct {
     dt_status (*capture_end)(void *device, void **graph);
     dt_status (*replay)(void *device, void *graph);
     void (*graph_free)(void *device, void *graph);
-    /* Connects the device with the other ranks; NULL, as the next two are, where it cannot work with others. */
-    dt_status (*comm_open)(void *device, dt_dist *dist);
+    /* Connects the device with the other ranks, and describes the links in text. */
+    dt_status (*comm_open)(void *device, dt_dist *dist, char *text, size_t text_bytes);
     /* Sums data over all ranks, in place, once all that was launched before has run. It may run beside what is launched
-     * next. All ranks call it in the same order. slot: 0..DT_COMM_SLOTS-1. */
-    dt_status (*all_reduce)(void *device, void *data, int64_t count, dt_dtype type, int slot);
-    /* What is launched next sees the sums of all slots. */
+     * next. All ranks call it in the same order. */
+    dt_status (*all_reduce)(void *device, void *data, int64_t count, dt_sum_type type);
+    /* What is launched next sees all these sums. */
     dt_status (*all_reduce_join)(void *device);
+    /* Writes sum and state[0..n-1] to room, [DT_STEP_SUMS + n] doubles that all_reduce can sum; all in device memory.
+     */
+    dt_status (*pack_sums)(void *device, const dt_step_sum *sum, const float *state, int64_t n, double *room);
+    /* Takes the sum from there, and for state the mean over so many ranks. */
+    dt_status (*unpack_sums)(void *device, const double *room, int ranks, dt_step_sum *sum, float *state, int64_t n);
     /* Returns the table of kernels, [DT_OP_COUNT]. An entry is NULL where the device has no kernel for the operator. */
     const dt_kernel *const *(*kernels)(void);
 } dt_backend;

@@ -94,11 +94,19 @@ void dt_context_destroy(dt_context *ctx)
 
 dt_status dt_context_join(dt_context *ctx, dt_dist *dist)
 {
-    DT_CHECK(ctx->backend->comm_open, DT_ERR_UNSUPPORTED,
-             "device %s does not train on several ranks yet; use --device cpu, or one rank", ctx->backend->name);
-    DT_TRY(ctx->backend->comm_open(ctx->device, dist));
+    DT_TRY(dt_dist_agree(dist, "device", ctx->backend->name));
+    DT_TRY(ctx->backend->comm_open(ctx->device, dist, ctx->links, sizeof ctx->links));
     ctx->dist = dist;
     return DT_OK;
+}
+
+int dt_gpu_count(void)
+{
+#ifdef DETENT_HAVE_CUDA
+    return dt_backend_cuda.count();
+#else
+    return 0;
+#endif
 }
 
 const char *dt_context_backend(const dt_context *ctx)
@@ -109,6 +117,11 @@ const char *dt_context_backend(const dt_context *ctx)
 const char *dt_context_device(const dt_context *ctx)
 {
     return ctx->text;
+}
+
+const char *dt_context_links(const dt_context *ctx)
+{
+    return ctx->links;
 }
 
 const char *dt_context_fallback(const dt_context *ctx)

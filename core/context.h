@@ -15,6 +15,7 @@ struct dt_context {
     dt_dist *dist;      /* borrowed; NULL: this process is alone */
     int threads;        /* for the work of this context, >= 1 */
     char text[128];     /* what dt_context_device returns */
+    char links[256];    /* what dt_context_links returns */
     char fallback[256]; /* what dt_context_fallback returns */
     void *workspace;    /* activations and their gradients; all tapes share it, because one runs at a time */
     size_t workspace_bytes;

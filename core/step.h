@@ -4,6 +4,8 @@
 #ifndef DT_STEP_H
 #define DT_STEP_H
 
+#include "rng.h" /* DT_HD */
+
 #include <stdint.h>
 
 /* What a step reads. It is written before the step. */
@@ -27,6 +29,29 @@ typedef struct {
     int64_t n_labels; /* of SIGMOID_XENT: labels of all images, which n_correct counts among; else 0 */
     int64_t n_exact;  /* of SIGMOID_XENT: images all of whose labels were right; else 0 */
 } dt_step_sum;
+
+/* The same as doubles, in which counts are exact, so that one sum over ranks takes them all. */
+enum { DT_STEP_SUMS = 6 };
+
+static inline DT_HD void dt_step_sum_pack(const dt_step_sum *sum, double to[DT_STEP_SUMS])
+{
+    to[0] = sum->loss;
+    to[1] = sum->reconstruction;
+    to[2] = (double)sum->n_correct;
+    to[3] = (double)sum->n_images;
+    to[4] = (double)sum->n_labels;
+    to[5] = (double)sum->n_exact;
+}
+
+static inline DT_HD void dt_step_sum_unpack(const double from[DT_STEP_SUMS], dt_step_sum *sum)
+{
+    sum->loss = from[0];
+    sum->reconstruction = from[1];
+    sum->n_correct = (int64_t)from[2];
+    sum->n_images = (int64_t)from[3];
+    sum->n_labels = (int64_t)from[4];
+    sum->n_exact = (int64_t)from[5];
+}
 
 /* The loss scale. Gradients in 16 bits are `value` times too large, a power of two, so that the smallest do not vanish;
  * the optimiser divides by it. A step whose gradients overflow changes no parameter. Source: Micikevicius et al.,

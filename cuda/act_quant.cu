@@ -30,7 +30,7 @@ static dt_grid act_grid(const dt_node *node)
 {
     const dt_act_quant_params *p = (const dt_act_quant_params *)node->params;
     const int high = dt_act_high(p->bits, p->is_signed);
-    const float count = (float)dt_count(&node->out->shape);
+    const float count = (float)dt_step_count(node, dt_count(&node->out->shape));
     const dt_grid grid = { p->is_signed ? -high : 0, high, 1.0f / sqrtf(count * (float)high) };
     return grid;
 }

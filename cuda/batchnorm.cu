@@ -2,9 +2,10 @@
  * batchnorm.cu - CUDA kernels of batch normalisation; see layers/batchnorm.c, and layers/batchnorm.h for the
  *                arithmetic, and column_sums.h for the sums over rows.
  *
- * Scratch: [slices][2][C] sums in double, then [C] slopes.
+ * Scratch: [slices][2][C] sums in double, then [2][C] of them where ranks share the statistics, then [C] slopes.
  */
 #include "column_sums.h"
+#include "norm_sums.h"
 
 #include "../layers/batchnorm.h"
 #include "../core/grid_facts.h"
@@ -16,18 +17,27 @@ typedef struct {
     const float *q, *scale;
     int n_scale;
     int64_t rows, channels;
+    int64_t norm_rows; /* over which the statistics are: rows of all ranks, where they share them */
 } batchnorm_view;
 
 static batchnorm_view batchnorm_look(const dt_node *node)
 {
     const dt_tensor *x = node->in[X];
-    const batchnorm_view v = { dt_values(x), x->scale, x->n_scale, dt_rows(&x->shape), dt_channels(&x->shape) };
+    const int64_t rows = dt_rows(&x->shape);
+    const batchnorm_view v = {
+        dt_values(x), x->scale, x->n_scale, rows, dt_channels(&x->shape), dt_norm_rows(node, rows)
+    };
     return v;
 }
 
-static dt_batchnorm_slope *slopes_at(double *sums, const batchnorm_view *v)
+static double *total_at(double *sums, const batchnorm_view *v)
 {
-    return (dt_batchnorm_slope *)(sums + dt_column_sums_room(v->rows, v->channels));
+    return sums + dt_column_sums_room(v->rows, v->channels);
+}
+
+static dt_batchnorm_slope *slopes_at(double *sums, const dt_node *node, const batchnorm_view *v)
+{
+    return (dt_batchnorm_slope *)(total_at(sums, v) + dt_norm_room(node, v->channels));
 }
 
 /* One thread for each channel: mean and inv of the batch, and the running statistics move. */
@@ -40,7 +50,8 @@ __global__ static void batch_statistics_kernel(const double *sums, int64_t slice
     double sum, squares;
 
     dt_column_sums_add(sums, slices, v.channels, c, &sum, &squares);
-    const dt_batchnorm_moments m = dt_batchnorm_moments_of(sum, squares, v.rows, dt_scale_at(v.scale, v.n_scale, c));
+    const dt_batchnorm_moments m =
+        dt_batchnorm_moments_of(sum, squares, v.norm_rows, dt_scale_at(v.scale, v.n_scale, c));
     mean[c] = m.mean;
     inv[c] = dt_batchnorm_inv(m.var, p.epsilon);
     running_mean[c] = dt_batchnorm_move(running_mean[c], m.mean, p.momentum);
@@ -83,7 +94,7 @@ __global__ static void slopes_kernel(const double *sums, int64_t slices, batchno
 
     dt_column_sums_add(sums, slices, v.channels, c, &sum_dy, &sum_dyq);
     const double sum_dyx = dt_batchnorm_dgamma(sum_dy, sum_dyq, mean[c], inv[c], scale);
-    dt_batchnorm_slope k = dt_batchnorm_slope_of(sum_dy, sum_dyx, v.rows, gamma[c], mean[c], inv[c], scale);
+    dt_batchnorm_slope k = dt_batchnorm_slope_of(sum_dy, sum_dyx, v.norm_rows, gamma[c], mean[c], inv[c], scale);
     if (!training) k.mean_dy = k.slope = 0.0f;
     slopes[c] = k;
     if (dgamma) dt_give(&dgamma[c], (float)sum_dyx, (int)(fresh & 1u << GAMMA));
@@ -104,7 +115,7 @@ __global__ static void batchnorm_backward_kernel(batchnorm_view v, const dt_batc
 static dt_status batchnorm_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     const batchnorm_view v = batchnorm_look(node);
-    const size_t sums = (size_t)dt_column_sums_room(v.rows, v.channels);
+    const size_t sums = (size_t)(dt_column_sums_room(v.rows, v.channels) + dt_norm_room(node, v.channels));
     (void)ex;
 
     *scratch_bytes = sums * sizeof(double) + (size_t)v.channels * sizeof(dt_batchnorm_slope);
@@ -121,8 +132,16 @@ static dt_status batchnorm_forward(const dt_node *node, const dt_exec *ex)
     double *sums = (double *)ex->scratch;
 
     if (node->purpose.training) {
+        int64_t slices = dt_column_slices(v.rows);
         DT_TRY(dt_column_sums(v.q, v.q, v.rows, v.channels, sums, stream));
-        DT_LAUNCH(batch_statistics_kernel, channel_blocks, DT_BLOCK, 0, stream, sums, dt_column_slices(v.rows), v, *p,
+        if (dt_norm_is_shared(node)) {
+            double *total = total_at(sums, &v);
+            DT_TRY(dt_fold_slices(sums, slices, v.channels, total, stream));
+            DT_TRY(dt_norm_reduce(ex, total, 2 * v.channels));
+            sums = total;
+            slices = 1;
+        }
+        DT_LAUNCH(batch_statistics_kernel, channel_blocks, DT_BLOCK, 0, stream, sums, slices, v, *p,
                   dt_values(node->in[MEAN]), dt_values(node->in[VAR]), mean, inv);
     } else {
         DT_LAUNCH(running_statistics_kernel, channel_blocks, DT_BLOCK, 0, stream, dt_values(node->in[MEAN]),
@@ -135,22 +154,42 @@ static dt_status batchnorm_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
+/* gives: to dgamma and dbeta too */
+static dt_status slopes(const dt_node *node, const dt_exec *ex, const double *sums, int64_t slices, int gives)
+{
+    const batchnorm_view v = batchnorm_look(node);
+    const float *mean = (const float *)node->aux, *inv = mean + v.channels;
+
+    DT_LAUNCH(slopes_kernel, dt_blocks(v.channels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), sums, slices, v,
+              node->purpose.training, dt_values(node->in[GAMMA]), mean, inv, slopes_at((double *)ex->scratch, node, &v),
+              gives ? dt_grads(node->in[GAMMA]) : NULL, gives ? dt_grads(node->in[BETA]) : NULL, node->fresh);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+/* dgamma and dbeta are of this rank's sums, since all ranks' gradients are summed later. */
+static dt_status take_slopes(const dt_node *node, const dt_exec *ex, const batchnorm_view *v)
+{
+    double *sums = (double *)ex->scratch, *total = total_at(sums, v);
+
+    DT_TRY(slopes(node, ex, sums, dt_column_slices(v->rows), 1));
+    if (!node->purpose.training || !dt_norm_is_shared(node)) return DT_OK;
+    DT_TRY(dt_fold_slices(sums, dt_column_slices(v->rows), v->channels, total, dt_stream_of(ex)));
+    DT_TRY(dt_norm_reduce(ex, total, 2 * v->channels));
+    return slopes(node, ex, total, 1, 0);
+}
+
 static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
 {
     const batchnorm_view v = batchnorm_look(node);
     const cudaStream_t stream = dt_stream_of(ex);
-    const float *mean = (const float *)node->aux, *inv = mean + v.channels, *dy = dt_grads(node->out);
-    double *sums = (double *)ex->scratch;
-    dt_batchnorm_slope *slopes = slopes_at(sums, &v);
+    const float *dy = dt_grads(node->out);
 
-    DT_TRY(dt_column_sums(dy, v.q, v.rows, v.channels, sums, stream));
-    DT_LAUNCH(slopes_kernel, dt_blocks(v.channels, DT_BLOCK), DT_BLOCK, 0, stream, sums, dt_column_slices(v.rows), v,
-              node->purpose.training, dt_values(node->in[GAMMA]), mean, inv, slopes, dt_grads(node->in[GAMMA]),
-              dt_grads(node->in[BETA]), node->fresh);
-    DT_CUDA_LAUNCHED();
+    DT_TRY(dt_column_sums(dy, v.q, v.rows, v.channels, (double *)ex->scratch, stream));
+    DT_TRY(take_slopes(node, ex, &v));
     if (!dt_grads(node->in[X])) return DT_OK;
-    DT_LAUNCH(batchnorm_backward_kernel, dt_blocks(v.rows * v.channels, DT_BLOCK), DT_BLOCK, 0, stream, v, slopes, dy,
-              dt_grads(node->in[X]), (int)(node->fresh & 1u << X));
+    DT_LAUNCH(batchnorm_backward_kernel, dt_blocks(v.rows * v.channels, DT_BLOCK), DT_BLOCK, 0, stream, v,
+              slopes_at((double *)ex->scratch, node, &v), dy, dt_grads(node->in[X]), (int)(node->fresh & 1u << X));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

@@ -9,7 +9,7 @@
 
 /* One block: thread t takes images t, t + DT_BLOCK, ... Writes the mean loss and adds to the step's sums. */
 __global__ static void margin_forward_kernel(const float *length, const int32_t *labels, int64_t batch,
-                                             int64_t capsules, float *mean, dt_step *step)
+                                             int64_t capsules, int64_t step_batch, float *mean, dt_step *step)
 {
     const dt_margins margins = dt_margins_of(step->in.hard);
     double loss = 0.0, correct = 0.0;
@@ -26,7 +26,7 @@ __global__ static void margin_forward_kernel(const float *length, const int32_t 
     loss = dt_block_sum(loss);
     correct = dt_block_sum(correct);
     if (threadIdx.x > 0) return;
-    *mean = (float)(loss / (double)batch);
+    *mean = (float)(loss / (double)step_batch);
     step->sum.loss += loss;
     step->sum.n_correct += (int64_t)correct;
     step->sum.n_images += batch;
@@ -34,12 +34,12 @@ __global__ static void margin_forward_kernel(const float *length, const int32_t 
 
 /* one thread for each length; gives to dlength */
 __global__ static void margin_backward_kernel(const float *length, const int32_t *labels, const float *dloss,
-                                              int64_t batch, int64_t capsules, const dt_step *step, float *dlength,
-                                              int fresh)
+                                              int64_t batch, int64_t capsules, int64_t step_batch, const dt_step *step,
+                                              float *dlength, int fresh)
 {
     const int64_t i = dt_thread();
     if (i >= batch * capsules) return;
-    const double g = (double)*dloss / (double)batch;
+    const double g = (double)*dloss / (double)step_batch;
     const int is_label = i % capsules == labels[i / capsules];
 
     const double slope = dt_margin_slope(dt_margins_of(step->in.hard), (double)length[i], is_label);
@@ -61,26 +61,27 @@ __global__ static void squares_kernel(const float *y, const float *x, int64_t pi
 }
 
 /* One block: thread t adds images t, t + DT_BLOCK, ... Writes the scaled mean and adds to the step's sums. */
-__global__ static void squares_sum_kernel(const double *squares, int64_t batch, double scale, float *mean,
-                                          dt_step *step)
+__global__ static void squares_sum_kernel(const double *squares, int64_t batch, int64_t step_batch, double scale,
+                                          float *mean, dt_step *step)
 {
     double sum = 0.0;
 
     for (int64_t n = threadIdx.x; n < batch; n += DT_BLOCK) sum += squares[n];
     sum = dt_block_sum(sum);
     if (threadIdx.x > 0) return;
-    *mean = (float)(scale * sum / (double)batch);
+    *mean = (float)(scale * sum / (double)step_batch);
     step->sum.loss += scale * sum;
     step->sum.reconstruction += sum;
 }
 
 /* one thread for each value; gives to dy and dx, where they are not NULL. fresh: the node's. */
-__global__ static void reconstruction_backward_kernel(const float *y, const float *x, const float *dloss, int64_t batch,
-                                                      int64_t count, float scale, float *dy, float *dx, unsigned fresh)
+__global__ static void reconstruction_backward_kernel(const float *y, const float *x, const float *dloss,
+                                                      int64_t step_batch, int64_t count, float scale, float *dy,
+                                                      float *dx, unsigned fresh)
 {
     const int64_t i = dt_thread();
     if (i >= count) return;
-    const float slope = 2.0f * scale * *dloss / (float)batch * (y[i] - x[i]);
+    const float slope = 2.0f * scale * *dloss / (float)step_batch * (y[i] - x[i]);
 
     if (dy) dt_give(&dy[i], slope, (int)(fresh & 1u));
     if (dx) dt_give(&dx[i], -slope, (int)(fresh & 2u));
@@ -91,7 +92,8 @@ static dt_status margin_loss_forward(const dt_node *node, const dt_exec *ex)
     const int64_t batch = node->in[0]->shape.dim[0], capsules = node->in[0]->shape.dim[1];
 
     DT_LAUNCH(margin_forward_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
-              (const int32_t *)node->in[1]->data, batch, capsules, dt_values(node->out), ex->step);
+              (const int32_t *)node->in[1]->data, batch, capsules, dt_step_count(node, batch), dt_values(node->out),
+              ex->step);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -103,7 +105,7 @@ static dt_status margin_loss_backward(const dt_node *node, const dt_exec *ex)
     if (!dt_grads(node->in[0])) return DT_OK;
     DT_LAUNCH(margin_backward_kernel, dt_blocks(batch * capsules, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_values(node->in[0]), (const int32_t *)node->in[1]->data, dt_grads(node->out), batch, capsules,
-              ex->step, dt_grads(node->in[0]), (int)(node->fresh & 1u));
+              dt_step_count(node, batch), ex->step, dt_grads(node->in[0]), (int)(node->fresh & 1u));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -124,8 +126,8 @@ static dt_status reconstruction_loss_forward(const dt_node *node, const dt_exec 
     DT_LAUNCH(squares_kernel, (unsigned)batch, DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
               dt_values(node->in[1]), pixels, squares);
     DT_CUDA_LAUNCHED();
-    DT_LAUNCH(squares_sum_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), squares, batch, (double)p->scale,
-              dt_values(node->out), ex->step);
+    DT_LAUNCH(squares_sum_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), squares, batch, dt_step_count(node, batch),
+              (double)p->scale, dt_values(node->out), ex->step);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -137,8 +139,8 @@ static dt_status reconstruction_loss_backward(const dt_node *node, const dt_exec
     const int64_t count = dt_count(&y->shape);
 
     DT_LAUNCH(reconstruction_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(y),
-              dt_values(x), dt_grads(node->out), y->shape.dim[0], count, p->scale, dt_grads(y), dt_grads(x),
-              node->fresh);
+              dt_values(x), dt_grads(node->out), dt_step_count(node, y->shape.dim[0]), count, p->scale, dt_grads(y),
+              dt_grads(x), node->fresh);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

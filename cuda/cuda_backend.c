@@ -3,7 +3,7 @@
  *
  * CUDA's current device belongs to the thread. So a thread works on one GPU, that of the context which it opened last.
  *
- * Kernels: the .cu files of this folder.  Libraries: cudnn_graph.c, cublas_gemm.c.
+ * Kernels: the .cu files of this folder.  Libraries: cudnn_graph.c, cublas_gemm.c, comm_nccl.c.
  */
 #include "cuda_device.h"
 
@@ -48,11 +48,21 @@ static int cuda_present(void)
     return found != cudaSuccess || n_devices > 0;
 }
 
+static int cuda_count(void)
+{
+    int n_devices = 0;
+    const cudaError_t found = cudaGetDeviceCount(&n_devices);
+
+    if (found != cudaSuccess) (void)cudaGetLastError();
+    return found == cudaSuccess ? n_devices : 0;
+}
+
 static void cuda_close(void *state)
 {
     dt_cuda_device *d = state;
 
     if (!d) return;
+    dt_cuda_comm_close(d->comm);
     dt_cublas_close(d->cublas);
     dt_cudnn_close(d->cudnn);
     if (d->peek_done) (void)cudaEventDestroy(d->peek_done);
@@ -123,10 +133,12 @@ static dt_status cuda_write(void *device, void *dst, const void *host, size_t by
     return DT_OK;
 }
 
+/* With other ranks the wait comes first: a copy to pageable memory would wait by itself, whatever becomes of them. */
 static dt_status cuda_read(void *device, void *host, const void *src, size_t bytes)
 {
     const dt_cuda_device *d = device;
 
+    if (d->comm) DT_TRY(dt_cuda_comm_wait(d->comm, d->stream));
     DT_CUDA(cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, d->stream));
     DT_CUDA(cudaStreamSynchronize(d->stream));
     return DT_OK;
@@ -231,6 +243,7 @@ const dt_backend dt_backend_cuda = {
     .open = cuda_open,
     .close = cuda_close,
     .present = cuda_present,
+    .count = cuda_count,
     .alloc = cuda_alloc,
     .free = cuda_free,
     .write = cuda_write,
@@ -239,6 +252,7 @@ const dt_backend dt_backend_cuda = {
     .peek_begin = cuda_peek_begin,
     .peek_end = cuda_peek_end,
     .copy = cuda_copy,
+    .add = dt_cuda_add_gradients,
     .update = dt_cuda_update,
     .stream = cuda_stream,
     .storage = dt_conv_storage,
@@ -246,5 +260,10 @@ const dt_backend dt_backend_cuda = {
     .capture_end = cuda_capture_end,
     .replay = cuda_replay,
     .graph_free = cuda_graph_free,
+    .comm_open = dt_cuda_comm_open,
+    .all_reduce = dt_cuda_all_reduce,
+    .all_reduce_join = dt_cuda_all_reduce_join,
+    .pack_sums = dt_cuda_pack_sums,
+    .unpack_sums = dt_cuda_unpack_sums,
     .kernels = cuda_kernels,
 };

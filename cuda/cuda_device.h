@@ -7,10 +7,12 @@
 #include <cuda_runtime.h>
 
 #include "../core/backend.h"
+#include "comm.h"
 #include "cublas_gemm.h"
 #include "cudnn/cudnn_graph.h"
 
-/* The state of a device. Everything is launched on one stream, and so runs in the order of the launches. */
+/* The state of a device. Kernels are launched on one stream, and so run in the order of the launches; sums over ranks
+ * have another (comm.h). */
 typedef struct {
     int ordinal;
     cudaStream_t stream;
@@ -18,6 +20,7 @@ typedef struct {
     cudaEvent_t peek_done;
     dt_cudnn *cudnn;
     dt_cublas *cublas;
+    dt_cuda_comm *comm; /* NULL: this rank is alone */
 } dt_cuda_device;
 
 /* Does one optimiser update. In optim.cu. */

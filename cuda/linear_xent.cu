@@ -28,17 +28,20 @@ typedef struct {
     const float *x, *w, *b;
     const int32_t *labels;
     float smoothing;
+    int64_t step_batch; /* images of the whole step, of which this tape may have a part */
 } head_view;
 
 static head_view head_look(const dt_node *node)
 {
     const dt_softmax_xent_params *p = (const dt_softmax_xent_params *)node->params;
-    const head_view v = { dt_linear_size_of(node),
+    const dt_linear_size size = dt_linear_size_of(node);
+    const head_view v = { size,
                           dt_values(node->in[X]),
                           dt_values(node->in[W]),
                           dt_values(node->in[B]),
                           (const int32_t *)node->in[LABELS]->data,
-                          p->label_smoothing };
+                          p->label_smoothing,
+                          dt_step_count(node, size.batch) };
     return v;
 }
 
@@ -122,7 +125,7 @@ __global__ static void linear_xent_backward_kernel(head_view v, const float *p, 
     __shared__ float dz[ROWS][CLASSES], part[CLASSES][DT_BLOCK];
     const int row = (int)threadIdx.x / COLUMNS;
     const int64_t i = (int64_t)blockIdx.x * COLUMNS + threadIdx.x % COLUMNS, inputs = v.size.inputs;
-    const float g = *dloss / (float)v.size.batch;
+    const float g = *dloss / (float)v.step_batch;
 
     for (int64_t first = 0; first < v.size.features; first += CLASSES) {
         float w[CLASSES], dw[CLASSES];
@@ -165,7 +168,7 @@ static dt_status linear_xent_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(linear_xent_forward_kernel, dt_blocks(v.size.batch, IMAGES), IMAGES * CLASSES, 0, dt_stream_of(ex), v,
               (float *)node->aux, image);
     DT_CUDA_LAUNCHED();
-    return dt_cuda_xent_sum(image, v.size.batch, dt_values(node->out), ex);
+    return dt_cuda_xent_sum(image, v.size.batch, v.step_batch, dt_values(node->out), ex);
 }
 
 static dt_status linear_xent_backward(const dt_node *node, const dt_exec *ex)

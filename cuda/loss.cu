@@ -17,7 +17,8 @@ __global__ static void xent_rows_kernel(const float *z, const int32_t *labels, i
 }
 
 /* One block: thread t adds images t, t + DT_BLOCK, ... Writes the mean loss and adds to the step's sums. */
-__global__ static void xent_sum_kernel(const dt_xent_image *image, int64_t batch, float *mean, dt_step *step)
+__global__ static void xent_sum_kernel(const dt_xent_image *image, int64_t batch, int64_t step_batch, float *mean,
+                                       dt_step *step)
 {
     double loss = 0.0, correct = 0.0;
 
@@ -28,28 +29,29 @@ __global__ static void xent_sum_kernel(const dt_xent_image *image, int64_t batch
     loss = dt_block_sum(loss);
     correct = dt_block_sum(correct);
     if (threadIdx.x > 0) return;
-    *mean = (float)(loss / (double)batch);
+    *mean = (float)(loss / (double)step_batch);
     step->sum.loss += loss;
     step->sum.n_correct += (int64_t)correct;
     step->sum.n_images += batch;
 }
 
-dt_status dt_cuda_xent_sum(const dt_xent_image *image, int64_t batch, float *mean, const dt_exec *ex)
+dt_status dt_cuda_xent_sum(const dt_xent_image *image, int64_t batch, int64_t step_batch, float *mean,
+                           const dt_exec *ex)
 {
-    DT_LAUNCH(xent_sum_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), image, batch, mean, ex->step);
+    DT_LAUNCH(xent_sum_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), image, batch, step_batch, mean, ex->step);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 /* one thread for each logit; gives to dz */
 __global__ static void xent_backward_kernel(const float *p, const int32_t *labels, const float *dloss, int64_t batch,
-                                            int64_t classes, float smoothing, float *dz, int fresh)
+                                            int64_t step_batch, int64_t classes, float smoothing, float *dz, int fresh)
 {
     const int64_t i = dt_thread();
     if (i >= batch * classes) return;
     const int is_label = i % classes == labels[i / classes];
 
-    dt_give(&dz[i], dt_xent_slope(*dloss / (float)batch, p[i], is_label, classes, smoothing), fresh);
+    dt_give(&dz[i], dt_xent_slope(*dloss / (float)step_batch, p[i], is_label, classes, smoothing), fresh);
 }
 
 static dt_status softmax_xent_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
@@ -68,7 +70,7 @@ static dt_status softmax_xent_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(xent_rows_kernel, dt_blocks(batch, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
               (const int32_t *)node->in[1]->data, batch, classes, p->label_smoothing, (float *)node->aux, image);
     DT_CUDA_LAUNCHED();
-    return dt_cuda_xent_sum(image, batch, dt_values(node->out), ex);
+    return dt_cuda_xent_sum(image, batch, dt_step_count(node, batch), dt_values(node->out), ex);
 }
 
 static dt_status softmax_xent_backward(const dt_node *node, const dt_exec *ex)
@@ -78,8 +80,8 @@ static dt_status softmax_xent_backward(const dt_node *node, const dt_exec *ex)
 
     if (!dt_grads(node->in[0])) return DT_OK;
     DT_LAUNCH(xent_backward_kernel, dt_blocks(batch * classes, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              (const float *)node->aux, (const int32_t *)node->in[1]->data, dt_grads(node->out), batch, classes,
-              p->label_smoothing, dt_grads(node->in[0]), (int)(node->fresh & 1u));
+              (const float *)node->aux, (const int32_t *)node->in[1]->data, dt_grads(node->out), batch,
+              dt_step_count(node, batch), classes, p->label_smoothing, dt_grads(node->in[0]), (int)(node->fresh & 1u));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

@@ -8,7 +8,9 @@
 
 #include "../layers/loss.h"
 
-/* Writes the mean loss of the images, [batch], to *mean, and adds them to the step's sums. */
-DT_MUST_CHECK dt_status dt_cuda_xent_sum(const dt_xent_image *image, int64_t batch, float *mean, const dt_exec *ex);
+/* Writes what the images, [batch], give to the mean loss of a step of so many, to *mean, and adds them to the step's
+ * sums. */
+DT_MUST_CHECK dt_status dt_cuda_xent_sum(const dt_xent_image *image, int64_t batch, int64_t step_batch, float *mean,
+                                         const dt_exec *ex);
 
 #endif /* DT_CUDA_LOSS_H */

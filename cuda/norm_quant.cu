@@ -21,7 +21,8 @@
  * 35 and 40 us for the first node. Therefore nothing is divided by alpha, and there is one branch on a type for each
  * load and not for each value.
  *
- * Scratch is [slices][2][C] partial sums, and in backward [tiles][slices] parts of dalpha behind them, all in double.
+ * Scratch is [slices][2][C] partial sums, and in backward [tiles][slices] parts of dalpha behind them, all in double;
+ * at its end [2][C] sums, where ranks share the statistics.
  */
 #include "norm_quant.h"
 
@@ -112,18 +113,6 @@ __global__ static void __launch_bounds__(FORWARD_BLOCK, 1)
     }
 }
 
-/* One block, behind forward. A byte holds no NaN: a norm that has diverged, or a scale of x that is none, must show in
- * the loss, by way of y's scale. */
-__global__ static void mark_diverged_kernel(dt_nq_chain s, float *y_scale)
-{
-    for (int c = (int)threadIdx.x; c < s.channels; c += (int)blockDim.x) {
-        const float scale = dt_scale_at(s.scale, s.n_scale, c);
-        dt_batchnorm_line line = { scale, 0.0f };
-        if (s.has_norm) line = dt_batchnorm_fold(s.gamma[c], s.beta[c], s.mean[c], s.inv[c], scale);
-        if (line.a != line.a || line.b != line.b) *y_scale = NAN;
-    }
-}
-
 /* Grid: x slices, y tiles. part[slice][0][c] = sum of dz over the slice, part[slice][1][c] = sum of dz * x, where dz is
  * the gradient of batch norm's output; alpha_part[tile][slice] = the block's share of dalpha. */
 template <dt_dtype TYPE, int VEC, int POOL, int RULE>
@@ -202,7 +191,7 @@ __global__ static void __launch_bounds__(BACKWARD_BLOCK, 1)
     if (s.has_norm) dt_nq_take_slopes<VEC>(s, total, slope, to);
     dt_nq_take_lines(s, s.lanes * VEC, NULL, &line);
     if (to.dalpha && blockIdx.x == 0 && blockIdx.y == 0)
-        dt_nq_give_dalpha(alpha_part, slices * (int)gridDim.y, to.dalpha, to.alpha_fresh);
+        dt_nq_give_dalpha(alpha_part, to.alpha_parts, to.dalpha, to.alpha_fresh);
     if (!dx || at.channel >= s.channels) return;
     DT_UNROLL
     for (int j = 0; j < VEC; j++) {
@@ -269,7 +258,9 @@ typedef struct {
     cudaStream_t stream;
     int vec, tiles;
     int slices, gradient_slices; /* of the two kernels that sum */
+    const dt_exec *ex;
     double *part;
+    double *total; /* [2][C] sums of all ranks; NULL: statistics are of this rank alone */
 } chain_run;
 
 /* Blocks that share n rows or windows, of which a block has `threads` at once and a thread `each`. */
@@ -301,6 +292,7 @@ static void look_at_norm(const dt_norm_quant_params *p, const dt_node *node, dt_
     s->has_norm = p->has_norm;
     if (!p->has_norm) return;
     s->training = node->purpose.training;
+    s->norm_rows = dt_norm_rows(node, s->rows);
     s->epsilon = p->norm.epsilon;
     s->momentum = p->norm.momentum;
     s->gamma = dt_values(node->in[DT_NQ_GAMMA]);
@@ -327,11 +319,19 @@ static dt_nq_chain look_at_chain(const dt_node *node)
     s.most = dt_norm_quant_limits(p).high;
     if (p->has_quant) {
         s.alpha = dt_values(node->in[dt_norm_quant_alpha(p)]);
-        s.grid = dt_norm_quant_grid(&p->quant, dt_count(&node->out->shape));
+        s.grid = dt_norm_quant_grid(&p->quant, dt_step_count(node, dt_count(&node->out->shape)));
         s.unclamped = p->quant.unclamped;
         s.rule = p->quant.rule;
     }
     return s;
+}
+
+/* Doubles of the partial sums, in forward and in backward. */
+static int64_t own_room(const chain_run &r)
+{
+    const int64_t forward = (int64_t)2 * r.slices * r.s.channels;
+    const int64_t backward = (int64_t)r.gradient_slices * (2 * r.s.channels + r.tiles);
+    return forward > backward ? forward : backward;
 }
 
 /* 16 bytes of x at a time behind a norm, if the channels allow, by windows of 1 and of 2 x 2; everything else a channel
@@ -352,7 +352,9 @@ static chain_run look(const dt_node *node, const dt_exec *ex)
     if (r.gradient_slices < least) r.gradient_slices = least;
     r.node = node;
     r.stream = dt_stream_of(ex);
+    r.ex = ex;
     r.part = (double *)ex->scratch;
+    if (r.part && dt_norm_is_shared(node)) r.total = r.part + own_room(r); /* in prepare there is no scratch yet */
     return r;
 }
 
@@ -377,15 +379,18 @@ struct forward_pass {
         const dt_tensor *y = r.node->out;
         const int blocks = share(r.s.windows, FORWARD_BLOCK / r.s.lanes, WINDOWS_AT_ONCE, r.tiles);
 
-        if (r.s.has_norm && r.s.training) {
+        const int sums = r.s.has_norm && r.s.training, shares = sums && r.total;
+
+        if (sums) {
             DT_LAUNCH((sums_kernel<TYPE, VEC>), grid_of(r, r.slices), FORWARD_BLOCK, 0, r.stream, r.s, r.part);
             DT_CUDA_LAUNCHED();
         }
-        DT_LAUNCH((forward_kernel<TYPE, VEC, POOL>), grid_of(r, blocks), FORWARD_BLOCK, 0, r.stream, r.s, r.part,
-                  r.slices, y->data, y->type, y->scale);
+        if (shares) DT_TRY(dt_nq_share(r.s, r.ex, r.part, r.slices, r.total, NULL));
+        DT_LAUNCH((forward_kernel<TYPE, VEC, POOL>), grid_of(r, blocks), FORWARD_BLOCK, 0, r.stream, r.s,
+                  shares ? r.total : r.part, shares ? 1 : r.slices, y->data, y->type, y->scale);
         DT_CUDA_LAUNCHED();
         if (dt_type_bytes(y->type) == 1) {
-            DT_LAUNCH(mark_diverged_kernel, 1, DT_BLOCK, 0, r.stream, r.s, y->scale);
+            DT_LAUNCH(dt_nq_mark_diverged_kernel, 1, DT_BLOCK, 0, r.stream, r.s, y->scale);
             DT_CUDA_LAUNCHED();
         }
         return DT_OK;
@@ -406,14 +411,17 @@ template <dt_dtype TYPE, int VEC, int POOL, int RULE> static dt_status backward_
     to.gamma_fresh = (int)(r.node->fresh & 1u << DT_NQ_GAMMA);
     to.beta_fresh = (int)(r.node->fresh & 1u << DT_NQ_BETA);
     to.alpha_fresh = (int)(r.node->fresh & 1u << dt_norm_quant_alpha(p));
+    to.alpha_parts = r.gradient_slices * r.tiles;
     if (p->has_norm || to.dalpha) {
         DT_LAUNCH((gradient_sums_kernel<TYPE, VEC, POOL, RULE>), grid_of(r, r.gradient_slices), BACKWARD_BLOCK, 0,
                   r.stream, r.s, y->grad, y->grad_type, r.part, alpha_part);
         DT_CUDA_LAUNCHED();
     }
+    const int shares = p->has_norm && r.s.training && r.total;
+    if (shares) DT_TRY(dt_nq_share(r.s, r.ex, r.part, r.gradient_slices, r.total, &to));
     DT_LAUNCH((backward_kernel<TYPE, VEC, POOL, RULE>), grid_of(r, blocks), BACKWARD_BLOCK, 0, r.stream, r.s, y->grad,
-              y->grad_type, x->grad, x->grad_type, (int)(r.node->fresh & 1u), r.part, r.gradient_slices, alpha_part,
-              to);
+              y->grad_type, x->grad, x->grad_type, (int)(r.node->fresh & 1u), shares ? r.total : r.part,
+              shares ? 1 : r.gradient_slices, alpha_part, to);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -473,9 +481,7 @@ static dt_status norm_quant_prepare(dt_node *node, const dt_exec *ex, size_t *sc
              "%s: norm_quant: x is %s, and CUDA takes less than 2^30 rows; use a smaller batch", node->name,
              dt_shape_text(x, text, sizeof text));
     const chain_run r = look(node, ex);
-    const size_t forward = (size_t)2 * (size_t)r.slices * (size_t)r.s.channels;
-    const size_t backward = (size_t)r.gradient_slices * (size_t)(2 * r.s.channels + r.tiles);
-    *scratch_bytes = (forward > backward ? forward : backward) * sizeof(double);
+    *scratch_bytes = (size_t)(own_room(r) + dt_norm_room(node, r.s.channels)) * sizeof(double);
     return DT_OK;
 }
 

@@ -12,6 +12,7 @@
 #ifndef DT_CUDA_NORM_QUANT_H
 #define DT_CUDA_NORM_QUANT_H
 
+#include "norm_sums.h"
 #include "pack.h"
 
 #include "../quant/norm_quant.h"
@@ -27,8 +28,9 @@ typedef struct {
     int n_scale;
     dt_dtype type; /* F32 or F16 */
     int rows;
-    int windows; /* windows that have an element of y; without a pool the rows of x */
-    int corners; /* all windows, also those that the border cuts, which have no element of y */
+    int64_t norm_rows; /* over which the statistics are: rows of all ranks, where they share them */
+    int windows;       /* windows that have an element of y; without a pool the rows of x */
+    int corners;       /* all windows, also those that the border cuts, which have no element of y */
     int channels, height, width, out_height, out_width;
     int pool;  /* side of a window; 1: there is no pool */
     int lanes; /* threads of a window: a power of two, at most 32 */
@@ -153,7 +155,7 @@ __device__ static void dt_nq_take_statistics(const dt_nq_chain &s, int c, double
 
     if (s.training) {
         const dt_batchnorm_moments m =
-            dt_batchnorm_moments_of(sum, squares, s.rows, dt_scale_at(s.scale, s.n_scale, c));
+            dt_batchnorm_moments_of(sum, squares, s.norm_rows, dt_scale_at(s.scale, s.n_scale, c));
         *mean = m.mean;
         *inv = dt_batchnorm_inv(m.var, s.epsilon);
         if (writes) s.running_mean[c] = dt_batchnorm_move(s.running_mean[c], m.mean, s.momentum);
@@ -185,10 +187,23 @@ __device__ static void dt_nq_take_lines(const dt_nq_chain &s, int width, double 
     __syncthreads();
 }
 
+/* One block, behind forward. A byte holds no NaN: a norm that has diverged, or a scale of x that is none, must show in
+ * the loss, by way of y's scale. */
+__global__ static void dt_nq_mark_diverged_kernel(dt_nq_chain s, float *y_scale)
+{
+    for (int c = (int)threadIdx.x; c < s.channels; c += (int)blockDim.x) {
+        const float scale = dt_scale_at(s.scale, s.n_scale, c);
+        dt_batchnorm_line line = { scale, 0.0f };
+        if (s.has_norm) line = dt_batchnorm_fold(s.gamma[c], s.beta[c], s.mean[c], s.inv[c], scale);
+        if (line.a != line.a || line.b != line.b) *y_scale = NAN;
+    }
+}
+
 /* Where the gradients of the parameters go. Each may be NULL. */
 typedef struct {
     float *dgamma, *dbeta, *dalpha;
     int gamma_fresh, beta_fresh, alpha_fresh;
+    int alpha_parts; /* of which dalpha is the sum */
 } dt_nq_gradients;
 
 /* Computes the slopes of the tile's channels from the sums. One block of each tile gives dgamma and dbeta. In slope,
@@ -203,13 +218,40 @@ __device__ static void dt_nq_take_slopes(const dt_nq_chain &s, double (*total)[D
     if (c >= 0) {
         const float scale = dt_scale_at(s.scale, s.n_scale, c), mean = s.mean[c], inv = s.inv[c];
         const double dgamma = dt_batchnorm_dgamma(total[0][i], total[1][i], mean, inv, scale);
-        dt_batchnorm_slope k = dt_batchnorm_slope_of(total[0][i], dgamma, s.rows, s.gamma[c], mean, inv, scale);
+        dt_batchnorm_slope k = dt_batchnorm_slope_of(total[0][i], dgamma, s.norm_rows, s.gamma[c], mean, inv, scale);
         if (!s.training) k.mean_dy = k.slope = 0.0f;
         slope[i % VEC * s.lanes + i / VEC] = k;
         if (blockIdx.x == 0 && to.dgamma) dt_give(&to.dgamma[c], (float)dgamma, to.gamma_fresh);
         if (blockIdx.x == 0 && to.dbeta) dt_give(&to.dbeta[c], (float)total[0][i], to.beta_fresh);
     }
     __syncthreads();
+}
+
+/* One thread for each channel: gives dgamma and dbeta from the sums of this rank, total[2][C]. */
+__global__ static void dt_nq_give_norm_kernel(dt_nq_chain s, const double *total, dt_nq_gradients to)
+{
+    const int64_t c = dt_thread();
+    if (c >= s.channels) return;
+    const float scale = dt_scale_at(s.scale, s.n_scale, c);
+    const double dgamma = dt_batchnorm_dgamma(total[c], total[s.channels + c], s.mean[c], s.inv[c], scale);
+
+    if (to.dgamma) dt_give(&to.dgamma[c], (float)dgamma, to.gamma_fresh);
+    if (to.dbeta) dt_give(&to.dbeta[c], (float)total[c], to.beta_fresh);
+}
+
+/* Sets total, [2][C], to the sums over the slices of all ranks. In backward it gives dgamma and dbeta of this rank's
+ * sums, since all ranks' gradients are summed later; in forward `to` is NULL. */
+static inline dt_status dt_nq_share(const dt_nq_chain &s, const dt_exec *ex, const double *part, int slices,
+                                    double *total, dt_nq_gradients *to)
+{
+    DT_TRY(dt_fold_slices(part, slices, s.channels, total, dt_stream_of(ex)));
+    if (to) {
+        DT_LAUNCH(dt_nq_give_norm_kernel, dt_blocks(s.channels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), s, total,
+                  *to);
+        DT_CUDA_LAUNCHED();
+        to->dgamma = to->dbeta = NULL;
+    }
+    return dt_norm_reduce(ex, total, 2 * s.channels);
 }
 
 /* Adds the sum of part[0..n-1] to *dalpha, or overwrites it where it is fresh. Every thread must call it. */

@@ -119,4 +119,6 @@ const dt_backend dt_backend_cpu = {
     .comm_open = dt_cpu_comm_open,
     .all_reduce = dt_cpu_all_reduce,
     .all_reduce_join = dt_cpu_all_reduce_join,
+    .pack_sums = dt_cpu_pack_sums,
+    .unpack_sums = dt_cpu_unpack_sums,
 };

@@ -25,9 +25,13 @@ typedef struct {
 } dt_cpu_device;
 
 /* The functions of dt_backend for several ranks. */
-DT_MUST_CHECK dt_status dt_cpu_comm_open(void *device, dt_dist *dist);
-DT_MUST_CHECK dt_status dt_cpu_all_reduce(void *device, void *data, int64_t count, dt_dtype type, int slot);
+DT_MUST_CHECK dt_status dt_cpu_comm_open(void *device, dt_dist *dist, char *text, size_t text_bytes);
+DT_MUST_CHECK dt_status dt_cpu_all_reduce(void *device, void *data, int64_t count, dt_sum_type type);
 DT_MUST_CHECK dt_status dt_cpu_all_reduce_join(void *device);
+DT_MUST_CHECK dt_status dt_cpu_pack_sums(void *device, const dt_step_sum *sum, const float *state, int64_t n,
+                                         double *room);
+DT_MUST_CHECK dt_status dt_cpu_unpack_sums(void *device, const double *room, int ranks, dt_step_sum *sum, float *state,
+                                           int64_t n);
 /* Replaces the sums v[0..n-1] of a node's batch statistics by those of all ranks, where its purpose says that the
  * statistics are of several; else it does nothing. */
 DT_MUST_CHECK dt_status dt_cpu_norm_sums(const dt_node *node, const dt_exec *ex, double *v, int64_t n);

@@ -7,26 +7,44 @@
  */
 #include "cpu_backend.h"
 
-dt_status dt_cpu_comm_open(void *device, dt_dist *dist)
+#include <stdio.h>
+
+dt_status dt_cpu_comm_open(void *device, dt_dist *dist, char *text, size_t text_bytes)
 {
     dt_cpu_device *cpu = device;
 
     cpu->dist = dist;
+    snprintf(text, text_bytes, "TCP");
     return DT_OK;
 }
 
-dt_status dt_cpu_all_reduce(void *device, void *data, int64_t count, dt_dtype type, int slot)
+dt_status dt_cpu_all_reduce(void *device, void *data, int64_t count, dt_sum_type type)
 {
     dt_cpu_device *cpu = device;
-    (void)slot;
 
-    DT_CHECK(type == DT_F32, DT_ERR_UNSUPPORTED, "a sum over ranks of type %d; the CPU has f32", (int)type);
+    if (type == DT_SUM_F64) return dt_dist_sum(cpu->dist, "running sums", data, count);
     return dt_dist_sum_floats(cpu->dist, "gradients", data, count);
 }
 
 dt_status dt_cpu_all_reduce_join(void *device)
 {
     (void)device;
+    return DT_OK;
+}
+
+dt_status dt_cpu_pack_sums(void *device, const dt_step_sum *sum, const float *state, int64_t n, double *room)
+{
+    (void)device;
+    dt_step_sum_pack(sum, room);
+    for (int64_t i = 0; i < n; i++) room[DT_STEP_SUMS + i] = (double)state[i];
+    return DT_OK;
+}
+
+dt_status dt_cpu_unpack_sums(void *device, const double *room, int ranks, dt_step_sum *sum, float *state, int64_t n)
+{
+    (void)device;
+    dt_step_sum_unpack(room, sum);
+    for (int64_t i = 0; i < n; i++) state[i] = (float)(room[DT_STEP_SUMS + i] / ranks);
     return DT_OK;
 }
 

@@ -49,9 +49,16 @@ static const struct {
     const char *header;
     const char *folders[3];
 } libraries[] = {
-    { "oneapi/", { "layers" } },   { "cblas.h", { "layers" } },        { "cuda", { "cuda" } },
-    { "cudnn", { "cuda" } },       { "cublas", { "cuda" } },           { "zlib.h", { "datasets" } },
-    { "matio.h", { "datasets" } }, { "cjson/", { "formats", "cli" } }, { "argp.h", { "cli" } },
+    { "oneapi/", { "layers" } },
+    { "cblas.h", { "layers" } },
+    { "cuda", { "cuda" } },
+    { "cudnn", { "cuda" } },
+    { "cublas", { "cuda" } },
+    { "nccl", { "cuda" } },
+    { "zlib.h", { "datasets" } },
+    { "matio.h", { "datasets" } },
+    { "cjson/", { "formats", "cli" } },
+    { "argp.h", { "cli" } },
     { "sha2.h", { "formats", "core/dist" } },
 };
 

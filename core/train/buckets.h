@@ -14,6 +14,9 @@ typedef struct {
     int64_t first, count; /* gradients first .. first + count - 1 */
 } dt_bucket;
 
+/* As many as a step has at most. */
+enum { DT_BUCKETS = 4 };
+
 /* Writes at most `room` buckets, in the order in which they are complete, which together are all gradients of m. Each
  * but the last holds at least half of what the ones before it left. Returns their number. */
 int dt_buckets_of(const dt_tape *tape, const dt_model *m, dt_bucket *out, int room);

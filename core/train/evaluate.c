@@ -117,16 +117,13 @@ static dt_status run_range(dt_model *m, const dt_dataset_view *v, const dt_evalu
     return status;
 }
 
-/* Counts of images are exact in double. */
 static dt_status sum_over_ranks(dt_dist *dist, dt_step_sum *sum)
 {
-    double v[] = {
-        sum->loss,           sum->reconstruction, (double)sum->n_correct, (double)sum->n_images, (double)sum->n_labels,
-        (double)sum->n_exact
-    };
+    double v[DT_STEP_SUMS];
 
-    DT_TRY(dt_dist_sum(dist, "evaluation", v, sizeof v / sizeof v[0]));
-    *sum = (dt_step_sum){ v[0], v[1], (int64_t)v[2], (int64_t)v[3], (int64_t)v[4], (int64_t)v[5] };
+    dt_step_sum_pack(sum, v);
+    DT_TRY(dt_dist_sum(dist, "evaluation", v, DT_STEP_SUMS));
+    dt_step_sum_unpack(v, sum);
     return DT_OK;
 }
 

@@ -121,6 +121,7 @@ static dt_status step_tape_record(dt_trainer *t, const dt_part *part, dt_step_ta
     out->update.n_quantizers = dt_tape_deferred(out->tape, out->quantizer);
     out->update.quantizer = out->quantizer;
     out->update.scaled = has_narrow_gradients(out->tape);
+    if (t->model->ctx->dist) out->n_buckets = dt_buckets_of(out->tape, t->model, out->bucket, DT_BUCKETS);
     return keep_sums(t->model->ctx, out);
 }
 
@@ -171,6 +172,16 @@ static dt_status trainer_ranges(dt_trainer *t)
     return DT_OK;
 }
 
+static size_t queue_bytes(const dt_trainer *t)
+{
+    return (size_t)DT_UNROLL * (size_t)t->accumulate * sizeof *t->queue;
+}
+
+static size_t shared_bytes(const dt_trainer *t)
+{
+    return (size_t)(DT_STEP_SUMS + t->model->n_state) * sizeof *t->shared;
+}
+
 static dt_status trainer_optimiser(dt_trainer *t)
 {
     dt_model *m = t->model;
@@ -180,7 +191,10 @@ static dt_status trainer_optimiser(dt_trainer *t)
 
     DT_TRY(trainer_ranges(t));
     DT_TRY(dt_device_zero(ctx, m->dw, bytes)); /* what no step reaches stays 0 */
-    DT_TRY(dt_device_alloc(ctx, DT_UNROLL * sizeof *t->queue, (void **)&t->queue));
+    DT_TRY(dt_device_alloc(ctx, queue_bytes(t), (void **)&t->queue));
+    t->to_queue = malloc(queue_bytes(t));
+    DT_CHECK(t->to_queue, DT_ERR_MEMORY, "no memory for what %d parts of %d steps read", t->accumulate, DT_UNROLL);
+    if (ctx->dist) DT_TRY(dt_device_alloc(ctx, shared_bytes(t), (void **)&t->shared));
     DT_TRY(dt_device_alloc(ctx, bytes, (void **)&t->m1));
     DT_TRY(dt_device_zero(ctx, t->m1, bytes));
     if (t->accumulate > 1) DT_TRY(dt_device_alloc(ctx, bytes, (void **)&t->part_sum));
@@ -291,7 +305,9 @@ void dt_trainer_destroy(dt_trainer *t)
     dt_device_free(ctx, t->part_sum, bytes);
     dt_device_free(ctx, t->m2, bytes);
     dt_device_free(ctx, t->m1, bytes);
-    dt_device_free(ctx, t->queue, DT_UNROLL * sizeof *t->queue);
+    dt_device_free(ctx, t->queue, queue_bytes(t));
+    dt_device_free(ctx, t->shared, shared_bytes(t));
+    free(t->to_queue);
     dt_device_data_destroy(ctx, &t->data);
     dt_model_destroy(t->model);
     free(t->range);

@@ -5,12 +5,13 @@
 #ifndef DT_TRAINER_H
 #define DT_TRAINER_H
 
+#include "buckets.h"
 #include "inference.h"
 
 /* Steps of the longer captured graph. One replay runs them all, because each replay costs some microseconds. */
 enum { DT_UNROLL = 8 };
 
-/* A captured graph of one or several steps. */
+/* A captured graph of one or several steps. That of a step in parts is with the tape of its first part. */
 typedef struct {
     void *graph;    /* NULL: not captured yet */
     int generation; /* the context's when the graph was captured; if it has changed, the graph is captured again */
@@ -28,11 +29,13 @@ typedef struct {
 typedef struct {
     dt_tape *tape;
     dt_tensor *loss;
-    dt_part part;               /* all but `first` is of this tape alone */
-    int warm;                   /* 1: it has run once without capture, so that libraries have loaded what they need */
-    dt_captured once, unrolled; /* graphs of one step and of DT_UNROLL steps */
-    dt_update update;           /* with this tape's quantizers */
-    const dt_node **quantizer;  /* owned; the nodes whose backward is deferred to the update */
+    dt_part part;                 /* all but `first` is of this tape alone */
+    int warm;                     /* 1: it has run once without capture, so that libraries have loaded what they need */
+    dt_captured once, unrolled;   /* graphs of one step and of DT_UNROLL steps */
+    dt_update update;             /* with this tape's quantizers */
+    const dt_node **quantizer;    /* owned; the nodes whose backward is deferred to the update */
+    dt_bucket bucket[DT_BUCKETS]; /* [n_buckets]; none where this rank is alone */
+    int n_buckets;
 } dt_step_tape;
 
 /* Tapes of a trainer: one for full batches, and up to four for the parts of an epoch's last batch. */
@@ -49,7 +52,9 @@ struct dt_trainer {
     int n_tapes;
     int accumulate;         /* parts that this rank computes of each step, >= 1 */
     float *part_sum;        /* [n_trained] in device memory: gradients of the parts so far; NULL for one part */
-    dt_step_in *queue;      /* [DT_UNROLL] in device memory: what the next steps read */
+    dt_step_in *queue;      /* [DT_UNROLL][accumulate] in device memory: what the parts of the next steps read */
+    dt_step_in *to_queue;   /* the same in host memory, where it is made */
+    double *shared;         /* [DT_STEP_SUMS + n_state] in device memory: what ranks bring together in each step */
     float *m1, *m2;         /* [n_trained] in device memory: the optimiser's state; m2 is NULL for SGD */
     dt_update update;       /* without quantizers; each tape has a copy with its own */
     dt_update_range *range; /* [update.n_ranges] in host memory */
@@ -69,14 +74,12 @@ int dt_trainer_step_images(const dt_trainer *t, int64_t step);
 
 /* DT_ERR_ARGUMENT if n images cannot be shared in batches as the configuration says, by all ranks of the context. */
 DT_MUST_CHECK dt_status dt_parts_check(const dt_context *ctx, const dt_train_config *cfg, int64_t n);
-/* Returns 1 if a step of t is one part, of this rank alone. */
-int dt_trainer_is_whole(const dt_trainer *t);
 /* Returns part i of this rank, 0..accumulate-1, of a step of so many images. */
 dt_part dt_trainer_part(const dt_trainer *t, int step_images, int i);
 /* Returns the tape of a part, or NULL if there is none yet. */
 dt_step_tape *dt_trainer_tape(dt_trainer *t, const dt_part *part);
-/* Runs the step that reads `in`, whose `first` is that of the step, in parts, and updates. */
-DT_MUST_CHECK dt_status dt_trainer_run_parts(dt_trainer *t, const dt_step_in *in);
+/* Launches step number i of the queue, of so many images: all of this rank's parts, the sums over ranks, the update. */
+DT_MUST_CHECK dt_status dt_trainer_launch_step(dt_trainer *t, int step_images, int i);
 
 /* Makes `step` the number of steps done, and restores the epoch's running sums from a checkpoint's `state`. It restores
  * the loss scale too, unless no gradient of this trainer is scaled. */

@@ -8,30 +8,22 @@
  * Every part divides by the images of the whole step, so gradients of parts are summed and nothing is scaled: the step
  * is the one that a single rank takes, but for the order of the sums. The same sums go to all ranks, and each makes the
  * same update of them. Running sums and running statistics are brought together in each step, so that they are equal on
- * all ranks wherever a run is stopped, saved or measured: sums in the order of ranks, statistics as their mean.
+ * all ranks wherever a run is stopped, saved or measured: statistics as their mean. All of it is launched on the
+ * device, so that a step can be captured.
  *
- * Tests: tests/core/test_ranks.c, tests/core/test_buckets.c.
+ * Tests: tests/core/test_ranks.c, tests/core/test_ranks_cuda.c, tests/core/test_buckets.c.
  */
-#include "buckets.h"
 #include "trainer.h"
 
 #include "../half.h" /* dt_float_bits */
 
 #include <stdlib.h>
-#include <string.h>
-
-static int n_parts(const dt_context *ctx, int accumulate)
-{
-    return dt_dist_size(ctx->dist) * accumulate;
-}
 
 dt_status dt_parts_check(const dt_context *ctx, const dt_train_config *cfg, int64_t n)
 {
     const int accumulate = cfg->accumulate > 1 ? cfg->accumulate : 1, ranks = dt_dist_size(ctx->dist);
-    const int parts = n_parts(ctx, accumulate), rest = (int)(n % cfg->batch);
+    const int parts = ranks * accumulate, rest = (int)(n % cfg->batch);
 
-    DT_CHECK(accumulate == 1 || ctx->backend->add, DT_ERR_UNSUPPORTED,
-             "device %s does not accumulate yet; use --device cpu, or leave --accumulate out", ctx->backend->name);
     DT_CHECK(cfg->batch % parts == 0, DT_ERR_ARGUMENT,
              "batch is %d, the images of a step of all %d ranks, each in %d parts; it must be a multiple of %d",
              cfg->batch, ranks, accumulate, parts);
@@ -40,11 +32,6 @@ dt_status dt_parts_check(const dt_context *ctx, const dt_train_config *cfg, int6
              "batch, or fewer parts",
              (long long)n, cfg->batch, rest, parts);
     return DT_OK;
-}
-
-int dt_trainer_is_whole(const dt_trainer *t)
-{
-    return n_parts(t->model->ctx, t->accumulate) == 1;
 }
 
 dt_part dt_trainer_part(const dt_trainer *t, int step_images, int i)
@@ -74,87 +61,53 @@ dt_step_tape *dt_trainer_tape(dt_trainer *t, const dt_part *part)
 /* ---- sums over ranks ---- */
 
 typedef struct {
-    const dt_context *ctx;
-    float *dw;
-    dt_bucket bucket[DT_COMM_SLOTS];
-    int n, next; /* the first that is not under way */
+    const dt_trainer *t;
+    const dt_step_tape *s;
+    int next; /* the first bucket that is not under way */
 } reduction;
 
 static dt_status reduce_next(reduction *r)
 {
-    const dt_bucket *b = &r->bucket[r->next];
+    const dt_context *ctx = r->t->model->ctx;
+    const dt_bucket *b = &r->s->bucket[r->next++];
 
-    return r->ctx->backend->all_reduce(r->ctx->device, r->dw + b->first, b->count, DT_F32, r->next++);
+    return ctx->backend->all_reduce(ctx->device, r->t->model->dw + b->first, b->count, DT_SUM_F32);
 }
 
 static dt_status reduce_complete(void *user, const dt_node *node)
 {
     reduction *r = user;
 
-    while (r->next < r->n && r->bucket[r->next].last == node) DT_TRY(reduce_next(r));
+    while (r->next < r->s->n_buckets && r->s->bucket[r->next].last == node) DT_TRY(reduce_next(r));
     return DT_OK;
 }
 
-/* What a rank adds to the running sums in a step, and its running statistics behind it. */
-static size_t shared_bytes(const dt_trainer *t)
+/* Rank 0 has the running sums of all ranks and of all steps before; the others have those of this step. */
+static dt_status begin_sums(dt_trainer *t)
 {
-    return sizeof(dt_step_sum) + (size_t)t->model->n_state * sizeof(float);
+    dt_context *ctx = t->model->ctx;
+
+    return dt_dist_rank(ctx->dist) > 0 ? dt_device_zero(ctx, &ctx->step->sum, sizeof ctx->step->sum) : DT_OK;
 }
 
-static void add_sum(dt_step_sum *sum, const dt_step_sum *more)
+/* Running sums and statistics are final when the last part's forward has run: they are summed beside its backward. */
+static dt_status reduce_sums(dt_trainer *t)
 {
-    sum->loss += more->loss;
-    sum->reconstruction += more->reconstruction;
-    sum->n_correct += more->n_correct;
-    sum->n_images += more->n_images;
-    sum->n_labels += more->n_labels;
-    sum->n_exact += more->n_exact;
+    const dt_model *m = t->model;
+    const dt_context *ctx = m->ctx;
+
+    DT_TRY(ctx->backend->pack_sums(ctx->device, &ctx->step->sum, m->state, m->n_state, t->shared));
+    return ctx->backend->all_reduce(ctx->device, t->shared, DT_STEP_SUMS + m->n_state, DT_SUM_F64);
 }
 
-/* The mean of equal values is that value: n of them are summed in double, exactly. */
-static void average_state(const unsigned char *all, size_t stride, int ranks, int64_t n, float *out)
+static dt_status end_sums(dt_trainer *t)
 {
-    for (int64_t i = 0; i < n; i++) {
-        double sum = 0.0;
-        for (int r = 0; r < ranks; r++) {
-            float v;
-            memcpy(&v, all + (size_t)r * stride + sizeof(dt_step_sum) + (size_t)i * sizeof v, sizeof v);
-            sum += (double)v;
-        }
-        out[i] = (float)(sum / ranks);
-    }
-}
+    const dt_model *m = t->model;
+    const dt_context *ctx = m->ctx;
 
-/* mine is [shared_bytes], and all [ranks][shared_bytes]. */
-static dt_status share_by(dt_trainer *t, const dt_step_sum *before, unsigned char *mine, unsigned char *all)
-{
-    dt_model *m = t->model;
-    dt_context *ctx = m->ctx;
-    const size_t bytes = shared_bytes(t), state_bytes = (size_t)m->n_state * sizeof(float);
-    const int ranks = dt_dist_size(ctx->dist);
-    dt_step_sum sum = *before, more;
-
-    DT_TRY(dt_device_read(ctx, mine, &ctx->step->sum, sizeof sum));
-    DT_TRY(dt_device_read(ctx, mine + sizeof sum, m->state, state_bytes));
-    DT_TRY(dt_dist_gather(ctx->dist, "running sums", mine, bytes, all));
-    for (int r = 0; r < ranks; r++) {
-        memcpy(&more, all + (size_t)r * bytes, sizeof more);
-        add_sum(&sum, &more);
-    }
-    average_state(all, bytes, ranks, m->n_state, (float *)(void *)(mine + sizeof sum));
-    DT_TRY(dt_device_write(ctx, &ctx->step->sum, &sum, sizeof sum));
-    return dt_device_write(ctx, m->state, mine + sizeof sum, state_bytes);
-}
-
-static dt_status share_sums(dt_trainer *t, const dt_step_sum *before)
-{
-    const size_t bytes = shared_bytes(t), ranks = (size_t)dt_dist_size(t->model->ctx->dist);
-    unsigned char *room = malloc((ranks + 1) * bytes);
-
-    DT_CHECK(room, DT_ERR_MEMORY, "no memory for the running statistics of %zu ranks", ranks);
-    const dt_status status = share_by(t, before, room, room + bytes);
-    free(room);
-    return status;
+    DT_TRY(ctx->backend->all_reduce_join(ctx->device));
+    return ctx->backend->unpack_sums(ctx->device, t->shared, dt_dist_size(ctx->dist), &ctx->step->sum, m->state,
+                                     m->n_state);
 }
 
 /* ---- the step ---- */
@@ -176,43 +129,35 @@ static dt_status add_part(dt_trainer *t, int i)
     return status;
 }
 
-/* Gradients of one part are summed over ranks while its backward runs. */
-static dt_status run_part(dt_trainer *t, const dt_step_in *in, const dt_part *part, reduction *r)
+/* Gradients of one part are summed over ranks while its backward runs; those of several when all are added. */
+static dt_status launch_part(dt_trainer *t, const dt_step_in *in, const dt_step_tape *s, int i, reduction *r)
 {
     dt_context *ctx = t->model->ctx;
-    dt_step_tape *s = dt_trainer_tape(t, part);
-    dt_step_in of_part = *in;
+    const int is_only = t->accumulate == 1;
 
-    of_part.first += part->first;
-    DT_TRY(dt_device_write(ctx, &ctx->step->in, &of_part, sizeof of_part));
+    DT_TRY(ctx->backend->copy(ctx->device, &ctx->step->in, in, sizeof *in));
     DT_TRY(dt_tape_run(s->tape, DT_PASS_FORWARD, NULL, NULL));
-    return dt_tape_run(s->tape, DT_PASS_BACKWARD, r->n > 0 && t->accumulate == 1 ? reduce_complete : NULL, r);
+    if (ctx->dist && i == t->accumulate - 1) DT_TRY(reduce_sums(t));
+    DT_TRY(dt_tape_run(s->tape, DT_PASS_BACKWARD, ctx->dist && is_only ? reduce_complete : NULL, r));
+    return add_part(t, i);
 }
 
-dt_status dt_trainer_run_parts(dt_trainer *t, const dt_step_in *in)
+dt_status dt_trainer_launch_step(dt_trainer *t, int step_images, int i)
 {
-    dt_model *m = t->model;
-    dt_context *ctx = m->ctx;
-    const int step_images = dt_trainer_step_images(t, t->step);
-    reduction r = { .ctx = ctx, .dw = m->dw };
-    dt_part part = { 0 };
-    dt_step_sum before;
+    dt_context *ctx = t->model->ctx;
+    dt_part part = dt_trainer_part(t, step_images, 0);
+    const dt_step_tape *s = dt_trainer_tape(t, &part);
+    reduction r = { .t = t, .s = s };
 
-    if (ctx->dist) {
-        part = dt_trainer_part(t, step_images, 0);
-        r.n = dt_buckets_of(dt_trainer_tape(t, &part)->tape, m, r.bucket, DT_COMM_SLOTS);
-        DT_TRY(dt_device_read(ctx, &before, &ctx->step->sum, sizeof before));
-        DT_TRY(dt_device_zero(ctx, &ctx->step->sum, sizeof before));
+    DT_TRY(begin_sums(t));
+    for (int k = 0; k < t->accumulate; k++) {
+        part = dt_trainer_part(t, step_images, k);
+        s = dt_trainer_tape(t, &part);
+        DT_TRY(launch_part(t, &t->queue[i * t->accumulate + k], s, k, &r));
     }
-    for (int i = 0; i < t->accumulate; i++) {
-        part = dt_trainer_part(t, step_images, i);
-        DT_TRY(run_part(t, in, &part, &r));
-        DT_TRY(add_part(t, i));
-    }
-    while (r.next < r.n) DT_TRY(reduce_next(&r));
-    if (ctx->dist) DT_TRY(ctx->backend->all_reduce_join(ctx->device));
-    if (ctx->dist) DT_TRY(share_sums(t, &before));
-    return dt_context_update(ctx, &dt_trainer_tape(t, &part)->update);
+    while (r.next < r.s->n_buckets) DT_TRY(reduce_next(&r));
+    if (ctx->dist) DT_TRY(end_sums(t));
+    return dt_context_update(ctx, &s->update);
 }
 
 /* ---- the same begin, and the same end ---- */

@@ -58,34 +58,33 @@ static dt_step_in step_inputs(const dt_trainer *t, int64_t step)
                          .hard = is_hard(&t->config, epoch) };
 }
 
+/* What the parts of that step read. */
+static void part_inputs(dt_trainer *t, int64_t step, dt_step_in *to)
+{
+    const dt_step_in in = step_inputs(t, step);
+
+    for (int k = 0; k < t->accumulate; k++) {
+        to[k] = in;
+        to[k].first += dt_trainer_part(t, dt_trainer_step_images(t, step), k).first;
+    }
+}
+
 /* Queues what the next n steps read; they are of one epoch. */
 static dt_status write_steps(dt_trainer *t, int n)
 {
     dt_context *ctx = t->model->ctx;
-    dt_step_in in[DT_UNROLL];
 
     DT_TRY(load_order(t, dt_trainer_epoch(t)));
     if (t->step % dt_trainer_steps_per_epoch(t) == 0) {
         DT_TRY(dt_device_zero(ctx, &ctx->step->sum, sizeof ctx->step->sum));
     }
-    for (int i = 0; i < n; i++) in[i] = step_inputs(t, t->step + i);
-    return dt_device_write(ctx, t->queue, in, (size_t)n * sizeof *in);
-}
-
-/* Step number i of the queue. */
-static dt_status run_step(dt_trainer *t, dt_step_tape *s, int i)
-{
-    dt_context *ctx = t->model->ctx;
-
-    DT_TRY(ctx->backend->copy(ctx->device, &ctx->step->in, &t->queue[i], sizeof ctx->step->in));
-    DT_TRY(dt_tape_run(s->tape, DT_PASS_FORWARD, NULL, NULL));
-    DT_TRY(dt_tape_run(s->tape, DT_PASS_BACKWARD, NULL, NULL));
-    return dt_context_update(ctx, &s->update);
+    for (int i = 0; i < n; i++) part_inputs(t, t->step + i, t->to_queue + i * t->accumulate);
+    return dt_device_write(ctx, t->queue, t->to_queue, (size_t)(n * t->accumulate) * sizeof *t->queue);
 }
 
 static dt_status run_eagerly(dt_trainer *t, dt_step_tape *s, int n)
 {
-    for (int i = 0; i < n; i++) DT_TRY(run_step(t, s, i));
+    for (int i = 0; i < n; i++) DT_TRY(dt_trainer_launch_step(t, s->part.step_images, i));
     s->warm = 1;
     return DT_OK;
 }
@@ -94,7 +93,7 @@ static int can_capture(const dt_trainer *t)
 {
     const dt_context *ctx = t->model->ctx;
 
-    return ctx->backend->capture_begin && !ctx->opt.no_graph && dt_trainer_is_whole(t);
+    return ctx->backend->capture_begin && !ctx->opt.no_graph;
 }
 
 static dt_status capture_steps(dt_trainer *t, dt_step_tape *s, int n, dt_captured *c)
@@ -114,7 +113,7 @@ static dt_status capture_steps(dt_trainer *t, dt_step_tape *s, int n, dt_capture
     return DT_OK;
 }
 
-/* The tape of the next step, which is one part: the epoch's last batch may be smaller. */
+/* The tape of the first part of the next step: the epoch's last batch may be smaller. */
 static dt_step_tape *next_tape(dt_trainer *t)
 {
     const dt_part part = dt_trainer_part(t, dt_trainer_step_images(t, t->step), 0);
@@ -143,15 +142,18 @@ static int has_sums(const dt_step_tape *s)
     return 1;
 }
 
-/* Launched, or captured and replayed. */
-static dt_status run_whole(dt_trainer *t, int n)
+/* Launched, or captured and replayed. Ranks do the same: a capture may be a work of all, and whether memory has moved
+ * depends on the sizes of a rank's own parts. */
+static dt_status run_steps(dt_trainer *t, int n)
 {
     dt_context *ctx = t->model->ctx;
     dt_step_tape *s = next_tape(t);
     dt_captured *c = n == DT_UNROLL ? &s->unrolled : &s->once;
 
     if (!can_capture(t) || !s->warm || !has_sums(s)) return run_eagerly(t, s, n);
-    if (!c->graph || c->generation != ctx->generation) DT_TRY(capture_steps(t, s, n, c));
+    int is_old = !c->graph || c->generation != ctx->generation;
+    DT_TRY(dt_dist_any(ctx->dist, "capturing", &is_old));
+    if (is_old) DT_TRY(capture_steps(t, s, n, c));
     return ctx->backend->replay(ctx->device, c->graph);
 }
 
@@ -161,12 +163,7 @@ static dt_status advance(dt_trainer *t, int n)
 
     DT_TRY(write_steps(t, n));
     t->data_seconds += now_seconds() - begin;
-    if (dt_trainer_is_whole(t)) {
-        DT_TRY(run_whole(t, n));
-    } else {
-        const dt_step_in in = step_inputs(t, t->step);
-        DT_TRY(dt_trainer_run_parts(t, &in));
-    }
+    DT_TRY(run_steps(t, n));
     t->step += n;
     return DT_OK;
 }

@@ -28,13 +28,18 @@ DT_API void dt_options_default(dt_options *out);
 /* Opens a device. DT_ERR_ARGUMENT: an option is out of its range. DT_ERR_UNSUPPORTED: there is no such device. */
 DT_API DT_MUST_CHECK dt_status dt_context_create(const dt_options *opt, dt_context **out);
 DT_API void dt_context_destroy(dt_context *ctx);
+/* Returns how many GPUs can be used here; 0 in a build without CUDA. */
+DT_API int dt_gpu_count(void);
 /* Lets what is made from ctx after this work with the other ranks of dist, which must outlive ctx: trainers take this
- * rank's share of each step, and evaluations its share of the images. DT_ERR_UNSUPPORTED: the device cannot. */
+ * rank's share of each step, and evaluations its share of the images. All ranks call it, with devices of one kind.
+ * DT_ERR_UNSUPPORTED: the device cannot. */
 DT_API DT_MUST_CHECK dt_status dt_context_join(dt_context *ctx, dt_dist *dist);
 /* Returns "cpu" or "cuda". */
 DT_API const char *dt_context_backend(const dt_context *ctx);
 /* Returns a description of the device for people, such as "2 threads, avx512_core_bf16". */
 DT_API const char *dt_context_device(const dt_context *ctx);
+/* Returns a description of the links to the other ranks, such as "TCP"; "" before dt_context_join. */
+DT_API const char *dt_context_links(const dt_context *ctx);
 /* Returns the reason for which "auto" did not take the GPU that the machine has. It is "" if "auto" took it, if there
  * is no GPU, or if the backend was not "auto". */
 DT_API const char *dt_context_fallback(const dt_context *ctx);

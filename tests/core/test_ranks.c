@@ -3,111 +3,7 @@
  * bits, and the parameters after 20 steps are near; every rank has the same bits; runs repeat; parts of an accumulation
  * are as good as ranks; images that cannot be shared evenly are shared still.
  */
-#include "../support/ranks_here.h"
-#include "../support/tiny_run.h"
-
-#include <math.h>
-
-enum { MOST_VALUES = 1 << 16 };
-
-/* What a rank has at the end. */
-typedef struct {
-    int n_trained, n_state;
-    float w[MOST_VALUES], state[MOST_VALUES];
-    dt_step_sum first, last; /* running sums after the first step, and at the end */
-    dt_metrics eval;
-} outcome;
-
-typedef struct {
-    tiny_options o;
-    int steps;
-    outcome *of; /* [RANKS_MOST] */
-    int sees_others;
-} job;
-
-static int finish(const tiny_run *r, outcome *out)
-{
-    const dt_model *m = r->model;
-    dt_step now;
-
-    RANK_SAYS(m->n_trained <= MOST_VALUES && m->n_state <= MOST_VALUES, "%lld values", (long long)m->n_trained);
-    out->n_trained = (int)m->n_trained;
-    out->n_state = (int)m->n_state;
-    RANK_MUST(dt_device_read(r->ctx, out->w, m->w, (size_t)m->n_trained * sizeof(float)));
-    RANK_MUST(dt_device_read(r->ctx, out->state, m->state, (size_t)m->n_state * sizeof(float)));
-    RANK_MUST(dt_trainer_state(r->trainer, &now));
-    out->last = now.sum;
-    return 0;
-}
-
-static int open_run(const job *j, dt_dist *d, tiny_run *r)
-{
-    const dt_dataset_options data = { .name = "synthetic", .split = DT_SPLIT_TRAIN, .limit = j->o.images, .seed = 1 };
-
-    RANK_MUST(dt_context_create(&j->o.context, &r->ctx));
-    if (d) RANK_MUST(dt_context_join(r->ctx, d));
-    RANK_MUST(dt_dataset_open(&data, &r->data));
-    RANK_MUST(dt_model_create(r->ctx, &j->o.model, &r->model));
-    RANK_MUST(dt_trainer_create(r->model, r->data, &j->o.train, &r->trainer));
-    RANK_MUST(dt_trainer_calibrate(r->trainer));
-    RANK_MUST(dt_trainer_broadcast(r->trainer));
-    return 0;
-}
-
-static int train(dt_dist *d, void *user)
-{
-    const job *j = user;
-    outcome *out = &j->of[dt_dist_rank(d)];
-    tiny_run r = { 0 };
-    dt_step now;
-
-    if (open_run(j, d, &r) != 0) return 1;
-    for (int i = 0; i < j->steps; i++) {
-        RANK_MUST(dt_trainer_step(r.trainer));
-        RANK_MUST(dt_trainer_state(r.trainer, &now));
-        if (i == 0) out->first = now.sum;
-    }
-    RANK_MUST(dt_trainer_agree(r.trainer));
-    if (finish(&r, out) != 0) return 1;
-    RANK_MUST(dt_evaluate(r.model, r.data, 16, 0.1f, NULL, NULL, &out->eval));
-    dt_trainer_destroy(r.trainer);
-    dt_model_destroy(r.model);
-    dt_dataset_close(r.data);
-    dt_context_destroy(r.ctx);
-    return 0;
-}
-
-/* All ranks of a run end with equal bits; out is rank 0's. */
-static void run_ranks(int n, const tiny_options *o, int steps, outcome *out)
-{
-    job j = { .o = *o, .steps = steps, .of = ranks_shared(RANKS_MOST * sizeof(outcome)) };
-
-    j.o.context.threads = 1;
-    if (n == 1)
-        cr_assert(train(NULL, &j) == 0);
-    else
-        ranks_must(n, train, &j);
-    for (int r = 1; r < n; r++) {
-        cr_assert(memcmp(j.of[r].w, j.of[0].w, sizeof j.of[0].w) == 0, "parameters of rank %d of %d", r, n);
-        cr_assert(memcmp(j.of[r].state, j.of[0].state, sizeof j.of[0].state) == 0, "statistics of rank %d of %d", r, n);
-        cr_assert(memcmp(&j.of[r].last, &j.of[0].last, sizeof(dt_step_sum)) == 0, "running sums of rank %d of %d", r,
-                  n);
-        cr_assert(memcmp(&j.of[r].eval, &j.of[0].eval, sizeof(dt_metrics)) == 0, "evaluation of rank %d of %d", r, n);
-    }
-    *out = j.of[0];
-    munmap(j.of, RANKS_MOST * sizeof(outcome));
-}
-
-static double largest_difference(const float *a, const float *b, int n)
-{
-    double most = 0.0;
-
-    for (int i = 0; i < n; i++) {
-        const double d = fabs((double)a[i] - (double)b[i]);
-        if (!(d <= most)) most = d;
-    }
-    return most;
-}
+#include "../support/ranks_run.h"
 
 static outcome a, b;
 
@@ -150,8 +46,8 @@ Test(ranks, with_synchronised_statistics_the_first_forward_has_the_bits_of_one_r
     }
 }
 
-/* Gradients are sums in another order, which moves a parameter by some 2^-24 of its change in each step (seen: 7e-8 after
- * 20). A code that falls on the other side of a threshold would move some by more. */
+/* Gradients are sums in another order, which moves a parameter by some 2^-24 of its change in each step (seen: 7e-8
+ * after 20). A code that falls on the other side of a threshold would move some by more. */
 Test(ranks, after_twenty_steps_they_are_near, .timeout = 300)
 {
     tiny_options o = tiny_defaults();
@@ -223,8 +119,7 @@ Test(ranks, an_odd_last_batch_is_shared, .timeout = 300)
 static dt_status make_trainer(const tiny_options *o)
 {
     tiny_run r = { 0 };
-    const job j = { .o = *o };
-    const dt_dataset_options data = { .name = "synthetic", .split = DT_SPLIT_TRAIN, .limit = j.o.images, .seed = 1 };
+    const dt_dataset_options data = { .name = "synthetic", .split = DT_SPLIT_TRAIN, .limit = o->images, .seed = 1 };
 
     MUST(dt_context_create(&o->context, &r.ctx));
     MUST(dt_dataset_open(&data, &r.data));
@@ -271,11 +166,11 @@ Test(ranks, evaluation_is_shared, .timeout = 300)
 
 static int strays(dt_dist *d, void *user)
 {
-    const job *j = user;
+    const rank_job *j = user;
     tiny_run r = { 0 };
     float one = 1.0f;
 
-    if (open_run(j, d, &r) != 0) return 1;
+    if (rank_open(j, d, &r) != 0) return 1;
     RANK_MUST(dt_trainer_agree(r.trainer));
     if (dt_dist_rank(d) == 1) RANK_MUST(dt_device_write(r.ctx, r.model->w, &one, sizeof one));
     RANK_SAYS(dt_trainer_agree(r.trainer) == DT_ERR_COMM, "a rank strayed and nobody saw it");
@@ -285,7 +180,7 @@ static int strays(dt_dist *d, void *user)
 
 Test(ranks, a_rank_that_strays_is_found, .timeout = 120)
 {
-    job j = { .o = tiny_defaults() };
+    rank_job j = { .o = tiny_defaults() };
 
     ranks_must(2, strays, &j);
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The program says why it does not use a GPU that the machine has. Usage: device.sh SIMT_DETENT
+# The program says why it does not use a GPU that the machine has; ranks train on GPUs. Usage: device.sh SIMT_DETENT
 set -eu
 detent=$1
 work=$(mktemp -d)
@@ -25,3 +25,14 @@ SIMT_DEVICE=none "$detent" $eval --json >out 2>&1 || fail "eval without a GPU"
 # shellcheck disable=SC2086
 SIMT_DEVICE=none "$detent" $eval >out 2>&1 || fail "eval without a GPU"
 ! grep -q "not cuda" out || fail "no GPU, and a reason"
+
+# Two ranks, which share the one device here: captured and launched steps leave equal bytes, and a run goes on on one.
+ranks="--model tiny --dataset synthetic --train-size 80 --test-size 40 --batch 8 --threads 1 --device cuda --ranks 2"
+# shellcheck disable=SC2086
+"$detent" train $ranks --epochs 2 --out captured >out 2>&1 || fail "two ranks on a GPU"
+grep -q "^ranks      2, by " out || fail "train: the links"
+# shellcheck disable=SC2086
+"$detent" train $ranks --epochs 2 --no-graph --out launched >out 2>&1 || fail "two ranks on a GPU, launched"
+cmp -s captured/last.safetensors launched/last.safetensors || fail "captured and launched steps of two ranks differ"
+# shellcheck disable=SC2086
+"$detent" train $ranks --epochs 3 --accumulate 2 --sync-bn --save-every 3 --out parts >out 2>&1 || fail "two parts"
