@@ -12,6 +12,7 @@
  */
 #include "../../core/conv_params.h"
 #include "../../quant/program/program_build.h"
+#include "program_c_caps.h"
 #include "program_c_codes.h"
 #include "program_c_constants.h"
 #include "program_c_text.h"
@@ -72,6 +73,7 @@ static void put_functions(FILE *file, const source *s)
     if (has[DT_OP_ACT_QUANT] || dt_c_rounds_even(c)) fputs(round_text, file);
     if (has[DT_OP_ACT_QUANT]) fputs(quantize_text, file);
     if (has[DT_OP_LINEAR]) fputs(linear_text, file);
+    dt_c_put_capsule_functions(file, c);
     dt_c_put_engine_functions(file, c);
     if (dt_c_has_table(c)) fprintf(file, pixels_text, s->capitals);
 }
@@ -130,6 +132,22 @@ static void put_transpose(FILE *file, const dt_c_layer *l, const char *x, const 
             dt_value_count(&l->y) / p->rows / p->columns, x, y);
 }
 
+/* A THRESHOLD, an AFFINE and others that have a descriptor; once for each map of an image. */
+static void put_described(FILE *file, const dt_c_program *c, int i, const char *a, const char *y)
+{
+    const dt_c_layer *l = &c->layer[i];
+    const char *name = dt_c_is_multiplied(c, i) ? "multiply" : l->kind;
+
+    if (l->y.maps == 1) {
+        fprintf(file, "    %s(&layer_%d, %s, %s);", name, i, a, y);
+        return;
+    }
+    const int from = dt_c_program_source(c, i, 0);
+    fprintf(file, "    for (int m = 0; m < %d; m++) %s(&layer_%d, %s + m * %" PRId64 ", %s + m * %" PRId64 ");",
+            l->y.maps, name, i, a, dt_value_count(&c->layer[from].y) / l->y.maps, y,
+            dt_value_count(&l->y) / l->y.maps);
+}
+
 static void put_call(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
@@ -153,8 +171,10 @@ static void put_call(FILE *file, const dt_c_program *c, int i)
         put_clip(file, l->n->params, count, a, y);
     else if (kind == DT_OP_MAXPOOL)
         fprintf(file, "    maxpool_%s(&layer_%d, %s, %s);", form_of(l), i, a, y);
+    else if (kind == DT_OP_ROUTE_INT || kind == DT_OP_CLASS_INT)
+        dt_c_put_capsule_call(file, c, i, a, y);
     else
-        fprintf(file, "    %s(&layer_%d, %s, %s);", dt_c_is_multiplied(c, i) ? "multiply" : l->kind, i, a, y);
+        put_described(file, c, i, a, y);
     fputs(" /* ", file);
     if (l->x.kind == DT_VALUE_PSUM) /* what makes the psums runs in it */
         fprintf(file, "%s %s, ", c->layer[l->in[0]].kind, dt_c_layer_name(c, l->in[0], name));
@@ -185,7 +205,7 @@ static void put_work(FILE *file, const dt_c_program *c, int i)
     if (dt_c_is_of_engine(l) && l->y.kind == DT_VALUE_CODE)
         fprintf(file, "; codes %d..%d%s%s", l->y.low, l->y.high, *dt_c_profile_name(l) ? ", " : "",
                 dt_c_profile_name(l));
-    if (l->n->kind == DT_OP_LINEAR || l->n->kind == DT_OP_QMATMUL)
+    if (l->n->kind == DT_OP_LINEAR || l->n->kind == DT_OP_QMATMUL || l->n->kind == DT_OP_CAPS_VOTES)
         fprintf(file, "; %" PRId64 " MACs", dt_c_program_macs(c, i));
 }
 
@@ -243,6 +263,11 @@ static void put_buffers(FILE *file, const dt_c_program *c)
 
 /* ---- what a caller calls ---- */
 
+static const char *score_type(const dt_c_program *c)
+{
+    return dt_c_gives_lengths(c) ? "int32_t" : "float";
+}
+
 /* A function that takes an image and gives scores: "_reals" of float, say. The caller writes its body. */
 static void put_entry(FILE *file, const source *s, const char *ending, const char *image, const char *scores)
 {
@@ -254,11 +279,11 @@ static void put_pixels_entry(FILE *file, const source *s)
 {
     const dt_c_program *c = &s->of;
 
-    put_entry(file, s, "", "uint8_t", "float");
+    put_entry(file, s, "", "uint8_t", score_type(c));
     fprintf(file, "    pixels(image, codes_%d);\n", c->image->buffer);
     for (int i = 0; i < c->n_layers; i++) put_call(file, c, i);
     fprintf(file, "}\n\n");
-    fprintf(file, classify_text, s->name, s->capitals, "", "uint8_t");
+    fprintf(file, classify_text, s->name, s->capitals, "", "uint8_t", score_type(c));
 }
 
 /* The entries share what lies between the image's codes and the last layer. */
@@ -275,7 +300,7 @@ static void put_real_entries(FILE *file, const source *s)
         fprintf(file, "    pixels(image, codes_%d);\n    compute();\n", c->image->buffer);
         put_call(file, c, last);
         fprintf(file, "}\n\n");
-        fprintf(file, classify_text, s->name, s->capitals, "", "uint8_t");
+        fprintf(file, classify_text, s->name, s->capitals, "", "uint8_t", "float");
         fputc('\n', file);
     }
     put_entry(file, s, "_reals", "float", "float");
@@ -283,7 +308,7 @@ static void put_real_entries(FILE *file, const source *s)
             c->image->buffer);
     put_call(file, c, last);
     fprintf(file, "}\n\n");
-    fprintf(file, classify_text, s->name, s->capitals, "_reals", "float");
+    fprintf(file, classify_text, s->name, s->capitals, "_reals", "float", "float");
 }
 
 static void put_stored_entry(FILE *file, const source *s)
@@ -307,10 +332,12 @@ static int put_code_file(const void *user, FILE *file)
     const dt_c_program *c = &s->of;
 
     put_about(file, s, "c");
-    fprintf(file, dt_c_reads_reals(c) ? " * Floats have the same bits whatever options a compiler has, but -ffast-math "
-                                        "and the like.\n"
-                                      : " * Integers up to affine, then floats whose bits no compiler option changes "
-                                        "but -ffast-math and the like.\n");
+    fprintf(file, dt_c_gives_lengths(c) ? " * Integers alone: no floats, no memory but the RAM above.\n"
+                  : dt_c_reads_reals(c)
+                      ? " * Floats have the same bits whatever options a compiler has, but -ffast-math "
+                        "and the like.\n"
+                      : " * Integers up to affine, then floats whose bits no compiler option changes "
+                        "but -ffast-math and the like.\n");
     fprintf(file, " * For speed: -O3 and the machine's own instructions (-march=native).\n */\n");
     fprintf(file, "#include \"%s.h\"\n\n#include <string.h>\n\ntypedef %s code;\n\n", s->name, c->code_type);
     if (c->psums > 0) fprintf(file, "static int32_t psums[%d]; /* of one position */\n\n", c->psums);
@@ -352,7 +379,8 @@ static int put_header_file(const void *user, FILE *file)
             dt_program_n_scores(s->of.p));
     fputs(header_begin_text, file);
     if (dt_c_has_table(&s->of)) {
-        fprintf(file, header_pixels_text, s->name, s->capitals);
+        if (dt_c_gives_lengths(&s->of)) fputs(header_lengths_text, file);
+        fprintf(file, header_pixels_text, s->name, s->capitals, score_type(&s->of));
         fprintf(file, header_classify_text, s->name, "", "uint8_t");
     }
     if (dt_c_reads_reals(&s->of)) {

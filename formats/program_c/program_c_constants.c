@@ -6,6 +6,7 @@
 #include "program_c_constants.h"
 
 #include "../../quant/program/program_build.h"
+#include "program_c_caps.h"
 #include "program_c_codes.h"
 
 #include <inttypes.h>
@@ -46,8 +47,8 @@ static int float_text(char *text, const void *array, int64_t i)
 }
 
 const dt_c_element dt_c_int32 = { "int32_t", int32_text }, dt_c_codes = { "code", int16_text };
-static const dt_c_element of_int8 = { "int8_t", int8_text }, of_int64 = { "int64_t", int64_text },
-                          of_float = { "float", float_text };
+const dt_c_element dt_c_int8 = { "int8_t", int8_text }, dt_c_int64 = { "int64_t", int64_text },
+                   of_float = { "float", float_text };
 
 static void put_array(FILE *file, const dt_c_element *e, const char *name, const void *array, int64_t n)
 {
@@ -103,7 +104,7 @@ static void put_conv(FILE *file, const dt_c_program *c, int i)
     const int64_t n = (int64_t)l->y.channels * R * S * v.channels;
     char other[DT_C_BUFFER_BYTES];
 
-    dt_c_put_member(file, i, v.weight ? &of_int8 : &of_ones, "weight", v.weight, n);
+    dt_c_put_member(file, i, v.weight ? &dt_c_int8 : &of_ones, "weight", v.weight, n);
     if (dt_c_all_plain(c)) {
         fprintf(file, "static const conv_layer layer_%d = { %d, %d, %d, %d, %d, %d, %d, %d, layer_%d_weight };\n", i,
                 l->x.height, l->x.width, l->x.channels, l->y.channels, R, S, conv->stride[0], conv->pad[0], i);
@@ -122,7 +123,7 @@ static void put_threshold(FILE *file, const dt_c_program *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const int n_steps = l->y.high - l->y.low;
 
-    dt_c_put_member(file, i, &of_int8, "sign", data_of(c, i, DT_THRESHOLD_SIGN), l->y.channels);
+    dt_c_put_member(file, i, &dt_c_int8, "sign", data_of(c, i, DT_THRESHOLD_SIGN), l->y.channels);
     dt_c_put_member(file, i, &dt_c_int32, "threshold", data_of(c, i, DT_THRESHOLD_STEPS),
                     (int64_t)n_steps * l->y.channels);
     fprintf(file,
@@ -137,7 +138,7 @@ static void put_multiplier(FILE *file, const dt_c_program *c, int i)
     const dt_requant r = dt_program_requant(c->p, l->n);
 
     dt_c_put_member(file, i, &dt_c_int32, "multiplier", r.multiplier, l->y.channels);
-    dt_c_put_member(file, i, &of_int64, "offset", r.offset, l->y.channels);
+    dt_c_put_member(file, i, &dt_c_int64, "offset", r.offset, l->y.channels);
     dt_c_put_member(file, i, &dt_c_int32, "shift", r.shift, l->y.channels);
     fprintf(file,
             "static const multiplier_layer layer_%d = { &layer_%d, %d, %d, %d, %d,\n    layer_%d_multiplier, "
@@ -210,6 +211,7 @@ static void (*const put_constants[DT_OP_COUNT])(FILE *file, const dt_c_program *
     [DT_OP_QAVGPOOL] = dt_c_put_engine_constants,
     [DT_OP_QSOFTMAX] = dt_c_put_engine_constants,
     [DT_OP_TABLE] = dt_c_put_engine_constants,
+    [DT_OP_ROUTE_INT] = dt_c_put_routing,
 };
 
 void dt_c_put_constants(FILE *file, const dt_c_program *c, int i)
@@ -221,7 +223,9 @@ void dt_c_put_constants(FILE *file, const dt_c_program *c, int i)
 
     if (makes_psums ? !dt_c_is_asked(c, i) : !put_constants[l->n->kind]) return;
     fprintf(file, "/* %s: %s */\n", l->kind, dt_c_layer_name(c, i, name));
-    if (makes_psums)
+    if (l->n->kind == DT_OP_CAPS_VOTES)
+        dt_c_put_votes(file, c, i);
+    else if (makes_psums)
         put_conv(file, c, i);
     else if (dt_c_is_multiplied(c, i))
         put_multiplier(file, c, i);

@@ -19,7 +19,7 @@ typedef struct {
     int (*text)(char *text, const void *array, int64_t i);
 } dt_c_element;
 
-extern const dt_c_element dt_c_int32, dt_c_codes; /* of arrays of int32_t, of int16_t */
+extern const dt_c_element dt_c_int8, dt_c_int32, dt_c_int64, dt_c_codes; /* the last of arrays of int16_t */
 
 /* Writes the array of n elements that is called layer_i_member. */
 void dt_c_put_member(FILE *file, int i, const dt_c_element *e, const char *member, const void *array, int64_t n);

@@ -2,6 +2,7 @@
  * program_c_layers.c - chooses the buffers, computes the sizes, and gives things their names. Interface:
  *                      program_c_layers.h.  Tests: tests/formats/test_program_c.c.
  */
+#include "program_c_caps.h"
 #include "program_c_codes.h"
 
 #include "../../core/conv_params.h"
@@ -90,6 +91,7 @@ int64_t dt_c_program_macs(const dt_c_program *c, int i)
         const int transposed = ((const dt_qmatmul_params *)l->n->params)->transpose_a;
         return dt_value_count(&l->y) * dt_graph_shape(c->p->graph, l->n->in[0])->dim[transposed ? 2 : 3];
     }
+    if (l->n->kind == DT_OP_CAPS_VOTES) return dt_value_count(&l->y) * l->x.channels;
     return l->n->kind == DT_OP_CONV2D || l->n->kind == DT_OP_LINEAR ? dt_value_count(&l->y) * terms(c, i) : 0;
 }
 
@@ -103,10 +105,11 @@ static int behind_flatten(const dt_graph *g, int value)
     return n->kind == DT_OP_FLATTEN ? n->in[0] : value;
 }
 
-/* All but the image's codes, the weights' codes and FLATTEN are. */
+/* All but the image's codes, the weights' codes, FLATTEN, and what makes lengths real are. */
 static int is_layer(const dt_graph *g, int i)
 {
-    return i > 0 && g->node[i].kind != DT_OP_CODES && g->node[i].kind != DT_OP_FLATTEN;
+    return i > 0 && g->node[i].kind != DT_OP_CODES && g->node[i].kind != DT_OP_FLATTEN &&
+           !dt_c_is_real_length(g, &g->node[i]);
 }
 
 /* Inputs that layers give, or matrices of a QMATMUL's own; the others are parameters. */
@@ -203,7 +206,7 @@ static void choose_buffers(dt_c_program *c)
 /* Makes low..high hold the codes of a value. */
 static void widen(const dt_value *v, int *low, int *high)
 {
-    if (v->kind != DT_VALUE_CODE) return;
+    if (v->kind != DT_VALUE_CODE || v->high > INT16_MAX + 1) return; /* lengths are the caller's */
     if (v->low < *low) *low = v->low;
     if (v->high > *high) *high = v->high;
 }
@@ -233,8 +236,10 @@ static int64_t constant_bytes(const dt_c_program *c, int i)
     const dt_c_layer *l = &c->layer[i];
     const int64_t n = l->y.channels;
 
+    if (l->n->kind == DT_OP_CAPS_VOTES) return dt_c_capsule_bytes(c, i);
     if (dt_c_makes_psums(l)) return dt_c_is_asked(c, i) ? n * terms(c, i) : 0;
     switch (l->n->kind) {
+    case DT_OP_ROUTE_INT: return dt_c_capsule_bytes(c, i);
     case DT_OP_THRESHOLD:
         return n * (dt_program_requant(c->p, l->n).multiplier ? 4 + 8 + 4 : 1 + 4 * ((int64_t)l->y.high - l->y.low));
     case DT_OP_AFFINE: return n * 8;
@@ -260,12 +265,13 @@ static dt_status add_sizes(dt_c_program *c)
                  "%s (%s): %" PRId64 " bytes of constants and %" PRId64
                  " values; C with indices of int has room for %d",
                  dt_graph_name(c->p->graph, l->n->out), l->kind, bytes, count, INT_MAX);
-        if (l->n->kind == DT_OP_CONV2D) c->weights += bytes;
+        if (l->n->kind == DT_OP_CONV2D || l->n->kind == DT_OP_CAPS_VOTES) c->weights += bytes;
         if (dt_c_is_asked(c, i) && l->y.channels > c->psums) c->psums = l->y.channels;
         c->constant_bytes += bytes;
         c->macs += work(c, i);
     }
-    c->ram_bytes = (int64_t)c->psums * 4;
+    if (c->psums < dt_c_capsule_psums(c)) c->psums = dt_c_capsule_psums(c);
+    c->ram_bytes = (int64_t)c->psums * 4 + dt_c_capsule_ram(c);
     for (int i = 0; i < c->n_code_buffers; i++) c->ram_bytes += c->code_room[i] * c->code_bytes;
     for (int i = 0; i < c->n_real_buffers; i++) c->ram_bytes += c->real_room[i] * 4;
     return DT_OK;
@@ -283,6 +289,7 @@ dt_status dt_c_program_make(const dt_program *p, dt_c_program *out)
                       : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to list the layers of %d nodes",
                                  p->graph->n_nodes);
 
+    if (s == DT_OK) s = dt_c_check_capsules(&c);
     if (s == DT_OK) {
         find_readers(&c);
         choose_buffers(&c);

@@ -330,8 +330,10 @@ static const char header_begin_text[] = "#ifdef __cplusplus\n"
 
 static const char header_pixels_text[] =
     "/* image: rows of pixels, the channels of a pixel together, 0..255 as in the data set. */\n"
-    "void %1$s_run(const uint8_t image[%2$s_HEIGHT * %2$s_WIDTH * %2$s_CHANNELS], float scores[%2$s_CLASSES]);\n"
+    "void %1$s_run(const uint8_t image[%2$s_HEIGHT * %2$s_WIDTH * %2$s_CHANNELS], %3$s scores[%2$s_CLASSES]);\n"
     "\n";
+
+static const char header_lengths_text[] = "/* Scores are lengths of the class capsules in steps of 2^-24. */\n";
 
 static const char header_reals_text[] =
     "/* image: reals as the network reads them, normalised where it was trained so; rows of cells, the channels of a\n"
@@ -360,10 +362,10 @@ static const char header_end_text[] = "#ifdef __cplusplus\n"
                                       "#endif\n"
                                       "#endif /* %s_H */\n";
 
-/* %3$s: "" of pixels, or "_reals"; %4$s: their type */
+/* %3$s: "" of pixels, or "_reals"; %4$s: their type; %5$s: that of the scores */
 static const char classify_text[] = "int %1$s_classify%3$s(const %4$s *image)\n"
                                     "{\n"
-                                    "    float scores[%2$s_CLASSES];\n"
+                                    "    %5$s scores[%2$s_CLASSES];\n"
                                     "    int best = 0;\n"
                                     "\n"
                                     "    %1$s_run%3$s(image, scores);\n"
