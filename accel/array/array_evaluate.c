@@ -31,7 +31,7 @@ static dt_status watch_node(void *user, const dt_node *node)
     }
     DT_TRY(dt_device_read(w->model->ctx, &aux, node->aux, sizeof aux));
     dt_psum_stats_add(&w->stats[i], &aux.stats);
-    w->images[i] += node->in[0]->shape.dim[0]; /* a program has one map an image */
+    w->images[i] += node->in[0]->shape.dim[0]; /* maps */
     return DT_OK;
 }
 
@@ -63,7 +63,8 @@ dt_status dt_array_evaluate(dt_model *m, const dt_dataset *d, int batch, float l
                               m->layer[i].name);
             break;
         }
-        dt_array_report_fill(&layers[i], &w.stats[i], w.images[i]);
+        dt_array_report_fill(&layers[i], &w.stats[i], w.images[i] / m->layer[i].maps);
+        dt_array_report_repeat(&layers[i], m->layer[i].maps);
     }
     free(w.stats);
     free(w.images);

@@ -12,14 +12,35 @@
 #include "psum.h"
 
 #include "../../core/threads.h"
+#include "../../core/votes_params.h"
 #include "../../layers/conv/conv.h"
 
 #include <stdlib.h>
 
 enum { X, W };
 
+/* As votes_params.h has them. */
+static dt_psum_shape shape_of_votes(const dt_node *node)
+{
+    const dt_tensor *x = node->in[X], *w = node->in[W];
+    const int64_t *dim = w->shape.dim; /* I, A, C */
+    return (dt_psum_shape){ .height = 1,
+                            .width = 1,
+                            .channels = (int)(dim[0] * dim[1]),
+                            .filters = (int)(dim[0] * dim[2]),
+                            .window_height = 1,
+                            .window_width = 1,
+                            .conv = dt_votes_conv_of(&w->shape).conv,
+                            .out_height = 1,
+                            .out_width = 1,
+                            .x_low = (int)x->qmin,
+                            .x_high = (int)x->qmax,
+                            .w_bound = (int)dt_code_bound(w) };
+}
+
 dt_psum_shape dt_psum_shape_of(const dt_node *node)
 {
+    if (node->kind == DT_OP_CAPS_VOTES) return shape_of_votes(node);
     const dt_conv_shape s = dt_conv_shape_of(node);
     const dt_tensor *x = node->in[X], *w = node->in[W];
     return (dt_psum_shape){ .height = (int)s.H,

@@ -50,7 +50,7 @@ static inline int dt_psum_group_filters(const dt_psum_shape *s)
     return s->filters / s->conv.groups;
 }
 
-/* Returns the shape of a CONV2D or PSUM node on the grid. */
+/* Returns the shape of a CONV2D, PSUM or CAPS_VOTES node on the grid; of one map. */
 dt_psum_shape dt_psum_shape_of(const dt_node *node);
 /* Returns the shape of a captured layer. */
 dt_psum_shape dt_psum_shape_of_capture(const dt_capture *c);

@@ -5,8 +5,10 @@
  */
 #include "layer_check.h"
 
+#include "../../core/votes_params.h"
 #include "report.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,18 @@ typedef struct {
     double error_float, error_next;
     int failed; /* no memory */
 } image_result;
+
+dt_status dt_layer_operands(dt_tape *tape, const dt_node *node, dt_conv_params *conv, dt_tensor **operand)
+{
+    if (node->kind == DT_OP_CONV2D) {
+        *conv = *(const dt_conv_params *)node->params;
+        return DT_OK;
+    }
+    const dt_votes_conv v = dt_votes_conv_of(&operand[1]->shape);
+    *conv = v.conv;
+    DT_TRY(dt_tape_apply(tape, DT_OP_TRANSPOSE, node->name, &v.x, operand, 1, &operand[0]));
+    return dt_tape_apply(tape, DT_OP_TRANSPOSE, node->name, &v.w, operand + 1, 1, &operand[1]);
+}
 
 static int64_t per_image(const dt_tensor *t)
 {
@@ -38,14 +52,25 @@ static void turn_weights(dt_layer_check *l)
     }
 }
 
+/* As filters, also where they are the matrices of votes. */
+static dt_status read_weights(dt_layer_check *l, dt_context *ctx, const dt_node *node)
+{
+    const dt_tensor *w = node->in[1];
+
+    if (node->kind != DT_OP_CAPS_VOTES) return dt_device_read(ctx, l->qw, w->data, dt_tensor_bytes(w));
+    float *matrices = NULL;
+    DT_TRY(dt_device_floats(ctx, w->data, dt_count(&w->shape), &matrices));
+    dt_votes_filters(&w->shape, matrices, l->qw);
+    free(matrices);
+    return DT_OK;
+}
+
 dt_status dt_layer_check_open(dt_layer_check *l, dt_context *ctx, const dt_array *array, const dt_node *node, int batch)
 {
     const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
     const size_t w_bytes = dt_tensor_bytes(w);
 
-    DT_CHECK(y->shape.dim[0] <= batch, DT_ERR_UNSUPPORTED,
-             "%s: %lld maps in a batch of %d images; a layer is verified that has one map an image", l->name,
-             (long long)y->shape.dim[0], batch);
+    assert(y->shape.dim[0] <= batch);
     l->n_sw = w->n_scale;
     DT_TRY(dt_psum_layer_init(&l->on_array, l->name, array, &l->shape));
     l->qx = malloc((size_t)batch * (size_t)per_image(x) * sizeof *l->qx);
@@ -58,7 +83,7 @@ dt_status dt_layer_check_open(dt_layer_check *l, dt_context *ctx, const dt_array
     l->packed = aligned_alloc(DT_CACHE_LINE, dt_round_up(l->on_array.packed_bytes, DT_CACHE_LINE));
     DT_CHECK(l->qx && l->psum && l->expected && l->qw && l->sw && l->w && l->wr && l->packed, DT_ERR_MEMORY,
              "%s: no memory to verify %d images at once", l->name, batch);
-    DT_TRY(dt_device_read(ctx, l->qw, w->data, w_bytes));
+    DT_TRY(read_weights(l, ctx, node));
     DT_TRY(dt_device_read(ctx, l->sw, w->scale, (size_t)w->n_scale * sizeof *l->sw));
     DT_TRY(dt_device_read(ctx, &l->sx, x->scale, sizeof l->sx));
     turn_weights(l);

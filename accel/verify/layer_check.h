@@ -6,7 +6,19 @@
 #define DT_LAYER_CHECK_H
 
 #include "../../core/context.h"
+#include "../../core/tape/tape.h"
 #include "oracle.h"
+
+/* Returns 1 if the array computes nodes of the kind, in a program. */
+static inline int dt_is_on_array(dt_op_kind kind)
+{
+    return kind == DT_OP_CONV2D || kind == DT_OP_CAPS_VOTES;
+}
+
+/* Makes of operand[2], which are x and w of such a node, what its array reads, with the convolution that it computes.
+ */
+DT_MUST_CHECK dt_status dt_layer_operands(dt_tape *tape, const dt_node *node, dt_conv_params *conv,
+                                          dt_tensor **operand);
 
 typedef struct {
     const char *name;
@@ -24,8 +36,8 @@ typedef struct {
     double error_float, error_next; /* sums over psums */
 } dt_layer_check;
 
-/* node: a CONV2D or LINEAR on the grid that has run, for batches of at most `batch`. l is zeroed but for name and
- * shape. Close it even after a failure. */
+/* node: a CONV2D, LINEAR or CAPS_VOTES on the grid that has run, for batches of at most `batch` maps. l is zeroed but
+ * for name and shape. Close it even after a failure. */
 DT_MUST_CHECK dt_status dt_layer_check_open(dt_layer_check *l, dt_context *ctx, const dt_array *array,
                                             const dt_node *node, int batch);
 void dt_layer_check_close(dt_layer_check *l);

@@ -29,3 +29,11 @@ void dt_array_report_fill(dt_array_report *r, const dt_psum_stats *stats, int64_
     r->n_overflows = stats->n_overflows;
     r->zero_share = stats->n_codes > 0 ? (double)stats->n_zero_codes / (double)stats->n_codes : 0.0;
 }
+
+void dt_array_report_repeat(dt_array_report *r, int maps)
+{
+    r->macs *= maps;
+    r->cycles *= maps;
+    r->sram_reads *= maps;
+    r->sram_writes *= maps;
+}

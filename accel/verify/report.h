@@ -12,4 +12,7 @@ dt_array_report dt_array_report_of(const char *name, const dt_array *array, cons
 /* What was seen over `images` images. */
 void dt_array_report_fill(dt_array_report *r, const dt_psum_stats *stats, int64_t images);
 
+/* Makes the costs of one map those of an image with so many. */
+void dt_array_report_repeat(dt_array_report *r, int maps);
+
 #endif /* DT_ACCEL_REPORT_H */

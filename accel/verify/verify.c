@@ -7,7 +7,9 @@
  *   CONV2D, LINEAR of the model   its psums, and the engine's with every tap psum, are judged by oracle.c
  *   CONV2D of the program         the codes that it reads are those of the model
  *   PSUM                          the device's array gave what the oracle expects
+ *   CAPS_VOTES                    as CONV2D; on the array a convolution of one cell (core/votes_params.h)
  *   ADD, AVGPOOL of codes         sum_check.c says what model and program must give
+ *   ROUTE_INT                     every sum, capsule, logit and coupling, in model and program: route_check.c
  *   the program's scores          are those of the model, bit for bit
  * A linear layer of the model is a convolution of its program, whose window is the map: as such it is on the array.
  *
@@ -23,6 +25,7 @@
 #include "layer_check.h"
 #include "node_check.h"
 #include "report.h"
+#include "route_check.h"
 #include "sum_check.h"
 
 #include <assert.h>
@@ -35,11 +38,14 @@ enum { VERIFY_BATCH = 32 };
 /* Of one node of the model that makes integers. */
 typedef struct {
     const char *name;
-    int is_sum; /* 1: it is not on the array */
+    int is_sum;   /* 1: it is not on the array */
+    int is_route; /* 1: neither a layer nor a sum: the values of a routing */
     int skipped;
+    int maps;             /* of an image */
     int seen;             /* in this batch: the model's node has run, the next of that name is the program's */
     dt_layer_check layer; /* of a convolution or a linear layer */
     dt_sum_check sum;
+    dt_route_check route;
 } node_check;
 
 /* What both give on one tape; the model's are kept until its end. */
@@ -69,18 +75,18 @@ static int find_check(const verification *v, const char *name)
     return -1;
 }
 
-/* The array beside every convolution that is on the tape from node `first` on. */
+/* The array beside every convolution, and all votes, that are on the tape from node `first` on. */
 static dt_status record_arrays(const verification *v, dt_tape *tape, int first)
 {
     const int n = dt_tape_n_nodes(tape);
 
     for (int i = first; i < n; i++) {
         const dt_node *node = dt_tape_node(tape, i);
-        if (node->kind != DT_OP_CONV2D || find_check(v, node->name) < 0) continue;
-        const dt_conv_params *conv = node->params;
-        const dt_psum_params params = { .conv = *conv, .array = v->array };
-        dt_tensor *out;
-        DT_TRY(dt_tape_apply(tape, DT_OP_PSUM, node->name, &params, node->in, 2, &out));
+        if (!dt_is_on_array(node->kind) || find_check(v, node->name) < 0) continue;
+        dt_psum_params params = { .array = v->array };
+        dt_tensor *operand[2] = { node->in[0], node->in[1] }, *out;
+        DT_TRY(dt_layer_operands(tape, node, &params.conv, operand));
+        DT_TRY(dt_tape_apply(tape, DT_OP_PSUM, dt_tape_node(tape, i)->name, &params, operand, 2, &out));
     }
     return DT_OK;
 }
@@ -131,18 +137,36 @@ static dt_status look_at_layer(verification *v, int i, const dt_node *node)
 {
     node_check *c = &v->check[i];
     dt_verify_layer *out = &v->report->layer[i];
-    dt_oracle_result result[VERIFY_BATCH];
 
     if (!c->layer.qx) {
         c->layer.shape = shape_in_program(v, c->name);
-        DT_TRY(dt_layer_check_open(&c->layer, v->model->ctx, &v->array, node, VERIFY_BATCH));
+        DT_TRY(dt_layer_check_open(&c->layer, v->model->ctx, &v->array, node, VERIFY_BATCH * c->maps));
     }
-    DT_TRY(dt_layer_check_batch(&c->layer, v->model->ctx, node, result));
-    for (int64_t n = 0; n < node->out->shape.dim[0]; n++) {
+    dt_oracle_result *result = malloc((size_t)node->out->shape.dim[0] * sizeof *result);
+    DT_CHECK(result, DT_ERR_MEMORY, "%s: no memory for the results of a batch", c->name);
+    const dt_status status = dt_layer_check_batch(&c->layer, v->model->ctx, node, result);
+    for (int64_t n = 0; status == DT_OK && n < node->out->shape.dim[0]; n++) {
         out->n_checked += result[n].n_checked;
         out->mismatches += result[n].n_wrong;
-        if (result[n].n_wrong > 0) found_wrong(v, &result[n].first, c->name, n, result[n].n_wrong);
+        if (result[n].n_wrong > 0) found_wrong(v, &result[n].first, c->name, n / c->maps, result[n].n_wrong);
     }
+    free(result);
+    DT_TRY(status);
+    return DT_OK;
+}
+
+/* A routing of the model or of the program. */
+static dt_status look_at_route(verification *v, int i, const dt_node *node)
+{
+    const dt_graph *g = v->alone ? v->alone->graph : v->program->graph;
+    dt_verify_layer *out = &v->report->layer[i];
+    dt_oracle_result result;
+
+    v->check[i].seen = 1;
+    DT_TRY(dt_route_check_batch(&v->check[i].route, v->model->ctx, g, node, &result));
+    out->n_checked += result.n_checked;
+    out->mismatches += result.n_wrong;
+    if (result.n_wrong > 0) found_wrong(v, &result.first, v->check[i].name, result.first.image, result.n_wrong);
     return DT_OK;
 }
 
@@ -231,7 +255,7 @@ static const dt_graph_node *layer_of(const dt_graph *g, const dt_graph_node *n)
 {
     const dt_graph_node *before = n->n_in > 0 ? dt_graph_maker(g, n->in[0]) : NULL;
 
-    return before && before->kind == DT_OP_CONV2D ? before : n;
+    return before && dt_is_on_array(before->kind) && n->kind != DT_OP_ROUTE_INT ? before : n;
 }
 
 /* A node of a program that stands alone, which the reference computes too. */
@@ -246,7 +270,9 @@ static dt_status look_at_node(verification *v, const dt_node *node)
     const int line = find_check(v, dt_graph_name(g, layer_of(g, n)->out));
     if (line < 0) return DT_OK;
     if (node->kind == DT_OP_PSUM) return compare(v, line, "array psum", node->out, NULL, v->check[line].layer.expected);
-    if (node->kind == DT_OP_CONV2D) return look_at_layer(v, line, node);
+    if (node->kind != n->kind) return DT_OK; /* an operand of the array */
+    if (dt_is_on_array(node->kind)) return look_at_layer(v, line, node);
+    if (v->check[line].is_route && node->kind == DT_OP_ROUTE_INT) return look_at_route(v, line, node);
     dt_status status = dt_node_check_batch(v->model->ctx, v->alone, n, node, &expected);
     if (status == DT_OK) status = compare(v, line, dt_ops[n->kind]->name, node->out, expected, NULL);
     free(expected);
@@ -264,6 +290,8 @@ static dt_status verify_node(void *user, const dt_node *node)
     const int i = find_check(v, node->name);
     if (i < 0) return DT_OK;
     node_check *c = &v->check[i];
+    if (node->kind == DT_OP_TRANSPOSE) return DT_OK; /* an operand of the array */
+    if (c->is_route) return look_at_route(v, i, node);
     if (c->is_sum) return look_at_sum(v, i, node);
     if (node->kind == DT_OP_PSUM) return compare(v, i, "array psum", node->out, NULL, c->layer.expected);
     if (c->seen) return compare(v, i, "program code", node->in[0], c->layer.qx, NULL);
@@ -292,6 +320,8 @@ static int is_checked(const verification *v, const dt_graph *g, const dt_graph_n
     switch (n->kind) {
     case DT_OP_CONV2D:
     case DT_OP_LINEAR:
+    case DT_OP_CAPS_VOTES:
+    case DT_OP_ROUTE_INT:
     case DT_OP_ADD:
     case DT_OP_AVGPOOL: return g->value[n->out]->facts.n_scale > 0;
     default: return 0;
@@ -312,7 +342,9 @@ static dt_status choose_layers(verification *v, const char *layer)
         if (!is_checked(v, g, n)) continue;
         node_check *c = &v->check[v->n_checks++];
         c->name = c->layer.name = dt_graph_name(g, n->out);
-        c->is_sum = v->alone ? n->kind != DT_OP_CONV2D : n->kind == DT_OP_ADD || n->kind == DT_OP_AVGPOOL;
+        c->is_route = n->kind == DT_OP_ROUTE_INT;
+        c->is_sum = v->alone ? !dt_is_on_array(n->kind) : n->kind == DT_OP_ADD || n->kind == DT_OP_AVGPOOL;
+        c->maps = dt_graph_rows(g, n->out);
         c->skipped = layer && strcmp(layer, c->name) != 0;
         n_chosen += !c->skipped;
     }
@@ -327,6 +359,7 @@ static void report_layer(const node_check *c, int64_t images, dt_verify_layer *o
     out->array = dt_array_report_of(c->name, &l->on_array.array, &l->shape);
     out->on_array = 1;
     dt_array_report_fill(&out->array, &l->stats, images);
+    dt_array_report_repeat(&out->array, c->maps);
     out->mae_float = l->error_float / (double)l->stats.n_psums;
     out->mae_next = l->error_next / (double)l->stats.n_psums;
 }
@@ -334,7 +367,7 @@ static void report_layer(const node_check *c, int64_t images, dt_verify_layer *o
 static void report_sum(const node_check *c, int64_t images, dt_verify_layer *out)
 {
     out->array.name = c->name;
-    dt_array_report_fill(&out->array, &c->sum.stats, images);
+    dt_array_report_fill(&out->array, c->is_route ? &c->route.stats : &c->sum.stats, images);
 }
 
 /* One line for each that was checked. */
@@ -346,7 +379,7 @@ static void finish_report(verification *v)
         const node_check *c = &v->check[i];
         if (c->skipped) continue;
         dt_verify_layer one = r->layer[i];
-        if (c->is_sum)
+        if (c->is_sum || c->is_route)
             report_sum(c, v->done, &one);
         else
             report_layer(c, v->done, &one);

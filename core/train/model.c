@@ -96,8 +96,9 @@ static int abits_of(const dt_graph *g, int value)
 static void layer_describe(const dt_graph *g, const dt_graph_node *n, dt_layer_info *out)
 {
     const dt_tensor *w = &g->value[n->in[1]]->facts, *y = &g->value[n->out]->facts;
-    const int64_t terms = dt_count(&w->shape) / w->shape.dim[0], maps = dt_graph_rows(g, n->out);
-    const int is_map = y->shape.ndim == 4;
+    const int is_map = y->shape.ndim == 4, are_votes = n->kind == DT_OP_CAPS_VOTES;
+    const int64_t terms = are_votes ? w->shape.dim[1] : dt_count(&w->shape) / w->shape.dim[0];
+    const int64_t maps = dt_graph_rows(g, n->out);
 
     *out = (dt_layer_info){ .name = dt_graph_name(g, n->out),
                             .wbits = bits_for(w->qmax, 1),
@@ -108,12 +109,12 @@ static void layer_describe(const dt_graph *g, const dt_graph_node *n, dt_layer_i
                             .exact_f32 = y->qmax < (int64_t)1 << 24,
                             .macs = dt_graph_count(g, n->out) * terms,
                             .maps = (int)maps,
-                            .height = is_map ? (int)y->shape.dim[1] : 1,
+                            .height = is_map || are_votes ? (int)y->shape.dim[1] : 1,
                             .width = is_map ? (int)y->shape.dim[2] : 1,
                             .filters = (int)dt_channels(&y->shape) };
 }
 
-/* The convolutions and linear layers on the grid. */
+/* The convolutions, linear layers and votes on the grid. */
 static dt_status model_list_layers(dt_model *m)
 {
     const dt_graph *g = m->graph;
@@ -122,7 +123,8 @@ static dt_status model_list_layers(dt_model *m)
     DT_CHECK(m->layer, DT_ERR_MEMORY, "no memory for the list of layers");
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
-        const int has_psums = n->kind == DT_OP_CONV2D || n->kind == DT_OP_PSUM || n->kind == DT_OP_LINEAR;
+        const int has_psums =
+            n->kind == DT_OP_CONV2D || n->kind == DT_OP_PSUM || n->kind == DT_OP_LINEAR || n->kind == DT_OP_CAPS_VOTES;
         if (has_psums && g->value[n->out]->facts.n_scale > 0) layer_describe(g, n, &m->layer[m->n_layers++]);
     }
     return DT_OK;

@@ -5,8 +5,7 @@
  */
 #include "program_c_caps.h"
 
-#include "../../layers/caps/class_int.h"
-#include "../../layers/caps/route_int.h"
+#include "../../core/arith/capsules.h"
 #include "program_c_caps_text.h"
 #include "program_c_constants.h"
 

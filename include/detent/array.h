@@ -177,8 +177,8 @@ typedef struct {
 
 /* The first value that differs. */
 typedef struct {
-    const char *what; /* "grid psum", "grid sum", "array psum", "array tap", "program code", "program sum", or "program
-                         score, f32 bits" */
+    const char *what; /* "grid psum", "grid sum", "array psum", "array tap", "program code", "program sum", "program
+                         score, f32 bits", or a value of a routing: "routing sum s", .. */
     char layer[DT_NAME_MAX + 1];
     int64_t image;
     int row, col, channel; /* position in the layer's output; that of a code in the layer's input */

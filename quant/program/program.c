@@ -38,10 +38,10 @@ dt_value dt_program_value(const dt_program *p, int value)
 {
     const dt_tensor *facts = &p->graph->value[value]->facts;
     const int64_t *dim = facts->shape.dim;
-    const int is_map = facts->shape.ndim == 4, on_grid = facts->n_scale > 0;
+    const int is_map = facts->shape.ndim == 4, on_grid = facts->n_scale > 0, rows = dt_graph_rows(p->graph, value);
 
     return (dt_value){ .kind = kind_of(p->graph, value),
-                       .maps = dt_graph_rows(p->graph, value),
+                       .maps = rows > 0 ? rows : 1, /* constants have none */
                        .height = facts->shape.ndim > 2 ? (int)dim[1] : 1,
                        .width = is_map ? (int)dim[2] : 1,
                        .channels = (int)dim[facts->shape.ndim - 1],

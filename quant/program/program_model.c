@@ -2,19 +2,47 @@
  * program_model.c - makes a model of a program's graph, with parameters that are not trained.
  *
  * So a program runs on any device, in dt_evaluate and dt_capture_layer, as other models do. If an array computes the
- * sums, PSUM takes the place of CONV2D. Nodes have the names that they have in the model that was lowered.  Tests:
- * tests/quant/test_program_model.c.
+ * sums, PSUM takes the place of CONV2D and of CAPS_VOTES. Nodes have the names that they have in the model that was
+ * lowered.  Tests: tests/quant/test_program_model.c.
  */
 #include "program.h"
 
 #include "../../core/graph/rewrite.h"
 #include "../../core/train/model.h"
+#include "../../core/votes_params.h"
+
+#include <stdio.h>
+
+/* A transpose of a value of `to`, called NAME.part. */
+static dt_status turn(dt_rewrite *r, const char *name, const char *part, const dt_transpose_params *p, int *value)
+{
+    char whole[DT_NAME_MAX + 32];
+
+    snprintf(whole, sizeof whole, "%.*s.%s", DT_NAME_MAX, name, part);
+    return dt_graph_add(r->to, DT_OP_TRANSPOSE, whole, p, value, 1, value);
+}
+
+/* Votes on the array: a convolution of one cell with a group an input capsule. */
+static dt_status take_votes(dt_rewrite *r, const dt_graph_node *n, const dt_array *array)
+{
+    const dt_votes_conv v = dt_votes_conv_of(dt_graph_shape(r->from, n->in[1]));
+    const dt_psum_params psum = { v.conv, *array };
+    const char *name = dt_graph_name(r->from, n->out);
+    int in[2];
+
+    for (int k = 0; k < 2; k++) DT_TRY(dt_rewrite_value(r, n->in[k], &in[k]));
+    DT_TRY(turn(r, name, "cell", &v.x, &in[0]));
+    DT_TRY(turn(r, name, "filters", &v.w, &in[1]));
+    DT_TRY(dt_graph_add(r->to, DT_OP_PSUM, name, &psum, in, 2, &r->of[n->out]));
+    return turn(r, name, "list", &v.votes, &r->of[n->out]);
+}
 
 static dt_status take_node(dt_rewrite *r, const dt_graph_node *n, void *user)
 {
     const dt_array *array = user;
     int in[2];
 
+    if (array && n->kind == DT_OP_CAPS_VOTES) return take_votes(r, n, array);
     if (!array || n->kind != DT_OP_CONV2D) return dt_rewrite_copy(r, n);
     const dt_psum_params psum = { *(const dt_conv_params *)n->params, *array };
     for (int k = 0; k < 2; k++) DT_TRY(dt_rewrite_value(r, n->in[k], &in[k]));
