@@ -143,6 +143,14 @@ static void take_image_bits(const dt_graph *g, dt_model_info *out)
     }
 }
 
+static int has_node(const dt_graph *g, dt_op_kind kind)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind == kind) return 1;
+    }
+    return 0;
+}
+
 void dt_graph_look(const dt_graph *g, dt_model_info *out)
 {
     const dt_shape *image = dt_graph_shape(g, g->image);
@@ -156,7 +164,8 @@ void dt_graph_look(const dt_graph *g, dt_model_info *out)
                            .abits_least = DT_BITS_FLOAT,
                            .abits_most = DT_BITS_FLOAT,
                            .has_decoder = g->reconstruction >= 0,
-                           .is_resized = g->capsules >= 0,
+                           .is_resized =
+                               g->capsules >= 0 || has_node(g, DT_OP_CLASS_INT), /* a program has no capsules */
                            .unit_pixels = g->unit_pixels,
                            .is_binary = g->loss == DT_LOSS_BINARY };
 
@@ -191,14 +200,6 @@ static void append_bits(char text[DT_MODEL_TEXT_BYTES], const char *letter, int 
 {
     append(text, "%s%d", letter, least);
     if (least != most) append(text, "-%d", most);
-}
-
-static int has_node(const dt_graph *g, dt_op_kind kind)
-{
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (g->node[i].kind == kind) return 1;
-    }
-    return 0;
 }
 
 /* Weights are stored codes, as a program's are, but activations are real. */

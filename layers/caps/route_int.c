@@ -197,11 +197,10 @@ const dt_op dt_op_route_int = {
 
 static dt_status check_ratio(const char *name, const char *of, dt_ratio ratio)
 {
-    DT_CHECK(
-        ratio.mul >= 1 << 14 && ratio.shift > 0, DT_ERR_NUMERIC,
-        "%s: the ratio of its %s is %d / 2^%d; it must have 15 bits and a shift of 1 to %d: the scale of the votes "
-        "is out of range, as of a network that was not trained or has diverged",
-        name, of, ratio.mul, ratio.shift, DT_CAPS_SHIFT_MAX);
+    DT_CHECK(ratio.mul > 0 && ratio.shift > 0, DT_ERR_NUMERIC,
+             "%s: the ratio of its %s is %d / 2^%d; neither may be 0: the scale of the votes is out of range, as of a "
+             "network that was not trained or has diverged",
+             name, of, ratio.mul, ratio.shift);
     return DT_OK;
 }
 

@@ -84,8 +84,8 @@ typedef struct {
 /* Returns what does not fit if votes lie in -u..u. */
 dt_route_int_limit dt_route_int_excess(const dt_route_int_params *p, int64_t u);
 
-/* Fills in the ratios that follow from the votes' scale, as a program has them. DT_ERR_NUMERIC: one has fewer than 15
- * bits, or is too large. name is for the message. */
+/* Fills in the ratios that follow from the votes' scale, as a program has them. DT_ERR_NUMERIC: one is 0, or too
+ * large. name is for the message. */
 DT_MUST_CHECK dt_status dt_route_int_settle(const char *name, dt_route_int_params *p, float scale, int64_t span);
 
 /* Returns the sizes and pointers of a node that infer has accepted. */

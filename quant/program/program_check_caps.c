@@ -20,10 +20,10 @@ dt_status dt_check_votes(const dt_checked_node *v)
     return dt_check_within(v, "largest vote", v->g->value[v->n->out]->facts.qmax, 0, (1 << 24) - 1);
 }
 
-/* A program has ratios of its own: of 15 bits, so that none is 0, and sums stay within 64 bits. */
+/* A program has ratios of its own: none is 0, which stands for no ratio, and sums stay within 64 bits. */
 static dt_status check_ratio(const dt_checked_node *v, const char *field, int mul, int shift)
 {
-    DT_TRY(dt_check_within(v, field, mul, 1 << 14, (1 << 15) - 1));
+    DT_TRY(dt_check_within(v, field, mul, 1, (1 << 15) - 1));
     return dt_check_within(v, "shift", shift, 1, DT_CAPS_SHIFT_MAX);
 }
 
