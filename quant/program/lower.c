@@ -14,7 +14,6 @@
 #include "../../core/grid_facts.h"
 #include "../../core/names.h"
 #include "../../layers/activation.h"
-#include "../../layers/augment.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,67 +132,6 @@ static dt_status quantizer_read(const dt_lowering *w, const dt_graph_node *n, dt
     return DT_OK;
 }
 
-/* What the network makes of a normalised pixel before it is quantized. */
-static float image_value(const dt_held *h, float v, int c)
-{
-    switch (h->holds) {
-    case DT_HOLDS_SAME: return image_value(h->from, v, c);
-    case DT_HOLDS_RELU: return dt_limited(image_value(h->from, v, c), dt_relu_limits(h->node->params));
-    case DT_HOLDS_CLIP: return dt_limited(image_value(h->from, v, c), dt_clip_limits(h->node->params));
-    case DT_HOLDS_AFFINE: {
-        const float product = h->slope[c] * image_value(h->from, v, c);
-        return product + h->offset[c];
-    }
-    default: return v;
-    }
-}
-
-/* The code of each of 256 pixels, of which h is made. An unclamped quantizer has no lowest code but the table's. */
-static dt_status fill_table(const dt_lowering *w, const dt_held *h, const dt_quantizer *q, int channels, int16_t *table,
-                            dt_table_params *range)
-{
-    *range = (dt_table_params){ .low = dt_quantizer_is_unclamped(q) ? 0 : q->grid.low, .high = q->grid.high };
-    for (int i = 0; i < 256 * channels; i++) {
-        const int c = i % channels;
-        const float v = dt_augment_value((uint8_t)(i / channels), w->mean[c], w->std[c]);
-        const float code = dt_quantizer_code(q, image_value(h, v, c));
-        DT_CHECK(code >= (float)INT16_MIN && code <= (float)INT16_MAX, DT_ERR_NUMERIC,
-                 "%s: a pixel has the code %g, beyond 16 bits; the clip %g is too small", q->name, (double)code,
-                 (double)q->alpha);
-        table[i] = (int16_t)code;
-        if (range->low > table[i]) range->low = table[i];
-    }
-    return DT_OK;
-}
-
-static dt_status lower_image(dt_lowering *w, const dt_held *h, const dt_quantizer *q, int *codes)
-{
-    dt_graph *g = w->program->graph;
-    dt_shape pixels = *dt_graph_shape(w->from, w->from->image);
-    const int channels = (int)pixels.dim[3];
-    dt_table_params range;
-
-    DT_CHECK(g->image < 0, DT_ERR_UNSUPPORTED, "%s: a second quantizer reads the image, and a program has one table",
-             q->name);
-    DT_CHECK(channels <= 4, DT_ERR_UNSUPPORTED,
-             "%s: quantizes an input of %d channels; a program takes pixels, of at most 4", q->name, channels);
-    pixels.dim[0] = 1;
-    int16_t *table = malloc(256 * (size_t)channels * sizeof *table);
-    DT_CHECK(table, DT_ERR_MEMORY, "no memory for the table of the image");
-    const dt_status status = fill_table(w, h, q, channels, table, &range);
-    if (status != DT_OK) {
-        free(table);
-        return dt_forward(status, __FILE__, __LINE__);
-    }
-    return dt_program_add_table(g, &pixels, &range, table, dt_program_one(q->scale), codes);
-}
-
-/* 1: the image, or what functions of each of its numbers make of it. */
-static int is_of_image(const dt_held *x)
-{
-    return dt_held_base(x)->holds == DT_HOLDS_IMAGE;
-}
-
 static dt_status lower_act_quant(dt_lowering *w, const dt_graph_node *n)
 {
     dt_held *x = NULL;
@@ -202,13 +140,13 @@ static dt_status lower_act_quant(dt_lowering *w, const dt_graph_node *n)
 
     DT_TRY(dt_lowering_input(w, n, 0, &x));
     DT_TRY(quantizer_read(w, n, &q));
-    DT_CHECK(is_of_image(x) || has_values(x), DT_ERR_UNSUPPORTED,
+    DT_CHECK(dt_held_is_of_image(x) || has_values(x), DT_ERR_UNSUPPORTED,
              "%s: quantizes %s, which is neither the image nor what a layer gave", dt_lowering_name(w, n),
              dt_held_name(w, x));
-    DT_CHECK(is_of_image(x) || !dt_quantizer_is_unclamped(&q), DT_ERR_UNSUPPORTED,
+    DT_CHECK(dt_held_is_of_image(x) || !dt_quantizer_is_unclamped(&q), DT_ERR_UNSUPPORTED,
              "%s: only the image's quantizer may be unclamped", dt_lowering_name(w, n));
-    if (is_of_image(x))
-        DT_TRY(lower_image(w, x, &q, &codes));
+    if (dt_held_is_of_image(x))
+        DT_TRY(dt_lower_image(w, x, &q, &codes));
     else
         DT_TRY(dt_held_codes(w, x, &q, &codes));
     dt_lowering_hold(w, n, DT_HOLDS_CODES, NULL)->value = codes;
@@ -352,26 +290,6 @@ static dt_status lower_bias(dt_lowering *w, const dt_graph_node *n)
     return DT_OK;
 }
 
-/* A line of the image's values: one for each channel, or the same one for all numbers. */
-static dt_status hold_image_line(dt_lowering *w, const dt_graph_node *n, dt_held *x)
-{
-    const int channels = (int)dt_channels(dt_graph_shape(w->from, w->from->image));
-    const int numbers = (int)dt_channels(&dt_lowering_facts(w, n->out)->shape);
-    dt_held *h = dt_lowering_hold(w, n, DT_HOLDS_AFFINE, x);
-
-    DT_TRY(dt_lowering_param(w, n, 1, &h->slope));
-    DT_TRY(dt_lowering_param(w, n, 2, &h->offset));
-    for (int i = 1; i < numbers; i++) {
-        const int is_one = h->slope[i] == h->slope[0] && h->offset[i] == h->offset[0];
-        DT_CHECK(numbers == channels || is_one, DT_ERR_UNSUPPORTED,
-                 "%s: a line for each of %d numbers of the image; a program's table has one for each of %d channels",
-                 dt_lowering_name(w, n), numbers, channels);
-    }
-    if (numbers >= channels) return DT_OK;
-    return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: %d lines for %d channels of the image",
-                    dt_lowering_name(w, n), numbers, channels);
-}
-
 /* 1 if x is a line that more has been done to, so that a second line must wait for a quantizer: a bias, or a ReLU. */
 static int is_done_line(dt_held *x)
 {
@@ -389,7 +307,7 @@ static dt_status lower_affine(dt_lowering *w, const dt_graph_node *n)
     int psum;
 
     DT_TRY(dt_lowering_input(w, n, 0, &x));
-    if (is_of_image(x)) return hold_image_line(w, n, x);
+    if (dt_held_is_of_image(x)) return dt_lower_image_line(w, n, x);
     while (x->holds == DT_HOLDS_SAME) x = x->from;
     if (dt_lowering_facts(w, n->in[0])->n_scale == 0 && is_done_line(x)) {
         line = dt_lowering_hold(w, n, DT_HOLDS_NORM, x);
@@ -459,7 +377,7 @@ static dt_status lower_through(dt_lowering *w, const dt_graph_node *n, dt_holds 
     dt_held *x = NULL;
 
     DT_TRY(dt_lowering_input(w, n, 0, &x));
-    DT_CHECK(has_values(x) || (is_of_image(x) && holds != DT_HOLDS_MAXPOOL), DT_ERR_UNSUPPORTED,
+    DT_CHECK(has_values(x) || (dt_held_is_of_image(x) && holds != DT_HOLDS_MAXPOOL), DT_ERR_UNSUPPORTED,
              "%s: %s of %s, which no layer gave", dt_lowering_name(w, n), dt_ops[n->kind]->name, dt_held_name(w, x));
     dt_lowering_hold(w, n, holds, x);
     return DT_OK;

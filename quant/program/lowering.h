@@ -101,6 +101,13 @@ DT_MUST_CHECK dt_status dt_lowering_param(const dt_lowering *w, const dt_graph_n
 
 /* Lowers one node of the model, whose inputs have been lowered. In lower.c. */
 DT_MUST_CHECK dt_status dt_lower_node(dt_lowering *w, const dt_graph_node *n);
+/* Returns 1 for the image, and for what functions of single numbers make of it. In lower_image.c. */
+int dt_held_is_of_image(const dt_held *x);
+/* Adds the image and its table: the codes that q makes of h. In lower_image.c. */
+DT_MUST_CHECK dt_status dt_lower_image(dt_lowering *w, const dt_held *h, const dt_quantizer *q, int *codes);
+/* Lowers an AFFINE of the image's values: a line for each channel, or the same one for all numbers. In lower_image.c.
+ */
+DT_MUST_CHECK dt_status dt_lower_image_line(dt_lowering *w, const dt_graph_node *n, dt_held *x);
 /* Lowers an AVGPOOL. In lower_sums.c. */
 DT_MUST_CHECK dt_status dt_lower_avgpool(dt_lowering *w, const dt_graph_node *n);
 /* Lowers an ADD. In lower_sums.c. */
