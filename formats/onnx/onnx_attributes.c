@@ -51,7 +51,7 @@ dt_status dt_onnx_ints(const dt_onnx_import *imp, const dt_onnx_node *n, const c
 
 dt_status dt_onnx_check_evaluation(const dt_onnx_import *imp, const dt_onnx_node *n)
 {
-    int64_t is_test;
+    int64_t is_test = 0;
 
     DT_TRY(dt_onnx_int(imp, n, "is_test", imp->m->opset >= 7, &is_test));
     DT_ONNX_CHECK(is_test != 0, DT_ERR_UNSUPPORTED, imp, n,

@@ -7,7 +7,6 @@
 #include "onnx_export.h"
 
 #include "../../core/arith/grid.h"
-#include "../../layers/augment.h"
 #include "onnx.h"
 
 #include <math.h>
@@ -70,7 +69,7 @@ static int fit_channel(const dt_onnx_export *e, const dt_graph_node *n, int c, f
     int code[PIXELS];
 
     for (int i = 0; i < PIXELS; i++) {
-        value[i] = dt_augment_value((uint8_t)i, e->p->origin.mean[c], e->p->origin.std[c]);
+        value[i] = dt_program_pixel(e->p, (uint8_t)i, c);
         code[i] = table[i * channels + c];
     }
     const dt_table_params *p = n->params;

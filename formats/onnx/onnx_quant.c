@@ -52,7 +52,7 @@ dt_status dt_onnx_number_of(const dt_onnx_import *imp, const dt_onnx_node *n, in
 
 dt_status dt_onnx_whole_number(const dt_onnx_import *imp, const dt_onnx_node *n, int k, int most, int *out)
 {
-    double v;
+    double v = 0.0;
 
     DT_TRY(dt_onnx_number_of(imp, n, k, &v));
     DT_ONNX_CHECK(v == rint(v) && fabs(v) <= most, DT_ERR_UNSUPPORTED, imp, n,

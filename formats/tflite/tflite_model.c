@@ -39,7 +39,7 @@ dt_status dt_tflite_file_graph(const char *path, int as_network, dt_exchange_net
 
 dt_status dt_tflite_kind(const char *path, int *is_integer)
 {
-    dt_exchange_network network;
+    dt_exchange_network network = { .graph = NULL };
 
     DT_TRY(dt_tflite_file_graph(path, 0, &network));
     dt_graph_destroy(network.graph);

@@ -84,10 +84,10 @@ static void shape_layer(network *n, int i)
 /* As the trainer makes them: neighbours with equal settings are one range. */
 static void add_range(network *n, int64_t first, int64_t count, int is_alpha)
 {
-    dt_update_range r = { first, count, 1.0f, 5e-4f, -INFINITY };
+    dt_update_range r = { first, count, 1.0f, 5e-4f, -INFINITY, 0 };
     dt_update_range *last = n->u.n_ranges > 0 ? &n->range[n->u.n_ranges - 1] : NULL;
 
-    if (is_alpha) r = (dt_update_range){ first, count, 0.1f, 0.01f, 0.05f };
+    if (is_alpha) r = (dt_update_range){ first, count, 0.1f, 0.01f, 0.05f, 0 };
     if (last && last->lr_factor == r.lr_factor)
         last->count += count;
     else
