@@ -8,6 +8,24 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* The checkpoint and the images are open. */
+static dt_status export_routing(const settings *s, const session *o, int64_t index)
+{
+    dt_dataset_view view;
+    dt_program *p = NULL;
+    int n_files = 0;
+
+    dt_dataset_look(o->test_set, &view);
+    DT_TRY(dt_program_lower(o->model, o->test_set, &p));
+    const uint8_t *image = view.images + index * view.height * view.width * view.channels;
+    const dt_status status = dt_capsule_vectors_save(p, image, s->layer, s->out, &n_files);
+    dt_program_destroy(p);
+    DT_TRY(status);
+    printf("%s, image %s: %d files and manifest.json in %s, every step of a routing\n", s->layer, text_count(index).s,
+           n_files - 1, s->out);
+    return DT_OK;
+}
+
 static dt_status export_vectors(const settings *s, session *o)
 {
     dt_dataset_view view;
@@ -18,10 +36,11 @@ static dt_status export_vectors(const settings *s, session *o)
     DT_TRY(need_option("layer", s->layer));
     DT_TRY(session_open_checkpoint(s, o));
     DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
-    DT_TRY(session_find_layer(o, s->layer, 0));
     dt_dataset_look(o->test_set, &view);
     DT_TRY(session_range(s, view.n, &range));
     DT_CHECK(range.count == 1, DT_ERR_ARGUMENT, "--index %s: vectors are of one image, as --index 3", s->index);
+    if (dt_model_has_routing(o->model, s->layer)) return export_routing(s, o, range.first);
+    DT_TRY(session_find_layer(o, s->layer, 0));
     DT_TRY(dt_capture_layer(o->model, o->test_set, range.first, 1, s->layer, &c));
     const dt_vector_style style = { (dt_layout)s->layout, s->header_lines };
     const dt_status status = dt_vectors_save(c, s->layer, &s->array, &style, s->out, &n_files);

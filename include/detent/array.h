@@ -237,6 +237,13 @@ typedef struct {
     int header_lines;
 } dt_vector_style;
 
+/* Returns 1 if the model routes capsules by integers in a node of that name. */
+DT_API int dt_model_has_routing(const dt_model *m, const char *layer);
+/* Writes every step of that routing of one image, pixels [height][width][channels], to the folder dir, as numbers and as
+ * lines for a test bench. n_files counts the files. */
+DT_API DT_MUST_CHECK dt_status dt_capsule_vectors_save(const dt_program *p, const uint8_t *image, const char *layer,
+                                                       const char *dir, int *n_files);
+
 /* Makes the folder dir and writes vectors of image 0 of a capture into it (of the image's first map, if it has
  * several): text files, and a manifest.json that describes each. layer is the name that the manifest gives. *n_files is
  * set to the number of text files; n_files may be NULL. */
