@@ -113,7 +113,7 @@ static dt_status read_scales(const dt_onnx_import *imp, const dt_onnx_node *n, d
     for (int k = 0; q->n > 1 && k < s->n_dims; k++) {
         if (s->dim[k] > 1) q->axis = x->n_dims - s->n_dims + k;
     }
-    DT_ONNX_CHECK(q->n == 1 || q->n == x->dim[q->axis], DT_ERR_UNSUPPORTED, imp, n,
+    DT_ONNX_CHECK(q->n == 1 || (q->n > 1 && q->n == x->dim[q->axis]), DT_ERR_UNSUPPORTED, imp, n,
                   "%" PRId64 " scales; understood are one, and one for each element of a dimension", q->n);
     DT_TRY(dt_onnx_reals(imp, n, 1, q->n, &q->scale));
     for (int64_t i = 0; i < q->n; i++) {
@@ -239,7 +239,6 @@ static dt_status add_node(dt_onnx_import *imp, const dt_onnx_quantizer *q, int f
 dt_status dt_onnx_dequantize(dt_onnx_import *imp, int *value)
 {
     const dt_dequantize_params last = { 0 };
-
     const dt_graph *g = imp->graph;
     char name[DT_ONNX_NAME];
 
@@ -256,7 +255,7 @@ dt_status dt_onnx_dequantize(dt_onnx_import *imp, int *value)
 dt_status dt_onnx_quantize_weights(dt_onnx_import *imp, const dt_onnx_node *n, int k, int axis, const char *name, int x,
                                    int *w)
 {
-    const int quant = dt_onnx_in(imp, n, k)->quant, filters = 1;
+    const int quant = dt_onnx_in(imp, n, k)->quant;
     const dt_dequantize_params real = { .filters = 1 };
 
     if (quant < 0) return DT_OK;
@@ -264,7 +263,7 @@ dt_status dt_onnx_quantize_weights(dt_onnx_import *imp, const dt_onnx_node *n, i
     DT_ONNX_CHECK(q->n == 1 || q->axis == axis, DT_ERR_UNSUPPORTED, imp, n,
                   "the scales of its weights lie along dimension %d; understood is %d, that of the filters", q->axis,
                   axis);
-    DT_TRY(add_node(imp, q, filters, name, ".weight_quant", w));
+    DT_TRY(add_node(imp, q, 1, name, ".weight_quant", w));
     if (imp->graph->value[x]->facts.n_scale > 0) return DT_OK;
     return dt_onnx_node_add(imp, DT_OP_DEQUANTIZE, name, ".weight_real", &real, w, 1, w);
 }

@@ -33,21 +33,29 @@ static void make_folder(void)
     atexit(remove_folder);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* as_network: a network of codes becomes one of reals with quantizers. */
+static void read_one(const uint8_t *data, size_t size, int as_network)
 {
     dt_program p = { .graph = NULL };
     dt_onnx *m = NULL;
     int is_integer = 0;
 
-    if (!path[0]) make_folder();
-    if (dt_onnx_read_bytes(path, data, size, &m) != DT_OK) return 0;
+    if (dt_onnx_read_bytes(path, data, size, &m) != DT_OK) return;
     FUZZ_REQUIRE(dt_onnx_check(m) == DT_OK);
-    const int expected = dt_onnx_is_integer(m);
+    const int expected = !as_network && dt_onnx_is_integer(m);
+    m->as_network = as_network;
     if (dt_onnx_graph(m, &p.graph, &is_integer) == DT_OK) {
         FUZZ_REQUIRE(is_integer == expected && p.graph->scores >= 0 && p.graph->image >= 0);
         if (is_integer && dt_program_check(&p) != DT_OK) FUZZ_REQUIRE(dt_last_error()[0] != '\0');
         dt_graph_destroy(p.graph);
     }
     dt_onnx_destroy(m);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (!path[0]) make_folder();
+    read_one(data, size, 0);
+    read_one(data, size, 1);
     return 0;
 }
