@@ -62,6 +62,7 @@ typedef struct {
     char *name;
     int tensor; /* index of the constant; -1: it is none */
     int node;   /* index of the node that makes it; -1: none does */
+    int nature; /* dt_onnx_is_integer's own */
 } dt_onnx_value;
 
 typedef enum {

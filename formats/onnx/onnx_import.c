@@ -38,6 +38,11 @@ static int is_fixed(const dt_onnx *m, int value)
 /* What a value is, as far as that says what the network computes on. */
 typedef enum { OF_CONSTANTS, REALS, CODES, REALS_OF_CODES } nature;
 
+static nature nature_of(const dt_onnx *m, int value)
+{
+    return (nature)m->value[value].nature;
+}
+
 /* 1 if a node leaves numbers as they are, or takes the largest of some, or limits them. */
 static int carries(const dt_onnx_node *n)
 {
@@ -51,43 +56,48 @@ static int carries(const dt_onnx_node *n)
 }
 
 /* 1 if a node adds a constant to a product of matrices, as its bias. */
-static int adds_bias(const dt_onnx *m, const dt_onnx_node *n, const nature *of)
+static int adds_bias(const dt_onnx *m, const dt_onnx_node *n)
 {
     if (!is_op(n, "Add") || n->n_in != 2 || n->in[0] < 0 || n->in[1] < 0) return 0;
-    const int k = of[n->in[0]] == OF_CONSTANTS ? 1 : 0, maker = m->value[n->in[k]].node;
-    return of[n->in[1 - k]] == OF_CONSTANTS && maker >= 0 && is_op(&m->node[maker], "MatMul");
+    const int k = nature_of(m, n->in[0]) == OF_CONSTANTS ? 1 : 0, maker = m->value[n->in[k]].node;
+    return nature_of(m, n->in[1 - k]) == OF_CONSTANTS && maker >= 0 && is_op(&m->node[maker], "MatMul");
 }
 
 /* Sets what a node makes. Returns 0 if a network of codes has no such node: it computes with reals that are none of
  * codes, limits codes, or is of another domain. */
-static int judge_node(const dt_onnx *m, const dt_onnx_node *n, nature *of)
+static int judge_node(dt_onnx *m, const dt_onnx_node *n)
 {
     nature x = OF_CONSTANTS;
     int has_reals = 0;
 
     for (int k = 0; k < n->n_in; k++) {
-        if (n->in[k] < 0 || of[n->in[k]] == OF_CONSTANTS) continue;
-        if (x == OF_CONSTANTS) x = of[n->in[k]];
-        has_reals |= of[n->in[k]] == REALS;
+        if (n->in[k] < 0 || nature_of(m, n->in[k]) == OF_CONSTANTS) continue;
+        if (x == OF_CONSTANTS) x = nature_of(m, n->in[k]);
+        has_reals |= nature_of(m, n->in[k]) == REALS;
     }
     for (int k = 0; x != OF_CONSTANTS && k < n->n_out; k++) {
         if (n->out[k] < 0) continue;
-        of[n->out[k]] = is_op(n, "QuantizeLinear") ? CODES : is_op(n, "DequantizeLinear") ? REALS_OF_CODES : REALS;
-        if (carries(n)) of[n->out[k]] = x;
+        m->value[n->out[k]].nature = is_op(n, "QuantizeLinear")     ? CODES
+                                     : is_op(n, "DequantizeLinear") ? REALS_OF_CODES
+                                                                    : REALS;
+        if (carries(n)) m->value[n->out[k]].nature = x;
     }
     if (x == OF_CONSTANTS || is_op(n, "QuantizeLinear")) return 1;
     if (carries(n)) return !(x == CODES && is_op(n, "Clip"));
-    return (!has_reals || adds_bias(m, n, of)) && !is_op(n, "BatchNormalization") && !n->domain[0];
+    return (!has_reals || adds_bias(m, n)) && !is_op(n, "BatchNormalization") && !n->domain[0];
 }
 
 /* 1 if all that a network computes with are codes; the image may be made codes, or be codes. */
-static int is_all_codes(const dt_onnx *m, nature *of)
+static int is_all_codes(dt_onnx *m)
 {
-    for (int i = 0; i < m->n_in; i++) of[m->in[i].value] = m->in[i].type == DT_ONNX_FLOAT ? REALS : CODES;
-    for (int i = 0; i < m->n_nodes; i++) {
-        if (!judge_node(m, &m->node[i], of)) return 0;
+    for (int i = 0; i < m->n_values; i++) m->value[i].nature = OF_CONSTANTS;
+    for (int i = 0; i < m->n_in; i++) {
+        m->value[m->in[i].value].nature = m->in[i].type == DT_ONNX_FLOAT ? REALS : CODES;
     }
-    return m->n_out < 1 || of[m->out[0].value] != REALS;
+    for (int i = 0; i < m->n_nodes; i++) {
+        if (!judge_node(m, &m->node[i])) return 0;
+    }
+    return m->n_out < 1 || nature_of(m, m->out[0].value) != REALS;
 }
 
 /* 1 if something that is computed is quantized. */
@@ -101,13 +111,9 @@ static int has_quantizers(const dt_onnx *m)
     return 0;
 }
 
-int dt_onnx_is_integer(const dt_onnx *m)
+int dt_onnx_is_integer(dt_onnx *m)
 {
-    nature *of = calloc((size_t)m->n_values + 1, sizeof *of);
-    const int all = of && has_quantizers(m) && is_all_codes(m, of);
-
-    free(of);
-    return all;
+    return has_quantizers(m) && is_all_codes(m);
 }
 
 /* Marks the nodes that the output is made of, and counts who reads what. Nodes come in order, so that one walk from the

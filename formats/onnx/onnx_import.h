@@ -39,7 +39,7 @@
  * nothing that computes an operator, which the message names. DT_ERR_FORMAT: shapes or types do not fit an operator. */
 DT_MUST_CHECK dt_status dt_onnx_graph(dt_onnx *m, dt_graph **out, int *is_integer);
 
-/* Returns 1 if the network of a file computes on integers: something but constants is quantized. */
-int dt_onnx_is_integer(const dt_onnx *m);
+/* Returns 1 if the network of a file computes on integers alone. It notes what values are in m. */
+int dt_onnx_is_integer(dt_onnx *m);
 
 #endif /* DT_ONNX_IMPORT_H */
