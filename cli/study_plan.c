@@ -45,7 +45,7 @@ static char *text_of(maker *m, const char *format, va_list list)
     return text;
 }
 
-static char *path_of(maker *m, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static char *path_of(maker *m, const char *format, ...)
 {
     va_list list;
 
@@ -58,10 +58,11 @@ static char *path_of(maker *m, const char *format, ...)
 /* Adds an argument to the newest command. */
 __attribute__((format(printf, 2, 3))) static void arg(maker *m, const char *format, ...)
 {
-    study_job *j = &m->chain->job[m->chain->n - 1];
-    char **more = realloc(j->arg, (size_t)(j->n + 2) * sizeof *more);
     va_list list;
 
+    if (m->plan->status != DT_OK) return;
+    study_job *j = &m->chain->job[m->chain->n - 1];
+    char **more = realloc(j->arg, (size_t)(j->n + 2) * sizeof *more);
     if (!more) {
         fail(m, format);
         return;
@@ -70,8 +71,7 @@ __attribute__((format(printf, 2, 3))) static void arg(maker *m, const char *form
     va_start(list, format);
     j->arg[j->n] = text_of(m, format, list);
     va_end(list);
-    if (j->arg[j->n]) j->n++;
-    j->arg[j->n] = NULL;
+    if (j->arg[j->n]) j->arg[++j->n] = NULL;
 }
 
 static void args(maker *m, const char *const *text)
@@ -79,27 +79,32 @@ static void args(maker *m, const char *const *text)
     for (; *text; text++) arg(m, "%s", *text);
 }
 
+/* Room for one more command; 0: there is none. */
+static int grow(maker *m)
+{
+    study_chain *c = m->chain;
+    const int room = c->room ? 2 * c->room : 64;
+
+    if (c->n < c->room) return 1;
+    study_job *more = realloc(c->job, (size_t)room * sizeof *more);
+    if (!more) return 0;
+    c->job = more;
+    c->room = room;
+    return 1;
+}
+
 /* Begins a command of the name `name` in the folder. */
 static void job(maker *m, const char *folder, const char *name, const char *subcommand)
 {
     static const char *const stages[] = { "before pruning", "after pruning", "final" };
-    study_chain *c = m->chain;
+    const study_version *v = m->v;
 
-    if (c->n == c->room) {
-        const int room = c->room ? 2 * c->room : 64;
-        study_job *more = realloc(c->job, (size_t)room * sizeof *more);
-        if (!more) {
-            fail(m, name);
-            c->n -= c->n > 0; /* the newest is overwritten: the plan is not run */
-        } else {
-            c->job = more;
-            c->room = room;
-        }
-    }
-    c->job[c->n++] = (study_job){
-        .what = m->v ? path_of(m, "%s %s, %s %s: %s", study_model_names[m->v->model], m->v->is_fat ? "fat" : "lean",
-                               stages[m->v->stage], m->v->folder, name)
-                     : path_of(m, "%s", name),
+    if (!grow(m)) fail(m, name);
+    if (m->plan->status != DT_OK) return;
+    m->chain->job[m->chain->n++] = (study_job){
+        .what = v ? path_of(m, "%s %s, %s %s: %s", study_model_names[v->model], v->is_fat ? "fat" : "lean",
+                            stages[v->stage], v->folder, name)
+                  : path_of(m, "%s", name),
         .output = path_of(m, "%s/%s.out", folder, name),
         .mark = path_of(m, "%s/%s.done", folder, name),
     };
@@ -157,8 +162,7 @@ static void train(maker *m, const char *folder, const char *model, const trainin
                                          "--abits",      "8",      "--per-channel", NULL };
 
     job(m, folder, t->name, "train");
-    study_job *j = &m->chain->job[m->chain->n - 1];
-    j->run = path_of(m, "%s/run-%s", folder, t->name);
+    if (m->plan->status == DT_OK) m->chain->job[m->chain->n - 1].run = path_of(m, "%s/run-%s", folder, t->name);
     arg(m, "--model");
     arg(m, "%s", model);
     args(m, t->with_quantizers ? codes : real);
@@ -173,7 +177,7 @@ static void train(maker *m, const char *folder, const char *model, const trainin
     args(m, all);
     test_args(m);
     arg(m, "--out");
-    arg(m, "%s", j->run ? j->run : "");
+    arg(m, "%s/run-%s", folder, t->name);
 }
 
 static void prune(maker *m, const char *name, const char *checkpoint, double share)
