@@ -47,17 +47,17 @@ static const command commands[] = {
       "make its least weights 0. The result is a checkpoint of a smaller network, or a sparse one, which 'detent "
       "train' "
       "tunes.\n\n"
-      "  detent prune --checkpoint runs/float/best.safetensors --share 0.5 --out p.safetensors\n"
-      "  detent prune --checkpoint F --share 0.65 --of-parameters --scope global --out p.safetensors\n"
+      "  detent prune --checkpoint F --share 0.5 --out p.safetensors\n"
+      "  detent prune --checkpoint F --share 0.65 --of-parameters --out p.safetensors\n"
       "  detent prune --checkpoint F --kind weights --n-of-m 2,4 --out p.safetensors\n"
-      "  detent train --model p.safetensors --wbits float --abits float --dataset cifar10 --out runs/tuned",
+      "  detent train --model p.safetensors --wbits float --abits float --out runs/tuned",
       prune_run },
     { "factorize", FOR_FACTORIZE, "give layers of a trained network a low rank",
       "Replace linear layers of a trained network by tensor trains, and convolutions by two of low rank each, after "
       "its "
       "batch norms are folded. The result is a checkpoint of ordinary layers, which 'detent train' tunes.\n\n"
       "  detent factorize --checkpoint p.safetensors --ranks fc1:8,conv6:16 --out f.safetensors\n"
-      "  detent factorize --checkpoint F --ranks fc1:4x6:7x6x4:2x2x2 --out f.safetensors",
+      "  detent factorize --checkpoint F --ranks fc1:4x6:7x6x4:2x2x2 --out G",
       factorize_run },
     { "compare", FOR_COMPARE, "compare two networks, or the profiles of one, on the same images",
       "Give the predictions of two networks side by side: checkpoints, programs, TensorFlow Lite and ONNX files. The "
@@ -137,7 +137,7 @@ static const command commands[] = {
       "quantizers, for five kinds of files. Its tables have the study's numbers beside ours. A study that was stopped "
       "goes on by the same line.\n\n"
       "  detent report --study --quick --out study\n"
-      "  detent report --study --windows wisdm:DIR --beats ptbxl:DIR --jobs 8 --out study",
+      "  detent report --study --windows wisdm:DIR --beats ptbxl:DIR --out study",
       report_run },
     { "bench-comm", FOR_BENCH_COMM, "measure the links between ranks",
       "Measure how fast ranks sum gradients: the time and the bandwidth of sums of many sizes, on one machine "

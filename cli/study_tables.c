@@ -255,7 +255,7 @@ static void write_casts(tables *t)
     }
     fputs("\nWhere the range of the input is many times the signal, here -150 to 150 for the lean SmartWatch before "
           "pruning, the "
-          "cast costs more:",
+          "cast changes more:",
           t->md);
     for (int i = 0; i < 3; i++) {
         fprintf(t->md, " %s %.1f %%%s", heads[1 + i], 100.0 * metric(t, &study_versions[2], 0, wide[i], 0),
