@@ -239,14 +239,21 @@ static void make_trained(maker *m)
 
 static void quantize(maker *m, const char *folder, const char *checkpoint, const char *scheme)
 {
+    const int is_wide = strcmp(scheme, "wide") == 0; /* full, with a range for the image */
+
     job(m, folder, scheme, "quantize");
     arg(m, "--checkpoint");
     arg(m, "%s", checkpoint);
     arg(m, "--scheme");
-    arg(m, "%s", scheme);
+    arg(m, "%s", is_wide ? "full" : scheme);
     arg(m, "--out");
     arg(m, "%s/%s.safetensors", folder, scheme);
-    if (strcmp(scheme, "full") != 0) return;
+    if (is_wide) {
+        arg(m, "--ranges");
+        arg(m, "%s/wide.json", m->s->out);
+    } else if (strcmp(scheme, "full") != 0) {
+        return;
+    }
     arg(m, "--images");
     arg(m, "100");
     data_args(m);
@@ -435,15 +442,8 @@ static void plan_wide_range(maker *m)
     m->v = &study_versions[2];
     m->size = &study_sizes[!m->s->study_quick][0][0];
     study_folder(m->s->out, m->v, m->folder);
-    job(m, m->folder, "wide", "quantize");
-    arg(m, "--checkpoint");
-    arg(m, "%s/run-train/best.safetensors", m->folder);
-    arg(m, "--ranges");
-    arg(m, "%s/wide.json", m->s->out);
-    arg(m, "--out");
-    arg(m, "%s/wide.safetensors", m->folder);
-    data_args(m);
-    device_args(m);
+    snprintf(path, sizeof path, "%s/run-train/best.safetensors", m->folder);
+    quantize(m, m->folder, path, "wide");
     snprintf(path, sizeof path, "%s/wide.safetensors", m->folder);
     for (int i = 0; i < 3; i++) evaluate(m, m->folder, name[i], path, image_args[i]);
 }

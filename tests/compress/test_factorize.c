@@ -3,7 +3,7 @@
  *                    norms folded in; cores multiply to the matrix; what a lower rank leaves out; what is refused.
  */
 #include "../../compress/tensor_train.h"
-#include "../support/debugged_model.h"
+#include "../support/drawn_scores.h"
 
 /* Linear layers with and without an activation and a batch norm behind them, the last one the scores. */
 static const char dense[] =
@@ -22,24 +22,6 @@ static const char dense[] =
     "[\"fc3\", \"linear\", \"fc2.relu\", { \"features\": 6 }] ] }";
 
 enum { N = 5, CLASSES = 6, IMAGE = 7 * 6 * 3, SCORES = N * CLASSES };
-
-static dt_model *dense_model(dt_context *ctx)
-{
-    dt_model *m;
-
-    MUST(dt_model_open(ctx, graph_of(dense), &m));
-    draw_parameters(m);
-    return m;
-}
-
-static void scores_of(dt_model *m, float *scores)
-{
-    float *images = drawn_images(N, IMAGE);
-    const dt_prediction how = { .normalised = images, .n = N };
-
-    MUST(dt_predict(m, &how, scores));
-    free(images);
-}
 
 /* 1e-4 of the largest score: cores are f32, and sums have another order. */
 static void check_scores(const float *a, const float *b, const char *what)
@@ -70,14 +52,14 @@ Test(factorize, of_full_rank_computes_the_same)
     };
     dt_context *ctx = debugged_context();
     float whole[SCORES], factorised[SCORES];
-    dt_model *m = dense_model(ctx), *made;
+    dt_model *m = drawn_reals(ctx, dense), *made;
 
-    scores_of(m, whole);
+    drawn_scores(m, N, IMAGE, whole);
     for (int i = 0; i < DT_LENGTH(cases); i++) {
         MUST(dt_factorize(m, cases[i].how, cases[i].n, &made));
         for (int k = 0; k < made->graph->n_nodes; k++)
             cr_assert(made->graph->node[k].kind != DT_OP_BATCHNORM, "a batch norm is left");
-        scores_of(made, factorised);
+        drawn_scores(made, N, IMAGE, factorised);
         check_scores(whole, factorised, cases[i].reason);
         dt_model_destroy(made);
     }
@@ -97,7 +79,7 @@ Test(factorize, has_the_parameters_that_its_ranks_ask_for)
     const dt_layer_ranks how[] = { { "fc1", { 3, 2 }, 2, { 5, 3, 3 }, { 2, 2, 3 }, 3 },
                                    { "wide", { 2 }, 1, { 0 }, { 0 }, 0 } };
     dt_context *ctx = debugged_context();
-    dt_model *m = dense_model(ctx), *made;
+    dt_model *m = drawn_reals(ctx, dense), *made;
 
     MUST(dt_factorize(m, how, 2, &made));
     cr_assert(count_of(made, "fc1.core1.weight") == 5 * 2 * 3);
@@ -208,7 +190,7 @@ Test(factorize, refuses_what_it_cannot_do)
     };
     const dt_layer_ranks one = { "stem", { 2 }, 1, { 0 }, { 0 }, 0 };
     dt_context *ctx = debugged_context();
-    dt_model *m = dense_model(ctx), *q = debugged_model(ctx, 8), *made;
+    dt_model *m = drawn_reals(ctx, dense), *q = debugged_model(ctx, 8), *made;
 
     for (int i = 0; i < DT_LENGTH(cases); i++)
         cr_assert(dt_factorize(m, &cases[i].how, 1, &made) == DT_ERR_ARGUMENT, "%s", cases[i].reason);

@@ -3,7 +3,7 @@
  *                filters and weights go; what training leaves at 0; what is refused.
  */
 #include "../../core/train/trainer.h"
-#include "../support/debugged_model.h"
+#include "../support/drawn_scores.h"
 
 /* A residual sum, a depthwise convolution with two filters a channel, a concatenation, maps that are flattened. */
 static const char branched[] =
@@ -27,24 +27,6 @@ static const char branched[] =
     "[\"classifier\", \"linear\", \"fc.relu\", { \"features\": 4 }] ] }";
 
 enum { N = 5, CLASSES = 4, IMAGE = 7 * 6 * 3, SCORES = N * CLASSES, MOST = 4096 };
-
-static dt_model *branched_model(dt_context *ctx)
-{
-    dt_model *m;
-
-    MUST(dt_model_open(ctx, graph_of(branched), &m));
-    draw_parameters(m);
-    return m;
-}
-
-static void scores_of(dt_model *m, float *scores)
-{
-    float *images = drawn_images(N, IMAGE);
-    const dt_prediction how = { .normalised = images, .n = N };
-
-    MUST(dt_predict(m, &how, scores));
-    free(images);
-}
 
 /* The values of a parameter; returns how many. */
 static int64_t read_param(const dt_model *m, const char *name, float *values)
@@ -146,11 +128,11 @@ Test(prune, computes_what_the_network_with_filters_of_0_does)
         const int sum = 7 - (int)(7 * (double)shares[s]), side = 5 - (int)(5 * (double)shares[s]);
         const int fc = 9 - (int)(9 * (double)shares[s]);
         float of_pruned[SCORES], of_cleared[SCORES];
-        dt_model *m = branched_model(ctx), *pruned;
+        dt_model *m = drawn_reals(ctx, branched), *pruned;
         MUST(dt_prune(m, &how, &pruned));
         clear_filters(m, (double)shares[s]);
-        scores_of(m, of_cleared);
-        scores_of(pruned, of_pruned);
+        drawn_scores(m, N, IMAGE, of_cleared);
+        drawn_scores(pruned, N, IMAGE, of_pruned);
         for (int i = 0; i < SCORES; i++) { /* sums of other lengths are taken in another order */
             cr_assert(fabsf(of_pruned[i] - of_cleared[i]) <= 1e-5f * (1.0f + fabsf(of_cleared[i])),
                       "share %g: score %d is %.9g, expected %.9g", (double)shares[s], i, (double)of_pruned[i],
@@ -172,7 +154,7 @@ Test(prune, global_takes_the_relatively_least_of_all_layers)
     static float w[MOST];
     const dt_pruning how = { .share = 0.05f, .scope = DT_PRUNE_GLOBAL }; /* 1 of 21 */
     dt_context *ctx = debugged_context();
-    dt_model *m = branched_model(ctx), *pruned;
+    dt_model *m = drawn_reals(ctx, branched), *pruned;
 
     const int64_t row = read_param(m, "side.weight", w) / 5;
     for (int64_t i = 0; i < row; i++) w[3 * row + i] *= 1e-6f;
@@ -189,7 +171,7 @@ Test(prune, of_parameters_removes_at_least_that_share)
 {
     static const float shares[] = { 0.1f, 0.5f, 0.9f };
     dt_context *ctx = debugged_context();
-    dt_model *m = branched_model(ctx), *pruned;
+    dt_model *m = drawn_reals(ctx, branched), *pruned;
 
     for (int s = 0; s < 2 * DT_LENGTH(shares); s++) {
         const double share = (double)shares[s / 2], whole = (double)dt_model_count(m);
@@ -209,7 +191,7 @@ Test(prune, leaves_layers_whole_that_are_named)
     static const char *const whole[] = { "st*", "fc" };
     const dt_pruning how = { .share = 0.6f, .whole = whole, .n_whole = 2 };
     dt_context *ctx = debugged_context();
-    dt_model *m = branched_model(ctx), *pruned;
+    dt_model *m = drawn_reals(ctx, branched), *pruned;
 
     MUST(dt_prune(m, &how, &pruned));
     check_shape(pruned, "branch.weight", (dt_shape){ 4, { 7, 1, 1, 7 } }); /* it is added to the stem */
@@ -255,7 +237,7 @@ Test(prune, weights_of_least_magnitude_become_0)
 {
     const dt_pruning how = { .kind = DT_PRUNE_WEIGHTS, .share = 0.37f };
     dt_context *ctx = debugged_context();
-    dt_model *m = branched_model(ctx), *pruned;
+    dt_model *m = drawn_reals(ctx, branched), *pruned;
 
     MUST(dt_prune(m, &how, &pruned));
     cr_assert(n_zeros(pruned, "stem.weight") == (int)(0.37 * 189));
@@ -273,7 +255,7 @@ Test(prune, n_of_m_keeps_the_largest_of_each_group)
     static float w[MOST], before[MOST];
     const dt_pruning how = { .kind = DT_PRUNE_WEIGHTS, .group_keep = 2, .group_of = 4 };
     dt_context *ctx = debugged_context();
-    dt_model *m = branched_model(ctx), *pruned;
+    dt_model *m = drawn_reals(ctx, branched), *pruned;
 
     MUST(dt_prune(m, &how, &pruned));
     const int64_t n = read_param(pruned, "side.weight", w); /* rows of 7: a group of 4 and one of 3 */
@@ -366,7 +348,7 @@ Test(prune, refuses_what_it_cannot_do)
     };
     const dt_pruning half = { .share = 0.5f };
     dt_context *ctx = debugged_context();
-    dt_model *m = branched_model(ctx), *q = debugged_model(ctx, 8), *none;
+    dt_model *m = drawn_reals(ctx, branched), *q = debugged_model(ctx, 8), *none;
 
     for (int i = 0; i < DT_LENGTH(cases); i++) {
         cr_assert(dt_prune(m, &cases[i].how, &none) == cases[i].status, "%s", cases[i].reason);
