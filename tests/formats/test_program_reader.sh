@@ -52,6 +52,7 @@ import numpy as np
 
 draw = np.random.default_rng(7)
 for name, kind, x in (("bytes", "U8", draw.integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)),
+                      ("small", "U8", draw.integers(0, 256, (5, 18, 18, 3), dtype=np.uint8)),
                       ("reals", "F32", draw.normal(0.3, 0.6, (5, 32, 32, 3)).astype("<f4"))):
     head = json.dumps({"x": {"dtype": kind, "shape": x.shape, "data_offsets": [0, x.nbytes]}}).encode()
     head += b" " * (-len(head) % 8)
@@ -76,7 +77,7 @@ same "thresholds" program.safetensors bytes
 expect "a capsule network of 4 bits, routed in 8" 0 train $tiny --model shallowcaps --decoder none --input 18x18x3 --shift 0 \
     --routing-bits 8 --wbits 4 --abits 4 --epochs 1 --out caps --quiet
 expect "... as a program" 0 export --checkpoint caps/last.safetensors --to program --out caps.safetensors
-same "capsules" caps.safetensors bytes capsules.py
+same "capsules" caps.safetensors small capsules.py
 
 cat >net.json <<'END'
 { "format": "detent-network", "name": "parts", "image": [32, 32, 3], "classes": 10,
