@@ -144,8 +144,7 @@ static void put_described(FILE *file, const dt_c_program *c, int i, const char *
     }
     const int from = dt_c_program_source(c, i, 0);
     fprintf(file, "    for (int m = 0; m < %d; m++) %s(&layer_%d, %s + m * %" PRId64 ", %s + m * %" PRId64 ");",
-            l->y.maps, name, i, a, dt_value_count(&c->layer[from].y) / l->y.maps, y,
-            dt_value_count(&l->y) / l->y.maps);
+            l->y.maps, name, i, a, dt_value_count(&c->layer[from].y) / l->y.maps, y, dt_value_count(&l->y) / l->y.maps);
 }
 
 static void put_call(FILE *file, const dt_c_program *c, int i)

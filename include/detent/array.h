@@ -239,8 +239,8 @@ typedef struct {
 
 /* Returns 1 if the model routes capsules by integers in a node of that name. */
 DT_API int dt_model_has_routing(const dt_model *m, const char *layer);
-/* Writes every step of that routing of one image, pixels [height][width][channels], to the folder dir, as numbers and as
- * lines for a test bench. n_files counts the files. */
+/* Writes every step of that routing of one image, pixels [height][width][channels], to the folder dir, as numbers and
+ * as lines for a test bench. n_files counts the files. */
 DT_API DT_MUST_CHECK dt_status dt_capsule_vectors_save(const dt_program *p, const uint8_t *image, const char *layer,
                                                        const char *dir, int *n_files);
 

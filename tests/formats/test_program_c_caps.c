@@ -76,7 +76,8 @@ static void compile_and_compare(int routing_bits)
     MUST(dt_program_write_c(r.program, dir, "net"));
     has_no_floats(dir);
     for (int d = 0; d <= N_C_DIALECTS; d++) {
-        const char *flags = d < N_C_DIALECTS ? c_dialects[d] : "-std=c99 -O1 -fsanitize=undefined -fno-sanitize-recover";
+        const char *flags =
+            d < N_C_DIALECTS ? c_dialects[d] : "-std=c99 -O1 -fsanitize=undefined -fno-sanitize-recover";
         void *library = compile_c("cc", flags);
         compare(&r, library, flags);
         dlclose(library);

@@ -279,7 +279,10 @@ static const struct {
     const dt_route_int_params *p;
     op_input votes, bias;
 } slopes[] = {
-    { "three iterations", PARAMS(7, 5, 3, FINE), { OP_SHAPE(2, 7, 15), CODES(60, 0.02f) }, { OP_SHAPE(3, 5), .size = 1.0f } },
+    { "three iterations",
+      PARAMS(7, 5, 3, FINE),
+      { OP_SHAPE(2, 7, 15), CODES(60, 0.02f) },
+      { OP_SHAPE(3, 5), .size = 1.0f } },
     { "3-D routing",
       PARAMS(4, 8, 3, FINE, .joint = 1),
       { OP_SHAPE(8, 2, 2, 88), CODES(60, 0.02f) },

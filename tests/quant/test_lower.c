@@ -432,7 +432,8 @@ Test(lower, networks_with_something_out_of_place_are_refused)
         const char *why;
     } want[N_MISPLACED] = {
         [AVERAGE_OF_PSUMS] = { DT_ERR_UNSUPPORTED, "pool: an average of integers whose windows have several divisors" },
-        [NORM_AFTER_RELU] = { DT_ERR_UNSUPPORTED, "bn: is wanted as reals, and a program has batchnorm for a quantizer alone" },
+        [NORM_AFTER_RELU] = { DT_ERR_UNSUPPORTED,
+                              "bn: is wanted as reals, and a program has batchnorm for a quantizer alone" },
         [TWO_TABLES] = { DT_ERR_UNSUPPORTED, "b: a second quantizer reads the image, and a program has one table" },
     };
     dt_model_config c = lowered_config("tiny", 4, 4);
