@@ -318,7 +318,7 @@ static void record(tiny_run *r, int fuse, int training, recorded *out)
 {
     dt_record_spec spec = r->trainer->spec;
 
-    spec.batch = 32;
+    spec.batch = spec.step_images = spec.norm_images = 32;
     spec.training = training;
     MUST(dt_model_tape(r->model, &spec, &out->tape));
     MUST(dt_model_record(r->model, out->tape, &spec, &out->logits, &out->loss));
