@@ -194,15 +194,18 @@ static void param_values(const dt_model *m, const dt_param *p, float *value)
     }
 }
 
+/* What is trained is the model's now, and the graph leaves it, so that large networks are in memory once. */
 static dt_status model_initialise(dt_model *m)
 {
     for (int i = 0; i < m->n_params; i++) {
+        const int of = m->param[i]->value;
         float *value = malloc(dt_tensor_bytes(&m->param[i]->tensor));
         DT_CHECK(value, DT_ERR_MEMORY, "no memory to initialise %s", m->param[i]->name);
         param_values(m, m->param[i], value);
         const dt_status status = dt_model_write(m, i, value);
         free(value);
         DT_TRY(status);
+        if (is_trained(m->param[i])) dt_graph_set_data(m->graph, of, DT_F32, NULL);
     }
     return DT_OK;
 }
