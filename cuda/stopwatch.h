@@ -2,8 +2,9 @@
  * stopwatch.h - finds the fastest of several ways to do the same work on a stream.
  *
  * The work is captured into a graph, several times in a row, because a training step will run it from a graph too. If
- * it were launched, the host's time to launch it would be measured where the work takes only some microseconds. Tests:
- * tests/cuda/test_stopwatch.c.
+ * it were launched, the host's time to launch it would be measured where the work takes only some microseconds. A GPU
+ * that was idle raises its clock in the first milliseconds of work: it is kept busy for that long before, and the ways
+ * are timed in turns. Tests: tests/cuda/test_stopwatch.c.
  */
 #ifndef DT_STOPWATCH_H
 #define DT_STOPWATCH_H

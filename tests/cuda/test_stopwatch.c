@@ -19,12 +19,24 @@ typedef struct {
     cudaStream_t stream;
     int microseconds[MOST_WAYS];
     int n_runs[MOST_WAYS];
+    int n_slow; /* so many runs of all ways together take 4 times as long, as on a clock that rises */
 } race;
 
-static void sleep_for(void *argument)
-{
-    const struct timespec t = { .tv_nsec = 1000L * *(int *)argument };
+/* One way, for the host's function that stands for its work. */
+typedef struct {
+    race *race;
+    int way;
+} lane;
 
+static lane lanes[MOST_WAYS];
+
+static void work(void *argument)
+{
+    const lane *l = argument;
+    const long slower = l->race->n_slow > 0 ? 4 : 1;
+    const struct timespec t = { .tv_nsec = 1000L * slower * l->race->microseconds[l->way] };
+
+    l->race->n_slow--;
     nanosleep(&t, NULL);
 }
 
@@ -35,7 +47,8 @@ static dt_status run_way(void *user, int way)
     r->n_runs[way]++;
     DT_CHECK(r->microseconds[way] != 0, DT_ERR_UNSUPPORTED, "way %d cannot run", way);
     if (r->microseconds[way] < 0) DT_CUDA(cudaStreamSynchronize(r->stream));
-    DT_CUDA(cudaLaunchHostFunc(r->stream, sleep_for, &r->microseconds[way]));
+    lanes[way] = (lane){ r, way };
+    DT_CUDA(cudaLaunchHostFunc(r->stream, work, &lanes[way]));
     return DT_OK;
 }
 
@@ -86,6 +99,13 @@ Test(stopwatch, the_hopeless_are_run_but_twice)
     if (!has_device()) cr_skip_test("there is no GPU; test_stopwatch_simt runs on the CPU");
     run_race(&r, 2, 0);
     cr_expect(r.n_runs[0] > 2 && r.n_runs[1] == 2, "%d and %d runs", r.n_runs[0], r.n_runs[1]);
+}
+
+/* The first way is the fastest, and all of its first 42 runs fall on the slow clock. */
+Test(stopwatch, a_rising_clock_favours_nobody)
+{
+    if (!has_device()) cr_skip_test("there is no GPU; test_stopwatch_simt runs on the CPU");
+    run_race(&(race){ .microseconds = { 500, 800 }, .n_slow = 45 }, 2, 0);
 }
 
 #else
