@@ -57,10 +57,26 @@ __device__ static inline void add_to_count(int64_t *count, int64_t value)
     atomicAdd((unsigned long long *)count, (unsigned long long)value);
 }
 
-/* by one lane, of what the warp shares */
-__device__ static inline void report(const psum_seen *seen, dt_psum_stats *stats)
+/* The block's, in its first thread, of what each warp shares; all threads of the block must call, once in a kernel. */
+__device__ static inline void gather(psum_seen *seen)
 {
-    if (threadIdx.x % WARP != 0) return;
+    __shared__ psum_seen of_warp[WARPS];
+
+    if (threadIdx.x % WARP == 0) of_warp[threadIdx.x / WARP] = *seen;
+    __syncthreads();
+    for (int i = 1; threadIdx.x == 0 && i < WARPS; i++) {
+        seen->low = min(seen->low, of_warp[i].low);
+        seen->high = max(seen->high, of_warp[i].high);
+        seen->n_overflows += of_warp[i].n_overflows;
+    }
+}
+
+/* Adds what the block saw. One thread does it: millions of atomics on one address take longer than the sums. All
+ * threads of the block must call, with what their warp shares. */
+__device__ static inline void report(psum_seen *seen, dt_psum_stats *stats)
+{
+    gather(seen);
+    if (threadIdx.x != 0) return;
     atomicMin(&stats->min, seen->low);
     atomicMax(&stats->max, seen->high);
     if (seen->n_overflows) add_to_count(&stats->n_overflows, seen->n_overflows);
@@ -114,7 +130,8 @@ __global__ static void pack_x_kernel(const float *x, uint32_t *packed, dt_psum_s
         packed[i] = word;
     }
     share(&zeros);
-    if (threadIdx.x % WARP == 0 && zeros.n_overflows) add_to_count(&stats->n_zero_codes, zeros.n_overflows);
+    gather(&zeros);
+    if (threadIdx.x == 0 && zeros.n_overflows) add_to_count(&stats->n_zero_codes, zeros.n_overflows);
 }
 
 /* one thread for each word of the packed w */
@@ -248,32 +265,42 @@ __device__ static psum_seen warp_sums(const lane_part *part, const uint32_t *w, 
     return seen;
 }
 
-/*
- * A warp for each 16 positions of the batch and 32 filters of a group; a block's warps take neighbouring positions, and
- * read the same weights while those are in the L1 cache. Overflows are rare and counting them takes as long as all
- * else: a warp that has any sums again.
- */
+/* The psums of 16 positions from `first` on and a block's filters. Overflows are rare and counting them takes as long
+ * as all else: a warp that has any sums again. */
+template <int SIGNED>
+__device__ static inline psum_seen warp_psums(const uint8_t *x, const uint32_t *w, float *y, int64_t first,
+                                              const psum_view *v)
+{
+    const dt_psum_limits limits = dt_psum_limits_of(&v->layer.array);
+    const lane_part part = lane_part_of(x, first, (int)blockIdx.y, v);
+    int32_t sum[TILES][4];
+
+    psum_seen seen = warp_sums<SIGNED, 0>(&part, w, v, sum);
+    if (is_outside(seen.low, limits) || is_outside(seen.high, limits)) seen = warp_sums<SIGNED, 1>(&part, w, v, sum);
+    for (int j = 0; j < TILES; j++) {
+        for (int i = 0; i < 4; i++) {
+            if (!is_real(&part, i, j, v)) continue;
+            const int64_t row = part.position + i / 2 * 8;
+            y[row * v->layer.shape.filters + part.filter + 8 * j + i % 2] =
+                (float)dt_psum_wrap(sum[j][i], v->layer.array.psum_bits);
+        }
+    }
+    return seen;
+}
+
+/* A warp for each 16 positions of the batch and 32 filters of a group; a block's warps take neighbouring positions, and
+ * read the same weights while those are in the L1 cache. Warps beyond the last position see nothing. */
 template <int SIGNED>
 __global__ static void __launch_bounds__(DT_BLOCK, 3)
     psum_kernel(const uint8_t *x, const uint32_t *w, float *y, dt_psum_stats *stats, psum_view v)
 {
-    const dt_psum_limits limits = dt_psum_limits_of(&v.layer.array);
     const int64_t first = ((int64_t)blockIdx.x * WARPS + threadIdx.x / WARP) * WARP_POSITIONS;
-    if (first >= v.batch * v.layer.shape.out_height * v.layer.shape.out_width) return;
-    const lane_part part = lane_part_of(x, first, (int)blockIdx.y, &v);
-    int32_t sum[TILES][4];
+    psum_seen seen = { INT32_MAX, INT32_MIN, 0 };
 
-    psum_seen seen = warp_sums<SIGNED, 0>(&part, w, &v, sum);
-    if (is_outside(seen.low, limits) || is_outside(seen.high, limits)) seen = warp_sums<SIGNED, 1>(&part, w, &v, sum);
-    report(&seen, stats);
-    for (int j = 0; j < TILES; j++) {
-        for (int i = 0; i < 4; i++) {
-            if (!is_real(&part, i, j, &v)) continue;
-            const int64_t row = part.position + i / 2 * 8;
-            y[row * v.layer.shape.filters + part.filter + 8 * j + i % 2] =
-                (float)dt_psum_wrap(sum[j][i], v.layer.array.psum_bits);
-        }
+    if (first < v.batch * v.layer.shape.out_height * v.layer.shape.out_width) {
+        seen = warp_psums<SIGNED>(x, w, y, first, &v);
     }
+    report(&seen, stats);
 }
 
 /* ---- one addition after another ---- */
@@ -393,8 +420,8 @@ static dt_status psum_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_
     node->state = v;
     DT_TRY(dt_psum_layer_init(&v->layer, node->name, &p->array, &shape));
     DT_CHECK(shape.x_low >= 0 || (shape.x_low >= INT8_MIN && shape.x_high <= INT8_MAX), DT_ERR_UNSUPPORTED,
-             "%s: psum: activation codes are %d..%d, which the array on CUDA takes as bytes; use --device cpu", node->name,
-             shape.x_low, shape.x_high);
+             "%s: psum: activation codes are %d..%d, which the array on CUDA takes as bytes; use --device cpu",
+             node->name, shape.x_low, shape.x_high);
     v->layout = dt_psum_layout_of(&v->layer);
     v->batch = node->in[0]->shape.dim[0];
     DT_CHECK(v->layout.image <= INT32_MAX, DT_ERR_UNSUPPORTED, "%s: psum: an image of %lld bytes of codes, limit 2^31",
