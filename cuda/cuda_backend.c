@@ -90,6 +90,7 @@ static dt_status cuda_open(const dt_options *opt, void **device, char *text, siz
     dt_cuda_device *d = calloc(1, sizeof *d);
     DT_CHECK(d, DT_ERR_MEMORY, "cuda: no memory for the device's state");
     d->ordinal = opt->device;
+    d->multiprocessors = properties.multiProcessorCount;
     const dt_status started = cuda_start(d);
     if (started != DT_OK) {
         cuda_close(d);
@@ -167,7 +168,10 @@ static dt_status cuda_peek_end(void *device, void *host, size_t bytes, int *read
     const cudaError_t done = cudaEventQuery(d->peek_done);
 
     *ready = done == cudaSuccess;
-    if (done == cudaErrorNotReady) return DT_OK;
+    if (done == cudaErrorNotReady) {
+        (void)cudaGetLastError(); /* else the next launch would report it */
+        return DT_OK;
+    }
     DT_CUDA(done);
     memcpy(host, d->peeked, bytes);
     return DT_OK;

@@ -15,6 +15,7 @@
  * have another (comm.h). */
 typedef struct {
     int ordinal;
+    int multiprocessors;
     cudaStream_t stream;
     void *peeked; /* DT_PEEK_BYTES of pinned host memory; peek_done tells when the copy to it is complete */
     cudaEvent_t peek_done;

@@ -26,10 +26,14 @@
  */
 #include "norm_quant.h"
 
+extern "C" {
+#include "cuda_device.h"
+}
+
 enum {
     FORWARD_BLOCK = 1024,
     BACKWARD_BLOCK = 512,
-    BLOCKS = 132,       /* of a launch: one for each multiprocessor of an H100 */
+    SUM_BLOCKS = 132,   /* of a launch that sums: of any GPU, as the order of sums is part of the result */
     MAX_RUN = 256,      /* windows whose gradients a thread adds in f32 */
     ROWS_AT_ONCE = 4,   /* that a thread loads before it works on the first */
     WINDOWS_AT_ONCE = 2 /* of one cell */
@@ -263,11 +267,18 @@ typedef struct {
     double *total; /* [2][C] sums of all ranks; NULL: statistics are of this rank alone */
 } chain_run;
 
-/* Blocks that share n rows or windows, of which a block has `threads` at once and a thread `each`. */
-static int share(int n, int threads, int each, int tiles)
+/* Blocks, `most` of all tiles together, that share n rows or windows, of which a block has `threads` at once and a
+ * thread `each`. */
+static int share(int n, int threads, int each, int most, int tiles)
 {
-    const int wanted = (int)dt_blocks(n, threads * each), most = BLOCKS / tiles < 1 ? 1 : BLOCKS / tiles;
-    return wanted < most ? wanted : most;
+    const int wanted = (int)dt_blocks(n, threads * each), of_tile = most / tiles < 1 ? 1 : most / tiles;
+    return wanted < of_tile ? wanted : of_tile;
+}
+
+/* A block fills a multiprocessor, so that a launch that does not sum has one for each. */
+static int blocks_at_once(const chain_run &r)
+{
+    return ((const dt_cuda_device *)r.ex->device)->multiprocessors;
 }
 
 static void look_at_windows(const dt_norm_quant_params *p, const dt_node *node, dt_nq_chain *s)
@@ -346,8 +357,8 @@ static chain_run look(const dt_node *node, const dt_exec *ex)
     r.s.lanes = 1;
     while (r.s.lanes * r.vec < r.s.channels && r.s.lanes * r.vec < DT_NQ_TILE) r.s.lanes *= 2;
     r.tiles = (int)dt_blocks(r.s.channels, r.s.lanes * r.vec);
-    r.slices = share(r.s.rows, FORWARD_BLOCK / r.s.lanes, ROWS_AT_ONCE, r.tiles);
-    r.gradient_slices = share(r.s.windows, BACKWARD_BLOCK / r.s.lanes, ROWS_AT_ONCE, r.tiles);
+    r.slices = share(r.s.rows, FORWARD_BLOCK / r.s.lanes, ROWS_AT_ONCE, SUM_BLOCKS, r.tiles);
+    r.gradient_slices = share(r.s.windows, BACKWARD_BLOCK / r.s.lanes, ROWS_AT_ONCE, SUM_BLOCKS, r.tiles);
     const int least = (int)dt_blocks(r.s.windows, BACKWARD_BLOCK / r.s.lanes * MAX_RUN);
     if (r.gradient_slices < least) r.gradient_slices = least;
     r.node = node;
@@ -377,7 +388,7 @@ struct forward_pass {
     template <dt_dtype TYPE, int VEC, int POOL> static dt_status run(const chain_run &r)
     {
         const dt_tensor *y = r.node->out;
-        const int blocks = share(r.s.windows, FORWARD_BLOCK / r.s.lanes, WINDOWS_AT_ONCE, r.tiles);
+        const int blocks = share(r.s.windows, FORWARD_BLOCK / r.s.lanes, WINDOWS_AT_ONCE, blocks_at_once(r), r.tiles);
 
         const int sums = r.s.has_norm && r.s.training, shares = sums && r.total;
 
@@ -401,7 +412,8 @@ template <dt_dtype TYPE, int VEC, int POOL, int RULE> static dt_status backward_
 {
     const dt_norm_quant_params *p = (const dt_norm_quant_params *)r.node->params;
     const dt_tensor *x = r.node->in[DT_NQ_X], *y = r.node->out;
-    const int blocks = x->grad ? share(r.s.corners, BACKWARD_BLOCK / r.s.lanes, WINDOWS_AT_ONCE, r.tiles) : 1;
+    const int blocks =
+        x->grad ? share(r.s.corners, BACKWARD_BLOCK / r.s.lanes, WINDOWS_AT_ONCE, blocks_at_once(r), r.tiles) : 1;
     double *alpha_part = r.part + (int64_t)2 * r.gradient_slices * r.s.channels;
     dt_nq_gradients to = {};
 
