@@ -346,7 +346,7 @@ static dt_status route_forward(const dt_node *node, const dt_exec *ex)
     const unsigned capsule_blocks = dt_blocks(t->images * t->capsules, DT_BLOCK);
     const unsigned slice_blocks = (unsigned)(t->images * dt_route_slices(t->inputs, dt_route_width(t)));
 
-    DT_CUDA(cudaMemsetAsync(t->seen, 0, sizeof *t->seen, stream));
+    if (p->observe) DT_CUDA(cudaMemsetAsync(t->seen, 0, sizeof *t->seen, stream));
     if (t->inputs == 1 && t->iterations == 1) {
         DT_LAUNCH(route_single_kernel, capsule_blocks, DT_BLOCK, 0, stream, pass);
         DT_CUDA_LAUNCHED();

@@ -174,7 +174,7 @@ static dt_status trainer_ranges(dt_trainer *t)
 
 static size_t queue_bytes(const dt_trainer *t)
 {
-    return (size_t)DT_UNROLL * (size_t)t->accumulate * sizeof *t->queue;
+    return (size_t)DT_STEPS_TOGETHER * (size_t)t->accumulate * sizeof *t->queue;
 }
 
 static size_t shared_bytes(const dt_trainer *t)
@@ -193,7 +193,7 @@ static dt_status trainer_optimiser(dt_trainer *t)
     DT_TRY(dt_device_zero(ctx, m->dw, bytes)); /* what no step reaches stays 0 */
     DT_TRY(dt_device_alloc(ctx, queue_bytes(t), (void **)&t->queue));
     t->to_queue = malloc(queue_bytes(t));
-    DT_CHECK(t->to_queue, DT_ERR_MEMORY, "no memory for what %d parts of %d steps read", t->accumulate, DT_UNROLL);
+    DT_CHECK(t->to_queue, DT_ERR_MEMORY, "no memory for what %d parts of %d steps read", t->accumulate, DT_STEPS_TOGETHER);
     if (ctx->dist) DT_TRY(dt_device_alloc(ctx, shared_bytes(t), (void **)&t->shared));
     DT_TRY(dt_device_alloc(ctx, bytes, (void **)&t->m1));
     DT_TRY(dt_device_zero(ctx, t->m1, bytes));

@@ -4,8 +4,8 @@
  *
  * Where the backend can capture, a step of each batch size is launched once, and then captured and replayed. The host
  * queues what the next steps read (core/step.h) in device memory, and a step begins by taking its own from the queue.
- * So a graph of DT_UNROLL steps needs nothing of the host but its replay, and steps that are launched give the same
- * bits. Tests: tests/core/test_trainer.c.
+ * So a graph of DT_STEPS_TOGETHER steps needs nothing of the host but its replay, and steps that are launched give the
+ * same bits. Tests: tests/core/test_trainer.c.
  */
 #include "trainer.h"
 
@@ -106,6 +106,7 @@ static dt_status capture_steps(dt_trainer *t, dt_step_tape *s, int n, dt_capture
     DT_TRY(ctx->backend->capture_begin(ctx->device));
     const dt_status recorded = run_eagerly(t, s, n);
     const dt_status ended = ctx->backend->capture_end(ctx->device, &graph);
+    if (recorded != DT_OK && ended == DT_OK) ctx->backend->graph_free(ctx->device, graph);
     DT_TRY(recorded);
     DT_TRY(ended);
     c->graph = graph;
@@ -123,14 +124,16 @@ static dt_step_tape *next_tape(dt_trainer *t)
 
 int dt_trainer_steps_together(const dt_trainer *t)
 {
-    return can_capture(t) ? DT_UNROLL : 1;
+    return can_capture(t) ? DT_STEPS_TOGETHER : 1;
 }
 
-/* How many of the next n steps go in one call to the device: 1 or DT_UNROLL, all on the tape of full batches. */
+/* How many of the next n steps go in one call to the device: 1 or DT_STEPS_TOGETHER, all on the tape of full batches.
+ */
 static int steps_together(const dt_trainer *t, int64_t n)
 {
     const int64_t left = t->n_images / t->config.batch - t->step % dt_trainer_steps_per_epoch(t);
-    return can_capture(t) && t->tape[0].warm && n >= DT_UNROLL && left >= DT_UNROLL ? DT_UNROLL : 1;
+    return can_capture(t) && t->tape[0].warm && n >= DT_STEPS_TOGETHER && left >= DT_STEPS_TOGETHER ? DT_STEPS_TOGETHER
+                                                                                                    : 1;
 }
 
 /* 0: weights were changed from outside, and only an eager step takes their sums anew. */
@@ -148,7 +151,7 @@ static dt_status run_steps(dt_trainer *t, int n)
 {
     dt_context *ctx = t->model->ctx;
     dt_step_tape *s = next_tape(t);
-    dt_captured *c = n == DT_UNROLL ? &s->unrolled : &s->once;
+    dt_captured *c = n == DT_STEPS_TOGETHER ? &s->unrolled : &s->once;
 
     if (!can_capture(t) || !s->warm || !has_sums(s)) return run_eagerly(t, s, n);
     int is_old = !c->graph || c->generation != ctx->generation;
