@@ -47,7 +47,7 @@ __global__ static void accumulate_kernel(dt_accumulate p)
     const int64_t i = dt_thread();
     if (i >= p.rows * p.channels) return;
     const int64_t at = p.padded != p.channels ? i / p.channels * p.padded + i % p.channels : i;
-    float value = load(p.from, p.from_type, at);
+    float value = load(p.from, p.from_type, at) * p.unit;
 
     if (p.scale) value *= p.scale[0];
     if (!p.fresh) value += load(p.to, p.to_type, i);

@@ -28,13 +28,14 @@ typedef struct {
     int64_t rows_per_scale;
 } dt_convert;
 
-/* An addition: to[row][c] += from[row][c] * scale[0]. If `to` is fresh, it is overwritten instead. */
+/* An addition: to[row][c] += from[row][c] * unit * scale[0]. If `to` is fresh, it is overwritten instead. */
 typedef struct {
     const void *from; /* [rows][padded], f32 or 16 bits */
     void *to;         /* [rows][channels], f32 or 16 bits */
     dt_dtype from_type, to_type;
     int64_t rows, channels, padded;
     const float *scale; /* in device memory; NULL: 1 */
+    float unit;         /* a power of two */
     int fresh;
 } dt_accumulate;
 

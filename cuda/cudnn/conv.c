@@ -18,6 +18,7 @@
 #include "../cuda_device.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 typedef enum { X, W, Y, N_TENSORS } conv_tensor;
@@ -86,7 +87,7 @@ static dt_status pass_prepare(const dt_node *node, const dt_exec *ex, dt_conv_pa
     const dt_cuda_device *device = ex->device;
     size_t bytes = 0;
 
-    DT_TRY(dt_conv_problem_of(node, which, ex->precision, &pass->problem));
+    DT_TRY(dt_conv_problem_of(node, which, ex, &pass->problem));
     DT_TRY(dt_conv_plan_get(device->cudnn, &pass->problem, &pass->plan));
     lay_out(node, pass);
     for (int i = 0; i < N_REGIONS; i++) bytes += pass->bytes[i];
@@ -195,6 +196,7 @@ static dt_status give_result(const dt_node *node, const dt_exec *ex, dt_conv_pas
                               .channels = node->in[k]->shape.dim[3],
                               .padded = pass->problem.c / groups,
                               .scale = scale,
+                              .unit = ldexpf(1.0f, pass->problem.shift),
                               .fresh = (int)(node->fresh & 1u << k) };
 
     if (pass->bytes[RESULT] > 0) return dt_cuda_accumulate(&a, ex->stream);

@@ -10,6 +10,9 @@
 #include <assert.h>
 #include <limits.h>
 
+/* The largest code of activations of 4 bits. */
+enum { NARROW_CODES = 15 };
+
 /* fp16 and TF32: the largest code that the type holds together with all smaller ones */
 enum { EXACT_CODES = 2048 };
 
@@ -56,11 +59,13 @@ static int takes_f16_codes(const dt_node *node)
     return y->n_scale > 0 && y->qmax < DT_F32_EXACT && largest_code(node) <= EXACT_CODES && has_16_bit_channels(node);
 }
 
-static dt_status choose_forward(const dt_node *node, int mixed, dt_conv_problem *p)
+/* Refuses psums that neither sums of f32 nor products of 8 bits hold exactly. */
+static dt_status choose_forward(const dt_node *node, const dt_exec *ex, dt_conv_problem *p)
 {
     const dt_tensor *y = node->out;
+    const int mixed = ex->precision == DT_PRECISION_MIXED;
 
-    p->keep_f32 = 1;
+    p->keep_f32 = !(mixed && ex->training);
     if (y->n_scale == 0) return DT_OK;
     DT_CHECK(y->qmax < DT_F32_EXACT || (fits_i8(node->in[0]) && fits_i8(node->in[1])), DT_ERR_UNSUPPORTED,
              "%s: psums may reach %lld, at or above 2^24, which f32 sums do not hold exactly, and codes up to %lld do "
@@ -77,13 +82,25 @@ static dt_status choose_forward(const dt_node *node, int mixed, dt_conv_problem 
     return DT_OK;
 }
 
+/* Filters' gradients are summed in units of x's codes. Those of wide codes, an image's, are many times the real
+ * gradient, and would reach the end of fp16 before any other layer's: the loss scale is one for all. */
+static int gradient_shift(const dt_tensor *x)
+{
+    int shift = 0;
+
+    if (x->n_scale == 0 || dt_code_bound(x) <= NARROW_CODES) return 0;
+    while (dt_code_bound(x) >> shift > NARROW_CODES / 4) shift++;
+    return shift;
+}
+
 static void choose_backward(const dt_node *node, int mixed, dt_conv_problem *p)
 {
     p->keep_f32 = 1;
     if (!mixed || !has_16_bit_channels(node)) return;
-    if (node->out->grad_type == DT_F16)
+    if (node->out->grad_type == DT_F16) {
         p->operand = p->result = DT_F16;
-    else if (has_bf16_backward(node))
+        if (p->pass == DT_CONV_BACKWARD_FILTER) p->shift = gradient_shift(node->in[0]);
+    } else if (has_bf16_backward(node))
         p->operand = DT_BF16;
 }
 
@@ -94,10 +111,24 @@ static int padded_channels(int channels, int groups, dt_dtype operand)
     return (int)dt_round_up((size_t)channels, (size_t)unit);
 }
 
-dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, dt_precision precision, dt_conv_problem *out)
+/* cuDNN counts the elements of x and of y in 32 bits; ours have fewer than 2^62, as they lie in memory. */
+static dt_status check_counts(const dt_node *node, const dt_conv_problem *p)
+{
+    const dt_tensor *y = node->out;
+    const int64_t n_x = (int64_t)p->n * p->h * p->w * p->c, n_y = dt_count(&y->shape);
+    const dt_shape *large = n_y > n_x ? &y->shape : &node->in[0]->shape;
+
+    DT_CHECK(n_x <= INT_MAX && n_y <= INT_MAX, DT_ERR_SHAPE,
+             "%s: conv: %lld images of %lldx%lldx%lld have %lld values, and cuDNN counts to 2147483647; use a smaller "
+             "batch",
+             node->name, (long long)large->dim[0], (long long)large->dim[1], (long long)large->dim[2],
+             (long long)large->dim[3], (long long)(n_y > n_x ? n_y : n_x));
+    return DT_OK;
+}
+
+dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, const dt_exec *ex, dt_conv_problem *out)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
-    const int mixed = precision == DT_PRECISION_MIXED;
 
     DT_CHECK(s.N * s.H * s.W <= INT_MAX && s.C <= INT_MAX / CHANNELS_8_BITS && s.K <= INT_MAX, DT_ERR_SHAPE,
              "%s: conv: %lld images of %lldx%lldx%lld are more than cuDNN takes at once; use a smaller batch",
@@ -113,10 +144,11 @@ dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, dt_precisio
                           .s = (int)s.S,
                           .form = *(const dt_conv_params *)node->params };
     if (pass == DT_CONV_FORWARD)
-        DT_TRY(choose_forward(node, mixed, &p));
+        DT_TRY(choose_forward(node, ex, &p));
     else
-        choose_backward(node, mixed, &p);
+        choose_backward(node, ex->precision == DT_PRECISION_MIXED, &p);
     p.c = padded_channels((int)s.C, p.form.groups, p.operand);
+    DT_TRY(check_counts(node, &p));
     *out = p;
     return DT_OK;
 }

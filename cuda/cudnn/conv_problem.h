@@ -4,7 +4,7 @@
  *
  * Forward of two grid tensors is exact. If every psum is below 2^24, codes are operands of fp16 (in mixed precision) or
  * f32, and f32 sums are exact in any order. Else codes are operands of int8 and sums are int32, or the layer is
- * refused. Real values are f32 without TF32.
+ * refused. Real values are f32: without TF32, but for training in mixed precision, where TF32's 10 bits do.
  *
  * Operands of backward are f32 without TF32. In mixed precision they have 16 bits: if dy is stored in fp16, they are
  * fp16, and so is the result; else they are bf16, because a dy in f32 may have any range. cuDNN has no bf16 engines for
@@ -12,7 +12,7 @@
  *
  *                        pass                   operands    result
  *   mixed, training      forward                f16         f16, psum / 8; f32 if it does not fit
- *     16-bit dy          backward to x, to w    f16         f16
+ *     16-bit dy          backward to x, to w    f16         f16; to w / 2^shift where x has wide codes
  *     f32 dy             backward to x, to w    bf16        f32
  *   mixed, evaluation    forward                f16         f32
  *
@@ -24,9 +24,9 @@
 #include "../../core/backend.h"
 #include "cudnn_graph.h"
 
-/* Describes one pass of a CONV2D node that infer has accepted. out->c includes channels of zeros that are to be added
- * to x and w. */
-DT_MUST_CHECK dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, dt_precision precision,
+/* Describes one pass of a CONV2D node that infer has accepted, as ex->precision and ex->training want it. out->c
+ * includes channels of zeros that are to be added to x and w. DT_ERR_SHAPE if a tensor has 2^31 values or more. */
+DT_MUST_CHECK dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, const dt_exec *ex,
                                            dt_conv_problem *out);
 
 /* Is dt_backend_cuda.storage. A tensor gets 16 bits wherever cuDNN can read or write it in place. */

@@ -41,6 +41,8 @@ typedef struct {
     int n;
 } candidates;
 
+/* No note of cuDNN 9.19 names TF32. Among engines of f32 operands, those that multiply on tensor cores round them to
+ * it. */
 static int note_is_allowed(const dt_conv_problem *p, cudnnBackendNumericalNote_t note)
 {
     switch (note) {
@@ -52,8 +54,16 @@ static int note_is_allowed(const dt_conv_problem *p, cudnnBackendNumericalNote_t
     case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6:
     case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13: return 0;
     case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS: return !p->keep_f32;
+    case CUDNN_NUMERICAL_NOTE_TENSOR_CORE: return p->operand != DT_F32 || !p->keep_f32;
     default: return 1;
     }
+}
+
+/* Engines of some 8-bit convolutions want their operands in another order, which another call would make. */
+static int habit_is_allowed(cudnnBackendBehaviorNote_t habit)
+{
+    return habit != CUDNN_BEHAVIOR_NOTE_REQUIRES_FILTER_INT8x32_REORDER &&
+           habit != CUDNN_BEHAVIOR_NOTE_REQUIRES_BIAS_INT8x32_REORDER;
 }
 
 /* Whether an engine keeps our rules, whether it compiles its kernel at run time, and its number. */
@@ -73,6 +83,7 @@ static dt_status look_at_engine(const dt_conv_problem *p, dt_descriptor engine, 
     *compiled = 0;
     for (int64_t i = 0; *allowed && i < n_notes; i++) *allowed = note_is_allowed(p, note[i]);
     for (int64_t i = 0; *allowed && i < n_habits; i++) {
+        *allowed = habit_is_allowed(habit[i]);
         *compiled |= habit[i] == CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION;
     }
     return DT_OK;

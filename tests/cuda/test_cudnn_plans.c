@@ -116,6 +116,12 @@ static void forget(recorded *r)
 /* How the tensors around a convolution are stored, and in which precision it is asked for. */
 typedef enum { IN_F32, MIXED_ALONE, MIXED_FUSED, N_FORMS } form;
 
+/* How training asks for it. */
+static dt_exec exec_of(form f)
+{
+    return (dt_exec){ .precision = f == IN_F32 ? DT_PRECISION_F32 : DT_PRECISION_MIXED, .training = 1 };
+}
+
 static const char *const form_names[N_FORMS] = { "f32", "mixed", "mixed, stored in 16 bits" };
 
 /* How many plans were asked for, and how many of those compile a kernel. */
@@ -126,7 +132,7 @@ typedef struct {
 /* What fuse.c would do between fused nodes. */
 static void store_as(const dt_node *node, form f)
 {
-    const dt_exec ex = { .precision = f == IN_F32 ? DT_PRECISION_F32 : DT_PRECISION_MIXED, .training = 1 };
+    const dt_exec ex = exec_of(f);
     const dt_storage s = dt_conv_storage(node, &ex);
 
     node->out->type = f == MIXED_FUSED ? s.y : DT_F32;
@@ -136,6 +142,9 @@ static void store_as(const dt_node *node, form f)
 static void check_problem(const dt_node *node, form f, const dt_conv_problem *p)
 {
     const int forward = p->pass == DT_CONV_FORWARD, codes = node->out->n_scale > 0;
+    /* images have wide codes, of MNIST 8 bits without a sign; other layers of codes have 4 bits */
+    const int64_t most = node->in[0]->n_scale > 0 ? node->in[0]->qmax : 0;
+    const int wide = most == 127 ? 5 : most == 255 ? 6 : 0;
     const int fits = !forward || node->out->qmax <= 524032; /* 8 * 65,504 */
     dt_dtype operand = DT_F32, result = DT_F32;
 
@@ -144,24 +153,60 @@ static void check_problem(const dt_node *node, form f, const dt_conv_problem *p)
     else if (f != IN_F32 && !forward)
         operand = DT_BF16;
     if (f == MIXED_FUSED && codes && fits) result = DT_F16;
-    cr_assert(p->operand == operand && p->result == result && p->shift == (forward && result == DT_F16 ? 3 : 0),
+    const int shift = result != DT_F16 ? 0 : forward ? 3 : p->pass == DT_CONV_BACKWARD_FILTER ? wide : 0;
+    cr_assert(p->operand == operand && p->result == result && p->shift == shift,
               "%s: %s: operands %d, result %d / 2^%d", node->name, form_names[f], (int)p->operand, (int)p->result,
               p->shift);
 }
 
+/* The notes of the engine that was chosen keep to cudnn_plan.c's rules. TF32 has no note of its own: its engines carry
+ * that of tensor cores. */
+static void check_engine(const char *name, const dt_conv_plan *plan)
+{
+    enum { MOST = 32 };
+    static const cudnnBackendNumericalNote_t refused[] = {
+        CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC,
+        CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION,
+        CUDNN_NUMERICAL_NOTE_FFT,
+        CUDNN_NUMERICAL_NOTE_WINOGRAD,
+        CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4,
+        CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6,
+        CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13,
+    };
+    const int is_strict = plan->problem.operand == DT_F32 && plan->problem.keep_f32;
+    cudnnBackendNumericalNote_t note[MOST];
+    dt_descriptor engine = NULL;
+    int64_t n = 0;
+
+    cr_assert(cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine) == CUDNN_STATUS_SUCCESS);
+    cr_assert(cudnnBackendGetAttribute(plan->config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n,
+                                       &engine) == CUDNN_STATUS_SUCCESS);
+    cr_assert(cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, MOST, &n,
+                                       note) == CUDNN_STATUS_SUCCESS);
+    for (int64_t i = 0; i < n; i++) {
+        cr_expect(!is_strict || note[i] != CUDNN_NUMERICAL_NOTE_TENSOR_CORE, "%s: engine %s computes in TF32", name,
+                  plan->engine);
+        for (size_t j = 0; j < sizeof refused / sizeof *refused; j++) {
+            cr_expect(note[i] != refused[j], "%s: engine %s has note %d", name, plan->engine, (int)note[i]);
+        }
+    }
+    (void)cudnnBackendDestroyDescriptor(engine);
+}
+
 static void plan_node(dt_cudnn *cudnn, const device_facts *d, const dt_node *node, form f, plan_count *count)
 {
+    const dt_exec ex = exec_of(f);
+
     for (int i = 0; i < DT_CONV_PASSES; i++) {
         const dt_conv_plan *plan = NULL;
         dt_conv_problem problem;
 
         store_as(node, f);
-        cr_assert(dt_conv_problem_of(node, (dt_conv_pass)i, f == IN_F32 ? DT_PRECISION_F32 : DT_PRECISION_MIXED,
-                                     &problem) == DT_OK,
-                  "%s", dt_last_error());
+        cr_assert(dt_conv_problem_of(node, (dt_conv_pass)i, &ex, &problem) == DT_OK, "%s", dt_last_error());
         check_problem(node, f, &problem);
         cr_assert(dt_conv_plan_get(cudnn, &problem, &plan) == DT_OK, "sm_%d: %s: %s", d->capability, node->name,
                   dt_last_error());
+        check_engine(node->name, plan);
         count->asked++;
         count->compiled += dt_conv_plan_is_compiled(plan);
     }
@@ -333,14 +378,15 @@ static void plan_row(dt_cudnn *cudnn, const device_facts *d, const form_row *row
     make_node(row, &n);
     store_as(&n.node, f);
     for (int i = 0; i < DT_CONV_PASSES; i++) {
-        const dt_precision precision = f == IN_F32 ? DT_PRECISION_F32 : DT_PRECISION_MIXED;
+        const dt_exec ex = exec_of(f);
         const dt_conv_plan *plan = NULL;
         dt_conv_problem p;
-        cr_assert(dt_conv_problem_of(&n.node, (dt_conv_pass)i, precision, &p) == DT_OK, "%s", dt_last_error());
+        cr_assert(dt_conv_problem_of(&n.node, (dt_conv_pass)i, &ex, &p) == DT_OK, "%s", dt_last_error());
         cr_assert(p.operand == wanted_operand(row, f, (dt_conv_pass)i), "%s: %s, pass %d: operands %d", row->why,
                   form_names[f], i, (int)p.operand);
         cr_assert(dt_conv_plan_get(cudnn, &p, &plan) == DT_OK, "sm_%d: %s: %s", d->capability, row->why,
                   dt_last_error());
+        check_engine(row->why, plan);
         fprintf(stderr, "sm_%d, %s, %s, pass %d: engine %s%s\n", d->capability, row->why, form_names[f], i,
                 dt_conv_plan_engine(plan), dt_conv_plan_is_compiled(plan) ? ", compiled" : "");
     }
@@ -420,11 +466,12 @@ Test(cudnn_plans, odd_filters_stay_f32)
     const dt_node node = {
         .kind = DT_OP_CONV2D, .name = "odd", .params = &params, .in = { &x, &w }, .n_in = 2, .out = &y
     };
+    const dt_exec ex = exec_of(MIXED_ALONE);
     dt_conv_problem p;
 
-    cr_assert(dt_conv_problem_of(&node, DT_CONV_FORWARD, DT_PRECISION_MIXED, &p) == DT_OK);
+    cr_assert(dt_conv_problem_of(&node, DT_CONV_FORWARD, &ex, &p) == DT_OK);
     cr_expect(p.operand == DT_F32 && p.c == 3 && !p.keep_f32);
-    cr_assert(dt_conv_problem_of(&node, DT_CONV_BACKWARD_DATA, DT_PRECISION_MIXED, &p) == DT_OK);
+    cr_assert(dt_conv_problem_of(&node, DT_CONV_BACKWARD_DATA, &ex, &p) == DT_OK);
     cr_expect(p.operand == DT_F32 && p.c == 3 && p.keep_f32);
 }
 
@@ -438,12 +485,53 @@ Test(cudnn_plans, wide_psums)
     const dt_node node = {
         .kind = DT_OP_CONV2D, .name = "wide", .params = &params, .in = { &x, &w }, .n_in = 2, .out = &y
     };
+    const dt_exec ex = exec_of(IN_F32);
     dt_conv_problem p;
 
-    cr_assert(dt_conv_problem_of(&node, DT_CONV_FORWARD, DT_PRECISION_F32, &p) == DT_OK);
+    cr_assert(dt_conv_problem_of(&node, DT_CONV_FORWARD, &ex, &p) == DT_OK);
     cr_expect(p.operand == DT_I8);
     x.qmax = 255;
-    cr_expect_eq(dt_conv_problem_of(&node, DT_CONV_FORWARD, DT_PRECISION_F32, &p), DT_ERR_UNSUPPORTED);
+    cr_expect_eq(dt_conv_problem_of(&node, DT_CONV_FORWARD, &ex, &p), DT_ERR_UNSUPPORTED);
+}
+
+/* Real values are in f32 wherever they are compared or used, and may be in TF32 where mixed precision trains on them.
+ */
+Test(cudnn_plans, reals_take_tf32_to_train_in_mixed_precision_alone)
+{
+    dt_tensor x = { .shape = { 4, { 2, 7, 7, 16 } } }, w = { .shape = { 4, { 32, 3, 3, 16 } } };
+    dt_tensor y = { .shape = { 4, { 2, 7, 7, 32 } } };
+    const dt_conv_params params = dt_conv_square(1, 1);
+    const dt_node node = {
+        .kind = DT_OP_CONV2D, .name = "real", .params = &params, .in = { &x, &w }, .n_in = 2, .out = &y
+    };
+
+    for (int mixed = 0; mixed < 2; mixed++) {
+        for (int training = 0; training < 2; training++) {
+            const dt_exec ex = { .precision = mixed ? DT_PRECISION_MIXED : DT_PRECISION_F32, .training = training };
+            dt_conv_problem p;
+            cr_assert(dt_conv_problem_of(&node, DT_CONV_FORWARD, &ex, &p) == DT_OK);
+            cr_expect(p.operand == DT_F32 && p.keep_f32 == !(mixed && training));
+        }
+    }
+}
+
+/* cuDNN counts elements in 32 bits: the first layer of VGG16 has 2^31 outputs at 32,768 images. */
+Test(cudnn_plans, more_values_than_cudnn_counts)
+{
+    dt_tensor x = { .shape = { 4, { 32767, 32, 32, 3 } }, .n_scale = 1, .qmin = 0, .qmax = 127 };
+    dt_tensor w = { .shape = { 4, { 64, 3, 3, 3 } }, .n_scale = 1, .qmin = -7, .qmax = 7 };
+    dt_tensor y = { .shape = { 4, { 32767, 32, 32, 64 } }, .n_scale = 1, .qmin = -24003, .qmax = 24003 };
+    const dt_conv_params params = dt_conv_square(1, 1);
+    const dt_node node = {
+        .kind = DT_OP_CONV2D, .name = "c1", .params = &params, .in = { &x, &w }, .n_in = 2, .out = &y
+    };
+    const dt_exec ex = exec_of(MIXED_ALONE);
+    dt_conv_problem p;
+
+    cr_expect_eq(dt_conv_problem_of(&node, DT_CONV_FORWARD, &ex, &p), DT_OK);
+    x.shape.dim[0] = y.shape.dim[0] = 32768;
+    cr_expect_eq(dt_conv_problem_of(&node, DT_CONV_FORWARD, &ex, &p), DT_ERR_SHAPE);
+    cr_expect(strstr(dt_last_error(), "32768 images of 32x32x64 have 2147483648 values"), "%s", dt_last_error());
 }
 
 #else
