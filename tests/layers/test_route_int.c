@@ -191,6 +191,10 @@ static const op_case cases[] = {
       .in = { { OP_SHAPE(1, 5, 21), CODES(120, 0.02f) }, { OP_SHAPE(21) } } },
     { ROUTE, .why = "digits: inputs in several blocks", .params = PARAMS(49, 16, 3, EIGHT, .gives_s = 1),
       .in = { { OP_SHAPE(2, 49, 160), CODES(392, 0.003f) }, { OP_SHAPE(10, 16), .size = 0.1f } } },
+    { ROUTE, .why = "sums far past 2^24, of which f32 would lose bits",
+      .params =
+          PARAMS(128, 32, 3, FORMATS(ALL(16), ALL(11), ALL(5), ALL(4), ALL(8), ALL(3), ALL(9), ALL(9)), .gives_s = 1),
+      .in = { { OP_SHAPE(64, 128, 64), CODES(30000, 0.000488281f) }, { OP_SHAPE(2, 32) } } },
     { ROUTE, .why = "formats of each iteration",
       .params = PARAMS(9, 4, 3,
                        FORMATS(EACH(8, 12, 16), EACH(5, 8, 12), EACH(6, 8, 16), EACH(5, 8, 15), EACH(6, 8), EACH(2, 6),
