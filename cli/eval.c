@@ -185,6 +185,7 @@ static void print_evaluation(const settings *s, const session *o, const dt_model
 /* What is evaluated, and beside what: the program beside the model it was lowered from, the array beside exact sums. */
 static dt_status open_engines(const settings *s, session *o, dt_model **main_model, dt_model **other, comparison *with)
 {
+    dt_qcaps_formats formats;
     int is_program;
 
     DT_TRY(session_wants_program(s, &is_program));
@@ -200,7 +201,7 @@ static dt_status open_engines(const settings *s, session *o, dt_model **main_mod
         with->name = "exact";
         return dt_program_model(o->ctx, o->program, NULL, other);
     }
-    if (o->model) with->name = "grid";
+    if (o->model) with->name = dt_qcaps_look(o->model, &formats) ? "fixed point" : "grid";
     return DT_OK;
 }
 

@@ -9,20 +9,31 @@
 #include <sys/stat.h>
 
 /* The checkpoint and the images are open. */
-static dt_status export_routing(const settings *s, const session *o, int64_t index)
+static dt_status export_routing(const settings *s, session *o, int64_t index)
 {
     dt_dataset_view view;
-    dt_program *p = NULL;
     int n_files = 0;
 
     dt_dataset_look(o->test_set, &view);
-    DT_TRY(dt_program_lower(o->model, o->test_set, &p));
+    if (!o->program) DT_TRY(dt_program_lower(o->model, o->test_set, &o->program));
     const uint8_t *image = view.images + index * view.height * view.width * view.channels;
-    const dt_status status = dt_capsule_vectors_save(p, image, s->layer, s->out, &n_files);
-    dt_program_destroy(p);
-    DT_TRY(status);
+    DT_TRY(dt_capsule_vectors_save(o->program, image, s->layer, s->out, &n_files));
     printf("%s, image %s: %d files and manifest.json in %s, every step of a routing\n", s->layer, text_count(index).s,
            n_files - 1, s->out);
+    return DT_OK;
+}
+
+/* A network in fixed point has its integers in its program alone, which takes its place. */
+static dt_status use_integers(session *o)
+{
+    dt_qcaps_formats formats;
+    dt_model *m = NULL;
+
+    if (!dt_qcaps_look(o->model, &formats)) return DT_OK;
+    DT_TRY(dt_program_lower(o->model, o->test_set, &o->program));
+    DT_TRY(dt_program_model(o->ctx, o->program, NULL, &m));
+    dt_model_destroy(o->model);
+    o->model = m;
     return DT_OK;
 }
 
@@ -36,6 +47,7 @@ static dt_status export_vectors(const settings *s, session *o)
     DT_TRY(need_option("layer", s->layer));
     DT_TRY(session_open_checkpoint(s, o));
     DT_TRY(session_open_images(s, o->model, DT_SPLIT_TEST, &o->test_set));
+    DT_TRY(use_integers(o));
     dt_dataset_look(o->test_set, &view);
     DT_TRY(session_range(s, view.n, &range));
     DT_CHECK(range.count == 1, DT_ERR_ARGUMENT, "--index %s: vectors are of one image, as --index 3", s->index);

@@ -22,7 +22,7 @@
 enum { S_BITS = 16, ONE_VOTE_FRAC = 12, ROUTED_FRAC = 11, LAYER_V_BITS = 16, VOTE_BITS_MAX = 8 };
 
 typedef struct {
-    int bits;
+    const dt_route_choice *choice;
     int s;      /* the value of `to` with the codes of the class capsules' sums; -1: not reached yet */
     int s_frac; /* of them */
 } insertion;
@@ -53,10 +53,11 @@ static int ceil_log2(int64_t n)
     return bits;
 }
 
-/* Formats by the table above. */
-static void set_formats(dt_route_int_params *p, int bits, int64_t span)
+/* Formats by the table above. user: the bits. */
+static dt_status set_formats(void *user, const dt_rewrite *rewrite, const dt_route_place *at, dt_route_int_params *p)
 {
-    const int routed = p->iterations > 1;
+    const int bits = *(const int *)user, routed = p->iterations > 1;
+    (void)rewrite;
 
     for (int r = 0; r < p->iterations; r++) {
         const int is_last = r == p->iterations - 1;
@@ -67,15 +68,18 @@ static void set_formats(dt_route_int_params *p, int bits, int64_t span)
         if (is_last) break;
         p->b_bits[r] = bits;
         p->b_frac[r] = bits > 6 ? bits - 5 : 1;
-        p->c_bits[r] = p->c_frac[r] = bits + ceil_log2(span) - 3;
+        p->c_bits[r] = p->c_frac[r] = bits + ceil_log2(at->span) - 3;
     }
-    if (!p->gives_s) return;
-    p->v_bits[p->iterations - 1] = p->v_frac[p->iterations - 1] = 0;
+    if (p->gives_s) p->v_bits[p->iterations - 1] = p->v_frac[p->iterations - 1] = 0;
+    return DT_OK;
 }
 
-/* *votes, of `to`, become codes that the routing takes. */
-static dt_status quantize_votes(dt_rewrite *r, const char *name, const dt_route_int_params *p, int bits, int *votes)
+/* Votes that are real, or too wide, get a quantizer. user: the bits. */
+static dt_status quantize_votes(void *user, dt_rewrite *r, const dt_route_place *at, const dt_route_int_params *p,
+                                int *votes)
 {
+    const int bits = *(const int *)user;
+    const char *name = dt_graph_name(r->from, at->node->out);
     const dt_tensor *facts = &r->to->value[*votes]->facts;
     const dt_act_quant_params params = { .bits = bits < VOTE_BITS_MAX ? bits : VOTE_BITS_MAX,
                                          .is_signed = 1,
@@ -96,6 +100,16 @@ static dt_status quantize_votes(dt_rewrite *r, const char *name, const dt_route_
     return dt_graph_add(r->to, DT_OP_ACT_QUANT, text, &params, in, 2, votes);
 }
 
+/* Formats, codes of votes, and the ROUTE_INT of them. in: votes and bias, of `to`. */
+static dt_status add_route(dt_rewrite *r, const insertion *s, const dt_route_place *at, dt_route_int_params *p, int *in)
+{
+    const dt_route_choice *c = s->choice;
+
+    DT_TRY(c->formats(c->user, r, at, p));
+    DT_TRY(c->votes(c->user, r, at, p, &in[0]));
+    return dt_graph_add(r->to, DT_OP_ROUTE_INT, dt_graph_name(r->from, at->node->out), p, in, 2, &r->of[at->node->out]);
+}
+
 /* The squash of a convolution's capsules: routing of one vote with the coupling 1. */
 static dt_status take_squash(dt_rewrite *r, const dt_graph_node *n, const insertion *s)
 {
@@ -110,10 +124,8 @@ static dt_status take_squash(dt_rewrite *r, const dt_graph_node *n, const insert
              "%s: squashes %s, which is no convolution of codes with a bias; routing on the grid needs bits for every "
              "convolution",
              name, dt_graph_name(r->from, n->in[0]));
-    set_formats(&p, s->bits, 1);
     for (int k = 0; k < 2; k++) DT_TRY(dt_rewrite_value(r, bias->in[k], &in[k]));
-    DT_TRY(quantize_votes(r, name, &p, s->bits, &in[0]));
-    return dt_graph_add(r->to, DT_OP_ROUTE_INT, name, &p, in, 2, &r->of[n->out]);
+    return add_route(r, s, &(dt_route_place){ n, 1 }, &p, in);
 }
 
 /* The class capsules as reals, for the decoder: the squash of their sums. */
@@ -133,7 +145,7 @@ static dt_status take_route(dt_rewrite *r, const dt_graph_node *n, insertion *s)
     const dt_shape *votes = dt_graph_shape(r->from, n->in[0]);
     const int64_t types = votes->dim[votes->ndim - 1] / from->dim;
     const int64_t positions = votes->ndim == 4 ? votes->dim[1] * votes->dim[2] : 1;
-    const char *name = dt_graph_name(r->from, n->out);
+    const dt_route_place at = { n, from->joint ? types * positions : types };
     dt_route_int_params p = { .iterations = from->iterations,
                               .inputs = from->inputs,
                               .dim = from->dim,
@@ -141,10 +153,8 @@ static dt_status take_route(dt_rewrite *r, const dt_graph_node *n, insertion *s)
                               .gives_s = n->out == r->from->capsules };
     int in[2];
 
-    set_formats(&p, s->bits, from->joint ? types * positions : types);
     for (int k = 0; k < 2; k++) DT_TRY(dt_rewrite_value(r, n->in[k], &in[k]));
-    DT_TRY(quantize_votes(r, name, &p, s->bits, &in[0]));
-    DT_TRY(dt_graph_add(r->to, DT_OP_ROUTE_INT, name, &p, in, 2, &r->of[n->out]));
+    DT_TRY(add_route(r, s, &at, &p, in));
     if (!p.gives_s) return DT_OK;
     s->s = r->of[n->out];
     s->s_frac = p.s_frac[p.iterations - 1];
@@ -175,13 +185,20 @@ static dt_status take_node(dt_rewrite *r, const dt_graph_node *n, void *user)
     }
 }
 
+dt_status dt_route_insert_by(const dt_graph *g, const dt_route_choice *choice, dt_graph **out)
+{
+    insertion s = { .choice = choice, .s = -1 };
+
+    return dt_graph_rewrite(g, take_node, &s, out);
+}
+
 dt_status dt_route_insert(const dt_graph *g, int bits, dt_graph **out)
 {
-    insertion s = { .bits = bits, .s = -1 };
+    const dt_route_choice by_bits = { set_formats, quantize_votes, &bits };
 
     DT_CHECK(bits >= DT_ROUTING_BITS_MIN && bits <= DT_ROUTING_BITS_MAX, DT_ERR_ARGUMENT,
              "%s: routing of %d bits, allowed are %d..%d, and 0: routing by reals", g->name, bits, DT_ROUTING_BITS_MIN,
              DT_ROUTING_BITS_MAX);
     DT_CHECK(g->capsules >= 0, DT_ERR_ARGUMENT, "%s has no capsules that could be routed in %d bits", g->name, bits);
-    return dt_graph_rewrite(g, take_node, &s, out);
+    return dt_route_insert_by(g, &by_bits, out);
 }

@@ -5,7 +5,7 @@
 #ifndef DT_INSERT_ROUTE_H
 #define DT_INSERT_ROUTE_H
 
-#include "../core/graph/graph.h"
+#include "../core/graph/rewrite.h"
 
 /* The networks' option that holds the bits; 0: there is no such pass. */
 #define DT_ROUTING_BITS_OPTION "routing-bits"
@@ -19,5 +19,23 @@ enum { DT_ROUTING_BITS_MIN = 4, DT_ROUTING_BITS_MAX = 10 };
  * Fraction bits follow from `bits`, and are no parameters: sums have 16 bits, which leave room for every trained
  * network; insert_route.c has the table. DT_ERR_ARGUMENT: other bits, no capsules, or a layer without quantizers. */
 DT_MUST_CHECK dt_status dt_route_insert(const dt_graph *g, int bits, dt_graph **out);
+
+/* A ROUTE_INT that the pass puts in: the node of g that it stands for, and the capsules of its softmax. */
+typedef struct {
+    const dt_graph_node *node; /* SQUASH or CAPS_ROUTE */
+    int64_t span;
+} dt_route_place;
+
+/* Who says the formats of routing, instead of a number of bits. */
+typedef struct {
+    /* Fills in the formats of p, whose other members are set; it may give the ratios too. */
+    dt_status (*formats)(void *user, const dt_rewrite *r, const dt_route_place *at, dt_route_int_params *p);
+    /* *votes, of r->to, become codes that the routing takes. */
+    dt_status (*votes)(void *user, dt_rewrite *r, const dt_route_place *at, const dt_route_int_params *p, int *votes);
+    void *user;
+} dt_route_choice;
+
+/* As dt_route_insert, with the formats that the choice gives. */
+DT_MUST_CHECK dt_status dt_route_insert_by(const dt_graph *g, const dt_route_choice *choice, dt_graph **out);
 
 #endif /* DT_INSERT_ROUTE_H */

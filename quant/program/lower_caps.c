@@ -49,7 +49,8 @@ dt_status dt_lower_route(dt_lowering *w, const dt_graph_node *n)
     int votes = -1, capsules;
 
     DT_TRY(find_votes(w, n, &votes, &scale));
-    DT_TRY(dt_route_int_settle(name, &p, scale, p.joint && u->ndim == 4 ? types * u->dim[1] * u->dim[2] : types));
+    const int64_t span = p.joint && u->ndim == 4 ? types * u->dim[1] * u->dim[2] : types;
+    if (p.acc_mul[0] == 0) DT_TRY(dt_route_int_settle(name, &p, scale, span)); /* else the graph has ratios */
     DT_TRY(dt_lowering_param(w, n, 1, &bias));
     DT_TRY(dt_program_add_route(w->program->graph, name, &p, bias, votes, &capsules));
     dt_lowering_hold(w, n, DT_HOLDS_CODES, NULL)->value = capsules;

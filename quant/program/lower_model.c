@@ -8,6 +8,7 @@
 #include "../insert_centre.h"
 #include "../insert_qkeras.h"
 #include "../qcaps/fixed_formats.h"
+#include "../qcaps/insert_integers.h"
 #include "lower_affine.h"
 #include "lowering.h"
 
@@ -205,7 +206,7 @@ static dt_status check_forms(const dt_graph *g)
 
 dt_status dt_program_possible(const dt_model *m)
 {
-    const char *instead = "'detent search' gives it fixed-point formats, which 'detent export --to fixed-point' writes";
+    const char *instead = "'detent search' gives it fixed-point formats, which have one";
     dt_model_info is;
     char name[DT_MODEL_TEXT_BYTES];
 
@@ -218,12 +219,9 @@ dt_status dt_program_possible(const dt_model *m)
         m->graph->name, m->origin.name);
     dt_model_look(m, &is);
     if (is.caps_dim == 0 || has_node(m->graph, DT_OP_CLASS_INT)) return DT_OK;
+    if (dt_fixed_formats_of(m)) return dt_fixed_check_integers(m);
     dt_model_describe(m, name);
     if (is.wbits_most != DT_BITS_FLOAT) instead = "'--routing-bits 8' trains it with routing on the grid";
-    if (dt_fixed_formats_of(m)) {
-        snprintf(name, sizeof name, "%.*s in fixed point", DT_NAME_MAX, is.name);
-        instead = "'detent export --to fixed-point' writes its codes and formats";
-    }
     return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__,
                     "%s has no integer program: its capsules are routed by real numbers; %s", name, instead);
 }
@@ -268,6 +266,7 @@ static dt_status lower_settled(dt_model *m, const dt_dataset *d, dt_profile prof
 
 dt_status dt_program_source(dt_model *m, dt_model **out)
 {
+    if (dt_fixed_formats_of(m)) return dt_fixed_integers(m, out);
     DT_TRY(dt_model_settle(m, out));
     return DT_OK;
 }

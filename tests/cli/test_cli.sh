@@ -320,8 +320,13 @@ expect "codes are not a network" 1 eval --checkpoint codes.safetensors $caps
 has err "'detent-fixed-point', expected 'detent-checkpoint' or 'detent-quantized'"
 expect "codes of a network in training" 1 export --checkpoint caps/last.safetensors --to fixed-point --out x
 has err "shallowcaps float has no fixed-point formats"
-expect "a program of capsules" 1 export --checkpoint "$Q" $caps --to program --out x
-has err "has no integer program.*--to fixed-point"
+expect "its program" 0 eval --checkpoint "$Q" $caps --engine program
+has out "^fixed point .* %; [0-9]* predictions differ$"
+expect "its program as a file" 0 export --checkpoint "$Q" $caps --to program --out caps/net.program
+expect "steps of its routing for RTL" 0 export --checkpoint "$Q" $caps --to vectors --layer digit --index 0 --out caps/v
+has out "^digit, image 0: 18 files"
+expect "every psum, vote and value of its routing" 0 verify --checkpoint "$Q" $caps --images 2
+has out "^verified: 0 of "
 expect "--init takes its parameters" 0 $train_caps --init "$Q" --out caps/again
 has out "copied 6 of 6 parameters"
 expect "a picture without a decoder" 1 capture --reconstruct --checkpoint caps/last.safetensors $caps --out caps.png
