@@ -1,10 +1,12 @@
 /*
  * inference.c - the evaluation tapes (a full batch, and the smaller last one), compiled once and run over the images.
+ * Where the backend can capture, the first batch is launched, and the others are replayed.
  */
 #include "inference.h"
 
 #include "../tape/fuse.h"
 #include "dataset_view.h"
+#include "device_graph.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,8 @@ typedef struct {
     dt_tape *tape;
     dt_tensor *scores;
     int batch;
+    int warm;              /* 1: a batch has run without capture */
+    dt_device_graph graph; /* of a batch */
 } inference_tape;
 
 struct dt_inference {
@@ -173,6 +177,8 @@ dt_status dt_inference_create(dt_model *m, const dt_dataset_view *v, const dt_in
 void dt_inference_destroy(dt_inference *inf)
 {
     if (!inf) return;
+    dt_device_graph_free(inf->model->ctx, &inf->rest.graph);
+    dt_device_graph_free(inf->model->ctx, &inf->full.graph);
     dt_tape_destroy(inf->rest.tape);
     dt_tape_destroy(inf->full.tape);
     dt_device_data_destroy(inf->model->ctx, &inf->data);
@@ -191,10 +197,29 @@ typedef struct {
     void *user;
 } run_hooks;
 
+/* The pass of one batch. */
+static dt_status launch_batch(void *user)
+{
+    const inference_tape *t = user;
+
+    return dt_tape_run(t->tape, DT_PASS_FORWARD, NULL, NULL);
+}
+
+/* A batch whose nodes nobody looks at is replayed where that can be. */
+static dt_status run_batch(dt_context *ctx, inference_tape *t, const run_hooks *hooks)
+{
+    if (hooks->node || !dt_can_capture(ctx)) return dt_tape_run(t->tape, DT_PASS_FORWARD, hooks->node, hooks->user);
+    if (!t->warm) {
+        t->warm = 1;
+        return launch_batch(t);
+    }
+    if (dt_device_graph_is_old(ctx, &t->graph)) DT_TRY(dt_device_graph_capture(ctx, &t->graph, launch_batch, t));
+    return ctx->backend->replay(ctx->device, t->graph.graph);
+}
+
 /* Images begin .. end - 1, of which the tape runs a batch at a time. Two tapes share the workspace, so each finds its
  * constants overwritten when the other has run. */
-static dt_status run_batches(dt_inference *inf, const inference_tape *t, int64_t begin, int64_t end,
-                             const run_hooks *hooks)
+static dt_status run_batches(dt_inference *inf, inference_tape *t, int64_t begin, int64_t end, const run_hooks *hooks)
 {
     dt_context *ctx = inf->model->ctx;
     dt_step_in in = { .seed = ctx->opt.seed, .first = begin };
@@ -205,7 +230,7 @@ static dt_status run_batches(dt_inference *inf, const inference_tape *t, int64_t
     for (; in.first < end; in.first += t->batch) {
         const dt_batch b = { t->scores, inf->opt.first + in.first, t->batch };
         DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in));
-        DT_TRY(dt_tape_run(t->tape, DT_PASS_FORWARD, hooks->node, hooks->user));
+        DT_TRY(run_batch(ctx, t, hooks));
         if (hooks->batch) DT_TRY(hooks->batch(hooks->user, &b));
     }
     return DT_OK;

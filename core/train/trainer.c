@@ -193,7 +193,8 @@ static dt_status trainer_optimiser(dt_trainer *t)
     DT_TRY(dt_device_zero(ctx, m->dw, bytes)); /* what no step reaches stays 0 */
     DT_TRY(dt_device_alloc(ctx, queue_bytes(t), (void **)&t->queue));
     t->to_queue = malloc(queue_bytes(t));
-    DT_CHECK(t->to_queue, DT_ERR_MEMORY, "no memory for what %d parts of %d steps read", t->accumulate, DT_STEPS_TOGETHER);
+    DT_CHECK(t->to_queue, DT_ERR_MEMORY, "no memory for what %d parts of %d steps read", t->accumulate,
+             DT_STEPS_TOGETHER);
     if (ctx->dist) DT_TRY(dt_device_alloc(ctx, shared_bytes(t), (void **)&t->shared));
     DT_TRY(dt_device_alloc(ctx, bytes, (void **)&t->m1));
     DT_TRY(dt_device_zero(ctx, t->m1, bytes));
@@ -290,8 +291,8 @@ dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_con
 static void step_tape_destroy(dt_context *ctx, dt_step_tape *s)
 {
     free_sums(ctx, s);
-    if (s->once.graph) ctx->backend->graph_free(ctx->device, s->once.graph);
-    if (s->unrolled.graph) ctx->backend->graph_free(ctx->device, s->unrolled.graph);
+    dt_device_graph_free(ctx, &s->once);
+    dt_device_graph_free(ctx, &s->unrolled);
     dt_tape_destroy(s->tape);
     free((void *)s->quantizer);
 }

@@ -6,16 +6,11 @@
 #define DT_TRAINER_H
 
 #include "buckets.h"
+#include "device_graph.h"
 #include "inference.h"
 
 /* Steps of the longer captured graph. One replay runs them all, because each replay costs some microseconds. */
 enum { DT_STEPS_TOGETHER = 8 };
-
-/* A captured graph of one or several steps. That of a step in parts is with the tape of its first part. */
-typedef struct {
-    void *graph;    /* NULL: not captured yet */
-    int generation; /* the context's when the graph was captured; if it has changed, the graph is captured again */
-} dt_captured;
 
 /* A part of a step: what one rank computes at once. trainer_parts.c has the rule. */
 typedef struct {
@@ -31,7 +26,8 @@ typedef struct {
     dt_tensor *loss;
     dt_part part;                 /* all but `first` is of this tape alone */
     int warm;                     /* 1: it has run once without capture, so that libraries have loaded what they need */
-    dt_captured once, unrolled;   /* graphs of one step and of DT_STEPS_TOGETHER steps */
+    dt_device_graph once;         /* of one step; that of a step in parts is with the tape of its first part */
+    dt_device_graph unrolled;     /* of DT_STEPS_TOGETHER steps */
     dt_update update;             /* with this tape's quantizers */
     const dt_node **quantizer;    /* owned; the nodes whose backward is deferred to the update */
     dt_bucket bucket[DT_BUCKETS]; /* [n_buckets]; none where this rank is alone */
@@ -50,13 +46,13 @@ struct dt_trainer {
     dt_record_spec spec;
     dt_step_tape tape[DT_STEP_TAPES]; /* [n_tapes]; that of full batches is the first */
     int n_tapes;
-    int accumulate;         /* parts that this rank computes of each step, >= 1 */
-    float *part_sum;        /* [n_trained] in device memory: gradients of the parts so far; NULL for one part */
-    dt_step_in *queue;      /* [DT_STEPS_TOGETHER][accumulate] in device memory: what the parts of the next steps read */
-    dt_step_in *to_queue;   /* the same in host memory, where it is made */
-    double *shared;         /* [DT_STEP_SUMS + n_state] in device memory: what ranks bring together in each step */
-    float *m1, *m2;         /* [n_trained] in device memory: the optimiser's state; m2 is NULL for SGD */
-    dt_update update;       /* without quantizers; each tape has a copy with its own */
+    int accumulate;       /* parts that this rank computes of each step, >= 1 */
+    float *part_sum;      /* [n_trained] in device memory: gradients of the parts so far; NULL for one part */
+    dt_step_in *queue;    /* [DT_STEPS_TOGETHER][accumulate] in device memory: what the parts of the next steps read */
+    dt_step_in *to_queue; /* the same in host memory, where it is made */
+    double *shared;       /* [DT_STEP_SUMS + n_state] in device memory: what ranks bring together in each step */
+    float *m1, *m2;       /* [n_trained] in device memory: the optimiser's state; m2 is NULL for SGD */
+    dt_update update;     /* without quantizers; each tape has a copy with its own */
     dt_update_range *range; /* [update.n_ranges] in host memory */
     int64_t step;           /* steps done since the run began, which is the whole position */
     dt_metrics recent;      /* the newest that dt_trainer_recent has received */

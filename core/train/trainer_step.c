@@ -82,35 +82,19 @@ static dt_status write_steps(dt_trainer *t, int n)
     return dt_device_write(ctx, t->queue, t->to_queue, (size_t)(n * t->accumulate) * sizeof *t->queue);
 }
 
-static dt_status run_eagerly(dt_trainer *t, dt_step_tape *s, int n)
+/* Steps, as run and as captured. */
+typedef struct {
+    dt_trainer *trainer;
+    dt_step_tape *tape;
+    int n;
+} step_run;
+
+static dt_status launch_steps(void *user)
 {
-    for (int i = 0; i < n; i++) DT_TRY(dt_trainer_launch_step(t, s->part.step_images, i));
-    s->warm = 1;
-    return DT_OK;
-}
+    const step_run *r = user;
 
-static int can_capture(const dt_trainer *t)
-{
-    const dt_context *ctx = t->model->ctx;
-
-    return ctx->backend->capture_begin && !ctx->opt.no_graph;
-}
-
-static dt_status capture_steps(dt_trainer *t, dt_step_tape *s, int n, dt_captured *c)
-{
-    dt_context *ctx = t->model->ctx;
-    void *graph = NULL;
-
-    if (c->graph) ctx->backend->graph_free(ctx->device, c->graph);
-    c->graph = NULL;
-    DT_TRY(ctx->backend->capture_begin(ctx->device));
-    const dt_status recorded = run_eagerly(t, s, n);
-    const dt_status ended = ctx->backend->capture_end(ctx->device, &graph);
-    if (recorded != DT_OK && ended == DT_OK) ctx->backend->graph_free(ctx->device, graph);
-    DT_TRY(recorded);
-    DT_TRY(ended);
-    c->graph = graph;
-    c->generation = ctx->generation;
+    for (int i = 0; i < r->n; i++) DT_TRY(dt_trainer_launch_step(r->trainer, r->tape->part.step_images, i));
+    r->tape->warm = 1;
     return DT_OK;
 }
 
@@ -124,7 +108,7 @@ static dt_step_tape *next_tape(dt_trainer *t)
 
 int dt_trainer_steps_together(const dt_trainer *t)
 {
-    return can_capture(t) ? DT_STEPS_TOGETHER : 1;
+    return dt_can_capture(t->model->ctx) ? DT_STEPS_TOGETHER : 1;
 }
 
 /* How many of the next n steps go in one call to the device: 1 or DT_STEPS_TOGETHER, all on the tape of full batches.
@@ -132,8 +116,9 @@ int dt_trainer_steps_together(const dt_trainer *t)
 static int steps_together(const dt_trainer *t, int64_t n)
 {
     const int64_t left = t->n_images / t->config.batch - t->step % dt_trainer_steps_per_epoch(t);
-    return can_capture(t) && t->tape[0].warm && n >= DT_STEPS_TOGETHER && left >= DT_STEPS_TOGETHER ? DT_STEPS_TOGETHER
-                                                                                                    : 1;
+    return dt_can_capture(t->model->ctx) && t->tape[0].warm && n >= DT_STEPS_TOGETHER && left >= DT_STEPS_TOGETHER
+               ? DT_STEPS_TOGETHER
+               : 1;
 }
 
 /* 0: weights were changed from outside, and only an eager step takes their sums anew. */
@@ -151,13 +136,14 @@ static dt_status run_steps(dt_trainer *t, int n)
 {
     dt_context *ctx = t->model->ctx;
     dt_step_tape *s = next_tape(t);
-    dt_captured *c = n == DT_STEPS_TOGETHER ? &s->unrolled : &s->once;
+    dt_device_graph *g = n == DT_STEPS_TOGETHER ? &s->unrolled : &s->once;
+    step_run run = { t, s, n };
 
-    if (!can_capture(t) || !s->warm || !has_sums(s)) return run_eagerly(t, s, n);
-    int is_old = !c->graph || c->generation != ctx->generation;
+    if (!dt_can_capture(ctx) || !s->warm || !has_sums(s)) return launch_steps(&run);
+    int is_old = dt_device_graph_is_old(ctx, g);
     DT_TRY(dt_dist_any(ctx->dist, "capturing", &is_old));
-    if (is_old) DT_TRY(capture_steps(t, s, n, c));
-    return ctx->backend->replay(ctx->device, c->graph);
+    if (is_old) DT_TRY(dt_device_graph_capture(ctx, g, launch_steps, &run));
+    return ctx->backend->replay(ctx->device, g->graph);
 }
 
 static dt_status advance(dt_trainer *t, int n)

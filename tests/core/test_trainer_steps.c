@@ -166,6 +166,28 @@ Test(trainer_steps, an_evaluation_is_watched)
     watches_an_evaluation(&cpu);
 }
 
+/* Scores and metrics of 75 images in batches of 7: one launched, nine captured and replayed, and a batch of 5. */
+Test(trainer_steps, a_replayed_evaluation_has_the_bits_of_a_launched_one)
+{
+    enum { N_IMAGES = 9 * 8 + 3, N_SCORES = 10 * N_IMAGES };
+    static float scores[2][N_SCORES];
+    dt_metrics found[2];
+
+    for (int no_graph = 0; no_graph < 2; no_graph++) {
+        const tiny_options o = nine_batches("cuda", DT_PRECISION_MIXED, no_graph);
+        tiny_run r;
+        if (!tiny_open(&r, &o)) cr_skip("no cuda here: %s", dt_last_error());
+        tiny_steps(&r, 3);
+        MUST(
+            dt_evaluate(r.model, r.data, 7, 0.0f, NULL, &(dt_outputs){ .scores = scores[no_graph] }, &found[no_graph]));
+        tiny_close(&r);
+    }
+    cr_assert(memcmp(scores[0], scores[1], sizeof scores[0]) == 0);
+    cr_assert(found[0].loss == found[1].loss && found[0].accuracy == found[1].accuracy);
+    cr_assert(found[0].images == N_IMAGES);
+    cr_assert(memcmp(scores[0], scores[0] + 70, 70 * sizeof(float)) != 0, "two batches have the same scores");
+}
+
 Test(trainer_steps, an_evaluation_is_watched_on_cuda)
 {
     const tiny_options cuda = nine_batches("cuda", DT_PRECISION_F32, 0);
