@@ -59,8 +59,16 @@ DT_MUST_CHECK dt_status flush_results(void);
  * and then the options that are given. A wrong option, --help, --usage and --version end the program here. */
 DT_MUST_CHECK dt_status options_parse(const command *cmd, int argc, char **argv, settings *s);
 
-/* Does `detent completion`: prints a script for bash. In completion.c. */
-void print_completion(const command *commands, int n);
+enum { HELP_BYTES = 512 };
+
+/* Writes an option's text in the help, "Bits of a weight (2..8 or float; default 4)", to out[HELP_BYTES]. */
+void options_help(const option_row *row, const settings *defaults, char *out);
+
+/* Prints a shell's script of completion: bash, zsh or fish. Returns 0 if there is none for that shell. In completion.c.
+ */
+int print_completion(const char *shell, const command *commands, int n);
+/* Prints the manual page, for man. In manual.c. */
+DT_MUST_CHECK dt_status print_manual(const command *commands, int n);
 
 DT_MUST_CHECK dt_status train_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status eval_run(const settings *s, int *exit_code);

@@ -45,8 +45,7 @@ static const command commands[] = {
     { "prune", FOR_PRUNE, "remove filters or weights of a trained network",
       "Remove the filters of a trained network that have the least L1 norm, with the channels of what reads them, or "
       "make its least weights 0. The result is a checkpoint of a smaller network, or a sparse one, which 'detent "
-      "train' "
-      "tunes.\n\n"
+      "train' tunes.\n\n"
       "  detent prune --checkpoint F --share 0.5 --out p.safetensors\n"
       "  detent prune --checkpoint F --share 0.65 --of-parameters --out p.safetensors\n"
       "  detent prune --checkpoint F --kind weights --n-of-m 2,4 --out p.safetensors\n"
@@ -54,17 +53,14 @@ static const command commands[] = {
       prune_run },
     { "factorize", FOR_FACTORIZE, "give layers of a trained network a low rank",
       "Replace linear layers of a trained network by tensor trains, and convolutions by two of low rank each, after "
-      "its "
-      "batch norms are folded. The result is a checkpoint of ordinary layers, which 'detent train' tunes.\n\n"
+      "its batch norms are folded. The result is a checkpoint of ordinary layers, which 'detent train' tunes.\n\n"
       "  detent factorize --checkpoint p.safetensors --ranks fc1:8,conv6:16 --out f.safetensors\n"
       "  detent factorize --checkpoint F --ranks fc1:4x6:7x6x4:2x2x2 --out G",
       factorize_run },
     { "compare", FOR_COMPARE, "compare two networks, or the profiles of one, on the same images",
       "Give the predictions of two networks side by side: checkpoints, programs, TensorFlow Lite and ONNX files. The "
       "images are the test set's, or a file's. With --profiles, count the output codes of one network that differ "
-      "between the "
-      "arithmetic "
-      "of each two engines.\n\n"
+      "between the arithmetic of each two engines.\n\n"
       "  detent compare --checkpoint F --with q.safetensors --index 0:25\n"
       "  detent compare --checkpoint q.safetensors --with net.tflite --layers\n"
       "  detent compare --checkpoint q.safetensors --profiles --index 0:1000",
@@ -74,24 +70,22 @@ static const command commands[] = {
       "'detent quantize' takes; one of int8 arithmetic, or in ONNX's QDQ form, becomes an integer program. The other "
       "commands also read the .tflite or .onnx itself.\n\n"
       "Or make a checkpoint of the network that --model and its options say, with the values of a PyTorch state_dict "
-      "that "
-      "was saved as safetensors: filters OIHW, names as 'detent inspect' lists them.\n\n"
+      "that was saved as safetensors: filters OIHW, names as 'detent inspect' lists them.\n\n"
       "  detent import net.tflite --out net.safetensors\n"
       "  detent import net.onnx --out net.safetensors\n"
       "  detent import --model vgg16 --choke 16 --wbits 4 --abits 2 --init torch.safetensors --out net.safetensors",
       import_run },
     { "verify", FOR_VERIFY, "compare every psum: model, array, 64-bit sums",
       "Compute every psum of the first test images three ways: by the model's own forward, by an array of processing "
-      "elements, and as a sum in 64-bit integers; the codes and scores of the integer program too. Exit code 3 and the "
-      "first mismatch if any differs.\n\n"
+      "elements, and as a sum in 64-bit integers; the codes and scores of the integer program too. Exit code 3 and "
+      "the first mismatch if any differs.\n\n"
       "  detent verify --checkpoint F --data DIR --images 1000\n"
       "  detent verify --checkpoint F --data DIR --layer features.27 --psum-bits 12\n"
       "  detent verify --vectors DIR",
       verify_run },
     { "export", FOR_EXPORT, "write an integer program, vectors for RTL, C, codes, CSV, a .tflite or an .onnx file",
       "Write what hardware, or an engine, needs of a checkpoint. The dataset gives the normalisation of the images, "
-      "and the image of "
-      "the vectors.\n\n"
+      "and the image of the vectors.\n\n"
       "  detent export --checkpoint F --to program --out net.safetensors\n"
       "  detent export --checkpoint F --to vectors --layer features.27 --out vectors\n"
       "  detent export --checkpoint F --to c --out c\n"
@@ -101,9 +95,9 @@ static const command commands[] = {
       "  detent export --checkpoint q.safetensors --to onnx --out net.onnx",
       export_run },
     { "search", FOR_SEARCH, "find few bits for a trained capsule network",
-      "Find word lengths for weights, activations and routing of a trained capsule network, without training it again: "
-      "within a tolerance of its accuracy and a budget of memory, or else one network for each. With --plan, only tell "
-      "which bits the budget allots to the weights, which needs no images.\n\n"
+      "Find word lengths for weights, activations and routing of a trained capsule network, without training it "
+      "again: within a tolerance of its accuracy and a budget of memory, or else one network for each. With --plan, "
+      "only tell which bits the budget allots to the weights, which needs no images.\n\n"
       "  detent search --method qcapsnets --checkpoint runs/caps/best.safetensors --dataset mnist --memory-budget 4\n"
       "  detent search --method qcapsnets --model deepcaps --input 64x64x3 --memory-budget 4 --plan",
       search_run },
@@ -116,8 +110,7 @@ static const command commands[] = {
       "List the parameters of a checkpoint, or of a model that the options describe, and for each convolution on "
       "integers how large its psums can become. Of a capture's file, show how often each code and psum occurs. With "
       "--graph, show the network at any stage: of reals, with quantizers, as integers. Of a quantized network, show "
-      "the "
-      "error of each layer, or what each layer costs the scores.\n\n"
+      "the error of each layer, or what each layer costs the scores.\n\n"
       "  detent inspect --checkpoint F\n"
       "  detent inspect --checkpoint c.safetensors\n"
       "  detent inspect --choke 16 --wbits 4 --abits 2\n"
@@ -132,23 +125,21 @@ static const command commands[] = {
       inspect_run },
     { "report", FOR_REPORT, "run a study, and write its tables",
       "Run the matrix of a study of biomedical networks (docs/STUDY.md) by the commands of this program: three "
-      "networks, "
-      "lean and fat, before and after pruning and factorised, each quantized after training and trained with "
-      "quantizers, for five kinds of files. Its tables have the study's numbers beside ours. A study that was stopped "
-      "goes on by the same line.\n\n"
+      "networks, lean and fat, before and after pruning and factorised, each quantized after training and trained "
+      "with quantizers, for five kinds of files. Its tables have the study's numbers beside ours. A study that was "
+      "stopped goes on by the same line.\n\n"
       "  detent report --study --quick --out study\n"
       "  detent report --study --windows wisdm:DIR --beats ptbxl:DIR --out study",
       report_run },
     { "bench-comm", FOR_BENCH_COMM, "measure the links between ranks",
       "Measure how fast ranks sum gradients: the time and the bandwidth of sums of many sizes, on one machine "
-      "(--ranks) or "
-      "under the launcher that training will have.\n\n"
+      "(--ranks) or under the launcher that training will have.\n\n"
       "  detent bench-comm --ranks 2\n"
       "  srun --ntasks 4 detent bench-comm",
       bench_comm_run },
     { "sweep", FOR_SWEEP, "train a network with many settings, several at once",
-      "Train a network with each setting of a file, several runs at once, and tell what they reached. The same command "
-      "goes on with a sweep that was stopped. A run that fails does not stop the others.\n\n"
+      "Train a network with each setting of a file, several runs at once, and tell what they reached. The same "
+      "command goes on with a sweep that was stopped. A run that fails does not stop the others.\n\n"
       "  detent sweep sweep.json --out runs/sweep --jobs 2\n"
       "  detent sweep sweep.json --plan\n"
       "  srun detent sweep sweep.json --out runs/sweep --index $SLURM_ARRAY_TASK_ID\n\n"
@@ -156,8 +147,7 @@ static const command commands[] = {
       sweep_run },
     { "data", FOR_DATA, "list the datasets: found where, or how to get them",
       "List the known datasets, where their files were found, or which are missing and how to get them; and the kinds "
-      "of "
-      "datasets that are named by a file. With --dataset tell what one of them holds.",
+      "of datasets that are named by a file. With --dataset tell what one of them holds.",
       data_run },
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
@@ -169,8 +159,8 @@ static void print_usage(FILE *to)
     for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].brief);
     fprintf(
         to,
-        "\n'detent help COMMAND' lists the options of one; 'detent --version' prints the version; 'detent completion'\n"
-        "prints a script that completes all of them in bash: source <(detent completion)\n"
+        "\n'detent help COMMAND' lists the options of one; 'detent --version' prints the version. 'detent completion\n"
+        "bash' (or zsh, or fish) prints a script that completes all of them, and 'detent manual' the manual page.\n"
         "Exit codes: 0 good, 1 failed, 2 wrong usage, 3 a check found mismatches, 130 interrupted.\n");
 }
 
@@ -244,6 +234,20 @@ static int run_help(int argc, char **argv)
     return cmd ? run_command(cmd, 2, line) : refuse(argv[1]);
 }
 
+static int run_completion(const char *shell)
+{
+    if (print_completion(shell, commands, N_COMMANDS)) return end_of_page();
+    fprintf(stderr, "detent completion: there is no script for '%s'; there are bash, zsh and fish\n", shell);
+    return EXIT_BAD_USAGE;
+}
+
+static int run_manual(void)
+{
+    const dt_status status = print_manual(commands, N_COMMANDS);
+
+    return status == DT_OK ? end_of_page() : report_failure("manual", status, 0);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const help_words[] = { "--help", "-h", "-?", "--usage", NULL };
@@ -259,10 +263,8 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "help") == 0) return run_help(argc - 1, argv + 1);
     if (is_one_of(argv[1], help_words)) return run_help(1, argv);
-    if (strcmp(argv[1], "completion") == 0) {
-        print_completion(commands, N_COMMANDS);
-        return end_of_page();
-    }
+    if (strcmp(argv[1], "completion") == 0) return run_completion(argc > 2 ? argv[2] : "bash");
+    if (strcmp(argv[1], "manual") == 0) return run_manual();
     if (is_one_of(argv[1], version_words)) {
         puts(argp_program_version);
         return end_of_page();

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_KEY = 0x1000, HELP_BYTES = 512, KEY_USAGE = 0x100, N_OWN_ROWS = 5 /* and the end mark */ };
+enum { FIRST_KEY = 0x1000, KEY_USAGE = 0x100, N_OWN_ROWS = 5 /* and the end mark */ };
 
 /* What the line has: given[i] is the argument of option_rows[i], "" for a flag, NULL if it is not there. */
 typedef struct {
@@ -39,8 +39,7 @@ static const struct argp_option own_rows[N_OWN_ROWS] = {
     { .name = "version", .key = 'V', .doc = "Print the version", .group = -1 },
 };
 
-/* about, range, default: "Bits of a weight (2..8 or float; default 4)". */
-static void write_help(const option_row *row, const settings *defaults, char *out)
+void options_help(const option_row *row, const settings *defaults, char *out)
 {
     char range[VALUE_BYTES], value[PATH_BYTES] = "";
 
@@ -66,7 +65,7 @@ static void build_argp_rows(const command *cmd, const settings *defaults)
             group = row->group;
             *out++ = (struct argp_option){ .doc = group_titles[group], .group = group };
         }
-        write_help(row, defaults, help[i]);
+        options_help(row, defaults, help[i]);
         *out++ = (struct argp_option){
             .name = row->name, .key = FIRST_KEY + i, .arg = row->unit, .doc = help[i], .group = group
         };

@@ -1,19 +1,19 @@
-# Completion for bash, and where help2man is a manual page: both are what the program says of itself.
+# Completion for bash, zsh and fish, and the manual page: all are what the program says of itself.
 if(DETENT_SANITIZE OR CMAKE_CROSSCOMPILING)
   return() # it cannot be run while it is being built
 endif()
-set(completion ${PROJECT_BINARY_DIR}/completion/detent) # bash finds it by the command's name
-file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/completion)
-add_custom_command(OUTPUT ${completion} COMMAND detent completion > ${completion} DEPENDS detent)
-set(manual ${completion})
-install(FILES ${completion} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
-
-find_program(HELP2MAN help2man)
-if(HELP2MAN)
-  set(page ${PROJECT_BINARY_DIR}/detent.1)
-  add_custom_command(OUTPUT ${page} DEPENDS detent
-    COMMAND ${HELP2MAN} --no-info --name "trains networks that compute on integers" --output ${page} $<TARGET_FILE:detent>)
-  list(APPEND manual ${page})
-  install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
-endif()
+set(manual "")
+function(detent_prints file folder) # words of the command
+  add_custom_command(OUTPUT ${PROJECT_BINARY_DIR}/manual/${file} DEPENDS detent
+    COMMAND detent ${ARGN} > ${PROJECT_BINARY_DIR}/manual/${file})
+  list(APPEND manual ${PROJECT_BINARY_DIR}/manual/${file})
+  set(manual ${manual} PARENT_SCOPE)
+  install(FILES ${PROJECT_BINARY_DIR}/manual/${file} DESTINATION ${folder})
+endfunction()
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/manual)
+# each where its shell finds it by the command's name
+detent_prints(detent ${CMAKE_INSTALL_DATADIR}/bash-completion/completions completion bash)
+detent_prints(_detent ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions completion zsh)
+detent_prints(detent.fish ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d completion fish)
+detent_prints(detent.1 ${CMAKE_INSTALL_MANDIR}/man1 manual)
 add_custom_target(manual ALL DEPENDS ${manual})

@@ -67,7 +67,10 @@ unset PKG_CONFIG_PATH
 
 [ -s "$prefix"/share/detent/models/resnet8.json ] || fail "no networks"
 "$prefix"/bin/detent inspect --model "$prefix"/share/detent/models/resnet8.json >"$work/log" || fail "an installed network"
-[ -s "$prefix"/share/bash-completion/completions/detent ] || fail "no completion for bash"
+for file in bash-completion/completions/detent zsh/vendor-completions/_detent fish/vendor_completions.d/detent.fish \
+    man/man1/detent.1; do
+    [ -s "$prefix/share/$file" ] || fail "no $file"
+done
 
 # ---- find_package
 
