@@ -28,11 +28,12 @@ static const dt_conv_kernel *const kernels[] = {
 #ifdef DETENT_HAVE_ONEDNN
     &dt_conv_onednn, /* everything but what f32 does not hold, and what conv_depthwise.c is faster at */
 #endif
+    &dt_conv_integers,  /* y of codes, whose sums f32 does not hold; without oneDNN of any */
     &dt_conv_depthwise, /* one channel a group */
     &dt_conv_plain,     /* everything */
 };
 
-enum { MOST_KERNELS = 6 };
+enum { MOST_KERNELS = 7 };
 
 /* node->state */
 typedef struct {

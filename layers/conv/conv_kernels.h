@@ -48,6 +48,7 @@ extern const dt_conv_kernel dt_conv_amx;       /* stride 1, all directions, on a
 extern const dt_conv_kernel dt_conv_winograd;  /* 3x3, all directions */
 extern const dt_conv_kernel dt_conv_small;     /* dw of a map so small that most taps fall outside it */
 extern const dt_conv_kernel dt_conv_onednn;    /* exists only in a build with oneDNN */
+extern const dt_conv_kernel dt_conv_integers;  /* y of codes, in 32-bit integers */
 extern const dt_conv_kernel dt_conv_depthwise; /* one channel in each group */
 extern const dt_conv_kernel dt_conv_plain;     /* everything */
 

@@ -274,6 +274,7 @@ static void run_kernels(const op_case *c, double tolerance)
 {
     if (is_exact_in_onednn(c)) run_case(c, NULL, tolerance);
     run_case(c, &conv_by_own, tolerance);
+    run_case(c, &conv_by_integers, tolerance);
     run_case(c, &conv_by_plain, tolerance);
 }
 
