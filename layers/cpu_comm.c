@@ -2,10 +2,12 @@
  * cpu_comm.c - sums over ranks for the CPU's backend: by the links of the ranks themselves (core/dist/).
  *
  * Sums of gradients are taken where they are asked for. A CPU has no engine that moves data beside its threads, so
- * there is nothing to overlap with: docs/SCALING.md has the measurement.
+ * there is nothing to overlap with.
  * Tests: tests/core/test_ranks.c.
  */
 #include "cpu_backend.h"
+
+#include "../core/dist/link.h"
 
 #include <stdio.h>
 
@@ -14,7 +16,7 @@ dt_status dt_cpu_comm_open(void *device, dt_dist *dist, char *text, size_t text_
     dt_cpu_device *cpu = device;
 
     cpu->dist = dist;
-    snprintf(text, text_bytes, "TCP");
+    snprintf(text, text_bytes, "%s", dt_dist_links(dist));
     return DT_OK;
 }
 

@@ -15,9 +15,9 @@ set(slow
     test_trainer_steps_simt test_vector_folder test_vector_readers test_verify test_verify_caps
     test_verify_caps_simt test_verify_simt test_vgg16)
 # What runs a test once more, in another order, with other threads or at another level of CPU.
-set(again "_descending$|_early$|_late$|_one_thread$|_int8_limit_|_at_(scalar|avx2|avx512|amx)$")
+set(again "_descending$|_early$|_late$|_one_thread$|_by_tcp$|_int8_limit_|_at_(scalar|avx2|avx512|amx)$")
 # What measures time, or hands over work by it, has the machine for itself.
-set(alone test_cli_ranks test_cli_train test_dist_failures test_helgrind test_ranks_netns test_resume test_stopwatch
+set(alone test_cli_ranks test_cli_train test_dist_failures test_dist_failures_by_tcp test_helgrind test_ranks_netns test_resume test_stopwatch
     test_stopwatch_simt test_stopwatch_simt_descending)
 
 get_property(tests DIRECTORY PROPERTY TESTS)

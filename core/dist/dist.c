@@ -32,6 +32,13 @@ const char *dt_dist_host(const dt_dist *d)
     return d ? d->peer[d->rank].host : "";
 }
 
+const char *dt_dist_links(const dt_dist *d)
+{
+    const int n = d ? (d->next.queue != NULL) + (d->prev.queue != NULL) : 0;
+
+    return n == 0 ? "TCP" : n == 1 ? "TCP and shared memory" : "shared memory";
+}
+
 int dt_dist_ended_by_rank(const dt_dist *d)
 {
     return d && atomic_load(&d->has_verdict) ? d->culprit : -1;
@@ -40,8 +47,8 @@ int dt_dist_ended_by_rank(const dt_dist *d)
 static void dist_free(dt_dist *d)
 {
     for (int i = 0; d->peer && i < d->size; i++) dt_socket_close(&d->peer[i].fd);
-    dt_socket_close(&d->next);
-    dt_socket_close(&d->prev);
+    dt_link_close(&d->next);
+    dt_link_close(&d->prev);
     pthread_mutex_destroy(&d->lock);
     free(d->peer);
     free(d->room);
@@ -72,7 +79,7 @@ dt_status dt_dist_open(const dt_dist_options *opt, dt_dist **out)
     d->rank = opt->rank;
     d->size = opt->size;
     d->timeout = opt->timeout;
-    d->next = d->prev = -1;
+    d->next.fd = d->prev.fd = -1;
     d->peer = calloc((size_t)opt->size, sizeof *d->peer);
     dt_status status = d->peer ? DT_OK : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %d ranks", d->size);
     for (int i = 0; d->peer && i < d->size; i++) d->peer[i].fd = -1;

@@ -7,6 +7,7 @@
 
 #include "detent/dist.h"
 #include "door.h"
+#include "link.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -41,8 +42,8 @@ typedef struct {
 struct dt_dist {
     int rank, size;
     double timeout;
-    dt_peer *peer;  /* [size] */
-    int next, prev; /* of the ring */
+    dt_peer *peer;      /* [size] */
+    dt_link next, prev; /* of the ring */
 
     pthread_t watcher;
     int is_watched;       /* 1: the thread runs */

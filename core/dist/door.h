@@ -7,6 +7,8 @@
  *   visitor  -> listener  dt_hello
  *   listener -> visitor   dt_welcome
  *
+ * What follows on a link of the ring is in link.c.
+ *
  * A listener reads 48 bytes of a stranger, and nothing more unless they prove the secret. It serves many visitors at
  * once, each with a deadline, so that silent ones and garbage keep nobody out.
  */
@@ -18,7 +20,7 @@
 
 #include <stdint.h>
 
-enum { DT_HOST_BYTES = 64, DT_REFUSAL_BYTES = 256, DT_PROTOCOL = 1 };
+enum { DT_HOST_BYTES = 64, DT_REFUSAL_BYTES = 256, DT_PROTOCOL = 2 };
 #define DT_HELLO_MAGIC 0x54544444u
 
 typedef enum { DT_LINK_CONTROL = 1, DT_LINK_RING } dt_link_kind;

@@ -207,8 +207,8 @@ static dt_status visit_next(meeting *m)
     const place *at = &m->at[next];
     dt_hello h = introduce(m, DT_LINK_RING, 0);
 
-    const dt_status status = dt_door_visit(at->address, (int)at->port, m->secret, &h, m->deadline, &d->next);
-    if (status == DT_OK) return DT_OK;
+    const dt_status status = dt_door_visit(at->address, (int)at->port, m->secret, &h, m->deadline, &d->next.fd);
+    if (status == DT_OK) return dt_link_offer(&d->next, m->deadline);
     char why[DT_VERDICT_BYTES];
     snprintf(why, sizeof why, "%s", dt_last_error());
     return dt_raise(DT_ERR_COMM, __FILE__, __LINE__, "rank %d on %s cannot come to rank %d on %s: %s", d->rank,
@@ -221,10 +221,11 @@ static dt_status close_ring(meeting *m, dt_door *door)
     dt_hello h;
 
     if (m->d->rank == 0) DT_TRY(visit_next(m));
-    const dt_status status = let_in(m, door, DT_LINK_RING, &h, &m->d->prev);
+    const dt_status status = let_in(m, door, DT_LINK_RING, &h, &m->d->prev.fd);
     DT_CHECK(status != DT_ERR_COMM, DT_ERR_COMM, "rank %d on %s: its neighbour of the ring did not come in time",
              m->d->rank, dt_dist_host(m->d));
     DT_TRY(status);
+    DT_TRY(dt_link_take(&m->d->prev, m->deadline));
     return m->d->rank > 0 ? visit_next(m) : DT_OK;
 }
 

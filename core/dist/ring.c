@@ -7,7 +7,6 @@
  */
 #include "dist_inside.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,12 +32,12 @@ typedef struct {
 } passage;
 
 /* 1: some bytes passed. */
-static int send_some(const dt_dist *d, passage *p, const char **why)
+static int send_some(dt_dist *d, passage *p, const char **why)
 {
     const int in_head = p->out_head < sizeof p->out;
     const char *from = in_head ? (const char *)&p->out + p->out_head : (const char *)p->turn->out + p->out_data;
     const size_t left = in_head ? sizeof p->out - p->out_head : p->turn->bytes - p->out_data;
-    const long n = left ? dt_socket_send(d->next, from, left, why) : 0;
+    const long n = left ? dt_link_send(&d->next, from, left, why) : 0;
 
     if (n > 0) *(in_head ? &p->out_head : &p->out_data) += (size_t)n;
     return n < 0 ? -1 : n > 0;
@@ -66,11 +65,11 @@ static void add_stage(passage *p)
     p->staged -= n * sizeof(float);
 }
 
-static int receive_data(const dt_dist *d, passage *p, const char **why)
+static int receive_data(dt_dist *d, passage *p, const char **why)
 {
     const size_t left = p->turn->in_bytes - p->in_data, room = sizeof p->stage - p->staged;
     unsigned char *to = p->turn->add ? p->stage.bytes + p->staged : (unsigned char *)p->turn->in + p->in_data;
-    const long n = dt_socket_receive(d->prev, to, p->turn->add && left > room ? room : left, why);
+    const long n = dt_link_receive(&d->prev, to, p->turn->add && left > room ? room : left, why);
 
     if (n <= 0) return (int)n;
     p->in_data += (size_t)n;
@@ -79,11 +78,11 @@ static int receive_data(const dt_dist *d, passage *p, const char **why)
     return 1;
 }
 
-static int receive_some(const dt_dist *d, passage *p, const char **why)
+static int receive_some(dt_dist *d, passage *p, const char **why)
 {
     if (has_received(p)) return 0;
     if (p->in_head == sizeof p->in) return receive_data(d, p, why);
-    const long n = dt_socket_receive(d->prev, (char *)&p->in + p->in_head, sizeof p->in - p->in_head, why);
+    const long n = dt_link_receive(&d->prev, (char *)&p->in + p->in_head, sizeof p->in - p->in_head, why);
     if (n > 0) p->in_head += (size_t)n;
     return n < 0 ? -1 : n > 0;
 }
@@ -108,15 +107,6 @@ static dt_status check_frame(dt_dist *d, const passage *p)
     return dt_watch_check(d);
 }
 
-/* Not long: a verdict may come meanwhile. */
-static void wait_for_links(const dt_dist *d, const passage *p)
-{
-    struct pollfd at[2] = { { .fd = has_sent(p) ? -1 : d->next, .events = POLLOUT },
-                            { .fd = has_received(p) ? -1 : d->prev, .events = POLLIN } };
-
-    (void)poll(at, 2, 20);
-}
-
 /* A direction in which nothing passes is over from the begin. */
 static dt_status pass(dt_dist *d, const dt_ring_turn *turn, int sends, int receives)
 {
@@ -136,7 +126,8 @@ static dt_status pass(dt_dist *d, const dt_ring_turn *turn, int sends, int recei
         const int received = receive_some(d, &p, &why);
         if (received < 0) return dt_watch_lost(d, (d->rank + d->size - 1) % d->size, why);
         DT_TRY(check_frame(d, &p));
-        if (!sent && !received) wait_for_links(d, &p);
+        /* not long: a verdict may come meanwhile */
+        if (!sent && !received) dt_link_wait(has_sent(&p) ? NULL : &d->next, has_received(&p) ? NULL : &d->prev);
     }
     return DT_OK;
 }

@@ -124,6 +124,28 @@ dt_status dt_socket_route(const char *address, int port, char from[DT_ADDRESS_BY
     return status;
 }
 
+static int same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+    if (a->ss_family != b->ss_family) return 0;
+    if (a->ss_family == AF_INET) {
+        const struct sockaddr_in *x = (const void *)a, *y = (const void *)b;
+        return x->sin_addr.s_addr == y->sin_addr.s_addr;
+    }
+    const struct sockaddr_in6 *x = (const void *)a, *y = (const void *)b;
+    return a->ss_family == AF_INET6 && memcmp(&x->sin6_addr, &y->sin6_addr, sizeof x->sin6_addr) == 0;
+}
+
+int dt_socket_is_local(int fd)
+{
+    struct sockaddr_storage here, there;
+    socklen_t bytes = sizeof here;
+
+    if (getsockname(fd, (struct sockaddr *)&here, &bytes) != 0) return 0;
+    bytes = sizeof there;
+    if (getpeername(fd, (struct sockaddr *)&there, &bytes) != 0) return 0;
+    return same_address(&here, &there);
+}
+
 dt_status dt_socket_accept(int listener, int *fd)
 {
     const int accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

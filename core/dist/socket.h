@@ -24,6 +24,9 @@ DT_MUST_CHECK dt_status dt_socket_address(int fd, char address[DT_ADDRESS_BYTES]
 /* Writes the address of this host from which packets go to that address. It sends none. */
 DT_MUST_CHECK dt_status dt_socket_route(const char *address, int port, char from[DT_ADDRESS_BYTES]);
 
+/* Returns 1 if both ends of a connection have one address: they are on one host. */
+int dt_socket_is_local(int fd);
+
 /* Takes over a socket that somebody else opened: makes it non-blocking and close-on-exec. */
 void dt_socket_adopt(int fd);
 /* Takes a connection that waits at a listener; *fd is -1 if there is none. */

@@ -1,10 +1,13 @@
 /*
- * test_dist.c - operations on all ranks: 2 to 5 processes on 127.0.0.1, against sums that are written out here.
+ * test_dist.c - operations on all ranks: 2 to 5 processes on 127.0.0.1, against sums that are written out here. It runs
+ * once more by TCP alone (DETENT_LINKS), with equal bits.
  */
 #include "../support/ranks_here.h"
 
 #include <math.h>
 #include <stdint.h>
+
+#include "../../core/dist/link.h"
 
 static const int64_t counts[] = { 0, 1, 2, 3, 7, 33, 1000, 70001 };
 enum { N_COUNTS = sizeof counts / sizeof counts[0], MOST = 70001 };
@@ -29,6 +32,7 @@ static int gathers(dt_dist *d, void *user)
         RANK_SAYS(flag == (who >= 0), "rank %d is the one with the flag, and any says %d", who, flag);
     }
     RANK_MUST(dt_dist_barrier(d, "barrier"));
+    RANK_SAYS(strcmp(dt_dist_links(d), ranks_by_tcp() ? "TCP" : "shared memory") == 0, "%s", dt_dist_links(d));
     return 0;
 }
 

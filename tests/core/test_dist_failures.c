@@ -18,7 +18,20 @@ typedef struct {
     int culprit, misdeed, after;      /* the rank that fails, how, and after so many turns */
 } witness;
 
-enum { KILLED, STOPPED, HANGS, CLOSES, OTHER_BYTES, OTHER_OPERATION, NO_FRAME, NO_SIGN, SAYS_SO, N_MISDEEDS };
+enum {
+    KILLED,
+    STOPPED,
+    HANGS,
+    CLOSES,
+    OTHER_BYTES,
+    OTHER_OPERATION,
+    NO_FRAME,
+    BESIDE,
+    MISCOUNTS,
+    NO_SIGN,
+    SAYS_SO,
+    N_MISDEEDS
+};
 static const char *const misdeeds[] = { "killed",
                                         "stopped",
                                         "hangs",
@@ -26,19 +39,33 @@ static const char *const misdeeds[] = { "killed",
                                         "sends more bytes",
                                         "sends another operation",
                                         "sends no frame",
+                                        "sends beside the queue",
+                                        "miscounts what it has sent",
                                         "sends no sign of life",
                                         "fails" };
 
-/* The header of a frame, which says what is not so; then nothing. */
-static int forge(const dt_dist *d, unsigned ahead, uint64_t bytes)
+/* To the next rank; then nothing. */
+static int say(dt_dist *d, const void *data, size_t bytes)
+{
+    const char *why = NULL;
+
+    for (size_t at = 0; at < bytes;) {
+        const long n = dt_link_send(&d->next, (const char *)data + at, bytes - at, &why);
+        if (n < 0) return 1;
+        at += (size_t)n;
+    }
+    for (;;) pause();
+}
+
+/* The header of a frame, which says what is not so. */
+static int forge(dt_dist *d, unsigned ahead, uint64_t bytes)
 {
     const struct {
         uint32_t magic, turn;
         uint64_t number, bytes;
     } frame = { 0x474e4952u, 0, d->number + 1 + ahead, bytes };
 
-    if (send(d->next, &frame, sizeof frame, MSG_NOSIGNAL) < 0) return 1;
-    for (;;) pause();
+    return say(d, &frame, sizeof frame);
 }
 
 static int misbehave(dt_dist *d, int misdeed)
@@ -51,16 +78,21 @@ static int misbehave(dt_dist *d, int misdeed)
     case HANGS:
         for (;;) pause();
     case CLOSES:
-        dt_socket_close(&d->next);
-        dt_socket_close(&d->prev);
+        dt_link_close(&d->next);
+        dt_link_close(&d->prev);
         pthread_mutex_lock(&d->lock); /* its watcher, which sees one link end, is not to blame that rank on another */
         for (int i = 0; i < d->size; i++) shutdown(d->peer[i].fd, SHUT_RDWR);
         pthread_mutex_unlock(&d->lock);
         for (;;) pause();
     case OTHER_BYTES: return forge(d, 0, 1 << 30);
     case OTHER_OPERATION: return forge(d, 5, 1000 / (unsigned)d->size * sizeof(float));
-    case NO_FRAME:
-        if (send(d->next, garbage, sizeof garbage, MSG_NOSIGNAL) < 0) return 1;
+    case NO_FRAME: return say(d, garbage, sizeof garbage);
+    case BESIDE:
+        if (send(d->next.fd, garbage, sizeof garbage, MSG_NOSIGNAL) < 0) return 1;
+        for (;;) pause();
+    case MISCOUNTS:
+        if (!d->next.queue) return say(d, garbage, 1000);
+        ((volatile uint32_t *)d->next.queue)[16] += 1u << 20; /* dt_queue.sent */
         for (;;) pause();
     case NO_SIGN:
         if (send(d->peer[d->rank == 0].fd, garbage, sizeof garbage, MSG_NOSIGNAL) < 0) return 1;
@@ -89,6 +121,17 @@ static int sums_without_end(dt_dist *d, void *user)
     }
 }
 
+/* What the message has to say of it, so that it is no other rank's patience which has found it. */
+static const char *word_of(int misdeed)
+{
+    if (misdeed == OTHER_BYTES || misdeed == OTHER_OPERATION) return "sent turn 0 of operation";
+    if (misdeed == NO_FRAME) return "magic 5a5a5a5a";
+    if (misdeed == BESIDE) return ranks_by_tcp() ? "magic 5a5a5a5a" : "it sends beside the shared queue";
+    if (misdeed == MISCOUNTS)
+        return ranks_by_tcp() ? "magic 5a5a5a5a" : "its counter of the shared queue is impossible";
+    return "";
+}
+
 static void check_witness(const witness *w, int n, int k)
 {
     char name[32];
@@ -99,6 +142,8 @@ static void check_witness(const witness *w, int n, int k)
         cr_assert(w->text[i][0], "rank %d of %d %s: rank %d has not ended", w->culprit, n, misdeeds[k], i);
         cr_assert(w->blamed[i] == w->culprit && strstr(w->text[i], name), "rank %d of %d %s, and rank %d blames %d: %s",
                   w->culprit, n, misdeeds[k], i, w->blamed[i], w->text[i]);
+        cr_assert(strstr(w->text[i], word_of(k)), "rank %d of %d %s, and rank %d says: %s", w->culprit, n, misdeeds[k],
+                  i, w->text[i]);
         cr_assert(w->ended[i] - w->failed < TIMEOUT, "rank %d of %d %s: rank %d ended after %.2f s", w->culprit, n,
                   misdeeds[k], i, w->ended[i] - w->failed);
     }

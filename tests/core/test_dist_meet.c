@@ -190,7 +190,7 @@ Test(dist_door, who_speaks_otherwise_is_told_both_values, .timeout = 60)
     is_refused(&r, h, "0.0.9", DT_VERSION);
     h = hello_of(1, 3);
     h.protocol = 0;
-    is_refused(&r, h, "protocol 0", "speaks 1");
+    is_refused(&r, h, "protocol 0", "speaks 2");
     is_refused(&r, hello_of(1, 2), "rank 1 of 2", "rank 0 of 3");
     is_refused(&r, hello_of(7, 3), "rank 7 of 3", "rank 0 of 3");
     is_refused(&r, hello_of(0, 3), "two processes are rank 0", "elsewhere");

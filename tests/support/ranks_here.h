@@ -81,6 +81,12 @@ static inline void ranks_listen(ranks_here *r)
     r->port = ntohs(at.sin_port);
 }
 
+/* Ranks do without shared memory. */
+static inline int ranks_by_tcp(void)
+{
+    return getenv("DETENT_LINKS") != NULL;
+}
+
 static inline dt_dist_options ranks_options(const ranks_here *r, int rank, double timeout)
 {
     return (dt_dist_options){ .rank = rank,
