@@ -221,6 +221,36 @@ Test(dist_failures, who_hangs_while_others_wait_elsewhere_is_named, .timeout = 1
     }
 }
 
+/* ---- a rank that is slow ---- */
+
+/* For half the timeout it does not come; that is no failure. */
+static int sums_slowly(dt_dist *d, void *user)
+{
+    const witness *w = user;
+
+    for (int turn = 0; turn < 3; turn++) {
+        float v[1000] = { 1.0f };
+        if (d->rank == w->culprit) usleep((useconds_t)(0.5e6 * TIMEOUT));
+        RANK_MUST(dt_dist_sum_floats(d, "sum", v, 1000));
+        RANK_SAYS(v[0] == (float)d->size, "the sum of %d ones is %g", d->size, (double)v[0]);
+    }
+    return 0;
+}
+
+Test(dist_failures, a_slow_rank_is_waited_for, .timeout = 120)
+{
+    for (int culprit = 0; culprit < 3; culprit += 2) {
+        witness *w = ranks_shared(sizeof *w);
+        ranks_here r;
+
+        w->culprit = culprit;
+        ranks_start(&r, 3, TIMEOUT, sums_slowly, w);
+        ranks_end(&r, 60.0);
+        for (int i = 0; i < 3; i++) cr_assert(r.code[i] == 0, "rank %d is slow, and rank %d ended", culprit, i);
+        munmap(w, sizeof *w);
+    }
+}
+
 /* ---- a job that is stopped and goes on as a whole ---- */
 
 static int sums_for_a_while(dt_dist *d, void *user)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "../../core/dist/door.h"
@@ -124,12 +125,22 @@ static void start_other(ranks_here *r, int rank, const char *secret)
     if (r->pid[rank] == 0) _exit(ranks_run_one(&opt, meets, NULL));
 }
 
+static void allow_descriptors(rlim_t n)
+{
+    struct rlimit limit;
+
+    cr_assert(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    if (limit.rlim_cur < n) limit.rlim_cur = n;
+    cr_assert(setrlimit(RLIMIT_NOFILE, &limit) == 0, "%d descriptors: %s", (int)n, strerror(errno));
+}
+
 Test(dist_door, strangers_keep_nobody_out, .timeout = 60)
 {
-    enum { HALF_OPEN = 100 };
+    enum { HALF_OPEN = 1000 };
     int silent[HALF_OPEN];
     ranks_here r;
 
+    allow_descriptors(HALF_OPEN + 100);
     start_first(&r, 2, 30.0);
     for (int i = 0; i < HALF_OPEN; i++) silent[i] = come(&r);
     const int loud = come(&r), gone = come(&r);
