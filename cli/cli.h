@@ -248,6 +248,8 @@ DT_MUST_CHECK dt_status run_dir_lock(const char *dir, int *fd);
 DT_MUST_CHECK dt_status run_dir_sweep(const char *dir, int everything);
 /* Reads config.json of dir. *out is NULL if there is none; the caller deletes it. */
 DT_MUST_CHECK dt_status run_dir_read_config(const char *dir, cJSON **out);
+/* Reads such a file, wherever it is. The caller deletes *out. */
+DT_MUST_CHECK dt_status run_read_config(const char *path, cJSON **out);
 /* Writes config.json of dir. It never leaves half a file. */
 DT_MUST_CHECK dt_status run_dir_write_config(const char *dir, const cJSON *config);
 /* Writes all of the content, waits until it is on the disk, and returns 0; or returns -1 with errno set. */

@@ -3,8 +3,8 @@
  *
  * An option on the command line wins over the recipe and over the defaults, wherever it stands on the line. So the line
  * is read first, and its options are applied when the base is known: the library's defaults for --model, or those of
- * --recipe, or with --resume the options of the run in --out. A word without an option is the checkpoint, of `compare`
- * a second one is what it is compared with, and of `sweep` its file.
+ * --recipe, with --config those of another run, or with --resume those of the run in --out. A word without an option is
+ * the checkpoint, of `compare` a second one is what it is compared with, and of `sweep` its file.
  */
 #include "cli.h"
 
@@ -233,6 +233,20 @@ static dt_status refuse_changes(const settings *saved, const settings *now)
     return DT_OK;
 }
 
+/* Another run's options, of which the line changes some. */
+static dt_status start_from_config(const line *l, settings *s)
+{
+    DT_CHECK(!l->scratch.recipe, DT_ERR_ARGUMENT,
+             "--config %s has all options of a run, those of its recipe too; leave --recipe %s out", l->scratch.config,
+             l->scratch.recipe);
+    DT_TRY(run_read_config(l->scratch.config, &s->base));
+    const cJSON *options = cJSON_GetObjectItemCaseSensitive(s->base, "options");
+    DT_CHECK(cJSON_IsObject(options), DT_ERR_FORMAT, "%s: no object 'options', as the config.json of a run has it",
+             l->scratch.config);
+    DT_TRY(settings_from_json(options, s));
+    return apply_given(l, s);
+}
+
 static dt_status start_from_saved(const line *l, settings *s)
 {
     const cJSON *options = cJSON_GetObjectItemCaseSensitive(s->saved, "options");
@@ -263,6 +277,7 @@ dt_status options_parse(const command *cmd, int argc, char **argv, settings *s)
 
     if (l.scratch.resume && l.scratch.out) DT_TRY(run_dir_read_config(l.scratch.out, &s->saved));
     if (s->saved) return start_from_saved(&l, s);
+    if (l.scratch.config) return start_from_config(&l, s);
     DT_TRY(start_from_defaults(&l, s));
     DT_TRY(apply_given(&l, s));
     settle(&l, s);

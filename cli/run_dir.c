@@ -138,25 +138,37 @@ dt_status read_file(const char *path, char **out, size_t *bytes)
     return DT_OK;
 }
 
-dt_status run_dir_read_config(const char *dir, cJSON **out)
+/* *out is NULL if there is no such file. */
+static dt_status read_json(const char *path, cJSON **out)
 {
-    char path[PATH_BYTES];
     char *content;
     size_t bytes;
 
-    DT_TRY(run_dir_path(dir, CONFIG, path));
+    *out = NULL;
     DT_TRY(read_file(path, &content, &bytes));
-    if (!content) {
-        DT_CHECK(!run_dir_has(dir, "last.safetensors"), DT_ERR_IO,
-                 "%s is missing, and with it the options of the run; take %s/last.safetensors as --init of another run",
-                 path, dir);
-        *out = NULL;
-        return DT_OK;
-    }
-    cJSON *config = cJSON_ParseWithLength(content, bytes);
+    if (!content) return DT_OK;
+    *out = cJSON_ParseWithLength(content, bytes);
     free(content);
-    DT_CHECK(config, DT_ERR_FORMAT, "%s: not JSON", path);
-    *out = config;
+    DT_CHECK(*out, DT_ERR_FORMAT, "%s: not JSON", path);
+    return DT_OK;
+}
+
+dt_status run_read_config(const char *path, cJSON **out)
+{
+    DT_TRY(read_json(path, out));
+    DT_CHECK(*out, DT_ERR_IO, "%s: no such file", path);
+    return DT_OK;
+}
+
+dt_status run_dir_read_config(const char *dir, cJSON **out)
+{
+    char path[PATH_BYTES];
+
+    DT_TRY(run_dir_path(dir, CONFIG, path));
+    DT_TRY(read_json(path, out));
+    DT_CHECK(*out || !run_dir_has(dir, "last.safetensors"), DT_ERR_IO,
+             "%s is missing, and with it the options of the run; take %s/last.safetensors as --init of another run",
+             path, dir);
     return DT_OK;
 }
 

@@ -171,6 +171,8 @@ static const option_row own_rows[] = {
       .about = "Checkpoint, or PyTorch's state_dict as safetensors, to take every parameter from whose name and shape fit" },
     { "resume", FLAG, .offset = AT(resume), RUN_OPTION,
       .about = "Go on from DIR/last.safetensors, with the options of that run; where there is no run yet, start it" },
+    { "config", KIND_TEXT, AT(config), RUN_OPTION, .unit = "FILE",
+      .about = "Start from the options of another run, its config.json; the other options change single values of them" },
     { "force", FLAG, .offset = AT(force), RUN_OPTION, .about = "Replace the run in DIR" },
     { "save-every", KIND_INT64, AT(save_every), RUN_OPTION, .memory = SAVED, .unit = "STEPS",
       .min = 0, .max = MAX_COUNT, .about = "Save last.safetensors also every STEPS steps; 0 at epochs' ends only" },

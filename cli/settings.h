@@ -36,11 +36,12 @@ enum {
     FOR_SWEEP = 65536
 };
 
-/* The values of all options. Texts point into argv or into `saved`. */
+/* The values of all options. Texts point into argv, `saved` or `base`. */
 typedef struct {
     dt_model_config model;
     dt_train_config train;
     const char *recipe;            /* NULL: none */
+    const char *config;            /* file of options to start from; NULL: none */
     const char *dataset;           /* NULL: the one on which the checkpoint's network was trained */
     const char *data_dir;          /* NULL: the data set's default folders */
     int64_t train_size, test_size; /* images; 0: all */
@@ -127,6 +128,7 @@ typedef struct {
     int argc; /* this and argv are the command line, for config.json */
     char **argv;
     cJSON *saved; /* owned; config.json of the run that goes on; NULL: it is a new run */
+    cJSON *base;  /* owned; what the file `config` holds; NULL: there is none */
 } settings;
 
 typedef enum { ENGINE_GRID, ENGINE_PROGRAM, ENGINE_ARRAY } engine_kind;

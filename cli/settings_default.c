@@ -46,5 +46,6 @@ dt_status settings_default(settings *out)
 void settings_free(settings *s)
 {
     cJSON_Delete(s->saved);
-    s->saved = NULL;
+    cJSON_Delete(s->base);
+    s->saved = s->base = NULL;
 }

@@ -43,6 +43,22 @@ expect "a folder by the name of a run's file is not removed" 1 train $tiny --epo
 has err "odd/config.json: "
 is "... and is still there" -d odd/config.json
 
+# ---- the options of another run
+
+expect "a run of options of its own" 0 train $tiny --epochs 2 --lr 0.03 --wbits 3 --quiet --out own
+expect "--config: another by the same" 0 train --config own/config.json --device cpu --threads 1 --quiet --out like-own
+is "... has its bytes" "$(cmp own/last.safetensors like-own/last.safetensors && echo same)" = same
+expect "--config, and one value changed" 0 train --config own/config.json --wbits 2 --device cpu --threads 1 --quiet --out of-own
+is "... is changed" "$(grep -c '"wbits":.*2' of-own/config.json)" -eq 1
+is "... and no other" "$(grep -c '"lr":.*0.03' of-own/config.json)" -eq 1
+expect "--config beside --recipe" 2 train --config own/config.json --recipe w4a2 --out third
+has err "leave --recipe w4a2 out"
+expect "--config of no file" 1 train --config nowhere.json --out third
+has err "^detent train: nowhere.json: no such file"
+echo '{}' >empty.json
+expect "--config of something else" 1 train --config empty.json --out third
+has err "empty.json: no object 'options'"
+
 # ---- whole numbers keep every digit
 
 for seed in 9007199254740992 9007199254740993 9223372036854775807 9223372036854775808 18446744073709551617 -1 1e3 1.0; do
