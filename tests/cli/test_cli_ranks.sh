@@ -11,7 +11,7 @@ tiny="--model tiny --dataset synthetic --train-size 310 --test-size 90 --batch 3
 endless="--model tiny --dataset synthetic --train-size 640 --test-size 90 --batch 32 --epochs 100000 --save-every 3
          --threads 1 --device cpu --seed 7 --timeout 6"
 pid0='' pid1=''
-unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT DETENT_SECRET SLURM_STEP_ID \
+unset DETENT_LINKS RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT DETENT_SECRET SLURM_STEP_ID \
     OMPI_COMM_WORLD_RANK PMI_RANK TORCHELASTIC_USE_AGENT_STORE
 
 # same WHAT DIR DIR: both runs have the same checkpoints.
@@ -38,7 +38,9 @@ epochs()
         has out "^complete   2 epochs"
         is "... print the lines of one, and one of the ranks" "$(wc -l <out)" -eq $(($(wc -l <one.out) + 1))
         is "... and leave four files" "$(find r$many -type f | wc -l)" -eq 4
-        expect "$many ranks again" 0 train $tiny --ranks $many --out again
+        has out "^ranks  *$many, by shared memory$"
+        DETENT_LINKS=tcp expect "$many ranks by TCP" 0 train $tiny --ranks $many --out again
+        has out "^ranks  *$many, by TCP$"
         same "... give the same bytes" r$many again
         rm -rf again
     done
