@@ -89,6 +89,7 @@ DT_MUST_CHECK dt_status data_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status data_describe(const settings *s);
 DT_MUST_CHECK dt_status bench_comm_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status sweep_run(const settings *s, int *exit_code);
+DT_MUST_CHECK dt_status recipes_run(const settings *s, int *exit_code);
 
 /* ---- how the classes were told apart (class_report.c) ------------------------------------------- */
 

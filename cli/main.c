@@ -18,6 +18,7 @@ static const command commands[] = {
       "metrics.jsonl, last.safetensors, best.safetensors.\n\n"
       "  detent train --recipe w4a4 --dataset cifar10 --data DIR --out runs/w4a4\n"
       "  detent train --recipe w4a2 --data DIR --init runs/w4a4/last.safetensors --out runs/w4a2\n"
+      "  detent train --recipe vgg16-w4a2 --stages float:30,w4a4:60,w4a3:30,w4a2:60 --data DIR --out runs/staged\n"
       "  detent train --resume --out runs/w4a2",
       train_run },
     { "eval", FOR_EVAL, "measure the accuracy of a checkpoint",
@@ -151,6 +152,13 @@ static const command commands[] = {
       "List the known datasets, where their files were found, or which are missing and how to get them; and the kinds "
       "of datasets that are named by a file. With --dataset tell what one of them holds.",
       data_run },
+    { "recipes", FOR_RECIPES, "list the recipes of train --recipe, and what they have reached",
+      "List the recipes: the network and the data set that each is for, how a run of it begins, and what it has "
+      "reached "
+      "where that was seen.\n\n"
+      "  detent recipes\n"
+      "  detent train --recipe vgg16-w4a2 --help",
+      recipes_run },
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

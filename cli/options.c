@@ -81,14 +81,16 @@ static int is_given(const line *l, const char *name)
     return 0;
 }
 
-/* The recipe's settings, but for the options that are vgg16's own where --model is another network. */
+/* The recipe's settings, but for the options that are its network's own where --model is another one. network: NULL
+ * where
+ * --model is not given. */
 static dt_status take_recipe(const char *recipe, const char *network, settings *s)
 {
-    DT_CHECK(!dt_network_is_file(network), DT_ERR_ARGUMENT,
-             "--recipe %s is for vgg16, and --model is the file %s; give the settings by their own options", recipe,
-             network);
     DT_TRY(dt_train_recipe(recipe, &s->model, &s->train));
-    if (strcmp(s->model.name, network) == 0) return DT_OK;
+    DT_CHECK(!network || !dt_network_is_file(network) || dt_network_is_file(s->model.name), DT_ERR_ARGUMENT,
+             "--recipe %s is for %s, and --model is the file %s; give the settings by their own options", recipe,
+             s->model.name, network);
+    if (!network || strcmp(s->model.name, network) == 0) return DT_OK;
     s->model.name = network;
     dt_model_options_default(&s->model);
     return DT_OK;
@@ -98,7 +100,9 @@ static dt_status start_from_defaults(const line *l, settings *s)
 {
     DT_TRY(dt_model_config_default(l->scratch.model.name, &s->model));
     dt_train_config_default(l->scratch.model.name, &s->train);
-    if (l->scratch.recipe) DT_TRY(take_recipe(l->scratch.recipe, l->scratch.model.name, s));
+    if (l->scratch.recipe) {
+        DT_TRY(take_recipe(l->scratch.recipe, is_given(l, "model") ? l->scratch.model.name : NULL, s));
+    }
     if (dt_network_has_capsules(s->model.name)) s->dataset = "mnist"; /* what capsule networks are first tried on */
     if (is_given(l, "dataset")) s->dataset = l->scratch.dataset;
     dt_config_for_dataset(s->dataset, &s->model, &s->train);
@@ -112,6 +116,7 @@ static void settle(const line *l, settings *s)
     if ((l->cmd->bit & (FOR_COMPARE | FOR_INSPECT)) && !is_given(l, "index"))
         s->index = NULL; /* it depends on what is compared */
     if (!is_given(l, "decoder")) dt_config_for_input(&s->model);
+    if (s->teacher && !is_given(l, "teacher-share")) s->train.teacher_share = 0.5f;
     if (l->cmd->bit != FOR_TRAIN && !is_given(l, "dataset")) s->dataset = NULL; /* the checkpoint has its own */
 }
 

@@ -1,5 +1,6 @@
 /*
- * run_dir.c - a run's directory: config.json, metrics.jsonl, last.safetensors, best.safetensors.
+ * run_dir.c - a run's directory: config.json, metrics.jsonl, last.safetensors, best.safetensors, and where a mean of
+ * the parameters is kept ema.safetensors.
  *
  * metrics_file.c writes metrics.jsonl.
  */
@@ -17,7 +18,8 @@
 
 #define CONFIG "config.json"
 
-static const char *const run_files[] = { CONFIG, "metrics.jsonl", "last.safetensors", "best.safetensors" };
+static const char *const run_files[] = { CONFIG, "metrics.jsonl", "last.safetensors", "best.safetensors",
+                                         "ema.safetensors" };
 enum { N_RUN_FILES = sizeof run_files / sizeof run_files[0] };
 
 dt_status run_dir_path(const char *dir, const char *name, char *text)

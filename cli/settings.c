@@ -1,16 +1,14 @@
 /*
- * settings.c - the table of options. A row has an option's name, member, range and help. The command line, its --help,
- *              the range checks and config.json all go by it. The rows of what single networks can be asked for are
- * made from the tables of their builders (dt_network_options).
+ * settings.c - the table of options; settings_train.c has the rows of training. A row has an option's name, member,
+ * range and help. The command line, its --help, the range checks and config.json all go by it. The rows of what single
+ * networks can be asked for are made from the tables of their builders (dt_network_options).
  *
  * Defaults are those of the library (dt_*_default), so the table has none. option_values.c reads and writes the values.
  */
-#include "cli.h"
+#include "option_rows.h"
 
 #include <assert.h>
 #include <string.h>
-
-#define AT(field) offsetof(settings, field)
 
 /* --input writes the three as one shape. */
 _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.channels) == AT(model.width) + sizeof(int),
@@ -18,8 +16,6 @@ _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.cha
 
 #define MODEL_OPTION .commands = FOR_TRAIN | FOR_INSPECT | FOR_IMPORT, .group = GROUP_MODEL, .memory = FIXED
 #define CAPS_OPTION  .commands = FOR_TRAIN | FOR_INSPECT | FOR_SEARCH | FOR_IMPORT, .group = GROUP_MODEL, .memory = FIXED
-#define TRAIN_OPTION .commands = FOR_TRAIN, .group = 3, .memory = FIXED
-#define RUN_OPTION   .commands = FOR_TRAIN, .group = 4
 #define ON_ARRAY     (FOR_EVAL | FOR_VERIFY | FOR_EXPORT)
 #define ON_DATA      (FOR_TRAIN | FOR_CAPTURE | FOR_SEARCH | FOR_COMPARE | ON_ARRAY)
 #define ON_DEVICE    (ON_DATA | FOR_PREDICT | FOR_QUANTIZE)
@@ -33,12 +29,10 @@ _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.cha
 #define QUANTIZE_OPTION .commands = FOR_QUANTIZE, .group = 5
 #define PRUNE_OPTION    .commands = FOR_PRUNE, .group = 5
 #define EXTRACT_OPTION  .commands = FOR_EXPORT, .group = 5
-#define FLAG            .kind = KIND_FLAG, .flag_value = 1
 
 enum { GROUP_MODEL = 1 };
 
-#define MAX_COUNT 1e9
-#define MAX_SEED  9007199254740991.0 /* 2^53 - 1: above, JSON's doubles round one whole number to another */
+#define MAX_SEED 9007199254740991.0 /* 2^53 - 1: above, JSON's doubles round one whole number to another */
 
 const char *const device_words[] = { "auto", "cpu", "cuda", NULL };
 static const char *const range_words[] = { "learned", "average", NULL };        /* of dt_range_update */
@@ -51,11 +45,12 @@ const char *const tune_words[] = { "val", "test", NULL };           /* in the or
 const char *const compat_words[] = { "corrected", "master", NULL }; /* of dt_qcaps_options.published */
 
 /* clang-format off */
-static const option_row own_rows[] = {
+/* of the network and of data; those of training, of train_rows, come next */
+static const option_row first_rows[] = {
     { "model", KIND_TEXT, AT(model.name), CAPS_OPTION, .unit = "NAME|FILE",
       .about = "Network: vgg16, shallowcaps, deepcaps, tiny for trials, or a network's file, of its own size: .json, or a checkpoint (.safetensors), with whose values training begins" },
     { "recipe", KIND_TEXT, AT(recipe), MODEL_OPTION, .unit = "NAME",
-      .about = "Start from the published settings w4a4 or w4a2; the other options change single values of them" },
+      .about = "Start from the settings of a recipe, which 'detent recipes' lists; the other options change single values of them" },
     { "wbits", KIND_INT, AT(model.wbits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 16,
       .special = "float", .special_value = DT_BITS_FLOAT,
       .about = "Bits of a weight; more than 8 with --quant-rule qkeras alone" },
@@ -108,81 +103,10 @@ static const option_row own_rows[] = {
       .about = "Hold training images out, equally many of each class, to choose the best network by; 0 holds none out" },
     { "test-size", KIND_INT64, AT(test_size), ON_DATA | FOR_INSPECT, 2, FIXED, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
       .about = "Evaluate on a balanced subset; 0 takes all" },
+};
+enum { N_FIRST_ROWS = sizeof first_rows / sizeof first_rows[0] };
 
-    { "epochs", KIND_INT, AT(train.epochs), TRAIN_OPTION, .unit = "N", .min = 1, .max = 100000,
-      .about = "Passes over the training images" },
-    { "batch", KIND_INT, AT(train.batch), FOR_TRAIN | FOR_EVAL, 3, FIXED, .unit = "IMAGES", .min = 1, .max = 65536,
-      .about = "Images in one step" },
-    { "test-batch", KIND_INT, AT(test_batch), TRAIN_OPTION, .unit = "IMAGES", .min = 1, .max = 65536,
-      .special = "same", .special_value = 0, .about = "Images evaluated at once; 'same' takes as many as --batch" },
-    { "stop-at", KIND_FLOAT, AT(stop_at), TRAIN_OPTION, .unit = "PERCENT", .min = 0, .max = 100,
-      .about = "Stop when an evaluation reaches that accuracy; 0 does not" },
-    { "patience", KIND_INT, AT(patience), TRAIN_OPTION, .unit = "EPOCHS", .min = 0, .max = 100000,
-      .about = "Stop when that many epochs have ended without a new best; 0 does not" },
-    { "lr", KIND_FLOAT, AT(train.lr), TRAIN_OPTION, .unit = "RATE", .min = 1e-9, .max = 100,
-      .about = "Learning rate at the begin" },
-    { "momentum", KIND_FLOAT, AT(train.momentum), TRAIN_OPTION, .unit = "X", .min = 0, .max = 0.9999,
-      .about = "Momentum of sgd" },
-    { "weight-decay", KIND_FLOAT, AT(train.weight_decay), TRAIN_OPTION, .unit = "X", .min = 0, .max = 1,
-      .about = "Decay added to the gradient, per unit of weight" },
-    { "alpha-lr", KIND_FLOAT, AT(train.alpha_lr), TRAIN_OPTION, .unit = "FACTOR", .min = 0, .max = 1000,
-      .about = "Clips learn at FACTOR times the learning rate" },
-    { "alpha-decay", KIND_FLOAT, AT(train.alpha_decay), TRAIN_OPTION, .unit = "X", .min = 0, .max = 1,
-      .about = "Weight decay of the clips" },
-    { "optim", KIND_WORD, AT(train.optim), TRAIN_OPTION, .unit = "NAME", .words = dt_optim_names,
-      .about = "Optimiser" },
-    { "beta1", KIND_FLOAT, AT(train.beta1), TRAIN_OPTION, .unit = "X", .min = 0, .max = 0.9999,
-      .about = "Adam: memory of the gradient" },
-    { "beta2", KIND_FLOAT, AT(train.beta2), TRAIN_OPTION, .unit = "X", .min = 0, .max = 0.999999,
-      .about = "Adam: memory of the squared gradient" },
-    { "epsilon", KIND_FLOAT, AT(train.epsilon), TRAIN_OPTION, .unit = "X", .min = 1e-12, .max = 1,
-      .about = "Adam: added to the divisor" },
-    { "schedule", KIND_WORD, AT(train.schedule), TRAIN_OPTION, .unit = "NAME", .words = dt_schedule_names,
-      .about = "How the learning rate falls: cosine (to 0) and decay by steps, step and exponential by epochs" },
-    { "step-epochs", KIND_PAIR, AT(train.step_epochs), TRAIN_OPTION, .unit = "A,B", .min = 0, .max = 100000,
-      .about = "Schedule step: epochs at whose begin the rate is multiplied by --gamma" },
-    { "gamma", KIND_FLOAT, AT(train.gamma), TRAIN_OPTION, .unit = "FACTOR", .min = 0, .max = 1,
-      .about = "Schedules step and exponential: the factor" },
-    { "decay-steps", KIND_INT, AT(train.decay_steps), TRAIN_OPTION, .unit = "N", .min = 1, .max = MAX_COUNT,
-      .about = "Schedule decay: steps in which the rate falls by --decay-rate" },
-    { "decay-rate", KIND_FLOAT, AT(train.decay_rate), TRAIN_OPTION, .unit = "FACTOR", .min = 1e-6, .max = 1,
-      .about = "Schedule decay: the factor" },
-    { "label-smoothing", KIND_FLOAT, AT(train.label_smoothing), TRAIN_OPTION, .unit = "SHARE", .min = 0, .max = 0.9,
-      .about = "Share of the target given to all classes alike" },
-    { "regularization-scale", KIND_FLOAT, AT(train.regularization_scale), TRAIN_OPTION, .unit = "X",
-      .min = 0, .max = 1000, .about = "Factor on the decoder's squared error, which is summed over an image" },
-    { "hard-training", FLAG, .offset = AT(train.hard_training), TRAIN_OPTION,
-      .about = "Capsule networks: harder margins in the last half of the epochs" },
-    { "accumulate", KIND_INT, AT(train.accumulate), FOR_TRAIN, 3, SAVED, .unit = "N", .min = 1, .max = 1024,
-      .about = "Compute a rank's share of --batch in N parts, one after the other, which takes less memory" },
-    { "sync-bn", FLAG, .offset = AT(train.sync_bn), TRAIN_OPTION,
-      .about = "Batch norms take the statistics of all ranks' images, not of each rank's own" },
-    { "crop", KIND_INT, AT(train.crop_pad), TRAIN_OPTION, .unit = "PIXELS", .min = 0, .max = 16,
-      .about = "Zero padding before a random crop to the old size; 0 does not crop" },
-    { "shift", KIND_INT, AT(train.shift), TRAIN_OPTION, .unit = "PIXELS", .min = 0, .max = 16,
-      .about = "Move images by up to PIXELS along both axes; 0 does not" },
-    { "rotation", KIND_FLOAT, AT(train.rotation), TRAIN_OPTION, .unit = "DEGREES", .min = 0, .max = 45,
-      .about = "Turn images by up to DEGREES either way; 0 does not" },
-    { "flip", KIND_FLOAT, AT(train.flip_share), TRAIN_OPTION, .unit = "SHARE", .min = 0, .max = 1,
-      .about = "Share of the images to mirror; 0 except for pictures that mean the same in a mirror" },
-
-    { "out", KIND_TEXT, AT(out), RUN_OPTION, .unit = "DIR", .about = "Run directory, made if missing (needed)" },
-    { "init", KIND_TEXT, AT(init), FOR_TRAIN | FOR_IMPORT, 4, .memory = SAVED, .unit = "FILE",
-      .about = "Checkpoint, or PyTorch's state_dict as safetensors, to take every parameter from whose name and shape fit" },
-    { "resume", FLAG, .offset = AT(resume), RUN_OPTION,
-      .about = "Go on from DIR/last.safetensors, with the options of that run; where there is no run yet, start it" },
-    { "config", KIND_TEXT, AT(config), RUN_OPTION, .unit = "FILE",
-      .about = "Start from the options of another run, its config.json; the other options change single values of them" },
-    { "force", FLAG, .offset = AT(force), RUN_OPTION, .about = "Replace the run in DIR" },
-    { "save-every", KIND_INT64, AT(save_every), RUN_OPTION, .memory = SAVED, .unit = "STEPS",
-      .min = 0, .max = MAX_COUNT, .about = "Save last.safetensors also every STEPS steps; 0 at epochs' ends only" },
-    { "eval-every", KIND_INT, AT(eval_every), RUN_OPTION, .memory = FIXED, .unit = "EPOCHS", .min = 1, .max = 100000,
-      .about = "Evaluate after every EPOCHS epochs, and after the last" },
-    { "log-every", KIND_INT64, AT(log_every), RUN_OPTION, .memory = SAVED, .unit = "STEPS", .min = 0, .max = MAX_COUNT,
-      .about = "Print and keep in metrics.jsonl a line every STEPS steps, and batches of an evaluation; 0 prints none" },
-    { "report-every", KIND_INT, AT(report_every), RUN_OPTION, .memory = SAVED, .unit = "EPOCHS",
-      .min = 0, .max = 100000, .about = "Print the table of quantizers every EPOCHS epochs; 0 at the end only" },
-
+static const option_row last_rows[] = {
     { "checkpoint", KIND_TEXT, AT(checkpoint), ON_FILE, 5, .unit = "FILE",
       .about = "Trained network, or with the engines program and array an exported program (.safetensors); or a "
                "TensorFlow Lite file (.tflite), of reals or of int8 arithmetic; or an ONNX file (.onnx), of reals or in "
@@ -421,13 +345,13 @@ static const option_row own_rows[] = {
       .about = "Run each kernel by itself, for debugging; the results are the same bits" },
 
     { "quiet", FLAG, .offset = AT(quiet), .commands = FOR_TRAIN | FOR_SWEEP | FOR_REPORT, .group = 9, .about = "Print errors and warnings only" },
-    { "json", FLAG, .offset = AT(json), .commands = (ON_ALL & ~(FOR_TRAIN | FOR_PREDICT | FOR_IMPORT)) | FOR_BENCH_COMM | FOR_SWEEP, .group = 9,
+    { "json", FLAG, .offset = AT(json), .commands = (ON_ALL & ~(FOR_TRAIN | FOR_PREDICT | FOR_IMPORT)) | FOR_BENCH_COMM | FOR_SWEEP | FOR_RECIPES, .group = 9,
       .about = "Print JSON" },
-    { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL | FOR_BENCH_COMM | FOR_SWEEP | FOR_REPORT, .group = 9,
+    { "verbose", FLAG, .offset = AT(verbose), .commands = ON_ALL | FOR_BENCH_COMM | FOR_SWEEP | FOR_REPORT | FOR_RECIPES, .group = 9,
       .about = "With an error, print where it came from" },
 };
 /* clang-format on */
-enum { N_OWN_ROWS = sizeof own_rows / sizeof own_rows[0] };
+enum { N_LAST_ROWS = sizeof last_rows / sizeof last_rows[0] };
 
 static option_row all_rows[MAX_OPTION_ROWS];
 const option_row *const option_rows = all_rows;
@@ -489,7 +413,9 @@ void option_rows_make(void)
 {
     int i = 0;
 
-    while (own_rows[i].group == GROUP_MODEL) add_row(&own_rows[i++]);
+    while (first_rows[i].group == GROUP_MODEL) add_row(&first_rows[i++]);
     add_network_rows();
-    while (i < N_OWN_ROWS) add_row(&own_rows[i++]);
+    while (i < N_FIRST_ROWS) add_row(&first_rows[i++]);
+    for (i = 0; i < n_train_rows; i++) add_row(&train_rows[i]);
+    for (i = 0; i < N_LAST_ROWS; i++) add_row(&last_rows[i]);
 }

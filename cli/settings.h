@@ -33,7 +33,8 @@ enum {
     FOR_PRUNE = 8192,
     FOR_FACTORIZE = 16384,
     FOR_REPORT = 32768,
-    FOR_SWEEP = 65536
+    FOR_SWEEP = 65536,
+    FOR_RECIPES = 131072
 };
 
 /* The values of all options. Texts point into argv, `saved` or `base`. */
@@ -65,6 +66,10 @@ typedef struct {
     const char *out;  /* run directory, or the file that is written */
     const char *init; /* checkpoint from which parameters are taken; NULL: none */
     int resume, force;
+    const char *stages;           /* "BITS:EPOCHS[:DECAY[:LR]],.."; NULL: one run */
+    int repeat;                   /* runs, of seeds that follow each other */
+    const char *plan_out;         /* of a run that is a part of a plan: the plan's directory; else NULL */
+    const char *teacher;          /* checkpoint whose scores teach; NULL: none */
     int64_t save_every;           /* steps; 0: saved at the end of each epoch alone */
     int eval_every, report_every; /* epochs; report_every 0: reported at the end of the run alone */
     int64_t log_every;            /* batches between two lines of metrics.jsonl; 0: none */
@@ -176,7 +181,7 @@ typedef struct {
     const char *about; /* its text in the help */
 } option_row;
 
-enum { MAX_OPTION_ROWS = 192 };
+enum { MAX_OPTION_ROWS = 256 };
 
 extern const option_row *const option_rows;
 extern int n_option_rows;

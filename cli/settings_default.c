@@ -13,6 +13,7 @@ dt_status settings_default(settings *out)
                        .seed = device.seed,
                        .eval_every = 1,
                        .ranks = 1,
+                       .repeat = 1,
                        .timeout = 120,
                        .jobs = 1,
                        .gpus = -1,

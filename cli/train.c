@@ -21,6 +21,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Forward passes by which a mean of the parameters gets batch statistics of its own. */
+enum { MEAN_BATCHES = 50 };
+
 static dt_status measure_epoch(run *r, epoch_line *line)
 {
     const int epoch = dt_trainer_epoch(r->o.trainer);
@@ -55,12 +58,22 @@ static int is_best(const run *r, const epoch_line *line)
     return isfinite(line->eval_loss) && isfinite(line->eval_accuracy) && line->eval_accuracy > r->state.best_accuracy;
 }
 
+/* What is evaluated and saved as the best is the mean, where one is kept. */
+static int takes_mean(const run *r)
+{
+    return r->s->train.ema > 0.0f && train_is_due(dt_trainer_epoch(r->o.trainer), r->s->eval_every, r);
+}
+
 static dt_status end_epoch(run *r)
 {
+    const int mean = takes_mean(r);
     epoch_line line;
 
+    if (mean) DT_TRY(dt_trainer_check_values(r->o.trainer)); /* of training; below it sees the mean */
+    if (mean) DT_TRY(dt_trainer_begin_mean(r->o.trainer, MEAN_BATCHES));
     const dt_status status = measure_epoch(r, &line);
     progress_wipe(&r->bar);
+    if (status == DT_ERR_INTERRUPTED && mean) DT_TRY(dt_trainer_end_mean(r->o.trainer));
     if (status == DT_ERR_INTERRUPTED) return train_stop_here(r);
     DT_TRY(status);
 
@@ -71,6 +84,8 @@ static dt_status end_epoch(run *r)
 
     if (r->rank == 0) DT_TRY(metrics_append_epoch(r->s->out, &line));
     if (best) DT_TRY(train_save_best(r));
+    if (mean) DT_TRY(train_save_mean(r));
+    if (mean) DT_TRY(dt_trainer_end_mean(r->o.trainer));
     DT_TRY(train_save_last(r));
     report_epoch(r, &line, best);
     const int report = train_is_due(line.epoch, r->s->report_every, r) || train_end(r) != END_NOT_YET;
@@ -90,7 +105,8 @@ static int64_t steps_now(const run *r)
     const int64_t to_end = per_epoch - done % per_epoch;
     const int64_t to_save = r->s->save_every > 0 ? r->s->save_every - done % r->s->save_every : to_end;
 
-    return least(least(dt_trainer_steps_together(t), to_end), least(to_save, log_steps_left(r)));
+    return least(least(dt_trainer_steps_together(t), to_end),
+                 least(least(to_save, log_steps_left(r)), watch_steps_left(r)));
 }
 
 static dt_status step(run *r)
@@ -108,6 +124,7 @@ static dt_status step(run *r)
     r->state.lr = (double)dt_trainer_last_lr(t);
     r->epoch_images += least(left, n * r->s->train.batch);
     DT_TRY(log_steps(r));
+    DT_TRY(watch_steps(r));
     if (r->s->save_every > 0 && (done + n) % r->s->save_every == 0) DT_TRY(train_save_last(r));
     return progress_due(&r->bar) ? report_progress(r) : DT_OK;
 }
@@ -188,6 +205,13 @@ static dt_status run_rank(const settings *s, const rank_place *place, int *exit_
     return leave_ranks(r.dist, status, exit_code);
 }
 
+static dt_status run_alone(const settings *s, int *exit_code)
+{
+    const rank_place alone = { .size = 1, .listener = -1 };
+
+    return run_rank(s, &alone, exit_code);
+}
+
 /* What no rank could do, said once. */
 static dt_status check_shares(const settings *s, int ranks)
 {
@@ -207,6 +231,13 @@ dt_status train_run(const settings *s, int *exit_code)
     *exit_code = EXIT_GOOD;
     DT_TRY(find_rank(s, &place));
     DT_TRY(check_shares(s, place.size > 1 ? place.size : s->ranks));
+    if (train_is_plan(s)) {
+        DT_CHECK(place.size == 1 && s->ranks == 1, DT_ERR_UNSUPPORTED,
+                 "--stages and --repeat make one run after the other in one process, and here are %d ranks; make each "
+                 "stage, or seed, by a command of its own",
+                 place.size > 1 ? place.size : s->ranks);
+        return train_plan(s, run_alone, exit_code);
+    }
     if (s->ranks > 1) DT_TRY(launch_ranks(s, &place, &is_parent, exit_code));
     return is_parent ? DT_OK : run_rank(s, &place, exit_code);
 }

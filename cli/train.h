@@ -10,6 +10,8 @@
 
 #define TRAIN_LAST "last.safetensors"
 #define TRAIN_BEST "best.safetensors"
+#define TRAIN_MEAN \
+    "ema.safetensors" /* where a mean of the parameters is kept: the network of it, of the last evaluation */
 
 /* What a run needs to go on, beside what the trainer's checkpoint holds. It is saved as the checkpoint's `extra`. */
 typedef struct {
@@ -46,7 +48,30 @@ typedef struct {
     int64_t epoch_images; /* images on which this process has trained in this epoch */
     log_mark log_epoch;   /* at this process's first step in this epoch */
     log_mark log_line;    /* at the last line of --log-every */
+    struct {
+        int64_t step;    /* at the last look */
+        dt_metrics seen; /* of this epoch, at the last look */
+        int64_t n_high;  /* steps in a row whose loss was too high */
+        int has_said_loss, has_seen_clips;
+    } watch; /* of this process: a resumed run looks anew */
 } run;
+
+/* ---- train_plan.c ---- */
+
+/* Returns 1 if the options ask for several runs: stages, or a run of several seeds. */
+int train_is_plan(const settings *s);
+/* Makes all of them, by run_one, in directories of their own in s->out. It stops where run_one fails or sets an exit
+ * code. */
+DT_MUST_CHECK dt_status train_plan(const settings *s, dt_status (*run_one)(const settings *s, int *exit_code),
+                                   int *exit_code);
+
+/* ---- train_watch.c ---- */
+
+/* Returns the number of steps until the run is looked at for what goes wrong. */
+int64_t watch_steps_left(const run *r);
+/* Says at once what goes wrong: clips without a gradient, a loss that stays above that of guessing. Call it
+ * after steps. */
+DT_MUST_CHECK dt_status watch_steps(run *r);
 
 /* ---- train_open.c ---- */
 
@@ -77,12 +102,15 @@ run_end train_end(const run *r);
 int train_owes_test(const run *r);
 /* Returns the split that decides which network is the best: "val" if images are held out, else "test". */
 const char *train_split(const run *r);
-/* Returns 1 if what is done every `every` epochs is due after `epoch` epochs. It always is after the last one. */
+/* Returns 1 if what is done every `every` epochs is due after `epoch` epochs. It always is after the last one, and
+ * after the last planned one of a run that is extended. */
 int train_is_due(int epoch, int every, const run *r);
 /* Reads the state from a checkpoint. */
 DT_MUST_CHECK dt_status train_read_state(const char *path, run_state *out);
 /* Saves best.safetensors, as does rank 0 alone. */
 DT_MUST_CHECK dt_status train_save_best(const run *r);
+/* Saves ema.safetensors, likewise. */
+DT_MUST_CHECK dt_status train_save_mean(const run *r);
 /* Saves last.safetensors, likewise. */
 DT_MUST_CHECK dt_status train_save_last(run *r);
 /* Saves the run, unless that is done already, and returns DT_ERR_INTERRUPTED. The message says how to go on. */
@@ -111,7 +139,9 @@ DT_MUST_CHECK dt_status report_progress(run *r);
 void report_batch(const run *r, const batch_line *line);
 /* Prints the line of an epoch. best is 1 if it is the best so far. */
 void report_epoch(const run *r, const epoch_line *line, int best);
-/* Prints the quantizers on the next batch, and what is wrong with them. */
+/* Says which clips get no gradient, and what helps; with --quiet on stderr. */
+void warn_of_stuck_clips(const run *r, const dt_quant_report *q, int n);
+/* Prints the quantizers on the next batch, what is wrong with them, and how many weights oscillate. */
 DT_MUST_CHECK dt_status report_quantizers(const run *r);
 /* Prints how the run has ended. */
 void report_end(const run *r);

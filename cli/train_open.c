@@ -4,6 +4,7 @@
 #include "train.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* The file whose values training begins with, or NULL. */
 static const char *init_of(const settings *s)
@@ -107,6 +108,37 @@ static dt_status open_by_name(run *r)
     return create_model(r, &cfg);
 }
 
+/* The teacher's scores of the training images, as they are. The network that is trained stays as it was. */
+static dt_status teach(run *r)
+{
+    dt_dataset_view v;
+    dt_model *teacher;
+    dt_metrics found;
+
+    if (!r->s->teacher) return DT_OK;
+    dt_dataset_look(r->o.train_set, &v);
+    float *scores = malloc((size_t)v.n * (size_t)r->is.n_classes * sizeof *scores);
+    DT_CHECK(scores, DT_ERR_MEMORY, "no memory for a teacher's scores of %lld images", (long long)v.n);
+    dt_status status = dt_checkpoint_open(r->o.ctx, r->s->teacher, &teacher);
+    if (status == DT_OK) {
+        dt_model_info is;
+        dt_model_look(teacher, &is);
+        if (is.n_classes != r->is.n_classes)
+            status = dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__,
+                              "--teacher %s: it has %d classes, and the network that is trained has %d", r->s->teacher,
+                              is.n_classes, r->is.n_classes);
+        const dt_outputs outputs = { .scores = scores };
+        if (status == DT_OK)
+            status = dt_evaluate(teacher, r->o.train_set, r->s->train.batch, 0.0f, NULL, &outputs, &found);
+        dt_model_destroy(teacher);
+    }
+    if (status == DT_OK) status = dt_trainer_teach(r->o.trainer, scores);
+    free(scores);
+    DT_TRY(status);
+    if (!r->s->quiet) printf("teacher    %s: %.2f %% of the training images\n", r->s->teacher, 100.0 * found.accuracy);
+    return DT_OK;
+}
+
 /* Parameters and position: of last.safetensors if the run has got so far, else of the run's begin. */
 static dt_status open_trainer(run *r)
 {
@@ -115,6 +147,7 @@ static dt_status open_trainer(run *r)
     if (!r->goes_on) DT_TRY(load_init(r));
     if (!r->goes_on) DT_TRY(dt_model_centre(r->o.model, r->o.train_set));
     DT_TRY(dt_trainer_create(r->o.model, r->o.train_set, &r->s->train, &r->o.trainer));
+    DT_TRY(teach(r));
     if (!r->goes_on) return dt_trainer_calibrate(r->o.trainer);
 
     DT_TRY(run_dir_path(r->s->out, TRAIN_LAST, path));
@@ -155,6 +188,15 @@ static dt_status write_config(const run *r)
     return status;
 }
 
+/* A run that goes on beyond its planned end: the next --resume finds that in config.json. */
+static int is_extended(const settings *s)
+{
+    const cJSON *options = cJSON_GetObjectItemCaseSensitive(s->saved, "options");
+    const cJSON *extend = cJSON_GetObjectItemCaseSensitive(options, "extend");
+
+    return s->saved && s->train.extend != (cJSON_IsNumber(extend) ? extend->valueint : 0);
+}
+
 /* config.json comes last: a directory that has it has a run that can be resumed. */
 static dt_status open_directory(run *r)
 {
@@ -165,7 +207,7 @@ static dt_status open_directory(run *r)
     if (is_new) DT_TRY(run_dir_lock(r->s->out, &r->lock));
     DT_TRY(run_dir_sweep(r->s->out, is_new && r->s->force));
     DT_TRY(metrics_cut(r->s->out, &kept));
-    if (is_new) DT_TRY(write_config(r));
+    if (is_new || is_extended(r->s)) DT_TRY(write_config(r));
     return DT_OK;
 }
 
@@ -178,7 +220,7 @@ dt_status train_open(run *r)
     if (r->rank == 0) DT_TRY(open_directory(r));
     report_position(r);
     r->run_begin = clock_seconds();
-    r->first_step = dt_trainer_steps_done(r->o.trainer);
+    r->first_step = r->watch.step = dt_trainer_steps_done(r->o.trainer);
     progress_begin(&r->bar, r->s->quiet);
     return DT_OK;
 }
@@ -196,5 +238,6 @@ dt_status train_look_into_directory(run *r)
     if (!r->goes_on) return DT_OK;
     DT_TRY(run_dir_path(r->s->out, TRAIN_LAST, path));
     DT_TRY(train_read_state(path, &r->state));
+    if (train_end(r) == END_NOT_YET) r->state.test_accuracy = -1.0; /* it was complete, and is extended */
     return DT_OK;
 }

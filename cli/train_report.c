@@ -82,7 +82,10 @@ static void print_augmentation(const dt_train_config *cfg)
     } all[] = { { "crop", cfg->crop_pad },
                 { "shift", cfg->shift },
                 { "rotation", (double)cfg->rotation },
-                { "flip", (double)cfg->flip_share } };
+                { cfg->flip_kind == DT_FLIP_ALTERNATING ? "alternating flip" : "flip", (double)cfg->flip_share },
+                { "cutout", cfg->cutout },
+                { "brightness", (double)cfg->brightness },
+                { "contrast", (double)cfg->contrast } };
     int n = 0;
 
     printf("images    ");
@@ -98,7 +101,7 @@ void report_position(const run *r)
     const dt_train_config *cfg = &r->s->train;
 
     if (r->s->quiet) return;
-    printf("training   %d epochs of %s steps, batch %d, %s, lr %g %s, %s\n", cfg->epochs,
+    printf("training   %d epochs of %s steps, batch %d, %s, lr %g %s, %s\n", dt_train_epochs(cfg),
            text_count(dt_trainer_steps_per_epoch(t)).s, cfg->batch, dt_optim_names[cfg->optim], (double)cfg->lr,
            dt_schedule_names[cfg->schedule], text_bytes(dt_trainer_bytes(t)).s);
     print_loss(&r->is, cfg);
@@ -122,12 +125,12 @@ dt_status report_progress(run *r)
     const int64_t per_epoch = dt_trainer_steps_per_epoch(t), done = dt_trainer_steps_done(t);
     const int64_t in_epoch = (done - 1) % per_epoch + 1; /* called after a step */
     const double now = clock_seconds();
-    const double steps_left = (double)(per_epoch * r->s->train.epochs - done);
+    const double steps_left = (double)(per_epoch * dt_train_epochs(&r->s->train) - done);
     char what[VALUE_BYTES];
     dt_metrics m;
 
     DT_TRY(dt_trainer_recent(r->o.trainer, &m));
-    snprintf(what, sizeof what, "epoch %d/%d", r->state.epochs_ended + 1, r->s->train.epochs);
+    snprintf(what, sizeof what, "epoch %d/%d", r->state.epochs_ended + 1, dt_train_epochs(&r->s->train));
     const progress_view view = { .what = what,
                                  .done = in_epoch,
                                  .total = per_epoch,
@@ -153,7 +156,7 @@ void report_batch(const run *r, const batch_line *line)
 
     if (r->s->quiet) return;
     if (strcmp(line->event, "step") == 0)
-        printf("epoch %d/%d", line->epoch, r->s->train.epochs);
+        printf("epoch %d/%d", line->epoch, dt_train_epochs(&r->s->train));
     else
         printf("%s", line->event);
     printf(" [%" PRId64 "/%" PRId64 "]", line->batch, line->batches);
@@ -169,8 +172,8 @@ void report_batch(const run *r, const batch_line *line)
 void report_epoch(const run *r, const epoch_line *line, int best)
 {
     if (r->s->quiet) return;
-    printf("epoch %*d/%d  train %.4f", r->s->train.epochs < 100 ? 2 : 3, line->epoch, r->s->train.epochs,
-           line->train_loss);
+    const int epochs = dt_train_epochs(&r->s->train);
+    printf("epoch %*d/%d  train %.4f", epochs < 100 ? 2 : 3, line->epoch, epochs, line->train_loss);
     if (!isnan(line->train_reconstruction)) {
         printf(" (margin %.4f, reconstruction %.2f)", margin_of(r, line->train_loss, line->train_reconstruction),
                line->train_reconstruction);
@@ -202,26 +205,49 @@ static int is_stuck(const dt_quant_report *q)
 
 /* Where the first quantizer's input is the image: normalised pixels reach about 2, and a new clip stands at 8. A
  * learned step gets no gradient only where all of its input is 0. */
-static void warn_of_stuck(const dt_quant_report *q, int n, dt_quant_rule rule)
+void warn_of_stuck_clips(const run *r, const dt_quant_report *q, int n)
 {
+    FILE *to = r->s->quiet ? stderr : stdout;
+    const char *who = r->s->quiet ? "detent train: " : "";
     int n_inner = 0;
 
     if (n > 0 && is_stuck(&q[0])) {
-        printf(
-            "warning: %s: no pixel reaches the clip, so alpha gets no gradient and the image keeps only a few of its "
-            "levels; train with --input-bits 8\n",
-            q[0].name);
+        fprintf(to,
+                "%swarning: %s: no pixel reaches the clip, so alpha gets no gradient and the image keeps only a few of "
+                "its levels; train with --input-bits 8, or --start-clips mse\n",
+                who, q[0].name);
     }
     for (int i = 1; i < n; i++) {
-        if (is_stuck(&q[i])) printf("%s %s", n_inner++ ? "" : "warning:", q[i].name);
+        if (!is_stuck(&q[i])) continue;
+        if (n_inner++ == 0) fprintf(to, "%swarning:", who);
+        fprintf(to, " %s", q[i].name);
     }
-    if (n_inner > 0 && rule == DT_RULE_LSQ) {
-        printf(": no value but 0 arrives, so the step gets no gradient; train in float first, and from there with "
-               "--init\n");
+    if (n_inner > 0 && r->is.rule == DT_RULE_LSQ) {
+        fprintf(to, ": no value but 0 arrives, so the step gets no gradient; train in float first, and from there with "
+                    "--init\n");
     } else if (n_inner > 0) {
-        printf(": nothing reaches the clip, so alpha gets no gradient and part of the codes is never used; "
-               "--quant-rule scream learns from inside the clip\n");
+        fprintf(to, ": nothing reaches the clip, so alpha gets no gradient and part of the codes is never used; "
+                    "--start-clips mse begins where the values are, --quant-rule scream learns from inside the clip\n");
     }
+}
+
+/* Steps that are taken again to see which codes go back and forth. */
+enum { OSCILLATION_STEPS = 20 };
+
+static dt_status print_oscillations(const run *r)
+{
+    const int n = dt_trainer_n_weight_quantizers(r->o.trainer);
+
+    if (n == 0) return DT_OK;
+    dt_oscillation_report *all = calloc((size_t)n, sizeof *all);
+    DT_CHECK(all, DT_ERR_MEMORY, "no memory for a report of %d layers", n);
+    const dt_status status = dt_trainer_oscillations(r->o.trainer, OSCILLATION_STEPS, all);
+    if (status == DT_OK) printf("  %-20s %10s %12s\n", "weights", "of", "oscillate");
+    for (int i = 0; status == DT_OK && i < n; i++) {
+        printf("  %-20s %10s %12s\n", all[i].name, text_count(all[i].n_weights).s, text_count(all[i].n_oscillating).s);
+    }
+    free(all);
+    return status;
 }
 
 dt_status report_quantizers(const run *r)
@@ -234,10 +260,11 @@ dt_status report_quantizers(const run *r)
     const dt_status status = dt_trainer_report(r->o.trainer, q);
     if (status == DT_OK) {
         print_quantizers(q, n);
-        warn_of_stuck(q, n, r->is.rule);
+        warn_of_stuck_clips(r, q, n);
     }
     free(q);
-    return status;
+    DT_TRY(status);
+    return r->dist ? DT_OK : print_oscillations(r);
 }
 
 void report_end(const run *r)
@@ -247,7 +274,7 @@ void report_end(const run *r)
 
     if (r->s->quiet) return;
     printf("complete   %d ", state->epochs_ended);
-    if (end != END_ALL_EPOCHS) printf("of %d ", r->s->train.epochs);
+    if (end != END_ALL_EPOCHS) printf("of %d ", dt_train_epochs(&r->s->train));
     printf("epochs");
     if (end == END_STOP_AT) printf(", --stop-at %g is reached", (double)r->s->stop_at);
     if (end == END_PATIENCE) printf(", no new best in the last %d", state->epochs_ended - state->best_epoch);

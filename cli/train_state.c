@@ -16,7 +16,9 @@ const char *train_split(const run *r)
 
 int train_is_due(int epoch, int every, const run *r)
 {
-    return (every > 0 && epoch % every == 0) || epoch == r->s->train.epochs;
+    const dt_train_config *c = &r->s->train;
+
+    return (every > 0 && epoch % every == 0) || epoch == c->epochs || epoch == dt_train_epochs(c);
 }
 
 run_end train_end(const run *r)
@@ -24,7 +26,7 @@ run_end train_end(const run *r)
     const settings *s = r->s;
     const run_state *state = &r->state;
 
-    if (state->epochs_ended >= s->train.epochs) return END_ALL_EPOCHS;
+    if (state->epochs_ended >= dt_train_epochs(&s->train)) return END_ALL_EPOCHS;
     if (state->epochs_ended == 0 || !train_is_due(state->epochs_ended, s->eval_every, r)) return END_NOT_YET;
     /* in float, as the option is: 99.3 % of 99.3 */
     if (s->stop_at > 0.0f && (float)(100.0 * state->best_accuracy) >= s->stop_at) return END_STOP_AT;
@@ -126,6 +128,12 @@ dt_status train_save_last(run *r)
     return DT_OK;
 }
 
+dt_status train_save_mean(const run *r)
+{
+    if (r->rank == 0) DT_TRY(save(r, TRAIN_MEAN));
+    return DT_OK;
+}
+
 dt_status train_stop_here(run *r)
 {
     const int64_t step = dt_trainer_steps_done(r->o.trainer);
@@ -137,5 +145,5 @@ dt_status train_stop_here(run *r)
     if (r->s->ranks > 1) snprintf(ranks, sizeof ranks, " --ranks %d", r->s->ranks);
     return dt_raise(DT_ERR_INTERRUPTED, __FILE__, __LINE__,
                     "stopped after step %s and saved; go on with 'detent train --resume%s --out %s'",
-                    text_count(step).s, ranks, r->s->out);
+                    text_count(step).s, ranks, r->s->plan_out ? r->s->plan_out : r->s->out);
 }

@@ -85,6 +85,8 @@ typedef struct {
     dt_status (*copy)(void *device, void *dst, const void *src, size_t bytes); /* both in device memory */
     /* Adds v[0..count-1] to sum, both in device memory. */
     dt_status (*add)(void *device, float *sum, const float *v, int64_t count);
+    /* mean[i] += step->in.ema_share * (v[i] - mean[i]) for 0..count-1; all in device memory. */
+    dt_status (*follow)(void *device, float *mean, const float *v, int64_t count, const dt_step *step);
     /* Updates all parameters. If gradients are scaled and one of them is not finite, only the loss scale changes. */
     dt_status (*update)(const dt_update *u, const dt_exec *ex);
     void *(*stream)(void *device); /* dt_exec.stream of this device's kernels */

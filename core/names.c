@@ -15,7 +15,10 @@ const char *const dt_columns_names[] = { "notebook", "qkeras-mod", NULL };
 const char *const dt_image_cast_names[] = { "round", "truncate-i8", "truncate-u8", NULL };
 const char *const dt_range_update_names[] = { "learned", "average", "fixed", NULL };
 const char *const dt_optim_names[] = { "sgd", "adam", NULL };
-const char *const dt_schedule_names[] = { "constant", "cosine", "step", "exponential", "decay", NULL };
+const char *const dt_schedule_names[] = { "constant", "cosine",     "step",      "exponential",
+                                          "decay",    "triangular", "one-cycle", NULL };
+const char *const dt_start_clips_names[] = { "own", "fixed", "mse", "percentile", NULL };
+const char *const dt_flip_names[] = { "random", "alternating", NULL };
 const char *const dt_decoder_names[] = { "none", "fc", "conv28", "conv64", NULL };
 const char *const dt_rounding_names[] = { "round_to_nearest", "stochastic", "truncation", "logarithmic", NULL };
 const char *const dt_dataflow_names[] = { "ws", "os", NULL };

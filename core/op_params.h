@@ -20,9 +20,12 @@ typedef struct {
     int shift;        /* an image moves by round(U(-shift, shift)) pixels along each axis; 0: it does not */
     float rotation;   /* an image turns by U(-rotation, rotation) degrees, 0..45; 0: it does not */
     float flip_share; /* probability that an image is mirrored, 0..1 */
-    float mean[4];    /* of each channel, for pixels in 0..1 */
-    float std[4];     /* of each channel, > 0 */
-    int has_quant;    /* 1: out is codes of the quantizer `quant`, whose alpha is the third input */
+    dt_flip_kind flip_kind;
+    int cutout;                 /* side of the square that becomes the mean colour; 0: none */
+    float brightness, contrast; /* as in dt_train_config */
+    float mean[4];              /* of each channel, for pixels in 0..1 */
+    float std[4];               /* of each channel, > 0 */
+    int has_quant;              /* 1: out is codes of the quantizer `quant`, whose alpha is the third input */
     dt_act_quant_params quant;
 } dt_augment_params;
 
@@ -80,8 +83,10 @@ typedef struct {
 } dt_linear_params;
 
 typedef struct {
-    float label_smoothing; /* target = (1 - s) * onehot + s / classes */
-} dt_softmax_xent_params;  /* LINEAR_XENT's too, and SIGMOID_XENT's, whose target is (1 - s) * label + s / 2 */
+    float label_smoothing;     /* target = (1 - s) * onehot + s / classes */
+    float teacher_share;       /* where a third input has a teacher's logits: its share of the loss, 0..1 */
+    float teacher_temperature; /* > 0 */
+} dt_softmax_xent_params;      /* LINEAR_XENT's too, and SIGMOID_XENT's, whose target is (1 - s) * label + s / 2 */
 
 typedef struct {
     int bits; /* 2..8 */

@@ -26,7 +26,8 @@ typedef enum {
     DT_STREAM_AUGMENT,
     DT_STREAM_SYNTHETIC,
     DT_STREAM_ROUND,
-    DT_STREAM_AFFINE
+    DT_STREAM_AFFINE,
+    DT_STREAM_COLOUR
 } dt_stream;
 
 typedef struct {

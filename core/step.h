@@ -17,6 +17,8 @@ typedef struct {
     float lr;            /* learning rate; a range of parameters multiplies it by its lr_factor */
     float adam_correct1; /* 1 / (1 - beta1^t), where t = 1, 2, ... is the number of the step */
     float adam_correct2; /* 1 / (1 - beta2^t) */
+    float ema_share;     /* the share of the distance to the parameters that their mean goes */
+    float ewgs, dampen;  /* as in dt_train_config */
     int hard;            /* 1: MARGIN_LOSS takes the margins of hard training */
 } dt_step_in;
 

@@ -20,12 +20,14 @@ __global__ static void augment_kernel(const uint8_t *images, const int32_t *orde
     const int in_image = (int)(pixel % image_pixels);
 
     const int64_t index = order[step->in.first + n];
-    const dt_augment_view view = dt_augment_draw(step->in.seed, step->in.epoch, index, &p);
+    const dt_augment_view view = dt_augment_draw(step->in.seed, step->in.epoch, index, &p, height, width);
     const int source = dt_augment_source(&view, in_image / width, in_image % width, height, width);
+    const int is_cut = dt_augment_is_cut(&view, &p, in_image / width, in_image % width);
     for (int c = 0; c < DT_AUGMENT_MAX_CHANNELS; c++) { /* unrolled, so that p stays where launches put it */
         if (c >= channels) break;
         const uint8_t value = source >= 0 ? images[(index * image_pixels + source) * channels + c] : 0;
-        const float stored = dt_augment_stored(dt_augment_value(value, p.mean[c], p.std[c]), &p, alpha);
+        const float real = is_cut ? 0.0f : dt_augment_coloured(value, p.mean[c], p.std[c], &view);
+        const float stored = dt_augment_stored(real, &p, alpha);
         dt_augment_put(x, type, pixel * channels + c, stored);
     }
 }

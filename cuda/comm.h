@@ -19,6 +19,7 @@ DT_MUST_CHECK dt_status dt_cuda_all_reduce(void *device, void *data, int64_t cou
 DT_MUST_CHECK dt_status dt_cuda_all_reduce_join(void *device);
 /* Those with kernels, in comm_sums.cu. */
 DT_MUST_CHECK dt_status dt_cuda_add_gradients(void *device, float *sum, const float *v, int64_t count);
+DT_MUST_CHECK dt_status dt_cuda_follow(void *device, float *mean, const float *v, int64_t count, const dt_step *step);
 DT_MUST_CHECK dt_status dt_cuda_pack_sums(void *device, const dt_step_sum *sum, const float *state, int64_t n,
                                           double *room);
 DT_MUST_CHECK dt_status dt_cuda_unpack_sums(void *device, const double *room, int ranks, dt_step_sum *sum, float *state,

@@ -1,6 +1,7 @@
 /*
- * comm_sums.cu - CUDA kernels of steps in parts: the sum of two gradients, and running sums and statistics as doubles
- *                that ranks can sum. layers/cpu_comm.c has the same for the CPU.
+ * comm_sums.cu - CUDA kernels of steps in parts: the sum of two gradients, the mean that follows the parameters, and
+ *                running sums and statistics as doubles that ranks can sum. layers/cpu_comm.c and cpu_backend.c have
+ *                the same for the CPU.
  *
  * Tests: tests/core/test_ranks_cuda.c.
  */
@@ -16,6 +17,13 @@ __global__ static void add_kernel(float *sum, const float *v, int64_t count)
 {
     const int64_t i = dt_thread();
     if (i < count) sum[i] += v[i];
+}
+
+/* one thread for each value */
+__global__ static void follow_kernel(float *mean, const float *v, int64_t count, const dt_step *step)
+{
+    const int64_t i = dt_thread();
+    if (i < count) mean[i] += step->in.ema_share * (v[i] - mean[i]);
 }
 
 /* one thread for each value of state; the first also takes the sums */
@@ -44,6 +52,13 @@ static cudaStream_t stream_of(void *device)
 extern "C" dt_status dt_cuda_add_gradients(void *device, float *sum, const float *v, int64_t count)
 {
     DT_LAUNCH(add_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, stream_of(device), sum, v, count);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+extern "C" dt_status dt_cuda_follow(void *device, float *mean, const float *v, int64_t count, const dt_step *step)
+{
+    DT_LAUNCH(follow_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, stream_of(device), mean, v, count, step);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

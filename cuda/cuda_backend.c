@@ -257,6 +257,7 @@ const dt_backend dt_backend_cuda = {
     .peek_end = cuda_peek_end,
     .copy = cuda_copy,
     .add = dt_cuda_add_gradients,
+    .follow = dt_cuda_follow,
     .update = dt_cuda_update,
     .stream = cuda_stream,
     .storage = dt_conv_storage,

@@ -16,6 +16,27 @@ __global__ static void xent_rows_kernel(const float *z, const int32_t *labels, i
     if (n < batch) out[n] = dt_xent_row(z + n * classes, classes, labels[n], smoothing, p + n * classes);
 }
 
+/* one thread for each image: the loss with a teacher, and dz of a loss whose gradient is 1 */
+__global__ static void taught_rows_kernel(const float *z, const float *u, const int32_t *labels, int64_t batch,
+                                          int64_t classes, float smoothing, dt_xent_teacher teacher, float *slope,
+                                          dt_xent_image *out)
+{
+    const int64_t n = dt_thread(), at = n * classes;
+
+    if (n < batch) {
+        out[n] = dt_xent_taught_row(z + at, u + at, classes, labels[n], smoothing, &teacher, slope + at);
+    }
+}
+
+/* one thread for each logit; gives to dz */
+__global__ static void taught_backward_kernel(const float *slope, const float *dloss, int64_t count, int64_t step_batch,
+                                              float *dz, int fresh)
+{
+    const int64_t i = dt_thread();
+
+    if (i < count) dt_give(&dz[i], *dloss / (float)step_batch * slope[i], fresh);
+}
+
 /* One block: thread t adds images t, t + DT_BLOCK, ... Writes the mean loss and adds to the step's sums. */
 __global__ static void xent_sum_kernel(const dt_xent_image *image, int64_t batch, int64_t step_batch, float *mean,
                                        dt_step *step)
@@ -67,6 +88,13 @@ static dt_status softmax_xent_forward(const dt_node *node, const dt_exec *ex)
     const int64_t batch = node->in[0]->shape.dim[0], classes = node->in[0]->shape.dim[1];
     dt_xent_image *image = (dt_xent_image *)ex->scratch;
 
+    if (node->n_in > 2) {
+        DT_LAUNCH(taught_rows_kernel, dt_blocks(batch, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
+                  dt_values(node->in[2]), (const int32_t *)node->in[1]->data, batch, classes, p->label_smoothing,
+                  dt_xent_teacher_of(p), (float *)node->aux, image);
+        DT_CUDA_LAUNCHED();
+        return dt_cuda_xent_sum(image, batch, dt_step_count(node, batch), dt_values(node->out), ex);
+    }
     DT_LAUNCH(xent_rows_kernel, dt_blocks(batch, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
               (const int32_t *)node->in[1]->data, batch, classes, p->label_smoothing, (float *)node->aux, image);
     DT_CUDA_LAUNCHED();
@@ -79,6 +107,13 @@ static dt_status softmax_xent_backward(const dt_node *node, const dt_exec *ex)
     const int64_t batch = node->in[0]->shape.dim[0], classes = node->in[0]->shape.dim[1];
 
     if (!dt_grads(node->in[0])) return DT_OK;
+    if (node->n_in > 2) {
+        DT_LAUNCH(taught_backward_kernel, dt_blocks(batch * classes, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+                  (const float *)node->aux, dt_grads(node->out), batch * classes, dt_step_count(node, batch),
+                  dt_grads(node->in[0]), (int)(node->fresh & 1u));
+        DT_CUDA_LAUNCHED();
+        return DT_OK;
+    }
     DT_LAUNCH(xent_backward_kernel, dt_blocks(batch * classes, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               (const float *)node->aux, (const int32_t *)node->in[1]->data, dt_grads(node->out), batch,
               dt_step_count(node, batch), classes, p->label_smoothing, dt_grads(node->in[0]), (int)(node->fresh & 1u));

@@ -73,7 +73,8 @@ __device__ static void update_weights(const update_batch *b, const dt_step *step
     const dt_weight_layer *l = &b->group.layer[p.layer];
     const dt_sgd sgd = dt_sgd_of(&b->update, &b->weight[p.layer], step);
     const dt_weight_stats st = l->stats[p.set];
-    const float alpha = l->alpha[p.set];
+    const float alpha = l->alpha[p.set], scale = dt_grid_scale(alpha, l->grid.high, l->rule);
+    const dt_weight_pull pull = { step->in.ewgs, step->in.dampen };
     float *to_w = l->w + p.first, *to_m = b->m[p.layer] + p.first;
     double share = 0.0, sum = 0.0, square = 0.0;
 
@@ -87,7 +88,8 @@ __device__ static void update_weights(const update_batch *b, const dt_step *step
             if (i >= p.n) continue;
             const float gk = g[k] * sgd.unscale, x = dt_weight_unit(w[k], st.mean, st.deviation, alpha, l->rule);
             const dt_grid_slope slope = dt_weight_slope(x, &l->grid, l->rule);
-            dt_sgd_step(&sgd, slope.value * gk / st.deviation, &m[k], &w[k]);
+            const float d = dt_weight_pulled(x, slope.value, gk, st.deviation, scale, &l->grid, l->rule, pull);
+            dt_sgd_step(&sgd, d, &m[k], &w[k]);
             to_w[i] = w[k];
             to_m[i] = m[k];
             share += (double)(slope.alpha * gk);

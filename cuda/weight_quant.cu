@@ -93,8 +93,9 @@ __global__ static void weight_code_kernel(const __grid_constant__ dt_weight_grou
 }
 
 /* A block for each piece. Gives dw where it is not NULL, and leaves the piece's share of dalpha. */
-__global__ static void weight_backward_kernel(const __grid_constant__ dt_weight_group g)
+__global__ static void weight_backward_kernel(const __grid_constant__ dt_weight_group g, const dt_step *step)
 {
+    const dt_weight_pull pull = { step->in.ewgs, 0.0f };
     const dt_weight_piece p = dt_weight_piece_at(&g, (int)blockIdx.x);
     const dt_weight_layer *l = &g.layer[p.layer];
     const dt_weight_stats st = l->stats[p.set];
@@ -111,7 +112,12 @@ __global__ static void weight_backward_kernel(const __grid_constant__ dt_weight_
             if (i >= p.n) continue;
             const float x = dt_weight_unit(w[k], st.mean, st.deviation, alpha, l->rule);
             const dt_grid_slope slope = dt_weight_slope(x, &l->grid, l->rule);
-            if (dw) dt_give(&dw[i], slope.value * g_code[k] / st.deviation, l->fresh & 1);
+            if (dw) {
+                const float scale = dt_grid_scale(alpha, l->grid.high, l->rule);
+                const float d =
+                    dt_weight_pulled(x, slope.value, g_code[k], st.deviation, scale, &l->grid, l->rule, pull);
+                dt_give(&dw[i], d, l->fresh & 1);
+            }
             share += (double)(slope.alpha * g_code[k]);
         }
     }
@@ -171,7 +177,7 @@ static dt_status weight_quant_backward_all(const dt_node *const *node, int n, co
 
     for (int i = 0; i < n;) {
         i += dt_weight_group_of(node + i, n - i, &scratch, &g);
-        DT_LAUNCH(weight_backward_kernel, (unsigned)g.n_pieces, DT_BLOCK, 0, stream, g);
+        DT_LAUNCH(weight_backward_kernel, (unsigned)g.n_pieces, DT_BLOCK, 0, stream, g, ex->step);
         DT_CUDA_LAUNCHED();
         DT_LAUNCH(weight_dalpha_kernel, (unsigned)g.n_sets, DT_BLOCK, 0, stream, g);
         DT_CUDA_LAUNCHED();

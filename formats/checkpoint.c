@@ -5,6 +5,7 @@
  *             optimizer.momentum.<parameter>     SGD; of trained parameters
  *             optimizer.exp_avg.<parameter>      Adam, first moment
  *             optimizer.exp_avg_sq.<parameter>   Adam, second moment
+ *             optimizer.mean.<parameter>         where an exponential mean of them is kept (ema)
  *   metadata  format = "detent-checkpoint", version = "3", graph (JSON, graph_json.h: the network with its
  *             quantizers), train (JSON, config_json.h), step, seed, train_images, data (JSON, origin_json.h), extra
  *             since the epoch began: loss_sum and reconstruction_sum (hexadecimal floats; the latter only if it is
@@ -270,7 +271,9 @@ static dt_status read_position(const dt_safetensors *f, const char *path, positi
 static dt_status match_run(const position *p, const dt_trainer *t, const char *path)
 {
     const uint64_t seed = t->model->ctx->opt.seed;
-    const int64_t last = t->config.epochs * dt_trainer_steps_per_epoch(t);
+    const int64_t planned = t->config.epochs * dt_trainer_steps_per_epoch(t);
+    const int64_t last = dt_train_epochs(&t->config) * dt_trainer_steps_per_epoch(t);
+    const int same_end = p->train.extend == t->config.extend && p->train.extend_lr == t->config.extend_lr;
 
     DT_TRY(dt_graph_match(p->graph, t->model->graph, path));
     DT_TRY(dt_train_config_match(&p->train, &t->config, path));
@@ -283,6 +286,10 @@ static dt_status match_run(const position *p, const dt_trainer *t, const char *p
              "%s: the run was started with %" PRId64 " training images, here there are %" PRId64
              "; resume with the dataset it started with",
              path, p->train_images, t->n_images);
+    DT_CHECK(same_end || p->step <= planned, DT_ERR_ARGUMENT,
+             "%s: the run is in its extension of %d epochs from step %" PRId64
+             " on, whose rates would change; extend it by %d again, or start another run from its network",
+             path, p->train.extend, planned, p->train.extend);
     DT_CHECK(p->step <= last, DT_ERR_FORMAT, "%s: step is %" PRId64 ", but the run ends at step %" PRId64, path,
              p->step, last);
     return DT_OK;

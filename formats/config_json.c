@@ -83,8 +83,40 @@ static const dt_field train_fields[] = {
     { DT_MEMBER(dt_train_config, hard_training), DT_INT(0, 1) },
 };
 
+/* Fields that are younger than some files. One that has its neutral value stands in no file, and one that a file has
+ * not has that value: so a file says of them what its run needed alone. */
+static const dt_train_config neutral = {
+    .accumulate = 1, /* how a batch is shared is no part of a file */
+    .peak = 0.3f,
+    .lr_begin = 0.04f,
+    .extend_lr = 0.1f,
+    .clip_percent = 99.9f,
+    .teacher_temperature = 4.0f,
+};
+
+static const dt_field young_fields[] = {
+    { DT_MEMBER(dt_train_config, warmup), DT_FLOAT(0, 1e30) },
+    { DT_MEMBER(dt_train_config, peak), DT_FLOAT(0, 1) },
+    { DT_MEMBER(dt_train_config, lr_begin), DT_FLOAT(0, 1) },
+    { DT_MEMBER(dt_train_config, lr_end), DT_FLOAT(0, 1) },
+    { DT_MEMBER(dt_train_config, extend), DT_INT(0, INT_MAX) },
+    { DT_MEMBER(dt_train_config, extend_lr), DT_FLOAT(0, 1) },
+    { DT_MEMBER(dt_train_config, start_clips), DT_WORD(dt_start_clips_names) },
+    { DT_MEMBER(dt_train_config, clip_percent), DT_FLOAT(0, 100) },
+    { DT_MEMBER(dt_train_config, ema), DT_FLOAT(0, 1) },
+    { DT_MEMBER(dt_train_config, ewgs), DT_FLOAT(0, 1) },
+    { DT_MEMBER(dt_train_config, dampen), DT_FLOAT(0, 1e30) },
+    { DT_MEMBER(dt_train_config, teacher_share), DT_FLOAT(0, 1) },
+    { DT_MEMBER(dt_train_config, teacher_temperature), DT_FLOAT(0, 1e30) },
+    { DT_MEMBER(dt_train_config, flip_kind), DT_WORD(dt_flip_names) },
+    { DT_MEMBER(dt_train_config, cutout), DT_INT(0, 65536) },
+    { DT_MEMBER(dt_train_config, brightness), DT_FLOAT(0, 1) },
+    { DT_MEMBER(dt_train_config, contrast), DT_FLOAT(0, 1) },
+};
+
 static const dt_fields model_table = { .field = model_fields, .n_fields = DT_LENGTH(model_fields) };
 static const dt_fields train_table = { .field = train_fields, .n_fields = DT_LENGTH(train_fields) };
+static const dt_fields young_table = { .field = young_fields, .n_fields = DT_LENGTH(young_fields) };
 
 static dt_field_place model_in(const char *file)
 {
@@ -128,6 +160,12 @@ dt_status dt_train_config_write(const dt_train_config *cfg, cJSON *object)
     const dt_field_place at = train_in("configuration");
 
     DT_TRY(dt_fields_write(&train_table, &at, cfg, object));
+    for (int i = 0; i < young_table.n_fields; i++) {
+        const dt_field *f = &young_fields[i];
+        const dt_fields one = { .field = f, .n_fields = 1 };
+        const char *value = (const char *)cfg + f->offset;
+        if (!same_field(f, value, (const char *)&neutral + f->offset)) DT_TRY(dt_fields_write(&one, &at, cfg, object));
+    }
     return DT_OK;
 }
 
@@ -164,12 +202,31 @@ dt_status dt_model_config_read(const cJSON *object, const char *file, dt_model_c
     return DT_OK;
 }
 
+/* Takes the young fields out of old, which then has the others alone. */
+static dt_status take_young(cJSON *old, const dt_field_place *at, dt_train_config *to)
+{
+    for (int i = 0; i < young_table.n_fields; i++) {
+        const dt_field *f = &young_fields[i];
+        cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(old, f->name);
+        const dt_status status = item ? dt_field_read(f, at, item, (char *)to + f->offset) : DT_OK;
+
+        cJSON_Delete(item);
+        DT_TRY(status);
+    }
+    return DT_OK;
+}
+
 dt_status dt_train_config_read(const cJSON *object, const char *file, dt_train_config *out)
 {
     const dt_field_place at = train_in(file);
-    dt_train_config cfg = { .accumulate = 1 }; /* how a batch is shared is no part of a file */
+    dt_train_config cfg = neutral;
+    cJSON *old = cJSON_Duplicate(object, 1);
 
-    DT_TRY(dt_fields_read(&train_table, &at, object, &cfg));
+    DT_CHECK(old || !object, DT_ERR_MEMORY, "%s: no memory for its configuration", file);
+    dt_status status = take_young(old, &at, &cfg);
+    if (status == DT_OK) status = dt_fields_read(&train_table, &at, old, &cfg);
+    cJSON_Delete(old);
+    DT_TRY(status);
     *out = cfg;
     return DT_OK;
 }
@@ -179,5 +236,9 @@ dt_status dt_train_config_match(const dt_train_config *saved, const dt_train_con
     const dt_field_place at = train_in(file);
 
     DT_TRY(match_config(&train_table, &at, saved, here));
+    dt_train_config planned = *here; /* whether a run may be extended is for its position to say */
+    planned.extend = saved->extend;
+    planned.extend_lr = saved->extend_lr;
+    DT_TRY(match_config(&young_table, &at, saved, &planned));
     return DT_OK;
 }

@@ -73,8 +73,8 @@ dt_status dt_snapshot_init(dt_snapshot *s, dt_model *m, const dt_trainer *t)
     int64_t n_values = 0, largest = 0;
 
     *s = (dt_snapshot){ .model = m };
-    s->slot = calloc(3 * (size_t)m->n_params + 1, sizeof *s->slot);
-    DT_CHECK(s->slot, DT_ERR_MEMORY, "snapshot: no memory for %d names", 3 * m->n_params);
+    s->slot = calloc(4 * (size_t)m->n_params + 1, sizeof *s->slot);
+    DT_CHECK(s->slot, DT_ERR_MEMORY, "snapshot: no memory for %d names", 4 * m->n_params);
     for (int i = 0; i < m->n_params; i++) {
         add_slot(s, i, "", NULL, &n_values);
         if (staging_of(&s->slot[i]) > largest) largest = staging_of(&s->slot[i]);
@@ -82,6 +82,7 @@ dt_status dt_snapshot_init(dt_snapshot *s, dt_model *m, const dt_trainer *t)
     if (t) {
         add_moments(s, adam ? DT_SNAPSHOT_MOMENTS "exp_avg." : DT_SNAPSHOT_MOMENTS "momentum.", t->m1, &n_values);
         add_moments(s, DT_SNAPSHOT_MOMENTS "exp_avg_sq.", t->m2, &n_values);
+        add_moments(s, DT_SNAPSHOT_MOMENTS "mean.", t->mean, &n_values);
     }
 
     s->n_values = n_values;

@@ -90,6 +90,15 @@ static dt_status cpu_add(void *device, float *sum, const float *v, int64_t count
     return DT_OK;
 }
 
+static dt_status cpu_follow(void *device, float *mean, const float *v, int64_t count, const dt_step *step)
+{
+    const float share = step->in.ema_share;
+    (void)device;
+#pragma omp parallel for if (count > 1 << 16)
+    for (int64_t i = 0; i < count; i++) mean[i] += share * (v[i] - mean[i]);
+    return DT_OK;
+}
+
 static void *cpu_stream(void *device)
 {
     (void)device;
@@ -112,6 +121,7 @@ const dt_backend dt_backend_cpu = {
     .zero = cpu_zero,
     .copy = cpu_copy,
     .add = cpu_add,
+    .follow = cpu_follow,
     .update = dt_cpu_update,
     .stream = cpu_stream,
     .storage = dt_cpu_conv_storage,

@@ -47,6 +47,49 @@ static inline DT_HD float dt_xent_slope(float g, float p, int is_label, int64_t 
     return g * (p - (is_label ? on : off));
 }
 
+/* What a teacher's logits are for. */
+typedef struct {
+    float share, temperature;
+} dt_xent_teacher;
+
+static inline dt_xent_teacher dt_xent_teacher_of(const void *params)
+{
+    const dt_softmax_xent_params *p = (const dt_softmax_xent_params *)params;
+    const dt_xent_teacher t = { p->teacher_share, p->teacher_temperature };
+    return t;
+}
+
+/* Computes log(sum of exp(z / T)) - top / T, and writes the largest of z to *top. */
+static inline DT_HD double dt_xent_log_sum(const float *z, int64_t classes, double temperature, double *top)
+{
+    double sum = 0.0;
+
+    *top = (double)z[0];
+    for (int64_t o = 1; o < classes; o++) *top = (double)z[o] > *top ? (double)z[o] : *top;
+    for (int64_t o = 0; o < classes; o++) sum += exp(((double)z[o] - *top) / temperature);
+    return log(sum);
+}
+
+/* Computes the loss of one image from its logits z and a teacher's, u, and writes dz of a loss whose gradient is 1 to
+ * slope, which is neither. */
+static inline DT_HD dt_xent_image dt_xent_taught_row(const float *z, const float *u, int64_t classes, int64_t label,
+                                                     float smoothing, const dt_xent_teacher *teacher, float *slope)
+{
+    const double share = (double)teacher->share, T = (double)teacher->temperature;
+    dt_xent_image image = dt_xent_row(z, classes, label, smoothing, slope); /* slope: p */
+    double top_z, top_u, apart = 0.0;
+    const double log_z = dt_xent_log_sum(z, classes, T, &top_z), log_u = dt_xent_log_sum(u, classes, T, &top_u);
+
+    for (int64_t o = 0; o < classes; o++) {
+        const double log_r = ((double)z[o] - top_z) / T - log_z, log_t = ((double)u[o] - top_u) / T - log_u;
+        const double t = exp(log_t), of_label = (double)dt_xent_slope(1.0f, slope[o], o == label, classes, smoothing);
+        apart += t * (log_t - log_r);
+        slope[o] = (float)((1.0 - share) * of_label + share * T * (exp(log_r) - t));
+    }
+    image.loss = (1.0 - share) * image.loss + share * T * T * apart;
+    return image;
+}
+
 /* DT_ERR_ARGUMENT if label_smoothing is out of its range. */
 DT_MUST_CHECK dt_status dt_xent_check(const dt_node *node, float smoothing);
 

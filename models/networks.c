@@ -1,5 +1,5 @@
 /*
- * networks.c - the built-in networks by their names, and the recipes by which they are trained.
+ * networks.c - the built-in networks by their names.
  */
 #include "networks.h"
 
@@ -148,21 +148,4 @@ void dt_config_for_input(dt_model_config *model)
     const dt_network *n = dt_network_find(model->name);
 
     if (n && n->for_input) n->for_input(model);
-}
-
-/* The notebook's two runs. w4a4 trains from scratch; w4a2 starts from w4a4's last checkpoint (--init). */
-dt_status dt_train_recipe(const char *recipe, dt_model_config *model, dt_train_config *train)
-{
-    const int is_w4a2 = strcmp(recipe, "w4a2") == 0;
-
-    DT_CHECK(is_w4a2 || strcmp(recipe, "w4a4") == 0, DT_ERR_ARGUMENT, "recipe '%s' is not known; there are w4a4, w4a2",
-             recipe);
-    DT_TRY(dt_network_defaults("vgg16", model));
-    dt_train_config_default(NULL, train);
-    DT_TRY(dt_network_set_option(model, "choke", is_w4a2 ? 16 : 8));
-    model->abits = is_w4a2 ? 2 : 4;
-    train->epochs = is_w4a2 ? 300 : 150;
-    train->alpha_lr = is_w4a2 ? 0.1f : 1.0f;
-    train->alpha_decay = is_w4a2 ? 0.0f : train->weight_decay;
-    return DT_OK;
 }

@@ -231,12 +231,15 @@ static inline void gradient_by(const dt_weight_layer *l, int set, const dt_weigh
     const dt_weight_stats st = l->stats[set];
     const float alpha = l->alpha[set];
     const dt_grid grid = l->grid;
+    const float scale = dt_grid_scale(alpha, grid.high, rule);
+    const int is_plain = r->pull.ewgs == 0.0f && r->pull.dampen == 0.0f;
 
     for (int i = 0; i < n; i++) {
         const float gi = g[i] * unscale;
         const float x = dt_weight_unit(w[i], st.mean, st.deviation, alpha, rule);
         const dt_grid_slope slope = dt_weight_slope(x, &grid, rule);
-        d[i] = slope.value * gi / st.deviation;
+        d[i] = is_plain ? slope.value * gi / st.deviation
+                        : dt_weight_pulled(x, slope.value, gi, st.deviation, scale, &grid, rule, r->pull);
         lane[i] += (double)(slope.alpha * gi);
     }
 }
@@ -260,7 +263,7 @@ float dt_weight_dalpha(const dt_weight_layer *l, int set)
     return (float)dt_weight_sum(l->dshare + set * l->pieces, l->pieces);
 }
 
-static void backward_piece(const dt_weight_layer *l, const dt_weight_piece *p)
+static void backward_piece(const dt_weight_layer *l, const dt_weight_piece *p, dt_weight_pull pull)
 {
     const float *w = l->w + p->first, *g = l->g + p->first;
     const int fresh = l->fresh & 1;
@@ -269,7 +272,7 @@ static void backward_piece(const dt_weight_layer *l, const dt_weight_piece *p)
 
     for (int first = 0; first < p->n; first += LANES) {
         const int n = p->n - first < LANES ? p->n - first : LANES;
-        const dt_weight_run run = { w + first, g + first, n, 1.0f };
+        const dt_weight_run run = { w + first, g + first, n, 1.0f, pull };
         dt_weight_gradient(l, p->set, &run, d, share);
         if (!l->dw) continue;
         float *dw = l->dw + p->first + first;
@@ -278,12 +281,12 @@ static void backward_piece(const dt_weight_layer *l, const dt_weight_piece *p)
     l->dshare[p->part] = dt_weight_sum(share, LANES);
 }
 
-static void backward_group(const dt_weight_group *g)
+static void backward_group(const dt_weight_group *g, dt_weight_pull pull)
 {
 #pragma omp parallel for
     for (int i = 0; i < g->n_pieces; i++) {
         const dt_weight_piece p = dt_weight_piece_at(g, i);
-        backward_piece(&g->layer[p.layer], &p);
+        backward_piece(&g->layer[p.layer], &p, pull);
     }
     for (int i = 0; i < g->n; i++) {
         const dt_weight_layer *l = &g->layer[i];
@@ -296,12 +299,13 @@ static void backward_group(const dt_weight_group *g)
 
 static dt_status weight_quant_backward_all(const dt_node *const *node, int n, const dt_exec *ex)
 {
+    const dt_weight_pull pull = { ex->step->in.ewgs, 0.0f };
     char *scratch = ex->scratch;
     dt_weight_group group;
 
     for (int i = 0; i < n;) {
         i += dt_weight_group_of(node + i, n - i, &scratch, &group);
-        backward_group(&group);
+        backward_group(&group, pull);
     }
     return DT_OK;
 }

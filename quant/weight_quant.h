@@ -59,11 +59,30 @@ typedef struct {
  * *scratch on, and moves *scratch behind what it used. */
 int dt_weight_group_of(const dt_node *const *node, int n, char **scratch, dt_weight_group *out);
 
+/* How gradients of weights differ from the straight-through rule. Both are 0 where they do not. */
+typedef struct {
+    float ewgs;   /* as in dt_train_config */
+    float dampen; /* likewise; only the update, which has the gradient of the whole step, applies it */
+} dt_weight_pull;
+
+/* Returns the gradient of a weight, from its x (dt_weight_unit) and the gradient g of its code. */
+static inline DT_HD float dt_weight_pulled(float x, float slope, float g, float deviation, float scale,
+                                           const dt_grid *grid, dt_quant_rule rule, dt_weight_pull pull)
+{
+    const float steps = rule == DT_RULE_LSQ ? x : x * (float)grid->high;
+    const float off = (steps - dt_weight_code(x, grid, rule)) * scale; /* from the value of the code */
+    const float pulled = slope * (g * dt_ewgs_factor(steps, g, pull.ewgs));
+    const int inside = rule == DT_RULE_LSQ ? slope != 0.0f : fabsf(x) <= 1.0f; /* what is clipped is left alone */
+
+    return (pull.dampen != 0.0f && inside ? pulled + pull.dampen * off : pulled) / deviation;
+}
+
 /* Up to DT_WEIGHT_LANES weights of a set, and the gradients of their codes, which are multiplied by `unscale`. */
 typedef struct {
     const float *w, *g;
     int n;
     float unscale;
+    dt_weight_pull pull;
 } dt_weight_run;
 
 /* Computes the gradients of weights from those of their codes, and writes them to d. It adds the share that weight i

@@ -17,6 +17,7 @@ typedef struct {
     dt_weight_group group;
     dt_sgd weight[DT_WEIGHT_LAYERS], alpha[DT_WEIGHT_LAYERS];
     float *m[DT_WEIGHT_LAYERS], *m_alpha[DT_WEIGHT_LAYERS]; /* momentum; of alpha NULL: it is not trained */
+    dt_weight_pull pull;
 } update_group;
 
 static void update_piece(const update_group *u, const dt_weight_piece *p)
@@ -29,7 +30,7 @@ static void update_piece(const update_group *u, const dt_weight_piece *p)
 
     for (int first = 0; first < p->n; first += LANES) {
         const int n = p->n - first < LANES ? p->n - first : LANES;
-        const dt_weight_run run = { w + first, g + first, n, sgd.unscale };
+        const dt_weight_run run = { w + first, g + first, n, sgd.unscale, u->pull };
         dt_weight_gradient(l, p->set, &run, d, share);
         for (int i = 0; i < n; i++) {
             dt_sgd_step(&sgd, d[i], &m[first + i], &w[first + i]);
@@ -74,6 +75,7 @@ dt_status dt_cpu_update_quantized(const dt_update *u, const dt_exec *ex)
     char *scratch = ex->scratch;
     update_group g;
 
+    g.pull = (dt_weight_pull){ ex->step->in.ewgs, ex->step->in.dampen };
     for (int first = 0; first < u->n_quantizers;) {
         first += group_from(u, first, ex->step, &scratch, &g);
 #pragma omp parallel for

@@ -105,6 +105,15 @@ static inline DT_HD dt_grid_slope dt_step_slope(float x, float low, const dt_gri
     return s;
 }
 
+/* Returns the factor of element-wise gradient scaling on a gradient g of a value that is x steps from 0: g grows where
+ * it moves the value away from its code, and shrinks where it moves it towards the code. 1 where ewgs is 0. Source:
+ * Lee, Kim, Ham, "Network quantization with element-wise gradient scaling", CVPR 2021, eq. 5, in steps. */
+static inline DT_HD float dt_ewgs_factor(float x, float g, float ewgs)
+{
+    const float off = x - rintf(x);
+    return 1.0f + ewgs * (g > 0.0f ? off : g < 0.0f ? -off : 0.0f);
+}
+
 /* ---- weights ---- */
 
 /* Returns x: w standardised, in units of the clip; for LSQ w in steps. */

@@ -148,7 +148,7 @@ static dt_status merge_loss(dt_tape *tape)
         if (linear->kind != DT_OP_LINEAR || !p->in_order || linear->n_in != 3) continue;
         const int reader = dt_tape_reader(tape, linear->out);
         const dt_node *loss = reader >= 0 ? dt_tape_node(tape, reader) : NULL;
-        if (!loss || loss->kind != DT_OP_SOFTMAX_XENT) continue;
+        if (!loss || loss->kind != DT_OP_SOFTMAX_XENT || loss->n_in != 2) continue;
         dt_tensor *const in[] = { linear->in[0], linear->in[1], linear->in[2], loss->in[1] };
         DT_TRY(dt_tape_merge(tape, (int[]){ i, reader }, 2, DT_OP_LINEAR_XENT, loss->params, in, 4));
     }

@@ -377,7 +377,11 @@ static dt_status record_image(dt_model *m, dt_tape *tape, const dt_record_spec *
                                   .crop_pad = spec->crop_pad,
                                   .shift = spec->shift,
                                   .rotation = spec->rotation,
-                                  .flip_share = spec->flip_share };
+                                  .flip_share = spec->flip_share,
+                                  .flip_kind = spec->flip_kind,
+                                  .cutout = spec->cutout,
+                                  .brightness = spec->brightness,
+                                  .contrast = spec->contrast };
     const dt_rows_params pixels = { .batch = spec->batch };
     const char *name = dt_graph_name(m->graph, m->graph->image);
     dt_tensor *const in[] = { spec->images, spec->order };
@@ -449,12 +453,18 @@ dt_status dt_model_record_loss(dt_model *m, dt_tape *tape, const dt_record_spec 
                                dt_tensor *labels, dt_tensor **loss)
 {
     const dt_graph *g = m->graph;
-    const dt_softmax_xent_params xent = { .label_smoothing = spec->label_smoothing };
+    const dt_softmax_xent_params xent = { .label_smoothing = spec->label_smoothing,
+                                          .teacher_share = spec->teacher_share,
+                                          .teacher_temperature = spec->teacher_temperature };
+    const dt_rows_params rows = { .batch = spec->batch };
 
     if (g->loss == DT_LOSS_MARGIN) return record_margin_loss(m, tape, spec, tensor, labels, loss);
     const dt_op_kind kind = g->loss == DT_LOSS_BINARY ? DT_OP_SIGMOID_XENT : DT_OP_SOFTMAX_XENT;
-    dt_tensor *const in[] = { tensor[g->scores], labels };
-    return dt_tape_apply(tape, kind, "(loss)", &xent, in, 2, loss);
+    dt_tensor *in[] = { tensor[g->scores], labels, NULL };
+    if (!spec->teacher) return dt_tape_apply(tape, kind, "(loss)", &xent, in, 2, loss);
+    dt_tensor *const of_batch[] = { spec->teacher, spec->order };
+    DT_TRY(dt_tape_apply(tape, DT_OP_ROWS, "(teacher)", &rows, of_batch, 2, &in[2]));
+    return dt_tape_apply(tape, kind, "(loss)", &xent, in, 3, loss);
 }
 
 dt_status dt_model_record_into(dt_model *m, dt_tape *tape, const dt_record_spec *spec, dt_tensor **tensor,

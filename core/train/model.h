@@ -27,9 +27,14 @@ typedef struct {
     int step_images, norm_images; /* as in dt_purpose */
     int crop_pad, shift;          /* these and the next two as in dt_train_config */
     float rotation, flip_share;
+    dt_flip_kind flip_kind; /* these and the next two as in dt_train_config */
+    int cutout;
+    float brightness, contrast;
     float mean[4], std[4]; /* one for each channel, for pixels in 0..1, or for reals */
     float label_smoothing;
     float regularization_scale; /* factor on the decoder's loss, in training */
+    dt_tensor *teacher;         /* f32 [n][classes] a teacher's scores; NULL: the labels alone teach */
+    float teacher_share, teacher_temperature;
     /* NULL: the network begins with its image. Else it begins in its middle: rows, f32 [n,..] in device memory, holds
      * the value of the graph with index `start` for each image, and the nodes before it are not recorded. */
     dt_tensor *rows;

@@ -6,7 +6,6 @@
 #include "trainer.h"
 
 #include "../tape/fuse.h"
-#include "../names.h"
 #include "optim.h"
 
 #include <assert.h>
@@ -14,60 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-void dt_train_config_general(dt_train_config *out)
-{
-    *out = (dt_train_config){ .batch = 128,
-                              .epochs = 10,
-                              .optim = DT_OPTIM_SGD,
-                              .lr = 1e-2f,
-                              .momentum = 0.9f,
-                              .beta1 = 0.9f,
-                              .beta2 = 0.999f,
-                              .epsilon = 1e-8f,
-                              .weight_decay = 1e-5f,
-                              .alpha_lr = 0.1f,
-                              .alpha_decay = 0.0f,
-                              .schedule = DT_SCHEDULE_COSINE,
-                              .step_epochs = { 150, 225 },
-                              .gamma = 0.1f,
-                              .decay_steps = 2000,
-                              .decay_rate = 0.96f,
-                              .label_smoothing = 0.1f,
-                              .crop_pad = 4,
-                              .flip_share = 0.5f,
-                              .accumulate = 1 };
-}
-
-static dt_status config_check(const dt_train_config *c)
-{
-    DT_TRY(dt_check_word("optim", (int)c->optim, dt_optim_names));
-    DT_TRY(dt_check_word("schedule", (int)c->schedule, dt_schedule_names));
-    DT_CHECK(c->batch >= 1 && c->batch <= 65536, DT_ERR_ARGUMENT, "batch is %d, allowed are 1..65536", c->batch);
-    DT_CHECK(c->accumulate >= 0 && c->accumulate <= 1024, DT_ERR_ARGUMENT, "accumulate is %d, allowed are 1..1024",
-             c->accumulate);
-    DT_CHECK(c->epochs >= 1, DT_ERR_ARGUMENT, "epochs is %d, at least 1", c->epochs);
-    DT_CHECK(c->lr > 0.0f && isfinite(c->lr), DT_ERR_ARGUMENT, "lr is %g, must be above 0", (double)c->lr);
-    DT_CHECK(c->momentum >= 0.0f && c->momentum < 1.0f, DT_ERR_ARGUMENT, "momentum is %g, allowed are 0..1",
-             (double)c->momentum);
-    DT_CHECK(c->weight_decay >= 0.0f && c->alpha_decay >= 0.0f && c->alpha_lr >= 0.0f, DT_ERR_ARGUMENT,
-             "weight_decay %g, alpha_decay %g and alpha_lr %g must not be negative", (double)c->weight_decay,
-             (double)c->alpha_decay, (double)c->alpha_lr);
-    DT_CHECK(c->label_smoothing >= 0.0f && c->label_smoothing < 1.0f, DT_ERR_ARGUMENT,
-             "label_smoothing is %g, allowed are 0..1", (double)c->label_smoothing);
-    DT_CHECK(c->crop_pad >= 0 && c->crop_pad <= 16, DT_ERR_ARGUMENT, "crop_pad is %d, allowed are 0..16", c->crop_pad);
-    DT_CHECK(c->shift >= 0 && c->shift <= 16, DT_ERR_ARGUMENT, "shift is %d, allowed are 0..16", c->shift);
-    DT_CHECK(c->rotation >= 0.0f && c->rotation <= 45.0f, DT_ERR_ARGUMENT, "rotation is %g, allowed are 0..45 degrees",
-             (double)c->rotation);
-    DT_CHECK(c->flip_share >= 0.0f && c->flip_share <= 1.0f, DT_ERR_ARGUMENT, "flip_share is %g, allowed are 0..1",
-             (double)c->flip_share);
-    DT_CHECK(c->decay_steps >= 1, DT_ERR_ARGUMENT, "decay_steps is %d, at least 1", c->decay_steps);
-    DT_CHECK(c->decay_rate > 0.0f && c->decay_rate <= 1.0f, DT_ERR_ARGUMENT,
-             "decay_rate is %g, must be above 0 and at most 1", (double)c->decay_rate);
-    DT_CHECK(c->regularization_scale >= 0.0f && isfinite(c->regularization_scale), DT_ERR_ARGUMENT,
-             "regularization_scale is %g, must not be negative", (double)c->regularization_scale);
-    return DT_OK;
-}
 
 dt_status dt_trainer_record(dt_trainer *t, const dt_part *part, dt_tape **tape, dt_tensor **loss)
 {
@@ -235,6 +180,34 @@ static dt_status trainer_scale(dt_trainer *t)
     return dt_device_write(ctx, &ctx->step->scale, &first, sizeof first);
 }
 
+/* Room for a teacher's scores, which the tapes read. */
+static dt_status open_teacher(dt_trainer *t)
+{
+    const dt_graph *g = t->model->graph;
+    const int64_t classes = dt_graph_count(g, g->scores);
+
+    if (t->config.teacher_share == 0.0f) return DT_OK;
+    DT_CHECK(
+        g->loss == DT_LOSS_CROSS_ENTROPY, DT_ERR_UNSUPPORTED,
+        "teacher_share is %g, and %s has no softmax and cross entropy of classes, which a teacher's scores are for",
+        (double)t->config.teacher_share, g->name);
+    t->teacher.type = DT_F32;
+    t->teacher.shape = (dt_shape){ 2, { t->n_images, classes } };
+    DT_TRY(dt_device_alloc(t->model->ctx, dt_tensor_bytes(&t->teacher), &t->teacher.data));
+    t->spec.teacher = &t->teacher;
+    t->spec.teacher_share = t->config.teacher_share;
+    t->spec.teacher_temperature = t->config.teacher_temperature;
+    return DT_OK;
+}
+
+dt_status dt_trainer_teach(dt_trainer *t, const float *scores)
+{
+    DT_CHECK(t->teacher.data, DT_ERR_ARGUMENT, "this trainer has no teacher; teacher_share is 0");
+    DT_TRY(dt_device_write(t->model->ctx, t->teacher.data, scores, dt_tensor_bytes(&t->teacher)));
+    t->is_taught = 1;
+    return DT_OK;
+}
+
 static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
 {
     const int rest = (int)(v->n % t->config.batch);
@@ -248,11 +221,17 @@ static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
                                 .shift = t->config.shift,
                                 .rotation = t->config.rotation,
                                 .flip_share = t->config.flip_share,
+                                .flip_kind = t->config.flip_kind,
+                                .cutout = t->config.cutout,
+                                .brightness = t->config.brightness,
+                                .contrast = t->config.contrast,
                                 .regularization_scale = t->config.regularization_scale,
                                 .label_smoothing = t->config.label_smoothing };
     memcpy(t->spec.mean, t->origin.mean, sizeof t->spec.mean);
     memcpy(t->spec.std, t->origin.std, sizeof t->spec.std);
+    DT_TRY(open_teacher(t));
     DT_TRY(trainer_optimiser(t));
+    DT_TRY(dt_trainer_mean_open(t));
     DT_TRY(record_parts(t, v->n >= t->config.batch ? t->config.batch : 0));
     DT_TRY(record_parts(t, rest));
     return trainer_scale(t);
@@ -263,7 +242,7 @@ dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_con
     dt_dataset_view v;
 
     dt_dataset_look(d, &v);
-    DT_TRY(config_check(cfg));
+    DT_TRY(dt_train_config_check(cfg));
     DT_CHECK(m->n_trained > 0, DT_ERR_UNSUPPORTED,
              "%s is a program, whose integers cannot be trained; train the model that it was lowered from",
              m->graph->name);
@@ -303,6 +282,8 @@ void dt_trainer_destroy(dt_trainer *t)
     dt_context *ctx = t->model->ctx;
     const size_t bytes = (size_t)t->model->n_trained * sizeof(float);
     while (t->n_tapes > 0) step_tape_destroy(ctx, &t->tape[--t->n_tapes]);
+    dt_trainer_mean_close(t);
+    dt_device_free(ctx, t->teacher.data, t->teacher.data ? dt_tensor_bytes(&t->teacher) : 0);
     dt_device_free(ctx, t->part_sum, bytes);
     dt_device_free(ctx, t->m2, bytes);
     dt_device_free(ctx, t->m1, bytes);

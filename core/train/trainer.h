@@ -51,6 +51,10 @@ struct dt_trainer {
     dt_step_in *queue;    /* [DT_STEPS_TOGETHER][accumulate] in device memory: what the parts of the next steps read */
     dt_step_in *to_queue; /* the same in host memory, where it is made */
     double *shared;       /* [DT_STEP_SUMS + n_state] in device memory: what ranks bring together in each step */
+    float *mean;          /* [n_trained] in device memory: the mean of the parameters; NULL: none is kept */
+    float *set_aside;     /* [n_trained + n_state] in host memory: those of training, while the mean is in use */
+    dt_tensor teacher;    /* f32 [n_images][classes] in device memory; data is NULL: there is none */
+    int is_taught;        /* 1: dt_trainer_teach has filled it */
     float *m1, *m2;       /* [n_trained] in device memory: the optimiser's state; m2 is NULL for SGD */
     dt_update update;     /* without quantizers; each tape has a copy with its own */
     dt_update_range *range; /* [update.n_ranges] in host memory */
@@ -74,8 +78,22 @@ DT_MUST_CHECK dt_status dt_parts_check(const dt_context *ctx, const dt_train_con
 dt_part dt_trainer_part(const dt_trainer *t, int step_images, int i);
 /* Returns the tape of a part, or NULL if there is none yet. */
 dt_step_tape *dt_trainer_tape(dt_trainer *t, const dt_part *part);
+/* Launches the forward passes alone of step number i of the queue, of so many images, with their sums over ranks. */
+DT_MUST_CHECK dt_status dt_trainer_launch_forward(dt_trainer *t, int step_images, int i);
 /* Launches step number i of the queue, of so many images: all of this rank's parts, the sums over ranks, the update. */
 DT_MUST_CHECK dt_status dt_trainer_launch_step(dt_trainer *t, int step_images, int i);
+
+/* ---- the mean of the parameters (trainer_mean.c) ---- */
+
+/* Allocates the mean where the configuration asks for one, equal to the parameters. */
+DT_MUST_CHECK dt_status dt_trainer_mean_open(dt_trainer *t);
+/* Frees it. */
+void dt_trainer_mean_close(dt_trainer *t);
+
+/* ---- what steps read (trainer_step.c) ---- */
+
+/* Queues what the next n steps read; they are of one epoch. */
+DT_MUST_CHECK dt_status dt_trainer_queue(dt_trainer *t, int n);
 
 /* Makes `step` the number of steps done, and restores the epoch's running sums from a checkpoint's `state`. It restores
  * the loss scale too, unless no gradient of this trainer is scaled. */
@@ -87,12 +105,17 @@ DT_MUST_CHECK dt_status dt_trainer_state(const dt_trainer *t, dt_step *out);
  * leaves the gradients in the parameters' grad. Parameters, running statistics and position stay as they were. */
 DT_MUST_CHECK dt_status dt_trainer_observe(dt_trainer *t, dt_node_hook hook, void *user);
 
+/* Makes a copy, in host memory, of the real values of a node's input k. The caller frees *out. */
+DT_MUST_CHECK dt_status dt_trainer_input(dt_context *ctx, const dt_node *node, int k, float **out);
+
 /* Returns the learning rate of the step that follows after `step` steps. schedule.c has the formulas. */
 float dt_schedule_lr(const dt_train_config *cfg, int64_t step, int64_t steps_per_epoch);
 
 /* Writes a permutation of 0..n-1 to order. It depends on seed, epoch and n alone. */
 void dt_shuffle(uint64_t seed, uint32_t epoch, int64_t n, int32_t *order);
 
+/* DT_ERR_ARGUMENT names the first member that is out of its range. */
+DT_MUST_CHECK dt_status dt_train_config_check(const dt_train_config *c);
 /* Sets the configuration of networks that have none of their own. */
 void dt_train_config_general(dt_train_config *out);
 

@@ -142,6 +142,36 @@ static dt_status launch_part(dt_trainer *t, const dt_step_in *in, const dt_step_
     return add_part(t, i);
 }
 
+dt_status dt_trainer_launch_forward(dt_trainer *t, int step_images, int i)
+{
+    dt_context *ctx = t->model->ctx;
+
+    DT_TRY(begin_sums(t));
+    for (int k = 0; k < t->accumulate; k++) {
+        const dt_part part = dt_trainer_part(t, step_images, k);
+        const dt_step_tape *s = dt_trainer_tape(t, &part);
+        DT_TRY(ctx->backend->copy(ctx->device, &ctx->step->in, &t->queue[i * t->accumulate + k], sizeof ctx->step->in));
+        DT_TRY(dt_tape_run(s->tape, DT_PASS_FORWARD, NULL, NULL));
+    }
+    if (!ctx->dist) return DT_OK;
+    DT_TRY(reduce_sums(t));
+    return end_sums(t);
+}
+
+/* The mean follows the parameters where one is kept. */
+static dt_status update(dt_trainer *t, const dt_update *u)
+{
+    const dt_model *m = t->model;
+    dt_context *ctx = m->ctx;
+
+    DT_TRY(dt_context_update(ctx, u));
+    if (!t->mean) return DT_OK;
+    const int before = dt_context_enter(ctx);
+    const dt_status status = ctx->backend->follow(ctx->device, t->mean, m->w, m->n_trained, ctx->step);
+    dt_context_leave(before);
+    return status;
+}
+
 dt_status dt_trainer_launch_step(dt_trainer *t, int step_images, int i)
 {
     dt_context *ctx = t->model->ctx;
@@ -157,7 +187,7 @@ dt_status dt_trainer_launch_step(dt_trainer *t, int step_images, int i)
     }
     while (r.next < r.s->n_buckets) DT_TRY(reduce_next(&r));
     if (ctx->dist) DT_TRY(end_sums(t));
-    return dt_context_update(ctx, &s->update);
+    return update(t, &s->update);
 }
 
 /* ---- the same begin, and the same end ---- */
@@ -220,6 +250,7 @@ dt_status dt_trainer_broadcast(dt_trainer *t)
     DT_TRY(broadcast_floats(ctx, "running statistics", m->state, m->n_state));
     DT_TRY(broadcast_floats(ctx, "moments", t->m1, m->n_trained));
     if (t->m2) DT_TRY(broadcast_floats(ctx, "moments", t->m2, m->n_trained));
+    if (t->mean) DT_TRY(broadcast_floats(ctx, "mean of the parameters", t->mean, m->n_trained));
     DT_TRY(dt_trainer_state(t, &state));
     DT_TRY(dt_dist_broadcast(ctx->dist, "position", &state, sizeof state));
     DT_TRY(dt_dist_broadcast(ctx->dist, "position", &t->step, sizeof t->step));

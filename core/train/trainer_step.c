@@ -41,6 +41,14 @@ static int is_hard(const dt_train_config *c, int epoch)
     return c->hard_training && epoch >= c->epochs - c->epochs / 2;
 }
 
+/* The mean begins with the first parameters, which are worth little: of the first steps less stays. */
+static float ema_share(const dt_train_config *c, int64_t step)
+{
+    const double at_most = (double)(1 + step) / (double)(10 + step), stays = (double)c->ema;
+
+    return (float)(1.0 - (stays < at_most ? stays : at_most));
+}
+
 /* What step number `step` reads from device memory. */
 static dt_step_in step_inputs(const dt_trainer *t, int64_t step)
 {
@@ -55,6 +63,9 @@ static dt_step_in step_inputs(const dt_trainer *t, int64_t step)
                          .lr = dt_schedule_lr(&t->config, step, per_epoch),
                          .adam_correct1 = (float)(1.0 / (1.0 - pow((double)t->config.beta1, count))),
                          .adam_correct2 = (float)(1.0 / (1.0 - pow((double)t->config.beta2, count))),
+                         .ema_share = ema_share(&t->config, step),
+                         .ewgs = t->config.ewgs,
+                         .dampen = t->config.dampen,
                          .hard = is_hard(&t->config, epoch) };
 }
 
@@ -69,8 +80,7 @@ static void part_inputs(dt_trainer *t, int64_t step, dt_step_in *to)
     }
 }
 
-/* Queues what the next n steps read; they are of one epoch. */
-static dt_status write_steps(dt_trainer *t, int n)
+dt_status dt_trainer_queue(dt_trainer *t, int n)
 {
     dt_context *ctx = t->model->ctx;
 
@@ -150,7 +160,7 @@ static dt_status advance(dt_trainer *t, int n)
 {
     const double begin = now_seconds();
 
-    DT_TRY(write_steps(t, n));
+    DT_TRY(dt_trainer_queue(t, n));
     t->data_seconds += now_seconds() - begin;
     DT_TRY(run_steps(t, n));
     t->step += n;
@@ -160,6 +170,10 @@ static dt_status advance(dt_trainer *t, int n)
 dt_status dt_trainer_run(dt_trainer *t, int64_t n)
 {
     t->model->origin = t->origin;
+    DT_CHECK(t->is_taught || !t->teacher.data, DT_ERR_ARGUMENT,
+             "teacher_share is %g, and no teacher has given its scores (dt_trainer_teach)",
+             (double)t->config.teacher_share);
+    DT_CHECK(!t->set_aside, DT_ERR_ARGUMENT, "the mean of the parameters is in the model; end that before a step");
     while (n > 0) {
         const int together = steps_together(t, n);
         DT_TRY(advance(t, together));
@@ -183,7 +197,7 @@ static dt_status observe_gradients(dt_trainer *t, dt_node_hook hook, void *user)
     dt_tape *tape = NULL;
     dt_tensor *loss;
 
-    DT_TRY(write_steps(t, 1));
+    DT_TRY(dt_trainer_queue(t, 1));
     DT_TRY(ctx->backend->copy(ctx->device, &ctx->step->in, t->queue, sizeof ctx->step->in));
     DT_TRY(dt_device_write(ctx, &ctx->step->scale.value, &one, sizeof one));
     dt_status status = dt_trainer_record(t, &part, &tape, &loss);

@@ -35,6 +35,7 @@
 #include "predict.h"
 #include "qcaps.h"
 #include "quantize.h"
+#include "recipe.h"
 #include "train.h"
 
 #endif /* DT_DETENT_H */

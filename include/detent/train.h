@@ -16,8 +16,19 @@ typedef enum {
     DT_SCHEDULE_COSINE,
     DT_SCHEDULE_STEP,
     DT_SCHEDULE_EXPONENTIAL,
-    DT_SCHEDULE_DECAY
+    DT_SCHEDULE_DECAY,
+    DT_SCHEDULE_TRIANGULAR,
+    DT_SCHEDULE_ONE_CYCLE
 } dt_schedule_kind;
+
+/* Where clips and learned steps begin. OWN: steps of LSQ as its authors have them, ranges of affine quantizers at the
+ * least and the largest value of the first batch, and all others FIXED. FIXED: as the network, or the file of --init,
+ * has them. MSE: where the squared error of the first batch, or of the weights, is least. PERCENTILE: at a percentile
+ * of their magnitudes. */
+typedef enum { DT_START_CLIPS_OWN, DT_START_CLIPS_FIXED, DT_START_CLIPS_MSE, DT_START_CLIPS_PERCENTILE } dt_start_clips;
+
+/* RANDOM: each epoch draws anew which images it mirrors. ALTERNATING: an image is mirrored in every other epoch. */
+typedef enum { DT_FLIP_RANDOM, DT_FLIP_ALTERNATING } dt_flip_kind;
 
 typedef struct {
     int batch;
@@ -34,11 +45,29 @@ typedef struct {
     float gamma;        /* factor on lr; EXPONENTIAL applies it each epoch */
     int decay_steps;    /* DECAY: lr * decay_rate^(steps done / decay_steps), a real exponent */
     float decay_rate;
+    float warmup;           /* epochs, or a part of one, in which the rate rises linearly to the schedule's; 0: none */
+    float peak;             /* TRIANGULAR, ONE_CYCLE: share of the run's steps after which the rate is lr, 0..1 */
+    float lr_begin, lr_end; /* TRIANGULAR, ONE_CYCLE: factors on lr at the begin and at the end */
+    int extend;             /* epochs behind the planned `epochs`; 0: none */
+    float extend_lr; /* factor on lr when those begin, of the schedules that have an end; the rate falls as a cosine */
+    dt_start_clips start_clips; /* what dt_trainer_calibrate does */
+    float clip_percent;         /* PERCENTILE: this share of the magnitudes is not clipped, in percent, 50..100 */
+    /* > 0: the trainer keeps an exponential mean of the parameters, of which this share stays at each step; a run's
+     * first steps let less stay, min(ema, (1 + t) / (10 + t)) of step t = 0, 1, ... */
+    float ema;
+    float ewgs;   /* scales the gradient g of a weight to g * (1 + ewgs * sign(g) * (x - code)), with x in steps */
+    float dampen; /* pulls weights towards their codes' values: the loss gets dampen / 2 * (weight - its code)^2 */
+    float teacher_share;       /* share of the loss that compares with a teacher's scores, 0..1 */
+    float teacher_temperature; /* by which both scores are divided for that, > 0 */
     float label_smoothing;
     int crop_pad;     /* pixels of zero padding on each side before a random crop, 0..16; 0: no crop */
     int shift;        /* images move by round(U(-shift, shift)) pixels along each axis, 0..16; 0 fills the gap */
     float rotation;   /* images turn by U(-rotation, rotation) degrees, 0..45, to the nearest pixel; 0 fills the gaps */
-    float flip_share; /* share of the images that are mirrored, 0..1 */
+    float flip_share; /* share of the images that are mirrored, 0..1; ALTERNATING: in even epochs; others in odd ones */
+    dt_flip_kind flip_kind;
+    int cutout;       /* pixels of a side of the square that becomes the mean colour, 0..64; 0: none */
+    float brightness; /* pixels times U(1 - brightness, 1 + brightness), at most white; 0..1 */
+    float contrast;   /* distance from the mean colour times U(1 - contrast, 1 + contrast), 0..1 */
     /* `batch` is that of all ranks together. Each rank computes its share in so many parts, one after the other, and
      * the parameters change when all are done. 0 stands for 1. */
     int accumulate;
@@ -76,8 +105,8 @@ DT_API void dt_trainer_destroy(dt_trainer *t);
 DT_API const dt_train_config *dt_trainer_get_config(const dt_trainer *t);
 DT_API dt_model *dt_trainer_model(const dt_trainer *t);
 
-/* Sets every alpha of an LSQ model from its weights and one batch, and every range of affine quantizers that has its
- * first values still and is not fixed; other models it leaves as they are. Call it before the first step. */
+/* Sets alphas from the weights and one batch, as the configuration's start_clips says, and every range of affine
+ * quantizers that has its first values still and is not fixed. Call it before the first step. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_calibrate(dt_trainer *t);
 /* Gives all ranks of the context what rank 0 has: parameters, statistics, the optimiser's state and the position. Every
  * rank calls it before the first step, and so it does dt_trainer_step, dt_trainer_run and dt_evaluate. */
@@ -116,12 +145,37 @@ DT_API int dt_trainer_n_quantizers(const dt_trainer *t);
 /* Reports on each quantizer: out is [dt_trainer_n_quantizers]. It looks at the next batch, and leaves the run as it
  * was. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_report(dt_trainer *t, dt_quant_report *out);
+/* How often the weights of a layer go back and forth between codes. */
+typedef struct {
+    char name[DT_NAME_MAX + 1]; /* the layer's */
+    int64_t n_weights;
+    int64_t n_oscillating; /* weights whose code went one way and came back */
+} dt_oscillation_report;
+
+/* Returns the number of layers whose weights are quantized on their own. */
+DT_API int dt_trainer_n_weight_quantizers(const dt_trainer *t);
+/* Counts the weights that oscillate: out is [dt_trainer_n_weight_quantizers]. It takes so many steps from the begin of
+ * the epoch that was the last to end, looks at the codes after each of them, and leaves the run as it was. */
+DT_API DT_MUST_CHECK dt_status dt_trainer_oscillations(dt_trainer *t, int steps, dt_oscillation_report *out);
+/* Gives the trainer a teacher's scores of its images, [n][classes], in the dataset's order, in host memory. Call it
+ * before the first step; a trainer whose teacher_share is above 0 needs it. */
+DT_API DT_MUST_CHECK dt_status dt_trainer_teach(dt_trainer *t, const float *scores);
+/* Puts the mean of the parameters (ema) into the model, and takes the running statistics of its batch norms anew, from
+ * up to `batches` batches of this epoch, while its parameters, and so its integers, stay. Until
+ * dt_trainer_end_mean is called, no step may be taken. */
+DT_API DT_MUST_CHECK dt_status dt_trainer_begin_mean(dt_trainer *t, int batches);
+/* Puts the parameters and statistics of training back. */
+DT_API DT_MUST_CHECK dt_status dt_trainer_end_mean(dt_trainer *t);
+/* Returns the epochs of the run: the planned ones, and those of its extension. */
+DT_API int dt_train_epochs(const dt_train_config *cfg);
 /* Returns the bytes of device memory that the trainer's context uses. */
 DT_API size_t dt_trainer_bytes(const dt_trainer *t);
 
 /* The words of the enumerations above, in the order of their constants, NULL at the end. */
 DT_API extern const char *const dt_optim_names[3];
-DT_API extern const char *const dt_schedule_names[6];
+DT_API extern const char *const dt_schedule_names[8];
+DT_API extern const char *const dt_start_clips_names[5];
+DT_API extern const char *const dt_flip_names[3];
 
 #ifdef __cplusplus
 }

@@ -51,11 +51,12 @@ Test(schedule, cosine)
     for (int e = 1; e <= 10; e++) cr_assert(lr_of(&c, e) < lr_of(&c, e - 1), "epoch %d", e);
 }
 
-Test(schedule, only_cosine_and_decay_fall_within_an_epoch)
+Test(schedule, only_some_fall_within_an_epoch)
 {
-    for (int kind = DT_SCHEDULE_CONSTANT; kind <= DT_SCHEDULE_DECAY; kind++) {
-        const dt_train_config c = config((dt_schedule_kind)kind);
-        const int falls = kind == DT_SCHEDULE_COSINE || kind == DT_SCHEDULE_DECAY;
+    for (int kind = DT_SCHEDULE_CONSTANT; kind <= DT_SCHEDULE_ONE_CYCLE; kind++) {
+        dt_train_config c = config((dt_schedule_kind)kind);
+        c.peak = 0.1f; /* before these steps */
+        const int falls = kind != DT_SCHEDULE_CONSTANT && kind != DT_SCHEDULE_STEP && kind != DT_SCHEDULE_EXPONENTIAL;
         const float begin = dt_schedule_lr(&c, 14, STEPS_PER_EPOCH), end = dt_schedule_lr(&c, 20, STEPS_PER_EPOCH);
         cr_assert(falls ? end < begin : end == begin, "schedule %d: %g, then %g", kind, (double)begin, (double)end);
     }
@@ -102,6 +103,96 @@ Test(schedule, decay)
     near_at(&c, 1000, 0.0979795897113271); /* 0.1 times the root of 0.96 */
     c.decay_rate = 1.0f;
     near_at(&c, 12345, 0.1);
+}
+
+/* ---- rates that rise: want is worked out by hand for a run of 70 steps ---- */
+
+typedef struct {
+    const char *why;
+    int64_t step;
+    double want;
+} rate;
+
+static void rates(const dt_train_config *c, const rate *r, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double got = (double)dt_schedule_lr(c, r[i].step, STEPS_PER_EPOCH);
+        /* half a unit in the last place of a float below 0.1, and peak, which is a float too */
+        cr_assert(fabs(got - r[i].want) <= 1e-8, "%s: lr of step %lld is %.9g, expected %.9g", r[i].why,
+                  (long long)r[i].step, got, r[i].want);
+    }
+}
+
+Test(schedule, triangular)
+{
+    static const rate want[] = {
+        { "begins at a fifth", 0, 0.02 },
+        { "half way up", 7, 0.06 },
+        { "the peak, after a fifth", 14, 0.1 },
+        { "half way down", 42, 0.055 },
+        { "a step before the end", 69, 0.01 + 0.09 / 56.0 },
+        { "the end, and beyond", 70, 0.01 },
+        { "beyond", 84, 0.01 },
+    };
+    dt_train_config c = config(DT_SCHEDULE_TRIANGULAR);
+    c.peak = 0.2f;
+    c.lr_begin = 0.2f;
+    c.lr_end = 0.1f;
+    rates(&c, want, sizeof want / sizeof want[0]);
+    c.peak = 0.0f;
+    cr_assert(dt_schedule_lr(&c, 0, STEPS_PER_EPOCH) == 0.1f, "a peak at the begin");
+    c.peak = 1.0f;
+    cr_assert(dt_schedule_lr(&c, 70, STEPS_PER_EPOCH) == 0.1f, "a peak at the end");
+}
+
+Test(schedule, one_cycle)
+{
+    static const rate want[] = {
+        { "begins at a fifth", 0, 0.02 },
+        { "half way up", 7, 0.06 },
+        { "a quarter of the way down: 0.01 + 0.09 (1 + cos 45 degrees) / 2", 28, 0.0868198051533946 },
+        { "the peak", 14, 0.1 },
+        { "half way down", 42, 0.055 },
+        { "the end", 70, 0.01 },
+    };
+    dt_train_config c = config(DT_SCHEDULE_ONE_CYCLE);
+    c.peak = 0.2f;
+    c.lr_begin = 0.2f;
+    c.lr_end = 0.1f;
+    rates(&c, want, sizeof want / sizeof want[0]);
+}
+
+Test(schedule, warmup_rises_to_the_schedule)
+{
+    static const rate want[] = {
+        { "the first step is not 0", 0, 0.01 }, { "a line", 4, 0.05 },
+        { "the last step of it", 9, 0.1 },      { "the schedule's own, an epoch before its step", 13, 0.1 },
+        { "the schedule's own", 21, 0.05 },
+    };
+    dt_train_config c = config(DT_SCHEDULE_STEP);
+    c.warmup = 10.0f / 7.0f; /* ten steps */
+    rates(&c, want, sizeof want / sizeof want[0]);
+    c.schedule = DT_SCHEDULE_COSINE;
+    const double factor = (double)dt_schedule_lr(&c, 4, STEPS_PER_EPOCH);
+    c.warmup = 0.0f;
+    cr_assert(fabs(factor - 0.5 * (double)dt_schedule_lr(&c, 4, STEPS_PER_EPOCH)) <= 1e-8, "of a cosine");
+}
+
+Test(schedule, an_extension_is_a_cosine_of_its_own)
+{
+    static const rate want[] = {
+        { "before it nothing changes", 35, 0.05 },
+        { "its begin", 70, 0.02 },
+        { "its middle", 77, 0.01 },
+        { "its end", 84, 0.0 },
+    };
+    dt_train_config c = config(DT_SCHEDULE_COSINE);
+    c.extend = 2;
+    c.extend_lr = 0.2f;
+    rates(&c, want, sizeof want / sizeof want[0]);
+    c.schedule = DT_SCHEDULE_EXPONENTIAL;
+    near(&c, 10, 0.1 / 1024.0);
+    near(&c, 11, 0.1 / 2048.0);
 }
 
 static int32_t *shuffled(uint64_t seed, uint32_t epoch, int64_t n)

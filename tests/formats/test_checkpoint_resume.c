@@ -53,6 +53,62 @@ Test(checkpoint_resume, resume_gives_equal_bits)
     check_resume(&s, "float");
 }
 
+/* Each by itself, so that a failure names it. */
+Test(checkpoint_resume, resume_gives_equal_bits_with_each_means)
+{
+    setup s = default_setup();
+
+    s.train.ema = 0.99f;
+    check_resume(&s, "a mean of the parameters");
+    s = default_setup();
+    s.train.schedule = DT_SCHEDULE_ONE_CYCLE;
+    s.train.warmup = 1.5f;
+    check_resume(&s, "one cycle, warm-up");
+    s = default_setup();
+    s.train.schedule = DT_SCHEDULE_TRIANGULAR;
+    s.train.cutout = 8;
+    s.train.flip_kind = DT_FLIP_ALTERNATING;
+    s.train.brightness = s.train.contrast = 0.3f;
+    check_resume(&s, "triangular, cutout, alternating flip, colours");
+    s = default_setup();
+    s.train.ewgs = 0.2f;
+    s.train.dampen = 0.1f;
+    s.model.rule = DT_RULE_LSQ;
+    check_resume(&s, "scaled gradients, dampening");
+    s = default_setup();
+    s.train.epochs = 2;
+    s.train.extend = 1;
+    check_resume(&s, "an extension");
+}
+
+/* Up to its planned end a run takes an extension, and then has the bits of one that had it from the begin. */
+Test(checkpoint_resume, a_run_may_be_extended_at_its_end)
+{
+    setup s = default_setup(), longer = s;
+    run a = open_run(&s);
+
+    longer.train.extend = 2;
+    run b = open_run(&longer), c = open_run(&longer);
+    train_steps(&a, 12);
+    save(&a, "end.safetensors");
+    train_steps(&c, 18);
+    state want = state_of(&c);
+    cr_assert(eq(int, dt_checkpoint_resume(b.trainer, temp_path("end.safetensors")), DT_OK), "%s", dt_last_error());
+    train_steps(&b, 6);
+    expect_state("extended", &b, &want);
+
+    save(&b, "within.safetensors");
+    longer.train.extend = 3;
+    run d = open_run(&longer);
+    cr_assert(eq(int, dt_checkpoint_resume(d.trainer, temp_path("within.safetensors")), DT_ERR_ARGUMENT));
+    expect_message("another extension within it", "the run is in its extension of 2 epochs from step 12 on");
+    free(want.values);
+    close_run(&a);
+    close_run(&b);
+    close_run(&c);
+    close_run(&d);
+}
+
 /* The CPU needs no scale: both runs are told that their gradients have one. */
 Test(checkpoint_resume, the_loss_scale_is_kept)
 {

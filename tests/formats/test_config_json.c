@@ -21,8 +21,13 @@ static const dt_model_config model = { .name = "vgg16",
                                        .per_channel = 1,
                                        .rule = DT_RULE_SCREAM };
 
+/* what a file says that has none of the young fields */
+#define NEUTRAL                                                                                 \
+    .accumulate = 1, .peak = 0.3f, .lr_begin = 0.04f, .extend_lr = 0.1f, .clip_percent = 99.9f, \
+    .teacher_temperature = 4.0f
+
 static const dt_train_config train = { .batch = 128,
-                                       .accumulate = 1,
+                                       NEUTRAL,
                                        .epochs = 300,
                                        .optim = DT_OPTIM_ADAM,
                                        .lr = 0.01f,
@@ -134,16 +139,44 @@ Test(config_json, train_round_trip)
     free(text);
 }
 
+/* Files of before have none of them, so a run that does not need them writes files as they were. */
+Test(config_json, young_fields_are_written_where_they_say_something)
+{
+    dt_train_config cfg = train, back;
+    char *text = train_text(&cfg);
+
+    cr_assert(eq(ptr, (void *)strstr(text, "warmup"), NULL), "%s", text);
+    cr_assert(eq(ptr, (void *)strstr(text, "extend"), NULL), "%s", text);
+    free(text);
+    cfg.warmup = 1.0f / 3.0f;
+    cfg.peak = 0.0f;
+    cfg.extend = 7;
+    cfg.start_clips = DT_START_CLIPS_PERCENTILE;
+    cfg.ema = 0.999f;
+    cfg.flip_kind = DT_FLIP_ALTERNATING;
+    cfg.cutout = 12;
+    text = train_text(&cfg);
+    cJSON *object = cJSON_Parse(text);
+    cr_assert(eq(int, dt_train_config_read(object, "f.json", &back), DT_OK), "%s", dt_last_error());
+    cr_assert(eq(int, memcmp(&back, &cfg, sizeof back), 0), "%s", text);
+    cJSON_Delete(object);
+    free(text);
+    cr_assert(eq(int, dt_train_config_match(&cfg, &train, "f.json"), DT_ERR_ARGUMENT));
+    cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "train.warmup = 0.33333334, here it is 0;"), NULL), "%s",
+              dt_last_error());
+}
+
 Test(config_json, every_enumeration_has_its_word)
 {
     static const char *const rules[] = { "ece284", "apot", "scream", "pact", "lsq" };
-    static const char *const schedules[] = { "constant", "cosine", "step", "exponential", "decay" };
+    static const char *const schedules[] = { "constant", "cosine",     "step",     "exponential",
+                                             "decay",    "triangular", "one-cycle" };
     static const char *const decoders[] = { "none", "fc", "conv28", "conv64" };
 
     for (int i = DT_RULE_ECE284; i <= DT_RULE_LSQ; i++) {
         cr_assert(eq(str, (char *)dt_quant_rule_names[i], (char *)rules[i]));
     }
-    for (int i = DT_SCHEDULE_CONSTANT; i <= DT_SCHEDULE_DECAY; i++) {
+    for (int i = DT_SCHEDULE_CONSTANT; i <= DT_SCHEDULE_ONE_CYCLE; i++) {
         cr_assert(eq(str, (char *)dt_schedule_names[i], (char *)schedules[i]));
     }
     for (int i = DT_DECODER_NONE; i <= DT_DECODER_CONV64; i++) {
@@ -215,7 +248,7 @@ static const edit train_edits[] = {
     { "half an epoch", "[150,225]", "[150,225.5]", "train.step_epochs is [150,225.5], expected a list" },
     { "not a list", "[150,225]", "150", "train.step_epochs is 150, expected a list" },
     { "no such optimiser", "adam", "adamw", "train.optim is \"adamw\", expected one of sgd, adam" },
-    { "no such schedule", "\"step\"", "\"steps\"", "one of constant, cosine, step, exponential, decay" },
+    { "no such schedule", "\"step\"", "\"steps\"", "one of constant, cosine, step, exponential, decay, triangular" },
     { "flips before they had a share", "\"flip_share\":0.5", "\"flip\":1",
       "f.json: train.flip is not a field of this version" },
     { "before shifts", "\"shift\":2,", NULL, "f.json: train.shift is missing" },
@@ -224,6 +257,10 @@ static const edit train_edits[] = {
     { "never decays", "\"decay_steps\":6000", "\"decay_steps\":0",
       "train.decay_steps is 0, expected a whole number of 1.." },
     { "grows", "\"decay_rate\":0.96", "\"decay_rate\":1.04", "train.decay_rate is 1.04, expected a number of 0..1" },
+    { "a bad young one", "\"hard_training\":1", "\"hard_training\":1,\"warmup\":-1",
+      "train.warmup is -1, expected a number of 0..1e+30" },
+    { "a young one twice", "\"hard_training\":1", "\"hard_training\":1,\"warmup\":1,\"warmup\":2",
+      "train.warmup is not a field" },
     { "unknown", "\"hard_training\":1", "\"hard_training\":1,\"x\":1", "train.x is not a field" },
 };
 

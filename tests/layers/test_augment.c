@@ -21,6 +21,14 @@ static const dt_augment_params shifted = { .batch = BATCH, .shift = 2, NORMALISE
 static const dt_augment_params turned = {
     .batch = BATCH, .crop_pad = 1, .shift = 2, .rotation = 45.0f, .flip_share = 0.3f, NORMALISED
 };
+static const dt_augment_params recoloured = { .batch = BATCH,
+                                              .crop_pad = 1,
+                                              .flip_share = 0.5f,
+                                              .flip_kind = DT_FLIP_ALTERNATING,
+                                              .cutout = 3,
+                                              .brightness = 0.6f,
+                                              .contrast = 0.4f,
+                                              NORMALISED };
 static const char *const backends[] = { "cpu", "cuda" };
 
 #define IMAGE_INPUT                                                                                  \
@@ -195,13 +203,13 @@ static void check_narrow(op_rig *rig, const float *want, dt_dtype type)
     free(room);
 }
 
-static void check_codes(const char *backend, const dt_act_quant_params *quant)
+static void check_codes(const char *backend, const dt_act_quant_params *quant, const dt_augment_params *view)
 {
     const dt_step_in in = { .seed = 3, .epoch = 2, .first = 1 };
-    float *x = batch_of(backend, 1, &turned, &in), want_scale;
+    float *x = batch_of(backend, 1, view, &in), want_scale;
     if (!x) return;
     dt_tensor facts;
-    dt_augment_params p = turned;
+    dt_augment_params p = *view;
     op_rig rig;
     p.has_quant = 1;
     p.quant = *quant;
@@ -232,7 +240,8 @@ static void check_codes(const char *backend, const dt_act_quant_params *quant)
 Test(augment, codes_are_those_of_the_quantizer_behind_it)
 {
     for (int b = 0; b < 2; b++) {
-        for (int q = 0; q < 4; q++) check_codes(backends[b], &quantizers[q]);
+        for (int q = 0; q < 4; q++) check_codes(backends[b], &quantizers[q], &turned);
+        check_codes(backends[b], &quantizers[0], &recoloured);
     }
 }
 
@@ -383,6 +392,62 @@ Test(augment, cuda_draws_and_computes_what_the_cpu_does)
     for (uint32_t epoch = 0; epoch < 20; epoch++) check_equal_bits(&turned, epoch);
 }
 
+/* By the definition, from the drawn numbers: the view before colours, and then these. */
+static void check_recoloured(const float *x, const dt_step_in *in, int32_t image)
+{
+    const dt_augment_params *p = &recoloured;
+    const dt_random4 r = dt_random(in->seed, DT_STREAM_AUGMENT, in->epoch, (uint64_t)image);
+    const dt_random4 first = dt_random(in->seed, DT_STREAM_AUGMENT, 0, (uint64_t)image);
+    const dt_random4 k = dt_random(in->seed, DT_STREAM_COLOUR, in->epoch, (uint64_t)image);
+    const double whole = 4294967296.0;
+    const int at_first = first.v[2] / whole >= 0.5, mirrored = in->epoch % 2 == 0 ? at_first : !at_first;
+    const int top = (int)(r.v[0] / whole * 3) - 1, left = (int)(r.v[1] / whole * 3) - 1;
+    const int cut_h = (int)(k.v[0] / whole * HEIGHT), cut_w = (int)(k.v[1] / whole * WIDTH);
+    const double bright = 1.0 + (2.0 * (k.v[2] >> 8) / 16777216.0 - 1.0) * 0.6;
+    const double contrast = 1.0 + (2.0 * (k.v[3] >> 8) / 16777216.0 - 1.0) * 0.4;
+
+    for (int i = 0; i < COUNT; i++) {
+        const int c = i % CHANNELS, w = i / CHANNELS % WIDTH, h = i / CHANNELS / WIDTH;
+        const int from_h = h + top, from_w = (mirrored ? WIDTH - 1 - w : w) + left;
+        const int inside = from_h >= 0 && from_h < HEIGHT && from_w >= 0 && from_w < WIDTH;
+        const double value = inside ? pixel(image, from_h, from_w, c) / 255.0 * bright : 0.0;
+        const double shown = ((value < 1.0 ? value : 1.0) - (double)p->mean[c]) / (double)p->std[c] * contrast;
+        const double want = abs(h - cut_h) <= 1 && abs(w - cut_w) <= 1 ? 0.0 : shown;
+        /* five f32 roundings of values below 4 */
+        cr_assert(fabs((double)x[i] - want) <= 2e-6, "epoch %u, image %d, [%d] is %g, expected %g", in->epoch, image, i,
+                  (double)x[i], want);
+    }
+}
+
+Test(augment, cuts_out_recolours_and_alternates)
+{
+    for (uint32_t epoch = 0; epoch < 300; epoch++) {
+        const dt_step_in in = { .seed = 3, .epoch = epoch, .first = epoch % 8 };
+        float *x = batch_of("cpu", 1, &recoloured, &in);
+        for (int n = 0; n < BATCH; n++) check_recoloured(x + n * COUNT, &in, order_at(in.first + n));
+        free(x);
+    }
+    for (uint32_t epoch = 0; epoch < 20; epoch++) check_equal_bits(&recoloured, epoch);
+}
+
+/* Each image is mirrored in every other epoch, and about half of them in the first. */
+Test(augment, alternating_mirrors_each_image_in_every_other_epoch)
+{
+    int n_first = 0;
+    for (int64_t index = 0; index < 2000; index++) {
+        const dt_augment_params p = { .flip_share = 0.5f, .flip_kind = DT_FLIP_ALTERNATING };
+        const int first = dt_augment_draw(9, 0, index, &p, 32, 32).mirror;
+        n_first += first;
+        for (uint32_t epoch = 1; epoch < 6; epoch++) {
+            cr_assert(dt_augment_draw(9, epoch, index, &p, 32, 32).mirror == (epoch % 2 ? !first : first),
+                      "image %lld, epoch %u", (long long)index, epoch);
+        }
+    }
+    cr_assert(abs(n_first - 1000) < 134, "%d of 2000 are mirrored at first", n_first);
+    const dt_augment_params never = { .flip_share = 0.0f, .flip_kind = DT_FLIP_ALTERNATING };
+    for (uint32_t epoch = 0; epoch < 4; epoch++) cr_assert(!dt_augment_draw(9, epoch, 5, &never, 32, 32).mirror);
+}
+
 /* Image 5 stands second in one batch and first in the other. */
 Test(augment, a_view_depends_on_the_image_and_not_on_its_place)
 {
@@ -416,6 +481,12 @@ Test(augment, misfits_are_refused)
     p = cropped;
     p.flip_share = 1.5f;
     op_case_refused(&c, DT_ERR_ARGUMENT, "flip_share is 1.5, allowed are 0..1");
+    p = cropped;
+    p.cutout = -1;
+    op_case_refused(&c, DT_ERR_ARGUMENT, "cutout is -1, must not be negative");
+    p = cropped;
+    p.brightness = 1.5f;
+    op_case_refused(&c, DT_ERR_ARGUMENT, "brightness is 1.5 and contrast 0, allowed are 0..1");
     p = cropped;
     p.has_quant = 1;
     p.quant = quantizers[0];

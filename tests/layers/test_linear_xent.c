@@ -37,7 +37,7 @@ static void head_oracle(const op_case *c, const double *const *in, double *out)
     }
 }
 
-static const dt_softmax_xent_params plain = { 0.0f }, smooth = { 0.1f };
+static const dt_softmax_xent_params plain = { .label_smoothing = 0.0f }, smooth = { .label_smoothing = 0.1f };
 
 #define HEAD .op = DT_OP_LINEAR_XENT, .n_in = 4, .oracle = head_oracle
 #define LABELS(N, O)                                                                                  \
@@ -236,7 +236,7 @@ Test(linear_xent, counts_right_answers_and_adds_to_the_sums)
 
 Test(linear_xent, misfits_are_refused)
 {
-    const dt_softmax_xent_params all = { 1.0f };
+    const dt_softmax_xent_params all = { .label_smoothing = 1.0f };
     op_case c = { HEAD, .why = "labels", .params = &plain, .in = SIZES(4, 2, 3) };
     c.in[3].shape.dim[0] = 5;
     op_case_refused(&c, DT_ERR_SHAPE, "needs a label of i32 for each of 4 images, got 5");

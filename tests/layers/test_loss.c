@@ -25,7 +25,30 @@ static void xent_oracle(const op_case *c, const double *const *in, double *out)
     }
 }
 
-static const dt_softmax_xent_params plain = { 0.0f }, smooth = { 0.1f };
+/* The same, and the divergence of two softmaxes, each from exponentials alone. */
+static void taught_oracle(const op_case *c, const double *const *in, double *out)
+{
+    const dt_softmax_xent_params *p = c->params;
+    const double share = (double)p->teacher_share, T = (double)p->teacher_temperature;
+    const int64_t batch = c->in[0].shape.dim[0], classes = c->in[0].shape.dim[1];
+    double of_labels, apart = 0.0;
+
+    xent_oracle(c, in, &of_labels);
+    for (int64_t n = 0; n < batch; n++) {
+        const double *z = in[0] + n * classes, *u = in[2] + n * classes;
+        for (int64_t o = 0; o < classes; o++) {
+            double others_z = 0.0, others_u = 0.0; /* 1 / r and 1 / t */
+            for (int64_t j = 0; j < classes; j++) others_z += exp((z[j] - z[o]) / T);
+            for (int64_t j = 0; j < classes; j++) others_u += exp((u[j] - u[o]) / T);
+            apart += 1.0 / others_u * log(others_z / others_u) / (double)batch;
+        }
+    }
+    *out = (1.0 - share) * of_labels + share * T * T * apart;
+}
+
+static const dt_softmax_xent_params plain = { .label_smoothing = 0.0f }, smooth = { .label_smoothing = 0.1f };
+static const dt_softmax_xent_params half = { 0.1f, 0.5f, 4.0f }, all_of_it = { 0.0f, 1.0f, 1.0f },
+                                    none_of_it = { 0.1f, 0.0f, 2.0f };
 
 #define XENT .op = DT_OP_SOFTMAX_XENT, .n_in = 2, .oracle = xent_oracle
 #define LABELS(N, O)                                                                                  \
@@ -43,6 +66,28 @@ static const op_case cases[] = {
     { XENT, .why = "large logits do not overflow", .params = &smooth,
       .in = { { OP_SHAPE(5, 7), .size = 300.0f }, LABELS(5, 7) } },
 };
+
+#define TAUGHT .op = DT_OP_SOFTMAX_XENT, .n_in = 3, .oracle = taught_oracle
+#define TEACHER(N, O)                                        \
+    {                                                        \
+        OP_SHAPE(N, O), .size = 4.0f, .state = 1 /* fixed */ \
+    }
+
+static const op_case taught[] = {
+    { TAUGHT, .why = "half by a teacher", .params = &half,
+      .in = { { OP_SHAPE(7, 10), .size = 3.0f }, LABELS(7, 10), TEACHER(7, 10) } },
+    { TAUGHT, .why = "a teacher alone", .params = &all_of_it,
+      .in = { { OP_SHAPE(33, 3), .size = 3.0f }, LABELS(33, 3), TEACHER(33, 3) } },
+    { TAUGHT, .why = "a teacher without a share", .params = &none_of_it,
+      .in = { { OP_SHAPE(1, 33), .size = 3.0f }, LABELS(1, 33), TEACHER(1, 33) } },
+    { TAUGHT, .why = "large logits do not overflow", .params = &half,
+      .in = { { OP_SHAPE(5, 7), .size = 300.0f }, LABELS(5, 7), TEACHER(5, 7) } },
+};
+
+Test(loss, with_a_teacher_it_matches_its_oracle)
+{
+    op_cases_run(taught, sizeof taught / sizeof taught[0]);
+}
 
 Test(loss, matches_its_oracle)
 {
@@ -92,11 +137,18 @@ Test(loss, a_nan_shows_in_the_loss)
 
 Test(loss, misfits_are_refused)
 {
-    const dt_softmax_xent_params all = { 1.0f };
+    const dt_softmax_xent_params all = { .label_smoothing = 1.0f };
     const op_case labels = { XENT, .why = "labels", .params = &plain, .in = { { OP_SHAPE(4, 3) }, LABELS(5, 3) } };
     op_case_refused(&labels, DT_ERR_SHAPE, "logits are 4x3, labels are 5");
     const op_case smoothing = { XENT, .why = "smoothing", .params = &all, .in = { { OP_SHAPE(4, 3) }, LABELS(4, 3) } };
     op_case_refused(&smoothing, DT_ERR_ARGUMENT, "label_smoothing is 1, allowed are 0 to below 1");
     const op_case type = { XENT, .why = "type", .params = &plain, .in = { { OP_SHAPE(4, 3) }, { OP_SHAPE(4) } } };
     op_case_refused(&type, DT_ERR_ARGUMENT, "labels i32");
+    const dt_softmax_xent_params cold = { 0.0f, 0.5f, 0.0f };
+    const op_case temperature = { TAUGHT, .why = "temperature", .params = &cold,
+                                  .in = { { OP_SHAPE(4, 3) }, LABELS(4, 3), TEACHER(4, 3) } };
+    op_case_refused(&temperature, DT_ERR_ARGUMENT, "teacher_temperature 0, allowed are 0..1 and above 0");
+    const op_case other = { TAUGHT, .why = "teacher", .params = &half,
+                            .in = { { OP_SHAPE(4, 3) }, LABELS(4, 3), TEACHER(4, 4) } };
+    op_case_refused(&other, DT_ERR_SHAPE, "a teacher's logits are 4x4, and those of the network are 4x3");
 }

@@ -21,7 +21,7 @@ static void sigmoid_xent_oracle(const op_case *c, const double *const *in, doubl
     }
 }
 
-static const dt_softmax_xent_params plain = { 0.0f }, smooth = { 0.1f };
+static const dt_softmax_xent_params plain = { .label_smoothing = 0.0f }, smooth = { .label_smoothing = 0.1f };
 
 #define XENT .op = DT_OP_SIGMOID_XENT, .n_in = 2, .oracle = sigmoid_xent_oracle
 #define LABELS(...)                                                                        \
@@ -95,7 +95,7 @@ Test(sigmoid_xent, a_nan_shows_in_the_loss)
 
 Test(sigmoid_xent, misfits_are_refused)
 {
-    const dt_softmax_xent_params all = { 1.0f };
+    const dt_softmax_xent_params all = { .label_smoothing = 1.0f };
     const op_case labels = { XENT, .why = "labels", .params = &plain, .in = { { OP_SHAPE(4, 3) }, LABELS(4) } };
     op_case_refused(&labels, DT_ERR_SHAPE, "scores are 4x3, labels are 4");
     const op_case turned = { XENT, .why = "turned", .params = &plain, .in = { { OP_SHAPE(4, 3) }, LABELS(3, 4) } };

@@ -32,6 +32,7 @@ typedef struct {
     const dt_kernel *kernel;
     dt_exec ex;
     int fused;
+    float ewgs, dampen; /* of each step */
     int64_t count, n_codes;
     dt_tensor weight[LAYERS], alpha[LAYERS], code[LAYERS];
     dt_node node[LAYERS];
@@ -226,7 +227,7 @@ static void forward_backward(const network *n, int step, float scale)
 
 static void take_step(const network *n, int step, float scale)
 {
-    const dt_step_in in = { .lr = 0.05f / (float)(step + 1) };
+    const dt_step_in in = { .lr = 0.05f / (float)(step + 1), .ewgs = n->ewgs, .dampen = n->dampen };
 
     must(dt_device_write(n->ctx, &n->ctx->step->in, &in, sizeof in));
     forward_backward(n, step, scale);
@@ -278,6 +279,86 @@ Test(weight_update, is_backward_and_update)
         }
         network_close(&plain);
         network_close(&fused);
+    }
+}
+
+Test(weight_update, scaled_gradients_are_those_of_backward)
+{
+    static network plain, fused, without;
+    for (int b = 0; b < 2; b++) {
+        if (!network_open(&plain, backends[b], 1, 0)) continue;
+        network_open(&fused, backends[b], 2 + b, 1);
+        network_open(&without, backends[b], 1, 0);
+        plain.ewgs = fused.ewgs = 0.3f;
+        for (int step = 0; step < 3; step++) {
+            take_step(&plain, step, 1.0f);
+            take_step(&fused, step, 1.0f);
+            take_step(&without, step, 1.0f);
+            compare(&plain, &fused, "element-wise scaling", 0.0);
+        }
+        float *x = host_floats(plain.ctx, plain.u.w, plain.count),
+              *y = host_floats(plain.ctx, without.u.w, plain.count);
+        cr_assert(memcmp(x, y, (size_t)plain.count * sizeof *x) != 0, "%s: it changes nothing", backends[b]);
+        free(x);
+        free(y);
+        network_close(&plain);
+        network_close(&fused);
+        network_close(&without);
+    }
+}
+
+/* What dampening adds to the first update of a layer's weights, by the definition in double: lr * dampen * (the
+ * weight's distance from its code's value), of weights that are not clipped; divided by the deviation where the rule
+ * standardises, as the distance is in those units. */
+static void check_dampened(const network *n, int k, const float *before, const float *plain, const float *dampened)
+{
+    const int64_t at = (float *)n->weight[k].data - n->u.w, sets = dt_count(&n->alpha[k].shape);
+    const int64_t count = dt_count(&n->weight[k].shape) / sets;
+    const dt_weight_quant_params *p = n->node[k].params;
+    const double high = (1 << (p->bits - 1)) - 1, low = p->rule == DT_RULE_LSQ ? -high - 1.0 : -high;
+
+    for (int64_t s = 0; s < sets; s++) {
+        const double alpha = (double)before[(float *)n->alpha[k].data - n->u.w + s];
+        double sum = 0.0, square = 0.0;
+        for (int64_t i = 0; i < count; i++) sum += (double)before[at + s * count + i];
+        for (int64_t i = 0; i < count; i++)
+            square += pow((double)before[at + s * count + i] - sum / (double)count, 2.0);
+        const double deviation = p->rule == DT_RULE_LSQ ? 1.0 : sqrt(square / (double)(count - 1));
+        const double mean = p->rule == DT_RULE_LSQ ? 0.0 : sum / (double)count;
+        const double step = p->rule == DT_RULE_LSQ ? alpha : alpha / high;
+        if (deviation < 1e-6) continue; /* a set without spread has no codes */
+        for (int64_t i = s * count; i < (s + 1) * count; i++) {
+            const double steps = ((double)before[at + i] - mean) / deviation / step, code = rint(steps);
+            const double want = steps > low && steps < high ? 0.05 * 0.5 * (steps - code) * step / deviation : 0.0;
+            const double got = (double)plain[at + i] - (double)dampened[at + i];
+            /* near a border or a clip f32 may choose the other side */
+            if (fabs(fabs(steps - code) - 0.5) < 1e-4 || fabs(steps - low) < 1e-4 || fabs(steps - high) < 1e-4)
+                continue;
+            /* w of about 1 and its update are rounded to f32 twice */
+            cr_assert(fabs(got - want) <= 1e-6, "layer %d, weight %lld: dampened by %g, expected %g", k, (long long)i,
+                      got, want);
+        }
+    }
+}
+
+Test(weight_update, dampening_pulls_weights_to_their_codes)
+{
+    static network plain, dampened;
+    for (int b = 0; b < 2; b++) {
+        if (!network_open(&plain, backends[b], 1, 1)) continue;
+        network_open(&dampened, backends[b], 1, 1);
+        dampened.dampen = 0.5f;
+        float *before = host_floats(plain.ctx, plain.u.w, plain.count);
+        take_step(&plain, 0, 1.0f);
+        take_step(&dampened, 0, 1.0f);
+        float *x = host_floats(plain.ctx, plain.u.w, plain.count),
+              *y = host_floats(plain.ctx, dampened.u.w, plain.count);
+        for (int k = 0; k < LAYERS; k++) check_dampened(&plain, k, before, x, y);
+        free(before);
+        free(x);
+        free(y);
+        network_close(&plain);
+        network_close(&dampened);
     }
 }
 

@@ -83,7 +83,7 @@ static inline state state_of(const run *r)
 {
     const dt_model *m = r->model;
     const size_t trained = (size_t)m->n_trained * sizeof(float), other = (size_t)m->n_state * sizeof(float);
-    state s = { .step = dt_trainer_steps_done(r->trainer), .values = malloc(3 * trained + other) };
+    state s = { .step = dt_trainer_steps_done(r->trainer), .values = malloc(4 * trained + other) };
     uint8_t *at = s.values;
     dt_step now;
 
@@ -97,6 +97,10 @@ static inline state state_of(const run *r)
     at += trained;
     if (r->trainer->m2) {
         cr_assert(eq(int, dt_device_read(r->ctx, at, r->trainer->m2, trained), DT_OK));
+        at += trained;
+    }
+    if (r->trainer->mean) {
+        cr_assert(eq(int, dt_device_read(r->ctx, at, r->trainer->mean, trained), DT_OK));
         at += trained;
     }
     s.bytes = (size_t)(at - s.values);

@@ -1,0 +1,158 @@
+/*
+ * recipes.c - the recipes by which networks are trained, as a table. `detent recipes` lists it.
+ *
+ * A row says what differs from the trainer's defaults (dt_train_config_default) and from those of its network. What a
+ * recipe has reached stands in it only where a run of it was seen; docs/ACCURACY.md has the runs.
+ *
+ * Sources: the VGG16 QAT notebook (notebook-*); for the others the means of docs/ACCURACY.md.
+ * Tests: tests/models/test_recipes.c.
+ */
+#include "../core/fields.h"
+#include "../core/train/trainer.h"
+#include "networks.h"
+
+#include "detent/recipe.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* 0 stands for the default of a member, but for schedule and optimiser. */
+typedef struct {
+    dt_recipe_info is;
+    int choke; /* of vgg16 */
+    int wbits, abits;
+    dt_quant_rule rule;
+    int epochs, batch;
+    dt_optim_kind optim;
+    dt_schedule_kind schedule;
+    float lr, warmup, weight_decay, alpha_lr, alpha_decay;
+    float label_smoothing;
+    float ema;
+    int cutout;
+    dt_flip_kind flip_kind;
+    dt_start_clips start_clips;
+} recipe;
+
+#define FLOAT_BITS .wbits = DT_BITS_FLOAT, .abits = DT_BITS_FLOAT
+#define NOTEBOOK   .rule = DT_RULE_ECE284, .schedule = DT_SCHEDULE_COSINE, .lr = 1e-2f
+/* learned steps from data, warm-up, alternating flip, cutout, a mean of the parameters */
+#define LEARNED                                                                        \
+    .rule = DT_RULE_LSQ, .schedule = DT_SCHEDULE_COSINE, .warmup = 2.0f, .cutout = 12, \
+    .flip_kind = DT_FLIP_ALTERNATING, .ema = 0.999f
+/* minutes instead of hours: one rise and one fall of the rate, few epochs */
+#define FAST                                                                          \
+    .rule = DT_RULE_LSQ, .schedule = DT_SCHEDULE_TRIANGULAR, .label_smoothing = 0.2f, \
+    .flip_kind = DT_FLIP_ALTERNATING, .ema = 0.99f, .epochs = 8
+#define CAPSULES .optim = DT_OPTIM_ADAM, .schedule = DT_SCHEDULE_DECAY, .epochs = 10
+#define INIT     "--init DIR/last.safetensors"
+
+/* clang-format off */
+static const recipe recipes[] = {
+    { { "notebook-w4a4", "vgg16", "cifar10", "The VGG16 notebook's run from scratch", "", NULL },
+      NOTEBOOK, .choke = 8, .wbits = 4, .abits = 4, .epochs = 150, .alpha_lr = 1.0f, .alpha_decay = 1e-5f },
+    { { "notebook-w4a2", "vgg16", "cifar10", "The VGG16 notebook's run from a w4a4", INIT " of notebook-w4a4", NULL },
+      NOTEBOOK, .choke = 16, .wbits = 4, .abits = 2, .epochs = 300, .alpha_lr = 0.1f },
+    { { "vgg16-w4a4", "vgg16", "cifar10", "Learned steps, from the network of reals", "--stages float:30,w4a4:150:1e-4",
+        NULL },
+      LEARNED, .choke = 8, .wbits = 4, .abits = 4, .epochs = 150, .lr = 2e-2f, .weight_decay = 1e-4f },
+    { { "vgg16-w4a2", "vgg16", "cifar10", "Learned steps, bits in stages",
+        "--stages float:30,w4a4:60:1e-4,w4a3:30:1e-4,w4a2:300:3e-5", NULL },
+      LEARNED, .choke = 16, .wbits = 4, .abits = 2, .epochs = 300, .lr = 2e-2f, .weight_decay = 3e-5f },
+    { { "vgg16-w2a2", "vgg16", "cifar10", "Learned steps, bits in stages",
+        "--stages float:30,w4a4:60:1e-4,w3a3:60:1e-4,w2a2:300:3e-5", NULL },
+      LEARNED, .choke = 16, .wbits = 2, .abits = 2, .epochs = 300, .lr = 2e-2f, .weight_decay = 3e-5f },
+    { { "resnet20-w4a4", "models/resnet20.json", "cifar10", "Learned steps, from the network of reals",
+        "--stages float:100,w4a4:200:1e-4", NULL },
+      LEARNED, .wbits = 4, .abits = 4, .epochs = 200, .lr = 4e-2f, .weight_decay = 1e-4f },
+    { { "resnet20-w2a2", "models/resnet20.json", "cifar10", "Learned steps, bits in stages",
+        "--stages float:100,w4a4:100:1e-4,w3a3:100:1e-4,w2a2:300:3e-5", NULL },
+      LEARNED, .wbits = 2, .abits = 2, .epochs = 300, .lr = 4e-2f, .weight_decay = 3e-5f },
+    { { "mobilenet-w4a4", "models/mobilenet.json", "cifar10", "Learned steps, a scale for each filter",
+        "--per-channel --stages float:100,w4a4:200:1e-4", NULL },
+      LEARNED, .wbits = 4, .abits = 4, .epochs = 200, .lr = 4e-2f, .weight_decay = 1e-4f },
+    { { "shallowcaps-float", "shallowcaps", "mnist", "Ten epochs of reals, as Q-CapsNets begins from", "", NULL },
+      CAPSULES, FLOAT_BITS },
+    { { "deepcaps-float", "deepcaps", "mnist", "Ten epochs of reals, as Q-CapsNets begins from", "", NULL },
+      CAPSULES, FLOAT_BITS },
+    { { "fast-float", "vgg16", "cifar10", "Minutes: reals, eight epochs", "", NULL },
+      FAST, .choke = 16, FLOAT_BITS, .lr = 1e-2f },
+    { { "fast-w4a4", "vgg16", "cifar10", "Minutes: eight epochs from fast-float", INIT " of fast-float", NULL },
+      FAST, .choke = 16, .wbits = 4, .abits = 4, .lr = 1e-2f },
+    { { "fast-w4a2", "vgg16", "cifar10", "Minutes: eight epochs from fast-w4a4", INIT " of fast-w4a4", NULL },
+      FAST, .choke = 16, .wbits = 4, .abits = 2, .lr = 1e-2f },
+};
+/* clang-format on */
+
+/* The short names of the notebook's runs. */
+static const char *full_name(const char *name)
+{
+    if (strcmp(name, "w4a4") == 0) return "notebook-w4a4";
+    return strcmp(name, "w4a2") == 0 ? "notebook-w4a2" : name;
+}
+
+int dt_recipe(int i, dt_recipe_info *out)
+{
+    if (i < 0 || i >= DT_LENGTH(recipes)) return 0;
+    *out = recipes[i].is;
+    return 1;
+}
+
+static const recipe *find(const char *name)
+{
+    for (int i = 0; i < DT_LENGTH(recipes); i++) {
+        if (strcmp(recipes[i].is.name, full_name(name)) == 0) return &recipes[i];
+    }
+    return NULL;
+}
+
+static dt_status unknown(const char *name)
+{
+    char names[512];
+    int n = 0;
+
+    for (int i = 0; i < DT_LENGTH(recipes) && n < (int)sizeof names; i++) {
+        n += snprintf(names + n, sizeof names - (size_t)n, ", %s", recipes[i].is.name);
+    }
+    return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "recipe '%s' is not known; there are w4a4, w4a2%s", name,
+                    names);
+}
+
+static void take(float *to, float value)
+{
+    if (value != 0.0f) *to = value;
+}
+
+static void set_training(const recipe *r, dt_train_config *t)
+{
+    t->epochs = r->epochs;
+    if (r->batch > 0) t->batch = r->batch;
+    t->optim = r->optim;
+    t->schedule = r->schedule;
+    take(&t->lr, r->lr);
+    take(&t->warmup, r->warmup);
+    take(&t->weight_decay, r->weight_decay);
+    take(&t->alpha_lr, r->alpha_lr);
+    take(&t->alpha_decay, r->alpha_decay);
+    take(&t->label_smoothing, r->label_smoothing);
+    take(&t->ema, r->ema);
+    t->cutout = r->cutout;
+    t->flip_kind = r->flip_kind;
+    t->start_clips = r->start_clips;
+}
+
+dt_status dt_train_recipe(const char *name, dt_model_config *model, dt_train_config *train)
+{
+    const recipe *r = find(name);
+
+    if (!r) return unknown(name);
+    const int is_file = !dt_network_find(r->is.network);
+    DT_TRY(dt_network_defaults(is_file ? "vgg16" : r->is.network, model));
+    dt_train_config_default(is_file ? NULL : r->is.network, train);
+    if (is_file) model->name = r->is.network;
+    if (r->choke > 0) DT_TRY(dt_network_set_option(model, "choke", r->choke));
+    model->wbits = r->wbits;
+    model->abits = r->abits;
+    model->rule = r->rule;
+    set_training(r, train);
+    return DT_OK;
+}
