@@ -182,6 +182,7 @@ static dt_status check_whole(const dt_graph *g, const dt_model_config *c)
     DT_CHECK(c->first_last_bits == 0, DT_ERR_ARGUMENT,
              "%s: %d bits of the first and last layer, and %s quantizers have one number of bits; leave it out",
              g->name, c->first_last_bits, rule);
+    if (c->rule == DT_RULE_QKERAS) return DT_OK; /* its layers may have bits of their own */
     for (int i = 0; i < c->n_layer_bits; i++) {
         const dt_layer_bits *l = &c->layer_bits[i];
         DT_CHECK(l->wbits == DT_BITS_FLOAT && l->abits == DT_BITS_FLOAT, DT_ERR_ARGUMENT,
@@ -191,11 +192,22 @@ static dt_status check_whole(const dt_graph *g, const dt_model_config *c)
     return DT_OK;
 }
 
-/* Each value has a quantizer, sums and scores too, so that sum_bits and quantize_classifier have nothing to say. */
-static dt_status quantize_whole(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)
+static dt_status quantize_qkeras(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)
 {
-    DT_TRY(check_whole(plain, bits));
+    const dt_qkeras_choice choice = { .wbits = bits->wbits,
+                                      .abits = bits->abits,
+                                      .per_channel = bits->per_channel,
+                                      .layer_bits = bits->layer_bits,
+                                      .n_layer_bits = bits->n_layer_bits };
+
+    DT_TRY(dt_quant_insert_qkeras(plain, &choice, out));
+    return DT_OK;
+}
+
+static dt_status quantize_range(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)
+{
     const char **real = malloc((size_t)(bits->n_layer_bits + 1) * sizeof *real);
+
     DT_CHECK(real, DT_ERR_MEMORY, "no memory for the %d layers that stay real", bits->n_layer_bits);
     for (int i = 0; i < bits->n_layer_bits; i++) real[i] = bits->layer_bits[i].layer;
     const dt_range_choice choice = { .wbits = bits->wbits,
@@ -205,11 +217,16 @@ static dt_status quantize_whole(const dt_graph *plain, const dt_model_config *bi
                                      .decay = range_decay,
                                      .real = real,
                                      .n_real = bits->n_layer_bits };
-    const dt_qkeras_choice qkeras = { bits->wbits, bits->abits, bits->per_channel, real, bits->n_layer_bits };
-    const dt_status status = bits->rule == DT_RULE_QKERAS ? dt_quant_insert_qkeras(plain, &qkeras, out)
-                                                          : dt_quant_insert_range(plain, &choice, out);
+    const dt_status status = dt_quant_insert_range(plain, &choice, out);
     free(real);
     return status;
+}
+
+/* Each value has a quantizer, sums and scores too, so that sum_bits and quantize_classifier have nothing to say. */
+static dt_status quantize_whole(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)
+{
+    DT_TRY(check_whole(plain, bits));
+    return bits->rule == DT_RULE_QKERAS ? quantize_qkeras(plain, bits, out) : quantize_range(plain, bits, out);
 }
 
 static dt_status insert_quantizers(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)

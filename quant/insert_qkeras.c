@@ -15,21 +15,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define QUANT_SUFFIX ".quant"
+
 typedef struct {
     const dt_qkeras_choice *choice;
     char *needed; /* [n_values] by the scores */
     int *quant;   /* [n_values] the value of the new graph that is this one, quantized; -1: none yet */
 } insertion;
 
-/* *out: what stands for a value, quantized. */
-static dt_status quantized(dt_rewrite *r, insertion *s, int value, int *out)
+/* The entry for a layer, or for a quantizer; NULL: there is none. */
+static const dt_layer_bits *entry_of(const insertion *s, const char *name)
 {
-    const dt_featuremap_quant_params params = { s->choice->abits };
+    for (int i = s->choice->n_layer_bits - 1; i >= 0; i--) {
+        if (fnmatch(s->choice->layer_bits[i].layer, name, 0) == 0) return &s->choice->layer_bits[i];
+    }
+    return NULL;
+}
+
+/* *out: what stands for a value, quantized. bits: those that its reader wants. */
+static dt_status quantized(dt_rewrite *r, insertion *s, int value, int bits, int *out)
+{
     char name[DT_NAME_MAX + 32];
     int x;
 
     if (s->quant[value] < 0) {
-        snprintf(name, sizeof name, "%s.quant", dt_graph_name(r->from, value));
+        snprintf(name, sizeof name, "%s" QUANT_SUFFIX, dt_graph_name(r->from, value));
+        const dt_layer_bits *own = entry_of(s, name);
+        const dt_featuremap_quant_params params = { own ? own->abits : bits };
+        if (params.bits == DT_BITS_FLOAT) return dt_rewrite_value(r, value, out);
         DT_TRY(dt_rewrite_value(r, value, &x));
         DT_TRY(dt_graph_add(r->to, DT_OP_FEATUREMAP_QUANT, name, &params, &x, 1, &s->quant[value]));
     }
@@ -41,7 +54,8 @@ static dt_status quantize_w(dt_rewrite *r, const insertion *s, const dt_graph_no
 {
     static const dt_dequantize_params real = { .filters = 1 };
     const dt_layer_name layer = dt_layer_name_of(r->from, n);
-    const dt_max_quant_params params = { .bits = s->choice->wbits };
+    const dt_layer_bits *own = entry_of(s, layer.s);
+    const dt_max_quant_params params = { .bits = own ? own->wbits : s->choice->wbits };
     const int has_one = n->kind == DT_OP_LINEAR || !s->choice->per_channel;
     const dt_param_spec spec = { .shape = { 1, { has_one ? 1 : dt_graph_shape(r->from, n->in[1])->dim[0] } },
                                  .group = DT_GROUP_STATE,
@@ -59,20 +73,13 @@ static dt_status quantize_w(dt_rewrite *r, const insertion *s, const dt_graph_no
     return dt_graph_add(r->to, DT_OP_DEQUANTIZE, name, &real, in, 1, out);
 }
 
-static int stays_real(const insertion *s, const char *layer)
-{
-    for (int i = 0; i < s->choice->n_real; i++) {
-        if (fnmatch(s->choice->real[i], layer, 0) == 0) return 1;
-    }
-    return 0;
-}
-
 static dt_status quantize_layer(dt_rewrite *r, insertion *s, const dt_graph_node *n)
 {
+    const dt_layer_bits *own = entry_of(s, dt_layer_name_of(r->from, n).s);
     int in[DT_MAX_IN];
 
-    if (stays_real(s, dt_layer_name_of(r->from, n).s)) return dt_rewrite_copy(r, n);
-    DT_TRY(quantized(r, s, n->in[0], &in[0]));
+    if (own && own->wbits == DT_BITS_FLOAT) return dt_rewrite_copy(r, n);
+    DT_TRY(quantized(r, s, n->in[0], own ? own->abits : s->choice->abits, &in[0]));
     DT_TRY(quantize_w(r, s, n, &in[1]));
     for (int k = 2; k < n->n_in; k++) DT_TRY(dt_rewrite_value(r, n->in[k], &in[k]));
     return dt_rewrite_with(r, n, NULL, in);
@@ -82,8 +89,21 @@ static dt_status quantize_add(dt_rewrite *r, insertion *s, const dt_graph_node *
 {
     int in[DT_MAX_IN];
 
-    for (int k = 0; k < n->n_in; k++) DT_TRY(quantized(r, s, n->in[k], &in[k]));
+    for (int k = 0; k < n->n_in; k++) DT_TRY(quantized(r, s, n->in[k], s->choice->abits, &in[k]));
     return dt_rewrite_with(r, n, NULL, in);
+}
+
+/* Bits that the first layer wants which reads what a node makes. */
+static int bits_behind(const dt_graph *g, const insertion *s, const dt_graph_node *maker)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dt_graph_node *n = &g->node[i];
+        const int is_layer = n->kind == DT_OP_CONV2D || n->kind == DT_OP_LINEAR;
+        if (!is_layer || n->in[0] != maker->out) continue;
+        const dt_layer_bits *own = entry_of(s, dt_layer_name_of(g, n).s);
+        return own && own->wbits != DT_BITS_FLOAT ? own->abits : s->choice->abits;
+    }
+    return s->choice->abits;
 }
 
 /* A map and what is flattened of it have one quantizer. */
@@ -91,7 +111,7 @@ static dt_status quantize_flatten(dt_rewrite *r, insertion *s, const dt_graph_no
 {
     int in;
 
-    DT_TRY(quantized(r, s, n->in[0], &in));
+    DT_TRY(quantized(r, s, n->in[0], bits_behind(r->from, s, n), &in));
     DT_TRY(dt_rewrite_with(r, n, NULL, &in));
     s->quant[n->out] = r->of[n->out];
     return DT_OK;
@@ -111,18 +131,46 @@ static dt_status quantize_node(dt_rewrite *r, const dt_graph_node *n, void *user
     else
         DT_TRY(dt_rewrite_copy(r, n));
     if (n->out != r->from->scores || n->kind == DT_OP_SOFTMAX) return DT_OK;
-    return quantized(r, s, n->out, &r->of[n->out]);
+    return quantized(r, s, n->out, s->choice->abits, &r->of[n->out]);
+}
+
+static int is_allowed(int bits)
+{
+    return bits >= 2 && bits <= 16;
+}
+
+/* 1 if the pattern fits the name of a quantizer. */
+static int fits_quantizer(const dt_graph *g, const char *pattern)
+{
+    char name[DT_NAME_MAX + 32];
+
+    for (int i = 0; i < g->n_values; i++) {
+        snprintf(name, sizeof name, "%s" QUANT_SUFFIX, dt_graph_name(g, i));
+        if (g->value[i]->source != DT_SOURCE_PARAM && fnmatch(pattern, name, 0) == 0) return 1;
+    }
+    return 0;
+}
+
+static dt_status check_entry(const dt_graph *g, const insertion *s, const dt_layer_bits *l)
+{
+    const int is_float = l->wbits == DT_BITS_FLOAT && l->abits == DT_BITS_FLOAT;
+
+    if (!fits_quantizer(g, l->layer)) DT_TRY(dt_check_layer_pattern(g, s->needed, l->layer));
+    DT_CHECK(is_float || (is_allowed(l->wbits) && is_allowed(l->abits)), DT_ERR_ARGUMENT,
+             "%s: quantizers of QKeras-Mod of w%da%d for '%s', allowed are 2..16 bits, or float for both", g->name,
+             l->wbits, l->abits, l->layer);
+    return DT_OK;
 }
 
 static dt_status check_choice(const dt_graph *g, const insertion *s)
 {
     const dt_qkeras_choice *c = s->choice;
 
-    DT_CHECK(c->wbits >= 2 && c->wbits <= 16 && c->abits >= 2 && c->abits <= 16, DT_ERR_ARGUMENT,
+    DT_CHECK(is_allowed(c->wbits) && is_allowed(c->abits), DT_ERR_ARGUMENT,
              "%s: quantizers of QKeras-Mod of w%da%d, allowed are 2..16 bits", g->name, c->wbits, c->abits);
     DT_CHECK(g->capsules < 0, DT_ERR_UNSUPPORTED,
              "%s: its capsules have no quantizers of QKeras-Mod; take another --quant-rule", g->name);
-    for (int i = 0; i < c->n_real; i++) DT_TRY(dt_check_layer_pattern(g, s->needed, c->real[i]));
+    for (int i = 0; i < c->n_layer_bits; i++) DT_TRY(check_entry(g, s, &c->layer_bits[i]));
     return DT_OK;
 }
 

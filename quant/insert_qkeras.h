@@ -7,10 +7,14 @@
 #include "../core/graph/graph.h"
 
 typedef struct {
-    int wbits, abits;        /* 2..16 */
-    int per_channel;         /* 1: each filter of a CONV2D has a scale; 0: each layer. A LINEAR has one in any case */
-    const char *const *real; /* [n_real] patterns (fnmatch) of layers that stay real */
-    int n_real;
+    int wbits, abits; /* 2..16 */
+    int per_channel;  /* 1: each filter of a CONV2D has a scale; 0: each layer. A LINEAR has one in any case */
+    /* [n_layer_bits] overrides wbits and abits; the last that fits counts. A layer's name, or a pattern of it, has the
+     * bits of its weights and of what it reads, 2..16 each, or DT_BITS_FLOAT for both, so that it stays real. Of a
+     * value that several layers read the first says the bits; and the name of a quantizer, as "pool.quant", says more
+     * than any layer: of such an entry abits is read */
+    const dt_layer_bits *layer_bits;
+    int n_layer_bits;
 } dt_qkeras_choice;
 
 /* Makes a copy of g with quantizers, which all give real values:
@@ -21,7 +25,8 @@ typedef struct {
  *   LAYER.weight_real   the real values of its codes
  *
  * Biases stay real: the 31 bits that the notebook gives them are more than f32 has. The least scales of weights are
- * LAYER.weight_least, STATE, 0. DT_ERR_ARGUMENT: bits are out of their range, or a pattern fits no layer. */
+ * LAYER.weight_least, STATE, 0. DT_ERR_ARGUMENT: bits are out of their range, or a pattern fits neither a layer
+ * nor a quantizer. */
 DT_MUST_CHECK dt_status dt_quant_insert_qkeras(const dt_graph *g, const dt_qkeras_choice *choice, dt_graph **out);
 
 /* Makes a copy of g without them: the network of real values that was trained. Exported integers are those of other

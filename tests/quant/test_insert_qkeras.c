@@ -70,13 +70,38 @@ Test(insert_qkeras, quantizers_stand_where_the_notebook_has_them)
 /* Both addends have one; what two readers share is quantized once; a layer that stays real reads the real value. */
 Test(insert_qkeras, residual_networks_have_them_too)
 {
-    static const char *const real[] = { "b" };
-    const dt_qkeras_choice some = { .wbits = 4, .abits = 16, .real = real, .n_real = 1 };
+    static const dt_layer_bits real = { "b", DT_BITS_FLOAT, DT_BITS_FLOAT };
+    const dt_qkeras_choice some = { .wbits = 4, .abits = 16, .layer_bits = &real, .n_layer_bits = 1 };
     dt_graph *g = with_quantizers(residual, &some);
     cr_assert(dt_graph_maker(g, node_of(g, "join")->in[0])->kind == DT_OP_FEATUREMAP_QUANT);
     cr_assert(node_of(g, "join")->in[1] == node_of(g, "a")->in[0], "pool has one quantizer");
     cr_assert(node_of(g, "b")->in[0] == dt_graph_find(g, "a.act") && dt_graph_find(g, "b.weight_quant") < 0);
     cr_assert(g->value[dt_graph_find(g, "a.weight_quant")]->facts.n_scale == 1);
+    dt_graph_destroy(g);
+}
+
+static int act_bits(const dt_graph *g, const char *name)
+{
+    return ((const dt_featuremap_quant_params *)node_of(g, name)->params)->bits;
+}
+
+static int weight_bits(const dt_graph *g, const char *name)
+{
+    return ((const dt_max_quant_params *)node_of(g, name)->params)->bits;
+}
+
+/* A layer has its weights' and its input's bits, through a flatten too; the name of a quantizer says more. */
+Test(insert_qkeras, layers_have_bits_of_their_own)
+{
+    static const dt_layer_bits own[] = { { "conv2d_*", 4, 16 }, { "dense", 2, 3 }, { "pool.quant", 2, 5 } };
+    const dt_qkeras_choice choice = { .wbits = 8, .abits = 7, .layer_bits = own, .n_layer_bits = 3 };
+    dt_graph *g = with_quantizers(notebook, &choice);
+    cr_assert(weight_bits(g, "conv2d_0.weight_quant") == 4 && weight_bits(g, "conv2d_1.weight_quant") == 4);
+    cr_assert(weight_bits(g, "dense.weight_quant") == 2);
+    cr_assert(act_bits(g, "pool.quant") == 5 && act_bits(g, "relu_0.quant") == 16);
+    cr_assert(act_bits(g, "relu_1.quant") == 3, "what dense reads through the flatten has %d bits",
+              act_bits(g, "relu_1.quant"));
+    cr_assert(act_bits(g, "dense.quant") == 7, "the scores");
     dt_graph_destroy(g);
 }
 
@@ -145,13 +170,16 @@ Test(insert_qkeras, networks_train_and_are_quantized)
 Test(insert_qkeras, misfits_are_refused)
 {
     const dt_qkeras_choice wide = { .wbits = 17, .abits = 8 };
-    static const char *const unknown[] = { "nobody" };
-    const dt_qkeras_choice none = { .wbits = 8, .abits = 8, .real = unknown, .n_real = 1 };
+    static const dt_layer_bits unknown = { "nobody", 4, 4 }, odd = { "dense", 4, 17 };
+    const dt_qkeras_choice none = { .wbits = 8, .abits = 8, .layer_bits = &unknown, .n_layer_bits = 1 };
+    const dt_qkeras_choice beyond = { .wbits = 8, .abits = 8, .layer_bits = &odd, .n_layer_bits = 1 };
     dt_graph *g = graph_of(notebook), *out = NULL;
     cr_assert(dt_quant_insert_qkeras(g, &wide, &out) == DT_ERR_ARGUMENT);
     cr_assert(strstr(dt_last_error(), "w17a8, allowed are 2..16") != NULL, "%s", dt_last_error());
     cr_assert(dt_quant_insert_qkeras(g, &none, &out) == DT_ERR_ARGUMENT);
     cr_assert(strstr(dt_last_error(), "no layer 'nobody'") != NULL, "%s", dt_last_error());
+    cr_assert(dt_quant_insert_qkeras(g, &beyond, &out) == DT_ERR_ARGUMENT);
+    cr_assert(strstr(dt_last_error(), "w4a17 for 'dense'") != NULL, "%s", dt_last_error());
     cr_assert(out == NULL);
     dt_graph_destroy(g);
 }
