@@ -27,7 +27,8 @@ typedef enum {
     DT_STREAM_SYNTHETIC,
     DT_STREAM_ROUND,
     DT_STREAM_AFFINE,
-    DT_STREAM_COLOUR
+    DT_STREAM_COLOUR,
+    DT_STREAM_SEARCH
 } dt_stream;
 
 typedef struct {

@@ -36,6 +36,7 @@
 #include "qcaps.h"
 #include "quantize.h"
 #include "recipe.h"
+#include "search.h"
 #include "train.h"
 
 #endif /* DT_DETENT_H */
