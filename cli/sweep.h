@@ -44,6 +44,8 @@ typedef struct {
  * calls sweep_free. */
 DT_MUST_CHECK dt_status sweep_read(const char *path, sweep *out);
 void sweep_free(sweep *s);
+/* Checks an object of options of `detent train` and their values. DT_ERR_FORMAT names path, where and the option. */
+DT_MUST_CHECK dt_status sweep_check_options(const char *path, const char *where, const cJSON *object);
 /* Writes the value of an option, as the command line has it, to text. */
 void sweep_value(const cJSON *value, char *text, size_t bytes);
 

@@ -84,7 +84,7 @@ static dt_status check_option(const cJSON *value, const char *name)
     return check_value(row, value);
 }
 
-static dt_status check_object(const char *path, const char *where, const cJSON *object)
+dt_status sweep_check_options(const char *path, const char *where, const cJSON *object)
 {
     const cJSON *item;
 
@@ -240,10 +240,10 @@ static dt_status read_parts(const char *path, sweep *s)
     s->options = cJSON_GetObjectItemCaseSensitive(s->file, "options");
     DT_CHECK(runs || grid, DT_ERR_FORMAT, "%s: it has neither \"runs\" nor \"grid\", so there is nothing to sweep",
              path);
-    if (s->options) DT_TRY(check_object(path, "options", s->options));
+    if (s->options) DT_TRY(sweep_check_options(path, "options", s->options));
     DT_CHECK(!runs || (cJSON_IsArray(runs) && cJSON_GetArraySize(runs) > 0), DT_ERR_FORMAT,
              "%s: runs is no list of objects", path);
-    cJSON_ArrayForEach(run, runs) DT_TRY(check_object(path, "runs", run));
+    cJSON_ArrayForEach(run, runs) DT_TRY(sweep_check_options(path, "runs", run));
     if (grid) DT_TRY(check_grid(path, grid));
     DT_TRY(find_axes(path, s, runs, grid));
     return make_runs(path, s, runs, grid);
