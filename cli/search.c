@@ -1,13 +1,17 @@
 /*
  * search.c - `detent search`: finds few bits for the weights, activations and routing of a trained capsule network, by
- *            Q-CapsNets; or with --plan only the weight bits that a memory budget allots.
+ *            Q-CapsNets; or with --plan only the weight bits that a memory budget allots. search_bits.c has the other
+ *            method.
  *
  * The images by which the search decides calibrate the scales too. Each network that is found is saved, as
  * BASE_quantized_satisfied.safetensors, .._memory or .._accuracy, before it is measured on the test set.
  */
 #include "search.h"
 
+#include "search_bits.h"
+
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,19 +40,53 @@ static int on_images(void *user, int64_t done, int64_t total)
     return progress_tick(&r->task, done, total);
 }
 
+/* The bits of a trial as the log has them: weights, activations, routing of each layer. */
+static void values_of(const dt_qcaps_shape *shape, const dt_qcaps_bits *bits, int *value)
+{
+    for (int l = 0; l < shape->n_layers; l++) {
+        value[l] = bits->weight[l];
+        value[shape->n_layers + l] = bits->activation[l];
+        value[2 * shape->n_layers + l] = bits->routing[l];
+    }
+}
+
+/* A trial of a search that was stopped has been logged with its number; it is the same one, or the log is another
+ * search's. */
+static int on_known(void *user, int trial, const dt_qcaps_bits *bits, double *accuracy)
+{
+    const search *r = user;
+    int value[QCAPS_VALUES];
+
+    values_of(&r->shape, bits, value);
+    const trial_row *row = trial <= r->log.n ? &r->log.row[trial - 1] : trial_log_find(&r->log, value);
+    if (!row || memcmp(row->value, value, (size_t)r->log.n_values * sizeof *value) != 0) return 0;
+    if (trial > r->log.n && r->opt.rounding == DT_ROUND_STOCHASTIC) return 0; /* it draws anew */
+    *accuracy = row->accuracy;
+    return 1;
+}
+
 static int on_trial(void *user, const dt_qcaps_trial *t)
 {
     search *r = user;
     char next[VALUE_BYTES];
+    int value[QCAPS_VALUES];
+    dt_qcaps_cost cost;
+    trial_row row = { .trial = t->trial, .value = value, .accuracy = t->accuracy, .score = NAN };
 
     progress_wipe(&r->bar);
+    values_of(&r->shape, &t->bits, value);
+    dt_qcaps_cost_of(&r->shape, &r->opt, &t->bits, &cost);
+    snprintf(row.step, sizeof row.step, "%s", t->step);
+    row.size = cost.memory_mib;
+    row.seconds = clock_seconds() - r->task.begin;
+    if (t->trial > r->log.n) r->log_status = trial_log_add(&r->log, &row);
     if (r->s->json)
         cJSON_AddItemToArray(r->trials, trial_json(r, t));
     else
-        report_trial(r, t, clock_seconds() - r->task.begin);
+        report_trial(r, t, t->trial <= r->log.n ? &r->log.row[t->trial - 1] : &row);
     snprintf(next, sizeof next, "trial %d", t->trial + 1);
     now_comes(r, next);
-    return interrupt_requested();
+    return interrupt_requested() || r->log_status != DT_OK;
 }
 
 static dt_status measure(search *r, dt_model *m, const char *what, double *accuracy)
@@ -199,7 +237,9 @@ static dt_status begin_report(search *r)
 
 static dt_status find(search *r)
 {
-    const dt_qcaps_watch watch = { .trial = on_trial, .images = { .tick = on_images, .user = r }, .user = r };
+    const dt_qcaps_watch watch = {
+        .trial = on_trial, .known = on_known, .images = { .tick = on_images, .user = r }, .user = r
+    };
 
     interrupt_install();
     progress_begin(&r->bar, 0);
@@ -208,7 +248,9 @@ static dt_status find(search *r)
     now_comes(r, "full precision");
     const dt_status status = dt_qcaps_search(r->o.model, r->tune, &r->opt, &watch, &r->result);
     progress_wipe(&r->bar);
+    DT_TRY(r->log_status);
     DT_TRY(status);
+    DT_TRY(trial_log_write_tables(&r->log));
     DT_TRY(measure(r, r->o.model, "full precision", &r->full_test_accuracy));
     DT_TRY(make_network(r, "satisfied", &r->result.satisfied));
     DT_TRY(make_network(r, "memory", &r->result.memory));
@@ -216,17 +258,52 @@ static dt_status find(search *r)
     return DT_OK;
 }
 
-static dt_status search_bits(const settings *s)
+/* What a search is: with other values it is another one. */
+static cJSON *key_of(const search *r)
+{
+    cJSON *out = search_options_json(r);
+
+    cJSON_AddStringToObject(out, "network", r->s->checkpoint);
+    cJSON_AddNumberToObject(out, "tune_images", (double)r->n_tune);
+    cJSON_AddNumberToObject(out, "seed", (double)r->s->seed);
+    return out;
+}
+
+static dt_status open_log(search *r)
+{
+    static const char *const roles[] = { "weights", "activations", "routing" };
+    static char text[QCAPS_VALUES][DT_NAME_MAX + VALUE_BYTES];
+    const char *name[QCAPS_VALUES];
+    char base[PATH_BYTES];
+    int n = 0;
+
+    DT_TRY(base_of(r->s, base));
+    strcat(base, "_"); /* base_of leaves room */
+    for (int role = 0; role < 3; role++) {
+        for (int l = 0; l < r->shape.n_layers; l++, n++) {
+            snprintf(text[n], sizeof text[n], "%s_%s", r->shape.layer[l].name, roles[role]);
+            name[n] = text[n];
+        }
+    }
+    cJSON *key = key_of(r);
+    const dt_status status = trial_log_open(base, key, name, n, r->s->resume, &r->log);
+    cJSON_Delete(key);
+    return status;
+}
+
+static dt_status search_capsules(const settings *s)
 {
     search r = { .s = s, .opt = s->qcaps };
 
     r.opt.cache_bytes = s->cache_mib << 20;
     dt_status status = open_all(&r);
+    if (status == DT_OK) status = open_log(&r);
     if (status == DT_OK) status = begin_report(&r);
     if (status == DT_OK) status = find(&r);
     if (status == DT_OK && s->json) status = report_search_json(&r);
     if (status == DT_OK && !s->json) report_search_end(&r);
     cJSON_Delete(r.trials);
+    trial_log_close(&r.log);
     session_close(&r.o);
     return status;
 }
@@ -268,5 +345,6 @@ static dt_status plan_bits(const settings *s)
 dt_status search_run(const settings *s, int *exit_code)
 {
     *exit_code = EXIT_GOOD;
-    return s->plan ? plan_bits(s) : search_bits(s);
+    if (s->method == METHOD_BITS) return search_bits_run(s, exit_code);
+    return s->plan ? plan_bits(s) : search_capsules(s);
 }

@@ -4,9 +4,9 @@
 #ifndef DT_SEARCH_H
 #define DT_SEARCH_H
 
-#include "cli.h"
+#include "trials.h"
 
-enum { MAX_OUTCOMES = 3 };
+enum { MAX_OUTCOMES = 3, QCAPS_VALUES = 3 * DT_QCAPS_LAYERS };
 
 /* An outcome of the search, as a network. */
 typedef struct {
@@ -30,7 +30,9 @@ typedef struct {
     char what[VALUE_BYTES]; /* text of task.what */
     int in_full_precision;  /* 1 until trial 1 begins */
     int64_t n_done;         /* images that the running evaluation has done */
-    cJSON *trials;          /* owned; the trials so far, for --json; else NULL */
+    trial_log log;
+    dt_status log_status; /* of what was logged last */
+    cJSON *trials;        /* owned; the trials so far, for --json; else NULL */
 
     dt_qcaps_result result;
     double full_test_accuracy; /* 0..1 */
@@ -42,8 +44,10 @@ typedef struct {
 
 /* Prints what is searched. If trained_on_tune is 1, it warns that the network was trained on the images that decide. */
 void report_search_begin(const search *r, int trained_on_tune);
-/* Prints the line of a trial. */
-void report_trial(const search *r, const dt_qcaps_trial *t, double seconds);
+/* Prints the line of a trial, which is `row` of the log. */
+void report_trial(const search *r, const dt_qcaps_trial *t, const trial_row *row);
+/* Makes a JSON object of the search's options. */
+cJSON *search_options_json(const search *r);
 /* Prints the networks that were found. */
 void report_search_end(const search *r);
 /* Prints the bits of --plan and their cost. */

@@ -69,10 +69,19 @@ static void print_bits_meaning(const settings *s)
     if (s->qcaps.published) printf("bits are those after the point; with the sign a word has one more\n");
 }
 
+static trial_table table_of(const search *r)
+{
+    const int width = bits_width(&r->shape);
+
+    return (trial_table){ .text = { { "weights", width }, { "activations", width }, { "routing", width } },
+                          .n_texts = 3,
+                          .size = { unit_of(r->s), 8 } };
+}
+
 void report_search_begin(const search *r, int trained_on_tune)
 {
     const settings *s = r->s;
-    const int width = bits_width(&r->shape);
+    const trial_table table = table_of(r);
     const int64_t n_weights = weights_of(&r->shape);
 
     printf("model      %s: %s weights, %.2f %s\n", text_network(r->o.model).s, text_count(n_weights).s,
@@ -89,19 +98,20 @@ void report_search_begin(const search *r, int trained_on_tune)
         printf("note: the network was trained on these images; --tune-on test or train with --val-size for a fair "
                "choice\n");
     }
-    printf("%-4s %5s  %-*s %-*s %-*s %9s %8s %8s\n", "step", "trial", width, "weights", width, "activations", width,
-           "routing", "accuracy", unit_of(s), "seconds");
+    trial_table_head(&table);
 }
 
-void report_trial(const search *r, const dt_qcaps_trial *t, double seconds)
+void report_trial(const search *r, const dt_qcaps_trial *t, const trial_row *row)
 {
-    const int width = bits_width(&r->shape);
+    const trial_table table = table_of(r);
     const bits_text bits = text_bits(&r->shape, &t->bits);
+    const char *const texts[] = { bits.weight, bits.activation, bits.routing };
     dt_qcaps_cost cost;
+    short_text size;
 
     dt_qcaps_cost_of(&r->shape, &r->opt, &t->bits, &cost);
-    printf("%-4s %5d  %-*s %-*s %-*s %7.2f %% %8.3f %8.1f\n", t->step, t->trial, width, bits.weight, width,
-           bits.activation, width, bits.routing, t->accuracy, memory_in_unit(r->s, &cost), seconds);
+    snprintf(size.s, sizeof size.s, "%.3f", memory_in_unit(r->s, &cost));
+    trial_table_line(&table, row, texts, size.s, 0);
 }
 
 static void print_found(const search *r, const found_network *f)
@@ -184,6 +194,14 @@ static void add_search_options(cJSON *object, const settings *s, const dt_model 
     cJSON_AddRawToObject(object, "accuracy_tolerance", text_float(s->qcaps.accuracy_tolerance).s);
     cJSON_AddStringToObject(object, "dataset", session_dataset(s, m));
     cJSON_AddStringToObject(object, "tune_on", tune_words[s->tune_on]);
+}
+
+cJSON *search_options_json(const search *r)
+{
+    cJSON *out = cJSON_CreateObject();
+
+    add_search_options(out, r->s, r->o.model);
+    return out;
 }
 
 cJSON *trial_json(const search *r, const dt_qcaps_trial *t)

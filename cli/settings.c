@@ -40,7 +40,8 @@ static const char *const normalize_words[] = { "channel", "mean-image", NULL }; 
 const char *const engine_words[] = { "grid", "program", "array", NULL };
 const char *const style_words[] = { "qdq", "qcdq", "qonnx", "float", NULL }; /* dt_onnx_style, STYLE_FLOAT */
 const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", "tflite", "onnx", NULL };
-const char *const method_words[] = { "qcapsnets", NULL };
+const char *const method_words[] = { "qcapsnets", "bits", NULL };               /* search_method */
+const char *const tuner_words[] = { "random", "tpe", "gp", "greedy", NULL }; /* dt_tuner_mode */
 const char *const tune_words[] = { "val", "test", NULL };           /* in the order of tune_kind */
 const char *const compat_words[] = { "corrected", "master", NULL }; /* of dt_qcaps_options.published */
 
@@ -274,7 +275,28 @@ static const option_row last_rows[] = {
       .about = "Activations that a processing element takes at once; 2 needs 2-bit codes, auto takes 2 where they are" },
 
     { "method", KIND_WORD, AT(method), SEARCH_OPTION, .unit = "NAME", .words = method_words,
-      .about = "How to search" },
+      .about = "How to search: Q-CapsNets, for capsule networks that are not trained again; or bits of each layer, for any "
+               "network, in trials that train" },
+    { "space", KIND_TEXT, AT(space), SEARCH_OPTION, .unit = "FILE",
+      .about = "Bits: JSON with options of 'detent train', candidates, limits and goal; docs/SEARCH.md. Without it weights and "
+               "activations have 2, 3, 4, 6 or 8 bits" },
+    { "mode", KIND_WORD, AT(tuner), SEARCH_OPTION, .unit = "NAME", .words = tuner_words,
+      .about = "Bits: how the next trial is chosen; greedy takes bits from one layer after another, the least sensitive first" },
+    { "max-trials", KIND_INT, AT(max_trials), SEARCH_OPTION, .unit = "N", .min = 1, .max = 100000,
+      .about = "Bits: trials in all, of blocks in each that has a large share of the network" },
+    { "epochs", KIND_INT, AT(trial_epochs), SEARCH_OPTION, .unit = "N", .min = 1, .max = 100000,
+      .about = "Bits: epochs of a trial; the winner has those of the file's options" },
+    { "patience", KIND_INT, AT(trial_patience), SEARCH_OPTION, .unit = "EPOCHS", .min = 0, .max = 100000,
+      .special = "auto", .special_value = -1,
+      .about = "Bits: a trial ends when so many epochs have ended without a new best; auto: a fifth of them, at most 20" },
+    { "stop-after", KIND_INT, AT(search_patience), SEARCH_OPTION, .unit = "TRIALS", .min = 0, .max = 100000,
+      .about = "Bits: the search ends when so many trials have ended without a new best; 0 does not" },
+    { "uniform", FLAG, .offset = AT(uniform), SEARCH_OPTION,
+      .about = "Bits: the first trials have one number of bits in all layers, and a table compares them with the others" },
+    { "jobs", KIND_INT, AT(jobs), SEARCH_OPTION, .unit = "N", .min = 1, .max = 256,
+      .about = "Bits: trials at once; a trial is chosen when that of N before it is known" },
+    { "resume", FLAG, .offset = AT(resume), SEARCH_OPTION,
+      .about = "Go on with a search that was stopped, with the same options" },
     { "memory-budget", KIND_FLOAT, AT(qcaps.memory_budget), SEARCH_OPTION, .unit = "MIB", .min = 0.001, .max = 1e6,
       .about = "Memory that the weights may take; with --compat master in MB of 8,000,000 bits" },
     { "accuracy-tolerance", KIND_FLOAT, AT(qcaps.accuracy_tolerance), SEARCH_OPTION, .unit = "PERCENT",
@@ -285,7 +307,7 @@ static const option_row last_rows[] = {
     { "compat", KIND_WORD, AT(qcaps.published), SEARCH_OPTION, .unit = "NAME", .words = compat_words,
       .about = "Formats and search: the authors' corrected ones, or those of the published code, quirks and all" },
     { "plan", FLAG, .offset = AT(plan), SEARCH_OPTION,
-      .about = "Only allot weight bits to the budget, for --checkpoint or --model; needs no images" },
+      .about = "Only allot weight bits to the budget, or print the space, for --checkpoint or --model; needs no images" },
     { "tune-on", KIND_WORD, AT(tune_on), SEARCH_OPTION, .unit = "NAME", .words = tune_words,
       .about = "Images that decide: val, training images held out (--val-size), or the test set, as published" },
     { "val-size", KIND_INT64, AT(tune_size), SEARCH_OPTION, .unit = "IMAGES", .min = 1, .max = MAX_COUNT,
@@ -294,8 +316,8 @@ static const option_row last_rows[] = {
       .about = "Images evaluated at once" },
     { "cache", KIND_INT64, AT(cache_mib), SEARCH_OPTION, .unit = "MIB", .min = 0, .max = 1e6,
       .about = "Memory of the device for activations kept between trials" },
-    { "out", KIND_TEXT, AT(out), SEARCH_OPTION, .unit = "BASE",
-      .about = "Networks found become BASE_quantized_satisfied.safetensors, .._memory, .._accuracy; without it BASE is "
+    { "out", KIND_TEXT, AT(out), SEARCH_OPTION, .unit = "BASE|DIR",
+      .about = "Bits: the search's folder (needed). Q-CapsNets: networks found become BASE_quantized_satisfied.safetensors, .._memory, .._accuracy; without it BASE is "
                "the checkpoint's name" },
 
     { "grid", KIND_TEXT, AT(grid), FOR_SWEEP, 4, .unit = "FILE",

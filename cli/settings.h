@@ -124,6 +124,14 @@ typedef struct {
     int64_t cache_mib;
     int64_t tune_size; /* validation images by which the search decides */
 
+    const char *space; /* the file of a mixed-precision search; NULL: none */
+    int tuner;         /* index into tuner_words */
+    int max_trials;
+    int trial_epochs;
+    int trial_patience;  /* epochs without a new best after which a trial ends; -1: a fifth of its epochs, at most 20 */
+    int search_patience; /* trials without a new best after which the search ends; 0: it does not */
+    int uniform;         /* 1: trials begin with networks of one number of bits */
+
     const char *grid; /* the file of a sweep; NULL: none */
     int jobs, gpus;   /* of a sweep: runs at once; GPUs that they share, -1: all of this machine's */
     int sweep_index;  /* the one run to make; -1: all */
@@ -146,6 +154,8 @@ typedef enum {
     EXPORT_TFLITE,
     EXPORT_ONNX
 } export_kind;
+typedef enum { METHOD_QCAPSNETS, METHOD_BITS } search_method;
+enum { TUNER_GRADIENT = DT_TUNER_GREEDY + 1 };
 typedef enum { TUNE_ON_VALIDATION, TUNE_ON_TEST } tune_kind;
 
 typedef enum {
@@ -190,7 +200,7 @@ void option_rows_make(void);
 extern const char *const device_words[], *const engine_words[], *const export_words[], *const style_words[];
 
 enum { STYLE_FLOAT = DT_ONNX_QONNX + 1 };
-extern const char *const method_words[], *const tune_words[], *const compat_words[];
+extern const char *const method_words[], *const tuner_words[], *const tune_words[], *const compat_words[];
 
 /* Sets the defaults of all options. */
 DT_MUST_CHECK dt_status settings_default(settings *out);

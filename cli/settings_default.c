@@ -35,6 +35,10 @@ dt_status settings_default(settings *out)
                        .top_k = 5,
                        .header_lines = DT_HEADER_OF_LAYOUT,
                        .name = "network",
+                       .max_trials = 30,
+                       .trial_epochs = 1,
+                       .trial_patience = -1,
+                       .tuner = DT_TUNER_TPE,
                        .cache_mib = 1024,
                        .tune_size = 5000 };
     DT_TRY(dt_model_config_default("vgg16", &out->model));

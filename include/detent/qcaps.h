@@ -84,6 +84,9 @@ typedef struct {
 typedef struct {
     /* Is called after each trial. A result other than 0 stops the search with DT_ERR_INTERRUPTED. */
     int (*trial)(void *user, const dt_qcaps_trial *t);
+    /* Is asked before trial number `trial` is measured; may be NULL. Returns 1 and sets *accuracy (%) if a trial with
+     * these bits has been measured before, in this search or in one that was stopped. */
+    int (*known)(void *user, int trial, const dt_qcaps_bits *bits, double *accuracy);
     dt_progress images; /* for each evaluation; tick may be NULL */
     void *user;
 } dt_qcaps_watch;

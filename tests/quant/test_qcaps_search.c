@@ -499,3 +499,106 @@ Test(qcaps_search, published_step_4A_leaves_one_iteration_alone)
     same_bits(r.satisfied.bits.activation, (const int[]){ 7, 5, 4 }, 3, "activations");
     same_bits(r.satisfied.bits.routing, (const int[]){ 0, 5, 2 }, 3, "routing");
 }
+
+/* ---- the searches of before */
+
+static uint64_t add_hash(uint64_t hash, const void *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) hash = (hash ^ ((const unsigned char *)bytes)[i]) * 1099511628211u;
+    return hash;
+}
+
+/* Step, bits and accuracy of each trial. */
+static uint64_t hash_trials(const network *net, uint64_t hash)
+{
+    for (int i = 0; i < net->n_trials; i++) {
+        const dt_qcaps_trial *t = &net->trial[i];
+        hash = add_hash(hash, t->step, strlen(t->step));
+        hash = add_hash(hash, &t->bits, sizeof t->bits);
+        hash = add_hash(hash, &t->accuracy, sizeof t->accuracy);
+    }
+    return hash;
+}
+
+/* Search i of those below. Accuracies fall with bits, and by a little without any order. */
+static dt_qcaps_result search_of_before(int i, network *net)
+{
+    draws d = { .seed = 100 + (uint64_t)i };
+    const int shape = i % N_SHAPES;
+    *net = (network){ .good = 99.0, .bad = 60.0, .weight_from = 9, .weight_slope = 0.01 * draw(&d, 9) };
+    net->activation_from = 10;
+    net->activation_slope = 0.01 * draw(&d, 9);
+    net->routing_from = 8;
+    net->routing_slope = 0.01 * draw(&d, 9);
+    random_needs(net, &qcaps_shapes[shape], &d);
+    const dt_qcaps_options o = options(2.0f + (float)draw(&d, 8), 0.1f * (float)(1 + draw(&d, 40)));
+    return searched(shape, &o, net, 99.0);
+}
+
+/* All trials of 60 searches, as they were before searches had a log. */
+Test(qcaps_search, trials_are_those_of_before)
+{
+    static network net;
+    uint64_t hash = 14695981039346656037u;
+    int n_trials = 0;
+    for (int i = 0; i < 60; i++) {
+        search_of_before(i, &net);
+        hash = hash_trials(&net, hash);
+        n_trials += net.n_trials;
+    }
+    cr_assert(n_trials == 1483 && hash == 9517096161633340267u, "%d trials, hash %llu", n_trials,
+              (unsigned long long)hash);
+}
+
+/* What a search that was stopped had measured. */
+typedef struct {
+    network *net;
+    const network *before;
+    int n_known;
+} stopped_search;
+
+static dt_status measure_again(void *user, const dt_qcaps_bits *b, double *accuracy)
+{
+    return measure(((stopped_search *)user)->net, b, accuracy);
+}
+
+static int trial_again(void *user, const dt_qcaps_trial *t)
+{
+    return on_trial(((stopped_search *)user)->net, t);
+}
+
+static int is_known(void *user, int trial, const dt_qcaps_bits *bits, double *accuracy)
+{
+    const stopped_search *s = user;
+    if (trial > s->n_known) return 0;
+    const dt_qcaps_trial *t = &s->before->trial[trial - 1];
+    cr_assert(memcmp(&t->bits, bits, sizeof *bits) == 0, "trial %d has other bits", trial);
+    *accuracy = t->accuracy;
+    return 1;
+}
+
+/* Stopped after any trial, a search goes on to the same trials and measures none of those before. */
+Test(qcaps_search, goes_on_from_any_trial)
+{
+    static network before, net;
+    for (int i = 0; i < 6; i++) {
+        const dt_qcaps_result was = search_of_before(i, &before);
+        draws d = { .seed = 100 + (uint64_t)i };
+        (void)draw(&d, 9), (void)draw(&d, 9), (void)draw(&d, 9);
+        network unused = { 0 };
+        random_needs(&unused, &qcaps_shapes[i % N_SHAPES], &d);
+        const dt_qcaps_options o = options(2.0f + (float)draw(&d, 8), 0.1f * (float)(1 + draw(&d, 40)));
+        for (int n = 0; n <= was.n_trials; n++) {
+            net = before;
+            net.n_trials = net.n_measured = 0;
+            stopped_search s = { &net, &before, n };
+            const dt_qcaps_judge judge = { measure_again, &s };
+            const dt_qcaps_watch watch = { .trial = trial_again, .known = is_known, .user = &s };
+            dt_qcaps_result r;
+            cr_assert(dt_qcaps_run(&qcaps_shapes[i % N_SHAPES], &o, 99.0, &judge, &watch, &r) == DT_OK);
+            cr_assert(r.n_trials == was.n_trials && net.n_measured <= was.n_trials - n, "%d measured behind %d of %d",
+                      net.n_measured, n, was.n_trials);
+            cr_assert(hash_trials(&net, 0) == hash_trials(&before, 0));
+        }
+    }
+}
