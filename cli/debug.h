@@ -53,6 +53,8 @@ DT_MUST_CHECK dt_status debug_table_read(const char *path, debug_table *out);
 DT_MUST_CHECK dt_status debug_table_write(const debug_table *t, const char *path);
 void debug_table_free(debug_table *t);
 
+/* Writes the head of such a page, up to its title. */
+void debug_page_head(FILE *to, const char *title);
 /* Writes the page of nine charts and the table of layers. n is 1 to CHART_SERIES_MOST. */
 DT_MUST_CHECK dt_status debug_page_write(const debug_table *t, int n, const char *title, const char *path);
 

@@ -113,7 +113,7 @@ static void write_index(FILE *to, const debug_table *t, int n)
     fputs("</tbody></table></div>\n", to);
 }
 
-static void write_head(FILE *to, const char *title)
+void debug_page_head(FILE *to, const char *title)
 {
     fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
           "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>",
@@ -139,7 +139,7 @@ static void write_page(FILE *to, const void *user)
     const char *names[CHART_SERIES_MOST];
 
     for (int k = 0; k < p->n; k++) names[k] = p->table[k].label;
-    write_head(to, p->title);
+    debug_page_head(to, p->title);
     fputs("<p>Errors are those of a layer's codes as reals, less the numbers of the network of reals: each is taken of "
           "one "
           "image, and shown as the mean over the images. Points tell layer and value under the pointer.</p>\n",

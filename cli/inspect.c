@@ -398,8 +398,8 @@ static dt_status check_shown(const settings *s)
              "--tensors or --diff, --graph, --cost, --debug-quant, --compare, --sensitivity: one of them, please");
     DT_CHECK(!s->csv || (has_tables && !s->compare), DT_ERR_ARGUMENT,
              "--csv %s: --debug-quant and --sensitivity have a table to write", s->csv);
-    DT_CHECK(!s->html || s->debug_quant || s->compare, DT_ERR_ARGUMENT,
-             "--html %s: --debug-quant and --compare have charts", s->html);
+    DT_CHECK(!s->html || has_tables, DT_ERR_ARGUMENT,
+             "--html %s: --debug-quant, --compare and --sensitivity have charts", s->html);
     return DT_OK;
 }
 

@@ -1,8 +1,9 @@
 /*
- * inspect_sensitivity.c - `detent inspect --sensitivity`: the scores' error if one layer alone is quantized, and if all
- *                         layers but it are.
+ * inspect_sensitivity.c - `detent inspect --sensitivity`: the scores' error if one layer alone is quantized, if all
+ * layers but it are, and what an estimate of second order says.
  */
 #include "debug.h"
+#include "svg_chart.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -38,6 +39,14 @@ static short_text bits_text(const dt_sensitivity_row *row)
     return out;
 }
 
+static short_text rise_text(double rise)
+{
+    short_text out = { "" };
+
+    if (!isnan(rise)) snprintf(out.s, sizeof out.s, "%.3g", rise);
+    return out;
+}
+
 static int widest(const dt_sensitivity *r)
 {
     int width = 5;
@@ -59,19 +68,19 @@ static void print_rows(const settings *s, const dt_model *m, const dt_sensitivit
     if (r->real.right >= 0) printf("; of reals %.2f %% are right", 100.0 * (double)r->real.right / (double)r->images);
     printf(
         "\nSNR in dB of the scores, change of the accuracy in points, predictions that are others: against the network "
-        "of reals\n\n");
-    printf("%-*s %-17s %-6s %27s %28s\n", width, "", "", "", "this layer alone", "all but this layer");
-    printf("%-*s %-17s %-6s %8s %8s %9s  %8s %8s %9s\n", width, "layer", "operator", "bits", "SNR dB", "accuracy",
-           "changed", "SNR dB", "accuracy", "changed");
+        "of reals.\nRise: what rounding the layer's weights adds to the loss, by an estimate of second order\n\n");
+    printf("%-*s %-17s %-6s %9s %27s %28s\n", width, "", "", "", "", "this layer alone", "all but this layer");
+    printf("%-*s %-17s %-6s %9s %8s %8s %9s  %8s %8s %9s\n", width, "layer", "operator", "bits", "rise", "SNR dB",
+           "accuracy", "changed", "SNR dB", "accuracy", "changed");
     for (int i = 0; i < r->n; i++) {
         const dt_sensitivity_row *row = &r->row[i];
-        printf("%-*s %-17s %-6s", width, row->name, row->op, bits_text(row).s);
+        printf("%-*s %-17s %-6s %9s", width, row->name, row->op, bits_text(row).s, rise_text(row->rise).s);
         print_error(r, &row->alone);
         printf(" ");
         print_error(r, &row->without);
         printf("\n");
     }
-    printf("%-*s %-17s %-6s", width, "all", "", "");
+    printf("%-*s %-17s %-6s %9s", width, "all", "", "", "");
     print_error(r, &r->all);
     printf("\n");
 }
@@ -100,6 +109,7 @@ static dt_status print_rows_json(const settings *s, const dt_sensitivity *r)
         cJSON_AddStringToObject(one, "op_name", r->row[i].op);
         cJSON_AddNumberToObject(one, "wbits", r->row[i].wbits);
         cJSON_AddNumberToObject(one, "abits", r->row[i].abits);
+        if (!isnan(r->row[i].rise)) cJSON_AddNumberToObject(one, "rise", r->row[i].rise);
         add_error(one, "alone", r, &r->row[i].alone);
         add_error(one, "without", r, &r->row[i].without);
         cJSON_AddItemToArray(list, one);
@@ -120,21 +130,79 @@ static void write_csv(FILE *to, const void *user)
     const dt_sensitivity *r = user;
 
     fprintf(to, "layer,op_name,wbits,abits,alone_snr_db,alone_accuracy,alone_changed,without_snr_db,without_accuracy,"
-                "without_changed\n");
+                "without_changed,rise\n");
     for (int i = 0; i < r->n; i++) {
         fprintf(to, "%s,%s,%d,%d", r->row[i].name, r->row[i].op, r->row[i].wbits, r->row[i].abits);
         write_error(to, r, &r->row[i].alone);
         write_error(to, r, &r->row[i].without);
-        fprintf(to, "\n");
+        fprintf(to, ",%s\n", isnan(r->row[i].rise) ? "" : text_double(r->row[i].rise).s);
     }
+}
+
+/* ---- the page of charts ---- */
+
+enum { CHARTS = 3 };
+
+typedef struct {
+    const dt_sensitivity *r;
+    const char *title;
+    double *y[CHARTS]; /* [n] each, owned: SNR alone, SNR without, rise */
+    const char **note; /* [n] names of the layers, owned */
+} sensitivity_page;
+
+static void write_charts(FILE *to, const void *user)
+{
+    static const char *const titles[CHARTS] = { "SNR of the scores in dB if this layer alone is quantized",
+                                                "SNR in dB if all layers but this one are",
+                                                "rise of the loss by rounding its weights, estimated" };
+    const sensitivity_page *p = user;
+
+    debug_page_head(to, p->title);
+    fputs("<p>A layer that loses much alone, or gains much when it is left real, needs more bits. Points tell their "
+          "layer under the pointer.</p>\n<div class=\"charts\">\n",
+          to);
+    for (int i = 0; i < CHARTS; i++) {
+        const chart c = { .title = titles[i],
+                          .x_title = "layer",
+                          .series = { { p->y[i], p->note, p->r->n } },
+                          .n_series = 1,
+                          .has_log_scale = i == CHARTS - 1 };
+        chart_write(to, &c);
+    }
+    fputs("</div>\n</body></html>\n", to);
+}
+
+static dt_status write_page(const settings *s, const dt_sensitivity *r)
+{
+    const size_t n = (size_t)r->n + 1;
+    sensitivity_page p = { .r = r, .title = s->checkpoint, .note = malloc(n * sizeof *p.note) };
+    int has_memory = p.note != NULL;
+    dt_status status = DT_OK;
+
+    for (int i = 0; i < CHARTS; i++) has_memory &= (p.y[i] = malloc(n * sizeof *p.y[i])) != NULL;
+    for (int i = 0; has_memory && i < r->n; i++) {
+        p.y[0][i] = r->row[i].alone.snr;
+        p.y[1][i] = r->row[i].without.snr;
+        p.y[2][i] = r->row[i].rise;
+        p.note[i] = r->row[i].name;
+    }
+    if (has_memory)
+        status = debug_file_write(s->html, write_charts, &p);
+    else
+        status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the page of %d layers", r->n);
+    for (int i = 0; i < CHARTS; i++) free(p.y[i]);
+    free(p.note);
+    return status;
 }
 
 static dt_status report(const settings *s, const dt_model *m, const dt_sensitivity *r)
 {
     if (s->csv) DT_TRY(debug_file_write(s->csv, write_csv, r)); /* whoever reads the table may close the pipe */
+    if (s->html) DT_TRY(write_page(s, r));
     if (s->json) return print_rows_json(s, r);
     print_rows(s, m, r);
     if (s->csv) printf("\n%s: %d layers\n", s->csv, r->n);
+    if (s->html) printf("\n%s: charts of %d layers\n", s->html, r->n);
     return DT_OK;
 }
 

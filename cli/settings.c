@@ -187,13 +187,14 @@ static const option_row last_rows[] = {
     { "mode", KIND_WORD, AT(debug_mode), FOR_INSPECT, 5, .unit = "MODE", .words = dt_debug_mode_names,
       .about = "Debug-quant: each layer by itself, or beside the whole network of reals, so that errors add up" },
     { "sensitivity", FLAG, .offset = AT(sensitivity), .commands = FOR_INSPECT, .group = 5,
-      .about = "Show what the scores lose if one layer alone is quantized, and if all layers but it are" },
+      .about = "Show what the scores lose if one layer alone is quantized, and if all layers but it are, and what its "
+               "rounded weights add to the loss by an estimate of second order" },
     { "compare", KIND_TEXT, AT(compare), FOR_INSPECT, 5, .unit = "A,B,..",
       .about = "Debug-quant of up to six quantized networks, side by side: checkpoints, or files of --csv" },
     { "csv", KIND_TEXT, AT(csv), FOR_INSPECT, 5, .unit = "FILE",
       .about = "Write the table of --debug-quant, in TensorFlow's columns, or of --sensitivity" },
     { "html", KIND_TEXT, AT(html), FOR_INSPECT, 5, .unit = "FILE",
-      .about = "Write the charts of --debug-quant or --compare as a page" },
+      .about = "Write the charts of --debug-quant, --compare or --sensitivity as a page" },
     { "to", KIND_WORD, AT(target), FOR_EXPORT, 5, .unit = "KIND", .words = export_words,
       .about = "Integer program (.safetensors), vectors for RTL, C, the codes of a network that 'detent search' has "
                "quantized (.safetensors); of one that 'detent quantize' has, the QKeras-Mod notebook's tables (csv); of it, and "

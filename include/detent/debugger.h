@@ -62,9 +62,13 @@ typedef struct {
 
 /* One layer of a network with affine quantizers. */
 typedef struct {
-    const char *op;         /* TensorFlow Lite's name of the operator; "QUANTIZE" of the image */
-    char *name;             /* of the node with which it begins; the image's; owned */
-    int wbits, abits;       /* bits of its weights, and of what it gives; 0: it has no such quantizer */
+    const char *op;   /* TensorFlow Lite's name of the operator; "QUANTIZE" of the image */
+    char *name;       /* of the node with which it begins; the image's; owned */
+    int wbits, abits; /* bits of its weights, and of what it gives; 0: it has no such quantizer */
+    /* Second-order estimate of the loss that rounding the layer's weights adds: half the sum of (g d)^2, where d is a
+     * weight's rounding error and g^2 the mean square of its gradient over the images, with which the Hessian's
+     * diagonal is estimated. NaN: the classes are unknown, or the layer has no weights. */
+    double rise;
     dt_score_error alone;   /* of the network in which this layer alone is quantized: its weights and what it gives */
     dt_score_error without; /* of the network in which all layers but this one are */
 } dt_sensitivity_row;

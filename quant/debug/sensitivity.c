@@ -7,12 +7,15 @@
  *
  *   snr = 10 log10(sum x^2 / sum (x' - x)^2), over all scores x of the network of reals and x' of the other
  *
+ * rise.c has the estimate of second order.
+ *
  * Interface: include/detent/debugger.h.  Tests: tests/quant/test_sensitivity.c.
  */
 #include "../../core/train/model.h"
 #include "../fold_train.h"
 #include "../select_quant.h"
 #include "layer_words.h"
+#include "rise.h"
 
 #include "detent/debugger.h"
 
@@ -20,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NOBODY = -1 };
+enum { NOBODY = -1, RISE_IMAGES = 64 /* each has a backward pass */ };
 
 typedef struct {
     dt_model *model; /* whose context and origin the others have */
@@ -174,12 +177,55 @@ static dt_status sense(sensing *s, const char *layer, int with, dt_score_error *
     return DT_OK;
 }
 
+/* ---- second order ---- */
+
+static void add_rises(const sensing *s, const double *rise, dt_sensitivity *out)
+{
+    for (int i = 0; i < s->graph->n_nodes; i++) {
+        if (isnan(rise[i])) continue;
+        for (int r = 0; r < out->n; r++) {
+            dt_sensitivity_row *row = &out->row[r];
+            if (strcmp(row->name, dt_graph_name(s->graph, s->owner[i])) != 0) continue;
+            row->rise = (isnan(row->rise) ? 0.0 : row->rise) + rise[i];
+        }
+    }
+}
+
+static dt_status estimate_with(const sensing *s, double *rise, dt_sensitivity *out)
+{
+    const int64_t n = s->images->n < RISE_IMAGES ? s->images->n : RISE_IMAGES;
+    dt_graph *g;
+    dt_model *m;
+
+    DT_TRY(dt_quant_select(s->graph, NULL, &g));
+    DT_TRY(dt_model_open(s->model->ctx, g, &m));
+    m->origin = s->model->origin;
+    const dt_status status = dt_estimate_rise(s->graph, m, s->images->dataset, s->images->first, n, rise);
+    dt_model_destroy(m);
+    DT_TRY(status);
+    add_rises(s, rise, out);
+    return DT_OK;
+}
+
+/* Of images with labels, which a data set has. */
+static dt_status estimate_rises(const sensing *s, dt_sensitivity *out)
+{
+    for (int i = 0; i < out->n; i++) out->row[i].rise = NAN;
+    if (!s->labels || !s->images->dataset) return DT_OK;
+    double *rise = malloc(((size_t)s->graph->n_nodes + 1) * sizeof *rise);
+    DT_CHECK(rise, DT_ERR_MEMORY, "no memory for estimates of %d nodes", s->graph->n_nodes);
+    const dt_status status = estimate_with(s, rise, out);
+    free(rise);
+    return status;
+}
+
 static dt_status sense_all(sensing *s, dt_sensitivity *out)
 {
     find_owners(s);
     for (int i = 0; i < s->graph->n_nodes; i++) {
         if (s->owner[i] >= 0) DT_TRY(add_quantizer(s, i, out));
     }
+    DT_TRY(estimate_rises(s, out));
     s->total = (2 * out->n + 2) * s->images->n;
     DT_TRY(run(s, NULL, s->real));
     out->real = error_of(s, s->real);

@@ -90,10 +90,13 @@ has err "short.csv: line 2 has 11 cells, and the first 12"
 
 # ---- sensitivity
 
-expect "what each layer costs" 0 inspect --sensitivity --checkpoint q4.safetensors --images 20 --csv s.csv
+expect "what each layer costs" 0 inspect --sensitivity --checkpoint q4.safetensors --images 20 --csv s.csv --html s.html
 has out "^image .* QUANTIZE .* a4 "
 has out "^all  "
-has s.csv "^layer,op_name,wbits,abits,alone_snr_db,alone_accuracy,alone_changed,without_snr_db,without_accuracy,without_changed$"
+has s.csv "^layer,op_name,wbits,abits,alone_snr_db,alone_accuracy,alone_changed,without_snr_db,without_accuracy,without_changed,rise$"
+has out "^layer .* rise  *SNR dB"
+is "... three charts" "$(grep -c "<svg" s.html)" -eq 3
+is "... an estimate for each layer with weights" "$(awk -F, 'NR > 1 && $3 > 0 && $11 == ""' s.csv | wc -l)" -eq 0
 expect "... as JSON" 0 inspect --sensitivity --checkpoint q4.safetensors --images 20 --json
 json "... which is JSON" out
 expect "of integers" 1 inspect --sensitivity --checkpoint q8.tflite --images 20
@@ -105,6 +108,6 @@ expect "two things at once" 2 inspect --tensors --sensitivity --checkpoint q8.sa
 has err "one of them, please"
 expect "a table of nothing" 2 inspect --checkpoint q8.safetensors --csv x.csv
 has err "csv x.csv: --debug-quant and --sensitivity have a table to write"
-expect "charts of nothing" 2 inspect --sensitivity --checkpoint q8.safetensors --html x.html
-has err "html x.html: --debug-quant and --compare have charts"
+expect "charts of nothing" 2 inspect --cost --checkpoint q8.safetensors --html x.html
+has err "html x.html: --debug-quant, --compare and --sensitivity have charts"
 finish

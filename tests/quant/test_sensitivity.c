@@ -111,6 +111,105 @@ Test(sensitivity, finds_the_layer_that_costs_the_scores)
     free(images);
 }
 
+/* ---- second order */
+
+/* What the classifier reads of each image, and the softmax of its scores. */
+typedef struct {
+    float x[IMAGES][DEBUGGED_FILTERS];
+    double p[IMAGES][CLASSES];
+} classified;
+
+static int is_flat(void *user, const char *name)
+{
+    (void)user;
+    return strcmp(name, "flat") == 0;
+}
+
+static dt_status keep_flat(void *user, const dt_value_batch *v)
+{
+    classified *c = user;
+    cr_assert(v->n_scale == 0 && v->dim[1] == DEBUGGED_FILTERS);
+    memcpy(c->x[v->first], v->values, (size_t)v->dim[0] * sizeof c->x[0]);
+    return DT_OK;
+}
+
+static void classify(dt_model *real, const dt_dataset *d, classified *c)
+{
+    float scores[IMAGES * CLASSES];
+    const dt_prediction how = { .dataset = d, .n = IMAGES, .look = keep_flat, .wants = is_flat, .user = c };
+    MUST(dt_predict(real, &how, scores));
+    for (int i = 0; i < IMAGES; i++) {
+        double sum = 0.0;
+        for (int k = 0; k < CLASSES; k++) sum += exp((double)scores[i * CLASSES + k]);
+        for (int k = 0; k < CLASSES; k++) c->p[i][k] = exp((double)scores[i * CLASSES + k]) / sum;
+    }
+}
+
+/* dL/dw of class k and input j of a linear layer is (p_k - [k is the label]) x_j. Each class has a scale: its largest
+ * weight has the code 3. */
+static double rise_of_classifier(dt_model *real, const classified *c, const int32_t *labels)
+{
+    float w[CLASSES * DEBUGGED_FILTERS];
+    double rise = 0.0;
+    MUST(dt_model_read(real, dt_model_find(real, "classifier.weight"), w));
+    for (int k = 0; k < CLASSES; k++) {
+        double most = 0.0;
+        for (int j = 0; j < DEBUGGED_FILTERS; j++) most = fmax(most, fabs((double)w[k * DEBUGGED_FILTERS + j]));
+        for (int j = 0; j < DEBUGGED_FILTERS; j++) {
+            const double is = (double)w[k * DEBUGGED_FILTERS + j], error = round(is / (most / 3)) * (most / 3) - is;
+            for (int i = 0; i < IMAGES; i++) {
+                const double g = (c->p[i][k] - (labels[i] == k)) * (double)c->x[i][j];
+                rise += 0.5 * g * g * error * error / IMAGES;
+            }
+        }
+    }
+    return rise;
+}
+
+Test(sensitivity, estimates_what_rounded_weights_add_to_the_loss)
+{
+    static classified c;
+    dt_context *ctx = debugged_context();
+    dt_model *q = debugged_model(ctx, 3), *real;
+    float *images = drawn_images(IMAGES, DEBUGGED_IMAGE);
+    int32_t labels[IMAGES];
+    dt_dataset *d;
+    dt_sensitivity *s;
+    for (int i = 0; i < IMAGES; i++) labels[i] = i % CLASSES;
+    const dt_images in_memory = { .name = "drawn",
+                                  .reals = images,
+                                  .labels = labels,
+                                  .n = IMAGES,
+                                  .height = DEBUGGED_SIDE,
+                                  .width = DEBUGGED_SIDE,
+                                  .channels = DEBUGGED_CHANNELS,
+                                  .n_classes = CLASSES,
+                                  .std = { 1, 1, 1 } };
+    MUST(dt_dataset_from_memory(&in_memory, &d));
+    const dt_prediction how = { .dataset = d, .n = IMAGES };
+
+    MUST(dt_quantized_real(q, &real));
+    classify(real, d, &c);
+    const double want = rise_of_classifier(real, &c, labels);
+    MUST(dt_quantized_sensitivity(q, &how, labels, &s));
+    const double is = s->row[ROWS - 1].rise;
+    /* gradients of the classifier are of f32 sums, and its backward in mixed precision has bf16 operands: 2^-8 each */
+    cr_assert(want > 0.0 && fabs(is - want) < 0.02 * want, "%g, expected %g", is, want);
+    cr_assert(isnan(s->row[0].rise) && isnan(s->row[3].rise), "no weights");
+    cr_assert(s->row[1].rise > 0.0 && s->row[2].rise > 0.0);
+    dt_sensitivity_destroy(s);
+
+    const dt_prediction loose = { .normalised = images, .n = IMAGES };
+    MUST(dt_quantized_sensitivity(q, &loose, labels, &s));
+    cr_assert(isnan(s->row[1].rise), "images without a data set have no estimate");
+    dt_sensitivity_destroy(s);
+    dt_dataset_close(d);
+    dt_model_destroy(real);
+    dt_model_destroy(q);
+    dt_context_destroy(ctx);
+    free(images);
+}
+
 Test(sensitivity, refuses_a_network_of_reals)
 {
     dt_context *ctx = debugged_context();
