@@ -64,6 +64,7 @@ static cJSON *key_of(const search_work *w)
     cJSON_AddBoolToObject(out, "uniform", w->s->uniform);
     cJSON_AddStringToObject(out, "network", w->s->checkpoint ? w->s->checkpoint : w->s->model.name);
     cJSON_AddItemToObject(out, "space", cJSON_Duplicate(w->p.file, 1));
+    if (w->s->tuner == TUNER_GRADIENT) cJSON_AddNumberToObject(out, "bops", (double)w->s->bops_share);
     if (w->p.n_blocks > 0) cJSON_AddNumberToObject(out, "max_trials", w->s->max_trials); /* they are shared out */
     return out;
 }
@@ -101,8 +102,10 @@ static dt_status make_room(search_work *w)
     w->trial = calloc((size_t)w->n_max + 1, sizeof *w->trial);
     w->frozen = malloc(n * sizeof *w->frozen);
     if (w->s->tuner == DT_TUNER_GREEDY) w->order = malloc(n * sizeof *w->order);
-    DT_CHECK(w->trial && w->frozen && (w->order || w->s->tuner != DT_TUNER_GREEDY), DT_ERR_MEMORY,
-             "no memory for %d trials", w->n_max);
+    if (w->s->tuner == TUNER_GRADIENT) w->learned = malloc(n * sizeof *w->learned);
+    DT_CHECK(w->trial && w->frozen && (w->learned || w->s->tuner != TUNER_GRADIENT) &&
+                 (w->order || w->s->tuner != DT_TUNER_GREEDY),
+             DT_ERR_MEMORY, "no memory for %d trials", w->n_max);
     w->board.n = w->s->jobs;
     return DT_OK;
 }
@@ -141,6 +144,7 @@ static dt_status search(search_work *w, int *exit_code)
     interrupt_install();
     if (w->order) DT_TRY(search_order(s, &w->o, w->space, w->order));
     if (!s->json) search_print_space(&w->p, w->space);
+    if (w->learned) DT_TRY(search_learn(w));
     make_table(w);
     if (!s->json) printf("\n");
     if (!s->json) trial_table_head(&w->table);
@@ -156,6 +160,7 @@ static void close_all(search_work *w)
     free(w->trial);
     free(w->frozen);
     free(w->order);
+    free(w->learned);
     trial_log_close(&w->log);
     dt_search_space_destroy(w->space);
     search_plan_free(&w->p);

@@ -86,7 +86,7 @@ static int block_trials(const search_work *w, int block)
 /* Freezes what block `block` leaves alone: what came before is the best so far. */
 static void freeze(search_work *w, int block)
 {
-    const trial_row *best = block > 0 ? trial_log_best(&w->log, w->first) : NULL;
+    const trial_row *best = block > 0 ? trial_log_best(&w->log, w->first, w->n_taken) : NULL;
 
     for (int c = 0; c < w->space->n_choices; c++) {
         const int of = block < 0 ? block : block_of(w, c);
@@ -97,6 +97,23 @@ static void freeze(search_work *w, int block)
     }
 }
 
+/* Trial k of a search that was stopped: it is chosen once more, and must be the one that was logged. */
+static dt_status replay_trial(search_work *w, int k)
+{
+    const trial_row *row = &w->log.row[k];
+    int value[DT_SEARCH_CHOICES];
+
+    DT_TRY(search_choose(w, k));
+    if (w->is_exhausted) return DT_OK;
+    search_fill_values(w, w->trial[k].configuration, value);
+    DT_CHECK(memcmp(value, row->value, (size_t)w->log.n_values * sizeof *value) == 0, DT_ERR_FORMAT,
+             "trial %d of the log is not the one that this search chooses", k + 1);
+    w->trial[k].is_over = 1;
+    w->n_taken = k + 1;
+    if (!w->s->json) search_print_row(w, row, row == trial_log_best(&w->log, w->first, w->n_taken));
+    return DT_OK;
+}
+
 static dt_status run_block(search_work *w, int block, int n_trials)
 {
     freeze(w, block);
@@ -104,19 +121,13 @@ static dt_status run_block(search_work *w, int block, int n_trials)
     w->first = w->end;
     w->end = w->first + n_trials;
     w->is_exhausted = 0;
-    if (w->n_chosen > w->first) w->n_chosen = w->first;
-    for (int k = w->first; k < w->log.n && k < w->end; k++) { /* what a search that was stopped has logged */
-        int value[DT_SEARCH_CHOICES];
-        DT_TRY(search_choose(w, k));
-        search_fill_values(w, w->trial[k].configuration, value);
-        DT_CHECK(w->n_chosen == k + 1 &&
-                     memcmp(value, w->log.row[k].value, (size_t)w->log.n_values * sizeof *value) == 0,
-                 DT_ERR_FORMAT, "trial %d of the log is not the one that this search chooses", k + 1);
-        w->trial[k].is_over = 1;
-        if (!w->s->json) search_print_row(w, &w->log.row[k], &w->log.row[k] == trial_log_best(&w->log, w->first));
+    w->n_chosen = w->first; /* a block that lost patience may have chosen more */
+    for (int k = w->first; k < w->log.n && k < w->end; k++) {
+        if (w->is_exhausted || search_out_of_patience(w)) break;
+        DT_TRY(replay_trial(w, k));
     }
     DT_TRY(search_run_trials(w));
-    w->end = w->log.n;
+    w->end = w->n_taken;
     return DT_OK;
 }
 

@@ -13,6 +13,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { TRIAL_NAME_BYTES = 32 };
@@ -85,12 +86,19 @@ static dt_status choose_by_tuner(search_work *w, int k, int *configuration, int 
     DT_CHECK(before, DT_ERR_MEMORY, "no memory for %d trials", n);
     for (int i = 0; i < n; i++) {
         const int at = w->first + i;
-        const double score = at < w->log.n ? w->log.row[at].score : NAN;
+        const double score = at < w->n_taken ? w->log.row[at].score : NAN;
         before[i] = (dt_search_trial){ w->trial[at].configuration, at <= known ? score : NAN };
     }
     const dt_status status = dt_tuner_next(w->space, &t, before, n, configuration, is_new);
     free(before);
     return status;
+}
+
+/* What was learned is one trial, behind those of --uniform. */
+static void choose_learned(const search_work *w, int k, int *configuration, int *is_new)
+{
+    *is_new = k == w->first || search_is_uniform(w, k - 1);
+    memcpy(configuration, w->learned, (size_t)w->space->n_choices * sizeof *configuration);
 }
 
 dt_status search_choose(search_work *w, int k)
@@ -99,9 +107,12 @@ dt_status search_choose(search_work *w, int k)
     int *configuration = calloc((size_t)w->space->n_choices + 1, sizeof *configuration);
 
     DT_CHECK(configuration, DT_ERR_MEMORY, "no memory for trial %d", k + 1);
+    free(w->trial[k].configuration); /* of a block that ended before this trial */
     w->trial[k] = (trial_state){ .configuration = configuration, .accuracy = NAN };
     if (search_is_uniform(w, k))
         choose_uniform(w, k, configuration);
+    else if (w->learned)
+        choose_learned(w, k, configuration, &is_new);
     else
         DT_TRY(choose_by_tuner(w, k, configuration, &is_new));
     if (is_new)
@@ -185,7 +196,7 @@ void search_fill_values(const search_work *w, const int *configuration, int *val
 static dt_status log_trial(search_work *w, int k)
 {
     const trial_state *t = &w->trial[k];
-    const trial_row *best = trial_log_best(&w->log, w->first);
+    const trial_row *best = trial_log_best(&w->log, w->first, w->n_taken);
     int value[DT_SEARCH_CHOICES];
     dt_search_size size;
     trial_row row = { .trial = k + 1, .value = value, .accuracy = 100.0 * t->accuracy, .seconds = t->seconds };
@@ -198,6 +209,7 @@ static dt_status log_trial(search_work *w, int k)
     row.score = dt_search_score(&w->p.goal, w->maker.reference, size.total, t->accuracy);
     const int is_best = !isnan(row.score) && (!best || row.score > best->score);
     DT_TRY(trial_log_add(&w->log, &row));
+    w->n_taken++;
     progress_wipe(&w->bar);
     if (w->s->json) return DT_OK;
     search_print_row(w, &w->log.row[k], is_best);
@@ -210,22 +222,21 @@ static dt_status take_ends(search_work *w)
     job_end end;
 
     while (jobs_take_end(&w->board, &end)) DT_TRY(note_end(w, &end));
-    while (w->log.n < w->n_chosen && w->trial[w->log.n].is_over) DT_TRY(log_trial(w, w->log.n));
+    while (w->n_taken < w->n_chosen && w->trial[w->n_taken].is_over) DT_TRY(log_trial(w, w->n_taken));
     return DT_OK;
 }
 
-/* 1 if the block's trials have gone on without a new best for too long. */
-static int has_no_patience(const search_work *w)
+int search_out_of_patience(const search_work *w)
 {
-    const trial_row *best = trial_log_best(&w->log, w->first);
+    const trial_row *best = trial_log_best(&w->log, w->first, w->n_taken);
 
-    return w->s->search_patience > 0 && best && w->log.n - best->trial >= w->s->search_patience;
+    return w->s->search_patience > 0 && best && w->n_taken - best->trial >= w->s->search_patience;
 }
 
 static dt_status fill_places(search_work *w)
 {
-    for (int k = w->log.n; k < w->end; k++) {
-        const int is_known = k - w->s->jobs < w->log.n || k - w->s->jobs < w->first;
+    for (int k = w->n_taken; k < w->end; k++) {
+        const int is_known = k - w->s->jobs < w->n_taken || k - w->s->jobs < w->first;
         if (!is_known || w->is_exhausted) return DT_OK;
         if (k == w->n_chosen) DT_TRY(search_choose(w, k));
         if (k == w->n_chosen) return DT_OK; /* nothing is left */
@@ -239,16 +250,16 @@ static dt_status fill_places(search_work *w)
 
 static int is_over(const search_work *w)
 {
-    const int is_done = w->log.n == w->end || (w->is_exhausted && w->log.n == w->n_chosen);
+    const int is_done = w->n_taken >= w->end || (w->is_exhausted && w->n_taken == w->n_chosen);
 
-    return is_done || has_no_patience(w) || w->board.asked;
+    return is_done || search_out_of_patience(w) || w->board.asked;
 }
 
 static void show(search_work *w)
 {
     if (!progress_due(&w->bar)) return;
     progress_show(&w->bar, &(progress_view){ .what = "trials",
-                                             .done = w->log.n,
+                                             .done = w->n_taken,
                                              .total = w->end,
                                              .images_per_s = NAN,
                                              .loss = NAN,
@@ -275,6 +286,7 @@ dt_status search_run_trials(search_work *w)
     w->board.asked = was_asked;
     progress_wipe(&w->bar);
     DT_CHECK(!was_asked, DT_ERR_INTERRUPTED,
-             "stopped after %d trials, those that ran have saved; go on with the same command and --resume", w->log.n);
+             "stopped after %d trials, those that ran have saved; go on with the same command and --resume",
+             w->n_taken);
     return DT_OK;
 }

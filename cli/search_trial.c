@@ -61,14 +61,26 @@ static cJSON *bits_json(const trial_maker *m, const int *configuration)
     return out;
 }
 
-static dt_status write_bits(const trial_maker *m, const int *configuration, const char *path)
+/* Writes a file, and sets *is_other to 1 if there was one with another content. */
+static dt_status write_text(const char *path, const char *text, int *is_other)
+{
+    char *was;
+    size_t bytes;
+
+    DT_TRY(read_file(path, &was, &bytes));
+    *is_other |= was && strcmp(was, text) != 0;
+    free(was);
+    return dt_file_replace(path, text, strlen(text));
+}
+
+static dt_status write_bits(const trial_maker *m, const int *configuration, const char *path, int *is_other)
 {
     cJSON *object = bits_json(m, configuration);
     char *text = object ? cJSON_Print(object) : NULL;
 
     cJSON_Delete(object);
     DT_CHECK(text, DT_ERR_MEMORY, "no memory for %s", path);
-    const dt_status status = dt_file_replace(path, text, strlen(text));
+    const dt_status status = write_text(path, text, is_other);
     cJSON_free(text);
     return status;
 }
@@ -81,7 +93,7 @@ static int has_filters(const trial_maker *m)
     return 0;
 }
 
-static dt_status write_network(const trial_maker *m, const int *configuration, const char *path)
+static dt_status write_network(const trial_maker *m, const int *configuration, const char *path, int *is_other)
 {
     dt_graph *g;
     char *text = NULL;
@@ -89,7 +101,7 @@ static dt_status write_network(const trial_maker *m, const int *configuration, c
     DT_TRY(dt_search_network(m->network, m->space, configuration, &g));
     dt_status status = dt_graph_print(g, DT_GRAPH_FILE, &text);
     dt_graph_destroy(g);
-    if (status == DT_OK) status = dt_file_replace(path, text, strlen(text));
+    if (status == DT_OK) status = write_text(path, text, is_other);
     free(text);
     return status;
 }
@@ -153,7 +165,8 @@ static void add_own(const trial_maker *m, job_line *line)
     job_word(line, "--seed=%llu", (unsigned long long)s->seed);
 }
 
-static dt_status add_model(const trial_maker *m, const int *configuration, const char *dir, job_line *line)
+static dt_status add_model(const trial_maker *m, const int *configuration, const char *dir, job_line *line,
+                           int *is_other)
 {
     const int is_own = !m->p->transfer || has_filters(m) || !m->s->checkpoint;
     char path[PATH_BYTES];
@@ -163,7 +176,7 @@ static dt_status add_model(const trial_maker *m, const int *configuration, const
         return DT_OK;
     }
     DT_TRY(run_dir_path(dir, "network.json", path));
-    DT_TRY(write_network(m, configuration, path));
+    DT_TRY(write_network(m, configuration, path, is_other));
     job_word(line, "--model=%s", path);
     if (m->p->transfer && m->s->checkpoint) job_word(line, "--init=%s", m->s->checkpoint);
     return DT_OK;
@@ -182,13 +195,14 @@ dt_status search_trial_line(const trial_maker *m, const int *configuration, int 
 {
     const int is_qkeras = m->p->what.rule == DT_RULE_QKERAS;
     char path[PATH_BYTES];
+    int is_other = 0;
 
     DT_TRY(run_dir_create(dir));
     DT_TRY(run_dir_path(dir, "bits.json", path));
-    DT_TRY(write_bits(m, configuration, path));
+    DT_TRY(write_bits(m, configuration, path, &is_other));
     job_begin(line, "train");
-    job_word(line, "--resume");
-    DT_TRY(add_model(m, configuration, dir, line));
+    DT_TRY(add_model(m, configuration, dir, line, &is_other));
+    job_word(line, is_other ? "--force" : "--resume"); /* what another trial of that number left is replaced */
     job_options(line, m->p->options);
     add_own(m, line);
     job_word(line, is_qkeras ? "--wbits=8" : "--wbits=float");

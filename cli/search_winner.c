@@ -79,9 +79,9 @@ static void compare_uniform(const search_work *w)
     if (!w->s->uniform) return;
     printf("\n%-10s %14s %10s   %-6s %14s %10s %8s\n", "uniform", "size", "accuracy", "trial", "size", "accuracy",
            "gain");
-    for (int k = 0; k < w->log.n && search_is_uniform(w, k); k++) {
+    for (int k = 0; k < w->n_taken && search_is_uniform(w, k); k++) {
         const trial_row *u = &w->log.row[k], *best = NULL;
-        for (int i = 0; i < w->log.n; i++) {
+        for (int i = 0; i < w->n_taken; i++) {
             const trial_row *row = &w->log.row[i];
             if (row->step[0] == 'u' || isnan(row->accuracy) || row->size > u->size) continue;
             if (!best || row->accuracy > best->accuracy) best = row;
@@ -101,7 +101,7 @@ static dt_status report_json(const search_work *w, const trial_row *best, const 
 
     for (int c = 0; c < w->log.n_values; c++) cJSON_AddNumberToObject(values, w->log.name[c], best->value[c]);
     cJSON_AddNumberToObject(out, "trial", best->trial);
-    cJSON_AddNumberToObject(out, "trials", w->log.n);
+    cJSON_AddNumberToObject(out, "trials", w->n_taken);
     cJSON_AddNumberToObject(out, "score", best->score);
     cJSON_AddNumberToObject(out, "size", best->size);
     cJSON_AddNumberToObject(out, "reference_size", w->maker.reference);
@@ -111,7 +111,7 @@ static dt_status report_json(const search_work *w, const trial_row *best, const 
 
 dt_status search_finish(search_work *w, int *exit_code)
 {
-    const trial_row *best = trial_log_best(&w->log, w->first);
+    const trial_row *best = trial_log_best(&w->log, w->first, w->n_taken);
     sweep_run_of run = { 0 };
 
     DT_TRY(trial_log_write_tables(&w->log));

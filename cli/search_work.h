@@ -30,10 +30,13 @@ typedef struct {
     job_board board;     /* whose tasks are trials, from 0 */
     trial_state *trial;  /* [max] */
     int n_chosen, n_max; /* of these; the most that there may be */
+    int n_taken;         /* trials of the log that the search has come to: fewer than it has while one that was stopped
+                            goes through them again */
     int first;           /* trial with which the block begins */
     int end;             /* trial with which it ends */
     int block;           /* -1: there are no blocks */
     int *frozen, *order; /* [n_choices]; order is NULL where it is not needed */
+    int *learned;        /* [n_choices] the configuration of --mode gradient; NULL in other modes */
     int is_exhausted;    /* 1: nothing is left to search_choose */
     trial_table table;
     progress bar;
@@ -47,6 +50,8 @@ typedef struct {
 DT_MUST_CHECK dt_status search_choose(search_work *w, int k);
 /* Runs the trials of the block that are not in the log yet, and logs them. */
 DT_MUST_CHECK dt_status search_run_trials(search_work *w);
+/* Returns 1 if the block's trials have gone on without a new best for too long. */
+int search_out_of_patience(const search_work *w);
 /* Returns 1 if trial k is one of --uniform. */
 int search_is_uniform(const search_work *w, int k);
 /* Sets value, [n_choices], to the values of a configuration; real numbers have 0. */
@@ -63,6 +68,11 @@ void search_sort_blocks(search_work *w);
 int search_most_trials(const search_work *w);
 /* Searches block after block; without blocks all at once. */
 DT_MUST_CHECK dt_status search_run_blocks(search_work *w);
+
+/* ---- search_gradient.c ---- */
+
+/* Learns w->learned, or reads it from DIR/learned.json. */
+DT_MUST_CHECK dt_status search_learn(search_work *w);
 
 /* ---- search_winner.c ---- */
 

@@ -41,7 +41,8 @@ const char *const engine_words[] = { "grid", "program", "array", NULL };
 const char *const style_words[] = { "qdq", "qcdq", "qonnx", "float", NULL }; /* dt_onnx_style, STYLE_FLOAT */
 const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", "tflite", "onnx", NULL };
 const char *const method_words[] = { "qcapsnets", "bits", NULL };               /* search_method */
-const char *const tuner_words[] = { "random", "tpe", "gp", "greedy", NULL }; /* dt_tuner_mode */
+const char *const tuner_words[] = { "random", "tpe", "gp", "greedy", "gradient", NULL }; /* dt_tuner_mode, then
+                                                                                             TUNER_GRADIENT */
 const char *const tune_words[] = { "val", "test", NULL };           /* in the order of tune_kind */
 const char *const compat_words[] = { "corrected", "master", NULL }; /* of dt_qcaps_options.published */
 
@@ -282,7 +283,10 @@ static const option_row last_rows[] = {
       .about = "Bits: JSON with options of 'detent train', candidates, limits and goal; docs/SEARCH.md. Without it weights and "
                "activations have 2, 3, 4, 6 or 8 bits" },
     { "mode", KIND_WORD, AT(tuner), SEARCH_OPTION, .unit = "NAME", .words = tuner_words,
-      .about = "Bits: how the next trial is chosen; greedy takes bits from one layer after another, the least sensitive first" },
+      .about = "Bits: how the next trial is chosen; greedy takes bits from one layer after another, the least sensitive first; "
+               "gradient learns bits in one run of --epochs, by LSQ's steps and a penalty on bit operations" },
+    { "bops", KIND_FLOAT, AT(bops_share), SEARCH_OPTION, .unit = "SHARE", .min = 0.01, .max = 1,
+      .about = "Bits, mode gradient: share of the bit operations of the most bits at which bits are learned" },
     { "max-trials", KIND_INT, AT(max_trials), SEARCH_OPTION, .unit = "N", .min = 1, .max = 100000,
       .about = "Bits: trials in all, of blocks in each that has a large share of the network" },
     { "epochs", KIND_INT, AT(trial_epochs), SEARCH_OPTION, .unit = "N", .min = 1, .max = 100000,

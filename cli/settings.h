@@ -130,6 +130,7 @@ typedef struct {
     int trial_epochs;
     int trial_patience;  /* epochs without a new best after which a trial ends; -1: a fifth of its epochs, at most 20 */
     int search_patience; /* trials without a new best after which the search ends; 0: it does not */
+    float bops_share;    /* of the first bit operations, at which the gradient mode ends */
     int uniform;         /* 1: trials begin with networks of one number of bits */
 
     const char *grid; /* the file of a sweep; NULL: none */

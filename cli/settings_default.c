@@ -38,6 +38,7 @@ dt_status settings_default(settings *out)
                        .max_trials = 30,
                        .trial_epochs = 1,
                        .trial_patience = -1,
+                       .bops_share = 0.7f,
                        .tuner = DT_TUNER_TPE,
                        .cache_mib = 1024,
                        .tune_size = 5000 };

@@ -291,11 +291,11 @@ const trial_row *trial_log_find(const trial_log *l, const int *value)
     return NULL;
 }
 
-const trial_row *trial_log_best(const trial_log *l, int first)
+const trial_row *trial_log_best(const trial_log *l, int first, int end)
 {
     const trial_row *best = NULL;
 
-    for (int i = first; i < l->n; i++) {
+    for (int i = first; i < end; i++) {
         if (!isnan(l->row[i].score) && (!best || l->row[i].score > best->score)) best = &l->row[i];
     }
     return best;

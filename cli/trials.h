@@ -40,8 +40,8 @@ void trial_log_close(trial_log *l);
 DT_MUST_CHECK dt_status trial_log_add(trial_log *l, const trial_row *row);
 /* Returns the first trial with these values, or NULL. */
 const trial_row *trial_log_find(const trial_log *l, const int *value);
-/* Returns the trial with the largest score among first .. n - 1, or NULL. */
-const trial_row *trial_log_best(const trial_log *l, int first);
+/* Returns the trial with the largest score among the rows first .. end - 1, or NULL. */
+const trial_row *trial_log_best(const trial_log *l, int first, int end);
 /* Writes all trials to PREFIXtable.csv and PREFIXtable.json. */
 DT_MUST_CHECK dt_status trial_log_write_tables(const trial_log *l);
 

@@ -124,12 +124,33 @@ has out '^u8  *59,694'
 expect "a search without patience" 0 $search --stop-after 2 --mode greedy --max-trials 30 --out patience
 is "... ends early" "$(wc -l <patience/table.csv)" -lt 20
 
+expect "bits that are learned" 0 $search --mode gradient --epochs 4 --bops 0.8 --uniform --out learned
+has out '^ *[0-9]*  *[0-9.e+]*  *[0-9.]* %  *[0-9.]*$'
+has out '^ *4  *[248],[248],[248],[248]  *[248],[248],[248] '
+is "... are kept" -s learned/learned.json
+is "... the network and the uniform ones were trained" "$(wc -l <learned/table.csv)" = 5
+cp learned/learned.json was.json
+expect "... and go on" 0 $search --mode gradient --epochs 4 --bops 0.8 --uniform --resume --out learned
+cmp learned/learned.json was.json >err 2>&1
+check "... as they were" $?
+expect "without learned steps" 2 search --method bits --checkpoint float/best.safetensors $small --mode gradient --out x
+has err 'give "quant-rule": "lsq"'
+
 cat >blocks.json <<'JSON'
 { "options": { "train-size": 120, "test-size": 60, "batch": 20, "val-size": 40, "epochs": 1, "quant-rule": "lsq" },
   "kernel": [2, 8], "activation": [8], "blocks": ["features.[04]", "*"], "learning_rates": 3,
   "goal": { "type": "bops" } }
 JSON
 expect "block after block" 0 search --method bits --checkpoint float/best.safetensors --space blocks.json $small --out blocks
+killed blocks-k 13 search --method bits --checkpoint float/best.safetensors --space blocks.json $small
+expect "... killed in the second" 0 search --method bits --checkpoint float/best.safetensors --space blocks.json $small \
+    --resume --out blocks-k
+trials blocks >a
+trials blocks-k >b
+cmp a b >err 2>&1
+check "... goes on to the same trials" $?
+"$detent" search --method bits --checkpoint float/best.safetensors --space blocks.json $small --resume --out blocks >out 2>&1
+check "... and one that is over ends at once" $?
 has out "^block 1 of 2: features.\[04\]$"
 has out "^b1  *1  *[28],[28],-,-  *8,-,-  "
 has out "^b2  *[0-9]*  *[28],[28],[28],[28]  *8,8,8 "
@@ -140,6 +161,16 @@ JSON
 expect "filters" 0 search --method bits --checkpoint float/best.safetensors --space filters.json $small --out filters
 has out " filters=[25]*0*%$"
 is "two networks were tried" "$(wc -l <filters/table.csv)" = 3
+
+cat >qkeras.json <<'JSON'
+{ "options": { "train-size": 120, "test-size": 60, "batch": 20, "val-size": 40, "epochs": 1, "quant-rule": "qkeras" },
+  "kernel": [4, 16], "bias": [16, 31], "activation": [8, 16] }
+JSON
+expect "quantizers of QKeras-Mod" 0 search --method bits --checkpoint float/best.safetensors --space qkeras.json $small \
+    --max-trials 2 --out qkeras
+has out '^verified   no: quantizers of QKeras-Mod have no program'
+expect "... of each layer's bits" 0 inspect --graph --checkpoint qkeras/winner/last.safetensors
+has out "featuremap_quant"
 
 # ---- Q-CapsNets' search has the same log
 
