@@ -154,8 +154,7 @@ static const command commands[] = {
       data_run },
     { "recipes", FOR_RECIPES, "list the recipes of train --recipe, and what they have reached",
       "List the recipes: the network and the data set that each is for, how a run of it begins, and what it has "
-      "reached "
-      "where that was seen.\n\n"
+      "reached where that was seen.\n\n"
       "  detent recipes\n"
       "  detent train --recipe vgg16-w4a2 --help",
       recipes_run },

@@ -66,7 +66,7 @@ dt_status dt_onnx_value_of(dt_onnx *m, const char *name, int *out)
     }
     DT_TRY(dt_onnx_grow(m->path, (void **)&m->value, m->n_values, sizeof *m->value, DT_ONNX_MAX_VALUES, "values"));
     dt_onnx_value *v = &m->value[m->n_values];
-    *v = (dt_onnx_value){ strdup(name), -1, -1 };
+    *v = (dt_onnx_value){ strdup(name), -1, -1, 0 };
     DT_CHECK(v->name, DT_ERR_MEMORY, "%s: no memory for the name of a value", m->path);
     *out = *place = m->n_values++;
     return DT_OK;
