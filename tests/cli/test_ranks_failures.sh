@@ -17,7 +17,8 @@ seed=${DETENT_TEST_SEED:-$(date +%s)}
 moments=${DETENT_TEST_MOMENTS:-2}
 echo "# DETENT_TEST_SEED=$seed, DETENT_TEST_MOMENTS=$moments"
 timeout=4
-endless="--model tiny --dataset synthetic --train-size 160 --test-size 20 --batch 32 --epochs 100000 --save-every 3
+# long enough for all moments; a run that finds no checkpoint of its own ends
+endless="--model tiny --dataset synthetic --train-size 160 --test-size 20 --batch 32 --epochs 2000 --save-every 3
          --threads 1 --device cpu --seed 7 --timeout $timeout"
 pid0='' pid1=''
 unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT DETENT_SECRET SLURM_STEP_ID \

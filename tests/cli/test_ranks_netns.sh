@@ -75,6 +75,7 @@ code1=$?
 cat out0 out1 >out
 cat err0 err1 >err
 is "two hosts train over a link with delay and loss: exit codes $code0 and $code1" $code0 -eq 0 -a $code1 -eq 0
+has out "^ranks  *2, by TCP$"
 # shellcheck disable=SC2086
 expect "two ranks of one host" 0 train $tiny --ranks 2 --out local
 cmp both/last.safetensors local/last.safetensors >out 2>err
