@@ -7,7 +7,7 @@
  * neither end can make the other fault.
  *
  * Who waits looks at the counters for a moment, and then sleeps on one of them (futex).
- * Tests: tests/core/test_dist.c, tests/core/test_dist_failures.c.
+ * Tests: tests/core/test_link.c, tests/core/test_dist.c, tests/core/test_dist_failures.c.
  */
 #include "link.h"
 
@@ -31,7 +31,7 @@
 enum {
     QUEUE_BYTES = 1 << 18, /* a power of two; with both directions it stays in a core's second cache */
     MOST_AT_ONCE = 1 << 16,
-    LOOKS = 2000,           /* before it sleeps: some 20 us */
+    LOOKS = 2000,           /* before it sleeps: some 50 us */
     SOON_NS = 100000,       /* how long it sleeps where only one of two directions can wake it */
     LATER_NS = 20 * 1000000 /* and where that one is all it waits for */
 };
@@ -54,6 +54,7 @@ typedef struct {
 
 /* ---- opening ---- */
 
+/* 1: both ends may be processes of one host, and nobody has said that they are to use TCP. */
 static int may_share(const dt_link *l)
 {
     const char *links = getenv("DETENT_LINKS");
@@ -143,6 +144,7 @@ static long futex(atomic_uint *at, int what, uint32_t value, const struct timesp
     return syscall(SYS_futex, at, what, value, timeout, NULL, 0);
 }
 
+/* Wakes the other end if it sleeps on that counter. */
 static void wake(atomic_uint *counter, atomic_int *sleeps)
 {
     if (atomic_exchange(sleeps, 0)) futex(counter, FUTEX_WAKE, 1, NULL);
@@ -158,6 +160,7 @@ static size_t at_once(uint32_t passed, size_t n, size_t room)
     return least < MOST_AT_ONCE ? least : MOST_AT_ONCE;
 }
 
+/* -1 with the reason if the link has ended, else 0. */
 static long is_lost(const dt_link *l, const char **why)
 {
     if (!l->lost) return 0;
