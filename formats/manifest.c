@@ -76,7 +76,7 @@ static int add_codes(const dt_vectors *v, cJSON *root)
     cJSON *activation = cJSON_AddObjectToObject(root, "activation"), *weight = cJSON_AddObjectToObject(root, "weight");
     cJSON *psum = cJSON_AddObjectToObject(root, "psum");
     int ok = cJSON_AddNumberToObject(activation, "bits", v->activation_bits) &&
-             cJSON_AddFalseToObject(activation, "signed") &&
+             cJSON_AddBoolToObject(activation, "signed", v->activation_signed) &&
              cJSON_AddNumberToObject(activation, "scale", dt_json_shortest(v->sx)) &&
              cJSON_AddNumberToObject(weight, "bits", v->weight_bits) && cJSON_AddTrueToObject(weight, "signed") &&
              cJSON_AddNumberToObject(psum, "bits", v->psum_bits) &&
@@ -264,6 +264,8 @@ static dt_status read_numbers(const cJSON *root, const char *file, dt_vectors *v
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         DT_TRY(read_int(root, fields[i].group, fields[i].key, file, fields[i].to));
     }
+    const cJSON *activation = cJSON_GetObjectItemCaseSensitive(root, "activation");
+    v->activation_signed = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(activation, "signed"));
     DT_TRY(read_form(root, file, &s->conv));
     DT_TRY(read_whole(root, "psum", "overflows", file, WHOLE_MAX, &v->n_overflows));
     return DT_OK;

@@ -304,7 +304,7 @@ static void add_role(dt_vectors *v, const measures *m, dt_vector_role role, int6
         f->lines = (int)lines;
         f->lanes = lanes_of(v, role);
         f->bits = bits_of(v, m, role);
-        f->is_signed = role != DT_VECTOR_ACTIVATION && role != DT_VECTOR_ADDRESS;
+        f->is_signed = role == DT_VECTOR_ACTIVATION ? v->activation_signed : role != DT_VECTOR_ADDRESS;
         f->in_tile = c.n[0] ? (int)in_tile : -1;
         f->out_tile = c.n[1] ? (int)(block * n_out + i / n_tap % n_out) : -1;
         f->tap = c.n[2] ? (int)(i % n_tap) : -1;
@@ -419,8 +419,8 @@ dt_status dt_vectors_list(dt_vectors *v, int64_t most_files, const char *where, 
     cut_tiles(v);
     s->out_height = (int)dt_conv_out_size(&s->conv, 0, s->height, s->window_height);
     s->out_width = (int)dt_conv_out_size(&s->conv, 1, s->width, s->window_width);
-    s->x_low = 0;
-    s->x_high = (1 << v->activation_bits) - 1;
+    s->x_low = v->activation_signed ? -(1 << (v->activation_bits - 1)) : 0;
+    s->x_high = (1 << (v->activation_bits - v->activation_signed)) - 1;
     s->w_bound = 1 << (v->weight_bits - 1);
 
     const measures m = measure(v);

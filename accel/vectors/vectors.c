@@ -49,11 +49,6 @@ static dt_status check_call(const dt_capture *c, const char *layer, const dt_arr
     DT_TRY(dt_array_check(array));
     DT_TRY(dt_check_word("layout", (int)layout, dt_layout_names));
     DT_CHECK(c->n > 0, DT_ERR_ARGUMENT, "%s: the capture holds no image", layer);
-    DT_CHECK(
-        c->x_low >= 0, DT_ERR_ARGUMENT,
-        "%s: activation codes of %d..%d are signed, the array takes unsigned ones; export a layer behind a ReLU, or "
-        "take its codes by 'detent capture'",
-        layer, c->x_low, c->x_high);
     DT_CHECK(array->overflow == DT_OVERFLOW_WRAP, DT_ERR_ARGUMENT,
              "%s: vectors hold psums that wrap; set the array's overflow to wrap (--overflow wrap)", layer);
     DT_CHECK(array->dataflow == DT_DATAFLOW_WS || layout == DT_LAYOUT_OUTPUT_STATIONARY, DT_ERR_ARGUMENT,
@@ -62,9 +57,9 @@ static dt_status check_call(const dt_capture *c, const char *layer, const dt_arr
     DT_CHECK(array->simd == 0 || (array->simd == 2) == needs_pairs, DT_ERR_ARGUMENT,
              "%s: layout %s needs simd %d, it is %d; choose --simd auto, which is what the layout needs", layer,
              dt_layout_names[layout], needs_pairs ? 2 : 1, array->simd);
-    DT_CHECK(!needs_pairs || c->x_high <= 3, DT_ERR_ARGUMENT,
-             "%s: activation codes of %d..%d do not fit layout %s, whose lanes have 2 bits; choose --layout course, or "
-             "train with --abits 2",
+    DT_CHECK(!needs_pairs || (c->x_low >= 0 && c->x_high <= 3), DT_ERR_ARGUMENT,
+             "%s: activation codes of %d..%d do not fit layout %s, whose lanes have 2 bits and no sign; choose "
+             "--layout course, or train with --abits 2",
              layer, c->x_low, c->x_high, dt_layout_names[layout]);
     DT_CHECK(style->header_lines >= DT_HEADER_OF_LAYOUT && style->header_lines <= DT_HEADER_LINES_MOST, DT_ERR_ARGUMENT,
              "%s: %d header lines, expected 0..%d, or %d for those of the layout", layer, style->header_lines,
@@ -87,7 +82,8 @@ static dt_status describe(const dt_capture *c, const char *layer, const dt_array
     v->rows = array->rows;
     v->cols = array->cols;
     v->psum_bits = array->psum_bits;
-    v->activation_bits = dt_psum_bits(0, c->x_high) - 1; /* unsigned: no bit for a sign */
+    v->activation_signed = c->x_low < 0;
+    v->activation_bits = dt_psum_bits(c->x_low, c->x_high) - !v->activation_signed; /* unsigned: no bit for a sign */
     v->weight_bits = dt_psum_bits(c->w_low, c->w_high);
     v->shape = dt_psum_shape_of_capture(c);
     v->origin = c->origin;
@@ -126,7 +122,7 @@ static dt_status make(const dt_capture *c, dt_vectors *v, dt_vector_codes *codes
     DT_CHECK(s->out_height == c->out_height && s->out_width == c->out_width, DT_ERR_SHAPE,
              "%s: its output is %dx%d, window, stride, pad and dilation give %dx%d", v->layer, c->out_height,
              c->out_width, s->out_height, s->out_width);
-    const held_codes x = { "activation", c->qx, n_x, 0, c->x_high };
+    const held_codes x = { "activation", c->qx, n_x, c->x_low, c->x_high };
     const held_codes w = { "weight", c->qw, n_w, c->w_low, c->w_high };
     DT_TRY(take_codes(v->layer, &x, &codes->x));
     DT_TRY(take_codes(v->layer, &w, &codes->w));

@@ -3,7 +3,8 @@
  *             line a vector of '0' and '1', most significant bit first.
  *
  * Layouts (dt_layout; lanes are named from the left, [..] is there if a layer has several such tiles):
- *   course             activation_tile{i}.txt: (H + 2 pad)(W + 2 pad) lines, channels high to low, unsigned
+ *   course             activation_tile{i}.txt: (H + 2 pad)(W + 2 pad) lines, channels high to low, signed
+ *                      where codes are below 0
  *                      weight_itile{i}_otile{o}_kij{k}.txt: a line a filter ascending, channels high to low, signed
  *                      psum[_itile{i}_otile{o}].txt: what the column FIFOs deliver: taps, in each all input positions
  *                      out_raw[_otile{o}].txt, out[_otile{o}].txt (after ReLU): filters high to low
@@ -87,7 +88,8 @@ typedef struct {
     int rows, cols, psum_bits, simd;
     int groups_at_once, blocks;            /* groups of a block; blocks that all groups make */
     int in_tiles, out_tiles, tile_filters; /* tiles of a block; filters of an output tile, places left empty too */
-    int activation_bits, weight_bits;
+    int activation_bits, weight_bits; /* of a code, with its sign if it has one */
+    int activation_signed;            /* 1: activation codes are two's complement, as weights always are */
     float sx;
     float *sw; /* [n_sw], owned */
     int n_sw;
@@ -96,8 +98,8 @@ typedef struct {
     dt_vector_file *file; /* the twin of file[i] is file[i + n_files / 2] */
 } dt_vectors;
 
-/* Of the first map of image 0 of c. Refused with the reason: signed activations, codes that do not fit the layout's
- * lanes. */
+/* Of the first map of image 0 of c. Refused with the reason: codes that do not fit the layout's lanes, as signed
+ * ones in packs. */
 DT_MUST_CHECK dt_status dt_vectors_make(const dt_capture *c, const char *layer, const dt_array *array,
                                         const dt_vector_style *style, dt_vectors **out);
 void dt_vectors_destroy(dt_vectors *v);

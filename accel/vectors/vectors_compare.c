@@ -30,8 +30,7 @@ static dt_status read_codes(comparison *c, const dt_vector_file *f)
     const char *data = dt_vector_text_data(f);
     const int is_weight = f->role == DT_VECTOR_WEIGHT;
     const int bits = is_weight ? c->v->weight_bits : c->v->activation_bits;
-    const int64_t high = is_weight ? ((int64_t)1 << (bits - 1)) - 1 : ((int64_t)1 << bits) - 1;
-    const int64_t low = is_weight ? -high - 1 : 0;
+    const int64_t high = ((int64_t)1 << (bits - f->is_signed)) - 1, low = f->is_signed ? -high - 1 : 0;
 
     for (int line = 0; line < f->lines; line++) {
         for (int lane = 0; lane < f->lanes; lane++) {

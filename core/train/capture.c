@@ -1,5 +1,5 @@
 /*
- * capture.c - the integers of one convolution or linear layer on real images, the floats that its quantizer read, and
+ * capture.c - the integers of one convolution, linear layer or votes on real images, the floats that its quantizer read, and
  *             those that the next layer reads.
  *
  * A tensor is read after the node that wants it has run: then it is still there.
@@ -8,6 +8,7 @@
 #include "../conv_params.h"
 #include "../grid_facts.h"
 #include "../names.h"
+#include "../votes_params.h"
 #include "inference.h"
 
 #include <stdio.h>
@@ -28,7 +29,8 @@ typedef struct {
 
 static int has_weights(const dt_node *node)
 {
-    return node->kind == DT_OP_CONV2D || node->kind == DT_OP_PSUM || node->kind == DT_OP_LINEAR;
+    return node->kind == DT_OP_CONV2D || node->kind == DT_OP_PSUM || node->kind == DT_OP_LINEAR ||
+           node->kind == DT_OP_CAPS_VOTES;
 }
 
 static int is_layer(const dt_node *node, const char *name)
@@ -96,12 +98,37 @@ static void take_linear_sizes(dt_capture *c, const dt_node *node)
     c->conv = dt_conv_square(1, 0);
 }
 
+/* Votes are a convolution of one cell that has a group for each input capsule. */
+static void take_votes_sizes(dt_capture *c, const dt_node *node)
+{
+    const dt_shape *w = &node->in[1]->shape;
+
+    c->height = c->width = c->kernel_height = c->kernel_width = c->out_height = c->out_width = 1;
+    c->channels = (int)(w->dim[0] * w->dim[1]);
+    c->filters = (int)(w->dim[0] * w->dim[2]);
+    c->conv = dt_votes_conv_of(w).conv;
+}
+
+/* The codes of the weights, as filters. */
+static dt_status take_weights(const capture_run *run, const dt_tensor *w, int are_votes)
+{
+    float *matrices = NULL;
+
+    if (!are_votes) return dt_device_read(run->model->ctx, run->capture->qw, w->data, dt_tensor_bytes(w));
+    DT_TRY(dt_device_floats(run->model->ctx, w->data, dt_count(&w->shape), &matrices));
+    dt_votes_filters(&w->shape, matrices, run->capture->qw);
+    free(matrices);
+    return DT_OK;
+}
+
 static dt_status capture_allocate(dt_capture *c, const dt_node *node)
 {
     const int64_t n_maps = c->n * c->maps;
 
     if (node->kind == DT_OP_LINEAR)
         take_linear_sizes(c, node);
+    else if (node->kind == DT_OP_CAPS_VOTES)
+        take_votes_sizes(c, node);
     else
         take_conv_sizes(c, node);
     c->x_low = (int)node->in[0]->qmin;
@@ -163,7 +190,7 @@ static dt_status capture_codes(capture_run *run, const dt_node *node)
 
     DT_TRY(dt_device_read(ctx, qx, x->data, dt_tensor_bytes(x)));
     DT_TRY(dt_device_read(ctx, psum, y->data, dt_tensor_bytes(y)));
-    DT_TRY(dt_device_read(ctx, c->qw, w->data, dt_tensor_bytes(w)));
+    DT_TRY(take_weights(run, w, node->kind == DT_OP_CAPS_VOTES));
     DT_TRY(dt_device_read(ctx, &c->sx, x->scale, sizeof c->sx));
     DT_TRY(dt_device_read(ctx, c->sw, w->scale, (size_t)c->n_sw * sizeof(float)));
     run->done += n;

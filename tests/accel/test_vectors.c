@@ -669,6 +669,48 @@ Test(vectors, addresses_grow_beyond_11_bits)
     dt_vectors_destroy(v);
 }
 
+/* ---- signed activations ---- */
+
+/* Codes -7..7 of the layout's lanes, and psums by the definition. */
+static void signed_codes(dt_layout layout)
+{
+    const case_form *const forms[] = { &case_forms[0], &case_forms[14] };
+    dt_vectors_report r;
+
+    for (int form = 0; form < 3; form++) {
+        if (form < 2) case_random_form(&t, forms[form], 3);
+        if (form == 2) case_shape(&t, 5, 3, 9, 11, 3, 1, 1);
+        case_fill_random(&t, 4, 4, 7);
+        const dt_capture *c = &t.capture;
+        for (int i = 0; i < c->height * c->width * c->channels; i++) t.qx[i] -= 8.0f; /* -8..7 */
+        t.capture.x_low = -8, t.capture.x_high = 7;
+        dt_vectors *v = case_make(&t, layout);
+        cr_assert(v->activation_signed && v->activation_bits == 4, "%d bits", v->activation_bits);
+        for (int i = 0; i < v->n_files / 2; i++) {
+            const dt_vector_file *f = &v->file[i];
+            cr_assert(f->role != DT_VECTOR_ACTIVATION || (f->is_signed && f->bits == 4), "%s", f->name);
+        }
+        cr_assert(eq(int, (int)dt_vectors_compare(v, &r), DT_OK), "%s", dt_last_error());
+        cr_assert(r.n_mismatches == 0 && r.n_psums > 0);
+        if (form == 2 && layout == DT_LAYOUT_COURSE) {
+            for (int k = 0; k < 15 * 8; k++) { /* the first tile of filters */
+                const long exact = output_oracle(k / 8 / 3, k / 8 % 3, k % 8);
+                cr_assert(eq(long, lane_of(v, "out_raw_otile0.txt", k / 8, 7 - k % 8, 16, 1), exact));
+            }
+            const long corner = lane_of(v, "activation_tile0.txt", 1 * 5 + 1, 7, 4, 1);
+            cr_assert(corner == (long)t.qx[0], "%ld, expected %g", corner, (double)t.qx[0]);
+        }
+        dt_vectors_destroy(v);
+    }
+}
+
+Test(vectors, signed_activations)
+{
+    signed_codes(DT_LAYOUT_COURSE);
+    signed_codes(DT_LAYOUT_NOTEBOOK);
+    signed_codes(DT_LAYOUT_OUTPUT_STATIONARY);
+}
+
 /* ---- misuse ---- */
 
 static void expect_refused(const char *why, const dt_array *array, dt_layout layout, dt_status status,
@@ -690,9 +732,13 @@ Test(vectors, what_cannot_be_exported_is_refused)
     dt_array array = case_array();
 
     case_fill_example(&t, 8, 4, 15);
-    t.capture.x_low = -128, t.capture.x_high = 127;
-    expect_refused("signed image", &array, DT_LAYOUT_COURSE, DT_ERR_ARGUMENT,
-                   "features.0: activation codes of -128..127 are signed");
+    t.capture.x_low = -2, t.capture.x_high = 1;
+    expect_refused(
+        "signs in a pack", &array, DT_LAYOUT_PACK_A, DT_ERR_ARGUMENT,
+        "features.0: activation codes of -2..1 do not fit layout pack-a, whose lanes have 2 bits and no sign");
+    t.capture.x_low = -256, t.capture.x_high = 127;
+    expect_refused("signed codes of 9 bits", &array, DT_LAYOUT_COURSE, DT_ERR_ARGUMENT,
+                   "activation bits is 9, expected 1..8");
 
     case_fill_example(&t, 8, 4, 15);
     expect_refused("4 bits in a pack", &array, DT_LAYOUT_PACK_B, DT_ERR_ARGUMENT,

@@ -3,6 +3,8 @@
  *                      value that differs is named; votes of odd sizes on the array, a cycle at a time.
  */
 #include "../../accel/array/tiling.h"
+#include "../../accel/vectors/vector_text.h"
+#include "../../accel/vectors/vectors.h"
 #include "../../accel/verify/route_check.h"
 #include "../../core/votes_params.h"
 #include "../support/array_layer.h"
@@ -155,6 +157,66 @@ Test(verify_caps, evaluation_on_the_array)
     }
     free(layers);
     dt_model_destroy(model);
+    lowered_close(&r);
+}
+
+/* A captured layer's psums by its codes, and as texts that are read back. */
+static void captured(const lowered *r, const char *layer, int x_low)
+{
+    const dt_array array = { .rows = 16, .cols = 64, .psum_bits = 24, .simd = 1 };
+    const dt_vector_style style = { DT_LAYOUT_COURSE, DT_HEADER_OF_LAYOUT };
+    dt_vectors_report report;
+    dt_capture *c;
+    dt_vectors *v;
+
+    MUST(dt_capture_layer(r->model, r->data, 1, 1, layer, &c));
+    cr_assert(c->x_low == x_low, "%s: codes from %d", layer, c->x_low);
+    MUST(dt_vectors_make(c, layer, &array, &style, &v));
+    cr_assert(v->activation_signed == (x_low < 0));
+    MUST(dt_vectors_compare(v, &report));
+    cr_assert(report.n_mismatches == 0 && report.n_psums > 0, "%s", layer);
+    const dt_vector_file *out = NULL;
+    for (int i = 0; i < v->n_files / 2 && !out; i++)
+        if (v->file[i].role == DT_VECTOR_OUTPUT) out = &v->file[i];
+    const char *data = dt_vector_text_data(out);
+    for (int k = 0; k < v->shape.filters && k < 5; k++) {
+        const int64_t found = dt_vector_text_get(out, data, 0, out->lanes - 1 - k);
+        cr_assert(found == (int64_t)c->psum[k], "%s: psum %d is %lld in the text, %g in the model", layer, k,
+                  (long long)found, (double)c->psum[k]);
+    }
+    dt_vectors_destroy(v);
+    dt_capture_destroy(c);
+}
+
+/* Convolutions of capsules, the shared filters of 3-D votes, and votes, whose codes have signs. */
+Test(verify_caps, vectors_of_signed_codes)
+{
+    lowered r = caps_lowered("cpu", 8, 3);
+
+    captured(&r, "conv1", 0);
+    captured(&r, "one", -7);
+    captured(&r, "two", -7);
+    captured(&r, "skip.conv", -7);
+    captured(&r, "digit.dot", -7);
+    lowered_close(&r);
+}
+
+/* Matrices of votes are captured as filters. */
+Test(verify_caps, captured_votes)
+{
+    lowered r = caps_lowered("cpu", 8, 3);
+    dt_capture *c;
+
+    MUST(dt_capture_layer(r.model, r.data, 0, 3, "digit.dot", &c));
+    cr_assert(c->channels == 600 && c->filters == 7500 && c->conv.groups == 150 && c->out_height == 1);
+    for (int64_t n = 0; n < 3; n++) {
+        for (int64_t k = 0; k < 7500; k++) {
+            int64_t sum = 0;
+            for (int a = 0; a < 4; a++) sum += (int64_t)c->qx[n * 600 + k / 50 * 4 + a] * (int64_t)c->qw[k * 4 + a];
+            cr_assert(sum == (int64_t)c->psum[n * 7500 + k], "image %d, vote %d", (int)n, (int)k);
+        }
+    }
+    dt_capture_destroy(c);
     lowered_close(&r);
 }
 

@@ -329,7 +329,7 @@ static const lie lies[] = {
     { "\"pad\"", "1", "1, \"groups\": 8", "version is 1, expected 2" },
     { "\"stride\":\t1,", "\"stride\"", "\"stripe\"", "geometry.stripe is not a field of this version" },
     { "activation", "4", "9", "activation bits is 9, expected 1..8" },
-    { "activation", "false", "true", "activation.signed is true, expected false" },
+    { "activation", "false", "true", "files[0].signed is false, expected true" },
     { "activation", "0.5", "1e300", "activation.scale is 1e+300, expected a number that a float holds" },
     { "weight", "[0.125]", "[]", "weight.scale has 0 values, expected 1, or one for each of 8 filters" },
     { "weight", "[0.125]", "[\"x\"]", "weight.scale is \"x\"" },
