@@ -56,6 +56,11 @@ int dt_conv_has_int8(void)
     return dt_onednn_has_int8();
 }
 
+static int has_byte_pairs(void)
+{
+    return dt_onednn_has_byte_pairs();
+}
+
 int dt_conv_has_bf16(void)
 {
     return dt_onednn_has_bf16();
@@ -73,6 +78,11 @@ static dt_status open_library(void)
 int dt_conv_has_int8(void)
 {
     return dt_word_gemm_has_int8();
+}
+
+static int has_byte_pairs(void)
+{
+    return 0;
 }
 
 int dt_conv_has_bf16(void)
@@ -94,12 +104,20 @@ dt_status dt_cpu_conv_open(const char **text)
     return DT_OK;
 }
 
+/* Two products fit 16 bits: of codes of up to 8 bits without a sign and weights of up to 6, or of fewer and more. */
+static int are_small_pairs(const dt_tensor *x, const dt_tensor *w)
+{
+    const int64_t w_most = w->qmax > -w->qmin ? w->qmax : -w->qmin;
+
+    return x->qmin >= 0 && 2 * x->qmax * w_most <= INT16_MAX;
+}
+
 int dt_conv_has_bytes(const dt_node *node)
 {
     const dt_tensor *x = node->in[0], *w = node->in[1];
 
     return x->n_scale > 0 && x->qmin >= -128 && x->qmax <= (x->qmin < 0 ? 127 : 255) && w->qmin >= -128 &&
-           w->qmax <= 127 && dt_conv_has_int8();
+           w->qmax <= 127 && (dt_conv_has_int8() || (has_byte_pairs() && are_small_pairs(x, w)));
 }
 
 int dt_conv_is_mixed(const dt_exec *ex)

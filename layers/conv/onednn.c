@@ -35,7 +35,7 @@ static dnnl_cpu_isa_t isa_now(void)
     return dnnl_get_effective_cpu_isa();
 }
 
-/* Without VNNI oneDNN adds pairs of u8 x s8 products in 16 bits, which saturates: not exact, so not used. */
+/* Without VNNI oneDNN adds pairs of u8 x s8 products in 16 bits, which saturates where codes are large. */
 int dt_onednn_has_int8(void)
 {
     switch (isa_now()) {
@@ -45,6 +45,11 @@ int dt_onednn_has_int8(void)
     case dnnl_cpu_isa_avx512_core_amx: return 1;
     default: return 0;
     }
+}
+
+int dt_onednn_has_byte_pairs(void)
+{
+    return dt_onednn_has_int8() || (isa_now() & dnnl_cpu_isa_avx2) == dnnl_cpu_isa_avx2;
 }
 
 int dt_onednn_has_bf16(void)

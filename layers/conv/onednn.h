@@ -39,6 +39,9 @@ static inline void dt_onednn_leave(int before)
 
 /* Returns 1 if oneDNN has integer dot products that do not saturate at 16 bits on the way (VNNI). */
 int dt_onednn_has_int8(void);
+/* Returns 1 if oneDNN multiplies u8 x s8 exactly where sums of two products fit 16 bits. Of s8 x s8 without VNNI it
+ * halves the weights, which is not exact. */
+int dt_onednn_has_byte_pairs(void);
 /* Returns 1 if oneDNN has bf16 in hardware. */
 int dt_onednn_has_bf16(void);
 
