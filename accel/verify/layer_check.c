@@ -117,6 +117,7 @@ static void float_position(const dt_layer_check *l, const float *qx, int p, int 
         if (h < 0 || h >= s->height || w < 0 || w >= s->width) continue;
         for (int c = 0; c < s->channels; c++) {
             const float x = l->sx * qx[((int64_t)h * s->width + w) * s->channels + c];
+            if (x == 0.0f) continue;
             const float *f = l->wr + ((int64_t)tap * each + c % each) * s->filters;
             for (int k = c / each * filters; k < (c / each + 1) * filters; k++) y[k] += x * f[k];
         }
@@ -143,40 +144,59 @@ static void sum_errors(const dt_layer_check *l, const float *out_scale, int64_t 
     }
 }
 
-/* Room for one image: psums, tap psums, sums in 64 bits, the engine's own. */
-static void check_image(const dt_layer_check *l, const float *out_scale, int64_t image, image_result *r,
-                        dt_oracle_result *judged)
+/* A thread's room for one image: psums, tap psums, sums in 64 bits, the engine's own. */
+typedef struct {
+    int32_t *psum, *taps; /* taps: NULL output stationary */
+    int64_t *exact;
+    void *engine;
+    int failed; /* no memory */
+} image_room;
+
+static image_room room_open(const dt_layer_check *l)
+{
+    const dt_psum_shape *s = &l->shape;
+    const int64_t n_out = (int64_t)s->out_height * s->out_width * s->filters;
+    const int is_ws = l->on_array.array.dataflow == DT_DATAFLOW_WS;
+    image_room r = { .psum = malloc((size_t)n_out * sizeof *r.psum),
+                     .exact = malloc((size_t)(n_out + 3 * (int64_t)s->filters) * sizeof *r.exact),
+                     .engine = aligned_alloc(DT_CACHE_LINE, dt_round_up(l->on_array.room_bytes, DT_CACHE_LINE)) };
+
+    if (is_ws) r.taps = malloc((size_t)(l->on_array.in_tiles * l->on_array.taps * n_out) * sizeof *r.taps);
+    r.failed = !r.psum || !r.exact || !r.engine || (is_ws && !r.taps);
+    return r;
+}
+
+static void room_close(image_room *r)
+{
+    free(r->psum);
+    free(r->taps);
+    free(r->exact);
+    free(r->engine);
+}
+
+static void check_image(const dt_layer_check *l, const image_room *room, const float *out_scale, int64_t image,
+                        image_result *r, dt_oracle_result *judged)
 {
     const dt_psum_shape *s = &l->shape;
     const int64_t n_in = (int64_t)s->height * s->width * s->channels;
     const int64_t n_out = (int64_t)s->out_height * s->out_width * s->filters;
-    const int is_ws = l->on_array.array.dataflow == DT_DATAFLOW_WS;
-    int32_t *psum = malloc((size_t)n_out * sizeof *psum);
-    int32_t *taps = is_ws ? malloc((size_t)(l->on_array.in_tiles * l->on_array.taps * n_out) * sizeof *taps) : NULL;
-    int64_t *exact = malloc((size_t)(n_out + 3 * (int64_t)s->filters) * sizeof *exact);
-    void *room = aligned_alloc(DT_CACHE_LINE, dt_round_up(l->on_array.room_bytes, DT_CACHE_LINE));
 
-    *r = (image_result){ .failed = !psum || !exact || !room || (is_ws && !taps) };
+    *r = (image_result){ .failed = room->failed };
     dt_psum_stats_clear(&r->stats);
-    if (!r->failed) {
-        const dt_oracle_case c = { .array = &l->on_array.array,
-                                   .shape = s,
-                                   .x = l->qx + image * n_in,
-                                   .w = l->w,
-                                   .grid = l->psum + image * n_out,
-                                   .psum = psum,
-                                   .taps = taps,
-                                   .expected = l->expected + image * n_out,
-                                   .exact = exact,
-                                   .work = exact + n_out };
-        dt_psum_image(&l->on_array, l->packed, c.x, room, psum, taps, &r->stats);
-        dt_oracle_check(&c, judged);
-        sum_errors(l, out_scale, image, exact, (float *)c.work, r);
-    }
-    free(room);
-    free(exact);
-    free(taps);
-    free(psum);
+    if (r->failed) return;
+    const dt_oracle_case c = { .array = &l->on_array.array,
+                               .shape = s,
+                               .x = l->qx + image * n_in,
+                               .w = l->w,
+                               .grid = l->psum + image * n_out,
+                               .psum = room->psum,
+                               .taps = room->taps,
+                               .expected = l->expected + image * n_out,
+                               .exact = room->exact,
+                               .work = room->exact + n_out };
+    dt_psum_image(&l->on_array, l->packed, c.x, room->engine, room->psum, room->taps, &r->stats);
+    dt_oracle_check(&c, judged);
+    sum_errors(l, out_scale, image, room->exact, (float *)c.work, r);
 }
 
 /* In the order of the images, whatever thread they were on. */
@@ -210,8 +230,13 @@ dt_status dt_layer_check_batch(dt_layer_check *l, dt_context *ctx, const dt_node
     if (!out_scale || !image) status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory", l->name);
     if (status == DT_OK) status = read_batch(l, ctx, node, out_scale);
     if (status == DT_OK) {
-#pragma omp parallel for schedule(dynamic)
-        for (int64_t i = 0; i < n; i++) check_image(l, out_scale, i, &image[i], &result[i]);
+#pragma omp parallel
+        {
+            image_room room = room_open(l);
+#pragma omp for schedule(dynamic)
+            for (int64_t i = 0; i < n; i++) check_image(l, &room, out_scale, i, &image[i], &result[i]);
+            room_close(&room);
+        }
         status = add_images(l, image, n);
     }
     free(image);
