@@ -75,6 +75,12 @@ static dt_status print_report_json(const dt_verify_report *r, const char *senten
             cJSON_AddNumberToObject(one, "mae_float", l->mae_float);
             cJSON_AddNumberToObject(one, "mae_next", l->mae_next);
         }
+        if (l->is_routing) {
+            cJSON_AddNumberToObject(one, "mean_error", l->mean_error);
+            cJSON_AddNumberToObject(one, "largest_error", l->largest_error);
+            cJSON_AddNumberToObject(one, "largest_coupling_error", l->largest_coupling_error);
+            cJSON_AddNumberToObject(one, "class_error", l->class_error);
+        }
         cJSON_AddItemToArray(layers, one);
     }
     cJSON_AddNumberToObject(out, "checked", (double)r->n_checked);
@@ -82,6 +88,22 @@ static dt_status print_report_json(const dt_verify_report *r, const char *senten
     if (r->mismatches > 0) add_mismatch(out, &r->first);
     cJSON_AddStringToObject(out, "verdict", sentence);
     return print_json(out);
+}
+
+/* Nothing for networks without capsules. */
+static void print_routings(const dt_verify_report *r)
+{
+    int n = 0;
+
+    for (int i = 0; i < r->n_layers; i++) {
+        const dt_verify_layer *l = &r->layer[i];
+        if (!l->is_routing) continue;
+        if (n++ == 0)
+            printf("%-22s %14s %16s %16s %13s\n", "against real routing", "mean of v", "largest of v", "largest of c",
+                   "classes");
+        printf("%-22s %14.2e %16.2e %16.2e %12.2f%%\n", l->array.name, l->mean_error, l->largest_error,
+               l->largest_coupling_error, 100.0 * l->class_error);
+    }
 }
 
 static void print_report(const settings *s, const dt_verify_report *r, const char *sentence)
@@ -111,6 +133,7 @@ static void print_report(const settings *s, const dt_verify_report *r, const cha
            text_count(r->mismatches - mismatches).s);
     printf("%-22s %14s %16s %10s %36s %12s\n", "all", text_count(psums).s, text_count(r->n_checked).s,
            text_count(r->mismatches).s, "", text_count(cycles).s);
+    print_routings(r);
     puts(sentence);
 }
 

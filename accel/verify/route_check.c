@@ -20,7 +20,10 @@ typedef struct {
     dt_route at;              /* where the device's arrays lie */
     const float *aux, *codes; /* of all images, on the host */
     dt_route_int_trace want;
+    float scale;       /* of the votes */
+    const float *bias; /* on the host */
     dt_psum_stats *stats;
+    dt_route_error *error;
     dt_oracle_result *result;
     int64_t image;
 } route_image;
@@ -88,20 +91,24 @@ static dt_status compare_batch(route_image *im, const float *votes)
     const int64_t n = im->size.inputs * im->size.capsules * im->size.dim;
     int32_t *u = malloc((size_t)n * sizeof *u);
     int32_t *room = calloc((size_t)dt_route_int_trace_count(im->params, &im->size), sizeof *room);
+    double *reals = malloc((size_t)dt_route_error_room(&im->size) * sizeof *reals);
+    const dt_route_pair pair = { im->params, im->size, im->scale, im->bias, u, &im->want };
     dt_status status = DT_OK;
 
-    if (u && room) {
+    if (u && room && reals) {
         im->want = dt_route_int_trace_in(im->params, &im->size, room);
         for (im->image = 0; im->image < im->at.images; im->image++) {
             for (int64_t k = 0; k < n; k++) u[k] = (int32_t)votes[im->image * n + k];
             dt_program_route(im->p, im->n, u, &im->want);
             compare_image(im);
+            dt_route_error_add(&pair, reals, im->error);
         }
     } else {
         status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the values of a routing");
     }
     free(u);
     free(room);
+    free(reals);
     return status;
 }
 
@@ -110,8 +117,10 @@ dt_status dt_route_check_batch(dt_route_check *r, dt_context *ctx, const dt_grap
 {
     const dt_program program = { .graph = (dt_graph *)g }; /* which is only read */
     const dt_graph_node *n = dt_graph_maker(g, dt_graph_find(g, node->name));
-    route_image im = { .p = &program, .n = n, .params = n->params, .stats = &r->stats, .result = result };
-    float *votes = NULL, *aux = NULL, *codes = NULL;
+    route_image im = {
+        .p = &program, .n = n, .params = n->params, .stats = &r->stats, .error = &r->error, .result = result
+    };
+    float *votes = NULL, *aux = NULL, *codes = NULL, *bias = NULL;
 
     if (!r->opened) dt_psum_stats_clear(&r->stats);
     r->opened = 1;
@@ -121,11 +130,15 @@ dt_status dt_route_check_batch(dt_route_check *r, dt_context *ctx, const dt_grap
     dt_status status = dt_device_floats(ctx, node->in[0]->data, dt_count(&node->in[0]->shape), &votes);
     if (status == DT_OK) status = dt_device_floats(ctx, node->aux, (int64_t)(node->aux_bytes / sizeof(float)), &aux);
     if (status == DT_OK) status = dt_device_floats(ctx, node->out->data, dt_count(&node->out->shape), &codes);
+    if (status == DT_OK) status = dt_device_floats(ctx, node->in[1]->data, dt_count(&node->in[1]->shape), &bias);
+    if (status == DT_OK) status = dt_device_read(ctx, &im.scale, node->in[0]->scale, sizeof im.scale);
+    im.bias = bias;
     im.aux = aux;
     im.codes = codes;
     if (status == DT_OK) status = compare_batch(&im, votes);
     free(votes);
     free(aux);
     free(codes);
+    free(bias);
     return status;
 }

@@ -7,9 +7,11 @@
 #include "../../core/context.h"
 #include "../../core/graph/graph.h"
 #include "oracle.h"
+#include "route_real.h"
 
 typedef struct {
-    dt_psum_stats stats; /* of all batches: values, and the least and largest of them */
+    dt_psum_stats stats;  /* of all batches: values, and the least and largest of them */
+    dt_route_error error; /* of all batches */
     int opened;
 } dt_route_check;
 

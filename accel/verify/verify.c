@@ -366,6 +366,15 @@ static void report_layer(const node_check *c, int64_t images, dt_verify_layer *o
 
 static void report_sum(const node_check *c, int64_t images, dt_verify_layer *out)
 {
+    const dt_route_error *e = &c->route.error;
+
+    if (e->n_values > 0) {
+        out->is_routing = 1;
+        out->mean_error = e->sum / (double)e->n_values;
+        out->largest_error = e->largest;
+        out->largest_coupling_error = e->largest_coupling;
+        out->class_error = (double)e->n_classes_differ / (double)e->images;
+    }
     out->array.name = c->name;
     dt_array_report_fill(&out->array, c->is_route ? &c->route.stats : &c->sum.stats, images);
 }

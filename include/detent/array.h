@@ -112,8 +112,8 @@ typedef enum { DT_ONNX_QDQ, DT_ONNX_QCDQ, DT_ONNX_QONNX } dt_onnx_style;
  * N,classes. opset: 13..21.
  * A program of post-training quantization becomes int8 weights and codes, int32 biases, and operators on the reals
  * between them, as ONNX Runtime's static quantization writes them; its style is QDQ.
- * A program whose codes are made by thresholds becomes convolutions of integers, with the scale 1, and a factor and a sum
- * for each channel between them, so that whoever computes in f32 without fusing operators gets each of its codes.
+ * A program whose codes are made by thresholds becomes convolutions of integers, with the scale 1, and a factor and a
+ * sum for each channel between them, so that whoever computes in f32 without fusing operators gets each of its codes.
  * DT_ERR_UNSUPPORTED: a node has no form in such a file; the message names it. */
 DT_API DT_MUST_CHECK dt_status dt_program_write_onnx(const dt_program *p, dt_onnx_style style, int opset,
                                                      const char *path);
@@ -165,7 +165,7 @@ DT_API DT_MUST_CHECK dt_status dt_array_evaluate(dt_model *m, const dt_dataset *
                                                  const dt_progress *progress, const dt_outputs *outputs,
                                                  dt_metrics *out, dt_array_report *layers);
 
-/* A convolution or a linear layer, or a sum of codes: a residual add, an average pool. */
+/* A convolution or a linear layer; a sum of codes, as a residual add or an average pool; or a routing by integers. */
 typedef struct {
     dt_array_report array; /* of a sum: name, n_psums, min, max and bits */
     int on_array;          /* 0: a sum of codes, which has no weights */
@@ -173,6 +173,10 @@ typedef struct {
     int64_t mismatches;    /* how many of them differ */
     double mae_float;      /* of a layer: mean |psum * sx * sw - float convolution of the real operands| */
     double mae_next;       /* of a layer: mean |psum * sx * sw - what the next layer read| */
+    int is_routing;        /* 1: what follows is set: the integers against routing of the same votes by real numbers */
+    double mean_error, largest_error; /* |v - real v| over the values of the last iteration's capsules */
+    double largest_coupling_error;    /* |c - real c| over all iterations; 0 where there is one */
+    double class_error;               /* share of the images with another longest class capsule, 0..1 */
 } dt_verify_layer;
 
 /* The first value that differs. */

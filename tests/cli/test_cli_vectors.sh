@@ -96,11 +96,14 @@ has err "cut.safetensors"
 
 # ---- refusals say what to do
 
-expect "vectors of signed codes" 2 export --checkpoint $F $data --to vectors --layer features.0 --out w
-has err "features.0: activation codes of .* are signed"
-has err "export a layer behind a ReLU, or take its codes by 'detent capture'"
+expect "vectors of signed codes" 0 export --checkpoint $F $data --to vectors --layer features.0 --out signed
+expect "verify them" 0 verify --vectors signed
+ends out "^verified: 0 of .* values differ"
+has signed/activation_tile0.txt "8_bits_a_lane,msb_first,signed"
+expect "vectors of signed codes in pairs" 2 export --checkpoint $F $data --to vectors --layer features.0 --layout pack-a --out w
+has err "features.0: activation codes of .* do not fit layout pack-a"
 expect "vectors of 4-bit codes in pairs" 2 export --checkpoint $F $data --to vectors --layer features.4 --layout pack-a --out w
-has err "do not fit layout pack-a, whose lanes have 2 bits; choose --layout course, or train with --abits 2"
+has err "do not fit layout pack-a, whose lanes have 2 bits and no sign; choose --layout course, or train with --abits 2"
 expect "vectors of an array that clips" 2 export --checkpoint $F $data --to vectors --layer features.4 --overflow saturate --out w
 has err "--overflow wrap"
 expect "vectors with another simd" 2 export --checkpoint $F $data --to vectors --layer features.4 --simd 2 --out w
