@@ -2,7 +2,8 @@
  * conv_onednn.c - convolution by oneDNN; the mathematics and the facts are in conv.c.
  *
  * Forward of grid tensors runs on u8 or s8 codes with 32-bit sums if the machine multiplies bytes without saturating
- * (VNNI). Else it runs in f32, which is exact below 2^24; nodes with larger psums are left to other kernels. Backward
+ * (VNNI), and on u8 codes if two products fit 16 bits, in which AVX2 adds them. Else it runs in f32, which is exact
+ * below 2^24; nodes with larger psums are left to other kernels. Backward
  * is f32; in mixed precision it has bf16 operands and f32 sums.
  *
  * The batch is cut into groups of images. One thread takes a group: it converts the operands and convolves them while

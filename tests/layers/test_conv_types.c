@@ -59,6 +59,8 @@ static const op_case cases[] = {
       .in = { CODES(15, 19, 7, 9, 33), FILTERS(7, 33, 3, 3, 1) } },
     { CONV, .why = "depthwise, odd channels, signed", .params = &by_33,
       .in = { SIGNED(127, 19, 7, 9, 33), FILTERS(127, 33, 3, 3, 1) } },
+    { CONV, .why = "pairs of products that 16 bits just hold", .params = &same,
+      .in = { CODES(255, 2, 5, 4, 16), FILTERS(64, 16, 3, 3, 16) } },
     { CONV, .why = "depthwise, stride 2, vectors of channels, 8 bits", .params = &by_32_half,
       .in = { CODES(255, 3, 12, 10, 32), FILTERS(127, 32, 3, 3, 1) } },
     { CONV, .why = "depthwise, of everything that is not square", .params = &by_16_all,
