@@ -74,9 +74,11 @@ static void store_taps(const dt_psum_block *b, int pass, int32_t (*psum)[LANES])
 {
     const dt_psum_shape *s = &b->layer->shape;
     const int64_t outputs = (int64_t)s->out_height * s->out_width;
+    const int bits = b->layer->array.psum_bits, n = b->n_filters;
+
     for (int i = 0; i < b->n; i++) {
-        int32_t *to = b->taps + (pass * outputs + i) * s->filters;
-        for (int k = 0; k < b->n_filters; k++) to[k] = dt_psum_wrap(psum[i][k], b->layer->array.psum_bits);
+        int32_t *restrict to = b->taps + (pass * outputs + i) * s->filters;
+        for (int k = 0; k < n; k++) to[k] = dt_psum_wrap(psum[i][k], bits);
     }
 }
 

@@ -3,7 +3,8 @@
  *
  * Sums that wrap are taken mod 2^32 and wrapped to psum_bits when they are judged, which gives the same in any order. A
  * layer's exact psums are below 2^31 (dt_psum_layer_init), so that sums mod 2^32 are the exact ones too. Sums that are
- * clipped are clipped after each addition.
+ * clipped are clipped after each addition. All positions are summed for a tap of a tile before the next one, so that
+ * its weights stay in a core's cache; a position's own order is that of psum.h.
  *
  * Tests: tests/accel/test_verify.c.
  */
@@ -11,12 +12,24 @@
 
 #include <string.h>
 
-/* One output position: its sums over all filters. */
+/* One output position: its sums over all filters, where the case wants them. */
 typedef struct {
     int row, col;
-    int32_t *sum, *tap; /* [filters] */
-    int64_t *exact;     /* [filters] */
+    int32_t *sum, *tap; /* [filters]; what wraps is fitted at the end */
+    int64_t *exact;     /* [filters]; of what is clipped; else it is sum before that is fitted */
 } position;
+
+static position position_at(const dt_oracle_case *c, int row, int col)
+{
+    const int64_t first = ((int64_t)row * c->shape->out_width + col) * c->shape->filters;
+
+    return (position){ row, col, c->expected + first, (int32_t *)c->work, c->exact + first };
+}
+
+static int is_clipped(const dt_oracle_case *c)
+{
+    return c->array->overflow == DT_OVERFLOW_SATURATE;
+}
 
 static int32_t fit(int64_t value, const dt_array *a)
 {
@@ -57,7 +70,7 @@ static void add_products(const dt_oracle_case *c, const float *x, int tap, int i
     const int32_t *w = c->w + ((int64_t)tap * each + i) * c->shape->filters;
 
     for (int g = 0; g < groups; g++, x += each, w += filters, to += filters, exact += filters) {
-        if (c->array->overflow == DT_OVERFLOW_SATURATE) {
+        if (is_clipped(c)) {
             add_clipping(c, x + i, w, lanes, to, exact);
             continue;
         }
@@ -88,20 +101,40 @@ static void judge(dt_oracle_result *r, const dt_mismatch *place, const char *wha
     r->first.found = found;
 }
 
-/* Of all filters of a pass: the tap psums as the array has them, and the array's sum with them. */
+/* found: of the pass */
+static int64_t take_wrapped(const dt_oracle_case *c, const position *at, const int32_t *found)
+{
+    const dt_array a = *c->array;
+    int n_wrong = 0;
+
+    for (int k = 0; k < c->shape->filters; k++) {
+        at->sum[k] = (int32_t)((uint32_t)at->sum[k] + (uint32_t)at->tap[k]);
+        at->tap[k] = (int32_t)((uint32_t)at->tap[k] << (32 - a.psum_bits)) >> (32 - a.psum_bits);
+        n_wrong += at->tap[k] != found[k];
+    }
+    return n_wrong;
+}
+
+static int64_t take_clipped(const dt_oracle_case *c, const position *at, const int32_t *found)
+{
+    const dt_array a = *c->array;
+    int n_wrong = 0;
+
+    for (int k = 0; k < c->shape->filters; k++) {
+        at->sum[k] = fit((int64_t)at->sum[k] + at->tap[k], &a);
+        n_wrong += at->tap[k] != found[k];
+    }
+    return n_wrong;
+}
+
+/* Adds the tap psums of all filters to the sums, and compares them with the array's. */
 static void judge_taps(const dt_oracle_case *c, const position *at, int tile, int tap, dt_oracle_result *r)
 {
     const dt_psum_shape *s = c->shape;
     const int64_t pass = (int64_t)tile * s->window_height * s->window_width + tap;
     const int32_t *found = c->taps + ((pass * s->out_height + at->row) * s->out_width + at->col) * s->filters;
-    const dt_array a = *c->array;
-    int n_wrong = 0;
+    const int64_t n_wrong = is_clipped(c) ? take_clipped(c, at, found) : take_wrapped(c, at, found);
 
-    for (int k = 0; k < s->filters; k++) {
-        at->tap[k] = fit(at->tap[k], &a);
-        at->sum[k] = fit((int64_t)at->sum[k] + at->tap[k], &a);
-        n_wrong += at->tap[k] != found[k];
-    }
     for (int k = 0; k < s->filters && n_wrong > 0; k++) {
         const dt_mismatch place = { .row = at->row, .col = at->col, .channel = k, .tile = tile, .tap = tap };
         judge(r, &place, "array tap", at->tap[k], found[k]);
@@ -109,34 +142,35 @@ static void judge_taps(const dt_oracle_case *c, const position *at, int tile, in
     r->n_checked += s->filters;
 }
 
-/* What wraps is exact before it is fitted. */
-static void add_exact(const dt_oracle_case *c, const int32_t *sum, int64_t *exact)
+/* A tile's channels first .. end - 1, of one tap, at one position. */
+static void add_pass(const dt_oracle_case *c, const position *at, int tap, int first, int end)
 {
-    if (c->array->overflow == DT_OVERFLOW_SATURATE) return; /* it has been added */
-    for (int k = 0; k < c->shape->filters; k++) exact[k] += sum[k];
+    const float *x = seen(c, at, tap);
+    const int simd = c->array->simd;
+
+    memset(at->tap, 0, (size_t)c->shape->filters * sizeof *at->tap);
+    for (int i = first; x && i < end; i += simd)
+        add_products(c, x, tap, i, end - i < simd ? end - i : simd, at->tap, at->exact);
 }
 
-static void weight_stationary(const dt_oracle_case *c, position *at, dt_oracle_result *r)
+static void weight_stationary(const dt_oracle_case *c, dt_oracle_result *r)
 {
     const dt_psum_shape *s = c->shape;
-    const int simd = c->array->simd, tile_channels = c->array->rows * simd, taps = s->window_height * s->window_width;
-    const int channels = s->channels / s->conv.groups;
+    const int tile_channels = c->array->rows * c->array->simd, taps = s->window_height * s->window_width;
+    const int channels = s->channels / s->conv.groups, tiles = (channels + tile_channels - 1) / tile_channels;
 
-    for (int first = 0; first < channels; first += tile_channels) {
+    for (int pass = 0; pass < tiles * taps; pass++) {
+        const int first = pass / taps * tile_channels;
         const int end = first + tile_channels < channels ? first + tile_channels : channels;
-        for (int tap = 0; tap < taps; tap++) {
-            const float *x = seen(c, at, tap);
-            for (int k = 0; k < s->filters; k++) at->tap[k] = 0;
-            for (int i = first; x && i < end; i += simd) {
-                add_products(c, x, tap, i, end - i < simd ? end - i : simd, at->tap, at->exact);
-            }
-            add_exact(c, at->tap, at->exact);
-            judge_taps(c, at, first / tile_channels, tap, r);
+        for (int i = 0; i < s->out_height * s->out_width; i++) {
+            const position at = position_at(c, i / s->out_width, i % s->out_width);
+            add_pass(c, &at, pass % taps, first, end);
+            judge_taps(c, &at, pass / taps, pass % taps, r);
         }
     }
 }
 
-static void output_stationary(const dt_oracle_case *c, position *at)
+static void output_stationary(const dt_oracle_case *c, const position *at)
 {
     const dt_psum_shape *s = c->shape;
     const int simd = c->array->simd, taps = s->window_height * s->window_width, channels = s->channels / s->conv.groups;
@@ -147,41 +181,37 @@ static void output_stationary(const dt_oracle_case *c, position *at)
             if (x) add_products(c, x, tap, i, channels - i < simd ? channels - i : simd, at->sum, at->exact);
         }
     }
-    add_exact(c, at->sum, at->exact);
-    for (int k = 0; k < s->filters; k++) at->sum[k] = fit(at->sum[k], c->array);
 }
 
-static void check_position(const dt_oracle_case *c, position *at, dt_oracle_result *r)
+/* The sums are complete. */
+static void judge_position(const dt_oracle_case *c, const position *at, dt_oracle_result *r)
 {
-    const dt_psum_shape *s = c->shape;
-    const int64_t first = ((int64_t)at->row * s->out_width + at->col) * s->filters;
+    const int64_t first = at->sum - c->expected;
 
-    memset(at->sum, 0, (size_t)s->filters * sizeof *at->sum);
-    memset(at->exact, 0, (size_t)s->filters * sizeof *at->exact);
-    if (c->array->dataflow == DT_DATAFLOW_WS)
-        weight_stationary(c, at, r);
-    else
-        output_stationary(c, at);
-    for (int k = 0; k < s->filters; k++) {
+    for (int k = 0; k < c->shape->filters; k++) {
         const dt_mismatch place = { .row = at->row, .col = at->col, .channel = k, .tile = -1, .tap = -1 };
+        if (!is_clipped(c)) at->exact[k] = at->sum[k];
+        at->sum[k] = fit(at->sum[k], c->array);
         const float exact = (float)at->exact[k]; /* the grid rounds once, beyond 2^24 */
         judge(r, &place, "grid psum", (int64_t)exact, (int64_t)c->grid[first + k]);
         judge(r, &place, "array psum", at->sum[k], c->psum[first + k]);
-        c->expected[first + k] = at->sum[k];
-        c->exact[first + k] = at->exact[k];
     }
-    r->n_checked += 2 * (int64_t)s->filters;
+    r->n_checked += 2 * (int64_t)c->shape->filters;
 }
 
 void dt_oracle_check(const dt_oracle_case *c, dt_oracle_result *out)
 {
     const dt_psum_shape *s = c->shape;
-    position at = { .sum = (int32_t *)c->work,
-                    .tap = (int32_t *)(c->work + s->filters),
-                    .exact = c->work + 2 * (int64_t)s->filters };
+    const int positions = s->out_height * s->out_width, is_ws = c->array->dataflow == DT_DATAFLOW_WS;
+    const size_t n = (size_t)positions * (size_t)s->filters;
 
     *out = (dt_oracle_result){ 0 };
-    for (at.row = 0; at.row < s->out_height; at.row++) {
-        for (at.col = 0; at.col < s->out_width; at.col++) check_position(c, &at, out);
+    memset(c->expected, 0, n * sizeof *c->expected);
+    memset(c->exact, 0, n * sizeof *c->exact);
+    if (is_ws) weight_stationary(c, out);
+    for (int i = 0; i < positions; i++) {
+        const position at = position_at(c, i / s->out_width, i % s->out_width);
+        if (!is_ws) output_stationary(c, &at);
+        judge_position(c, &at, out);
     }
 }

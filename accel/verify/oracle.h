@@ -2,7 +2,7 @@
  * oracle.h - the psums of one image by the definition, one product after another, to judge what others have computed.
  *
  * Sums of the grid are taken in 64-bit integers; those of the array are fitted after each addition, in the order of
- * psum.h. It shares no code with the engine, the layers or the cycle model.
+ * psum.h, or once where they wrap. It shares no code with the engine, the layers or the cycle model.
  */
 #ifndef DT_ACCEL_ORACLE_H
 #define DT_ACCEL_ORACLE_H
@@ -20,7 +20,7 @@ typedef struct {
     const int32_t *taps; /* the array's [in tile][tap][out height][out width][filters]; NULL output stationary */
     int32_t *expected;   /* filled: what the array must hold, as psum */
     int64_t *exact;      /* filled: sums in 64 bits, as psum */
-    int64_t *work;       /* room for 3 * filters */
+    int64_t *work;       /* room for filters */
 } dt_oracle_case;
 
 typedef struct {
