@@ -146,7 +146,7 @@ static dt_status run_seed(const settings *s, const stage *stages, int n, const c
         return run_stage(s, NULL, 1, dir, NULL, run_one, exit_code);
     }
     for (int k = 0; k < n && *exit_code == EXIT_GOOD; k++) {
-        snprintf(name, sizeof name, "%d-%s", k + 1, stages[k].name);
+        snprintf(name, sizeof name, "%d-%.*s", k + 1, VALUE_BYTES - 1, stages[k].name);
         DT_TRY(run_dir_path(base, name, dir));
         DT_TRY(run_stage(s, &stages[k], k == n - 1, dir, init[0] ? init : NULL, run_one, exit_code));
         DT_TRY(run_dir_path(dir, s->train.ema > 0.0f ? TRAIN_MEAN : TRAIN_LAST, init));
