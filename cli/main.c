@@ -97,12 +97,17 @@ static const command commands[] = {
       "  detent export --checkpoint q.safetensors --to tflite --io i8 --out net.tflite\n"
       "  detent export --checkpoint q.safetensors --to onnx --out net.onnx",
       export_run },
-    { "search", FOR_SEARCH, "find few bits for a trained capsule network",
-      "Find word lengths for weights, activations and routing of a trained capsule network, without training it "
-      "again: within a tolerance of its accuracy and a budget of memory, or else one network for each. With --plan, "
-      "only tell which bits the budget allots to the weights, which needs no images.\n\n"
+    { "search", FOR_SEARCH, "find few bits for a network: of each layer, by trials; of capsules without training",
+      "Find how few bits a network needs. Method qcapsnets: word lengths for weights, activations and routing of a "
+      "trained "
+      "capsule network, without training it again: within a tolerance of its accuracy and a budget of memory, or else "
+      "one network for each. Method bits: bits of each layer of any network, in trials that train, by a score of "
+      "accuracy and size; the winner is trained to the end and verified. With --plan, only tell which bits the budget "
+      "allots to the weights, or what the space is, which needs no images. Both go on with --resume.\n\n"
       "  detent search --method qcapsnets --checkpoint runs/caps/best.safetensors --dataset mnist --memory-budget 4\n"
-      "  detent search --method qcapsnets --model deepcaps --input 64x64x3 --memory-budget 4 --plan",
+      "  detent search --method qcapsnets --model deepcaps --input 64x64x3 --memory-budget 4 --plan\n"
+      "  detent search --method bits --checkpoint runs/float/best.safetensors --space space.json --plan\n"
+      "  detent search --method bits --checkpoint runs/float/best.safetensors --space space.json --out runs/mixed",
       search_run },
     { "capture", FOR_CAPTURE, "write a layer's integers: activation codes, weight codes, psums",
       "Write what a convolution saw and gave for some test images: integer codes, their scales, the psums, and the "

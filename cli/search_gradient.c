@@ -421,28 +421,13 @@ static dt_status learn(learning *l, int *configuration)
 
 /* ---- what was learned, in a file ---- */
 
-static dt_status write_learned(const search_work *w, const char *path)
-{
-    cJSON *out = cJSON_CreateIntArray(w->learned, w->space->n_choices);
-    char *text = out ? cJSON_Print(out) : NULL;
-
-    cJSON_Delete(out);
-    DT_CHECK(text, DT_ERR_MEMORY, "no memory for %s", path);
-    const dt_status status = dt_file_replace(path, text, strlen(text));
-    cJSON_free(text);
-    return status;
-}
-
 static dt_status read_learned(search_work *w, const char *path, int *is_there)
 {
-    char *content;
-    size_t bytes;
+    cJSON *list;
 
-    DT_TRY(read_file(path, &content, &bytes));
-    *is_there = content != NULL;
-    if (!content) return DT_OK;
-    cJSON *list = cJSON_ParseWithLength(content, bytes);
-    free(content);
+    DT_TRY(json_file_read(path, &list));
+    *is_there = list != NULL;
+    if (!list) return DT_OK;
     const int is_whole = cJSON_GetArraySize(list) == w->space->n_choices;
     for (int c = 0; is_whole && c < w->space->n_choices; c++) w->learned[c] = cJSON_GetArrayItem(list, c)->valueint;
     cJSON_Delete(list);
@@ -466,5 +451,5 @@ dt_status search_learn(search_work *w)
     free(l.bits);
     free(l.layer);
     DT_TRY(status);
-    return write_learned(w, path);
+    return json_file_write(path, cJSON_CreateIntArray(w->learned, w->space->n_choices));
 }

@@ -109,26 +109,18 @@ static dt_status write_signals(const dt_search_space *space, const double *signa
     cJSON *out = cJSON_CreateObject();
 
     for (int c = 0; c < space->n_choices; c++) cJSON_AddNumberToObject(out, space->choice[c].name, signal[c]);
-    char *text = cJSON_Print(out);
-    cJSON_Delete(out);
-    DT_CHECK(text, DT_ERR_MEMORY, "no memory for %s", path);
-    const dt_status status = dt_file_replace(path, text, strlen(text));
-    cJSON_free(text);
-    return status;
+    return json_file_write(path, out);
 }
 
 /* Sets *is_there to 0 if there is no file. */
 static dt_status read_signals(const dt_search_space *space, const char *path, double *signal, int *is_there)
 {
-    char *content;
-    size_t bytes;
+    cJSON *object;
 
-    DT_TRY(read_file(path, &content, &bytes));
-    *is_there = content != NULL;
-    if (!content) return DT_OK;
-    cJSON *object = cJSON_ParseWithLength(content, bytes);
-    free(content);
-    int is_whole = object != NULL;
+    DT_TRY(json_file_read(path, &object));
+    *is_there = object != NULL;
+    if (!object) return DT_OK;
+    int is_whole = 1;
     for (int c = 0; c < space->n_choices && is_whole; c++) {
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, space->choice[c].name);
         is_whole = cJSON_IsNumber(item);

@@ -328,6 +328,31 @@ static void write_csv(FILE *to, const void *user)
     }
 }
 
+dt_status json_file_write(const char *path, cJSON *object)
+{
+    char *text = object ? cJSON_Print(object) : NULL;
+
+    cJSON_Delete(object);
+    DT_CHECK(text, DT_ERR_MEMORY, "no memory for %s", path);
+    const dt_status status = dt_file_replace(path, text, strlen(text));
+    cJSON_free(text);
+    return status;
+}
+
+dt_status json_file_read(const char *path, cJSON **out)
+{
+    char *content;
+    size_t bytes;
+
+    *out = NULL;
+    DT_TRY(read_file(path, &content, &bytes));
+    if (!content) return DT_OK;
+    *out = cJSON_ParseWithLength(content, bytes);
+    free(content);
+    DT_CHECK(*out, DT_ERR_FORMAT, "%s: not JSON; remove it", path);
+    return DT_OK;
+}
+
 static dt_status write_json(const trial_log *l, const char *path)
 {
     cJSON *out = cJSON_CreateArray();
@@ -338,12 +363,7 @@ static dt_status write_json(const trial_log *l, const char *path)
         cJSON_ReplaceItemInObjectCaseSensitive(row, "values", values);
         cJSON_AddItemToArray(out, row);
     }
-    char *text = cJSON_Print(out);
-    cJSON_Delete(out);
-    DT_CHECK(text, DT_ERR_MEMORY, "no memory for %s", path);
-    const dt_status status = dt_file_replace(path, text, strlen(text));
-    cJSON_free(text);
-    return status;
+    return json_file_write(path, out);
 }
 
 dt_status trial_log_write_tables(const trial_log *l)
