@@ -38,6 +38,7 @@ dt_status report_run(const settings *s, int *exit_code)
     DT_TRY(run_dir_lock(s->out, &lock));
     dt_status status = study_plan_make(s, &p);
     if (status == DT_OK) status = run_study(s, &p);
+    if (status == DT_OK && !s->quiet) study_tell_cost(&p);
     study_plan_free(&p);
     if (status == DT_OK && !s->quiet)
         printf("%s: study.md, study.csv, study.html, and a page of layers for each network\n", s->out);

@@ -91,6 +91,8 @@ void study_plan_free(study_plan *p);
 /* Runs the commands that are not done yet, up to s->jobs at once. DT_ERR_INTERRUPTED: asked to stop; the same command
  * goes on. */
 DT_MUST_CHECK dt_status study_run(const settings *s, study_plan *p);
+/* Prints the processor time, of user and system, that the commands have taken, by subcommand. */
+void study_tell_cost(const study_plan *p);
 /* Writes the commands as a script, as a user would type them. */
 DT_MUST_CHECK dt_status study_write_commands(const settings *s, const study_plan *p);
 

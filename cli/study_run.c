@@ -2,7 +2,8 @@
  * study_run.c - runs the commands of a study, some of them at once, each as a process of this program. See study.h.
  *
  * A command that has succeeded leaves a mark, and is not run again. One that was killed is: what it writes, it writes
- * whole, and a training goes on where it stood.
+ * whole, and a training goes on where it stood. The mark says how long the command took, so that the whole study's cost
+ * is known after any number of stops; the time of commands that were stopped is not in it.
  */
 #include "debug.h"
 #include "study.h"
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,28 +99,34 @@ static dt_status start_some(running *r, int most)
     return DT_OK;
 }
 
-static dt_status leave_mark(const char *path)
+static dt_status leave_mark(const char *path, double wall, double processor)
 {
-    const int fd = open(path, O_WRONLY | O_CREAT, 0666);
+    char text[VALUE_BYTES];
+    const int length = snprintf(text, sizeof text, "%.3f %.3f\n", wall, processor);
 
-    DT_CHECK(fd >= 0, DT_ERR_IO, "%s: %s", path, strerror(errno));
-    close(fd);
-    return DT_OK;
+    return dt_file_replace(path, text, (size_t)length);
 }
 
-static dt_status end(running *r, worker *w, int status)
+/* Seconds of processor time, of the user and of the system. */
+static double processor_seconds(const struct rusage *u)
+{
+    return (double)(u->ru_utime.tv_sec + u->ru_stime.tv_sec) +
+           1e-6 * (double)(u->ru_utime.tv_usec + u->ru_stime.tv_usec);
+}
+
+static dt_status end(running *r, worker *w, int status, const struct rusage *used)
 {
     const study_job *j = &w->chain->job[w->next];
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+    const double wall = clock_seconds() - w->begin, processor = processor_seconds(used);
 
     w->pid = 0;
     r->n_running--;
     if (code == EXIT_GOOD) {
-        DT_TRY(leave_mark(j->mark));
+        DT_TRY(leave_mark(j->mark, wall, processor));
         w->next++;
         r->n_done++;
-        if (!r->s->quiet)
-            printf("[%4d of %d] %-70s %s\n", r->n_done, r->n_all, j->what, text_seconds(clock_seconds() - w->begin).s);
+        if (!r->s->quiet) printf("[%4d of %d] %-70s %s\n", r->n_done, r->n_all, j->what, text_seconds(wall).s);
     } else if (code != EXIT_INTERRUPTED && !interrupt_requested() && !r->failed) { /* a signal ends some at once */
         r->failed = 1;
         r->culprit = j;
@@ -130,12 +138,13 @@ static dt_status end(running *r, worker *w, int status)
 static dt_status wait_some(running *r)
 {
     const struct timespec turn = { 0, 20000000 };
+    struct rusage used;
     int status;
 
     nanosleep(&turn, NULL);
     for (int i = 0; i < r->n; i++) {
         worker *w = &r->worker[i];
-        if (w->pid && waitpid(w->pid, &status, WNOHANG) == w->pid) DT_TRY(end(r, w, status));
+        if (w->pid && wait4(w->pid, &status, WNOHANG, &used) == w->pid) DT_TRY(end(r, w, status, &used));
     }
     return DT_OK;
 }
@@ -184,6 +193,54 @@ dt_status study_run(const settings *s, study_plan *p)
     r.worker[0] = (worker){ .chain = &p->end };
     r.n = 1;
     return run_chains(&r, most);
+}
+
+/* ---- what it took ---- */
+
+/* Time of the commands of one subcommand. */
+typedef struct {
+    const char *subcommand;
+    double processor;
+} cost;
+
+enum { MOST_SUBCOMMANDS = 16 };
+
+static int by_processor(const void *a, const void *b)
+{
+    const double x = ((const cost *)a)->processor, y = ((const cost *)b)->processor;
+
+    return (x < y) - (x > y);
+}
+
+/* Adds the times that the marks of a chain have. Marks of an older program have none. */
+static void add_costs(const study_chain *c, cost *all, int *n)
+{
+    for (int i = 0; i < c->n; i++) {
+        double wall = 0.0, processor = 0.0;
+        int k = 0;
+        FILE *f = fopen(c->job[i].mark, "r");
+        if (f && fscanf(f, "%lf %lf", &wall, &processor) != 2) processor = 0.0;
+        if (f) fclose(f);
+        while (k < *n && strcmp(all[k].subcommand, c->job[i].arg[0]) != 0) k++;
+        if (k == MOST_SUBCOMMANDS) continue;
+        if (k == *n) all[(*n)++] = (cost){ c->job[i].arg[0], 0.0 };
+        all[k].processor += processor;
+    }
+}
+
+void study_tell_cost(const study_plan *p)
+{
+    cost all[MOST_SUBCOMMANDS];
+    double sum = 0.0;
+    int n = 0;
+
+    for (int i = 0; i < STUDY_CHAINS; i++) add_costs(&p->chain[i], all, &n);
+    add_costs(&p->end, all, &n);
+    qsort(all, (size_t)n, sizeof *all, by_processor);
+    for (int i = 0; i < n; i++) sum += all[i].processor;
+    printf("processor time %s:", text_seconds(sum).s);
+    for (int i = 0; i < n; i++) printf("%s %s %s", i ? "," : "", all[i].subcommand, text_seconds(all[i].processor).s);
+    printf("\n");
 }
 
 /* ---- the commands as a script ---- */
