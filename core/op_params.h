@@ -21,11 +21,11 @@ typedef struct {
     float rotation;   /* an image turns by U(-rotation, rotation) degrees, 0..45; 0: it does not */
     float flip_share; /* probability that an image is mirrored, 0..1 */
     dt_flip_kind flip_kind;
-    int cutout;                 /* side of the square that becomes the mean colour; 0: none */
-    float brightness, contrast; /* as in dt_train_config */
-    float mean[4];              /* of each channel, for pixels in 0..1 */
-    float std[4];               /* of each channel, > 0 */
-    int has_quant;              /* 1: out is codes of the quantizer `quant`, whose alpha is the third input */
+    int cutout;                   /* side of the square that becomes the mean colour; 0: none */
+    float brightness, contrast;   /* as in dt_train_config */
+    float mean[DT_MOST_CHANNELS]; /* of each channel, for pixels in 0..1, or for reals */
+    float std[DT_MOST_CHANNELS];  /* of each channel, > 0 */
+    int has_quant;                /* 1: out is codes of the quantizer `quant`, whose alpha is the third input */
     dt_act_quant_params quant;
 } dt_augment_params;
 

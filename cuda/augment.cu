@@ -8,8 +8,8 @@
 /* One thread for each pixel of the batch; each draws its image's view again, which is cheaper than sharing it. The
  * first also writes the scale, where there is a quantizer. images: n,H,W,C; x: N,H,W,C. */
 __global__ static void augment_kernel(const uint8_t *images, const int32_t *order, const dt_step *step,
-                                      const float *alpha, void *x, dt_dtype type, float *scale, dt_augment_params p,
-                                      int height, int width, int channels)
+                                      const float *alpha, void *x, dt_dtype type, float *scale,
+                                      const __grid_constant__ dt_augment_params p, int height, int width, int channels)
 {
     const int64_t pixel = dt_thread(), image_pixels = (int64_t)height * width;
     if (pixel >= p.batch * image_pixels) return;
@@ -23,7 +23,7 @@ __global__ static void augment_kernel(const uint8_t *images, const int32_t *orde
     const dt_augment_view view = dt_augment_draw(step->in.seed, step->in.epoch, index, &p, height, width);
     const int source = dt_augment_source(&view, in_image / width, in_image % width, height, width);
     const int is_cut = dt_augment_is_cut(&view, &p, in_image / width, in_image % width);
-    for (int c = 0; c < DT_AUGMENT_MAX_CHANNELS; c++) { /* unrolled, so that p stays where launches put it */
+    for (int c = 0; c < DT_MOST_PIXEL_CHANNELS; c++) { /* unrolled, so that p stays where launches put it */
         if (c >= channels) break;
         const uint8_t value = source >= 0 ? images[(index * image_pixels + source) * channels + c] : 0;
         const float real = is_cut ? 0.0f : dt_augment_coloured(value, p.mean[c], p.std[c], &view);
@@ -32,34 +32,33 @@ __global__ static void augment_kernel(const uint8_t *images, const int32_t *orde
     }
 }
 
-/* The same of images of reals, which stay where they are. */
+/* One thread for each value of a batch of reals, which stay where they are; the first also writes the scale. p stays
+ * where launches put it, so that a thread may look up its channel. */
 __global__ static void augment_reals_kernel(const float *images, const int32_t *order, const dt_step *step,
                                             const float *alpha, void *x, dt_dtype type, float *scale,
-                                            dt_augment_params p, int64_t image_pixels, int channels)
+                                            const __grid_constant__ dt_augment_params p, int64_t image_count,
+                                            int channels)
 {
-    const int64_t pixel = dt_thread();
-    if (pixel >= p.batch * image_pixels) return;
-    if (pixel == 0 && p.has_quant) {
+    const int64_t i = dt_thread();
+    if (i >= p.batch * image_count) return;
+    if (i == 0 && p.has_quant) {
         *scale = dt_grid_scale(*alpha, dt_act_high(p.quant.bits, p.quant.is_signed), p.quant.rule);
     }
-    const int64_t index = order[step->in.first + pixel / image_pixels];
+    const int64_t index = order[step->in.first + i / image_count];
+    const float value = images[index * image_count + i % image_count];
+    const int c = (int)(i % channels);
 
-    for (int c = 0; c < DT_AUGMENT_MAX_CHANNELS; c++) { /* unrolled, as above */
-        if (c >= channels) break;
-        const float value = images[(index * image_pixels + pixel % image_pixels) * channels + c];
-        const float stored = dt_augment_stored(dt_augment_real(value, p.mean[c], p.std[c]), &p, alpha);
-        dt_augment_put(x, type, pixel * channels + c, stored);
-    }
+    dt_augment_put(x, type, i, dt_augment_stored(dt_augment_real(value, p.mean[c], p.std[c]), &p, alpha));
 }
 
 static dt_status augment_reals(const dt_node *node, const dt_exec *ex, const float *alpha)
 {
     const dt_augment_params *p = (const dt_augment_params *)node->params;
-    const int64_t *dim = node->out->shape.dim, image_pixels = dim[1] * dim[2];
+    const int64_t *dim = node->out->shape.dim, image_count = dim[1] * dim[2] * dim[3];
 
-    DT_LAUNCH(augment_reals_kernel, dt_blocks(dim[0] * image_pixels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
+    DT_LAUNCH(augment_reals_kernel, dt_blocks(dim[0] * image_count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               (const float *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step, alpha, node->out->data,
-              node->out->type, node->out->scale, *p, image_pixels, (int)dim[3]);
+              node->out->type, node->out->scale, *p, image_count, (int)dim[3]);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

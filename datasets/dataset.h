@@ -36,9 +36,9 @@ typedef struct {
     const char *subfolder; /* that the archive unpacks to, so that its parent is accepted too; NULL: none */
     int height, width, channels, n_classes;
     int is_real, multi_label;
-    float mean[4], std[4];          /* of reals both are measured, and these are not read */
-    const char *const *class_names; /* NULL: none */
-    const char *refused;            /* set if this build cannot read it: why, and the remedy */
+    float mean[DT_MOST_CHANNELS], std[DT_MOST_CHANNELS]; /* of reals both are measured, and these are not read */
+    const char *const *class_names;                      /* NULL: none */
+    const char *refused;                                 /* set if this build cannot read it: why, and the remedy */
     dt_status (*read)(const dt_dataset_request *r, dt_dataset *d); /* NULL: see refused */
 } dt_dataset_source;
 

@@ -260,10 +260,10 @@ static dt_status divide(dt_kind_request *r, dt_dataset *d)
 static dt_status read_set(const dt_kind *kind, dt_kind_request *r, dt_dataset *d)
 {
     DT_TRY(kind->read(r, d));
-    DT_CHECK(d->channels <= 4 && d->n_classes <= DT_DATASET_MAX_CLASSES, DT_ERR_UNSUPPORTED,
-             "%s: %d channels and %d classes, limits 4 and %d; what has more channels, such as sensors, goes along the "
-             "width",
-             r->name, d->channels, d->n_classes, DT_DATASET_MAX_CLASSES);
+    const int most_channels = d->reals ? DT_MOST_CHANNELS : DT_MOST_PIXEL_CHANNELS;
+    DT_CHECK(d->channels <= most_channels && d->n_classes <= DT_DATASET_MAX_CLASSES, DT_ERR_UNSUPPORTED,
+             "%s: %d channels and %d classes, limits %d for %s and %d; what has more channels goes along the width",
+             r->name, d->channels, d->n_classes, most_channels, d->reals ? "reals" : "pixels", DT_DATASET_MAX_CLASSES);
     if (!r->is_split) DT_TRY(divide(r, d));
     DT_TRY(dt_dataset_check_reals(d, r->path));
     snprintf(d->own_name, sizeof d->own_name, "%s", r->name);

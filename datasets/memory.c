@@ -16,10 +16,11 @@ static dt_status check_sizes(const dt_images *i)
              i->images ? "both" : "neither");
     DT_CHECK(i->n >= 1 && i->n <= INT32_MAX, DT_ERR_ARGUMENT, "%s: %lld images, expected 1 to %d", i->name,
              (long long)i->n, INT32_MAX);
+    const int most_channels = i->reals ? DT_MOST_CHANNELS : DT_MOST_PIXEL_CHANNELS;
     DT_CHECK(i->height >= 1 && i->height <= DT_DATASET_MAX_SIDE && i->width >= 1 && i->width <= DT_DATASET_MAX_SIDE &&
-                 i->channels >= 1 && i->channels <= 4,
-             DT_ERR_ARGUMENT, "%s: images of %dx%dx%d, expected up to %dx%dx4", i->name, i->height, i->width,
-             i->channels, DT_DATASET_MAX_SIDE, DT_DATASET_MAX_SIDE);
+                 i->channels >= 1 && i->channels <= most_channels,
+             DT_ERR_ARGUMENT, "%s: images of %dx%dx%d, expected up to %dx%dx%d", i->name, i->height, i->width,
+             i->channels, DT_DATASET_MAX_SIDE, DT_DATASET_MAX_SIDE, most_channels);
     DT_CHECK(i->n_classes >= 1, DT_ERR_ARGUMENT, "%s: %d classes, expected 1 or more", i->name, i->n_classes);
     const int64_t n_labels = i->n * (i->multi_label ? i->n_classes : 1);
     const int most = i->multi_label ? 1 : i->n_classes - 1;

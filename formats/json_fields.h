@@ -13,7 +13,7 @@
 #include "detent/status.h"
 #include "json_value.h"
 
-enum { DT_FIELD_MOST = 8 };
+enum { DT_FIELD_MOST = 64 };
 
 typedef struct {
     const dt_field *field;

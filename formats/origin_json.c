@@ -1,5 +1,7 @@
 /*
  * origin_json.c - a table of an origin's fields, which json_fields.c walks. Interface: origin_json.h.
+ *
+ * Tests: tests/formats/test_origin.c.
  */
 #include "origin_json.h"
 #include "json_fields.h"
@@ -7,23 +9,49 @@
 #include <limits.h>
 #include <string.h>
 
+/* A file has a number for each channel, and never fewer than these. */
+enum { LEAST_NUMBERS = 4 };
+
+enum { MEAN = 3, STD }; /* rows of the table */
+
 static const dt_field fields[] = {
     { DT_MEMBER(dt_data_origin, name), DT_TEXT(dt_data_origin, name) },
     { "images", offsetof(dt_data_origin, n_images), 0, DT_INT(0, INT_MAX) },
     { DT_MEMBER(dt_data_origin, fingerprint), DT_TEXT(dt_data_origin, fingerprint) },
-    { DT_MEMBER(dt_data_origin, mean), DT_FLOATS(4, -1e30, 1e30) },
-    { DT_MEMBER(dt_data_origin, std), DT_FLOATS(4, 0, 1e30) },
+    { DT_MEMBER(dt_data_origin, mean), DT_FLOATS(LEAST_NUMBERS, -1e30, 1e30) },
+    { DT_MEMBER(dt_data_origin, std), DT_FLOATS(LEAST_NUMBERS, 0, 1e30) },
     { DT_MEMBER(dt_data_origin, is_real), DT_INT(1, 1) }, /* of images of reals alone, so that older files stay */
 };
 
-static const dt_fields of_pixels = { .field = fields, .n_fields = DT_LENGTH(fields) - 1 };
-static const dt_fields of_reals = { .field = fields, .n_fields = DT_LENGTH(fields) };
+/* The table of an origin whose mean and deviation have n numbers each. */
+typedef struct {
+    dt_field field[DT_LENGTH(fields)];
+    dt_fields of;
+} origin_fields;
+
+static void fields_of(int n, int is_real, origin_fields *out)
+{
+    memcpy(out->field, fields, sizeof fields);
+    out->field[MEAN].count = out->field[STD].count = n;
+    out->of = (dt_fields){ .field = out->field, .n_fields = DT_LENGTH(fields) - !is_real };
+}
+
+/* Deviations are above 0, up to the last channel. */
+static int numbers_of(const dt_data_origin *o)
+{
+    int n = DT_MOST_CHANNELS;
+
+    while (n > LEAST_NUMBERS && o->std[n - 1] == 0.0f) n--;
+    return n;
+}
 
 dt_status dt_origin_to_json(const dt_data_origin *o, cJSON *object)
 {
     const dt_field_place at = { "origin", "data", "." };
+    origin_fields f;
 
-    DT_TRY(dt_fields_write(o->is_real ? &of_reals : &of_pixels, &at, o, object));
+    fields_of(numbers_of(o), o->is_real, &f);
+    DT_TRY(dt_fields_write(&f.of, &at, o, object));
     return DT_OK;
 }
 
@@ -31,9 +59,13 @@ dt_status dt_origin_from_json(const cJSON *object, const char *file, dt_data_ori
 {
     const dt_field_place at = { file, "data", "." };
     const int is_real = cJSON_HasObjectItem(object, "is_real");
+    const int n = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(object, "std"));
+    const int is_wide = is_real && n > LEAST_NUMBERS && n <= DT_MOST_CHANNELS;
     dt_data_origin o = { .name = "" };
+    origin_fields f;
 
-    DT_TRY(dt_fields_read(is_real ? &of_reals : &of_pixels, &at, object, &o));
+    fields_of(is_wide ? n : LEAST_NUMBERS, is_real, &f);
+    DT_TRY(dt_fields_read(&f.of, &at, object, &o));
     DT_CHECK(o.name[0], DT_ERR_FORMAT, "%s: data.name is empty, expected the name of a dataset", file);
     *out = o;
     return DT_OK;
@@ -71,7 +103,7 @@ dt_status dt_origin_read(const dt_safetensors *f, const char *path, int channels
 
 static dt_status match_numbers(const char *what, const float *saved, const float *here, const char *path)
 {
-    for (int c = 0; c < 4; c++) {
+    for (int c = 0; c < DT_MOST_CHANNELS; c++) {
         DT_CHECK(saved[c] == here[c], DT_ERR_ARGUMENT,
                  "%s: the run was started with data.%s[%d] = %.9g, here it is %.9g; resume with the detent that it "
                  "was started with",

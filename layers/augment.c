@@ -19,9 +19,9 @@
  *   gather:  y = labels[order[first + n]]
  *   rows:    x = rows[order[first + n]]
  *
- * Shapes: images u8 or f32 n,H,W,C with C <= 4; order i32; alpha 1; x f32 N,H,W,C, codes also u8, i8 or f16; labels i32
- * n or n,L; y i32 N or N,L; rows f32 or u8 n,.., x N,.. of their type. N is params.batch. Draws: augment.h.  CUDA:
- * cuda/augment.cu. Tests: tests/layers/test_augment.c.
+ * Shapes: images u8 n,H,W,C with C <= 4 or f32 with C <= 64; order i32; alpha 1; x f32 N,H,W,C, codes also u8, i8 or
+ * f16; labels i32 n or n,L; y i32 N or N,L; rows f32 or u8 n,.., x N,.. of their type. N is params.batch. Draws:
+ * augment.h.  CUDA: cuda/augment.cu. Tests: tests/layers/test_augment.c.
  *
  * Sources: DeVries, Taylor, "Improved regularization of convolutional neural networks with cutout", 2017; Jordan, "94%
  * on CIFAR-10 in 3.29 seconds on a single GPU", 2024, section 3.5 (alternating).
@@ -101,10 +101,11 @@ static dt_status augment_infer(dt_node *node)
     const dt_shape *images = &node->in[0]->shape;
     char text[64];
 
-    DT_CHECK(images->ndim == 4 && images->dim[3] <= DT_AUGMENT_MAX_CHANNELS, DT_ERR_SHAPE,
-             "%s: augment: images are %s, needed are the axes n,H,W,C with C up to %d", node->name,
-             dt_shape_text(images, text, sizeof text), DT_AUGMENT_MAX_CHANNELS);
     const int is_real = node->in[IMAGES]->type == DT_F32;
+    const int most_channels = is_real ? DT_MOST_CHANNELS : DT_MOST_PIXEL_CHANNELS;
+    DT_CHECK(images->ndim == 4 && images->dim[3] <= most_channels, DT_ERR_SHAPE,
+             "%s: augment: images are %s, needed are the axes n,H,W,C with C up to %d", node->name,
+             dt_shape_text(images, text, sizeof text), most_channels);
     DT_TRY(batch_check(node, is_real ? DT_F32 : DT_U8, "images of u8 or f32", p->batch));
     DT_TRY(ranges_check(node->name, p));
     if (is_real) DT_TRY(reals_check(node->name, p));
@@ -175,7 +176,7 @@ const dt_op dt_op_rows = {
 
 /* A pixel has 256 values, so what it becomes is looked up. */
 typedef struct {
-    float value[256][DT_AUGMENT_MAX_CHANNELS];
+    float value[256][DT_MOST_PIXEL_CHANNELS];
 } pixel_table;
 
 static void table_fill(const dt_augment_params *p, const float *alpha, int channels, const dt_augment_view *view,
@@ -201,7 +202,7 @@ typedef struct {
 static void augment_image(const uint8_t *image, const int64_t *dim, const image_view *v, const dt_tensor *x, int64_t at)
 {
     const pixel_table *table = v->table;
-    static const uint8_t outside[DT_AUGMENT_MAX_CHANNELS] = { 0 };
+    static const uint8_t outside[DT_MOST_PIXEL_CHANNELS] = { 0 };
     const int height = (int)dim[1], width = (int)dim[2], channels = (int)dim[3];
 
     for (int h = 0; h < height; h++) {

@@ -16,7 +16,7 @@
 
 #include <math.h>
 
-enum { DT_AUGMENT_MAX_ROTATION = 45, DT_AUGMENT_MAX_SHIFT = 4096, DT_AUGMENT_MAX_CHANNELS = 4 };
+enum { DT_AUGMENT_MAX_ROTATION = 45, DT_AUGMENT_MAX_SHIFT = 4096 };
 
 /* What is drawn for one image. */
 typedef struct {

@@ -124,8 +124,8 @@ dt_status dt_network_check_common(const dt_model_config *c)
              c->wbits, c->abits);
     DT_CHECK(c->input_bits == 0 || (c->input_bits >= 2 && c->input_bits <= 8), DT_ERR_ARGUMENT,
              "input_bits is %d, allowed are 2..8 and 0 (as any activation)", c->input_bits);
-    DT_CHECK(c->channels >= 1 && c->channels <= 4, DT_ERR_ARGUMENT, "images of %d channels, allowed are 1..4",
-             c->channels);
+    DT_CHECK(c->channels >= 1 && c->channels <= DT_MOST_CHANNELS, DT_ERR_ARGUMENT,
+             "images of %d channels, allowed are 1..%d", c->channels, DT_MOST_CHANNELS);
     DT_CHECK(c->n_classes >= 2 && c->n_classes <= 1000, DT_ERR_ARGUMENT, "%d classes, allowed are 2..1000",
              c->n_classes);
     return DT_OK;

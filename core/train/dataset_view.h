@@ -17,7 +17,7 @@ struct dt_dataset {
     int multi_label;
     int64_t n;
     int height, width, channels, n_classes;
-    float mean[4], std[4];
+    float mean[DT_MOST_CHANNELS], std[DT_MOST_CHANNELS];
     char **class_names; /* [n_classes]; owned, with the names */
 };
 

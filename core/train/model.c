@@ -389,7 +389,7 @@ static dt_status record_image(dt_model *m, dt_tape *tape, const dt_record_spec *
     if (m->graph->value[m->graph->image]->facts.type == DT_U8) {
         return dt_tape_apply(tape, DT_OP_ROWS, name, &pixels, in, 2, x);
     }
-    for (int c = 0; c < 4; c++) {
+    for (int c = 0; c < DT_MOST_CHANNELS; c++) {
         augment.mean[c] = m->graph->unit_pixels ? 0.0f : spec->mean[c];
         augment.std[c] = m->graph->unit_pixels ? 1.0f : spec->std[c];
     }

@@ -30,7 +30,7 @@ typedef struct {
     dt_flip_kind flip_kind; /* these and the next two as in dt_train_config */
     int cutout;
     float brightness, contrast;
-    float mean[4], std[4]; /* one for each channel, for pixels in 0..1, or for reals */
+    float mean[DT_MOST_CHANNELS], std[DT_MOST_CHANNELS]; /* one for each channel, for pixels in 0..1, or for reals */
     float label_smoothing;
     float regularization_scale; /* factor on the decoder's loss, in training */
     dt_tensor *teacher;         /* f32 [n][classes] a teacher's scores; NULL: the labels alone teach */

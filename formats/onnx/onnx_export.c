@@ -33,7 +33,7 @@ static dt_status put_image(dt_onnx_export *e)
 /* "0.5,0.5,0.5" under a key, for each channel. */
 static void put_numbers(dt_onnx_export *e, const char *key, const float *number, int64_t n)
 {
-    char text[128] = "";
+    char text[DT_MOST_CHANNELS * 18] = ""; /* "-1.23456789e-38," */
     int used = 0;
 
     for (int64_t c = 0; c < n; c++) {
@@ -47,7 +47,7 @@ static void put_origin(dt_onnx_export *e, const dt_data_origin *o)
 {
     const int64_t channels = dt_graph_shape(e->g, e->g->image)->dim[3];
 
-    if (!o->name[0] || channels > 4) return;
+    if (!o->name[0] || channels > DT_MOST_CHANNELS) return;
     dt_onnx_put_note(&e->w, "dataset", o->name);
     if (o->fingerprint[0]) dt_onnx_put_note(&e->w, "fingerprint", o->fingerprint);
     dt_onnx_put_note(&e->w, "values", o->is_real ? "reals" : "pixels");

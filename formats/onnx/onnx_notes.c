@@ -11,24 +11,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NOTE_CHANNELS = 4 };
-
-/* Reads up to four numbers with commas between. */
-static dt_status read_numbers(const dt_onnx *m, const char *key, const char *text, float least, float to[NOTE_CHANNELS])
+/* Reads numbers with commas between. */
+static dt_status read_numbers(const dt_onnx *m, const char *key, const char *text, float least,
+                              float to[DT_MOST_CHANNELS])
 {
     const char *at = text;
 
-    for (int c = 0; c < NOTE_CHANNELS; c++) {
+    for (int c = 0; c < DT_MOST_CHANNELS; c++) {
         char *end;
         to[c] = strtof(at, &end);
         DT_CHECK(end > at && isfinite(to[c]) && to[c] >= least && (*end == ',' || *end == '\0'), DT_ERR_FORMAT,
                  "%s: metadata '%s' is '%.80s'; expected are at most %d numbers with commas between", m->path, key,
-                 text, NOTE_CHANNELS);
+                 text, DT_MOST_CHANNELS);
         if (*end == '\0') return DT_OK;
         at = end + 1;
     }
     return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: metadata '%s' is '%.80s', more than %d numbers", m->path,
-                    key, text, NOTE_CHANNELS);
+                    key, text, DT_MOST_CHANNELS);
 }
 
 static void copy(char *to, size_t bytes, const char *from)

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIXEL_VALUES = 256, MOST_PIXEL_CHANNELS = 4 /* those of a dt_data_origin */ };
+enum { PIXEL_VALUES = 256 };
 
 int dt_c_makes_psums(const dt_c_layer *l)
 {
@@ -321,7 +321,7 @@ int dt_c_reads_reals(const dt_c_program *c)
 
 int dt_c_has_table(const dt_c_program *c)
 {
-    return dt_program_takes_pixels(c->p) && c->image->y.channels <= MOST_PIXEL_CHANNELS;
+    return dt_program_takes_pixels(c->p) && c->image->y.channels <= DT_MOST_PIXEL_CHANNELS;
 }
 
 int dt_c_is_multiplied(const dt_c_program *c, int i)

@@ -29,6 +29,9 @@ typedef struct {
     int channels;     /* 3 repeats the one channel of grey images; 0: as in the files */
 } dt_dataset_options;
 
+/* The most channels of images: of reals, and of pixels. */
+enum { DT_MOST_CHANNELS = 64, DT_MOST_PIXEL_CHANNELS = 4 };
+
 /* Bytes of a data set's name and of a fingerprint, the NUL included. */
 enum { DT_DATASET_NAME_BYTES = 256, DT_FINGERPRINT_BYTES = 17 /* ends included */ };
 
@@ -47,8 +50,8 @@ typedef struct {
     int64_t n;
     int height, width, channels, n_classes;
     /* Of each channel, for pixels in 0..1: x = (pixel / 255 - mean) / std; for reals x = (value - mean) / std. */
-    float mean[4];
-    float std[4];
+    float mean[DT_MOST_CHANNELS];
+    float std[DT_MOST_CHANNELS];
     const char *const *class_names; /* [n_classes] of classes, or of labels; NULL: the data set has no names */
 } dt_dataset_view;
 
@@ -57,8 +60,8 @@ typedef struct {
     char name[DT_DATASET_NAME_BYTES];       /* of the data set; "": unknown, and the other members mean nothing */
     int n_images;                           /* images that it was trained on; 0: unknown */
     char fingerprint[DT_FINGERPRINT_BYTES]; /* of the training files; "": unknown */
-    float mean[4];                          /* of each channel; 0 where the network reads pixels in 0..1 */
-    float std[4];                           /* 1 where the network reads pixels in 0..1; 0 past the last channel */
+    float mean[DT_MOST_CHANNELS];           /* of each channel; 0 where the network reads pixels in 0..1 */
+    float std[DT_MOST_CHANNELS];            /* 1 where the network reads pixels in 0..1; 0 past the last channel */
     int is_real; /* 1: images are reals, x = (value - mean) / std; 0: pixels, x = (pixel / 255 - mean) / std */
 } dt_data_origin;
 
@@ -107,7 +110,7 @@ typedef struct {
     int height, width, channels, n_classes;
     /* Of each channel, for pixels in 0..1, or for reals; std 0: both are computed from the images. mean 0 and std 1
      * leave reals as they are. */
-    float mean[4], std[4];
+    float mean[DT_MOST_CHANNELS], std[DT_MOST_CHANNELS];
 } dt_images;
 
 /* Makes a dataset of copies of the images and labels. */

@@ -59,8 +59,9 @@ dt_status dt_lower_image(dt_lowering *w, const dt_held *h, const dt_quantizer *q
 
     DT_CHECK(g->image < 0, DT_ERR_UNSUPPORTED, "%s: a second quantizer reads the image, and a program has one table",
              q->name);
-    DT_CHECK(channels <= 4, DT_ERR_UNSUPPORTED,
-             "%s: quantizes an input of %d channels; a program takes pixels, of at most 4", q->name, channels);
+    DT_CHECK(channels <= DT_MOST_PIXEL_CHANNELS, DT_ERR_UNSUPPORTED,
+             "%s: quantizes an input of %d channels; a program takes pixels, of at most %d", q->name, channels,
+             DT_MOST_PIXEL_CHANNELS);
     pixels.dim[0] = 1;
     int16_t *table = malloc(256 * (size_t)channels * sizeof *table);
     DT_CHECK(table, DT_ERR_MEMORY, "no memory for the table of the image");

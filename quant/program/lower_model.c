@@ -166,7 +166,7 @@ static dt_data_origin program_origin(const dt_model *m, const dt_dataset *d)
 /* What evaluation normalises an image by. */
 static void find_normalisation(const dt_model *m, const dt_program *p, dt_lowering *w)
 {
-    for (int c = 0; c < 4; c++) {
+    for (int c = 0; c < DT_MOST_CHANNELS; c++) {
         w->mean[c] = m->graph->unit_pixels ? 0.0f : p->origin.mean[c];
         w->std[c] = m->graph->unit_pixels ? 1.0f : p->origin.std[c];
     }

@@ -49,7 +49,7 @@ typedef struct {
     dt_tensor *const *tensor; /* for each value of the model: set for parameters and for the codes of weights */
     dt_held *held;            /* for each value of the model */
     dt_program *program;
-    float mean[4], std[4]; /* by which the image is normalised */
+    float mean[DT_MOST_CHANNELS], std[DT_MOST_CHANNELS]; /* by which the image is normalised */
 } dt_lowering;
 
 /* A quantizer of activations, an ACT_QUANT or a SCALE_QUANT, in host memory. */

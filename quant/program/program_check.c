@@ -27,7 +27,8 @@ static dt_status check_image(const dt_checked_node *v)
              dt_graph_name(v->g, v->n->in[0]));
     DT_TRY(dt_check_within(v, "height", v->y.height, 1, MAX_SIDE));
     DT_TRY(dt_check_within(v, "width", v->y.width, 1, MAX_SIDE));
-    return dt_check_within(v, "channels", v->y.channels, 1, v->n->kind == DT_OP_TABLE ? 4 : MAX_CHANNELS);
+    return dt_check_within(v, "channels", v->y.channels, 1,
+                           v->n->kind == DT_OP_TABLE ? DT_MOST_PIXEL_CHANNELS : MAX_CHANNELS);
 }
 
 static dt_status check_table(const dt_checked_node *v)

@@ -170,3 +170,32 @@ Test(reals, are_neither_padded_nor_resized)
     expect_refused("padded", &padded, DT_ERR_ARGUMENT, parts);
     expect_refused("resized", &resized, DT_ERR_ARGUMENT, parts);
 }
+
+/* Channels up to the limit have numbers of their own; one more is refused, and of pixels a fifth. */
+Test(reals, many_channels)
+{
+    enum { MANY = DT_MOST_CHANNELS, SAMPLES = 6 };
+    static float x[SAMPLES * (MANY + 1)];
+    static uint8_t pixels[SAMPLES * 5];
+    dt_images images = {
+        .name = "many", .reals = x, .n = SAMPLES, .height = 1, .width = 1, .channels = MANY, .n_classes = 2
+    };
+    dt_dataset_view v;
+    dt_dataset *d;
+
+    for (int i = 0; i < SAMPLES * MANY; i++) x[i] = (float)(i % MANY) + 0.25f * (float)(i / MANY);
+    d = open_or_fail(&images, &v);
+    for (int c = 0; c < MANY; c++) {
+        cr_assert(fabsf(v.mean[c] - (float)c - 0.625f) < 1e-5f && fabsf(v.std[c] - 0.4269563f) < 1e-5f,
+                  "channel %d: mean %g, deviation %g", c, (double)v.mean[c], (double)v.std[c]);
+    }
+    dt_dataset_close(d);
+    images.channels = MANY + 1;
+    cr_assert(eq(int, (int)dt_dataset_from_memory(&images, &d), DT_ERR_ARGUMENT));
+    cr_assert(strstr(dt_last_error(), "images of 1x1x65, expected up to 4096x4096x64") != NULL, "%s", dt_last_error());
+    images.reals = NULL;
+    images.images = pixels;
+    images.channels = 5;
+    cr_assert(eq(int, (int)dt_dataset_from_memory(&images, &d), DT_ERR_ARGUMENT));
+    cr_assert(strstr(dt_last_error(), "images of 1x1x5, expected up to 4096x4096x4") != NULL, "%s", dt_last_error());
+}

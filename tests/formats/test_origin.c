@@ -6,6 +6,7 @@
 #include "../support/checkpoint_run.h"
 
 #include "../../datasets/dataset.h"
+#include "../../formats/origin_json.h"
 #include "../../quant/program/program.h"
 
 TestSuite(origin, .init = temp_make, .fini = temp_remove);
@@ -414,4 +415,25 @@ Test(origin, the_c_names_it)
     free(text);
     dt_program_destroy(p);
     close_run(&r);
+}
+
+/* An origin of many channels has as many numbers in its file, and comes back with equal bits. */
+Test(origin, many_channels_are_kept)
+{
+    dt_data_origin o = { .name = "many", .is_real = 1 }, back;
+    cJSON *object = cJSON_CreateObject();
+
+    for (int c = 0; c < DT_MOST_CHANNELS; c++) o.mean[c] = 1.0f / (float)(c + 3), o.std[c] = 0.1f + (float)c;
+    MUST(dt_origin_to_json(&o, object));
+    cr_assert(eq(int, cJSON_GetArraySize(cJSON_GetObjectItem(object, "std")), DT_MOST_CHANNELS));
+    MUST(dt_origin_from_json(object, "many.json", &back));
+    expect_origin("of 64 channels", &back, &o);
+    cJSON_Delete(object);
+    for (int c = 12; c < DT_MOST_CHANNELS; c++) o.mean[c] = o.std[c] = 0.0f;
+    object = cJSON_CreateObject();
+    MUST(dt_origin_to_json(&o, object));
+    cr_assert(eq(int, cJSON_GetArraySize(cJSON_GetObjectItem(object, "mean")), 12), "numbers of channels alone");
+    MUST(dt_origin_from_json(object, "many.json", &back));
+    expect_origin("of 12 channels", &back, &o);
+    cJSON_Delete(object);
 }

@@ -566,3 +566,37 @@ Test(augment, reals_are_normalised_and_not_moved)
         free(x);
     }
 }
+
+/* Each of many channels has its own numbers, on both backends. */
+Test(augment, reals_of_many_channels)
+{
+    enum { MANY = DT_MOST_CHANNELS, SPOTS = 6, SAMPLES = 5, EACH = SPOTS * MANY };
+    static float images[SAMPLES * EACH];
+    static const int32_t order[] = { 4, 0, 3 };
+    const dt_step step = { .in = { .seed = 1 } };
+    dt_augment_params p = { .batch = 3 };
+
+    for (int c = 0; c < MANY; c++) p.mean[c] = (float)(c * c), p.std[c] = 1.0f + (float)c;
+    for (int i = 0; i < SAMPLES * EACH; i++) images[i] = (float)(i % 97) * 3.5f;
+    for (int b = 0; b < 2; b++) {
+        op_case c = { .why = "many channels",
+                      .op = DT_OP_AUGMENT,
+                      .params = &p,
+                      .n_in = 2,
+                      .in = { { OP_SHAPE(SAMPLES, 2, 3, MANY), .fill = FILL_REAL },
+                              { OP_SHAPE(3), .type = DT_I32, .fill = FILL_COUNT, .size = 2.0f } } };
+        op_rig rig;
+        if (!op_rig_open(&rig, backends[b], 2, &c)) continue;
+        op_rig_write(&rig, rig.in[0].data, images, sizeof images);
+        op_rig_write(&rig, rig.in[1].data, order, sizeof order);
+        op_rig_write(&rig, rig.ex.step, &step, sizeof step);
+        op_rig_forward(&rig);
+        float *x = op_rig_read(&rig, rig.out.data, 3 * EACH);
+        for (int i = 0; i < 3 * EACH; i++) {
+            const float want = (images[order[i / EACH] * EACH + i % EACH] - p.mean[i % MANY]) / p.std[i % MANY];
+            cr_assert(x[i] == want, "%s: value %d is %.9g, expected %.9g", backends[b], i, (double)x[i], (double)want);
+        }
+        free(x);
+        op_rig_close(&rig);
+    }
+}
