@@ -42,6 +42,7 @@ static const command commands[] = {
       "  detent quantize --checkpoint runs/float/best.safetensors --images 100 --out q.safetensors\n"
       "  detent quantize --checkpoint net.tflite --calibrate images.safetensors:x --out q.safetensors\n"
       "  detent quantize --checkpoint net.onnx --calibrate images.safetensors:x --out q.safetensors\n"
+      "  detent quantize --checkpoint F --wbits 4 --rescue --out q.safetensors\n"
       "  detent quantize --checkpoint net.tflite --scheme drq --out q.safetensors\n"
       "  detent eval --checkpoint q.safetensors --engine program --profile fp32-rne",
       quantize_run },

@@ -16,7 +16,7 @@ static dt_status read_images(const settings *s, const dt_model *m, dt_quantizati
     return dt_calibration_images_read(m, path, name, what);
 }
 
-/* Images to calibrate on: a file's, or the first of the training set. */
+/* Images to calibrate on: a file's, or the first of the training set that are not held out. */
 static dt_status open_images(const settings *s, session *o, dt_quantization *what)
 {
     settings some = *s;
@@ -24,6 +24,7 @@ static dt_status open_images(const settings *s, session *o, dt_quantization *wha
 
     if (s->calibrate) return read_images(s, o->model, what);
     some.train_size = s->calibrate_images;
+    some.val_size = what->rescue ? s->held_out : 0;
     DT_TRY(session_open_images(&some, o->model, DT_SPLIT_TRAIN, &o->train_set));
     dt_dataset_look(o->train_set, &view);
     what->dataset = o->train_set;
@@ -126,8 +127,6 @@ static dt_status report_layers(const settings *s, const dt_model *quantized)
     return status;
 }
 
-/* ---- all schemes ---- */
-
 static int is_full(const dt_quantization *what)
 {
     return what->scheme != DT_SCHEME_DRQ && what->scheme != DT_SCHEME_FLOAT && what->scheme != DT_SCHEME_QKERAS;
@@ -162,13 +161,118 @@ static void print_end(const settings *s, const dt_model *quantized, const dt_qua
     fprintf(to, "\n");
 }
 
+/* ---- passes ---- */
+
+/* How a quantized network does, for people. */
+static short_text text_score(const dt_rescue_score *r)
+{
+    short_text t;
+
+    snprintf(t.s, sizeof t.s, "%6.2f %%  loss %.4f  SNR %5.1f dB", 100.0 * r->accuracy, r->loss, r->snr);
+    return t;
+}
+
+static void print_pass(void *user, const dt_rescue_result *r)
+{
+    const settings *s = user;
+    FILE *const to = report_stream(s->out);
+    char did[VALUE_BYTES];
+
+    if (s->quiet || s->json) return;
+    if (r->pass == DT_RESCUE_EQUALIZE)
+        snprintf(did, sizeof did, "%d pairs of layers, %d limits taken away", r->n_changed, r->n_clips);
+    else if (r->pass == DT_RESCUE_ADAROUND)
+        snprintf(did, sizeof did, "%d of %d layers; their errors %.4g -> %.4g", r->n_changed, r->n_layers,
+                 r->error_before, r->error_after);
+    else
+        snprintf(did, sizeof did, "%d of %d layers", r->n_changed, r->n_layers);
+    fprintf(to, "%-16s  %s  %s: %s\n", dt_rescue_names[r->pass], text_score(&r->after).s, r->kept ? "kept" : "left out",
+            did);
+}
+
+/* Sets *bits to the passes of a list. */
+static dt_status read_passes(const char *text, unsigned *bits)
+{
+    for (const char *at = text; *at;) {
+        const size_t length = strcspn(at, ",");
+        int pass = 0;
+        while (pass < DT_RESCUE_PASSES &&
+               (strlen(dt_rescue_names[pass]) != length || strncmp(dt_rescue_names[pass], at, length) != 0)) {
+            pass++;
+        }
+        DT_CHECK(pass < DT_RESCUE_PASSES, DT_ERR_ARGUMENT,
+                 "--passes: '%.*s' is no pass; there are equalize, correct-bias, adaround and reestimate-norms",
+                 (int)length, at);
+        *bits |= 1u << pass;
+        at += length + (at[length] == ',');
+    }
+    return DT_OK;
+}
+
+static dt_status choose_passes(const settings *s, session *o, dt_rescue *how)
+{
+    how->only_what_helps = s->rescue;
+    how->rounding_steps = s->rounding_steps;
+    how->tell = print_pass;
+    how->user = (void *)(uintptr_t)s;
+    if (s->passes) DT_TRY(read_passes(s->passes, &how->passes));
+    if (!how->passes) how->passes = (1u << DT_RESCUE_PASSES) - 1;
+    settings held = *s;
+    held.val_size = s->held_out;
+    DT_TRY(session_open_images(&held, o->model, DT_SPLIT_VALIDATION, &o->val_set));
+    how->held_out = o->val_set;
+    return DT_OK;
+}
+
+/* The network of reals and the quantized one on the images that are held out, before any pass. */
+static void print_rescue(const settings *s, const dt_rescue_score *real, const dt_rescue_score *first,
+                         const dt_rescue_result *r, int n)
+{
+    FILE *const to = report_stream(s->out);
+    const dt_rescue_score *last = first;
+
+    if (s->quiet || s->json) return;
+    for (int i = 0; i < n; i++) last = r[i].kept ? &r[i].after : last;
+    fprintf(to, "held out: %s images; reals %.2f %%, loss %.4f; quantized %.2f %%, loss %.4f; now %.2f %%, loss %.4f\n",
+            text_count(s->held_out).s, 100.0 * real->accuracy, real->loss, 100.0 * first->accuracy, first->loss,
+            100.0 * last->accuracy, last->loss);
+}
+
+/* ---- all schemes ---- */
+
+static dt_status quantize_by_passes(const settings *s, session *o, dt_quantization *what, dt_model **out)
+{
+    dt_rescue_result result[DT_RESCUE_PASSES];
+    dt_rescue_score real, first;
+    dt_rescue how = { .result = result, .real = &real, .first = &first };
+    int n = 0;
+
+    DT_CHECK(is_full(what), DT_ERR_ARGUMENT, "passes are made for the scheme full; here it is %s",
+             dt_scheme_names[what->scheme]);
+    DT_TRY(choose_passes(s, o, &how));
+    what->rescue = &how;
+    dt_status status = open_images(s, o, what);
+    if (status == DT_OK) status = dt_quantize(o->model, what, out);
+    what->rescue = NULL;
+    DT_TRY(status);
+    for (int pass = 0; pass < DT_RESCUE_PASSES; pass++) n += (how.passes & 1u << pass) != 0;
+    print_rescue(s, &real, &first, result, n);
+    return DT_OK;
+}
+
+static dt_status quantize_model(const settings *s, session *o, dt_quantization *what, dt_model **out)
+{
+    if (s->rescue || s->passes) return quantize_by_passes(s, o, what, out);
+    if (is_full(what)) DT_TRY(open_images(s, o, what));
+    return dt_quantize(o->model, what, out);
+}
+
 static dt_status quantize_and_save(const settings *s, session *o, dt_quantization *what)
 {
     dt_model *quantized = NULL;
     dt_status status = DT_OK;
 
-    if (is_full(what)) DT_TRY(open_images(s, o, what));
-    DT_TRY(dt_quantize(o->model, what, &quantized));
+    DT_TRY(quantize_model(s, o, what, &quantized));
     if (is_full(what))
         status = report(s, o, quantized, what);
     else

@@ -25,6 +25,8 @@ dt_status settings_default(settings *out)
                        .images = 100,
                        .profile = -1,
                        .calibrate_images = 100,
+                       .held_out = 1000,
+                       .rounding_steps = 1000,
                        .quantize = { .percent = 99.99f, .wbits = 8, .abits = 8 },
                        .study_jobs = 2,
                        .study_windows = "synthetic-windows",

@@ -4,7 +4,7 @@
  * Interface: dt_quantize in include/detent/quantize.h.  Tests: tests/quant/test_post_training.c.
  */
 #include "../core/names.h"
-#include "../quant/post_training.h"
+#include "../quant/rescue/rescue.h"
 #include "detent/debugger.h"
 #include "images_file.h"
 #include "ranges_file.h"
@@ -44,13 +44,16 @@ static dt_status check_full(const dt_quantization *what)
     return DT_OK;
 }
 
-static dt_status quantize_fully(dt_model *folded, const dt_quantization *what, dt_model **out)
+static dt_status quantize_fully(dt_model *m, dt_model *folded, const dt_quantization *what, dt_model **out)
 {
     given_ranges given = { 0 };
 
     dt_status status = read_ranges(what->ranges, folded->graph, &given);
     const dt_known_ranges known = { given.has, given.range };
-    if (status == DT_OK) status = dt_post_training_quantize(folded, what, &known, out);
+    if (status == DT_OK && what->rescue)
+        status = dt_rescue_run(m, folded, what, &known, out);
+    else if (status == DT_OK)
+        status = dt_post_training_quantize(folded, what, &known, out);
     free(given.has);
     free(given.range);
     return status;
@@ -87,7 +90,7 @@ dt_status dt_quantize(dt_model *m, const dt_quantization *what, dt_model **out)
     else if (what->scheme == DT_SCHEME_QKERAS)
         status = dt_post_training_qkeras(folded, what, out);
     else
-        status = quantize_fully(folded, what, out);
+        status = quantize_fully(m, folded, what, out);
     dt_model_destroy(folded);
     return status;
 }

@@ -36,8 +36,8 @@ static dt_status check_float(const dt_graph *g)
     return DT_OK;
 }
 
-/* The network of real values that a training has made, with the batch norms that it has folded. */
-static dt_status plain_network(dt_model *m, dt_graph **out)
+/* With the batch norms that the training has folded. */
+dt_status dt_post_training_plain(dt_model *m, dt_graph **out)
 {
     dt_graph *now = NULL, *settled = NULL;
 
@@ -55,7 +55,7 @@ dt_status dt_post_training_fold(dt_model *m, dt_model **out)
 {
     dt_graph *plain = NULL, *folded = NULL;
 
-    DT_TRY(plain_network(m, &plain));
+    DT_TRY(dt_post_training_plain(m, &plain));
     dt_status status = check_float(plain);
     if (status == DT_OK) status = dt_graph_fold(plain, &folded);
     dt_graph_destroy(plain);
@@ -118,6 +118,22 @@ static dt_status find_ranges(dt_model *m, const dt_quantization *what, const dt_
     for (int i = 0; i < m->graph->n_values; i++) {
         if (known->has && known->has[i]) range[i] = known->range[i];
     }
+    return DT_OK;
+}
+
+dt_status dt_post_training_ranges(dt_model *folded, const dt_quantization *what, const dt_known_ranges *known,
+                                  dt_range *range)
+{
+    const size_t n = (size_t)folded->graph->n_values;
+    char *wanted = calloc(n, 1);
+
+    DT_CHECK(!what->symmetric || what->observer != DT_OBSERVE_MAX_ABS, DT_ERR_ARGUMENT,
+             "the observer max-abs is for comparison with the notebook, whose ranges are not symmetric");
+    DT_CHECK(wanted, DT_ERR_MEMORY, "no memory for %zu ranges", n);
+    memset(range, 0, n * sizeof *range);
+    const dt_status status = find_ranges(folded, what, known, wanted, range);
+    free(wanted);
+    DT_TRY(status);
     return DT_OK;
 }
 
@@ -241,24 +257,26 @@ static dt_status quantize_graph(dt_model *folded, const dt_quantization *what, c
     return status;
 }
 
+dt_status dt_post_training_with(dt_model *folded, const dt_quantization *what, const dt_range *range, dt_model **out)
+{
+    dt_graph *graph = NULL;
+
+    DT_TRY(quantize_graph(folded, what, range, &graph));
+    DT_TRY(dt_model_open(folded->ctx, graph, out));
+    (*out)->origin = folded->origin;
+    return DT_OK;
+}
+
 dt_status dt_post_training_quantize(dt_model *folded, const dt_quantization *what, const dt_known_ranges *known,
                                     dt_model **out)
 {
-    const size_t n = (size_t)folded->graph->n_values;
-    dt_range *range = calloc(n, sizeof *range);
-    char *wanted = calloc(n, 1);
-    dt_graph *graph = NULL;
+    dt_range *range = malloc((size_t)folded->graph->n_values * sizeof *range);
 
-    DT_CHECK(!what->symmetric || what->observer != DT_OBSERVE_MAX_ABS, DT_ERR_ARGUMENT,
-             "the observer max-abs is for comparison with the notebook, whose ranges are not symmetric");
-    dt_status status = range && wanted ? find_ranges(folded, what, known, wanted, range)
-                                       : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %zu ranges", n);
-    if (status == DT_OK) status = quantize_graph(folded, what, range, &graph);
-    free(wanted);
+    DT_CHECK(range, DT_ERR_MEMORY, "no memory for %d ranges", folded->graph->n_values);
+    dt_status status = dt_post_training_ranges(folded, what, known, range);
+    if (status == DT_OK) status = dt_post_training_with(folded, what, range, out);
     free(range);
     DT_TRY(status);
-    DT_TRY(dt_model_open(folded->ctx, graph, out));
-    (*out)->origin = folded->origin;
     return DT_OK;
 }
 

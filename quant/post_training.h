@@ -26,6 +26,15 @@ typedef struct {
 DT_MUST_CHECK dt_status dt_post_training_quantize(dt_model *folded, const dt_quantization *what,
                                                   const dt_known_ranges *known, dt_model **out);
 
+/* Makes the network of reals that m has trained, before its batch norms are folded. The caller destroys *out. */
+DT_MUST_CHECK dt_status dt_post_training_plain(dt_model *m, dt_graph **out);
+
+/* The two halves of dt_post_training_quantize. range: [n_values of the folded graph], written by the first. */
+DT_MUST_CHECK dt_status dt_post_training_ranges(dt_model *folded, const dt_quantization *what,
+                                                const dt_known_ranges *known, dt_range *range);
+DT_MUST_CHECK dt_status dt_post_training_with(dt_model *folded, const dt_quantization *what, const dt_range *range,
+                                              dt_model **out);
+
 /* Makes codes of the weights of what dt_post_training_fold made: the scheme DRQ. */
 DT_MUST_CHECK dt_status dt_post_training_dynamic(dt_model *folded, const dt_quantization *what, dt_model **out);
 

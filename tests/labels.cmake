@@ -3,10 +3,11 @@
 # `./run test fast` is ctest -L fast: all that is in none of the first two lists, two minutes of two cores. A test
 # that takes more than 3 seconds (of a Xeon with VNNI, which does nothing else) belongs in the first.
 set(slow
-    test_amx test_caps_route test_caps_route_simt test_capsnets test_capture test_cli test_cli_compress
+    test_amx test_caps_route test_caps_route_simt test_capsnets test_capture test_cli test_cli_channels test_cli_compress
     test_cli_debug test_cli_files test_cli_network test_cli_numbers test_cli_qkeras test_cli_quantize test_cli_ranks
     test_cli_search
     test_cli_recipes test_oscillate_simt test_start_clips_simt test_trainer_mean test_trainer_mean_simt
+    test_cli_rescue
     test_cli_signals test_cli_study test_cli_sweep test_cli_train test_cli_vectors test_conv_simt test_cudnn_plans
     test_dist_failures test_fixed_codes test_fixed_file test_fuse test_fuse_simt test_helgrind
     test_insert_range_train_simt test_lower test_metrics test_no_memory test_norm_quant_types_simt test_onnx_nodes

@@ -37,6 +37,7 @@
 #include "quantize.h"
 #include "recipe.h"
 #include "search.h"
+#include "rescue.h"
 #include "train.h"
 
 #endif /* DT_DETENT_H */

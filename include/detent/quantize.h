@@ -6,6 +6,7 @@
 
 #include "model.h"
 #include "predict.h"
+#include "rescue.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -80,6 +81,7 @@ typedef struct {
     int fc_per_layer;   /* 1: linear layers have one scale, as TensorFlow's converters before 2024; QKERAS: always */
     int symmetric;      /* 1: activations have the zero point 0, and as many codes above it as below, but for one */
     const char *ranges; /* a JSON file { "VALUE": [min, max] } of ranges that take the place of those observed; NULL */
+    const dt_rescue *rescue; /* FULL: passes that are made then; NULL: none. It needs `dataset` */
     const dt_progress *progress;
 } dt_quantization;
 
