@@ -47,36 +47,44 @@ struct dt_kind {
     dt_dataset_kind_info info;
     dt_kind_request defaults;
     dt_status (*read)(dt_kind_request *r, dt_dataset *d);
+    const char *remedy; /* for files that it refuses */
 };
 
 static const dt_kind kinds[] = {
     { { "safetensors", "FILE", "x [N][H][W][C] or [N][F], y classes [N] or labels 0/1 [N][L]; x_test, y_test, if there",
         "test seed normalize" },
       { .test = 20 },
-      dt_safetensors_set_read },
+      dt_safetensors_set_read,
+      "write the file again; docs/DATA.md has its arrays" },
     { { "npz", "FILE", "the same arrays in numpy's archive, as numpy.savez makes it", "test seed normalize" },
       { .test = 20 },
-      dt_npz_read },
+      dt_npz_read,
+      "write the file again, by numpy.savez; docs/DATA.md has its arrays" },
     { { "csv", "FILE", "a header line, numbers, and a class in the column 'label', or else in the last",
         "test seed normalize" },
       { .test = 20 },
-      dt_csv_read },
+      dt_csv_read,
+      "correct the table, or write it again; docs/DATA.md has its form" },
     { { "har", "DIR", "UCI HAR: windows of a phone's signals, 6 activities, divided by its authors",
         "signals window normalize" },
       { .signals = 9, .window = 128 },
-      dt_har_read },
+      dt_har_read,
+      "unpack the archive of https://archive.ics.uci.edu/dataset/240 again" },
     { { "wisdm11", "FILE", "WISDM v1.1, raw: a phone's acceleration, 6 activities, divided by subjects",
         "window stride test seed normalize" },
       { .window = 100, .stride = 100, .test = 20 },
-      dt_wisdm11_read },
+      dt_wisdm11_read,
+      "unpack WISDM_ar_latest.tar.gz of https://www.cis.fordham.edu/wisdm/dataset.php again" },
     { { "wisdm", "DIR", "WISDM 2019, raw: a watch or phone, acceleration and rotation, divided by subjects",
         "device signals activities window stride test seed normalize" },
       { .window = 100, .stride = 100, .test = 20, .signals = 6, .activities = "ABCDEF" },
-      dt_wisdm_read },
+      dt_wisdm_read,
+      "unpack the archive of https://archive.ics.uci.edu/dataset/507 again" },
     { { "ptbxl", "DIR", "PTB-XL: 12-lead ECGs of 10 s at 100 Hz, 5 diagnostic superclasses as labels, divided by folds",
         "fold normalize" },
       { .fold = 10 },
-      dt_ptbxl_read },
+      dt_ptbxl_read,
+      "get the files of https://physionet.org/content/ptb-xl/ again, with records100/" },
 };
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -257,9 +265,21 @@ static dt_status divide(dt_kind_request *r, dt_dataset *d)
     return status;
 }
 
+/* Files that a reader refuses are damaged, or others: the message ends with what to do. */
+static dt_status read_files(const dt_kind *kind, dt_kind_request *r, dt_dataset *d)
+{
+    const dt_status status = kind->read(r, d);
+    const int is_of_files = status == DT_ERR_FORMAT || status == DT_ERR_SHAPE || status == DT_ERR_IO;
+    char message[1024];
+
+    if (!is_of_files) return status;
+    snprintf(message, sizeof message, "%s", dt_last_error());
+    return dt_raise(status, __FILE__, __LINE__, "%s; %s", message, kind->remedy);
+}
+
 static dt_status read_set(const dt_kind *kind, dt_kind_request *r, dt_dataset *d)
 {
-    DT_TRY(kind->read(r, d));
+    DT_TRY(read_files(kind, r, d));
     const int most_channels = d->reals ? DT_MOST_CHANNELS : DT_MOST_PIXEL_CHANNELS;
     DT_CHECK(d->channels <= most_channels && d->n_classes <= DT_DATASET_MAX_CLASSES, DT_ERR_UNSUPPORTED,
              "%s: %d channels and %d classes, limits %d for %s and %d; what has more channels goes along the width",
