@@ -13,7 +13,7 @@ static inline double dt_json_shortest(float f)
 {
     char text[32];
 
-    for (int digits = 6; digits < 9; digits++) {
+    for (int digits = 6; digits <= 9; digits++) { /* 9 always suffice */
         snprintf(text, sizeof text, "%.*g", digits, (double)f);
         const double d = strtod(text, NULL);
         if ((float)d == f) return d;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../formats/json_value.h"
 #include "../../formats/config_json.h"
 
 static const dt_model_config model = { .name = "vgg16",
@@ -357,4 +358,25 @@ Test(config_json, match_names_the_field_and_both_values)
     cr_assert(eq(int, dt_train_config_match(&train, &other_train, "f.json"), DT_ERR_ARGUMENT));
     cr_assert(ne(ptr, (void *)strstr(dt_last_error(), "train.lr = 0.01, here it is 0.010000001;"), NULL), "%s",
               dt_last_error());
+}
+
+/* A number in a file is read as the double that was written, also where a float needs nine digits. */
+Test(config_json, shortest_numbers_come_back)
+{
+    int n_nine = 0;
+
+    for (uint32_t i = 0; i < 20000; i++) {
+        const uint32_t bits = 0x38000000u + i * 2654435761u % 0x10000000u; /* from 3e-5 to 1e5 */
+        float f;
+        char text[64];
+        memcpy(&f, &bits, sizeof f);
+        const double d = dt_json_shortest(f);
+        cJSON *number = cJSON_CreateNumber(d);
+        cr_assert(cJSON_PrintPreallocated(number, text, sizeof text, 0));
+        const int is_back = (float)d == f && strtod(text, NULL) == d;
+        cr_assert(is_back, "%.9g is written as %s, which is not %.17g", (double)f, text, d);
+        n_nine += strlen(text) > 9;
+        cJSON_Delete(number);
+    }
+    cr_assert(n_nine > 100);
 }
