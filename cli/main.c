@@ -8,9 +8,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const command commands[] = {
     { "train", FOR_TRAIN, "train a quantized network, or go on with a run",
@@ -263,19 +261,6 @@ static int run_manual(void)
     return status == DT_OK ? end_of_page() : report_failure("manual", status, 0);
 }
 
-/* A thread that waits for the others of a layer looks for them this often, some 100 us, and then sleeps: if it went on,
- * it would keep a core from whatever else the machine does. libgomp looks 300,000 times, reads another number only from
- * the environment, and only when it is loaded. So the program begins once more, in the same process, with that
- * variable. Who has set how to wait has decided. */
-static void wait_briefly(char **argv)
-{
-    char self[PATH_BYTES] = "";
-
-    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
-    if (readlink("/proc/self/exe", self, sizeof self - 1) <= 0 || setenv("GOMP_SPINCOUNT", "2000", 1) != 0) return;
-    execv(self, argv); /* where it fails, threads wait as libgomp has it */
-}
-
 int main(int argc, char **argv)
 {
     static const char *const help_words[] = { "--help", "-h", "-?", "--usage", NULL };
@@ -298,6 +283,5 @@ int main(int argc, char **argv)
         return end_of_page();
     }
     const command *cmd = find_command(argv[1]);
-    if (cmd) wait_briefly(argv);
     return cmd ? run_command(cmd, argc - 1, argv + 1) : refuse(argv[1]);
 }

@@ -85,9 +85,7 @@ static void print_variables(void)
         { "DETENT_CPU", "scalar, avx2, avx512 or amx: the most that kernels use of this CPU's instructions." },
         { "DETENT_VERBOSE", "dispatch: tells which kernel computes each convolution, on standard error." },
         { "DETENT_CACHE", "The folder of cuDNN's plans; empty: none is kept." },
-        { "DETENT_LINKS", "tcp: ranks of one host sum by TCP too, not by memory that they share." },
         { "DETENT_TRACE", "1: tells where a failure came from, file and line." },
-        { "GOMP_SPINCOUNT", "How often a thread looks for the others before it sleeps, where it is not 2000." },
         { "OMP_NUM_THREADS", "The number of threads, where \\-\\-threads is not given." },
     };
 
