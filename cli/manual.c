@@ -85,6 +85,7 @@ static void print_variables(void)
         { "DETENT_CPU", "scalar, avx2, avx512 or amx: the most that kernels use of this CPU's instructions." },
         { "DETENT_VERBOSE", "dispatch: tells which kernel computes each convolution, on standard error." },
         { "DETENT_CACHE", "The folder of cuDNN's plans; empty: none is kept." },
+        { "DETENT_LINKS", "tcp: ranks of one host sum by TCP too, not by memory that they share." },
         { "DETENT_TRACE", "1: tells where a failure came from, file and line." },
         { "OMP_NUM_THREADS", "The number of threads, where \\-\\-threads is not given." },
     };
