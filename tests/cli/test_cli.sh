@@ -56,8 +56,8 @@ for shape in 28x28 28x28x1x1 28x28x 28,28,1 0x28x1 28x5000x1 ax28x1; do
     expect "images of $shape" 2 train --input $shape
     has err "^detent train: --input $shape: expected 1..4096 three times, as HxWxC$"
 done
-expect "images of five channels" 2 inspect --model tiny --input 32x32x5
-has err "images of 5 channels"
+expect "images of too many channels" 2 inspect --model tiny --input 32x32x65
+has err "images of 65 channels"
 expect "images too large for the network" 2 inspect --model tiny --input 65x32x3
 has err "tiny takes images of 8x8 to 64x64, not 65x32"
 expect "an unknown decoder" 2 train --decoder conv32
@@ -248,7 +248,9 @@ expect "a changed file is found" 1 verify --vectors vectors
 has err "out.txt"
 expect "vectors of two images" 2 export --checkpoint $F $data --to vectors --layer features.4 --index 0:2 --out w
 has err "vectors are of one image"
-expect "vectors of signed codes" 2 export --checkpoint $F $data --to vectors --layer features.0 --out w
+expect "vectors of signed codes" 0 export --checkpoint $F $data --to vectors --layer features.0 --out w
+is "... say that they have a sign" "$(grep -A2 '"activation"' w/manifest.json | grep -c '"signed".*true')" -eq 1
+expect "... and are verified" 0 verify --vectors w
 
 expect "inspect" 0 inspect --checkpoint $F
 has out "^features.4.weight  *8x3x3x8  *576  weight"

@@ -458,8 +458,8 @@ Test(vgg16, bad_configurations_are_refused)
     c.n_classes = 1;
     refused(&c, "1 classes, allowed are 2..1000");
     c = vgg16(0, 0, 4);
-    c.channels = 5;
-    refused(&c, "images of 5 channels, allowed are 1..4");
+    c.channels = 65;
+    refused(&c, "images of 65 channels, allowed are 1..64");
     c = vgg16(8, 0, 4);
     c.name = "tiny";
     refused(&c, "option[0] is 8, and tiny has 0 options");
