@@ -280,7 +280,8 @@ dt_status options_parse(const command *cmd, int argc, char **argv, settings *s)
     s->argc = argc;
     s->argv = argv;
 
-    if (cmd->bit == FOR_TRAIN && l.scratch.resume && l.scratch.out) DT_TRY(run_dir_read_config(l.scratch.out, &s->saved));
+    if (cmd->bit == FOR_TRAIN && l.scratch.resume && l.scratch.out)
+        DT_TRY(run_dir_read_config(l.scratch.out, &s->saved));
     if (s->saved) return start_from_saved(&l, s);
     if (l.scratch.config) return start_from_config(&l, s);
     DT_TRY(start_from_defaults(&l, s));

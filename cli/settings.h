@@ -93,10 +93,10 @@ typedef struct {
     int profile;           /* dt_profile; -1: the program's own */
     const char *calibrate; /* "FILE" or "FILE:NAME"; NULL: images of the dataset */
     dt_quantization quantize;
-    const char *passes;   /* "PASS,.." of dt_rescue_names; NULL: none */
-    int rescue;           /* 1: all passes, of which those stay that help */
-    int64_t held_out;     /* images that judge them */
-    int rounding_steps;   /* dt_rescue.rounding_steps */
+    const char *passes; /* "PASS,.." of dt_rescue_names; NULL: none */
+    int rescue;         /* 1: all passes, of which those stay that help */
+    int64_t held_out;   /* images that judge them */
+    int rounding_steps; /* dt_rescue.rounding_steps */
     dt_extraction extraction;
     int64_t calibrate_images;
     dt_pruning prune;     /* all but whole, n_whole and its groups */

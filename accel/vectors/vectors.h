@@ -88,8 +88,8 @@ typedef struct {
     int rows, cols, psum_bits, simd;
     int groups_at_once, blocks;            /* groups of a block; blocks that all groups make */
     int in_tiles, out_tiles, tile_filters; /* tiles of a block; filters of an output tile, places left empty too */
-    int activation_bits, weight_bits; /* of a code, with its sign if it has one */
-    int activation_signed;            /* 1: activation codes are two's complement, as weights always are */
+    int activation_bits, weight_bits;      /* of a code, with its sign if it has one */
+    int activation_signed;                 /* 1: activation codes are two's complement, as weights always are */
     float sx;
     float *sw; /* [n_sw], owned */
     int n_sw;

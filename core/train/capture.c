@@ -1,6 +1,6 @@
 /*
- * capture.c - the integers of one convolution, linear layer or votes on real images, the floats that its quantizer read, and
- *             those that the next layer reads.
+ * capture.c - the integers of one convolution, linear layer or votes on real images, the floats that its quantizer
+ * read, and those that the next layer reads.
  *
  * A tensor is read after the node that wants it has run: then it is still there.
  * Tests: tests/cli/test_capture.c.

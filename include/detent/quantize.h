@@ -97,9 +97,8 @@ typedef struct {
 } dt_quantized_value;
 
 /* Reads calibration images from the tensor `name` of a safetensors file into what->pixels or what->normalised and
- * what->n: U8 [N][H][W][C] of pixels or F32 of normalised images, of m's size; of a model that was trained on reals F32 as
- * its data set has them. name NULL: the only tensor. The caller
- * frees them by dt_calibration_images_free. */
+ * what->n: U8 [N][H][W][C] of pixels or F32 of normalised images, of m's size; of a model that was trained on reals F32
+ * as its data set has them. name NULL: the only tensor. The caller frees them by dt_calibration_images_free. */
 DT_API DT_MUST_CHECK dt_status dt_calibration_images_read(const dt_model *m, const char *path, const char *name,
                                                           dt_quantization *what);
 DT_API void dt_calibration_images_free(dt_quantization *what);
@@ -115,11 +114,10 @@ typedef struct {
 /* Quantizes a network of real values after training: folds batch norms, and does what the scheme says. FULL observes
  * ranges and puts affine quantizers in, one a value, as TensorFlow Lite's converter does; *out has the weights of m,
  * folded; its evaluation rounds half to even, with real biases, and dt_program_lower makes a program of it. DRQ stores
- * codes of weights, as that converter does without calibration images. FLOAT and DRQ take a network that was trained with
- * affine quantizers too, without these. DRQ and QKERAS have no program. dt_model_save
- * saves any.
- * DT_ERR_NUMERIC: a calibration value or a weight is no number. DT_ERR_UNSUPPORTED: a node has no place, or m is
- * quantized. DT_ERR_ARGUMENT: images and ranges are missing, or the scheme has no use for a member. */
+ * codes of weights, as that converter does without calibration images. FLOAT and DRQ take a network that was trained
+ * with affine quantizers too, without these. DRQ and QKERAS have no program. dt_model_save saves any. DT_ERR_NUMERIC: a
+ * calibration value or a weight is no number. DT_ERR_UNSUPPORTED: a node has no place, or m is quantized.
+ * DT_ERR_ARGUMENT: images and ranges are missing, or the scheme has no use for a member. */
 DT_API DT_MUST_CHECK dt_status dt_quantize(dt_model *m, const dt_quantization *what, dt_model **out);
 /* Returns the number of CONV2D and LINEAR layers. */
 DT_API int dt_layer_count(const dt_model *m);

@@ -75,8 +75,8 @@ int dt_conv_has_int8(void);
 /* Returns 1 if this CPU multiplies bf16 into f32 sums, according to the same. */
 int dt_conv_has_bf16(void);
 
-/* Returns 1 if the codes of x and w are multiplied as bytes: they fit bytes, and this CPU multiplies bytes; or, where it
- * adds pairs of products in 16 bits, the pairs fit. */
+/* Returns 1 if the codes of x and w are multiplied as bytes: they fit bytes, and this CPU multiplies bytes; or, where
+ * it adds pairs of products in 16 bits, the pairs fit. */
 int dt_conv_has_bytes(const dt_node *node);
 
 /* Returns 1 if the operands of backward are bf16. */

@@ -199,7 +199,8 @@ dt_route_int_trace dt_route_int_trace_in(const dt_route_int_params *p, const dt_
 void dt_program_route(const dt_program *p, const dt_graph_node *n, const int32_t *votes, const dt_route_int_trace *t);
 
 /* Makes *out the model that dt_program_lower lowers of m: m itself, which is then held once more; where batch norms
- * train folded, the network that evaluation computes; where Q-CapsNets has quantized it, that network on integers. dt_model_destroy frees either. */
+ * train folded, the network that evaluation computes; where Q-CapsNets has quantized it, that network on integers.
+ * dt_model_destroy frees either. */
 DT_MUST_CHECK dt_status dt_program_source(dt_model *m, dt_model **out);
 
 #endif /* DT_QUANT_PROGRAM_H */

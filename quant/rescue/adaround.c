@@ -249,12 +249,12 @@ static void round_filter(const rounding_layer *l, int64_t k, double step, int hi
     double *const ratio = room + 6 * n;
     int *const code = (int *)(room + 7 * n), *const plain = code + n;
     const dt_filter_rounding r = { .n = n,
-                            .gram = l->gram + g * n * n,
-                            .h = l->h + k * n,
-                            .T = l->T[k],
-                            .S = step * (double)l->sx,
-                            .high = high,
-                            .ratio = ratio };
+                                   .gram = l->gram + g * n * n,
+                                   .h = l->h + k * n,
+                                   .T = l->T[k],
+                                   .S = step * (double)l->sx,
+                                   .high = high,
+                                   .ratio = ratio };
 
     for (int64_t i = 0; i < n; i++) {
         ratio[i] = (double)weight[i] / step;
