@@ -26,6 +26,7 @@ goes_on()
     what=$1
     shift
     rm -rf whole parts
+    : >log # not that of the run before, which has epochs
     expect "$what" 0 train $tiny --quiet --epochs 3 "$@" --out whole
     "$detent" train $tiny --epochs 3 --save-every 1 "$@" --out parts >log 2>err &
     pid=$!
