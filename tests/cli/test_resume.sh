@@ -104,6 +104,7 @@ check "killed after $before of 200 batches of the test: $lines lines of it" $((b
 interrupt()
 {
     for _ in 1 2 3 4 5; do
+        : >log # not that of the run before, which has epochs
         "$detent" train $options --force --out "$1" >log 2>&1 &
         pid=$!
         while ! grep -q '^epoch' log && kill -0 $pid 2>/dev/null; do sleep 0.01; done
@@ -136,6 +137,7 @@ same_as_undisturbed "... with its bytes" torn
 
 # ---- two at once
 
+: >log
 "$detent" train $options --epochs 100000 --out shared >log 2>&1 &
 pid=$!
 while ! grep -q '^epoch' log && kill -0 $pid 2>/dev/null; do sleep 0.01; done
