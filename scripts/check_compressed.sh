@@ -13,28 +13,6 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 study=$(cd "${2:?usage: $0 PATH_OF_DETENT STUDY_DIR}" && pwd) || exit 1
 . "$root/tests/support/command.sh"
 
-# Reals on stdin, scores on stdout.
-write_main()
-{
-    cat >c/main.c <<'END'
-#include <stdio.h>
-#include "net.h"
-
-static float image[NET_HEIGHT * NET_WIDTH * NET_CHANNELS];
-
-int main(void)
-{
-    float scores[NET_CLASSES];
-
-    while (fread(image, sizeof image, 1, stdin) == 1) {
-        net_run_reals(image, scores);
-        fwrite(scores, sizeof scores, 1, stdout);
-    }
-    return 0;
-}
-END
-}
-
 # bytes_of FILE TENSOR: the data of a tensor of a safetensors file.
 bytes_of()
 {
@@ -64,7 +42,7 @@ hand_over()
             --inputs in.safetensors:input_float --out p.safetensors
         bytes_of p.safetensors scores >want
         expect "$of: export C" 0 export --checkpoint q.safetensors --to c --profile $p --out c --name net
-        write_main
+        main_of_reals
         for cc in gcc clang; do
             $cc -std=c99 -O2 -Wall -Wextra -pedantic -Werror -o net c/main.c c/net.c -lm >out 2>err
             check "... $cc compiles it without a warning" $?

@@ -307,7 +307,7 @@ numbers() {
     for batch in 128 512 2048; do
         limited "$build/bench_step" --device cuda --batch $batch --together 8 --steps 64 >"$work/step" || return $?
         cat "$work/step"
-        note "$batch images: $(tail -n 1 "$work/step");"
+        note "$batch images: $(sed -n 's/^ *\(.*step .* median\).*/\1/p' "$work/step");"
     done
     limited "$build/bench_ops" --device cuda --batch 512 --json >"$out/ops-first.json"
 }

@@ -42,7 +42,7 @@ INTERRUPTED = 12  # DT_ERR_INTERRUPTED
 PROGRAM = b"detent-program"
 
 
-def _load():
+def _find():
     name = os.environ.get("DETENT_LIBRARY") or ctypes.util.find_library("detent")
     if not name:
         raise Error("libdetent was not found; install it (apt install libdetent0.1), or name it in DETENT_LIBRARY")
@@ -57,17 +57,17 @@ def _load():
 _loaded = None
 
 
-def library():
+def load():
     """The shared library, which the first call loads."""
     global _loaded
-    _loaded = _loaded or _load()
+    _loaded = _loaded or _find()
     return _loaded
 
 
 def check(status):
     """Raises what the last call failed with."""
     if status != 0:
-        raise Error(library().dt_last_error().decode(errors="replace"))
+        raise Error(load().dt_last_error().decode(errors="replace"))
 
 
 def _array(batch):
@@ -83,7 +83,7 @@ class Handle:
 
     def __init__(self, path, threads):
         self._context, self._model = c.c_void_p(), c.c_void_p()
-        self._lib = library()
+        self._lib = load()
         options = Options()
         self._lib.dt_options_default(c.byref(options))
         options.backend = b"cpu"

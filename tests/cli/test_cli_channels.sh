@@ -64,22 +64,7 @@ expect "... quantize" 0 quantize --checkpoint none/last.safetensors --images 20 
 expect "... predict by its program" 0 predict --checkpoint n.safetensors --profile litert-ref --inputs ecg.safetensors:x \
     --out n.pred
 expect "export C" 0 export --checkpoint n.safetensors --to c --profile litert-ref --out c --name net
-cat >c/main.c <<'END'
-#include <stdio.h>
-#include "net.h"
-
-/* Reals on stdin, scores on stdout. */
-int main(void)
-{
-    float image[NET_HEIGHT * NET_WIDTH * NET_CHANNELS], scores[NET_CLASSES];
-
-    while (fread(image, sizeof image, 1, stdin) == 1) {
-        net_run_reals(image, scores);
-        fwrite(scores, sizeof scores, 1, stdout);
-    }
-    return 0;
-}
-END
+main_of_reals
 "${CC:-cc}" -std=c99 -O2 -Wall -Wextra -Werror -o net c/main.c c/net.c -lm >out 2>err
 check "... compiles" $?
 head -c 96144 ecg.safetensors | tail -c 96000 | ./net >c.scores

@@ -99,22 +99,7 @@ expect "... resume says what changed" 2 train --resume --out tab --dataset csv:t
 has err "but the run in tab has 'csv:t.csv,test=10,normalize=none'"
 expect "a table: quantize" 0 quantize --checkpoint tab/last.safetensors --images 30 --out q.safetensors
 expect "a table: export C" 0 export --checkpoint q.safetensors --to c --out c --name net
-cat >c/main.c <<'END'
-#include <stdio.h>
-#include "net.h"
-
-/* Reals on stdin, scores on stdout. */
-int main(void)
-{
-    float image[NET_HEIGHT * NET_WIDTH * NET_CHANNELS], scores[NET_CLASSES];
-
-    while (fread(image, sizeof image, 1, stdin) == 1) {
-        net_run_reals(image, scores);
-        fwrite(scores, sizeof scores, 1, stdout);
-    }
-    return 0;
-}
-END
+main_of_reals
 "${CC:-cc}" -std=c99 -O2 -Wall -Wextra -Werror -o net c/main.c c/net.c -lm >out 2>err
 check "... compiles" $?
 # five samples of 2x1x1, F32, whose values are the checkpoint's last bytes; the header is padded to 72 bytes

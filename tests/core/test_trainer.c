@@ -340,55 +340,42 @@ Test(trainer, a_captured_step_gives_the_bits_of_an_eager_one)
 
 /* ---- misuse ---- */
 
-static void refused(const tiny_options *o, dt_status want, const char *text)
-{
-    const dt_dataset_options data = { .name = "synthetic", .split = DT_SPLIT_TRAIN, .limit = o->images, .seed = 1 };
-    tiny_run r = { 0 };
-    MUST(dt_context_create(&o->context, &r.ctx));
-    MUST(dt_dataset_open(&data, &r.data));
-    MUST(dt_model_create(r.ctx, &o->model, &r.model));
-    const dt_status got = dt_trainer_create(r.model, r.data, &o->train, &r.trainer);
-    cr_assert(got == want && strstr(dt_last_error(), text) != NULL, "expected '%s', got %s: %s", text,
-              dt_status_name(got), dt_last_error());
-    tiny_close(&r);
-}
-
 Test(trainer, bad_configurations_are_refused)
 {
     tiny_options o = tiny_defaults();
     o.train.batch = 0;
-    refused(&o, DT_ERR_ARGUMENT, "batch is 0, allowed are 1..65536");
+    tiny_refused(&o, DT_ERR_ARGUMENT, "batch is 0, allowed are 1..65536");
     o = tiny_defaults();
     o.train.lr = NAN;
-    refused(&o, DT_ERR_ARGUMENT, "lr is nan");
+    tiny_refused(&o, DT_ERR_ARGUMENT, "lr is nan");
     o = tiny_defaults();
     o.train.shift = 17;
-    refused(&o, DT_ERR_ARGUMENT, "shift is 17, allowed are 0..16");
+    tiny_refused(&o, DT_ERR_ARGUMENT, "shift is 17, allowed are 0..16");
     o = tiny_defaults();
     o.train.rotation = NAN;
-    refused(&o, DT_ERR_ARGUMENT, "rotation is nan, allowed are 0..45 degrees");
+    tiny_refused(&o, DT_ERR_ARGUMENT, "rotation is nan, allowed are 0..45 degrees");
     o = tiny_defaults();
     o.train.flip_share = -0.5f;
-    refused(&o, DT_ERR_ARGUMENT, "flip_share is -0.5, allowed are 0..1");
+    tiny_refused(&o, DT_ERR_ARGUMENT, "flip_share is -0.5, allowed are 0..1");
     o = tiny_defaults();
     o.train.momentum = 1.0f;
-    refused(&o, DT_ERR_ARGUMENT, "momentum is 1");
+    tiny_refused(&o, DT_ERR_ARGUMENT, "momentum is 1");
     o = tiny_defaults();
     o.train.epochs = 0;
-    refused(&o, DT_ERR_ARGUMENT, "epochs is 0");
+    tiny_refused(&o, DT_ERR_ARGUMENT, "epochs is 0");
     o = tiny_defaults();
     o.train.alpha_lr = -1.0f;
-    refused(&o, DT_ERR_ARGUMENT, "alpha_lr -1");
+    tiny_refused(&o, DT_ERR_ARGUMENT, "alpha_lr -1");
 }
 
 Test(trainer, images_that_do_not_fit_the_model_are_refused)
 {
     tiny_options o = tiny_defaults();
     o.model.height = 28;
-    refused(&o, DT_ERR_SHAPE, "images are 32x32x3, the model wants 28x32x3");
+    tiny_refused(&o, DT_ERR_SHAPE, "images are 32x32x3, the model wants 28x32x3");
     o = tiny_defaults();
     o.model.n_classes = 4;
-    refused(&o, DT_ERR_SHAPE, "the dataset has 10 classes, the model 4");
+    tiny_refused(&o, DT_ERR_SHAPE, "the dataset has 10 classes, the model 4");
 }
 
 Test(trainer, a_loss_that_is_no_number_is_an_error)

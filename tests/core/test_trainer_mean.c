@@ -186,20 +186,6 @@ Test(trainer_mean, statistics_are_those_of_its_own_weights)
     }
 }
 
-static void refused(const tiny_options *o, dt_status want, const char *text)
-{
-    const dt_dataset_options data = { .name = "synthetic", .split = DT_SPLIT_TRAIN, .limit = o->images, .seed = 1 };
-    tiny_run r = { 0 };
-
-    MUST(dt_context_create(&o->context, &r.ctx));
-    MUST(dt_dataset_open(&data, &r.data));
-    MUST(dt_model_create(r.ctx, &o->model, &r.model));
-    const dt_status got = dt_trainer_create(r.model, r.data, &o->train, &r.trainer);
-    cr_assert(got == want && strstr(dt_last_error(), text), "expected '%s', got %s: %s", text, dt_status_name(got),
-              dt_last_error());
-    tiny_close(&r);
-}
-
 Test(trainer_mean, misuse_is_refused)
 {
     tiny_options o = tiny_defaults();
@@ -215,26 +201,26 @@ Test(trainer_mean, misuse_is_refused)
     cr_assert(dt_trainer_begin_mean(r.trainer, 1) == DT_ERR_ARGUMENT, "twice");
     tiny_close(&r);
     o.train.ema = 1.0f;
-    refused(&o, DT_ERR_ARGUMENT, "ema is 1, allowed are 0 to below 1");
+    tiny_refused(&o, DT_ERR_ARGUMENT, "ema is 1, allowed are 0 to below 1");
     o = with_mean("cpu");
     o.model.rule = DT_RULE_AFFINE;
     o.model.ranges = DT_RANGE_AVERAGE;
     o.model.wbits = o.model.abits = 8;
-    refused(&o, DT_ERR_UNSUPPORTED, "follows the batches; train with ranges that are learned");
+    tiny_refused(&o, DT_ERR_UNSUPPORTED, "follows the batches; train with ranges that are learned");
     o = tiny_defaults();
     o.train.dampen = 0.1f;
     o.train.optim = DT_OPTIM_ADAM;
-    refused(&o, DT_ERR_UNSUPPORTED, "train with sgd");
+    tiny_refused(&o, DT_ERR_UNSUPPORTED, "train with sgd");
     o = tiny_defaults();
     o.train.warmup = -1.0f;
-    refused(&o, DT_ERR_ARGUMENT, "warmup is -1 epochs");
+    tiny_refused(&o, DT_ERR_ARGUMENT, "warmup is -1 epochs");
     o = tiny_defaults();
     o.train.cutout = 65;
-    refused(&o, DT_ERR_ARGUMENT, "cutout is 65, allowed are 0..64");
+    tiny_refused(&o, DT_ERR_ARGUMENT, "cutout is 65, allowed are 0..64");
     o = tiny_defaults();
     o.train.start_clips = DT_START_CLIPS_PERCENTILE;
     o.train.clip_percent = 49.0f;
-    refused(&o, DT_ERR_ARGUMENT, "clip_percent is 49, allowed are 50..100");
+    tiny_refused(&o, DT_ERR_ARGUMENT, "clip_percent is 49, allowed are 50..100");
 }
 
 /* ---- a teacher: its tape, captured and not ---- */

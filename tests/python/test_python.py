@@ -22,7 +22,7 @@ class Fact(ctypes.Structure):
 
 class Layout(unittest.TestCase):
     def test_structures_are_those_of_the_headers(self):
-        facts = (Fact * 64).in_dll(_library.library(), "detent_layout")
+        facts = (Fact * 64).in_dll(_library.load(), "detent_layout")
         seen = 0
         for fact in facts:
             if not fact.name:

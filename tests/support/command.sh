@@ -54,6 +54,28 @@ is()
     if [ "$@" ]; then ok "$what"; else not_ok "$what"; fi
 }
 
+# main_of_reals: writes c/main.c, which runs the exported c/net.c: samples of reals on stdin, scores on stdout.
+main_of_reals()
+{
+    cat >c/main.c <<'END'
+#include <stdio.h>
+#include "net.h"
+
+static float image[NET_HEIGHT * NET_WIDTH * NET_CHANNELS];
+
+int main(void)
+{
+    float scores[NET_CLASSES];
+
+    while (fread(image, sizeof image, 1, stdin) == 1) {
+        net_run_reals(image, scores);
+        fwrite(scores, sizeof scores, 1, stdout);
+    }
+    return 0;
+}
+END
+}
+
 # check WHAT STATUS: the status is 0.
 check()
 {

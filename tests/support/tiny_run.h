@@ -109,4 +109,18 @@ static inline void tiny_same_params(const tiny_run *a, const tiny_run *b, const 
     }
 }
 
+/* A trainer of these options is refused with that status, and a message that has the text. */
+static inline void tiny_refused(const tiny_options *o, dt_status want, const char *text)
+{
+    const dt_dataset_options data = { .name = "synthetic", .split = DT_SPLIT_TRAIN, .limit = o->images, .seed = 1 };
+    tiny_run r = { 0 };
+    MUST(dt_context_create(&o->context, &r.ctx));
+    MUST(dt_dataset_open(&data, &r.data));
+    MUST(dt_model_create(r.ctx, &o->model, &r.model));
+    const dt_status got = dt_trainer_create(r.model, r.data, &o->train, &r.trainer);
+    cr_assert(got == want && strstr(dt_last_error(), text) != NULL, "expected '%s', got %s: %s", text,
+              dt_status_name(got), dt_last_error());
+    tiny_close(&r);
+}
+
 #endif /* TINY_RUN_H */
