@@ -10,7 +10,7 @@
 
 #include "cli.h"
 
-enum { JOBS_MOST = 256, JOB_WORDS = 128, JOB_WORD_BYTES = 1200 };
+enum { JOBS_MOST = 256, JOB_WORDS = MAX_OPTION_ROWS + 16, JOB_WORD_BYTES = 1200 };
 
 /* The command line of a job. */
 typedef struct {
