@@ -1,14 +1,14 @@
 /*
  * amx_backward_w.c - dw of a convolution by tiles, bf16 with f32 sums.
  *
- *   dw(k, r, s, c) = scale of x * sum over positions (h, w, image) of dy(h, w, image, k) x(h + r - above, w + s -
- * before, image, c)
+ *   dw(k, r, s, c) = scale of x * sum over positions (p, q, image) of
+ *                    dy(p, q, image, k) x(p stride[0] + r - above, q stride[1] + s - before, image, c)
  *
  * A tile's products run along 32 positions of a row. Positions are numbered column * images + image, with an even
  * number of images side by side, so that the two of a word belong to one pixel. For dy, the first operand,
- * [row][k][position], a 16x16 transpose makes them neighbours. For x, [row][column][pair of images][c], with columns of
- * zeros around, a tap is an offset. Where there are 32 images or more, 32 positions are of one pixel, and a tap that
- * falls outside is left out.
+ * [row][k][position], a 16x16 transpose makes them neighbours. For x, [row][phase][column][pair of images][c], with
+ * columns of zeros around, of which each stride-th has the same phase, a tap is an offset. Where there are 32 images or
+ * more, 32 positions are of one pixel, and a tap that falls outside is left out.
  *
  * The work is cut into items, each a block of filters and channels for a part of the batch. The sums of an item, for
  * every tap, stay in the cache while its images pass in chunks, which are made into operands just before. Parts depend
@@ -28,10 +28,11 @@
 #include <string.h>
 
 enum {
-    BLOCK = 128,      /* filters, and channels, of an item: its sums take up to 590 KB of a core's cache of 2 MB */
-    POSITIONS = 1024, /* of a chunk, about */
-    PARTS_ITEMS = 16, /* to share among threads */
-    PAIR_BYTES = 128, /* of 32 channels of x */
+    BLOCK = 128,            /* filters, and channels, of an item, at most */
+    SUMS_MOST = 1400 << 10, /* bytes of its sums, of a core's cache of 2 MB; fewer channels where they would be more */
+    POSITIONS = 1024,       /* of a chunk, about */
+    PARTS_ITEMS = 16,       /* to share among threads */
+    PAIR_BYTES = 128,       /* of 32 channels of x */
     STEP_BYTES = 2 * DT_AMX_BYTES, /* of 32 filters and 32 positions of dy */
     SUM_BYTES = 4 * DT_AMX_BYTES,  /* of 32 filters and 32 channels */
     SUM_FLOATS = 4 * DT_AMX_WORDS
@@ -43,7 +44,7 @@ typedef struct {
     int64_t filters, channels; /* of a block, whole tiles; the last may need fewer */
     int64_t n_filter_blocks, n_channel_blocks;
     int64_t images, n_chunks, part, n_parts; /* side by side; chunks of so many; chunks of a part; parts */
-    int64_t columns, steps;                  /* of a row of x; tiles along a row of dy */
+    int64_t columns, steps;                  /* of a phase of a row of x; tiles along a row of dy */
     int64_t x_panel, dy_panel;               /* bytes of 32 channels; of 32 filters */
     size_t x_bytes, dy_bytes, sums_bytes, room_bytes;
 } gradient;
@@ -66,6 +67,11 @@ static int64_t chunk_images(const dt_conv_shape *s)
     return images < 2 ? 2 : dt_amx_least(images, all);
 }
 
+static int64_t sums_bytes(const gradient *b)
+{
+    return b->filters / 32 * (b->channels / 32) * b->s.R * b->s.S * SUM_BYTES;
+}
+
 static gradient gradient_of(const dt_node *node)
 {
     gradient b = { .node = node, .s = dt_conv_shape_of(node) };
@@ -73,6 +79,7 @@ static gradient gradient_of(const dt_node *node)
 
     b.filters = dt_amx_least(BLOCK, dt_amx_ceiling(s->K, 32) * 32);
     b.channels = dt_amx_least(BLOCK, dt_amx_ceiling(s->C, 32) * 32);
+    while (b.channels > 32 && sums_bytes(&b) > SUMS_MOST) b.channels = dt_amx_ceiling(b.channels / 2, 32) * 32;
     b.n_filter_blocks = dt_amx_ceiling(s->K, b.filters);
     b.n_channel_blocks = dt_amx_ceiling(s->C, b.channels);
     b.images = chunk_images(s);
@@ -80,14 +87,14 @@ static gradient gradient_of(const dt_node *node)
     b.n_parts = dt_amx_least(b.n_chunks, dt_amx_ceiling(PARTS_ITEMS, b.n_filter_blocks * b.n_channel_blocks));
     b.part = dt_amx_ceiling(b.n_chunks, b.n_parts);
     b.n_parts = dt_amx_ceiling(b.n_chunks, b.part);
-    b.columns = s->Q + s->S - 1;
+    b.columns = s->Q + (s->S - 1) / s->stride[1];
     b.steps = dt_amx_ceiling(s->Q * b.images, 32);
     /* behind the last row, a tile of positions that are not there, whose dy is 0 */
-    b.x_panel = (s->H * b.columns * b.images / 2 + DT_AMX_ROWS) * PAIR_BYTES;
+    b.x_panel = (s->H * s->stride[1] * b.columns * b.images / 2 + DT_AMX_ROWS) * PAIR_BYTES;
     b.dy_panel = s->P * b.steps * STEP_BYTES;
     b.x_bytes = (size_t)(b.channels / 32 * b.x_panel);
     b.dy_bytes = (size_t)(b.filters / 32 * b.dy_panel);
-    b.sums_bytes = (size_t)(b.filters / 32 * (b.channels / 32) * s->R * s->S * SUM_BYTES);
+    b.sums_bytes = (size_t)sums_bytes(&b);
     b.room_bytes = b.x_bytes + b.dy_bytes + b.sums_bytes;
     return b;
 }
@@ -106,9 +113,10 @@ static size_t gradient_parts_bytes(const gradient *b)
     return dt_round_up((size_t)(b->n_parts * b->s.K * b->s.terms) * sizeof(float), DT_CACHE_LINE);
 }
 
-size_t dt_amx_backward_w_scratch(const dt_node *node, int threads)
+size_t dt_amx_backward_w_scratch(const dt_node *node, const dt_exec *ex, int threads)
 {
     const gradient b = gradient_of(node);
+    (void)ex;
 
     return gradient_parts_bytes(&b) + b.room_bytes * (size_t)threads;
 }
@@ -126,6 +134,14 @@ static gradient_item gradient_item_of(const gradient *b, int64_t item)
     return a;
 }
 
+/* The first pair of a column of x, counted from the first of zeros, in a panel. Those of a tap begin at its number. */
+static inline int64_t pairs_at(const gradient *b, int64_t h, int64_t column)
+{
+    const int64_t stride = b->s.stride[1];
+
+    return ((h * stride + column % stride) * b->columns + column / stride) * b->images / 2;
+}
+
 /* x of one chunk as pairs of bf16; images that are not there stay as they are, for their dy is 0 */
 DT_AMX_INLINE void pair_x(const gradient *b, const gradient_item *a, int64_t first, char *to, dt_dtype type)
 {
@@ -137,7 +153,8 @@ DT_AMX_INLINE void pair_x(const gradient *b, const gradient_item *a, int64_t fir
     for (int64_t h = 0; h < s->H; h++) {
         for (int64_t w = 0; w < s->W; w++) {
             const char *pixel = from + (h * s->W + w) * s->C * value;
-            char *words = to + (h * b->columns + s->pad[1] + w) * b->images / 2 * PAIR_BYTES;
+            char *words = to + pairs_at(b, h, s->pad[1] + w) * PAIR_BYTES;
+            if ((s->pad[1] + w) / s->stride[1] >= b->columns) continue; /* no tap finds it */
             for (int64_t g = 0; g < images; g += 2, words += PAIR_BYTES) {
                 const char *low = pixel + g * image, *high = g + 1 < images ? low + image : low;
                 for (int64_t c = 0; c < a->channels; c += DT_AMX_LANES) {
@@ -277,11 +294,12 @@ DT_AMX_INLINE void tap_sums(const gradient *b, const char *dy, const char *x, in
     const dt_conv_shape *sh = &b->s;
     const int64_t r = tap / sh->S, s = tap % sh->S, out = sh->pad[1] - s;
     /* steps of a row of dy whose 32 positions have some that the tap finds inside of the map */
-    const int64_t begin = out > 0 ? out * b->images / 32 : 0;
-    const int64_t end = dt_amx_least(b->steps, dt_amx_ceiling((sh->W + out) * b->images, 32));
+    const int64_t begin = out > 0 ? dt_amx_ceiling(out, sh->stride[1]) * b->images / 32 : 0;
+    const int64_t inside = sh->W + out > 0 ? dt_amx_ceiling(sh->W + out, sh->stride[1]) : 0; /* columns of dy */
+    const int64_t end = dt_amx_least(b->steps, dt_amx_ceiling(inside * b->images, 32));
 
     dy += begin * STEP_BYTES;
-    x += s * b->images / 2 * PAIR_BYTES + begin * DT_AMX_ROWS * PAIR_BYTES;
+    x += (pairs_at(b, 0, s) + begin * DT_AMX_ROWS) * PAIR_BYTES;
     if (starts) {
         DT_AMX_ZERO(0);
         DT_AMX_ZERO(1);
@@ -294,12 +312,11 @@ DT_AMX_INLINE void tap_sums(const gradient *b, const char *dy, const char *x, in
         DT_AMX_LOAD(3, sums + 3 * DT_AMX_WORDS, DT_AMX_ROW_BYTES);
     }
     for (int64_t p = 0; p < sh->P; p++) {
-        const int64_t h = p + r - sh->pad[0];
+        const int64_t h = p * sh->stride[0] + r - sh->pad[0];
         if (h < 0 || h >= sh->H) continue;
         fetch_pixels(&ahead[0]);
         fetch_pixels(&ahead[1]);
-        row_products(dy + p * b->steps * STEP_BYTES, x + h * b->columns * b->images / 2 * PAIR_BYTES, end - begin,
-                     is_wide);
+        row_products(dy + p * b->steps * STEP_BYTES, x + pairs_at(b, h, 0) * PAIR_BYTES, end - begin, is_wide);
     }
     DT_AMX_STORE(0, sums, DT_AMX_ROW_BYTES);
     DT_AMX_STORE(1, sums + DT_AMX_WORDS, DT_AMX_ROW_BYTES);
@@ -398,10 +415,11 @@ static DT_AMX_CODE void add_gradient_parts(const gradient *b, const float *parts
     }
 }
 
-DT_AMX_CODE void dt_amx_backward_w(const dt_node *node, void *scratch, int threads)
+DT_AMX_CODE void dt_amx_backward_w(const dt_node *node, const dt_exec *ex, int threads)
 {
     const gradient b = gradient_of(node);
-    char *rooms = (char *)scratch + gradient_parts_bytes(&b);
+    float *parts = ex->scratch;
+    char *rooms = (char *)ex->scratch + gradient_parts_bytes(&b);
     assert(node->in[1]->grad_type == DT_F32);
 
 #pragma omp parallel num_threads(threads)
@@ -412,10 +430,10 @@ DT_AMX_CODE void dt_amx_backward_w(const dt_node *node, void *scratch, int threa
         dt_amx_take();
 #pragma omp for schedule(dynamic)
         for (int64_t item = 0; item < b.n_filter_blocks * b.n_channel_blocks * b.n_parts; item++)
-            run_gradient_item(&b, item, scratch, &room);
+            run_gradient_item(&b, item, parts, &room);
         dt_amx_release();
     }
-    if (b.n_parts > 1) add_gradient_parts(&b, scratch, threads);
+    if (b.n_parts > 1) add_gradient_parts(&b, parts, threads);
 }
 
 #endif /* else amx_conv.c */

@@ -26,8 +26,7 @@ static const char *amx_refuses(const dt_node *node, const dt_exec *ex, unsigned 
 
 static dt_status amx_prepare(const dt_node *node, const dt_exec *ex, dt_conv_share *share)
 {
-    (void)ex;
-    dt_conv_trio_prepare(trios, node, share);
+    dt_conv_trio_prepare(trios, node, ex, share);
     return DT_OK;
 }
 

@@ -1,5 +1,6 @@
 /*
- * amx_forward.c - psums of a convolution by tiles: u8 or s8 codes times s8 filters, summed in int32, and so exact.
+ * amx_forward.c - a convolution by tiles. Psums are u8 or s8 codes times s8 filters, summed in int32, and so exact.
+ * Real values are sums of bf16 (amx_map.h).
  *
  * The product is amx_map.c's; here filters are made into tiles.  Mathematics: conv.c.  Tests: tests/layers/test_amx.c.
  */
@@ -9,10 +10,17 @@
 
 #include "amx_lanes.h"
 
-static dt_amx_map forward_map(const dt_node *node)
+static dt_amx_map forward_map(const dt_node *node, const dt_exec *ex)
 {
     const dt_conv_shape s = dt_conv_shape_of(node);
-    dt_amx_map m = { .kind = node->in[0]->qmin < 0 ? DT_AMX_S8 : DT_AMX_U8,
+    const int is_real = node->out->n_scale == 0,
+              is_rough = node->purpose.training && ex->precision == DT_PRECISION_MIXED;
+    dt_amx_map m = { .kind = is_real                 ? DT_AMX_HALF
+                             : node->in[0]->qmin < 0 ? DT_AMX_S8
+                                                     : DT_AMX_U8,
+                     .parts = !is_real   ? 1
+                              : is_rough ? 2
+                                         : 3,
                      .N = s.N,
                      .H = s.H,
                      .W = s.W,
@@ -23,7 +31,10 @@ static dt_amx_map forward_map(const dt_node *node)
                      .R = s.R,
                      .S = s.S,
                      .above = s.pad[0],
-                     .before = s.pad[1] };
+                     .before = s.pad[1],
+                     .stride = { s.stride[0], s.stride[1] },
+                     .every = { 1, 1 },
+                     .whole = { s.P, s.Q } };
 
     dt_amx_map_plan(&m);
     return m;
@@ -36,16 +47,16 @@ const char *dt_amx_forward_refuses(const dt_node *node, const dt_exec *ex)
     (void)ex;
 
     if (dt_amx_conv_shape_refuses(&s)) return dt_amx_conv_shape_refuses(&s);
-    if (y->n_scale == 0) return "real values";
-    if (y->type != DT_F32) return "psums are not f32";
+    if (y->type != DT_F32) return "y is not f32";
+    if (y->n_scale == 0) return x->type == DT_F32 && w->type == DT_F32 ? NULL : "real values that are not f32";
     if (x->qmin < -128 || x->qmax > (x->qmin < 0 ? 127 : 255)) return "codes of x fit no byte";
     if (w->qmin < -128 || w->qmax > 127) return "codes of w fit no byte";
     return y->qmax <= INT32_MAX ? NULL : "psums past 2^31";
 }
 
-size_t dt_amx_forward_scratch(const dt_node *node, int threads)
+size_t dt_amx_forward_scratch(const dt_node *node, const dt_exec *ex, int threads)
 {
-    const dt_amx_map m = forward_map(node);
+    const dt_amx_map m = forward_map(node, ex);
 
     return m.filters_bytes + (size_t)threads * m.room_bytes;
 }
@@ -63,46 +74,77 @@ DT_AMX_INLINE __m512i code_bytes(const dt_tensor *w, int64_t at, int64_t n)
     return _mm512_loadu_si512(bytes);
 }
 
-/* A tile of 16 filters from k on: 64 values of each, from `at` of the filter on. */
-static DT_AMX_CODE void code_tile(const dt_tensor *w, int64_t K, int64_t terms, int64_t k, int64_t at, int64_t n,
-                                  char *to)
+/* Part 0, 1 or 2 of the values at .. at + n - 1, n <= 32, as bf16; 0 behind them. */
+DT_AMX_INLINE __m512i half_bytes(const dt_tensor *w, int64_t at, int64_t n, int64_t part)
 {
+    __m512 low = dt_amx_floats(w->data, at, DT_F32, dt_amx_mask16(n)),
+           high = n > 16 ? dt_amx_floats(w->data, at + 16, DT_F32, dt_amx_mask16(n - 16)) : _mm512_setzero_ps();
+
+    for (; part > 0; part--) {
+        low = dt_amx_rest(low);
+        high = dt_amx_rest(high);
+    }
+    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
+/* What a tile of filters holds: 64 bytes of each of 16, along a tap. */
+typedef struct {
+    int64_t k, at, n, part; /* the first filter; values `at` .. at + n - 1 of each; which part of them */
+} filter_tile;
+
+static DT_AMX_CODE void make_tile(const dt_amx_map *m, const dt_tensor *w, const filter_tile *t, char *to)
+{
+    const int64_t terms = m->R * m->S * m->channels;
     __m512i word[DT_AMX_LANES];
 
     for (int f = 0; f < DT_AMX_LANES; f++) {
-        word[f] = k + f < K ? code_bytes(w, (k + f) * terms + at, n) : _mm512_setzero_si512();
+        const int64_t at = (t->k + f) * terms + t->at;
+        if (t->k + f >= m->n)
+            word[f] = _mm512_setzero_si512();
+        else
+            word[f] = m->kind == DT_AMX_HALF ? half_bytes(w, at, t->n, t->part) : code_bytes(w, at, t->n);
     }
     dt_words_transpose(word);
     for (int f = 0; f < DT_AMX_LANES; f++) _mm512_store_si512(to + f * DT_AMX_ROW_BYTES, word[f]);
 }
 
-static DT_AMX_CODE void code_panel(const dt_amx_map *m, const dt_tensor *w, int64_t panel, char *to)
+/* One tap of a slab of a panel, all its parts. */
+static DT_AMX_CODE void make_tap(const dt_amx_map *m, const dt_tensor *w, int64_t panel, int64_t slab, int64_t tap,
+                                 char *to)
 {
-    const int64_t terms = m->R * m->S * m->channels;
+    const int64_t step_values = m->kind == DT_AMX_HALF ? DT_AMX_ROW_BYTES / 2 : DT_AMX_ROW_BYTES;
+    const int64_t first = m->n_slabs == 1 ? tap * m->tap : tap * m->channels + slab * m->slab;
+    const int64_t values = m->n_slabs == 1 ? m->tap : dt_amx_least(m->tap, m->channels - slab * m->slab);
 
-    for (int64_t tap = 0; tap < m->R * m->across; tap++) {
-        for (int64_t step = 0; step < m->steps; step++, to += DT_AMX_PANEL_STEP) {
-            const int64_t done = step * DT_AMX_ROW_BYTES, n = dt_amx_least(DT_AMX_ROW_BYTES, m->tap - done);
-            for (int half = 0; half < 2; half++) {
-                code_tile(w, m->n, terms, panel * DT_AMX_PANEL + half * DT_AMX_LANES, tap * m->tap + done, n,
-                          to + half * DT_AMX_BYTES);
-            }
-        }
+    for (int64_t i = 0; i < m->parts * m->steps; i++, to += DT_AMX_PANEL_STEP) {
+        const int64_t done = i % m->steps * step_values;
+        filter_tile t = { panel * DT_AMX_PANEL, first + done, dt_amx_least(step_values, values - done), i / m->steps };
+        make_tile(m, w, &t, to);
+        t.k += DT_AMX_LANES;
+        make_tile(m, w, &t, to + DT_AMX_BYTES);
     }
 }
 
-void dt_amx_forward(const dt_node *node, void *scratch, int threads)
+static DT_AMX_CODE void make_panel(const dt_amx_map *m, const dt_tensor *w, int64_t panel, char *to)
 {
-    const dt_amx_map m = forward_map(node);
+    const int64_t taps = m->R * m->across;
+
+    for (int64_t i = 0; i < m->n_slabs * taps; i++, to += dt_amx_tap_bytes(m))
+        make_tap(m, w, panel, i / taps, i % taps, to);
+}
+
+void dt_amx_forward(const dt_node *node, const dt_exec *ex, int threads)
+{
+    const dt_amx_map m = forward_map(node, ex);
     const dt_tensor *x = node->in[0];
-    char *filters = scratch;
+    char *filters = ex->scratch;
     const dt_amx_product p = {
-        .from = x->data, .type = x->type, .filters = filters, .to = node->out->data, .to_type = DT_F32
+        .from = x->data, .type = x->type, .filters = filters, .to = node->out->data, .to_type = DT_F32, .scale = 1.0f
     };
 
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t panel = 0; panel < m.n_panels; panel++) {
-        code_panel(&m, node->in[1], panel, filters + panel * dt_amx_panel_bytes(&m));
+        make_panel(&m, node->in[1], panel, filters + panel * dt_amx_panel_bytes(&m));
     }
     dt_amx_map_run(&m, &p, filters + m.filters_bytes, threads);
 }

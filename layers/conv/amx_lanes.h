@@ -61,4 +61,12 @@ DT_AMX_INLINE __m512 dt_amx_floats(const void *from, int64_t i, dt_dtype type, _
     }
 }
 
+/* Returns what rounding to bf16 takes from f32 values. It is exact. */
+DT_AMX_INLINE __m512 dt_amx_rest(__m512 value)
+{
+    const __m512i bits = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(value));
+
+    return _mm512_sub_ps(value, _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16)));
+}
+
 #endif /* DT_AMX_LANES_H */

@@ -22,6 +22,7 @@ enum {
     MOST_BYTES = 2 << 20,   /* of a narrow one */
     ITEMS = 32,             /* to share among threads */
     JOINED_BYTES = 32,      /* the most that a pixel has if taps are joined */
+    WELL_FILLED = 75,       /* percent of the rows of tiles */
     SLACK = 32,             /* pixels behind the last, which the last tile may read */
     SUMS = 4 * DT_AMX_WORDS
 };
@@ -31,9 +32,26 @@ static int64_t value_bytes(const dt_amx_map *m)
     return m->kind == DT_AMX_HALF ? 2 : 1;
 }
 
+static int64_t plane_bytes(const dt_amx_map *m, int64_t images)
+{
+    return dt_amx_ceiling((m->H * m->stride[1] * m->columns * images + SLACK) * m->pitch + 64 * m->steps, 64) * 64;
+}
+
 static int64_t bytes_of_map(const dt_amx_map *m, int64_t images)
 {
-    return (m->H * m->columns * images + SLACK) * m->pitch + 64 * m->steps;
+    return m->parts * plane_bytes(m, images);
+}
+
+/* Blocks of 32 positions of a group. */
+static int64_t blocks_of(const dt_amx_map *m)
+{
+    return m->P * dt_amx_ceiling(m->Q * m->images, 32);
+}
+
+/* The rows of tiles that as many images fill, in percent. */
+static int64_t fill_of(const dt_amx_map *m, int64_t images)
+{
+    return 100 * m->Q * images / (dt_amx_ceiling(m->Q * images, 32) * 32);
 }
 
 /* Images side by side: as few as fill the tiles best. */
@@ -56,24 +74,52 @@ static int64_t images_of(const dt_amx_map *m)
     return best;
 }
 
+/* Cuts the channels into slabs of whole steps, and decides how many images stand side by side. */
+static void plan_slabs(dt_amx_map *m, int64_t n_slabs, int is_joined)
+{
+    const int64_t step = DT_AMX_ROW_BYTES / value_bytes(m);
+
+    m->slab = n_slabs == 1 ? m->channels : dt_amx_ceiling(dt_amx_ceiling(m->channels, n_slabs), step) * step;
+    m->n_slabs = dt_amx_ceiling(m->channels, m->slab);
+    m->tap = is_joined ? m->S * m->channels : m->slab;
+    m->steps = dt_amx_ceiling(m->tap, step);
+    m->pitch = is_joined ? m->channels * value_bytes(m) : dt_amx_pitch(m->steps * DT_AMX_ROW_BYTES);
+    m->images = images_of(m);
+    m->plane = plane_bytes(m, m->images);
+}
+
 void dt_amx_map_plan(dt_amx_map *m)
 {
-    const int64_t pixel = m->channels * value_bytes(m);
-    const int is_joined = m->Q >= DT_AMX_ROWS && m->S > 1 && pixel <= JOINED_BYTES;
+    const int is_joined =
+        m->Q >= DT_AMX_ROWS && m->S > 1 && m->stride[1] == 1 && m->channels * value_bytes(m) <= JOINED_BYTES;
 
     m->across = is_joined ? 1 : m->S;
-    m->tap = is_joined ? m->S * m->channels : m->channels;
-    m->steps = dt_amx_ceiling(m->tap * value_bytes(m), DT_AMX_ROW_BYTES);
-    m->pitch = is_joined ? pixel : dt_amx_pitch(m->steps * DT_AMX_ROW_BYTES);
-    m->columns = m->Q + m->S - 1;
-    m->images = images_of(m);
+    m->columns = m->Q + (m->S - 1) / m->stride[1];
+    plan_slabs(m, 1, is_joined);
+    for (int64_t slabs = 2; !is_joined && m->steps > 1 && m->images < m->N && fill_of(m, m->images) < WELL_FILLED;
+         slabs++)
+        plan_slabs(m, slabs, 0);
     m->n_groups = dt_amx_ceiling(m->N, m->images);
     m->n_panels = dt_amx_ceiling(m->n, DT_AMX_PANEL);
     m->splits = dt_amx_least(m->n_panels, dt_amx_ceiling(ITEMS / 2, m->n_groups));
     m->run = dt_amx_ceiling(m->n_groups * m->splits, ITEMS);
     m->filters_bytes = (size_t)(m->n_panels * dt_amx_panel_bytes(m));
-    m->map_bytes = dt_round_up((size_t)bytes_of_map(m, m->images), DT_CACHE_LINE);
-    m->room_bytes = m->map_bytes + dt_round_up((size_t)(m->Q * m->images) * sizeof(int64_t), DT_CACHE_LINE);
+    m->map_bytes = (size_t)(m->parts * m->plane);
+    m->sums_bytes = m->n_slabs == 1 ? 0 : (size_t)(m->n_panels * blocks_of(m)) * SUMS * sizeof(float);
+    m->room_bytes =
+        m->map_bytes + m->sums_bytes + dt_round_up((size_t)(m->Q * m->images) * sizeof(int64_t), DT_CACHE_LINE);
+}
+
+/* The values of a pixel of f32 as parts, `plane` bytes apart. */
+DT_AMX_INLINE void copy_parts(char *to, const char *from, int64_t n, int64_t parts, int64_t plane)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        const __mmask16 mask = dt_amx_mask16(n - i);
+        __m512 value = dt_amx_floats(from, i, DT_F32, mask);
+        for (int64_t part = 0; part < parts; part++, value = dt_amx_rest(value)) {
+            _mm256_mask_storeu_epi16(to + part * plane + 2 * i, mask, (__m256i)_mm512_cvtneps_pbh(value));
+        }
+    }
 }
 
 /* The values of a pixel; type and kind are constants where this is inlined. */
@@ -103,32 +149,47 @@ DT_AMX_INLINE void copy_pixel(char *to, const char *from, int64_t n, dt_dtype ty
     }
 }
 
-DT_AMX_INLINE void copy_typed(const dt_amx_map *m, const char *from, int64_t first, char *map, dt_dtype type,
-                              int is_half)
+/* Where a column stands in a row of the map, counted from the first of zeros; -1 if no result reads it. */
+static inline int64_t column_of(const dt_amx_map *m, int64_t column)
 {
-    const int64_t images = dt_amx_least(m->images, m->N - first), bytes = m->channels * (int64_t)dt_type_bytes(type);
+    if (column < 0 || column / m->stride[1] >= m->columns) return -1;
+    return column % m->stride[1] * m->columns + column / m->stride[1];
+}
+
+DT_AMX_INLINE void copy_typed(const dt_amx_map *m, const char *from, int64_t first, int64_t channel, char *map,
+                              dt_dtype type, int is_half)
+{
+    const int64_t images = dt_amx_least(m->images, m->N - first), value = (int64_t)dt_type_bytes(type);
+    const int64_t bytes = m->channels * value, n = dt_amx_least(m->slab, m->channels - channel);
 
     for (int64_t h = 0; h < m->H; h++) {
         for (int64_t w = 0; w < m->W; w++) {
-            const char *pixel = from + ((first * m->H + h) * m->W + w) * bytes;
-            char *to = map + (h * m->columns + m->before + w) * m->images * m->pitch;
-            for (int64_t g = 0; g < images; g++, pixel += m->H * m->W * bytes, to += m->pitch)
-                copy_pixel(to, pixel, m->channels, type, is_half);
+            const char *pixel = from + ((first * m->H + h) * m->W + w) * bytes + channel * value;
+            const int64_t column = column_of(m, m->before + w);
+            char *to = map + (h * m->stride[1] * m->columns + column) * m->images * m->pitch;
+            if (column < 0) continue;
+            for (int64_t g = 0; g < images; g++, pixel += m->H * m->W * bytes, to += m->pitch) {
+                if (type == DT_F32 && is_half && m->parts > 1)
+                    copy_parts(to, pixel, n, m->parts, m->plane);
+                else
+                    copy_pixel(to, pixel, n, type, is_half);
+            }
         }
     }
 }
 
-/* Images first .. first + images - 1, side by side. What is around them has been cleared. */
-static DT_AMX_CODE void copy_images(const dt_amx_map *m, const dt_amx_product *p, int64_t first, char *map)
+/* Images first .. first + images - 1, side by side: a slab from a channel on. What is around them has been cleared. */
+static DT_AMX_CODE void copy_images(const dt_amx_map *m, const dt_amx_product *p, int64_t first, int64_t channel,
+                                    char *map)
 {
     if (p->type == DT_BF16)
-        copy_typed(m, p->from, first, map, DT_BF16, 1);
+        copy_typed(m, p->from, first, channel, map, DT_BF16, 1);
     else if (m->kind == DT_AMX_HALF)
-        copy_typed(m, p->from, first, map, DT_F32, 1);
+        copy_typed(m, p->from, first, channel, map, DT_F32, 1);
     else if (p->type == DT_F32)
-        copy_typed(m, p->from, first, map, DT_F32, 0);
+        copy_typed(m, p->from, first, channel, map, DT_F32, 0);
     else
-        copy_typed(m, p->from, first, map, DT_U8, 0);
+        copy_typed(m, p->from, first, channel, map, DT_U8, 0);
 }
 
 /* What of a group's positions from the room's result on: the first row's, or -1 where there is no image. */
@@ -136,10 +197,15 @@ static void place_positions(const dt_amx_map *m, int64_t first, int64_t *place)
 {
     for (int64_t q = 0; q < m->Q; q++) {
         for (int64_t g = 0; g < m->images; g++) {
-            place[q * m->images + g] = first + g < m->N ? (first + g) * m->P * m->Q + q : -1;
+            place[q * m->images + g] =
+                first + g < m->N ? (first + g) * m->whole[0] * m->whole[1] + q * m->every[1] + m->from[1] : -1;
         }
     }
 }
+
+typedef struct {
+    int64_t panel, slab;
+} panel_slab;
 
 /* Images that are fetched into the cache while others are multiplied, some lines with each block. */
 typedef struct {
@@ -151,7 +217,7 @@ static images_ahead ahead_of(const dt_amx_map *m, const dt_amx_product *p, int64
 {
     const int64_t image = m->H * m->W * m->channels * (int64_t)dt_type_bytes(p->type);
     const int64_t images = dt_amx_least(m->images, m->N - first);
-    const int64_t blocks = m->P * dt_amx_ceiling(m->Q * m->images, 32) * dt_amx_ceiling(m->n_panels, m->splits);
+    const int64_t blocks = m->n_slabs * blocks_of(m) * dt_amx_ceiling(m->n_panels, m->splits);
     const char *at = (const char *)p->from + first * image;
 
     if (images <= 0) return (images_ahead){ NULL, NULL, 0 };
@@ -172,8 +238,8 @@ static inline void fetch(images_ahead *ahead)
         if (kind == DT_AMX_HALF) DT_AMX_BF16(c, a, b); \
     } while (0)
 
-/* Adds one tap; a: its map's values of the first position, b: its filters. */
-DT_AMX_INLINE void tap_products(const dt_amx_map *m, const char *a, const char *b, dt_amx_kind kind, int is_wide)
+/* Adds one tap's products of a part with a part; a: its map's values of the first position, b: its filters. */
+DT_AMX_INLINE void part_products(const dt_amx_map *m, const char *a, const char *b, dt_amx_kind kind, int is_wide)
 {
     for (int64_t step = 0; step < m->steps; step++, a += DT_AMX_ROW_BYTES, b += DT_AMX_PANEL_STEP) {
         DT_AMX_LOAD(4, a, m->pitch);
@@ -189,23 +255,49 @@ DT_AMX_INLINE void tap_products(const dt_amx_map *m, const char *a, const char *
     }
 }
 
-/* The sums of positions i .. i + 31 of row p, and of a panel. */
-DT_AMX_INLINE void block_products(const dt_amx_map *m, const char *map, const char *panel, int64_t p, int64_t i,
-                                  float *sums, dt_amx_kind kind, int is_wide)
+/* Adds one tap; a value's parts and a filter's are multiplied where the product is not below the last part. */
+DT_AMX_INLINE void tap_products(const dt_amx_map *m, const char *a, const char *b, dt_amx_kind kind, int is_wide)
 {
-    const int64_t first = i / m->images - m->before, last = (i + 31) / m->images - m->before;
+    if (kind != DT_AMX_HALF || m->parts == 1) {
+        part_products(m, a, b, kind, is_wide);
+        return;
+    }
+    for (int64_t i = 0; i < m->parts; i++) {
+        for (int64_t j = 0; i + j < m->parts; j++)
+            part_products(m, a + i * m->plane, b + j * m->steps * DT_AMX_PANEL_STEP, kind, is_wide);
+    }
+}
 
-    DT_AMX_ZERO(0);
-    DT_AMX_ZERO(1);
-    DT_AMX_ZERO(2);
-    DT_AMX_ZERO(3);
+/* Adds the products of positions i .. i + 31 of row p and of a slab of a panel; `starts`: to 0. */
+DT_AMX_INLINE void block_products(const dt_amx_map *m, const char *map, const char *panel, int64_t p, int64_t i,
+                                  float *sums, int starts, dt_amx_kind kind, int is_wide)
+{
+    const int64_t first = i / m->images * m->stride[1] - m->before,
+                  last = (i + 31) / m->images * m->stride[1] - m->before;
+
+    if (starts) {
+        DT_AMX_ZERO(0);
+        DT_AMX_ZERO(1);
+        DT_AMX_ZERO(2);
+        DT_AMX_ZERO(3);
+    } else {
+        DT_AMX_LOAD(0, sums, DT_AMX_ROW_BYTES);
+        DT_AMX_LOAD(1, sums + DT_AMX_WORDS, DT_AMX_ROW_BYTES);
+        DT_AMX_LOAD(2, sums + 2 * DT_AMX_WORDS, DT_AMX_ROW_BYTES);
+        DT_AMX_LOAD(3, sums + 3 * DT_AMX_WORDS, DT_AMX_ROW_BYTES);
+    }
     for (int64_t r = 0; r < m->R; r++) {
-        const int64_t h = p + r - m->above;
+        const int64_t h = p * m->stride[0] + r - m->above;
         if (h < 0 || h >= m->H) continue;
+        int64_t column = h * m->stride[1] * m->columns, phase = 0; /* the tap's, which are not divided for */
         for (int64_t s = 0; s < m->across; s++) {
-            if (m->across == m->S && (last + s < 0 || first + s >= m->W)) continue;
-            tap_products(m, map + ((h * m->columns + s) * m->images + i) * m->pitch,
-                         panel + (r * m->across + s) * m->steps * DT_AMX_PANEL_STEP, kind, is_wide);
+            if (m->across < m->S || (last + s >= 0 && first + s < m->W))
+                tap_products(m, map + (column * m->images + i) * m->pitch,
+                             panel + (r * m->across + s) * dt_amx_tap_bytes(m), kind, is_wide);
+            column += m->columns;
+            if (++phase < m->stride[1]) continue;
+            phase = 0;
+            column += 1 - m->stride[1] * m->columns;
         }
     }
     DT_AMX_STORE(0, sums, DT_AMX_ROW_BYTES);
@@ -248,43 +340,47 @@ DT_AMX_INLINE void put_block(const dt_amx_map *m, const dt_amx_product *p, const
     for (int64_t i = 0; i < positions; i++) {
         const float *sum = sums + i / DT_AMX_ROWS * 2 * DT_AMX_WORDS + i % DT_AMX_ROWS * DT_AMX_LANES;
         if (place[i] < 0) continue;
-        const int64_t at = (place[i] + row * m->Q) * m->n + first;
+        const int64_t at = (place[i] + (row * m->every[0] + m->from[0]) * m->whole[1]) * m->n + first;
         put(p, at, sum, n, kind, is_half);
         if (n > DT_AMX_LANES) put(p, at + DT_AMX_LANES, sum + DT_AMX_WORDS, n - DT_AMX_LANES, kind, is_half);
     }
 }
 
-DT_AMX_INLINE void panel_typed(const dt_amx_map *m, const dt_amx_product *p, int64_t panel, char *map,
+/* A slab of a panel; with the last one its results are complete. */
+DT_AMX_INLINE void panel_typed(const dt_amx_map *m, const dt_amx_product *p, const panel_slab *at, char *map,
                                images_ahead *ahead, dt_amx_kind kind, int is_half)
 {
-    const int64_t *place = (const int64_t *)(const void *)(map + m->map_bytes);
-    const char *filters = p->filters + panel * dt_amx_panel_bytes(m);
-    const int64_t first = panel * DT_AMX_PANEL, count = m->Q * m->images;
-    float sums[SUMS] __attribute__((aligned(64)));
+    const int64_t *place = (const int64_t *)(const void *)(map + m->map_bytes + m->sums_bytes);
+    const char *filters = p->filters + (at->panel * m->n_slabs + at->slab) * (dt_amx_panel_bytes(m) / m->n_slabs);
+    const int64_t first = at->panel * DT_AMX_PANEL, count = m->Q * m->images;
+    float here[SUMS] __attribute__((aligned(64)));
+    float *sums = m->n_slabs == 1 ? here : (float *)(void *)(map + m->map_bytes) + at->panel * blocks_of(m) * SUMS;
 
     for (int64_t row = 0; row < m->P; row++) {
         for (int64_t i = 0; i < count; i += 32) {
             fetch(ahead);
             if (m->n - first > DT_AMX_LANES)
-                block_products(m, map, filters, row, i, sums, kind, 1);
+                block_products(m, map, filters, row, i, sums, at->slab == 0, kind, 1);
             else
-                block_products(m, map, filters, row, i, sums, kind, 0);
-            put_block(m, p, place + i, dt_amx_least(32, count - i), row, first, sums, kind, is_half);
+                block_products(m, map, filters, row, i, sums, at->slab == 0, kind, 0);
+            if (at->slab == m->n_slabs - 1)
+                put_block(m, p, place + i, dt_amx_least(32, count - i), row, first, sums, kind, is_half);
+            if (m->n_slabs > 1) sums += SUMS;
         }
     }
 }
 
-static DT_AMX_CODE void run_panel(const dt_amx_map *m, const dt_amx_product *p, int64_t panel, char *map,
+static DT_AMX_CODE void run_panel(const dt_amx_map *m, const dt_amx_product *p, const panel_slab *at, char *map,
                                   images_ahead *ahead)
 {
     switch (m->kind) {
-    case DT_AMX_U8: panel_typed(m, p, panel, map, ahead, DT_AMX_U8, 0); break;
-    case DT_AMX_S8: panel_typed(m, p, panel, map, ahead, DT_AMX_S8, 0); break;
+    case DT_AMX_U8: panel_typed(m, p, at, map, ahead, DT_AMX_U8, 0); break;
+    case DT_AMX_S8: panel_typed(m, p, at, map, ahead, DT_AMX_S8, 0); break;
     default:
         if (p->to_type == DT_BF16)
-            panel_typed(m, p, panel, map, ahead, DT_AMX_HALF, 1);
+            panel_typed(m, p, at, map, ahead, DT_AMX_HALF, 1);
         else
-            panel_typed(m, p, panel, map, ahead, DT_AMX_HALF, 0);
+            panel_typed(m, p, at, map, ahead, DT_AMX_HALF, 0);
     }
 }
 
@@ -296,10 +392,12 @@ static DT_AMX_CODE void run_item(const dt_amx_map *m, const dt_amx_product *p, i
     for (int64_t group = run; group < end; group++) {
         const int64_t first = group * m->images;
         images_ahead ahead = ahead_of(m, p, group + 1 < end ? first + m->images : m->N);
-        copy_images(m, p, first, map);
-        place_positions(m, first, (int64_t *)(void *)(map + m->map_bytes));
-        for (int64_t panel = item % m->splits; panel < m->n_panels; panel += m->splits) {
-            run_panel(m, p, panel, map, &ahead);
+        place_positions(m, first, (int64_t *)(void *)(map + m->map_bytes + m->sums_bytes));
+        for (int64_t slab = 0; slab < m->n_slabs; slab++) {
+            copy_images(m, p, first, slab * m->slab, map);
+            for (int64_t panel = item % m->splits; panel < m->n_panels; panel += m->splits) {
+                run_panel(m, p, &(panel_slab){ panel, slab }, map, &ahead);
+            }
         }
     }
     _mm_sfence(); /* the stores past the caches are ordered by nothing else */

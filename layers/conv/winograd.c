@@ -24,7 +24,7 @@ static const char *winograd_refuses(const dt_node *node, const dt_exec *ex, unsi
 static dt_status winograd_prepare(const dt_node *node, const dt_exec *ex, dt_conv_share *share)
 {
     (void)ex;
-    dt_conv_trio_prepare(trios, node, share);
+    dt_conv_trio_prepare(trios, node, ex, share);
     return DT_OK;
 }
 

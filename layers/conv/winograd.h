@@ -30,17 +30,17 @@ static inline const char *dt_winograd_shape_refuses(const dt_conv_shape *s)
 
 /* winograd_forward.c: computes the psums of out. The caller sets out's scale. */
 const char *dt_winograd_forward_refuses(const dt_node *node, const dt_exec *ex);
-size_t dt_winograd_forward_scratch(const dt_node *node, int threads);
-void dt_winograd_forward(const dt_node *node, void *scratch, int threads);
+size_t dt_winograd_forward_scratch(const dt_node *node, const dt_exec *ex, int threads);
+void dt_winograd_forward(const dt_node *node, const dt_exec *ex, int threads);
 
 /* winograd_backward_x.c: computes dx in in[0]'s grad_type. It is added to an f32 gradient that is not fresh. */
 const char *dt_winograd_backward_x_refuses(const dt_node *node, const dt_exec *ex);
-size_t dt_winograd_backward_x_scratch(const dt_node *node, int threads);
-void dt_winograd_backward_x(const dt_node *node, void *scratch, int threads);
+size_t dt_winograd_backward_x_scratch(const dt_node *node, const dt_exec *ex, int threads);
+void dt_winograd_backward_x(const dt_node *node, const dt_exec *ex, int threads);
 
 /* winograd_backward_w.c: computes dw in f32. It is added where the gradient is not fresh. */
 const char *dt_winograd_backward_w_refuses(const dt_node *node, const dt_exec *ex);
-size_t dt_winograd_backward_w_scratch(const dt_node *node, int threads);
-void dt_winograd_backward_w(const dt_node *node, void *scratch, int threads);
+size_t dt_winograd_backward_w_scratch(const dt_node *node, const dt_exec *ex, int threads);
+void dt_winograd_backward_w(const dt_node *node, const dt_exec *ex, int threads);
 
 #endif /* DT_WINOGRAD_H */

@@ -103,9 +103,10 @@ static size_t parts_bytes(const backward_w *b)
     return b->n_parts > 1 ? (size_t)(b->n_parts * b->s.K * 9 * b->s.C) * sizeof(float) : 0;
 }
 
-size_t dt_winograd_backward_w_scratch(const dt_node *node, int threads)
+size_t dt_winograd_backward_w_scratch(const dt_node *node, const dt_exec *ex, int threads)
 {
     const backward_w b = sizes_of(node);
+    (void)ex;
 
     return parts_bytes(&b) + b.room_bytes * (size_t)threads;
 }
@@ -316,9 +317,10 @@ static void sum_parts(const backward_w *b, const float *parts, int threads)
     }
 }
 
-void dt_winograd_backward_w(const dt_node *node, void *scratch, int threads)
+void dt_winograd_backward_w(const dt_node *node, const dt_exec *ex, int threads)
 {
     const backward_w b = sizes_of(node);
+    void *scratch = ex->scratch;
     char *rooms_at = (char *)scratch + parts_bytes(&b);
     assert(node->in[1]->grad_type == DT_F32);
 

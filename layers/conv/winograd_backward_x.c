@@ -90,8 +90,9 @@ const char *dt_winograd_backward_x_refuses(const dt_node *node, const dt_exec *e
     return type == DT_F32 || type == DT_I8 ? NULL : "the type of w";
 }
 
-size_t dt_winograd_backward_x_scratch(const dt_node *node, int threads)
+size_t dt_winograd_backward_x_scratch(const dt_node *node, const dt_exec *ex, int threads)
 {
+    (void)ex;
     return sizes_of(node).room_bytes * (size_t)threads;
 }
 
@@ -308,7 +309,7 @@ static void run_item(const backward_x *b, int64_t item, char *scratch)
     }
 }
 
-void dt_winograd_backward_x(const dt_node *node, void *scratch, int threads)
+void dt_winograd_backward_x(const dt_node *node, const dt_exec *ex, int threads)
 {
     const backward_x b = sizes_of(node);
     const dt_tensor *x = node->in[0];
@@ -318,7 +319,7 @@ void dt_winograd_backward_x(const dt_node *node, void *scratch, int threads)
 
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t item = 0; item < b.n_blocks * b.n_ranges; item++) {
-        run_item(&b, item, (char *)scratch + (size_t)dt_thread_number() * b.room_bytes);
+        run_item(&b, item, (char *)ex->scratch + (size_t)dt_thread_number() * b.room_bytes);
     }
 }
 

@@ -116,9 +116,11 @@ const char *dt_winograd_forward_refuses(const dt_node *node, const dt_exec *ex)
     return 4 * y->qmax <= INT32_MAX ? NULL : "psums past 2^29";
 }
 
-size_t dt_winograd_forward_scratch(const dt_node *node, int threads)
+size_t dt_winograd_forward_scratch(const dt_node *node, const dt_exec *ex, int threads)
 {
     const winograd g = sizes_of(node, threads);
+    (void)ex;
+
     return g.filters_bytes + g.start_bytes + (size_t)threads * g.room_bytes;
 }
 
@@ -391,11 +393,11 @@ static room room_of(const winograd *g, char *at)
     return r;
 }
 
-void dt_winograd_forward(const dt_node *node, void *scratch, int threads)
+void dt_winograd_forward(const dt_node *node, const dt_exec *ex, int threads)
 {
     winograd g = sizes_of(node, threads);
 
-    g.filters = scratch;
+    g.filters = ex->scratch;
     g.start = (int32_t *)(void *)(g.filters + g.filters_bytes);
     char *rooms = (char *)g.start + g.start_bytes;
 #pragma omp parallel for schedule(static) num_threads(threads)

@@ -7,6 +7,7 @@
  * the size that was asked for and full of NaNs; the bytes behind it and behind each result must survive.
  */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,44 +31,40 @@ typedef struct {
     dt_dtype x, w, dy, dx;
     int n_scale; /* of w: 1 or K */
     int fresh;   /* 1: gradients are overwritten */
+    int stride[2];
 } amx_case;
 
 #define BYTES  DT_U8, DT_I8, DT_BF16, DT_BF16
 #define FLOATS DT_F32, DT_F32, DT_F32, DT_F32
 
+/* clang-format off */
+#define PAD0  { 0, 0, 0, 0 }
+#define PAD1  { 1, 1, 1, 1 }
+#define STEP1 { 1, 1 }
 static const amx_case cases[] = {
-    { "2x2, more images than stand side by side", 70, 2, 2, 16, 32, 3, 3, { 1, 1, 1, 1 }, 0, 15, 7, BYTES, 1, 1 },
-    { "4x4, channels of no vector", 33, 4, 4, 40, 24, 3, 3, { 1, 1, 1, 1 }, 0, 15, 7, BYTES, 24, 1 },
-    { "one pixel", 5, 1, 1, 70, 33, 3, 3, { 1, 1, 1, 1 }, 0, 15, 7, BYTES, 1, 1 },
-    { "odd everything", 3, 7, 5, 33, 17, 3, 3, { 1, 1, 1, 1 }, 0, 3, 7, FLOATS, 1, 0 },
-    { "8x8", 9, 8, 8, 64, 32, 3, 3, { 1, 1, 1, 1 }, 0, 3, 7, BYTES, 1, 1 },
-    { "an image: joined taps of signed codes",
-      2,
-      5,
-      20,
-      3,
-      16,
-      3,
-      3,
-      { 1, 1, 1, 1 },
-      -127,
-      127,
-      7,
-      DT_I8,
-      DT_I8,
-      DT_BF16,
-      DT_F32,
-      1,
-      1 },
-    { "joined taps, 16 channels to 16", 2, 4, 18, 16, 16, 3, 3, { 1, 1, 1, 1 }, 0, 15, 7, BYTES, 16, 1 },
-    { "5x5", 3, 6, 9, 24, 40, 5, 5, { 2, 2, 2, 2 }, 0, 15, 7, BYTES, 1, 1 },
-    { "1x1", 3, 5, 4, 64, 48, 1, 1, { 0, 0, 0, 0 }, 0, 255, 127, BYTES, 1, 1 },
-    { "sides of their own", 4, 6, 7, 20, 20, 3, 2, { 0, 1, 2, 0 }, 0, 15, 7, DT_F32, DT_I8, DT_BF16, DT_F32, 20, 0 },
-    { "no padding", 2, 6, 6, 16, 16, 3, 3, { 0, 0, 0, 0 }, 0, 15, 7, BYTES, 1, 1 },
-    { "blocks and panels and a rest", 2, 3, 3, 130, 140, 3, 3, { 1, 1, 1, 1 }, 0, 3, 7, BYTES, 1, 1 },
-    { "parts of a batch", 5, 32, 32, 4, 8, 3, 3, { 1, 1, 1, 1 }, 0, 3, 3, DT_U8, DT_I8, DT_BF16, DT_F32, 1, 0 },
-    { "one image", 1, 9, 16, 64, 64, 3, 3, { 1, 1, 1, 1 }, 0, 3, 7, BYTES, 1, 1 },
+    { "2x2, more images than stand side by side", 70, 2, 2, 16, 32, 3, 3, PAD1, 0, 15, 7, BYTES, 1, 1, STEP1 },
+    { "4x4, channels of no vector", 33, 4, 4, 40, 24, 3, 3, PAD1, 0, 15, 7, BYTES, 24, 1, STEP1 },
+    { "one pixel", 5, 1, 1, 70, 33, 3, 3, PAD1, 0, 15, 7, BYTES, 1, 1, STEP1 },
+    { "odd everything", 3, 7, 5, 33, 17, 3, 3, PAD1, 0, 3, 7, FLOATS, 1, 0, STEP1 },
+    { "8x8", 9, 8, 8, 64, 32, 3, 3, PAD1, 0, 3, 7, BYTES, 1, 1, STEP1 },
+    { "an image: joined taps of signed codes", 2, 5, 20, 3, 16, 3, 3, PAD1, -127, 127, 7, DT_I8, DT_I8, DT_BF16, DT_F32, 1, 1, STEP1 },
+    { "joined taps, 16 channels to 16", 2, 4, 18, 16, 16, 3, 3, PAD1, 0, 15, 7, BYTES, 16, 1, STEP1 },
+    { "5x5", 3, 6, 9, 24, 40, 5, 5, { 2, 2, 2, 2 }, 0, 15, 7, BYTES, 1, 1, STEP1 },
+    { "1x1", 3, 5, 4, 64, 48, 1, 1, PAD0, 0, 255, 127, BYTES, 1, 1, STEP1 },
+    { "sides of their own", 4, 6, 7, 20, 20, 3, 2, { 0, 1, 2, 0 }, 0, 15, 7, DT_F32, DT_I8, DT_BF16, DT_F32, 20, 0, STEP1 },
+    { "no padding", 2, 6, 6, 16, 16, 3, 3, PAD0, 0, 15, 7, BYTES, 1, 1, STEP1 },
+    { "blocks and panels and a rest", 2, 3, 3, 130, 140, 3, 3, PAD1, 0, 3, 7, BYTES, 1, 1, STEP1 },
+    { "parts of a batch", 5, 32, 32, 4, 8, 3, 3, PAD1, 0, 3, 3, DT_U8, DT_I8, DT_BF16, DT_F32, 1, 0, STEP1 },
+    { "one image", 1, 9, 16, 64, 64, 3, 3, PAD1, 0, 3, 7, BYTES, 1, 1, STEP1 },
+    { "stride 2", 5, 9, 10, 33, 40, 3, 3, PAD1, 0, 15, 7, BYTES, 1, 1, { 2, 2 } },
+    { "stride 2, slabs of channels", 6, 36, 14, 200, 24, 5, 5, PAD0, 0, 3, 7, BYTES, 24, 1, { 2, 2 } },
+    { "1x1 of stride 2: pixels that no tap finds", 3, 7, 8, 64, 48, 1, 1, PAD0, 0, 15, 7, FLOATS, 1, 0, { 2, 2 } },
+    { "strides of their own, more padding behind", 4, 8, 11, 20, 36, 4, 3, { 1, 2, 3, 0 }, 0, 7, 7, FLOATS, 36, 1, { 3, 2 } },
+    { "a stride past the map", 3, 2, 3, 16, 16, 2, 3, { 0, 1, 0, 1 }, 0, 7, 7, BYTES, 1, 1, { 4, 5 } },
+    { "2x2 of stride 2, side by side", 40, 4, 4, 24, 32, 3, 3, PAD1, 0, 7, 7, BYTES, 1, 1, { 2, 2 } },
+    { "joined down a stride", 2, 9, 20, 3, 16, 3, 3, PAD1, 0, 7, 7, BYTES, 1, 1, { 2, 1 } },
 };
+/* clang-format on */
 enum { N_CASES = sizeof cases / sizeof cases[0] };
 
 /* A case with memory. Data are host memory. */
@@ -124,7 +121,8 @@ static void rig_open(rig *r, const amx_case *c, int is_real)
 
     memset(r, 0, sizeof *r);
     r->c = c;
-    r->params = (dt_conv_params){ { 1, 1 }, { c->pad[0], c->pad[1], c->pad[2], c->pad[3] }, { 1, 1 }, 1 };
+    r->params =
+        (dt_conv_params){ { c->stride[0], c->stride[1] }, { c->pad[0], c->pad[1], c->pad[2], c->pad[3] }, { 1, 1 }, 1 };
     r->x_scale = 0.5f;
     for (int k = 0; k < c->n_scale; k++) r->w_scale[k] = k % 2 ? 0.5f : 0.25f;
     r->x = (dt_tensor){ .type = c->x,
@@ -169,8 +167,8 @@ static void rig_close(rig *r)
 typedef struct {
     const char *name;
     const char *(*refuses)(const dt_node *node, const dt_exec *ex);
-    size_t (*scratch)(const dt_node *node, int threads);
-    void (*run)(const dt_node *node, void *scratch, int threads);
+    size_t (*scratch)(const dt_node *node, const dt_exec *ex, int threads);
+    void (*run)(const dt_node *node, const dt_exec *ex, int threads);
 } direction;
 
 #define DIRECTION(prefix, name)                                             \
@@ -189,21 +187,28 @@ static size_t result_bytes(const rig *r, int which)
 }
 
 /* Runs a direction; the caller frees the result. What is added to begins as 0.5. */
-static char *result_of(rig *r, const direction *d, int which, int threads)
+static char *result_by(rig *r, const direction *d, int which, int threads, int is_training)
 {
-    const dt_exec ex = { .precision = DT_PRECISION_MIXED, .training = 1 };
-    const size_t bytes = result_bytes(r, which), scratch_bytes = d->scratch(&r->node, threads);
+    dt_exec ex = { .precision = DT_PRECISION_MIXED };
+    const size_t bytes = result_bytes(r, which), scratch_bytes = d->scratch(&r->node, &ex, threads);
     char *to = guarded(bytes, 0xff), *scratch = guarded(scratch_bytes, 0xff);
 
+    ex.scratch = scratch;
+    r->node.purpose.training = is_training;
     cr_assert(!d->refuses(&r->node, &ex), "%s: %s: %s", r->c->why, d->name, d->refuses(&r->node, &ex));
     for (size_t i = 0; which > 0 && !r->c->fresh && i < bytes / 4; i++) ((float *)(void *)to)[i] = 0.5f;
     r->y.data = r->x.grad = r->w.grad = NULL;
     *(which == 0 ? &r->y.data : which == 1 ? &r->x.grad : &r->w.grad) = to;
-    d->run(&r->node, scratch, threads);
+    d->run(&r->node, &ex, threads);
     check_guard(r, to, bytes, d->name);
     check_guard(r, scratch, scratch_bytes, "scratch");
     free(scratch);
     return to;
+}
+
+static char *result_of(rig *r, const direction *d, int which, int threads)
+{
+    return result_by(r, d, which, threads, 1);
 }
 
 /* The definition: adds all products to y, dx or dw, by `which`. */
@@ -215,7 +220,7 @@ static double *definition(const rig *r, int which)
 
     for (int64_t at = 0; at < s.N * s.P * s.Q * s.R * s.S; at++) {
         const int64_t tap = at % (s.R * s.S), y = at / (s.R * s.S), q = y % s.Q, p = y / s.Q % s.P;
-        const int64_t h = p + tap / s.S - s.pad[0], v = q + tap % s.S - s.pad[1];
+        const int64_t h = dt_conv_reach(&s, 0, p, tap / s.S), v = dt_conv_reach(&s, 1, q, tap % s.S);
         if (h < 0 || h >= s.H || v < 0 || v >= s.W) continue;
         for (int64_t k = 0; k < s.K; k++) {
             const double scale = (double)r->w.scale[r->w.n_scale > 1 ? k : 0];
@@ -297,8 +302,8 @@ Test(amx, misfits_are_refused)
         const char *why;
         dt_conv_params params;
     } rows[] = {
-        { "stride or dilation", { { 2, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 } },
-        { "stride or dilation", { { 1, 1 }, { 2, 2, 2, 2 }, { 1, 2 }, 1 } },
+        { "dilation", { { 2, 1 }, { 1, 1, 1, 1 }, { 2, 1 }, 1 } },
+        { "dilation", { { 1, 1 }, { 2, 2, 2, 2 }, { 1, 2 }, 1 } },
         { "more padding than a window has steps", { { 1, 1 }, { 3, 1, 1, 1 }, { 1, 1 }, 1 } },
         { "groups", { { 1, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 2 } },
     };
@@ -321,6 +326,105 @@ Test(amx, misfits_are_refused)
     r.x.qmax = 256;
     cr_assert(model_forward_refuses(&r.node, &mixed) != NULL);
     rig_close(&r);
+}
+
+/* ---- real values ---- */
+
+/* Makes a case's operands f32 without a scale: of integers in +-x_most and +-w_most, or of reals as large. */
+static void rig_open_real(rig *r, const amx_case *c, int x_most, int w_most, int is_real)
+{
+    static amx_case real;
+    draws d = { .seed = (uint64_t)(c->N * 77 + c->K + is_real) };
+
+    real = *c;
+    real.x = real.w = real.dy = real.dx = DT_F32;
+    rig_open(r, &real, 0);
+    rig_close(r);
+    r->x.n_scale = r->w.n_scale = r->y.n_scale = 0;
+    r->x.data = values(&d, DT_F32, -x_most, x_most, is_real, dt_count(&r->x.shape));
+    r->w.data = values(&d, DT_F32, -w_most, w_most, is_real, dt_count(&r->w.shape));
+    r->y.grad = values(&d, DT_F32, -1, 1, 0, dt_count(&r->y.shape));
+}
+
+/* Integers of which every sum is exact in f32, and which need all parts: the definition, with ==. */
+static void check_real_integers(const amx_case *c, const direction *d, int is_training, int wide_x)
+{
+    const int64_t terms = c->R * c->S * c->C, room = (1 << 24) / terms - 1, most = is_training ? 1 << 16 : 1 << 22;
+    const int high = (int)(room < most ? room : most);
+    rig r;
+
+    rig_open_real(&r, c, wide_x ? high : 1, wide_x ? 1 : high, 0);
+    double *want = definition(&r, 0);
+    float *got = (float *)(void *)result_by(&r, d, 0, 2, is_training);
+    for (int64_t i = 0; i < dt_count(&r.y.shape); i++) {
+        cr_assert((double)got[i] == want[i], "%s: %s of integers to %d in %s: [%d] is %.9g, expected %.9g", c->why,
+                  is_training ? "two parts" : "three parts", high, wide_x ? "x" : "w", (int)i, (double)got[i], want[i]);
+    }
+    free(got);
+    free(want);
+    rig_close(&r);
+}
+
+static void drop_signs(dt_tensor *t)
+{
+    for (int64_t i = 0; i < dt_count(&t->shape); i++) ((float *)t->data)[i] = fabsf(((float *)t->data)[i]);
+}
+
+/* Reals: how far the sums are from double, as a share of the sum of the products' magnitudes. */
+static double worst_of_reals(const amx_case *c, const direction *d, int is_training)
+{
+    double worst = 0.0;
+    rig r;
+
+    rig_open_real(&r, c, 1000, 1000, 1);
+    double *want = definition(&r, 0);
+    float *got = (float *)(void *)result_by(&r, d, 0, 2, is_training);
+    drop_signs(&r.x);
+    drop_signs(&r.w);
+    double *whole = definition(&r, 0);
+    for (int64_t i = 0; i < dt_count(&r.y.shape); i++)
+        worst = fmax(worst, fabs((double)got[i] - want[i]) / fmax(whole[i], 1.0));
+    free(whole);
+    free(got);
+    free(want);
+    rig_close(&r);
+    return worst;
+}
+
+Test(amx, reals_keep_the_bits_of_their_parts)
+{
+    const direction *d = has_tiles() ? &by_cpu[0] : &by_model[0];
+
+    must_run_the_model();
+    for (int i = 0; i < N_CASES; i++) {
+        for (int is_training = 0; is_training < 2; is_training++) {
+            /* Two parts round each operand to 16 bits, and leave out the product of the two low parts: together at most
+             * 2^-16 of a product. Of three parts only the roundings of the sums are left. */
+            const double bound = is_training ? 0x1p-16 : 0x1p-21, worst = worst_of_reals(&cases[i], d, is_training);
+            check_real_integers(&cases[i], d, is_training, 1);
+            check_real_integers(&cases[i], d, is_training, 0);
+            cr_assert(worst <= bound, "%s: %s: %g of the products, limit %g", cases[i].why,
+                      is_training ? "two parts" : "three parts", worst, bound);
+        }
+    }
+}
+
+Test(amx, model_and_cpu_give_equal_bits_of_reals)
+{
+    must_run_the_model();
+    for (int i = 0; i < 2 * N_CASES; i++) {
+        const amx_case *c = &cases[i / 2];
+        rig r;
+        rig_open_real(&r, c, 1000, 1000, 1);
+        char *want = result_by(&r, &by_model[0], 0, 1, i % 2);
+        for (int threads = 2; threads <= 5; threads += 3) {
+            char *got = result_by(&r, has_tiles() ? &by_cpu[0] : &by_model[0], 0, threads, i % 2);
+            cr_assert(memcmp(want, got, r.y_bytes) == 0, "%s: other bits by %d threads", c->why, threads);
+            free(got);
+        }
+        free(want);
+        rig_close(&r);
+    }
 }
 
 /* ---- products of words ---- */

@@ -151,14 +151,16 @@ static void check(const winograd_case *c, const float *want, dt_dtype x_type, dt
     winograd_node t;
     node_make(&t, c, x_type, w_type);
     const int64_t n = dt_count(&t.y.shape);
-    const size_t y_bytes = (size_t)n * sizeof(float), scratch_bytes = dt_winograd_forward_scratch(&t.node, threads);
+    const size_t y_bytes = (size_t)n * sizeof(float),
+                 scratch_bytes = dt_winograd_forward_scratch(&t.node, NULL, threads);
     char *y = guarded(y_bytes, 0xff), *scratch = guarded(scratch_bytes, 0xa5); /* 0xffffffff is a NaN */
+    const dt_exec ex = { .scratch = scratch };
 
     cr_assert(fits(&t), "%s", c->why);
     t.x.data = codes(x_type, c->x, c->x_low, c->x_high, dt_count(&t.x.shape));
     t.w.data = codes(w_type, c->w, -c->w_high, c->w_high, dt_count(&t.w.shape));
     t.y.data = y;
-    dt_winograd_forward(&t.node, scratch, threads);
+    dt_winograd_forward(&t.node, &ex, threads);
     for (int64_t i = 0; i < n; i++) {
         cr_assert(((const float *)t.y.data)[i] == want[i],
                   "%s: x %d, w %d, %d threads: psum [%lld] is %.0f, expected %.0f", c->why, (int)x_type, (int)w_type,

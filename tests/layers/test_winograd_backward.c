@@ -165,14 +165,15 @@ static void close_problem(problem *p)
 /* Both passes. Fresh gradients start as NaN, the others at `start`, scratch as NaN. */
 static void run(problem *p, int threads)
 {
-    void *scratch_x = room(dt_winograd_backward_x_scratch(&p->node, threads));
-    void *scratch_w = room(dt_winograd_backward_w_scratch(&p->node, threads));
+    void *scratch_x = room(dt_winograd_backward_x_scratch(&p->node, NULL, threads));
+    void *scratch_w = room(dt_winograd_backward_w_scratch(&p->node, NULL, threads));
+    const dt_exec x = { .scratch = scratch_x }, w = { .scratch = scratch_w };
 
     for (int64_t i = 0; i < p->n_x; i++)
         put(p->x.grad, p->x.grad_type, i, p->node.fresh & 1u ? (double)NAN : (double)start);
     for (int64_t i = 0; i < p->n_w; i++) put(p->w.grad, DT_F32, i, p->node.fresh & 2u ? (double)NAN : (double)start);
-    dt_winograd_backward_x(&p->node, scratch_x, threads);
-    dt_winograd_backward_w(&p->node, scratch_w, threads);
+    dt_winograd_backward_x(&p->node, &x, threads);
+    dt_winograd_backward_w(&p->node, &w, threads);
     free(scratch_x);
     free(scratch_w);
 }

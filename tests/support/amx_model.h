@@ -22,10 +22,10 @@ static inline int amx_model_runs(void)
 void model_word_gemm_bf16(const dt_word_gemm *g);
 void model_word_gemm_u8s8(const dt_word_gemm *g);
 
-#define MODEL_DIRECTION(name)                                                   \
-    const char *model_##name##_refuses(const dt_node *node, const dt_exec *ex); \
-    size_t model_##name##_scratch(const dt_node *node, int threads);            \
-    void model_##name(const dt_node *node, void *scratch, int threads);
+#define MODEL_DIRECTION(name)                                                           \
+    const char *model_##name##_refuses(const dt_node *node, const dt_exec *ex);         \
+    size_t model_##name##_scratch(const dt_node *node, const dt_exec *ex, int threads); \
+    void model_##name(const dt_node *node, const dt_exec *ex, int threads);
 MODEL_DIRECTION(forward)
 MODEL_DIRECTION(backward_x)
 MODEL_DIRECTION(backward_w)
