@@ -22,7 +22,7 @@
 
 /* In the order in which they are asked. */
 static const dt_conv_kernel *const kernels[] = {
-    &dt_conv_amx,      /* stride 1, where the CPU has tiles */
+    &dt_conv_amx,      /* one group, where the CPU has tiles */
     &dt_conv_winograd, /* 3x3 */
     &dt_conv_small,    /* dw of the smallest maps */
 #ifdef DETENT_HAVE_ONEDNN
