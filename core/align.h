@@ -8,8 +8,10 @@
 #include <stddef.h>
 
 enum {
-    DT_ALIGN = 256,    /* bytes; alignment of placed tensors and of the parts of scratch */
-    DT_CACHE_LINE = 64 /* bytes; alignment of host memory, so that no vector load crosses a cache line */
+    DT_ALIGN = 256,        /* bytes; alignment of placed tensors and of the parts of scratch */
+    DT_CACHE_LINE = 64,    /* bytes; alignment of host memory, so that no vector load crosses a cache line */
+    DT_FAR_BYTES = 1 << 25 /* a tensor of so many bytes is written past the CPU's caches where a kernel can: they would
+                            * fetch each line first, and have forgotten it before the next node reads it */
 };
 
 /* Returns the least multiple of unit that is >= n. unit > 0, and n + unit must not overflow. */

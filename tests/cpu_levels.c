@@ -9,6 +9,8 @@
 
 #include "../accel/psum/psum_kernels.h"
 #include "../core/cpu_level.h"
+#include "../layers/caps/caps_lanes.h"
+#include "../layers/caps/votes_avx512.h"
 #include "../layers/conv/conv_kernels.h"
 #include "../layers/gemm/word_gemm.h"
 #include "../quant/requantize_lines.h"
@@ -46,6 +48,8 @@ int main(int argc, char **argv)
     if (level < DT_CPU_AVX512) {
         failed |= expect(!dt_word_gemm_has_int8() && !dt_word_gemm_has_bf16(), "words are multiplied by AVX-512");
         failed |= expect(!dt_psum_has_vnni(), "the array sums by VNNI");
+        failed |= expect(dt_caps_lanes_now() == &dt_caps_lanes_plain, "capsules are summed by AVX-512");
+        failed |= expect(!dt_votes_avx512_fit(8, 160), "votes are made by AVX-512");
         failed |= expect(!dt_conv_has_int8() && !dt_conv_has_bf16(), "oneDNN has VNNI or bf16");
     }
     if (level == DT_CPU_AMX) failed |= expect(dt_conv_has_int8() && dt_conv_has_bf16(), "oneDNN has no VNNI or bf16");

@@ -20,9 +20,10 @@
  *   dv^(r-1)[j] = sum over i of db^(r-1)[i,j] u[i,j]
  *   du[i,j] = sum over r of c^r[i,j] ds^r[j]  +  sum over r < R of db^r[i,j] v^r[j]
  *
- * So an iteration is one sweep over the votes, in which each input's logits, couplings and weighted votes follow one
- * another. An iteration of backward is one sweep too, and du is written in one more, which reads no votes. Images are
- * taken one at a time, so that their votes stay in a core's cache.
+ * So an iteration is one sweep over the votes, in which the logits, couplings and weighted votes of a group of inputs
+ * follow one another (caps_lanes.h). An iteration of backward is one sweep too, and du is written in one more, which
+ * reads no votes. Images are taken one at a time, so that their votes stay in a core's cache. What a group has of pairs
+ * lies as [M][n] in the memory of its inputs' rows [n][M]; ROUTE_INT leaves rows, which are groups of one input.
  *
  * With params.fixed, c, s (with its bias), v and b are rounded as soon as they are computed, and nothing flows back.
  *
@@ -33,14 +34,15 @@
  */
 #include "caps_route.h"
 
+#include "../../core/align.h"
 #include "../../core/grid_facts.h"
-#include "squash.h"
+#include "caps_lanes.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* A block's sums are added to the others': 64 + I / 64 roundings in a row, instead of I. */
-enum { BLOCK = 64 };
+/* A block's sums are added to the others': 64 + I / 64 roundings in a row, instead of I. It is whole groups. */
+enum { BLOCK = 4 * DT_CAPS_GROUP };
 
 /* Of an image: the sum of the current block of inputs, and a gradient of v. */
 enum { PART_BLOCK, PART_DV, N_PARTS };
@@ -177,6 +179,7 @@ dt_status dt_route_prepare(const dt_node *node, const dt_exec *ex, int64_t parts
 /* One image of a run. */
 typedef struct {
     const dt_route *t;
+    const dt_caps_lanes *lanes;
     const dt_caps_route_params *p;
     const dt_step_in *step;
     int64_t n;
@@ -184,79 +187,53 @@ typedef struct {
     dt_route_ranges *seen; /* of this image */
 } route_image;
 
-/* What follows the computation of values: a look at the largest magnitude, and rounding. draw: number of x[0]'s. */
-static void settle(const route_image *im, const dt_fixed_format *f, float *largest, float *x, int64_t count,
-                   int64_t draw)
+static dt_vote_group group_of(const route_image *im, int64_t first)
 {
-    if (im->p->observe) {
-        for (int64_t k = 0; k < count; k++) *largest = fmaxf(*largest, fabsf(x[k]));
-    }
-    if (im->p->fixed) {
-        for (int64_t k = 0; k < count; k++) x[k] = dt_route_round(f, im->step, draw + k, x[k]);
+    const dt_route *t = im->t;
+    const int64_t most = t->on_grid ? 1 : DT_CAPS_GROUP, left = t->inputs - first;
+
+    return (dt_vote_group){ .u = dt_route_votes(t, im->n, first),
+                            .scale = im->scale,
+                            .capsules = t->capsules,
+                            .dim = t->dim,
+                            .n = (int)(left < most ? left : most) };
+}
+
+/* Values that lie `stride` elements apart. */
+typedef struct {
+    float *x;
+    int64_t count, stride;
+} spread;
+
+/* What follows the computation of values: a look at the largest magnitude, and rounding. draw: number of the first. */
+static void settle(const route_image *im, const dt_fixed_format *f, float *largest, spread s, int64_t draw)
+{
+    for (int64_t k = 0; im->p->observe && k < s.count; k++) *largest = fmaxf(*largest, fabsf(s.x[k * s.stride]));
+    for (int64_t k = 0; im->p->fixed && k < s.count; k++) {
+        s.x[k * s.stride] = dt_route_round(f, im->step, draw + k, s.x[k * s.stride]);
     }
 }
 
 static void settle_capsules(const route_image *im, const dt_fixed_format *f, float *largest, float *x)
 {
     const int64_t width = dt_route_width(im->t);
-    settle(im, f, largest, x, width, (im->step->first + im->n) * width);
+    settle(im, f, largest, (spread){ x, width, 1 }, (im->step->first + im->n) * width);
 }
 
-static void settle_pairs(const route_image *im, const dt_fixed_format *f, float *largest, float *x, int64_t i)
+/* x: pairs of the group of n inputs that begins with input `first` */
+static void settle_pairs(const route_image *im, const dt_fixed_format *f, float *largest, float *x, int64_t first)
 {
     const dt_route *t = im->t;
-    settle(im, f, largest, x, t->capsules, ((im->step->first + im->n) * t->inputs + i) * t->capsules);
-}
+    const int n = group_of(im, first).n;
 
-static inline void add_agreements_of(const float *u, float scale, const float *v, int64_t n, int dim, float *sum)
-{
-    for (int64_t m = 0; m < n; m++) sum[m] += dt_caps_dot(u + m * dim, scale, v + m * dim, dim);
-}
-
-/* With constant dims the compiler makes vectors. */
-void dt_caps_add_agreements(const float *u, float scale, const float *v, int64_t n, int dim, float *sum)
-{
-    switch (dim) {
-    case 8: add_agreements_of(u, scale, v, n, 8, sum); break;
-    case 16: add_agreements_of(u, scale, v, n, 16, sum); break;
-    case 32: add_agreements_of(u, scale, v, n, 32, sum); break;
-    default: add_agreements_of(u, scale, v, n, dim, sum);
+    for (int l = 0; l < n; l++) {
+        const int64_t input = (im->step->first + im->n) * t->inputs + first + l;
+        settle(im, f, largest, (spread){ x + l, t->capsules, n }, input * t->capsules);
     }
 }
 
-static inline void add_weighted_of(const float *u, float scale, const float *w, int64_t n, int dim, float *restrict sum)
-{
-    for (int64_t m = 0; m < n; m++) {
-        for (int d = 0; d < dim; d++) sum[m * dim + d] += w[m] * (scale * u[m * dim + d]);
-    }
-}
-
-void dt_caps_add_weighted(const float *u, float scale, const float *w, int64_t n, int dim, float *sum)
-{
-    switch (dim) {
-    case 8: add_weighted_of(u, scale, w, n, 8, sum); break;
-    case 16: add_weighted_of(u, scale, w, n, 16, sum); break;
-    case 32: add_weighted_of(u, scale, w, n, 32, sum); break;
-    default: add_weighted_of(u, scale, w, n, dim, sum);
-    }
-}
-
-static void softmax(const float *b, int64_t n, float *c)
-{
-    float top = b[0];
-    double sum = 0.0;
-
-    for (int64_t k = 1; k < n; k++) top = b[k] > top ? b[k] : top;
-    for (int64_t k = 0; k < n; k++) {
-        c[k] = expf(b[k] - top);
-        sum += (double)c[k];
-    }
-    const float inverse = (float)(1.0 / sum);
-    for (int64_t k = 0; k < n; k++) c[k] *= inverse;
-}
-
-/* A weight for the votes of input i, one for each output capsule: [M]. */
-typedef const float *(*route_weights)(const route_image *im, int r, int64_t i);
+/* Weights for the votes of the group that begins with input `first`: [M][n]. */
+typedef const float *(*route_weights)(const route_image *im, int r, const dt_vote_group *g, int64_t first);
 
 /* total[m] = sum over the inputs of weight * vote: one sweep over an image's votes. */
 static void sum_votes(const route_image *im, int r, route_weights weights_of, float *total)
@@ -268,33 +245,34 @@ static void sum_votes(const route_image *im, int r, route_weights weights_of, fl
     memset(total, 0, (size_t)width * sizeof *total);
     for (int64_t first = 0; first < t->inputs; first += BLOCK) {
         memset(block, 0, (size_t)width * sizeof *block);
-        for (int64_t i = first; i < first + BLOCK && i < t->inputs; i++) {
-            const float *weights = weights_of(im, r, i);
-            dt_caps_add_weighted(dt_route_votes(t, im->n, i), im->scale, weights, t->capsules, t->dim, block);
+        for (int64_t i = first; i < first + BLOCK && i < t->inputs;) {
+            const dt_vote_group g = group_of(im, i);
+            im->lanes->add_weighted(&g, weights_of(im, r, &g, i), block);
+            i += g.n;
         }
         for (int64_t k = 0; k < width; k++) total[k] += block[k];
     }
 }
 
 /* c of iteration r; before it, b gets the agreement with v of the iteration before. */
-static const float *couplings(const route_image *im, int r, int64_t i)
+static const float *couplings(const route_image *im, int r, const dt_vote_group *g, int64_t first)
 {
     const dt_route *t = im->t;
     const dt_route_format *format = im->p->format;
-    float *b = dt_route_pairs(t, t->b, 0, im->n, i);
+    const int64_t count = t->capsules * g->n;
+    float *b = dt_route_pairs(t, t->b, 0, im->n, first);
 
     if (r == 0) {
-        for (int64_t m = 0; m < t->capsules; m++) b[m] = dt_route_first_coupling(t);
-        settle_pairs(im, &format[0].c, &im->seen->c[0], b, i);
+        for (int64_t k = 0; k < count; k++) b[k] = dt_route_first_coupling(t);
+        settle_pairs(im, &format[0].c, &im->seen->c[0], b, first);
         return b;
     }
-    float *c = dt_route_pairs(t, t->c, r - 1, im->n, i);
-    if (r == 1) memset(b, 0, (size_t)t->capsules * sizeof *b);
-    dt_caps_add_agreements(dt_route_votes(t, im->n, i), im->scale, dt_route_capsules(t, t->y, 0, im->n), t->capsules,
-                           t->dim, b);
-    settle_pairs(im, &format[r - 1].b, &im->seen->b[r - 1], b, i);
-    for (int64_t m = 0; m < t->capsules; m += t->span) softmax(b + m, t->span, c + m);
-    settle_pairs(im, &format[r].c, &im->seen->c[r], c, i);
+    float *c = dt_route_pairs(t, t->c, r - 1, im->n, first); /* the agreements at first */
+    im->lanes->agreements(g, dt_route_capsules(t, t->y, 0, im->n), c);
+    for (int64_t k = 0; k < count; k++) b[k] = r == 1 ? c[k] : b[k] + c[k];
+    settle_pairs(im, &format[r - 1].b, &im->seen->b[r - 1], b, first);
+    im->lanes->softmax(b, t->capsules, t->span, g->n, c);
+    settle_pairs(im, &format[r].c, &im->seen->c[r], c, first);
     return c;
 }
 
@@ -311,7 +289,7 @@ static void route_image_forward(const route_image *im)
             for (int64_t k = 0; k < channels; k++) s[first + k] += t->bias[k];
         }
         settle_capsules(im, &im->p->format[r].s, &im->seen->s[r], s);
-        dt_squash_capsules(s, t->capsules, t->dim, v);
+        im->lanes->squash(s, t->capsules, t->dim, v);
         settle_capsules(im, &im->p->format[r].v, &im->seen->v[r], v);
     }
 }
@@ -334,13 +312,14 @@ static dt_status route_prepare(dt_node *node, const dt_exec *ex, size_t *scratch
 static dt_status route_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_route t = dt_route_look(node, ex->scratch);
+    const dt_caps_lanes *lanes = dt_caps_lanes_now();
 
     *t.seen = (dt_route_ranges){ 0 };
 #pragma omp parallel for
     for (int64_t n = 0; n < t.images; n++) {
         dt_route_ranges seen = { 0 };
         const float scale = dt_scale_at(t.scale, t.n_scale, 0);
-        route_image_forward(&(route_image){ &t, node->params, &ex->step->in, n, scale, &seen });
+        route_image_forward(&(route_image){ &t, lanes, node->params, &ex->step->in, n, scale, &seen });
 #pragma omp critical(dt_caps_route_ranges)
         widen(t.seen, &seen); /* maxima, so in any order */
     }
@@ -354,42 +333,48 @@ static void gate(float *gradient, const float *x, int64_t n, float low, float hi
 }
 
 /* db of iteration r - 1 */
-static const float *logit_gradients(const route_image *im, int r, int64_t i)
+static const float *logit_gradients(const route_image *im, int r, const dt_vote_group *g, int64_t first)
 {
     const dt_route *t = im->t;
-    const float *c = dt_route_pairs(t, t->c, r - 1, im->n, i), *ds = dt_route_capsules(t, t->ds, r, im->n);
-    float *db = dt_route_pairs(t, t->b, r - 1, im->n, i); /* dc at first */
+    const int64_t count = t->capsules * g->n;
+    const float *c = dt_route_pairs(t, t->c, r - 1, im->n, first);
+    float *db = dt_route_pairs(t, t->b, r - 1, im->n, first); /* dc at first */
 
-    memset(db, 0, (size_t)t->capsules * sizeof *db);
-    dt_caps_add_agreements(dt_route_votes(t, im->n, i), im->scale, ds, t->capsules, t->dim, db);
-    if (t->on_grid) gate(db, c, t->capsules, -INFINITY, t->limits.c_high[r - 1]);
-    for (int64_t first = 0; first < t->capsules; first += t->span) {
-        double mean = 0.0;
-        for (int64_t m = first; m < first + t->span; m++) mean += (double)(c[m] * db[m]);
-        for (int64_t m = first; m < first + t->span; m++) db[m] = c[m] * (db[m] - (float)mean);
-    }
+    im->lanes->agreements(g, dt_route_capsules(t, t->ds, r, im->n), db);
+    if (t->on_grid) gate(db, c, count, -INFINITY, t->limits.c_high[r - 1]);
+    im->lanes->softmax_backward(c, t->capsules, t->span, g->n, db);
     if (r < t->iterations - 1) {
-        const float *later = dt_route_pairs(t, t->b, r, im->n, i);
-        for (int64_t m = 0; m < t->capsules; m++) db[m] += later[m];
+        const float *later = dt_route_pairs(t, t->b, r, im->n, first);
+        for (int64_t k = 0; k < count; k++) db[k] += later[k];
     }
     if (t->on_grid) {
         const dt_route_limits *l = &t->limits;
-        gate(db, dt_route_pairs(t, t->logits, r - 1, im->n, i), t->capsules, l->b_low[r - 1], l->b_high[r - 1]);
+        gate(db, dt_route_pairs(t, t->logits, r - 1, im->n, first), count, l->b_low[r - 1], l->b_high[r - 1]);
     }
     return db;
 }
 
-/* The gradient of the votes of input i, from what all iterations have left. */
-static void vote_gradients(const route_image *im, int64_t i, int fresh, float *du)
+/* The gradients of the votes of an image, from what all iterations have left. */
+static void vote_gradients(const route_image *im, int fresh, float *du)
 {
     const dt_route *t = im->t;
-    const float c0 = dt_route_first_coupling(t), *ds = dt_route_capsules(t, t->ds, 0, im->n);
+    const int64_t width = dt_route_width(t), bytes = t->images * t->inputs * width * (int64_t)sizeof *du;
+    dt_vote_gradient v = { .first = dt_route_first_coupling(t),
+                           .capsule = dt_route_capsules(t, t->ds, 0, im->n),
+                           .capsules = t->capsules,
+                           .n_terms = 2 * (t->iterations - 1),
+                           .dim = t->dim,
+                           .fresh = fresh,
+                           .far = bytes >= DT_FAR_BYTES };
 
-    for (int64_t k = 0; k < dt_route_width(t); k++) du[k] = fresh ? c0 * ds[k] : du[k] + c0 * ds[k];
-    for (int r = 1; r < t->iterations; r++) {
-        const float *c = dt_route_pairs(t, t->c, r - 1, im->n, i), *db = dt_route_pairs(t, t->b, r - 1, im->n, i);
-        dt_caps_add_weighted(dt_route_capsules(t, t->ds, r, im->n), 1.0f, c, t->capsules, t->dim, du);
-        dt_caps_add_weighted(dt_route_capsules(t, t->v, r - 1, im->n), 1.0f, db, t->capsules, t->dim, du);
+    for (int64_t i = 0; i < t->inputs; i += v.n) {
+        v.n = group_of(im, i).n;
+        for (int r = 1; r < t->iterations; r++) {
+            const float *c = dt_route_pairs(t, t->c, r - 1, im->n, i), *db = dt_route_pairs(t, t->b, r - 1, im->n, i);
+            v.term[2 * r - 2] = (dt_vote_term){ c, dt_route_capsules(t, t->ds, r, im->n) };
+            v.term[2 * r - 1] = (dt_vote_term){ db, dt_route_capsules(t, t->v, r - 1, im->n) };
+        }
+        im->lanes->give(&v, du + i * width);
     }
 }
 
@@ -406,7 +391,7 @@ static void capsules_backward(const route_image *im, int r, float *dv)
         memcpy(ds, dv, (size_t)width * sizeof *ds);
     } else {
         if (t->on_grid) gate(dv, dt_route_capsules(t, t->v, r, im->n), width, l->v_low[r], l->v_high[r]);
-        dt_squash_capsules_backward(s, dv, t->capsules, t->dim, 1, ds);
+        im->lanes->squash_backward(s, dv, t->capsules, t->dim, 1, ds);
     }
     if (t->on_grid) gate(ds, s, width, l->s_low[r], l->s_high[r]);
 }
@@ -422,14 +407,11 @@ static void route_image_backward(const route_image *im, const float *dy, int fre
     for (int r = t->iterations - 1; r >= 0; r--) {
         const float *s = dt_route_capsules(t, t->s, r, im->n);
         if (!t->on_grid && r < t->iterations - 1)
-            dt_squash_capsules(s, t->capsules, t->dim, dt_route_capsules(t, t->v, r, im->n));
+            im->lanes->squash(s, t->capsules, t->dim, dt_route_capsules(t, t->v, r, im->n));
         capsules_backward(im, r, dv);
         if (r > 0) sum_votes(im, r, logit_gradients, dv);
     }
-    if (!du) return;
-    for (int64_t i = 0; i < t->inputs; i++) {
-        vote_gradients(im, i, fresh, du + (im->n * t->inputs + i) * width);
-    }
+    if (du) vote_gradients(im, fresh, du + im->n * t->inputs * width);
 }
 
 /* Gives the sum of ds over iterations, images and positions to db. LANES channels at a time: a cache line of each row.
@@ -453,12 +435,13 @@ static void bias_backward(const dt_route *t, int fresh, float *db)
 dt_status dt_route_backward(const dt_node *node, const dt_route *t)
 {
     const int fresh = node->fresh & 1u << VOTES ? 1 : 0;
+    const dt_caps_lanes *lanes = dt_caps_lanes_now();
     float *du = node->in[VOTES]->grad, *dbias = node->in[BIAS]->grad;
     if (!du && !dbias) return DT_OK;
 
 #pragma omp parallel for
     for (int64_t n = 0; n < t->images; n++) {
-        const route_image im = { .t = t, .n = n, .scale = dt_scale_at(t->scale, t->n_scale, 0) };
+        const route_image im = { .t = t, .lanes = lanes, .n = n, .scale = dt_scale_at(t->scale, t->n_scale, 0) };
         route_image_backward(&im, node->out->grad, fresh, du);
     }
     if (dbias) bias_backward(t, (int)(node->fresh & 1u << BIAS), dbias);

@@ -108,11 +108,6 @@ static inline DT_HD float dt_route_gated(float gradient, float x, float low, flo
     return x <= low || x >= high ? 0.0f : gradient;
 }
 
-/* sum[m] += <scale * u[m], v[m]>, of n capsules, on the CPU. */
-void dt_caps_add_agreements(const float *u, float scale, const float *v, int64_t n, int dim, float *sum);
-/* sum[m] += w[m] * (scale * u[m]), of n capsules, on the CPU. */
-void dt_caps_add_weighted(const float *u, float scale, const float *w, int64_t n, int dim, float *sum);
-
 /* Is the CPU's backward of a node that t looks at. */
 dt_status dt_route_backward(const dt_node *node, const dt_route *t);
 

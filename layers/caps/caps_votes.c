@@ -8,16 +8,20 @@
  * the node is refused. The gradients are with respect to the real values.
  *
  * Votes are the largest tensor of a capsule network, 74 MB for 100 images in ShallowCapsNet. So each vote is written
- * once and its gradient is read once. A thread takes one input capsule, whose w and dw stay in its first cache, through
- * all images.
+ * once and its gradient is read once. A thread takes a block of input capsules, whose w and dw stay in its second
+ * cache, through all images: the votes of an image's block follow each other in memory. Of each capsule it takes a few
+ * images in turn, for which w and dw stay in the first cache. Where the sizes are those of votes_avx512.h, its
+ * functions compute; the plain loops here have the same order of sums.
  *
  * Source: Sabour, Frosst, Hinton, "Dynamic Routing Between Capsules", NIPS 2017, eq. 2 (u_hat = W u).
  * Shapes: x N,I,A; w I,A,C; votes N,I,C, C being output capsules of some dimension.
  * CUDA: cuda/caps_votes.cu.  Tests: tests/layers/test_caps_votes.c.
  */
 #include "../../core/op.h"
+#include "../../core/align.h"
 #include "../../core/grid_facts.h"
 #include "../../core/arith/grid.h"
+#include "votes_avx512.h"
 
 #include <assert.h>
 #include <string.h>
@@ -25,8 +29,9 @@
 enum { X, W, N_IN };
 
 enum {
-    IMAGES = 8, /* whose gradients wait in the first cache while they are used for dx and for dw */
-    LANES = 16  /* sums of a dot product, which are folded by halves */
+    INPUTS = 16,              /* of a block: 80 KB of w, and as much of dw, in both networks */
+    IMAGES = DT_VOTES_IMAGES, /* whose gradients wait in the first cache while they are used for dx and for dw */
+    LANES = 16                /* sums of a dot product, which are folded by halves */
 };
 
 static dt_status votes_on_grid(dt_node *node)
@@ -117,74 +122,111 @@ static float dot(const float *restrict u, const float *restrict v, int64_t n)
 /* The letters of the shapes; of one input capsule, images lie inputs * terms and inputs * columns apart. */
 typedef struct {
     int64_t batch, inputs, terms, columns; /* N, I, A, C */
+    int by_avx512;
 } votes_view;
 
 static votes_view votes_look(const dt_node *node)
 {
-    const int64_t *x = node->in[X]->shape.dim;
-    return (votes_view){ x[0], x[1], x[2], node->out->shape.dim[2] };
+    const int64_t *x = node->in[X]->shape.dim, columns = node->out->shape.dim[2];
+    return (votes_view){ x[0], x[1], x[2], columns, dt_votes_avx512_fit(x[2], columns) };
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The vote of capsule i in one image. */
+static void give_vote(const votes_view *v, const float *x, const float *w, int far, float *vote)
+{
+    if (v->by_avx512) {
+        dt_vote_avx512(x, w, v->columns, far, vote);
+        return;
+    }
+    memset(vote, 0, (size_t)v->columns * sizeof *vote);
+    add_rows((spread){ x, 1 }, 1.0f, (spread){ w, v->columns }, v->terms, v->columns, vote);
+}
+
+static void block_forward(const dt_node *node, const votes_view *v, int64_t first)
+{
+    const float *x = node->in[X]->data, *w = node->in[W]->data;
+    const int far = dt_tensor_bytes(node->out) >= DT_FAR_BYTES;
+    float *votes = node->out->data;
+
+    for (int64_t n = 0; n < v->batch; n += IMAGES) {
+        for (int64_t i = first; i < least(first + INPUTS, v->inputs); i++) {
+            for (int64_t k = n; k < least(n + IMAGES, v->batch); k++) {
+                const int64_t at = k * v->inputs + i;
+                give_vote(v, x + at * v->terms, w + i * v->terms * v->columns, far, votes + at * v->columns);
+            }
+        }
+    }
+    if (far) dt_votes_avx512_done();
 }
 
 static dt_status caps_votes_forward(const dt_node *node, const dt_exec *ex)
 {
     const votes_view v = votes_look(node);
     const dt_tensor *x = node->in[X], *w = node->in[W];
-    const float *x_data = x->data, *w_data = w->data;
-    float *votes = node->out->data;
     (void)ex;
 
 #pragma omp parallel for
-    for (int64_t i = 0; i < v.inputs; i++) {
-        const spread rows = { w_data + i * v.terms * v.columns, v.columns };
-        for (int64_t at = i; at < v.batch * v.inputs; at += v.inputs) {
-            float *vote = votes + at * v.columns;
-            memset(vote, 0, (size_t)v.columns * sizeof *vote);
-            add_rows((spread){ x_data + at * v.terms, 1 }, 1.0f, rows, v.terms, v.columns, vote);
-        }
-    }
+    for (int64_t first = 0; first < v.inputs; first += INPUTS) block_forward(node, &v, first);
     if (node->out->n_scale > 0) node->out->scale[0] = x->scale[0] * w->scale[0];
     return DT_OK;
 }
 
-/* dx of capsule i in one image */
-static void give_dx(const votes_view *v, const dt_tensor *w, int64_t i, const float *dvote, int fresh, float *dx)
+/* dx of one image */
+static void give_dx(const dt_vote_images *images, int k, const dt_vote_weights *weights)
 {
-    const float *row = (const float *)w->data + i * v->terms * v->columns;
-    const float scale = dt_scale_at(w->scale, w->n_scale, 0);
+    const float *dvote = images->dvotes + k * images->votes_next;
+    float *dx = images->dx + k * images->x_next;
 
-    for (int64_t a = 0; a < v->terms; a++) {
-        const float slope = scale * dot(dvote, row + a * v->columns, v->columns);
-        dx[a] = fresh ? slope : dx[a] + slope;
+    for (int64_t a = 0; a < weights->terms; a++) {
+        const float slope = weights->scale * dot(dvote, weights->w + a * weights->columns, weights->columns);
+        dx[a] = images->fresh ? slope : dx[a] + slope;
     }
 }
 
-/* dw of capsule i: what n images, of which `at` is the first, add to it. dvotes: of capsule i in the first */
-static void add_dw(const votes_view *v, const dt_tensor *x, int64_t at, int64_t n, const float *dvotes, float *dw)
+static void give_gradients(const votes_view *v, const dt_vote_images *images, const dt_vote_weights *weights)
 {
-    const float *values = (const float *)x->data + at * v->terms;
-    const float scale = dt_scale_at(x->scale, x->n_scale, 0);
-    const spread rows = { dvotes, v->inputs * v->columns };
-
-    for (int64_t a = 0; a < v->terms; a++) {
-        add_rows((spread){ values + a, v->inputs * v->terms }, scale, rows, n, v->columns, dw + a * v->columns);
+    if (v->by_avx512) {
+        dt_vote_gradients_avx512(images, weights);
+        return;
     }
+    for (int64_t a = 0; weights->dw && a < v->terms; a++) {
+        add_rows((spread){ images->x + a, images->x_next }, images->x_scale,
+                 (spread){ images->dvotes, images->votes_next }, images->n, v->columns, weights->dw + a * v->columns);
+    }
+    for (int k = 0; images->dx && k < images->n; k++) give_dx(images, k, weights);
 }
 
-/* Capsule i through all images. */
-static void capsule_backward(const dt_node *node, const votes_view *v, int64_t i)
+static void block_backward(const dt_node *node, const votes_view *v, int64_t first)
 {
     const dt_tensor *x = node->in[X], *w = node->in[W];
+    const int64_t last = least(first + INPUTS, v->inputs), of_capsule = v->terms * v->columns;
     const float *dvotes = node->out->grad;
-    float *dw = dt_grads(w) ? dt_grads(w) + i * v->terms * v->columns : NULL;
+    float *dw = dt_grads(w), *dx = dt_grads(x);
 
-    if (dw && node->fresh & 1u << W) memset(dw, 0, (size_t)(v->terms * v->columns) * sizeof *dw);
-    for (int64_t first = 0; first < v->batch; first += IMAGES) {
-        const int64_t n = v->batch - first < IMAGES ? v->batch - first : IMAGES;
-        const int64_t at = first * v->inputs + i;
-        if (dw) add_dw(v, x, at, n, dvotes + at * v->columns, dw);
-        for (int64_t k = 0; x->grad && k < n; k++) {
-            const int64_t here = at + k * v->inputs;
-            give_dx(v, w, i, dvotes + here * v->columns, (int)(node->fresh & 1u << X), dt_grads(x) + here * v->terms);
+    if (dw && node->fresh & 1u << W)
+        memset(dw + first * of_capsule, 0, (size_t)((last - first) * of_capsule) * sizeof *dw);
+    for (int64_t n = 0; n < v->batch; n += IMAGES) {
+        for (int64_t i = first; i < last; i++) {
+            const int64_t at = n * v->inputs + i;
+            const dt_vote_images images = { .x = (const float *)x->data + at * v->terms,
+                                            .dx = dx ? dx + at * v->terms : NULL,
+                                            .dvotes = dvotes + at * v->columns,
+                                            .x_next = v->inputs * v->terms,
+                                            .votes_next = v->inputs * v->columns,
+                                            .n = (int)least(IMAGES, v->batch - n),
+                                            .fresh = (int)(node->fresh & 1u << X),
+                                            .x_scale = dt_scale_at(x->scale, x->n_scale, 0) };
+            const dt_vote_weights weights = { .w = (const float *)w->data + i * of_capsule,
+                                              .dw = dw ? dw + i * of_capsule : NULL,
+                                              .scale = dt_scale_at(w->scale, w->n_scale, 0),
+                                              .terms = v->terms,
+                                              .columns = v->columns };
+            give_gradients(v, &images, &weights);
         }
     }
 }
@@ -195,7 +237,7 @@ static dt_status caps_votes_backward(const dt_node *node, const dt_exec *ex)
     (void)ex;
 
 #pragma omp parallel for
-    for (int64_t i = 0; i < v.inputs; i++) capsule_backward(node, &v, i);
+    for (int64_t first = 0; first < v.inputs; first += INPUTS) block_backward(node, &v, first);
     return DT_OK;
 }
 

@@ -23,6 +23,7 @@
 #include "route_int.h"
 
 #include "../../core/grid_facts.h"
+#include "caps_lanes.h"
 
 #include <assert.h>
 #include <string.h>
@@ -295,11 +296,19 @@ size_t dt_route_int_scratch(const dt_node *node, int64_t parts)
 /* One iteration of one image. */
 typedef struct {
     const dt_route *t;
+    const dt_caps_lanes *lanes;
     const dt_route_int_params *p;
     dt_route_ratios ratios, before; /* of this iteration, and of the one before */
     int64_t n;
     int r;
 } route_step;
+
+/* A group of one input. */
+static dt_vote_group group_of(const route_step *k, int64_t i)
+{
+    const dt_route *t = k->t;
+    return (dt_vote_group){ dt_route_votes(t, k->n, i), 1.0f, t->capsules, t->dim, 1 };
+}
 
 /* Returns how many inputs may be added in f32: their weighted votes stay below 2^24 together. */
 static int64_t exact_inputs(const route_step *k, const dt_tensor *votes)
@@ -334,10 +343,10 @@ static const float *couplings(const route_step *k, int64_t i)
     float *b = dt_route_pairs(t, t->logits, r, k->n, i), *c = dt_route_pairs(t, t->c, r, k->n, i);
     const float *was = r > 0 ? dt_route_pairs(t, t->logits, r - 1, k->n, i) : b;
     const float up_b = r > 0 ? dt_power_of_two(k->p->b_frac[r - 1]) : 0.0f;
+    const dt_vote_group g = group_of(k, i);
     int32_t code[DT_CAPS_SPAN_MAX];
 
-    memset(c, 0, (size_t)t->capsules * sizeof *c);
-    dt_caps_add_agreements(dt_route_votes(t, k->n, i), 1.0f, v, t->capsules, t->dim, c);
+    k->lanes->agreements(&g, v, c);
     for (int64_t first = 0; first < t->capsules; first += t->span) {
         for (int64_t m = 0; m < t->span; m++) {
             const int64_t old = r > 0 ? (int64_t)(was[first + m] * up_b) : 0, a = (int64_t)(c[first + m] * up_a);
@@ -362,11 +371,11 @@ static void sum_votes(const route_step *k, int64_t block, int32_t *acc)
         const int64_t end = first + block < t->inputs ? first + block : t->inputs;
         memset(part, 0, (size_t)width * sizeof *part);
         for (int64_t i = first; i < end; i++) {
-            const float *u = dt_route_votes(t, k->n, i);
+            const dt_vote_group g = group_of(k, i);
             if (k->r > 0)
-                dt_caps_add_weighted(u, 1.0f, couplings(k, i), t->capsules, t->dim, part);
+                k->lanes->add_weighted(&g, couplings(k, i), part);
             else
-                for (int64_t m = 0; m < width; m++) part[m] += u[m];
+                for (int64_t m = 0; m < width; m++) part[m] += g.u[m];
         }
         for (int64_t m = 0; m < width; m++) acc[m] += (int32_t)(part[m] * up);
     }
@@ -419,6 +428,7 @@ static dt_status route_int_forward(const dt_node *node, const dt_exec *ex)
     const dt_route_int_params *p = node->params;
     const float vote_scale = t.scale[0], scale = dt_power_of_two(-node->out->scale_form);
     int64_t *offset = (int64_t *)((char *)ex->scratch + dt_route_int_scratch(node, N_PARTS));
+    const dt_caps_lanes *lanes = dt_caps_lanes_now();
     dt_route_ratios ratios = { .keep = 0 }, before;
 
     node->out->scale[0] = scale;
@@ -428,7 +438,7 @@ static dt_status route_int_forward(const dt_node *node, const dt_exec *ex)
         find_offsets(&t, p, r, ratios.acc, offset);
 #pragma omp parallel for
         for (int64_t n = 0; n < t.images; n++) {
-            const route_step k = { &t, p, ratios, before, n, r };
+            const route_step k = { &t, lanes, p, ratios, before, n, r };
             int32_t *acc = (int32_t *)dt_route_capsules(&t, t.ds, 0, n);
             sum_votes(&k, exact_inputs(&k, node->in[DT_ROUTE_VOTES]), acc);
             finish_capsules(&k, offset, acc);

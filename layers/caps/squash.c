@@ -14,6 +14,7 @@
 
 #include "../../core/op.h"
 #include "../../core/grid_facts.h"
+#include "caps_lanes.h"
 
 #include <assert.h>
 
@@ -45,50 +46,18 @@ const dt_op dt_op_squash = {
     .infer = squash_infer,
 };
 
-/* Inlined with constant dims, so that the loops over a capsule become a few vector instructions. */
-static inline void squash_all(const float *s, int64_t n, int dim, float *v)
-{
-    for (int64_t i = 0; i < n; i++) dt_squash(s + i * dim, dim, v + i * dim);
-}
-
-static inline void squash_all_backward(const float *s, const float *dv, int64_t n, int dim, int fresh, float *ds)
-{
-    for (int64_t i = 0; i < n; i++) dt_squash_backward(s + i * dim, dv + i * dim, dim, fresh, ds + i * dim);
-}
-
-void dt_squash_capsules(const float *s, int64_t n, int dim, float *v)
-{
-    switch (dim) {
-    case 4: squash_all(s, n, 4, v); break;
-    case 8: squash_all(s, n, 8, v); break;
-    case 16: squash_all(s, n, 16, v); break;
-    case 32: squash_all(s, n, 32, v); break;
-    default: squash_all(s, n, dim, v);
-    }
-}
-
-void dt_squash_capsules_backward(const float *s, const float *dv, int64_t n, int dim, int fresh, float *ds)
-{
-    switch (dim) {
-    case 4: squash_all_backward(s, dv, n, 4, fresh, ds); break;
-    case 8: squash_all_backward(s, dv, n, 8, fresh, ds); break;
-    case 16: squash_all_backward(s, dv, n, 16, fresh, ds); break;
-    case 32: squash_all_backward(s, dv, n, 32, fresh, ds); break;
-    default: squash_all_backward(s, dv, n, dim, fresh, ds);
-    }
-}
-
 static dt_status squash_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_caps_params *p = node->params;
     const int64_t rows = dt_rows(&node->out->shape), channels = dt_channels(&node->out->shape);
     const float *s = node->in[0]->data;
+    const dt_caps_lanes *lanes = dt_caps_lanes_now();
     float *v = node->out->data;
     (void)ex;
 
 #pragma omp parallel for
     for (int64_t r = 0; r < rows; r++) {
-        dt_squash_capsules(s + r * channels, channels / p->dim, p->dim, v + r * channels);
+        lanes->squash(s + r * channels, channels / p->dim, p->dim, v + r * channels);
     }
     return DT_OK;
 }
@@ -97,6 +66,7 @@ static dt_status squash_backward(const dt_node *node, const dt_exec *ex)
 {
     const dt_caps_params *p = node->params;
     const int64_t rows = dt_rows(&node->out->shape), channels = dt_channels(&node->out->shape);
+    const dt_caps_lanes *lanes = dt_caps_lanes_now();
     const float *s = node->in[0]->data, *dv = node->out->grad;
     float *ds = node->in[0]->grad;
     (void)ex;
@@ -106,7 +76,7 @@ static dt_status squash_backward(const dt_node *node, const dt_exec *ex)
 #pragma omp parallel for
     for (int64_t r = 0; r < rows; r++) {
         const int64_t at = r * channels;
-        dt_squash_capsules_backward(s + at, dv + at, channels / p->dim, p->dim, fresh, ds + at);
+        lanes->squash_backward(s + at, dv + at, channels / p->dim, p->dim, fresh, ds + at);
     }
     return DT_OK;
 }

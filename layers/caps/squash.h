@@ -48,9 +48,4 @@ static inline DT_HD void dt_squash_backward(const float *s, const float *dv, int
     }
 }
 
-/* Squashes n capsules that follow each other, on the CPU. */
-void dt_squash_capsules(const float *s, int64_t n, int dim, float *v);
-/* Does dt_squash_backward for n capsules that follow each other, on the CPU. */
-void dt_squash_capsules_backward(const float *s, const float *dv, int64_t n, int dim, int fresh, float *ds);
-
 #endif /* DT_SQUASH_H */

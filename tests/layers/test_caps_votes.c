@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../layers/caps/votes_avx512.h"
+
 /* Walks the weights: each adds its product to the votes of all images. */
 static void votes_oracle(const op_case *c, const double *const *in, double *out)
 {
@@ -29,6 +31,11 @@ static const op_case cases[] = {
       .in = { { OP_SHAPE(3, 5, 8) }, { OP_SHAPE(5, 8, 160) } }, .no_slopes = "large" },
     { VOTES, .why = "slopes of whole groups", .agree = AGREE_BITS,
       .in = { { OP_SHAPE(8, 2, 8) }, { OP_SHAPE(2, 8, 16) } } },
+    { VOTES, .why = "two blocks of inputs, the second short; images in whole groups and a rest", .agree = AGREE_BITS,
+      .in = { { OP_SHAPE(6, 18, 8) }, { OP_SHAPE(18, 8, 16) } }, .no_slopes = "large" },
+    { VOTES, .why = "codes of 8 terms", .agree = AGREE_INTEGERS,
+      .in = { { OP_SHAPE(5, 2, 8), .fill = FILL_INTEGER, .size = 127.0f, .scale = 0.02f },
+              { OP_SHAPE(2, 8, 32), .fill = FILL_INTEGER, .size = 128.0f, .scale = 0.3f } } },
     { VOTES, .why = "odd sizes", .agree = AGREE_BITS, .in = { { OP_SHAPE(7, 3, 7) }, { OP_SHAPE(3, 7, 33) } } },
     { VOTES, .why = "more terms than a tile, with a rest", .agree = AGREE_BITS,
       .in = { { OP_SHAPE(2, 1, 67) }, { OP_SHAPE(1, 67, 3) } } },
@@ -87,6 +94,26 @@ Test(caps_votes, misfits_are_refused)
                              .in = { { OP_SHAPE(2, 3, 4), .fill = FILL_COUNT, .scale = 1.0f },
                                      { OP_SHAPE(3, 4, 6), .fill = FILL_COUNT, .scale = 1.0f, .n_scale = 3 } } };
     op_case_refused(&scales, DT_ERR_UNSUPPORTED, "x has 1 scales, w has 3");
+}
+
+/* What the case of a large batch does, which no test has room for. */
+Test(caps_votes, past_the_caches_are_the_same)
+{
+    enum { COLUMNS = 48 };
+    static _Alignas(64) float x[8], w[8 * COLUMNS], near[COLUMNS], past[COLUMNS];
+
+    if (!dt_votes_avx512_fit(8, COLUMNS)) cr_skip("skipped: this CPU's level has no AVX-512");
+    for (int i = 0; i < 8 * COLUMNS; i++) {
+        x[i % 8] = 0.3f * (float)(i % 8) - 1.0f;
+        w[i] = 0.1f * (float)(i % 13) - 0.5f;
+    }
+    dt_vote_avx512(x, w, COLUMNS, 0, near);
+    dt_vote_avx512(x, w, COLUMNS, 1, past);
+    dt_votes_avx512_done();
+    for (int c = 0; c < COLUMNS; c++) {
+        cr_assert(near[c] == past[c] && near[c] != 0.0f, "column %d: %.9g, past the caches %.9g", c, (double)near[c],
+                  (double)past[c]);
+    }
 }
 
 static dt_status infer_codes(int64_t x_bound, int64_t w_bound)

@@ -1,0 +1,269 @@
+/*
+ * caps_lanes_avx512.c - see caps_lanes.h. Sums within a capsule have intrinsics, because no compiler makes vectors of
+ *                       them: 16 capsules' products are folded together, by halves, as dt_caps_dot folds one's.
+ *
+ * Tests: tests/layers/test_caps_lanes.c.
+ */
+#include "caps_lanes.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#define AVX512            __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+#define ALWAYS            static inline __attribute__((always_inline)) AVX512
+#define STORE_PAST(to, v) _mm512_stream_ps(to, (__m512)(v))
+#include "caps_loops.h"
+
+/* Each of a and b has segments of 16, 8, 4 or 2 lanes. The result has the sum of the halves of each, those of a before
+ * those of b: fold_2 and fold_4 within each quarter of a vector. */
+ALWAYS __m512 fold_16(__m512 a, __m512 b)
+{
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+}
+
+ALWAYS __m512 fold_8(__m512 a, __m512 b)
+{
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
+}
+
+ALWAYS __m512 fold_4(__m512 a, __m512 b)
+{
+    return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xEE));
+}
+
+ALWAYS __m512 fold_2(__m512 a, __m512 b)
+{
+    return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xDD));
+}
+
+/* The sums of 16 capsules, whose values fill p[0..n-1], n = 4, 8 or 16, one capsule after another. The sum of capsule
+ * 4 k + j is lane 4 j + k, for j and k in 0..3. */
+ALWAYS __m512 fold_capsules(__m512 *p, int n)
+{
+    if (n == 16) {
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) p[i] = fold_16(p[2 * i], p[2 * i + 1]);
+    }
+    if (n >= 8) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) p[i] = fold_8(p[2 * i], p[2 * i + 1]);
+    }
+    return fold_2(fold_4(p[0], p[1]), fold_4(p[2], p[3]));
+}
+
+/* The input whose products fold_capsules takes as capsule q, so that lane l has the sum of input l. */
+ALWAYS int input_of(int q)
+{
+    return 4 * (q % 4) + q / 4;
+}
+
+ALWAYS __m512 product(__m512 u, float scale, __m512 v, int scaled)
+{
+    return _mm512_mul_ps(scaled ? _mm512_mul_ps(_mm512_set1_ps(scale), u) : u, v);
+}
+
+/* Two capsules of 8 values. */
+ALWAYS __m512 both(const float *a, const float *b)
+{
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(a)), _mm256_loadu_ps(b), 1);
+}
+
+ALWAYS __m512 agree_8(const float *u, int64_t next, float scale, const float *v, int scaled)
+{
+    const __m512 twice = _mm512_broadcast_f32x8(_mm256_loadu_ps(v));
+    __m512 p[8];
+
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        p[i] = product(both(u + input_of(2 * i) * next, u + input_of(2 * i + 1) * next), scale, twice, scaled);
+    }
+    return fold_capsules(p, 8);
+}
+
+ALWAYS __m512 agree_16(const float *u, int64_t next, float scale, const float *v, int scaled)
+{
+    const __m512 all = _mm512_loadu_ps(v);
+    __m512 p[16];
+
+#pragma GCC unroll 16
+    for (int q = 0; q < 16; q++) p[q] = product(_mm512_loadu_ps(u + input_of(q) * next), scale, all, scaled);
+    return fold_capsules(p, 16);
+}
+
+/* dt_caps_dot adds the second half of a capsule of 32 to the folded first half, 8 values after 8. */
+ALWAYS __m512 agree_32(const float *u, int64_t next, float scale, const float *v, int scaled)
+{
+    const __m512 low = _mm512_loadu_ps(v), high = _mm512_loadu_ps(v + 16);
+    __m512 p[8];
+
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        const float *a = u + input_of(2 * i) * next, *b = u + input_of(2 * i + 1) * next;
+        const __m512 a_high = product(_mm512_loadu_ps(a + 16), scale, high, scaled);
+        const __m512 b_high = product(_mm512_loadu_ps(b + 16), scale, high, scaled);
+        p[i] =
+            fold_16(product(_mm512_loadu_ps(a), scale, low, scaled), product(_mm512_loadu_ps(b), scale, low, scaled));
+        p[i] = _mm512_add_ps(p[i], _mm512_shuffle_f32x4(a_high, b_high, 0x44));
+        p[i] = _mm512_add_ps(p[i], _mm512_shuffle_f32x4(a_high, b_high, 0xEE));
+    }
+    return fold_capsules(p, 8);
+}
+
+ALWAYS void agree(const dt_vote_group *g, const float *v, int dim, int scaled, float *at)
+{
+    const int64_t next = g->capsules * dim;
+
+    for (int64_t m = 0; m < g->capsules; m++) {
+        const float *u = g->u + m * dim, *with = v + m * dim;
+        const __m512 sums = dim == 8    ? agree_8(u, next, g->scale, with, scaled)
+                            : dim == 16 ? agree_16(u, next, g->scale, with, scaled)
+                                        : agree_32(u, next, g->scale, with, scaled);
+        _mm512_storeu_ps(at + m * DT_CAPS_GROUP, sums);
+    }
+}
+
+static AVX512 void agreements_avx512(const dt_vote_group *g, const float *v, float *at)
+{
+    const int scaled = g->scale != 1.0f, dim = g->n == DT_CAPS_GROUP ? g->dim : 0;
+
+    switch (2 * dim + scaled) {
+    case 16: agree(g, v, 8, 0, at); break;
+    case 17: agree(g, v, 8, 1, at); break;
+    case 32: agree(g, v, 16, 0, at); break;
+    case 33: agree(g, v, 16, 1, at); break;
+    case 64: agree(g, v, 32, 0, at); break;
+    case 65: agree(g, v, 32, 1, at); break;
+    default: dt_caps_lanes_plain.agreements(g, v, at);
+    }
+}
+
+typedef int32_t lane_numbers __attribute__((vector_size(64)));
+
+/* What fold_capsules has left of each capsule, beside each value of vector i of n. */
+ALWAYS __m512 beside_values(__m512 folded, int i, int n)
+{
+    const lane_numbers lane = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    const lane_numbers capsule = (16 * i + lane) / n;
+
+    return _mm512_permutexvar_ps((__m512i)(4 * (capsule % 4) + capsule / 4), folded);
+}
+
+/* 16 capsules; the arithmetic is dt_squash's. */
+ALWAYS void squash_16(const float *s, int dim, float *v)
+{
+    const __m512 one = _mm512_set1_ps(1.0f);
+    __m512 x[16], p[16];
+
+#pragma GCC unroll 16
+    for (int i = 0; i < dim; i++) {
+        x[i] = _mm512_loadu_ps(s + 16 * i);
+        p[i] = _mm512_mul_ps(x[i], x[i]);
+    }
+    const __m512 square = fold_capsules(p, dim);
+    const __m512 factor = _mm512_div_ps(_mm512_sqrt_ps(square), _mm512_add_ps(one, square));
+#pragma GCC unroll 16
+    for (int i = 0; i < dim; i++) _mm512_storeu_ps(v + 16 * i, _mm512_mul_ps(beside_values(factor, i, dim), x[i]));
+}
+
+ALWAYS void squash_whole(const float *s, int64_t n, int dim, float *v)
+{
+    for (int64_t i = 0; i < n; i += 16) squash_16(s + i * dim, dim, v + i * dim);
+}
+
+static AVX512 void squash_avx512(const float *s, int64_t n, int dim, float *v)
+{
+    const int64_t whole = dim == 4 || dim == 8 || dim == 16 ? n / 16 * 16 : 0;
+
+    if (dim == 4) squash_whole(s, whole, 4, v);
+    if (dim == 8) squash_whole(s, whole, 8, v);
+    if (dim == 16) squash_whole(s, whole, 16, v);
+    if (whole < n) dt_caps_lanes_plain.squash(s + whole * dim, n - whole, dim, v + whole * dim);
+}
+
+/* 16 capsules; the arithmetic is dt_squash_backward's. */
+ALWAYS void squash_backward_16(const float *s, const float *dv, int dim, int fresh, float *ds)
+{
+    const __m512 one = _mm512_set1_ps(1.0f);
+    __m512 p[16], q[16];
+
+#pragma GCC unroll 16
+    for (int i = 0; i < dim; i++) {
+        const __m512 x = _mm512_loadu_ps(s + 16 * i);
+        p[i] = _mm512_mul_ps(x, x);
+        q[i] = _mm512_mul_ps(x, _mm512_loadu_ps(dv + 16 * i));
+    }
+    const __m512 square = fold_capsules(p, dim), along = fold_capsules(q, dim);
+    const __m512 length = _mm512_sqrt_ps(square), shrink = _mm512_div_ps(one, _mm512_add_ps(one, square));
+    const __m512 a = _mm512_mul_ps(length, shrink), less = _mm512_mul_ps(along, _mm512_sub_ps(one, square));
+    const __m512 shrunk = _mm512_mul_ps(_mm512_mul_ps(less, shrink), shrink);
+    const __mmask16 is_long = _mm512_cmp_ps_mask(length, _mm512_setzero_ps(), _CMP_GT_OQ);
+    const __m512 k = _mm512_maskz_div_ps(is_long, shrunk, length);
+#pragma GCC unroll 16
+    for (int i = 0; i < dim; i++) {
+        const __m512 straight = _mm512_mul_ps(beside_values(a, i, dim), _mm512_loadu_ps(dv + 16 * i));
+        const __m512 bent = _mm512_mul_ps(beside_values(k, i, dim), _mm512_loadu_ps(s + 16 * i));
+        const __m512 slope = _mm512_add_ps(straight, bent);
+        _mm512_storeu_ps(ds + 16 * i, fresh ? slope : _mm512_add_ps(_mm512_loadu_ps(ds + 16 * i), slope));
+    }
+}
+
+ALWAYS void squash_backward_whole(const float *s, const float *dv, int64_t n, int dim, int fresh, float *ds)
+{
+    for (int64_t i = 0; i < n; i += 16) squash_backward_16(s + i * dim, dv + i * dim, dim, fresh, ds + i * dim);
+}
+
+static AVX512 void squash_backward_avx512(const float *s, const float *dv, int64_t n, int dim, int fresh, float *ds)
+{
+    const int64_t whole = dim == 4 || dim == 8 || dim == 16 ? n / 16 * 16 : 0, at = whole * dim;
+
+    if (dim == 4) squash_backward_whole(s, dv, whole, 4, fresh, ds);
+    if (dim == 8) squash_backward_whole(s, dv, whole, 8, fresh, ds);
+    if (dim == 16) squash_backward_whole(s, dv, whole, 16, fresh, ds);
+    if (whole < n) dt_caps_lanes_plain.squash_backward(s + at, dv + at, n - whole, dim, fresh, ds + at);
+}
+
+static AVX512 void add_weighted_avx512(const dt_vote_group *g, const float *w, float *sum)
+{
+    add_weighted(g, w, sum);
+}
+
+static AVX512 void softmax_avx512(const float *b, int64_t capsules, int64_t span, int n, float *c)
+{
+    softmax(b, capsules, span, n, c);
+}
+
+static AVX512 void softmax_backward_avx512(const float *c, int64_t capsules, int64_t span, int n, float *dc)
+{
+    softmax_backward(c, capsules, span, n, dc);
+}
+
+static AVX512 void give_avx512(const dt_vote_gradient *t, float *du)
+{
+    const int64_t width = t->capsules * t->dim;
+
+    if (t->far && t->fresh && (uintptr_t)du % 64 == 0 && width % 16 == 0) {
+        give(t, 1, du);
+        _mm_sfence();
+    } else {
+        give(t, 0, du);
+    }
+}
+
+static const dt_caps_lanes lanes = {
+    .agreements = agreements_avx512,
+    .add_weighted = add_weighted_avx512,
+    .softmax = softmax_avx512,
+    .softmax_backward = softmax_backward_avx512,
+    .give = give_avx512,
+    .squash = squash_avx512,
+    .squash_backward = squash_backward_avx512,
+};
+
+const dt_caps_lanes *const dt_caps_lanes_avx512 = &lanes;
+
+#else
+
+const dt_caps_lanes *const dt_caps_lanes_avx512 = &dt_caps_lanes_plain;
+
+#endif
