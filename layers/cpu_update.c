@@ -30,17 +30,22 @@ static void sgd_piece(const dt_update *u, const dt_sgd *s, int64_t first, int64_
     for (int64_t i = first; i < end; i++) dt_sgd_step(&sgd, dw[i] * sgd.unscale, &m[i], &w[i]);
 }
 
+/* What a loop reads lies in locals, and its arrays do not overlap, so that the compiler makes vectors. */
 static void adam_piece(const dt_update *u, const dt_sgd *s, const dt_step_in *in, int64_t first, int64_t end)
 {
-    float *w = u->w, *m1 = u->m1, *m2 = u->m2;
-    const float *dw = u->dw;
+    const dt_sgd sgd = *s;
+    const float beta1 = u->beta1, beta2 = u->beta2, epsilon = u->epsilon;
+    const float correct1 = in->adam_correct1, correct2 = in->adam_correct2;
+    const float *restrict dw = u->dw;
+    float *restrict w = u->w, *restrict m1 = u->m1, *restrict m2 = u->m2;
 
     for (int64_t i = first; i < end; i++) {
-        const float g = dw[i] * s->unscale + s->weight_decay * w[i];
-        m1[i] = u->beta1 * m1[i] + (1.0f - u->beta1) * g;
-        m2[i] = u->beta2 * m2[i] + (1.0f - u->beta2) * (g * g);
-        const float move = s->lr * (m1[i] * in->adam_correct1) / (sqrtf(m2[i] * in->adam_correct2) + u->epsilon);
-        w[i] = dt_updated(s, w[i], w[i] - move);
+        const float g = dw[i] * sgd.unscale + sgd.weight_decay * w[i];
+        const float next1 = beta1 * m1[i] + (1.0f - beta1) * g, next2 = beta2 * m2[i] + (1.0f - beta2) * (g * g);
+        const float move = sgd.lr * (next1 * correct1) / (sqrtf(next2 * correct2) + epsilon);
+        m1[i] = next1;
+        m2[i] = next2;
+        w[i] = dt_updated(&sgd, w[i], w[i] - move);
     }
 }
 
