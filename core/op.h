@@ -108,6 +108,9 @@ typedef struct {
     dt_status (*forward_all)(const dt_node *const *node, int n, const dt_exec *ex);
     /* Runs the backward of the nodes of one turn in one call, with the same scratch. */
     dt_status (*backward_all)(const dt_node *const *node, int n, const dt_exec *ex);
+    /* 1: out may lie where in[0] does, if nobody reads in[0] later; and in[0]->grad, if it is fresh, where out->grad
+     * does. No value is read any more once one that lies there has been written. */
+    int in_place;
     /* DT_READS_ bits of the inputs, and of the output, whose codes may be U8, I8 or I16 in evaluation. A CONV2D's input
      * may only have the type that dt_backend.storage names. */
     unsigned narrow;

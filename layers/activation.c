@@ -78,6 +78,7 @@ static void limit_codes(const dt_tensor *x, dt_limits limits, float *y)
 
 #pragma omp parallel for
     for (int64_t r = 0; r < rows; r++) {
+#pragma omp simd
         for (int64_t c = 0; c < channels; c++) {
             const int64_t i = r * channels + c;
             y[i] = dt_limited(dt_scale_at(x->scale, x->n_scale, c) * q[i], limits);
@@ -140,8 +141,8 @@ static dt_status clip_backward(const dt_node *node, const dt_exec *ex)
     return limit_backward(node, dt_clip_limits(node->params));
 }
 
-const dt_kernel dt_cpu_relu = { .forward = relu_forward, .backward = relu_backward, .overwrites = 1u };
-const dt_kernel dt_cpu_clip = { .forward = clip_forward, .backward = clip_backward, .overwrites = 1u };
+const dt_kernel dt_cpu_relu = { .forward = relu_forward, .backward = relu_backward, .overwrites = 1u, .in_place = 1 };
+const dt_kernel dt_cpu_clip = { .forward = clip_forward, .backward = clip_backward, .overwrites = 1u, .in_place = 1 };
 
 static dt_status sigmoid_infer(dt_node *node)
 {
@@ -192,4 +193,6 @@ static dt_status sigmoid_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-const dt_kernel dt_cpu_sigmoid = { .forward = sigmoid_forward, .backward = sigmoid_backward, .overwrites = 1u };
+const dt_kernel dt_cpu_sigmoid = {
+    .forward = sigmoid_forward, .backward = sigmoid_backward, .overwrites = 1u, .in_place = 1
+};

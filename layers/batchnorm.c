@@ -109,9 +109,10 @@ static void take_running_statistics(const dt_node *node, float *mean, float *inv
     }
 }
 
-static void map_row(const float *restrict q, const float *restrict a, const float *restrict b, int64_t channels,
-                    float *restrict y)
+/* y may be q. */
+static void map_row(const float *q, const float *restrict a, const float *restrict b, int64_t channels, float *y)
 {
+#pragma omp simd
     for (int64_t c = 0; c < channels; c++) y[c] = a[c] * q[c] + b[c];
 }
 
@@ -187,12 +188,13 @@ static void take_slopes(const dt_node *node, const double *sums, slope_arrays ou
     }
 }
 
-static void slope_row(const float *restrict q, const float *restrict dy, slope_arrays k, int64_t channels, int fresh,
-                      float *restrict dx)
+/* dx may be dy. */
+static void slope_row(const float *q, const float *dy, slope_arrays k, int64_t channels, int fresh, float *dx)
 {
     const float *restrict a = k.a, *restrict mean_dy = k.mean_dy, *restrict centre = k.centre,
                           *restrict slope = k.slope;
 
+#pragma omp simd
     for (int64_t c = 0; c < channels; c++) {
         const float g = a[c] * (dy[c] - mean_dy[c] - (q[c] - centre[c]) * slope[c]);
         dx[c] = fresh ? g : dx[c] + g;
@@ -227,4 +229,5 @@ const dt_kernel dt_cpu_batchnorm = {
     .forward = batchnorm_forward,
     .backward = batchnorm_backward,
     .overwrites = 1u << X | 1u << GAMMA | 1u << BETA,
+    .in_place = 1,
 };

@@ -4,7 +4,8 @@
  *   y = x + b,  dx += dy,  db += column sums of dy
  *
  * If x is a grid tensor, scale * code is taken, and y leaves the grid. The column sums are in double, which costs
- * nothing beside reading dy. Their order depends on the shape alone.
+ * nothing beside reading dy. Their order depends on the shape alone. Where dx lies in the memory of dy, it is there
+ * already.
  *
  * Shapes: x and y .., C; b any of C values.  CUDA: cuda/bias.cu.  Tests: tests/layers/test_bias.c.
  */
@@ -52,9 +53,10 @@ static dt_status bias_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_
     return DT_OK;
 }
 
-static void add_bias(const dt_tensor *x, const float *restrict q, const float *restrict b, int64_t channels,
-                     float *restrict y)
+/* y may be q. */
+static void add_bias(const dt_tensor *x, const float *q, const float *restrict b, int64_t channels, float *y)
 {
+#pragma omp simd
     for (int64_t c = 0; c < channels; c++) y[c] = dt_scale_at(x->scale, x->n_scale, c) * q[c] + b[c];
 }
 
@@ -101,7 +103,7 @@ static dt_status bias_backward(const dt_node *node, const dt_exec *ex)
         double *sum = sums + block * channels;
         memset(sum, 0, (size_t)channels * sizeof *sum);
         for (int64_t r = rows * block / blocks; r < rows * (block + 1) / blocks; r++) {
-            if (dx) pass_row(dy + r * channels, channels, fresh, dx + r * channels);
+            if (dx && dx != dy) pass_row(dy + r * channels, channels, fresh, dx + r * channels);
             if (db) add_row(dy + r * channels, channels, sum);
         }
     }
@@ -117,4 +119,5 @@ const dt_kernel dt_cpu_bias = {
     .forward = bias_forward,
     .backward = bias_backward,
     .overwrites = 1u << X | 1u << B,
+    .in_place = 1,
 };

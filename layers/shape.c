@@ -193,6 +193,7 @@ static dt_status copy_forward(const dt_node *node, const dt_exec *ex)
     const float *x = node->in[0]->data;
     float *y = node->out->data;
     (void)ex;
+    if (y == x) return DT_OK;
 
 #pragma omp parallel for simd
     for (int64_t i = 0; i < count; i++) y[i] = x[i];
@@ -210,6 +211,7 @@ static dt_status add_forward(const dt_node *node, const dt_exec *ex)
 
 #pragma omp parallel for
     for (int64_t r = 0; r < rows; r++) {
+#pragma omp simd
         for (int64_t c = 0; c < channels; c++) {
             const int64_t i = r * channels + c;
             y[i] = dt_scale_at(ta->scale, a_scales, c) * a[i] + dt_scale_at(tb->scale, b_scales, c) * b[i];
@@ -228,7 +230,7 @@ static dt_status pass_backward(const dt_node *node, const dt_exec *ex)
     for (int k = 0; k < node->n_in; k++) {
         const int fresh = (int)(node->fresh & 1u << k);
         float *dx = node->in[k]->grad;
-        if (!dx) continue;
+        if (!dx || dx == dy) continue; /* in place: it is there */
 #pragma omp parallel for simd
         for (int64_t i = 0; i < count; i++) dx[i] = fresh ? dy[i] : dx[i] + dy[i];
     }
@@ -343,9 +345,19 @@ static dt_status concat_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-const dt_kernel dt_cpu_flatten = { .forward = copy_forward, .backward = pass_backward, .overwrites = 1u };
-const dt_kernel dt_cpu_identity = { .forward = copy_forward, .backward = pass_backward, .overwrites = 1u };
-const dt_kernel dt_cpu_add = { .forward = add_forward, .backward = pass_backward, .overwrites = 3u };
+const dt_kernel dt_cpu_flatten = {
+    .forward = copy_forward,
+    .backward = pass_backward,
+    .overwrites = 1u,
+    .in_place = 1,
+};
+const dt_kernel dt_cpu_identity = {
+    .forward = copy_forward,
+    .backward = pass_backward,
+    .overwrites = 1u,
+    .in_place = 1,
+};
+const dt_kernel dt_cpu_add = { .forward = add_forward, .backward = pass_backward, .overwrites = 3u, .in_place = 1 };
 const dt_kernel dt_cpu_transpose = {
     .forward = transpose_forward,
     .backward = transpose_backward,

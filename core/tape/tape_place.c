@@ -4,6 +4,8 @@
  *
  * Nodes run in turns. A turn is one node, or several of one kind that a kernel takes in one call. Of n turns, the
  * forward of turn t runs at time t, and its backward at time 2n - 1 - t. place.c places the buffers by these times.
+ * What a kernel can compute in place shares a buffer with what it is made of: memory that has just been read is in the
+ * caches, and memory that is only written would be fetched first.
  * Tests: tests/core/test_tape.c.
  */
 #include "place.h"
@@ -131,21 +133,79 @@ static void tape_mark_fresh(dt_tape *tape)
     }
 }
 
+/* The slot of such a pointer of an entry; -1: it has none. */
+static int slot_of(const dt_tape *tape, slot_kind kind, const tape_entry *e)
+{
+    for (int i = 0; i < tape->n_slots; i++) {
+        if (tape->slot[i].kind == kind && tape->slot[i].entry == e) return i;
+    }
+    return -1;
+}
+
+/* Makes `later`, whose life begins when that of `earlier` ends, a part of the same buffer. shared[i]: the slot whose
+ * buffer slot i has. */
+static void share(dt_buffer *buffer, int *shared, int earlier, int later)
+{
+    if (earlier < 0 || later < 0) return;
+    const int root = shared[earlier];
+    dt_buffer *b = &buffer[root], *joins = &buffer[later];
+
+    if (joins->bytes != b->bytes || joins->first != b->last || joins->last < b->last) return;
+    b->last = joins->last;
+    joins->bytes = 0;
+    shared[later] = root;
+}
+
+/* The maker of what entry e reads first, if e alone reads it; else NULL. */
+static tape_entry *sole_source(const dt_tape *tape, const tape_entry *e)
+{
+    const dt_tensor *x = e->node.in[0];
+    const int maker = dt_tape_maker(tape, x);
+
+    return maker >= 0 && dt_tape_reader(tape, x) >= 0 ? tape->entry[maker] : NULL;
+}
+
+static int computes_in_place(const dt_tape *tape, const tape_entry *e)
+{
+    const dt_kernel *kernel = dt_tape_kernel(tape, &e->node);
+
+    return e->node.n_in > 0 && kernel && kernel->in_place;
+}
+
+/* Values forward, in the order of the tape; gradients backward. Gradients join where they are overwritten. */
+static void share_buffers(const dt_tape *tape, dt_buffer *buffer, int *shared)
+{
+    for (int i = 0; i < tape->n; i++) {
+        const tape_entry *e = tape->entry[i], *source = computes_in_place(tape, e) ? sole_source(tape, e) : NULL;
+        if (source) share(buffer, shared, slot_of(tape, SLOT_DATA, source), slot_of(tape, SLOT_DATA, e));
+    }
+    for (int i = tape->n - 1; i >= 0; i--) {
+        const tape_entry *e = tape->entry[i], *source = computes_in_place(tape, e) ? sole_source(tape, e) : NULL;
+        if (!source || !(e->node.fresh & dt_tape_kernel(tape, &e->node)->overwrites & 1u)) continue;
+        share(buffer, shared, slot_of(tape, SLOT_GRAD, e), slot_of(tape, SLOT_GRAD, source));
+    }
+}
+
 dt_status dt_tape_place(dt_tape *tape)
 {
     const size_t most = 3 * (size_t)tape->n;
     dt_buffer *buffer = malloc(most * sizeof *buffer);
+    int *shared = malloc(most * sizeof *shared);
     tape->slot = malloc(most * sizeof *tape->slot);
-    if (!buffer || !tape->slot) {
+    if (!buffer || !shared || !tape->slot) {
         free(buffer);
+        free(shared);
         return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to place %d nodes", tape->n);
     }
     tape_mark_backward(tape);
     tape_mark_fresh(tape);
     tape_set_turns(tape);
     for (int i = 0; i < tape->n; i++) entry_lifetimes(tape, i, buffer);
+    for (int i = 0; i < tape->n_slots; i++) shared[i] = i;
+    if (tape->training) share_buffers(tape, buffer, shared); /* in evaluation hooks look at inputs */
     const dt_status placed = dt_place_buffers(buffer, tape->n_slots, &tape->workspace_bytes);
-    for (int i = 0; placed == DT_OK && i < tape->n_slots; i++) tape->slot[i].offset = buffer[i].offset;
+    for (int i = 0; placed == DT_OK && i < tape->n_slots; i++) tape->slot[i].offset = buffer[shared[i]].offset;
     free(buffer);
+    free(shared);
     return placed;
 }

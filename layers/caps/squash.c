@@ -81,4 +81,6 @@ static dt_status squash_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-const dt_kernel dt_cpu_squash = { .forward = squash_forward, .backward = squash_backward, .overwrites = 1u };
+const dt_kernel dt_cpu_squash = {
+    .forward = squash_forward, .backward = squash_backward, .overwrites = 1u, .in_place = 1
+};

@@ -35,8 +35,8 @@ static inline DT_HD void dt_squash(const float *s, int dim, float *__restrict__ 
     for (int d = 0; d < dim; d++) v[d] = factor * s[d];
 }
 
-/* Adds the gradient of one capsule to ds, or overwrites ds where it is fresh. */
-static inline DT_HD void dt_squash_backward(const float *s, const float *dv, int dim, int fresh, float *__restrict__ ds)
+/* Adds the gradient of one capsule to ds, or overwrites ds where it is fresh. ds may be dv. */
+static inline DT_HD void dt_squash_backward(const float *s, const float *dv, int dim, int fresh, float *ds)
 {
     const float square = dt_caps_dot(s, 1.0f, s, dim), along = dt_caps_dot(s, 1.0f, dv, dim);
     const float length = sqrtf(square), shrink = 1.0f / (1.0f + square), a = length * shrink;

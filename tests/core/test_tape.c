@@ -323,6 +323,69 @@ Test(tape, training_frees_what_backward_does_not_read)
     }
 }
 
+/* relu(2 x + b) . w, of x and b from -1 to 1 */
+static void check_slopes(const float *x_values, const float *b_values, const float *w_values, const float *db)
+{
+    for (int i = 0; i < WIDE; i++) {
+        const float slope = 2.0f * x_values[i] + b_values[i] > 0.0f ? w_values[i] : 0.0f;
+        cr_assert(d_wide[i] == 2.0f * slope, "dx[%d] is %g, expected %g", i, (double)d_wide[i], (double)(2.0f * slope));
+        cr_assert(db[i] == slope, "db[%d] is %g, expected %g", i, (double)db[i], (double)slope);
+    }
+}
+
+/* read_twice: the sum is read by a second node, behind the bias */
+static void run_in_place(int read_twice)
+{
+    static float b_values[WIDE], w_values[WIDE], db[WIDE];
+    dt_tensor x = matrix(1, WIDE, wide, d_wide), b = matrix(1, WIDE, b_values, db);
+    dt_tensor w = matrix(1, WIDE, w_values, NULL);
+
+    for (int i = 0; i < WIDE; i++) {
+        wide[i] = (float)(i % 17 - 8) / 8.0f;
+        b_values[i] = (float)(i % 5 - 2) / 2.0f;
+        w_values[i] = (float)(i % 7 + 1);
+        d_wide[i] = db[i] = 0.0f;
+    }
+    dt_tensor *sum = apply(DT_OP_ADD, NULL, &x, &x), *biased = apply(DT_OP_BIAS, NULL, sum, &b);
+    dt_tensor *y = apply(DT_OP_RELU, NULL, biased, NULL);
+    if (read_twice) apply(DT_OP_ADD, NULL, y, sum);
+    must(dt_tape_compile(tape, apply(DT_OP_LINEAR, "loss", y, &w)));
+    run(DT_PASS_FORWARD);
+    run(DT_PASS_BACKWARD);
+    check_slopes(wide, b_values, w_values, db);
+    cr_assert((sum->data == biased->data) == !read_twice, "the sum and what is biased %s memory",
+              read_twice ? "share" : "do not share");
+    cr_assert(biased->data == y->data && biased->grad == y->grad, "the ReLU has memory of its own");
+    if (!read_twice) cr_assert(sum->grad == y->grad, "the bias copies its gradient");
+}
+
+Test(tape, training_computes_in_place)
+{
+    run_in_place(0);
+}
+
+Test(tape, what_is_read_later_is_not_overwritten)
+{
+    run_in_place(1);
+}
+
+/* SQUASH computes in place, but its backward reads what its forward has read. */
+Test(tape, what_backward_reads_is_not_overwritten)
+{
+    static float w_values[WIDE];
+    const dt_caps_params caps = { .dim = 8 };
+    dt_tensor x = matrix(1, WIDE, wide, d_wide), w = matrix(1, WIDE, w_values, NULL), *squashed;
+    fill_wide();
+    dt_tensor *sum = apply(DT_OP_ADD, NULL, &x, &x);
+    must(dt_tape_apply(tape, DT_OP_SQUASH, NULL, &caps, &sum, 1, &squashed));
+    must(dt_tape_compile(tape, apply(DT_OP_LINEAR, "loss", squashed, &w)));
+    run(DT_PASS_FORWARD);
+    cr_assert(sum->data != squashed->data);
+    must_be_multiple(sum, 2.0f);
+    run(DT_PASS_BACKWARD);
+    cr_assert(sum->grad == squashed->grad, "the gradient of the sum has memory of its own");
+}
+
 Test(tape, a_kept_tensor_survives_the_run)
 {
     dt_tensor x = matrix(1, WIDE, wide, NULL);
