@@ -26,6 +26,7 @@
 #include "node_check.h"
 #include "report.h"
 #include "route_check.h"
+#include "score_check.h"
 #include "sum_check.h"
 
 #include <assert.h>
@@ -211,44 +212,15 @@ static dt_status compare(verification *v, int layer, const char *what, const dt_
     return DT_OK;
 }
 
-static int64_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-static void compare_scores(verification *v, const score_pair *scores, const float *expected, const float *found)
-{
-    const int64_t n = dt_count(&scores->program->shape), classes = scores->program->shape.dim[1];
-
-    v->report->n_checked += n;
-    for (int64_t i = 0; i < n; i++) {
-        const dt_mismatch m = { .what = "program score, f32 bits",
-                                .channel = (int)(i % classes),
-                                .tile = -1,
-                                .tap = -1,
-                                .expected = bits_of(expected[i]),
-                                .found = bits_of(found[i]) };
-        if (m.found != m.expected) found_wrong(v, &m, scores->program->name, i / classes, 1);
-    }
-}
-
 /* Both have run. */
 static dt_status look_at_scores(verification *v, const score_pair *scores)
 {
-    const int64_t n = dt_count(&scores->program->shape);
-    float *expected, *found;
+    dt_oracle_result r;
 
-    assert(dt_count(&scores->model->shape) == n);
-    DT_TRY(dt_device_floats(v->model->ctx, scores->model->data, n, &expected));
-    const dt_status status = dt_device_floats(v->model->ctx, scores->program->data, n, &found);
-    if (status == DT_OK) {
-        compare_scores(v, scores, expected, found);
-        free(found);
-    }
-    free(expected);
-    return status;
+    DT_TRY(dt_score_check_batch(v->model->ctx, scores->model, scores->program, &r));
+    v->report->n_checked += r.n_checked;
+    if (r.n_wrong > 0) found_wrong(v, &r.first, scores->program->name, r.first.image, r.n_wrong);
+    return DT_OK;
 }
 
 /* The model's sum comes first, the program's second. */
