@@ -136,13 +136,17 @@ static int run_layer(const bench_settings *s, const dt_capture *c, const dt_psum
     {
         void *room = aligned_alloc(DT_CACHE_LINE, dt_round_up(layer->room_bytes, DT_CACHE_LINE));
         int32_t *psum = malloc((size_t)n_out * sizeof *psum);
+        void *block = aligned_alloc(DT_CACHE_LINE, dt_psum_taps_bytes(layer));
         dt_psum_stats stats;
         dt_psum_stats_clear(&stats);
-        ok = room && psum;
+        ok = room && psum && block;
 #pragma omp for
         for (int64_t i = 0; i < s->test_images; i++) {
-            if (ok) dt_psum_image(layer, packed, c->qx + i % c->n * n_in, room, psum, taps + i * n_taps, &stats);
+            dt_psum_stored stored = { layer, taps + i * n_taps };
+            const dt_psum_taker taker = { dt_psum_store, &stored, block };
+            if (ok) dt_psum_image(layer, packed, c->qx + i % c->n * n_in, room, psum, &taker, &stats);
         }
+        free(block);
         free(psum);
         free(room);
     }

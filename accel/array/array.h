@@ -44,7 +44,7 @@ typedef struct {
 typedef struct {
     int32_t *psum;        /* [P][Q][K] */
     int32_t *relu;        /* [P][Q][K], what the special function unit puts out: psum clipped at 0; or NULL */
-    int32_t *taps;        /* as in dt_psum_image; or NULL */
+    int32_t *taps;        /* as in dt_psum_stored; or NULL */
     dt_psum_stats *stats; /* is added to */
     dt_array_count *count;
 } dt_array_results;

@@ -102,12 +102,42 @@ DT_MUST_CHECK dt_status dt_psum_layer_init(dt_psum_layer *layer, const char *nam
  * packed has packed_bytes and is aligned to 64 bytes. */
 void dt_psum_pack(const dt_psum_layer *layer, const float *w, void *packed);
 
+/* The largest block of outputs that are summed together. */
+enum { DT_PSUM_LANES = 16, DT_PSUM_POSITIONS = 8 };
+
+/* A block of outputs whose psums are complete: neighbouring positions p * Q + q of filters of one group. Blocks of a
+ * group begin DT_PSUM_LANES filters apart. */
+typedef struct {
+    int first_filter, n_filters, first_position, n_positions;
+    /* Tap psums of a weight stationary array after fit, [in_tiles][taps][n_positions][DT_PSUM_LANES]; what lies behind
+     * n_filters is nobody's. Output stationary: NULL */
+    const int32_t *tap;
+} dt_psum_taps;
+
+/* Takes the tap psums of each block as soon as they are there; they are gone when it returns. */
+typedef struct {
+    void (*take)(void *user, const dt_psum_taps *block);
+    void *user;
+    int32_t *room; /* dt_psum_taps_bytes, aligned to 64 bytes */
+} dt_psum_taker;
+
+/* Returns the bytes of a block's tap psums. */
+size_t dt_psum_taps_bytes(const dt_psum_layer *layer);
+
 /* Computes the psums of one image: psum, [out height][out width][filters], from the codes x, [height][width][channels].
- * taps is NULL, or receives the tap psums of a weight stationary array after fit,
- * [in_tiles][taps][out height][out width][filters]. room has room_bytes, is aligned to 64 bytes, and is overwritten. It
- * adds to stats. */
+ * taker is NULL, or gets every output once, in blocks, with psum filled in where the block lies. room has room_bytes,
+ * is aligned to 64 bytes, and is overwritten. It adds to stats. */
 void dt_psum_image(const dt_psum_layer *layer, const void *packed, const float *x, void *room, int32_t *psum,
-                   int32_t *taps, dt_psum_stats *stats);
+                   const dt_psum_taker *taker, dt_psum_stats *stats);
+
+/* The tap psums of an image as a whole, [in_tiles][taps][out height][out width][filters]. */
+typedef struct {
+    const dt_psum_layer *layer;
+    int32_t *tap;
+} dt_psum_stored;
+
+/* Is a taker's take that stores each block of a weight stationary array; user is a dt_psum_stored. */
+void dt_psum_store(void *user, const dt_psum_taps *block);
 
 /* The aux of a PSUM node, in device memory: the statistics of its last forward, over the batch. */
 typedef struct {

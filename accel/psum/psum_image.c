@@ -72,8 +72,8 @@ static int group_blocks(const dt_psum_layer *layer)
     return (dt_psum_group_filters(&layer->shape) + LANES - 1) / LANES;
 }
 
-/* Added to activation codes, to make them unsigned bytes: 128, or for the 256 codes of an affine quantizer, which may lie
- * beyond -128..127, the least code's magnitude. */
+/* Added to activation codes, to make them unsigned bytes: 128, or for the 256 codes of an affine quantizer, which may
+ * lie beyond -128..127, the least code's magnitude. */
 static int offset_of(const dt_psum_layer *layer)
 {
     const dt_psum_shape *s = &layer->shape;
@@ -87,9 +87,10 @@ static dt_status check_layer(const char *name, const dt_array *array, const dt_p
     const int64_t terms = (int64_t)dt_psum_group_channels(s) * s->window_height * s->window_width;
     const int64_t most = terms * (s->x_high > -s->x_low ? s->x_high : -s->x_low) * s->w_bound;
 
-    DT_CHECK(s->x_high <= UINT8_MAX && s->x_low >= -UINT8_MAX && s->x_high - s->x_low <= UINT8_MAX, DT_ERR_ARGUMENT,
-             "%s: array: activation codes are %d..%d, it takes 256 codes with 0 among them; quantize to 8 bits or fewer",
-             name, s->x_low, s->x_high);
+    DT_CHECK(
+        s->x_high <= UINT8_MAX && s->x_low >= -UINT8_MAX && s->x_high - s->x_low <= UINT8_MAX, DT_ERR_ARGUMENT,
+        "%s: array: activation codes are %d..%d, it takes 256 codes with 0 among them; quantize to 8 bits or fewer",
+        name, s->x_low, s->x_high);
     DT_CHECK(s->w_bound <= 128, DT_ERR_ARGUMENT,
              "%s: array: weight codes reach %d, it takes 8 bits; quantize to 8 bits or fewer", name, s->w_bound);
     DT_CHECK(array->simd < 2 || (s->x_low >= 0 && s->x_high <= 3), DT_ERR_ARGUMENT,
@@ -199,7 +200,7 @@ static void block_sum(dt_psum_block *b, dt_psum_seen *seen)
 {
     if (b->layer->ordered)
         dt_psum_block_ordered(b, seen);
-    else if (b->layer->vnni && !b->taps)
+    else if (b->layer->vnni)
         dt_psum_block_vnni(b, seen);
     else
         dt_psum_block_plain(b, seen);
@@ -222,11 +223,16 @@ static void take_overflows(dt_psum_seen *seen, dt_psum_stats *stats)
     }
 }
 
-/* All outputs of one block of filters. psum, taps: of the first of these filters. */
-static void sum_filters(dt_psum_block *b, const uint8_t *x, int32_t *psum, int32_t *taps, dt_psum_stats *stats)
+/* One image at work: its codes are packed in x. */
+typedef struct {
+    const uint8_t *x;
+    int32_t *psum;
+    const dt_psum_taker *taker;
+    dt_psum_stats *stats;
+} image_run;
+
+static dt_psum_seen nothing_seen(void)
 {
-    const dt_psum_shape *s = &b->layer->shape;
-    const int outputs = s->out_height * s->out_width;
     dt_psum_seen seen;
 
     for (int k = 0; k < LANES; k++) {
@@ -234,38 +240,72 @@ static void sum_filters(dt_psum_block *b, const uint8_t *x, int32_t *psum, int32
         seen.high[k] = INT32_MIN;
         seen.n_overflows[k] = 0;
     }
+    return seen;
+}
+
+/* All outputs of one block of filters, `first_filter` of the layer and those behind. x: of their group. */
+static void sum_filters(dt_psum_block *b, const image_run *run, const uint8_t *x, int first_filter)
+{
+    const dt_psum_shape *s = &b->layer->shape;
+    const int outputs = s->out_height * s->out_width;
+    dt_psum_seen seen = nothing_seen();
+
     for (int first = 0; first < outputs; first += DT_PSUM_POSITIONS) {
-        const int left = outputs - first;
-        b->taps = taps ? taps + (int64_t)first * s->filters : NULL;
-        block_place(b, x, first, left < DT_PSUM_POSITIONS ? left : DT_PSUM_POSITIONS);
+        const int left = outputs - first, n = left < DT_PSUM_POSITIONS ? left : DT_PSUM_POSITIONS;
+        const dt_psum_taps done = { first_filter, b->n_filters, first, n, b->taps };
+        block_place(b, x, first, n);
         block_sum(b, &seen);
-        take_overflows(&seen, stats);
-        block_store(b, psum + (int64_t)first * s->filters);
+        take_overflows(&seen, run->stats);
+        block_store(b, run->psum + (int64_t)first * s->filters + first_filter);
+        if (run->taker) run->taker->take(run->taker->user, &done);
     }
     for (int k = 0; k < b->n_filters; k++) {
-        if (seen.low[k] < stats->min) stats->min = seen.low[k];
-        if (seen.high[k] > stats->max) stats->max = seen.high[k];
+        if (seen.low[k] < run->stats->min) run->stats->min = seen.low[k];
+        if (seen.high[k] > run->stats->max) run->stats->max = seen.high[k];
     }
 }
 
 void dt_psum_image(const dt_psum_layer *layer, const void *packed, const float *x, void *room, int32_t *psum,
-                   int32_t *taps, dt_psum_stats *stats)
+                   const dt_psum_taker *taker, dt_psum_stats *stats)
 {
     const dt_psum_shape *s = &layer->shape;
     const int is_stationary = layer->array.dataflow == DT_DATAFLOW_WS;
     const int blocks = group_blocks(layer), filters = dt_psum_group_filters(s);
+    const image_run run = { room, psum, taker, stats };
     dt_psum_block b = { .layer = layer, .layout = dt_psum_layout_of(layer), .offset = offset_of(layer) };
 
     stats->n_zero_codes += pack_image(layer, &b.layout, x, room);
     stats->n_codes += (int64_t)s->height * s->width * s->channels;
     b.w = packed;
+    b.taps = is_stationary && taker ? taker->room : NULL;
     for (int i = 0; i < s->conv.groups * blocks; i++, b.w += block_words(layer)) {
-        const int group = i / blocks, of_group = i % blocks * LANES, first = group * filters + of_group;
-        const uint8_t *codes = (const uint8_t *)room + group * b.layout.group;
+        const int group = i / blocks, of_group = i % blocks * LANES;
         b.n_filters = filters - of_group < LANES ? filters - of_group : LANES;
-        sum_filters(&b, codes, psum + first, is_stationary && taps ? taps + first : NULL, stats);
+        sum_filters(&b, &run, run.x + group * b.layout.group, group * filters + of_group);
     }
     const int64_t n_psums = (int64_t)s->out_height * s->out_width * s->filters;
     stats->n_psums += n_psums;
     stats->n_tap_psums += is_stationary ? (int64_t)layer->in_tiles * layer->taps * n_psums : 0;
+}
+
+size_t dt_psum_taps_bytes(const dt_psum_layer *layer)
+{
+    const size_t passes = (size_t)layer->in_tiles * (size_t)layer->taps;
+
+    return passes * DT_PSUM_POSITIONS * LANES * sizeof(int32_t);
+}
+
+void dt_psum_store(void *user, const dt_psum_taps *block)
+{
+    const dt_psum_stored *to = user;
+    const dt_psum_shape *s = &to->layer->shape;
+    const int64_t outputs = (int64_t)s->out_height * s->out_width;
+    const int32_t *from = block->tap;
+
+    for (int pass = 0; from && pass < to->layer->in_tiles * to->layer->taps; pass++) {
+        for (int i = 0; i < block->n_positions; i++, from += LANES) {
+            int32_t *tap = to->tap + (pass * outputs + block->first_position + i) * s->filters + block->first_filter;
+            memcpy(tap, from, (size_t)block->n_filters * sizeof *tap);
+        }
+    }
 }

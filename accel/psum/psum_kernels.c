@@ -72,13 +72,11 @@ static inline void weights_of(const int32_t *restrict w, int64_t c, int32_t *res
 
 static void store_taps(const dt_psum_block *b, int pass, int32_t (*psum)[LANES])
 {
-    const dt_psum_shape *s = &b->layer->shape;
-    const int64_t outputs = (int64_t)s->out_height * s->out_width;
-    const int bits = b->layer->array.psum_bits, n = b->n_filters;
+    const int bits = b->layer->array.psum_bits;
 
     for (int i = 0; i < b->n; i++) {
-        int32_t *restrict to = b->taps + (pass * outputs + i) * s->filters;
-        for (int k = 0; k < n; k++) to[k] = dt_psum_wrap(psum[i][k], bits);
+        int32_t *restrict to = b->taps + ((int64_t)pass * b->n + i) * LANES;
+        for (int k = 0; k < LANES; k++) to[k] = dt_psum_wrap(psum[i][k], bits);
     }
 }
 
@@ -238,11 +236,22 @@ static inline __attribute__((always_inline)) VNNI const int32_t *vnni_tap(const 
     return w + LANES;
 }
 
-/* Positions first .. first + n - 1 of the block; their sums stay in registers. counts: overflows too. Tap psums and
- * running psums are looked at apart, or each minimum would wait for the last. */
-static inline __attribute__((always_inline)) VNNI void vnni_sums(dt_psum_block *b, int first, int n, int counts,
+/* What is done of a block beside its sums. The two do not go together, so that each has registers enough. */
+typedef enum { VNNI_NOTHING, VNNI_STORE_TAPS, VNNI_COUNT_OVERFLOWS } vnni_beside;
+
+/* Stores a tap psum after fit; unused: bits of the word that a psum does not have. */
+static inline VNNI void vnni_store(__m512i psum, __m128i unused, int32_t *to)
+{
+    _mm512_store_si512(to, _mm512_sra_epi32(_mm512_sll_epi32(psum, unused), unused));
+}
+
+/* Positions first .. first + n - 1 of the block; their sums stay in registers. Tap psums and running psums are looked
+ * at apart, or each minimum would wait for the last. */
+static inline __attribute__((always_inline)) VNNI void vnni_sums(dt_psum_block *b, int first, int n, vnni_beside beside,
                                                                  vnni_seen *taps, vnni_seen *running)
 {
+    const __m128i unused = _mm_cvtsi32_si128(32 - b->layer->array.psum_bits);
+    int32_t *to = b->taps ? b->taps + first * LANES : NULL;
     const dt_psum_layout l = b->layout;
     const int n_taps = b->layer->taps, across = b->layer->shape.window_width;
     const uint8_t *const *x = b->x + first;
@@ -258,23 +267,25 @@ static inline __attribute__((always_inline)) VNNI void vnni_sums(dt_psum_block *
                 sum[i] = _mm512_add_epi32(sum[i], psum[i]);
                 vnni_look(taps, psum[i]);
                 vnni_look(running, sum[i]);
-                if (counts) vnni_count(taps, psum[i]);
-                if (counts) vnni_count(running, sum[i]);
+                if (beside == VNNI_STORE_TAPS) vnni_store(psum[i], unused, to + i * LANES);
+                if (beside == VNNI_COUNT_OVERFLOWS) vnni_count(taps, psum[i]);
+                if (beside == VNNI_COUNT_OVERFLOWS) vnni_count(running, sum[i]);
             }
+            if (beside == VNNI_STORE_TAPS) to += b->n * LANES;
         }
     }
     for (int i = 0; i < n; i++) _mm512_store_si512(b->sum[first + i], sum[i]);
 }
 
-static inline __attribute__((always_inline)) VNNI vnni_seen vnni_block(dt_psum_block *b, int counts)
+static inline __attribute__((always_inline)) VNNI vnni_seen vnni_block(dt_psum_block *b, vnni_beside beside)
 {
     const dt_psum_limits limits = dt_psum_limits_of(&b->layer->array);
     vnni_seen taps = vnni_seen_nothing(limits), running = taps;
     int first = 0;
 
-    for (; b->n - first >= 8; first += 8) vnni_sums(b, first, 8, counts, &taps, &running);
-    for (; b->n - first >= 4; first += 4) vnni_sums(b, first, 4, counts, &taps, &running);
-    for (; first < b->n; first++) vnni_sums(b, first, 1, counts, &taps, &running);
+    for (; b->n - first >= 8; first += 8) vnni_sums(b, first, 8, beside, &taps, &running);
+    for (; b->n - first >= 4; first += 4) vnni_sums(b, first, 4, beside, &taps, &running);
+    for (; first < b->n; first++) vnni_sums(b, first, 1, beside, &taps, &running);
     running.low = _mm512_min_epi32(taps.low, running.low);
     running.high = _mm512_max_epi32(taps.high, running.high);
     running.n_overflows = _mm512_add_epi32(taps.n_overflows, running.n_overflows);
@@ -284,10 +295,10 @@ static inline __attribute__((always_inline)) VNNI vnni_seen vnni_block(dt_psum_b
 /* Overflows are rare and counting them takes as long as summing: a block that has any is summed again. */
 VNNI void dt_psum_block_vnni(dt_psum_block *b, dt_psum_seen *seen)
 {
-    vnni_seen s = vnni_block(b, 0);
+    vnni_seen s = b->taps ? vnni_block(b, VNNI_STORE_TAPS) : vnni_block(b, VNNI_NOTHING);
 
-    assert(!b->taps);
-    if (_mm512_cmplt_epi32_mask(s.low, s.lowest) | _mm512_cmpgt_epi32_mask(s.high, s.highest)) s = vnni_block(b, 1);
+    if (_mm512_cmplt_epi32_mask(s.low, s.lowest) | _mm512_cmpgt_epi32_mask(s.high, s.highest))
+        s = vnni_block(b, VNNI_COUNT_OVERFLOWS);
     _mm512_storeu_si512(seen->low, _mm512_min_epi32(_mm512_loadu_si512(seen->low), s.low));
     _mm512_storeu_si512(seen->high, _mm512_max_epi32(_mm512_loadu_si512(seen->high), s.high));
     _mm512_storeu_si512(seen->n_overflows, _mm512_add_epi32(_mm512_loadu_si512(seen->n_overflows), s.n_overflows));

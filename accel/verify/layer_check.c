@@ -12,9 +12,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-enum { HUGE_PAGE = 1 << 21 };
+enum { LANES = DT_PSUM_LANES, POSITIONS = DT_PSUM_POSITIONS };
+
+typedef float lanes __attribute__((vector_size(4 * DT_PSUM_LANES)));
 
 /* What one image came to. */
 typedef struct {
@@ -40,18 +41,24 @@ static int64_t per_image(const dt_tensor *t)
     return dt_count(&t->shape) / t->shape.dim[0];
 }
 
-/* Filters innermost: how oracle and float convolution read them. */
+/* Blocks of filters of a group, as the engine makes them. */
+static int64_t group_blocks(const dt_psum_shape *s)
+{
+    return (dt_psum_group_filters(s) + LANES - 1) / LANES;
+}
+
+/* Filters innermost: how the float layer reads them. */
 static void turn_weights(dt_layer_check *l)
 {
     const dt_psum_shape *s = &l->shape;
     const int64_t per_filter = (int64_t)s->window_height * s->window_width * dt_psum_group_channels(s);
+    const int64_t filters = dt_psum_group_filters(s);
 
     for (int64_t k = 0; k < s->filters; k++) {
-        for (int64_t i = 0; i < per_filter; i++) {
-            const float code = l->qw[k * per_filter + i];
-            l->w[i * s->filters + k] = (int32_t)code;
-            l->wr[i * s->filters + k] = l->sw[l->n_sw > 1 ? k : 0] * code;
-        }
+        const int64_t block = k / filters * group_blocks(s) + k % filters / LANES;
+        const float scale = l->sw[l->n_sw > 1 ? k : 0];
+        float *to = l->wr + block * per_filter * LANES + k % filters % LANES;
+        for (int64_t i = 0; i < per_filter; i++) to[i * LANES] = scale * l->qw[k * per_filter + i];
     }
 }
 
@@ -68,10 +75,18 @@ static dt_status read_weights(dt_layer_check *l, dt_context *ctx, const dt_node 
     return DT_OK;
 }
 
+static void *room(size_t bytes)
+{
+    return aligned_alloc(DT_CACHE_LINE, dt_round_up(bytes, DT_CACHE_LINE));
+}
+
 dt_status dt_layer_check_open(dt_layer_check *l, dt_context *ctx, const dt_array *array, const dt_node *node, int batch)
 {
     const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
     const size_t w_bytes = dt_tensor_bytes(w);
+    const size_t wr_bytes = (size_t)(l->shape.conv.groups * group_blocks(&l->shape) * LANES) *
+                            (size_t)(l->shape.window_height * l->shape.window_width) *
+                            (size_t)dt_psum_group_channels(&l->shape) * sizeof(float);
 
     assert(y->shape.dim[0] <= batch);
     l->n_sw = w->n_scale;
@@ -81,15 +96,16 @@ dt_status dt_layer_check_open(dt_layer_check *l, dt_context *ctx, const dt_array
     l->expected = malloc((size_t)batch * (size_t)per_image(y) * sizeof *l->expected);
     l->qw = malloc(w_bytes);
     l->sw = malloc((size_t)w->n_scale * sizeof *l->sw);
-    l->w = malloc(w_bytes);
-    l->wr = malloc(w_bytes);
-    l->packed = aligned_alloc(DT_CACHE_LINE, dt_round_up(l->on_array.packed_bytes, DT_CACHE_LINE));
-    DT_CHECK(l->qx && l->psum && l->expected && l->qw && l->sw && l->w && l->wr && l->packed, DT_ERR_MEMORY,
+    l->wr = room(wr_bytes);
+    l->packed = room(l->on_array.packed_bytes);
+    DT_CHECK(l->qx && l->psum && l->expected && l->qw && l->sw && l->wr && l->packed, DT_ERR_MEMORY,
              "%s: no memory to verify %d images at once", l->name, batch);
     DT_TRY(read_weights(l, ctx, node));
     DT_TRY(dt_device_read(ctx, l->sw, w->scale, (size_t)w->n_scale * sizeof *l->sw));
     DT_TRY(dt_device_read(ctx, &l->sx, x->scale, sizeof l->sx));
+    memset(l->wr, 0, wr_bytes);
     turn_weights(l);
+    DT_TRY(dt_oracle_open(&l->oracle, &l->on_array.array, &l->shape, l->qw));
     dt_psum_pack(&l->on_array, l->qw, l->packed);
     dt_psum_stats_clear(&l->stats);
     return DT_OK;
@@ -102,128 +118,147 @@ void dt_layer_check_close(dt_layer_check *l)
     free(l->expected);
     free(l->qw);
     free(l->sw);
-    free(l->w);
     free(l->wr);
+    dt_oracle_close(&l->oracle);
     free(l->packed);
 }
 
-/* Adds to y[filter] of one position what a tap sees: qx, all channels. */
-static void add_float_tap(const dt_layer_check *l, const float *qx, int tap, float *restrict y)
-{
-    const dt_psum_shape *s = &l->shape;
-    const int each = dt_psum_group_channels(s), filters = dt_psum_group_filters(s);
-
-    for (int c = 0; c < s->channels; c++) {
-        const float x = l->sx * qx[c], *f = l->wr + ((int64_t)tap * each + c % each) * s->filters + c / each * filters;
-        float *to = y + (int64_t)c / each * filters;
-        if (x == 0.0f) continue;
-        for (int k = 0; k < filters; k++) to[k] += x * f[k];
-    }
-}
-
-/* y[position][filter] of the float layer: real operands, sums in f32. A tap's weights serve all positions. */
-static void float_layer(const dt_layer_check *l, const float *qx, float *y)
-{
-    const dt_psum_shape *s = &l->shape;
-    const int positions = s->out_height * s->out_width;
-
-    memset(y, 0, (size_t)positions * (size_t)s->filters * sizeof *y);
-    for (int tap = 0; tap < s->window_height * s->window_width; tap++) {
-        for (int i = 0; i < positions; i++) {
-            const int p = i / s->out_width, q = i % s->out_width;
-            const int h = p * s->conv.stride[0] + tap / s->window_width * s->conv.dilation[0] - s->conv.pad[0];
-            const int w = q * s->conv.stride[1] + tap % s->window_width * s->conv.dilation[1] - s->conv.pad[1];
-            if (h < 0 || h >= s->height || w < 0 || w >= s->width) continue;
-            add_float_tap(l, qx + ((int64_t)h * s->width + w) * s->channels, tap, y + (int64_t)i * s->filters);
-        }
-    }
-}
-
-/* What the integers recover, beside the float layer and beside what the next layer read (out_scale * psum). y: room */
-static void sum_errors(const dt_layer_check *l, const float *out_scale, int64_t image, const int64_t *exact, float *y,
-                       image_result *r)
-{
-    const dt_psum_shape *s = &l->shape;
-    const float *psum = l->psum + image * s->out_height * s->out_width * s->filters;
-
-    float_layer(l, l->qx + image * s->height * s->width * s->channels, y);
-    for (int64_t at = 0; at < (int64_t)s->out_height * s->out_width * s->filters; at++) {
-        const int which = l->n_sw > 1 ? (int)(at % s->filters) : 0;
-        const double recovered = (double)exact[at] * (double)l->sx * (double)l->sw[which];
-        r->error_float += fabs(recovered - (double)y[at]);
-        r->error_next += fabs(recovered - (double)(out_scale[which] * psum[at]));
-    }
-}
-
-/* A thread's room for one image: psums, tap psums, sums in 64 bits, the engine's own. */
+/* A thread's room for one image. */
 typedef struct {
-    int32_t *psum, *taps; /* taps: NULL output stationary */
+    int16_t *codes;       /* for the oracle */
+    float *reals;         /* of the float layer, where the oracle's codes lie */
+    int32_t *psum, *taps; /* of the engine; taps: of a block */
     int64_t *exact;
     void *engine;
     int failed; /* no memory */
 } image_room;
 
-/* Tap psums are written far from one another, so large pages make the engine faster; without them it is as right. */
-static int32_t *taps_room(size_t bytes)
-{
-    void *room = aligned_alloc(HUGE_PAGE, dt_round_up(bytes, HUGE_PAGE));
-
-    if (room && bytes > HUGE_PAGE) (void)madvise(room, dt_round_up(bytes, HUGE_PAGE), MADV_HUGEPAGE);
-    return room;
-}
-
 static image_room room_open(const dt_layer_check *l)
 {
     const dt_psum_shape *s = &l->shape;
-    const int64_t n_out = (int64_t)s->out_height * s->out_width * s->filters;
-    const int is_ws = l->on_array.array.dataflow == DT_DATAFLOW_WS;
-    image_room r = { .psum = malloc((size_t)n_out * sizeof *r.psum),
-                     .exact = malloc((size_t)(n_out + (int64_t)s->filters) * sizeof *r.exact),
-                     .engine = aligned_alloc(DT_CACHE_LINE, dt_round_up(l->on_array.room_bytes, DT_CACHE_LINE)) };
+    const size_t n_out = (size_t)s->out_height * (size_t)s->out_width * (size_t)s->filters;
+    const size_t n_codes = (size_t)dt_oracle_n_codes(s);
+    image_room r = { .codes = room(n_codes * sizeof *r.codes),
+                     .reals = room(n_codes * sizeof *r.reals),
+                     .psum = room(n_out * sizeof *r.psum),
+                     .taps = room(dt_psum_taps_bytes(&l->on_array)),
+                     .exact = room(n_out * sizeof *r.exact),
+                     .engine = room(l->on_array.room_bytes) };
 
-    if (is_ws) r.taps = taps_room((size_t)(l->on_array.in_tiles * l->on_array.taps * n_out) * sizeof *r.taps);
-    r.failed = !r.psum || !r.exact || !r.engine || (is_ws && !r.taps);
+    r.failed = !r.codes || !r.reals || !r.psum || !r.taps || !r.exact || !r.engine;
     return r;
 }
 
 static void room_close(image_room *r)
 {
+    free(r->codes);
+    free(r->reals);
     free(r->psum);
     free(r->taps);
     free(r->exact);
     free(r->engine);
 }
 
-static void check_image(const dt_layer_check *l, const image_room *room, const float *out_scale, int64_t image,
-                        image_result *r, dt_oracle_result *judged)
-{
-    const dt_psum_shape *s = &l->shape;
-    const int64_t n_in = (int64_t)s->height * s->width * s->channels;
-    const int64_t n_out = (int64_t)s->out_height * s->out_width * s->filters;
+/* One image at work. */
+typedef struct {
+    const dt_layer_check *l;
+    const image_room *room;
+    const float *out_scale;
+    dt_oracle_case judged;
+    image_result *result;
+    dt_oracle_result *verdict;
+} image_work;
 
-    *r = (image_result){ .failed = room->failed };
-    dt_psum_stats_clear(&r->stats);
+/* y[position][filter] of a block of the float layer: real operands, sums in f32. */
+static void float_block(const image_work *work, const dt_psum_taps *b, lanes *y)
+{
+    const dt_psum_shape *s = &work->l->shape;
+    const dt_oracle *o = &work->l->oracle;
+    const int taps = s->window_height * s->window_width, each = dt_psum_group_channels(s);
+    const int filters = dt_psum_group_filters(s), group = b->first_filter / filters;
+    const int64_t number = group * group_blocks(s) + b->first_filter % filters / LANES;
+    const lanes *w = (const lanes *)(const void *)work->l->wr + number * taps * each;
+    lanes sum[POSITIONS] = { { 0.0f } };
+
+    for (int tap = 0; tap < taps; tap++) {
+        const int32_t *cell = o->cell + tap * o->cells + b->first_position;
+        const float *x[POSITIONS];
+        for (int i = 0; i < POSITIONS; i++) x[i] = work->room->reals + cell[i] + group * each;
+        for (int c = 0; c < each; c++, w++) {
+            for (int i = 0; i < POSITIONS; i++) sum[i] += x[i][c] * *w;
+        }
+    }
+    memcpy(y, sum, sizeof sum);
+}
+
+/* What the integers recover, beside the float layer and beside what the next layer read (out_scale * psum). */
+static void add_errors(const image_work *work, const dt_psum_taps *b)
+{
+    const dt_layer_check *l = work->l;
+    image_result *r = work->result;
+    lanes y[POSITIONS];
+
+    float_block(work, b, y);
+    for (int i = 0; i < b->n_positions; i++) {
+        const int64_t at = (int64_t)(b->first_position + i) * l->shape.filters + b->first_filter;
+        for (int k = 0; k < b->n_filters; k++) {
+            const int which = l->n_sw > 1 ? b->first_filter + k : 0;
+            const double recovered = (double)work->judged.exact[at + k] * (double)l->sx * (double)l->sw[which];
+            r->error_float += fabs(recovered - (double)y[i][k]);
+            r->error_next += fabs(recovered - (double)(work->out_scale[which] * work->judged.grid[at + k]));
+        }
+    }
+}
+
+static void take_block(void *user, const dt_psum_taps *b)
+{
+    const image_work *work = user;
+
+    dt_oracle_judge(&work->judged, b, work->verdict);
+    add_errors(work, b);
+}
+
+/* The codes of an image as the float layer multiplies them. */
+static void read_reals(const dt_layer_check *l, const int16_t *codes, float *reals)
+{
+    const int64_t n = dt_oracle_n_codes(&l->shape);
+
+    for (int64_t i = 0; i < n; i++) reals[i] = l->sx * (float)codes[i];
+}
+
+static void check_image(image_work *work, int64_t image)
+{
+    const dt_layer_check *l = work->l;
+    const dt_psum_shape *s = &l->shape;
+    const float *x = l->qx + image * s->height * s->width * s->channels;
+    const int64_t n_out = (int64_t)s->out_height * s->out_width * s->filters;
+    const image_room *r = work->room;
+    const dt_psum_taker taker = { take_block, work, r->taps };
+
+    *work->result = (image_result){ .failed = r->failed };
+    *work->verdict = (dt_oracle_result){ 0 };
+    dt_psum_stats_clear(&work->result->stats);
     if (r->failed) return;
-    const dt_oracle_case c = { .array = &l->on_array.array,
-                               .shape = s,
-                               .x = l->qx + image * n_in,
-                               .w = l->w,
-                               .grid = l->psum + image * n_out,
-                               .psum = room->psum,
-                               .taps = room->taps,
-                               .expected = l->expected + image * n_out,
-                               .exact = room->exact,
-                               .work = room->exact + n_out };
-    dt_psum_image(&l->on_array, l->packed, c.x, room->engine, room->psum, room->taps, &r->stats);
-    dt_oracle_check(&c, judged);
-    sum_errors(l, out_scale, image, room->exact, (float *)(void *)room->psum, r);
+    work->judged = (dt_oracle_case){ .o = &l->oracle,
+                                     .x = r->codes,
+                                     .grid = l->psum + image * n_out,
+                                     .psum = r->psum,
+                                     .expected = l->expected + image * n_out,
+                                     .exact = r->exact };
+    dt_oracle_read_codes(s, x, r->codes);
+    read_reals(l, r->codes, r->reals);
+    dt_psum_image(&l->on_array, l->packed, x, r->engine, r->psum, &taker, &work->result->stats);
 }
 
 /* In the order of the images, whatever thread they were on. */
-static dt_status add_images(dt_layer_check *l, const image_result *r, int64_t n)
+static dt_status add_images(dt_layer_check *l, const image_result *r, const dt_oracle_result *verdict, int64_t n)
 {
+    const int64_t all = dt_oracle_n_values(&l->oracle);
+
     for (int64_t i = 0; i < n; i++) {
-        DT_CHECK(!r[i].failed, DT_ERR_MEMORY, "%s: no memory for the tap psums of an image", l->name);
+        DT_CHECK(!r[i].failed, DT_ERR_MEMORY, "%s: no memory for the psums of an image", l->name);
+        DT_CHECK(verdict[i].n_checked == all, DT_ERR_NUMERIC, "%s: the array gave %lld values of an image, it has %lld",
+                 l->name, (long long)verdict[i].n_checked, (long long)all);
         dt_psum_stats_add(&l->stats, &r[i].stats);
         l->error_float += r[i].error_float;
         l->error_next += r[i].error_next;
@@ -252,12 +287,17 @@ dt_status dt_layer_check_batch(dt_layer_check *l, dt_context *ctx, const dt_node
     if (status == DT_OK) {
 #pragma omp parallel
         {
-            image_room room = room_open(l);
+            image_room own = room_open(l);
 #pragma omp for schedule(dynamic)
-            for (int64_t i = 0; i < n; i++) check_image(l, &room, out_scale, i, &image[i], &result[i]);
-            room_close(&room);
+            for (int64_t i = 0; i < n; i++) {
+                image_work work = {
+                    .l = l, .room = &own, .out_scale = out_scale, .result = &image[i], .verdict = &result[i]
+                };
+                check_image(&work, i);
+            }
+            room_close(&own);
         }
-        status = add_images(l, image, n);
+        status = add_images(l, image, result, n);
     }
     free(image);
     free(out_scale);

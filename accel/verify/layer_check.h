@@ -29,9 +29,9 @@ typedef struct {
     float *qw, *sw;    /* [K][R][S][C], [n_sw] */
     float sx;
     int n_sw;
-    int32_t *w;                     /* codes [tap][C][K] */
-    float *wr;                      /* real [tap][C][K] */
-    void *packed;                   /* for the engine */
+    dt_oracle oracle;
+    float *wr;    /* real [blocks of DT_PSUM_LANES filters of a group][tap][C][DT_PSUM_LANES]; 0 behind the filters */
+    void *packed; /* for the engine */
     dt_psum_stats stats;            /* of all batches, as the errors */
     double error_float, error_next; /* sums over psums */
 } dt_layer_check;

@@ -123,3 +123,13 @@ void dt_route_error_add(const dt_route_pair *p, double *room, dt_route_error *to
     }
     compare_capsules(p, &x, to);
 }
+
+void dt_route_error_join(dt_route_error *to, const dt_route_error *from)
+{
+    to->images += from->images;
+    to->n_values += from->n_values;
+    to->sum += from->sum;
+    to->largest = fmax(to->largest, from->largest);
+    to->largest_coupling = fmax(to->largest_coupling, from->largest_coupling);
+    to->n_classes_differ += from->n_classes_differ;
+}

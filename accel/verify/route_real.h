@@ -32,4 +32,7 @@ int64_t dt_route_error_room(const dt_route_int_sizes *z);
  * couplings of all iterations. */
 void dt_route_error_add(const dt_route_pair *pair, double *room, dt_route_error *to);
 
+/* Adds the differences of further images. */
+void dt_route_error_join(dt_route_error *to, const dt_route_error *from);
+
 #endif /* DT_ROUTE_REAL_H */

@@ -26,6 +26,7 @@
 #include "node_check.h"
 #include "report.h"
 #include "route_check.h"
+#include "score_check.h"
 #include "sum_check.h"
 
 #include <assert.h>
@@ -170,6 +171,16 @@ static dt_status look_at_route(verification *v, int i, const dt_node *node)
     return DT_OK;
 }
 
+/* Of n values; one of both expectations is NULL. */
+static int64_t count_differences(const float *found, const float *as_float, const int32_t *as_int, int64_t n)
+{
+    int64_t count = 0;
+
+#pragma omp parallel for reduction(+ : count)
+    for (int64_t i = 0; i < n; i++) count += found[i] != (as_float ? as_float[i] : (float)as_int[i]);
+    return count;
+}
+
 /* found, on the device, against expected: one tensor of the batch */
 static dt_status compare(verification *v, int layer, const char *what, const dt_tensor *found, const float *as_float,
                          const int32_t *as_int)
@@ -180,7 +191,8 @@ static dt_status compare(verification *v, int layer, const char *what, const dt_
     float *host;
 
     DT_TRY(dt_device_floats(v->model->ctx, found->data, n, &host));
-    for (int64_t i = 0; i < n; i++) {
+    int64_t left = count_differences(host, as_float, as_int, n);
+    for (int64_t i = 0; left > 0 && i < n; i++) {
         const float expected = as_float ? as_float[i] : (float)as_int[i];
         if (host[i] == expected) continue;
         const dt_mismatch m = { .what = what,
@@ -193,50 +205,22 @@ static dt_status compare(verification *v, int layer, const char *what, const dt_
                                 .found = (int64_t)host[i] };
         found_wrong(v, &m, v->check[layer].name, i / per_image, 1);
         out->mismatches++;
+        left--;
     }
     out->n_checked += n;
     free(host);
     return DT_OK;
 }
 
-static int64_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-static void compare_scores(verification *v, const score_pair *scores, const float *expected, const float *found)
-{
-    const int64_t n = dt_count(&scores->program->shape), classes = scores->program->shape.dim[1];
-
-    v->report->n_checked += n;
-    for (int64_t i = 0; i < n; i++) {
-        const dt_mismatch m = { .what = "program score, f32 bits",
-                                .channel = (int)(i % classes),
-                                .tile = -1,
-                                .tap = -1,
-                                .expected = bits_of(expected[i]),
-                                .found = bits_of(found[i]) };
-        if (m.found != m.expected) found_wrong(v, &m, scores->program->name, i / classes, 1);
-    }
-}
-
 /* Both have run. */
 static dt_status look_at_scores(verification *v, const score_pair *scores)
 {
-    const int64_t n = dt_count(&scores->program->shape);
-    float *expected, *found;
+    dt_oracle_result r;
 
-    assert(dt_count(&scores->model->shape) == n);
-    DT_TRY(dt_device_floats(v->model->ctx, scores->model->data, n, &expected));
-    const dt_status status = dt_device_floats(v->model->ctx, scores->program->data, n, &found);
-    if (status == DT_OK) {
-        compare_scores(v, scores, expected, found);
-        free(found);
-    }
-    free(expected);
-    return status;
+    DT_TRY(dt_score_check_batch(v->model->ctx, scores->model, scores->program, &r));
+    v->report->n_checked += r.n_checked;
+    if (r.n_wrong > 0) found_wrong(v, &r.first, scores->program->name, r.first.image, r.n_wrong);
+    return DT_OK;
 }
 
 /* The model's sum comes first, the program's second. */

@@ -40,9 +40,11 @@ enum {
     DT_EXP_BITS = 5, /* log2 of the entries of the table of 2^-x */
     DT_EXP_ONE = 15, /* fraction bits of an entry */
     DT_EXP_ENTRIES = 1 << DT_EXP_BITS,
-    DT_LENGTH_BITS = 24,    /* fraction bits of a length, which f32 holds */
-    DT_CAPS_SHIFT_MAX = 36, /* of a ratio that is made from a scale, so that offsets stay below 2^54 */
-    DT_CAPS_SPAN_MAX = 512  /* capsules of a softmax */
+    DT_LENGTH_BITS = 24,        /* fraction bits of a length, which f32 holds */
+    DT_CAPS_SHIFT_MAX = 36,     /* of a ratio that is made from a scale, so that offsets stay below 2^54 */
+    DT_CAPS_SPAN_MAX = 512,     /* capsules of a softmax */
+    DT_CAPS_BIAS_MAX = 1 << 17, /* steps of s; s itself has up to 2^15 */
+    DT_CAPS_KEEP_MAX = 46       /* shift of a logit that is kept, so that 16 bits of it stay below 2^62 */
 };
 
 typedef struct {
@@ -193,7 +195,8 @@ static inline DT_HD int dt_coupling_code(dt_softmax_divisor d, uint32_t e, int c
 /* ---- sums and agreements ---- */
 
 /* Returns the ratio that is nearest to scale * 2^up, for scale > 0. mul has 15 bits, and fewer where shift would pass
- * DT_CAPS_SHIFT_MAX. Of a ratio of 2^15 or more shift is 0, and the ratio too small; what is multiplied by it is then
+ * DT_CAPS_SHIFT_MAX: what is rounded off then is at most 2^-37, and so changes no product with a sum below 2^31 by more
+ * than 2^-6 of a step. Of a ratio of 2^15 or more shift is 0, and the ratio too small; what is multiplied by it is then
  * at its limit. */
 static inline DT_HD dt_ratio dt_ratio_of(float scale, int up)
 {
@@ -215,10 +218,18 @@ static inline DT_HD dt_ratio dt_ratio_of(float scale, int up)
     return ratio;
 }
 
-/* Returns the offset of a sum, with the half that rounds. A bias beyond 2^17 steps of s counts as that. */
+/* Returns 1 if a bias is within DT_CAPS_BIAS_MAX steps of s. */
+static inline DT_HD int dt_caps_bias_fits(float bias, int s_frac)
+{
+    const double steps = (double)bias * (double)(1 << s_frac);
+    return steps >= -(double)DT_CAPS_BIAS_MAX && steps <= (double)DT_CAPS_BIAS_MAX;
+}
+
+/* Returns the offset of a sum, with the half that rounds. A bias that does not fit counts as the largest that does; no
+ * program has one. */
 static inline DT_HD int64_t dt_caps_offset(float bias, int s_frac, int shift)
 {
-    const double most = 131072.0, steps = (double)bias * (double)(1 << s_frac);
+    const double most = DT_CAPS_BIAS_MAX, steps = (double)bias * (double)(1 << s_frac);
     const double within = steps < -most ? -most : steps > most ? most : steps;
 
     return (int64_t)rint(within * (double)((int64_t)1 << shift)) + (shift > 0 ? (int64_t)1 << (shift - 1) : 0);

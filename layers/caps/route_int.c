@@ -69,6 +69,18 @@ static dt_status check_shapes(const dt_node *node)
     return DT_OK;
 }
 
+/* Iteration r keeps the logits of the one before it, whose fraction bits it may change. */
+static dt_status check_keep(const char *name, const dt_route_int_params *p, int r, int agree_shift)
+{
+    if (r == 0) return DT_OK;
+    const int shift = dt_route_keep_shift(p, r, agree_shift);
+    DT_CHECK(shift >= 0 && shift <= DT_CAPS_KEEP_MAX, DT_ERR_NUMERIC,
+             "%s: iteration %d keeps logits of %d fraction bits as ones of %d, and its agreements' ratio has the shift "
+             "%d: they would be shifted by %d, allowed are 0 to %d; take formats that are closer to each other",
+             name, r, p->b_frac[r - 1], p->b_frac[r], agree_shift, shift, DT_CAPS_KEEP_MAX);
+    return DT_OK;
+}
+
 static dt_status check_formats(const dt_node *node)
 {
     const dt_route_int_params *p = node->params;
@@ -84,6 +96,7 @@ static dt_status check_formats(const dt_node *node)
         DT_CHECK(!more || (p->b_bits[r] >= 2 && p->c_bits[r] >= 1), DT_ERR_ARGUMENT,
                  "%s: route_int: b and c of iteration %d have %d and %d bits; allowed are 2 to 16 and 1 to 16",
                  node->name, r, p->b_bits[r], p->c_bits[r]);
+        if (more && p->acc_mul[0] != 0) DT_TRY(check_keep(node->name, p, r, p->agree_shift[r]));
     }
     DT_CHECK(p->iterations == 1 || span_of(node) <= DT_CAPS_SPAN_MAX, DT_ERR_UNSUPPORTED,
              "%s: route_int: a softmax of %lld capsules; allowed are up to %d", node->name, (long long)span_of(node),
@@ -91,24 +104,32 @@ static dt_status check_formats(const dt_node *node)
     return DT_OK;
 }
 
-dt_route_int_limit dt_route_int_excess(const dt_route_int_params *p, int64_t u)
+/* Returns the limit if most reaches it. */
+static dt_route_int_limit limit_of(const char *of, int64_t most, int64_t below)
+{
+    return (dt_route_int_limit){ most >= below ? of : NULL, most, below };
+}
+
+/* Of the couplings and agreements that iteration r leaves for the next. A value that is past its limit is found before
+ * another is made of it, so that none is past 64 bits. */
+static dt_route_int_limit excess_of(const dt_route_int_params *p, int64_t u, int r)
 {
     const int64_t exact = (int64_t)1 << 24, word = (int64_t)1 << 31;
-    const dt_route_int_limit first[] = { { "a vote", u, exact }, { "the first sum of votes", u * p->inputs, word } };
+    const int64_t c = ((int64_t)1 << p->c_bits[r]) - 1, v = (int64_t)1 << (p->v_bits[r] - 1);
 
-    for (int k = 0; k < 2; k++) {
-        if (first[k].most >= first[k].below) return first[k];
-    }
-    for (int r = 0; r < p->iterations - 1; r++) {
-        const int64_t c = ((int64_t)1 << p->c_bits[r]) - 1, v = (int64_t)1 << (p->v_bits[r] - 1);
-        const dt_route_int_limit of[] = { { "a coupling times a vote", c * u, exact },
-                                          { "a sum of couplings times votes", c * u * p->inputs, word },
-                                          { "an agreement", p->dim * u * v, exact } };
-        for (int k = 0; k < 3; k++) {
-            if (of[k].most >= of[k].below) return of[k];
-        }
-    }
-    return (dt_route_int_limit){ NULL, 0, 0 };
+    dt_route_int_limit l = limit_of("a coupling times a vote", c * u, exact);
+    if (!l.of) l = limit_of("a sum of couplings times votes", c * u * p->inputs, word);
+    if (!l.of) l = limit_of("an agreement", p->dim * u * v, exact);
+    return l;
+}
+
+dt_route_int_limit dt_route_int_excess(const dt_route_int_params *p, int64_t u)
+{
+    dt_route_int_limit l = limit_of("a vote", u, (int64_t)1 << 24);
+
+    if (!l.of) l = limit_of("the first sum of votes", u * p->inputs, (int64_t)1 << 31);
+    for (int r = 0; r < p->iterations - 1 && !l.of; r++) l = excess_of(p, u, r);
+    return l;
 }
 
 static dt_status check_bounds(const dt_node *node)
@@ -120,10 +141,11 @@ static dt_status check_bounds(const dt_node *node)
              "%s: route_int: %s may reach %lld, and must stay below %lld; quantize the votes, or take fewer bits",
              node->name, l.of, (long long)l.most, (long long)l.below);
     for (int r = 0; r < p->iterations; r++) {
-        const int64_t s = (int64_t)1 << (p->s_bits[r] - 1);
-        DT_CHECK(p->dim * s * s < (int64_t)1 << 36, DT_ERR_UNSUPPORTED,
-                 "%s: route_int: %d squares of codes of %d bits; their sum must stay below 2^36; take fewer bits",
-                 node->name, p->dim, p->s_bits[r]);
+        const int64_t s = (int64_t)1 << (p->s_bits[r] - 1), squares = p->dim * s * s, below = (int64_t)1 << 36;
+        DT_CHECK(squares < below, DT_ERR_UNSUPPORTED,
+                 "%s: route_int: %d squares of codes of %d bits may sum to %lld, and must stay below %lld; take fewer "
+                 "bits",
+                 node->name, p->dim, p->s_bits[r], (long long)squares, (long long)below);
     }
     return DT_OK;
 }
@@ -217,6 +239,7 @@ dt_status dt_route_int_settle(const char *name, dt_route_int_params *p, float sc
         p->acc_shift[r] = x.acc.shift;
         if (r == from.iterations - 1) break;
         DT_TRY(check_ratio(name, "agreements", x.agree));
+        DT_TRY(check_keep(name, p, r, x.agree.shift));
         p->agree_mul[r] = x.agree.mul;
         p->agree_shift[r] = x.agree.shift;
     }

@@ -23,6 +23,13 @@ typedef struct {
     int64_t keep;
 } dt_route_ratios;
 
+/* Returns the shift by which iteration r > 0 keeps the logits before it, if its agreements have that shift. Logits are
+ * kept for 0 to DT_CAPS_KEEP_MAX; dt_route_int_settle and infer refuse another. */
+static inline DT_HD int dt_route_keep_shift(const dt_route_int_params *p, int r, int agree_shift)
+{
+    return agree_shift + p->b_frac[r] - p->b_frac[r - 1];
+}
+
 /* Returns the ratios of iteration r: those of p, or what follows from the votes' scale, in f32 and integers alone.
  * span: capsules of a softmax. */
 static inline DT_HD dt_route_ratios dt_route_ratios_of(const dt_route_int_params *p, int r, float scale, int64_t span)
@@ -41,8 +48,8 @@ static inline DT_HD dt_route_ratios dt_route_ratios_of(const dt_route_int_params
         x.agree.shift = p->agree_shift[r];
     }
     x.exp = dt_exp_ratio(p->b_frac[r]);
-    const int up = r > 0 ? x.agree.shift + p->b_frac[r] - p->b_frac[r - 1] : -1; /* b is 0 before the first */
-    x.keep = up >= 0 && up < 47 ? (int64_t)1 << up : 0;
+    const int up = r > 0 ? dt_route_keep_shift(p, r, x.agree.shift) : -1; /* b is 0 before the first */
+    x.keep = up >= 0 && up <= DT_CAPS_KEEP_MAX ? (int64_t)1 << up : 0;
     return x;
 }
 
@@ -85,7 +92,7 @@ typedef struct {
 dt_route_int_limit dt_route_int_excess(const dt_route_int_params *p, int64_t u);
 
 /* Fills in the ratios that follow from the votes' scale, as a program has them. DT_ERR_NUMERIC: one is 0, or too
- * large. name is for the message. */
+ * large, or logits are not kept. name is for the message. */
 DT_MUST_CHECK dt_status dt_route_int_settle(const char *name, dt_route_int_params *p, float scale, int64_t span);
 
 /* Returns the sizes and pointers of a node that infer has accepted. */

@@ -25,6 +25,7 @@ static const dt_conv_kernel *const kernels[] = {
     &dt_conv_amx,      /* one group, where the CPU has tiles */
     &dt_conv_winograd, /* 3x3 */
     &dt_conv_small,    /* dw of the smallest maps */
+    &dt_conv_pairs,    /* y of codes of few bits, by AVX2 */
 #ifdef DETENT_HAVE_ONEDNN
     &dt_conv_onednn, /* everything but what f32 does not hold, and what conv_depthwise.c is faster at */
 #endif
@@ -33,7 +34,7 @@ static const dt_conv_kernel *const kernels[] = {
     &dt_conv_plain,     /* everything */
 };
 
-enum { MOST_KERNELS = 7 };
+enum { MOST_KERNELS = 8 };
 
 /* node->state */
 typedef struct {

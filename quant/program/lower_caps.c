@@ -39,6 +39,21 @@ static dt_status find_votes(const dt_lowering *w, const dt_graph_node *n, int *v
     return DT_OK;
 }
 
+/* What is clipped before a sum is rounded would be another sum. */
+static dt_status check_biases(const char *name, const dt_route_int_params *p, const float *bias, int64_t channels)
+{
+    for (int64_t i = 0; i < p->iterations * channels; i++) {
+        const int s_frac = p->s_frac[i / channels];
+        const float value = bias[i % channels];
+        DT_CHECK(dt_caps_bias_fits(value, s_frac), DT_ERR_NUMERIC,
+                 "%s: bias %lld is %g, which is %g steps of s in iteration %d; sums have room for %d: take fewer "
+                 "fraction bits of s, or train the network further",
+                 name, (long long)(i % channels), (double)value, (double)value * (double)(1 << s_frac),
+                 (int)(i / channels), DT_CAPS_BIAS_MAX);
+    }
+    return DT_OK;
+}
+
 dt_status dt_lower_route(dt_lowering *w, const dt_graph_node *n)
 {
     const char *name = dt_lowering_name(w, n);
@@ -52,6 +67,11 @@ dt_status dt_lower_route(dt_lowering *w, const dt_graph_node *n)
     const int64_t span = p.joint && u->ndim == 4 ? types * u->dim[1] * u->dim[2] : types;
     if (p.acc_mul[0] == 0) DT_TRY(dt_route_int_settle(name, &p, scale, span)); /* else the graph has ratios */
     DT_TRY(dt_lowering_param(w, n, 1, &bias));
+    const dt_status fits = check_biases(name, &p, bias, dt_channels(u));
+    if (fits != DT_OK) {
+        free(bias);
+        return dt_forward(fits, __FILE__, __LINE__);
+    }
     DT_TRY(dt_program_add_route(w->program->graph, name, &p, bias, votes, &capsules));
     dt_lowering_hold(w, n, DT_HOLDS_CODES, NULL)->value = capsules;
     return DT_OK;

@@ -52,6 +52,10 @@ static dt_status check_offsets(const dt_checked_node *v)
     const int64_t *offset = v->g->value[value]->data;
     for (int64_t i = 0; i < p->iterations * channels; i++) {
         const int r = (int)(i / channels);
+        DT_CHECK(dt_caps_bias_fits(bias[i % channels], p->s_frac[r]), DT_ERR_FORMAT,
+                 "%s (%s): bias[%lld] is %g; of %d fraction bits sums have room for %g", v->name, v->kind,
+                 (long long)(i % channels), (double)bias[i % channels], p->s_frac[r],
+                 (double)DT_CAPS_BIAS_MAX / (double)(1 << p->s_frac[r]));
         DT_TRY(
             dt_check_equals(v, "offset", offset[i], dt_caps_offset(bias[i % channels], p->s_frac[r], p->acc_shift[r])));
     }

@@ -151,13 +151,17 @@ static void expect_psum_c(const char *layer, const array_layer *want)
     cr_assert(dt_psum_layer_init(&on_array, "layer", &want->array, &want->shape) == DT_OK, "%s", dt_last_error());
     void *packed = aligned_alloc(64, dt_round_up(on_array.packed_bytes, 64) + 64);
     void *work = aligned_alloc(64, dt_round_up(on_array.room_bytes, 64) + 64);
-    cr_assert(packed && work);
+    void *block = aligned_alloc(64, dt_round_up(dt_psum_taps_bytes(&on_array), 64));
+    dt_psum_stored stored = { &on_array, fast.tap };
+    const dt_psum_taker taker = { dt_psum_store, &stored, block };
+    cr_assert(packed && work && block);
     dt_psum_pack(&on_array, want->w, packed);
-    dt_psum_image(&on_array, packed, want->x, work, fast.psum, want->n_tap_psums > 0 ? fast.tap : NULL, &fast.stats);
+    dt_psum_image(&on_array, packed, want->x, work, fast.psum, &taker, &fast.stats);
     snprintf(name, sizeof name, "psum.c: %s", layer);
     expect_same(name, &fast, want);
     free(packed);
     free(work);
+    free(block);
     array_layer_close(&fast);
 }
 

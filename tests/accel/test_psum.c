@@ -4,8 +4,7 @@
  */
 #include "../support/draws.h"
 #include "../support/op_case.h"
-
-#include "../../accel/verify/oracle.h"
+#include "../support/oracle_run.h"
 
 #include <criterion/criterion.h>
 #include <stdint.h>
@@ -191,12 +190,15 @@ static void check_engine(const layer *l, const dt_psum_layer *on_array, const ch
     int32_t *taps = malloc((size_t)n_outputs(l) * (size_t)n_taps(l) * sizeof *taps);
     void *packed = aligned_alloc(64, dt_round_up(on_array->packed_bytes, 64));
     void *room = aligned_alloc(64, dt_round_up(on_array->room_bytes, 64));
+    void *block = aligned_alloc(64, dt_round_up(dt_psum_taps_bytes(on_array), 64));
+    dt_psum_stored stored = { on_array, taps };
+    const dt_psum_taker taker = { dt_psum_store, &stored, block };
     dt_psum_stats stats;
 
     dt_psum_stats_clear(&stats);
     memset(room, 0x55, on_array->room_bytes);
     dt_psum_pack(on_array, l->w, packed);
-    dt_psum_image(on_array, packed, l->x, room, psum, with_taps ? taps : NULL, &stats);
+    dt_psum_image(on_array, packed, l->x, room, psum, with_taps ? &taker : NULL, &stats);
     same_integers(l, who, l->psum, psum, n_outputs(l));
     if (with_taps) same_integers(l, "tap psum", l->taps, taps, n_outputs(l) * n_taps(l));
     same_stats(l, who, &stats);
@@ -204,34 +206,25 @@ static void check_engine(const layer *l, const dt_psum_layer *on_array, const ch
     free(taps);
     free(packed);
     free(room);
+    free(block);
 }
 
 /* accel/verify/oracle.c, which judges whole networks, agrees too. */
 static void check_verdict(const layer *l)
 {
-    const dt_psum_shape *s = &l->shape;
-    const int per_filter = s->window_height * s->window_width * (s->channels / s->conv.groups), n = n_outputs(l);
-    int32_t *w = malloc((size_t)(per_filter * s->filters) * sizeof *w),
-            *expected = malloc((size_t)n * sizeof *expected);
-    int64_t *exact = malloc((size_t)n * sizeof *exact), *work = malloc((size_t)(3 * s->filters) * sizeof *work);
-    const int is_ws = l->array.dataflow == DT_DATAFLOW_WS;
-    const dt_oracle_case c = {
-        &l->array, s, l->x, w, l->exact, l->psum, is_ws ? l->taps : NULL, expected, exact, work
-    };
-    dt_oracle_result r;
+    const int n = n_outputs(l), is_ws = l->array.dataflow == DT_DATAFLOW_WS;
+    int32_t *expected = malloc((size_t)n * sizeof *expected);
+    int64_t *exact = malloc((size_t)n * sizeof *exact);
+    const oracle_run run = { &l->array, &l->shape, l->x, l->w, l->exact, l->psum, is_ws ? l->taps : NULL,
+                             expected,  exact };
+    const dt_oracle_result r = oracle_run_judge(&run);
 
-    for (int i = 0; i < per_filter * s->filters; i++) {
-        w[i % per_filter * s->filters + i / per_filter] = (int32_t)l->w[i];
-    }
-    dt_oracle_check(&c, &r);
     cr_assert(r.n_wrong == 0, "%s: verdict: %s at %d,%d,%d is %lld, expected %lld", text_of(l), r.first.what,
               r.first.row, r.first.col, r.first.channel, (long long)r.first.found, (long long)r.first.expected);
     cr_assert(r.n_checked == 2 * n + (is_ws ? n * n_taps(l) : 0), "%s: %lld checked", text_of(l),
               (long long)r.n_checked);
-    free(w);
     free(expected);
     free(exact);
-    free(work);
 }
 
 static int below(int n)
@@ -277,6 +270,7 @@ static void check_layer(layer *l)
     if (on_array.vnni) {
         on_array.vnni = 0;
         check_engine(l, &on_array, "psum, plain C", 0);
+        if (l->array.dataflow == DT_DATAFLOW_WS) check_engine(l, &on_array, "psum, plain C, with taps", 1);
     }
     check_verdict(l);
     free(x);

@@ -3,8 +3,8 @@
  * counted and located; a network on a narrow array loses what it must lose.
  */
 #include "../../core/names.h"
-#include "../../accel/verify/oracle.h"
 #include "../../accel/array/tiling.h"
+#include "../support/oracle_run.h"
 #include "../support/tiny_run.h"
 
 static const char *const backends[] = { "cpu", "cuda" };
@@ -203,15 +203,15 @@ Test(verify, a_score_that_differs_is_located)
 }
 /* ---- the oracle itself ---- */
 
-/* 2x2 positions, 3 channels in two tiles of 2, 2 filters, 1x1: small enough to see. x = 1..12, w[c][k] = 1 + c + k. */
+/* 2x2 positions, 3 channels in two tiles of 2, 2 filters, 1x1: small enough to see. x = 1..12, w[k][c] = 1 + c + k. */
 enum { POSITIONS = 4, CHANNELS = 3, FILTERS = 2, TILES = 2 };
 typedef struct {
     dt_array array;
     dt_psum_shape shape;
-    float x[POSITIONS * CHANNELS], grid[POSITIONS * FILTERS];
-    int32_t w[CHANNELS * FILTERS], psum[POSITIONS * FILTERS], taps[TILES * POSITIONS * FILTERS];
+    float x[POSITIONS * CHANNELS], w[FILTERS * CHANNELS], grid[POSITIONS * FILTERS];
+    int32_t psum[POSITIONS * FILTERS], taps[TILES * POSITIONS * FILTERS];
     int32_t expected[POSITIONS * FILTERS];
-    int64_t exact[POSITIONS * FILTERS], work[3 * FILTERS];
+    int64_t exact[POSITIONS * FILTERS];
 } small_case;
 
 static void small_fill(small_case *s)
@@ -228,7 +228,7 @@ static void small_fill(small_case *s)
                                   .out_width = 2 } };
     for (int i = 0; i < POSITIONS * CHANNELS; i++) s->x[i] = (float)(i + 1);
     for (int c = 0; c < CHANNELS; c++) {
-        for (int k = 0; k < FILTERS; k++) s->w[c * FILTERS + k] = 1 + c + k;
+        for (int k = 0; k < FILTERS; k++) s->w[k * CHANNELS + c] = (float)(1 + c + k);
     }
     for (int p = 0; p < POSITIONS; p++) {
         for (int k = 0; k < FILTERS; k++) {
@@ -243,11 +243,8 @@ static void small_fill(small_case *s)
 
 static dt_oracle_result small_check(small_case *s)
 {
-    const dt_oracle_case c = { &s->array, &s->shape, s->x,        s->w,     s->grid,
-                               s->psum,   s->taps,   s->expected, s->exact, s->work };
-    dt_oracle_result r;
-    dt_oracle_check(&c, &r);
-    return r;
+    return oracle_run_judge(
+        &(oracle_run){ &s->array, &s->shape, s->x, s->w, s->grid, s->psum, s->taps, s->expected, s->exact });
 }
 
 Test(oracle, locates_what_is_wrong)
@@ -282,7 +279,7 @@ Test(oracle, clips_in_the_order_of_the_array)
     small_fill(&s);
     s.array.psum_bits = 8;
     s.array.overflow = DT_OVERFLOW_SATURATE;
-    for (int i = 0; i < CHANNELS * FILTERS; i++) s.w[i] = 1;
+    for (int i = 0; i < CHANNELS * FILTERS; i++) s.w[i] = 1.0f;
     s.x[0] = 100.0f, s.x[1] = 100.0f, s.x[2] = -100.0f;
     small_check(&s);
     cr_assert(s.expected[0] == 27 && s.exact[0] == 100, "%d", s.expected[0]); /* 127 - 100 */

@@ -136,6 +136,24 @@ Test(capsules, ratio_is_near_the_scale)
     cr_assert(tiny.mul == 0 && tiny.shift == DT_CAPS_SHIFT_MAX);
 }
 
+/* Of fewer bits where the shift is the largest: rounded twice, and never to 0. */
+Test(capsules, small_ratio_is_near_the_scale)
+{
+    for (int k = 0; k < 2000; k++) {
+        const float scale = ldexpf(1.0f + (float)below(4, (uint64_t)k, 1 << 23) / 8388608.0f, -36 + k % 16);
+        const dt_ratio r = dt_ratio_of(scale, 0);
+        const double got = ldexp(r.mul, -r.shift), error = fabs(got - (double)scale);
+        cr_assert(r.mul > 0 && error <= 0x1p-37 + (double)scale / 32768.0, "%g: %g", (double)scale, got);
+    }
+}
+
+Test(capsules, bias_that_fits)
+{
+    cr_assert(dt_caps_bias_fits(512.0f, 8) && dt_caps_bias_fits(-512.0f, 8));
+    cr_assert(!dt_caps_bias_fits(512.1f, 8) && !dt_caps_bias_fits(-512.1f, 8) && !dt_caps_bias_fits(NAN, 8));
+    cr_assert(dt_caps_offset(512.0f, 8, DT_CAPS_SHIFT_MAX) == ((int64_t)1 << 53) + ((int64_t)1 << 35));
+}
+
 Test(capsules, offset_has_the_half)
 {
     cr_assert(dt_caps_offset(0.0f, 8, 0) == 0);

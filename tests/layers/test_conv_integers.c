@@ -3,8 +3,7 @@
  * not hold them; which nodes the kernel takes.
  */
 #include "../support/conv_lists.h"
-#include "../support/op_case.h"
-#include "../support/op_rig.h"
+#include "../support/conv_sums.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -14,15 +13,7 @@ static const dt_conv_params same = DT_CONV_SQUARE(1, 1), none = DT_CONV_SQUARE(1
 static const dt_conv_params along = { { 4, 1 }, { 2, 0, 1, 0 }, { 1, 1 }, 1 };
 static const dt_conv_params by_3 = { { 1, 2 }, { 0, 3, 1, 2 }, { 2, 1 }, 3 };
 
-typedef struct {
-    const char *why;
-    const dt_conv_params *params;
-    int64_t x[4], w[4]; /* N,H,W,C; K,R,S,C of a group */
-    float x_size, w_size;
-    dt_dtype type; /* of x; w is I8 where it is narrow */
-} integers_case;
-
-static const integers_case rows[] = {
+static const conv_sums_case rows[] = {
     { "psums past 2^24, as in an ECG's network", &along, { 2, 33, 5, 128 }, { 7, 5, 1, 128 }, 255, 127, DT_F32 },
     { "unsigned bytes", &same, { 1, 7, 6, 19 }, { 33, 3, 3, 19 }, 127, 127, DT_U8 },
     { "signed bytes", &half, { 3, 7, 7, 16 }, { 4, 3, 3, 16 }, 127, 127, DT_I8 },
@@ -33,92 +24,19 @@ static const integers_case rows[] = {
     { "rows of 1, 2 and 3 positions more than a block", &none, { 1, 1, 7, 3 }, { 2, 1, 1, 3 }, 255, 7, DT_F32 },
 };
 
-static op_case case_of(const integers_case *row)
-{
-    op_case c = { .why = row->why, .op = DT_OP_CONV2D, .params = row->params, .n_in = 2 };
-
-    for (int k = 0; k < 2; k++) {
-        const int64_t *dim = k == 0 ? row->x : row->w;
-        c.in[k] = (op_input){ .shape = { 4, { dim[0], dim[1], dim[2], dim[3] } },
-                              .fill = k == 0 && row->type == DT_U8 ? FILL_COUNT : FILL_INTEGER,
-                              .size = k == 0 ? row->x_size : row->w_size,
-                              .scale = 0.5f };
-    }
-    return c;
-}
-
-/* The definition. */
-static int64_t sum_at(const integers_case *row, const float *x, const float *w, const int64_t *y, int64_t i)
-{
-    const dt_conv_params *p = row->params;
-    const int64_t K = row->w[0], k = i % K, q = i / K % y[2], o = i / K / y[2] % y[1], n = i / K / y[2] / y[1];
-    const int64_t each = row->w[3], first = k / (K / p->groups) * each;
-    int64_t sum = 0;
-
-    for (int64_t r = 0; r < row->w[1]; r++) {
-        for (int64_t s = 0; s < row->w[2]; s++) {
-            const int64_t h = o * p->stride[0] + r * p->dilation[0] - p->pad[0];
-            const int64_t v = q * p->stride[1] + s * p->dilation[1] - p->pad[1];
-            if (h < 0 || h >= row->x[1] || v < 0 || v >= row->x[2]) continue;
-            for (int64_t c = 0; c < each; c++) {
-                sum += (int64_t)x[((n * row->x[1] + h) * row->x[2] + v) * row->x[3] + first + c] *
-                       (int64_t)w[((k * row->w[1] + r) * row->w[2] + s) * each + c];
-            }
-        }
-    }
-    return sum;
-}
-
-/* Stores values of a tensor as bytes where its type is narrow. */
-static void narrow(op_rig *rig, int k, dt_dtype type, const float *values)
-{
-    const int64_t n = dt_count(&rig->in[k].shape);
-    uint8_t *bytes = malloc((size_t)n);
-
-    cr_assert_not_null(bytes);
-    rig->in[k].type = type;
-    for (int64_t i = 0; i < n; i++) bytes[i] = (uint8_t)(int)values[i];
-    op_rig_write(rig, rig->in[k].data, bytes, (size_t)n);
-    free(bytes);
-}
-
-static void check(const integers_case *row, int threads)
-{
-    const op_case c = case_of(row);
-    op_rig rig;
-
-    cr_assert(op_rig_open_with(&rig, "cpu", threads, &c, &conv_by_integers));
-    cr_assert(strcmp(dt_conv_chosen(&rig.node, DT_CONV_Y), "integers") == 0, "%s: y by %s", row->why,
-              dt_conv_chosen(&rig.node, DT_CONV_Y));
-    float *x = op_rig_read(&rig, rig.in[0].data, dt_count(&rig.in[0].shape));
-    float *w = op_rig_read(&rig, rig.in[1].data, dt_count(&rig.in[1].shape));
-    if (row->type != DT_F32) narrow(&rig, 0, row->type, x);
-    if (row->type != DT_F32) narrow(&rig, 1, DT_I8, w);
-    op_rig_forward(&rig);
-    float *y = op_rig_read(&rig, rig.out.data, dt_count(&rig.out.shape));
-    for (int64_t i = 0; i < dt_count(&rig.out.shape); i++) {
-        const int64_t want = sum_at(row, x, w, rig.out.shape.dim, i);
-        cr_assert(y[i] == (float)want, "%s, %d threads: psum %lld is %.9g, expected %lld", row->why, threads,
-                  (long long)i, (double)y[i], (long long)want);
-    }
-    op_rig_close(&rig);
-    free(x);
-    free(w);
-    free(y);
-}
-
 Test(conv_integers, psums_are_those_of_64_bits)
 {
     for (int i = 0; i < DT_LENGTH(rows); i++) {
-        for (int threads = 1; threads <= 3; threads++) check(&rows[i], threads);
+        for (int threads = 1; threads <= 3; threads++)
+            conv_sums_check(&rows[i], &conv_by_integers, "integers", threads);
     }
 }
 
 /* The whole range of the psum, which the fill above does not reach: all codes are the largest. */
 Test(conv_integers, largest_psums_do_not_wrap)
 {
-    const integers_case row = { "largest", &none, { 1, 1, 5, 520 }, { 3, 1, 1, 520 }, 32000, 128, DT_F32 };
-    const op_case c = case_of(&row);
+    const conv_sums_case row = { "largest", &none, { 1, 1, 5, 520 }, { 3, 1, 1, 520 }, 32000, 128, DT_F32 };
+    const op_case c = conv_sums_op(&row);
     op_rig rig;
     float x[5 * 520], w[3 * 520];
 
@@ -150,11 +68,11 @@ Test(conv_integers, other_nodes_are_refused)
                     { "reals", 2, 0, 0, "no codes" } };
 
     for (int i = 0; i < DT_LENGTH(refused); i++) {
-        const integers_case row = {
+        const conv_sums_case row = {
             refused[i].why,    &none, { 1, 1, 2, refused[i].terms }, { 2, 1, 1, refused[i].terms }, refused[i].x_size,
             refused[i].w_size, DT_F32
         };
-        op_case c = case_of(&row);
+        op_case c = conv_sums_op(&row);
         op_rig rig;
         if (refused[i].x_size == 0.0f) c.in[0].scale = c.in[1].scale = 0.0f;
         cr_assert(op_rig_open_with(&rig, "cpu", 1, &c, &conv_by_integers));

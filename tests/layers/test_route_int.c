@@ -195,6 +195,16 @@ static const op_case cases[] = {
       .params =
           PARAMS(128, 32, 3, FORMATS(ALL(16), ALL(11), ALL(5), ALL(4), ALL(8), ALL(3), ALL(9), ALL(9)), .gives_s = 1),
       .in = { { OP_SHAPE(64, 128, 64), CODES(30000, 0.000488281f) }, { OP_SHAPE(2, 32) } } },
+    { ROUTE, .why = "one vote near 2^24",
+      .params = PARAMS(1, 4, 1, FORMATS(ALL(16), ALL(6), ALL(16), ALL(15), ALL(8), ALL(3), ALL(9), ALL(9)), .whole = 1),
+      .in = { { OP_SHAPE(2, 3, 3, 12), CODES(16777215, 0.00001f) }, { OP_SHAPE(12) } } },
+    { ROUTE, .why = "first sums near 2^31, of which a block is one input",
+      .params = PARAMS(127, 2, 1, FORMATS(ALL(16), ALL(6), ALL(16), ALL(15), ALL(8), ALL(3), ALL(9), ALL(9))),
+      .in = { { OP_SHAPE(1, 127, 4), CODES(16777215, 0.0000003f) }, { OP_SHAPE(2, 2) } } },
+    { ROUTE, .why = "couplings times votes near 2^24, their sums near 2^31",
+      .params =
+          PARAMS(127, 2, 3, FORMATS(ALL(16), ALL(8), ALL(8), ALL(7), ALL(8), ALL(3), ALL(9), ALL(9)), .gives_s = 1),
+      .in = { { OP_SHAPE(1, 127, 4), CODES(32832, 0.0001f) }, { OP_SHAPE(2, 2) } } },
     { ROUTE, .why = "formats of each iteration",
       .params = PARAMS(9, 4, 3,
                        FORMATS(EACH(8, 12, 16), EACH(5, 8, 12), EACH(6, 8, 16), EACH(5, 8, 15), EACH(6, 8), EACH(2, 6),
@@ -369,6 +379,88 @@ Test(route_int, nothing_flows_through_limits)
         free(du);
         op_rig_close(&rig);
     }
+}
+
+/* ---- bounds ---- */
+
+/* The largest that is accepted, and the next: u is the votes' bound. */
+static const struct {
+    const dt_route_int_params *p;
+    int64_t u;      /* which is accepted; u + 1 is not */
+    const char *of; /* what u + 1 makes too large */
+    int64_t most, below;
+} bounds[] = {
+    { PARAMS(1, 8, 1, WIDE_V), (1 << 24) - 1, "a vote", 1 << 24, 1 << 24 },
+    { PARAMS(1 << 15, 8, 1, WIDE_V), 65535, "the first sum of votes", 1LL << 31, 1LL << 31 },
+    { PARAMS(1, 1, 2, EIGHT), 32832, "a coupling times a vote", 32833LL * 511, 1 << 24 },
+    { PARAMS(1152, 16, 3, EIGHT), 3648, "a sum of couplings times votes", 3649LL * 511 * 1152, 1LL << 31 },
+    { PARAMS(7, 32, 3, EIGHT), 4095, "an agreement", 1 << 24, 1 << 24 },
+    /* c of the second iteration alone is too wide */
+    { PARAMS(2, 1, 3, FORMATS(ALL(16), ALL(11), ALL(8), ALL(7), ALL(8), ALL(3), EACH(4, 16), ALL(9))), 256,
+      "a coupling times a vote", 257LL * 65535, 1 << 24 },
+    /* what would not fit 64 bits is found before it is computed */
+    { PARAMS(1 << 24, 1 << 20, 3, FORMATS(ALL(16), ALL(11), ALL(16), ALL(15), ALL(8), ALL(3), ALL(16), ALL(16))), 1,
+      "a sum of couplings times votes", 0, 1LL << 31 },
+};
+
+Test(route_int, largest_sums_that_are_accepted)
+{
+    for (size_t i = 0; i + 1 < sizeof bounds / sizeof bounds[0]; i++) {
+        const dt_route_int_limit ok = dt_route_int_excess(bounds[i].p, bounds[i].u);
+        const dt_route_int_limit past = dt_route_int_excess(bounds[i].p, bounds[i].u + 1);
+        cr_assert(!ok.of, "%d: %s reaches %lld", (int)i, ok.of, (long long)ok.most);
+        cr_assert(past.of && strcmp(past.of, bounds[i].of) == 0, "%d: %s, expected %s", (int)i, past.of, bounds[i].of);
+        cr_assert(past.most == bounds[i].most && past.below == bounds[i].below, "%d: %lld of %lld", (int)i,
+                  (long long)past.most, (long long)past.below);
+    }
+    const size_t last = sizeof bounds / sizeof bounds[0] - 1;
+    cr_assert(dt_route_int_excess(bounds[last].p, (int64_t)1 << 23).of != NULL);
+    cr_assert(strcmp(dt_route_int_excess(bounds[last].p, 127).of, bounds[last].of) == 0);
+}
+
+/* 63 squares of 2^30 stay below 2^36. */
+static const op_case many_squares = { ROUTE, .why = "64 squares", .params = PARAMS(1, 64, 1, WIDE_V),
+                                      .in = { { OP_SHAPE(1, 1, 64), CODES(10, 0.02f) }, { OP_SHAPE(1, 64) } } };
+static const op_case most_squares = { ROUTE, .why = "63 squares, s at its limits", .params = PARAMS(1, 63, 1, WIDE_V),
+                                      .in = { { OP_SHAPE(1, 1, 63), CODES(120, 2.0f) }, { OP_SHAPE(1, 63) } } };
+
+Test(route_int, most_squares_that_are_accepted)
+{
+    op_case_run(&most_squares);
+    op_case_refused(&many_squares, DT_ERR_UNSUPPORTED, "may sum to 68719476736, and must stay below 68719476736");
+}
+
+/* Logits of 16 fraction bits, then of -8: a shift of the agreements below 24 would lose those of before. */
+static const op_case far_formats = {
+    ROUTE, .why = "logits that are not kept",
+    .params =
+        PARAMS(7, 5, 3, FORMATS(ALL(16), ALL(11), ALL(8), ALL(7), ALL(8), EACH(16, -8), ALL(9), ALL(9)),
+               .acc_mul = ALL(1 << 14), .acc_shift = ALL(20), .agree_mul = ALL(1 << 14), .agree_shift = EACH(20, 23)),
+    .in = { { OP_SHAPE(2, 7, 15), CODES(100, 0.02f) }, { OP_SHAPE(3, 5) } }
+};
+
+/* Nothing that is kept becomes 0 in silence. */
+Test(route_int, logits_that_are_not_kept_are_refused)
+{
+    op_case row = far_formats;
+    dt_route_int_params p = *(const dt_route_int_params *)far_formats.params;
+
+    op_case_refused(&row, DT_ERR_NUMERIC, "they would be shifted by -1, allowed are 0 to 46");
+    row.params = &p;
+    p.agree_shift[1] = 24;
+    cr_assert(dt_route_ratios_of(&p, 1, 1.0f, 3).keep == 1);
+    p.b_frac[0] = -8;
+    p.b_frac[1] = 16;
+    p.agree_shift[1] = 23;
+    op_case_refused(&row, DT_ERR_NUMERIC, "they would be shifted by 47, allowed are 0 to 46");
+    p.agree_shift[1] = 22;
+    cr_assert(dt_route_ratios_of(&p, 1, 1.0f, 3).keep == (int64_t)1 << 46);
+
+    memset(p.acc_mul, 0, sizeof p.acc_mul);
+    p.b_frac[0] = 3;
+    p.b_frac[1] = -8; /* of a scale of 1/4 the agreements' ratio has the shift 30 */
+    cr_assert(dt_route_int_settle("near", &p, 0.25f, 3) == DT_OK, "%s", dt_last_error());
+    cr_assert(dt_route_int_settle("far", &p, 8192.0f, 3) == DT_ERR_NUMERIC);
 }
 
 static const op_case span_of_refuses = { ROUTE, .why = "a wide softmax", .params = PARAMS(1, 1, 2, EIGHT),

@@ -231,8 +231,23 @@ Test(program_caps, damage_is_refused)
     offset[7]++;
     refused(p, "digit (route_int): offset is");
     offset[7]--;
+    bias[3] = 65.0f; /* of 11 fraction bits: more than 2^17 steps of s */
+    refused(p, "skip (route_int): bias[3] is 65; of 11 fraction bits sums have room for 64");
     bias[3] = NAN;
     refused(p, "skip (route_int): bias[3] is nan");
+    lowered_close(&r);
+}
+
+/* A bias that a sum would clip before it rounds is named, and no program is made. */
+Test(program_caps, bias_past_the_sums_is_refused)
+{
+    lowered r = caps_lowered("cpu", 8, 1);
+    dt_program *p = NULL;
+
+    lowered_write(&r, "skip", "bias", -65.0f);
+    cr_assert(dt_program_lower(r.model, r.data, &p) == DT_ERR_NUMERIC && !p);
+    cr_assert(strstr(dt_last_error(), "skip: bias 0 is -65, which is -133120 steps of s in iteration 0") != NULL, "%s",
+              dt_last_error());
     lowered_close(&r);
 }
 

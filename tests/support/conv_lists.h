@@ -9,15 +9,22 @@
 /* conv_choice.c's list in a build without oneDNN */
 static inline dt_status prepare_own(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
-    static const dt_conv_kernel *const own[] = { &dt_conv_amx,      &dt_conv_winograd,  &dt_conv_small,
+    static const dt_conv_kernel *const own[] = { &dt_conv_amx,      &dt_conv_winograd,  &dt_conv_small, &dt_conv_pairs,
                                                  &dt_conv_integers, &dt_conv_depthwise, &dt_conv_plain };
-    return dt_conv_choose_from(node, ex, own, 6, scratch_bytes);
+    return dt_conv_choose_from(node, ex, own, 7, scratch_bytes);
 }
 
 /* y in integers wherever they hold it */
 static inline dt_status prepare_integers(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     static const dt_conv_kernel *const two[] = { &dt_conv_integers, &dt_conv_plain };
+    return dt_conv_choose_from(node, ex, two, 2, scratch_bytes);
+}
+
+/* y by pairs of bytes wherever they fit */
+static inline dt_status prepare_pairs(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    static const dt_conv_kernel *const two[] = { &dt_conv_pairs, &dt_conv_plain };
     return dt_conv_choose_from(node, ex, two, 2, scratch_bytes);
 }
 
@@ -34,6 +41,7 @@ static inline dt_status prepare_plain(dt_node *node, const dt_exec *ex, size_t *
     }
 static const dt_kernel conv_by_own = CONV_LIST(prepare_own);
 static const dt_kernel conv_by_integers = CONV_LIST(prepare_integers);
+static const dt_kernel conv_by_pairs = CONV_LIST(prepare_pairs);
 static const dt_kernel conv_by_plain = CONV_LIST(prepare_plain);
 
 #endif /* CONV_LISTS_H */
