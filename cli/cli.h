@@ -190,7 +190,18 @@ DT_MUST_CHECK dt_status inspect_capture(const settings *s);
 
 /* Does `detent inspect --cost`. In inspect_cost.c. */
 DT_MUST_CHECK dt_status inspect_cost(const settings *s, const session *o);
-/* Does `detent capture --reconstruct`, which writes a picture to s->out. In reconstruct.c. */
+/* Does `detent inspect --histograms`. In inspect_codes.c. */
+DT_MUST_CHECK dt_status inspect_codes(const settings *s, const session *o);
+/* A picture of 8-bit pixels, [height][width][channels] with 1 or 3 channels. */
+typedef struct {
+    uint8_t *pixels; /* owned; free releases it */
+    int height, width, channels;
+} picture;
+
+/* Draws images of pixels and what the decoder makes of their capsules, and under them the first capsule with each of
+ * its values moved. In reconstruct.c. */
+DT_MUST_CHECK dt_status reconstruction_draw(dt_model *m, const dt_dataset *d, const image_range *range, picture *out);
+/* Does `detent capture --reconstruct`, which writes a picture to s->out. */
 DT_MUST_CHECK dt_status reconstruct(const settings *s, session *o);
 /* Returns the stream for a line about the file `out`: stderr if `out` is stdout itself, as /dev/stdout is; else stdout.
  * out may be NULL. */
