@@ -281,6 +281,7 @@ typedef struct {
     const char *split;           /* on which the next two were measured: "test", or "val" for the images held out */
     double eval_loss, eval_accuracy;
     double images_per_s, seconds; /* of this epoch's steps, in the process that ended it */
+    const cJSON *clips;           /* metrics_clips; NULL: left out */
 } epoch_line;
 
 /* Means over some batches. NaN: there is no such number. */
@@ -304,6 +305,9 @@ typedef struct {
     double test_loss, test_accuracy;
 } end_line;
 
+/* Makes an object of the clips of a model that are trained, by the names of their parameters: a number, of several
+ * filters their mean, and of a range both ends. *out is NULL if there are none; the caller deletes it. */
+DT_MUST_CHECK dt_status metrics_clips(const dt_model *m, cJSON **out);
 /* Appends the line of an epoch. It is on the disk when this returns; if this fails, the file is as before. */
 DT_MUST_CHECK dt_status metrics_append_epoch(const char *dir, const epoch_line *line);
 /* Appends a line of --log-every, in the same way. */

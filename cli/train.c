@@ -64,6 +64,20 @@ static int takes_mean(const run *r)
     return r->s->train.ema > 0.0f && train_is_due(dt_trainer_epoch(r->o.trainer), r->s->eval_every, r);
 }
 
+/* In metrics.jsonl. */
+static dt_status write_epoch(run *r, epoch_line *line)
+{
+    cJSON *clips = NULL;
+
+    if (r->rank > 0) return DT_OK;
+    DT_TRY(metrics_clips(r->o.model, &clips));
+    line->clips = clips;
+    const dt_status status = metrics_append_epoch(r->s->out, line);
+    line->clips = NULL;
+    cJSON_Delete(clips);
+    return status;
+}
+
 static dt_status end_epoch(run *r)
 {
     const int mean = takes_mean(r);
@@ -82,7 +96,7 @@ static dt_status end_epoch(run *r)
     if (best) r->state.best_accuracy = line.eval_accuracy;
     if (best) r->state.best_epoch = line.epoch;
 
-    if (r->rank == 0) DT_TRY(metrics_append_epoch(r->s->out, &line));
+    DT_TRY(write_epoch(r, &line));
     if (best) DT_TRY(train_save_best(r));
     if (mean) DT_TRY(train_save_mean(r));
     if (mean) DT_TRY(dt_trainer_end_mean(r->o.trainer));
