@@ -121,6 +121,7 @@ static const command commands[] = {
       "  detent inspect --checkpoint F\n"
       "  detent inspect --checkpoint c.safetensors\n"
       "  detent inspect --choke 16 --wbits 4 --abits 2\n"
+      "  detent inspect --histograms --checkpoint F\n"
       "  detent inspect --cost --model net.json --wbits 4 --abits 4\n"
       "  detent inspect --graph --model net.json\n"
       "  detent inspect --graph --checkpoint F --engine program\n"

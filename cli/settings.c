@@ -186,6 +186,9 @@ static const option_row last_rows[] = {
     { "cost", FLAG, .offset = AT(cost), .commands = FOR_INSPECT, .group = 5,
       .about = "Show what each layer costs for one image: products, weights, their bits, bit operations as QONNX counts "
                "them" },
+    { "histograms", FLAG, .offset = AT(histograms), .commands = FOR_INSPECT, .group = 5,
+      .about = "Draw how often each weight code of each layer occurs, and of a checkpoint whose dataset is found each "
+               "activation code of --images test images" },
     { "dot", FLAG, .offset = AT(dot), .commands = FOR_INSPECT, .group = 5,
       .about = "Show the network as a drawing for Graphviz: | dot -Tsvg" },
     { "tensors", FLAG, .offset = AT(tensors), .commands = FOR_INSPECT, .group = 5,
@@ -256,7 +259,7 @@ static const option_row last_rows[] = {
     { "images", KIND_INT64, AT(images), FOR_VERIFY, 5, .unit = "N", .min = 1, .max = MAX_COUNT,
       .about = "Verify the first N test images" },
     { "images", KIND_INT64, AT(images), FOR_INSPECT, 5, .unit = "N", .min = 1, .max = MAX_COUNT,
-      .about = "Debug-quant, sensitivity: how many test images" },
+      .about = "Debug-quant, sensitivity, histograms: how many test images" },
     { "vectors", KIND_TEXT, AT(vectors), FOR_VERIFY, 5, .unit = "DIR",
       .about = "Check a folder of exported vectors instead of a checkpoint" },
     { "layout", KIND_WORD, AT(layout), FOR_EXPORT, 5, .unit = "NAME", .words = dt_layout_names,

@@ -109,7 +109,7 @@ typedef struct {
     dt_array array;
     int top_k;
     int confusion, metrics;
-    int graph, dot, cost;
+    int graph, dot, cost, histograms;
     int tensors, debug_quant, sensitivity; /* what `inspect` shows instead */
     int debug_mode;                        /* dt_debug_mode */
     const char *diff;                      /* the file with whose tensors checkpoint's are compared; NULL: none */
