@@ -188,7 +188,16 @@ void images_give(const chosen_images *images, const dt_model *m, int64_t first, 
 /* Does `detent inspect` for a capture's file. In inspect_capture.c. */
 DT_MUST_CHECK dt_status inspect_capture(const settings *s);
 
-/* Does `detent inspect --cost`. In inspect_cost.c. */
+/* Sums over the layers of a network, for one image. */
+typedef struct {
+    int64_t macs, bops;       /* products, and bit operations */
+    int64_t w_values, w_bits; /* weights, and their bits */
+    int64_t o_values;         /* outputs of layers */
+} network_cost;
+
+/* Sums what the layers cost. In inspect_cost.c. */
+DT_MUST_CHECK dt_status network_cost_of(const dt_model *m, network_cost *out);
+/* Does `detent inspect --cost`. */
 DT_MUST_CHECK dt_status inspect_cost(const settings *s, const session *o);
 /* Does `detent inspect --histograms`. In inspect_codes.c. */
 DT_MUST_CHECK dt_status inspect_codes(const settings *s, const session *o);

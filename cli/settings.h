@@ -9,7 +9,7 @@
 
 #include "detent/detent.h"
 
-enum { PATH_BYTES = 4096, VALUE_BYTES = 64 };
+enum { PATH_BYTES = 4096, VALUE_BYTES = 64, REPORT_RUNS_MOST = 24 };
 
 typedef struct {
     char s[VALUE_BYTES];
@@ -117,6 +117,9 @@ typedef struct {
     const char *csv, *html;                /* files to write beside; NULL: none */
     const char *bits;                      /* NULL: none */
 
+    const char *run[REPORT_RUNS_MOST]; /* of `report`: directories of runs */
+    int n_runs;
+    int64_t report_size;                     /* test images; 0: all, -1: as many as the run has */
     int study, study_quick, study_jobs;      /* of `report`; study_jobs: commands at once */
     const char *study_windows, *study_beats; /* data sets of SmartWatch, and of the others */
     const char *study_models;                /* folder of the networks' files */
