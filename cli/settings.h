@@ -72,6 +72,7 @@ typedef struct {
     const char *teacher;          /* checkpoint whose scores teach; NULL: none */
     int64_t save_every;           /* steps; 0: saved at the end of each epoch alone */
     int eval_every, report_every; /* epochs; report_every 0: reported at the end of the run alone */
+    int tensorboard;              /* 1: files of events for TensorBoard */
     int64_t log_every;            /* batches between two lines of metrics.jsonl; 0: none */
 
     const char *checkpoint;
