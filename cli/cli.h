@@ -188,9 +188,29 @@ void images_give(const chosen_images *images, const dt_model *m, int64_t first, 
 /* Does `detent inspect` for a capture's file. In inspect_capture.c. */
 DT_MUST_CHECK dt_status inspect_capture(const settings *s);
 
-/* Does `detent inspect --cost`. In inspect_cost.c. */
+/* Sums over the layers of a network, for one image. */
+typedef struct {
+    int64_t macs, bops;       /* products, and bit operations */
+    int64_t w_values, w_bits; /* weights, and their bits */
+    int64_t o_values;         /* outputs of layers */
+} network_cost;
+
+/* Sums what the layers cost. In inspect_cost.c. */
+DT_MUST_CHECK dt_status network_cost_of(const dt_model *m, network_cost *out);
+/* Does `detent inspect --cost`. */
 DT_MUST_CHECK dt_status inspect_cost(const settings *s, const session *o);
-/* Does `detent capture --reconstruct`, which writes a picture to s->out. In reconstruct.c. */
+/* Does `detent inspect --histograms`. In inspect_codes.c. */
+DT_MUST_CHECK dt_status inspect_codes(const settings *s, const session *o);
+/* A picture of 8-bit pixels, [height][width][channels] with 1 or 3 channels. */
+typedef struct {
+    uint8_t *pixels; /* owned; free releases it */
+    int height, width, channels;
+} picture;
+
+/* Draws images of pixels and what the decoder makes of their capsules, and under them the first capsule with each of
+ * its values moved. In reconstruct.c. */
+DT_MUST_CHECK dt_status reconstruction_draw(dt_model *m, const dt_dataset *d, const image_range *range, picture *out);
+/* Does `detent capture --reconstruct`, which writes a picture to s->out. */
 DT_MUST_CHECK dt_status reconstruct(const settings *s, session *o);
 /* Returns the stream for a line about the file `out`: stderr if `out` is stdout itself, as /dev/stdout is; else stdout.
  * out may be NULL. */
@@ -270,6 +290,7 @@ typedef struct {
     const char *split;           /* on which the next two were measured: "test", or "val" for the images held out */
     double eval_loss, eval_accuracy;
     double images_per_s, seconds; /* of this epoch's steps, in the process that ended it */
+    const cJSON *clips;           /* metrics_clips; NULL: left out */
 } epoch_line;
 
 /* Means over some batches. NaN: there is no such number. */
@@ -293,6 +314,9 @@ typedef struct {
     double test_loss, test_accuracy;
 } end_line;
 
+/* Makes an object of the clips of a model that are trained, by the names of their parameters: a number, of several
+ * filters their mean, and of a range both ends. *out is NULL if there are none; the caller deletes it. */
+DT_MUST_CHECK dt_status metrics_clips(const dt_model *m, cJSON **out);
 /* Appends the line of an epoch. It is on the disk when this returns; if this fails, the file is as before. */
 DT_MUST_CHECK dt_status metrics_append_epoch(const char *dir, const epoch_line *line);
 /* Appends a line of --log-every, in the same way. */

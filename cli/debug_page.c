@@ -69,11 +69,12 @@ static void write_chart(FILE *to, const page *p, debug_number number)
 
     for (int k = 0; k < p->n; k++) {
         for (int i = 0; i < p->table[k].n; i++) p->lines[k].y[i] = p->table[k].layer[i].number[number];
-        c.series[k] = (chart_series){ p->lines[k].y, (const char *const *)p->lines[k].note, p->table[k].n };
+        c.series[k] =
+            (chart_series){ .y = p->lines[k].y, .note = (const char *const *)p->lines[k].note, .n = p->table[k].n };
     }
     if (number == DEBUG_RMSE) {
-        c.mark[c.n_marks++] = (chart_mark){ RMSE_ROUNDING, "rounding alone" };
-        c.mark[c.n_marks++] = (chart_mark){ RMSE_SUSPICIOUS, "look closer" };
+        c.mark[c.n_marks++] = (chart_mark){ .at = RMSE_ROUNDING, .text = "rounding alone" };
+        c.mark[c.n_marks++] = (chart_mark){ .at = RMSE_SUSPICIOUS, .text = "look closer" };
     }
     chart_write(to, &c);
 }

@@ -2,7 +2,7 @@
  * inspect.c - `detent inspect`: parameters, and for each convolution on the integer grid how large a psum can be; of a
  *             network in fixed point also the format of every tensor; with --graph the network itself. An integer
  *             program is shown where the file is one, or --engine program makes one. A capture's file is
- *             inspect_capture.c's, and --cost inspect_cost.c's.
+ *             inspect_capture.c's, --cost inspect_cost.c's, and --histograms inspect_codes.c's.
  */
 #include "debug.h"
 
@@ -384,6 +384,7 @@ static dt_status print_network(const settings *s, const session *o)
 {
     if (s->graph || s->dot) return print_graph(s, o);
     if (s->cost) return inspect_cost(s, o);
+    if (s->histograms) return inspect_codes(s, o);
     return o->program ? print_program(s, o) : print_model(s, o->model);
 }
 
@@ -391,11 +392,13 @@ static dt_status print_network(const settings *s, const session *o)
 static dt_status check_shown(const settings *s)
 {
     const int has_tables = s->debug_quant || s->compare || s->sensitivity;
-    const int n =
-        (s->tensors || s->diff) + !!s->compare + s->debug_quant + s->sensitivity + (s->graph || s->dot) + s->cost;
+    const int n = (s->tensors || s->diff) + !!s->compare + s->debug_quant + s->sensitivity + (s->graph || s->dot) +
+                  s->cost + s->histograms;
 
-    DT_CHECK(n <= 1, DT_ERR_ARGUMENT,
-             "--tensors or --diff, --graph, --cost, --debug-quant, --compare, --sensitivity: one of them, please");
+    DT_CHECK(
+        n <= 1, DT_ERR_ARGUMENT,
+        "--tensors or --diff, --graph, --cost, --histograms, --debug-quant, --compare, --sensitivity: one of them, "
+        "please");
     DT_CHECK(!s->csv || (has_tables && !s->compare), DT_ERR_ARGUMENT,
              "--csv %s: --debug-quant and --sensitivity have a table to write", s->csv);
     DT_CHECK(!s->html || has_tables, DT_ERR_ARGUMENT,

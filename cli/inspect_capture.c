@@ -3,6 +3,7 @@
  *                     some of its values.
  */
 #include "cli.h"
+#include "histogram.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,31 +11,7 @@
 #include <string.h>
 
 /* A line for each code of up to 8 bits; psums are put together in 16 lines. */
-enum { CODE_ROWS = 256, PSUM_ROWS = 16, BAR_WIDTH = 40, SAMPLE_SIDE = 4 };
-
-/* Row i counts the integers low + i * width .. low + (i + 1) * width - 1. */
-typedef struct {
-    int64_t low, width, n, most; /* most: the highest count */
-    int rows;
-    int64_t count[CODE_ROWS];
-} histogram;
-
-static void count(const float *values, int64_t n, int rows_most, histogram *h)
-{
-    int64_t low = (int64_t)values[0], high = low;
-
-    for (int64_t i = 1; i < n; i++) {
-        const int64_t value = (int64_t)values[i];
-        if (value < low) low = value;
-        if (value > high) high = value;
-    }
-    *h = (histogram){ .low = low, .width = (high - low) / rows_most + 1, .n = n };
-    h->rows = (int)((high - low) / h->width) + 1;
-    for (int64_t i = 0; i < n; i++) h->count[((int64_t)values[i] - low) / h->width]++;
-    for (int i = 0; i < h->rows; i++) {
-        if (h->count[i] > h->most) h->most = h->count[i];
-    }
-}
+enum { PSUM_ROWS = 16, BAR_WIDTH = 40, SAMPLE_SIDE = 4 };
 
 static void print_histogram(const char *what, const histogram *h)
 {
@@ -52,20 +29,6 @@ static void print_histogram(const char *what, const histogram *h)
     }
 }
 
-static cJSON *histogram_json(const histogram *h)
-{
-    cJSON *rows = cJSON_CreateArray();
-
-    for (int i = 0; i < h->rows; i++) {
-        cJSON *row = cJSON_CreateObject();
-        cJSON_AddNumberToObject(row, "low", (double)(h->low + i * h->width));
-        cJSON_AddNumberToObject(row, "high", (double)(h->low + (i + 1) * h->width - 1));
-        cJSON_AddNumberToObject(row, "count", (double)h->count[i]);
-        cJSON_AddItemToArray(rows, row);
-    }
-    return rows;
-}
-
 typedef struct {
     histogram input, weight, psum;
     int64_t n_input, n_weight, n_psum, n_next;
@@ -79,9 +42,9 @@ static void count_all(const dt_capture *c, histograms *h)
     h->n_weight = (int64_t)c->filters * c->kernel_height * c->kernel_width * (c->channels / c->conv.groups);
     h->n_psum = maps * c->out_height * c->out_width * c->filters;
     h->n_next = c->n * c->next_maps * c->next_height * c->next_width * c->next_channels;
-    count(c->qx, h->n_input, CODE_ROWS, &h->input);
-    count(c->qw, h->n_weight, CODE_ROWS, &h->weight);
-    count(c->psum, h->n_psum, PSUM_ROWS, &h->psum);
+    histogram_of(c->qx, h->n_input, HISTOGRAM_ROWS, &h->input);
+    histogram_of(c->qw, h->n_weight, HISTOGRAM_ROWS, &h->weight);
+    histogram_of(c->psum, h->n_psum, PSUM_ROWS, &h->psum);
 }
 
 /* "0.12..3.4" */

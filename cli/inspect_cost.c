@@ -11,19 +11,14 @@
 
 enum { OUTPUT_BITS = 32 };
 
-/* Sums over layers. */
-typedef struct {
-    int64_t macs, bops, w_values, w_bits, o_values;
-} cost_sum;
-
 static int64_t bops_of(const dt_layer_cost *l)
 {
     return l->macs * l->wbits * l->abits;
 }
 
-static cost_sum sum_of(const dt_layer_cost *l, int n)
+static network_cost sum_of(const dt_layer_cost *l, int n)
 {
-    cost_sum sum = { 0 };
+    network_cost sum = { 0 };
 
     for (int i = 0; i < n; i++) {
         sum.macs += l[i].macs;
@@ -35,9 +30,20 @@ static cost_sum sum_of(const dt_layer_cost *l, int n)
     return sum;
 }
 
+dt_status network_cost_of(const dt_model *m, network_cost *out)
+{
+    dt_layer_cost *l;
+    int n;
+
+    DT_TRY(dt_model_cost(m, &l, &n));
+    *out = sum_of(l, n);
+    free(l);
+    return DT_OK;
+}
+
 static void print_table(const dt_layer_cost *l, int n)
 {
-    const cost_sum sum = sum_of(l, n);
+    const network_cost sum = sum_of(l, n);
 
     printf("%-24s %5s %5s %14s %12s %14s %12s %18s\n", "layer", "wbits", "abits", "MACs", "weights", "weight bits",
            "outputs", "BOPs");
@@ -54,7 +60,7 @@ static void print_table(const dt_layer_cost *l, int n)
 
 static dt_status print_cost_json(const dt_layer_cost *l, int n)
 {
-    const cost_sum sum = sum_of(l, n);
+    const network_cost sum = sum_of(l, n);
     cJSON *out = cJSON_CreateObject(), *layers = cJSON_AddArrayToObject(out, "layers");
 
     for (int i = 0; i < n; i++) {

@@ -121,6 +121,7 @@ static const command commands[] = {
       "  detent inspect --checkpoint F\n"
       "  detent inspect --checkpoint c.safetensors\n"
       "  detent inspect --choke 16 --wbits 4 --abits 2\n"
+      "  detent inspect --histograms --checkpoint F\n"
       "  detent inspect --cost --model net.json --wbits 4 --abits 4\n"
       "  detent inspect --graph --model net.json\n"
       "  detent inspect --graph --checkpoint F --engine program\n"
@@ -130,11 +131,17 @@ static const command commands[] = {
       "  detent inspect --compare q.csv,other.csv --html both.html\n"
       "  detent inspect --sensitivity --checkpoint q.safetensors",
       inspect_run },
-    { "report", FOR_REPORT, "run a study, and write its tables",
-      "Run the matrix of a study of biomedical networks (docs/STUDY.md) by the commands of this program: three "
+    { "report", FOR_REPORT, "make a page about runs, or run a study and write its tables",
+      "Make one HTML page about runs of training, which needs nothing beside: curves, settings in which they differ, "
+      "accuracy against bits; of each run its clips, codes on the integer grid, psums and their bits, the array, "
+      "classes and mistakes. What needs the dataset is left out where that is not found. The page's path is printed "
+      "at the end.\n\n"
+      "Or run the matrix of a study of biomedical networks (docs/STUDY.md) by the commands of this program: three "
       "networks, lean and fat, before and after pruning and factorised, each quantized after training and trained "
       "with quantizers, for five kinds of files. Its tables have the study's numbers beside ours. A study that was "
       "stopped goes on by the same line.\n\n"
+      "  detent report runs/w4a2\n"
+      "  detent report runs/w4a4 runs/w4a2 --out both.html\n"
       "  detent report --study --quick --out study\n"
       "  detent report --study --windows wisdm:DIR --beats ptbxl:DIR --out study",
       report_run },

@@ -3,7 +3,7 @@
  *
  *   the line of an epoch    has no "event": epoch, step, lr, train_loss, train_accuracy, train_reconstruction,
  *                           test_loss and test_accuracy (if images are held out, val_loss and val_accuracy),
- *                           images_per_s, seconds
+ *                           images_per_s, seconds; clips, an object of those that are trained, if there are any
  *   "event":"step"          every --log-every steps of an epoch: batch of batches; batch_s, data_s, loss, margin,
  *                           reconstruction and accuracy over those steps, and each as ..._mean since the epoch began
  *   "event":"test", "val"   the same for the batches of an evaluation
@@ -124,6 +124,50 @@ static void add_of_split(cJSON *object, const char *split, const char *what, dou
     add_exact(object, name, value);
 }
 
+/* Two values are the ends of a range. */
+static cJSON *clip_json(const float *value, int64_t n)
+{
+    double sum = 0.0;
+
+    if (n == 1) return cJSON_CreateRaw(text_float(value[0]).s);
+    if (n == 2) {
+        cJSON *ends = cJSON_CreateArray();
+        for (int i = 0; i < 2; i++) cJSON_AddItemToArray(ends, cJSON_CreateRaw(text_float(value[i]).s));
+        return ends;
+    }
+    for (int64_t i = 0; i < n; i++) sum += (double)value[i];
+    return cJSON_CreateRaw(text_float((float)(sum / (double)n)).s);
+}
+
+static dt_status add_clip(const dt_model *m, int i, const dt_param_info *p, cJSON *to)
+{
+    float *value = malloc((size_t)p->count * sizeof *value);
+
+    DT_CHECK(value, DT_ERR_MEMORY, "no memory for the clips of %s", p->name);
+    const dt_status status = dt_model_read(m, i, value);
+    if (status == DT_OK) cJSON_AddItemToObject(to, p->name, clip_json(value, p->count));
+    free(value);
+    return status;
+}
+
+dt_status metrics_clips(const dt_model *m, cJSON **out)
+{
+    const int n = dt_model_n_params(m);
+    dt_status status = DT_OK;
+    cJSON *all = NULL;
+    dt_param_info p;
+
+    for (int i = 0; status == DT_OK && i < n; i++) {
+        dt_model_param(m, i, &p);
+        if (p.group != DT_GROUP_ALPHA) continue;
+        if (!all) all = cJSON_CreateObject();
+        status = add_clip(m, i, &p, all);
+    }
+    if (status != DT_OK) cJSON_Delete(all);
+    if (status == DT_OK) *out = all;
+    return status;
+}
+
 dt_status metrics_append_epoch(const char *dir, const epoch_line *line)
 {
     cJSON *object = cJSON_CreateObject();
@@ -138,6 +182,7 @@ dt_status metrics_append_epoch(const char *dir, const epoch_line *line)
     add_of_split(object, line->split, "accuracy", line->eval_accuracy);
     add_rounded(object, "images_per_s", line->images_per_s, 3);
     add_rounded(object, "seconds", line->seconds, 3);
+    if (line->clips) cJSON_AddItemToObject(object, "clips", cJSON_Duplicate(line->clips, 1));
     DT_TRY(append(dir, object));
     return DT_OK;
 }

@@ -4,7 +4,7 @@
  * An option on the command line wins over the recipe and over the defaults, wherever it stands on the line. So the line
  * is read first, and its options are applied when the base is known: the library's defaults for --model, or those of
  * --recipe, with --config those of another run, or with --resume those of the run in --out. A word without an option is
- * the checkpoint, of `compare` a second one is what it is compared with, and of `sweep` its file.
+ * the checkpoint, of `compare` a second one is what it is compared with, of `sweep` its file, and of `report` a run.
  */
 #include "cli.h"
 
@@ -187,8 +187,17 @@ static int row_of_word(const line *l)
 
 static const char *words_help(const command *cmd)
 {
+    if (cmd->bit == FOR_REPORT) return "[RUN...]";
     if (row_named(cmd, "with") >= 0) return "[FILE [FILE]]";
     return row_named(cmd, "checkpoint") >= 0 || row_named(cmd, "grid") >= 0 ? "[FILE]" : NULL;
+}
+
+static void take_run(line *l, char *dir, const struct argp_state *state)
+{
+    if (l->scratch.n_runs == REPORT_RUNS_MOST)
+        argp_error(state, "a page has up to %d runs; make several pages", REPORT_RUNS_MOST);
+    trim_slashes(dir);
+    l->scratch.run[l->scratch.n_runs++] = dir;
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -200,6 +209,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     if (key == 'V') {
         puts(argp_program_version);
         end_of_help(l->cmd->name);
+    }
+    if (key == ARGP_KEY_ARG && l->cmd->bit == FOR_REPORT) {
+        take_run(l, arg, state);
+        return 0;
     }
     if (key == ARGP_KEY_ARG && row_of_word(l) < 0)
         argp_error(state, "what is '%s'? Every value but a file follows its option", arg);
@@ -286,6 +299,8 @@ dt_status options_parse(const command *cmd, int argc, char **argv, settings *s)
     if (l.scratch.config) return start_from_config(&l, s);
     DT_TRY(start_from_defaults(&l, s));
     DT_TRY(apply_given(&l, s));
+    memcpy(s->run, l.scratch.run, sizeof s->run);
+    s->n_runs = l.scratch.n_runs;
     settle(&l, s);
     return DT_OK;
 }

@@ -120,25 +120,47 @@ static void work_close(work *w)
     free(w->all);
 }
 
-static dt_status make_picture(const settings *s, session *o, const dt_dataset_view *v, const image_range *range,
-                              work *w)
+static dt_status fill_sheet(dt_model *m, const dt_dataset *d, const image_range *range, work *w)
+{
+    dt_dataset_view v;
+    dt_model_info is;
+
+    dt_dataset_look(d, &v);
+    dt_model_look(m, &is);
+    DT_TRY(work_open(w, &is, range));
+    DT_TRY(dt_capsules(m, d, range->first, range->count, w->all));
+    choose_capsules(&is, &v, range, w->all, w->chosen);
+    DT_TRY(dt_decode(m, w->chosen, range->count + is.caps_dim * MOVES, w->images));
+    draw(&is, &v, range, w->images, &w->sheet);
+    return DT_OK;
+}
+
+dt_status reconstruction_draw(dt_model *m, const dt_dataset *d, const image_range *range, picture *out)
+{
+    work w = { 0 };
+
+    const dt_status status = fill_sheet(m, d, range, &w);
+    if (status == DT_OK) {
+        *out = (picture){ w.sheet.pixels, sheet_side(w.sheet.rows, w.sheet.height),
+                          sheet_side(w.sheet.columns, w.sheet.width), w.sheet.channels };
+        w.sheet.pixels = NULL;
+    }
+    work_close(&w);
+    return status;
+}
+
+static dt_status make_picture(const settings *s, session *o, const image_range *range, picture *p)
 {
     dt_model_info is;
-    const dt_model_info *c = &is;
 
     dt_model_look(o->model, &is);
-    DT_TRY(work_open(w, c, range));
-    DT_TRY(dt_capsules(o->model, o->test_set, range->first, range->count, w->all));
-    choose_capsules(c, v, range, w->all, w->chosen);
-    DT_TRY(dt_decode(o->model, w->chosen, range->count + c->caps_dim * MOVES, w->images));
-    draw(c, v, range, w->images, &w->sheet);
+    DT_TRY(reconstruction_draw(o->model, o->test_set, range, p));
     FILE *const to = report_stream(s->out);
-    DT_TRY(dt_png_save(s->out, w->sheet.pixels, sheet_side(w->sheet.rows, w->sheet.height),
-                       sheet_side(w->sheet.columns, w->sheet.width), c->channels));
+    DT_TRY(dt_png_save(s->out, p->pixels, p->height, p->width, p->channels));
     fprintf(to,
             "%s: %s test images above, their reconstructions below; then the %d dimensions of the first capsule, each "
             "moved by -0.25 to 0.25\n",
-            s->out, text_count(range->count).s, c->caps_dim);
+            s->out, text_count(range->count).s, is.caps_dim);
     return DT_OK;
 }
 
@@ -147,7 +169,7 @@ dt_status reconstruct(const settings *s, session *o)
     dt_dataset_view view;
     dt_model_info is;
     image_range range;
-    work w = { 0 };
+    picture p = { 0 };
 
     DT_TRY(session_open_checkpoint(s, o));
     dt_model_look(o->model, &is);
@@ -159,7 +181,7 @@ dt_status reconstruct(const settings *s, session *o)
     DT_TRY(session_range(s, view.n, &range));
     DT_CHECK(range.count <= MAX_IMAGES, DT_ERR_ARGUMENT, "--index %s: a picture has up to %d images", s->index,
              MAX_IMAGES);
-    const dt_status status = make_picture(s, o, &view, &range, &w);
-    work_close(&w);
+    const dt_status status = make_picture(s, o, &range, &p);
+    free(p.pixels);
     return status;
 }

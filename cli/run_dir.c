@@ -1,10 +1,11 @@
 /*
  * run_dir.c - a run's directory: config.json, metrics.jsonl, last.safetensors, best.safetensors, and where a mean of
- * the parameters is kept ema.safetensors.
+ * the parameters is kept ema.safetensors; with --tensorboard files of events.
  *
  * metrics_file.c writes metrics.jsonl.
  */
 #include "cli.h"
+#include "event_file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -89,6 +90,7 @@ static int is_half_of(const char *name, const char *file)
 
 static int is_ours(const char *name, int everything)
 {
+    if (everything && strncmp(name, EVENT_FILE_PREFIX, strlen(EVENT_FILE_PREFIX)) == 0) return 1;
     for (int i = 0; i < N_RUN_FILES; i++) {
         if (is_half_of(name, run_files[i])) return 1;
         if (everything && strcmp(name, run_files[i]) == 0) return 1;

@@ -24,7 +24,7 @@ _Static_assert(AT(model.width) == AT(model.height) + sizeof(int) && AT(model.cha
     (ON_COMPRESS | FOR_CAPTURE | FOR_INSPECT | FOR_SEARCH | FOR_PREDICT | FOR_QUANTIZE | FOR_COMPARE | FOR_IMPORT | \
      ON_ARRAY)
 #define ON_ALL          (ON_COMPRESS | ON_DATA | FOR_INSPECT | FOR_DATA | FOR_PREDICT | FOR_QUANTIZE | FOR_IMPORT)
-#define ARRAY_OPTION    .commands = ON_ARRAY | FOR_PREDICT, .group = 6
+#define ARRAY_OPTION    .commands = ON_ARRAY | FOR_PREDICT | FOR_REPORT, .group = 6
 #define SEARCH_OPTION   .commands = FOR_SEARCH, .group = 7
 #define QUANTIZE_OPTION .commands = FOR_QUANTIZE, .group = 5
 #define PRUNE_OPTION    .commands = FOR_PRUNE, .group = 5
@@ -186,6 +186,9 @@ static const option_row last_rows[] = {
     { "cost", FLAG, .offset = AT(cost), .commands = FOR_INSPECT, .group = 5,
       .about = "Show what each layer costs for one image: products, weights, their bits, bit operations as QONNX counts "
                "them" },
+    { "histograms", FLAG, .offset = AT(histograms), .commands = FOR_INSPECT, .group = 5,
+      .about = "Draw how often each weight code of each layer occurs, and of a checkpoint whose dataset is found each "
+               "activation code of --images test images" },
     { "dot", FLAG, .offset = AT(dot), .commands = FOR_INSPECT, .group = 5,
       .about = "Show the network as a drawing for Graphviz: | dot -Tsvg" },
     { "tensors", FLAG, .offset = AT(tensors), .commands = FOR_INSPECT, .group = 5,
@@ -256,7 +259,7 @@ static const option_row last_rows[] = {
     { "images", KIND_INT64, AT(images), FOR_VERIFY, 5, .unit = "N", .min = 1, .max = MAX_COUNT,
       .about = "Verify the first N test images" },
     { "images", KIND_INT64, AT(images), FOR_INSPECT, 5, .unit = "N", .min = 1, .max = MAX_COUNT,
-      .about = "Debug-quant, sensitivity: how many test images" },
+      .about = "Debug-quant, sensitivity, histograms: how many test images" },
     { "vectors", KIND_TEXT, AT(vectors), FOR_VERIFY, 5, .unit = "DIR",
       .about = "Check a folder of exported vectors instead of a checkpoint" },
     { "layout", KIND_WORD, AT(layout), FOR_EXPORT, 5, .unit = "NAME", .words = dt_layout_names,
@@ -355,14 +358,24 @@ static const option_row last_rows[] = {
     { "models", KIND_TEXT, AT(study_models), FOR_REPORT, 4, .unit = "DIR", .about = "Folder of the networks' files" },
     { "jobs", KIND_INT, AT(study_jobs), FOR_REPORT, 4, .unit = "N", .min = 1, .max = 64,
       .about = "Commands that run at once, of --threads threads each" },
-    { "out", KIND_TEXT, AT(out), FOR_REPORT, 4, .unit = "DIR", .about = "Folder of the study, made if missing (needed)" },
-    { "data", KIND_TEXT, AT(data_dir), FOR_REPORT, 4, .unit = "DIR", .about = "Folder of the datasets' files" },
-    { "threads", KIND_INT, AT(threads), FOR_REPORT, 4, .unit = "N", .min = 0, .max = 1024, .about = "CPU threads of a command; 0 takes 1" },
-    { "seed", KIND_SEED, AT(seed), FOR_REPORT, 4, .unit = "N", .min = 0, .max = MAX_SEED, .about = "Seed of all random numbers" },
+    { "out", KIND_TEXT, AT(out), FOR_REPORT, 4, .unit = "PATH",
+      .about = "The page, without it report.html in the first run; of a study its folder, made if missing (needed)" },
+    { "dataset", KIND_TEXT, AT(dataset), FOR_REPORT, 4, .unit = "NAME",
+      .about = "Runs: the dataset, where it is not the one that they were trained on" },
+    { "data", KIND_TEXT, AT(data_dir), FOR_REPORT, 4, .unit = "DIR",
+      .about = "Folder of the datasets' files; of runs the one that they had, if it is not given" },
+    { "test-size", KIND_INT64, AT(report_size), FOR_REPORT, 4, .unit = "IMAGES", .min = 0, .max = MAX_COUNT,
+      .special = "run", .special_value = -1, .about = "Runs: evaluate on a balanced subset; 0 takes all, 'run' as many as the run did" },
+    { "images", KIND_INT64, AT(images), FOR_REPORT, 4, .unit = "N", .min = 1, .max = MAX_COUNT,
+      .about = "Runs: test images, a balanced subset, of which codes and psums are shown" },
+    { "threads", KIND_INT, AT(threads), FOR_REPORT, 4, .unit = "N", .min = 0, .max = 1024,
+      .about = "CPU threads, of a study of each command, where 0 takes 1" },
+    { "seed", KIND_SEED, AT(seed), FOR_REPORT, 4, .unit = "N", .min = 0, .max = MAX_SEED,
+      .about = "Study: makes every random number" },
 
-    { "device", KIND_WORD, AT(device), ON_DEVICE, 8, SAVED, .unit = "NAME", .words = device_words,
+    { "device", KIND_WORD, AT(device), ON_DEVICE | FOR_REPORT, 8, SAVED, .unit = "NAME", .words = device_words,
       .about = "Where to compute; auto takes cuda if a device answers" },
-    { "gpu", KIND_INT, AT(gpu), ON_DEVICE, 8, SAVED, .unit = "N", .min = 0, .max = 1023, .about = "Which GPU" },
+    { "gpu", KIND_INT, AT(gpu), ON_DEVICE | FOR_REPORT, 8, SAVED, .unit = "N", .min = 0, .max = 1023, .about = "Which GPU" },
     { "threads", KIND_INT, AT(threads), ON_DEVICE | FOR_INSPECT, 8, SAVED, .unit = "N", .min = 0, .max = 1024,
       .about = "CPU threads; 0 leaves it to OpenMP. Results do not depend on it" },
     { "ranks", KIND_INT, AT(ranks), FOR_TRAIN | FOR_BENCH_COMM, 8, .unit = "N", .min = 1, .max = 1024,

@@ -9,7 +9,7 @@
 
 #include "detent/detent.h"
 
-enum { PATH_BYTES = 4096, VALUE_BYTES = 64 };
+enum { PATH_BYTES = 4096, VALUE_BYTES = 64, REPORT_RUNS_MOST = 24 };
 
 typedef struct {
     char s[VALUE_BYTES];
@@ -72,6 +72,7 @@ typedef struct {
     const char *teacher;          /* checkpoint whose scores teach; NULL: none */
     int64_t save_every;           /* steps; 0: saved at the end of each epoch alone */
     int eval_every, report_every; /* epochs; report_every 0: reported at the end of the run alone */
+    int tensorboard;              /* 1: files of events for TensorBoard */
     int64_t log_every;            /* batches between two lines of metrics.jsonl; 0: none */
 
     const char *checkpoint;
@@ -109,7 +110,7 @@ typedef struct {
     dt_array array;
     int top_k;
     int confusion, metrics;
-    int graph, dot, cost;
+    int graph, dot, cost, histograms;
     int tensors, debug_quant, sensitivity; /* what `inspect` shows instead */
     int debug_mode;                        /* dt_debug_mode */
     const char *diff;                      /* the file with whose tensors checkpoint's are compared; NULL: none */
@@ -117,6 +118,9 @@ typedef struct {
     const char *csv, *html;                /* files to write beside; NULL: none */
     const char *bits;                      /* NULL: none */
 
+    const char *run[REPORT_RUNS_MOST]; /* of `report`: directories of runs */
+    int n_runs;
+    int64_t report_size;                     /* test images; 0: all, -1: as many as the run has */
     int study, study_quick, study_jobs;      /* of `report`; study_jobs: commands at once */
     const char *study_windows, *study_beats; /* data sets of SmartWatch, and of the others */
     const char *study_models;                /* folder of the networks' files */

@@ -28,6 +28,7 @@ dt_status settings_default(settings *out)
                        .held_out = 1000,
                        .rounding_steps = 1000,
                        .quantize = { .percent = 99.99f, .wbits = 8, .abits = 8 },
+                       .report_size = -1,
                        .study_jobs = 2,
                        .study_windows = "synthetic-windows",
                        .study_beats = "synthetic-beats",

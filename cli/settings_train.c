@@ -124,6 +124,8 @@ const option_row train_rows[] = {
       .about = "Evaluate after every EPOCHS epochs, and after the last" },
     { "log-every", KIND_INT64, AT(log_every), RUN_OPTION, .memory = SAVED, .unit = "STEPS", .min = 0, .max = MAX_COUNT,
       .about = "Print and keep in metrics.jsonl a line every STEPS steps, and batches of an evaluation; 0 prints none" },
+    { "tensorboard", FLAG, .offset = AT(tensorboard), RUN_OPTION, .memory = SAVED,
+      .about = "Write files of events for TensorBoard into DIR: numbers, codes of each layer on their grid, clips, images" },
     { "report-every", KIND_INT, AT(report_every), RUN_OPTION, .memory = SAVED, .unit = "EPOCHS",
       .min = 0, .max = 100000, .about = "Print the table of quantizers every EPOCHS epochs; 0 at the end only" },
 };

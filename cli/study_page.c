@@ -35,7 +35,7 @@ static void write_chart(FILE *to, const study_accuracy_table *a, int model, int 
     for (int column = 0; column < STUDY_COLUMNS; column++) {
         const double *own = a->value[model][strategy][column];
         for (int i = 0; i < STUDY_SCHEMES; i++) points[column][i] = own[i] - own[0];
-        c.series[column] = (chart_series){ points[column], study_scheme_names, STUDY_SCHEMES };
+        c.series[column] = (chart_series){ .y = points[column], .note = study_scheme_names, .n = STUDY_SCHEMES };
     }
     chart_write(to, &c);
 }

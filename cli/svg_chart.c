@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-enum { WIDTH = 520, HEIGHT = 280, LEFT = 74, RIGHT = 14, TOP = 14, BOTTOM = 46, TICKS = 5, LABELS = 12 };
+enum { WIDTH = 520, HEIGHT = 280, LEFT = 74, RIGHT = 14, TOP = 14, BOTTOM = 50, TICKS = 5, LABELS = 12 };
 
 /* Of the first series; later ones are smaller, so that those below them stay visible. */
 static const double first_point = 5.6, smaller_point = 0.6, first_line = 3.6, thinner_line = 0.45;
@@ -58,7 +58,7 @@ void chart_write_style(FILE *to)
 }
 
 /* A circle, a square, a diamond, a triangle up, a triangle down, or a cross. */
-static void write_point(FILE *to, int series, double x, double y, double size)
+void chart_point_begin(FILE *to, int series, double x, double y, double size)
 {
     const double r = size * (first_point - smaller_point * series);
 
@@ -77,7 +77,7 @@ static void write_point(FILE *to, int series, double x, double y, double size)
     }
 }
 
-static void end_point(FILE *to, int series)
+void chart_point_end(FILE *to, int series)
 {
     fputs(series == 0 ? "</circle>" : "</path>", to);
 }
@@ -88,8 +88,8 @@ void chart_write_legend(FILE *to, const char *const *name, int n)
     for (int i = 0; i < n; i++) {
         fprintf(to, "<li><svg viewBox=\"0 0 26 16\" class=\"s%d\" aria-hidden=\"true\"><polyline points=\"0,8 26,8\"/>",
                 i);
-        write_point(to, i, 13, 8, 1.0);
-        end_point(to, i);
+        chart_point_begin(to, i, 13, 8, 1.0);
+        chart_point_end(to, i);
         fputs("</svg> ", to);
         html_text(to, name[i]);
         fputs("</li>\n", to);
@@ -99,8 +99,7 @@ void chart_write_legend(FILE *to, const char *const *name, int n)
 
 /* ---- axes ---- */
 
-/* The least of 1, 2, 5, 10 times a power of ten that makes at most TICKS steps of the span. */
-static double step_of(double span)
+double chart_step(double span)
 {
     static const double sizes[] = { 1, 2, 5, 10 };
     const double power = pow(10.0, floor(log10(span / TICKS)));
@@ -134,10 +133,10 @@ static axes find_axes(const chart *c)
         a.high = ceil(log10(a.high));
         return a;
     }
-    if (a.low > 0.0) a.low = 0.0;
-    if (a.high < 0.0) a.high = 0.0;
+    if (a.low > 0.0 && !c->is_open) a.low = 0.0;
+    if (a.high < 0.0 && !c->is_open) a.high = 0.0;
     if (a.low == a.high) a.high = 1.0;
-    a.step = step_of(a.high - a.low);
+    a.step = chart_step(a.high - a.low);
     a.low = floor(a.low / a.step) * a.step;
     a.high = ceil(a.high / a.step) * a.step;
     return a;
@@ -166,18 +165,19 @@ static void write_y_tick(FILE *to, const axes *a, double value)
 static void write_axes(FILE *to, const chart *c, const axes *a)
 {
     const double step = a->step;
-    const int every = (a->n + LABELS - 1) / LABELS;
+    const int every = a->n > LABELS ? (int)chart_step((double)a->n * TICKS / LABELS) : 1;
 
     for (int i = 0; a->low + i * step <= a->high + step / 2; i++) {
         const double at = a->low + i * step;
         const double value = a->is_log ? pow(10.0, at) : fabs(at) < step / 1e6 ? 0.0 : at;
         write_y_tick(to, a, value);
     }
-    for (int i = 0; i < a->n; i += every) {
-        fprintf(to, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%d</text>\n", x_of(a, i), HEIGHT - BOTTOM + 20,
-                i);
+    for (int i = 0; i < a->n; i++) {
+        if ((i + c->first) % every != 0) continue;
+        fprintf(to, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%d</text>\n", x_of(a, i), HEIGHT - BOTTOM + 23,
+                i + c->first);
     }
-    fprintf(to, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6);
+    fprintf(to, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4);
     html_text(to, c->x_title);
     fputs("</text>\n", to);
 }
@@ -189,8 +189,9 @@ static void write_marks(FILE *to, const chart *c, const axes *a)
         if (a->is_log || at < a->low || at > a->high) continue;
         fprintf(to,
                 "<path class=\"mark\" d=\"M%d %.1fH%d\"/><text class=\"mark-text\" x=\"%d\" y=\"%.1f\" "
-                "text-anchor=\"end\">",
-                LEFT, y_of(a, at), WIDTH - RIGHT, WIDTH - RIGHT, y_of(a, at) + (i % 2 ? -5 : 16));
+                "text-anchor=\"%s\">",
+                LEFT, y_of(a, at), WIDTH - RIGHT, c->mark[i].is_left ? LEFT + 6 : WIDTH - RIGHT,
+                y_of(a, at) + (i % 2 || c->mark[i].is_left ? -5 : 16), c->mark[i].is_left ? "start" : "end");
         html_text(to, c->mark[i].text);
         fputs("</text>\n", to);
     }
@@ -217,16 +218,34 @@ static double size_of(const axes *a)
     return a->n > 30 ? fmax(30.0 / a->n, 0.35) : 1.0;
 }
 
-static void write_points(FILE *to, const chart_series *s, int series, const axes *a)
+static void write_points(FILE *to, const chart *c, int k, const axes *a)
 {
+    const chart_series *s = &c->series[k];
+
     for (int i = 0; i < s->n; i++) {
         if (!isfinite(s->y[i])) continue;
-        write_point(to, series, x_of(a, i), y_of(a, s->y[i]), size_of(a));
-        fprintf(to, "<title>%d ", i);
-        html_text(to, s->note[i]);
-        fprintf(to, ": %.6g</title>", s->y[i]);
-        end_point(to, series);
+        chart_point_begin(to, k + s->look, x_of(a, i), y_of(a, s->y[i]), size_of(a));
+        fprintf(to, "<title>%d ", i + c->first);
+        html_text(to, s->note ? s->note[i] : s->name ? s->name : "");
+        fprintf(to, ": %.6g%s</title>", s->y[i], c->unit ? c->unit : "");
+        chart_point_end(to, k + s->look);
         fputc('\n', to);
+    }
+}
+
+/* "; train: 1.42 at first, 0.91 at last" of each line that has a name. */
+static void write_summary(FILE *to, const chart *c)
+{
+    for (int k = 0; k < c->n_series; k++) {
+        const chart_series *s = &c->series[k];
+        int first = 0, last = s->n - 1;
+        while (first < s->n && !isfinite(s->y[first])) first++;
+        while (last > first && !isfinite(s->y[last])) last--;
+        if (!s->name || first >= s->n) continue;
+        fputs("; ", to);
+        html_text(to, s->name);
+        fprintf(to, ": %.4g%s at first, %.4g%s at last", s->y[first], c->unit ? c->unit : "", s->y[last],
+                c->unit ? c->unit : "");
     }
 }
 
@@ -238,13 +257,17 @@ void chart_write(FILE *to, const chart *c)
     html_text(to, c->title);
     fprintf(to, "</figcaption>\n<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, HEIGHT);
     html_text(to, c->title);
-    fputs(" by layer\">\n", to);
+    fputs(" by ", to);
+    html_text(to, c->x_title);
+    write_summary(to, c);
+    fputs("\">\n", to);
     write_axes(to, c, &a);
     for (int k = 0; k < c->n_series; k++) {
-        fprintf(to, "<g class=\"s%d\" style=\"stroke-width:%.2f\">\n", k,
-                fmax(size_of(&a) * (first_line - thinner_line * k), 1.0));
+        const int look = k + c->series[k].look;
+        fprintf(to, "<g class=\"s%d\" style=\"stroke-width:%.2f\">\n", look,
+                fmax(size_of(&a) * (first_line - thinner_line * look), 1.0));
         write_line(to, &c->series[k], &a);
-        write_points(to, &c->series[k], k, &a);
+        write_points(to, c, k, &a);
         fputs("</g>\n", to);
     }
     write_marks(to, c, &a);

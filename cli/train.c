@@ -64,6 +64,21 @@ static int takes_mean(const run *r)
     return r->s->train.ema > 0.0f && train_is_due(dt_trainer_epoch(r->o.trainer), r->s->eval_every, r);
 }
 
+/* In metrics.jsonl, and for TensorBoard. */
+static dt_status write_epoch(run *r, epoch_line *line)
+{
+    cJSON *clips = NULL;
+
+    if (r->rank > 0) return DT_OK;
+    DT_TRY(metrics_clips(r->o.model, &clips));
+    line->clips = clips;
+    dt_status status = metrics_append_epoch(r->s->out, line);
+    if (status == DT_OK) status = board_epoch(r, line);
+    line->clips = NULL;
+    cJSON_Delete(clips);
+    return status;
+}
+
 static dt_status end_epoch(run *r)
 {
     const int mean = takes_mean(r);
@@ -82,7 +97,7 @@ static dt_status end_epoch(run *r)
     if (best) r->state.best_accuracy = line.eval_accuracy;
     if (best) r->state.best_epoch = line.epoch;
 
-    if (r->rank == 0) DT_TRY(metrics_append_epoch(r->s->out, &line));
+    DT_TRY(write_epoch(r, &line));
     if (best) DT_TRY(train_save_best(r));
     if (mean) DT_TRY(train_save_mean(r));
     if (mean) DT_TRY(dt_trainer_end_mean(r->o.trainer));
@@ -149,6 +164,7 @@ static dt_status test_best(run *r)
     r->state.test_accuracy = found.accuracy;
     const end_line line = { r->state.best_epoch, found.loss, found.accuracy };
     if (r->rank == 0) DT_TRY(metrics_append_end(r->s->out, &line));
+    DT_TRY(board_end(r, &line));
     return train_save_last(r);
 }
 
@@ -200,6 +216,7 @@ static dt_status run_rank(const settings *s, const rank_place *place, int *exit_
     interrupt_install();              /* before anything is opened: a signal then is answered before the first step */
     interrupt_on_closed_output();
     const dt_status status = run_all(&r, place);
+    event_file_close(r.board);
     session_close(&r.o);
     if (r.lock >= 0) close(r.lock);
     return leave_ranks(r.dist, status, exit_code);

@@ -1,12 +1,13 @@
 /*
  * train.h - a run of `detent train`. train_open.c opens it, train_ranks.c shares it with others, train.c runs it,
- * train_state.c saves it and knows when it is over, train_log.c writes the lines of --log-every, and train_report.c
- * prints for people.
+ * train_state.c saves it and knows when it is over, train_log.c writes the lines of --log-every, train_board.c those of
+ * --tensorboard, and train_report.c prints for people.
  */
 #ifndef DT_TRAIN_H
 #define DT_TRAIN_H
 
 #include "cli.h"
+#include "event_file.h"
 
 #define TRAIN_LAST "last.safetensors"
 #define TRAIN_BEST "best.safetensors"
@@ -41,6 +42,7 @@ typedef struct {
     int goes_on;        /* 1: the run goes on from last.safetensors */
     int64_t n_train;    /* training images */
     int64_t saved_step; /* steps done in last.safetensors; -1: it does not exist */
+    event_file *board;  /* of --tensorboard; NULL: none */
     progress bar;
     double run_begin;     /* clock_seconds() at this process's first step */
     int64_t first_step;   /* steps that were done then */
@@ -126,6 +128,17 @@ int64_t log_steps_left(const run *r);
 DT_MUST_CHECK dt_status log_steps(run *r);
 /* Evaluates m on d, and writes its lines. split is "val" or "test". */
 DT_MUST_CHECK dt_status log_evaluation(run *r, dt_model *m, const dt_dataset *d, const char *split, dt_metrics *out);
+
+/* ---- train_board.c: does nothing without --tensorboard ---- */
+
+/* Opens the file of events of this process. */
+DT_MUST_CHECK dt_status board_open(run *r);
+/* Writes what there is to see at an epoch's end. */
+DT_MUST_CHECK dt_status board_epoch(run *r, const epoch_line *line);
+/* Writes a line of --log-every. */
+DT_MUST_CHECK dt_status board_batch(const run *r, const batch_line *line);
+/* Writes what the best network reaches on the test set. */
+DT_MUST_CHECK dt_status board_end(const run *r, const end_line *line);
 
 /* ---- train_report.c: prints nothing if --quiet is given ---- */
 

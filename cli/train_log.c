@@ -66,7 +66,7 @@ static dt_status write_line(run *r, const batch_line *line)
     progress_wipe(&r->bar);
     report_batch(r, line);
     DT_TRY(metrics_append_batch(r->s->out, line));
-    return DT_OK;
+    return board_batch(r, line);
 }
 
 dt_status log_steps(run *r)

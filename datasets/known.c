@@ -78,6 +78,10 @@ static const dt_dataset_info infos[N_KNOWN] = {
     },
 };
 
+static const char *const clothing_names[] = { "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+                                              "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot" };
+static const char *const cifar10_names[] = { "airplane", "automobile", "bird",  "cat",  "deer",
+                                             "dog",      "frog",       "horse", "ship", "truck" };
 static const char *const window_names[] = { "strolling", "walking", "climbing", "running", "sitting", "cycling" };
 static const char *const beat_names[] = { "fast", "wide", "raised", "turned", "large" };
 
@@ -100,6 +104,7 @@ static const dt_dataset_source sources[N_KNOWN] = {
         .height = 28, .width = 28, .channels = 1, .n_classes = 10,
         .mean = { 0.2860f },
         .std = { 0.3530f },
+        .class_names = clothing_names,
         .read = dt_idx_read,
     },
     [CIFAR10] = {
@@ -111,6 +116,7 @@ static const dt_dataset_source sources[N_KNOWN] = {
         .height = 32, .width = 32, .channels = 3, .n_classes = 10,
         .mean = { 0.491f, 0.482f, 0.447f },
         .std = { 0.247f, 0.243f, 0.262f },
+        .class_names = cifar10_names,
         .read = dt_cifar10_read,
     },
     [SVHN] = {

@@ -68,6 +68,9 @@ DT_API DT_MUST_CHECK dt_status dt_capture_load(const char *path, dt_capture **ou
 /* Writes pixels, [height][width][channels] with 1 or 3 channels, as a PNG. */
 DT_API DT_MUST_CHECK dt_status dt_png_save(const char *path, const uint8_t *pixels, int height, int width,
                                            int channels);
+/* Makes such a PNG in memory. The caller frees *out, [*bytes], by free. */
+DT_API DT_MUST_CHECK dt_status dt_png_encode(const uint8_t *pixels, int height, int width, int channels, uint8_t **out,
+                                             size_t *bytes);
 
 #ifdef __cplusplus
 }

@@ -170,6 +170,7 @@ is "... and in metrics.jsonl" "$(lines step lines)" -eq 4
 is "... and one of an evaluation" "$(lines test lines)" -eq 2
 is "... beside the epochs' lines" "$(grep -vc event lines/metrics.jsonl)" -eq 2
 json "metrics.jsonl is JSON" lines/metrics.jsonl
+is "... and tells the clips of each epoch" "$(grep -c '"clips":{"features.0.weight_quant.wgt_alpha":[0-9.]*,' lines/metrics.jsonl)" -eq 2
 is "the last line's mean is the epoch's loss" "$(sed -n '/"batch":4/s/.*"loss_mean":\([0-9.]*\).*/\1/p' lines/metrics.jsonl | tr '\n' ' ')" = \
     "$(sed -n 's/.*"train_loss":\([0-9.]*\).*/\1/p' lines/metrics.jsonl | tr '\n' ' ')"
 expect "without --log-every" 0 train $tiny --epochs 2 --out plain

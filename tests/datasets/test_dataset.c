@@ -421,3 +421,21 @@ Test(dataset, synthetic_can_be_learned)
     cr_assert(ge(int, right, 475), "%d of 500", right);
     for (int i = 0; i < 2; i++) dt_dataset_close(d[i]);
 }
+
+Test(dataset, tells_the_names_of_classes)
+{
+    const int label[2] = { 0, 9 };
+    dt_dataset_view v;
+
+    write_grey("clothes", 2, label);
+    dt_dataset_options opt = { .name = "fashion-mnist", .dir = temp_path("clothes"), .split = DT_SPLIT_TRAIN };
+    dt_dataset *d = open_or_fail(opt, &v);
+    cr_assert(v.class_names != NULL);
+    cr_assert(eq(str, (char *)v.class_names[0], "T-shirt/top"));
+    cr_assert(eq(str, (char *)v.class_names[9], "Ankle boot"));
+    dt_dataset_close(d);
+    opt.name = "mnist"; /* digits are numbers already */
+    d = open_or_fail(opt, &v);
+    cr_assert(v.class_names == NULL);
+    dt_dataset_close(d);
+}
