@@ -14,9 +14,6 @@
 #include "../core/rng.h"
 #include "../layers/gemm/word_gemm.h"
 #include "ops.h"
-#ifdef DETENT_HAVE_CUDA
-#include "../cuda/cuda_device.h"
-#endif
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -198,115 +195,19 @@ static dt_status measure_cpu_peaks(ops_ceilings *out)
 
 /* ---- operations of a device ---- */
 
-#ifdef DETENT_HAVE_CUDA
-
-enum { FIRST_SIZE = 256, MOST_SIZE = 8192 };
-static const double long_enough_ms = 1.0; /* larger products would be no faster */
-
-typedef struct {
-    const dt_gemm_plan *gemm;
-    const dt_conv_plan *conv;
-    void *a, *b, *c, *workspace;
-} product;
-
-static dt_status product_call(void *user)
-{
-    const product *p = user;
-    return p->gemm ? dt_gemm_run(p->gemm, p->a, p->b, p->c, 0)
-                   : dt_conv_plan_run(p->conv, p->a, p->b, p->c, p->workspace);
-}
-
-/* Random f32 in +-1, or as many bytes of fp16. */
-static dt_status fill(dt_context *ctx, void *to, size_t bytes, int is_half)
-{
-    uint16_t *half = malloc(bytes);
-
-    DT_CHECK(half, DT_ERR_MEMORY, "no memory for %zu bytes", bytes);
-    for (size_t i = 0; i < bytes / 2; i++) {
-        const float x = 2.0f * dt_uniform(dt_random(7, DT_STREAM_SYNTHETIC, 0, i).v[0]) - 1.0f;
-        half[i] = is_half ? dt_to_fp16(x) : i % 2 ? dt_to_bf16(x) : 0; /* an f32's upper half is a bf16 */
-    }
-    const dt_status status = dt_device_write(ctx, to, half, bytes);
-    free(half);
-    return status;
-}
-
-static dt_status plan_product(dt_context *ctx, int size, int is_half, product *p, size_t *workspace_bytes)
-{
-    const dt_cuda_device *device = ctx->device;
-    const dt_gemm_problem gemm = { .m = size, .n = size, .k = size };
-    const dt_conv_problem conv = { .pass = DT_CONV_FORWARD,
-                                   .operand = DT_F16,
-                                   .result = DT_F16,
-                                   .n = size / 64,
-                                   .h = 8,
-                                   .w = 8,
-                                   .c = size,
-                                   .k = size,
-                                   .r = 1,
-                                   .s = 1,
-                                   .form = dt_conv_square(1, 0) };
-    dt_gemm_plan *plan = NULL;
-
-    *workspace_bytes = 0;
-    if (is_half) {
-        DT_TRY(dt_conv_plan_get(device->cudnn, &conv, &p->conv));
-        *workspace_bytes = dt_conv_plan_workspace(p->conv);
-        return DT_OK;
-    }
-    DT_TRY(dt_gemm_plan_create(device->cublas, &gemm, &plan));
-    p->gemm = plan;
-    return DT_OK;
-}
-
-/* ms of one product of size x size matrices. */
-static dt_status time_product(dt_context *ctx, int size, int is_half, double *out)
-{
-    const size_t n = (size_t)size * (size_t)size, in_bytes = n * (is_half ? 2 : 4), out_bytes = n * (is_half ? 2 : 4);
-    size_t workspace_bytes = 0;
-    product p = { 0 };
-    double ms[ROUNDS];
-
-    dt_status status = plan_product(ctx, size, is_half, &p, &workspace_bytes);
-    if (status == DT_OK) status = dt_device_alloc(ctx, in_bytes, &p.a);
-    if (status == DT_OK) status = dt_device_alloc(ctx, in_bytes, &p.b);
-    if (status == DT_OK) status = dt_device_alloc(ctx, out_bytes, &p.c);
-    if (status == DT_OK) status = dt_device_alloc(ctx, workspace_bytes + DT_ALIGN, &p.workspace);
-    if (status == DT_OK) status = fill(ctx, p.a, in_bytes, is_half);
-    if (status == DT_OK) status = fill(ctx, p.b, in_bytes, is_half);
-    if (status == DT_OK) status = ops_time_calls(ctx, product_call, &p, 4, ROUNDS, ms);
-    if (status == DT_OK) *out = bench_summarise(ms, ROUNDS).least;
-    dt_device_free(ctx, p.workspace, workspace_bytes + DT_ALIGN);
-    dt_device_free(ctx, p.c, out_bytes);
-    dt_device_free(ctx, p.b, in_bytes);
-    dt_device_free(ctx, p.a, in_bytes);
-    dt_gemm_plan_destroy((dt_gemm_plan *)p.gemm);
-    return status;
-}
-
 static dt_status measure_device_peaks(dt_context *ctx, ops_ceilings *out)
 {
     for (int is_half = 0; is_half < 2; is_half++) {
-        double ms = 0.0;
-        for (int size = FIRST_SIZE; size <= MOST_SIZE && ms < long_enough_ms; size *= 2) {
-            DT_TRY(time_product(ctx, size, is_half, &ms));
-            const double rate = 2.0 * size * size * size / ms;
-            double *best = &out->peak[is_half ? OPS_HALF : OPS_F32];
-            if (rate > *best) *best = rate;
-        }
+        double per_second;
+        DT_TRY(ctx->backend->peak(ctx->device, is_half ? DT_PRECISION_MIXED : DT_PRECISION_F32, &per_second));
+        out->peak[is_half ? OPS_HALF : OPS_F32] = 1e-3 * per_second; /* operations/ms */
     }
     return DT_OK;
 }
 
-#endif
-
 static dt_status measure_peaks(dt_context *ctx, ops_ceilings *out)
 {
-#ifdef DETENT_HAVE_CUDA
-    if (ctx->backend == &dt_backend_cuda) return measure_device_peaks(ctx, out);
-#endif
-    (void)ctx;
-    return measure_cpu_peaks(out);
+    return ctx->backend->peak ? measure_device_peaks(ctx, out) : measure_cpu_peaks(out);
 }
 
 static dt_status measure_launch(dt_context *ctx, ops_ceilings *out)

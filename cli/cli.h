@@ -347,7 +347,8 @@ typedef struct {
 typedef struct {
     const char *what; /* such as "epoch 3/300", "evaluating" */
     int64_t done, total;
-    double images_per_s, loss, margin, accuracy; /* margin: the loss without the decoder's part */
+    double images_per_s, peak_share; /* of what the device can do at most, 0..1 */
+    double loss, margin, accuracy;   /* margin: the loss without the decoder's part */
     double seconds_left;
 } progress_view;
 

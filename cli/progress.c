@@ -57,6 +57,7 @@ static void format_line(const progress_view *v, int bar, char *line)
     if (bar) add(line, "[%.*s%*s]  ", cells, "====================", BAR_CELLS - cells, "");
     add(line, "%3d %%", (int)(share * 100.0));
     if (!isnan(v->images_per_s)) add(line, "  %s images/s", text_count((int64_t)(v->images_per_s + 0.5)).s);
+    if (!isnan(v->peak_share)) add(line, " (%.0f %% of peak)", 100.0 * v->peak_share);
     if (!isnan(v->loss)) add(line, "  loss %.4f", v->loss);
     if (!isnan(v->margin)) add(line, "  margin %.4f", v->margin);
     if (!isnan(v->accuracy)) add(line, "  accuracy %.2f %%", 100.0 * v->accuracy);
@@ -104,6 +105,7 @@ int progress_tick(void *task, int64_t done, int64_t total)
                                                 .done = done,
                                                 .total = total,
                                                 .images_per_s = (double)done / seconds,
+                                                .peak_share = NAN,
                                                 .loss = NAN,
                                                 .margin = NAN,
                                                 .accuracy = NAN,

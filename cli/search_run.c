@@ -262,6 +262,7 @@ static void show(search_work *w)
                                              .done = w->n_taken,
                                              .total = w->end,
                                              .images_per_s = NAN,
+                                             .peak_share = NAN,
                                              .loss = NAN,
                                              .margin = NAN,
                                              .accuracy = NAN,

@@ -176,6 +176,7 @@ static void show(work *w)
                                              .done = w->n_over,
                                              .total = n,
                                              .images_per_s = NAN,
+                                             .peak_share = NAN,
                                              .loss = NAN,
                                              .margin = NAN,
                                              .accuracy = NAN,

@@ -41,6 +41,8 @@ typedef struct {
     int lock;           /* file descriptor that locks the run directory; -1: none */
     int goes_on;        /* 1: the run goes on from last.safetensors */
     int64_t n_train;    /* training images */
+    double peak;        /* images a second at which all ranks' devices would do nothing but the products of a step, as
+                           fast as was measured; NaN: not measured */
     int64_t saved_step; /* steps done in last.safetensors; -1: it does not exist */
     event_file *board;  /* of --tensorboard; NULL: none */
     progress bar;
@@ -57,6 +59,11 @@ typedef struct {
         int has_said_loss, has_seen_clips;
     } watch; /* of this process: a resumed run looks anew */
 } run;
+
+/* ---- train_peak.c ---- */
+
+/* Measures r->peak where it will be shown and the device has such a number, which is on GPUs. */
+DT_MUST_CHECK dt_status measure_peak(run *r);
 
 /* ---- train_plan.c ---- */
 

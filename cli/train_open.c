@@ -214,6 +214,7 @@ static dt_status open_directory(run *r)
 dt_status train_open(run *r)
 {
     DT_TRY(dt_network_is_file(r->s->model.name) ? open_from_file(r) : open_by_name(r));
+    DT_TRY(measure_peak(r));
     report_begin(r);
     DT_TRY(open_trainer(r));
     DT_TRY(train_share_start(r));

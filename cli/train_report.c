@@ -55,6 +55,11 @@ void report_begin(const run *r)
     printf("device     %s: %s; %s\n", dt_context_backend(r->o.ctx), dt_context_device(r->o.ctx),
            r->s->precision == DT_PRECISION_F32 ? "f32" : "mixed precision");
     print_fallback(r->o.ctx);
+    if (!isnan(r->peak)) {
+        printf("peak       %s images/s, if the products of a step ran at the GPU's measured peak and all else took no "
+               "time\n",
+               text_count((int64_t)r->peak).s);
+    }
     if (r->dist) printf("ranks      %d, by %s\n", dt_dist_size(r->dist), dt_context_links(r->o.ctx));
 }
 
@@ -135,6 +140,7 @@ dt_status report_progress(run *r)
                                  .done = in_epoch,
                                  .total = per_epoch,
                                  .images_per_s = (double)r->epoch_images / (now - r->epoch_begin),
+                                 .peak_share = (double)r->epoch_images / (now - r->epoch_begin) / r->peak,
                                  .loss = m.loss,
                                  .margin = margin_of(r, m.loss, m.reconstruction),
                                  .accuracy = m.accuracy,
@@ -184,7 +190,9 @@ void report_epoch(const run *r, const epoch_line *line, int best)
     }
     printf("  lr %.3g", line->lr);
     if (!isnan(line->seconds)) {
-        printf("  %s images/s  %s", text_count((int64_t)(line->images_per_s + 0.5)).s, text_seconds(line->seconds).s);
+        printf("  %s images/s", text_count((int64_t)(line->images_per_s + 0.5)).s);
+        if (!isnan(r->peak)) printf(" (%.0f %% of peak)", 100.0 * line->images_per_s / r->peak);
+        printf("  %s", text_seconds(line->seconds).s);
     }
     printf("%s\n", best ? "  best" : "");
 }

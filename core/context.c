@@ -124,6 +124,12 @@ const char *dt_context_links(const dt_context *ctx)
     return ctx->links;
 }
 
+dt_status dt_context_peak(dt_context *ctx, double *out)
+{
+    *out = 0.0;
+    return ctx->backend->peak ? ctx->backend->peak(ctx->device, ctx->opt.precision, out) : DT_OK;
+}
+
 const char *dt_context_fallback(const dt_context *ctx)
 {
     return ctx->fallback;

@@ -270,5 +270,6 @@ const dt_backend dt_backend_cuda = {
     .all_reduce_join = dt_cuda_all_reduce_join,
     .pack_sums = dt_cuda_pack_sums,
     .unpack_sums = dt_cuda_unpack_sums,
+    .peak = dt_cuda_peak,
     .kernels = cuda_kernels,
 };

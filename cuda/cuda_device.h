@@ -27,4 +27,7 @@ typedef struct {
 /* Does one optimiser update. In optim.cu. */
 DT_MUST_CHECK dt_status dt_cuda_update(const dt_update *u, const dt_exec *ex);
 
+/* Measures a GPU's peak; see dt_backend. In peak.c. */
+DT_MUST_CHECK dt_status dt_cuda_peak(void *device, dt_precision precision, double *out);
+
 #endif /* DT_CUDA_DEVICE_H */
