@@ -33,6 +33,8 @@ ranks="--model tiny --dataset synthetic --train-size 80 --test-size 40 --batch 8
 grep -q "^ranks      2, by " out || fail "train: the links"
 # shellcheck disable=SC2086
 "$detent" train $ranks --epochs 2 --no-graph --out launched >out 2>&1 || fail "two ranks on a GPU, launched"
+grep -q "^peak       [0-9,]* images/s" out || fail "train: the peak"
+grep -q "^epoch  1/2 .* images/s ([0-9]* % of peak)" out || fail "train: an epoch's share of the peak"
 cmp -s captured/last.safetensors launched/last.safetensors || fail "captured and launched steps of two ranks differ"
 # shellcheck disable=SC2086
 "$detent" train $ranks --epochs 3 --accumulate 2 --sync-bn --save-every 3 --out parts >out 2>&1 || fail "two parts"
