@@ -74,7 +74,8 @@ void plot_write(FILE *to, const plot *p);
 /* Writes a figure of how often codes occur. look: colour of its series. note: under the title. A bar of code 0 that is
  * far higher than all others is cut. */
 void codes_write(FILE *to, const char *title, const char *note, const histogram *h, int look);
-/* Writes a small line for a cell of a table, through what is finite. what: what readers of screens are told before its ends. */
+/* Writes a small line for a cell of a table, through what is finite. what: what readers of screens are told before its
+ * ends. */
 void spark_write(FILE *to, const double *y, int n, const char *what);
 
 /* What the ranges of a column have in common: a logarithmic axis from -2^(bits - 1) to 2^(bits - 1). */
