@@ -54,15 +54,15 @@ static int64_t fill_of(const dt_amx_map *m, int64_t images)
     return 100 * m->Q * images / (dt_amx_ceiling(m->Q * images, 32) * 32);
 }
 
-/* Images side by side: as few as fill the tiles best. */
+/* Images side by side, of a batch of any size: as few as fill the tiles best. */
 static int64_t images_of(const dt_amx_map *m)
 {
     int64_t best = 1, best_positions = 0, best_rows = 1;
 
     if (m->across < m->S) return 1;
     if (m->Q <= NARROW && bytes_of_map(m, NARROW_POSITIONS / m->Q) <= MOST_BYTES)
-        return dt_amx_least(m->N, NARROW_POSITIONS / m->Q / 32 * 32);
-    for (int64_t images = 1; images <= 32 && images <= m->N; images++) {
+        return NARROW_POSITIONS / m->Q / 32 * 32;
+    for (int64_t images = 1; images <= 32; images++) {
         const int64_t positions = m->Q * images, rows = dt_amx_ceiling(positions, 32) * 32;
         if (images > 1 && bytes_of_map(m, images) > MAP_BYTES) break;
         if (positions * best_rows > best_positions * rows) {
@@ -74,7 +74,8 @@ static int64_t images_of(const dt_amx_map *m)
     return best;
 }
 
-/* Cuts the channels into slabs of whole steps, and decides how many images stand side by side. */
+/* Cuts the channels into slabs of whole steps, and decides how many images stand side by side. The batch has no part in
+ * it: in another order of slabs, sums of bf16 would have other bits. */
 static void plan_slabs(dt_amx_map *m, int64_t n_slabs, int is_joined)
 {
     const int64_t step = DT_AMX_ROW_BYTES / value_bytes(m);
@@ -85,7 +86,6 @@ static void plan_slabs(dt_amx_map *m, int64_t n_slabs, int is_joined)
     m->steps = dt_amx_ceiling(m->tap, step);
     m->pitch = is_joined ? m->channels * value_bytes(m) : dt_amx_pitch(m->steps * DT_AMX_ROW_BYTES);
     m->images = images_of(m);
-    m->plane = plane_bytes(m, m->images);
 }
 
 void dt_amx_map_plan(dt_amx_map *m)
@@ -96,9 +96,10 @@ void dt_amx_map_plan(dt_amx_map *m)
     m->across = is_joined ? 1 : m->S;
     m->columns = m->Q + (m->S - 1) / m->stride[1];
     plan_slabs(m, 1, is_joined);
-    for (int64_t slabs = 2; !is_joined && m->steps > 1 && m->images < m->N && fill_of(m, m->images) < WELL_FILLED;
-         slabs++)
+    for (int64_t slabs = 2; !is_joined && m->steps > 1 && fill_of(m, m->images) < WELL_FILLED; slabs++)
         plan_slabs(m, slabs, 0);
+    m->images = dt_amx_least(m->N, m->images);
+    m->plane = plane_bytes(m, m->images);
     m->n_groups = dt_amx_ceiling(m->N, m->images);
     m->n_panels = dt_amx_ceiling(m->n, DT_AMX_PANEL);
     m->splits = dt_amx_least(m->n_panels, dt_amx_ceiling(ITEMS / 2, m->n_groups));

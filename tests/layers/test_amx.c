@@ -427,6 +427,26 @@ Test(amx, model_and_cpu_give_equal_bits_of_reals)
     }
 }
 
+/* Two images alone have the bits that they have among all. */
+Test(amx, the_batch_changes_no_bit_of_reals)
+{
+    const direction *d = has_tiles() ? &by_cpu[0] : &by_model[0];
+
+    must_run_the_model();
+    for (int i = 0; i < N_CASES; i++) {
+        rig r;
+        rig_open_real(&r, &cases[i], 1000, 1000, 1);
+        char *all = result_by(&r, d, 0, 2, 0);
+        r.x.shape.dim[0] = r.y.shape.dim[0] = cases[i].N < 2 ? 1 : 2;
+        r.y_bytes = (size_t)dt_count(&r.y.shape) * sizeof(float);
+        char *some = result_by(&r, d, 0, 1, 0);
+        cr_assert(memcmp(all, some, r.y_bytes) == 0, "%s: two images alone have other bits", cases[i].why);
+        free(some);
+        free(all);
+        rig_close(&r);
+    }
+}
+
 /* ---- products of words ---- */
 
 typedef struct {

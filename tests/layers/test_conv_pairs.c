@@ -63,7 +63,10 @@ static void largest(float x_most, float w_most, int channels)
     rig.in[0].qmax = (int64_t)x_most; /* what was drawn may be less */
     rig.in[1].qmax = (int64_t)w_most;
     rig.kernel->release(&rig.node);
+    const int before = dt_context_enter(rig.ctx); /* scratch is for the rig's threads */
     cr_assert(rig.kernel->prepare(&rig.node, &rig.ex, &bytes) == DT_OK);
+    dt_context_leave(before);
+    cr_assert(bytes <= rig.ex.scratch_bytes, "%zu bytes of scratch, the rig has %zu", bytes, rig.ex.scratch_bytes);
     cr_assert(strcmp(dt_conv_chosen(&rig.node, DT_CONV_Y), "pairs") == 0);
     for (int i = 0; i < 7 * channels; i++) x[i] = (uint8_t)x_most;
     for (int i = 0; i < 3 * channels; i++) w[i] = i < channels ? -w_most : w_most;
