@@ -260,9 +260,7 @@ static float high_of(int bits, int frac)
 
 static dt_route_limits limits_of(const dt_route_int_params *p)
 {
-    dt_route_limits l;
-
-    memset(&l, 0, sizeof l);
+    dt_route_limits l = { 0 };
 
     for (int r = 0; r < p->iterations; r++) {
         l.s_low[r] = low_of(p->s_bits[r], p->s_frac[r]);
@@ -326,11 +324,10 @@ typedef struct {
     int r;
 } route_step;
 
-/* A group of one input. */
-static dt_vote_group group_of(const route_step *k, int64_t i)
+/* The n inputs from i on. */
+static dt_vote_group group_of(const route_step *k, int64_t i, int n)
 {
-    const dt_route *t = k->t;
-    return (dt_vote_group){ dt_route_votes(t, k->n, i), 1.0f, t->capsules, t->dim, 1 };
+    return (dt_vote_group){ dt_route_votes(k->t, k->n, i), 1.0f, k->t->capsules, k->t->dim, n };
 }
 
 /* Returns how many inputs may be added in f32: their weighted votes stay below 2^24 together. */
@@ -356,29 +353,52 @@ static void softmax(const dt_route_int_params *p, int r, dt_ratio ratio, const i
     for (int64_t k = 0; k < n; k++) c[k] = step * (float)dt_coupling_code(d, e[k], p->c_bits[r], p->c_frac[r]);
 }
 
-/* Leaves the logits and the couplings of input i, [M], for iteration k->r > 0. Returns the couplings. */
+/* Leaves the logits of a group that begins at input i. Until couplings are there, their room holds agreements. */
+static void find_logits(const route_step *k, const dt_vote_group *g, int64_t i)
+{
+    const dt_route *t = k->t;
+    const int r = k->r - 1;
+    const float up_a = dt_power_of_two(k->p->v_frac[r]), step_b = dt_power_of_two(-k->p->b_frac[r]);
+    const float up_b = r > 0 ? dt_power_of_two(k->p->b_frac[r - 1]) : 0.0f;
+    float *agreed = dt_route_pairs(t, t->c, r, k->n, i), *b = dt_route_pairs(t, t->logits, r, k->n, i);
+    const float *was = r > 0 ? dt_route_pairs(t, t->logits, r - 1, k->n, i) : b;
+
+    k->lanes->agreements(g, dt_route_capsules(t, t->v, r, k->n), agreed);
+    for (int64_t l = 0; l < g->n; l++, b += t->capsules, was += t->capsules) {
+        for (int64_t m = 0; m < t->capsules; m++) {
+            const int64_t old = r > 0 ? (int64_t)(was[m] * up_b) : 0, a = (int64_t)(agreed[m * g->n + l] * up_a);
+            b[m] = step_b * (float)dt_caps_logit_code(old, k->before.keep, a, k->before.agree, k->p->b_bits[r]);
+        }
+    }
+}
+
+/* Leaves the couplings of input i, [M], for iteration k->r > 0, whose logits are there. Returns them. */
 static const float *couplings(const route_step *k, int64_t i)
 {
     const dt_route *t = k->t;
     const int r = k->r - 1;
-    const float *v = dt_route_capsules(t, t->v, r, k->n);
-    const float up_a = dt_power_of_two(k->p->v_frac[r]), step_b = dt_power_of_two(-k->p->b_frac[r]);
-    float *b = dt_route_pairs(t, t->logits, r, k->n, i), *c = dt_route_pairs(t, t->c, r, k->n, i);
-    const float *was = r > 0 ? dt_route_pairs(t, t->logits, r - 1, k->n, i) : b;
-    const float up_b = r > 0 ? dt_power_of_two(k->p->b_frac[r - 1]) : 0.0f;
-    const dt_vote_group g = group_of(k, i);
+    const float up_b = dt_power_of_two(k->p->b_frac[r]), *b = dt_route_pairs(t, t->logits, r, k->n, i);
+    float *c = dt_route_pairs(t, t->c, r, k->n, i);
     int32_t code[DT_CAPS_SPAN_MAX];
 
-    k->lanes->agreements(&g, v, c);
     for (int64_t first = 0; first < t->capsules; first += t->span) {
-        for (int64_t m = 0; m < t->span; m++) {
-            const int64_t old = r > 0 ? (int64_t)(was[first + m] * up_b) : 0, a = (int64_t)(c[first + m] * up_a);
-            code[m] = dt_caps_logit_code(old, k->before.keep, a, k->before.agree, k->p->b_bits[r]);
-            b[first + m] = step_b * (float)code[m];
-        }
+        for (int64_t m = 0; m < t->span; m++) code[m] = (int32_t)(b[first + m] * up_b);
         softmax(k->p, r, k->before.exp, code, t->span, c + first);
     }
     return c;
+}
+
+/* Adds the weighted votes of the n inputs from i on. */
+static void add_votes(const route_step *k, int64_t i, int n, float *part)
+{
+    const dt_vote_group all = group_of(k, i, n);
+
+    if (k->r > 0) find_logits(k, &all, i);
+    for (const int64_t end = i + n; i < end; i++) {
+        const dt_vote_group g = group_of(k, i, 1);
+        if (k->r > 0) k->lanes->add_weighted(&g, couplings(k, i), part);
+        for (int64_t m = 0; k->r == 0 && m < dt_route_width(k->t); m++) part[m] += g.u[m];
+    }
 }
 
 /* acc[M][D] of an iteration: f32 sums of a block of inputs, then integers. */
@@ -393,13 +413,8 @@ static void sum_votes(const route_step *k, int64_t block, int32_t *acc)
     for (int64_t first = 0; first < t->inputs; first += block) {
         const int64_t end = first + block < t->inputs ? first + block : t->inputs;
         memset(part, 0, (size_t)width * sizeof *part);
-        for (int64_t i = first; i < end; i++) {
-            const dt_vote_group g = group_of(k, i);
-            if (k->r > 0)
-                k->lanes->add_weighted(&g, couplings(k, i), part);
-            else
-                for (int64_t m = 0; m < width; m++) part[m] += g.u[m];
-        }
+        for (int64_t i = first; i < end; i += DT_CAPS_GROUP)
+            add_votes(k, i, end - i < DT_CAPS_GROUP ? (int)(end - i) : DT_CAPS_GROUP, part);
         for (int64_t m = 0; m < width; m++) acc[m] += (int32_t)(part[m] * up);
     }
 }
@@ -409,7 +424,6 @@ static void finish_capsules(const route_step *k, const int64_t *offset, const in
 {
     const dt_route *t = k->t;
     const int64_t channels = t->types * t->dim;
-    const int is_last = k->r == t->iterations - 1;
     const float step = dt_power_of_two(-k->p->s_frac[k->r]);
     float *s = dt_route_capsules(t, t->s, k->r, k->n), *v = dt_route_capsules(t, t->v, k->r, k->n);
 
@@ -417,7 +431,7 @@ static void finish_capsules(const route_step *k, const int64_t *offset, const in
         for (int64_t j = 0; j < channels; j++)
             s[first + j] = step * (float)dt_caps_sum_code(acc[first + j], k->ratios.acc, offset[j], k->p->s_bits[k->r]);
     }
-    if (is_last && t->gives_s) return;
+    if (k->r == t->iterations - 1 && t->gives_s) return;
     for (int64_t m = 0; m < t->capsules; m++)
         dt_route_squash(dt_caps_table.squash, k->p, k->r, s + m * t->dim, t->dim, v + m * t->dim);
 }
