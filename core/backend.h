@@ -112,7 +112,8 @@ typedef struct {
     /* Takes the sum from there, and for state the mean over so many ranks. */
     dt_status (*unpack_sums)(void *device, const double *room, int ranks, dt_step_sum *sum, float *state, int64_t n);
     /* Measures how many operations a second the device does at most in products of matrices, of f32 or of 16-bit
-     * values; a product and a sum are two operations. It takes up to half a second. NULL where no such number is shown. */
+     * values; a product and a sum are two operations. It takes up to half a second. NULL where no such number is shown.
+     */
     dt_status (*peak)(void *device, dt_precision precision, double *out);
     /* Returns the table of kernels, [DT_OP_COUNT]. An entry is NULL where the device has no kernel for the operator. */
     const dt_kernel *const *(*kernels)(void);

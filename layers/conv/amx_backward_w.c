@@ -300,17 +300,7 @@ DT_AMX_INLINE void tap_sums(const gradient *b, const char *dy, const char *x, in
 
     dy += begin * STEP_BYTES;
     x += (pairs_at(b, 0, s) + begin * DT_AMX_ROWS) * PAIR_BYTES;
-    if (starts) {
-        DT_AMX_ZERO(0);
-        DT_AMX_ZERO(1);
-        DT_AMX_ZERO(2);
-        DT_AMX_ZERO(3);
-    } else {
-        DT_AMX_LOAD(0, sums, DT_AMX_ROW_BYTES);
-        DT_AMX_LOAD(1, sums + DT_AMX_WORDS, DT_AMX_ROW_BYTES);
-        DT_AMX_LOAD(2, sums + 2 * DT_AMX_WORDS, DT_AMX_ROW_BYTES);
-        DT_AMX_LOAD(3, sums + 3 * DT_AMX_WORDS, DT_AMX_ROW_BYTES);
-    }
+    dt_amx_begin_sums(sums, starts);
     for (int64_t p = 0; p < sh->P; p++) {
         const int64_t h = p * sh->stride[0] + r - sh->pad[0];
         if (h < 0 || h >= sh->H) continue;

@@ -61,6 +61,22 @@ DT_AMX_INLINE __m512 dt_amx_floats(const void *from, int64_t i, dt_dtype type, _
     }
 }
 
+/* Tiles 0 to 3 begin at 0, or else at the four tiles of sums. */
+DT_AMX_INLINE void dt_amx_begin_sums(const float *sums, int starts)
+{
+    if (starts) {
+        DT_AMX_ZERO(0);
+        DT_AMX_ZERO(1);
+        DT_AMX_ZERO(2);
+        DT_AMX_ZERO(3);
+    } else {
+        DT_AMX_LOAD(0, sums, DT_AMX_ROW_BYTES);
+        DT_AMX_LOAD(1, sums + DT_AMX_WORDS, DT_AMX_ROW_BYTES);
+        DT_AMX_LOAD(2, sums + 2 * DT_AMX_WORDS, DT_AMX_ROW_BYTES);
+        DT_AMX_LOAD(3, sums + 3 * DT_AMX_WORDS, DT_AMX_ROW_BYTES);
+    }
+}
+
 /* Returns what rounding to bf16 takes from f32 values. It is exact. */
 DT_AMX_INLINE __m512 dt_amx_rest(__m512 value)
 {

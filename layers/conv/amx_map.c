@@ -276,17 +276,7 @@ DT_AMX_INLINE void block_products(const dt_amx_map *m, const char *map, const ch
     const int64_t first = i / m->images * m->stride[1] - m->before,
                   last = (i + 31) / m->images * m->stride[1] - m->before;
 
-    if (starts) {
-        DT_AMX_ZERO(0);
-        DT_AMX_ZERO(1);
-        DT_AMX_ZERO(2);
-        DT_AMX_ZERO(3);
-    } else {
-        DT_AMX_LOAD(0, sums, DT_AMX_ROW_BYTES);
-        DT_AMX_LOAD(1, sums + DT_AMX_WORDS, DT_AMX_ROW_BYTES);
-        DT_AMX_LOAD(2, sums + 2 * DT_AMX_WORDS, DT_AMX_ROW_BYTES);
-        DT_AMX_LOAD(3, sums + 3 * DT_AMX_WORDS, DT_AMX_ROW_BYTES);
-    }
+    dt_amx_begin_sums(sums, starts);
     for (int64_t r = 0; r < m->R; r++) {
         const int64_t h = p * m->stride[0] + r - m->above;
         if (h < 0 || h >= m->H) continue;
