@@ -84,7 +84,7 @@ DT_AMX_INLINE __m512i half_bytes(const dt_tensor *w, int64_t at, int64_t n, int6
         low = dt_amx_rest(low);
         high = dt_amx_rest(high);
     }
-    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+    return (__m512i)_mm512_cvtne2ps_pbh(dt_amx_holdable(high), dt_amx_holdable(low));
 }
 
 /* What a tile of filters holds: 64 bytes of each of 16, along a tap. */

@@ -8,6 +8,8 @@
 #include "../gemm/amx.h"
 #include "words512.h"
 
+#include <math.h>
+
 #define DT_AMX_INLINE static inline __attribute__((always_inline)) DT_AMX_CODE
 
 enum { DT_AMX_LANES = 16 };
@@ -77,10 +79,21 @@ DT_AMX_INLINE void dt_amx_begin_sums(const float *sums, int starts)
     }
 }
 
-/* Returns what rounding to bf16 takes from f32 values. It is exact. */
+/* Returns f32 values that bf16 can hold a part of: one that is finite, and past bf16's largest, becomes that. */
+DT_AMX_INLINE __m512 dt_amx_holdable(__m512 value)
+{
+    const __m512 most = _mm512_set1_ps(0x1.fep127f), size = _mm512_abs_ps(value);
+    const __mmask16 is_past =
+        _mm512_cmp_ps_mask(size, most, _CMP_GT_OQ) & _mm512_cmp_ps_mask(size, _mm512_set1_ps(INFINITY), _CMP_LT_OQ);
+
+    return _mm512_mask_mov_ps(value, is_past,
+                              _mm512_min_ps(_mm512_max_ps(value, _mm512_sub_ps(_mm512_setzero_ps(), most)), most));
+}
+
+/* Returns what the first part in bf16 takes from f32 values. It is exact. */
 DT_AMX_INLINE __m512 dt_amx_rest(__m512 value)
 {
-    const __m512i bits = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(value));
+    const __m512i bits = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(dt_amx_holdable(value)));
 
     return _mm512_sub_ps(value, _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16)));
 }

@@ -118,7 +118,8 @@ DT_AMX_INLINE void copy_parts(char *to, const char *from, int64_t n, int64_t par
         const __mmask16 mask = dt_amx_mask16(n - i);
         __m512 value = dt_amx_floats(from, i, DT_F32, mask);
         for (int64_t part = 0; part < parts; part++, value = dt_amx_rest(value)) {
-            _mm256_mask_storeu_epi16(to + part * plane + 2 * i, mask, (__m256i)_mm512_cvtneps_pbh(value));
+            _mm256_mask_storeu_epi16(to + part * plane + 2 * i, mask,
+                                     (__m256i)_mm512_cvtneps_pbh(dt_amx_holdable(value)));
         }
     }
 }

@@ -17,7 +17,7 @@
  *
  * An f32 value may be up to three bf16 parts, of 8 bits each, whose sum it is: parts 1 rounds it to bf16, parts 2 keeps
  * 16 of its 24 bits, parts 3 all of them. Products of parts below the last kept bit are left out: of 2 parts three
- * products remain, of 3 parts six. An infinity, and what bf16 rounds to one, becomes a NaN.
+ * products remain, of 3 parts six. An infinity becomes a NaN.
  */
 #ifndef DT_AMX_MAP_H
 #define DT_AMX_MAP_H

@@ -209,8 +209,8 @@ Test(calibrate, no_number_is_refused_by_value_and_image)
         }
     }
     memcpy(x, heavy_images(), sizeof x);
-    x[23 * IMAGE] = 2e38f; /* a number, but the layers make too much of it */
-    x[23 * IMAGE + 1] = 2e38f;
+    x[23 * IMAGE] = FLT_MAX; /* a number, but the layers make too much of it */
+    x[23 * IMAGE + 1] = FLT_MAX;
     float *w = calloc(5 * 27, sizeof *w);
     for (int i = 0; i < 5 * 27; i++) w[i] = 3.0f;
     MUST(dt_model_write(r.model, dt_model_find(r.model, "conv.weight"), w));
