@@ -108,7 +108,8 @@ static dt_status run(const product *p, int n, float *ms)
     return DT_OK;
 }
 
-/* The least time of some rounds; one that is too short to count is run once more, the first loads kernels. */
+/* Returns the least time of a product. The first run loads kernels and does not count. Rounds follow only where the
+ * product is large enough. */
 static dt_status time_product(product *p, float *least)
 {
     float ms;

@@ -10,9 +10,9 @@
 extern "C" {
 #endif
 
-/* f32 computes everything in f32. mixed gives convolutions 16-bit operands in backward, with sums in f32; forward,
- * where real values are trained, operands of 16 bits on CPUs with AMX, and on CUDA TF32; on CUDA, training also stores
- * psums in 16 bits. Evaluation gives equal bits in both. */
+/* f32 computes everything in f32. mixed gives convolutions 16-bit operands in backward, with sums in f32. Where it
+ * trains on real values, forward keeps 16 of f32's 24 bits on CPUs with AMX, and is TF32 on CUDA. On CUDA, its training
+ * also stores psums in 16 bits. Evaluation gives equal bits in both. */
 typedef enum { DT_PRECISION_F32, DT_PRECISION_MIXED } dt_precision;
 
 typedef struct {
