@@ -341,7 +341,7 @@ static dt_status route_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_caps_route_params *p = (const dt_caps_route_params *)node->params;
     const cudaStream_t stream = dt_stream_of(ex);
-    route_pass pass = { dt_route_look(node, ex->scratch), 0, p->fixed, p->observe, p->format[0], {}, ex->step };
+    route_pass pass = { dt_route_look(node, ex->scratch, 1), 0, p->fixed, p->observe, p->format[0], {}, ex->step };
     const dt_route *t = &pass.t;
     const unsigned capsule_blocks = dt_blocks(t->images * t->capsules, DT_BLOCK);
     const unsigned slice_blocks = (unsigned)(t->images * dt_route_slices(t->inputs, dt_route_width(t)));
@@ -394,7 +394,7 @@ dt_status dt_cuda_route_backward(const dt_node *node, const dt_exec *ex, const d
 
 static dt_status route_backward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_route t = dt_route_look(node, ex->scratch);
+    const dt_route t = dt_route_look(node, ex->scratch, 1);
 
     return dt_cuda_route_backward(node, ex, &t);
 }

@@ -164,7 +164,7 @@ static dt_status route_int_prepare(dt_node *node, const dt_exec *ex, size_t *scr
 
 static dt_status route_int_forward(const dt_node *node, const dt_exec *ex)
 {
-    int_pass k = { dt_route_int_look(node, ex->scratch), *(const dt_route_int_params *)node->params, 0 };
+    int_pass k = { dt_route_int_look(node, ex->scratch, 1), *(const dt_route_int_params *)node->params, 0 };
     const unsigned capsule_blocks = dt_blocks(k.t.images * k.t.capsules, DT_BLOCK);
     const int slices = (int)slices_of(node);
 
@@ -180,7 +180,7 @@ static dt_status route_int_forward(const dt_node *node, const dt_exec *ex)
 
 static dt_status route_int_backward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_route t = dt_route_int_look(node, ex->scratch);
+    const dt_route t = dt_route_int_look(node, ex->scratch, 1);
 
     return dt_cuda_route_backward(node, ex, &t);
 }

@@ -34,6 +34,7 @@ typedef struct {
 typedef struct {
     const route_batch *b;
     dt_route_int_trace want;
+    float *rows; /* room for pairs */
     int64_t image;
     image_result *result;
 } route_image;
@@ -71,9 +72,13 @@ static const float *capsules_of(const route_image *im, float *arrays, int r)
     return im->b->aux + (dt_route_capsules(&im->b->at, arrays, r, im->image) - im->b->at.s);
 }
 
-static const float *pairs_of(const route_image *im, float *arrays, int r)
+/* The same of pairs, as rows. */
+static const float *rows_of(const route_image *im, float *arrays, int r)
 {
-    return im->b->aux + (dt_route_pairs(&im->b->at, arrays, r, im->image, 0) - im->b->at.s);
+    const float *pairs = im->b->aux + (dt_route_pairs(&im->b->at, arrays, r, im->image, 0) - im->b->at.s);
+
+    dt_route_rows(&im->b->at, pairs, im->rows);
+    return im->rows;
 }
 
 static void compare_image(const route_image *im)
@@ -90,9 +95,9 @@ static void compare_image(const route_image *im)
             compare(im, "routing capsule v", r, capsules_of(im, im->b->at.v, r), p->v_frac[r], im->want.v + r * width,
                     width, z->dim);
         if (r == last) break;
-        compare(im, "routing logit b", r, pairs_of(im, im->b->at.logits, r), p->b_frac[r], im->want.b + r * pairs,
-                pairs, 1);
-        compare(im, "routing coupling c", r, pairs_of(im, im->b->at.c, r), p->c_frac[r], im->want.c + r * pairs, pairs,
+        compare(im, "routing logit b", r, rows_of(im, im->b->at.logits, r), p->b_frac[r], im->want.b + r * pairs, pairs,
+                1);
+        compare(im, "routing coupling c", r, rows_of(im, im->b->at.c, r), p->c_frac[r], im->want.c + r * pairs, pairs,
                 1);
     }
     compare(im, "routing code", last, im->b->codes + im->image * width, 0,
@@ -103,6 +108,7 @@ static void compare_image(const route_image *im)
 typedef struct {
     int32_t *votes, *trace;
     double *reals;
+    float *rows;
 } route_room;
 
 static route_room room_open(const route_batch *b)
@@ -111,7 +117,8 @@ static route_room room_open(const route_batch *b)
 
     return (route_room){ .votes = malloc((size_t)(z->inputs * z->capsules * z->dim) * sizeof(int32_t)),
                          .trace = calloc((size_t)dt_route_int_trace_count(b->params, z), sizeof(int32_t)),
-                         .reals = malloc((size_t)dt_route_error_room(z) * sizeof(double)) };
+                         .reals = malloc((size_t)dt_route_error_room(z) * sizeof(double)),
+                         .rows = malloc((size_t)(z->inputs * z->capsules) * sizeof(float)) };
 }
 
 static void room_close(route_room *r)
@@ -119,6 +126,7 @@ static void room_close(route_room *r)
     free(r->votes);
     free(r->trace);
     free(r->reals);
+    free(r->rows);
 }
 
 /* Returns 0 if there is no room. */
@@ -127,8 +135,8 @@ static int check_image(const route_batch *b, const route_room *room, int64_t ima
     const int64_t n = b->size.inputs * b->size.capsules * b->size.dim;
 
     dt_psum_stats_clear(&result->stats);
-    if (!room->votes || !room->trace || !room->reals) return 0;
-    const route_image im = { b, dt_route_int_trace_in(b->params, &b->size, room->trace), image, result };
+    if (!room->votes || !room->trace || !room->reals || !room->rows) return 0;
+    const route_image im = { b, dt_route_int_trace_in(b->params, &b->size, room->trace), room->rows, image, result };
     const dt_route_pair pair = { b->params, b->size, b->scale, b->bias, room->votes, &im.want };
     for (int64_t k = 0; k < n; k++) room->votes[k] = (int32_t)b->votes[image * n + k];
     dt_program_route(b->p, b->n, room->votes, &im.want);
@@ -181,7 +189,7 @@ dt_status dt_route_check_batch(dt_route_check *r, dt_context *ctx, const dt_grap
     r->opened = 1;
     *result = (dt_oracle_result){ 0 };
     b.size = dt_program_route_sizes(&program, n);
-    b.at = dt_route_int_look(node, NULL);
+    b.at = dt_route_int_look(node, NULL, dt_route_group_on(ctx));
     dt_status status = dt_device_floats(ctx, node->in[0]->data, dt_count(&node->in[0]->shape), &votes);
     if (status == DT_OK) status = dt_device_floats(ctx, node->aux, (int64_t)(node->aux_bytes / sizeof(float)), &aux);
     if (status == DT_OK) status = dt_device_floats(ctx, node->out->data, dt_count(&node->out->shape), &codes);

@@ -72,6 +72,22 @@ static void add_weighted_plain(const dt_vote_group *g, const float *w, float *su
     add_weighted(g, w, sum);
 }
 
+static void add_plain(const dt_vote_group *g, float *sum)
+{
+    add(g, sum);
+}
+
+static void logit_codes_plain(const dt_logit_format *f, const float *was, const float *agreed, int64_t n, float *b)
+{
+    logit_codes(f, was, agreed, n, b);
+}
+
+static void coupling_codes_plain(const dt_coupling_format *f, const float *b, int64_t capsules, int64_t span, int n,
+                                 float *c)
+{
+    coupling_codes(f, b, capsules, span, n, c);
+}
+
 static void softmax_plain(const float *b, int64_t capsules, int64_t span, int n, float *c)
 {
     softmax(b, capsules, span, n, c);
@@ -90,6 +106,9 @@ static void give_plain(const dt_vote_gradient *t, float *du)
 const dt_caps_lanes dt_caps_lanes_plain = {
     .agreements = agreements_plain,
     .add_weighted = add_weighted_plain,
+    .add = add_plain,
+    .logit_codes = logit_codes_plain,
+    .coupling_codes = coupling_codes_plain,
     .softmax = softmax_plain,
     .softmax_backward = softmax_backward_plain,
     .give = give_plain,

@@ -9,6 +9,7 @@
 #ifndef DT_CAPS_LANES_H
 #define DT_CAPS_LANES_H
 
+#include "../../core/arith/capsules.h"
 #include "../../core/op_params.h"
 
 #include <stdint.h>
@@ -43,15 +44,37 @@ typedef struct {
     int far;   /* 1: nobody reads them before the caches have forgotten them */
 } dt_vote_gradient;
 
+/* A logit's code is dt_caps_logit_code's. Values times `up` are codes, and codes times step are values. */
+typedef struct {
+    int64_t keep;
+    dt_ratio agree;
+    float was_up, agreed_up, step;
+    int bits;
+} dt_logit_format;
+
+/* A coupling's code is dt_coupling_code's. up is of logits. */
+typedef struct {
+    dt_ratio exp;
+    float up, step;
+    int bits, frac;
+} dt_coupling_format;
+
 typedef struct {
     /* at[m][l] = <scale * u[l][m], v[m]> */
     void (*agreements)(const dt_vote_group *g, const float *v, float *at);
     /* sum[m] += w[m][l] * (scale * u[l][m]), l in order */
     void (*add_weighted)(const dt_vote_group *g, const float *w, float *sum);
+    /* sum[m] += u[l][m], l in order; the scale is not looked at */
+    void (*add)(const dt_vote_group *g, float *sum);
     /* c[m][l] = softmax of b[m][l] over the span of capsules that m lies in */
     void (*softmax)(const float *b, int64_t capsules, int64_t span, int n, float *c);
     /* db = c * (dc - sum over the span of c * dc): the gradient of those b, in place of dc */
     void (*softmax_backward)(const float *c, int64_t capsules, int64_t span, int n, float *dc);
+    /* b[k] = the logit that follows from the one that it was and an agreement, k < n */
+    void (*logit_codes)(const dt_logit_format *f, const float *was, const float *agreed, int64_t n, float *b);
+    /* c[m][l] = couplings, the softmax of b[m][l] as softmax has it, in codes; span <= DT_CAPS_SPAN_MAX */
+    void (*coupling_codes)(const dt_coupling_format *f, const float *b, int64_t capsules, int64_t span, int n,
+                           float *c);
     /* du[l][m] += first * capsule[m], and then the terms in order; du = them where it is fresh */
     void (*give)(const dt_vote_gradient *t, float *du);
     /* dt_squash and dt_squash_backward of n capsules that follow each other */

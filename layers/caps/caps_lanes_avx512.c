@@ -228,6 +228,23 @@ static AVX512 void add_weighted_avx512(const dt_vote_group *g, const float *w, f
     add_weighted(g, w, sum);
 }
 
+static AVX512 void add_avx512(const dt_vote_group *g, float *sum)
+{
+    add(g, sum);
+}
+
+static AVX512 void logit_codes_avx512(const dt_logit_format *f, const float *was, const float *agreed, int64_t n,
+                                      float *b)
+{
+    logit_codes(f, was, agreed, n, b);
+}
+
+static AVX512 void coupling_codes_avx512(const dt_coupling_format *f, const float *b, int64_t capsules, int64_t span,
+                                         int n, float *c)
+{
+    coupling_codes(f, b, capsules, span, n, c);
+}
+
 static AVX512 void softmax_avx512(const float *b, int64_t capsules, int64_t span, int n, float *c)
 {
     softmax(b, capsules, span, n, c);
@@ -253,6 +270,9 @@ static AVX512 void give_avx512(const dt_vote_gradient *t, float *du)
 static const dt_caps_lanes lanes = {
     .agreements = agreements_avx512,
     .add_weighted = add_weighted_avx512,
+    .add = add_avx512,
+    .logit_codes = logit_codes_avx512,
+    .coupling_codes = coupling_codes_avx512,
     .softmax = softmax_avx512,
     .softmax_backward = softmax_backward_avx512,
     .give = give_avx512,

@@ -22,8 +22,7 @@
  *
  * So an iteration is one sweep over the votes, in which the logits, couplings and weighted votes of a group of inputs
  * follow one another (caps_lanes.h). An iteration of backward is one sweep too, and du is written in one more, which
- * reads no votes. Images are taken one at a time, so that their votes stay in a core's cache. What a group has of pairs
- * lies as [M][n] in the memory of its inputs' rows [n][M]; ROUTE_INT leaves rows, which are groups of one input.
+ * reads no votes. Images are taken one at a time, so that their votes stay in a core's cache.
  *
  * With params.fixed, c, s (with its bias), v and b are rounded as soon as they are computed, and nothing flows back.
  *
@@ -138,7 +137,7 @@ const dt_op dt_op_caps_route = {
     .infer = route_infer,
 };
 
-dt_route dt_route_look(const dt_node *node, void *scratch)
+dt_route dt_route_look(const dt_node *node, void *scratch, int group)
 {
     const dt_caps_route_params *p = node->params;
     const dt_tensor *votes = node->in[VOTES];
@@ -146,6 +145,7 @@ dt_route dt_route_look(const dt_node *node, void *scratch)
     const route_sizes size = route_sizes_of(node);
     dt_route t = { .images = y->dim[0], .inputs = p->inputs, .dim = p->dim, .iterations = p->iterations };
 
+    t.group = group;
     t.types = dt_channels(y) / p->dim;
     t.capsules = dt_count(y) / t.images / p->dim;
     t.span = p->joint ? t.capsules : t.types;
@@ -190,13 +190,13 @@ typedef struct {
 static dt_vote_group group_of(const route_image *im, int64_t first)
 {
     const dt_route *t = im->t;
-    const int64_t most = t->on_grid ? 1 : DT_CAPS_GROUP, left = t->inputs - first;
+    const int64_t left = t->inputs - first;
 
     return (dt_vote_group){ .u = dt_route_votes(t, im->n, first),
                             .scale = im->scale,
                             .capsules = t->capsules,
                             .dim = t->dim,
-                            .n = (int)(left < most ? left : most) };
+                            .n = (int)(left < t->group ? left : t->group) };
 }
 
 /* Values that lie `stride` elements apart. */
@@ -311,7 +311,7 @@ static dt_status route_prepare(dt_node *node, const dt_exec *ex, size_t *scratch
 
 static dt_status route_forward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_route t = dt_route_look(node, ex->scratch);
+    const dt_route t = dt_route_look(node, ex->scratch, DT_CAPS_GROUP);
     const dt_caps_lanes *lanes = dt_caps_lanes_now();
 
     *t.seen = (dt_route_ranges){ 0 };
@@ -450,7 +450,7 @@ dt_status dt_route_backward(const dt_node *node, const dt_route *t)
 
 static dt_status route_backward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_route t = dt_route_look(node, ex->scratch);
+    const dt_route t = dt_route_look(node, ex->scratch, DT_CAPS_GROUP);
 
     return dt_route_backward(node, &t);
 }

@@ -5,6 +5,8 @@
  * Iterations r count from 0 here. There are two kinds of arrays, each for the whole batch:
  *   capsules  [..][N][M][D]  a value for each value of the output, M = P * J capsules of D values
  *   pairs     [..][N][I][M]  a value for each input and output capsule: couplings, logits
+ * The pairs of an image lie in groups of up to dt_route.group inputs, each as [M][n] in the memory of its rows [n][M].
+ * GPUs have groups of one input.
  */
 #ifndef DT_CAPS_ROUTE_H
 #define DT_CAPS_ROUTE_H
@@ -38,6 +40,7 @@ typedef struct {
     int64_t capsules;       /* M = P * J */
     int64_t span;           /* capsules that share a softmax: M if joint, else J */
     int dim, iterations;    /* D, R */
+    int group;              /* inputs whose pairs lie together */
 
     const float *votes, *scale; /* the real vote is scale * votes */
     int n_scale;
@@ -75,7 +78,7 @@ static inline DT_HD float *dt_route_capsules(const dt_route *t, float *arrays, i
     return arrays + (r * t->images + n) * dt_route_width(t);
 }
 
-/* Returns the pairs of input i of image n in array r: [M]. */
+/* Returns the pairs of the group that begins with input i of image n in array r. */
 static inline DT_HD float *dt_route_pairs(const dt_route *t, float *arrays, int r, int64_t n, int64_t i)
 {
     return arrays + ((r * t->images + n) * t->inputs + i) * t->capsules;
@@ -99,8 +102,9 @@ static inline DT_HD float dt_route_round(const dt_fixed_format *f, const dt_step
     return dt_fixed_value(f, x, dt_fixed_draw(f, step->seed, (uint64_t)draw));
 }
 
-/* Returns the sizes and pointers of a node that infer has accepted. */
-dt_route dt_route_look(const dt_node *node, void *scratch);
+/* Returns the sizes and pointers of a node that infer has accepted. group: DT_CAPS_GROUP if it runs on a CPU, else 1.
+ */
+dt_route dt_route_look(const dt_node *node, void *scratch, int group);
 
 /* Returns the gradient that flows through a code at x, whose range is low..high. */
 static inline DT_HD float dt_route_gated(float gradient, float x, float low, float high)

@@ -12,13 +12,13 @@
  * last iteration where its lengths give the classes (class_int.c).
  *
  * Votes, couplings and capsules are floats that hold codes, or codes times a power of two. Products of a coupling and a
- * vote, and agreements, stay below 2^24, so that f32 sums them exactly; longer sums go to 32-bit integers in blocks.
+ * vote, and agreements, stay below 2^24, so that f32 holds them exactly.
  *
  * Backward is that of caps_route.c, straight through the roundings, by the values that forward has left. Nothing flows
  * through a code at its limit.
  *
  * Shapes and source: caps_route.c. votes is a grid tensor of one scale; so is y, whose scale is a power of two.
- * CUDA: cuda/route_int.cu.  Tests: tests/layers/test_route_int.c.
+ * CPU: route_int_cpu.c.  CUDA: cuda/route_int.cu.  Tests: tests/layers/test_route_int.c.
  */
 #include "route_int.h"
 
@@ -32,9 +32,6 @@ const dt_caps_tables dt_caps_table = { { DT_SQUASH_TABLE }, { DT_EXP_TABLE } };
 
 /* Codes with equal fraction bits have equal scales. */
 static const char powers_of_two;
-
-/* Of an image: the sum of a block, and a gradient of v. */
-enum { PART_BLOCK, PART_DV, N_PARTS };
 
 static int64_t span_of(const dt_node *node)
 {
@@ -274,7 +271,7 @@ static dt_route_limits limits_of(const dt_route_int_params *p)
     return l;
 }
 
-dt_route dt_route_int_look(const dt_node *node, void *scratch)
+dt_route dt_route_int_look(const dt_node *node, void *scratch, int group)
 {
     const dt_route_int_params *p = node->params;
     const dt_tensor *votes = node->in[DT_ROUTE_VOTES];
@@ -282,6 +279,7 @@ dt_route dt_route_int_look(const dt_node *node, void *scratch)
     const size_t iterations = (size_t)p->iterations, capsules = n_capsules(node), pairs = n_pairs(node);
     dt_route t = { .images = y->dim[0], .inputs = p->inputs, .dim = p->dim, .iterations = p->iterations };
 
+    t.group = group;
     t.types = dt_channels(y) / p->dim;
     t.capsules = dt_count(y) / t.images / p->dim;
     t.span = p->joint ? t.capsules : t.types;
@@ -304,6 +302,20 @@ dt_route dt_route_int_look(const dt_node *node, void *scratch)
     return t;
 }
 
+int dt_route_group_on(const dt_context *ctx)
+{
+    return strcmp(ctx->backend->name, "cpu") == 0 ? DT_CAPS_GROUP : 1;
+}
+
+void dt_route_rows(const dt_route *t, const float *pairs, float *rows)
+{
+    for (int64_t i = 0; i < t->inputs; i++) {
+        const int64_t first = i / t->group * t->group, left = t->inputs - first, n = left < t->group ? left : t->group;
+        const float *group = pairs + first * t->capsules + i - first;
+        for (int64_t m = 0; m < t->capsules; m++) rows[i * t->capsules + m] = group[m * n];
+    }
+}
+
 size_t dt_route_int_scratch(const dt_node *node, int64_t parts)
 {
     const size_t iterations = (size_t)((const dt_route_int_params *)node->params)->iterations;
@@ -311,190 +323,3 @@ size_t dt_route_int_scratch(const dt_node *node, int64_t parts)
 
     return (values + 1) / 2 * 2 * sizeof(float); /* so that integers of 64 bits may follow */
 }
-
-/* ---- forward ---- */
-
-/* One iteration of one image. */
-typedef struct {
-    const dt_route *t;
-    const dt_caps_lanes *lanes;
-    const dt_route_int_params *p;
-    dt_route_ratios ratios, before; /* of this iteration, and of the one before */
-    int64_t n;
-    int r;
-} route_step;
-
-/* The n inputs from i on. */
-static dt_vote_group group_of(const route_step *k, int64_t i, int n)
-{
-    return (dt_vote_group){ dt_route_votes(k->t, k->n, i), 1.0f, k->t->capsules, k->t->dim, n };
-}
-
-/* Returns how many inputs may be added in f32: their weighted votes stay below 2^24 together. */
-static int64_t exact_inputs(const route_step *k, const dt_tensor *votes)
-{
-    const int64_t c = k->r > 0 ? ((int64_t)1 << k->p->c_bits[k->r - 1]) - 1 : 1, most = c * dt_code_bound(votes);
-    return most > 0 ? ((int64_t)1 << 24) / most : k->t->inputs;
-}
-
-/* The codes of a row of logits become couplings of c_bits. */
-static void softmax(const dt_route_int_params *p, int r, dt_ratio ratio, const int32_t *b, int64_t n, float *c)
-{
-    const float step = dt_power_of_two(-p->c_frac[r]);
-    uint32_t e[DT_CAPS_SPAN_MAX], sum = 0;
-    int32_t top = b[0];
-
-    for (int64_t k = 1; k < n; k++) top = b[k] > top ? b[k] : top;
-    for (int64_t k = 0; k < n; k++) {
-        e[k] = dt_exp_code(dt_caps_table.exp, (int64_t)top - b[k], ratio);
-        sum += e[k];
-    }
-    const dt_softmax_divisor d = dt_softmax_divisor_of(sum, (uint32_t)1 << 31);
-    for (int64_t k = 0; k < n; k++) c[k] = step * (float)dt_coupling_code(d, e[k], p->c_bits[r], p->c_frac[r]);
-}
-
-/* Leaves the logits of a group that begins at input i. Until couplings are there, their room holds agreements. */
-static void find_logits(const route_step *k, const dt_vote_group *g, int64_t i)
-{
-    const dt_route *t = k->t;
-    const int r = k->r - 1;
-    const float up_a = dt_power_of_two(k->p->v_frac[r]), step_b = dt_power_of_two(-k->p->b_frac[r]);
-    const float up_b = r > 0 ? dt_power_of_two(k->p->b_frac[r - 1]) : 0.0f;
-    float *agreed = dt_route_pairs(t, t->c, r, k->n, i), *b = dt_route_pairs(t, t->logits, r, k->n, i);
-    const float *was = r > 0 ? dt_route_pairs(t, t->logits, r - 1, k->n, i) : b;
-
-    k->lanes->agreements(g, dt_route_capsules(t, t->v, r, k->n), agreed);
-    for (int64_t l = 0; l < g->n; l++, b += t->capsules, was += t->capsules) {
-        for (int64_t m = 0; m < t->capsules; m++) {
-            const int64_t old = r > 0 ? (int64_t)(was[m] * up_b) : 0, a = (int64_t)(agreed[m * g->n + l] * up_a);
-            b[m] = step_b * (float)dt_caps_logit_code(old, k->before.keep, a, k->before.agree, k->p->b_bits[r]);
-        }
-    }
-}
-
-/* Leaves the couplings of input i, [M], for iteration k->r > 0, whose logits are there. Returns them. */
-static const float *couplings(const route_step *k, int64_t i)
-{
-    const dt_route *t = k->t;
-    const int r = k->r - 1;
-    const float up_b = dt_power_of_two(k->p->b_frac[r]), *b = dt_route_pairs(t, t->logits, r, k->n, i);
-    float *c = dt_route_pairs(t, t->c, r, k->n, i);
-    int32_t code[DT_CAPS_SPAN_MAX];
-
-    for (int64_t first = 0; first < t->capsules; first += t->span) {
-        for (int64_t m = 0; m < t->span; m++) code[m] = (int32_t)(b[first + m] * up_b);
-        softmax(k->p, r, k->before.exp, code, t->span, c + first);
-    }
-    return c;
-}
-
-/* Adds the weighted votes of the n inputs from i on. */
-static void add_votes(const route_step *k, int64_t i, int n, float *part)
-{
-    const dt_vote_group all = group_of(k, i, n);
-
-    if (k->r > 0) find_logits(k, &all, i);
-    for (const int64_t end = i + n; i < end; i++) {
-        const dt_vote_group g = group_of(k, i, 1);
-        if (k->r > 0) k->lanes->add_weighted(&g, couplings(k, i), part);
-        for (int64_t m = 0; k->r == 0 && m < dt_route_width(k->t); m++) part[m] += g.u[m];
-    }
-}
-
-/* acc[M][D] of an iteration: f32 sums of a block of inputs, then integers. */
-static void sum_votes(const route_step *k, int64_t block, int32_t *acc)
-{
-    const dt_route *t = k->t;
-    const int64_t width = dt_route_width(t);
-    const float up = k->r > 0 ? dt_power_of_two(k->p->c_frac[k->r - 1]) : 1.0f;
-    float *part = dt_route_capsules(t, t->part, PART_BLOCK, k->n);
-
-    memset(acc, 0, (size_t)width * sizeof *acc);
-    for (int64_t first = 0; first < t->inputs; first += block) {
-        const int64_t end = first + block < t->inputs ? first + block : t->inputs;
-        memset(part, 0, (size_t)width * sizeof *part);
-        for (int64_t i = first; i < end; i += DT_CAPS_GROUP)
-            add_votes(k, i, end - i < DT_CAPS_GROUP ? (int)(end - i) : DT_CAPS_GROUP, part);
-        for (int64_t m = 0; m < width; m++) acc[m] += (int32_t)(part[m] * up);
-    }
-}
-
-/* s and v of the capsules of an image, whose sums are acc. */
-static void finish_capsules(const route_step *k, const int64_t *offset, const int32_t *acc)
-{
-    const dt_route *t = k->t;
-    const int64_t channels = t->types * t->dim;
-    const float step = dt_power_of_two(-k->p->s_frac[k->r]);
-    float *s = dt_route_capsules(t, t->s, k->r, k->n), *v = dt_route_capsules(t, t->v, k->r, k->n);
-
-    for (int64_t first = 0; first < dt_route_width(t); first += channels) {
-        for (int64_t j = 0; j < channels; j++)
-            s[first + j] = step * (float)dt_caps_sum_code(acc[first + j], k->ratios.acc, offset[j], k->p->s_bits[k->r]);
-    }
-    if (k->r == t->iterations - 1 && t->gives_s) return;
-    for (int64_t m = 0; m < t->capsules; m++)
-        dt_route_squash(dt_caps_table.squash, k->p, k->r, s + m * t->dim, t->dim, v + m * t->dim);
-}
-
-/* y: the codes of what the last iteration has left */
-static void give_codes(const route_step *k, float scale)
-{
-    const dt_route *t = k->t;
-    const float *from = dt_route_capsules(t, t->gives_s ? t->s : t->v, t->iterations - 1, k->n), up = 1.0f / scale;
-    float *y = dt_route_capsules(t, t->y, 0, k->n);
-
-    for (int64_t m = 0; m < dt_route_width(t); m++) y[m] = from[m] * up;
-}
-
-static dt_status route_int_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
-{
-    (void)ex;
-    *scratch_bytes = dt_route_int_scratch(node, N_PARTS) + sizeof(int64_t) * (size_t)dt_count(&node->in[1]->shape);
-    return DT_OK;
-}
-
-/* The offsets of an iteration, behind everything else in the scratch. */
-static void find_offsets(const dt_route *t, const dt_route_int_params *p, int r, dt_ratio ratio, int64_t *offset)
-{
-    for (int64_t j = 0; j < t->types * t->dim; j++) offset[j] = dt_caps_offset(t->bias[j], p->s_frac[r], ratio.shift);
-}
-
-static dt_status route_int_forward(const dt_node *node, const dt_exec *ex)
-{
-    const dt_route t = dt_route_int_look(node, ex->scratch);
-    const dt_route_int_params *p = node->params;
-    const float vote_scale = t.scale[0], scale = dt_power_of_two(-node->out->scale_form);
-    int64_t *offset = (int64_t *)((char *)ex->scratch + dt_route_int_scratch(node, N_PARTS));
-    const dt_caps_lanes *lanes = dt_caps_lanes_now();
-    dt_route_ratios ratios = { .keep = 0 }, before;
-
-    node->out->scale[0] = scale;
-    for (int r = 0; r < t.iterations; r++) {
-        before = ratios;
-        ratios = dt_route_ratios_of(p, r, vote_scale, t.span);
-        find_offsets(&t, p, r, ratios.acc, offset);
-#pragma omp parallel for
-        for (int64_t n = 0; n < t.images; n++) {
-            const route_step k = { &t, lanes, p, ratios, before, n, r };
-            int32_t *acc = (int32_t *)dt_route_capsules(&t, t.ds, 0, n);
-            sum_votes(&k, exact_inputs(&k, node->in[DT_ROUTE_VOTES]), acc);
-            finish_capsules(&k, offset, acc);
-            if (r == t.iterations - 1) give_codes(&k, scale);
-        }
-    }
-    return DT_OK;
-}
-
-static dt_status route_int_backward(const dt_node *node, const dt_exec *ex)
-{
-    const dt_route t = dt_route_int_look(node, ex->scratch);
-
-    return dt_route_backward(node, &t);
-}
-
-const dt_kernel dt_cpu_route_int = {
-    .prepare = route_int_prepare,
-    .forward = route_int_forward,
-    .backward = route_int_backward,
-    .overwrites = 1u << DT_ROUTE_VOTES | 1u << DT_ROUTE_BIAS,
-};

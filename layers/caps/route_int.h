@@ -6,6 +6,7 @@
 #define DT_ROUTE_INT_H
 
 #include "../../core/arith/capsules.h"
+#include "../../core/context.h"
 #include "caps_route.h"
 
 /* Index of the inputs. */
@@ -95,8 +96,15 @@ dt_route_int_limit dt_route_int_excess(const dt_route_int_params *p, int64_t u);
  * large, or logits are not kept. name is for the message. */
 DT_MUST_CHECK dt_status dt_route_int_settle(const char *name, dt_route_int_params *p, float scale, int64_t span);
 
-/* Returns the sizes and pointers of a node that infer has accepted. */
-dt_route dt_route_int_look(const dt_node *node, void *scratch);
+/* Returns the sizes and pointers of a node that infer has accepted. group: DT_CAPS_GROUP if it runs on a CPU, else 1.
+ */
+dt_route dt_route_int_look(const dt_node *node, void *scratch, int group);
+
+/* Returns the group of nodes that run on ctx's device. */
+int dt_route_group_on(const dt_context *ctx);
+
+/* Copies the pairs of an image, which lie as t->group says, to rows [I][M]. */
+void dt_route_rows(const dt_route *t, const float *pairs, float *rows);
 
 /* Returns the bytes of scratch, if the backend has so many arrays of capsules in `part`. */
 size_t dt_route_int_scratch(const dt_node *node, int64_t parts);

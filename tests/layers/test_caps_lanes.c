@@ -7,6 +7,7 @@
 #include "../../layers/caps/squash.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -102,6 +103,94 @@ Test(caps_lanes, weighted_votes)
         }
         sets[k / N_GROUPS]->add_weighted(&g, w, got);
         same(got, want, width, "weighted votes", &g);
+    }
+}
+
+Test(caps_lanes, votes)
+{
+    for (int k = 0; k < N_GROUPS * n_sets(); k++) {
+        dt_vote_group g = groups[k % N_GROUPS];
+        const int64_t width = g.capsules * g.dim;
+        g.u = filled(u, g.n * width, 1);
+        start(width);
+        for (int64_t at = 0; at < g.n * width; at++) want[at % width] += u[at];
+        sets[k / N_GROUPS]->add(&g, got);
+        same(got, want, width, "votes", &g);
+    }
+}
+
+/* Codes of `bits` bits, times 2^-frac. */
+static void fill_codes(float *x, int64_t n, int bits, int frac, unsigned seed)
+{
+    for (int64_t i = 0; i < n; i++) x[i] = ldexpf(floorf(ldexpf(number(i, seed), bits - 1)), -frac);
+}
+
+/* Of 8 and 16 bits: steps below and above 1, and what is kept shifted far. */
+static const struct {
+    dt_logit_format f;
+    int was_frac, frac, agreed_frac;
+} logits[] = {
+    { { .keep = 1, .agree = { 20000, 18 }, .bits = 8 }, 3, 3, 7 },
+    { { .keep = (int64_t)1 << 33, .agree = { 16385, 36 }, .bits = 16 }, 8, 5, 12 },
+    { { .keep = 0, .agree = { 32767, 0 }, .bits = 8 }, 0, -3, 0 },
+};
+
+Test(caps_lanes, codes_of_logits)
+{
+    for (int k = 0; k < 3 * N_GROUPS * n_sets(); k++) {
+        const dt_vote_group *g = &groups[k / 3 % N_GROUPS];
+        dt_logit_format f = logits[k % 3].f;
+        const int64_t n = g->capsules * g->n;
+        f.was_up = ldexpf(1.0f, logits[k % 3].was_frac);
+        f.agreed_up = ldexpf(1.0f, logits[k % 3].agreed_frac);
+        f.step = ldexpf(1.0f, -logits[k % 3].frac);
+        fill_codes(v, n, f.bits, logits[k % 3].was_frac, 6);
+        fill_codes(w, n, 24, logits[k % 3].agreed_frac, 7);
+        start(n);
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t was = (int64_t)(v[i] * f.was_up), agreed = (int64_t)(w[i] * f.agreed_up);
+            want[i] = f.step * (float)dt_caps_logit_code(was, f.keep, agreed, f.agree, f.bits);
+        }
+        sets[k / 3 / N_GROUPS]->logit_codes(&f, v, w, n, got);
+        same(got, want, n, "logits", g);
+    }
+}
+
+/* One row after another, by the functions of one value. */
+static void want_couplings(const dt_coupling_format *f, const dt_vote_group *g, int64_t span)
+{
+    for (int64_t row = 0; row < g->capsules / span * g->n; row++) {
+        const int64_t first = row / g->n * span * g->n + row % g->n, end = first + span * g->n;
+        uint32_t e[64], sum = 0;
+        float top = v[first];
+        for (int64_t i = first; i < end; i += g->n) top = fmaxf(top, v[i]);
+        for (int64_t i = first, m = 0; i < end; i += g->n, m++)
+            sum += e[m] = dt_exp_code(dt_caps_table.exp, (int64_t)((top - v[i]) * f->up), f->exp);
+        const dt_softmax_divisor d = dt_softmax_divisor_of(sum, (uint32_t)1 << 31);
+        for (int64_t i = first, m = 0; i < end; i += g->n, m++)
+            want[i] = f->step * (float)dt_coupling_code(d, e[m], f->bits, f->frac);
+    }
+}
+
+Test(caps_lanes, codes_of_couplings)
+{
+    static const struct {
+        int logit_bits, logit_frac, bits, frac;
+    } formats[] = { { 8, 3, 9, 9 }, { 16, 12, 16, 16 }, { 5, -2, 4, 6 }, { 8, 7, 1, 1 } };
+
+    for (int k = 0; k < 4 * N_GROUPS * n_sets(); k++) {
+        const dt_vote_group *g = &groups[k / 4 % N_GROUPS];
+        const int frac = formats[k % 4].logit_frac, c_frac = formats[k % 4].frac;
+        const dt_coupling_format f = { dt_exp_ratio(frac), ldexpf(1.0f, frac), ldexpf(1.0f, -c_frac),
+                                       formats[k % 4].bits, c_frac };
+        fill_codes(v, g->capsules * g->n, formats[k % 4].logit_bits, frac, 8);
+        for (int64_t span = g->capsules % 5 == 0 ? 5 : g->capsules; span <= g->capsules; span *= 2) {
+            if (g->capsules % span != 0) continue;
+            start(g->capsules * g->n);
+            want_couplings(&f, g, span);
+            sets[k / 4 / N_GROUPS]->coupling_codes(&f, v, g->capsules, span, g->n, got);
+            same(got, want, g->capsules * g->n, "couplings", g);
+        }
     }
 }
 

@@ -179,8 +179,9 @@ static void route_oracle(const op_case *c, const double *const *in, double *out)
     {                                                                  \
         .inputs = I, .dim = D, .iterations = R, FORMATS, ##__VA_ARGS__ \
     }
-#define ROUTE          .op = DT_OP_ROUTE_INT, .n_in = 2, .oracle = route_oracle, .agree = AGREE_INTEGERS, .no_slopes = "codes"
-#define CODES(most, s) .fill = FILL_INTEGER, .size = most, .scale = s
+#define ROUTE           .op = DT_OP_ROUTE_INT, .n_in = 2, .oracle = route_oracle, .agree = AGREE_INTEGERS, .no_slopes = "codes"
+#define CODES(most, s)  .fill = FILL_INTEGER, .size = most, .scale = s
+#define COUNTS(most, s) .fill = FILL_COUNT, .size = most, .scale = s
 
 static const op_case cases[] = {
     { ROUTE, .why = "odd sizes", .params = PARAMS(7, 5, 3, EIGHT),
@@ -191,10 +192,14 @@ static const op_case cases[] = {
       .in = { { OP_SHAPE(1, 5, 21), CODES(120, 0.02f) }, { OP_SHAPE(21) } } },
     { ROUTE, .why = "digits: inputs in several blocks", .params = PARAMS(49, 16, 3, EIGHT, .gives_s = 1),
       .in = { { OP_SHAPE(2, 49, 160), CODES(392, 0.003f) }, { OP_SHAPE(10, 16), .size = 0.1f } } },
-    { ROUTE, .why = "sums far past 2^24, of which f32 would lose bits",
+    { ROUTE, .why = "sums past 2^24, of which f32 would lose bits: one group of inputs at a time",
       .params =
-          PARAMS(128, 32, 3, FORMATS(ALL(16), ALL(11), ALL(5), ALL(4), ALL(8), ALL(3), ALL(9), ALL(9)), .gives_s = 1),
-      .in = { { OP_SHAPE(64, 128, 64), CODES(30000, 0.000488281f) }, { OP_SHAPE(2, 32) } } },
+          PARAMS(1024, 3, 3, FORMATS(ALL(16), ALL(5), ALL(5), ALL(4), ALL(8), ALL(3), ALL(9), ALL(9)), .gives_s = 1),
+      .in = { { OP_SHAPE(32, 1024, 6), COUNTS(1600, 0.002f) }, { OP_SHAPE(2, 3) } } },
+    { ROUTE, .why = "one input at a time",
+      .params =
+          PARAMS(128, 32, 3, FORMATS(ALL(16), ALL(4), ALL(5), ALL(4), ALL(8), ALL(3), ALL(9), ALL(9)), .gives_s = 1),
+      .in = { { OP_SHAPE(256, 128, 32), COUNTS(30000, 0.000488281f) }, { OP_SHAPE(1, 32) } } },
     { ROUTE, .why = "one vote near 2^24",
       .params = PARAMS(1, 4, 1, FORMATS(ALL(16), ALL(6), ALL(16), ALL(15), ALL(8), ALL(3), ALL(9), ALL(9)), .whole = 1),
       .in = { { OP_SHAPE(2, 3, 3, 12), CODES(16777215, 0.00001f) }, { OP_SHAPE(12) } } },

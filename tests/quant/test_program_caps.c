@@ -100,10 +100,11 @@ static dt_status compare_routing(void *user, const dt_node *node)
     const dt_graph_node *n = lowered_node(c->p, DT_OP_ROUTE_INT, node->name);
     const dt_route_int_sizes z = dt_program_route_sizes(c->p, n);
     const int64_t width = z.capsules * z.dim, pairs = z.inputs * z.capsules, n_votes = pairs * z.dim;
-    const dt_route t = dt_route_int_look(node, NULL);
+    const dt_route t = dt_route_int_look(node, NULL, dt_route_group_on(c->ctx));
     const int64_t images = t.images;
     float *votes = host_floats(c->ctx, node->in[0]->data, images * n_votes);
     float *aux = host_floats(c->ctx, node->aux, (int64_t)(node->aux_bytes / sizeof(float)));
+    float *rows = malloc((size_t)pairs * sizeof *rows);
     int32_t *u = malloc((size_t)n_votes * sizeof *u);
     int32_t *room = calloc((size_t)dt_route_int_trace_count(params, &z), sizeof *room);
     const dt_route_int_trace want = dt_route_int_trace_in(params, &z, room);
@@ -118,15 +119,16 @@ static dt_status compare_routing(void *user, const dt_node *node)
             if (r < params->iterations - 1 || !params->gives_s)
                 same_values(node->name, "v", v, params->v_frac[r], want.v + r * width, width);
             if (r == params->iterations - 1) continue;
-            const float *b = aux + (dt_route_pairs(&t, t.logits, r, image, 0) - t.s);
-            const float *couplings = aux + (dt_route_pairs(&t, t.c, r, image, 0) - t.s);
-            same_values(node->name, "b", b, params->b_frac[r], want.b + r * pairs, pairs);
-            same_values(node->name, "c", couplings, params->c_frac[r], want.c + r * pairs, pairs);
+            dt_route_rows(&t, aux + (dt_route_pairs(&t, t.logits, r, image, 0) - t.s), rows);
+            same_values(node->name, "b", rows, params->b_frac[r], want.b + r * pairs, pairs);
+            dt_route_rows(&t, aux + (dt_route_pairs(&t, t.c, r, image, 0) - t.s), rows);
+            same_values(node->name, "c", rows, params->c_frac[r], want.c + r * pairs, pairs);
         }
     }
     c->n_compared++;
     free(votes);
     free(aux);
+    free(rows);
     free(u);
     free(room);
     return DT_OK;
