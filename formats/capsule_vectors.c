@@ -70,7 +70,7 @@ static dt_status write_one(vectors *v, const char *name, dt_file_content content
 }
 
 typedef struct {
-    const uint16_t *entry;
+    const int32_t *entry;
     int n;
 } table;
 

@@ -48,7 +48,7 @@ enum {
 };
 
 typedef struct {
-    uint16_t squash[DT_SQUASH_ENTRIES], exp[DT_EXP_ENTRIES];
+    int32_t squash[DT_SQUASH_ENTRIES], exp[DT_EXP_ENTRIES]; /* which vectors can gather */
 } dt_caps_tables;
 
 /* clang-format off */
@@ -80,7 +80,7 @@ typedef struct {
 /* Returns x / 2^k, rounded half up; k >= 0. */
 static inline DT_HD int64_t dt_shift_half_up(int64_t x, int k)
 {
-    return k > 0 ? (x + ((int64_t)1 << (k - 1))) >> k : x;
+    return (x + ((int64_t)1 << k >> 1)) >> k;
 }
 
 /* Returns x within the range of two's complement of so many bits. */
@@ -93,12 +93,11 @@ static inline DT_HD int64_t dt_clamp_bits(int64_t x, int bits)
 /* Returns the number of the highest bit of x >= 1. */
 static inline DT_HD int dt_log2_floor(uint64_t x)
 {
-    int n = 0;
-
-    for (int step = 32; step > 0; step /= 2) {
-        if (x >> (n + step)) n += step;
-    }
-    return n;
+#ifdef __CUDA_ARCH__
+    return 63 - __clzll((long long)x);
+#else
+    return 63 - __builtin_clzll(x);
+#endif
 }
 
 /* ---- squash ---- */
@@ -109,7 +108,7 @@ typedef struct {
 } dt_squash_gain;
 
 /* Returns the gain of a capsule whose codes, of s_frac fraction bits, have the sum of squares q. */
-static inline DT_HD dt_squash_gain dt_squash_gain_of(const uint16_t *table, uint64_t q, int s_frac)
+static inline DT_HD dt_squash_gain dt_squash_gain_of(const int32_t *table, uint64_t q, int s_frac)
 {
     const int bits = DT_SQUASH_SEGMENT + DT_SQUASH_PLACE, z = dt_log2_floor(q | 1);
     dt_squash_gain g = { 0, 0 };
@@ -154,12 +153,12 @@ static inline DT_HD uint64_t dt_caps_square_by_step(uint64_t q, dt_ratio square)
 
 /* ---- the softmax of couplings ---- */
 
-/* Returns 2^15 * 2^(-t * ratio / 32), rounded, for t = max(b) - b >= 0. */
-static inline DT_HD uint32_t dt_exp_code(const uint16_t *table, int64_t t, dt_ratio ratio)
+/* Returns 2^15 * 2^(-t * ratio / 32), rounded, for t = max(b) - b >= 0; from 17 octaves on it is 0. */
+static inline DT_HD uint32_t dt_exp_code(const int32_t *table, int64_t t, dt_ratio ratio)
 {
-    const int64_t y = dt_shift_half_up(t * ratio.mul, ratio.shift), n = y >> DT_EXP_BITS;
+    const int64_t y = dt_shift_half_up(t * ratio.mul, ratio.shift), octaves = y >> DT_EXP_BITS;
 
-    return n > 16 ? 0 : (uint32_t)dt_shift_half_up(table[y & (DT_EXP_ENTRIES - 1)], (int)n);
+    return (uint32_t)dt_shift_half_up(table[y & (DT_EXP_ENTRIES - 1)], octaves > 17 ? 17 : (int)octaves);
 }
 
 /* Returns the ratio for logits in units of log2 with b_frac fraction bits. */

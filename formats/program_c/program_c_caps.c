@@ -115,7 +115,7 @@ int dt_c_capsule_psums(const dt_c_program *c)
 
 /* ---- texts ---- */
 
-static void table_text(const uint16_t *table, int n, char text[TABLE_TEXT_BYTES])
+static void table_text(const int32_t *table, int n, char text[TABLE_TEXT_BYTES])
 {
     size_t used = 0;
 

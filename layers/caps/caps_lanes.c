@@ -82,10 +82,27 @@ static void logit_codes_plain(const dt_logit_format *f, const float *was, const 
     logit_codes(f, was, agreed, n, b);
 }
 
+/* The couplings of one input, of a softmax, n values apart. */
+static void coupling_codes_row(const dt_coupling_format *f, const float *b, int64_t span, int n, float *c)
+{
+    uint32_t e[DT_CAPS_SPAN_MAX], sum = 0;
+    float top = b[0];
+
+    for (int64_t k = 1; k < span; k++) top = b[k * n] > top ? b[k * n] : top;
+    for (int64_t k = 0; k < span; k++) {
+        e[k] = dt_exp_code(dt_caps_table.exp, (int64_t)((top - b[k * n]) * f->up), f->exp);
+        sum += e[k];
+    }
+    const dt_softmax_divisor d = dt_softmax_divisor_of(sum, (uint32_t)1 << 31);
+    for (int64_t k = 0; k < span; k++) c[k * n] = f->step * (float)dt_coupling_code(d, e[k], f->bits, f->frac);
+}
+
 static void coupling_codes_plain(const dt_coupling_format *f, const float *b, int64_t capsules, int64_t span, int n,
                                  float *c)
 {
-    coupling_codes(f, b, capsules, span, n, c);
+    for (int64_t m = 0; m < capsules * n; m += span * n) {
+        for (int l = 0; l < n; l++) coupling_codes_row(f, b + m + l, span, n, c + m + l);
+    }
 }
 
 static void softmax_plain(const float *b, int64_t capsules, int64_t span, int n, float *c)

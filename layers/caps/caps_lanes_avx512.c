@@ -239,10 +239,62 @@ static AVX512 void logit_codes_avx512(const dt_logit_format *f, const float *was
     logit_codes(f, was, agreed, n, b);
 }
 
+/* Of dt_exp_code: entry y mod 32 of the table, shifted by y / 32 and rounded half up. */
+ALWAYS __m512i exp_codes(const dt_coupling_format *f, __m512 below_top)
+{
+    const __m512i low = _mm512_loadu_si512(dt_caps_table.exp), high = _mm512_loadu_si512(dt_caps_table.exp + 16);
+    const __m512i t = _mm512_cvttps_epi32(_mm512_mul_ps(below_top, _mm512_set1_ps(f->up)));
+    const __m512i scaled = _mm512_mullo_epi32(t, _mm512_set1_epi32(f->exp.mul));
+    const __m512i half = _mm512_set1_epi32(1 << f->exp.shift >> 1);
+    const __m512i y = _mm512_sra_epi32(_mm512_add_epi32(scaled, half), _mm_cvtsi32_si128(f->exp.shift));
+    const __m512i entry = _mm512_permutex2var_epi32(low, y, high), octaves = _mm512_srli_epi32(y, DT_EXP_BITS);
+    const __m512i halves = _mm512_srli_epi32(_mm512_sllv_epi32(_mm512_set1_epi32(1), octaves), 1);
+
+    return _mm512_srlv_epi32(_mm512_add_epi32(entry, halves), octaves);
+}
+
+/* Of dt_softmax_divisor_of. Doubles hold both numbers, and no quotient of theirs is nearer to a larger whole number
+ * than 2^-16, so that the quotient's whole part is right. */
+ALWAYS __m512i factors(__m512i sum, __m512i z)
+{
+    const __m512i by = _mm512_srlv_epi32(sum, _mm512_sub_epi32(z, _mm512_set1_epi32(DT_EXP_ONE)));
+    const __m512d one = _mm512_set1_pd(0x1p31);
+    const __m256i low = _mm512_cvttpd_epi32(_mm512_div_pd(one, _mm512_cvtepi32_pd(_mm512_castsi512_si256(by))));
+    const __m256i high = _mm512_cvttpd_epi32(_mm512_div_pd(one, _mm512_cvtepi32_pd(_mm512_extracti32x8_epi32(by, 1))));
+
+    return _mm512_inserti32x8(_mm512_castsi256_si512(low), high, 1);
+}
+
+/* Of 16 inputs; e * factor is at most 2^31. Half up: (x / 2^(shift - 1) + 1) / 2, rounded down twice. */
+ALWAYS void coupling_codes_16(const dt_coupling_format *f, const float *b, int64_t span, float *c)
+{
+    const __m512i most = _mm512_set1_epi32((1 << f->bits) - 1), one = _mm512_set1_epi32(1);
+    __m512 top = _mm512_loadu_ps(b);
+    __m512i sum = _mm512_setzero_si512();
+
+    for (int64_t k = 1; k < span; k++) top = _mm512_max_ps(top, _mm512_loadu_ps(b + 16 * k));
+    for (int64_t k = 0; k < span; k++) {
+        const __m512i e = exp_codes(f, _mm512_sub_ps(top, _mm512_loadu_ps(b + 16 * k)));
+        _mm512_storeu_ps(c + 16 * k, _mm512_cvtepi32_ps(e));
+        sum = _mm512_add_epi32(sum, e);
+    }
+    const __m512i exponent = _mm512_srli_epi32(_mm512_castps_si512(_mm512_cvtepi32_ps(sum)), 23); /* sum <= 2^24 */
+    const __m512i z = _mm512_sub_epi32(exponent, _mm512_set1_epi32(127)), factor = factors(sum, z);
+    const __m512i shift = _mm512_add_epi32(z, _mm512_set1_epi32(16 - f->frac - 1));
+    for (int64_t k = 0; k < span; k++) {
+        const __m512i e = _mm512_cvttps_epi32(_mm512_loadu_ps(c + 16 * k));
+        const __m512i twice = _mm512_srlv_epi32(_mm512_mullo_epi32(e, factor), shift);
+        const __m512i code = _mm512_min_epu32(_mm512_srli_epi32(_mm512_add_epi32(twice, one), 1), most);
+        _mm512_storeu_ps(c + 16 * k, _mm512_mul_ps(_mm512_set1_ps(f->step), _mm512_cvtepi32_ps(code)));
+    }
+}
+
 static AVX512 void coupling_codes_avx512(const dt_coupling_format *f, const float *b, int64_t capsules, int64_t span,
                                          int n, float *c)
 {
-    coupling_codes(f, b, capsules, span, n, c);
+    if (n != DT_CAPS_GROUP) dt_caps_lanes_plain.coupling_codes(f, b, capsules, span, n, c);
+    for (int64_t m = 0; n == DT_CAPS_GROUP && m < capsules; m += span)
+        coupling_codes_16(f, b + m * DT_CAPS_GROUP, span, c + m * DT_CAPS_GROUP);
 }
 
 static AVX512 void softmax_avx512(const float *b, int64_t capsules, int64_t span, int n, float *c)

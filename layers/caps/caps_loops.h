@@ -176,7 +176,7 @@ ALWAYS void softmax_backward(const float *c, int64_t capsules, int64_t span, int
     }
 }
 
-/* ---- codes of routing by integers; n is a constant wherever these are inlined, but for odd sizes ---- */
+/* ---- codes of routing by integers ---- */
 
 ALWAYS void logit_codes(const dt_logit_format *f, const float *was, const float *agreed, int64_t n, float *restrict b)
 {
@@ -185,42 +185,6 @@ ALWAYS void logit_codes(const dt_logit_format *f, const float *was, const float 
     for (int64_t k = 0; k < n; k++) {
         const int64_t old = (int64_t)(was[k] * h.was_up), a = (int64_t)(agreed[k] * h.agreed_up);
         b[k] = h.step * (float)dt_caps_logit_code(old, h.keep, a, h.agree, h.bits);
-    }
-}
-
-ALWAYS void coupling_codes_of(const dt_coupling_format *f, const float *restrict b, int64_t span, int n,
-                              float *restrict c)
-{
-    const dt_coupling_format h = *f;
-    float top[DT_CAPS_GROUP];
-    uint32_t sum[DT_CAPS_GROUP] = { 0 };
-    dt_softmax_divisor d[DT_CAPS_GROUP];
-
-    for (int l = 0; l < n; l++) top[l] = b[l];
-    for (int64_t k = n; k < span * n; k += n) {
-        for (int l = 0; l < n; l++) top[l] = b[k + l] > top[l] ? b[k + l] : top[l];
-    }
-    for (int64_t k = 0; k < span * n; k += n) {
-        for (int l = 0; l < n; l++) {
-            const uint32_t e = dt_exp_code(dt_caps_table.exp, (int64_t)((top[l] - b[k + l]) * h.up), h.exp);
-            c[k + l] = (float)e;
-            sum[l] += e;
-        }
-    }
-    for (int l = 0; l < n; l++) d[l] = dt_softmax_divisor_of(sum[l], (uint32_t)1 << 31);
-    for (int64_t k = 0; k < span * n; k += n) {
-        for (int l = 0; l < n; l++)
-            c[k + l] = h.step * (float)dt_coupling_code(d[l], (uint32_t)c[k + l], h.bits, h.frac);
-    }
-}
-
-ALWAYS void coupling_codes(const dt_coupling_format *f, const float *b, int64_t capsules, int64_t span, int n, float *c)
-{
-    for (int64_t m = 0; m < capsules; m += span) {
-        if (n == DT_CAPS_GROUP)
-            coupling_codes_of(f, b + m * DT_CAPS_GROUP, span, DT_CAPS_GROUP, c + m * DT_CAPS_GROUP);
-        else
-            coupling_codes_of(f, b + m * n, span, n, c + m * n);
     }
 }
 

@@ -62,7 +62,7 @@ static inline DT_HD dt_squash_format dt_route_squash_format(const dt_route_int_p
 }
 
 /* Squashes the capsule s, of real values of codes, to v. */
-static inline DT_HD void dt_route_squash(const uint16_t *table, const dt_route_int_params *p, int r, const float *s,
+static inline DT_HD void dt_route_squash(const int32_t *table, const dt_route_int_params *p, int r, const float *s,
                                          int dim, float *v)
 {
     const dt_squash_format f = dt_route_squash_format(p, r);

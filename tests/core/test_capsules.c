@@ -28,8 +28,8 @@ Test(capsules, table_of_squash_is_that_of_whole_numbers)
         const int e = (i >> 3) - 6;
         const uint64_t n = (uint64_t)(8 + (i & 7)) << (e > 0 ? e : 0), d = (uint64_t)8 << (e < 0 ? -e : 0);
         const uint64_t twice = whole_root(((uint64_t)1 << 34) * n * d / ((n + d) * (n + d)));
-        cr_assert(dt_caps_table.squash[i] == (twice + 1) / 2, "entry %d is %d, expected %d", i, dt_caps_table.squash[i],
-                  (int)((twice + 1) / 2));
+        cr_assert(dt_caps_table.squash[i] == (int)((twice + 1) / 2), "entry %d is %d, expected %d", i,
+                  dt_caps_table.squash[i], (int)((twice + 1) / 2));
     }
 }
 
