@@ -7,8 +7,11 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const command commands[] = {
     { "train", FOR_TRAIN, "train a quantized network, or go on with a run",
@@ -268,6 +271,23 @@ static int run_manual(void)
     return status == DT_OK ? end_of_page() : report_failure("manual", status, 0);
 }
 
+/* Starts the program anew, with threads that spin for a tenth of a millisecond while they wait for each other and then
+ * sleep. libgomp spins for milliseconds by itself, in which nobody else gets the core, and it reads its settings before
+ * main begins. Who has set them keeps them. */
+static void let_threads_sleep(char **argv)
+{
+#ifdef _OPENMP
+    char path[PATH_MAX];
+    const ssize_t bytes = readlink("/proc/self/exe", path, sizeof path - 1);
+
+    if (bytes < 0 || getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+    path[bytes] = '\0';
+    if (setenv("GOMP_SPINCOUNT", "2000", 1) == 0) execv(path, argv); /* if that fails, all is as it was */
+#else
+    (void)argv;
+#endif
+}
+
 int main(int argc, char **argv)
 {
     static const char *const help_words[] = { "--help", "-h", "-?", "--usage", NULL };
@@ -290,5 +310,6 @@ int main(int argc, char **argv)
         return end_of_page();
     }
     const command *cmd = find_command(argv[1]);
+    if (cmd) let_threads_sleep(argv);
     return cmd ? run_command(cmd, argc - 1, argv + 1) : refuse(argv[1]);
 }

@@ -341,6 +341,32 @@ is "it is a PNG" "$(head -c 4 caps.png | tail -c 3)" = PNG
 expect "a picture of a network without capsules" 2 capture --reconstruct --checkpoint $F $data --out x.png
 has err "needs a capsule network"
 
+# waits_as WHAT WANT NAME=VALUE...: a training with those variables gets that GOMP_SPINCOUNT, and keeps its name.
+waits_as()
+{
+    what=$1
+    want=$2
+    shift 2
+    # shellcheck disable=SC2086 # the options are words on purpose
+    env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT "$@" "$detent" train --model tiny --dataset synthetic --epochs 1000 \
+        --device cpu --threads 1 --quiet --out waits --force >out 2>err &
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        sleep 0.2
+        found=$(tr '\0' '\n' <"/proc/$!/environ" | sed -n 's/^GOMP_SPINCOUNT=//p')
+        [ "$found" = "$want" ] && [ -d waits ] && break
+    done
+    is "$what: $found" "$found" = "$want"
+    is "... and its name is $(cat "/proc/$!/comm")" "$(cat "/proc/$!/comm")" = "$(basename "$detent" | cut -c1-15)"
+    kill $!
+    wait $!
+}
+
+if ldd "$detent" | grep -q libgomp; then
+    waits_as "threads sleep soon" 2000 A=1
+    waits_as "... or as the user says" 7 GOMP_SPINCOUNT=7
+    waits_as "... in either way" "" OMP_WAIT_POLICY=active
+fi
+
 expect "data" 0 data
 has out "^cifar10: "
 expect "data --json" 0 data --json
