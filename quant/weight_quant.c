@@ -223,39 +223,50 @@ static dt_status weight_quant_forward(const dt_node *node, const dt_exec *ex)
 
 /* ---- backward ---- */
 
-static inline void gradient_by(const dt_weight_layer *l, int set, const dt_weight_run *r, dt_quant_rule rule, float *d,
-                               double *lane)
+/* Of a rule and a pull that are constants wherever this is inlined, and of arrays that do not overlap: so that the loop
+ * makes vectors. */
+static inline void gradient_by(const dt_weight_layer *l, const dt_weight_run *r, dt_quant_rule rule, int is_pulled,
+                               float *restrict d, double *restrict lane)
 {
-    const float *w = r->w, *g = r->g, unscale = r->unscale;
+    const float *restrict w = r->w, *restrict g = r->g;
+    const float unscale = r->unscale, alpha = l->alpha[r->set];
+    const dt_weight_pull pull = r->pull;
     const int n = r->n;
-    const dt_weight_stats st = l->stats[set];
-    const float alpha = l->alpha[set];
+    const dt_weight_stats st = l->stats[r->set];
     const dt_grid grid = l->grid;
     const float scale = dt_grid_scale(alpha, grid.high, rule);
-    const int is_plain = r->pull.ewgs == 0.0f && r->pull.dampen == 0.0f;
 
     for (int i = 0; i < n; i++) {
         const float gi = g[i] * unscale;
         const float x = dt_weight_unit(w[i], st.mean, st.deviation, alpha, rule);
         const dt_grid_slope slope = dt_weight_slope(x, &grid, rule);
-        d[i] = is_plain ? slope.value * gi / st.deviation
-                        : dt_weight_pulled(x, slope.value, gi, st.deviation, scale, &grid, rule, r->pull);
+        d[i] = is_pulled ? dt_weight_pulled(x, slope.value, gi, st.deviation, scale, &grid, rule, pull)
+                         : slope.value * gi / st.deviation;
         lane[i] += (double)(slope.alpha * gi);
     }
 }
 
-void dt_weight_gradient(const dt_weight_layer *l, int set, const dt_weight_run *r, float *d, double *lane)
+static inline void gradient_of(const dt_weight_layer *l, const dt_weight_run *r, dt_quant_rule rule, float *d,
+                               double *lane)
+{
+    if (r->pull.ewgs == 0.0f && r->pull.dampen == 0.0f)
+        gradient_by(l, r, rule, 0, d, lane);
+    else
+        gradient_by(l, r, rule, 1, d, lane);
+}
+
+void dt_weight_gradient(const dt_weight_layer *l, const dt_weight_run *r, float *d, double *lane)
 {
     switch (l->rule) {
-    case DT_RULE_APOT: gradient_by(l, set, r, DT_RULE_APOT, d, lane); return;
-    case DT_RULE_SCREAM: gradient_by(l, set, r, DT_RULE_SCREAM, d, lane); return;
-    case DT_RULE_LSQ: gradient_by(l, set, r, DT_RULE_LSQ, d, lane); return;
+    case DT_RULE_APOT: gradient_of(l, r, DT_RULE_APOT, d, lane); return;
+    case DT_RULE_SCREAM: gradient_of(l, r, DT_RULE_SCREAM, d, lane); return;
+    case DT_RULE_LSQ: gradient_of(l, r, DT_RULE_LSQ, d, lane); return;
     case DT_RULE_ECE284:
     case DT_RULE_PACT: /* whose weights are those of ECE284 */
     case DT_RULE_AFFINE:
     case DT_RULE_QKERAS: break; /* of no single quantizer */
     }
-    gradient_by(l, set, r, DT_RULE_ECE284, d, lane);
+    gradient_of(l, r, DT_RULE_ECE284, d, lane);
 }
 
 float dt_weight_dalpha(const dt_weight_layer *l, int set)
@@ -272,8 +283,8 @@ static void backward_piece(const dt_weight_layer *l, const dt_weight_piece *p, d
 
     for (int first = 0; first < p->n; first += LANES) {
         const int n = p->n - first < LANES ? p->n - first : LANES;
-        const dt_weight_run run = { w + first, g + first, n, 1.0f, pull };
-        dt_weight_gradient(l, p->set, &run, d, share);
+        const dt_weight_run run = { w + first, g + first, n, p->set, 1.0f, pull };
+        dt_weight_gradient(l, &run, d, share);
         if (!l->dw) continue;
         float *dw = l->dw + p->first + first;
         for (int i = 0; i < n; i++) dw[i] = fresh ? d[i] : dw[i] + d[i];

@@ -30,8 +30,8 @@ static void update_piece(const update_group *u, const dt_weight_piece *p)
 
     for (int first = 0; first < p->n; first += LANES) {
         const int n = p->n - first < LANES ? p->n - first : LANES;
-        const dt_weight_run run = { w + first, g + first, n, sgd.unscale, u->pull };
-        dt_weight_gradient(l, p->set, &run, d, share);
+        const dt_weight_run run = { w + first, g + first, n, p->set, sgd.unscale, u->pull };
+        dt_weight_gradient(l, &run, d, share);
         for (int i = 0; i < n; i++) {
             dt_sgd_step(&sgd, d[i], &m[first + i], &w[first + i]);
             const double next = (double)w[first + i];
