@@ -101,9 +101,10 @@ DT_MUST_CHECK dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_st
 /* Reads the running sums, the loss scale and the inputs of the last step from the device. */
 DT_MUST_CHECK dt_status dt_trainer_state(const dt_trainer *t, dt_step *out);
 
-/* Runs forward and backward of the next batch on a tape that is not fused, and calls hook for each node in forward. It
- * leaves the gradients in the parameters' grad. Parameters, running statistics and position stay as they were. */
-DT_MUST_CHECK dt_status dt_trainer_observe(dt_trainer *t, dt_node_hook hook, void *user);
+/* Runs forward and backward of so many images of the next batch on a tape that is not fused, and calls hook for each
+ * node in forward. No other rank takes part. It leaves the gradients in the parameters' grad. Parameters, running
+ * statistics and position stay as they were. */
+DT_MUST_CHECK dt_status dt_trainer_observe(dt_trainer *t, int images, dt_node_hook hook, void *user);
 
 /* Makes a copy, in host memory, of the real values of a node's input k. The caller frees *out. */
 DT_MUST_CHECK dt_status dt_trainer_input(dt_context *ctx, const dt_node *node, int k, float **out);

@@ -187,12 +187,11 @@ dt_status dt_trainer_step(dt_trainer *t)
     return dt_trainer_run(t, 1);
 }
 
-/* Forward and backward on a tape whose nodes are not fused: of the batch as one rank would compute it at once, so that
- * all ranks see the same. */
-static dt_status observe_gradients(dt_trainer *t, dt_node_hook hook, void *user)
+/* Forward and backward on a tape whose nodes are not fused. */
+static dt_status observe_gradients(dt_trainer *t, int images, dt_node_hook hook, void *user)
 {
     dt_context *ctx = t->model->ctx;
-    const dt_part part = { .images = dt_trainer_step_images(t, t->step) / t->accumulate };
+    const dt_part part = { .images = images };
     const float one = 1.0f;
     dt_tape *tape = NULL;
     dt_tensor *loss;
@@ -208,7 +207,7 @@ static dt_status observe_gradients(dt_trainer *t, dt_node_hook hook, void *user)
     return status;
 }
 
-dt_status dt_trainer_observe(dt_trainer *t, dt_node_hook hook, void *user)
+dt_status dt_trainer_observe(dt_trainer *t, int images, dt_node_hook hook, void *user)
 {
     dt_model *m = t->model;
     const size_t bytes = (size_t)m->n_state * sizeof(float);
@@ -218,7 +217,7 @@ dt_status dt_trainer_observe(dt_trainer *t, dt_node_hook hook, void *user)
     DT_CHECK(state, DT_ERR_MEMORY, "no memory to keep the running statistics");
     dt_status status = dt_device_read(m->ctx, state, m->state, bytes);
     if (status == DT_OK) status = dt_device_read(m->ctx, &step, m->ctx->step, sizeof step);
-    if (status == DT_OK) status = observe_gradients(t, hook, user);
+    if (status == DT_OK) status = observe_gradients(t, images, hook, user);
     if (status == DT_OK) status = dt_device_write(m->ctx, m->state, state, bytes);
     if (status == DT_OK) status = dt_device_write(m->ctx, m->ctx->step, &step, sizeof step);
     free(state);

@@ -142,8 +142,8 @@ DT_API float dt_trainer_last_lr(const dt_trainer *t);
 DT_API double dt_trainer_data_seconds(const dt_trainer *t);
 /* Returns the number of activation quantizers. */
 DT_API int dt_trainer_n_quantizers(const dt_trainer *t);
-/* Reports on each quantizer: out is [dt_trainer_n_quantizers]. It looks at the next batch, and leaves the run as it
- * was. */
+/* Reports on each quantizer: out is [dt_trainer_n_quantizers]. It looks at the next batch, of several ranks at this
+ * one's part of it, and leaves the run as it was. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_report(dt_trainer *t, dt_quant_report *out);
 /* How often the weights of a layer go back and forth between codes. */
 typedef struct {
