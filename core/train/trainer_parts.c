@@ -192,14 +192,41 @@ dt_status dt_trainer_launch_step(dt_trainer *t, int step_images, int i)
 
 /* ---- the same begin, and the same end ---- */
 
-/* FNV-1a over the bits. Source: Fowler, Noll, Vo, draft-eastlake-fnv. */
-static dt_status hash_floats(dt_context *ctx, const float *v, int64_t n, uint64_t *hash)
-{
-    float *host;
+enum { LANES = 8, BLOCK = 1 << 16 }; /* hashes side by side, because one waits for its product; values read at once */
 
-    DT_TRY(dt_device_floats(ctx, v, n, &host));
-    for (int64_t i = 0; i < n; i++) *hash = (*hash ^ dt_float_bits(host[i])) * 0x100000001b3u;
-    free(host);
+/* FNV-1a over the bits, of value i in lane i mod LANES. Source: Fowler, Noll, Vo, draft-eastlake-fnv. */
+static void hash_block(const float *v, int64_t n, uint64_t lane[LANES])
+{
+    for (int64_t i = 0; i < n; i += LANES) {
+        const int count = n - i < LANES ? (int)(n - i) : LANES;
+        for (int k = 0; k < count; k++) lane[k] = (lane[k] ^ dt_float_bits(v[i + k])) * 0x100000001b3u;
+    }
+}
+
+static dt_status hash_floats(dt_context *ctx, const float *v, int64_t n, uint64_t lane[LANES])
+{
+    float *block = malloc(BLOCK * sizeof *block);
+    dt_status status = DT_OK;
+
+    DT_CHECK(block, DT_ERR_MEMORY, "no memory to compare ranks");
+    for (int64_t i = 0; status == DT_OK && i < n; i += BLOCK) {
+        const int64_t count = n - i < BLOCK ? n - i : BLOCK;
+        status = dt_device_read(ctx, block, v + i, (size_t)count * sizeof *block);
+        if (status == DT_OK) hash_block(block, count, lane);
+    }
+    free(block);
+    return status;
+}
+
+static dt_status hash_parameters(const dt_model *m, uint64_t *out)
+{
+    uint64_t lane[LANES], hash = 0xcbf29ce484222325u;
+
+    for (int k = 0; k < LANES; k++) lane[k] = hash;
+    DT_TRY(hash_floats(m->ctx, m->w, m->n_trained, lane));
+    DT_TRY(hash_floats(m->ctx, m->state, m->n_state, lane));
+    for (int k = 0; k < LANES; k++) hash = (hash ^ lane[k]) * 0x100000001b3u;
+    *out = hash;
     return DT_OK;
 }
 
@@ -207,11 +234,10 @@ dt_status dt_trainer_agree(dt_trainer *t)
 {
     const dt_model *m = t->model;
     dt_dist *dist = m->ctx->dist;
-    uint64_t mine = 0xcbf29ce484222325u;
+    uint64_t mine;
 
     if (!dist) return DT_OK;
-    DT_TRY(hash_floats(m->ctx, m->w, m->n_trained, &mine));
-    DT_TRY(hash_floats(m->ctx, m->state, m->n_state, &mine));
+    DT_TRY(hash_parameters(m, &mine));
     uint64_t *all = calloc((size_t)dt_dist_size(dist), sizeof *all);
     DT_CHECK(all, DT_ERR_MEMORY, "no memory to compare ranks");
     const dt_status status = dt_dist_gather(dist, "comparing parameters", &mine, sizeof mine, all);
