@@ -163,6 +163,36 @@ static void find_stats(const dt_weight_layer *l)
     }
 }
 
+/* A code takes two divisions, and a product by the reciprocal of both is near enough for nearly all weights:
+ *
+ *   code = rint(z),  z = ((w - mean) / deviation / alpha) * high,  and  y = (w - mean) * (high / (deviation alpha))
+ *
+ * have three roundings each behind the same difference, so that |y - z| <= 6 * 2^-24 * high where neither is clamped.
+ * Where y is nearer to its integer than 0.5 by more than that, z has the same one. */
+enum { RUN = 256 }; /* weights of which one that is too near takes all to the divisions */
+
+/* 0: the range of f32 is too small for that product, as for weights without spread. */
+static int has_factor(const dt_weight_stats *st, float alpha, const dt_grid *grid, float *factor)
+{
+    *factor = (float)((double)grid->high / ((double)st->deviation * (double)alpha));
+    return *factor > 0x1p-60f && *factor < 0x1p60f && alpha > 0x1p-60f && alpha < 0x1p60f;
+}
+
+/* Returns 1 if all codes are certain; then they are written. */
+static int quick_codes(const float *restrict w, int n, float mean, float factor, const dt_grid *grid,
+                       int8_t *restrict code)
+{
+    const float high = (float)grid->high, certain = 0.5f - 0x1p-20f * high;
+    int doubts = 0;
+
+    for (int i = 0; i < n; i++) {
+        const float y = dt_clamp((w[i] + -mean) * factor, -high, high), near = rintf(y);
+        doubts |= !(fabsf(y - near) <= certain); /* a NaN too */
+        code[i] = (int8_t)near;
+    }
+    return !doubts;
+}
+
 /* The rule and the type are constants wherever this is inlined: so the loops have no branch and vectorise. */
 static inline void codes_of(const dt_weight_layer *l, const dt_weight_piece *p, dt_quant_rule rule)
 {
@@ -183,6 +213,26 @@ static inline void codes_of(const dt_weight_layer *l, const dt_weight_piece *p, 
     }
 }
 
+static void piece_codes(const dt_weight_layer *l, const dt_weight_piece *p)
+{
+    const dt_weight_stats *st = &l->stats[p->set];
+    float factor;
+
+    if (!is_standardised(l->rule)) {
+        codes_of(l, p, DT_RULE_LSQ);
+        return;
+    }
+    const int is_quick = l->type == DT_I8 && has_factor(st, l->alpha[p->set], &l->grid, &factor);
+    for (int first = 0; first < p->n; first += RUN) {
+        dt_weight_piece run = *p;
+        run.first += first;
+        run.n = p->n - first < RUN ? p->n - first : RUN;
+        if (is_quick && quick_codes(l->w + run.first, run.n, st->mean, factor, &l->grid, (int8_t *)l->code + run.first))
+            continue;
+        codes_of(l, &run, DT_RULE_ECE284); /* the clip rules differ in their gradients alone */
+    }
+}
+
 static void forward_group(const dt_weight_group *g)
 {
 #pragma omp parallel for if (!g->has_sums)
@@ -194,10 +244,7 @@ static void forward_group(const dt_weight_group *g)
 #pragma omp parallel for
     for (int i = 0; i < g->n_pieces; i++) {
         const dt_weight_piece p = dt_weight_piece_at(g, i);
-        if (is_standardised(g->layer[p.layer].rule))
-            codes_of(&g->layer[p.layer], &p, DT_RULE_ECE284); /* the clip rules differ in their gradients alone */
-        else
-            codes_of(&g->layer[p.layer], &p, DT_RULE_LSQ);
+        piece_codes(&g->layer[p.layer], &p);
     }
 }
 
