@@ -88,7 +88,7 @@ dt_status dt_trainer_report(dt_trainer *t, dt_quant_report *out)
 
     DT_CHECK(run.alpha, DT_ERR_MEMORY, "no memory for a report");
     const dt_part part = dt_trainer_part(t, dt_trainer_step_images(t, t->step), 0);
-    dt_status status = dt_trainer_observe(t, part.images, report_node, &run);
+    dt_status status = dt_trainer_observe(t, &part, report_node, &run);
     for (int i = 0; status == DT_OK && i < run.n; i++) {
         float d_alpha = 0.0f;
         if (!out[i].fixed) status = dt_device_read(t->model->ctx, &d_alpha, run.alpha[i]->grad, sizeof d_alpha);

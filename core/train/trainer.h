@@ -76,6 +76,8 @@ int dt_trainer_step_images(const dt_trainer *t, int64_t step);
 DT_MUST_CHECK dt_status dt_parts_check(const dt_context *ctx, const dt_train_config *cfg, int64_t n);
 /* Returns part i of this rank, 0..accumulate-1, of a step of so many images. */
 dt_part dt_trainer_part(const dt_trainer *t, int step_images, int i);
+/* Returns the part of the next step that one rank alone would compute first. */
+dt_part dt_trainer_whole(const dt_trainer *t);
 /* Returns the tape of a part, or NULL if there is none yet. */
 dt_step_tape *dt_trainer_tape(dt_trainer *t, const dt_part *part);
 /* Launches the forward passes alone of step number i of the queue, of so many images, with their sums over ranks. */
@@ -101,10 +103,10 @@ DT_MUST_CHECK dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_st
 /* Reads the running sums, the loss scale and the inputs of the last step from the device. */
 DT_MUST_CHECK dt_status dt_trainer_state(const dt_trainer *t, dt_step *out);
 
-/* Runs forward and backward of so many images of the next batch on a tape that is not fused, and calls hook for each
- * node in forward. No other rank takes part. It leaves the gradients in the parameters' grad. Parameters, running
+/* Runs forward and backward of a part of the next step, of which `first` and `images` count, on a tape that is not
+ * fused, and calls hook for each node in forward. No other rank takes part. It leaves the gradients in the parameters' grad. Parameters, running
  * statistics and position stay as they were. */
-DT_MUST_CHECK dt_status dt_trainer_observe(dt_trainer *t, int images, dt_node_hook hook, void *user);
+DT_MUST_CHECK dt_status dt_trainer_observe(dt_trainer *t, const dt_part *part, dt_node_hook hook, void *user);
 
 /* Makes a copy, in host memory, of the real values of a node's input k. The caller frees *out. */
 DT_MUST_CHECK dt_status dt_trainer_input(dt_context *ctx, const dt_node *node, int k, float **out);

@@ -48,6 +48,11 @@ dt_part dt_trainer_part(const dt_trainer *t, int step_images, int i)
                       .norm_images = t->config.sync_bn ? (int)together : (int)images };
 }
 
+dt_part dt_trainer_whole(const dt_trainer *t)
+{
+    return (dt_part){ .images = dt_trainer_step_images(t, t->step) / t->accumulate };
+}
+
 dt_step_tape *dt_trainer_tape(dt_trainer *t, const dt_part *part)
 {
     for (int i = 0; i < t->n_tapes; i++) {

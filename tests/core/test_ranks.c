@@ -192,6 +192,16 @@ Test(ranks, a_rank_reports_of_its_part, .timeout = 120)
     munmap(j.of, sizeof a);
 }
 
+/* The last of four has its part behind the others', and only two steps of images are there. */
+Test(ranks, a_rank_begins_where_rank_0_does, .timeout = 120)
+{
+    tiny_options o = tiny_defaults();
+
+    o.model.rule = DT_RULE_LSQ;
+    o.train.batch = 48;
+    run_ranks(4, &o, 1, &a);
+}
+
 /* ---- evaluation ---- */
 
 /* Counts are exact; the loss is a sum in another order. 7 ranks of 77 images in batches of 16. */
