@@ -226,6 +226,7 @@ enum { SECRET_BYTES = 65 };
 typedef struct {
     int rank, size;             /* 0 of 1: it is alone */
     int local_rank, local_size; /* on this host; local_size is 0 where nobody says */
+    int own_cores;              /* that it keeps to, no other rank does; 0: it runs where the others do */
     const char *door;           /* who says so: "torchrun", "Slurm", ...; NULL: it is alone */
     char address[256];          /* of rank 0 */
     int port;
@@ -237,9 +238,9 @@ typedef struct {
 /* Finds out from the options and the environment. DT_ERR_ARGUMENT: they contradict each other or leave something out.
  */
 DT_MUST_CHECK dt_status find_rank(const settings *s, rank_place *out);
-/* Starts s->ranks processes. In each of them it returns with *place set, and *is_parent is 0. In this one it returns
- * when all have ended, with *is_parent 1 and their exit code: that of the first that failed. If one fails it ends the
- * others. */
+/* Starts s->ranks processes, each on cores of its own where there are enough. In each of them it returns with *place
+ * set, and *is_parent is 0. In this one it returns when all have ended, with *is_parent 1 and their exit code: that of
+ * the first that failed. If one fails it ends the others. */
 DT_MUST_CHECK dt_status launch_ranks(const settings *s, rank_place *place, int *is_parent, int *exit_code);
 /* Meets the other ranks. dir is the run directory, in which ranks without a secret leave one; NULL: there is none. *out
  * is NULL if this process is alone. */

@@ -1,15 +1,17 @@
 /*
  * launch.c - `--ranks N`: starts N processes of this one, which are the ranks, and waits for them.
  *
- * They meet on 127.0.0.1 by a socket that listens before the first is started, and by a secret that only they have.
- * When one fails, the others hear of it by their links and end; whoever has not soon, within 0.15 of --timeout and 5 s,
- * is killed. No other process is. A signal that asks for a stop is handed on to all.
+ * Each keeps to its share of the cores, if that is at least a core. They meet on 127.0.0.1 by a socket that listens
+ * before the first is started, and by a secret that only they have. When one fails, the others hear of it by their
+ * links and end; whoever has not soon, within 0.15 of --timeout and 5 s, is killed. No other process is. A signal that
+ * asks for a stop is handed on to all.
  */
 #include "cli.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,12 +71,39 @@ static dt_status make_secret(rank_place *place)
     return DT_OK;
 }
 
+/* As many cores as a rank has threads, or more; 0: fewer, so that ranks have to take turns. */
+static int cores_of_each(const settings *s, const cpu_set_t *all)
+{
+    const char *omp = getenv("OMP_NUM_THREADS");
+    const int share = CPU_COUNT(all) / s->ranks, threads = s->threads > 0 ? s->threads : omp ? atoi(omp) : 1;
+
+    return threads <= share ? share : 0;
+}
+
+/* Ranks wait for each other in each step, and Linux likes to run who is woken where the waker runs: two were seen to
+ * share one core for seconds, beside a free one. */
+static void keep_to_own_cores(const settings *s, rank_place *place)
+{
+    cpu_set_t all, own;
+    int nth = 0;
+
+    if (sched_getaffinity(0, sizeof all, &all) != 0) return;
+    const int share = cores_of_each(s, &all);
+    CPU_ZERO(&own);
+    for (size_t core = 0; share > 0 && core < CPU_SETSIZE; core++) {
+        if (!CPU_ISSET(core, &all)) continue;
+        if (nth++ / share == place->rank) CPU_SET(core, &own);
+    }
+    if (share > 0 && sched_setaffinity(0, sizeof own, &own) == 0) place->own_cores = share;
+}
+
 /* A rank: it ends when its parent does. */
-static void become_rank(rank_place *place, int rank, pid_t parent)
+static void become_rank(const settings *s, rank_place *place, int rank, pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) raise(SIGTERM);
     place->rank = place->local_rank = rank;
+    keep_to_own_cores(s, place);
     if (rank == 0) return;
     close(place->listener);
     place->listener = -1;
@@ -150,7 +179,7 @@ dt_status launch_ranks(const settings *s, rank_place *place, int *is_parent, int
     for (here.n = 0; here.n < s->ranks; here.n++) {
         const pid_t pid = fork();
         if (pid == 0) {
-            become_rank(place, here.n, parent);
+            become_rank(s, place, here.n, parent);
             *is_parent = 0;
             return DT_OK;
         }

@@ -186,7 +186,7 @@ static int cores(void)
 
 int threads_of_rank(const settings *s, const rank_place *place)
 {
-    const int share = place->local_size > 0 ? cores() / place->local_size : 0;
+    const int share = place->own_cores > 0 ? place->own_cores : place->local_size > 0 ? cores() / place->local_size : 0;
 
     if (s->threads > 0 || place->size == 1 || place->local_size == 0 || getenv("OMP_NUM_THREADS")) return s->threads;
     return share > 1 ? share : 1;

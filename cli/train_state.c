@@ -104,11 +104,14 @@ dt_status train_read_state(const char *path, run_state *out)
     return DT_OK;
 }
 
+/* Of all ranks. */
 static dt_status save(const run *r, const char *name)
 {
     char path[PATH_BYTES];
     char extra[STATE_BYTES];
 
+    DT_TRY(dt_trainer_gather(r->o.trainer));
+    if (r->rank > 0) return DT_OK;
     format_state(r, extra, sizeof extra);
     DT_TRY(run_dir_path(r->s->out, name, path));
     DT_TRY(dt_checkpoint_save(r->o.trainer, path, extra));
@@ -117,21 +120,19 @@ static dt_status save(const run *r, const char *name)
 
 dt_status train_save_best(const run *r)
 {
-    if (r->rank == 0) DT_TRY(save(r, TRAIN_BEST));
-    return DT_OK;
+    return save(r, TRAIN_BEST);
 }
 
 dt_status train_save_last(run *r)
 {
-    if (r->rank == 0) DT_TRY(save(r, TRAIN_LAST));
+    DT_TRY(save(r, TRAIN_LAST));
     r->saved_step = dt_trainer_steps_done(r->o.trainer);
     return DT_OK;
 }
 
 dt_status train_save_mean(const run *r)
 {
-    if (r->rank == 0) DT_TRY(save(r, TRAIN_MEAN));
-    return DT_OK;
+    return save(r, TRAIN_MEAN);
 }
 
 dt_status train_stop_here(run *r)

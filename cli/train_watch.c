@@ -68,12 +68,12 @@ static dt_status look_at_clips(run *r)
     const int n = dt_trainer_n_quantizers(r->o.trainer);
 
     r->watch.has_seen_clips = 1;
-    if (n == 0) return DT_OK;
+    if (n == 0 || r->rank > 0) return DT_OK;
     dt_quant_report *q = calloc((size_t)n, sizeof *q);
     DT_CHECK(q, DT_ERR_MEMORY, "no memory for a report of %d quantizers", n);
     const dt_status status = dt_trainer_report(r->o.trainer, q);
     progress_wipe(&r->bar);
-    if (status == DT_OK && r->rank == 0) warn_of_stuck_clips(r, q, n);
+    if (status == DT_OK) warn_of_stuck_clips(r, q, n);
     free(q);
     return status;
 }

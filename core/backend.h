@@ -16,6 +16,17 @@ typedef struct {
     int sparse;  /* 1: values that are 0 stay 0 */
 } dt_update_range;
 
+/* How ranks share an update: this one has the sums of gradients of its own shares alone, updates these parameters, and
+ * gives them to the others. Bucket b is cut at at[b * (ranks + 1)] .. at[b * (ranks + 1) + ranks], in parameters; a
+ * piece of weights (core/train/optim.h) is never cut. */
+typedef struct {
+    int n_buckets, ranks;
+    int mine;          /* the share of this rank, dt_dist_share */
+    const int64_t *at; /* [n_buckets][ranks + 1], in host memory */
+    double *room;      /* [n_pieces][3] in device memory, for what ranks tell of the pieces that they have updated */
+    int n_pieces;      /* of all quantizers */
+} dt_update_shares;
+
 /* One optimiser update of all parameters. layers/cpu_update.c has the formulas. w, dw, m1 and m2 are device memory;
  * everything else is host memory. */
 typedef struct {
@@ -35,6 +46,7 @@ typedef struct {
      * prepare of these nodes has asked for enough. */
     const dt_node *const *quantizer;
     int n_quantizers;
+    const dt_update_shares *shares; /* NULL: this rank makes the whole update */
     int scaled; /* 1: gradients are step->scale.value times too large, and the update adapts that factor; 0: they are
                    not */
 } dt_update;
@@ -104,6 +116,12 @@ typedef struct {
     /* Sums data over all ranks, in place, once all that was launched before has run. It may run beside what is launched
      * next. All ranks call it in the same order. */
     dt_status (*all_reduce)(void *device, void *data, int64_t count, dt_sum_type type);
+    /* Sums over all ranks as all_reduce does, but this rank gets the sums of its share alone; at says where shares of
+     * data begin (dt_dist_sum_shares). The update must then know them. NULL, as spread_shares is, where each rank makes
+     * the whole update. */
+    dt_status (*sum_shares)(void *device, float *data, const int64_t *at);
+    /* Gives all ranks the shares that each has of data. */
+    dt_status (*spread_shares)(void *device, const char *what, float *data, const int64_t *at);
     /* What is launched next sees all these sums. */
     dt_status (*all_reduce_join)(void *device);
     /* Writes sum and state[0..n-1] to room, [DT_STEP_SUMS + n] doubles that all_reduce can sum; all in device memory.

@@ -148,6 +148,10 @@ dt_status dt_checkpoint_save(const dt_trainer *t, const char *path, const char *
     dt_safetensors_writer *w = NULL;
     dt_snapshot s;
 
+    DT_CHECK(!t->is_apart, DT_ERR_ARGUMENT,
+             "%s: the optimiser's state lies apart on %d ranks after step %lld; all of them call dt_trainer_gather "
+             "before one saves",
+             path, t->shares.ranks, (long long)t->step);
     DT_TRY(dt_snapshot_init(&s, t->model, t));
     dt_status status = dt_safetensors_writer_create(&w);
     if (status == DT_OK) status = save(&s, t, path, extra, w);

@@ -27,6 +27,8 @@ typedef struct {
 /* The functions of dt_backend for several ranks. */
 DT_MUST_CHECK dt_status dt_cpu_comm_open(void *device, dt_dist *dist, char *text, size_t text_bytes);
 DT_MUST_CHECK dt_status dt_cpu_all_reduce(void *device, void *data, int64_t count, dt_sum_type type);
+DT_MUST_CHECK dt_status dt_cpu_sum_shares(void *device, float *data, const int64_t *at);
+DT_MUST_CHECK dt_status dt_cpu_spread_shares(void *device, const char *what, float *data, const int64_t *at);
 DT_MUST_CHECK dt_status dt_cpu_all_reduce_join(void *device);
 DT_MUST_CHECK dt_status dt_cpu_pack_sums(void *device, const dt_step_sum *sum, const float *state, int64_t n,
                                          double *room);

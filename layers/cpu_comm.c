@@ -28,6 +28,20 @@ dt_status dt_cpu_all_reduce(void *device, void *data, int64_t count, dt_sum_type
     return dt_dist_sum_floats(cpu->dist, "gradients", data, count);
 }
 
+dt_status dt_cpu_sum_shares(void *device, float *data, const int64_t *at)
+{
+    dt_cpu_device *cpu = device;
+
+    return dt_dist_sum_shares(cpu->dist, "gradients", data, at);
+}
+
+dt_status dt_cpu_spread_shares(void *device, const char *what, float *data, const int64_t *at)
+{
+    dt_cpu_device *cpu = device;
+
+    return dt_dist_spread_shares(cpu->dist, what, data, at);
+}
+
 dt_status dt_cpu_all_reduce_join(void *device)
 {
     (void)device;

@@ -100,12 +100,32 @@ static dt_status update_all(const dt_update *u, const dt_exec *ex)
     return dt_cpu_update_quantized(u, ex);
 }
 
+/* Each rank has the sums of its own gradients alone, and all ranks have to skip a step or none. */
+static dt_status find_overflow(const dt_update *u, const dt_exec *ex, int *out)
+{
+    const dt_cpu_device *cpu = ex->device;
+
+    *out = u->scaled && update_overflows(u);
+    return u->scaled && u->shares ? dt_dist_any(cpu->dist, "overflow", out) : DT_OK;
+}
+
+static dt_status spread(const dt_update *u, const dt_exec *ex)
+{
+    const dt_update_shares *s = u->shares;
+
+    for (int b = 0; s && b < s->n_buckets; b++)
+        DT_TRY(dt_cpu_spread_shares(ex->device, "parameters", u->w, s->at + b * (s->ranks + 1)));
+    return DT_OK;
+}
+
 dt_status dt_cpu_update(const dt_update *u, const dt_exec *ex)
 {
-    DT_TRY(dt_update_check(u, ex));
-    const int overflow = u->scaled && update_overflows(u);
+    int overflow;
 
+    DT_TRY(dt_update_check(u, ex));
+    DT_TRY(find_overflow(u, ex, &overflow));
     if (!overflow) DT_TRY(update_all(u, ex));
+    if (!overflow) DT_TRY(spread(u, ex));
     if (u->scaled) dt_scale_next(&ex->step->scale, overflow);
     dt_update_done(u);
     return DT_OK;

@@ -163,6 +163,36 @@ static void find_stats(const dt_weight_layer *l)
     }
 }
 
+/* A code takes two divisions, and a product by the reciprocal of both is near enough for nearly all weights:
+ *
+ *   code = rint(z),  z = ((w - mean) / deviation / alpha) * high,  and  y = (w - mean) * (high / (deviation alpha))
+ *
+ * have three roundings each behind the same difference, so that |y - z| <= 6 * 2^-24 * high where neither is clamped.
+ * Where y is nearer to its integer than 0.5 by more than that, z has the same one. */
+enum { RUN = 256 }; /* weights of which one that is too near takes all to the divisions */
+
+/* 0: the range of f32 is too small for that product, as for weights without spread. */
+static int has_factor(const dt_weight_stats *st, float alpha, const dt_grid *grid, float *factor)
+{
+    *factor = (float)((double)grid->high / ((double)st->deviation * (double)alpha));
+    return *factor > 0x1p-60f && *factor < 0x1p60f && alpha > 0x1p-60f && alpha < 0x1p60f;
+}
+
+/* Returns 1 if all codes are certain; then they are written. */
+static int quick_codes(const float *restrict w, int n, float mean, float factor, const dt_grid *grid,
+                       int8_t *restrict code)
+{
+    const float high = (float)grid->high, certain = 0.5f - 0x1p-20f * high;
+    int doubts = 0;
+
+    for (int i = 0; i < n; i++) {
+        const float y = dt_clamp((w[i] + -mean) * factor, -high, high), near = rintf(y);
+        doubts |= !(fabsf(y - near) <= certain); /* a NaN too */
+        code[i] = (int8_t)near;
+    }
+    return !doubts;
+}
+
 /* The rule and the type are constants wherever this is inlined: so the loops have no branch and vectorise. */
 static inline void codes_of(const dt_weight_layer *l, const dt_weight_piece *p, dt_quant_rule rule)
 {
@@ -183,6 +213,26 @@ static inline void codes_of(const dt_weight_layer *l, const dt_weight_piece *p, 
     }
 }
 
+static void piece_codes(const dt_weight_layer *l, const dt_weight_piece *p)
+{
+    const dt_weight_stats *st = &l->stats[p->set];
+    float factor;
+
+    if (!is_standardised(l->rule)) {
+        codes_of(l, p, DT_RULE_LSQ);
+        return;
+    }
+    const int is_quick = l->type == DT_I8 && has_factor(st, l->alpha[p->set], &l->grid, &factor);
+    for (int first = 0; first < p->n; first += RUN) {
+        dt_weight_piece run = *p;
+        run.first += first;
+        run.n = p->n - first < RUN ? p->n - first : RUN;
+        if (is_quick && quick_codes(l->w + run.first, run.n, st->mean, factor, &l->grid, (int8_t *)l->code + run.first))
+            continue;
+        codes_of(l, &run, DT_RULE_ECE284); /* the clip rules differ in their gradients alone */
+    }
+}
+
 static void forward_group(const dt_weight_group *g)
 {
 #pragma omp parallel for if (!g->has_sums)
@@ -194,10 +244,7 @@ static void forward_group(const dt_weight_group *g)
 #pragma omp parallel for
     for (int i = 0; i < g->n_pieces; i++) {
         const dt_weight_piece p = dt_weight_piece_at(g, i);
-        if (is_standardised(g->layer[p.layer].rule))
-            codes_of(&g->layer[p.layer], &p, DT_RULE_ECE284); /* the clip rules differ in their gradients alone */
-        else
-            codes_of(&g->layer[p.layer], &p, DT_RULE_LSQ);
+        piece_codes(&g->layer[p.layer], &p);
     }
 }
 
@@ -223,39 +270,50 @@ static dt_status weight_quant_forward(const dt_node *node, const dt_exec *ex)
 
 /* ---- backward ---- */
 
-static inline void gradient_by(const dt_weight_layer *l, int set, const dt_weight_run *r, dt_quant_rule rule, float *d,
-                               double *lane)
+/* Of a rule and a pull that are constants wherever this is inlined, and of arrays that do not overlap: so that the loop
+ * makes vectors. */
+static inline void gradient_by(const dt_weight_layer *l, const dt_weight_run *r, dt_quant_rule rule, int is_pulled,
+                               float *restrict d, double *restrict lane)
 {
-    const float *w = r->w, *g = r->g, unscale = r->unscale;
+    const float *restrict w = r->w, *restrict g = r->g;
+    const float unscale = r->unscale, alpha = l->alpha[r->set];
+    const dt_weight_pull pull = r->pull;
     const int n = r->n;
-    const dt_weight_stats st = l->stats[set];
-    const float alpha = l->alpha[set];
+    const dt_weight_stats st = l->stats[r->set];
     const dt_grid grid = l->grid;
     const float scale = dt_grid_scale(alpha, grid.high, rule);
-    const int is_plain = r->pull.ewgs == 0.0f && r->pull.dampen == 0.0f;
 
     for (int i = 0; i < n; i++) {
         const float gi = g[i] * unscale;
         const float x = dt_weight_unit(w[i], st.mean, st.deviation, alpha, rule);
         const dt_grid_slope slope = dt_weight_slope(x, &grid, rule);
-        d[i] = is_plain ? slope.value * gi / st.deviation
-                        : dt_weight_pulled(x, slope.value, gi, st.deviation, scale, &grid, rule, r->pull);
+        d[i] = is_pulled ? dt_weight_pulled(x, slope.value, gi, st.deviation, scale, &grid, rule, pull)
+                         : slope.value * gi / st.deviation;
         lane[i] += (double)(slope.alpha * gi);
     }
 }
 
-void dt_weight_gradient(const dt_weight_layer *l, int set, const dt_weight_run *r, float *d, double *lane)
+static inline void gradient_of(const dt_weight_layer *l, const dt_weight_run *r, dt_quant_rule rule, float *d,
+                               double *lane)
+{
+    if (r->pull.ewgs == 0.0f && r->pull.dampen == 0.0f)
+        gradient_by(l, r, rule, 0, d, lane);
+    else
+        gradient_by(l, r, rule, 1, d, lane);
+}
+
+void dt_weight_gradient(const dt_weight_layer *l, const dt_weight_run *r, float *d, double *lane)
 {
     switch (l->rule) {
-    case DT_RULE_APOT: gradient_by(l, set, r, DT_RULE_APOT, d, lane); return;
-    case DT_RULE_SCREAM: gradient_by(l, set, r, DT_RULE_SCREAM, d, lane); return;
-    case DT_RULE_LSQ: gradient_by(l, set, r, DT_RULE_LSQ, d, lane); return;
+    case DT_RULE_APOT: gradient_of(l, r, DT_RULE_APOT, d, lane); return;
+    case DT_RULE_SCREAM: gradient_of(l, r, DT_RULE_SCREAM, d, lane); return;
+    case DT_RULE_LSQ: gradient_of(l, r, DT_RULE_LSQ, d, lane); return;
     case DT_RULE_ECE284:
     case DT_RULE_PACT: /* whose weights are those of ECE284 */
     case DT_RULE_AFFINE:
     case DT_RULE_QKERAS: break; /* of no single quantizer */
     }
-    gradient_by(l, set, r, DT_RULE_ECE284, d, lane);
+    gradient_of(l, r, DT_RULE_ECE284, d, lane);
 }
 
 float dt_weight_dalpha(const dt_weight_layer *l, int set)
@@ -272,8 +330,8 @@ static void backward_piece(const dt_weight_layer *l, const dt_weight_piece *p, d
 
     for (int first = 0; first < p->n; first += LANES) {
         const int n = p->n - first < LANES ? p->n - first : LANES;
-        const dt_weight_run run = { w + first, g + first, n, 1.0f, pull };
-        dt_weight_gradient(l, p->set, &run, d, share);
+        const dt_weight_run run = { w + first, g + first, n, p->set, 1.0f, pull };
+        dt_weight_gradient(l, &run, d, share);
         if (!l->dw) continue;
         float *dw = l->dw + p->first + first;
         for (int i = 0; i < n; i++) dw[i] = fresh ? d[i] : dw[i] + d[i];

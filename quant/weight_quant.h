@@ -80,14 +80,14 @@ static inline DT_HD float dt_weight_pulled(float x, float slope, float g, float 
 /* Up to DT_WEIGHT_LANES weights of a set, and the gradients of their codes, which are multiplied by `unscale`. */
 typedef struct {
     const float *w, *g;
-    int n;
+    int n, set;
     float unscale;
     dt_weight_pull pull;
 } dt_weight_run;
 
 /* Computes the gradients of weights from those of their codes, and writes them to d. It adds the share that weight i
  * has of dalpha to lane[i]. */
-void dt_weight_gradient(const dt_weight_layer *l, int set, const dt_weight_run *r, float *d, double *lane);
+void dt_weight_gradient(const dt_weight_layer *l, const dt_weight_run *r, float *d, double *lane);
 
 /* Returns dalpha of a set: the sum of its pieces' shares. */
 float dt_weight_dalpha(const dt_weight_layer *l, int set);

@@ -3,8 +3,9 @@
  *
  * What is small is gathered round the ring and summed by each rank in the order of ranks. Large sums of floats go round
  * in pieces: in size - 1 turns piece c collects the values of rank c, c + 1, ..., and in size - 1 more the sums go to
- * all, so each rank sends 2 (1 - 1 / size) of the data. Source: Patarasuk, Yuan, "Bandwidth optimal all-reduce
- * algorithms for clusters of workstations", J. Parallel Distrib. Comput. 69, 2009.
+ * all, so each rank sends 2 (1 - 1 / size) of the data. Where each rank works on a share of the sums, these two halves
+ * are operations of their own, and what a rank has made of its share goes to all. Source: Patarasuk, Yuan, "Bandwidth
+ * optimal all-reduce algorithms for clusters of workstations", J. Parallel Distrib. Comput. 69, 2009.
  *
  * Tests: tests/core/test_dist.c.
  */
@@ -236,25 +237,37 @@ dt_status dt_dist_broadcast(dt_dist *d, const char *what, void *data, size_t byt
     return done(d, send_along(d, data, bytes));
 }
 
-/* Piece c of n values is [n c / size, n (c + 1) / size). */
-static void set_piece(const dt_dist *d, float *v, int64_t n, int c, float **first, size_t *bytes)
+/* Where piece c of n values from `first` on begins: at at[c] if that is given, else at first + n c / size. */
+typedef struct {
+    const int64_t *at;
+    int64_t first, n;
+} cut;
+
+static int64_t begin_of(const dt_dist *d, const cut *of, int c)
 {
-    const int64_t begins = n * c / d->size, ends = n * (c + 1) / d->size;
+    return of->at ? of->at[c] : of->first + of->n * c / d->size;
+}
+
+static void set_piece(const dt_dist *d, float *v, const cut *of, int c, float **first, size_t *bytes)
+{
+    const int64_t begins = begin_of(d, of, c), ends = begin_of(d, of, c + 1);
 
     *first = v + begins;
     *bytes = (size_t)(ends - begins) * sizeof *v;
 }
 
-static dt_status sum_round(dt_dist *d, float *v, int64_t n)
+/* In each turn a rank sends piece rank - k and receives the one before that: k counts from 0 where sums are collected,
+ * and from -1 where they go to all, because behind the last sum a rank has piece rank + 1. */
+static dt_status pass_pieces(dt_dist *d, float *v, const cut *of, int sums)
 {
     const int turns = d->size - 1;
 
-    for (int t = 0; t < 2 * turns; t++) {
-        const int sums = t < turns, k = sums ? t : t - turns - 1; /* behind the last sum, a rank has piece rank + 1 */
-        dt_ring_turn turn = { .turn = (uint32_t)t, .add = sums };
+    for (int t = 0; t < turns; t++) {
+        const int k = sums ? t : t - 1;
+        dt_ring_turn turn = { .turn = (uint32_t)(sums ? t : turns + t), .add = sums };
         float *out, *in;
-        set_piece(d, v, n, place(d, d->rank - k), &out, &turn.bytes);
-        set_piece(d, v, n, place(d, d->rank - k - 1), &in, &turn.in_bytes);
+        set_piece(d, v, of, place(d, d->rank - k), &out, &turn.bytes);
+        set_piece(d, v, of, place(d, d->rank - k - 1), &in, &turn.in_bytes);
         turn.out = out;
         turn.in = in;
         DT_TRY(dt_ring_pass(d, &turn));
@@ -262,11 +275,69 @@ static dt_status sum_round(dt_dist *d, float *v, int64_t n)
     return DT_OK;
 }
 
+static dt_status sum_round(dt_dist *d, float *v, int64_t n)
+{
+    const cut even = { NULL, 0, n };
+
+    DT_TRY(pass_pieces(d, v, &even, 1));
+    return pass_pieces(d, v, &even, 0);
+}
+
 dt_status dt_dist_sum_floats(dt_dist *d, const char *what, float *v, int64_t n)
 {
     if (!d) return DT_OK;
     DT_TRY(begin(d, what));
     return done(d, sum_round(d, v, n));
+}
+
+/* ---- shares ---- */
+
+int dt_dist_share(const dt_dist *d)
+{
+    return d ? place(d, d->rank + 1) : 0;
+}
+
+/* A share begins in the piece before its own, whose rank is the one before: it gives the sums from there on. What a
+ * rank gives may be what it has just taken, so one waits for the other. */
+static dt_status pass_heads(dt_dist *d, float *v, const cut *even, const int64_t *at)
+{
+    const uint32_t turn = 2 * (uint32_t)d->size;
+    const int c = dt_dist_share(d);
+    const int64_t mine = begin_of(d, even, c) - at[c], next = begin_of(d, even, c + 1) - at[c + 1];
+
+    if (mine > 0) DT_TRY(dt_ring_take(d, turn, v + at[c], (size_t)mine * sizeof *v));
+    if (next > 0) DT_TRY(dt_ring_give(d, turn, v + at[c + 1], (size_t)next * sizeof *v));
+    return DT_OK;
+}
+
+static dt_status sum_shares(dt_dist *d, float *v, const int64_t *at)
+{
+    const cut even = { NULL, at[0], at[d->size] - at[0] };
+
+    DT_TRY(pass_pieces(d, v, &even, 1));
+    return pass_heads(d, v, &even, at);
+}
+
+dt_status dt_dist_sum_shares(dt_dist *d, const char *what, float *v, const int64_t *at)
+{
+    if (!d) return DT_OK;
+    for (int c = 1; c < d->size; c++) {
+        const int64_t even = at[0] + (at[d->size] - at[0]) * c / d->size;
+        DT_CHECK(at[c] >= at[c - 1] && at[c] <= even, DT_ERR_ARGUMENT,
+                 "%s: share %d of %d begins at %lld, allowed are %lld..%lld", what, c, d->size, (long long)at[c],
+                 (long long)at[c - 1], (long long)even);
+    }
+    DT_TRY(begin(d, what));
+    return done(d, sum_shares(d, v, at));
+}
+
+dt_status dt_dist_spread_shares(dt_dist *d, const char *what, float *v, const int64_t *at)
+{
+    const cut shares = { .at = at };
+
+    if (!d) return DT_OK;
+    DT_TRY(begin(d, what));
+    return done(d, pass_pieces(d, v, &shares, 0));
 }
 
 /* ---- agreement ---- */

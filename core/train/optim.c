@@ -39,7 +39,7 @@ const dt_update_range *dt_update_range_of(const dt_update *u, const dt_tensor *p
     return range_at(u, (const float *)param->data - u->w);
 }
 
-/* The first parameter from i on that belongs to a quantizer, or count; *end: the one behind. */
+/* The first parameter from i on that belongs to a quantizer, or count; *end: the one behind those of its tensor. */
 static int64_t next_quantized(const dt_update *u, int64_t i, int64_t *end)
 {
     int64_t first = u->count;
@@ -47,12 +47,37 @@ static int64_t next_quantized(const dt_update *u, int64_t i, int64_t *end)
     *end = u->count;
     for (int q = 0; q < 2 * u->n_quantizers; q++) {
         const dt_tensor *t = u->quantizer[q / 2]->in[q % 2];
-        const int64_t at = (const float *)t->data - u->w;
-        if (!t->wants_grad || at < i || at >= first) continue;
-        first = at;
-        *end = at + dt_count(&t->shape);
+        const int64_t at = (const float *)t->data - u->w, behind = at + dt_count(&t->shape);
+        const int64_t from = at > i ? at : i;
+        if (!t->wants_grad || behind <= i || from >= first) continue;
+        first = from;
+        *end = behind;
     }
     return first;
+}
+
+/* The first parameter from i on that this rank updates, or count; *end: the one behind its share. */
+static int64_t next_own(const dt_update *u, int64_t i, int64_t *end)
+{
+    const dt_update_shares *s = u->shares;
+    int64_t first = s ? u->count : i;
+
+    *end = u->count;
+    for (int b = 0; s && b < s->n_buckets; b++) {
+        const int64_t *at = s->at + b * (s->ranks + 1) + s->mine;
+        const int64_t from = at[0] > i ? at[0] : i;
+        if (from >= at[1] || from >= first) continue;
+        first = from;
+        *end = at[1];
+    }
+    return first;
+}
+
+int dt_update_is_mine(const dt_update *u, int64_t i)
+{
+    int64_t end;
+
+    return next_own(u, i, &end) == i;
 }
 
 int dt_update_runs(const dt_update *u, int64_t *at, dt_update_range *run, int room)
@@ -60,9 +85,13 @@ int dt_update_runs(const dt_update *u, int64_t *at, dt_update_range *run, int ro
     int n = 0;
 
     while (n < room && *at < u->count) {
-        int64_t behind;
-        const dt_update_range *r = range_at(u, *at);
-        const int64_t quantized = next_quantized(u, *at, &behind), end = r->first + r->count;
+        int64_t behind, own_end;
+        const int64_t own = next_own(u, *at, &own_end);
+        *at = own;
+        if (own == u->count) return n;
+        const dt_update_range *r = range_at(u, own);
+        const int64_t quantized = next_quantized(u, own, &behind), range_end = r->first + r->count;
+        const int64_t end = range_end < own_end ? range_end : own_end;
         if (quantized > *at) {
             run[n] = *r;
             run[n].first = *at;

@@ -91,8 +91,11 @@ static inline size_t dt_weight_sums_bytes(const dt_node *quantizer)
  * u's parameters, or if ex->scratch is too small for their sums. */
 DT_MUST_CHECK dt_status dt_update_check(const dt_update *u, const dt_exec *ex);
 
-/* Finds the parameters, from *at on, that are updated from dw. It writes at most `room` runs of them to run, each with
- * the settings of its range, moves *at behind what it has seen, and returns the number of runs; 0: no more. */
+/* Returns 1 if this rank updates parameter i. */
+int dt_update_is_mine(const dt_update *u, int64_t i);
+
+/* Finds the parameters, from *at on, that this rank updates from dw. It writes at most `room` runs of them to run, each
+ * with the settings of its range, moves *at behind what it has seen, and returns the number of runs; 0: no more. */
 int dt_update_runs(const dt_update *u, int64_t *at, dt_update_range *run, int room);
 
 /* Returns the range in which a trained parameter lies, which has its settings. */

@@ -87,7 +87,8 @@ dt_status dt_trainer_report(dt_trainer *t, dt_quant_report *out)
     report_run run = { t, out, calloc((size_t)dt_trainer_n_quantizers(t) + 1, sizeof(dt_tensor *)), 0 };
 
     DT_CHECK(run.alpha, DT_ERR_MEMORY, "no memory for a report");
-    dt_status status = dt_trainer_observe(t, report_node, &run);
+    const dt_part part = dt_trainer_part(t, dt_trainer_step_images(t, t->step), 0);
+    dt_status status = dt_trainer_observe(t, &part, report_node, &run);
     for (int i = 0; status == DT_OK && i < run.n; i++) {
         float d_alpha = 0.0f;
         if (!out[i].fixed) status = dt_device_read(t->model->ctx, &d_alpha, run.alpha[i]->grad, sizeof d_alpha);

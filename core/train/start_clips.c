@@ -374,7 +374,8 @@ static dt_status calibrate(calibration *c)
     if (c->trainer->config.start_clips == DT_START_CLIPS_FIXED) return DT_OK;
     if (c->trainer->config.start_clips == DT_START_CLIPS_OWN && is.rule != DT_RULE_LSQ && c->n_ranges == 0)
         return DT_OK;
-    DT_TRY(dt_trainer_observe(c->trainer, calibrate_node, c));
+    const dt_part part = dt_trainer_whole(c->trainer); /* so that all numbers of ranks begin alike */
+    DT_TRY(dt_trainer_observe(c->trainer, &part, calibrate_node, c));
     return keep_ranges(c);
 }
 

@@ -67,6 +67,7 @@ static dt_status step_tape_record(dt_trainer *t, const dt_part *part, dt_step_ta
     out->update.quantizer = out->quantizer;
     out->update.scaled = has_narrow_gradients(out->tape);
     if (t->model->ctx->dist) out->n_buckets = dt_buckets_of(out->tape, t->model, out->bucket, DT_BUCKETS);
+    DT_TRY(dt_trainer_share(t, out));
     return keep_sums(t->model->ctx, out);
 }
 
@@ -284,6 +285,7 @@ void dt_trainer_destroy(dt_trainer *t)
     while (t->n_tapes > 0) step_tape_destroy(ctx, &t->tape[--t->n_tapes]);
     dt_trainer_mean_close(t);
     dt_device_free(ctx, t->teacher.data, t->teacher.data ? dt_tensor_bytes(&t->teacher) : 0);
+    dt_trainer_unshare(t);
     dt_device_free(ctx, t->part_sum, bytes);
     dt_device_free(ctx, t->m2, bytes);
     dt_device_free(ctx, t->m1, bytes);
@@ -354,6 +356,7 @@ dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_step *state)
     }
     for (int i = 0; i < t->model->n_params; i++) t->model->param[i]->tensor.has_sums = 0;
     t->step = step;
+    t->is_apart = 0; /* whoever sets the position has set the moments too */
     return DT_OK;
 }
 

@@ -57,12 +57,15 @@ struct dt_trainer {
     int is_taught;        /* 1: dt_trainer_teach has filled it */
     float *m1, *m2;       /* [n_trained] in device memory: the optimiser's state; m2 is NULL for SGD */
     dt_update update;     /* without quantizers; each tape has a copy with its own */
-    dt_update_range *range; /* [update.n_ranges] in host memory */
-    int64_t step;           /* steps done since the run began, which is the whole position */
-    dt_metrics recent;      /* the newest that dt_trainer_recent has received */
-    int is_peeking;         /* 1: dt_trainer_recent has asked the device for newer ones */
-    int order_epoch;        /* -1: data.order is not set yet */
-    double data_seconds;    /* host time spent on what steps read: dt_trainer_data_seconds */
+    dt_update_range *range;  /* [update.n_ranges] in host memory */
+    dt_update_shares shares; /* of the update that ranks share; no buckets: each makes the whole of it */
+    int64_t *share_at;       /* owned; shares.at */
+    int is_apart;            /* 1: m1 and m2 are this rank's in its shares alone */
+    int64_t step;            /* steps done since the run began, which is the whole position */
+    dt_metrics recent;       /* the newest that dt_trainer_recent has received */
+    int is_peeking;          /* 1: dt_trainer_recent has asked the device for newer ones */
+    int order_epoch;         /* -1: data.order is not set yet */
+    double data_seconds;     /* host time spent on what steps read: dt_trainer_data_seconds */
 };
 
 /* Records the tape of a part, neither fused nor compiled. */
@@ -76,12 +79,21 @@ int dt_trainer_step_images(const dt_trainer *t, int64_t step);
 DT_MUST_CHECK dt_status dt_parts_check(const dt_context *ctx, const dt_train_config *cfg, int64_t n);
 /* Returns part i of this rank, 0..accumulate-1, of a step of so many images. */
 dt_part dt_trainer_part(const dt_trainer *t, int step_images, int i);
+/* Returns the part of the next step that one rank alone would compute first. */
+dt_part dt_trainer_whole(const dt_trainer *t);
 /* Returns the tape of a part, or NULL if there is none yet. */
 dt_step_tape *dt_trainer_tape(dt_trainer *t, const dt_part *part);
 /* Launches the forward passes alone of step number i of the queue, of so many images, with their sums over ranks. */
 DT_MUST_CHECK dt_status dt_trainer_launch_forward(dt_trainer *t, int step_images, int i);
 /* Launches step number i of the queue, of so many images: all of this rank's parts, the sums over ranks, the update. */
 DT_MUST_CHECK dt_status dt_trainer_launch_step(dt_trainer *t, int step_images, int i);
+
+/* ---- an update that ranks share (trainer_shares.c) ---- */
+
+/* Lets the update of a tape, whose buckets are known, be shared by ranks where the backend does that. */
+DT_MUST_CHECK dt_status dt_trainer_share(dt_trainer *t, dt_step_tape *s);
+/* Frees what that has made. */
+void dt_trainer_unshare(dt_trainer *t);
 
 /* ---- the mean of the parameters (trainer_mean.c) ---- */
 
@@ -101,9 +113,10 @@ DT_MUST_CHECK dt_status dt_trainer_seek(dt_trainer *t, int64_t step, const dt_st
 /* Reads the running sums, the loss scale and the inputs of the last step from the device. */
 DT_MUST_CHECK dt_status dt_trainer_state(const dt_trainer *t, dt_step *out);
 
-/* Runs forward and backward of the next batch on a tape that is not fused, and calls hook for each node in forward. It
- * leaves the gradients in the parameters' grad. Parameters, running statistics and position stay as they were. */
-DT_MUST_CHECK dt_status dt_trainer_observe(dt_trainer *t, dt_node_hook hook, void *user);
+/* Runs forward and backward of a part of the next step, of which `first` and `images` count, on a tape that is not
+ * fused, and calls hook for each node in forward. No other rank takes part. It leaves the gradients in the parameters'
+ * grad. Parameters, running statistics and position stay as they were. */
+DT_MUST_CHECK dt_status dt_trainer_observe(dt_trainer *t, const dt_part *part, dt_node_hook hook, void *user);
 
 /* Makes a copy, in host memory, of the real values of a node's input k. The caller frees *out. */
 DT_MUST_CHECK dt_status dt_trainer_input(dt_context *ctx, const dt_node *node, int k, float **out);

@@ -7,9 +7,9 @@
  *
  * Every part divides by the images of the whole step, so gradients of parts are summed and nothing is scaled: the step
  * is the one that a single rank takes, but for the order of the sums. The same sums go to all ranks, and each makes the
- * same update of them. Running sums and running statistics are brought together in each step, so that they are equal on
- * all ranks wherever a run is stopped, saved or measured: statistics as their mean. All of it is launched on the
- * device, so that a step can be captured.
+ * same update of them; or each rank gets and updates a share (trainer_shares.c). Running sums and running statistics
+ * are brought together in each step, so that they are equal on all ranks wherever a run is stopped, saved or measured:
+ * statistics as their mean. All of it is launched on the device, so that a step can be captured.
  *
  * Tests: tests/core/test_ranks.c, tests/core/test_ranks_cuda.c, tests/core/test_buckets.c.
  */
@@ -48,6 +48,11 @@ dt_part dt_trainer_part(const dt_trainer *t, int step_images, int i)
                       .norm_images = t->config.sync_bn ? (int)together : (int)images };
 }
 
+dt_part dt_trainer_whole(const dt_trainer *t)
+{
+    return (dt_part){ .images = dt_trainer_step_images(t, t->step) / t->accumulate };
+}
+
 dt_step_tape *dt_trainer_tape(dt_trainer *t, const dt_part *part)
 {
     for (int i = 0; i < t->n_tapes; i++) {
@@ -69,8 +74,11 @@ typedef struct {
 static dt_status reduce_next(reduction *r)
 {
     const dt_context *ctx = r->t->model->ctx;
-    const dt_bucket *b = &r->s->bucket[r->next++];
+    const dt_update_shares *shares = r->s->update.shares;
+    const int i = r->next++;
+    const dt_bucket *b = &r->s->bucket[i];
 
+    if (shares) return ctx->backend->sum_shares(ctx->device, r->t->model->dw, shares->at + i * (shares->ranks + 1));
     return ctx->backend->all_reduce(ctx->device, r->t->model->dw + b->first, b->count, DT_SUM_F32);
 }
 
@@ -129,16 +137,18 @@ static dt_status add_part(dt_trainer *t, int i)
     return status;
 }
 
-/* Gradients of one part are summed over ranks while its backward runs; those of several when all are added. */
+/* Gradients of one part are summed over ranks while its backward runs; those of several when all are added. Where the
+ * update is shared, nothing runs beside a sum: there all sums are taken when backward has ended, because each one waits
+ * for the slowest rank. */
 static dt_status launch_part(dt_trainer *t, const dt_step_in *in, const dt_step_tape *s, int i, reduction *r)
 {
     dt_context *ctx = t->model->ctx;
-    const int is_only = t->accumulate == 1;
+    const int is_only = t->accumulate == 1, beside = ctx->dist && !s->update.shares;
 
     DT_TRY(ctx->backend->copy(ctx->device, &ctx->step->in, in, sizeof *in));
     DT_TRY(dt_tape_run(s->tape, DT_PASS_FORWARD, NULL, NULL));
-    if (ctx->dist && i == t->accumulate - 1) DT_TRY(reduce_sums(t));
-    DT_TRY(dt_tape_run(s->tape, DT_PASS_BACKWARD, ctx->dist && is_only ? reduce_complete : NULL, r));
+    if (beside && i == t->accumulate - 1) DT_TRY(reduce_sums(t));
+    DT_TRY(dt_tape_run(s->tape, DT_PASS_BACKWARD, beside && is_only ? reduce_complete : NULL, r));
     return add_part(t, i);
 }
 
@@ -165,6 +175,7 @@ static dt_status update(dt_trainer *t, const dt_update *u)
     dt_context *ctx = m->ctx;
 
     DT_TRY(dt_context_update(ctx, u));
+    t->is_apart = u->shares && u->shares->ranks > 1;
     if (!t->mean) return DT_OK;
     const int before = dt_context_enter(ctx);
     const dt_status status = ctx->backend->follow(ctx->device, t->mean, m->w, m->n_trained, ctx->step);
@@ -185,6 +196,7 @@ dt_status dt_trainer_launch_step(dt_trainer *t, int step_images, int i)
         s = dt_trainer_tape(t, &part);
         DT_TRY(launch_part(t, &t->queue[i * t->accumulate + k], s, k, &r));
     }
+    if (s->update.shares) DT_TRY(reduce_sums(t));
     while (r.next < r.s->n_buckets) DT_TRY(reduce_next(&r));
     if (ctx->dist) DT_TRY(end_sums(t));
     return update(t, &s->update);
@@ -192,14 +204,41 @@ dt_status dt_trainer_launch_step(dt_trainer *t, int step_images, int i)
 
 /* ---- the same begin, and the same end ---- */
 
-/* FNV-1a over the bits. Source: Fowler, Noll, Vo, draft-eastlake-fnv. */
-static dt_status hash_floats(dt_context *ctx, const float *v, int64_t n, uint64_t *hash)
-{
-    float *host;
+enum { LANES = 8, BLOCK = 1 << 16 }; /* hashes side by side, because one waits for its product; values read at once */
 
-    DT_TRY(dt_device_floats(ctx, v, n, &host));
-    for (int64_t i = 0; i < n; i++) *hash = (*hash ^ dt_float_bits(host[i])) * 0x100000001b3u;
-    free(host);
+/* FNV-1a over the bits, of value i in lane i mod LANES. Source: Fowler, Noll, Vo, draft-eastlake-fnv. */
+static void hash_block(const float *v, int64_t n, uint64_t lane[LANES])
+{
+    for (int64_t i = 0; i < n; i += LANES) {
+        const int count = n - i < LANES ? (int)(n - i) : LANES;
+        for (int k = 0; k < count; k++) lane[k] = (lane[k] ^ dt_float_bits(v[i + k])) * 0x100000001b3u;
+    }
+}
+
+static dt_status hash_floats(dt_context *ctx, const float *v, int64_t n, uint64_t lane[LANES])
+{
+    float *block = malloc(BLOCK * sizeof *block);
+    dt_status status = DT_OK;
+
+    DT_CHECK(block, DT_ERR_MEMORY, "no memory to compare ranks");
+    for (int64_t i = 0; status == DT_OK && i < n; i += BLOCK) {
+        const int64_t count = n - i < BLOCK ? n - i : BLOCK;
+        status = dt_device_read(ctx, block, v + i, (size_t)count * sizeof *block);
+        if (status == DT_OK) hash_block(block, count, lane);
+    }
+    free(block);
+    return status;
+}
+
+static dt_status hash_parameters(const dt_model *m, uint64_t *out)
+{
+    uint64_t lane[LANES], hash = 0xcbf29ce484222325u;
+
+    for (int k = 0; k < LANES; k++) lane[k] = hash;
+    DT_TRY(hash_floats(m->ctx, m->w, m->n_trained, lane));
+    DT_TRY(hash_floats(m->ctx, m->state, m->n_state, lane));
+    for (int k = 0; k < LANES; k++) hash = (hash ^ lane[k]) * 0x100000001b3u;
+    *out = hash;
     return DT_OK;
 }
 
@@ -207,11 +246,10 @@ dt_status dt_trainer_agree(dt_trainer *t)
 {
     const dt_model *m = t->model;
     dt_dist *dist = m->ctx->dist;
-    uint64_t mine = 0xcbf29ce484222325u;
+    uint64_t mine;
 
     if (!dist) return DT_OK;
-    DT_TRY(hash_floats(m->ctx, m->w, m->n_trained, &mine));
-    DT_TRY(hash_floats(m->ctx, m->state, m->n_state, &mine));
+    DT_TRY(hash_parameters(m, &mine));
     uint64_t *all = calloc((size_t)dt_dist_size(dist), sizeof *all);
     DT_CHECK(all, DT_ERR_MEMORY, "no memory to compare ranks");
     const dt_status status = dt_dist_gather(dist, "comparing parameters", &mine, sizeof mine, all);
@@ -246,6 +284,7 @@ dt_status dt_trainer_broadcast(dt_trainer *t)
     dt_step state;
 
     if (!ctx->dist) return DT_OK;
+    DT_TRY(dt_trainer_gather(t));
     DT_TRY(broadcast_floats(ctx, "parameters", m->w, m->n_trained));
     DT_TRY(broadcast_floats(ctx, "running statistics", m->state, m->n_state));
     DT_TRY(broadcast_floats(ctx, "moments", t->m1, m->n_trained));

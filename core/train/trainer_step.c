@@ -187,20 +187,21 @@ dt_status dt_trainer_step(dt_trainer *t)
     return dt_trainer_run(t, 1);
 }
 
-/* Forward and backward on a tape whose nodes are not fused: of the batch as one rank would compute it at once, so that
- * all ranks see the same. */
-static dt_status observe_gradients(dt_trainer *t, dt_node_hook hook, void *user)
+/* Forward and backward on a tape whose nodes are not fused. */
+static dt_status observe_gradients(dt_trainer *t, const dt_part *part, dt_node_hook hook, void *user)
 {
     dt_context *ctx = t->model->ctx;
-    const dt_part part = { .images = dt_trainer_step_images(t, t->step) / t->accumulate };
+    const dt_part alone = { .images = part->images };
     const float one = 1.0f;
     dt_tape *tape = NULL;
     dt_tensor *loss;
 
     DT_TRY(dt_trainer_queue(t, 1));
-    DT_TRY(ctx->backend->copy(ctx->device, &ctx->step->in, t->queue, sizeof ctx->step->in));
+    dt_step_in in = *t->to_queue;
+    in.first += part->first - dt_trainer_part(t, dt_trainer_step_images(t, t->step), 0).first;
+    DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in));
     DT_TRY(dt_device_write(ctx, &ctx->step->scale.value, &one, sizeof one));
-    dt_status status = dt_trainer_record(t, &part, &tape, &loss);
+    dt_status status = dt_trainer_record(t, &alone, &tape, &loss);
     if (status == DT_OK) status = dt_tape_compile(tape, loss);
     if (status == DT_OK) status = dt_tape_run(tape, DT_PASS_FORWARD, hook, user);
     if (status == DT_OK) status = dt_tape_run(tape, DT_PASS_BACKWARD, NULL, NULL);
@@ -208,7 +209,7 @@ static dt_status observe_gradients(dt_trainer *t, dt_node_hook hook, void *user)
     return status;
 }
 
-dt_status dt_trainer_observe(dt_trainer *t, dt_node_hook hook, void *user)
+dt_status dt_trainer_observe(dt_trainer *t, const dt_part *part, dt_node_hook hook, void *user)
 {
     dt_model *m = t->model;
     const size_t bytes = (size_t)m->n_state * sizeof(float);
@@ -218,7 +219,7 @@ dt_status dt_trainer_observe(dt_trainer *t, dt_node_hook hook, void *user)
     DT_CHECK(state, DT_ERR_MEMORY, "no memory to keep the running statistics");
     dt_status status = dt_device_read(m->ctx, state, m->state, bytes);
     if (status == DT_OK) status = dt_device_read(m->ctx, &step, m->ctx->step, sizeof step);
-    if (status == DT_OK) status = observe_gradients(t, hook, user);
+    if (status == DT_OK) status = observe_gradients(t, part, hook, user);
     if (status == DT_OK) status = dt_device_write(m->ctx, m->state, state, bytes);
     if (status == DT_OK) status = dt_device_write(m->ctx, m->ctx->step, &step, sizeof step);
     free(state);

@@ -17,7 +17,8 @@ extern "C" {
 DT_API DT_MUST_CHECK dt_status dt_file_replace(const char *path, const void *data, size_t bytes);
 
 /* Saves everything that a run needs to go on with equal bits. extra is a string that the file keeps for the caller;
- * NULL: none. DT_ERR_NUMERIC: a parameter has a value that it must not have. */
+ * NULL: none. DT_ERR_NUMERIC: a parameter has a value that it must not have. DT_ERR_ARGUMENT: other ranks have a part
+ * of the state, which dt_trainer_gather brings here. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_save(const dt_trainer *t, const char *path, const char *extra);
 /* Writes to text, of `bytes` bytes, the format that a safetensors file names, such as "detent-checkpoint" or
  * "detent-program"; "" if it names none. Of a TensorFlow Lite file it is "tflite", of an ONNX file "onnx", each with

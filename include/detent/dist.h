@@ -73,6 +73,16 @@ DT_API DT_MUST_CHECK dt_status dt_dist_agree(dt_dist *d, const char *what, const
  * number of ranks alone. All ranks get equal bits. */
 DT_API DT_MUST_CHECK dt_status dt_dist_sum_floats(dt_dist *d, const char *what, float *v, int64_t n);
 
+/* The same work in shares, of the n values of v from at[0] to at[size]: share s is [at[s], at[s + 1]). Entries of at
+ * ascend, are the same on all ranks, and at[s] <= at[0] + n s / size. */
+/* Returns the share of this rank. */
+DT_API int dt_dist_share(const dt_dist *d);
+/* Replaces this rank's share of v by the sums over all ranks, which have the bits of dt_dist_sum_floats. What lies
+ * outside of the share is changed too, and is of no use. */
+DT_API DT_MUST_CHECK dt_status dt_dist_sum_shares(dt_dist *d, const char *what, float *v, const int64_t *at);
+/* Gives all ranks the shares that each has of v. */
+DT_API DT_MUST_CHECK dt_status dt_dist_spread_shares(dt_dist *d, const char *what, float *v, const int64_t *at);
+
 #ifdef __cplusplus
 }
 #endif

@@ -111,6 +111,9 @@ DT_API DT_MUST_CHECK dt_status dt_trainer_calibrate(dt_trainer *t);
 /* Gives all ranks of the context what rank 0 has: parameters, statistics, the optimiser's state and the position. Every
  * rank calls it before the first step, and so it does dt_trainer_step, dt_trainer_run and dt_evaluate. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_broadcast(dt_trainer *t);
+/* Brings together what ranks have apart, which on CPUs is the optimiser's state: each rank has that of the parameters
+ * which it updates. Every rank calls it before one of them saves. */
+DT_API DT_MUST_CHECK dt_status dt_trainer_gather(dt_trainer *t);
 /* DT_ERR_COMM if a rank of the context has other parameters than rank 0. Every rank calls it. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_agree(dt_trainer *t);
 /* Runs one step. */
@@ -142,8 +145,8 @@ DT_API float dt_trainer_last_lr(const dt_trainer *t);
 DT_API double dt_trainer_data_seconds(const dt_trainer *t);
 /* Returns the number of activation quantizers. */
 DT_API int dt_trainer_n_quantizers(const dt_trainer *t);
-/* Reports on each quantizer: out is [dt_trainer_n_quantizers]. It looks at the next batch, and leaves the run as it
- * was. */
+/* Reports on each quantizer: out is [dt_trainer_n_quantizers]. It looks at the next batch, of several ranks at this
+ * one's part of it, and leaves the run as it was. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_report(dt_trainer *t, dt_quant_report *out);
 /* How often the weights of a layer go back and forth between codes. */
 typedef struct {

@@ -87,7 +87,8 @@ static dt_status sum_squares(const estimating *e, const dt_dataset *images, int6
     dt_status status = DT_OK;
     for (int64_t i = 0; i < n && status == DT_OK; i++) {
         t->step = i; /* images of an epoch, in an order that does not matter */
-        status = dt_trainer_observe(t, no_hook, NULL);
+        const dt_part image = dt_trainer_whole(t);
+        status = dt_trainer_observe(t, &image, no_hook, NULL);
         if (status == DT_OK) status = add_squares(e);
     }
     dt_trainer_destroy(t);

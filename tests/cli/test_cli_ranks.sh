@@ -147,7 +147,19 @@ ranks()
     ps -o pid= --ppid $pid
 }
 
+# cores RANK: those on which it may run.
+cores()
+{
+    sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' "/proc/$(ranks | sed -n $(($1 + 1))p | tr -d ' ')/status"
+}
+
 begin stopped --ranks 2
+if [ "$(nproc)" -gt 1 ]; then
+    is "each rank keeps to cores of its own: $(cores 0) and $(cores 1)" "$(cores 0)" != "$(cores 1)"
+else
+    n=$((n + 1))
+    echo "ok $n - each rank keeps to cores of its own # SKIP one core"
+fi
 kill -TERM "$(ranks | sed -n 2p)"
 wait $pid
 is "SIGTERM at rank 1 ends all with 130, here $?" $? -eq 130

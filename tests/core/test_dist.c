@@ -128,6 +128,45 @@ Test(dist, floats_are_summed_round_the_ring, .timeout = 120)
     for (int n = 2; n <= 5; n++) ranks_must(n, sums_floats, NULL);
 }
 
+/* A share begins where a unit does: of 1 value, which is where a piece begins, of a few, or of more than there are. */
+static const int64_t units[] = { 1, 7, 4096, MOST };
+enum { N_UNITS = sizeof units / sizeof units[0] };
+
+static int sums_shares(dt_dist *d, void *user)
+{
+    enum { before = 5 }; /* values that are not concerned */
+    static float v[MOST + before];
+    const int rank = dt_dist_rank(d), size = dt_dist_size(d), share = dt_dist_share(d);
+    int64_t at[RANKS_MOST + 1];
+    (void)user;
+
+    for (int k = 0; k < N_COUNTS * N_UNITS; k++) {
+        const int64_t n = counts[k / N_UNITS], unit = units[k % N_UNITS];
+        for (int c = 0; c < size; c++) at[c] = before + n * c / size / unit * unit;
+        at[size] = before + n;
+        for (int64_t i = 0; i < n; i++) v[before + i] = value_of(rank, i);
+        RANK_MUST(dt_dist_sum_shares(d, "shares", v, at));
+        for (int64_t i = before; i < before + n; i++) {
+            if (i < at[share] || i >= at[share + 1]) v[i] = NAN;
+        }
+        RANK_MUST(dt_dist_spread_shares(d, "shares", v, at));
+        for (int64_t i = 0; i < n; i++) {
+            const float expected = sum_of(size, n, i);
+            RANK_SAYS(v[before + i] == expected, "%d ranks, unit %lld: sum %lld of %lld is %.9g, expected %.9g", size,
+                      (long long)unit, (long long)i, (long long)n, (double)v[before + i], (double)expected);
+        }
+    }
+    at[1] = at[size];
+    RANK_SAYS(dt_dist_sum_shares(d, "shares", v, at) == DT_ERR_ARGUMENT, "a share that begins too late");
+    return 0;
+}
+
+/* The sums have the bits of a sum that all ranks have, wherever shares begin. */
+Test(dist, floats_are_summed_in_shares, .timeout = 120)
+{
+    for (int n = 2; n <= 5; n++) ranks_must(n, sums_shares, NULL);
+}
+
 /* ---- agreement ---- */
 
 static int disagrees(dt_dist *d, void *user)
@@ -167,6 +206,8 @@ static void check_alone(dt_dist *d)
     cr_assert(dt_dist_barrier(d, "x") == DT_OK && dt_dist_any(d, "x", &flag) == DT_OK && flag == 1);
     cr_assert(dt_dist_sum(d, "x", &v, 1) == DT_OK && v == 2.5);
     cr_assert(dt_dist_sum_floats(d, "x", &f, 1) == DT_OK && f == 3.5f);
+    cr_assert(dt_dist_sum_shares(d, "x", &f, (int64_t[]){ 0, 1 }) == DT_OK && f == 3.5f && dt_dist_share(d) == 0);
+    cr_assert(dt_dist_spread_shares(d, "x", &f, (int64_t[]){ 0, 1 }) == DT_OK && f == 3.5f);
     cr_assert(dt_dist_gather(d, "x", "a", 1, &copy) == DT_OK && copy == 'a');
     cr_assert(dt_dist_broadcast(d, "x", &copy, 1) == DT_OK && dt_dist_agree(d, "x", "y") == DT_OK);
     dt_dist_wait_begin(d, "x");

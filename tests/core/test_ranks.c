@@ -143,6 +143,65 @@ Test(ranks, what_cannot_be_shared_is_refused)
     cr_assert(make_trainer(&o) == DT_ERR_ARGUMENT && strstr(dt_last_error(), "1..1024"), "%s", dt_last_error());
 }
 
+/* ---- the report ---- */
+
+enum { MOST_QUANTIZERS = 8 };
+
+/* A clip that some values reach. */
+static int narrow_clip(const tiny_run *r)
+{
+    const float small = 0.5f;
+
+    for (int i = 0; i < r->model->n_params; i++) {
+        if (strcmp(r->model->param[i]->name, "features.4.act_alpha") == 0)
+            RANK_MUST(dt_model_write(r->model, i, &small));
+    }
+    return 0;
+}
+
+/* Of rank 0. */
+static int reports(dt_dist *d, void *user)
+{
+    const rank_job *j = user;
+    dt_quant_report q[MOST_QUANTIZERS];
+    tiny_run r = { 0 };
+
+    if (rank_open(j, d, &r) != 0 || narrow_clip(&r) != 0) return 1;
+    RANK_SAYS(dt_trainer_n_quantizers(r.trainer) <= MOST_QUANTIZERS, "%d", dt_trainer_n_quantizers(r.trainer));
+    RANK_MUST(dt_trainer_report(r.trainer, q));
+    for (int i = 0; dt_dist_rank(d) == 0 && i < dt_trainer_n_quantizers(r.trainer); i++)
+        j->of->w[i] = (float)q[i].clip_rate;
+    return 0;
+}
+
+/* A rank looks at its own part: rank 0 of two, with a batch of 32, sees what a rank alone sees of 16. */
+Test(ranks, a_rank_reports_of_its_part, .timeout = 120)
+{
+    rank_job j = { .o = tiny_defaults(), .of = ranks_shared(sizeof a) };
+    float two[MOST_QUANTIZERS];
+
+    ranks_must(2, reports, &j);
+    memcpy(two, j.of->w, sizeof two);
+    j.o.train.batch = 16;
+    cr_assert(reports(NULL, &j) == 0);
+    cr_assert(memcmp(two, j.of->w, sizeof two) == 0, "%g and %g", (double)two[1], (double)j.of->w[1]);
+    cr_assert(two[1] > 0.0f && two[1] < 1.0f, "%g", (double)two[1]);
+    j.o.train.batch = 32;
+    cr_assert(reports(NULL, &j) == 0);
+    cr_assert(memcmp(two, j.of->w, sizeof two) != 0, "16 images and 32 give one report");
+    munmap(j.of, sizeof a);
+}
+
+/* The last of four has its part behind the others', and only two steps of images are there. */
+Test(ranks, a_rank_begins_where_rank_0_does, .timeout = 120)
+{
+    tiny_options o = tiny_defaults();
+
+    o.model.rule = DT_RULE_LSQ;
+    o.train.batch = 48;
+    run_ranks(4, &o, 1, &a);
+}
+
 /* ---- evaluation ---- */
 
 /* Counts are exact; the loss is a sum in another order. 7 ranks of 77 images in batches of 16. */

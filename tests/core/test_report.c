@@ -73,7 +73,8 @@ Test(report, calibration_sets_learned_steps_from_a_batch)
     cr_assert(tiny_open(&r, &o));
     MUST(dt_trainer_calibrate(r.trainer));
     step_watch watch = { .run = &r };
-    MUST(dt_trainer_observe(r.trainer, watch_inputs, &watch));
+    const dt_part whole = dt_trainer_whole(r.trainer);
+    MUST(dt_trainer_observe(r.trainer, &whole, watch_inputs, &watch));
     float *step = tiny_param(&r, tiny_index(&r, "features.4.act_alpha"), &n);
     float *image = tiny_param(&r, tiny_index(&r, "features.0.act_alpha"), &n);
     float *psum = tiny_param(&r, tiny_index(&r, "features.8.act_alpha"), &n); /* its input is on the grid */

@@ -91,7 +91,8 @@ static void calibrated(tiny_run *r, watch *w)
 {
     *w = (watch){ .run = r };
     MUST(dt_trainer_calibrate(r->trainer));
-    MUST(dt_trainer_observe(r->trainer, look, w));
+    const dt_part whole = dt_trainer_whole(r->trainer);
+    MUST(dt_trainer_observe(r->trainer, &whole, look, w));
     cr_assert(w->n >= 4, "%d quantizers", w->n);
 }
 

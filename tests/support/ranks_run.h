@@ -16,7 +16,8 @@ enum { MOST_VALUES = 1 << 16 };
 typedef struct {
     int n_trained, n_state;
     float w[MOST_VALUES], state[MOST_VALUES];
-    dt_step_sum first, last; /* running sums after the first step, and at the end */
+    float m1[MOST_VALUES], m2[MOST_VALUES]; /* of all ranks, which dt_trainer_gather brings together */
+    dt_step_sum first, last;                /* running sums after the first step, and at the end */
     dt_loss_scale scale;
     dt_metrics eval;
 } outcome;
@@ -26,6 +27,7 @@ typedef struct {
     int steps;
     int together; /* 1: all steps in one call; 0: one at a time */
     int joins;    /* 1: a single rank joins a group of one */
+    int whole;    /* 1: each rank of a CPU makes the whole update */
     outcome *of;  /* [RANKS_MOST] */
 } rank_job;
 
@@ -37,12 +39,26 @@ static inline int rank_finish(const tiny_run *r, outcome *out)
     RANK_SAYS(m->n_trained <= MOST_VALUES && m->n_state <= MOST_VALUES, "%lld values", (long long)m->n_trained);
     out->n_trained = (int)m->n_trained;
     out->n_state = (int)m->n_state;
+    RANK_MUST(dt_trainer_gather(r->trainer));
+    RANK_MUST(dt_device_read(r->ctx, out->m1, r->trainer->m1, (size_t)m->n_trained * sizeof(float)));
+    if (r->trainer->m2)
+        RANK_MUST(dt_device_read(r->ctx, out->m2, r->trainer->m2, (size_t)m->n_trained * sizeof(float)));
     RANK_MUST(dt_device_read(r->ctx, out->w, m->w, (size_t)m->n_trained * sizeof(float)));
     RANK_MUST(dt_device_read(r->ctx, out->state, m->state, (size_t)m->n_state * sizeof(float)));
     RANK_MUST(dt_trainer_state(r->trainer, &now));
     out->last = now.sum;
     out->scale = now.scale;
     return 0;
+}
+
+/* A backend that sums for all ranks and shares no update. */
+static inline const dt_backend *without_shares(const dt_backend *b)
+{
+    static dt_backend whole;
+
+    whole = *b;
+    whole.sum_shares = NULL;
+    return &whole;
 }
 
 static inline int rank_open(const rank_job *j, dt_dist *d, tiny_run *r)
@@ -62,6 +78,7 @@ static inline int rank_open(const rank_job *j, dt_dist *d, tiny_run *r)
 #endif
     RANK_MUST(dt_context_create(&context, &r->ctx));
     if (d) RANK_MUST(dt_context_join(r->ctx, d));
+    if (j->whole) r->ctx->backend = without_shares(r->ctx->backend);
     RANK_MUST(dt_dataset_open(&data, &r->data));
     RANK_MUST(dt_model_create(r->ctx, &o->model, &r->model));
     RANK_MUST(dt_trainer_create(r->model, r->data, &o->train, &r->trainer));
@@ -137,6 +154,8 @@ static inline void run_job(int n, const rank_job *job, outcome *out)
         ranks_must(n, rank_train, &j);
     for (int r = 1; r < n; r++) {
         cr_assert(memcmp(j.of[r].w, j.of[0].w, sizeof j.of[0].w) == 0, "parameters of rank %d of %d", r, n);
+        cr_assert(memcmp(j.of[r].m1, j.of[0].m1, sizeof j.of[0].m1) == 0, "moments of rank %d of %d", r, n);
+        cr_assert(memcmp(j.of[r].m2, j.of[0].m2, sizeof j.of[0].m2) == 0, "second moments of rank %d of %d", r, n);
         cr_assert(memcmp(j.of[r].state, j.of[0].state, sizeof j.of[0].state) == 0, "statistics of rank %d of %d", r, n);
         cr_assert(memcmp(&j.of[r].last, &j.of[0].last, sizeof(dt_step_sum)) == 0, "running sums of rank %d of %d", r,
                   n);
