@@ -59,6 +59,14 @@ DT_MUST_CHECK dt_status flush_results(void);
  * and then the options that are given. A wrong option, --help, --usage and --version end the program here. */
 DT_MUST_CHECK dt_status options_parse(const command *cmd, int argc, char **argv, settings *s);
 
+/* Refuses an option that the subcommand has not got, and says which was meant, or which subcommands have it. In
+ * suggest.c. */
+DT_MUST_CHECK dt_status suggest_options(const command *cmd, int argc, char **argv);
+/* Returns 1 if other is nearer to word than *best, which it then sets, and near enough to have been meant. */
+int suggest_is_nearer(const char *word, const char *other, int *best);
+/* Writes the names of the subcommands of these FOR_ bits, with blanks between. In main.c. */
+void command_names(int bits, char *out, size_t bytes);
+
 enum { HELP_BYTES = 512 };
 
 /* Writes an option's text in the help, "Bits of a weight (2..8 or float; default 4)", to out[HELP_BYTES]. */

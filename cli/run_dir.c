@@ -48,10 +48,11 @@ dt_status run_dir_create(const char *dir)
     for (char *p = path + 1; *p; p++) {
         if (*p != '/') continue;
         *p = '\0';
-        DT_CHECK(mkdir(path, 0777) == 0 || errno == EEXIST, DT_ERR_IO, "%s: %s", path, strerror(errno));
+        DT_CHECK(mkdir(path, 0777) == 0 || errno == EEXIST, DT_ERR_IO, "%s: cannot be made: %s; --out names a folder",
+                 path, strerror(errno));
         *p = '/';
     }
-    DT_CHECK(stat(path, &is) == 0 && S_ISDIR(is.st_mode), DT_ERR_IO, "%s: not a directory", dir);
+    DT_CHECK(stat(path, &is) == 0 && S_ISDIR(is.st_mode), DT_ERR_IO, "%s: not a folder; --out names one", dir);
     return DT_OK;
 }
 

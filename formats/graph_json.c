@@ -202,6 +202,12 @@ static const dt_field *find_field(const dt_field *f, int n, const char *name)
     return NULL;
 }
 
+/* What the file says for parameters that it leaves out; behind the operator's own attributes in a list. */
+static const char *size_names(const dt_op *op)
+{
+    return strcmp(op->name, "conv") == 0 ? ", filters, window" : strcmp(op->name, "linear") == 0 ? ", features" : "";
+}
+
 static dt_status unknown_attribute(const dt_field_place *at, const dt_op *op, const char *name)
 {
     char known[256] = "none";
@@ -210,8 +216,8 @@ static dt_status unknown_attribute(const dt_field_place *at, const dt_op *op, co
     for (int i = 0; i < op->n_fields && used < sizeof known; i++) {
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", op->fields[i].name);
     }
-    return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: %s has no attribute '%.40s' of %s; there are: %s", at->file,
-                    at->where, name, op->name, known);
+    return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: %s has no attribute '%.40s' of %s; there are: %s%s",
+                    at->file, at->where, name, op->name, known, size_names(op));
 }
 
 /* params begin as the operator's defaults. */
