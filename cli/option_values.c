@@ -129,9 +129,17 @@ static dt_status read_value(const option_row *row, const char *text, void *field
     return DT_OK;
 }
 
+/* Room for the value of any kind. */
+typedef union {
+    int number;
+    int shape[3];
+    int64_t long_number;
+    const char *text;
+} any_value;
+
 dt_status option_check(const option_row *row, const char *text)
 {
-    int unused;
+    any_value unused;
 
     return read_value(row, text, &unused);
 }
@@ -139,12 +147,13 @@ dt_status option_check(const option_row *row, const char *text)
 dt_status option_set(const option_row *row, const char *text, settings *s)
 {
     char why[HELP_BYTES];
-    int value;
+    any_value value;
 
     if (!row->of_network) return read_value(row, text, (char *)s + row->offset);
     DT_TRY(read_value(row, text, &value));
-    if (dt_model_option_value(&s->model, row->name) == value) return DT_OK; /* 0 of a network that has no such option */
-    const dt_status status = dt_model_option(&s->model, row->name, value);
+    if (dt_model_option_value(&s->model, row->name) == value.number)
+        return DT_OK; /* 0 of a network that has no such option */
+    const dt_status status = dt_model_option(&s->model, row->name, value.number);
     if (status == DT_OK) return DT_OK;
     snprintf(why, sizeof why, "%s", dt_last_error());
     return dt_raise(status, __FILE__, __LINE__, "--%s %s: %s", row->name, text, why);
