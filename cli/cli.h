@@ -99,6 +99,17 @@ DT_MUST_CHECK dt_status bench_comm_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status sweep_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status recipes_run(const settings *s, int *exit_code);
 
+/* ---- JSON that is whole (json_memory.c) --------------------------------------------------------- */
+
+/* From now on it is known whether cJSON had memory for all that it was told. */
+void json_memory_watch(void);
+/* Returns 1 if it had not. */
+int json_memory_lost(void);
+/* Return the item's text, of several lines or of one, which cJSON_free frees; NULL if memory was short for any of it.
+ */
+char *json_text(const cJSON *item);
+char *json_line(const cJSON *item);
+
 /* ---- how the classes were told apart (class_report.c) ------------------------------------------- */
 
 /* Prints a line such as "top-5      99.31 %" if there are more than k classes. */

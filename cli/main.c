@@ -214,6 +214,8 @@ static int run_command(const command *cmd, int argc, char **argv)
     dt_status status = options_parse(cmd, argc, argv, &s);
     if (status == DT_OK) status = cmd->run(&s, &exit_code);
     if (status == DT_OK) status = flush_results();
+    if (status == DT_OK && json_memory_lost())
+        status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "memory was short: what was written is not whole");
     if (status != DT_OK) exit_code = report_failure(cmd->name, status, s.verbose);
     settings_free(&s);
     return exit_code;
@@ -315,6 +317,7 @@ int main(int argc, char **argv)
     argp_err_exit_status = EXIT_BAD_USAGE;
     argp_program_version = "detent " DT_VERSION;
     option_rows_make();
+    json_memory_watch();
 
     if (argc < 2) {
         print_usage(stderr);

@@ -195,7 +195,7 @@ dt_status run_dir_write_config(const char *dir, const cJSON *config)
     char path[PATH_BYTES];
 
     DT_TRY(run_dir_path(dir, CONFIG, path));
-    char *content = cJSON_Print(config);
+    char *content = json_text(config);
     DT_CHECK(content, DT_ERR_MEMORY, "no memory for config.json");
     const dt_status status = dt_file_replace(path, content, strlen(content));
     cJSON_free(content);
