@@ -1,8 +1,8 @@
 # commands.awk - the commands of detent in Markdown pages, one a line: "PAGE:LINE<tab>WORDS...".
 #
-# They stand in blocks of code, and in prose between backticks. Of a block, lines that end in \ are joined, variables that
-# the page has set by then (F="...") are put in, and prompts, comments and what follows a pipe, a redirection or && are left
-# out. What begins with "detent train:", or has a colon before "detent", is a message and no command.
+# They stand in blocks of code, and in prose between backticks. Of a block, lines that end in \ are joined, variables
+# that the page has set by then (F="...") are put in, and prompts, comments and what follows a pipe, a redirection or &&
+# are left out. What begins with "detent train:", or has a colon before "detent", is a message and no command.
 
 function cut(text, at) {
     gsub(/[ \t]#.*/, "", text)

@@ -10,7 +10,8 @@ root=$(cd "$here/../.." && pwd)
 
 # ---- links
 
-(cd "$root" && find . -name '*.md' -not -path './build*' -not -path './runs/*' -not -path './.*' | sed 's/^\.\///' | sort) >pages
+(cd "$root" && find . -name '*.md' -not -path './build*' -not -path './runs/*' -not -path './.*') |
+    sed 's/^\.\///' | sort >pages
 is "there are pages" "$(wc -l <pages)" -gt 30
 (cd "$root" && xargs awk -f "$here/links.awk") <pages >found
 grep '^anchor ' found | sort -u >anchors
