@@ -163,5 +163,39 @@ shortages "verify of vectors" "vectors" "" verify --vectors vectors
 shortages "inspect" "$net" "" inspect $net
 shortages "prune" "reals.safetensors" "x.safetensors" prune reals.safetensors --share 0.5 --out x.safetensors
 shortages "data" "table.csv" "" data --dataset csv:table.csv,test=33
+# ---- threads and processes, which ranks and sweeps have
+
+# starts WHAT FOLDER COMMAND...: without that thread or process there is exit code 1, a message, and nothing half
+starts()
+{
+    what=$1
+    folder=$2
+    shift 2
+    rm -rf "$folder"
+    (DETENT_SHORTAGE=$what exec "$detent" "$@") >out 2>err
+    got=$?
+    n_injected=$((n_injected + 1))
+    is "$1 without $what ends with $got" $got -eq 1
+    is "... says why" "$(cat out err | grep -c 'temporarily unavailable')" -gt 0
+    is "... and leaves nothing aside" "$(find "$folder" -name '*.tmp-*' 2>err)" = ""
+}
+
+ranks="train $small --epochs 1 --quiet --ranks 2 --timeout 20"
+expect "two ranks" 0 $ranks --out two
+for what in thread:1 process:1 process:2; do
+    starts $what ranks $ranks --out ranks
+    expect "... and it begins anew" 0 $ranks --resume --out ranks
+    is "... with the same end" "$(cmp ranks/$net two/$net 2>&1)" = ""
+done
+cat >sweep.json <<'END'
+{ "options": { "model": "tiny", "dataset": "synthetic", "train-size": 32, "test-size": 20, "batch": 16, "epochs": 1 },
+  "grid": { "seed": [0, 1] } }
+END
+for what in process:1 process:2; do
+    starts $what sweep sweep sweep.json --jobs 2 --quiet --out sweep
+    is "... of one run alone" "$(grep -c '^\[.*failed' out)" -eq 1
+    expect "... and it goes on" 0 sweep sweep.json --jobs 2 --quiet --out sweep
+done
+
 is "there were many failures: $n_injected, of which $n_survived did not matter" $n_injected -gt 300
 finish
