@@ -59,6 +59,14 @@ DT_MUST_CHECK dt_status flush_results(void);
  * and then the options that are given. A wrong option, --help, --usage and --version end the program here. */
 DT_MUST_CHECK dt_status options_parse(const command *cmd, int argc, char **argv, settings *s);
 
+/* Refuses an option that the subcommand has not got, and says which was meant, or which subcommands have it. In
+ * suggest.c. */
+DT_MUST_CHECK dt_status suggest_options(const command *cmd, int argc, char **argv);
+/* Returns 1 if other is nearer to word than *best, which it then sets, and near enough to have been meant. */
+int suggest_is_nearer(const char *word, const char *other, int *best);
+/* Writes the names of the subcommands of these FOR_ bits, with blanks between. In main.c. */
+void command_names(int bits, char *out, size_t bytes);
+
 enum { HELP_BYTES = 512 };
 
 /* Writes an option's text in the help, "Bits of a weight (2..8 or float; default 4)", to out[HELP_BYTES]. */
@@ -90,6 +98,17 @@ DT_MUST_CHECK dt_status data_describe(const settings *s);
 DT_MUST_CHECK dt_status bench_comm_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status sweep_run(const settings *s, int *exit_code);
 DT_MUST_CHECK dt_status recipes_run(const settings *s, int *exit_code);
+
+/* ---- JSON that is whole (json_memory.c) --------------------------------------------------------- */
+
+/* From now on it is known whether cJSON had memory for all that it was told. */
+void json_memory_watch(void);
+/* Returns 1 if it had not. */
+int json_memory_lost(void);
+/* Return the item's text, of several lines or of one, which cJSON_free frees; NULL if memory was short for any of it.
+ */
+char *json_text(const cJSON *item);
+char *json_line(const cJSON *item);
 
 /* ---- how the classes were told apart (class_report.c) ------------------------------------------- */
 

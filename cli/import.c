@@ -20,9 +20,9 @@ static dt_status import_network(const settings *s, session *o)
     dt_model_look(o->model, &is);
     dt_model_describe(o->model, name);
     const int is_real = is.wbits_most == DT_BITS_FLOAT && is.abits_most == DT_BITS_FLOAT;
-    fprintf(to, "%s: %s, a checkpoint%s: images of %s, %d classes, %s weights\n", s->out,
-            is_real ? is.name : name, is_real ? " of reals" : "",
-            text_size(1, is.height, is.width, is.channels).s, is.n_classes, text_count(dt_model_count(o->model)).s);
+    fprintf(to, "%s: %s, a checkpoint%s: images of %s, %d classes, %s weights\n", s->out, is_real ? is.name : name,
+            is_real ? " of reals" : "", text_size(1, is.height, is.width, is.channels).s, is.n_classes,
+            text_count(dt_model_count(o->model)).s);
     return DT_OK;
 }
 
@@ -82,7 +82,8 @@ dt_status import_run(const settings *s, int *exit_code)
 {
     session o = { 0 };
 
-    if (!s->init) DT_TRY(need_option("checkpoint", s->checkpoint));
+    DT_CHECK(s->init || s->checkpoint, DT_ERR_ARGUMENT,
+             "name a file, .tflite or .onnx; or, with --model, the values of its network by --init");
     DT_CHECK(!s->init || !s->checkpoint, DT_ERR_ARGUMENT,
              "--checkpoint %s is a whole network, and --init %s the values of one that --model names; give one of them",
              s->checkpoint, s->init);

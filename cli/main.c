@@ -214,16 +214,37 @@ static int run_command(const command *cmd, int argc, char **argv)
     dt_status status = options_parse(cmd, argc, argv, &s);
     if (status == DT_OK) status = cmd->run(&s, &exit_code);
     if (status == DT_OK) status = flush_results();
+    if (status == DT_OK && json_memory_lost())
+        status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "memory was short: what was written is not whole");
     if (status != DT_OK) exit_code = report_failure(cmd->name, status, s.verbose);
     settings_free(&s);
     return exit_code;
 }
 
+void command_names(int bits, char *out, size_t bytes)
+{
+    size_t used = 0;
+
+    *out = '\0';
+    for (int i = 0; i < N_COMMANDS && used < bytes; i++) {
+        if (!(commands[i].bit & bits)) continue;
+        used += (size_t)snprintf(out + used, bytes - used, "%s%s", used ? " " : "", commands[i].name);
+    }
+}
+
 static int refuse(const char *name)
 {
-    fprintf(stderr, "detent: there is no command '%s'; there are", name);
-    for (int i = 0; i < N_COMMANDS; i++) fprintf(stderr, " %s", commands[i].name);
-    fprintf(stderr, "\nTry 'detent --help' for more information.\n");
+    const char *meant = NULL;
+    char all[HELP_BYTES];
+    int best = (int)strlen(name);
+
+    for (int i = 0; i < N_COMMANDS; i++) {
+        if (suggest_is_nearer(name, commands[i].name, &best)) meant = commands[i].name;
+    }
+    command_names(~0, all, sizeof all);
+    fprintf(stderr, "detent: there is no command '%s'; there are %s\n", name, all);
+    if (meant) fprintf(stderr, "Do you mean 'detent %s'? ", meant);
+    fprintf(stderr, "Try 'detent --help' for more information.\n");
     return EXIT_BAD_USAGE;
 }
 
@@ -296,6 +317,7 @@ int main(int argc, char **argv)
     argp_err_exit_status = EXIT_BAD_USAGE;
     argp_program_version = "detent " DT_VERSION;
     option_rows_make();
+    json_memory_watch();
 
     if (argc < 2) {
         print_usage(stderr);

@@ -94,7 +94,7 @@ static dt_status append(const char *dir, cJSON *object)
 {
     char path[PATH_BYTES];
     struct stat before;
-    char *text = cJSON_PrintUnformatted(object);
+    char *text = json_line(object);
 
     cJSON_Delete(object);
     DT_CHECK(text, DT_ERR_MEMORY, "no memory for a line of " METRICS);

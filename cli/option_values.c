@@ -29,10 +29,11 @@ void option_range(const option_row *row, char *text, size_t bytes)
 
 static dt_status refuse(const option_row *row, const char *text)
 {
-    char range[VALUE_BYTES];
+    char range[HELP_BYTES];
 
     option_range(row, range, sizeof range);
-    return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "--%s %s: expected %s%s", row->name, text, range,
+    return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "--%s %s: expected %s%s", row->name, *text ? text : "''",
+                    range,
                     row->kind == KIND_PAIR    ? " twice, as A,B"
                     : row->kind == KIND_SHAPE ? " three times, as HxWxC"
                                               : "");
@@ -128,21 +129,34 @@ static dt_status read_value(const option_row *row, const char *text, void *field
     return DT_OK;
 }
 
+/* Room for the value of any kind. */
+typedef union {
+    int number;
+    int shape[3];
+    int64_t long_number;
+    const char *text;
+} any_value;
+
 dt_status option_check(const option_row *row, const char *text)
 {
-    int unused;
+    any_value unused;
 
     return read_value(row, text, &unused);
 }
 
 dt_status option_set(const option_row *row, const char *text, settings *s)
 {
-    int value;
+    char why[HELP_BYTES];
+    any_value value;
 
     if (!row->of_network) return read_value(row, text, (char *)s + row->offset);
     DT_TRY(read_value(row, text, &value));
-    if (dt_model_option_value(&s->model, row->name) == value) return DT_OK; /* 0 of a network that has no such option */
-    return dt_model_option(&s->model, row->name, value);
+    if (dt_model_option_value(&s->model, row->name) == value.number)
+        return DT_OK; /* 0 of a network that has no such option */
+    const dt_status status = dt_model_option(&s->model, row->name, value.number);
+    if (status == DT_OK) return DT_OK;
+    snprintf(why, sizeof why, "%s", dt_last_error());
+    return dt_raise(status, __FILE__, __LINE__, "--%s %s: %s", row->name, text, why);
 }
 
 /* A value that is outside of the words is special. */

@@ -286,6 +286,7 @@ dt_status options_parse(const command *cmd, int argc, char **argv, settings *s)
 
     DT_TRY(settings_default(s));
     if (cmd->bit == FOR_SEARCH) DT_TRY(dt_model_config_default("shallowcaps", &s->model)); /* it needs capsules */
+    DT_TRY(suggest_options(cmd, argc, argv));
     build_argp_rows(cmd, s);
     l.cmd = cmd;
     l.scratch = *s;

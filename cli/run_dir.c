@@ -48,10 +48,11 @@ dt_status run_dir_create(const char *dir)
     for (char *p = path + 1; *p; p++) {
         if (*p != '/') continue;
         *p = '\0';
-        DT_CHECK(mkdir(path, 0777) == 0 || errno == EEXIST, DT_ERR_IO, "%s: %s", path, strerror(errno));
+        DT_CHECK(mkdir(path, 0777) == 0 || errno == EEXIST, DT_ERR_IO, "%s: cannot be made: %s; --out names a folder",
+                 path, strerror(errno));
         *p = '/';
     }
-    DT_CHECK(stat(path, &is) == 0 && S_ISDIR(is.st_mode), DT_ERR_IO, "%s: not a directory", dir);
+    DT_CHECK(stat(path, &is) == 0 && S_ISDIR(is.st_mode), DT_ERR_IO, "%s: not a folder; --out names one", dir);
     return DT_OK;
 }
 
@@ -194,7 +195,7 @@ dt_status run_dir_write_config(const char *dir, const cJSON *config)
     char path[PATH_BYTES];
 
     DT_TRY(run_dir_path(dir, CONFIG, path));
-    char *content = cJSON_Print(config);
+    char *content = json_text(config);
     DT_CHECK(content, DT_ERR_MEMORY, "no memory for config.json");
     const dt_status status = dt_file_replace(path, content, strlen(content));
     cJSON_free(content);

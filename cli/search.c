@@ -136,7 +136,7 @@ static dt_status prepare_folder(const settings *s)
 static dt_status save(const search *r, dt_model *m, const found_network *f)
 {
     cJSON *object = found_json(r, f);
-    char *extra = cJSON_PrintUnformatted(object);
+    char *extra = json_line(object);
 
     cJSON_Delete(object);
     DT_CHECK(extra, DT_ERR_MEMORY, "no memory for the JSON");

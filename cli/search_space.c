@@ -23,7 +23,7 @@ static void format_candidates(const dt_candidates *c, char *text)
 static void print_limits(const search_plan *p)
 {
     const cJSON *limit = cJSON_GetObjectItemCaseSensitive(p->file, "limit");
-    char *text = limit ? cJSON_PrintUnformatted(limit) : NULL;
+    char *text = limit ? json_line(limit) : NULL;
 
     printf("Limit configuration:%s\n", text ? text : " none, each layer has all candidates");
     cJSON_free(text);

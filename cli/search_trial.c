@@ -76,7 +76,7 @@ static dt_status write_text(const char *path, const char *text, int *is_other)
 static dt_status write_bits(const trial_maker *m, const int *configuration, const char *path, int *is_other)
 {
     cJSON *object = bits_json(m, configuration);
-    char *text = object ? cJSON_Print(object) : NULL;
+    char *text = object ? json_text(object) : NULL;
 
     cJSON_Delete(object);
     DT_CHECK(text, DT_ERR_MEMORY, "no memory for %s", path);

@@ -293,7 +293,7 @@ static dt_status write_table_csv(const sweep *s, const char *dir, const setting 
 static dt_status write_table_json(cJSON *table, const char *dir, int is_printed)
 {
     char path[PATH_BYTES];
-    char *text = cJSON_Print(table);
+    char *text = json_text(table);
 
     dt_status status = run_dir_path(dir, "table.json", path);
     if (status == DT_OK && !text) status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %s", path);

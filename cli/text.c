@@ -120,11 +120,11 @@ int report_failure(const char *command_name, dt_status status, int verbose)
 {
     const char *wanted = getenv("DETENT_TRACE");
 
-    fprintf(stderr, "detent %s: %s\n", command_name, dt_last_error());
+    fprintf(stderr, "detent %s: %s%s\n", command_name, json_memory_lost() ? "memory was short: " : "", dt_last_error());
     if (verbose || (wanted && strcmp(wanted, "1") == 0)) fprintf(stderr, "%s\n", dt_last_trace());
 
     if (status == DT_ERR_INTERRUPTED) return EXIT_INTERRUPTED;
-    if (status != DT_ERR_ARGUMENT) return EXIT_FAILED;
+    if (status != DT_ERR_ARGUMENT || json_memory_lost()) return EXIT_FAILED;
     fprintf(stderr, "Try 'detent %s --help' for more information.\n", command_name);
     return EXIT_BAD_USAGE;
 }
@@ -152,7 +152,7 @@ cJSON *array_report_json(const dt_array_report *r)
 
 dt_status print_json(cJSON *object)
 {
-    char *out = cJSON_Print(object);
+    char *out = json_text(object);
 
     cJSON_Delete(object);
     DT_CHECK(out, DT_ERR_MEMORY, "no memory for the JSON");

@@ -239,7 +239,7 @@ static dt_status write_outcomes(const settings *s, const outcome *all, int n)
         add_real(one, "deviation", deviation);
     }
     DT_TRY(run_dir_path(s->out, "repeat.json", path));
-    char *text = cJSON_Print(json);
+    char *text = json_text(json);
     cJSON_Delete(json);
     DT_CHECK(text, DT_ERR_MEMORY, "no memory for repeat.json");
     const dt_status status = dt_file_replace(path, text, strlen(text));

@@ -234,8 +234,11 @@ void warn_of_stuck_clips(const run *r, const dt_quant_report *q, int n)
         fprintf(to, ": no value but 0 arrives, so the step gets no gradient; train in float first, and from there with "
                     "--init\n");
     } else if (n_inner > 0) {
-        fprintf(to, ": nothing reaches the clip, so alpha gets no gradient and part of the codes is never used; "
-                    "--start-clips mse begins where the values are, --quant-rule scream learns from inside the clip\n");
+        const int begins_there = r->s->train.start_clips == DT_START_CLIPS_MSE;
+        fprintf(to,
+                ": nothing reaches the clip, so alpha gets no gradient and part of the codes is never used; "
+                "%s--quant-rule scream learns from inside the clip\n",
+                begins_there ? "" : "--start-clips mse begins where the values are, ");
     }
 }
 

@@ -117,7 +117,7 @@ static void say_difference(const cJSON *was, const cJSON *is, char *text, size_t
         const cJSON *old =
             cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(was, "search"), item->string);
         if (old && cJSON_Compare(old, item, 1)) continue;
-        char *a = old ? cJSON_PrintUnformatted(old) : NULL, *b = cJSON_PrintUnformatted(item);
+        char *a = old ? json_line(old) : NULL, *b = json_line(item);
         snprintf(text, bytes, "%s was %s, and is %s", item->string, a ? a : "not there", b ? b : "?");
         cJSON_free(a);
         cJSON_free(b);
@@ -171,7 +171,7 @@ static dt_status read_log(trial_log *l, const char *path, char *content, const c
 
 static dt_status begin_log(const char *path, const cJSON *head)
 {
-    char *text = cJSON_PrintUnformatted(head);
+    char *text = json_line(head);
 
     DT_CHECK(text, DT_ERR_MEMORY, "no memory for %s", path);
     const size_t n = strlen(text);
@@ -188,7 +188,7 @@ static dt_status begin_log(const char *path, const cJSON *head)
 static dt_status make_head(const trial_log *l, const cJSON *search, cJSON **out)
 {
     cJSON *head = head_json(l, search);
-    char *text = cJSON_PrintUnformatted(head);
+    char *text = json_line(head);
 
     cJSON_Delete(head);
     *out = text ? cJSON_Parse(text) : NULL;
@@ -274,7 +274,7 @@ dt_status trial_log_add(trial_log *l, const trial_row *row)
 
     DT_TRY(path_of(l, LOG_NAME, path));
     cJSON *object = row_json(l, row);
-    char *text = cJSON_PrintUnformatted(object);
+    char *text = json_line(object);
     cJSON_Delete(object);
     DT_CHECK(text, DT_ERR_MEMORY, "no memory for trial %d", row->trial);
     const dt_status status = append(path, text);
@@ -330,7 +330,7 @@ static void write_csv(FILE *to, const void *user)
 
 dt_status json_file_write(const char *path, cJSON *object)
 {
-    char *text = object ? cJSON_Print(object) : NULL;
+    char *text = object ? json_text(object) : NULL;
 
     cJSON_Delete(object);
     DT_CHECK(text, DT_ERR_MEMORY, "no memory for %s", path);

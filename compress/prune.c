@@ -30,9 +30,10 @@ static dt_status check_groups(const dt_pruning *how)
 {
     DT_CHECK(how->kind == DT_PRUNE_WEIGHTS, DT_ERR_ARGUMENT,
              "%d of %d weights are to stay, and filters are pruned; prune weights", how->group_keep, how->group_of);
-    DT_CHECK(how->group_of <= MOST_GROUP && how->group_keep >= 1 && how->group_keep < how->group_of, DT_ERR_ARGUMENT,
-             "%d of %d weights are to stay; needed are at least 1, and fewer than the group, which has up to %d",
-             how->group_keep, how->group_of, MOST_GROUP);
+    DT_CHECK(
+        how->group_of <= MOST_GROUP && how->group_keep >= 1 && how->group_keep < how->group_of, DT_ERR_ARGUMENT,
+        "%d,%d: %d of %d weights are to stay; needed are N,M where N is 1 or more and less than M, and M is up to %d",
+        how->group_keep, how->group_of, how->group_keep, how->group_of, MOST_GROUP);
     return DT_OK;
 }
 

@@ -167,7 +167,7 @@ dt_status dt_dataset_take_subset(dt_dataset *d, const dt_dataset_options *opt)
                             opt->limit, opt->seed, SUBSET_EPOCH };
 
     if (opt->limit == 0) return DT_OK;
-    DT_CHECK(opt->limit <= d->n, DT_ERR_ARGUMENT, "%s: %s %lld images, but there are %lld; 0 takes all", opt->name,
+    DT_CHECK(opt->limit <= d->n, DT_ERR_ARGUMENT, "%s: %s %lld images, but there are %lld; ask for fewer", opt->name,
              subset.what, (long long)opt->limit, (long long)d->n);
     return choose(d, opt->name, &subset, 1);
 }

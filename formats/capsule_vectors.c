@@ -14,6 +14,7 @@
  */
 #include "../core/arith/capsules.h"
 #include "../quant/program/program.h"
+#include "json_value.h"
 #include "whole_file.h"
 
 #include <cjson/cJSON.h>
@@ -168,8 +169,9 @@ static void add_iteration(cJSON *list, const vectors *v, int r)
 static int put_manifest(const void *user, FILE *file)
 {
     const vectors *v = user;
-    cJSON *all = cJSON_CreateObject();
 
+    dt_json_begin();
+    cJSON *all = cJSON_CreateObject();
     cJSON_AddStringToObject(all, "format", "detent-capsule-vectors");
     cJSON_AddNumberToObject(all, "version", 1);
     cJSON_AddStringToObject(all, "model", v->p->graph->name);
@@ -183,7 +185,7 @@ static int put_manifest(const void *user, FILE *file)
     cJSON *iterations = cJSON_AddArrayToObject(all, "iterations");
     for (int r = 0; r < v->params->iterations; r++) add_iteration(iterations, v, r);
     char *text = cJSON_Print(all);
-    const int put = text && fprintf(file, "%s\n", text) > 0;
+    const int put = text && !dt_json_lost() && fprintf(file, "%s\n", text) > 0;
     cJSON_free(text);
     cJSON_Delete(all);
     return put;

@@ -15,6 +15,7 @@
  */
 #include "../core/arith/fixed_point.h"
 #include "fixed_json.h"
+#include "json_value.h"
 #include "metadata.h"
 #include "origin_json.h"
 #include "snapshot.h"
@@ -84,13 +85,14 @@ static dt_status add_slot(dt_safetensors_writer *w, const dt_snapshot *s, const 
     return DT_OK;
 }
 
-/* What a reader of the codes wants to know first. */
+/* What a reader of the codes wants to know first; NULL if memory is short. */
 static cJSON *model_json(const dt_graph *plain)
 {
-    cJSON *model = cJSON_CreateObject();
     dt_model_info is;
 
     dt_graph_look(plain, &is);
+    dt_json_begin();
+    cJSON *model = cJSON_CreateObject();
     cJSON_AddStringToObject(model, "name", is.name);
     cJSON_AddNumberToObject(model, "height", is.height);
     cJSON_AddNumberToObject(model, "width", is.width);
@@ -98,7 +100,9 @@ static cJSON *model_json(const dt_graph *plain)
     cJSON_AddNumberToObject(model, "n_classes", is.n_classes);
     cJSON_AddNumberToObject(model, "caps_dim", is.caps_dim);
     cJSON_AddNumberToObject(model, "routing", is.routing);
-    return model;
+    if (!dt_json_lost()) return model;
+    cJSON_Delete(model);
+    return NULL;
 }
 
 static dt_status add_metadata(dt_safetensors_writer *w, const dt_model *m)

@@ -155,7 +155,9 @@ dt_status dt_checkpoint_open(dt_context *ctx, const char *path, dt_model **out)
              path);
     DT_CHECK(quantized || strcmp(format, "detent-checkpoint") == 0, DT_ERR_FORMAT,
              "%s: format is '%s', expected 'detent-checkpoint' or '" FORMAT "'%s", path, format,
-             strcmp(format, "detent-program") == 0 ? "; a program is run by the engines program and array" : "");
+             strcmp(format, "detent-program") == 0   ? "; a program is run by the engines program and array"
+             : strcmp(format, "detent-capture") == 0 ? "; 'detent inspect' shows a capture"
+                                                     : "");
     dt_status s = quantized ? open_quantized(ctx, path, &m) : open_trained(ctx, path, &m);
     if (s == DT_OK) s = dt_checkpoint_load(m, path);
     if (s != DT_OK) {

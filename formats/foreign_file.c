@@ -39,6 +39,7 @@ static const kind kinds[] = {
       "pull'" },
     { 0, BYTES("\x1f\x8b"), "is a gzip archive; unpack it first" },
     { 0, BYTES("\x93NUMPY"), "is one NumPy array; save the parameters by name with safetensors.numpy.save_file" },
+    { 0, BYTES("{"), "is JSON and no safetensors file; a network's file, which has no values, is given by --model" },
     { 0, BYTES("<"), "is a web page (HTML) or XML and no safetensors file; its download went wrong" },
 };
 

@@ -177,9 +177,17 @@ static dt_status read_inputs(const reader *r, const char *node, const cJSON *lis
 static dt_status read_repeated(const dt_field *f, const dt_field_place *at, const cJSON *item, void *params)
 {
     cJSON *list = cJSON_CreateArray();
+    int n = 0;
 
-    for (int i = 0; i < f->count; i++) cJSON_AddItemToArray(list, cJSON_Duplicate(item, 0));
-    const dt_status status = dt_field_read(f, at, list, (char *)params + f->offset);
+    for (; n < f->count; n++) {
+        cJSON *one = cJSON_Duplicate(item, 0);
+        if (cJSON_AddItemToArray(list, one)) continue;
+        cJSON_Delete(one);
+        break;
+    }
+    const dt_status status =
+        n == f->count ? dt_field_read(f, at, list, (char *)params + f->offset)
+                      : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory for %s", at->file, f->name);
     cJSON_Delete(list);
     return status;
 }
@@ -202,6 +210,12 @@ static const dt_field *find_field(const dt_field *f, int n, const char *name)
     return NULL;
 }
 
+/* What the file says for parameters that it leaves out; behind the operator's own attributes in a list. */
+static const char *size_names(const dt_op *op)
+{
+    return strcmp(op->name, "conv") == 0 ? ", filters, window" : strcmp(op->name, "linear") == 0 ? ", features" : "";
+}
+
 static dt_status unknown_attribute(const dt_field_place *at, const dt_op *op, const char *name)
 {
     char known[256] = "none";
@@ -210,8 +224,8 @@ static dt_status unknown_attribute(const dt_field_place *at, const dt_op *op, co
     for (int i = 0; i < op->n_fields && used < sizeof known; i++) {
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", op->fields[i].name);
     }
-    return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: %s has no attribute '%.40s' of %s; there are: %s", at->file,
-                    at->where, name, op->name, known);
+    return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: %s has no attribute '%.40s' of %s; there are: %s%s",
+                    at->file, at->where, name, op->name, known, size_names(op));
 }
 
 /* params begin as the operator's defaults. */
@@ -395,8 +409,10 @@ dt_status dt_graph_from_json(const cJSON *object, const char *file, dt_graph **o
 
     DT_TRY(check_head(object, file));
     DT_TRY(dt_graph_create(name_of(object, file, room), &r.graph));
+    dt_json_begin();
     dt_status status = read_all(&r, object);
     if (status == DT_OK) status = check_classes(r.graph, object, file);
+    if (dt_json_lost()) status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory for its network", file);
     if (status != DT_OK) {
         dt_graph_destroy(r.graph);
         const int is_named = strncmp(dt_last_error(), file, strlen(file)) == 0; /* the graph's checks know no file */

@@ -214,9 +214,9 @@ static void print_list(FILE *to, const cJSON *list)
 static dt_status print_file(const dt_graph *g, FILE *to)
 {
     cJSON *object = cJSON_CreateObject();
-    const dt_status status = dt_graph_to_json(g, object);
     const cJSON *item;
 
+    dt_status status = dt_graph_to_json(g, object);
     fprintf(to, "{");
     cJSON_ArrayForEach(item, object)
     {
@@ -231,6 +231,8 @@ static dt_status print_file(const dt_graph *g, FILE *to)
         cJSON_free(text);
     }
     fprintf(to, "\n}\n");
+    if (status == DT_OK && dt_json_lost()) /* a value stands there as null */
+        status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the JSON of %s", g->name);
     cJSON_Delete(object);
     return status;
 }

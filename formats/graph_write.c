@@ -40,7 +40,7 @@ cJSON *dt_graph_attribute(const dt_field *f, const void *params)
     cJSON *item = dt_field_make(f, (const char *)params + f->offset);
     const cJSON *element;
 
-    if (!cJSON_IsArray(item)) return item;
+    if (!cJSON_IsArray(item) || !item->child) return item;
     const double first = item->child->valuedouble;
     cJSON_ArrayForEach(element, item)
     {
@@ -100,6 +100,7 @@ dt_status dt_graph_to_json(const dt_graph *g, cJSON *object)
     const dt_shape *image = dt_graph_shape(g, g->image);
     dt_graph copy = *g; /* whose marks are read by offset */
 
+    dt_json_begin();
     cJSON_AddStringToObject(object, "format", "detent-network");
     cJSON_AddNumberToObject(object, "version", DT_NETWORK_VERSION);
     cJSON_AddStringToObject(object, "name", g->name);
@@ -116,6 +117,6 @@ dt_status dt_graph_to_json(const dt_graph *g, cJSON *object)
         if (value >= 0) cJSON_AddStringToObject(object, marks[i].name, dt_graph_name(g, value));
     }
     add_constants(g, object);
-    DT_CHECK(nodes, DT_ERR_MEMORY, "no memory for the JSON of %s", g->name);
+    DT_CHECK(nodes && !dt_json_lost(), DT_ERR_MEMORY, "no memory for the JSON of %s", g->name);
     return DT_OK;
 }

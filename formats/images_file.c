@@ -16,8 +16,10 @@ static dt_status find_images(const dt_model *m, const dt_safetensors *f, const c
     const int n = dt_safetensors_count(f);
     const dt_safetensors_tensor *t = name ? dt_safetensors_find(f, name) : n == 1 ? dt_safetensors_at(f, 0) : NULL;
 
-    DT_CHECK(t || name, DT_ERR_ARGUMENT, "%s: has %d tensors; name one: %s:NAME", path, n, path);
-    DT_CHECK(t, DT_ERR_ARGUMENT, "%s: has no tensor '%s'", path, name);
+    DT_CHECK(t || name, DT_ERR_ARGUMENT,
+             "%s: has %d tensors; name one: %s:NAME, as 'detent inspect --tensors %s' lists them", path, n, path, path);
+    DT_CHECK(t, DT_ERR_ARGUMENT, "%s: has no tensor '%s'; 'detent inspect --tensors %s' lists those that it has", path,
+             name, path);
     DT_CHECK(t->type == DT_SAFETENSORS_U8 || t->type == DT_SAFETENSORS_F32, DT_ERR_FORMAT,
              "%s: '%s' is %s, expected U8 (pixels) or F32 (normalised)", path, t->name,
              dt_safetensors_type_name(t->type));

@@ -161,8 +161,9 @@ dt_status dt_fields_write(const dt_fields *s, const dt_field_place *at, const vo
         if (!has_field(s, i, from)) continue;
 
         cJSON *item = dt_field_make(f, (const char *)from + f->offset);
-        const dt_status bad = read_item(f, at, item, DT_ERR_ARGUMENT, &checked);
-        if (bad == DT_OK && cJSON_AddItemToObjectCS(object, f->name, item)) continue;
+        const int lost = !item && dt_json_lost(); /* else it is a number that no word stands for */
+        const dt_status bad = lost ? DT_OK : read_item(f, at, item, DT_ERR_ARGUMENT, &checked);
+        if (item && bad == DT_OK && cJSON_AddItemToObjectCS(object, f->name, item)) continue;
         cJSON_Delete(item);
         DT_TRY(bad);
         return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %s%s%s", at->where, at->mark, f->name);

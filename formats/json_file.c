@@ -5,6 +5,7 @@
  */
 #include "json_file.h"
 
+#include "json_value.h"
 #include "utf8.h"
 
 #include <errno.h>
@@ -25,7 +26,9 @@ dt_status dt_json_parse(const char *text, size_t bytes, const char *file, cJSON 
     DT_CHECK(bad < 0, DT_ERR_FORMAT, "%s: byte %" PRId64 " (0x%02x) is not UTF-8 text", file, bad,
              (unsigned char)text[bad]);
     DT_CHECK(!memmem(text, bytes, nul, sizeof nul - 1), DT_ERR_FORMAT, "%s: a string holds a NUL", file);
+    dt_json_begin();
     cJSON *root = cJSON_ParseWithLengthOpts(text, bytes, &end, 0);
+    DT_CHECK(root || !dt_json_lost(), DT_ERR_MEMORY, "%s: no memory for its JSON", file);
     const size_t used = end ? (size_t)(end - text) : 0;
     size_t at = used;
     while (at < bytes && strchr(" \t\r\n", text[at])) at++;

@@ -4,11 +4,13 @@
 #include "metadata.h"
 
 #include "exchange.h"
-
+#include "json_value.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { MESSAGE_BYTES = 1024 };
 
 dt_status dt_metadata_begin(dt_safetensors_writer *w, const char *format, const char *version)
 {
@@ -71,7 +73,9 @@ dt_status dt_metadata_json(const dt_safetensors *f, const char *path, const char
     const char *text = NULL, *end = NULL;
 
     DT_TRY(dt_metadata_text(f, path, key, &text));
+    dt_json_begin();
     cJSON *object = cJSON_ParseWithOpts(text, &end, 1);
+    DT_CHECK(object || !dt_json_lost(), DT_ERR_MEMORY, "%s: no memory for the metadata '%s'", path, key);
     DT_CHECK(object, DT_ERR_FORMAT, "%s: metadata '%s' is not JSON from '%.20s' on", path, key, end ? end : text);
     *out = object;
     return DT_OK;
@@ -79,11 +83,10 @@ dt_status dt_metadata_json(const dt_safetensors *f, const char *path, const char
 
 dt_status dt_metadata_blame(dt_status s, const char *path)
 {
-    char *why = strdup(dt_last_error());
+    char why[MESSAGE_BYTES];
 
-    dt_raise(s, __FILE__, __LINE__, "%s%s%s", path ? path : "", path ? ": " : "", why ? why : "");
-    free(why);
-    return s;
+    snprintf(why, sizeof why, "%s", dt_last_error());
+    return dt_raise(s, __FILE__, __LINE__, "%s%s%s", path ? path : "", path ? ": " : "", why);
 }
 
 dt_status dt_file_format(const char *path, char *text, size_t bytes)

@@ -7,6 +7,7 @@
  */
 #include "safetensors.h"
 #include "foreign_file.h"
+#include "json_value.h"
 #include "utf8.h"
 
 #include <cjson/cJSON.h>
@@ -133,7 +134,9 @@ static dt_status parse_text(dt_safetensors *f, const char *text, int64_t bytes)
                  (int64_t)(escape - text));
         if (escape[1] == '\0') break;
     }
+    dt_json_begin();
     f->header = cJSON_ParseWithOpts(text, &end, 0);
+    DT_CHECK(f->header || !dt_json_lost(), DT_ERR_MEMORY, "%s: no memory for its header", f->path);
     DT_CHECK(f->header, DT_ERR_FORMAT, "%s: header is not JSON from byte %" PRId64 " on", f->path,
              end ? (int64_t)(end - text) : 0);
     end += strspn(end, " ");
@@ -335,7 +338,8 @@ dt_status dt_safetensors_open(const char *path, dt_safetensors **out)
 
     if (f) f->fd = -1;
     if (f) f->path = strdup(path);
-    const dt_status s = f && f->path ? load_header(f) : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s", path);
+    const dt_status s =
+        f && f->path ? load_header(f) : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory to open it", path);
     if (s != DT_OK) {
         dt_safetensors_close(f);
         return dt_forward(s, __FILE__, __LINE__);

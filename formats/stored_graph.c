@@ -110,7 +110,9 @@ static dt_status match_attribute(const char *path, const char *node, const dt_fi
     char what[2 * VALUE_BYTES], a_text[VALUE_BYTES], b_text[VALUE_BYTES];
     dt_status s = DT_OK;
 
-    if (!cJSON_Compare(a, b, 1)) {
+    if (!a || !b) {
+        s = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory to compare %s", path, node);
+    } else if (!cJSON_Compare(a, b, 1)) {
         s = differs(path, part_of(node, f->name, what), dt_json_text(a, a_text, sizeof a_text),
                     dt_json_text(b, b_text, sizeof b_text));
     }

@@ -29,7 +29,8 @@ static dt_status write_into(int fd, const output *o)
     int why = errno;
 
     if (!file && fd >= 0) close(fd);
-    DT_CHECK(file, DT_ERR_IO, "%s: cannot be made: %s", o->path, strerror(why));
+    DT_CHECK(file, DT_ERR_IO, "%s: cannot be made: %s%s", o->path, strerror(why),
+             why == ENOENT ? "; make its folder first" : "");
     /* EINVAL: pipes and the like have nothing to fsync */
     int ok = o->content(o->user, file) && !ferror(file) && fflush(file) == 0 && (fsync(fd) == 0 || errno == EINVAL);
     why = errno;
@@ -194,7 +195,8 @@ static dt_status make_each(char *path)
         DT_CHECK(mkdir(path, 0777) == 0 || errno == EEXIST, DT_ERR_IO, "%s: cannot be made: %s", path, strerror(errno));
         *p = '/';
     }
-    DT_CHECK(stat(path, &is) == 0 && S_ISDIR(is.st_mode), DT_ERR_IO, "%s: not a folder", path);
+    DT_CHECK(stat(path, &is) == 0 && S_ISDIR(is.st_mode), DT_ERR_IO, "%.*s: not a folder; name another",
+             (int)strlen(path) - 1, path);
     return DT_OK;
 }
 

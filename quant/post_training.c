@@ -30,7 +30,7 @@ static dt_status check_float(const dt_graph *g)
 {
     for (int i = 0; i < g->n_nodes; i++) {
         DT_CHECK(g->value[g->node[i].out]->facts.n_scale == 0, DT_ERR_UNSUPPORTED,
-                 "%s computes on integers already: %s is a %s; quantize the network of real values", g->name,
+                 "%s computes on integers already, by %s (%s); quantize the network of real values", g->name,
                  dt_graph_name(g, g->node[i].out), dt_ops[g->node[i].kind]->name);
     }
     return DT_OK;

@@ -332,7 +332,12 @@ static dt_status choose_layers(verification *v, const char *layer)
         c->skipped = layer && strcmp(layer, c->name) != 0;
         n_chosen += !c->skipped;
     }
-    DT_CHECK(n_chosen > 0, DT_ERR_ARGUMENT, "the model has no quantized layer '%s'; detent inspect lists them", layer);
+    DT_CHECK(n_chosen > 0 || layer, DT_ERR_UNSUPPORTED,
+             "%s has no quantized layer, and so no integers to compare; train it with 2 to 8 bits of weights and "
+             "activations, or quantize it by 'detent quantize'",
+             g->name);
+    DT_CHECK(n_chosen > 0, DT_ERR_ARGUMENT, "%s has no quantized layer '%s'; 'detent inspect' lists them", g->name,
+             layer);
     return DT_OK;
 }
 

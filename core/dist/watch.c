@@ -347,7 +347,7 @@ dt_status dt_watch_start(dt_dist *d)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     const int failed = pthread_create(&d->watcher, NULL, watch, d);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    DT_CHECK(failed == 0, DT_ERR_MEMORY, "a thread that watches the ranks: %s", strerror(failed));
+    DT_CHECK(failed == 0, DT_ERR_MEMORY, "no thread can be started that watches the ranks: %s", strerror(failed));
     d->is_watched = 1;
     return DT_OK;
 }

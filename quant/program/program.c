@@ -235,7 +235,8 @@ dt_status dt_program_use_profile(dt_program *p, dt_profile profile)
 
     DT_TRY(dt_check_word("profile", (int)profile, dt_profile_names));
     DT_CHECK(is >= 0, DT_ERR_UNSUPPORTED,
-             "%s has no node that computes under a profile; its codes are those of evaluation, by thresholds",
+             "%s has no node that computes under a profile; its codes are those of evaluation, by thresholds; "
+             "leave the profile out",
              p->graph->name);
     DT_CHECK((is == DT_PROFILE_EXACT) == (profile == DT_PROFILE_EXACT), DT_ERR_UNSUPPORTED,
              "%s computes under %s, and its nodes have no form under %s: thresholds come from a model's evaluation; "

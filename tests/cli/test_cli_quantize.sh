@@ -236,7 +236,7 @@ has line "of --inputs all --inputs="
 # ---- what is refused
 
 expect "a quantized network again" 1 quantize --checkpoint q.safetensors --out x
-has err "computes on integers already: image.quant is a range_quant; quantize the network of real values"
+has err "computes on integers already, by image.quant (range_quant); quantize the network of real values"
 expect "an observer that there is not" 2 quantize --checkpoint $F --observe average --out x
 has err "observe average: expected minmax, percentile, mse, entropy, max-abs"
 expect "images that are not there" 1 quantize --checkpoint $F --calibrate none.safetensors --out x

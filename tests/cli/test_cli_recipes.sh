@@ -127,6 +127,8 @@ has err "make one run after the other in one process"
 
 expect "clips of 8 that nothing reaches" 0 train $tiny --epochs 1 --out stuck
 has out "^warning:.* features.*: nothing reaches the clip, .*--start-clips mse"
+expect "... which 8 bits do not reach either" 0 train $tiny --epochs 1 --start-clips mse --abits 8 --lr 1e-6 --out wide
+has out "^warning:.* features.*: nothing reaches the clip, .* is never used; --quant-rule scream learns"
 expect "clips from the least error" 0 train $tiny --epochs 1 --start-clips mse --out free
 is "... get gradients" "$(grep -c warning out)" -eq 0
 has out "^  weights  *of  *oscillate$"

@@ -1,14 +1,17 @@
 /*
  * test_no_memory.c - whichever allocation fails, the call fails with DT_ERR_MEMORY and a message of its own.
  *
- * The linker hands the library's allocations to this file (--wrap, see CMakeLists.txt). An errand is run again and
- * again: the first time its first allocation fails, then its second, until none is left to fail and it succeeds.
+ * The linker hands the library's allocations to this file (--wrap, see CMakeLists.txt), and cJSON asks it for memory.
+ * An errand is run again and again: the first time its first allocation fails, then its second, until none is left to
+ * fail and it succeeds.
  */
 /* clang-format off */
 #include "../support/tiny_run.h" /* before Criterion's newer macros, which temp_files.h brings */
 #include "../support/temp_files.h"
 /* clang-format on */
 
+#include <cjson/cJSON.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -18,7 +21,9 @@ static atomic_int left; /* allocations until one fails, that one counted; 0 or l
 
 static int fails(void)
 {
-    return atomic_fetch_sub(&left, 1) == 1;
+    if (atomic_fetch_sub(&left, 1) != 1) return 0;
+    errno = ENOMEM; /* as malloc does, and dt_json_lost reads */
+    return 1;
 }
 
 void *__real_malloc(size_t bytes);
@@ -66,10 +71,12 @@ char *__wrap_strndup(const char *text, size_t bytes)
 
 typedef dt_status (*errand)(void);
 
+enum { ALL_OF = 400 }; /* allocations; of those behind, JSON's by the thousand, every so many-th fails */
+
 /* At least `fewest` allocations are looked at; it can do without n_spare of them. */
 static void fail_each(const char *what, errand run, int fewest, int n_spare)
 {
-    for (int n = 1;; n++) {
+    for (int n = 1;; n += n < ALL_OF ? 1 : 1 + n / 64) {
         (void)dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__, "of before");
         atomic_store(&left, n);
         const dt_status status = run();
@@ -107,7 +114,9 @@ static tiny_options few_images(void)
 static void no_memory_open(void)
 {
     const tiny_options o = few_images();
+    cJSON_Hooks hooks = { __wrap_malloc, free };
 
+    cJSON_InitHooks(&hooks);
     temp_make();
     cr_assert(tiny_open(&run, &o));
     tiny_steps(&run, 2);

@@ -1,0 +1,201 @@
+#!/bin/sh
+# test_cli_shortage.sh - whichever call of the system fails, the program ends with a message and exit code 1, or does
+#                        without it and ends well; what it writes is whole, old or new, and nothing half is left.
+#
+# usage: test_cli_shortage.sh PATH_OF_DETENT_SHORTAGE (tests/support/shortage.c).  Of each command 8 calls of each kind
+# fail; DETENT_TEST_SHORTAGE=N lets up to N of them, and DETENT_TEST_SHORTAGE=all each of them, which takes hours. Prints
+# "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
+. "$(dirname "$0")/../support/command.sh"
+export OMP_NUM_THREADS=1
+ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0 # of memory that is short, some may be left behind at the end
+export ASAN_OPTIONS
+
+most=${DETENT_TEST_SHORTAGE:-8} # calls of a kind that fail, of each command
+[ "$most" = all ] && most=1000000000
+kinds="memory open write read sync rename close stat thread process"
+n_injected=0
+n_survived=0
+
+# ---- what the commands read
+
+small="--model tiny --dataset synthetic --train-size 32 --test-size 20 --batch 16 --threads 1 --device cpu"
+few="--test-size 20 --threads 1 --device cpu"
+expect "a run" 0 train $small --epochs 1 --quiet --out run
+expect "a run of reals" 0 train $small --wbits float --abits float --epochs 1 --quiet --out reals
+expect "an ONNX file" 0 export reals/last.safetensors --to onnx --out reals.onnx
+expect "a network of 8 bits" 0 quantize reals/last.safetensors --images 16 --threads 1 --out q.safetensors
+expect "vectors" 0 export run/last.safetensors --to vectors --layer features.4 --out vectors
+printf 'a,b,kind\n1,2,x\n3,4,y\n5,6,x\n' >table.csv
+
+# ---- one command, with one call that fails
+
+# fresh: the folder `here`, in which the command runs, is as it was before; nothing is done where nothing has been written.
+fresh()
+{
+    if [ -z "$rewritten" ]; then
+        set -- here/*
+        [ "$*" != "$entries" ] || return
+    fi
+    rm -rf here
+    mkdir here
+    [ -z "$before" ] || cp -r $before here/
+    set -- here/*
+    entries=$*
+}
+
+# whole FILE: the file here is that of a command without a failure, or that of before.
+whole()
+{
+    cmp -s "here/$1" "good/$1" || { [ -e "was/$1" ] && cmp -s "here/$1" "was/$1"; }
+}
+
+# fault TEXT: a check that does not hold
+fault()
+{
+    not_ok "$name, $kind $k of $calls: $1; exit code $got"
+    n_faults=$((n_faults + 1))
+}
+
+# read_errors: what the command has said of its failure.
+read_errors()
+{
+    said=
+    of_memory=
+    while IFS= read -r line; do
+        case $line in
+        *Sanitizer* | *"runtime error"*) fault "a sanitizer has found something" ;;
+        "detent "*": "?*) said=yes ;;
+        esac
+        case $line in *[Mm]emory* | *allocat*) of_memory=yes ;; esac
+    done <err
+}
+
+# judge: what the command has left.
+judge()
+{
+    n_injected=$((n_injected + 1))
+    read_errors
+    case $got in
+    0)
+        n_survived=$((n_survived + 1))
+        for file in $results; do cmp -s "here/$file" "good/$file" || fault "$file is another"; done
+        ;;
+    1)
+        [ -n "$said" ] || fault "no message"
+        [ "$kind" != memory ] || [ -n "$of_memory" ] || fault "the message is not of memory"
+        for file in $results; do [ ! -e "here/$file" ] || whole "$file" || fault "$file is half"; done
+        ;;
+    *) fault "neither 0 nor 1" ;;
+    esac
+    for file in here/*.tmp-* here/*/*.tmp-*; do
+        [ ! -e "$file" ] || fault "$file is left"
+    done
+}
+
+# go_on: the command that follows makes good what the failure has left undone.
+go_on()
+{
+    (cd here && exec "$detent" $after) >out 2>err || fault "it does not go on"
+    for file in $results; do cmp -s "here/$file" "good/$file" || fault "$file is another when it went on"; done
+}
+
+# without_failure COMMAND...: makes `was`, `good` and the numbers of calls.
+without_failure()
+{
+    rm -rf was good here
+    entries=
+    rewritten=
+    fresh
+    cp -r here was
+    for file in $results; do [ ! -e "was/$file" ] || rewritten=yes; done
+    (cd here && DETENT_SHORTAGE_COUNT=../count "$detent" "$@") >out 2>err || not_ok "$name"
+    cp -r here good
+}
+
+# shortages NAME BEFORE RESULTS COMMAND...: BEFORE are files that are copied into `here`, RESULTS those whose bytes count.
+# $after, if there is one, is a command that must make the results good after each failure.
+shortages()
+{
+    name=$1
+    before=$2
+    results=$3
+    shift 3
+    n_faults=0
+    first=$n_injected
+    without_failure "$@"
+    for kind in $kinds; do
+        calls=$(sed -n "s/^$kind //p" count)
+        step=$((calls / most + 1))
+        k=$((step / 2 + 1))
+        while [ $k -le "$calls" ]; do
+            fresh
+            (cd here && DETENT_SHORTAGE=$kind:$k exec "$detent" "$@") >out 2>err
+            got=$?
+            judge
+            [ $got -eq 0 ] || [ -z "$after" ] || go_on
+            k=$((k + step))
+        done
+    done
+    is "$name: $((n_injected - first)) failures, $n_faults faults" $n_faults -eq 0
+}
+
+net=last.safetensors
+after="train $small --epochs 1 --quiet --resume --out run"
+shortages "train" "" "run/last.safetensors run/best.safetensors" train $small --epochs 1 --quiet --out run
+after="train --resume --extend 1 --quiet --out run"
+shortages "resume" "run" "run/last.safetensors run/best.safetensors" train --resume --extend 1 --quiet --out run
+after=
+cp run/$net $net
+cp reals/$net reals.safetensors
+shortages "quantize" "reals.safetensors" "q.safetensors" quantize reals.safetensors --images 16 --threads 1 \
+    --out q.safetensors
+cp q.safetensors p.safetensors
+shortages "export to a program" "$net p.safetensors" "p.safetensors" export $net --to program --out p.safetensors
+shortages "export to C" "$net" "c/net.c c/net.h" export $net --to c --name net --out c
+shortages "export to vectors" "$net" "v/manifest.json" export $net --to vectors --layer features.4 --out v
+shortages "export to ONNX" "reals.safetensors" "r.onnx" export reals.safetensors --to onnx --out r.onnx
+shortages "export to TensorFlow Lite" "q.safetensors" "q.tflite" export q.safetensors --to tflite --out q.tflite
+shortages "import" "reals.onnx" "i.safetensors" import reals.onnx --out i.safetensors
+shortages "capture" "$net" "c.safetensors" capture $net $few --layer features.4 --out c.safetensors
+shortages "eval" "$net" "" eval $net $few --json
+shortages "verify" "$net" "" verify $net --images 2 --threads 1 --device cpu
+shortages "verify of vectors" "vectors" "" verify --vectors vectors
+shortages "inspect" "$net" "" inspect $net
+shortages "prune" "reals.safetensors" "x.safetensors" prune reals.safetensors --share 0.5 --out x.safetensors
+shortages "data" "table.csv" "" data --dataset csv:table.csv,test=33
+# ---- threads and processes, which ranks and sweeps have
+
+# starts WHAT FOLDER COMMAND...: without that thread or process there is exit code 1, a message, and nothing half
+starts()
+{
+    what=$1
+    folder=$2
+    shift 2
+    rm -rf "$folder"
+    (DETENT_SHORTAGE=$what exec "$detent" "$@") >out 2>err
+    got=$?
+    n_injected=$((n_injected + 1))
+    is "$1 without $what ends with $got" $got -eq 1
+    is "... says why" "$(cat out err | grep -c 'temporarily unavailable')" -gt 0
+    is "... and leaves nothing aside" "$(find "$folder" -name '*.tmp-*' 2>err)" = ""
+}
+
+ranks="train $small --epochs 1 --quiet --ranks 2 --timeout 20"
+expect "two ranks" 0 $ranks --out two
+for what in thread:1 process:1 process:2; do
+    starts $what ranks $ranks --out ranks
+    expect "... and it begins anew" 0 $ranks --resume --out ranks
+    is "... with the same end" "$(cmp ranks/$net two/$net 2>&1)" = ""
+done
+cat >sweep.json <<'END'
+{ "options": { "model": "tiny", "dataset": "synthetic", "train-size": 32, "test-size": 20, "batch": 16, "epochs": 1 },
+  "grid": { "seed": [0, 1] } }
+END
+for what in process:1 process:2; do
+    starts $what sweep sweep sweep.json --jobs 2 --quiet --out sweep
+    is "... of one run alone" "$(grep -c '^\[.*failed' out)" -eq 1
+    expect "... and it goes on" 0 sweep sweep.json --jobs 2 --quiet --out sweep
+done
+
+is "there were many failures: $n_injected, of which $n_survived did not matter" $n_injected -gt 300
+finish
