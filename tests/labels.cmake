@@ -16,6 +16,8 @@ set(slow
     test_start_clips_simt test_steps test_trainer test_trainer_capsules_simt test_trainer_mean
     test_trainer_mean_simt test_trainer_simt test_trainer_steps_simt test_vector_folder test_vector_readers
     test_verify test_verify_caps test_verify_caps_simt test_verify_simt test_vgg16)
+# What runs a test once more, in another order, with other threads or at another level of CPU.
+set(again "_descending$|_early$|_late$|_one_thread$|_by_tcp$|_int8_limit_|_at_(scalar|avx2|avx512|amx)$")
 # What measures time, or hands over work by it, has the machine for itself.
 set(alone test_cli_ranks test_cli_train test_dist_failures test_dist_failures_by_tcp test_helgrind test_ranks_failures
     test_ranks_netns test_resume test_stopwatch test_stopwatch_simt test_stopwatch_simt_descending)

@@ -323,3 +323,10 @@ size_t dt_route_int_scratch(const dt_node *node, int64_t parts)
 
     return (values + 1) / 2 * 2 * sizeof(float); /* so that integers of 64 bits may follow */
 }
+
+const dt_kernel dt_cpu_route_int = {
+    .prepare = dt_route_int_prepare,
+    .forward = dt_route_int_forward,
+    .backward = dt_route_int_backward,
+    .overwrites = 1u << DT_ROUTE_VOTES | 1u << DT_ROUTE_BIAS,
+};

@@ -109,4 +109,9 @@ void dt_route_rows(const dt_route *t, const float *pairs, float *rows);
 /* Returns the bytes of scratch, if the backend has so many arrays of capsules in `part`. */
 size_t dt_route_int_scratch(const dt_node *node, int64_t parts);
 
+/* Are the CPU's kernel. In route_int_cpu.c. */
+dt_status dt_route_int_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes);
+dt_status dt_route_int_forward(const dt_node *node, const dt_exec *ex);
+dt_status dt_route_int_backward(const dt_node *node, const dt_exec *ex);
+
 #endif /* DT_ROUTE_INT_H */

@@ -164,7 +164,7 @@ static void route_image(const route_run *run, int64_t n, float scale)
 }
 
 /* Behind everything else in the scratch lie the offsets. */
-static dt_status route_int_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+dt_status dt_route_int_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     const dt_route_int_params *p = node->params;
     const size_t offsets = (size_t)p->iterations * (size_t)dt_count(&node->in[DT_ROUTE_BIAS]->shape);
@@ -186,7 +186,7 @@ static void find_ratios(route_run *run)
     }
 }
 
-static dt_status route_int_forward(const dt_node *node, const dt_exec *ex)
+dt_status dt_route_int_forward(const dt_node *node, const dt_exec *ex)
 {
     const float scale = dt_power_of_two(-node->out->scale_form);
     route_run run = { .t = dt_route_int_look(node, ex->scratch, DT_CAPS_GROUP),
@@ -202,16 +202,9 @@ static dt_status route_int_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-static dt_status route_int_backward(const dt_node *node, const dt_exec *ex)
+dt_status dt_route_int_backward(const dt_node *node, const dt_exec *ex)
 {
     const dt_route t = dt_route_int_look(node, ex->scratch, DT_CAPS_GROUP);
 
     return dt_route_backward(node, &t);
 }
-
-const dt_kernel dt_cpu_route_int = {
-    .prepare = route_int_prepare,
-    .forward = route_int_forward,
-    .backward = route_int_backward,
-    .overwrites = 1u << DT_ROUTE_VOTES | 1u << DT_ROUTE_BIAS,
-};
