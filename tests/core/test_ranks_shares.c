@@ -88,7 +88,7 @@ static int is_saved(dt_dist *d, void *user)
     return 0;
 }
 
-Test(ranks_shares, moments_that_lie_apart_are_not_saved, .timeout = 120)
+Test(ranks_shares, moments_that_lie_apart_are_not_saved)
 {
     rank_job j = { .o = tiny_defaults() };
 
