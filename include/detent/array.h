@@ -51,8 +51,8 @@ DT_API DT_MUST_CHECK dt_status dt_program_lower(dt_model *m, const dt_dataset *d
  * no engine's profile. */
 DT_API DT_MUST_CHECK dt_status dt_program_lower_under(dt_model *m, const dt_dataset *d, dt_profile profile,
                                                       dt_program **out);
-/* DT_ERR_UNSUPPORTED if the model is of a kind that has no program: real numbers route its capsules, or it was trained on
- * reals without affine quantizers. The message has the reason and what to use instead. DT_OK is no promise:
+/* DT_ERR_UNSUPPORTED if the model is of a kind that has no program: real numbers route its capsules, or it was trained
+ * on reals without affine quantizers. The message has the reason and what to use instead. DT_OK is no promise:
  * dt_program_lower may still refuse a layer. */
 DT_API DT_MUST_CHECK dt_status dt_program_possible(const dt_model *m);
 DT_API void dt_program_destroy(dt_program *p);

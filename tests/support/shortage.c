@@ -100,14 +100,14 @@ int __real_openat(int fd, const char *path, int flags, ...);
 int __wrap_openat(int fd, const char *path, int flags, ...);
 
 /* The mode, which is there where a file may be made. */
-#define MODE_OF(flags, mode)                \
-    do {                                    \
-        if ((flags)&O_CREAT) {              \
-            va_list a;                      \
-            va_start(a, flags);             \
-            mode = (mode_t)va_arg(a, int);  \
-            va_end(a);                      \
-        }                                   \
+#define MODE_OF(flags, mode)               \
+    do {                                   \
+        if ((flags)&O_CREAT) {             \
+            va_list a;                     \
+            va_start(a, flags);            \
+            mode = (mode_t)va_arg(a, int); \
+            va_end(a);                     \
+        }                                  \
     } while (0)
 
 int __wrap_open(const char *path, int flags, ...)
@@ -208,11 +208,11 @@ int __wrap_printf(const char *format, ...) __attribute__((format(printf, 1, 2)))
 int __wrap_fprintf(FILE *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int __wrap_dprintf(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-#define PRINT(call)         \
-    va_list a;              \
-    va_start(a, format);    \
-    const int n = call;     \
-    va_end(a);              \
+#define PRINT(call)      \
+    va_list a;           \
+    va_start(a, format); \
+    const int n = call;  \
+    va_end(a);           \
     return n
 
 int __wrap_printf(const char *format, ...)
