@@ -88,6 +88,8 @@ static void print_variables(void)
         { "DETENT_LINKS", "tcp: ranks of one host sum by TCP too, not by memory that they share." },
         { "DETENT_TRACE", "1: tells where a failure came from, file and line." },
         { "OMP_NUM_THREADS", "The number of threads, where \\-\\-threads is not given." },
+        { "GOMP_SPINCOUNT", "How often threads that wait look again before they sleep: 2000, where neither this nor "
+                            "OMP_WAIT_POLICY is set." },
     };
 
     puts(".SH ENVIRONMENT");
