@@ -48,7 +48,7 @@ enum {
 };
 
 typedef struct {
-    int32_t squash[DT_SQUASH_ENTRIES], exp[DT_EXP_ENTRIES]; /* which vectors can gather */
+    int32_t squash[DT_SQUASH_ENTRIES], exp[DT_EXP_ENTRIES]; /* of 32 bits, as vectors hold them */
 } dt_caps_tables;
 
 /* clang-format off */
