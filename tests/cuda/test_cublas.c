@@ -1,5 +1,4 @@
-/* test_cublas.c - cuBLASLt is opened with the first GPU: its file and its functions are found, with a GPU or without.
- */
+/* test_cublas.c - cuBLASLt is opened with the first GPU; its file and functions are found with or without a GPU. */
 #include "detent/status.h"
 
 #include <criterion/criterion.h>
