@@ -71,14 +71,11 @@ static dt_status make_settings(learning *l)
     {
         for (int i = 0; i < n_option_rows; i++) {
             const option_row *row = &option_rows[i];
-            if (!(row->commands & FOR_TRAIN) || strcmp(row->name, item->string) != 0 || row->kind == KIND_TEXT)
-                continue;
-            sweep_value(item, text, sizeof text);
-            if (!cJSON_IsFalse(item)) DT_TRY(option_set(row, text, &l->run));
+            if (!(row->commands & FOR_TRAIN) || strcmp(row->name, item->string) != 0 || cJSON_IsFalse(item)) continue;
+            sweep_value(item, text, sizeof text); /* a text is kept, and so is the file's */
+            DT_TRY(option_set(row, cJSON_IsString(item) ? item->valuestring : text, &l->run));
         }
     }
-    item = cJSON_GetObjectItemCaseSensitive(l->w->p.options, "dataset");
-    if (cJSON_IsString(item)) l->run.dataset = item->valuestring;
     l->run.train.epochs = l->w->s->trial_epochs;
     return DT_OK;
 }
@@ -106,7 +103,7 @@ static dt_status find_layers(learning *l)
         if (choice < 0 || !source || (source->bits == 0 && source->choice[DT_CHOICE_ACTIVATION] < 0)) continue;
         const int wbits = most_bits(l->w, choice);
         const int abits = source->bits ? wbits : most_bits(l->w, source->choice[DT_CHOICE_ACTIVATION]);
-        l->bits[l->n] = (dt_layer_bits){ row->name, wbits, abits };
+        l->bits[l->n] = (dt_layer_bits){ row->name, wbits, abits, 0 };
         l->layer[l->n++] = (learned_layer){ .row = row, .source = source->bits ? NULL : source };
     }
     DT_CHECK(l->n > 0, DT_ERR_ARGUMENT, "no layer has bits of both weights and activations to learn");

@@ -20,13 +20,15 @@ static int bits_of(const trial_maker *m, const int *configuration, const dt_sear
     return index >= 0 ? m->space->choice[choice].candidates.value[index] : 0;
 }
 
-static void add_bits(cJSON *to, const char *name, int wbits, int abits)
+/* bbits: 0, where the bias is real or there is none. */
+static void add_bits(cJSON *to, const char *name, int wbits, int abits, int bbits)
 {
     cJSON *one = cJSON_AddObjectToObject(to, name);
 
     if (wbits > 0 && abits > 0) {
         cJSON_AddNumberToObject(one, "wbits", wbits);
         cJSON_AddNumberToObject(one, "abits", abits);
+        if (bbits > 0) cJSON_AddNumberToObject(one, "bbits", bbits);
     } else {
         cJSON_AddStringToObject(one, "wbits", "float");
         cJSON_AddStringToObject(one, "abits", "float");
@@ -42,7 +44,8 @@ static void add_layer(const trial_maker *m, const int *configuration, const dt_s
                       : source                   ? bits_of(m, configuration, source, DT_CHOICE_ACTIVATION)
                                                  : 0;
 
-    add_bits(to, row->name, kernel, m->p->what.rule == DT_RULE_QKERAS ? kernel : value);
+    add_bits(to, row->name, kernel, m->p->what.rule == DT_RULE_QKERAS ? kernel : value,
+             bits_of(m, configuration, row, DT_CHOICE_BIAS));
 }
 
 /* The file of --bits. Quantizers of the rule qkeras have entries of their own, which say more than a layer's. */
@@ -56,7 +59,7 @@ static cJSON *bits_json(const trial_maker *m, const int *configuration)
     for (int i = 0; m->p->what.rule == DT_RULE_QKERAS && i < m->space->n_rows; i++) {
         const dt_search_row *row = &m->space->row[i];
         const int bits = bits_of(m, configuration, row, DT_CHOICE_ACTIVATION);
-        if (row->n[DT_CHOICE_ACTIVATION] > 0) add_bits(out, row->name, bits, bits);
+        if (row->n[DT_CHOICE_ACTIVATION] > 0) add_bits(out, row->name, bits, bits, 0);
     }
     return out;
 }

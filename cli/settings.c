@@ -59,7 +59,7 @@ static const option_row first_rows[] = {
     { "abits", KIND_INT, AT(model.abits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 16,
       .special = "float", .special_value = DT_BITS_FLOAT, .about = "Bits of an activation; likewise" },
     { "bits", KIND_TEXT, AT(bits), MODEL_OPTION, .unit = "LAYER:wXaY,..|FILE",
-      .about = "Bits of single layers, by name or pattern (* and ?), as 'features.27:w2a2,stage1.*:float', or in a JSON file" },
+      .about = "Bits of single layers, by name or pattern (* and ?), as 'features.27:w2a2,stage1.*:float', or in a JSON file; w4a4b16 has those of a bias (qkeras)" },
     { "first-last-bits", KIND_INT, AT(model.first_last_bits), MODEL_OPTION, .unit = "BITS", .min = 2, .max = 8,
       .special = "same", .special_value = 0,
       .about = "Bits of weights and activations of the first and the last quantized layer; the image has --input-bits" },

@@ -229,6 +229,17 @@ static dt_status quantize_whole(const dt_graph *plain, const dt_model_config *bi
     return bits->rule == DT_RULE_QKERAS ? quantize_qkeras(plain, bits, out) : quantize_range(plain, bits, out);
 }
 
+static dt_status check_biases(const dt_graph *g, const dt_model_config *c)
+{
+    for (int i = 0; i < c->n_layer_bits && c->rule != DT_RULE_QKERAS; i++) {
+        const dt_layer_bits *l = &c->layer_bits[i];
+        DT_CHECK(l->bbits == 0, DT_ERR_ARGUMENT,
+                 "%s: a bias of %d bits for '%s', and %s quantizers leave biases real; leave it out, or take qkeras",
+                 g->name, l->bbits, l->layer, dt_quant_rule_names[c->rule]);
+    }
+    return DT_OK;
+}
+
 static dt_status insert_quantizers(const dt_graph *plain, const dt_model_config *bits, dt_graph **out)
 {
     const dt_quant_choice choice = { .wbits = bits->wbits,
@@ -243,6 +254,7 @@ static dt_status insert_quantizers(const dt_graph *plain, const dt_model_config 
                                      .n_layer_bits = bits->n_layer_bits };
 
     if (!has_bits(bits)) return dt_graph_rewrite(plain, NULL, NULL, out);
+    DT_TRY(check_biases(plain, bits));
     if (bits->rule >= DT_RULE_AFFINE) return quantize_whole(plain, bits, out);
     return dt_quant_insert(plain, &choice, out);
 }

@@ -17,6 +17,8 @@
 
 #define QUANT_SUFFIX ".quant"
 
+enum { BITS_MIN = 2, BITS_MAX = 16, BIAS_BITS_MAX = 32, OWN_BIAS = 2 /* input of a LINEAR */ };
+
 typedef struct {
     const dt_qkeras_choice *choice;
     char *needed; /* [n_values] by the scores */
@@ -50,27 +52,58 @@ static dt_status quantized(dt_rewrite *r, insertion *s, int value, int bits, int
     return DT_OK;
 }
 
-static dt_status quantize_w(dt_rewrite *r, const insertion *s, const dt_graph_node *n, int *out)
+/* A quantizer of a layer's weights or of its bias. */
+typedef struct {
+    const char *layer, *part; /* "weight", "bias" */
+    int bits;
+    int64_t n_scale;
+} own_quantizer;
+
+/* *value: a parameter, or what was made of one; then the real values of its codes. */
+static dt_status quantize_own(dt_rewrite *r, const own_quantizer *q, int *value)
 {
     static const dt_dequantize_params real = { .filters = 1 };
+    const dt_max_quant_params params = { .bits = q->bits };
+    const dt_param_spec spec = {
+        .shape = { 1, { q->n_scale } }, .group = DT_GROUP_STATE, .values = DT_VALUES_NOT_NEGATIVE, .floor = -INFINITY
+    };
+    char name[DT_NAME_MAX + 32];
+    int in[2] = { *value };
+
+    snprintf(name, sizeof name, "%s.%s_least", q->layer, q->part);
+    DT_TRY(dt_graph_param(r->to, name, &spec, &in[1]));
+    snprintf(name, sizeof name, "%s.%s_quant", q->layer, q->part);
+    DT_TRY(dt_graph_add(r->to, DT_OP_MAX_QUANT, name, &params, in, 2, &in[0]));
+    snprintf(name, sizeof name, "%s.%s_real", q->layer, q->part);
+    return dt_graph_add(r->to, DT_OP_DEQUANTIZE, name, &real, in, 1, value);
+}
+
+static dt_status quantize_w(dt_rewrite *r, const insertion *s, const dt_graph_node *n, int *w)
+{
     const dt_layer_name layer = dt_layer_name_of(r->from, n);
     const dt_layer_bits *own = entry_of(s, layer.s);
-    const dt_max_quant_params params = { .bits = own ? own->wbits : s->choice->wbits };
     const int has_one = n->kind == DT_OP_LINEAR || !s->choice->per_channel;
-    const dt_param_spec spec = { .shape = { 1, { has_one ? 1 : dt_graph_shape(r->from, n->in[1])->dim[0] } },
-                                 .group = DT_GROUP_STATE,
-                                 .values = DT_VALUES_NOT_NEGATIVE,
-                                 .floor = -INFINITY };
-    char name[DT_NAME_MAX + 32];
-    int in[2];
+    const own_quantizer q = { layer.s, "weight", own ? own->wbits : s->choice->wbits,
+                              has_one ? 1 : dt_graph_shape(r->from, n->in[1])->dim[0] };
 
-    DT_TRY(dt_rewrite_value(r, n->in[1], &in[0]));
-    snprintf(name, sizeof name, "%s.weight_least", layer.s);
-    DT_TRY(dt_graph_param(r->to, name, &spec, &in[1]));
-    snprintf(name, sizeof name, "%s.weight_quant", layer.s);
-    DT_TRY(dt_graph_add(r->to, DT_OP_MAX_QUANT, name, &params, in, 2, &in[0]));
-    snprintf(name, sizeof name, "%s.weight_real", layer.s);
-    return dt_graph_add(r->to, DT_OP_DEQUANTIZE, name, &real, in, 1, out);
+    DT_TRY(dt_rewrite_value(r, n->in[1], w));
+    return quantize_own(r, &q, w);
+}
+
+/* b: the value of the old graph that is the bias of `layer`. */
+static dt_status quantize_b(dt_rewrite *r, const insertion *s, const dt_graph_node *layer, int b, int *out)
+{
+    const dt_layer_name name = dt_layer_name_of(r->from, layer);
+    const dt_layer_bits *own = entry_of(s, name.s);
+    const own_quantizer q = { name.s, "bias", own && own->wbits != DT_BITS_FLOAT ? own->bbits : 0, 1 };
+
+    DT_TRY(dt_rewrite_value(r, b, out));
+    return q.bits >= BITS_MIN && q.bits <= BITS_MAX ? quantize_own(r, &q, out) : DT_OK;
+}
+
+static int is_layer(const dt_graph_node *n)
+{
+    return n && (n->kind == DT_OP_CONV2D || n->kind == DT_OP_LINEAR);
 }
 
 static dt_status quantize_layer(dt_rewrite *r, insertion *s, const dt_graph_node *n)
@@ -81,7 +114,16 @@ static dt_status quantize_layer(dt_rewrite *r, insertion *s, const dt_graph_node
     if (own && own->wbits == DT_BITS_FLOAT) return dt_rewrite_copy(r, n);
     DT_TRY(quantized(r, s, n->in[0], own ? own->abits : s->choice->abits, &in[0]));
     DT_TRY(quantize_w(r, s, n, &in[1]));
-    for (int k = 2; k < n->n_in; k++) DT_TRY(dt_rewrite_value(r, n->in[k], &in[k]));
+    if (n->n_in > OWN_BIAS) DT_TRY(quantize_b(r, s, n, n->in[OWN_BIAS], &in[OWN_BIAS]));
+    return dt_rewrite_with(r, n, NULL, in);
+}
+
+static dt_status quantize_bias(dt_rewrite *r, const insertion *s, const dt_graph_node *n)
+{
+    int in[2];
+
+    DT_TRY(dt_rewrite_value(r, n->in[0], &in[0]));
+    DT_TRY(quantize_b(r, s, dt_graph_maker(r->from, n->in[0]), n->in[1], &in[1]));
     return dt_rewrite_with(r, n, NULL, in);
 }
 
@@ -98,8 +140,7 @@ static int bits_behind(const dt_graph *g, const insertion *s, const dt_graph_nod
 {
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
-        const int is_layer = n->kind == DT_OP_CONV2D || n->kind == DT_OP_LINEAR;
-        if (!is_layer || n->in[0] != maker->out) continue;
+        if (!is_layer(n) || n->in[0] != maker->out) continue;
         const dt_layer_bits *own = entry_of(s, dt_layer_name_of(g, n).s);
         return own && own->wbits != DT_BITS_FLOAT ? own->abits : s->choice->abits;
     }
@@ -122,8 +163,10 @@ static dt_status quantize_node(dt_rewrite *r, const dt_graph_node *n, void *user
     insertion *s = user;
 
     if (!s->needed[n->out]) return dt_rewrite_copy(r, n);
-    if (n->kind == DT_OP_CONV2D || n->kind == DT_OP_LINEAR)
+    if (is_layer(n))
         DT_TRY(quantize_layer(r, s, n));
+    else if (n->kind == DT_OP_BIAS && is_layer(dt_graph_maker(r->from, n->in[0])))
+        DT_TRY(quantize_bias(r, s, n));
     else if (n->kind == DT_OP_ADD)
         DT_TRY(quantize_add(r, s, n));
     else if (n->kind == DT_OP_FLATTEN)
@@ -136,7 +179,7 @@ static dt_status quantize_node(dt_rewrite *r, const dt_graph_node *n, void *user
 
 static int is_allowed(int bits)
 {
-    return bits >= 2 && bits <= 16;
+    return bits >= BITS_MIN && bits <= BITS_MAX;
 }
 
 /* 1 if the pattern fits the name of a quantizer. */
@@ -159,6 +202,10 @@ static dt_status check_entry(const dt_graph *g, const insertion *s, const dt_lay
     DT_CHECK(is_float || (is_allowed(l->wbits) && is_allowed(l->abits)), DT_ERR_ARGUMENT,
              "%s: quantizers of QKeras-Mod of w%da%d for '%s', allowed are 2..16 bits, or float for both", g->name,
              l->wbits, l->abits, l->layer);
+    DT_CHECK(
+        l->bbits == 0 || (l->bbits >= BITS_MIN && l->bbits <= BIAS_BITS_MAX), DT_ERR_ARGUMENT,
+        "%s: a bias of %d bits for '%s', allowed are 2..32, of which those above 16 stay real, and 0, which is real",
+        g->name, l->bbits, l->layer);
     return DT_OK;
 }
 

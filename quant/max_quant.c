@@ -1,5 +1,6 @@
 /*
- * max_quant.c - filters to integer codes, as TensorFlow Lite does it: the largest magnitude has the largest code.
+ * max_quant.c - filters, or biases, to integer codes, as TensorFlow Lite does it: the largest magnitude has the largest
+ * code.
  *
  * The formulas and their source are in core/arith/range.h. The least scale is 0 where nothing asks for more; a bias
  * that needs more than 32 bits of the psum's scale makes it larger. Gradients pass: no weight is ever clipped. A filter
@@ -21,7 +22,7 @@ static dt_status max_quant_infer(dt_node *node)
 
     DT_CHECK(p->bits >= 2 && p->bits <= 16, DT_ERR_ARGUMENT, "%s: max_quant: weights of %d bits, allowed are 2..16",
              node->name, p->bits);
-    DT_CHECK(w->shape.ndim >= 2 && w->n_scale == 0, DT_ERR_SHAPE, "%s: max_quant wants real filters K,..", node->name);
+    DT_CHECK(w->n_scale == 0, DT_ERR_SHAPE, "%s: max_quant wants real values", node->name);
     DT_CHECK(n_scale == 1 || n_scale == filters, DT_ERR_SHAPE,
              "%s: max_quant: %lld least scales for %lld filters; 1 or one a filter", node->name, (long long)n_scale,
              (long long)filters);

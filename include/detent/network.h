@@ -43,6 +43,7 @@ enum { DT_BITS_FLOAT = 32 };
 typedef struct {
     const char *layer;
     int wbits, abits; /* 2..8, or both DT_BITS_FLOAT, so that the layer computes on reals */
+    int bbits;        /* of the bias, for DT_RULE_QKERAS: 2..32, of which those above 16 stay real; 0: it is real */
 } dt_layer_bits;
 
 enum { DT_NETWORK_OPTIONS = 8 }; /* the most that a network has */

@@ -199,10 +199,12 @@ expect "... with no others" 2 train --resume --out mixed --bits '*.4:w2a3'
 has err "--bits is '\*.4:w2a3', but the run in mixed has '\*.4:w2a2'"
 expect "a layer that is not there" 2 inspect --model small.json --bits 'head:w4a4'
 has err "small has no layer 'head' that could be quantized; there are stem, body"
-for bits in stem stem:w4 :w4a4 stem:w4a4x stem:wxa4; do
+for bits in stem stem:w4 :w4a4 stem:w4a4x stem:wxa4 stem:w4a4b stem:w4a4b8x; do
     expect "bits of '$bits'" 2 inspect --model small.json --bits "$bits"
-    has err "is not LAYER:wXaY or LAYER:float"
+    has err "is not LAYER:wXaY, LAYER:wXaYbZ or LAYER:float"
 done
+expect "bits of a bias that stays real" 2 inspect --model small.json --bits "stem:w4a4b8"
+has err "a bias of 8 bits for 'stem', and ece284 quantizers leave biases real; leave it out, or take qkeras"
 expect "bits that are too few" 2 inspect --model small.json --bits "stem:w1a4"
 has err "bits w1a4 of 'stem', allowed are 2..8"
 expect "a file of bits that is not there" 1 inspect --model small.json --bits none.json

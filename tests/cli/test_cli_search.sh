@@ -135,6 +135,10 @@ cmp learned/learned.json was.json >err 2>&1
 check "... as they were" $?
 expect "without learned steps" 2 search --method bits --checkpoint float/best.safetensors $small --mode gradient --out x
 has err 'give "quant-rule": "lsq"'
+echo '{ "options": { "dataset": "mnist", "data": "nowhere", "quant-rule": "lsq", "val-size": 40 } }' >nowhere.json
+expect "... on images whose folder the file names" 1 search --method bits --checkpoint float/best.safetensors \
+    --space nowhere.json --mode gradient --threads 1 --out nowhere
+has err nowhere
 
 cat >blocks.json <<'JSON'
 { "options": { "train-size": 120, "test-size": 60, "batch": 20, "val-size": 40, "epochs": 1, "quant-rule": "lsq" },
@@ -164,13 +168,14 @@ is "two networks were tried" "$(wc -l <filters/table.csv)" = 3
 
 cat >qkeras.json <<'JSON'
 { "options": { "train-size": 120, "test-size": 60, "batch": 20, "val-size": 40, "epochs": 1, "quant-rule": "qkeras" },
-  "kernel": [4, 16], "bias": [16, 31], "activation": [8, 16] }
+  "kernel": [4, 16], "bias": [5, 16], "activation": [8, 16] }
 JSON
 expect "quantizers of QKeras-Mod" 0 search --method bits --checkpoint float/best.safetensors --space qkeras.json $small \
     --max-trials 2 --out qkeras
 has out '^verified   no: quantizers of QKeras-Mod have no program'
 expect "... of each layer's bits" 0 inspect --graph --checkpoint qkeras/winner/last.safetensors
 has out "featuremap_quant"
+has out "bias_quant *max_quant"
 
 # ---- Q-CapsNets' search has the same log
 

@@ -282,21 +282,21 @@ typedef struct {
 
 static const bits_case bits_cases[] = {
     { "alike", 4, 4, 8, 0, { { 0 } }, 0, { 48, 44, 44 } },
-    { "one by its name", 4, 4, 8, 0, { { "features.4", 2, 3 } }, 1, { 48, 23, 44 } },
-    { "all by a pattern; the image keeps its own", 4, 4, 8, 0, { { "*", 3, 2 } }, 1, { 38, 32, 32 } },
-    { "the image as any activation", 4, 4, 0, 0, { { "features.0", 8, 5 } }, 1, { 85, 44, 44 } },
+    { "one by its name", 4, 4, 8, 0, { { "features.4", 2, 3, 0 } }, 1, { 48, 23, 44 } },
+    { "all by a pattern; the image keeps its own", 4, 4, 8, 0, { { "*", 3, 2, 0 } }, 1, { 38, 32, 32 } },
+    { "the image as any activation", 4, 4, 0, 0, { { "features.0", 8, 5, 0 } }, 1, { 85, 44, 44 } },
     { "the last that fits",
       4,
       4,
       8,
       0,
-      { { "*", 3, 2 }, { "features.?", 6, 6 }, { "features.8", 8, 8 } },
+      { { "*", 3, 2, 0 }, { "features.?", 6, 6, 0 }, { "features.8", 8, 8, 0 } },
       3,
       { 68, 66, 88 } },
     { "first and last", 4, 2, 8, 8, { { 0 } }, 0, { 88, 42, 88 } },
-    { "... but for one that has bits of its own", 4, 2, 8, 8, { { "features.8", 5, 5 } }, 1, { 88, 42, 55 } },
-    { "one stays real", 4, 4, 8, 0, { { "features.0", 32, 32 } }, 1, { 0, 44, 44 } },
-    { "two alone are quantized", 32, 32, 8, 0, { { "features.[48]", 4, 4 } }, 1, { 0, 44, 44 } },
+    { "... but for one that has bits of its own", 4, 2, 8, 8, { { "features.8", 5, 5, 0 } }, 1, { 88, 42, 55 } },
+    { "one stays real", 4, 4, 8, 0, { { "features.0", 32, 32, 0 } }, 1, { 0, 44, 44 } },
+    { "two alone are quantized", 32, 32, 8, 0, { { "features.[48]", 4, 4, 0 } }, 1, { 0, 44, 44 } },
 };
 
 Test(graph, layers_have_bits_of_their_own)
@@ -336,19 +336,19 @@ static void check_bits_refused(const dt_layer_bits *layer, int first_last, const
 
 Test(graph, bits_that_fit_no_layer_are_refused)
 {
-    check_bits_refused(&(dt_layer_bits){ "features.1", 4, 4 }, 0,
+    check_bits_refused(&(dt_layer_bits){ "features.1", 4, 4, 0 }, 0,
                        "tiny has no layer 'features.1' that could be quantized; there are features.0, features.4, "
                        "features.8, classifier");
-    check_bits_refused(&(dt_layer_bits){ "features.*", 1, 4 }, 0, "bits w1a4 of 'features.*', allowed are 2..8");
-    check_bits_refused(&(dt_layer_bits){ "features.*", 4, 9 }, 0, "bits w4a9 of");
-    check_bits_refused(&(dt_layer_bits){ "features.*", 4, 32 }, 0, "float for both");
+    check_bits_refused(&(dt_layer_bits){ "features.*", 1, 4, 0 }, 0, "bits w1a4 of 'features.*', allowed are 2..8");
+    check_bits_refused(&(dt_layer_bits){ "features.*", 4, 9, 0 }, 0, "bits w4a9 of");
+    check_bits_refused(&(dt_layer_bits){ "features.*", 4, 32, 0 }, 0, "float for both");
     check_bits_refused(NULL, 9, "9 bits of the first and last layer");
 }
 
 /* features.4 has no batch norm: what features.8 would read of it are integers. */
 Test(graph, a_real_layer_reads_no_integers)
 {
-    const dt_layer_bits layer = { "features.8", DT_BITS_FLOAT, DT_BITS_FLOAT };
+    const dt_layer_bits layer = { "features.8", DT_BITS_FLOAT, DT_BITS_FLOAT, 0 };
     const dt_quant_choice choice = { .wbits = 4, .abits = 4, .layer_bits = &layer, .n_layer_bits = 1 };
     dt_graph *g = built("tiny"), *q;
 
@@ -375,7 +375,7 @@ static dt_op_kind kind_of(const dt_graph *g, const char *name)
 /* The classifier is real unless it is asked for, by a word or by its name; its bias then stands behind it. */
 Test(graph, a_classifier_has_bits_where_it_is_asked_for)
 {
-    const dt_layer_bits own = { "classifier", 6, 5 };
+    const dt_layer_bits own = { "classifier", 6, 5, 0 };
     const dt_quant_choice real = { .wbits = 4, .abits = 3 },
                           asked = { .wbits = 4, .abits = 3, .quantize_classifier = 1 },
                           ends = { .wbits = 4, .abits = 3, .quantize_classifier = 1, .first_last_bits = 8 },
@@ -456,7 +456,7 @@ Test(graph, sums_have_bits_and_share_a_clip)
 /* Mixed bits train, are saved, and say so. */
 Test(graph, a_model_of_mixed_bits_is_trained)
 {
-    const dt_layer_bits layers[] = { { "features.0", 32, 32 }, { "features.8", 8, 2 } };
+    const dt_layer_bits layers[] = { { "features.0", 32, 32, 0 }, { "features.8", 8, 2, 0 } };
     tiny_options o = tiny_defaults();
     dt_model_info is;
     tiny_run r;

@@ -63,8 +63,8 @@ Test(model_info, name_and_bits)
 
 Test(model_info, layers_of_several_bits)
 {
-    static const dt_layer_bits bits[] = { { "features.0", 8, 8 }, { "features.4", 3, 2 } };
-    static const dt_layer_bits real[] = { { "features.0", DT_BITS_FLOAT, DT_BITS_FLOAT } };
+    static const dt_layer_bits bits[] = { { "features.0", 8, 8, 0 }, { "features.4", 3, 2, 0 } };
+    static const dt_layer_bits real[] = { { "features.0", DT_BITS_FLOAT, DT_BITS_FLOAT, 0 } };
     dt_model_config c = config_of("tiny");
 
     c.layer_bits = bits;

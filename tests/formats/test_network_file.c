@@ -310,7 +310,7 @@ static void wants_rule(dt_model_config *c)
 {
     c->rule = (dt_quant_rule)99;
 }
-static const dt_layer_bits three_bits = { "stem", 3, 3 }, no_bits = { "stem", DT_BITS_FLOAT, DT_BITS_FLOAT };
+static const dt_layer_bits three_bits = { "stem", 3, 3, 0 }, no_bits = { "stem", DT_BITS_FLOAT, DT_BITS_FLOAT, 0 };
 
 static void affine_with_first_last(dt_model_config *c)
 {

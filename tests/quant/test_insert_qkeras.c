@@ -70,7 +70,7 @@ Test(insert_qkeras, quantizers_stand_where_the_notebook_has_them)
 /* Both addends have one; what two readers share is quantized once; a layer that stays real reads the real value. */
 Test(insert_qkeras, residual_networks_have_them_too)
 {
-    static const dt_layer_bits real = { "b", DT_BITS_FLOAT, DT_BITS_FLOAT };
+    static const dt_layer_bits real = { "b", DT_BITS_FLOAT, DT_BITS_FLOAT, 0 };
     const dt_qkeras_choice some = { .wbits = 4, .abits = 16, .layer_bits = &real, .n_layer_bits = 1 };
     dt_graph *g = with_quantizers(residual, &some);
     cr_assert(dt_graph_maker(g, node_of(g, "join")->in[0])->kind == DT_OP_FEATUREMAP_QUANT);
@@ -93,7 +93,7 @@ static int weight_bits(const dt_graph *g, const char *name)
 /* A layer has its weights' and its input's bits, through a flatten too; the name of a quantizer says more. */
 Test(insert_qkeras, layers_have_bits_of_their_own)
 {
-    static const dt_layer_bits own[] = { { "conv2d_*", 4, 16 }, { "dense", 2, 3 }, { "pool.quant", 2, 5 } };
+    static const dt_layer_bits own[] = { { "conv2d_*", 4, 16, 0 }, { "dense", 2, 3, 0 }, { "pool.quant", 2, 5, 0 } };
     const dt_qkeras_choice choice = { .wbits = 8, .abits = 7, .layer_bits = own, .n_layer_bits = 3 };
     dt_graph *g = with_quantizers(notebook, &choice);
     cr_assert(weight_bits(g, "conv2d_0.weight_quant") == 4 && weight_bits(g, "conv2d_1.weight_quant") == 4);
@@ -103,6 +103,51 @@ Test(insert_qkeras, layers_have_bits_of_their_own)
               act_bits(g, "relu_1.quant"));
     cr_assert(act_bits(g, "dense.quant") == 7, "the scores");
     dt_graph_destroy(g);
+}
+
+/* A convolution with a bias behind it, one with a batch norm, and a dense layer whose bias is its own. */
+static const char biased[] =
+    "{ \"format\": \"detent-network\", \"name\": \"biased\", \"image\": [16, 16, 3], \"classes\": 10, \"nodes\": ["
+    "[\"a\", \"conv\", \"image\", { \"filters\": 4, \"window\": 3 }],"
+    "[\"a.biased\", \"bias\", \"a\"],"
+    "[\"b\", \"conv\", \"a.biased\", { \"filters\": 3, \"window\": 3 }],"
+    "[\"b.bn\", \"batchnorm\", \"b\"],"
+    "[\"flatten\", \"flatten\", \"b.bn\"],"
+    "[\"dense\", \"linear\", \"flatten\", { \"features\": 10 }] ] }";
+
+static void check_bias(const dt_graph *g, const char *layer, int bits, int reader, int k)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "%s.bias_quant", layer);
+    const dt_graph_node *quant = node_of(g, name), *real = dt_graph_maker(g, g->node[reader].in[k]);
+    cr_assert(quant->kind == DT_OP_MAX_QUANT && weight_bits(g, name) == bits);
+    cr_assert(g->value[quant->out]->facts.n_scale == 1 && g->value[quant->in[0]]->source == DT_SOURCE_PARAM);
+    cr_assert(real->kind == DT_OP_DEQUANTIZE && real->in[0] == quant->out, "%s reads another bias", layer);
+}
+
+Test(insert_qkeras, biases_have_bits_where_their_layer_says_so)
+{
+    static const dt_layer_bits own[] = { { "*", 8, 8, 5 }, { "dense", 8, 8, 16 } }, many = { "*", 8, 8, 17 };
+    static const dt_layer_bits real = { "a", DT_BITS_FLOAT, DT_BITS_FLOAT, 8 };
+    dt_qkeras_choice choice = { .wbits = 8, .abits = 8, .layer_bits = own, .n_layer_bits = 2 };
+    dt_graph *g = with_quantizers(biased, &choice), *back;
+    cr_assert(count_of(g, DT_OP_MAX_QUANT) == 3 + 2, "three layers, two of which have a bias");
+    check_bias(g, "a", 5, (int)(node_of(g, "a.biased") - g->node), 1);
+    check_bias(g, "dense", 16, (int)(node_of(g, "dense") - g->node), 2);
+    MUST(dt_quant_remove_qkeras(g, &back));
+    cr_assert(count_of(back, DT_OP_MAX_QUANT) == 0 && count_of(back, DT_OP_DEQUANTIZE) == 0);
+    cr_assert(back->value[node_of(back, "a.biased")->in[1]]->source == DT_SOURCE_PARAM, "the bias does not come back");
+    dt_graph_destroy(back);
+    dt_graph_destroy(g);
+
+    for (int i = 0; i < 2; i++) {
+        choice.layer_bits = i ? &real : &many;
+        choice.n_layer_bits = 1;
+        g = with_quantizers(biased, &choice);
+        cr_assert(count_of(g, DT_OP_MAX_QUANT) == (i ? 2 : 3), "%s", i ? "of a real layer" : "17 bits are as real");
+        dt_graph_destroy(g);
+    }
 }
 
 Test(insert_qkeras, the_real_network_comes_back)
@@ -170,7 +215,9 @@ Test(insert_qkeras, networks_train_and_are_quantized)
 Test(insert_qkeras, misfits_are_refused)
 {
     const dt_qkeras_choice wide = { .wbits = 17, .abits = 8 };
-    static const dt_layer_bits unknown = { "nobody", 4, 4 }, odd = { "dense", 4, 17 };
+    static const dt_layer_bits unknown = { "nobody", 4, 4, 0 }, odd = { "dense", 4, 17, 0 };
+    static const dt_layer_bits narrow = { "dense", 4, 4, 1 };
+    const dt_qkeras_choice bias = { .wbits = 8, .abits = 8, .layer_bits = &narrow, .n_layer_bits = 1 };
     const dt_qkeras_choice none = { .wbits = 8, .abits = 8, .layer_bits = &unknown, .n_layer_bits = 1 };
     const dt_qkeras_choice beyond = { .wbits = 8, .abits = 8, .layer_bits = &odd, .n_layer_bits = 1 };
     dt_graph *g = graph_of(notebook), *out = NULL;
@@ -180,6 +227,9 @@ Test(insert_qkeras, misfits_are_refused)
     cr_assert(strstr(dt_last_error(), "no layer 'nobody'") != NULL, "%s", dt_last_error());
     cr_assert(dt_quant_insert_qkeras(g, &beyond, &out) == DT_ERR_ARGUMENT);
     cr_assert(strstr(dt_last_error(), "w4a17 for 'dense'") != NULL, "%s", dt_last_error());
+    cr_assert(dt_quant_insert_qkeras(g, &bias, &out) == DT_ERR_ARGUMENT);
+    cr_assert(strstr(dt_last_error(), "a bias of 1 bits for 'dense', allowed are 2..32") != NULL, "%s",
+              dt_last_error());
     cr_assert(out == NULL);
     dt_graph_destroy(g);
 }

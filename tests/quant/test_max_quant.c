@@ -64,6 +64,7 @@ static const op_case cases[] = {
     { QUANT, .why = "one filter of one weight", .params = &w8, .in = { W(1, 1), NO_LEAST(1) } },
     { QUANT, .why = "2 bits", .params = &w2, .in = { W(33, 7), NO_LEAST(33) } },
     { QUANT, .why = "5 bits, many weights", .params = &w5, .in = { W(33, 3, 3, 33), NO_LEAST(33) } },
+    { QUANT, .why = "a bias", .params = &w5, .in = { W(33), NO_LEAST(1) } },
     { QUANT, .why = "zeros", .params = &w8, .in = { { OP_SHAPE(3, 33), .fill = FILL_ZERO }, NO_LEAST(3) } },
     { QUANT, .why = "below the narrowest range", .params = &w8,
       .in = { { OP_SHAPE(3, 33), .size = 3e-7f }, NO_LEAST(3) } },
@@ -214,6 +215,4 @@ Test(max_quant, misuse_is_refused)
     op_case_refused(&c, DT_ERR_ARGUMENT, "weights of 17 bits, allowed are 2..16");
     const op_case least = { QUANT, .why = "least", .params = &w8, .in = { W(7, 2), NO_LEAST(2) } };
     op_case_refused(&least, DT_ERR_SHAPE, "2 least scales for 7 filters");
-    const op_case flat = { QUANT, .why = "flat", .params = &w8, .in = { W(7), NO_LEAST(7) } };
-    op_case_refused(&flat, DT_ERR_SHAPE, "wants real filters K,..");
 }
