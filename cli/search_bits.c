@@ -32,11 +32,23 @@ static dt_status open_network(search_work *w)
     return DT_OK;
 }
 
+static void take_images(search_work *w)
+{
+    const char *dataset = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(w->p.options, "dataset"));
+    const char *data = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(w->p.options, "data"));
+
+    w->with_images = *w->s;
+    if (dataset) w->with_images.dataset = dataset;
+    if (data) w->with_images.data_dir = data;
+    w->s = &w->with_images;
+}
+
 static dt_status open_space(search_work *w)
 {
     dt_search_size size;
 
     DT_TRY(search_plan_read(w->s, &w->p));
+    take_images(w);
     DT_TRY(open_network(w));
     DT_TRY(dt_search_space_create(w->maker.network, &w->p.what, &w->space));
     dt_search_size_of(w->space, &w->p.goal, NULL, &size, NULL);

@@ -11,8 +11,9 @@
  *
  *   BOPs = sum over layers of products * b_w * b_a,   d log2(BOPs) / d b_w = products * b_a / (BOPs ln 2)
  *
- * so that b falls where many products are and the loss does not object. It ends when the rounded bits have the share
- * of the first BOPs that is wanted, or with the epochs. What has been learned are the bits alone: the trial of that
+ * so that b falls where many products are and the loss does not object. The penalty is as strong as it must be for the
+ * BOPs to fall by the same factor each time until the rounded bits have the share of the first BOPs that is wanted.
+ * There it ends, or with the epochs. What has been learned are the bits alone: the trial of that
  * network begins with the values of the network of reals, as those that it is compared with do.
  *
  * Source: Uhlich et al., "Mixed Precision DNNs", ICLR 2020: step and range in place of the number of bits; Esser et
@@ -27,10 +28,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PUSHES = 40 /* in a run */, LOOK_IMAGES = 64, CODES = 256 };
+enum { PUSHES = 40 /* in a run */, SPARE_PUSHES = 5 /* for what the loss takes back at the end */ };
+enum { LOOK_IMAGES = 64, CODES = 256 };
 
 #define HELD_CODES 0.999 /* share of the codes */
-#define PUSH       4.0   /* bits that the dearest quantizer would lose in a run to which nothing objects */
+#define BITS_LEAST 2.0
+#define FALL_MOST  0.5 /* bits that a quantizer may lose at once */
 
 /* A layer of the space. */
 typedef struct {
@@ -185,7 +188,7 @@ static dt_status read_param(const dt_model *m, int i, float **out, int64_t *n)
 
 static double bits_between(double bits, double most)
 {
-    return bits < 2.0 ? 2.0 : bits > most ? most : bits;
+    return bits < BITS_LEAST ? BITS_LEAST : bits > most ? most : bits;
 }
 
 /* Of the filter that has the most codes in use. */
@@ -318,20 +321,27 @@ static dt_status use_all_codes(learning *l)
     return DT_OK;
 }
 
-/* A step down the penalty's gradient; the dearest quantizer loses PUSH / PUSHES bits. */
-static dt_status push(const learning *l)
+/* BOPs that a bit of a quantizer is worth; 0 where it has none to lose. */
+static double worth(const learned_layer *k, double bits)
 {
-    double dearest = 0.0;
+    return bits > BITS_LEAST ? bops_of(k) / bits : 0.0;
+}
+
+/* A step down the penalty's gradient, so long that BOPs become `factor` of what they are, to first order. */
+static dt_status push(const learning *l, double factor)
+{
+    double squares = 0.0;
 
     for (int i = 0; i < l->n; i++) {
         const learned_layer *k = &l->layer[i];
-        dearest = fmax(dearest, bops_of(k) / fmin(k->w_bits, k->a_bits));
+        const double w = worth(k, k->w_bits), a = k->source ? worth(k, k->a_bits) : 0.0;
+        squares += w * w + a * a;
     }
+    const double length = squares > 0.0 ? all_bops(l) * (1.0 - factor) / squares : 0.0;
     for (int i = 0; i < l->n; i++) {
         const learned_layer *k = &l->layer[i];
-        const double w = bops_of(k) / k->w_bits / dearest, a = bops_of(k) / k->a_bits / dearest;
-        DT_TRY(scale_steps(l, k->w_step, exp2(PUSH / PUSHES * w)));
-        if (k->source) DT_TRY(scale_steps(l, k->a_step, exp2(PUSH / PUSHES * a)));
+        DT_TRY(scale_steps(l, k->w_step, exp2(fmin(length * worth(k, k->w_bits), FALL_MOST))));
+        if (k->source) DT_TRY(scale_steps(l, k->a_step, exp2(fmin(length * worth(k, k->a_bits), FALL_MOST))));
     }
     return DT_OK;
 }
@@ -387,23 +397,28 @@ static dt_status train_bits(learning *l, int *configuration)
     const int64_t steps = dt_trainer_steps_per_epoch(l->o.trainer) * l->run.train.epochs;
     const int64_t each = steps / PUSHES > 0 ? steps / PUSHES : 1;
     const double wanted = (double)l->w->s->bops_share;
+    double share = 1.0;
 
     DT_TRY(use_all_codes(l));
     if (!l->w->s->json) printf("%8s %12s %8s %8s\n", "step", "BOPs in use", "rounded", "loss");
-    for (int64_t done = 0; done < steps; done += each) {
+    for (int64_t done = 0; done < steps && share > wanted; done += each) {
         dt_metrics metrics;
         DT_TRY(dt_trainer_run(l->o.trainer, done + each <= steps ? each : steps - done));
         DT_CHECK(!interrupt_requested(), DT_ERR_INTERRUPTED, "stopped while bits were learned");
         DT_TRY(dt_trainer_metrics(l->o.trainer, &metrics));
         DT_TRY(look(l));
         round_bits(l, configuration);
-        const double share = share_of(l, configuration);
+        share = share_of(l, configuration);
         if (!l->w->s->json) {
             printf("%8lld %12.4g %6.1f %% %8.4f\n", (long long)dt_trainer_steps_done(l->o.trainer), all_bops(l),
                    100.0 * share, metrics.loss);
         }
-        if (share <= wanted) break;
-        DT_TRY(push(l));
+        const int64_t left = (steps - done) / each - SPARE_PUSHES;
+        if (share > wanted) DT_TRY(push(l, pow(wanted / share, 1.0 / (double)(left > 1 ? left : 1))));
+    }
+    if (share > wanted && !l->w->s->json) {
+        printf("learned    %.1f %% of the BOPs and not %.1f %%; more --epochs may come nearer\n", 100.0 * share,
+               100.0 * wanted);
     }
     return dt_trainer_check_values(l->o.trainer);
 }

@@ -22,6 +22,7 @@ typedef struct {
 
 typedef struct {
     const settings *s;
+    settings with_images; /* what s is, with the images that the file's options name */
     search_plan p;
     session o;
     dt_search_space *space;
