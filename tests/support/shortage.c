@@ -16,6 +16,8 @@
  *   stat      stat, fstat
  *   thread    pthread_create
  *   process   fork
+ *   device    of CUDA's runtime, where the program is built on the shim: all that cuda/ asks an answer of; a launch is
+ *             judged by cudaGetLastError
  *
  * From the failing call on, a stream writes to a full disk, or reads a folder, so that the failure comes when its
  * buffer is emptied or filled, as it does in earnest. What is closed with a failure is closed.
@@ -34,11 +36,15 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { MEMORY, OPEN, WRITE, READ, SYNC, RENAME, CLOSE, STAT, THREAD, PROCESS, N_KINDS };
+#ifdef DETENT_ON_SHIM
+#include <cuda_runtime_api.h>
+#endif
 
-static const char *const names[N_KINDS] = { "memory", "open",  "write", "read",   "sync",
-                                            "rename", "close", "stat",  "thread", "process" };
-static const int errors[N_KINDS] = { ENOMEM, EMFILE, ENOSPC, EIO, EIO, EACCES, EIO, EIO, EAGAIN, EAGAIN };
+enum { MEMORY, OPEN, WRITE, READ, SYNC, RENAME, CLOSE, STAT, THREAD, PROCESS, DEVICE, N_KINDS };
+
+static const char *const names[N_KINDS] = { "memory", "open", "write",  "read",    "sync",  "rename",
+                                            "close",  "stat", "thread", "process", "device" };
+static const int errors[N_KINDS] = { ENOMEM, EMFILE, ENOSPC, EIO, EIO, EACCES, EIO, EIO, EAGAIN, EAGAIN, 0 };
 
 static atomic_long calls[N_KINDS], wanted[N_KINDS];
 
@@ -92,6 +98,31 @@ WRAP(int, stat, STAT, -1, (const char *path, struct stat *s), (path, s))
 WRAP(int, fstat, STAT, -1, (int fd, struct stat *s), (fd, s))
 WRAP(int, pthread_create, THREAD, EAGAIN, (pthread_t *t, const pthread_attr_t *a, void *(*f)(void *), void *p), (t, a, f, p))
 WRAP(pid_t, fork, PROCESS, -1, (void), ())
+#ifdef DETENT_ON_SHIM
+#define DEVICE_CALL(name, params, args) WRAP(cudaError_t, name, DEVICE, cudaErrorUnknown, params, args)
+WRAP(cudaError_t, cudaMalloc, DEVICE, cudaErrorMemoryAllocation, (void **p, size_t n), (p, n))
+WRAP(cudaError_t, cudaMallocHost, DEVICE, cudaErrorMemoryAllocation, (void **p, size_t n), (p, n))
+DEVICE_CALL(cudaGetLastError, (void), ())
+DEVICE_CALL(cudaSetDevice, (int device), (device))
+DEVICE_CALL(cudaGetDeviceCount, (int *n), (n))
+DEVICE_CALL(cudaGetDeviceProperties, (struct cudaDeviceProp *p, int device), (p, device))
+DEVICE_CALL(cudaMemGetInfo, (size_t *free, size_t *all), (free, all))
+DEVICE_CALL(cudaMemcpy, (void *to, const void *from, size_t n, enum cudaMemcpyKind kind), (to, from, n, kind))
+DEVICE_CALL(cudaMemcpyAsync, (void *to, const void *from, size_t n, enum cudaMemcpyKind kind, cudaStream_t s), (to, from, n, kind, s))
+DEVICE_CALL(cudaMemsetAsync, (void *to, int value, size_t n, cudaStream_t s), (to, value, n, s))
+DEVICE_CALL(cudaStreamCreateWithFlags, (cudaStream_t *s, unsigned flags), (s, flags))
+DEVICE_CALL(cudaStreamSynchronize, (cudaStream_t s), (s))
+DEVICE_CALL(cudaStreamWaitEvent, (cudaStream_t s, cudaEvent_t e, unsigned flags), (s, e, flags))
+DEVICE_CALL(cudaStreamBeginCapture, (cudaStream_t s, enum cudaStreamCaptureMode mode), (s, mode))
+DEVICE_CALL(cudaStreamEndCapture, (cudaStream_t s, cudaGraph_t *g), (s, g))
+DEVICE_CALL(cudaGraphInstantiate, (cudaGraphExec_t *x, cudaGraph_t g, unsigned long long flags), (x, g, flags))
+DEVICE_CALL(cudaGraphLaunch, (cudaGraphExec_t x, cudaStream_t s), (x, s))
+DEVICE_CALL(cudaEventCreate, (cudaEvent_t *e), (e))
+DEVICE_CALL(cudaEventCreateWithFlags, (cudaEvent_t *e, unsigned flags), (e, flags))
+DEVICE_CALL(cudaEventRecord, (cudaEvent_t e, cudaStream_t s), (e, s))
+DEVICE_CALL(cudaEventSynchronize, (cudaEvent_t e), (e))
+DEVICE_CALL(cudaEventElapsedTime, (float *ms, cudaEvent_t a, cudaEvent_t b), (ms, a, b))
+#endif
 /* clang-format on */
 
 int __real_open(const char *path, int flags, ...);
