@@ -84,6 +84,8 @@ killed()
 for mode in random tpe gp greedy; do
     expect "a search, $mode" 0 $search --mode $mode --max-trials 7 --out $mode
     has out "^best trial [1-7]: score "
+    best=$(sed 1d $mode/table.csv | sort -t, -k5,5 -g -r -s | sed -n '1s/,.*//p')
+    has out "^best trial $best: score "
     has out "^verified   verified: 0 of [0-9,]* values differ"
     is "... the winner is saved" -s $mode/winner/best.safetensors
     is "... of 2 epochs" "$(grep -c train_loss $mode/winner/metrics.jsonl)" = 2
@@ -127,6 +129,8 @@ is "... ends early" "$(wc -l <patience/table.csv)" -lt 20
 expect "bits that are learned" 0 $search --mode gradient --epochs 4 --bops 0.8 --uniform --out learned
 has out '^ *[0-9]*  *[0-9.e+]*  *[0-9.]* %  *[0-9.]*$'
 has out '^ *4  *[248],[248],[248],[248]  *[248],[248],[248] '
+is "... until they have the share that was wanted" "$(sed -n 's/^ *[0-9]* *[0-9.e+]* *\([0-9.]*\) %.*/\1/p' out | tail -n 1 |
+    awk '{ print $1 <= 80.0 }')" = 1
 is "... are kept" -s learned/learned.json
 is "... the network and the uniform ones were trained" "$(wc -l <learned/table.csv)" = 5
 cp learned/learned.json was.json
