@@ -4,7 +4,7 @@
 # that takes more than 3 seconds (of a Xeon with VNNI, which does nothing else) belongs in the first.
 set(slow
     test_amx test_caps_route test_caps_route_simt test_capsnets test_capture test_cli test_cli_channels
-    test_cli_compress test_cli_debug test_cli_files test_cli_network test_cli_numbers test_cli_qkeras
+    test_cli_compress test_cli_debug test_cli_files test_cli_network test_cli_numbers test_cli_power test_cli_qkeras
     test_cli_quantize test_cli_ranks test_cli_recipes test_cli_report test_cli_rescue test_cli_search
     test_cli_shortage test_cli_signals test_cli_study test_cli_sweep test_cli_train test_cli_vectors test_cli_wrong
     test_conv_simt test_cudnn_plans test_dist_failures test_docs test_fixed_codes test_fixed_file test_fuse
