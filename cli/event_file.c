@@ -194,7 +194,7 @@ static dt_status write_head(event_file *f, int64_t first_step)
         add_message(&start, EVENT_SESSION, &session);
         DT_TRY(write_record(f, &start));
     }
-    return event_file_flush(f);
+    return event_file_sync(f);
 }
 
 dt_status event_file_open(const char *dir, int64_t first_step, event_file **out)
@@ -215,9 +215,9 @@ dt_status event_file_open(const char *dir, int64_t first_step, event_file **out)
     return status;
 }
 
-dt_status event_file_flush(event_file *f)
+dt_status event_file_sync(event_file *f)
 {
-    return fflush(f->file) == 0 ? DT_OK : fail(f);
+    return fflush(f->file) == 0 && fsync(fileno(f->file)) == 0 ? DT_OK : fail(f);
 }
 
 void event_file_close(event_file *f)

@@ -38,7 +38,7 @@ typedef struct {
 } event_picture;
 
 DT_MUST_CHECK dt_status event_file_picture(event_file *f, int64_t step, const char *tag, const event_picture *p);
-/* Hands all events to the system. */
-DT_MUST_CHECK dt_status event_file_flush(event_file *f);
+/* All events are on the disk when it returns. */
+DT_MUST_CHECK dt_status event_file_sync(event_file *f);
 
 #endif /* DT_CLI_EVENT_FILE_H */

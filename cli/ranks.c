@@ -163,7 +163,7 @@ dt_status meet_ranks(const settings *s, const rank_place *place, const char *dir
              "several ranks need a secret: set DETENT_SECRET on all of them to one text of at least %d characters",
              SECRET_LEAST);
     if (!place->secret) DT_TRY(run_dir_path(dir, "rendezvous", file));
-    if (!place->secret && place->rank == 0) DT_TRY(run_dir_create(dir));
+    if (!place->secret && place->rank == 0) DT_TRY(dt_folder_make(dir));
     const dt_dist_options opt = { .rank = place->rank,
                                   .size = place->size,
                                   .address = place->address,

@@ -39,23 +39,6 @@ int run_dir_has(const char *dir, const char *name)
     return run_dir_path(dir, name, path) == DT_OK && access(path, F_OK) == 0;
 }
 
-dt_status run_dir_create(const char *dir)
-{
-    char path[PATH_BYTES];
-    struct stat is;
-
-    DT_TRY(run_dir_path(dir, "", path)); /* ends in a slash */
-    for (char *p = path + 1; *p; p++) {
-        if (*p != '/') continue;
-        *p = '\0';
-        DT_CHECK(mkdir(path, 0777) == 0 || errno == EEXIST, DT_ERR_IO, "%s: cannot be made: %s; --out names a folder",
-                 path, strerror(errno));
-        *p = '/';
-    }
-    DT_CHECK(stat(path, &is) == 0 && S_ISDIR(is.st_mode), DT_ERR_IO, "%s: not a folder; --out names one", dir);
-    return DT_OK;
-}
-
 dt_status run_dir_refuse(const char *dir, int force)
 {
     const int used = run_dir_has(dir, CONFIG) || run_dir_has(dir, "last.safetensors");
@@ -114,7 +97,7 @@ dt_status run_dir_sweep(const char *dir, int everything)
     }
     closedir(entries);
     DT_CHECK(!failed, DT_ERR_IO, "%s: %s", path, strerror(failed));
-    return DT_OK;
+    return everything ? dt_folder_sync(dir) : DT_OK;
 }
 
 dt_status read_file(const char *path, char **out, size_t *bytes)

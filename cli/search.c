@@ -128,7 +128,7 @@ static dt_status prepare_folder(const settings *s)
         *slash = '\0';
     else
         snprintf(folder, sizeof folder, ".");
-    DT_TRY(run_dir_create(folder));
+    DT_TRY(dt_folder_make(folder));
     DT_CHECK(access(folder, W_OK) == 0, DT_ERR_IO, "%s: %s", folder, strerror(errno));
     return DT_OK;
 }

@@ -101,7 +101,7 @@ static dt_status open_directory(search_work *w)
     DT_TRY(need_option("out", s->out));
     DT_CHECK(s->resume || !run_dir_has(s->out, "trials.jsonl"), DT_ERR_ARGUMENT,
              "%s has a search in it: go on with --resume, or choose another --out", s->out);
-    DT_TRY(run_dir_create(s->out));
+    DT_TRY(dt_folder_make(s->out));
     DT_TRY(run_dir_lock(s->out, &w->lock));
     return open_log(w);
 }

@@ -200,7 +200,7 @@ dt_status search_trial_line(const trial_maker *m, const int *configuration, int 
     char path[PATH_BYTES];
     int is_other = 0;
 
-    DT_TRY(run_dir_create(dir));
+    DT_TRY(dt_folder_make(dir));
     DT_TRY(run_dir_path(dir, "bits.json", path));
     DT_TRY(write_bits(m, configuration, path, &is_other));
     job_begin(line, "train");

@@ -75,7 +75,7 @@ static dt_status start(running *r, worker *w)
     char folder[PATH_BYTES];
 
     folder_of(j->mark, folder);
-    DT_TRY(run_dir_create(folder));
+    DT_TRY(dt_folder_make(folder));
     fflush(stdout);
     w->begin = clock_seconds();
     w->pid = fork();
@@ -123,6 +123,7 @@ static dt_status end(running *r, worker *w, int status, const struct rusage *use
     w->pid = 0;
     r->n_running--;
     if (code == EXIT_GOOD) {
+        DT_TRY(dt_file_sync(j->output)); /* the tables read it, and the mark says that it is there */
         DT_TRY(leave_mark(j->mark, wall, processor));
         w->next++;
         r->n_done++;

@@ -78,7 +78,7 @@ static dt_status try_directory(const work *w, const sweep_run_of *run, int *busy
     int fd = -1;
 
     DT_TRY(run_path(w, run, NULL, dir));
-    DT_TRY(run_dir_create(dir));
+    DT_TRY(dt_folder_make(dir));
     *busy = run_dir_lock(dir, &fd) != DT_OK;
     if (fd >= 0) close(fd);
     return DT_OK;
@@ -231,7 +231,7 @@ static dt_status sweep_all(work *w, int *exit_code)
         return DT_OK;
     }
     DT_TRY(need_option("out", s->out));
-    DT_TRY(run_dir_create(s->out));
+    DT_TRY(dt_folder_make(s->out));
     setvbuf(stdout, NULL, _IOLBF, 0);
     interrupt_install();
     progress_begin(&w->bar, s->quiet);

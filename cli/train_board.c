@@ -178,7 +178,7 @@ dt_status board_epoch(run *r, const epoch_line *line)
     DT_TRY(add_clips(r, line));
     DT_TRY(add_codes(r, line->step));
     DT_TRY(add_images(r, line->step));
-    return event_file_flush(r->board);
+    return event_file_sync(r->board);
 }
 
 dt_status board_batch(const run *r, const batch_line *line)
@@ -196,5 +196,5 @@ dt_status board_end(const run *r, const end_line *line)
     if (!r->board) return DT_OK;
     DT_TRY(add_scalar(r, step, "best", "test_loss", line->test_loss));
     DT_TRY(add_scalar(r, step, "best", "test_accuracy", line->test_accuracy));
-    return event_file_flush(r->board);
+    return event_file_sync(r->board);
 }

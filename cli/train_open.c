@@ -203,7 +203,7 @@ static dt_status open_directory(run *r)
     const int is_new = r->s->saved == NULL;
     const metrics_kept kept = { r->state.epochs_ended, dt_trainer_steps_done(r->o.trainer), train_split(r) };
 
-    if (is_new) DT_TRY(run_dir_create(r->s->out));
+    if (is_new) DT_TRY(dt_folder_make(r->s->out));
     if (is_new) DT_TRY(run_dir_lock(r->s->out, &r->lock));
     DT_TRY(run_dir_sweep(r->s->out, is_new && r->s->force));
     DT_TRY(metrics_cut(r->s->out, &kept));

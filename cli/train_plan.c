@@ -270,7 +270,7 @@ static dt_status open_plan(const settings *s)
     DT_CHECK(!s->resume || !s->force, DT_ERR_ARGUMENT,
              "--resume goes on with a run and --force removes it: one of them");
     if (!s->saved) DT_TRY(run_dir_refuse(s->out, s->force));
-    DT_TRY(run_dir_create(s->out));
+    DT_TRY(dt_folder_make(s->out));
     DT_TRY(settings_to_json(s, &options));
     cJSON *config = cJSON_CreateObject();
     cJSON_AddStringToObject(config, "version", DT_VERSION);

@@ -29,7 +29,7 @@ static dt_status join(const char *dir, const char *name, char path[PATH_BYTES])
     return DT_OK;
 }
 
-/* Not fsynced: there may be thousands, and the manifest that follows knows what each must be. */
+/* Not fsynced: there may be thousands, which are synced together. */
 static dt_status write_file(const char *path, const char *text, size_t bytes)
 {
     FILE *file = fopen(path, "wb");
@@ -41,6 +41,19 @@ static dt_status write_file(const char *path, const char *text, size_t bytes)
     if (ok && !closed) why = errno;
     DT_CHECK(ok && closed, DT_ERR_IO, "%s: cannot be written: %s; its folder is incomplete and has no manifest", path,
              strerror(why));
+    return DT_OK;
+}
+
+/* All files of a folder that have been written. fsync of one after the other takes 20 times as long. */
+static dt_status sync_files(const char *dir)
+{
+    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    DT_CHECK(fd >= 0, DT_ERR_IO, "%s: cannot be opened to be synced: %s", dir, strerror(errno));
+    const int failed = syncfs(fd) != 0;
+    const int why = errno;
+    close(fd);
+    DT_CHECK(!failed, DT_ERR_IO, "%s: cannot be synced: %s; it is incomplete and has no manifest", dir, strerror(why));
     return DT_OK;
 }
 
@@ -57,12 +70,14 @@ static dt_status write_folder(dt_vectors *v, const char *dir)
     DT_TRY(dt_folder_make(path));
     DT_TRY(join(dir, "manifest.json", path));
     DT_CHECK(unlink(path) == 0 || errno == ENOENT, DT_ERR_IO, "%s: cannot be replaced: %s", path, strerror(errno));
+    DT_TRY(dt_folder_sync(dir)); /* before a file changes: else the old manifest might come back, and be wrong */
     for (int i = 0; i < v->n_files; i++) {
         dt_vector_file *f = &v->file[i];
         SHA256Data((const uint8_t *)f->text, f->bytes, f->sha256);
         DT_TRY(join(dir, f->name, path));
         DT_TRY(write_file(path, f->text, f->bytes));
     }
+    DT_TRY(sync_files(dir)); /* before the manifest says that they are there */
     DT_TRY(dt_manifest_write(v, &manifest));
     dt_status s = join(dir, "manifest.json", path);
     if (s == DT_OK) s = dt_whole_file_write(path, put_text, manifest);

@@ -42,21 +42,41 @@ static dt_status write_into(int fd, const output *o)
     return DT_OK;
 }
 
-/* A rename is on the disk only when its folder is. */
-static dt_status sync_folder(const char *path)
+dt_status dt_folder_sync(const char *dir)
+{
+    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    DT_CHECK(fd >= 0, DT_ERR_IO, "%s: cannot be opened to be fsynced: %s", dir, strerror(errno));
+    const int failed = fsync(fd) != 0 && errno != EINVAL; /* EINVAL: a file system whose folders need no fsync */
+    const int why = errno;
+    close(fd);
+    DT_CHECK(!failed, DT_ERR_IO, "%s: cannot be fsynced: %s", dir, strerror(why));
+    return DT_OK;
+}
+
+/* A name that was made, renamed or removed is so on the disk only when its folder is. */
+static dt_status sync_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     char *folder = slash ? strndup(path, slash > path ? (size_t)(slash - path) : 1) : strdup(".");
     DT_CHECK(folder, DT_ERR_MEMORY, "%s: no memory for its folder's name", path);
 
-    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const dt_status s = dt_folder_sync(folder);
     free(folder);
-    DT_CHECK(fd >= 0, DT_ERR_IO, "%s: its folder cannot be opened: %s", path, strerror(errno));
-    const int failed = fsync(fd) != 0 && errno != EINVAL; /* EINVAL: a file system whose folders need no fsync */
+    DT_TRY(s);
+    return DT_OK;
+}
+
+dt_status dt_file_sync(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    DT_CHECK(fd >= 0, DT_ERR_IO, "%s: cannot be opened to be fsynced: %s", path, strerror(errno));
+    const int failed = fsync(fd) != 0;
     const int why = errno;
     close(fd);
-    DT_CHECK(!failed, DT_ERR_IO, "%s: its folder cannot be fsynced: %s", path, strerror(why));
-    return DT_OK;
+    DT_CHECK(!failed, DT_ERR_IO, "%s: cannot be fsynced: %s", path, strerror(why));
+    return sync_name(path);
 }
 
 /* Makes the file `temp` with that mode, or as the umask has it where mode is 0. */
@@ -77,7 +97,7 @@ static dt_status write_and_rename(const char *temp, const char *target, mode_t m
     DT_TRY(write_aside(temp, mode, o));
     DT_CHECK(rename(temp, target) == 0, DT_ERR_IO, "%s: cannot take the place of %s: %s", temp, target,
              strerror(errno));
-    DT_TRY(sync_folder(target));
+    DT_TRY(sync_name(target));
     return DT_OK;
 }
 
@@ -184,6 +204,17 @@ dt_status dt_file_replace(const char *path, const void *data, size_t bytes)
     return DT_OK;
 }
 
+/* One folder, unless it exists. */
+static dt_status make_one(const char *path)
+{
+    const int made = mkdir(path, 0777) == 0;
+
+    DT_CHECK(made || errno == EEXIST, DT_ERR_IO, "%s: cannot be made: %s; name a folder that can", path,
+             strerror(errno));
+    if (made) DT_TRY(sync_name(path));
+    return DT_OK;
+}
+
 /* path is cut at each slash in turn, and whole again afterwards. */
 static dt_status make_each(char *path)
 {
@@ -192,7 +223,7 @@ static dt_status make_each(char *path)
     for (char *p = path + 1; *p; p++) {
         if (*p != '/') continue;
         *p = '\0';
-        DT_CHECK(mkdir(path, 0777) == 0 || errno == EEXIST, DT_ERR_IO, "%s: cannot be made: %s", path, strerror(errno));
+        DT_TRY(make_one(path));
         *p = '/';
     }
     DT_CHECK(stat(path, &is) == 0 && S_ISDIR(is.st_mode), DT_ERR_IO, "%.*s: not a folder; name another",

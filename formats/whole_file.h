@@ -5,7 +5,8 @@
  * A link stays, and its target is replaced or made. A device, a pipe, or a descriptor by the name /dev/fd/N is written
  * into. A replaced file keeps its mode; its owner, hard links and other properties are those of a new file.
  * Used by: safetensors_writer.c, program_c.c, vector_folder.c, png_file.c; dt_file_replace in
- * include/detent/checkpoint.h. Tests: tests/formats/test_whole_file.c, tests/formats/test_safetensors.c.
+ * include/detent/checkpoint.h, where folders are made and synced too. Tests: tests/formats/test_whole_file.c,
+ * tests/formats/test_safetensors.c, tests/cli/test_cli_power.sh.
  */
 #ifndef DT_WHOLE_FILE_H
 #define DT_WHOLE_FILE_H
@@ -20,8 +21,5 @@ typedef int (*dt_file_content)(const void *user, FILE *file);
 
 /* Makes the file, or replaces it whole. If that fails, a plain file that was there is as it was. */
 DT_MUST_CHECK dt_status dt_whole_file_write(const char *path, dt_file_content content, const void *user);
-
-/* Makes the folder and those above it, unless they exist. */
-DT_MUST_CHECK dt_status dt_folder_make(const char *dir);
 
 #endif /* DT_WHOLE_FILE_H */

@@ -16,6 +16,15 @@ extern "C" {
  * that writes a file does it so. */
 DT_API DT_MUST_CHECK dt_status dt_file_replace(const char *path, const void *data, size_t bytes);
 
+/* Makes the folder and those above it, unless they exist; what is made is there after a power cut too. */
+DT_API DT_MUST_CHECK dt_status dt_folder_make(const char *dir);
+
+/* The names in a folder are after a power cut what they are now: a file that was removed is not there again. */
+DT_API DT_MUST_CHECK dt_status dt_folder_sync(const char *dir);
+
+/* A file that another program has written, and its name, are after a power cut what they are now. */
+DT_API DT_MUST_CHECK dt_status dt_file_sync(const char *path);
+
 /* Saves everything that a run needs to go on with equal bits. extra is a string that the file keeps for the caller;
  * NULL: none. DT_ERR_NUMERIC: a parameter has a value that it must not have. DT_ERR_ARGUMENT: other ranks have a part
  * of the state, which dt_trainer_gather brings here. */

@@ -84,5 +84,57 @@ for what in process:1 process:2; do
     expect "... and it goes on" 0 sweep sweep.json --jobs 2 --quiet --out sweep
 done
 
+# ---- disks that are full, or may only be read, in earnest
+
+# on_disk KIB MOUNT COMMAND...: runs it on a file system of memory that begins with `was`, with so much more room, and leaves
+# `left`. MOUNT: rw or ro.
+on_disk()
+{
+    kib=$(($(du -sk was | cut -f 1) + $1))
+    mount=$2
+    shift 2
+    rm -rf left disk
+    mkdir disk
+    unshare -rm sh -c 'mount -t tmpfs -o size=$1k tmpfs disk && cp -r was/. disk && mount -o remount,$2 disk || exit 99
+                       shift 2; cd disk; "$@" >../out 2>../err; got=$?; cp -r . ../left; exit $got' \
+        sh "$kib" "$mount" "$detent" "$@"
+    got=$?
+}
+
+# refused WHAT WORDS: exit code 1, which words say why; networks are as they were, and nothing half is left.
+refused()
+{
+    is "$1 ends with exit code $got" $got -eq 1
+    has err "$2"
+    diff -r -x config.json -x metrics.jsonl was left >out 2>&1
+    check "... and leaves networks as they were" $?
+}
+
+rm -rf was
+mkdir was
+cp -r run $net reals.safetensors was/
+cp reals.safetensors was/p.safetensors
+more="--resume --extend 1 --quiet --out run"
+program="export $net --to program --out p.safetensors"
+if unshare -rm mount -t tmpfs tmpfs run 2>err; then
+    on_disk 1024 rw $program
+    is "a disk with room: exit code $got" $got -eq 0
+    on_disk 1024 ro train $more
+    refused "a run on a disk that may only be read" "Read-only file system"
+    on_disk 1024 ro $program
+    refused "a program on a disk that may only be read" "Read-only file system"
+    on_disk 16 rw train $more
+    refused "a run on a full disk" "No space left on device"
+    cp -r left again
+    expect "... which goes on where there is room" 0 train --resume --quiet --out again/run
+    on_disk 4 rw $program
+    refused "a program on a full disk" "No space left on device"
+    on_disk 4 rw export reals.safetensors --to onnx --out r.onnx
+    refused "ONNX on a full disk" "No space left on device"
+else
+    n=$((n + 1))
+    echo "ok $n - disks in earnest # SKIP no mount in a namespace: $(head -n 1 err)"
+fi
+
 is "there were many failures: $n_injected, of which $n_survived did not matter" $n_injected -gt 100
 finish

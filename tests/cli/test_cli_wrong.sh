@@ -109,8 +109,8 @@ rows()
 1; train --out x --dataset synthetic --model tiny --teacher program.safetensors; program.safetensors: format is 'detent-program', expected 'detent-checkpoint'
 2; train --out run --dataset synthetic --model tiny; run has a run in it|--resume|--force
 2; train --out run --resume --lr 0.5; --lr is '0.5'|has '0.01'|another run
-1; train --out text.safetensors --dataset synthetic --model tiny; text.safetensors: not a folder|--out
-1; train --out text.safetensors/x --dataset synthetic --model tiny; text.safetensors/x: cannot be made: Not a directory|--out
+1; train --out text.safetensors --dataset synthetic --model tiny; text.safetensors: not a folder|name another
+1; train --out text.safetensors/x --dataset synthetic --model tiny; text.safetensors/x: cannot be made: Not a directory|name a folder that can
 1; train --out x --config nowhere.json; nowhere.json: no such file
 1; train --out x --config open.json; open.json: not JSON
 2; eval; --checkpoint is needed

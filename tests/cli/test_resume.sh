@@ -1,17 +1,18 @@
 #!/bin/sh
 # test_resume.sh - a run that is killed and resumed ends with the bytes and the metrics of an undisturbed one.
 #
-# SIGKILL at 20 random moments, each resumed to the end; Ctrl-C; and a metrics.jsonl that is ahead of the checkpoint,
+# SIGKILL at random moments, each resumed to the end; Ctrl-C; and a metrics.jsonl that is ahead of the checkpoint,
 # as a kill between the two writes leaves it. Checkpoints fall inside epochs and on their ends (10 steps an epoch,
 # saved every 5), and the evaluation takes about as long as the steps, so kills meet all of them.
 #
-# usage: test_resume.sh PATH_OF_DETENT.  DETENT_TEST_SEED chooses the moments; it is printed.
+# usage: test_resume.sh PATH_OF_DETENT.  DETENT_TEST_SEED chooses the moments; it is printed. DETENT_TEST_MOMENTS says how
+# many: 20, if it does not.
 set -u
 
 detent=${1:?usage: test_resume.sh PATH_OF_DETENT}
 case $detent in /*) ;; *) detent=$PWD/$detent ;; esac
 seed=${DETENT_TEST_SEED:-$(date +%s)}
-n_kills=20
+n_kills=${DETENT_TEST_MOMENTS:-20}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
@@ -64,7 +65,7 @@ fi
 
 # ---- SIGKILL
 
-echo "# DETENT_TEST_SEED=$seed"
+echo "# DETENT_TEST_SEED=$seed, DETENT_TEST_MOMENTS=$n_kills"
 moments=$(awk -v seed="$seed" -v n=$n_kills -v t="$seconds" \
     'BEGIN { srand(seed); for (i = 0; i < n; i++) printf "%.3f\n", rand() * t }')
 k=0
