@@ -8,6 +8,8 @@
  */
 #include "array_machine.h"
 
+#include "../../core/declared.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +150,7 @@ static void column_push(dt_machine *m, int col, dt_partial psum)
     const int depth = m->array.cols;
     if (!psum.valid) return;
     assert(m->column.n_words[col] < depth);
+    dt_declared_bits(psum.held, m->array.psum_bits, "array", "psum that leaves a column");
     m->column.word[col * depth + m->column.n_words[col]++] = psum;
 }
 

@@ -25,6 +25,7 @@
 #define DT_ARITH_CAPSULES_H
 
 #include "../rng.h" /* DT_HD */
+#include "../declared.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -80,6 +81,7 @@ typedef struct {
 /* Returns x / 2^k, rounded half up; k >= 0. */
 static inline DT_HD int64_t dt_shift_half_up(int64_t x, int k)
 {
+    dt_declared(k, 0, 62, "capsules", "shift");
     return (x + ((int64_t)1 << k >> 1)) >> k;
 }
 
@@ -114,6 +116,7 @@ static inline DT_HD dt_squash_gain dt_squash_gain_of(const int32_t *table, uint6
     dt_squash_gain g = { 0, 0 };
     int e = z - 2 * s_frac; /* Q lies in 2^e .. 2^(e+1) */
 
+    dt_declared((int64_t)q, 0, ((int64_t)1 << 36) - 1, "squash", "sum of squares");
     if (q == 0) return g;
     if (e < DT_SQUASH_LOW) {
         g.shift = (DT_SQUASH_LOW - e + 1) >> 1;
@@ -124,6 +127,7 @@ static inline DT_HD dt_squash_gain dt_squash_gain_of(const int32_t *table, uint6
     }
     const int x = (int)(z >= bits ? q >> (z - bits) : q << (bits - z)); /* 1.mmm ffffffff, cut */
     const int i = ((e - DT_SQUASH_LOW) << DT_SQUASH_SEGMENT) + (x >> DT_SQUASH_PLACE & ((1 << DT_SQUASH_SEGMENT) - 1));
+    dt_declared(i, 0, DT_SQUASH_ENTRIES - 2, "squash", "entry");
     const int place = x & ((1 << DT_SQUASH_PLACE) - 1), low = table[i], high = table[i + 1];
     g.gain = low + (int)dt_shift_half_up((int64_t)(high - low) * place, DT_SQUASH_PLACE);
     return g;
@@ -212,7 +216,7 @@ static inline DT_HD dt_ratio dt_ratio_of(float scale, int up)
     }
     const int less = shift - DT_CAPS_SHIFT_MAX;
     if (less > 0) mul = less > 15 ? 0 : dt_shift_half_up(mul, less);
-    ratio.mul = (int)mul;
+    ratio.mul = (int)dt_declared(mul, 0, (1 << 15) - 1, "capsules", "multiplier of a ratio");
     ratio.shift = less > 0 ? DT_CAPS_SHIFT_MAX : shift < 0 ? 0 : shift;
     return ratio;
 }
@@ -237,12 +241,14 @@ static inline DT_HD int64_t dt_caps_offset(float bias, int s_frac, int shift)
 /* Returns the code of s. */
 static inline DT_HD int dt_caps_sum_code(int64_t acc, dt_ratio ratio, int64_t offset, int s_bits)
 {
+    dt_declared_bits(acc, 32, "routing", "sum of votes");
     return (int)dt_clamp_bits((acc * ratio.mul + offset) >> ratio.shift, s_bits);
 }
 
 /* Returns the code of a logit after an agreement; keep is what its code before is multiplied by. */
 static inline DT_HD int dt_caps_logit_code(int64_t b, int64_t keep, int64_t a, dt_ratio agree, int b_bits)
 {
+    dt_declared_bits(a, 32, "routing", "agreement");
     return (int)dt_clamp_bits(dt_shift_half_up(b * keep + a * agree.mul, agree.shift), b_bits);
 }
 

@@ -31,6 +31,7 @@
 #include "detent/detent.h"
 #include "../op_params.h"
 #include "../rng.h" /* DT_HD */
+#include "../declared.h"
 
 /* How a product is rounded to an integer. */
 typedef enum {
@@ -77,13 +78,15 @@ static inline DT_HD int64_t dt_saturate32(int64_t x)
  * that is the same. */
 static inline DT_HD int64_t dt_high_product(int64_t a, int64_t b)
 {
+    dt_declared_bits(a, 32, "high product", "factor");
+    dt_declared_bits(b, 32, "high product", "factor");
     return dt_saturate32((a * b + ((int64_t)1 << 30)) >> 31);
 }
 
 /* Returns x / 2^bits, rounded half away from zero. */
 static inline DT_HD int64_t dt_shift_away(int64_t x, int bits)
 {
-    const int64_t mask = ((int64_t)1 << bits) - 1, rest = x & mask;
+    const int64_t mask = ((int64_t)1 << dt_declared(bits, 0, 62, "shift away from zero", "shift")) - 1, rest = x & mask;
 
     return (x >> bits) + (rest > (mask >> 1) + (x < 0));
 }
@@ -101,7 +104,7 @@ static inline DT_HD int64_t dt_product_twice(int64_t x, int32_t multiplier, int 
 /* Returns the same product, rounded once, half up. */
 static inline DT_HD int64_t dt_product_once(int64_t x, int32_t multiplier, int shift)
 {
-    const int bits = 31 - shift;
+    const int bits = (int)dt_declared(31 - shift, 1, 62, "product rounded once", "shift");
 
     return (x * multiplier + ((int64_t)1 << (bits - 1))) >> bits;
 }
@@ -163,6 +166,7 @@ static inline DT_HD dt_requantizer dt_requantizer_of(const dt_requant_case *c)
  * constant. */
 static inline DT_HD int64_t dt_requantized_by(dt_product product, const dt_requantizer *r, int64_t sum)
 {
+    dt_declared_bits(sum, 32, "requantize", "sum");
     switch (product) {
     case DT_ROUND_TWICE: return dt_product_twice(sum, r->multiplier, r->shift);
     case DT_ROUND_ONCE: return dt_product_once(sum, r->multiplier, r->shift);

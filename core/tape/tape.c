@@ -3,6 +3,7 @@
  *
  * Tests: tests/core/test_tape.c.
  */
+#include "range_check.h"
 #include "tape_entry.h"
 
 #include <assert.h>
@@ -302,6 +303,8 @@ static int turn_end(const dt_tape *tape, int i)
 
 static dt_status run_forward(dt_tape *tape, int constants, const dt_exec *ex, dt_node_hook hook, void *user)
 {
+    const int checks = DT_CHECKS_RANGES && tape->ctx->backend == &dt_backend_cpu;
+
     for (int i = 0, end; i < tape->n; i = end) {
         const dt_node *node = tape->node[i];
         const dt_kernel *kernel = dt_tape_kernel(tape, node);
@@ -309,6 +312,7 @@ static dt_status run_forward(dt_tape *tape, int constants, const dt_exec *ex, dt
         end = turn_end(tape, i);
         if (constant != constants) continue;
         DT_TRY(kernel->forward_all ? kernel->forward_all(tape->node + i, end - i, ex) : kernel->forward(node, ex));
+        for (int k = i; checks && k < end; k++) dt_range_check(tape->node[k]->out, tape->node[k]->name);
         for (int k = i; hook && k < end; k++) DT_TRY(hook(user, tape->node[k]));
     }
     return DT_OK;

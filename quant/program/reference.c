@@ -7,6 +7,7 @@
  */
 #include "reference.h"
 
+#include "../../core/declared.h"
 #include "../../core/arith/grid.h"
 #include "../../layers/augment.h"
 
@@ -52,7 +53,7 @@ static void run_conv(const dt_reference_node *k)
                 const int8_t *weight = filters + ((int64_t)f * R * S + tap) * C;
                 for (int c = 0; c < C; c++) sum += (int64_t)x[c] * weight[c];
             }
-            k->y[at(row, q, k->out.width, K) + f] = (int32_t)sum;
+            k->y[at(row, q, k->out.width, K) + f] = dt_reference_sum(k, sum);
         }
     }
 }
@@ -259,6 +260,19 @@ static void (*const runs[DT_OP_COUNT])(const dt_reference_node *k) = {
     [DT_OP_CLASS_INT] = dt_reference_class,
 };
 
+int32_t dt_reference_sum(const dt_reference_node *k, int64_t sum)
+{
+    return (int32_t)dt_declared(sum, k->out.low, k->out.high, dt_graph_name(k->p->graph, k->n->out), "sum");
+}
+
+/* Codes and psums lie in the range that the program says. */
+static void check_values(const dt_reference_node *k)
+{
+    const char *name = dt_graph_name(k->p->graph, k->n->out);
+
+    for (int64_t i = 0; i < dt_value_count(&k->out); i++) dt_declared(k->y[i], k->out.low, k->out.high, name, "value");
+}
+
 void dt_program_run_node(const dt_program *p, const dt_graph_node *n, void *const *values)
 {
     const void *first = values[n->in[0]];
@@ -275,6 +289,7 @@ void dt_program_run_node(const dt_program *p, const dt_graph_node *n, void *cons
     else
         k.y = values[n->out];
     runs[n->kind](&k);
+    if (DT_CHECKS_RANGES && k.y) check_values(&k);
 }
 
 /* Values are int32_t or float, of as many bytes. */

@@ -24,6 +24,9 @@ static inline const void *dt_reference_data(const dt_reference_node *k, int inpu
     return dt_program_data(k->p, k->n, input);
 }
 
+/* Returns a sum of products, which the program declares to lie in the range of the node's value. In reference.c. */
+int32_t dt_reference_sum(const dt_reference_node *k, int64_t sum);
+
 /* Returns the position in x of cell j of the window whose output is value i, or -1 in the padding. In reference.c. */
 int64_t dt_reference_pool_cell(const dt_reference_node *k, int64_t i, int j);
 

@@ -6,6 +6,8 @@
  */
 #include "reference.h"
 
+#include "../../core/declared.h"
+
 #include "../../layers/caps/class_int.h"
 #include "../../layers/caps/route_int.h"
 
@@ -22,7 +24,7 @@ void dt_reference_votes(const dt_reference_node *k)
         const int64_t capsule = i / C;
         int64_t sum = 0;
         for (int a = 0; a < A; a++) sum += (int64_t)k->x[capsule * A + a] * w[(capsule * A + a) * C + i % C];
-        k->y[i] = (int32_t)sum;
+        k->y[i] = dt_reference_sum(k, sum);
     }
 }
 
@@ -50,7 +52,7 @@ static void find_sums(const dt_route_int_params *p, const dt_route_int_sizes *z,
         for (int64_t i = 0; i < z->inputs; i++)
             acc += (int64_t)(c ? c[i * z->capsules + m / z->dim] : 1) * u[i * width + m];
         const int64_t offset = dt_caps_offset(bias[m % channels], p->s_frac[r], x.acc.shift);
-        t->acc[r * width + m] = (int32_t)acc;
+        t->acc[r * width + m] = (int32_t)dt_declared_bits(acc, 32, "routing", "sum of votes");
         t->s[r * width + m] = dt_caps_sum_code(acc, x.acc, offset, p->s_bits[r]);
     }
 }
@@ -80,7 +82,7 @@ static void find_logits(const dt_route_int_params *p, const dt_route_int_sizes *
         int64_t a = 0;
         for (int64_t d = 0; d < z->dim; d++) a += (int64_t)u[k * z->dim + d] * v[d];
         const int32_t before = r > 0 ? t->b[(r - 1) * pairs + k] : 0;
-        t->a[r * pairs + k] = (int32_t)a;
+        t->a[r * pairs + k] = (int32_t)dt_declared_bits(a, 32, "routing", "agreement");
         t->b[r * pairs + k] = dt_caps_logit_code(before, x.keep, a, x.agree, p->b_bits[r]);
     }
 }

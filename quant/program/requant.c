@@ -18,6 +18,7 @@
  * CVPR 2018, section 2.2; with the zero point and rounding folded into one offset.
  * Tests: tests/quant/test_requant.c.
  */
+#include "../../core/declared.h"
 #include "program_build.h"
 #include "steps.h"
 
@@ -27,6 +28,8 @@
 
 int dt_requant_code(const dt_requant *r, int c, int64_t psum)
 {
+    dt_declared_bits(psum, 32, "multiplier form", "psum");
+    dt_declared_bits(r->multiplier[c], 31, "multiplier form", "multiplier");
     /* |psum| < 2^31 and |multiplier| < 2^30: the sum stays below 2^62; >> of a negative number is arithmetic */
     const int64_t code = (psum * r->multiplier[c] + r->offset[c]) >> r->shift[c];
     return code < r->low ? r->low : code > r->high ? r->high : (int)code;

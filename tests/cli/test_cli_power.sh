@@ -105,7 +105,7 @@ go_on()
 cut()
 {
     power $k "$@" 2>killed
-    for outcome in undone named half; do
+    for outcome in undone named made half; do
         n_cuts=$((n_cuts + 1))
         rm -rf left
         mv "disk/$outcome" left
@@ -117,6 +117,7 @@ cut()
 
 # cuts NAME BEFORE COMMAND...: BEFORE are files that are there before. What is judged: $results, files that are whole;
 # $proof, a function that must succeed in what is left; $after, the command that goes on, and $ends, the files that it ends.
+# $upto is the last moment, if not all count.
 cuts()
 {
     name=$1
@@ -131,9 +132,10 @@ cuts()
     mv here good
     moments=$(cat disk/moments) || moments=0
     is "$name ends well, with moments" $got -eq 0 -a "$moments" -gt 0
-    step=$(((moments + most - 1) / most))
+    last=${upto:-$moments}
+    step=$(((last + most - 1) / most))
     k=$(((step + 1) / 2))
-    while [ $k -le "$moments" ]; do
+    while [ $k -le "$last" ]; do
         cut "$@"
         k=$((k + step))
     done
@@ -145,6 +147,7 @@ cuts()
 # ---- training
 
 logs=none
+upto=
 results=
 proof=
 run="run/last.safetensors run/best.safetensors run/metrics.jsonl"
@@ -168,10 +171,15 @@ results=
 ends=
 after=
 proof=one_run_alone
+few=$most
+most=100
+upto=12 # until the new options are there
 cuts "a run that replaces another" "run" train $short --seed 9 --force --out run
 
 # ---- files
 
+most=$few
+upto=
 net=last.safetensors
 proof=
 results=q.safetensors

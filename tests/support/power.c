@@ -15,9 +15,10 @@
  *   - names in a folder (made, renamed, removed) are on the disk as they were at that folder's last fsync. That of a
  *     file promises nothing of its name; that of a folder nothing of its own name, or of the contents of its files;
  *   - what there was when the command began is on the disk.
- * Anything else has reached the disk or has not, each piece for itself. Three folders stand for what there may be:
+ * Anything else has reached the disk or has not, each piece for itself. Four folders stand for what there may be:
  *   DISK/undone   nothing else has
  *   DISK/named    all names have, and no contents: a file that was renamed before its fsync is empty
+ *   DISK/made     names that were made have, and none that were removed; no contents
  *   DISK/half     the toss of a coin for each name; of contents half of what came after the promise
  * Usual file systems promise more, say the order of renames.
  *
@@ -41,8 +42,8 @@
 
 enum { PATH_ROOM = 4096, BLOCK = 65536, MOST_OPEN = 16 };
 
-typedef enum { UNDONE, NAMED, HALF, N_OUTCOMES } outcome;
-static const char *const outcome_names[N_OUTCOMES] = { "undone", "named", "half" };
+typedef enum { UNDONE, NAMED, MADE, HALF, N_OUTCOMES } outcome;
+static const char *const outcome_names[N_OUTCOMES] = { "undone", "named", "made", "half" };
 
 static char root[PATH_ROOM], disk[PATH_ROOM]; /* absolute; "": nothing is followed */
 static long cut_at;
@@ -256,7 +257,7 @@ static void leave_name(outcome o, const char *live, const char *promised, const 
     char tree[PATH_ROOM];
     struct stat is, was;
     const int lives = is_at(live, &is), keeps = is_at(promised, &was);
-    const int takes_live = o == NAMED || (o == HALF && random() % 2);
+    const int takes_live = o == NAMED || (o == MADE && lives) || (o == HALF && random() % 2);
 
     if (!(takes_live ? lives : keeps)) return;
     if (S_ISDIR(takes_live ? is.st_mode : was.st_mode))
