@@ -71,14 +71,15 @@ void compare_progress_begin(compare_progress *p, int64_t total)
     p->total = total;
 }
 
-dt_status subject_run(subject *a, const chosen_images *images, int64_t first, int64_t n, dt_prediction *how,
+dt_status subject_run(subject *a, const chosen_images *images, int64_t first, int64_t n, const dt_prediction *how,
                       compare_progress *p)
 {
     const dt_progress ticks = { .tick = tick, .user = p };
+    dt_prediction with = *how;
 
-    images_give(images, a->model, first, n, how);
-    how->progress = &ticks;
-    const dt_status status = dt_predict(a->model, how, a->scores + first * images->n_classes);
+    images_give(images, a->model, first, n, &with);
+    with.progress = &ticks;
+    const dt_status status = dt_predict(a->model, &with, a->scores + first * images->n_classes);
     progress_wipe(&p->bar);
     p->before += n;
     DT_TRY(status);
@@ -255,8 +256,8 @@ static dt_status run_both(const settings *s, subject *a, subject *b, const chose
     compare_progress_begin(&p, 2 * images->n);
     for (int64_t i = 0; i < images->n; i += step) {
         const int64_t n = images->n - i < step ? images->n - i : step;
-        dt_prediction of_a = { .look = s->layers ? values_keep : NULL, .user = values };
-        dt_prediction of_b = { .look = s->layers ? values_compare : NULL, .user = values };
+        const dt_prediction of_a = { .look = s->layers ? values_keep : NULL, .user = values };
+        const dt_prediction of_b = { .look = s->layers ? values_compare : NULL, .user = values };
         DT_TRY(subject_run(a, images, i, n, &of_a, &p));
         DT_TRY(subject_run(b, images, i, n, &of_b, &p));
         values_next_batch(values);

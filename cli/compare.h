@@ -37,7 +37,7 @@ DT_MUST_CHECK dt_status subject_use_program(subject *a);
 DT_MUST_CHECK dt_status subject_allocate(subject *a, const chosen_images *images);
 /* Runs images first .. first + n - 1, counted within `images`. */
 DT_MUST_CHECK dt_status subject_run(subject *a, const chosen_images *images, int64_t first, int64_t n,
-                                    dt_prediction *how, compare_progress *p);
+                                    const dt_prediction *how, compare_progress *p);
 /* Sets classes and hits once all images have run. */
 void subject_judge(subject *a, const chosen_images *images);
 

@@ -30,7 +30,7 @@ static dt_status use_profile(subject *a, dt_profile profile)
 
 static dt_status run_one(subject *a, const chosen_images *images, int i, runs *r, compare_progress *p)
 {
-    dt_prediction how = { 0 };
+    const dt_prediction how = { 0 };
 
     DT_TRY(subject_use_program(a));
     DT_TRY(subject_allocate(a, images));

@@ -17,6 +17,14 @@ typedef enum {
     DT_CPU_LEVELS
 } dt_cpu_level;
 
+/* A function with it has the instructions of DT_CPU_AVX512, and vectors of 64 bytes where the compiler makes them of
+ * loops; clang has no such wish, and would drop the whole list for it. */
+#if defined(__clang__)
+#define DT_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#else
+#define DT_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+#endif
+
 /* Returns the level that kernels use. Where DETENT_CPU is wrong, it is the CPU's highest: dt_cpu_level_check reports.
  */
 dt_cpu_level dt_cpu_level_now(void);

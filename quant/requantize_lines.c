@@ -287,15 +287,14 @@ static void qadd_plain(const dt_qbinary_view *v, const dt_adder *adder, int64_t 
 
 #if defined(__x86_64__)
 
-#define AVX2   __attribute__((target("avx2")))
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+#define AVX2 __attribute__((target("avx2")))
 
 static AVX2 int requantize_avx2(const dt_requant_line *l, const float *x, int64_t n, float *code)
 {
     return lines(l, x, n, code);
 }
 
-static AVX512 int requantize_avx512(const dt_requant_line *l, const float *x, int64_t n, float *code)
+static DT_TARGET_AVX512 int requantize_avx512(const dt_requant_line *l, const float *x, int64_t n, float *code)
 {
     int is_inexact = 0;
 
@@ -313,7 +312,7 @@ static AVX2 void qadd_avx2(const dt_qbinary_view *v, const dt_adder *adder, int6
     sums(v, adder, first, n);
 }
 
-static AVX512 void qadd_avx512(const dt_qbinary_view *v, const dt_adder *adder, int64_t first, int64_t n)
+static DT_TARGET_AVX512 void qadd_avx512(const dt_qbinary_view *v, const dt_adder *adder, int64_t first, int64_t n)
 {
     const float *a = v->a + first, *b = v->b + first;
     float *code = v->code + first;

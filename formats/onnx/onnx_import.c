@@ -80,7 +80,7 @@ static int judge_node(dt_onnx *m, const dt_onnx_node *n)
         m->value[n->out[k]].nature = is_op(n, "QuantizeLinear")     ? CODES
                                      : is_op(n, "DequantizeLinear") ? REALS_OF_CODES
                                                                     : REALS;
-        if (carries(n)) m->value[n->out[k]].nature = x;
+        if (carries(n)) m->value[n->out[k]].nature = (int)x;
     }
     if (x == OF_CONSTANTS || is_op(n, "QuantizeLinear")) return 1;
     if (carries(n)) return !(x == CODES && is_op(n, "Clip"));

@@ -65,6 +65,12 @@ dt_status dt_onnx_node_add(dt_onnx_import *imp, dt_op_kind kind, const char *nam
 
 /* ---- layouts ---- */
 
+static int same_transpose(const dt_transpose_params *a, const dt_transpose_params *b)
+{
+    return a->rows == b->rows && a->columns == b->columns && a->ndim == b->ndim &&
+           memcmp(a->dim, b->dim, sizeof a->dim) == 0;
+}
+
 /* Adds a FLATTEN or TRANSPOSE beside a value, "VALUE.part", or finds the one that is there. */
 static dt_status add_beside(dt_onnx_import *imp, const dt_transpose_params *params, const char *part, int *value)
 {
@@ -75,7 +81,7 @@ static dt_status add_beside(dt_onnx_import *imp, const dt_transpose_params *para
     for (int i = 0; i < g->n_nodes; i++) {
         const dt_graph_node *n = &g->node[i];
         if (n->kind != kind || n->in[0] != *value) continue;
-        if (params && memcmp(n->params, params, sizeof *params) != 0) continue;
+        if (params && !same_transpose(n->params, params)) continue;
         *value = n->out;
         return DT_OK;
     }
@@ -85,14 +91,10 @@ static dt_status add_beside(dt_onnx_import *imp, const dt_transpose_params *para
     return DT_OK;
 }
 
-/* Sets *p, its padding too, to an exchange of rows and columns, seen as a map of those sides. */
-static void set_transpose(dt_transpose_params *p, int64_t rows, int64_t columns, const int64_t side[3])
+/* Returns an exchange of rows and columns, seen as a map of those sides. */
+static dt_transpose_params exchange(int64_t rows, int64_t columns, const int64_t side[3])
 {
-    memset(p, 0, sizeof *p);
-    p->rows = rows;
-    p->columns = columns;
-    p->ndim = 4;
-    memcpy(p->dim + 1, side, 3 * sizeof *side);
+    return (dt_transpose_params){ rows, columns, 4, { 0, side[0], side[1], side[2] } };
 }
 
 dt_status dt_onnx_flatten(dt_onnx_import *imp, int value, int *flat)
@@ -105,11 +107,10 @@ dt_status dt_onnx_flatten(dt_onnx_import *imp, int value, int *flat)
 dt_status dt_onnx_as_shape(dt_onnx_import *imp, int64_t h, int64_t w, int64_t c, int *value)
 {
     const dt_shape *s = dt_graph_shape(imp->graph, *value);
-    dt_transpose_params same;
     char part[48];
 
     if (s->ndim == 4 && s->dim[1] == h && s->dim[2] == w && s->dim[3] == c) return DT_OK;
-    set_transpose(&same, 1, 1, (const int64_t[3]){ h, w, c });
+    const dt_transpose_params same = exchange(1, 1, (const int64_t[3]){ h, w, c });
     snprintf(part, sizeof part, ".as_%" PRId64 "x%" PRId64 "x%" PRId64, h, w, c);
     return add_beside(imp, &same, part, value);
 }
@@ -124,18 +125,17 @@ static int is_both(const dt_shape *map)
 static dt_status turn_to_row(dt_onnx_import *imp, int *value)
 {
     const dt_shape *s = dt_graph_shape(imp->graph, *value);
-    dt_transpose_params p;
+    const dt_transpose_params p =
+        exchange(s->dim[1] * s->dim[2], s->dim[3], (const int64_t[3]){ s->dim[3], s->dim[1], s->dim[2] });
 
-    set_transpose(&p, s->dim[1] * s->dim[2], s->dim[3], (const int64_t[3]){ s->dim[3], s->dim[1], s->dim[2] });
     return is_both(s) ? DT_OK : add_beside(imp, &p, ".channels_first", value);
 }
 
 /* Turns C,H,W into H,W,C. */
 static dt_status turn_to_map(dt_onnx_import *imp, const int64_t chw[3], int *value)
 {
-    dt_transpose_params p;
+    const dt_transpose_params p = exchange(chw[0], chw[1] * chw[2], (const int64_t[3]){ chw[1], chw[2], chw[0] });
 
-    set_transpose(&p, chw[0], chw[1] * chw[2], (const int64_t[3]){ chw[1], chw[2], chw[0] });
     if (chw[0] == 1 || chw[1] * chw[2] == 1) return dt_onnx_as_shape(imp, chw[1], chw[2], chw[0], value);
     return add_beside(imp, &p, ".channels_last", value);
 }

@@ -51,7 +51,7 @@ static void put_codes(writer *w, size_t from)
 
     for (int i = 0; i < w->m->n_ops; i++) {
         if (w->code[i] != next) continue;
-        const int code = w->m->op[i].code;
+        const int code = (int)w->m->op[i].code;
         dt_flatbuffer_member member[] = { { &code_deprecated, code, 0 }, /* all that are understood are below 127 */
                                           { &code_version, w->m->op[i].version, 0 },
                                           { &code_builtin, code, 0 } };

@@ -9,6 +9,11 @@
 
 #include "status.h" /* dt_status, DT_API, DT_MUST_CHECK */
 
+/* Sizes of tensors and files are size_t, and may be more than 4 GiB. */
+#if SIZE_MAX == 0xffffffff
+#error "detent counts bytes in 64 bits: compile for a 64-bit machine"
+#endif
+
 #define DT_VERSION "0.1.0"
 
 /* The most bytes of a name in a network (a layer's, a parameter's), without the NUL. */

@@ -6,12 +6,13 @@
  */
 #include "caps_lanes.h"
 
+#include "../../core/cpu_level.h"
+
 #if defined(__x86_64__)
 
 #include <immintrin.h>
 
-#define AVX512            __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
-#define ALWAYS            static inline __attribute__((always_inline)) AVX512
+#define ALWAYS            static inline __attribute__((always_inline)) DT_TARGET_AVX512
 #define STORE_PAST(to, v) _mm512_stream_ps(to, (__m512)(v))
 #include "caps_loops.h"
 
@@ -123,7 +124,7 @@ ALWAYS void agree(const dt_vote_group *g, const float *v, int dim, int scaled, f
     }
 }
 
-static AVX512 void agreements_avx512(const dt_vote_group *g, const float *v, float *at)
+static DT_TARGET_AVX512 void agreements_avx512(const dt_vote_group *g, const float *v, float *at)
 {
     const int scaled = g->scale != 1.0f, dim = g->n == DT_CAPS_GROUP ? g->dim : 0;
 
@@ -171,7 +172,7 @@ ALWAYS void squash_whole(const float *s, int64_t n, int dim, float *v)
     for (int64_t i = 0; i < n; i += 16) squash_16(s + i * dim, dim, v + i * dim);
 }
 
-static AVX512 void squash_avx512(const float *s, int64_t n, int dim, float *v)
+static DT_TARGET_AVX512 void squash_avx512(const float *s, int64_t n, int dim, float *v)
 {
     const int64_t whole = dim == 4 || dim == 8 || dim == 16 ? n / 16 * 16 : 0;
 
@@ -213,7 +214,8 @@ ALWAYS void squash_backward_whole(const float *s, const float *dv, int64_t n, in
     for (int64_t i = 0; i < n; i += 16) squash_backward_16(s + i * dim, dv + i * dim, dim, fresh, ds + i * dim);
 }
 
-static AVX512 void squash_backward_avx512(const float *s, const float *dv, int64_t n, int dim, int fresh, float *ds)
+static DT_TARGET_AVX512 void squash_backward_avx512(const float *s, const float *dv, int64_t n, int dim, int fresh,
+                                                    float *ds)
 {
     const int64_t whole = dim == 4 || dim == 8 || dim == 16 ? n / 16 * 16 : 0, at = whole * dim;
 
@@ -223,18 +225,18 @@ static AVX512 void squash_backward_avx512(const float *s, const float *dv, int64
     if (whole < n) dt_caps_lanes_plain.squash_backward(s + at, dv + at, n - whole, dim, fresh, ds + at);
 }
 
-static AVX512 void add_weighted_avx512(const dt_vote_group *g, const float *w, float *sum)
+static DT_TARGET_AVX512 void add_weighted_avx512(const dt_vote_group *g, const float *w, float *sum)
 {
     add_weighted(g, w, sum);
 }
 
-static AVX512 void add_avx512(const dt_vote_group *g, float *sum)
+static DT_TARGET_AVX512 void add_avx512(const dt_vote_group *g, float *sum)
 {
     add(g, sum);
 }
 
-static AVX512 void logit_codes_avx512(const dt_logit_format *f, const float *was, const float *agreed, int64_t n,
-                                      float *b)
+static DT_TARGET_AVX512 void logit_codes_avx512(const dt_logit_format *f, const float *was, const float *agreed,
+                                                int64_t n, float *b)
 {
     logit_codes(f, was, agreed, n, b);
 }
@@ -289,25 +291,25 @@ ALWAYS void coupling_codes_16(const dt_coupling_format *f, const float *b, int64
     }
 }
 
-static AVX512 void coupling_codes_avx512(const dt_coupling_format *f, const float *b, int64_t capsules, int64_t span,
-                                         int n, float *c)
+static DT_TARGET_AVX512 void coupling_codes_avx512(const dt_coupling_format *f, const float *b, int64_t capsules,
+                                                   int64_t span, int n, float *c)
 {
     if (n != DT_CAPS_GROUP) dt_caps_lanes_plain.coupling_codes(f, b, capsules, span, n, c);
     for (int64_t m = 0; n == DT_CAPS_GROUP && m < capsules; m += span)
         coupling_codes_16(f, b + m * DT_CAPS_GROUP, span, c + m * DT_CAPS_GROUP);
 }
 
-static AVX512 void softmax_avx512(const float *b, int64_t capsules, int64_t span, int n, float *c)
+static DT_TARGET_AVX512 void softmax_avx512(const float *b, int64_t capsules, int64_t span, int n, float *c)
 {
     softmax(b, capsules, span, n, c);
 }
 
-static AVX512 void softmax_backward_avx512(const float *c, int64_t capsules, int64_t span, int n, float *dc)
+static DT_TARGET_AVX512 void softmax_backward_avx512(const float *c, int64_t capsules, int64_t span, int n, float *dc)
 {
     softmax_backward(c, capsules, span, n, dc);
 }
 
-static AVX512 void give_avx512(const dt_vote_gradient *t, float *du)
+static DT_TARGET_AVX512 void give_avx512(const dt_vote_gradient *t, float *du)
 {
     const int64_t width = t->capsules * t->dim;
 

@@ -11,8 +11,7 @@
 
 #include <immintrin.h>
 
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
-#define ALWAYS static inline __attribute__((always_inline)) AVX512
+#define ALWAYS static inline __attribute__((always_inline)) DT_TARGET_AVX512
 
 enum { LANES = 16, TERMS = DT_VOTES_TERMS, IMAGES = DT_VOTES_IMAGES };
 
@@ -40,7 +39,7 @@ ALWAYS void vote(const float *x, const float *w, int64_t columns, int far, float
     }
 }
 
-AVX512 void dt_vote_avx512(const float *x, const float *w, int64_t columns, int far, float *to)
+DT_TARGET_AVX512 void dt_vote_avx512(const float *x, const float *w, int64_t columns, int far, float *to)
 {
     if (far && (uintptr_t)to % sizeof(__m512) == 0)
         vote(x, w, columns, 1, to);
@@ -119,7 +118,7 @@ ALWAYS void give_dx(const dt_vote_images *images, int k, const dt_vote_weights *
     _mm256_storeu_ps(dx, images->fresh ? slope : _mm256_add_ps(_mm256_loadu_ps(dx), slope));
 }
 
-AVX512 void dt_vote_gradients_avx512(const dt_vote_images *images, const dt_vote_weights *weights)
+DT_TARGET_AVX512 void dt_vote_gradients_avx512(const dt_vote_images *images, const dt_vote_weights *weights)
 {
     const int n = images->n;
     assert(n >= 1 && n <= IMAGES && weights->terms == TERMS);

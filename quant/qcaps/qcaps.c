@@ -264,7 +264,7 @@ typedef struct {
     dt_model *q;
     const dt_dataset *d;
     const dt_qcaps_options *opt;
-    const dt_qcaps_shape *shape;
+    dt_qcaps_shape shape;
     const dt_progress *progress;
     int64_t n_images;
     int measured; /* 1: last holds the bits of an evaluation */
@@ -333,7 +333,7 @@ static dt_status keep_node(void *user, const dt_node *node)
 /* Where the evaluation of bits begins, and what it keeps for the next: the layers that it shares with the last one. */
 static void choose_layers(evaluator *e, const dt_qcaps_bits *bits)
 {
-    const int n_layers = e->shape->n_layers;
+    const int n_layers = e->shape.n_layers;
 
     if (e->kept.layer > common_layers(&e->kept.bits, bits, n_layers)) forget(e, &e->kept);
     if (!e->measured) return;
@@ -367,13 +367,11 @@ static dt_status measure(void *user, const dt_qcaps_bits *bits, double *accuracy
 static dt_status search(evaluator *e, const dt_qcaps_watch *watch, dt_qcaps_result *out)
 {
     const dt_qcaps_judge judge = { measure, e };
-    dt_qcaps_shape shape;
     double full_accuracy;
 
-    shape_of(e->q, &shape);
-    e->shape = &shape;
+    shape_of(e->q, &e->shape);
     DT_TRY(calibrate(e->q, e->d, e->opt->batch, e->progress, &full_accuracy));
-    return dt_qcaps_run(&shape, e->opt, full_accuracy, &judge, watch, out);
+    return dt_qcaps_run(&e->shape, e->opt, full_accuracy, &judge, watch, out);
 }
 
 dt_status dt_qcaps_search(dt_model *m, const dt_dataset *d, const dt_qcaps_options *opt, const dt_qcaps_watch *watch,

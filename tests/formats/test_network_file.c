@@ -37,6 +37,18 @@ static dt_status read_text(const char *text, dt_graph **out)
     return status;
 }
 
+/* Members one by one: what lies between them is nobody's. */
+static int same_params(const dt_op *op, const void *a, const void *b)
+{
+    for (int i = 0; i < op->n_fields; i++) {
+        const dt_field *f = &op->fields[i];
+        const size_t element = f->kind == DT_FIELD_LONG ? sizeof(int64_t) : sizeof(int);
+        const size_t bytes = element * (size_t)(f->count ? f->count : 1);
+        if (memcmp((const char *)a + f->offset, (const char *)b + f->offset, bytes) != 0) return 0;
+    }
+    return 1;
+}
+
 static void check_round_trip(dt_graph *g)
 {
     char *text = text_of(g);
@@ -47,10 +59,9 @@ static void check_round_trip(dt_graph *g)
     cr_assert(strcmp(text, second) == 0, "%s\n%s", text, second);
     cr_assert(again->n_nodes == g->n_nodes && again->n_values == g->n_values);
     for (int i = 0; i < g->n_nodes; i++) {
-        const size_t bytes = dt_ops[g->node[i].kind]->params_bytes;
         const int value = dt_graph_find(again, dt_graph_name(g, g->node[i].out));
         cr_assert(dt_same_shape(dt_graph_shape(again, value), dt_graph_shape(g, g->node[i].out)));
-        cr_assert(bytes == 0 || memcmp(again->node[i].params, g->node[i].params, bytes) == 0, "%s",
+        cr_assert(same_params(dt_ops[g->node[i].kind], again->node[i].params, g->node[i].params), "%s",
                   dt_graph_name(g, g->node[i].out));
     }
     dt_graph_destroy(again);

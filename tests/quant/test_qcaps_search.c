@@ -356,7 +356,8 @@ Test(qcaps_search, accuracy_without_any_order)
         network net = { .stop_at = i % 2, .noise = { .seed = (uint64_t)i } }; /* here: stochastic */
         const dt_qcaps_judge judge = { measure_noise, &net };
         const dt_qcaps_shape *s = &qcaps_shapes[i % N_SHAPES];
-        dt_qcaps_options o = options(2.0f + (float)draw(&d, 3), (float)draw(&d, 21) / 10.0f);
+        const float tolerance = (float)draw(&d, 21) / 10.0f;
+        dt_qcaps_options o = options(2.0f + (float)draw(&d, 3), tolerance);
         dt_qcaps_result r;
         o.rounding = net.stop_at ? DT_ROUND_STOCHASTIC : DT_ROUND_TRUNCATION;
         const double full = 99.0 + draw(&d, 2);
@@ -531,7 +532,8 @@ static dt_qcaps_result search_of_before(int i, network *net)
     net->routing_from = 8;
     net->routing_slope = 0.01 * draw(&d, 9);
     random_needs(net, &qcaps_shapes[shape], &d);
-    const dt_qcaps_options o = options(2.0f + (float)draw(&d, 8), 0.1f * (float)(1 + draw(&d, 40)));
+    const float tolerance = 0.1f * (float)(1 + draw(&d, 40));
+    const dt_qcaps_options o = options(2.0f + (float)draw(&d, 8), tolerance);
     return searched(shape, &o, net, 99.0);
 }
 
@@ -587,7 +589,8 @@ Test(qcaps_search, goes_on_from_any_trial)
         (void)draw(&d, 9), (void)draw(&d, 9), (void)draw(&d, 9);
         network unused = { 0 };
         random_needs(&unused, &qcaps_shapes[i % N_SHAPES], &d);
-        const dt_qcaps_options o = options(2.0f + (float)draw(&d, 8), 0.1f * (float)(1 + draw(&d, 40)));
+        const float tolerance = 0.1f * (float)(1 + draw(&d, 40));
+        const dt_qcaps_options o = options(2.0f + (float)draw(&d, 8), tolerance);
         for (int n = 0; n <= was.n_trials; n++) {
             net = before;
             net.n_trials = net.n_measured = 0;
