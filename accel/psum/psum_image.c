@@ -164,7 +164,8 @@ static int64_t pack_pixel(const dt_psum_layer *layer, const dt_psum_layout *l, c
         const int first = i % layer->in_tiles * layer->tile_channels, left = channels - first;
         const float *from = x + i / layer->in_tiles * channels + first;
         for (int c = 0; c < left && c < layer->tile_channels; c++) {
-            to[c] = (uint8_t)dt_declared((int32_t)from[c] + offset, 0, UINT8_MAX, "array", "activation code");
+            dt_declared((int32_t)from[c] + offset, 0, UINT8_MAX, "array", "activation code");
+            to[c] = (uint8_t)((int32_t)from[c] + offset);
             n_zeros += from[c] == 0.0f;
         }
     }
