@@ -75,7 +75,7 @@ step "detent train, verify, export, capture" inside packages '
     detent train --recipe w4a2 --dataset synthetic --train-size 512 --test-size 64 --epochs 1 --out run
     detent verify run/last.safetensors --images 10
     detent export run/last.safetensors --to program --out net.safetensors
-    detent capture run/last.safetensors --index 0 --out capture.safetensors'
+    detent capture run/last.safetensors --layer features.27 --index 0 --out capture.safetensors'
 step "pip install of the wheel, and its fifteen lines" inside packages '
     apt-get install -qq python3-venv python3-numpy && python3 -m venv --system-site-packages env
     env/bin/pip install -q --no-deps ./detent-*.whl && env/bin/python3 fifteen_lines.py'
