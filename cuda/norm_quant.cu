@@ -1,6 +1,7 @@
 /*
  * norm_quant.cu - CUDA kernels of batch norm, ReLU, max-pool and activation quantizer in one; see quant/norm_quant.c,
- *                 quant/norm_quant.h for the arithmetic, and norm_quant.h for how blocks and sums are laid out.
+ *                 quant/norm_quant.h for the arithmetic, norm_quant.h for how blocks and sums are laid out, and
+ *                 norm_quant_chain.h for what a kernel gets.
  *
  * A training step launches four kernels for a node, and an evaluation one (forward). The table has the bytes for each
  * element of x and of y with everything in F16, and the time of the 13 nodes of VGG16 choke 16 with batches of 512. An
@@ -24,7 +25,7 @@
  * Scratch is [slices][2][C] partial sums, and in backward [tiles][slices] parts of dalpha behind them, all in double;
  * at its end [2][C] sums, where ranks share the statistics.
  */
-#include "norm_quant.h"
+#include "norm_quant_chain.h"
 
 extern "C" {
 #include "cuda_device.h"
@@ -279,62 +280,6 @@ static int share(int n, int threads, int each, int most, int tiles)
 static int blocks_at_once(const chain_run &r)
 {
     return ((const dt_cuda_device *)r.ex->device)->multiprocessors;
-}
-
-static void look_at_windows(const dt_norm_quant_params *p, const dt_node *node, dt_nq_chain *s)
-{
-    const dt_shape *x = &node->in[DT_NQ_X]->shape;
-    const int pooled = p->pool > 1;
-
-    s->rows = (int)dt_rows(x);
-    s->channels = (int)dt_channels(x);
-    s->pool = pooled ? p->pool : 1;
-    s->height = pooled ? (int)x->dim[1] : 1;
-    s->width = pooled ? (int)x->dim[2] : 1;
-    s->out_height = s->height / s->pool;
-    s->out_width = s->width / s->pool;
-    const int images = s->rows / (s->height * s->width);
-    s->windows = images * s->out_height * s->out_width;
-    s->corners = images * (int)(dt_blocks(s->height, s->pool) * dt_blocks(s->width, s->pool));
-}
-
-static void look_at_norm(const dt_norm_quant_params *p, const dt_node *node, dt_nq_chain *s)
-{
-    s->has_norm = p->has_norm;
-    if (!p->has_norm) return;
-    s->training = node->purpose.training;
-    s->norm_rows = dt_norm_rows(node, s->rows);
-    s->epsilon = p->norm.epsilon;
-    s->momentum = p->norm.momentum;
-    s->gamma = dt_values(node->in[DT_NQ_GAMMA]);
-    s->beta = dt_values(node->in[DT_NQ_BETA]);
-    s->running_mean = dt_values(node->in[DT_NQ_MEAN]);
-    s->running_var = dt_values(node->in[DT_NQ_VAR]);
-    s->mean = (float *)node->aux; /* NULL in prepare */
-    if (s->mean) s->inv = s->mean + s->channels;
-}
-
-static dt_nq_chain look_at_chain(const dt_node *node)
-{
-    const dt_norm_quant_params *p = (const dt_norm_quant_params *)node->params;
-    const dt_tensor *x = node->in[DT_NQ_X];
-    dt_nq_chain s = {};
-
-    look_at_windows(p, node, &s);
-    look_at_norm(p, node, &s);
-    s.x = x->data;
-    s.type = x->type;
-    s.scale = x->scale;
-    s.n_scale = x->n_scale;
-    s.has_relu = p->has_relu;
-    s.most = dt_norm_quant_limits(p).high;
-    if (p->has_quant) {
-        s.alpha = dt_values(node->in[dt_norm_quant_alpha(p)]);
-        s.grid = dt_norm_quant_grid(&p->quant, dt_step_count(node, dt_count(&node->out->shape)));
-        s.unclamped = p->quant.unclamped;
-        s.rule = p->quant.rule;
-    }
-    return s;
 }
 
 /* Doubles of the partial sums, in forward and in backward. */

@@ -6,7 +6,8 @@
  *   quant/insert_range.h, quant/insert_qkeras.h) -> folded batch norms (quant/fold_train.h) -> model
  *
  * A file's network has the sizes that its file gives. Options that are for built-in networks are refused.
- * Interface: include/detent/network.h, network_file.h.  Tests: tests/formats/test_network_file.c.
+ * Interface: include/detent/network.h, network_file.h.
+ * Tests: tests/formats/test_network_file.c, tests/formats/test_network_file_model.c.
  */
 #include "network_file.h"
 

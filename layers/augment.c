@@ -21,7 +21,7 @@
  *
  * Shapes: images u8 n,H,W,C with C <= 4 or f32 with C <= 64; order i32; alpha 1; x f32 N,H,W,C, codes also u8, i8 or
  * f16; labels i32 n or n,L; y i32 N or N,L; rows f32 or u8 n,.., x N,.. of their type. N is params.batch. Draws:
- * augment.h.  CUDA: cuda/augment.cu. Tests: tests/layers/test_augment.c.
+ * augment.h.  CUDA: cuda/augment.cu. Tests: tests/layers/test_augment.c, tests/layers/test_augment_values.c.
  *
  * Sources: DeVries, Taylor, "Improved regularization of convolutional neural networks with cutout", 2017; Jordan, "94%
  * on CIFAR-10 in 3.29 seconds on a single GPU", 2024, section 3.5 (alternating).

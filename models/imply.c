@@ -6,7 +6,7 @@
  *   BATCHNORM  LAYER.weight, .bias, .running_mean, .running_var
  *   BIAS       LAYER.bias
  *
- * Tests: tests/formats/test_network_file.c.
+ * Tests: tests/formats/test_network_file.c, tests/formats/test_network_file_model.c.
  */
 #include "imply.h"
 

@@ -5,7 +5,7 @@
  * weights. dt_trainer_calibrate sets LSQ's steps from the weights and the first batch. Until then, the steps of
  * activations are 1, and those of weights are what calibration would give PyTorch's default filters.
  *
- * Tests: tests/core/test_graph.c.
+ * Tests: tests/core/test_graph.c, tests/core/test_graph_bits.c.
  */
 #include "insert.h"
 

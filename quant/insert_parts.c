@@ -1,7 +1,7 @@
 /*
  * insert_parts.c - see insert_parts.h.
  *
- * Tests: tests/core/test_graph.c, tests/quant/test_insert_range.c.
+ * Tests: tests/core/test_graph.c, tests/core/test_graph_bits.c, tests/quant/test_insert_range.c.
  */
 #include "insert_parts.h"
 

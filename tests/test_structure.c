@@ -1,6 +1,7 @@
 /*
  * test_structure.c - the plan of the source tree: who may include whom, which libraries stay behind one folder, that
- * every operator has its facts, its kernels and its test where its stem says, and that every kernel of CUDA is run.
+ * every operator has its facts, its kernels and its test where its stem says, that every kernel of CUDA is run, and
+ * that no file is too long.
  */
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -83,8 +84,11 @@ static char *read_text(const char *folder, const char *name)
 
 static int is_source(const char *name)
 {
+    static const char *const ends[] = { ".c", ".h", ".cu", ".cc" };
     const char *end = strrchr(name, '.');
-    return end && (strcmp(end, ".c") == 0 || strcmp(end, ".h") == 0 || strcmp(end, ".cu") == 0);
+    int found = 0;
+    for (size_t i = 0; end && i < sizeof ends / sizeof ends[0]; i++) found |= strcmp(end, ends[i]) == 0;
+    return found;
 }
 
 static int is_no_dot(const struct dirent *entry)
@@ -373,4 +377,28 @@ Test(structure, tests_that_are_named_exist)
     int n_named = 0;
     each_source(check_named_tests, &n_named);
     cr_assert(n_named > 20, "only %d files name their test", n_named);
+}
+
+/* ---- sizes ---- */
+
+enum { MOST_LINES = 500 }; /* HOUSE_STYLE.md, "Size" */
+
+static void check_lines(void *user, const char *folder, const char *name, const char *text)
+{
+    int *n_files = user, n_lines = 0;
+    for (const char *p = text; (p = strchr(p, '\n')) != NULL; p++) n_lines++;
+    cr_expect(n_lines <= MOST_LINES,
+              "%s/%s has %d lines, and a file has at most %d: move a part that has a name of its own into another",
+              folder, name, n_lines, MOST_LINES);
+    ++*n_files;
+}
+
+/* Without exceptions: of C, C++ and CUDA, tests and examples included. */
+Test(structure, files_have_500_lines_at_most)
+{
+    static const char *const beside[] = { "include", "tests", "benchmarks", "examples" };
+    int n_files = 0;
+    each_source(check_lines, &n_files);
+    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) each_source_of(beside[i], check_lines, &n_files);
+    cr_assert(n_files > 500, "only %d files were found", n_files);
 }

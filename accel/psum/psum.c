@@ -7,7 +7,7 @@
  *
  * Shapes: x N,H,W,C; w K,R,S,C/groups; y N,P,Q,K, as in layers/conv/conv.c, whose facts it shares. Both inputs are on
  * the grid. This file has the facts, and shares images among threads; psum_image.c has the sums of one image. CUDA:
- * cuda/psum.cu.  Tests: tests/accel/test_psum.c.
+ * cuda/psum.cu.  Tests: tests/accel/test_psum.c, tests/accel/test_psum_engine.c.
  */
 #include "psum.h"
 

@@ -20,7 +20,7 @@
  * that is fastest, and wrapped once. All others are taken one addition after another, in the order above.
  *
  * array.c computes the same a clock cycle at a time; it is the oracle of this file.
- * CUDA: cuda/psum.cu.  Tests: tests/accel/test_psum.c, tests/accel/test_array.c.
+ * CUDA: cuda/psum.cu.  Tests: tests/accel/test_psum.c, tests/accel/test_psum_engine.c, tests/accel/test_array.c.
  */
 #ifndef DT_PSUM_H
 #define DT_PSUM_H

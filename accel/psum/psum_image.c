@@ -3,7 +3,7 @@
  *                packed as bytes and whose outputs are summed a block at a time.
  *
  * psum.h defines what is computed, psum_layout.h the layout of packed codes, and psum_kernels.h a block.
- * Tests: tests/accel/test_psum.c.
+ * Tests: tests/accel/test_psum.c, tests/accel/test_psum_engine.c.
  */
 #include "psum_kernels.h"
 

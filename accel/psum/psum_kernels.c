@@ -2,7 +2,7 @@
  * psum_kernels.c - sums of one block of outputs; see psum_kernels.h. A lane is a filter; a pass is one tap of one tile.
  *
  * AVX-512 VNNI multiplies the words of w as they are. The plain loops take them apart with shifts, which vectorises on
- * any machine.  Tests: tests/accel/test_psum.c.
+ * any machine.  Tests: tests/accel/test_psum.c, tests/accel/test_psum_engine.c.
  */
 #include "psum_kernels.h"
 

@@ -3,7 +3,7 @@
  *
  * Everything follows from layout, shape, rows, cols and bits, so that a reader makes the same list and believes a
  * manifest only where it agrees.
- * Interface: vectors.h.  Tests: tests/accel/test_vectors.c.
+ * Interface: vectors.h.  Tests: tests/accel/test_vectors.c, tests/accel/test_vectors_layouts.c.
  */
 #include "vector_layout.h"
 

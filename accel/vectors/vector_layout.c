@@ -7,7 +7,8 @@
  *   output     sum over input tiles and taps of the tap psums that the output reads
  * A sum's channels are those of the filter's group.
  *
- * Interface: vector_layout.h; the layouts are described in vectors.h.  Tests: tests/accel/test_vectors.c.
+ * Interface: vector_layout.h; the layouts are described in vectors.h.
+ * Tests: tests/accel/test_vectors.c, tests/accel/test_vectors_layouts.c, test_vectors_groups.c.
  */
 #include "vector_layout.h"
 

@@ -1,6 +1,7 @@
 /*
  * vector_text.c - lanes to characters and back. A data line has lanes * bits characters, so that a lane is found by
- *                 counting. Interface: vector_text.h.  Tests: tests/accel/test_vectors.c, test_vector_headers.c.
+ *                 counting. Interface: vector_text.h.
+ * Tests: tests/accel/test_vectors.c, test_vectors_layouts.c, test_vector_headers.c.
  */
 #include "vector_text.h"
 

@@ -1,7 +1,8 @@
 /*
  * vectors.c - makes the texts of one image of a captured layer.
  *
- * Interface: vectors.h; what a lane holds: vector_layout.c.  Tests: tests/accel/test_vectors.c.
+ * Interface: vectors.h; what a lane holds: vector_layout.c.
+ * Tests: tests/accel/test_vectors.c, tests/accel/test_vectors_layouts.c.
  */
 #include "vector_layout.h"
 

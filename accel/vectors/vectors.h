@@ -46,7 +46,8 @@
  * it.
  *
  * This file makes texts; formats/vector_folder.c writes them with manifest.json, and reads them back.
- * Tests: tests/accel/test_vectors.c, test_vector_headers.c, test_vectors_compare.c, test_vector_folder.c.
+ * Tests: tests/accel/test_vectors.c, test_vectors_layouts.c, test_vectors_groups.c, test_vector_headers.c,
+ * test_vectors_compare.c, test_vector_folder.c.
  */
 #ifndef DT_VECTORS_H
 #define DT_VECTORS_H

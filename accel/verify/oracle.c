@@ -13,7 +13,7 @@
  *   w  [groups][blocks of LANES filters][in tiles][taps][pairs of channels of a tile][LANES][2]; 0 behind the filters
  * Output stationary, all channels of a group are one tile.
  *
- * Tests: tests/accel/test_verify.c, tests/accel/test_psum.c.
+ * Tests: tests/accel/test_verify.c, tests/accel/test_psum_engine.c.
  */
 #include "oracle.h"
 

@@ -1,7 +1,7 @@
 /*
  * model_info.c - describes a model by its graph, in numbers and in a few words.
  *
- * Tests: tests/core/test_model_info.c, tests/formats/test_network_file.c.
+ * Tests: tests/core/test_model_info.c, tests/formats/test_network_file.c, tests/formats/test_network_file_model.c.
  */
 #include "model.h"
 

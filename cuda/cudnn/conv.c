@@ -9,7 +9,8 @@
  * The scratch of a pass is [first operand][second operand][result][cuDNN's workspace]. An operand that cuDNN can read
  * where it lies, and a result that it can write in place, take no room.
  *
- * The mathematics is in layers/conv/conv.c.  Kernels: convert.cu.  Tests: tests/layers/test_conv.c.
+ * The mathematics is in layers/conv/conv.c.  Kernels: convert.cu.
+ * Tests: tests/layers/test_conv.c, tests/layers/test_conv_extremes.c.
  */
 #include "conv_problem.h"
 

@@ -16,7 +16,7 @@
  *     f32 dy             backward to x, to w    bf16        f32
  *   mixed, evaluation    forward                f16         f32
  *
- * Tests: tests/cuda/test_cudnn_plans.c, tests/layers/test_conv.c.
+ * Tests: tests/cuda/test_cudnn_plans.c, tests/cuda/test_cudnn_plans_forms.c, tests/layers/test_conv.c.
  */
 #ifndef DT_CONV_PROBLEM_H
 #define DT_CONV_PROBLEM_H

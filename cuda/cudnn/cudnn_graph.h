@@ -34,7 +34,7 @@ typedef struct dt_conv_plan dt_conv_plan; /* belongs to its dt_cudnn; one for ea
 /* Opens cuDNN. stream is the cudaStream_t on which plans run. */
 DT_MUST_CHECK dt_status dt_cudnn_open(void *stream, dt_cudnn **out);
 /* Describes a device that need not exist, by cuDNN's CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION. Plans can be made for
- * it but not run. tests/cuda/test_cudnn_plans.c has some descriptions. */
+ * it but not run. tests/support/cudnn_described.h has some descriptions. */
 DT_MUST_CHECK dt_status dt_cudnn_describe(const char *json, dt_cudnn **out);
 void dt_cudnn_close(dt_cudnn *cudnn);
 

@@ -7,8 +7,8 @@
  * in their last bits. If it cannot be kept, engines are not timed.
  *
  * Source: NVIDIA, "cuDNN backend API reference", version 9, cudnn_graph library.
- * Tests: tests/cuda/test_cudnn_plans.c, on described devices; the parts that a clock needs: test_plan_cache.c,
- * test_stopwatch.c.
+ * Tests: tests/cuda/test_cudnn_plans.c, tests/cuda/test_cudnn_plans_forms.c, on described devices; the parts that a
+ * clock needs: test_plan_cache.c, test_stopwatch.c.
  */
 #include "cudnn_plan.h"
 

@@ -12,7 +12,7 @@
  *
  * Shapes: x N,H,W,C; w K,R,S,C/groups; y N,P,Q,K with P = (H + top + bottom - dilation (R - 1) - 1) / stride + 1.
  * This file has the facts. conv_choice.c chooses the kernel, and any CPU can run conv_plain.c.
- * CUDA: cuda/cudnn/conv.c.  Tests: tests/layers/test_conv.c.
+ * CUDA: cuda/cudnn/conv.c.  Tests: tests/layers/test_conv.c, tests/layers/test_conv_extremes.c.
  */
 #include "conv_kernels.h"
 

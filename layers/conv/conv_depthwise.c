@@ -15,7 +15,8 @@
  * number alone. dw is summed over a row, then over the rows of an image, then over the images of a part, and the parts
  * are summed in order and in double. So results do not depend on the number of threads.
  *
- * The mathematics is in conv.c.  Tests: tests/layers/test_conv.c, tests/layers/test_conv_types.c.
+ * The mathematics is in conv.c.
+ * Tests: tests/layers/test_conv.c, tests/layers/test_conv_extremes.c, tests/layers/test_conv_types.c.
  */
 #if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC target("prefer-vector-width=512") /* half as many instructions */

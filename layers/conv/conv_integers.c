@@ -9,7 +9,8 @@
  * A worker takes rows of y. It gathers the codes that POSITIONS windows see, and multiplies each filter by all of them
  * while the filter is in the cache.
  *
- * The mathematics is in conv.c.  Tests: tests/layers/test_conv.c, tests/layers/test_conv_types.c,
+ * The mathematics is in conv.c.
+ * Tests: tests/layers/test_conv.c, tests/layers/test_conv_extremes.c, tests/layers/test_conv_types.c,
  * tests/layers/test_conv_choice.c.
  */
 #include "conv_kernels.h"

@@ -1,5 +1,6 @@
 /*
- * conv_lines.c - see conv_lines.h.  Tests: tests/layers/test_conv.c, tests/layers/test_conv_types.c.
+ * conv_lines.c - see conv_lines.h.
+ * Tests: tests/layers/test_conv.c, tests/layers/test_conv_extremes.c, tests/layers/test_conv_types.c.
  */
 #if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC target("prefer-vector-width=512") /* half as many instructions */

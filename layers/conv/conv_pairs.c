@@ -14,7 +14,8 @@
  *
  * A worker takes an image. It sums LANES filters at POSITIONS outputs at a time, in registers.
  *
- * The mathematics is in conv.c.  Tests: tests/layers/test_conv.c, tests/layers/test_conv_types.c,
+ * The mathematics is in conv.c.
+ * Tests: tests/layers/test_conv.c, tests/layers/test_conv_extremes.c, tests/layers/test_conv_types.c,
  * tests/layers/test_conv_pairs.c.
  */
 #include "conv_kernels.h"

@@ -4,7 +4,8 @@
  * Every sum is taken in double, which holds any psum exactly, and rounded to f32 once. The order of each sum is fixed.
  * Narrow operands are widened first.
  *
- * The mathematics is in conv.c.  Tests: tests/layers/test_conv.c, tests/layers/test_conv_types.c.
+ * The mathematics is in conv.c.
+ * Tests: tests/layers/test_conv.c, tests/layers/test_conv_extremes.c, tests/layers/test_conv_types.c.
  */
 #include "conv_kernels.h"
 #include "conv_lines.h"

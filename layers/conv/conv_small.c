@@ -6,7 +6,7 @@
  * On a 2x2 map with a 3x3 kernel and pad 1 there are 16 pairs, where a convolution counts 36. Taps are independent, so
  * threads take whole taps, and the sums are f32 in a fixed order.
  *
- * The mathematics is in conv.c.  Tests: tests/layers/test_conv.c.
+ * The mathematics is in conv.c.  Tests: tests/layers/test_conv.c, tests/layers/test_conv_extremes.c.
  */
 #include "conv_kernels.h"
 #include "conv_lines.h"

@@ -4,7 +4,7 @@
  * Four tiles of sums, 32 rows of c by 32 columns, stay in tiles 0 to 3 while k runs. Tiles 4 and 5 hold 32 rows of a,
  * and 6 and 7 as many columns of b. What is no whole tile of an operand is copied to one whose rest is 0.
  *
- * Tests: tests/layers/test_word_gemm.c, tests/layers/test_amx.c.
+ * Tests: tests/layers/test_word_gemm.c, tests/layers/test_amx_products.c.
  */
 #include "word_gemm_amx.h"
 

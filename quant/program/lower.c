@@ -4,7 +4,7 @@
  * The model is not run. The codes of its weights come from the operators that make them, on a tape. Scales of
  * activations come from grid.h and those of psums from multiplication, as the kernels compute them. lowering.h has the
  * idea, lower_sums.c the sums, and lower_values.c the thresholds. A node that has no form in a program is refused by
- * name. Tests: tests/quant/test_lower.c.
+ * name. Tests: tests/quant/test_lower.c, tests/quant/test_lower_refused.c.
  */
 #include "lowering.h"
 #include "norm_line.h"

@@ -2,7 +2,8 @@
  * lower_image.c - lowers what reads the image: a quantizer becomes the table of a program, which has the code of each
  * of 256 pixels of each channel. Functions of single numbers before it go into the table.
  *
- * Interface: lowering.h.  Tests: tests/quant/test_lower.c, tests/formats/test_onnx_quant.c.
+ * Interface: lowering.h.
+ * Tests: tests/quant/test_lower.c, tests/quant/test_lower_refused.c, tests/formats/test_onnx_quant.c.
  */
 #include "lowering.h"
 

@@ -2,7 +2,8 @@
  * lower_model.c - from a trained model to its program: a walk over the nodes that its scores need.
  *
  * The model is not run, and no image is read. The operators that make codes of weights run on a tape, and no others.
- * Interface: dt_program_lower in include/detent/array.h.  Tests: tests/quant/test_lower.c.
+ * Interface: dt_program_lower in include/detent/array.h.
+ * Tests: tests/quant/test_lower.c, tests/quant/test_lower_refused.c.
  */
 #include "../fold_train.h"
 #include "../insert_centre.h"

@@ -7,7 +7,8 @@
  * AFFINE, RELU, MAXPOOL.
  *
  * Thresholds are bisected (steps.c) from the f32 arithmetic of evaluation, operation by operation: batchnorm.c's line,
- * activation.c's ReLU, grid.h's code.  Tests: tests/quant/test_lower.c, tests/quant/test_steps.c.
+ * activation.c's ReLU, grid.h's code.
+ * Tests: tests/quant/test_lower.c, tests/quant/test_lower_refused.c, tests/quant/test_steps.c.
  */
 #include "lowering.h"
 #include "steps.h"

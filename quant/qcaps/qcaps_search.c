@@ -33,7 +33,7 @@
  * reported as a trial.
  *
  * Source: Marchisio et al., "Q-CapsNets", DAC 2020, and the code published with it; corrected: its authors' revision of
- *         2022, with bounds. Tests: tests/quant/test_qcaps_search.c.
+ *         2022, with bounds. Tests: tests/quant/test_qcaps_search.c, tests/quant/test_qcaps_search_random.c.
  */
 #include "qcaps.h"
 

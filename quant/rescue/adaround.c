@@ -6,7 +6,7 @@
  * network of reals at the same position. Of more than MOST_POSITIONS positions every n-th is taken. The codes that were
  * found become weights, code * step, of which MAX_QUANT makes the same codes: a weight with the largest code keeps it.
  *
- * adaround_solve.c rounds one filter.  Tests: tests/quant/test_rescue.c.
+ * adaround_solve.c rounds one filter.  Tests: tests/quant/test_rescue.c, tests/quant/test_rescue_rounding.c.
  */
 #include "rescue.h"
 

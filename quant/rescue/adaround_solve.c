@@ -13,7 +13,7 @@
  * codes.
  *
  * Source: Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization", 2020, eq. 21 to 24. There the
- * gradient is that of mini-batches.  Tests: tests/quant/test_rescue.c.
+ * gradient is that of mini-batches.  Tests: tests/quant/test_rescue_rounding.c.
  */
 #include "rescue.h"
 

@@ -5,7 +5,8 @@
  * it has changed in the quantized network go back into the network of reals, of which the quantized one is made once
  * more: what is judged is what dt_quantize gives.
  *
- * Interface: include/detent/rescue.h.  Tests: tests/quant/test_rescue.c, tests/cli/test_cli_rescue.sh.
+ * Interface: include/detent/rescue.h.
+ * Tests: tests/quant/test_rescue.c, tests/quant/test_rescue_rounding.c, tests/cli/test_cli_rescue.sh.
  */
 #include "rescue.h"
 

@@ -1,95 +1,17 @@
 /*
- * test_conv.c - convolution against its definition in double, and its psums against sums in 64-bit integers.
+ * test_conv.c - convolution against its definition in double.
  *
  * A convolution is linear in each operand, so gradients have a closed form: where central differences of the oracle
  * would take too long, every product is added to what it belongs to, in double.
  */
 #include "../support/conv_lists.h"
-#include "../support/op_case.h"
+#include "../support/conv_products.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* One product of the sum: which x, which w and which y it joins. */
-typedef struct {
-    int64_t x, w, y;
-} conv_product;
-
-typedef void (*product_fn)(void *user, const conv_product *at);
-
-/* Positions of y along an axis, 0 for rows, 1 for columns. */
-static int64_t out_size(const op_case *c, int axis)
-{
-    const dt_conv_params *p = c->params;
-    const int64_t size = c->in[0].shape.dim[axis + 1], taps = c->in[1].shape.dim[axis + 1];
-    int64_t n = 0;
-
-    for (int64_t first = -p->pad[axis]; first + (taps - 1) * p->dilation[axis] < size + p->pad[axis + 2];
-         first += p->stride[axis]) {
-        n++;
-    }
-    return n;
-}
-
-/* The products of one pixel with one tap of every filter: where is the pixel, the tap and the position of y. */
-static void each_filter(const op_case *c, const int64_t where[3], product_fn visit, void *user)
-{
-    const int groups = ((const dt_conv_params *)c->params)->groups;
-    const int64_t *x = c->in[0].shape.dim, *w = c->in[1].shape.dim;
-
-    for (int64_t k = 0; k < w[0]; k++) {
-        const int64_t first = k * groups / w[0] * w[3]; /* channel of the filter's group */
-        for (int64_t j = 0; j < w[3]; j++) {
-            visit(user, &(conv_product){ where[0] * x[3] + first + j, (k * w[1] * w[2] + where[1]) * w[3] + j,
-                                         where[2] * w[0] + k });
-        }
-    }
-}
-
-/* Every product of the definition, in the order of the input's pixels. */
-static void each_product(const op_case *c, product_fn visit, void *user)
-{
-    const dt_conv_params *p = c->params;
-    const int64_t *x = c->in[0].shape.dim, *w = c->in[1].shape.dim;
-    const int64_t rows = out_size(c, 0), columns = out_size(c, 1);
-
-    for (int64_t i = 0; i < x[0] * x[1] * x[2]; i++) {
-        const int64_t n = i / (x[1] * x[2]), h = i / x[2] % x[1] + p->pad[0], v = i % x[2] + p->pad[1];
-        for (int64_t tap = 0; tap < w[1] * w[2]; tap++) {
-            const int64_t down = h - tap / w[2] * p->dilation[0], right = v - tap % w[2] * p->dilation[1];
-            if (down < 0 || right < 0 || down % p->stride[0] != 0 || right % p->stride[1] != 0) continue;
-            const int64_t row = down / p->stride[0], column = right / p->stride[1];
-            if (row >= rows || column >= columns) continue;
-            each_filter(c, (int64_t[]){ i, tap, (n * rows + row) * columns + column }, visit, user);
-        }
-    }
-}
-
-static int64_t out_count(const op_case *c)
-{
-    return c->in[0].shape.dim[0] * out_size(c, 0) * out_size(c, 1) * c->in[1].shape.dim[0];
-}
-
-typedef struct {
-    const double *const *in;
-    double *out;
-} oracle_run;
-
-static void oracle_product(void *user, const conv_product *at)
-{
-    const oracle_run *run = user;
-    run->out[at->y] += run->in[0][at->x] * run->in[1][at->w];
-}
-
-static void conv_oracle(const op_case *c, const double *const *in, double *out)
-{
-    oracle_run run = { in, out };
-    memset(out, 0, (size_t)out_count(c) * sizeof *out);
-    each_product(c, oracle_product, &run);
-}
 
 /* stride, pad */
 static const dt_conv_params same = DT_CONV_SQUARE(1, 1), bare = DT_CONV_SQUARE(1, 0), wide = DT_CONV_SQUARE(1, 2),
@@ -115,8 +37,6 @@ static const dt_conv_params tall = { { 2, 1 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 };
 static const dt_conv_params wide_steps = { { 1, 3 }, { 1, 1, 1, 1 }, { 1, 1 }, 1 };
 static const dt_conv_params all_3 = { { 2, 1 }, { 1, 0, 2, 3 }, { 1, 2 }, 3 };
 static const dt_conv_params all_16 = { { 1, 2 }, { 0, 3, 1, 2 }, { 2, 1 }, 16 };
-
-#define CONV .op = DT_OP_CONV2D, .n_in = 2, .oracle = conv_oracle
 
 /* The scales are powers of two: then the oracle's real values are exact too, and a psum of 0 is 0. */
 #define CODES(...)                                                              \
@@ -328,128 +248,6 @@ Test(conv, all_ones_count_the_taps_inside)
         for (int i = 0; i < 9; i++) cr_assert(y[i] == want[i], "%s: [%d] is %g", backends[b], i, (double)y[i]);
         free(y);
         op_rig_close(&rig);
-    }
-}
-
-/* ---- psums past 2^24 ---- */
-
-/* x within 0..255 or +-127, w within +-127, in patterns that make the largest sums, and odd ones */
-typedef struct {
-    const char *why;
-    int x_low, x_high; /* x takes turns between these */
-    int w_low, w_high;
-} extreme;
-
-static const extreme unsigned_extremes[] = {
-    { "u8 x s8, all of one sign", 255, 255, 127, 127 },
-    { "u8 x s8, all negative", 255, 255, -127, -127 },
-    { "u8 x s8, sums that f32 has to round", 254, 255, 126, 127 },
-};
-static const extreme signed_extremes[] = {
-    { "s8 x s8, all of one sign", 127, 127, 127, 127 },
-    { "s8 x s8, both negative", -127, -127, -127, -127 },
-    { "s8 x s8, sums that f32 has to round", -127, -126, 126, 127 },
-};
-
-/* 1,800 products a psum: 1800 * 127 * 127 > 2^24 */
-enum { EXTREME_C = 200, EXTREME_SIDE = 3, EXTREME_K = 3 };
-
-static op_case extreme_case(int is_signed, dt_precision precision)
-{
-    const op_input codes = { OP_SHAPE(1, EXTREME_SIDE, EXTREME_SIDE, EXTREME_C),
-                             .fill = is_signed ? FILL_INTEGER : FILL_COUNT, .size = is_signed ? 127.0f : 255.0f,
-                             .scale = 0.5f };
-    return (op_case){
-        CONV, .why = "extremes", .params = &same, .precision = precision,
-        .in = { codes, { OP_SHAPE(EXTREME_K, 3, 3, EXTREME_C), .fill = FILL_INTEGER, .size = 127.0f, .scale = 0.25f } }
-    };
-}
-
-/* every third differs, out of step with the channels */
-static float alternate(int low, int high, int64_t i)
-{
-    return (float)(i % 3 == 1 ? low : high);
-}
-
-typedef struct {
-    const extreme *e;
-    int64_t *sum;
-} integer_run;
-
-static void integer_product(void *user, const conv_product *at)
-{
-    const integer_run *run = user;
-    const extreme *e = run->e;
-    run->sum[at->y] += (int64_t)alternate(e->x_low, e->x_high, at->x) * (int64_t)alternate(e->w_low, e->w_high, at->w);
-}
-
-static void write_alternating(const op_rig *rig, int k, int low, int high)
-{
-    const int64_t n = dt_count(&rig->in[k].shape);
-    float *host = malloc((size_t)n * sizeof *host);
-    for (int64_t i = 0; i < n; i++) host[i] = alternate(low, high, i);
-    op_rig_write(rig, rig->in[k].data, host, (size_t)n * sizeof *host);
-    free(host);
-}
-
-/* Runs the plain loops in place of the table's kernel. */
-static void forward_plain(op_rig *rig)
-{
-    dt_node node = rig->node;
-    size_t bytes = 0;
-    node.state = NULL;
-    cr_assert(conv_by_plain.prepare(&node, &rig->ex, &bytes) == DT_OK);
-    cr_assert(dt_context_reserve(rig->ctx, 0, bytes) == DT_OK);
-    const dt_exec ex = dt_context_exec(rig->ctx);
-    cr_assert(conv_by_plain.forward(&node, &ex) == DT_OK);
-    conv_by_plain.release(&node);
-}
-
-static void check_psums(const op_rig *rig, const extreme *e, const int64_t *want, const char *kernel)
-{
-    const int64_t n = dt_count(&rig->out.shape);
-    float *y = op_rig_read(rig, rig->out.data, n);
-    for (int64_t i = 0; i < n; i++) {
-        cr_assert(y[i] == (float)want[i], "%s: %s: psum [%lld] is %.0f, expected %lld rounded once", e->why, kernel,
-                  (long long)i, (double)y[i], (long long)want[i]);
-    }
-    free(y);
-}
-
-static void run_extreme(const op_case *c, const char *backend, const extreme *e)
-{
-    op_rig rig;
-    if (!op_rig_open(&rig, backend, 0, c)) return;
-    int64_t *want = calloc((size_t)out_count(c), sizeof *want), largest = 0;
-    integer_run run = { e, want };
-
-    each_product(c, integer_product, &run);
-    for (int64_t i = 0; i < out_count(c); i++) largest = llabs(want[i]) > largest ? llabs(want[i]) : largest;
-    cr_assert(largest > 1 << 24, "%s: the largest psum is only %lld", e->why, (long long)largest);
-    write_alternating(&rig, 0, e->x_low, e->x_high);
-    write_alternating(&rig, 1, e->w_low, e->w_high);
-    op_rig_forward(&rig);
-    check_psums(&rig, e, want, backend);
-    if (strcmp(backend, "cpu") == 0) {
-        forward_plain(&rig);
-        check_psums(&rig, e, want, "plain loops");
-    }
-    free(want);
-    op_rig_close(&rig);
-}
-
-Test(conv, psums_past_2_24_are_rounded_once)
-{
-    static const dt_precision precisions[] = { DT_PRECISION_F32, DT_PRECISION_MIXED };
-    for (int p = 0; p < 2; p++) {
-        const op_case u8 = extreme_case(0, precisions[p]), s8 = extreme_case(1, precisions[p]);
-        for (size_t i = 0; i < COUNT(unsigned_extremes); i++) {
-            run_extreme(&u8, "cpu", &unsigned_extremes[i]); /* on CUDA unsigned bytes are refused: no exact product */
-        }
-        for (size_t i = 0; i < COUNT(signed_extremes); i++) {
-            run_extreme(&s8, "cpu", &signed_extremes[i]);
-            run_extreme(&s8, "cuda", &signed_extremes[i]);
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 /*
  * test_lower.c - programs against the models they come from: every code that a convolution reads, every psum and every
- * score has the model's bits; and what cannot be lowered is refused by name.
+ * score has the model's bits. What cannot be lowered is in test_lower_refused.c.
  */
 #include "../support/lowered.h"
 #include "../../core/conv_params.h"
@@ -195,30 +195,6 @@ Test(lower, vgg16_plain_with_psums_above_24_bits)
 
 /* ---- a network of everything that the others have not ---- */
 
-/* A convolution with quantizers; is_signed: of x, with 4 bits; else the image's, of 8. */
-static int quantized_conv(dt_builder *b, const char *name, int x, int is_image, const dt_conv_spec *spec)
-{
-    const dt_act_quant_params act = { .bits = is_image ? 8 : 4, .is_signed = 1, .rule = DT_RULE_ECE284 };
-    const dt_weight_quant_params weight = { .bits = 4, .rule = DT_RULE_ECE284 };
-    const dt_conv_params conv = dt_conv_square(spec->stride, spec->pad);
-    const dt_shape one = { 1, { 1 } };
-    const dt_shape filters = { 4, { spec->filters, spec->kernel, spec->kernel, dt_build_shape(b, x).dim[3] } };
-    char part[96];
-    int quant[2] = { x }, codes[2], operands[2];
-
-    snprintf(part, sizeof part, "%s.act_alpha", name);
-    quant[1] = dt_build_param(b, part, &one, (dt_start){ .value = 3.0f });
-    snprintf(part, sizeof part, "%s.wgt_alpha", name);
-    codes[1] = dt_build_param(b, part, &one, (dt_start){ .value = 3.0f });
-    snprintf(part, sizeof part, "%s.weight", name);
-    codes[0] = dt_build_param(b, part, &filters, (dt_start){ .bound = 1.0f / 3.0f });
-    snprintf(part, sizeof part, "%s.act_quant", name);
-    operands[0] = dt_build_node(b, DT_OP_ACT_QUANT, part, &act, quant, 2);
-    snprintf(part, sizeof part, "%s.weight_quant", name);
-    operands[1] = dt_build_node(b, DT_OP_WEIGHT_QUANT, part, &weight, codes, 2);
-    return dt_build_node(b, DT_OP_CONV2D, name, &conv, operands, 2);
-}
-
 /* A convolution whose quantizer is signed, which only images have elsewhere. */
 static int signed_conv(dt_builder *b, const char *name, int x, int kernel, int pad)
 {
@@ -348,103 +324,6 @@ Test(lower, a_skip_block_ends_in_reals)
     cr_assert_str_eq(dt_graph_name(g, quantize->in[0]), "features.33");
     cr_assert_str_eq(r.program->graph->name, "vgg16 choke 8 skip block w4a4");
     lowered_close(&r);
-}
-
-/* ---- what is refused ---- */
-
-static void refused(const lowered *r, const dt_dataset *d, dt_status want, const char *text)
-{
-    dt_program *p = NULL;
-    const dt_status got = dt_program_lower(r->model, d, &p);
-    cr_assert(got == want && p == NULL && strstr(dt_last_error(), text) != NULL, "expected '%s', got %s: %s", text,
-              dt_status_name(got), dt_last_error());
-}
-
-Test(lower, a_float_model_is_refused)
-{
-    dt_model_config c = lowered_config("tiny", DT_BITS_FLOAT, DT_BITS_FLOAT);
-    lowered r = lowered_model(&c, 1);
-    refused(&r, r.data, DT_ERR_UNSUPPORTED, "features.0 is not quantized, so it has no integers; train the model");
-    lowered_close(&r);
-}
-
-Test(lower, images_of_another_size_are_refused)
-{
-    dt_model_config c = lowered_config("tiny", 4, 4), big = c;
-    big.height = big.width = 40;
-    lowered r = lowered_model(&c, 1), other = lowered_model(&big, 1);
-    refused(&r, other.data, DT_ERR_SHAPE, "images are 40x40x3, the model wants 32x32x3");
-    lowered_close(&other);
-    lowered_close(&r);
-}
-
-Test(lower, a_diverged_model_is_refused)
-{
-    dt_model_config c = lowered_config("tiny", 4, 4);
-    lowered r = lowered_model(&c, 1);
-    lowered_write(&r, "features.9", "running_mean", NAN);
-    refused(&r, r.data, DT_ERR_NUMERIC, "features.9.running_mean[0] is nan");
-    lowered_write(&r, "features.4", "act_alpha", NAN);
-    refused(&r, r.data, DT_ERR_NUMERIC, "features.4.act_alpha is nan");
-    lowered_write(&r, "features.4", "weight", INFINITY);
-    refused(&r, r.data, DT_ERR_NUMERIC, "features.4.weight[0] is inf");
-    lowered_close(&r);
-}
-
-Test(lower, an_image_beyond_16_bits_is_refused)
-{
-    dt_model_config c = lowered_config("tiny", 4, 8);
-    c.input_bits = 0;
-    lowered r = lowered_model(&c, 1);
-    lowered_write(&r, "features.0", "act_alpha", 1e-3f);
-    refused(&r, r.data, DT_ERR_NUMERIC, "features.0: a pixel has the code -");
-    lowered_close(&r);
-}
-
-/* Networks that a tape takes and a program does not: one convolution, and then one thing out of place. */
-typedef enum { AVERAGE_OF_PSUMS, NORM_AFTER_RELU, TWO_TABLES, N_MISPLACED } misplaced;
-
-static misplaced wrong;
-
-static void build_misplaced(dt_builder *b)
-{
-    const dt_conv_spec conv = { .filters = 4, .kernel = 32, .stride = 1, .pad = 1 };
-    const int image = b->graph->image;
-    int x = quantized_conv(b, "a", image, 1, &conv);
-
-    if (wrong == AVERAGE_OF_PSUMS) x = dt_build_pool(b, DT_OP_AVGPOOL, "pool", x, 3);
-    if (wrong == NORM_AFTER_RELU) {
-        x = dt_build_apply(b, DT_OP_RELU, "relu", x);
-        x = dt_build_batchnorm(b, "bn", x, NULL);
-    }
-    if (wrong == TWO_TABLES) {
-        const int both[] = { x, quantized_conv(b, "b", image, 1, &conv) };
-        x = dt_build_node(b, DT_OP_ADD, "sum", NULL, both, 2);
-    }
-    x = dt_build_apply(b, DT_OP_FLATTEN, "flatten", x);
-    b->graph->scores = dt_build_classifier(b, "classifier", x, b->config->n_classes);
-}
-
-Test(lower, networks_with_something_out_of_place_are_refused)
-{
-    static const struct {
-        dt_status status;
-        const char *why;
-    } want[N_MISPLACED] = {
-        [AVERAGE_OF_PSUMS] = { DT_ERR_UNSUPPORTED, "pool: an average of integers whose windows have several divisors" },
-        [NORM_AFTER_RELU] = { DT_ERR_UNSUPPORTED,
-                              "bn: is wanted as reals, and a program has batchnorm for a quantizer alone" },
-        [TWO_TABLES] = { DT_ERR_UNSUPPORTED, "b: a second quantizer reads the image, and a program has one table" },
-    };
-    dt_model_config c = lowered_config("tiny", 4, 4);
-    c.n_classes = 4 * 9;
-    for (int i = 0; i < N_MISPLACED; i++) {
-        lowered r = { .ctx = lowered_context("cpu"), .data = lowered_images(&c, 1) };
-        wrong = (misplaced)i;
-        r.model = lowered_built(r.ctx, &c, build_misplaced);
-        refused(&r, r.data, want[i].status, want[i].why);
-        lowered_close(&r);
-    }
 }
 
 /* ---- convolutions that are not square, or have several groups ---- */

@@ -5,6 +5,9 @@
 #define CONV_LISTS_H
 
 #include "../../layers/conv/conv_kernels.h"
+#include "op_rig.h"
+
+#include <criterion/criterion.h>
 
 /* conv_choice.c's list in a build without oneDNN */
 static inline dt_status prepare_own(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
@@ -43,5 +46,18 @@ static const dt_kernel conv_by_own = CONV_LIST(prepare_own);
 static const dt_kernel conv_by_integers = CONV_LIST(prepare_integers);
 static const dt_kernel conv_by_pairs = CONV_LIST(prepare_pairs);
 static const dt_kernel conv_by_plain = CONV_LIST(prepare_plain);
+
+/* Runs the plain loops in place of the table's kernel. */
+static inline void forward_plain(op_rig *rig)
+{
+    dt_node node = rig->node;
+    size_t bytes = 0;
+    node.state = NULL;
+    cr_assert(conv_by_plain.prepare(&node, &rig->ex, &bytes) == DT_OK);
+    cr_assert(dt_context_reserve(rig->ctx, 0, bytes) == DT_OK);
+    const dt_exec ex = dt_context_exec(rig->ctx);
+    cr_assert(conv_by_plain.forward(&node, &ex) == DT_OK);
+    conv_by_plain.release(&node);
+}
 
 #endif /* CONV_LISTS_H */

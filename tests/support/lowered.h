@@ -4,6 +4,7 @@
 #ifndef LOWERED_H
 #define LOWERED_H
 
+#include "../../core/conv_params.h"
 #include "../../core/train/inference.h"
 #include "../../core/rng.h"
 #include "../../datasets/dataset.h"
@@ -262,6 +263,30 @@ static inline void lowered_check_scores(const lowered *r, int64_t images)
     free(got);
     free(scores);
     free(want);
+}
+
+/* A convolution with quantizers; is_signed: of x, with 4 bits; else the image's, of 8. */
+static inline int quantized_conv(dt_builder *b, const char *name, int x, int is_image, const dt_conv_spec *spec)
+{
+    const dt_act_quant_params act = { .bits = is_image ? 8 : 4, .is_signed = 1, .rule = DT_RULE_ECE284 };
+    const dt_weight_quant_params weight = { .bits = 4, .rule = DT_RULE_ECE284 };
+    const dt_conv_params conv = dt_conv_square(spec->stride, spec->pad);
+    const dt_shape one = { 1, { 1 } };
+    const dt_shape filters = { 4, { spec->filters, spec->kernel, spec->kernel, dt_build_shape(b, x).dim[3] } };
+    char part[96];
+    int quant[2] = { x }, codes[2], operands[2];
+
+    snprintf(part, sizeof part, "%s.act_alpha", name);
+    quant[1] = dt_build_param(b, part, &one, (dt_start){ .value = 3.0f });
+    snprintf(part, sizeof part, "%s.wgt_alpha", name);
+    codes[1] = dt_build_param(b, part, &one, (dt_start){ .value = 3.0f });
+    snprintf(part, sizeof part, "%s.weight", name);
+    codes[0] = dt_build_param(b, part, &filters, (dt_start){ .bound = 1.0f / 3.0f });
+    snprintf(part, sizeof part, "%s.act_quant", name);
+    operands[0] = dt_build_node(b, DT_OP_ACT_QUANT, part, &act, quant, 2);
+    snprintf(part, sizeof part, "%s.weight_quant", name);
+    operands[1] = dt_build_node(b, DT_OP_WEIGHT_QUANT, part, &weight, codes, 2);
+    return dt_build_node(b, DT_OP_CONV2D, name, &conv, operands, 2);
 }
 
 #endif /* LOWERED_H */

@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../../accel/vectors/vectors.h"
@@ -214,6 +215,37 @@ static inline dt_vector_file *case_file(const dt_vectors *v, const char *name)
     }
     cr_assert(ne(ptr, found, NULL), "there is no file %s", name);
     return found;
+}
+
+/* Data line `line` of a file, without its newline. */
+static inline const char *line_of(const dt_vectors *v, const char *name, int line)
+{
+    static char text[4096];
+    const char *at = case_data(case_file(v, name));
+
+    for (; line > 0; line--) at = strchr(at, '\n') + 1;
+    snprintf(text, sizeof text, "%.*s", (int)strcspn(at, "\n"), at);
+    return text;
+}
+
+/* A lane read with no help from the library. */
+static inline long lane_of(const dt_vectors *v, const char *name, int line, int lane, int bits, int is_signed)
+{
+    char text[40] = "";
+
+    memcpy(text, line_of(v, name, line) + lane * bits, (size_t)bits);
+    const long value = strtol(text, NULL, 2);
+    return is_signed && text[0] == '1' ? value - (1L << bits) : value;
+}
+
+/* A lane by counting characters. */
+static inline long value_at(const dt_vector_file *f, int line, int lane)
+{
+    const char *at = case_data(f) + line * (f->lanes * f->bits + 1) + lane * f->bits;
+    long value = f->is_signed && *at == '1' ? -1 : 0;
+
+    for (int bit = 0; bit < f->bits; bit++) value = 2 * value + (at[bit] == '1');
+    return value;
 }
 
 #endif /* VECTOR_CASES_H */
