@@ -32,6 +32,7 @@ static dt_status open_network(search_work *w)
     return DT_OK;
 }
 
+/* Trials, learned bits, sensitivity and verification all have the images that the file's options name. */
 static void take_images(search_work *w)
 {
     const char *dataset = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(w->p.options, "dataset"));
