@@ -204,8 +204,9 @@ dt_status event_file_open(const char *dir, int64_t first_step, event_file **out)
 
     DT_CHECK(f, DT_ERR_MEMORY, "no memory for a file of events");
     if (gethostname(host, sizeof host - 1) != 0) snprintf(host, sizeof host, "host");
-    snprintf(f->path, sizeof f->path, "%s/" EVENT_FILE_PREFIX "%010lld.%s.%ld", dir, (long long)time(NULL), host,
-             (long)getpid());
+    /* TensorBoard reads files in the order of their names; a run may go on within a second */
+    snprintf(f->path, sizeof f->path, "%s/" EVENT_FILE_PREFIX "%010lld.%010lld.%s.%ld", dir, (long long)time(NULL),
+             (long long)first_step, host, (long)getpid());
     f->file = fopen(f->path, "ab");
     const dt_status status = f->file ? write_head(f, first_step) : fail(f);
     if (status != DT_OK)
