@@ -12,6 +12,7 @@
 #include "graph_json.h"
 #include "metadata.h"
 #include "origin_json.h"
+#include "utf8.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -49,6 +50,8 @@ static dt_status read_name(const reader *r, const char *key, char name[DT_NAME_M
     DT_TRY(dt_metadata_text(r->file, r->path, key, &text));
     DT_CHECK(strlen(text) <= DT_NAME_MAX, DT_ERR_FORMAT, "%s: metadata '%s' is '%.80s', expected at most %d bytes",
              r->path, key, text, DT_NAME_MAX);
+    DT_CHECK(dt_utf8_find_bad(text, (int64_t)strlen(text)) < 0, DT_ERR_FORMAT,
+             "%s: metadata '%s' has a control character, which no layer's name has", r->path, key);
     strcpy(name, text);
     return DT_OK;
 }

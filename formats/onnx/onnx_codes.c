@@ -35,7 +35,8 @@ dt_status dt_onnx_check_type(const dt_onnx_import *imp, const dt_onnx_node *n, i
     return DT_OK;
 }
 
-/* Sets the grid's zero points to input 2, of as many as the scales and of the codes' type. */
+/* Sets the grid's type, which is that of the codes or else of the zero points, and its zero points to input 2, of as
+ * many as the scales. */
 static dt_status read_zero(const dt_onnx_import *imp, const dt_onnx_node *n, dt_onnx_grid *g)
 {
     const dt_onnx_place *p = dt_onnx_in(imp, n, 2);
@@ -43,16 +44,16 @@ static dt_status read_zero(const dt_onnx_import *imp, const dt_onnx_node *n, dt_
 
     g->zero = -1;
     g->offset = 0;
-    if (!p) return DT_OK;
-    DT_ONNX_CHECK(p->kind == DT_ONNX_CONSTANT && !p->has_grid, DT_ERR_UNSUPPORTED, imp, n,
+    DT_ONNX_CHECK(!p || (p->kind == DT_ONNX_CONSTANT && !p->has_grid), DT_ERR_UNSUPPORTED, imp, n,
                   "the zero points, input %d, are computed; understood are constants", 2);
-    const dt_onnx_tensor *t = &imp->m->tensor[p->tensor];
+    const dt_onnx_tensor *t = p ? &imp->m->tensor[p->tensor] : NULL;
+    if (g->type == 0) g->type = t ? t->type : DT_ONNX_UINT8;
+    DT_TRY(dt_onnx_check_type(imp, n, g->type, 1));
+    if (!t) return DT_OK;
     g->zero = p->tensor;
-    if (g->type == 0) g->type = t->type;
     DT_ONNX_CHECK(t->type == g->type && dt_onnx_count(t) == g->n, DT_ERR_FORMAT, imp, n,
                   "%" PRId64 " zero points of %s; needed are %" PRId64 " of %s", dt_onnx_count(t),
                   dt_onnx_type_name(t->type), g->n, dt_onnx_type_name(g->type));
-    DT_TRY(dt_onnx_check_type(imp, n, g->type, 1));
     DT_TRY(dt_onnx_numbers_of(imp, t, &zero));
     g->offset = (int)dt_onnx_integer_at(zero, t->type, 0);
     free(zero);
@@ -84,7 +85,6 @@ dt_status dt_onnx_read_grid(const dt_onnx_import *imp, const dt_onnx_node *n, in
     free(scale);
     DT_TRY(status);
     DT_TRY(read_zero(imp, n, g));
-    if (g->type == 0) g->type = DT_ONNX_UINT8;
     return DT_OK;
 }
 
