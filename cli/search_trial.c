@@ -64,26 +64,29 @@ static cJSON *bits_json(const trial_maker *m, const int *configuration)
     return out;
 }
 
-/* Writes a file, and sets *is_other to 1 if there was one with another content. */
-static dt_status write_text(const char *path, const char *text, int *is_other)
+/* Writes a file that says what the trial in dir is. What another trial of that number has left there goes before: so it
+ * is never taken for this one's, whenever the search is stopped. */
+static dt_status write_text(const char *dir, const char *name, const char *text, char path[PATH_BYTES])
 {
     char *was;
     size_t bytes;
 
+    DT_TRY(run_dir_path(dir, name, path));
     DT_TRY(read_file(path, &was, &bytes));
-    *is_other |= was && strcmp(was, text) != 0;
+    const int is_other = was && strcmp(was, text) != 0;
     free(was);
+    if (is_other) DT_TRY(run_dir_sweep(dir, 1));
     return dt_file_replace(path, text, strlen(text));
 }
 
-static dt_status write_bits(const trial_maker *m, const int *configuration, const char *path, int *is_other)
+static dt_status write_bits(const trial_maker *m, const int *configuration, const char *dir, char path[PATH_BYTES])
 {
     cJSON *object = bits_json(m, configuration);
     char *text = object ? json_text(object) : NULL;
 
     cJSON_Delete(object);
-    DT_CHECK(text, DT_ERR_MEMORY, "no memory for %s", path);
-    const dt_status status = write_text(path, text, is_other);
+    DT_CHECK(text, DT_ERR_MEMORY, "no memory for the bits of %s", dir);
+    const dt_status status = write_text(dir, "bits.json", text, path);
     cJSON_free(text);
     return status;
 }
@@ -96,7 +99,7 @@ static int has_filters(const trial_maker *m)
     return 0;
 }
 
-static dt_status write_network(const trial_maker *m, const int *configuration, const char *path, int *is_other)
+static dt_status write_network(const trial_maker *m, const int *configuration, const char *dir, char path[PATH_BYTES])
 {
     dt_graph *g;
     char *text = NULL;
@@ -104,7 +107,7 @@ static dt_status write_network(const trial_maker *m, const int *configuration, c
     DT_TRY(dt_search_network(m->network, m->space, configuration, &g));
     dt_status status = dt_graph_print(g, DT_GRAPH_FILE, &text);
     dt_graph_destroy(g);
-    if (status == DT_OK) status = write_text(path, text, is_other);
+    if (status == DT_OK) status = write_text(dir, "network.json", text, path);
     free(text);
     return status;
 }
@@ -168,8 +171,7 @@ static void add_own(const trial_maker *m, job_line *line)
     job_word(line, "--seed=%llu", (unsigned long long)s->seed);
 }
 
-static dt_status add_model(const trial_maker *m, const int *configuration, const char *dir, job_line *line,
-                           int *is_other)
+static dt_status add_model(const trial_maker *m, const int *configuration, const char *dir, job_line *line)
 {
     const int is_own = !m->p->transfer || has_filters(m) || !m->s->checkpoint;
     char path[PATH_BYTES];
@@ -178,8 +180,7 @@ static dt_status add_model(const trial_maker *m, const int *configuration, const
         job_word(line, "--model=%s", m->s->checkpoint);
         return DT_OK;
     }
-    DT_TRY(run_dir_path(dir, "network.json", path));
-    DT_TRY(write_network(m, configuration, path, is_other));
+    DT_TRY(write_network(m, configuration, dir, path));
     job_word(line, "--model=%s", path);
     if (m->p->transfer && m->s->checkpoint) job_word(line, "--init=%s", m->s->checkpoint);
     return DT_OK;
@@ -198,14 +199,12 @@ dt_status search_trial_line(const trial_maker *m, const int *configuration, int 
 {
     const int is_qkeras = m->p->what.rule == DT_RULE_QKERAS;
     char path[PATH_BYTES];
-    int is_other = 0;
 
     DT_TRY(dt_folder_make(dir));
-    DT_TRY(run_dir_path(dir, "bits.json", path));
-    DT_TRY(write_bits(m, configuration, path, &is_other));
+    DT_TRY(write_bits(m, configuration, dir, path));
     job_begin(line, "train");
-    DT_TRY(add_model(m, configuration, dir, line, &is_other));
-    job_word(line, is_other ? "--force" : "--resume"); /* what another trial of that number left is replaced */
+    DT_TRY(add_model(m, configuration, dir, line));
+    job_word(line, "--resume");
     job_options(line, m->p->options);
     add_own(m, line);
     job_word(line, is_qkeras ? "--wbits=8" : "--wbits=float");

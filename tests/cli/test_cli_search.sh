@@ -112,6 +112,15 @@ trials tpe-k >a
 cmp a b >err 2>&1
 check "... behind the same ones" $?
 
+mkdir left
+cp -r tpe/trials left/trials
+expect "trials in folders that others have left" 0 $search --mode random --seed 7 --max-trials 2 --out left
+expect "... and in new ones" 0 $search --mode random --seed 7 --max-trials 2 --out new
+trials left >a
+trials new >b
+cmp a b >err 2>&1
+check "... are the same" $?
+
 expect "two at once" 0 $search --max-trials 7 --jobs 2 --out two
 killed two-k 3 $search --max-trials 7 --jobs 2
 expect "... killed, they go on" 0 $search --max-trials 7 --jobs 2 --resume --out two-k
