@@ -49,6 +49,7 @@ inside() {
 bare_system() { # name
     debootstrap --variant=minbase bookworm "$folder/$1" "$mirror"
     cp /etc/resolv.conf "$folder/$1/etc/resolv.conf"
+    echo "127.0.0.1 localhost" >"$folder/$1/etc/hosts" # which Debian's installer writes, and debootstrap does not
 }
 
 # ---- who has the sources

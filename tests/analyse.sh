@@ -12,7 +12,7 @@ for needed in "$tool" cmake; do
 done
 
 mkdir -p "$folder/seen"
-cmake -S "$source" -B "$folder" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DBUILD_TESTING=OFF -DDETENT_CUDA=OFF \
+cmake -S "$source" -B "$folder" -G Ninja -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DBUILD_TESTING=OFF -DDETENT_CUDA=OFF \
     >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
 
 if [ "$tool" = cppcheck ]; then

@@ -18,7 +18,7 @@ if cc -m32 -ffreestanding -fsyntax-only -I "$source/include" -x c "$source/inclu
 fi
 grep -q 'error.*counts bytes in 64 bits: compile for a 64-bit machine' "$work/log" || fail "headers: another reason"
 
-if cmake -S "$source" -B "$work/b" -DCMAKE_C_FLAGS=-m32 -DCMAKE_CXX_FLAGS=-m32 \
+if cmake -S "$source" -B "$work/b" -G Ninja -DCMAKE_C_FLAGS=-m32 -DCMAKE_CXX_FLAGS=-m32 \
     -DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY -DDETENT_CUDA=OFF >"$work/log" 2>&1; then
     fail "CMake accepts 32 bits"
 fi
