@@ -280,9 +280,9 @@ DT_MUST_CHECK dt_status run_dir_path(const char *dir, const char *name, char *te
 int run_dir_has(const char *dir, const char *name);
 /* DT_ERR_ARGUMENT if dir has a run in it, unless force is 1. */
 DT_MUST_CHECK dt_status run_dir_refuse(const char *dir, int force);
-/* Locks dir for this process. It fails while another process holds the lock. Closing *fd or ending the process releases
- * it. */
-DT_MUST_CHECK dt_status run_dir_lock(const char *dir, int *fd);
+/* Locks dir for this process. It fails if another process holds the lock at each of so many tries, 0.1 s apart. Closing
+ * *fd or ending the process releases it. */
+DT_MUST_CHECK dt_status run_dir_lock(const char *dir, int tries, int *fd);
 /* Removes files that a killed process left half written. If everything is 1, it removes the run too, for good: no part
  * of it comes back beside the next run when the power goes. */
 DT_MUST_CHECK dt_status run_dir_sweep(const char *dir, int everything);

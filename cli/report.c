@@ -38,7 +38,7 @@ static dt_status report_study(const settings *s)
     DT_CHECK(s->n_runs == 0, DT_ERR_ARGUMENT, "--study takes no run, and here is %s; leave one of them out", s->run[0]);
     DT_TRY(need_option("out", s->out));
     DT_TRY(dt_folder_make(s->out));
-    DT_TRY(run_dir_lock(s->out, &lock));
+    DT_TRY(run_dir_lock(s->out, 1, &lock));
     dt_status status = study_plan_make(s, &p);
     if (status == DT_OK) status = run_study(s, &p);
     if (status == DT_OK && !s->quiet) study_tell_cost(&p);

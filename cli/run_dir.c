@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CONFIG "config.json"
@@ -48,12 +49,18 @@ dt_status run_dir_refuse(const char *dir, int force)
     return DT_OK;
 }
 
-dt_status run_dir_lock(const char *dir, int *fd)
+dt_status run_dir_lock(const char *dir, int tries, int *fd)
 {
+    static const struct timespec pause = { .tv_nsec = 100 * 1000 * 1000 };
     const int opened = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int is_held = 1;
 
     DT_CHECK(opened >= 0, DT_ERR_IO, "%s: %s", dir, strerror(errno));
-    if (flock(opened, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    for (int i = 0; i < tries && is_held; i++) {
+        if (i > 0) nanosleep(&pause, NULL);
+        is_held = flock(opened, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    }
+    if (is_held) {
         close(opened);
         return dt_raise(DT_ERR_IO, __FILE__, __LINE__, "%s: another 'detent train' is at work here", dir);
     }

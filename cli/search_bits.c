@@ -103,7 +103,7 @@ static dt_status open_directory(search_work *w)
     DT_CHECK(s->resume || !run_dir_has(s->out, "trials.jsonl"), DT_ERR_ARGUMENT,
              "%s has a search in it: go on with --resume, or choose another --out", s->out);
     DT_TRY(dt_folder_make(s->out));
-    DT_TRY(run_dir_lock(s->out, &w->lock));
+    DT_TRY(run_dir_lock(s->out, 1, &w->lock));
     return open_log(w);
 }
 

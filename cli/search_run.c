@@ -133,7 +133,7 @@ static dt_status start_trial(search_work *w, int at, int k)
     DT_TRY(dir_of(w, k, dir));
     DT_TRY(search_trial_line(&w->maker, w->trial[k].configuration, w->s->trial_epochs, dir, &line));
     DT_TRY(run_dir_path(dir, SEARCH_LOG, log_path));
-    if (run_dir_lock(dir, &fd) != DT_OK) return DT_OK; /* a trial of a search that was just killed still saves */
+    if (run_dir_lock(dir, 1, &fd) != DT_OK) return DT_OK; /* a trial of a search that was just killed still saves */
     close(fd);
     w->trial[k].is_running = 1;
     w->trial[k].begin = clock_seconds();

@@ -79,7 +79,7 @@ static dt_status try_directory(const work *w, const sweep_run_of *run, int *busy
 
     DT_TRY(run_path(w, run, NULL, dir));
     DT_TRY(dt_folder_make(dir));
-    *busy = run_dir_lock(dir, &fd) != DT_OK;
+    *busy = run_dir_lock(dir, 1, &fd) != DT_OK;
     if (fd >= 0) close(fd);
     return DT_OK;
 }

@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum {
+    LOCK_TRIES = 30
+}; /* 3 s, in which a process that was told to stop has saved: that of a search that was killed */
+
 /* The file whose values training begins with, or NULL. */
 static const char *init_of(const settings *s)
 {
@@ -204,7 +208,7 @@ static dt_status open_directory(run *r)
     const metrics_kept kept = { r->state.epochs_ended, dt_trainer_steps_done(r->o.trainer), train_split(r) };
 
     if (is_new) DT_TRY(dt_folder_make(r->s->out));
-    if (is_new) DT_TRY(run_dir_lock(r->s->out, &r->lock));
+    if (is_new) DT_TRY(run_dir_lock(r->s->out, LOCK_TRIES, &r->lock));
     DT_TRY(run_dir_sweep(r->s->out, is_new && r->s->force));
     DT_TRY(metrics_cut(r->s->out, &kept));
     if (is_new || is_extended(r->s)) DT_TRY(write_config(r));
@@ -235,7 +239,7 @@ dt_status train_look_into_directory(run *r)
     DT_CHECK(!r->s->resume || !r->s->force, DT_ERR_ARGUMENT,
              "--resume goes on with a run and --force removes it: one of them");
     if (!r->s->saved) return run_dir_refuse(r->s->out, r->s->force);
-    DT_TRY(run_dir_lock(r->s->out, &r->lock));
+    DT_TRY(run_dir_lock(r->s->out, LOCK_TRIES, &r->lock));
     r->goes_on = run_dir_has(r->s->out, TRAIN_LAST);
     if (!r->goes_on) return DT_OK;
     DT_TRY(run_dir_path(r->s->out, TRAIN_LAST, path));

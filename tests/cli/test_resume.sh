@@ -138,6 +138,15 @@ same_as_undisturbed "... with its bytes" torn
 
 # ---- two at once
 
+if command -v flock >/dev/null; then
+    flock torn sleep 1 &
+    pid=$!
+    sleep 0.2
+    "$detent" train --resume --out torn >log 2>&1
+    check "a run goes on when another process has left it" $?
+    wait $pid
+fi
+
 : >log
 "$detent" train $options --epochs 100000 --out shared >log 2>&1 &
 pid=$!
