@@ -142,9 +142,8 @@ static void make_table(search_work *w)
 
 static dt_status search(search_work *w, int *exit_code)
 {
-    const settings *s = w->s;
-
     DT_TRY(open_space(w));
+    const settings *s = w->s; /* with the file's images */
     if (s->plan) {
         if (s->json) return search_print_space_json(&w->p, w->space);
         search_print_space(&w->p, w->space);

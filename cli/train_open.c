@@ -6,9 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    LOCK_TRIES = 30
-}; /* 3 s, in which a process that was told to stop has saved: that of a search that was killed */
+/* Of the run's folder: 3 s, in which a process that was told to stop has saved, as that of a search that was killed. */
+enum { LOCK_TRIES = 30 };
 
 /* The file whose values training begins with, or NULL. */
 static const char *init_of(const settings *s)

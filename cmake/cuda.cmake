@@ -45,7 +45,7 @@ if(NOT DETENT_CUDA STREQUAL "OFF")
       detent_pc_library(${NCCL_LIBRARY})
     endif()
     message(STATUS "NCCL: ${NCCL_LIBRARY}")
-    string(APPEND DETENT_PC_LIBS " -L${CUDAToolkit_LIBRARY_DIR} -lcudart -lstdc++")
+    string(APPEND DETENT_PC_LIBS " -L${CUDAToolkit_LIBRARY_DIR} -lcudart -lstdc++ -l${CMAKE_DL_LIBS}")
   elseif(DETENT_CUDA STREQUAL "ON")
     message(FATAL_ERROR "DETENT_CUDA is ON, but something is missing: nvcc '${CMAKE_CUDA_COMPILER}', cuDNN "
                         "'${CUDNN_INCLUDE}' '${CUDNN_LIBRARY}', cuBLASLt '${CUBLASLT_INCLUDE}' '${CUBLASLT_LIBRARY}'")

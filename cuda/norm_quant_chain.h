@@ -6,6 +6,7 @@
 
 #include "norm_quant.h"
 
+/* Rows, channels, and the windows of a pool; without one each row is a window. */
 static inline void look_at_windows(const dt_norm_quant_params *p, const dt_node *node, dt_nq_chain *s)
 {
     const dt_shape *x = &node->in[DT_NQ_X]->shape;
@@ -23,6 +24,7 @@ static inline void look_at_windows(const dt_norm_quant_params *p, const dt_node 
     s->corners = images * (int)(dt_blocks(s->height, s->pool) * dt_blocks(s->width, s->pool));
 }
 
+/* The batch norm's parameters and statistics, where the chain has one. */
 static inline void look_at_norm(const dt_norm_quant_params *p, const dt_node *node, dt_nq_chain *s)
 {
     s->has_norm = p->has_norm;
@@ -39,6 +41,7 @@ static inline void look_at_norm(const dt_norm_quant_params *p, const dt_node *no
     if (s->mean) s->inv = s->mean + s->channels;
 }
 
+/* Returns all that the kernels of a node get. */
 static inline dt_nq_chain look_at_chain(const dt_node *node)
 {
     const dt_norm_quant_params *p = (const dt_norm_quant_params *)node->params;

@@ -6,7 +6,7 @@
 # Each is built in a folder of its own, build-COMPILER-LEVEL, without CUDA. Of the fast tests those run that hold exact
 # integers and golden files; TESTS is another regular expression of their names. The table at the end has warnings, tests
 # that failed, and tests that ran. The exit code is 1 if a build has a warning or does not end, or a test fails.
-# 3 to 10 minutes of two cores for each.
+# Each takes some minutes.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 case ${1:-} in -h | --help)

@@ -3,9 +3,9 @@
 # two commands of README.md, the Debian packages, the Python package and its fifteen lines, the examples against the
 # installed library. The sources are those of the last commit.
 #
-#   scripts/newcomer.sh FOLDER     as root; FOLDER is made, and holds both systems (6 GB): remove it afterwards
+#   scripts/newcomer.sh FOLDER     as root; FOLDER is made, and holds both systems: remove it afterwards
 #
-# Packages come from the host's mirror, or from that of the variable MIRROR. An hour on 2 cores.
+# Packages come from the host's mirror, or from that of the variable MIRROR. Half an hour on 2 cores of a Xeon with AMX.
 # shellcheck disable=SC2016 # what is in single quotes is expanded by apt, or inside a system
 set -eu
 cd "$(dirname "$0")/.."

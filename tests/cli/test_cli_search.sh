@@ -152,6 +152,10 @@ echo '{ "options": { "dataset": "mnist", "data": "nowhere", "quant-rule": "lsq",
 expect "... on images whose folder the file names" 1 search --method bits --checkpoint float/best.safetensors \
     --space nowhere.json --mode gradient --threads 1 --out nowhere
 has err nowhere
+expect "... for what layers lose, too" 1 search --method bits --checkpoint float/best.safetensors --space nowhere.json \
+    --mode greedy --threads 1 --out nowhere2
+has err nowhere
+is "... which it then does not know" ! -e nowhere2/sensitivity.json
 
 cat >blocks.json <<'JSON'
 { "options": { "train-size": 120, "test-size": 60, "batch": 20, "val-size": 40, "epochs": 1, "quant-rule": "lsq" },
