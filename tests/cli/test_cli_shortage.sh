@@ -5,12 +5,13 @@
 # usage: test_cli_shortage.sh PATH_OF_DETENT_SHORTAGE (tests/support/shortage.c).  Of each command 8 calls of each kind
 # fail; DETENT_TEST_SHORTAGE=N lets up to N of them, and DETENT_TEST_SHORTAGE=all each of them, which takes hours. Prints
 # "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
-. "$(dirname "$0")/../support/command.sh"
+support=$(cd "$(dirname "$0")/../support" && pwd)
+. "$support/command.sh"
 export OMP_NUM_THREADS=1
 ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0 # of memory that is short, some may be left behind at the end
 export ASAN_OPTIONS
 
-. "$(dirname "$0")/../support/shortages.sh"
+. "$support/shortages.sh"
 kinds="memory open write read sync rename close stat thread process"
 
 # ---- what the commands read

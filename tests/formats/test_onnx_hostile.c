@@ -238,12 +238,6 @@ static void real_zero(onnx_bytes *g)
     onnx_constant(g, "s", 1, (int64_t[]){ -1 }, (float[]){ 0.5f }, 4);
     onnx_plain(g, "QuantizeLinear", "x s s", "y");
 }
-static void codes_of_reals(onnx_bytes *g)
-{
-    onnx_constant(g, "s", 1, (int64_t[]){ -1 }, (float[]){ 0.5f }, 4);
-    onnx_constant(g, "b", 1, (int64_t[]){ 2, -1 }, (float[]){ 1.0f, 2.0f }, 8);
-    onnx_plain(g, "DequantizeLinear", "b s", "y");
-}
 static void too_many_scales(onnx_bytes *g)
 {
     quantized(g, 3, (float[]){ 0.5f, 0.25f, 1.0f });
@@ -401,7 +395,6 @@ static const struct {
     { "a scale that is no number", scale_nan, DT_ERR_FORMAT, "scale 0 is nan; needed is a number above 0" },
     { "no scales", no_scales, DT_ERR_FORMAT, "0 scales; needed is one or more" },
     { "a zero point that is real", real_zero, DT_ERR_UNSUPPORTED, "codes of FLOAT; understood are INT8 and UINT8" },
-    { "reals that are codes", codes_of_reals, DT_ERR_UNSUPPORTED, "codes of FLOAT; understood are INT8 and UINT8" },
     { "two scales of an image", scales_of_codes, DT_ERR_UNSUPPORTED, "2 scales of what is computed" },
     { "three scales of two channels", too_many_scales, DT_ERR_UNSUPPORTED, "one for each of 2 along axis 1" },
     { "data above the folder", above, DT_ERR_FORMAT, "'../weights'; a path within the model's folder" },

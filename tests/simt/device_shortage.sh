@@ -4,9 +4,10 @@
 #
 # usage: device_shortage.sh PATH_OF_SIMT_DETENT_SHORTAGE (tests/support/shortage.c).  Of each command 8 calls fail;
 # DETENT_TEST_SHORTAGE=N lets up to N of them, and DETENT_TEST_SHORTAGE=all each.
-. "$(dirname "$0")/../support/command.sh"
+support=$(cd "$(dirname "$0")/../support" && pwd)
+. "$support/command.sh"
 export OMP_NUM_THREADS=1
-. "$(dirname "$0")/../support/shortages.sh"
+. "$support/shortages.sh"
 kinds=device
 
 small="--model tiny --dataset synthetic --train-size 16 --test-size 8 --batch 8 --threads 1 --device cuda"
