@@ -24,10 +24,11 @@
 
 /* In the order in which they are asked. */
 static const dt_conv_kernel *const kernels[] = {
-    &dt_conv_amx,      /* one group, where the CPU has tiles */
-    &dt_conv_winograd, /* 3x3 */
-    &dt_conv_small,    /* dw of the smallest maps */
-    &dt_conv_pairs,    /* y of codes of few bits, by AVX2 */
+    &dt_conv_amx,       /* one group, where the CPU has tiles */
+    &dt_conv_winograd,  /* 3x3 */
+    &dt_conv_small,     /* dw of the smallest maps */
+    &dt_conv_winograd4, /* backward of 3x3 in f32, by AVX2 */
+    &dt_conv_pairs,     /* y of codes of few bits, by AVX2 */
 #ifdef DETENT_HAVE_ONEDNN
     &dt_conv_onednn, /* everything but what f32 does not hold, and what conv_depthwise.c is faster at */
 #endif
@@ -36,7 +37,7 @@ static const dt_conv_kernel *const kernels[] = {
     &dt_conv_plain,     /* everything */
 };
 
-enum { MOST_KERNELS = 8 };
+enum { MOST_KERNELS = 9 };
 
 /* node->state */
 typedef struct {

@@ -86,3 +86,19 @@ const float *dt_line_ring_row(const dt_line_ring *ring, int64_t row)
     }
     return line;
 }
+
+void dt_real_filters(const dt_tensor *w, int64_t K, int64_t terms, float *real)
+{
+    const float *wide = w->data;
+    const int8_t *narrow = w->data;
+#pragma omp parallel for
+    for (int64_t k = 0; k < K; k++) {
+        const float scale = w->scale[w->n_scale > 1 ? k : 0];
+        const int64_t end = (k + 1) * terms;
+        if (w->type == DT_I8) {
+            for (int64_t i = k * terms; i < end; i++) real[i] = scale * (float)narrow[i];
+        } else {
+            for (int64_t i = k * terms; i < end; i++) real[i] = scale * wide[i];
+        }
+    }
+}

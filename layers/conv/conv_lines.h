@@ -25,6 +25,10 @@ const float *dt_widened(const void *from, dt_dtype type, int64_t n, float *room)
 /* Returns the bytes of room that dt_widened needs; 0 for F32. */
 size_t dt_wide_bytes(dt_dtype type, int64_t n);
 
+/* Sets real, [K][terms], to what filters on a grid stand for: their codes, F32 or I8, times scale[k] or the one scale.
+ */
+void dt_real_filters(const dt_tensor *w, int64_t K, int64_t terms, float *real);
+
 /* The lines of n rows of an image. Row i has the place i mod n, so that any n neighbouring rows fit together. */
 typedef struct {
     dt_row_source row;  /* row 0 of the image */

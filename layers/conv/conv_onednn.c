@@ -18,6 +18,8 @@
  */
 #include "conv_onednn.h"
 
+#include "conv_lines.h"
+
 #include "../../core/arith/grid.h"
 #include "../../core/threads.h"
 
@@ -102,23 +104,6 @@ static dt_status forward_groups(const dt_node *node, const dt_exec *ex, dt_onedn
     }
     DT_CHECK(worst == DT_OK, worst, "%s: oneDNN failed to convolve", node->name);
     return DT_OK;
-}
-
-/* real = scale[k] * code, [K][terms] */
-static void real_filters(const dt_tensor *w, int64_t K, int64_t terms, float *real)
-{
-    const float *wide = w->data;
-    const int8_t *narrow = w->data;
-#pragma omp parallel for
-    for (int64_t k = 0; k < K; k++) {
-        const float scale = w->scale[w->n_scale > 1 ? k : 0];
-        const int64_t end = (k + 1) * terms;
-        if (w->type == DT_I8) {
-            for (int64_t i = k * terms; i < end; i++) real[i] = scale * (float)narrow[i];
-        } else {
-            for (int64_t i = k * terms; i < end; i++) real[i] = scale * wide[i];
-        }
-    }
 }
 
 static void add_to(float *sum, const float *part, int64_t n)
@@ -219,7 +204,7 @@ static dt_status backward_groups(const dt_node *node, const dt_exec *ex, dt_oned
     backward_shared shared = { directions, w->data, group_dw, dw + r->dw };
 
     if (directions & DT_CONV_DX) {
-        if (w->n_scale) real_filters(w, s.K, s.terms, (float *)(void *)real);
+        if (w->n_scale) dt_real_filters(w, s.K, s.terms, (float *)(void *)real);
         DT_TRY(copied(&conv->copy_backward_w, w->n_scale ? real : w->data, filters_at, &shared.filters));
     }
     DT_TRY(run_groups(node, conv, &shared));

@@ -26,6 +26,7 @@
 
 #if defined(__x86_64__)
 
+#include "winograd_dw.h"
 #include "winograd_tiles.h"
 
 #include <assert.h>
@@ -43,9 +44,7 @@ typedef struct {
     const dt_node *node;
     dt_conv_shape s;
     dt_tile_map map;
-    int64_t filters, channels; /* of a block; the last may have fewer */
-    int64_t n_filter_blocks, n_channel_blocks;
-    int64_t part, n_parts;                 /* tiles, even; parts of the tiles */
+    dt_dw_blocks blocks;
     int64_t x_words, dy_words, sums_words; /* of one point */
     size_t zeros_bytes, room_bytes;        /* a thread's scratch */
 } backward_w;
@@ -58,29 +57,18 @@ typedef struct {
     float *sums;
 } rooms;
 
-/* An item's, in the tensors. */
-typedef struct {
-    int64_t k, filters, c, channels, tile, end;
-} span;
-
 static backward_w sizes_of(const dt_node *node)
 {
     backward_w b = { .node = node, .s = dt_conv_shape_of(node) };
 
-    b.map = dt_tile_map_of(&b.s);
-    b.filters = dt_tile_least(b.s.K, BLOCK_K);
-    b.channels = dt_tile_least(b.s.C, BLOCK_C);
-    b.n_filter_blocks = dt_tile_ceiling(b.s.K, b.filters);
-    b.n_channel_blocks = dt_tile_ceiling(b.s.C, b.channels);
-    b.n_parts = dt_tile_least(dt_tile_ceiling(b.map.count, PART_TILES),
-                              dt_tile_ceiling(ITEMS, b.n_filter_blocks * b.n_channel_blocks));
-    b.part = dt_tile_ceiling(dt_tile_ceiling(b.map.count, b.n_parts), 2) * 2;
-    b.n_parts = dt_tile_ceiling(b.map.count, b.part);
+    b.map = dt_tile_map_of(&b.s, DT_TILE_SIDE);
+    b.blocks = dt_dw_blocks_of(&b.s, b.map.count, BLOCK_K, BLOCK_C, PART_TILES, 2, ITEMS);
     /* a cache line apart from a multiple of 4,096 bytes, so that the 16 points do not fall into the same cache set */
-    b.x_words = CHUNK / 2 * b.channels + DT_LANES;
-    b.dy_words = CHUNK / 2 * b.filters + DT_LANES;
-    b.sums_words = b.filters * b.channels + DT_LANES;
-    b.zeros_bytes = (size_t)(b.filters > b.channels ? b.filters : b.channels) * sizeof(float);
+    b.x_words = CHUNK / 2 * b.blocks.channels + DT_LANES;
+    b.dy_words = CHUNK / 2 * b.blocks.filters + DT_LANES;
+    b.sums_words = b.blocks.filters * b.blocks.channels + DT_LANES;
+    b.zeros_bytes =
+        (size_t)(b.blocks.filters > b.blocks.channels ? b.blocks.filters : b.blocks.channels) * sizeof(float);
     b.room_bytes = b.zeros_bytes + (size_t)(b.x_words + b.dy_words + b.sums_words) * DT_WINOGRAD_POINTS * sizeof(float);
     return b;
 }
@@ -97,18 +85,12 @@ const char *dt_winograd_backward_w_refuses(const dt_node *node, const dt_exec *e
     return type == DT_F32 || type == DT_U8 || type == DT_I8 ? NULL : "the type of x";
 }
 
-/* Where parts are kept until all are there; not needed of one. */
-static size_t parts_bytes(const backward_w *b)
-{
-    return b->n_parts > 1 ? (size_t)(b->n_parts * b->s.K * 9 * b->s.C) * sizeof(float) : 0;
-}
-
 size_t dt_winograd_backward_w_scratch(const dt_node *node, const dt_exec *ex, int threads)
 {
     const backward_w b = sizes_of(node);
     (void)ex;
 
-    return parts_bytes(&b) + b.room_bytes * (size_t)threads;
+    return dt_dw_parts_bytes(&b.blocks) + b.room_bytes * (size_t)threads;
 }
 
 static rooms rooms_of(const backward_w *b, char *scratch)
@@ -119,19 +101,6 @@ static rooms rooms_of(const backward_w *b, char *scratch)
     r.dy = r.x + DT_WINOGRAD_POINTS * b->x_words;
     r.sums = (float *)(r.dy + DT_WINOGRAD_POINTS * b->dy_words);
     return r;
-}
-
-static span span_of(const backward_w *b, int64_t item)
-{
-    const int64_t part = item % b->n_parts, block = item / b->n_parts;
-    span a = { .k = block / b->n_channel_blocks * b->filters,
-               .c = block % b->n_channel_blocks * b->channels,
-               .tile = part * b->part };
-
-    a.filters = dt_tile_least(b->filters, b->s.K - a.k);
-    a.channels = dt_tile_least(b->channels, b->s.C - a.c);
-    a.end = dt_tile_least(a.tile + b->part, b->map.count);
-    return a;
 }
 
 /* Transforms tiles tile .. end, in pairs, into words [16][pairs][n]; of x, or of dy. */
@@ -167,7 +136,7 @@ DT_TILES_INLINE void transform_typed(const dt_tile_map *map, const transform *t,
 }
 
 /* The channels of x, or the filters of dy, of a block. */
-static dt_tile_source x_of(const backward_w *b, const span *a, const rooms *r)
+static dt_tile_source x_of(const backward_w *b, const dt_dw_span *a, const rooms *r)
 {
     const dt_tensor *x = b->node->in[0];
     const int64_t value = (int64_t)dt_type_bytes(x->type);
@@ -175,7 +144,7 @@ static dt_tile_source x_of(const backward_w *b, const span *a, const rooms *r)
     return from;
 }
 
-static dt_tile_source dy_of(const backward_w *b, const span *a, const rooms *r)
+static dt_tile_source dy_of(const backward_w *b, const dt_dw_span *a, const rooms *r)
 {
     const dt_tensor *y = b->node->out;
     const int64_t value = (int64_t)dt_type_bytes(y->grad_type);
@@ -183,7 +152,7 @@ static dt_tile_source dy_of(const backward_w *b, const span *a, const rooms *r)
     return from;
 }
 
-static DT_TILES void transform_x(const backward_w *b, const span *a, int64_t tile, int64_t end, const rooms *r)
+static DT_TILES void transform_x(const backward_w *b, const dt_dw_span *a, int64_t tile, int64_t end, const rooms *r)
 {
     const transform t = {
         .from = x_of(b, a, r), .tile = tile, .end = end, .n = a->channels, .step = b->x_words, .to = r->x
@@ -196,7 +165,7 @@ static DT_TILES void transform_x(const backward_w *b, const span *a, int64_t til
     }
 }
 
-static DT_TILES void transform_dy(const backward_w *b, const span *a, int64_t tile, int64_t end, const rooms *r)
+static DT_TILES void transform_dy(const backward_w *b, const dt_dw_span *a, int64_t tile, int64_t end, const rooms *r)
 {
     const transform t = {
         .from = dy_of(b, a, r), .tile = tile, .end = end, .n = a->filters, .step = b->dy_words, .to = r->dy
@@ -210,7 +179,7 @@ static DT_TILES void transform_dy(const backward_w *b, const span *a, int64_t ti
 }
 
 /* Fetches what the next chunk reads while it multiplies: a few lines at a time, or the CPU drops the requests. */
-static void multiply(const backward_w *b, const span *a, int64_t tile, int64_t end, const rooms *r)
+static void multiply(const backward_w *b, const dt_dw_span *a, int64_t tile, int64_t end, const rooms *r)
 {
     const dt_tile_source x = x_of(b, a, r), dy = dy_of(b, a, r);
     const int64_t next = dt_tile_least(end + CHUNK, a->end);
@@ -250,7 +219,7 @@ DT_TILES_INLINE void taps_line(const __m512 *m, int step, __m512 *g, int g_step)
 }
 
 /* scale G^T M G to [filters][9][channels] of dw, whose rows are C long */
-static DT_TILES void transform_sums(const backward_w *b, const span *a, const float *sums, float scale, int add,
+static DT_TILES void transform_sums(const backward_w *b, const dt_dw_span *a, const float *sums, float scale, int add,
                                     float *dw)
 {
     const __m512 scales = _mm512_set1_ps(scale);
@@ -281,8 +250,9 @@ static float scale_of(const dt_tensor *x)
 static void run_item(const backward_w *b, int64_t item, float *parts, char *scratch)
 {
     const rooms r = rooms_of(b, scratch);
-    const span a = span_of(b, item);
+    const dt_dw_span a = dt_dw_span_of(&b->blocks, item);
     const dt_node *node = b->node;
+    const int is_whole = b->blocks.n_parts == 1;
 
     memset(r.zeros, 0, b->zeros_bytes);
     for (int64_t tile = a.tile; tile < a.end; tile += CHUNK) {
@@ -291,44 +261,24 @@ static void run_item(const backward_w *b, int64_t item, float *parts, char *scra
         transform_dy(b, &a, tile, end, &r);
         multiply(b, &a, tile, end, &r);
     }
-    if (b->n_parts == 1) {
-        transform_sums(b, &a, r.sums, scale_of(node->in[0]), !(node->fresh & 2u), dt_grads(node->in[1]));
-    } else {
-        transform_sums(b, &a, r.sums, 1.0f, 0, parts + item % b->n_parts * b->s.K * 9 * b->s.C);
-    }
-}
-
-static void sum_parts(const backward_w *b, const float *parts, int threads)
-{
-    const int64_t count = b->s.K * 9 * b->s.C;
-    const float scale = scale_of(b->node->in[0]);
-    const int add = !(b->node->fresh & 2u);
-    float *dw = dt_grads(b->node->in[1]);
-    (void)threads; /* of OpenMP, which may be missing */
-
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < count; i += DT_LANES) {
-        float sum[DT_LANES];
-        memcpy(sum, parts + i, sizeof sum);
-        for (int64_t p = 1; p < b->n_parts; p++) {
-            for (int l = 0; l < DT_LANES; l++) sum[l] += parts[p * count + i + l];
-        }
-        for (int l = 0; l < DT_LANES; l++) dw[i + l] = add ? dw[i + l] + scale * sum[l] : scale * sum[l];
-    }
+    transform_sums(b, &a, r.sums, is_whole ? scale_of(node->in[0]) : 1.0f, is_whole && !(node->fresh & 2u),
+                   dt_dw_part(&b->blocks, item, parts, dt_grads(node->in[1])));
 }
 
 void dt_winograd_backward_w(const dt_node *node, const dt_exec *ex, int threads)
 {
     const backward_w b = sizes_of(node);
     void *scratch = ex->scratch;
-    char *rooms_at = (char *)scratch + parts_bytes(&b);
+    char *rooms_at = (char *)scratch + dt_dw_parts_bytes(&b.blocks);
     assert(node->in[1]->grad_type == DT_F32);
 
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int64_t item = 0; item < b.n_filter_blocks * b.n_channel_blocks * b.n_parts; item++) {
+    for (int64_t item = 0; item < dt_dw_items(&b.blocks); item++) {
         run_item(&b, item, scratch, rooms_at + (size_t)dt_thread_number() * b.room_bytes);
     }
-    if (b.n_parts > 1) sum_parts(&b, scratch, threads);
+    if (b.blocks.n_parts > 1) {
+        dt_dw_sum_parts(&b.blocks, scratch, scale_of(node->in[0]), !(node->fresh & 2u), dt_grads(node->in[1]), threads);
+    }
 }
 
 #endif /* else winograd.c */

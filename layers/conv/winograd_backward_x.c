@@ -62,7 +62,7 @@ static backward_x sizes_of(const dt_node *node)
     backward_x b = { .node = node, .s = dt_conv_shape_of(node) };
     const int64_t K = b.s.K, fitting = U_BYTES / (2 * DT_WINOGRAD_POINTS) / K / 64 * 64;
 
-    b.map = dt_tile_map_of(&b.s);
+    b.map = dt_tile_map_of(&b.s, DT_TILE_SIDE);
     b.columns = dt_tile_least(b.s.C, fitting > 64 ? fitting : 64);
     b.n_blocks = dt_tile_ceiling(b.s.C, b.columns);
     b.chunk = CHUNK_BYTES / DT_WINOGRAD_POINTS / (2 * K + 4 * b.columns) / 6 * 6; /* 6: rows of dt_word_gemm */

@@ -1,5 +1,6 @@
 /*
- * winograd_tiles.h - what the two backward passes share: the places of tiles in a map, and their transforms.
+ * winograd_tiles.h - what the two backward passes share: the transforms of their tiles, of which winograd_map.h tells
+ * the places.
  *
  * With the 1-D matrices
  *
@@ -9,9 +10,7 @@
  *         | 0 -1  0  1 |        | 0  0  2 |          | 0  1 |
  *
  * a tile d of 4x4 inputs and a filter g give the 2x2 outputs A^T [(G g G^T) . (B^T d B)] A, where . multiplies element
- * by element. The last rows of B^T and A have the opposite sign of the paper's, which cancels. Tile (i, j) covers rows
- * 2i..2i+1 and columns 2j..2j+1 of the map. Its 4x4 inputs begin one row and one column earlier. Pixels outside of the
- * map are 0.
+ * by element. The last rows of B^T and A have the opposite sign of the paper's, which cancels.
  *
  * Source: Lavin, Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section 4.1.
  */
@@ -19,23 +18,13 @@
 #define DT_WINOGRAD_TILES_H
 
 #include "winograd.h"
+#include "winograd_map.h"
 #include "words512.h"
 
 #define DT_TILES        __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 #define DT_TILES_INLINE static inline __attribute__((always_inline)) DT_TILES
 
-enum { DT_LANES = 16 };
-
-static inline int64_t dt_tile_least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* a / b, rounded up */
-static inline int64_t dt_tile_ceiling(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
+enum { DT_LANES = 16, DT_TILE_SIDE = 2 };
 
 /* Returns 1 if these passes are faster than oneDNN, as was measured: there are fewer products than in the definition
  * (not so for a map of one pixel, which is mostly padding), and enough of them to pay for the transforms (not so with
@@ -45,80 +34,6 @@ static inline int dt_tile_saves(const dt_conv_shape *s)
     const int64_t tiles = (s->H + 1) / 2 * ((s->W + 1) / 2);
 
     return DT_WINOGRAD_POINTS * tiles < 9 * s->H * s->W && s->C * s->K >= 512;
-}
-
-typedef struct {
-    int64_t H, W;
-    int64_t down, across; /* tiles along H and W */
-    int64_t count;        /* tiles of the batch */
-} dt_tile_map;
-
-/* Returns the tiles of a convolution's map. */
-static inline dt_tile_map dt_tile_map_of(const dt_conv_shape *s)
-{
-    const int64_t down = (s->H + 1) / 2, across = (s->W + 1) / 2;
-    const dt_tile_map map = { s->H, s->W, down, across, s->N * down * across };
-    return map;
-}
-
-/* A tensor from one of its channels on: pixel (n, h, w) lies at data + ((n * H + h) * W + w) * pixel_bytes. */
-typedef struct {
-    const char *data;
-    int64_t pixel_bytes;
-    const char *outside; /* zeros, which stand for the pixels outside of the map */
-} dt_tile_source;
-
-/* Sets pixel, [size][size], to the pixels of a tile. They begin at row and column `first` (-1 or 0), counted from the
- * tile's own first. The pixels of a tile behind the last one lie outside. */
-static inline void dt_tile_pixels(const dt_tile_map *map, const dt_tile_source *from, int64_t tile, int first, int size,
-                                  const char **pixel)
-{
-    const int64_t n = tile / (map->down * map->across), at = tile - n * map->down * map->across;
-    const int64_t i = at / map->across, h0 = 2 * i + first, w0 = 2 * (at - i * map->across) + first;
-    const uint64_t H = tile < map->count ? (uint64_t)map->H : 0, W = (uint64_t)map->W;
-
-    for (int r = 0; r < size; r++) {
-        const int64_t row = ((n * map->H + h0 + r) * map->W + w0) * from->pixel_bytes;
-        for (int t = 0; t < size; t++) {
-            /* As unsigned numbers, those below 0 are large. There is no branch, because it would be predicted badly. */
-            const int inside = ((uint64_t)(h0 + r) < H) & ((uint64_t)(w0 + t) < W);
-            pixel[r * size + t] = inside ? from->data + row + t * from->pixel_bytes : from->outside;
-        }
-    }
-}
-
-/* Returns the index of a tile's first pixel in the batch. */
-static inline int64_t dt_tile_corner(const dt_tile_map *map, int64_t tile)
-{
-    const int64_t n = tile / (map->down * map->across), at = tile - n * map->down * map->across;
-
-    return (n * map->H + at / map->across * 2) * map->W + at % map->across * 2;
-}
-
-/* Memory that is to be fetched into the caches: `bytes` of each pixel from `at` to `end`. */
-typedef struct {
-    const char *at, *end;
-    int64_t pixel_bytes, bytes;
-} dt_tile_ahead;
-
-/* Returns the memory that tiles tile .. end - 1 read and earlier tiles do not. */
-static inline dt_tile_ahead dt_tile_ahead_of(const dt_tile_map *map, const dt_tile_source *from, int64_t bytes,
-                                             int64_t tile, int64_t end)
-{
-    const int64_t n_pixels = map->count / (map->down * map->across) * map->H * map->W;
-    const int64_t first = dt_tile_corner(map, tile) + 2 * map->W, last = dt_tile_corner(map, end) + 2 * map->W;
-    const dt_tile_ahead ahead = { from->data + first * from->pixel_bytes,
-                                  from->data + (last < n_pixels ? last : n_pixels) * from->pixel_bytes,
-                                  from->pixel_bytes, bytes };
-    return ahead;
-}
-
-/* Fetches the next `pixels` pixels. */
-static inline void dt_tile_fetch(dt_tile_ahead *ahead, int64_t pixels)
-{
-    for (; pixels > 0 && ahead->at < ahead->end; pixels--, ahead->at += ahead->pixel_bytes) {
-        for (int64_t i = 0; i < ahead->bytes; i += 64) __builtin_prefetch(ahead->at + i);
-    }
 }
 
 /* Returns values i .. i + 15 of a pixel as f32. */

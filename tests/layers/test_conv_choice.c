@@ -61,7 +61,7 @@ static const choice rows[] = {
     { LAYER(by_2, 16, 3, 16, 2, 6, 8, 32), CODES(15, 7), .why = "2 groups", .mixed = 1, .with = "onednn onednn onednn",
       .without = "integers plain plain" },
     { LAYER(same, 33, 3, 33, 7, 2, 2, 33), CODES(15, 7), .why = "2x2, in f32", .tiles = DT_CONV_Y,
-      .with = "onednn onednn small", .without = "integers plain small" },
+      .with = "onednn small small", .without = "integers small small" },
     { LAYER(same, 32, 3, 64, 7, 2, 2, 64), CODES(15, 7), .why = "2x2, vectors of channels", .tiles = ALL, .mixed = 1,
       .with = "winograd winograd winograd", .without = "winograd winograd winograd" },
     { LAYER(same, 32, 3, 64, 7, 1, 1, 64), CODES(15, 7), .why = "one pixel", .tiles = ALL, .mixed = 1,
