@@ -4,7 +4,8 @@
  *
  *   "int64"    convolution of codes: equal to the sum in 64-bit integers (in fp16: to that sum, rounded)
  *   "double"   convolution of reals, and its gradients: near to the sums in double by the length of their difference,
- *              since a transform (Winograd's) spreads each rounding over its whole tile
+ *              since a transform (Winograd's) spreads each rounding over its whole tile; measured by the sums' own
+ *              length, or by that of their products, which is larger where these cancel
  *   "nearest"  quantizers of activations, batch norm with what follows it: no code is nearer to the value in double,
  *              but for 0.001 of a code
  *   "range"    weight codes: integers in their range, all of them
@@ -100,9 +101,15 @@ typedef struct {
 } conv_check;
 
 typedef struct {
-    double sum;
-    int64_t integer; /* of codes */
+    double sum, squares; /* of the products, and of their squares */
+    int64_t integer;     /* of codes */
 } products;
+
+static void add_product(products *t, double product)
+{
+    t->sum += product;
+    t->squares += product * product;
+}
 
 static int64_t x_index(const dt_conv_shape *s, int64_t n, int64_t h, int64_t w, int64_t c)
 {
@@ -123,7 +130,7 @@ static products y_products(const conv_check *v, int64_t n, int64_t p, int64_t q,
         if (h < 0 || h >= s->H || w < 0 || w >= s->W) continue;
         const double a = value_at(&v->x, x_index(s, n, h, w, c)), b = value_at(&v->w, k * s->terms + i);
         t.integer += (int64_t)a * (int64_t)b;
-        t.sum += a * b;
+        add_product(&t, a * b);
     }
     return t;
 }
@@ -142,7 +149,8 @@ static products dx_products(const conv_check *v, int64_t n, int64_t h, int64_t w
         if (k * s->groups / s->K != c / each) continue;
         if (up < 0 || left < 0 || up % s->stride[0] || left % s->stride[1] || p >= s->P || q >= s->Q) continue;
         const double dy = value_at(&v->dy, ((n * s->P + p) * s->Q + q) * s->K + k);
-        t.sum += dy * scale_at(&v->w, k) * value_at(&v->w, ((k * s->R + row) * s->S + column) * each + c % each);
+        add_product(&t,
+                    dy * scale_at(&v->w, k) * value_at(&v->w, ((k * s->R + row) * s->S + column) * each + c % each));
     }
     return t;
 }
@@ -158,28 +166,30 @@ static products dw_products(const conv_check *v, int64_t k, int64_t row, int64_t
         const int64_t h = p * s->stride[0] + row * s->dilation[0] - s->pad[0];
         const int64_t w = q * s->stride[1] + column * s->dilation[1] - s->pad[1];
         if (h < 0 || h >= s->H || w < 0 || w >= s->W) continue;
-        t.sum += value_at(&v->dy, i * s->K + k) * scale_at(&v->x, 0) * value_at(&v->x, x_index(s, n, h, w, c));
+        add_product(&t, value_at(&v->dy, i * s->K + k) * scale_at(&v->x, 0) * value_at(&v->x, x_index(s, n, h, w, c)));
     }
     return t;
 }
 
 /* Sums of squares over the values looked at. */
 typedef struct {
-    double off, wanted;
+    double off, wanted, products;
 } lengths;
 
-static void compare(lengths *l, double found, double wanted)
+static void compare(lengths *l, double found, products wanted)
 {
-    l->off += (found - wanted) * (found - wanted);
-    l->wanted += wanted * wanted;
+    l->off += (found - wanted.sum) * (found - wanted.sum);
+    l->wanted += wanted.sum * wanted.sum;
+    l->products += wanted.squares;
 }
 
 static dt_status near_enough(conv_check *v, const char *what, const lengths *l)
 {
-    const double error = l->wanted > least_length * least_length ? sqrt(l->off / l->wanted) : 0.0;
+    const double size = l->wanted > l->products ? l->wanted : l->products;
+    const double error = size > least_length * least_length ? sqrt(l->off / size) : 0.0;
 
     DT_CHECK(error <= (v->mixed ? half_error : f32_error), DT_ERR_NUMERIC, "%s: %s is off by %.3g of its length, %.3g",
-             v->node->name, what, error, sqrt(l->wanted));
+             v->node->name, what, error, sqrt(size));
     if (error > v->error) v->error = error;
     return DT_OK;
 }
@@ -205,7 +215,7 @@ static dt_status check_conv_forward(dt_context *ctx, conv_check *v, uint64_t *dr
         const int64_t p = at / v->s.K / v->s.Q % v->s.P, n = at / v->s.K / v->s.Q / v->s.P;
         const products t = y_products(v, n, p, q, k);
         if (on_grid) DT_TRY(check_psum(v, at, t));
-        compare(&l, value_at(&v->y, at), t.sum);
+        compare(&l, value_at(&v->y, at), t);
     }
     return on_grid ? DT_OK : near_enough(v, "y", &l);
 }
@@ -219,7 +229,7 @@ static dt_status check_dx(dt_context *ctx, conv_check *v, uint64_t *draw)
     for (int i = 0; i < POSITIONS; i++) {
         const int64_t at = drawn(draw, v->dx.n), c = at % s->C, column = at / s->C % s->W;
         const int64_t row = at / s->C / s->W % s->H, n = at / s->C / s->W / s->H;
-        compare(&l, value_at(&v->dx, at), dx_products(v, n, row, column, c).sum);
+        compare(&l, value_at(&v->dx, at), dx_products(v, n, row, column, c));
     }
     return near_enough(v, "dx", &l);
 }
@@ -234,7 +244,7 @@ static dt_status check_dw(dt_context *ctx, conv_check *v, uint64_t *draw)
     for (int i = 0; i < SUMS; i++) {
         const int64_t at = drawn(draw, v->dw.n), column = at / each % s->S;
         const int64_t row = at / each / s->S % s->R, k = at / s->terms, c = k * s->groups / s->K * each + at % each;
-        compare(&l, value_at(&v->dw, at), dw_products(v, k, row, column, c).sum);
+        compare(&l, value_at(&v->dw, at), dw_products(v, k, row, column, c));
     }
     return near_enough(v, "dw", &l);
 }
