@@ -37,10 +37,14 @@ static void take_images(search_work *w)
 {
     const char *dataset = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(w->p.options, "dataset"));
     const char *data = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(w->p.options, "data"));
+    const cJSON *held_out = cJSON_GetObjectItemCaseSensitive(w->p.options, "val-size");
 
     w->with_images = *w->s;
     if (dataset) w->with_images.dataset = dataset;
     if (data) w->with_images.data_dir = data;
+    if (cJSON_IsNumber(held_out) && held_out->valuedouble >= 1.0) {
+        w->with_images.tune_size = (int64_t)held_out->valuedouble;
+    }
     w->s = &w->with_images;
 }
 

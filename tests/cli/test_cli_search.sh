@@ -101,6 +101,7 @@ is "tables have all trials" "$(wc -l <tpe/table.csv)" = 8
 json "table.json is JSON" tpe/table.json
 is "greedy begins with the most bits" "$(sed -n '2s/.*"values":\[\([0-9,]*\)\].*/\1/p' greedy/trials.jsonl)" = 8,8,8,8,8,8,8
 is "... and knows what layers lose" -s greedy/sensitivity.json
+has greedy/trials.jsonl '"val_size":40' # of the file's held-out images, and not of the option's 5,000
 expect "the winner is exported" 0 export --checkpoint tpe/winner/best.safetensors --to program --out program.safetensors
 expect "a search in that folder" 2 $search --max-trials 7 --out tpe
 has err "tpe has a search in it: go on with --resume"
