@@ -1,12 +1,15 @@
 #!/bin/sh
-# fuzz.sh - builds the fuzz targets with clang and the sanitizers, and runs all of them side by side.
+# fuzz.sh - builds the fuzz targets with clang and the sanitizers, and runs as many at once as there are cores.
 #
-#   sh tests/fuzz/fuzz.sh [SECONDS]     10 minutes unless told; fails if one finds an input that breaks something
+#   sh tests/fuzz/fuzz.sh [SECONDS]     10 minutes each unless told; fails if one finds an input that breaks something
+#   sh tests/fuzz/fuzz.sh SECONDS FORMAT...    those alone
 #
 # Findings are left in build-fuzz/findings/. What is mended goes into corpus/, where every test run replays it.
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-600}
+[ $# -eq 0 ] || shift
+[ $# -gt 0 ] || set -- safetensors program manifest formats capture network tflite onnx
 build=build-fuzz
 corpus=tests/fuzz/corpus
 
@@ -20,30 +23,30 @@ command -v clang >/dev/null || {
     exit 1
 }
 rm -f $build.log
-ninja -C $build --quiet fuzz_safetensors fuzz_program fuzz_manifest fuzz_formats fuzz_capture fuzz_network fuzz_tflite fuzz_onnx >$build/build.log 2>&1 || {
-    cat $build/build.log >&2
-    exit 1
-}
-
-export OMP_NUM_THREADS=1 # the fuzzers share the cores
-
-fuzz() { # format; one process, its log beside its new inputs
-    mkdir -p $build/inputs/"$1" $build/findings
-    $build/fuzz_"$1" -max_total_time="$seconds" -max_len=32768 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-        -dict=tests/fuzz/json.dict -artifact_prefix=$build/findings/"$1"- $build/inputs/"$1" $corpus/"$1" \
-        >$build/fuzz_"$1".log 2>&1
-}
-
-echo "fuzzing for $seconds s"
-pids=""
-for format in safetensors program manifest formats capture network tflite onnx; do
-    fuzz $format &
-    pids="$pids $format:$!"
+for format; do
+    ninja -C $build --quiet fuzz_"$format" >$build/build.log 2>&1 || {
+        cat $build/build.log >&2
+        exit 1
+    }
 done
+
+export OMP_NUM_THREADS=1 build corpus seconds
+
+# One process, whose log lies beside its new inputs.
+fuzz='
+    format=$1
+    mkdir -p $build/inputs/$format $build/findings
+    rm -f $build/fuzz_$format.ok
+    $build/fuzz_$format -max_total_time=$seconds -max_len=32768 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+        -dict=tests/fuzz/json.dict -artifact_prefix=$build/findings/$format- $build/inputs/$format $corpus/$format \
+        >$build/fuzz_$format.log 2>&1 && touch $build/fuzz_$format.ok
+    true'
+
+echo "fuzzing $# parsers for $seconds s each"
+printf '%s\n' "$@" | xargs -P "$(nproc)" -n 1 sh -c "$fuzz" fuzz
 result=0
-for pair in $pids; do
-    format=${pair%:*}
-    if wait "${pair#*:}"; then
+for format; do
+    if [ -e $build/fuzz_"$format".ok ]; then
         sed -n "s/^stat::number_of_executed_units: */$format: no findings in /p" $build/fuzz_"$format".log
     else
         result=1
