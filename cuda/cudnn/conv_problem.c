@@ -112,17 +112,13 @@ static int padded_channels(int channels, int groups, dt_dtype operand)
 }
 
 /* cuDNN counts the elements of x and of y in 32 bits; ours have fewer than 2^62, as they lie in memory. */
-static dt_status check_counts(const dt_node *node, const dt_conv_problem *p)
+static dt_status check_count(const dt_node *node, const char *op, const dt_shape *x, int64_t count)
 {
-    const dt_tensor *y = node->out;
-    const int64_t n_x = (int64_t)p->n * p->h * p->w * p->c, n_y = dt_count(&y->shape);
-    const dt_shape *large = n_y > n_x ? &y->shape : &node->in[0]->shape;
-
-    DT_CHECK(n_x <= INT_MAX && n_y <= INT_MAX, DT_ERR_SHAPE,
-             "%s: conv: %lld images of %lldx%lldx%lld have %lld values, and cuDNN counts to 2147483647; use a smaller "
+    DT_CHECK(count <= INT_MAX, DT_ERR_SHAPE,
+             "%s: %s: %lld images of %lldx%lldx%lld have %lld values, and cuDNN counts to 2147483647; use a smaller "
              "batch",
-             node->name, (long long)large->dim[0], (long long)large->dim[1], (long long)large->dim[2],
-             (long long)large->dim[3], (long long)(n_y > n_x ? n_y : n_x));
+             node->name, op, (long long)x->dim[0], (long long)x->dim[1], (long long)x->dim[2], (long long)x->dim[3],
+             (long long)count);
     return DT_OK;
 }
 
@@ -148,8 +144,33 @@ dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, const dt_ex
     else
         choose_backward(node, ex->precision == DT_PRECISION_MIXED, &p);
     p.c = padded_channels((int)s.C, p.form.groups, p.operand);
-    DT_TRY(check_counts(node, &p));
+    DT_TRY(check_count(node, "conv", &node->in[0]->shape, (int64_t)p.n * p.h * p.w * p.c));
+    DT_TRY(check_count(node, "conv", &node->out->shape, dt_count(&node->out->shape)));
     *out = p;
+    return DT_OK;
+}
+
+dt_status dt_conv_transpose_problem_of(const dt_node *node, dt_conv_pass pass, const dt_exec *ex, dt_conv_problem *out)
+{
+    const dt_conv_transpose_params *params = node->params;
+    const dt_shape *x = &node->in[0]->shape, *y = &node->out->shape;
+    const dt_conv_params form = dt_conv_square(params->stride, params->pad);
+    const dt_conv_shape s = dt_conv_shape_from(y->dim, node->in[1]->shape.dim, x->dim, &form);
+
+    DT_TRY(check_count(node, "conv_transpose", x, dt_count(x)));
+    DT_TRY(check_count(node, "conv_transpose", y, dt_count(y)));
+    *out = (dt_conv_problem){ .pass = pass,
+                              .operand = DT_F32,
+                              .result = DT_F32,
+                              .keep_f32 = !(ex->precision == DT_PRECISION_MIXED && ex->training),
+                              .n = (int)s.N,
+                              .h = (int)s.H,
+                              .w = (int)s.W,
+                              .c = (int)s.C,
+                              .k = (int)s.K,
+                              .r = (int)s.R,
+                              .s = (int)s.S,
+                              .form = form };
     return DT_OK;
 }
 

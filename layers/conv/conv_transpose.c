@@ -14,7 +14,7 @@
  * alone. Each group has a dw of its own, so that the order of the sums does not depend on the number of threads.
  *
  * Shapes: x N,P,Q,K; w K,R,S,C (PyTorch's ConvTranspose2d: weight [K][C][R][S]); y N,H,W,C.
- * CUDA: cuda/conv_transpose.cu.  Tests: tests/layers/test_conv_transpose.c.
+ * CUDA: cuda/cudnn/conv_transpose.c.  Tests: tests/layers/test_conv_transpose.c.
  */
 #include "conv.h"
 #include "../gemm/gemm.h"

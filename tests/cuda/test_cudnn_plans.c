@@ -114,6 +114,26 @@ static void plan_node(dt_cudnn *cudnn, const device_facts *d, const dt_node *nod
     }
 }
 
+/* Decoders' transposed convolutions are f32 in every form. */
+static void plan_transpose(dt_cudnn *cudnn, const device_facts *d, const dt_node *node, form f)
+{
+    const dt_exec ex = exec_of(f);
+
+    for (int i = 0; i < DT_CONV_PASSES; i++) {
+        const dt_conv_plan *plan = NULL;
+        dt_conv_problem p;
+
+        cr_assert(dt_conv_transpose_problem_of(node, (dt_conv_pass)i, &ex, &p) == DT_OK, "%s", dt_last_error());
+        cr_assert(p.operand == DT_F32 && p.result == DT_F32 && p.keep_f32 == (f == IN_F32), "%s: %s", node->name,
+                  form_names[f]);
+        cr_assert(dt_conv_rows_out(&p) == node->in[0]->shape.dim[1] && p.h == node->out->shape.dim[1],
+                  "%s: x is the convolution's y, and y its x", node->name);
+        cr_assert(dt_conv_plan_get(cudnn, &p, &plan) == DT_OK, "sm_%d: %s: %s", d->capability, node->name,
+                  dt_last_error());
+        check_engine(node->name, plan);
+    }
+}
+
 static void plan_network(const device_facts *f, const dt_model_config *config, int n_convs)
 {
     char json[JSON_BYTES];
@@ -131,6 +151,7 @@ static void plan_network(const device_facts *f, const dt_model_config *config, i
         for (int k = 0; k < N_FORMS && node->kind == DT_OP_CONV2D; k++) {
             plan_node(cudnn, f, node, (form)k, &count[k]);
         }
+        for (int k = 0; k < N_FORMS && node->kind == DT_OP_CONV_TRANSPOSE; k++) plan_transpose(cudnn, f, node, (form)k);
     }
     for (int k = 0; k < N_FORMS; k++) {
         cr_expect_eq(count[k].asked, n_convs * DT_CONV_PASSES);
