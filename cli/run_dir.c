@@ -107,10 +107,23 @@ dt_status run_dir_sweep(const char *dir, int everything)
     return everything ? dt_folder_sync(dir) : DT_OK;
 }
 
+/* Reads an open file into *content, which is freed by the caller whatever this returns. */
+static dt_status read_open(FILE *f, const char *path, char **content, size_t *bytes)
+{
+    struct stat is;
+
+    DT_CHECK(fstat(fileno(f), &is) == 0, DT_ERR_IO, "%s: %s", path, strerror(errno));
+    *content = malloc((size_t)is.st_size + 1);
+    DT_CHECK(*content, DT_ERR_MEMORY, "%s: no memory for its %lld bytes", path, (long long)is.st_size);
+    *bytes = fread(*content, 1, (size_t)is.st_size, f);
+    DT_CHECK(*bytes == (size_t)is.st_size, DT_ERR_IO, "%s: could not be read to its end", path);
+    (*content)[*bytes] = '\0';
+    return DT_OK;
+}
+
 dt_status read_file(const char *path, char **out, size_t *bytes)
 {
     FILE *f = fopen(path, "rb");
-    struct stat is;
     char *content = NULL;
 
     if (!f && errno == ENOENT) {
@@ -119,17 +132,13 @@ dt_status read_file(const char *path, char **out, size_t *bytes)
         return DT_OK;
     }
     DT_CHECK(f, DT_ERR_IO, "%s: %s", path, strerror(errno));
-    const int known = fstat(fileno(f), &is) == 0;
-    if (known) content = malloc((size_t)is.st_size + 1);
-    const size_t n = content ? fread(content, 1, (size_t)is.st_size, f) : 0;
+    const dt_status status = read_open(f, path, &content, bytes);
     fclose(f);
-    if (!content || n != (size_t)is.st_size) {
+    if (status != DT_OK) {
         free(content);
-        return dt_raise(DT_ERR_IO, __FILE__, __LINE__, "%s: could not be read to its end", path);
+        return status;
     }
-    content[n] = '\0';
     *out = content;
-    *bytes = n;
     return DT_OK;
 }
 

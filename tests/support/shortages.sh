@@ -102,7 +102,7 @@ shortages()
     for kind in $kinds; do
         calls=$(sed -n "s/^$kind //p" count)
         step=$((calls / most + 1))
-        k=$((step / 2 + 1))
+        k=1
         while [ $k -le "$calls" ]; do
             fresh
             (cd here && DETENT_SHORTAGE=$kind:$k exec "$detent" "$@") >out 2>err
