@@ -243,7 +243,7 @@ typedef struct {
     int output_pad;  /* rows and columns added at the bottom and right: H = (P - 1) * stride - 2 pad + R + output_pad */
 } dt_conv_transpose_params;
 
-/* SQUASH, CAPS_LENGTH, CAPS_MASK: the C values of the last axis are capsules of `dim` values each. */
+/* SQUASH, BIAS_SQUASH, CAPS_LENGTH, CAPS_MASK: the C values of the last axis are capsules of `dim` values each. */
 typedef struct {
     int dim;
 } dt_caps_params;

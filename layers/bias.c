@@ -9,18 +9,14 @@
  *
  * Shapes: x and y .., C; b any of C values.  CUDA: cuda/bias.cu.  Tests: tests/layers/test_bias.c.
  */
+#include "bias.h"
+
 #include "../core/op.h"
-#include "../core/grid_facts.h"
 
 #include <assert.h>
 #include <string.h>
 
 enum { X, B, N_IN };
-
-enum {
-    BLOCK_ROWS = 32, /* a block of fewer rows costs more to fold than to sum */
-    MAX_BLOCKS = 64
-};
 
 static dt_status bias_infer(dt_node *node)
 {
@@ -38,26 +34,13 @@ static dt_status bias_infer(dt_node *node)
 
 const dt_op dt_op_bias = { .name = "bias", .min_in = N_IN, .max_in = N_IN, .infer = bias_infer };
 
-static int64_t n_blocks(int64_t rows)
-{
-    const int64_t n = rows / BLOCK_ROWS;
-    return n < 1 ? 1 : n > MAX_BLOCKS ? MAX_BLOCKS : n;
-}
-
 /* Scratch: a sum for each channel of each block. */
 static dt_status bias_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
 {
     const dt_shape *x = &node->in[X]->shape;
     (void)ex;
-    *scratch_bytes = (size_t)(n_blocks(dt_rows(x)) * dt_channels(x)) * sizeof(double);
+    *scratch_bytes = (size_t)(dt_bias_blocks(dt_rows(x)) * dt_channels(x)) * sizeof(double);
     return DT_OK;
-}
-
-/* y may be q. */
-static void add_bias(const dt_tensor *x, const float *q, const float *restrict b, int64_t channels, float *y)
-{
-#pragma omp simd
-    for (int64_t c = 0; c < channels; c++) y[c] = dt_scale_at(x->scale, x->n_scale, c) * q[c] + b[c];
 }
 
 static dt_status bias_forward(const dt_node *node, const dt_exec *ex)
@@ -69,7 +52,7 @@ static dt_status bias_forward(const dt_node *node, const dt_exec *ex)
     (void)ex;
 
 #pragma omp parallel for
-    for (int64_t r = 0; r < rows; r++) add_bias(x, q + r * channels, b, channels, y + r * channels);
+    for (int64_t r = 0; r < rows; r++) dt_bias_row(x, q + r * channels, b, channels, y + r * channels);
     return DT_OK;
 }
 
@@ -78,21 +61,11 @@ static void pass_row(const float *restrict dy, int64_t channels, int fresh, floa
     for (int64_t c = 0; c < channels; c++) dx[c] = fresh ? dy[c] : dx[c] + dy[c];
 }
 
-static void add_row(const float *restrict dy, int64_t channels, double *restrict sum)
-{
-    for (int64_t c = 0; c < channels; c++) sum[c] += (double)dy[c];
-}
-
-static void give_sums(const double *sum, int64_t channels, int fresh, float *db)
-{
-    for (int64_t c = 0; c < channels; c++) db[c] = fresh ? (float)sum[c] : db[c] + (float)sum[c];
-}
-
-/* One pass over dy; sums has room for every block's, and block 0's is db in the end. */
+/* One pass over dy; sums has room for every block's. */
 static dt_status bias_backward(const dt_node *node, const dt_exec *ex)
 {
     const dt_shape *shape = &node->in[X]->shape;
-    const int64_t channels = dt_channels(shape), rows = dt_rows(shape), blocks = n_blocks(rows);
+    const int64_t channels = dt_channels(shape), rows = dt_rows(shape), blocks = dt_bias_blocks(rows);
     const int fresh = (int)(node->fresh & 1u << X);
     const float *dy = node->out->grad;
     float *dx = node->in[X]->grad, *db = node->in[B]->grad;
@@ -104,13 +77,10 @@ static dt_status bias_backward(const dt_node *node, const dt_exec *ex)
         memset(sum, 0, (size_t)channels * sizeof *sum);
         for (int64_t r = rows * block / blocks; r < rows * (block + 1) / blocks; r++) {
             if (dx && dx != dy) pass_row(dy + r * channels, channels, fresh, dx + r * channels);
-            if (db) add_row(dy + r * channels, channels, sum);
+            if (db) dt_bias_sum_row(dy + r * channels, channels, sum);
         }
     }
-    for (int64_t block = 1; block < blocks; block++) {
-        for (int64_t c = 0; c < channels; c++) sums[c] += sums[block * channels + c];
-    }
-    if (db) give_sums(sums, channels, (int)(node->fresh & 1u << B), db);
+    if (db) dt_bias_give(sums, blocks, channels, (int)(node->fresh & 1u << B), db);
     return DT_OK;
 }
 

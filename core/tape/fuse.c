@@ -155,6 +155,20 @@ static dt_status merge_loss(dt_tape *tape)
     return DT_OK;
 }
 
+/* A bias and the squash that alone reads it. */
+static dt_status merge_squash(dt_tape *tape)
+{
+    for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
+        const dt_node *bias = dt_tape_node(tape, i);
+        const int reader = bias->kind == DT_OP_BIAS ? dt_tape_reader(tape, bias->out) : -1;
+        const dt_node *squash = reader >= 0 ? dt_tape_node(tape, reader) : NULL;
+        if (!squash || squash->kind != DT_OP_SQUASH) continue;
+        dt_tensor *const in[] = { bias->in[0], bias->in[1] };
+        DT_TRY(dt_tape_merge(tape, (int[]){ i, reader }, 2, DT_OP_BIAS_SQUASH, squash->params, in, 2));
+    }
+    return DT_OK;
+}
+
 static void gather_weights(dt_tape *tape)
 {
     int front = 0;
@@ -239,6 +253,7 @@ dt_status dt_tape_fuse(dt_tape *tape, int training)
     DT_TRY(merge_chains(tape));
     DT_TRY(merge_image(tape, training));
     DT_TRY(merge_reshapes(tape));
+    DT_TRY(merge_squash(tape));
     if (training) DT_TRY(merge_loss(tape));
     gather_weights(tape);
     for (int i = 0; ctx->backend->storage && i < dt_tape_n_nodes(tape); i++) {

@@ -28,10 +28,17 @@ static inline DT_HD float dt_caps_dot(const float *a, float scale, const float *
     return lane[0];
 }
 
+/* Returns the factor that squashes a capsule. */
+static inline DT_HD float dt_squash_factor(const float *s, int dim)
+{
+    const float square = dt_caps_dot(s, 1.0f, s, dim);
+    return sqrtf(square) / (1.0f + square);
+}
+
 /* Squashes one capsule s to v. They must not overlap, so that the compiler can use vectors. */
 static inline DT_HD void dt_squash(const float *s, int dim, float *__restrict__ v)
 {
-    const float square = dt_caps_dot(s, 1.0f, s, dim), factor = sqrtf(square) / (1.0f + square);
+    const float factor = dt_squash_factor(s, dim);
     for (int d = 0; d < dim; d++) v[d] = factor * s[d];
 }
 

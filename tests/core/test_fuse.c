@@ -229,6 +229,38 @@ Test(fuse, an_image_that_is_read_twice_is_left)
     cr_assert(dt_tape_n_nodes(tape) == 3);
 }
 
+static dt_tensor *squash_of(dt_tensor *x, dt_tensor *b, dt_tensor **biased)
+{
+    const dt_caps_params of_4 = { 4 };
+    dt_tensor *v;
+    MUST(dt_tape_apply(tape, DT_OP_BIAS, "biased", NULL, (dt_tensor *[]){ x, b }, 2, biased));
+    MUST(dt_tape_apply(tape, DT_OP_SQUASH, "squash", &of_4, biased, 1, &v));
+    return v;
+}
+
+Test(fuse, a_squash_takes_its_bias_in)
+{
+    dt_tensor x = outside(2, 3, 8, 0, 0), b = outside(1, 8, 0, 0, 0), *biased, *v = squash_of(&x, &b, &biased);
+    MUST(dt_tape_fuse(tape, 1));
+    const dt_node *node = dt_tape_node(tape, 0);
+    cr_assert(dt_tape_n_nodes(tape) == 1 && node->kind == DT_OP_BIAS_SQUASH && node->out == v);
+    cr_assert(node->n_in == 2 && node->in[0] == &x && node->in[1] == &b);
+    cr_assert(((const dt_caps_params *)node->params)->dim == 4);
+}
+
+Test(fuse, a_bias_that_is_kept_or_read_twice_is_left)
+{
+    for (int why = 0; why < 2; why++) {
+        dt_tensor x = outside(2, 3, 8, 0, 0), b = outside(1, 8, 0, 0, 0), *biased;
+        const int before = dt_tape_n_nodes(tape);
+        squash_of(&x, &b, &biased);
+        if (why == 0) dt_tape_keep(tape, biased);
+        if (why == 1) relu(biased);
+        MUST(dt_tape_fuse(tape, 1));
+        cr_assert(dt_tape_n_nodes(tape) == before + 2 + why);
+    }
+}
+
 /* What a classifier stands on and leads to. */
 typedef struct {
     dt_tensor x, w, b, labels;
