@@ -6,12 +6,14 @@
  *   - at an epoch's end the run evaluates, appends to metrics.jsonl, saves best.safetensors and last.safetensors, in
  *     this order. Until the last of them is on the disk, the epoch has not ended. All of this is then done again on
  *     resume, after metrics.jsonl was cut to the epochs that have ended, and to the steps that the checkpoint has;
+ *   - files are written from copies of the run (saver.h), while it goes on. Whoever saves again, reads one of the
+ * files, tells the other ranks that they are there, or ends the run, waits until all of them are on the disk;
  *   - if images are held out, they choose the best network. When the run is over, that network is evaluated on the test
  *     set, and last.safetensors is saved once more with the result;
  *   - a checkpoint between the last step of an epoch and its end (--save-every, Ctrl-C while evaluating) has
  *     trainer epoch = epochs_ended + 1, and the loop below begins with the end of that epoch.
  *
- * A signal ends a run after the step that is running, when it is saved. So does a reader of the output that goes away
+ * A signal ends a run after the step that is running, when that is saved. So does a reader of the output that goes away
  * (`detent train | head -1`), because a user who closes the output of a program expects it to end.
  */
 #include "train.h"
@@ -27,7 +29,6 @@ enum { MEAN_BATCHES = 50 };
 static dt_status measure_epoch(run *r, epoch_line *line)
 {
     const int epoch = dt_trainer_epoch(r->o.trainer);
-    const dt_dataset *decides = r->o.val_set ? r->o.val_set : r->o.test_set;
     dt_metrics train, found = { .loss = NAN, .accuracy = NAN };
 
     DT_TRY(dt_trainer_metrics(r->o.trainer, &train));
@@ -35,7 +36,7 @@ static dt_status measure_epoch(run *r, epoch_line *line)
     DT_TRY(dt_trainer_agree(r->o.trainer));
     const double seconds = clock_seconds() - r->epoch_begin; /* metrics waited for the device: all steps are in */
     if (train_is_due(epoch, r->s->eval_every, r)) {
-        DT_TRY(log_evaluation(r, r->o.model, decides, train_split(r), &found));
+        DT_TRY(log_evaluation(r, r->epochs, train_decides(r), train_split(r), &found));
     }
 
     *line = (epoch_line){ .epoch = epoch,
@@ -98,10 +99,9 @@ static dt_status end_epoch(run *r)
     if (best) r->state.best_epoch = line.epoch;
 
     DT_TRY(write_epoch(r, &line));
-    if (best) DT_TRY(train_save_best(r));
-    if (mean) DT_TRY(train_save_mean(r));
+    if (mean) DT_TRY(train_copy_mean(r, best));
     if (mean) DT_TRY(dt_trainer_end_mean(r->o.trainer));
-    DT_TRY(train_save_last(r));
+    DT_TRY(train_save_last(r, best && !mean));
     report_epoch(r, &line, best);
     const int report = train_is_due(line.epoch, r->s->report_every, r) || train_end(r) != END_NOT_YET;
     return report ? report_quantizers(r) : DT_OK;
@@ -140,8 +140,21 @@ static dt_status step(run *r)
     r->epoch_images += least(left, n * r->s->train.batch);
     DT_TRY(log_steps(r));
     DT_TRY(watch_steps(r));
-    if (r->s->save_every > 0 && (done + n) % r->s->save_every == 0) DT_TRY(train_save_last(r));
+    if (r->s->save_every > 0 && (done + n) % r->s->save_every == 0) DT_TRY(train_save_last(r, 0));
     return progress_due(&r->bar) ? report_progress(r) : DT_OK;
+}
+
+/* All epochs have been evaluated, so that the images held out make room for the others. */
+static dt_status test_network(run *r, dt_model *best, dt_metrics *found)
+{
+    dt_evaluator *by;
+
+    dt_evaluator_destroy(r->epochs);
+    r->epochs = NULL;
+    DT_TRY(log_open_evaluation(r, best, r->o.test_set, &by));
+    const dt_status status = log_evaluation(r, by, r->o.test_set, "test", found);
+    dt_evaluator_destroy(by);
+    return status;
 }
 
 /* The best network by the held-out images, on the test set, which has had no say until now. */
@@ -153,9 +166,10 @@ static dt_status test_best(run *r)
 
     if (!train_owes_test(r)) return DT_OK;
     DT_TRY(run_dir_path(r->s->out, TRAIN_BEST, path));
+    DT_TRY(train_saved(r));
     DT_TRY(dt_dist_barrier(r->dist, "best network")); /* rank 0 has saved it */
     DT_TRY(dt_checkpoint_open(r->o.ctx, path, &best));
-    const dt_status status = log_evaluation(r, best, r->o.test_set, "test", &found);
+    const dt_status status = test_network(r, best, &found);
     dt_model_destroy(best);
     progress_wipe(&r->bar);
     if (status == DT_ERR_INTERRUPTED) return train_stop_here(r);
@@ -165,7 +179,7 @@ static dt_status test_best(run *r)
     const end_line line = { r->state.best_epoch, found.loss, found.accuracy };
     if (r->rank == 0) DT_TRY(metrics_append_end(r->s->out, &line));
     DT_TRY(board_end(r, &line));
-    return train_save_last(r);
+    return train_save_last(r, 0);
 }
 
 /* The loop's condition is the position alone, so it does not matter where a resumed run begins. */
@@ -183,7 +197,8 @@ static dt_status train(run *r)
             DT_TRY(step(r));
         }
     }
-    return test_best(r);
+    DT_TRY(test_best(r));
+    return train_saved(r);
 }
 
 static dt_status run_all(run *r, const rank_place *place)
@@ -216,6 +231,8 @@ static dt_status run_rank(const settings *s, const rank_place *place, int *exit_
     interrupt_install();              /* before anything is opened: a signal then is answered before the first step */
     interrupt_on_closed_output();
     const dt_status status = run_all(&r, place);
+    saver_close(&r.saver);
+    dt_evaluator_destroy(r.epochs);
     event_file_close(r.board);
     session_close(&r.o);
     if (r.lock >= 0) close(r.lock);

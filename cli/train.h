@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "event_file.h"
+#include "saver.h"
 
 #define TRAIN_LAST "last.safetensors"
 #define TRAIN_BEST "best.safetensors"
@@ -38,13 +39,15 @@ typedef struct {
     int rank;         /* rank 0 alone writes and prints */
     dt_model_info is; /* o.model's */
     run_state state;
-    int lock;           /* file descriptor that locks the run directory; -1: none */
-    int goes_on;        /* 1: the run goes on from last.safetensors */
-    int64_t n_train;    /* training images */
-    double peak;        /* images a second at which all ranks' devices would do nothing but the products of a step, as
-                           fast as was measured; NaN: not measured */
-    int64_t saved_step; /* steps done in last.safetensors; -1: it does not exist */
-    event_file *board;  /* of --tensorboard; NULL: none */
+    dt_evaluator *epochs; /* of o.model, on the images that decide which epoch is the best; kept for all epochs */
+    int lock;             /* file descriptor that locks the run directory; -1: none */
+    int goes_on;          /* 1: the run goes on from last.safetensors */
+    int64_t n_train;      /* training images */
+    double peak;          /* images a second at which all ranks' devices would do nothing but the products of a step, as
+                             fast as was measured; NaN: not measured */
+    int64_t saved_step;   /* steps done in last.safetensors; -1: it does not exist */
+    saver saver;          /* of the files of this run, on rank 0 */
+    event_file *board;    /* of --tensorboard; NULL: none */
     progress bar;
     double run_begin;     /* clock_seconds() at this process's first step */
     int64_t first_step;   /* steps that were done then */
@@ -111,17 +114,22 @@ run_end train_end(const run *r);
 int train_owes_test(const run *r);
 /* Returns the split that decides which network is the best: "val" if images are held out, else "test". */
 const char *train_split(const run *r);
+/* Returns its images. */
+const dt_dataset *train_decides(const run *r);
 /* Returns 1 if what is done every `every` epochs is due after `epoch` epochs. It always is after the last one, and
  * after the last planned one of a run that is extended. */
 int train_is_due(int epoch, int every, const run *r);
 /* Reads the state from a checkpoint. */
 DT_MUST_CHECK dt_status train_read_state(const char *path, run_state *out);
-/* Saves best.safetensors, as does rank 0 alone. */
-DT_MUST_CHECK dt_status train_save_best(const run *r);
-/* Saves ema.safetensors, likewise. */
-DT_MUST_CHECK dt_status train_save_mean(const run *r);
-/* Saves last.safetensors, likewise. */
-DT_MUST_CHECK dt_status train_save_last(run *r);
+/* Copies the run while its mean is in the model, to ema.safetensors, and before that to best.safetensors if `best` is
+ * 1. Nothing is written yet. All ranks call it, as they do the next, and rank 0 alone saves. It waits until what was
+ * saved before is on the disk. */
+DT_MUST_CHECK dt_status train_copy_mean(run *r, int best);
+/* Copies the run to last.safetensors, and before that to best.safetensors if `best` is 1. All copies are then written
+ * in their order, while the run goes on. */
+DT_MUST_CHECK dt_status train_save_last(run *r, int best);
+/* Waits until all that was saved is on the disk. */
+DT_MUST_CHECK dt_status train_saved(run *r);
 /* Saves the run, unless that is done already, and returns DT_ERR_INTERRUPTED. The message says how to go on. */
 DT_MUST_CHECK dt_status train_stop_here(run *r);
 
@@ -133,8 +141,11 @@ void log_epoch_begins(run *r);
 int64_t log_steps_left(const run *r);
 /* Writes a line if one is due. Call it after steps. */
 DT_MUST_CHECK dt_status log_steps(run *r);
-/* Evaluates m on d, and writes its lines. split is "val" or "test". */
-DT_MUST_CHECK dt_status log_evaluation(run *r, dt_model *m, const dt_dataset *d, const char *split, dt_metrics *out);
+/* Prepares evaluations of m on d. The caller destroys *out. */
+DT_MUST_CHECK dt_status log_open_evaluation(const run *r, dt_model *m, const dt_dataset *d, dt_evaluator **out);
+/* Evaluates by what that made for d, and writes its lines. split is "val" or "test". */
+DT_MUST_CHECK dt_status log_evaluation(run *r, dt_evaluator *by, const dt_dataset *d, const char *split,
+                                       dt_metrics *out);
 
 /* ---- train_board.c: does nothing without --tensorboard ---- */
 

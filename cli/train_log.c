@@ -120,10 +120,20 @@ static dt_status on_batches(void *user, const dt_metrics *so_far)
     return write_line(e->r, &e->line);
 }
 
-dt_status log_evaluation(run *r, dt_model *m, const dt_dataset *d, const char *split, dt_metrics *out)
+static int test_batch(const run *r)
+{
+    return r->s->test_batch > 0 ? r->s->test_batch : r->s->train.batch;
+}
+
+dt_status log_open_evaluation(const run *r, dt_model *m, const dt_dataset *d, dt_evaluator **out)
+{
+    return dt_evaluator_create(m, d, test_batch(r), r->s->train.label_smoothing, out);
+}
+
+dt_status log_evaluation(run *r, dt_evaluator *by, const dt_dataset *d, const char *split, dt_metrics *out)
 {
     const int64_t every = r->s->log_every;
-    const int batch = r->s->test_batch > 0 ? r->s->test_batch : r->s->train.batch;
+    const int batch = test_batch(r);
     dt_dataset_view v;
 
     dt_dataset_look(d, &v);
@@ -138,6 +148,6 @@ dt_status log_evaluation(run *r, dt_model *m, const dt_dataset *d, const char *s
     const dt_progress watched = {
         .tick = progress_tick, .watch = every > 0 && !r->dist ? on_batches : NULL, .watch_every = every, .user = &e
     };
-    DT_TRY(dt_evaluate(m, d, batch, r->s->train.label_smoothing, &watched, NULL, out));
+    DT_TRY(dt_evaluator_run(by, &watched, out));
     return DT_OK;
 }

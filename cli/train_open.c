@@ -223,6 +223,7 @@ dt_status train_open(run *r)
     DT_TRY(train_share_start(r));
     if (r->rank == 0) DT_TRY(open_directory(r));
     DT_TRY(board_open(r));
+    if (train_end(r) == END_NOT_YET) DT_TRY(log_open_evaluation(r, r->o.model, train_decides(r), &r->epochs));
     report_position(r);
     r->run_begin = clock_seconds();
     r->first_step = r->watch.step = dt_trainer_steps_done(r->o.trainer);

@@ -14,6 +14,11 @@ const char *train_split(const run *r)
     return r->s->val_size > 0 ? "val" : "test";
 }
 
+const dt_dataset *train_decides(const run *r)
+{
+    return r->s->val_size > 0 ? r->o.val_set : r->o.test_set;
+}
+
 int train_is_due(int epoch, int every, const run *r)
 {
     const dt_train_config *c = &r->s->train;
@@ -104,35 +109,51 @@ dt_status train_read_state(const char *path, run_state *out)
     return DT_OK;
 }
 
-/* Of all ranks. */
-static dt_status save(const run *r, const char *name)
+dt_status train_saved(run *r)
+{
+    DT_TRY(saver_wait(&r->saver));
+    return DT_OK;
+}
+
+/* Copies the run to files of these names, on rank 0. */
+static dt_status add_copy(run *r, const char *const *name, int n)
 {
     char path[PATH_BYTES];
     char extra[STATE_BYTES];
+    dt_run_copy *copy;
 
-    DT_TRY(dt_trainer_gather(r->o.trainer));
-    if (r->rank > 0) return DT_OK;
     format_state(r, extra, sizeof extra);
-    DT_TRY(run_dir_path(r->s->out, name, path));
-    DT_TRY(dt_checkpoint_save(r->o.trainer, path, extra));
+    DT_TRY(dt_run_copy_create(r->o.trainer, extra, &copy));
+    for (int i = 0; i < n; i++) {
+        const dt_status status = run_dir_path(r->s->out, name[i], path);
+        if (status != DT_OK && i == 0) dt_run_copy_destroy(copy);
+        DT_TRY(status);
+        saver_add(&r->saver, copy, path);
+    }
     return DT_OK;
 }
 
-dt_status train_save_best(const run *r)
+/* To `name`, and before that to best.safetensors if `best` is 1. Of all ranks. */
+static dt_status copy_run(run *r, int best, const char *name)
 {
-    return save(r, TRAIN_BEST);
+    const char *const names[] = { TRAIN_BEST, name };
+
+    if (r->saver.is_started) DT_TRY(train_saved(r));
+    DT_TRY(dt_trainer_gather(r->o.trainer));
+    return r->rank == 0 ? add_copy(r, best ? names : names + 1, 1 + best) : DT_OK;
 }
 
-dt_status train_save_last(run *r)
+dt_status train_copy_mean(run *r, int best)
 {
-    DT_TRY(save(r, TRAIN_LAST));
+    return copy_run(r, best, TRAIN_MEAN);
+}
+
+dt_status train_save_last(run *r, int best)
+{
+    DT_TRY(copy_run(r, best, TRAIN_LAST));
+    if (r->rank == 0) saver_start(&r->saver);
     r->saved_step = dt_trainer_steps_done(r->o.trainer);
     return DT_OK;
-}
-
-dt_status train_save_mean(const run *r)
-{
-    return save(r, TRAIN_MEAN);
 }
 
 dt_status train_stop_here(run *r)
@@ -141,7 +162,8 @@ dt_status train_stop_here(run *r)
     char ranks[32] = "";
 
     progress_wipe(&r->bar);
-    if (r->saved_step != step) DT_TRY(train_save_last(r));
+    if (r->saved_step != step) DT_TRY(train_save_last(r, 0));
+    DT_TRY(train_saved(r));
     DT_TRY(dt_dist_barrier(r->dist, "saving")); /* a launcher ends all when the first rank ends with 130 */
     if (r->s->ranks > 1) snprintf(ranks, sizeof ranks, " --ranks %d", r->s->ranks);
     return dt_raise(DT_ERR_INTERRUPTED, __FILE__, __LINE__,

@@ -29,6 +29,9 @@ typedef struct {
      * step, by which means and scales of gradients count; and the images over which batch statistics are taken, on
      * this rank and on the others. 0: the tape's own images. */
     int step_images, norm_images;
+    /* Of an evaluation's last batch: the first images of the batch, which count; the others repeat one of them. Forward
+     * computes all of them, but adds these alone to sums and statistics. 0: all of them count. */
+    int counted;
 } dt_purpose;
 
 /* An operator on a tape, with its inputs, its output and its memory. */
@@ -51,6 +54,13 @@ static inline int64_t dt_step_count(const dt_node *node, int64_t count)
 {
     const dt_purpose *p = &node->purpose;
     return p->images > 0 && p->step_images > 0 ? count / p->images * p->step_images : count;
+}
+
+/* Returns how many of `count` values, which are those of a whole batch, belong to images that count. */
+static inline int64_t dt_counted(const dt_node *node, int64_t count)
+{
+    const dt_purpose *p = &node->purpose;
+    return p->images > 0 && p->counted > 0 ? count / p->images * p->counted : count;
 }
 
 /* Returns over how many rows batch statistics are taken if this node has `rows`. */

@@ -89,7 +89,7 @@ __global__ static void reconstruction_backward_kernel(const float *y, const floa
 
 static dt_status margin_loss_forward(const dt_node *node, const dt_exec *ex)
 {
-    const int64_t batch = node->in[0]->shape.dim[0], capsules = node->in[0]->shape.dim[1];
+    const int64_t batch = dt_counted(node, node->in[0]->shape.dim[0]), capsules = node->in[0]->shape.dim[1];
 
     DT_LAUNCH(margin_forward_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
               (const int32_t *)node->in[1]->data, batch, capsules, dt_step_count(node, batch), dt_values(node->out),
@@ -120,7 +120,8 @@ static dt_status reconstruction_loss_prepare(dt_node *node, const dt_exec *ex, s
 static dt_status reconstruction_loss_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_reconstruction_loss_params *p = (const dt_reconstruction_loss_params *)node->params;
-    const int64_t batch = node->in[0]->shape.dim[0], pixels = dt_count(&node->in[0]->shape) / batch;
+    const int64_t rows = node->in[0]->shape.dim[0], pixels = dt_count(&node->in[0]->shape) / rows;
+    const int64_t batch = dt_counted(node, rows);
     double *squares = (double *)ex->scratch;
 
     DT_LAUNCH(squares_kernel, (unsigned)batch, DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),

@@ -41,7 +41,7 @@ static head_view head_look(const dt_node *node)
                           dt_values(node->in[B]),
                           (const int32_t *)node->in[LABELS]->data,
                           p->label_smoothing,
-                          dt_step_count(node, size.batch) };
+                          dt_step_count(node, dt_counted(node, size.batch)) };
     return v;
 }
 
@@ -168,7 +168,7 @@ static dt_status linear_xent_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(linear_xent_forward_kernel, dt_blocks(v.size.batch, IMAGES), IMAGES * CLASSES, 0, dt_stream_of(ex), v,
               (float *)node->aux, image);
     DT_CUDA_LAUNCHED();
-    return dt_cuda_xent_sum(image, v.size.batch, v.step_batch, dt_values(node->out), ex);
+    return dt_cuda_xent_sum(image, dt_counted(node, v.size.batch), v.step_batch, dt_values(node->out), ex);
 }
 
 static dt_status linear_xent_backward(const dt_node *node, const dt_exec *ex)

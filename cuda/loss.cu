@@ -85,7 +85,7 @@ static dt_status softmax_xent_prepare(dt_node *node, const dt_exec *ex, size_t *
 static dt_status softmax_xent_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_softmax_xent_params *p = (const dt_softmax_xent_params *)node->params;
-    const int64_t batch = node->in[0]->shape.dim[0], classes = node->in[0]->shape.dim[1];
+    const int64_t batch = dt_counted(node, node->in[0]->shape.dim[0]), classes = node->in[0]->shape.dim[1];
     dt_xent_image *image = (dt_xent_image *)ex->scratch;
 
     if (node->n_in > 2) {

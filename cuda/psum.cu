@@ -23,7 +23,7 @@ enum { WARP = 32, WARP_POSITIONS = 16, WARP_FILTERS = 32, TILES = WARP_FILTERS /
 typedef struct {
     dt_psum_layer layer;
     dt_psum_layout layout; /* of x */
-    int64_t batch;
+    int64_t batch;         /* in forward of those images that count */
 } psum_view;
 
 /* What a thread saw. */
@@ -436,7 +436,7 @@ static dt_status pack(const dt_node *node, const dt_exec *ex, const psum_view *v
     dt_psum_stats *stats = &((dt_psum_aux *)node->aux)->stats, start;
 
     dt_psum_stats_clear(&start);
-    start.n_psums = dt_count(&node->out->shape);
+    start.n_psums = dt_counted(node, dt_count(&node->out->shape));
     if (v->layer.array.dataflow == DT_DATAFLOW_WS)
         start.n_tap_psums = start.n_psums * v->layer.in_tiles * v->layer.taps;
     start.n_codes = v->batch * s->height * s->width * s->channels;
@@ -451,9 +451,29 @@ static dt_status pack(const dt_node *node, const dt_exec *ex, const psum_view *v
     return DT_OK;
 }
 
+/* The images that count. */
+static psum_view counted_view(const dt_node *node)
+{
+    psum_view v = *(const psum_view *)node->state;
+
+    v.batch = dt_counted(node, v.batch);
+    return v;
+}
+
+/* The psums of the others are 0, which nodes behind this one can take. */
+static dt_status clear_rest(const dt_node *node, const dt_exec *ex)
+{
+    const int64_t count = dt_count(&node->out->shape), counted = dt_counted(node, count);
+
+    if (counted == count) return DT_OK;
+    DT_CUDA(cudaMemsetAsync(dt_values(node->out) + counted, 0, (size_t)(count - counted) * sizeof(float),
+                            dt_stream_of(ex)));
+    return DT_OK;
+}
+
 static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
 {
-    const psum_view *v = (const psum_view *)node->state;
+    const psum_view counted = counted_view(node), *v = &counted;
     const dt_psum_shape *s = &v->layer.shape;
     uint8_t *x = (uint8_t *)ex->scratch;
     uint32_t *w = (uint32_t *)(x + packed_x_bytes(v));
@@ -462,6 +482,7 @@ static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
     const dim3 grid(dt_blocks(positions, WARPS * WARP_POSITIONS), s->conv.groups * group_blocks(s));
 
     DT_TRY(pack(node, ex, v, (uint32_t *)x, w));
+    DT_TRY(clear_rest(node, ex));
     if (v->layer.ordered)
         DT_LAUNCH(psum_ordered_kernel, dt_blocks(positions * s->filters, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), x, w,
                   dt_values(node->out), stats, *v);

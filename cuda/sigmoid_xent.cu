@@ -49,7 +49,7 @@ __global__ static void sigmoid_xent_backward_kernel(const float *z, const int32_
 static dt_status sigmoid_xent_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_softmax_xent_params *p = (const dt_softmax_xent_params *)node->params;
-    const int64_t batch = node->in[0]->shape.dim[0], labels = node->in[0]->shape.dim[1];
+    const int64_t batch = dt_counted(node, node->in[0]->shape.dim[0]), labels = node->in[0]->shape.dim[1];
 
     DT_LAUNCH(sigmoid_xent_forward_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
               (const int32_t *)node->in[1]->data, batch, labels, dt_step_count(node, batch * labels),

@@ -39,27 +39,83 @@
 
 #define VERSION "3" /* DT_CHECKPOINT_NEWEST */
 
+struct dt_run_copy {
+    dt_snapshot snapshot;
+    dt_safetensors_writer *writer;
+    int64_t step;
+};
+
 /* A run that has diverged leaves its last good checkpoint where it is. */
-static dt_status check_diverged(const dt_snapshot *s, const dt_trainer *t, const char *path)
+static dt_status check_diverged(const dt_run_copy *c, const char *path)
 {
     char before[256];
     const dt_values_words words = { before, "; training has diverged, a lower lr may help, or wider clips" };
 
-    snprintf(before, sizeof before, "%.200s: not written: after step %" PRId64 " ", path, t->step);
-    return dt_snapshot_check(s, 1, &words);
+    snprintf(before, sizeof before, "%.200s: not written: after step %" PRId64 " ", path, c->step);
+    return dt_snapshot_check(&c->snapshot, 1, &words);
 }
 
-static dt_status save(dt_snapshot *s, const dt_trainer *t, const char *path, const char *extra,
-                      dt_safetensors_writer *w)
+/* Makes all of a file but its values. */
+static dt_status fill_copy(dt_run_copy *c, const dt_trainer *t, const char *extra)
 {
-    DT_TRY(dt_metadata_begin(w, DT_CHECKPOINT_FORMAT, VERSION));
-    DT_TRY(dt_graph_store(w, t->model->graph));
-    DT_TRY(dt_run_position_add(w, t));
-    if (extra) DT_TRY(dt_safetensors_writer_metadata(w, "extra", extra));
-    DT_TRY(check_diverged(s, t, path));
-    DT_TRY(dt_snapshot_to_writer(s, w));
-    DT_TRY(dt_safetensors_writer_write(w, path));
+    DT_TRY(dt_safetensors_writer_create(&c->writer));
+    DT_TRY(dt_metadata_begin(c->writer, DT_CHECKPOINT_FORMAT, VERSION));
+    DT_TRY(dt_graph_store(c->writer, t->model->graph));
+    DT_TRY(dt_run_position_add(c->writer, t));
+    if (extra) DT_TRY(dt_safetensors_writer_metadata(c->writer, "extra", extra));
+    DT_TRY(dt_snapshot_to_writer(&c->snapshot, c->writer));
     return DT_OK;
+}
+
+static void close_copy(dt_run_copy *c)
+{
+    dt_safetensors_writer_destroy(c->writer);
+    dt_snapshot_release(&c->snapshot);
+}
+
+/* Opens a copy whose values are on the device. what: for messages, what is to become of it. */
+static dt_status open_copy(dt_run_copy *c, const dt_trainer *t, const char *what, const char *extra)
+{
+    DT_CHECK(!t->is_apart, DT_ERR_ARGUMENT,
+             "%s: the optimiser's state lies apart on %d ranks after step %lld; all of them call dt_trainer_gather "
+             "before one saves",
+             what, t->shares.ranks, (long long)t->step);
+    *c = (dt_run_copy){ .step = t->step };
+    DT_TRY(dt_snapshot_init(&c->snapshot, t->model, t));
+    const dt_status status = fill_copy(c, t, extra);
+    if (status != DT_OK) close_copy(c);
+    DT_TRY(status);
+    return DT_OK;
+}
+
+dt_status dt_run_copy_create(const dt_trainer *t, const char *extra, dt_run_copy **out)
+{
+    dt_run_copy *c = malloc(sizeof *c);
+    DT_CHECK(c, DT_ERR_MEMORY, "no memory for a copy of the run");
+
+    dt_status status = open_copy(c, t, "a copy of the run", extra);
+    if (status == DT_OK) {
+        status = dt_snapshot_hold(&c->snapshot);
+        if (status != DT_OK) close_copy(c);
+    }
+    if (status != DT_OK) free(c);
+    DT_TRY(status);
+    *out = c;
+    return DT_OK;
+}
+
+dt_status dt_run_copy_write(dt_run_copy *c, const char *path)
+{
+    DT_TRY(check_diverged(c, path));
+    DT_TRY(dt_safetensors_writer_write(c->writer, path));
+    return DT_OK;
+}
+
+void dt_run_copy_destroy(dt_run_copy *c)
+{
+    if (!c) return;
+    close_copy(c);
+    free(c);
 }
 
 dt_status dt_checkpoint_save_model(dt_snapshot *s, const char *path, const char *extra, dt_safetensors_writer *w)
@@ -76,18 +132,11 @@ dt_status dt_checkpoint_save_model(dt_snapshot *s, const char *path, const char 
 
 dt_status dt_checkpoint_save(const dt_trainer *t, const char *path, const char *extra)
 {
-    dt_safetensors_writer *w = NULL;
-    dt_snapshot s;
+    dt_run_copy c;
 
-    DT_CHECK(!t->is_apart, DT_ERR_ARGUMENT,
-             "%s: the optimiser's state lies apart on %d ranks after step %lld; all of them call dt_trainer_gather "
-             "before one saves",
-             path, t->shares.ranks, (long long)t->step);
-    DT_TRY(dt_snapshot_init(&s, t->model, t));
-    dt_status status = dt_safetensors_writer_create(&w);
-    if (status == DT_OK) status = save(&s, t, path, extra, w);
-    dt_safetensors_writer_destroy(w);
-    dt_snapshot_release(&s);
+    DT_TRY(open_copy(&c, t, path, extra));
+    const dt_status status = dt_run_copy_write(&c, path);
+    close_copy(&c);
     DT_TRY(status);
     return DT_OK;
 }

@@ -98,6 +98,7 @@ void dt_snapshot_release(dt_snapshot *s)
 {
     free(s->slot);
     free(s->values);
+    free(s->held);
     free(s->staging);
     *s = (dt_snapshot){ 0 };
 }
@@ -115,12 +116,34 @@ static dt_status hold_values(dt_snapshot *s)
     return DT_OK;
 }
 
+dt_status dt_snapshot_hold(dt_snapshot *s)
+{
+    s->held = malloc(((size_t)s->n_values + 1) * sizeof *s->held);
+    DT_CHECK(s->held, DT_ERR_MEMORY, "snapshot: no memory for %" PRId64 " values", s->n_values);
+    for (int i = 0; i < s->n_slots; i++) {
+        const dt_snapshot_slot *slot = &s->slot[i];
+        DT_TRY(dt_device_read(s->model->ctx, s->held + slot->first, device_at(s, slot, 0),
+                              (size_t)slot->count * sizeof(float)));
+    }
+    return DT_OK;
+}
+
+/* Reads n values of a slot from its value `first` on, in the device's layout. */
+static dt_status read_values(const dt_snapshot *s, const dt_snapshot_slot *slot, int64_t first, int64_t n, float *to)
+{
+    const size_t bytes = (size_t)n * sizeof *to;
+
+    if (!s->held) return dt_device_read(s->model->ctx, to, device_at(s, slot, first), bytes);
+    memcpy(to, s->held + slot->first + first, bytes);
+    return DT_OK;
+}
+
 /* Reads the filters k .. k + n - 1 of a slot, whose values are those. */
 static dt_status read_filters(const dt_snapshot *s, const dt_snapshot_slot *slot, int64_t k, int64_t n, float *values)
 {
     const int64_t each = slot->count / slot->dim[0];
 
-    DT_TRY(dt_device_read(s->model->ctx, s->staging, device_at(s, slot, k * each), (size_t)(n * each) * sizeof(float)));
+    DT_TRY(read_values(s, slot, k * each, n * each, s->staging));
     transpose(n, slot->dim[2] * slot->dim[3], slot->dim[1], s->staging, values + k * each);
     return DT_OK;
 }
@@ -144,11 +167,11 @@ static dt_status each_filters(const dt_snapshot *s, const dt_snapshot_slot *slot
     return DT_OK;
 }
 
-/* Reads the values of a slot from the device, as they are in files. */
+/* Reads the values of a slot, as they are in files. */
 static dt_status read_slot(const dt_snapshot *s, const dt_snapshot_slot *slot, float *values)
 {
     if (slot->ndim == 4) return each_filters(s, slot, read_filters, values);
-    return dt_device_read(s->model->ctx, values, device_at(s, slot, 0), (size_t)slot->count * sizeof(float));
+    return read_values(s, slot, 0, slot->count, values);
 }
 
 dt_status dt_snapshot_from_device(dt_snapshot *s)

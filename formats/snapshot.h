@@ -32,6 +32,7 @@ typedef struct {
     int n_slots;
     float *values; /* those of all slots, one after another; NULL: they are on the device */
     int64_t n_values;
+    float *held;    /* those of all slots in the device's layout, as they were when it was made; NULL: there is none */
     float *staging; /* room for some filters in the device's layout */
 } dt_snapshot;
 
@@ -40,6 +41,8 @@ typedef struct {
 DT_MUST_CHECK dt_status dt_snapshot_init(dt_snapshot *s, dt_model *m, const dt_trainer *t);
 void dt_snapshot_release(dt_snapshot *s);
 
+/* Copies the values of all slots to host memory, in the device's layout. What is read later comes from there. */
+DT_MUST_CHECK dt_status dt_snapshot_hold(dt_snapshot *s);
 /* Reads the values of all slots from the device. */
 DT_MUST_CHECK dt_status dt_snapshot_from_device(dt_snapshot *s);
 /* Adds all slots to a writer that has no tensors yet. s must stay as it is until the writer is destroyed. */

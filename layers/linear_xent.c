@@ -48,8 +48,9 @@ static dt_xent_view xent_look(const dt_node *node)
 {
     const dt_softmax_xent_params *p = node->params;
     const dt_linear_size size = dt_linear_size_of(node);
-    return (dt_xent_view){ size.batch, size.features, node->in[LABELS]->data, p->label_smoothing,
-                           dt_step_count(node, size.batch) };
+    const int64_t batch = dt_counted(node, size.batch);
+    return (dt_xent_view){ batch, size.features, node->in[LABELS]->data, p->label_smoothing,
+                           dt_step_count(node, batch) };
 }
 
 /* Scratch: dz. */

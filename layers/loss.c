@@ -9,8 +9,8 @@
  *   dz = dloss / N * ((1 - q) * (p - target) + q * T * (r - t)),  which forward leaves in aux in place of p
  *
  * Forward also adds to the running sums: the loss summed over images, the number of images whose label has the largest
- * logit (of equal logits the first counts, as in PyTorch), and N. Labels are not checked, because datasets have checked
- * their range.
+ * logit (of equal logits the first counts, as in PyTorch), and N; all of the images that count (dt_purpose). Labels are
+ * not checked, because datasets have checked their range.
  *
  * Sources: Szegedy et al., "Rethinking the Inception architecture", CVPR 2016, section 7; Hinton, Vinyals, Dean,
  * "Distilling the knowledge in a neural network", 2015, section 2.
@@ -104,7 +104,8 @@ static dt_xent_view xent_look(const dt_node *node)
 {
     const dt_softmax_xent_params *p = node->params;
     const int64_t *z = node->in[0]->shape.dim;
-    return (dt_xent_view){ z[0], z[1], node->in[1]->data, p->label_smoothing, dt_step_count(node, z[0]) };
+    const int64_t batch = dt_counted(node, z[0]);
+    return (dt_xent_view){ batch, z[1], node->in[1]->data, p->label_smoothing, dt_step_count(node, batch) };
 }
 
 /* The loss with a teacher; aux becomes dz of a loss whose gradient is N. */

@@ -94,7 +94,8 @@ static inline DT_HD dt_xent_image dt_xent_taught_row(const float *z, const float
 DT_MUST_CHECK dt_status dt_xent_check(const dt_node *node, float smoothing);
 
 typedef struct {
-    int64_t batch, classes;
+    int64_t batch; /* images that count */
+    int64_t classes;
     const int32_t *labels;
     float smoothing;
     int64_t step; /* images of the whole step, of which batch may be a part; the mean is over them */

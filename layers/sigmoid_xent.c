@@ -7,8 +7,9 @@
  *   t = (1 - s) label + s / 2,  dz = dloss / (N O) * (p - t)
  *
  * Forward also adds to the running sums: to loss, summed over images, an image's mean over its labels; the labels that
- * were told right (z > 0 where the label is 1), the number of labels, the images all of whose labels were right, and N.
- * Sums are in double. Labels are not checked, because datasets have checked that they are 0 or 1.
+ * were told right (z > 0 where the label is 1), the number of labels, the images all of whose labels were right, and N;
+ * all of the images that count (dt_purpose). Sums are in double. Labels are not checked, because datasets have checked
+ * that they are 0 or 1.
  *
  * Source: the second form of the loss is the usual one, as in the documentation of PyTorch's BCEWithLogitsLoss.
  * Shapes: z N,O; labels i32 N,O, or N where O is 1; loss 1.  One score: sigmoid_xent.h.  CUDA: cuda/sigmoid_xent.cu.
@@ -50,7 +51,7 @@ const dt_op dt_op_sigmoid_xent = {
 static dt_status sigmoid_xent_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_softmax_xent_params *p = node->params;
-    const int64_t batch = node->in[0]->shape.dim[0], labels = node->in[0]->shape.dim[1];
+    const int64_t batch = dt_counted(node, node->in[0]->shape.dim[0]), labels = node->in[0]->shape.dim[1];
     const float *z = node->in[0]->data;
     const int32_t *label = node->in[1]->data;
     dt_step_sum *sum = &ex->step->sum;

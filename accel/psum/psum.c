@@ -16,6 +16,7 @@
 #include "../../layers/conv/conv.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { X, W };
 
@@ -141,7 +142,7 @@ static dt_psum_stats *worker_stats(const psum_state *state, char *worker)
     return (dt_psum_stats *)(void *)(worker + state->room + state->psums);
 }
 
-/* Images first, first + n_workers, ... of the batch. */
+/* Images first, first + n_workers, ... of those of the batch that count. */
 static void run_worker(const dt_node *node, const void *packed, char *worker, int first)
 {
     const psum_state *state = node->state;
@@ -152,10 +153,18 @@ static void run_worker(const dt_node *node, const void *packed, char *worker, in
     const int64_t n_out = s.P * s.Q * s.K;
 
     dt_psum_stats_clear(worker_stats(state, worker));
-    for (int64_t n = first; n < s.N; n += state->n_workers) {
+    for (int64_t n = first; n < dt_counted(node, s.N); n += state->n_workers) {
         dt_psum_image(&state->layer, packed, x + n * s.H * s.W * s.C, worker, psum, NULL, worker_stats(state, worker));
         for (int64_t i = 0; i < n_out; i++) y[n * n_out + i] = (float)psum[i];
     }
+}
+
+/* The psums of images that do not count are 0, which nodes behind this one can take. */
+static void clear_rest(const dt_node *node)
+{
+    const int64_t count = dt_count(&node->out->shape), counted = dt_counted(node, count);
+
+    memset((float *)node->out->data + counted, 0, (size_t)(count - counted) * sizeof(float));
 }
 
 static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
@@ -173,6 +182,7 @@ static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
     for (int i = 0; i < state->n_workers; i++) {
         dt_psum_stats_add(&aux->stats, worker_stats(state, workers + (size_t)i * state->worker));
     }
+    clear_rest(node);
     dt_conv_scale(node);
     return DT_OK;
 }

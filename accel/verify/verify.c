@@ -49,7 +49,7 @@ typedef struct {
     dt_route_check route;
 } node_check;
 
-/* What both give on one tape; the model's are kept until its end. */
+/* What both give; the model's are kept until the batch's end. */
 typedef struct {
     const dt_tensor *model, *program;
 } score_pair;
@@ -60,8 +60,7 @@ typedef struct {
     dt_array array;
     node_check *check; /* [n_checks], in the order of the model */
     int n_checks;
-    score_pair scores[2]; /* of the tapes of a full and of the last batch */
-    int n_tapes;
+    score_pair scores;
     int64_t first_image, done, total; /* of the dataset: of the batch at hand */
     const dt_progress *progress;
     dt_verify_report *report;
@@ -103,11 +102,8 @@ static dt_status record_beside(void *user, dt_tape *tape, const dt_record_spec *
     DT_TRY(dt_model_tensors(v->program, &of_program));
     dt_status status = dt_model_record_network(v->program, tape, spec, of_program);
     if (status == DT_OK) status = record_arrays(v, tape, first);
-    if (status == DT_OK) {
-        assert(v->n_tapes < 2);
-        v->scores[v->n_tapes++] =
-            (score_pair){ tensor[v->model->graph->scores], of_program[v->program->graph->scores] };
-    }
+    if (status == DT_OK)
+        v->scores = (score_pair){ tensor[v->model->graph->scores], of_program[v->program->graph->scores] };
     free(of_program);
     return status;
 }
@@ -213,8 +209,9 @@ static dt_status compare(verification *v, int layer, const char *what, const dt_
 }
 
 /* Both have run. */
-static dt_status look_at_scores(verification *v, const score_pair *scores)
+static dt_status look_at_scores(verification *v)
 {
+    const score_pair *scores = &v->scores;
     dt_oracle_result r;
 
     DT_TRY(dt_score_check_batch(v->model->ctx, scores->model, scores->program, &r));
@@ -268,9 +265,7 @@ static dt_status verify_node(void *user, const dt_node *node)
     verification *v = user;
 
     if (v->alone) return look_at_node(v, node);
-    for (int i = 0; i < v->n_tapes; i++) {
-        if (node->out == v->scores[i].program) return look_at_scores(v, &v->scores[i]);
-    }
+    if (node->out == v->scores.program) return look_at_scores(v);
     const int i = find_check(v, node->name);
     if (i < 0) return DT_OK;
     node_check *c = &v->check[i];

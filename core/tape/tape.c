@@ -293,6 +293,45 @@ static void tape_bind(dt_tape *tape)
     tape->generation = tape->ctx->generation;
 }
 
+void dt_tape_count(dt_tape *tape, int n)
+{
+    assert(tape->compiled && !tape->training && n >= 0 && n <= tape->purpose.images);
+    tape->purpose.counted = n;
+    for (int i = 0; i < tape->n; i++) tape->entry[i]->node.purpose.counted = n;
+}
+
+/* Returns the shape of t in a batch of n images. What nodes make of images begins with as many rows as the batch has
+ * images, or with a multiple of them; a loss has one row. */
+static dt_shape shape_in_batch(const dt_tape *tape, const dt_tensor *t, int n)
+{
+    const int64_t images = tape->purpose.images;
+    dt_shape shape = t->shape;
+
+    if (!t->constant && images > 0 && shape.dim[0] % images == 0) shape.dim[0] = shape.dim[0] / images * n;
+    return shape;
+}
+
+dt_shape dt_tape_counted_shape(const dt_tape *tape, const dt_tensor *t)
+{
+    const int n = tape->purpose.counted;
+
+    return shape_in_batch(tape, t, n > 0 ? n : tape->purpose.images);
+}
+
+/* Calls the hook for a node. */
+static dt_status look(dt_tape *tape, const dt_node *node, dt_node_hook hook, void *user)
+{
+    if (tape->purpose.counted == 0) return hook(user, node);
+    for (int i = 0; i < tape->n; i++) {
+        tape_entry *e = tape->entry[i];
+        e->whole = e->out.shape;
+        e->out.shape = dt_tape_counted_shape(tape, &e->out);
+    }
+    const dt_status status = hook(user, node);
+    for (int i = 0; i < tape->n; i++) tape->entry[i]->out.shape = tape->entry[i]->whole;
+    return status;
+}
+
 /* The node after the last one of i's turn. */
 static int turn_end(const dt_tape *tape, int i)
 {
@@ -313,7 +352,7 @@ static dt_status run_forward(dt_tape *tape, int constants, const dt_exec *ex, dt
         if (constant != constants) continue;
         DT_TRY(kernel->forward_all ? kernel->forward_all(tape->node + i, end - i, ex) : kernel->forward(node, ex));
         for (int k = i; checks && k < end; k++) dt_range_check(tape->node[k]->out, tape->node[k]->name);
-        for (int k = i; hook && k < end; k++) DT_TRY(hook(user, tape->node[k]));
+        for (int k = i; hook && k < end; k++) DT_TRY(look(tape, tape->node[k], hook, user));
     }
     return DT_OK;
 }

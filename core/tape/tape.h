@@ -64,6 +64,13 @@ int dt_tape_last_adder(const dt_tape *tape, const dt_tensor *t);
  * makes an inference tape. DT_ERR_UNSUPPORTED: the device has no kernel for a node. */
 DT_MUST_CHECK dt_status dt_tape_compile(dt_tape *tape, dt_tensor *loss);
 
+/* Lets only the first n images of a batch count in the runs that follow (dt_purpose.counted); 0: all of them. While a
+ * hook looks at a node, all tensors that nodes make of images have the shape that they would have in a batch of n. Call
+ * it on an inference tape that is compiled; n is at most the images of its batch. */
+void dt_tape_count(dt_tape *tape, int n);
+/* Returns the shape that a tensor of the tape has while a hook looks. */
+dt_shape dt_tape_counted_shape(const dt_tape *tape, const dt_tensor *t);
+
 /* Runs one pass of a compiled tape, and calls hook, unless it is NULL, for each node. */
 DT_MUST_CHECK dt_status dt_tape_run(dt_tape *tape, dt_pass pass, dt_node_hook hook, void *user);
 

@@ -17,6 +17,7 @@ typedef struct {
     int backward;   /* 1: its backward is needed, because the loss depends on out, and out on a trained parameter */
     int deferred;   /* 1: the optimiser does its backward */
     int turn;       /* 0..n_turns-1; nodes of one turn run in one call */
+    dt_shape whole; /* out's, while a hook looks at a part of the batch */
 } tape_entry;
 
 /* The pointer of an entry to which a slot belongs: out.data, out.grad or node.aux. */

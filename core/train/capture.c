@@ -67,12 +67,6 @@ static void find_neighbours(capture_run *run, const dt_tape *tape)
     }
 }
 
-/* The tapes of a full and of the last batch have nodes of the same kinds and names. */
-static int is_same(const dt_node *wanted, const dt_node *node)
-{
-    return wanted && wanted->kind == node->kind && strcmp(wanted->name, node->name) == 0;
-}
-
 /* What the sizes are, of a map. */
 static void take_conv_sizes(dt_capture *c, const dt_node *node)
 {
@@ -202,8 +196,8 @@ static dt_status capture_node(void *user, const dt_node *node)
 {
     capture_run *run = user;
 
-    if (is_same(run->quantizer, node)) DT_TRY(capture_input(run, node->in[0]));
-    if (is_same(run->next, node)) DT_TRY(capture_next(run, node->in[0]));
+    if (node == run->quantizer) DT_TRY(capture_input(run, node->in[0]));
+    if (node == run->next) DT_TRY(capture_next(run, node->in[0]));
     return is_layer(node, run->layer) ? capture_codes(run, node) : DT_OK;
 }
 

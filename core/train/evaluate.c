@@ -7,15 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct dt_evaluator {
+    dt_model *model;         /* held */
+    dt_dist *dist;           /* the ranks that share the images; NULL: all of them run here */
+    dt_inference *inference; /* of the images that run here; NULL: there are none */
+    int64_t first, count;    /* those images */
+    int64_t n_images;        /* of the dataset */
+    int batch;
+};
+
+/* One run of it. */
 typedef struct {
-    dt_model *model;
-    const dt_progress *progress;
-    int64_t first, total, n_batches; /* of the images that run here */
-    int is_shared;                   /* 1: other ranks run the others */
-    dt_outputs outputs;
+    const dt_evaluator *of;
+    const dt_evaluation *how;
+    int64_t n_batches;
     float *scores; /* host, one batch; NULL: no output is asked for */
-    dt_node_hook node_hook;
-    void *user;
 } evaluation;
 
 /* The first of the largest. */
@@ -43,30 +49,32 @@ dt_metrics dt_metrics_of(const dt_step_sum *sum)
 static dt_status evaluation_node(void *user, const dt_node *node)
 {
     const evaluation *e = user;
-    return e->node_hook(e->user, node);
+    return e->how->hook(e->how->user, node);
 }
 
 static dt_status keep_outputs(const evaluation *e, const dt_batch *b)
 {
-    const int64_t classes = dt_graph_count(e->model->graph, e->model->graph->scores);
+    const dt_graph *g = e->of->model->graph;
+    const int64_t classes = dt_graph_count(g, g->scores);
     const size_t bytes = (size_t)(b->n * classes) * sizeof(float);
-    int32_t *predictions = e->outputs.predictions;
+    int32_t *predictions = e->how->outputs->predictions;
 
-    DT_TRY(dt_device_read(e->model->ctx, e->scores, b->logits->data, bytes));
+    DT_TRY(dt_device_read(e->of->model->ctx, e->scores, b->logits->data, bytes));
     for (int64_t i = 0; predictions && i < b->n; i++) {
         predictions[b->first + i] = argmax(e->scores + i * classes, (int)classes);
     }
-    if (e->outputs.scores) memcpy(e->outputs.scores + b->first * classes, e->scores, bytes);
+    if (e->how->outputs->scores) memcpy(e->how->outputs->scores + b->first * classes, e->scores, bytes);
     return DT_OK;
 }
 
 static dt_status watch(evaluation *e)
 {
-    const dt_progress *p = e->progress;
+    const dt_progress *p = e->how->progress;
+    dt_context *ctx = e->of->model->ctx;
     dt_step_sum sum;
 
-    if (!p || !p->watch || e->is_shared || p->watch_every < 1 || ++e->n_batches % p->watch_every != 0) return DT_OK;
-    DT_TRY(dt_device_read(e->model->ctx, &sum, &e->model->ctx->step->sum, sizeof sum));
+    if (!p || !p->watch || e->of->dist || p->watch_every < 1 || ++e->n_batches % p->watch_every != 0) return DT_OK;
+    DT_TRY(dt_device_read(ctx, &sum, &ctx->step->sum, sizeof sum));
     const dt_metrics so_far = dt_metrics_of(&sum);
     return p->watch(p->user, &so_far);
 }
@@ -74,10 +82,10 @@ static dt_status watch(evaluation *e)
 /* Ranks stop together, so not here. */
 static int is_stopped(const evaluation *e, const dt_batch *b)
 {
-    const dt_progress *p = e->progress;
-    const int asked = p && p->tick && p->tick(p->user, b->first + b->n - e->first, e->total);
+    const dt_progress *p = e->how->progress;
+    const int asked = p && p->tick && p->tick(p->user, b->first + b->n - e->of->first, e->of->count);
 
-    return asked && !e->is_shared;
+    return asked && !e->of->dist;
 }
 
 static dt_status evaluation_batch(void *user, const dt_batch *b)
@@ -88,32 +96,25 @@ static dt_status evaluation_batch(void *user, const dt_batch *b)
     DT_TRY(watch(e));
     if (is_stopped(e, b)) {
         return dt_raise(DT_ERR_INTERRUPTED, __FILE__, __LINE__, "evaluation stopped after %lld of %lld images",
-                        (long long)(b->first + b->n), (long long)e->total);
+                        (long long)(b->first + b->n), (long long)e->of->count);
     }
     return DT_OK;
 }
 
-/* The images of `range` alone. */
-static dt_status run_range(dt_model *m, const dt_dataset_view *v, const dt_evaluation *how, evaluation *e,
-                           dt_step_sum *sum)
+/* The images that run here. */
+static dt_status run_here(const dt_evaluator *of, const dt_evaluation *how, dt_step_sum *sum)
 {
-    dt_inference *inf;
-    const int keeps = e->outputs.predictions || e->outputs.scores;
-    const dt_inference_options opt = { .first = e->first,
-                                       .count = e->total,
-                                       .batch = how->batch,
-                                       .label_smoothing = how->label_smoothing,
-                                       .watched = how->hook != NULL,
-                                       .rows = how->rows,
-                                       .start = how->start };
-    DT_TRY(dt_inference_create(m, v, &opt, &inf));
-    if (keeps)
-        e->scores = malloc((size_t)how->batch * (size_t)dt_graph_count(m->graph, m->graph->scores) * sizeof(float));
-    dt_status status = e->scores || !keeps
-                           ? dt_inference_run(inf, how->hook ? evaluation_node : NULL, evaluation_batch, e, sum)
-                           : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for a batch of scores");
-    free(e->scores);
-    dt_inference_destroy(inf);
+    const dt_graph *g = of->model->graph;
+    const int keeps = how->outputs && (how->outputs->predictions || how->outputs->scores);
+    evaluation e = { .of = of, .how = how };
+
+    if (keeps) {
+        e.scores = malloc((size_t)of->batch * (size_t)dt_graph_count(g, g->scores) * sizeof(float));
+        DT_CHECK(e.scores, DT_ERR_MEMORY, "no memory for a batch of scores");
+    }
+    const dt_status status =
+        dt_inference_run(of->inference, how->hook ? evaluation_node : NULL, evaluation_batch, &e, sum);
+    free(e.scores);
     return status;
 }
 
@@ -127,30 +128,59 @@ static dt_status sum_over_ranks(dt_dist *dist, dt_step_sum *sum)
     return DT_OK;
 }
 
+static dt_status run(const dt_evaluator *e, const dt_evaluation *how, dt_metrics *out)
+{
+    dt_step_sum sum = { 0 };
+
+    if (e->inference) DT_TRY(run_here(e, how, &sum));
+    if (e->dist) DT_TRY(sum_over_ranks(e->dist, &sum));
+    DT_CHECK(isfinite(sum.loss), DT_ERR_NUMERIC,
+             "the loss of %lld images is %g: values of %s are beyond f32; the model has diverged",
+             (long long)e->n_images, sum.loss, e->model->graph->name);
+    *out = dt_metrics_of(&sum);
+    return DT_OK;
+}
+
 /* Each rank takes its share of the images, but where outputs are asked for, which no rank has of the others. */
-dt_status dt_evaluate_by(dt_model *m, const dt_dataset *d, const dt_evaluation *how, dt_metrics *out)
+static dt_status open(dt_model *m, const dt_dataset *d, const dt_evaluation *how, dt_evaluator **out)
 {
     dt_dist *dist = how->outputs ? NULL : m->ctx->dist;
     const int64_t rank = dt_dist_rank(dist), ranks = dt_dist_size(dist);
     dt_dataset_view v;
-    dt_step_sum sum = { 0 };
+    dt_status status = DT_OK;
 
     dt_dataset_look(d, &v);
-    evaluation e = { .model = m,
-                     .progress = how->progress,
-                     .first = v.n * rank / ranks,
-                     .total = v.n * (rank + 1) / ranks - v.n * rank / ranks,
-                     .is_shared = dist != NULL,
-                     .node_hook = how->hook,
-                     .user = how->user };
-    if (how->outputs) e.outputs = *how->outputs;
-    if (e.total > 0 || !dist) DT_TRY(run_range(m, &v, how, &e, &sum));
-    if (dist) DT_TRY(sum_over_ranks(dist, &sum));
-    DT_CHECK(isfinite(sum.loss), DT_ERR_NUMERIC,
-             "the loss of %lld images is %g: values of %s are beyond f32; the model has diverged", (long long)v.n,
-             sum.loss, m->graph->name);
-    *out = dt_metrics_of(&sum);
+    const int64_t first = v.n * rank / ranks, count = v.n * (rank + 1) / ranks - first;
+    const dt_inference_options opt = { .first = first,
+                                       .count = count,
+                                       .batch = how->batch,
+                                       .label_smoothing = how->label_smoothing,
+                                       .watched = how->hook != NULL,
+                                       .rows = how->rows,
+                                       .start = how->start };
+    dt_evaluator *e = calloc(1, sizeof *e);
+    DT_CHECK(e, DT_ERR_MEMORY, "no memory for an evaluation");
+    dt_model_hold(m);
+    *e = (dt_evaluator){
+        .model = m, .dist = dist, .first = first, .count = count, .n_images = v.n, .batch = how->batch
+    };
+    if (count > 0 || !dist) status = dt_inference_create(m, &v, &opt, &e->inference);
+    if (status != DT_OK) {
+        dt_evaluator_destroy(e);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    *out = e;
     return DT_OK;
+}
+
+dt_status dt_evaluate_by(dt_model *m, const dt_dataset *d, const dt_evaluation *how, dt_metrics *out)
+{
+    dt_evaluator *e;
+
+    DT_TRY(open(m, d, how, &e));
+    const dt_status status = run(e, how, out);
+    dt_evaluator_destroy(e);
+    return status;
 }
 
 dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing, const dt_progress *progress,
@@ -160,4 +190,27 @@ dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_s
 
     DT_TRY(dt_model_check_values(m, NULL));
     return dt_evaluate_by(m, d, &how, out);
+}
+
+dt_status dt_evaluator_create(dt_model *m, const dt_dataset *d, int batch, float label_smoothing, dt_evaluator **out)
+{
+    const dt_evaluation how = { .batch = batch, .label_smoothing = label_smoothing };
+
+    return open(m, d, &how, out);
+}
+
+dt_status dt_evaluator_run(dt_evaluator *e, const dt_progress *progress, dt_metrics *out)
+{
+    const dt_evaluation how = { .progress = progress };
+
+    DT_TRY(dt_model_check_values(e->model, NULL));
+    return run(e, &how, out);
+}
+
+void dt_evaluator_destroy(dt_evaluator *e)
+{
+    if (!e) return;
+    dt_inference_destroy(e->inference);
+    dt_model_destroy(e->model);
+    free(e);
 }

@@ -1,6 +1,10 @@
 /*
- * inference.c - the evaluation tapes (a full batch, and the smaller last one), compiled once and run over the images.
- * Where the backend can capture, the first batch is launched, and the others are replayed.
+ * inference.c - the evaluation tape, compiled once and run over the images, a full batch at a time.
+ *
+ * The last batch is a full one too, so that nothing is compiled for its size. Behind its images it repeats the last of
+ * them, and these repetitions do not count (dt_purpose.counted). They are images of the batch, so that a largest value
+ * over the batch is what it would be without them. Where the backend can capture, the first batch and a smaller last
+ * one are launched, and the others are replayed.
  */
 #include "inference.h"
 
@@ -11,20 +15,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct {
-    dt_tape *tape;
-    dt_tensor *scores;
-    int batch;
-    int warm;              /* 1: a batch has run without capture */
-    dt_device_graph graph; /* of a batch */
-} inference_tape;
-
 struct dt_inference {
-    dt_model *model;
+    dt_model *model; /* held */
     dt_device_data data;
     dt_inference_options opt;
-    inference_tape full, rest;
+    dt_tape *tape;
+    dt_tensor *scores;
+    int warm;              /* 1: a batch has run without capture */
+    dt_device_graph graph; /* of a batch all of whose images count */
 };
+
+/* Returns the number of images that run, with the repetitions. */
+static int64_t padded_count(const dt_inference_options *opt)
+{
+    return (opt->count + opt->batch - 1) / opt->batch * opt->batch;
+}
 
 /* A network of classes takes one class an image; one of labels takes all labels, or with one score one of two classes.
  */
@@ -85,54 +90,53 @@ void dt_device_data_destroy(dt_context *ctx, dt_device_data *data)
     memset(data, 0, sizeof *data);
 }
 
-static dt_status record_all(const dt_inference *inf, const dt_record_spec *spec, dt_tensor **tensor,
-                            inference_tape *out)
+static dt_status record_all(dt_inference *inf, const dt_record_spec *spec, dt_tensor **tensor)
 {
     const dt_inference_options *opt = &inf->opt;
     dt_tensor *loss;
 
-    DT_TRY(dt_model_tape(inf->model, spec, &out->tape));
-    DT_TRY(dt_model_record_into(inf->model, out->tape, spec, tensor, &loss));
-    out->scores = tensor[inf->model->graph->scores];
-    dt_tape_keep(out->tape, out->scores);
-    if (opt->beside) DT_TRY(opt->beside(opt->user, out->tape, spec, tensor));
-    if (!opt->watched) DT_TRY(dt_tape_fuse(out->tape, 0));
-    return dt_tape_compile(out->tape, NULL);
+    DT_TRY(dt_model_tape(inf->model, spec, &inf->tape));
+    DT_TRY(dt_model_record_into(inf->model, inf->tape, spec, tensor, &loss));
+    inf->scores = tensor[inf->model->graph->scores];
+    dt_tape_keep(inf->tape, inf->scores);
+    if (opt->beside) DT_TRY(opt->beside(opt->user, inf->tape, spec, tensor));
+    if (!opt->watched) DT_TRY(dt_tape_fuse(inf->tape, 0));
+    return dt_tape_compile(inf->tape, NULL);
 }
 
-static dt_status inference_record(dt_inference *inf, const dt_dataset_view *v, int batch, inference_tape *out)
+static dt_status inference_record(dt_inference *inf, const dt_dataset_view *v)
 {
     dt_record_spec spec = { .images = &inf->data.images,
                             .labels = &inf->data.labels,
                             .order = &inf->data.order,
-                            .batch = batch,
+                            .batch = inf->opt.batch,
                             .label_smoothing = inf->opt.label_smoothing,
                             .rows = inf->opt.rows,
                             .start = inf->opt.start };
     dt_tensor **tensor;
 
-    out->batch = batch;
-    if (batch == 0) return DT_OK;
     dt_model_normalise(inf->model, v, &spec);
     DT_TRY(dt_model_tensors(inf->model, &tensor));
-    const dt_status status = record_all(inf, &spec, tensor, out);
+    const dt_status status = record_all(inf, &spec, tensor);
     free(tensor);
     return status;
 }
 
-/* The images in [first, first + count) alone go to the device; the order is theirs as it stands. */
+/* The images in [first, first + count) alone go to the device; the order is theirs as it stands, and behind it the last
+ * one again. */
 static dt_status inference_upload(dt_inference *inf, const dt_dataset_view *v)
 {
     dt_dataset_view part = *v;
-    int32_t *order = malloc((size_t)inf->opt.count * sizeof *order);
+    const int64_t n = padded_count(&inf->opt), last = inf->opt.count - 1;
+    int32_t *order = malloc((size_t)n * sizeof *order);
 
     DT_CHECK(order, DT_ERR_MEMORY, "no memory for the order of %lld images", (long long)inf->opt.count);
     dt_view_skip(&part, inf->opt.first);
     part.n = inf->opt.count;
-    for (int64_t i = 0; i < inf->opt.count; i++) order[i] = (int32_t)i;
-    dt_status status = dt_device_data_create(inf->model->ctx, &part, inf->opt.count, &inf->data);
+    for (int64_t i = 0; i < n; i++) order[i] = (int32_t)(i < last ? i : last);
+    dt_status status = dt_device_data_create(inf->model->ctx, &part, n, &inf->data);
     if (status == DT_OK) {
-        status = dt_device_write(inf->model->ctx, inf->data.order.data, order, (size_t)inf->opt.count * sizeof *order);
+        status = dt_device_write(inf->model->ctx, inf->data.order.data, order, (size_t)n * sizeof *order);
     }
     free(order);
     return status;
@@ -160,12 +164,12 @@ dt_status dt_inference_create(dt_model *m, const dt_dataset_view *v, const dt_in
              (long long)v->n);
     dt_inference *inf = calloc(1, sizeof *inf);
     DT_CHECK(inf, DT_ERR_MEMORY, "no memory for an inference");
+    dt_model_hold(m);
     inf->model = m;
     inf->opt = *opt;
     if (inf->opt.batch > opt->count) inf->opt.batch = (int)opt->count;
     dt_status status = inference_upload(inf, v);
-    if (status == DT_OK) status = inference_record(inf, v, inf->opt.batch, &inf->full);
-    if (status == DT_OK) status = inference_record(inf, v, (int)(opt->count % inf->opt.batch), &inf->rest);
+    if (status == DT_OK) status = inference_record(inf, v);
     if (status != DT_OK) {
         dt_inference_destroy(inf);
         return dt_forward(status, __FILE__, __LINE__);
@@ -177,17 +181,16 @@ dt_status dt_inference_create(dt_model *m, const dt_dataset_view *v, const dt_in
 void dt_inference_destroy(dt_inference *inf)
 {
     if (!inf) return;
-    dt_device_graph_free(inf->model->ctx, &inf->rest.graph);
-    dt_device_graph_free(inf->model->ctx, &inf->full.graph);
-    dt_tape_destroy(inf->rest.tape);
-    dt_tape_destroy(inf->full.tape);
+    dt_device_graph_free(inf->model->ctx, &inf->graph);
+    dt_tape_destroy(inf->tape);
     dt_device_data_destroy(inf->model->ctx, &inf->data);
+    dt_model_destroy(inf->model);
     free(inf);
 }
 
 const dt_tape *dt_inference_tape(const dt_inference *inf)
 {
-    return inf->full.tape;
+    return inf->tape;
 }
 
 /* What sees a run. */
@@ -200,50 +203,73 @@ typedef struct {
 /* The pass of one batch. */
 static dt_status launch_batch(void *user)
 {
-    const inference_tape *t = user;
+    const dt_inference *inf = user;
 
-    return dt_tape_run(t->tape, DT_PASS_FORWARD, NULL, NULL);
+    return dt_tape_run(inf->tape, DT_PASS_FORWARD, NULL, NULL);
 }
 
-/* A batch whose nodes nobody looks at is replayed where that can be. */
-static dt_status run_batch(dt_context *ctx, inference_tape *t, const run_hooks *hooks)
-{
-    if (hooks->node || !dt_can_capture(ctx)) return dt_tape_run(t->tape, DT_PASS_FORWARD, hooks->node, hooks->user);
-    if (!t->warm) {
-        t->warm = 1;
-        return launch_batch(t);
-    }
-    if (dt_device_graph_is_old(ctx, &t->graph)) DT_TRY(dt_device_graph_capture(ctx, &t->graph, launch_batch, t));
-    return ctx->backend->replay(ctx->device, t->graph.graph);
-}
-
-/* Images begin .. end - 1, of which the tape runs a batch at a time. Two tapes share the workspace, so each finds its
- * constants overwritten when the other has run. */
-static dt_status run_batches(dt_inference *inf, inference_tape *t, int64_t begin, int64_t end, const run_hooks *hooks)
+/* A full batch whose nodes nobody looks at is replayed where that can be. */
+static dt_status run_full(dt_inference *inf, const run_hooks *hooks)
 {
     dt_context *ctx = inf->model->ctx;
-    dt_step_in in = { .seed = ctx->opt.seed, .first = begin };
 
-    if (begin >= end) return DT_OK;
-    DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in)); /* constants may draw by the seed */
-    DT_TRY(dt_tape_run(t->tape, DT_PASS_CONSTANT, hooks->node, hooks->user));
-    for (; in.first < end; in.first += t->batch) {
-        const dt_batch b = { t->scores, inf->opt.first + in.first, t->batch };
-        DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in));
-        DT_TRY(run_batch(ctx, t, hooks));
-        if (hooks->batch) DT_TRY(hooks->batch(hooks->user, &b));
+    if (hooks->node || !dt_can_capture(ctx)) return dt_tape_run(inf->tape, DT_PASS_FORWARD, hooks->node, hooks->user);
+    if (!inf->warm) {
+        inf->warm = 1;
+        return launch_batch(inf);
     }
-    return DT_OK;
+    if (dt_device_graph_is_old(ctx, &inf->graph)) DT_TRY(dt_device_graph_capture(ctx, &inf->graph, launch_batch, inf));
+    return ctx->backend->replay(ctx->device, inf->graph.graph);
+}
+
+/* Shows the batch that has run, of which n images count. */
+static dt_status show_batch(const dt_inference *inf, int64_t first, int n, const run_hooks *hooks)
+{
+    dt_tensor logits = *inf->scores;
+    const dt_batch b = { &logits, inf->opt.first + first, n };
+
+    logits.shape = dt_tape_counted_shape(inf->tape, inf->scores);
+    return hooks->batch ? hooks->batch(hooks->user, &b) : DT_OK;
+}
+
+/* The batch that begins at image `first`, of which the first n count. */
+static dt_status run_batch(dt_inference *inf, int64_t first, int n, const run_hooks *hooks)
+{
+    dt_status status;
+
+    if (n == inf->opt.batch) {
+        status = run_full(inf, hooks);
+        return status == DT_OK ? show_batch(inf, first, n, hooks) : status;
+    }
+    dt_tape_count(inf->tape, n);
+    status = dt_tape_run(inf->tape, DT_PASS_FORWARD, hooks->node, hooks->user);
+    if (status == DT_OK) status = show_batch(inf, first, n, hooks);
+    dt_tape_count(inf->tape, 0);
+    return status;
+}
+
+/* All tapes of a context share the workspace, so each run finds the constants of the last one overwritten. */
+static dt_status run_constants(dt_inference *inf, const run_hooks *hooks)
+{
+    dt_context *ctx = inf->model->ctx;
+    const dt_step_in in = { .seed = ctx->opt.seed };
+
+    DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in)); /* constants may draw by the seed */
+    return dt_tape_run(inf->tape, DT_PASS_CONSTANT, hooks->node, hooks->user);
 }
 
 static dt_status run_all(dt_inference *inf, const run_hooks *hooks, dt_step_sum *sum)
 {
     dt_context *ctx = inf->model->ctx;
-    const int64_t whole = inf->opt.count / inf->opt.batch * inf->opt.batch;
+    dt_step_in in = { .seed = ctx->opt.seed };
 
     DT_TRY(dt_device_zero(ctx, &ctx->step->sum, sizeof *sum));
-    DT_TRY(run_batches(inf, &inf->full, 0, whole, hooks));
-    DT_TRY(run_batches(inf, &inf->rest, whole, inf->opt.count, hooks));
+    DT_TRY(run_constants(inf, hooks));
+    for (; in.first < inf->opt.count; in.first += inf->opt.batch) {
+        const int64_t left = inf->opt.count - in.first;
+        DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in));
+        DT_TRY(run_batch(inf, in.first, left < inf->opt.batch ? (int)left : inf->opt.batch, hooks));
+    }
     return dt_device_read(ctx, sum, &ctx->step->sum, sizeof *sum);
 }
 

@@ -17,7 +17,7 @@ typedef struct {
 /* Which images run, and what else their tape holds. */
 typedef struct {
     int64_t first, count; /* images first .. first + count - 1 */
-    int batch;            /* images of a batch, >= 1; the last batch may be smaller */
+    int batch;            /* images of a batch, >= 1; hooks see a last batch of those that are left */
     float label_smoothing;
     int watched;     /* 1: node hooks will look at single nodes, so that the tape is not fused */
     dt_tensor *rows; /* this and start as in dt_record_spec */
@@ -27,16 +27,17 @@ typedef struct {
     void *user;
 } dt_inference_options;
 
-/* Copies the images of opt to the device and compiles the tapes. v is not read after this call. DT_ERR_SHAPE: the
- * images do not fit the model. DT_ERR_RANGE: the dataset does not have all of them. */
+/* Copies the images of opt to the device and compiles the tape. v is not read after this call; opt->rows and m are, and
+ * m is held. DT_ERR_SHAPE: the images do not fit the model. DT_ERR_RANGE: the dataset does not have all of them. */
 DT_MUST_CHECK dt_status dt_inference_create(dt_model *m, const dt_dataset_view *v, const dt_inference_options *opt,
                                             dt_inference **out);
 void dt_inference_destroy(dt_inference *inf);
-/* Returns the tape of the full batches. A smaller last batch has a tape of its own, with the same nodes. */
+/* Returns the tape of a batch. */
 const dt_tape *dt_inference_tape(const dt_inference *inf);
 
-/* Runs all images. node_hook is called after each node, batch_hook after each batch; either may be NULL. *sum is over
- * all images. The running sums of a trainer in the same context stay as they were. */
+/* Runs all images, with the parameters as they are now; it may be called again and again. node_hook is called after
+ * each node, batch_hook after each batch; either may be NULL. *sum is over all images. The running sums of a trainer in
+ * the same context stay as they were. */
 DT_MUST_CHECK dt_status dt_inference_run(dt_inference *inf, dt_node_hook node_hook,
                                          dt_status (*batch_hook)(void *user, const dt_batch *b), void *user,
                                          dt_step_sum *sum);

@@ -29,6 +29,17 @@ DT_API DT_MUST_CHECK dt_status dt_file_sync(const char *path);
  * NULL: none. DT_ERR_NUMERIC: a parameter has a value that it must not have. DT_ERR_ARGUMENT: other ranks have a part
  * of the state, which dt_trainer_gather brings here. */
 DT_API DT_MUST_CHECK dt_status dt_checkpoint_save(const dt_trainer *t, const char *path, const char *extra);
+
+/* A run as it was at some moment, in host memory, so that it goes on while files are written. */
+typedef struct dt_run_copy dt_run_copy;
+
+/* Copies what dt_checkpoint_save would save now. DT_ERR_ARGUMENT as there. */
+DT_API DT_MUST_CHECK dt_status dt_run_copy_create(const dt_trainer *t, const char *extra, dt_run_copy **out);
+/* Writes the file that dt_checkpoint_save would have written when the copy was made. Any thread may call it, one at a
+ * time, until the trainer's model is destroyed. */
+DT_API DT_MUST_CHECK dt_status dt_run_copy_write(dt_run_copy *c, const char *path);
+DT_API void dt_run_copy_destroy(dt_run_copy *c);
+
 /* Writes to text, of `bytes` bytes, the format that a safetensors file names, such as "detent-checkpoint" or
  * "detent-program"; "" if it names none. Of a TensorFlow Lite file it is "tflite", of an ONNX file "onnx", each with
  * "-integer" behind it if the network computes on integers. */

@@ -44,6 +44,18 @@ typedef struct {
 DT_API DT_MUST_CHECK dt_status dt_evaluate(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
                                            const dt_progress *progress, const dt_outputs *outputs, dt_metrics *out);
 
+/* An evaluation that is made again and again, as after each epoch of a run. */
+typedef struct dt_evaluator dt_evaluator;
+
+/* Prepares what dt_evaluate would prepare for m and d: the images of d in device memory, and m as it computes them. d
+ * is not read after this call, and m is held. What m was trained on, and the ranks that share the images, are those of
+ * now. */
+DT_API DT_MUST_CHECK dt_status dt_evaluator_create(dt_model *m, const dt_dataset *d, int batch, float label_smoothing,
+                                                   dt_evaluator **out);
+/* Evaluates the model with the parameters that it has now, and has the bits of dt_evaluate. progress may be NULL. */
+DT_API DT_MUST_CHECK dt_status dt_evaluator_run(dt_evaluator *e, const dt_progress *progress, dt_metrics *out);
+DT_API void dt_evaluator_destroy(dt_evaluator *e);
+
 /* How well the classes were told apart. */
 typedef struct {
     int n_classes;

@@ -10,8 +10,8 @@
  *
  * Forward also adds to the running sums. margin_loss adds the loss summed over images, the number of images whose label
  * has the longest capsule (of equal lengths the first counts), and N. reconstruction_loss adds the scaled sum to loss,
- * and the sum itself to reconstruction. All sums are in double. Labels are not checked, because datasets have checked
- * their range.
+ * and the sum itself to reconstruction. The images are those that count (dt_purpose). All sums are in double. Labels
+ * are not checked, because datasets have checked their range.
  *
  * Source: Sabour, Frosst, Hinton, "Dynamic routing between capsules", NIPS 2017, eq. 4 and section 4.1. Hard margins
  * and the sum, where the paper has a scaled-down one: the code published with Q-CapsNets (Marchisio et al., DAC 2020).
@@ -85,7 +85,7 @@ static int64_t first_longest(const float *length, int64_t capsules)
 
 static dt_status margin_loss_forward(const dt_node *node, const dt_exec *ex)
 {
-    const int64_t batch = node->in[0]->shape.dim[0], capsules = node->in[0]->shape.dim[1];
+    const int64_t batch = dt_counted(node, node->in[0]->shape.dim[0]), capsules = node->in[0]->shape.dim[1];
     const float *length = node->in[0]->data;
     const int32_t *labels = node->in[1]->data;
     const dt_margins margins = dt_margins_of(ex->step->in.hard);
@@ -146,7 +146,8 @@ static double squared_distance(const float *y, const float *x, int64_t count)
 static dt_status reconstruction_loss_forward(const dt_node *node, const dt_exec *ex)
 {
     const double scale = (double)((const dt_reconstruction_loss_params *)node->params)->scale;
-    const int64_t batch = node->in[0]->shape.dim[0], pixels = dt_count(&node->in[0]->shape) / batch;
+    const int64_t rows = node->in[0]->shape.dim[0], pixels = dt_count(&node->in[0]->shape) / rows;
+    const int64_t batch = dt_counted(node, rows);
     const float *y = node->in[0]->data, *x = node->in[1]->data;
     float *loss = node->out->data;
     double *squares = ex->scratch, total = 0.0;

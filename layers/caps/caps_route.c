@@ -148,6 +148,7 @@ dt_route dt_route_look(const dt_node *node, void *scratch, int group)
     t.group = group;
     t.types = dt_channels(y) / p->dim;
     t.capsules = dt_count(y) / t.images / p->dim;
+    t.stored = t.images;
     t.span = p->joint ? t.capsules : t.types;
     t.votes = votes->data;
     t.scale = votes->scale;

@@ -41,6 +41,7 @@ typedef struct {
     int64_t span;           /* capsules that share a softmax: M if joint, else J */
     int dim, iterations;    /* D, R */
     int group;              /* inputs whose pairs lie together */
+    int64_t stored;         /* images in each array: N, or more while a hook looks at a part of the batch */
 
     const float *votes, *scale; /* the real vote is scale * votes */
     int n_scale;
@@ -75,13 +76,13 @@ static inline DT_HD int64_t dt_route_width(const dt_route *t)
 /* Returns the capsules of image n in array r. */
 static inline DT_HD float *dt_route_capsules(const dt_route *t, float *arrays, int r, int64_t n)
 {
-    return arrays + (r * t->images + n) * dt_route_width(t);
+    return arrays + (r * t->stored + n) * dt_route_width(t);
 }
 
 /* Returns the pairs of the group that begins with input i of image n in array r. */
 static inline DT_HD float *dt_route_pairs(const dt_route *t, float *arrays, int r, int64_t n, int64_t i)
 {
-    return arrays + ((r * t->images + n) * t->inputs + i) * t->capsules;
+    return arrays + ((r * t->stored + n) * t->inputs + i) * t->capsules;
 }
 
 /* Returns the votes of input i of image n: [M][D] codes or real values. */

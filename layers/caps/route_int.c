@@ -147,10 +147,25 @@ static dt_status check_bounds(const dt_node *node)
     return DT_OK;
 }
 
-/* Values of one array of capsules, and of one of pairs. */
+/* Arrays of capsules that aux holds; and for each value of one of them, values of pairs. */
+static size_t arrays_of_capsules(const dt_route_int_params *p)
+{
+    return 2 * (size_t)p->iterations;
+}
+
+static size_t arrays_of_pairs(const dt_route_int_params *p)
+{
+    return 2 * (size_t)(p->iterations - 1) * (size_t)p->inputs;
+}
+
+/* Values of one array of capsules, and of one of pairs, as infer has laid them out. While a hook looks at a part of the
+ * batch (dt_tape_count), the shape of out is that of the part, and the arrays are where they were. */
 static size_t n_capsules(const dt_node *node)
 {
-    return (size_t)dt_count(&node->out->shape);
+    const dt_route_int_params *p = node->params;
+    const size_t dim = (size_t)p->dim;
+
+    return node->aux_bytes / sizeof(float) * dim / (arrays_of_capsules(p) * dim + arrays_of_pairs(p));
 }
 
 static size_t n_pairs(const dt_node *node)
@@ -180,8 +195,8 @@ static dt_status route_int_infer(dt_node *node)
     y->scale_form = dt_route_int_frac(p);
     y->qmax = ((int64_t)1 << ((p->gives_s ? p->s_bits : p->v_bits)[last] - 1)) - 1;
     y->qmin = -y->qmax - 1;
-    const size_t later = (size_t)last;
-    node->aux_bytes = (2 * (later + 1) * n_capsules(node) + 2 * later * n_pairs(node)) * sizeof(float);
+    const size_t n = (size_t)dt_count(&y->shape);
+    node->aux_bytes = (arrays_of_capsules(p) * n + n / (size_t)p->dim * arrays_of_pairs(p)) * sizeof(float);
     return DT_OK;
 }
 
@@ -282,6 +297,7 @@ dt_route dt_route_int_look(const dt_node *node, void *scratch, int group)
     t.group = group;
     t.types = dt_channels(y) / p->dim;
     t.capsules = dt_count(y) / t.images / p->dim;
+    t.stored = (int64_t)capsules / dt_route_width(&t);
     t.span = p->joint ? t.capsules : t.types;
     t.votes = votes->data;
     t.scale = votes->scale;

@@ -329,6 +329,45 @@ Test(verify, a_wide_array_changes_no_prediction_and_a_narrow_one_says_what_overf
     }
 }
 
+/* 70 images in batches of 32, of which the last is smaller, and all at once. */
+static void statistics_are_of_each_image_once(const char *backend, dt_overflow overflow)
+{
+    const dt_array array = { .rows = 8, .cols = 8, .psum_bits = 8, .overflow = overflow };
+    dt_array_report layers[2][3];
+    dt_metrics metrics;
+    tiny_run run;
+    dt_program *p;
+    dt_model *m;
+
+    if (!open_trained(&run, backend, 4)) return;
+    MUST(dt_program_lower(run.model, run.data, &p));
+    MUST(dt_program_model(run.ctx, p, &array, &m));
+    for (int i = 0; i < 2; i++)
+        MUST(dt_array_evaluate(m, run.data, i == 0 ? 32 : 70, 0.0f, NULL, NULL, &metrics, layers[i]));
+    cr_assert(layers[0][0].n_overflows > 0);
+    for (int k = 0; k < 3; k++) {
+        const dt_array_report *in_batches = &layers[0][k], *at_once = &layers[1][k];
+        cr_assert(in_batches->images == 70 && in_batches->n_psums == at_once->n_psums &&
+                      in_batches->n_tap_psums == at_once->n_tap_psums && in_batches->min == at_once->min &&
+                      in_batches->max == at_once->max && in_batches->n_overflows == at_once->n_overflows &&
+                      in_batches->zero_share == at_once->zero_share,
+                  "%s, %s, %s: %lld psums with %lld overflows, expected %lld with %lld", backend,
+                  dt_overflow_names[overflow], at_once->name, (long long)in_batches->n_psums,
+                  (long long)in_batches->n_overflows, (long long)at_once->n_psums, (long long)at_once->n_overflows);
+    }
+    dt_model_destroy(m);
+    dt_program_destroy(p);
+    tiny_close(&run);
+}
+
+Test(verify, statistics_of_a_smaller_last_batch)
+{
+    for (size_t b = 0; b < 2; b++) {
+        statistics_are_of_each_image_once(backends[b], DT_OVERFLOW_WRAP);
+        statistics_are_of_each_image_once(backends[b], DT_OVERFLOW_SATURATE);
+    }
+}
+
 Test(verify, a_model_without_an_array_has_no_report)
 {
     tiny_run run;

@@ -78,6 +78,37 @@ sed 's/9007199254740991/9007199254740993/' seed/config.json >edited && mv edited
 expect "a seed of config.json that its reader would round" 2 train --resume --out seed
 has err "^detent train: --seed 9007199254740992: expected 0..9007199254740991$"
 
+# ---- files that are written while the run goes on
+
+# The pipe is not read, so that it does not take all of best.safetensors, and the thread that writes it stands.
+mkdir slow
+mkfifo slow/best.safetensors
+exec 8<>slow/best.safetensors
+"$detent" train $tiny --epochs 2 --optim adam --ema 0.9 --log-every 1 --quiet --out slow >out 2>err &
+pid=$!
+for _ in $(seq 200); do
+    grep -q '"event":"step","epoch":2,"step":8,' slow/metrics.jsonl 2>/dev/null && break
+    sleep 0.1
+done
+is "steps go on while a file is written" "$(grep -c '"event":"step","epoch":2,"step":8,' slow/metrics.jsonl)" = 1
+is "... the epoch that is not on the disk has not ended" ! -e slow/last.safetensors
+cat <&8 >/dev/null &
+reader=$!
+exec 8>&-
+wait $pid
+is "... and the run ends when it is" $? -eq 0
+kill $reader
+wait $reader 2>/dev/null
+train_in quick --epochs 2 --optim adam --ema 0.9 --log-every 1
+is "... and the run has the bytes of one that did not wait" "$(cmp quick/last.safetensors slow/last.safetensors && echo same)" = same
+
+# What cannot be written ends the run with the words and the exit code that it always had.
+mkdir full
+ln -s /dev/full full/best.safetensors
+expect "a file that cannot be written while the run goes on" 1 train $tiny --epochs 3 --quiet --out full
+has err "^detent train: full/best.safetensors: cannot be written: No space left on device"
+is "... and what comes after it is not there" ! -e full/last.safetensors
+
 # ---- signals
 
 # A run that writes into a full pipe stands behind the reading of its data, and before its directory is made.

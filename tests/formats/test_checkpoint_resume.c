@@ -4,6 +4,8 @@
  */
 #include "../support/checkpoint_run.h"
 
+#include <math.h>
+
 TestSuite(checkpoint_resume, .init = temp_make, .fini = temp_remove);
 
 /* Stops in the middle of the second epoch, and goes on into the third. */
@@ -37,6 +39,66 @@ static void check_resume(const setup *s, const char *why)
     free(at_end.values);
     free(file);
     free(again);
+}
+
+/* The file of a copy that was made before is that of then, while steps change all that it holds. */
+static void check_copy(const setup *s, const char *why)
+{
+    dt_run_copy *copy;
+    size_t bytes, bytes_then;
+
+    run r = open_run(s);
+    train_steps(&r, 6);
+    save(&r, "then.safetensors");
+    cr_assert(eq(int, dt_run_copy_create(r.trainer, "{\"a\": 1}", &copy), DT_OK), "%s", dt_last_error());
+    train_steps(&r, 1);
+    cr_assert(eq(int, dt_run_copy_write(copy, temp_path("copy.safetensors")), DT_OK), "%s", dt_last_error());
+    train_steps(&r, 1);
+    cr_assert(eq(int, dt_run_copy_write(copy, temp_path("twice.safetensors")), DT_OK), "%s", dt_last_error());
+    save(&r, "now.safetensors");
+    uint8_t *then = read_file("then.safetensors", &bytes_then);
+    static const char *const names[] = { "copy.safetensors", "twice.safetensors" };
+    for (int i = 0; i < 2; i++) {
+        uint8_t *file = read_file(names[i], &bytes);
+        cr_assert(eq(sz, bytes, bytes_then), "%s: %s", why, names[i]);
+        cr_assert(eq(int, memcmp(file, then, bytes), 0), "%s: %s is not that of then", why, names[i]);
+        free(file);
+    }
+    uint8_t *now = read_file("now.safetensors", &bytes);
+    cr_assert(bytes != bytes_then || memcmp(now, then, bytes) != 0, "%s: steps change nothing", why);
+    free(now);
+    free(then);
+    dt_run_copy_destroy(copy);
+    close_run(&r);
+}
+
+Test(checkpoint_resume, a_copy_is_written_as_the_run_was)
+{
+    setup s = default_setup();
+
+    check_copy(&s, "SGD");
+    s.train.optim = DT_OPTIM_ADAM;
+    s.train.lr = 1e-3f;
+    s.train.ema = 0.9f;
+    check_copy(&s, "Adam, a mean of the parameters");
+}
+
+Test(checkpoint_resume, a_copy_of_a_run_that_has_diverged_is_not_written)
+{
+    const setup s = default_setup();
+    const float bad = NAN, good = 1.0f;
+    dt_run_copy *copy;
+
+    run r = open_run(&s);
+    train_steps(&r, 2);
+    cr_assert(eq(int, dt_device_write(r.ctx, r.trainer->m1, &bad, sizeof bad), DT_OK));
+    cr_assert(eq(int, dt_run_copy_create(r.trainer, NULL, &copy), DT_OK), "%s", dt_last_error());
+    cr_assert(eq(int, dt_device_write(r.ctx, r.trainer->m1, &good, sizeof good), DT_OK));
+    cr_assert(eq(int, dt_run_copy_write(copy, temp_path("bad.safetensors")), DT_ERR_NUMERIC));
+    cr_assert(strstr(dt_last_error(), "bad.safetensors: not written: after step 2 ") != NULL, "%s", dt_last_error());
+    cr_assert(ne(int, access(temp_path("bad.safetensors"), F_OK), 0));
+    dt_run_copy_destroy(copy);
+    close_run(&r);
 }
 
 Test(checkpoint_resume, resume_gives_equal_bits)
