@@ -143,6 +143,7 @@ static dt_status follow(const char *path, char target[PATH_BYTES], int *fd)
 {
     int whole = (size_t)snprintf(target, PATH_BYTES, "%s", path) < PATH_BYTES;
 
+    *fd = -1;
     for (int n = 0; n < MOST_LINKS && whole; n++) {
         char to[PATH_BYTES];
 
