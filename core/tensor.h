@@ -40,7 +40,10 @@ typedef struct {
     double *sums;       /* of a weight: the sums by which its quantizer standardises it, device memory; the optimiser
                            keeps them up to date (core/train/optim.h). NULL: each forward computes them */
     int has_sums;       /* 1: sums are those of data; whoever changes data but the optimiser sets this to 0 */
-    const char *name;   /* for messages; owned by the model, the graph or the tape */
+    /* Of weight codes, in training: the layer that alone reads them, if the scale of its psums follows from parameters.
+     * Whoever makes the codes then writes that scale (core/tape/fuse.c). Else NULL. */
+    const struct dt_node *layer;
+    const char *name; /* for messages; owned by the model, the graph or the tape */
 } dt_tensor;
 
 /* Returns the number of elements. */

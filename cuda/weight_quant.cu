@@ -70,7 +70,8 @@ __device__ static void store_code(const dt_weight_layer *l, int64_t i, float cod
         ((float *)l->code)[i] = code;
 }
 
-/* A block for each piece; the first piece of a set leaves its statistics and scale. */
+/* A block for each piece; the first piece of a set leaves its statistics and scale, and the scale of the layer's psums.
+ */
 __global__ static void weight_code_kernel(const __grid_constant__ dt_weight_group g)
 {
     const dt_weight_piece p = dt_weight_piece_at(&g, (int)blockIdx.x);
@@ -88,8 +89,11 @@ __global__ static void weight_code_kernel(const __grid_constant__ dt_weight_grou
         }
     }
     if (threadIdx.x > 0 || p.part % l->pieces > 0) return;
+    const dt_psum_scale *psum = &l->psum;
+    const float scale = dt_grid_scale(alpha, l->grid.high, l->rule);
     l->stats[p.set] = st;
-    l->scale[p.set] = dt_grid_scale(alpha, l->grid.high, l->rule);
+    l->scale[p.set] = scale;
+    if (psum->to) psum->to[p.set] = psum->unit * (dt_grid_scale(*psum->alpha, psum->high, psum->rule) * scale);
 }
 
 /* A block for each piece. Gives dw where it is not NULL, and leaves the piece's share of dalpha. */

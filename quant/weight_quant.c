@@ -18,6 +18,8 @@
  */
 #include "weight_quant.h"
 
+#include "../core/grid_facts.h"
+
 enum { LANES = DT_WEIGHT_LANES };
 
 static int is_standardised(dt_quant_rule rule)
@@ -64,6 +66,20 @@ const dt_op dt_op_weight_quant = {
 
 /* ---- groups ---- */
 
+/* What the maker of these codes writes for the layer that reads them; nothing if it need not. */
+static dt_psum_scale psum_scale_of(const dt_tensor *codes)
+{
+    const dt_node *layer = codes->layer;
+
+    if (!layer) return (dt_psum_scale){ .to = NULL };
+    const dt_tensor *x = layer->in[0], *y = layer->out, *alpha = x->scale_of;
+    return (dt_psum_scale){ .to = y->scale,
+                            .alpha = alpha->data,
+                            .high = (int)x->qmax,
+                            .rule = dt_clip_rule(x->scale_form),
+                            .unit = y->type == DT_F16 ? (float)DT_PSUM_F16_UNIT : 1.0f };
+}
+
 static dt_weight_layer layer_of(const dt_node *node, double *scratch)
 {
     const dt_weight_quant_params *p = node->params;
@@ -83,7 +99,8 @@ static dt_weight_layer layer_of(const dt_node *node, double *scratch)
                           .has_sums = (w->sums && w->has_sums) || !is_standardised(p->rule),
                           .fresh = node->fresh,
                           .type = out->type,
-                          .rule = p->rule };
+                          .rule = p->rule,
+                          .psum = psum_scale_of(out) };
 
     l.count = dt_count(&out->shape) / l.n_sets;
     l.grid = (dt_grid){ (int)out->qmin, (int)out->qmax, 1.0f / sqrtf((float)l.count * (float)out->qmax) };

@@ -12,7 +12,7 @@
 #include "../core/arith/grid.h"
 
 enum {
-    DT_WEIGHT_LAYERS = 24, /* layers of a group; more would not fit the 4 KiB of a kernel's parameters */
+    DT_WEIGHT_LAYERS = 24, /* layers of a group; a kernel has at most 32,764 bytes of parameters */
     DT_WEIGHT_LANES = 256  /* accumulators of a sum, as many as the threads of a block */
 };
 
@@ -20,6 +20,15 @@ enum {
 typedef struct {
     float mean, deviation; /* the deviation is infinite for a set without spread: dt_weight_stats_of */
 } dt_weight_stats;
+
+/* The scale of a layer's psums, one for each set: to[i] = unit * (scale of x * scale of set i). */
+typedef struct {
+    float *to;          /* NULL: the layer writes it itself */
+    const float *alpha; /* of x */
+    int high;
+    dt_quant_rule rule;
+    float unit; /* a power of two */
+} dt_psum_scale;
 
 /* One layer: n_sets sets of `count` weights, each cut into `pieces` pieces. */
 typedef struct {
@@ -39,6 +48,7 @@ typedef struct {
     dt_dtype type;
     dt_quant_rule rule;
     dt_grid grid;
+    dt_psum_scale psum; /* CUDA writes it */
 } dt_weight_layer;
 
 typedef struct {

@@ -177,6 +177,21 @@ static dt_tensor *codes_for(const dt_tape *tape, dt_tensor *t, int reader)
     return can && dt_tape_reader(tape, t) == reader ? t : NULL;
 }
 
+/* 1: the scale of t follows from a clip that no node computes */
+static int has_clip(const dt_tape *tape, const dt_tensor *t)
+{
+    return t->n_scale == 1 && t->scale_form >= DT_CLIP_FORM && dt_tape_maker(tape, t->scale_of) < 0;
+}
+
+/* The maker of w, the weight codes of node i alone, writes the scale of its psums where it can know that of x. */
+static void let_write_scale(const dt_tape *tape, int i, dt_tensor *w)
+{
+    const dt_node *conv = dt_tape_node(tape, i);
+    const int maker = dt_tape_maker(tape, w);
+
+    if (dt_tape_node(tape, maker)->kind == DT_OP_WEIGHT_QUANT && has_clip(tape, conv->in[0])) w->layer = conv;
+}
+
 /* What is exchanged with nodes that understand it gets the backend's types. */
 static void choose_types(const dt_tape *tape, int i, const dt_exec *ex)
 {
@@ -189,6 +204,7 @@ static void choose_types(const dt_tape *tape, int i, const dt_exec *ex)
     if (x) x->type = s.x;
     if (x) x->grad_type = s.x_grad;
     if (w) w->type = s.w;
+    if (w && ex->training) let_write_scale(tape, i, w);
     if (reader < 0 || dt_tape_node(tape, reader)->kind != DT_OP_NORM_QUANT) return;
     conv->out->type = s.y;
     conv->out->grad_type = s.y_grad;

@@ -178,7 +178,7 @@ static dt_status conv_forward(const dt_node *node, const dt_exec *ex)
     const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
 
     DT_TRY(run_pass(node, ex, DT_CONV_FORWARD, 0));
-    if (y->n_scale == 0) return DT_OK;
+    if (y->n_scale == 0 || w->layer == node) return DT_OK; /* or WEIGHT_QUANT has written it */
     const int unit = y->type == DT_F16 ? DT_PSUM_F16_UNIT : 1;
     return dt_cuda_psum_scale(x->scale, w->scale, unit, y->n_scale, y->scale, ex->stream);
 }
