@@ -58,6 +58,8 @@ typedef struct {
     dt_dtype w;      /* codes of the filters */
     dt_dtype x_grad; /* gradient with respect to the real value of x */
     dt_dtype y_grad; /* gradient with respect to the real value of y */
+    dt_dtype w_grad; /* gradient with respect to the real value of w; F16 holds it divided by x's scale and by w_unit */
+    float w_unit;    /* a power of two */
 } dt_storage;
 
 /* A psum of F16 is stored in units of 8; the largest that fits is 8 * 65,504. */

@@ -27,6 +27,9 @@ typedef struct {
     void *data;         /* device memory; that of a tape's own tensors is set when the tape runs */
     void *grad;         /* [count] device memory; NULL where no gradient is needed */
     dt_dtype grad_type; /* type of grad: F32, but for those that core/tape/fuse.c stores in 16 bits */
+    /* Of weight codes whose grad_type is F16: the gradient is grad * grad_unit * grad_scale[0], in this order. */
+    float grad_unit;         /* a power of two */
+    const float *grad_scale; /* in device memory */
     int wants_grad;     /* 1: a trained parameter, or computed from one through operators that have a gradient */
     int constant;       /* 1: a parameter, or computed from parameters alone, so that evaluation computes it once */
     int n_scale;        /* 0: data is the real value; 1: a grid tensor with one scale; else one scale a channel */

@@ -6,12 +6,7 @@
  * layers need no launch of their own. The blocks that need the sum of a set's pieces compute it.
  */
 #include "reduce.h"
-
-#include <cuda_fp16.h>
-
-extern "C" {
-#include "../quant/weight_quant.h"
-}
+#include "weight_gradient.h"
 
 static_assert((int)DT_BLOCK == (int)DT_WEIGHT_LANES, "the CPU sums on as many accumulators as a block has threads");
 
@@ -110,7 +105,7 @@ __global__ static void weight_backward_kernel(const __grid_constant__ dt_weight_
     for (int first = threadIdx.x; first < p.n; first += DT_AT_ONCE * DT_BLOCK) {
         float w[DT_AT_ONCE], g_code[DT_AT_ONCE];
         dt_load_some(w, l->w + p.first, first, p.n);
-        dt_load_some(g_code, l->g + p.first, first, p.n);
+        dt_load_gradients(g_code, l, &p, first);
         for (int k = 0; k < DT_AT_ONCE; k++) {
             const int i = first + k * DT_BLOCK;
             if (i >= p.n) continue;

@@ -88,7 +88,7 @@ static dt_weight_layer layer_of(const dt_node *node, double *scratch)
                           .alpha = alpha->data,
                           .dw = dt_grads(w),
                           .dalpha = dt_grads(alpha),
-                          .g = dt_grads(out),
+                          .g = out->grad,
                           .code = out->data,
                           .scale = out->scale,
                           .stats = node->aux,
@@ -100,7 +100,10 @@ static dt_weight_layer layer_of(const dt_node *node, double *scratch)
                           .fresh = node->fresh,
                           .type = out->type,
                           .rule = p->rule,
-                          .psum = psum_scale_of(out) };
+                          .psum = psum_scale_of(out),
+                          .g_scale = out->grad_scale,
+                          .g_unit = out->grad_unit,
+                          .g_type = out->grad_type };
 
     l.count = dt_count(&out->shape) / l.n_sets;
     l.grid = (dt_grid){ (int)out->qmin, (int)out->qmax, 1.0f / sqrtf((float)l.count * (float)out->qmax) };
@@ -340,7 +343,7 @@ float dt_weight_dalpha(const dt_weight_layer *l, int set)
 
 static void backward_piece(const dt_weight_layer *l, const dt_weight_piece *p, dt_weight_pull pull)
 {
-    const float *w = l->w + p->first, *g = l->g + p->first;
+    const float *w = l->w + p->first, *g = (const float *)l->g + p->first;
     const int fresh = l->fresh & 1;
     float d[LANES];
     double share[LANES] = { 0.0 };

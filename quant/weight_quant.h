@@ -34,7 +34,7 @@ typedef struct {
 typedef struct {
     float *w, *alpha;
     float *dw, *dalpha; /* NULL: no gradient is wanted */
-    const float *g;     /* gradient with respect to the real value of the codes */
+    const void *g;      /* gradient with respect to the real value of the codes, of g_type */
     void *code;         /* of `type` */
     float *scale;
     dt_weight_stats *stats; /* [n_sets] */
@@ -48,7 +48,10 @@ typedef struct {
     dt_dtype type;
     dt_quant_rule rule;
     dt_grid grid;
-    dt_psum_scale psum; /* CUDA writes it */
+    dt_psum_scale psum;   /* CUDA writes it */
+    const float *g_scale; /* of a g in F16: dt_tensor.grad_scale and grad_unit */
+    float g_unit;
+    dt_dtype g_type;
 } dt_weight_layer;
 
 typedef struct {

@@ -208,6 +208,10 @@ static void choose_types(const dt_tape *tape, int i, const dt_exec *ex)
     if (reader < 0 || dt_tape_node(tape, reader)->kind != DT_OP_NORM_QUANT) return;
     conv->out->type = s.y;
     conv->out->grad_type = s.y_grad;
+    if (!w || dt_tape_node(tape, dt_tape_maker(tape, w))->kind != DT_OP_WEIGHT_QUANT) return;
+    w->grad_type = s.w_grad;
+    w->grad_unit = s.w_unit;
+    w->grad_scale = conv->in[0]->scale;
 }
 
 /* 1: node i can read its input k as codes of that type */

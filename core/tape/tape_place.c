@@ -97,7 +97,7 @@ static void entry_lifetimes(dt_tape *tape, int i, dt_buffer *buffer)
     slot_add(tape, buffer, SLOT_DATA, e, &data);
     if (aux.bytes) slot_add(tape, buffer, SLOT_AUX, e, &aux);
     if (!e->backward || !user) return;
-    if (e->deferred) {
+    if (e->deferred && e->out.grad_type == DT_F32) {
         e->out.grad = e->node.in[0]->grad;
         return;
     }

@@ -60,11 +60,12 @@ static int read_in_place(const dt_node *node, const dt_conv_problem *p, conv_ten
     return t != W || (type != DT_F32 && !codes_made_real);
 }
 
-/* Whether cuDNN can write its result where it belongs. Filters' gradients are scaled or lie at any address. */
+/* Whether cuDNN can write its result where it belongs. Filters' gradients in f32 are scaled, and lie at any address. */
 static int write_in_place(const dt_node *node, const dt_conv_problem *p)
 {
     if (p->pass == DT_CONV_FORWARD) return 1;
-    if (p->pass == DT_CONV_BACKWARD_FILTER || !(node->fresh & 1u << X)) return 0;
+    if (p->pass == DT_CONV_BACKWARD_FILTER) return node->fresh & 1u << W && node->in[1]->grad_type == DT_F16;
+    if (!(node->fresh & 1u << X)) return 0;
     return node->in[0]->grad_type == p->result && node->in[0]->shape.dim[3] == p->c;
 }
 
@@ -159,7 +160,8 @@ static dt_status run_pass(const dt_node *node, const dt_exec *ex, dt_conv_pass w
 {
     const conv_pass *pass = &((const conv_state *)node->state)->pass[which];
     const void *operand[2];
-    void *result = which == DT_CONV_FORWARD ? node->out->data : node->in[0]->grad;
+    void *const place[DT_CONV_PASSES] = { node->out->data, node->in[0]->grad, node->in[1]->grad };
+    void *result = place[which];
     assert(pass->plan); /* prepare makes one wherever a gradient is wanted */
 
     for (int i = FIRST; i <= SECOND; i++) {
