@@ -60,6 +60,7 @@ typedef struct {
     dt_dtype y_grad; /* gradient with respect to the real value of y */
     dt_dtype w_grad; /* gradient with respect to the real value of w; F16 holds it divided by x's scale and by w_unit */
     float w_unit;    /* a power of two */
+    int w_real;      /* 1: backward to x reads w as real values of type w (dt_tensor.real) */
 } dt_storage;
 
 /* A psum of F16 is stored in units of 8; the largest that fits is 8 * 65,504. */

@@ -46,6 +46,10 @@ typedef struct {
     /* Of weight codes, in training: the layer that alone reads them, if the scale of its psums follows from parameters.
      * Whoever makes the codes then writes that scale (core/tape/fuse.c). Else NULL. */
     const struct dt_node *layer;
+    /* Of weight codes that backward reads as real values: scale * code in `type`, which their maker writes beside the
+     * codes, in memory of the tape. Else wants_real is 0 and real is NULL. */
+    void *real;
+    int wants_real;
     const char *name; /* for messages; owned by the model, the graph or the tape */
 } dt_tensor;
 

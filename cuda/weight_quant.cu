@@ -57,22 +57,22 @@ __device__ static dt_weight_stats set_stats(const dt_weight_layer *l, int set)
     return dt_weight_stats_of(total, block_total(square, l->pieces), l->count);
 }
 
-__device__ static void store_code(const dt_weight_layer *l, int64_t i, float code)
+__device__ static void store(void *to, dt_dtype type, int64_t i, float value)
 {
-    if (l->type == DT_F16)
-        ((__half *)l->code)[i] = __float2half_rn(code);
+    if (type == DT_F16)
+        ((__half *)to)[i] = __float2half_rn(value);
     else
-        ((float *)l->code)[i] = code;
+        ((float *)to)[i] = value;
 }
 
-/* A block for each piece; the first piece of a set leaves its statistics and scale, and the scale of the layer's psums.
- */
+/* A block for each piece: codes, and real values where they are wanted. The first piece of a set leaves its statistics
+ * and scale, and the scale of the layer's psums. */
 __global__ static void weight_code_kernel(const __grid_constant__ dt_weight_group g)
 {
     const dt_weight_piece p = dt_weight_piece_at(&g, (int)blockIdx.x);
     const dt_weight_layer *l = &g.layer[p.layer];
     const dt_weight_stats st = set_stats(l, p.set);
-    const float alpha = l->alpha[p.set];
+    const float alpha = l->alpha[p.set], scale = dt_grid_scale(alpha, l->grid.high, l->rule);
 
     for (int first = threadIdx.x; first < p.n; first += DT_AT_ONCE * DT_BLOCK) {
         float w[DT_AT_ONCE];
@@ -80,12 +80,14 @@ __global__ static void weight_code_kernel(const __grid_constant__ dt_weight_grou
         for (int k = 0; k < DT_AT_ONCE; k++) {
             const int i = first + k * DT_BLOCK;
             const float x = dt_weight_unit(w[k], st.mean, st.deviation, alpha, l->rule);
-            if (i < p.n) store_code(l, p.first + i, dt_weight_code(x, &l->grid, l->rule));
+            const float code = dt_weight_code(x, &l->grid, l->rule);
+            if (i >= p.n) continue;
+            store(l->code, l->type, p.first + i, code);
+            if (l->real) store(l->real, l->type, p.first + i, code * scale);
         }
     }
     if (threadIdx.x > 0 || p.part % l->pieces > 0) return;
     const dt_psum_scale *psum = &l->psum;
-    const float scale = dt_grid_scale(alpha, l->grid.high, l->rule);
     l->stats[p.set] = st;
     l->scale[p.set] = scale;
     if (psum->to) psum->to[p.set] = psum->unit * (dt_grid_scale(*psum->alpha, psum->high, psum->rule) * scale);

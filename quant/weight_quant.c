@@ -90,6 +90,7 @@ static dt_weight_layer layer_of(const dt_node *node, double *scratch)
                           .dalpha = dt_grads(alpha),
                           .g = out->grad,
                           .code = out->data,
+                          .real = out->real,
                           .scale = out->scale,
                           .stats = node->aux,
                           .sums = w->sums ? w->sums : scratch,

@@ -36,6 +36,7 @@ typedef struct {
     float *dw, *dalpha; /* NULL: no gradient is wanted */
     const void *g;      /* gradient with respect to the real value of the codes, of g_type */
     void *code;         /* of `type` */
+    void *real;         /* scale * code, of `type`; NULL: not wanted */
     float *scale;
     dt_weight_stats *stats; /* [n_sets] */
     double *sums;           /* [2][n_sets][pieces] of w and of w^2 */

@@ -212,6 +212,7 @@ static void choose_types(const dt_tape *tape, int i, const dt_exec *ex)
     w->grad_type = s.w_grad;
     w->grad_unit = s.w_unit;
     w->grad_scale = conv->in[0]->scale;
+    w->wants_real = s.w_real && conv->in[0]->wants_grad;
 }
 
 /* 1: node i can read its input k as codes of that type */

@@ -4,7 +4,8 @@
  *
  * Forward makes psums of codes, or real values of real values. Backward reads codes of x, real filters and dy, and adds
  * its results to the gradients. Between fused nodes in mixed precision everything is fp16 and is used where it lies.
- * But backward to x turns codes of filters into real values, and the gradient of the filters is scaled and widened.
+ * Where the filters' quantizer does not do it, backward to x turns their codes into real values; and where several
+ * tapes' gradients are summed, that of the filters is scaled and widened.
  *
  * The scratch of a pass is [first operand][second operand][result][cuDNN's workspace]. An operand that cuDNN can read
  * where it lies, and a result that it can write in place, take no room.
@@ -42,6 +43,12 @@ typedef struct {
     conv_pass pass[DT_CONV_PASSES];
 } conv_state;
 
+/* Whether the filters that a pass reads are real values, made of codes. */
+static int makes_filters_real(const dt_node *node, dt_conv_pass pass)
+{
+    return pass == DT_CONV_BACKWARD_DATA && node->in[1]->n_scale > 0 && !node->in[1]->wants_real;
+}
+
 /* The type in which an operand lies there; y is one in backward only, and stands for dy. */
 static dt_dtype stored_type(const dt_node *node, conv_tensor t)
 {
@@ -52,12 +59,11 @@ static dt_dtype stored_type(const dt_node *node, conv_tensor t)
 static int read_in_place(const dt_node *node, const dt_conv_problem *p, conv_tensor t)
 {
     const dt_dtype type = stored_type(node, t);
-    const int codes_made_real = p->pass == DT_CONV_BACKWARD_DATA && node->in[1]->n_scale > 0;
 
     if (type != p->operand) return 0;
     if (t != Y && node->in[0]->shape.dim[3] != p->c) return 0;
     /* f32 filters are parameters, which may lie at any address */
-    return t != W || (type != DT_F32 && !codes_made_real);
+    return t != W || (type != DT_F32 && !makes_filters_real(node, p->pass));
 }
 
 /* Whether cuDNN can write its result where it belongs. Filters' gradients in f32 are scaled, and lie at any address. */
@@ -139,11 +145,11 @@ static dt_convert operand_of(const dt_node *node, const dt_conv_problem *p, conv
         c.rows = s.N * s.H * s.W;
         break;
     case W:
-        c.from = w->data;
+        c.from = p->pass == DT_CONV_BACKWARD_DATA && w->wants_real ? w->real : w->data;
         c.channels = s.C / s.groups;
         c.padded = p->c / s.groups;
         c.rows = s.K * s.R * s.S;
-        c.scale = p->pass == DT_CONV_BACKWARD_DATA && w->n_scale > 0 ? w->scale : NULL;
+        c.scale = makes_filters_real(node, p->pass) ? w->scale : NULL;
         c.rows_per_scale = w->n_scale > 1 ? s.R * s.S : c.rows;
         break;
     default:
