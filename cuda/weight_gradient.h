@@ -19,12 +19,12 @@ extern "C" {
 __device__ static inline float dt_weight_gradient_at(const dt_weight_layer *l, int64_t i)
 {
     if (l->g_type == DT_F32) return ((const float *)l->g)[i];
-    return __half2float(((const __half *)l->g)[i]) * l->g_unit * l->g_scale[0];
+    return __half2float(((const __half *)l->g)[dt_weight_place(l, i)]) * l->g_unit * l->g_scale[0];
 }
 
 /* Sets to[k] to the gradient of the piece's code i + k * DT_BLOCK, or to 0 where the piece has none. */
-__device__ static inline void dt_load_gradients(float to[DT_AT_ONCE], const dt_weight_layer *l, const dt_weight_piece *p,
-                                                int i)
+__device__ static inline void dt_load_gradients(float to[DT_AT_ONCE], const dt_weight_layer *l,
+                                                const dt_weight_piece *p, int i)
 {
     for (int k = 0; k < DT_AT_ONCE; k++) {
         const int at = i + k * DT_BLOCK;

@@ -65,6 +65,16 @@ __device__ static void store(void *to, dt_dtype type, int64_t i, float value)
         ((float *)to)[i] = value;
 }
 
+/* Stores the value of code i. That of the last channel has those of 0 behind it. */
+__device__ static void store_at(const dt_weight_layer *l, void *to, int64_t i, float value)
+{
+    const int64_t at = dt_weight_place(l, i);
+
+    store(to, l->type, at, value);
+    if (l->stored == l->channels || i % l->channels + 1 < l->channels) return;
+    for (int k = 1; k <= l->stored - l->channels; k++) store(to, l->type, at + k, 0.0f);
+}
+
 /* A block for each piece: codes, and real values where they are wanted. The first piece of a set leaves its statistics
  * and scale, and the scale of the layer's psums. */
 __global__ static void weight_code_kernel(const __grid_constant__ dt_weight_group g)
@@ -82,8 +92,8 @@ __global__ static void weight_code_kernel(const __grid_constant__ dt_weight_grou
             const float x = dt_weight_unit(w[k], st.mean, st.deviation, alpha, l->rule);
             const float code = dt_weight_code(x, &l->grid, l->rule);
             if (i >= p.n) continue;
-            store(l->code, l->type, p.first + i, code);
-            if (l->real) store(l->real, l->type, p.first + i, code * scale);
+            store_at(l, l->code, p.first + i, code);
+            if (l->real) store_at(l, l->real, p.first + i, code * scale);
         }
     }
     if (threadIdx.x > 0 || p.part % l->pieces > 0) return;

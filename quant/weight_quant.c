@@ -95,6 +95,8 @@ static dt_weight_layer layer_of(const dt_node *node, double *scratch)
                           .stats = node->aux,
                           .sums = w->sums ? w->sums : scratch,
                           .dshare = scratch,
+                          .channels = (int)out->shape.dim[out->shape.ndim - 1],
+                          .stored = (int)dt_stored_channels(out),
                           .n_sets = out->n_scale,
                           .pieces = dt_weight_pieces(node),
                           .has_sums = (w->sums && w->has_sums) || !is_standardised(p->rule),

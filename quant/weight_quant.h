@@ -42,6 +42,7 @@ typedef struct {
     double *sums;           /* [2][n_sets][pieces] of w and of w^2 */
     double *dshare;         /* [n_sets][pieces] shares of dalpha; may be the memory of sums */
     int64_t count;
+    int channels, stored; /* in code, real and a g in F16, `channels` values have the room of `stored` */
     int n_sets, pieces;
     int first_piece, first_set; /* numbers in the group */
     int has_sums;               /* 1: sums are those of w, or the rule needs none */
@@ -109,6 +110,12 @@ float dt_weight_dalpha(const dt_weight_layer *l, int set);
 /* Returns the sum of n doubles: value i goes to accumulator i mod DT_WEIGHT_LANES, and then one half of them is added
  * to the other until one is left. The GPU's blocks have the same order (cuda/reduce.h), and so the same bits. */
 double dt_weight_sum(const double *v, int n);
+
+/* Returns the place of a layer's code number i. */
+static inline DT_HD int64_t dt_weight_place(const dt_weight_layer *l, int64_t i)
+{
+    return l->stored == l->channels ? i : i / l->channels * l->stored + i % l->channels;
+}
 
 /* Returns piece number p of a group. */
 static inline DT_HD dt_weight_piece dt_weight_piece_at(const dt_weight_group *g, int p)

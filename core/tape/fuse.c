@@ -177,6 +177,14 @@ static dt_tensor *codes_for(const dt_tape *tape, dt_tensor *t, int reader)
     return can && dt_tape_reader(tape, t) == reader ? t : NULL;
 }
 
+/* 1: t is the output of a node of that kind */
+static int is_made_by(const dt_tape *tape, const dt_tensor *t, dt_op_kind kind)
+{
+    const int maker = dt_tape_maker(tape, t);
+
+    return maker >= 0 && dt_tape_node(tape, maker)->kind == kind;
+}
+
 /* 1: the scale of t follows from a clip that no node computes */
 static int has_clip(const dt_tape *tape, const dt_tensor *t)
 {
@@ -187,9 +195,8 @@ static int has_clip(const dt_tape *tape, const dt_tensor *t)
 static void let_write_scale(const dt_tape *tape, int i, dt_tensor *w)
 {
     const dt_node *conv = dt_tape_node(tape, i);
-    const int maker = dt_tape_maker(tape, w);
 
-    if (dt_tape_node(tape, maker)->kind == DT_OP_WEIGHT_QUANT && has_clip(tape, conv->in[0])) w->layer = conv;
+    if (is_made_by(tape, w, DT_OP_WEIGHT_QUANT) && has_clip(tape, conv->in[0])) w->layer = conv;
 }
 
 /* What is exchanged with nodes that understand it gets the backend's types. */
@@ -208,7 +215,12 @@ static void choose_types(const dt_tape *tape, int i, const dt_exec *ex)
     if (reader < 0 || dt_tape_node(tape, reader)->kind != DT_OP_NORM_QUANT) return;
     conv->out->type = s.y;
     conv->out->grad_type = s.y_grad;
-    if (!w || dt_tape_node(tape, dt_tape_maker(tape, w))->kind != DT_OP_WEIGHT_QUANT) return;
+    if (x && s.padded && is_made_by(tape, x, DT_OP_AUGMENT)) {
+        x->type = s.w;
+        x->padded = s.padded;
+    }
+    if (!w || !is_made_by(tape, w, DT_OP_WEIGHT_QUANT)) return;
+    w->padded = s.padded;
     w->grad_type = s.w_grad;
     w->grad_unit = s.w_unit;
     w->grad_scale = conv->in[0]->scale;

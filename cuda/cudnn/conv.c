@@ -55,13 +55,19 @@ static dt_dtype stored_type(const dt_node *node, conv_tensor t)
     return t == Y ? node->out->grad_type : node->in[t]->type;
 }
 
+/* Whether x or w lies there with as many channels as cuDNN wants. */
+static int has_all_channels(const dt_node *node, const dt_conv_problem *p, conv_tensor t)
+{
+    return dt_stored_channels(node->in[t]) * (t == W ? p->form.groups : 1) == p->c;
+}
+
 /* Whether cuDNN can read an operand where it lies. */
 static int read_in_place(const dt_node *node, const dt_conv_problem *p, conv_tensor t)
 {
     const dt_dtype type = stored_type(node, t);
 
     if (type != p->operand) return 0;
-    if (t != Y && node->in[0]->shape.dim[3] != p->c) return 0;
+    if (t != Y && !has_all_channels(node, p, t)) return 0;
     /* f32 filters are parameters, which may lie at any address */
     return t != W || (type != DT_F32 && !makes_filters_real(node, p->pass));
 }
@@ -70,9 +76,10 @@ static int read_in_place(const dt_node *node, const dt_conv_problem *p, conv_ten
 static int write_in_place(const dt_node *node, const dt_conv_problem *p)
 {
     if (p->pass == DT_CONV_FORWARD) return 1;
-    if (p->pass == DT_CONV_BACKWARD_FILTER) return node->fresh & 1u << W && node->in[1]->grad_type == DT_F16;
-    if (!(node->fresh & 1u << X)) return 0;
-    return node->in[0]->grad_type == p->result && node->in[0]->shape.dim[3] == p->c;
+
+    const conv_tensor t = pass_tensors[p->pass][RESULT];
+    const dt_dtype type = node->in[t]->grad_type;
+    return node->fresh & 1u << t && type == p->result && (t == X || type == DT_F16) && has_all_channels(node, p, t);
 }
 
 static void lay_out(const dt_node *node, conv_pass *pass)

@@ -171,7 +171,8 @@ dt_storage dt_conv_storage(const dt_node *conv, const dt_exec *ex)
     if (!ex->training) return s;
     s.y_grad = DT_F16;
     if (whole) s.x_grad = DT_F16;
-    if (whole && !is_part(conv)) s.w_grad = DT_F16;
+    if (!whole) s.padded = padded_channels((int)conv->in[0]->shape.dim[3], 1, DT_F16);
+    if (!is_part(conv)) s.w_grad = DT_F16;
     s.w_real = whole;
     s.w_unit = ldexpf(1.0f, gradient_shift(conv->in[0]));
     if (conv->out->qmax <= LARGEST_PSUM) s.y = DT_F16;
