@@ -28,13 +28,10 @@ typedef struct {
     void *data;         /* device memory; that of a tape's own tensors is set when the tape runs */
     void *grad;         /* [count] device memory; NULL where no gradient is needed */
     dt_dtype grad_type; /* type of grad: F32, but for those that core/tape/fuse.c stores in 16 bits */
-    /* Of weight codes whose grad_type is F16: the gradient is grad * grad_unit * grad_scale[0], in this order. */
-    float grad_unit;         /* a power of two */
-    const float *grad_scale; /* in device memory */
-    int wants_grad;          /* 1: a trained parameter, or computed from one through operators that have a gradient */
-    int constant; /* 1: a parameter, or computed from parameters alone, so that evaluation computes it once */
-    int n_scale;  /* 0: data is the real value; 1: a grid tensor with one scale; else one scale a channel */
-    float *scale; /* [n_scale] > 0, device memory; an output that stays on the grid shares its input's */
+    int wants_grad;     /* 1: a trained parameter, or computed from one through operators that have a gradient */
+    int constant;       /* 1: a parameter, or computed from parameters alone, so that evaluation computes it once */
+    int n_scale;        /* 0: data is the real value; 1: a grid tensor with one scale; else one scale a channel */
+    float *scale;       /* [n_scale] > 0, device memory; an output that stays on the grid shares its input's */
     /* The parameter from which the one scale of codes follows, and the form in which it does. Two tensors that have
      * both in common have equal scales. scale_of NULL: nothing is known. */
     const void *scale_of;
@@ -51,7 +48,10 @@ typedef struct {
      * codes, in memory of the tape. Else wants_real is 0 and real is NULL. */
     void *real;
     int wants_real;
-    const char *name; /* for messages; owned by the model, the graph or the tape */
+    /* Of weight codes whose grad_type is F16: the gradient is grad * grad_unit * grad_scale[0], in this order. */
+    float grad_unit;         /* a power of two */
+    const float *grad_scale; /* in device memory */
+    const char *name;        /* for messages; owned by the model, the graph or the tape */
 } dt_tensor;
 
 /* Returns the number of elements. */

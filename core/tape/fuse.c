@@ -155,6 +155,21 @@ static dt_status merge_loss(dt_tape *tape)
     return DT_OK;
 }
 
+/* That loss reads the labels where the dataset has them, if there is one for each image. */
+static dt_status merge_labels(dt_tape *tape)
+{
+    for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
+        const dt_node *loss = dt_tape_node(tape, i);
+        const int maker = loss->kind == DT_OP_LINEAR_XENT ? dt_tape_maker(tape, loss->in[3]) : -1;
+        const dt_node *labels = maker >= 0 ? dt_tape_node(tape, maker) : NULL;
+        if (!labels || labels->kind != DT_OP_GATHER || dt_tape_reader(tape, labels->out) != i) continue;
+        if (dt_count(&labels->in[0]->shape) != dt_count(&labels->in[1]->shape)) continue;
+        dt_tensor *const in[] = { loss->in[0], loss->in[1], loss->in[2], labels->in[0], labels->in[1] };
+        return dt_tape_merge(tape, (int[]){ maker, i }, 2, DT_OP_LINEAR_XENT, loss->params, in, 5);
+    }
+    return DT_OK;
+}
+
 static void gather_weights(dt_tape *tape)
 {
     int front = 0;
@@ -273,6 +288,7 @@ dt_status dt_tape_fuse(dt_tape *tape, int training)
     DT_TRY(merge_image(tape, training));
     DT_TRY(merge_reshapes(tape));
     if (training) DT_TRY(merge_loss(tape));
+    if (training) DT_TRY(merge_labels(tape));
     gather_weights(tape);
     for (int i = 0; ctx->backend->storage && i < dt_tape_n_nodes(tape); i++) {
         if (dt_tape_node(tape, i)->kind == DT_OP_CONV2D) choose_types(tape, i, &ex);
