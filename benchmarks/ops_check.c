@@ -31,9 +31,11 @@ typedef struct {
     void *data;
     float *scale; /* NULL: 1 */
     int n_scale;
+    int64_t channels, stored; /* `channels` values have the room of `stored` */
+    double unit;              /* multiplies each value */
 } values;
 
-static double value_at(const values *v, int64_t i)
+static double raw_at(const values *v, int64_t i)
 {
     switch (v->type) {
     case DT_F32: return (double)((const float *)v->data)[i];
@@ -45,6 +47,13 @@ static double value_at(const values *v, int64_t i)
     default: break; /* of programs' data, which no kernel reads */
     }
     return 0.0;
+}
+
+static double value_at(const values *v, int64_t i)
+{
+    const int64_t at = v->stored == v->channels ? i : i / v->channels * v->stored + i % v->channels;
+
+    return v->unit * raw_at(v, at);
 }
 
 /* of channel c */
@@ -59,19 +68,21 @@ static void values_free(values *v)
     free(v->data);
 }
 
-/* Also on failure, *out is to be freed. */
-static dt_status values_read(dt_context *ctx, const void *data, dt_dtype type, int64_t n, values *out)
+/* Of t, whose data or gradient has so many bytes. Also on failure, *out is to be freed. */
+static dt_status values_read(dt_context *ctx, const dt_tensor *t, const void *data, dt_dtype type, size_t bytes,
+                             values *out)
 {
-    const size_t bytes = (size_t)n * dt_type_bytes(type);
+    const int64_t channels = t->shape.dim[t->shape.ndim - 1];
 
-    *out = (values){ .type = type, .n = n, .data = malloc(bytes) };
+    *out = (values){ .type = type, .n = dt_count(&t->shape), .data = malloc(bytes), .channels = channels, .unit = 1.0 };
+    out->stored = bytes == (size_t)out->n * dt_type_bytes(type) ? channels : t->padded;
     DT_CHECK(out->data, DT_ERR_MEMORY, "no memory for %zu bytes", bytes);
     return dt_device_read(ctx, out->data, data, bytes);
 }
 
 static dt_status tensor_read(dt_context *ctx, const dt_tensor *t, values *out)
 {
-    DT_TRY(values_read(ctx, t->data, t->type, dt_count(&t->shape), out));
+    DT_TRY(values_read(ctx, t, t->data, t->type, dt_tensor_bytes(t), out));
     if (t->n_scale == 0) return DT_OK;
     out->scale = malloc((size_t)t->n_scale * sizeof *out->scale);
     DT_CHECK(out->scale, DT_ERR_MEMORY, "no memory for %d scales", t->n_scale);
@@ -81,7 +92,13 @@ static dt_status tensor_read(dt_context *ctx, const dt_tensor *t, values *out)
 
 static dt_status grad_read(dt_context *ctx, const dt_tensor *t, values *out)
 {
-    return values_read(ctx, t->grad, t->grad_type, dt_count(&t->shape), out);
+    float scale;
+
+    DT_TRY(values_read(ctx, t, t->grad, t->grad_type, dt_grad_bytes(t), out));
+    if (!t->grad_scale || t->grad_type != DT_F16) return DT_OK;
+    DT_TRY(dt_device_read(ctx, &scale, t->grad_scale, sizeof scale));
+    out->unit = (double)t->grad_unit * (double)scale;
+    return DT_OK;
 }
 
 /* 0 .. n - 1; *draw counts what was drawn */

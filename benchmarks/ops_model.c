@@ -80,10 +80,12 @@ static ops_unit unit_of(const dt_node *node, ops_pass pass, const dt_context *ct
     return OPS_HALF;
 }
 
+/* Of a LINEAR_XENT that reads the dataset's labels, those of the batch do not count. */
 static double forward_bytes(const dt_node *node)
 {
-    double bytes = (double)(dt_tensor_bytes(node->out) + node->aux_bytes);
-    for (int k = 0; k < node->n_in; k++) bytes += (double)dt_tensor_bytes(node->in[k]);
+    const int n = node->kind == DT_OP_LINEAR_XENT ? 3 : node->n_in, real = node->out->wants_real ? 2 : 1;
+    double bytes = (double)(dt_tensor_bytes(node->out) * (size_t)real + node->aux_bytes);
+    for (int k = 0; k < n; k++) bytes += (double)dt_tensor_bytes(node->in[k]);
     return bytes;
 }
 
@@ -128,7 +130,13 @@ ops_cost ops_cost_of(const dt_node *node, ops_pass pass, const dt_context *ctx)
 ops_cost ops_cost_of_update(const dt_update *u)
 {
     const double arrays = u->kind == DT_OPTIM_ADAM ? 7.0 : 5.0;
-    return (ops_cost){ .bytes = arrays * sizeof(float) * (double)u->count };
+    double bytes = arrays * sizeof(float) * (double)u->count;
+
+    for (int i = 0; i < u->n_quantizers; i++) { /* whose gradients may be narrower */
+        const dt_tensor *codes = u->quantizer[i]->out;
+        bytes += (double)dt_grad_bytes(codes) - (double)sizeof(float) * (double)dt_count(&codes->shape);
+    }
+    return (ops_cost){ .bytes = bytes };
 }
 
 void ops_cost_add(ops_cost *sum, ops_cost more)

@@ -58,6 +58,10 @@ typedef struct {
     dt_dtype w;      /* codes of the filters */
     dt_dtype x_grad; /* gradient with respect to the real value of x */
     dt_dtype y_grad; /* gradient with respect to the real value of y */
+    dt_dtype w_grad; /* gradient with respect to the real value of w; F16 holds it divided by x's scale and by w_unit */
+    float w_unit;    /* a power of two */
+    int padded; /* channels that x and w have where their makers can add some of 0, in type w; 0: none are needed */
+    int w_real; /* 1: backward to x reads w as real values of type w (dt_tensor.real) */
 } dt_storage;
 
 /* A psum of F16 is stored in units of 8; the largest that fits is 8 * 65,504. */

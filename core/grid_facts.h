@@ -31,6 +31,21 @@ static inline void dt_scale_follows(dt_tensor *out, const dt_tensor *parameter, 
     out->scale_form = form;
 }
 
+/* From here on forms are those of dt_grid_scale, and the parameter is the clip. */
+enum { DT_CLIP_FORM = 1 << 16, DT_CLIP_RULES = 16 };
+
+/* Returns the form of the scale of codes up to `high`. */
+static inline int dt_clip_form(int high, dt_quant_rule rule)
+{
+    return (int)DT_CLIP_FORM + high * (int)DT_CLIP_RULES + (int)rule;
+}
+
+/* Returns the rule of such a form. */
+static inline dt_quant_rule dt_clip_rule(int form)
+{
+    return (dt_quant_rule)(form % (int)DT_CLIP_RULES);
+}
+
 /* Returns the narrowest type that holds a grid tensor's integers; F32 if none narrower does. */
 static inline dt_dtype dt_codes_type(const dt_tensor *t)
 {

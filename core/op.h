@@ -35,7 +35,7 @@ typedef struct {
 } dt_purpose;
 
 /* An operator on a tape, with its inputs, its output and its memory. */
-typedef struct {
+typedef struct dt_node {
     dt_op_kind kind;
     const char *name;   /* the layer's, such as "features.27"; for messages, capture and reports */
     const void *params; /* the operator's struct of op_params.h; a copy that the tape owns */

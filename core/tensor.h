@@ -24,6 +24,7 @@ typedef struct {
 typedef struct {
     dt_dtype type;
     dt_shape shape;
+    int padded;         /* channels of data, and of a grad in F16, with those of 0 behind the shape's; 0: the shape's */
     void *data;         /* device memory; that of a tape's own tensors is set when the tape runs */
     void *grad;         /* [count] device memory; NULL where no gradient is needed */
     dt_dtype grad_type; /* type of grad: F32, but for those that core/tape/fuse.c stores in 16 bits */
@@ -40,7 +41,17 @@ typedef struct {
     double *sums;       /* of a weight: the sums by which its quantizer standardises it, device memory; the optimiser
                            keeps them up to date (core/train/optim.h). NULL: each forward computes them */
     int has_sums;       /* 1: sums are those of data; whoever changes data but the optimiser sets this to 0 */
-    const char *name;   /* for messages; owned by the model, the graph or the tape */
+    /* Of weight codes, in training: the layer that alone reads them, if the scale of its psums follows from parameters.
+     * Whoever makes the codes then writes that scale (core/tape/fuse.c). Else NULL. */
+    const struct dt_node *layer;
+    /* Of weight codes that backward reads as real values: scale * code in `type`, which their maker writes beside the
+     * codes, in memory of the tape. Else wants_real is 0 and real is NULL. */
+    void *real;
+    int wants_real;
+    /* Of weight codes whose grad_type is F16: the gradient is grad * grad_unit * grad_scale[0], in this order. */
+    float grad_unit;         /* a power of two */
+    const float *grad_scale; /* in device memory */
+    const char *name;        /* for messages; owned by the model, the graph or the tape */
 } dt_tensor;
 
 /* Returns the number of elements. */
@@ -58,16 +69,30 @@ static inline size_t dt_type_bytes(dt_dtype type)
     return type == DT_U8 || type == DT_I8 ? 1 : is_half ? 2 : type == DT_I64 ? 8 : 4;
 }
 
+/* Returns the length of t's last axis in memory. */
+static inline int64_t dt_stored_channels(const dt_tensor *t)
+{
+    return t->padded ? t->padded : t->shape.dim[t->shape.ndim - 1];
+}
+
+/* Returns the number of elements in memory. */
+static inline int64_t dt_stored_count(const dt_tensor *t)
+{
+    const int64_t n = dt_count(&t->shape);
+    return t->padded ? n / t->shape.dim[t->shape.ndim - 1] * t->padded : n;
+}
+
 /* Returns the bytes of t's data. */
 static inline size_t dt_tensor_bytes(const dt_tensor *t)
 {
-    return (size_t)dt_count(&t->shape) * dt_type_bytes(t->type);
+    return (size_t)dt_stored_count(t) * dt_type_bytes(t->type);
 }
 
 /* Returns the bytes of t's gradient. */
 static inline size_t dt_grad_bytes(const dt_tensor *t)
 {
-    return (size_t)dt_count(&t->shape) * dt_type_bytes(t->grad_type);
+    const int64_t n = t->grad_type == DT_F16 ? dt_stored_count(t) : dt_count(&t->shape);
+    return (size_t)n * dt_type_bytes(t->grad_type);
 }
 
 /* Returns t's gradient, whose type must be F32. */

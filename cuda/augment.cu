@@ -5,11 +5,18 @@
 
 #include "../layers/augment.h"
 
+/* Sets the channels of 0 of a pixel, whose first channel is x[at]. */
+__device__ static void add_channels(void *x, dt_dtype type, int64_t at, int channels, int stored)
+{
+    for (int c = channels; c < stored; c++) dt_augment_put(x, type, at + c, 0.0f);
+}
+
 /* One thread for each pixel of the batch; each draws its image's view again, which is cheaper than sharing it. The
- * first also writes the scale, where there is a quantizer. images: n,H,W,C; x: N,H,W,C. */
+ * first also writes the scale, where there is a quantizer. images: n,H,W,C; x: N,H,W, and `stored` channels. */
 __global__ static void augment_kernel(const uint8_t *images, const int32_t *order, const dt_step *step,
                                       const float *alpha, void *x, dt_dtype type, float *scale,
-                                      const __grid_constant__ dt_augment_params p, int height, int width, int channels)
+                                      const __grid_constant__ dt_augment_params p, int height, int width, int channels,
+                                      int stored)
 {
     const int64_t pixel = dt_thread(), image_pixels = (int64_t)height * width;
     if (pixel >= p.batch * image_pixels) return;
@@ -27,9 +34,9 @@ __global__ static void augment_kernel(const uint8_t *images, const int32_t *orde
         if (c >= channels) break;
         const uint8_t value = source >= 0 ? images[(index * image_pixels + source) * channels + c] : 0;
         const float real = is_cut ? 0.0f : dt_augment_coloured(value, p.mean[c], p.std[c], &view);
-        const float stored = dt_augment_stored(real, &p, alpha);
-        dt_augment_put(x, type, pixel * channels + c, stored);
+        dt_augment_put(x, type, pixel * stored + c, dt_augment_stored(real, &p, alpha));
     }
+    add_channels(x, type, pixel * stored, channels, stored);
 }
 
 /* One thread for each value of a batch of reals, which stay where they are; the first also writes the scale. p stays
@@ -37,7 +44,7 @@ __global__ static void augment_kernel(const uint8_t *images, const int32_t *orde
 __global__ static void augment_reals_kernel(const float *images, const int32_t *order, const dt_step *step,
                                             const float *alpha, void *x, dt_dtype type, float *scale,
                                             const __grid_constant__ dt_augment_params p, int64_t image_count,
-                                            int channels)
+                                            int channels, int stored)
 {
     const int64_t i = dt_thread();
     if (i >= p.batch * image_count) return;
@@ -47,8 +54,10 @@ __global__ static void augment_reals_kernel(const float *images, const int32_t *
     const int64_t index = order[step->in.first + i / image_count];
     const float value = images[index * image_count + i % image_count];
     const int c = (int)(i % channels);
+    const int64_t at = i / channels * stored;
 
-    dt_augment_put(x, type, i, dt_augment_stored(dt_augment_real(value, p.mean[c], p.std[c]), &p, alpha));
+    dt_augment_put(x, type, at + c, dt_augment_stored(dt_augment_real(value, p.mean[c], p.std[c]), &p, alpha));
+    if (c == 0) add_channels(x, type, at, channels, stored);
 }
 
 static dt_status augment_reals(const dt_node *node, const dt_exec *ex, const float *alpha)
@@ -58,7 +67,7 @@ static dt_status augment_reals(const dt_node *node, const dt_exec *ex, const flo
 
     DT_LAUNCH(augment_reals_kernel, dt_blocks(dim[0] * image_count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               (const float *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step, alpha, node->out->data,
-              node->out->type, node->out->scale, *p, image_count, (int)dim[3]);
+              node->out->type, node->out->scale, *p, image_count, (int)dim[3], (int)dt_stored_channels(node->out));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -72,7 +81,8 @@ static dt_status augment_forward(const dt_node *node, const dt_exec *ex)
     if (node->in[0]->type == DT_F32) return augment_reals(node, ex, alpha);
     DT_LAUNCH(augment_kernel, dt_blocks(dim[0] * dim[1] * dim[2], DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               (const uint8_t *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step, alpha, node->out->data,
-              node->out->type, node->out->scale, *p, (int)dim[1], (int)dim[2], (int)dim[3]);
+              node->out->type, node->out->scale, *p, (int)dim[1], (int)dim[2], (int)dim[3],
+              (int)dt_stored_channels(node->out));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }

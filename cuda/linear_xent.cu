@@ -12,7 +12,7 @@ extern "C" {
 #include "../layers/linear.h"
 }
 
-enum { X = DT_LINEAR_X, W = DT_LINEAR_W, B = DT_LINEAR_B, LABELS };
+enum { X = DT_LINEAR_X, W = DT_LINEAR_W, B = DT_LINEAR_B, LABELS, ORDER };
 
 enum {
     CLASSES = 16, /* of one round */
@@ -28,10 +28,18 @@ typedef struct {
     const float *x, *w, *b;
     const int32_t *labels;
     float smoothing;
-    int64_t step_batch; /* images of the whole step, of which this tape may have a part */
+    int64_t step_batch;   /* images of the whole step, of which this tape may have a part */
+    const int32_t *order; /* of the epoch's images, whose labels are there; NULL: labels are the batch's */
+    const dt_step *step;
 } head_view;
 
-static head_view head_look(const dt_node *node)
+/* The label of the batch's image n. */
+__device__ static int32_t label_of(const head_view *v, int64_t n)
+{
+    return v->labels[v->order ? v->order[v->step->in.first + n] : n];
+}
+
+static head_view head_look(const dt_node *node, const dt_exec *ex)
 {
     const dt_softmax_xent_params *p = (const dt_softmax_xent_params *)node->params;
     const dt_linear_size size = dt_linear_size_of(node);
@@ -41,7 +49,9 @@ static head_view head_look(const dt_node *node)
                           dt_values(node->in[B]),
                           (const int32_t *)node->in[LABELS]->data,
                           p->label_smoothing,
-                          dt_step_count(node, dt_counted(node, size.batch)) };
+                          dt_step_count(node, dt_counted(node, size.batch)),
+                          node->n_in > ORDER ? (const int32_t *)node->in[ORDER]->data : NULL,
+                          ex->step };
     return v;
 }
 
@@ -79,7 +89,7 @@ __global__ static void linear_xent_forward_kernel(head_view v, float *p, dt_xent
     }
     __syncthreads();
     if (lane > 0 || n >= v.size.batch) return;
-    image[n] = dt_xent_row(p + n * classes, classes, v.labels[n], v.smoothing, p + n * classes);
+    image[n] = dt_xent_row(p + n * classes, classes, label_of(&v, n), v.smoothing, p + n * classes);
 }
 
 /* dz of ROWS images, from n on, and CLASSES classes, from `first` on; 0 beyond the edges. All threads of the block. */
@@ -92,7 +102,7 @@ __device__ static void take_slopes(const head_view *v, const float *p, float g, 
         const int64_t m = n + i / CLASSES, o = first + i % CLASSES;
         const int inside = m < v->size.batch && o < classes;
         dz[i / CLASSES][i % CLASSES] =
-            inside ? dt_xent_slope(g, p[m * classes + o], o == v->labels[m], classes, v->smoothing) : 0.0f;
+            inside ? dt_xent_slope(g, p[m * classes + o], o == label_of(v, m), classes, v->smoothing) : 0.0f;
     }
 }
 
@@ -162,7 +172,7 @@ static dt_status linear_xent_prepare(dt_node *node, const dt_exec *ex, size_t *s
 
 static dt_status linear_xent_forward(const dt_node *node, const dt_exec *ex)
 {
-    const head_view v = head_look(node);
+    const head_view v = head_look(node, ex);
     dt_xent_image *image = (dt_xent_image *)ex->scratch;
 
     DT_LAUNCH(linear_xent_forward_kernel, dt_blocks(v.size.batch, IMAGES), IMAGES * CLASSES, 0, dt_stream_of(ex), v,
@@ -173,7 +183,7 @@ static dt_status linear_xent_forward(const dt_node *node, const dt_exec *ex)
 
 static dt_status linear_xent_backward(const dt_node *node, const dt_exec *ex)
 {
-    const head_view v = head_look(node);
+    const head_view v = head_look(node, ex);
     const head_grads d = { dt_grads(node->in[X]), dt_grads(node->in[W]), dt_grads(node->in[B]), node->fresh };
 
     DT_LAUNCH(linear_xent_backward_kernel, dt_blocks(v.size.inputs + 1, COLUMNS), DT_BLOCK, 0, dt_stream_of(ex), v,

@@ -7,9 +7,9 @@
  * the alphas.
  */
 #include "reduce.h"
+#include "weight_gradient.h"
 
 extern "C" {
-#include "../quant/weight_quant.h"
 #include "cuda_device.h"
 }
 
@@ -50,19 +50,16 @@ __device__ static run_piece run_piece_of(const update_batch *b, int block)
 __global__ static void check_kernel(const __grid_constant__ update_batch b, dt_step *step)
 {
     const int block = (int)blockIdx.x - b.group.n_pieces;
-    const float *g;
-    int n, bad = 0;
+    int bad = 0;
 
     if (block < 0) {
         const dt_weight_piece p = dt_weight_piece_at(&b.group, (int)blockIdx.x);
-        g = b.group.layer[p.layer].g + p.first;
-        n = p.n;
+        const dt_weight_layer *l = &b.group.layer[p.layer];
+        for (int i = threadIdx.x; i < p.n; i += DT_BLOCK) bad |= !dt_is_finite(dt_weight_gradient_at(l, p.first + i));
     } else {
         const run_piece p = run_piece_of(&b, block);
-        g = b.update.dw + p.first;
-        n = (int)(p.end - p.first);
+        for (int64_t i = p.first + threadIdx.x; i < p.end; i += DT_BLOCK) bad |= !dt_is_finite(b.update.dw[i]);
     }
-    for (int i = threadIdx.x; i < n; i += DT_BLOCK) bad |= !dt_is_finite(g[i]);
     if (bad) step->scale.overflow = 1; /* whoever writes, writes this */
 }
 
@@ -82,7 +79,7 @@ __device__ static void update_weights(const update_batch *b, const dt_step *step
         float w[DT_AT_ONCE], m[DT_AT_ONCE], g[DT_AT_ONCE];
         dt_load_some(w, to_w, first, p.n);
         dt_load_some(m, to_m, first, p.n);
-        dt_load_some(g, l->g + p.first, first, p.n);
+        dt_load_gradients(g, l, &p, first);
         for (int k = 0; k < DT_AT_ONCE; k++) {
             const int i = first + k * DT_BLOCK;
             if (i >= p.n) continue;

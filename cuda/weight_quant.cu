@@ -6,12 +6,7 @@
  * layers need no launch of their own. The blocks that need the sum of a set's pieces compute it.
  */
 #include "reduce.h"
-
-#include <cuda_fp16.h>
-
-extern "C" {
-#include "../quant/weight_quant.h"
-}
+#include "weight_gradient.h"
 
 static_assert((int)DT_BLOCK == (int)DT_WEIGHT_LANES, "the CPU sums on as many accumulators as a block has threads");
 
@@ -62,21 +57,32 @@ __device__ static dt_weight_stats set_stats(const dt_weight_layer *l, int set)
     return dt_weight_stats_of(total, block_total(square, l->pieces), l->count);
 }
 
-__device__ static void store_code(const dt_weight_layer *l, int64_t i, float code)
+__device__ static void store(void *to, dt_dtype type, int64_t i, float value)
 {
-    if (l->type == DT_F16)
-        ((__half *)l->code)[i] = __float2half_rn(code);
+    if (type == DT_F16)
+        ((__half *)to)[i] = __float2half_rn(value);
     else
-        ((float *)l->code)[i] = code;
+        ((float *)to)[i] = value;
 }
 
-/* A block for each piece; the first piece of a set leaves its statistics and scale. */
+/* Stores the value of code i. That of the last channel has those of 0 behind it. */
+__device__ static void store_at(const dt_weight_layer *l, void *to, int64_t i, float value)
+{
+    const int64_t at = dt_weight_place(l, i);
+
+    store(to, l->type, at, value);
+    if (l->stored == l->channels || i % l->channels + 1 < l->channels) return;
+    for (int k = 1; k <= l->stored - l->channels; k++) store(to, l->type, at + k, 0.0f);
+}
+
+/* A block for each piece: codes, and real values where they are wanted. The first piece of a set leaves its statistics
+ * and scale, and the scale of the layer's psums. */
 __global__ static void weight_code_kernel(const __grid_constant__ dt_weight_group g)
 {
     const dt_weight_piece p = dt_weight_piece_at(&g, (int)blockIdx.x);
     const dt_weight_layer *l = &g.layer[p.layer];
     const dt_weight_stats st = set_stats(l, p.set);
-    const float alpha = l->alpha[p.set];
+    const float alpha = l->alpha[p.set], scale = dt_grid_scale(alpha, l->grid.high, l->rule);
 
     for (int first = threadIdx.x; first < p.n; first += DT_AT_ONCE * DT_BLOCK) {
         float w[DT_AT_ONCE];
@@ -84,12 +90,17 @@ __global__ static void weight_code_kernel(const __grid_constant__ dt_weight_grou
         for (int k = 0; k < DT_AT_ONCE; k++) {
             const int i = first + k * DT_BLOCK;
             const float x = dt_weight_unit(w[k], st.mean, st.deviation, alpha, l->rule);
-            if (i < p.n) store_code(l, p.first + i, dt_weight_code(x, &l->grid, l->rule));
+            const float code = dt_weight_code(x, &l->grid, l->rule);
+            if (i >= p.n) continue;
+            store_at(l, l->code, p.first + i, code);
+            if (l->real) store_at(l, l->real, p.first + i, code * scale);
         }
     }
     if (threadIdx.x > 0 || p.part % l->pieces > 0) return;
+    const dt_psum_scale *psum = &l->psum;
     l->stats[p.set] = st;
-    l->scale[p.set] = dt_grid_scale(alpha, l->grid.high, l->rule);
+    l->scale[p.set] = scale;
+    if (psum->to) psum->to[p.set] = psum->unit * (dt_grid_scale(*psum->alpha, psum->high, psum->rule) * scale);
 }
 
 /* A block for each piece. Gives dw where it is not NULL, and leaves the piece's share of dalpha. */
@@ -106,7 +117,7 @@ __global__ static void weight_backward_kernel(const __grid_constant__ dt_weight_
     for (int first = threadIdx.x; first < p.n; first += DT_AT_ONCE * DT_BLOCK) {
         float w[DT_AT_ONCE], g_code[DT_AT_ONCE];
         dt_load_some(w, l->w + p.first, first, p.n);
-        dt_load_some(g_code, l->g + p.first, first, p.n);
+        dt_load_gradients(g_code, l, &p, first);
         for (int k = 0; k < DT_AT_ONCE; k++) {
             const int i = first + k * DT_BLOCK;
             if (i >= p.n) continue;

@@ -118,9 +118,9 @@ static dt_status augment_infer(dt_node *node)
     node->out->shape.dim[0] = p->batch;
     node->out->type = DT_F32;
     if (!p->has_quant) return DT_OK;
-    node->out->n_scale = 1;
     node->out->qmin = dt_act_low(p->quant.bits, p->quant.is_signed, p->quant.unclamped);
     node->out->qmax = dt_act_high(p->quant.bits, p->quant.is_signed);
+    dt_scale_follows(node->out, node->in[ALPHA], dt_clip_form((int)node->out->qmax, p->quant.rule));
     return DT_OK;
 }
 

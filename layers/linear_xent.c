@@ -4,15 +4,17 @@
  *   z = x w^T + b (linear.c, summed in order),  loss = softmax_xent(z, labels) (loss.c)
  *
  * It computes what LINEAR and SOFTMAX_XENT compute one after the other, with the same running sums. The logits are not
- * stored. core/tape/fuse.c merges the two to this operator.
+ * stored. core/tape/fuse.c merges the two to this operator, and GATHER with them: then labels are those of the whole
+ * dataset, and order says which of them are the batch's.
  *
- * Shapes: x N,I, or N,.. of I values each; w O,I; b O; labels i32 N; loss 1.  aux: p, f32 N,O.
+ * Shapes: x N,I, or N,.. of I values each; w O,I; b O; labels i32 N; loss 1. Or labels i32 n, order i32 n.
+ * aux: p, f32 N,O.
  * CUDA: cuda/linear_xent.cu.  Tests: tests/layers/test_linear_xent.c.
  */
 #include "linear.h"
 #include "loss.h"
 
-enum { X = DT_LINEAR_X, W = DT_LINEAR_W, B = DT_LINEAR_B, LABELS, N_IN };
+enum { X = DT_LINEAR_X, W = DT_LINEAR_W, B = DT_LINEAR_B, LABELS, ORDER, MOST_IN };
 
 static dt_status linear_xent_infer(dt_node *node)
 {
@@ -26,9 +28,10 @@ static dt_status linear_xent_infer(dt_node *node)
         "pool before it",
         node->name, node->in[X]->n_scale ? "x" : "w");
     const dt_linear_size size = dt_linear_size_of(node);
-    DT_CHECK(labels->type == DT_I32 && dt_count(&labels->shape) == size.batch, DT_ERR_SHAPE,
-             "%s: linear_xent: needs a label of i32 for each of %lld images, got %lld", node->name,
-             (long long)size.batch, (long long)dt_count(&labels->shape));
+    const int64_t wanted = node->n_in > ORDER ? dt_count(&node->in[ORDER]->shape) : size.batch;
+    DT_CHECK(labels->type == DT_I32 && dt_count(&labels->shape) == wanted, DT_ERR_SHAPE,
+             "%s: linear_xent: needs a label of i32 for each of %lld images, got %lld", node->name, (long long)wanted,
+             (long long)dt_count(&labels->shape));
     DT_TRY(dt_xent_check(node, p->label_smoothing));
     node->out->shape = (dt_shape){ .ndim = 1, .dim = { 1 } };
     node->aux_bytes = (size_t)(size.batch * size.features) * sizeof(float);
@@ -37,20 +40,21 @@ static dt_status linear_xent_infer(dt_node *node)
 
 const dt_op dt_op_linear_xent = {
     .name = "linear_xent",
-    .min_in = N_IN,
-    .max_in = N_IN,
+    .min_in = ORDER,
+    .max_in = MOST_IN,
     .params_bytes = sizeof(dt_softmax_xent_params),
     .backward_reads = DT_READS_IN(X) | DT_READS_IN(W) | DT_READS_IN(LABELS) | DT_READS_AUX,
     .infer = linear_xent_infer,
 };
 
-static dt_xent_view xent_look(const dt_node *node)
+static dt_xent_view xent_look(const dt_node *node, const dt_exec *ex)
 {
     const dt_softmax_xent_params *p = node->params;
     const dt_linear_size size = dt_linear_size_of(node);
     const int64_t batch = dt_counted(node, size.batch);
-    return (dt_xent_view){ batch, size.features, node->in[LABELS]->data, p->label_smoothing,
-                           dt_step_count(node, batch) };
+    const int32_t *order = node->n_in > ORDER ? (const int32_t *)node->in[ORDER]->data + ex->step->in.first : NULL;
+    return (dt_xent_view){ batch, size.features, node->in[LABELS]->data, p->label_smoothing, dt_step_count(node, batch),
+                           order };
 }
 
 /* Scratch: dz. */
@@ -63,7 +67,7 @@ static dt_status linear_xent_prepare(dt_node *node, const dt_exec *ex, size_t *s
 
 static dt_status linear_xent_forward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_xent_view v = xent_look(node);
+    const dt_xent_view v = xent_look(node, ex);
     float *loss = node->out->data;
 
     dt_linear_in_order(node, node->aux);
@@ -73,7 +77,7 @@ static dt_status linear_xent_forward(const dt_node *node, const dt_exec *ex)
 
 static dt_status linear_xent_backward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_xent_view v = xent_look(node);
+    const dt_xent_view v = xent_look(node, ex);
     float *dz = ex->scratch;
 
     dt_xent_backward(&v, node->aux, dt_grads(node->out)[0], 1, dz);

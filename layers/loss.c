@@ -79,8 +79,9 @@ float dt_xent_forward(const dt_xent_view *v, const float *z, float *p, dt_step_s
 
     for (int64_t n = 0; n < v->batch; n++) {
         const int64_t at = n * v->classes;
-        assert(v->labels[n] >= 0 && v->labels[n] < v->classes);
-        const dt_xent_image image = dt_xent_row(z + at, v->classes, v->labels[n], v->smoothing, p + at);
+        const int32_t label = dt_xent_label(v, n);
+        assert(label >= 0 && label < v->classes);
+        const dt_xent_image image = dt_xent_row(z + at, v->classes, label, v->smoothing, p + at);
         total += image.loss;
         sum->n_correct += image.is_correct;
     }
@@ -94,7 +95,7 @@ void dt_xent_backward(const dt_xent_view *v, const float *p, float dloss, int fr
     const float g = dloss / (float)v->step;
 
     for (int64_t i = 0; i < v->batch * v->classes; i++) {
-        const int is_label = i % v->classes == v->labels[i / v->classes];
+        const int is_label = i % v->classes == dt_xent_label(v, i / v->classes);
         const float slope = dt_xent_slope(g, p[i], is_label, v->classes, v->smoothing);
         dz[i] = fresh ? slope : dz[i] + slope;
     }
@@ -105,7 +106,7 @@ static dt_xent_view xent_look(const dt_node *node)
     const dt_softmax_xent_params *p = node->params;
     const int64_t *z = node->in[0]->shape.dim;
     const int64_t batch = dt_counted(node, z[0]);
-    return (dt_xent_view){ batch, z[1], node->in[1]->data, p->label_smoothing, dt_step_count(node, batch) };
+    return (dt_xent_view){ batch, z[1], node->in[1]->data, p->label_smoothing, dt_step_count(node, batch), NULL };
 }
 
 /* The loss with a teacher; aux becomes dz of a loss whose gradient is N. */

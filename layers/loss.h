@@ -98,8 +98,15 @@ typedef struct {
     int64_t classes;
     const int32_t *labels;
     float smoothing;
-    int64_t step; /* images of the whole step, of which batch may be a part; the mean is over them */
+    int64_t step;         /* images of the whole step, of which batch may be a part; the mean is over them */
+    const int32_t *order; /* the label of image n is number order[n]; NULL: number n */
 } dt_xent_view;
+
+/* Returns the label of image n. */
+static inline int32_t dt_xent_label(const dt_xent_view *v, int64_t n)
+{
+    return v->labels[v->order ? v->order[n] : n];
+}
 
 /* Computes the probabilities p, [N][O], from the logits z, [N][O], on the CPU; p may be z. It adds the batch to sum,
  * and returns its part of the mean loss. */

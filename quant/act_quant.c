@@ -27,7 +27,7 @@ static dt_status act_quant_infer(dt_node *node)
     node->out->shape = x->shape;
     node->out->qmax = dt_act_high(p->bits, p->is_signed);
     node->out->qmin = dt_act_low(p->bits, p->is_signed, p->unclamped);
-    dt_scale_follows(node->out, node->in[1], (int)node->out->qmax * (DT_RULE_LSQ + 1) + (int)p->rule);
+    dt_scale_follows(node->out, node->in[1], dt_clip_form((int)node->out->qmax, p->rule));
     return DT_OK;
 }
 

@@ -92,13 +92,15 @@ static dt_status check_quant(const dt_node *node)
 }
 
 /* Codes of the quantizer, real values after a norm, else x's grid. */
-static void set_grid(const dt_norm_quant_params *p, const dt_tensor *x, dt_tensor *out)
+static void set_grid(const dt_norm_quant_params *p, const dt_node *node, dt_tensor *out)
 {
+    const dt_tensor *x = node->in[DT_NQ_X];
+
     if (p->has_quant) {
         out->type = DT_F32;
-        out->n_scale = 1;
         out->qmax = dt_act_high(p->quant.bits, p->quant.is_signed);
         out->qmin = p->quant.unclamped ? UNCLAMPED_LOW : p->quant.is_signed ? -out->qmax : 0;
+        dt_scale_follows(out, node->in[dt_norm_quant_alpha(p)], dt_clip_form((int)out->qmax, p->quant.rule));
     } else if (!p->has_norm) {
         dt_stay_on_grid(out, x);
         if (p->has_relu && out->qmin < 0) out->qmin = 0;
@@ -122,7 +124,7 @@ static dt_status norm_quant_infer(dt_node *node)
     node->out->shape = x->shape;
     if (p->pool) node->out->shape.dim[1] = x->shape.dim[1] / p->pool;
     if (p->pool) node->out->shape.dim[2] = x->shape.dim[2] / p->pool;
-    set_grid(p, x, node->out);
+    set_grid(p, node, node->out);
     if (p->has_norm) node->aux_bytes = (size_t)(2 * dt_channels(&x->shape)) * sizeof(float);
     return DT_OK;
 }

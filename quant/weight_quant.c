@@ -18,6 +18,8 @@
  */
 #include "weight_quant.h"
 
+#include "../core/grid_facts.h"
+
 enum { LANES = DT_WEIGHT_LANES };
 
 static int is_standardised(dt_quant_rule rule)
@@ -64,6 +66,20 @@ const dt_op dt_op_weight_quant = {
 
 /* ---- groups ---- */
 
+/* What the maker of these codes writes for the layer that reads them; nothing if it need not. */
+static dt_psum_scale psum_scale_of(const dt_tensor *codes)
+{
+    const dt_node *layer = codes->layer;
+
+    if (!layer) return (dt_psum_scale){ .to = NULL };
+    const dt_tensor *x = layer->in[0], *y = layer->out, *alpha = x->scale_of;
+    return (dt_psum_scale){ .to = y->scale,
+                            .alpha = alpha->data,
+                            .high = (int)x->qmax,
+                            .rule = dt_clip_rule(x->scale_form),
+                            .unit = y->type == DT_F16 ? (float)DT_PSUM_F16_UNIT : 1.0f };
+}
+
 static dt_weight_layer layer_of(const dt_node *node, double *scratch)
 {
     const dt_weight_quant_params *p = node->params;
@@ -72,18 +88,25 @@ static dt_weight_layer layer_of(const dt_node *node, double *scratch)
                           .alpha = alpha->data,
                           .dw = dt_grads(w),
                           .dalpha = dt_grads(alpha),
-                          .g = dt_grads(out),
+                          .g = out->grad,
                           .code = out->data,
+                          .real = out->real,
                           .scale = out->scale,
                           .stats = node->aux,
                           .sums = w->sums ? w->sums : scratch,
                           .dshare = scratch,
+                          .channels = (int)out->shape.dim[out->shape.ndim - 1],
+                          .stored = (int)dt_stored_channels(out),
                           .n_sets = out->n_scale,
                           .pieces = dt_weight_pieces(node),
                           .has_sums = (w->sums && w->has_sums) || !is_standardised(p->rule),
                           .fresh = node->fresh,
                           .type = out->type,
-                          .rule = p->rule };
+                          .rule = p->rule,
+                          .psum = psum_scale_of(out),
+                          .g_scale = out->grad_scale,
+                          .g_unit = out->grad_unit,
+                          .g_type = out->grad_type };
 
     l.count = dt_count(&out->shape) / l.n_sets;
     l.grid = (dt_grid){ (int)out->qmin, (int)out->qmax, 1.0f / sqrtf((float)l.count * (float)out->qmax) };
@@ -323,7 +346,7 @@ float dt_weight_dalpha(const dt_weight_layer *l, int set)
 
 static void backward_piece(const dt_weight_layer *l, const dt_weight_piece *p, dt_weight_pull pull)
 {
-    const float *w = l->w + p->first, *g = l->g + p->first;
+    const float *w = l->w + p->first, *g = (const float *)l->g + p->first;
     const int fresh = l->fresh & 1;
     float d[LANES];
     double share[LANES] = { 0.0 };

@@ -12,7 +12,7 @@
 #include "../core/arith/grid.h"
 
 enum {
-    DT_WEIGHT_LAYERS = 24, /* layers of a group; more would not fit the 4 KiB of a kernel's parameters */
+    DT_WEIGHT_LAYERS = 24, /* layers of a group; a kernel has at most 32,764 bytes of parameters */
     DT_WEIGHT_LANES = 256  /* accumulators of a sum, as many as the threads of a block */
 };
 
@@ -21,17 +21,28 @@ typedef struct {
     float mean, deviation; /* the deviation is infinite for a set without spread: dt_weight_stats_of */
 } dt_weight_stats;
 
+/* The scale of a layer's psums, one for each set: to[i] = unit * (scale of x * scale of set i). */
+typedef struct {
+    float *to;          /* NULL: the layer writes it itself */
+    const float *alpha; /* of x */
+    int high;
+    dt_quant_rule rule;
+    float unit; /* a power of two */
+} dt_psum_scale;
+
 /* One layer: n_sets sets of `count` weights, each cut into `pieces` pieces. */
 typedef struct {
     float *w, *alpha;
     float *dw, *dalpha; /* NULL: no gradient is wanted */
-    const float *g;     /* gradient with respect to the real value of the codes */
+    const void *g;      /* gradient with respect to the real value of the codes, of g_type */
     void *code;         /* of `type` */
+    void *real;         /* scale * code, of `type`; NULL: not wanted */
     float *scale;
     dt_weight_stats *stats; /* [n_sets] */
     double *sums;           /* [2][n_sets][pieces] of w and of w^2 */
     double *dshare;         /* [n_sets][pieces] shares of dalpha; may be the memory of sums */
     int64_t count;
+    int channels, stored; /* in code, real and a g in F16, `channels` values have the room of `stored` */
     int n_sets, pieces;
     int first_piece, first_set; /* numbers in the group */
     int has_sums;               /* 1: sums are those of w, or the rule needs none */
@@ -39,6 +50,10 @@ typedef struct {
     dt_dtype type;
     dt_quant_rule rule;
     dt_grid grid;
+    dt_psum_scale psum;   /* CUDA writes it */
+    const float *g_scale; /* of a g in F16: dt_tensor.grad_scale and grad_unit */
+    float g_unit;
+    dt_dtype g_type;
 } dt_weight_layer;
 
 typedef struct {
@@ -95,6 +110,12 @@ float dt_weight_dalpha(const dt_weight_layer *l, int set);
 /* Returns the sum of n doubles: value i goes to accumulator i mod DT_WEIGHT_LANES, and then one half of them is added
  * to the other until one is left. The GPU's blocks have the same order (cuda/reduce.h), and so the same bits. */
 double dt_weight_sum(const double *v, int n);
+
+/* Returns the place of a layer's code number i. */
+static inline DT_HD int64_t dt_weight_place(const dt_weight_layer *l, int64_t i)
+{
+    return l->stored == l->channels ? i : i / l->channels * l->stored + i % l->channels;
+}
 
 /* Returns piece number p of a group. */
 static inline DT_HD dt_weight_piece dt_weight_piece_at(const dt_weight_group *g, int p)

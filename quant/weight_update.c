@@ -24,7 +24,7 @@ static void update_piece(const update_group *u, const dt_weight_piece *p)
 {
     const dt_weight_layer *l = &u->group.layer[p->layer];
     const dt_sgd sgd = u->weight[p->layer];
-    const float *g = l->g + p->first;
+    const float *g = (const float *)l->g + p->first;
     float *w = l->w + p->first, *m = u->m[p->layer] + p->first, d[LANES];
     double share[LANES] = { 0.0 }, sum[LANES] = { 0.0 }, square[LANES] = { 0.0 };
 

@@ -3,6 +3,7 @@
 # `./run test fast` is ctest -L fast: all that is in none of the first two lists, a minute of two cores. A test
 # that takes more than 3 seconds (of a Xeon with VNNI, which does nothing else) belongs in the first.
 set(slow
+    simt_test_step_launches
     test_amx test_caps_route test_caps_route_simt test_capsnets test_capture test_clang_tidy test_cli
     test_cli_channels test_cli_compress test_cli_debug test_cli_device test_cli_device_shortage test_cli_files
     test_cli_network test_cli_numbers test_cli_power test_cli_qkeras test_cli_quantize test_cli_ranks

@@ -169,6 +169,21 @@ static dt_status merge_squash(dt_tape *tape)
     return DT_OK;
 }
 
+/* That loss reads the labels where the dataset has them, if there is one for each image. */
+static dt_status merge_labels(dt_tape *tape)
+{
+    for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
+        const dt_node *loss = dt_tape_node(tape, i);
+        const int maker = loss->kind == DT_OP_LINEAR_XENT ? dt_tape_maker(tape, loss->in[3]) : -1;
+        const dt_node *labels = maker >= 0 ? dt_tape_node(tape, maker) : NULL;
+        if (!labels || labels->kind != DT_OP_GATHER || dt_tape_reader(tape, labels->out) != i) continue;
+        if (dt_count(&labels->in[0]->shape) != dt_count(&labels->in[1]->shape)) continue;
+        dt_tensor *const in[] = { loss->in[0], loss->in[1], loss->in[2], labels->in[0], labels->in[1] };
+        return dt_tape_merge(tape, (int[]){ maker, i }, 2, DT_OP_LINEAR_XENT, loss->params, in, 5);
+    }
+    return DT_OK;
+}
+
 static void gather_weights(dt_tape *tape)
 {
     int front = 0;
@@ -191,6 +206,28 @@ static dt_tensor *codes_for(const dt_tape *tape, dt_tensor *t, int reader)
     return can && dt_tape_reader(tape, t) == reader ? t : NULL;
 }
 
+/* 1: t is the output of a node of that kind */
+static int is_made_by(const dt_tape *tape, const dt_tensor *t, dt_op_kind kind)
+{
+    const int maker = dt_tape_maker(tape, t);
+
+    return maker >= 0 && dt_tape_node(tape, maker)->kind == kind;
+}
+
+/* 1: the scale of t follows from a clip that no node computes */
+static int has_clip(const dt_tape *tape, const dt_tensor *t)
+{
+    return t->n_scale == 1 && t->scale_form >= DT_CLIP_FORM && dt_tape_maker(tape, t->scale_of) < 0;
+}
+
+/* The maker of w, the weight codes of node i alone, writes the scale of its psums where it can know that of x. */
+static void let_write_scale(const dt_tape *tape, int i, dt_tensor *w)
+{
+    const dt_node *conv = dt_tape_node(tape, i);
+
+    if (is_made_by(tape, w, DT_OP_WEIGHT_QUANT) && has_clip(tape, conv->in[0])) w->layer = conv;
+}
+
 /* What is exchanged with nodes that understand it gets the backend's types. */
 static void choose_types(const dt_tape *tape, int i, const dt_exec *ex)
 {
@@ -203,9 +240,20 @@ static void choose_types(const dt_tape *tape, int i, const dt_exec *ex)
     if (x) x->type = s.x;
     if (x) x->grad_type = s.x_grad;
     if (w) w->type = s.w;
+    if (w && ex->training) let_write_scale(tape, i, w);
     if (reader < 0 || dt_tape_node(tape, reader)->kind != DT_OP_NORM_QUANT) return;
     conv->out->type = s.y;
     conv->out->grad_type = s.y_grad;
+    if (x && s.padded && is_made_by(tape, x, DT_OP_AUGMENT)) {
+        x->type = s.w;
+        x->padded = s.padded;
+    }
+    if (!w || !is_made_by(tape, w, DT_OP_WEIGHT_QUANT)) return;
+    w->padded = s.padded;
+    w->grad_type = s.w_grad;
+    w->grad_unit = s.w_unit;
+    w->grad_scale = conv->in[0]->scale;
+    w->wants_real = s.w_real && conv->in[0]->wants_grad;
 }
 
 /* 1: node i can read its input k as codes of that type */
@@ -255,6 +303,7 @@ dt_status dt_tape_fuse(dt_tape *tape, int training)
     DT_TRY(merge_reshapes(tape));
     DT_TRY(merge_squash(tape));
     if (training) DT_TRY(merge_loss(tape));
+    if (training) DT_TRY(merge_labels(tape));
     gather_weights(tape);
     for (int i = 0; ctx->backend->storage && i < dt_tape_n_nodes(tape); i++) {
         if (dt_tape_node(tape, i)->kind == DT_OP_CONV2D) choose_types(tape, i, &ex);

@@ -12,10 +12,13 @@
  *       -> BIAS_SQUASH (layers/caps/bias_squash.c)
  *   LINEAR summed in order, and in training the SOFTMAX_XENT behind it
  *       -> LINEAR_XENT (layers/linear_xent.c)
+ *   the GATHER of its labels, if an image has one
+ *       -> LINEAR_XENT, which reads them where the dataset has them
  *   WEIGHT_QUANT of parameters
  *       -> moved to the front of the tape, side by side, so that a backend can run them in one call
  *   CONV2D between such nodes
- *       -> its codes, psums and gradients get the types that dt_backend.storage names
+ *       -> its codes, psums and gradients get the types that dt_backend.storage names; in training their makers also
+ *          write what the convolution would make of them: the scale of its psums, real filters, channels of 0
  *   in evaluation, codes that all of their readers can read as bytes (dt_kernel.narrow)
  *       -> get the narrowest type that holds them
  *

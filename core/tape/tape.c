@@ -287,7 +287,9 @@ static void tape_bind(dt_tape *tape)
         switch (s->kind) {
         case SLOT_DATA: s->entry->out.data = p; break;
         case SLOT_GRAD: s->entry->out.grad = p; break;
+        case SLOT_REAL: s->entry->out.real = p; break;
         case SLOT_AUX: s->entry->node.aux = p; break;
+        case SLOT_KINDS: break;
         }
     }
     tape->generation = tape->ctx->generation;

@@ -50,8 +50,9 @@ DT_MUST_CHECK dt_status dt_tape_merge(dt_tape *tape, const int *at, int n, dt_op
 void dt_tape_to_front(dt_tape *tape, int i, int front);
 
 /* Defers the backward of the nodes of one kind to the caller; dt_tape_deferred lists them. A node is deferred only if
- * its inputs are inputs of the tape that no other node reads. The gradient of its output then lies in the memory of its
- * first input's gradient, and its aux stays valid until the next run. Call it before compile. */
+ * its inputs are inputs of the tape that no other node reads. The gradient of its output, if it is F32, then lies in
+ * the memory of its first input's gradient; else it stays valid until the next run, as its aux does. Call it before
+ * compile. */
 void dt_tape_defer(dt_tape *tape, dt_op_kind kind);
 /* Writes to out the deferred nodes whose backward the loss needs, and returns their number, at most dt_tape_n_nodes. */
 int dt_tape_deferred(const dt_tape *tape, const dt_node **out);

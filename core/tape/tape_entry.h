@@ -20,8 +20,8 @@ typedef struct {
     dt_shape whole; /* out's, while a hook looks at a part of the batch */
 } tape_entry;
 
-/* The pointer of an entry to which a slot belongs: out.data, out.grad or node.aux. */
-typedef enum { SLOT_DATA, SLOT_GRAD, SLOT_AUX } slot_kind;
+/* The pointer of an entry to which a slot belongs: out.data, out.grad, out.real or node.aux. */
+typedef enum { SLOT_DATA, SLOT_GRAD, SLOT_REAL, SLOT_AUX, SLOT_KINDS } slot_kind;
 
 /* A pointer of an entry that is placed in the workspace, and its place. */
 typedef struct {

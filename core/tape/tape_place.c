@@ -92,12 +92,14 @@ static void entry_lifetimes(dt_tape *tape, int i, dt_buffer *buffer)
     const dt_buffer data = { .bytes = dt_tensor_bytes(&e->out),
                              .first = whole_run ? -1 : e->turn,
                              .last = whole_run ? after_all : last };
+    const dt_buffer real = { .bytes = data.bytes, .first = e->turn, .last = last }; /* as long as codes are read */
     const dt_buffer aux = { .bytes = e->node.aux_bytes, .first = e->turn, .last = e->backward ? done : e->turn };
 
     slot_add(tape, buffer, SLOT_DATA, e, &data);
     if (aux.bytes) slot_add(tape, buffer, SLOT_AUX, e, &aux);
+    if (e->out.wants_real) slot_add(tape, buffer, SLOT_REAL, e, &real);
     if (!e->backward || !user) return;
-    if (e->deferred) {
+    if (e->deferred && e->out.grad_type == DT_F32) {
         e->out.grad = e->node.in[0]->grad;
         return;
     }
@@ -188,7 +190,7 @@ static void share_buffers(const dt_tape *tape, dt_buffer *buffer, int *shared)
 
 dt_status dt_tape_place(dt_tape *tape)
 {
-    const size_t most = 3 * (size_t)tape->n;
+    const size_t most = SLOT_KINDS * (size_t)tape->n;
     dt_buffer *buffer = malloc(most * sizeof *buffer);
     int *shared = malloc(most * sizeof *shared);
     tape->slot = malloc(most * sizeof *tape->slot);

@@ -4,7 +4,8 @@
  *
  * Forward makes psums of codes, or real values of real values. Backward reads codes of x, real filters and dy, and adds
  * its results to the gradients. Between fused nodes in mixed precision everything is fp16 and is used where it lies.
- * But backward to x turns codes of filters into real values, and the gradient of the filters is scaled and widened.
+ * Where the filters' quantizer does not do it, backward to x turns their codes into real values; and where several
+ * tapes' gradients are summed, that of the filters is scaled and widened.
  *
  * The scratch of a pass is [first operand][second operand][result][cuDNN's workspace]. An operand that cuDNN can read
  * where it lies, and a result that it can write in place, take no room.
@@ -42,30 +43,43 @@ typedef struct {
     conv_pass pass[DT_CONV_PASSES];
 } conv_state;
 
+/* Whether the filters that a pass reads are real values, made of codes. */
+static int makes_filters_real(const dt_node *node, dt_conv_pass pass)
+{
+    return pass == DT_CONV_BACKWARD_DATA && node->in[1]->n_scale > 0 && !node->in[1]->wants_real;
+}
+
 /* The type in which an operand lies there; y is one in backward only, and stands for dy. */
 static dt_dtype stored_type(const dt_node *node, conv_tensor t)
 {
     return t == Y ? node->out->grad_type : node->in[t]->type;
 }
 
+/* Whether x or w lies there with as many channels as cuDNN wants. */
+static int has_all_channels(const dt_node *node, const dt_conv_problem *p, conv_tensor t)
+{
+    return dt_stored_channels(node->in[t]) * (t == W ? p->form.groups : 1) == p->c;
+}
+
 /* Whether cuDNN can read an operand where it lies. */
 static int read_in_place(const dt_node *node, const dt_conv_problem *p, conv_tensor t)
 {
     const dt_dtype type = stored_type(node, t);
-    const int codes_made_real = p->pass == DT_CONV_BACKWARD_DATA && node->in[1]->n_scale > 0;
 
     if (type != p->operand) return 0;
-    if (t != Y && node->in[0]->shape.dim[3] != p->c) return 0;
+    if (t != Y && !has_all_channels(node, p, t)) return 0;
     /* f32 filters are parameters, which may lie at any address */
-    return t != W || (type != DT_F32 && !codes_made_real);
+    return t != W || (type != DT_F32 && !makes_filters_real(node, p->pass));
 }
 
-/* Whether cuDNN can write its result where it belongs. Filters' gradients are scaled or lie at any address. */
+/* Whether cuDNN can write its result where it belongs. Filters' gradients in f32 are scaled, and lie at any address. */
 static int write_in_place(const dt_node *node, const dt_conv_problem *p)
 {
     if (p->pass == DT_CONV_FORWARD) return 1;
-    if (p->pass == DT_CONV_BACKWARD_FILTER || !(node->fresh & 1u << X)) return 0;
-    return node->in[0]->grad_type == p->result && node->in[0]->shape.dim[3] == p->c;
+
+    const conv_tensor t = pass_tensors[p->pass][RESULT];
+    const dt_dtype type = node->in[t]->grad_type;
+    return node->fresh & 1u << t && type == p->result && (t == X || type == DT_F16) && has_all_channels(node, p, t);
 }
 
 static void lay_out(const dt_node *node, conv_pass *pass)
@@ -138,11 +152,11 @@ static dt_convert operand_of(const dt_node *node, const dt_conv_problem *p, conv
         c.rows = s.N * s.H * s.W;
         break;
     case W:
-        c.from = w->data;
+        c.from = p->pass == DT_CONV_BACKWARD_DATA && w->wants_real ? w->real : w->data;
         c.channels = s.C / s.groups;
         c.padded = p->c / s.groups;
         c.rows = s.K * s.R * s.S;
-        c.scale = p->pass == DT_CONV_BACKWARD_DATA && w->n_scale > 0 ? w->scale : NULL;
+        c.scale = makes_filters_real(node, p->pass) ? w->scale : NULL;
         c.rows_per_scale = w->n_scale > 1 ? s.R * s.S : c.rows;
         break;
     default:
@@ -159,7 +173,8 @@ static dt_status run_pass(const dt_node *node, const dt_exec *ex, dt_conv_pass w
 {
     const conv_pass *pass = &((const conv_state *)node->state)->pass[which];
     const void *operand[2];
-    void *result = which == DT_CONV_FORWARD ? node->out->data : node->in[0]->grad;
+    void *const place[DT_CONV_PASSES] = { node->out->data, node->in[0]->grad, node->in[1]->grad };
+    void *result = place[which];
     assert(pass->plan); /* prepare makes one wherever a gradient is wanted */
 
     for (int i = FIRST; i <= SECOND; i++) {
@@ -178,7 +193,7 @@ static dt_status conv_forward(const dt_node *node, const dt_exec *ex)
     const dt_tensor *x = node->in[0], *w = node->in[1], *y = node->out;
 
     DT_TRY(run_pass(node, ex, DT_CONV_FORWARD, 0));
-    if (y->n_scale == 0) return DT_OK;
+    if (y->n_scale == 0 || w->layer == node) return DT_OK; /* or WEIGHT_QUANT has written it */
     const int unit = y->type == DT_F16 ? DT_PSUM_F16_UNIT : 1;
     return dt_cuda_psum_scale(x->scale, w->scale, unit, y->n_scale, y->scale, ex->stream);
 }

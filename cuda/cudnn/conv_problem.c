@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <limits.h>
+#include <math.h>
 
 /* The largest code of activations of 4 bits. */
 enum { NARROW_CODES = 15 };
@@ -174,10 +175,16 @@ dt_status dt_conv_transpose_problem_of(const dt_node *node, dt_conv_pass pass, c
     return DT_OK;
 }
 
+/* 1: gradients of others are added to those of this tape, which is done in f32 */
+static int is_part(const dt_node *conv)
+{
+    return conv->purpose.images < conv->purpose.step_images;
+}
+
 dt_storage dt_conv_storage(const dt_node *conv, const dt_exec *ex)
 {
     const int whole = conv->in[0]->shape.dim[3] % CHANNELS_16_BITS == 0; /* no channels are added to x */
-    dt_storage s = { DT_F32, DT_F32, DT_F32, DT_F32, DT_F32 };
+    dt_storage s = { .x = DT_F32, .w_grad = DT_F32 };
 
     if (ex->precision != DT_PRECISION_MIXED || !takes_f16_codes(conv)) return s;
     s.w = DT_F16;
@@ -185,6 +192,10 @@ dt_storage dt_conv_storage(const dt_node *conv, const dt_exec *ex)
     if (!ex->training) return s;
     s.y_grad = DT_F16;
     if (whole) s.x_grad = DT_F16;
+    if (!whole) s.padded = padded_channels((int)conv->in[0]->shape.dim[3], 1, DT_F16);
+    if (!is_part(conv)) s.w_grad = DT_F16;
+    s.w_real = whole;
+    s.w_unit = ldexpf(1.0f, gradient_shift(conv->in[0]));
     if (conv->out->qmax <= LARGEST_PSUM) s.y = DT_F16;
     return s;
 }

@@ -298,6 +298,47 @@ Test(fuse, a_classifier_takes_its_loss_in_and_reads_what_stands_before_reshapes)
               node->in[3] == &h.labels && p->label_smoothing == 0.1f);
 }
 
+/* A head whose labels are gathered, `each` of them for an image; returns how many nodes are left of its four. */
+static int nodes_of_gathered_head(head *h, dt_tensor *order, int each)
+{
+    const dt_gather_params gather = { .batch = 2 };
+    const dt_linear_params linear = { .in_order = 1 };
+    dt_tensor *labels;
+
+    *h = (head){ .x = outside(2, 2, 8, 0, 0),
+                 .w = outside(2, 3, 8, 0, 0),
+                 .b = outside(1, 3, 0, 0, 0),
+                 .labels = outside(2, 9, each, 0, 0) };
+    *order = outside(1, 9, 0, 0, 0);
+    h->labels.type = order->type = DT_I32;
+    if (each == 1) h->labels.shape.ndim = 1;
+    MUST(dt_tape_apply(tape, DT_OP_LINEAR, "linear", &linear, (dt_tensor *[]){ &h->x, &h->w, &h->b }, 3, &h->logits));
+    MUST(dt_tape_apply(tape, DT_OP_GATHER, "labels", &gather, (dt_tensor *[]){ &h->labels, order }, 2, &labels));
+    if (each > 1)
+        MUST(dt_tape_apply(tape, DT_OP_SIGMOID_XENT, "loss", NULL, (dt_tensor *[]){ h->logits, labels }, 2, &h->loss));
+    else
+        MUST(dt_tape_apply(tape, DT_OP_SOFTMAX_XENT, "loss", NULL, (dt_tensor *[]){ h->logits, labels }, 2, &h->loss));
+    MUST(dt_tape_fuse(tape, 1));
+    return dt_tape_n_nodes(tape);
+}
+
+Test(fuse, the_loss_reads_the_labels_of_the_dataset)
+{
+    dt_tensor order;
+    head h;
+    cr_assert(nodes_of_gathered_head(&h, &order, 1) == 1);
+    const dt_node *node = dt_tape_node(tape, 0);
+    cr_assert(node->kind == DT_OP_LINEAR_XENT && node->n_in == 5 && node->in[3] == &h.labels && node->in[4] == &order &&
+              node->out == h.loss);
+}
+
+Test(fuse, several_labels_of_an_image_are_gathered)
+{
+    dt_tensor order;
+    head h;
+    cr_assert(nodes_of_gathered_head(&h, &order, 3) == 3);
+}
+
 Test(fuse, a_linear_layer_of_codes_reads_what_stands_before_reshapes_too)
 {
     dt_tensor x = outside(4, 2, 2, 2, 8), w = outside(2, 3, 32, 0, 0), alpha = outside(1, 1, 0, 0, 0);

@@ -226,6 +226,11 @@ static void store(op_rig *rig, const half_case *h, int training, unsigned fresh)
         rig->out.type = s.y;
         rig->out.grad_type = s.y_grad;
     }
+    if (!h->keep && rig->out.grad_type == DT_F16 && fresh & 1u << W && !s.padded) {
+        rig->in[W].grad_type = s.w_grad;
+        rig->in[W].grad_unit = s.w_unit;
+        rig->in[W].grad_scale = rig->in[X].scale;
+    }
     rig->node.fresh = fresh;
     rig->kernel->release(&rig->node);
     cr_assert(rig->kernel->prepare(&rig->node, &rig->ex, &scratch_bytes) == DT_OK, "%s", dt_last_error());
@@ -335,6 +340,11 @@ static void check_gradient(const op_rig *rig, int k, const double *want, double 
     const int64_t n = dt_count(&t->shape);
     double *got = read_values(rig, t->grad, t->grad_type, n), largest = 0.0;
 
+    if (t->grad_scale) {
+        double *scale = read_values(rig, t->grad_scale, DT_F32, 1);
+        for (int64_t i = 0; i < n; i++) got[i] *= (double)t->grad_unit * scale[0];
+        free(scale);
+    }
     for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs(want[i]));
     for (int64_t i = 0; i < n; i++) {
         cr_assert(fabs(got[i] - before - want[i]) <= h->tolerance * largest,
@@ -380,6 +390,11 @@ Test(conv_half, storage_is_what_the_psums_allow)
                   "%s: x %d, y %d, w %d, dx %d, dy %d", cases[i].c.why, s.x, s.y, s.w, s.x_grad, s.y_grad);
         rig.ex.training = 0;
         const dt_storage e = rig.ctx->backend->storage(&rig.node, &rig.ex);
+        cr_expect(s.w_grad == want->y_grad, "%s: dw is as dy, %d", cases[i].c.why, s.w_grad);
+        rig.node.purpose = (dt_purpose){ .images = 2, .training = 1, .step_images = 4 };
+        rig.ex.training = TRAINING;
+        cr_expect(rig.ctx->backend->storage(&rig.node, &rig.ex).w_grad == DT_F32, "%s: a part of a step",
+                  cases[i].c.why);
         cr_expect(e.x == want->x && e.w == want->w && e.y == DT_F32 && e.x_grad == DT_F32 && e.y_grad == DT_F32,
                   "%s: evaluation's psums are f32, and it has no gradients", cases[i].c.why);
         rig.ex.precision = DT_PRECISION_F32;
@@ -415,7 +430,8 @@ Test(conv_half, evaluation_is_exact)
     }
 }
 
-/* Between fused nodes scratch holds real filters, or dw, beside what cuDNN wants; nothing else is copied. */
+/* Between fused nodes scratch holds real filters, where their quantizer does not make them, beside what cuDNN wants;
+ * nothing else is copied. */
 Test(conv_half, fused_tensors_stay_where_they_are)
 {
     const half_case *h = &cases[0];
@@ -430,5 +446,9 @@ Test(conv_half, fused_tensors_stay_where_they_are)
     cr_assert(rig.kernel->prepare(&rig.node, &rig.ex, &bytes) == DT_OK);
     /* 2 bytes a filter, and the stand-in's workspace */
     cr_expect_eq(bytes, (size_t)(2 * dt_count(&rig.in[W].shape) + DT_ALIGN));
+    rig.in[W].wants_real = 1;
+    rig.kernel->release(&rig.node);
+    cr_assert(rig.kernel->prepare(&rig.node, &rig.ex, &bytes) == DT_OK);
+    cr_expect_eq(bytes, (size_t)DT_ALIGN, "%zu bytes of scratch for filters that are real already", bytes);
     op_rig_close(&rig);
 }

@@ -79,6 +79,11 @@ Test(linear_xent, matches_its_oracle)
 static const char *const backends[] = { "cpu", "cuda" };
 
 enum { N = 70, I = 133, O = 10 };
+enum { FIRST = 5, ALL = N + FIRST }; /* where the batch begins in the order of all images */
+enum { X, W, B, LABELS, ALL_LABELS, ORDER, LEAVES };
+
+/* How the loss gets its labels. */
+typedef enum { PAIR, MERGED, FROM_ALL } head_form;
 
 /* What a step leaves on the host. */
 typedef struct {
@@ -106,27 +111,30 @@ static void leaf_free(dt_context *ctx, dt_tensor *t)
     dt_device_free(ctx, t->data, dt_tensor_bytes(t));
 }
 
-static dt_tensor *record(dt_tape *tape, int merged, dt_tensor *x, dt_tensor *w, dt_tensor *b, dt_tensor *labels)
+static dt_tensor *record(dt_tape *tape, head_form form, dt_tensor *leaves)
 {
     const dt_linear_params in_order = { .in_order = 1 };
-    dt_tensor *const all[] = { x, w, b, labels };
+    dt_tensor *const all[] = { &leaves[X], &leaves[W], &leaves[B], &leaves[form == FROM_ALL ? ALL_LABELS : LABELS],
+                               &leaves[ORDER] };
     dt_tensor *z, *loss;
 
-    if (merged) {
-        must(dt_tape_apply(tape, DT_OP_LINEAR_XENT, "head", &smooth, all, 4, &loss));
+    if (form != PAIR) {
+        must(dt_tape_apply(tape, DT_OP_LINEAR_XENT, "head", &smooth, all, form == FROM_ALL ? 5 : 4, &loss));
         return loss;
     }
     must(dt_tape_apply(tape, DT_OP_LINEAR, "logits", &in_order, all, 3, &z));
-    dt_tensor *const in[] = { z, labels };
+    dt_tensor *const in[] = { z, &leaves[LABELS] };
     must(dt_tape_apply(tape, DT_OP_SOFTMAX_XENT, "loss", &smooth, in, 2, &loss));
     return loss;
 }
 
-static void run_tape(dt_context *ctx, int merged, dt_tensor leaves[4], head_result *r)
+static void run_tape(dt_context *ctx, head_form form, dt_tensor leaves[LEAVES], head_result *r)
 {
+    const dt_step_in step = { .first = FIRST };
     dt_tape *tape;
+    must(dt_device_write(ctx, &ctx->step->in, &step, sizeof step));
     must(dt_tape_create(ctx, NULL, &tape));
-    dt_tensor *loss = record(tape, merged, &leaves[0], &leaves[1], &leaves[2], &leaves[3]);
+    dt_tensor *loss = record(tape, form, leaves);
     must(dt_tape_compile(tape, loss));
     must(dt_device_zero(ctx, &ctx->step->sum, sizeof ctx->step->sum));
     must(dt_tape_run(tape, DT_PASS_FORWARD, NULL, NULL));
@@ -146,10 +154,10 @@ static void spread(float *to, int n, int seed)
 }
 
 /* 0 if the backend is not here */
-static int run_both(const char *backend, head_result *pair, head_result *head)
+static int run_all(const char *backend, head_result result[FROM_ALL + 1])
 {
     static float x[N * I], w[O * I], b[O];
-    int32_t labels[N];
+    int32_t labels[N], all_labels[ALL] = { 0 }, order[ALL];
     dt_options opt;
     dt_context *ctx;
 
@@ -161,14 +169,16 @@ static int run_both(const char *backend, head_result *pair, head_result *head)
     spread(x, N * I, 1);
     spread(w, O * I, 2);
     spread(b, O, 3);
-    for (int n = 0; n < N; n++) labels[n] = n * 7 % O;
-    dt_tensor leaves[4] = { leaf(ctx, (dt_shape){ 2, { N, I } }, x, DT_F32),
-                            leaf(ctx, (dt_shape){ 2, { O, I } }, w, DT_F32),
-                            leaf(ctx, (dt_shape){ 1, { O } }, b, DT_F32),
-                            leaf(ctx, (dt_shape){ 1, { N } }, labels, DT_I32) };
-    run_tape(ctx, 0, leaves, pair);
-    run_tape(ctx, 1, leaves, head);
-    for (int i = 0; i < 4; i++) leaf_free(ctx, &leaves[i]);
+    for (int n = 0; n < ALL; n++) order[n] = n * 7 % ALL;
+    for (int n = 0; n < N; n++) all_labels[order[FIRST + n]] = labels[n] = n * 7 % O;
+    dt_tensor leaves[LEAVES] = { leaf(ctx, (dt_shape){ 2, { N, I } }, x, DT_F32),
+                                 leaf(ctx, (dt_shape){ 2, { O, I } }, w, DT_F32),
+                                 leaf(ctx, (dt_shape){ 1, { O } }, b, DT_F32),
+                                 leaf(ctx, (dt_shape){ 1, { N } }, labels, DT_I32),
+                                 leaf(ctx, (dt_shape){ 1, { ALL } }, all_labels, DT_I32),
+                                 leaf(ctx, (dt_shape){ 1, { ALL } }, order, DT_I32) };
+    for (int form = PAIR; form <= FROM_ALL; form++) run_tape(ctx, (head_form)form, leaves, &result[form]);
+    for (int i = 0; i < LEAVES; i++) leaf_free(ctx, &leaves[i]);
     dt_context_destroy(ctx);
     return 1;
 }
@@ -189,19 +199,21 @@ static void check_close(const char *backend, const char *what, const float *pair
  * the largest for each term. */
 Test(linear_xent, is_what_the_pair_computes)
 {
-    static head_result pair, head;
+    static head_result result[FROM_ALL + 1];
+    const head_result *pair = &result[PAIR], *head = &result[MERGED];
 
     for (int i = 0; i < 2; i++) {
         const double tolerance = i == 0 ? 0.0 : N * 0x1p-24;
-        if (!run_both(backends[i], &pair, &head)) continue;
-        cr_assert(pair.loss == head.loss, "%s: the loss is %.9g, of the pair %.9g", backends[i], (double)head.loss,
-                  (double)pair.loss);
-        cr_assert(memcmp(&pair.sum, &head.sum, sizeof pair.sum) == 0, "%s: sums differ: %.17g and %.17g, %lld and %lld",
-                  backends[i], head.sum.loss, pair.sum.loss, (long long)head.sum.n_correct,
-                  (long long)pair.sum.n_correct);
-        check_close(backends[i], "dx", pair.dx, head.dx, N * I, tolerance);
-        check_close(backends[i], "dw", pair.dw, head.dw, O * I, tolerance);
-        check_close(backends[i], "db", pair.db, head.db, O, tolerance);
+        if (!run_all(backends[i], result)) continue;
+        cr_assert(pair->loss == head->loss, "%s: the loss is %.9g, of the pair %.9g", backends[i], (double)head->loss,
+                  (double)pair->loss);
+        cr_assert(memcmp(&pair->sum, &head->sum, sizeof pair->sum) == 0,
+                  "%s: sums differ: %.17g and %.17g, %lld and %lld", backends[i], head->sum.loss, pair->sum.loss,
+                  (long long)head->sum.n_correct, (long long)pair->sum.n_correct);
+        check_close(backends[i], "dx", pair->dx, head->dx, N * I, tolerance);
+        check_close(backends[i], "dw", pair->dw, head->dw, O * I, tolerance);
+        check_close(backends[i], "db", pair->db, head->db, O, tolerance);
+        cr_assert(memcmp(head, &result[FROM_ALL], sizeof *head) == 0, "%s: with the labels of all images", backends[i]);
     }
 }
 

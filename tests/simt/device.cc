@@ -237,9 +237,9 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t count, cudaMemcpy
     if (simt::is_held_back(stream) && !lies_on(src, count, DEVICE)) { /* it has left pageable memory on return */
         const auto from = static_cast<const char *>(src);
         const auto kept = std::make_shared<const std::vector<char>>(from, from + count);
-        return simt::enqueue(stream, [=] { memcpy(dst, kept->data(), count); });
+        return simt::enqueue(stream, "copy", [=] { memcpy(dst, kept->data(), count); });
     }
-    return simt::enqueue(stream, [=] { memcpy(dst, src, count); });
+    return simt::enqueue(stream, "copy", [=] { memcpy(dst, src, count); });
 }
 
 cudaError_t cudaMemcpy(void *dst, const void *src, size_t count, cudaMemcpyKind kind)
@@ -252,7 +252,7 @@ cudaError_t cudaMemsetAsync(void *devPtr, int value, size_t count, cudaStream_t 
 {
     if (count == 0) return cudaSuccess;
     if (!lies_on(devPtr, count, DEVICE)) return result(cudaErrorInvalidValue);
-    return simt::enqueue(stream, [=] { memset(devPtr, value, count); });
+    return simt::enqueue(stream, "set", [=] { memset(devPtr, value, count); });
 }
 
 cudaError_t cudaMemset(void *devPtr, int value, size_t count)

@@ -59,8 +59,8 @@ void run_grid(const launch_config &config, run_threads run, const void *argument
 /* Checks the configuration as the driver would, then runs the grid, or records it if the stream is captured. */
 void submit(const launch_config &config, run_threads run, std::shared_ptr<const void> arguments);
 
-/* Work of any kind on a stream, in order with kernels: for stand-ins of cuDNN and cuBLAS. */
-cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
+/* Work of any kind on a stream, in order with kernels. Its name is what graph_nodes.h tells of it. */
+cudaError_t enqueue(cudaStream_t stream, const char *name, std::function<void()> work);
 
 /* Threads and blocks run in ascending order, or in descending order: a result that differs shows a missing barrier,
  * or blocks that depend on each other. SIMT_ORDER=descending in the environment sets what a process starts with. */

@@ -3,7 +3,7 @@
  * double.
  *
  * A run is work on the stream, so that a captured step replays it. Its arguments must outlive the capture: they belong
- * to the dt_cudnn.
+ * to the dt_cudnn. A run is one launch, as a plan of cuDNN mostly is.
  */
 #include "../../core/half.h"
 #include "../../cuda/cudnn/cudnn_graph.h"
@@ -25,7 +25,8 @@ struct dt_conv_plan {
 typedef struct conv_run {
     dt_conv_problem problem;
     const void *a, *b;
-    void *result;
+    void *result, *workspace;
+    size_t workspace_bytes;
     struct conv_run *next;
 } conv_run;
 
@@ -173,6 +174,7 @@ static void run_now(void *argument)
     double *sum = calloc((size_t)count[2], sizeof *sum);
 
     if (!sum) abort(); /* a test has no use for half a step */
+    memset(run->workspace, 0x7f, run->workspace_bytes);
     for (int row = 0; row < c->n * P; row++) visit_row(run, row / P, row % P, visits[c->pass], sum);
     for (int64_t i = 0; i < count[2]; i++) store_sum(run, i, sum[i]);
     free(sum);
@@ -186,9 +188,10 @@ dt_status dt_conv_plan_run(const dt_conv_plan *plan, const void *a, const void *
     run->a = a;
     run->b = b;
     run->result = result;
+    run->workspace = workspace;
+    run->workspace_bytes = dt_conv_plan_workspace(plan);
     run->next = plan->cudnn->runs;
     plan->cudnn->runs = run;
-    DT_CUDA(cudaMemsetAsync(workspace, 0x7f, dt_conv_plan_workspace(plan), plan->cudnn->stream));
     DT_CUDA(cudaLaunchHostFunc(plan->cudnn->stream, run_now, run));
     return DT_OK;
 }

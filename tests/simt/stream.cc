@@ -12,11 +12,13 @@
  * again. A call that would wait or allocate, or work on the default
  * stream beside the capture of a blocking one, fails and breaks the capture. One capture at a time.
  */
+#include "graph_nodes.h"
 #include "lanes.h"
 #include "runtime.h"
 #include "simt.h"
 
 #include <chrono>
+#include <cstring>
 #include <map>
 #include <vector>
 
@@ -24,8 +26,9 @@ using simt::result;
 
 /* ---- streams ---- */
 
-/* A task of a capture: `lane` and `other` count its streams, the origin first. */
+/* A task of a capture: `lane` and `other` count its streams, the origin first. name is NULL for a wait. */
 struct recorded_task {
+    const char *name;
     size_t lane;
     work run;
     size_t other;
@@ -72,6 +75,7 @@ struct CUgraphExec_st {
 static CUstream_st default_stream = { true, nullptr, 0, false, nullptr, {} };
 static CUstream_st *streams;                        /* all but the default one */
 static capture *ongoing;                            /* NULL: none */
+static std::shared_ptr<const recorded_list> newest; /* of the capture that ended well last */
 static std::map<const void *, size_t> shared_limit; /* of kernels that asked for more than shared_plain */
 
 static CUstream_st *stream_of(cudaStream_t stream)
@@ -109,13 +113,13 @@ bool simt::refused_by_capture()
     return true;
 }
 
-cudaError_t simt::enqueue(cudaStream_t stream, work w)
+cudaError_t simt::enqueue(cudaStream_t stream, const char *name, work w)
 {
     CUstream_st *const s = stream_of(stream);
 
     if (s->in) {
         if (s->in->broken) return result(cudaErrorStreamCaptureInvalidated);
-        s->in->list.push_back({ s->lane_in, std::move(w), 0, 0 });
+        s->in->list.push_back({ name, s->lane_in, std::move(w), 0, 0 });
         s->in->issued[s->lane_in]++;
         s->unjoined = s != s->in->origin;
         return cudaSuccess;
@@ -153,12 +157,12 @@ void simt::submit(const launch_config &config, run_threads run, std::shared_ptr<
         result(verdict);
         return;
     }
-    (void)enqueue(config.stream, [=] { run_grid(config, run, arguments.get()); });
+    (void)enqueue(config.stream, config.name, [=] { run_grid(config, run, arguments.get()); });
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t fn, void *userData)
 {
-    return simt::enqueue(stream, [=] { fn(userData); });
+    return simt::enqueue(stream, "library", [=] { fn(userData); });
 }
 
 cudaError_t cudaFuncSetAttribute(const void *func, cudaFuncAttribute attr, int value)
@@ -277,7 +281,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
         s->lane_in = s->in->issued.size();
         s->in->issued.push_back(0);
     }
-    s->in->list.push_back({ s->lane_in, nullptr, other->lane_in, event->position });
+    s->in->list.push_back({ nullptr, s->lane_in, nullptr, other->lane_in, event->position });
     s->in->issued[s->lane_in]++;
     if (s == s->in->origin) {
         other->unjoined = false;
@@ -338,7 +342,10 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
         s->unjoined = false;
     }
     const bool broken = c->broken;
-    if (!broken && !unjoined) *graph = new CUgraph_st{ std::make_shared<const recorded_list>(std::move(c->list)) };
+    if (!broken && !unjoined) {
+        newest = std::make_shared<const recorded_list>(std::move(c->list));
+        *graph = new CUgraph_st{ newest };
+    }
     ongoing = nullptr;
     delete c;
     return result(broken ? cudaErrorStreamCaptureInvalidated : unjoined ? cudaErrorStreamCaptureUnjoined : cudaSuccess);
@@ -371,6 +378,22 @@ cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t 
     return cudaSuccess;
 }
 
+int simt_captured_nodes(simt_node_kind *kind, int room)
+{
+    std::vector<simt_node_kind> found;
+
+    for (size_t i = 0; newest && i < newest->size(); i++) {
+        const char *const name = (*newest)[i].name;
+        size_t k = 0;
+        if (!name) continue;
+        while (k < found.size() && strcmp(found[k].name, name) != 0) k++;
+        if (k == found.size()) found.push_back({ name, 0 });
+        found[k].count++;
+    }
+    for (size_t k = 0; k < found.size() && int(k) < room; k++) kind[k] = found[k];
+    return int(found.size());
+}
+
 cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t)
 {
     return result(exec ? cudaSuccess : cudaErrorInvalidValue);
@@ -394,7 +417,7 @@ static void run_recorded(const recorded_list &list)
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 {
     if (!exec) return result(cudaErrorInvalidValue);
-    return simt::enqueue(stream, [list = exec->list] { run_recorded(*list); });
+    return simt::enqueue(stream, "graph", [list = exec->list] { run_recorded(*list); });
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
