@@ -41,8 +41,8 @@ static dt_status bias_backward(const dt_node *node, const dt_exec *ex)
     float *dx = dt_grads(node->in[X]), *db = dt_grads(node->in[B]);
 
     if (dx) {
-        DT_LAUNCH(dt_bias_pass_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out), dx,
-                  (int)(node->fresh & 1u << X), count);
+        DT_LAUNCH(dt_bias_pass_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out),
+                  dx, (int)(node->fresh & 1u << X), count);
         DT_CUDA_LAUNCHED();
     }
     if (!db) return DT_OK;

@@ -10,7 +10,7 @@ set(slow
     test_cli_recipes test_cli_report test_cli_rescue test_cli_search test_cli_shortage test_cli_signals
     test_cli_study test_cli_sweep test_cli_train test_cli_vectors test_cli_wrong test_conv_simt test_cppcheck
     test_cudnn_plans test_cudnn_plans_forms test_dist_failures test_dist_meet test_docs test_evaluate_simt test_fixed_codes
-    test_fixed_file test_fuse test_fuse_simt test_helgrind test_insert_range_train_simt test_lower test_memcheck
+    test_fixed_file test_fuse_values test_fuse_values_simt test_helgrind test_insert_range_train_simt test_lower test_memcheck
     test_metrics test_no_memory test_norm_quant_types_simt test_onnx_nodes test_origin test_oscillate_simt
     test_package test_peak_simt test_program test_program_c test_program_c_caps test_program_c_codes
     test_program_c_exact test_program_caps test_program_caps_simt test_program_json test_program_model

@@ -29,8 +29,9 @@
 DT_MUST_CHECK dt_status dt_conv_problem_of(const dt_node *node, dt_conv_pass pass, const dt_exec *ex,
                                            dt_conv_problem *out);
 
-/* Describes one pass of the convolution that a CONV_TRANSPOSE node is the transpose of: its x is the node's y. All values
- * are f32, without TF32 but for training in mixed precision. DT_ERR_SHAPE if a tensor has 2^31 values or more. */
+/* Describes one pass of the convolution that a CONV_TRANSPOSE node is the transpose of: its x is the node's y. All
+ * values are f32, without TF32 but for training in mixed precision. DT_ERR_SHAPE if a tensor has 2^31 values or more.
+ */
 DT_MUST_CHECK dt_status dt_conv_transpose_problem_of(const dt_node *node, dt_conv_pass pass, const dt_exec *ex,
                                                      dt_conv_problem *out);
 
