@@ -21,7 +21,6 @@
  */
 #include "winograd.h"
 
-#include "../../core/threads.h"
 #include "../gemm/word_gemm.h"
 
 #if defined(__x86_64__)
@@ -29,7 +28,6 @@
 #include "winograd_dw.h"
 #include "winograd_tiles.h"
 
-#include <assert.h>
 #include <string.h>
 
 /* Of one megabyte of second-level cache a core, the sums of a block take half and its chunk of tiles 3/8. */
@@ -90,7 +88,7 @@ size_t dt_winograd_backward_w_scratch(const dt_node *node, const dt_exec *ex, in
     const backward_w b = sizes_of(node);
     (void)ex;
 
-    return dt_dw_parts_bytes(&b.blocks) + b.room_bytes * (size_t)threads;
+    return dt_dw_scratch(&b.blocks, b.room_bytes, threads);
 }
 
 static rooms rooms_of(const backward_w *b, char *scratch)
@@ -219,14 +217,14 @@ DT_TILES_INLINE void taps_line(const __m512 *m, int step, __m512 *g, int g_step)
 }
 
 /* scale G^T M G to [filters][9][channels] of dw, whose rows are C long */
-static DT_TILES void transform_sums(const backward_w *b, const dt_dw_span *a, const float *sums, float scale, int add,
-                                    float *dw)
+static DT_TILES void transform_sums(const backward_w *b, const dt_dw_span *a, const float *sums,
+                                    const dt_dw_target *target)
 {
-    const __m512 scales = _mm512_set1_ps(scale);
+    const __m512 scales = _mm512_set1_ps(target->scale);
 
     for (int64_t at = 0; at < a->filters * a->channels; at += DT_LANES) {
         const int64_t k = at / a->channels, c = at - k * a->channels;
-        float *to = dw + (a->k + k) * 9 * b->s.C + a->c + c;
+        float *to = target->dw + (a->k + k) * 9 * b->s.C + a->c + c;
         __m512 m[DT_WINOGRAD_POINTS], half[12], g[9];
 #pragma GCC unroll 16
         for (int p = 0; p < DT_WINOGRAD_POINTS; p++) m[p] = _mm512_loadu_ps(sums + p * b->sums_words + at);
@@ -237,48 +235,31 @@ static DT_TILES void transform_sums(const backward_w *b, const dt_dw_span *a, co
 #pragma GCC unroll 9
         for (int tap = 0; tap < 9; tap++, to += b->s.C) {
             const __m512 value = _mm512_mul_ps(scales, g[tap]);
-            _mm512_storeu_ps(to, add ? _mm512_add_ps(_mm512_loadu_ps(to), value) : value);
+            _mm512_storeu_ps(to, target->add ? _mm512_add_ps(_mm512_loadu_ps(to), value) : value);
         }
     }
 }
 
-static float scale_of(const dt_tensor *x)
+static void run_item(const void *user, const dt_dw_span *a, const dt_dw_target *to, char *room)
 {
-    return x->n_scale ? x->scale[0] : 1.0f;
-}
-
-static void run_item(const backward_w *b, int64_t item, float *parts, char *scratch)
-{
-    const rooms r = rooms_of(b, scratch);
-    const dt_dw_span a = dt_dw_span_of(&b->blocks, item);
-    const dt_node *node = b->node;
-    const int is_whole = b->blocks.n_parts == 1;
+    const backward_w *b = user;
+    const rooms r = rooms_of(b, room);
 
     memset(r.zeros, 0, b->zeros_bytes);
-    for (int64_t tile = a.tile; tile < a.end; tile += CHUNK) {
-        const int64_t end = dt_tile_least(tile + CHUNK, a.end);
-        transform_x(b, &a, tile, end, &r);
-        transform_dy(b, &a, tile, end, &r);
-        multiply(b, &a, tile, end, &r);
+    for (int64_t tile = a->tile; tile < a->end; tile += CHUNK) {
+        const int64_t end = dt_tile_least(tile + CHUNK, a->end);
+        transform_x(b, a, tile, end, &r);
+        transform_dy(b, a, tile, end, &r);
+        multiply(b, a, tile, end, &r);
     }
-    transform_sums(b, &a, r.sums, is_whole ? scale_of(node->in[0]) : 1.0f, is_whole && !(node->fresh & 2u),
-                   dt_dw_part(&b->blocks, item, parts, dt_grads(node->in[1])));
+    transform_sums(b, a, r.sums, to);
 }
 
 void dt_winograd_backward_w(const dt_node *node, const dt_exec *ex, int threads)
 {
     const backward_w b = sizes_of(node);
-    void *scratch = ex->scratch;
-    char *rooms_at = (char *)scratch + dt_dw_parts_bytes(&b.blocks);
-    assert(node->in[1]->grad_type == DT_F32);
 
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int64_t item = 0; item < dt_dw_items(&b.blocks); item++) {
-        run_item(&b, item, scratch, rooms_at + (size_t)dt_thread_number() * b.room_bytes);
-    }
-    if (b.blocks.n_parts > 1) {
-        dt_dw_sum_parts(&b.blocks, scratch, scale_of(node->in[0]), !(node->fresh & 2u), dt_grads(node->in[1]), threads);
-    }
+    dt_dw_run(&b.blocks, node, run_item, &b, b.room_bytes, ex->scratch, threads);
 }
 
 #endif /* else winograd.c */

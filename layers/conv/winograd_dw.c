@@ -3,6 +3,9 @@
  */
 #include "winograd_dw.h"
 
+#include "../../core/threads.h"
+
+#include <assert.h>
 #include <string.h>
 
 enum { AT_ONCE = 16 }; /* values summed at a time; C is a multiple */
@@ -23,12 +26,8 @@ dt_dw_blocks dt_dw_blocks_of(const dt_conv_shape *s, int64_t tiles, int64_t filt
     return b;
 }
 
-int64_t dt_dw_items(const dt_dw_blocks *b)
-{
-    return b->n_filter_blocks * b->n_channel_blocks * b->n_parts;
-}
-
-dt_dw_span dt_dw_span_of(const dt_dw_blocks *b, int64_t item)
+/* What an item has to do. */
+static dt_dw_span span_of(const dt_dw_blocks *b, int64_t item)
 {
     const int64_t part = item % b->n_parts, block = item / b->n_parts;
     dt_dw_span a = { .k = block / b->n_channel_blocks * b->filters,
@@ -41,19 +40,30 @@ dt_dw_span dt_dw_span_of(const dt_dw_blocks *b, int64_t item)
     return a;
 }
 
-size_t dt_dw_parts_bytes(const dt_dw_blocks *b)
+/* Where parts are kept until all are there; not needed of one. */
+static size_t parts_bytes(const dt_dw_blocks *b)
 {
     return b->n_parts > 1 ? (size_t)(b->n_parts * b->K * 9 * b->C) * sizeof(float) : 0;
 }
 
-float *dt_dw_part(const dt_dw_blocks *b, int64_t item, float *parts, float *dw)
+size_t dt_dw_scratch(const dt_dw_blocks *b, size_t room_bytes, int threads)
 {
-    return b->n_parts > 1 ? parts + item % b->n_parts * b->K * 9 * b->C : dw;
+    return parts_bytes(b) + room_bytes * (size_t)threads;
 }
 
-void dt_dw_sum_parts(const dt_dw_blocks *b, const float *parts, float scale, int add, float *dw, int threads)
+/* One part is the whole; of several each lies behind the last. */
+static dt_dw_target target_of(const dt_dw_blocks *b, int64_t item, const dt_dw_target *whole, float *parts)
+{
+    const dt_dw_target part = { parts + item % b->n_parts * b->K * 9 * b->C, 1.0f, 0 };
+    return b->n_parts > 1 ? part : *whole;
+}
+
+static void sum_parts(const dt_dw_blocks *b, const float *parts, const dt_dw_target *whole, int threads)
 {
     const int64_t count = b->K * 9 * b->C;
+    const float scale = whole->scale;
+    const int add = whole->add;
+    float *dw = whole->dw;
     (void)threads; /* of OpenMP, which may be missing */
 
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -65,4 +75,21 @@ void dt_dw_sum_parts(const dt_dw_blocks *b, const float *parts, float scale, int
         }
         for (int l = 0; l < AT_ONCE; l++) dw[i + l] = add ? dw[i + l] + scale * sum[l] : scale * sum[l];
     }
+}
+
+void dt_dw_run(const dt_dw_blocks *b, const dt_node *node, dt_dw_item *item, const void *user, size_t room_bytes,
+               void *scratch, int threads)
+{
+    const dt_tensor *x = node->in[0];
+    const dt_dw_target whole = { dt_grads(node->in[1]), x->n_scale ? x->scale[0] : 1.0f, !(node->fresh & 2u) };
+    char *rooms = (char *)scratch + parts_bytes(b);
+    assert(node->in[1]->grad_type == DT_F32);
+
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t i = 0; i < b->n_filter_blocks * b->n_channel_blocks * b->n_parts; i++) {
+        const dt_dw_span span = span_of(b, i);
+        const dt_dw_target to = target_of(b, i, &whole, scratch);
+        item(user, &span, &to, rooms + (size_t)dt_thread_number() * room_bytes);
+    }
+    if (b->n_parts > 1) sum_parts(b, scratch, &whole, threads);
 }

@@ -25,16 +25,21 @@ typedef struct {
  * parts of at least `part` tiles, a multiple of `step`, so that there are about `items` items. */
 dt_dw_blocks dt_dw_blocks_of(const dt_conv_shape *s, int64_t tiles, int64_t filters, int64_t channels, int64_t part,
                              int64_t step, int64_t items);
-/* Returns the number of items. */
-int64_t dt_dw_items(const dt_dw_blocks *b);
-/* Returns what item 0..dt_dw_items - 1 has to do. */
-dt_dw_span dt_dw_span_of(const dt_dw_blocks *b, int64_t item);
+/* Where an item leaves its dw, laid out as the whole: scale * dw, which is added to what is there if add is 1. */
+typedef struct {
+    float *dw;
+    float scale;
+    int add;
+} dt_dw_target;
 
-/* Returns the bytes that parts take until all are there: 0 where there is one. */
-size_t dt_dw_parts_bytes(const dt_dw_blocks *b);
-/* Returns where an item leaves its dw, laid out as the whole: in its part of `parts`, or in dw if there is one part. */
-float *dt_dw_part(const dt_dw_blocks *b, int64_t item, float *parts, float *dw);
-/* Computes dw = scale * (sum of the parts), or adds that to dw, on at most that many threads. */
-void dt_dw_sum_parts(const dt_dw_blocks *b, const float *parts, float scale, int add, float *dw, int threads);
+/* A kernel's part of the work: it computes an item in a thread's room. */
+typedef void dt_dw_item(const void *user, const dt_dw_span *item, const dt_dw_target *to, char *room);
+
+/* Returns the bytes of scratch that dt_dw_run needs with rooms of room_bytes. */
+size_t dt_dw_scratch(const dt_dw_blocks *b, size_t room_bytes, int threads);
+/* Computes all items of a node's dw on at most that many threads, each in a room of its own, and sums the parts. It is
+ * added to a gradient that is not fresh. */
+void dt_dw_run(const dt_dw_blocks *b, const dt_node *node, dt_dw_item *item, const void *user, size_t room_bytes,
+               void *scratch, int threads);
 
 #endif /* DT_WINOGRAD_DW_H */
