@@ -3,10 +3,10 @@
  *                 quant/norm_quant.h for the arithmetic, norm_quant.h for how blocks and sums are laid out, and
  *                 norm_quant_chain.h for what a kernel gets.
  *
- * A training step launches four kernels for a node, and an evaluation one (forward). The table has the bytes for each
- * element of x and of y with everything in F16, and the time of the 13 nodes of VGG16 choke 16 with batches of 512. An
- * image has 260,608 elements of x and 166,912 of y. The rate is 2.64 TB/s (0.88 of what an H100 copies), with nothing
- * found in the L2 cache:
+ * A training step launches four kernels for a node, of few rows three, and an evaluation one (forward). The table has
+ * the bytes for each element of x and of y with everything in F16, and the time of the 13 nodes of VGG16 choke 16 with
+ * batches of 512. An image has 260,608 elements of x and 166,912 of y. The rate is 2.64 TB/s (0.88 of what an H100
+ * copies), with nothing found in the L2 cache:
  *
  *   kernel          x    y    MB     all      first node (64 channels of 32x32)   second (pooled)
  *   sums            2         267    101 us   25 us                               25 us
@@ -40,10 +40,9 @@ enum {
     WINDOWS_AT_ONCE = 2 /* of one cell */
 };
 
-/* Grid: x slices, y tiles. part[slice][0][c] = sum of x over the slice, part[slice][1][c] = sum of x * x: exact while
- * x are codes and the sum is below 2^53 units. */
-template <dt_dtype TYPE, int VEC>
-__global__ static void __launch_bounds__(FORWARD_BLOCK, 1) sums_kernel(dt_nq_chain s, double *part)
+/* Leaves the block's row of part: part[slice][0][c] = sum of x over the slice, part[slice][1][c] = sum of x * x: exact
+ * while x are codes and the sum is below 2^53 units. Every thread must call it. */
+template <dt_dtype TYPE, int VEC> __device__ static void sum_rows(const dt_nq_chain &s, double *part)
 {
     const dt_nq_place at = dt_nq_place_of<VEC>(s);
     double sum[VEC], squares[VEC];
@@ -71,11 +70,19 @@ __global__ static void __launch_bounds__(FORWARD_BLOCK, 1) sums_kernel(dt_nq_cha
     dt_nq_add_columns<VEC>(s, sum, squares, part);
 }
 
+/* Grid: x slices, y tiles. */
+template <dt_dtype TYPE, int VEC>
+__global__ static void __launch_bounds__(FORWARD_BLOCK, 1) sums_kernel(dt_nq_chain s, double *part)
+{
+    sum_rows<TYPE, VEC>(s, part);
+}
+
 /* Grid: x blocks that walk over the windows of y, y tiles. A thread owns VEC channels of its windows. The block first
- * works out the statistics of its tile; the first block writes the scale. */
+ * works out the statistics of its tile; the first block writes the scale. If is_alone is 1, a tile has one block, which
+ * also makes the sums. */
 template <dt_dtype TYPE, int VEC, int POOL>
 __global__ static void __launch_bounds__(FORWARD_BLOCK, 1)
-    forward_kernel(dt_nq_chain s, const double *part, int slices, void *y, dt_dtype y_type, float *y_scale)
+    forward_kernel(dt_nq_chain s, double *part, int slices, int is_alone, void *y, dt_dtype y_type, float *y_scale)
 {
     constexpr int AT_ONCE = POOL == 1 ? (int)WINDOWS_AT_ONCE : 1;
     __shared__ double total[2][DT_NQ_TILE];
@@ -84,6 +91,8 @@ __global__ static void __launch_bounds__(FORWARD_BLOCK, 1)
     const dt_nq_divisor d = dt_nq_take_alpha(s);
     float a[VEC], b[VEC];
 
+    if (is_alone) sum_rows<TYPE, VEC>(s, part);
+    if (is_alone) __syncthreads();
     if (s.has_norm && s.training) dt_nq_add_slices(s, s.lanes * VEC, part, slices, total);
     dt_nq_take_lines(s, s.lanes * VEC, total, &line);
     if (dt_thread() == 0 && blockIdx.y == 0 && s.alpha) *y_scale = dt_grid_scale(d.alpha, s.grid.high, s.rule);
@@ -333,17 +342,17 @@ struct forward_pass {
     template <dt_dtype TYPE, int VEC, int POOL> static dt_status run(const chain_run &r)
     {
         const dt_tensor *y = r.node->out;
+        const int sums = r.s.has_norm && r.s.training, shares = sums && r.total;
+        const int is_alone = sums && !shares && r.slices == 1; /* few rows: a launch would cost more than it does */
         const int blocks = share(r.s.windows, FORWARD_BLOCK / r.s.lanes, WINDOWS_AT_ONCE, blocks_at_once(r), r.tiles);
 
-        const int sums = r.s.has_norm && r.s.training, shares = sums && r.total;
-
-        if (sums) {
+        if (sums && !is_alone) {
             DT_LAUNCH((sums_kernel<TYPE, VEC>), grid_of(r, r.slices), FORWARD_BLOCK, 0, r.stream, r.s, r.part);
             DT_CUDA_LAUNCHED();
         }
         if (shares) DT_TRY(dt_nq_share(r.s, r.ex, r.part, r.slices, r.total, NULL));
-        DT_LAUNCH((forward_kernel<TYPE, VEC, POOL>), grid_of(r, blocks), FORWARD_BLOCK, 0, r.stream, r.s,
-                  shares ? r.total : r.part, shares ? 1 : r.slices, y->data, y->type, y->scale);
+        DT_LAUNCH((forward_kernel<TYPE, VEC, POOL>), grid_of(r, is_alone ? 1 : blocks), FORWARD_BLOCK, 0, r.stream, r.s,
+                  shares ? r.total : r.part, shares ? 1 : r.slices, is_alone, y->data, y->type, y->scale);
         DT_CUDA_LAUNCHED();
         if (dt_type_bytes(y->type) == 1) {
             DT_LAUNCH(dt_nq_mark_diverged_kernel, 1, DT_BLOCK, 0, r.stream, r.s, y->scale);

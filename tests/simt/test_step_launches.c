@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-enum { MOST_KINDS = 64, MOST_LAUNCHES = 99 };
+enum { MOST_KINDS = 64, MOST_LAUNCHES = 95, IMAGES = 65, FEW = 2 };
 
 static tiny_options vgg16(int batch)
 {
@@ -48,11 +48,13 @@ static int launches_of(const tiny_options *o)
     return launches;
 }
 
-Test(step_launches, are_few_and_do_not_depend_on_the_batch)
+/* Sums over few rows are made by the kernel that reads them (cuda/norm_quant.cu): in 4 nodes of 65 to 128 images, and
+ * in all 12 of 2. */
+Test(step_launches, are_few)
 {
-    const tiny_options one = vgg16(1), two = vgg16(2);
-    const int launches = launches_of(&one), of_two = launches_of(&two);
+    const tiny_options usual = vgg16(IMAGES), small = vgg16(FEW);
+    const int launches = launches_of(&usual), of_few = launches_of(&small);
 
     cr_assert(launches <= MOST_LAUNCHES, "%d launches, %d are allowed", launches, MOST_LAUNCHES);
-    cr_assert(of_two == launches, "%d with a batch of 2", of_two);
+    cr_assert(of_few == launches - 8, "%d with a batch of %d", of_few, FEW);
 }
