@@ -4,7 +4,8 @@
  *   DETENT_MISDEED   kill, stop    the rank gets SIGKILL or SIGSTOP
  *                    close         all its connections end
  *                    lie           it says what makes no sense on all its connections
- *                    end           the run is asked to stop (SIGTERM) at the checkpoint that DETENT_MISDEED_AT says
+ *                    end           the run is asked to stop (SIGTERM) at the checkpoint that DETENT_MISDEED_AT says; it
+ *                                  gets no thread for its checkpoints, so that it stops before it takes another step
  *
  *   DETENT_MISDEED_AT    of the first four: milliseconds behind the first checkpoint, DETENT_MISDEED_FILE
  *                        of end: the number of a checkpoint, from 1; or a file, whose bytes it has
@@ -12,6 +13,7 @@
  * The moment of a misdeed is written to DETENT_MISDEED_DONE, in milliseconds of the clock of `date`.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -105,6 +107,18 @@ static int ends_here(const char *path, int number)
     const long n = strtol(at, &end, 10);
 
     return *end == '\0' ? number == n : same_bytes(path, at);
+}
+
+/* Of a run of several ranks the first thread is the one that watches the others. */
+int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *user)
+{
+    static int n_threads;
+    int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    const int most = getenv("WORLD_SIZE") ? 1 : 0;
+
+    if (is_misdeed("end") && n_threads++ >= most) return EAGAIN;
+    *(void **)&next = dlsym(RTLD_NEXT, "pthread_create");
+    return next(thread, attr, start, user);
 }
 
 /* A checkpoint is there when its file gets its name. */
