@@ -30,6 +30,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -47,7 +48,8 @@ static const char *const outcome_names[N_OUTCOMES] = { "undone", "named", "made"
 
 static char root[PATH_ROOM], disk[PATH_ROOM]; /* absolute; "": nothing is followed */
 static long cut_at;
-static int at_cut; /* 1: what is called now is no moment */
+static _Thread_local int at_cut; /* 1: what this thread calls now is no moment; others wait for theirs */
+static pthread_mutex_t promises = PTHREAD_MUTEX_INITIALIZER; /* whoever changes or reads what was promised */
 
 /* Ends everything where this file itself cannot work. */
 static void need(int works, const char *what)
@@ -295,6 +297,7 @@ static void cut(void)
     char tree[PATH_ROOM], to[PATH_ROOM];
 
     at_cut = 1;
+    pthread_mutex_lock(&promises); /* the power goes before it is given back */
     srandom((unsigned)cut_at);
     path_put(tree, "%s/tree", disk);
     for (outcome o = UNDONE; o < N_OUTCOMES; o++)
@@ -392,7 +395,9 @@ int __wrap_fsync(int fd)
 
     moment_of(fd);
     const int result = __real_fsync(fd);
+    if (!at_cut) pthread_mutex_lock(&promises);
     if (result == 0 && path_of(fd, path) && fstat(fd, &is) == 0) promise(path, &is, 0, NULL);
+    if (!at_cut) pthread_mutex_unlock(&promises);
     return result;
 }
 
@@ -403,7 +408,9 @@ int __wrap_syncfs(int fd)
 
     moment_of(fd);
     const int result = __real_syncfs(fd);
+    if (!at_cut) pthread_mutex_lock(&promises);
     if (result == 0 && path_of(fd, path)) nftw(root, promise, MOST_OPEN, FTW_PHYS);
+    if (!at_cut) pthread_mutex_unlock(&promises);
     return result;
 }
 
