@@ -31,7 +31,7 @@ static inline void dt_scale_follows(dt_tensor *out, const dt_tensor *parameter, 
     out->scale_form = form;
 }
 
-/* From here on forms are those of dt_grid_scale, and the parameter is the clip. */
+/* Forms from DT_CLIP_FORM on are those of dt_grid_scale. Their parameter is the clip. */
 enum { DT_CLIP_FORM = 1 << 16, DT_CLIP_RULES = 16 };
 
 /* Returns the form of the scale of codes up to `high`. */

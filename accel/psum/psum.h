@@ -139,8 +139,8 @@ typedef struct {
 /* Is a taker's take that stores each block of a weight stationary array; user is a dt_psum_stored. */
 void dt_psum_store(void *user, const dt_psum_taps *block);
 
-/* The aux of a PSUM node, in device memory: the statistics of its last forward, over the images of the
- * batch that count. */
+/* The aux of a PSUM node, in device memory: the statistics of its last forward, over the
+ * images of the batch that count. */
 typedef struct {
     dt_psum_stats stats;
 } dt_psum_aux;

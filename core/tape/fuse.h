@@ -24,8 +24,8 @@
  *
  * A fused tape computes the same codes as the recorded one, bit for bit. Its gradients differ by the order of sums, and
  * by the rounding to 16 bits where the backend stores them so. Callers who look at single nodes (capture, reports,
- * lowering) do not fuse their tape.  Tests: tests/core/test_fuse.c,
- * tests/core/test_fuse_values.c.
+ * lowering) do not fuse their tape.
+ * Tests: tests/core/test_fuse.c, tests/core/test_fuse_values.c.
  */
 #ifndef DT_FUSE_H
 #define DT_FUSE_H

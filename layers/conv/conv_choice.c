@@ -26,7 +26,7 @@
 static const dt_conv_kernel *const kernels[] = {
     &dt_conv_amx,       /* one group, where the CPU has tiles */
     &dt_conv_winograd,  /* 3x3 */
-    &dt_conv_small,     /* dw of the smallest maps */
+    &dt_conv_small,     /* backward of the smallest maps, in f32; dw from bf16 too */
     &dt_conv_winograd4, /* backward of 3x3 in f32, by AVX2 */
     &dt_conv_pairs,     /* y of codes of few bits, by AVX2 */
 #ifdef DETENT_HAVE_ONEDNN

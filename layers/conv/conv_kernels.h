@@ -46,7 +46,7 @@ static inline unsigned dt_conv_can(const dt_conv_kernel *kernel, const dt_node *
 
 extern const dt_conv_kernel dt_conv_amx;       /* one group, all directions, on a CPU with tiles */
 extern const dt_conv_kernel dt_conv_winograd;  /* 3x3, all directions */
-extern const dt_conv_kernel dt_conv_small;     /* dw of a map so small that most taps fall outside it */
+extern const dt_conv_kernel dt_conv_small;     /* backward of a map so small that most taps fall outside */
 extern const dt_conv_kernel dt_conv_winograd4; /* backward of 3x3 in f32, by AVX2 */
 extern const dt_conv_kernel dt_conv_pairs;     /* y of codes of few bits, by AVX2 */
 extern const dt_conv_kernel dt_conv_onednn;    /* exists only in a build with oneDNN */
