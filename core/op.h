@@ -101,7 +101,7 @@ typedef struct {
 } dt_exec;
 
 /* A backend's implementation of one operator. Tensors have type and grad_type F32, but for datasets (U8, I32) and for
- * those to which core/tape/fuse.c gives other types. */
+ * those to which core/tape/types.c gives other types. */
 typedef struct {
     /* Runs when the tape is compiled. It may set node->state and raise *scratch_bytes, which is 0. May be NULL. */
     dt_status (*prepare)(dt_node *node, const dt_exec *ex, size_t *scratch_bytes);
@@ -124,6 +124,10 @@ typedef struct {
     /* DT_READS_ bits of the inputs, and of the output, whose codes may be U8, I8 or I16 in evaluation. A CONV2D's input
      * may only have the type that dt_backend.storage names. */
     unsigned narrow;
+    /* DT_READS_ bits of the inputs, and of the output, whose real values may be BF16 in training; and of the inputs that
+     * backward gives, and of the output whose gradient it reads, where that gradient of real values may be. Of a CONV2D
+     * dt_backend.storage decides, too. */
+    unsigned half_values, half_grads;
 } dt_kernel;
 
 /* The facts of all operators, by dt_op_kind. layers/cpu_backend.c fills this table. */

@@ -12,7 +12,7 @@
 #define DT_MAX_DIMS 6 /* convolutional routing votes: N, H, W, caps in, caps out, dim */
 
 /* The type of a tensor's elements. On a device tensors are F32, but for datasets (U8, I32) and for those to which
- * core/tape/fuse.c gives narrower types. I64 is for data in host memory alone; I16 is for such data, and for codes on
+ * core/tape/types.c gives narrower types. I64 is for data in host memory alone; I16 is for such data, and for codes on
  * the CPU. */
 typedef enum { DT_F32, DT_I32, DT_U8, DT_I8, DT_BF16, DT_F16, DT_I16, DT_I64 } dt_dtype;
 
@@ -27,7 +27,7 @@ typedef struct {
     int padded;         /* channels of data, and of a grad in F16, with those of 0 behind the shape's; 0: the shape's */
     void *data;         /* device memory; that of a tape's own tensors is set when the tape runs */
     void *grad;         /* [count] device memory; NULL where no gradient is needed */
-    dt_dtype grad_type; /* type of grad: F32, but for those that core/tape/fuse.c stores in 16 bits */
+    dt_dtype grad_type; /* type of grad: F32, but for those that core/tape/types.c stores in 16 bits */
     int wants_grad;     /* 1: a trained parameter, or computed from one through operators that have a gradient */
     int constant;       /* 1: a parameter, or computed from parameters alone, so that evaluation computes it once */
     int n_scale;        /* 0: data is the real value; 1: a grid tensor with one scale; else one scale a channel */
@@ -42,7 +42,7 @@ typedef struct {
                            keeps them up to date (core/train/optim.h). NULL: each forward computes them */
     int has_sums;       /* 1: sums are those of data; whoever changes data but the optimiser sets this to 0 */
     /* Of weight codes, in training: the layer that alone reads them, if the scale of its psums follows from parameters.
-     * Whoever makes the codes then writes that scale (core/tape/fuse.c). Else NULL. */
+     * Whoever makes the codes then writes that scale (core/tape/types.c). Else NULL. */
     const struct dt_node *layer;
     /* Of weight codes that backward reads as real values: scale * code in `type`, which their maker writes beside the
      * codes, in memory of the tape. Else wants_real is 0 and real is NULL. */

@@ -6,6 +6,7 @@
  */
 #include "column_sums.h"
 #include "norm_sums.h"
+#include "pack.h"
 
 #include "../layers/batchnorm.h"
 #include "../core/grid_facts.h"
@@ -71,7 +72,7 @@ __global__ static void running_statistics_kernel(const float *running_mean, cons
 
 /* one thread for each element */
 __global__ static void normalise_kernel(batchnorm_view v, const float *gamma, const float *beta, const float *mean,
-                                        const float *inv, float *y)
+                                        const float *inv, void *y, dt_dtype type)
 {
     const int64_t i = dt_thread();
     if (i >= v.rows * v.channels) return;
@@ -79,7 +80,7 @@ __global__ static void normalise_kernel(batchnorm_view v, const float *gamma, co
 
     const dt_batchnorm_line line =
         dt_batchnorm_fold(gamma[c], beta[c], mean[c], inv[c], dt_scale_at(v.scale, v.n_scale, c));
-    y[i] = line.a * v.q[i] + line.b;
+    dt_value_store(y, type, i, line.a * v.q[i] + line.b);
 }
 
 /* One thread for each channel: what dx needs; gives to dgamma and dbeta where they are not NULL. fresh: the node's. */
@@ -149,7 +150,7 @@ static dt_status batchnorm_forward(const dt_node *node, const dt_exec *ex)
     }
     DT_CUDA_LAUNCHED();
     DT_LAUNCH(normalise_kernel, dt_blocks(v.rows * v.channels, DT_BLOCK), DT_BLOCK, 0, stream, v,
-              dt_values(node->in[GAMMA]), dt_values(node->in[BETA]), mean, inv, dt_values(node->out));
+              dt_values(node->in[GAMMA]), dt_values(node->in[BETA]), mean, inv, node->out->data, node->out->type);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -195,5 +196,14 @@ static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_batchnorm;
-const dt_kernel dt_cuda_batchnorm = { batchnorm_prepare, batchnorm_forward, batchnorm_backward, NULL,
-                                      1u << X | 1u << GAMMA | 1u << BETA };
+const dt_kernel dt_cuda_batchnorm = { batchnorm_prepare,
+                                      batchnorm_forward,
+                                      batchnorm_backward,
+                                      NULL,
+                                      1u << X | 1u << GAMMA | 1u << BETA,
+                                      NULL,
+                                      NULL,
+                                      0,
+                                      0,
+                                      DT_READS_OUT,
+                                      0 };

@@ -6,14 +6,14 @@
 enum { X, B };
 
 /* one thread for each element; x's real value is scale * q */
-__global__ static void bias_forward_kernel(const float *q, const float *scale, int n_scale, const float *b, float *y,
-                                           int64_t count, int64_t channels)
+__global__ static void bias_forward_kernel(const float *q, const float *scale, int n_scale, const float *b,
+                                           dt_bias_values y, int64_t count, int64_t channels)
 {
     const int64_t i = dt_thread();
     if (i >= count) return;
     const int64_t c = i % channels;
 
-    y[i] = dt_scale_at(scale, n_scale, c) * q[i] + b[c];
+    dt_value_store(y.at, y.type, i, dt_scale_at(scale, n_scale, c) * q[i] + b[c]);
 }
 
 static dt_status bias_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
@@ -26,10 +26,11 @@ static dt_status bias_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_
 static dt_status bias_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_tensor *x = node->in[X];
+    const dt_bias_values y = { node->out->data, node->out->type };
     const int64_t count = dt_count(&x->shape);
 
     DT_LAUNCH(bias_forward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale,
-              x->n_scale, dt_values(node->in[B]), dt_values(node->out), count, dt_channels(&x->shape));
+              x->n_scale, dt_values(node->in[B]), y, count, dt_channels(&x->shape));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -38,17 +39,28 @@ static dt_status bias_backward(const dt_node *node, const dt_exec *ex)
 {
     const dt_shape *shape = &node->in[X]->shape;
     const int64_t count = dt_count(shape);
-    float *dx = dt_grads(node->in[X]), *db = dt_grads(node->in[B]);
+    const dt_bias_values dy = { node->out->grad, node->out->grad_type };
+    const dt_bias_values dx = { node->in[X]->grad, node->in[X]->grad_type };
+    float *db = dt_grads(node->in[B]);
 
-    if (dx) {
-        DT_LAUNCH(dt_bias_pass_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out),
-                  dx, (int)(node->fresh & 1u << X), count);
+    if (dx.at) {
+        DT_LAUNCH(dt_bias_pass_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dy, dx,
+                  (int)(node->fresh & 1u << X), count);
         DT_CUDA_LAUNCHED();
     }
     if (!db) return DT_OK;
-    return dt_bias_sums(dt_grads(node->out), shape, (double *)ex->scratch, (int)(node->fresh & 1u << B), db,
-                        dt_stream_of(ex));
+    return dt_bias_sums(dy, shape, (double *)ex->scratch, (int)(node->fresh & 1u << B), db, dt_stream_of(ex));
 }
 
 extern "C" const dt_kernel dt_cuda_bias;
-const dt_kernel dt_cuda_bias = { bias_prepare, bias_forward, bias_backward, NULL, 1u << X | 1u << B };
+const dt_kernel dt_cuda_bias = { bias_prepare,
+                                 bias_forward,
+                                 bias_backward,
+                                 NULL,
+                                 1u << X | 1u << B,
+                                 NULL,
+                                 NULL,
+                                 0,
+                                 0,
+                                 DT_READS_OUT,
+                                 DT_READS_OUT | DT_READS_IN(X) };

@@ -7,7 +7,7 @@
 #ifndef DT_BIAS_SUMS_H
 #define DT_BIAS_SUMS_H
 
-#include "kernel.h"
+#include "pack.h"
 
 #include "../core/grid_facts.h"
 
@@ -26,17 +26,23 @@ static inline size_t dt_bias_sums_bytes(const dt_shape *shape)
     return (size_t)(dt_bias_slices(dt_rows(shape)) * dt_channels(shape)) * sizeof(double);
 }
 
+/* Values of F32 or BF16. */
+typedef struct {
+    void *at;
+    dt_dtype type;
+} dt_bias_values;
+
 /* One thread for each element; gives to dx. */
-__global__ static void dt_bias_pass_kernel(const float *dy, float *dx, int fresh, int64_t count)
+__global__ static void dt_bias_pass_kernel(dt_bias_values dy, dt_bias_values dx, int fresh, int64_t count)
 {
     const int64_t i = dt_thread();
 
-    if (i < count) dt_give(&dx[i], dy[i], fresh);
+    if (i < count) dt_value_give(dx.at, dx.type, i, dt_value_load(dy.at, dy.type, i), fresh);
 }
 
 /* Grid: x channels / LANES, y slices. Thread t owns channel t % LANES of its block and every ROWS-th row of its slice.
  * sums[slice][c] = sum of dy over the slice. */
-__global__ static void dt_bias_slices_kernel(const float *dy, int64_t rows, int64_t channels, double *sums)
+__global__ static void dt_bias_slices_kernel(dt_bias_values dy, int64_t rows, int64_t channels, double *sums)
 {
     __shared__ double part[DT_BLOCK];
     const int64_t c = (int64_t)blockIdx.x * DT_BIAS_LANES + threadIdx.x % DT_BIAS_LANES;
@@ -45,7 +51,7 @@ __global__ static void dt_bias_slices_kernel(const float *dy, int64_t rows, int6
 
     for (int64_t r = (int64_t)blockIdx.y * DT_BIAS_ROWS + threadIdx.x / DT_BIAS_LANES; c < channels && r < rows;
          r += step) {
-        sum += (double)dy[r * channels + c];
+        sum += (double)dt_value_load(dy.at, dy.type, r * channels + c);
     }
     part[threadIdx.x] = sum;
     __syncthreads();
@@ -66,7 +72,7 @@ __global__ static void dt_bias_give_kernel(const double *sums, int64_t slices, i
 }
 
 /* Gives the column sums of dy to db. */
-static inline dt_status dt_bias_sums(const float *dy, const dt_shape *shape, double *sums, int fresh, float *db,
+static inline dt_status dt_bias_sums(dt_bias_values dy, const dt_shape *shape, double *sums, int fresh, float *db,
                                      cudaStream_t stream)
 {
     const int64_t channels = dt_channels(shape), rows = dt_rows(shape), slices = dt_bias_slices(rows);

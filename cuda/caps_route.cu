@@ -28,6 +28,7 @@ typedef struct {
     dt_route_format format; /* of iteration r */
     dt_fixed_format before; /* of the logits that its couplings come from */
     const dt_step *step;
+    dt_dtype votes_type;
 } route_pass;
 
 /* What follows the computation of a value, as in layers/caps/caps_route.c; *largest is the thread's. */
@@ -64,9 +65,11 @@ __device__ static inline double warp_sum(double x)
 
 /* out[pair] = <vote, v[m]>, added to what is there if `add`; pairs are the slice's, v the image's capsules. Eight lanes
  * share a pair, and add as dt_caps_dot does. All threads must call. */
+template <dt_dtype TYPE>
 __device__ static void agreements(const dt_route *t, const dt_route_slice *s, const float *v, int add, float *out)
 {
-    const float scale = dt_scale_at(t->scale, t->n_scale, 0), *votes = dt_route_votes(t, s->n, s->first);
+    const float scale = dt_scale_at(t->scale, t->n_scale, 0);
+    const int64_t vote = dt_route_vote(t, s->n, s->first);
     const int capsules = (int)t->capsules, pairs = (int)s->count * capsules;
     const int lane = threadIdx.x % DT_CAPS_LANES, row = threadIdx.x / DT_CAPS_LANES;
 
@@ -74,7 +77,7 @@ __device__ static void agreements(const dt_route *t, const dt_route_slice *s, co
         const int pair = first + row, m = pair % capsules;
         float sum = 0.0f;
         for (int d = lane; pair < pairs && d < t->dim; d += DT_CAPS_LANES) {
-            sum += scale * votes[(int64_t)pair * t->dim + d] * v[m * t->dim + d];
+            sum += scale * dt_value_load(t->votes, TYPE, vote + (int64_t)pair * t->dim + d) * v[m * t->dim + d];
         }
         for (int half = DT_CAPS_LANES / 2; half > 0; half /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, half);
         if (lane == 0 && pair < pairs) out[pair] = add ? out[pair] + sum : sum;
@@ -82,16 +85,18 @@ __device__ static void agreements(const dt_route *t, const dt_route_slice *s, co
 }
 
 /* The slice's part of the sum over inputs of weight * vote. A thread owns every DT_BLOCK-th value of the output. */
+template <dt_dtype TYPE>
 __device__ static void sum_votes(const dt_route *t, const dt_route_slice *s, const float *weights)
 {
-    const float scale = dt_scale_at(t->scale, t->n_scale, 0), *votes = dt_route_votes(t, s->n, s->first);
-    const int64_t width = dt_route_width(t);
+    const float scale = dt_scale_at(t->scale, t->n_scale, 0);
+    const int64_t width = dt_route_width(t), vote = dt_route_vote(t, s->n, s->first);
     float *part = dt_route_capsules(t, t->part, (int)s->index, s->n);
 
     for (int k = threadIdx.x; k < width; k += DT_BLOCK) {
         float sum = 0.0f;
         for (int64_t i = 0; i < s->count; i++) {
-            sum += weights[i * t->capsules + k / t->dim] * (scale * votes[i * width + k]);
+            const float u = scale * dt_value_load(t->votes, TYPE, vote + i * width + k);
+            sum += weights[i * t->capsules + k / t->dim] * u;
         }
         part[k] = sum;
     }
@@ -140,7 +145,7 @@ __device__ static void equal_couplings(const route_pass *p, const dt_route_slice
 }
 
 /* One block for each slice of each image: couplings of iteration r, and their part of s. */
-__global__ static void route_sweep_kernel(route_pass p)
+template <dt_dtype TYPE> __global__ static void route_sweep_kernel(route_pass p)
 {
     const dt_route *t = &p.t;
     const dt_route_slice s = dt_block_slice(t);
@@ -150,12 +155,12 @@ __global__ static void route_sweep_kernel(route_pass p)
         equal_couplings(&p, &s, c);
     } else {
         c = dt_route_pairs(t, t->c, p.r - 1, s.n, s.first);
-        agreements(t, &s, dt_route_capsules(t, t->y, 0, s.n), p.r > 1, b);
+        agreements<TYPE>(t, &s, dt_route_capsules(t, t->y, 0, s.n), p.r > 1, b);
         __syncthreads();
         softmax(&p, &s, b, c);
     }
     __syncthreads();
-    sum_votes(t, &s, c);
+    sum_votes<TYPE>(t, &s, c);
 }
 
 /* s and v of capsule i of the batch; s holds the weighted votes. By one thread. */
@@ -209,7 +214,7 @@ __global__ static void route_single_kernel(route_pass p)
     float *s = t->s + i * t->dim, seen_c = 0.0f;
 
     const float c = settle(&p, &p.format.c, draw, dt_route_first_coupling(t), &seen_c);
-    for (int d = 0; d < t->dim; d++) s[d] = c * (scale * t->votes[i * t->dim + d]);
+    for (int d = 0; d < t->dim; d++) s[d] = c * (scale * dt_value_load(t->votes, p.votes_type, i * t->dim + d));
     report(&p, &t->seen->c[0], seen_c);
     finish_capsule(&p, i, s);
 }
@@ -276,22 +281,22 @@ __device__ static void softmax_backward(const dt_route *t, const dt_route_slice 
 }
 
 /* One block for each slice of each image: db of iteration r - 1, and its part of dv. */
-__global__ static void route_sweep_backward_kernel(dt_route t, int r)
+template <dt_dtype TYPE> __global__ static void route_sweep_backward_kernel(dt_route t, int r)
 {
     const dt_route_slice s = dt_block_slice(&t);
     const float *later = r < t.iterations - 1 ? dt_route_pairs(&t, t.b, r, s.n, s.first) : NULL;
     float *db = dt_route_pairs(&t, t.b, r - 1, s.n, s.first);
 
-    agreements(&t, &s, dt_route_capsules(&t, t.ds, r, s.n), 0, db);
+    agreements<TYPE>(&t, &s, dt_route_capsules(&t, t.ds, r, s.n), 0, db);
     __syncthreads();
     softmax_backward(&t, &s, r, later, db);
     __syncthreads();
-    sum_votes(&t, &s, db);
+    sum_votes<TYPE>(&t, &s, db);
 }
 
 /* One block for each slice of each image; gives to du. A thread owns every DT_BLOCK-th value of the output, for which
  * it keeps ds and v of all iterations. */
-__global__ static void route_votes_backward_kernel(dt_route t, float *du, int fresh)
+template <dt_dtype TYPE> __global__ static void route_votes_backward_kernel(dt_route t, void *du, int fresh)
 {
     const dt_route_slice s = dt_block_slice(&t);
     const int64_t width = dt_route_width(&t);
@@ -300,7 +305,6 @@ __global__ static void route_votes_backward_kernel(dt_route t, float *du, int fr
     const int64_t next = t.images * t.inputs * t.capsules; /* pairs of an iteration */
     float ds[DT_MAX_ROUTING], v[DT_MAX_ROUTING];
 
-    du += (s.n * t.inputs + s.first) * width;
     for (int k = threadIdx.x; k < width; k += DT_BLOCK) {
         for (int r = 0; r < DT_MAX_ROUTING; r++) {
             ds[r] = r < t.iterations ? dt_route_capsules(&t, t.ds, r, s.n)[k] : 0.0f;
@@ -314,7 +318,7 @@ __global__ static void route_votes_backward_kernel(dt_route t, float *du, int fr
                 sum += c[(r - 1) * next + pair] * ds[r];
                 sum += db[(r - 1) * next + pair] * v[r - 1];
             }
-            dt_give(&du[i * width + k], sum, fresh);
+            dt_value_give(du, TYPE, dt_route_vote(&t, s.n, s.first + i) + k, sum, fresh);
         }
     }
 }
@@ -337,14 +341,42 @@ static dt_status route_prepare(dt_node *node, const dt_exec *ex, size_t *scratch
     return dt_route_prepare(node, ex, dt_route_slices(p->inputs, dt_count(y) / y->dim[0]), scratch_bytes);
 }
 
+/* Blocks of a launch with one for each slice of each image. */
+static unsigned slice_blocks_of(const dt_route *t)
+{
+    return (unsigned)(t->images * dt_route_slices(t->inputs, dt_route_width(t)));
+}
+
+template <dt_dtype TYPE> static dt_status run_sweep(const route_pass *pass, cudaStream_t stream)
+{
+    DT_LAUNCH(route_sweep_kernel<TYPE>, slice_blocks_of(&pass->t), DT_BLOCK, 0, stream, *pass);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+template <dt_dtype TYPE> static dt_status run_sweep_backward(const dt_route *t, int r, cudaStream_t stream)
+{
+    DT_LAUNCH(route_sweep_backward_kernel<TYPE>, slice_blocks_of(t), DT_BLOCK, 0, stream, *t, r);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
+template <dt_dtype TYPE>
+static dt_status run_votes_backward(const dt_route *t, void *du, int fresh, cudaStream_t stream)
+{
+    DT_LAUNCH(route_votes_backward_kernel<TYPE>, slice_blocks_of(t), DT_BLOCK, 0, stream, *t, du, fresh);
+    DT_CUDA_LAUNCHED();
+    return DT_OK;
+}
+
 static dt_status route_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_caps_route_params *p = (const dt_caps_route_params *)node->params;
     const cudaStream_t stream = dt_stream_of(ex);
-    route_pass pass = { dt_route_look(node, ex->scratch, 1), 0, p->fixed, p->observe, p->format[0], {}, ex->step };
+    const dt_dtype type = node->in[VOTES]->type;
+    route_pass pass = { dt_route_look(node, ex->scratch, 1), 0, p->fixed, p->observe, p->format[0], {}, ex->step, type };
     const dt_route *t = &pass.t;
     const unsigned capsule_blocks = dt_blocks(t->images * t->capsules, DT_BLOCK);
-    const unsigned slice_blocks = (unsigned)(t->images * dt_route_slices(t->inputs, dt_route_width(t)));
 
     if (p->observe) DT_CUDA(cudaMemsetAsync(t->seen, 0, sizeof *t->seen, stream));
     if (t->inputs == 1 && t->iterations == 1) {
@@ -356,8 +388,7 @@ static dt_status route_forward(const dt_node *node, const dt_exec *ex)
         pass.r = r;
         pass.format = p->format[r];
         if (r > 0) pass.before = p->format[r - 1].b;
-        DT_LAUNCH(route_sweep_kernel, slice_blocks, DT_BLOCK, 0, stream, pass);
-        DT_CUDA_LAUNCHED();
+        DT_TRY(type == DT_BF16 ? run_sweep<DT_BF16>(&pass, stream) : run_sweep<DT_F32>(&pass, stream));
         DT_LAUNCH(route_capsules_kernel, capsule_blocks, DT_BLOCK, 0, stream, pass);
         DT_CUDA_LAUNCHED();
     }
@@ -368,21 +399,21 @@ dt_status dt_cuda_route_backward(const dt_node *node, const dt_exec *ex, const d
 {
     const cudaStream_t stream = dt_stream_of(ex);
     const unsigned capsule_blocks = dt_blocks(t->images * t->capsules, DT_BLOCK);
-    const unsigned slice_blocks = (unsigned)(t->images * dt_route_slices(t->inputs, dt_route_width(t)));
     const int fresh = node->fresh & 1u << VOTES ? 1 : 0;
-    float *du = dt_grads(node->in[VOTES]), *db = dt_grads(node->in[BIAS]);
-    if (!du && !db) return DT_OK;
+    const dt_tensor *votes = node->in[VOTES];
+    float *db = dt_grads(node->in[BIAS]);
+    if (!votes->grad && !db) return DT_OK;
 
     for (int r = t->iterations - 1; r >= 0; r--) {
         DT_LAUNCH(route_capsules_backward_kernel, capsule_blocks, DT_BLOCK, 0, stream, *t, r, dt_grads(node->out));
         DT_CUDA_LAUNCHED();
         if (r == 0) break;
-        DT_LAUNCH(route_sweep_backward_kernel, slice_blocks, DT_BLOCK, 0, stream, *t, r);
-        DT_CUDA_LAUNCHED();
+        DT_TRY(votes->type == DT_BF16 ? run_sweep_backward<DT_BF16>(t, r, stream)
+                                      : run_sweep_backward<DT_F32>(t, r, stream));
     }
-    if (du) {
-        DT_LAUNCH(route_votes_backward_kernel, slice_blocks, DT_BLOCK, 0, stream, *t, du, fresh);
-        DT_CUDA_LAUNCHED();
+    if (votes->grad) {
+        DT_TRY(votes->grad_type == DT_BF16 ? run_votes_backward<DT_BF16>(t, votes->grad, fresh, stream)
+                                           : run_votes_backward<DT_F32>(t, votes->grad, fresh, stream));
     }
     if (db) {
         DT_LAUNCH(route_bias_backward_kernel, (unsigned)(t->types * t->dim), DT_BLOCK, 0, stream, *t, db,
@@ -400,4 +431,14 @@ static dt_status route_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_caps_route;
-const dt_kernel dt_cuda_caps_route = { route_prepare, route_forward, route_backward, NULL, 1u << VOTES | 1u << BIAS };
+const dt_kernel dt_cuda_caps_route = { route_prepare,
+                                       route_forward,
+                                       route_backward,
+                                       NULL,
+                                       1u << VOTES | 1u << BIAS,
+                                       NULL,
+                                       NULL,
+                                       0,
+                                       0,
+                                       DT_READS_IN(VOTES),
+                                       DT_READS_IN(VOTES) };

@@ -5,7 +5,7 @@
 #ifndef DT_CUDA_CAPS_ROUTE_H
 #define DT_CUDA_CAPS_ROUTE_H
 
-#include "kernel.h"
+#include "pack.h"
 
 extern "C" {
 #include "../layers/caps/caps_route.h"

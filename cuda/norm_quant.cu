@@ -423,11 +423,11 @@ static dt_status check_types(const dt_node *node)
 {
     const dt_tensor *x = node->in[DT_NQ_X], *y = node->out;
     const int64_t low = y->type == DT_I8 ? -128 : 0, high = y->type == DT_I8 ? 127 : 255;
-    const int is_byte = y->type == DT_U8 || y->type == DT_I8;
+    const int is_byte = y->type == DT_U8 || y->type == DT_I8, is_half = y->type == DT_F16 || y->type == DT_BF16;
 
-    DT_CHECK((x->type == DT_F32 || x->type == DT_F16) && (y->type == DT_F32 || y->type == DT_F16 || is_byte),
-             DT_ERR_UNSUPPORTED, "%s: norm_quant from type %d to type %d; CUDA takes f32 and f16, and gives bytes too",
-             node->name, (int)x->type, (int)y->type);
+    DT_CHECK((x->type == DT_F32 || x->type == DT_F16) && (y->type == DT_F32 || is_half || is_byte), DT_ERR_UNSUPPORTED,
+             "%s: norm_quant from type %d to type %d; CUDA takes f32 and f16, and gives bf16 and bytes too", node->name,
+             (int)x->type, (int)y->type);
     DT_CHECK(!is_byte || (y->n_scale > 0 && y->qmin >= low && y->qmax <= high), DT_ERR_UNSUPPORTED,
              "%s: norm_quant: y is stored in bytes of %lld..%lld, its codes are %lld..%lld", node->name, (long long)low,
              (long long)high, (long long)y->qmin, (long long)y->qmax);
@@ -462,5 +462,14 @@ static dt_status norm_quant_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_norm_quant;
-const dt_kernel dt_cuda_norm_quant = { norm_quant_prepare, norm_quant_forward, norm_quant_backward, NULL,
-                                       DT_NQ_OVERWRITES };
+const dt_kernel dt_cuda_norm_quant = { norm_quant_prepare,
+                                       norm_quant_forward,
+                                       norm_quant_backward,
+                                       NULL,
+                                       DT_NQ_OVERWRITES,
+                                       NULL,
+                                       NULL,
+                                       0,
+                                       0,
+                                       DT_READS_OUT,
+                                       DT_READS_IN(DT_NQ_X) };

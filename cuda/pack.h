@@ -2,7 +2,7 @@
  * pack.h - loads and stores neighbouring values of a tensor together, of any type.
  *
  * N is 1, 4 or 8. Packs of 4 and 8 values start at a multiple of N, so that loads of up to 16 bytes are aligned. If
- * type is a constant, the compiler removes the switch over it.
+ * type is a constant, the compiler removes the switch over it. dt_value_load, _store and _give take one value.
  */
 #ifndef DT_PACK_H
 #define DT_PACK_H
@@ -172,6 +172,24 @@ template <int N> __device__ static inline dt_pack<N> dt_pack_of_codes(const floa
     DT_UNROLL
     for (int i = 0; i < N; i++) p.word[i / 4] |= ((unsigned)(int)code[i] & 0xffu) << 8 * (i % 4);
     return p;
+}
+
+/* Returns value i of a tensor of F32, BF16 or F16. */
+__device__ static inline float dt_value_load(const void *from, dt_dtype type, int64_t i)
+{
+    return dt_pack_value(dt_pack_load<1>(from, type, i), type, 0);
+}
+
+/* Stores value i of a tensor of F32, BF16 or F16, rounded half to even. */
+__device__ static inline void dt_value_store(void *to, dt_dtype type, int64_t i, float value)
+{
+    dt_pack_store(to, type, i, dt_pack_of<1>(&value, type));
+}
+
+/* Adds value to element i of a gradient, or overwrites it where it is fresh. */
+__device__ static inline void dt_value_give(void *to, dt_dtype type, int64_t i, float value, int fresh)
+{
+    dt_value_store(to, type, i, fresh ? value : dt_value_load(to, type, i) + value);
 }
 
 #endif /* DT_PACK_H */

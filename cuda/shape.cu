@@ -1,24 +1,32 @@
 /*
  * shape.cu - CUDA kernels of flatten, identity, add, transpose and concat; see layers/shape.c.
  */
-#include "kernel.h"
+#include "pack.h"
 
 #include "../core/grid_facts.h"
 
-/* a grid tensor's codes with their scales, or real values */
+/* a grid tensor's codes with their scales, or real values, in training those of ADD also in BF16 */
 typedef struct {
-    const float *data, *scale;
+    const void *data;
+    dt_dtype type;
+    const float *scale;
     int n_scale;
 } operand;
 
+/* Element i, of channel c: its real value, or its code where n_scale is 0. */
+__device__ static inline float value_of(const operand &x, int64_t i, int64_t c)
+{
+    return dt_scale_at(x.scale, x.n_scale, c) * dt_value_load(x.data, x.type, i);
+}
+
 /* one thread for each element */
-__global__ static void add_kernel(operand a, operand b, float *y, int64_t count, int64_t channels)
+__global__ static void add_kernel(operand a, operand b, void *y, dt_dtype type, int64_t count, int64_t channels)
 {
     const int64_t i = dt_thread();
     if (i >= count) return;
     const int64_t c = i % channels;
 
-    y[i] = dt_scale_at(a.scale, a.n_scale, c) * a.data[i] + dt_scale_at(b.scale, b.n_scale, c) * b.data[i];
+    dt_value_store(y, type, i, value_of(a, i, c) + value_of(b, i, c));
 }
 
 /* one thread for each element; gives to dx */
@@ -51,9 +59,8 @@ __global__ static void part_kernel(operand x, int64_t channels, float *y, int64_
 {
     const int64_t i = dt_thread();
     if (i >= rows * part) return;
-    const float scale = dt_scale_at(x.scale, x.n_scale, x.n_scale > 1 ? i % channels : 0);
 
-    y[i / part * width + i % part] = scale * x.data[i];
+    y[i / part * width + i % part] = value_of(x, i, x.n_scale > 1 ? i % channels : 0);
 }
 
 /* One thread for each of rows x part elements; gives to dx. dy begins with the part. */
@@ -75,7 +82,7 @@ static dt_status copy_forward(const dt_node *node, const dt_exec *ex)
 /* Its real values, or where out is on the grid the integers that it holds. */
 static operand operand_of(const dt_tensor *t, const dt_tensor *out)
 {
-    const operand o = { dt_values(t), t->scale, out->n_scale > 0 ? 0 : t->n_scale };
+    const operand o = { t->data, t->type, t->scale, out->n_scale > 0 ? 0 : t->n_scale };
     return o;
 }
 
@@ -84,7 +91,8 @@ static dt_status add_forward(const dt_node *node, const dt_exec *ex)
     const int64_t count = dt_count(&node->out->shape);
 
     DT_LAUNCH(add_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), operand_of(node->in[0], node->out),
-              operand_of(node->in[1], node->out), dt_values(node->out), count, dt_channels(&node->out->shape));
+              operand_of(node->in[1], node->out), node->out->data, node->out->type, count,
+              dt_channels(&node->out->shape));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -178,6 +186,8 @@ static dt_status concat_backward(const dt_node *node, const dt_exec *ex)
 extern "C" const dt_kernel dt_cuda_flatten, dt_cuda_identity, dt_cuda_add, dt_cuda_transpose, dt_cuda_concat;
 const dt_kernel dt_cuda_flatten = { NULL, copy_forward, pass_backward, NULL, 1u };
 const dt_kernel dt_cuda_identity = { NULL, copy_forward, pass_backward, NULL, 1u };
-const dt_kernel dt_cuda_add = { NULL, add_forward, pass_backward, NULL, 3u };
+const dt_kernel dt_cuda_add = {
+    NULL, add_forward, pass_backward, NULL, 3u, NULL, NULL, 0, 0, DT_READS_OUT | DT_READS_IN(0) | DT_READS_IN(1), 0
+};
 const dt_kernel dt_cuda_transpose = { NULL, transpose_forward, transpose_backward, NULL, 1u };
 const dt_kernel dt_cuda_concat = { NULL, concat_forward, concat_backward, NULL, (1u << DT_MAX_IN) - 1 };

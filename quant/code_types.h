@@ -2,7 +2,7 @@
  * code_types.h - codes that lie in memory as U8, I8 or I16, and those that lie there as F32.
  *
  * Operators compute with codes in f32, a block at a time, so that both stay in the first cache. What lies in a large
- * tensor takes a quarter of the bytes. core/tape/fuse.c chooses the type, which holds every code of the tensor. A NaN
+ * tensor takes a quarter of the bytes. core/tape/types.c chooses the type, which holds every code of the tensor. A NaN
  * is no code; in a narrow type it becomes some code, as it does in a convolution that multiplies bytes.
  */
 #ifndef DT_CODE_TYPES_H

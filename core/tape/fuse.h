@@ -16,11 +16,8 @@
  *       -> LINEAR_XENT, which reads them where the dataset has them
  *   WEIGHT_QUANT of parameters
  *       -> moved to the front of the tape, side by side, so that a backend can run them in one call
- *   CONV2D between such nodes
- *       -> its codes, psums and gradients get the types that dt_backend.storage names; in training their makers also
- *          write what the convolution would make of them: the scale of its psums, real filters, channels of 0
- *   in evaluation, codes that all of their readers can read as bytes (dt_kernel.narrow)
- *       -> get the narrowest type that holds them
+ *
+ * Then it chooses the types of the tensors between kernels (types.h).
  *
  * A fused tape computes the same codes as the recorded one, bit for bit. Its gradients differ by the order of sums, and
  * by the rounding to 16 bits where the backend stores them so. Callers who look at single nodes (capture, reports,

@@ -242,4 +242,6 @@ const dt_kernel dt_cuda_conv = { .prepare = conv_prepare,
                                  .forward = conv_forward,
                                  .backward = conv_backward,
                                  .release = conv_release,
-                                 .overwrites = 3u };
+                                 .overwrites = 3u,
+                                 .half_values = DT_READS_IN(0),
+                                 .half_grads = DT_READS_OUT };

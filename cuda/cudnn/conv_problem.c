@@ -60,6 +60,13 @@ static int takes_f16_codes(const dt_node *node)
     return y->n_scale > 0 && y->qmax < DT_F32_EXACT && largest_code(node) <= EXACT_CODES && has_16_bit_channels(node);
 }
 
+/* Whether real values are multiplied as bf16 forward, as they are backward. */
+static int takes_bf16_reals(const dt_node *node, const dt_exec *ex)
+{
+    if (node->in[0]->n_scale > 0 || node->in[1]->n_scale > 0) return 0;
+    return ex->precision == DT_PRECISION_MIXED && ex->training && has_16_bit_channels(node) && has_bf16_backward(node);
+}
+
 /* Refuses psums that neither sums of f32 nor products of 8 bits hold exactly. */
 static dt_status choose_forward(const dt_node *node, const dt_exec *ex, dt_conv_problem *p)
 {
@@ -67,6 +74,7 @@ static dt_status choose_forward(const dt_node *node, const dt_exec *ex, dt_conv_
     const int mixed = ex->precision == DT_PRECISION_MIXED;
 
     p->keep_f32 = !(mixed && ex->training);
+    if (takes_bf16_reals(node, ex)) p->operand = DT_BF16;
     if (y->n_scale == 0) return DT_OK;
     DT_CHECK(y->qmax < DT_F32_EXACT || (fits_i8(node->in[0]) && fits_i8(node->in[1])), DT_ERR_UNSUPPORTED,
              "%s: psums may reach %lld, at or above 2^24, which f32 sums do not hold exactly, and codes up to %lld do "
@@ -186,6 +194,10 @@ dt_storage dt_conv_storage(const dt_node *conv, const dt_exec *ex)
     const int whole = conv->in[0]->shape.dim[3] % CHANNELS_16_BITS == 0; /* no channels are added to x */
     dt_storage s = { .x = DT_F32, .w_grad = DT_F32 };
 
+    if (takes_bf16_reals(conv, ex)) {
+        if (whole) s.x = DT_BF16;
+        s.y_grad = DT_BF16;
+    }
     if (ex->precision != DT_PRECISION_MIXED || !takes_f16_codes(conv)) return s;
     s.w = DT_F16;
     if (whole) s.x = DT_F16;

@@ -4,17 +4,20 @@
  *
  * Forward of two grid tensors is exact. If every psum is below 2^24, codes are operands of fp16 (in mixed precision) or
  * f32, and f32 sums are exact in any order. Else codes are operands of int8 and sums are int32, or the layer is
- * refused. Real values are f32: without TF32, but for training in mixed precision, where TF32's 10 bits do.
+ * refused. Real values are f32 without TF32. In training in mixed precision they are bf16, or TF32 where cuDNN's 16-bit
+ * engines do not fit the layer.
  *
  * Operands of backward are f32 without TF32. In mixed precision they have 16 bits: if dy is stored in fp16, they are
  * fp16, and so is the result; else they are bf16, because a dy in f32 may have any range. cuDNN has no bf16 engines for
  * several groups, nor for dilation with a stride; there the operands stay f32.
  *
- *                        pass                   operands    result
+ *   codes                pass                   operands    result
  *   mixed, training      forward                f16         f16, psum / 8; f32 if it does not fit
  *     16-bit dy          backward to x, to w    f16         f16; to w / 2^shift where x has wide codes
  *     f32 dy             backward to x, to w    bf16        f32
  *   mixed, evaluation    forward                f16         f32
+ *   reals
+ *   mixed, training      all                    bf16        f32
  *
  * Tests: tests/cuda/test_cudnn_plans.c, tests/cuda/test_cudnn_plans_forms.c, tests/layers/test_conv.c.
  */

@@ -43,7 +43,8 @@ typedef struct {
     int group;              /* inputs whose pairs lie together */
     int64_t stored;         /* images in each array: N, or more while a hook looks at a part of the batch */
 
-    const float *votes, *scale; /* the real vote is scale * votes */
+    const void *votes;  /* F32; of CUDA's routing by reals also BF16 */
+    const float *scale; /* the real vote is scale * votes */
     int n_scale;
     const float *bias; /* [J][D] */
     float *y;          /* [N][M][D]: v of the iteration that ran last */
@@ -85,10 +86,16 @@ static inline DT_HD float *dt_route_pairs(const dt_route *t, float *arrays, int 
     return arrays + ((r * t->stored + n) * t->inputs + i) * t->capsules;
 }
 
-/* Returns the votes of input i of image n: [M][D] codes or real values. */
+/* Returns where the votes of input i of image n begin, [M][D] codes or real values. */
+static inline DT_HD int64_t dt_route_vote(const dt_route *t, int64_t n, int64_t i)
+{
+    return (n * t->inputs + i) * dt_route_width(t);
+}
+
+/* Returns the votes of input i of image n, which are F32. */
 static inline DT_HD const float *dt_route_votes(const dt_route *t, int64_t n, int64_t i)
 {
-    return t->votes + (n * t->inputs + i) * dt_route_width(t);
+    return (const float *)t->votes + dt_route_vote(t, n, i);
 }
 
 /* Returns c of iteration 0, the softmax of equal logits. */

@@ -11,7 +11,7 @@
  * and no thread spins in oneDNN's barriers while another process has its core. The dw of each group is kept, and they
  * are summed in order.
  *
- * Filters are copied once a call to the layout that oneDNN prefers; activations keep their N,H,W,C. core/tape/fuse.c
+ * Filters are copied once a call to the layout that oneDNN prefers; activations keep their N,H,W,C. core/tape/types.c
  * may give x the types U8 and I8, w the type I8, and in mixed precision the gradients of x and y the type BF16. A
  * gradient in BF16 is overwritten, never added to.
  * Tests: tests/layers/test_conv.c, tests/layers/test_conv_extremes.c, tests/layers/test_conv_types.c.

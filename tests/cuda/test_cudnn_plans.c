@@ -86,7 +86,7 @@ static void check_problem(const dt_node *node, form f, const dt_conv_problem *p)
 
     if (f != IN_F32 && codes && (forward || f == MIXED_FUSED))
         operand = DT_F16;
-    else if (f != IN_F32 && !forward)
+    else if (f != IN_F32 && (!forward || !codes))
         operand = DT_BF16;
     if (f == MIXED_FUSED && codes && fits) result = DT_F16;
     const int shift = result != DT_F16 ? 0 : forward ? 3 : p->pass == DT_CONV_BACKWARD_FILTER ? wide : 0;

@@ -1,5 +1,5 @@
 /*
- * test_conv_half.c - CUDA's convolution where core/tape/fuse.c has its tensors stored in fp16: psums against sums of
+ * test_conv_half.c - CUDA's convolution where core/tape/types.c has its tensors stored in fp16: psums against sums of
  * integers, gradients against sums of products in double.
  *
  * What is not between fused nodes stays f32, so tensors are stored in fp16 one by one, too.

@@ -1,5 +1,5 @@
 /*
- * test_conv_types.c - the CPU's convolution of tensors that core/tape/fuse.c narrows (codes in bytes, gradients in
+ * test_conv_types.c - the CPU's convolution of tensors that core/tape/types.c narrows (codes in bytes, gradients in
  * bf16) against the same convolution of f32 tensors, which test_conv.c judges.
  */
 #include <criterion/criterion.h>

@@ -1,5 +1,5 @@
 /*
- * test_norm_quant_types.c - NORM_QUANT on CUDA, in all the types that core/tape/fuse.c gives it, against the chain of
+ * test_norm_quant_types.c - NORM_QUANT on CUDA, in all the types that core/tape/types.c gives it, against the chain of
  *                           BATCHNORM, RELU, MAXPOOL and ACT_QUANT that it stands for, in f32, on the CPU and on CUDA.
  *
  * Sums of x are exact, so codes, scales and running statistics must be equal. Gradients of 16 bits

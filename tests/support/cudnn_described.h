@@ -63,7 +63,7 @@ static inline dt_exec exec_of(form f)
 
 static const char *const form_names[N_FORMS] = { "f32", "mixed", "mixed, stored in 16 bits" };
 
-/* What fuse.c would do between fused nodes. */
+/* What core/tape/types.c would do between fused nodes. */
 static inline void store_as(const dt_node *node, form f)
 {
     const dt_exec ex = exec_of(f);
