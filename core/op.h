@@ -124,9 +124,9 @@ typedef struct {
     /* DT_READS_ bits of the inputs, and of the output, whose codes may be U8, I8 or I16 in evaluation. A CONV2D's input
      * may only have the type that dt_backend.storage names. */
     unsigned narrow;
-    /* DT_READS_ bits of the inputs, and of the output, whose real values may be BF16 in training; and of the inputs that
-     * backward gives, and of the output whose gradient it reads, where that gradient of real values may be. Of a CONV2D
-     * dt_backend.storage decides, too. */
+    /* DT_READS_ bits of the inputs, and of the output, whose real values may be BF16 in training; and of the inputs
+     * that backward gives, and of the output whose gradient it reads, where that gradient of real values may be. Of a
+     * CONV2D dt_backend.storage decides, too. */
     unsigned half_values, half_grads;
 } dt_kernel;
 

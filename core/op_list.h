@@ -51,6 +51,7 @@
     XX(CONV_TRANSPOSE, conv_transpose, conv_transpose) /* x N,P,Q,K; w K,R,S,C -> y N,H,W,C                */ \
     XX(SQUASH,       squash,       squash)       /* x ..,C of capsules of D -> y ..,C                      */ \
     XX(BIAS_SQUASH,  bias_squash,  bias_squash)  /* x ..,C of capsules of D; b C -> y ..,C                 */ \
+    XX(BIAS_RELU,    bias_relu,    bias_relu)    /* x ..,C; b C -> y ..,C                                  */ \
     XX(CAPS_VOTES,   caps_votes,   caps_votes)   /* x N,I,A; w I,A,C -> votes N,I,C                        */ \
     XX(CAPS_ROUTE,   caps_route,   caps_route)   /* votes N*I,(H,W,)C; b C -> capsules N,(H,W,)C           */ \
     XX(ROUTE_INT,    route_int,    route_int)    /* votes, codes; b C -> codes of capsules, as caps_route    */ \

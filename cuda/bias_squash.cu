@@ -85,7 +85,8 @@ __global__ static void bias_squash_slope_kernel(const __grid_constant__ biased x
     const dt_squash_slope k = dt_squash_slope_of(dt_caps_sum(square), dt_caps_sum(along));
     for (int d = 0; d < x.dim; d++) {
         const int64_t at = i * x.dim + d;
-        dt_value_store(ds.at, ds.type, at, k.of_dv * dt_value_load(dv.at, dv.type, at) + k.of_s * biased_value(x, i, d));
+        dt_value_store(ds.at, ds.type, at,
+                       k.of_dv * dt_value_load(dv.at, dv.type, at) + k.of_s * biased_value(x, i, d));
     }
 }
 
@@ -136,14 +137,7 @@ static dt_status bias_squash_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_bias_squash;
-const dt_kernel dt_cuda_bias_squash = { bias_squash_prepare,
-                                        bias_squash_forward,
-                                        bias_squash_backward,
-                                        NULL,
-                                        1u << X | 1u << B,
-                                        NULL,
-                                        NULL,
-                                        0,
-                                        0,
-                                        DT_READS_OUT,
-                                        DT_READS_OUT | DT_READS_IN(X) };
+const dt_kernel dt_cuda_bias_squash = {
+    bias_squash_prepare, bias_squash_forward,          bias_squash_backward, NULL, 1u << X | 1u << B, NULL, NULL, 0, 0,
+    DT_READS_OUT,        DT_READS_OUT | DT_READS_IN(X)
+};

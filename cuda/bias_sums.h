@@ -1,5 +1,6 @@
 /*
- * bias_sums.h - the gradient of a bias for each channel, and passing a gradient on; BIAS and BIAS_SQUASH share them.
+ * bias_sums.h - the gradient of a bias for each channel, and passing a gradient on; BIAS, BIAS_RELU and BIAS_SQUASH
+ *               share them.
  *
  * Sums over rows have two stages. Blocks of DT_BIAS_LANES channels x DT_BIAS_ROWS rows add up slices of the rows; then
  * one thread for each channel adds the slices. The number of slices depends on the shape alone.

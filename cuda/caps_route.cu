@@ -374,7 +374,9 @@ static dt_status route_forward(const dt_node *node, const dt_exec *ex)
     const dt_caps_route_params *p = (const dt_caps_route_params *)node->params;
     const cudaStream_t stream = dt_stream_of(ex);
     const dt_dtype type = node->in[VOTES]->type;
-    route_pass pass = { dt_route_look(node, ex->scratch, 1), 0, p->fixed, p->observe, p->format[0], {}, ex->step, type };
+    route_pass pass = {
+        dt_route_look(node, ex->scratch, 1), 0, p->fixed, p->observe, p->format[0], {}, ex->step, type
+    };
     const dt_route *t = &pass.t;
     const unsigned capsule_blocks = dt_blocks(t->images * t->capsules, DT_BLOCK);
 
@@ -431,14 +433,7 @@ static dt_status route_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_caps_route;
-const dt_kernel dt_cuda_caps_route = { route_prepare,
-                                       route_forward,
-                                       route_backward,
-                                       NULL,
-                                       1u << VOTES | 1u << BIAS,
-                                       NULL,
-                                       NULL,
-                                       0,
-                                       0,
-                                       DT_READS_IN(VOTES),
-                                       DT_READS_IN(VOTES) };
+const dt_kernel dt_cuda_caps_route = {
+    route_prepare,      route_forward,     route_backward, NULL, 1u << VOTES | 1u << BIAS, NULL, NULL, 0, 0,
+    DT_READS_IN(VOTES), DT_READS_IN(VOTES)
+};

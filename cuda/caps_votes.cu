@@ -2,7 +2,8 @@
  * caps_votes.cu - CUDA kernels of the votes of capsules; see layers/caps/caps_votes.c.
  *
  * For each input capsule, votes and dw are a matrix product with few rows or few terms, which one kernel computes. dx
- * has few columns and many terms, which a warp sums. In training in mixed precision votes and their gradient may be BF16.
+ * has few columns and many terms, which a warp sums. In training in mixed precision votes and their gradient may be
+ * BF16.
  */
 #include "pack.h"
 
@@ -185,5 +186,6 @@ static dt_status caps_votes_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_caps_votes;
-const dt_kernel dt_cuda_caps_votes = { NULL, caps_votes_forward, caps_votes_backward, NULL,         1u << X | 1u << W, NULL,
-                                       NULL, 0,                  0,                   DT_READS_OUT, DT_READS_OUT };
+const dt_kernel dt_cuda_caps_votes = {
+    NULL, caps_votes_forward, caps_votes_backward, NULL, 1u << X | 1u << W, NULL, NULL, 0, 0, DT_READS_OUT, DT_READS_OUT
+};

@@ -118,6 +118,7 @@ static int is_of_tapes(dt_op_kind kind)
     case DT_OP_MARGIN_LOSS:
     case DT_OP_RECONSTRUCTION_LOSS:
     case DT_OP_NORM_QUANT:
+    case DT_OP_BIAS_RELU:
     case DT_OP_BIAS_SQUASH:
     case DT_OP_PSUM:
     case DT_OP_FIXED_POINT: return 1;

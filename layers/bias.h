@@ -1,5 +1,5 @@
 /*
- * bias.h - rows of a bias for each channel, which BIAS and BIAS_SQUASH share on the CPU.
+ * bias.h - rows of a bias for each channel, which BIAS, BIAS_RELU and BIAS_SQUASH share on the CPU.
  */
 #ifndef DT_BIAS_H
 #define DT_BIAS_H

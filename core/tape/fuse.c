@@ -155,16 +155,27 @@ static dt_status merge_loss(dt_tape *tape)
     return DT_OK;
 }
 
-/* A bias and the squash that alone reads it. */
-static dt_status merge_squash(dt_tape *tape)
+/* The operator that a bias and the only node that reads it become; DT_OP_COUNT: they stay. */
+static dt_op_kind behind_bias(dt_op_kind kind)
+{
+    switch (kind) {
+    case DT_OP_SQUASH: return DT_OP_BIAS_SQUASH;
+    case DT_OP_RELU: return DT_OP_BIAS_RELU;
+    default: return DT_OP_COUNT;
+    }
+}
+
+/* A bias and the squash or ReLU that alone reads it. */
+static dt_status merge_biases(dt_tape *tape)
 {
     for (int i = 0; i < dt_tape_n_nodes(tape); i++) {
         const dt_node *bias = dt_tape_node(tape, i);
-        const int reader = bias->kind == DT_OP_BIAS ? dt_tape_reader(tape, bias->out) : -1;
-        const dt_node *squash = reader >= 0 ? dt_tape_node(tape, reader) : NULL;
-        if (!squash || squash->kind != DT_OP_SQUASH) continue;
+        const int at = bias->kind == DT_OP_BIAS ? dt_tape_reader(tape, bias->out) : -1;
+        const dt_node *reader = at >= 0 ? dt_tape_node(tape, at) : NULL;
+        const dt_op_kind both = reader ? behind_bias(reader->kind) : DT_OP_COUNT;
+        if (both == DT_OP_COUNT) continue;
         dt_tensor *const in[] = { bias->in[0], bias->in[1] };
-        DT_TRY(dt_tape_merge(tape, (int[]){ i, reader }, 2, DT_OP_BIAS_SQUASH, squash->params, in, 2));
+        DT_TRY(dt_tape_merge(tape, (int[]){ i, at }, 2, both, reader->params, in, 2));
     }
     return DT_OK;
 }
@@ -204,7 +215,7 @@ dt_status dt_tape_fuse(dt_tape *tape, int training)
     DT_TRY(merge_chains(tape));
     DT_TRY(merge_image(tape, training));
     DT_TRY(merge_reshapes(tape));
-    DT_TRY(merge_squash(tape));
+    DT_TRY(merge_biases(tape));
     if (training) DT_TRY(merge_loss(tape));
     if (training) DT_TRY(merge_labels(tape));
     gather_weights(tape);

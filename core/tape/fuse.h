@@ -8,8 +8,8 @@
  *       -> an AUGMENT that makes codes (layers/augment.c)
  *   LINEAR behind FLATTEN and average pools with windows of one cell
  *       -> LINEAR alone, which reads the same values in the same order
- *   BIAS and the SQUASH behind it
- *       -> BIAS_SQUASH (layers/caps/bias_squash.c)
+ *   BIAS and the SQUASH or RELU behind it
+ *       -> BIAS_SQUASH (layers/caps/bias_squash.c), BIAS_RELU (layers/bias_relu.c)
  *   LINEAR summed in order, and in training the SOFTMAX_XENT behind it
  *       -> LINEAR_XENT (layers/linear_xent.c)
  *   the GATHER of its labels, if an image has one

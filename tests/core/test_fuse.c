@@ -222,6 +222,19 @@ Test(fuse, an_image_that_is_read_twice_is_left)
     cr_assert(dt_tape_n_nodes(tape) == 3);
 }
 
+Test(fuse, a_relu_takes_its_bias_in)
+{
+    const dt_relu_params six = { 6.0f };
+    dt_tensor x = outside(2, 3, 8, 0, 0), b = outside(1, 8, 0, 0, 0), *biased, *y;
+    MUST(dt_tape_apply(tape, DT_OP_BIAS, "biased", NULL, (dt_tensor *[]){ &x, &b }, 2, &biased));
+    MUST(dt_tape_apply(tape, DT_OP_RELU, "relu", &six, &biased, 1, &y));
+    MUST(dt_tape_fuse(tape, 1));
+    const dt_node *node = dt_tape_node(tape, 0);
+    cr_assert(dt_tape_n_nodes(tape) == 1 && node->kind == DT_OP_BIAS_RELU && node->out == y);
+    cr_assert(node->n_in == 2 && node->in[0] == &x && node->in[1] == &b);
+    cr_assert(((const dt_relu_params *)node->params)->most == 6.0f);
+}
+
 static dt_tensor *squash_of(dt_tensor *x, dt_tensor *b, dt_tensor **biased)
 {
     const dt_caps_params of_4 = { 4 };

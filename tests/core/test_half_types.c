@@ -87,6 +87,7 @@ Test(half_types, deepcaps)
 {
     static const expected rows[] = {
         { "a convolution sums in f32", DT_OP_CONV2D, "block1.l1.conv", DT_F32, DT_BF16 },
+        { "batch norm reads f32", DT_OP_BIAS_RELU, "conv1.relu", DT_F32, DT_F32 },
         { "conv1's output has one reader", DT_OP_BATCHNORM, "conv1.batchnorm", DT_BF16, DT_F32 },
         { "two convolutions read it", DT_OP_BIAS_SQUASH, "block1.l1.squash", DT_BF16, DT_F32 },
         { "the sum reads it", DT_OP_BIAS_SQUASH, "block1.l3.squash", DT_BF16, DT_F32 },
@@ -107,6 +108,7 @@ Test(half_types, deepcaps)
 Test(half_types, shallowcaps)
 {
     static const expected rows[] = {
+        { "a convolution reads it", DT_OP_BIAS_RELU, "conv.relu", DT_BF16, DT_F32 },
         { "votes of primary capsules are sums of a convolution", DT_OP_CONV2D, "primary.conv3d", DT_F32, DT_BF16 },
         { "votes of class capsules", DT_OP_CAPS_VOTES, "digit.dot", DT_BF16, DT_BF16 },
     };

@@ -27,13 +27,17 @@ static const dt_caps_params of_4 = { 4 }, of_11 = { 11 };
 static const dt_caps_route_params routed = { .iterations = 3, .inputs = 9, .dim = 4 };
 static const dt_caps_route_params joint = { .iterations = 2, .inputs = 3, .dim = 8, .joint = 1 };
 static const dt_caps_route_params primary = { .iterations = 1, .inputs = 1, .dim = 8 };
+static const dt_relu_params no_limit = { 0.0f }, limited = { 0.7f };
 static const dt_batchnorm_params norm = { .epsilon = 1e-3f, .momentum = 0.9f };
 static const dt_norm_quant_params chain = { .has_norm = 1, .has_relu = 1, .norm = { 1e-3f, 0.9f }, .pool = 2 };
 
-#define NORM_INPUTS(...)                                                                       \
-    {                                                                                          \
-        { OP_SHAPE(__VA_ARGS__) }, { OP_SHAPE(8), .fill = FILL_POSITIVE }, { OP_SHAPE(8) },    \
-            { OP_SHAPE(8), .state = 1 }, { OP_SHAPE(8), .fill = FILL_POSITIVE, .state = 1 }    \
+#define NORM_INPUTS(...)                                                                    \
+    {                                                                                       \
+        { OP_SHAPE(__VA_ARGS__) }, { OP_SHAPE(8), .fill = FILL_POSITIVE }, { OP_SHAPE(8) }, \
+            { OP_SHAPE(8), .state = 1 },                                                    \
+        {                                                                                   \
+            OP_SHAPE(8), .fill = FILL_POSITIVE, .state = 1                                  \
+        }                                                                                   \
     }
 
 static const half_case cases[] = {
@@ -43,6 +47,13 @@ static const half_case cases[] = {
       OUT | DOUT | DIN_0 },
     { { CASE(BIAS_SQUASH, 2), .why = "capsules of 11", .params = &of_11,
         .in = { { OP_SHAPE(3, 7, 33) }, { OP_SHAPE(33) } } },
+      OUT | DOUT | DIN_0 },
+    { { CASE(BIAS_RELU, 2), .why = "bias and ReLU", .params = &no_limit,
+        .in = { { OP_SHAPE(2, 3, 5, 8) }, { OP_SHAPE(8) } } },
+      OUT | DOUT | DIN_0 },
+    /* bf16 holds 0.7 as less, and no value lies between the two */
+    { { CASE(BIAS_RELU, 2), .why = "bias and ReLU with a limit", .params = &limited,
+        .in = { { OP_SHAPE(2, 3, 5, 8) }, { OP_SHAPE(8) } } },
       OUT | DOUT | DIN_0 },
     { { CASE(ADD, 2), .why = "add", .in = { { OP_SHAPE(3, 7, 33) }, { OP_SHAPE(3, 7, 33) } } }, OUT | IN_0 | IN_1 },
     { { CASE(CAPS_VOTES, 2), .why = "votes", .in = { { OP_SHAPE(5, 3, 8) }, { OP_SHAPE(3, 8, 37) } } }, OUT | DOUT },
