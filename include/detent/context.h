@@ -11,8 +11,8 @@ extern "C" {
 #endif
 
 /* f32 computes everything in f32. mixed gives convolutions 16-bit operands in backward, with sums in f32. Where it
- * trains on real values, forward keeps 16 of f32's 24 bits on CPUs with AMX, and is TF32 on CUDA. On CUDA, its training
- * also stores psums in 16 bits. Evaluation gives equal bits in both. */
+ * trains on real values, forward keeps 16 of f32's 24 bits on CPUs with AMX, and 8 on CUDA (bf16). On CUDA, its
+ * training also stores psums and real values in 16 bits. Evaluation gives equal bits in both. */
 typedef enum { DT_PRECISION_F32, DT_PRECISION_MIXED } dt_precision;
 
 typedef struct {
