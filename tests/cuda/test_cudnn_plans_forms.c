@@ -196,24 +196,27 @@ Test(cudnn_plans_forms, wide_psums)
     cr_expect_eq(dt_conv_problem_of(&node, DT_CONV_FORWARD, &ex, &p), DT_ERR_UNSUPPORTED);
 }
 
-/* Real values are in f32 wherever they are compared or used, and may be in TF32 where mixed precision trains on them.
- */
-Test(cudnn_plans_forms, reals_take_tf32_to_train_in_mixed_precision_alone)
+/* Real values are f32 wherever they are compared or used. Where mixed precision trains on them they are bf16, or TF32
+ * where 33 filters do not fit cuDNN's 16-bit engines. */
+Test(cudnn_plans_forms, reals_have_fewer_bits_to_train_in_mixed_precision_alone)
 {
-    dt_tensor x = { .shape = { 4, { 2, 7, 7, 16 } } }, w = { .shape = { 4, { 32, 3, 3, 16 } } };
-    dt_tensor y = { .shape = { 4, { 2, 7, 7, 32 } } };
-    const dt_conv_params params = dt_conv_square(1, 1);
-    const dt_node node = {
-        .kind = DT_OP_CONV2D, .name = "real", .params = &params, .in = { &x, &w }, .n_in = 2, .out = &y
-    };
+    for (int i = 0; i < 8; i++) {
+        const int mixed = i & 1, training = i >> 1 & 1, filters = i >> 2 ? 33 : 32;
+        dt_tensor x = { .shape = { 4, { 2, 7, 7, 16 } } }, w = { .shape = { 4, { filters, 3, 3, 16 } } };
+        dt_tensor y = { .shape = { 4, { 2, 7, 7, filters } } };
+        const dt_conv_params params = dt_conv_square(1, 1);
+        const dt_node node = {
+            .kind = DT_OP_CONV2D, .name = "real", .params = &params, .in = { &x, &w }, .n_in = 2, .out = &y
+        };
+        const dt_exec ex = { .precision = mixed ? DT_PRECISION_MIXED : DT_PRECISION_F32, .training = training };
+        const int is_half = mixed && training && filters == 32;
+        dt_conv_problem p;
 
-    for (int mixed = 0; mixed < 2; mixed++) {
-        for (int training = 0; training < 2; training++) {
-            const dt_exec ex = { .precision = mixed ? DT_PRECISION_MIXED : DT_PRECISION_F32, .training = training };
-            dt_conv_problem p;
-            cr_assert(dt_conv_problem_of(&node, DT_CONV_FORWARD, &ex, &p) == DT_OK);
-            cr_expect(p.operand == DT_F32 && p.keep_f32 == !(mixed && training));
-        }
+        cr_assert(dt_conv_problem_of(&node, DT_CONV_FORWARD, &ex, &p) == DT_OK);
+        cr_expect(p.operand == (is_half ? DT_BF16 : DT_F32) && p.result == DT_F32);
+        cr_expect(p.keep_f32 == !(mixed && training));
+        const dt_storage s = dt_conv_storage(&node, &ex);
+        cr_expect(s.x == p.operand && s.y_grad == p.operand && s.y == DT_F32 && s.x_grad == DT_F32);
     }
 }
 
