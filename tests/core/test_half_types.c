@@ -1,5 +1,5 @@
 /*
- * test_half_types.c - which real values and gradients of capsule networks lie in memory as BF16 when their tape is
+ * test_half_types.c - which real values and gradients of networks of reals lie in memory as BF16 when their tape is
  *                     fused for training in mixed precision on CUDA.
  */
 #include "../../core/tape/fuse.h"
@@ -30,6 +30,7 @@ static void fused_open(fused *f, const char *network, const char *backend, dt_pr
     dt_tensor *scores, *loss;
 
     must(dt_model_config_default(network, &config));
+    config.wbits = config.abits = DT_BITS_FLOAT;
     *f = (fused){ .images = { .type = DT_U8, .shape = { 4, { BATCH, config.height, config.width, config.channels } } },
                   .labels = { .type = DT_I32, .shape = { 1, { BATCH } } },
                   .order = { .type = DT_I32, .shape = { 1, { BATCH } } } };
@@ -115,6 +116,22 @@ Test(half_types, shallowcaps)
     fused f;
 
     fused_open(&f, "shallowcaps", "cuda", DT_PRECISION_MIXED, 1);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) check(&f, &rows[i]);
+    fused_close(&f);
+}
+
+/* Batch norm, ReLU and pool are one node, of the last of their names. */
+Test(half_types, vgg16_of_reals)
+{
+    static const expected rows[] = {
+        { "an image of 3 channels has to be copied", DT_OP_CONV2D, "features.0", DT_F32, DT_BF16 },
+        { "the next convolution reads it", DT_OP_NORM_QUANT, "features.2", DT_BF16, DT_F32 },
+        { "sums are f32, and batch norm gives their gradient", DT_OP_CONV2D, "features.3", DT_F32, DT_BF16 },
+        { "pooled", DT_OP_NORM_QUANT, "features.6", DT_BF16, DT_F32 },
+    };
+    fused f;
+
+    fused_open(&f, "vgg16", "cuda", DT_PRECISION_MIXED, 1);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) check(&f, &rows[i]);
     fused_close(&f);
 }
