@@ -112,6 +112,10 @@ typedef struct {
     dt_status (*backward)(const dt_node *node, const dt_exec *ex);
     void (*release)(dt_node *node); /* frees node->state; may be NULL where prepare sets none */
     unsigned overwrites;            /* bit k: where in[k]->grad is fresh, backward overwrites it */
+    /* DT_READS_ bits of the inputs, and of the output, whose real values may be BF16 in training; and of the inputs
+     * whose gradient backward may give as BF16, and of the output if it may read that so. Of a CONV2D
+     * dt_backend.storage decides, too. */
+    unsigned half_values, half_grads;
     /* Runs the forward of node[0] .. node[n-1], the nodes of one turn, in one call. ex->scratch holds what each node's
      * prepare asked for, one node after another, each rounded up to DT_ALIGN. NULL, as backward_all is, where the
      * kernel takes one node at a time. */
@@ -124,10 +128,6 @@ typedef struct {
     /* DT_READS_ bits of the inputs, and of the output, whose codes may be U8, I8 or I16 in evaluation. A CONV2D's input
      * may only have the type that dt_backend.storage names. */
     unsigned narrow;
-    /* DT_READS_ bits of the inputs, and of the output, whose real values may be BF16 in training; and of the inputs
-     * that backward gives, and of the output whose gradient it reads, where that gradient of real values may be. Of a
-     * CONV2D dt_backend.storage decides, too. */
-    unsigned half_values, half_grads;
 } dt_kernel;
 
 /* The facts of all operators, by dt_op_kind. layers/cpu_backend.c fills this table. */

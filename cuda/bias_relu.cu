@@ -90,14 +90,5 @@ static dt_status bias_relu_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_bias_relu;
-const dt_kernel dt_cuda_bias_relu = { bias_relu_prepare,
-                                      bias_relu_forward,
-                                      bias_relu_backward,
-                                      NULL,
-                                      1u << X | 1u << B,
-                                      NULL,
-                                      NULL,
-                                      0,
-                                      0,
-                                      DT_READS_OUT,
-                                      DT_READS_OUT | DT_READS_IN(X) };
+const dt_kernel dt_cuda_bias_relu = { bias_relu_prepare, bias_relu_forward, bias_relu_backward,           NULL,
+                                      1u << X | 1u << B, DT_READS_OUT,      DT_READS_OUT | DT_READS_IN(X) };

@@ -137,7 +137,5 @@ static dt_status bias_squash_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_bias_squash;
-const dt_kernel dt_cuda_bias_squash = {
-    bias_squash_prepare, bias_squash_forward,          bias_squash_backward, NULL, 1u << X | 1u << B, NULL, NULL, 0, 0,
-    DT_READS_OUT,        DT_READS_OUT | DT_READS_IN(X)
-};
+const dt_kernel dt_cuda_bias_squash = { bias_squash_prepare, bias_squash_forward, bias_squash_backward,         NULL,
+                                        1u << X | 1u << B,   DT_READS_OUT,        DT_READS_OUT | DT_READS_IN(X) };

@@ -434,6 +434,5 @@ static dt_status route_backward(const dt_node *node, const dt_exec *ex)
 
 extern "C" const dt_kernel dt_cuda_caps_route;
 const dt_kernel dt_cuda_caps_route = {
-    route_prepare,      route_forward,     route_backward, NULL, 1u << VOTES | 1u << BIAS, NULL, NULL, 0, 0,
-    DT_READS_IN(VOTES), DT_READS_IN(VOTES)
+    route_prepare, route_forward, route_backward, NULL, 1u << VOTES | 1u << BIAS, DT_READS_IN(VOTES), DT_READS_IN(VOTES)
 };

@@ -186,6 +186,5 @@ static dt_status caps_votes_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_caps_votes;
-const dt_kernel dt_cuda_caps_votes = {
-    NULL, caps_votes_forward, caps_votes_backward, NULL, 1u << X | 1u << W, NULL, NULL, 0, 0, DT_READS_OUT, DT_READS_OUT
-};
+const dt_kernel dt_cuda_caps_votes = { NULL,         caps_votes_forward, caps_votes_backward, NULL, 1u << X | 1u << W,
+                                       DT_READS_OUT, DT_READS_OUT };

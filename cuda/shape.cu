@@ -186,8 +186,8 @@ static dt_status concat_backward(const dt_node *node, const dt_exec *ex)
 extern "C" const dt_kernel dt_cuda_flatten, dt_cuda_identity, dt_cuda_add, dt_cuda_transpose, dt_cuda_concat;
 const dt_kernel dt_cuda_flatten = { NULL, copy_forward, pass_backward, NULL, 1u };
 const dt_kernel dt_cuda_identity = { NULL, copy_forward, pass_backward, NULL, 1u };
-const dt_kernel dt_cuda_add = {
-    NULL, add_forward, pass_backward, NULL, 3u, NULL, NULL, 0, 0, DT_READS_OUT | DT_READS_IN(0) | DT_READS_IN(1), 0
-};
+const dt_kernel dt_cuda_add = { NULL, add_forward, pass_backward,
+                                NULL, 3u,          DT_READS_OUT | DT_READS_IN(0) | DT_READS_IN(1),
+                                0 };
 const dt_kernel dt_cuda_transpose = { NULL, transpose_forward, transpose_backward, NULL, 1u };
 const dt_kernel dt_cuda_concat = { NULL, concat_forward, concat_backward, NULL, (1u << DT_MAX_IN) - 1 };
