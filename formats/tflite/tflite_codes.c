@@ -13,6 +13,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 
 /* ---- scales and ranges ---- */
 
@@ -62,17 +63,17 @@ dt_status dt_tflite_check_same(const dt_tflite_import *imp, const dt_tflite_oper
     return DT_OK;
 }
 
-dt_status dt_tflite_add_state(dt_tflite_import *imp, const char *name, const char *part, const dt_shape *shape,
-                              dt_dtype type, void *data, int *out)
+dt_status dt_tflite_add_state(dt_tflite_import *imp, const char *part, const dt_shape *shape, dt_dtype type, void *data,
+                              int *out)
 {
-    dt_tflite_param p = { name, part, dt_program_spec(shape), type, data };
+    dt_param_spec spec = dt_program_spec(shape);
 
-    if (type == DT_I32) p.spec.type = DT_I32;
-    DT_TRY(dt_tflite_add_param(imp, &p, out));
+    if (type == DT_I32) spec.type = DT_I32;
+    DT_TRY(dt_tflite_add_param(imp, part, &spec, type, data, out));
     return DT_OK;
 }
 
-dt_status dt_tflite_add_scale(dt_tflite_import *imp, int tensor, const char *name, const char *part, int *scale)
+dt_status dt_tflite_add_scale(dt_tflite_import *imp, int tensor, int *scale)
 {
     const dt_tflite_tensor *t = &imp->m->tensor[tensor];
     const dt_shape one = dt_vector(1);
@@ -81,7 +82,7 @@ dt_status dt_tflite_add_scale(dt_tflite_import *imp, int tensor, const char *nam
         if (imp->scale[i] >= 0 && imp->m->tensor[i].scale[0] == t->scale[0]) imp->scale[tensor] = imp->scale[i];
     }
     if (imp->scale[tensor] < 0)
-        DT_TRY(dt_tflite_add_state(imp, name, part, &one, DT_F32, dt_program_one(t->scale[0]), &imp->scale[tensor]));
+        DT_TRY(dt_tflite_add_state(imp, ".act_scale", &one, DT_F32, dt_program_one(t->scale[0]), &imp->scale[tensor]));
     *scale = imp->scale[tensor];
     return DT_OK;
 }
@@ -110,8 +111,8 @@ dt_status dt_tflite_check_last(const dt_tflite_import *imp, const dt_tflite_oper
     return DT_OK;
 }
 
-dt_status dt_tflite_add_requantize(dt_tflite_import *imp, const dt_tflite_operator *o, const char *name,
-                                   const dt_requantize_params *of, int *in, int n)
+dt_status dt_tflite_add_requantize(dt_tflite_import *imp, const dt_tflite_operator *o, const dt_requantize_params *of,
+                                   int *in, int n)
 {
     const dt_tflite_tensor *t = dt_tflite_out(imp, o);
     dt_requantize_params params = *of;
@@ -123,8 +124,8 @@ dt_status dt_tflite_add_requantize(dt_tflite_import *imp, const dt_tflite_operat
     dt_tflite_range(t, o->options.fused, &params.low, &params.high);
     if (o->code == DT_TFLITE_RELU) dt_tflite_range(t, DT_TFLITE_FUSED_RELU, &params.low, &params.high);
     if (o->code == DT_TFLITE_RELU6) dt_tflite_range(t, DT_TFLITE_FUSED_RELU6, &params.low, &params.high);
-    DT_TRY(dt_tflite_add_scale(imp, o->out, name, ".act_scale", &in[2]));
-    DT_TRY(dt_tflite_node(imp, DT_OP_REQUANTIZE, name, ".act_quant", &params, in, n, &y));
+    DT_TRY(dt_tflite_add_scale(imp, o->out, &in[2]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_REQUANTIZE, ".act_quant", &params, in, n, &y));
     DT_TRY(dt_tflite_output(imp, o, y));
     return DT_OK;
 }
@@ -134,56 +135,59 @@ dt_status dt_tflite_add_requantize(dt_tflite_import *imp, const dt_tflite_operat
 dt_status dt_tflite_add_rescale(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
     const dt_requantize_params of = { .of = DT_REQUANT_CODES, .count = 1 };
-    char name[DT_TFLITE_NAME];
     int in[3];
 
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_codes(imp, o, 0, &in[0], &in[1]));
-    DT_TRY(dt_tflite_add_requantize(imp, o, name, &of, in, 3));
+    DT_TRY(dt_tflite_add_requantize(imp, o, &of, in, 3));
+    return DT_OK;
+}
+
+/* Gives the output the scale of the first input, *x, whose codes it must have. */
+static dt_status keep_scale(dt_tflite_import *imp, const dt_tflite_operator *o, int *x)
+{
+    int scale = -1;
+
+    DT_TRY(dt_tflite_codes(imp, o, 0, x, &scale));
+    DT_TRY(dt_tflite_check_same(imp, o, 0));
+    imp->scale[o->out] = scale;
     return DT_OK;
 }
 
 dt_status dt_tflite_add_same(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
-    int x, scale = -1;
+    int x = -1;
 
-    DT_TRY(dt_tflite_codes(imp, o, 0, &x, &scale));
-    DT_TRY(dt_tflite_check_same(imp, o, 0));
-    imp->scale[o->out] = scale;
+    DT_TRY(keep_scale(imp, o, &x));
     return dt_tflite_reshape(imp, o, x);
 }
 
 dt_status dt_tflite_add_codes_transpose(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
-    int x, scale = -1;
+    int x;
 
-    DT_TRY(dt_tflite_codes(imp, o, 0, &x, &scale));
-    DT_TRY(dt_tflite_check_same(imp, o, 0));
-    imp->scale[o->out] = scale;
+    DT_TRY(keep_scale(imp, o, &x));
     return dt_tflite_add_transpose(imp, o);
 }
 
 dt_status dt_tflite_add_codes_pad(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
-    int x, scale = -1;
+    int x;
 
-    DT_TRY(dt_tflite_codes(imp, o, 0, &x, &scale));
-    DT_TRY(dt_tflite_check_same(imp, o, 0));
-    imp->scale[o->out] = scale;
-    DT_TRY(dt_tflite_add_pad(imp, o));
-    return DT_OK;
+    DT_TRY(keep_scale(imp, o, &x));
+    return dt_tflite_add_pad(imp, o);
 }
 
-/* Adds a QUANTIZE of the reals x, whose codes are those of a tensor. */
-static dt_status quantize(dt_tflite_import *imp, int tensor, const char *name, const char *part, int x)
+/* Adds a QUANTIZE of the image, whose codes are those of a tensor. */
+static dt_status quantize_image(dt_tflite_import *imp, int tensor)
 {
     dt_quantize_params params = { .profile = DT_TFLITE_PROFILE };
-    int in[2] = { x };
+    int in[2] = { imp->graph->image };
 
+    snprintf(imp->name, sizeof imp->name, "image");
     params.zero = dt_tflite_zero(&imp->m->tensor[tensor]);
     dt_tflite_range(&imp->m->tensor[tensor], 0, &params.low, &params.high);
-    DT_TRY(dt_tflite_add_scale(imp, tensor, name, ".act_scale", &in[1]));
-    DT_TRY(dt_tflite_node(imp, DT_OP_QUANTIZE, name, part, &params, in, 2, &imp->value[tensor]));
+    DT_TRY(dt_tflite_add_scale(imp, tensor, &in[1]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_QUANTIZE, ".codes", &params, in, 2, &imp->value[tensor]));
     return DT_OK;
 }
 
@@ -198,8 +202,18 @@ dt_status dt_tflite_add_quantize(dt_tflite_import *imp, const dt_tflite_operator
     }
     DT_TFLITE_CHECK(o->in[0] == imp->m->in[0], DT_ERR_UNSUPPORTED, imp, o,
                     "it quantizes '%.80s'; understood is the file's input", x->name);
-    DT_TRY(quantize(imp, o->out, "image", ".codes", imp->graph->image));
+    DT_TRY(quantize_image(imp, o->out));
     DT_TRY(dt_tflite_output(imp, o, imp->value[o->out]));
+    return DT_OK;
+}
+
+/* Adds a DEQUANTIZE of the codes x. */
+static dt_status dequantize(dt_tflite_import *imp, int x, int *reals)
+{
+    char name[DT_NAME_MAX + 1];
+
+    snprintf(name, sizeof name, "%s.real", dt_graph_name(imp->graph, x));
+    DT_TRY(dt_graph_add(imp->graph, DT_OP_DEQUANTIZE, name, NULL, &x, 1, reals));
     return DT_OK;
 }
 
@@ -210,7 +224,7 @@ dt_status dt_tflite_add_dequantize(dt_tflite_import *imp, const dt_tflite_operat
     DT_TRY(dt_tflite_codes(imp, o, 0, &x, &scale));
     DT_TFLITE_CHECK(o->out == imp->m->out[0], DT_ERR_UNSUPPORTED, imp, o,
                     "it makes reals of tensor %d before the end; understood is at the file's output", o->in[0]);
-    DT_TRY(dt_tflite_node(imp, DT_OP_DEQUANTIZE, dt_graph_name(imp->graph, x), ".real", NULL, &x, 1, &y));
+    DT_TRY(dequantize(imp, x, &y));
     DT_TRY(dt_tflite_output(imp, o, y));
     return DT_OK;
 }
@@ -224,16 +238,14 @@ dt_status dt_tflite_begin_integer(dt_tflite_import *imp)
     DT_CHECK((t->type == DT_TFLITE_INT8 || t->type == DT_TFLITE_UINT8) && t->n_scales == 1, DT_ERR_UNSUPPORTED,
              "%s: the input '%.80s' is %s with %d scales; understood are FLOAT32, and INT8 or UINT8 with 1", imp->path,
              t->name, dt_tflite_type_name((int)t->type), t->n_scales);
-    DT_TRY(quantize(imp, image, "image", ".codes", imp->graph->image));
+    DT_TRY(quantize_image(imp, image));
     return DT_OK;
 }
 
 dt_status dt_tflite_end_integer(dt_tflite_import *imp)
 {
-    const int last = imp->m->out[0], x = imp->value[last];
+    const int last = imp->m->out[0];
 
     if (imp->m->tensor[last].type == DT_TFLITE_FLOAT32) return DT_OK;
-    DT_TRY(
-        dt_tflite_node(imp, DT_OP_DEQUANTIZE, dt_graph_name(imp->graph, x), ".real", NULL, &x, 1, &imp->value[last]));
-    return DT_OK;
+    return dequantize(imp, imp->value[last], &imp->value[last]);
 }

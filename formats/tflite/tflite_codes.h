@@ -28,14 +28,13 @@ DT_MUST_CHECK dt_status dt_tflite_codes(dt_tflite_import *imp, const dt_tflite_o
                                         int *scale);
 
 /* Adds a parameter NAME and `part` of the group STATE. data is taken over. */
-DT_MUST_CHECK dt_status dt_tflite_add_state(dt_tflite_import *imp, const char *name, const char *part,
-                                            const dt_shape *shape, dt_dtype type, void *data, int *out);
-/* Sets *scale to the parameter that holds a tensor's scale, which gets the name NAME and `part` unless there is one. */
-DT_MUST_CHECK dt_status dt_tflite_add_scale(dt_tflite_import *imp, int tensor, const char *name, const char *part,
-                                            int *scale);
+DT_MUST_CHECK dt_status dt_tflite_add_state(dt_tflite_import *imp, const char *part, const dt_shape *shape,
+                                            dt_dtype type, void *data, int *out);
+/* Sets *scale to the parameter that holds a tensor's scale, which is NAME.act_scale unless there is one. */
+DT_MUST_CHECK dt_status dt_tflite_add_scale(dt_tflite_import *imp, int tensor, int *scale);
 /* Adds a REQUANTIZE NAME.act_quant, and makes it the output. in has x and the scale of x at 0 and 1, and from 3 on what
  * else it reads; n counts all. */
-DT_MUST_CHECK dt_status dt_tflite_add_requantize(dt_tflite_import *imp, const dt_tflite_operator *o, const char *name,
+DT_MUST_CHECK dt_status dt_tflite_add_requantize(dt_tflite_import *imp, const dt_tflite_operator *o,
                                                  const dt_requantize_params *of, int *in, int n);
 
 /* Operators that make no sums: codes of another scale (QUANTIZE, RELU, RELU6); what leaves codes as they are; PAD; and

@@ -13,18 +13,13 @@
 #include <stdlib.h>
 
 /* data is taken over. */
-static dt_status add_weight(dt_tflite_import *imp, const char *name, const char *part, const dt_shape *shape,
-                            void *data, int *out)
+static dt_status add_weight(dt_tflite_import *imp, const char *part, const dt_shape *shape, void *data, int *out)
 {
-    const dt_tflite_param p = {
-        name,
-        part,
-        { .shape = *shape, .group = DT_GROUP_WEIGHT, .values = DT_VALUES_FINITE, .floor = -INFINITY },
-        DT_F32,
-        data
+    const dt_param_spec spec = {
+        .shape = *shape, .group = DT_GROUP_WEIGHT, .values = DT_VALUES_FINITE, .floor = -INFINITY
     };
 
-    DT_TRY(dt_tflite_add_param(imp, &p, out));
+    DT_TRY(dt_tflite_add_param(imp, part, &spec, DT_F32, data, out));
     return DT_OK;
 }
 
@@ -44,13 +39,13 @@ static dt_status check_floats(const dt_tflite_import *imp, const dt_tflite_opera
 }
 
 /* Adds what stands for a fused activation, and makes that the output. */
-static dt_status finish(dt_tflite_import *imp, const dt_tflite_operator *o, const char *name, int value)
+static dt_status finish(dt_tflite_import *imp, const dt_tflite_operator *o, int value)
 {
     const dt_relu_params relu = { o->options.fused == DT_TFLITE_FUSED_RELU6 ? 6.0f : 0.0f };
     const int in = value;
 
     if (o->options.fused != DT_TFLITE_FUSED_NONE)
-        DT_TRY(dt_tflite_node(imp, DT_OP_RELU, name, ".relu", &relu, &in, 1, &value));
+        DT_TRY(dt_tflite_node(imp, DT_OP_RELU, ".relu", &relu, &in, 1, &value));
     DT_TRY(dt_tflite_output(imp, o, value));
     return DT_OK;
 }
@@ -66,8 +61,7 @@ static float *spread(const dt_tflite_tensor *t, int64_t n, float factor)
 }
 
 /* Adds a BIAS of n numbers behind *y: constant input k, which a SUB takes away. */
-static dt_status add_bias(dt_tflite_import *imp, const dt_tflite_operator *o, int k, const char *name, int64_t n,
-                          int *y)
+static dt_status add_bias(dt_tflite_import *imp, const dt_tflite_operator *o, int k, int64_t n, int *y)
 {
     const int is_layer = o->code == DT_TFLITE_ADD || o->code == DT_TFLITE_SUB;
     const float factor = o->code == DT_TFLITE_SUB ? -1.0f : 1.0f;
@@ -75,14 +69,13 @@ static dt_status add_bias(dt_tflite_import *imp, const dt_tflite_operator *o, in
     int in[2] = { *y };
 
     DT_TRY(check_floats(imp, o, k, is_layer && dt_tflite_count(dt_tflite_in(imp, o, k)) == 1 ? 1 : n));
-    DT_TRY(add_weight(imp, name, ".bias", &shape, spread(dt_tflite_in(imp, o, k), n, factor), &in[1]));
-    DT_TRY(dt_tflite_node(imp, DT_OP_BIAS, name, is_layer ? "" : ".biased", NULL, in, 2, y));
+    DT_TRY(add_weight(imp, ".bias", &shape, spread(dt_tflite_in(imp, o, k), n, factor), &in[1]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_BIAS, is_layer ? "" : ".biased", NULL, in, 2, y));
     return DT_OK;
 }
 
 /* Makes codes of the filters, and rounds what their layer reads. */
-static dt_status add_codes(dt_tflite_import *imp, const dt_tflite_operator *o, const char *name, const dt_shape *shape,
-                           int in[2])
+static dt_status add_codes(dt_tflite_import *imp, const dt_tflite_operator *o, const dt_shape *shape, int in[2])
 {
     const dt_tflite_tensor *w = dt_tflite_in(imp, o, 1);
     char weight[DT_TFLITE_NAME + 32];
@@ -93,9 +86,9 @@ static dt_status add_codes(dt_tflite_import *imp, const dt_tflite_operator *o, c
         "today's converters write it",
         o->options.per_row);
     DT_TRY(dt_tflite_check_filters(imp, o, o->code == DT_TFLITE_DEPTHWISE_CONV_2D ? 3 : 0, shape->dim[0]));
-    snprintf(weight, sizeof weight, "%s.weight", name);
+    snprintf(weight, sizeof weight, "%s.weight", imp->name);
     const dt_codes_params range = dt_tflite_weight_range(w);
-    const dt_dynamic_filters filters = { .layer = name,
+    const dt_dynamic_filters filters = { .layer = imp->name,
                                          .weight = weight,
                                          .shape = *shape,
                                          .code = dt_tflite_filters(imp, o),
@@ -109,29 +102,26 @@ static dt_status add_codes(dt_tflite_import *imp, const dt_tflite_operator *o, c
 }
 
 /* Adds the weights of a layer that reads in[0], which are in[1] then. */
-static dt_status add_filters(dt_tflite_import *imp, const dt_tflite_operator *o, const char *name,
-                             const dt_shape *shape, int in[2])
+static dt_status add_filters(dt_tflite_import *imp, const dt_tflite_operator *o, const dt_shape *shape, int in[2])
 {
-    if (dt_tflite_in(imp, o, 1)->type == DT_TFLITE_INT8) return add_codes(imp, o, name, shape, in);
+    if (dt_tflite_in(imp, o, 1)->type == DT_TFLITE_INT8) return add_codes(imp, o, shape, in);
     DT_TRY(check_floats(imp, o, 1, dt_count(shape)));
-    DT_TRY(add_weight(imp, name, ".weight", shape, dt_tflite_filters(imp, o), &in[1]));
+    DT_TRY(add_weight(imp, ".weight", shape, dt_tflite_filters(imp, o), &in[1]));
     return DT_OK;
 }
 
 static dt_status add_conv(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
-    char name[DT_TFLITE_NAME];
     dt_conv_params params;
     dt_shape shape;
     int in[2], y;
 
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_map(imp, o, 0, &in[0]));
     DT_TRY(dt_tflite_window(imp, o, in[0], &params, &shape));
-    DT_TRY(add_filters(imp, o, name, &shape, in));
-    DT_TRY(dt_tflite_node(imp, DT_OP_CONV2D, name, "", &params, in, 2, &y));
-    if (dt_tflite_in(imp, o, 2)) DT_TRY(add_bias(imp, o, 2, name, shape.dim[0], &y));
-    DT_TRY(finish(imp, o, name, y));
+    DT_TRY(add_filters(imp, o, &shape, in));
+    DT_TRY(dt_tflite_node(imp, DT_OP_CONV2D, "", &params, in, 2, &y));
+    if (dt_tflite_in(imp, o, 2)) DT_TRY(add_bias(imp, o, 2, shape.dim[0], &y));
+    DT_TRY(finish(imp, o, y));
     return DT_OK;
 }
 
@@ -153,10 +143,8 @@ static dt_status add_linear(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
     const dt_tflite_tensor *w = dt_tflite_in(imp, o, 1);
     const dt_linear_params params = { .in_order = makes_scores(imp, o) };
-    char name[DT_TFLITE_NAME];
     int in[3], y, n_in = 2;
 
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_map(imp, o, 0, &in[0]));
     DT_TFLITE_CHECK(imp->padded[o->in[0]] < 0, DT_ERR_UNSUPPORTED, imp, o, "input %d comes from a PAD", 0);
     DT_TRY(dt_tflite_flatten(imp, o->in[0], &in[0]));
@@ -164,42 +152,38 @@ static dt_status add_linear(dt_tflite_import *imp, const dt_tflite_operator *o)
                     "weights of %d dimensions, the last %d, do not fit %lld inputs", w->n_dims,
                     w->n_dims > 0 ? w->dim[w->n_dims - 1] : 1, (long long)dt_graph_count(imp->graph, in[0]));
     const dt_shape shape = { 2, { w->dim[0], w->dim[1] } }, features = { 1, { w->dim[0] } };
-    DT_TRY(add_filters(imp, o, name, &shape, in));
+    DT_TRY(add_filters(imp, o, &shape, in));
     if (dt_tflite_in(imp, o, 2)) {
         DT_TRY(check_floats(imp, o, 2, features.dim[0]));
-        DT_TRY(add_weight(imp, name, ".bias", &features, dt_tflite_copy(dt_tflite_in(imp, o, 2)), &in[n_in++]));
+        DT_TRY(add_weight(imp, ".bias", &features, dt_tflite_copy(dt_tflite_in(imp, o, 2)), &in[n_in++]));
     }
-    DT_TRY(dt_tflite_node(imp, DT_OP_LINEAR, name, "", &params, in, n_in, &y));
-    DT_TRY(finish(imp, o, name, y));
+    DT_TRY(dt_tflite_node(imp, DT_OP_LINEAR, "", &params, in, n_in, &y));
+    DT_TRY(finish(imp, o, y));
     return DT_OK;
 }
 
 static dt_status add_pool(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
     const dt_op_kind kind = o->code == DT_TFLITE_MAX_POOL_2D ? DT_OP_MAXPOOL : DT_OP_AVGPOOL;
-    char name[DT_TFLITE_NAME];
     dt_pool_params params;
     int x, y;
 
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_input(imp, o, 0, &x));
     DT_TRY(dt_tflite_pool(imp, o, x, &params));
-    DT_TRY(dt_tflite_node(imp, kind, name, "", &params, &x, 1, &y));
-    DT_TRY(finish(imp, o, name, y));
+    DT_TRY(dt_tflite_node(imp, kind, "", &params, &x, 1, &y));
+    DT_TRY(finish(imp, o, y));
     return DT_OK;
 }
 
 static dt_status add_mean(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
     const dt_pool_params whole = { .stride = { 1, 1 } };
-    char name[DT_TFLITE_NAME];
     int x, y;
 
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_check_mean(imp, o));
     DT_TRY(dt_tflite_input(imp, o, 0, &x));
-    DT_TRY(dt_tflite_node(imp, DT_OP_AVGPOOL, name, "", &whole, &x, 1, &y));
-    DT_TRY(finish(imp, o, name, y));
+    DT_TRY(dt_tflite_node(imp, DT_OP_AVGPOOL, "", &whole, &x, 1, &y));
+    DT_TRY(finish(imp, o, y));
     return DT_OK;
 }
 
@@ -220,26 +204,24 @@ static int64_t channels_of(const dt_tflite_import *imp, int value)
 static dt_status add_sum(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
     const int constant = constant_operand(imp, o), is_sub = o->code == DT_TFLITE_SUB;
-    char name[DT_TFLITE_NAME];
     int in[2], y;
 
-    dt_tflite_name(imp, o, name);
     DT_TFLITE_CHECK(!is_sub || constant == 1, DT_ERR_UNSUPPORTED, imp, o,
                     "the second of its %d operands is no constant; detent has no operator for it on reals", o->n_in);
     DT_TRY(dt_tflite_input(imp, o, constant == 0, &in[0]));
     if (constant >= 0) {
         y = in[0];
-        DT_TRY(add_bias(imp, o, constant, name, channels_of(imp, y), &y));
+        DT_TRY(add_bias(imp, o, constant, channels_of(imp, y), &y));
     } else {
         DT_TRY(dt_tflite_input(imp, o, 1, &in[1]));
-        DT_TRY(dt_tflite_node(imp, DT_OP_ADD, name, "", NULL, in, 2, &y));
+        DT_TRY(dt_tflite_node(imp, DT_OP_ADD, "", NULL, in, 2, &y));
     }
-    DT_TRY(finish(imp, o, name, y));
+    DT_TRY(finish(imp, o, y));
     return DT_OK;
 }
 
 /* A constant factor of a map, for each channel or for all, is a convolution of one cell in each channel. */
-static dt_status add_factor(dt_tflite_import *imp, const dt_tflite_operator *o, int constant, const char *name, int *y)
+static dt_status add_factor(dt_tflite_import *imp, const dt_tflite_operator *o, int constant, int *y)
 {
     const dt_tflite_tensor *t = dt_tflite_in(imp, o, constant);
     int in[2];
@@ -249,8 +231,8 @@ static dt_status add_factor(dt_tflite_import *imp, const dt_tflite_operator *o, 
     const dt_conv_params each = { .stride = { 1, 1 }, .dilation = { 1, 1 }, .groups = (int)n };
     const dt_shape shape = { 4, { n, 1, 1, 1 } };
     DT_TRY(check_floats(imp, o, constant, dt_tflite_count(t) == 1 ? 1 : n));
-    DT_TRY(add_weight(imp, name, ".weight", &shape, spread(t, n, 1.0f), &in[1]));
-    DT_TRY(dt_tflite_node(imp, DT_OP_CONV2D, name, "", &each, in, 2, y));
+    DT_TRY(add_weight(imp, ".weight", &shape, spread(t, n, 1.0f), &in[1]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_CONV2D, "", &each, in, 2, y));
     return DT_OK;
 }
 
@@ -258,13 +240,11 @@ static dt_status add_factor(dt_tflite_import *imp, const dt_tflite_operator *o, 
 static dt_status add_product(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
     const int constant = constant_operand(imp, o);
-    char name[DT_TFLITE_NAME];
     int in[2], y;
 
-    dt_tflite_name(imp, o, name);
     if (constant >= 0) {
-        DT_TRY(add_factor(imp, o, constant, name, &y));
-        return finish(imp, o, name, y);
+        DT_TRY(add_factor(imp, o, constant, &y));
+        return finish(imp, o, y);
     }
     for (int k = 0; k < 2; k++) DT_TRY(dt_tflite_input(imp, o, k, &in[k]));
     if (dt_graph_count(imp->graph, in[0]) < dt_graph_count(imp->graph, in[1])) {
@@ -272,8 +252,8 @@ static dt_status add_product(dt_tflite_import *imp, const dt_tflite_operator *o)
         in[0] = in[1];
         in[1] = small;
     }
-    DT_TRY(dt_tflite_node(imp, DT_OP_MUL, name, "", NULL, in, 2, &y));
-    DT_TRY(finish(imp, o, name, y));
+    DT_TRY(dt_tflite_node(imp, DT_OP_MUL, "", NULL, in, 2, &y));
+    DT_TRY(finish(imp, o, y));
     return DT_OK;
 }
 
@@ -283,36 +263,29 @@ static dt_status add_activation(dt_tflite_import *imp, const dt_tflite_operator 
     const dt_relu_params relu = { o->code == DT_TFLITE_RELU6 ? 6.0f : 0.0f };
     const int is_relu = o->code == DT_TFLITE_RELU || o->code == DT_TFLITE_RELU6;
     const dt_op_kind kind = is_relu ? DT_OP_RELU : o->code == DT_TFLITE_LOGISTIC ? DT_OP_SIGMOID : DT_OP_SOFTMAX;
-    char name[DT_TFLITE_NAME];
     int x, y;
 
     DT_TFLITE_CHECK(o->code != DT_TFLITE_SOFTMAX || o->options.beta == 1.0f, DT_ERR_UNSUPPORTED, imp, o,
                     "beta is %g, understood is 1", (double)o->options.beta);
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_input(imp, o, 0, &x));
-    DT_TRY(dt_tflite_node(imp, kind, name, "", is_relu ? &relu : NULL, &x, 1, &y));
+    DT_TRY(dt_tflite_node(imp, kind, "", is_relu ? &relu : NULL, &x, 1, &y));
     DT_TRY(dt_tflite_output(imp, o, y));
     return DT_OK;
 }
 
 static dt_status add_concat(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
-    char name[DT_TFLITE_NAME];
     dt_concat_params params;
     int in[DT_MAX_IN], y;
 
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_concat_axis(imp, o, &params.axis));
     for (int k = 0; k < o->n_in; k++) DT_TRY(dt_tflite_input(imp, o, k, &in[k]));
-    DT_TRY(dt_tflite_node(imp, DT_OP_CONCAT, name, "", &params, in, o->n_in, &y));
-    DT_TRY(finish(imp, o, name, y));
+    DT_TRY(dt_tflite_node(imp, DT_OP_CONCAT, "", &params, in, o->n_in, &y));
+    DT_TRY(finish(imp, o, y));
     return DT_OK;
 }
 
-static const struct {
-    dt_tflite_code code;
-    dt_tflite_layer add;
-} layers[] = {
+static const dt_tflite_row rows[] = {
     { DT_TFLITE_CONV_2D, add_conv },
     { DT_TFLITE_DEPTHWISE_CONV_2D, add_conv },
     { DT_TFLITE_FULLY_CONNECTED, add_linear },
@@ -335,9 +308,5 @@ static const struct {
 
 dt_status dt_tflite_add_float(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
-    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
-        if (layers[i].code == o->code) return layers[i].add(imp, o);
-    }
-    return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: %s '%.80s': detent has no operator for it on reals",
-                    imp->path, dt_tflite_op_name((int)o->code), dt_tflite_out(imp, o)->name);
+    return dt_tflite_call(imp, o, rows, sizeof rows / sizeof rows[0], "reals");
 }

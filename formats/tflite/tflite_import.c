@@ -71,7 +71,8 @@ static void copy_plain(char *to, size_t room, const char *from, size_t n)
     to[k] = '\0';
 }
 
-void dt_tflite_name(const dt_tflite_import *imp, const dt_tflite_operator *o, char name[DT_TFLITE_NAME])
+/* Names the layer that an operator makes, as no value of the graph is named. */
+static void name_layer(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
     const char *part, *word = NULL, *op = dt_tflite_op_name((int)o->code);
     char base[DT_TFLITE_NAME - 16];
@@ -86,7 +87,7 @@ void dt_tflite_name(const dt_tflite_import *imp, const dt_tflite_operator *o, ch
         copy_plain(base, sizeof base, op, strlen(op));
         for (char *c = base; *c; c++) *c = (char)tolower((unsigned char)*c);
     }
-    dt_layer_name(imp->graph, base, name, DT_TFLITE_NAME);
+    dt_layer_name(imp->graph, base, imp->name, sizeof imp->name);
 }
 
 /* The file's name without folders and without ".tflite". */
@@ -158,6 +159,7 @@ static dt_status add_all(dt_tflite_import *imp, int *is_integer)
     if (*is_integer) DT_TRY(dt_tflite_begin_integer(imp));
     for (int i = 0; i < imp->m->n_ops; i++) {
         const dt_tflite_operator *o = &imp->m->op[i];
+        name_layer(imp, o);
         DT_TRY(*is_integer ? dt_tflite_add_integer(imp, o) : dt_tflite_add_float(imp, o));
     }
     const int last = imp->m->out[0];

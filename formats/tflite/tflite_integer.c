@@ -16,8 +16,7 @@
 /* ---- convolutions ---- */
 
 /* Adds a bias to the inputs of a REQUANTIZE, unless there is none. */
-static dt_status add_bias(dt_tflite_import *imp, const dt_tflite_operator *o, const char *name, int64_t filters,
-                          int *in, int *n)
+static dt_status add_bias(dt_tflite_import *imp, const dt_tflite_operator *o, int64_t filters, int *in, int *n)
 {
     const dt_tflite_tensor *bias = dt_tflite_in(imp, o, 2);
     const dt_shape shape = dt_vector(filters);
@@ -26,7 +25,7 @@ static dt_status add_bias(dt_tflite_import *imp, const dt_tflite_operator *o, co
     DT_TFLITE_CHECK(bias->type == DT_TFLITE_INT32 && bias->data && dt_tflite_count(bias) == filters, DT_ERR_UNSUPPORTED,
                     imp, o, "the bias is %lld numbers of %s; needed are %lld constant INT32",
                     (long long)dt_tflite_count(bias), dt_tflite_type_name((int)bias->type), (long long)filters);
-    DT_TRY(dt_tflite_add_state(imp, name, ".bias", &shape, DT_I32, dt_tflite_copy(bias), &in[(*n)++]));
+    DT_TRY(dt_tflite_add_state(imp, ".bias", &shape, DT_I32, dt_tflite_copy(bias), &in[(*n)++]));
     return DT_OK;
 }
 
@@ -38,22 +37,20 @@ static dt_status add_sums(dt_tflite_import *imp, const dt_tflite_operator *o, co
     const dt_tflite_tensor *w = dt_tflite_in(imp, o, 1);
     const dt_requantize_params of = { .of = o->code == DT_TFLITE_FULLY_CONNECTED ? DT_REQUANT_LINEAR : DT_REQUANT_CONV,
                                       .count = 1 };
-    char name[DT_TFLITE_NAME];
     int weights[2], operands[2] = { x[0] }, in[5] = { 0, x[1] }, n = 4;
 
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_check_filters(imp, o, axis, shape->dim[0]));
     int8_t *filters = dt_tflite_filters(imp, o);
     dt_codes_params range = dt_tflite_weight_range(w);
     range.most = filters ? dt_program_sum_most(filters, shape) : 0; /* of NULL, the parameter below fails */
     const dt_shape n_scales = dt_vector(w->n_scales);
-    DT_TRY(dt_tflite_add_state(imp, name, ".weight", shape, DT_I8, filters, &weights[0]));
-    DT_TRY(dt_tflite_add_state(imp, name, ".weight_scale", &n_scales, DT_F32, dt_tflite_copy_scales(w), &weights[1]));
-    DT_TRY(dt_tflite_node(imp, DT_OP_CODES, name, ".codes", &range, weights, 2, &operands[1]));
-    DT_TRY(dt_tflite_node(imp, DT_OP_CONV2D, name, "", conv, operands, 2, &in[0]));
+    DT_TRY(dt_tflite_add_state(imp, ".weight", shape, DT_I8, filters, &weights[0]));
+    DT_TRY(dt_tflite_add_state(imp, ".weight_scale", &n_scales, DT_F32, dt_tflite_copy_scales(w), &weights[1]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_CODES, ".codes", &range, weights, 2, &operands[1]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_CONV2D, "", conv, operands, 2, &in[0]));
     in[3] = weights[1];
-    DT_TRY(add_bias(imp, o, name, shape->dim[0], in, &n));
-    DT_TRY(dt_tflite_add_requantize(imp, o, name, &of, in, n));
+    DT_TRY(add_bias(imp, o, shape->dim[0], in, &n));
+    DT_TRY(dt_tflite_add_requantize(imp, o, &of, in, n));
     return DT_OK;
 }
 
@@ -93,34 +90,30 @@ static dt_status add_linear(dt_tflite_import *imp, const dt_tflite_operator *o)
 static dt_status add_maxpool(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
     const dt_requantize_params of = { .of = DT_REQUANT_CODES, .count = 1 };
-    char name[DT_TFLITE_NAME];
     dt_pool_params params;
     int x, in[3];
 
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_codes(imp, o, 0, &x, &in[1]));
     DT_TRY(dt_tflite_check_same(imp, o, 0));
     DT_TRY(dt_tflite_pool(imp, o, x, &params));
-    DT_TRY(dt_tflite_node(imp, DT_OP_MAXPOOL, name, "", &params, &x, 1, &in[0]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_MAXPOOL, "", &params, &x, 1, &in[0]));
     imp->scale[o->out] = in[1];
-    if (o->options.fused != DT_TFLITE_FUSED_NONE) return dt_tflite_add_requantize(imp, o, name, &of, in, 3);
+    if (o->options.fused != DT_TFLITE_FUSED_NONE) return dt_tflite_add_requantize(imp, o, &of, in, 3);
     DT_TRY(dt_tflite_output(imp, o, in[0]));
     return DT_OK;
 }
 
 static dt_status add_avgpool(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
-    char name[DT_TFLITE_NAME];
     dt_qavgpool_params params = { .profile = DT_TFLITE_PROFILE };
     int x, y, scale = -1;
 
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_codes(imp, o, 0, &x, &scale));
     DT_TRY(dt_tflite_check_same(imp, o, 0));
     DT_TRY(dt_tflite_pool(imp, o, x, &params.pool));
     dt_tflite_range(dt_tflite_out(imp, o), o->options.fused, &params.low, &params.high);
     params.zero = dt_tflite_zero(dt_tflite_out(imp, o));
-    DT_TRY(dt_tflite_node(imp, DT_OP_QAVGPOOL, name, "", &params, &x, 1, &y));
+    DT_TRY(dt_tflite_node(imp, DT_OP_QAVGPOOL, "", &params, &x, 1, &y));
     imp->scale[o->out] = scale;
     DT_TRY(dt_tflite_output(imp, o, y));
     return DT_OK;
@@ -128,17 +121,15 @@ static dt_status add_avgpool(dt_tflite_import *imp, const dt_tflite_operator *o)
 
 static dt_status add_mean(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
-    char name[DT_TFLITE_NAME];
     int x, in[3];
 
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_check_mean(imp, o));
     DT_TRY(dt_tflite_codes(imp, o, 0, &x, &in[1]));
     const int64_t *map = dt_graph_shape(imp->graph, x)->dim;
     const dt_pool_params whole = { .window = { (int)map[1], (int)map[2] }, .stride = { 1, 1 } };
     const dt_requantize_params of = { .of = DT_REQUANT_MEAN, .count = whole.window[0] * whole.window[1] };
-    DT_TRY(dt_tflite_node(imp, DT_OP_AVGPOOL, name, "", &whole, &x, 1, &in[0]));
-    DT_TRY(dt_tflite_add_requantize(imp, o, name, &of, in, 3));
+    DT_TRY(dt_tflite_node(imp, DT_OP_AVGPOOL, "", &whole, &x, 1, &in[0]));
+    DT_TRY(dt_tflite_add_requantize(imp, o, &of, in, 3));
     return DT_OK;
 }
 
@@ -146,27 +137,23 @@ static dt_status add_mean(dt_tflite_import *imp, const dt_tflite_operator *o)
 static dt_status add_binary(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
     dt_qbinary_params params = { .profile = DT_TFLITE_PROFILE, .subtract = o->code == DT_TFLITE_SUB };
-    char name[DT_TFLITE_NAME];
     int in[5], y;
 
-    dt_tflite_name(imp, o, name);
     for (int k = 0; k < 2; k++) DT_TRY(dt_tflite_codes(imp, o, k, &in[k], &in[k + 2]));
     DT_TRY(dt_tflite_check_codes(imp, o, dt_tflite_out(imp, o)));
     dt_tflite_range(dt_tflite_out(imp, o), o->options.fused, &params.low, &params.high);
     params.zero = dt_tflite_zero(dt_tflite_out(imp, o));
-    DT_TRY(dt_tflite_add_scale(imp, o->out, name, ".act_scale", &in[4]));
-    DT_TRY(dt_tflite_node(imp, o->code == DT_TFLITE_MUL ? DT_OP_QMUL : DT_OP_QADD, name, "", &params, in, 5, &y));
+    DT_TRY(dt_tflite_add_scale(imp, o->out, &in[4]));
+    DT_TRY(dt_tflite_node(imp, o->code == DT_TFLITE_MUL ? DT_OP_QMUL : DT_OP_QADD, "", &params, in, 5, &y));
     DT_TRY(dt_tflite_output(imp, o, y));
     return DT_OK;
 }
 
 static dt_status add_concat(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
-    char name[DT_TFLITE_NAME];
     dt_concat_params params;
     int in[DT_MAX_IN], y, scale = -1;
 
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_concat_axis(imp, o, &params.axis));
     DT_TFLITE_CHECK(o->options.fused == DT_TFLITE_FUSED_NONE, DT_ERR_UNSUPPORTED, imp, o,
                     "a fused activation (%d) on codes is not understood", o->options.fused);
@@ -176,7 +163,7 @@ static dt_status add_concat(dt_tflite_import *imp, const dt_tflite_operator *o)
         DT_TRY(dt_tflite_check_same(imp, o, k));
     }
     if (dt_tflite_out(imp, o)->n_dims == 2) params.axis = 3; /* its values are maps 1,1,n */
-    DT_TRY(dt_tflite_node(imp, DT_OP_CONCAT, name, "", &params, in, o->n_in, &y));
+    DT_TRY(dt_tflite_node(imp, DT_OP_CONCAT, "", &params, in, o->n_in, &y));
     imp->scale[o->out] = scale;
     DT_TRY(dt_tflite_output(imp, o, y));
     return DT_OK;
@@ -199,15 +186,13 @@ static dt_status check_fixed(const dt_tflite_import *imp, const dt_tflite_operat
 static dt_status add_softmax(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
     const dt_qsoftmax_params params = { DT_TFLITE_PROFILE, o->options.beta };
-    char name[DT_TFLITE_NAME];
     int in[3], y;
 
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_codes(imp, o, 0, &in[0], &in[1]));
     DT_TRY(dt_tflite_check_last(imp, o, 0, in[0]));
     DT_TRY(check_fixed(imp, o, 256, INT8_MIN));
-    DT_TRY(dt_tflite_add_scale(imp, o->out, name, ".act_scale", &in[2]));
-    DT_TRY(dt_tflite_node(imp, DT_OP_QSOFTMAX, name, "", &params, in, 3, &y));
+    DT_TRY(dt_tflite_add_scale(imp, o->out, &in[2]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_QSOFTMAX, "", &params, in, 3, &y));
     DT_TRY(dt_tflite_output(imp, o, y));
     return DT_OK;
 }
@@ -225,10 +210,8 @@ static dt_status add_table(dt_tflite_import *imp, const dt_tflite_operator *o)
     const dt_tflite_tensor *x = dt_tflite_in(imp, o, 0), *y = dt_tflite_out(imp, o);
     const dt_shape rows = { 2, { DT_TFLITE_CODES, 1 } };
     dt_table_params params;
-    char name[DT_TFLITE_NAME];
     int in[3], scale, high, out;
 
-    dt_tflite_name(imp, o, name);
     DT_TRY(dt_tflite_codes(imp, o, 0, &in[0], &scale));
     DT_TRY(o->code == DT_TFLITE_LOGISTIC ? check_fixed(imp, o, 256, INT8_MIN) : check_fixed(imp, o, 128, 0));
     dt_tflite_range(x, 0, &params.first, &high);
@@ -238,17 +221,14 @@ static dt_status add_table(dt_tflite_import *imp, const dt_tflite_operator *o)
         const double real = (double)x->scale[0] * (params.first + i);
         table[i] = (int16_t)(dt_tflite_function(o->code, real) - y->zero[0]);
     }
-    DT_TRY(dt_tflite_add_state(imp, name, ".table", &rows, DT_I16, table, &in[1]));
-    DT_TRY(dt_tflite_add_scale(imp, o->out, name, ".act_scale", &in[2]));
-    DT_TRY(dt_tflite_node(imp, DT_OP_TABLE, name, "", &params, in, 3, &out));
+    DT_TRY(dt_tflite_add_state(imp, ".table", &rows, DT_I16, table, &in[1]));
+    DT_TRY(dt_tflite_add_scale(imp, o->out, &in[2]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_TABLE, "", &params, in, 3, &out));
     DT_TRY(dt_tflite_output(imp, o, out));
     return DT_OK;
 }
 
-static const struct {
-    dt_tflite_code code;
-    dt_tflite_layer add;
-} layers[] = {
+static const dt_tflite_row rows[] = {
     { DT_TFLITE_CONV_2D, add_conv },
     { DT_TFLITE_DEPTHWISE_CONV_2D, add_conv },
     { DT_TFLITE_FULLY_CONNECTED, add_linear },
@@ -275,9 +255,5 @@ static const struct {
 
 dt_status dt_tflite_add_integer(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
-    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
-        if (layers[i].code == o->code) return layers[i].add(imp, o);
-    }
-    return dt_raise(DT_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: %s '%.80s': detent has no operator for it on codes",
-                    imp->path, dt_tflite_op_name((int)o->code), dt_tflite_out(imp, o)->name);
+    return dt_tflite_call(imp, o, rows, sizeof rows / sizeof rows[0], "codes");
 }

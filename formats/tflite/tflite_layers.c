@@ -24,35 +24,45 @@ const dt_tflite_tensor *dt_tflite_out(const dt_tflite_import *imp, const dt_tfli
     return &imp->m->tensor[o->out];
 }
 
+dt_status dt_tflite_call(dt_tflite_import *imp, const dt_tflite_operator *o, const dt_tflite_row *row, size_t n,
+                         const char *numbers)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (row[i].code == o->code) return row[i].add(imp, o);
+    }
+    DT_TFLITE_CHECK(0, DT_ERR_UNSUPPORTED, imp, o, "detent has no operator for it on %s", numbers);
+}
+
 /* ---- nodes and parameters ---- */
 
-dt_status dt_tflite_node(dt_tflite_import *imp, dt_op_kind kind, const char *name, const char *part, const void *params,
-                         const int *in, int n, int *out)
+dt_status dt_tflite_node(dt_tflite_import *imp, dt_op_kind kind, const char *part, const void *params, const int *in,
+                         int n, int *out)
 {
     char whole[DT_TFLITE_NAME + 32];
 
-    snprintf(whole, sizeof whole, "%s%s", name, part);
+    snprintf(whole, sizeof whole, "%s%s", imp->name, part);
     DT_TRY(dt_graph_add(imp->graph, kind, whole, params, in, n, out));
     return DT_OK;
 }
 
-dt_status dt_tflite_add_param(dt_tflite_import *imp, const dt_tflite_param *p, int *out)
+dt_status dt_tflite_add_param(dt_tflite_import *imp, const char *part, const dt_param_spec *spec, dt_dtype type,
+                              void *data, int *out)
 {
     char whole[DT_TFLITE_NAME + 32];
     dt_status s;
 
-    snprintf(whole, sizeof whole, "%s%s", p->name, p->part);
-    if (!p->data)
+    snprintf(whole, sizeof whole, "%s%s", imp->name, part);
+    if (!data)
         s = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory for %s", imp->path, whole);
     else if (dt_graph_find(imp->graph, whole) >= 0)
         s = dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: two tensors would be called '%s'", imp->path, whole);
     else
-        s = dt_graph_param(imp->graph, whole, &p->spec, out);
+        s = dt_graph_param(imp->graph, whole, spec, out);
     if (s != DT_OK) {
-        free(p->data);
+        free(data);
         return dt_forward(s, __FILE__, __LINE__);
     }
-    dt_graph_set_data(imp->graph, *out, p->type, p->data);
+    dt_graph_set_data(imp->graph, *out, type, data);
     return DT_OK;
 }
 
@@ -184,12 +194,12 @@ static int fits(const dt_graph *g, int value, const dt_tflite_tensor *t)
     return is_row(t) || has_shape(g, value, &map);
 }
 
-dt_status dt_tflite_as_shape(dt_tflite_import *imp, const char *name, const char *part, const dt_shape *map, int *value)
+dt_status dt_tflite_as_shape(dt_tflite_import *imp, const char *part, const dt_shape *map, int *value)
 {
     const dt_transpose_params same = { 1, 1, 4, { 0, map->dim[1], map->dim[2], map->dim[3] } };
 
     if (has_shape(imp->graph, *value, map)) return DT_OK;
-    DT_TRY(dt_tflite_node(imp, DT_OP_TRANSPOSE, name, part, &same, value, 1, value));
+    DT_TRY(dt_tflite_node(imp, DT_OP_TRANSPOSE, part, &same, value, 1, value));
     return DT_OK;
 }
 
@@ -197,11 +207,9 @@ dt_status dt_tflite_reshape(dt_tflite_import *imp, const dt_tflite_operator *o, 
 {
     const dt_tflite_tensor *t = dt_tflite_out(imp, o);
     const dt_shape map = dt_tflite_map_shape(t);
-    char name[DT_TFLITE_NAME];
 
-    dt_tflite_name(imp, o, name);
     if (!is_row(t) && t->n_dims >= 2 && dt_graph_count(imp->graph, x) == dt_tflite_count(t))
-        DT_TRY(dt_tflite_as_shape(imp, name, "", &map, &x));
+        DT_TRY(dt_tflite_as_shape(imp, "", &map, &x));
     DT_TRY(dt_tflite_output(imp, o, x));
     return DT_OK;
 }

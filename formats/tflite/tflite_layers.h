@@ -8,10 +8,13 @@
 #include "../../core/graph/graph.h"
 #include "tflite.h"
 
+enum { DT_TFLITE_NAME = 128 /* bytes of a name that is made, its end included */ };
+
 /* An import that is under way. */
 typedef struct {
     const dt_tflite *m;
     const char *path;
+    char name[DT_TFLITE_NAME]; /* of the layer that the operator in turn makes: NAME, which no value had before it */
     dt_graph *graph;
     int *value;  /* [n_tensors] the graph's value for a tensor; -1: none yet. A tensor of two dimensions may stand as a
                     map, H,W,C in this order */
@@ -20,10 +23,15 @@ typedef struct {
     int *scale;  /* [n_tensors] the parameter that holds a tensor's scale, in an integer graph; -1: none yet */
 } dt_tflite_import;
 
-enum { DT_TFLITE_NAME = 128 /* bytes of a name that is made, its end included */ };
+/* A kind of operator, and the function that adds its part of the graph. */
+typedef struct {
+    dt_tflite_code code;
+    dt_status (*add)(dt_tflite_import *imp, const dt_tflite_operator *o);
+} dt_tflite_row;
 
-/* An operator that makes part of the graph. */
-typedef dt_status (*dt_tflite_layer)(dt_tflite_import *imp, const dt_tflite_operator *o);
+/* Calls the row of an operator's kind. An operator without one is refused, on such numbers: reals or codes. */
+DT_MUST_CHECK dt_status dt_tflite_call(dt_tflite_import *imp, const dt_tflite_operator *o, const dt_tflite_row *row,
+                                       size_t n, const char *numbers);
 
 /* Raises a failure that names file, operator and its output. */
 #define DT_TFLITE_CHECK(cond, status, imp, o, fmt, ...)                                            \
@@ -42,9 +50,6 @@ DT_MUST_CHECK dt_status dt_tflite_end_integer(dt_tflite_import *imp);
 const dt_tflite_tensor *dt_tflite_in(const dt_tflite_import *imp, const dt_tflite_operator *o, int k);
 const dt_tflite_tensor *dt_tflite_out(const dt_tflite_import *imp, const dt_tflite_operator *o);
 
-/* Makes a name for an operator's layer, which no value of the graph has. In tflite_import.c. */
-void dt_tflite_name(const dt_tflite_import *imp, const dt_tflite_operator *o, char name[DT_TFLITE_NAME]);
-
 /* Sets *value to the value of input k: flat if its tensor has two dimensions, else a map. A constant is refused, and a
  * tensor that lacks its PAD. */
 DT_MUST_CHECK dt_status dt_tflite_input(dt_tflite_import *imp, const dt_tflite_operator *o, int k, int *value);
@@ -56,20 +61,14 @@ DT_MUST_CHECK dt_status dt_tflite_output(dt_tflite_import *imp, const dt_tflite_
 DT_MUST_CHECK dt_status dt_tflite_flatten(dt_tflite_import *imp, int tensor, int *value);
 
 /* Adds a node of the name NAME and `part` that reads n values. */
-DT_MUST_CHECK dt_status dt_tflite_node(dt_tflite_import *imp, dt_op_kind kind, const char *name, const char *part,
-                                       const void *params, const int *in, int n, int *out);
+DT_MUST_CHECK dt_status dt_tflite_node(dt_tflite_import *imp, dt_op_kind kind, const char *part, const void *params,
+                                       const int *in, int n, int *out);
 
-/* A parameter NAME and `part`. data comes from malloc and has as many numbers of `type` as the shape has elements. */
-typedef struct {
-    const char *name, *part;
-    dt_param_spec spec;
-    dt_dtype type;
-    void *data;
-} dt_tflite_param;
-
-/* Adds a parameter that the graph does not have yet. It takes over data, even if it fails; NULL stands for a malloc
- * that failed. */
-DT_MUST_CHECK dt_status dt_tflite_add_param(dt_tflite_import *imp, const dt_tflite_param *p, int *out);
+/* Adds a parameter of the name NAME and `part`, which the graph does not have yet. data comes from malloc and has as
+ * many numbers of `type` as the shape has elements. It is taken over, even if this fails; NULL stands for a malloc that
+ * failed. */
+DT_MUST_CHECK dt_status dt_tflite_add_param(dt_tflite_import *imp, const char *part, const dt_param_spec *spec,
+                                            dt_dtype type, void *data, int *out);
 
 /* Returns a copy of a constant's data, or NULL if there is no memory. */
 void *dt_tflite_copy(const dt_tflite_tensor *t);
@@ -103,8 +102,7 @@ DT_MUST_CHECK dt_status dt_tflite_check_map(const dt_tflite_import *imp, const d
  */
 dt_shape dt_tflite_map_shape(const dt_tflite_tensor *t);
 /* Gives a value the shape of a map, by a TRANSPOSE NAME and `part` that exchanges nothing, unless it has it. */
-DT_MUST_CHECK dt_status dt_tflite_as_shape(dt_tflite_import *imp, const char *name, const char *part,
-                                           const dt_shape *map, int *value);
+DT_MUST_CHECK dt_status dt_tflite_as_shape(dt_tflite_import *imp, const char *part, const dt_shape *map, int *value);
 /* Makes the value x, in the shape of the output, that of the output. */
 DT_MUST_CHECK dt_status dt_tflite_reshape(dt_tflite_import *imp, const dt_tflite_operator *o, int x);
 /* Adds a TRANSPOSE, of reals or codes. In tflite_matrix.c, as the next. */

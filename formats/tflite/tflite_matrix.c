@@ -114,8 +114,7 @@ static dt_transpose_params bring(order *r, int k)
 }
 
 /* Adds an exchange NAME.turn_I, or NAME if it is the last, whose shape is then the output's. */
-static dt_status add_exchange(dt_tflite_import *imp, const char *name, int i, dt_transpose_params p,
-                              const dt_shape *last, int *x)
+static dt_status add_exchange(dt_tflite_import *imp, int i, dt_transpose_params p, const dt_shape *last, int *x)
 {
     char part[32] = "";
 
@@ -123,7 +122,7 @@ static dt_status add_exchange(dt_tflite_import *imp, const char *name, int i, dt
         memcpy(p.dim + 1, last->dim + 1, 3 * sizeof *p.dim);
     else
         snprintf(part, sizeof part, ".turn_%d", i);
-    DT_TRY(dt_tflite_node(imp, DT_OP_TRANSPOSE, name, part, &p, x, 1, x));
+    DT_TRY(dt_tflite_node(imp, DT_OP_TRANSPOSE, part, &p, x, 1, x));
     return DT_OK;
 }
 
@@ -131,7 +130,6 @@ dt_status dt_tflite_add_transpose(dt_tflite_import *imp, const dt_tflite_operato
 {
     const dt_shape map = dt_tflite_map_shape(dt_tflite_out(imp, o));
     int axes[DT_TFLITE_MAX_DIMS], x = -1;
-    char name[DT_TFLITE_NAME];
 
     DT_TRY(dt_tflite_map(imp, o, 0, &x));
     DT_TFLITE_CHECK(imp->padded[o->in[0]] < 0, DT_ERR_UNSUPPORTED, imp, o, "input %d comes from a PAD", 0);
@@ -140,11 +138,10 @@ dt_status dt_tflite_add_transpose(dt_tflite_import *imp, const dt_tflite_operato
     join(&from, &to);
     int last = to.n - 1; /* that moves */
     while (last >= 0 && from.of[last] == to.of[last]) last--;
-    dt_tflite_name(imp, o, name);
     for (int k = last; k >= 0; k--) {
         const int at = place_of(&from, to.of[k]);
         if (at == 0) continue; /* at first alone: then each stands behind the one before */
-        DT_TRY(add_exchange(imp, name, k, bring(&from, at), k == 0 ? &map : NULL, &x));
+        DT_TRY(add_exchange(imp, k, bring(&from, at), k == 0 ? &map : NULL, &x));
     }
     return dt_tflite_reshape(imp, o, x);
 }
@@ -164,8 +161,7 @@ static int16_t *codes_of(const dt_tflite_tensor *t)
     return to;
 }
 
-static dt_status add_matrix(dt_tflite_import *imp, const dt_tflite_operator *o, int k, const char *name, int *value,
-                            int *scale)
+static dt_status add_matrix(dt_tflite_import *imp, const dt_tflite_operator *o, int k, int *value, int *scale)
 {
     const dt_tflite_tensor *t = dt_tflite_in(imp, o, k);
     const dt_shape shape = dt_tflite_map_shape(t), one = dt_vector(1);
@@ -174,22 +170,21 @@ static dt_status add_matrix(dt_tflite_import *imp, const dt_tflite_operator *o, 
 
     DT_TRY(dt_tflite_check_codes(imp, o, t));
     dt_tflite_range(t, DT_TFLITE_FUSED_NONE, &range.low, &range.high);
-    DT_TRY(dt_tflite_add_state(imp, name, ".weight", &shape, DT_I16, codes_of(t), &in[0]));
-    DT_TRY(dt_tflite_add_state(imp, name, ".weight_scale", &one, DT_F32, dt_program_one(t->scale[0]), &in[1]));
-    DT_TRY(dt_tflite_node(imp, DT_OP_CODES, name, ".codes", &range, in, 2, value));
+    DT_TRY(dt_tflite_add_state(imp, ".weight", &shape, DT_I16, codes_of(t), &in[0]));
+    DT_TRY(dt_tflite_add_state(imp, ".weight_scale", &one, DT_F32, dt_program_one(t->scale[0]), &in[1]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_CODES, ".codes", &range, in, 2, value));
     *scale = in[1];
     return DT_OK;
 }
 
-static dt_status add_operand(dt_tflite_import *imp, const dt_tflite_operator *o, int k, const char *name, int *value,
-                             int *scale)
+static dt_status add_operand(dt_tflite_import *imp, const dt_tflite_operator *o, int k, int *value, int *scale)
 {
     const dt_tflite_tensor *t = dt_tflite_in(imp, o, k);
     const dt_shape map = dt_tflite_map_shape(t);
 
-    if (t->data) return add_matrix(imp, o, k, name, value, scale);
+    if (t->data) return add_matrix(imp, o, k, value, scale);
     DT_TRY(dt_tflite_codes(imp, o, k, value, scale));
-    return dt_tflite_as_shape(imp, name, k == 0 ? ".left" : ".right", &map, value);
+    return dt_tflite_as_shape(imp, k == 0 ? ".left" : ".right", &map, value);
 }
 
 dt_status dt_tflite_add_matmul(dt_tflite_import *imp, const dt_tflite_operator *o)
@@ -198,19 +193,17 @@ dt_status dt_tflite_add_matmul(dt_tflite_import *imp, const dt_tflite_operator *
     dt_qmatmul_params p = { .profile = DT_TFLITE_PROFILE,
                             .transpose_a = o->options.transpose[0],
                             .transpose_b = o->options.transpose[1] };
-    char name[DT_TFLITE_NAME];
     int in[5], out;
 
-    dt_tflite_name(imp, o, name);
     DT_TFLITE_CHECK(!a->data || !b->data, DT_ERR_UNSUPPORTED, imp, o,
                     "both of its %d operands are constant; understood is one of them", o->n_in);
-    for (int k = 0; k < 2; k++) DT_TRY(add_operand(imp, o, k, name, &in[k], &in[k + 2]));
+    for (int k = 0; k < 2; k++) DT_TRY(add_operand(imp, o, k, &in[k], &in[k + 2]));
     DT_TRY(dt_tflite_check_codes(imp, o, y));
     p.shifted = dt_tflite_zero(b) != 0;
     p.zero = dt_tflite_zero(y);
     dt_tflite_range(y, DT_TFLITE_FUSED_NONE, &p.low, &p.high);
-    DT_TRY(dt_tflite_add_scale(imp, o->out, name, ".act_scale", &in[4]));
-    DT_TRY(dt_tflite_node(imp, DT_OP_QMATMUL, name, "", &p, in, 5, &out));
+    DT_TRY(dt_tflite_add_scale(imp, o->out, &in[4]));
+    DT_TRY(dt_tflite_node(imp, DT_OP_QMATMUL, "", &p, in, 5, &out));
     DT_TRY(dt_tflite_output(imp, o, out));
     return DT_OK;
 }
