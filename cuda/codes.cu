@@ -2,7 +2,7 @@
  * codes.cu - CUDA kernels of stored codes, of the image's codes by a table, and of integers that leave the grid; see
  *            layers/codes.c.
  */
-#include "kernel.h"
+#include "pass.h"
 
 #include "../layers/codes.h"
 
@@ -55,14 +55,6 @@ __global__ static void dequantize_kernel(const float *x, const float *scale, int
     if (i < count) y[i] = dt_scale_at(scale, n_scale, i / inner % n_scale) * x[i];
 }
 
-/* one thread for each element; gives to dx */
-__global__ static void dequantize_backward_kernel(const float *dy, float *dx, int fresh, int64_t count)
-{
-    const int64_t i = dt_thread();
-
-    if (i < count) dt_give(&dx[i], dy[i], fresh);
-}
-
 static dt_status dequantize_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_tensor *x = node->in[X];
@@ -75,16 +67,5 @@ static dt_status dequantize_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-static dt_status dequantize_backward(const dt_node *node, const dt_exec *ex)
-{
-    const int64_t count = dt_count(&node->out->shape);
-
-    if (!dt_grads(node->in[X])) return DT_OK;
-    DT_LAUNCH(dequantize_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              dt_grads(node->out), dt_grads(node->in[X]), (int)(node->fresh & 1u), count);
-    DT_CUDA_LAUNCHED();
-    return DT_OK;
-}
-
 extern "C" const dt_kernel dt_cuda_dequantize;
-const dt_kernel dt_cuda_dequantize = { NULL, dequantize_forward, dequantize_backward, NULL, 1u };
+const dt_kernel dt_cuda_dequantize = { NULL, dequantize_forward, dt_pass_backward, NULL, 1u };

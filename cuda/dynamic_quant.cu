@@ -2,7 +2,7 @@
  * dynamic_quant.cu - CUDA kernels that round each image to a grid of its own; see quant/dynamic_quant.c, and
  *                    core/arith/range.h for the arithmetic.
  */
-#include "kernel.h"
+#include "pass.h"
 
 #include "../core/arith/range.h"
 
@@ -32,14 +32,6 @@ __global__ static void dynamic_quant_forward_kernel(const float *x, int64_t n, f
     for (int64_t i = t; i < n; i += DT_BLOCK) y[first + i] = dt_dynamic_value(x[first + i], &grid);
 }
 
-/* one thread for each value; gives to dx */
-__global__ static void dynamic_quant_backward_kernel(const float *dy, float *dx, int fresh, int64_t count)
-{
-    const int64_t i = dt_thread();
-
-    if (i < count) dt_give(&dx[i], dy[i], fresh);
-}
-
 static dt_status dynamic_quant_forward(const dt_node *node, const dt_exec *ex)
 {
     const int64_t images = node->out->shape.dim[0];
@@ -50,17 +42,5 @@ static dt_status dynamic_quant_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-static dt_status dynamic_quant_backward(const dt_node *node, const dt_exec *ex)
-{
-    const int64_t count = dt_count(&node->out->shape);
-    float *dx = dt_grads(node->in[0]);
-
-    if (!dx) return DT_OK;
-    DT_LAUNCH(dynamic_quant_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              dt_grads(node->out), dx, (int)(node->fresh & 1u), count);
-    DT_CUDA_LAUNCHED();
-    return DT_OK;
-}
-
 extern "C" const dt_kernel dt_cuda_dynamic_quant;
-const dt_kernel dt_cuda_dynamic_quant = { NULL, dynamic_quant_forward, dynamic_quant_backward, NULL, 1u };
+const dt_kernel dt_cuda_dynamic_quant = { NULL, dynamic_quant_forward, dt_pass_backward, NULL, 1u };

@@ -2,7 +2,7 @@
  * max_quant.cu - CUDA kernels of the weight quantizer by the largest magnitude; see quant/max_quant.c, and
  *                core/arith/range.h for the arithmetic.
  */
-#include "kernel.h"
+#include "pass.h"
 
 #include "../core/arith/range.h"
 
@@ -26,14 +26,6 @@ __global__ static void max_quant_forward_kernel(const float *w, const float *lea
     if (threadIdx.x == 0) scale[blockIdx.x] = (float)step;
 }
 
-/* one thread for each weight; gives to dw */
-__global__ static void max_quant_backward_kernel(const float *g, float *dw, int fresh, int64_t count)
-{
-    const int64_t i = dt_thread();
-
-    if (i < count) dt_give(&dw[i], g[i], fresh);
-}
-
 static dt_status max_quant_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_tensor *out = node->out;
@@ -44,17 +36,5 @@ static dt_status max_quant_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-static dt_status max_quant_backward(const dt_node *node, const dt_exec *ex)
-{
-    const int64_t count = dt_count(&node->out->shape);
-    float *dw = dt_grads(node->in[0]);
-
-    if (!dw) return DT_OK;
-    DT_LAUNCH(max_quant_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out),
-              dw, (int)(node->fresh & 1u), count);
-    DT_CUDA_LAUNCHED();
-    return DT_OK;
-}
-
 extern "C" const dt_kernel dt_cuda_max_quant;
-const dt_kernel dt_cuda_max_quant = { NULL, max_quant_forward, max_quant_backward, NULL, 1u };
+const dt_kernel dt_cuda_max_quant = { NULL, max_quant_forward, dt_pass_backward, NULL, 1u };

@@ -2,6 +2,7 @@
  * shape.cu - CUDA kernels of flatten, identity, add, transpose and concat; see layers/shape.c.
  */
 #include "pack.h"
+#include "pass.h"
 
 #include "../core/grid_facts.h"
 
@@ -27,14 +28,6 @@ __global__ static void add_kernel(operand a, operand b, void *y, dt_dtype type, 
     const int64_t c = i % channels;
 
     dt_value_store(y, type, i, value_of(a, i, c) + value_of(b, i, c));
-}
-
-/* one thread for each element; gives to dx */
-__global__ static void pass_backward_kernel(const float *dy, float *dx, int fresh, int64_t count)
-{
-    const int64_t i = dt_thread();
-
-    if (i < count) dt_give(&dx[i], dy[i], fresh);
 }
 
 /* What is exchanged: [batch][rows][columns][inner] becomes [batch][columns][rows][inner]. */
@@ -97,16 +90,14 @@ static dt_status add_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-/* Every input has dy as its gradient; a tensor added to itself gets it twice. */
-static dt_status pass_backward(const dt_node *node, const dt_exec *ex)
+/* Both inputs have dy as their gradient; a tensor added to itself gets it twice. */
+static dt_status add_backward(const dt_node *node, const dt_exec *ex)
 {
-    const int64_t count = dt_count(&node->out->shape);
-
     for (int k = 0; k < node->n_in; k++) {
-        if (!dt_grads(node->in[k])) continue;
-        DT_LAUNCH(pass_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out),
-                  dt_grads(node->in[k]), (int)(node->fresh & 1u << k), count);
-        DT_CUDA_LAUNCHED();
+        float *dx = dt_grads(node->in[k]);
+        if (!dx) continue;
+        DT_TRY(dt_pass_gradient(dt_grads(node->out), dx, (int)(node->fresh & 1u << k), dt_count(&node->out->shape),
+                                dt_stream_of(ex)));
     }
     return DT_OK;
 }
@@ -184,9 +175,9 @@ static dt_status concat_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_flatten, dt_cuda_identity, dt_cuda_add, dt_cuda_transpose, dt_cuda_concat;
-const dt_kernel dt_cuda_flatten = { NULL, copy_forward, pass_backward, NULL, 1u };
-const dt_kernel dt_cuda_identity = { NULL, copy_forward, pass_backward, NULL, 1u };
-const dt_kernel dt_cuda_add = { NULL, add_forward, pass_backward,
+const dt_kernel dt_cuda_flatten = { NULL, copy_forward, dt_pass_backward, NULL, 1u };
+const dt_kernel dt_cuda_identity = { NULL, copy_forward, dt_pass_backward, NULL, 1u };
+const dt_kernel dt_cuda_add = { NULL, add_forward, add_backward,
                                 NULL, 3u,          DT_READS_OUT | DT_READS_IN(0) | DT_READS_IN(1),
                                 0 };
 const dt_kernel dt_cuda_transpose = { NULL, transpose_forward, transpose_backward, NULL, 1u };

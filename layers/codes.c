@@ -16,6 +16,7 @@
 
 #include "../core/grid_facts.h"
 #include "../core/op.h"
+#include "pass.h"
 
 #include <assert.h>
 #include <string.h>
@@ -189,21 +190,6 @@ static dt_status dequantize_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-static dt_status dequantize_backward(const dt_node *node, const dt_exec *ex)
-{
-    const int64_t count = dt_count(&node->out->shape);
-    const int fresh = node->fresh & 1u;
-    const float *dy = node->out->grad;
-    float *dx = node->in[X]->grad;
-    (void)ex;
-
-#pragma omp parallel for simd
-    for (int64_t i = 0; i < (dx ? count : 0); i++) dx[i] = fresh ? dy[i] : dx[i] + dy[i];
-    return DT_OK;
-}
-
 const dt_kernel dt_cpu_codes = { .forward = codes_forward };
 const dt_kernel dt_cpu_table = { .forward = table_forward };
-const dt_kernel dt_cpu_dequantize = { .forward = dequantize_forward,
-                                      .backward = dequantize_backward,
-                                      .overwrites = 1u };
+const dt_kernel dt_cpu_dequantize = { .forward = dequantize_forward, .backward = dt_pass_backward, .overwrites = 1u };

@@ -18,6 +18,7 @@
 #include "../core/op.h"
 #include "../core/grid_facts.h"
 #include "../core/arith/grid.h"
+#include "pass.h"
 
 #include <assert.h>
 #include <string.h>
@@ -220,20 +221,11 @@ static dt_status add_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-/* Every input has dy as its gradient; a tensor added to itself gets it twice. */
-static dt_status pass_backward(const dt_node *node, const dt_exec *ex)
+/* Both inputs have dy as their gradient; a tensor added to itself gets it twice. */
+static dt_status add_backward(const dt_node *node, const dt_exec *ex)
 {
-    const int64_t count = dt_count(&node->out->shape);
-    const float *dy = node->out->grad;
     (void)ex;
-
-    for (int k = 0; k < node->n_in; k++) {
-        const int fresh = (int)(node->fresh & 1u << k);
-        float *dx = node->in[k]->grad;
-        if (!dx || dx == dy) continue; /* in place: it is there */
-#pragma omp parallel for simd
-        for (int64_t i = 0; i < count; i++) dx[i] = fresh ? dy[i] : dx[i] + dy[i];
-    }
+    for (int k = 0; k < node->n_in; k++) dt_pass_gradient(node, k);
     return DT_OK;
 }
 
@@ -347,17 +339,17 @@ static dt_status concat_backward(const dt_node *node, const dt_exec *ex)
 
 const dt_kernel dt_cpu_flatten = {
     .forward = copy_forward,
-    .backward = pass_backward,
+    .backward = dt_pass_backward,
     .overwrites = 1u,
     .in_place = 1,
 };
 const dt_kernel dt_cpu_identity = {
     .forward = copy_forward,
-    .backward = pass_backward,
+    .backward = dt_pass_backward,
     .overwrites = 1u,
     .in_place = 1,
 };
-const dt_kernel dt_cpu_add = { .forward = add_forward, .backward = pass_backward, .overwrites = 3u, .in_place = 1 };
+const dt_kernel dt_cpu_add = { .forward = add_forward, .backward = add_backward, .overwrites = 3u, .in_place = 1 };
 const dt_kernel dt_cpu_transpose = {
     .forward = transpose_forward,
     .backward = transpose_backward,

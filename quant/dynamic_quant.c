@@ -12,6 +12,7 @@
  */
 #include "../core/op.h"
 #include "../core/arith/range.h"
+#include "../layers/pass.h"
 
 #include <assert.h>
 
@@ -53,19 +54,6 @@ static dt_status dynamic_quant_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-static dt_status dynamic_quant_backward(const dt_node *node, const dt_exec *ex)
-{
-    const int64_t count = dt_count(&node->out->shape);
-    const int fresh = node->fresh & 1u;
-    const float *dy = dt_grads(node->out);
-    float *dx = dt_grads(node->in[0]);
-    (void)ex;
-
-#pragma omp parallel for simd
-    for (int64_t i = 0; i < (dx ? count : 0); i++) dx[i] = fresh ? dy[i] : dx[i] + dy[i];
-    return DT_OK;
-}
-
 const dt_kernel dt_cpu_dynamic_quant = { .forward = dynamic_quant_forward,
-                                         .backward = dynamic_quant_backward,
+                                         .backward = dt_pass_backward,
                                          .overwrites = 1u };

@@ -11,6 +11,7 @@
  */
 #include "../core/arith/qkeras.h"
 #include "../core/op.h"
+#include "../layers/pass.h"
 
 #include <assert.h>
 
@@ -67,19 +68,6 @@ static dt_status featuremap_quant_forward(const dt_node *node, const dt_exec *ex
     return DT_OK;
 }
 
-static dt_status featuremap_quant_backward(const dt_node *node, const dt_exec *ex)
-{
-    const int64_t count = dt_count(&node->out->shape);
-    const int fresh = node->fresh & 1u;
-    const float *dy = dt_grads(node->out);
-    float *dx = dt_grads(node->in[0]);
-    (void)ex;
-
-#pragma omp parallel for simd
-    for (int64_t i = 0; i < (dx ? count : 0); i++) dx[i] = fresh ? dy[i] : dx[i] + dy[i];
-    return DT_OK;
-}
-
 const dt_kernel dt_cpu_featuremap_quant = { .forward = featuremap_quant_forward,
-                                            .backward = featuremap_quant_backward,
+                                            .backward = dt_pass_backward,
                                             .overwrites = 1u };

@@ -11,6 +11,7 @@
  */
 #include "../core/op.h"
 #include "../core/arith/range.h"
+#include "../layers/pass.h"
 
 enum { W, LEAST, N_IN };
 
@@ -70,19 +71,6 @@ static dt_status max_quant_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-static dt_status max_quant_backward(const dt_node *node, const dt_exec *ex)
-{
-    const int64_t count = dt_count(&node->out->shape);
-    const int fresh = node->fresh & 1u << W;
-    const float *g = dt_grads(node->out);
-    float *dw = dt_grads(node->in[W]);
-    (void)ex;
-
-#pragma omp parallel for simd
-    for (int64_t i = 0; i < (dw ? count : 0); i++) dw[i] = fresh ? g[i] : dw[i] + g[i];
-    return DT_OK;
-}
-
 const dt_kernel dt_cpu_max_quant = { .forward = max_quant_forward,
-                                     .backward = max_quant_backward,
+                                     .backward = dt_pass_backward,
                                      .overwrites = 1u << W };
