@@ -40,47 +40,27 @@ __global__ static void sigmoid_backward_kernel(const float *y, const float *dy, 
     if (i < count) dt_give(&dx[i], dy[i] * (y[i] * (1.0f - y[i])), fresh);
 }
 
-static dt_status limit_forward(const dt_node *node, const dt_exec *ex, dt_limits limits)
+static dt_status limit_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_tensor *x = node->in[0];
     const int64_t count = dt_count(&node->out->shape);
     const int n_scale = node->out->n_scale == 0 ? x->n_scale : 0;
 
     DT_LAUNCH(limit_forward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale,
-              n_scale, dt_channels(&x->shape), dt_values(node->out), limits, count);
+              n_scale, dt_channels(&x->shape), dt_values(node->out), dt_limits_of(node), count);
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
-static dt_status limit_backward(const dt_node *node, const dt_exec *ex, dt_limits limits)
+static dt_status limit_backward(const dt_node *node, const dt_exec *ex)
 {
     const int64_t count = dt_count(&node->out->shape);
 
     if (!dt_grads(node->in[0])) return DT_OK;
     DT_LAUNCH(limit_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->out),
-              dt_grads(node->out), dt_grads(node->in[0]), (int)(node->fresh & 1u), limits, count);
+              dt_grads(node->out), dt_grads(node->in[0]), (int)(node->fresh & 1u), dt_limits_of(node), count);
     DT_CUDA_LAUNCHED();
     return DT_OK;
-}
-
-static dt_status relu_forward(const dt_node *node, const dt_exec *ex)
-{
-    return limit_forward(node, ex, dt_relu_limits((const dt_relu_params *)node->params));
-}
-
-static dt_status relu_backward(const dt_node *node, const dt_exec *ex)
-{
-    return limit_backward(node, ex, dt_relu_limits((const dt_relu_params *)node->params));
-}
-
-static dt_status clip_forward(const dt_node *node, const dt_exec *ex)
-{
-    return limit_forward(node, ex, dt_clip_limits((const dt_clip_params *)node->params));
-}
-
-static dt_status clip_backward(const dt_node *node, const dt_exec *ex)
-{
-    return limit_backward(node, ex, dt_clip_limits((const dt_clip_params *)node->params));
 }
 
 static dt_status sigmoid_forward(const dt_node *node, const dt_exec *ex)
@@ -105,6 +85,6 @@ static dt_status sigmoid_backward(const dt_node *node, const dt_exec *ex)
 }
 
 extern "C" const dt_kernel dt_cuda_relu, dt_cuda_clip, dt_cuda_sigmoid;
-const dt_kernel dt_cuda_relu = { NULL, relu_forward, relu_backward, NULL, 1u };
-const dt_kernel dt_cuda_clip = { NULL, clip_forward, clip_backward, NULL, 1u };
+const dt_kernel dt_cuda_relu = { NULL, limit_forward, limit_backward, NULL, 1u };
+const dt_kernel dt_cuda_clip = { NULL, limit_forward, limit_backward, NULL, 1u };
 const dt_kernel dt_cuda_sigmoid = { NULL, sigmoid_forward, sigmoid_backward, NULL, 1u };

@@ -109,9 +109,10 @@ __device__ static int64_t pool_out(const dt_pool_view *v, int64_t n, int64_t p, 
     return ((n * v->out_height + p) * v->out_width + q) * v->channels + c;
 }
 
-/* one thread for each element of x; gives to dx */
-__global__ static void maxpool_backward_kernel(const float *x, const float *y, const float *dy, float *dx, int fresh,
-                                               dt_pool_view v)
+/* One thread for each element of x; gives to dx: dy of each window whose maximum it is, or its share of each. */
+template <bool average>
+__global__ static void pool_backward_kernel(const float *x, const float *y, const float *dy, float *dx, int fresh,
+                                            dt_pool_view v)
 {
     const int64_t i = dt_thread();
     if (i >= v.batch * v.height * v.width * v.channels) return;
@@ -125,27 +126,10 @@ __global__ static void maxpool_backward_kernel(const float *x, const float *y, c
         for (int64_t q = q_first; q < q_end; q++) {
             const int64_t out = pool_out(&v, at.n, p, q, at.c);
             const dt_pool_cells cells = dt_pool_window(&v, p, q);
-            if (is_first_maximum(x, &v, &cells, &at, y[out])) sum += dy[out];
-        }
-    }
-    dx[i] = sum;
-}
-
-/* one thread for each element of x; gives to dx */
-__global__ static void avgpool_backward_kernel(const float *dy, float *dx, int fresh, dt_pool_view v)
-{
-    const int64_t i = dt_thread();
-    if (i >= v.batch * v.height * v.width * v.channels) return;
-    const pool_place at = pool_place_of(i, v.height, v.width, v.channels);
-    int64_t p, p_end, q_first, q_end;
-
-    pool_windows(&v, 0, at.row, &p, &p_end);
-    pool_windows(&v, 1, at.column, &q_first, &q_end);
-    float sum = fresh ? 0.0f : dx[i];
-    for (; p < p_end; p++) {
-        for (int64_t q = q_first; q < q_end; q++) {
-            const dt_pool_cells cells = dt_pool_window(&v, p, q);
-            sum += dy[pool_out(&v, at.n, p, q, at.c)] / dt_pool_divisor(&v, &cells);
+            if (average)
+                sum += dy[out] / dt_pool_divisor(&v, &cells);
+            else if (is_first_maximum(x, &v, &cells, &at, y[out]))
+                sum += dy[out];
         }
     }
     dx[i] = sum;
@@ -155,17 +139,6 @@ static dt_status maxpool_forward(const dt_node *node, const dt_exec *ex)
 {
     DT_LAUNCH(maxpool_forward_kernel, dt_blocks(dt_count(&node->out->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_values(node->in[0]), dt_values(node->out), dt_pool_look(node));
-    DT_CUDA_LAUNCHED();
-    return DT_OK;
-}
-
-static dt_status maxpool_backward(const dt_node *node, const dt_exec *ex)
-{
-    const dt_tensor *x = node->in[0], *y = node->out;
-
-    if (!dt_grads(x)) return DT_OK;
-    DT_LAUNCH(maxpool_backward_kernel, dt_blocks(dt_count(&x->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              dt_values(x), dt_values(y), dt_grads(y), dt_grads(x), (int)(node->fresh & 1u), dt_pool_look(node));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
@@ -185,17 +158,23 @@ static dt_status avgpool_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-static dt_status avgpool_backward(const dt_node *node, const dt_exec *ex)
+static dt_status pool_backward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_tensor *x = node->in[0];
+    const dt_tensor *x = node->in[0], *y = node->out;
+    const unsigned blocks = dt_blocks(dt_count(&x->shape), DT_BLOCK);
+    const int fresh = (int)(node->fresh & 1u);
 
     if (!dt_grads(x)) return DT_OK;
-    DT_LAUNCH(avgpool_backward_kernel, dt_blocks(dt_count(&x->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
-              dt_grads(node->out), dt_grads(x), (int)(node->fresh & 1u), dt_pool_look(node));
+    if (node->kind == DT_OP_AVGPOOL)
+        DT_LAUNCH(pool_backward_kernel<true>, blocks, DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), dt_values(y),
+                  dt_grads(y), dt_grads(x), fresh, dt_pool_look(node));
+    else
+        DT_LAUNCH(pool_backward_kernel<false>, blocks, DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), dt_values(y),
+                  dt_grads(y), dt_grads(x), fresh, dt_pool_look(node));
     DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 extern "C" const dt_kernel dt_cuda_maxpool, dt_cuda_avgpool;
-const dt_kernel dt_cuda_maxpool = { NULL, maxpool_forward, maxpool_backward, NULL, 1u };
-const dt_kernel dt_cuda_avgpool = { NULL, avgpool_forward, avgpool_backward, NULL, 1u };
+const dt_kernel dt_cuda_maxpool = { NULL, maxpool_forward, pool_backward, NULL, 1u };
+const dt_kernel dt_cuda_avgpool = { NULL, avgpool_forward, pool_backward, NULL, 1u };

@@ -13,7 +13,6 @@
  */
 #include "activation.h"
 
-#include "../core/op.h"
 #include "../core/grid_facts.h"
 
 #include <assert.h>
@@ -86,11 +85,13 @@ static void limit_codes(const dt_tensor *x, dt_limits limits, float *y)
     }
 }
 
-static dt_status limit_forward(const dt_node *node, dt_limits limits)
+static dt_status limit_forward(const dt_node *node, const dt_exec *ex)
 {
+    const dt_limits limits = dt_limits_of(node);
     const int64_t count = dt_count(&node->out->shape);
     const float *x = node->in[0]->data;
     float *y = node->out->data;
+    (void)ex;
 
     if (node->in[0]->n_scale > 0 && node->out->n_scale == 0) {
         limit_codes(node->in[0], limits, y);
@@ -101,11 +102,13 @@ static dt_status limit_forward(const dt_node *node, dt_limits limits)
     return DT_OK;
 }
 
-static dt_status limit_backward(const dt_node *node, dt_limits limits)
+static dt_status limit_backward(const dt_node *node, const dt_exec *ex)
 {
+    const dt_limits limits = dt_limits_of(node);
     const int64_t count = dt_count(&node->out->shape);
     const float *y = node->out->data, *dy = node->out->grad;
     float *dx = node->in[0]->grad;
+    (void)ex;
     if (!dx) return DT_OK;
 
     const int fresh = node->fresh & 1u;
@@ -117,32 +120,8 @@ static dt_status limit_backward(const dt_node *node, dt_limits limits)
     return DT_OK;
 }
 
-static dt_status relu_forward(const dt_node *node, const dt_exec *ex)
-{
-    (void)ex;
-    return limit_forward(node, dt_relu_limits(node->params));
-}
-
-static dt_status relu_backward(const dt_node *node, const dt_exec *ex)
-{
-    (void)ex;
-    return limit_backward(node, dt_relu_limits(node->params));
-}
-
-static dt_status clip_forward(const dt_node *node, const dt_exec *ex)
-{
-    (void)ex;
-    return limit_forward(node, dt_clip_limits(node->params));
-}
-
-static dt_status clip_backward(const dt_node *node, const dt_exec *ex)
-{
-    (void)ex;
-    return limit_backward(node, dt_clip_limits(node->params));
-}
-
-const dt_kernel dt_cpu_relu = { .forward = relu_forward, .backward = relu_backward, .overwrites = 1u, .in_place = 1 };
-const dt_kernel dt_cpu_clip = { .forward = clip_forward, .backward = clip_backward, .overwrites = 1u, .in_place = 1 };
+const dt_kernel dt_cpu_relu = { .forward = limit_forward, .backward = limit_backward, .overwrites = 1u, .in_place = 1 };
+const dt_kernel dt_cpu_clip = { .forward = limit_forward, .backward = limit_backward, .overwrites = 1u, .in_place = 1 };
 
 static dt_status sigmoid_infer(dt_node *node)
 {

@@ -7,7 +7,7 @@
 #ifndef DT_ACTIVATION_H
 #define DT_ACTIVATION_H
 
-#include "../core/op_params.h"
+#include "../core/op.h"
 #include "../core/rng.h" /* DT_HD */
 
 #include <math.h>
@@ -30,6 +30,13 @@ static inline dt_limits dt_clip_limits(const dt_clip_params *p)
 {
     const dt_limits limits = { p->low, p->high };
     return limits;
+}
+
+/* Returns the limits of a node that is a RELU or a CLIP. */
+static inline dt_limits dt_limits_of(const dt_node *node)
+{
+    return node->kind == DT_OP_RELU ? dt_relu_limits((const dt_relu_params *)node->params)
+                                    : dt_clip_limits((const dt_clip_params *)node->params);
 }
 
 /* Returns x limited to k. A NaN stays a NaN. */

@@ -281,12 +281,13 @@ static int tiles(const dt_pool_view *v)
 }
 
 /* Threads take whole images: windows of one image overlap where the stride is below the window. */
-static inline dt_status pool_backward(const dt_node *node, int average)
+static dt_status pool_backward(const dt_node *node, const dt_exec *ex)
 {
     const dt_pool_view v = dt_pool_look(node);
-    const int fresh = node->fresh & 1u;
+    const int fresh = node->fresh & 1u, average = node->kind == DT_OP_AVGPOOL;
     const int64_t image = v.height * v.width * v.channels;
     const unpooling u = { node->in[0]->data, node->out->data, node->out->grad, node->in[0]->grad, fresh && tiles(&v) };
+    (void)ex;
     if (!u.dx) return DT_OK;
 
 #pragma omp parallel for
@@ -304,17 +305,5 @@ static inline dt_status pool_backward(const dt_node *node, int average)
     return DT_OK;
 }
 
-static dt_status maxpool_backward(const dt_node *node, const dt_exec *ex)
-{
-    (void)ex;
-    return pool_backward(node, 0);
-}
-
-static dt_status avgpool_backward(const dt_node *node, const dt_exec *ex)
-{
-    (void)ex;
-    return pool_backward(node, 1);
-}
-
-const dt_kernel dt_cpu_maxpool = { .forward = maxpool_forward, .backward = maxpool_backward, .overwrites = 1u };
-const dt_kernel dt_cpu_avgpool = { .forward = avgpool_forward, .backward = avgpool_backward, .overwrites = 1u };
+const dt_kernel dt_cpu_maxpool = { .forward = maxpool_forward, .backward = pool_backward, .overwrites = 1u };
+const dt_kernel dt_cpu_avgpool = { .forward = avgpool_forward, .backward = pool_backward, .overwrites = 1u };
