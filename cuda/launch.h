@@ -1,11 +1,11 @@
 /*
- * launch.h - the one way to launch a kernel, and the one way to name its dynamic shared memory.
+ * launch.h - the one way to launch a kernel.
  *
  *   DT_LAUNCH(squash_kernel, dt_blocks(n, 256), 256, 0, stream, x, y, n);
  *   DT_CUDA_LAUNCHED();
  *
  * nvcc sees kernel<<<...>>>(...). Tests compile the same files with g++ and run the kernels on the CPU; there the
- * cuda_runtime.h of tests/simt/ has defined both macros already. The name of a template kernel that has commas stands
+ * cuda_runtime.h of tests/simt/ has defined the macro already. The name of a template kernel that has commas stands
  * in parentheses: DT_LAUNCH((quantize_kernel<float, true>), ...).
  */
 #ifndef DT_CUDA_LAUNCH_H
@@ -17,10 +17,6 @@
 
 #define DT_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
     kernel<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__)
-
-/* Declares, in a kernel, the block's dynamic shared memory as an array of `type` called `name`. In each file, a name
- * has one type. */
-#define DT_DYNAMIC_SHARED(type, name) extern __shared__ type name[]
 
 #endif
 

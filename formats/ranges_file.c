@@ -7,7 +7,6 @@
 
 #include "json_file.h"
 #include "json_value.h"
-#include "whole_file.h"
 
 #include <math.h>
 #include <string.h>
@@ -87,56 +86,6 @@ dt_status dt_ranges_file_read(const char *path, const dt_graph *g, char *has, dt
     }
     free(r.range);
     free(r.has);
-    cJSON_Delete(root);
-    DT_TRY(status);
-    return DT_OK;
-}
-
-static cJSON *range_item(const dt_range *range)
-{
-    const double both[2] = { dt_json_shortest(range->min), dt_json_shortest(range->max) };
-
-    return cJSON_CreateDoubleArray(both, 2);
-}
-
-static int put_text(const void *user, FILE *file)
-{
-    return fputs(user, file) >= 0 && fputc('\n', file) != EOF;
-}
-
-static dt_status write_object(const char *path, const cJSON *root)
-{
-    char *text = cJSON_Print(root);
-
-    DT_CHECK(text, DT_ERR_MEMORY, "no memory to write %s", path);
-    const dt_status status = dt_whole_file_write(path, put_text, text);
-    cJSON_free(text);
-    return status;
-}
-
-static dt_status add_ranges(const char *path, const dt_graph *g, const char *has, const dt_range *range, cJSON *root)
-{
-    for (int i = 0; i < g->n_values; i++) {
-        if (!has[i]) continue;
-        DT_CHECK(has_range(g, i) && is_range((double)range[i].min, (double)range[i].max), DT_ERR_ARGUMENT,
-                 "%s: '%s' has the range [%.9g, %.9g], and a file takes finite ones of values that nodes make, with "
-                 "min <= max; observe it with minmax",
-                 path, dt_graph_name(g, i), (double)range[i].min, (double)range[i].max);
-        cJSON *item = range_item(&range[i]);
-        if (item && cJSON_AddItemToObject(root, dt_graph_name(g, i), item)) continue;
-        cJSON_Delete(item);
-        return dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory to write %s", path);
-    }
-    return DT_OK;
-}
-
-dt_status dt_ranges_file_write(const char *path, const dt_graph *g, const char *has, const dt_range *range)
-{
-    cJSON *root = cJSON_CreateObject();
-
-    DT_CHECK(root, DT_ERR_MEMORY, "no memory to write %s", path);
-    dt_status status = add_ranges(path, g, has, range, root);
-    if (status == DT_OK) status = write_object(path, root);
     cJSON_Delete(root);
     DT_TRY(status);
     return DT_OK;

@@ -34,7 +34,7 @@
 #define __launch_bounds__(...)
 #define __grid_constant__
 
-/* cuda/launch.h has nvcc's side of these two. A kernel with commas of its own goes in parentheses. */
+/* cuda/launch.h has nvcc's side of the first. A kernel with commas of its own goes in parentheses. */
 #define DT_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
     simt::launcher<(kernel)>(#kernel, grid, block, shared_bytes, stream)(__VA_ARGS__)
 #define DT_DYNAMIC_SHARED(type, name) type *const name = static_cast<type *>(simt::dynamic_shared())
