@@ -48,18 +48,13 @@ static void part_name(const maker *m, const char *part, int number, char *name)
 static dt_status add_param(const maker *m, const char *name, const dt_shape *shape, float *data, int *out)
 {
     const dt_param_spec spec = { .shape = *shape, .group = DT_GROUP_WEIGHT, .floor = -INFINITY };
-    dt_status status = DT_OK;
 
-    if (dt_graph_find(m->r->to, name) >= 0 || dt_graph_find(m->r->from, name) >= 0)
-        status = dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__,
-                          "factorising %s needs the name %s, which another value has; rename that", m->layer, name);
-    if (status == DT_OK) status = dt_graph_param(m->r->to, name, &spec, out);
-    if (status != DT_OK) {
+    if (dt_graph_find(m->r->to, name) >= 0 || dt_graph_find(m->r->from, name) >= 0) {
         free(data);
-        return status;
+        return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__,
+                        "factorising %s needs the name %s, which another value has; rename that", m->layer, name);
     }
-    dt_graph_set_data(m->r->to, *out, DT_F32, data);
-    return DT_OK;
+    return dt_graph_param_with(m->r->to, name, &spec, DT_F32, data, out);
 }
 
 /* A convolution called LAYER.part, and its filters, which it takes over. */

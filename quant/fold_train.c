@@ -16,7 +16,6 @@
 #include "insert_parts.h"
 #include "norm_fold.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -243,13 +242,7 @@ static dt_status new_param(dt_rewrite *r, int like, float **values, int *out)
     const dt_graph_value *v = r->from->value[like];
     float *to = malloc((size_t)dt_count(&v->facts.shape) * sizeof *to);
 
-    DT_CHECK(to, DT_ERR_MEMORY, "no memory for the folded values of %s", v->name);
-    const dt_status status = dt_graph_param(r->to, v->name, &v->param, out);
-    if (status != DT_OK) {
-        free(to);
-        return dt_forward(status, __FILE__, __LINE__);
-    }
-    dt_graph_set_data(r->to, *out, DT_F32, to);
+    DT_TRY(dt_graph_param_with(r->to, v->name, &v->param, DT_F32, to, out));
     *values = to;
     return DT_OK;
 }

@@ -19,21 +19,12 @@ enum { X, W, NAME_ROOM = DT_NAME_MAX + 32 };
 static dt_status add_state(dt_graph *g, const char *name, const dt_param_spec *spec, dt_dtype type, void *data,
                            int *out)
 {
-    dt_status status = DT_OK;
-
-    if (!data)
-        status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %s", name);
-    else if (dt_graph_find(g, name) >= 0)
-        status = dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__,
-                          "%s has a value of the name %s, which codes need; rename it", g->name, name);
-    else
-        status = dt_graph_param(g, name, spec, out);
-    if (status != DT_OK) {
+    if (dt_graph_find(g, name) >= 0) {
         free(data);
-        return dt_forward(status, __FILE__, __LINE__);
+        return dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__,
+                        "%s has a value of the name %s, which codes need; rename it", g->name, name);
     }
-    dt_graph_set_data(g, *out, type, data);
-    return DT_OK;
+    return dt_graph_param_with(g, name, spec, type, data, out);
 }
 
 dt_status dt_dynamic_add_filters(dt_graph *g, const dt_dynamic_filters *f, int *out)

@@ -230,6 +230,19 @@ void dt_graph_set_data(dt_graph *g, int value, dt_dtype type, void *data)
     v->data_type = type;
 }
 
+dt_status dt_graph_param_with(dt_graph *g, const char *name, const dt_param_spec *spec, dt_dtype type, void *data,
+                              int *out)
+{
+    const dt_status status = data ? dt_graph_param(g, name, spec, out)
+                                  : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory for %s", g->name, name);
+    if (status != DT_OK) {
+        free(data);
+        return dt_forward(status, __FILE__, __LINE__);
+    }
+    dt_graph_set_data(g, *out, type, data);
+    return DT_OK;
+}
+
 size_t dt_graph_data_bytes(const dt_graph *g, int value)
 {
     const dt_graph_value *v = g->value[value];

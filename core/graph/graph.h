@@ -104,6 +104,11 @@ DT_MUST_CHECK dt_status dt_graph_give(dt_graph *g, const char *name, dt_dtype ty
  * no parameter, or has another shape. In a model, parameters lie in the order of these calls. */
 DT_MUST_CHECK dt_status dt_graph_param(dt_graph *g, const char *name, const dt_param_spec *spec, int *out);
 
+/* The same for a parameter with data, as dt_graph_set_data takes it. It is taken over even if this fails; NULL stands
+ * for a malloc that failed. */
+DT_MUST_CHECK dt_status dt_graph_param_with(dt_graph *g, const char *name, const dt_param_spec *spec, dt_dtype type,
+                                            void *data, int *out);
+
 /* Adds a constant. dt_graph_set_data gives it its numbers and their type. */
 DT_MUST_CHECK dt_status dt_graph_constant(dt_graph *g, const char *name, const dt_shape *shape, int *out);
 

@@ -8,7 +8,6 @@
 
 #include "../../core/conv_params.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,20 +48,13 @@ dt_status dt_tflite_add_param(dt_tflite_import *imp, const char *part, const dt_
                               void *data, int *out)
 {
     char whole[DT_TFLITE_NAME + 32];
-    dt_status s;
 
     snprintf(whole, sizeof whole, "%s%s", imp->name, part);
-    if (!data)
-        s = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory for %s", imp->path, whole);
-    else if (dt_graph_find(imp->graph, whole) >= 0)
-        s = dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: two tensors would be called '%s'", imp->path, whole);
-    else
-        s = dt_graph_param(imp->graph, whole, spec, out);
-    if (s != DT_OK) {
+    if (dt_graph_find(imp->graph, whole) >= 0) {
         free(data);
-        return dt_forward(s, __FILE__, __LINE__);
+        return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: two tensors would be called '%s'", imp->path, whole);
     }
-    dt_graph_set_data(imp->graph, *out, type, data);
+    DT_TRY(dt_graph_param_with(imp->graph, whole, spec, type, data, out));
     return DT_OK;
 }
 

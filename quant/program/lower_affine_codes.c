@@ -35,14 +35,7 @@ dt_status dt_affine_add_param(dt_graph *g, const char *name, const char *part, c
 
     snprintf(whole, sizeof whole, "%s%s", name, part);
     if (type == DT_I32) spec.type = DT_I32;
-    const dt_status status = data ? dt_graph_param(g, whole, &spec, out)
-                                  : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %s", whole);
-    if (status != DT_OK) {
-        free(data);
-        return dt_forward(status, __FILE__, __LINE__);
-    }
-    dt_graph_set_data(g, *out, type, data);
-    return DT_OK;
+    return dt_graph_param_with(g, whole, &spec, type, data, out);
 }
 
 /* The scale of a range, which all codes of that range share. */

@@ -44,63 +44,38 @@ float *dt_program_one(float v)
     return one;
 }
 
-/* constant: a CONSTANT, else a PARAM */
-static dt_status add_array(dt_graph *g, const named_array *a, int constant, int *out)
+/* *out is the value of the PARAM; out is NULL for a CONSTANT. */
+static dt_status add_array(dt_graph *g, const named_array *a, int *out)
 {
     const dt_param_spec spec = dt_program_spec(&a->shape);
     char name[DT_NAME_MAX + 32];
+    int constant = -1;
 
     snprintf(name, sizeof name, "%s%s", a->name, a->part);
-    dt_status status = DT_OK;
-    if (!a->data)
-        status = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %s", name);
-    else if (dt_graph_find(g, name) >= 0)
-        status = dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: two layers have a %s; give one another name", a->name,
-                          name);
-    else
-        status = constant ? dt_graph_constant(g, name, &a->shape, out) : dt_graph_param(g, name, &spec, out);
+    if (dt_graph_find(g, name) >= 0) {
+        free(a->data);
+        return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: two layers have a %s; give one another name", a->name,
+                        name);
+    }
+    if (out) return dt_graph_param_with(g, name, &spec, a->type, a->data, out);
+    const dt_status status = a->data ? dt_graph_constant(g, name, &a->shape, &constant)
+                                     : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for %s", name);
     if (status != DT_OK) {
         free(a->data);
         return dt_forward(status, __FILE__, __LINE__);
     }
-    dt_graph_set_data(g, *out, a->type, a->data);
+    dt_graph_set_data(g, constant, a->type, a->data);
     return DT_OK;
 }
 
-/* *out is the parameter's value. */
-static dt_status add_param(dt_graph *g, const named_array *a, int *out)
-{
-    return add_array(g, a, 0, out);
-}
-
-static dt_status add_constant(dt_graph *g, const named_array *a)
-{
-    int value;
-
-    return add_array(g, a, 1, &value);
-}
-
-/* All n of them, so that each is taken over; the first failure. */
-static dt_status add_params(dt_graph *g, const named_array *a, int n, int *out)
+/* All n of them, so that each is taken over; the first failure. out is NULL for constants. */
+static dt_status add_arrays(dt_graph *g, const named_array *a, int n, int *out)
 {
     dt_status first = DT_OK;
 
     for (int i = 0; i < n; i++) {
         if (first == DT_OK)
-            first = add_param(g, &a[i], &out[i]);
-        else
-            free(a[i].data);
-    }
-    return first;
-}
-
-static dt_status add_constants(dt_graph *g, const named_array *a, int n)
-{
-    dt_status first = DT_OK;
-
-    for (int i = 0; i < n; i++) {
-        if (first == DT_OK)
-            first = add_constant(g, &a[i]);
+            first = add_array(g, &a[i], out ? &out[i] : NULL);
         else
             free(a[i].data);
     }
@@ -131,7 +106,7 @@ dt_status dt_program_add_table(dt_graph *g, const dt_shape *pixels, const dt_tab
         return dt_forward(status, __FILE__, __LINE__);
     }
     in[0] = g->image;
-    DT_TRY(add_params(g, arrays, 2, in + 1));
+    DT_TRY(add_arrays(g, arrays, 2, in + 1));
     return dt_graph_add(g, DT_OP_TABLE, "image.codes", range, in, 3, codes);
 }
 
@@ -170,7 +145,7 @@ static dt_status add_weighted(dt_graph *g, const dt_program_conv *c, dt_op_kind 
                                    { c->name, ".weight_scale", DT_F32, dt_vector(c->n_scale), c->scale } };
     int in[2], operands[2] = { x };
 
-    DT_TRY(add_params(g, arrays, 2, in));
+    DT_TRY(add_arrays(g, arrays, 2, in));
     DT_TRY(add_node(g, DT_OP_CODES, c->name, ".codes", &c->range, in, &operands[1]));
     return add_node(g, kind, c->name, "", params, operands, y);
 }
@@ -194,12 +169,12 @@ dt_status dt_program_add_route(dt_graph *g, const char *name, const dt_route_int
     int in[2] = { x };
 
     if (bias) offsets.data = dt_program_route_offsets(params, bias, channels);
-    const dt_status status = add_param(g, &array, &in[1]);
+    const dt_status status = add_array(g, &array, &in[1]);
     if (status != DT_OK) {
         free(offsets.data);
         return dt_forward(status, __FILE__, __LINE__);
     }
-    DT_TRY(add_constant(g, &offsets));
+    DT_TRY(add_array(g, &offsets, NULL));
     return add_node(g, DT_OP_ROUTE_INT, name, "", params, in, y);
 }
 
@@ -217,14 +192,14 @@ dt_status dt_program_add_threshold(dt_graph *g, const dt_program_steps *s, int x
 
     snprintf(node, sizeof node, "%s" DT_ACT_QUANT_SUFFIX, s->name);
     in[3] = s->shared;
-    dt_status status = add_params(g, arrays, s->shared > 0 ? 2 : 3, in + 1);
+    dt_status status = add_arrays(g, arrays, s->shared > 0 ? 2 : 3, in + 1);
     if (status == DT_OK) status = add_node(g, DT_OP_THRESHOLD, node, "", &params, in, y);
     if (status != DT_OK) {
         free(s->slope);
         free(s->offset);
         return dt_forward(status, __FILE__, __LINE__);
     }
-    return add_constants(g, line, 2);
+    return add_arrays(g, line, 2, NULL);
 }
 
 dt_status dt_program_add_multipliers(dt_graph *g, int threshold, const dt_program_multipliers *m)
@@ -236,7 +211,7 @@ dt_status dt_program_add_multipliers(dt_graph *g, int threshold, const dt_progra
                                    { node, DT_REQUANT_OFFSET, DT_I64, channels, m->offset },
                                    { node, DT_REQUANT_SHIFT, DT_I32, channels, m->shift } };
 
-    return add_constants(g, arrays, 4);
+    return add_arrays(g, arrays, 4, NULL);
 }
 
 dt_status dt_program_add_affine(dt_graph *g, const dt_program_reals *r, int x, int *y)
@@ -245,7 +220,7 @@ dt_status dt_program_add_affine(dt_graph *g, const dt_program_reals *r, int x, i
                                    { r->name, ".offset", DT_F32, dt_vector(r->n), r->offset } };
     int in[3] = { x };
 
-    DT_TRY(add_params(g, arrays, 2, in + 1));
+    DT_TRY(add_arrays(g, arrays, 2, in + 1));
     return dt_program_add_plain(g, DT_OP_AFFINE, r->name, NULL, in, y);
 }
 
@@ -254,7 +229,7 @@ dt_status dt_program_add_quantize(dt_graph *g, const dt_program_quantizer *q, in
     const named_array array = { q->name, ".act_alpha", DT_F32, dt_vector(1), q->alpha };
     int in[2] = { x, q->shared };
 
-    if (q->shared == 0) DT_TRY(add_param(g, &array, &in[1]));
+    if (q->shared == 0) DT_TRY(add_array(g, &array, &in[1]));
     return add_node(g, DT_OP_ACT_QUANT, q->name, DT_ACT_QUANT_SUFFIX, &q->params, in, y);
 }
 
@@ -271,7 +246,7 @@ dt_status dt_program_add_linear(dt_graph *g, const dt_program_reals *r, int x, i
                                    { r->name, ".bias", DT_F32, dt_vector(r->n), r->offset } };
     int in[3];
 
-    DT_TRY(add_params(g, arrays, 2, in + 1));
+    DT_TRY(add_arrays(g, arrays, 2, in + 1));
     DT_TRY(add_node(g, DT_OP_FLATTEN, r->name, ".flatten", NULL, &x, &in[0]));
     return add_node(g, DT_OP_LINEAR, r->name, "", &params, in, y);
 }
