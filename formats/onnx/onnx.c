@@ -167,6 +167,17 @@ const dt_onnx_attribute *dt_onnx_find(const dt_onnx_node *n, const char *name)
     return NULL;
 }
 
+int dt_onnx_is_op(const dt_onnx_node *n, const char *op)
+{
+    return strcmp(n->op, op) == 0;
+}
+
+int dt_onnx_is_one_of(const dt_onnx_node *n, const char *const *ops)
+{
+    while (*ops && !dt_onnx_is_op(n, *ops)) ops++;
+    return *ops != NULL;
+}
+
 const char *dt_onnx_node_name(const dt_onnx *m, const dt_onnx_node *n)
 {
     if (n->name[0]) return n->name;

@@ -147,6 +147,9 @@ DT_MUST_CHECK dt_status dt_onnx_take_note(dt_onnx *m, const char *key, const cha
 int dt_onnx_is_quant_domain(const char *domain);
 /* Returns the attribute of that name, or NULL. */
 const dt_onnx_attribute *dt_onnx_find(const dt_onnx_node *n, const char *name);
+/* Returns 1 if a node's operator has that name, or one of a list that ends with NULL; its domain is not looked at. */
+int dt_onnx_is_op(const dt_onnx_node *n, const char *op);
+int dt_onnx_is_one_of(const dt_onnx_node *n, const char *const *ops);
 /* Returns the name that a node is called by: its own, or else that of what it makes. */
 const char *dt_onnx_node_name(const dt_onnx *m, const dt_onnx_node *n);
 

@@ -5,7 +5,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <string.h>
 
 dt_status dt_onnx_int(const dt_onnx_import *imp, const dt_onnx_node *n, const char *name, int64_t otherwise,
                       int64_t *out)

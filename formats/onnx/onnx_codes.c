@@ -11,11 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int is_op(const dt_onnx_node *n, const char *op)
-{
-    return strcmp(n->op, op) == 0;
-}
-
 /* ---- grids ---- */
 
 static dt_status check_scales(const dt_onnx_import *imp, const dt_onnx_node *n, const float *scale, int64_t count)
@@ -140,12 +135,9 @@ dt_status dt_onnx_make_target(const dt_onnx_import *imp, const dt_onnx_node *n, 
 static int carries(const dt_onnx_node *n)
 {
     static const char *const ops[] = { "Identity",  "Dropout", "Flatten",       "Reshape", "Squeeze", "Unsqueeze",
-                                       "Transpose", "MaxPool", "GlobalMaxPool", "Slice",   "Pad" };
+                                       "Transpose", "MaxPool", "GlobalMaxPool", "Slice",   "Pad",     NULL };
 
-    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
-        if (is_op(n, ops[i])) return 1;
-    }
-    return 0;
+    return dt_onnx_is_one_of(n, ops);
 }
 
 dt_status dt_onnx_find_target(dt_onnx_import *imp, const dt_onnx_node *n, const char *name, dt_onnx_target *t)
@@ -162,19 +154,19 @@ dt_status dt_onnx_find_target(dt_onnx_import *imp, const dt_onnx_node *n, const 
                       "QuantizeLinear",
                       imp->m->value[value].name, imp->n_readers[value]);
         at = &imp->m->node[imp->reader[value]];
-        if (is_op(at, "Relu") || is_op(at, "Clip")) {
+        if (dt_onnx_is_op(at, "Relu") || dt_onnx_is_op(at, "Clip")) {
             bound[0] = 0.0f;
             bound[1] = INFINITY;
-            if (is_op(at, "Clip")) DT_TRY(dt_onnx_limits(imp, at, &bound[0], &bound[1]));
+            if (dt_onnx_is_op(at, "Clip")) DT_TRY(dt_onnx_limits(imp, at, &bound[0], &bound[1]));
             low = fmaxf(low, bound[0]);
             high = fminf(high, bound[1]);
-        } else if (!is_op(at, "QuantizeLinear")) {
+        } else if (!dt_onnx_is_op(at, "QuantizeLinear")) {
             DT_ONNX_CHECK(carries(at), DT_ERR_UNSUPPORTED, imp, n,
                           "%.80s '%.80s' reads what it makes without a QuantizeLinear; in a network of codes each "
                           "operator needs one",
                           at->op, dt_onnx_node_name(imp->m, at));
         }
-    } while (!is_op(at, "QuantizeLinear"));
+    } while (!dt_onnx_is_op(at, "QuantizeLinear"));
     DT_TRY(dt_onnx_read_grid(imp, at, 0, &g));
     DT_TRY(dt_onnx_make_target(imp, at, &g, low, high, t));
     return dt_onnx_add_scale(imp, &g, name, &t->scale);
@@ -197,7 +189,7 @@ dt_status dt_onnx_add_limits(dt_onnx_import *imp, const dt_onnx_node *n)
 
     DT_ONNX_CHECK(x && x->has_grid && x->kind == DT_ONNX_COMPUTED && x->view < 0, DT_ERR_UNSUPPORTED, imp, n,
                   "input %d is no codes made real", 0);
-    if (is_op(n, "Clip")) DT_TRY(dt_onnx_limits(imp, n, &low, &high));
+    if (dt_onnx_is_op(n, "Clip")) DT_TRY(dt_onnx_limits(imp, n, &low, &high));
     DT_TRY(dt_onnx_make_target(imp, n, &x->grid, low, high, &t));
     dt_onnx_place p = *x;
     const dt_tensor *facts = &imp->graph->value[p.value]->facts;

@@ -90,11 +90,11 @@ static dt_status unsqueeze(const dt_onnx_import *imp, const dt_onnx_node *n, con
 dt_status dt_onnx_new_dims(const dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_place *x, int *n_dims,
                            int64_t *dim)
 {
-    const int is_reshape = strcmp(n->op, "Reshape") == 0;
+    const int is_reshape = dt_onnx_is_op(n, "Reshape");
     int64_t *list = NULL, at = 1;
     int count;
 
-    if (strcmp(n->op, "Flatten") == 0) {
+    if (dt_onnx_is_op(n, "Flatten")) {
         DT_TRY(dt_onnx_int(imp, n, "axis", 1, &at));
         at = at < 0 ? at + x->n_dims : at;
         DT_ONNX_CHECK(at >= 0 && at <= x->n_dims, DT_ERR_FORMAT, imp, n, "axis %" PRId64 " of %d", at, x->n_dims);
@@ -113,8 +113,8 @@ dt_status dt_onnx_new_dims(const dt_onnx_import *imp, const dt_onnx_node *n, con
         *n_dims = count;
         s = reshape(imp, n, x, list, count, dim);
     } else {
-        s = strcmp(n->op, "Squeeze") == 0 ? squeeze(imp, n, x, list, count, n_dims, dim)
-                                          : unsqueeze(imp, n, x, list, count, n_dims, dim);
+        s = dt_onnx_is_op(n, "Squeeze") ? squeeze(imp, n, x, list, count, n_dims, dim)
+                                        : unsqueeze(imp, n, x, list, count, n_dims, dim);
     }
     free(list);
     return s;

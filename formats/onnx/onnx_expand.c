@@ -63,11 +63,6 @@ typedef struct {
 #define EXPAND_CHECK(cond, status, e, n, fmt, ...) \
     DT_CHECK(cond, status, "%s: %.80s '%.80s': " fmt, (e)->m->path, (n)->op, dt_onnx_node_name((e)->m, n), __VA_ARGS__)
 
-static int is_op(const dt_onnx_node *n, const char *op)
-{
-    return strcmp(n->op, op) == 0;
-}
-
 /* Input k of a node, or -1. */
 static int input(const dt_onnx_node *n, int k)
 {
@@ -77,7 +72,7 @@ static int input(const dt_onnx_node *n, int k)
 static const form *form_of(const dt_onnx_node *n)
 {
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
-        if (is_op(n, forms[i].op) && strcmp(n->domain, forms[i].domain) == 0) return &forms[i];
+        if (dt_onnx_is_op(n, forms[i].op) && strcmp(n->domain, forms[i].domain) == 0) return &forms[i];
     }
     return NULL;
 }
@@ -293,14 +288,10 @@ static dt_status expand_maxpool(expansion *e, dt_onnx_node *n, const fact *of, c
 
 static int keeps_codes(const dt_onnx_node *n)
 {
-    static const char *const ops[] = {
-        "MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose"
-    };
+    static const char *const ops[] = { "MaxPool",   "Reshape",  "Flatten",   "Squeeze",
+                                       "Unsqueeze", "Identity", "Transpose", NULL };
 
-    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
-        if (is_op(n, ops[i])) return 1;
-    }
-    return 0;
+    return dt_onnx_is_one_of(n, ops);
 }
 
 /* Notes what a node says of its output. */
@@ -309,8 +300,8 @@ static void note(expansion *e, const dt_onnx_node *n)
     fact *out = &e->fact[n->out[0]];
     const int x = input(n, 0);
 
-    if (is_op(n, "Constant") && n->n_attributes > 0) out->tensor = n->attribute[0].tensor;
-    if (is_op(n, "QuantizeLinear")) {
+    if (dt_onnx_is_op(n, "Constant") && n->n_attributes > 0) out->tensor = n->attribute[0].tensor;
+    if (dt_onnx_is_op(n, "QuantizeLinear")) {
         out->scale = input(n, 1);
         out->zero = input(n, 2);
     } else if (keeps_codes(n) && x >= 0) {
@@ -333,7 +324,7 @@ static dt_status expand_node(expansion *e, dt_onnx_node *n)
             return expand_form(e, n, f, name);
         }
         const fact of = e->fact[n->out[0]];
-        if (is_op(n, "MaxPool") && of.scale >= 0) return expand_maxpool(e, n, &of, name);
+        if (dt_onnx_is_op(n, "MaxPool") && of.scale >= 0) return expand_maxpool(e, n, &of, name);
     }
     DT_TRY(new_node(e, &to));
     *to = *n;

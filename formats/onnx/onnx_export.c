@@ -5,7 +5,6 @@
 
 #include "../../core/names.h"
 #include "../../core/train/model.h"
-#include "../../quant/post_training.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -9,7 +9,6 @@
 #include "../../core/arith/grid.h"
 #include "onnx.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 

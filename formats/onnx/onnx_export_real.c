@@ -3,7 +3,6 @@
  *                      reads it: a Conv of a file adds one. See onnx_export.h.
  */
 #include "onnx_export.h"
-
 #include "onnx.h"
 
 enum { X, W, LINEAR_BIAS };

@@ -12,15 +12,18 @@
 
 /* ---- Conv ---- */
 
-dt_status dt_onnx_add_vector(dt_onnx_import *imp, const dt_onnx_node *n, int k, const char *name, const char *part,
-                             int64_t count, int *value)
+dt_status dt_onnx_add_layer_bias(dt_onnx_import *imp, const dt_onnx_node *n, const char *name, int64_t filters,
+                                 int *value)
 {
-    const dt_shape shape = { 1, { count } };
+    const dt_shape shape = { 1, { filters } };
+    int in[2] = { *value };
     float *numbers;
 
-    DT_TRY(dt_onnx_reals(imp, n, k, count, &numbers));
-    const dt_onnx_param p = { dt_onnx_in_name(imp, n, k), name, part, dt_onnx_trained(&shape), DT_F32, numbers };
-    return dt_onnx_add_param(imp, &p, value);
+    if (!dt_onnx_in(imp, n, 2)) return DT_OK;
+    DT_TRY(dt_onnx_reals(imp, n, 2, filters, &numbers));
+    const dt_onnx_param p = { dt_onnx_in_name(imp, n, 2), name, ".bias", dt_onnx_trained(&shape), DT_F32, numbers };
+    DT_TRY(dt_onnx_add_param(imp, &p, &in[1]));
+    return dt_onnx_node_add(imp, DT_OP_BIAS, name, ".biased", NULL, in, 2, value);
 }
 
 static dt_status add_conv(dt_onnx_import *imp, const dt_onnx_node *n)
@@ -43,11 +46,7 @@ static dt_status add_conv(dt_onnx_import *imp, const dt_onnx_node *n)
     DT_TRY(dt_onnx_add_param(imp, &w, &in[1]));
     DT_TRY(dt_onnx_quantize_weights(imp, n, 1, 0, name, in[0], &in[1]));
     DT_TRY(dt_onnx_node_add(imp, DT_OP_CONV2D, name, "", &params, in, 2, &y));
-    if (dt_onnx_in(imp, n, 2)) {
-        int with_bias[2] = { y };
-        DT_TRY(dt_onnx_add_vector(imp, n, 2, name, ".bias", shape.dim[0], &with_bias[1]));
-        DT_TRY(dt_onnx_node_add(imp, DT_OP_BIAS, name, ".biased", NULL, with_bias, 2, &y));
-    }
+    DT_TRY(dt_onnx_add_layer_bias(imp, n, name, shape.dim[0], &y));
     return dt_onnx_set_map(imp, n, y);
 }
 
@@ -55,7 +54,7 @@ static dt_status add_conv(dt_onnx_import *imp, const dt_onnx_node *n)
 
 dt_status dt_onnx_linear(const dt_onnx_import *imp, const dt_onnx_node *n, dt_onnx_matrix *m)
 {
-    const int is_gemm = strcmp(n->op, "Gemm") == 0;
+    const int is_gemm = dt_onnx_is_op(n, "Gemm");
     const dt_onnx_place *x, *w = dt_onnx_in(imp, n, 1);
     int64_t turns[2] = { 0, 0 };
 
@@ -107,20 +106,20 @@ static int makes_scores(const dt_onnx_import *imp, const dt_onnx_node *n)
     if (imp->n_readers[value] != 1) return 0;
     if (value == imp->m->out[0].value) return 1;
     const dt_onnx_node *reader = &imp->m->node[imp->reader[value]];
-    return (strcmp(reader->op, "Softmax") == 0 || strcmp(reader->op, "Sigmoid") == 0) &&
+    return (dt_onnx_is_op(reader, "Softmax") || dt_onnx_is_op(reader, "Sigmoid")) &&
            reader->out[0] == imp->m->out[0].value;
 }
 
 const dt_onnx_node *dt_onnx_bias_of(dt_onnx_import *imp, const dt_onnx_node *n, int *k)
 {
-    if (strcmp(n->op, "Gemm") == 0) {
+    if (dt_onnx_is_op(n, "Gemm")) {
         *k = 2;
         return n;
     }
     if (imp->n_readers[n->out[0]] != 1 || n->out[0] == imp->m->out[0].value) return NULL;
     const int at = imp->reader[n->out[0]];
     const dt_onnx_node *sum = &imp->m->node[at];
-    if (strcmp(sum->op, "Add") != 0 || sum->n_in != 2) return NULL;
+    if (!dt_onnx_is_op(sum, "Add") || sum->n_in != 2) return NULL;
     *k = sum->in[0] == n->out[0] ? 1 : 0;
     if (sum->in[*k] < 0 || imp->place[sum->in[*k]].kind != DT_ONNX_CONSTANT) return NULL;
     imp->is_done[at] = 1;
@@ -191,8 +190,8 @@ static dt_status add_norm(dt_onnx_import *imp, const dt_onnx_node *n)
     float keep;
 
     DT_TRY(dt_onnx_computed(imp, n, 0, &x));
-    const int is_map = dt_onnx_is_map(x->n_dims);
-    DT_TRY(is_map ? dt_onnx_map(imp, n, 0, &in[0]) : dt_onnx_rows(imp, n, 0, &in[0]));
+    const int n_dims = x->n_dims;
+    DT_TRY(dt_onnx_map_or_rows(imp, n, 0, &in[0]));
     DT_TRY(dt_onnx_int(imp, n, "training_mode", 0, &in_training));
     DT_TRY(dt_onnx_int(imp, n, "spatial", 1, &is_spatial));
     DT_TRY(dt_onnx_check_evaluation(imp, n));
@@ -218,7 +217,7 @@ static dt_status add_norm(dt_onnx_import *imp, const dt_onnx_node *n)
         DT_TRY(dt_onnx_add_param(imp, &p, &in[k + 1]));
     }
     DT_TRY(dt_onnx_node_add(imp, DT_OP_BATCHNORM, name, "", &params, in, 5, &y));
-    return is_map ? dt_onnx_set_map(imp, n, y) : dt_onnx_set_rows(imp, n, y, shape.dim[0]);
+    return dt_onnx_set_like(imp, n, n_dims, y);
 }
 
 /* ---- functions ---- */
@@ -231,12 +230,10 @@ static dt_status add_function(dt_onnx_import *imp, const dt_onnx_node *n, dt_op_
 
     DT_TRY(dt_onnx_whole(imp, n, 0, &x));
     if (kind == DT_OP_SIGMOID) DT_TRY(dt_onnx_dequantize(imp, &x));
-    dt_onnx_place p = *dt_onnx_in(imp, n, 0);
+    const dt_onnx_place p = *dt_onnx_in(imp, n, 0);
     dt_onnx_name(imp, n, -1, name);
     DT_TRY(dt_onnx_node_add(imp, kind, name, "", params, &x, 1, &y));
-    p.value = y;
-    p.view = -1;
-    return dt_onnx_set(imp, n, &p);
+    return dt_onnx_set_value(imp, n, p, y);
 }
 
 dt_status dt_onnx_limits(const dt_onnx_import *imp, const dt_onnx_node *n, float *low, float *high)
@@ -300,13 +297,11 @@ static dt_status add_softmax(dt_onnx_import *imp, const dt_onnx_node *n)
     int x, y;
 
     DT_TRY(dt_onnx_check_softmax(imp, n));
-    const int is_map = dt_onnx_is_map(dt_onnx_in(imp, n, 0)->n_dims);
-    DT_TRY(is_map ? dt_onnx_map(imp, n, 0, &x) : dt_onnx_rows(imp, n, 0, &x));
-    const int64_t features = dt_onnx_in(imp, n, 0)->dim[1];
+    DT_TRY(dt_onnx_map_or_rows(imp, n, 0, &x));
     DT_TRY(dt_onnx_dequantize(imp, &x));
     dt_onnx_name(imp, n, -1, name);
     DT_TRY(dt_onnx_node_add(imp, DT_OP_SOFTMAX, name, "", NULL, &x, 1, &y));
-    return is_map ? dt_onnx_set_map(imp, n, y) : dt_onnx_set_rows(imp, n, y, features);
+    return dt_onnx_set_like(imp, n, dt_onnx_in(imp, n, 0)->n_dims, y);
 }
 
 static const dt_onnx_row rows[] = {

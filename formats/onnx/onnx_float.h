@@ -21,9 +21,9 @@ void *dt_onnx_turn_matrix(const dt_onnx_matrix *m, const void *from, size_t each
  * *k is the bias among its inputs. NULL: there is none. */
 const dt_onnx_node *dt_onnx_bias_of(dt_onnx_import *imp, const dt_onnx_node *n, int *k);
 
-/* Adds a trained parameter of the numbers of input k. */
-DT_MUST_CHECK dt_status dt_onnx_add_vector(dt_onnx_import *imp, const dt_onnx_node *n, int k, const char *name,
-                                           const char *part, int64_t count, int *value);
+/* Adds a BIAS of the numbers of input 2, one for each of so many filters, behind the layer *value, if it is given. */
+DT_MUST_CHECK dt_status dt_onnx_add_layer_bias(dt_onnx_import *imp, const dt_onnx_node *n, const char *name,
+                                               int64_t filters, int *value);
 /* Sets the limits of a Clip. */
 DT_MUST_CHECK dt_status dt_onnx_limits(const dt_onnx_import *imp, const dt_onnx_node *n, float *low, float *high);
 /* Checks that a Softmax is over the channels. */

@@ -51,16 +51,9 @@ static dt_status begin_by_channels(dt_onnx_import *imp, const dt_onnx_node *n, c
     DT_TRY(dt_onnx_computed(imp, n, 0, &x));
     c->place = *x;
     c->place.layout = dt_onnx_is_map(x->n_dims) ? DT_ONNX_MAP : DT_ONNX_ROW;
-    DT_TRY(dt_onnx_is_map(x->n_dims) ? dt_onnx_map(imp, n, 0, &c->x) : dt_onnx_rows(imp, n, 0, &c->x));
+    DT_TRY(dt_onnx_map_or_rows(imp, n, 0, &c->x));
     dt_onnx_name(imp, n, -1, c->name);
     return as_map(imp, c);
-}
-
-static dt_status finish(dt_onnx_import *imp, const dt_onnx_node *n, curve *c, int value)
-{
-    c->place.value = value;
-    c->place.view = -1;
-    return dt_onnx_set(imp, n, &c->place);
 }
 
 static dt_status factor(dt_onnx_import *imp, const curve *c, const char *part, float by, int *value)
@@ -93,7 +86,7 @@ static dt_status add_bent(dt_onnx_import *imp, const dt_onnx_node *n, curve *c, 
     }
     DT_TRY(dt_onnx_add_factor(imp, &each, &part[1]));
     DT_TRY(dt_onnx_node_add(imp, DT_OP_ADD, c->name, "", NULL, part, 2, &y));
-    return finish(imp, n, c, y);
+    return dt_onnx_set_value(imp, n, c->place, y);
 }
 
 dt_status dt_onnx_add_leaky_relu(dt_onnx_import *imp, const dt_onnx_node *n)
@@ -138,7 +131,7 @@ dt_status dt_onnx_add_hard_sigmoid(dt_onnx_import *imp, const dt_onnx_node *n)
     DT_TRY(dt_onnx_float(imp, n, "beta", 0.5f, &b));
     DT_TRY(begin(imp, n, &c));
     DT_TRY(add_ramp(imp, &c, a, b, "", &y));
-    return finish(imp, n, &c, y);
+    return dt_onnx_set_value(imp, n, c.place, y);
 }
 
 dt_status dt_onnx_add_hard_swish(dt_onnx_import *imp, const dt_onnx_node *n)
@@ -150,7 +143,7 @@ dt_status dt_onnx_add_hard_swish(dt_onnx_import *imp, const dt_onnx_node *n)
     in[0] = c.x;
     DT_TRY(add_ramp(imp, &c, 1.0f / 6.0f, 0.5f, ".gate", &in[1]));
     DT_TRY(dt_onnx_node_add(imp, DT_OP_MUL, c.name, "", NULL, in, 2, &y));
-    return finish(imp, n, &c, y);
+    return dt_onnx_set_value(imp, n, c.place, y);
 }
 
 dt_status dt_onnx_add_tanh(dt_onnx_import *imp, const dt_onnx_node *n)
@@ -161,10 +154,9 @@ dt_status dt_onnx_add_tanh(dt_onnx_import *imp, const dt_onnx_node *n)
     int y = c.x;
     DT_TRY(factor(imp, &c, ".twice", 2.0f, &y));
     DT_TRY(dt_onnx_node_add(imp, DT_OP_SIGMOID, c.name, ".sigmoid", NULL, &y, 1, &y));
-    dt_onnx_each twice = { c.name, ".spread", c.channels, dt_onnx_equal_numbers(c.channels, 2.0f), 1 };
-    DT_TRY(dt_onnx_add_factor(imp, &twice, &y));
+    DT_TRY(factor(imp, &c, ".spread", 2.0f, &y));
     DT_TRY(shift(imp, &c, "", -1.0f, &y));
-    return finish(imp, n, &c, y);
+    return dt_onnx_set_value(imp, n, c.place, y);
 }
 
 dt_status dt_onnx_add_negative(dt_onnx_import *imp, const dt_onnx_node *n)
@@ -174,5 +166,5 @@ dt_status dt_onnx_add_negative(dt_onnx_import *imp, const dt_onnx_node *n)
     DT_TRY(begin(imp, n, &c));
     int y = c.x;
     DT_TRY(factor(imp, &c, "", -1.0f, &y));
-    return finish(imp, n, &c, y);
+    return dt_onnx_set_value(imp, n, c.place, y);
 }

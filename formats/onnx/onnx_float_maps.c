@@ -15,7 +15,7 @@
 
 dt_status dt_onnx_add_pool(dt_onnx_import *imp, const dt_onnx_node *n)
 {
-    const dt_op_kind kind = strcmp(n->op, "MaxPool") == 0 ? DT_OP_MAXPOOL : DT_OP_AVGPOOL;
+    const dt_op_kind kind = dt_onnx_is_op(n, "MaxPool") ? DT_OP_MAXPOOL : DT_OP_AVGPOOL;
     char name[DT_ONNX_NAME];
     dt_pool_params params;
     int x, y;
@@ -41,7 +41,7 @@ static dt_status add_whole(dt_onnx_import *imp, const dt_onnx_node *n, dt_op_kin
 
 dt_status dt_onnx_add_whole_pool(dt_onnx_import *imp, const dt_onnx_node *n)
 {
-    return add_whole(imp, n, strcmp(n->op, "GlobalMaxPool") == 0 ? DT_OP_MAXPOOL : DT_OP_AVGPOOL);
+    return add_whole(imp, n, dt_onnx_is_op(n, "GlobalMaxPool") ? DT_OP_MAXPOOL : DT_OP_AVGPOOL);
 }
 
 dt_status dt_onnx_add_mean(dt_onnx_import *imp, const dt_onnx_node *n)
@@ -76,18 +76,10 @@ static dt_status find_constant(const dt_onnx_import *imp, const dt_onnx_node *n,
 /* Sets *x to operand k, a map or rows, and *channels to the numbers that a constant beside it may have. */
 static dt_status read_operand(dt_onnx_import *imp, const dt_onnx_node *n, int k, int *x, int64_t *channels)
 {
-    const dt_onnx_place *p;
-
-    DT_TRY(dt_onnx_computed(imp, n, k, &p));
-    DT_TRY(dt_onnx_is_map(p->n_dims) ? dt_onnx_map(imp, n, k, x) : dt_onnx_rows(imp, n, k, x));
+    DT_TRY(dt_onnx_map_or_rows(imp, n, k, x));
     const dt_shape *s = dt_graph_shape(imp->graph, *x);
     *channels = s->dim[s->ndim - 1];
     return DT_OK;
-}
-
-static dt_status set_like(dt_onnx_import *imp, const dt_onnx_node *n, int n_dims, int value, int64_t channels)
-{
-    return dt_onnx_is_map(n_dims) ? dt_onnx_set_map(imp, n, value) : dt_onnx_set_rows(imp, n, value, channels);
 }
 
 /* Adds the parameter of such numbers, of a shape: NAME, the part, and `end`. */
@@ -170,9 +162,7 @@ static dt_status add_line(dt_onnx_import *imp, const dt_onnx_node *n, line_opera
 
     dt_onnx_name(imp, n, -1, name);
     DT_TRY(dt_onnx_add_line(imp, name, &line, &x->value));
-    x->p.value = x->value;
-    x->p.view = -1;
-    return dt_onnx_set(imp, n, &x->p);
+    return dt_onnx_set_value(imp, n, x->p, x->value);
 }
 
 static dt_status add_line_of_sum(dt_onnx_import *imp, const dt_onnx_node *n, int constant, float x_sign, float sign)
@@ -189,7 +179,7 @@ static dt_status add_constant(dt_onnx_import *imp, const dt_onnx_node *n, int co
 {
     const int n_dims = dt_onnx_in(imp, n, 1 - constant)->n_dims;
     char name[DT_ONNX_NAME];
-    int64_t channels;
+    int64_t channels = 0;
     float *numbers;
     int y;
 
@@ -204,7 +194,7 @@ static dt_status add_constant(dt_onnx_import *imp, const dt_onnx_node *n, int co
     for (int64_t c = 0; c < channels; c++) numbers[c] *= sign;
     const dt_onnx_each shift = { name, "", channels, numbers, 0 };
     DT_TRY(dt_onnx_add_shift(imp, &shift, &y));
-    return set_like(imp, n, n_dims, y, channels);
+    return dt_onnx_set_like(imp, n, n_dims, y);
 }
 
 /* 1 if both operands are one kind of map, which may then be joined as they lie. */
@@ -231,8 +221,7 @@ static dt_status add_both(dt_onnx_import *imp, const dt_onnx_node *n, dt_op_kind
     } else {
         DT_ONNX_CHECK(x[0]->n_dims == x[1]->n_dims, DT_ERR_UNSUPPORTED, imp, n,
                       "operands of %d and %d dimensions; understood are equal ones", x[0]->n_dims, x[1]->n_dims);
-        for (int k = 0; k < 2; k++)
-            DT_TRY(dt_onnx_is_map(p.n_dims) ? dt_onnx_map(imp, n, k, &in[k]) : dt_onnx_rows(imp, n, k, &in[k]));
+        for (int k = 0; k < 2; k++) DT_TRY(dt_onnx_map_or_rows(imp, n, k, &in[k]));
         p.layout = dt_onnx_is_map(p.n_dims) ? DT_ONNX_MAP : DT_ONNX_ROW;
     }
     if (kind == DT_OP_MUL && dt_graph_count(imp->graph, in[0]) < dt_graph_count(imp->graph, in[1])) {
@@ -244,9 +233,7 @@ static dt_status add_both(dt_onnx_import *imp, const dt_onnx_node *n, dt_op_kind
     for (int k = 0; k < 2 && kind == DT_OP_MUL; k++) DT_TRY(dt_onnx_dequantize(imp, &in[k]));
     dt_onnx_name(imp, n, -1, name);
     DT_TRY(dt_onnx_node_add(imp, kind, name, "", NULL, in, 2, &y));
-    p.value = y;
-    p.view = -1;
-    return dt_onnx_set(imp, n, &p);
+    return dt_onnx_set_value(imp, n, p, y);
 }
 
 dt_status dt_onnx_add_sum(dt_onnx_import *imp, const dt_onnx_node *n)
@@ -276,7 +263,7 @@ static dt_status add_chain(dt_onnx_import *imp, const dt_onnx_node *n, int subtr
         snprintf(part, sizeof part, ".until_%d", k);
         DT_TRY(dt_onnx_node_add(imp, DT_OP_ADD, name, k == n->n_in - 1 ? "" : part, NULL, in, 2, &in[0]));
     }
-    return set_like(imp, n, dt_onnx_in(imp, n, 0)->n_dims, in[0], channels);
+    return dt_onnx_set_like(imp, n, dt_onnx_in(imp, n, 0)->n_dims, in[0]);
 }
 
 dt_status dt_onnx_add_sum_of_all(dt_onnx_import *imp, const dt_onnx_node *n)
@@ -320,7 +307,7 @@ static dt_status add_scaled(dt_onnx_import *imp, const dt_onnx_node *n, int cons
 {
     const int n_dims = dt_onnx_in(imp, n, 1 - constant)->n_dims;
     char name[DT_ONNX_NAME];
-    int64_t channels;
+    int64_t channels = 0;
     float *numbers;
     int y;
 
@@ -331,7 +318,7 @@ static dt_status add_scaled(dt_onnx_import *imp, const dt_onnx_node *n, int cons
     dt_onnx_name(imp, n, -1, name);
     const dt_onnx_each factor = { name, "", channels, numbers, 0 };
     DT_TRY(dt_onnx_add_factor(imp, &factor, &y));
-    return set_like(imp, n, n_dims, y, channels);
+    return dt_onnx_set_like(imp, n, n_dims, y);
 }
 
 dt_status dt_onnx_add_product(dt_onnx_import *imp, const dt_onnx_node *n)
@@ -385,7 +372,7 @@ dt_status dt_onnx_add_concat(dt_onnx_import *imp, const dt_onnx_node *n)
     DT_TRY(dt_onnx_concat_axis(imp, n, &params.axis, &is_map));
     dt_onnx_name(imp, n, -1, name);
     for (int k = 0; k < n->n_in; k++) {
-        DT_TRY(is_map ? dt_onnx_map(imp, n, k, &in[n_in]) : dt_onnx_rows(imp, n, k, &in[n_in]));
+        DT_TRY(dt_onnx_map_or_rows(imp, n, k, &in[n_in]));
         const int is_last = k == n->n_in - 1;
         if (++n_in < DT_MAX_IN && !is_last) continue;
         snprintf(part, sizeof part, ".until_%d", k);
@@ -393,6 +380,5 @@ dt_status dt_onnx_add_concat(dt_onnx_import *imp, const dt_onnx_node *n)
         if (n_in > 1) DT_TRY(dt_onnx_node_add(imp, DT_OP_CONCAT, name, part, &params, in, n_in, &in[0]));
         n_in = 1;
     }
-    const dt_shape *s = dt_graph_shape(imp->graph, in[0]);
-    return set_like(imp, n, is_map ? 4 : 2, in[0], s->dim[s->ndim - 1]);
+    return dt_onnx_set_like(imp, n, is_map ? 4 : 2, in[0]);
 }

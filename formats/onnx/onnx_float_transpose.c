@@ -120,7 +120,7 @@ dt_status dt_onnx_add_conv_transpose(dt_onnx_import *imp, const dt_onnx_node *n)
 {
     char name[DT_ONNX_NAME];
     dt_conv_transpose_params params;
-    int in[2], with_bias[2], y;
+    int in[2], y;
     float *filters;
     sides s;
 
@@ -137,10 +137,6 @@ dt_status dt_onnx_add_conv_transpose(dt_onnx_import *imp, const dt_onnx_node *n)
     const dt_onnx_param w = { dt_onnx_in_name(imp, n, 1), name, ".weight", dt_onnx_trained(&shape), DT_F32, turned };
     DT_TRY(dt_onnx_add_param(imp, &w, &in[1]));
     DT_TRY(dt_onnx_node_add(imp, DT_OP_CONV_TRANSPOSE, name, "", &params, in, 2, &y));
-    if (dt_onnx_in(imp, n, 2)) {
-        with_bias[0] = y;
-        DT_TRY(dt_onnx_add_vector(imp, n, 2, name, ".bias", dim[1], &with_bias[1]));
-        DT_TRY(dt_onnx_node_add(imp, DT_OP_BIAS, name, ".biased", NULL, with_bias, 2, &y));
-    }
+    DT_TRY(dt_onnx_add_layer_bias(imp, n, name, dim[1], &y));
     return set_cut(imp, n, &s, &params, y);
 }

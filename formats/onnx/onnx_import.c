@@ -15,11 +15,6 @@ enum { FOLD_ROOM = 1 << 24 }; /* bytes that may be folded, beside as many as the
 
 /* ---- what a file is ---- */
 
-static int is_op(const dt_onnx_node *n, const char *op)
-{
-    return strcmp(n->op, op) == 0;
-}
-
 /* 1 if a value is a constant, or made of constants by a chain of quantizers. */
 static int is_fixed(const dt_onnx *m, int value)
 {
@@ -28,8 +23,8 @@ static int is_fixed(const dt_onnx *m, int value)
         if (v->tensor >= 0) return 1;
         if (v->node < 0) return 0;
         const dt_onnx_node *n = &m->node[v->node];
-        if (is_op(n, "Constant")) return 1;
-        if (n->n_in == 0 || (!is_op(n, "QuantizeLinear") && !is_op(n, "DequantizeLinear"))) return 0;
+        if (dt_onnx_is_op(n, "Constant")) return 1;
+        if (n->n_in == 0 || (!dt_onnx_is_op(n, "QuantizeLinear") && !dt_onnx_is_op(n, "DequantizeLinear"))) return 0;
         value = n->in[0];
     }
     return 0;
@@ -46,21 +41,18 @@ static nature nature_of(const dt_onnx *m, int value)
 /* 1 if a node leaves numbers as they are, or takes the largest of some, or limits them. */
 static int carries(const dt_onnx_node *n)
 {
-    static const char *const ops[] = { "Relu",    "Clip",     "MaxPool",   "Flatten",   "Reshape", "Squeeze",
-                                       "Dropout", "Identity", "Unsqueeze", "Transpose", "Slice",   "Pad" };
+    static const char *const ops[] = { "Relu",     "Clip",      "MaxPool",   "Flatten", "Reshape", "Squeeze", "Dropout",
+                                       "Identity", "Unsqueeze", "Transpose", "Slice",   "Pad",     NULL };
 
-    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
-        if (is_op(n, ops[i])) return 1;
-    }
-    return 0;
+    return dt_onnx_is_one_of(n, ops);
 }
 
 /* 1 if a node adds a constant to a product of matrices, as its bias. */
 static int adds_bias(const dt_onnx *m, const dt_onnx_node *n)
 {
-    if (!is_op(n, "Add") || n->n_in != 2 || n->in[0] < 0 || n->in[1] < 0) return 0;
+    if (!dt_onnx_is_op(n, "Add") || n->n_in != 2 || n->in[0] < 0 || n->in[1] < 0) return 0;
     const int k = nature_of(m, n->in[0]) == OF_CONSTANTS ? 1 : 0, maker = m->value[n->in[k]].node;
-    return nature_of(m, n->in[1 - k]) == OF_CONSTANTS && maker >= 0 && is_op(&m->node[maker], "MatMul");
+    return nature_of(m, n->in[1 - k]) == OF_CONSTANTS && maker >= 0 && dt_onnx_is_op(&m->node[maker], "MatMul");
 }
 
 /* Sets what a node makes. Returns 0 if a network of codes has no such node: it computes with reals that are none of
@@ -77,14 +69,14 @@ static int judge_node(dt_onnx *m, const dt_onnx_node *n)
     }
     for (int k = 0; x != OF_CONSTANTS && k < n->n_out; k++) {
         if (n->out[k] < 0) continue;
-        m->value[n->out[k]].nature = is_op(n, "QuantizeLinear")     ? CODES
-                                     : is_op(n, "DequantizeLinear") ? REALS_OF_CODES
-                                                                    : REALS;
+        m->value[n->out[k]].nature = dt_onnx_is_op(n, "QuantizeLinear")     ? CODES
+                                     : dt_onnx_is_op(n, "DequantizeLinear") ? REALS_OF_CODES
+                                                                            : REALS;
         if (carries(n)) m->value[n->out[k]].nature = (int)x;
     }
-    if (x == OF_CONSTANTS || is_op(n, "QuantizeLinear")) return 1;
-    if (carries(n)) return !(x == CODES && is_op(n, "Clip"));
-    return (!has_reals || adds_bias(m, n)) && !is_op(n, "BatchNormalization") && !n->domain[0];
+    if (x == OF_CONSTANTS || dt_onnx_is_op(n, "QuantizeLinear")) return 1;
+    if (carries(n)) return !(x == CODES && dt_onnx_is_op(n, "Clip"));
+    return (!has_reals || adds_bias(m, n)) && !dt_onnx_is_op(n, "BatchNormalization") && !n->domain[0];
 }
 
 /* 1 if all that a network computes with are codes; the image may be made codes, or be codes. */
@@ -105,7 +97,8 @@ static int has_quantizers(const dt_onnx *m)
 {
     for (int i = 0; i < m->n_nodes; i++) {
         const dt_onnx_node *n = &m->node[i];
-        const int is_quantizer = is_op(n, "QuantizeLinear") || is_op(n, "DequantizeLinear") || dt_onnx_quant_layer(n);
+        const int is_quantizer =
+            dt_onnx_is_op(n, "QuantizeLinear") || dt_onnx_is_op(n, "DequantizeLinear") || dt_onnx_quant_layer(n);
         if (is_quantizer && n->n_in > 0 && !is_fixed(m, n->in[0])) return 1;
     }
     return 0;
@@ -141,19 +134,17 @@ static void mark_needed(dt_onnx_import *imp)
 /* 1 if an image of three dimensions is n,c,w: what reads it, but for quantizers, is a layer of such maps. */
 static int has_row_of_channels(const dt_onnx_import *imp, int value)
 {
-    static const char *const layers[] = { "Conv",          "MaxPool",           "AveragePool",
-                                          "GlobalMaxPool", "GlobalAveragePool", "BatchNormalization" };
+    static const char *const layers[] = {
+        "Conv", "MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool", "BatchNormalization", NULL
+    };
     const dt_onnx_node *n = NULL;
 
     do {
         if (imp->n_readers[value] == 0 || value == imp->m->out[0].value) return 0;
         n = &imp->m->node[imp->reader[value]];
         value = n->out[0];
-    } while (is_op(n, "QuantizeLinear") || is_op(n, "DequantizeLinear"));
-    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
-        if (is_op(n, layers[i])) return 1;
-    }
-    return 0;
+    } while (dt_onnx_is_op(n, "QuantizeLinear") || dt_onnx_is_op(n, "DequantizeLinear"));
+    return dt_onnx_is_one_of(n, layers);
 }
 
 /* 1 if all that read the image turn it from N,H,W,C to N,C,H,W at once: so files made of TensorFlow's networks begin.
@@ -166,8 +157,8 @@ static int has_channels_last(const dt_onnx_import *imp, int value)
         const dt_onnx_node *node = &imp->m->node[i];
         const dt_onnx_attribute *order = dt_onnx_find(node, "perm");
         for (int k = 0; imp->is_needed[i] && k < node->n_in; k++) {
-            if (node->in[k] != value || is_op(node, "Shape")) continue;
-            if (!is_op(node, "Transpose") || !order || order->n_ints != 4) return 0;
+            if (node->in[k] != value || dt_onnx_is_op(node, "Shape")) continue;
+            if (!dt_onnx_is_op(node, "Transpose") || !order || order->n_ints != 4) return 0;
             if (order->ints[1] != 3 || order->ints[2] != 1 || order->ints[3] != 2) return 0;
             n++;
         }
@@ -255,7 +246,7 @@ static int all_constant(const dt_onnx_import *imp, const dt_onnx_node *n)
         if (imp->place[n->in[k]].kind != DT_ONNX_CONSTANT) return 0;
         n_given++;
     }
-    return n_given > 0 || is_op(n, "Constant");
+    return n_given > 0 || dt_onnx_is_op(n, "Constant");
 }
 
 dt_status dt_onnx_call(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_row *row, size_t n_rows)
@@ -285,10 +276,10 @@ static dt_status add_node(dt_onnx_import *imp, const dt_onnx_node *n)
         DT_ONNX_CHECK(n->out[k] < 0 || imp->n_readers[n->out[k]] == 0, DT_ERR_UNSUPPORTED, imp, n,
                       "output %d is read; understood is the first alone", k);
     }
-    const int of_codes = is_op(n, "Clip") && dt_onnx_is_codes(imp, n);
-    if (is_op(n, "QuantizeLinear") || is_op(n, "DequantizeLinear") || of_codes)
+    const int of_codes = dt_onnx_is_op(n, "Clip") && dt_onnx_is_codes(imp, n);
+    if (dt_onnx_is_op(n, "QuantizeLinear") || dt_onnx_is_op(n, "DequantizeLinear") || of_codes)
         return imp->has_quantizers ? dt_onnx_add_real_quantizer(imp, n) : dt_onnx_add_quantizer(imp, n);
-    if (all_constant(imp, n) || is_op(n, "Shape")) return dt_onnx_fold(imp, n);
+    if (all_constant(imp, n) || dt_onnx_is_op(n, "Shape")) return dt_onnx_fold(imp, n);
     return imp->is_integer ? dt_onnx_add_integer(imp, n) : dt_onnx_add_float(imp, n);
 }
 

@@ -16,7 +16,7 @@
 
 dt_status dt_onnx_add_codes_maxpool(dt_onnx_import *imp, const dt_onnx_node *n)
 {
-    const int is_whole = strcmp(n->op, "GlobalMaxPool") == 0;
+    const int is_whole = dt_onnx_is_op(n, "GlobalMaxPool");
     char name[DT_ONNX_NAME];
     dt_pool_params params;
     int x, y;
@@ -89,7 +89,7 @@ dt_status dt_onnx_add_codes_mean(dt_onnx_import *imp, const dt_onnx_node *n)
     dt_onnx_target t;
 
     DT_TRY(dt_onnx_map(imp, n, 0, &x));
-    if (strcmp(n->op, "ReduceMean") == 0) DT_TRY(dt_onnx_mean(imp, n, &n_dims, dim));
+    if (dt_onnx_is_op(n, "ReduceMean")) DT_TRY(dt_onnx_mean(imp, n, &n_dims, dim));
     const dt_shape *map = dt_graph_shape(imp->graph, x);
     const dt_pool_params whole = { .window = { (int)map->dim[1], (int)map->dim[2] }, .stride = { 1, 1 } };
     dt_onnx_name(imp, n, -1, name);
@@ -107,18 +107,17 @@ dt_status dt_onnx_add_codes_mean(dt_onnx_import *imp, const dt_onnx_node *n)
 /* Add, Sub and Mul of two computed tensors of one shape. */
 dt_status dt_onnx_add_codes_binary(dt_onnx_import *imp, const dt_onnx_node *n)
 {
-    dt_qbinary_params params = { .profile = DT_PROFILE_ONNX, .subtract = strcmp(n->op, "Sub") == 0 };
+    dt_qbinary_params params = { .profile = DT_PROFILE_ONNX, .subtract = dt_onnx_is_op(n, "Sub") };
     const dt_onnx_place *x[2];
     char name[DT_ONNX_NAME];
     dt_onnx_target t;
     int in[5], y;
 
     for (int k = 0; k < 2; k++) DT_TRY(dt_onnx_computed(imp, n, k, &x[k]));
-    const int is_map = dt_onnx_is_map(x[0]->n_dims);
-    const int64_t features = x[0]->dim[x[0]->n_dims - 1];
+    const int n_dims = x[0]->n_dims;
     for (int k = 0; k < 2; k++) {
         in[k + 2] = x[k]->scale;
-        DT_TRY(is_map ? dt_onnx_map(imp, n, k, &in[k]) : dt_onnx_rows(imp, n, k, &in[k]));
+        DT_TRY(dt_onnx_map_or_rows(imp, n, k, &in[k]));
     }
     dt_onnx_name(imp, n, -1, name);
     DT_TRY(dt_onnx_find_target(imp, n, name, &t));
@@ -126,8 +125,8 @@ dt_status dt_onnx_add_codes_binary(dt_onnx_import *imp, const dt_onnx_node *n)
     params.high = t.high;
     params.zero = t.zero;
     in[4] = t.scale;
-    DT_TRY(dt_onnx_node_add(imp, strcmp(n->op, "Mul") == 0 ? DT_OP_QMUL : DT_OP_QADD, name, "", &params, in, 5, &y));
-    DT_TRY(is_map ? dt_onnx_set_map(imp, n, y) : dt_onnx_set_rows(imp, n, y, features));
+    DT_TRY(dt_onnx_node_add(imp, dt_onnx_is_op(n, "Mul") ? DT_OP_QMUL : DT_OP_QADD, name, "", &params, in, 5, &y));
+    DT_TRY(dt_onnx_set_like(imp, n, n_dims, y));
     dt_onnx_give_grid(imp, n, &t);
     return DT_OK;
 }
@@ -146,7 +145,7 @@ dt_status dt_onnx_add_codes_concat(dt_onnx_import *imp, const dt_onnx_node *n)
     DT_TRY(dt_onnx_find_target(imp, n, name, &t));
     for (int k = 0; k < n->n_in; k++) {
         dt_onnx_place x = *dt_onnx_in(imp, n, k);
-        DT_TRY(is_map ? dt_onnx_map(imp, n, k, &x.value) : dt_onnx_rows(imp, n, k, &x.value));
+        DT_TRY(dt_onnx_map_or_rows(imp, n, k, &x.value));
         snprintf(part, sizeof part, ".input_%d", k);
         DT_TRY(dt_onnx_rescale(imp, name, part, &x, &t, &in[n_in++]));
         const int is_last = k == n->n_in - 1;
@@ -156,8 +155,7 @@ dt_status dt_onnx_add_codes_concat(dt_onnx_import *imp, const dt_onnx_node *n)
         if (n_in > 1) DT_TRY(dt_onnx_node_add(imp, DT_OP_CONCAT, name, part, &params, in, n_in, &in[0]));
         n_in = 1;
     }
-    DT_TRY(is_map ? dt_onnx_set_map(imp, n, in[0])
-                  : dt_onnx_set_rows(imp, n, in[0], dt_graph_count(imp->graph, in[0])));
+    DT_TRY(dt_onnx_set_like(imp, n, is_map ? 4 : 2, in[0]));
     dt_onnx_give_grid(imp, n, &t);
     return DT_OK;
 }
@@ -172,15 +170,13 @@ dt_status dt_onnx_add_codes_softmax(dt_onnx_import *imp, const dt_onnx_node *n)
     int in[3], y;
 
     DT_TRY(dt_onnx_check_softmax(imp, n));
-    const int is_map = dt_onnx_is_map(dt_onnx_in(imp, n, 0)->n_dims);
-    const int64_t features = dt_onnx_in(imp, n, 0)->dim[1];
     in[1] = dt_onnx_in(imp, n, 0)->scale;
-    DT_TRY(is_map ? dt_onnx_map(imp, n, 0, &in[0]) : dt_onnx_rows(imp, n, 0, &in[0]));
+    DT_TRY(dt_onnx_map_or_rows(imp, n, 0, &in[0]));
     dt_onnx_name(imp, n, -1, name);
     DT_TRY(dt_onnx_find_target(imp, n, name, &t));
     in[2] = t.scale;
     DT_TRY(dt_onnx_node_add(imp, DT_OP_QSOFTMAX, name, "", &params, in, 3, &y));
-    DT_TRY(is_map ? dt_onnx_set_map(imp, n, y) : dt_onnx_set_rows(imp, n, y, features));
+    DT_TRY(dt_onnx_set_like(imp, n, dt_onnx_in(imp, n, 0)->n_dims, y));
     dt_onnx_give_grid(imp, n, &t);
     return DT_OK;
 }
@@ -243,7 +239,7 @@ dt_status dt_onnx_add_codes_table(dt_onnx_import *imp, const dt_onnx_node *n)
 
     DT_TRY(read_curve(imp, n, &c));
     DT_TRY(dt_onnx_whole(imp, n, 0, &in[0]));
-    dt_onnx_place p = *dt_onnx_in(imp, n, 0);
+    const dt_onnx_place p = *dt_onnx_in(imp, n, 0);
     dt_onnx_name(imp, n, -1, name);
     DT_TRY(dt_onnx_find_target(imp, n, name, &t));
     params = (dt_table_params){ t.low, t.high, (p.grid.type == DT_ONNX_UINT8 ? 0 : INT8_MIN) - p.grid.offset };
@@ -257,9 +253,7 @@ dt_status dt_onnx_add_codes_table(dt_onnx_import *imp, const dt_onnx_node *n)
     DT_TRY(dt_onnx_add_param(imp, &codes, &in[1]));
     in[2] = t.scale;
     DT_TRY(dt_onnx_node_add(imp, DT_OP_TABLE, name, "", &params, in, 3, &y));
-    p.value = y;
-    p.view = -1;
-    DT_TRY(dt_onnx_set(imp, n, &p));
+    DT_TRY(dt_onnx_set_value(imp, n, p, y));
     dt_onnx_give_grid(imp, n, &t);
     return DT_OK;
 }

@@ -33,24 +33,17 @@ dt_status dt_onnx_add_param(dt_onnx_import *imp, const dt_onnx_param *p, int *ou
 {
     char made[DT_ONNX_NAME + 32];
     const char *name = p->own;
-    dt_status s;
 
     snprintf(made, sizeof made, "%s%s", p->name, p->part);
     if (!name || !says_something(name) || strlen(name) > DT_NAME_MAX || strcmp(name, p->name) == 0 ||
         dt_graph_find(imp->graph, name) >= 0)
         name = made;
-    if (!p->data)
-        s = dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "%s: no memory for %s", imp->m->path, name);
-    else if (dt_graph_find(imp->graph, name) >= 0)
-        s = dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: two parameters would be called '%s'", imp->m->path, name);
-    else
-        s = dt_graph_param(imp->graph, name, &p->spec, out);
-    if (s != DT_OK) {
+    if (dt_graph_find(imp->graph, name) >= 0) {
         free(p->data);
-        return dt_forward(s, __FILE__, __LINE__);
+        return dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "%s: two parameters would be called '%s'", imp->m->path,
+                        name);
     }
-    dt_graph_set_data(imp->graph, *out, p->type, p->data);
-    return DT_OK;
+    return dt_graph_param_with(imp->graph, name, &p->spec, p->type, p->data, out);
 }
 
 dt_status dt_onnx_node_add(dt_onnx_import *imp, dt_op_kind kind, const char *name, const char *part, const void *params,
@@ -221,6 +214,14 @@ dt_status dt_onnx_rows(dt_onnx_import *imp, const dt_onnx_node *n, int k, int *v
     return dt_onnx_rows_of(imp, p, value);
 }
 
+dt_status dt_onnx_map_or_rows(dt_onnx_import *imp, const dt_onnx_node *n, int k, int *value)
+{
+    const dt_onnx_place *p;
+
+    DT_TRY(dt_onnx_computed(imp, n, k, &p));
+    return dt_onnx_is_map(p->n_dims) ? dt_onnx_map(imp, n, k, value) : dt_onnx_rows(imp, n, k, value);
+}
+
 /* ---- outputs ---- */
 
 dt_status dt_onnx_set(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_place *p)
@@ -283,6 +284,21 @@ dt_status dt_onnx_set_rows(dt_onnx_import *imp, const dt_onnx_node *n, int value
     p.n_dims = 2;
     p.dim[0] = imp->batch;
     p.dim[1] = features;
+    return dt_onnx_set(imp, n, &p);
+}
+
+dt_status dt_onnx_set_like(dt_onnx_import *imp, const dt_onnx_node *n, int n_dims, int value)
+{
+    const dt_shape *s = dt_graph_shape(imp->graph, value);
+
+    return dt_onnx_is_map(n_dims) ? dt_onnx_set_map(imp, n, value)
+                                  : dt_onnx_set_rows(imp, n, value, s->dim[s->ndim - 1]);
+}
+
+dt_status dt_onnx_set_value(dt_onnx_import *imp, const dt_onnx_node *n, dt_onnx_place p, int value)
+{
+    p.value = value;
+    p.view = -1;
     return dt_onnx_set(imp, n, &p);
 }
 

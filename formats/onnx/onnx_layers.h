@@ -180,7 +180,9 @@ DT_MUST_CHECK dt_status dt_onnx_map(dt_onnx_import *imp, const dt_onnx_node *n, 
 DT_MUST_CHECK dt_status dt_onnx_padded_map(dt_onnx_import *imp, const dt_onnx_node *n, int k, int *value, int pad[4]);
 /* Sets *value to input k in the file's order: N,I of reals, or N,1,1,I of codes. */
 DT_MUST_CHECK dt_status dt_onnx_rows(dt_onnx_import *imp, const dt_onnx_node *n, int k, int *value);
-/* The same of any place. */
+/* Sets *value to input k as a map, or as rows if it has two dimensions. */
+DT_MUST_CHECK dt_status dt_onnx_map_or_rows(dt_onnx_import *imp, const dt_onnx_node *n, int k, int *value);
+/* Sets *value to the rows of any place. */
 DT_MUST_CHECK dt_status dt_onnx_rows_of(dt_onnx_import *imp, const dt_onnx_place *p, int *value);
 /* Sets *value to input k as it lies, whole. */
 DT_MUST_CHECK dt_status dt_onnx_whole(dt_onnx_import *imp, const dt_onnx_node *n, int k, int *value);
@@ -194,6 +196,10 @@ DT_MUST_CHECK dt_status dt_onnx_set_map(dt_onnx_import *imp, const dt_onnx_node 
 DT_MUST_CHECK dt_status dt_onnx_set(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_place *p);
 /* Makes a value of N,I in the file's order the output. */
 DT_MUST_CHECK dt_status dt_onnx_set_rows(dt_onnx_import *imp, const dt_onnx_node *n, int value, int64_t features);
+/* Makes a value the output as a map, or as rows if n_dims is 2. */
+DT_MUST_CHECK dt_status dt_onnx_set_like(dt_onnx_import *imp, const dt_onnx_node *n, int n_dims, int value);
+/* Makes a value that lies as a place does the output. */
+DT_MUST_CHECK dt_status dt_onnx_set_value(dt_onnx_import *imp, const dt_onnx_node *n, dt_onnx_place p, int value);
 /* Makes input 0 the output, with other dimensions, of which there are as many elements. */
 DT_MUST_CHECK dt_status dt_onnx_rename(dt_onnx_import *imp, const dt_onnx_node *n, int n_dims, const int64_t *dim);
 

@@ -8,7 +8,6 @@
  * Sources: ONNX's operators; QONNX, arXiv 2206.07527, for Quant and for the chain that its authors call QCDQ.
  */
 #include "onnx_export.h"
-
 #include "onnx.h"
 
 #include <stdlib.h>

@@ -26,11 +26,6 @@
 
 enum { QUANT_MOST_BITS = 16 };
 
-static int is_op(const dt_onnx_node *n, const char *op)
-{
-    return strcmp(n->op, op) == 0;
-}
-
 /* ---- reading ---- */
 
 dt_status dt_onnx_number_of(const dt_onnx_import *imp, const dt_onnx_node *n, int k, double *out)
@@ -345,7 +340,7 @@ dt_onnx_layer dt_onnx_quant_layer(const dt_onnx_node *n)
     };
 
     for (size_t k = 0; dt_onnx_is_quant_domain(n->domain) && k < sizeof rows / sizeof rows[0]; k++) {
-        if (is_op(n, rows[k].op)) return rows[k].add;
+        if (dt_onnx_is_op(n, rows[k].op)) return rows[k].add;
     }
     return NULL;
 }
@@ -480,6 +475,6 @@ static dt_status add_dequantize(dt_onnx_import *imp, const dt_onnx_node *n)
 
 dt_status dt_onnx_add_real_quantizer(dt_onnx_import *imp, const dt_onnx_node *n)
 {
-    if (is_op(n, "QuantizeLinear")) return add_quantize(imp, n);
-    return is_op(n, "Clip") ? add_limits(imp, n) : add_dequantize(imp, n);
+    if (dt_onnx_is_op(n, "QuantizeLinear")) return add_quantize(imp, n);
+    return dt_onnx_is_op(n, "Clip") ? add_limits(imp, n) : add_dequantize(imp, n);
 }

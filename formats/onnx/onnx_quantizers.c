@@ -144,5 +144,5 @@ static dt_status add_dequantize(dt_onnx_import *imp, const dt_onnx_node *n)
 
 dt_status dt_onnx_add_quantizer(dt_onnx_import *imp, const dt_onnx_node *n)
 {
-    return strcmp(n->op, "QuantizeLinear") == 0 ? add_quantize(imp, n) : add_dequantize(imp, n);
+    return dt_onnx_is_op(n, "QuantizeLinear") ? add_quantize(imp, n) : add_dequantize(imp, n);
 }

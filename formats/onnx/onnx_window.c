@@ -7,8 +7,6 @@
  */
 #include "onnx_layers.h"
 
-#include "../../core/conv_params.h"
-
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +56,7 @@ static void round_up(const int64_t size[2], dt_onnx_window *w)
 
 dt_status dt_onnx_pool(const dt_onnx_import *imp, const dt_onnx_node *n, int x, dt_pool_params *params)
 {
-    const int is_max = strcmp(n->op, "MaxPool") == 0;
+    const int is_max = dt_onnx_is_op(n, "MaxPool");
     const dt_onnx_attribute *shape = dt_onnx_find(n, "kernel_shape");
     const int64_t *size = dt_graph_shape(imp->graph, x)->dim + 1;
     int64_t ceil_mode, counts_pad;
