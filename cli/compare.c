@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { IMAGES_SHOWN = 25, LOOKED_AT = 8 /* images whose values are kept at a time */ };
 

@@ -6,9 +6,7 @@
  */
 #include "layer_codes.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Images of a capture: at least one, and of large maps few. */
 enum { FLOATS_AT_ONCE = 1 << 24, IMAGES_AT_ONCE = 128 };

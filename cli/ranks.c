@@ -18,13 +18,11 @@
  */
 #include "cli.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { PORT_OF_MPI = 29500, FIRST_JOB_PORT = 20000, JOB_PORTS = 20000, SECRET_LEAST = 16 };
 

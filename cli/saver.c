@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 
 void saver_add(saver *s, dt_run_copy *copy, const char *path)
 {

@@ -7,7 +7,6 @@
  */
 #include "search_bits.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

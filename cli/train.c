@@ -20,7 +20,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 /* Forward passes by which a mean of the parameters gets batch statistics of its own. */

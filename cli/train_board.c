@@ -14,7 +14,6 @@
 #include "train.h"
 #include "wrong_images.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -8,7 +8,6 @@
 #ifndef DT_CONVERT_H
 #define DT_CONVERT_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "detent/status.h"

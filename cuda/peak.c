@@ -10,7 +10,6 @@
 #include "../core/half.h"
 #include "../core/rng.h"
 #include "cuda_check.h"
-#include "cudnn/conv_problem.h"
 
 #include <stdlib.h>
 

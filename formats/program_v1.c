@@ -25,7 +25,6 @@
 #include "program_file.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <string.h>
 
 enum { FROM_IMAGE = -1, MOST_LAYERS = 4096, MOST_SIDE = 65536, WHERE_BYTES = 96 };

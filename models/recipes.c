@@ -8,7 +8,6 @@
  * Tests: tests/models/test_recipes.c.
  */
 #include "../core/fields.h"
-#include "../core/train/trainer.h"
 #include "networks.h"
 
 #include "detent/recipe.h"

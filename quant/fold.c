@@ -10,7 +10,6 @@
 #include "../core/graph/rewrite.h"
 #include "fold_chain.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

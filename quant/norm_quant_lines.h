@@ -11,7 +11,6 @@
 #ifndef DT_NORM_QUANT_LINES_H
 #define DT_NORM_QUANT_LINES_H
 
-#include "../core/op.h"
 #include "norm_quant.h"
 
 enum { DT_NQ_LANES = 64 }; /* channels taken at a time */

@@ -8,7 +8,6 @@
 
 #include "../../core/cpu_level.h"
 
-#include <assert.h>
 #include <string.h>
 
 #if defined(__x86_64__)

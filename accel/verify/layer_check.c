@@ -6,7 +6,6 @@
 #include "layer_check.h"
 
 #include "../../core/votes_params.h"
-#include "report.h"
 
 #include <assert.h>
 #include <math.h>

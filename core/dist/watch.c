@@ -14,7 +14,6 @@
  */
 #include "dist_inside.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>

@@ -18,7 +18,6 @@
 #include "program_c_text.h"
 #include "../whole_file.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <locale.h>

@@ -5,7 +5,6 @@
 
 #include "../../core/names.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

@@ -25,7 +25,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { X, W, LINEAR_BIAS };          /* inputs of a layer */
 enum { GAMMA = 1, BETA, MEAN, VAR }; /* inputs of a batch norm */

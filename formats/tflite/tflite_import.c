@@ -7,7 +7,6 @@
 #include "tflite_layers.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

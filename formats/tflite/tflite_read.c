@@ -3,7 +3,6 @@
  */
 #include "tflite_schema.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

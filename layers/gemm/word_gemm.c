@@ -13,7 +13,6 @@
 #if defined(__x86_64__)
 
 #include <immintrin.h>
-#include <stddef.h>
 
 #define WORDS __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,avx512bf16")))
 

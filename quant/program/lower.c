@@ -13,7 +13,6 @@
 #include "../../core/arith/scale_grid.h"
 #include "../../core/grid_facts.h"
 #include "../../core/names.h"
-#include "../../layers/activation.h"
 
 #include <stdio.h>
 #include <stdlib.h>

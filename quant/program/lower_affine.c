@@ -22,7 +22,6 @@
 #include "../../core/conv_params.h"
 #include "../../core/context.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -8,7 +8,6 @@
 #define DT_LOWER_AFFINE_H
 
 #include "../../core/arith/range.h"
-#include "../../core/names.h"
 #include "program_build.h"
 
 typedef enum {

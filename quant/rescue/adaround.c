@@ -13,7 +13,6 @@
 #include "../../core/arith/range.h"
 #include "../../core/conv_params.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

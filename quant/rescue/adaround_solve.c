@@ -17,7 +17,6 @@
  */
 #include "rescue.h"
 
-#include <assert.h>
 #include <math.h>
 #include <string.h>
 

@@ -14,9 +14,7 @@
 
 #include "detent/search.h"
 
-#include <assert.h>
 #include <fnmatch.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
