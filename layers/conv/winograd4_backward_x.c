@@ -6,67 +6,21 @@
  * U' = (24 G) g (24 G)^T of codes is an integer below 2^24, and exact. The result is multiplied by 1/576 and the scale.
  * If each filter has a scale of its own, U' is multiplied by it.
  *
- * The work is cut into items, each a block of columns (channels of x) for a range of tiles. An item transforms its
- * filters once. One point's share of U', and of a chunk of tiles, fits a second-level cache; all points' share of both
- * a third-level one. dy is transformed again for each block. Nothing is summed across items.
+ * winograd_dx.h says how the work is cut. One point's share of U', and of a chunk of tiles, fits a second-level cache;
+ * all points' share of both a third-level one.
  *
  * Transforms: winograd4_tiles.h.  Mathematics of dx: conv.c.  Tests: tests/layers/test_winograd4.c.
  */
 #include "winograd4.h"
 
-#include "../../core/threads.h"
 #include "../gemm/float_gemm.h"
 
 #if defined(__x86_64__)
 
 #include "winograd4_tiles.h"
+#include "winograd_dx.h"
 
 #include <assert.h>
-#include <string.h>
-
-/* One point's U' in bytes, its least number of columns, and the bytes of a chunk of tiles with its products. */
-enum { U_BYTES = 64 << 10, LEAST_COLUMNS = 64, CHUNK_BYTES = 1 << 20, LEAST_CHUNK = 24 };
-
-/* Tiles of an item at least: transforming the filters costs what 5 tiles' products do. */
-enum { ITEM_TILES = 128, MOST_RANGES = 32 };
-
-typedef struct {
-    const dt_node *node;
-    dt_conv_shape s;
-    dt_tile_map map;
-    int64_t columns, n_blocks;            /* channels of x in a block, the last may have fewer; blocks */
-    int64_t chunk;                        /* tiles whose products are held at a time */
-    int64_t range, n_ranges;              /* tiles of an item; items a block */
-    int64_t v_floats, u_floats, m_floats; /* of one point */
-    size_t zeros_bytes, room_bytes;       /* a thread's scratch */
-} backward_x;
-
-/* One thread's. V: [36][chunk][K], U: [36][K][columns], M: [36][chunk][columns] */
-typedef struct {
-    char *zeros;
-    float *V, *U, *M;
-} rooms;
-
-static backward_x sizes_of(const dt_node *node)
-{
-    backward_x b = { .node = node, .s = dt_conv_shape_of(node) };
-    const int64_t K = b.s.K, fitting = U_BYTES / (int64_t)sizeof(float) / K / LEAST_COLUMNS * LEAST_COLUMNS;
-
-    b.map = dt_tile_map_of(&b.s, DT_WINOGRAD4_SIDE);
-    b.columns = dt_tile_least(b.s.C, fitting > LEAST_COLUMNS ? fitting : LEAST_COLUMNS);
-    b.n_blocks = dt_tile_ceiling(b.s.C, b.columns);
-    b.chunk = CHUNK_BYTES / DT_WINOGRAD4_POINTS / (4 * (K + b.columns)) / DT_FLOAT_ROWS * DT_FLOAT_ROWS;
-    if (b.chunk < LEAST_CHUNK) b.chunk = LEAST_CHUNK;
-    b.n_ranges = dt_tile_least(dt_tile_ceiling(b.map.count, ITEM_TILES), MOST_RANGES);
-    b.range = dt_tile_ceiling(b.map.count, b.n_ranges);
-    /* a cache line apart from a multiple of 4,096 bytes, so that the 36 points do not fall into the same cache set */
-    b.v_floats = b.chunk * K + DT_FLOAT_COLUMNS;
-    b.u_floats = K * b.columns + DT_FLOAT_COLUMNS;
-    b.m_floats = b.chunk * b.columns + DT_FLOAT_COLUMNS;
-    b.zeros_bytes = (size_t)K * sizeof(float);
-    b.room_bytes = b.zeros_bytes + (size_t)(b.v_floats + b.u_floats + b.m_floats) * DT_WINOGRAD4_POINTS * sizeof(float);
-    return b;
-}
 
 const char *dt_winograd4_backward_x_refuses(const dt_node *node, const dt_exec *ex)
 {
@@ -75,22 +29,6 @@ const char *dt_winograd4_backward_x_refuses(const dt_node *node, const dt_exec *
 
     if (why) return why;
     return type == DT_F32 || type == DT_I8 ? NULL : "the type of w";
-}
-
-size_t dt_winograd4_backward_x_scratch(const dt_node *node, const dt_exec *ex, int threads)
-{
-    (void)ex;
-    return sizes_of(node).room_bytes * (size_t)threads;
-}
-
-static rooms rooms_of(const backward_x *b, char *scratch)
-{
-    rooms r = { .zeros = scratch };
-
-    r.V = (float *)(void *)(scratch + b->zeros_bytes);
-    r.U = r.V + DT_WINOGRAD4_POINTS * b->v_floats;
-    r.M = r.U + DT_WINOGRAD4_POINTS * b->u_floats;
-    return r;
 }
 
 /* y = 24 G g of three values */
@@ -122,7 +60,7 @@ DT_TILES4_INLINE void filter_points(const char *w, int64_t C, dt_dtype type, flo
     for (int r = 0; r < 6; r++) filter_line(half[3 * r], half[3 * r + 1], half[3 * r + 2], y + 6 * r, 1);
 }
 
-DT_TILES4_INLINE void filters_typed(const backward_x *b, int64_t first, int64_t columns, float *U, dt_dtype type)
+DT_TILES4_INLINE void filters_typed(const dt_dx_plan *b, int64_t first, int64_t columns, float *U, dt_dtype type)
 {
     const dt_tensor *w = b->node->in[1];
     const int64_t C = b->s.C, value = (int64_t)dt_type_bytes(type);
@@ -133,12 +71,12 @@ DT_TILES4_INLINE void filters_typed(const backward_x *b, int64_t first, int64_t 
         for (int64_t c = 0; c < columns; c += DT_TILES4_LANES) {
             __m256 y[DT_WINOGRAD4_POINTS];
             filter_points(at + c * value, C, type, scale, y);
-            for (int p = 0; p < DT_WINOGRAD4_POINTS; p++) _mm256_storeu_ps(U + p * b->u_floats + k * columns + c, y[p]);
+            for (int p = 0; p < DT_WINOGRAD4_POINTS; p++) _mm256_storeu_ps(U + p * b->u_words + k * columns + c, y[p]);
         }
     }
 }
 
-static DT_TILES4 void transform_filters(const backward_x *b, int64_t first, int64_t columns, float *U)
+static DT_TILES4 void transform_filters(const dt_dx_plan *b, int64_t first, int64_t columns, void *U)
 {
     if (b->node->in[1]->type == DT_I8) {
         filters_typed(b, first, columns, U, DT_I8);
@@ -147,10 +85,11 @@ static DT_TILES4 void transform_filters(const backward_x *b, int64_t first, int6
     }
 }
 
-static DT_TILES4 void transform_dy(const backward_x *b, int64_t first, int64_t n, const rooms *r)
+static DT_TILES4 void transform_dy(const dt_dx_plan *b, int64_t first, int64_t n, const dt_dx_room *r)
 {
     const int64_t K = b->s.K;
     const dt_tile_source dy = { b->node->out->grad, K * (int64_t)sizeof(float), r->zeros };
+    float *V = r->V;
 
     for (int64_t t = 0; t < n; t++) {
         const char *pixel[DT_WINOGRAD4_POINTS];
@@ -158,23 +97,26 @@ static DT_TILES4 void transform_dy(const backward_x *b, int64_t first, int64_t n
         for (int64_t k = 0; k < K; k += DT_TILES4_LANES) {
             __m256 v[DT_WINOGRAD4_POINTS];
             dt_tile4_inputs(pixel, k, DT_F32, v);
-            for (int p = 0; p < DT_WINOGRAD4_POINTS; p++) _mm256_storeu_ps(r->V + p * b->v_floats + t * K + k, v[p]);
+            for (int p = 0; p < DT_WINOGRAD4_POINTS; p++) _mm256_storeu_ps(V + p * b->v_words + t * K + k, v[p]);
         }
     }
 }
 
-static void multiply(const backward_x *b, int64_t n, int64_t columns, const rooms *r)
+static void multiply(const dt_dx_plan *b, int64_t n, int64_t columns, int64_t next, int64_t end, const dt_dx_room *r)
 {
+    const float *V = r->V, *U = r->U;
+    (void)next, (void)end;
+
     for (int p = 0; p < DT_WINOGRAD4_POINTS; p++) {
         const dt_float_gemm g = { .m = n,
                                   .n = columns,
                                   .k = b->s.K,
-                                  .a = r->V + p * b->v_floats,
+                                  .a = V + p * b->v_words,
                                   .a_row = b->s.K,
                                   .a_step = 1,
-                                  .b = r->U + p * b->u_floats,
+                                  .b = U + p * b->u_words,
                                   .b_row = columns,
-                                  .c = r->M + p * b->m_floats,
+                                  .c = r->M + p * b->m_words,
                                   .c_row = columns };
         dt_float_gemm_run(&g);
     }
@@ -209,21 +151,7 @@ DT_TILES4_INLINE void output_pixels(const float *M, int64_t step, __m256 scale, 
     for (int r = 0; r < 4; r++) output_line(half[r], y + 4 * r);
 }
 
-/* Where a tile's pixels lie in dx; one that lies outside is NULL. */
-static void output_places(const backward_x *b, int64_t tile, int64_t first, float **place)
-{
-    const dt_tile_map *m = &b->map;
-    const int64_t n = tile / (m->down * m->across), at = tile - n * m->down * m->across;
-    const int64_t h = at / m->across * m->side, w = at % m->across * m->side;
-
-    for (int i = 0; i < DT_WINOGRAD4_SIDE * DT_WINOGRAD4_SIDE; i++) {
-        const int64_t hi = h + i / DT_WINOGRAD4_SIDE, wi = w + i % DT_WINOGRAD4_SIDE;
-        const int inside = hi < m->H && wi < m->W;
-        place[i] = inside ? (float *)b->node->in[0]->grad + ((n * m->H + hi) * m->W + wi) * b->s.C + first : NULL;
-    }
-}
-
-static DT_TILES4 void transform_products(const backward_x *b, int64_t first, int64_t n, int64_t from, int64_t columns,
+static DT_TILES4 void transform_products(const dt_dx_plan *b, int64_t first, int64_t n, int64_t from, int64_t columns,
                                          const float *M)
 {
     const dt_tensor *w = b->node->in[1];
@@ -231,45 +159,44 @@ static DT_TILES4 void transform_products(const backward_x *b, int64_t first, int
     const __m256 scale = _mm256_set1_ps((w->n_scale == 1 ? w->scale[0] : 1.0f) / 576.0f);
 
     for (int64_t t = 0; t < n; t++) {
-        float *place[DT_WINOGRAD4_SIDE * DT_WINOGRAD4_SIDE];
-        output_places(b, first + t, from, place);
+        char *place[DT_WINOGRAD4_SIDE * DT_WINOGRAD4_SIDE];
+        dt_dx_places(b, first + t, from, place);
         for (int64_t c = 0; c < columns; c += DT_TILES4_LANES) {
             __m256 y[DT_WINOGRAD4_SIDE * DT_WINOGRAD4_SIDE];
-            output_pixels(M + t * columns + c, b->m_floats, scale, y);
+            output_pixels(M + t * columns + c, b->m_words, scale, y);
             for (int i = 0; i < DT_WINOGRAD4_SIDE * DT_WINOGRAD4_SIDE; i++) {
                 if (!place[i]) continue;
-                _mm256_storeu_ps(place[i] + c, add ? _mm256_add_ps(_mm256_loadu_ps(place[i] + c), y[i]) : y[i]);
+                float *to = (float *)(void *)place[i] + c;
+                _mm256_storeu_ps(to, add ? _mm256_add_ps(_mm256_loadu_ps(to), y[i]) : y[i]);
             }
         }
     }
 }
 
-static void run_item(const backward_x *b, int64_t item, char *scratch)
-{
-    const rooms r = rooms_of(b, scratch);
-    const int64_t from = item / b->n_ranges * b->columns, columns = dt_tile_least(b->columns, b->s.C - from);
-    const int64_t first = item % b->n_ranges * b->range, end = dt_tile_least(first + b->range, b->map.count);
+/* Transforming the filters costs what 5 tiles' products do. */
+static const dt_dx_kernel kernel = {
+    .side = DT_WINOGRAD4_SIDE,
+    .points = DT_WINOGRAD4_POINTS,
+    .value_bytes = sizeof(float),
+    .filter_bytes = 64 << 10,
+    .chunk_bytes = 1 << 20,
+    .item_tiles = 128,
+    .filters = transform_filters,
+    .tiles = transform_dy,
+    .multiply = multiply,
+    .give = transform_products,
+};
 
-    memset(r.zeros, 0, b->zeros_bytes);
-    transform_filters(b, from, columns, r.U);
-    for (int64_t t = first; t < end; t += b->chunk) {
-        const int64_t n = dt_tile_least(b->chunk, end - t);
-        transform_dy(b, t, n, &r);
-        multiply(b, n, columns, &r);
-        transform_products(b, t, n, from, columns, r.M);
-    }
+size_t dt_winograd4_backward_x_scratch(const dt_node *node, const dt_exec *ex, int threads)
+{
+    (void)ex;
+    return dt_dx_scratch(&kernel, node, threads);
 }
 
 void dt_winograd4_backward_x(const dt_node *node, const dt_exec *ex, int threads)
 {
-    const backward_x b = sizes_of(node);
     assert(node->in[0]->grad_type == DT_F32 && node->out->grad_type == DT_F32);
-    (void)threads; /* of OpenMP, which may be missing */
-
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int64_t item = 0; item < b.n_blocks * b.n_ranges; item++) {
-        run_item(&b, item, (char *)ex->scratch + (size_t)dt_thread_number() * b.room_bytes);
-    }
+    dt_dx_run(&kernel, node, ex->scratch, threads);
 }
 
 #endif /* else winograd4.c */

@@ -12,71 +12,23 @@
  * 64/9 of the sum of |dy| |w| that dx itself is made of, 49/4 in a corner of the map. Errors are independent from
  * product to product: as a norm they are near 5/3 of what rounding the same operands of a direct convolution gives.
  *
- * The work is cut into items, each a block of columns (channels of x) for a range of tiles. An item transforms its
- * filters once. U' of the block then stays in the cache beside a chunk of tiles and its products. dy is transformed
- * again for each block, which costs less than to fetch the transformed tiles from memory. Nothing is summed across
- * items.
+ * winograd_dx.h says how the work is cut. U' of a block stays in the cache beside a chunk of tiles and its products. dy
+ * is transformed again for each block, which costs less than to fetch the transformed tiles from memory.
  *
  * Transforms: winograd_tiles.h.  Mathematics of dx: conv.c.  Tests: tests/layers/test_winograd_backward.c.
  */
 #include "winograd.h"
 
-#include "../../core/threads.h"
 #include "../gemm/word_gemm.h"
 
 #if defined(__x86_64__)
 
+#include "winograd_dx.h"
 #include "winograd_tiles.h"
 
 #include <assert.h>
-#include <string.h>
-
-/* Of one megabyte of second-level cache a core, U' takes up to half, a chunk of tiles and its products a third. */
-enum { U_BYTES = 512 << 10, CHUNK_BYTES = 320 << 10, LEAST_CHUNK = 24 };
 
 enum { STEP = 12 }; /* tiles multiplied at a time */
-
-/* Tiles of an item at least: transforming the filters costs what 16 tiles' products do. */
-enum { ITEM_TILES = 512, MOST_RANGES = 32 };
-
-typedef struct {
-    const dt_node *node;
-    dt_conv_shape s;
-    dt_tile_map map;
-    int64_t columns, n_blocks;         /* channels of x in a block, the last may have fewer; blocks */
-    int64_t chunk;                     /* tiles whose products are held at a time */
-    int64_t range, n_ranges;           /* tiles of an item; items a block */
-    int64_t v_words, u_words, m_words; /* of one point */
-    size_t zeros_bytes, room_bytes;    /* a thread's scratch */
-} backward_x;
-
-/* One thread's. V: [16][chunk][K] bf16, U: [16][K / 2][columns] words, M: [16][chunk][columns] */
-typedef struct {
-    char *zeros;
-    uint32_t *V, *U;
-    float *M;
-} rooms;
-
-static backward_x sizes_of(const dt_node *node)
-{
-    backward_x b = { .node = node, .s = dt_conv_shape_of(node) };
-    const int64_t K = b.s.K, fitting = U_BYTES / (2 * DT_WINOGRAD_POINTS) / K / 64 * 64;
-
-    b.map = dt_tile_map_of(&b.s, DT_TILE_SIDE);
-    b.columns = dt_tile_least(b.s.C, fitting > 64 ? fitting : 64);
-    b.n_blocks = dt_tile_ceiling(b.s.C, b.columns);
-    b.chunk = CHUNK_BYTES / DT_WINOGRAD_POINTS / (2 * K + 4 * b.columns) / 6 * 6; /* 6: rows of dt_word_gemm */
-    if (b.chunk < LEAST_CHUNK) b.chunk = LEAST_CHUNK;
-    b.n_ranges = dt_tile_least(dt_tile_ceiling(b.map.count, ITEM_TILES), MOST_RANGES);
-    b.range = dt_tile_ceiling(b.map.count, b.n_ranges);
-    /* a cache line apart from a multiple of 4,096 bytes, so that the 16 points do not fall into the same cache set */
-    b.v_words = b.chunk * K / 2 + DT_LANES;
-    b.u_words = K / 2 * b.columns + DT_LANES;
-    b.m_words = b.chunk * b.columns + DT_LANES;
-    b.zeros_bytes = (size_t)K * sizeof(float);
-    b.room_bytes = b.zeros_bytes + (size_t)(b.v_words + b.u_words + b.m_words) * DT_WINOGRAD_POINTS * sizeof(float);
-    return b;
-}
 
 const char *dt_winograd_backward_x_refuses(const dt_node *node, const dt_exec *ex)
 {
@@ -88,22 +40,6 @@ const char *dt_winograd_backward_x_refuses(const dt_node *node, const dt_exec *e
     if (dt_winograd_shape_refuses(&s)) return dt_winograd_shape_refuses(&s);
     if (!dt_tile_saves(&s)) return "the map is too small, or channels are too few, to gain";
     return type == DT_F32 || type == DT_I8 ? NULL : "the type of w";
-}
-
-size_t dt_winograd_backward_x_scratch(const dt_node *node, const dt_exec *ex, int threads)
-{
-    (void)ex;
-    return sizes_of(node).room_bytes * (size_t)threads;
-}
-
-static rooms rooms_of(const backward_x *b, char *scratch)
-{
-    rooms r = { .zeros = scratch };
-
-    r.V = (uint32_t *)(scratch + b->zeros_bytes);
-    r.U = r.V + DT_WINOGRAD_POINTS * b->v_words;
-    r.M = (float *)(r.U + DT_WINOGRAD_POINTS * b->u_words);
-    return r;
 }
 
 /* y = 2G g of three values */
@@ -132,7 +68,7 @@ DT_TILES_INLINE void filter_points(const char *w, int64_t C, dt_dtype type, floa
     for (int r = 0; r < 4; r++) filter_line(half[3 * r], half[3 * r + 1], half[3 * r + 2], y + 4 * r, 1);
 }
 
-DT_TILES_INLINE void filters_typed(const backward_x *b, int64_t first, int64_t columns, uint32_t *U, dt_dtype type)
+DT_TILES_INLINE void filters_typed(const dt_dx_plan *b, int64_t first, int64_t columns, uint32_t *U, dt_dtype type)
 {
     const dt_tensor *w = b->node->in[1];
     const int64_t C = b->s.C, value = (int64_t)dt_type_bytes(type);
@@ -153,7 +89,7 @@ DT_TILES_INLINE void filters_typed(const backward_x *b, int64_t first, int64_t c
     }
 }
 
-static DT_TILES void transform_filters(const backward_x *b, int64_t first, int64_t columns, uint32_t *U)
+static DT_TILES void transform_filters(const dt_dx_plan *b, int64_t first, int64_t columns, void *U)
 {
     if (b->node->in[1]->type == DT_I8) {
         filters_typed(b, first, columns, U, DT_I8);
@@ -162,17 +98,18 @@ static DT_TILES void transform_filters(const backward_x *b, int64_t first, int64
     }
 }
 
-static dt_tile_source dy_of(const backward_x *b, const rooms *r)
+static dt_tile_source dy_of(const dt_dx_plan *b, const dt_dx_room *r)
 {
     const dt_tensor *y = b->node->out;
     const dt_tile_source from = { y->grad, b->s.K * (int64_t)dt_type_bytes(y->grad_type), r->zeros };
     return from;
 }
 
-DT_TILES_INLINE void dy_typed(const backward_x *b, int64_t first, int64_t n, const rooms *r, dt_dtype type)
+DT_TILES_INLINE void dy_typed(const dt_dx_plan *b, int64_t first, int64_t n, const dt_dx_room *r, dt_dtype type)
 {
     const int64_t K = b->s.K;
     const dt_tile_source dy = dy_of(b, r);
+    uint32_t *V = r->V;
 
     for (int64_t t = 0; t < n; t++) {
         const char *pixel[16];
@@ -182,14 +119,14 @@ DT_TILES_INLINE void dy_typed(const backward_x *b, int64_t first, int64_t n, con
             dt_tile_inputs(pixel, k, type, v);
 #pragma GCC unroll 16
             for (int p = 0; p < DT_WINOGRAD_POINTS; p++) {
-                uint32_t *to = r->V + p * b->v_words + (t * K + k) / 2;
+                uint32_t *to = V + p * b->v_words + (t * K + k) / 2;
                 _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(v[p]));
             }
         }
     }
 }
 
-static DT_TILES void transform_dy(const backward_x *b, int64_t first, int64_t n, const rooms *r)
+static DT_TILES void transform_dy(const dt_dx_plan *b, int64_t first, int64_t n, const dt_dx_room *r)
 {
     if (b->node->out->grad_type == DT_BF16) {
         dy_typed(b, first, n, r, DT_BF16);
@@ -200,9 +137,10 @@ static DT_TILES void transform_dy(const backward_x *b, int64_t first, int64_t n,
 
 /* Of n tiles before tile `next`; those from there to `end` follow, and what they read is fetched meanwhile: a few lines
  * at a time, or the CPU drops the requests. */
-static void multiply(const backward_x *b, int64_t n, int64_t columns, int64_t next, int64_t end, const rooms *r)
+static void multiply(const dt_dx_plan *b, int64_t n, int64_t columns, int64_t next, int64_t end, const dt_dx_room *r)
 {
     const dt_tile_source dy = dy_of(b, r);
+    const uint32_t *V = r->V, *U = r->U;
     const int64_t share = dt_tile_ceiling(4 * (end - next), DT_WINOGRAD_POINTS * dt_tile_ceiling(n, STEP));
     dt_tile_ahead ahead = dt_tile_ahead_of(&b->map, &dy, dy.pixel_bytes, next, end);
 
@@ -211,10 +149,10 @@ static void multiply(const backward_x *b, int64_t n, int64_t columns, int64_t ne
             const dt_word_gemm g = { .m = dt_tile_least(STEP, n - t),
                                      .n = columns,
                                      .k = b->s.K / 2,
-                                     .a = r->V + p * b->v_words + t * b->s.K / 2,
+                                     .a = V + p * b->v_words + t * b->s.K / 2,
                                      .a_row = b->s.K / 2,
                                      .a_step = 1,
-                                     .b = r->U + p * b->u_words,
+                                     .b = U + p * b->u_words,
                                      .b_row = columns,
                                      .c = r->M + p * b->m_words + t * columns,
                                      .c_row = columns };
@@ -246,21 +184,6 @@ DT_TILES_INLINE void output_pixels(const float *M, int64_t step, __m512 scale, _
     for (int i = 0; i < 4; i++) y[i] = _mm512_mul_ps(scale, y[i]);
 }
 
-/* What dx holds of a tile's pixels; one that lies outside is NULL. */
-static void output_places(const backward_x *b, int64_t tile, int64_t first, char **place)
-{
-    const dt_tile_map *m = &b->map;
-    const dt_tensor *x = b->node->in[0];
-    const int64_t n = tile / (m->down * m->across), at = tile - n * m->down * m->across;
-    const int64_t h = at / m->across * 2, w = at % m->across * 2;
-
-    for (int i = 0; i < 4; i++) {
-        const int64_t hi = h + i / 2, wi = w + i % 2, value = ((n * m->H + hi) * m->W + wi) * b->s.C + first;
-        const int inside = hi < m->H && wi < m->W;
-        place[i] = inside ? (char *)x->grad + value * (int64_t)dt_type_bytes(x->grad_type) : NULL;
-    }
-}
-
 DT_TILES_INLINE void put(char *place, int64_t c, __m512 y, dt_dtype type, int add)
 {
     if (type == DT_BF16) {
@@ -271,7 +194,7 @@ DT_TILES_INLINE void put(char *place, int64_t c, __m512 y, dt_dtype type, int ad
     }
 }
 
-static DT_TILES void transform_products(const backward_x *b, int64_t first, int64_t n, int64_t from, int64_t columns,
+static DT_TILES void transform_products(const dt_dx_plan *b, int64_t first, int64_t n, int64_t from, int64_t columns,
                                         const float *M)
 {
     const dt_tensor *w = b->node->in[1];
@@ -281,7 +204,7 @@ static DT_TILES void transform_products(const backward_x *b, int64_t first, int6
 
     for (int64_t t = 0; t < n; t++) {
         char *place[4];
-        output_places(b, first + t, from, place);
+        dt_dx_places(b, first + t, from, place);
         for (int64_t c = 0; c < columns; c += DT_LANES) {
             __m512 y[4];
             output_pixels(M + t * columns + c, b->m_words, scale, y);
@@ -293,34 +216,31 @@ static DT_TILES void transform_products(const backward_x *b, int64_t first, int6
     }
 }
 
-static void run_item(const backward_x *b, int64_t item, char *scratch)
-{
-    const rooms r = rooms_of(b, scratch);
-    const int64_t from = item / b->n_ranges * b->columns, columns = dt_tile_least(b->columns, b->s.C - from);
-    const int64_t first = item % b->n_ranges * b->range, end = dt_tile_least(first + b->range, b->map.count);
+/* Of one megabyte of second-level cache a core, U' takes up to half, a chunk of tiles and its products a third.
+ * Transforming the filters costs what 16 tiles' products do. */
+static const dt_dx_kernel kernel = {
+    .side = DT_TILE_SIDE,
+    .points = DT_WINOGRAD_POINTS,
+    .value_bytes = 2,
+    .filter_bytes = (512 << 10) / DT_WINOGRAD_POINTS,
+    .chunk_bytes = 320 << 10,
+    .item_tiles = 512,
+    .filters = transform_filters,
+    .tiles = transform_dy,
+    .multiply = multiply,
+    .give = transform_products,
+};
 
-    memset(r.zeros, 0, b->zeros_bytes);
-    transform_filters(b, from, columns, r.U);
-    for (int64_t t = first; t < end; t += b->chunk) {
-        const int64_t n = dt_tile_least(b->chunk, end - t);
-        transform_dy(b, t, n, &r);
-        multiply(b, n, columns, t + n, dt_tile_least(t + n + b->chunk, end), &r);
-        transform_products(b, t, n, from, columns, r.M);
-    }
+size_t dt_winograd_backward_x_scratch(const dt_node *node, const dt_exec *ex, int threads)
+{
+    (void)ex;
+    return dt_dx_scratch(&kernel, node, threads);
 }
 
 void dt_winograd_backward_x(const dt_node *node, const dt_exec *ex, int threads)
 {
-    const backward_x b = sizes_of(node);
-    const dt_tensor *x = node->in[0];
-    assert(x->grad_type == DT_F32 || (x->grad_type == DT_BF16 && (node->fresh & 1u)));
-    (void)x;
-    (void)threads; /* of OpenMP, which may be missing */
-
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int64_t item = 0; item < b.n_blocks * b.n_ranges; item++) {
-        run_item(&b, item, (char *)ex->scratch + (size_t)dt_thread_number() * b.room_bytes);
-    }
+    assert(node->in[0]->grad_type == DT_F32 || (node->in[0]->grad_type == DT_BF16 && (node->fresh & 1u)));
+    dt_dx_run(&kernel, node, ex->scratch, threads);
 }
 
 #endif /* else winograd.c */
