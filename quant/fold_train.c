@@ -209,10 +209,7 @@ dt_status dt_graph_fold_train(const dt_graph *g, dt_fold_mode mode, int freeze, 
 
 int dt_graph_is_folding(const dt_graph *g)
 {
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (g->node[i].kind == DT_OP_FOLD_BIAS) return 1;
-    }
-    return 0;
+    return dt_graph_has(g, DT_OP_FOLD_BIAS);
 }
 
 static dt_status data_of(const dt_graph *g, int value, const float **out)

@@ -247,10 +247,7 @@ dt_status dt_quant_insert_qkeras(const dt_graph *g, const dt_qkeras_choice *choi
 
 int dt_graph_is_qkeras(const dt_graph *g)
 {
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (g->node[i].kind == DT_OP_FEATUREMAP_QUANT) return 1;
-    }
-    return 0;
+    return dt_graph_has(g, DT_OP_FEATUREMAP_QUANT);
 }
 
 /* 1 if n makes the codes of weights real. */

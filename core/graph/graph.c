@@ -72,6 +72,14 @@ const dt_graph_node *dt_graph_maker(const dt_graph *g, int value)
     return node < 0 ? NULL : &g->node[node];
 }
 
+int dt_graph_has(const dt_graph *g, dt_op_kind kind)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->node[i].kind == kind) return 1;
+    }
+    return 0;
+}
+
 int dt_graph_n_readers(const dt_graph *g, int value)
 {
     int n = 0;

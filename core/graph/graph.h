@@ -131,6 +131,8 @@ const char *dt_graph_name(const dt_graph *g, int value);
 const dt_shape *dt_graph_shape(const dt_graph *g, int value);
 /* Returns the node that makes the value, or NULL if no node does. */
 const dt_graph_node *dt_graph_maker(const dt_graph *g, int value);
+/* Returns 1 if a node is of that kind. */
+int dt_graph_has(const dt_graph *g, dt_op_kind kind);
 /* Returns how often nodes read the value; a node that reads it twice counts twice. */
 int dt_graph_n_readers(const dt_graph *g, int value);
 /* Returns the number of elements that an activation has for one image. */

@@ -34,10 +34,7 @@ static const dt_param *weights_of(const estimating *e, const dt_graph_node *n)
 
 static int has_norms(const dt_graph *g)
 {
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (g->node[i].kind == DT_OP_BATCHNORM || g->node[i].kind == DT_OP_BATCH_STATS) return 1;
-    }
-    return 0;
+    return dt_graph_has(g, DT_OP_BATCHNORM) || dt_graph_has(g, DT_OP_BATCH_STATS);
 }
 
 static dt_status make_room(estimating *e)

@@ -16,21 +16,12 @@
 #include "../../core/names.h"
 #include "../../core/train/inference.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-
-static int has_node(const dt_graph *g, dt_op_kind kind)
-{
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (g->node[i].kind == kind) return 1;
-    }
-    return 0;
-}
 
 /* 1 if the model has affine quantizers: its program computes under a profile. */
 static int is_affine(const dt_graph *g)
 {
-    return has_node(g, DT_OP_RANGE_QUANT);
+    return dt_graph_has(g, DT_OP_RANGE_QUANT);
 }
 
 /* The scores, where the walk has not met the linear layer that makes them: reals, of whatever gives them. */
@@ -219,7 +210,7 @@ dt_status dt_program_possible(const dt_model *m)
         "reals",
         m->graph->name, m->origin.name);
     dt_model_look(m, &is);
-    if (is.caps_dim == 0 || has_node(m->graph, DT_OP_CLASS_INT)) return DT_OK;
+    if (is.caps_dim == 0 || dt_graph_has(m->graph, DT_OP_CLASS_INT)) return DT_OK;
     if (dt_fixed_formats_of(m)) return dt_fixed_check_integers(m);
     dt_model_describe(m, name);
     if (is.wbits_most != DT_BITS_FLOAT) instead = "'--routing-bits 8' trains it with routing on the grid";

@@ -11,7 +11,6 @@
 
 #include "../../core/conv_params.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -422,14 +421,6 @@ static dt_status check_values(const dt_program *p, const char *read)
     return DT_OK;
 }
 
-static int gives_lengths(const dt_graph *g)
-{
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (g->node[i].kind == DT_OP_CLASS_INT) return 1;
-    }
-    return 0;
-}
-
 static dt_status check_marks(const dt_graph *g)
 {
     const int reads_reals = g->node[0].kind == DT_OP_QUANTIZE;
@@ -440,7 +431,7 @@ static dt_status check_marks(const dt_graph *g)
     DT_CHECK(g->scores == g->node[g->n_nodes - 1].out, DT_ERR_FORMAT, "the scores of a program are %s, its last node",
              dt_graph_name(g, g->node[g->n_nodes - 1].out));
     DT_CHECK(g->labels < 0 && g->capsules < 0 && g->masked < 0 && g->reconstruction < 0 &&
-                 (g->loss != DT_LOSS_MARGIN || gives_lengths(g)) && (reads_reals || !g->unit_pixels),
+                 (g->loss != DT_LOSS_MARGIN || dt_graph_has(g, DT_OP_CLASS_INT)) && (reads_reals || !g->unit_pixels),
              DT_ERR_FORMAT, "a program has scores alone: no labels or capsules, and the margin loss is of lengths");
     return DT_OK;
 }
