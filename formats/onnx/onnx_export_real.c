@@ -105,36 +105,21 @@ static dt_status add_norm(dt_onnx_export *e, const dt_graph_node *n)
     return DT_OK;
 }
 
-/* Number by number: all operands take the form of the first. */
-static dt_status add_each(dt_onnx_export *e, const dt_graph_node *n, const char *op, int n_in)
+/* An operator number by number: all operands take the form of the first. */
+static dt_status add_each(dt_onnx_export *e, const dt_graph_node *n)
 {
+    static const char *const ops[DT_OP_COUNT] = { [DT_OP_ADD] = "Add",
+                                                  [DT_OP_MUL] = "Mul",
+                                                  [DT_OP_RELU] = "Relu",
+                                                  [DT_OP_SIGMOID] = "Sigmoid",
+                                                  [DT_OP_IDENTITY] = "Identity" };
     const int is_flat = dt_onnx_is_flat(e, n->in[X]);
     dt_onnx_name in[DT_MAX_IN];
 
-    for (int k = 0; k < n_in; k++) in[k] = dt_onnx_reals_of(e, n->in[k], is_flat);
+    for (int k = 0; k < n->n_in; k++) in[k] = dt_onnx_reals_of(e, n->in[k], is_flat);
     const dt_onnx_name out = made(e, n, is_flat);
-    dt_onnx_put_plain(e, op, in, n_in, out.s);
+    dt_onnx_put_plain(e, ops[n->kind], in, n->n_in, out.s);
     return DT_OK;
-}
-
-static dt_status add_sum(dt_onnx_export *e, const dt_graph_node *n)
-{
-    return add_each(e, n, "Add", 2);
-}
-
-static dt_status add_product(dt_onnx_export *e, const dt_graph_node *n)
-{
-    return add_each(e, n, "Mul", 2);
-}
-
-static dt_status add_sigmoid(dt_onnx_export *e, const dt_graph_node *n)
-{
-    return add_each(e, n, "Sigmoid", 1);
-}
-
-static dt_status add_identity(dt_onnx_export *e, const dt_graph_node *n)
-{
-    return add_each(e, n, "Identity", 1);
 }
 
 static dt_status add_clip_of(dt_onnx_export *e, const dt_graph_node *n, float low, float high)
@@ -159,7 +144,7 @@ static dt_status add_relu(dt_onnx_export *e, const dt_graph_node *n)
 {
     const dt_relu_params *p = n->params;
 
-    return p->most > 0.0f ? add_clip_of(e, n, 0.0f, p->most) : add_each(e, n, "Relu", 1);
+    return p->most > 0.0f ? add_clip_of(e, n, 0.0f, p->most) : add_each(e, n);
 }
 
 static dt_status add_pool(dt_onnx_export *e, const dt_graph_node *n)
@@ -197,11 +182,11 @@ static dt_status add_concat(dt_onnx_export *e, const dt_graph_node *n)
 }
 
 static dt_status (*const reals[DT_OP_COUNT])(dt_onnx_export *e, const dt_graph_node *n) = {
-    [DT_OP_CONV2D] = add_conv,     [DT_OP_BIAS] = add_bias,         [DT_OP_LINEAR] = add_linear,
-    [DT_OP_BATCHNORM] = add_norm,  [DT_OP_RELU] = add_relu,         [DT_OP_CLIP] = add_clip,
-    [DT_OP_MAXPOOL] = add_pool,    [DT_OP_AVGPOOL] = add_pool,      [DT_OP_ADD] = add_sum,
-    [DT_OP_MUL] = add_product,     [DT_OP_SIGMOID] = add_sigmoid,   [DT_OP_SOFTMAX] = add_softmax,
-    [DT_OP_FLATTEN] = add_flatten, [DT_OP_IDENTITY] = add_identity, [DT_OP_CONCAT] = add_concat,
+    [DT_OP_CONV2D] = add_conv,     [DT_OP_BIAS] = add_bias,     [DT_OP_LINEAR] = add_linear,
+    [DT_OP_BATCHNORM] = add_norm,  [DT_OP_RELU] = add_relu,     [DT_OP_CLIP] = add_clip,
+    [DT_OP_MAXPOOL] = add_pool,    [DT_OP_AVGPOOL] = add_pool,  [DT_OP_ADD] = add_each,
+    [DT_OP_MUL] = add_each,        [DT_OP_SIGMOID] = add_each,  [DT_OP_SOFTMAX] = add_softmax,
+    [DT_OP_FLATTEN] = add_flatten, [DT_OP_IDENTITY] = add_each, [DT_OP_CONCAT] = add_concat,
 };
 
 dt_status dt_onnx_export_real(dt_onnx_export *e, const dt_graph_node *n)
