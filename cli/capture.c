@@ -39,13 +39,9 @@ static dt_status capture(const settings *s, session *o)
 
 dt_status capture_run(const settings *s, int *exit_code)
 {
-    session o = { 0 };
-
     DT_TRY(need_option("checkpoint", s->checkpoint));
     if (!s->reconstruct) DT_TRY(need_option("layer", s->layer));
     DT_TRY(need_option("out", s->out));
     *exit_code = EXIT_GOOD;
-    const dt_status status = s->reconstruct ? reconstruct(s, &o) : capture(s, &o);
-    session_close(&o);
-    return status;
+    return session_run(s, s->reconstruct ? reconstruct : capture);
 }

@@ -136,6 +136,11 @@ typedef struct {
 } session;
 
 void session_close(session *o);
+/* Calls use with a session that is empty, and closes it. */
+DT_MUST_CHECK dt_status session_run(const settings *s, dt_status (*use)(const settings *s, session *o));
+/* Calls use with the session's model, or with one that is made of its program. */
+DT_MUST_CHECK dt_status session_use_model(const settings *s, const session *o,
+                                          dt_status (*use)(const settings *s, dt_model *m));
 /* Opens the device that the options choose. */
 DT_MUST_CHECK dt_status session_open_context(const settings *s, session *o);
 /* Opens a split of --dataset. The images get the height, width and channels of model, and are padded or resized as its

@@ -201,12 +201,8 @@ static dt_status export_target(const settings *s, session *o)
 
 dt_status export_run(const settings *s, int *exit_code)
 {
-    session o = { 0 };
-
     DT_TRY(need_option("checkpoint", s->checkpoint));
     DT_TRY(need_option("out", s->out));
     *exit_code = EXIT_GOOD;
-    const dt_status status = export_target(s, &o);
-    session_close(&o);
-    return status;
+    return session_run(s, export_target);
 }

@@ -80,8 +80,6 @@ static dt_status import_file(const settings *s, session *o)
 
 dt_status import_run(const settings *s, int *exit_code)
 {
-    session o = { 0 };
-
     DT_CHECK(s->init || s->checkpoint, DT_ERR_ARGUMENT,
              "name a file, .tflite or .onnx; or, with --model, the values of its network by --init");
     DT_CHECK(!s->init || !s->checkpoint, DT_ERR_ARGUMENT,
@@ -89,7 +87,5 @@ dt_status import_run(const settings *s, int *exit_code)
              s->checkpoint, s->init);
     DT_TRY(need_option("out", s->out));
     *exit_code = EXIT_GOOD;
-    const dt_status status = s->init ? import_values(s, &o) : import_file(s, &o);
-    session_close(&o);
-    return status;
+    return session_run(s, s->init ? import_values : import_file);
 }

@@ -132,11 +132,5 @@ static dt_status show(const settings *s, dt_model *m)
 
 dt_status inspect_codes(const settings *s, const session *o)
 {
-    dt_model *m;
-
-    if (!o->program) return show(s, o->model);
-    DT_TRY(dt_program_model(o->ctx, o->program, NULL, &m));
-    const dt_status status = show(s, m);
-    dt_model_destroy(m);
-    return status;
+    return session_use_model(s, o, show);
 }

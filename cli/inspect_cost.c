@@ -83,7 +83,7 @@ static dt_status print_cost_json(const dt_layer_cost *l, int n)
     return print_json(out);
 }
 
-static dt_status print_cost(const settings *s, const dt_model *m)
+static dt_status print_cost(const settings *s, dt_model *m)
 {
     dt_status status = DT_OK;
     dt_layer_cost *l;
@@ -100,11 +100,5 @@ static dt_status print_cost(const settings *s, const dt_model *m)
 
 dt_status inspect_cost(const settings *s, const session *o)
 {
-    dt_model *m;
-
-    if (!o->program) return print_cost(s, o->model);
-    DT_TRY(dt_program_model(o->ctx, o->program, NULL, &m));
-    const dt_status status = print_cost(s, m);
-    dt_model_destroy(m);
-    return status;
+    return session_use_model(s, o, print_cost);
 }

@@ -4,7 +4,6 @@
 #include "cli.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static dt_status open_engine(const settings *s, session *o)
 {
@@ -41,13 +40,9 @@ static dt_status predict(const settings *s, session *o)
 
 dt_status predict_run(const settings *s, int *exit_code)
 {
-    session o = { 0 };
-
     DT_TRY(need_option("checkpoint", s->checkpoint));
     DT_TRY(need_option("inputs", s->inputs));
     DT_TRY(need_option("out", s->out));
     *exit_code = EXIT_GOOD;
-    const dt_status status = predict(s, &o);
-    session_close(&o);
-    return status;
+    return session_run(s, predict);
 }

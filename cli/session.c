@@ -21,6 +21,26 @@ void session_close(session *o)
     *o = (session){ 0 };
 }
 
+dt_status session_run(const settings *s, dt_status (*use)(const settings *s, session *o))
+{
+    session o = { 0 };
+
+    const dt_status status = use(s, &o);
+    session_close(&o);
+    return status;
+}
+
+dt_status session_use_model(const settings *s, const session *o, dt_status (*use)(const settings *s, dt_model *m))
+{
+    dt_model *m;
+
+    if (!o->program) return use(s, o->model);
+    DT_TRY(dt_program_model(o->ctx, o->program, NULL, &m));
+    const dt_status status = use(s, m);
+    dt_model_destroy(m);
+    return status;
+}
+
 dt_status session_open_context(const settings *s, session *o)
 {
     dt_options opt;
