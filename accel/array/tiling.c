@@ -1,5 +1,5 @@
 /*
- * tiling.c - see tiling.h; the clocks of a pass are those of array.h.
+ * tiling.c - see tiling.h; tests/support/array_cycles.h derives the clocks of a pass.
  *
  * Tests: tests/accel/test_tiling.c.
  */

@@ -1,10 +1,11 @@
 /*
- * tiling.h - how a layer is cut into passes over the array, and what they cost, in closed form. array.c counts the same
- *            a clock cycle at a time (tests/accel/test_tiling.c compares them with ==).
+ * tiling.h - how a layer is cut into passes over the array, and what they cost, in closed form.
+ *            tests/support/array_cycles.c counts the same a clock cycle at a time (tests/accel/test_tiling.c compares
+ *            them with ==).
  *
  * A pass holds one tile of weights (weight stationary: an input tile, an output tile, one tap) or of outputs (output
- * stationary: rows positions, cols filters). It consists of load, execute, drain and accumulate; array.h derives their
- * cycles from the pipeline.
+ * stationary: rows positions, cols filters). It consists of load, execute, drain and accumulate; array_cycles.h derives
+ * their cycles from the pipeline.
  *
  * SRAM is read and written in whole lines, each rounded up to bytes. Lines have places for all rows and columns, also
  * where the layer has no channel or filter:

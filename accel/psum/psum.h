@@ -19,7 +19,7 @@
  * Wrapping is exact mod 2^bits in any order. So weight stationary sums that wrap are taken in 32 bits, in the order
  * that is fastest, and wrapped once. All others are taken one addition after another, in the order above.
  *
- * array.c computes the same a clock cycle at a time; it is the oracle of this file.
+ * tests/support/array_cycles.c computes the same a clock cycle at a time; it is the oracle of this file.
  * CUDA: cuda/psum.cu.  Tests: tests/accel/test_psum.c, tests/accel/test_psum_engine.c, tests/accel/test_array.c.
  */
 #ifndef DT_PSUM_H

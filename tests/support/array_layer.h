@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../accel/array/array.h"
 #include "../../core/rng.h"
+#include "array_cycles.h"
 
 /* One layer on one array, and all that comes out of it. */
 typedef struct {

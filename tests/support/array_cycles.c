@@ -1,10 +1,10 @@
 /*
- * array.c - see array.h: what each clock fetches into the FIFOs of the array, and the special function unit that takes
- *           psums out of them into the psum memory. The registers between are array_machine.c's.
+ * array_cycles.c - see array_cycles.h: what each clock fetches into the FIFOs of the array, and the special function
+ * unit that takes psums out of them into the psum memory. The registers between are array_machine.c's.
  *
  * Tests: tests/accel/test_array.c.
  */
-#include "array.h"
+#include "array_cycles.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /*
- * array_machine.h - the registers of the array, and what one clock does to them. array.c decides what enters the array,
+ * array_machine.h - the registers of the array, and what one clock does to them. array_cycles.c decides what enters the
+ *                   array,
  *                   and what becomes of the psums that leave it.
  *
  *                           weights, output stationary
@@ -25,10 +26,10 @@
  * Source of rows, columns and travelling weights: the ECE284 course's array. Here the instruction travels with its
  * operand through the FIFOs too, so that activations may follow weights without a gap.
  */
-#ifndef DT_ARRAY_MACHINE_H
-#define DT_ARRAY_MACHINE_H
+#ifndef ARRAY_MACHINE_H
+#define ARRAY_MACHINE_H
 
-#include "../psum/psum.h"
+#include "../../accel/psum/psum.h"
 
 typedef enum { DT_PE_IDLE, DT_PE_LOAD, DT_PE_MULTIPLY, DT_PE_ADD, DT_PE_FLUSH } dt_pe_instruction;
 
@@ -73,4 +74,4 @@ int dt_machine_pop(dt_machine *m, dt_partial *psum);
  * the number of products of real codes. */
 int64_t dt_machine_clock(dt_machine *m, const dt_operand *west, const dt_operand *north);
 
-#endif /* DT_ARRAY_MACHINE_H */
+#endif /* ARRAY_MACHINE_H */

@@ -1,6 +1,6 @@
 /*
- * array.h - the array, a clock cycle at a time: registers of processing elements (PEs), FIFOs that skew and realign,
- *           psum memory, special function unit. It is slow and literal, and the oracle of psum.c and of tiling.h.
+ * array_cycles.h - the array, a clock cycle at a time: registers of processing elements (PEs), FIFOs that skew and
+ * realign, psum memory, special function unit. It is slow and literal, and the oracle of psum.c and of tiling.h.
  *
  * dt_array_run takes one image through one layer. It gives the psums that the psum memory holds at the end, and the
  * number of cycles. Tap psums are what the column FIFOs delivered.
@@ -28,10 +28,10 @@
  *     accumulate  2                            as above
  * Passes do not overlap: the next weights wait until the last psum is written.
  */
-#ifndef DT_ARRAY_H
-#define DT_ARRAY_H
+#ifndef ARRAY_CYCLES_H
+#define ARRAY_CYCLES_H
 
-#include "../psum/psum.h"
+#include "../../accel/psum/psum.h"
 
 typedef struct {
     int64_t cycles;
@@ -54,4 +54,4 @@ typedef struct {
 DT_MUST_CHECK dt_status dt_array_run(const dt_array *array, const dt_psum_shape *shape, const float *x, const float *w,
                                      const dt_array_results *to);
 
-#endif /* DT_ARRAY_H */
+#endif /* ARRAY_CYCLES_H */
