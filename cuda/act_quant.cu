@@ -87,7 +87,6 @@ static dt_status act_quant_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(act_quant_forward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               act_look(node->in[0]), dt_values(node->in[1]), act_grid(node), *p, dt_values(node->out), node->out->scale,
               count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -99,10 +98,8 @@ static dt_status act_quant_backward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(act_quant_backward_kernel, DT_REDUCE_BLOCKS, DT_BLOCK, 0, dt_stream_of(ex), act_look(x), dt_values(alpha),
               act_grid(node), *p, dt_grads(node->out), dt_grads(x), (int)(node->fresh & 1u), part, dt_count(&x->shape));
-    DT_CUDA_LAUNCHED();
     if (!dt_grads(alpha)) return DT_OK;
     DT_LAUNCH(give_dalpha_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), part, dt_grads(alpha), (int)(node->fresh & 2u));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -48,7 +48,6 @@ static dt_status limit_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(limit_forward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale,
               n_scale, dt_channels(&x->shape), dt_values(node->out), dt_limits_of(node), count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -59,7 +58,6 @@ static dt_status limit_backward(const dt_node *node, const dt_exec *ex)
     if (!dt_grads(node->in[0])) return DT_OK;
     DT_LAUNCH(limit_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->out),
               dt_grads(node->out), dt_grads(node->in[0]), (int)(node->fresh & 1u), dt_limits_of(node), count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -69,7 +67,6 @@ static dt_status sigmoid_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(sigmoid_forward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
               dt_values(node->out), count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -80,7 +77,6 @@ static dt_status sigmoid_backward(const dt_node *node, const dt_exec *ex)
     if (!dt_grads(node->in[0])) return DT_OK;
     DT_LAUNCH(sigmoid_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->out),
               dt_grads(node->out), dt_grads(node->in[0]), (int)(node->fresh & 1u), count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -57,7 +57,6 @@ static dt_status affine_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(affine_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[X]),
               dt_values(node->in[A]), dt_values(node->in[B]), dt_values(node->out), count,
               dt_channels(&node->out->shape));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -70,12 +69,10 @@ static dt_status affine_backward(const dt_node *node, const dt_exec *ex)
     if (dx) {
         DT_LAUNCH(affine_pass_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[A]),
                   x->scale, x->n_scale, dt_grads(node->out), dx, (int)(node->fresh & 1u << X), count, channels);
-        DT_CUDA_LAUNCHED();
     }
     if (!da && !db) return DT_OK;
     DT_LAUNCH(affine_sums_kernel, (unsigned)channels, DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), dt_grads(node->out),
               count / channels, channels, da, db, node->fresh);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -68,7 +68,6 @@ static dt_status augment_reals(const dt_node *node, const dt_exec *ex, const flo
     DT_LAUNCH(augment_reals_kernel, dt_blocks(dim[0] * image_count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               (const float *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step, alpha, node->out->data,
               node->out->type, node->out->scale, *p, image_count, (int)dim[3], (int)dt_stored_channels(node->out));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -83,7 +82,6 @@ static dt_status augment_forward(const dt_node *node, const dt_exec *ex)
               (const uint8_t *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step, alpha, node->out->data,
               node->out->type, node->out->scale, *p, (int)dim[1], (int)dim[2], (int)dim[3],
               (int)dt_stored_channels(node->out));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -108,7 +106,6 @@ static dt_status gather_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(gather_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               (const int32_t *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step,
               (int32_t *)node->out->data, count, count / p->batch);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -133,7 +130,6 @@ template <class T> static dt_status rows_of(const dt_node *node, const dt_exec *
     DT_LAUNCH(rows_kernel<T>, dt_blocks(batch * count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               (const T *)node->in[0]->data, (const int32_t *)node->in[1]->data, ex->step, (T *)node->out->data, batch,
               count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -97,7 +97,6 @@ static dt_status batch_stats_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(statistics_kernel, dt_blocks(channels, DT_BLOCK), DT_BLOCK, 0, stream, ex->step, sums,
               dt_norm_rows(node, rows), slices, channels, *(const dt_batch_stats_params *)node->params,
               dt_values(node->in[MEAN]), dt_values(node->in[VAR]), dt_values(node->out));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -109,10 +108,8 @@ static dt_status share_slopes(const dt_node *node, const dt_exec *ex, int64_t ro
     float *narrow = (float *)(total + n);
 
     DT_LAUNCH(widen_kernel, dt_blocks(n, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), *dstats, n, total);
-    DT_CUDA_LAUNCHED();
     DT_TRY(dt_norm_reduce(ex, total, n));
     DT_LAUNCH(narrow_kernel, dt_blocks(n, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), total, n, narrow);
-    DT_CUDA_LAUNCHED();
     *dstats = narrow;
     return DT_OK;
 }
@@ -128,7 +125,6 @@ static dt_status batch_stats_backward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(batch_stats_backward_kernel, dt_blocks(rows * channels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               ex->step, dt_values(node->in[X]), dt_values(node->out), dstats, rows, dt_norm_rows(node, rows), channels,
               *(const dt_batch_stats_params *)node->params, node->purpose.training, dx, (int)(node->fresh & 1u << X));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -148,10 +148,8 @@ static dt_status batchnorm_forward(const dt_node *node, const dt_exec *ex)
         DT_LAUNCH(running_statistics_kernel, channel_blocks, DT_BLOCK, 0, stream, dt_values(node->in[MEAN]),
                   dt_values(node->in[VAR]), p->epsilon, v.channels, mean, inv);
     }
-    DT_CUDA_LAUNCHED();
     DT_LAUNCH(normalise_kernel, dt_blocks(v.rows * v.channels, DT_BLOCK), DT_BLOCK, 0, stream, v,
               dt_values(node->in[GAMMA]), dt_values(node->in[BETA]), mean, inv, node->out->data, node->out->type);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -164,7 +162,6 @@ static dt_status slopes(const dt_node *node, const dt_exec *ex, const double *su
     DT_LAUNCH(slopes_kernel, dt_blocks(v.channels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), sums, slices, v,
               node->purpose.training, dt_values(node->in[GAMMA]), mean, inv, slopes_at((double *)ex->scratch, node, &v),
               gives ? dt_grads(node->in[GAMMA]) : NULL, gives ? dt_grads(node->in[BETA]) : NULL, node->fresh);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -191,7 +188,6 @@ static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
     if (!dt_grads(node->in[X])) return DT_OK;
     DT_LAUNCH(batchnorm_backward_kernel, dt_blocks(v.rows * v.channels, DT_BLOCK), DT_BLOCK, 0, stream, v,
               slopes_at((double *)ex->scratch, node, &v), dy, dt_grads(node->in[X]), (int)(node->fresh & 1u << X));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -31,7 +31,6 @@ static dt_status bias_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(bias_forward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale,
               x->n_scale, dt_values(node->in[B]), y, count, dt_channels(&x->shape));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -46,7 +45,6 @@ static dt_status bias_backward(const dt_node *node, const dt_exec *ex)
     if (dx.at) {
         DT_LAUNCH(dt_bias_pass_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dy, dx,
                   (int)(node->fresh & 1u << X), count);
-        DT_CUDA_LAUNCHED();
     }
     if (!db) return DT_OK;
     return dt_bias_sums(dy, shape, (double *)ex->scratch, (int)(node->fresh & 1u << B), db, dt_stream_of(ex));

@@ -64,7 +64,6 @@ static dt_status bias_relu_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(bias_relu_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale,
               x->n_scale, dt_values(node->in[B]), limits_of(node), y, count, dt_channels(&x->shape));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -80,11 +79,8 @@ static dt_status bias_relu_backward(const dt_node *node, const dt_exec *ex)
 
     if (!has_own_dx(node)) passed = { (char *)ex->scratch + dt_bias_sums_bytes(shape), DT_F32 };
     DT_LAUNCH(bias_relu_pass_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), y, dy, limits_of(node), passed, count);
-    DT_CUDA_LAUNCHED();
-    if (dx.at && !has_own_dx(node)) {
+    if (dx.at && !has_own_dx(node))
         DT_LAUNCH(dt_bias_pass_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), passed, dx, 0, count);
-        DT_CUDA_LAUNCHED();
-    }
     if (!db) return DT_OK;
     return dt_bias_sums(passed, shape, (double *)ex->scratch, (int)(node->fresh & 1u << B), db, dt_stream_of(ex));
 }

@@ -111,7 +111,6 @@ static dt_status bias_squash_forward(const dt_node *node, const dt_exec *ex)
     const dt_bias_values v = { node->out->data, node->out->type };
 
     DT_LAUNCH(bias_squash_kernel, dt_blocks(x.n, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), x, v);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -126,11 +125,9 @@ static dt_status bias_squash_backward(const dt_node *node, const dt_exec *ex)
 
     if (!has_own_dx(node)) ds = { (char *)ex->scratch + dt_bias_sums_bytes(shape), DT_F32 };
     DT_LAUNCH(bias_squash_slope_kernel, dt_blocks(x.n, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), x, dv, ds);
-    DT_CUDA_LAUNCHED();
     if (dx.at && !has_own_dx(node)) {
         DT_LAUNCH(dt_bias_pass_kernel, dt_blocks(dt_count(shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), ds, dx, 0,
                   dt_count(shape));
-        DT_CUDA_LAUNCHED();
     }
     if (!db) return DT_OK;
     return dt_bias_sums(ds, shape, (double *)ex->scratch, (int)(node->fresh & 1u << B), db, dt_stream_of(ex));

@@ -80,10 +80,8 @@ static inline dt_status dt_bias_sums(dt_bias_values dy, const dt_shape *shape, d
     const dim3 grid(dt_blocks(channels, DT_BIAS_LANES), (unsigned)slices);
 
     DT_LAUNCH(dt_bias_slices_kernel, grid, DT_BLOCK, 0, stream, dy, rows, channels, sums);
-    DT_CUDA_LAUNCHED();
     DT_LAUNCH(dt_bias_give_kernel, dt_blocks(channels, DT_BLOCK), DT_BLOCK, 0, stream, sums, slices, channels, db,
               fresh);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -21,7 +21,6 @@ static dt_status centre_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(centre_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[X]),
               dt_values(node->in[MEAN]), *(const dt_centre_params *)node->params, dt_count(&node->in[MEAN]->shape),
               count, dt_values(node->out));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

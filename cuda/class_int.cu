@@ -33,7 +33,6 @@ static dt_status class_int_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(class_int_forward_kernel, dt_blocks(y[0], DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_values(node->in[0]), y[1], *p, dt_values(node->out), node->out->scale, y[0]);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -45,7 +44,6 @@ static dt_status class_int_backward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(class_int_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_values(node->in[0]), dt_grads(node->out), *p, dt_grads(node->in[0]), (int)(node->fresh & 1u), count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -39,7 +39,6 @@ static dt_status table_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(table_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_table_look(node),
               dt_values(node->in[SCALE]), dt_values(node->out), node->out->scale, count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -63,7 +62,6 @@ static dt_status dequantize_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(dequantize_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale,
               x->n_scale, dt_values(node->out), filters ? count / x->shape.dim[0] : 1, count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

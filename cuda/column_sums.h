@@ -71,7 +71,6 @@ static inline dt_status dt_column_sums(const float *u, const float *v, int64_t r
     const dim3 grid(dt_blocks(channels, DT_COLUMN_LANES), (unsigned)dt_column_slices(rows));
 
     DT_LAUNCH(dt_column_sums_kernel, grid, DT_BLOCK, 0, stream, u, v, rows, channels, sums);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -52,14 +52,12 @@ static cudaStream_t stream_of(void *device)
 extern "C" dt_status dt_cuda_add_gradients(void *device, float *sum, const float *v, int64_t count)
 {
     DT_LAUNCH(add_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, stream_of(device), sum, v, count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 extern "C" dt_status dt_cuda_follow(void *device, float *mean, const float *v, int64_t count, const dt_step *step)
 {
     DT_LAUNCH(follow_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, stream_of(device), mean, v, count, step);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -67,7 +65,6 @@ extern "C" dt_status dt_cuda_pack_sums(void *device, const dt_step_sum *sum, con
                                        double *room)
 {
     DT_LAUNCH(pack_kernel, dt_blocks(n + 1, DT_BLOCK), DT_BLOCK, 0, stream_of(device), sum, state, n, room);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -75,6 +72,5 @@ extern "C" dt_status dt_cuda_unpack_sums(void *device, const double *room, int r
                                          int64_t n)
 {
     DT_LAUNCH(unpack_kernel, dt_blocks(n + 1, DT_BLOCK), DT_BLOCK, 0, stream_of(device), room, ranks, sum, state, n);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }

@@ -65,20 +65,17 @@ __global__ static void psum_scale_kernel(const float *sx, const float *sw, int u
 dt_status dt_cuda_convert(const dt_convert *c, void *stream)
 {
     DT_LAUNCH(convert_kernel, dt_blocks(c->rows * c->padded, DT_BLOCK), DT_BLOCK, 0, (cudaStream_t)stream, *c);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 dt_status dt_cuda_accumulate(const dt_accumulate *a, void *stream)
 {
     DT_LAUNCH(accumulate_kernel, dt_blocks(a->rows * a->channels, DT_BLOCK), DT_BLOCK, 0, (cudaStream_t)stream, *a);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 dt_status dt_cuda_psum_scale(const float *sx, const float *sw, int unit, int n, float *scale, void *stream)
 {
     DT_LAUNCH(psum_scale_kernel, dt_blocks(n, DT_BLOCK), DT_BLOCK, 0, (cudaStream_t)stream, sx, sw, unit, n, scale);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }

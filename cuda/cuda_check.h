@@ -20,7 +20,7 @@
                  cudaGetErrorName(dt_cuda_));                                                                \
     } while (0)
 
-/* Stands behind every launch, and reports a bad launch configuration where it was made. */
+/* Stands behind every launch, in DT_LAUNCH, and reports a bad launch configuration where it was made. */
 #define DT_CUDA_LAUNCHED() DT_CUDA(cudaGetLastError())
 
 /* Returns the number of blocks of `block` threads that cover `threads` threads. threads must be > 0, because a launch

@@ -41,7 +41,6 @@ static dt_status featuremap_quant_forward(const dt_node *node, const dt_exec *ex
     DT_LAUNCH(featuremap_quant_kernel, (unsigned)images, DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
               dt_count(&node->out->shape) / images, ((const dt_featuremap_quant_params *)node->params)->bits,
               dt_values(node->out));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -41,7 +41,6 @@ static dt_status fixed_point_forward(const dt_node *node, const dt_exec *ex)
     if (p->observe) f.bits = -1;
     DT_LAUNCH(fixed_point_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale,
               x->n_scale, ex->step, f, p->codes, image, count, dt_values(out), out->scale);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

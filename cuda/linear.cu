@@ -107,13 +107,9 @@ static dt_status linear_products(const dt_node *node, const dt_exec *ex)
     if (!state->y) {
         DT_LAUNCH(in_order_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), x, w, bias, y, size.batch, size.features,
                   size.inputs);
-        DT_CUDA_LAUNCHED();
         return DT_OK;
     }
-    if (bias) {
-        DT_LAUNCH(spread_bias_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), bias, y, size.batch, size.features);
-        DT_CUDA_LAUNCHED();
-    }
+    if (bias) DT_LAUNCH(spread_bias_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), bias, y, size.batch, size.features);
     return dt_gemm_run(state->y, x, w, y, bias != NULL);
 }
 
@@ -136,7 +132,6 @@ static dt_status scaled_dy(const dt_node *node, const dt_tensor *t, const dt_exe
     if (t->n_scale == 0) return DT_OK;
     DT_LAUNCH(scale_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), *out, t->scale, t->n_scale, to,
               count, features);
-    DT_CUDA_LAUNCHED();
     *out = to;
     return DT_OK;
 }
@@ -160,7 +155,6 @@ static dt_status linear_backward(const dt_node *node, const dt_exec *ex)
     if (node->n_in <= B || !dt_grads(node->in[B])) return DT_OK;
     DT_LAUNCH(bias_backward_kernel, dt_blocks(features, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out),
               dt_grads(node->in[B]), (int)(node->fresh & 1u << B), batch, features);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

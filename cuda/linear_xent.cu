@@ -177,7 +177,6 @@ static dt_status linear_xent_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(linear_xent_forward_kernel, dt_blocks(v.size.batch, IMAGES), IMAGES * CLASSES, 0, dt_stream_of(ex), v,
               (float *)node->aux, image);
-    DT_CUDA_LAUNCHED();
     return dt_cuda_xent_sum(image, dt_counted(node, v.size.batch), v.step_batch, dt_values(node->out), ex);
 }
 
@@ -188,7 +187,6 @@ static dt_status linear_xent_backward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(linear_xent_backward_kernel, dt_blocks(v.size.inputs + 1, COLUMNS), DT_BLOCK, 0, dt_stream_of(ex), v,
               (const float *)node->aux, dt_grads(node->out), d);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

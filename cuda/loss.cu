@@ -60,7 +60,6 @@ dt_status dt_cuda_xent_sum(const dt_xent_image *image, int64_t batch, int64_t st
                            const dt_exec *ex)
 {
     DT_LAUNCH(xent_sum_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), image, batch, step_batch, mean, ex->step);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -92,12 +91,10 @@ static dt_status softmax_xent_forward(const dt_node *node, const dt_exec *ex)
         DT_LAUNCH(taught_rows_kernel, dt_blocks(batch, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
                   dt_values(node->in[2]), (const int32_t *)node->in[1]->data, batch, classes, p->label_smoothing,
                   dt_xent_teacher_of(p), (float *)node->aux, image);
-        DT_CUDA_LAUNCHED();
         return dt_cuda_xent_sum(image, batch, dt_step_count(node, batch), dt_values(node->out), ex);
     }
     DT_LAUNCH(xent_rows_kernel, dt_blocks(batch, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
               (const int32_t *)node->in[1]->data, batch, classes, p->label_smoothing, (float *)node->aux, image);
-    DT_CUDA_LAUNCHED();
     return dt_cuda_xent_sum(image, batch, dt_step_count(node, batch), dt_values(node->out), ex);
 }
 
@@ -111,13 +108,11 @@ static dt_status softmax_xent_backward(const dt_node *node, const dt_exec *ex)
         DT_LAUNCH(taught_backward_kernel, dt_blocks(batch * classes, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
                   (const float *)node->aux, dt_grads(node->out), batch * classes, dt_step_count(node, batch),
                   dt_grads(node->in[0]), (int)(node->fresh & 1u));
-        DT_CUDA_LAUNCHED();
         return DT_OK;
     }
     DT_LAUNCH(xent_backward_kernel, dt_blocks(batch * classes, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               (const float *)node->aux, (const int32_t *)node->in[1]->data, dt_grads(node->out), batch,
               dt_step_count(node, batch), classes, p->label_smoothing, dt_grads(node->in[0]), (int)(node->fresh & 1u));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

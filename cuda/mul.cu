@@ -64,7 +64,6 @@ static dt_status mul_forward(const dt_node *node, const dt_exec *ex)
 {
     DT_LAUNCH(mul_forward_kernel, dt_blocks(dt_count(&node->out->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               operand_of(node->in[A]), operand_of(node->in[B]), dt_mul_look(node), dt_values(node->out));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -76,7 +75,6 @@ static dt_status give_products(const dt_node *node, int k, const dt_exec *ex)
     DT_LAUNCH(mul_products_kernel, dt_blocks(dt_count(&node->out->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_grads(node->out), operand_of(node->in[other]), other == B, dt_mul_look(node), dt_grads(node->in[k]),
               (int)(node->fresh & 1u << k));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -89,7 +87,6 @@ static dt_status mul_backward(const dt_node *node, const dt_exec *ex)
     if (!v.per_image) return give_products(node, B, ex);
     DT_LAUNCH(mul_sums_kernel, dt_blocks(v.images * v.channels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_grads(node->out), operand_of(node->in[A]), v, dt_grads(node->in[B]), (int)(node->fresh & 1u << B));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -52,7 +52,6 @@ static dt_status fold_weight_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(fold_weight_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[W]),
               dt_values(node->in[W_GAMMA]), dt_values(node->in[W_STATS]) + filters,
               ((const dt_fold_weight_params *)node->params)->epsilon, count / filters, count, dt_values(node->out));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -65,7 +64,6 @@ static dt_status fold_weight_backward(const dt_node *node, const dt_exec *ex)
               dt_values(node->in[W_GAMMA]), dt_values(node->in[W_STATS]) + filters,
               ((const dt_fold_weight_params *)node->params)->epsilon, n, dt_grads(node->out), dt_grads(node->in[W]),
               dt_grads(node->in[W_GAMMA]), dstats ? dstats + filters : NULL, node->fresh);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -185,7 +183,6 @@ static dt_status fold_bias_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(fold_bias_kernel, dt_blocks(v.rows * v.channels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), v,
               dt_values(node->out));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -206,11 +203,9 @@ static dt_status fold_bias_backward(const dt_node *node, const dt_exec *ex)
     DT_TRY(dt_column_sums(dy, v.q, v.rows, v.channels, sums, dt_stream_of(ex)));
     DT_LAUNCH(fold_channels_kernel, dt_blocks(v.channels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), v, sums,
               dt_column_slices(v.rows), to);
-    DT_CUDA_LAUNCHED();
     if (!dx) return DT_OK;
     DT_LAUNCH(fold_pass_kernel, dt_blocks(v.rows * v.channels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), v, dy, dx,
               (int)(node->fresh & 1u << X));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -348,15 +348,12 @@ struct forward_pass {
 
         if (sums && !is_alone) {
             DT_LAUNCH((sums_kernel<TYPE, VEC>), grid_of(r, r.slices), FORWARD_BLOCK, 0, r.stream, r.s, r.part);
-            DT_CUDA_LAUNCHED();
         }
         if (shares) DT_TRY(dt_nq_share(r.s, r.ex, r.part, r.slices, r.total, NULL));
         DT_LAUNCH((forward_kernel<TYPE, VEC, POOL>), grid_of(r, is_alone ? 1 : blocks), FORWARD_BLOCK, 0, r.stream, r.s,
                   shares ? r.total : r.part, shares ? 1 : r.slices, is_alone, y->data, y->type, y->scale);
-        DT_CUDA_LAUNCHED();
         if (dt_type_bytes(y->type) == 1) {
             DT_LAUNCH(dt_nq_mark_diverged_kernel, 1, DT_BLOCK, 0, r.stream, r.s, y->scale);
-            DT_CUDA_LAUNCHED();
         }
         return DT_OK;
     }
@@ -381,14 +378,12 @@ template <dt_dtype TYPE, int VEC, int POOL, int RULE> static dt_status backward_
     if (p->has_norm || to.dalpha) {
         DT_LAUNCH((gradient_sums_kernel<TYPE, VEC, POOL, RULE>), grid_of(r, r.gradient_slices), BACKWARD_BLOCK, 0,
                   r.stream, r.s, y->grad, y->grad_type, r.part, alpha_part);
-        DT_CUDA_LAUNCHED();
     }
     const int shares = p->has_norm && r.s.training && r.total;
     if (shares) DT_TRY(dt_nq_share(r.s, r.ex, r.part, r.gradient_slices, r.total, &to));
     DT_LAUNCH((backward_kernel<TYPE, VEC, POOL, RULE>), grid_of(r, blocks), BACKWARD_BLOCK, 0, r.stream, r.s, y->grad,
               y->grad_type, x->grad, x->grad_type, (int)(r.node->fresh & 1u), shares ? r.total : r.part,
               shares ? 1 : r.gradient_slices, alpha_part, to);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

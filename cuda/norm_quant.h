@@ -248,7 +248,6 @@ static inline dt_status dt_nq_share(const dt_nq_chain &s, const dt_exec *ex, con
     if (to) {
         DT_LAUNCH(dt_nq_give_norm_kernel, dt_blocks(s.channels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), s, total,
                   *to);
-        DT_CUDA_LAUNCHED();
         to->dgamma = to->dbeta = NULL;
     }
     return dt_norm_reduce(ex, total, 2 * s.channels);

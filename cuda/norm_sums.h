@@ -42,7 +42,6 @@ static inline dt_status dt_fold_slices(const double *part, int64_t slices, int64
 {
     DT_LAUNCH(dt_fold_slices_kernel, dt_blocks(2 * channels, DT_BLOCK), DT_BLOCK, 0, stream, part, slices, 2 * channels,
               total);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -204,24 +204,20 @@ static dt_status each_batch(const dt_update *u, const dt_exec *ex, batch_launch 
 static dt_status check(const update_batch *b, const dt_exec *ex)
 {
     DT_LAUNCH(check_kernel, (unsigned)b->n_blocks, DT_BLOCK, 0, dt_stream_of(ex), *b, ex->step);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 static dt_status sgd(const update_batch *b, const dt_exec *ex)
 {
     DT_LAUNCH(sgd_kernel, (unsigned)b->n_blocks, DT_BLOCK, 0, dt_stream_of(ex), *b, ex->step);
-    DT_CUDA_LAUNCHED();
     if (b->group.n == 0) return DT_OK;
     DT_LAUNCH(alpha_kernel, (unsigned)b->group.n_sets, DT_BLOCK, 0, dt_stream_of(ex), *b, ex->step);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 static dt_status adam(const update_batch *b, const dt_exec *ex)
 {
     DT_LAUNCH(adam_kernel, (unsigned)b->n_blocks, DT_BLOCK, 0, dt_stream_of(ex), *b, ex->step);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -233,6 +229,5 @@ extern "C" dt_status dt_cuda_update(const dt_update *u, const dt_exec *ex)
     dt_update_done(u);
     if (!u->scaled) return DT_OK;
     DT_LAUNCH(scale_kernel, 1, 1, 0, dt_stream_of(ex), ex->step);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }

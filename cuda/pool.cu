@@ -139,7 +139,6 @@ static dt_status maxpool_forward(const dt_node *node, const dt_exec *ex)
 {
     DT_LAUNCH(maxpool_forward_kernel, dt_blocks(dt_count(&node->out->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_values(node->in[0]), dt_values(node->out), dt_pool_look(node));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -154,7 +153,6 @@ static dt_status avgpool_forward(const dt_node *node, const dt_exec *ex)
     else
         DT_LAUNCH(avgpool_forward_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), x->scale, x->n_scale,
                   dt_values(y), dt_pool_look(node));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -171,7 +169,6 @@ static dt_status pool_backward(const dt_node *node, const dt_exec *ex)
     else
         DT_LAUNCH(pool_backward_kernel<false>, blocks, DT_BLOCK, 0, dt_stream_of(ex), dt_values(x), dt_values(y),
                   dt_grads(y), dt_grads(x), fresh, dt_pool_look(node));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -441,13 +441,10 @@ static dt_status pack(const dt_node *node, const dt_exec *ex, const psum_view *v
         start.n_tap_psums = start.n_psums * v->layer.in_tiles * v->layer.taps;
     start.n_codes = v->batch * s->height * s->width * s->channels;
     DT_LAUNCH(start_stats_kernel, 1, 1, 0, dt_stream_of(ex), stats, start);
-    DT_CUDA_LAUNCHED();
     DT_LAUNCH(pack_x_kernel, dt_blocks(v->batch * (v->layout.image / 4), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_values(node->in[0]), x, stats, *v);
-    DT_CUDA_LAUNCHED();
     DT_LAUNCH(pack_w_kernel, dt_blocks(packed_w_words(v), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_values(node->in[1]), w, *v);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -490,7 +487,6 @@ static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
         DT_LAUNCH(psum_kernel<1>, grid, DT_BLOCK, 0, dt_stream_of(ex), x, w, dt_values(node->out), stats, *v);
     else
         DT_LAUNCH(psum_kernel<0>, grid, DT_BLOCK, 0, dt_stream_of(ex), x, w, dt_values(node->out), stats, *v);
-    DT_CUDA_LAUNCHED();
     return dt_cuda_psum_scale(node->in[0]->scale, node->in[1]->scale, 1, node->out->n_scale, node->out->scale,
                               ex->stream);
 }

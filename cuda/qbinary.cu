@@ -32,7 +32,6 @@ static dt_status qadd_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(qadd_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_qbinary_look(node),
               node->out->scale, count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -42,7 +41,6 @@ static dt_status qmul_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(qmul_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_qbinary_look(node),
               node->out->scale, count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -149,10 +149,8 @@ static dt_status move_range(const dt_node *node, double *end, cudaStream_t strea
         if (k == RANGE) continue;
         DT_LAUNCH(range_ends_kernel, DT_REDUCE_BLOCKS, DT_BLOCK, 0, stream, range_look(node->in[k]),
                   end + 2 * DT_REDUCE_BLOCKS * n++);
-        DT_CUDA_LAUNCHED();
     }
     DT_LAUNCH(range_move_kernel, 1, DT_BLOCK, 0, stream, end, n, p->decay, dt_values(node->in[RANGE]));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -167,7 +165,6 @@ static dt_status range_quant_forward(const dt_node *node, const dt_exec *ex)
         DT_TRY(move_range(node, (double *)ex->scratch, stream));
     DT_LAUNCH(range_quant_forward_kernel, dt_blocks(v.count, DT_BLOCK), DT_BLOCK, 0, stream, v, range, p->bits,
               p->is_positive, dt_values(node->out), node->out->scale, (dt_range_grid *)node->aux);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -181,11 +178,9 @@ static dt_status range_quant_backward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(range_quant_backward_kernel, DT_REDUCE_BLOCKS, DT_BLOCK, 0, dt_stream_of(ex), range_look(node->in[X]),
               (const dt_range_grid *)node->aux, dt_grads(node->out), dt_grads(node->in[X]),
               (int)(node->fresh & 1u << X), share);
-    DT_CUDA_LAUNCHED();
     if (!drange) return DT_OK;
     DT_LAUNCH(give_range_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), share, learns && !p->is_positive, learns, drange,
               (int)(node->fresh & 1u << RANGE));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -22,7 +22,6 @@ static dt_status quantize_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(quantize_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
               dt_values(node->in[DT_QUANTIZE_SCALE]), *(const dt_quantize_params *)node->params, dt_values(node->out),
               node->out->scale, count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -59,9 +58,7 @@ static dt_status requantize_forward(const dt_node *node, const dt_exec *ex)
     const int64_t count = dt_count(&node->out->shape);
 
     DT_LAUNCH(requantizers_kernel, dt_blocks(v.channels, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), v, node->out->scale);
-    DT_CUDA_LAUNCHED();
     DT_LAUNCH(requantize_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), v, count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

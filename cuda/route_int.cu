@@ -170,10 +170,8 @@ static dt_status route_int_forward(const dt_node *node, const dt_exec *ex)
 
     for (; k.r < k.t.iterations; k.r++) {
         DT_LAUNCH(route_int_sweep_kernel, (unsigned)(k.t.images * slices), DT_BLOCK, 0, dt_stream_of(ex), k);
-        DT_CUDA_LAUNCHED();
         DT_LAUNCH(route_int_capsules_kernel, capsule_blocks, DT_BLOCK, 0, dt_stream_of(ex), k, slices,
                   node->out->scale);
-        DT_CUDA_LAUNCHED();
     }
     return DT_OK;
 }

@@ -57,7 +57,6 @@ static dt_status scale_quant_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(scale_quant_forward_kernel, dt_blocks(v.count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), v,
               *(const dt_scale_quant_params *)node->params, dt_values(node->out), node->out->scale);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -69,7 +68,6 @@ static dt_status scale_quant_backward(const dt_node *node, const dt_exec *ex)
     if (!dx) return DT_OK;
     DT_LAUNCH(scale_quant_backward_kernel, dt_blocks(v.count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), v,
               *(const dt_scale_quant_params *)node->params, dt_grads(node->out), dx, (int)(node->fresh & 1u << X));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -86,7 +86,6 @@ static dt_status add_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(add_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), operand_of(node->in[0], node->out),
               operand_of(node->in[1], node->out), node->out->data, node->out->type, count,
               dt_channels(&node->out->shape));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -114,7 +113,6 @@ static dt_status exchange(transpose_view v, const float *from, float *to, int fr
 {
     DT_LAUNCH(exchange_kernel, dt_blocks(v.batch * v.rows * v.columns * v.inner, DT_BLOCK), DT_BLOCK, 0, stream, v,
               from, to, fresh);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -151,7 +149,6 @@ static dt_status concat_forward(const dt_node *node, const dt_exec *ex)
         const int64_t part = dt_count(&t->shape) / rows;
         DT_LAUNCH(part_kernel, dt_blocks(rows * part, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
                   operand_of(t, node->out), dt_channels(&t->shape), y, width, rows, part);
-        DT_CUDA_LAUNCHED();
         y += part;
     }
     return DT_OK;
@@ -167,7 +164,6 @@ static dt_status concat_backward(const dt_node *node, const dt_exec *ex)
         if (dt_grads(node->in[k])) {
             DT_LAUNCH(part_backward_kernel, dt_blocks(rows * part, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dy, width,
                       dt_grads(node->in[k]), rows, part, (int)(node->fresh & 1u << k));
-            DT_CUDA_LAUNCHED();
         }
         dy += part;
     }

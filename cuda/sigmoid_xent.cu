@@ -54,7 +54,6 @@ static dt_status sigmoid_xent_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(sigmoid_xent_forward_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
               (const int32_t *)node->in[1]->data, batch, labels, dt_step_count(node, batch * labels),
               p->label_smoothing, dt_values(node->out), ex->step);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -67,7 +66,6 @@ static dt_status sigmoid_xent_backward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(sigmoid_xent_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_values(node->in[0]), (const int32_t *)node->in[1]->data, dt_grads(node->out), count,
               dt_step_count(node, count), p->label_smoothing, dt_grads(node->in[0]), (int)(node->fresh & 1u));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

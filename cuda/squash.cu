@@ -30,7 +30,6 @@ static dt_status squash_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(squash_forward_kernel, dt_blocks(n, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
               dt_values(node->out), p->dim, n);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -43,7 +42,6 @@ static dt_status squash_backward(const dt_node *node, const dt_exec *ex)
     if (!dt_grads(s)) return DT_OK;
     DT_LAUNCH(squash_backward_kernel, dt_blocks(n, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(s),
               dt_grads(node->out), dt_grads(s), (int)(node->fresh & 1u), p->dim, n);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 

@@ -168,9 +168,7 @@ static dt_status weight_quant_forward_all(const dt_node *const *node, int n, con
     for (int i = 0; i < n;) {
         i += dt_weight_group_of(node + i, n - i, &scratch, &g);
         if (!g.has_sums) DT_LAUNCH(weight_sum_kernel, (unsigned)g.n_pieces, DT_BLOCK, 0, stream, g);
-        DT_CUDA_LAUNCHED();
         DT_LAUNCH(weight_code_kernel, (unsigned)g.n_pieces, DT_BLOCK, 0, stream, g);
-        DT_CUDA_LAUNCHED();
     }
     return DT_OK;
 }
@@ -189,9 +187,7 @@ static dt_status weight_quant_backward_all(const dt_node *const *node, int n, co
     for (int i = 0; i < n;) {
         i += dt_weight_group_of(node + i, n - i, &scratch, &g);
         DT_LAUNCH(weight_backward_kernel, (unsigned)g.n_pieces, DT_BLOCK, 0, stream, g, ex->step);
-        DT_CUDA_LAUNCHED();
         DT_LAUNCH(weight_dalpha_kernel, (unsigned)g.n_sets, DT_BLOCK, 0, stream, g);
-        DT_CUDA_LAUNCHED();
     }
     return DT_OK;
 }

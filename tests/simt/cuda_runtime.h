@@ -35,7 +35,7 @@
 #define __grid_constant__
 
 /* cuda/launch.h has nvcc's side of the first. A kernel with commas of its own goes in parentheses. */
-#define DT_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
+#define DT_START(kernel, grid, block, shared_bytes, stream, ...) \
     simt::launcher<(kernel)>(#kernel, grid, block, shared_bytes, stream)(__VA_ARGS__)
 #define DT_DYNAMIC_SHARED(type, name) type *const name = static_cast<type *>(simt::dynamic_shared())
 

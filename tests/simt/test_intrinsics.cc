@@ -74,9 +74,9 @@ static void check_product(bool is_signed)
     }
     got = m;
     if (is_signed)
-        DT_LAUNCH(product_kernel<true>, 1, 32, 0, 0, &got);
+        DT_START(product_kernel<true>, 1, 32, 0, 0, &got);
     else
-        DT_LAUNCH(product_kernel<false>, 1, 32, 0, 0, &got);
+        DT_START(product_kernel<false>, 1, 32, 0, 0, &got);
     check_equal(cudaGetLastError(), cudaSuccess);
     for (int i = 0; i < 16; i++) {
         for (int j = 0; j < 8; j++) {

@@ -39,7 +39,7 @@ Test(shim, runs_every_thread_once)
     for (const simt::order o : orders) {
         simt::set_order(o);
         std::vector<int> counts(5 * 3 * 2 * 2 * 3 * 4, 0);
-        DT_LAUNCH(count_kernel, dim3(2, 3, 4), dim3(5, 3, 2), 0, 0, counts.data());
+        DT_START(count_kernel, dim3(2, 3, 4), dim3(5, 3, 2), 0, 0, counts.data());
         check_equal(cudaGetLastError(), cudaSuccess);
         for (const int c : counts) check_equal(c, 1);
     }
@@ -55,7 +55,7 @@ Test(shim, converts_arguments_at_the_launch)
     double x[] = { 1.0, 2.0 };
     int factor = 3;
 
-    DT_LAUNCH((scale_kernel<double, true>), 1, 2, 0, 0, x, factor);
+    DT_START((scale_kernel<double, true>), 1, 2, 0, 0, x, factor);
     check_equal(x[0], 6.0);
     check_equal(x[1], 12.0);
 }
@@ -79,7 +79,7 @@ Test(shim, barriers_order_shared_memory)
             simt::set_order(o);
             std::vector<int> x(3 * n), y(3 * n, -1);
             for (unsigned i = 0; i < 3 * n; i++) x[i] = static_cast<int>(i * i);
-            DT_LAUNCH(reverse_kernel, 3, n, 0, 0, x.data(), y.data());
+            DT_START(reverse_kernel, 3, n, 0, 0, x.data(), y.data());
             for (unsigned i = 0; i < 3 * n; i++) {
                 check_equal(y[i], x[i / n * n + n - 1 - i % n] + 2, "block of %u, thread %u", n, i);
             }
@@ -101,9 +101,9 @@ Test(shim, the_other_order_shows_a_missing_barrier)
 {
     unsigned up[128], down[128];
 
-    DT_LAUNCH(shift_race_kernel, 2, 64, 0, 0, up);
+    DT_START(shift_race_kernel, 2, 64, 0, 0, up);
     simt::set_order(simt::DESCENDING);
-    DT_LAUNCH(shift_race_kernel, 2, 64, 0, 0, down);
+    DT_START(shift_race_kernel, 2, 64, 0, 0, down);
     for (unsigned i = 0; i < 128; i++) check_equal(up[i], i % 64 ? i - 1 : i, "thread %u", i);
     cr_assert(memcmp(up, down, sizeof up) != 0, "the race does not show");
 }
@@ -124,7 +124,7 @@ Test(shim, dynamic_shared_memory_starts_as_nan)
     float y[64];
     unsigned fresh[64];
 
-    DT_LAUNCH(dynamic_kernel, 2, 64, sizeof y, 0, y, fresh);
+    DT_START(dynamic_kernel, 2, 64, sizeof y, 0, y, fresh);
     for (unsigned i = 0; i < 64; i++) {
         check_equal(fresh[i], 0xffffffffu);
         check_equal(y[i], static_cast<float>(i ^ 1));
@@ -150,7 +150,7 @@ Test(shim, returned_threads_are_not_waited_for)
         for (const unsigned stay : { 1u, 5u, 32u, 45u, 64u, 90u }) {
             simt::set_order(o);
             int sums[90];
-            DT_LAUNCH(leave_early_kernel, 2, 90, 0, 0, stay, sums);
+            DT_START(leave_early_kernel, 2, 90, 0, 0, stay, sums);
             for (unsigned w = 0; w < stay; w += 32) {
                 int sum = 0;
                 for (unsigned i = w; i < std::min(w + 32, stay); i++) sum += static_cast<int>(i);
@@ -171,7 +171,7 @@ Test(shim, a_returning_lane_completes_a_vote)
     for (const simt::order o : orders) {
         simt::set_order(o);
         unsigned votes[32];
-        DT_LAUNCH(thin_out_kernel, 1, 32, 0, 0, votes);
+        DT_START(thin_out_kernel, 1, 32, 0, 0, votes);
         for (unsigned round = 0; round < 32; round++) check_equal(votes[round], 0xffffffffu << round);
     }
 }
@@ -205,7 +205,7 @@ template <class T> static void check_shuffles()
     for (int width = 2; width <= 32; width *= 2) {
         for (int amount = 0; amount < 32; amount++) {
             T y[128];
-            DT_LAUNCH((shuffle_kernel<T>), 1, 32, 0, 0, y, amount, width);
+            DT_START((shuffle_kernel<T>), 1, 32, 0, 0, y, amount, width);
             for (int i = 0; i < 128; i++) {
                 const int source = shuffle_source(i / 32, i % 32, amount, width);
                 check_equal(static_cast<double>(y[i]), 100.0 + source, "kind %d, lane %d, amount %d, width %d", i / 32,
@@ -232,7 +232,7 @@ Test(shim, a_shuffle_from_an_absent_lane_gives_minus_one)
 {
     unsigned y[38];
 
-    DT_LAUNCH(absent_lane_kernel, 1, 38, 0, 0, y);
+    DT_START(absent_lane_kernel, 1, 38, 0, 0, y);
     for (unsigned i = 0; i < 38; i++) check_equal(y[i], (i ^ 4) < 38 ? i ^ 4 : ~0u, "thread %u", i);
 }
 
@@ -256,7 +256,7 @@ Test(shim, masks_part_a_warp)
     for (const simt::order o : orders) {
         simt::set_order(o);
         unsigned sums[32], votes = 0;
-        DT_LAUNCH(halves_kernel, 1, 32, 0, 0, sums);
+        DT_START(halves_kernel, 1, 32, 0, 0, sums);
         for (unsigned i = 16; i < 32; i++) votes |= (i % 3 == 0) << i;
         for (unsigned i = 0; i < 32; i++) check_equal(sums[i], i < 16 ? 120 : votes, "lane %u", i);
     }
@@ -274,7 +274,7 @@ Test(shim, votes)
 {
     for (const int threshold : { 0, 1, 31, 32 }) {
         int any[32], all[32];
-        DT_LAUNCH(vote_kernel, 1, 32, 0, 0, threshold, any, all);
+        DT_START(vote_kernel, 1, 32, 0, 0, threshold, any, all);
         for (int i = 0; i < 32; i++) {
             check_equal(any[i], threshold < 32);
             check_equal(all[i], threshold == 0);
@@ -307,7 +307,7 @@ Test(shim, atomics)
 {
     atomic_results r = {};
 
-    DT_LAUNCH(atomics_kernel, 5, 40, 0, 0, &r);
+    DT_START(atomics_kernel, 5, 40, 0, 0, &r);
     check_equal(r.count, 200 - 1000);
     check_equal(r.largest, 199);
     check_equal(r.smallest, -198);
@@ -340,7 +340,7 @@ Test(shim, sums_a_block)
             simt::set_order(o);
             std::vector<int> x(7 * n), y(7), sums(7, 0);
             for (unsigned i = 0; i < 7 * n; i++) sums[i / n] += x[i] = static_cast<int>(i * 2654435761u >> 20);
-            DT_LAUNCH(sum_kernel, 7, n, 0, 0, x.data(), y.data());
+            DT_START(sum_kernel, 7, n, 0, 0, x.data(), y.data());
             check_equal(y == sums, 1, "block of %u", n);
         }
     }
@@ -407,15 +407,15 @@ static __global__ void wrong_mask_kernel()
 
 Test(shim, divergence_aborts_and_says_where)
 {
-    cr_assert_says(last_words([] { DT_LAUNCH(two_barriers_kernel, 2, 64, 0, 0); }),
+    cr_assert_says(last_words([] { DT_START(two_barriers_kernel, 2, 64, 0, 0); }),
                    { "kernel two_barriers_kernel, block (0,0,0)", "divergent barrier", "thread (0,0,0)",
                      "thread (8,0,0)", "test_shim.cc:" });
-    cr_assert_says(last_words([] { DT_LAUNCH(deadlock_kernel, dim3(1, 2), dim3(8, 4), 0, 0); }),
+    cr_assert_says(last_words([] { DT_START(deadlock_kernel, dim3(1, 2), dim3(8, 4), 0, 0); }),
                    { "kernel deadlock_kernel", "deadlock: thread (0,0,0) waits in a shuffle with mask 0xffffffff",
                      "for thread (3,1,0), which waits at __syncthreads, ", "test_shim.cc:" });
-    cr_assert_says(last_words([] { DT_LAUNCH(wrong_operation_kernel, 1, 32, 0, 0); }),
+    cr_assert_says(last_words([] { DT_START(wrong_operation_kernel, 1, 32, 0, 0); }),
                    { "divergent warp: thread (0,0,0) is in a vote", "thread (9,0,0) in __syncwarp" });
-    cr_assert_says(last_words([] { DT_LAUNCH(wrong_mask_kernel, 1, 32, 0, 0); }),
+    cr_assert_says(last_words([] { DT_START(wrong_mask_kernel, 1, 32, 0, 0); }),
                    { "thread (1,0,0) calls a shuffle with mask 0x00000001, which leaves out its own lane" });
 }
 
@@ -443,7 +443,7 @@ Test(shim, launches_beyond_the_limits_fail)
     };
 
     for (const auto &c : cases) {
-        DT_LAUNCH(nothing_kernel, c.grid, c.block, c.shared_bytes, 0);
+        DT_START(nothing_kernel, c.grid, c.block, c.shared_bytes, 0);
         check_equal(cudaPeekAtLastError(), c.error, "%s", c.why);
         check_equal(cudaGetLastError(), c.error, "%s", c.why);
         check_equal(cudaGetLastError(), cudaSuccess, "%s: the error is taken once", c.why);
@@ -452,7 +452,7 @@ Test(shim, launches_beyond_the_limits_fail)
     check_equal(cudaFuncSetAttribute(nothing_kernel, wish, 227 * 1024 + 1), cudaErrorInvalidValue);
     cudaGetLastError();
     check_equal(cudaFuncSetAttribute(nothing_kernel, wish, 227 * 1024), cudaSuccess);
-    DT_LAUNCH(nothing_kernel, 1, 32, 227 * 1024, 0);
+    DT_START(nothing_kernel, 1, 32, 227 * 1024, 0);
     check_equal(cudaGetLastError(), cudaSuccess);
 }
 
@@ -470,7 +470,7 @@ Test(shim, a_graph_keeps_the_arguments_of_the_capture)
 
     cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
     cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
-    for (; by <= 100; by *= 10) DT_LAUNCH(add_kernel, 1, 1, 0, stream, &x, by);
+    for (; by <= 100; by *= 10) DT_START(add_kernel, 1, 1, 0, stream, &x, by);
     check_equal(cudaStreamEndCapture(stream, &graph), cudaSuccess);
     check_equal(x, 0);
     cudaGraphInstantiate(&exec, graph, 0);
