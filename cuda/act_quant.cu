@@ -103,5 +103,4 @@ static dt_status act_quant_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_act_quant;
 const dt_kernel dt_cuda_act_quant = { act_quant_prepare, act_quant_forward, act_quant_backward, NULL, 3u };

@@ -80,7 +80,6 @@ static dt_status sigmoid_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_relu, dt_cuda_clip, dt_cuda_sigmoid;
 const dt_kernel dt_cuda_relu = { NULL, limit_forward, limit_backward, NULL, 1u };
 const dt_kernel dt_cuda_clip = { NULL, limit_forward, limit_backward, NULL, 1u };
 const dt_kernel dt_cuda_sigmoid = { NULL, sigmoid_forward, sigmoid_backward, NULL, 1u };

@@ -76,5 +76,4 @@ static dt_status affine_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_affine;
 const dt_kernel dt_cuda_affine = { NULL, affine_forward, affine_backward, NULL, 1u << X | 1u << A | 1u << B };

@@ -85,7 +85,6 @@ static dt_status augment_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_augment;
 const dt_kernel dt_cuda_augment = { NULL, augment_forward, NULL, NULL, 0 };
 
 /* one thread for each label of the batch; an image has `each` of them */
@@ -109,7 +108,6 @@ static dt_status gather_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_gather;
 const dt_kernel dt_cuda_gather = { NULL, gather_forward, NULL, NULL, 0 };
 
 /* one thread for each value of the batch; a row has `count` of them */
@@ -138,5 +136,4 @@ static dt_status rows_forward(const dt_node *node, const dt_exec *ex)
     return node->out->type == DT_U8 ? rows_of<uint8_t>(node, ex) : rows_of<float>(node, ex);
 }
 
-extern "C" const dt_kernel dt_cuda_rows;
 const dt_kernel dt_cuda_rows = { NULL, rows_forward, NULL, NULL, 0 };

@@ -128,5 +128,4 @@ static dt_status batch_stats_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_batch_stats;
 const dt_kernel dt_cuda_batch_stats = { batch_stats_prepare, batch_stats_forward, batch_stats_backward, NULL, 1u << X };

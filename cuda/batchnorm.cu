@@ -191,7 +191,6 @@ static dt_status batchnorm_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_batchnorm;
 const dt_kernel dt_cuda_batchnorm = {
     batchnorm_prepare, batchnorm_forward, batchnorm_backward, NULL, 1u << X | 1u << GAMMA | 1u << BETA, DT_READS_OUT, 0
 };

@@ -50,7 +50,6 @@ static dt_status bias_backward(const dt_node *node, const dt_exec *ex)
     return dt_bias_sums(dy, shape, (double *)ex->scratch, (int)(node->fresh & 1u << B), db, dt_stream_of(ex));
 }
 
-extern "C" const dt_kernel dt_cuda_bias;
 const dt_kernel dt_cuda_bias = {
     bias_prepare, bias_forward, bias_backward, NULL, 1u << X | 1u << B, DT_READS_OUT, DT_READS_OUT | DT_READS_IN(X)
 };

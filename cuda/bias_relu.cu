@@ -85,6 +85,5 @@ static dt_status bias_relu_backward(const dt_node *node, const dt_exec *ex)
     return dt_bias_sums(passed, shape, (double *)ex->scratch, (int)(node->fresh & 1u << B), db, dt_stream_of(ex));
 }
 
-extern "C" const dt_kernel dt_cuda_bias_relu;
 const dt_kernel dt_cuda_bias_relu = { bias_relu_prepare, bias_relu_forward, bias_relu_backward,           NULL,
                                       1u << X | 1u << B, DT_READS_OUT,      DT_READS_OUT | DT_READS_IN(X) };

@@ -133,6 +133,5 @@ static dt_status bias_squash_backward(const dt_node *node, const dt_exec *ex)
     return dt_bias_sums(ds, shape, (double *)ex->scratch, (int)(node->fresh & 1u << B), db, dt_stream_of(ex));
 }
 
-extern "C" const dt_kernel dt_cuda_bias_squash;
 const dt_kernel dt_cuda_bias_squash = { bias_squash_prepare, bias_squash_forward, bias_squash_backward,         NULL,
                                         1u << X | 1u << B,   DT_READS_OUT,        DT_READS_OUT | DT_READS_IN(X) };

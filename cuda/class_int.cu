@@ -47,5 +47,4 @@ static dt_status class_int_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_class_int;
 const dt_kernel dt_cuda_class_int = { NULL, class_int_forward, class_int_backward, NULL, 1u };

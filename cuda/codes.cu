@@ -22,7 +22,6 @@ static dt_status codes_forward(const dt_node *node, const dt_exec *ex)
     return copy_values(node->out->scale, node->in[1], ex);
 }
 
-extern "C" const dt_kernel dt_cuda_codes;
 const dt_kernel dt_cuda_codes = { NULL, codes_forward, NULL, NULL, 0 };
 
 /* One thread for each element of x; the first also writes the scale. */
@@ -42,7 +41,6 @@ static dt_status table_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_table;
 const dt_kernel dt_cuda_table = { NULL, table_forward, NULL, NULL, 0 };
 
 /* One thread for each element. `inner` elements side by side have one scale: 1 of channels, or those of a filter. */
@@ -65,5 +63,4 @@ static dt_status dequantize_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_dequantize;
 const dt_kernel dt_cuda_dequantize = { NULL, dequantize_forward, dt_pass_backward, NULL, 1u };

@@ -41,5 +41,4 @@ static dt_status dynamic_quant_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_dynamic_quant;
 const dt_kernel dt_cuda_dynamic_quant = { NULL, dynamic_quant_forward, dt_pass_backward, NULL, 1u };

@@ -44,5 +44,4 @@ static dt_status featuremap_quant_forward(const dt_node *node, const dt_exec *ex
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_featuremap_quant;
 const dt_kernel dt_cuda_featuremap_quant = { NULL, featuremap_quant_forward, dt_pass_backward, NULL, 1u };

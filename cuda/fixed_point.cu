@@ -44,5 +44,4 @@ static dt_status fixed_point_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_fixed_point;
 const dt_kernel dt_cuda_fixed_point = { fixed_point_prepare, fixed_point_forward, NULL, NULL, 0 };

@@ -12,6 +12,11 @@
 
 extern "C" {
 #include "../core/op.h"
+
+/* The kernels that the files of this folder define, for the table of cuda_backend.c. */
+#define XX(upper, lower, stem) extern const dt_kernel dt_cuda_##lower;
+DT_OP_MAP(XX)
+#undef XX
 }
 
 enum { DT_BLOCK = 256 };

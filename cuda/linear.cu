@@ -158,6 +158,5 @@ static dt_status linear_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_linear;
 const dt_kernel dt_cuda_linear = { linear_prepare, linear_forward, linear_backward, linear_release,
                                    1u << X | 1u << W | 1u << B };

@@ -190,6 +190,5 @@ static dt_status linear_xent_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_linear_xent;
 const dt_kernel dt_cuda_linear_xent = { linear_xent_prepare, linear_xent_forward, linear_xent_backward, NULL,
                                         1u << X | 1u << W | 1u << B };

@@ -116,5 +116,4 @@ static dt_status softmax_xent_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_softmax_xent;
 const dt_kernel dt_cuda_softmax_xent = { softmax_xent_prepare, softmax_xent_forward, softmax_xent_backward, NULL, 1u };

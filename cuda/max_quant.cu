@@ -35,5 +35,4 @@ static dt_status max_quant_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_max_quant;
 const dt_kernel dt_cuda_max_quant = { NULL, max_quant_forward, dt_pass_backward, NULL, 1u };

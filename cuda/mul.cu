@@ -90,5 +90,4 @@ static dt_status mul_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_mul;
 const dt_kernel dt_cuda_mul = { NULL, mul_forward, mul_backward, NULL, 1u << A | 1u << B };

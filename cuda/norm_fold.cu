@@ -67,7 +67,6 @@ static dt_status fold_weight_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_fold_weight;
 const dt_kernel dt_cuda_fold_weight = { NULL, fold_weight_forward, fold_weight_backward, NULL,
                                         1u << W | 1u << W_GAMMA };
 
@@ -209,7 +208,6 @@ static dt_status fold_bias_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_fold_bias;
 const dt_kernel dt_cuda_fold_bias = { fold_bias_prepare, fold_bias_forward, fold_bias_backward, NULL,
                                       1u << X | 1u << GAMMA | 1u << BETA | 1u << STATS | 1u << FOLDED |
                                           1u << (FOLDED + 1) };

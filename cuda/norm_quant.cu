@@ -456,6 +456,5 @@ static dt_status norm_quant_backward(const dt_node *node, const dt_exec *ex)
     return by_kind<backward_pass>(look(node, ex));
 }
 
-extern "C" const dt_kernel dt_cuda_norm_quant;
 const dt_kernel dt_cuda_norm_quant = { norm_quant_prepare, norm_quant_forward, norm_quant_backward, NULL,
                                        DT_NQ_OVERWRITES,   DT_READS_OUT,       DT_READS_IN(DT_NQ_X) };

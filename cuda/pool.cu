@@ -172,6 +172,5 @@ static dt_status pool_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_maxpool, dt_cuda_avgpool;
 const dt_kernel dt_cuda_maxpool = { NULL, maxpool_forward, pool_backward, NULL, 1u };
 const dt_kernel dt_cuda_avgpool = { NULL, avgpool_forward, pool_backward, NULL, 1u };

@@ -491,5 +491,4 @@ static dt_status psum_forward(const dt_node *node, const dt_exec *ex)
                               ex->stream);
 }
 
-extern "C" const dt_kernel dt_cuda_psum;
 const dt_kernel dt_cuda_psum = { psum_prepare, psum_forward, NULL, psum_release, 0 };

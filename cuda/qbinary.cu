@@ -44,6 +44,5 @@ static dt_status qmul_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_qadd, dt_cuda_qmul;
 const dt_kernel dt_cuda_qadd = { NULL, qadd_forward, NULL, NULL, 0 };
 const dt_kernel dt_cuda_qmul = { NULL, qmul_forward, NULL, NULL, 0 };

@@ -25,5 +25,4 @@ static dt_status qmatmul_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_qmatmul;
 const dt_kernel dt_cuda_qmatmul = { NULL, qmatmul_forward, NULL, NULL, 0 };

@@ -22,5 +22,4 @@ static dt_status qavgpool_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_qavgpool;
 const dt_kernel dt_cuda_qavgpool = { NULL, qavgpool_forward, NULL, NULL, 0 };

@@ -28,5 +28,4 @@ static dt_status qsoftmax_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_qsoftmax;
 const dt_kernel dt_cuda_qsoftmax = { NULL, qsoftmax_forward, NULL, NULL, 0 };

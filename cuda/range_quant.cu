@@ -184,6 +184,5 @@ static dt_status range_quant_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_range_quant;
 const dt_kernel dt_cuda_range_quant = { range_quant_prepare, range_quant_forward, range_quant_backward, NULL,
                                         1u << X | 1u << RANGE };

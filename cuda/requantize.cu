@@ -25,7 +25,6 @@ static dt_status quantize_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_quantize;
 const dt_kernel dt_cuda_quantize = { NULL, quantize_forward, NULL, NULL, 0 };
 
 static dt_status requantize_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
@@ -62,5 +61,4 @@ static dt_status requantize_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_requantize;
 const dt_kernel dt_cuda_requantize = { requantize_prepare, requantize_forward, NULL, NULL, 0 };

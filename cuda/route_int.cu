@@ -183,6 +183,5 @@ static dt_status route_int_backward(const dt_node *node, const dt_exec *ex)
     return dt_cuda_route_backward(node, ex, &t);
 }
 
-extern "C" const dt_kernel dt_cuda_route_int;
 const dt_kernel dt_cuda_route_int = { route_int_prepare, route_int_forward, route_int_backward, NULL,
                                       1u << DT_ROUTE_VOTES | 1u << DT_ROUTE_BIAS };

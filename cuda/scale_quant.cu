@@ -71,5 +71,4 @@ static dt_status scale_quant_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_scale_quant;
 const dt_kernel dt_cuda_scale_quant = { NULL, scale_quant_forward, scale_quant_backward, NULL, 1u << X };

@@ -170,7 +170,6 @@ static dt_status concat_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_flatten, dt_cuda_identity, dt_cuda_add, dt_cuda_transpose, dt_cuda_concat;
 const dt_kernel dt_cuda_flatten = { NULL, copy_forward, dt_pass_backward, NULL, 1u };
 const dt_kernel dt_cuda_identity = { NULL, copy_forward, dt_pass_backward, NULL, 1u };
 const dt_kernel dt_cuda_add = { NULL, add_forward, add_backward,

@@ -69,5 +69,4 @@ static dt_status sigmoid_xent_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_sigmoid_xent;
 const dt_kernel dt_cuda_sigmoid_xent = { NULL, sigmoid_xent_forward, sigmoid_xent_backward, NULL, 1u };

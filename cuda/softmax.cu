@@ -47,5 +47,4 @@ static dt_status softmax_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_softmax;
 const dt_kernel dt_cuda_softmax = { NULL, softmax_forward, softmax_backward, NULL, 1u };

@@ -45,5 +45,4 @@ static dt_status squash_backward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_squash;
 const dt_kernel dt_cuda_squash = { NULL, squash_forward, squash_backward, NULL, 1u };

@@ -48,5 +48,4 @@ static dt_status threshold_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_threshold;
 const dt_kernel dt_cuda_threshold = { NULL, threshold_forward, NULL, NULL, 0 };

@@ -197,7 +197,6 @@ static dt_status weight_quant_backward(const dt_node *node, const dt_exec *ex)
     return weight_quant_backward_all(&node, 1, ex);
 }
 
-extern "C" const dt_kernel dt_cuda_weight_quant;
 const dt_kernel dt_cuda_weight_quant = {
     weight_quant_prepare,     weight_quant_forward,     weight_quant_backward, NULL, 3, 0, 0,
     weight_quant_forward_all, weight_quant_backward_all
