@@ -45,8 +45,6 @@ typedef struct {
 
 /* Measures the rates of the machine. Reading is measured on a CPU alone. In ops_ceiling.c. */
 DT_MUST_CHECK dt_status ops_ceilings_measure(dt_context *ctx, ops_ceilings *out);
-/* Returns the bandwidth for that many bytes, in bytes/ms. In ops_ceiling.c. */
-double ops_ceiling_bandwidth(const ops_ceilings *c, double bytes);
 /* Returns the ceiling in ms, and sets *is_memory to 1 if bytes decide and to 0 if operations do. In ops_ceiling.c. */
 double ops_ceiling_ms(const ops_ceilings *c, const ops_cost *cost, int *is_memory);
 
@@ -93,8 +91,6 @@ void ops_table_destroy(ops_table *table);
 DT_MUST_CHECK dt_status ops_time(ops_table *table, int rounds);
 /* Times `rounds` whole steps, in ms, and waits for each. */
 DT_MUST_CHECK dt_status ops_time_step(dt_trainer *t, double *ms, int rounds);
-/* Waits until the device has done everything that was launched. */
-DT_MUST_CHECK dt_status ops_wait(dt_context *ctx);
 /* Times `rounds` times n runs of call, from a graph where there can be one, and sets ms to the time of one run. */
 DT_MUST_CHECK dt_status ops_time_calls(dt_context *ctx, dt_status (*call)(void *user), void *user, int n, int rounds,
                                        double *ms);

@@ -63,11 +63,11 @@ static dt_status copy_call(void *user)
 }
 
 /* What is computed for its time alone goes here, or the compiler would leave it out. */
-volatile double ops_unread;
+static volatile double unread;
 
 static dt_status read_call(void *user)
 {
-    ops_unread = (double)read_on_cpu(user);
+    unread = (double)read_on_cpu(user);
     return DT_OK;
 }
 
@@ -180,7 +180,7 @@ static double cpu_peak(ops_unit unit)
             sum += unit == OPS_F32 ? fma_chains() : word_products(unit == OPS_INT8);
         }
         ms[i] = 1e3 * (bench_now() - begin);
-        ops_unread = sum;
+        unread = sum;
     }
     return threads * flop / bench_summarise(ms, ROUNDS).least;
 }
@@ -244,8 +244,8 @@ static double faster(const ops_ceilings *c, int i)
     return c->copy[i] > c->read[i] ? c->copy[i] : c->read[i];
 }
 
-/* Between two sizes: on the straight line over the logarithm of bytes. */
-double ops_ceiling_bandwidth(const ops_ceilings *c, double bytes)
+/* For that many bytes, in bytes/ms. Between two sizes: on the straight line over the logarithm of bytes. */
+static double bandwidth(const ops_ceilings *c, double bytes)
 {
     int i = 0;
 
@@ -258,7 +258,7 @@ double ops_ceiling_bandwidth(const ops_ceilings *c, double bytes)
 
 double ops_ceiling_ms(const ops_ceilings *c, const ops_cost *cost, int *is_memory)
 {
-    const double moved = cost->bytes / ops_ceiling_bandwidth(c, cost->bytes);
+    const double moved = cost->bytes / bandwidth(c, cost->bytes);
     const double computed = c->peak[cost->unit] > 0.0 ? cost->flop / c->peak[cost->unit] : 0.0;
 
     *is_memory = moved >= computed;

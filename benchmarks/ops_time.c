@@ -6,7 +6,8 @@
 enum { WAITED_STEPS = 2, MOST_LAUNCHES = 50 };
 static const double replay_ms = 1.0; /* about as long as one replayed graph shall take */
 
-dt_status ops_wait(dt_context *ctx)
+/* Waits until the device has done everything that was launched. */
+static dt_status wait_for(dt_context *ctx)
 {
     int32_t word;
     return dt_device_read(ctx, &word, ctx->step, sizeof word);
@@ -43,11 +44,11 @@ dt_status ops_time_calls(dt_context *ctx, dt_status (*call)(void *user), void *u
 
     DT_TRY(status);
     DT_TRY(record(ctx, call, user, n, &graph));
-    status = ops_wait(ctx);
+    status = wait_for(ctx);
     for (int i = -1; status == DT_OK && i < rounds; i++) { /* the first replay is not counted */
         const double begin = bench_now();
         status = graph ? ctx->backend->replay(ctx->device, graph) : call_n(call, user, n);
-        if (status == DT_OK) status = ops_wait(ctx);
+        if (status == DT_OK) status = wait_for(ctx);
         if (i >= 0) ms[i] = 1e3 * (bench_now() - begin) / n;
     }
     if (graph) ctx->backend->graph_free(ctx->device, graph);
@@ -203,7 +204,7 @@ dt_status ops_time_step(dt_trainer *t, double *ms, int rounds)
     for (int i = -WAITED_STEPS; i < rounds; i++) {
         const double begin = bench_now();
         DT_TRY(dt_trainer_step(t));
-        DT_TRY(ops_wait(t->model->ctx));
+        DT_TRY(wait_for(t->model->ctx));
         if (i >= 0) ms[i] = 1e3 * (bench_now() - begin);
     }
     return DT_OK;

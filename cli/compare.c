@@ -9,7 +9,7 @@
 
 enum { IMAGES_SHOWN = 25, LOOKED_AT = 8 /* images whose values are kept at a time */ };
 
-void subject_close(subject *a)
+static void subject_close(subject *a)
 {
     free(a->scores);
     free(a->classes);

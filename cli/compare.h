@@ -29,7 +29,6 @@ typedef struct {
     int64_t before, total; /* images */
 } compare_progress;
 
-void subject_close(subject *a);
 /* Makes what computes the program of a->o. */
 DT_MUST_CHECK dt_status subject_use_program(subject *a);
 /* Makes a's scores and classes of all images: at once, or where `look` is not NULL, it is called as in dt_prediction.

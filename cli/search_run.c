@@ -40,7 +40,7 @@ static int nearest(const dt_candidates *c, int value)
 }
 
 /* Widths that weights and activations have both; with --uniform, trial i has the i-th. */
-int search_uniform_width(const search_work *w, int i)
+static int uniform_width(const search_work *w, int i)
 {
     const dt_candidates *kernel = &w->p.what.bits[DT_CHOICE_KERNEL], *value = &w->p.what.bits[DT_CHOICE_ACTIVATION];
 
@@ -54,12 +54,12 @@ int search_uniform_width(const search_work *w, int i)
 
 int search_is_uniform(const search_work *w, int trial)
 {
-    return w->s->uniform && w->block <= 0 && search_uniform_width(w, trial) > 0;
+    return w->s->uniform && w->block <= 0 && uniform_width(w, trial) > 0;
 }
 
 static void choose_uniform(const search_work *w, int trial, int *configuration)
 {
-    const int width = search_uniform_width(w, trial);
+    const int width = uniform_width(w, trial);
 
     for (int c = 0; c < w->space->n_choices; c++) {
         const dt_search_choice *choice = &w->space->choice[c];
@@ -203,7 +203,7 @@ static dt_status log_trial(search_work *w, int k)
 
     DT_TRY(search_trial_size(&w->maker, t->configuration, &size));
     if (w->block >= 0) snprintf(row.step, sizeof row.step, "b%d", w->block + 1);
-    if (search_is_uniform(w, k)) snprintf(row.step, sizeof row.step, "u%d", search_uniform_width(w, k));
+    if (search_is_uniform(w, k)) snprintf(row.step, sizeof row.step, "u%d", uniform_width(w, k));
     search_fill_values(w, t->configuration, value);
     row.size = size.total;
     row.score = dt_search_score(&w->p.goal, w->maker.reference, size.total, t->accuracy);

@@ -39,7 +39,7 @@ static const char *const range_words[] = { "learned", "average", NULL };        
 static const char *const normalize_words[] = { "channel", "mean-image", NULL }; /* of centre_image */
 const char *const engine_words[] = { "grid", "program", "array", NULL };
 const char *const style_words[] = { "qdq", "qcdq", "qonnx", "float", NULL }; /* dt_onnx_style, STYLE_FLOAT */
-const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", "tflite", "onnx", NULL };
+static const char *const export_words[] = { "program", "vectors", "c", "fixed-point", "csv", "tflite", "onnx", NULL };
 const char *const method_words[] = { "qcapsnets", "bits", NULL };                        /* search_method */
 const char *const tuner_words[] = { "random", "tpe", "gp", "greedy", "gradient", NULL }; /* dt_tuner_mode, then
                                                                                              TUNER_GRADIENT */

@@ -206,7 +206,7 @@ extern const option_row *const option_rows;
 extern int n_option_rows;
 /* Makes them, before anything else is done with options. */
 void option_rows_make(void);
-extern const char *const device_words[], *const engine_words[], *const export_words[], *const style_words[];
+extern const char *const device_words[], *const engine_words[], *const style_words[];
 
 enum { STYLE_FLOAT = DT_ONNX_QONNX + 1 };
 extern const char *const method_words[], *const tuner_words[], *const tune_words[], *const compat_words[];

@@ -15,14 +15,15 @@
 
 enum { SHORTEST_LINE = 128 };
 
-int64_t dt_requant_line_length(int64_t channels)
+/* The number of sums in a line. */
+static int64_t line_length(int64_t channels)
 {
     return channels >= SHORTEST_LINE ? channels : channels * ((SHORTEST_LINE + channels - 1) / channels);
 }
 
 size_t dt_requant_line_bytes(int64_t channels)
 {
-    return (size_t)dt_requant_line_length(channels) * (sizeof(double) + sizeof(float) + 6 * sizeof(int32_t));
+    return (size_t)line_length(channels) * (sizeof(double) + sizeof(float) + 6 * sizeof(int32_t));
 }
 
 /* 1: the lanes hold the products of channel c, and a cast of a real one to an integer does not overflow. */
@@ -43,7 +44,7 @@ static int channel_fits(const dt_requant_view *v, int64_t c)
 
 int dt_requant_line_make(const dt_requant_view *v, void *room, dt_requant_line *out)
 {
-    const int64_t n = dt_requant_line_length(v->channels);
+    const int64_t n = line_length(v->channels);
     dt_requant_line l = { .product = v->product,
                           .low = v->params.low,
                           .high = v->params.high,

@@ -22,8 +22,6 @@ typedef struct {
     int32_t *multiplier, *left, *right, *half, *below, *bias;
 } dt_requant_line;
 
-/* Returns the number of sums in a line. */
-int64_t dt_requant_line_length(int64_t channels);
 /* Returns the bytes of the constants of a line. */
 size_t dt_requant_line_bytes(int64_t channels);
 

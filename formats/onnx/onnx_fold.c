@@ -12,7 +12,8 @@
 
 /* ---- results ---- */
 
-void dt_onnx_give(dt_onnx_import *imp, const dt_onnx_node *n, int index)
+/* Makes a constant the output. */
+static void give_constant(dt_onnx_import *imp, const dt_onnx_node *n, int index)
 {
     const dt_onnx_tensor *t = &imp->m->tensor[index];
     dt_onnx_place *p = &imp->place[n->out[0]];
@@ -50,7 +51,7 @@ dt_status dt_onnx_make(dt_onnx_import *imp, const dt_onnx_node *n, int type, int
     memcpy(t->dim, size, sizeof size);
     t->data = *data = malloc((size_t)(count * each) + 1);
     DT_CHECK(t->data, DT_ERR_MEMORY, "%s: no memory for %" PRId64 " numbers", imp->m->path, count);
-    dt_onnx_give(imp, n, index);
+    give_constant(imp, n, index);
     return DT_OK;
 }
 
@@ -87,7 +88,7 @@ static dt_status give_same(dt_onnx_import *imp, const dt_onnx_node *n, int n_dim
     *made = imp->m->tensor[of];
     made->n_dims = n_dims;
     memcpy(made->dim, copy, sizeof copy);
-    dt_onnx_give(imp, n, index);
+    give_constant(imp, n, index);
     return DT_OK;
 }
 
@@ -138,7 +139,7 @@ static dt_status fold_constant(dt_onnx_import *imp, const dt_onnx_node *n)
 
     DT_ONNX_CHECK(a, DT_ERR_FORMAT, imp, n, "attribute '%s' is missing", "value");
     switch (a->type) {
-    case DT_ONNX_A_TENSOR: dt_onnx_give(imp, n, a->tensor); return DT_OK;
+    case DT_ONNX_A_TENSOR: give_constant(imp, n, a->tensor); return DT_OK;
     case DT_ONNX_A_FLOAT:
         DT_TRY(dt_onnx_make(imp, n, DT_ONNX_FLOAT, 0, &none, &data));
         memcpy(data, &a->real, sizeof a->real);

@@ -12,8 +12,6 @@ DT_MUST_CHECK dt_status dt_onnx_make(dt_onnx_import *imp, const dt_onnx_node *n,
 /* Sets *t to the constant of input k, which is given and no codes. */
 DT_MUST_CHECK dt_status dt_onnx_operand(const dt_onnx_import *imp, const dt_onnx_node *n, int k,
                                         const dt_onnx_tensor **t);
-/* Makes a constant the output. */
-void dt_onnx_give(dt_onnx_import *imp, const dt_onnx_node *n, int index);
 
 /* Elements start + sum of i[k] step[k], for all i[k] < dim[k], in order. */
 typedef struct {

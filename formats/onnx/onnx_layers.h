@@ -262,13 +262,6 @@ DT_MUST_CHECK dt_status dt_onnx_add_codes_line(dt_onnx_import *imp, const char *
 
 /* ---- windows: onnx_window.c ---- */
 
-/* Sets stride, dilation and pads of a node with a window of taps[0] x taps[1], which reads the map x. */
-typedef struct {
-    int taps[2], stride[2], dilation[2], pad[4];
-} dt_onnx_window;
-
-DT_MUST_CHECK dt_status dt_onnx_read_window(const dt_onnx_import *imp, const dt_onnx_node *n, int x, const int taps[2],
-                                            dt_onnx_window *w);
 /* Sets *params to those of a pool that reads the map x. */
 DT_MUST_CHECK dt_status dt_onnx_pool(const dt_onnx_import *imp, const dt_onnx_node *n, int x, dt_pool_params *params);
 /* Sets *params and *shape, K,R,S,C/groups, to those of a convolution that reads the map x with `pad` zeros around. */

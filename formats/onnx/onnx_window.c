@@ -11,8 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef struct {
+    int taps[2], stride[2], dilation[2], pad[4];
+} window;
+
 static dt_status same_pads(const dt_onnx_import *imp, const dt_onnx_node *n, int lower, const int64_t size[2],
-                           dt_onnx_window *w)
+                           window *w)
 {
     for (int axis = 0; axis < 2; axis++) {
         const int64_t span = (int64_t)w->dilation[axis] * (w->taps[axis] - 1) + 1;
@@ -26,8 +30,8 @@ static dt_status same_pads(const dt_onnx_import *imp, const dt_onnx_node *n, int
     return DT_OK;
 }
 
-dt_status dt_onnx_read_window(const dt_onnx_import *imp, const dt_onnx_node *n, int x, const int taps[2],
-                              dt_onnx_window *w)
+/* Sets stride, dilation and pads of a node with a window of taps[0] x taps[1], which reads the map x. */
+static dt_status read_window(const dt_onnx_import *imp, const dt_onnx_node *n, int x, const int taps[2], window *w)
 {
     const int64_t *size = dt_graph_shape(imp->graph, x)->dim + 1;
     const char *automatic = dt_onnx_string(n, "auto_pad", "NOTSET");
@@ -45,7 +49,7 @@ dt_status dt_onnx_read_window(const dt_onnx_import *imp, const dt_onnx_node *n, 
 }
 
 /* Adds cells behind the map, where the last window that begins within it or before it would be dropped. */
-static void round_up(const int64_t size[2], dt_onnx_window *w)
+static void round_up(const int64_t size[2], window *w)
 {
     for (int axis = 0; axis < 2; axis++) {
         const int64_t room = size[axis] + w->pad[axis] + w->pad[axis + 2] - w->taps[axis];
@@ -60,12 +64,12 @@ dt_status dt_onnx_pool(const dt_onnx_import *imp, const dt_onnx_node *n, int x, 
     const dt_onnx_attribute *shape = dt_onnx_find(n, "kernel_shape");
     const int64_t *size = dt_graph_shape(imp->graph, x)->dim + 1;
     int64_t ceil_mode, counts_pad;
-    dt_onnx_window w;
+    window w;
     int taps[2];
 
     DT_ONNX_CHECK(shape, DT_ERR_FORMAT, imp, n, "attribute '%s' is missing", "kernel_shape");
     DT_TRY(dt_onnx_ints(imp, n, "kernel_shape", 2, 1, 1, taps));
-    DT_TRY(dt_onnx_read_window(imp, n, x, taps, &w));
+    DT_TRY(read_window(imp, n, x, taps, &w));
     DT_ONNX_CHECK(w.dilation[0] == 1 && w.dilation[1] == 1, DT_ERR_UNSUPPORTED, imp, n,
                   "dilations are %d,%d; understood are 1,1", w.dilation[0], w.dilation[1]);
     DT_TRY(dt_onnx_int(imp, n, "ceil_mode", 0, &ceil_mode));
@@ -111,29 +115,29 @@ static dt_status check_filters(const dt_onnx_import *imp, const dt_onnx_node *n,
 dt_status dt_onnx_conv(const dt_onnx_import *imp, const dt_onnx_node *n, int x, const int pad[4],
                        dt_conv_params *params, dt_shape *shape)
 {
-    const dt_onnx_place *w = dt_onnx_in(imp, n, 1);
+    const dt_onnx_place *filters = dt_onnx_in(imp, n, 1);
     const int has_pad = pad[0] || pad[1] || pad[2] || pad[3];
-    dt_onnx_window window;
+    window w;
     int64_t groups;
     int given[2];
 
     DT_TRY(check_filters(imp, n, dt_graph_shape(imp->graph, x)->dim[3], &groups));
     int64_t dim[4];
-    dt_onnx_filter_dims(w, dim);
+    dt_onnx_filter_dims(filters, dim);
     const int taps[2] = { (int)dim[2], (int)dim[3] };
     if (dt_onnx_find(n, "kernel_shape")) {
         DT_TRY(dt_onnx_ints(imp, n, "kernel_shape", 2, 1, 1, given));
         DT_ONNX_CHECK(given[0] == taps[0] && given[1] == taps[1], DT_ERR_FORMAT, imp, n,
                       "kernel_shape is %d,%d, and the filters have %d,%d", given[0], given[1], taps[0], taps[1]);
     }
-    DT_TRY(dt_onnx_read_window(imp, n, x, taps, &window));
+    DT_TRY(read_window(imp, n, x, taps, &w));
     DT_ONNX_CHECK(!has_pad || strncmp(dt_onnx_string(n, "auto_pad", "NOTSET"), "SAME", 4) != 0, DT_ERR_UNSUPPORTED, imp,
                   n, "auto_pad is '%s', behind a Pad; understood is one of them",
                   dt_onnx_string(n, "auto_pad", "NOTSET"));
     params->groups = (int)groups;
-    for (int k = 0; k < 4; k++) params->pad[k] = window.pad[k] + pad[k];
-    memcpy(params->stride, window.stride, sizeof params->stride);
-    memcpy(params->dilation, window.dilation, sizeof params->dilation);
+    for (int k = 0; k < 4; k++) params->pad[k] = w.pad[k] + pad[k];
+    memcpy(params->stride, w.stride, sizeof params->stride);
+    memcpy(params->dilation, w.dilation, sizeof params->dilation);
     *shape = (dt_shape){ 4, { dim[0], dim[2], dim[3], dim[1] } };
     return DT_OK;
 }

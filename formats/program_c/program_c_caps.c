@@ -37,7 +37,8 @@ static const dt_c_layer *maker_of(const dt_c_program *c, int i)
     return c->layer[i].x.kind == DT_VALUE_PSUM ? &c->layer[c->layer[i].in[0]] : NULL;
 }
 
-int dt_c_is_single_vote(const dt_c_program *c, int i)
+/* 1: layer i is a routing of one vote, which a convolution gives position by position. */
+static int is_single_vote(const dt_c_program *c, int i)
 {
     const dt_c_layer *maker = c->layer[i].n->kind == DT_OP_ROUTE_INT ? maker_of(c, i) : NULL;
 
@@ -49,7 +50,7 @@ dt_status dt_c_check_capsules(const dt_c_program *c)
 {
     for (int i = 0; i < c->n_layers; i++) {
         const dt_c_layer *maker = c->layer[i].n->kind == DT_OP_ROUTE_INT ? maker_of(c, i) : NULL;
-        DT_CHECK(!maker || maker->n->kind == DT_OP_CAPS_VOTES || dt_c_is_single_vote(c, i), DT_ERR_UNSUPPORTED,
+        DT_CHECK(!maker || maker->n->kind == DT_OP_CAPS_VOTES || is_single_vote(c, i), DT_ERR_UNSUPPORTED,
                  "%s: routes psums of %s in several iterations, which C does not; quantize the votes before it",
                  dt_graph_name(c->p->graph, c->layer[i].n->out), dt_graph_name(c->p->graph, maker->n->out));
     }
@@ -86,7 +87,7 @@ static room room_of(const dt_c_program *c)
         if (c->layer[i].n->kind != DT_OP_ROUTE_INT) continue;
         const dt_route_int_sizes z = dt_program_route_sizes(c->p, c->layer[i].n);
         r.n++;
-        if (dt_c_is_single_vote(c, i)) {
+        if (is_single_vote(c, i)) {
             widen(&r.values, c->layer[i].y.channels);
             continue;
         }
@@ -133,7 +134,7 @@ void dt_c_put_capsule_functions(FILE *file, const dt_c_program *c)
     char squash[TABLE_TEXT_BYTES], power[TABLE_TEXT_BYTES];
     int singles = 0;
 
-    for (int i = 0; i < c->n_layers; i++) singles += dt_c_is_single_vote(c, i);
+    for (int i = 0; i < c->n_layers; i++) singles += is_single_vote(c, i);
     if (r.n > 0) {
         table_text(dt_caps_table.squash, DT_SQUASH_ENTRIES, squash);
         table_text(dt_caps_table.exp, DT_EXP_ENTRIES, power);
@@ -177,7 +178,7 @@ void dt_c_put_routing(FILE *file, const dt_c_program *c, int i)
     fprintf(file, "static const route_step layer_%d_step[] = {\n", i);
     for (int r = 0; r < p->iterations; r++) put_step(file, c, i, r);
     fputs("};\n", file);
-    if (dt_c_is_single_vote(c, i)) {
+    if (is_single_vote(c, i)) {
         fprintf(file, "static const capsules_layer layer_%d = { &layer_%d, %d, %d, %d, layer_%d_step };\n", i, l->in[0],
                 l->y.height, l->y.width, p->dim, i);
         return;
@@ -200,5 +201,5 @@ void dt_c_put_capsule_call(FILE *file, const dt_c_program *c, int i, const char 
         fprintf(file, "    lengths(%d, %d, %d, %s, %s);", l->y.channels, p->dim, p->s_frac, x, y);
         return;
     }
-    fprintf(file, "    %s(&layer_%d, %s, %s);", dt_c_is_single_vote(c, i) ? "capsules" : "route", i, x, y);
+    fprintf(file, "    %s(&layer_%d, %s, %s);", is_single_vote(c, i) ? "capsules" : "route", i, x, y);
 }

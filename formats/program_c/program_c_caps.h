@@ -16,8 +16,6 @@
 int dt_c_gives_lengths(const dt_c_program *c);
 /* Returns 1 if the node makes nothing in C: the reals of lengths. */
 int dt_c_is_real_length(const dt_graph *g, const dt_graph_node *n);
-/* Returns 1 if layer i is a routing of one vote, which a convolution gives position by position. */
-int dt_c_is_single_vote(const dt_c_program *c, int i);
 
 /* DT_ERR_UNSUPPORTED: a routing of several votes reads psums of a convolution. */
 DT_MUST_CHECK dt_status dt_c_check_capsules(const dt_c_program *c);

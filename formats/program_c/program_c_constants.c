@@ -47,8 +47,8 @@ static int float_text(char *text, const void *array, int64_t i)
 }
 
 const dt_c_element dt_c_int32 = { "int32_t", int32_text }, dt_c_codes = { "code", int16_text };
-const dt_c_element dt_c_int8 = { "int8_t", int8_text }, dt_c_int64 = { "int64_t", int64_text },
-                   of_float = { "float", float_text };
+const dt_c_element dt_c_int8 = { "int8_t", int8_text }, dt_c_int64 = { "int64_t", int64_text };
+static const dt_c_element of_float = { "float", float_text };
 
 static void put_array(FILE *file, const dt_c_element *e, const char *name, const void *array, int64_t n)
 {

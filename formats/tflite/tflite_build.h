@@ -43,12 +43,6 @@ DT_MUST_CHECK dt_status dt_tflite_add_tensor(dt_tflite_export *e, const dt_tflit
 DT_MUST_CHECK dt_status dt_tflite_add_op(dt_tflite_export *e, dt_tflite_code code, const int *in, int n, int out,
                                          const dt_tflite_options *options);
 
-/* Makes the arrays of an export, with room for all that the nodes of e->g make; the caller frees them, and e->m too.
- * Returns 0 if there is no memory. In tflite_export.c. */
-int dt_tflite_export_begin(dt_tflite_export *e);
-/* Frees the arrays but for e->m. */
-void dt_tflite_export_end(dt_tflite_export *e);
-
 /* Adds the tensor of a value, flat or as a map, under the name NAME and `part`. The zero point of codes is in e->zero.
  */
 DT_MUST_CHECK dt_status dt_tflite_add_named(dt_tflite_export *e, int value, const char *name, const char *part,

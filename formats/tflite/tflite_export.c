@@ -20,7 +20,9 @@ static dt_status export_all(dt_tflite_export *e)
     return DT_OK;
 }
 
-int dt_tflite_export_begin(dt_tflite_export *e)
+/* Makes the arrays of an export, with room for all that the nodes of e->g make; the caller frees them, and e->m too.
+ * 0: there is no memory. */
+static int export_begin(dt_tflite_export *e)
 {
     const size_t n_values = (size_t)e->g->n_values + 1, n_nodes = (size_t)e->g->n_nodes + 1;
     dt_tflite *m = calloc(1, sizeof *m);
@@ -39,7 +41,8 @@ int dt_tflite_export_begin(dt_tflite_export *e)
     return m->tensor && m->op && m->in && m->out && m->description;
 }
 
-void dt_tflite_export_end(dt_tflite_export *e)
+/* Frees the arrays but for e->m. */
+static void export_end(dt_tflite_export *e)
 {
     free(e->map);
     free(e->flat);
@@ -57,10 +60,10 @@ dt_status dt_tflite_of_program(const dt_program *p, dt_tflite_io io, dt_tflite *
         "%s makes its codes by thresholds, and a TensorFlow Lite file by the engine's arithmetic; 'detent quantize' "
         "or --quant-rule affine makes a network for one",
         p->graph->name);
-    const dt_status s = dt_tflite_export_begin(&e) ? export_all(&e)
-                                                   : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__,
-                                                              "no memory for the export of %s", p->graph->name);
-    dt_tflite_export_end(&e);
+    const dt_status s = export_begin(&e) ? export_all(&e)
+                                         : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the export of %s",
+                                                    p->graph->name);
+    export_end(&e);
     if (s != DT_OK) dt_tflite_destroy(e.m);
     DT_TRY(s);
     *out = e.m;
@@ -132,11 +135,11 @@ dt_status dt_tflite_of_graph(const dt_graph *g, dt_tflite **out)
     dt_tflite_export e = { .g = g, .io = DT_TFLITE_IO_F32 };
     char *needed = calloc((size_t)g->n_values + 1, 1);
 
-    const dt_status s = dt_tflite_export_begin(&e) && needed
+    const dt_status s = export_begin(&e) && needed
                             ? export_reals(&e, needed)
                             : dt_raise(DT_ERR_MEMORY, __FILE__, __LINE__, "no memory for the export of %s", g->name);
     free(needed);
-    dt_tflite_export_end(&e);
+    export_end(&e);
     if (s != DT_OK) dt_tflite_destroy(e.m);
     DT_TRY(s);
     *out = e.m;

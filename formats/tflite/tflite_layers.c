@@ -263,6 +263,17 @@ static dt_status filter_shape(const dt_tflite_import *imp, const dt_tflite_opera
     return DT_OK;
 }
 
+/* Checks that input k is a map, 1,h,w,c, or less: not one of several images. */
+static dt_status check_map(const dt_tflite_import *imp, const dt_tflite_operator *o, int k)
+{
+    const dt_tflite_tensor *t = dt_tflite_in(imp, o, k);
+
+    DT_TFLITE_CHECK(t->dim[0] == 1 && t->n_dims <= 4, DT_ERR_UNSUPPORTED, imp, o,
+                    "input %d has %d dimensions, of which the first is %d; understood are 1,h,w,c", k, t->n_dims,
+                    t->dim[0]);
+    return DT_OK;
+}
+
 dt_status dt_tflite_window(const dt_tflite_import *imp, const dt_tflite_operator *o, int x, dt_conv_params *params,
                            dt_shape *shape)
 {
@@ -270,7 +281,7 @@ dt_status dt_tflite_window(const dt_tflite_import *imp, const dt_tflite_operator
     const dt_tflite_options *opt = &o->options;
 
     DT_TFLITE_CHECK(in->ndim == 4, DT_ERR_FORMAT, imp, o, "the input has %d dimensions, needed are n,h,w,c", in->ndim);
-    DT_TRY(dt_tflite_check_map(imp, o, 0));
+    DT_TRY(check_map(imp, o, 0));
     DT_TRY(filter_shape(imp, o, in->dim[3], shape, &params->groups));
     DT_TFLITE_CHECK(opt->padding == DT_TFLITE_VALID || imp->padded[o->in[0]] < 0, DT_ERR_UNSUPPORTED, imp, o,
                     "the padding is SAME, and operator %d before it is a PAD; understood is one of them",
@@ -288,22 +299,12 @@ dt_status dt_tflite_window(const dt_tflite_import *imp, const dt_tflite_operator
     return DT_OK;
 }
 
-dt_status dt_tflite_check_map(const dt_tflite_import *imp, const dt_tflite_operator *o, int k)
-{
-    const dt_tflite_tensor *t = dt_tflite_in(imp, o, k);
-
-    DT_TFLITE_CHECK(t->dim[0] == 1 && t->n_dims <= 4, DT_ERR_UNSUPPORTED, imp, o,
-                    "input %d has %d dimensions, of which the first is %d; understood are 1,h,w,c", k, t->n_dims,
-                    t->dim[0]);
-    return DT_OK;
-}
-
 dt_status dt_tflite_pool(const dt_tflite_import *imp, const dt_tflite_operator *o, int x, dt_pool_params *params)
 {
     const dt_shape *in = dt_graph_shape(imp->graph, x);
     const dt_tflite_options *opt = &o->options;
 
-    DT_TRY(dt_tflite_check_map(imp, o, 0));
+    DT_TRY(check_map(imp, o, 0));
     *params = (dt_pool_params){ .count_include_pad = 0 };
     for (int axis = 0; axis < 2; axis++) {
         params->window[axis] = opt->window[axis];
@@ -324,7 +325,7 @@ dt_status dt_tflite_check_mean(const dt_tflite_import *imp, const dt_tflite_oper
 
     DT_TFLITE_CHECK(axes && axes->data && axes->type == DT_TFLITE_INT32 && x->n_dims == 4, DT_ERR_UNSUPPORTED, imp, o,
                     "a mean of %d dimensions; understood is that of the constant axes 1 and 2 of 4", x->n_dims);
-    DT_TRY(dt_tflite_check_map(imp, o, 0));
+    DT_TRY(check_map(imp, o, 0));
     for (int64_t i = 0; i < dt_tflite_count(axes); i++) {
         const int32_t axis = ((const int32_t *)axes->data)[i];
         DT_TFLITE_CHECK(axis >= -4 && axis < 4, DT_ERR_FORMAT, imp, o, "a mean over axis %" PRId32 " of 4", axis);
@@ -377,7 +378,7 @@ dt_status dt_tflite_concat_axis(const dt_tflite_import *imp, const dt_tflite_ope
                     "along axis %d of %d; understood are 1 and more", at, n_dims);
     DT_TFLITE_CHECK(o->n_in >= 2 && o->n_in <= DT_MAX_IN, DT_ERR_UNSUPPORTED, imp, o,
                     "%d inputs; understood are 2 to %d", o->n_in, DT_MAX_IN);
-    for (int k = 0; k < o->n_in; k++) DT_TRY(dt_tflite_check_map(imp, o, k));
+    for (int k = 0; k < o->n_in; k++) DT_TRY(check_map(imp, o, k));
     if (n_dims == 3) ++*axis; /* 1,h,w stands as the map 1,1,h,w */
     return DT_OK;
 }

@@ -96,8 +96,6 @@ DT_MUST_CHECK dt_status dt_tflite_pool(const dt_tflite_import *imp, const dt_tfl
                                        dt_pool_params *params);
 /* Checks that a MEAN is over H and W of a map. */
 DT_MUST_CHECK dt_status dt_tflite_check_mean(const dt_tflite_import *imp, const dt_tflite_operator *o);
-/* Checks that input k is a map, 1,h,w,c, or less: not one of several images. */
-DT_MUST_CHECK dt_status dt_tflite_check_map(const dt_tflite_import *imp, const dt_tflite_operator *o, int k);
 /* Returns the map that stands for a tensor: its last two dimensions are columns and channels, and all before them rows.
  */
 dt_shape dt_tflite_map_shape(const dt_tflite_tensor *t);

@@ -130,7 +130,8 @@ static int64_t channels_of(const dt_graph *g, int x)
     return s->dim[s->ndim - 1];
 }
 
-int64_t *dt_program_route_offsets(const dt_route_int_params *p, const float *bias, int64_t channels)
+/* The offsets of a ROUTE_INT, [R][C], which the caller frees; NULL without memory. */
+static int64_t *route_offsets(const dt_route_int_params *p, const float *bias, int64_t channels)
 {
     int64_t *offset = malloc((size_t)(p->iterations * channels) * sizeof *offset);
 
@@ -168,7 +169,7 @@ dt_status dt_program_add_route(dt_graph *g, const char *name, const dt_route_int
     named_array offsets = { name, DT_ROUTE_INT_OFFSET, DT_I64, { 2, { params->iterations, channels } }, NULL };
     int in[2] = { x };
 
-    if (bias) offsets.data = dt_program_route_offsets(params, bias, channels);
+    if (bias) offsets.data = route_offsets(params, bias, channels);
     const dt_status status = add_array(g, &array, &in[1]);
     if (status != DT_OK) {
         free(offsets.data);

@@ -45,8 +45,6 @@ DT_MUST_CHECK dt_status dt_program_add_conv(dt_graph *g, const dt_program_conv *
 /* Adds a CAPS_VOTES with its CODES; shape is I,A,C, and conv is not read. */
 DT_MUST_CHECK dt_status dt_program_add_votes(dt_graph *g, const dt_program_conv *c, int x, int *y);
 
-/* Returns the offsets of a ROUTE_INT, [R][C], which the caller frees; NULL without memory. */
-int64_t *dt_program_route_offsets(const dt_route_int_params *p, const float *bias, int64_t channels);
 /* Adds a ROUTE_INT with its bias, [C], and its offsets. params has its ratios. */
 DT_MUST_CHECK dt_status dt_program_add_route(dt_graph *g, const char *name, const dt_route_int_params *params,
                                              float *bias, int x, int *y);

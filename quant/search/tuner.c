@@ -31,11 +31,6 @@ static uint32_t next_bits(dt_tuning *u)
     return dt_random(u->t->seed, DT_STREAM_SEARCH, (uint32_t)u->n, u->draws++).v[0];
 }
 
-uint32_t dt_tuning_below(dt_tuning *u, uint32_t n)
-{
-    return dt_below(next_bits(u), n);
-}
-
 double dt_tuning_uniform(dt_tuning *u)
 {
     return (double)dt_uniform(next_bits(u));
@@ -50,7 +45,7 @@ static int fixed_value(const dt_tuning *u, int c)
 void dt_tuning_draw(dt_tuning *u, int *configuration)
 {
     for (int c = 0; c < u->s->n_choices; c++) {
-        configuration[c] = dt_tuning_is_open(u, c) ? (int)dt_tuning_below(u, (uint32_t)u->s->choice[c].candidates.n)
+        configuration[c] = dt_tuning_is_open(u, c) ? (int)dt_below(next_bits(u), (uint32_t)u->s->choice[c].candidates.n)
                                                    : fixed_value(u, c);
     }
 }

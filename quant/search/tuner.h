@@ -17,8 +17,6 @@ typedef struct {
 
 /* Returns 1 if choice c is to be chosen: it has several candidates and is not frozen. */
 int dt_tuning_is_open(const dt_tuning *u, int c);
-/* Returns the next random number of this trial, uniform in [0, n). */
-uint32_t dt_tuning_below(dt_tuning *u, uint32_t n);
 /* Returns the next random number of this trial, uniform in [0, 1). */
 double dt_tuning_uniform(dt_tuning *u);
 /* Fills a configuration, [n_choices]: frozen choices, and draws for the open ones. */
