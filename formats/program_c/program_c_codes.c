@@ -36,26 +36,11 @@ int dt_c_is_of_engine(const dt_c_layer *l)
     }
 }
 
-static int has_profile(const dt_graph_node *n)
-{
-    return n->kind != DT_OP_TABLE && n->kind != DT_OP_DEQUANTIZE;
-}
-
-dt_profile dt_c_profile(const dt_graph_node *n)
-{
-    switch (n->kind) {
-    case DT_OP_QUANTIZE: return ((const dt_quantize_params *)n->params)->profile;
-    case DT_OP_REQUANTIZE: return ((const dt_requantize_params *)n->params)->profile;
-    case DT_OP_QMATMUL: return ((const dt_qmatmul_params *)n->params)->profile;
-    case DT_OP_QAVGPOOL: return ((const dt_qavgpool_params *)n->params)->profile;
-    case DT_OP_QSOFTMAX: return ((const dt_qsoftmax_params *)n->params)->profile;
-    default: return ((const dt_qbinary_params *)n->params)->profile;
-    }
-}
-
 const char *dt_c_profile_name(const dt_c_layer *l)
 {
-    return dt_c_is_of_engine(l) && has_profile(l->n) ? dt_profile_names[dt_c_profile(l->n)] : "";
+    const dt_profile *profile = dt_c_is_of_engine(l) ? dt_node_profile(l->n) : NULL;
+
+    return profile ? dt_profile_names[*profile] : "";
 }
 
 dt_product dt_c_product(const dt_c_layer *l)
@@ -64,7 +49,7 @@ dt_product dt_c_product(const dt_c_layer *l)
 
     if (l->n->kind == DT_OP_REQUANTIZE) of = ((const dt_requantize_params *)l->n->params)->of;
     if (l->n->kind == DT_OP_QMATMUL) of = dt_qmatmul_kind(l->n->params);
-    return dt_product_of(dt_c_profile(l->n), of);
+    return dt_product_of(*dt_node_profile(l->n), of);
 }
 
 const char *dt_c_function(const dt_c_program *c, const dt_c_layer *l)
@@ -76,7 +61,7 @@ const char *dt_c_function(const dt_c_program *c, const dt_c_layer *l)
 
 const char *dt_c_half(const dt_graph_node *n)
 {
-    const dt_profile profile = dt_c_profile(n);
+    const dt_profile profile = *dt_node_profile(n);
     const int even = profile == DT_PROFILE_ONNX || profile == DT_PROFILE_EXACT ||
                      (profile == DT_PROFILE_FP32_RNE && n->kind == DT_OP_QUANTIZE);
 
@@ -90,7 +75,7 @@ static int has(const dt_c_program *c, const char *function, dt_product product)
 {
     for (int i = 0; i < c->n_layers; i++) {
         const dt_c_layer *l = &c->layer[i];
-        if (dt_c_is_of_engine(l) && has_profile(l->n) && strcmp(dt_c_function(c, l), function) == 0 &&
+        if (dt_c_is_of_engine(l) && dt_node_profile(l->n) && strcmp(dt_c_function(c, l), function) == 0 &&
             dt_c_product(l) == product)
             return 1;
     }
@@ -242,7 +227,7 @@ static void put_image(FILE *file, const dt_c_program *c)
 {
     const dt_value *y = &c->image->y;
     const float scale = *(const float *)dt_program_data(c->p, c->image->n, DT_QUANTIZE_SCALE);
-    const int multiplies = dt_c_profile(c->image->n) == DT_PROFILE_FP32_RNE;
+    const int multiplies = *dt_node_profile(c->image->n) == DT_PROFILE_FP32_RNE;
     char steps[64];
 
     snprintf(steps, sizeof steps, "x[i] %c %af", multiplies ? '*' : '/', (double)(multiplies ? 1.0f / scale : scale));
@@ -294,7 +279,8 @@ void dt_c_put_engine_call(FILE *file, const dt_c_program *c, int i)
     const int64_t count = dt_value_count(&l->y);
     char a_text[DT_C_BUFFER_BYTES], b_text[DT_C_BUFFER_BYTES], y_text[DT_C_BUFFER_BYTES];
     const char *a = dt_c_buffer_name(c, dt_c_program_source(c, i, 0), a_text), *y = dt_c_buffer_name(c, i, y_text);
-    const char *function = dt_c_function(c, l), *product = has_profile(l->n) ? dt_c_product_names[dt_c_product(l)] : "";
+    const char *function = dt_c_function(c, l);
+    const char *product = dt_node_profile(l->n) ? dt_c_product_names[dt_c_product(l)] : "";
 
     switch (l->n->kind) {
     case DT_OP_DEQUANTIZE:

@@ -17,8 +17,6 @@
 
 /* Returns 1 if the layer makes codes or reals of codes as an engine does: its functions are here. */
 int dt_c_is_of_engine(const dt_c_layer *l);
-/* Returns the profile of a QUANTIZE or of such a layer, but a TABLE and a DEQUANTIZE have none. */
-dt_profile dt_c_profile(const dt_graph_node *n);
 /* Returns how a REQUANTIZE, QADD, QMUL, QMATMUL or QSOFTMAX rounds. */
 dt_product dt_c_product(const dt_c_layer *l);
 /* Returns the name of the function of a REQUANTIZE ("requantize", "mean" or "rescale") or of another such layer. */

@@ -28,7 +28,7 @@ typedef struct {
 static dt_requantizer requantizer_of(const source_layer *s, int64_t channel)
 {
     const dt_graph_node *n = s->c->layer[s->i].n;
-    dt_requant_case of = { .profile = dt_c_profile(n), .of = DT_REQUANT_MUL, .count = 1, .scale_w = 1.0f };
+    dt_requant_case of = { .profile = *dt_node_profile(n), .of = DT_REQUANT_MUL, .count = 1, .scale_w = 1.0f };
 
     if (n->kind == DT_OP_QMATMUL) of.of = dt_qmatmul_kind(n->params);
     if (n->kind == DT_OP_QMUL || n->kind == DT_OP_QMATMUL) {
@@ -226,7 +226,7 @@ static void put_qadd(FILE *file, const dt_c_program *c, int i)
 {
     const dt_c_layer *l = &c->layer[i];
     const int sign = ((const dt_qbinary_params *)l->n->params)->subtract ? -1 : 1;
-    const dt_adder adder = dt_adder_of(dt_c_profile(l->n), scale_of(c, i, DT_QBINARY_SCALE_A),
+    const dt_adder adder = dt_adder_of(*dt_node_profile(l->n), scale_of(c, i, DT_QBINARY_SCALE_A),
                                        scale_of(c, i, DT_QBINARY_SCALE_B), scale_of(c, i, DT_QBINARY_SCALE_Y), sign);
 
     fprintf(file, "static const qadd_%s_layer layer_%d = { %d, %d, ", dt_c_product_names[adder.product], i, l->y.low,
@@ -393,5 +393,5 @@ int dt_c_pixel_code(const dt_c_program *c, int64_t i)
     if (!dt_c_reads_reals(c)) return ((const int16_t *)dt_program_data(c->p, n, DT_TABLE_CODES))[i];
     const float scale = *(const float *)dt_program_data(c->p, n, DT_QUANTIZE_SCALE);
     const float real = dt_program_pixel(c->p, (uint8_t)(i / y->channels), (int)(i % y->channels));
-    return (int)dt_clamp(dt_quantized(real, scale, dt_c_profile(n)), (float)y->low, (float)y->high);
+    return (int)dt_clamp(dt_quantized(real, scale, *dt_node_profile(n)), (float)y->low, (float)y->high);
 }

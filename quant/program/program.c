@@ -214,8 +214,7 @@ int dt_codes_zero(const dt_graph *g, int value)
     }
 }
 
-/* The profile of a node that computes under one, else NULL. */
-static dt_profile *profile_of(const dt_graph_node *n)
+dt_profile *dt_node_profile(const dt_graph_node *n)
 {
     switch (n->kind) {
     case DT_OP_QUANTIZE: return &((dt_quantize_params *)n->params)->profile;
@@ -243,7 +242,7 @@ dt_status dt_program_use_profile(dt_program *p, dt_profile profile)
              "make the program of the checkpoint once more, under %s",
              p->graph->name, dt_profile_names[is], dt_profile_names[profile], dt_profile_names[profile]);
     for (int i = 0; i < p->graph->n_nodes; i++) {
-        dt_profile *of = profile_of(&p->graph->node[i]);
+        dt_profile *of = dt_node_profile(&p->graph->node[i]);
         if (of) *of = profile;
     }
     return DT_OK;
@@ -252,7 +251,7 @@ dt_status dt_program_use_profile(dt_program *p, dt_profile profile)
 int dt_program_profile(const dt_program *p)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {
-        const dt_profile *of = profile_of(&p->graph->node[i]);
+        const dt_profile *of = dt_node_profile(&p->graph->node[i]);
         if (of) return (int)*of;
     }
     return -1;

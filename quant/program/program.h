@@ -107,6 +107,8 @@ float dt_program_scale(const dt_program *p, int value);
 int dt_codes_are_stored(const dt_graph *g, int value);
 /* Returns the zero point of such codes: engines store code + zero. */
 int dt_codes_zero(const dt_graph *g, int value);
+/* Returns the profile of a node that computes under one, else NULL. */
+dt_profile *dt_node_profile(const dt_graph_node *n);
 /* Describes the codes of the image, which the TABLE makes. */
 dt_value dt_program_image(const dt_program *p);
 int dt_program_n_scores(const dt_program *p);
