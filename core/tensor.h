@@ -54,12 +54,18 @@ typedef struct {
     const char *name;        /* for messages; owned by the model, the graph or the tape */
 } dt_tensor;
 
+/* Returns the number of elements of n dimensions; 1 of none. */
+static inline int64_t dt_count_of(const int64_t *dim, int n)
+{
+    int64_t count = 1;
+    for (int i = 0; i < n; i++) count *= dim[i];
+    return count;
+}
+
 /* Returns the number of elements. */
 static inline int64_t dt_count(const dt_shape *s)
 {
-    int64_t n = 1;
-    for (int i = 0; i < s->ndim; i++) n *= s->dim[i];
-    return n;
+    return dt_count_of(s->dim, s->ndim);
 }
 
 /* Returns the bytes of one element. */

@@ -133,10 +133,8 @@ static dt_status transpose_backward(const dt_node *node, const dt_exec *ex)
 static int64_t concat_rows(const dt_node *node)
 {
     const dt_concat_params *p = (const dt_concat_params *)node->params;
-    int64_t rows = 1;
 
-    for (int i = 0; i < p->axis; i++) rows *= node->out->shape.dim[i];
-    return rows;
+    return dt_count_of(node->out->shape.dim, p->axis);
 }
 
 static dt_status concat_forward(const dt_node *node, const dt_exec *ex)

@@ -78,14 +78,6 @@ static row act_row(const dt_extracted_act *a, dt_columns columns)
     return r;
 }
 
-static int64_t count_of(const cell *c)
-{
-    int64_t n = 1;
-
-    for (int i = 0; i < c->ndim; i++) n *= c->dim[i];
-    return n;
-}
-
 /* ---- CSV ---- */
 
 /* 0 is never -0, and an integer has no exponent. */
@@ -107,7 +99,7 @@ static void write_number(FILE *file, double v)
 /* As nested arrays: a bracket opens and closes where a part of its axis does. */
 static void write_array(FILE *file, const cell *c)
 {
-    const int64_t n = count_of(c);
+    const int64_t n = dt_count_of(c->dim, c->ndim);
     int64_t part[4] = { 0 }; /* elements of a part of the axis */
 
     for (int64_t axis = c->ndim - 1, size = 1; axis >= 0; axis--) part[axis] = size *= c->dim[axis];
@@ -198,7 +190,7 @@ typedef struct {
 /* Doubles that are integers, as I64. */
 static dt_status add_whole(tensors *t, const char *name, const cell *c)
 {
-    const int64_t n = count_of(c);
+    const int64_t n = dt_count_of(c->dim, c->ndim);
     int64_t *v = malloc((size_t)n * sizeof *v);
 
     DT_CHECK(v, DT_ERR_MEMORY, "no memory for %lld integers of %s", (long long)n, name);

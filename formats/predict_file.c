@@ -86,10 +86,9 @@ static dt_status keep(void *user, const dt_value_batch *v)
 {
     keeper *k = user;
     kept_value *kept = find_value(k, v->name);
-    int64_t count = 1;
+    const int64_t count = dt_count_of(v->dim, v->ndim);
 
     if (!kept) DT_TRY(begin_value(k, v, k->n_images < DT_PREDICT_BATCH ? k->n_images : DT_PREDICT_BATCH, &kept));
-    for (int i = 0; i < v->ndim; i++) count *= v->dim[i];
     memcpy(kept->values + kept->count, v->values, (size_t)count * sizeof *kept->values);
     if (v->n_scale > 0) memcpy(kept->scale, v->scale, (size_t)v->n_scale * sizeof *kept->scale);
     kept->count += count;

@@ -71,9 +71,8 @@ static void compare(row *r, const dt_value_batch *v)
 static dt_status look(void *user, const dt_value_batch *v)
 {
     looking *l = user;
-    int64_t count = 1;
+    const int64_t count = dt_count_of(v->dim, v->ndim);
 
-    for (int i = 0; i < v->ndim; i++) count *= v->dim[i];
     for (int i = 0; i < l->n; i++) {
         row *r = &l->row[i];
         if (!is_of(l, r, v->name)) continue;

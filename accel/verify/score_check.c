@@ -5,28 +5,22 @@
  */
 #include "score_check.h"
 
+#include "../../core/half.h"
+
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
-
-static int64_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
 
 static void compare(const float *expected, const float *found, int64_t n, int64_t classes, dt_oracle_result *r)
 {
     for (int64_t i = 0; i < n; i++) {
-        if (bits_of(found[i]) == bits_of(expected[i]) || r->n_wrong++ > 0) continue;
+        if (dt_float_bits(found[i]) == dt_float_bits(expected[i]) || r->n_wrong++ > 0) continue;
         r->first = (dt_mismatch){ .what = "program score, f32 bits",
                                   .image = i / classes,
                                   .channel = (int)(i % classes),
                                   .tile = -1,
                                   .tap = -1,
-                                  .expected = bits_of(expected[i]),
-                                  .found = bits_of(found[i]) };
+                                  .expected = dt_float_bits(expected[i]),
+                                  .found = dt_float_bits(found[i]) };
     }
     r->n_checked += n;
 }

@@ -8,19 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int64_t product(const int64_t *dim, int from, int to)
-{
-    int64_t n = 1;
-
-    for (int k = from; k < to; k++) n *= dim[k];
-    return n;
-}
-
 /* The numbers of a Reshape: 0 keeps a dimension, and -1 is what is left over. */
 static dt_status reshape(const dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_place *x, const int64_t *list,
                          int count, int64_t *dim)
 {
-    const int64_t whole = product(x->dim, 0, x->n_dims);
+    const int64_t whole = dt_count_of(x->dim, x->n_dims);
     int64_t keeps_zero, known = 1;
     int open = -1;
 
@@ -98,8 +90,8 @@ dt_status dt_onnx_new_dims(const dt_onnx_import *imp, const dt_onnx_node *n, con
         DT_TRY(dt_onnx_int(imp, n, "axis", 1, &at));
         at = at < 0 ? at + x->n_dims : at;
         DT_ONNX_CHECK(at >= 0 && at <= x->n_dims, DT_ERR_FORMAT, imp, n, "axis %" PRId64 " of %d", at, x->n_dims);
-        dim[0] = product(x->dim, 0, (int)at);
-        dim[1] = product(x->dim, (int)at, x->n_dims);
+        dim[0] = dt_count_of(x->dim, (int)at);
+        dim[1] = dt_count_of(x->dim + at, x->n_dims - (int)at);
         *n_dims = 2;
         return DT_OK;
     }

@@ -279,12 +279,11 @@ dt_status dt_onnx_check_softmax(const dt_onnx_import *imp, const dt_onnx_node *n
 {
     const int is_flat = imp->m->opset < 13; /* then it is over all dimensions from `axis` on */
     const dt_onnx_place *x;
-    int64_t behind = 1;
     int axis;
 
     DT_TRY(dt_onnx_computed(imp, n, 0, &x));
     DT_TRY(dt_onnx_axis(imp, n, is_flat ? 1 : -1, x->n_dims, &axis));
-    for (int k = 2; k < x->n_dims; k++) behind *= x->dim[k];
+    const int64_t behind = dt_count_of(x->dim + 2, x->n_dims - 2);
     DT_ONNX_CHECK(axis == 1 && (dt_onnx_is_map(x->n_dims) || x->n_dims == 2) && (behind == 1 || !is_flat),
                   DT_ERR_UNSUPPORTED, imp, n,
                   "over axis %d of %d dimensions; understood is axis 1 of n,c, n,c,w and n,c,h,w", axis, x->n_dims);

@@ -21,18 +21,12 @@ int64_t dt_onnx_walk_at(const dt_onnx_walk *w, int64_t i)
 
 int64_t dt_onnx_walk_count(const dt_onnx_walk *w)
 {
-    int64_t n = 1;
-
-    for (int k = 0; k < w->n_dims; k++) n *= w->dim[k];
-    return n;
+    return dt_count_of(w->dim, w->n_dims);
 }
 
 int64_t dt_onnx_distance(const dt_onnx_tensor *t, int axis)
 {
-    int64_t n = 1;
-
-    for (int k = axis + 1; k < t->n_dims; k++) n *= t->dim[k];
-    return n;
+    return dt_count_of(t->dim + axis + 1, t->n_dims - axis - 1);
 }
 
 /* Makes the elements of a walk over an operand the output. */

@@ -226,9 +226,8 @@ dt_status dt_onnx_map_or_rows(dt_onnx_import *imp, const dt_onnx_node *n, int k,
 
 dt_status dt_onnx_set(dt_onnx_import *imp, const dt_onnx_node *n, const dt_onnx_place *p)
 {
-    int64_t count = 1;
+    const int64_t count = dt_count_of(p->dim + 1, p->n_dims - 1);
 
-    for (int k = 1; k < p->n_dims; k++) count *= p->dim[k];
     DT_ONNX_CHECK(p->n_dims >= 1 && p->dim[0] == imp->batch, DT_ERR_UNSUPPORTED, imp, n,
                   "the first dimension of what it makes is %" PRId64 ", and the batch is %" PRId64
                   ", which must stay there",

@@ -139,11 +139,10 @@ static dt_status keep(dt_onnx_import *imp, const dt_onnx_quantizer *q)
 void dt_onnx_round(const dt_onnx_import *imp, const dt_onnx_place *p, float *numbers)
 {
     const dt_onnx_quantizer *q = p->quant >= 0 ? &imp->quant[p->quant] : NULL;
-    int64_t inner = 1, count = 1;
 
     if (!q) return;
-    for (int k = 0; k < p->n_dims; k++) count *= p->dim[k];
-    for (int k = q->axis + 1; k < p->n_dims; k++) inner *= p->dim[k];
+    const int64_t inner = dt_count_of(p->dim + q->axis + 1, p->n_dims - q->axis - 1);
+    const int64_t count = dt_count_of(p->dim, p->n_dims);
     for (int64_t i = 0; i < count; i++) {
         const float scale = q->scale[q->n > 1 ? i / inner % q->n : 0];
         numbers[i] = scale * dt_scale_code(numbers[i], scale, &q->grid);
@@ -424,7 +423,6 @@ static dt_status dequantize_constant(dt_onnx_import *imp, const dt_onnx_node *n,
     const dt_onnx_tensor *t = &imp->m->tensor[codes.tensor];
     dt_onnx_quantizer q = { .n = g->n, .axis = g->axis, .name = g->name };
     const int type = t->type;
-    int64_t inner = 1;
     float *reals = NULL;
     void *to;
 
@@ -444,7 +442,7 @@ static dt_status dequantize_constant(dt_onnx_import *imp, const dt_onnx_node *n,
     if (type == DT_ONNX_INT32) return DT_OK;
     DT_TRY(set_codes(imp, n, g, codes.low, codes.high, &q.grid));
     DT_TRY(dt_onnx_reals(imp, n, 1, g->n, &q.scale));
-    for (int k = g->axis + 1; k < codes.n_dims; k++) inner *= codes.dim[k];
+    const int64_t inner = dt_count_of(codes.dim + g->axis + 1, codes.n_dims - g->axis - 1);
     take_fewest_bits(to, count, &q, g->n > 1 ? inner : count + 1, &q.grid);
     DT_TRY(keep(imp, &q));
     p->quant = imp->n_quants - 1;

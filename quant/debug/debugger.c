@@ -34,14 +34,6 @@ typedef struct {
     dt_debug_report *report;
 } debugging;
 
-static int64_t count_of(const dt_value_batch *v)
-{
-    int64_t count = 1;
-
-    for (int i = 0; i < v->ndim; i++) count *= v->dim[i];
-    return count;
-}
-
 /* Images of a batch whose last one begins at `first`. */
 static int64_t images_of(const debugging *d, const dt_value_batch *v)
 {
@@ -74,7 +66,7 @@ static void add_image(dt_debug_row *row, const float *value, const float *real, 
 
 static dt_status keep_codes(const debugging *d, int i, const dt_value_batch *v)
 {
-    const int64_t count = count_of(v);
+    const int64_t count = dt_count_of(v->dim, v->ndim);
     dt_debug_row *row = &d->report->row[i];
     watched *w = &d->of[i];
 

@@ -217,11 +217,9 @@ typedef struct {
 
 static dt_status add_batch(void *user, const dt_value_batch *v)
 {
-    const int64_t channels = v->dim[v->ndim - 1];
+    const int64_t channels = v->dim[v->ndim - 1], count = dt_count_of(v->dim, v->ndim);
     sums *s = user;
-    int64_t count = 1;
 
-    for (int i = 0; i < v->ndim; i++) count *= v->dim[i];
     for (int64_t i = 0; i < count; i++) {
         const int64_t c = i % channels;
         const double scale = v->n_scale ? (double)v->scale[v->n_scale == 1 ? 0 : c] : 1.0;
