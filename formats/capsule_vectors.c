@@ -21,8 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_BYTES = 4096 };
-
 typedef struct {
     const dt_program *p;
     const dt_graph_node *n;
@@ -61,10 +59,9 @@ static void take_votes(void *user, const dt_program *p, const dt_graph_node *n, 
 
 static dt_status write_one(vectors *v, const char *name, dt_file_content content, const void *user)
 {
-    char path[PATH_BYTES];
-    const int n = snprintf(path, sizeof path, "%s/%s", v->dir, name);
+    char path[DT_PATH_BYTES];
 
-    DT_CHECK(n < PATH_BYTES, DT_ERR_ARGUMENT, "%.80s..: a path of %d bytes, limit %d", v->dir, n, PATH_BYTES - 1);
+    DT_TRY(dt_path_join(v->dir, name, path));
     DT_TRY(dt_whole_file_write(path, content, user));
     v->n_files++;
     return DT_OK;

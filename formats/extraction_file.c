@@ -20,7 +20,7 @@
 #define FORMAT  "detent-extraction"
 #define VERSION "1"
 
-enum { PATH_BYTES = 4096, NUMBER_BYTES = 32, MOST_COLUMNS = 5 };
+enum { NUMBER_BYTES = 32, MOST_COLUMNS = 5 };
 
 /* Integers up to here are exact in a double. */
 static const double most_exact = 9007199254740992.0;
@@ -257,25 +257,17 @@ static dt_status write_tensors(const contents *c, const char *path)
 
 /* ---- the folder ---- */
 
-static dt_status join(const char *folder, const char *name, char path[PATH_BYTES])
-{
-    const int n = snprintf(path, PATH_BYTES, "%s/%s", folder, name);
-
-    DT_CHECK(n < PATH_BYTES, DT_ERR_ARGUMENT, "%.80s..: a path of %d bytes, limit %d", folder, n, PATH_BYTES - 1);
-    return DT_OK;
-}
-
 /* The safetensors come first, because they may be refused. */
 static dt_status write_folder(const contents *c, const char *folder)
 {
-    char path[PATH_BYTES];
+    char path[DT_PATH_BYTES];
 
     DT_TRY(dt_folder_make(folder));
-    DT_TRY(join(folder, "extracted.safetensors", path));
+    DT_TRY(dt_path_join(folder, "extracted.safetensors", path));
     DT_TRY(write_tensors(c, path));
-    DT_TRY(join(folder, "extracted_weights.csv", path));
+    DT_TRY(dt_path_join(folder, "extracted_weights.csv", path));
     DT_TRY(dt_whole_file_write(path, write_weights, c));
-    DT_TRY(join(folder, "extracted_activations.csv", path));
+    DT_TRY(dt_path_join(folder, "extracted_activations.csv", path));
     return dt_whole_file_write(path, write_acts, c);
 }
 

@@ -19,15 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 4096, MANIFEST_MOST = 1 << 30, SHOWN = 12 /* characters of a hash in a message */ };
-
-static dt_status join(const char *dir, const char *name, char path[PATH_BYTES])
-{
-    const int n = snprintf(path, PATH_BYTES, "%s/%s", dir, name);
-
-    DT_CHECK(n < PATH_BYTES, DT_ERR_ARGUMENT, "%.80s..: a path of %d bytes, limit %d", dir, n, PATH_BYTES - 1);
-    return DT_OK;
-}
+enum { MANIFEST_MOST = 1 << 30, SHOWN = 12 /* characters of a hash in a message */ };
 
 /* Not fsynced: there may be thousands, which are synced together. */
 static dt_status write_file(const char *path, const char *text, size_t bytes)
@@ -64,22 +56,22 @@ static int put_text(const void *text, FILE *file)
 
 static dt_status write_folder(dt_vectors *v, const char *dir)
 {
-    char path[PATH_BYTES], *manifest;
+    char path[DT_PATH_BYTES], *manifest;
 
-    DT_TRY(join(dir, "viz", path));
+    DT_TRY(dt_path_join(dir, "viz", path));
     DT_TRY(dt_folder_make(path));
-    DT_TRY(join(dir, "manifest.json", path));
+    DT_TRY(dt_path_join(dir, "manifest.json", path));
     DT_CHECK(unlink(path) == 0 || errno == ENOENT, DT_ERR_IO, "%s: cannot be replaced: %s", path, strerror(errno));
     DT_TRY(dt_folder_sync(dir)); /* before a file changes: else the old manifest might come back, and be wrong */
     for (int i = 0; i < v->n_files; i++) {
         dt_vector_file *f = &v->file[i];
         SHA256Data((const uint8_t *)f->text, f->bytes, f->sha256);
-        DT_TRY(join(dir, f->name, path));
+        DT_TRY(dt_path_join(dir, f->name, path));
         DT_TRY(write_file(path, f->text, f->bytes));
     }
     DT_TRY(sync_files(dir)); /* before the manifest says that they are there */
     DT_TRY(dt_manifest_write(v, &manifest));
-    dt_status s = join(dir, "manifest.json", path);
+    dt_status s = dt_path_join(dir, "manifest.json", path);
     if (s == DT_OK) s = dt_whole_file_write(path, put_text, manifest);
     free(manifest);
     return s;
@@ -138,9 +130,9 @@ static dt_status read_open_file(int fd, const char *path, int64_t expected, char
 
 static dt_status read_file(const char *dir, const char *name, int64_t expected, char **text, size_t *bytes)
 {
-    char path[PATH_BYTES];
+    char path[DT_PATH_BYTES];
 
-    DT_TRY(join(dir, name, path));
+    DT_TRY(dt_path_join(dir, name, path));
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     DT_CHECK(fd >= 0, DT_ERR_IO, "%s: cannot be opened: %s", path, strerror(errno));
     const dt_status s = read_open_file(fd, path, expected, text, bytes);
@@ -166,11 +158,11 @@ static dt_status read_texts(const char *dir, dt_vectors *v)
 
 dt_status dt_vectors_check(const char *dir, dt_vectors_report *out)
 {
-    char path[PATH_BYTES], *text;
+    char path[DT_PATH_BYTES], *text;
     dt_vectors *v;
     size_t bytes;
 
-    DT_TRY(join(dir, "manifest.json", path));
+    DT_TRY(dt_path_join(dir, "manifest.json", path));
     DT_TRY(read_file(dir, "manifest.json", -1, &text, &bytes));
     dt_status s = dt_manifest_parse(text, bytes, path, &v);
     free(text);

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 4096, MOST_LINKS = 40, NEW_MODE = 0666 };
+enum { MOST_LINKS = 40, NEW_MODE = 0666 };
 
 /* What is written, and for messages: where to, and how a failure leaves things. */
 typedef struct {
@@ -129,23 +129,23 @@ static int descriptor_of(const char *path)
 }
 
 /* target, which is a link's path, becomes what the link says; a relative one counts from the link's folder. */
-static int take_link(char target[PATH_BYTES], const char *to)
+static int take_link(char target[DT_PATH_BYTES], const char *to)
 {
     char *slash = strrchr(target, '/');
     const size_t folder = to[0] != '/' && slash ? (size_t)(slash + 1 - target) : 0;
-    const size_t room = PATH_BYTES - folder;
+    const size_t room = DT_PATH_BYTES - folder;
 
     return (size_t)snprintf(target + folder, room, "%s", to) < room;
 }
 
 /* What path names behind all links, whether it is there or not; or an open descriptor, else -1. */
-static dt_status follow(const char *path, char target[PATH_BYTES], int *fd)
+static dt_status follow(const char *path, char target[DT_PATH_BYTES], int *fd)
 {
-    int whole = (size_t)snprintf(target, PATH_BYTES, "%s", path) < PATH_BYTES;
+    int whole = (size_t)snprintf(target, DT_PATH_BYTES, "%s", path) < DT_PATH_BYTES;
 
     *fd = -1;
     for (int n = 0; n < MOST_LINKS && whole; n++) {
-        char to[PATH_BYTES];
+        char to[DT_PATH_BYTES];
 
         *fd = descriptor_of(target);
         const ssize_t length = *fd < 0 ? readlink(target, to, sizeof to - 1) : -1;
@@ -153,7 +153,7 @@ static dt_status follow(const char *path, char target[PATH_BYTES], int *fd)
         to[length] = '\0';
         whole = take_link(target, to);
     }
-    DT_CHECK(whole, DT_ERR_IO, "%.80s..: a path of %d bytes or more", path, PATH_BYTES);
+    DT_CHECK(whole, DT_ERR_IO, "%.80s..: a path of %d bytes or more", path, DT_PATH_BYTES);
     return dt_raise(DT_ERR_IO, __FILE__, __LINE__, "%s: more than %d links lead from one to the next", path,
                     MOST_LINKS);
 }
@@ -172,10 +172,18 @@ static dt_status write_into_special(const char *target, const output *o)
     return write_into(fd, o);
 }
 
+dt_status dt_path_join(const char *folder, const char *name, char path[DT_PATH_BYTES])
+{
+    const int n = snprintf(path, DT_PATH_BYTES, "%s/%s", folder, name);
+
+    DT_CHECK(n < DT_PATH_BYTES, DT_ERR_ARGUMENT, "%.80s..: a path of %d bytes, limit %d", folder, n, DT_PATH_BYTES - 1);
+    return DT_OK;
+}
+
 dt_status dt_whole_file_write(const char *path, dt_file_content content, const void *user)
 {
     const output o = { content, user, path, "" };
-    char target[PATH_BYTES];
+    char target[DT_PATH_BYTES];
     struct stat is;
     int fd;
 

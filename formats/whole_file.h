@@ -19,6 +19,10 @@
  * ferror reports. */
 typedef int (*dt_file_content)(const void *user, FILE *file);
 
+enum { DT_PATH_BYTES = 4096 };
+
+/* Writes folder/name to path; DT_ERR_ARGUMENT: it is too long. */
+DT_MUST_CHECK dt_status dt_path_join(const char *folder, const char *name, char path[DT_PATH_BYTES]);
 /* Makes the file, or replaces it whole. If that fails, a plain file that was there is as it was. */
 DT_MUST_CHECK dt_status dt_whole_file_write(const char *path, dt_file_content content, const void *user);
 
