@@ -12,18 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Copies n characters; what is no letter, digit, '_', '-' or '.' becomes '_'. */
-static void copy_plain(char *to, size_t room, const char *from, size_t n)
-{
-    size_t k = 0;
-
-    for (; k < n && k < room - 1; k++) {
-        const unsigned char c = (unsigned char)from[k];
-        to[k] = isalnum(c) || c == '_' || c == '-' || c == '.' ? (char)c : '_';
-    }
-    to[k] = '\0';
-}
-
 /* Adds a part of a path to what stands there: "f.3" replaces "f", other parts follow behind a '/'. What has no room is
  * left out. */
 static void add_part(char *to, size_t room, const char *part, size_t n)
@@ -37,7 +25,7 @@ static void add_part(char *to, size_t room, const char *part, size_t n)
     } else if (end > to && (size_t)(end - to) + 1 < room) {
         *end++ = '/';
     }
-    copy_plain(end, room - (size_t)(end - to), part, n);
+    dt_layer_name_copy(end, room - (size_t)(end - to), part, n, '_');
 }
 
 /* "/features/features.3/Conv" is "features.3", of a layer; of what has no weights it is "features.3.conv". */
@@ -79,12 +67,12 @@ void dt_onnx_name(const dt_onnx_import *imp, const dt_onnx_node *n, int k, char 
     char base[DT_ONNX_NAME - 16];
 
     if (stem > 0)
-        copy_plain(base, sizeof base, weights, stem);
+        dt_layer_name_copy(base, sizeof base, weights, stem, '_');
     else if (own[0] == '/' && own[1])
         name_of_path(own, k >= 0, base, sizeof base);
     else {
         if (strncmp(own, "node_", 5) == 0) own += 5;
-        copy_plain(base, sizeof base, own, strlen(own));
+        dt_layer_name_copy(base, sizeof base, own, strlen(own), '_');
     }
     if (!base[0] || base[strspn(base, "0123456789")] == '\0') snprintf(base, sizeof base, "%.40s_%.40s", n->op, own);
     for (char *c = base; *c; c++) {

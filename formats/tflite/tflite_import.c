@@ -58,18 +58,6 @@ static int is_empty_name(const char *part, size_t n)
     return n == 0;
 }
 
-/* Copies n characters; what is no letter, digit, '_', '-' or '.' becomes '_', and '/' becomes '.'. */
-static void copy_plain(char *to, size_t room, const char *from, size_t n)
-{
-    size_t k = 0;
-
-    for (; k < n && k < room - 1; k++) {
-        const unsigned char c = (unsigned char)from[k];
-        to[k] = isalnum(c) || c == '_' || c == '-' || c == '.' ? (char)c : c == '/' ? '.' : '_';
-    }
-    to[k] = '\0';
-}
-
 /* Names the layer that an operator makes, as no value of the graph is named. */
 static void name_layer(dt_tflite_import *imp, const dt_tflite_operator *o)
 {
@@ -81,9 +69,9 @@ static void name_layer(dt_tflite_import *imp, const dt_tflite_operator *o)
     }
     size_t n = find_part(dt_tflite_out(imp, o)->name, word, &part);
     n = cut_ends(&part, n);
-    copy_plain(base, sizeof base, part, n);
+    dt_layer_name_copy(base, sizeof base, part, n, '.');
     if (is_empty_name(part, n)) {
-        copy_plain(base, sizeof base, op, strlen(op));
+        dt_layer_name_copy(base, sizeof base, op, strlen(op), '.');
         for (char *c = base; *c; c++) *c = (char)tolower((unsigned char)*c);
     }
     dt_layer_name(imp->graph, base, imp->name, sizeof imp->name);
@@ -95,7 +83,7 @@ static void name_graph(const char *path, char name[DT_TFLITE_NAME])
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     const char *end = strstr(base, ".tflite");
 
-    copy_plain(name, DT_TFLITE_NAME, base, end ? (size_t)(end - base) : strlen(base));
+    dt_layer_name_copy(name, DT_TFLITE_NAME, base, end ? (size_t)(end - base) : strlen(base), '.');
 }
 
 /* ---- the file ---- */
