@@ -71,21 +71,13 @@ static dt_status add_conv(const maker *m, const char *name, const dt_conv_params
 
 static const dt_conv_params pointwise = { { 1, 1 }, { 0, 0, 0, 0 }, { 1, 1 }, 1 };
 
-static int64_t product(const int *factor, int n)
-{
-    int64_t all = 1;
-
-    for (int k = 0; k < n; k++) all *= factor[k];
-    return all;
-}
-
 /* ---- linear layers ---- */
 
 /* Brings the inputs of core k to the last axis: N, (P o_k-1), 1, (i_k r_k-1). */
 static dt_status add_turn(const maker *m, const dt_tensor_train *t, int k, int *value)
 {
     const int inner = k > 0 ? t->rank[k - 1] : 1;
-    const int64_t columns = product(t->in + k + 1, t->d - k - 1) * product(t->out, k);
+    const int64_t columns = dt_factors_product(t->in + k + 1, t->d - k - 1) * dt_factors_product(t->out, k);
     const dt_transpose_params turn = {
         .rows = t->in[k], .columns = columns, .ndim = 4, .dim = { 0, columns, 1, (int64_t)t->in[k] * inner }
     };
@@ -186,8 +178,9 @@ static dt_status check_factors(const char *layer, const char *of, const int *fac
     for (int k = 0; k < n; k++)
         DT_CHECK(factor[k] >= 1, DT_ERR_ARGUMENT, "%s: a factor of its %s is %d; it must be 1 or more", layer, of,
                  factor[k]);
-    DT_CHECK(product(factor, n) == size, DT_ERR_ARGUMENT, "%s has %lld %s, and the factors %s multiply to %lld", layer,
-             (long long)size, of, factors_text(factor, n, text, sizeof text), (long long)product(factor, n));
+    DT_CHECK(dt_factors_product(factor, n) == size, DT_ERR_ARGUMENT,
+             "%s has %lld %s, and the factors %s multiply to %lld", layer, (long long)size, of,
+             factors_text(factor, n, text, sizeof text), (long long)dt_factors_product(factor, n));
     return DT_OK;
 }
 
@@ -207,7 +200,7 @@ static dt_status choose_factors(const char *layer, const dt_layer_ranks *how, co
 
 static dt_status add_train(const maker *m, const dt_graph_node *n, dt_tensor_train *t)
 {
-    const int64_t positions = product(t->out, t->d - 1);
+    const int64_t positions = dt_factors_product(t->out, t->d - 1);
     int value;
 
     DT_TRY(dt_rewrite_value(m->r, n->in[X], &value));
@@ -215,7 +208,7 @@ static dt_status add_train(const maker *m, const dt_graph_node *n, dt_tensor_tra
         DT_TRY(add_turn(m, t, k, &value));
         DT_TRY(add_core(m, t, k, &value));
     }
-    if (positions > 1 && n->n_in > LINEAR_BIAS) DT_TRY(add_scale(m, product(t->out, t->d), &value));
+    if (positions > 1 && n->n_in > LINEAR_BIAS) DT_TRY(add_scale(m, dt_factors_product(t->out, t->d), &value));
     DT_TRY(add_bias(m, n, &value));
     return add_end(m, n, value);
 }

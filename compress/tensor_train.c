@@ -52,7 +52,7 @@ void dt_tensor_train_free(dt_tensor_train *t)
     *t = (dt_tensor_train){ 0 };
 }
 
-static int64_t product(const int *factor, int n)
+int64_t dt_factors_product(const int *factor, int n)
 {
     int64_t all = 1;
 
@@ -63,7 +63,7 @@ static int64_t product(const int *factor, int n)
 /* w[o][i] to [(i_0, o_0)] .. [(i_d-1, o_d-1)], the last axis fastest. */
 static void interleave(const float *w, const dt_tensor_train *t, double *to)
 {
-    const int64_t inputs = product(t->in, t->d), features = product(t->out, t->d);
+    const int64_t inputs = dt_factors_product(t->in, t->d), features = dt_factors_product(t->out, t->d);
 
     for (int64_t o = 0; o < features; o++) {
         for (int64_t i = 0; i < inputs; i++) {
@@ -118,7 +118,7 @@ static dt_status cut(dt_tensor_train *t, int k, int before, double *left, int64_
 
 dt_status dt_tensor_train_make(const float *w, dt_tensor_train *t)
 {
-    int64_t columns = product(t->in, t->d) * product(t->out, t->d);
+    int64_t columns = dt_factors_product(t->in, t->d) * dt_factors_product(t->out, t->d);
     double *left = malloc((size_t)columns * sizeof *left);
     dt_status status = DT_OK;
     int before = 1;

@@ -21,6 +21,8 @@ typedef struct {
 DT_MUST_CHECK dt_status dt_tensor_train_make(const float *w, dt_tensor_train *t);
 void dt_tensor_train_free(dt_tensor_train *t);
 
+/* Returns the product of n factors. */
+int64_t dt_factors_product(const int *factor, int n);
 /* Writes d factors of n to factor, as equal as they can be, the largest first. */
 void dt_equal_factors(int n, int d, int *factor);
 
