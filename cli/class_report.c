@@ -8,8 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Images of a class. */
-static int64_t class_images(const dt_class_report *r, int class)
+int64_t class_images(const dt_class_report *r, int class)
 {
     int64_t n = 0;
 

@@ -8,6 +8,7 @@
 #ifndef DT_CLI_H
 #define DT_CLI_H
 
+#include <math.h>
 #include <stdio.h>
 
 #include "settings.h"
@@ -110,8 +111,20 @@ int json_memory_lost(void);
 char *json_text(const cJSON *item);
 char *json_line(const cJSON *item);
 
+/* Return the number of an item, and of a field of an object; NAN where there is none. */
+static inline double json_number(const cJSON *item)
+{
+    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+}
+static inline double json_field(const cJSON *object, const char *name)
+{
+    return json_number(cJSON_GetObjectItemCaseSensitive(object, name));
+}
+
 /* ---- how the classes were told apart (class_report.c) ------------------------------------------- */
 
+/* Returns the images of a class. */
+int64_t class_images(const dt_class_report *r, int class);
 /* Prints a line such as "top-5      99.31 %" if there are more than k classes. */
 void print_top_k(const dt_class_report *r, int k);
 /* Prints a line for each class: its images, its accuracy, and how many of its images were taken for each class. */

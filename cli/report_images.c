@@ -21,14 +21,6 @@ static void write_class(FILE *to, const shown_run *r, int c)
 
 /* ---- classes ---- */
 
-static int64_t images_of(const dt_class_report *c, int of)
-{
-    int64_t n = 0;
-
-    for (int j = 0; j < c->n_classes; j++) n += c->confusion[of * c->n_classes + j];
-    return n;
-}
-
 static void write_matrix_cell(FILE *to, const dt_class_report *c, int i, int j, int64_t n_images)
 {
     const int64_t n = c->confusion[i * c->n_classes + j];
@@ -57,7 +49,7 @@ static void write_matrix(FILE *to, const shown_run *r)
     fputs("</tr></thead><tbody>\n", to);
     for (int i = 0; i < c->n_classes; i++) {
         const dt_class_score s = dt_class_report_score(c, i);
-        const int64_t n = images_of(c, i);
+        const int64_t n = class_images(c, i);
         fputs("<tr><th scope=\"row\">", to);
         write_class(to, r, i);
         fprintf(to, "</th><td>%s</td><td>%.1f %%</td><td class=\"gap\">%.1f %%</td>", text_count(n).s, 100.0 * s.recall,

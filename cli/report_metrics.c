@@ -20,16 +20,6 @@ void run_metrics_free(run_metrics *m)
     *m = (run_metrics){ 0 };
 }
 
-static double number_of(const cJSON *item)
-{
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
-static double field_of(const cJSON *line, const char *name)
-{
-    return number_of(cJSON_GetObjectItemCaseSensitive(line, name));
-}
-
 /* The course of that name, which is a new one the first time; NULL: no memory. */
 static clip_course *course_of(run_metrics *m, const char *name, const char *end, int room)
 {
@@ -62,7 +52,7 @@ static int take_clips(const cJSON *clips, int room, run_metrics *m)
         for (int end = 0; end <= is_range; end++) {
             clip_course *c = course_of(m, clip->string, !is_range ? "" : end ? "high" : "low", room);
             if (!c) return 0;
-            c->value[m->n] = number_of(is_range ? cJSON_GetArrayItem(clip, end) : clip);
+            c->value[m->n] = json_number(is_range ? cJSON_GetArrayItem(clip, end) : clip);
         }
     }
     return 1;
@@ -81,11 +71,11 @@ static int take_epoch(const cJSON *line, int room, run_metrics *m)
         [COLUMN_SECONDS] = "seconds",
     };
 
-    for (int i = 0; i < COLUMNS; i++) m->column[i][m->n] = field_of(line, names[i]);
+    for (int i = 0; i < COLUMNS; i++) m->column[i][m->n] = json_field(line, names[i]);
     if (cJSON_HasObjectItem(line, "val_loss")) {
         m->has_val = 1;
-        m->column[COLUMN_EVAL_LOSS][m->n] = field_of(line, "val_loss");
-        m->column[COLUMN_EVAL_ACCURACY][m->n] = field_of(line, "val_accuracy");
+        m->column[COLUMN_EVAL_LOSS][m->n] = json_field(line, "val_loss");
+        m->column[COLUMN_EVAL_ACCURACY][m->n] = json_field(line, "val_accuracy");
     }
     m->column[COLUMN_TRAIN_ACCURACY][m->n] *= 100.0;
     m->column[COLUMN_EVAL_ACCURACY][m->n] *= 100.0;
@@ -105,7 +95,7 @@ static int take_line(const cJSON *line, int room, run_metrics *m)
 
     if (!event) return take_epoch(line, room, m);
     if (cJSON_IsString(event) && strcmp(event->valuestring, "end") == 0)
-        m->best_test_accuracy = 100.0 * field_of(line, "test_accuracy");
+        m->best_test_accuracy = 100.0 * json_field(line, "test_accuracy");
     return 1;
 }
 

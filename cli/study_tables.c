@@ -69,7 +69,7 @@ static double metric_of(tables *t, const cJSON *output, const char *key)
 
     if (output && !cJSON_IsNumber(value) && !cJSON_IsNull(value) && t->status == DT_OK)
         t->status = dt_raise(DT_ERR_FORMAT, __FILE__, __LINE__, "an evaluation has no metric '%s'", key);
-    return cJSON_IsNumber(value) ? value->valuedouble : NAN;
+    return json_number(value);
 }
 
 static double metric(tables *t, const study_version *v, int is_qat, const char *name, int which)

@@ -21,19 +21,12 @@ static const char *const state_words[] = { "waiting", "running", "done", "stoppe
 
 /* ---- metrics.jsonl ---- */
 
-static double number_of(const cJSON *object, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
 /* Lines of epochs have no event. With images held out, these have an accuracy on them, and the end one on the test
  * set. */
 static void take_line(const cJSON *line, sweep_run_of *run)
 {
     const cJSON *event = cJSON_GetObjectItemCaseSensitive(line, "event");
-    const double on_test = number_of(line, "test_accuracy"), on_val = number_of(line, "val_accuracy");
+    const double on_test = json_field(line, "test_accuracy"), on_val = json_field(line, "val_accuracy");
     const double decides = isnan(on_val) ? on_test : on_val;
 
     if (cJSON_IsString(event) && strcmp(event->valuestring, "end") != 0) return;
@@ -42,7 +35,7 @@ static void take_line(const cJSON *line, sweep_run_of *run)
     run->epochs++;
     if (isnan(decides) || decides <= run->best_accuracy) return; /* false for the first, NaN */
     run->best_accuracy = decides;
-    run->best_epoch = (int)number_of(line, "epoch");
+    run->best_epoch = (int)json_field(line, "epoch");
 }
 
 dt_status sweep_look(const char *dir, sweep_run_of *run)

@@ -66,22 +66,15 @@ static cJSON *row_json(const trial_log *l, const trial_row *row)
     return out;
 }
 
-static double number_of(const cJSON *object, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
 static dt_status take_row(trial_log *l, const char *path, const cJSON *line)
 {
     const cJSON *values = cJSON_GetObjectItemCaseSensitive(line, "values");
     const char *step = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(line, "step"));
-    trial_row row = { .trial = (int)number_of(line, "trial"),
-                      .accuracy = number_of(line, "accuracy_percent"),
-                      .size = number_of(line, "size"),
-                      .score = number_of(line, "score"),
-                      .seconds = number_of(line, "seconds") };
+    trial_row row = { .trial = (int)json_field(line, "trial"),
+                      .accuracy = json_field(line, "accuracy_percent"),
+                      .size = json_field(line, "size"),
+                      .score = json_field(line, "score"),
+                      .seconds = json_field(line, "seconds") };
 
     DT_CHECK(row.trial == l->n + 1 && step && cJSON_GetArraySize(values) == l->n_values, DT_ERR_FORMAT,
              "%s: line %d is not trial %d of this search", path, l->n + 2, l->n + 1);
