@@ -3,13 +3,13 @@
  *                    core/arith/range.h for the arithmetic.
  */
 #include "pass.h"
+#include "reduce.h"
 
 #include "../core/arith/range.h"
 
 /* A block for each image, of n values. The least and the largest value are the same in any order. */
 __global__ static void dynamic_quant_forward_kernel(const float *x, int64_t n, float *y)
 {
-    __shared__ float low[DT_BLOCK], high[DT_BLOCK];
     const int64_t first = (int64_t)blockIdx.x * n;
     const unsigned t = threadIdx.x;
     float least = 0.0f, most = 0.0f;
@@ -18,17 +18,9 @@ __global__ static void dynamic_quant_forward_kernel(const float *x, int64_t n, f
         least = dt_dynamic_low(least, x[first + i]);
         most = dt_dynamic_high(most, x[first + i]);
     }
-    low[t] = least;
-    high[t] = most;
-    __syncthreads();
-    for (unsigned half = DT_BLOCK / 2; half > 0; half /= 2) {
-        if (t < half) {
-            low[t] = dt_dynamic_low(low[t], low[t + half]);
-            high[t] = dt_dynamic_high(high[t], high[t + half]);
-        }
-        __syncthreads();
-    }
-    const dt_dynamic_grid grid = dt_dynamic_grid_of(low[0], high[0]);
+    least = dt_block_join<float, dt_dynamic_low>(least);
+    most = dt_block_join<float, dt_dynamic_high>(most);
+    const dt_dynamic_grid grid = dt_dynamic_grid_of(least, most);
     for (int64_t i = t; i < n; i += DT_BLOCK) y[first + i] = dt_dynamic_value(x[first + i], &grid);
 }
 

@@ -3,13 +3,13 @@
  *                       and core/arith/qkeras.h for the arithmetic.
  */
 #include "pass.h"
+#include "reduce.h"
 
 #include "../core/arith/qkeras.h"
 
 /* A block for each image, of n values. The least and the largest value are the same in any order. */
 __global__ static void featuremap_quant_kernel(const float *x, int64_t n, int bits, float *y)
 {
-    __shared__ double low[DT_BLOCK], high[DT_BLOCK];
     const int64_t first = (int64_t)blockIdx.x * n;
     const unsigned t = threadIdx.x;
     double least = dt_qkeras_flush((double)x[first]), most = least;
@@ -18,17 +18,9 @@ __global__ static void featuremap_quant_kernel(const float *x, int64_t n, int bi
         least = dt_qkeras_least(least, dt_qkeras_flush((double)x[first + i]));
         most = dt_qkeras_most(most, dt_qkeras_flush((double)x[first + i]));
     }
-    low[t] = least;
-    high[t] = most;
-    __syncthreads();
-    for (unsigned half = DT_BLOCK / 2; half > 0; half /= 2) {
-        if (t < half) {
-            low[t] = dt_qkeras_least(low[t], low[t + half]);
-            high[t] = dt_qkeras_most(high[t], high[t + half]);
-        }
-        __syncthreads();
-    }
-    const dt_qkeras_grid grid = dt_qkeras_training_grid(low[0], high[0], bits);
+    least = dt_block_join<double, dt_qkeras_least>(least);
+    most = dt_block_join<double, dt_qkeras_most>(most);
+    const dt_qkeras_grid grid = dt_qkeras_training_grid(least, most, bits);
     for (int64_t i = t; i < n; i += DT_BLOCK) {
         y[first + i] = dt_qkeras_training_value((double)x[first + i], &grid, bits);
     }

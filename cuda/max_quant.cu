@@ -3,6 +3,7 @@
  *                core/arith/range.h for the arithmetic.
  */
 #include "pass.h"
+#include "reduce.h"
 
 #include "../core/arith/range.h"
 
@@ -10,18 +11,12 @@
 __global__ static void max_quant_forward_kernel(const float *w, const float *least, int high, int64_t n, float *code,
                                                 float *scale)
 {
-    __shared__ float part[DT_BLOCK];
     const int64_t first = (int64_t)blockIdx.x * n;
     float magnitude = 0.0f;
 
     for (int64_t i = threadIdx.x; i < n; i += DT_BLOCK) magnitude = dt_max_magnitude(magnitude, w[first + i]);
-    part[threadIdx.x] = magnitude;
-    __syncthreads();
-    for (unsigned half = DT_BLOCK / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) part[threadIdx.x] = dt_max_magnitude(part[threadIdx.x], part[threadIdx.x + half]);
-        __syncthreads();
-    }
-    const double step = dt_max_step(part[0], high, least[blockIdx.x]);
+    magnitude = dt_block_join<float, dt_max_magnitude>(magnitude);
+    const double step = dt_max_step(magnitude, high, least[blockIdx.x]);
     for (int64_t i = threadIdx.x; i < n; i += DT_BLOCK) code[first + i] = dt_max_code(w[first + i], step, high);
     if (threadIdx.x == 0) scale[blockIdx.x] = (float)step;
 }

@@ -38,22 +38,6 @@ __device__ static double least_of(double a, double b)
     return b < a || b != b ? b : a;
 }
 
-/* Returns the least value of the DT_BLOCK threads of a block, or NaN. Every thread of the block must call it. */
-__device__ static double block_least(double value)
-{
-    __shared__ double part[DT_BLOCK];
-
-    part[threadIdx.x] = value;
-    __syncthreads();
-    for (unsigned half = DT_BLOCK / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) part[threadIdx.x] = least_of(part[threadIdx.x], part[threadIdx.x + half]);
-        __syncthreads();
-    }
-    const double least = part[0];
-    __syncthreads(); /* part may be used again by the next call */
-    return least;
-}
-
 /* Grid of DT_REDUCE_BLOCKS blocks that walk over x. end[2 block] is the least of its values and 0, and
  * end[2 block + 1] the largest, negated. */
 __global__ static void range_ends_kernel(range_view v, double *end)
@@ -65,8 +49,8 @@ __global__ static void range_ends_kernel(range_view v, double *end)
         min = least_of(min, value);
         max = least_of(max, -value);
     }
-    min = block_least(min);
-    max = block_least(max);
+    min = dt_block_join<double, least_of>(min);
+    max = dt_block_join<double, least_of>(max);
     if (threadIdx.x > 0) return;
     end[2 * blockIdx.x] = min;
     end[2 * blockIdx.x + 1] = max;
@@ -81,8 +65,8 @@ __global__ static void range_move_kernel(const double *end, int n, float decay, 
         min = least_of(min, end[2 * (k * DT_REDUCE_BLOCKS + threadIdx.x)]);
         max = least_of(max, end[2 * (k * DT_REDUCE_BLOCKS + threadIdx.x) + 1]);
     }
-    min = block_least(min);
-    max = -block_least(max);
+    min = dt_block_join<double, least_of>(min);
+    max = -dt_block_join<double, least_of>(max);
     if (threadIdx.x > 0) return;
     range[0] = dt_range_move(range[0], (float)min, decay);
     range[1] = dt_range_move(range[1], (float)max, decay);
