@@ -314,6 +314,9 @@ DT_MUST_CHECK dt_status run_dir_write_config(const char *dir, const cJSON *confi
 DT_MUST_CHECK int write_synced(int fd, const char *content, size_t bytes);
 /* Reads a file as a text that the caller frees. *out is NULL if there is no such file. */
 DT_MUST_CHECK dt_status read_file(const char *path, char **out, size_t *bytes);
+/* Reads a JSON file; `advice` ends the message where it is none. *out is NULL if there is no such file; the caller
+ * deletes it. */
+DT_MUST_CHECK dt_status json_file_read(const char *path, const char *advice, cJSON **out);
 
 /* ---- metrics.jsonl in the run directory (metrics_file.c) --------------------------------------- */
 
@@ -396,6 +399,9 @@ void progress_begin(progress *p, int quiet);
 /* Returns 1 if it is time to show progress again. */
 int progress_due(const progress *p);
 void progress_show(progress *p, const progress_view *view);
+/* Shows a count alone; a rate or a time that is not known is NAN. */
+void progress_count(progress *p, const char *what, int64_t done, int64_t total, double images_per_s,
+                    double seconds_left);
 /* Wipes the line. Call it before anything else is printed. */
 void progress_wipe(progress *p);
 

@@ -95,21 +95,27 @@ void progress_wipe(progress *p)
     p->drawn = 0;
 }
 
+void progress_count(progress *p, const char *what, int64_t done, int64_t total, double images_per_s,
+                    double seconds_left)
+{
+    progress_show(p, &(progress_view){ .what = what,
+                                       .done = done,
+                                       .total = total,
+                                       .images_per_s = images_per_s,
+                                       .peak_share = NAN,
+                                       .loss = NAN,
+                                       .margin = NAN,
+                                       .accuracy = NAN,
+                                       .seconds_left = seconds_left });
+}
+
 int progress_tick(void *task, int64_t done, int64_t total)
 {
     const progress_task *t = task;
     const double seconds = clock_seconds() - t->begin;
 
-    if (done > 0 && progress_due(t->bar)) {
-        progress_show(t->bar, &(progress_view){ .what = t->what,
-                                                .done = done,
-                                                .total = total,
-                                                .images_per_s = (double)done / seconds,
-                                                .peak_share = NAN,
-                                                .loss = NAN,
-                                                .margin = NAN,
-                                                .accuracy = NAN,
-                                                .seconds_left = seconds * (double)(total - done) / (double)done });
-    }
+    if (done > 0 && progress_due(t->bar))
+        progress_count(t->bar, t->what, done, total, (double)done / seconds,
+                       seconds * (double)(total - done) / (double)done);
     return interrupt_requested();
 }

@@ -142,8 +142,7 @@ dt_status read_file(const char *path, char **out, size_t *bytes)
     return DT_OK;
 }
 
-/* *out is NULL if there is no such file. */
-static dt_status read_json(const char *path, cJSON **out)
+dt_status json_file_read(const char *path, const char *advice, cJSON **out)
 {
     char *content;
     size_t bytes;
@@ -153,13 +152,13 @@ static dt_status read_json(const char *path, cJSON **out)
     if (!content) return DT_OK;
     *out = cJSON_ParseWithLength(content, bytes);
     free(content);
-    DT_CHECK(*out, DT_ERR_FORMAT, "%s: not JSON", path);
+    DT_CHECK(*out, DT_ERR_FORMAT, "%s: not JSON%s", path, advice);
     return DT_OK;
 }
 
 dt_status run_read_config(const char *path, cJSON **out)
 {
-    DT_TRY(read_json(path, out));
+    DT_TRY(json_file_read(path, "", out));
     DT_CHECK(*out, DT_ERR_IO, "%s: no such file", path);
     return DT_OK;
 }
@@ -169,7 +168,7 @@ dt_status run_dir_read_config(const char *dir, cJSON **out)
     char path[PATH_BYTES];
 
     DT_TRY(run_dir_path(dir, CONFIG, path));
-    DT_TRY(read_json(path, out));
+    DT_TRY(json_file_read(path, "", out));
     DT_CHECK(*out || !run_dir_has(dir, "last.safetensors"), DT_ERR_IO,
              "%s is missing, and with it the options of the run; take %s/last.safetensors as --init of another run",
              path, dir);

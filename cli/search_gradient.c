@@ -437,7 +437,7 @@ static dt_status read_learned(search_work *w, const char *path, int *is_there)
 {
     cJSON *list;
 
-    DT_TRY(json_file_read(path, &list));
+    DT_TRY(json_file_read(path, "; remove it", &list));
     *is_there = list != NULL;
     if (!list) return DT_OK;
     const int is_whole = cJSON_GetArraySize(list) == w->space->n_choices;

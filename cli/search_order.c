@@ -117,7 +117,7 @@ static dt_status read_signals(const dt_search_space *space, const char *path, do
 {
     cJSON *object;
 
-    DT_TRY(json_file_read(path, &object));
+    DT_TRY(json_file_read(path, "; remove it", &object));
     *is_there = object != NULL;
     if (!object) return DT_OK;
     int is_whole = 1;

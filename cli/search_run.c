@@ -257,16 +257,7 @@ static int is_over(const search_work *w)
 
 static void show(search_work *w)
 {
-    if (!progress_due(&w->bar)) return;
-    progress_show(&w->bar, &(progress_view){ .what = "trials",
-                                             .done = w->n_taken,
-                                             .total = w->end,
-                                             .images_per_s = NAN,
-                                             .peak_share = NAN,
-                                             .loss = NAN,
-                                             .margin = NAN,
-                                             .accuracy = NAN,
-                                             .seconds_left = NAN });
+    if (progress_due(&w->bar)) progress_count(&w->bar, "trials", w->n_taken, w->end, NAN, NAN);
 }
 
 dt_status search_run_trials(search_work *w)

@@ -172,15 +172,7 @@ static void show(work *w)
     const double seconds = clock_seconds() - w->begin;
 
     if (!progress_due(&w->bar)) return;
-    progress_show(&w->bar, &(progress_view){ .what = "runs",
-                                             .done = w->n_over,
-                                             .total = n,
-                                             .images_per_s = NAN,
-                                             .peak_share = NAN,
-                                             .loss = NAN,
-                                             .margin = NAN,
-                                             .accuracy = NAN,
-                                             .seconds_left = w->n_over ? seconds * (n - w->n_over) / w->n_over : NAN });
+    progress_count(&w->bar, "runs", w->n_over, n, NAN, w->n_over ? seconds * (n - w->n_over) / w->n_over : NAN);
 }
 
 static dt_status run_all(work *w)

@@ -332,20 +332,6 @@ dt_status json_file_write(const char *path, cJSON *object)
     return status;
 }
 
-dt_status json_file_read(const char *path, cJSON **out)
-{
-    char *content;
-    size_t bytes;
-
-    *out = NULL;
-    DT_TRY(read_file(path, &content, &bytes));
-    if (!content) return DT_OK;
-    *out = cJSON_ParseWithLength(content, bytes);
-    free(content);
-    DT_CHECK(*out, DT_ERR_FORMAT, "%s: not JSON; remove it", path);
-    return DT_OK;
-}
-
 static dt_status write_json(const trial_log *l, const char *path)
 {
     cJSON *out = cJSON_CreateArray();

@@ -47,8 +47,6 @@ DT_MUST_CHECK dt_status trial_log_write_tables(const trial_log *l);
 
 /* Writes a JSON file whole, and deletes the object. If it is NULL, this returns DT_ERR_MEMORY. */
 DT_MUST_CHECK dt_status json_file_write(const char *path, cJSON *object);
-/* Reads a JSON file. *out is NULL if there is no such file; the caller deletes it. */
-DT_MUST_CHECK dt_status json_file_read(const char *path, cJSON **out);
 
 /* ---- the table for people: trial_table.c ---- */
 
