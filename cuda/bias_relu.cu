@@ -41,21 +41,6 @@ static dt_limits limits_of(const dt_node *node)
     return limits;
 }
 
-/* 1: what passes is written to dx itself */
-static int has_own_dx(const dt_node *node)
-{
-    return node->in[X]->grad && node->fresh & 1u << X;
-}
-
-static dt_status bias_relu_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
-{
-    const dt_shape *x = &node->in[X]->shape;
-
-    *scratch_bytes = dt_bias_sums_bytes(x);
-    if (ex->training && !has_own_dx(node)) *scratch_bytes += (size_t)dt_count(x) * sizeof(float);
-    return DT_OK;
-}
-
 static dt_status bias_relu_forward(const dt_node *node, const dt_exec *ex)
 {
     const dt_tensor *x = node->in[X];
@@ -77,13 +62,13 @@ static dt_status bias_relu_backward(const dt_node *node, const dt_exec *ex)
     dt_bias_values passed = dx;
     float *db = dt_grads(node->in[B]);
 
-    if (!has_own_dx(node)) passed = { (char *)ex->scratch + dt_bias_sums_bytes(shape), DT_F32 };
+    if (!dt_bias_has_own_dx(node)) passed = { (char *)ex->scratch + dt_bias_sums_bytes(shape), DT_F32 };
     DT_LAUNCH(bias_relu_pass_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), y, dy, limits_of(node), passed, count);
-    if (dx.at && !has_own_dx(node))
+    if (dx.at && !dt_bias_has_own_dx(node))
         DT_LAUNCH(dt_bias_pass_kernel, blocks, DT_BLOCK, 0, dt_stream_of(ex), passed, dx, 0, count);
     if (!db) return DT_OK;
     return dt_bias_sums(passed, shape, (double *)ex->scratch, (int)(node->fresh & 1u << B), db, dt_stream_of(ex));
 }
 
-const dt_kernel dt_cuda_bias_relu = { bias_relu_prepare, bias_relu_forward, bias_relu_backward,           NULL,
-                                      1u << X | 1u << B, DT_READS_OUT,      DT_READS_OUT | DT_READS_IN(X) };
+const dt_kernel dt_cuda_bias_relu = { dt_bias_prepare_behind, bias_relu_forward, bias_relu_backward,           NULL,
+                                      1u << X | 1u << B,      DT_READS_OUT,      DT_READS_OUT | DT_READS_IN(X) };

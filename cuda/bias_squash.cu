@@ -90,21 +90,6 @@ __global__ static void bias_squash_slope_kernel(const __grid_constant__ biased x
     }
 }
 
-/* 1: ds is computed in dx itself */
-static int has_own_dx(const dt_node *node)
-{
-    return node->in[X]->grad && node->fresh & 1u << X;
-}
-
-static dt_status bias_squash_prepare(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
-{
-    const dt_shape *x = &node->in[X]->shape;
-
-    *scratch_bytes = dt_bias_sums_bytes(x);
-    if (ex->training && !has_own_dx(node)) *scratch_bytes += (size_t)dt_count(x) * sizeof(float);
-    return DT_OK;
-}
-
 static dt_status bias_squash_forward(const dt_node *node, const dt_exec *ex)
 {
     const biased x = biased_of(node);
@@ -123,9 +108,9 @@ static dt_status bias_squash_backward(const dt_node *node, const dt_exec *ex)
     dt_bias_values ds = dx;
     float *db = dt_grads(node->in[B]);
 
-    if (!has_own_dx(node)) ds = { (char *)ex->scratch + dt_bias_sums_bytes(shape), DT_F32 };
+    if (!dt_bias_has_own_dx(node)) ds = { (char *)ex->scratch + dt_bias_sums_bytes(shape), DT_F32 };
     DT_LAUNCH(bias_squash_slope_kernel, dt_blocks(x.n, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), x, dv, ds);
-    if (dx.at && !has_own_dx(node)) {
+    if (dx.at && !dt_bias_has_own_dx(node)) {
         DT_LAUNCH(dt_bias_pass_kernel, dt_blocks(dt_count(shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), ds, dx, 0,
                   dt_count(shape));
     }
@@ -133,5 +118,5 @@ static dt_status bias_squash_backward(const dt_node *node, const dt_exec *ex)
     return dt_bias_sums(ds, shape, (double *)ex->scratch, (int)(node->fresh & 1u << B), db, dt_stream_of(ex));
 }
 
-const dt_kernel dt_cuda_bias_squash = { bias_squash_prepare, bias_squash_forward, bias_squash_backward,         NULL,
-                                        1u << X | 1u << B,   DT_READS_OUT,        DT_READS_OUT | DT_READS_IN(X) };
+const dt_kernel dt_cuda_bias_squash = { dt_bias_prepare_behind, bias_squash_forward, bias_squash_backward,         NULL,
+                                        1u << X | 1u << B,      DT_READS_OUT,        DT_READS_OUT | DT_READS_IN(X) };

@@ -27,6 +27,22 @@ static inline size_t dt_bias_sums_bytes(const dt_shape *shape)
     return (size_t)(dt_bias_slices(dt_rows(shape)) * dt_channels(shape)) * sizeof(double);
 }
 
+/* Returns 1 if the gradient behind the bias is computed in dx itself. */
+static inline int dt_bias_has_own_dx(const dt_node *node)
+{
+    return node->in[0]->grad && node->fresh & 1u;
+}
+
+/* Is prepare of a bias with an operation behind it: room for the sums, and for the gradient where dx cannot hold it. */
+static inline dt_status dt_bias_prepare_behind(dt_node *node, const dt_exec *ex, size_t *scratch_bytes)
+{
+    const dt_shape *x = &node->in[0]->shape;
+
+    *scratch_bytes = dt_bias_sums_bytes(x);
+    if (ex->training && !dt_bias_has_own_dx(node)) *scratch_bytes += (size_t)dt_count(x) * sizeof(float);
+    return DT_OK;
+}
+
 /* Values of F32 or BF16. */
 typedef struct {
     void *at;
