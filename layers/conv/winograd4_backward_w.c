@@ -20,45 +20,6 @@
 #include "winograd4_tiles.h"
 #include "winograd_dw.h"
 
-#include <string.h>
-
-/* The sums of a block take 600 KB of cache, its chunk of tiles 450. */
-enum { BLOCK_K = 64, BLOCK_C = 64, CHUNK = 24 };
-
-/* Items to share among threads; a part of the tiles is worth at least so many. */
-enum { ITEMS = 16, PART_TILES = 256 };
-
-typedef struct {
-    const dt_node *node;
-    dt_conv_shape s;
-    dt_tile_map map;
-    dt_dw_blocks blocks;
-    int64_t x_floats, dy_floats, sums_floats; /* of one point */
-    size_t zeros_bytes, room_bytes;           /* a thread's scratch */
-} backward_w;
-
-/* One thread's. x: [36][CHUNK][channels], dy: [36][CHUNK][filters], sums: [36][filters][channels] */
-typedef struct {
-    char *zeros;
-    float *x, *dy, *sums;
-} rooms;
-
-static backward_w sizes_of(const dt_node *node)
-{
-    backward_w b = { .node = node, .s = dt_conv_shape_of(node) };
-
-    b.map = dt_tile_map_of(&b.s, DT_WINOGRAD4_SIDE);
-    b.blocks = dt_dw_blocks_of(&b.s, b.map.count, BLOCK_K, BLOCK_C, PART_TILES, 1, ITEMS);
-    /* a cache line apart from a multiple of 4,096 bytes, so that the 36 points do not fall into the same cache set */
-    b.x_floats = CHUNK * b.blocks.channels + DT_FLOAT_COLUMNS;
-    b.dy_floats = CHUNK * b.blocks.filters + DT_FLOAT_COLUMNS;
-    b.sums_floats = b.blocks.filters * b.blocks.channels + DT_FLOAT_COLUMNS;
-    b.zeros_bytes = (size_t)(BLOCK_K > BLOCK_C ? BLOCK_K : BLOCK_C) * sizeof(float);
-    b.room_bytes =
-        b.zeros_bytes + (size_t)(b.x_floats + b.dy_floats + b.sums_floats) * DT_WINOGRAD4_POINTS * sizeof(float);
-    return b;
-}
-
 const char *dt_winograd4_backward_w_refuses(const dt_node *node, const dt_exec *ex)
 {
     const dt_dtype type = node->in[0]->type;
@@ -68,26 +29,8 @@ const char *dt_winograd4_backward_w_refuses(const dt_node *node, const dt_exec *
     return type == DT_F32 || type == DT_U8 || type == DT_I8 ? NULL : "the type of x";
 }
 
-size_t dt_winograd4_backward_w_scratch(const dt_node *node, const dt_exec *ex, int threads)
-{
-    const backward_w b = sizes_of(node);
-    (void)ex;
-
-    return dt_dw_scratch(&b.blocks, b.room_bytes, threads);
-}
-
-static rooms rooms_of(const backward_w *b, char *scratch)
-{
-    rooms r = { .zeros = scratch };
-
-    r.x = (float *)(void *)(scratch + b->zeros_bytes);
-    r.dy = r.x + DT_WINOGRAD4_POINTS * b->x_floats;
-    r.sums = r.dy + DT_WINOGRAD4_POINTS * b->dy_floats;
-    return r;
-}
-
 /* B^T x B of an item's channels, tiles tile .. end - 1 */
-DT_TILES4_INLINE void x_typed(const backward_w *b, const dt_dw_span *a, int64_t tile, int64_t end, const rooms *r,
+DT_TILES4_INLINE void x_typed(const dt_dw_plan *b, const dt_dw_span *a, int64_t tile, int64_t end, const dt_dw_room *r,
                               dt_dtype type)
 {
     const int64_t value = (int64_t)dt_type_bytes(type);
@@ -100,12 +43,13 @@ DT_TILES4_INLINE void x_typed(const backward_w *b, const dt_dw_span *a, int64_t 
         for (int64_t c = 0; c < a->channels; c += DT_TILES4_LANES) {
             __m256 y[DT_WINOGRAD4_POINTS];
             dt_tile4_inputs(pixel, c, type, y);
-            for (int p = 0; p < DT_WINOGRAD4_POINTS; p++) _mm256_storeu_ps(to + p * b->x_floats + c, y[p]);
+            for (int p = 0; p < DT_WINOGRAD4_POINTS; p++) _mm256_storeu_ps(to + p * b->x_words + c, y[p]);
         }
     }
 }
 
-static DT_TILES4 void transform_x(const backward_w *b, const dt_dw_span *a, int64_t tile, int64_t end, const rooms *r)
+static DT_TILES4 void transform_x(const dt_dw_plan *b, const dt_dw_span *a, int64_t tile, int64_t end,
+                                  const dt_dw_room *r)
 {
     switch (b->node->in[0]->type) {
     case DT_U8: x_typed(b, a, tile, end, r, DT_U8); break;
@@ -115,7 +59,8 @@ static DT_TILES4 void transform_x(const backward_w *b, const dt_dw_span *a, int6
 }
 
 /* A dy A^T of an item's filters, tiles tile .. end - 1 */
-static DT_TILES4 void transform_dy(const backward_w *b, const dt_dw_span *a, int64_t tile, int64_t end, const rooms *r)
+static DT_TILES4 void transform_dy(const dt_dw_plan *b, const dt_dw_span *a, int64_t tile, int64_t end,
+                                   const dt_dw_room *r)
 {
     const int64_t value = (int64_t)sizeof(float);
     const dt_tile_source dy = { (const char *)b->node->out->grad + a->k * value, b->s.K * value, r->zeros };
@@ -127,23 +72,25 @@ static DT_TILES4 void transform_dy(const backward_w *b, const dt_dw_span *a, int
         for (int64_t k = 0; k < a->filters; k += DT_TILES4_LANES) {
             __m256 y[DT_WINOGRAD4_POINTS];
             dt_tile4_outputs(pixel, k, y);
-            for (int p = 0; p < DT_WINOGRAD4_POINTS; p++) _mm256_storeu_ps(to + p * b->dy_floats + k, y[p]);
+            for (int p = 0; p < DT_WINOGRAD4_POINTS; p++) _mm256_storeu_ps(to + p * b->dy_words + k, y[p]);
         }
     }
 }
 
-static void multiply(const backward_w *b, const dt_dw_span *a, int64_t tile, int64_t end, const rooms *r)
+static void multiply(const dt_dw_plan *b, const dt_dw_span *a, int64_t tile, int64_t end, const dt_dw_room *r)
 {
+    const float *x = r->x, *dy = r->dy;
+
     for (int p = 0; p < DT_WINOGRAD4_POINTS; p++) {
         const dt_float_gemm g = { .m = a->filters,
                                   .n = a->channels,
                                   .k = end - tile,
-                                  .a = r->dy + p * b->dy_floats,
+                                  .a = dy + p * b->dy_words,
                                   .a_row = 1,
                                   .a_step = a->filters,
-                                  .b = r->x + p * b->x_floats,
+                                  .b = x + p * b->x_words,
                                   .b_row = a->channels,
-                                  .c = r->sums + p * b->sums_floats,
+                                  .c = r->sums + p * b->sums_words,
                                   .c_row = a->channels,
                                   .add = tile > a->tile };
         dt_float_gemm_run(&g);
@@ -164,7 +111,7 @@ DT_TILES4_INLINE void taps_line(const __m256 *m, __m256 *g)
 }
 
 /* scale G^T M G to [filters][9][channels] of dw, whose rows are C long */
-static DT_TILES4 void transform_sums(const backward_w *b, const dt_dw_span *a, const float *sums,
+static DT_TILES4 void transform_sums(const dt_dw_plan *b, const dt_dw_span *a, const float *sums,
                                      const dt_dw_target *target)
 {
     const __m256 scales = _mm256_set1_ps(target->scale);
@@ -176,7 +123,7 @@ static DT_TILES4 void transform_sums(const backward_w *b, const dt_dw_span *a, c
         for (int t = 0; t < 6; t++) {
             __m256 m[6], column[3];
 #pragma GCC unroll 6
-            for (int r = 0; r < 6; r++) m[r] = _mm256_loadu_ps(sums + (6 * r + t) * b->sums_floats + at);
+            for (int r = 0; r < 6; r++) m[r] = _mm256_loadu_ps(sums + (6 * r + t) * b->sums_words + at);
             taps_line(m, column);
 #pragma GCC unroll 3
             for (int r = 0; r < 3; r++) half[r][t] = column[r];
@@ -189,26 +136,30 @@ static DT_TILES4 void transform_sums(const backward_w *b, const dt_dw_span *a, c
     }
 }
 
-static void run_item(const void *user, const dt_dw_span *a, const dt_dw_target *to, char *room)
-{
-    const backward_w *b = user;
-    const rooms r = rooms_of(b, room);
+/* The sums of a block take 600 KB of cache, its chunk of tiles 450. */
+static const dt_dw_kernel kernel = {
+    .side = DT_WINOGRAD4_SIDE,
+    .points = DT_WINOGRAD4_POINTS,
+    .filters = 64,
+    .channels = 64,
+    .chunk = 24,
+    .step = 1,
+    .part = 256,
+    .x = transform_x,
+    .dy = transform_dy,
+    .multiply = multiply,
+    .give = transform_sums,
+};
 
-    memset(r.zeros, 0, b->zeros_bytes);
-    for (int64_t tile = a->tile; tile < a->end; tile += CHUNK) {
-        const int64_t end = dt_tile_least(tile + CHUNK, a->end);
-        transform_x(b, a, tile, end, &r);
-        transform_dy(b, a, tile, end, &r);
-        multiply(b, a, tile, end, &r);
-    }
-    transform_sums(b, a, r.sums, to);
+size_t dt_winograd4_backward_w_scratch(const dt_node *node, const dt_exec *ex, int threads)
+{
+    (void)ex;
+    return dt_dw_scratch(&kernel, node, threads);
 }
 
 void dt_winograd4_backward_w(const dt_node *node, const dt_exec *ex, int threads)
 {
-    const backward_w b = sizes_of(node);
-
-    dt_dw_run(&b.blocks, node, run_item, &b, b.room_bytes, ex->scratch, threads);
+    dt_dw_run(&kernel, node, ex->scratch, threads);
 }
 
 #endif /* else winograd4.c */

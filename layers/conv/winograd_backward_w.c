@@ -28,48 +28,9 @@
 #include "winograd_dw.h"
 #include "winograd_tiles.h"
 
-#include <string.h>
-
-/* Of one megabyte of second-level cache a core, the sums of a block take half and its chunk of tiles 3/8. */
-enum { BLOCK_K = 128, BLOCK_C = 64, CHUNK = 64 };
+enum { CHUNK = 64 }; /* tiles */
 
 enum { STEP = 24 }; /* filters multiplied at a time */
-
-/* Items to share among threads; a part of the tiles is worth at least so many. */
-enum { ITEMS = 16, PART_TILES = 512 };
-
-typedef struct {
-    const dt_node *node;
-    dt_conv_shape s;
-    dt_tile_map map;
-    dt_dw_blocks blocks;
-    int64_t x_words, dy_words, sums_words; /* of one point */
-    size_t zeros_bytes, room_bytes;        /* a thread's scratch */
-} backward_w;
-
-/* One thread's. x: [16][CHUNK / 2][channels] words, dy: [16][CHUNK / 2][filters] words, sums: [16][filters][channels]
- */
-typedef struct {
-    char *zeros;
-    uint32_t *x, *dy;
-    float *sums;
-} rooms;
-
-static backward_w sizes_of(const dt_node *node)
-{
-    backward_w b = { .node = node, .s = dt_conv_shape_of(node) };
-
-    b.map = dt_tile_map_of(&b.s, DT_TILE_SIDE);
-    b.blocks = dt_dw_blocks_of(&b.s, b.map.count, BLOCK_K, BLOCK_C, PART_TILES, 2, ITEMS);
-    /* a cache line apart from a multiple of 4,096 bytes, so that the 16 points do not fall into the same cache set */
-    b.x_words = CHUNK / 2 * b.blocks.channels + DT_LANES;
-    b.dy_words = CHUNK / 2 * b.blocks.filters + DT_LANES;
-    b.sums_words = b.blocks.filters * b.blocks.channels + DT_LANES;
-    b.zeros_bytes =
-        (size_t)(b.blocks.filters > b.blocks.channels ? b.blocks.filters : b.blocks.channels) * sizeof(float);
-    b.room_bytes = b.zeros_bytes + (size_t)(b.x_words + b.dy_words + b.sums_words) * DT_WINOGRAD_POINTS * sizeof(float);
-    return b;
-}
 
 const char *dt_winograd_backward_w_refuses(const dt_node *node, const dt_exec *ex)
 {
@@ -81,24 +42,6 @@ const char *dt_winograd_backward_w_refuses(const dt_node *node, const dt_exec *e
     if (dt_winograd_shape_refuses(&s)) return dt_winograd_shape_refuses(&s);
     if (!dt_tile_saves(&s)) return "the map is too small, or channels are too few, to gain";
     return type == DT_F32 || type == DT_U8 || type == DT_I8 ? NULL : "the type of x";
-}
-
-size_t dt_winograd_backward_w_scratch(const dt_node *node, const dt_exec *ex, int threads)
-{
-    const backward_w b = sizes_of(node);
-    (void)ex;
-
-    return dt_dw_scratch(&b.blocks, b.room_bytes, threads);
-}
-
-static rooms rooms_of(const backward_w *b, char *scratch)
-{
-    rooms r = { .zeros = scratch };
-
-    r.x = (uint32_t *)(scratch + b->zeros_bytes);
-    r.dy = r.x + DT_WINOGRAD_POINTS * b->x_words;
-    r.sums = (float *)(r.dy + DT_WINOGRAD_POINTS * b->dy_words);
-    return r;
 }
 
 /* Transforms tiles tile .. end, in pairs, into words [16][pairs][n]; of x, or of dy. */
@@ -134,7 +77,7 @@ DT_TILES_INLINE void transform_typed(const dt_tile_map *map, const transform *t,
 }
 
 /* The channels of x, or the filters of dy, of a block. */
-static dt_tile_source x_of(const backward_w *b, const dt_dw_span *a, const rooms *r)
+static dt_tile_source x_of(const dt_dw_plan *b, const dt_dw_span *a, const dt_dw_room *r)
 {
     const dt_tensor *x = b->node->in[0];
     const int64_t value = (int64_t)dt_type_bytes(x->type);
@@ -142,7 +85,7 @@ static dt_tile_source x_of(const backward_w *b, const dt_dw_span *a, const rooms
     return from;
 }
 
-static dt_tile_source dy_of(const backward_w *b, const dt_dw_span *a, const rooms *r)
+static dt_tile_source dy_of(const dt_dw_plan *b, const dt_dw_span *a, const dt_dw_room *r)
 {
     const dt_tensor *y = b->node->out;
     const int64_t value = (int64_t)dt_type_bytes(y->grad_type);
@@ -150,7 +93,8 @@ static dt_tile_source dy_of(const backward_w *b, const dt_dw_span *a, const room
     return from;
 }
 
-static DT_TILES void transform_x(const backward_w *b, const dt_dw_span *a, int64_t tile, int64_t end, const rooms *r)
+static DT_TILES void transform_x(const dt_dw_plan *b, const dt_dw_span *a, int64_t tile, int64_t end,
+                                 const dt_dw_room *r)
 {
     const transform t = {
         .from = x_of(b, a, r), .tile = tile, .end = end, .n = a->channels, .step = b->x_words, .to = r->x
@@ -163,7 +107,8 @@ static DT_TILES void transform_x(const backward_w *b, const dt_dw_span *a, int64
     }
 }
 
-static DT_TILES void transform_dy(const backward_w *b, const dt_dw_span *a, int64_t tile, int64_t end, const rooms *r)
+static DT_TILES void transform_dy(const dt_dw_plan *b, const dt_dw_span *a, int64_t tile, int64_t end,
+                                  const dt_dw_room *r)
 {
     const transform t = {
         .from = dy_of(b, a, r), .tile = tile, .end = end, .n = a->filters, .step = b->dy_words, .to = r->dy
@@ -177,8 +122,9 @@ static DT_TILES void transform_dy(const backward_w *b, const dt_dw_span *a, int6
 }
 
 /* Fetches what the next chunk reads while it multiplies: a few lines at a time, or the CPU drops the requests. */
-static void multiply(const backward_w *b, const dt_dw_span *a, int64_t tile, int64_t end, const rooms *r)
+static void multiply(const dt_dw_plan *b, const dt_dw_span *a, int64_t tile, int64_t end, const dt_dw_room *r)
 {
+    const uint32_t *x_words = r->x, *dy_words = r->dy;
     const dt_tile_source x = x_of(b, a, r), dy = dy_of(b, a, r);
     const int64_t next = dt_tile_least(end + CHUNK, a->end);
     const int64_t share = dt_tile_ceiling(4 * (next - end), DT_WINOGRAD_POINTS * dt_tile_ceiling(a->filters, STEP));
@@ -190,10 +136,10 @@ static void multiply(const backward_w *b, const dt_dw_span *a, int64_t tile, int
             const dt_word_gemm g = { .m = dt_tile_least(STEP, a->filters - k),
                                      .n = a->channels,
                                      .k = (end - tile + 1) / 2,
-                                     .a = r->dy + p * b->dy_words + k,
+                                     .a = dy_words + p * b->dy_words + k,
                                      .a_row = 1,
                                      .a_step = a->filters,
-                                     .b = r->x + p * b->x_words,
+                                     .b = x_words + p * b->x_words,
                                      .b_row = a->channels,
                                      .c = r->sums + p * b->sums_words + k * a->channels,
                                      .c_row = a->channels,
@@ -217,7 +163,7 @@ DT_TILES_INLINE void taps_line(const __m512 *m, int step, __m512 *g, int g_step)
 }
 
 /* scale G^T M G to [filters][9][channels] of dw, whose rows are C long */
-static DT_TILES void transform_sums(const backward_w *b, const dt_dw_span *a, const float *sums,
+static DT_TILES void transform_sums(const dt_dw_plan *b, const dt_dw_span *a, const float *sums,
                                     const dt_dw_target *target)
 {
     const __m512 scales = _mm512_set1_ps(target->scale);
@@ -240,26 +186,30 @@ static DT_TILES void transform_sums(const backward_w *b, const dt_dw_span *a, co
     }
 }
 
-static void run_item(const void *user, const dt_dw_span *a, const dt_dw_target *to, char *room)
-{
-    const backward_w *b = user;
-    const rooms r = rooms_of(b, room);
+/* Of one megabyte of second-level cache a core, the sums of a block take half and its chunk of tiles 3/8. */
+static const dt_dw_kernel kernel = {
+    .side = DT_TILE_SIDE,
+    .points = DT_WINOGRAD_POINTS,
+    .filters = 128,
+    .channels = 64,
+    .chunk = CHUNK,
+    .step = 2,
+    .part = 512,
+    .x = transform_x,
+    .dy = transform_dy,
+    .multiply = multiply,
+    .give = transform_sums,
+};
 
-    memset(r.zeros, 0, b->zeros_bytes);
-    for (int64_t tile = a->tile; tile < a->end; tile += CHUNK) {
-        const int64_t end = dt_tile_least(tile + CHUNK, a->end);
-        transform_x(b, a, tile, end, &r);
-        transform_dy(b, a, tile, end, &r);
-        multiply(b, a, tile, end, &r);
-    }
-    transform_sums(b, a, r.sums, to);
+size_t dt_winograd_backward_w_scratch(const dt_node *node, const dt_exec *ex, int threads)
+{
+    (void)ex;
+    return dt_dw_scratch(&kernel, node, threads);
 }
 
 void dt_winograd_backward_w(const dt_node *node, const dt_exec *ex, int threads)
 {
-    const backward_w b = sizes_of(node);
-
-    dt_dw_run(&b.blocks, node, run_item, &b, b.room_bytes, ex->scratch, threads);
+    dt_dw_run(&kernel, node, ex->scratch, threads);
 }
 
 #endif /* else winograd.c */
