@@ -41,6 +41,11 @@ const option_row train_rows[] = {
     { "dampen", KIND_FLOAT, AT(train.dampen), TRAIN_OPTION, .unit = "X", .min = 0, .max = 1000,
       .about = "Pull weights towards the values of their codes: X / 2 times the squared distance is added to the loss; sgd "
                "alone" },
+    { "freeze", KIND_FLOAT, AT(train.freeze), TRAIN_OPTION, .unit = "SHARE", .min = 0, .max = 0.999,
+      .about = "Freeze a weight, at its mean code, when its code turns back in more than SHARE of the steps, 0.01 to 0.04 in "
+               "the literature; rule lsq; 0 freezes none" },
+    { "freeze-momentum", KIND_FLOAT, AT(train.freeze_momentum), TRAIN_OPTION, .unit = "X", .min = 0.0001, .max = 1,
+      .about = "Of --freeze: what the newest step has in the means of turns and of codes, 0.01 in the literature" },
     { "teacher", KIND_TEXT, AT(teacher), FOR_TRAIN, 3, FIXED, .unit = "FILE",
       .about = "Checkpoint whose scores of the training images, as they are without augmentation, teach beside the labels" },
     { "teacher-share", KIND_FLOAT, AT(train.teacher_share), TRAIN_OPTION, .unit = "SHARE", .min = 0, .max = 1,

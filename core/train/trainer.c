@@ -68,6 +68,7 @@ static dt_status step_tape_record(dt_trainer *t, const dt_part *part, dt_step_ta
     out->update.scaled = has_narrow_gradients(out->tape);
     if (t->model->ctx->dist) out->n_buckets = dt_buckets_of(out->tape, t->model, out->bucket, DT_BUCKETS);
     DT_TRY(dt_trainer_share(t, out));
+    DT_TRY(dt_trainer_freeze_tape(t, out));
     return keep_sums(t->model->ctx, out);
 }
 
@@ -233,6 +234,7 @@ static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
     DT_TRY(open_teacher(t));
     DT_TRY(trainer_optimiser(t));
     DT_TRY(dt_trainer_mean_open(t));
+    DT_TRY(dt_trainer_freeze_open(t));
     DT_TRY(record_parts(t, v->n >= t->config.batch ? t->config.batch : 0));
     DT_TRY(record_parts(t, rest));
     return trainer_scale(t);
@@ -275,6 +277,7 @@ static void step_tape_destroy(dt_context *ctx, dt_step_tape *s)
     dt_device_graph_free(ctx, &s->unrolled);
     dt_tape_destroy(s->tape);
     free((void *)s->quantizer);
+    free((void *)s->freezing);
 }
 
 void dt_trainer_destroy(dt_trainer *t)
@@ -284,6 +287,7 @@ void dt_trainer_destroy(dt_trainer *t)
     const size_t bytes = (size_t)t->model->n_trained * sizeof(float);
     while (t->n_tapes > 0) step_tape_destroy(ctx, &t->tape[--t->n_tapes]);
     dt_trainer_mean_close(t);
+    dt_trainer_freeze_close(t);
     dt_device_free(ctx, t->teacher.data, t->teacher.data ? dt_tensor_bytes(&t->teacher) : 0);
     dt_trainer_unshare(t);
     dt_device_free(ctx, t->part_sum, bytes);

@@ -57,6 +57,9 @@ typedef struct {
     float ema;
     float ewgs;   /* scales the gradient g of a weight to g * (1 + ewgs * sign(g) * (x - code)), with x in steps */
     float dampen; /* pulls weights towards their codes' values: the loss gets dampen / 2 * (weight - its code)^2 */
+    /* > 0: a weight whose code goes back and forth keeps its code to the end, once the share of steps in which the code
+     * turns back, a mean of which freeze_momentum is new at each step, is above this */
+    float freeze, freeze_momentum;
     float teacher_share;       /* share of the loss that compares with a teacher's scores, 0..1 */
     float teacher_temperature; /* by which both scores are divided for that, > 0 */
     float label_smoothing;
@@ -153,6 +156,7 @@ typedef struct {
     char name[DT_NAME_MAX + 1]; /* the layer's */
     int64_t n_weights;
     int64_t n_oscillating; /* weights whose code went one way and came back */
+    int64_t n_frozen;      /* weights that keep their code to the end; they do not oscillate */
 } dt_oscillation_report;
 
 /* Returns the number of layers whose weights are quantized on their own. */

@@ -58,6 +58,7 @@ goes_on "a mean of the parameters" --ema 0.9 --val-size 20 --eval-every 2
 goes_on "cutout, alternating flip, colours" --cutout 8 --flip-kind alternating --brightness 0.2 --contrast 0.3
 goes_on "scaled gradients and dampening" --ewgs 0.2 --dampen 0.1
 cp whole/last.safetensors teacher.safetensors
+goes_on "weights that freeze" --freeze 0.02 --freeze-momentum 0.05 --quant-rule lsq --lr 0.2
 goes_on "a teacher" --teacher teacher.safetensors --teacher-share 0.6 --teacher-temperature 3
 goes_on "an extension from the begin" --extend 2
 
@@ -133,6 +134,11 @@ expect "clips from the least error" 0 train $tiny --epochs 1 --start-clips mse -
 is "... get gradients" "$(grep -c warning out)" -eq 0
 has out "^  weights  *of  *oscillate$"
 has out "^  features.4  *[0-9,]*  *[0-9,]*$"
+expect "weights that freeze" 0 train $tiny --epochs 3 --quant-rule lsq --freeze 0.02 --freeze-momentum 0.05 --lr 0.2 --out frozen
+has out "^  weights  *of  *oscillate  *frozen$"
+has out "^  features.4  *[0-9,]*  *[0-9,]*  *[1-9][0-9,]*$"
+expect "... have no meaning for reals" 1 train $tiny --epochs 1 --wbits float --abits float --freeze 0.02 --out real
+has err "freeze: the weights of tiny are real"
 high="--model tiny --dataset synthetic --train-size 2000 --test-size 40 --batch 8 --threads 1 --device cpu --wbits float --abits float"
 expect "a rate that is too high diverges in the end" 1 train $high --epochs 1 --lr 30 --schedule constant --out high
 has out "^warning: the loss has been above ln(10) + 1 = 3.30 for [0-9]* steps, worse than guessing; try a lower --lr"

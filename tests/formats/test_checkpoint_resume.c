@@ -138,6 +138,12 @@ Test(checkpoint_resume, resume_gives_equal_bits_with_each_means)
     s.model.rule = DT_RULE_LSQ;
     check_resume(&s, "scaled gradients, dampening");
     s = default_setup();
+    s.train.freeze = 0.08f;
+    s.train.freeze_momentum = 0.1f;
+    s.train.lr = 0.2f;
+    s.model.rule = DT_RULE_LSQ;
+    check_resume(&s, "weights that freeze");
+    s = default_setup();
     s.train.epochs = 2;
     s.train.extend = 1;
     check_resume(&s, "an extension");

@@ -25,7 +25,7 @@ static const dt_model_config model = { .name = "vgg16",
 /* what a file says that has none of the young fields */
 #define NEUTRAL                                                                                 \
     .accumulate = 1, .peak = 0.3f, .lr_begin = 0.04f, .extend_lr = 0.1f, .clip_percent = 99.9f, \
-    .teacher_temperature = 4.0f
+    .freeze_momentum = 0.01f, .teacher_temperature = 4.0f
 
 static const dt_train_config train = { .batch = 128,
                                        NEUTRAL,
