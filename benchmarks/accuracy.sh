@@ -62,6 +62,7 @@ row shift --crop 0 --shift 3
 row alternating --flip-kind alternating
 row colours --brightness 0.2 --contrast 0.2
 row ewgs --ewgs 0.2
+row ewgs-activations --ewgs-activations 0.2
 row dampen --dampen 0.001
 row freeze --freeze 0.02
 third=$((EPOCHS / 3))

@@ -38,6 +38,8 @@ const option_row train_rows[] = {
     { "ewgs", KIND_FLOAT, AT(train.ewgs), TRAIN_OPTION, .unit = "X", .min = 0, .max = 1,
       .about = "Gradients of weights grow by X times their distance from the code, in steps, where they lead away from it, "
                "and shrink else" },
+    { "ewgs-activations", KIND_FLOAT, AT(train.ewgs_activations), TRAIN_OPTION, .unit = "X", .min = 0, .max = 1,
+      .about = "The same for gradients of activations within their clip; all rules but affine and qkeras" },
     { "dampen", KIND_FLOAT, AT(train.dampen), TRAIN_OPTION, .unit = "X", .min = 0, .max = 1000,
       .about = "Pull weights towards the values of their codes: X / 2 times the squared distance is added to the loss; sgd "
                "alone" },

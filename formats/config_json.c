@@ -106,6 +106,7 @@ static const dt_field young_fields[] = {
     { DT_MEMBER(dt_train_config, clip_percent), DT_FLOAT(0, 100) },
     { DT_MEMBER(dt_train_config, ema), DT_FLOAT(0, 1) },
     { DT_MEMBER(dt_train_config, ewgs), DT_FLOAT(0, 1) },
+    { DT_MEMBER(dt_train_config, ewgs_activations), DT_FLOAT(0, 1) },
     { DT_MEMBER(dt_train_config, dampen), DT_FLOAT(0, 1e30) },
     { DT_MEMBER(dt_train_config, freeze), DT_FLOAT(0, 1) },
     { DT_MEMBER(dt_train_config, freeze_momentum), DT_FLOAT(0, 1) },

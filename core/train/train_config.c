@@ -65,6 +65,8 @@ static dt_status means_check(const dt_train_config *c)
              DT_ERR_ARGUMENT, "clip_percent is %g, allowed are 50..100", (double)c->clip_percent);
     DT_CHECK(c->ema >= 0.0f && c->ema < 1.0f, DT_ERR_ARGUMENT, "ema is %g, allowed are 0 to below 1", (double)c->ema);
     DT_CHECK(c->ewgs >= 0.0f && c->ewgs <= 1.0f, DT_ERR_ARGUMENT, "ewgs is %g, allowed are 0..1", (double)c->ewgs);
+    DT_CHECK(c->ewgs_activations >= 0.0f && c->ewgs_activations <= 1.0f, DT_ERR_ARGUMENT,
+             "ewgs_activations is %g, allowed are 0..1", (double)c->ewgs_activations);
     DT_CHECK(c->dampen >= 0.0f && isfinite(c->dampen), DT_ERR_ARGUMENT, "dampen is %g, must not be negative",
              (double)c->dampen);
     DT_CHECK(c->freeze >= 0.0f && c->freeze < 1.0f && c->freeze_momentum > 0.0f && c->freeze_momentum <= 1.0f,

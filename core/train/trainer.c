@@ -228,7 +228,8 @@ static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
                                 .brightness = t->config.brightness,
                                 .contrast = t->config.contrast,
                                 .regularization_scale = t->config.regularization_scale,
-                                .label_smoothing = t->config.label_smoothing };
+                                .label_smoothing = t->config.label_smoothing,
+                                .ewgs = t->config.ewgs_activations };
     memcpy(t->spec.mean, t->origin.mean, sizeof t->spec.mean);
     memcpy(t->spec.std, t->origin.std, sizeof t->spec.std);
     DT_TRY(open_teacher(t));
@@ -240,6 +241,19 @@ static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
     return trainer_scale(t);
 }
 
+/* Scaled gradients of activations are for the quantizers that have a clip or a step. */
+static dt_status check_ewgs(const dt_model *m, const dt_train_config *cfg)
+{
+    int n = 0;
+
+    for (int i = 0; i < m->graph->n_nodes; i++) n += m->graph->node[i].kind == DT_OP_ACT_QUANT;
+    DT_CHECK(cfg->ewgs_activations == 0.0f || n > 0, DT_ERR_UNSUPPORTED,
+             "ewgs_activations is %g, and no activation of %s has a quantizer with a clip; train with bits for "
+             "activations, and another rule than affine or qkeras",
+             (double)cfg->ewgs_activations, m->graph->name);
+    return DT_OK;
+}
+
 dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_config *cfg, dt_trainer **out)
 {
     dt_dataset_view v;
@@ -249,6 +263,7 @@ dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_con
     DT_CHECK(m->n_trained > 0, DT_ERR_UNSUPPORTED,
              "%s is a program, whose integers cannot be trained; train the model that it was lowered from",
              m->graph->name);
+    DT_TRY(check_ewgs(m, cfg));
     DT_TRY(dt_model_check_data(m, &v));
     DT_TRY(dt_parts_check(m->ctx, cfg, v.n));
     dt_trainer *t = calloc(1, sizeof *t);

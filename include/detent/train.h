@@ -55,7 +55,8 @@ typedef struct {
     /* > 0: the trainer keeps an exponential mean of the parameters, of which this share stays at each step; a run's
      * first steps let less stay, min(ema, (1 + t) / (10 + t)) of step t = 0, 1, ... */
     float ema;
-    float ewgs;   /* scales the gradient g of a weight to g * (1 + ewgs * sign(g) * (x - code)), with x in steps */
+    float ewgs; /* scales the gradient g of a weight to g * (1 + ewgs * sign(g) * (x - code)), with x in steps */
+    float ewgs_activations; /* the same for gradients of activations, within the clip */
     float dampen; /* pulls weights towards their codes' values: the loss gets dampen / 2 * (weight - its code)^2 */
     /* > 0: a weight whose code goes back and forth keeps its code to the end, once the share of steps in which the code
      * turns back, a mean of which freeze_momentum is new at each step, is above this */

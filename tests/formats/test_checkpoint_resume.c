@@ -134,6 +134,7 @@ Test(checkpoint_resume, resume_gives_equal_bits_with_each_means)
     check_resume(&s, "triangular, cutout, alternating flip, colours");
     s = default_setup();
     s.train.ewgs = 0.2f;
+    s.train.ewgs_activations = 0.1f;
     s.train.dampen = 0.1f;
     s.model.rule = DT_RULE_LSQ;
     check_resume(&s, "scaled gradients, dampening");

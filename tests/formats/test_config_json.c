@@ -154,6 +154,9 @@ Test(config_json, young_fields_are_written_where_they_say_something)
     cfg.extend = 7;
     cfg.start_clips = DT_START_CLIPS_PERCENTILE;
     cfg.ema = 0.999f;
+    cfg.ewgs_activations = 0.25f;
+    cfg.freeze = 0.02f;
+    cfg.freeze_momentum = 0.05f;
     cfg.flip_kind = DT_FLIP_ALTERNATING;
     cfg.cutout = 12;
     text = train_text(&cfg);
