@@ -65,6 +65,7 @@ row ewgs --ewgs 0.2
 row ewgs-activations --ewgs-activations 0.2
 row dampen --dampen 0.001
 row freeze --freeze 0.02
+row start-weights --start-weights keep
 third=$((EPOCHS / 3))
 row stages --stages "float:$third,w4a4:$third,w4a2:$((EPOCHS - 2 * third))"
 teacher=$out/float/seed-1/last.safetensors

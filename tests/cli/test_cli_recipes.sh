@@ -57,6 +57,7 @@ goes_on "clips from a percentile, LSQ" --start-clips percentile --clip-percent 9
 goes_on "a mean of the parameters" --ema 0.9 --val-size 20 --eval-every 2
 goes_on "cutout, alternating flip, colours" --cutout 8 --flip-kind alternating --brightness 0.2 --contrast 0.3
 goes_on "scaled gradients and dampening" --ewgs 0.2 --ewgs-activations 0.1 --dampen 0.1
+goes_on "first weights that keep a signal" --start-weights keep
 cp whole/last.safetensors teacher.safetensors
 goes_on "weights that freeze" --freeze 0.02 --freeze-momentum 0.05 --quant-rule lsq --lr 0.2
 goes_on "a teacher" --teacher teacher.safetensors --teacher-share 0.6 --teacher-temperature 3
