@@ -32,6 +32,9 @@ const option_row train_rows[] = {
                "where the squared error of the weights and of a first batch is least (mse), or at --clip-percent" },
     { "clip-percent", KIND_FLOAT, AT(train.clip_percent), TRAIN_OPTION, .unit = "PERCENT", .min = 50, .max = 100,
       .about = "Start-clips percentile: share of the magnitudes that is not clipped" },
+    { "whiten", FLAG, .offset = AT(whiten), TRAIN_OPTION,
+      .about = "Begin with a first convolution whose filters whiten what the training images have under a window; not with "
+               "--init" },
     { "ema", KIND_FLOAT, AT(train.ema), TRAIN_OPTION, .unit = "SHARE", .min = 0, .max = 0.999999,
       .about = "Keep a mean of the parameters, of which SHARE stays at each step, and evaluate and save that as "
                "best.safetensors and ema.safetensors, with batch statistics taken anew; 0 keeps none" },

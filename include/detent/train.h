@@ -112,6 +112,10 @@ DT_API dt_model *dt_trainer_model(const dt_trainer *t);
 /* Sets alphas from the weights and one batch, as the configuration's start_clips says, and every range of affine
  * quantizers that has its first values still and is not fixed. Call it before the first step. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_calibrate(dt_trainer *t);
+/* Makes most filters of the first convolution such that they whiten the training images (core/train/whiten.c). Call it
+ * before the first step, and before dt_trainer_calibrate. DT_ERR_UNSUPPORTED: no convolution reads the image itself, or
+ * its filters are too few or too large. */
+DT_API DT_MUST_CHECK dt_status dt_trainer_whiten(dt_trainer *t);
 /* Gives all ranks of the context what rank 0 has: parameters, statistics, the optimiser's state and the position. Every
  * rank calls it before the first step, and so it does dt_trainer_step, dt_trainer_run and dt_evaluate. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_broadcast(dt_trainer *t);

@@ -58,6 +58,7 @@ goes_on "a mean of the parameters" --ema 0.9 --val-size 20 --eval-every 2
 goes_on "cutout, alternating flip, colours" --cutout 8 --flip-kind alternating --brightness 0.2 --contrast 0.3
 goes_on "scaled gradients and dampening" --ewgs 0.2 --ewgs-activations 0.1 --dampen 0.1
 goes_on "first weights that keep a signal" --start-weights keep
+goes_on "a first layer that whitens" --whiten
 cp whole/last.safetensors teacher.safetensors
 goes_on "weights that freeze" --freeze 0.02 --freeze-momentum 0.05 --quant-rule lsq --lr 0.2
 goes_on "a teacher" --teacher teacher.safetensors --teacher-share 0.6 --teacher-temperature 3
@@ -94,6 +95,11 @@ is "... with its decay" "$(grep -c '"weight-decay":.*3e-0*5' staged/3-w4a2/confi
 is "... its rate" "$(grep -c '"lr":.*0.005' staged/3-w4a2/config.json)" -eq 1
 is "... its bits" "$(grep -c '"wbits":.*4\|"abits":.*2' staged/3-w4a2/config.json)" -eq 2
 is "... and its epochs" "$(grep -vc event staged/2-w4a4/metrics.jsonl)" -eq 2
+expect "stages whose first layer whitens, once" 0 train $tiny --whiten --stages float:1,w4a4:1 --out white
+expect "... as one run of the first" 0 train $tiny --whiten --wbits float --abits float --epochs 1 --quiet --out white1
+is "... begin alike" "$(cksum <white/1-float/last.safetensors)" = "$(cksum <white1/last.safetensors)"
+expect "... and not from a network" 2 train $tiny --epochs 1 --whiten --init white1/last.safetensors --out white2
+has err "white1/last.safetensors has them already; leave one of the two out"
 expect "a plan is not made twice" 2 train $tiny $stages --out staged
 has err "staged has a run in it: go on with --resume"
 rm -rf staged/3-w4a2
