@@ -128,8 +128,28 @@ expect "seeds of stages" 0 train $tiny --stages float:1,w4a4:1 --repeat 2 --out 
 has out "^seeds      2, from 1 on$"
 has out "^last epoch [0-9.]* % on test images, deviation [0-9.]*$"
 is "... in folders of folders" -s both/seed-2/2-w4a4/last.safetensors
-expect "ranks make no plans" 1 train $tiny --repeat 2 --ranks 2 --out ranks
-has err "make one run after the other in one process"
+ranks="--stages float:1,w4a4:2 --repeat 2 --ranks 2"
+expect "seeds of stages, on two ranks" 0 train $tiny $ranks --out ranks
+has out "^seeds      2, from 1 on$"
+is "... say so once for each run" "$(grep -c '^ranks  *2, by' out)" -eq 4
+is "... and what was found once" "$(grep -c '^last epoch' out)" -eq 1
+expect "one of them by itself" 0 train $tiny --ranks 2 --wbits float --abits float --epochs 1 --seed 2 --quiet --out alone
+is "... has the same bits" "$(cksum <ranks/seed-2/1-float/last.safetensors)" = "$(cksum <alone/last.safetensors)"
+rm -rf ranks/seed-2/2-w4a4
+expect "... which go on" 0 train --quiet --resume --ranks 2 --out ranks
+is "... to the end" -s ranks/seed-2/2-w4a4/last.safetensors
+"$detent" train $tiny --stages float:100000,w4a4:2 --ranks 2 --out stops >log 2>err &
+pid=$!
+while ! grep -q '^epoch' log && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+kill -TERM $pid 2>/dev/null
+wait $pid
+is "a signal stops the plan" $? -eq 130
+is "... at the run that it found" -s stops/1-float/last.safetensors -a ! -e stops/2-w4a4
+expect "a run that fails ends the plan" 1 train $tiny --stages float:1,w4a4:1 --ranks 2 --teacher nowhere.safetensors --out fails
+has err "nowhere.safetensors: cannot be opened"
+is "... at that run" -d fails -a ! -e fails/2-w4a4
+RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=29999 expect "a plan within a launcher" 1 train $tiny --repeat 2 --out bad
+has err "start the ranks of each run, and torchrun has started this one as rank 0 of 2"
 
 # ---- what is said at once
 
