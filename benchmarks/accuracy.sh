@@ -62,7 +62,11 @@ row shift --crop 0 --shift 3
 row alternating --flip-kind alternating
 row colours --brightness 0.2 --contrast 0.2
 row ewgs --ewgs 0.2
+row ewgs-activations --ewgs-activations 0.2
 row dampen --dampen 0.001
+row freeze --freeze 0.02
+row start-weights --start-weights keep
+row whiten --whiten --first-last-bits 8
 third=$((EPOCHS / 3))
 row stages --stages "float:$third,w4a4:$third,w4a2:$((EPOCHS - 2 * third))"
 teacher=$out/float/seed-1/last.safetensors

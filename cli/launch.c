@@ -35,10 +35,21 @@ typedef struct {
 } ranks_here;
 
 static volatile sig_atomic_t caught;
+static int is_catching; /* 1: ranks were started before */
 
 static void on_signal(int number)
 {
     caught = number;
+}
+
+/* Those that ask for a stop. */
+static void on_asking_signals(void (*handler)(int))
+{
+    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXCPU };
+    struct sigaction action = { .sa_handler = handler };
+
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) sigaction(numbers[i], &action, NULL);
 }
 
 static dt_status open_listener(rank_place *place)
@@ -97,9 +108,10 @@ static void keep_to_own_cores(const settings *s, rank_place *place)
     if (share > 0 && sched_setaffinity(0, sizeof own, &own) == 0) place->own_cores = share;
 }
 
-/* A rank: it ends when its parent does. */
+/* A rank: it ends when its parent does, whose way with signals is not its own. */
 static void become_rank(const settings *s, rank_place *place, int rank, pid_t parent)
 {
+    if (is_catching) on_asking_signals(SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) raise(SIGTERM);
     place->rank = place->local_rank = rank;
@@ -157,21 +169,15 @@ static int wait_for_all(ranks_here *here)
     return here->interrupted ? EXIT_INTERRUPTED : EXIT_GOOD;
 }
 
-static void catch_signals(void)
-{
-    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXCPU };
-    struct sigaction action = { .sa_handler = on_signal };
-
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) sigaction(numbers[i], &action, NULL);
-}
-
 dt_status launch_ranks(const settings *s, rank_place *place, int *is_parent, int *exit_code)
 {
     static ranks_here here;
     const pid_t parent = getpid();
 
-    here.grace = s->timeout > 33 ? 5.0 : 0.15 * s->timeout;
+    *is_parent = 1;
+    *exit_code = caught ? EXIT_INTERRUPTED : EXIT_GOOD;
+    if (caught) return DT_OK; /* between two runs of a plan */
+    here = (ranks_here){ .grace = s->timeout > 33 ? 5.0 : 0.15 * s->timeout };
     *place = (rank_place){ .size = s->ranks, .local_size = s->ranks, .door = "--ranks", .listener = -1 };
     DT_TRY(open_listener(place));
     DT_TRY(make_secret(place));
@@ -188,9 +194,9 @@ dt_status launch_ranks(const settings *s, rank_place *place, int *is_parent, int
         here.n_running++;
     }
     const int failed = here.n < s->ranks ? errno : 0;
-    catch_signals();
+    on_asking_signals(on_signal);
+    is_catching = 1;
     close(place->listener);
-    *is_parent = 1;
     if (failed) signal_all(&here, SIGKILL);
     *exit_code = wait_for_all(&here);
     DT_CHECK(!failed, DT_ERR_IO, "only %d of %d ranks could be started: %s", here.n, s->ranks, strerror(failed));

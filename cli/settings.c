@@ -85,6 +85,9 @@ static const option_row first_rows[] = {
     { "normalize", KIND_WORD, AT(model.centre_image), MODEL_OPTION, .unit = "HOW", .words = normalize_words,
       .about = "Images less the mean of each channel, divided by its deviation; or pixels / 256 less the mean image of the "
                "training images, which the network keeps" },
+    { "start-weights", KIND_WORD, AT(model.start_weights), MODEL_OPTION, .unit = "HOW", .words = dt_start_weights_names,
+      .about = "First weights: as PyTorch draws them (default), or, of convolutions and linear layers without a batch norm "
+               "behind them, such that a signal keeps its size (keep)" },
     { "input", KIND_SHAPE, AT(model.height), CAPS_OPTION, .unit = "HxWxC", .min = 1, .max = 4096,
       .about = "Size of the images and their channels; images are padded to that, for capsule networks resized" },
     { "classes", KIND_INT, AT(classes), CAPS_OPTION, .unit = "N", .min = 2, .max = 1000,

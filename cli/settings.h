@@ -69,6 +69,7 @@ typedef struct {
     const char *stages;           /* "BITS:EPOCHS[:DECAY[:LR]],.."; NULL: one run */
     int repeat;                   /* runs, of seeds that follow each other */
     const char *plan_out;         /* of a run that is a part of a plan: the plan's directory; else NULL */
+    int whiten;                   /* 1: the first layer begins by whitening the images */
     const char *teacher;          /* checkpoint whose scores teach; NULL: none */
     int64_t save_every;           /* steps; 0: saved at the end of each epoch alone */
     int eval_every, report_every; /* epochs; report_every 0: reported at the end of the run alone */

@@ -32,15 +32,25 @@ const option_row train_rows[] = {
                "where the squared error of the weights and of a first batch is least (mse), or at --clip-percent" },
     { "clip-percent", KIND_FLOAT, AT(train.clip_percent), TRAIN_OPTION, .unit = "PERCENT", .min = 50, .max = 100,
       .about = "Start-clips percentile: share of the magnitudes that is not clipped" },
+    { "whiten", FLAG, .offset = AT(whiten), TRAIN_OPTION,
+      .about = "Begin with a first convolution whose filters whiten what the training images have under a window; not with "
+               "--init" },
     { "ema", KIND_FLOAT, AT(train.ema), TRAIN_OPTION, .unit = "SHARE", .min = 0, .max = 0.999999,
       .about = "Keep a mean of the parameters, of which SHARE stays at each step, and evaluate and save that as "
                "best.safetensors and ema.safetensors, with batch statistics taken anew; 0 keeps none" },
     { "ewgs", KIND_FLOAT, AT(train.ewgs), TRAIN_OPTION, .unit = "X", .min = 0, .max = 1,
       .about = "Gradients of weights grow by X times their distance from the code, in steps, where they lead away from it, "
                "and shrink else" },
+    { "ewgs-activations", KIND_FLOAT, AT(train.ewgs_activations), TRAIN_OPTION, .unit = "X", .min = 0, .max = 1,
+      .about = "The same for gradients of activations within their clip; all rules but affine and qkeras" },
     { "dampen", KIND_FLOAT, AT(train.dampen), TRAIN_OPTION, .unit = "X", .min = 0, .max = 1000,
       .about = "Pull weights towards the values of their codes: X / 2 times the squared distance is added to the loss; sgd "
                "alone" },
+    { "freeze", KIND_FLOAT, AT(train.freeze), TRAIN_OPTION, .unit = "SHARE", .min = 0, .max = 0.999,
+      .about = "Freeze a weight, at its mean code, when its code turns back in more than SHARE of the steps, 0.01 to 0.04 in "
+               "the literature; rule lsq; 0 freezes none" },
+    { "freeze-momentum", KIND_FLOAT, AT(train.freeze_momentum), TRAIN_OPTION, .unit = "X", .min = 0.0001, .max = 1,
+      .about = "Of --freeze: what the newest step has in the means of turns and of codes, 0.01 in the literature" },
     { "teacher", KIND_TEXT, AT(teacher), FOR_TRAIN, 3, FIXED, .unit = "FILE",
       .about = "Checkpoint whose scores of the training images, as they are without augmentation, teach beside the labels" },
     { "teacher-share", KIND_FLOAT, AT(train.teacher_share), TRAIN_OPTION, .unit = "SHARE", .min = 0, .max = 1,

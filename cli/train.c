@@ -245,6 +245,33 @@ static dt_status run_alone(const settings *s, int *exit_code)
     return run_rank(s, &alone, exit_code);
 }
 
+/* As an exit code: this is a rank whose run is over, and it leaves the plan to the process that started it. */
+enum { LEAVES_PLAN = -1 };
+
+/* A run of a plan, on ranks that are started for it. */
+static dt_status run_on_ranks(const settings *s, int *exit_code)
+{
+    rank_place place;
+    int is_parent = 0;
+
+    DT_TRY(launch_ranks(s, &place, &is_parent, exit_code));
+    if (is_parent) return DT_OK;
+    DT_TRY(run_rank(s, &place, exit_code));
+    if (*exit_code == EXIT_GOOD) *exit_code = LEAVES_PLAN;
+    return DT_OK;
+}
+
+static dt_status run_plan(const settings *s, const rank_place *place, int *exit_code)
+{
+    DT_CHECK(place->size == 1, DT_ERR_UNSUPPORTED,
+             "--stages and --repeat start the ranks of each run, and %s has started this one as rank %d of %d; use "
+             "--ranks, or make each stage, or seed, by a command of its own",
+             place->door, place->rank, place->size);
+    const dt_status status = train_plan(s, s->ranks > 1 ? run_on_ranks : run_alone, exit_code);
+    if (*exit_code == LEAVES_PLAN) *exit_code = EXIT_GOOD;
+    return status;
+}
+
 /* What no rank could do, said once. */
 static dt_status check_shares(const settings *s, int ranks)
 {
@@ -264,13 +291,7 @@ dt_status train_run(const settings *s, int *exit_code)
     *exit_code = EXIT_GOOD;
     DT_TRY(find_rank(s, &place));
     DT_TRY(check_shares(s, place.size > 1 ? place.size : s->ranks));
-    if (train_is_plan(s)) {
-        DT_CHECK(place.size == 1 && s->ranks == 1, DT_ERR_UNSUPPORTED,
-                 "--stages and --repeat make one run after the other in one process, and here are %d ranks; make each "
-                 "stage, or seed, by a command of its own",
-                 place.size > 1 ? place.size : s->ranks);
-        return train_plan(s, run_alone, exit_code);
-    }
+    if (train_is_plan(s)) return run_plan(s, &place, exit_code);
     if (s->ranks > 1) DT_TRY(launch_ranks(s, &place, &is_parent, exit_code));
     return is_parent ? DT_OK : run_rank(s, &place, exit_code);
 }

@@ -32,6 +32,8 @@ static dt_status load_init(run *r)
     int n_loaded;
 
     if (!init) return DT_OK;
+    DT_CHECK(!r->s->whiten, DT_ERR_ARGUMENT,
+             "--whiten makes the first layer's filters, and %s has them already; leave one of the two out", init);
     if (!r->s->quiet) printf("init       %s\n", init);
     DT_TRY(dt_checkpoint_load_partial(r->o.model, init, print_skipped, r, &n_loaded));
     DT_CHECK(n_loaded > 0, DT_ERR_FORMAT, "--init %s: no parameter of it fits this model", init);
@@ -151,6 +153,7 @@ static dt_status open_trainer(run *r)
     if (!r->goes_on) DT_TRY(dt_model_centre(r->o.model, r->o.train_set));
     DT_TRY(dt_trainer_create(r->o.model, r->o.train_set, &r->s->train, &r->o.trainer));
     DT_TRY(teach(r));
+    if (!r->goes_on && r->s->whiten) DT_TRY(dt_trainer_whiten(r->o.trainer));
     if (!r->goes_on) return dt_trainer_calibrate(r->o.trainer);
 
     DT_TRY(run_dir_path(r->s->out, TRAIN_LAST, path));

@@ -119,7 +119,10 @@ static dt_status run_stage(const settings *s, const stage *st, int is_last, cons
     own.stages = NULL;
     own.repeat = 1;
     own.saved = NULL;
-    if (init) own.init = init;
+    if (init) {
+        own.init = init;
+        own.whiten = 0; /* the first stage has done that */
+    }
     if (st) {
         own.model.wbits = st->wbits;
         own.model.abits = st->abits;

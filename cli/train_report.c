@@ -253,9 +253,12 @@ static dt_status print_oscillations(const run *r)
     dt_oscillation_report *all = calloc((size_t)n, sizeof *all);
     DT_CHECK(all, DT_ERR_MEMORY, "no memory for a report of %d layers", n);
     const dt_status status = dt_trainer_oscillations(r->o.trainer, OSCILLATION_STEPS, all);
-    if (status == DT_OK) printf("  %-20s %10s %12s\n", "weights", "of", "oscillate");
+    const int freezes = r->s->train.freeze > 0.0f;
+    if (status == DT_OK) printf("  %-20s %10s %12s%s\n", "weights", "of", "oscillate", freezes ? "     frozen" : "");
     for (int i = 0; status == DT_OK && i < n; i++) {
-        printf("  %-20s %10s %12s\n", all[i].name, text_count(all[i].n_weights).s, text_count(all[i].n_oscillating).s);
+        printf("  %-20s %10s %12s", all[i].name, text_count(all[i].n_weights).s, text_count(all[i].n_oscillating).s);
+        if (freezes) printf(" %10s", text_count(all[i].n_frozen).s);
+        printf("\n");
     }
     free(all);
     return status;

@@ -27,6 +27,19 @@ typedef struct {
     int n_pieces;      /* of all quantizers */
 } dt_update_shares;
 
+/* Weights that freeze where their code goes back and forth; quant/weight_freeze.c has the rule. turns, mean and last
+ * are device memory, in the order of the parameters. */
+typedef struct {
+    float threshold, momentum; /* dt_train_config.freeze and freeze_momentum */
+    float *turns; /* [count] how often the code turns, 0..1; -1: no code was seen; DT_FROZEN: the weight is frozen */
+    float *mean;  /* [count] mean of the codes, and of a frozen weight its code */
+    float *last;  /* [count] the last code + d / 4, where d is the sign of its last change, or 0 before the first one */
+    const dt_node *const *quantizer; /* [n_quantizers] WEIGHT_QUANT nodes of the rule LSQ, whose weights may freeze */
+    int n_quantizers;
+} dt_update_freeze;
+
+#define DT_FROZEN 2.0f /* above every frequency */
+
 /* One optimiser update of all parameters. layers/cpu_update.c has the formulas. w, dw, m1 and m2 are device memory;
  * everything else is host memory. */
 typedef struct {
@@ -46,6 +59,7 @@ typedef struct {
      * prepare of these nodes has asked for enough. */
     const dt_node *const *quantizer;
     int n_quantizers;
+    dt_update_freeze freeze;        /* no quantizers: no weight freezes */
     const dt_update_shares *shares; /* NULL: this rank makes the whole update */
     int scaled; /* 1: gradients are step->scale.value times too large, and the update adapts that factor; 0: they are
                    not */

@@ -8,6 +8,7 @@
 const char *const dt_precision_names[] = { "f32", "mixed", NULL };
 const char *const dt_quant_rule_names[] = { "ece284", "apot", "scream", "pact", "lsq", "affine", "qkeras", NULL };
 const char *const dt_fold_mode_names[] = { "none", "ema", "batch", NULL };
+const char *const dt_start_weights_names[] = { "default", "keep", NULL };
 const char *const dt_tflite_io_names[] = { "f32", "i8", "u8", NULL };
 const char *const dt_onnx_style_names[] = { "qdq", "qcdq", "qonnx", NULL };
 const char *const dt_profile_names[] = { "litert-ref", "ref-double", "ref-single", "fp32-rne", "onnx", "exact", NULL };

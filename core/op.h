@@ -32,6 +32,7 @@ typedef struct {
     /* Of an evaluation's last batch: the first images of the batch, which count; the others repeat one of them. Forward
      * computes all of them, but adds these alone to sums and statistics. 0: all of them count. */
     int counted;
+    float ewgs; /* dt_train_config.ewgs_activations, for the backward of activations' quantizers */
 } dt_purpose;
 
 /* An operator on a tape, with its inputs, its output and its memory. */

@@ -41,6 +41,7 @@ typedef struct {
     double *sums;       /* of a weight: the sums by which its quantizer standardises it, device memory; the optimiser
                            keeps them up to date (core/train/optim.h). NULL: each forward computes them */
     int has_sums;       /* 1: sums are those of data; whoever changes data but the optimiser sets this to 0 */
+    const float *turns; /* [count] of a weight that may freeze: how often its code turns, dt_update_freeze; else NULL */
     /* Of weight codes, in training: the layer that alone reads them, if the scale of its psums follows from parameters.
      * Whoever makes the codes then writes that scale (core/tape/types.c). Else NULL. */
     const struct dt_node *layer;

@@ -48,14 +48,17 @@ __global__ static void act_quant_forward_kernel(act_view v, const float *alpha, 
 /* Grid of DT_REDUCE_BLOCKS blocks that walk over the tensor. Gives to dx where it is not NULL; part[block] is the
  * block's share of dalpha. */
 __global__ static void act_quant_backward_kernel(act_view v, const float *alpha, dt_grid grid, dt_act_quant_params p,
-                                                 const float *g, float *dx, int fresh, double *part, int64_t count)
+                                                 float ewgs, const float *g, float *dx, int fresh, double *part,
+                                                 int64_t count)
 {
     const float a = *alpha;
     double dalpha = 0.0;
 
     for (int64_t i = dt_thread(); i < count; i += dt_threads()) {
-        const dt_grid_slope slope = dt_act_slope(real_value(v, i), a, &grid, p.unclamped, p.rule);
-        if (dx) dt_give(&dx[i], slope.value * g[i], fresh);
+        const float x = real_value(v, i) / a;
+        const dt_grid_slope slope = dt_act_unit_slope(x, &grid, p.unclamped, p.rule);
+        const float scaled = ewgs > 0.0f ? g[i] * dt_act_ewgs_factor(x, g[i], &grid, p.rule, ewgs) : g[i];
+        if (dx) dt_give(&dx[i], slope.value * scaled, fresh);
         dalpha += (double)(slope.alpha * g[i]);
     }
     dalpha = dt_block_sum(dalpha);
@@ -97,7 +100,8 @@ static dt_status act_quant_backward(const dt_node *node, const dt_exec *ex)
     double *part = (double *)ex->scratch;
 
     DT_LAUNCH(act_quant_backward_kernel, DT_REDUCE_BLOCKS, DT_BLOCK, 0, dt_stream_of(ex), act_look(x), dt_values(alpha),
-              act_grid(node), *p, dt_grads(node->out), dt_grads(x), (int)(node->fresh & 1u), part, dt_count(&x->shape));
+              act_grid(node), *p, node->purpose.ewgs, dt_grads(node->out), dt_grads(x), (int)(node->fresh & 1u), part,
+              dt_count(&x->shape));
     if (!dt_grads(alpha)) return DT_OK;
     DT_LAUNCH(give_dalpha_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), part, dt_grads(alpha), (int)(node->fresh & 2u));
     return DT_OK;

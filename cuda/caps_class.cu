@@ -61,7 +61,6 @@ static dt_status caps_length_forward(const dt_node *node, const dt_exec *ex)
 
     DT_LAUNCH(caps_length_forward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_values(node->in[0]), dim_of(node), dt_values(node->out), count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -72,7 +71,6 @@ static dt_status caps_length_backward(const dt_node *node, const dt_exec *ex)
     if (!dt_grads(v)) return DT_OK;
     DT_LAUNCH(caps_length_backward_kernel, dt_blocks(dt_count(&v->shape), DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_values(v), dt_values(y), dt_grads(y), dim_of(node), dt_grads(v), dt_count(&y->shape));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -83,7 +81,6 @@ static dt_status caps_mask_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(caps_mask_forward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_values(node->in[0]), (const int32_t *)node->in[1]->data, dim_of(node), node->in[0]->shape.dim[1],
               dt_values(node->out), count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -95,10 +92,8 @@ static dt_status caps_mask_backward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(caps_mask_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_grads(node->out),
               (const int32_t *)node->in[1]->data, dim_of(node), node->in[0]->shape.dim[1], dt_grads(node->in[0]),
               (int)(node->fresh & 1u), count);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_caps_length, dt_cuda_caps_mask;
 const dt_kernel dt_cuda_caps_length = { NULL, caps_length_forward, caps_length_backward, NULL, 0 };
 const dt_kernel dt_cuda_caps_mask = { NULL, caps_mask_forward, caps_mask_backward, NULL, 1u };

@@ -94,7 +94,6 @@ static dt_status margin_loss_forward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(margin_forward_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
               (const int32_t *)node->in[1]->data, batch, capsules, dt_step_count(node, batch), dt_values(node->out),
               ex->step);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -106,7 +105,6 @@ static dt_status margin_loss_backward(const dt_node *node, const dt_exec *ex)
     DT_LAUNCH(margin_backward_kernel, dt_blocks(batch * capsules, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex),
               dt_values(node->in[0]), (const int32_t *)node->in[1]->data, dt_grads(node->out), batch, capsules,
               dt_step_count(node, batch), ex->step, dt_grads(node->in[0]), (int)(node->fresh & 1u));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -126,10 +124,8 @@ static dt_status reconstruction_loss_forward(const dt_node *node, const dt_exec 
 
     DT_LAUNCH(squares_kernel, (unsigned)batch, DT_BLOCK, 0, dt_stream_of(ex), dt_values(node->in[0]),
               dt_values(node->in[1]), pixels, squares);
-    DT_CUDA_LAUNCHED();
     DT_LAUNCH(squares_sum_kernel, 1, DT_BLOCK, 0, dt_stream_of(ex), squares, batch, dt_step_count(node, batch),
               (double)p->scale, dt_values(node->out), ex->step);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -142,11 +138,9 @@ static dt_status reconstruction_loss_backward(const dt_node *node, const dt_exec
     DT_LAUNCH(reconstruction_backward_kernel, dt_blocks(count, DT_BLOCK), DT_BLOCK, 0, dt_stream_of(ex), dt_values(y),
               dt_values(x), dt_grads(node->out), dt_step_count(node, y->shape.dim[0]), count, p->scale, dt_grads(y),
               dt_grads(x), node->fresh);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
-extern "C" const dt_kernel dt_cuda_margin_loss, dt_cuda_reconstruction_loss;
 const dt_kernel dt_cuda_margin_loss = { NULL, margin_loss_forward, margin_loss_backward, NULL, 1u };
 const dt_kernel dt_cuda_reconstruction_loss = { reconstruction_loss_prepare, reconstruction_loss_forward,
                                                 reconstruction_loss_backward, NULL, 3u };

@@ -350,14 +350,12 @@ static unsigned slice_blocks_of(const dt_route *t)
 template <dt_dtype TYPE> static dt_status run_sweep(const route_pass *pass, cudaStream_t stream)
 {
     DT_LAUNCH(route_sweep_kernel<TYPE>, slice_blocks_of(&pass->t), DT_BLOCK, 0, stream, *pass);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
 template <dt_dtype TYPE> static dt_status run_sweep_backward(const dt_route *t, int r, cudaStream_t stream)
 {
     DT_LAUNCH(route_sweep_backward_kernel<TYPE>, slice_blocks_of(t), DT_BLOCK, 0, stream, *t, r);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -365,7 +363,6 @@ template <dt_dtype TYPE>
 static dt_status run_votes_backward(const dt_route *t, void *du, int fresh, cudaStream_t stream)
 {
     DT_LAUNCH(route_votes_backward_kernel<TYPE>, slice_blocks_of(t), DT_BLOCK, 0, stream, *t, du, fresh);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -383,7 +380,6 @@ static dt_status route_forward(const dt_node *node, const dt_exec *ex)
     if (p->observe) DT_CUDA(cudaMemsetAsync(t->seen, 0, sizeof *t->seen, stream));
     if (t->inputs == 1 && t->iterations == 1) {
         DT_LAUNCH(route_single_kernel, capsule_blocks, DT_BLOCK, 0, stream, pass);
-        DT_CUDA_LAUNCHED();
         return DT_OK;
     }
     for (int r = 0; r < t->iterations; r++) {
@@ -392,7 +388,6 @@ static dt_status route_forward(const dt_node *node, const dt_exec *ex)
         if (r > 0) pass.before = p->format[r - 1].b;
         DT_TRY(type == DT_BF16 ? run_sweep<DT_BF16>(&pass, stream) : run_sweep<DT_F32>(&pass, stream));
         DT_LAUNCH(route_capsules_kernel, capsule_blocks, DT_BLOCK, 0, stream, pass);
-        DT_CUDA_LAUNCHED();
     }
     return DT_OK;
 }
@@ -408,7 +403,6 @@ dt_status dt_cuda_route_backward(const dt_node *node, const dt_exec *ex, const d
 
     for (int r = t->iterations - 1; r >= 0; r--) {
         DT_LAUNCH(route_capsules_backward_kernel, capsule_blocks, DT_BLOCK, 0, stream, *t, r, dt_grads(node->out));
-        DT_CUDA_LAUNCHED();
         if (r == 0) break;
         DT_TRY(votes->type == DT_BF16 ? run_sweep_backward<DT_BF16>(t, r, stream)
                                       : run_sweep_backward<DT_F32>(t, r, stream));
@@ -420,7 +414,6 @@ dt_status dt_cuda_route_backward(const dt_node *node, const dt_exec *ex, const d
     if (db) {
         DT_LAUNCH(route_bias_backward_kernel, (unsigned)(t->types * t->dim), DT_BLOCK, 0, stream, *t, db,
                   (int)(node->fresh & 1u << BIAS));
-        DT_CUDA_LAUNCHED();
     }
     return DT_OK;
 }
@@ -432,7 +425,6 @@ static dt_status route_backward(const dt_node *node, const dt_exec *ex)
     return dt_cuda_route_backward(node, ex, &t);
 }
 
-extern "C" const dt_kernel dt_cuda_caps_route;
 const dt_kernel dt_cuda_caps_route = {
     route_prepare, route_forward, route_backward, NULL, 1u << VOTES | 1u << BIAS, DT_READS_IN(VOTES), DT_READS_IN(VOTES)
 };

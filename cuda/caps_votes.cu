@@ -126,7 +126,6 @@ static dt_status run_product(const product *p, int64_t capsules, cudaStream_t st
     const unsigned threads = dt_blocks(p->columns, (int)blocks * WARP) * WARP; /* columns spread evenly */
 
     DT_LAUNCH((product_kernel<RIGHT, OUT>), dim3((unsigned)capsules, blocks), threads, 0, stream, *p);
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -137,7 +136,6 @@ template <dt_dtype TYPE> static dt_status run_dx(const dt_node *node, cudaStream
 
     DT_LAUNCH(dx_kernel<TYPE>, (unsigned)v.inputs, DT_BLOCK, 0, stream, v, node->out->grad, dt_values(w),
               w->n_scale > 0 ? w->scale : NULL, dt_grads(x), (int)(node->fresh & 1u << X));
-    DT_CUDA_LAUNCHED();
     return DT_OK;
 }
 
@@ -185,6 +183,5 @@ static dt_status caps_votes_backward(const dt_node *node, const dt_exec *ex)
     return run_product<DT_F32, DT_F32>(&p, v.inputs, dt_stream_of(ex));
 }
 
-extern "C" const dt_kernel dt_cuda_caps_votes;
 const dt_kernel dt_cuda_caps_votes = { NULL,         caps_votes_forward, caps_votes_backward, NULL, 1u << X | 1u << W,
                                        DT_READS_OUT, DT_READS_OUT };

@@ -170,7 +170,7 @@ __global__ static void __launch_bounds__(BACKWARD_BLOCK, 1)
             dt_nq_make_real<VEC>(s, at.channel, v);
             DT_UNROLL
             for (int j = 0; j < VEC; j++) {
-                const dt_grid_slope slope = dt_nq_slope_at<RULE>(s, v[j], d);
+                const dt_grid_slope slope = dt_nq_slope_at<RULE>(s, v[j], g[j], d);
                 const float dz = dt_nq_is_limited(s, v[j]) ? 0.0f : slope.value * g[j];
                 of_alpha += slope.alpha * g[j];
                 sum[j] += dz;
@@ -236,7 +236,7 @@ __global__ static void __launch_bounds__(BACKWARD_BLOCK, 1)
             dt_nq_make_real<VEC>(s, at.channel, v);
             DT_UNROLL
             for (int j = 0; j < VEC; j++) {
-                dv[j] *= dt_nq_slope_at<RULE>(s, v[j], d).value;
+                dv[j] *= dt_nq_slope_at<RULE>(s, v[j], dv[j], d).value;
                 if (dt_nq_is_limited(s, v[j])) dv[j] = 0.0f;
             }
             if (first + u * at.step >= s.corners) continue;
@@ -387,7 +387,8 @@ template <dt_dtype TYPE, int VEC, int POOL, int RULE> static dt_status backward_
     return DT_OK;
 }
 
-/* The kernels that a fast training runs are compiled for each rule, the others for all of them. */
+/* The kernels that a fast training runs are compiled for each rule, the others for all of them; so are those that scale
+ * gradients element by element, so that nobody else pays for it. */
 struct backward_pass {
     template <dt_dtype TYPE, int VEC, int POOL> static dt_status run(const chain_run &r)
     {
@@ -395,6 +396,7 @@ struct backward_pass {
             return backward_by_rule<TYPE, VEC, POOL, DT_NQ_ANY_RULE>(r);
         } else {
             if (!r.s.alpha) return backward_by_rule<TYPE, VEC, POOL, DT_NQ_NO_QUANT>(r);
+            if (r.s.ewgs > 0.0f) return backward_by_rule<TYPE, VEC, POOL, DT_NQ_ANY_RULE>(r);
             switch (r.s.rule) {
             case DT_RULE_ECE284: return backward_by_rule<TYPE, VEC, POOL, DT_RULE_ECE284>(r);
             case DT_RULE_APOT: /* of activations, as SCREAM */

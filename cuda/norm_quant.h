@@ -43,6 +43,7 @@ typedef struct {
     dt_grid grid;
     int unclamped;
     dt_quant_rule rule;
+    float ewgs; /* dt_purpose.ewgs; kernels of DT_NQ_ANY_RULE alone read it */
 } dt_nq_chain;
 
 /* ---- places ---- */
@@ -420,15 +421,20 @@ __device__ static inline void dt_nq_make_codes(const dt_nq_chain &s, dt_nq_divis
     }
 }
 
-/* Returns the quantizer's factors on the gradient at the value v; without a quantizer 1 and 0. */
-template <int RULE> __device__ static dt_grid_slope dt_nq_slope_at(const dt_nq_chain &s, float v, dt_nq_divisor d)
+/* Returns the quantizer's factors on the gradient g at the value v; without a quantizer 1 and 0. */
+template <int RULE>
+__device__ static dt_grid_slope dt_nq_slope_at(const dt_nq_chain &s, float v, float g, dt_nq_divisor d)
 {
     if (RULE == DT_NQ_NO_QUANT || (RULE == DT_NQ_ANY_RULE && !s.alpha)) {
         const dt_grid_slope straight = { 1.0f, 0.0f };
         return straight;
     }
     const dt_quant_rule rule = RULE == DT_NQ_ANY_RULE ? s.rule : (dt_quant_rule)RULE;
-    return dt_act_unit_slope(dt_nq_quotient(v, d), &s.grid, s.unclamped, rule);
+    const float x = dt_nq_quotient(v, d);
+    dt_grid_slope slope = dt_act_unit_slope(x, &s.grid, s.unclamped, rule);
+
+    if (RULE == DT_NQ_ANY_RULE && s.ewgs > 0.0f) slope.value *= dt_act_ewgs_factor(x, g, &s.grid, rule, s.ewgs);
+    return slope;
 }
 
 #endif /* DT_CUDA_NORM_QUANT_H */

@@ -61,6 +61,7 @@ static inline dt_nq_chain look_at_chain(const dt_node *node)
         s.grid = dt_norm_quant_grid(&p->quant, dt_step_count(node, dt_count(&node->out->shape)));
         s.unclamped = p->quant.unclamped;
         s.rule = p->quant.rule;
+        s.ewgs = node->purpose.ewgs;
     }
     return s;
 }

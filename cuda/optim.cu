@@ -4,7 +4,7 @@
  *
  * A batch is as many layers and runs of parameters as a launch takes by value; most networks are one batch. There are
  * three launches: if gradients are scaled, a check for overflow; then all parameters, with a block for each piece; then
- * the alphas.
+ * the alphas. Where weights freeze (quant/weight_freeze.c), another one follows.
  */
 #include "reduce.h"
 #include "weight_gradient.h"
@@ -84,7 +84,8 @@ __device__ static void update_weights(const update_batch *b, const dt_step *step
             const int i = first + k * DT_BLOCK;
             if (i >= p.n) continue;
             const float gk = g[k] * sgd.unscale, x = dt_weight_unit(w[k], st.mean, st.deviation, alpha, l->rule);
-            const dt_grid_slope slope = dt_weight_slope(x, &l->grid, l->rule);
+            const int is_frozen = dt_weight_is_frozen(l, p.first + i);
+            const dt_grid_slope slope = dt_weight_slope_of(x, &l->grid, l->rule, is_frozen);
             const float d = dt_weight_pulled(x, slope.value, gk, st.deviation, scale, &l->grid, l->rule, pull);
             dt_sgd_step(&sgd, d, &m[k], &w[k]);
             to_w[i] = w[k];
@@ -135,6 +136,21 @@ __global__ static void alpha_kernel(const __grid_constant__ update_batch b, cons
     if (threadIdx.x > 0) return;
     const dt_sgd sgd = dt_sgd_of(&b.update, &b.alpha[layer], step);
     dt_sgd_step(&sgd, (float)dalpha, &b.m_alpha[layer][set], &l->alpha[set]);
+}
+
+/* A block for each piece of the batch's group, whose weights may freeze; alphas are updated already. */
+__global__ static void freeze_kernel(const __grid_constant__ update_batch b, const dt_step *step)
+{
+    const dt_weight_piece p = dt_weight_piece_at(&b.group, (int)blockIdx.x);
+    const dt_weight_layer *l = &b.group.layer[p.layer];
+    const int64_t first = l->w - b.update.w + p.first;
+    const float alpha = l->alpha[p.set];
+
+    if (step->scale.overflow) return;
+    for (int i = threadIdx.x; i < p.n; i += DT_BLOCK) {
+        float *w = l->w + p.first + i;
+        *w = dt_weight_freeze(&b.update.freeze, first + i, *w, alpha, &l->grid);
+    }
 }
 
 /* a block for each piece of the batch, which has no group */
@@ -221,11 +237,26 @@ static dt_status adam(const update_batch *b, const dt_exec *ex)
     return DT_OK;
 }
 
+/* Launches for the weights that may freeze. */
+static dt_status freeze(const dt_update *u, const dt_exec *ex)
+{
+    const dt_update_freeze *f = &u->freeze;
+    update_batch b;
+
+    b.update = *u;
+    for (int first = 0; first < f->n_quantizers;) {
+        first += dt_weight_group_of(f->quantizer + first, f->n_quantizers - first, NULL, &b.group);
+        DT_LAUNCH(freeze_kernel, (unsigned)b.group.n_pieces, DT_BLOCK, 0, dt_stream_of(ex), b, ex->step);
+    }
+    return DT_OK;
+}
+
 extern "C" dt_status dt_cuda_update(const dt_update *u, const dt_exec *ex)
 {
     DT_TRY(dt_update_check(u, ex));
     if (u->scaled) DT_TRY(each_batch(u, ex, check));
     DT_TRY(each_batch(u, ex, u->kind == DT_OPTIM_SGD ? sgd : adam));
+    DT_TRY(freeze(u, ex));
     dt_update_done(u);
     if (!u->scaled) return DT_OK;
     DT_LAUNCH(scale_kernel, 1, 1, 0, dt_stream_of(ex), ex->step);

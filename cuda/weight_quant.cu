@@ -122,7 +122,8 @@ __global__ static void weight_backward_kernel(const __grid_constant__ dt_weight_
             const int i = first + k * DT_BLOCK;
             if (i >= p.n) continue;
             const float x = dt_weight_unit(w[k], st.mean, st.deviation, alpha, l->rule);
-            const dt_grid_slope slope = dt_weight_slope(x, &l->grid, l->rule);
+            const int is_frozen = dt_weight_is_frozen(l, p.first + i);
+            const dt_grid_slope slope = dt_weight_slope_of(x, &l->grid, l->rule, is_frozen);
             if (dw) {
                 const float scale = dt_grid_scale(alpha, l->grid.high, l->rule);
                 const float d =

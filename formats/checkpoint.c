@@ -6,6 +6,7 @@
  *             optimizer.exp_avg.<parameter>      Adam, first moment
  *             optimizer.exp_avg_sq.<parameter>   Adam, second moment
  *             optimizer.mean.<parameter>         where an exponential mean of them is kept (ema)
+ *             optimizer.code_turns.<parameter>, code_mean, code_last   where weights freeze (dt_update_freeze)
  *   metadata  format = "detent-checkpoint", version = "3", graph (JSON, graph_json.h: the network with its
  *             quantizers), train (JSON, config_json.h), step, seed, train_images, data (JSON, origin_json.h), extra
  *             since the epoch began: loss_sum and reconstruction_sum (hexadecimal floats; the latter only if it is

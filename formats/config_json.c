@@ -91,6 +91,7 @@ static const dt_train_config neutral = {
     .lr_begin = 0.04f,
     .extend_lr = 0.1f,
     .clip_percent = 99.9f,
+    .freeze_momentum = 0.01f,
     .teacher_temperature = 4.0f,
 };
 
@@ -105,7 +106,10 @@ static const dt_field young_fields[] = {
     { DT_MEMBER(dt_train_config, clip_percent), DT_FLOAT(0, 100) },
     { DT_MEMBER(dt_train_config, ema), DT_FLOAT(0, 1) },
     { DT_MEMBER(dt_train_config, ewgs), DT_FLOAT(0, 1) },
+    { DT_MEMBER(dt_train_config, ewgs_activations), DT_FLOAT(0, 1) },
     { DT_MEMBER(dt_train_config, dampen), DT_FLOAT(0, 1e30) },
+    { DT_MEMBER(dt_train_config, freeze), DT_FLOAT(0, 1) },
+    { DT_MEMBER(dt_train_config, freeze_momentum), DT_FLOAT(0, 1) },
     { DT_MEMBER(dt_train_config, teacher_share), DT_FLOAT(0, 1) },
     { DT_MEMBER(dt_train_config, teacher_temperature), DT_FLOAT(0, 1e30) },
     { DT_MEMBER(dt_train_config, flip_kind), DT_WORD(dt_flip_names) },

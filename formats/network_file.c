@@ -2,8 +2,9 @@
  * network_file.c - makes the models of configurations. A configuration names a network of the table in
  *                  models/networks.c, or one in a file.
  *
- *   name or file -> graph of real values -> mean image (quant/insert_centre.h) -> quantizers (quant/insert.h,
- *   quant/insert_range.h, quant/insert_qkeras.h) -> folded batch norms (quant/fold_train.h) -> model
+ *   name or file -> graph of real values -> first weights (models/start_weights.h) -> mean image
+ *   (quant/insert_centre.h) -> quantizers (quant/insert.h, quant/insert_range.h, quant/insert_qkeras.h) -> folded batch
+ *   norms (quant/fold_train.h) -> model
  *
  * A file's network has the sizes that its file gives. Options that are for built-in networks are refused.
  * Interface: include/detent/network.h, network_file.h.
@@ -15,6 +16,7 @@
 #include "../core/train/model.h"
 #include "../core/names.h"
 #include "../models/networks.h"
+#include "../models/start_weights.h"
 #include "../quant/fold_train.h"
 #include "../quant/insert.h"
 #include "../quant/insert_centre.h"
@@ -271,6 +273,10 @@ static dt_status make_network(const dt_model_config *cfg, dt_graph **g)
 {
     dt_graph *by = NULL;
 
+    if (cfg->start_weights == DT_START_WEIGHTS_KEEP) {
+        DT_TRY(dt_start_weights_keep(*g, &by));
+        replace(g, by);
+    }
     if (cfg->centre_image) {
         DT_TRY(dt_insert_centre(*g, &by));
         replace(g, by);
@@ -292,6 +298,7 @@ dt_status dt_network_quantize(const dt_graph *plain, const dt_model_config *cfg,
 {
     dt_graph *g;
 
+    DT_TRY(dt_check_word("start_weights", (int)cfg->start_weights, dt_start_weights_names));
     DT_TRY(dt_check_word("fold_bn", (int)cfg->fold_bn, dt_fold_mode_names));
     DT_CHECK(cfg->fold_bn != DT_FOLD_NONE || cfg->bn_freeze == 0, DT_ERR_ARGUMENT,
              "%s: batch norms are to freeze after %d steps, and none is folded; fold them, or leave it out",

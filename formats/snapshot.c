@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STAGED = 1 << 18 }; /* values that are turned at once, unless a filter has more */
+enum {
+    STAGED = 1 << 18, /* values that are turned at once, unless a filter has more */
+    MOST_SLOTS = 7    /* of a parameter: itself, two moments, its mean, and three where weights freeze */
+};
 
 /* from [n][rows][columns], to [n][columns][rows] */
 static void transpose(int64_t n, int64_t rows, int64_t columns, const float *from, float *to)
@@ -73,8 +76,8 @@ dt_status dt_snapshot_init(dt_snapshot *s, dt_model *m, const dt_trainer *t)
     int64_t n_values = 0, largest = 0;
 
     *s = (dt_snapshot){ .model = m };
-    s->slot = calloc(4 * (size_t)m->n_params + 1, sizeof *s->slot);
-    DT_CHECK(s->slot, DT_ERR_MEMORY, "snapshot: no memory for %d names", 4 * m->n_params);
+    s->slot = calloc(MOST_SLOTS * (size_t)m->n_params + 1, sizeof *s->slot);
+    DT_CHECK(s->slot, DT_ERR_MEMORY, "snapshot: no memory for %d names", MOST_SLOTS * m->n_params);
     for (int i = 0; i < m->n_params; i++) {
         add_slot(s, i, "", NULL, &n_values);
         if (staging_of(&s->slot[i]) > largest) largest = staging_of(&s->slot[i]);
@@ -83,6 +86,9 @@ dt_status dt_snapshot_init(dt_snapshot *s, dt_model *m, const dt_trainer *t)
         add_moments(s, adam ? DT_SNAPSHOT_MOMENTS "exp_avg." : DT_SNAPSHOT_MOMENTS "momentum.", t->m1, &n_values);
         add_moments(s, DT_SNAPSHOT_MOMENTS "exp_avg_sq.", t->m2, &n_values);
         add_moments(s, DT_SNAPSHOT_MOMENTS "mean.", t->mean, &n_values);
+        add_moments(s, DT_SNAPSHOT_MOMENTS "code_turns.", t->update.freeze.turns, &n_values);
+        add_moments(s, DT_SNAPSHOT_MOMENTS "code_mean.", t->update.freeze.mean, &n_values);
+        add_moments(s, DT_SNAPSHOT_MOMENTS "code_last.", t->update.freeze.last, &n_values);
     }
 
     s->n_values = n_values;

@@ -10,6 +10,8 @@
 DT_MUST_CHECK dt_status dt_cpu_update(const dt_update *u, const dt_exec *ex);
 /* Updates the weights and alphas of u's quantizers alone. In quant/weight_update.c. */
 DT_MUST_CHECK dt_status dt_cpu_update_quantized(const dt_update *u, const dt_exec *ex);
+/* Follows the codes of the weights that may freeze, and holds the frozen ones. In quant/weight_freeze.c. */
+void dt_cpu_freeze(const dt_update *u);
 
 /* Prepares what the convolution kernels share, each time a context opens. *text tells people what they use, such as
  * "oneDNN with bf16 and int8". In conv/conv_choice.c. */

@@ -126,6 +126,7 @@ dt_status dt_cpu_update(const dt_update *u, const dt_exec *ex)
     DT_TRY(find_overflow(u, ex, &overflow));
     if (!overflow) DT_TRY(update_all(u, ex));
     if (!overflow) DT_TRY(spread(u, ex));
+    if (!overflow) dt_cpu_freeze(u);
     if (u->scaled) dt_scale_next(&ex->step->scale, overflow);
     dt_update_done(u);
     return DT_OK;

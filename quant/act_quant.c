@@ -93,29 +93,41 @@ typedef struct {
     float *dx;
     int64_t n;
     int fresh; /* 1: dx is overwritten */
+    float ewgs;
 } piece;
 
-/* dx of one piece; returns its share of dalpha. The rule is a constant wherever this is inlined, and the sum has LANES
- * accumulators: so the loop has no branch and vectorises. */
-static inline double piece_backward(const piece *p, float alpha, const dt_grid *grid, int unclamped, dt_quant_rule rule)
+/* dx of one piece; returns its share of dalpha. The rule and is_scaled, which is 1 where ewgs is above 0, are constants
+ * wherever this is inlined, and the sum has LANES accumulators: so the loop has no branch and vectorises. */
+static inline double piece_scaled(const piece *p, float alpha, const dt_grid *grid, int unclamped, dt_quant_rule rule,
+                                  int is_scaled)
 {
     const float *v = p->v, *g = p->g;
     float *dx = p->dx;
     const int64_t n = p->n;
     const int fresh = p->fresh;
+    const float ewgs = p->ewgs;
     double lane[LANES] = { 0.0 }, dalpha = 0.0;
 
     for (int64_t first = 0; first < n; first += LANES) {
         const int64_t count = n - first < LANES ? n - first : LANES;
         for (int64_t i = 0; i < count; i++) {
             const float gi = g[first + i];
-            const dt_grid_slope slope = dt_act_slope(v[first + i], alpha, grid, unclamped, rule);
-            dx[first + i] = fresh ? slope.value * gi : dx[first + i] + slope.value * gi;
+            const float x = v[first + i] / alpha;
+            const dt_grid_slope slope = dt_act_unit_slope(x, grid, unclamped, rule);
+            const float scaled = is_scaled ? gi * dt_act_ewgs_factor(x, gi, grid, rule, ewgs) : gi;
+            dx[first + i] = fresh ? slope.value * scaled : dx[first + i] + slope.value * scaled;
             lane[i] += (double)(slope.alpha * gi);
         }
     }
     for (int i = 0; i < LANES; i++) dalpha += lane[i];
     return dalpha;
+}
+
+/* By the loop that scales gradients or by the one that does not. */
+static inline double piece_backward(const piece *p, float alpha, const dt_grid *grid, int unclamped, dt_quant_rule rule)
+{
+    return p->ewgs > 0.0f ? piece_scaled(p, alpha, grid, unclamped, rule, 1)
+                          : piece_scaled(p, alpha, grid, unclamped, rule, 0);
 }
 
 static double piece_by_rule(const piece *p, float alpha, const dt_grid *grid, const dt_act_quant_params *params)
@@ -150,7 +162,7 @@ static dt_status act_quant_backward(const dt_node *node, const dt_exec *ex)
         const int64_t at = i * PIECE, count = n - at < PIECE ? n - at : PIECE;
         float v[PIECE], unwanted[PIECE];
         dt_real_values(node->in[0], at, count, v);
-        const piece one = { v, g + at, dx ? dx + at : unwanted, count, dx ? fresh : 1 };
+        const piece one = { v, g + at, dx ? dx + at : unwanted, count, dx ? fresh : 1, node->purpose.ewgs };
         part[i] = piece_by_rule(&one, alpha, &grid, p);
     }
     for (int64_t i = 0; i < pieces; i++) sum += part[i];

@@ -442,6 +442,7 @@ static dt_status norm_quant_backward(const dt_node *node, const dt_exec *ex)
 
     t.view.dy = node->out->grad;
     t.view.dy_type = node->out->grad_type;
+    t.view.ewgs = p->has_quant ? node->purpose.ewgs : 0.0f;
     if (p->has_norm || (p->has_quant && node->in[dt_norm_quant_alpha(p)]->grad)) take_sums(node, &t);
     if (p->has_norm) {
         give_norm_gradients(node, &t);

@@ -248,6 +248,15 @@ INLINE void window_open(const dt_nq_view *v, const float *restrict x, int64_t c,
     }
 }
 
+/* Scales the gradients of a window's values element by element. Few ask for it, so that this is a loop of its own. */
+static __attribute__((noinline)) void scale_window(const dt_nq_view *v, int64_t c, int n, window *w)
+{
+    for (int i = 0; i < n; i++) {
+        const float x = v->scale[c + i] * dt_limited(w->top[i], v->limits) / v->alpha;
+        w->dz[i] *= dt_act_ewgs_factor(x, w->dy[i], &v->grid, v->quant.rule, v->ewgs);
+    }
+}
+
 typedef void opener(const dt_nq_view *v, const float *x, int64_t c, int n, window *w);
 
 /* A function for each variant, so that there is one of what calls them. */
@@ -311,6 +320,7 @@ INLINE void sum_part(const dt_nq_view *v, opener *open, const float *x, int64_t 
     prefetch_ahead(v, x, c, n, v->pool, 4, 0);
     load_dy(v, at + c, n, w.dy);
     open(v, x + c, c, n, &w);
+    if (v->ewgs > 0.0f) scale_window(v, c, n, &w);
     add_terms(&w, c, n, sums);
 }
 
@@ -393,6 +403,7 @@ INLINE void slope_part(const dt_nq_view *v, opener *open, const float *x, int64_
         prefetch_ahead(v, v->dx, x - v->x + c, n, pool, 4, 1);
     load_dy(v, at + c, n, w.dy);
     open(v, x + c, c, n, &w);
+    if (v->ewgs > 0.0f) scale_window(v, c, n, &w);
     for (int i = 0; i < pool; i++) {
         for (int j = 0; j < pool; j += cells) {
             const float *q = x + (i * v->width + j) * v->channels + c;

@@ -27,6 +27,7 @@ typedef struct {
     dt_act_quant_params quant;
     dt_grid grid;
     float alpha;
+    float ewgs;                                   /* of backward: dt_purpose.ewgs */
     const float *dx_a, *mean_dy, *centre, *slope; /* the fields of dt_batchnorm_slope */
     void *y, *dx;
     const void *dy;

@@ -95,6 +95,7 @@ static dt_weight_layer layer_of(const dt_node *node, double *scratch)
                           .stats = node->aux,
                           .sums = w->sums ? w->sums : scratch,
                           .dshare = scratch,
+                          .turns = w->turns,
                           .channels = (int)out->shape.dim[out->shape.ndim - 1],
                           .stored = (int)dt_stored_channels(out),
                           .n_sets = out->n_scale,
@@ -120,13 +121,13 @@ int dt_weight_group_of(const dt_node *const *node, int n, char **scratch, dt_wei
     out->has_sums = 1;
     for (int i = 0; i < out->n; i++) {
         dt_weight_layer *l = &out->layer[i];
-        *l = layer_of(node[i], (double *)(void *)*scratch);
+        *l = layer_of(node[i], scratch ? (double *)(void *)*scratch : NULL);
         l->first_piece = out->n_pieces;
         l->first_set = out->n_sets;
         out->n_pieces += l->n_sets * l->pieces;
         out->n_sets += l->n_sets;
         out->has_sums &= l->has_sums;
-        *scratch += dt_round_up(dt_weight_sums_bytes(node[i]), DT_ALIGN);
+        if (scratch) *scratch += dt_round_up(dt_weight_sums_bytes(node[i]), DT_ALIGN);
     }
     return out->n;
 }
@@ -294,9 +295,9 @@ static dt_status weight_quant_forward(const dt_node *node, const dt_exec *ex)
 /* ---- backward ---- */
 
 /* Of a rule and a pull that are constants wherever this is inlined, and of arrays that do not overlap: so that the loop
- * makes vectors. */
+ * makes vectors. turns: those of the run's weights, or a NULL that is a constant too. */
 static inline void gradient_by(const dt_weight_layer *l, const dt_weight_run *r, dt_quant_rule rule, int is_pulled,
-                               float *restrict d, double *restrict lane)
+                               const float *restrict turns, float *restrict d, double *restrict lane)
 {
     const float *restrict w = r->w, *restrict g = r->g;
     const float unscale = r->unscale, alpha = l->alpha[r->set];
@@ -309,7 +310,7 @@ static inline void gradient_by(const dt_weight_layer *l, const dt_weight_run *r,
     for (int i = 0; i < n; i++) {
         const float gi = g[i] * unscale;
         const float x = dt_weight_unit(w[i], st.mean, st.deviation, alpha, rule);
-        const dt_grid_slope slope = dt_weight_slope(x, &grid, rule);
+        const dt_grid_slope slope = dt_weight_slope_of(x, &grid, rule, turns && turns[i] > 1.0f);
         d[i] = is_pulled ? dt_weight_pulled(x, slope.value, gi, st.deviation, scale, &grid, rule, pull)
                          : slope.value * gi / st.deviation;
         lane[i] += (double)(slope.alpha * gi);
@@ -319,10 +320,12 @@ static inline void gradient_by(const dt_weight_layer *l, const dt_weight_run *r,
 static inline void gradient_of(const dt_weight_layer *l, const dt_weight_run *r, dt_quant_rule rule, float *d,
                                double *lane)
 {
-    if (r->pull.ewgs == 0.0f && r->pull.dampen == 0.0f)
-        gradient_by(l, r, rule, 0, d, lane);
+    if (rule == DT_RULE_LSQ && l->turns)
+        gradient_by(l, r, rule, 1, l->turns + (r->w - l->w), d, lane);
+    else if (r->pull.ewgs == 0.0f && r->pull.dampen == 0.0f)
+        gradient_by(l, r, rule, 0, NULL, d, lane);
     else
-        gradient_by(l, r, rule, 1, d, lane);
+        gradient_by(l, r, rule, 1, NULL, d, lane);
 }
 
 void dt_weight_gradient(const dt_weight_layer *l, const dt_weight_run *r, float *d, double *lane)

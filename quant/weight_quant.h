@@ -41,6 +41,7 @@ typedef struct {
     dt_weight_stats *stats; /* [n_sets] */
     double *sums;           /* [2][n_sets][pieces] of w and of w^2 */
     double *dshare;         /* [n_sets][pieces] shares of dalpha; may be the memory of sums */
+    const float *turns;     /* dt_tensor.turns of w */
     int64_t count;
     int channels, stored; /* in code, real and a g in F16, `channels` values have the room of `stored` */
     int n_sets, pieces;
@@ -71,8 +72,46 @@ typedef struct {
 } dt_weight_piece;
 
 /* Makes a group of the first of n nodes, at most DT_WEIGHT_LAYERS, and returns how many it took. It uses scratch from
- * *scratch on, and moves *scratch behind what it used. */
+ * *scratch on, and moves *scratch behind what it used. scratch NULL: nobody reads the layers' sums and shares. */
 int dt_weight_group_of(const dt_node *const *node, int n, char **scratch, dt_weight_group *out);
+
+/* Returns the factors of a weight from its x. A frozen weight is its code times the step, so that its own gradient is
+ * 0, and that of the step is the code. */
+static inline DT_HD dt_grid_slope dt_weight_slope_of(float x, const dt_grid *grid, dt_quant_rule rule, int is_frozen)
+{
+    const dt_grid_slope frozen = { 0.0f, dt_weight_code(x, grid, rule) * grid->step_factor };
+
+    return is_frozen ? frozen : dt_weight_slope(x, grid, rule);
+}
+
+/* Returns 1 if weight i of a layer is frozen. */
+static inline DT_HD int dt_weight_is_frozen(const dt_weight_layer *l, int64_t i)
+{
+    return l->turns && l->turns[i] > 1.0f;
+}
+
+/* Follows the code of parameter i, a weight w with the step alpha, behind an update. Returns what the weight becomes,
+ * which is w unless it is frozen. */
+static inline DT_HD float dt_weight_freeze(const dt_update_freeze *f, int64_t i, float w, float alpha,
+                                           const dt_grid *grid)
+{
+    const float code = dt_weight_code(dt_weight_unit(w, 0.0f, 1.0f, alpha, DT_RULE_LSQ), grid, DT_RULE_LSQ);
+    const float before = rintf(f->last[i]), way = 4.0f * (f->last[i] - before), turns = f->turns[i];
+    const float m = f->momentum, now = code > before ? 1.0f : code < before ? -1.0f : 0.0f;
+
+    if (turns > 1.0f) return f->mean[i] * alpha;
+    f->last[i] = turns < 0.0f ? code : code + 0.25f * (now != 0.0f ? now : way);
+    if (turns < 0.0f) {
+        f->turns[i] = 0.0f;
+        f->mean[i] = code;
+        return w;
+    }
+    const float next = (1.0f - m) * turns + m * (now * way < 0.0f ? 1.0f : 0.0f), mean = f->mean[i];
+    const int freezes = next > f->threshold;
+    f->turns[i] = freezes ? DT_FROZEN : next;
+    f->mean[i] = freezes ? rintf(mean) : (1.0f - m) * mean + m * code;
+    return freezes ? f->mean[i] * alpha : w;
+}
 
 /* How gradients of weights differ from the straight-through rule. Both are 0 where they do not. */
 typedef struct {

@@ -114,6 +114,12 @@ static inline DT_HD float dt_ewgs_factor(float x, float g, float ewgs)
     return 1.0f + ewgs * (g > 0.0f ? off : g < 0.0f ? -off : 0.0f);
 }
 
+/* Returns that factor for an activation, whose x is v / alpha, and whose quantizer has these constants. */
+static inline DT_HD float dt_act_ewgs_factor(float x, float g, const dt_grid *grid, dt_quant_rule rule, float ewgs)
+{
+    return dt_ewgs_factor(rule == DT_RULE_LSQ ? x : x * (float)grid->high, g, ewgs);
+}
+
 /* ---- weights ---- */
 
 /* Returns x: w standardised, in units of the clip; for LSQ w in steps. */

@@ -364,7 +364,8 @@ dt_status dt_model_tape(const dt_model *m, const dt_record_spec *spec, dt_tape *
     const dt_purpose purpose = { .images = spec->batch,
                                  .training = spec->training,
                                  .step_images = spec->step_images,
-                                 .norm_images = spec->norm_images };
+                                 .norm_images = spec->norm_images,
+                                 .ewgs = spec->ewgs };
 
     return dt_tape_create(m->ctx, &purpose, out);
 }

@@ -32,6 +32,7 @@ typedef struct {
     float brightness, contrast;
     float mean[DT_MOST_CHANNELS], std[DT_MOST_CHANNELS]; /* one for each channel, for pixels in 0..1, or for reals */
     float label_smoothing;
+    float ewgs;                 /* as in dt_purpose */
     float regularization_scale; /* factor on the decoder's loss, in training */
     dt_tensor *teacher;         /* f32 [n][classes] a teacher's scores; NULL: the labels alone teach */
     float teacher_share, teacher_temperature;

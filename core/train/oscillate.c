@@ -19,21 +19,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FREEZE = 4, STATE = 5, BLOCKS = 6 };
+
 /* What a step changes, in host memory. */
 typedef struct {
-    float *block[5]; /* w, m1, m2, mean, state; NULL where there is none */
+    float *block[BLOCKS]; /* w, m1, m2, mean, freeze, state; NULL where there is none */
     dt_step step;
     int64_t position;
 } kept;
 
 static size_t block_bytes(const dt_trainer *t, int i)
 {
-    return (size_t)(i == 4 ? t->model->n_state : t->model->n_trained) * sizeof(float);
+    const int64_t n = t->model->n_trained;
+
+    return (size_t)(i == STATE ? t->model->n_state : i == FREEZE ? DT_FREEZE_STATES * n : n) * sizeof(float);
 }
 
 static float *block_at(const dt_trainer *t, int i)
 {
-    float *const all[] = { t->model->w, t->m1, t->m2, t->mean, t->model->state };
+    float *const all[BLOCKS] = { t->model->w, t->m1, t->m2, t->mean, t->freeze, t->model->state };
 
     return block_bytes(t, i) > 0 ? all[i] : NULL;
 }
@@ -42,7 +46,7 @@ static dt_status keep(const dt_trainer *t, kept *k)
 {
     DT_TRY(dt_trainer_state(t, &k->step));
     k->position = t->step;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < BLOCKS; i++) {
         if (!block_at(t, i)) continue;
         k->block[i] = malloc(block_bytes(t, i));
         DT_CHECK(k->block[i], DT_ERR_MEMORY, "no memory to keep %zu bytes of the run", block_bytes(t, i));
@@ -55,7 +59,7 @@ static dt_status put_back(dt_trainer *t, const kept *k)
 {
     dt_model *m = t->model;
 
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < BLOCKS; i++) {
         if (k->block[i]) DT_TRY(dt_device_write(m->ctx, block_at(t, i), k->block[i], block_bytes(t, i)));
     }
     for (int i = 0; i < m->n_params; i++) m->param[i]->tensor.has_sums = 0;
@@ -169,7 +173,7 @@ static dt_status take_steps(dt_trainer *t, int steps, layer *all, int n)
     return DT_OK;
 }
 
-static void report(const layer *l, dt_oscillation_report *out)
+static dt_status report(const dt_trainer *t, const layer *l, dt_oscillation_report *out)
 {
     const char *name = l->node->name, *end = strstr(name, ".weight_quant"); /* the node's name in the graph */
     const int bytes = end ? (int)(end - name) : (int)strlen(name);
@@ -177,6 +181,7 @@ static void report(const layer *l, dt_oscillation_report *out)
     *out = (dt_oscillation_report){ .n_weights = l->n };
     snprintf(out->name, sizeof out->name, "%.*s", bytes < DT_NAME_MAX ? bytes : DT_NAME_MAX, name);
     for (int64_t i = 0; i < l->n; i++) out->n_oscillating += l->returns[i];
+    return dt_trainer_count_frozen(t, l->node, &out->n_frozen);
 }
 
 dt_status dt_trainer_oscillations(dt_trainer *t, int steps, dt_oscillation_report *out)
@@ -194,9 +199,9 @@ dt_status dt_trainer_oscillations(dt_trainer *t, int steps, dt_oscillation_repor
         const dt_status back = put_back(t, &k);
         if (status == DT_OK) status = back;
     }
-    for (int i = 0; status == DT_OK && i < n; i++) report(&all[i], &out[i]);
+    for (int i = 0; status == DT_OK && i < n; i++) status = report(t, &all[i], &out[i]);
     for (int i = 0; i < n; i++) layer_close(&all[i]);
-    for (int i = 0; i < 5; i++) free(k.block[i]);
+    for (int i = 0; i < BLOCKS; i++) free(k.block[i]);
     free(all);
     return status;
 }

@@ -28,6 +28,7 @@ void dt_train_config_general(dt_train_config *out)
                               .lr_begin = 0.04f,
                               .extend_lr = 0.1f,
                               .clip_percent = 99.9f,
+                              .freeze_momentum = 0.01f,
                               .teacher_temperature = 4.0f,
                               .label_smoothing = 0.1f,
                               .crop_pad = 4,
@@ -64,8 +65,13 @@ static dt_status means_check(const dt_train_config *c)
              DT_ERR_ARGUMENT, "clip_percent is %g, allowed are 50..100", (double)c->clip_percent);
     DT_CHECK(c->ema >= 0.0f && c->ema < 1.0f, DT_ERR_ARGUMENT, "ema is %g, allowed are 0 to below 1", (double)c->ema);
     DT_CHECK(c->ewgs >= 0.0f && c->ewgs <= 1.0f, DT_ERR_ARGUMENT, "ewgs is %g, allowed are 0..1", (double)c->ewgs);
+    DT_CHECK(c->ewgs_activations >= 0.0f && c->ewgs_activations <= 1.0f, DT_ERR_ARGUMENT,
+             "ewgs_activations is %g, allowed are 0..1", (double)c->ewgs_activations);
     DT_CHECK(c->dampen >= 0.0f && isfinite(c->dampen), DT_ERR_ARGUMENT, "dampen is %g, must not be negative",
              (double)c->dampen);
+    DT_CHECK(c->freeze >= 0.0f && c->freeze < 1.0f && c->freeze_momentum > 0.0f && c->freeze_momentum <= 1.0f,
+             DT_ERR_ARGUMENT, "freeze is %g and freeze_momentum %g, allowed are 0 to below 1 and above 0 to 1",
+             (double)c->freeze, (double)c->freeze_momentum);
     DT_CHECK(c->teacher_share >= 0.0f && c->teacher_share <= 1.0f && c->teacher_temperature > 0.0f, DT_ERR_ARGUMENT,
              "teacher_share is %g and teacher_temperature %g, allowed are 0..1 and above 0", (double)c->teacher_share,
              (double)c->teacher_temperature);

@@ -68,6 +68,7 @@ static dt_status step_tape_record(dt_trainer *t, const dt_part *part, dt_step_ta
     out->update.scaled = has_narrow_gradients(out->tape);
     if (t->model->ctx->dist) out->n_buckets = dt_buckets_of(out->tape, t->model, out->bucket, DT_BUCKETS);
     DT_TRY(dt_trainer_share(t, out));
+    DT_TRY(dt_trainer_freeze_tape(t, out));
     return keep_sums(t->model->ctx, out);
 }
 
@@ -227,15 +228,30 @@ static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
                                 .brightness = t->config.brightness,
                                 .contrast = t->config.contrast,
                                 .regularization_scale = t->config.regularization_scale,
-                                .label_smoothing = t->config.label_smoothing };
+                                .label_smoothing = t->config.label_smoothing,
+                                .ewgs = t->config.ewgs_activations };
     memcpy(t->spec.mean, t->origin.mean, sizeof t->spec.mean);
     memcpy(t->spec.std, t->origin.std, sizeof t->spec.std);
     DT_TRY(open_teacher(t));
     DT_TRY(trainer_optimiser(t));
     DT_TRY(dt_trainer_mean_open(t));
+    DT_TRY(dt_trainer_freeze_open(t));
     DT_TRY(record_parts(t, v->n >= t->config.batch ? t->config.batch : 0));
     DT_TRY(record_parts(t, rest));
     return trainer_scale(t);
+}
+
+/* Scaled gradients of activations are for the quantizers that have a clip or a step. */
+static dt_status check_ewgs(const dt_model *m, const dt_train_config *cfg)
+{
+    int n = 0;
+
+    for (int i = 0; i < m->graph->n_nodes; i++) n += m->graph->node[i].kind == DT_OP_ACT_QUANT;
+    DT_CHECK(cfg->ewgs_activations == 0.0f || n > 0, DT_ERR_UNSUPPORTED,
+             "ewgs_activations is %g, and no activation of %s has a quantizer with a clip; train with bits for "
+             "activations, and another rule than affine or qkeras",
+             (double)cfg->ewgs_activations, m->graph->name);
+    return DT_OK;
 }
 
 dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_config *cfg, dt_trainer **out)
@@ -247,6 +263,7 @@ dt_status dt_trainer_create(dt_model *m, const dt_dataset *d, const dt_train_con
     DT_CHECK(m->n_trained > 0, DT_ERR_UNSUPPORTED,
              "%s is a program, whose integers cannot be trained; train the model that it was lowered from",
              m->graph->name);
+    DT_TRY(check_ewgs(m, cfg));
     DT_TRY(dt_model_check_data(m, &v));
     DT_TRY(dt_parts_check(m->ctx, cfg, v.n));
     dt_trainer *t = calloc(1, sizeof *t);
@@ -275,6 +292,7 @@ static void step_tape_destroy(dt_context *ctx, dt_step_tape *s)
     dt_device_graph_free(ctx, &s->unrolled);
     dt_tape_destroy(s->tape);
     free((void *)s->quantizer);
+    free((void *)s->freezing);
 }
 
 void dt_trainer_destroy(dt_trainer *t)
@@ -284,6 +302,7 @@ void dt_trainer_destroy(dt_trainer *t)
     const size_t bytes = (size_t)t->model->n_trained * sizeof(float);
     while (t->n_tapes > 0) step_tape_destroy(ctx, &t->tape[--t->n_tapes]);
     dt_trainer_mean_close(t);
+    dt_trainer_freeze_close(t);
     dt_device_free(ctx, t->teacher.data, t->teacher.data ? dt_tensor_bytes(&t->teacher) : 0);
     dt_trainer_unshare(t);
     dt_device_free(ctx, t->part_sum, bytes);

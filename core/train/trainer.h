@@ -30,9 +30,13 @@ typedef struct {
     dt_device_graph unrolled;     /* of DT_STEPS_TOGETHER steps */
     dt_update update;             /* with this tape's quantizers */
     const dt_node **quantizer;    /* owned; the nodes whose backward is deferred to the update */
+    const dt_node **freezing;     /* owned; the nodes whose weights may freeze; NULL: none may */
     dt_bucket bucket[DT_BUCKETS]; /* [n_buckets]; none where this rank is alone */
     int n_buckets;
 } dt_step_tape;
+
+/* Values that a weight has beside it if it may freeze: turns, mean and last of dt_update_freeze. */
+enum { DT_FREEZE_STATES = 3 };
 
 /* Tapes of a trainer: one for full batches, and up to four for the parts of an epoch's last batch. */
 enum { DT_STEP_TAPES = 5 };
@@ -52,6 +56,7 @@ struct dt_trainer {
     dt_step_in *to_queue; /* the same in host memory, where it is made */
     double *shared;       /* [DT_STEP_SUMS + n_state] in device memory: what ranks bring together in each step */
     float *mean;          /* [n_trained] in device memory: the mean of the parameters; NULL: none is kept */
+    float *freeze;        /* [DT_FREEZE_STATES][n_trained] in device memory: dt_update_freeze; NULL: none freezes */
     float *set_aside;     /* [n_trained + n_state] in host memory: those of training, while the mean is in use */
     dt_tensor teacher;    /* f32 [n_images][classes] in device memory; data is NULL: there is none */
     int is_taught;        /* 1: dt_trainer_teach has filled it */
@@ -101,6 +106,17 @@ void dt_trainer_unshare(dt_trainer *t);
 DT_MUST_CHECK dt_status dt_trainer_mean_open(dt_trainer *t);
 /* Frees it. */
 void dt_trainer_mean_close(dt_trainer *t);
+
+/* ---- weights that freeze (trainer_freeze.c) ---- */
+
+/* Allocates their state where the configuration lets weights freeze. DT_ERR_UNSUPPORTED: the network's cannot. */
+DT_MUST_CHECK dt_status dt_trainer_freeze_open(dt_trainer *t);
+/* Frees it. */
+void dt_trainer_freeze_close(dt_trainer *t);
+/* Tells the update of a tape which quantizers' weights may freeze, and those weights where their turns are. */
+DT_MUST_CHECK dt_status dt_trainer_freeze_tape(const dt_trainer *t, dt_step_tape *s);
+/* Counts the frozen weights of a quantizer. */
+DT_MUST_CHECK dt_status dt_trainer_count_frozen(const dt_trainer *t, const dt_node *quantizer, int64_t *out);
 
 /* ---- what steps read (trainer_step.c) ---- */
 

@@ -289,6 +289,8 @@ dt_status dt_trainer_broadcast(dt_trainer *t)
     DT_TRY(broadcast_floats(ctx, "running statistics", m->state, m->n_state));
     DT_TRY(broadcast_floats(ctx, "moments", t->m1, m->n_trained));
     if (t->m2) DT_TRY(broadcast_floats(ctx, "moments", t->m2, m->n_trained));
+    if (t->freeze)
+        DT_TRY(broadcast_floats(ctx, "state of weights that freeze", t->freeze, DT_FREEZE_STATES * m->n_trained));
     if (t->mean) DT_TRY(broadcast_floats(ctx, "mean of the parameters", t->mean, m->n_trained));
     DT_TRY(dt_trainer_state(t, &state));
     DT_TRY(dt_dist_broadcast(ctx->dist, "position", &state, sizeof state));

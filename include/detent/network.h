@@ -32,6 +32,10 @@ typedef enum { DT_FOLD_NONE, DT_FOLD_EMA, DT_FOLD_BATCH } dt_fold_mode;
  * nothing. */
 typedef enum { DT_RANGE_LEARNED, DT_RANGE_AVERAGE, DT_RANGE_FIXED } dt_range_update;
 
+/* What the first weights of convolutions and linear layers are drawn by. DEFAULT: as PyTorch draws them. KEEP: where no
+ * batch norm follows, such that a signal keeps its size. */
+typedef enum { DT_START_WEIGHTS_DEFAULT, DT_START_WEIGHTS_KEEP } dt_start_weights;
+
 /* The form of a capsule network's decoder. FC has three linear layers and makes images of any size. CONV28 and CONV64
  * have transposed convolutions and make images of that side. */
 typedef enum { DT_DECODER_NONE, DT_DECODER_FC, DT_DECODER_CONV28, DT_DECODER_CONV64 } dt_decoder;
@@ -84,6 +88,7 @@ typedef struct {
     int bn_freeze;    /* fold_bn: steps of training after which the running statistics stay, and are taken; 0: never */
     int centre_image; /* 1: pixels become pixel / 256 less the mean image, a parameter that dt_model_centre sets; 0:
                          they are normalised by a mean and a deviation of each channel */
+    dt_start_weights start_weights;
 } dt_model_config;
 
 /* Sets the configuration of a known network or of a network's file. A file's network gets its own sizes, and 4 bits, or
@@ -125,6 +130,7 @@ DT_API extern const char *const dt_quant_rule_names[8];
 DT_API extern const char *const dt_range_update_names[4];
 DT_API extern const char *const dt_decoder_names[5];
 DT_API extern const char *const dt_fold_mode_names[4];
+DT_API extern const char *const dt_start_weights_names[3];
 
 #ifdef __cplusplus
 }

@@ -55,8 +55,12 @@ typedef struct {
     /* > 0: the trainer keeps an exponential mean of the parameters, of which this share stays at each step; a run's
      * first steps let less stay, min(ema, (1 + t) / (10 + t)) of step t = 0, 1, ... */
     float ema;
-    float ewgs;   /* scales the gradient g of a weight to g * (1 + ewgs * sign(g) * (x - code)), with x in steps */
+    float ewgs; /* scales the gradient g of a weight to g * (1 + ewgs * sign(g) * (x - code)), with x in steps */
+    float ewgs_activations; /* the same for gradients of activations, within the clip */
     float dampen; /* pulls weights towards their codes' values: the loss gets dampen / 2 * (weight - its code)^2 */
+    /* > 0: a weight whose code goes back and forth keeps its code to the end, once the share of steps in which the code
+     * turns back, a mean of which freeze_momentum is new at each step, is above this */
+    float freeze, freeze_momentum;
     float teacher_share;       /* share of the loss that compares with a teacher's scores, 0..1 */
     float teacher_temperature; /* by which both scores are divided for that, > 0 */
     float label_smoothing;
@@ -108,6 +112,10 @@ DT_API dt_model *dt_trainer_model(const dt_trainer *t);
 /* Sets alphas from the weights and one batch, as the configuration's start_clips says, and every range of affine
  * quantizers that has its first values still and is not fixed. Call it before the first step. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_calibrate(dt_trainer *t);
+/* Makes most filters of the first convolution such that they whiten the training images (core/train/whiten.c). Call it
+ * before the first step, and before dt_trainer_calibrate. DT_ERR_UNSUPPORTED: no convolution reads the image itself, or
+ * its filters are too few or too large. */
+DT_API DT_MUST_CHECK dt_status dt_trainer_whiten(dt_trainer *t);
 /* Gives all ranks of the context what rank 0 has: parameters, statistics, the optimiser's state and the position. Every
  * rank calls it before the first step, and so it does dt_trainer_step, dt_trainer_run and dt_evaluate. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_broadcast(dt_trainer *t);
@@ -153,6 +161,7 @@ typedef struct {
     char name[DT_NAME_MAX + 1]; /* the layer's */
     int64_t n_weights;
     int64_t n_oscillating; /* weights whose code went one way and came back */
+    int64_t n_frozen;      /* weights that keep their code to the end; they do not oscillate */
 } dt_oscillation_report;
 
 /* Returns the number of layers whose weights are quantized on their own. */

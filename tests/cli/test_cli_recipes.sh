@@ -56,8 +56,11 @@ goes_on "clips from the least error" --start-clips mse
 goes_on "clips from a percentile, LSQ" --start-clips percentile --clip-percent 99 --quant-rule lsq
 goes_on "a mean of the parameters" --ema 0.9 --val-size 20 --eval-every 2
 goes_on "cutout, alternating flip, colours" --cutout 8 --flip-kind alternating --brightness 0.2 --contrast 0.3
-goes_on "scaled gradients and dampening" --ewgs 0.2 --dampen 0.1
+goes_on "scaled gradients and dampening" --ewgs 0.2 --ewgs-activations 0.1 --dampen 0.1
+goes_on "first weights that keep a signal" --start-weights keep
+goes_on "a first layer that whitens" --whiten
 cp whole/last.safetensors teacher.safetensors
+goes_on "weights that freeze" --freeze 0.02 --freeze-momentum 0.05 --quant-rule lsq --lr 0.2
 goes_on "a teacher" --teacher teacher.safetensors --teacher-share 0.6 --teacher-temperature 3
 goes_on "an extension from the begin" --extend 2
 
@@ -92,6 +95,11 @@ is "... with its decay" "$(grep -c '"weight-decay":.*3e-0*5' staged/3-w4a2/confi
 is "... its rate" "$(grep -c '"lr":.*0.005' staged/3-w4a2/config.json)" -eq 1
 is "... its bits" "$(grep -c '"wbits":.*4\|"abits":.*2' staged/3-w4a2/config.json)" -eq 2
 is "... and its epochs" "$(grep -vc event staged/2-w4a4/metrics.jsonl)" -eq 2
+expect "stages whose first layer whitens, once" 0 train $tiny --whiten --stages float:1,w4a4:1 --out white
+expect "... as one run of the first" 0 train $tiny --whiten --wbits float --abits float --epochs 1 --quiet --out white1
+is "... begin alike" "$(cksum <white/1-float/last.safetensors)" = "$(cksum <white1/last.safetensors)"
+expect "... and not from a network" 2 train $tiny --epochs 1 --whiten --init white1/last.safetensors --out white2
+has err "white1/last.safetensors has them already; leave one of the two out"
 expect "a plan is not made twice" 2 train $tiny $stages --out staged
 has err "staged has a run in it: go on with --resume"
 rm -rf staged/3-w4a2
@@ -120,8 +128,28 @@ expect "seeds of stages" 0 train $tiny --stages float:1,w4a4:1 --repeat 2 --out 
 has out "^seeds      2, from 1 on$"
 has out "^last epoch [0-9.]* % on test images, deviation [0-9.]*$"
 is "... in folders of folders" -s both/seed-2/2-w4a4/last.safetensors
-expect "ranks make no plans" 1 train $tiny --repeat 2 --ranks 2 --out ranks
-has err "make one run after the other in one process"
+ranks="--stages float:1,w4a4:2 --repeat 2 --ranks 2"
+expect "seeds of stages, on two ranks" 0 train $tiny $ranks --out ranks
+has out "^seeds      2, from 1 on$"
+is "... say so once for each run" "$(grep -c '^ranks  *2, by' out)" -eq 4
+is "... and what was found once" "$(grep -c '^last epoch' out)" -eq 1
+expect "one of them by itself" 0 train $tiny --ranks 2 --wbits float --abits float --epochs 1 --seed 2 --quiet --out alone
+is "... has the same bits" "$(cksum <ranks/seed-2/1-float/last.safetensors)" = "$(cksum <alone/last.safetensors)"
+rm -rf ranks/seed-2/2-w4a4
+expect "... which go on" 0 train --quiet --resume --ranks 2 --out ranks
+is "... to the end" -s ranks/seed-2/2-w4a4/last.safetensors
+"$detent" train $tiny --stages float:100000,w4a4:2 --ranks 2 --out stops >log 2>err &
+pid=$!
+while ! grep -q '^epoch' log && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+kill -TERM $pid 2>/dev/null
+wait $pid
+is "a signal stops the plan" $? -eq 130
+is "... at the run that it found" -s stops/1-float/last.safetensors -a ! -e stops/2-w4a4
+expect "a run that fails ends the plan" 1 train $tiny --stages float:1,w4a4:1 --ranks 2 --teacher nowhere.safetensors --out fails
+has err "nowhere.safetensors: cannot be opened"
+is "... at that run" -d fails -a ! -e fails/2-w4a4
+RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=29999 expect "a plan within a launcher" 1 train $tiny --repeat 2 --out bad
+has err "start the ranks of each run, and torchrun has started this one as rank 0 of 2"
 
 # ---- what is said at once
 
@@ -133,6 +161,11 @@ expect "clips from the least error" 0 train $tiny --epochs 1 --start-clips mse -
 is "... get gradients" "$(grep -c warning out)" -eq 0
 has out "^  weights  *of  *oscillate$"
 has out "^  features.4  *[0-9,]*  *[0-9,]*$"
+expect "weights that freeze" 0 train $tiny --epochs 3 --quant-rule lsq --freeze 0.02 --freeze-momentum 0.05 --lr 0.2 --out frozen
+has out "^  weights  *of  *oscillate  *frozen$"
+has out "^  features.4  *[0-9,]*  *[0-9,]*  *[1-9][0-9,]*$"
+expect "... have no meaning for reals" 1 train $tiny --epochs 1 --wbits float --abits float --freeze 0.02 --out real
+has err "freeze: the weights of tiny are real"
 high="--model tiny --dataset synthetic --train-size 2000 --test-size 40 --batch 8 --threads 1 --device cpu --wbits float --abits float"
 expect "a rate that is too high diverges in the end" 1 train $high --epochs 1 --lr 30 --schedule constant --out high
 has out "^warning: the loss has been above ln(10) + 1 = 3.30 for [0-9]* steps, worse than guessing; try a lower --lr"

@@ -14,17 +14,18 @@ typedef struct {
     dt_optim_kind optim;
     dt_quant_rule rule;
     int per_channel, accumulate;
-    float ewgs, dampen;
+    float ewgs, dampen, freeze;
 } row;
 
 static const row rows[] = {
-    { "clips of layers, whose sets have several pieces", DT_OPTIM_SGD, DT_RULE_ECE284, 0, 1, 0.0f, 0.0f },
-    { "clips of filters, whose sets are shorter than a piece", DT_OPTIM_SGD, DT_RULE_ECE284, 1, 1, 0.0f, 0.0f },
-    { "clips that learn from inside", DT_OPTIM_SGD, DT_RULE_SCREAM, 0, 1, 0.0f, 0.0f },
-    { "steps, whose weights keep no sums", DT_OPTIM_SGD, DT_RULE_LSQ, 1, 1, 0.0f, 0.0f },
-    { "gradients that are pulled", DT_OPTIM_SGD, DT_RULE_ECE284, 0, 1, 0.1f, 0.01f },
-    { "parts, which are summed when all are added", DT_OPTIM_SGD, DT_RULE_ECE284, 0, 2, 0.0f, 0.0f },
-    { "two moments, and no pieces", DT_OPTIM_ADAM, DT_RULE_ECE284, 0, 1, 0.0f, 0.0f },
+    { "clips of layers, whose sets have several pieces", DT_OPTIM_SGD, DT_RULE_ECE284, 0, 1, 0.0f, 0.0f, 0.0f },
+    { "clips of filters, whose sets are shorter than a piece", DT_OPTIM_SGD, DT_RULE_ECE284, 1, 1, 0.0f, 0.0f, 0.0f },
+    { "clips that learn from inside", DT_OPTIM_SGD, DT_RULE_SCREAM, 0, 1, 0.0f, 0.0f, 0.0f },
+    { "steps, whose weights keep no sums", DT_OPTIM_SGD, DT_RULE_LSQ, 1, 1, 0.0f, 0.0f, 0.0f },
+    { "gradients that are pulled", DT_OPTIM_SGD, DT_RULE_ECE284, 0, 1, 0.1f, 0.01f, 0.0f },
+    { "weights that freeze, on all ranks", DT_OPTIM_SGD, DT_RULE_LSQ, 0, 1, 0.0f, 0.0f, 0.05f },
+    { "parts, which are summed when all are added", DT_OPTIM_SGD, DT_RULE_ECE284, 0, 2, 0.0f, 0.0f, 0.0f },
+    { "two moments, and no pieces", DT_OPTIM_ADAM, DT_RULE_ECE284, 0, 1, 0.0f, 0.0f, 0.0f },
 };
 enum { N_ROWS = sizeof rows / sizeof rows[0] };
 
@@ -38,6 +39,9 @@ static tiny_options of_row(const row *r, int ranks)
     o.train.accumulate = r->accumulate;
     o.train.ewgs = r->ewgs;
     o.train.dampen = r->dampen;
+    o.train.freeze = r->freeze;
+    o.train.freeze_momentum = 0.1f;
+    if (r->freeze > 0.0f) o.train.lr = 0.5f; /* codes turn within few steps */
     o.train.batch = 12 * ranks;
     return o;
 }

@@ -212,6 +212,13 @@ Test(trainer_mean, misuse_is_refused)
     o.train.optim = DT_OPTIM_ADAM;
     tiny_refused(&o, DT_ERR_UNSUPPORTED, "train with sgd");
     o = tiny_defaults();
+    o.train.ewgs_activations = 0.1f;
+    o.model.wbits = o.model.abits = DT_BITS_FLOAT;
+    tiny_refused(&o, DT_ERR_UNSUPPORTED, "no activation of tiny has a quantizer with a clip; train with bits");
+    o = tiny_defaults();
+    o.train.ewgs_activations = 1.5f;
+    tiny_refused(&o, DT_ERR_ARGUMENT, "ewgs_activations is 1.5, allowed are 0..1");
+    o = tiny_defaults();
     o.train.warmup = -1.0f;
     tiny_refused(&o, DT_ERR_ARGUMENT, "warmup is -1 epochs");
     o = tiny_defaults();

@@ -223,3 +223,33 @@ Test(trainer_steps, the_last_rate_is_the_last_steps)
     cr_assert(dt_trainer_last_lr(r.trainer) == seventh && dt_trainer_lr(r.trainer) != seventh, "%g", (double)seventh);
     tiny_close(&r);
 }
+
+/* Psums without a norm go through a quantizer of their own, those behind a norm through NORM_QUANT: both scale. */
+Test(trainer_steps, scaled_gradients_of_activations_change_the_layers_below)
+{
+    static const char *const below[] = { "features.4.weight", "features.0.weight" };
+    static const char *const backends[] = { "cpu", "cuda" };
+
+    for (int b = 0; b < 2; b++) {
+        for (int p = DT_PRECISION_F32; p <= DT_PRECISION_MIXED; p++) {
+            tiny_options o = nine_batches(backends[b], (dt_precision)p, 0), scaled = o;
+            tiny_run x, y;
+            scaled.train.ewgs_activations = 0.5f;
+            if (!tiny_open(&x, &o)) continue;
+            cr_assert(tiny_open(&y, &scaled));
+            tiny_steps(&x, 1);
+            tiny_steps(&y, 1);
+            for (int k = 0; k < 2; k++) {
+                int64_t n;
+                float *usual = tiny_param(&x, tiny_index(&x, below[k]), &n);
+                float *other = tiny_param(&y, tiny_index(&y, below[k]), NULL);
+                cr_assert(memcmp(usual, other, (size_t)n * sizeof *usual) != 0, "%s: %s is the same", backends[b],
+                          below[k]);
+                free(usual);
+                free(other);
+            }
+            tiny_close(&x);
+            tiny_close(&y);
+        }
+    }
+}

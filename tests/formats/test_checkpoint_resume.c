@@ -134,9 +134,16 @@ Test(checkpoint_resume, resume_gives_equal_bits_with_each_means)
     check_resume(&s, "triangular, cutout, alternating flip, colours");
     s = default_setup();
     s.train.ewgs = 0.2f;
+    s.train.ewgs_activations = 0.1f;
     s.train.dampen = 0.1f;
     s.model.rule = DT_RULE_LSQ;
     check_resume(&s, "scaled gradients, dampening");
+    s = default_setup();
+    s.train.freeze = 0.08f;
+    s.train.freeze_momentum = 0.1f;
+    s.train.lr = 0.2f;
+    s.model.rule = DT_RULE_LSQ;
+    check_resume(&s, "weights that freeze");
     s = default_setup();
     s.train.epochs = 2;
     s.train.extend = 1;

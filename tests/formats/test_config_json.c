@@ -25,7 +25,7 @@ static const dt_model_config model = { .name = "vgg16",
 /* what a file says that has none of the young fields */
 #define NEUTRAL                                                                                 \
     .accumulate = 1, .peak = 0.3f, .lr_begin = 0.04f, .extend_lr = 0.1f, .clip_percent = 99.9f, \
-    .teacher_temperature = 4.0f
+    .freeze_momentum = 0.01f, .teacher_temperature = 4.0f
 
 static const dt_train_config train = { .batch = 128,
                                        NEUTRAL,
@@ -154,6 +154,9 @@ Test(config_json, young_fields_are_written_where_they_say_something)
     cfg.extend = 7;
     cfg.start_clips = DT_START_CLIPS_PERCENTILE;
     cfg.ema = 0.999f;
+    cfg.ewgs_activations = 0.25f;
+    cfg.freeze = 0.02f;
+    cfg.freeze_momentum = 0.05f;
     cfg.flip_kind = DT_FLIP_ALTERNATING;
     cfg.cutout = 12;
     text = train_text(&cfg);

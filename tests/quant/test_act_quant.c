@@ -114,6 +114,14 @@ static const op_case cases[] = {
     { QUANT, .why = "psums, a scale for each channel", .params = &a2, .in = { SCALED_PSUM(7, 2, 5, 4), ALPHA(2.0f) } },
     { QUANT, .why = "psums, many pieces that split a row", .params = &a4,
       .in = { SCALED_PSUM(33, 3, 17, 7), ALPHA(2.0f) } },
+    { QUANT, .why = "scaled gradients", .params = &a4, .in = { REAL(3, 33, 31, 7), ALPHA(2.0f) },
+      .purpose = { .ewgs = 0.4f } },
+    { QUANT, .why = "scaled gradients, apot, signed", .params = &apot_signed, .in = { REAL(2, 3, 5, 7), ALPHA(2.0f) },
+      .purpose = { .ewgs = 1.0f } },
+    { QUANT, .why = "scaled gradients, pact", .params = &pact, .in = { REAL(2, 3, 5, 7), ALPHA(2.0f) },
+      .purpose = { .ewgs = 0.4f } },
+    { QUANT, .why = "scaled gradients, psums, lsq", .params = &lsq4, .in = { SCALED_PSUM(7, 2, 5, 4), ALPHA(0.4f) },
+      .purpose = { .ewgs = 0.4f } },
     { QUANT, .why = "psums, lsq", .params = &lsq4, .in = { SCALED_PSUM(7, 2, 5, 4), ALPHA(0.4f) } },
 };
 enum { N_CASES = sizeof cases / sizeof cases[0] };
@@ -123,7 +131,16 @@ Test(act_quant, codes_match_the_oracle)
     op_cases_run(cases, N_CASES);
 }
 
-/* Gradients start at 0.5; a factor is 0 or 1, so only 0.5 + it rounds. */
+/* dy of a value of t clips (or steps), scaled element by element: by the definition. */
+static double scaled_dy(const op_case *c, double t, double dy)
+{
+    const dt_act_quant_params *p = c->params;
+    const double steps = p->rule == DT_RULE_LSQ ? t : t * high_of(p);
+    return dy + fabs(dy) * (double)c->purpose.ewgs * (steps - nearbyint(steps));
+}
+
+/* Gradients start at 0.5; a factor is 0 or 1, so only 0.5 + it rounds. Where gradients are scaled, so does the distance
+ * in steps, of which there are up to `high`. */
 static void check_gradients(const op_case *c, const char *backend, const op_rig *rig, const float *dy)
 {
     const dt_act_quant_params *p = c->params;
@@ -136,8 +153,9 @@ static void check_gradients(const op_case *c, const char *backend, const op_rig 
     for (int64_t i = 0; i < n; i++) {
         const double real = v[i] * (x->n_scale == 0 ? 1.0 : scale[i % x->n_scale]);
         const double_slope slope = slope_of(p, real, alpha[0], n);
-        const double want = 0.5 + slope.value * (double)dy[i];
-        cr_assert(fabs(dx[i] - want) <= 2e-7, "%s: %s: 0.5 + dx[%lld] is %.9g, expected %.9g", c->why, backend,
+        const double want = 0.5 + slope.value * scaled_dy(c, real / alpha[0], (double)dy[i]);
+        const double rounding = 2e-7 + (double)c->purpose.ewgs * high_of(p) * ldexp(1.0, -23);
+        cr_assert(fabs(dx[i] - want) <= rounding, "%s: %s: 0.5 + dx[%lld] is %.9g, expected %.9g", c->why, backend,
                   (long long)i, dx[i], want);
         want_alpha += slope.alpha * (double)dy[i];
         size += fabs((double)dy[i]);

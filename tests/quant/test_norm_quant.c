@@ -103,7 +103,7 @@ static void oracle_quantizer(const norm_quant_case *c, int64_t n_y, oracle *o)
 
     for (int64_t i = 0; i < n_y; i++) {
         const double g = (double)dy_value(i), t = o->u[i] / alpha;
-        o->du[i] = c->p.has_quant ? g * slope_value(p, t, high, low) : g;
+        o->du[i] = c->p.has_quant ? scaled_dy(c, t, high, g) * slope_value(p, t, high, low) : g;
         o->dy_size += fabs(g);
         if (c->p.has_quant) o->dalpha += g * slope_alpha(p, t, high, low, factor);
     }
@@ -232,10 +232,10 @@ static const dt_act_quant_params quantizers[N_QUANTIZERS] = { { 4, 0, 0, DT_RULE
 /* Parts: bit 0 a norm, bit 1 a ReLU, bit 2 a quantizer. The shape is odd: windows of 2 and 3 leave cells over. */
 static norm_quant_case case_of(int parts, int pool, int quantizer, int64_t channels, int training)
 {
-    const int scales[] = { 1, (int)channels, 0 };
     norm_quant_case c = { .training = training, .shape = { 3, 7, 5, channels }, .x_size = 12 };
 
-    c.n_scale = scales[(parts + pool + quantizer + training) % 3];
+    c.ewgs = (parts + pool + quantizer) % 2 ? 0.25f : 0.0f;
+    c.n_scale = (int[]){ 1, (int)channels, 0 }[(parts + pool + quantizer + training) % 3];
     c.p = (dt_norm_quant_params){ .has_norm = parts & 1,
                                   .has_relu = parts >> 1 & 1,
                                   .has_quant = parts >> 2 & 1,

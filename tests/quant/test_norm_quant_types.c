@@ -160,7 +160,11 @@ Test(norm_quant_types, rules)
             c.p.has_relu = k / 4 == 0;
             give_types(&c, DT_F16, k / 4 == 1 ? DT_I8 : DT_F16, DT_F16, DT_F16);
             check(&c);
+            c.ewgs = 0.4f; /* which no kernel of a single rule has */
+            check(&c);
             give_types(&c, DT_F32, DT_F32, DT_F32, DT_F32);
+            check(&c);
+            c.ewgs = 0.0f;
             check(&c);
         }
     }

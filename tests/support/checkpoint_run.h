@@ -83,7 +83,7 @@ static inline state state_of(const run *r)
 {
     const dt_model *m = r->model;
     const size_t trained = (size_t)m->n_trained * sizeof(float), other = (size_t)m->n_state * sizeof(float);
-    state s = { .step = dt_trainer_steps_done(r->trainer), .values = malloc(4 * trained + other) };
+    state s = { .step = dt_trainer_steps_done(r->trainer), .values = malloc(7 * trained + other) };
     uint8_t *at = s.values;
     dt_step now;
 
@@ -102,6 +102,10 @@ static inline state state_of(const run *r)
     if (r->trainer->mean) {
         cr_assert(eq(int, dt_device_read(r->ctx, at, r->trainer->mean, trained), DT_OK));
         at += trained;
+    }
+    if (r->trainer->freeze) {
+        cr_assert(eq(int, dt_device_read(r->ctx, at, r->trainer->freeze, DT_FREEZE_STATES * trained), DT_OK));
+        at += DT_FREEZE_STATES * trained;
     }
     s.bytes = (size_t)(at - s.values);
     return s;

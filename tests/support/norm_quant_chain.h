@@ -37,6 +37,7 @@ typedef struct {
     float alpha;
     int no_dx;     /* x is not trained */
     int not_fresh; /* dx is added to */
+    float ewgs;
 } type_case;
 
 /* All in f32; the caller frees them. */
@@ -267,7 +268,7 @@ static int record_parts(const type_case *c, dt_tensor *x, dt_tensor *parameter, 
         out[i] = (dt_tensor){ .name = "part" };
         node[i].name = "part";
         node[i].out = &out[i];
-        node[i].purpose.training = !c->evaluates;
+        node[i].purpose = (dt_purpose){ .training = !c->evaluates, .ewgs = c->ewgs };
         node[i].in[0] = i ? &out[i - 1] : x;
         for (int k = 1; k < 5; k++) node[i].in[k] = &parameter[node[i].kind == DT_OP_ACT_QUANT ? 4 : k - 1];
     }
@@ -304,7 +305,7 @@ static chain_result run_fused(device_memory *m, const type_case *c, dt_dtype dx_
     dt_tensor x = make_x(m, c, c->x_type, dx_type), parameter[N_PARAMETERS], out = { .name = "fused" };
     dt_node node = { .kind = DT_OP_NORM_QUANT, .name = "fused", .params = p, .in = { &x }, .n_in = 1, .out = &out };
 
-    node.purpose.training = !c->evaluates;
+    node.purpose = (dt_purpose){ .training = !c->evaluates, .ewgs = c->ewgs };
     make_parameters(m, c, parameter);
     for (int k = 0; p->has_norm && k < 4; k++) node.in[node.n_in++] = &parameter[k];
     if (p->has_quant) node.in[node.n_in++] = &parameter[4];

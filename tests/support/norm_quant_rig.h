@@ -22,6 +22,7 @@ typedef struct {
     int64_t shape[4];
     int n_scale; /* of x: 0, 1 or C */
     int x_size;  /* integers in -x_size..x_size */
+    float ewgs;
 } norm_quant_case;
 
 /* Types of the fused node's tensors, and whether dx is written or added to. */
@@ -74,6 +75,13 @@ static float dy_value(int64_t i)
     return (float)((floor(spread(7, i) * 255.0) - 127.0) / 256.0);
 }
 
+/* The gradient g of a value of t clips (or steps), scaled element by element: by the definition. */
+static double scaled_dy(const norm_quant_case *c, double t, double high, double g)
+{
+    const double steps = c->p.quant.rule == DT_RULE_LSQ ? t : t * high;
+    return g + fabs(g) * (double)c->ewgs * (steps - nearbyint(steps));
+}
+
 static float scale_value(const norm_quant_case *c, int64_t channel)
 {
     return c->n_scale <= 1 ? 0.09f : 0.05f * (1.0f + (float)(channel % 9) / 8.0f);
@@ -106,7 +114,8 @@ typedef struct {
     dt_context *ctx;
     dt_tensor in[N_INPUTS];
     dt_node node[MAX_NODES];
-    int training; /* of the case */
+    int training; /* these two are the case's */
+    float ewgs;
     dt_tensor out[MAX_NODES];
     size_t n_nodes;
 } rig;
@@ -177,6 +186,7 @@ static void rig_add(rig *r, dt_op_kind kind, const void *params, const int *rest
     *out = (dt_tensor){ .wants_grad = 1 };
     *node = (dt_node){ .kind = kind, .name = "layer", .params = params, .out = out, .n_in = 1 + n_rest, .fresh = 1 };
     node->purpose.training = r->training;
+    node->purpose.ewgs = r->ewgs;
     node->in[0] = x;
     for (int k = 0; k < n_rest; k++) node->in[1 + k] = &r->in[rest[k]];
     must(dt_ops[kind]->infer(node), "infer");
@@ -352,7 +362,7 @@ static void rig_open(rig *r, const norm_quant_case *c, int threads)
     opt.backend = "cpu";
     opt.threads = threads;
     opt.precision = DT_PRECISION_F32;
-    *r = (rig){ .training = c->training };
+    *r = (rig){ .training = c->training, .ewgs = c->ewgs };
     must(dt_context_create(&opt, &r->ctx), "cpu");
     rig_inputs(r, c);
 }
