@@ -11,10 +11,7 @@
  */
 #include "bias.h"
 
-#include "../core/op.h"
-
 #include <assert.h>
-#include <string.h>
 
 enum { X, B, N_IN };
 
@@ -56,32 +53,22 @@ static dt_status bias_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-static void pass_row(const float *restrict dy, int64_t channels, int fresh, float *restrict dx)
+static const float *pass_row(const dt_node *node, const dt_exec *ex, int64_t r)
 {
-    for (int64_t c = 0; c < channels; c++) dx[c] = fresh ? dy[c] : dx[c] + dy[c];
+    const int64_t channels = dt_channels(&node->out->shape), at = r * channels;
+    const int fresh = (int)(node->fresh & 1u << X);
+    const float *restrict dy = (const float *)node->out->grad + at;
+    float *restrict dx = node->in[X]->grad;
+    (void)ex;
+
+    if (!dx || dx == node->out->grad) return dy;
+    for (int64_t c = 0; c < channels; c++) dx[at + c] = fresh ? dy[c] : dx[at + c] + dy[c];
+    return dy;
 }
 
-/* One pass over dy; sums has room for every block's. */
 static dt_status bias_backward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_shape *shape = &node->in[X]->shape;
-    const int64_t channels = dt_channels(shape), rows = dt_rows(shape), blocks = dt_bias_blocks(rows);
-    const int fresh = (int)(node->fresh & 1u << X);
-    const float *dy = node->out->grad;
-    float *dx = node->in[X]->grad, *db = node->in[B]->grad;
-    double *sums = ex->scratch;
-
-#pragma omp parallel for
-    for (int64_t block = 0; block < blocks; block++) {
-        double *sum = sums + block * channels;
-        memset(sum, 0, (size_t)channels * sizeof *sum);
-        for (int64_t r = rows * block / blocks; r < rows * (block + 1) / blocks; r++) {
-            if (dx && dx != dy) pass_row(dy + r * channels, channels, fresh, dx + r * channels);
-            if (db) dt_bias_sum_row(dy + r * channels, channels, sum);
-        }
-    }
-    if (db) dt_bias_give(sums, blocks, channels, (int)(node->fresh & 1u << B), db);
-    return DT_OK;
+    return dt_bias_backward(node, ex, pass_row);
 }
 
 const dt_kernel dt_cpu_bias = {

@@ -1,10 +1,13 @@
 /*
- * bias.h - rows of a bias for each channel, which BIAS, BIAS_RELU and BIAS_SQUASH share on the CPU.
+ * bias.h - rows of a bias for each channel, and its backward, which BIAS, BIAS_RELU and BIAS_SQUASH share on the CPU.
  */
 #ifndef DT_BIAS_H
 #define DT_BIAS_H
 
 #include "../core/grid_facts.h"
+#include "../core/op.h"
+
+#include <string.h>
 
 enum {
     DT_BIAS_BLOCK_ROWS = 32, /* a block of fewer rows costs more to fold than to sum */
@@ -39,6 +42,30 @@ static inline void dt_bias_give(double *sums, int64_t blocks, int64_t channels, 
         for (int64_t c = 0; c < channels; c++) sums[c] += sums[block * channels + c];
     }
     for (int64_t c = 0; c < channels; c++) db[c] = fresh ? (float)sums[c] : db[c] + (float)sums[c];
+}
+
+/* Gives row r of dx, if x has a gradient, and returns the row of which db has the sum. */
+typedef const float *dt_bias_give_row(const dt_node *node, const dt_exec *ex, int64_t r);
+
+/* Is backward of a node whose second input is a bias: gives dx row by row, and db. The scratch begins with a sum for
+ * each channel of each block. */
+static inline dt_status dt_bias_backward(const dt_node *node, const dt_exec *ex, dt_bias_give_row *give_row)
+{
+    const dt_shape *shape = &node->in[0]->shape;
+    const int64_t channels = dt_channels(shape), rows = dt_rows(shape), blocks = dt_bias_blocks(rows);
+    float *db = node->in[1]->grad;
+    double *sums = ex->scratch;
+
+#pragma omp parallel for
+    for (int64_t block = 0; block < blocks; block++) {
+        double *sum = sums + block * channels;
+        memset(sum, 0, (size_t)channels * sizeof *sum);
+        for (int64_t r = rows * block / blocks; r < rows * (block + 1) / blocks; r++) {
+            dt_bias_sum_row(give_row(node, ex, r), channels, sum);
+        }
+    }
+    if (db) dt_bias_give(sums, blocks, channels, (int)(node->fresh & 1u << 1), db);
+    return DT_OK;
 }
 
 #endif /* DT_BIAS_H */

@@ -12,11 +12,9 @@
 #include "activation.h"
 #include "bias.h"
 
-#include "../core/op.h"
 #include "../core/threads.h"
 
 #include <assert.h>
-#include <string.h>
 
 enum { X, B, N_IN };
 
@@ -75,11 +73,15 @@ static dt_status bias_relu_forward(const dt_node *node, const dt_exec *ex)
     return DT_OK;
 }
 
-/* What passes of a row of dy: in dx, or where that is nobody's or not fresh in `own`, from which it is added. */
-static const float *passed_row(const dt_node *node, int64_t r, dt_limits limits, float *own)
+/* What passes of a row of dy: in dx, or where that is nobody's or not fresh in a row of the thread's own, from which it
+ * is added. */
+static const float *passed_row(const dt_node *node, const dt_exec *ex, int64_t r)
 {
-    const int64_t channels = dt_channels(&node->out->shape), at = r * channels;
+    const int64_t channels = dt_channels(&node->out->shape), blocks = dt_bias_blocks(dt_rows(&node->out->shape));
+    const int64_t at = r * channels;
+    const dt_limits limits = dt_relu_limits(node->params);
     const float *y = node->out->data, *dy = node->out->grad;
+    float *own = (float *)((double *)ex->scratch + blocks * channels) + channels * dt_thread_number();
     float *dx = node->in[X]->grad, *to = dx && node->fresh & 1u << X ? dx + at : own;
 
 #pragma omp simd
@@ -90,23 +92,7 @@ static const float *passed_row(const dt_node *node, int64_t r, dt_limits limits,
 
 static dt_status bias_relu_backward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_shape *shape = &node->in[X]->shape;
-    const int64_t channels = dt_channels(shape), rows = dt_rows(shape), blocks = dt_bias_blocks(rows);
-    const dt_limits limits = dt_relu_limits(node->params);
-    float *db = node->in[B]->grad;
-    double *sums = ex->scratch;
-
-#pragma omp parallel for
-    for (int64_t block = 0; block < blocks; block++) {
-        float *own = (float *)(sums + blocks * channels) + channels * dt_thread_number();
-        double *sum = sums + block * channels;
-        memset(sum, 0, (size_t)channels * sizeof *sum);
-        for (int64_t r = rows * block / blocks; r < rows * (block + 1) / blocks; r++) {
-            dt_bias_sum_row(passed_row(node, r, limits, own), channels, sum);
-        }
-    }
-    if (db) dt_bias_give(sums, blocks, channels, (int)(node->fresh & 1u << B), db);
-    return DT_OK;
+    return dt_bias_backward(node, ex, passed_row);
 }
 
 const dt_kernel dt_cpu_bias_relu = {

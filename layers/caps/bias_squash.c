@@ -10,13 +10,11 @@
  * Shapes: x and v ..,C of capsules of `dim` values; b any of C values.
  * Mathematics: bias.c, squash.c.  CUDA: cuda/bias_squash.cu.  Tests: tests/layers/test_bias_squash.c.
  */
-#include "../../core/op.h"
 #include "../../core/threads.h"
 #include "../bias.h"
 #include "caps_lanes.h"
 
 #include <assert.h>
-#include <string.h>
 
 enum { X, B, N_IN };
 
@@ -103,21 +101,7 @@ static const float *backward_row(const dt_node *node, const dt_exec *ex, int64_t
 
 static dt_status bias_squash_backward(const dt_node *node, const dt_exec *ex)
 {
-    const dt_shape *shape = &node->in[X]->shape;
-    const int64_t channels = dt_channels(shape), rows = dt_rows(shape), blocks = dt_bias_blocks(rows);
-    float *db = node->in[B]->grad;
-    double *sums = ex->scratch;
-
-#pragma omp parallel for
-    for (int64_t block = 0; block < blocks; block++) {
-        double *sum = sums + block * channels;
-        memset(sum, 0, (size_t)channels * sizeof *sum);
-        for (int64_t r = rows * block / blocks; r < rows * (block + 1) / blocks; r++) {
-            dt_bias_sum_row(backward_row(node, ex, r), channels, sum);
-        }
-    }
-    if (db) dt_bias_give(sums, blocks, channels, (int)(node->fresh & 1u << B), db);
-    return DT_OK;
+    return dt_bias_backward(node, ex, backward_row);
 }
 
 const dt_kernel dt_cpu_bias_squash = {
