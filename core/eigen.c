@@ -27,11 +27,12 @@ static void turn(double *x, double *y, int n, int stride, double c, double s)
 /* Returns 0 if a[p][q] is nothing beside the diagonal. */
 static int rotate(int n, double *a, double *v, int p, int q)
 {
-    const double at = a[p * n + q], theta = (a[q * n + q] - a[p * n + p]) / (2.0 * at);
-    const double t = (theta < 0.0 ? -1.0 : 1.0) / (fabs(theta) + sqrt(theta * theta + 1.0));
-    const double c = 1.0 / sqrt(t * t + 1.0), s = t * c;
+    const double at = a[p * n + q];
 
     if (fabs(at) <= 1e-18 * (fabs(a[p * n + p]) + fabs(a[q * n + q]))) return 0;
+    const double theta = (a[q * n + q] - a[p * n + p]) / (2.0 * at);
+    const double t = (theta < 0.0 ? -1.0 : 1.0) / (fabs(theta) + sqrt(theta * theta + 1.0));
+    const double c = 1.0 / sqrt(t * t + 1.0), s = t * c;
     turn(a + p, a + q, n, n, c, s);
     turn(a + p * n, a + q * n, n, 1, c, s);
     a[p * n + q] = a[q * n + p] = 0.0;
