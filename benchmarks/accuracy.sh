@@ -6,7 +6,8 @@
 #   DETENT  the program; OUT: folder of the runs, which a second call goes on with; ROW: names of rows, else all of them
 # Variables: DATA (folder of the data set), DATASET (cifar10), MODEL (models/resnet8.json), IMAGES (10000 training images),
 #   TEST (2000 test images), EPOCHS (6), SEEDS (3), BITS (--wbits 4 --abits 2), OPTIONS (further ones, of all rows).
-# The accuracy is that of the last epoch on the test images, which choose nothing here.
+# The accuracy is that of the last epoch on the test images, which choose nothing here. A deviation is that between seeds;
+# the gain over the row `base` is taken seed by seed, with its own.
 set -eu
 
 detent=${1:?usage: accuracy.sh DETENT OUT [ROW...]}
@@ -27,27 +28,32 @@ row()
     case " $rows " in *" $name "* | '  ') ;; *) return ;; esac
     # shellcheck disable=SC2086 # the options are words
     "$detent" train $base $BITS "$@" --resume --out "$out/$name" >"$out/$name.log" 2>&1 || {
-        echo "| $name | $* | failed: $(tail -n 1 "$out/$name.log") | | |"
+        echo "| $name | $* | failed: $(tail -n 1 "$out/$name.log") | | | |"
         return
     }
-    python3 - "$out/$name" "$name" "$*" <<'EOF'
-import glob, json, sys
+    python3 - "$out/$name" "$name" "$*" "$out/base" <<'EOF'
+import glob, json, os, statistics, sys
 
-folder, name, options = sys.argv[1:]
-found = json.load(open(folder + "/repeat.json"))
+folder, name, options, base = sys.argv[1:]
+last = {path: {run["seed"]: 100 * run["last"] for run in json.load(open(path + "/repeat.json"))["runs"]}
+        for path in (folder, base) if os.path.exists(path + "/repeat.json")}
+mine, other = last[folder], last.get(base, {})
+gains = [mine[seed] - other[seed] for seed in mine if seed in other] if folder != base else []
 speeds = []
 for path in glob.glob(folder + "/**/metrics.jsonl", recursive=True):
     speeds += [line["images_per_s"] for line in map(json.loads, open(path)) if line.get("images_per_s")]
-percent = lambda x: "" if x is None else "%.2f" % (100 * x)
-print("| %s | %s | %s | %s | %.0f |" % (name, "`%s`" % options if options else "", percent(found["last"]["mean"]),
-                                        percent(found["last"]["deviation"]), sum(speeds) / max(len(speeds), 1)))
+deviation = lambda x: statistics.stdev(x) if len(x) > 1 else 0
+print("| %s | %s | %.2f | %.2f | %s | %.0f |" % (
+    name, "`%s`" % options if options else "", statistics.mean(mine.values()), deviation(list(mine.values())),
+    "%+.2f (%.2f)" % (statistics.mean(gains), deviation(gains)) if gains else "",
+    sum(speeds) / max(len(speeds), 1)))
 EOF
 }
 
-echo "| row | options beside the base's | last epoch, % | deviation | images/s |"
-echo "|---|---|---|---|---|"
-row float --wbits float --abits float
+echo "| row | options beside the base's | last epoch, % | deviation | more than base, seed by seed | images/s |"
+echo "|---|---|---|---|---|---|"
 row base
+row float --wbits float --abits float
 row fixed-ece284 --quant-rule ece284 --start-clips fixed
 row mse-ece284 --quant-rule ece284 --start-clips mse
 row percentile-ece284 --quant-rule ece284 --start-clips percentile
