@@ -2,10 +2,9 @@
  * conv_choice.c - chooses the kernel that computes a convolution on the CPU, and the types of its tensors.
  *
  * The choice depends on the node and on the machine alone, never on the data or on the number of threads. Narrow types
- * (core/tape/types.c) do not depend on it: every kernel takes x in F32, U8 or I8, w in F32 or I8, and gradients of x and
- * y in F32 or BF16.
- * Tests: tests/layers/test_conv_choice.c, tests/layers/test_conv.c, tests/layers/test_conv_extremes.c,
- * tests/layers/test_conv_types.c.
+ * (core/tape/types.c) do not depend on it: every kernel takes x in F32, U8 or I8, w in F32 or I8, and gradients of x
+ * and y in F32 or BF16. Tests: tests/layers/test_conv_choice.c, tests/layers/test_conv.c,
+ * tests/layers/test_conv_extremes.c, tests/layers/test_conv_types.c.
  */
 #include "conv_kernels.h"
 
