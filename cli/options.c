@@ -41,7 +41,7 @@ static const struct argp_option own_rows[N_OWN_ROWS] = {
 
 void options_help(const option_row *row, const settings *defaults, char *out)
 {
-    char range[VALUE_BYTES], value[PATH_BYTES] = "";
+    char range[HELP_BYTES], value[PATH_BYTES] = "";
 
     option_range(row, range, sizeof range);
     if (row->kind != KIND_FLAG) option_format(row, defaults, value, sizeof value);
@@ -109,6 +109,13 @@ static dt_status start_from_defaults(const line *l, settings *s)
     return DT_OK;
 }
 
+/* Whether training changes images at random. */
+static int augments(const dt_train_config *c)
+{
+    return c->crop_pad > 0 || c->shift > 0 || c->rotation > 0.0f || c->flip_share > 0.0f || c->cutout > 0 ||
+           c->brightness > 0.0f || c->contrast > 0.0f;
+}
+
 /* What follows from the options where they leave it open. */
 static void settle(const line *l, settings *s)
 {
@@ -117,6 +124,8 @@ static void settle(const line *l, settings *s)
         s->index = NULL; /* it depends on what is compared */
     if (!is_given(l, "decoder")) dt_config_for_input(&s->model);
     if (s->teacher && !is_given(l, "teacher-share")) s->train.teacher_share = 0.5f;
+    if (s->teacher && !is_given(l, "teacher-sees"))
+        s->train.teacher_sees = augments(&s->train) ? DT_TEACHER_AUGMENTED : DT_TEACHER_ORIGINALS;
     if (l->cmd->bit != FOR_TRAIN && !is_given(l, "dataset")) s->dataset = NULL; /* the checkpoint has its own */
 }
 

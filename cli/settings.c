@@ -390,7 +390,8 @@ static const option_row last_rows[] = {
     { "timeout", KIND_INT, AT(timeout), FOR_TRAIN | FOR_BENCH_COMM, 8, .unit = "SECONDS", .min = 1, .max = 86400,
       .about = "Several ranks: they meet within that time, and when one dies or hangs, all end within it" },
     { "precision", KIND_WORD, AT(precision), ON_DEVICE, 8, FIXED, .unit = "NAME", .words = dt_precision_names,
-      .about = "Operands of backward convolutions: f32, or mixed for 16 bits. Forward is the same in both" },
+      .about = "Mixed: convolutions multiply 16 bits backward, and forward too where they train on reals. Evaluation gives "
+               "equal bits in both" },
     { "seed", KIND_SEED, AT(seed), ON_DEVICE, 8, FIXED, .unit = "N", .min = 0, .max = MAX_SEED,
       .about = "Makes every random number" },
     { "no-graph", FLAG, .offset = AT(no_graph), .commands = FOR_TRAIN, .group = 8, .memory = SAVED,

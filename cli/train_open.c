@@ -113,7 +113,22 @@ static dt_status open_by_name(run *r)
     return create_model(r, &cfg);
 }
 
-/* The teacher's scores of the training images, as they are. The network that is trained stays as it was. */
+/* Gives the trainer a teacher, or its scores of the training images, [n][classes], for which there is room. */
+static dt_status teach_by(run *r, dt_model *teacher, float *scores, dt_metrics *found)
+{
+    const dt_outputs outputs = { .scores = scores };
+    dt_model_info is;
+
+    dt_model_look(teacher, &is);
+    DT_CHECK(is.n_classes == r->is.n_classes, DT_ERR_ARGUMENT,
+             "--teacher %s: it has %d classes, and the network that is trained has %d", r->s->teacher, is.n_classes,
+             r->is.n_classes);
+    DT_TRY(dt_evaluate(teacher, r->o.train_set, r->s->train.batch, 0.0f, NULL, &outputs, found));
+    return r->s->train.teacher_sees == DT_TEACHER_AUGMENTED ? dt_trainer_teach_by(r->o.trainer, teacher)
+                                                            : dt_trainer_teach(r->o.trainer, scores);
+}
+
+/* The network that is trained stays as it was. */
 static dt_status teach(run *r)
 {
     dt_dataset_view v;
@@ -126,18 +141,9 @@ static dt_status teach(run *r)
     DT_CHECK(scores, DT_ERR_MEMORY, "no memory for a teacher's scores of %lld images", (long long)v.n);
     dt_status status = dt_checkpoint_open(r->o.ctx, r->s->teacher, &teacher);
     if (status == DT_OK) {
-        dt_model_info is;
-        dt_model_look(teacher, &is);
-        if (is.n_classes != r->is.n_classes)
-            status = dt_raise(DT_ERR_ARGUMENT, __FILE__, __LINE__,
-                              "--teacher %s: it has %d classes, and the network that is trained has %d", r->s->teacher,
-                              is.n_classes, r->is.n_classes);
-        const dt_outputs outputs = { .scores = scores };
-        if (status == DT_OK)
-            status = dt_evaluate(teacher, r->o.train_set, r->s->train.batch, 0.0f, NULL, &outputs, &found);
+        status = teach_by(r, teacher, scores, &found);
         dt_model_destroy(teacher);
     }
-    if (status == DT_OK) status = dt_trainer_teach(r->o.trainer, scores);
     free(scores);
     DT_TRY(status);
     if (!r->s->quiet) printf("teacher    %s: %.2f %% of the training images\n", r->s->teacher, 100.0 * found.accuracy);

@@ -19,6 +19,7 @@ const char *const dt_optim_names[] = { "sgd", "adam", NULL };
 const char *const dt_schedule_names[] = { "constant", "cosine",     "step",      "exponential",
                                           "decay",    "triangular", "one-cycle", NULL };
 const char *const dt_start_clips_names[] = { "own", "fixed", "mse", "percentile", NULL };
+const char *const dt_teacher_sees_names[] = { "originals", "augmented", NULL };
 const char *const dt_flip_names[] = { "random", "alternating", NULL };
 const char *const dt_decoder_names[] = { "none", "fc", "conv28", "conv64", NULL };
 const char *const dt_rounding_names[] = { "round_to_nearest", "stochastic", "truncation", "logarithmic", NULL };

@@ -112,6 +112,7 @@ static const dt_field young_fields[] = {
     { DT_MEMBER(dt_train_config, freeze_momentum), DT_FLOAT(0, 1) },
     { DT_MEMBER(dt_train_config, teacher_share), DT_FLOAT(0, 1) },
     { DT_MEMBER(dt_train_config, teacher_temperature), DT_FLOAT(0, 1e30) },
+    { DT_MEMBER(dt_train_config, teacher_sees), DT_WORD(dt_teacher_sees_names) },
     { DT_MEMBER(dt_train_config, flip_kind), DT_WORD(dt_flip_names) },
     { DT_MEMBER(dt_train_config, cutout), DT_INT(0, 65536) },
     { DT_MEMBER(dt_train_config, brightness), DT_FLOAT(0, 1) },

@@ -463,8 +463,9 @@ dt_status dt_model_record_loss(dt_model *m, dt_tape *tape, const dt_record_spec 
     const dt_op_kind kind = g->loss == DT_LOSS_BINARY ? DT_OP_SIGMOID_XENT : DT_OP_SOFTMAX_XENT;
     dt_tensor *in[] = { tensor[g->scores], labels, NULL };
     if (!spec->teacher) return dt_tape_apply(tape, kind, "(loss)", &xent, in, 2, loss);
-    dt_tensor *const of_batch[] = { spec->teacher, spec->order };
-    DT_TRY(dt_tape_apply(tape, DT_OP_ROWS, "(teacher)", &rows, of_batch, 2, &in[2]));
+    dt_tensor *const of_all[] = { spec->teacher, spec->order };
+    in[2] = spec->teacher;
+    if (!spec->teacher_of_batch) DT_TRY(dt_tape_apply(tape, DT_OP_ROWS, "(teacher)", &rows, of_all, 2, &in[2]));
     return dt_tape_apply(tape, kind, "(loss)", &xent, in, 3, loss);
 }
 

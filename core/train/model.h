@@ -35,6 +35,7 @@ typedef struct {
     float ewgs;                 /* as in dt_purpose */
     float regularization_scale; /* factor on the decoder's loss, in training */
     dt_tensor *teacher;         /* f32 [n][classes] a teacher's scores; NULL: the labels alone teach */
+    int teacher_of_batch;       /* 1: of the images of the batch, [batch][classes]; 0: of all images */
     float teacher_share, teacher_temperature;
     /* NULL: the network begins with its image. Else it begins in its middle: rows, f32 [n,..] in device memory, holds
      * the value of the graph with index `start` for each image, and the nodes before it are not recorded. */

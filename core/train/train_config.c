@@ -75,6 +75,7 @@ static dt_status means_check(const dt_train_config *c)
     DT_CHECK(c->teacher_share >= 0.0f && c->teacher_share <= 1.0f && c->teacher_temperature > 0.0f, DT_ERR_ARGUMENT,
              "teacher_share is %g and teacher_temperature %g, allowed are 0..1 and above 0", (double)c->teacher_share,
              (double)c->teacher_temperature);
+    DT_TRY(dt_check_word("teacher_sees", (int)c->teacher_sees, dt_teacher_sees_names));
     DT_CHECK(c->dampen == 0.0f || c->optim == DT_OPTIM_SGD, DT_ERR_UNSUPPORTED,
              "dampen is %g, and it is a part of sgd's update; train with sgd", (double)c->dampen);
     return DT_OK;

@@ -14,10 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-dt_status dt_trainer_record(dt_trainer *t, const dt_part *part, dt_tape **tape, dt_tensor **loss)
+dt_status dt_trainer_record(dt_trainer *t, const dt_part *part, dt_lesson *lesson, dt_tape **tape, dt_tensor **loss)
 {
     dt_tensor *logits;
 
+    dt_trainer_lesson_open(t, part, lesson);
+    t->spec.teacher = lesson->said.data ? &lesson->said : NULL;
     t->spec.batch = part->images;
     t->spec.step_images = part->step_images;
     t->spec.norm_images = part->norm_images;
@@ -56,7 +58,7 @@ static void free_sums(dt_context *ctx, const dt_step_tape *s)
 static dt_status step_tape_record(dt_trainer *t, const dt_part *part, dt_step_tape *out)
 {
     out->part = *part;
-    DT_TRY(dt_trainer_record(t, part, &out->tape, &out->loss));
+    DT_TRY(dt_trainer_record(t, part, &out->lesson, &out->tape, &out->loss));
     DT_TRY(dt_tape_fuse(out->tape, 1));
     if (t->config.optim == DT_OPTIM_SGD) dt_tape_defer(out->tape, DT_OP_WEIGHT_QUANT);
     DT_TRY(dt_tape_compile(out->tape, out->loss));
@@ -182,34 +184,6 @@ static dt_status trainer_scale(dt_trainer *t)
     return dt_device_write(ctx, &ctx->step->scale, &first, sizeof first);
 }
 
-/* Room for a teacher's scores, which the tapes read. */
-static dt_status open_teacher(dt_trainer *t)
-{
-    const dt_graph *g = t->model->graph;
-    const int64_t classes = dt_graph_count(g, g->scores);
-
-    if (t->config.teacher_share == 0.0f) return DT_OK;
-    DT_CHECK(
-        g->loss == DT_LOSS_CROSS_ENTROPY, DT_ERR_UNSUPPORTED,
-        "teacher_share is %g, and %s has no softmax and cross entropy of classes, which a teacher's scores are for",
-        (double)t->config.teacher_share, g->name);
-    t->teacher.type = DT_F32;
-    t->teacher.shape = (dt_shape){ 2, { t->n_images, classes } };
-    DT_TRY(dt_device_alloc(t->model->ctx, dt_tensor_bytes(&t->teacher), &t->teacher.data));
-    t->spec.teacher = &t->teacher;
-    t->spec.teacher_share = t->config.teacher_share;
-    t->spec.teacher_temperature = t->config.teacher_temperature;
-    return DT_OK;
-}
-
-dt_status dt_trainer_teach(dt_trainer *t, const float *scores)
-{
-    DT_CHECK(t->teacher.data, DT_ERR_ARGUMENT, "this trainer has no teacher; teacher_share is 0");
-    DT_TRY(dt_device_write(t->model->ctx, t->teacher.data, scores, dt_tensor_bytes(&t->teacher)));
-    t->is_taught = 1;
-    return DT_OK;
-}
-
 static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
 {
     const int rest = (int)(v->n % t->config.batch);
@@ -232,7 +206,7 @@ static dt_status trainer_build(dt_trainer *t, const dt_dataset_view *v)
                                 .ewgs = t->config.ewgs_activations };
     memcpy(t->spec.mean, t->origin.mean, sizeof t->spec.mean);
     memcpy(t->spec.std, t->origin.std, sizeof t->spec.std);
-    DT_TRY(open_teacher(t));
+    DT_TRY(dt_trainer_teacher_open(t));
     DT_TRY(trainer_optimiser(t));
     DT_TRY(dt_trainer_mean_open(t));
     DT_TRY(dt_trainer_freeze_open(t));
@@ -291,6 +265,7 @@ static void step_tape_destroy(dt_context *ctx, dt_step_tape *s)
     dt_device_graph_free(ctx, &s->once);
     dt_device_graph_free(ctx, &s->unrolled);
     dt_tape_destroy(s->tape);
+    dt_trainer_lesson_close(&s->lesson);
     free((void *)s->quantizer);
     free((void *)s->freezing);
 }
@@ -303,7 +278,7 @@ void dt_trainer_destroy(dt_trainer *t)
     while (t->n_tapes > 0) step_tape_destroy(ctx, &t->tape[--t->n_tapes]);
     dt_trainer_mean_close(t);
     dt_trainer_freeze_close(t);
-    dt_device_free(ctx, t->teacher.data, t->teacher.data ? dt_tensor_bytes(&t->teacher) : 0);
+    dt_trainer_teacher_close(t);
     dt_trainer_unshare(t);
     dt_device_free(ctx, t->part_sum, bytes);
     dt_device_free(ctx, t->m2, bytes);

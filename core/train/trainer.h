@@ -20,10 +20,18 @@ typedef struct {
     int norm_images; /* over which batch statistics are taken */
 } dt_part;
 
+/* What a teacher says of the images of a part. */
+typedef struct {
+    dt_tensor said;    /* the trainer's `teacher`, with as many rows as the part's loss reads; no data: no teacher */
+    dt_tape *tape;     /* of the teacher, on the part's images; NULL: its scores of all images were given */
+    dt_tensor *scores; /* of that tape */
+} dt_lesson;
+
 /* A training step, or a part of one, for one number of images. */
 typedef struct {
     dt_tape *tape;
     dt_tensor *loss;
+    dt_lesson lesson;
     dt_part part;                 /* all but `first` is of this tape alone */
     int warm;                     /* 1: it has run once without capture, so that libraries have loaded what they need */
     dt_device_graph once;         /* of one step; that of a step in parts is with the tape of its first part */
@@ -58,8 +66,9 @@ struct dt_trainer {
     float *mean;          /* [n_trained] in device memory: the mean of the parameters; NULL: none is kept */
     float *freeze;        /* [DT_FREEZE_STATES][n_trained] in device memory: dt_update_freeze; NULL: none freezes */
     float *set_aside;     /* [n_trained + n_state] in host memory: those of training, while the mean is in use */
-    dt_tensor teacher;    /* f32 [n_images][classes] in device memory; data is NULL: there is none */
-    int is_taught;        /* 1: dt_trainer_teach has filled it */
+    dt_tensor teacher;    /* f32 in device memory: a teacher's scores of all images, or of a batch; no data: none */
+    dt_model *teaches;    /* held; the teacher that looks at each batch; NULL: there is none */
+    int is_taught;        /* 1: one of dt_trainer_teach and dt_trainer_teach_by was called */
     float *m1, *m2;       /* [n_trained] in device memory: the optimiser's state; m2 is NULL for SGD */
     dt_update update;     /* without quantizers; each tape has a copy with its own */
     dt_update_range *range;  /* [update.n_ranges] in host memory */
@@ -73,8 +82,10 @@ struct dt_trainer {
     double data_seconds;     /* host time spent on what steps read: dt_trainer_data_seconds */
 };
 
-/* Records the tape of a part, neither fused nor compiled. */
-DT_MUST_CHECK dt_status dt_trainer_record(dt_trainer *t, const dt_part *part, dt_tape **tape, dt_tensor **loss);
+/* Records the tape of a part, neither fused nor compiled, and opens its lesson, which must stay where it is as long as
+ * the tape is used. */
+DT_MUST_CHECK dt_status dt_trainer_record(dt_trainer *t, const dt_part *part, dt_lesson *lesson, dt_tape **tape,
+                                          dt_tensor **loss);
 /* Returns the number of images of the step that follows after `step` steps, on all ranks. */
 int dt_trainer_step_images(const dt_trainer *t, int64_t step);
 
@@ -117,6 +128,21 @@ void dt_trainer_freeze_close(dt_trainer *t);
 DT_MUST_CHECK dt_status dt_trainer_freeze_tape(const dt_trainer *t, dt_step_tape *s);
 /* Counts the frozen weights of a quantizer. */
 DT_MUST_CHECK dt_status dt_trainer_count_frozen(const dt_trainer *t, const dt_node *quantizer, int64_t *out);
+
+/* ---- a network that teaches (trainer_teacher.c) ---- */
+
+/* Makes room for a teacher's scores where the configuration gives it a share. */
+DT_MUST_CHECK dt_status dt_trainer_teacher_open(dt_trainer *t);
+/* Frees it, and lets the teacher go. */
+void dt_trainer_teacher_close(dt_trainer *t);
+/* Sets what the loss of a part reads; it has no tape yet. */
+void dt_trainer_lesson_open(const dt_trainer *t, const dt_part *part, dt_lesson *out);
+/* Records and compiles the teacher's tape of a part, if a teacher looks at batches. */
+DT_MUST_CHECK dt_status dt_trainer_lesson_record(const dt_trainer *t, const dt_part *part, dt_lesson *lesson);
+/* Launches that tape: the loss of a part that is launched behind it reads the scores. */
+DT_MUST_CHECK dt_status dt_trainer_lesson_give(const dt_trainer *t, const dt_lesson *lesson);
+/* Frees the tape. */
+void dt_trainer_lesson_close(dt_lesson *lesson);
 
 /* ---- what steps read (trainer_step.c) ---- */
 

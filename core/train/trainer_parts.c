@@ -146,12 +146,14 @@ static dt_status launch_part(dt_trainer *t, const dt_step_in *in, const dt_step_
     const int is_only = t->accumulate == 1, beside = ctx->dist && !s->update.shares;
 
     DT_TRY(ctx->backend->copy(ctx->device, &ctx->step->in, in, sizeof *in));
+    DT_TRY(dt_trainer_lesson_give(t, &s->lesson));
     DT_TRY(dt_tape_run(s->tape, DT_PASS_FORWARD, NULL, NULL));
     if (beside && i == t->accumulate - 1) DT_TRY(reduce_sums(t));
     DT_TRY(dt_tape_run(s->tape, DT_PASS_BACKWARD, beside && is_only ? reduce_complete : NULL, r));
     return add_part(t, i);
 }
 
+/* A teacher is not asked: the losses of these passes go nowhere. */
 dt_status dt_trainer_launch_forward(dt_trainer *t, int step_images, int i)
 {
     dt_context *ctx = t->model->ctx;

@@ -170,9 +170,8 @@ static dt_status advance(dt_trainer *t, int n)
 dt_status dt_trainer_run(dt_trainer *t, int64_t n)
 {
     t->model->origin = t->origin;
-    DT_CHECK(t->is_taught || !t->teacher.data, DT_ERR_ARGUMENT,
-             "teacher_share is %g, and no teacher has given its scores (dt_trainer_teach)",
-             (double)t->config.teacher_share);
+    DT_CHECK(t->is_taught || !t->teacher.data, DT_ERR_ARGUMENT, "teacher_share is %g, and there is no teacher (%s)",
+             (double)t->config.teacher_share, t->spec.teacher_of_batch ? "dt_trainer_teach_by" : "dt_trainer_teach");
     DT_CHECK(!t->set_aside, DT_ERR_ARGUMENT, "the mean of the parameters is in the model; end that before a step");
     while (n > 0) {
         const int together = steps_together(t, n);
@@ -195,17 +194,21 @@ static dt_status observe_gradients(dt_trainer *t, const dt_part *part, dt_node_h
     const float one = 1.0f;
     dt_tape *tape = NULL;
     dt_tensor *loss;
+    dt_lesson lesson;
 
     DT_TRY(dt_trainer_queue(t, 1));
     dt_step_in in = *t->to_queue;
     in.first += part->first - dt_trainer_part(t, dt_trainer_step_images(t, t->step), 0).first;
     DT_TRY(dt_device_write(ctx, &ctx->step->in, &in, sizeof in));
     DT_TRY(dt_device_write(ctx, &ctx->step->scale.value, &one, sizeof one));
-    dt_status status = dt_trainer_record(t, &alone, &tape, &loss);
+    dt_status status = dt_trainer_record(t, &alone, &lesson, &tape, &loss);
+    if (status == DT_OK) status = dt_trainer_lesson_record(t, &alone, &lesson);
     if (status == DT_OK) status = dt_tape_compile(tape, loss);
+    if (status == DT_OK) status = dt_trainer_lesson_give(t, &lesson);
     if (status == DT_OK) status = dt_tape_run(tape, DT_PASS_FORWARD, hook, user);
     if (status == DT_OK) status = dt_tape_run(tape, DT_PASS_BACKWARD, NULL, NULL);
     dt_tape_destroy(tape);
+    dt_trainer_lesson_close(&lesson);
     return status;
 }
 

@@ -30,6 +30,10 @@ typedef enum { DT_START_CLIPS_OWN, DT_START_CLIPS_FIXED, DT_START_CLIPS_MSE, DT_
 /* RANDOM: each epoch draws anew which images it mirrors. ALTERNATING: an image is mirrored in every other epoch. */
 typedef enum { DT_FLIP_RANDOM, DT_FLIP_ALTERNATING } dt_flip_kind;
 
+/* What a teacher's scores are of. ORIGINALS: the training images as they are, known before the run. AUGMENTED: the images
+ * of each batch as the network that learns sees them, so that the teacher computes beside each step. */
+typedef enum { DT_TEACHER_ORIGINALS, DT_TEACHER_AUGMENTED } dt_teacher_sees;
+
 typedef struct {
     int batch;
     int epochs;
@@ -63,6 +67,7 @@ typedef struct {
     float freeze, freeze_momentum;
     float teacher_share;       /* share of the loss that compares with a teacher's scores, 0..1 */
     float teacher_temperature; /* by which both scores are divided for that, > 0 */
+    dt_teacher_sees teacher_sees;
     float label_smoothing;
     int crop_pad;     /* pixels of zero padding on each side before a random crop, 0..16; 0: no crop */
     int shift;        /* images move by round(U(-shift, shift)) pixels along each axis, 0..16; 0 fills the gap */
@@ -170,8 +175,12 @@ DT_API int dt_trainer_n_weight_quantizers(const dt_trainer *t);
  * the epoch that was the last to end, looks at the codes after each of them, and leaves the run as it was. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_oscillations(dt_trainer *t, int steps, dt_oscillation_report *out);
 /* Gives the trainer a teacher's scores of its images, [n][classes], in the dataset's order, in host memory. Call it
- * before the first step; a trainer whose teacher_share is above 0 needs it. */
+ * before the first step; a trainer whose teacher_share is above 0 and whose teacher sees the originals needs it. */
 DT_API DT_MUST_CHECK dt_status dt_trainer_teach(dt_trainer *t, const float *scores);
+/* Gives the trainer a teacher that looks at each batch; it has the trainer's context, and its parameters stay. Call it
+ * before the first step; a trainer whose teacher_share is above 0 and whose teacher sees augmented images needs it. The
+ * teacher may be destroyed then: the trainer holds it. */
+DT_API DT_MUST_CHECK dt_status dt_trainer_teach_by(dt_trainer *t, dt_model *teacher);
 /* Puts the mean of the parameters (ema) into the model, and takes the running statistics of its batch norms anew, from
  * up to `batches` batches of this epoch, while its parameters, and so its integers, stay. Until
  * dt_trainer_end_mean is called, no step may be taken. */
@@ -188,6 +197,7 @@ DT_API extern const char *const dt_optim_names[3];
 DT_API extern const char *const dt_schedule_names[8];
 DT_API extern const char *const dt_start_clips_names[5];
 DT_API extern const char *const dt_flip_names[3];
+DT_API extern const char *const dt_teacher_sees_names[3];
 
 #ifdef __cplusplus
 }

@@ -61,7 +61,9 @@ goes_on "first weights that keep a signal" --start-weights keep
 goes_on "a first layer that whitens" --whiten
 cp whole/last.safetensors teacher.safetensors
 goes_on "weights that freeze" --freeze 0.02 --freeze-momentum 0.05 --quant-rule lsq --lr 0.2
-goes_on "a teacher" --teacher teacher.safetensors --teacher-share 0.6 --teacher-temperature 3
+goes_on "a teacher" --teacher teacher.safetensors --teacher-share 0.6 --teacher-temperature 3 --teacher-sees originals
+goes_on "a teacher of augmented images" --teacher teacher.safetensors --crop 2
+has whole/config.json '"teacher-sees":[[:space:]]*"augmented"'
 goes_on "an extension from the begin" --extend 2
 
 expect "a mean of the parameters" 0 train $tiny --quiet --epochs 2 --ema 0.9 --out mean
@@ -70,7 +72,7 @@ accuracy=$(sed -n "s/.*\"accuracy\":[[:space:]]*\([0-9.]*\).*/\1/p" out | head -
 is "... and has the accuracy of the last line" "$(sed -n '2s/.*"test_accuracy":\([0-9.]*\).*/\1/p' mean/metrics.jsonl)" = "$accuracy"
 expect "a teacher that is not there" 1 train $tiny --epochs 1 --teacher nowhere.safetensors --out taught
 expect "a teacher's share without a teacher" 2 train $tiny --epochs 1 --teacher-share 0.5 --out taught
-has err "no teacher has given its scores"
+has err "there is no teacher"
 
 # ---- beyond the planned end
 

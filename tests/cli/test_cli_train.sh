@@ -315,7 +315,8 @@ expect "help has the defaults of the network before it" 0 train --model shallowc
 has out "optim=NAME.*Optimiser (sgd, adam; default adam)"
 has out "batch=IMAGES .*default 100)"
 has out "default shallowcaps)"
-for text in 'at the begin (1e-09..100; default 0.001)' 'conv64; default fc)' '0 does not (0..16; default 2)'; do
+for text in 'at the begin (1e-09..100; default 0.001)' 'conv64; default fc)' '0 does not (0..16; default 2)' \
+    'triangular, one-cycle; default decay)'; do
     is "... '$text'" "$(tr -d '\n' <out | tr -s ' ' | grep -cF "$text")" -eq 1
 done
 expect "what was given is no default" 0 train --lr 0.123 --seed 77 --help

@@ -158,6 +158,7 @@ Test(config_json, young_fields_are_written_where_they_say_something)
     cfg.freeze = 0.02f;
     cfg.freeze_momentum = 0.05f;
     cfg.flip_kind = DT_FLIP_ALTERNATING;
+    cfg.teacher_sees = DT_TEACHER_AUGMENTED;
     cfg.cutout = 12;
     text = train_text(&cfg);
     cJSON *object = cJSON_Parse(text);
