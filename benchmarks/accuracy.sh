@@ -59,6 +59,7 @@ row mse-ece284 --quant-rule ece284 --start-clips mse
 row percentile-ece284 --quant-rule ece284 --start-clips percentile
 row mse --start-clips mse
 row percentile --start-clips percentile
+row step-rate --alpha-lr 1
 row warmup --warmup 1
 row triangular --schedule triangular
 row one-cycle --schedule one-cycle
@@ -76,4 +77,7 @@ row whiten --whiten --first-last-bits 8
 third=$((EPOCHS / 3))
 row stages --stages "float:$third,w4a4:$third,w4a2:$((EPOCHS - 2 * third))"
 teacher=$out/float/seed-1/last.safetensors
-if [ -e "$teacher" ]; then row teacher --teacher "$teacher"; fi
+if [ -e "$teacher" ]; then
+    row teacher --teacher "$teacher"
+    row teacher-originals --teacher "$teacher" --teacher-sees originals
+fi

@@ -146,7 +146,11 @@ static dt_status teach(run *r)
     }
     free(scores);
     DT_TRY(status);
-    if (!r->s->quiet) printf("teacher    %s: %.2f %% of the training images\n", r->s->teacher, 100.0 * found.accuracy);
+    if (r->s->quiet) return DT_OK;
+    printf("teacher    %s: %.2f %% of the training images; %g of the loss, %s\n", r->s->teacher, 100.0 * found.accuracy,
+           (double)r->s->train.teacher_share,
+           r->s->train.teacher_sees == DT_TEACHER_AUGMENTED ? "by its scores of each batch"
+                                                            : "by its scores of the images as they are");
     return DT_OK;
 }
 

@@ -199,10 +199,10 @@ void report_epoch(const run *r, const epoch_line *line, int best)
 
 static void print_quantizers(const dt_quant_report *q, int n)
 {
-    printf("  %-20s %10s %10s %12s\n", "quantizer", "alpha", "clipped", "d alpha");
+    printf("  %-20s %10s %10s %12s %12s\n", "quantizer", "alpha", "clipped", "d alpha", "codes used");
     for (int i = 0; i < n; i++) {
-        printf("  %-20s %10.4f %8.3f %% %12.3e%s\n", q[i].name, (double)q[i].alpha, 100.0 * q[i].clip_rate,
-               q[i].d_alpha, q[i].fixed ? "  fixed" : "");
+        printf("  %-20s %10.4f %8.3f %% %12.3e %5d of %3d%s\n", q[i].name, (double)q[i].alpha, 100.0 * q[i].clip_rate,
+               q[i].d_alpha, q[i].n_codes_used, q[i].n_codes, q[i].fixed ? "  fixed" : "");
     }
 }
 
@@ -254,9 +254,11 @@ static dt_status print_oscillations(const run *r)
     DT_CHECK(all, DT_ERR_MEMORY, "no memory for a report of %d layers", n);
     const dt_status status = dt_trainer_oscillations(r->o.trainer, OSCILLATION_STEPS, all);
     const int freezes = r->s->train.freeze > 0.0f;
-    if (status == DT_OK) printf("  %-20s %10s %12s%s\n", "weights", "of", "oscillate", freezes ? "     frozen" : "");
+    if (status == DT_OK)
+        printf("  %-20s %10s %10s %12s%s\n", "weights", "of", "oscillate", "codes used", freezes ? "     frozen" : "");
     for (int i = 0; status == DT_OK && i < n; i++) {
-        printf("  %-20s %10s %12s", all[i].name, text_count(all[i].n_weights).s, text_count(all[i].n_oscillating).s);
+        printf("  %-20s %10s %10s %5d of %3d", all[i].name, text_count(all[i].n_weights).s,
+               text_count(all[i].n_oscillating).s, all[i].n_codes_used, all[i].n_codes);
         if (freezes) printf(" %10s", text_count(all[i].n_frozen).s);
         printf("\n");
     }

@@ -18,7 +18,8 @@
 /* 0 stands for the default of a member, but for schedule and optimiser. */
 typedef struct {
     dt_recipe_info is;
-    int choke; /* of vgg16 */
+    int choke;         /* of vgg16 */
+    int paper_primary; /* of shallowcaps */
     int wbits, abits;
     dt_quant_rule rule;
     int epochs, batch;
@@ -27,6 +28,7 @@ typedef struct {
     float lr, warmup, weight_decay, alpha_lr, alpha_decay;
     float label_smoothing;
     float ema;
+    float flip_share;
     int cutout;
     dt_flip_kind flip_kind;
     dt_start_clips start_clips;
@@ -42,7 +44,8 @@ typedef struct {
 #define FAST                                                                          \
     .rule = DT_RULE_LSQ, .schedule = DT_SCHEDULE_TRIANGULAR, .label_smoothing = 0.2f, \
     .flip_kind = DT_FLIP_ALTERNATING, .ema = 0.99f, .epochs = 8
-#define CAPSULES .optim = DT_OPTIM_ADAM, .schedule = DT_SCHEDULE_DECAY, .epochs = 10
+#define CAPSULES .optim = DT_OPTIM_ADAM, .schedule = DT_SCHEDULE_COSINE, .ema = 0.998f, FLOAT_BITS
+#define HELD_OUT "--val-size 5000"
 #define INIT     "--init DIR/last.safetensors"
 
 /* clang-format off */
@@ -73,10 +76,12 @@ static const recipe recipes[] = {
     { { "mobilenet-w4a4", "models/mobilenet.json", "cifar10", "Learned steps, a scale for each filter",
         "--per-channel --stages float:100,w4a4:200:1e-4", NULL },
       LEARNED, .wbits = 4, .abits = 4, .epochs = 200, .lr = 4e-2f, .weight_decay = 1e-4f },
-    { { "shallowcaps-float", "shallowcaps", "mnist", "Ten epochs of reals, as Q-CapsNets begins from", "", NULL },
-      CAPSULES, FLOAT_BITS },
-    { { "deepcaps-float", "deepcaps", "mnist", "Ten epochs of reals, as Q-CapsNets begins from", "", NULL },
-      CAPSULES, FLOAT_BITS },
+    { { "shallowcaps-mnist", "shallowcaps", "mnist", "Reals, as Q-CapsNets begins from", HELD_OUT, NULL },
+      CAPSULES, .paper_primary = 1, .epochs = 7 },
+    { { "shallowcaps-fashion", "shallowcaps", "fashion-mnist", "Reals, mirrored too", HELD_OUT, NULL },
+      CAPSULES, .paper_primary = 1, .epochs = 10, .flip_share = 0.5f },
+    { { "deepcaps-mnist", "deepcaps", "mnist", "Reals, as Q-CapsNets begins from", HELD_OUT, NULL },
+      CAPSULES, .epochs = 8 },
     { { "fast-float", "vgg16", "cifar10", "Minutes: reals, eight epochs", "", NULL },
       FAST, .choke = 16, FLOAT_BITS, .lr = 1e-2f },
     { { "fast-w4a4", "vgg16", "cifar10", "Minutes: eight epochs from fast-float", INIT " of fast-float", NULL },
@@ -138,6 +143,7 @@ static void set_training(const recipe *r, dt_train_config *t)
     take(&t->alpha_decay, r->alpha_decay);
     take(&t->label_smoothing, r->label_smoothing);
     take(&t->ema, r->ema);
+    take(&t->flip_share, r->flip_share);
     t->cutout = r->cutout;
     t->flip_kind = r->flip_kind;
     t->start_clips = r->start_clips;
@@ -153,6 +159,7 @@ dt_status dt_train_recipe(const char *name, dt_model_config *model, dt_train_con
     dt_train_config_default(is_file ? NULL : r->is.network, train);
     if (is_file) model->name = r->is.network;
     if (r->choke > 0) DT_TRY(dt_network_set_option(model, "choke", r->choke));
+    if (r->paper_primary) DT_TRY(dt_network_set_option(model, "paper-primary", 1));
     model->wbits = r->wbits;
     model->abits = r->abits;
     model->rule = r->rule;

@@ -93,6 +93,7 @@ typedef struct {
     int8_t *code, *way, *returns; /* way: -1, 0 or 1; returns: 1: the code went one way and came back */
     int64_t n, n_sets;
     int has_code;
+    int n_used; /* codes that occurred at the first look */
 } layer;
 
 static dt_status layer_open(layer *l, const dt_node *node)
@@ -150,11 +151,22 @@ static void look_at_set(layer *l, int64_t k)
     }
 }
 
+static int count_used(const layer *l)
+{
+    char is_used[UINT8_MAX + 1] = { 0 };
+    int n = 0;
+
+    for (int64_t i = 0; i < l->n; i++) is_used[l->code[i] - INT8_MIN] = 1;
+    for (int i = 0; i <= UINT8_MAX; i++) n += is_used[i];
+    return n;
+}
+
 static dt_status look(dt_context *ctx, layer *l)
 {
     DT_TRY(dt_device_read(ctx, l->w, l->node->in[0]->data, (size_t)l->n * sizeof *l->w));
     DT_TRY(dt_device_read(ctx, l->alpha, l->node->in[1]->data, (size_t)l->n_sets * sizeof *l->alpha));
     for (int64_t k = 0; k < l->n_sets; k++) look_at_set(l, k);
+    if (!l->has_code) l->n_used = count_used(l);
     l->has_code = 1;
     return DT_OK;
 }
@@ -178,7 +190,9 @@ static dt_status report(const dt_trainer *t, const layer *l, dt_oscillation_repo
     const char *name = l->node->name, *end = strstr(name, ".weight_quant"); /* the node's name in the graph */
     const int bytes = end ? (int)(end - name) : (int)strlen(name);
 
-    *out = (dt_oscillation_report){ .n_weights = l->n };
+    *out = (dt_oscillation_report){ .n_weights = l->n,
+                                    .n_codes = (int)l->node->out->qmax - (int)l->node->out->qmin + 1,
+                                    .n_codes_used = l->n_used };
     snprintf(out->name, sizeof out->name, "%.*s", bytes < DT_NAME_MAX ? bytes : DT_NAME_MAX, name);
     for (int64_t i = 0; i < l->n; i++) out->n_oscillating += l->returns[i];
     return dt_trainer_count_frozen(t, l->node, &out->n_frozen);

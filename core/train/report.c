@@ -57,6 +57,26 @@ dt_status dt_trainer_input(dt_context *ctx, const dt_node *node, int k, float **
     return DT_OK;
 }
 
+/* Counts the codes of a grid that occur in a tensor. */
+static dt_status count_codes(dt_context *ctx, const dt_tensor *codes, int *n_codes, int *n_used)
+{
+    const int64_t n = dt_count(&codes->shape);
+    const int low = (int)codes->qmin;
+    float *code;
+
+    *n_codes = (int)codes->qmax - low + 1;
+    *n_used = 0;
+    DT_TRY(dt_device_floats(ctx, codes->data, n, &code));
+    char *is_used = calloc((size_t)*n_codes, 1);
+    for (int64_t i = 0; is_used && i < n; i++) is_used[(int)code[i] - low] = 1;
+    for (int i = 0; is_used && i < *n_codes; i++) *n_used += is_used[i];
+    const int has_memory = is_used != NULL;
+    free(is_used);
+    free(code);
+    DT_CHECK(has_memory, DT_ERR_MEMORY, "no memory to count %d codes", *n_codes);
+    return DT_OK;
+}
+
 static dt_status report_node(void *user, const dt_node *node)
 {
     report_run *run = user;
@@ -79,7 +99,7 @@ static dt_status report_node(void *user, const dt_node *node)
     /* the tape that was looked at goes */
     snprintf(r->name, sizeof r->name, "%.*s", dt_layer_name_bytes(node->name), node->name);
     run->alpha[run->n++] = node->in[1];
-    return DT_OK;
+    return count_codes(ctx, node->out, &r->n_codes, &r->n_codes_used);
 }
 
 dt_status dt_trainer_report(dt_trainer *t, dt_quant_report *out)

@@ -30,8 +30,8 @@ typedef enum { DT_START_CLIPS_OWN, DT_START_CLIPS_FIXED, DT_START_CLIPS_MSE, DT_
 /* RANDOM: each epoch draws anew which images it mirrors. ALTERNATING: an image is mirrored in every other epoch. */
 typedef enum { DT_FLIP_RANDOM, DT_FLIP_ALTERNATING } dt_flip_kind;
 
-/* What a teacher's scores are of. ORIGINALS: the training images as they are, known before the run. AUGMENTED: the images
- * of each batch as the network that learns sees them, so that the teacher computes beside each step. */
+/* What a teacher's scores are of. ORIGINALS: the training images as they are, known before the run. AUGMENTED: the
+ * images of each batch as the network that learns sees them, so that the teacher computes beside each step. */
 typedef enum { DT_TEACHER_ORIGINALS, DT_TEACHER_AUGMENTED } dt_teacher_sees;
 
 typedef struct {
@@ -90,9 +90,10 @@ typedef struct {
 typedef struct {
     char name[DT_NAME_MAX + 1]; /* the layer's, such as "features.27" */
     float alpha;
-    double clip_rate; /* share of the inputs beyond the clip */
-    double d_alpha;   /* gradient of alpha */
-    int fixed;        /* 1: alpha is not trained, as in the quantizer of an image with input_bits */
+    double clip_rate;          /* share of the inputs beyond the clip */
+    double d_alpha;            /* gradient of alpha */
+    int fixed;                 /* 1: alpha is not trained, as in the quantizer of an image with input_bits */
+    int n_codes, n_codes_used; /* codes of the grid, and those that occur in the batch */
 } dt_quant_report;
 
 /* Sets the training configuration of the network of that name. NULL: one that is good for most networks. */
@@ -165,8 +166,9 @@ DT_API DT_MUST_CHECK dt_status dt_trainer_report(dt_trainer *t, dt_quant_report 
 typedef struct {
     char name[DT_NAME_MAX + 1]; /* the layer's */
     int64_t n_weights;
-    int64_t n_oscillating; /* weights whose code went one way and came back */
-    int64_t n_frozen;      /* weights that keep their code to the end; they do not oscillate */
+    int64_t n_oscillating;     /* weights whose code went one way and came back */
+    int64_t n_frozen;          /* weights that keep their code to the end; they do not oscillate */
+    int n_codes, n_codes_used; /* codes of the grid, and those that weights have before these steps */
 } dt_oscillation_report;
 
 /* Returns the number of layers whose weights are quantized on their own. */

@@ -32,7 +32,7 @@ epochs()
 # shellcheck disable=SC2086 # the options are words
 {
     expect "one rank" 0 train $tiny --out one
-    sed '/^  weights .* oscillate$/,/^complete/{/^complete/!d}' out >one.out # which several ranks do not count
+    sed '/^  weights .* oscillate  *codes used$/,/^complete/{/^complete/!d}' out >one.out # which several ranks do not count
     for many in 2 4; do
         expect "$many ranks" 0 train $tiny --ranks $many --out r$many
         has out "^complete   2 epochs"

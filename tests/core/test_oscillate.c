@@ -40,6 +40,23 @@ Test(oscillate, depends_on_how_far_weights_move)
     tiny_close(&b);
 }
 
+/* Standardised weights of a uniform draw reach 1.73. */
+Test(oscillate, counts_the_codes_that_occur)
+{
+    const tiny_options o = tiny_defaults();
+    const float near = 1.0f, far = 1e6f;
+    dt_oscillation_report all[LAYERS];
+    tiny_run r;
+
+    cr_assert(tiny_open(&r, &o));
+    MUST(dt_model_write(r.model, tiny_index(&r, "features.0.weight_quant.wgt_alpha"), &near));
+    MUST(dt_model_write(r.model, tiny_index(&r, "features.4.weight_quant.wgt_alpha"), &far));
+    MUST(dt_trainer_oscillations(r.trainer, 1, all));
+    cr_assert(all[0].n_codes == 15 && all[0].n_codes_used == 15, "%d of %d", all[0].n_codes_used, all[0].n_codes);
+    cr_assert(all[1].n_codes == 15 && all[1].n_codes_used == 1, "%d of %d", all[1].n_codes_used, all[1].n_codes);
+    tiny_close(&r);
+}
+
 static void leaves_the_run(const char *backend)
 {
     tiny_options o = tiny_defaults();

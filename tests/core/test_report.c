@@ -27,6 +27,28 @@ Test(report, reports_what_the_quantizers_do)
     tiny_close(&r);
 }
 
+/* Values of about 1 use all codes of a clip that is below the largest of them, and one of a clip that is far above. */
+Test(report, counts_the_codes_that_occur)
+{
+    const tiny_options o = tiny_defaults();
+    const float near = 0.5f, far = 1e6f;
+    dt_quant_report report[3];
+    tiny_run r;
+
+    cr_assert(tiny_open(&r, &o));
+    MUST(dt_model_write(r.model, tiny_index(&r, "features.4.act_alpha"), &near));
+    MUST(dt_trainer_report(r.trainer, report));
+    cr_assert(report[0].n_codes == 255 && report[0].n_codes_used > 16 && report[0].n_codes_used < 255,
+              "%d of %d codes of the image", report[0].n_codes_used, report[0].n_codes);
+    cr_assert(report[1].n_codes == 16 && report[1].n_codes_used == 16, "%d of %d", report[1].n_codes_used,
+              report[1].n_codes);
+    MUST(dt_model_write(r.model, tiny_index(&r, "features.4.act_alpha"), &far));
+    MUST(dt_trainer_report(r.trainer, report));
+    cr_assert(report[1].n_codes == 16 && report[1].n_codes_used == 1, "%d of %d", report[1].n_codes_used,
+              report[1].n_codes);
+    tiny_close(&r);
+}
+
 typedef struct {
     tiny_run *run;
     double want[3]; /* 2 mean|x| / sqrt(Qp) of each quantizer's input */

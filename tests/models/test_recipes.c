@@ -17,7 +17,7 @@ static void check_settings(const dt_recipe_info *is)
 
     MUST(dt_train_recipe(is->name, &model, &o.train));
     cr_assert(strcmp(model.name, is->network) == 0, "%s: network %s", is->name, model.name);
-    cr_assert(o.train.epochs >= 8 && o.train.lr > 0.0f, "%s", is->name);
+    cr_assert(o.train.epochs >= 5 && o.train.lr > 0.0f, "%s", is->name);
     o.model.wbits = model.wbits;
     o.model.abits = model.abits;
     o.model.rule = model.rule;
