@@ -39,8 +39,8 @@ typedef struct {
 #define LEARNED                                                                        \
     .rule = DT_RULE_LSQ, .schedule = DT_SCHEDULE_COSINE, .warmup = 2.0f, .cutout = 12, \
     .flip_kind = DT_FLIP_ALTERNATING, .ema = 0.999f
-/* steps that begin where the squared error is least */
-#define FROM_DATA .start_clips = DT_START_CLIPS_MSE
+/* steps that begin where the squared error is least, and learn at the rate of the weights, as LSQ's authors have it */
+#define FROM_DATA .start_clips = DT_START_CLIPS_MSE, .alpha_lr = 1.0f
 /* minutes instead of hours: one rise and one fall of the rate, few epochs */
 #define FAST                                                                          \
     .rule = DT_RULE_LSQ, .schedule = DT_SCHEDULE_TRIANGULAR, .label_smoothing = 0.2f, \
