@@ -162,10 +162,10 @@ has out "^warning:.* features.*: nothing reaches the clip, .* is never used; --q
 expect "clips from the least error" 0 train $tiny --epochs 1 --start-clips mse --out free
 is "... get gradients" "$(grep -c warning out)" -eq 0
 has out "^  weights  *of  *oscillate  *codes used$"
-has out "^  features.4  *[0-9,]*  *[0-9,]*$"
+has out "^  features.4  *[0-9,]*  *[0-9,]*  *[1-9][0-9]* of  *15$"
 expect "weights that freeze" 0 train $tiny --epochs 3 --quant-rule lsq --freeze 0.02 --freeze-momentum 0.05 --lr 0.2 --out frozen
 has out "^  weights  *of  *oscillate  *codes used  *frozen$"
-has out "^  features.4  *[0-9,]*  *[0-9,]*  *[1-9][0-9,]*$"
+has out "^  features.4  *[0-9,]*  *[0-9,]*  *[1-9][0-9]* of  *16  *[1-9][0-9,]*$"
 expect "... have no meaning for reals" 1 train $tiny --epochs 1 --wbits float --abits float --freeze 0.02 --out real
 has err "freeze: the weights of tiny are real"
 high="--model tiny --dataset synthetic --train-size 2000 --test-size 40 --batch 8 --threads 1 --device cpu --wbits float --abits float"
