@@ -18,8 +18,8 @@ set(slow
     test_ranks_cuda_simt test_ranks_failures test_ranks_netns test_ranks_shares test_requant test_requantize_lines
     test_resume test_rtl test_rtl_caps test_signal_networks test_start_clips_simt test_steps test_trainer
     test_trainer_capsules_simt test_trainer_mean test_trainer_mean_simt test_trainer_simt test_trainer_steps_simt
-    test_trainer_teacher test_trainer_teacher_simt    test_vector_folder test_vector_readers test_verify test_verify_caps test_verify_caps_simt test_verify_simt
-    test_vgg16)
+    test_trainer_teacher test_trainer_teacher_simt test_vector_folder test_vector_readers test_verify
+    test_verify_caps test_verify_caps_simt test_verify_simt test_vgg16)
 # What runs a test once more, in another order, with other threads or at another level of CPU.
 set(again "_descending$|_early$|_late$|_one_thread$|_by_tcp$|_int8_limit_|_at_(scalar|avx2|avx512|amx)$")
 # What measures time, or hands over work by it, has the machine for itself.
