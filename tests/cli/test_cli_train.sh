@@ -168,6 +168,7 @@ go_on
 is "SIGHUP stays ignored under nohup, here $got" $got -eq 0
 
 long="--model tiny --dataset synthetic --train-size 2000 --test-size 40 --batch 2000 --epochs 1000 --device cpu --threads 1"
+: >out # not that of the run before, which may have epochs
 "$detent" train $long --out long >out 2>err &
 pid=$!
 while ! grep -q '^epoch' out && kill -0 $pid 2>/dev/null; do sleep 0.01; done
@@ -321,7 +322,7 @@ for text in 'at the begin (1e-09..100; default 0.001)' 'conv64; default fc)' '0 
 done
 expect "what was given is no default" 0 train --lr 0.123 --seed 77 --help
 is "... of the rate or the seed" "$(grep -c 'default 0.123)\|default 77)' out)" -eq 0
-expect "... and of the recipe" 0 train --recipe w4a2 --help
+expect "... and of the recipe" 0 train --recipe notebook-w4a2 --help
 is "... 300 epochs" "$(grep -c 'default 300)' out)" -eq 1
 expect "... and of the dataset" 0 train --model deepcaps --dataset cifar10 --help
 has out "default 64x64x3)"

@@ -85,8 +85,9 @@ done
 # ---- SIGKILL inside the last evaluation, of the test images
 
 for _ in 1 2 3 4 5; do
+    rm -rf late
     # shellcheck disable=SC2086
-    "$detent" train $options --epochs 2 --test-size 2000 --test-batch 10 --log-every 1 --force --out late >log 2>&1 &
+    "$detent" train $options --epochs 2 --test-size 2000 --test-batch 10 --log-every 1 --out late >log 2>&1 &
     pid=$!
     while ! grep -q '"event":"test"' late/metrics.jsonl 2>/dev/null && kill -0 $pid 2>/dev/null; do sleep 0.01; done
     kill -KILL $pid 2>/dev/null
