@@ -119,12 +119,14 @@ static int augments(const dt_train_config *c)
 /* What follows from the options where they leave it open. */
 static void settle(const line *l, settings *s)
 {
+    const int is_taught = s->teacher || s->stages_teach;
+
     if (s->classes > 0) s->model.n_classes = s->classes;
     if ((l->cmd->bit & (FOR_COMPARE | FOR_INSPECT)) && !is_given(l, "index"))
         s->index = NULL; /* it depends on what is compared */
     if (!is_given(l, "decoder")) dt_config_for_input(&s->model);
-    if (s->teacher && !is_given(l, "teacher-share")) s->train.teacher_share = 0.5f;
-    if (s->teacher && !is_given(l, "teacher-sees"))
+    if (is_taught && !is_given(l, "teacher-share")) s->train.teacher_share = 0.5f;
+    if (is_taught && !is_given(l, "teacher-sees"))
         s->train.teacher_sees = augments(&s->train) ? DT_TEACHER_AUGMENTED : DT_TEACHER_ORIGINALS;
     if (l->cmd->bit != FOR_TRAIN && !is_given(l, "dataset")) s->dataset = NULL; /* the checkpoint has its own */
 }

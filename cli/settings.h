@@ -71,6 +71,7 @@ typedef struct {
     const char *plan_out;         /* of a run that is a part of a plan: the plan's directory; else NULL */
     int whiten;                   /* 1: the first layer begins by whitening the images */
     const char *teacher;          /* checkpoint whose scores teach; NULL: none */
+    int stages_teach;             /* 1: the network of each stage teaches the next one */
     int64_t save_every;           /* steps; 0: saved at the end of each epoch alone */
     int eval_every, report_every; /* epochs; report_every 0: reported at the end of the run alone */
     int tensorboard;              /* 1: files of events for TensorBoard */

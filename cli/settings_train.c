@@ -120,6 +120,8 @@ const option_row train_rows[] = {
     { "stages", KIND_TEXT, AT(stages), FOR_TRAIN, 4, FIXED, .unit = "BITS:EPOCHS[:DECAY[:LR]],..",
       .about = "Train in stages, each from the last network of the one before, in DIR/1-BITS, DIR/2-BITS, ..: "
                "float:30,w4a4:60:1e-4,w4a2:60:3e-5:0.02; DECAY and LR else as the options say" },
+    { "stages-teach", FLAG, .offset = AT(stages_teach), FOR_TRAIN, 4, FIXED,
+      .about = "The network of each stage is the --teacher of the next one" },
     { "repeat", KIND_INT, AT(repeat), FOR_TRAIN, 4, FIXED, .unit = "N", .min = 1, .max = 1000,
       .about = "Train N times, with the seeds from --seed on, in DIR/seed-N, and give mean and deviation" },
     { "extend", KIND_INT, AT(train.extend), FOR_TRAIN, 4, SAVED, .unit = "EPOCHS", .min = 0, .max = 100000,

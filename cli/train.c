@@ -273,10 +273,12 @@ static dt_status run_plan(const settings *s, const rank_place *place, int *exit_
 }
 
 /* What no rank could do, said once. */
-static dt_status check_shares(const settings *s, int ranks)
+static dt_status check_run(const settings *s, int ranks)
 {
     const int parts = ranks * s->train.accumulate;
 
+    DT_CHECK(!s->stages_teach || s->stages, DT_ERR_ARGUMENT,
+             "--stages-teach: there are no stages; give --stages, or a --teacher");
     DT_CHECK(s->train.batch % parts == 0, DT_ERR_ARGUMENT,
              "--batch %d is shared by %d rank%s in %d part%s each: it must be a multiple of %d", s->train.batch, ranks,
              ranks == 1 ? "" : "s", s->train.accumulate, s->train.accumulate == 1 ? "" : "s", parts);
@@ -290,7 +292,7 @@ dt_status train_run(const settings *s, int *exit_code)
 
     *exit_code = EXIT_GOOD;
     DT_TRY(find_rank(s, &place));
-    DT_TRY(check_shares(s, place.size > 1 ? place.size : s->ranks));
+    DT_TRY(check_run(s, place.size > 1 ? place.size : s->ranks));
     if (train_is_plan(s)) return run_plan(s, &place, exit_code);
     if (s->ranks > 1) DT_TRY(launch_ranks(s, &place, &is_parent, exit_code));
     return is_parent ? DT_OK : run_rank(s, &place, exit_code);

@@ -107,8 +107,8 @@ static dt_status read_stages(const settings *s, stage *out, int *n)
     return DT_OK;
 }
 
-/* The run of a stage, or of the whole seed where st is NULL. init: the network that it begins from; NULL: as the
- * options say. */
+/* The run of a stage, or of the whole seed where st is NULL. init: the network of the stage before, from which it
+ * begins; NULL: as the options say. */
 static dt_status run_stage(const settings *s, const stage *st, int is_last, const char *dir, const char *init,
                            dt_status (*run_one)(const settings *s, int *exit_code), int *exit_code)
 {
@@ -117,12 +117,15 @@ static dt_status run_stage(const settings *s, const stage *st, int is_last, cons
     own.out = dir;
     own.plan_out = s->out;
     own.stages = NULL;
+    own.stages_teach = 0;
     own.repeat = 1;
     own.saved = NULL;
     if (init) {
         own.init = init;
         own.whiten = 0; /* the first stage has done that */
+        if (s->stages_teach) own.teacher = init;
     }
+    if (s->stages_teach && !own.teacher) own.train.teacher_share = 0.0f;
     if (st) {
         own.model.wbits = st->wbits;
         own.model.abits = st->abits;

@@ -3,7 +3,8 @@
 # stages, seeds, extensions; which images choose the best network; what is said at once.
 #
 # usage: test_cli_recipes.sh PATH_OF_DETENT.  Prints "ok N - what" or "not ok N - what"; exit code 1 if any is not ok.
-. "$(dirname "$0")/../support/command.sh"
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../support/command.sh"
 
 # files_of DIR: its checkpoints, and its metrics without what depends on the clock, as one checksum
 files_of()
@@ -112,6 +113,20 @@ expect "... or from the second on" 0 train --quiet --resume --out again
 is "... with equal bits" "$(files_of staged/3-w4a2)" = "$(files_of again/3-w4a2)"
 expect "other stages are another plan" 2 train --resume --stages w4a4:1 --out staged
 has err "^detent train: --stages is 'w4a4:1', but the run in staged has 'float:2,"
+
+# The third is taught by the second: as a run by itself that is told so.
+expect "stages that teach" 0 train $tiny --stages float:1,w4a4:1,w4a2:1 --stages-teach --crop 2 --out school
+is "... but for the first" "$(grep -c '"teacher":[[:space:]]*null\|"teacher-share":[[:space:]]*0,' school/1-float/config.json)" -eq 2
+is "... with half of the loss" "$(grep -c '"teacher-share":[[:space:]]*0.5' school/3-w4a2/config.json)" -eq 1
+before=school/2-w4a4/last.safetensors
+expect "... the third by itself" 0 train $tiny --crop 2 --wbits 4 --abits 2 --epochs 1 --init $before --teacher $before --quiet --out pupil
+same "... has the same bits" school/3-w4a2 pupil
+rm -rf school/3-w4a2
+expect "... or made again" 0 train --quiet --resume --out school
+same "... has them too" school/3-w4a2 pupil
+expect "no stages that could teach" 2 train $tiny --epochs 1 --stages-teach --out bad
+has err "there are no stages; give --stages, or a --teacher"
+
 for bad in w4a4 w4a4: w4a4:0 w4a4:1.5 w9a4:1 w4:1 w4a4:1:x w4a4:1:1e-4:0 w4a4:1:1e-4:0.1:5 real:3 ,; do
     expect "--stages $bad" 2 train $tiny --stages "$bad" --out bad
     is "... makes nothing" ! -e bad
@@ -140,6 +155,7 @@ is "... has the same bits" "$(cksum <ranks/seed-2/1-float/last.safetensors)" = "
 rm -rf ranks/seed-2/2-w4a4
 expect "... which go on" 0 train --quiet --resume --ranks 2 --out ranks
 is "... to the end" -s ranks/seed-2/2-w4a4/last.safetensors
+: >log # not that of the run before, which has epochs
 "$detent" train $tiny --stages float:100000,w4a4:2 --ranks 2 --out stops >log 2>err &
 pid=$!
 while ! grep -q '^epoch' log && kill -0 $pid 2>/dev/null; do sleep 0.01; done
