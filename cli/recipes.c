@@ -42,7 +42,6 @@ dt_status recipes_run(const settings *s, int *exit_code)
                r.start[0] ? " " : "", r.start, r.dataset);
         printf("%-18s reached: %s\n", "", r.seen ? r.seen : "not measured yet");
     }
-    printf("\nw4a4 and w4a2 are notebook-w4a4 and notebook-w4a2. A recipe is a base: other options change single "
-           "values.\n");
+    printf("\nw4a4 and w4a2 are vgg16-w4a4 and vgg16-w4a2. A recipe is a base: other options change single values.\n");
     return DT_OK;
 }

@@ -255,7 +255,7 @@ tests() {
 train() { # name, options...
     name=$1
     shift
-    limited "$build/detent" train --recipe w4a2 --dataset synthetic --test-size 256 --epochs 1 --batch 128 \
+    limited "$build/detent" train --recipe notebook-w4a2 --dataset synthetic --test-size 256 --epochs 1 --batch 128 \
         --device cuda --seed 5 --force --out "$work/runs/$name" "$@"
 }
 

@@ -104,8 +104,8 @@ DT_API void dt_train_config_default(const char *network, dt_train_config *out);
 DT_API void dt_config_for_dataset(const char *dataset, dt_model_config *model, dt_train_config *train);
 /* Chooses a decoder that makes images of the model's size, if the chosen one makes others. */
 DT_API void dt_config_for_input(dt_model_config *model);
-/* Sets both configurations to those of a run of the VGG16 notebook, "w4a4" or "w4a2". DT_ERR_ARGUMENT: the recipe has
- * another name. */
+/* Sets both configurations to those of a recipe (recipe.h); "w4a4" and "w4a2" are VGG16's best ones. DT_ERR_ARGUMENT:
+ * there is no recipe of that name. */
 DT_API DT_MUST_CHECK dt_status dt_train_recipe(const char *recipe, dt_model_config *model, dt_train_config *train);
 /* Makes a trainer of m on the images of d, which it copies to the device. DT_ERR_ARGUMENT: a member of cfg is out of
  * its range. DT_ERR_SHAPE: the images do not fit the model. */

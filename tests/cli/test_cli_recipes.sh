@@ -196,6 +196,15 @@ is "... is not" "$(grep -c 'worse than guessing' out)" -eq 0
 expect "the recipes" 0 recipes
 has out "^notebook-w4a2  *vgg16 on cifar10"
 has out "^vgg16-w4a2 "
+ln -s "$here/../../models" models
+sed -n 's/.*detent train \(.*--stages .*\) --data DIR --out DIR$/\1/p' out >lines
+is "... some of which have stages" "$(wc -l <lines)" -gt 4
+while read -r line; do
+    # shellcheck disable=SC2086 # the options are words
+    expect "... which stand until data are read: $line" 1 train $line --data nowhere --force --out staged_recipe
+    has err "there is no folder nowhere"
+done <lines
+rm models
 expect "... as JSON" 0 recipes --json
 json "which is JSON" out
 expect "a recipe's settings" 0 train --recipe vgg16-w4a2 --help

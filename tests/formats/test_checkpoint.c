@@ -188,11 +188,11 @@ Test(checkpoint, partial_load_from_choke_8_to_16)
     skips skipped = { 0 };
     int n_loaded;
 
-    cr_assert(eq(int, dt_train_recipe("w4a4", &s.model, &s.train), DT_OK));
+    cr_assert(eq(int, dt_train_recipe("notebook-w4a4", &s.model, &s.train), DT_OK));
     s.train.batch = 2;
     run a = open_run(&s);
     save(&a, "w4a4.safetensors");
-    cr_assert(eq(int, dt_train_recipe("w4a2", &s.model, &s.train), DT_OK));
+    cr_assert(eq(int, dt_train_recipe("notebook-w4a2", &s.model, &s.train), DT_OK));
     s.train.batch = 2;
     s.seed = 8;
     run b = open_run(&s);

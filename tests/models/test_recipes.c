@@ -54,12 +54,16 @@ Test(recipes, networks_are_there)
     }
 }
 
-Test(recipes, short_names_are_the_notebooks)
+Test(recipes, short_names_are_the_best_ones)
 {
     dt_model_config a, b;
     dt_train_config x, y;
 
     MUST(dt_train_recipe("w4a2", &a, &x));
-    MUST(dt_train_recipe("notebook-w4a2", &b, &y));
+    MUST(dt_train_recipe("vgg16-w4a2", &b, &y));
     cr_assert(memcmp(&x, &y, sizeof x) == 0 && a.abits == b.abits && dt_model_option_value(&a, "choke") == 16);
+    MUST(dt_train_recipe("w4a4", &a, &x));
+    MUST(dt_train_recipe("vgg16-w4a4", &b, &y));
+    cr_assert(memcmp(&x, &y, sizeof x) == 0 && a.abits == b.abits && dt_model_option_value(&a, "choke") == 8);
+    cr_assert(a.start_weights == DT_START_WEIGHTS_KEEP);
 }

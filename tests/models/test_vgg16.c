@@ -471,12 +471,12 @@ Test(vgg16, recipes_are_the_notebooks_two_runs)
 {
     dt_model_config m;
     dt_train_config t;
-    MUST(dt_train_recipe("w4a4", &m, &t));
+    MUST(dt_train_recipe("notebook-w4a4", &m, &t));
     cr_assert(dt_model_option_value(&m, "choke") == 8 && m.wbits == 4 && m.abits == 4 && t.epochs == 150 &&
               t.batch == 128);
     cr_assert(t.lr == 1e-2f && t.momentum == 0.9f && t.weight_decay == 1e-5f && t.alpha_lr == 1.0f);
     cr_assert(t.alpha_decay == t.weight_decay, "one optimiser group");
-    MUST(dt_train_recipe("w4a2", &m, &t));
+    MUST(dt_train_recipe("notebook-w4a2", &m, &t));
     cr_assert(dt_model_option_value(&m, "choke") == 16 && m.wbits == 4 && m.abits == 2 && t.epochs == 300);
     cr_assert(t.alpha_lr == 0.1f && t.alpha_decay == 0.0f);
     cr_assert(dt_train_recipe("w2a2", &m, &t) == DT_ERR_ARGUMENT);
