@@ -73,6 +73,7 @@ row ewgs-activations --ewgs-activations 0.2
 row dampen --dampen 0.001
 row freeze --freeze 0.02
 row start-weights --start-weights keep
+row first-last-8 --first-last-bits 8
 row whiten --whiten --first-last-bits 8
 third=$((EPOCHS / 3))
 row stages --stages "float:$third,w4a4:$third,w4a2:$((EPOCHS - 2 * third))"
