@@ -88,6 +88,7 @@ dt_status dt_trainer_lesson_give(const dt_trainer *t, const dt_lesson *lesson)
     const dt_context *ctx = t->model->ctx;
 
     if (!lesson->tape) return DT_OK;
+    DT_TRY(dt_tape_run(lesson->tape, DT_PASS_CONSTANT, NULL, NULL)); /* each time: all tapes share the workspace */
     DT_TRY(dt_tape_run(lesson->tape, DT_PASS_FORWARD, NULL, NULL));
     return ctx->backend->copy(ctx->device, lesson->said.data, lesson->scores->data, dt_tensor_bytes(&lesson->said));
 }

@@ -86,14 +86,14 @@ static tiny_options of_mirrored(const char *backend, dt_teacher_sees sees)
     return o;
 }
 
-/* A network of reals, which normalises images in a way of its own. */
-static dt_model *a_teacher(dt_context *ctx)
+/* A network of reals, or of codes, which normalises images in a way of its own. */
+static dt_model *a_teacher(dt_context *ctx, int bits)
 {
     dt_model_config config;
     dt_model *m;
 
     MUST(dt_model_config_default("tiny", &config));
-    config.wbits = config.abits = DT_BITS_FLOAT;
+    config.wbits = config.abits = bits;
     MUST(dt_model_create(ctx, &config, &m));
     strcpy(m->origin.name, "another");
     for (int c = 0; c < 3; c++) {
@@ -120,11 +120,11 @@ static void mirror(dt_dataset *d)
 }
 
 /* The scores that a teacher gives for the mirrored images, by an evaluation of them. */
-static void teach_mirrored(tiny_run *r)
+static void teach_mirrored(tiny_run *r, int bits)
 {
     float *scores = malloc((size_t)r->trainer->n_images * 10 * sizeof *scores);
     const dt_outputs outputs = { .scores = scores };
-    dt_model *teacher = a_teacher(r->ctx);
+    dt_model *teacher = a_teacher(r->ctx, bits);
     dt_metrics found;
 
     mirror(r->data);
@@ -135,9 +135,9 @@ static void teach_mirrored(tiny_run *r)
     free(scores);
 }
 
-static void teach_batches(tiny_run *r)
+static void teach_batches(tiny_run *r, int bits)
 {
-    dt_model *teacher = a_teacher(r->ctx);
+    dt_model *teacher = a_teacher(r->ctx, bits);
 
     MUST(dt_trainer_teach_by(r->trainer, teacher));
     dt_model_destroy(teacher);
@@ -154,26 +154,32 @@ static void look_at(tiny_run *r)
 
 /* Steps of an epoch are two of 32 images and one of 16, also in two parts, captured where that is possible, and once
  * watched. */
+static void compare_teachers(const char *backend, int accumulate, int bits)
+{
+    tiny_options o = of_mirrored(backend, DT_TEACHER_AUGMENTED), given = of_mirrored(backend, DT_TEACHER_ORIGINALS);
+    tiny_run x, y;
+
+    o.train.accumulate = given.train.accumulate = accumulate;
+    given.context.no_graph = 1;
+    if (!tiny_open(&x, &o)) return;
+    cr_assert(tiny_open(&y, &given));
+    teach_batches(&x, bits);
+    teach_mirrored(&y, bits);
+    MUST(dt_trainer_run(x.trainer, 4));
+    look_at(&x);
+    MUST(dt_trainer_run(x.trainer, 8));
+    MUST(dt_trainer_run(y.trainer, 12));
+    tiny_same_params(&x, &y, backend);
+    tiny_close(&x);
+    tiny_close(&y);
+}
+
 Test(trainer_teacher, sees_what_the_network_sees)
 {
     for (int b = 0; b < 2; b++) {
         for (int accumulate = 1; accumulate <= 2; accumulate++) {
-            tiny_options o = of_mirrored(backends[b], DT_TEACHER_AUGMENTED);
-            tiny_options given = of_mirrored(backends[b], DT_TEACHER_ORIGINALS);
-            tiny_run x, y;
-            o.train.accumulate = given.train.accumulate = accumulate;
-            given.context.no_graph = 1;
-            if (!tiny_open(&x, &o)) continue;
-            cr_assert(tiny_open(&y, &given));
-            teach_batches(&x);
-            teach_mirrored(&y);
-            MUST(dt_trainer_run(x.trainer, 4));
-            look_at(&x);
-            MUST(dt_trainer_run(x.trainer, 8));
-            MUST(dt_trainer_run(y.trainer, 12));
-            tiny_same_params(&x, &y, backends[b]);
-            tiny_close(&x);
-            tiny_close(&y);
+            compare_teachers(backends[b], accumulate, DT_BITS_FLOAT);
+            compare_teachers(backends[b], accumulate, 4);
         }
     }
 }
@@ -191,8 +197,8 @@ Test(trainer_teacher, looks_at_batches_of_captured_steps)
     eager.context.no_graph = 1;
     if (!tiny_open(&x, &graph)) cr_skip("no CUDA here: %s", dt_last_error());
     cr_assert(tiny_open(&y, &eager));
-    teach_batches(&x);
-    teach_batches(&y);
+    teach_batches(&x, 4);
+    teach_batches(&y, 4);
     MUST(dt_trainer_run(x.trainer, 24));
     MUST(dt_trainer_run(y.trainer, 24));
     tiny_same_params(&x, &y, "captured and eager");
@@ -215,7 +221,7 @@ Test(trainer_teacher, that_does_not_fit_is_refused)
     tiny_run x, y, z;
 
     cr_assert(tiny_open(&x, &augmented) && tiny_open(&y, &originals) && tiny_open(&z, &alone));
-    teacher = a_teacher(x.ctx);
+    teacher = a_teacher(x.ctx, DT_BITS_FLOAT);
     MUST(dt_model_config_default("tiny", &classes));
     classes.n_classes = 12;
     MUST(dt_model_create(x.ctx, &classes, &other));
@@ -240,7 +246,7 @@ Test(trainer_teacher, of_another_context_is_refused)
     tiny_run x, y;
 
     cr_assert(tiny_open(&x, &o) && tiny_open(&y, &o));
-    dt_model *teacher = a_teacher(y.ctx);
+    dt_model *teacher = a_teacher(y.ctx, DT_BITS_FLOAT);
     refused(dt_trainer_teach_by(x.trainer, teacher), DT_ERR_ARGUMENT, "another context");
     dt_model_destroy(teacher);
     tiny_close(&x);
