@@ -42,7 +42,7 @@ typedef struct {
  * the rate rises in a tenth of a stage */
 #define FROM_DATA \
     LEARNED, .start_clips = DT_START_CLIPS_MSE, .alpha_lr = 1.0f, .schedule = DT_SCHEDULE_TRIANGULAR, .peak = 0.1f
-/* VGG16's chokepoint has no batch norm, and takes this rate only where the first weights keep a signal's size */
+/* VGG16's chokepoint has no batch norm: at this rate its first weights are to keep a signal's size */
 #define VGG16 FROM_DATA, .start_weights = DT_START_WEIGHTS_KEEP, .lr = 5e-2f, .weight_decay = 1e-3f
 /* minutes instead of hours: one rise and one fall of the rate, few epochs */
 #define FAST                                                                          \
